@@ -1,0 +1,1 @@
+"""Where attachments come from: one module a gateway."""

@@ -1,0 +1,75 @@
+"""The staging directory: whole plaintext files under their attachment's id, and parts that are still being written.
+
+A file gets its id as its name only when it is whole and verified, so whoever finds it by that name can use it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+from uuid import uuid4
+
+from pipeline.errors import Code, RetryableError, StagingLostError
+
+
+@dataclass(frozen=True)
+class Staging:
+    """The folder on this machine where attachments lie between two steps."""
+
+    folder: Path
+
+    def path(self, media_id: str) -> Path:
+        """The staged file of this attachment.
+
+        Raises:
+            StagingLostError: it is not on this machine.
+        """
+        if not self.holds(media_id):
+            raise StagingLostError(media_id)
+        return self.folder / media_id
+
+    def holds(self, media_id: str) -> bool:
+        return (self.folder / media_id).is_file()
+
+    @contextmanager
+    def part(self, media_id: str) -> Iterator[BinaryIO]:
+        """A new file for the bytes of this attachment. It gets its name at the end of the block, or goes if that raises.
+
+        Raises:
+            RetryableError: `staging`, if the disk is full or cannot be written.
+        """
+        # Two workers may write the same attachment for a moment: one that was stopped and one that took over.
+        path = self.folder / f"{media_id}.{uuid4().hex[:8]}.part"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with path.open("xb", buffering=0) as out:
+                yield out
+            path.rename(self.folder / media_id)
+        except OSError as error:
+            raise RetryableError(
+                Code.STAGING, f"cannot write to the staging directory: {error.strerror}"
+            ) from error
+        finally:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+
+    def discard(self, media_id: str) -> None:
+        """Removes the staged file, if there is one."""
+        with suppress(OSError):
+            (self.folder / media_id).unlink(missing_ok=True)
+
+    def discard_older(self, seconds: float) -> int:
+        """Removes files that nobody has touched for so long, as a killed process leaves them; returns how many."""
+        removed = 0
+        with suppress(FileNotFoundError), os.scandir(self.folder) as entries:
+            for entry in entries:
+                with suppress(OSError):
+                    if entry.is_file() and time.time() - entry.stat().st_mtime > seconds:
+                        Path(entry.path).unlink()
+                        removed += 1
+        return removed
