@@ -68,9 +68,7 @@ def display_name(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     name = re.split(r"[/\\]", clean_text(value))[-1]
-    name = "".join(char for char in name if unicodedata.category(char) not in {"Cc", "Cf", "Zl", "Zp"}).strip(
-        " ."
-    )
+    name = "".join(char for char in name if unicodedata.category(char) not in {"Cc", "Cf", "Zl", "Zp"}).strip(" .")
     while len(name.encode()) > MAX_FILENAME_BYTES:
         stem, dot, ext = name.rpartition(".")
         name = f"{stem[:-1]}{dot}{ext}" if stem and len(ext) < 16 else name[:-1]
@@ -191,9 +189,7 @@ def parse_attachment(fields: Any) -> Attachment:
         attachment = Attachment.model_validate(fields)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
-        raise PayloadError(
-            ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
-        ) from None
+        raise PayloadError(".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")) from None
     if not (attachment.url or attachment.data or attachment.direct_path):
         raise PayloadError("url", "one of url, data and direct_path is needed")
     return attachment

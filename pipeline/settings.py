@@ -120,9 +120,7 @@ class Settings(BaseSettings):
     @field_validator("fetch_allow_private", "fetch_ports", "whatsapp_hosts", "allowed_types", mode="before")
     @classmethod
     def _listed(cls, value: Any) -> Any:
-        return (
-            [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-        )
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
     @field_validator("webhook_secret")
     @classmethod

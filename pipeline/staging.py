@@ -38,7 +38,7 @@ class Staging:
 
     @contextmanager
     def part(self, media_id: str) -> Iterator[BinaryIO]:
-        """A new file for the bytes of this attachment. It gets its name at the end of the block, or goes if that raises.
+        """A new file for this attachment. It gets its name at the end of the block, or goes if that raises.
 
         Raises:
             RetryableError: `staging`, if the disk is full or cannot be written.
@@ -51,9 +51,7 @@ class Staging:
                 yield out
             path.rename(self.folder / media_id)
         except OSError as error:
-            raise RetryableError(
-                Code.STAGING, f"cannot write to the staging directory: {error.strerror}"
-            ) from error
+            raise RetryableError(Code.STAGING, f"cannot write to the staging directory: {error.strerror}") from error
         finally:
             with suppress(OSError):
                 path.unlink(missing_ok=True)
