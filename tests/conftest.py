@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from tests.support.valkey import ValkeyServer, running_valkey
 
 CI = os.environ.get("CI") == "true"
 
@@ -18,3 +21,23 @@ def missing(what: str) -> None:
     if CI:
         pytest.fail(f"{what} is missing, and CI must have it")
     pytest.skip(f"{what} is missing")
+
+
+@pytest.fixture(scope="session")
+def _shared_valkey() -> Iterator[ValkeyServer]:
+    with running_valkey() as server:
+        yield server
+
+
+@pytest.fixture
+def valkey(_shared_valkey: ValkeyServer) -> ValkeyServer:
+    """An empty Valkey. It is shared by all tests: whoever stops or pauses it uses `own_valkey`."""
+    _shared_valkey.client().flushall()
+    return _shared_valkey
+
+
+@pytest.fixture
+def own_valkey() -> Iterator[ValkeyServer]:
+    """A Valkey of this test alone, to be stopped, stalled, killed and started again."""
+    with running_valkey() as server:
+        yield server
