@@ -49,7 +49,12 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = None
     storage_url: str | None = None
     staging_dir: Path | None = None
+
+    # the web app
+    web_host: str = "127.0.0.1"  # where `esteira start` listens
     port: int = Field(default=8000, ge=0, le=65535)
+    max_body_mb: Seconds = 64
+    max_batch: Positive = 1000
 
     # the belt
     web_concurrency: Positive = 2
