@@ -1,0 +1,102 @@
+"""What an answer means before its body is read: whether it can be trusted, and which error its status is."""
+
+from __future__ import annotations
+
+import email.utils
+import http.client
+import math
+import ssl
+import time
+
+from pipeline.errors import Code, PermanentError, PipelineError, RetryableError
+from pipeline.outbound.connection import Answer
+
+GONE = frozenset({401, 403, 404, 410})
+TRY_LATER = frozenset({408, 421, 425, 429})
+MAX_LENGTH_DIGITS = 18
+
+
+def transport_error(error: OSError | http.client.HTTPException, host: str) -> PipelineError:
+    """The error of ours for what http.client or a socket raised."""
+    if isinstance(error, http.client.IncompleteRead):
+        return RetryableError(Code.FETCH_TRUNCATED, f"{host} ended the file before its end")
+    if isinstance(error, TimeoutError):
+        return RetryableError(Code.FETCH_TIMEOUT, f"{host} takes too long")
+    if isinstance(error, (ConnectionError, ssl.SSLError)):
+        return RetryableError(Code.FETCH_RESET, f"{host} broke off the connection")
+    if isinstance(error, http.client.HTTPException):
+        return PermanentError(Code.FETCH_PROTOCOL, f"{host} does not speak HTTP as it should")
+    return RetryableError(Code.FETCH_RESET, f"the connection to {host} was lost")
+
+
+def check_framing(answer: Answer) -> None:
+    """Refuses an answer whose end two readers might see in different places.
+
+    Raises:
+        PermanentError: `fetch_protocol`.
+    """
+    headers = answer.headers
+    lengths = {length.strip() for length in headers.get_all("Content-Length", ())}
+    codings = [coding.strip().lower() for coding in headers.get_all("Transfer-Encoding", ())]
+    if answer.status < 200 or headers.defects or headers.get_payload():
+        raise PermanentError(Code.FETCH_PROTOCOL, "the head of the answer is malformed")
+    if len(lengths) > 1 or not all(map(_is_length, lengths)):
+        raise PermanentError(Code.FETCH_PROTOCOL, "the answer has no clear Content-Length")
+    if codings and (lengths or codings != ["chunked"]):
+        raise PermanentError(Code.FETCH_PROTOCOL, "the answer's Transfer-Encoding leaves its length unclear")
+
+
+def check_encoding(answer: Answer) -> None:
+    """Refuses an answer that is compressed: a small one may expand without end.
+
+    Raises:
+        PermanentError: `too_large`.
+    """
+    codings = answer.headers.get_all("Content-Encoding", ())
+    if any(coding.strip().lower() not in {"identity", ""} for coding in codings):
+        raise PermanentError(Code.TOO_LARGE, "the answer is compressed, though asked not to be: its size is unknown")
+
+
+def _is_length(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= MAX_LENGTH_DIGITS
+
+
+def check_status(answer: Answer, host: str) -> None:
+    """Lets a whole file pass.
+
+    Raises:
+        PermanentError: `source_gone` (401, 403, 404, 410), `empty` (204, 205, 206: no file, or a part that nobody
+            asked for), `fetch_refused` (another 4xx), `fetch_redirect` (a 3xx that leads nowhere) or `fetch_protocol`.
+        RetryableError: `fetch_unavailable` (5xx, 429 and other requests to come again), with the server's Retry-After.
+    """
+    status = answer.status
+    if status in {200, 203}:
+        return
+    if status >= 500 or status in TRY_LATER:
+        wait = retry_after(answer.headers.get("Retry-After"))
+        raise RetryableError(Code.FETCH_UNAVAILABLE, f"{host} answers {status}", retry_after=wait)
+    raise PermanentError(_permanent(status), f"{host} answers {status}")
+
+
+def _permanent(status: int) -> Code:
+    if status in GONE:
+        return Code.SOURCE_GONE
+    if status in {204, 205, 206}:
+        return Code.EMPTY
+    if 300 <= status < 400:
+        return Code.FETCH_REDIRECT
+    return Code.FETCH_REFUSED if status >= 400 else Code.FETCH_PROTOCOL
+
+
+def retry_after(value: str | None) -> float | None:
+    """The seconds that a Retry-After header asks for, given as a number or as a date; None if it says nothing."""
+    if not value:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            seconds = email.utils.parsedate_to_datetime(value).timestamp() - time.time()
+        except (ValueError, OverflowError):
+            return None
+    return max(seconds, 0.0) if math.isfinite(seconds) else None

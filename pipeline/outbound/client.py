@@ -1,0 +1,210 @@
+"""The HTTP client through which everything goes out."""
+
+from __future__ import annotations
+
+import http.client
+import ssl
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from types import MappingProxyType
+from urllib.parse import urljoin
+
+import certifi
+
+from pipeline.errors import Code, PermanentError, RetryableError
+from pipeline.outbound.answers import check_encoding, check_framing, check_status, transport_error
+from pipeline.outbound.body import Allowance, Body, Clock
+from pipeline.outbound.connection import REDIRECTS, Answer, Connection, dial, secure
+from pipeline.outbound.guard import Guard, Resolver, Target, system_resolver
+from pipeline.outbound.pool import Pool, Slots
+from pipeline.settings import Network
+
+MAX_REDIRECTS = 5
+MAX_THROWN_AWAY = 64 * 1024  # bytes of an answer to a post that are read so that its connection can be kept
+USER_AGENT = "Esteira"
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    method: str
+    target: Target
+    data: bytes
+    clock: Clock
+
+
+class Outbound:
+    """Sends requests to public addresses only, and keeps connections for the next ones. Safe for many threads.
+
+    Every address that a name has is checked, and the connection goes to a checked one: a name that means something else
+    a moment later changes nothing. Knows no proxies, no cookies and no passwords from the environment.
+
+    `allow_private` names networks that are let through on any port; `ports` are those of public servers. `tls` and
+    `resolver` replace the system's trusted certificates and its name service.
+    """
+
+    def __init__(
+        self,
+        *,
+        allow_private: Sequence[Network] = (),
+        ports: Sequence[int] = (80, 443),
+        per_host: int = 8,
+        connect_timeout_s: float = 5,
+        read_timeout_s: float = 15,
+        tls: ssl.SSLContext | None = None,
+        resolver: Resolver = system_resolver,
+    ) -> None:
+        self._guard = Guard(allow_private=allow_private, ports=ports, resolver=resolver)
+        self._slots = Slots(per_host)
+        self._pool = Pool()
+        self._connect_timeout_s = connect_timeout_s
+        self._read_timeout_s = read_timeout_s
+        self._tls = tls or _system_tls()
+
+    @contextmanager
+    def get(
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str] = NO_HEADERS,
+        credentials: Mapping[str, str] = NO_HEADERS,
+        deadline_s: Allowance,
+        max_bytes: int,
+    ) -> Iterator[Body]:
+        """Fetches a file, across at most five redirects. `credentials` are headers for the URL's own origin only.
+
+        `deadline_s` bounds the whole from here to the last byte: in seconds, or as a function from the bytes received
+        so far (None before there are any) to seconds.
+
+        Raises:
+            PermanentError: `url_blocked`, `url_scheme`, `too_large`, `fetch_tls`, `fetch_redirect`, `fetch_protocol`,
+                and what `check_status` says.
+            RetryableError: `fetch_dns`, `fetch_refused`, `fetch_timeout`, `fetch_reset`, `fetch_unavailable`.
+        """
+        clock = Clock(deadline_s)
+        target = self._guard.target(url)
+        sent = {**headers, **credentials}
+        for _ in range(MAX_REDIRECTS + 1):
+            with self._exchange(_Request("GET", target, _encode("GET", target, sent), clock)) as (answer, connection):
+                if answer.status not in REDIRECTS:
+                    check_status(answer, target.host)
+                    check_encoding(answer)
+                    yield Body(answer, connection, clock=clock, max_bytes=max_bytes, host=target.host)
+                    return
+                place = self._redirected(target, answer)
+            # Once away from the first origin, credentials do not come back: a redirect may lead there again.
+            sent = sent if place.origin == target.origin else dict(headers)
+            target = place
+        raise PermanentError(Code.FETCH_REDIRECT, f"{target.host} redirects too often")
+
+    def post(self, url: str, body: bytes, *, headers: Mapping[str, str], timeout_s: float) -> int:
+        """Sends `body` and returns the status of the answer. Redirects are not followed; the answer is thrown away.
+
+        A receiver may see the same request twice, if its server closes a kept connection just then.
+
+        Raises:
+            PermanentError: `url_blocked`, `url_scheme`, `fetch_tls` or `fetch_protocol`.
+            RetryableError: `fetch_dns`, `fetch_refused`, `fetch_timeout` or `fetch_reset`.
+        """
+        clock = Clock(timeout_s)
+        target = self._guard.target(url)
+        sent = {"Content-Length": str(len(body)), **headers}
+        with self._exchange(_Request("POST", target, _encode("POST", target, sent) + body, clock)) as (answer, _):
+            # The status is known: whatever is wrong with the rest costs the connection only.
+            with suppress(OSError, http.client.HTTPException):
+                answer.read(MAX_THROWN_AWAY)
+            return answer.status
+
+    def check(self, url: str) -> None:
+        """Whether this URL may be used, as far as can be told now: each use checks again.
+
+        A name that does not resolve just now passes.
+
+        Raises:
+            PermanentError: `url_blocked` or `url_scheme`.
+        """
+        target = self._guard.target(url)
+        with suppress(RetryableError):
+            self._guard.addresses(target, timeout_s=self._connect_timeout_s)
+
+    def close(self) -> None:
+        """Closes the connections that are kept."""
+        self._pool.close()
+
+    def _redirected(self, target: Target, answer: Answer) -> Target:
+        location = answer.headers.get("Location")
+        if not location:
+            raise PermanentError(Code.FETCH_REDIRECT, f"{target.host} redirects to nowhere")
+        # http.client reads headers as Latin-1, servers send UTF-8.
+        location = location.encode("latin-1", "replace").decode("utf-8", "replace")
+        try:
+            place = self._guard.target(urljoin(target.url, location))
+        except (PermanentError, ValueError) as error:
+            raise PermanentError(Code.URL_BLOCKED, f"{target.host} redirects to a forbidden place") from error
+        if target.scheme == "https" and place.scheme == "http":
+            raise PermanentError(Code.URL_BLOCKED, f"{target.host} redirects from https to http")
+        return place
+
+    @contextmanager
+    def _exchange(self, request: _Request) -> Iterator[tuple[Answer, Connection]]:
+        target = request.target
+        with self._slots.hold(target.host, timeout_s=request.clock.left()):
+            answer, connection = self._ask(request)
+            try:
+                check_framing(answer)
+                yield answer, connection
+            except BaseException:
+                connection.shut()
+                raise
+            if answer.isclosed() and not answer.will_close:
+                self._pool.give(target.origin, connection)
+            else:
+                connection.shut()
+
+    def _ask(self, request: _Request) -> tuple[Answer, Connection]:
+        try:
+            if kept := self._pool.take(request.target.origin):
+                # The server may have closed it in this very moment, and then it has not seen the request.
+                with suppress(ConnectionError, ssl.SSLError):
+                    return _ask_on(kept, request)
+            return _ask_on(self._connect(request.target, request.clock), request)
+        except (OSError, http.client.HTTPException) as error:
+            raise transport_error(error, request.target.host) from error
+
+    def _connect(self, target: Target, clock: Clock) -> Connection:
+        addresses = self._guard.addresses(target, timeout_s=clock.left())
+        sock = dial(addresses, target.port, timeout_s=min(self._connect_timeout_s, clock.left()))
+        if target.scheme == "https":
+            timeout_s = min(self._read_timeout_s, clock.left())
+            sock = secure(sock, self._tls, host=target.host, timeout_s=timeout_s)
+        return Connection(sock, read_timeout_s=self._read_timeout_s)
+
+
+def _ask_on(connection: Connection, request: _Request) -> tuple[Answer, Connection]:
+    try:
+        return connection.ask(request.method, request.data, deadline=request.clock.deadline()), connection
+    except BaseException:
+        connection.shut()
+        raise
+
+
+def _encode(method: str, target: Target, headers: Mapping[str, str]) -> bytes:
+    given = {
+        "Host": target.authority,
+        "User-Agent": USER_AGENT,
+        "Accept-Encoding": "identity",
+        "Accept": "*/*",
+        **headers,
+    }
+    lines = [f"{method} {target.path} HTTP/1.1", *(f"{name}: {value}" for name, value in given.items())]
+    if any(mark in line for line in lines for mark in "\r\n\0"):
+        raise ValueError("a header may not hold a line break")
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+
+
+def _system_tls() -> ssl.SSLContext:
+    # The system's certificates, as an administrator may have added some; certifi's where the system has none.
+    context = ssl.create_default_context()
+    context.load_verify_locations(certifi.where())
+    return context
