@@ -1,0 +1,7 @@
+"""The catalogue: the record of every attachment that was accepted, and how it ended."""
+
+from pipeline.catalogue.catalogue import Catalogue
+from pipeline.catalogue.database import CatalogueError
+from pipeline.catalogue.filters import Filters
+
+__all__ = ["Catalogue", "CatalogueError", "Filters"]

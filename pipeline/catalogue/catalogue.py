@@ -1,0 +1,294 @@
+"""Accept, claim, end, find: every move of an attachment is one transaction together with its count."""
+
+from __future__ import annotations
+
+import importlib
+import random
+import secrets
+import time
+from collections.abc import Callable, Collection
+from typing import Any
+
+from sqlalchemy import Executable
+
+from pipeline.catalogue import rows, statements
+from pipeline.catalogue.database import Database, Session
+from pipeline.catalogue.filters import Filters
+from pipeline.catalogue.schema import check
+from pipeline.catalogue.tables import SHARDS, TOTALS
+from pipeline.errors import Code, PermanentError, PipelineError, SupersededError
+from pipeline.models import Accepted, Attachment, Claim, Ending, Record, Refusal, Stage, Status, Stored
+
+NEWEST = 1000  # finished attachments whose durations are looked at
+FOR_EVER = 2**62  # later than every lease
+
+
+class Catalogue:
+    """The catalogue on SQLite or PostgreSQL, for all threads of a process, also of one that forks.
+
+    `durable` makes SQLite sync the disk at every commit, as the intake needs; without it a power cut (not a killed
+    process) may undo the newest commits, which repeats steps that may be repeated. PostgreSQL always syncs.
+    `clock` gives Unix seconds; hosts that share a catalogue need clocks that agree to well within a lease.
+
+    Every method raises:
+        RetryableError: `catalogue`, if the database cannot be reached, is locked or full.
+        CatalogueError: if its tables are missing.
+    """
+
+    def __init__(self, url: str, *, durable: bool = False, clock: Callable[[], float] = time.time) -> None:
+        self._database = Database(url, durable=durable)
+        self._clock = clock
+
+    # --- the way of one attachment ---
+
+    def accept(self, attachment: Attachment, *, intake: bool = False) -> Accepted:
+        """Notes that this attachment was handed over; a repeat is answered with its state.
+
+        `intake` tells that its bytes lie in storage under its intake key.
+        """
+        row = rows.accepted_row(attachment, intake=intake, now=self._now())
+
+        def work(session: Session) -> Accepted:
+            fresh = session.change(statements.ACCEPT[self._database.dialect], **row) == 1
+            self._count(session, "received" if fresh else "duplicates")
+            known = None if fresh else session.row(statements.STATUS, media_id=row["id"])
+            return Accepted(id=row["id"], status=known[0] if known else Status.RECEIVED, fresh=fresh)
+
+        return self._database.write(work)
+
+    def claim(self, media_id: str, *, lease_s: float, takeover: bool = False) -> Claim | Refusal:
+        """Takes the right to work on it for `lease_s` seconds. `takeover` takes it from whoever holds it now."""
+        if not rows.is_id(media_id):
+            return Refusal.UNKNOWN
+        now = self._now()
+        # The id within the token lets renew() find its row by the primary key.
+        token = f"{media_id}.{secrets.token_hex(8)}"
+        times = {"before": FOR_EVER if takeover else now, "until": now + _ms(lease_s)}
+
+        def work(session: Session) -> Claim | Refusal:
+            row = session.row(statements.CLAIM, media_id=media_id, token=token, **times)
+            if row:
+                return rows.claim(token, row)
+            held = session.row(statements.WHY_NOT, media_id=media_id)
+            return Refusal.UNKNOWN if held is None else Refusal.ENDED if held[0] else Refusal.HELD
+
+        return self._database.write(work)
+
+    def renew(self, tokens: Collection[str], *, lease_s: float) -> None:
+        """Extends these claims to `lease_s` seconds from now; those that were lost stay lost."""
+        until = self._now() + _ms(lease_s)
+
+        def work(session: Session) -> None:
+            for token in sorted(tokens):  # in one order everywhere, or two writers could wait for each other
+                session.change(statements.RENEW, media_id=token.partition(".")[0], token=token, until=until)
+
+        if tokens:
+            self._database.write(work)
+
+    def release(self, claim: Claim, *, stage: Stage, attempts: int, error: PipelineError | None) -> None:
+        """Lets go of it with what the next attempt has to know. An ending that is decided already stays as it is.
+
+        Raises:
+            SupersededError: the claim was lost.
+        """
+        told = (error.code.value, rows.shortened(error.message)) if error else (None, None)
+        news = {"new_stage": stage.value, "new_attempts": attempts, "new_error_code": told[0], "new_error": told[1]}
+
+        def work(session: Session) -> None:
+            if not session.row(statements.RELEASE, **_holder(claim), now=self._now(), **news):
+                raise SupersededError(claim.id)
+            if error:
+                self._count(session, "retried")
+
+        self._database.write(work)
+
+    def stored(self, claim: Claim, stored: Stored) -> Record:
+        """Notes that its content stands in storage. Said twice, or after an ending, the first word stands.
+
+        Raises:
+            SupersededError: the claim was lost.
+        """
+        row = rows.stored_row(stored)
+        return self._move(claim, statements.STORED, row, counting=lambda _: "stored")
+
+    def ended(self, claim: Claim, ending: Ending) -> Record:
+        """Notes how it ended without success; its announcement and `finish` follow. The first ending stands.
+
+        Raises:
+            SupersededError: the claim was lost.
+        """
+        return self._move(claim, statements.END, rows.ended_row(ending))
+
+    def finish(self, claim: Claim, *, announced: bool) -> Record:
+        """Closes it: nothing is left to do. What was stored is `done` once it is announced.
+
+        Raises:
+            SupersededError: the claim was lost.
+            PermanentError: `internal`, if it has not ended, or is stored and not announced.
+        """
+        statement = statements.FINISH_ANNOUNCED if announced else statements.FINISH_SILENTLY
+        record = self._move(claim, statement, {}, counting=lambda record: record.status.value)
+        if record.finished_at is None:
+            raise PermanentError(Code.INTERNAL, f"{claim.id} is {record.status} and cannot be finished so")
+        return record
+
+    def reopen(self, media_id: str, *, url: str | None = None) -> Record | None:
+        """Sends a rejected, failed or expired attachment round again; None if there is nothing to replay.
+
+        A failed one goes on at the stage that failed, with what that stage was given; with a new `url` and after
+        any other ending it starts at fetch.
+        """
+        if not rows.is_id(media_id):
+            return None
+
+        def work(session: Session) -> Record | None:
+            row = session.row(statements.REPLAYED, media_id=media_id)
+            if row is None:
+                return None
+            again = rows.reopened_row(rows.claim("", row), url=url, now=self._now())
+            reopened = session.row(statements.REOPEN, media_id=media_id, now=self._now(), **again)
+            return rows.record(reopened) if reopened else None
+
+        return self._database.write(work)
+
+    # --- looking ---
+
+    def get(self, media_id: str) -> Record | None:
+        if not rows.is_id(media_id):
+            return None
+        row = self._database.read(lambda session: session.row(statements.GET, media_id=media_id))
+        return rows.record(row) if row else None
+
+    def find(self, filters: Filters, *, limit: int = 50, after: str | None = None) -> list[Record]:
+        """Newest first, at most `limit`, behind the attachment with the id `after`.
+
+        Raises:
+            PermanentError: `not_found`, if there is no attachment `after`.
+        """
+        given = {**filters.given(), "since": filters.since or 0, "limit": limit, **self._position(after)}
+        statement = statements.listing(frozenset(filters.given()), paged=after is not None)
+        return self._records(statement, given)
+
+    def count(self, filters: Filters) -> int:
+        statement = statements.counting(frozenset(filters.given()))
+        return self._number(statement, **filters.given(), since=filters.since or 0)
+
+    def unfinished(self, *, older_than_s: float, limit: int = 1000, after: str | None = None) -> list[Record]:
+        """Accepted so long ago or let go so long ago, and nobody works on them; oldest first, behind `after`."""
+        now = self._now()
+        given = {"now": now, "before": now - _ms(older_than_s), "limit": limit, **self._position(after)}
+        return self._records(statements.UNFINISHED_AFTER if after else statements.UNFINISHED, given)
+
+    # --- counting ---
+
+    def add(self, name: str, n: int = 1) -> None:
+        """Counts `n` more events of this name."""
+        self._database.write(lambda session: self._count(session, name, n))
+
+    def totals(self) -> dict[str, int]:
+        """Events since the catalogue began, by name."""
+        sums = self._database.read(lambda session: session.rows(statements.SUMS))
+        return dict.fromkeys(TOTALS, 0) | {name: int(n) for name, n in sums}
+
+    def durations(self) -> dict[str, int | None]:
+        """Mean and percentiles in ms from received to finished, of the newest 1000 that were done at their first go.
+
+        All None while there is none. A replay's time is that of the person who asked for it, so it does not count.
+        """
+        given = {"now": self._now(), "limit": NEWEST}
+        times = sorted(
+            row[0] for row in self._database.read(lambda session: session.rows(statements.DURATIONS, **given))
+        )
+        if not times:
+            return {"mean": None, "p50": None, "p95": None, "p99": None}
+        return {"mean": round(sum(times) / len(times)), **{f"p{p}": _percentile(times, p) for p in (50, 95, 99)}}
+
+    def per_minute(self) -> int:
+        """How many were finished within the last minute, however they ended."""
+        return self._number(statements.FINISHED_SINCE, since=self._now() - 60_000)
+
+    # --- the tables ---
+
+    def migrate(self) -> None:
+        """Brings the tables up to this version. Several processes may do so at once.
+
+        Raises:
+            CatalogueError: the tables were made by a newer version.
+        """
+        # Alembic takes 0.2 s to import, and no other command needs it.
+        importlib.import_module("pipeline.migrations.upgrade").upgrade(self._database)
+
+    def check_schema(self) -> None:
+        """Raises CatalogueError if the tables are not those of this version."""
+        check(self._database)
+
+    def close(self) -> None:
+        """Closes the connections; the catalogue can be used again and opens new ones."""
+        self._database.close()
+
+    # --- within ---
+
+    def _now(self) -> int:
+        return _ms(self._clock())
+
+    def _move(
+        self,
+        claim: Claim,
+        statement: Executable,
+        row: dict[str, Any],
+        *,
+        counting: Callable[[Record], str] | None = None,
+    ) -> Record:
+        """One transition with its count. Where it does not apply, the row as it stands, if the claim still does."""
+
+        def work(session: Session) -> Record:
+            moved = session.row(statement, **_holder(claim), now=self._now(), **row)
+            if moved is None:
+                return self._standing(session, claim)
+            record = rows.record(moved)
+            if counting:
+                self._count(session, counting(record))
+            return record
+
+        return self._database.write(work)
+
+    def _standing(self, session: Session, claim: Claim) -> Record:
+        row = session.row(statements.STANDING, **_holder(claim))
+        if row is None:
+            raise SupersededError(claim.id)
+        return rows.record(row)
+
+    def _count(self, session: Session, name: str, n: int = 1) -> None:
+        # Last in its transaction, and one only: then no two transactions can wait for each other's counters.
+        shard = random.randrange(SHARDS)  # noqa: S311  spreads load, hides nothing
+        session.change(statements.COUNT[self._database.dialect], name=name, shard=shard, n=n)
+
+    def _position(self, after: str | None) -> dict[str, Any]:
+        if after is None:
+            return {}
+        row = None
+        if rows.is_id(after):
+            row = self._database.read(lambda session: session.row(statements.POSITION, media_id=after))
+        if row is None:
+            raise PermanentError(Code.NOT_FOUND, "there is no attachment to go on after")
+        return {"after_at": row[0], "after_id": row[1]}
+
+    def _records(self, statement: Executable, given: dict[str, Any]) -> list[Record]:
+        return [rows.record(row) for row in self._database.read(lambda session: session.rows(statement, **given))]
+
+    def _number(self, statement: Executable, **given: Any) -> int:
+        row = self._database.read(lambda session: session.row(statement, **given))
+        return int(row[0]) if row else 0
+
+
+def _ms(seconds: float) -> int:
+    return int(seconds * 1000)
+
+
+def _holder(claim: Claim) -> dict[str, str]:
+    return {"media_id": claim.id, "token": claim.token}
+
+
+def _percentile(ordered: list[int], percent: int) -> int:
+    """The nearest rank."""
+    return ordered[max(0, -(-len(ordered) * percent // 100) - 1)]

@@ -1,0 +1,213 @@
+"""Connections and transactions: SQLAlchemy compiles the statements and pools connections, the driver runs them.
+
+Running the compiled text on the driver itself takes 55 µs for a transaction of two statements, against 125 µs through
+SQLAlchemy's Connection (Python 3.11, SQLite): four transactions an attachment make that worth a page of code.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from sqlalchemy import Executable
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from pipeline.catalogue.engines import WAIT_S, database_url, open_engine
+from pipeline.errors import Code, PermanentError, RetryableError
+
+T = TypeVar("T")
+Parameters = Mapping[str, Any]
+
+REMEDY = "run `esteira start`, or the release line of the Procfile"
+NO_TABLE = ("no such table", 'relation "')  # how SQLite and PostgreSQL begin to say so
+
+_writing: dict[str, threading.Lock] = {}
+_databases: weakref.WeakSet[Database] = weakref.WeakSet()
+
+
+class CatalogueError(PermanentError):
+    """Raised when the catalogue's tables are not those that this version needs. The message names the remedy."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(Code.CATALOGUE, message)
+
+
+class LostConnectionError(RetryableError):
+    """Raised when the server is gone. `undone` tells that nothing was committed, so it may be done again at once."""
+
+    def __init__(self, message: str, *, undone: bool) -> None:
+        super().__init__(Code.CATALOGUE, message)
+        self.undone = undone
+
+
+class Session:
+    """Runs statements on one connection, within one transaction or outside of any."""
+
+    def __init__(self, driver: Any, compiled: Callable[[Executable], tuple[str, Parameters]]) -> None:
+        self._driver = driver
+        self._compiled = compiled
+        self.committing = False
+
+    def rows(self, statement: Executable, **parameters: Any) -> list[Sequence[Any]]:
+        text, fixed = self._compiled(statement)
+        found: list[Sequence[Any]] = self._driver.execute(text, {**fixed, **parameters}).fetchall()
+        return found
+
+    def row(self, statement: Executable, **parameters: Any) -> Sequence[Any] | None:
+        return next(iter(self.rows(statement, **parameters)), None)
+
+    def change(self, statement: Executable, **parameters: Any) -> int:
+        """Runs a statement that returns no rows; how many it changed."""
+        text, fixed = self._compiled(statement)
+        changed: int = self._driver.execute(text, {**fixed, **parameters}).rowcount
+        return changed
+
+    def begin(self, how: str) -> None:
+        self._driver.execute(how)
+
+    def commit(self) -> None:
+        self.committing = True
+        self._driver.commit()
+
+
+class Database:
+    """One SQLite file or PostgreSQL database, for all threads of a process.
+
+    A forked child gets connections of its own; those that it inherited are neither used nor closed.
+    """
+
+    def __init__(self, url: str, *, durable: bool) -> None:
+        self._url = database_url(url)
+        self._durable = durable
+        self._texts: dict[Executable, tuple[str, Parameters]] = {}
+        self._inherited: list[Any] = []
+        self.engine = open_engine(self._url, durable=durable)
+        self.dialect = self.engine.dialect.name
+        self._begin = "BEGIN IMMEDIATE" if self.dialect == "sqlite" else "BEGIN"
+        _databases.add(self)
+
+    @property
+    def where(self) -> str:
+        """The place for people: the file or the host, never the login."""
+        return f"{self._url.host}/{self._url.database}" if self._url.host else str(self._url.database)
+
+    def write(self, work: Callable[[Session], T]) -> T:
+        """Does `work` in one transaction, alone among the writers of this process where the file has one writer.
+
+        Raises:
+            RetryableError: `catalogue`; nothing was written, or it is unknown whether the commit arrived.
+        """
+        return self._again(lambda: self._transaction(work))
+
+    def read(self, work: Callable[[Session], T]) -> T:
+        """Does `work` outside of a transaction; each statement sees its own state."""
+        return self._again(lambda: self._reading(work))
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+    def _again(self, attempt: Callable[[], T]) -> T:
+        # A restarted server is noticed by the first statement on an old connection. Asking before each use would cost
+        # a round trip every time; doing it again on a new connection costs one only then, and nothing was committed.
+        try:
+            return attempt()
+        except LostConnectionError as error:
+            if not error.undone:
+                raise
+            return attempt()
+
+    def _transaction(self, work: Callable[[Session], T]) -> T:
+        with self._alone(), self._session() as session:
+            session.begin(self._begin)
+            result = work(session)
+            session.commit()
+            return result
+
+    def _reading(self, work: Callable[[Session], T]) -> T:
+        with self._session() as session:
+            return work(session)
+
+    @contextmanager
+    def _session(self) -> Iterator[Session]:
+        """A session on a pooled connection; whatever was not committed is rolled back when it goes back."""
+        connection, session = None, None
+        try:
+            connection = self.engine.raw_connection()
+            session = Session(connection.driver_connection, self._compile)
+            yield session
+        except (self.engine.dialect.loaded_dbapi.Error, SQLAlchemyError, OverflowError) as error:
+            lost = connection is None or self._is_lost(error, connection)
+            if connection is not None and lost:
+                connection.invalidate()
+                self.engine.dispose()
+            raise self._translated(error, lost=connection is not None and lost, session=session) from None
+        finally:
+            if connection is not None:
+                connection.close()
+
+    def _is_lost(self, error: Exception, connection: Any) -> bool:
+        if self.dialect == "sqlite":
+            # A file that was replaced, or a disk that had filled up: what is open is of no use any more.
+            return type(error).__name__ in {"OperationalError", "DatabaseError"} and not _is_busy(error)
+        driver = connection.driver_connection
+        return bool(driver is None or driver.closed or driver.broken)
+
+    def _translated(self, error: Exception, *, lost: bool, session: Session | None) -> Exception:
+        reason = next(iter(str(getattr(error, "orig", error)).strip().splitlines()), type(error).__name__)
+        if any(words in reason for words in NO_TABLE):
+            return CatalogueError(f"the catalogue {self.where} has no tables: {REMEDY}")
+        if lost and self.dialect != "sqlite":
+            undone = session is not None and not session.committing
+            return LostConnectionError(f"the catalogue {self.where} went away: {reason}", undone=undone)
+        if isinstance(error, PoolTimeoutError):
+            return RetryableError(Code.CATALOGUE, f"the catalogue {self.where} has no free connection")
+        if type(error).__name__ in {"DataError", "IntegrityError", "ProgrammingError", "OverflowError"}:
+            # The driver's words may show the value.
+            return PermanentError(Code.CATALOGUE, f"the catalogue cannot hold this: {type(error).__name__}")
+        return RetryableError(Code.CATALOGUE, f"the catalogue {self.where} cannot be used now: {reason}")
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One writer at a time in this process. SQLite's own waiting sleeps by guess: under load a thread was held up
+        for 2 s instead of 0.3 s."""
+        if self.dialect != "sqlite":
+            yield
+            return
+        lock = _writing.setdefault(str(self._url.database), threading.Lock())
+        if not lock.acquire(timeout=WAIT_S):
+            raise RetryableError(Code.CATALOGUE, f"the catalogue {self.where} is busy")
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _compile(self, statement: Executable) -> tuple[str, Parameters]:
+        known = self._texts.get(statement)
+        if known is None:
+            compiled = statement.compile(dialect=self.engine.dialect)  # type: ignore[attr-defined]
+            fixed = {name: bind.value for name, bind in compiled.binds.items() if not bind.required}
+            known = self._texts[statement] = (compiled.string, fixed)
+        return known
+
+    def after_fork(self) -> None:
+        """Gives a forked child its own pool. SQLite would drop the parent's log if the child closed its handles."""
+        self._inherited.append(self.engine.pool)
+        self.engine = open_engine(self._url, durable=self._durable)
+
+
+def _after_fork() -> None:
+    _writing.clear()
+    for database in list(_databases):
+        database.after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def _is_busy(error: Exception) -> bool:
+    return "locked" in str(error) or "busy" in str(error)

@@ -1,0 +1,78 @@
+"""How connections to SQLite and to PostgreSQL are opened."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import create_engine, event
+from sqlalchemy.engine import URL, Engine, make_url
+from sqlalchemy.exc import ArgumentError
+
+from pipeline.errors import SettingsError
+
+WAIT_S = 5  # how long a transaction waits for a lock or for a free connection
+CONNECTIONS = 8  # kept open in each process
+WAL_KEPT_BYTES = 64 * 1024 * 1024
+
+
+def database_url(url: str) -> URL:
+    """DATABASE_URL with the driver that is used here.
+
+    Raises:
+        SettingsError: it is no URL of a database that the catalogue can stand in. Its value is not repeated.
+    """
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        raise SettingsError("DATABASE_URL: is no URL: use sqlite:////path/to/file or postgresql://…") from None
+    scheme = parsed.drivername.partition("+")[0]
+    if scheme in {"postgres", "postgresql"}:  # Heroku writes postgres://
+        return parsed.set(drivername="postgresql+psycopg")
+    if scheme != "sqlite":
+        raise SettingsError(f"DATABASE_URL: {scheme} is not supported: use sqlite:////path/to/file or postgresql://…")
+    if parsed.database in {None, "", ":memory:"}:
+        raise SettingsError("DATABASE_URL: needs a file, for several processes share it: sqlite:////path/to/file")
+    return parsed
+
+
+def open_engine(url: URL, *, durable: bool) -> Engine:
+    """A pool of connections on which every transaction is begun by hand; none is opened yet."""
+    if url.get_backend_name() == "postgresql":
+        return _postgresql(url)
+    engine = create_engine(
+        url,
+        isolation_level="AUTOCOMMIT",
+        paramstyle="named",
+        pool_size=CONNECTIONS,
+        max_overflow=-1,
+        pool_use_lifo=True,
+        hide_parameters=True,
+        connect_args={"timeout": WAIT_S, "check_same_thread": False},
+    )
+    event.listen(engine, "connect", lambda connection, _: _prepare_sqlite(connection, durable=durable))
+    Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
+    return engine
+
+
+def _postgresql(url: URL) -> Engine:
+    engine = create_engine(
+        url,
+        isolation_level="AUTOCOMMIT",
+        pool_size=CONNECTIONS,
+        max_overflow=CONNECTIONS,
+        pool_timeout=WAIT_S,
+        pool_use_lifo=True,
+        hide_parameters=True,
+        connect_args={"connect_timeout": WAIT_S, "application_name": "esteira", "tcp_user_timeout": 1000 * 2 * WAIT_S},
+    )
+    event.listen(engine, "connect", lambda connection, _: connection.execute(f"SET lock_timeout = '{WAIT_S}s'"))
+    return engine
+
+
+def _prepare_sqlite(connection: Any, *, durable: bool) -> None:
+    # Only the first connection to a new file has to switch: switching takes the file alone, and may find it busy.
+    if connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
+        connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+    connection.execute(f"PRAGMA journal_size_limit = {WAL_KEPT_BYTES}")

@@ -1,0 +1,135 @@
+"""Between the models and the catalogue's rows: plain values that both drivers take, and back."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from pipeline.catalogue.statements import CLAIMED
+from pipeline.errors import PayloadError
+from pipeline.models import Attachment, Claim, Ending, Record, Stage, Status, Stored, clean_text
+
+NAMES = tuple(column.name for column in CLAIMED)
+MAX_ERROR = 2000  # characters of an error's message that are kept
+
+
+def is_id(text: str) -> bool:
+    """Whether this can be the id of an attachment; anything else is not worth a query, nor safe for the driver."""
+    return re.fullmatch(r"[0-9a-f]{32}", text) is not None
+
+
+def accepted_row(attachment: Attachment, *, intake: bool, now: int) -> dict[str, Any]:
+    """The row of an attachment that was handed over just now."""
+    kind = attachment.kind.value if attachment.kind else None
+    return {
+        "id": attachment.id,
+        "gateway": attachment.gateway,
+        "session": attachment.session,
+        "message_id": attachment.message_id,
+        "part": attachment.part,
+        "chat": attachment.chat,
+        "sender": attachment.sender,
+        "status": Status.RECEIVED.value,
+        "stage": Stage.FETCH.value,
+        "attempts": 0,
+        "run": 0,
+        "kind": kind,
+        "declared_kind": kind,
+        "declared_mime": attachment.mimetype,
+        "filename": attachment.filename,
+        "caption": attachment.caption,
+        "received_at": now,
+        "intake": intake,
+        "payload": payload(attachment),
+    }
+
+
+def payload(attachment: Attachment) -> str:
+    """What a replay needs: everything but the bytes, which lie in storage."""
+    return attachment.model_dump_json(exclude={"data"}, exclude_none=True)
+
+
+def stored_row(stored: Stored) -> dict[str, Any]:
+    """The columns that persist fills."""
+    detected, facts = stored.validated.detected, stored.validated.facts
+    return {
+        "kind": detected.kind.value,
+        "mime": detected.mime,
+        "ext": detected.ext,
+        "size": detected.fetched.size,
+        "sha256": detected.fetched.sha256,
+        "name": stored.name,
+        "storage_key": stored.storage_key,
+        "flags": ",".join(facts.flags) or None,
+        "mismatch": clean_text(detected.mismatch),
+        **facts.model_dump(exclude={"flags"}),
+    }
+
+
+def ended_row(ending: Ending) -> dict[str, Any]:
+    """The columns that an ending fills."""
+    return {
+        "status": ending.status.value,
+        "stage": ending.stage.value,
+        "attempts": ending.attempts,
+        "error_code": ending.code.value,
+        "error": shortened(ending.message),
+        "progress": json.dumps(ending.inputs) if ending.inputs is not None else None,
+    }
+
+
+def reopened_row(last: Claim, *, url: str | None, now: int) -> dict[str, Any]:
+    """The columns that a replay sets. `last` is the row as it ended, `url` another place of the same content.
+
+    Raises:
+        PayloadError: the URL is none that an attachment can have.
+    """
+    record = last.record
+    announcing = record.stage is Stage.NOTIFY
+    resume = url is None and record.status is Status.FAILED and not (announcing and record.storage_key is None)
+    announce = resume and announcing
+    return {
+        "status": (Status.STORED if announce else Status.RECEIVED).value,
+        "stage": record.stage.value if resume else Stage.FETCH.value,
+        "ended_at": now if announce else None,
+        "payload": payload(_moved(last.attachment, url) if url else last.attachment),
+        "progress": json.dumps(last.inputs) if resume and last.inputs is not None else None,
+        "intake": last.intake and url is None,
+    }
+
+
+def _moved(attachment: Attachment, url: str) -> Attachment:
+    """The same attachment at another place; its old direct path would win over the URL."""
+    fields = attachment.model_dump(exclude_none=True) | {"url": url, "direct_path": None, "expires_at": None}
+    try:
+        return Attachment.model_validate(fields)
+    except ValidationError:
+        raise PayloadError("url", "is no URL that an attachment can have") from None
+
+
+def shortened(message: str) -> str:
+    """An error's message as the catalogue keeps it."""
+    return str(clean_text(message))[:MAX_ERROR]
+
+
+def record(row: Sequence[Any]) -> Record:
+    """A row that starts with the columns of RECORD, as the outside sees it."""
+    fields = dict(zip(NAMES, row, strict=False))
+    fields["flags"] = tuple(fields["flags"].split(",")) if fields["flags"] else ()
+    return Record.model_validate(fields)
+
+
+def claim(token: str, row: Sequence[Any]) -> Claim:
+    """A row of CLAIMED that was claimed with this token."""
+    fields = dict(zip(NAMES, row, strict=True))
+    return Claim(
+        token=token,
+        record=record(row),
+        attachment=Attachment.model_validate_json(fields["payload"]),
+        inputs=json.loads(fields["progress"]) if fields["progress"] else None,
+        intake=fields["intake"],
+    )

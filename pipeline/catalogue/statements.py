@@ -1,0 +1,197 @@
+"""Every statement of the catalogue, built once. Each reads its values from named parameters."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from sqlalchemy import (
+    Executable,
+    Select,
+    bindparam,
+    case,
+    func,
+    literal_column,
+    or_,
+    select,
+    tuple_,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+
+from pipeline.catalogue.tables import RECORD, counters, media
+from pipeline.models import Status
+
+INSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+CLAIMED = (*RECORD, media.c.payload, media.c.progress, media.c.intake)
+ENDED = (Status.REJECTED.value, Status.FAILED.value, Status.EXPIRED.value)
+
+_p = bindparam
+_id = media.c.id == _p("media_id")
+_running = media.c.finished_at.is_(None)
+# What only the holder of the live claim may write, and never once it is finished.
+_held = _id & (media.c.claim == _p("token")) & _running
+_open = media.c.status.in_([literal_column("'received'"), literal_column("'stored'")])
+
+
+def _while_open(name: str) -> Any:
+    """The new value as long as no ending is decided; afterwards the ending's own stays."""
+    return case((_open, _p(f"new_{name}", type_=media.c[name].type)), else_=media.c[name])
+
+
+_HANDED_OVER = (
+    *("id", "gateway", "session", "message_id", "part", "chat", "sender", "status", "stage", "attempts", "run", "kind"),
+    *("declared_kind", "declared_mime", "filename", "caption", "received_at", "intake", "payload"),
+)
+_FACTS = (
+    *("kind", "mime", "ext", "size", "sha256", "name", "storage_key", "width", "height", "duration_ms", "pages"),
+    *("animated", "flags", "mismatch"),
+)
+_ENDING = ("status", "stage", "attempts", "error_code", "error", "progress")
+_REOPENING = ("status", "stage", "ended_at", "payload", "progress", "intake")
+
+
+def _accepting(dialect: str) -> Executable:
+    values: dict[str, Any] = {name: _p(name) for name in _HANDED_OVER}
+    return INSERTS[dialect](media).values(values).on_conflict_do_nothing(index_elements=["id"])  # type: ignore[no-any-return]
+
+
+def _counting(dialect: str) -> Executable:
+    adding = INSERTS[dialect](counters).values(name=_p("name"), shard=_p("shard"), n=_p("n"))
+    total = {"n": counters.c.n + adding.excluded.n}
+    return adding.on_conflict_do_update(index_elements=["name", "shard"], set_=total)  # type: ignore[no-any-return]
+
+
+ACCEPT = {dialect: _accepting(dialect) for dialect in INSERTS}
+COUNT = {dialect: _counting(dialect) for dialect in INSERTS}
+STATUS = select(media.c.status).where(_id)
+
+CLAIM = (
+    update(media)
+    .where(_id, _running, or_(media.c.claim.is_(None), media.c.claimed_until < _p("before")))
+    .values(claim=_p("token"), claimed_until=_p("until"))
+    .returning(*CLAIMED)
+)
+WHY_NOT = select(media.c.finished_at.is_not(None)).where(_id)
+RENEW = update(media).where(_held).values(claimed_until=_p("until"))
+RELEASE = (
+    update(media)
+    .where(_held)
+    .values(
+        claim=None,
+        claimed_until=_p("now"),
+        **{name: _while_open(name) for name in ("stage", "attempts", "error_code", "error")},
+    )
+    .returning(media.c.id)
+)
+STANDING = select(*RECORD).where(_held)
+
+STORED = (
+    update(media)
+    .where(_held, media.c.status == literal_column("'received'"))
+    .values(
+        status=literal_column("'stored'"),
+        stage=literal_column("'notify'"),
+        attempts=0,
+        error_code=None,
+        error=None,
+        progress=None,
+        ended_at=_p("now"),
+        **{name: _p(name) for name in _FACTS},
+    )
+    .returning(*RECORD)
+)
+END = (
+    update(media)
+    .where(_held, _open)
+    .values(ended_at=_p("now"), **{name: _p(name) for name in _ENDING})
+    .returning(*RECORD)
+)
+_finished: dict[str, Any] = {"finished_at": _p("now"), "claim": None, "claimed_until": None}
+FINISH_ANNOUNCED = (
+    update(media)
+    .where(_held, media.c.status != literal_column("'received'"))
+    .values(
+        status=case((media.c.status == literal_column("'stored'"), literal_column("'done'")), else_=media.c.status),
+        announced_at=_p("now"),
+        **_finished,
+    )
+    .returning(*RECORD)
+)
+FINISH_SILENTLY = update(media).where(_held, ~_open).values(**_finished).returning(*RECORD)
+
+REPLAYED = select(*CLAIMED).where(_id, media.c.finished_at.is_not(None), media.c.status.in_(ENDED)).with_for_update()
+REOPEN = (
+    update(media)
+    .where(_id, media.c.finished_at.is_not(None))
+    .values(
+        run=media.c.run + 1,
+        attempts=0,
+        error_code=None,
+        error=None,
+        finished_at=None,
+        announced_at=None,
+        claim=None,
+        claimed_until=_p("now"),
+        **{name: _p(name) for name in _REOPENING},
+    )
+    .returning(*RECORD)
+)
+
+GET = select(*RECORD).where(_id)
+POSITION = select(media.c.received_at, media.c.id).where(_id)
+_FILTERS = {"status": "status", "session": "session", "error": "error_code", "stage": "stage", "kind": "kind"}
+_idle = or_(
+    media.c.claim.is_(None) & (func.coalesce(media.c.claimed_until, media.c.received_at) <= _p("before")),
+    media.c.claimed_until < _p("now"),
+)
+
+
+@functools.cache
+def _unfinished(*, paged: bool) -> Select[Any]:
+    further = [tuple_(media.c.received_at, media.c.id) > tuple_(_p("after_at"), _p("after_id"))] if paged else []
+    return (
+        select(*RECORD)
+        .where(_running, media.c.received_at <= _p("before"), _idle, *further)
+        .order_by(media.c.received_at, media.c.id)
+        .limit(_p("limit"))
+    )
+
+
+UNFINISHED, UNFINISHED_AFTER = _unfinished(paged=False), _unfinished(paged=True)
+
+
+def _narrowed(statement: Select[Any], by: frozenset[str]) -> Select[Any]:
+    wanted = [media.c[column] == _p(name) for name, column in _FILTERS.items() if name in by]
+    # Always a range on received_at, so that every listing walks one index from its newest end.
+    return statement.where(media.c.received_at >= _p("since"), *wanted)
+
+
+@functools.cache
+def listing(by: frozenset[str], *, paged: bool) -> Select[Any]:
+    """Newest first, narrowed by the filters of these names; `paged` starts behind (after_at, after_id)."""
+    found = _narrowed(select(*RECORD), by)
+    if paged:
+        found = found.where(tuple_(media.c.received_at, media.c.id) < tuple_(_p("after_at"), _p("after_id")))
+    return found.order_by(media.c.received_at.desc(), media.c.id.desc()).limit(_p("limit"))
+
+
+@functools.cache
+def counting(by: frozenset[str]) -> Select[Any]:
+    """How many rows these filters leave."""
+    return _narrowed(select(func.count()).select_from(media), by)
+
+
+SUMS = select(counters.c.name, func.sum(counters.c.n)).group_by(counters.c.name)
+DURATIONS = (
+    select(media.c.finished_at - media.c.received_at)
+    .where(
+        media.c.finished_at.is_not(None),
+        media.c.finished_at <= _p("now"),
+        media.c.status == literal_column("'done'"),
+        media.c.run == literal_column("0"),
+    )
+    .order_by(media.c.finished_at.desc())
+    .limit(_p("limit"))
+)
+FINISHED_SINCE = select(func.count()).where(media.c.finished_at > _p("since"))

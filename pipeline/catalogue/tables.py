@@ -1,0 +1,92 @@
+"""The catalogue's tables. Times are Unix milliseconds; every index is there for one query of statements.py."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, MetaData, Table, Text
+
+from pipeline.models import Record
+
+TOTALS = ("received", "stored", "done", "rejected", "failed", "expired", "retried", "duplicates", "fallbacks")
+SHARDS = 16  # rows a counter is spread over: PostgreSQL lets one transaction at a time write a row
+
+metadata = MetaData()
+
+media = Table(
+    "media",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("gateway", Text, nullable=False),
+    Column("session", Text, nullable=False),
+    Column("message_id", Text, nullable=False),
+    Column("part", Integer, nullable=False),
+    Column("chat", Text),
+    Column("sender", Text),
+    Column("status", Text, nullable=False),
+    Column("stage", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("run", Integer, nullable=False),
+    Column("error_code", Text),
+    Column("error", Text),
+    Column("kind", Text),  # the declared one until the content is known
+    Column("mime", Text),
+    Column("ext", Text),
+    Column("size", BigInteger),
+    Column("sha256", Text),
+    Column("name", Text),
+    Column("storage_key", Text),
+    Column("declared_kind", Text),
+    Column("declared_mime", Text),
+    Column("filename", Text),
+    Column("caption", Text),
+    Column("width", Integer),
+    Column("height", Integer),
+    Column("duration_ms", BigInteger),
+    Column("pages", Integer),
+    Column("animated", Boolean),
+    Column("flags", Text),  # words with a comma between them
+    Column("mismatch", Text),
+    Column("received_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger),
+    Column("finished_at", BigInteger),
+    Column("announced_at", BigInteger),
+    Column("claim", Text),
+    Column("claimed_until", BigInteger),  # of a live claim its end; of a released row when that was
+    Column("intake", Boolean, nullable=False),
+    Column("payload", Text, nullable=False),  # the attachment as JSON with its media key, which a replay needs
+    Column("progress", Text),  # JSON: what the stage that failed was given
+)
+
+counters = Table(
+    "counters",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("shard", Integer, primary_key=True),
+    Column("n", BigInteger, nullable=False),
+)
+
+RECORD: tuple[Column[Any], ...] = tuple(media.c[name] for name in Record.model_fields)
+
+Index("ix_media_received", media.c.received_at)
+Index("ix_media_status", media.c.status, media.c.received_at)
+Index("ix_media_session", media.c.session, media.c.received_at)
+Index("ix_media_stage", media.c.stage, media.c.received_at)
+Index("ix_media_kind", media.c.kind, media.c.received_at)
+
+
+def _partial(name: str, *columns: Column[Any], where: Any) -> None:
+    Index(name, *columns, sqlite_where=where, postgresql_where=where)
+
+
+_partial("ix_media_error", media.c.error_code, media.c.received_at, where=media.c.error_code.is_not(None))
+_partial("ix_media_unfinished", media.c.received_at, where=media.c.finished_at.is_(None))
+# Covering: durations and throughput are read from the index alone, whatever the table's size.
+_partial(
+    "ix_media_finished",
+    media.c.finished_at,
+    media.c.status,
+    media.c.run,
+    media.c.received_at,
+    where=media.c.finished_at.is_not(None),
+)

@@ -1,0 +1,1 @@
+"""The catalogue's revisions, run by Alembic out of the installed package."""
