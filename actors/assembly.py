@@ -1,0 +1,39 @@
+"""The one place that puts the belt together from settings."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import dramatiq
+from dramatiq.middleware import CurrentMessage
+
+from actors.belt import QUICK_TIMEOUT_S, WORKER_TIMEOUT_S, connect
+from actors.broker import EsteiraBroker
+from actors.chain import Chain
+from actors.chores import chores
+from actors.heartbeat import Heartbeat
+from actors.ledger import Ledger
+from actors.quarantine import Quarantine
+from actors.retries import Retries, RetryPolicy
+from actors.signals import Signals
+from pipeline.settings import Settings
+
+
+def build_broker(settings: Settings) -> EsteiraBroker:
+    """The broker with its middleware. It connects to nothing before it is used."""
+    policy = RetryPolicy(settings.media_attempts, settings.media_backoff_ms)
+    middleware: list[dramatiq.Middleware] = [
+        Signals(),
+        CurrentMessage(),
+        Chain(hop=settings.chain == "hop"),
+        Retries(policy),
+        Quarantine(),
+    ]
+    broker = EsteiraBroker(
+        connect_worker=partial(connect, settings.redis, timeout_s=WORKER_TIMEOUT_S),
+        connect_sender=partial(connect, settings.redis, timeout_s=QUICK_TIMEOUT_S),
+        ledger=Ledger.of(settings),
+        middleware=middleware,
+    )
+    broker.add_middleware(Heartbeat(chores(broker, settings)))
+    return broker

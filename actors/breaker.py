@@ -1,0 +1,43 @@
+"""The circuit breaker of the hook: after the first failure nobody waits for Redis any more until it answers a probe."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import redis
+
+from actors.outage import Outage
+
+PROBE_EVERY_S = 1.0
+
+
+class Breaker:
+    """Open while Redis is away. `probe` raises as long as it is; it runs in the background, never in the caller."""
+
+    def __init__(self, probe: Callable[[], object]) -> None:
+        self._probe = probe
+        self._outage = Outage("redis")
+        self._answered = threading.Event()
+        self._answered.set()
+
+    @property
+    def open(self) -> bool:
+        return not self._answered.is_set()
+
+    def trip(self, error: Exception) -> bool:
+        """Opens the circuit; True for the first caller, who tells of it."""
+        if not self._outage.begin(error):
+            return False
+        self._answered.clear()
+        threading.Thread(target=self._watch, name="redis probe", daemon=True).start()
+        return True
+
+    def _watch(self) -> None:
+        while not self._answered.wait(PROBE_EVERY_S):
+            try:
+                self._probe()
+            except (redis.RedisError, OSError):
+                continue
+            self._outage.end()
+            self._answered.set()

@@ -1,0 +1,105 @@
+"""A message in a worker's hands, and the verdict on it that one script carries out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from dramatiq import Message
+from dramatiq.broker import MessageProxy
+
+from pipeline.models import Claim, Model, Record, Stage
+
+
+@dataclass(frozen=True)
+class Forward:
+    """Goes on with this stage, with these inputs; `silent` ends without an announcement."""
+
+    stage: Stage
+    inputs: Model | None = None
+    silent: bool = False
+
+
+@dataclass(frozen=True)
+class Again:
+    """The same stage once more after `delay_ms`, as attempt number `attempt`."""
+
+    delay_ms: int
+    attempt: int
+
+
+@dataclass(frozen=True)
+class Finished:
+    """Has ended; `record` is the catalogue's last word, None where there is nothing to note."""
+
+    record: Record | None = None
+
+
+@dataclass(frozen=True)
+class Buried:
+    """Cannot be worked on by anybody: kept as a dead letter."""
+
+
+Verdict = Forward | Again | Finished | Buried
+
+
+class Delivery(MessageProxy):
+    """A message that this worker holds.
+
+    `key` is its name on the belt, `serial` the number of this delivery (a later delivery of the same key has another),
+    `queue` where it was waiting, `crashes` how many workers died while they held it. The claim is that of the first
+    stage that ran, and goes along as the worker runs on.
+    """
+
+    def __init__(self, message: Message[Any], *, key: str, serial: int, queue: str, crashes: int) -> None:
+        super().__init__(message)
+        self.key = key
+        self.serial = serial
+        self.queue = queue
+        self.crashes = crashes
+        self.quarantined = False
+        self.claim: Claim | None = None
+        self.verdict: Verdict | None = None
+
+    @property
+    def stage(self) -> Stage:
+        return Stage(self.actor_name)
+
+    @property
+    def attempt(self) -> int:
+        """Which attempt at this stage it is, from 1."""
+        return int(self.kwargs.get("attempt", 1))
+
+    @property
+    def message(self) -> Message[Any]:
+        return self._message
+
+    def onward(self, message: Message[Any]) -> Delivery:
+        """The same delivery with the next stage's message: still held under the same key and serial."""
+        following = Delivery(message, key=self.key, serial=self.serial, queue=self.queue, crashes=self.crashes)
+        following.claim = self.claim
+        following.quarantined = self.quarantined
+        return following
+
+
+def stage_message(
+    media_id: str, stage: Stage, *, inputs: Model | None = None, attempt: int = 1, silent: bool = False
+) -> Message[Any]:
+    """The message that asks for one stage of one attachment. Its key on the belt is the attachment's id.
+
+    It holds no key, no token and no URL: these stand in the catalogue alone.
+    """
+    kwargs: dict[str, Any] = {"media_id": media_id, "attempt": attempt}
+    if inputs is not None:
+        kwargs["inputs"] = inputs
+    if silent:
+        kwargs["silent"] = True
+    return Message(queue_name=stage.value, actor_name=stage.value, args=(), kwargs=kwargs, options={"key": media_id})
+
+
+def wire_form(message: Message[Any]) -> bytes:
+    """The message as it rides on the belt, its inputs as plain JSON."""
+    inputs = message.kwargs.get("inputs")
+    if isinstance(inputs, Model):
+        message = message.copy(kwargs={**message.kwargs, "inputs": inputs.model_dump(mode="json")})
+    return message.encode()

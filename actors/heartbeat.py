@@ -1,0 +1,83 @@
+"""What a worker process does beside its work: heartbeats, taking over from the dead, hearing the wake-up call."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+
+import dramatiq
+import redis
+import structlog
+
+from actors.broker import EsteiraBroker
+
+BEAT_S = 3.0
+SILENCE_S = 12.0  # a worker that was silent for so long is dead: its messages run again within 20 s
+REAPER_LOCK_MS = 2000
+
+log = structlog.get_logger()
+
+
+class Heartbeat(dramatiq.Middleware):
+    """Starts the threads of a working process; web and command line have none and so count as no worker."""
+
+    def __init__(self, chores: tuple[tuple[float, Callable[[], object]], ...] = ()) -> None:
+        """`chores` are (seconds between two runs, what to run)."""
+        self.chores = chores
+        self._stop = threading.Event()
+
+    def before_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
+        assert isinstance(broker, EsteiraBroker)
+        broker.hands.size_for(worker.worker_threads)
+        self._spawn("heartbeat", partial(self._every, BEAT_S, partial(beat, broker)))
+        self._spawn("wake-up", partial(self._listen, broker))
+        for seconds, chore in self.chores:
+            self._spawn(chore.__name__, partial(self._every, seconds, chore))
+
+    def before_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
+        assert isinstance(broker, EsteiraBroker)
+        broker.draining.set()
+
+    def after_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
+        self._stop.set()
+
+    @staticmethod
+    def _spawn(name: str, target: Callable[[], None]) -> None:
+        threading.Thread(target=target, name=name, daemon=True).start()
+
+    def _every(self, seconds: float, chore: Callable[[], object]) -> None:
+        while not self._stop.is_set():
+            try:
+                chore()
+            except Exception as error:  # noqa: BLE001  (the edge of a thread that must not die; the next round comes)
+                log.warning("chore failed", chore=threading.current_thread().name, error=type(error).__name__)
+            self._stop.wait(seconds)
+
+    def _listen(self, broker: EsteiraBroker) -> None:
+        while not self._stop.is_set():
+            try:
+                with broker.belt.client.pubsub(ignore_subscribe_messages=True) as channel:
+                    channel.subscribe(broker.belt.keys.channel)
+                    broker.hands.call()  # what came while nobody listened
+                    while not self._stop.is_set():
+                        if channel.get_message(timeout=BEAT_S):
+                            broker.hands.call()
+            except (redis.RedisError, OSError):  # consumers poll meanwhile, and say that Redis is away
+                time.sleep(1)
+
+
+def beat(broker: EsteiraBroker) -> int:
+    """One heartbeat; messages of workers that are dead go back to their queues. Returns how many."""
+    silence_ms = int(SILENCE_S * 1000)
+    try:
+        dead = broker.belt.beat(broker.worker_id, silence_ms=silence_ms)
+        if not dead or not broker.belt.lock("reaper", ttl_ms=REAPER_LOCK_MS):
+            return 0
+        taken = sum(max(0, broker.belt.reap(name, silence_ms=silence_ms, crash=True)) for name in dead)
+    except redis.RedisError:
+        return 0  # the consumers say so, and say when it is back
+    if taken:
+        log.warning("took over from dead workers", workers=len(dead), messages=taken)
+    return taken

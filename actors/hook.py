@@ -1,0 +1,152 @@
+"""The listener hook: `process_media()` takes an attachment off the listener's hands in about a millisecond.
+
+It is written down before anything else happens to it. If the queue is away, the same five steps run at once in the
+caller's thread, as the seed's fallback does, or the sweep enqueues it later.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+import redis
+import sentry_sdk
+import structlog
+
+from actors.belt import QUICK_TIMEOUT_S, Belt, open_belt
+from actors.breaker import Breaker
+from actors.delivery import stage_message, wire_form
+from actors.inline import run_inline
+from pipeline.errors import PayloadError
+from pipeline.models import Accepted, Attachment, Record, Stage, Status
+from pipeline.services import Services, build_services
+from pipeline.settings import current_settings
+from pipeline.storage import intake_key
+
+PIECE = 256 * 1024  # a multiple of 4, so that base64 can be decoded piece by piece
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What became of an attachment that was handed over.
+
+    `mode` is "queued", "inline" (the five steps have run in the caller's thread), "spooled" (the sweep will enqueue
+    it) or "duplicate" (it was handed over before). `status` is where it stands.
+    """
+
+    id: str
+    mode: Literal["queued", "inline", "spooled", "duplicate"]
+    status: Status
+
+
+class Hook:
+    """`process_media()` for one process: its catalogue, its short-tempered Redis client, its circuit breaker."""
+
+    def __init__(self, services: Services, belt: Belt) -> None:
+        self.services = services
+        self.belt = belt
+        self.breaker = Breaker(belt.client.ping)
+        self.places = threading.Semaphore(services.settings.fallback_concurrency)
+
+    def take(self, attachment: Attachment, *, file: Path | None = None) -> Receipt:
+        """See `process_media`."""
+        inline_bytes = file is not None or attachment.data is not None
+        if inline_bytes and (known := self.services.catalogue.get(attachment.id)):
+            return self._duplicate(Accepted(id=known.id, status=known.status, fresh=False))
+        if inline_bytes:
+            self.services.storage.put_chunks(_pieces(attachment, file), intake_key(attachment.id))
+        accepted = self.services.catalogue.accept(attachment, intake=inline_bytes)
+        if not accepted.fresh:
+            return self._duplicate(accepted)
+        if self._enqueue(accepted.id):
+            log.info("attachment queued", id=accepted.id, session=attachment.session, kind=attachment.kind)
+            return Receipt(accepted.id, "queued", accepted.status)
+        return self._without_queue(accepted)
+
+    def _duplicate(self, accepted: Accepted) -> Receipt:
+        self.services.catalogue.add("duplicates")
+        return Receipt(accepted.id, "duplicate", accepted.status)
+
+    def _enqueue(self, media_id: str) -> bool:
+        if self.breaker.open:
+            return False
+        message = stage_message(media_id, Stage.FETCH)
+        try:
+            self.belt.offer(media_id, message.queue_name, wire_form(message))
+        except (redis.RedisError, OSError) as error:
+            if self.breaker.trip(error):
+                sentry_sdk.capture_exception(error)
+            return False
+        return True
+
+    def _without_queue(self, accepted: Accepted) -> Receipt:
+        settings = self.services.settings
+        if settings.fallback == "spool" or not self.places.acquire(blocking=False):
+            log.warning("attachment spooled", id=accepted.id)
+            return Receipt(accepted.id, "spooled", accepted.status)
+        try:
+            record = self._run_inline(accepted.id)
+        finally:
+            self.places.release()
+        ended = record is not None and record.finished_at is not None
+        status = record.status if record else accepted.status
+        return Receipt(accepted.id, "inline" if ended else "spooled", status)
+
+    def _run_inline(self, media_id: str) -> Record | None:
+        try:
+            self.services.catalogue.add("fallbacks")
+            return run_inline(self.services, media_id)
+        except Exception as error:  # the listener's edge: it is written down, a worker will see to it
+            log.exception("fallback failed", id=media_id, remedy="left to the workers")
+            sentry_sdk.capture_exception(error)
+            return None
+
+
+def _pieces(attachment: Attachment, file: Path | None) -> Iterator[bytes]:
+    if file is not None:
+        with file.open("rb") as source:
+            while piece := source.read(PIECE):
+                yield piece
+        return
+    text = (attachment.data or "").partition(",")[2] if (attachment.data or "").startswith("data:") else attachment.data
+    assert text is not None
+    try:
+        for start in range(0, len(text), PIECE):
+            yield base64.b64decode(text[start : start + PIECE], validate=True)
+    except (binascii.Error, ValueError):
+        raise PayloadError("data", "is not base64") from None
+
+
+def process_media(attachment: Attachment, *, file: Path | None = None) -> Receipt:
+    """Takes an attachment over: once this returns, it is not lost, whatever dies.
+
+    `file` is a local file that holds its bytes, for those that have no URL; they are copied to storage first.
+    The call takes about one synced insert into the catalogue and one round trip to Redis. It waits for Redis at most a
+    quarter of a second, once; while Redis is away the five steps run here and now.
+
+    Raises:
+        PayloadError: `data` is not base64.
+        RetryableError: nothing durable could be written (`catalogue`, `storage`); the caller keeps the attachment.
+    """
+    return hook().take(attachment, file=file)
+
+
+def hook() -> Hook:
+    """This process's hook, made at first use. A forked child makes its own."""
+    return _hook_of(os.getpid())
+
+
+@lru_cache(maxsize=1)
+def _hook_of(_pid: int) -> Hook:
+    settings = current_settings()
+    services = build_services(settings, durable=settings.intake_sync)
+    return Hook(services, open_belt(settings, timeout_s=QUICK_TIMEOUT_S))

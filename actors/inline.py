@@ -1,0 +1,65 @@
+"""The five steps in the caller's thread: the fallback when there is no queue."""
+
+from __future__ import annotations
+
+import structlog
+
+from actors.chain import following
+from actors.delivery import Forward
+from actors.leases import LEASES
+from actors.retries import ClaimRefusedError, RetryPolicy, decide, ending_inputs
+from actors.work import entrance, perform, take
+from pipeline.errors import PipelineError
+from pipeline.models import Claim, Ending, Model, Record, Stage
+from pipeline.services import Services
+
+log = structlog.get_logger()
+
+
+def run_inline(services: Services, media_id: str) -> Record | None:
+    """Runs the attachment to its end, here and now; None if a worker has it or had it.
+
+    A step that may be tried again is left to the workers: the caller is a listener and must not wait for a backoff.
+    The returned record is unfinished then, and the sweep puts it on the belt.
+    """
+    try:
+        claim = take(services, media_id)
+    except ClaimRefusedError:
+        return services.catalogue.get(media_id)
+    LEASES.add(claim.token)
+    try:
+        return _run(services, claim)
+    finally:
+        LEASES.drop(claim.token)
+
+
+def _run(services: Services, claim: Claim) -> Record | None:
+    stage, inputs = entrance(claim, Stage.FETCH, None)
+    while True:
+        try:
+            result = perform(services, claim, stage, inputs, attempt=1)
+        except PipelineError as error:
+            ending = _ending(services, claim, stage, inputs, error)
+            if ending is None:
+                return services.catalogue.get(claim.id)
+            stage, inputs = Stage.NOTIFY, ending
+            continue
+        if isinstance(result, Record):
+            claim = claim.model_copy(update={"record": result})
+        onward = following(stage, result)
+        if not isinstance(onward, Forward):
+            return onward.record
+        stage, inputs = onward.stage, onward.inputs
+
+
+def _ending(
+    services: Services, claim: Claim, stage: Stage, inputs: Model | None, error: PipelineError
+) -> Ending | None:
+    """How it ends for good, or None if a worker is to try again."""
+    decision = decide(RetryPolicy(attempts=2), stage, 1, error)
+    if isinstance(decision, Ending) and stage is not Stage.NOTIFY:
+        log.warning("attachment refused", id=claim.id, stage=stage.value, code=str(error.code), error=error.message)
+        return ending_inputs(decision, inputs)
+    log.warning("left to the workers", id=claim.id, stage=stage.value, code=str(error.code), error=error.message)
+    services.catalogue.release(claim, stage=stage, attempts=1, error=error)
+    return None

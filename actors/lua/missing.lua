@@ -1,0 +1,10 @@
+-- Which keys are not on the belt.
+--   KEYS  messages
+--   ARGV  keys
+local missing = {}
+for _, key in ipairs(ARGV) do
+  if redis.call('HEXISTS', KEYS[1], key) == 0 then
+    missing[#missing + 1] = key
+  end
+end
+return missing

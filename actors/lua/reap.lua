@@ -1,0 +1,31 @@
+-- Takes back what a dead worker held: to the front of its queues, each with one crash more against its name.
+--   KEYS  messages, crashes, workers, held by the dead worker, then the ready lists of the queues
+--   ARGV  worker, ms of silence (0: it says itself that it has stopped), crash to count (1 or 0), channel, the queues
+--   returns how many went back, or -1 if the worker is alive or gone
+local now = redis.call('TIME')
+local ms = now[1] * 1000 + math.floor(now[2] / 1000)
+local last = redis.call('ZSCORE', KEYS[3], ARGV[1])
+if not last or ms - tonumber(last) < tonumber(ARGV[2]) then
+  return -1
+end
+local ready = {}
+for i = 5, #ARGV do
+  ready[ARGV[i]] = KEYS[i]
+end
+local back = 0
+local held = redis.call('HGETALL', KEYS[4])
+for i = 1, #held, 2 do
+  local key, queue = held[i], string.match(held[i + 1], ':(.*)$')
+  if redis.call('HEXISTS', KEYS[1], key) == 1 then
+    if ARGV[3] == '1' then
+      redis.call('HINCRBY', KEYS[2], key, 1)
+    end
+    -- A queue that only a newer version knows: the message names its actor, so any queue delivers it.
+    redis.call('LPUSH', ready[queue] or KEYS[5], key)
+    redis.call('PUBLISH', ARGV[4], queue)
+    back = back + 1
+  end
+end
+redis.call('DEL', KEYS[4])
+redis.call('ZREM', KEYS[3], ARGV[1])
+return back

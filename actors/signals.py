@@ -1,0 +1,32 @@
+"""SIGTERM as it really comes: honcho, Heroku and systemd send it to the whole process group.
+
+Dramatiq's master passes it on as well, so a worker gets it twice and takes the second for an order to drop everything.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from types import FrameType
+
+import dramatiq
+
+ECHO_S = 2.0
+
+
+class Signals(dramatiq.Middleware):
+    """Ignores a second SIGTERM that follows the first within two seconds."""
+
+    def after_process_boot(self, broker: dramatiq.Broker) -> None:
+        handler = signal.getsignal(signal.SIGTERM)
+        if not callable(handler):
+            return
+        first: list[float] = []
+
+        def once(signum: int, frame: FrameType | None) -> None:
+            if first and time.monotonic() - first[0] < ECHO_S:
+                return
+            first.append(time.monotonic())
+            handler(signum, frame)
+
+        signal.signal(signal.SIGTERM, once)

@@ -1,0 +1,43 @@
+"""The sweep: accepted attachments that the belt has lost go back onto it.
+
+Redis may be wiped at any time. The catalogue knows what was accepted and has not ended; what the belt still holds is
+not put on it a second time, for its key is taken.
+"""
+
+from __future__ import annotations
+
+import structlog
+
+from actors.belt import Belt, shared_belt
+from actors.delivery import stage_message, wire_form
+from pipeline.catalogue import Catalogue
+from pipeline.models import Stage
+from pipeline.services import services
+
+BATCH = 1000
+
+log = structlog.get_logger()
+
+
+def sweep_with(catalogue: Catalogue, belt: Belt, *, older_than_s: float) -> int:
+    """Puts unfinished attachments that nobody works on back onto the belt; how many it had lost.
+
+    Raises:
+        RetryableError: `catalogue`.
+        redis.RedisError: the belt is out of reach.
+    """
+    lost = 0
+    for ids in catalogue.unfinished(older_than_s=older_than_s, batch=BATCH):
+        for media_id in belt.missing(ids):
+            message = stage_message(media_id, Stage.FETCH)
+            lost += belt.offer(media_id, message.queue_name, wire_form(message))
+    if lost:
+        log.warning("swept", messages=lost)
+    return lost
+
+
+def sweep(*, older_than_s: float | None = None) -> int:
+    """One sweep now; how many attachments went back onto the belt."""
+    tools = services()
+    age = tools.settings.sweep_after_s if older_than_s is None else older_than_s
+    return sweep_with(tools.catalogue, shared_belt(), older_than_s=age)

@@ -1,0 +1,130 @@
+"""Logs and Sentry, and what must never reach them: media keys, tokens, bodies, the queries of URLs."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import Any
+
+import sentry_sdk
+import structlog
+from sentry_sdk.integrations.logging import ignore_logger
+from sentry_sdk.types import Event, Hint
+
+from pipeline.settings import Settings
+
+HIDDEN = "[hidden]"
+SECRET_NAME = re.compile(
+    r"media_?key|token|secret|password|authorization|api_?key|signature|^(data|body|payload)$", re.I
+)
+URL_SECRETS = re.compile(r"(\w+://)(?:[^\s/@]*@)?([^\s?#\"']*)\?[^\s\"']*")
+URL_LOGIN = re.compile(r"(\w+://)[^\s/@]+@")
+
+Scrub = Callable[[Any], Any]
+
+
+def scrubber(secrets: list[str]) -> Scrub:
+    """A function that hides secrets in text, lists and mappings: known values, telling names, logins and queries."""
+    known = [secret for secret in secrets if len(secret) >= 6]
+
+    def text(value: str) -> str:
+        if "://" in value:
+            value = URL_LOGIN.sub(r"\1", URL_SECRETS.sub(rf"\1\2?{HIDDEN}", value))
+        for secret in known:
+            if secret in value:
+                value = value.replace(secret, HIDDEN)
+        return value
+
+    def scrub(value: Any) -> Any:
+        if isinstance(value, str):
+            return text(value)
+        if isinstance(value, Mapping):
+            return {
+                key: HIDDEN if isinstance(key, str) and SECRET_NAME.search(key) and value[key] else scrub(value[key])
+                for key in value
+            }
+        if isinstance(value, list | tuple):
+            return [scrub(item) for item in value]
+        return value
+
+    return scrub
+
+
+def configure(settings: Settings) -> None:
+    """Sets up logs and Sentry for this process. To be called once, at its edge, before the broker is made."""
+    scrub = scrubber(settings.secrets())
+    configure_logs(settings, scrub)
+    configure_sentry(settings, scrub)
+
+
+def configure_logs(settings: Settings, scrub: Scrub) -> None:
+    """One line an event on stderr: JSON, or coloured text on a terminal."""
+    json_lines = settings.log_format == "json" or (settings.log_format == "auto" and not sys.stderr.isatty())
+    level = getattr(logging, settings.log_level.upper())
+
+    def hide(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        hidden: MutableMapping[str, Any] = scrub(event)
+        return hidden
+
+    shared: list[Any] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        hide,
+    ]
+    renderer: Any = structlog.processors.JSONRenderer() if json_lines else structlog.dev.ConsoleRenderer()
+    structlog.configure(
+        processors=[*shared, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=_StderrLoggers(),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(_CurrentStderr())
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[_plain, renderer]))
+    logging.basicConfig(handlers=[handler], level=max(level, logging.INFO), force=True)
+    # What these say of their messages, we say ourselves, without arguments and with the session.
+    for name in ("dramatiq", "alembic", "httpx"):
+        logging.getLogger(name).setLevel(max(level, logging.WARNING))
+
+
+def _plain(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    event.pop("_record", None)
+    event.pop("_from_structlog", None)
+    return event
+
+
+class _CurrentStderr:
+    """Writes to what sys.stderr is now: Dramatiq's workers replace it by a pipe to their master."""
+
+    def write(self, text: str) -> int:
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+
+class _StderrLoggers:
+    def __call__(self, *_: Any) -> structlog.WriteLogger:
+        return structlog.WriteLogger(_CurrentStderr())  # type: ignore[arg-type]
+
+
+def configure_sentry(settings: Settings, scrub: Scrub) -> None:
+    """Sentry, if a DSN is set: last attempts and fallbacks only, which are captured where they happen."""
+    if not settings.sentry_dsn:
+        return
+
+    def before_send(event: Event, _: Hint) -> Event | None:
+        hidden: Event = scrub(event)
+        return hidden
+
+    sentry_sdk.init(
+        dsn=settings.sentry_dsn.get_secret_value(),
+        auto_enabling_integrations=False,  # Dramatiq's would send an event for every attempt
+        send_default_pii=False,
+        include_local_variables=False,
+        max_request_body_size="never",
+        before_send=before_send,
+    )
+    ignore_logger("dramatiq")

@@ -1,0 +1,144 @@
+"""One stage of one attachment: the claim on it, the step, and what the logs say of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import structlog
+from dramatiq.middleware import CurrentMessage
+
+from actors.delivery import Again, Delivery, Forward
+from actors.leases import LEASES
+from actors.retries import ClaimRefusedError, RetryPolicy, decide
+from pipeline.errors import PipelineError
+from pipeline.models import Claim, Detected, Ending, Fetched, Model, Record, Refusal, Stage, Status, Validated
+from pipeline.services import Services, services
+
+INPUTS: dict[Stage, type[Model] | None] = {
+    Stage.FETCH: None,
+    Stage.DETECT: Fetched,
+    Stage.VALIDATE: Detected,
+    Stage.PERSIST: Validated,
+    Stage.NOTIFY: Ending,
+}
+"""What each stage is given. Notify is given nothing where the catalogue's row says it all."""
+
+STEPS: dict[Stage, Callable[[Services, Claim, Any], Model]] = {
+    Stage.FETCH: Services.fetch,
+    Stage.DETECT: Services.detect,
+    Stage.VALIDATE: Services.validate,
+    Stage.PERSIST: Services.persist,
+    Stage.NOTIFY: Services.notify,
+}
+
+log = structlog.get_logger()
+
+
+def take(services: Services, media_id: str, *, takeover: bool = False) -> Claim:
+    """The claim on an attachment.
+
+    Raises:
+        ClaimRefusedError: it has ended, somebody works on it, or nobody knows it.
+    """
+    claim = services.catalogue.claim(media_id, lease_s=services.settings.claim_lease_s, takeover=takeover)
+    if isinstance(claim, Refusal):
+        raise ClaimRefusedError(claim)
+    return claim
+
+
+def stage_inputs(stage: Stage, given: Model | dict[str, Any] | None) -> Model | None:
+    """A stage's inputs, as they come from the stage before or as JSON from the belt or the catalogue."""
+    model = INPUTS[stage]
+    if model is None or given is None:
+        return None
+    return given if isinstance(given, Model) else model.model_validate(given)
+
+
+def entrance(claim: Claim, stage: Stage, inputs: Model | None) -> tuple[Stage, Model | None]:
+    """Where to start with a claim: at the stage asked for, but not before what the catalogue says is done.
+
+    A stage whose inputs are nowhere to be had gives way to fetch, which finds the staged bytes if they are there.
+    """
+    if claim.record.status is not Status.RECEIVED and not isinstance(inputs, Ending):
+        return Stage.NOTIFY, None
+    inputs = inputs or stage_inputs(stage, claim.inputs)
+    if inputs is None and stage not in {Stage.FETCH, Stage.NOTIFY}:
+        return Stage.FETCH, None
+    return stage, inputs
+
+
+def perform(services: Services, claim: Claim, stage: Stage, inputs: Model | None, *, attempt: int) -> Model:
+    """Runs one step and logs it.
+
+    Raises:
+        PipelineError: as the step does.
+    """
+    started = time.perf_counter()
+    result = STEPS[stage](services, claim, inputs)
+    facts = {
+        "id": claim.id,
+        "session": claim.record.session,
+        "stage": stage.value,
+        "attempt": attempt,
+        "ms": round((time.perf_counter() - started) * 1000, 1),
+    }
+    if stage is Stage.PERSIST and isinstance(result, Record):
+        log.info("attachment stored", name=result.name, mime=result.mime, size=result.size, **facts)
+    elif stage is Stage.NOTIFY and isinstance(result, Record):
+        whole = (result.finished_at or result.received_at) - result.received_at
+        code = {"code": result.error_code} if result.error_code else {}
+        log.info("attachment finished", status=result.status.value, **code, whole_ms=whole, **facts)
+    else:
+        log.debug("stage done", **facts)
+    return result
+
+
+def run(
+    stage: Stage, media_id: str, *, attempt: int, inputs: Model | dict[str, Any] | None, silent: bool = False
+) -> Model | None:
+    """What an actor does: claims the attachment unless the stage before has, and performs its stage.
+
+    Raises:
+        PipelineError: as the step does; the retry middleware makes a verdict of it.
+    """
+    delivery = CurrentMessage.get_current_message()
+    assert isinstance(delivery, Delivery)
+    tools = services()
+    claim = delivery.claim or _first_claim(tools, delivery, media_id)
+    start, given = entrance(claim, stage, stage_inputs(stage, inputs))
+    if start is not stage:
+        delivery.verdict = Forward(start, given)
+        return None
+    if silent and isinstance(given, Ending):
+        return tools.give_up(claim, given)
+    try:
+        result = perform(tools, claim, stage, given, attempt=attempt)
+    except PipelineError as error:
+        _let_go(tools, delivery, error)
+        raise
+    if isinstance(result, Record):
+        delivery.claim = claim.model_copy(update={"record": result})
+    return result
+
+
+def _first_claim(tools: Services, delivery: Delivery, media_id: str) -> Claim:
+    # A message that comes again after its worker died has a claim on its row that nobody will ever use.
+    claim = take(tools, media_id, takeover=delivery.crashes > 0)
+    delivery.claim = claim
+    LEASES.add(claim.token)
+    record = claim.record
+    log.info(
+        "attachment started", id=claim.id, session=record.session, stage=delivery.actor_name, attempt=delivery.attempt
+    )
+    return claim
+
+
+def _let_go(tools: Services, delivery: Delivery, error: PipelineError) -> None:
+    """Frees the claim before another attempt, so that whoever makes it need not wait for the lease to run out."""
+    policy = RetryPolicy(tools.settings.media_attempts, tools.settings.media_backoff_ms)
+    if delivery.claim and isinstance(decide(policy, delivery.stage, delivery.attempt, error), Again):
+        with suppress(PipelineError):
+            tools.catalogue.release(delivery.claim, stage=delivery.stage, attempts=delivery.attempt, error=error)

@@ -1,0 +1,120 @@
+"""The one place that turns settings into the objects that the steps need."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from pipeline.catalogue import Catalogue
+from pipeline.detect import detect
+from pipeline.fetch import fetch
+from pipeline.models import Claim, Detected, Ending, Fetched, Record, Status, Validated
+from pipeline.notifiers import NOTIFIERS, Notifier
+from pipeline.notify import notify, outcome
+from pipeline.outbound import Outbound
+from pipeline.persist import persist
+from pipeline.sandbox import Sandbox
+from pipeline.settings import Settings, current_settings
+from pipeline.staging import Staging
+from pipeline.storage import Storage, intake_key, open_storage
+from pipeline.validate import validate
+
+
+@dataclass(frozen=True)
+class Services:
+    """Everything that the five steps need, and the steps themselves, each for one claimed attachment."""
+
+    settings: Settings
+    catalogue: Catalogue
+    storage: Storage
+    staging: Staging
+    outbound: Outbound
+    sandbox: Sandbox
+    notifiers: Sequence[Notifier]
+
+    def fetch(self, claim: Claim, _: None = None) -> Fetched:
+        return fetch(
+            claim.attachment,
+            intake=claim.intake,
+            staging=self.staging,
+            outbound=self.outbound,
+            storage=self.storage,
+            settings=self.settings,
+        )
+
+    def detect(self, claim: Claim, fetched: Fetched) -> Detected:
+        path = self.staging.path(claim.id)
+        return detect(claim.attachment, fetched, path=path, sandbox=self.sandbox, settings=self.settings)
+
+    def validate(self, claim: Claim, detected: Detected) -> Validated:
+        path = self.staging.path(claim.id)
+        return validate(detected, path=path, sandbox=self.sandbox, settings=self.settings)
+
+    def persist(self, claim: Claim, validated: Validated) -> Record:
+        path = self.staging.path(claim.id)
+        return persist(claim, validated, path=path, storage=self.storage, catalogue=self.catalogue)
+
+    def notify(self, claim: Claim, ending: Ending | None) -> Record:
+        """Announces how it ended: `ending`, or stored if there is none. Then nothing is left to do for it."""
+        record = self.catalogue.ended(claim, ending) if ending else claim.record
+        url = self.storage.url(record.storage_key) if record.storage_key else None
+        notify(outcome(record, url), self.notifiers)
+        return self._close(claim, announced=True)
+
+    def give_up(self, claim: Claim, ending: Ending) -> Record:
+        """Ends it without an announcement, for the announcement is what failed."""
+        record = self.catalogue.get(claim.id)
+        if record and record.status in {Status.RECEIVED, Status.STORED}:
+            self.catalogue.ended(claim, ending)
+        return self._close(claim, announced=False)
+
+    def _close(self, claim: Claim, *, announced: bool) -> Record:
+        record = self.catalogue.finish(claim, announced=announced)
+        if record.status is not Status.FAILED:  # a replay of a failed one starts from its staged bytes
+            self.staging.discard(claim.id)
+        if record.status is Status.DONE and claim.intake:
+            self.storage.delete(intake_key(claim.id))
+        return record
+
+    def close(self) -> None:
+        self.sandbox.close()
+        self.catalogue.close()
+
+
+def build_services(settings: Settings, *, durable: bool = False) -> Services:
+    """New services. With `durable` an accepted attachment is on disk before `accept` returns."""
+    outbound = Outbound(
+        allow_private=settings.fetch_allow_private,
+        ports=settings.fetch_ports,
+        per_host=settings.fetch_per_host,
+        connect_timeout_s=settings.fetch_connect_timeout_s,
+        read_timeout_s=settings.fetch_read_timeout_s,
+    )
+    sandbox = Sandbox(
+        processes=settings.sandbox_processes,
+        memory_mb=settings.sandbox_memory_mb,
+        cpu_s=settings.sandbox_cpu_s,
+        wall_s=settings.sandbox_wall_s,
+    )
+    built = (build(settings, outbound) for build in NOTIFIERS.values())
+    return Services(
+        settings=settings,
+        catalogue=Catalogue(settings.database, durable=durable),
+        storage=open_storage(settings.storage),
+        staging=Staging(settings.staging),
+        outbound=outbound,
+        sandbox=sandbox,
+        notifiers=tuple(notifier for notifier in built if notifier),
+    )
+
+
+def services() -> Services:
+    """This process's services, made at first use. A forked child makes its own."""
+    return _services_of(os.getpid())
+
+
+@lru_cache(maxsize=1)
+def _services_of(_pid: int) -> Services:
+    return build_services(current_settings())

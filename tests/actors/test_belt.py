@@ -1,0 +1,190 @@
+"""The scripts of the belt, one by one, on a real server."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+from actors.belt import Belt, Step, connect
+from actors.ledger import Shelf
+from pipeline.models import Stage
+from pipeline.settings import Retention
+from tests.support.valkey import ValkeyServer
+
+QUEUES = [stage.value for stage in Stage]
+
+
+@pytest.fixture
+def belt(valkey: ValkeyServer) -> Belt:
+    return Belt(connect(valkey.url, timeout_s=2), queues=QUEUES)
+
+
+def counts(belt: Belt, queue: str = "fetch") -> tuple[int, int, int, int]:
+    found = belt.counts()[queue]
+    return found["ready"], found["delayed"], found["running"], found["dead"]
+
+
+def test_what_is_offered_is_handed_over_once(belt: Belt) -> None:
+    assert belt.offer("a", "fetch", b"message")
+    due, handed = belt.fetch("w1", 10, QUEUES)
+    assert due is None
+    assert [(item.key, item.crashes, item.queue, item.data) for item in handed] == [("a", 0, "fetch", b"message")]
+    assert belt.fetch("w2", 10, QUEUES) == (None, [])
+
+
+def test_an_offer_is_not_put_twice_wherever_its_key_is(belt: Belt) -> None:
+    assert belt.offer("a", "fetch", b"1")
+    assert not belt.offer("a", "notify", b"2")
+    belt.fetch("w1", 1, QUEUES)
+    assert not belt.offer("a", "fetch", b"3")
+    assert counts(belt) == (0, 0, 1, 0)
+
+
+def test_later_stages_go_out_first_when_asked_so(belt: Belt) -> None:
+    belt.offer("young", "fetch", b"1")
+    belt.offer("old", "notify", b"2")
+    _, handed = belt.fetch("w1", 2, ["notify", "persist", "validate", "detect", "fetch"])
+    assert [item.key for item in handed] == ["old", "young"]
+
+
+def test_a_finish_whose_answer_was_lost_may_be_sent_again(belt: Belt) -> None:
+    belt.offer("a", "fetch", b"1")
+    _, [item] = belt.fetch("w1", 1, QUEUES)
+    step = Step("next", "detect", b"2")
+    assert belt.finish("w1", "a", item.serial, step)
+    assert not belt.finish("w1", "a", item.serial, step)
+    assert counts(belt, "detect") == (1, 0, 0, 0)
+
+
+def test_an_old_finish_does_not_end_a_new_delivery_of_the_same_key(belt: Belt) -> None:
+    belt.offer("a", "fetch", b"1")
+    _, [first] = belt.fetch("w1", 1, QUEUES)
+    belt.finish("w1", "a", first.serial, Step("next", "detect", b"2"))
+    _, [second] = belt.fetch("w1", 1, QUEUES)
+    assert not belt.finish("w1", "a", first.serial, Step("done", "fetch"))
+    assert belt.finish("w1", "a", second.serial, Step("done", "detect"))
+
+
+def test_a_delayed_message_comes_when_it_is_due_and_not_before(belt: Belt) -> None:
+    belt.offer("a", "fetch", b"1")
+    _, [item] = belt.fetch("w1", 1, QUEUES)
+    belt.finish("w1", "a", item.serial, Step("later", "fetch", b"1", 300))
+    due, handed = belt.fetch("w1", 1, QUEUES)
+    assert not handed
+    assert due is not None
+    assert 0.1 < due <= 0.3
+    time.sleep(due + 0.01)
+    _, [again] = belt.fetch("w1", 1, QUEUES)
+    assert again.key == "a"
+
+
+def test_a_dead_workers_messages_go_back_with_one_crash_more(belt: Belt) -> None:
+    belt.offer("a", "fetch", b"1")
+    belt.fetch("w1", 1, QUEUES)
+    time.sleep(0.05)
+    assert belt.beat("w2", silence_ms=20) == ["w1"]
+    assert belt.reap("w1", silence_ms=20, crash=True) == 1
+    assert belt.reap("w1", silence_ms=20, crash=True) == -1
+    _, [item] = belt.fetch("w2", 1, QUEUES)
+    assert item.crashes == 1
+
+
+def test_a_living_worker_is_not_reaped(belt: Belt) -> None:
+    belt.offer("a", "fetch", b"1")
+    belt.fetch("w1", 1, QUEUES)
+    assert belt.beat("w2", silence_ms=60_000) == []
+    assert belt.reap("w1", silence_ms=60_000, crash=True) == -1
+    assert counts(belt) == (0, 0, 1, 0)
+
+
+def test_a_worker_that_was_taken_for_dead_cannot_finish(belt: Belt) -> None:
+    belt.offer("a", "fetch", b"1")
+    _, [item] = belt.fetch("w1", 1, QUEUES)
+    belt.reap("w1", silence_ms=0, crash=True)
+    assert not belt.finish("w1", "a", item.serial, Step("done", "fetch"))
+    assert counts(belt) == (1, 0, 0, 0)
+
+
+def test_a_handed_back_message_is_the_next_and_has_no_crash(belt: Belt) -> None:
+    belt.offer("a", "fetch", b"1")
+    belt.offer("b", "fetch", b"2")
+    _, [item] = belt.fetch("w1", 1, QUEUES)
+    belt.finish("w1", "a", item.serial, Step("back", "fetch"))
+    _, [again] = belt.fetch("w2", 1, QUEUES)
+    assert (again.key, again.crashes) == ("a", 0)
+
+
+def test_the_answer_to_a_fetch_can_be_had_again(belt: Belt) -> None:
+    belt.offer("a", "validate", b"1")
+    _, handed = belt.fetch("w1", 1, QUEUES)
+    assert belt.held("w1") == handed
+
+
+def test_garbage_in_a_queue_becomes_a_dead_letter(belt: Belt) -> None:
+    belt.client.rpush(belt.keys.ready("fetch"), b"\xff\xfe not a key")
+    belt.offer("a", "fetch", b"1")
+    _, handed = belt.fetch("w1", 5, QUEUES)
+    assert [item.key for item in handed] == ["a"]
+    assert counts(belt) == (0, 0, 1, 1)
+
+
+def test_a_dead_letter_that_is_offered_again_is_none_any_more(belt: Belt) -> None:
+    belt.offer("a", "fetch", b"1")
+    _, [item] = belt.fetch("w1", 1, QUEUES)
+    belt.finish("w1", "a", item.serial, Step("dead", "persist", b"1"))
+    assert counts(belt, "persist") == (0, 0, 0, 1)
+    belt.offer("a", "fetch", b"1")
+    assert counts(belt, "persist") == (0, 0, 0, 0)
+
+
+def finish_many(belt: Belt, shelf: Shelf, count: int) -> list[dict[str, int]]:
+    for number in range(count):
+        belt.offer(f"k{number}", "notify", b"1")
+        _, [item] = belt.fetch("w1", 1, QUEUES)
+        belt.finish("w1", item.key, item.serial, Step("done", "notify"), note=(shelf, json.dumps({"n": number})))
+        time.sleep(0.002)
+    return [json.loads(entry) for entry in belt.ledger(shelf.name)]
+
+
+def test_the_ledger_keeps_the_newest(belt: Belt) -> None:
+    kept = finish_many(belt, Shelf("completed", Retention(count=5), 60), 12)
+    assert [entry["n"] for entry in kept] == [11, 10, 9, 8, 7]
+
+
+def test_the_ledger_keeps_nothing_where_jobs_are_removed_at_once(belt: Belt) -> None:
+    assert finish_many(belt, Shelf("failed", Retention(count=0), 60), 3) == []
+
+
+def test_the_ledger_keeps_everything_where_nothing_is_removed(belt: Belt) -> None:
+    assert len(finish_many(belt, Shelf("failed", Retention(), 60), 60)) == 60
+
+
+def test_the_ledger_forgets_what_is_too_old(belt: Belt) -> None:
+    shelf = Shelf("completed", Retention(age=1), 60)
+    finish_many(belt, shelf, 3)
+    time.sleep(1.1)
+    belt.offer("last", "notify", b"1")
+    _, [item] = belt.fetch("w1", 1, QUEUES)
+    belt.finish("w1", "last", item.serial, Step("done", "notify"), note=(shelf, '{"n": 99}'))
+    assert [json.loads(entry)["n"] for entry in belt.ledger("completed")] == [99]
+
+
+def test_the_ledger_has_a_time_to_live(belt: Belt) -> None:
+    finish_many(belt, Shelf("completed", Retention(count=5), 60), 1)
+    assert 0 < belt.client.pttl(belt.keys.shelf("completed")) <= 60_000
+    assert 0 < belt.client.pttl(belt.keys.entries("completed")) <= 60_000
+
+
+def test_every_key_lies_in_one_slot(belt: Belt) -> None:
+    belt.offer("a", "fetch", b"1")
+    _, [item] = belt.fetch("w1", 1, QUEUES)
+    belt.finish("w1", "a", item.serial, Step("dead", "fetch", b"1"), note=(Shelf("failed", Retention(), 60), "{}"))
+    assert all(key.startswith(b"{esteira}:") for key in belt.client.keys("*"))
+
+
+def test_missing_names_what_is_not_on_the_belt(belt: Belt) -> None:
+    belt.offer("a", "fetch", b"1")
+    assert belt.missing(["a", "b"]) == ["b"]
+    assert belt.missing([]) == []
