@@ -1,0 +1,75 @@
+"""The command `esteira`: the group of all commands, and how their errors reach the one who typed them."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+import dramatiq
+import redis
+import rich_click as click
+
+from cli.check import check
+from cli.environment import redis_place
+from cli.migrate import migrate
+from cli.output import leave, say
+from cli.replay import replay
+from cli.start import start
+from cli.stats import stats
+from cli.status import list_, status
+from cli.submit import submit
+from cli.sweep import sweep
+from pipeline.catalogue import CatalogueError
+from pipeline.errors import Code, PipelineError, SettingsError
+from pipeline.settings import current_settings
+
+FAILED, USAGE = 1, 2  # exit codes, beside 0 for done
+
+REMEDIES = {
+    Code.CATALOGUE: "check DATABASE_URL and that its server runs",
+    Code.QUEUE: "check REDIS_URL or REDIS_HOST and that the server runs, or run `esteira start`",
+    Code.STAGING: "check STAGING_DIR and the free space there",
+    Code.STORAGE: "check STORAGE_URL and the free space there",
+}
+
+EPILOG = """
+Exit status: 0 done, 1 something failed, 2 wrong usage or a wrong setting. Settings come from the environment and from
+`.env`; `.env.example` lists every one.
+"""
+
+
+class Commands(click.RichGroup):
+    """A group whose commands end in one line on stderr, not in a traceback, when something outside them is wrong."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except SettingsError as error:
+            _fail(error.message, USAGE)
+        except CatalogueError as error:  # its message has the remedy already
+            _fail(error.message, FAILED)
+        except PipelineError as error:
+            remedy = REMEDIES.get(error.code)
+            _fail(f"{error.message}; {remedy}" if remedy else error.message, FAILED)
+        except (redis.RedisError, dramatiq.ConnectionError):
+            place = redis_place(current_settings())
+            _fail(f"Redis at {place} does not answer; {REMEDIES[Code.QUEUE]}", FAILED)
+
+
+def _fail(message: str, status: int) -> NoReturn:
+    say(f"esteira: {message}")
+    leave(status)
+
+
+@click.group(cls=Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="esteira", message="%(prog)s %(version)s")
+def esteira() -> None:
+    """Takes the media of chat gateways off the listener's hands: fetch, check, store and announce, and lose none."""
+
+
+for command in (start, submit, status, list_, replay, stats, check, sweep, migrate):
+    esteira.add_command(command)
+
+
+def main() -> None:
+    """The console script."""
+    esteira(prog_name="esteira")

@@ -1,0 +1,25 @@
+"""`esteira migrate`: the release line of the Procfile."""
+
+from __future__ import annotations
+
+import rich_click as click
+
+from cli.environment import settings_for_command
+from pipeline.catalogue import Catalogue
+from pipeline.settings import Settings
+
+
+def migrate_catalogue(settings: Settings) -> None:
+    """Brings the catalogue's tables to this version; one that is there already stays as it is."""
+    settings.var_dir.mkdir(parents=True, exist_ok=True)
+    catalogue = Catalogue(settings.database)
+    try:
+        catalogue.migrate()
+    finally:
+        catalogue.close()
+
+
+@click.command(epilog="Example: `esteira migrate`")
+def migrate() -> None:
+    """Creates or updates the catalogue's tables. Safe to repeat; `esteira start` does it by itself."""
+    migrate_catalogue(settings_for_command())

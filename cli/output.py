@@ -1,0 +1,94 @@
+"""What the commands print: tables for people, JSON for programs, progress on a terminal alone."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, NoReturn
+
+import rich_click as click
+from click.exceptions import Exit
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.models import Record
+
+PIPE_WIDTH = 10_000  # a table in a pipe is never wrapped: programs and people search it by line
+
+
+def console() -> Console:
+    """Where tables go: as wide as the terminal, unwrapped in a pipe."""
+    return Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=PIPE_WIDTH)
+
+
+def progress(unit: str) -> Progress:
+    """A progress bar on stderr; silent unless that is a terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn(unit))
+    screen = Console(stderr=True)
+    return Progress(*columns, TimeRemainingColumn(), console=screen, transient=True, disable=not screen.is_terminal)
+
+
+def print_json(value: Any) -> None:
+    """One line of JSON."""
+    click.echo(json.dumps(value, ensure_ascii=False, separators=(", ", ": ")))
+
+
+def say(message: str) -> None:
+    """A line for people on stderr, so that stdout stays fit for programs."""
+    click.echo(message, err=True)
+
+
+def leave(status: int) -> NoReturn:
+    """Ends the command with this exit status."""
+    raise Exit(status)
+
+
+def printable(value: Any) -> str:
+    """Text that moves no cursor and changes no colour, whatever a sender wrote."""
+    if value is None:
+        return ""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in str(value))
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, footer: str | None = None) -> None:
+    """A table with a head; cells are shown as they are, not as markup."""
+    table = Table(*columns, box=box.SIMPLE_HEAD if sys.stdout.isatty() else None, pad_edge=False)
+    for row in rows:
+        table.add_row(*(cell if isinstance(cell, Text) else Text(printable(cell)) for cell in row))
+    screen = console()
+    screen.print(table)
+    if footer:
+        screen.print(Text(footer))
+
+
+def print_facts(facts: Mapping[str, Any]) -> None:
+    """One thing, a fact a line; what is unknown is left out."""
+    width = max(map(len, facts), default=0)
+    for name, value in facts.items():
+        if value not in (None, "", ()):
+            click.echo(f"{name.ljust(width)}  {printable(value)}")
+
+
+def moment(milliseconds: int | None) -> str:
+    """A time in the reader's own zone, to the second."""
+    if milliseconds is None:
+        return ""
+    return datetime.fromtimestamp(milliseconds / 1000).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def record_json(record: Record) -> dict[str, Any]:
+    """A row of the catalogue as JSON, every field of it."""
+    return record.model_dump(mode="json")
+
+
+STYLES = {"done": "green", "rejected": "yellow", "failed": "red", "expired": "magenta", "stored": "cyan"}
+
+
+def status_text(status: str) -> Text:
+    """A status in its colour."""
+    return Text(status, style=STYLES.get(status, ""))

@@ -1,0 +1,77 @@
+"""Runs the parts of Esteira side by side, their output line by line under the name of each."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import honcho.manager
+from honcho.printer import Printer
+
+GRACE_S = 30  # how long a part may take to finish what it has begun before it is killed
+ASKED_TO_END = {128 + signal.SIGINT, 128 + signal.SIGTERM}  # honcho's return codes for them
+STOPPED = re.compile(r"(\S+) stopped \(rc=(-?\d+)\)")
+
+
+def worker_command(*, processes: int, threads: int) -> str:
+    """The shell command of the workers."""
+    return _command("dramatiq", "actors.stages", "--processes", str(processes), "--threads", str(threads))
+
+
+def web_command(*, host: str, port: int) -> str:
+    """The shell command of the web app."""
+    return _command("uvicorn", "web.app:app", "--host", host, "--port", str(port), "--no-access-log")
+
+
+def _command(module: str, *arguments: str) -> str:
+    # exec, so that signals reach the part itself and not a shell around it.
+    return "exec " + shlex.join([sys.executable, "-m", module, *arguments])
+
+
+class ListeningPrinter(Printer):  # type: ignore[misc]  # honcho has no types
+    """honcho's printer, which also remembers the first part that ended: honcho tells of it nowhere else."""
+
+    first_ended: str | None = None
+
+    def write(self, message: Any) -> None:
+        if message.name == honcho.manager.SYSTEM_PRINTER_NAME and self.first_ended is None:
+            found = STOPPED.match(message.data)
+            self.first_ended = f"{found[1]} (exit status {found[2]})" if found else None
+        super().write(message)
+
+
+def run_parts(commands: Mapping[str, str], *, environment: Mapping[str, str]) -> str | None:
+    """Runs until SIGINT or SIGTERM, then ends all parts and returns None; or until one ends: then returns its name."""
+    honcho.manager.KILL_WAIT = GRACE_S
+    printer = ListeningPrinter(sys.stdout)
+    manager = honcho.manager.Manager(printer)
+    for name, command in commands.items():
+        manager.add_process(name, command, env=dict(environment))
+    manager.loop()
+    return None if manager.returncode in ASKED_TO_END else printer.first_ended or "a part"
+
+
+@contextmanager
+def ending_with(process: subprocess.Popen[bytes]) -> Iterator[threading.Event]:
+    """Ends this process in order, as SIGTERM does, if the other one ends within the block; then the event is set."""
+    ended, done = threading.Event(), threading.Event()
+
+    def watch() -> None:
+        process.wait()
+        if not done.is_set():
+            ended.set()
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield ended
+    finally:
+        done.set()

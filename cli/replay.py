@@ -1,0 +1,116 @@
+"""`esteira replay`: failed, rejected or expired attachments go again."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import rich_click as click
+
+from actors.replay import replay as replay_one
+from cli.environment import catalogue_for_command
+from cli.filters import filter_options
+from cli.output import leave, print_json, print_table, progress, say
+from cli.selection import all_ids, each_status
+from cli.status import COLUMNS, row
+from pipeline.catalogue import Catalogue
+from pipeline.models import Status
+
+REPLAYABLE = (Status.FAILED, Status.REJECTED, Status.EXPIRED)
+SHOWN = 20  # rows of a dry run; the count stands below them
+
+
+@click.command(
+    epilog="Examples: `esteira replay ID`, `esteira replay --since 2h --dry-run`, "
+    "`esteira replay --error fetch_unavailable --rate 5 --yes`, `esteira replay ID --url https://…` for an expired one"
+)
+@click.argument("ids", nargs=-1, metavar="[ID…]")
+@filter_options(*REPLAYABLE)
+@click.option("--url", metavar="URL", help="A new source, for exactly one ID: it starts at fetch.")
+@click.option("--rate", type=click.FloatRange(min=0, min_open=True), metavar="N", help="At most N a second.")
+@click.option("--dry-run", is_flag=True, help="Only show what would go.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
+def replay(
+    ids: tuple[str, ...], url: str | None, rate: float | None, dry_run: bool, yes: bool, as_json: bool, **filters: Any
+) -> None:
+    """Sends attachments that ended badly over the belt again, the oldest first, from the stage that failed.
+
+    Takes ids, or filters. Without --status it takes the failed ones; with --error, whatever ended with that code.
+    What filters chose is counted, and a question asked, before anything goes.
+    """
+    _refuse_nonsense(ids, url, filters)
+    catalogue = catalogue_for_command()
+    chosen = list(dict.fromkeys(ids)) or all_ids(catalogue, each_status(_statuses(filters), _others(filters)))
+    if dry_run:
+        _show(catalogue, chosen, as_json)
+        return
+    if chosen and not (yes or ids):
+        _ask(len(chosen))
+    missed = _replay_all(catalogue, chosen, url=url, rate=rate)
+    if as_json:
+        print_json({"matched": len(chosen), "replayed": len(chosen) - len(missed), "missed": missed})
+    else:
+        click.echo(f"{len(chosen) - len(missed)} of {len(chosen)} sent again")
+    leave(1 if missed else 0)
+
+
+def _refuse_nonsense(ids: tuple[str, ...], url: str | None, filters: dict[str, Any]) -> None:
+    if ids and any(filters.values()):
+        raise click.UsageError("give ids or filters, not both")
+    if url and len(ids) != 1:
+        raise click.UsageError("--url is the new source of one attachment: give exactly one ID with it")
+
+
+def _statuses(filters: dict[str, Any]) -> Sequence[str]:
+    if filters["status"]:
+        return tuple(filters["status"])
+    return REPLAYABLE if filters["error"] else (Status.FAILED,)
+
+
+def _others(filters: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in filters.items() if name != "status"}
+
+
+def _ask(count: int) -> None:
+    if not sys.stdin.isatty():
+        raise click.UsageError(
+            f"{count} would be sent again, and there is no terminal to ask at: add --yes or --dry-run"
+        )
+    click.confirm(f"Send {count} again?", abort=True, err=True)
+
+
+def _show(catalogue: Catalogue, chosen: Sequence[str], as_json: bool) -> None:
+    if as_json:
+        print_json({"matched": len(chosen), "ids": chosen})
+        return
+    found = [record for media_id in chosen[:SHOWN] if (record := catalogue.get(media_id))]
+    print_table(COLUMNS, map(row, found), footer=f"{len(chosen)} would be sent again")
+
+
+def _replay_all(catalogue: Catalogue, chosen: Sequence[str], *, url: str | None, rate: float | None) -> list[str]:
+    """Sends them again; returns those that could not go: unknown, or not ended badly."""
+    missed = []
+    with progress("sent again") as bar:
+        begin = time.monotonic()
+        for index, media_id in enumerate(bar.track(chosen, description="replaying")):
+            if rate:
+                time.sleep(max(0.0, begin + index / rate - time.monotonic()))
+            if not _replayed(catalogue, media_id, url=url):
+                missed.append(media_id)
+    return missed
+
+
+def _replayed(catalogue: Catalogue, media_id: str, *, url: str | None) -> bool:
+    record = catalogue.get(media_id)
+    if record is None:
+        say(f"{media_id}: unknown")
+    elif record.status not in REPLAYABLE:
+        say(f"{media_id}: is {record.status}; only what is {', '.join(REPLAYABLE)} can be sent again")
+    elif replay_one(media_id, url=url) is None:
+        say(f"{media_id}: is still being worked on")
+    else:
+        return True
+    return False

@@ -1,0 +1,67 @@
+"""`esteira status` and `esteira list`: what the catalogue says of one attachment, and of many."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import rich_click as click
+
+from cli.environment import catalogue_for_command
+from cli.filters import filter_options
+from cli.output import moment, print_facts, print_json, print_table, record_json, status_text
+from cli.selection import each_status, newest
+from pipeline.errors import Code, PermanentError
+from pipeline.models import Record, Status
+
+COLUMNS = ("id", "status", "stage", "session", "message id", "kind", "name", "error", "received")
+TIMES = ("received_at", "ended_at", "finished_at", "announced_at")
+
+
+@click.command(
+    epilog="Examples: `esteira status 0123456789abcdef0123456789abcdef`, `esteira status --json ID | jq .name`"
+)
+@click.argument("media_id", metavar="ID")
+@click.option("--json", "as_json", is_flag=True, help="Print the whole row as JSON.")
+def status(media_id: str, as_json: bool) -> None:
+    """Shows one attachment: how far it came, what it is, and why it ended if it failed."""
+    record = catalogue_for_command().get(media_id)
+    if record is None:
+        raise PermanentError(Code.NOT_FOUND, f"no attachment has the id {media_id}; `esteira list` shows the newest")
+    if as_json:
+        print_json(record_json(record))
+    else:
+        print_facts(_facts(record))
+
+
+@click.command(
+    "list",
+    epilog="Examples: `esteira list --status failed --since 2h`, "
+    "`esteira list --error fetch_timeout --json | jq length`",
+)
+@filter_options(*Status)
+@click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="At most so many.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array of whole rows.")
+def list_(status: tuple[str, ...], limit: int, as_json: bool, **filters: Any) -> None:
+    """Shows attachments, the newest first."""
+    catalogue = catalogue_for_command()
+    chosen = each_status(status, filters)
+    records = newest(catalogue, chosen, limit=limit)
+    if as_json:
+        print_json([record_json(record) for record in records])
+        return
+    total = sum(map(catalogue.count, chosen))
+    print_table(COLUMNS, map(row, records), footer=f"{len(records)} of {total}" if total > len(records) else None)
+
+
+def row(record: Record) -> tuple[Any, ...]:
+    """An attachment as a row under COLUMNS."""
+    return (
+        *(record.id, status_text(record.status), record.stage, record.session, record.message_id),
+        *(record.kind or record.declared_kind, record.name or record.filename, record.error_code),
+        moment(record.received_at),
+    )
+
+
+def _facts(record: Record) -> dict[str, Any]:
+    facts = record_json(record)
+    return facts | {name: moment(facts[name]) for name in TIMES} | {"flags": ", ".join(record.flags)}
