@@ -1,0 +1,319 @@
+"""HTTP servers for tests, on loopback: one that serves files as it should, and one that misbehaves as it is told."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import quote
+
+PIECE = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a client asked for. `headers` have lower-case names."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes = b""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the server says instead of handing out a file."""
+
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
+class MediaServer:
+    """Serves `files` (bytes or paths by name) at `url(name)`, keeps connections alive and remembers `requests`.
+
+    `answers` by name take precedence; a list of them is used up one by one, its last one stays. Both may be changed
+    while it runs. A POST is answered with 204 unless `answers` says otherwise.
+    """
+
+    def __init__(
+        self,
+        files: Mapping[str, bytes | Path] | None = None,
+        *,
+        address: str = "127.0.0.1",
+        delay_s: float = 0,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self.files = dict(files or {})
+        self.answers: dict[str, Answer | list[Answer]] = {}
+        self.requests: list[Request] = []
+        self.connections = 0
+        self.delay_s = delay_s
+        self._tls = tls
+        self._server = _Server((address, 0), self)
+        self.port: int = self._server.server_address[1]
+        self.address = address
+        if tls:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
+
+    def url(self, name: str, *, host: str | None = None) -> str:
+        scheme = "https" if self._tls else "http"
+        return f"{scheme}://{host or self.address}:{self.port}/{quote(name)}"
+
+    def hits(self, name: str) -> int:
+        """How often this name was asked for."""
+        return sum(request.path.partition("?")[0] == f"/{quote(name)}" for request in self.requests)
+
+    def answer_for(self, name: str) -> Answer | None:
+        answer = self.answers.get(name)
+        if isinstance(answer, list):
+            return answer.pop(0) if len(answer) > 1 else answer[0]
+        return answer
+
+    def __enter__(self) -> MediaServer:
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(5)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 128
+
+    def __init__(self, address: tuple[str, int], media: MediaServer) -> None:
+        self.media = media
+        super().__init__(address, _Handler)
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that goes away is no news."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    timeout = 30
+    server: _Server
+
+    def setup(self) -> None:
+        self.server.media.connections += 1
+        super().setup()
+
+    def do_GET(self) -> None:
+        self._serve()
+
+    def do_POST(self) -> None:
+        self._serve(self.rfile.read(int(self.headers.get("Content-Length", 0))))
+
+    def _serve(self, body: bytes = b"") -> None:
+        media = self.server.media
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        media.requests.append(Request(self.command, self.path, headers, body))
+        time.sleep(media.delay_s)
+        name = self.path.partition("?")[0].removeprefix("/")
+        names = {quote(file): file for file in [*media.files, *media.answers]}
+        name = names.get(name, name)
+        if answer := media.answer_for(name):
+            self._say(answer)
+        elif self.command == "POST":
+            self._say(Answer(204))
+        elif name in media.files:
+            self._hand_out(media.files[name])
+        else:
+            self._say(Answer(404))
+
+    def _say(self, answer: Answer) -> None:
+        self.send_response(answer.status)
+        for name, value in answer.headers.items():
+            self.send_header(name, value)
+        if answer.status not in {204, 304}:
+            self.send_header("Content-Length", str(len(answer.body)))
+        self.end_headers()
+        self.wfile.write(answer.body)
+
+    def _hand_out(self, file: bytes | Path) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(file) if isinstance(file, bytes) else file.stat().st_size))
+        self.end_headers()
+        if isinstance(file, bytes):
+            self.wfile.write(file)
+            return
+        with file.open("rb") as source:
+            while piece := source.read(PIECE):
+                self.wfile.write(piece)
+
+    def log_message(self, *_: object) -> None:
+        """Says nothing."""
+
+
+class Peer:
+    """One client of a `HostileServer`, as a script sees it."""
+
+    def __init__(self, sock: socket.socket, stopping: threading.Event) -> None:
+        self.socket = sock
+        self._stopping = stopping
+
+    def request(self) -> bytes:
+        """Reads the head of a request; empty when the client has gone."""
+        head = b""
+        while b"\r\n\r\n" not in head and (piece := self.socket.recv(65536)):
+            head += piece
+        return head
+
+    def send(self, data: bytes) -> None:
+        self.socket.sendall(data)
+
+    def wait(self, seconds: float = 60) -> None:
+        """Does nothing for so long, or until the server stops, which ends the script."""
+        if self._stopping.wait(seconds):
+            raise ConnectionAbortedError
+
+    def reset(self) -> None:
+        """Ends the connection with RST instead of FIN."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.socket.close()
+
+
+Script = Callable[[Peer], None]
+
+
+class HostileServer:
+    """Runs a script for each connection, and counts them. Scripts may be a list: one for each connection in turn."""
+
+    def __init__(self, script: Script | Sequence[Script], *, address: str = "127.0.0.1", port: int = 0) -> None:
+        self._scripts = [script] if callable(script) else list(script)
+        self._listener = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._listener.bind((address, port))
+        self._listener.listen(256)
+        self.address = address
+        self.port: int = self._listener.getsockname()[1]
+        self.connections = 0
+        self._stopping = threading.Event()
+        self._peers: list[socket.socket] = []
+
+    def url(self, path: str = "/file", *, host: str | None = None) -> str:
+        return f"http://{host or self.address}:{self.port}{path}"
+
+    def __enter__(self) -> HostileServer:
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping.set()
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for peer in self._peers:
+            with suppress(OSError):
+                peer.shutdown(socket.SHUT_RDWR)
+            peer.close()
+        self._thread.join(5)
+
+    def _accept(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                peer, _ = self._listener.accept()
+            except OSError:
+                return
+            script = self._scripts[min(self.connections, len(self._scripts) - 1)]
+            self.connections += 1
+            self._peers.append(peer)
+            threading.Thread(target=self._run, args=(script, peer), daemon=True).start()
+
+    def _run(self, script: Script, sock: socket.socket) -> None:
+        with suppress(OSError), sock:
+            script(Peer(sock, self._stopping))
+
+
+def says(*parts: bytes) -> Script:
+    """A script that reads a request, sends these parts and closes."""
+
+    def script(peer: Peer) -> None:
+        peer.request()
+        for part in parts:
+            peer.send(part)
+        peer.socket.shutdown(socket.SHUT_WR)
+        peer.socket.recv(1)  # an unread request would turn the close into a reset
+
+    return script
+
+
+def drips(first: bytes, drop: bytes = b"x", *, every_s: float = 0.05) -> Script:
+    """A script that sends `first`, and then a drop again and again without end."""
+
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(first)
+        while True:
+            peer.wait(every_s)
+            peer.send(drop)
+
+    return script
+
+
+def floods(first: bytes, more: bytes) -> Script:
+    """A script that sends `first`, and then `more` as fast as it can without end."""
+
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(first)
+        while True:
+            peer.send(more)
+
+    return script
+
+
+def stalls(first: bytes = b"") -> Script:
+    """A script that sends `first` and then nothing."""
+
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(first)
+        peer.wait()
+
+    return script
+
+
+def resets(first: bytes) -> Script:
+    """A script that sends `first` and then resets the connection."""
+
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(first)
+        peer.wait(0.05)  # a reset overtakes bytes that the client has not read
+        peer.reset()
+
+    return script
+
+
+def head(*lines: str, status: str = "200 OK") -> bytes:
+    """The head of an answer."""
+    return "\r\n".join([f"HTTP/1.1 {status}", *lines, "", ""]).encode()
+
+
+@contextmanager
+def canary() -> Iterator[HostileServer]:
+    """A server on both loopback addresses that nobody is supposed to reach: look at its `connections`."""
+    with HostileServer(lambda peer: peer.socket.close()) as v4:
+        try:
+            v6 = HostileServer(lambda peer: peer.socket.close(), address="::1", port=v4.port)
+        except OSError:  # no IPv6 here
+            yield v4
+            return
+        with v6:
+            yield v4
+            v4.connections += v6.connections
