@@ -83,7 +83,7 @@ def media_url(attachment: Attachment, hosts: Sequence[str]) -> str | None:
     Raises:
         PermanentError: `url_blocked`, if the direct path is more than a path.
     """
-    if path := attachment.direct_path:
+    if hosts and (path := attachment.direct_path):
         if not _DIRECT_PATH.fullmatch(path) or _DOT_SEGMENT.search(path.partition("?")[0]):
             raise PermanentError(Code.URL_BLOCKED, "the direct path is not a plain path")
         return f"https://{hosts[0]}{path}"

@@ -1,0 +1,141 @@
+"""The first step: an attachment's bytes, whole and in plaintext, into the staging directory."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import BinaryIO
+
+from pipeline.errors import Code, PermanentError, RetryableError
+from pipeline.models import Attachment, Fetched
+from pipeline.outbound import Outbound
+from pipeline.settings import Settings
+from pipeline.staging import Staging
+from pipeline.storage import Storage, intake_key
+from pipeline.whatsapp import ORIGIN, OVERHEAD, Bytes, Decryptor, key_kind, media_keys, media_url
+
+PIECE = 256 * 1024
+
+
+def fetch(
+    attachment: Attachment, *, intake: bool, staging: Staging, outbound: Outbound, storage: Storage, settings: Settings
+) -> Fetched:
+    """Brings the bytes from where they lie: storage if `intake` says so, else the attachment's own data or its URL.
+
+    What comes from a URL is decrypted if there is a media key. A file that is staged already is only hashed again.
+
+    Raises:
+        PermanentError: `no_source`, `empty`, `too_large`, `hash_mismatch`, `decrypt_*`, and what `Outbound.get` says.
+        RetryableError: `fetch_*`, `storage` or `staging`.
+    """
+    if staged := _staged(attachment, staging):
+        return staged
+    max_bytes = settings.max_bytes(attachment.kind)
+    if intake or attachment.data:
+        pieces = storage.chunks(intake_key(attachment.id)) if intake else iter([_decoded(attachment.data or "")])
+        with staging.part(attachment.id) as out:
+            return _check(attachment, _write(out, pieces, max_bytes))
+    decryptor = _decryptor(attachment)
+    with staging.part(attachment.id) as out, _download(attachment, outbound=outbound, settings=settings) as pieces:
+        if decryptor:
+            return _check(attachment, _decrypt(out, pieces, decryptor, max_bytes), decryptor)
+        return _check(attachment, _write(out, pieces, max_bytes))
+
+
+def _staged(attachment: Attachment, staging: Staging) -> Fetched | None:
+    if not staging.holds(attachment.id):
+        return None
+    try:
+        with staging.path(attachment.id).open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256")
+            return Fetched(size=file.tell(), sha256=digest.hexdigest())
+    except FileNotFoundError:  # somebody else has just finished with it
+        return None
+    except OSError as error:
+        raise RetryableError(Code.STAGING, f"cannot read the staged file: {error.strerror}") from error
+
+
+def _decoded(data: str) -> bytes:
+    try:
+        return base64.b64decode(data, validate=True)
+    except (binascii.Error, ValueError):
+        raise PermanentError(Code.BAD_PAYLOAD, "data: is not base64") from None
+
+
+def _decryptor(attachment: Attachment) -> Decryptor | None:
+    if not attachment.media_key:
+        return None
+    return Decryptor(media_keys(attachment.media_key, key_kind(attachment)))
+
+
+@contextmanager
+def _download(attachment: Attachment, *, outbound: Outbound, settings: Settings) -> Iterator[Iterator[bytes]]:
+    url = media_url(attachment, settings.whatsapp_hosts)
+    if not url:
+        raise PermanentError(Code.NO_SOURCE, "the attachment names no place where its bytes lie")
+    overhead = OVERHEAD if attachment.media_key else 0
+    with outbound.get(
+        url,
+        headers=_headers(url, settings),
+        deadline_s=partial(_allowance, settings),
+        max_bytes=settings.max_bytes(attachment.kind) + overhead,
+    ) as body:
+        yield body.chunks()
+
+
+def _headers(url: str, settings: Settings) -> dict[str, str]:
+    whatsapp = url.startswith(tuple(f"https://{host}/" for host in settings.whatsapp_hosts))
+    return {"Origin": ORIGIN} if whatsapp else {}
+
+
+def _allowance(settings: Settings, received: int | None) -> float:
+    """The seconds that so many bytes may take: slower than `fetch_min_bytes_per_s` is too slow after a while."""
+    return settings.fetch_deadline_s + (received or 0) / settings.fetch_min_bytes_per_s
+
+
+def _write(out: BinaryIO, pieces: Iterator[bytes], max_bytes: int) -> Fetched:
+    digest = hashlib.sha256()
+    size = 0
+    for piece in pieces:
+        size += len(piece)
+        _check_size(size, max_bytes)
+        digest.update(piece)
+        _write_all(out, piece)
+    return Fetched(size=size, sha256=digest.hexdigest())
+
+
+def _decrypt(out: BinaryIO, pieces: Iterator[bytes], decryptor: Decryptor, max_bytes: int) -> Fetched:
+    for piece in pieces:
+        _write_all(out, decryptor.update(piece))
+    _write_all(out, decryptor.finish())
+    _check_size(decryptor.size, max_bytes)
+    return Fetched(size=decryptor.size, sha256=decryptor.file_sha256)
+
+
+def _check(attachment: Attachment, fetched: Fetched, decryptor: Decryptor | None = None) -> Fetched:
+    if decryptor and attachment.file_enc_sha256 not in {None, decryptor.file_enc_sha256}:
+        raise PermanentError(Code.HASH_MISMATCH, "the encrypted bytes are not those that the message announced")
+    # Only beside a media key is the size worth a refusal: elsewhere senders get it wrong.
+    if decryptor and attachment.size not in {None, fetched.size}:
+        raise PermanentError(Code.HASH_MISMATCH, "the file has not the size that the message announced")
+    if attachment.file_sha256 not in {None, fetched.sha256}:
+        raise PermanentError(Code.HASH_MISMATCH, "the bytes are not those that the message announced")
+    if fetched.size == 0:
+        raise PermanentError(Code.EMPTY, "the file is empty")
+    return fetched
+
+
+def _check_size(size: int, max_bytes: int) -> None:
+    if size > max_bytes:
+        raise PermanentError(Code.TOO_LARGE, f"the file is larger than {max_bytes} bytes")
+
+
+def _write_all(out: BinaryIO, piece: Bytes) -> None:
+    # The file is unbuffered, and a write to a nearly full disk may take only a part.
+    view = memoryview(piece)
+    while view:
+        view = view[out.write(view) :]
