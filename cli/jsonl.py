@@ -28,7 +28,7 @@ def parse_line(line: bytes) -> Attachment:
         PayloadError: the line is not JSON, or a field is wrong or missing.
     """
     try:
-        fields = json.loads(line)
+        fields = json.loads(line.rstrip())
     except json.JSONDecodeError as error:
         raise PayloadError("", f"is not JSON: {error.msg} at column {error.colno}") from None
     except (UnicodeDecodeError, RecursionError, ValueError):
