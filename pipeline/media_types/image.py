@@ -1,0 +1,128 @@
+"""Pictures and stickers: caps first, then a real decode of every frame. Runs in the sandbox."""
+
+from __future__ import annotations
+
+import struct
+import warnings
+import zlib
+from pathlib import Path
+from typing import Any
+
+import pillow_heif
+from PIL import AvifImagePlugin, GifImagePlugin, Image, JpegImagePlugin, MpoImagePlugin, PngImagePlugin, WebPImagePlugin
+
+from pipeline.errors import Code, PermanentError
+from pipeline.media_types.limits import Limits
+from pipeline.media_types.verdicts import broken, decoding
+
+ORIENTATION = 0x0112  # the EXIF tag; 5 to 8 turn the picture by 90 degrees
+FORMATS = {"jpeg": "JPEG", "png": "PNG", "webp": "WEBP", "gif": "GIF", "heic": "HEIF", "avif": "AVIF"}
+ANIMATED = frozenset({"png", "webp", "gif", "avif"})  # a JPEG or HEIC with several pictures is no animation
+DRAFT = 8  # a JPEG decoded to an eighth shows every truncation at a third of the cost
+FAULTS = (OSError, EOFError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, struct.error, zlib.error)
+FAULTS_OF_PILLOW = (*FAULTS, RuntimeError, Image.DecompressionBombError, Image.DecompressionBombWarning)
+PLUGINS = (AvifImagePlugin, GifImagePlugin, JpegImagePlugin, MpoImagePlugin, PngImagePlugin, WebPImagePlugin)
+
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+pillow_heif.register_heif_opener(decode_threads=1, thumbnails=False, depth_images=False, aux_images=False)
+# Pillow only warns above its limit, and some of its plugins allocate before we see the size.
+warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
+
+
+def inspect(path: str, *, name: str, limits: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """Width, height and animation of a picture. Width and height are as it is shown: its EXIF orientation is applied.
+
+    Raises:
+        PermanentError: `too_many_pixels`, `too_many_frames`, `broken`.
+    """
+    caps = Limits(**limits)
+    Image.MAX_IMAGE_PIXELS = caps.pixels
+    if name == "webp":
+        _check_size(*_webp_size(path), caps)
+    with decoding(f"a {FORMATS[name]} picture", *FAULTS_OF_PILLOW):
+        try:
+            with Image.open(path, formats=[FORMATS[name]]) as image:
+                return _decode(image, name, caps)
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+            raise _too_many_pixels(caps) from None
+
+
+def _decode(image: Image.Image, name: str, caps: Limits) -> dict[str, Any]:
+    width, height = image.size
+    _check_size(width, height, caps)
+    frames = 1
+    if name in ANIMATED:
+        frames = _decode_frames(image, name, caps)
+    else:
+        if name == "jpeg":
+            image.draft(None, (max(1, width // DRAFT), max(1, height // DRAFT)))
+        image.load()
+    if _turned(image):
+        width, height = height, width
+    return {"width": width, "height": height, "animated": frames > 1}
+
+
+def _decode_frames(image: Image.Image, name: str, caps: Limits) -> int:
+    """Decodes every frame; how many there are. Only a GIF does not say beforehand how many it has."""
+    if name != "gif":
+        _check_frames(getattr(image, "n_frames", 1), image.size, caps)
+    frames = 0
+    while True:
+        _check_size(*image.size, caps)  # a frame of a GIF may be larger than its canvas
+        image.load()
+        frames += 1
+        try:
+            image.seek(frames)
+        except EOFError:
+            return frames
+        _check_frames(frames + 1, image.size, caps)
+
+
+def _check_size(width: int, height: int, caps: Limits) -> None:
+    if width * height > caps.pixels:
+        raise _too_many_pixels(caps, f"has {width} × {height} pixels")
+    if width < 1 or height < 1:
+        raise broken("has no pixels")
+
+
+def _too_many_pixels(caps: Limits, found: str = "has too many pixels") -> PermanentError:
+    return PermanentError(Code.TOO_MANY_PIXELS, f"{found}; at most {caps.pixels / 1e6:g} Mpx are allowed")
+
+
+def _check_frames(frames: int, size: tuple[int, int], caps: Limits) -> None:
+    if frames > caps.frames:
+        raise PermanentError(Code.TOO_MANY_FRAMES, f"has {frames} frames or more; at most {caps.frames} are allowed")
+    if frames * size[0] * size[1] > caps.frame_pixels:
+        raise PermanentError(
+            Code.TOO_MANY_FRAMES,
+            f"has {frames} frames or more of {size[0]} × {size[1]} pixels;"
+            f" at most {caps.frame_pixels / 1e6:g} Mpx in all are allowed",
+        )
+
+
+def _turned(image: Image.Image) -> bool:
+    """Whether the EXIF orientation swaps width and height. Bad EXIF turns nothing."""
+    if "exif" not in image.info:
+        return False
+    try:
+        return image.getexif().get(ORIENTATION) in (5, 6, 7, 8)
+    except FAULTS:
+        return False
+
+
+def _webp_size(path: str) -> tuple[int, int]:
+    """The canvas of a WebP, read before its decoder allocates it. Layout: RFC 9649."""
+    with Path(path).open("rb") as file:
+        head = file.read(30)
+    if len(head) < 30:
+        raise broken("ends within its first chunk")
+    chunk = head[12:16]
+    if chunk == b"VP8X":
+        return int.from_bytes(head[24:27], "little") + 1, int.from_bytes(head[27:30], "little") + 1
+    if chunk == b"VP8L":
+        bits = int.from_bytes(head[21:25], "little")
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    if chunk == b"VP8 ":
+        width, height = struct.unpack_from("<HH", head, 26)
+        return width & 0x3FFF, height & 0x3FFF
+    raise broken("has no WebP picture in its first chunk")

@@ -1,0 +1,121 @@
+"""OPC packages: DOCX, XLSX, PPTX and their kin. Runs in the sandbox. Layout: ECMA-376 part 2."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from xml.parsers import expat
+
+from pipeline.media_types.limits import Limits
+from pipeline.media_types.verdicts import broken, check_active
+from pipeline.media_types.zips import Archive, open_archive
+
+CONTENT_TYPES = "[Content_Types].xml"
+MAX_CONTENT_TYPES = 4_000_000
+MAX_MAIN_PART = 256_000_000
+_OFFICE = "application/vnd.openxmlformats-officedocument"
+# The content type of the main part decides what a package is; in lower case, as they are compared.
+MAIN_TYPES = {
+    f"{_OFFICE}.wordprocessingml.document.main+xml": "docx",
+    f"{_OFFICE}.spreadsheetml.sheet.main+xml": "xlsx",
+    f"{_OFFICE}.presentationml.presentation.main+xml": "pptx",
+    f"{_OFFICE}.presentationml.slideshow.main+xml": "ppsx",
+    "application/vnd.ms-word.document.macroenabled.main+xml": "docm",
+    "application/vnd.ms-excel.sheet.macroenabled.main+xml": "xlsm",
+    "application/vnd.ms-powerpoint.presentation.macroenabled.main+xml": "pptm",
+}
+VBA_TYPE = "application/vnd.ms-office.vbaproject"
+
+
+class _ContentTypes:
+    """What [Content_Types].xml says: content types by part and by file extension, all in lower case."""
+
+    def __init__(self) -> None:
+        self.parts: dict[str, str] = {}
+        self.extensions: dict[str, str] = {}
+
+    def add(self, element: str, attributes: dict[str, str]) -> None:
+        content_type = attributes.get("ContentType", "").strip().lower()
+        if element.endswith("Override"):
+            self.parts[attributes.get("PartName", "").lower().lstrip("/")] = content_type
+        elif element.endswith("Default"):
+            self.extensions[attributes.get("Extension", "").lower()] = content_type
+
+    def main(self) -> tuple[str, str] | None:
+        """The type's name and the main part, where there is exactly one."""
+        found = [
+            (MAIN_TYPES[content_type], part) for part, content_type in self.parts.items() if content_type in MAIN_TYPES
+        ]
+        # Some producers give the main type to every .xml that has no type of its own.
+        found = found or [(MAIN_TYPES[kind], f".{ext}") for ext, kind in self.extensions.items() if kind in MAIN_TYPES]
+        return found[0] if len(found) == 1 else None
+
+
+def main_type(path: str, *, expansion: int, entries: int) -> str | None:
+    """The name of the type of the package at `path`, or None: another archive, or another kind of package.
+
+    Raises:
+        PermanentError: `broken`, `expands_too_far`.
+    """
+    with open_archive(path, expansion=expansion, entries=entries) as archive:
+        main = _content_types(archive).main() if archive.find(CONTENT_TYPES) else None
+        return main[0] if main else None
+
+
+def inspect(path: str, *, limits: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """The flag "macros" of an Office document, after every byte of it was unpacked and its main part parsed.
+
+    Raises:
+        PermanentError: `expands_too_far`, `type_not_allowed` (names that lead out of the archive), `active_content`,
+            `broken`. XML that declares entities is broken: OPC forbids that.
+    """
+    caps = Limits(**limits)
+    with open_archive(path, expansion=caps.expansion, entries=caps.entries) as archive:
+        archive.check_entries()
+        archive.check_bytes()
+        types = _content_types(archive)
+        _check_main_part(archive, types)
+        flags = ("macros",) if _has_macros(archive, types) else ()
+    check_active(flags, refuse=caps.refuse_active)
+    return {"flags": list(flags)}
+
+
+def _content_types(archive: Archive) -> _ContentTypes:
+    part = archive.find(CONTENT_TYPES)
+    if part is None:
+        raise broken("has no list of content types")
+    types = _ContentTypes()
+    _parse(archive.read(part, MAX_CONTENT_TYPES), types.add)
+    return types
+
+
+def _check_main_part(archive: Archive, types: _ContentTypes) -> None:
+    main = types.main()
+    if main is None:
+        raise broken("has no main part")
+    if main[1].startswith("."):
+        return
+    part = archive.find(main[1])
+    if part is None:
+        raise broken("lacks the main part that it names")
+    _parse(archive.read(part, MAX_MAIN_PART), None)
+
+
+def _has_macros(archive: Archive, types: _ContentTypes) -> bool:
+    named = any(entry.filename.lower().endswith("vbaproject.bin") for entry in archive.entries)
+    return named or VBA_TYPE in {*types.parts.values(), *types.extensions.values()}
+
+
+def _parse(text: bytes, on_element: Callable[[str, dict[str, str]], None] | None) -> None:
+    parser = expat.ParserCreate()
+    parser.StartDoctypeDeclHandler = _refuse_doctype
+    if on_element:
+        parser.StartElementHandler = on_element
+    try:
+        parser.Parse(text, True)
+    except expat.ExpatError as error:
+        raise broken("holds XML that is not well formed") from error
+
+
+def _refuse_doctype(*_: Any) -> None:
+    raise broken("holds XML that declares a document type")

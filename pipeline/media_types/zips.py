@@ -1,0 +1,249 @@
+"""Zip archives, mistrusted: what the central directory says is held against the bytes. Nothing is ever extracted.
+
+Layout: PKWARE's APPNOTE.TXT 6.3.10. OPC packages are either stored or deflated (ECMA-376 part 2, annex C).
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from pipeline.errors import Code, PermanentError
+from pipeline.media_types.verdicts import broken, decoding
+
+END_RECORD, LOCAL_HEADER = b"PK\x05\x06", b"PK\x03\x04"
+END_SIZE, LOCAL_SIZE = 22, 30
+MAX_COMMENT = 0xFFFF
+ENCRYPTED, STREAMED, UTF8 = 0x1, 0x8, 0x800  # bits of the general purpose flags
+SYMLINK, FILE_TYPE = 0o120000, 0o170000  # of st_mode, in the upper half of the external attributes
+UNIX = 3
+PIECE = 1 << 18
+FREE_EXPANSION = 1_000_000  # small archives may expand so far, whatever the ratio: repetitive XML does
+MAX_UNPACKED = 512_000_000  # takes about two seconds of CPU
+MAX_NESTED = 64_000_000  # archives within archives are looked into up to this size
+MAX_DEPTH = 3
+FAULTS = (zipfile.BadZipFile, NotImplementedError, OSError, EOFError, ValueError, LookupError, struct.error, zlib.error)
+
+
+class Budget:
+    """How many entries and how many bytes an archive may expand to, with all archives within it."""
+
+    def __init__(self, *, size: int, expansion: int, entries: int) -> None:
+        self._expansion, self._most_entries = expansion, entries
+        self._bytes = max(FREE_EXPANSION, size * expansion)
+        self._entries = entries
+
+    def spend(self, *, entries: int = 0, size: int = 0) -> None:
+        """Raises PermanentError `expands_too_far` once it is used up."""
+        self.check_entries(entries)
+        self._entries -= entries
+        self._bytes -= size
+        if self._bytes < 0:
+            raise too_far(f"expands to more than {self._expansion} times its size")
+
+    def check_entries(self, entries: int) -> None:
+        """Raises PermanentError `expands_too_far` if there are not so many entries left."""
+        if entries > self._entries:
+            raise too_far(f"holds more than {self._most_entries} entries")
+
+
+def too_far(message: str) -> PermanentError:
+    """The refusal of an archive that is out to fill a disk."""
+    return PermanentError(Code.EXPANDS_TOO_FAR, message)
+
+
+class Archive:
+    """One zip archive whose directory has been read and found to keep within the budget."""
+
+    def __init__(self, file: IO[bytes], budget: Budget) -> None:
+        self._file = file
+        self._size = file.seek(0, io.SEEK_END)
+        self._budget = budget
+        self._check_end(self._tail())
+        self.entries = zipfile.ZipFile(file).infolist()
+        budget.spend(entries=len(self.entries), size=sum(entry.file_size for entry in self.entries))
+
+    def _tail(self) -> bytes:
+        self._file.seek(max(0, self._size - END_SIZE - MAX_COMMENT))
+        return self._file.read()
+
+    def _check_end(self, tail: bytes) -> None:
+        """One end record that ends the file, right behind the directory that it names."""
+        ends = [at for at in _occurrences(tail, END_RECORD) if at + END_SIZE + _word(tail, at + 20) == len(tail)]
+        if len(ends) != 1:
+            raise broken("has no end record" if not ends else "has more than one end record")
+        entries, size, offset = struct.unpack_from("<HII", tail, ends[0] + 10)
+        if entries == 0xFFFF or 0xFFFFFFFF in (size, offset):
+            return  # zip64: its own records lie between the directory and this one
+        self._budget.check_entries(entries)
+        if offset + size != self._size - len(tail) + ends[0]:
+            raise broken("has bytes before or after its directory that do not belong to it")
+
+    def find(self, name: str) -> zipfile.ZipInfo | None:
+        """The entry of this name. Names of parts are compared without regard to case, as OPC does."""
+        wanted = name.lstrip("/").lower()
+        return next((entry for entry in self.entries if entry.filename.lower() == wanted), None)
+
+    def read(self, entry: zipfile.ZipInfo, limit: int) -> bytes:
+        """The whole entry.
+
+        Raises:
+            PermanentError: `broken`, also if it is larger than `limit` bytes.
+        """
+        if entry.file_size > limit:
+            raise broken(f"holds a part of more than {limit} bytes where a small one belongs")
+        return b"".join(self.pieces(entry))
+
+    def check_entries(self) -> None:
+        """Holds names, flags, sizes and places of all entries against each other and the local headers.
+
+        Raises:
+            PermanentError: `broken`; `type_not_allowed` for names that lead out of the archive.
+        """
+        end = 0
+        for entry in sorted(self.entries, key=lambda entry: entry.header_offset):
+            _check_name(entry)
+            if entry.header_offset < end:
+                raise broken("has entries that overlap")
+            end = self._data_start(entry) + entry.compress_size
+        if end > self._size:
+            raise broken("has an entry that leaves the file")
+
+    def check_bytes(self, depth: int = 1) -> None:
+        """Unpacks every entry piece by piece, in memory and no further than the directory allows.
+
+        Beyond MAX_UNPACKED bytes of a large package the directory is believed: its entries stay within the budget, and
+        nobody unpacks them here.
+
+        Raises:
+            PermanentError: `broken`, `expands_too_far`.
+        """
+        unpacked = 0
+        for entry in self.entries:
+            unpacked += entry.file_size
+            if unpacked > MAX_UNPACKED:
+                return
+            pieces = self.pieces(entry)
+            first = next(pieces, b"")
+            if first.startswith(LOCAL_HEADER) and entry.file_size <= MAX_NESTED:
+                self._check_nested(first + b"".join(pieces), depth)
+            for _ in pieces:
+                pass
+
+    def _check_nested(self, content: bytes, depth: int) -> None:
+        if depth >= MAX_DEPTH:
+            raise too_far(f"holds archives within archives, {depth} deep")
+        try:
+            with decoding("a zip archive", *FAULTS):
+                nested = Archive(io.BytesIO(content), self._budget)
+                nested.check_bytes(depth + 1)
+        except PermanentError as error:
+            if error.code != Code.BROKEN:  # it need not be an archive, even if it begins like one
+                raise
+
+    def pieces(self, entry: zipfile.ZipInfo) -> Iterator[bytes]:
+        """The real bytes of an entry.
+
+        Raises:
+            PermanentError: `broken`, if they are more, fewer or others than the directory says.
+        """
+        check, size = 0, 0
+        for piece in self._unpacked(entry):
+            size += len(piece)
+            if size > entry.file_size:
+                raise broken("holds more bytes than its directory says")
+            check = zlib.crc32(piece, check)
+            yield piece
+        if size != entry.file_size or check != entry.CRC:
+            raise broken("holds other bytes than its directory says")
+
+    def _unpacked(self, entry: zipfile.ZipInfo) -> Iterator[bytes]:
+        if entry.compress_type == zipfile.ZIP_STORED:
+            yield from self._packed(entry)
+            return
+        unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
+        for packed in self._packed(entry):
+            left = packed
+            while left and not unpacker.eof:
+                yield unpacker.decompress(left, PIECE)
+                left = unpacker.unconsumed_tail
+        while not unpacker.eof:
+            rest = unpacker.decompress(unpacker.unconsumed_tail, PIECE)
+            if not rest:
+                raise broken("holds an entry that is cut short")
+            yield rest
+
+    def _packed(self, entry: zipfile.ZipInfo) -> Iterator[bytes]:
+        start = self._data_start(entry)
+        end = start + entry.compress_size
+        while start < end:
+            # Between two pieces another entry may be read: the position is ours only here.
+            self._file.seek(start)
+            piece = self._file.read(min(PIECE, end - start))
+            if not piece:
+                raise broken("has an entry that leaves the file")
+            start += len(piece)
+            yield piece
+
+    def _data_start(self, entry: zipfile.ZipInfo) -> int:
+        """Where the bytes of an entry begin, once its local header says the same as the directory."""
+        self._file.seek(entry.header_offset)
+        head = self._file.read(LOCAL_SIZE)
+        if len(head) < LOCAL_SIZE or not head.startswith(LOCAL_HEADER):
+            raise broken("has an entry without a header")
+        flags, method = struct.unpack_from("<HH", head, 6)
+        packed, size, name_length, extra_length = struct.unpack_from("<IIHH", head, 18)
+        if (flags | entry.flag_bits) & ENCRYPTED:
+            raise broken("is an encrypted archive")
+        if method not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+            raise broken("is packed in a way that no Office document is")
+        stated = (entry.compress_size, entry.file_size)
+        # A streamed entry states its sizes behind its bytes, one beyond 4 GB in an extra field.
+        skipped = {(0, 0)} if flags & STREAMED else set()
+        if (packed, size) not in {stated, *skipped} and 0xFFFFFFFF not in (packed, size):
+            raise broken("has sizes in its directory and in an entry's header that differ")
+        name = self._file.read(name_length)
+        if method != entry.compress_type or name != _raw_name(entry):
+            raise broken("has entries that differ from its directory")
+        return int(entry.header_offset + LOCAL_SIZE + name_length + extra_length)
+
+
+@contextmanager
+def open_archive(path: str, *, expansion: int, entries: int) -> Iterator[Archive]:
+    """The zip archive at `path`.
+
+    Raises:
+        PermanentError: `broken`, `expands_too_far`; also from within the block, for what zipfile and zlib raise there.
+    """
+    with decoding("a zip archive", *FAULTS), Path(path).open("rb") as file:
+        size = file.seek(0, io.SEEK_END)
+        yield Archive(file, Budget(size=size, expansion=expansion, entries=entries))
+
+
+def _raw_name(entry: zipfile.ZipInfo) -> bytes:
+    return entry.orig_filename.encode("utf-8" if entry.flag_bits & UTF8 else "cp437")
+
+
+def _check_name(entry: zipfile.ZipInfo) -> None:
+    name = entry.orig_filename.replace("\\", "/")
+    is_link = entry.create_system == UNIX and entry.external_attr >> 16 & FILE_TYPE == SYMLINK
+    if name.startswith("/") or ".." in name.split("/") or name[1:2] == ":" or "\0" in name or is_link:
+        raise PermanentError(Code.TYPE_NOT_ALLOWED, "is an archive with names that lead out of it")
+
+
+def _occurrences(text: bytes, wanted: bytes) -> Iterator[int]:
+    at = text.find(wanted)
+    while at >= 0:
+        if at + END_SIZE <= len(text):
+            yield at
+        at = text.find(wanted, at + 1)
+
+
+def _word(text: bytes, at: int) -> int:
+    return int.from_bytes(text[at : at + 2], "little")

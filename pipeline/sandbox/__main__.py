@@ -1,0 +1,7 @@
+"""One child process of the sandbox: `python -m pipeline.sandbox CONFIGURATION`."""
+
+import sys
+
+from pipeline.sandbox.child import main
+
+main(sys.argv[1])

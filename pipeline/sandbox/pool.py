@@ -1,0 +1,191 @@
+"""The parent's side of the sandbox: a few persistent children, each used by one thread at a time."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import weakref
+from collections.abc import Sequence
+from queue import LifoQueue
+from typing import Any
+
+from pipeline.errors import Code, PermanentError, PipelineError, RetryableError, StagingLostError
+from pipeline.sandbox.process import Child, ChildDiedError, ChildOverdueError
+
+# Then a fresh child takes over, against leaks that are too small to be seen. Loading the decoders takes 0.4 s of CPU:
+# at a few milliseconds a call this keeps it below one per cent.
+CALLS_PER_CHILD = 20_000
+MAX_MESSAGE = 500
+
+
+class Sandbox:
+    """Runs functions on untrusted bytes in `processes` child processes. Thread-safe; children start when needed.
+
+    Each call may take `memory_mb` (10^6 bytes) beyond what its child held before, `cpu_s` seconds of CPU and `wall_s`
+    seconds by the clock, not counting the wait for a free child. Modules named in `preload` are loaded when a child
+    starts instead of at its first call. May be made before a fork: the forked process starts children of its own.
+    """
+
+    def __init__(
+        self, *, processes: int = 2, memory_mb: int, cpu_s: int, wall_s: float, preload: Sequence[str] = ()
+    ) -> None:
+        self._limits: dict[str, Any] = {"memory_mb": memory_mb, "cpu_s": cpu_s, "wall_s": wall_s, "preload": preload}
+        self._processes = processes
+        self._closed = False
+        self._fill()
+        _sandboxes.add(self)
+
+    def _fill(self) -> None:
+        self._seats = [_Seat(self._limits) for _ in range(self._processes)]
+        # The seat used last is used next: children that are not needed are never started.
+        self._free: LifoQueue[_Seat] = LifoQueue()
+        for seat in self._seats:
+            self._free.put(seat)
+
+    def call(self, function: str, **arguments: Any) -> Any:
+        """Runs `function`, named as "module:function", in a child. Arguments and answer are JSON values.
+
+        Raises:
+            PipelineError: what the function raised; `decoder_crash` (permanent) if it raised anything else or ended its
+                process; `too_costly` (permanent) if it took more memory, CPU or time than allowed; `staging`
+                (retryable) if the system could not read a file; `internal` (retryable) if no child could be started.
+            StagingLostError: the function did not find its file.
+        """
+        request = json.dumps({"function": function, "arguments": arguments}).encode() + b"\n"
+        seat = self._free.get()
+        try:
+            if self._closed:
+                raise RetryableError(Code.INTERNAL, "the sandbox is closed")
+            answer = seat.ask(request)
+        finally:
+            self._free.put(seat)
+        return _unfold(answer)
+
+    def warm(self) -> None:
+        """Starts every child that is not running, without waiting for it."""
+        seats = [self._free.get() for _ in range(self._processes)]
+        for seat in seats:
+            seat.start()
+            self._free.put(seat)
+
+    def close(self) -> None:
+        """Ends every child, after the calls that are under way; later calls are refused."""
+        self._closed = True
+        seats = [self._free.get() for _ in range(self._processes)]
+        for seat in seats:
+            seat.clear()
+            self._free.put(seat)
+
+    def forget(self) -> None:
+        """Lets go of children that belong to the process we were forked from."""
+        for seat in self._seats:
+            seat.disown()
+        self._fill()
+
+
+_sandboxes: weakref.WeakSet[Sandbox] = weakref.WeakSet()
+
+
+def _forget_all() -> None:
+    for sandbox in list(_sandboxes):
+        sandbox.forget()
+
+
+os.register_at_fork(after_in_child=_forget_all)
+
+
+class _Seat:
+    """The place of one child: empty, or with a child in it that has answered everything so far."""
+
+    def __init__(self, limits: dict[str, Any]) -> None:
+        self._limits = limits
+        self._child: Child | None = None
+
+    def ask(self, request: bytes) -> dict[str, Any]:
+        """One answer. A file is blamed only for the end of a child that had seen no other file."""
+        used = bool(self._child and self._child.calls)
+        try:
+            return self._ask(request)
+        except ChildDiedError as death:
+            if not used or death.status == -signal.SIGXCPU:
+                raise _verdict(death.status) from None
+        try:
+            return self._ask(request)
+        except ChildDiedError as death:
+            raise _verdict(death.status) from None
+
+    def _ask(self, request: bytes) -> dict[str, Any]:
+        child = self.start()
+        self._await(child)
+        try:
+            answer = _read(child.ask(request))
+        except ChildOverdueError:
+            self.clear()
+            raise PermanentError(Code.TOO_COSTLY, "takes longer than is allowed") from None
+        except BaseException:
+            self.clear()
+            raise
+        if answer.get("tired") or child.calls >= CALLS_PER_CHILD:
+            self.clear()
+        return answer
+
+    def _await(self, child: Child) -> None:
+        try:
+            child.wait_ready()
+        except (ChildDiedError, ChildOverdueError) as error:
+            self.clear()
+            raise RetryableError(Code.INTERNAL, f"a decoder's process does not start: {error}") from None
+
+    def start(self) -> Child:
+        if self._child is None:
+            try:
+                self._child = Child(**self._limits)
+            except OSError as error:
+                message = f"a decoder's process cannot be started: {error.strerror}"
+                raise RetryableError(Code.INTERNAL, message) from error
+        return self._child
+
+    def clear(self) -> None:
+        if self._child is not None:
+            self._child.stop()
+            self._child = None
+
+    def disown(self) -> None:
+        if self._child is not None:
+            self._child.disown()
+            self._child = None
+
+
+def _read(line: bytes) -> dict[str, Any]:
+    try:
+        answer = json.loads(line)
+    except (ValueError, RecursionError):
+        answer = None
+    if not isinstance(answer, dict):
+        raise PermanentError(Code.DECODER_CRASH, "the decoder's process answered nonsense")
+    return answer
+
+
+def _verdict(status: int) -> PipelineError:
+    if status == -signal.SIGXCPU:
+        return PermanentError(Code.TOO_COSTLY, "takes more CPU time than is allowed")
+    if status == -signal.SIGKILL:
+        # We have not done this: the kernel short of memory, or somebody who ends all processes.
+        return RetryableError(Code.INTERNAL, "the decoder's process was killed from outside")
+    how = f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
+    return PermanentError(Code.DECODER_CRASH, f"the decoder's process was ended {how}")
+
+
+def _unfold(answer: dict[str, Any]) -> Any:
+    """The result, or what the function raised. The child may lie: whatever it says fits our own words."""
+    if "error" not in answer:
+        return answer.get("result")
+    error = answer["error"] if isinstance(answer["error"], dict) else {}
+    message = str(error.get("message"))[:MAX_MESSAGE]
+    if error.get("permanence") == "lost":
+        raise StagingLostError(message)
+    if error.get("code") not in set(Code):
+        raise PermanentError(Code.DECODER_CRASH, "the decoder's process answered nonsense")
+    kind = RetryableError if error.get("permanence") == "retryable" else PermanentError
+    raise kind(Code(error["code"]), message)

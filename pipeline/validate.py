@@ -1,0 +1,42 @@
+"""The step validate: the limits of its kind, then a real decode in the sandbox."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.errors import Code, PermanentError
+from pipeline.media_types import MEDIA_TYPES, MediaType
+from pipeline.media_types.limits import limits_of
+from pipeline.models import Detected, Facts, Validated
+from pipeline.sandbox import Sandbox
+from pipeline.settings import MB, Settings
+
+
+def validate(detected: Detected, *, path: Path, sandbox: Sandbox, settings: Settings) -> Validated:
+    """What a decoder finds out about the staged file at `path`. At most one call in the sandbox.
+
+    Raises:
+        PermanentError: `too_large`, `too_many_pixels`, `too_many_frames`, `too_many_pages`, `too_long`, `empty`,
+            `expands_too_far`, `active_content`, `broken`, and what `Sandbox.call` raises.
+    """
+    check_size(detected, settings)
+    row = _row(detected)
+    limits = limits_of(settings).to_json()
+    facts = sandbox.call(row.check, path=str(path), name=row.name, kind=str(detected.kind), limits=limits)
+    return Validated(detected=detected, facts=Facts.model_validate(facts))
+
+
+def check_size(detected: Detected, settings: Settings) -> None:
+    """Raises PermanentError `too_large` if the file is larger than its kind may be."""
+    limit = settings.max_bytes(detected.kind)
+    if detected.fetched.size > limit:
+        found, most = detected.fetched.size / MB, limit / MB
+        message = f"{detected.kind} of {found:.6g} MB; at most {most:g} MB are allowed"
+        raise PermanentError(Code.TOO_LARGE, message)
+
+
+def _row(detected: Detected) -> MediaType:
+    found = next((row for row in MEDIA_TYPES.values() if (row.mime, row.ext) == (detected.mime, detected.ext)), None)
+    if found is None:
+        raise PermanentError(Code.TYPE_NOT_ALLOWED, f"{detected.mime} is not let in")
+    return found
