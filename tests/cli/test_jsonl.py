@@ -37,7 +37,7 @@ def test_every_good_line_is_an_attachment_with_its_place() -> None:
         (b'{"session": "s", "message_id": "m", "url": "u", "kind": "song"}', "kind: Input should be 'image'"),
         (b'{"session": "s", "message_id": "m", "url": "u", "file_sha256": "abc"}', "file_sha256: must be a SHA-256"),
         (b"[1, 2]", "an attachment is a JSON object"),
-        (b'{"session": ', "is not JSON: Expecting value at column 13"),
+        (b'{"session": ', "is not JSON: Expecting value at column 12"),
         (b"\xff\xfe\xfa", "is not JSON"),
         (b"[" * 100_000, "is not JSON"),
         (b"9" * 5000, "is not JSON"),

@@ -1,0 +1,50 @@
+"""Parts side by side: all end together, and the one that ended first is named."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+RUN = """
+import json, os, sys
+from cli.parts import run_parts
+print("ended:", run_parts(json.loads(sys.argv[1]), environment=os.environ), flush=True)
+"""
+
+
+def run_in_process(commands: str) -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, "-c", RUN, commands], stdout=subprocess.PIPE, text=True)
+
+
+def test_a_part_that_ends_is_named_and_the_others_are_ended() -> None:
+    process = run_in_process('{"steady": "exec sleep 60", "brief": "echo working; exit 3"}')
+    out, _ = process.communicate(timeout=20)
+    assert "brief" in out
+    assert "| working" in out
+    assert "ended: brief (exit status 3)" in out
+    assert "steady stopped" in out
+
+
+def test_a_part_that_ends_without_an_error_is_named_too() -> None:
+    process = run_in_process('{"steady": "exec sleep 60", "brief": "true"}')
+    out, _ = process.communicate(timeout=20)
+    assert "ended: brief (exit status 0)" in out
+
+
+def test_a_signal_lets_every_part_finish_what_it_does(tmp_path: Path) -> None:
+    note = tmp_path / "finished"
+    script = f"trap 'sleep 0.5; touch {note}; exit 0' TERM; echo ready; while :; do sleep 0.05; done"
+    process = run_in_process(f'{{"careful": "{script}"}}')
+    assert process.stdout
+    while "ready" not in process.stdout.readline():
+        pass
+    begin = time.monotonic()
+    os.kill(process.pid, signal.SIGINT)
+    out, _ = process.communicate(timeout=20)
+    assert note.exists()
+    assert "ended: None" in out
+    assert time.monotonic() - begin < 10
