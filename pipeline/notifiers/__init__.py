@@ -1,0 +1,34 @@
+"""Who is told when an attachment has ended. A new one is a module with `build` and its line in NOTIFIERS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import MappingProxyType
+
+from pipeline.models import Outcome
+from pipeline.notifiers import log, webhook
+from pipeline.outbound import Outbound
+from pipeline.settings import Settings
+
+Notifier = Callable[[Outcome], None]
+Build = Callable[[Settings, Outbound], Notifier | None]
+
+NOTIFIERS: MappingProxyType[str, Build] = MappingProxyType(
+    {
+        "log": log.build,
+        "webhook": webhook.build,
+    }
+)
+
+
+def build_notifiers(settings: Settings, outbound: Outbound) -> list[Notifier]:
+    """Every notifier that these settings ask for, in the order of the table.
+
+    Raises:
+        SettingsError: a notifier's settings are wrong.
+    """
+    built = (build(settings, outbound) for build in NOTIFIERS.values())
+    return [notifier for notifier in built if notifier is not None]
+
+
+__all__ = ["NOTIFIERS", "Notifier", "build_notifiers"]

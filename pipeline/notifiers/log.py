@@ -1,0 +1,33 @@
+"""Tells the log: one line for each ending."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+
+from pipeline.models import Outcome
+from pipeline.outbound import Outbound
+from pipeline.settings import Settings
+
+log: Any = structlog.get_logger(__name__)
+
+
+def build(_settings: Settings, _outbound: Outbound) -> Callable[[Outcome], None]:
+    return write
+
+
+def write(told: Outcome) -> None:
+    """Writes `attachment finished`; what the sender wrote (caption, file name) stays out of the log."""
+    facts = {
+        "id": told.id,
+        "session": told.session,
+        "status": told.type.removeprefix("media."),
+        "event_id": told.event_id,
+        "kind": told.kind.value if told.kind else None,
+        "name": told.name,
+        "size": told.size,
+        "error_code": told.error["code"] if told.error else None,
+    }
+    log.info("attachment finished", **{name: value for name, value in facts.items() if value is not None})

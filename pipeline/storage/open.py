@@ -1,0 +1,55 @@
+"""From STORAGE_URL to the storage behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import unquote, urlsplit
+
+from pipeline.errors import SettingsError
+from pipeline.storage.local import LocalStorage
+from pipeline.storage.object_store import ObjectStorage
+
+OBJECT_STORES = {"s3", "gs", "az"}
+
+
+class Storage(Protocol):
+    """Content by key. Keys come from keys.py; content appears whole or not at all.
+
+    Every method raises RetryableError (`storage`) when the disk or the store does not do what it should.
+    """
+
+    def put_file(self, path: Path, key: str) -> None: ...
+
+    def put_chunks(self, chunks: Iterable[bytes], key: str) -> int: ...
+
+    def chunks(self, key: str) -> Iterator[bytes]: ...
+
+    def size(self, key: str) -> int | None: ...
+
+    def url(self, key: str) -> str:
+        """Where the content stands, without signature or secret."""
+        ...
+
+    def delete(self, key: str) -> None: ...
+
+    def discard_older(self, seconds: float) -> int: ...
+
+
+def open_storage(url: str) -> Storage:
+    """The storage of this URL: file:///folder or a folder's absolute path, s3://bucket/prefix, gs://…, az://….
+
+    Raises:
+        SettingsError: STORAGE_URL is none of these.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        parts = urlsplit("")
+    if parts.scheme in OBJECT_STORES and parts.hostname and not (parts.query or parts.username):
+        return ObjectStorage(url)
+    folder = Path(unquote(parts.path))
+    if parts.scheme in {"file", ""} and parts.hostname in {None, "localhost"} and folder.is_absolute():
+        return LocalStorage(folder)
+    raise SettingsError("STORAGE_URL: must be file:///folder, s3://bucket/prefix, gs://bucket/prefix or az://container")

@@ -1,0 +1,156 @@
+"""Object storage against an S3 API over HTTP."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.errors import Code, RetryableError
+from pipeline.storage import ObjectStorage, object_store
+from tests.pipeline.contract_storage import KEY, StorageContract, whole
+from tests.support.s3 import BUCKET, S3Server, s3_server
+
+URL = f"s3://{BUCKET}/pre/fix"
+UNAVAILABLE = "503 Service Unavailable"
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
+    with s3_server(monkeypatch) as server:
+        yield server
+
+
+@pytest.fixture
+def storage(server: S3Server) -> ObjectStorage:
+    return ObjectStorage(URL)
+
+
+@pytest.fixture
+def big(tmp_path: Path) -> Path:
+    path = tmp_path / "big"
+    path.write_bytes(b"x" * (object_store.PART_BYTES * 2 + 1))
+    return path
+
+
+class TestContract(StorageContract):
+    big = object_store.PART_BYTES + 100_000
+
+
+def is_part(environ: dict[str, Any]) -> bool:
+    return "partNumber" in environ["QUERY_STRING"]
+
+
+def test_objects_stand_under_the_prefix(storage: ObjectStorage, server: S3Server) -> None:
+    storage.put_chunks([b"x"], KEY)
+    assert server.keys() == [f"pre/fix/{KEY}"]
+    assert storage.url(KEY) == f"{URL}/{KEY}"
+
+
+def test_a_small_object_takes_one_request_and_one_look(storage: ObjectStorage, server: S3Server) -> None:
+    server.requests.clear()
+    storage.put_chunks([b"small", b"er"], KEY)
+    assert [line.split()[0] for line in server.requests] == ["PUT", "HEAD"]
+
+
+def test_a_big_file_goes_in_parts(storage: ObjectStorage, server: S3Server, big: Path) -> None:
+    server.requests.clear()
+    storage.put_file(big, KEY)
+    assert sum("partNumber" in line for line in server.requests) == 3
+    assert storage.size(KEY) == big.stat().st_size
+
+
+def test_content_that_stands_is_not_sent_again(storage: ObjectStorage, server: S3Server, big: Path) -> None:
+    storage.put_file(big, KEY)
+    server.requests.clear()
+    storage.put_file(big, KEY)
+    assert [line.split()[0] for line in server.requests] == ["HEAD"]
+
+
+def test_one_fault_of_the_store_is_ridden_out(storage: ObjectStorage, server: S3Server) -> None:
+    faults = iter([UNAVAILABLE])
+    server.fault = lambda _: next(faults, None)
+    storage.put_chunks([b"x"], KEY)
+    assert whole(storage, KEY) == b"x"
+
+
+@pytest.mark.parametrize("status", [UNAVAILABLE, "500 Oops", "403 Forbidden", "429 Slow Down"])
+def test_a_store_that_keeps_failing_may_be_tried_again_later(
+    storage: ObjectStorage, server: S3Server, tmp_path: Path, status: str
+) -> None:
+    (tmp_path / "file").write_bytes(b"x")
+    server.fault = lambda _: status
+    began = time.monotonic()
+    for use in (
+        lambda: storage.put_file(tmp_path / "file", KEY),
+        lambda: storage.put_chunks([b"x"], KEY),
+        lambda: whole(storage, KEY),
+        lambda: storage.size(KEY),
+        lambda: storage.delete(KEY),
+    ):
+        with pytest.raises(RetryableError) as caught:
+            use()
+        assert caught.value.code == Code.STORAGE
+        assert status[:3] in caught.value.message
+        assert server.endpoint not in caught.value.message
+    assert time.monotonic() - began < 20
+    server.fault = None
+    assert server.keys() == []
+
+
+def test_an_upload_that_fails_midway_is_aborted(storage: ObjectStorage, server: S3Server, big: Path) -> None:
+    server.fault = lambda environ: (
+        UNAVAILABLE if is_part(environ) and "partNumber=2" in environ["QUERY_STRING"] else None
+    )
+    with pytest.raises(RetryableError):
+        storage.put_file(big, KEY)
+    server.fault = None
+    assert server.unfinished_uploads() == 0
+    assert server.keys() == []
+    storage.put_file(big, KEY)
+    assert storage.size(KEY) == big.stat().st_size
+
+
+def test_a_source_that_breaks_off_aborts_its_upload(storage: ObjectStorage, server: S3Server) -> None:
+    def source() -> Iterator[bytes]:
+        for _ in range(40):
+            yield b"x" * 1024 * 512
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        storage.put_chunks(source(), KEY)
+    assert any("partNumber" in line for line in server.requests)
+    assert (server.unfinished_uploads(), server.keys()) == (0, [])
+
+
+def test_a_store_that_lies_is_not_believed(storage: ObjectStorage, server: S3Server) -> None:
+    server.fault = lambda environ: "200 OK" if environ["REQUEST_METHOD"] == "PUT" else None
+    with pytest.raises(RetryableError, match="shows nothing"):
+        storage.put_chunks([b"x"], KEY)
+
+
+def test_a_bucket_that_is_not_there_may_be_made_later(server: S3Server) -> None:
+    with pytest.raises(RetryableError):
+        ObjectStorage("s3://elsewhere").put_chunks([b"x"], KEY)
+
+
+def test_a_store_that_is_away_is_noticed_at_once(storage: ObjectStorage, server: S3Server) -> None:
+    server.close()
+    with pytest.raises(RetryableError, match="cannot be reached"):
+        storage.size(KEY)
+
+
+def test_a_store_that_says_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    silent = socket.create_server(("127.0.0.1", 0))
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setattr(object_store, "TIMEOUTS", {**object_store.TIMEOUTS, "read_timeout": "300ms"})
+    began = time.monotonic()
+    with silent, pytest.raises(RetryableError):
+        ObjectStorage(URL).put_chunks([b"x"], KEY)
+    assert time.monotonic() - began < 10

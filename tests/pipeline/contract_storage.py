@@ -1,0 +1,160 @@
+"""What every storage must do."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import Code, PermanentError, StagingLostError
+from pipeline.storage import Storage, content_key
+
+KEY = content_key("ab" * 32)
+BAD_KEYS = [
+    "",
+    "/",
+    "/etc/passwd",
+    "../x",
+    "ab/../../x",
+    "ab/..",
+    "ab//x",
+    ".parts/x",
+    "ab/.x",
+    "ab\\x",
+    "a\0b",
+    "ä",
+    "x" * 513,
+]
+
+
+def whole(storage: Storage, key: str) -> bytes:
+    return b"".join(storage.chunks(key))
+
+
+class StorageContract:
+    """Inherit it and give it a fixture `storage`."""
+
+    big = 3 * 1024 * 1024 + 17
+
+    @pytest.fixture
+    def staged(self, tmp_path: Path) -> Path:
+        path = tmp_path / "staged"
+        path.write_bytes(b"content")
+        return path
+
+    def test_a_file_is_stored_and_stays_where_it_was(self, storage: Storage, staged: Path) -> None:
+        storage.put_file(staged, KEY)
+        assert (storage.size(KEY), whole(storage, KEY)) == (7, b"content")
+        assert staged.read_bytes() == b"content"
+
+    def test_the_same_content_again_changes_nothing(self, storage: Storage, staged: Path) -> None:
+        storage.put_file(staged, KEY)
+        storage.put_file(staged, KEY)
+        assert whole(storage, KEY) == b"content"
+
+    def test_content_of_another_size_under_its_key_is_replaced(self, storage: Storage, staged: Path) -> None:
+        storage.put_chunks([b"broken"], KEY)
+        storage.put_file(staged, KEY)
+        assert whole(storage, KEY) == b"content"
+
+    def test_a_big_file_comes_back_in_pieces_of_at_most_256_kib(self, storage: Storage, tmp_path: Path) -> None:
+        content = os.urandom(self.big)
+        (tmp_path / "big").write_bytes(content)
+        storage.put_file(tmp_path / "big", KEY)
+        pieces = list(storage.chunks(KEY))
+        assert b"".join(pieces) == content
+        assert max(map(len, pieces)) <= 256 * 1024
+
+    def test_chunks_are_stored_in_order_and_counted(self, storage: Storage) -> None:
+        piece = os.urandom(100_001)
+        count = self.big // len(piece)
+        assert storage.put_chunks((piece for _ in range(count)), "intake/x") == count * len(piece)
+        assert whole(storage, "intake/x") == piece * count
+
+    @pytest.mark.parametrize("chunks", [[], [b""], [b"", b"a", b"", b"b"]])
+    def test_empty_chunks_are_no_end(self, storage: Storage, chunks: list[bytes]) -> None:
+        assert storage.put_chunks(chunks, KEY) == len(b"".join(chunks))
+        assert whole(storage, KEY) == b"".join(chunks)
+        assert storage.size(KEY) == len(b"".join(chunks))
+
+    def test_chunks_replace_what_stood_there(self, storage: Storage) -> None:
+        storage.put_chunks([b"first"], KEY)
+        storage.put_chunks([b"second"], KEY)
+        assert whole(storage, KEY) == b"second"
+
+    def test_a_source_that_breaks_off_leaves_what_stood_there(self, storage: Storage) -> None:
+        def source() -> Iterator[bytes]:
+            yield b"x" * self.big
+            raise ZeroDivisionError
+
+        storage.put_chunks([b"before"], KEY)
+        for key in (KEY, "intake/new"):
+            with pytest.raises(ZeroDivisionError):
+                storage.put_chunks(source(), key)
+        assert whole(storage, KEY) == b"before"
+        assert storage.size("intake/new") is None
+
+    def test_what_is_not_there_has_no_size_and_no_chunks(self, storage: Storage) -> None:
+        assert storage.size(KEY) is None
+        with pytest.raises(PermanentError) as caught:
+            whole(storage, KEY)
+        assert caught.value.code == Code.NO_SOURCE
+
+    def test_deleting_is_idempotent(self, storage: Storage, staged: Path) -> None:
+        storage.put_file(staged, KEY)
+        storage.delete(KEY)
+        storage.delete(KEY)
+        assert storage.size(KEY) is None
+
+    def test_a_staged_file_that_is_gone_is_said_to_be_lost(self, storage: Storage, tmp_path: Path) -> None:
+        with pytest.raises(StagingLostError):
+            storage.put_file(tmp_path / "nothing", KEY)
+        assert storage.size(KEY) is None
+
+    @pytest.mark.parametrize("key", BAD_KEYS)
+    def test_no_key_leads_out(self, storage: Storage, staged: Path, key: str) -> None:
+        for use in (
+            lambda: storage.put_file(staged, key),
+            lambda: storage.put_chunks([b"x"], key),
+            lambda: whole(storage, key),
+            lambda: storage.size(key),
+            lambda: storage.url(key),
+            lambda: storage.delete(key),
+        ):
+            with pytest.raises(PermanentError) as caught:
+                use()
+            assert caught.value.code == Code.STORAGE
+
+    def test_writers_of_one_key_leave_one_object_and_no_reader_sees_half(
+        self, storage: Storage, tmp_path: Path
+    ) -> None:
+        content = os.urandom(300_000)
+        (tmp_path / "a").write_bytes(content)
+        seen: list[bytes] = []
+        done = threading.Event()
+
+        def read() -> None:
+            while not done.is_set():
+                if storage.size(KEY) is not None:
+                    seen.append(whole(storage, KEY))
+
+        def write(turn: int) -> None:
+            for _ in range(5):
+                if turn % 2:
+                    storage.put_file(tmp_path / "a", KEY)
+                else:
+                    storage.put_chunks([content[:100_000], content[100_000:]], KEY)
+
+        reader = threading.Thread(target=read)
+        writers = [threading.Thread(target=write, args=(turn,)) for turn in range(4)]
+        for thread in (reader, *writers):
+            thread.start()
+        for thread in writers:
+            thread.join()
+        done.set()
+        reader.join()
+        assert whole(storage, KEY) == content
+        assert all(found == content for found in seen)

@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import Code, PermanentError, RetryableError
+from pipeline.storage import LocalStorage
+from tests.pipeline.contract_storage import KEY, StorageContract, whole
+
+
+def files(root: Path) -> list[Path]:
+    return sorted(path for path in root.rglob("*") if path.is_file())
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> LocalStorage:
+    return LocalStorage(tmp_path / "root" / "media")
+
+
+@pytest.fixture
+def staged(tmp_path: Path) -> Path:
+    path = tmp_path / "staged"
+    path.write_bytes(b"content")
+    return path
+
+
+class TestContract(StorageContract):
+    def test_nothing_hidden_is_left_behind(self, storage: LocalStorage, staged: Path) -> None:
+        storage.put_file(staged, KEY)
+        storage.put_file(staged, KEY)
+        storage.put_chunks([b"x"], "intake/y")
+        assert [path.relative_to(storage.root).as_posix() for path in files(storage.root)] == [KEY, "intake/y"]
+
+
+def test_on_one_filesystem_no_byte_is_copied(storage: LocalStorage, staged: Path) -> None:
+    storage.put_file(staged, KEY)
+    assert (storage.root / KEY).stat().st_ino == staged.stat().st_ino
+
+
+@pytest.mark.parametrize("fault", [errno.EXDEV, errno.EPERM, errno.EMLINK])
+def test_where_links_do_not_work_the_file_is_copied(
+    storage: LocalStorage, staged: Path, monkeypatch: pytest.MonkeyPatch, fault: int
+) -> None:
+    def refuse(self: Path, target: Path) -> None:
+        raise OSError(fault, os.strerror(fault))
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    storage.put_file(staged, KEY)
+    assert whole(storage, KEY) == b"content"
+    assert (storage.root / KEY).stat().st_ino != staged.stat().st_ino
+    assert len(files(storage.root)) == 1
+
+
+def test_content_has_its_name_only_when_it_is_on_the_disk(
+    storage: LocalStorage, staged: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[str] = []
+    fsync, replace = os.fsync, Path.replace
+
+    def noted_fsync(descriptor: int) -> None:
+        kind = "folder" if Path(f"/proc/self/fd/{descriptor}").resolve().is_dir() else "file"
+        events.append(f"sync {kind}")
+        fsync(descriptor)
+
+    def noted_replace(self: Path, target: Path) -> Path:
+        events.append("name")
+        return replace(self, target)
+
+    storage.put_chunks([b"x"], KEY)  # so that the folders are there
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    monkeypatch.setattr(Path, "replace", noted_replace)
+    storage.put_file(staged, KEY)
+    storage.put_chunks([b"y"], KEY)
+    assert events == ["sync file", "name", "sync folder"] * 2
+
+
+@pytest.mark.parametrize("fault", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE])
+def test_trouble_with_the_disk_may_be_tried_again_and_leaves_nothing(
+    storage: LocalStorage, staged: Path, monkeypatch: pytest.MonkeyPatch, fault: int
+) -> None:
+    def fail(*_: object) -> int:
+        raise OSError(fault, os.strerror(fault), "/secret/place")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    for use in (lambda: storage.put_file(staged, KEY), lambda: storage.put_chunks([b"x"], KEY)):
+        with pytest.raises(RetryableError) as caught:
+            use()
+        assert caught.value.code == Code.STORAGE
+        assert "/secret/place" not in str(caught.value)
+    monkeypatch.undo()
+    assert files(storage.root) == []
+
+
+def test_a_full_disk_leaves_nothing_and_works_again_once_there_is_room(tmp_path: Path) -> None:
+    mount = tmp_path / "small"
+    mount.mkdir()
+    if (
+        os.geteuid() != 0
+        or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", mount], check=False).returncode
+    ):
+        pytest.skip("a small filesystem cannot be mounted here")
+    try:
+        storage = LocalStorage(mount / "media")
+        with pytest.raises(RetryableError, match="No space left"):
+            storage.put_chunks((b"x" * 65536 for _ in range(64)), KEY)
+        assert files(mount) == []
+        storage.put_chunks([b"fits"], KEY)
+        assert whole(storage, KEY) == b"fits"
+    finally:
+        subprocess.run(["umount", mount], check=True)
+
+
+def test_a_link_that_leads_out_of_the_root_is_refused(storage: LocalStorage, tmp_path: Path) -> None:
+    storage.put_chunks([b"x"], KEY)
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "secret").write_bytes(b"secret")
+    (storage.root / "ln").symlink_to(tmp_path / "outside")
+    (storage.root / "ab" / "one").symlink_to(tmp_path / "outside" / "secret")
+    for use in (
+        lambda: whole(storage, "ln/secret"),
+        lambda: storage.size("ln/secret"),
+        lambda: storage.delete("ln/secret"),
+    ):
+        with pytest.raises(PermanentError):
+            use()
+    with pytest.raises(RetryableError):
+        whole(storage, "ab/one")
+    assert storage.size("ab/one") is None
+    assert (tmp_path / "outside" / "secret").read_bytes() == b"secret"
+
+
+def test_what_a_killed_process_leaves_is_hidden_and_removed(storage: LocalStorage) -> None:
+    program = (
+        "import sys, time, pathlib; from pipeline.storage import LocalStorage\n"
+        "def source():\n    yield b'half'\n    print('half', flush=True)\n    time.sleep(60)\n"
+        "LocalStorage(pathlib.Path(sys.argv[1])).put_chunks(source(), 'ab/x')"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", program, str(storage.root)], stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]
+    )
+    assert child.stdout
+    child.stdout.readline()
+    child.send_signal(signal.SIGKILL)
+    child.communicate()
+    assert storage.size("ab/x") is None
+    assert all(".parts" in path.parts for path in files(storage.root))
+    assert len(files(storage.root)) == 1
+    assert storage.discard_older(60) == 0
+    time.sleep(0.02)
+    assert storage.discard_older(0.01) == 1
+    assert files(storage.root) == []
+
+
+def test_a_link_to_an_old_file_is_not_taken_for_a_leftover(storage: LocalStorage, staged: Path) -> None:
+    os.utime(staged, (0, 0))
+    (storage.root / ".parts").mkdir(parents=True)
+    (storage.root / ".parts" / "being-written").hardlink_to(staged)
+    assert storage.discard_older(60) == 0
+
+
+def test_a_root_that_was_wiped_is_made_again(storage: LocalStorage, staged: Path) -> None:
+    storage.put_file(staged, KEY)
+    shutil.rmtree(storage.root)
+    storage.put_file(staged, KEY)
+    assert whole(storage, KEY) == b"content"
+
+
+def test_the_url_is_the_file(storage: LocalStorage) -> None:
+    assert storage.url(KEY) == (storage.root / KEY).as_uri()
