@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import http.client
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
@@ -203,6 +204,7 @@ def _encode(method: str, target: Target, headers: Mapping[str, str]) -> bytes:
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
 
+@functools.cache
 def _system_tls() -> ssl.SSLContext:
     # The system's certificates, as an administrator may have added some; certifi's where the system has none.
     context = ssl.create_default_context()

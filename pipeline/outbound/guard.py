@@ -21,6 +21,7 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\\]")
 _NAME = re.compile(r"(?:(?!-)[a-z0-9_-]{1,63}(?<!-)\.)*(?!-)[a-z0-9_-]{1,63}(?<!-)\.?")
 _IPV6 = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::[0-9]*)?")
+_LOCALHOST = re.compile(r"(?:.+\.)?localhost\.?")  # never asked of a name service, RFC 6761 §6.3
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _URL_SAFE = "%/:?[]@!$&'()*+,;=~"  # what a path or a query may hold as it is, RFC 3986
 
@@ -175,6 +176,8 @@ class Guard:
         return addresses
 
     def _resolve(self, target: Target, timeout_s: float) -> Sequence[str]:
+        if _LOCALHOST.fullmatch(target.host):
+            return ("127.0.0.1", "::1")
         # getaddrinfo knows no timeout, so it runs in a thread that nobody waits for longer than that.
         answer: queue.SimpleQueue[Sequence[str] | None] = queue.SimpleQueue()
 

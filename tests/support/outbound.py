@@ -1,0 +1,34 @@
+"""Clients for tests, and a name service that knows what a test tells it."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from typing import Any
+
+from pipeline.outbound import Outbound
+
+LOOPBACK = tuple(map(ipaddress.ip_network, ("127.0.0.0/8", "::1/128")))
+
+
+class Names:
+    """A resolver with the answers it is given: one list for each time it is asked, the last one for ever."""
+
+    def __init__(self, *answers: Sequence[str]) -> None:
+        self._answers = list(answers)
+        self.asked: list[str] = []
+
+    def __call__(self, host: str, port: int) -> Sequence[str]:
+        self.asked.append(host)
+        return self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+
+
+def local_outbound(**given: Any) -> Outbound:
+    """A client that may reach loopback, and is in more of a hurry than the real one."""
+    return Outbound(**{"allow_private": LOOPBACK, "connect_timeout_s": 1, "read_timeout_s": 1, **given})
+
+
+def fetched(outbound: Outbound, url: str, *, max_bytes: int = 10_000_000, deadline_s: Any = 5, **given: Any) -> bytes:
+    """The whole body of one GET."""
+    with outbound.get(url, max_bytes=max_bytes, deadline_s=deadline_s, **given) as body:
+        return b"".join(body.chunks())
