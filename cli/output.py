@@ -13,7 +13,7 @@ from click.exceptions import Exit
 from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from pipeline.models import Record
@@ -57,7 +57,9 @@ def printable(value: Any) -> str:
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, footer: str | None = None) -> None:
     """A table with a head; cells are shown as they are, not as markup."""
-    table = Table(*columns, box=box.SIMPLE_HEAD if sys.stdout.isatty() else None, pad_edge=False)
+    # Nothing is cut off: an id or a key that was shortened is good for nothing.
+    heads = [Column(name, overflow="fold", no_wrap=name == "id") for name in columns]
+    table = Table(*heads, box=box.SIMPLE_HEAD if sys.stdout.isatty() else None, pad_edge=False)
     for row in rows:
         table.add_row(*(cell if isinstance(cell, Text) else Text(printable(cell)) for cell in row))
     screen = console()
@@ -91,4 +93,4 @@ STYLES = {"done": "green", "rejected": "yellow", "failed": "red", "expired": "ma
 
 def status_text(status: str) -> Text:
     """A status in its colour."""
-    return Text(status, style=STYLES.get(status, ""))
+    return Text(status, style=STYLES.get(status.strip(), ""))

@@ -87,13 +87,18 @@ def _workers(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
 def _watch(sent: dict[str, Sample], workers: subprocess.Popen[bytes]) -> dict[str, Record]:
     """Follows them until all have ended, the workers die or patience is at its end."""
     records: dict[str, Record] = {}
+    told: set[str] = set()
     deadline = time.monotonic() + PATIENCE_S
     screen = console()
     with Live(console=screen, auto_refresh=False, transient=True) as live:
         while time.monotonic() < deadline and workers.poll() is None:
             records = {media_id: _record(media_id) for media_id in sent}
-            if screen.is_terminal:
-                live.update(_picture(sent, records), refresh=True)
+            for media_id in [key for key, record in records.items() if record.finished_at and key not in told]:
+                told.add(media_id)
+                live.console.print(
+                    Text.assemble(status_text(records[media_id].status.ljust(10)), sent[media_id].filename)
+                )
+            live.update(_underway(sent, records, height=screen.height - 2), refresh=screen.is_terminal)
             if all(record.finished_at for record in records.values()):
                 break
             time.sleep(PAUSE_S)
@@ -106,12 +111,12 @@ def _record(media_id: str) -> Record:
     return record
 
 
-def _picture(sent: dict[str, Sample], records: dict[str, Record]) -> Table:
-    table = Table("file", "declared", "stands at", box=None, pad_edge=False)
-    for media_id, record in records.items():
-        sample = sent[media_id]
-        state = status_text(record.status) if record.finished_at else Text(f"… {record.stage}", style="dim")
-        table.add_row(sample.filename, _declared(sample), state)
+def _underway(sent: dict[str, Sample], records: dict[str, Record], *, height: int) -> Table:
+    """Those that have not ended, as many as fit on the terminal."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    moving = [record for record in records.values() if not record.finished_at]
+    for record in moving[:height]:
+        table.add_row(Text(f"at {record.stage}", style="dim"), sent[record.id].filename)
     return table
 
 

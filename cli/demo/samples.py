@@ -79,7 +79,7 @@ def _bad() -> list[tuple[Row, Code]]:
     return [
         (("login page.jpg", Kind.IMAGE, "image/jpeg", lambda: HTML), Code.TYPE_NOT_ALLOWED),
         (("half a photo.jpg", Kind.IMAGE, "image/jpeg", lambda: pictures.jpeg()[:4000]), Code.BROKEN),
-        (("a program.pdf", Kind.DOCUMENT, "application/pdf", _program), Code.TYPE_NOT_ALLOWED),
+        (("a program.pdf", Kind.DOCUMENT, "application/pdf", _program), Code.TYPE_MISMATCH),
     ]
 
 
