@@ -218,11 +218,17 @@ class EsteiraBroker(dramatiq.Broker):
         match verdict:
             case Forward():
                 message = stage_message(
-                    str(delivery.kwargs["media_id"]), verdict.stage, inputs=verdict.inputs, silent=verdict.silent
+                    str(delivery.kwargs["media_id"]),
+                    verdict.stage,
+                    inputs=verdict.inputs,
+                    silent=verdict.silent,
+                    heir_of=delivery.claim.token if delivery.claim else None,
                 )
                 return Step("next", verdict.stage.value, wire_form(message)), None
             case Again():
                 kwargs = {**delivery.kwargs, "attempt": verdict.attempt}
+                if delivery.claim:
+                    kwargs["heir_of"] = delivery.claim.token
                 message = delivery.message.copy(kwargs=kwargs)
                 return Step("later", message.queue_name, wire_form(message), verdict.delay_ms), None
             case Buried():

@@ -45,7 +45,7 @@ class Chain(dramatiq.Middleware):
         exception: BaseException | None = None,
     ) -> None:
         if exception is None and isinstance(message, Delivery) and message.verdict is None:
-            message.verdict = following(message.stage, result)
+            message.verdict = following(message.stage, message.result)
 
     def runs_on(self, verdict: Verdict | None) -> bool:
         """Whether this worker does the next stage itself, without a way through Redis."""
@@ -69,8 +69,8 @@ def process(broker: dramatiq.Broker, delivery: Delivery) -> None:
     """One stage through every middleware, as Dramatiq's worker thread does it, without an acknowledgement."""
     try:
         broker.emit_before("process_message", delivery)
-        result = broker.get_actor(delivery.actor_name)(*delivery.args, **delivery.kwargs)
-        broker.emit_after("process_message", delivery, result=result)
+        broker.get_actor(delivery.actor_name)(*delivery.args, **delivery.kwargs)
+        broker.emit_after("process_message", delivery)
     except SkipMessage:
         broker.emit_after("skip_message", delivery)
     except BaseException as error:  # noqa: BLE001  (the edge of the worker: Retries turns it into a verdict)

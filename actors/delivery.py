@@ -59,6 +59,7 @@ class Delivery(MessageProxy):
         self.crashes = crashes
         self.quarantined = False
         self.claim: Claim | None = None
+        self.result: Model | None = None
         self.verdict: Verdict | None = None
 
     @property
@@ -83,17 +84,20 @@ class Delivery(MessageProxy):
 
 
 def stage_message(
-    media_id: str, stage: Stage, *, inputs: Model | None = None, attempt: int = 1, silent: bool = False
+    media_id: str, stage: Stage, *, inputs: Model | None = None, silent: bool = False, heir_of: str | None = None
 ) -> Message[Any]:
     """The message that asks for one stage of one attachment. Its key on the belt is the attachment's id.
 
-    It holds no key, no token and no URL: these stand in the catalogue alone.
+    `heir_of` is the token of the claim that the stage before held and leaves to whoever gets this message. The message
+    holds no key of any media, no token of any server and no URL: these stand in the catalogue alone.
     """
-    kwargs: dict[str, Any] = {"media_id": media_id, "attempt": attempt}
+    kwargs: dict[str, Any] = {"media_id": media_id}
     if inputs is not None:
         kwargs["inputs"] = inputs
     if silent:
         kwargs["silent"] = True
+    if heir_of:
+        kwargs["heir_of"] = heir_of
     return Message(queue_name=stage.value, actor_name=stage.value, args=(), kwargs=kwargs, options={"key": media_id})
 
 

@@ -16,6 +16,7 @@ from actors.broker import EsteiraBroker
 BEAT_S = 3.0
 SILENCE_S = 12.0  # a worker that was silent for so long is dead: its messages run again within 20 s
 REAPER_LOCK_MS = 2000
+LISTEN_S = 0.5
 
 log = structlog.get_logger()
 
@@ -27,6 +28,7 @@ class Heartbeat(dramatiq.Middleware):
         """`chores` are (seconds between two runs, what to run)."""
         self.chores = chores
         self._stop = threading.Event()
+        self._threads: list[threading.Thread] = []
 
     def before_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
         assert isinstance(broker, EsteiraBroker)
@@ -42,10 +44,13 @@ class Heartbeat(dramatiq.Middleware):
 
     def after_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
         self._stop.set()
+        for thread in self._threads:  # they use the client that the broker closes next
+            thread.join(timeout=2)
 
-    @staticmethod
-    def _spawn(name: str, target: Callable[[], None]) -> None:
-        threading.Thread(target=target, name=name, daemon=True).start()
+    def _spawn(self, name: str, target: Callable[[], None]) -> None:
+        thread = threading.Thread(target=target, name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
 
     def _every(self, seconds: float, chore: Callable[[], object]) -> None:
         while not self._stop.is_set():
@@ -58,11 +63,11 @@ class Heartbeat(dramatiq.Middleware):
     def _listen(self, broker: EsteiraBroker) -> None:
         while not self._stop.is_set():
             try:
-                with broker.belt.client.pubsub(ignore_subscribe_messages=True) as channel:
+                with broker.belt.client.pubsub(ignore_subscribe_messages=True) as channel:  # type: ignore[no-untyped-call]
                     channel.subscribe(broker.belt.keys.channel)
                     broker.hands.call()  # what came while nobody listened
                     while not self._stop.is_set():
-                        if channel.get_message(timeout=BEAT_S):
+                        if channel.get_message(timeout=LISTEN_S):
                             broker.hands.call()
             except (redis.RedisError, OSError):  # consumers poll meanwhile, and say that Redis is away
                 time.sleep(1)

@@ -61,20 +61,17 @@ class Hook:
         """See `process_media`."""
         inline_bytes = file is not None or attachment.data is not None
         if inline_bytes and (known := self.services.catalogue.get(attachment.id)):
-            return self._duplicate(Accepted(id=known.id, status=known.status, fresh=False))
+            self.services.catalogue.add("duplicates")
+            return Receipt(known.id, "duplicate", known.status)
         if inline_bytes:
             self.services.storage.put_chunks(_pieces(attachment, file), intake_key(attachment.id))
         accepted = self.services.catalogue.accept(attachment, intake=inline_bytes)
         if not accepted.fresh:
-            return self._duplicate(accepted)
+            return Receipt(accepted.id, "duplicate", accepted.status)
         if self._enqueue(accepted.id):
             log.info("attachment queued", id=accepted.id, session=attachment.session, kind=attachment.kind)
             return Receipt(accepted.id, "queued", accepted.status)
         return self._without_queue(accepted)
-
-    def _duplicate(self, accepted: Accepted) -> Receipt:
-        self.services.catalogue.add("duplicates")
-        return Receipt(accepted.id, "duplicate", accepted.status)
 
     def _enqueue(self, media_id: str) -> bool:
         if self.breaker.open:

@@ -26,11 +26,12 @@ def sweep_with(catalogue: Catalogue, belt: Belt, *, older_than_s: float) -> int:
         RetryableError: `catalogue`.
         redis.RedisError: the belt is out of reach.
     """
-    lost = 0
-    for ids in catalogue.unfinished(older_than_s=older_than_s, batch=BATCH):
-        for media_id in belt.missing(ids):
+    lost, after = 0, None
+    while page := catalogue.unfinished(older_than_s=older_than_s, limit=BATCH, after=after):
+        for media_id in belt.missing([record.id for record in page]):
             message = stage_message(media_id, Stage.FETCH)
             lost += belt.offer(media_id, message.queue_name, wire_form(message))
+        after = page[-1].id
     if lost:
         log.warning("swept", messages=lost)
     return lost

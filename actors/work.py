@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Required, TypedDict
 
 import structlog
 from dramatiq.middleware import CurrentMessage
@@ -37,13 +37,14 @@ STEPS: dict[Stage, Callable[[Services, Claim, Any], Model]] = {
 log = structlog.get_logger()
 
 
-def take(services: Services, media_id: str, *, takeover: bool = False) -> Claim:
-    """The claim on an attachment.
+def take(services: Services, media_id: str, *, takeover: bool = False, heir_of: str | None = None) -> Claim:
+    """The claim on an attachment; see `Catalogue.claim`.
 
     Raises:
         ClaimRefusedError: it has ended, somebody works on it, or nobody knows it.
     """
-    claim = services.catalogue.claim(media_id, lease_s=services.settings.claim_lease_s, takeover=takeover)
+    lease_s = services.settings.claim_lease_s
+    claim = services.catalogue.claim(media_id, lease_s=lease_s, takeover=takeover, heir_of=heir_of)
     if isinstance(claim, Refusal):
         raise ClaimRefusedError(claim)
     return claim
@@ -96,37 +97,47 @@ def perform(services: Services, claim: Claim, stage: Stage, inputs: Model | None
     return result
 
 
-def run(
-    stage: Stage, media_id: str, *, attempt: int, inputs: Model | dict[str, Any] | None, silent: bool = False
-) -> Model | None:
+class Asked(TypedDict, total=False):
+    """What a message asks for; see `actors.delivery.stage_message`. `attempt` counts from 1."""
+
+    media_id: Required[str]
+    attempt: int
+    inputs: dict[str, Any] | Model
+    silent: bool
+    heir_of: str
+
+
+def run(stage: Stage, asked: Asked) -> None:
     """What an actor does: claims the attachment unless the stage before has, and performs its stage.
+
+    The result goes into the delivery, for the chain: what an actor returns, Dramatiq would throw away.
 
     Raises:
         PipelineError: as the step does; the retry middleware makes a verdict of it.
     """
-    delivery = CurrentMessage.get_current_message()
+    delivery: Any = CurrentMessage.get_current_message()
     assert isinstance(delivery, Delivery)
     tools = services()
-    claim = delivery.claim or _first_claim(tools, delivery, media_id)
-    start, given = entrance(claim, stage, stage_inputs(stage, inputs))
+    claim = delivery.claim or _first_claim(tools, delivery, asked)
+    start, given = entrance(claim, stage, stage_inputs(stage, asked.get("inputs")))
     if start is not stage:
         delivery.verdict = Forward(start, given)
-        return None
-    if silent and isinstance(given, Ending):
-        return tools.give_up(claim, given)
+        return
+    if asked.get("silent") and isinstance(given, Ending):
+        delivery.result = tools.give_up(claim, given)
+        return
     try:
-        result = perform(tools, claim, stage, given, attempt=attempt)
+        delivery.result = perform(tools, claim, stage, given, attempt=delivery.attempt)
     except PipelineError as error:
         _let_go(tools, delivery, error)
         raise
-    if isinstance(result, Record):
-        delivery.claim = claim.model_copy(update={"record": result})
-    return result
+    if isinstance(delivery.result, Record):
+        delivery.claim = claim.model_copy(update={"record": delivery.result})
 
 
-def _first_claim(tools: Services, delivery: Delivery, media_id: str) -> Claim:
+def _first_claim(tools: Services, delivery: Delivery, asked: Asked) -> Claim:
     # A message that comes again after its worker died has a claim on its row that nobody will ever use.
-    claim = take(tools, media_id, takeover=delivery.crashes > 0)
+    claim = take(tools, asked["media_id"], takeover=delivery.crashes > 0, heir_of=asked.get("heir_of"))
     delivery.claim = claim
     LEASES.add(claim.token)
     record = claim.record

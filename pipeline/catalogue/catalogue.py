@@ -56,17 +56,22 @@ class Catalogue:
 
         return self._database.write(work)
 
-    def claim(self, media_id: str, *, lease_s: float, takeover: bool = False) -> Claim | Refusal:
-        """Takes the right to work on it for `lease_s` seconds. `takeover` takes it from whoever holds it now."""
+    def claim(
+        self, media_id: str, *, lease_s: float, takeover: bool = False, heir_of: str | None = None
+    ) -> Claim | Refusal:
+        """Takes the right to work on it for `lease_s` seconds.
+
+        `takeover` takes it from whoever holds it now; with `heir_of` from the holder of this token alone.
+        """
         if not rows.is_id(media_id):
             return Refusal.UNKNOWN
         now = self._now()
         # The id within the token lets renew() find its row by the primary key.
         token = f"{media_id}.{secrets.token_hex(8)}"
-        times = {"before": FOR_EVER if takeover else now, "until": now + _ms(lease_s)}
+        given = {"before": FOR_EVER if takeover else now, "until": now + _ms(lease_s), "heir_of": heir_of or ""}
 
         def work(session: Session) -> Claim | Refusal:
-            row = session.row(statements.CLAIM, media_id=media_id, token=token, **times)
+            row = session.row(statements.CLAIM, media_id=media_id, token=token, **given)
             if row:
                 return rows.claim(token, row)
             held = session.row(statements.WHY_NOT, media_id=media_id)

@@ -68,7 +68,11 @@ STATUS = select(media.c.status).where(_id)
 
 CLAIM = (
     update(media)
-    .where(_id, _running, or_(media.c.claim.is_(None), media.c.claimed_until < _p("before")))
+    .where(
+        _id,
+        _running,
+        or_(media.c.claim.is_(None), media.c.claimed_until < _p("before"), media.c.claim == _p("heir_of")),
+    )
     .values(claim=_p("token"), claimed_until=_p("until"))
     .returning(*CLAIMED)
 )

@@ -19,15 +19,14 @@ def build(_settings: Settings, _outbound: Outbound) -> Callable[[Outcome], None]
 
 
 def write(told: Outcome) -> None:
-    """Writes `attachment finished`; what the sender wrote (caption, file name) stays out of the log."""
+    """Writes the event under its name; what the sender wrote (caption, file name) stays out of the log."""
     facts = {
         "id": told.id,
         "session": told.session,
-        "status": told.type.removeprefix("media."),
         "event_id": told.event_id,
         "kind": told.kind.value if told.kind else None,
         "name": told.name,
         "size": told.size,
         "error_code": told.error["code"] if told.error else None,
     }
-    log.info("attachment finished", **{name: value for name, value in facts.items() if value is not None})
+    log.info(told.type, **{name: value for name, value in facts.items() if value is not None})
