@@ -127,7 +127,7 @@ def dial(addresses: Sequence[Address], port: int, *, timeout_s: float) -> socket
     """Connects to the first of these addresses that answers; they share the time.
 
     Raises:
-        RetryableError: `fetch_timeout` or `fetch_refused`.
+        RetryableError: `fetch_timeout`, `fetch_refused` or `fetch_reset`.
     """
     addresses = addresses[:MAX_ADDRESSES]
     trouble = RetryableError(Code.FETCH_REFUSED, "the name has no address")
@@ -140,6 +140,8 @@ def dial(addresses: Sequence[Address], port: int, *, timeout_s: float) -> socket
             return sock
         except TimeoutError:
             trouble = RetryableError(Code.FETCH_TIMEOUT, "the server does not accept connections in time")
+        except ConnectionResetError:
+            trouble = RetryableError(Code.FETCH_RESET, "the server broke off the connection")
         except OSError:
             trouble = RetryableError(Code.FETCH_REFUSED, "the server refuses connections or cannot be reached")
         sock.close()

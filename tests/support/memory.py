@@ -1,0 +1,28 @@
+"""How much memory a block of a test needs at its peak."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.conftest import missing
+
+
+def _peak_kib() -> int:
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert found
+    return int(found[1])
+
+
+@contextmanager
+def at_most(megabytes: float) -> Iterator[None]:
+    """Fails if this process grows by more within the block, even for a moment."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")  # starts the peak anew, proc(5)
+    except OSError:
+        missing("a kernel that measures the peak of memory")
+    before = _peak_kib()
+    yield
+    assert (_peak_kib() - before) / 1024 < megabytes
