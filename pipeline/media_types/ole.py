@@ -13,6 +13,7 @@ import olefile
 from pipeline.media_types.limits import Limits
 from pipeline.media_types.verdicts import broken, check_active, decoding
 
+MAGIC = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 ENCRYPTED_OOXML = "encrypted-ooxml"
 ENCRYPTED_PACKAGE = "encryptedpackage"
 # The stream that makes a file what it is, in lower case: names are compared so ([MS-CFB] 2.6.4, [MS-XLS], [MS-DOC]).
@@ -28,6 +29,12 @@ FIB_ENCRYPTED = 0x0100
 BOF, FILEPASS = 0x0809, 0x002F  # [MS-XLS] 2.4.21, 2.4.117
 ENCRYPTED_USER = 0xF3D1C4DF  # [MS-PPT] 2.3.2
 FAULTS = (OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, struct.error)
+
+
+def is_compound(path: str) -> bool:
+    """Whether the file begins like an OLE compound file."""
+    with Path(path).open("rb") as file:
+        return file.read(len(MAGIC)) == MAGIC
 
 
 def main_stream(path: str) -> str | None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 from xml.parsers import expat
 
+from pipeline.media_types import ole
 from pipeline.media_types.limits import Limits
 from pipeline.media_types.verdicts import broken, check_active
 from pipeline.media_types.zips import Archive, open_archive
@@ -65,10 +66,14 @@ def main_type(path: str, *, expansion: int, entries: int) -> str | None:
 def inspect(path: str, *, limits: dict[str, Any], **_: Any) -> dict[str, Any]:
     """The flag "macros" of an Office document, after every byte of it was unpacked and its main part parsed.
 
+    An encrypted one is an OLE file around the package: it is checked as that, and flagged "encrypted".
+
     Raises:
         PermanentError: `expands_too_far`, `type_not_allowed` (names that lead out of the archive), `active_content`,
             `broken`. XML that declares entities is broken: OPC forbids that.
     """
+    if ole.is_compound(path):
+        return ole.inspect(path, limits=limits)
     caps = Limits(**limits)
     with open_archive(path, expansion=caps.expansion, entries=caps.entries) as archive:
         archive.check_entries()

@@ -18,7 +18,6 @@ from pipeline.media_types.limits import Limits
 
 HEAD = 65536
 PDF_WITHIN = 1024  # where readers look for the mark of a PDF, after garbage in front
-OLE_MAGIC = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 # What libmagic calls the types that need no second look.
 PLAIN = {
     "image/jpeg": "jpeg", "image/png": "png", "image/apng": "png", "image/vnd.mozilla.apng": "png", "image/gif": "gif",
@@ -56,7 +55,7 @@ def _magic() -> Any:
 def _look(path: str, mime: str, head: bytes, limits: Limits) -> str | None:
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return opc.main_type(path, expansion=limits.expansion, entries=limits.entries)
-    if head.startswith(OLE_MAGIC):
+    if head.startswith(ole.MAGIC):
         return ole.main_stream(path)
     for begins, look in CONTAINERS:
         if begins(head):

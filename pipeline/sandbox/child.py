@@ -120,7 +120,7 @@ def _limits(config: Configuration) -> Iterator[None]:
     usage = resource.getrusage(resource.RUSAGE_SELF)
     cpu = math.ceil(usage.ru_utime + usage.ru_stime) + config.cpu_s
     _soft_limit(resource.RLIMIT_CPU, cpu)
-    _soft_limit(resource.RLIMIT_AS, _address_space() + config.memory_bytes)
+    _soft_limit(resource.RLIMIT_AS, min(_address_space() + config.memory_bytes, sys.maxsize))
     try:
         yield
     finally:
@@ -135,13 +135,16 @@ def _soft_limit(which: int, most: int) -> None:
 
 
 def _address_space() -> int:
-    """Bytes of this process's address space. Says a great deal where files were left open: then it never shrinks."""
-    file = os.open("/proc/self/statm", os.O_RDONLY)
+    """Bytes of this process's address space; no end of them where calls have left files open, which is a leak too."""
+    try:
+        file = os.open("/proc/self/statm", os.O_RDONLY)
+    except OSError:  # no number is left for one more file
+        return sys.maxsize
     try:
         pages = int(os.read(file, 64).split()[0])
     finally:
         os.close(file)
-    # The kernel hands out the lowest free number: a high one means that calls have left files open.
+    # The kernel hands out the lowest free number: a high one means that many are taken.
     return pages * resource.getpagesize() if file < MANY_OPEN_FILES else sys.maxsize
 
 

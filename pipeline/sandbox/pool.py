@@ -11,7 +11,7 @@ from queue import LifoQueue
 from typing import Any
 
 from pipeline.errors import Code, PermanentError, PipelineError, RetryableError, StagingLostError
-from pipeline.sandbox.process import Child, ChildDiedError, ChildOverdueError
+from pipeline.sandbox.process import Child, ChildBabblesError, ChildDiedError, ChildOverdueError
 
 # Then a fresh child takes over, against leaks that are too small to be seen. Loading the decoders takes 0.4 s of CPU:
 # at a few milliseconds a call this keeps it below one per cent.
@@ -119,10 +119,13 @@ class _Seat:
         child = self.start()
         self._await(child)
         try:
-            answer = _read(child.ask(request))
+            answer = child.ask(request)
         except ChildOverdueError:
             self.clear()
             raise PermanentError(Code.TOO_COSTLY, "takes longer than is allowed") from None
+        except ChildBabblesError:
+            self.clear()
+            raise _nonsense() from None
         except BaseException:
             self.clear()
             raise
@@ -157,16 +160,6 @@ class _Seat:
             self._child = None
 
 
-def _read(line: bytes) -> dict[str, Any]:
-    try:
-        answer = json.loads(line)
-    except (ValueError, RecursionError):
-        answer = None
-    if not isinstance(answer, dict):
-        raise PermanentError(Code.DECODER_CRASH, "the decoder's process answered nonsense")
-    return answer
-
-
 def _verdict(status: int) -> PipelineError:
     if status == -signal.SIGXCPU:
         return PermanentError(Code.TOO_COSTLY, "takes more CPU time than is allowed")
@@ -175,6 +168,10 @@ def _verdict(status: int) -> PipelineError:
         return RetryableError(Code.INTERNAL, "the decoder's process was killed from outside")
     how = f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
     return PermanentError(Code.DECODER_CRASH, f"the decoder's process was ended {how}")
+
+
+def _nonsense() -> PermanentError:
+    return PermanentError(Code.DECODER_CRASH, "the decoder's process answered nonsense")
 
 
 def _unfold(answer: dict[str, Any]) -> Any:
@@ -186,6 +183,6 @@ def _unfold(answer: dict[str, Any]) -> Any:
     if error.get("permanence") == "lost":
         raise StagingLostError(message)
     if error.get("code") not in set(Code):
-        raise PermanentError(Code.DECODER_CRASH, "the decoder's process answered nonsense")
+        raise _nonsense()
     kind = RetryableError if error.get("permanence") == "retryable" else PermanentError
     raise kind(Code(error["code"]), message)

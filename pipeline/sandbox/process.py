@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any
 
 START_S = 60.0  # a child on a starved machine still gets so long to load its decoders
 MAX_ANSWER = 1_000_000
@@ -27,6 +28,10 @@ class ChildDiedError(Exception):
 
 class ChildOverdueError(Exception):
     """Raised when a child did not answer in time."""
+
+
+class ChildBabblesError(Exception):
+    """Raised when a child's answer has no end or is no answer."""
 
 
 class Child:
@@ -75,18 +80,18 @@ class Child:
             self._line(START_S)
             self._ready = True
 
-    def ask(self, request: bytes) -> bytes:
-        """The child's answer to one line.
+    def ask(self, request: bytes) -> dict[str, Any]:
+        """The child's answer to one line of JSON.
 
         Raises:
-            ChildDiedError, ChildOverdueError: there is none, and the child must be stopped.
+            ChildDiedError, ChildOverdueError, ChildBabblesError: there is none, and the child must be stopped.
         """
         self.calls += 1
         try:
             self._requests.write(request)
         except BrokenPipeError:
             raise ChildDiedError(self._process.wait()) from None
-        return self._line(self._wall_s)
+        return _parsed(self._line(self._wall_s))
 
     def _line(self, seconds: float) -> bytes:
         held = b""
@@ -95,13 +100,15 @@ class Child:
             if not self._poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
                 raise ChildOverdueError
             piece = os.read(self._answers.fileno(), 65536)
-            if not piece or len(held) > MAX_ANSWER:
+            if not piece:
                 raise ChildDiedError(self._end())
             held += piece
+            if len(held) > MAX_ANSWER:
+                raise ChildBabblesError
         return held
 
     def _end(self) -> int:
-        """The status of a child that has closed its answers or floods us with them."""
+        """The status of a child that has closed its answers."""
         with suppress(subprocess.TimeoutExpired):
             return self._process.wait(timeout=1)
         return self.stop()
@@ -125,6 +132,16 @@ class Child:
         if self._lifeline >= 0:
             os.close(self._lifeline)
             self._lifeline = -1
+
+
+def _parsed(line: bytes) -> dict[str, Any]:
+    try:
+        answer = json.loads(line)
+    except (ValueError, RecursionError):
+        raise ChildBabblesError from None
+    if not isinstance(answer, dict):
+        raise ChildBabblesError
+    return answer
 
 
 def _environment() -> dict[str, str]:

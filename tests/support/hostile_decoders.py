@@ -1,0 +1,156 @@
+"""Functions that misbehave in every way a decoder can. They run in children of the sandbox only."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import Code, PermanentError, RetryableError
+
+_kept: list[Any] = []
+_libc = ctypes.CDLL(None)
+
+
+def echo(**arguments: Any) -> dict[str, Any]:
+    return arguments
+
+
+def pid() -> int:
+    return os.getpid()
+
+
+def seen_environment() -> dict[str, str]:
+    return dict(os.environ)
+
+
+def refuse(code: str, message: str, *, retryable: bool = False) -> None:
+    raise (RetryableError if retryable else PermanentError)(Code(code), message)
+
+
+def fail() -> None:
+    raise ZeroDivisionError("a secret of the file")
+
+
+def leave(status: int) -> None:
+    os._exit(status)
+
+
+def segfault() -> None:
+    ctypes.string_at(0)
+
+
+def abort() -> None:
+    _libc.abort()
+
+
+def segfault_if_used_before() -> str:
+    """Crashes like a decoder whose memory was damaged by the file before."""
+    _kept.append(1)
+    if len(_kept) > 1:
+        segfault()
+    return "well"
+
+
+def kill_self() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def spin_in_python() -> None:
+    while True:
+        pass
+
+
+def spin_in_c() -> None:
+    """Never returns to the interpreter: libc sorts with a comparison that never ends."""
+    buffer = ctypes.create_string_buffer(b"a" * (1 << 20))
+    while True:
+        _libc.memchr(buffer, 0x62, 1 << 20)
+
+
+def work(seconds: float) -> None:
+    end = time.process_time() + seconds
+    while time.process_time() < end:
+        pass
+
+
+def hang() -> None:
+    time.sleep(60)
+
+
+def eat_memory() -> None:
+    while True:
+        _kept.append(bytearray(10_000_000))
+
+
+def take_at_once(megabytes: int) -> int:
+    return len(bytes(megabytes * 1_000_000))
+
+
+def leak(megabytes: int) -> int:
+    _kept.append(bytearray(megabytes * 1_000_000))
+    return os.getpid()
+
+
+def leak_file() -> int:
+    _kept.append(os.open("/proc/self/stat", os.O_RDONLY))
+    return os.getpid()
+
+
+def leak_all_files() -> None:
+    while True:
+        leak_file()
+
+
+def fork_bomb() -> int:
+    """Bounded: at most three generations of processes, each of which ends after a second."""
+    born = 0
+    for _ in range(3):
+        if os.fork() == 0:
+            time.sleep(1)
+            os._exit(0)
+        born += 1
+    return born
+
+
+def run_program() -> int:
+    return subprocess.call(["/bin/true"])
+
+
+def connect(port: int) -> None:
+    socket.create_connection(("127.0.0.1", port), timeout=2)
+
+
+def write(path: str) -> None:
+    Path(path).write_bytes(b"x")
+
+
+def overwrite(path: str) -> None:
+    os.close(os.open(path, os.O_WRONLY | os.O_TRUNC))
+
+
+def remove(path: str) -> None:
+    Path(path).unlink()
+
+
+def signal_process(number: int, process: int) -> None:
+    os.kill(process, number)
+
+
+def read_missing(path: str) -> None:
+    Path(path).read_bytes()
+
+
+def print_much() -> str:
+    print("x" * 100_000)  # noqa: T201 -- what some libraries do
+    os.write(1, b'{"result": "forged"}\n')
+    return "true answer"
+
+
+def answer_much() -> str:
+    return "x" * 5_000_000
