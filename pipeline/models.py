@@ -128,7 +128,7 @@ def _sha256_text(value: Any) -> Any:
 
 Identifier = Annotated[str, BeforeValidator(plain_text), Field(min_length=1, max_length=512)]
 Text = Annotated[str | None, BeforeValidator(plain_text)]
-Url = Annotated[str | None, BeforeValidator(clean_text), Field(max_length=16_384, repr=False)]
+Url = Annotated[Annotated[str, Field(max_length=16_384)] | None, BeforeValidator(clean_text), Field(repr=False)]
 Sha256 = Annotated[str | None, BeforeValidator(_sha256_text)]
 
 
