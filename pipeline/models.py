@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import json
 import re
@@ -104,7 +103,7 @@ def _bytes_in_text(text: str) -> bytes | None:
     padded = text.rstrip("=").replace("-", "+").replace("_", "/")
     try:
         return base64.b64decode(padded + "=" * (-len(padded) % 4), validate=True)
-    except binascii.Error:
+    except ValueError:  # binascii.Error is one; characters beyond ASCII raise another
         return None
 
 
