@@ -15,7 +15,8 @@ import certifi
 
 from pipeline.errors import Code, PermanentError, RetryableError
 from pipeline.outbound.answers import check_encoding, check_framing, check_status, transport_error
-from pipeline.outbound.body import Allowance, Body, Clock
+from pipeline.outbound.body import Body
+from pipeline.outbound.clock import Allowance, Clock
 from pipeline.outbound.connection import REDIRECTS, Answer, Connection, dial, secure
 from pipeline.outbound.guard import Guard, Resolver, Target, system_resolver
 from pipeline.outbound.pool import Pool, Slots
@@ -76,7 +77,7 @@ class Outbound:
         """Fetches a file, across at most five redirects. `credentials` are headers for the URL's own origin only.
 
         `deadline_s` bounds the whole from here to the last byte: in seconds, or as a function from the bytes received
-        so far (None before there are any) to seconds.
+        so far (0 at first) to seconds.
 
         Raises:
             PermanentError: `url_blocked`, `url_scheme`, `too_large`, `fetch_tls`, `fetch_redirect`, `fetch_protocol`,
@@ -87,11 +88,11 @@ class Outbound:
         target = self._guard.target(url)
         sent = {**headers, **credentials}
         for _ in range(MAX_REDIRECTS + 1):
-            with self._exchange(_Request("GET", target, _encode("GET", target, sent), clock)) as (answer, connection):
+            with self._exchange(_Request("GET", target, _encode("GET", target, sent), clock)) as answer:
                 if answer.status not in REDIRECTS:
                     check_status(answer, target.host)
                     check_encoding(answer)
-                    yield Body(answer, connection, clock=clock, max_bytes=max_bytes, host=target.host)
+                    yield Body(answer, max_bytes=max_bytes, host=target.host)
                     return
                 place = self._redirected(target, answer)
             # Once away from the first origin, credentials do not come back: a redirect may lead there again.
@@ -111,7 +112,7 @@ class Outbound:
         clock = Clock(timeout_s)
         target = self._guard.target(url)
         sent = {"Content-Length": str(len(body)), **headers}
-        with self._exchange(_Request("POST", target, _encode("POST", target, sent) + body, clock)) as (answer, _):
+        with self._exchange(_Request("POST", target, _encode("POST", target, sent) + body, clock)) as answer:
             # The status is known: whatever is wrong with the rest costs the connection only.
             with suppress(OSError, http.client.HTTPException):
                 answer.read(MAX_THROWN_AWAY)
@@ -148,13 +149,13 @@ class Outbound:
         return place
 
     @contextmanager
-    def _exchange(self, request: _Request) -> Iterator[tuple[Answer, Connection]]:
+    def _exchange(self, request: _Request) -> Iterator[Answer]:
         target = request.target
         with self._slots.hold(target.host, timeout_s=request.clock.left()):
             answer, connection = self._ask(request)
             try:
                 check_framing(answer)
-                yield answer, connection
+                yield answer
             except BaseException:
                 connection.shut()
                 raise
@@ -184,7 +185,7 @@ class Outbound:
 
 def _ask_on(connection: Connection, request: _Request) -> tuple[Answer, Connection]:
     try:
-        return connection.ask(request.method, request.data, deadline=request.clock.deadline()), connection
+        return connection.ask(request.method, request.data, clock=request.clock), connection
     except BaseException:
         connection.shut()
         raise

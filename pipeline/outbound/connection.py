@@ -6,11 +6,11 @@ import http.client
 import io
 import socket
 import ssl
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pipeline.errors import Code, PermanentError, PipelineError, RetryableError
+from pipeline.outbound.clock import Clock
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -48,32 +48,34 @@ class _Reader(io.BufferedReader):
 
 
 class Connection(io.RawIOBase):
-    """A socket whose every wait ends with `deadline`, a time of the monotonic clock, or after `read_timeout_s`."""
+    """A socket whose every wait ends when the clock of its request does, and after `read_timeout_s` of silence."""
 
     def __init__(self, sock: socket.socket, *, read_timeout_s: float) -> None:
         super().__init__()
         self._socket = sock
         self._read_timeout_s = read_timeout_s
         self._reader = _Reader(self, _BUFFER)
-        self._head_left: int | None = None
+        self._in_head = False
         self._polling = False
         self._gone = False
-        self.deadline = 0.0
+        self._clock = Clock(0)
+        self._received = 0
         self.kept_at = 0.0
 
-    def ask(self, method: str, request: bytes, *, deadline: float) -> Answer:
+    def ask(self, method: str, request: bytes, *, clock: Clock) -> Answer:
         """Sends a request and reads the head of its answer.
 
         Raises:
-            OSError, http.client.HTTPException: whatever went wrong, TimeoutError for a missed deadline.
+            OSError, http.client.HTTPException: whatever went wrong, TimeoutError when the time is over.
         """
-        self.deadline = deadline
-        self._head_left = MAX_HEAD
+        self._clock = clock
+        self._received = 0
+        self._in_head = True
         self._wait_at_most()
         self._socket.sendall(request)
         answer = Answer(self, method=method)  # type: ignore[arg-type]  # makefile() is all it uses
         answer.begin()
-        self._head_left = None
+        self._in_head = False
         return answer
 
     def makefile(self, mode: str) -> io.BufferedReader:  # noqa: ARG002  # what http.client asks a socket for
@@ -87,14 +89,13 @@ class Connection(io.RawIOBase):
             return self._poll(buffer)
         self._wait_at_most()
         count = self._socket.recv_into(buffer)
-        if self._head_left is not None:
-            self._head_left -= count
-            if self._head_left < 0:
-                raise http.client.HTTPException("the head of the answer is too long")
+        self._received += count
+        if self._in_head and self._received > MAX_HEAD:
+            raise http.client.HTTPException("the head of the answer is too long")
         return count
 
     def _wait_at_most(self) -> None:
-        left = self.deadline - time.monotonic()
+        left = self._clock.left(self._received)
         if left <= 0:
             raise TimeoutError("the deadline has passed")
         self._socket.settimeout(min(left, self._read_timeout_s))
