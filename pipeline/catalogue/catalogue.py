@@ -68,7 +68,8 @@ class Catalogue:
         now = self._now()
         # The id within the token lets renew() find its row by the primary key.
         token = f"{media_id}.{secrets.token_hex(8)}"
-        given = {"before": FOR_EVER if takeover else now, "until": now + _ms(lease_s), "heir_of": heir_of or ""}
+        heir_of = heir_of if heir_of and rows.is_token(heir_of) else ""
+        given = {"before": FOR_EVER if takeover else now, "until": now + _ms(lease_s), "heir_of": heir_of}
 
         def work(session: Session) -> Claim | Refusal:
             row = session.row(statements.CLAIM, media_id=media_id, token=token, **given)

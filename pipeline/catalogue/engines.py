@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import create_engine, event
 from sqlalchemy.engine import URL, Engine, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DisconnectionError
 
 from pipeline.errors import SettingsError
 
@@ -50,9 +50,29 @@ def open_engine(url: URL, *, durable: bool) -> Engine:
         hide_parameters=True,
         connect_args={"timeout": WAIT_S, "check_same_thread": False},
     )
-    event.listen(engine, "connect", lambda connection, _: _prepare_sqlite(connection, durable=durable))
-    Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
+    path = Path(str(url.database))
+    path.parent.mkdir(parents=True, exist_ok=True)
+
+    def opened(connection: Any, record: Any) -> None:
+        _prepare_sqlite(connection, durable=durable)
+        record.info["file"] = _identity(path)
+
+    def used(_connection: Any, record: Any, _proxy: Any) -> None:
+        # SQLite goes on writing to a file that was removed or replaced, where nobody will ever find it.
+        if record.info["file"] != _identity(path):
+            raise DisconnectionError("the catalogue's file was replaced")
+
+    event.listen(engine, "connect", opened)
+    event.listen(engine, "checkout", used)
     return engine
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _postgresql(url: URL) -> Engine:

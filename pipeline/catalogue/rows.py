@@ -22,6 +22,11 @@ def is_id(text: str) -> bool:
     return re.fullmatch(r"[0-9a-f]{32}", text) is not None
 
 
+def is_token(text: str) -> bool:
+    """Whether this can be the token of a claim."""
+    return re.fullmatch(r"[0-9a-f]{32}\.[0-9a-f]{16}", text) is not None
+
+
 def accepted_row(attachment: Attachment, *, intake: bool, now: int) -> dict[str, Any]:
     """The row of an attachment that was handed over just now."""
     kind = attachment.kind.value if attachment.kind else None

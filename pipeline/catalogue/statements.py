@@ -24,14 +24,20 @@ from pipeline.models import Status
 
 INSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 CLAIMED = (*RECORD, media.c.payload, media.c.progress, media.c.intake)
-ENDED = (Status.REJECTED.value, Status.FAILED.value, Status.EXPIRED.value)
 
 _p = bindparam
 _id = media.c.id == _p("media_id")
 _running = media.c.finished_at.is_(None)
 # What only the holder of the live claim may write, and never once it is finished.
 _held = _id & (media.c.claim == _p("token")) & _running
-_open = media.c.status.in_([literal_column("'received'"), literal_column("'stored'")])
+
+
+def _status(*words: Status) -> Any:
+    # As text within the statement: an index may be there for one of them only.
+    return media.c.status.in_([literal_column(f"'{word.value}'") for word in words])
+
+
+_open = _status(Status.RECEIVED, Status.STORED)
 
 
 def _while_open(name: str) -> Any:
@@ -124,7 +130,11 @@ FINISH_ANNOUNCED = (
 )
 FINISH_SILENTLY = update(media).where(_held, ~_open).values(**_finished).returning(*RECORD)
 
-REPLAYED = select(*CLAIMED).where(_id, media.c.finished_at.is_not(None), media.c.status.in_(ENDED)).with_for_update()
+REPLAYED = (
+    select(*CLAIMED)
+    .where(_id, media.c.finished_at.is_not(None), _status(Status.REJECTED, Status.FAILED, Status.EXPIRED))
+    .with_for_update()
+)
 REOPEN = (
     update(media)
     .where(_id, media.c.finished_at.is_not(None))
@@ -147,7 +157,7 @@ POSITION = select(media.c.received_at, media.c.id).where(_id)
 _FILTERS = {"status": "status", "session": "session", "error": "error_code", "stage": "stage", "kind": "kind"}
 _idle = or_(
     media.c.claim.is_(None) & (func.coalesce(media.c.claimed_until, media.c.received_at) <= _p("before")),
-    media.c.claimed_until < _p("now"),
+    media.c.claim.is_not(None) & (media.c.claimed_until < _p("now")),
 )
 
 
@@ -192,7 +202,8 @@ DURATIONS = (
     .where(
         media.c.finished_at.is_not(None),
         media.c.finished_at <= _p("now"),
-        media.c.status == literal_column("'done'"),
+        # As an expression, or SQLite would take the index on status and sort every row that is done.
+        media.c.status.concat(literal_column("''")) == literal_column("'done'"),
         media.c.run == literal_column("0"),
     )
     .order_by(media.c.finished_at.desc())

@@ -23,7 +23,7 @@ CANNOT_LINK = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.E
 
 @dataclass(frozen=True)
 class LocalStorage:
-    """Content under `root`, an absolute path. Writers of the same key may meet: there is one object, never half of it."""
+    """Content under `root`, an absolute path. Writers of one key may meet: there is one object, never half of it."""
 
     root: Path
 

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine
+
+from pipeline.catalogue import Catalogue
+from pipeline.catalogue.schema import HEAD
+from pipeline.catalogue.tables import metadata
+
+
+def test_the_revisions_make_the_tables_that_the_statements_use(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/catalogue.db"
+    Catalogue(url).migrate()
+    with create_engine(url).connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+
+
+def test_the_newest_revision_is_the_one_that_is_asked_for() -> None:
+    config = Config()
+    config.set_main_option("script_location", "pipeline:migrations")
+    assert ScriptDirectory.from_config(config).get_heads() == [HEAD]
+
+
+def test_migrating_again_keeps_what_is_there(tmp_path: Path) -> None:
+    catalogue = Catalogue(f"sqlite:///{tmp_path}/catalogue.db")
+    catalogue.migrate()
+    catalogue.add("fallbacks", 3)
+    catalogue.migrate()
+    assert catalogue.totals()["fallbacks"] == 3
+
+
+def test_a_revision_that_breaks_off_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    revision = importlib.import_module("alembic.op")
+    create_index = revision.create_index
+
+    def fail(name: str, *rest: object, **named: object) -> None:
+        if name == "ix_media_finished":
+            raise ZeroDivisionError
+        create_index(name, *rest, **named)
+
+    catalogue = Catalogue(f"sqlite:///{tmp_path}/catalogue.db")
+    monkeypatch.setattr(revision, "create_index", fail)
+    with pytest.raises(ZeroDivisionError):
+        catalogue.migrate()
+    monkeypatch.undo()
+    with create_engine(f"sqlite:///{tmp_path}/catalogue.db").connect() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar() == 0
+    catalogue.migrate()
+    catalogue.check_schema()

@@ -1,0 +1,83 @@
+"""Every listing and figure of the catalogue comes from an index, whatever the number of rows."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from sqlalchemy import Executable
+from sqlalchemy.dialects import sqlite
+
+from pipeline.catalogue import Catalogue, statements
+from pipeline.catalogue.database import Database
+
+FILTERS = ("status", "session", "error", "stage", "kind")
+COMBINATIONS = [frozenset(names) for n in range(len(FILTERS) + 1) for names in itertools.combinations(FILTERS, n)]
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    url = f"sqlite:///{tmp_path_factory.mktemp('plans')}/catalogue.db"
+    Catalogue(url).migrate()
+    database = Database(url, durable=False)
+    yield database
+    database.close()
+
+
+def plan(database: Database, statement: Any) -> list[str]:
+    compiled = statement.compile(dialect=sqlite.dialect(paramstyle="named"))
+    values = {name: bind.value if not bind.required else 0 for name, bind in compiled.binds.items()}
+    with database.engine.connect() as connection:
+        return [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled.string}", values)]
+
+
+def assert_indexed(steps: list[str]) -> None:
+    assert steps
+    for step in steps:
+        assert "SCAN" not in step, steps
+        # Rows of the same millisecond may be sorted among themselves, never the whole.
+        assert "TEMP B-TREE" not in step or "RIGHT PART OF ORDER BY" in step or "LAST TERM" in step, steps
+
+
+@pytest.mark.parametrize("by", COMBINATIONS, ids=lambda by: "+".join(sorted(by)) or "all")
+def test_no_listing_and_no_count_scans_the_table(database: Database, by: frozenset[str]) -> None:
+    for statement in (
+        statements.listing(by, paged=False),
+        statements.listing(by, paged=True),
+        statements.counting(by),
+    ):
+        assert_indexed(plan(database, statement))
+
+
+@pytest.mark.parametrize(
+    ("statement", "index"),
+    [
+        (statements.UNFINISHED, "ix_media_unfinished"),
+        (statements.UNFINISHED_AFTER, "ix_media_unfinished"),
+        (statements.DURATIONS, "COVERING INDEX ix_media_finished"),
+        (statements.FINISHED_SINCE, "COVERING INDEX ix_media_finished"),
+        (statements.listing(frozenset({"error"}), paged=False), "ix_media_error"),
+        *(
+            (statement, "sqlite_autoindex_media_1")
+            for statement in (statements.CLAIM, statements.RENEW, statements.GET)
+        ),
+        *(
+            (statement, "sqlite_autoindex_media_1")
+            for statement in (statements.STORED, statements.END, statements.REOPEN)
+        ),
+    ],
+)
+def test_each_has_its_index(database: Database, statement: Executable, index: str) -> None:
+    steps = plan(database, statement)
+    assert_indexed(steps)
+    assert index in steps[0]
+
+
+def test_the_totals_are_as_many_rows_as_names_and_shards(database: Database) -> None:
+    catalogue = Catalogue(str(database.engine.url))
+    for _ in range(200):
+        catalogue.add("fallbacks")
+    with database.engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT count(*), sum(n) FROM counters").one() == (16, 200)

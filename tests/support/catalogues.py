@@ -1,0 +1,82 @@
+"""Attachments and endings for tests of the catalogue."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+from pipeline.catalogue import Catalogue
+from pipeline.errors import Code
+from pipeline.models import (
+    Attachment,
+    Claim,
+    Detected,
+    Ending,
+    Facts,
+    Fetched,
+    Kind,
+    Record,
+    Refusal,
+    Stage,
+    Status,
+    Stored,
+    Validated,
+)
+
+MEDIA_KEY = "a-media-key-that-nobody-may-see-in-a-log-or-error="
+SHA256 = "ab" * 32
+_numbers = itertools.count()
+
+
+class Clock:
+    """Unix seconds that stand still until a test moves them."""
+
+    def __init__(self, now: float = 1_700_000_000) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def attachment(**fields: Any) -> Attachment:
+    """An attachment with a message id of its own, unless one is given."""
+    given = {"session": "shop", "message_id": f"m{next(_numbers)}", "url": "https://media.example/x", **fields}
+    return Attachment(**given)
+
+
+def validated(**facts: Any) -> Validated:
+    fetched = Fetched(size=7, sha256=SHA256)
+    detected = Detected(
+        fetched=fetched, kind=Kind.IMAGE, mime="image/jpeg", ext="jpeg", mismatch="declared as video/mp4"
+    )
+    return Validated(detected=detected, facts=Facts(**facts))
+
+
+def stored(**facts: Any) -> Stored:
+    return Stored(validated=validated(**facts), storage_key=f"ab/{SHA256}", name="1700000000_ababab.jpeg")
+
+
+def ending(status: Status = Status.FAILED, stage: Stage = Stage.FETCH, **fields: Any) -> Ending:
+    given = {"attempts": 3, "code": Code.FETCH_UNAVAILABLE, "message": "media.example answered 500", **fields}
+    return Ending(status=status, stage=stage, **given)
+
+
+def claimed(catalogue: Catalogue, media_id: str, *, lease_s: float = 60, takeover: bool = False) -> Claim:
+    claim = catalogue.claim(media_id, lease_s=lease_s, takeover=takeover)
+    assert not isinstance(claim, Refusal), claim
+    return claim
+
+
+def finished(catalogue: Catalogue, status: Status = Status.DONE, *, of: Attachment | None = None, **how: Any) -> Record:
+    """An attachment that went all the way to this status."""
+    claim = claimed(catalogue, catalogue.accept(of or attachment()).id)
+    if status is Status.DONE:
+        catalogue.stored(claim, stored())
+    else:
+        catalogue.ended(claim, ending(status, **how))
+    return catalogue.finish(claim, announced=True)
+
+
+def counted(totals: dict[str, int]) -> dict[str, int]:
+    """The endings among the totals that are not 0."""
+    return {name: n for name, n in totals.items() if n and name in {"stored", "done", "rejected", "failed", "expired"}}

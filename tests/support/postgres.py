@@ -1,0 +1,102 @@
+"""A throw-away PostgreSQL server on loopback, for tests that stop, kill and restart it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+
+from tests.conftest import missing
+
+USER, PASSWORD = "esteira", "password-of-the-catalogue"
+
+
+def binaries() -> Path | None:
+    """The folder of initdb and pg_ctl; Debian keeps it off the PATH."""
+    on_path = shutil.which("initdb")
+    found = [Path(on_path).parent] if on_path else sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    return found[-1] if found else None
+
+
+class PostgresServer:
+    """One cluster in a folder of its own, which the unprivileged user of the package owns."""
+
+    def __init__(self, folder: Path, tools: Path) -> None:
+        self._folder, self._tools = folder, tools
+        self.port = _free_port()
+        # The server refuses to run as root.
+        self._as = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+        if self._as:
+            shutil.chown(folder, "postgres")
+        (folder / "password").write_text(PASSWORD)
+        self._run(
+            "initdb", "-D", self._data, "-U", USER, f"--pwfile={folder}/password", "-A", "scram-sha-256", "--no-sync"
+        )
+
+    @property
+    def _data(self) -> str:
+        return str(self._folder / "data")
+
+    def url(self, database: str = "postgres") -> str:
+        return f"postgresql://{USER}:{PASSWORD}@127.0.0.1:{self.port}/{database}"
+
+    def start(self) -> None:
+        options = f"-p {self.port} -k {self._folder} -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=120"
+        self._run("pg_ctl", "-D", self._data, "-w", "-l", str(self._folder / "log"), "-o", options, "start")
+
+    def stop(self, mode: str = "immediate") -> None:
+        """`immediate` is what a crash looks like; `fast` ends the connections politely."""
+        self._run("pg_ctl", "-D", self._data, "-w", "-m", mode, "stop")
+
+    def new_database(self) -> str:
+        """The URL of an empty database."""
+        name = f"t{uuid4().hex[:12]}"
+        with psycopg.connect(self.url(), autocommit=True) as connection:
+            connection.execute(f'CREATE DATABASE "{name}"')  # type: ignore[arg-type]
+        return self.url(name)
+
+    def _run(self, tool: str, *arguments: str) -> None:
+        command = [*self._as, str(self._tools / tool), *arguments]
+        done = subprocess.run(
+            command,
+            cwd=self._folder,
+            check=False,
+            timeout=60,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        assert done.returncode == 0, done.stdout
+
+
+@contextmanager
+def postgres_server() -> Iterator[PostgresServer]:
+    """A running server; a skip at home and a failure in CI where there is no PostgreSQL."""
+    tools = binaries()
+    if tools is None:
+        missing("PostgreSQL (initdb, pg_ctl)")
+        raise AssertionError
+    # Under /tmp and short: the owner must get there, and a socket's path may have 107 bytes.
+    folder = Path(tempfile.mkdtemp(prefix="pg"))
+    try:
+        server = PostgresServer(folder, tools)
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
