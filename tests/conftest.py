@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from tests.support.plant import Plant
 from tests.support.valkey import ValkeyServer, running_valkey
 
 CI = os.environ.get("CI") == "true"
@@ -41,3 +42,24 @@ def own_valkey() -> Iterator[ValkeyServer]:
     """A Valkey of this test alone, to be stopped, stalled, killed and started again."""
     with running_valkey() as server:
         yield server
+
+
+@pytest.fixture
+def make_plant(valkey: ValkeyServer, tmp_path: Path) -> Iterator[Callable[..., Plant]]:
+    """Makes plants on the shared Valkey; settings by their names in lower case."""
+    made: list[Plant] = []
+
+    def make(**settings: str) -> Plant:
+        plant = Plant(tmp_path, valkey.url, {name.upper(): value for name, value in settings.items()})
+        made.append(plant)
+        return plant
+
+    yield make
+    for plant in made:
+        plant.close()
+
+
+@pytest.fixture
+def plant(make_plant: Callable[..., Plant]) -> Plant:
+    """A plant with quick retries: 50 and 100 ms."""
+    return make_plant(media_backoff_ms="50")

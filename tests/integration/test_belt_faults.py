@@ -1,0 +1,198 @@
+"""What dies on the way: workers, Valkey, messages. The attachment ends all the same."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from actors.delivery import stage_message, wire_form
+from pipeline.models import Stage, Status
+from tests.support.media_server import MediaServer
+from tests.support.plant import Plant, photo, wait_until
+from tests.support.valkey import ValkeyServer
+
+
+@pytest.fixture
+def own_plant(own_valkey: ValkeyServer, tmp_path: Path) -> Iterator[Plant]:
+    made = Plant(tmp_path, own_valkey.url, {"MEDIA_BACKOFF_MS": "50", "SWEEP_AFTER_S": "1"})
+    yield made
+    made.close()
+
+
+@pytest.mark.slow
+def test_a_killed_workers_attachment_runs_again_within_twenty_seconds(plant: Plant) -> None:
+    with MediaServer({"a.jpg": photo()}, delay_s=3) as server:
+        with plant.workers() as workers:
+            receipt = plant.submit(url=server.url("a.jpg"))
+            wait_until(lambda: server.hits("a.jpg"), 10)
+            killed = time.monotonic()
+            workers.kill()
+        server.delay_s = 0
+        with plant.workers():
+            [record] = plant.ended(receipt.id, within_s=25)
+            assert time.monotonic() - killed < 22
+    assert (record.status, record.attempts) == (Status.DONE, 0)
+    assert len(plant.stored_files()) == 1
+
+
+def test_a_message_that_brought_three_workers_down_fails_as_poison_and_is_announced(plant: Plant) -> None:
+    receipt = plant.submit(url="http://127.0.0.1:9/never")
+    plant.belt.client.hset(plant.belt.keys.crashes, receipt.id, 3)
+    with plant.workers() as workers:
+        [record] = plant.ended(receipt.id)
+        wait_until(lambda: workers.said("media.failed"), 5)
+    assert (record.status, record.error_code, record.stage) == (Status.FAILED, "poison", Stage.FETCH)
+    assert record.announced_at
+
+
+def test_poison_in_the_announcement_itself_ends_without_one(plant: Plant) -> None:
+    receipt = plant.submit(url="http://127.0.0.1:9/never")
+    plant.belt.client.hset(plant.belt.keys.crashes, receipt.id, 4)
+    with plant.workers():
+        [record] = plant.ended(receipt.id)
+    assert (record.status, record.error_code, record.announced_at) == (Status.FAILED, "poison", None)
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [b"not json", b"[1, 2]", b'{"queue_name": "fetch"}', b"\xff\xfe\x00"],
+    ids=["text", "list", "half", "bytes"],
+)
+def test_garbage_on_the_belt_becomes_a_dead_letter_and_the_worker_lives(plant: Plant, garbage: bytes) -> None:
+    plant.belt.offer("garbage", "fetch", garbage)
+    with MediaServer({"a.jpg": photo()}) as server, plant.workers():
+        receipt = plant.submit(url=server.url("a.jpg"))
+        [record] = plant.ended(receipt.id)
+    assert record.status is Status.DONE
+    assert plant.belt.counts()["fetch"] == {"ready": 0, "delayed": 0, "running": 0, "dead": 1}
+
+
+def test_a_message_for_an_unknown_actor_becomes_a_dead_letter(plant: Plant) -> None:
+    message = stage_message("a" * 32, Stage.FETCH).copy(actor_name="transcribe")
+    plant.belt.offer("a" * 32, "fetch", wire_form(message))
+    with plant.workers() as workers:
+        wait_until(lambda: plant.belt.counts()["fetch"]["dead"] == 1, 10)
+        assert workers.process.poll() is None
+
+
+def test_a_message_for_an_attachment_that_nobody_knows_is_dropped(plant: Plant) -> None:
+    plant.belt.offer("a" * 32, "fetch", wire_form(stage_message("a" * 32, Stage.FETCH)))
+    with plant.workers():
+        wait_until(lambda: plant.belt.missing(["a" * 32]), 10)
+    assert plant.belt.counts()["fetch"]["dead"] == 0
+
+
+def test_after_a_wipe_everything_unfinished_comes_back(plant: Plant) -> None:
+    with MediaServer({"a.jpg": photo(), "b.jpg": photo()}) as server:
+        first = plant.submit(url=server.url("a.jpg"))
+        with plant.workers():
+            plant.ended(first.id)
+        second = plant.submit(url=server.url("b.jpg"))
+        plant.belt.client.flushall()
+        assert plant.sweep() == 1
+        assert plant.sweep() == 0
+        with plant.workers():
+            [record] = plant.ended(second.id)
+        assert (server.hits("a.jpg"), server.hits("b.jpg")) == (1, 1)
+    assert record.status is Status.DONE
+
+
+def test_workers_go_on_when_valkey_comes_back(own_plant: Plant, own_valkey: ValkeyServer) -> None:
+    with MediaServer({"a.jpg": photo(), "b.jpg": photo()}) as server, own_plant.workers() as workers:
+        own_plant.ended(own_plant.submit(url=server.url("a.jpg")).id)
+        own_valkey.kill()
+        wait_until(lambda: workers.said("server away"), 10)
+        own_valkey.start()
+        wait_until(lambda: workers.said("server back"), 10)
+        receipt = own_plant.submit(url=server.url("b.jpg"))
+        [record] = own_plant.ended(receipt.id, within_s=10)
+    assert record.status is Status.DONE
+
+
+@pytest.mark.parametrize("fault", ["stop", "pause"])
+def test_without_valkey_the_five_steps_run_in_the_listener(
+    own_plant: Plant, own_valkey: ValkeyServer, fault: str
+) -> None:
+    with MediaServer({"a.jpg": photo(), "b.jpg": photo()}) as server:
+        getattr(own_valkey, fault)()
+        started = time.monotonic()
+        receipt = own_plant.submit(url=server.url("a.jpg"))
+        assert (receipt.mode, receipt.status) == ("inline", Status.DONE)
+        second = own_plant.submit(url=server.url("b.jpg"))
+        assert second.mode == "inline"
+        assert time.monotonic() - started < 10
+        own_valkey.start() if fault == "stop" else own_valkey.resume()
+        wait_until(lambda: not own_plant.hook.breaker.open, 5)
+        with own_plant.workers() as workers:
+            time.sleep(1)
+            assert not workers.said("attachment started")
+        assert (server.hits("a.jpg"), server.hits("b.jpg")) == (1, 1)
+    assert own_plant.services.catalogue.totals()["fallbacks"] == 2
+
+
+def test_an_attachment_that_fails_in_the_listener_is_left_to_the_workers(
+    own_plant: Plant, own_valkey: ValkeyServer
+) -> None:
+    with MediaServer({"a.jpg": photo()}, delay_s=0) as server:
+        url = server.url("a.jpg")
+        port = server.port
+    own_valkey.stop()
+    receipt = own_plant.submit(url=url)
+    assert (receipt.mode, receipt.status) == ("spooled", Status.RECEIVED)
+    record = own_plant.record(receipt.id)
+    assert (record.error_code, record.attempts) == ("fetch_refused", 1)
+    assert port
+    own_valkey.start()
+    with own_plant.workers():
+        [failed] = own_plant.ended(receipt.id, within_s=40)
+    assert failed.status is Status.FAILED
+
+
+def test_spooling_waits_for_the_sweep(
+    make_plant: Callable[..., Plant], own_valkey: ValkeyServer, tmp_path: Path
+) -> None:
+    plant = Plant(tmp_path, own_valkey.url, {"FALLBACK": "spool"})
+    try:
+        own_valkey.stop()
+        with MediaServer({"a.jpg": photo()}) as server:
+            receipt = plant.submit(url=server.url("a.jpg"))
+            assert receipt.mode == "spooled"
+            own_valkey.start()
+            assert plant.sweep() == 1
+            with plant.workers():
+                [record] = plant.ended(receipt.id)
+        assert record.status is Status.DONE
+    finally:
+        plant.close()
+
+
+def test_a_stopped_group_hands_back_what_waits_and_burns_no_attempt(plant: Plant) -> None:
+    with MediaServer({"a.jpg": photo()}, delay_s=1.5) as server:
+        with plant.workers(threads=1) as workers:
+            ids = [plant.submit(url=server.url("a.jpg")).id for _ in range(3)]
+            wait_until(lambda: server.hits("a.jpg"), 10)
+            os.killpg(workers.process.pid, signal.SIGTERM)
+            os.killpg(workers.process.pid, signal.SIGTERM)
+            assert workers.process.wait(20) == 0
+        counts = plant.belt.counts()["fetch"]
+        assert (counts["ready"], counts["running"], counts["delayed"]) == (2, 0, 0)
+        assert plant.belt.client.hlen(plant.belt.keys.crashes) == 0
+        server.delay_s = 0
+        with plant.workers():
+            records = plant.ended(*ids)
+    assert [(record.status, record.attempts) for record in records] == [(Status.DONE, 0)] * 3
+
+
+def test_no_secret_rides_on_the_belt(plant: Plant) -> None:
+    key = "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVowMTIzNDU="
+    plant.submit(url="https://media.example/x?oh=SIGNED&oe=123", media_key=key, kind="image")
+    for name in plant.belt.client.scan_iter("*"):
+        kind = plant.belt.client.type(name)
+        value = plant.belt.client.hgetall(name) if kind == b"hash" else plant.belt.client.dump(name)
+        assert key not in repr(value)
+        assert "SIGNED" not in repr(value)
