@@ -114,8 +114,11 @@ def _pieces(attachment: Attachment, file: Path | None) -> Iterator[bytes]:
             while piece := source.read(PIECE):
                 yield piece
         return
-    text = (attachment.data or "").partition(",")[2] if (attachment.data or "").startswith("data:") else attachment.data
-    assert text is not None
+    text = attachment.data or ""
+    if text.startswith("data:"):
+        text = text.partition(",")[2]
+    if "\n" in text[:100]:  # as MIME writes it, in lines of 76
+        text = "".join(text.split())
     try:
         for start in range(0, len(text), PIECE):
             yield base64.b64decode(text[start : start + PIECE], validate=True)

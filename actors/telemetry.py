@@ -17,7 +17,7 @@ from pipeline.settings import Settings
 
 HIDDEN = "[hidden]"
 SECRET_NAME = re.compile(
-    r"media_?key|token|secret|password|authorization|api_?key|signature|^(data|body|payload)$", re.I
+    r"media[_-]?key|token|secret|password|authorization|api[_-]?key|signature|^(data|body|payload)$", re.I
 )
 URL_SECRETS = re.compile(r"(\w+://)(?:[^\s/@]*@)?([^\s?#\"']*)\?[^\s\"']*")
 URL_LOGIN = re.compile(r"(\w+://)[^\s/@]+@")
