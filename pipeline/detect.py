@@ -73,7 +73,9 @@ def _name(found: str | None, claims: list[str]) -> str | None:
     """The type, where the content leaves it open: what encryption hides, and whether text is CSV, is as declared."""
     if found == ENCRYPTED_OOXML:
         return next((name for name in claims if name in OOXML), None)
-    return "csv" if found == "text" and "csv" in claims else found
+    if found in {"text", "csv"}:
+        return next((name for name in claims if name in {"text", "csv"}), found)
+    return found
 
 
 def _refusal(row: MediaType | None, content: dict[str, Any], claims: list[str]) -> PermanentError:

@@ -55,7 +55,7 @@ def inspect(path: str, *, limits: dict[str, Any], **_: Any) -> dict[str, Any]:
     """
     with _open(path) as ole:
         entry = _main_entry(ole)
-        _check_chain(ole, entry, Path(path).stat().st_size)
+        _check_chains(ole, entry, Path(path).stat().st_size)
         encrypted = _is_encrypted(ole, entry)
         macros = bool(MACRO_STORAGES & set(_names(ole, STORAGE)))
     flags = (*(["macros"] if macros else []), *(["encrypted"] if encrypted else []))
@@ -85,22 +85,37 @@ def _main_entry(ole: Any) -> Any:
     return found[0]
 
 
-def _check_chain(ole: Any, entry: Any, file_size: int) -> None:
-    """Follows the sectors of a stream through the allocation table, without reading them.
+def _check_chains(ole: Any, main: Any, file_size: int) -> None:
+    """Follows the sectors of the directory, the mini stream and the main stream, without reading them.
 
     Raises:
-        PermanentError: `broken`, if it ends early, leaves the file or runs in a circle.
+        PermanentError: `broken`, if one ends early, leaves the file, or they run in a circle or into each other.
     """
-    if entry.size < ole.minisectorcutoff:
-        return  # in the mini stream, which olefile reads as a whole
-    needed = -(-entry.size // ole.sectorsize)
-    if needed > min(file_size // ole.sectorsize, len(ole.fat)):
+    seen: set[int] = set()
+    chains = [(ole.first_dir_sector, 1), *((entry.isectStart, _sectors(ole, entry)) for entry in (ole.root, main))]
+    if sum(sectors for _, sectors in chains) > min(file_size // ole.sectorsize, len(ole.fat)):
         raise broken("is shorter than its directory says")
-    sector = entry.isectStart
-    for _ in range(needed):
-        if not 0 <= sector < len(ole.fat):
-            raise broken("has a stream that ends early")
-        sector = ole.fat[sector]
+    for start, sectors in chains:
+        if sectors:
+            _follow(ole.fat, start, sectors, seen)
+
+
+def _sectors(ole: Any, entry: Any) -> int:
+    """How many sectors an entry needs in the large table; none for what lies in the mini stream."""
+    small = entry.entry_type == STREAM and entry.size < ole.minisectorcutoff
+    return 0 if small else -(-entry.size // ole.sectorsize)
+
+
+def _follow(table: Any, sector: int, needed: int, seen: set[int]) -> None:
+    found = 0
+    while sector != olefile.ENDOFCHAIN:
+        if not 0 <= sector < len(table) or sector in seen:
+            break
+        seen.add(sector)
+        found += 1
+        sector = table[sector]
+    if sector in seen or found < needed:
+        raise broken("has a chain of sectors that ends early or never")
 
 
 def _head(ole: Any, entry: Any) -> bytes:

@@ -22,10 +22,16 @@ def decoding(what: str, *faults: type[Exception]) -> Iterator[None]:
     except MemoryError:
         raise
     except faults as error:
-        # Pillow and olefile raise OSError without a number for bad bytes.
-        if type(error).__module__ == "builtins" and isinstance(error, OSError) and error.errno is not None:
+        if _of_the_system(error):
             raise
         raise broken(f"cannot be read as {what}") from error
+
+
+def _of_the_system(error: Exception) -> bool:
+    """Whether this says nothing of the bytes. For bad ones Pillow and olefile raise OSError without a number, FFmpeg any
+    error of the system, such as EIO; but it does not make up missing files."""
+    by_python = isinstance(error, OSError) and type(error).__module__ == "builtins"
+    return isinstance(error, FileNotFoundError) or (by_python and getattr(error, "errno", None) is not None)
 
 
 def broken(message: str) -> PermanentError:
