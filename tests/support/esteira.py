@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.settings import Settings
+from tests.support.zygote import Zygote
 
 BIN = Path(sys.executable).parent
 START_S = 60
@@ -29,9 +30,13 @@ class Site:
 
     folder: Path
     env: dict[str, str]
+    zygote: Zygote | None = None
 
     def run(self, *arguments: str | Path, stdin: str | None = None, timeout: float = 60) -> Finished:
         """Runs `esteira` with these arguments to its end."""
+        if self.zygote:
+            place = {"cwd": self.folder, "env": self.env}
+            return Finished(*self.zygote.run([*map(str, arguments)], **place, stdin=stdin or "", timeout=timeout))
         command = [str(BIN / "esteira"), *map(str, arguments)]
         return self._finish(command, stdin or "", timeout)
 
@@ -49,7 +54,7 @@ class Site:
 
     def with_settings(self, **settings: str) -> Site:
         """The same site with these settings too."""
-        return Site(self.folder, self.env | settings)
+        return Site(self.folder, self.env | settings, self.zygote)
 
     def media(self) -> list[Path]:
         """What stands in storage, in its final place."""
@@ -75,14 +80,14 @@ class Finished:
 
 
 @contextlib.contextmanager
-def site(**settings: str) -> Iterator[Site]:
+def site(zygote: Zygote | None = None, **settings: str) -> Iterator[Site]:
     """A site without any setting but these; its path is short enough for a unix socket."""
     folder = Path(tempfile.mkdtemp(prefix="esteira-"))
     ours = {name.upper() for name in Settings.model_fields}
     kept = {name: value for name, value in os.environ.items() if name not in ours}
     defaults = {"VAR_DIR": str(folder), "FETCH_ALLOW_PRIVATE": "127.0.0.0/8", "WORKER_THREADS": "4"}
     try:
-        yield Site(folder, kept | defaults | settings)
+        yield Site(folder, kept | defaults | settings, zygote)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

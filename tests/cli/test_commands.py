@@ -1,0 +1,136 @@
+"""Every command: help, JSON, and one line instead of a traceback when something is wrong."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.esteira import Site, site
+from tests.support.valkey import ValkeyServer
+from tests.support.zygote import Zygote
+
+COMMANDS = ("start", "submit", "status", "list", "replay", "stats", "check", "sweep", "migrate")
+UNKNOWN = "0" * 32
+LOOPBACK = "http://127.0.0.1:9/file"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself_with_an_example(command: str, esteira: Zygote) -> None:
+    with site(esteira) as place:
+        finished = place.run(command, "--help")
+    assert finished.code == 0
+    assert f"esteira {command}" in finished.out
+    assert "Example" in finished.out
+
+
+def test_an_unknown_id_is_told_in_one_line(place: Site) -> None:
+    finished = place.run("status", UNKNOWN)
+    assert finished.code == 1
+    assert finished.out == ""
+    assert finished.err.splitlines() == [
+        f"esteira: no attachment has the id {UNKNOWN}; `esteira list` shows the newest",
+    ]
+
+
+@pytest.mark.parametrize("arguments", [("stats",), ("sweep", "--older-than", "0")])
+def test_redis_out_of_reach_is_told_in_one_line_with_the_remedy(place: Site, arguments: tuple[str, ...]) -> None:
+    place.run("submit", LOOPBACK)
+    finished = place.with_settings(REDIS_URL="redis://:hunter2@127.0.0.1:1/0").run(*arguments)
+    assert finished.code == 1
+    [line] = finished.err.splitlines()
+    assert "Redis at 127.0.0.1:1 does not answer" in line
+    assert "REDIS_URL" in line
+    assert "hunter2" not in finished.err
+
+
+@pytest.mark.parametrize(
+    "arguments", [("stats",), ("list",), ("status", UNKNOWN), ("submit", LOOPBACK), ("replay", "--yes")]
+)
+def test_a_catalogue_out_of_reach_is_told_in_one_line(place: Site, arguments: tuple[str, ...]) -> None:
+    away = place.with_settings(DATABASE_URL="postgresql://user:hunter2@127.0.0.1:1/db")
+    finished = away.run(*arguments)
+    assert finished.code == 1
+    [line] = finished.err.splitlines()
+    assert "DATABASE_URL" in line
+    assert "hunter2" not in finished.err
+
+
+@pytest.mark.parametrize("arguments", [("stats",), ("list",), ("submit", LOOPBACK)])
+def test_a_catalogue_that_was_never_made_is_told_with_the_remedy(
+    valkey: ValkeyServer, esteira: Zygote, arguments: tuple[str, ...]
+) -> None:
+    with site(esteira, REDIS_URL=valkey.url) as fresh:
+        finished = fresh.run(*arguments)
+    assert finished.code == 1
+    [line] = finished.err.splitlines()
+    assert "esteira start" in line
+
+
+@pytest.mark.parametrize("command", ["start", "list", "stats", "migrate"])
+def test_a_wrong_setting_is_named_with_its_fault(place: Site, command: str) -> None:
+    finished = place.with_settings(MEDIA_ATTEMPTS="none", WORKER_THREADS="0").run(command)
+    assert finished.code == 2
+    assert "MEDIA_ATTEMPTS 'none': Input should be a valid integer" in finished.err
+    assert "WORKER_THREADS '0': Input should be greater than or equal to 1" in finished.err
+    assert "Traceback" not in finished.err
+
+
+def test_stats_have_the_promised_shape(place: Site) -> None:
+    place.run("submit", LOOPBACK)
+    figures = place.run("stats", "--json").json
+    assert set(figures) == {"queues", "totals", "duration_ms", "per_minute"}
+    assert set(figures["queues"]) == {"fetch", "detect", "validate", "persist", "notify"}
+    assert figures["queues"]["fetch"] == {"ready": 1, "delayed": 0, "running": 0, "dead": 0}
+    names = {"received", "stored", "done", "rejected", "failed", "expired", "retried", "duplicates", "fallbacks"}
+    assert set(figures["totals"]) == names
+    assert figures["totals"]["received"] == 1
+    assert set(figures["duration_ms"]) == {"mean", "p50", "p95", "p99"}
+
+
+def test_stats_for_people_name_every_queue_and_total(place: Site) -> None:
+    shown = place.run("stats").out
+    for word in ("fetch", "notify", "ready", "dead", "received 0", "fallbacks 0", "p95 –"):
+        assert word in shown
+
+
+def test_the_list_is_narrowed_by_every_filter(place: Site) -> None:
+    place.run("submit", LOOPBACK, "--session", "a", "--kind", "image")
+    place.run("submit", LOOPBACK, "--session", "b")
+    for filters, count in (
+        ((), 2),
+        (("--session", "a"), 1),
+        (("--status", "received"), 2),
+        (("--status", "done"), 0),
+        (("--status", "done", "--status", "received"), 2),
+        (("--error", "broken"), 0),
+        (("--stage", "fetch"), 2),
+        (("--since", "1h"), 2),
+        (("--since", "2099-01-01"), 0),
+        (("--limit", "1"), 1),
+    ):
+        assert len(place.run("list", "--json", *filters).json) == count, filters
+
+
+def test_the_list_says_how_many_more_there_are(place: Site) -> None:
+    place.run("submit", *[LOOPBACK] * 3)
+    shown = place.run("list", "--limit", "2").out
+    assert "2 of 3" in shown
+    assert len(shown.splitlines()) == 4
+
+
+def test_status_shows_one_attachment(place: Site) -> None:
+    media_id = place.run("submit", LOOPBACK, "--session", "sho\x1b[2Jp", "--json").lines[0]["id"]
+    assert place.run("status", media_id, "--json").json["session"] == "sho\x1b[2Jp"
+    shown = place.run("status", media_id).out
+    assert "received" in shown
+    assert "\x1b" not in shown
+
+
+def test_a_sweep_puts_back_what_redis_lost(place: Site, valkey: ValkeyServer) -> None:
+    place.run("submit", LOOPBACK, LOOPBACK)
+    assert place.run("sweep", "--older-than", "0", "--json").json == {"swept": 0}
+    valkey.client().flushall()
+    assert place.run("sweep", "--older-than", "0", "--json").json == {"swept": 2}
+
+
+def test_migrate_may_be_repeated(place: Site) -> None:
+    assert [place.run("migrate").code for _ in range(2)] == [0, 0]

@@ -1,0 +1,75 @@
+"""`esteira replay`: what it takes, and when it asks."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.esteira import Site
+
+REFUSED = "ftp://127.0.0.1/file"  # ends `rejected` at once, without any server
+
+
+@pytest.fixture
+def rejected(place: Site) -> list[str]:
+    """Ids of three attachments that were rejected, oldest first; the queue was away, so they ran at once."""
+    away = place.with_settings(REDIS_URL="redis://127.0.0.1:1/0")
+    lines = away.run("submit", *[REFUSED] * 3, "--json").lines
+    assert [(line["mode"], line["status"]) for line in lines] == [("inline", "rejected")] * 3
+    return [line["id"] for line in lines]
+
+
+def test_a_dry_run_tells_what_would_go_and_changes_nothing(place: Site, rejected: list[str]) -> None:
+    told = place.run("replay", "--status", "rejected", "--dry-run", "--json")
+    assert told.json == {"matched": 3, "ids": rejected}
+    assert "3 would be sent again" in place.run("replay", "--status", "rejected", "--dry-run").out
+    assert len(place.run("list", "--status", "rejected", "--json").json) == 3
+
+
+def test_without_a_terminal_it_does_not_guess_the_answer(place: Site, rejected: list[str]) -> None:
+    finished = place.run("replay", "--status", "rejected")
+    assert finished.code == 2
+    assert "3 would be sent again" in finished.err
+    assert "--yes" in finished.err
+    assert len(place.run("list", "--status", "rejected", "--json").json) == 3
+
+
+def test_filters_choose_what_goes(place: Site, rejected: list[str]) -> None:
+    assert place.run("replay", "--yes", "--json").json["matched"] == 0  # only failed ones, unless told otherwise
+    assert place.run("replay", "--error", "broken", "--yes", "--json").json["matched"] == 0
+    sent = place.run("replay", "--error", "url_scheme", "--yes", "--json")
+    assert sent.json == {"matched": 3, "replayed": 3, "missed": []}
+    assert len(place.run("list", "--status", "received", "--json").json) == 3
+
+
+def test_named_ones_go_without_a_question(place: Site, rejected: list[str]) -> None:
+    assert place.run("replay", rejected[0]).out == "1 of 1 sent again\n"
+    assert place.run("status", rejected[0], "--json").json["run"] == 1
+
+
+def test_a_new_url_takes_the_place_of_the_old_one(place: Site, rejected: list[str]) -> None:
+    assert place.run("replay", rejected[0], "--url", "http://127.0.0.1:9/new").code == 0
+    assert place.run("status", rejected[0], "--json").json["stage"] == "fetch"
+
+
+def test_what_cannot_go_is_named_and_the_others_go(place: Site, rejected: list[str]) -> None:
+    waiting = place.run("submit", "http://127.0.0.1:9/file", "--json").lines[0]["id"]
+    finished = place.run("replay", "f" * 32, waiting, rejected[0], "--json")
+    assert finished.code == 1
+    assert finished.json == {"matched": 3, "replayed": 1, "missed": ["f" * 32, waiting]}
+    assert f"{'f' * 32}: unknown" in finished.err
+    assert f"{waiting}: is received" in finished.err
+
+
+def test_a_rate_is_kept(place: Site, rejected: list[str]) -> None:
+    finished = place.run("replay", "--status", "rejected", "--yes", "--rate", "2", "--json")
+    assert finished.json["replayed"] == 3
+    records = [place.run("status", media_id, "--json").json for media_id in rejected]
+    assert {record["run"] for record in records} == {1}
+
+
+def test_nonsense_is_refused(place: Site, rejected: list[str]) -> None:
+    assert place.run("replay", *rejected, "--url", "http://127.0.0.1:9/new").code == 2
+    assert place.run("replay", "--url", "http://127.0.0.1:9/new").code == 2
+    assert place.run("replay", rejected[0], "--status", "failed").code == 2
+    assert place.run("replay", "--status", "done").code == 2
+    assert place.run("replay", "--rate", "0").code == 2
