@@ -7,7 +7,7 @@ import http.client
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from urllib.parse import urljoin
 
@@ -32,7 +32,7 @@ NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 class _Request:
     method: str
     target: Target
-    data: bytes
+    data: bytes = field(repr=False)  # holds credentials
     clock: Clock
 
 

@@ -8,7 +8,7 @@ import re
 import socket
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import SplitResult, quote, urlsplit
 
 from pipeline.errors import Code, PermanentError, RetryableError
@@ -35,7 +35,7 @@ class Target:
     scheme: str
     host: str
     port: int
-    path: str  # with the query
+    path: str = field(repr=False)  # with the query, which may hold a signature
 
     @property
     def origin(self) -> tuple[str, str, int]:

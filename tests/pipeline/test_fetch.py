@@ -197,19 +197,29 @@ def test_an_answer_without_a_file_stages_nothing(answer: Answer, code: str, benc
     assert bench.code(url=server.url("plain")) == code
 
 
-@pytest.mark.parametrize("name", ["../../etc/cron.d/x", "x" * 4000, "a\tb", "con.jpg", "\u202egpj.exe"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("../../etc/cron.d/x", id="HTTP-14-path"),
+        pytest.param("x" * 4000, id="HTTP-14-long"),
+        pytest.param("a\tb", id="HTTP-14-control"),
+        pytest.param("con.jpg", id="HTTP-14-device"),
+        pytest.param("\u202egpj.exe", id="HTTP-14-direction"),
+    ],
+)
 def test_the_name_that_a_server_gives_plays_no_part(name: str, bench: Bench, server: MediaServer) -> None:
-    """HTTP-14."""
     disposition = f'attachment; filename="{name}"'.encode().decode("latin-1")
     server.answers["plain"] = Answer(200, {"Content-Disposition": disposition}, PLAIN)
     assert bench.fetch(url=server.url("plain")) == whole(bench, PLAIN)
 
 
-def test_a_login_page_is_staged_as_any_content_for_detect_to_refuse(bench: Bench, server: MediaServer) -> None:
-    """HTTP-12."""
+@pytest.mark.parametrize("kind", [pytest.param(kind, id=f"HTTP-12-{kind}") for kind in ("image", "document")])
+def test_a_login_page_is_staged_as_any_content_for_detect_to_refuse(
+    kind: str, bench: Bench, server: MediaServer
+) -> None:
     page = b"<!doctype html><title>Log in</title>"
     server.answers["plain"] = Answer(200, {"Content-Type": "text/html"}, page)
-    assert bench.fetch(url=server.url("plain"), kind="image", mimetype="image/jpeg") == whole(bench, page)
+    assert bench.fetch(url=server.url("plain"), kind=kind, mimetype="image/jpeg") == whole(bench, page)
 
 
 @pytest.mark.parametrize(

@@ -126,14 +126,15 @@ def test_a_header_cannot_bring_another_one(value: str) -> None:
         assert server.requests == []
 
 
-def test_a_host_takes_turns_and_does_not_hold_another_up() -> None:
-    """HTTP-16: a stalling host keeps its own turns busy and nobody else's."""
+@pytest.mark.parametrize("turns", [pytest.param(1, id="HTTP-16-one-turn"), pytest.param(3, id="HTTP-16-three-turns")])
+def test_a_host_takes_turns_and_does_not_hold_another_up(turns: int) -> None:
+    """A stalling host keeps its own turns busy and nobody else's."""
     with HostileServer(stalls()) as slow, MediaServer({"a": b"quick"}, address="127.0.0.2") as quick:
-        outbound = local_outbound(per_host=2)
+        outbound = local_outbound(per_host=turns)
         with ThreadPoolExecutor(6) as threads:
             waiting = [threads.submit(fetched, outbound, slow.url(), deadline_s=0.8) for _ in range(6)]
             time.sleep(0.3)
-            assert slow.connections == 2
+            assert slow.connections == turns
             start = time.monotonic()
             assert fetched(outbound, quick.url("a")) == b"quick"
             assert time.monotonic() - start < 0.3
@@ -142,8 +143,8 @@ def test_a_host_takes_turns_and_does_not_hold_another_up() -> None:
         assert len(errors) == 6
 
 
-def test_many_hosts_that_stall_end_at_their_deadline_and_leave_nothing_behind() -> None:
-    """HTTP-16."""
+@pytest.mark.parametrize("hosts", [pytest.param(500, id="HTTP-16-500-hosts")])
+def test_many_hosts_that_stall_end_at_their_deadline_and_leave_nothing_behind(hosts: int) -> None:
     outbound = local_outbound(resolver=Names(["127.0.0.1"]))
     before = psutil.Process().num_fds()
     with HostileServer(stalls()) as slow:
@@ -155,7 +156,7 @@ def test_many_hosts_that_stall_end_at_their_deadline_and_leave_nothing_behind() 
 
         start = time.monotonic()
         with ThreadPoolExecutor(100) as threads:
-            assert set(threads.map(code, range(500))) == {Code.FETCH_TIMEOUT}
+            assert set(threads.map(code, range(hosts))) == {Code.FETCH_TIMEOUT}
         assert time.monotonic() - start < 10
     assert psutil.Process().num_fds() <= before
     assert "resolve" not in {thread.name for thread in threading.enumerate()}

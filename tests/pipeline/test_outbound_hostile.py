@@ -154,19 +154,26 @@ def test_a_status_that_promises_no_file_is_final(status: int, code: str) -> None
         assert error.value.code == code
 
 
-def test_bytes_beyond_the_announced_length_are_not_read() -> None:
-    """HTTP-03."""
-    with HostileServer(says(head("Content-Length: 5"), b"hello, and more")) as server:
+@pytest.mark.parametrize(
+    "more", [pytest.param(b"!", id="HTTP-03-a-byte"), pytest.param(bytes(10**6), id="HTTP-03-a-MB")]
+)
+def test_bytes_beyond_the_announced_length_are_not_read(more: bytes) -> None:
+    with HostileServer(says(head("Content-Length: 5"), b"hello" + more)) as server:
         assert fetched(local_outbound(), server.url()) == b"hello"
 
 
-def test_what_was_sent_too_much_is_not_taken_for_the_next_answer() -> None:
-    """HTTP-03: a smuggled answer must not stand for another file of that host."""
+@pytest.mark.parametrize("filler", [pytest.param(0, id="HTTP-03-near"), pytest.param(100_000, id="HTTP-03-far")])
+def test_what_was_sent_too_much_is_not_taken_for_the_next_answer(filler: int) -> None:
+    """A smuggled answer must not stand for another file of that host."""
+    first = b"first" + bytes(filler)
     smuggled = head("Content-Length: 4") + b"evil"
-    scripts = [stalls(head("Content-Length: 5") + b"first" + smuggled), says(head("Content-Length: 4"), b"good")]
+    scripts = [
+        stalls(head(f"Content-Length: {len(first)}") + first + smuggled),
+        says(head("Content-Length: 4"), b"good"),
+    ]
     with HostileServer(scripts) as server:
         outbound = local_outbound()
-        assert fetched(outbound, server.url("/1")) == b"first"
+        assert fetched(outbound, server.url("/1")) == first
         assert fetched(outbound, server.url("/2")) == b"good"
 
 

@@ -29,9 +29,10 @@ def redirect(place: str, status: int = 302) -> Answer:
     return Answer(status, {"Location": place})
 
 
-def test_a_name_that_moves_inside_reaches_only_the_address_that_was_checked() -> None:
-    """SSRF-28: the connection goes where the check looked, under the name that was asked for."""
-    names = Names([ALLOWED], ["127.0.0.1"])
+@pytest.mark.parametrize("place", [pytest.param(ip, id=f"SSRF-28-to-{ip}") for ip in ("127.0.0.1", "169.254.169.254")])
+def test_a_name_that_moves_inside_reaches_only_the_address_that_was_checked(place: str) -> None:
+    """The connection goes where the check looked, under the name that was asked for."""
+    names = Names([ALLOWED], [place])
     with canary() as trap, MediaServer({"a": b"whole"}, address=ALLOWED) as server:
         outbound = local_outbound(allow_private=ONLY_ALLOWED, resolver=names)
         url = server.url("a", host="media.example")
@@ -90,33 +91,32 @@ def test_five_redirects_are_followed_also_relative_ones() -> None:
         assert fetched(local_outbound(), server.url("0")) == b"arrived"
 
 
-def test_a_redirect_may_not_leave_https() -> None:
-    """SSRF-31."""
+@pytest.mark.parametrize("status", [pytest.param(status, id=f"SSRF-31-downgrade-{status}") for status in (302, 308)])
+def test_a_redirect_may_not_leave_https(status: int) -> None:
     authority = trustme.CA()
     with MediaServer({"b": b"x"}) as plain, MediaServer(tls=server_context(authority, "127.0.0.1")) as secure:
-        secure.answers["a"] = redirect(plain.url("b"))
+        secure.answers["a"] = redirect(plain.url("b"), status)
         assert code_of(local_outbound(tls=client_context(authority)), secure.url("a")) == Code.URL_BLOCKED
         assert plain.requests == []
 
 
-def test_credentials_go_to_the_first_origin_only_and_do_not_come_back() -> None:
-    """SSRF-31."""
-    secret = {"Authorization": "Bearer secret", "X-Api-Key": "secret"}
+@pytest.mark.parametrize("name", [pytest.param(n, id=f"SSRF-31-{n}") for n in ("authorization", "x-api-key")])
+def test_credentials_go_to_the_first_origin_only_and_do_not_come_back(name: str) -> None:
     with MediaServer() as first, MediaServer() as second:
         first.answers.update({"a": redirect("/b"), "b": redirect(second.url("c")), "d": Answer(200, body=b"end")})
         second.answers["c"] = redirect(first.url("d"))
-        assert fetched(local_outbound(), first.url("a"), headers={"Origin": "o"}, credentials=secret) == b"end"
+        assert (
+            fetched(local_outbound(), first.url("a"), headers={"Origin": "o"}, credentials={name: "secret"}) == b"end"
+        )
         seen = {request.path: request.headers for request in [*first.requests, *second.requests]}
-    assert seen["/a"]["authorization"] == seen["/b"]["authorization"] == "Bearer secret"
-    assert all("authorization" not in seen[path] and "x-api-key" not in seen[path] for path in ("/c", "/d"))
+    assert {path for path, headers in seen.items() if name in headers} == {"/a", "/b"}
     assert all(headers["origin"] == "o" for headers in seen.values())
 
 
-@pytest.mark.parametrize("other", ["localhost", "127.0.0.2"])
+@pytest.mark.parametrize("other", [pytest.param(o, id=f"SSRF-31-{o}") for o in ("localhost", "other.example")])
 def test_credentials_do_not_follow_to_another_host_on_the_same_port(other: str) -> None:
-    """SSRF-31."""
     with MediaServer({"b": b"end"}) as server:
-        server.answers["a"] = redirect(server.url("b", host="other.example"))
+        server.answers["a"] = redirect(server.url("b", host=other))
         outbound = local_outbound(resolver=Names(["127.0.0.1"]))
         assert fetched(outbound, server.url("a"), credentials={"Authorization": "secret"}) == b"end"
         assert "authorization" not in server.requests[-1].headers
