@@ -199,9 +199,10 @@ class Catalogue:
     def durations(self) -> dict[str, int | None]:
         """Mean and percentiles in ms from received to finished, of the newest 1000 that were done at their first go.
 
+        They are looked for among the newest 10,000 that finished.
         All None while there is none. A replay's time is that of the person who asked for it, so it does not count.
         """
-        given = {"now": self._now(), "limit": NEWEST}
+        given = {"now": self._now(), "newest": 10 * NEWEST, "limit": NEWEST}
         times = sorted(
             row[0] for row in self._database.read(lambda session: session.rows(statements.DURATIONS, **given))
         )

@@ -24,7 +24,7 @@ T = TypeVar("T")
 Parameters = Mapping[str, Any]
 
 REMEDY = "run `esteira start`, or the release line of the Procfile"
-NO_TABLE = ("no such table", 'relation "')  # how SQLite and PostgreSQL begin to say so
+UNDEFINED_TABLE = "42P01"  # PostgreSQL, appendix A of its manual
 
 _writing: dict[str, threading.Lock] = {}
 _databases: weakref.WeakSet[Database] = weakref.WeakSet()
@@ -88,6 +88,9 @@ class Database:
         self._inherited: list[Any] = []
         self.engine = open_engine(self._url, durable=durable)
         self.dialect = self.engine.dialect.name
+        driver = self.engine.dialect.loaded_dbapi
+        self._faults = (driver.Error, SQLAlchemyError, OverflowError)
+        self._refusals = (driver.DataError, driver.IntegrityError, driver.ProgrammingError, OverflowError)
         self._begin = "BEGIN IMMEDIATE" if self.dialect == "sqlite" else "BEGIN"
         _databases.add(self)
 
@@ -140,33 +143,33 @@ class Database:
             connection = self.engine.raw_connection()
             session = Session(connection.driver_connection, self._compile)
             yield session
-        except (self.engine.dialect.loaded_dbapi.Error, SQLAlchemyError, OverflowError) as error:
-            lost = connection is None or self._is_lost(error, connection)
+        except self._faults as error:
+            lost = connection is not None and self._is_lost(error, connection)
             if connection is not None and lost:
                 connection.invalidate()
                 self.engine.dispose()
-            raise self._translated(error, lost=connection is not None and lost, session=session) from None
+            raise self._translated(error, lost=lost, session=session) from None
         finally:
             if connection is not None:
                 connection.close()
 
     def _is_lost(self, error: Exception, connection: Any) -> bool:
         if self.dialect == "sqlite":
-            # A file that was replaced, or a disk that had filled up: what is open is of no use any more.
-            return type(error).__name__ in {"OperationalError", "DatabaseError"} and not _is_busy(error)
+            # A damaged file, or a disk that had filled up: what is open may be of no use any more.
+            return not (isinstance(error, self._refusals) or _is_busy(error))
         driver = connection.driver_connection
         return bool(driver is None or driver.closed or driver.broken)
 
     def _translated(self, error: Exception, *, lost: bool, session: Session | None) -> Exception:
         reason = next(iter(str(getattr(error, "orig", error)).strip().splitlines()), type(error).__name__)
-        if any(words in reason for words in NO_TABLE):
+        if reason.startswith("no such table") or getattr(error, "sqlstate", None) == UNDEFINED_TABLE:
             return CatalogueError(f"the catalogue {self.where} has no tables: {REMEDY}")
         if lost and self.dialect != "sqlite":
             undone = session is not None and not session.committing
             return LostConnectionError(f"the catalogue {self.where} went away: {reason}", undone=undone)
         if isinstance(error, PoolTimeoutError):
             return RetryableError(Code.CATALOGUE, f"the catalogue {self.where} has no free connection")
-        if type(error).__name__ in {"DataError", "IntegrityError", "ProgrammingError", "OverflowError"}:
+        if isinstance(error, self._refusals):
             # The driver's words may show the value.
             return PermanentError(Code.CATALOGUE, f"the catalogue cannot hold this: {type(error).__name__}")
         return RetryableError(Code.CATALOGUE, f"the catalogue {self.where} cannot be used now: {reason}")

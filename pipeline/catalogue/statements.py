@@ -197,16 +197,17 @@ def counting(by: frozenset[str]) -> Select[Any]:
 
 
 SUMS = select(counters.c.name, func.sum(counters.c.n)).group_by(counters.c.name)
-DURATIONS = (
-    select(media.c.finished_at - media.c.received_at)
-    .where(
-        media.c.finished_at.is_not(None),
-        media.c.finished_at <= _p("now"),
-        # As an expression, or SQLite would take the index on status and sort every row that is done.
-        media.c.status.concat(literal_column("''")) == literal_column("'done'"),
-        media.c.run == literal_column("0"),
-    )
+# The newest first and narrowed afterwards, or both databases would rather sort every row that is done.
+_newest = (
+    select(media.c.finished_at, media.c.received_at, media.c.status, media.c.run)
+    .where(media.c.finished_at.is_not(None), media.c.finished_at <= _p("now"))
     .order_by(media.c.finished_at.desc())
+    .limit(_p("newest"))
+    .subquery()
+)
+DURATIONS = (
+    select(_newest.c.finished_at - _newest.c.received_at)
+    .where(_newest.c.status == literal_column("'done'"), _newest.c.run == literal_column("0"))
     .limit(_p("limit"))
 )
 FINISHED_SINCE = select(func.count()).where(media.c.finished_at > _p("since"))

