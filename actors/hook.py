@@ -24,6 +24,7 @@ from actors.belt import QUICK_TIMEOUT_S, Belt, open_belt
 from actors.breaker import Breaker
 from actors.delivery import stage_message, wire_form
 from actors.inline import run_inline
+from actors.telemetry import configure_guest
 from pipeline.errors import PayloadError
 from pipeline.models import Accepted, Attachment, Record, Stage, Status
 from pipeline.services import Services, build_services
@@ -148,5 +149,6 @@ def hook() -> Hook:
 @lru_cache(maxsize=1)
 def _hook_of(_pid: int) -> Hook:
     settings = current_settings()
+    configure_guest(settings)
     services = build_services(settings, durable=settings.intake_sync)
     return Hook(services, open_belt(settings, timeout_s=QUICK_TIMEOUT_S))

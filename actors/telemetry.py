@@ -59,10 +59,29 @@ def configure(settings: Settings) -> None:
     configure_sentry(settings, scrub)
 
 
+def configure_guest(settings: Settings) -> None:
+    """The same within a listener's own process: what it has set up itself stays as it is."""
+    scrub = scrubber(settings.secrets())
+    if not structlog.is_configured():
+        _configure_structlog(settings, scrub)
+    if not sentry_sdk.is_initialized():
+        configure_sentry(settings, scrub)
+
+
 def configure_logs(settings: Settings, scrub: Scrub) -> None:
-    """One line an event on stderr: JSON, or coloured text on a terminal."""
+    """One line an event on stderr: JSON, or coloured text on a terminal. Other libraries' lines look the same."""
+    shared, renderer, level = _configure_structlog(settings, scrub)
+    handler = logging.StreamHandler(_CurrentStderr())
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[_plain, renderer]))
+    logging.basicConfig(handlers=[handler], level=max(level, logging.INFO), force=True)
+    # What these say of their messages, we say ourselves, without arguments and with the session.
+    for name in ("dramatiq", "alembic", "httpx"):
+        logging.getLogger(name).setLevel(max(level, logging.WARNING))
+
+
+def _configure_structlog(settings: Settings, scrub: Scrub) -> tuple[list[Any], Any, int]:
     json_lines = settings.log_format == "json" or (settings.log_format == "auto" and not sys.stderr.isatty())
-    level = getattr(logging, settings.log_level.upper())
+    level: int = getattr(logging, settings.log_level.upper())
 
     def hide(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         hidden: MutableMapping[str, Any] = scrub(event)
@@ -81,12 +100,7 @@ def configure_logs(settings: Settings, scrub: Scrub) -> None:
         logger_factory=_StderrLoggers(),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(_CurrentStderr())
-    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[_plain, renderer]))
-    logging.basicConfig(handlers=[handler], level=max(level, logging.INFO), force=True)
-    # What these say of their messages, we say ourselves, without arguments and with the session.
-    for name in ("dramatiq", "alembic", "httpx"):
-        logging.getLogger(name).setLevel(max(level, logging.WARNING))
+    return shared, renderer, level
 
 
 def _plain(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
