@@ -23,18 +23,6 @@ from pipeline.settings import Settings, current_settings
 QUICK_TIMEOUT_S = 0.25  # what a listener waits at most
 WORKER_TIMEOUT_S = 5.0
 
-UNREACHABLE = (
-    redis.ConnectionError,
-    redis.TimeoutError,
-    redis.exceptions.ReadOnlyError,
-    redis.exceptions.BusyLoadingError,
-    redis.exceptions.OutOfMemoryError,
-    redis.exceptions.ClusterDownError,
-    redis.exceptions.TryAgainError,
-    redis.exceptions.MasterDownError,
-)
-"""What Redis raises while it is away, starting, full or read-only: worth another try when it has recovered."""
-
 SCRIPTS = ("offer", "missing", "fetch", "held", "finish", "beat", "reap")
 
 
@@ -72,7 +60,7 @@ class Step(NamedTuple):
 class Belt:
     """The scripts on one client.
 
-    Raises, from every method: `redis.RedisError`; those of UNREACHABLE may pass.
+    Raises, from every method: `redis.RedisError`, while Redis is away, starting, full or read-only.
     """
 
     def __init__(self, client: redis.Redis, *, queues: Sequence[str], keys: Keys | None = None) -> None:

@@ -19,7 +19,7 @@ import structlog
 from dramatiq.broker import Consumer, MessageProxy
 from dramatiq.errors import ConnectionClosed, DecodeError, QueueJoinTimeout
 
-from actors.belt import UNREACHABLE, Belt, Handed, Step
+from actors.belt import Belt, Handed, Step
 from actors.chain import Chain
 from actors.delivery import Again, Buried, Delivery, Finished, Forward, Verdict, stage_message, wire_form
 from actors.leases import LEASES
@@ -251,7 +251,7 @@ class EsteiraBroker(dramatiq.Broker):
             try:
                 if not self.belt.finish(self.worker_id, delivery.key, delivery.serial, step, note=note):
                     log.warning("taken over by another worker", id=delivery.key, stage=delivery.actor_name)
-            except UNREACHABLE as error:
+            except redis.RedisError as error:
                 self.outage.begin(error)
                 if self.draining.is_set() and self.outage.lasts_s > LAST_WORDS_S:
                     log.warning("not acknowledged", id=delivery.key, remedy="another worker takes it over")
@@ -320,7 +320,7 @@ class BeltConsumer(Consumer):
             return
         try:
             handed = self._fetch()
-        except UNREACHABLE as error:
+        except redis.RedisError as error:
             self._uncertain = True
             self.broker.outage.begin(error)
             time.sleep(self._pause)

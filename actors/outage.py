@@ -30,7 +30,7 @@ class Outage:
             if self._since is not None:
                 return False
             self._since = time.monotonic()
-        log.error("server away", server=self.server, error=type(error).__name__)
+        log.error("server away", server=self.server, error=f"{type(error).__name__}: {error}")
         return True
 
     def end(self) -> bool:

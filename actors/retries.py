@@ -11,6 +11,7 @@ import structlog
 from dramatiq.broker import MessageProxy
 
 from actors.delivery import Again, Delivery, Finished, Forward, Verdict
+from pipeline.catalogue import CatalogueError
 from pipeline.errors import (
     Code,
     PermanentError,
@@ -63,6 +64,9 @@ def decide(
             return Finished()
         case StagingLostError():
             return Forward(Stage.FETCH)
+        case CatalogueError():
+            # Without its tables no ending can be written either.
+            return Again(MAX_PATIENCE_MS, attempt)
         case PermanentError():
             status = Status.EXPIRED if error.code is Code.SOURCE_GONE else Status.REJECTED
             return Ending(status=status, stage=stage, attempts=attempt, code=error.code, message=error.message)
@@ -113,6 +117,8 @@ class Retries(dramatiq.Middleware):
     def _verdict(delivery: Delivery, decision: Again | Ending | Finished | Forward) -> Verdict:
         if not isinstance(decision, Ending):
             return decision
+        if delivery.kwargs.get("silent"):  # what cannot even end must not go round at once
+            return Again(MAX_PATIENCE_MS, delivery.attempt)
         # An announcement that cannot be made cannot be announced either.
         silent = delivery.stage is Stage.NOTIFY
         return Forward(Stage.NOTIFY, ending_inputs(decision, delivery.kwargs.get("inputs")), silent=silent)

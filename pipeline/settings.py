@@ -67,7 +67,7 @@ class Settings(BaseSettings):
     result_ttl_completed_s: Positive = 24 * 3600
     result_ttl_failed_s: Positive = 7 * 24 * 3600
     sweep_after_s: Seconds = 30
-    claim_lease_s: Seconds = 60
+    claim_lease_s: Seconds = 30
 
     # the hook
     fallback: Literal["sync", "spool"] = "sync"
