@@ -28,8 +28,11 @@ def decoding(what: str, *faults: type[Exception]) -> Iterator[None]:
 
 
 def _of_the_system(error: Exception) -> bool:
-    """Whether this says nothing of the bytes. For bad ones Pillow and olefile raise OSError without a number, FFmpeg any
-    error of the system, such as EIO; but it does not make up missing files."""
+    """Whether this says nothing of the bytes.
+
+    For bad bytes Pillow and olefile raise OSError without a number, FFmpeg any error of the system, such as EIO; but no
+    decoder makes up a missing file.
+    """
     by_python = isinstance(error, OSError) and type(error).__module__ == "builtins"
     return isinstance(error, FileNotFoundError) or (by_python and getattr(error, "errno", None) is not None)
 
