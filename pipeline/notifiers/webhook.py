@@ -31,8 +31,6 @@ def build(settings: Settings, outbound: Outbound) -> Callable[[Outcome], None] |
         raise SettingsError(
             f"WEBHOOK_URL: {error.message}; FETCH_ALLOW_PRIVATE lets private networks through"
         ) from None
-    except RetryableError:
-        pass  # its name cannot be resolved just now: each delivery checks again
     signer = _signer(settings.webhook_secret.get_secret_value())
     return Endpoint(url, signer=signer, outbound=outbound, timeout_s=settings.webhook_timeout_s)
 

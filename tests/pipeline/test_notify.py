@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.errors import Code, PermanentError, RetryableError
+from pipeline.models import Kind, Outcome, Record, Stage, Status
+from pipeline.notify import event_id, notify, outcome
+
+FIELDS = [
+    *("event_id", "type", "at", "id", "session", "message_id", "chat", "sender", "kind", "mime", "name", "size"),
+    *("sha256", "url", "width", "height", "duration_ms", "caption", "error"),
+]
+
+
+def record(**fields: object) -> Record:
+    given_ = {
+        "id": "0123456789abcdef" * 2, "gateway": "waha", "session": "shop", "message_id": "m1", "part": 0,
+        "status": Status.STORED, "stage": Stage.NOTIFY, "kind": Kind.IMAGE, "mime": "image/jpeg", "ext": "jpeg",
+        "size": 7, "sha256": "ab" * 32, "name": "1640995200_ababab.jpeg", "storage_key": f"ab/{'ab' * 32}",
+        "chat": "c@g.us", "sender": "s@c.us", "caption": "olá", "width": 4, "height": 3, "filename": "a.jpg",
+        "received_at": 1_640_995_200_000, "ended_at": 1_640_995_201_234, **fields,
+    }  # fmt: skip
+    return Record.model_validate(given_)
+
+
+def test_the_event_has_every_field_of_the_contract_and_no_other() -> None:
+    payload = outcome(record(), "file:///media/ab/x").payload()
+    assert list(payload) == FIELDS
+    assert json.loads(json.dumps(payload)) == {
+        "event_id": event_id(record()), "type": "media.done", "at": "2022-01-01T00:00:01.234Z",
+        "id": "0123456789abcdef" * 2, "session": "shop", "message_id": "m1", "chat": "c@g.us", "sender": "s@c.us",
+        "kind": "image", "mime": "image/jpeg", "name": "1640995200_ababab.jpeg", "size": 7, "sha256": "ab" * 32,
+        "url": "file:///media/ab/x", "width": 4, "height": 3, "duration_ms": None, "caption": "olá", "error": None,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("status", [Status.REJECTED, Status.FAILED, Status.EXPIRED])
+def test_every_other_ending_tells_its_error_and_no_url(status: Status) -> None:
+    told = outcome(record(status=status, error_code="broken", error="the image is cut off"), "file:///x")
+    assert (told.type, told.url) == (f"media.{status.value}", None)
+    assert told.error == {"code": "broken", "message": "the image is cut off"}
+
+
+def test_an_ending_without_a_code_has_one_all_the_same() -> None:
+    assert outcome(record(status=Status.FAILED), None).error == {"code": "internal", "message": ""}
+
+
+def test_a_done_record_tells_no_trouble_that_was_overcome() -> None:
+    assert outcome(record(status=Status.DONE, error_code="notify", error="webhook: 500"), None).error is None
+
+
+def test_what_has_not_ended_cannot_be_announced() -> None:
+    with pytest.raises(KeyError):
+        outcome(record(status=Status.RECEIVED), None)
+
+
+@given(st.integers(0, 50), st.integers(0, 50))
+def test_one_ending_has_one_event_id(run: int, other: int) -> None:
+    first, second = outcome(record(run=run), None), outcome(record(run=other, ended_at=5, caption="x"), "file:///y")
+    assert (first.event_id == second.event_id) == (run == other)
+    assert len(first.event_id) == 32
+    int(first.event_id, 16)
+
+
+def test_every_notifier_is_told_also_after_one_that_fails() -> None:
+    told: list[tuple[str, str]] = []
+
+    def good(event: Outcome) -> None:
+        told.append(("good", event.event_id))
+
+    def refusing(event: Outcome) -> None:
+        told.append(("refusing", event.event_id))
+        raise RetryableError(Code.NOTIFY, "webhook: the endpoint answered 500", retry_after=7)
+
+    def blocked(event: Outcome) -> None:
+        told.append(("blocked", event.event_id))
+        raise PermanentError(Code.URL_BLOCKED, "no way in")
+
+    event = outcome(record(), None)
+    with pytest.raises(RetryableError) as caught:
+        notify(event, [refusing, good, blocked, good])
+    assert [name for name, _ in told] == ["refusing", "good", "blocked", "good"]
+    assert {id_ for _, id_ in told} == {event.event_id}
+    assert caught.value.code == Code.NOTIFY
+    assert caught.value.message == "webhook: the endpoint answered 500; no way in"
+    assert caught.value.retry_after == 7
+
+
+def test_told_to_all_is_told() -> None:
+    event = outcome(record(), None)
+    assert notify(event, []) is event
+    assert notify(event, [lambda _: None]) is event

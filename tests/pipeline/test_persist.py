@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from pipeline.catalogue import Catalogue
+from pipeline.errors import Code, RetryableError, StagingLostError, SupersededError
+from pipeline.models import Claim, Detected, Facts, Fetched, Kind, Status, Validated
+from pipeline.persist import persist, stored_name
+from pipeline.storage import LocalStorage, content_key
+from tests.support.catalogues import Clock, attachment, claimed
+
+CONTENT = b"a voice note"
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+VALIDATED = Validated(
+    detected=Detected(
+        fetched=Fetched(size=len(CONTENT), sha256=SHA256), kind=Kind.PTT, mime="audio/ogg", ext="ogg", mismatch=None
+    ),
+    facts=Facts(duration_ms=2100),
+)
+
+
+@pytest.fixture
+def catalogue(tmp_path: Path) -> Catalogue:
+    catalogue = Catalogue(f"sqlite:///{tmp_path}/catalogue.db", clock=Clock(1_640_995_200.9))
+    catalogue.migrate()
+    return catalogue
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> LocalStorage:
+    return LocalStorage(tmp_path / "media")
+
+
+@pytest.fixture
+def staged(tmp_path: Path) -> Path:
+    path = tmp_path / "staged"
+    path.write_bytes(CONTENT)
+    return path
+
+
+@pytest.fixture
+def claim(catalogue: Catalogue) -> Claim:
+    return claimed(catalogue, catalogue.accept(attachment()).id)
+
+
+def objects(storage: LocalStorage) -> list[str]:
+    return [path.relative_to(storage.root).as_posix() for path in storage.root.rglob("*") if path.is_file()]
+
+
+def test_content_stands_under_its_hash_and_its_facts_in_the_catalogue(
+    claim: Claim, staged: Path, storage: LocalStorage, catalogue: Catalogue
+) -> None:
+    record = persist(claim, VALIDATED, path=staged, storage=storage, catalogue=catalogue)
+    assert record == catalogue.get(claim.id)
+    assert (record.status, record.storage_key, record.sha256) == (Status.STORED, content_key(SHA256), SHA256)
+    assert (record.kind, record.mime, record.ext, record.size, record.duration_ms) == (
+        "ptt", "audio/ogg", "ogg", len(CONTENT), 2100,
+    )  # fmt: skip
+    assert record.name == f"1640995200_{SHA256[:6]}.ogg"
+    assert (storage.root / content_key(SHA256)).read_bytes() == CONTENT
+    assert staged.exists()
+
+
+def test_the_same_content_of_two_attachments_is_stored_once(
+    claim: Claim, staged: Path, storage: LocalStorage, catalogue: Catalogue
+) -> None:
+    other = claimed(catalogue, catalogue.accept(attachment()).id)
+    for each in (claim, other):
+        persist(each, VALIDATED, path=staged, storage=storage, catalogue=catalogue)
+    assert objects(storage) == [content_key(SHA256)]
+
+
+def test_persisting_twice_is_the_same_as_once(
+    claim: Claim, staged: Path, storage: LocalStorage, catalogue: Catalogue
+) -> None:
+    first = persist(claim, VALIDATED, path=staged, storage=storage, catalogue=catalogue)
+    assert persist(claim, VALIDATED, path=staged, storage=storage, catalogue=catalogue) == first
+    assert catalogue.totals()["stored"] == 1
+
+
+@pytest.mark.parametrize("content", [None, b"", b"a voice", CONTENT + b"!"])
+def test_what_is_not_staged_whole_is_lost_and_not_stored(
+    claim: Claim, staged: Path, storage: LocalStorage, catalogue: Catalogue, content: bytes | None
+) -> None:
+    staged.unlink() if content is None else staged.write_bytes(content)
+    before = catalogue.get(claim.id)
+    with pytest.raises(StagingLostError):
+        persist(claim, VALIDATED, path=staged, storage=storage, catalogue=catalogue)
+    assert (catalogue.get(claim.id), objects(storage)) == (before, [])
+
+
+def test_who_lost_the_claim_writes_nothing_to_the_catalogue(
+    claim: Claim, staged: Path, storage: LocalStorage, catalogue: Catalogue
+) -> None:
+    claimed(catalogue, claim.id, takeover=True)
+    with pytest.raises(SupersededError):
+        persist(claim, VALIDATED, path=staged, storage=storage, catalogue=catalogue)
+    record = catalogue.get(claim.id)
+    assert record
+    assert record.status is Status.RECEIVED
+
+
+def test_without_storage_the_catalogue_says_nothing_of_stored(
+    claim: Claim, staged: Path, storage: LocalStorage, catalogue: Catalogue
+) -> None:
+    storage.root.write_bytes(b"a file where the folder should be")
+    with pytest.raises(RetryableError) as caught:
+        persist(claim, VALIDATED, path=staged, storage=storage, catalogue=catalogue)
+    assert caught.value.code == Code.STORAGE
+    record = catalogue.get(claim.id)
+    assert record
+    assert record.status is Status.RECEIVED
+
+
+def test_the_name_is_the_seeds() -> None:
+    assert stored_name(1_640_995_200_999, "abc123" + "0" * 58, "jpeg") == "1640995200_abc123.jpeg"
