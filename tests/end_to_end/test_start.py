@@ -1,0 +1,114 @@
+"""`esteira start`: everything on this machine, ended in order, one for each folder."""
+
+from __future__ import annotations
+
+import json
+import signal
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+
+import psutil
+import pytest
+
+from cli.demo import pictures
+from tests.support.esteira import Site, site, started, wait_for
+from tests.support.media_server import MediaServer
+from tests.support.valkey import free_port
+
+JPEG = pictures.jpeg()
+
+
+@pytest.fixture
+def place() -> Iterator[Site]:
+    with site(PORT=str(free_port()), API_TOKEN="token-of-this-test") as made:
+        yield made
+
+
+def ask(place: Site, path: str, *, body: object = None, token: str | None = "token-of-this-test") -> tuple[int, object]:
+    """Status and JSON of one request to the web app."""
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(f"http://127.0.0.1:{place.env['PORT']}{path}", data)
+    if token:
+        request.add_header("Authorization", f"Bearer {token}")
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
+
+
+def answers(place: Site) -> bool:
+    try:
+        return ask(place, "/readyz")[0] == 200
+    except OSError:
+        return False
+
+
+def living(family: list[psutil.Process]) -> list[psutil.Process]:
+    """Those that still run; an orphan that nobody reaps does not."""
+    return [process for process in family if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_it_starts_everything_takes_a_hook_and_ends_in_order(place: Site) -> None:
+    with MediaServer({"photo.jpg": JPEG}) as media, started(place) as running:
+        wait_for(lambda: answers(place), timeout_s=60)
+        body = {"session": "s", "message_id": "m1", "url": media.url("photo.jpg"), "kind": "image"}
+        status, answer = ask(place, "/hooks/media", body=body)
+        assert status == 202
+        [accepted] = answer["accepted"]
+        wait_for(lambda: place.run("status", accepted["id"], "--json").json["finished_at"], every_s=0.5)
+        assert place.run("status", accepted["id"], "--json").json["status"] == "done"
+        assert ask(place, "/hooks/media", body=body, token=None)[0] == 401
+        assert ask(place, "/stats")[1]["totals"]["done"] == 1
+        family = psutil.Process(running.process.pid).children(recursive=True)
+        assert len(family) > 4
+        assert running.end(signal.SIGINT) == 0
+        assert living(family) == []
+    assert [path.read_bytes() for path in place.media()] == [JPEG]
+
+
+def test_a_second_start_on_the_same_folder_says_so(place: Site) -> None:
+    with started(place, "--no-web", "--workers", "1") as running:
+        second = place.run("start", "--no-web")
+        assert second.code == 1
+        assert f"in use by another `esteira start` (process {running.process.pid})" in second.err
+        assert running.process.poll() is None
+
+
+@pytest.mark.parametrize(("part", "name"), [("dramatiq", "worker"), ("valkey-server", "valkey")])
+def test_a_part_that_dies_ends_all_and_is_named(place: Site, part: str, name: str) -> None:
+    with started(place, "--no-web", "--workers", "1") as running:
+        family = psutil.Process(running.process.pid).children(recursive=True)
+        victims = [process for process in family if part in " ".join(process.cmdline())]
+        wait_for(lambda: "started (pid=" in running.output())
+        victims[0].kill()
+        assert running.process.wait(60) == 1
+        assert f"esteira: {name}" in running.output()
+        assert living(family) == []
+
+
+def test_a_port_in_use_is_told_before_anything_starts(place: Site) -> None:
+    with MediaServer() as other:
+        port = other.url("x").split(":")[2].split("/")[0]
+        finished = place.with_settings(PORT=port).run("start")
+    assert finished.code == 2
+    assert f"PORT: cannot listen on 127.0.0.1:{port}" in finished.err
+    assert not (place.folder / "valkey").exists()
+
+
+def test_a_redis_that_is_named_and_away_is_told(place: Site) -> None:
+    finished = place.with_settings(REDIS_URL="redis://127.0.0.1:1/0").run("start", "--no-web")
+    assert finished.code == 1
+    assert "Redis at 127.0.0.1:1 does not answer" in finished.err
+
+
+def test_what_was_accepted_before_a_restart_is_done_after_it(place: Site) -> None:
+    with MediaServer({"photo.jpg": JPEG}) as media:
+        with started(place, "--no-web", "--workers", "1"):
+            pass
+        spooling = place.with_settings(FALLBACK="spool")
+        [line] = spooling.run("submit", media.url("photo.jpg"), "--json").lines
+        assert line["mode"] == "spooled"
+        with started(place.with_settings(SWEEP_AFTER_S="1"), "--no-web", "--workers", "1"):
+            wait_for(lambda: place.run("status", line["id"], "--json").json["status"] == "done", every_s=0.5)
