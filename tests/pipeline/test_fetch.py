@@ -16,7 +16,8 @@ from pipeline.models import Attachment, Fetched
 from pipeline.settings import Settings, load_settings
 from pipeline.staging import Staging
 from pipeline.storage import LocalStorage, intake_key
-from tests.support.media_server import Answer, HostileServer, MediaServer, drips, floods, head, resets, says
+from tests.support.hostile_server import HostileServer, drips, floods, head, resets, says
+from tests.support.media_server import Answer, MediaServer
 from tests.support.memory import at_most
 from tests.support.outbound import local_outbound
 from tests.support.whatsapp_media import encrypt

@@ -10,7 +10,8 @@ import pytest
 
 from pipeline.errors import Code, PermanentError, RetryableError
 from pipeline.outbound import Outbound
-from tests.support.media_server import HostileServer, MediaServer, canary
+from tests.support.hostile_server import HostileServer, canary
+from tests.support.media_server import MediaServer
 from tests.support.outbound import Names, fetched, local_outbound
 
 # P stands for the port on which the canary listens.

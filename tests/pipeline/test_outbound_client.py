@@ -13,7 +13,8 @@ import pytest
 
 from pipeline.errors import Code, PermanentError, RetryableError
 from pipeline.outbound.pool import Pool
-from tests.support.media_server import Answer, HostileServer, MediaServer, Peer, head, says, stalls
+from tests.support.hostile_server import HostileServer, Peer, head, says, stalls
+from tests.support.media_server import Answer, MediaServer
 from tests.support.outbound import Names, fetched, local_outbound
 
 ONE = head("Content-Length: 3") + b"one"

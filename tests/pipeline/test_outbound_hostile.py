@@ -12,19 +12,8 @@ import pytest
 
 from pipeline.errors import Code, PermanentError, RetryableError
 from pipeline.outbound.answers import retry_after
-from tests.support.media_server import (
-    Answer,
-    HostileServer,
-    MediaServer,
-    Peer,
-    Script,
-    drips,
-    floods,
-    head,
-    resets,
-    says,
-    stalls,
-)
+from tests.support.hostile_server import HostileServer, Peer, Script, drips, floods, head, resets, says, stalls
+from tests.support.media_server import Answer, MediaServer
 from tests.support.memory import at_most
 from tests.support.outbound import fetched, local_outbound
 

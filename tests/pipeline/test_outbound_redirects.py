@@ -10,7 +10,8 @@ import trustme
 
 from pipeline.errors import Code, PermanentError
 from pipeline.outbound import Outbound
-from tests.support.media_server import Answer, HostileServer, MediaServer, canary, floods, head, says
+from tests.support.hostile_server import HostileServer, Peer, canary, floods, head, says
+from tests.support.media_server import Answer, MediaServer
 from tests.support.outbound import LOOPBACK, Names, fetched, local_outbound
 from tests.support.tls import client_context, server_context
 
@@ -141,3 +142,17 @@ def test_the_body_of_a_redirect_is_not_read() -> None:
     script = floods(head("Location: /next", "Transfer-Encoding: chunked", status="302 Found"), b"5\r\nhello\r\n")
     with HostileServer([script, says(head("Content-Length: 3"), b"end")]) as server:
         assert fetched(Outbound(allow_private=LOOPBACK), server.url()) == b"end"
+
+
+def test_the_late_body_of_a_redirect_is_not_taken_for_the_next_answer() -> None:
+    evil = head("Content-Length: 4") + b"evil"
+
+    def late(peer: Peer) -> None:
+        peer.request()
+        peer.send(head("Location: /next", f"Content-Length: {len(evil)}", status="302 Found"))
+        peer.wait(0.1)
+        peer.send(evil)
+        peer.wait()
+
+    with HostileServer([late, says(head("Content-Length: 4"), b"good")]) as server:
+        assert fetched(local_outbound(), server.url()) == b"good"

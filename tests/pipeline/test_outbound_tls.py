@@ -9,7 +9,8 @@ import pytest
 import trustme
 
 from pipeline.errors import Code, PermanentError, RetryableError
-from tests.support.media_server import HostileServer, MediaServer, Peer, stalls
+from tests.support.hostile_server import HostileServer, Peer, stalls
+from tests.support.media_server import MediaServer
 from tests.support.outbound import Names, fetched, local_outbound
 from tests.support.tls import client_context, server_context
 
