@@ -1,0 +1,200 @@
+"""The web app: what the hook takes, refuses and promises."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from pipeline.errors import Code, RetryableError
+from pipeline.services import build_services
+from pipeline.settings import Settings, current_settings
+from tests.support.valkey import ValkeyServer
+
+TOKEN = "a token of the tests"
+GOOD = {"session": "s", "message_id": "m1", "url": "http://127.0.0.1:9/file", "kind": "image"}
+
+
+@pytest.fixture
+def settings(valkey: ValkeyServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.chdir(tmp_path)
+    given = {"VAR_DIR": str(tmp_path), "REDIS_URL": valkey.url, "API_TOKEN": TOKEN, "MAX_BODY_MB": "0.01"}
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    forget()
+    made = current_settings()
+    build_services(made).catalogue.migrate()
+    yield made
+    forget()
+
+
+def forget() -> None:
+    """Makes this process one that has not read its settings yet."""
+    from actors import belt, hook
+    from pipeline import services
+
+    for made_once in (current_settings, services._services_of, hook._hook_of, belt._belt_of):
+        made_once.cache_clear()
+
+
+@pytest.fixture
+def client(settings: Settings) -> Iterator[TestClient]:
+    from web.app import build_app
+
+    with TestClient(build_app(settings), headers={"Authorization": f"Bearer {TOKEN}"}) as made:
+        yield made
+
+
+def test_one_attachment_is_accepted(client: TestClient) -> None:
+    answer = client.post("/hooks/media", json=GOOD)
+    assert answer.status_code == 202
+    [accepted] = answer.json()["accepted"]
+    assert answer.json()["ignored"] == 0
+    assert set(accepted) == {"id", "message_id", "status"}
+    assert (accepted["message_id"], accepted["status"], len(accepted["id"])) == ("m1", "received", 32)
+
+
+def test_a_list_is_accepted_in_its_order(client: TestClient) -> None:
+    answer = client.post("/hooks/media", json=[GOOD | {"message_id": name} for name in "abc"])
+    assert [one["message_id"] for one in answer.json()["accepted"]] == ["a", "b", "c"]
+
+
+def test_a_repeat_is_the_same_attachment(client: TestClient) -> None:
+    ids = {client.post("/hooks/media", json=GOOD).json()["accepted"][0]["id"] for _ in range(3)}
+    assert len(ids) == 1
+    assert client.get("/stats").json()["totals"]["received"] == 1
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        None,
+        "",
+        "Bearer",
+        "Bearer wrong",
+        f"Basic {TOKEN}",
+        TOKEN,
+        f"Bearer {TOKEN}x",
+        f"Bearer {TOKEN[:-1]}",
+        "Bearer é",
+    ],
+)
+@pytest.mark.parametrize("path", ["/hooks/media", "/stats"])
+def test_without_the_token_nothing_is_let_in(client: TestClient, header: str | None, path: str) -> None:
+    client.headers.pop("Authorization")
+    headers = {} if header is None else {"Authorization": header.encode("latin-1")}
+    method = "POST" if path.startswith("/hooks") else "GET"
+    answer = client.request(method, path, headers=headers, content=json.dumps(GOOD) if method == "POST" else None)
+    assert answer.status_code == 401
+    assert answer.json()["error"]["code"] == "unauthorized"
+    assert answer.headers["www-authenticate"] == "Bearer"
+    assert TOKEN not in answer.text
+
+
+def test_a_server_without_a_token_lets_nobody_in_and_says_why(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from web.app import build_app
+
+    with TestClient(build_app(settings.model_copy(update={"api_token": None}))) as client:
+        for value in ("Bearer ", "Bearer None", ""):
+            assert client.post("/hooks/media", json=GOOD, headers={"Authorization": value}).status_code == 401
+    assert "API_TOKEN is not set" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"", "not JSON"),
+        (b"{", "not JSON"),
+        (b"\xff\xfe", "not JSON"),
+        (b'{"session": NaN}', "not JSON"),
+        (b"[" * 5000, "not JSON"),
+        (b"1" * 5000, "not JSON"),
+        (b"7", "an attachment is a JSON object"),
+        (b"[]", "1 to 1000 attachments"),
+        (b"{}", "session: Field required"),
+        (json.dumps([GOOD, {**GOOD, "kind": "song"}]).encode(), "[1] kind: "),
+        (json.dumps({**GOOD, "url": None}).encode(), "url: one of url, data"),
+        (json.dumps({**GOOD, "url": None, "data": "*"}).encode(), "data: is not base64"),
+    ],
+)
+def test_a_bad_body_is_named_and_nothing_of_it_is_accepted(client: TestClient, body: bytes, message: str) -> None:
+    answer = client.post("/hooks/media", content=body)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["code"] == "bad_payload"
+    assert message in answer.json()["error"]["message"]
+    assert client.get("/stats").json()["totals"]["received"] == 0
+
+
+def test_a_body_beyond_the_limit_is_refused_whether_it_says_its_length_or_not(client: TestClient) -> None:
+    large = json.dumps({**GOOD, "caption": "x" * 20_000}).encode()
+
+    def in_pieces() -> Iterator[bytes]:
+        for start in range(0, len(large), 1000):
+            yield large[start : start + 1000]
+
+    for content in (large, in_pieces()):
+        answer = client.post("/hooks/media", content=content)
+        assert answer.status_code == 413
+        assert answer.json()["error"]["code"] == "too_large"
+
+
+def test_inline_bytes_are_written_down_before_the_answer(
+    client: TestClient, settings: Settings, tmp_path: Path
+) -> None:
+    row: dict[str, Any] = {**GOOD, "url": None, "data": base64.b64encode(b"content").decode()}
+    media_id = client.post("/hooks/media", json=row).json()["accepted"][0]["id"]
+    assert (tmp_path / "media" / "intake" / media_id).read_bytes() == b"content"
+
+
+def test_when_nothing_can_be_written_down_the_sender_is_asked_to_come_again(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise RetryableError(Code.CATALOGUE, "the catalogue is locked")
+
+    monkeypatch.setattr("web.app.process_media", refuse)
+    answer = client.post("/hooks/media", json=GOOD)
+    assert answer.status_code == 503
+    assert int(answer.headers["retry-after"]) > 0
+    assert answer.json() == {"error": {"code": "catalogue", "message": "the catalogue is locked"}}
+
+
+def test_health_needs_no_token_and_no_server(settings: Settings, own_valkey: ValkeyServer) -> None:
+    from web.app import build_app
+
+    elsewhere = settings.model_copy(update={"redis_url": type(settings.redis_url)(own_valkey.url)})
+    with TestClient(build_app(elsewhere)) as client:
+        assert client.get("/readyz").json() == {"status": "ok", "catalogue": "ok", "redis": "ok"}
+        own_valkey.stop()
+        assert client.get("/healthz").json() == {"status": "ok"}
+        answer = client.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json()["catalogue"] == "ok"
+    assert "does not answer" in answer.json()["redis"]
+
+
+def test_a_catalogue_without_tables_is_not_ready(client: TestClient, tmp_path: Path) -> None:
+    for file in tmp_path.glob("esteira.db*"):
+        file.unlink()
+    from pipeline.services import services
+
+    services().catalogue.close()
+    answer = client.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json()["catalogue"] != "ok"
+
+
+@pytest.mark.parametrize("path", ["/docs", "/redoc", "/openapi.json", "/nothing"])
+def test_what_is_not_there_is_told_in_the_same_form(client: TestClient, path: str) -> None:
+    answer = client.get(path)
+    assert answer.status_code == 404
+    assert answer.json() == {"error": {"code": "not_found", "message": "Not Found"}}
