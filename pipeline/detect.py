@@ -29,7 +29,7 @@ def detect(attachment: Attachment, fetched: Fetched, *, path: Path, sandbox: San
     """
     if fetched.size == 0:
         raise PermanentError(Code.EMPTY, "holds not one byte")
-    content = sandbox.call(IDENTIFY, path=str(path), limits=limits_of(settings).to_json())
+    content = sandbox.call(IDENTIFY, path=str(path.absolute()), limits=limits_of(settings).to_json())
     return judge(attachment, fetched, content, settings)
 
 

@@ -22,7 +22,7 @@ def validate(detected: Detected, *, path: Path, sandbox: Sandbox, settings: Sett
     check_size(detected, settings)
     row = _row(detected)
     limits = limits_of(settings).to_json()
-    facts = sandbox.call(row.check, path=str(path), name=row.name, kind=str(detected.kind), limits=limits)
+    facts = sandbox.call(row.check, path=str(path.absolute()), name=row.name, kind=detected.kind, limits=limits)
     return Validated(detected=detected, facts=Facts.model_validate(facts))
 
 

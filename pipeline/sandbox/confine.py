@@ -43,10 +43,11 @@ REFUSED: dict[str, tuple[int | None, int | None]] = {
     "setns": (308, 268), "unshare": (272, 97), "bpf": (321, 280), "perf_event_open": (298, 241),
     "userfaultfd": (323, 282), "add_key": (248, 217), "request_key": (249, 218), "keyctl": (250, 219),
     "init_module": (175, 105), "finit_module": (313, 273), "reboot": (169, 142), "sethostname": (170, 161),
+    "shmget": (29, 194), "semget": (64, 190), "msgget": (68, 186), "mq_open": (240, 180),
 }  # fmt: skip
 CLONE, CLONE3 = (56, 220), (435, 435)
 OPEN, OPENAT, OPENAT2 = (2, None), (257, 56), (437, 437)
-KILL_CALL, TGKILL = (62, 129), (234, 131)
+KILL_CALL, TGKILL, PRLIMIT = (62, 129), (234, 131), (302, 261)
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -104,11 +105,12 @@ def _filter(machine: str) -> bytes:
     absent = _step(RETURN, FAIL | errno.ENOSYS)
     allow = _step(RETURN, ALLOW)
     ours_only = _when(EQUAL, os.getpid(), argument=0, then=allow, otherwise=refuse)
+    itself_only = _when(EQUAL, 0, argument=0, then=allow, otherwise=refuse)
     threads_only = _when(ANY_BIT, CLONE_THREAD, argument=0, then=allow, otherwise=refuse)
     rules = [(numbers, refuse) for numbers in REFUSED.values()]
     rules += [(OPEN, _when(ANY_BIT, WRITES, argument=1, then=refuse, otherwise=allow))]
     rules += [(OPENAT, _when(ANY_BIT, WRITES, argument=2, then=refuse, otherwise=allow))]
-    rules += [(KILL_CALL, ours_only), (TGKILL, ours_only), (CLONE, threads_only)]
+    rules += [(KILL_CALL, ours_only), (TGKILL, ours_only), (PRLIMIT, itself_only), (CLONE, threads_only)]
     # Their flags lie in memory that a filter cannot see. Whoever is told that they do not exist uses the older ones.
     rules += [(CLONE3, absent), (OPENAT2, absent)]
     known = [(numbers[column], body) for numbers, body in rules if numbers[column] is not None]

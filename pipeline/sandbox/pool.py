@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
 import weakref
 from collections.abc import Sequence
-from queue import LifoQueue
+from contextlib import suppress
+from queue import Empty, LifoQueue
 from typing import Any
 
 from pipeline.errors import Code, PermanentError, PipelineError, RetryableError, StagingLostError
@@ -37,6 +39,7 @@ class Sandbox:
         _sandboxes.add(self)
 
     def _fill(self) -> None:
+        self._closing = threading.Lock()
         self._seats = [_Seat(self._limits) for _ in range(self._processes)]
         # The seat used last is used next: children that are not needed are never started.
         self._free: LifoQueue[_Seat] = LifoQueue()
@@ -63,19 +66,30 @@ class Sandbox:
         return _unfold(answer)
 
     def warm(self) -> None:
-        """Starts every child that is not running, without waiting for it."""
-        seats = [self._free.get() for _ in range(self._processes)]
-        for seat in seats:
-            seat.start()
-            self._free.put(seat)
+        """Starts every child that is not running, without waiting for it.
+
+        Raises:
+            RetryableError: `internal`, if one cannot be started.
+        """
+        idle: list[_Seat] = []
+        with suppress(Empty):  # who is in use has a child
+            while True:
+                idle.append(self._free.get_nowait())
+        try:
+            for seat in idle:
+                seat.start()
+        finally:
+            for seat in idle:
+                self._free.put(seat)
 
     def close(self) -> None:
         """Ends every child, after the calls that are under way; later calls are refused."""
         self._closed = True
-        seats = [self._free.get() for _ in range(self._processes)]
-        for seat in seats:
-            seat.clear()
-            self._free.put(seat)
+        with self._closing:  # two that each held some of the seats would wait for each other
+            seats = [self._free.get() for _ in range(self._processes)]
+            for seat in seats:
+                seat.clear()
+                self._free.put(seat)
 
     def forget(self) -> None:
         """Lets go of children that belong to the process we were forked from."""

@@ -206,3 +206,12 @@ def test_close_waits_for_a_call_that_is_under_way(single: Sandbox) -> None:
     thread.join(5)
     single.close()
     assert failures == [100_000_000]
+
+
+def test_starting_and_closing_from_many_threads_ends() -> None:
+    box = Sandbox(processes=3, memory_mb=MEMORY_MB, cpu_s=1, wall_s=3)
+    with ThreadPoolExecutor(8) as threads:
+        for work in [box.warm] * 8 + [box.close] * 4:
+            threads.submit(work)
+    with pytest.raises(RetryableError):
+        call(box, "echo")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import resource
 import signal
 import socket
 import subprocess
@@ -81,6 +82,13 @@ def test_a_child_creates_changes_and_removes_no_file(sandbox: Sandbox, tmp_path:
     assert refused(sandbox, "overwrite", path=str(kept)) == Code.DECODER_CRASH
     assert refused(sandbox, "remove", path=str(kept)) == Code.DECODER_CRASH
     assert [(entry.name, entry.read_bytes()) for entry in tmp_path.iterdir()] == [("kept", b"kept")]
+
+
+@filtered
+def test_a_child_cannot_change_the_limits_of_its_parent(sandbox: Sandbox) -> None:
+    before = resource.prlimit(0, resource.RLIMIT_NOFILE)
+    assert refused(sandbox, "limit_process", process=os.getpid()) == Code.DECODER_CRASH
+    assert resource.prlimit(0, resource.RLIMIT_NOFILE) == before
 
 
 @filtered

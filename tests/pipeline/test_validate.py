@@ -6,6 +6,8 @@ import io
 import random
 import struct
 import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from hypothesis import settings as bounded
 from hypothesis import strategies as st
 
 from pipeline.errors import Code, PermanentError, PipelineError
-from pipeline.media_types import DECODERS
+from pipeline.media_types import DECODERS, MEDIA_TYPES
 from pipeline.models import Detected, Fetched, Kind
 from pipeline.sandbox import Sandbox
 from pipeline.validate import validate
@@ -259,6 +261,38 @@ def test_a_missing_file_is_no_verdict_on_its_content(checker: Checker) -> None:
         missing = checker.folder / "missing"
         work = lambda: validate(detected, path=missing, sandbox=checker.sandbox, settings=settings())  # noqa: B023, E731
         assert code_of(work) == Code.STAGING_LOST, label
+
+
+@pytest.mark.parametrize(
+    ("decoder", "code"),
+    [
+        ("segfault", Code.DECODER_CRASH),
+        ("abort", Code.DECODER_CRASH),
+        ("fail", Code.DECODER_CRASH),
+        ("eat_memory", Code.TOO_COSTLY),
+        ("spin_in_c", Code.TOO_COSTLY),
+        ("hang", Code.TOO_COSTLY),
+    ],
+)
+def test_file_32_a_decoder_that_dies_refuses_its_file_and_others_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decoder: str, code: Code
+) -> None:
+    box = Sandbox(processes=2, memory_mb=300, cpu_s=1, wall_s=2)
+    checker = Checker(tmp_path, box)
+    hostile_row = replace(MEDIA_TYPES["gif"], check=f"tests.support.hostile_decoders:{decoder}")
+    monkeypatch.setitem(MEDIA_TYPES, "gif", hostile_row)
+    with ThreadPoolExecutor(2) as threads:
+        dying = threads.submit(checker.code, sample("gif/pillow"))
+        others = [checker.code(sample("png/hand")) for _ in range(5)]
+    assert dying.result() == code
+    assert others == [None] * 5
+    box.close()
+
+
+def test_a_relative_path_is_found_from_where_we_are(checker: Checker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(checker.folder)
+    relative = Checker(Path(), checker.sandbox)
+    assert relative.check(sample("png/hand")).detected.ext == "png"
 
 
 FUZZED = [label for label in SAMPLES if label not in {"ppt/libreoffice", "png/palette"}]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -33,7 +34,7 @@ def refuse(code: str, message: str, *, retryable: bool = False) -> None:
     raise (RetryableError if retryable else PermanentError)(Code(code), message)
 
 
-def fail() -> None:
+def fail(**_: Any) -> None:
     raise ZeroDivisionError("a secret of the file")
 
 
@@ -41,11 +42,11 @@ def leave(status: int) -> None:
     os._exit(status)
 
 
-def segfault() -> None:
+def segfault(**_: Any) -> None:
     ctypes.string_at(0)
 
 
-def abort() -> None:
+def abort(**_: Any) -> None:
     _libc.abort()
 
 
@@ -66,7 +67,7 @@ def spin_in_python() -> None:
         pass
 
 
-def spin_in_c() -> None:
+def spin_in_c(**_: Any) -> None:
     """Never returns to the interpreter: libc sorts with a comparison that never ends."""
     buffer = ctypes.create_string_buffer(b"a" * (1 << 20))
     while True:
@@ -79,11 +80,11 @@ def work(seconds: float) -> None:
         pass
 
 
-def hang() -> None:
+def hang(**_: Any) -> None:
     time.sleep(60)
 
 
-def eat_memory() -> None:
+def eat_memory(**_: Any) -> None:
     while True:
         _kept.append(bytearray(10_000_000))
 
@@ -140,6 +141,10 @@ def remove(path: str) -> None:
 
 def signal_process(number: int, process: int) -> None:
     os.kill(process, number)
+
+
+def limit_process(process: int) -> None:
+    resource.prlimit(process, resource.RLIMIT_NOFILE, (20, 20))
 
 
 def read_missing(path: str) -> None:
