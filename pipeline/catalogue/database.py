@@ -176,8 +176,10 @@ class Database:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """One writer at a time in this process. SQLite's own waiting sleeps by guess: under load a thread was held up
-        for 2 s instead of 0.3 s."""
+        """One writer at a time in this process, for SQLite waits by sleeping.
+
+        Two processes of 8 threads: 1750 attachments a second instead of 1310, the longest wait 0.5 s instead of 1.25 s.
+        """
         if self.dialect != "sqlite":
             yield
             return

@@ -163,6 +163,34 @@ def test_a_file_that_was_replaced_is_opened_anew(url: str) -> None:
     assert Catalogue(url).count(Filters()) == 1
 
 
+def test_a_full_disk_may_be_tried_again_and_works_once_there_is_room(tmp_path: Path) -> None:
+    mount = tmp_path / "small"
+    mount.mkdir()
+    mounting = ["mount", "-t", "tmpfs", "-o", "size=2m", "none", mount]
+    if os.geteuid() != 0 or subprocess.run(mounting, check=False).returncode:
+        pytest.skip("a small filesystem cannot be mounted here")
+    try:
+        (mount / "ballast").write_bytes(b"x" * 1_000_000)
+        catalogue = Catalogue(f"sqlite:///{mount}/catalogue.db")
+        catalogue.migrate()
+        accepted = 0
+        error: RetryableError | None = None
+        while error is None and accepted < 2000:
+            try:
+                catalogue.accept(attachment(caption="x" * 4000))
+                accepted += 1
+            except RetryableError as raised:
+                error = raised
+        assert error
+        assert (error.code, "full" in error.message) == (Code.CATALOGUE, True)
+        (mount / "ballast").unlink()
+        assert catalogue.accept(attachment()).fresh
+        assert catalogue.count(Filters()) == catalogue.totals()["received"] == accepted + 1
+        catalogue.close()
+    finally:
+        subprocess.run(["umount", "-l", mount], check=True)
+
+
 def test_no_secret_reaches_an_error(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     connected(url).execute("CREATE TRIGGER no BEFORE INSERT ON media BEGIN SELECT RAISE(ABORT, 'refused'); END")
     with pytest.raises(Exception, match="cannot") as caught:
