@@ -20,6 +20,7 @@ from cli.output import leave, say
 from cli.parts import ending_with, run_parts, web_command, worker_command
 from cli.valkey import embedded_valkey, sole_use
 from pipeline.errors import SettingsError
+from pipeline.services import build_services
 from pipeline.settings import Settings
 
 
@@ -47,6 +48,7 @@ def start(demo: bool, no_web: bool, workers: int | None) -> None:
         commands["web"] = web_command(host=settings.web_host, port=settings.port)
     with sole_use(settings.var_dir.absolute()), _redis(settings) as valkey:
         migrate_catalogue(settings)
+        build_services(settings).close()  # a setting that only they can judge is told now, not in the workers' log
         _greet(settings, with_web=not no_web)
         with ending_with(valkey) if valkey else nullcontext() as valkey_ended:
             part = run_parts(commands, environment=_environment(settings))
