@@ -127,6 +127,13 @@ class Settings(BaseSettings):
     def _listed(cls, value: Any) -> Any:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
+    @field_validator("redis_url")
+    @classmethod
+    def _redis_url(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and not _is_redis_url(value.get_secret_value()):
+            raise ValueError("must be redis://, rediss:// or unix://, such as redis://:password@host:6379/0")
+        return value
+
     @field_validator("webhook_secret")
     @classmethod
     def _webhook_secret(cls, value: SecretStr | None) -> SecretStr | None:
@@ -191,6 +198,14 @@ class Settings(BaseSettings):
         given = [getattr(self, name) for name in type(self).model_fields]
         plain = [value.get_secret_value() for value in given if isinstance(value, SecretStr)]
         return [*plain, *(password for url in plain if (password := _password(url)))]
+
+
+def _is_redis_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in {"redis", "rediss", "unix"} and (parts.port is None or parts.port > 0)
+    except ValueError:  # a port that is no number
+        return False
 
 
 def _password(url: str) -> str | None:
