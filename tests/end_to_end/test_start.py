@@ -97,6 +97,28 @@ def test_a_port_in_use_is_told_before_anything_starts(place: Site) -> None:
     assert not (place.folder / "valkey").exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ALLOWED_TYPES", "jpg,zip"),
+        ("STORAGE_URL", "ftp://somewhere"),
+        ("DATABASE_URL", "mysql://somewhere"),
+        ("REDIS_URL", "http://somewhere"),
+        ("REDIS_URL", "redis://somewhere:port"),
+        ("VAR_DIR", "/proc/nowhere"),
+        ("WEBHOOK_URL", "http://127.0.0.1/"),
+    ],
+)
+def test_a_wrong_setting_stops_the_start_with_its_name(place: Site, name: str, value: str) -> None:
+    secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+    wrong = place.with_settings(WEBHOOK_SECRET=secret, FETCH_ALLOW_PRIVATE="", **{name: value})
+    finished = wrong.run("start", "--no-web")
+    assert finished.code == 2
+    assert f"esteira: {name}" in finished.err
+    assert "Traceback" not in finished.err
+    assert secret not in finished.err
+
+
 def test_a_redis_that_is_named_and_away_is_told(place: Site) -> None:
     finished = place.with_settings(REDIS_URL="redis://127.0.0.1:1/0").run("start", "--no-web")
     assert finished.code == 1

@@ -1,0 +1,77 @@
+"""Each line of the Procfile works as a platform runs it: by a shell in the project's folder."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cli.demo import pictures
+from tests.support.esteira import BIN, Site, site, wait_for
+from tests.support.media_server import MediaServer
+from tests.support.valkey import ValkeyServer, free_port
+
+ROOT = Path(__file__).parent.parent.parent
+LINES = dict(line.split(": ", 1) for line in (ROOT / "Procfile").read_text().splitlines() if line)
+
+
+@pytest.fixture
+def place(valkey: ValkeyServer) -> Iterator[Site]:
+    with site(REDIS_URL=valkey.url, PORT=str(free_port()), WEB_CONCURRENCY="1") as made:
+        made.env["PATH"] = f"{BIN}{os.pathsep}{made.env['PATH']}"
+        yield made
+
+
+@contextlib.contextmanager
+def running(name: str, place: Site) -> Iterator[subprocess.Popen[bytes]]:
+    """The line as a platform runs it: ended by a signal to its whole group."""
+    with (place.folder / f"{name}.log").open("wb") as log:
+        process = subprocess.Popen(
+            ["/bin/sh", "-c", LINES[name]], cwd=ROOT, env=place.env, stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        yield process
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(30)
+
+
+def ready(place: Site) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{place.env['PORT']}/readyz", timeout=5) as answer:
+            return bool(answer.status == 200)
+    except urllib.error.URLError:
+        return False
+
+
+def test_the_three_lines_carry_an_attachment(place: Site) -> None:
+    assert set(LINES) == {"release", "web", "worker"}
+    release = subprocess.run(["/bin/sh", "-c", LINES["release"]], cwd=ROOT, env=place.env, timeout=60, check=False)
+    assert release.returncode == 0
+    with MediaServer({"photo.jpg": pictures.jpeg()}) as media, running("web", place), running("worker", place):
+        wait_for(lambda: ready(place), timeout_s=60)
+        finished = place.run("submit", media.url("photo.jpg"), "--wait", "--timeout", "60")
+        assert finished.code == 0, finished.err
+
+
+def test_the_web_does_not_start_with_a_wrong_setting(place: Site) -> None:
+    wrong = place.with_settings(MEDIA_ATTEMPTS="none")
+    finished = subprocess.run(
+        ["/bin/sh", "-c", LINES["web"]],
+        cwd=ROOT,
+        env=wrong.env,
+        timeout=60,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode != 0
+    assert "MEDIA_ATTEMPTS 'none': Input should be a valid integer" in finished.stderr
+    assert "Traceback" not in finished.stderr
