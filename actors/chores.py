@@ -30,9 +30,9 @@ def chores(broker: EsteiraBroker, settings: Settings) -> tuple[Chore, ...]:
 
     def tidy() -> None:
         tools = services()
-        removed = tools.staging.discard_older(STAGED_FOR_S)
+        removed = tools.staging.discard_older(STAGED_FOR_S) + tools.storage.discard_older(STAGED_FOR_S)
         if removed:
-            log.info("staging tidied", files=removed)
+            log.info("tidied", files=removed)
 
     def renew_claims() -> None:
         tokens = LEASES.held_for(settings.claim_lease_s / 4)

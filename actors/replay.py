@@ -8,6 +8,7 @@ from actors.belt import shared_belt
 from actors.delivery import stage_message, wire_form
 from pipeline.models import Record
 from pipeline.services import services
+from pipeline.storage import intake_key
 
 log = structlog.get_logger()
 
@@ -21,9 +22,13 @@ def replay(media_id: str, *, url: str | None = None) -> Record | None:
         RetryableError: `catalogue`.
         redis.RedisError: it is open again but not on the belt; the sweep puts it there.
     """
-    record = services().catalogue.reopen(media_id, url=url)
+    tools = services()
+    record = tools.catalogue.reopen(media_id, url=url)
     if record is None:
         return None
+    if url:  # what was fetched from the old place must not stand for what lies at the new one
+        tools.staging.discard(media_id)
+        tools.storage.delete(intake_key(media_id))
     message = stage_message(record.id, record.stage)
     shared_belt().offer(record.id, message.queue_name, wire_form(message))
     log.info("attachment replayed", id=record.id, session=record.session, stage=record.stage.value, run=record.run)

@@ -9,11 +9,16 @@ import dramatiq
 from actors.assembly import build_broker
 from actors.telemetry import configure
 from actors.work import Asked, run
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, SettingsError
 from pipeline.models import Stage
+from pipeline.services import services
 from pipeline.settings import current_settings
 
-configure(current_settings())  # Sentry before the broker, or it misses what the broker does
+try:
+    configure(current_settings())  # Sentry before the broker, or it misses what the broker does
+    services().sandbox.warm()  # a wrong setting stops the worker here, not at its first attachment
+except SettingsError as error:
+    raise SystemExit(f"esteira: {error.message}") from None
 broker = build_broker(current_settings())
 dramatiq.set_broker(broker)
 

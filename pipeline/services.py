@@ -10,8 +10,9 @@ from functools import lru_cache
 from pipeline.catalogue import Catalogue
 from pipeline.detect import detect
 from pipeline.fetch import fetch
+from pipeline.media_types import DECODERS, allowed_types
 from pipeline.models import Claim, Detected, Ending, Fetched, Record, Status, Validated
-from pipeline.notifiers import NOTIFIERS, Notifier
+from pipeline.notifiers import Notifier, build_notifiers
 from pipeline.notify import notify, outcome
 from pipeline.outbound import Outbound
 from pipeline.persist import persist
@@ -80,11 +81,16 @@ class Services:
 
     def close(self) -> None:
         self.sandbox.close()
+        self.outbound.close()
         self.catalogue.close()
 
 
 def build_services(settings: Settings, *, durable: bool = False) -> Services:
-    """New services. With `durable` an accepted attachment is on disk before `accept` returns."""
+    """New services. With `durable` an accepted attachment is on disk before `accept` returns.
+
+    Raises:
+        SettingsError: a setting that only its user can judge is wrong.
+    """
     outbound = Outbound(
         allow_private=settings.fetch_allow_private,
         ports=settings.fetch_ports,
@@ -97,8 +103,9 @@ def build_services(settings: Settings, *, durable: bool = False) -> Services:
         memory_mb=settings.sandbox_memory_mb,
         cpu_s=settings.sandbox_cpu_s,
         wall_s=settings.sandbox_wall_s,
+        preload=DECODERS,
     )
-    built = (build(settings, outbound) for build in NOTIFIERS.values())
+    allowed_types(settings.allowed_types)  # a name that is none stops the start, not the first attachment
     return Services(
         settings=settings,
         catalogue=Catalogue(settings.database, durable=durable),
@@ -106,7 +113,7 @@ def build_services(settings: Settings, *, durable: bool = False) -> Services:
         staging=Staging(settings.staging),
         outbound=outbound,
         sandbox=sandbox,
-        notifiers=tuple(notifier for notifier in built if notifier),
+        notifiers=build_notifiers(settings, outbound),
     )
 
 

@@ -2,38 +2,27 @@
 
 from __future__ import annotations
 
-import functools
 import http.client
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 from urllib.parse import urljoin
 
-import certifi
-
 from pipeline.errors import Code, PermanentError, RetryableError
-from pipeline.outbound.answers import check_encoding, check_framing, check_status, transport_error
+from pipeline.outbound.answers import check_encoding, check_framing, check_status
 from pipeline.outbound.body import Body
 from pipeline.outbound.clock import Allowance, Clock
-from pipeline.outbound.connection import REDIRECTS, Answer, Connection, dial, secure
+from pipeline.outbound.connection import REDIRECTS, Answer
 from pipeline.outbound.guard import Guard, Resolver, Target, system_resolver
-from pipeline.outbound.pool import Pool, Slots
+from pipeline.outbound.pool import Slots
+from pipeline.outbound.transport import GuardedRequest, Transport
 from pipeline.settings import Network
 
 MAX_REDIRECTS = 5
 MAX_THROWN_AWAY = 64 * 1024  # bytes of an answer to a post that are read so that its connection can be kept
-USER_AGENT = "Esteira"
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
-
-
-@dataclass(frozen=True, slots=True)
-class _Request:
-    method: str
-    target: Target
-    data: bytes = field(repr=False)  # holds credentials
-    clock: Clock
 
 
 class Outbound:
@@ -59,10 +48,10 @@ class Outbound:
     ) -> None:
         self._guard = Guard(allow_private=allow_private, ports=ports, resolver=resolver)
         self._slots = Slots(per_host)
-        self._pool = Pool()
         self._connect_timeout_s = connect_timeout_s
-        self._read_timeout_s = read_timeout_s
-        self._tls = tls or _system_tls()
+        self._transport = Transport(
+            self._guard, connect_timeout_s=connect_timeout_s, read_timeout_s=read_timeout_s, tls=tls
+        )
 
     @contextmanager
     def get(
@@ -88,7 +77,7 @@ class Outbound:
         target = self._guard.target(url)
         sent = {**headers, **credentials}
         for _ in range(MAX_REDIRECTS + 1):
-            with self._exchange(_Request("GET", target, _encode("GET", target, sent), clock)) as answer:
+            with self._exchange(GuardedRequest("GET", target, headers=sent, clock=clock)) as answer:
                 if answer.status not in REDIRECTS:
                     check_status(answer, target.host)
                     check_encoding(answer)
@@ -111,8 +100,9 @@ class Outbound:
         """
         clock = Clock(timeout_s)
         target = self._guard.target(url)
-        sent = {"Content-Length": str(len(body)), **headers}
-        with self._exchange(_Request("POST", target, _encode("POST", target, sent) + body, clock)) as answer:
+        request = GuardedRequest("POST", target, headers={"Content-Length": str(len(body)), **headers}, clock=clock)
+        request.body = body
+        with self._exchange(request) as answer:
             # The status is known: whatever is wrong with the rest costs the connection only.
             with suppress(OSError, http.client.HTTPException):
                 answer.read(MAX_THROWN_AWAY)
@@ -132,7 +122,7 @@ class Outbound:
 
     def close(self) -> None:
         """Closes the connections that are kept."""
-        self._pool.close()
+        self._transport.close()
 
     def _redirected(self, target: Target, answer: Answer) -> Target:
         location = answer.headers.get("Location")
@@ -149,65 +139,14 @@ class Outbound:
         return place
 
     @contextmanager
-    def _exchange(self, request: _Request) -> Iterator[Answer]:
-        target = request.target
-        with self._slots.hold(target.host, timeout_s=request.clock.left()):
-            answer, connection = self._ask(request)
+    def _exchange(self, request: GuardedRequest) -> Iterator[Answer]:
+        with self._slots.hold(request.target.host, timeout_s=request.clock.left()):
+            response = self._transport.send(request)
+            answer: Any = response.raw
             try:
                 check_framing(answer)
                 yield answer
             except BaseException:
-                connection.shut()
+                self._transport.release(response, reusable=False)
                 raise
-            if answer.isclosed() and not answer.will_close:
-                self._pool.give(target.origin, connection)
-            else:
-                connection.shut()
-
-    def _ask(self, request: _Request) -> tuple[Answer, Connection]:
-        try:
-            if kept := self._pool.take(request.target.origin):
-                # The server may have closed it in this very moment, and then it has not seen the request.
-                with suppress(ConnectionError, ssl.SSLError):
-                    return _ask_on(kept, request)
-            return _ask_on(self._connect(request.target, request.clock), request)
-        except (OSError, http.client.HTTPException) as error:
-            raise transport_error(error, request.target.host) from error
-
-    def _connect(self, target: Target, clock: Clock) -> Connection:
-        addresses = self._guard.addresses(target, timeout_s=clock.left())
-        sock = dial(addresses, target.port, timeout_s=min(self._connect_timeout_s, clock.left()))
-        if target.scheme == "https":
-            timeout_s = min(self._read_timeout_s, clock.left())
-            sock = secure(sock, self._tls, host=target.host, timeout_s=timeout_s)
-        return Connection(sock, read_timeout_s=self._read_timeout_s)
-
-
-def _ask_on(connection: Connection, request: _Request) -> tuple[Answer, Connection]:
-    try:
-        return connection.ask(request.method, request.data, clock=request.clock), connection
-    except BaseException:
-        connection.shut()
-        raise
-
-
-def _encode(method: str, target: Target, headers: Mapping[str, str]) -> bytes:
-    given = {
-        "Host": target.authority,
-        "User-Agent": USER_AGENT,
-        "Accept-Encoding": "identity",
-        "Accept": "*/*",
-        **headers,
-    }
-    lines = [f"{method} {target.path} HTTP/1.1", *(f"{name}: {value}" for name, value in given.items())]
-    if any(mark in line for line in lines for mark in "\r\n\0"):
-        raise ValueError("a header may not hold a line break")
-    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
-
-
-@functools.cache
-def _system_tls() -> ssl.SSLContext:
-    # The system's certificates, as an administrator may have added some; certifi's where the system has none.
-    context = ssl.create_default_context()
-    context.load_verify_locations(certifi.where())
-    return context
+            self._transport.release(response, reusable=True)
