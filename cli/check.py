@@ -11,7 +11,7 @@ from typing import Any
 import rich_click as click
 
 from cli.environment import settings_for_command
-from cli.output import leave, print_json, progress
+from cli.output import examples, leave, print_json, progress
 from pipeline.detect import detect
 from pipeline.errors import Code, PermanentError, PipelineError
 from pipeline.models import Attachment, Fetched, Kind, Validated
@@ -23,8 +23,11 @@ AHEAD = 4  # files in work for each sandbox process, so that none waits for its 
 
 
 @click.command(
-    epilog="Examples: `esteira check photo.jpg`, `esteira check --kind sticker *.webp`, "
-    "`esteira check ~/Downloads/* | jq -r 'select(.verdict==\"reject\").path'`"
+    epilog=examples(
+        "esteira check photo.jpg",
+        "esteira check --kind sticker *.webp",
+        "esteira check ~/Downloads/* | jq -r 'select(.verdict == \"reject\") | .path'",
+    )
 )
 @click.argument("files", nargs=-1, required=True, metavar="FILE…", type=click.Path(path_type=Path))
 @click.option("--kind", type=click.Choice([str(one) for one in Kind]), help="What the sender would declare.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import rich_click as click
 
 from cli.environment import make_folder, settings_for_command
+from cli.output import examples
 from pipeline.catalogue import Catalogue
 from pipeline.settings import Settings
 
@@ -19,7 +20,11 @@ def migrate_catalogue(settings: Settings) -> None:
         catalogue.close()
 
 
-@click.command(epilog="Example: `esteira migrate`")
+@click.command(
+    epilog=examples(
+        "esteira migrate",
+    )
+)
 def migrate() -> None:
     """Creates or updates the catalogue's tables. Safe to repeat; `esteira start` does it by itself."""
     migrate_catalogue(settings_for_command())

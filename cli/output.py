@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NoReturn
 
 import rich_click as click
 from click.exceptions import Exit
-from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
@@ -18,6 +18,7 @@ from rich.text import Text
 
 from pipeline.models import Record
 
+UNWRAPPED = {"id", "status", "stage", "age", "kind"}
 PIPE_WIDTH = 10_000  # a table in a pipe is never wrapped: programs and people search it by line
 
 
@@ -43,6 +44,11 @@ def say(message: str) -> None:
     click.echo(message, err=True)
 
 
+def examples(*lines: str) -> Text:
+    """The end of a command's help: a line for each example."""
+    return Text("\n  ".join(("Examples:", *lines)))
+
+
 def leave(status: int) -> NoReturn:
     """Ends the command with this exit status."""
     raise Exit(status)
@@ -58,8 +64,8 @@ def printable(value: Any) -> str:
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, footer: str | None = None) -> None:
     """A table with a head; cells are shown as they are, not as markup."""
     # Nothing is cut off: an id or a key that was shortened is good for nothing.
-    heads = [Column(name, overflow="fold", no_wrap=name == "id") for name in columns]
-    table = Table(*heads, box=box.SIMPLE_HEAD if sys.stdout.isatty() else None, pad_edge=False)
+    heads = [Column(name, overflow="fold", no_wrap=name in UNWRAPPED) for name in columns]
+    table = Table(*heads, box=None, pad_edge=False)
     for row in rows:
         table.add_row(*(cell if isinstance(cell, Text) else Text(printable(cell)) for cell in row))
     screen = console()
@@ -81,6 +87,15 @@ def moment(milliseconds: int | None) -> str:
     if milliseconds is None:
         return ""
     return datetime.fromtimestamp(milliseconds / 1000).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def age(milliseconds: int) -> str:
+    """How long ago it was, to the largest unit: `40s`, `3m`, `2h`, `5d`."""
+    seconds = max(0, int(time.time() - milliseconds / 1000))
+    for unit, length in (("d", 86_400), ("h", 3600), ("m", 60)):
+        if seconds >= length:
+            return f"{seconds // length}{unit}"
+    return f"{seconds}s"
 
 
 def record_json(record: Record) -> dict[str, Any]:

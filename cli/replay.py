@@ -12,7 +12,7 @@ import rich_click as click
 from actors.replay import replay as replay_one
 from cli.environment import catalogue_for_command
 from cli.filters import filter_options
-from cli.output import leave, print_json, print_table, progress, say
+from cli.output import examples, leave, print_json, print_table, progress, say
 from cli.selection import all_ids, each_status
 from cli.status import COLUMNS, row
 from pipeline.catalogue import Catalogue
@@ -23,8 +23,12 @@ SHOWN = 20  # rows of a dry run; the count stands below them
 
 
 @click.command(
-    epilog="Examples: `esteira replay ID`, `esteira replay --since 2h --dry-run`, "
-    "`esteira replay --error fetch_unavailable --rate 5 --yes`, `esteira replay ID --url https://…` for an expired one"
+    epilog=examples(
+        "esteira replay ID",
+        "esteira replay --since 2h --dry-run",
+        "esteira replay --error fetch_unavailable --rate 5 --yes",
+        "esteira replay ID --url https://example.com/again.jpg",
+    )
 )
 @click.argument("ids", nargs=-1, metavar="[ID…]")
 @filter_options(*REPLAYABLE)

@@ -16,7 +16,7 @@ import rich_click as click
 from cli.demo.launch import launch_demo
 from cli.environment import redis_place, settings_for_command
 from cli.migrate import migrate_catalogue
-from cli.output import leave, say
+from cli.output import examples, leave, say
 from cli.parts import ending_with, run_parts, web_command, worker_command
 from cli.valkey import embedded_valkey, sole_use
 from pipeline.errors import SettingsError
@@ -25,8 +25,12 @@ from pipeline.settings import Settings
 
 
 @click.command(
-    epilog="Examples: `esteira start`, `esteira start --demo`, `esteira start --no-web --workers 4`, "
-    "`REDIS_URL=redis://queue.internal/0 esteira start`"
+    epilog=examples(
+        "esteira start",
+        "esteira start --demo",
+        "esteira start --no-web --workers 4",
+        "REDIS_URL=redis://queue.internal/0 esteira start",
+    )
 )
 @click.option("--demo", is_flag=True, help="Send one file of each type over a belt of its own under VAR_DIR, and end.")
 @click.option("--no-web", is_flag=True, help="Without the web app.")

@@ -15,13 +15,17 @@ from rich.text import Text
 
 from actors.stats import stats as current_stats
 from cli.environment import services_for_command
-from cli.output import console, print_json
+from cli.output import console, examples, print_json
 
 REFRESH_S = 1.0
 
 
 @click.command(
-    epilog="Examples: `esteira stats`, `esteira stats --watch`, `esteira stats --json | jq .queues.fetch.ready`"
+    epilog=examples(
+        "esteira stats",
+        "esteira stats --watch",
+        "esteira stats --json | jq .queues.fetch.ready",
+    )
 )
 @click.option("--watch", is_flag=True, help="Refresh every second until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; with --watch a line every second.")

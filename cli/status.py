@@ -8,17 +8,17 @@ import rich_click as click
 
 from cli.environment import catalogue_for_command
 from cli.filters import filter_options
-from cli.output import moment, print_facts, print_json, print_table, record_json, status_text
+from cli.output import age, examples, moment, print_facts, print_json, print_table, record_json, status_text
 from cli.selection import each_status, newest
 from pipeline.errors import Code, PermanentError
 from pipeline.models import Record, Status
 
-COLUMNS = ("id", "status", "stage", "session", "message id", "kind", "name", "error", "received")
+COLUMNS = ("id", "status", "stage", "age", "kind", "session", "message id", "name", "error")
 TIMES = ("received_at", "ended_at", "finished_at", "announced_at")
 
 
 @click.command(
-    epilog="Examples: `esteira status 0123456789abcdef0123456789abcdef`, `esteira status --json ID | jq .name`"
+    epilog=examples("esteira status 0123456789abcdef0123456789abcdef", "esteira status ID --json | jq .name")
 )
 @click.argument("media_id", metavar="ID")
 @click.option("--json", "as_json", is_flag=True, help="Print the whole row as JSON.")
@@ -35,8 +35,7 @@ def status(media_id: str, as_json: bool) -> None:
 
 @click.command(
     "list",
-    epilog="Examples: `esteira list --status failed --since 2h`, "
-    "`esteira list --error fetch_timeout --json | jq length`",
+    epilog=examples("esteira list --status failed --since 2h", "esteira list --error fetch_timeout --json | jq length"),
 )
 @filter_options(*Status)
 @click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="At most so many.")
@@ -56,9 +55,9 @@ def list_(status: tuple[str, ...], limit: int, as_json: bool, **filters: Any) ->
 def row(record: Record) -> tuple[Any, ...]:
     """An attachment as a row under COLUMNS."""
     return (
-        *(record.id, status_text(record.status), record.stage, record.session, record.message_id),
-        *(record.kind or record.declared_kind, record.name or record.filename, record.error_code),
-        moment(record.received_at),
+        *(record.id, status_text(record.status), record.stage, age(record.received_at)),
+        *(record.kind or record.declared_kind, record.session, record.message_id),
+        *(record.name or record.filename, record.error_code),
     )
 
 

@@ -16,7 +16,7 @@ import rich_click as click
 from actors.hook import Receipt, process_media
 from cli.environment import services_for_command
 from cli.jsonl import attachments
-from cli.output import leave, print_json, printable, progress, record_json, say
+from cli.output import examples, leave, print_json, printable, progress, record_json, say
 from cli.waiting import endings
 from pipeline.catalogue import Catalogue
 from pipeline.errors import PermanentError
@@ -53,8 +53,12 @@ class Tally:
 
 
 @click.command(
-    epilog="Examples: `esteira submit https://example.com/photo.jpg --session shop`, `esteira submit *.pdf --wait`, "
-    "`esteira submit --jsonl load.jsonl --wait`, `generate | esteira submit --jsonl -`"
+    epilog=examples(
+        "esteira submit https://example.com/photo.jpg --session shop",
+        "esteira submit *.pdf --wait",
+        "esteira submit --jsonl load.jsonl --wait",
+        "make_load | esteira submit --jsonl -",
+    )
 )
 @click.argument("sources", nargs=-1, metavar="[SOURCE…]")
 @click.option("--jsonl", type=click.File("rb"), metavar="FILE", help="One attachment as JSON a line; `-` is stdin.")

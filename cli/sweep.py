@@ -6,10 +6,15 @@ import rich_click as click
 
 from actors.sweep import sweep as sweep_once
 from cli.environment import services_for_command
-from cli.output import print_json
+from cli.output import examples, print_json
 
 
-@click.command(epilog="Example: `esteira sweep --older-than 0` after Redis was wiped, to lose no time")
+@click.command(
+    epilog=examples(
+        "esteira sweep",
+        "esteira sweep --older-than 0    # Redis was wiped: lose no time",
+    )
+)
 @click.option("--older-than", type=click.FloatRange(min=0), metavar="SECONDS", help="Instead of SWEEP_AFTER_S.")
 @click.option("--json", "as_json", is_flag=True, help='Print `{"swept": n}`.')
 def sweep(older_than: float | None, as_json: bool) -> None:
