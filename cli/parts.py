@@ -11,10 +11,13 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import honcho.manager
 from honcho.printer import Printer
+
+from cli.leash import end_with_parent
 
 GRACE_S = 30  # how long a part may take to finish what it has begun before it is killed
 ASKED_TO_END = {128 + signal.SIGINT, 128 + signal.SIGTERM}  # honcho's return codes for them
@@ -33,7 +36,7 @@ def web_command(*, host: str, port: int) -> str:
 
 def _command(module: str, *arguments: str) -> str:
     # exec, so that signals reach the part itself and not a shell around it.
-    return "exec " + shlex.join([sys.executable, "-m", module, *arguments])
+    return "exec " + shlex.join([sys.executable, "-m", "cli.leash", module, *arguments])
 
 
 class ListeningPrinter(Printer):  # type: ignore[misc]  # honcho has no types
@@ -53,6 +56,8 @@ def run_parts(commands: Mapping[str, str], *, environment: Mapping[str, str]) ->
     honcho.manager.KILL_WAIT = GRACE_S
     printer = ListeningPrinter(sys.stdout)
     manager = honcho.manager.Manager(printer)
+    # honcho puts a process of ours between us and each part; killed with us, it takes the part's leash with it.
+    os.register_at_fork(after_in_child=partial(end_with_parent, signal.SIGKILL))
     for name, command in commands.items():
         manager.add_process(name, command, env=dict(environment))
     manager.loop()

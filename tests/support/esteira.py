@@ -112,7 +112,7 @@ class Running:
 @contextlib.contextmanager
 def started(place: Site, *arguments: str) -> Iterator[Running]:
     """`esteira start` for the length of the block, ready for work."""
-    log = place.folder / "start.log"
+    log = Path(tempfile.mkdtemp(dir=place.folder)) / "start.log"  # one for each start
     command = [str(BIN / "esteira"), "start", *arguments]
     with log.open("ab") as out:
         process: subprocess.Popen[Any] = subprocess.Popen(
