@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -24,19 +24,18 @@ ASKED_TO_END = {128 + signal.SIGINT, 128 + signal.SIGTERM}  # honcho's return co
 STOPPED = re.compile(r"(\S+) stopped \(rc=(-?\d+)\)")
 
 
-def worker_command(*, processes: int, threads: int) -> str:
-    """The shell command of the workers."""
+def worker_command(*, processes: int, threads: int) -> list[str]:
+    """The command of the workers."""
     return _command("dramatiq", "actors.stages", "--processes", str(processes), "--threads", str(threads))
 
 
-def web_command(*, host: str, port: int) -> str:
-    """The shell command of the web app."""
+def web_command(*, host: str, port: int) -> list[str]:
+    """The command of the web app."""
     return _command("uvicorn", "web.app:app", "--host", host, "--port", str(port), "--no-access-log")
 
 
-def _command(module: str, *arguments: str) -> str:
-    # exec, so that signals reach the part itself and not a shell around it.
-    return "exec " + shlex.join([sys.executable, "-m", "cli.leash", module, *arguments])
+def _command(module: str, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", "cli.leash", module, *arguments]
 
 
 class ListeningPrinter(Printer):  # type: ignore[misc]  # honcho has no types
@@ -51,7 +50,7 @@ class ListeningPrinter(Printer):  # type: ignore[misc]  # honcho has no types
         super().write(message)
 
 
-def run_parts(commands: Mapping[str, str], *, environment: Mapping[str, str]) -> str | None:
+def run_parts(commands: Mapping[str, Sequence[str]], *, environment: Mapping[str, str]) -> str | None:
     """Runs until SIGINT or SIGTERM, then ends all parts and returns None; or until one ends: then returns its name."""
     honcho.manager.KILL_WAIT = GRACE_S
     printer = ListeningPrinter(sys.stdout)
@@ -59,7 +58,8 @@ def run_parts(commands: Mapping[str, str], *, environment: Mapping[str, str]) ->
     # honcho puts a process of ours between us and each part; killed with us, it takes the part's leash with it.
     os.register_at_fork(after_in_child=partial(end_with_parent, signal.SIGKILL))
     for name, command in commands.items():
-        manager.add_process(name, command, env=dict(environment))
+        # exec, so that signals reach the part itself and not the shell that honcho puts around it.
+        manager.add_process(name, f"exec {shlex.join(command)}", env=dict(environment))
     manager.loop()
     return None if manager.returncode in ASKED_TO_END else printer.first_ended or "a part"
 

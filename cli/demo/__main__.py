@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import signal
 import subprocess
 import sys
@@ -70,7 +69,7 @@ def _workers(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
     command = worker_command(processes=settings.web_concurrency, threads=settings.worker_threads)
     with (settings.var_dir / "worker.log").open("wb") as log:
         process = subprocess.Popen(  # noqa: S603
-            shlex.split(command.removeprefix("exec ")), stdout=log, stderr=log, start_new_session=True
+            command, stdout=log, stderr=log, start_new_session=True
         )
     try:
         yield process

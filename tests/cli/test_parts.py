@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -16,12 +17,16 @@ print("ended:", run_parts(json.loads(sys.argv[1]), environment=os.environ), flus
 """
 
 
-def run_in_process(commands: str) -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, "-c", RUN, commands], stdout=subprocess.PIPE, text=True)
+def shell(script: str) -> list[str]:
+    return ["/bin/sh", "-c", script]
+
+
+def run_in_process(commands: dict[str, list[str]]) -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, "-c", RUN, json.dumps(commands)], stdout=subprocess.PIPE, text=True)
 
 
 def test_a_part_that_ends_is_named_and_the_others_are_ended() -> None:
-    process = run_in_process('{"steady": "exec sleep 60", "brief": "echo working; exit 3"}')
+    process = run_in_process({"steady": ["sleep", "60"], "brief": shell("echo working; exit 3")})
     out, _ = process.communicate(timeout=20)
     assert "brief" in out
     assert "| working" in out
@@ -30,7 +35,7 @@ def test_a_part_that_ends_is_named_and_the_others_are_ended() -> None:
 
 
 def test_a_part_that_ends_without_an_error_is_named_too() -> None:
-    process = run_in_process('{"steady": "exec sleep 60", "brief": "true"}')
+    process = run_in_process({"steady": ["sleep", "60"], "brief": ["true"]})
     out, _ = process.communicate(timeout=20)
     assert "ended: brief (exit status 0)" in out
 
@@ -38,7 +43,7 @@ def test_a_part_that_ends_without_an_error_is_named_too() -> None:
 def test_a_signal_lets_every_part_finish_what_it_does(tmp_path: Path) -> None:
     note = tmp_path / "finished"
     script = f"trap 'sleep 0.5; touch {note}; exit 0' TERM; echo ready; while :; do sleep 0.05; done"
-    process = run_in_process(f'{{"careful": "{script}"}}')
+    process = run_in_process({"careful": shell(script)})
     assert process.stdout
     while "ready" not in process.stdout.readline():
         pass
