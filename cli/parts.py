@@ -38,6 +38,23 @@ def _command(module: str, *arguments: str) -> list[str]:
     return [sys.executable, "-m", "cli.leash", module, *arguments]
 
 
+class DirectOutput:
+    """Standard output without a buffer: honcho prints from its signal handler too, and Python's buffers are not
+    re-entrant: a Ctrl-C in the middle of a line would be lost in a RuntimeError.
+    """
+
+    def write(self, text: str) -> None:
+        data = text.encode("utf-8", "replace")
+        while data:
+            data = data[os.write(sys.stdout.fileno(), data) :]
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def isatty(self) -> bool:
+        return sys.stdout.isatty()
+
+
 class ListeningPrinter(Printer):  # type: ignore[misc]  # honcho has no types
     """honcho's printer, which also remembers the first part that ended: honcho tells of it nowhere else."""
 
@@ -53,7 +70,7 @@ class ListeningPrinter(Printer):  # type: ignore[misc]  # honcho has no types
 def run_parts(commands: Mapping[str, Sequence[str]], *, environment: Mapping[str, str]) -> str | None:
     """Runs until SIGINT or SIGTERM, then ends all parts and returns None; or until one ends: then returns its name."""
     honcho.manager.KILL_WAIT = GRACE_S
-    printer = ListeningPrinter(sys.stdout)
+    printer = ListeningPrinter(DirectOutput())
     manager = honcho.manager.Manager(printer)
     # honcho puts a process of ours between us and each part; killed with us, it takes the part's leash with it.
     os.register_at_fork(after_in_child=partial(end_with_parent, signal.SIGKILL))

@@ -86,10 +86,11 @@ def test_a_short_secret_is_refused_and_not_shown(monkeypatch: pytest.MonkeyPatch
 def test_no_secret_is_shown_by_the_settings_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
     secret = [name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)]
     assert {"redis_url", "password_redis", "database_url", "webhook_secret", "api_token", "sentry_dsn"} <= set(secret)
-    settings = with_environment(monkeypatch, **{name.upper(): f"{SECRET}-{name}" for name in secret})
+    values = {name: f"{SECRET}-{name}" for name in secret} | {"redis_url": f"unix:///{SECRET}-redis_url"}
+    settings = with_environment(monkeypatch, **{name.upper(): value for name, value in values.items()})
     assert SECRET not in f"{settings!r} {settings}"
     assert SECRET not in settings.model_dump_json()
-    assert {f"{SECRET}-{name}" for name in secret} <= set(settings.secrets())
+    assert set(values.values()) <= set(settings.secrets())
 
 
 def test_passwords_within_urls_are_secrets_too(monkeypatch: pytest.MonkeyPatch) -> None:
