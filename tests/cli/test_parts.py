@@ -53,3 +53,24 @@ def test_a_signal_lets_every_part_finish_what_it_does(tmp_path: Path) -> None:
     assert note.exists()
     assert "ended: None" in out
     assert time.monotonic() - begin < 10
+
+
+INTERRUPTED = """
+import signal, sys
+from cli.parts import DirectOutput
+out = DirectOutput()
+signal.signal(signal.SIGALRM, lambda *_: print("from the handler", file=out, flush=True))
+signal.setitimer(signal.ITIMER_REAL, 0.3)
+for _ in range(20_000):
+    print("x" * 50, file=out, flush=True)
+print("whole", file=out, flush=True)
+"""
+
+
+def test_a_signal_in_the_middle_of_a_write_may_print_too() -> None:
+    process = subprocess.Popen([sys.executable, "-c", INTERRUPTED], stdout=subprocess.PIPE, text=True)
+    time.sleep(1)  # nobody reads: the pipe is full and the write is stuck
+    out, _ = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert "from the handler" in out
+    assert out.endswith("whole\n")
