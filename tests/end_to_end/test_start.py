@@ -79,9 +79,9 @@ def test_a_second_start_on_the_same_folder_says_so(place: Site) -> None:
 @pytest.mark.parametrize(("part", "name"), [("dramatiq", "worker"), ("valkey-server", "valkey")])
 def test_a_part_that_dies_ends_all_and_is_named(place: Site, part: str, name: str) -> None:
     with started(place, "--no-web", "--workers", "1") as running:
+        wait_for(lambda: "booting up" in running.output())
         family = psutil.Process(running.process.pid).children(recursive=True)
         victims = [process for process in family if part in " ".join(process.cmdline())]
-        wait_for(lambda: "started (pid=" in running.output())
         victims[0].kill()
         assert running.process.wait(60) == 1
         assert f"esteira: {name}" in running.output()
