@@ -1,6 +1,8 @@
-"""`python -m cli.leash MODULE …` runs a module that ends when whoever started it is gone, were it by SIGKILL.
+"""`python -m cli.leash MODULE …` runs a module so that all of it ends together, whichever process is killed.
 
-Without it a killed `esteira start` would leave workers behind, and the next start would find its folder in use.
+The module ends when whoever started it is gone, so a killed `esteira start` leaves no workers behind. What the module
+has started ends when the module is gone: a killed master would leave workers that hold its output open, and nobody
+would see that it died.
 """
 
 from __future__ import annotations
@@ -8,10 +10,11 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import subprocess
 import sys
 from contextlib import suppress
 
-PR_SET_PDEATHSIG = 1  # linux/prctl.h; it outlives exec
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def end_with_parent(how: signal.Signals = signal.SIGTERM) -> None:
@@ -20,6 +23,24 @@ def end_with_parent(how: signal.Signals = signal.SIGTERM) -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, how)
 
 
-if __name__ == "__main__":
+def run(arguments: list[str]) -> int:
+    """Runs `python -m` with these arguments to its end; its exit status, 128 and the signal if one killed it.
+
+    To be run in a session of its own, for the rest of the session is ended afterwards.
+    """
     end_with_parent()
-    os.execv(sys.executable, [sys.executable, "-m", *sys.argv[1:]])  # noqa: S606
+    child = subprocess.Popen(  # noqa: S603
+        [sys.executable, "-m", *arguments],
+        preexec_fn=end_with_parent,  # noqa: PLW1509  (this process has one thread)
+    )
+    for received in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(received, lambda number, _: child.send_signal(number))
+    code = child.wait()
+    if os.getpgrp() == os.getpid():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        os.killpg(0, signal.SIGTERM)
+    return code if code >= 0 else 128 - code
+
+
+if __name__ == "__main__":
+    sys.exit(run(sys.argv[1:]))
