@@ -10,7 +10,7 @@ from dramatiq.middleware import CurrentMessage
 from actors.belt import QUICK_TIMEOUT_S, WORKER_TIMEOUT_S, connect
 from actors.broker import EsteiraBroker
 from actors.chain import Chain
-from actors.chores import chores
+from actors.chores import chores, let_go
 from actors.heartbeat import Heartbeat
 from actors.ledger import Ledger
 from actors.quarantine import Quarantine
@@ -35,5 +35,5 @@ def build_broker(settings: Settings) -> EsteiraBroker:
         ledger=Ledger.of(settings),
         middleware=middleware,
     )
-    broker.add_middleware(Heartbeat(chores(broker, settings)))
+    broker.add_middleware(Heartbeat(chores(broker, settings), last=let_go))
     return broker

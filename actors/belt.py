@@ -23,7 +23,7 @@ from pipeline.settings import Settings, current_settings
 QUICK_TIMEOUT_S = 0.25  # what a listener waits at most
 WORKER_TIMEOUT_S = 5.0
 
-SCRIPTS = ("offer", "missing", "fetch", "held", "finish", "beat", "reap")
+SCRIPTS = ("offer", "missing", "fetch", "held", "begin", "finish", "beat", "reap")
 
 
 def connect(url: str, *, timeout_s: float) -> redis.Redis:
@@ -94,6 +94,10 @@ class Belt:
         keys = [self.keys.messages, self.keys.crashes, self.keys.held(worker)]
         return [_handed(row) for row in self._scripts["held"](keys, [])]
 
+    def begin(self, worker: str, key: str, serial: int) -> bool:
+        """Notes that a message with crashes against its name is begun; False if the delivery is not held any more."""
+        return bool(self._scripts["begin"]([self.keys.held(worker)], [key, serial]))
+
     def finish(self, worker: str, key: str, serial: int, step: Step, *, note: tuple[Shelf, str] | None = None) -> bool:
         """Carries out a verdict, with the ledger's entry; False if the delivery was not held any more."""
         shelf = note[0] if note else None
@@ -149,7 +153,7 @@ class Belt:
         pipe = self.client.pipeline(transaction=False)
         for worker in workers:
             pipe.hvals(self.keys.held(worker.decode()))
-        places = [value.decode().partition(":")[2] for values in pipe.execute() for value in values]
+        places = [value.decode().split(":")[1] for values in pipe.execute() for value in values]
         return [queue for queue in places if queue in self.queues]
 
     def ledger(self, name: str) -> list[bytes]:

@@ -22,7 +22,6 @@ from dramatiq.errors import ConnectionClosed, DecodeError, QueueJoinTimeout
 from actors.belt import Belt, Handed, Step
 from actors.chain import Chain
 from actors.delivery import Again, Buried, Delivery, Finished, Forward, Verdict, stage_message, wire_form
-from actors.leases import LEASES
 from actors.ledger import Ledger, Shelf, entry
 from actors.outage import Outage
 from pipeline.models import Stage
@@ -201,11 +200,19 @@ class EsteiraBroker(dramatiq.Broker):
 
     def conclude(self, delivery: Delivery) -> None:
         """Runs on as far as this worker may, then carries out the verdict. Does not return before Redis has it."""
+        last = delivery
         try:
-            delivery = self.chain.run_on(self, delivery)
+            last = self.chain.run_on(self, delivery)
         finally:
-            step, note = self._step(delivery)
-            self._settle(delivery, step, note)
+            try:
+                self._settle(last, *self._step(last))
+            finally:
+                for let_go in last.on_settled:
+                    let_go()
+
+    def begin(self, delivery: Delivery) -> bool:
+        """Notes that a message with crashes against its name is begun; False if it is not held any more."""
+        return self.belt.begin(self.worker_id, delivery.key, delivery.serial)
 
     def hand_back(self, delivery: Delivery) -> None:
         """Puts a message that was not worked on back to where it was."""
@@ -262,9 +269,6 @@ class EsteiraBroker(dramatiq.Broker):
                 self.outage.end()
                 self.hands.drop(delivery.key, delivery.serial)
                 return
-            finally:
-                if delivery.claim:
-                    LEASES.drop(delivery.claim.token)
 
 
 class BeltConsumer(Consumer):

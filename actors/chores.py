@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from contextlib import suppress
 
 import structlog
 
 from actors.broker import EsteiraBroker
+from actors.heartbeat import Chores
 from actors.leases import LEASES
 from actors.sweep import sweep_with
+from pipeline.errors import PipelineError
 from pipeline.services import services
 from pipeline.settings import Settings
 
@@ -18,10 +20,8 @@ SWEEP_EVERY_S = 10.0
 
 log = structlog.get_logger()
 
-Chore = tuple[float, Callable[[], object]]
 
-
-def chores(broker: EsteiraBroker, settings: Settings) -> tuple[Chore, ...]:
+def chores(broker: EsteiraBroker, settings: Settings) -> Chores:
     """(seconds between two runs, what to run), for Heartbeat."""
 
     def sweep() -> None:
@@ -40,3 +40,13 @@ def chores(broker: EsteiraBroker, settings: Settings) -> tuple[Chore, ...]:
             services().catalogue.renew(tokens, lease_s=settings.claim_lease_s)
 
     return (SWEEP_EVERY_S, sweep), (TIDY_EVERY_S, tidy), (settings.claim_lease_s / 3, renew_claims)
+
+
+def let_go() -> None:
+    """Frees the claims of what was not finished when the grace period ended, so that the next worker need not wait."""
+    tokens = LEASES.held_for(0)
+    if not tokens:
+        return
+    log.warning("stopped before the end", attachments=len(tokens), remedy="other workers run them again")
+    with suppress(PipelineError):
+        services().catalogue.renew(tokens, lease_s=0)

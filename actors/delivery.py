@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,7 +49,8 @@ class Delivery(MessageProxy):
 
     `key` is its name on the belt, `serial` the number of this delivery (a later delivery of the same key has another),
     `queue` where it was waiting, `crashes` how many workers died while they held it. The claim is that of the first
-    stage that ran, and goes along as the worker runs on.
+    stage that ran, and goes along as the worker runs on. `result` is what the stage found, `on_settled` what is let go
+    of once Redis has the verdict.
     """
 
     def __init__(self, message: Message[Any], *, key: str, serial: int, queue: str, crashes: int) -> None:
@@ -58,6 +60,7 @@ class Delivery(MessageProxy):
         self.queue = queue
         self.crashes = crashes
         self.quarantined = False
+        self.on_settled: list[Callable[[], object]] = []
         self.claim: Claim | None = None
         self.result: Model | None = None
         self.verdict: Verdict | None = None
@@ -80,6 +83,7 @@ class Delivery(MessageProxy):
         following = Delivery(message, key=self.key, serial=self.serial, queue=self.queue, crashes=self.crashes)
         following.claim = self.claim
         following.quarantined = self.quarantined
+        following.on_settled = self.on_settled
         return following
 
 

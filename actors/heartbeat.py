@@ -18,15 +18,18 @@ SILENCE_S = 12.0  # a worker that was silent for so long is dead: its messages r
 REAPER_LOCK_MS = 2000
 LISTEN_S = 0.5
 
+Chores = tuple[tuple[float, Callable[[], object]], ...]
+
 log = structlog.get_logger()
 
 
 class Heartbeat(dramatiq.Middleware):
     """Starts the threads of a working process; web and command line have none and so count as no worker."""
 
-    def __init__(self, chores: tuple[tuple[float, Callable[[], object]], ...] = ()) -> None:
-        """`chores` are (seconds between two runs, what to run)."""
+    def __init__(self, chores: Chores, *, last: Callable[[], object]) -> None:
+        """`chores` are (seconds between two runs, what to run), `last` is done when the worker has stopped."""
         self.chores = chores
+        self.last = last
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
 
@@ -46,6 +49,7 @@ class Heartbeat(dramatiq.Middleware):
         self._stop.set()
         for thread in self._threads:  # they use the client that the broker closes next
             thread.join(timeout=2)
+        self.last()
 
     def _spawn(self, name: str, target: Callable[[], None]) -> None:
         thread = threading.Thread(target=target, name=name, daemon=True)

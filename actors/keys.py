@@ -10,7 +10,8 @@ class Keys:
     """Keys under one namespace.
 
     `messages` hash key → message · `ready(queue)` list of keys · `delayed(queue)` sorted set key → due, ms ·
-    `held(worker)` hash key → "serial:queue" · `workers` sorted set worker → last heartbeat, ms ·
+    `held(worker)` hash key → "serial:queue", with ":begun" for a suspect that runs ·
+    `workers` sorted set worker → last heartbeat, ms ·
     `crashes` hash key → workers that died holding it · `dead(queue)` sorted set key → ms, `dead_messages` hash ·
     `shelf(name)` sorted set id → ms and `entries(name)` hash id → JSON: the ledger.
     """

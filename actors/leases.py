@@ -21,6 +21,12 @@ class Leases:
         with self._lock:
             self._since.pop(token, None)
 
+    def age(self, token: str) -> float:
+        """For how many seconds it has been held; 0 if it is not."""
+        with self._lock:
+            since = self._since.get(token)
+        return time.monotonic() - since if since is not None else 0.0
+
     def held_for(self, seconds: float) -> list[str]:
         """The tokens that have been held for at least so long."""
         with self._lock:

@@ -1,6 +1,13 @@
-"""Poison: a message whose workers died three times while they held it fails instead of going round for ever."""
+"""Poison: a message that brings its workers down fails after the third time instead of going round for ever.
+
+A worker that dies holds several messages, and nobody knows which of them it was. So everything that it held is suspect,
+suspects run one at a time in each process, and from then on only the one that had begun is blamed.
+"""
 
 from __future__ import annotations
+
+import threading
+from typing import Protocol, runtime_checkable
 
 import dramatiq
 import sentry_sdk
@@ -8,28 +15,53 @@ import structlog
 from dramatiq.broker import MessageProxy
 from dramatiq.middleware import SkipMessage
 
-from actors.delivery import Delivery, Forward
+from actors.delivery import Again, Delivery, Finished, Forward
 from pipeline.errors import Code
 from pipeline.models import Ending, Stage, Status
 
 MAX_CRASHES = 3
+ASIDE_MS = 500  # how long a suspect waits while another one runs
 
 log = structlog.get_logger()
 
 
+@runtime_checkable
+class Holder(Protocol):
+    """The broker, as far as this middleware needs it."""
+
+    def begin(self, delivery: Delivery) -> bool:
+        """Notes in Redis that this delivery is begun; False if it is not held any more."""
+
+
 class Quarantine(dramatiq.Middleware):
-    """Ends what has brought its worker down too often before it does so again."""
+    """Runs suspects one at a time, and ends what has brought its worker down too often before it does so again."""
+
+    def __init__(self) -> None:
+        self._running = threading.Lock()
 
     def before_process_message(self, broker: dramatiq.Broker, message: MessageProxy) -> None:
-        if not isinstance(message, Delivery) or message.crashes < MAX_CRASHES or message.quarantined:
+        if not isinstance(message, Delivery) or not message.crashes or message.quarantined:
             return
+        if not self._running.acquire(blocking=False):
+            message.verdict = Again(ASIDE_MS, message.attempt)
+            raise SkipMessage
+        message.on_settled.append(self._running.release)
         message.quarantined = True
+        assert isinstance(broker, Holder)
+        if not broker.begin(message):
+            message.verdict = Finished()
+            raise SkipMessage
+        if message.crashes >= MAX_CRASHES:
+            self._convict(message)
+            raise SkipMessage
+
+    @staticmethod
+    def _convict(delivery: Delivery) -> None:
         # If announcing brings the worker down as well, it ends without an announcement.
-        silent = message.crashes > MAX_CRASHES or message.stage is Stage.NOTIFY
-        message.verdict = Forward(Stage.NOTIFY, poison(message), silent=silent)
-        log.error("poison", id=message.kwargs.get("media_id"), stage=message.actor_name, crashes=message.crashes)
-        sentry_sdk.capture_message(f"poison: a message brought {message.crashes} workers down", level="error")
-        raise SkipMessage
+        silent = delivery.crashes > MAX_CRASHES or delivery.stage is Stage.NOTIFY
+        delivery.verdict = Forward(Stage.NOTIFY, poison(delivery), silent=silent)
+        log.error("poison", id=delivery.key, stage=delivery.actor_name, crashes=delivery.crashes)
+        sentry_sdk.capture_message(f"poison: a message brought {delivery.crashes} workers down", level="error")
 
 
 def poison(delivery: Delivery) -> Ending:

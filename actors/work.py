@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any, Required, TypedDict
 
 import structlog
@@ -13,7 +14,7 @@ from dramatiq.middleware import CurrentMessage
 from actors.delivery import Again, Delivery, Forward
 from actors.leases import LEASES
 from actors.retries import ClaimRefusedError, RetryPolicy, decide
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, SupersededError
 from pipeline.models import Claim, Detected, Ending, Fetched, Model, Record, Refusal, Stage, Status, Validated
 from pipeline.services import Services, services
 
@@ -33,6 +34,10 @@ STEPS: dict[Stage, Callable[[Services, Claim, Any], Model]] = {
     Stage.PERSIST: Services.persist,
     Stage.NOTIFY: Services.notify,
 }
+
+# A process that was stopped for longer than a heartbeat's silence may have been replaced: before it stores or announces
+# anything, it looks whether the attachment is still its own.
+CERTAIN_S = 5.0
 
 log = structlog.get_logger()
 
@@ -77,6 +82,8 @@ def perform(services: Services, claim: Claim, stage: Stage, inputs: Model | None
     Raises:
         PipelineError: as the step does.
     """
+    if LEASES.age(claim.token) > CERTAIN_S:
+        services.catalogue.confirm(claim)
     started = time.perf_counter()
     result = STEPS[stage](services, claim, inputs)
     facts = {
@@ -140,6 +147,7 @@ def _first_claim(tools: Services, delivery: Delivery, asked: Asked) -> Claim:
     claim = take(tools, asked["media_id"], takeover=delivery.crashes > 0, heir_of=asked.get("heir_of"))
     delivery.claim = claim
     LEASES.add(claim.token)
+    delivery.on_settled.append(partial(LEASES.drop, claim.token))
     record = claim.record
     log.info(
         "attachment started", id=claim.id, session=record.session, stage=delivery.actor_name, attempt=delivery.attempt
@@ -148,7 +156,14 @@ def _first_claim(tools: Services, delivery: Delivery, asked: Asked) -> Claim:
 
 
 def _let_go(tools: Services, delivery: Delivery, error: PipelineError) -> None:
-    """Frees the claim before another attempt, so that whoever makes it need not wait for the lease to run out."""
+    """Frees the claim before another attempt, so that whoever makes it need not wait for the lease to run out.
+
+    Where the claim was lost, nothing is left behind either.
+    """
+    if isinstance(error, SupersededError):
+        with suppress(PipelineError):
+            tools.forget(delivery.key)
+        return
     policy = RetryPolicy(tools.settings.media_attempts, tools.settings.media_backoff_ms)
     if delivery.claim and isinstance(decide(policy, delivery.stage, delivery.attempt, error), Again):
         with suppress(PipelineError):

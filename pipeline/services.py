@@ -79,6 +79,12 @@ class Services:
             self.storage.delete(intake_key(claim.id))
         return record
 
+    def forget(self, media_id: str) -> None:
+        """Removes what was staged for an attachment that somebody else has brought to its end meanwhile."""
+        record = self.catalogue.get(media_id)
+        if record and record.finished_at and record.status is not Status.FAILED:
+            self.staging.discard(media_id)
+
     def close(self) -> None:
         self.sandbox.close()
         self.outbound.close()

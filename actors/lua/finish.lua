@@ -22,7 +22,9 @@ if verdict == 'back' then
   end
   return 1
 end
-redis.call('HDEL', KEYS[2], key)
+if verdict ~= 'later' then -- another attempt is still the same work, and may still bring its worker down
+  redis.call('HDEL', KEYS[2], key)
+end
 if verdict == 'next' then
   redis.call('HSET', KEYS[1], key, message)
   if redis.call('RPUSH', KEYS[4], key) == 1 then

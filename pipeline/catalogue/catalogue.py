@@ -91,6 +91,14 @@ class Catalogue:
         if tokens:
             self._database.write(work)
 
+    def confirm(self, claim: Claim) -> None:
+        """Returns if the claim is still held.
+
+        Raises:
+            SupersededError: the claim was lost.
+        """
+        self._database.read(lambda session: self._standing(session, claim))
+
     def release(self, claim: Claim, *, stage: Stage, attempts: int, error: PipelineError | None) -> None:
         """Lets go of it with what the next attempt has to know. An ending that is decided already stays as it is.
 

@@ -1,0 +1,31 @@
+"""The examination behind `esteira doctor`: what the belt stands on, part by part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from actors.checkup import belt, catalogue, decoders, settings, storage
+from actors.checkup.finding import Finding, Level, fail
+from pipeline.settings import Settings
+
+Examination = Callable[[Settings], Iterator[Finding]]
+
+EXAMINATIONS: dict[str, Examination] = {
+    "settings": settings.examine,
+    "redis": belt.examine,
+    "catalogue": catalogue.examine,
+    "storage": storage.examine,
+    "decoders": decoders.examine,
+}
+
+
+def examine(given: Settings) -> Iterator[Finding]:
+    """Every finding as soon as it is made. A part that is away costs its own checks, never those of another."""
+    for name, examination in EXAMINATIONS.items():
+        try:
+            yield from examination(given)
+        except Exception as error:  # noqa: BLE001  (whatever is broken here is a finding, and the next part is looked at)
+            yield fail(name, f"cannot be examined: {type(error).__name__}", "please report this as a fault of Esteira")
+
+
+__all__ = ["Finding", "Level", "examine"]

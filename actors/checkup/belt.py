@@ -1,0 +1,151 @@
+"""Redis: whether it answers, whether it keeps what it is given, and who works on it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import redis
+
+from actors.belt import Belt, open_belt
+from actors.checkup.finding import Finding, fail, ok, warn
+from actors.heartbeat import SILENCE_S
+from pipeline.settings import Settings
+
+TIMEOUT_S = 3.0
+OLDEST = (6, 2)
+SCRIPTS_WRITE_SINCE = (5, 0)  # before, a script that had asked for the time could not write
+FULL, NEARLY_FULL = 1.0, 0.8  # of maxmemory
+CLOCK_S = 2.0
+
+ADDRESS = "check REDIS_URL or REDIS_HOST and that the server runs, or run `esteira start`"
+LOGIN = "check the password in REDIS_URL or PASSWORD_REDIS"
+
+
+@dataclass(frozen=True)
+class Vitals:
+    """What Redis says of itself. `info` is its INFO, `skew_s` its clock less ours, `silent_s` each worker's silence."""
+
+    place: str
+    info: dict[str, Any]
+    skew_s: float
+    silent_s: tuple[float, ...]
+
+
+def redis_place(settings: Settings) -> str:
+    """Where Redis is, without its password: host and port, or the socket's path."""
+    parts = urlsplit(settings.redis)
+    if parts.scheme == "unix":
+        return parts.path
+    return f"{parts.hostname}:{parts.port or 6379}"
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Everything about Redis; one finding alone if it does not answer."""
+    place = redis_place(settings)
+    belt = open_belt(settings, timeout_s=TIMEOUT_S)
+    try:
+        vitals = take_vitals(belt, place)
+    except redis.AuthenticationError:
+        yield fail("redis", f"{place} refuses the login", LOGIN)
+    except (redis.RedisError, OSError) as error:
+        yield fail("redis", f"{place} does not answer ({type(error).__name__})", ADDRESS)
+    else:
+        yield from (check(vitals) for check in CHECKS)
+    finally:
+        belt.client.close()
+
+
+def take_vitals(belt: Belt, place: str) -> Vitals:
+    """Asks Redis for all that the checks look at. INFO says everything: many providers refuse CONFIG.
+
+    Raises:
+        redis.RedisError: it does not answer, or refuses.
+    """
+    info: Any = belt.client.info()
+    asked = time.time()
+    seconds, microseconds = belt.client.time()  # type: ignore[misc]
+    now = seconds + microseconds / 1_000_000
+    beats: Any = belt.client.zrange(belt.keys.workers, 0, -1, withscores=True)
+    silent = tuple(now - milliseconds / 1000 for _, milliseconds in beats)
+    return Vitals(place=place, info=info, skew_s=now - (asked + time.time()) / 2, silent_s=silent)
+
+
+def check_version(vitals: Vitals) -> Finding:
+    info = vitals.info
+    valkey = info.get("valkey_version")
+    name = f"Valkey {valkey}" if valkey else f"Redis {info['redis_version']}"
+    version = tuple(int(part) for part in str(info["redis_version"]).split(".")[:2])  # Valkey says which Redis it is
+    message = f"{name} at {vitals.place}"
+    if version < SCRIPTS_WRITE_SINCE:
+        return fail("redis", f"{message} is too old for the belt's scripts", "install Redis 6.2 or later, or Valkey")
+    if version < OLDEST:
+        return warn("redis", f"{message} is older than Redis 6.2", "install Redis 6.2 or later, or Valkey")
+    return ok("redis", message)
+
+
+def check_eviction(vitals: Vitals) -> Finding:
+    policy = vitals.info.get("maxmemory_policy", "unknown")
+    remedy = "CONFIG SET maxmemory-policy noeviction, and in its configuration file"
+    if policy == "noeviction":
+        return ok("eviction", "noeviction: nothing is thrown away when memory is short")
+    if policy.startswith("volatile"):
+        # Of all that is on the belt, only the ledger and locks have a time to live.
+        return warn("eviction", f"{policy}: the ledger of finished jobs is thrown away when memory is short", remedy)
+    lost = "a queue may be thrown away when memory is short, and what waits in it is not worked on"
+    return fail("eviction", f"{policy}: {lost}", remedy)
+
+
+def check_persistence(vitals: Vitals) -> Finding:
+    info = vitals.info
+    if info.get("aof_enabled") and info.get("aof_last_write_status", "ok") != "ok":
+        return fail("append-only file", "cannot be written, so Redis refuses work", "make room on the disk of Redis")
+    if info.get("aof_enabled"):
+        return ok("append-only file", "on: a restart forgets a second at most, and the sweep puts that back")
+    forgets = "off: a restart forgets the belt, and only the sweep puts it back"
+    return warn("append-only file", forgets, "CONFIG SET appendonly yes, and in its configuration file")
+
+
+def check_role(vitals: Vitals) -> Finding:
+    if vitals.info.get("role") in {"slave", "replica"} and vitals.info.get("slave_read_only", 1):
+        return fail("role", "a read-only replica: nothing can be put on the belt", "point REDIS_URL at its primary")
+    return ok("role", "takes writes")
+
+
+def check_memory(vitals: Vitals) -> Finding:
+    used, most = int(vitals.info["used_memory"]), int(vitals.info.get("maxmemory", 0))
+    if not most:
+        return ok("memory", f"{used / 1e6:.0f} MB used, no limit set")
+    message = f"{used / 1e6:.0f} of {most / 1e6:.0f} MB used"
+    remedy = "raise maxmemory, or start more workers so that less waits"
+    if used >= most * FULL:
+        return fail("memory", f"{message}: Redis refuses work", remedy)
+    return warn("memory", message, remedy) if used > most * NEARLY_FULL else ok("memory", message)
+
+
+def check_clock(vitals: Vitals) -> Finding:
+    if abs(vitals.skew_s) > CLOCK_S:
+        return warn("redis clock", f"differs from ours by {vitals.skew_s:+.1f} s", "let both machines use NTP")
+    return ok("redis clock", f"within {CLOCK_S:g} s of ours")
+
+
+def check_workers(vitals: Vitals) -> Finding:
+    alive = sum(silent < SILENCE_S for silent in vitals.silent_s)
+    if not alive:
+        remedy = "run `esteira start`, or the worker line of the Procfile"
+        return warn("workers", "no worker process is alive: what is accepted waits", remedy)
+    return ok("workers", f"{alive} worker process{'es' if alive > 1 else ''} alive")
+
+
+CHECKS: tuple[Callable[[Vitals], Finding], ...] = (
+    check_version,
+    check_role,
+    check_eviction,
+    check_persistence,
+    check_memory,
+    check_clock,
+    check_workers,
+)

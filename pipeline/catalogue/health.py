@@ -1,0 +1,72 @@
+"""What `esteira doctor` asks a database, beyond what the belt needs of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import text
+
+from pipeline.catalogue.database import Database
+from pipeline.catalogue.engines import database_url
+from pipeline.catalogue.schema import check
+
+SERVER_CLOCK = text("SELECT extract(epoch FROM clock_timestamp())")
+JOURNAL = text("PRAGMA journal_mode")
+QUICK_CHECK = text("PRAGMA quick_check(1)")
+
+
+class Health:
+    """A database under examination. Nothing is made: a file that is not there stays away.
+
+    Every method raises RetryableError (`catalogue`) or CatalogueError, as those of Catalogue do.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = database_url(url)
+        self.file = Path(str(self._url.database)) if self._url.get_backend_name() == "sqlite" else None
+        self.where = f"{self._url.host}/{self._url.database}" if self._url.host else str(self._url.database)
+        self._open: Database | None = None
+
+    @property
+    def missing(self) -> bool:
+        """Whether it is a file that is not there."""
+        return self.file is not None and not self.file.is_file()
+
+    def check_schema(self) -> None:
+        """Raises CatalogueError if the tables are not those of this version."""
+        check(self._database())
+
+    def skew_s(self) -> float | None:
+        """The server's clock less ours, in seconds; None for a file, which has none."""
+        if self.file:
+            return None
+        asked = time.time()
+        server = float(self._value(SERVER_CLOCK))
+        return server - (asked + time.time()) / 2
+
+    def journal(self) -> str:
+        """SQLite's journal mode: `wal` where the filesystem can do it."""
+        return str(self._value(JOURNAL))
+
+    def fault(self) -> str | None:
+        """The first thing wrong within a SQLite file, or None. Reads the whole file."""
+        found = str(self._value(QUICK_CHECK))
+        return None if found == "ok" else found
+
+    def close(self) -> None:
+        if self._open:
+            self._open.close()
+
+    def _database(self) -> Database:
+        if self._open is None:
+            self._open = Database(str(self._url.render_as_string(hide_password=False)), durable=False)
+        return self._open
+
+    def _value(self, statement: Any) -> Any:
+        work: Callable[[Any], Any] = lambda session: session.row(statement)  # noqa: E731
+        row = self._database().read(work)
+        assert row
+        return row[0]
