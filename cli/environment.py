@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from click import get_current_context
 
@@ -50,11 +49,3 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SettingsError(f"VAR_DIR: cannot make the folder {folder}: {error.strerror}") from None
-
-
-def redis_place(settings: Settings) -> str:
-    """Where Redis is, without its password: host and port, or the socket's path."""
-    parts = urlsplit(settings.redis)
-    if parts.scheme == "unix":
-        return parts.path
-    return f"{parts.hostname}:{parts.port or 6379}"

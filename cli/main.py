@@ -8,8 +8,9 @@ import dramatiq
 import redis
 import rich_click as click
 
+from actors.checkup.belt import redis_place
 from cli.check import check
-from cli.environment import redis_place
+from cli.doctor import doctor
 from cli.migrate import migrate
 from cli.output import leave, say
 from cli.replay import replay
@@ -66,7 +67,7 @@ def esteira() -> None:
     """Takes the media of chat gateways off the listener's hands: fetch, check, store and announce, and lose none."""
 
 
-for command in (start, submit, status, list_, replay, stats, check, sweep, migrate):
+for command in (start, submit, status, list_, replay, stats, check, sweep, doctor, migrate):
     esteira.add_command(command)
 
 

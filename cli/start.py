@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 import redis
 import rich_click as click
 
+from actors.checkup.belt import redis_place
 from cli.demo.launch import launch_demo
-from cli.environment import redis_place, settings_for_command
+from cli.environment import settings_for_command
 from cli.migrate import migrate_catalogue
 from cli.output import examples, leave, say
 from cli.parts import ending_with, run_parts, web_command, worker_command

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 from actors.checkup import belt, catalogue, decoders, settings, storage
 from actors.checkup.finding import Finding, Level, fail
+from pipeline.errors import PipelineError
 from pipeline.settings import Settings
 
 Examination = Callable[[Settings], Iterator[Finding]]
@@ -24,6 +25,10 @@ def examine(given: Settings) -> Iterator[Finding]:
     for name, examination in EXAMINATIONS.items():
         try:
             yield from examination(given)
+        except PipelineError as error:
+            yield fail(name, error.message, "see .env.example")
+        except OSError as error:
+            yield fail(name, f"cannot be examined: {error.strerror}", "check who may read and write there")
         except Exception as error:  # noqa: BLE001  (whatever is broken here is a finding, and the next part is looked at)
             yield fail(name, f"cannot be examined: {type(error).__name__}", "please report this as a fault of Esteira")
 

@@ -67,7 +67,7 @@ def take_vitals(belt: Belt, place: str) -> Vitals:
     """
     info: Any = belt.client.info()
     asked = time.time()
-    seconds, microseconds = belt.client.time()  # type: ignore[misc]
+    seconds, microseconds = belt.client.time()
     now = seconds + microseconds / 1_000_000
     beats: Any = belt.client.zrange(belt.keys.workers, 0, -1, withscores=True)
     silent = tuple(now - milliseconds / 1000 for _, milliseconds in beats)

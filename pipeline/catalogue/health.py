@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import Executable, text
 
 from pipeline.catalogue.database import Database
 from pipeline.catalogue.engines import database_url
@@ -65,8 +64,7 @@ class Health:
             self._open = Database(str(self._url.render_as_string(hide_password=False)), durable=False)
         return self._open
 
-    def _value(self, statement: Any) -> Any:
-        work: Callable[[Any], Any] = lambda session: session.row(statement)  # noqa: E731
-        row = self._database().read(work)
+    def _value(self, statement: Executable) -> Any:
+        row = self._database().read(lambda session: session.row(statement))
         assert row
         return row[0]

@@ -1,0 +1,109 @@
+"""The catalogue: whether its tables are there, whether its file can be relied on, and what in it has not ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import redis
+
+from actors.belt import open_belt
+from actors.checkup.belt import CLOCK_S, TIMEOUT_S
+from actors.checkup.disks import MEMORY, check_room, filesystem, is_network
+from actors.checkup.finding import Finding, fail, ok, warn
+from pipeline.catalogue import Catalogue, CatalogueError
+from pipeline.catalogue.database import REMEDY
+from pipeline.catalogue.health import Health
+from pipeline.errors import PipelineError
+from pipeline.settings import Settings
+
+SMALL_BYTES = 256_000_000  # a file that is looked through in a second or two
+MOST = 1000  # unfinished attachments that are looked at
+
+ADDRESS = "check DATABASE_URL and that its server runs"
+DAMAGED = "check DATABASE_URL; if the file is damaged, restore a backup or use sqlite3's .recover on a copy"
+TABLES = "run `esteira migrate`, or `esteira start`"
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Everything about the catalogue; what cannot be asked of one that is away or empty is left out."""
+    with closing(Health(settings.database)) as health:
+        if health.file:
+            yield check_room("catalogue", health.file)
+        tables = check_tables(health)
+        yield tables
+        if not tables.remedy:
+            yield from (check(health) for check in (FILE_CHECKS if health.file else SERVER_CHECKS))
+            yield check_unfinished(settings)
+
+
+def check_tables(health: Health) -> Finding:
+    if health.missing:
+        return fail("catalogue", f"there is none at {health.where}", TABLES)
+    try:
+        health.check_schema()
+    except CatalogueError as error:
+        return fail("catalogue", error.message.removesuffix(f": {REMEDY}"), TABLES)
+    except PipelineError as error:
+        return fail("catalogue", error.message, DAMAGED if health.file else ADDRESS)
+    return ok("catalogue", f"{health.where}, its tables are up to date")
+
+
+def check_place(health: Health) -> Finding:
+    kind = filesystem(health.file or Path())
+    if is_network(kind):
+        remedy = "put it on a local disk, or use PostgreSQL"
+        return warn("catalogue place", f"SQLite on {kind}: locks of network filesystems are not to be trusted", remedy)
+    if kind in MEMORY:
+        return warn("catalogue place", f"{kind}: it is gone when this machine restarts", "put it on a disk")
+    return ok("catalogue place", f"a file on {kind}")
+
+
+def check_journal(health: Health) -> Finding:
+    mode = health.journal()
+    if mode != "wal":
+        return warn("catalogue journal", f"{mode}: readers and writers wait for each other", "put it on a local disk")
+    return ok("catalogue journal", "write-ahead log")
+
+
+def check_integrity(health: Health) -> Finding:
+    size = health.file.stat().st_size if health.file else 0
+    if size > SMALL_BYTES:
+        return ok("catalogue integrity", f"not looked at: {size / 1e9:.1f} GB take too long")
+    if fault := health.fault():
+        return fail("catalogue integrity", fault.replace("\n", " "), f"stop the workers; {DAMAGED}")
+    return ok("catalogue integrity", "quick_check finds nothing wrong")
+
+
+def check_clock(health: Health) -> Finding:
+    skew = health.skew_s() or 0.0
+    if abs(skew) > CLOCK_S:
+        return warn("catalogue clock", f"differs from ours by {skew:+.1f} s", "let both machines use NTP")
+    return ok("catalogue clock", f"within {CLOCK_S:g} s of ours")
+
+
+def check_unfinished(settings: Settings) -> Finding:
+    """Attachments that should have ended, and whether the belt knows of them."""
+    age = settings.sweep_after_s
+    with closing(Catalogue(settings.database)) as catalogue:
+        ids = [record.id for record in catalogue.unfinished(older_than_s=age, limit=MOST)]
+    if not ids:
+        return ok("unfinished", f"no attachment waits for more than {age:g} s")
+    message = f"{len(ids)}{' or more' if len(ids) == MOST else ''} wait for more than {age:g} s"
+    belt = open_belt(settings, timeout_s=TIMEOUT_S)
+    try:
+        missing = len(belt.missing(ids))
+    except (redis.RedisError, OSError):
+        return warn("unfinished", message, "see to Redis; the workers' sweep puts back what the belt has lost")
+    finally:
+        belt.client.close()
+    if missing:
+        return warn(
+            "unfinished", f"{message}, {missing} of them not on the belt", "start workers, or run `esteira sweep`"
+        )
+    return ok("unfinished", f"{message}, all of them on the belt")
+
+
+FILE_CHECKS: tuple[Callable[[Health], Finding], ...] = (check_place, check_journal, check_integrity)
+SERVER_CHECKS: tuple[Callable[[Health], Finding], ...] = (check_clock,)

@@ -1,0 +1,76 @@
+"""Settings that are allowed and yet worth a thought, and the limits that this process was given."""
+
+from __future__ import annotations
+
+import ipaddress
+import resource
+from collections.abc import Callable, Iterator
+
+from actors.checkup.finding import Finding, fail, ok, warn
+from pipeline.errors import SettingsError
+from pipeline.services import build_services
+from pipeline.settings import Network, Settings
+
+METADATA = ipaddress.ip_address("169.254.169.254")  # where clouds hand out credentials
+WIDE = {4: 8, 6: 32}  # a network with so short a prefix is no network of somebody's own
+FILES, FILES_A_THREAD = 128, 16  # open files of a worker process: sandbox, connections, the files of each attachment
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    yield from (check(settings) for check in CHECKS)
+
+
+def check_valid(settings: Settings) -> Finding:
+    """What only its user can judge: storage's URL, the webhook's, the types allowed."""
+    try:
+        build_services(settings).close()
+    except SettingsError as error:
+        return fail("settings", error.message, "see .env.example")
+    except OSError as error:
+        return fail("settings", f"VAR_DIR: cannot make its folders: {error.strerror}", "choose another VAR_DIR")
+    return ok("settings", "every value can be used")
+
+
+def check_private(settings: Settings) -> Finding:
+    wide = [str(network) for network in settings.fetch_allow_private if _is_wide(network)]
+    if wide:
+        message = f"FETCH_ALLOW_PRIVATE lets senders reach {', '.join(wide)}"
+        return warn("private networks", message, "name the few addresses that serve media")
+    if not settings.fetch_allow_private:
+        return ok("private networks", "not fetched from")
+    return ok("private networks", f"fetched from: {', '.join(map(str, settings.fetch_allow_private))}")
+
+
+def _is_wide(network: Network) -> bool:
+    return network.prefixlen < WIDE[network.version] or METADATA in network
+
+
+def check_intake(settings: Settings) -> Finding:
+    if not settings.intake_sync:
+        message = "INTAKE_SYNC=false: a power cut may lose what was accepted just before"
+        return warn("intake", message, "unset INTAKE_SYNC, unless the sender sends again")
+    return ok("intake", "what is accepted is on disk before the answer")
+
+
+def check_token(settings: Settings) -> Finding:
+    if settings.api_token is None:
+        return ok("web", "API_TOKEN is not set: hook and statistics over HTTP answer 401")
+    return ok("web", "API_TOKEN is set")
+
+
+def check_files(settings: Settings) -> Finding:
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    needed = FILES + FILES_A_THREAD * settings.worker_threads
+    if limit != resource.RLIM_INFINITY and limit < needed:
+        message = f"{limit} here; a worker of {settings.worker_threads} threads may need {needed}"
+        return warn("open files", message, f"ulimit -n {max(1024, needed)}, or LimitNOFILE= in systemd")
+    return ok("open files", "no limit here" if limit == resource.RLIM_INFINITY else f"at most {limit} here")
+
+
+CHECKS: tuple[Callable[[Settings], Finding], ...] = (
+    check_valid,
+    check_token,
+    check_intake,
+    check_private,
+    check_files,
+)

@@ -1,0 +1,132 @@
+"""`esteira doctor` before real servers that are set up badly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.support.esteira import Site, site
+from tests.support.plant import Plant
+from tests.support.postgres import PostgresServer, postgres_server
+from tests.support.valkey import ValkeyServer, running_valkey
+from tests.support.zygote import Zygote, zygote
+
+
+@pytest.fixture(scope="module")
+def esteira() -> Iterator[Zygote]:
+    with zygote() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[PostgresServer]:
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture
+def place(own_valkey: ValkeyServer, esteira: Zygote) -> Iterator[Site]:
+    with site(esteira, REDIS_URL=own_valkey.url) as made:
+        assert made.run("migrate").code == 0
+        yield made
+
+
+def examined(place: Site) -> tuple[int, dict[str, Any]]:
+    """The exit status, and the findings by the names of their checks."""
+    finished = place.run("doctor", "--json")
+    assert finished.err == ""
+    return finished.code, {finding["check"]: finding for finding in finished.json["checks"]}
+
+
+def configure(server: ValkeyServer, **options: str) -> None:
+    for name, value in options.items():
+        server.client().config_set(name.replace("_", "-"), value)
+
+
+@pytest.mark.parametrize("policy", ["allkeys-lru", "allkeys-random"])
+def test_a_policy_that_throws_queues_away_fails(place: Site, own_valkey: ValkeyServer, policy: str) -> None:
+    configure(own_valkey, maxmemory_policy=policy)
+    code, findings = examined(place)
+    assert (code, findings["eviction"]["level"]) == (1, "fail")
+    assert "noeviction" in findings["eviction"]["remedy"]
+
+
+def test_a_policy_that_throws_only_the_ledger_away_warns(place: Site, own_valkey: ValkeyServer) -> None:
+    configure(own_valkey, maxmemory_policy="volatile-lru")
+    code, findings = examined(place)
+    assert (code, findings["eviction"]["level"]) == (0, "warn")
+
+
+def test_no_append_only_file_warns_for_the_sweep_puts_back_what_is_forgotten(
+    place: Site, own_valkey: ValkeyServer
+) -> None:
+    configure(own_valkey, appendonly="no")
+    code, findings = examined(place)
+    assert (code, findings["append-only file"]["level"]) == (0, "warn")
+    assert "appendonly yes" in findings["append-only file"]["remedy"]
+
+
+def test_a_full_redis_fails(place: Site, own_valkey: ValkeyServer) -> None:
+    configure(own_valkey, maxmemory="1mb")
+    code, findings = examined(place)
+    assert (code, findings["memory"]["level"]) == (1, "fail")
+
+
+def test_a_replica_fails(place: Site, own_valkey: ValkeyServer) -> None:
+    with running_valkey() as primary:
+        own_valkey.client().replicaof("127.0.0.1", primary.port)
+        code, findings = examined(place)
+    assert (code, findings["role"]["level"]) == (1, "fail")
+
+
+def test_a_refused_login_is_told_as_such(place: Site, own_valkey: ValkeyServer) -> None:
+    configure(own_valkey, requirepass="hunter2")
+    code, findings = examined(place)
+    assert (code, findings["redis"]["level"]) == (1, "fail")
+    assert "PASSWORD_REDIS" in findings["redis"]["remedy"]
+
+
+def test_a_stalled_redis_is_told_in_time(place: Site, own_valkey: ValkeyServer) -> None:
+    own_valkey.pause()
+    code, findings = examined(place)
+    own_valkey.resume()
+    assert code == 1
+    assert "TimeoutError" in findings["redis"]["message"]
+
+
+def test_living_workers_are_counted(plant: Plant, esteira: Zygote) -> None:
+    with plant.workers():
+        code, findings = examined(Site(plant.folder, plant.env, esteira))
+    assert (code, findings["workers"]["message"]) == (0, "1 worker process alive")
+
+
+def test_postgresql_is_examined_with_its_clock(place: Site, postgres: PostgresServer) -> None:
+    there = place.with_settings(DATABASE_URL=postgres.new_database())
+    code, findings = examined(there)
+    assert (code, findings["catalogue"]["level"]) == (1, "fail")
+    assert "esteira migrate" in findings["catalogue"]["remedy"]
+    assert there.run("migrate").code == 0
+    code, findings = examined(there)
+    assert code == 0
+    assert findings["catalogue"]["level"] == findings["catalogue clock"]["level"] == "ok"
+    assert "catalogue journal" not in findings
+
+
+def test_a_postgresql_whose_clock_is_off_warns(place: Site, postgres: PostgresServer) -> None:
+    url = postgres.new_database()
+    there = place.with_settings(DATABASE_URL=url)
+    assert there.run("migrate").code == 0
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CREATE SCHEMA shifted")
+        connection.execute(
+            "CREATE FUNCTION shifted.clock_timestamp() RETURNS timestamptz LANGUAGE sql"
+            " AS $$ SELECT pg_catalog.clock_timestamp() + interval '1 hour' $$"
+        )
+        name = url.rpartition("/")[2]
+        connection.execute(f'ALTER DATABASE "{name}" SET search_path = shifted, pg_catalog, public')
+    code, findings = examined(there)
+    assert (code, findings["catalogue clock"]["level"]) == (0, "warn")
+    assert "+3600." in findings["catalogue clock"]["message"]
