@@ -8,77 +8,28 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
 import dramatiq
 import redis
 import structlog
-from dramatiq.broker import Consumer, MessageProxy
-from dramatiq.errors import ConnectionClosed, DecodeError, QueueJoinTimeout
+from dramatiq.errors import QueueJoinTimeout
 
-from actors.belt import Belt, Handed, Step
+from actors.belt import Belt, Step
 from actors.chain import Chain
+from actors.consumer import BeltConsumer
 from actors.delivery import Again, Buried, Delivery, Finished, Forward, Verdict, stage_message, wire_form
+from actors.hands import Hands
 from actors.ledger import Ledger, Shelf, entry
 from actors.outage import Outage
 from pipeline.models import Stage
 
 UNDECIDED_DELAY_MS = 5000
 LAST_WORDS_S = 2.0  # how long a worker that is told to stop waits for a Redis that is away
-POLL_S = 1.0  # how long a consumer sleeps at most: a wake-up can get lost with the connection that carries it
 
 log = structlog.get_logger()
-
-
-class Hands:
-    """What this process holds and how much more it takes; wakes its feeder when there is room or work."""
-
-    def __init__(self) -> None:
-        self.room = 1  # set when the worker boots
-        self.low_water = 0
-        self._held: dict[str, int] = {}  # key → serial
-        self._changed = threading.Condition()
-        self._called = False
-
-    def size_for(self, threads: int) -> None:
-        """Two messages a thread: enough that none waits for Redis, few enough to share with other processes."""
-        self.room = threads * 2
-        self.low_water = threads + threads // 2
-
-    def take(self, handed: Iterable[Handed]) -> list[Handed]:
-        """Notes what was handed over; returns what is new to this process."""
-        with self._changed:
-            new = [item for item in handed if self._held.get(item.key) != item.serial]
-            self._held.update((item.key, item.serial) for item in new)
-            return new
-
-    def drop(self, key: str, serial: int) -> None:
-        with self._changed:
-            if self._held.get(key) == serial:
-                del self._held[key]
-            if len(self._held) == self.low_water:
-                self._changed.notify_all()
-
-    def free(self) -> int:
-        return self.room - len(self._held)
-
-    def call(self) -> None:
-        """Work has come: the feeder looks at once."""
-        with self._changed:
-            self._called = True
-            self._changed.notify_all()
-
-    def wait(self, seconds: float) -> None:
-        """Until there is room and (work was announced or `seconds` have passed), at most POLL_S."""
-        with self._changed:
-            if self.free() <= 0:
-                self._changed.wait_for(lambda: len(self._held) <= self.low_water, POLL_S)
-            elif not self._called:
-                self._changed.wait_for(lambda: self._called, min(seconds, POLL_S))
-            self._called = False
 
 
 class EsteiraBroker(dramatiq.Broker):
@@ -88,7 +39,7 @@ class EsteiraBroker(dramatiq.Broker):
         connect_worker: makes the client of a worker process, with patience.
         connect_sender: makes the client of whoever enqueues, without.
         ledger: where finished jobs are noted.
-        chain: runs the next stage in the same thread.
+        middleware: with a `Chain` among them, which runs the next stage in the same thread.
     """
 
     def __init__(
@@ -269,99 +220,3 @@ class EsteiraBroker(dramatiq.Broker):
                 self.outage.end()
                 self.hands.drop(delivery.key, delivery.serial)
                 return
-
-
-class BeltConsumer(Consumer):
-    """Hands this process's messages to Dramatiq, and acknowledges them."""
-
-    def __init__(self, broker: EsteiraBroker, queue_name: str, timeout: int) -> None:
-        self.broker = broker
-        self.queue_name = queue_name
-        self.timeout_s = timeout / 1000
-        self._waiting: deque[Handed] = deque()
-        self._uncertain = True  # a fetch may have been answered without our hearing it
-        self._pause = 0.05
-        self._next_due: float | None = None
-
-    def __next__(self) -> Delivery | None:
-        """The next message; None after a while without one."""
-        if self.broker.draining.is_set() or not self.broker.lead(self):
-            time.sleep(self.timeout_s / 2)
-            return None
-        if not self._waiting:
-            self._refill()
-        return self._unpack(self._waiting.popleft()) if self._waiting else None
-
-    def ack(self, message: MessageProxy) -> None:
-        if isinstance(message, Delivery):
-            self.broker.conclude(message)
-
-    def nack(self, message: MessageProxy) -> None:
-        """Dramatiq fails a message whose actor it does not know."""
-        if isinstance(message, Delivery):
-            message.verdict = Buried()
-            log.error("no such actor", actor=message.actor_name, id=message.key, remedy="kept as a dead letter")
-            self.broker.conclude(message)
-
-    def requeue(self, messages: Iterable[MessageProxy]) -> None:
-        for message in messages:
-            if isinstance(message, Delivery):
-                try:
-                    self.broker.hand_back(message)
-                except redis.RedisError as error:
-                    raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call]
-
-    def close(self) -> None:
-        for handed in self._waiting:  # whoever feeds next finds them among what this worker holds
-            self.broker.hands.drop(handed.key, handed.serial)
-        self._waiting.clear()
-        self.broker.resign(self)
-
-    def _refill(self) -> None:
-        hands = self.broker.hands
-        if hands.free() <= 0 or self._waiting:
-            hands.wait(POLL_S)
-            return
-        try:
-            handed = self._fetch()
-        except redis.RedisError as error:
-            self._uncertain = True
-            self.broker.outage.begin(error)
-            time.sleep(self._pause)
-            self._pause = min(self._pause * 2, 1)
-            return
-        self.broker.outage.end()
-        self._pause = 0.05
-        self._waiting.extend(hands.take(handed))
-        if not self._waiting:
-            hands.wait(POLL_S if self._next_due is None else max(self._next_due, 0.001))
-
-    def _fetch(self) -> list[Handed]:
-        broker = self.broker
-        if self._uncertain:
-            known = broker.belt.held(broker.worker_id)
-            self._uncertain = False
-            if known := broker.hands.take(known):
-                self._waiting.extend(known)
-                return []
-        self._next_due, handed = broker.belt.fetch(broker.worker_id, broker.hands.free(), broker.served)
-        return handed
-
-    def _unpack(self, handed: Handed) -> Delivery | None:
-        try:
-            message = dramatiq.Message.decode(handed.data)
-        except DecodeError:
-            message = None
-        if message is None or not isinstance(message.kwargs, dict) or "media_id" not in message.kwargs:
-            log.error("not a message", id=handed.key, queue=handed.queue, remedy="kept as a dead letter")
-            self._bury(handed)
-            return None
-        # The consumer threads are found by queue name, and a message may name a queue that is not served here.
-        if message.queue_name != handed.queue:
-            message = message.copy(queue_name=handed.queue)
-        return Delivery(message, key=handed.key, serial=handed.serial, queue=handed.queue, crashes=handed.crashes)
-
-    def _bury(self, handed: Handed) -> None:
-        broker = self.broker
-        broker.belt.finish(broker.worker_id, handed.key, handed.serial, Step("dead", handed.queue, handed.data))
-        broker.hands.drop(handed.key, handed.serial)

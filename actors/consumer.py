@@ -1,0 +1,119 @@
+"""The consumer: hands this process's messages to Dramatiq's threads, and takes their verdicts."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import dramatiq
+import redis
+import structlog
+from dramatiq.broker import Consumer, MessageProxy
+from dramatiq.errors import ConnectionClosed, DecodeError
+
+from actors.belt import Handed, Step
+from actors.delivery import Buried, Delivery
+from actors.hands import POLL_S
+
+if TYPE_CHECKING:
+    from actors.broker import EsteiraBroker
+
+log = structlog.get_logger()
+
+
+class BeltConsumer(Consumer):
+    """Hands this process's messages to Dramatiq, and acknowledges them."""
+
+    def __init__(self, broker: EsteiraBroker, queue_name: str, timeout: int) -> None:
+        self.broker = broker
+        self.queue_name = queue_name
+        self.timeout_s = timeout / 1000
+        self._waiting: deque[Handed] = deque()
+        self._uncertain = True  # a fetch may have been answered without our hearing it
+        self._pause = 0.05
+        self._next_due: float | None = None
+
+    def __next__(self) -> Delivery | None:
+        """The next message; None after a while without one."""
+        if self.broker.draining.is_set() or not self.broker.lead(self):
+            time.sleep(self.timeout_s / 2)
+            return None
+        if not self._waiting:
+            self._refill()
+        return self._unpack(self._waiting.popleft()) if self._waiting else None
+
+    def ack(self, message: MessageProxy) -> None:
+        if isinstance(message, Delivery):
+            self.broker.conclude(message)
+
+    def nack(self, message: MessageProxy) -> None:
+        """Dramatiq fails a message whose actor it does not know."""
+        if isinstance(message, Delivery):
+            message.verdict = Buried()
+            log.error("no such actor", actor=message.actor_name, id=message.key, remedy="kept as a dead letter")
+            self.broker.conclude(message)
+
+    def requeue(self, messages: Iterable[MessageProxy]) -> None:
+        for message in messages:
+            if isinstance(message, Delivery):
+                try:
+                    self.broker.hand_back(message)
+                except redis.RedisError as error:
+                    raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call]
+
+    def close(self) -> None:
+        for handed in self._waiting:  # whoever feeds next finds them among what this worker holds
+            self.broker.hands.drop(handed.key, handed.serial)
+        self._waiting.clear()
+        self.broker.resign(self)
+
+    def _refill(self) -> None:
+        hands = self.broker.hands
+        if hands.free() <= 0 or self._waiting:
+            hands.wait(POLL_S)
+            return
+        try:
+            handed = self._fetch()
+        except redis.RedisError as error:
+            self._uncertain = True
+            self.broker.outage.begin(error)
+            time.sleep(self._pause)
+            self._pause = min(self._pause * 2, 1)
+            return
+        self.broker.outage.end()
+        self._pause = 0.05
+        self._waiting.extend(hands.take(handed))
+        if not self._waiting:
+            hands.wait(POLL_S if self._next_due is None else max(self._next_due, 0.001))
+
+    def _fetch(self) -> list[Handed]:
+        broker = self.broker
+        if self._uncertain:
+            known = broker.belt.held(broker.worker_id)
+            self._uncertain = False
+            if known := broker.hands.take(known):
+                self._waiting.extend(known)
+                return []
+        self._next_due, handed = broker.belt.fetch(broker.worker_id, broker.hands.free(), broker.served)
+        return handed
+
+    def _unpack(self, handed: Handed) -> Delivery | None:
+        try:
+            message = dramatiq.Message.decode(handed.data)
+        except DecodeError:
+            message = None
+        if message is None or not isinstance(message.kwargs, dict) or "media_id" not in message.kwargs:
+            log.error("not a message", id=handed.key, queue=handed.queue, remedy="kept as a dead letter")
+            self._bury(handed)
+            return None
+        # The consumer threads are found by queue name, and a message may name a queue that is not served here.
+        if message.queue_name != handed.queue:
+            message = message.copy(queue_name=handed.queue)
+        return Delivery(message, key=handed.key, serial=handed.serial, queue=handed.queue, crashes=handed.crashes)
+
+    def _bury(self, handed: Handed) -> None:
+        broker = self.broker
+        broker.belt.finish(broker.worker_id, handed.key, handed.serial, Step("dead", handed.queue, handed.data))
+        broker.hands.drop(handed.key, handed.serial)
