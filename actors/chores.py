@@ -11,14 +11,36 @@ from actors.heartbeat import Chores
 from actors.leases import LEASES
 from actors.sweep import sweep_with
 from pipeline.errors import PipelineError
-from pipeline.services import services
+from pipeline.models import Status
+from pipeline.services import Services, services
 from pipeline.settings import Settings
 
 STAGED_FOR_S = 24 * 3600  # how long a failed attachment's bytes wait for a replay; a later one downloads again
 TIDY_EVERY_S = 600.0
 SWEEP_EVERY_S = 10.0
+CLEAR_EVERY_S = 20.0
+CLEAR_AFTER_S = 20.0  # the worker that has just ended it removes its bytes itself
+CLEAR_WITHIN_S = 600.0  # so that bytes kept for a replay are not asked about for ever; older ones are tidied
 
 log = structlog.get_logger()
+
+
+def clear(tools: Services) -> int:
+    """Removes what killed workers left staged of attachments that have ended since; returns how many of these.
+
+    Raises:
+        RetryableError: `catalogue`.
+    """
+    cleared = 0
+    for media_id in tools.staging.untouched(at_least_s=CLEAR_AFTER_S, at_most_s=CLEAR_WITHIN_S):
+        record = tools.catalogue.get(media_id)
+        if record is None or record.finished_at is None:
+            continue
+        whole = tools.staging.holds(media_id) and record.status is not Status.FAILED  # that one waits for a replay
+        if whole:
+            tools.staging.discard(media_id)
+        cleared += bool(tools.staging.discard_parts(media_id)) or whole
+    return cleared
 
 
 def chores(broker: EsteiraBroker, settings: Settings) -> Chores:
@@ -34,12 +56,21 @@ def chores(broker: EsteiraBroker, settings: Settings) -> Chores:
         if removed:
             log.info("tidied", files=removed)
 
+    def clear_staging() -> None:
+        if cleared := clear(services()):
+            log.info("cleared", attachments=cleared)
+
     def renew_claims() -> None:
         tokens = LEASES.held_for(settings.claim_lease_s / 4)
         if tokens:
             services().catalogue.renew(tokens, lease_s=settings.claim_lease_s)
 
-    return (SWEEP_EVERY_S, sweep), (TIDY_EVERY_S, tidy), (settings.claim_lease_s / 3, renew_claims)
+    return (
+        (SWEEP_EVERY_S, sweep),
+        (TIDY_EVERY_S, tidy),
+        (CLEAR_EVERY_S, clear_staging),
+        (settings.claim_lease_s / 3, renew_claims),
+    )
 
 
 def let_go() -> None:

@@ -61,6 +61,24 @@ class Staging:
         with suppress(OSError):
             (self.folder / media_id).unlink(missing_ok=True)
 
+    def untouched(self, *, at_least_s: float, at_most_s: float) -> set[str]:
+        """The attachments with a file here, whole or not, that nobody has touched for so long and not for longer."""
+        found = set()
+        with suppress(FileNotFoundError), os.scandir(self.folder) as entries:
+            for entry in entries:
+                with suppress(OSError):
+                    if at_least_s <= time.time() - entry.stat().st_mtime <= at_most_s:
+                        found.add(entry.name.partition(".")[0])
+        return found
+
+    def discard_parts(self, media_id: str) -> int:
+        """Removes what was being written for this attachment; returns how many files."""
+        parts = list(self.folder.glob(f"{media_id}.*.part"))
+        for part in parts:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
+        return len(parts)
+
     def discard_older(self, seconds: float) -> int:
         """Removes files that nobody has touched for so long, as a killed process leaves them; returns how many."""
         removed = 0
