@@ -1,0 +1,94 @@
+"""The control arm: stock Dramatiq driven like the product, under the same load, faults and count."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import dramatiq
+from dramatiq.brokers.redis import RedisBroker
+
+from scripts.faults.files import File
+from scripts.faults.load import ACCEPTED, UNKNOWN, Answer
+from scripts.faults.remains import Kept, Row, stock_table
+from scripts.faults.site import THREADS, WORKERS, Site
+from scripts.faults.supervisor import Part
+
+STAGES = ("fetch", "detect", "validate", "persist", "notify")
+
+
+class Stock:
+    """Five piped actors on Dramatiq's own Redis broker. What was sent without an error counts as accepted."""
+
+    def __init__(self) -> None:
+        self.media = ""
+        self.received: dict[int, float] = {}
+        self.broker: RedisBroker | None = None
+
+    def prepare(self, site: Site) -> None:
+        self.media = site.around.address
+        (site.folder / "stock" / "media").mkdir(parents=True)
+        stock_table(site.folder / "stock").close()
+        self.broker = RedisBroker(url=site.valkey.url)  # type: ignore[no-untyped-call]
+
+    def parts(self, site: Site) -> list[Part]:
+        own = {
+            "CONTROL_REDIS": site.valkey.url,
+            "CONTROL_DIR": str(site.folder / "stock"),
+            "CONTROL_SINK": f"{site.around.address}/sink",
+        }
+        env = site.environment(own)
+        command = ("dramatiq", "scripts.faults.stock", "--processes", "1", "--threads", str(THREADS))
+        return [site.python(f"worker{number}", *command, env=env) for number in range(1, WORKERS + 1)]
+
+    def wait_until_ready(self) -> None:
+        """Nothing stands between the sender and Redis."""
+
+    def handover(self, number: int, file: File) -> Answer:  # noqa: ARG002  it comes from the source
+        assert self.broker
+        received = self.received.setdefault(number, time.time())
+        job = {"number": number, "url": f"{self.media}/media/{number}", "received": received}
+        stages = [self._message(stage, (job,) if stage == "fetch" else ()) for stage in STAGES]
+        try:
+            dramatiq.pipeline(stages, broker=self.broker).run()  # type: ignore[no-untyped-call]
+        except Exception as error:  # noqa: BLE001  whatever it raises, its sender cannot tell whether it was taken
+            return Answer(UNKNOWN, detail=type(error).__name__)
+        return Answer(ACCEPTED, str(number))
+
+    def rows(self, site: Site) -> list[Row]:
+        """What was recorded, and as unfinished what was sent and never recorded."""
+        with closing(sqlite3.connect(site.folder / "stock" / "stock.db", timeout=30)) as table:
+            found = {row[0]: row for row in table.execute("SELECT number, status, sha256, ended FROM media")}
+        sent = {attempt.number for attempt in site.load.attempts if attempt.answer.outcome == ACCEPTED}
+        media = site.folder / "stock" / "media"
+        return [self._row(number, found.get(number), media) for number in sorted(sent | found.keys())]
+
+    def kept(self, site: Site) -> Kept:
+        folder = site.folder / "stock"
+        objects = [path for path in (folder / "media").iterdir() if path.is_file()]
+        staged = {path.name[1:]: path for path in folder.glob(".*") if path.is_file()}
+        return Kept([(path, hashlib.sha256(path.read_bytes()).hexdigest()) for path in objects], staged)
+
+    def _row(self, number: int, found: Any, media: Path) -> Row:
+        status, sha256, ended = found[1:] if found else ("received", None, None)
+        return Row(
+            id=str(number),
+            number=number,
+            status=status,
+            stage="",
+            code=None,
+            sha256=sha256,
+            object=media / sha256 if sha256 and status == "done" else None,
+            event_id=f"{number}.{status}",
+            received_at=self.received[number],
+            finished_at=ended,
+            announced=status != "failed",
+        )
+
+    @staticmethod
+    def _message(stage: str, args: tuple[Any, ...]) -> dramatiq.Message[Any]:
+        return dramatiq.Message(queue_name=stage, actor_name=stage, args=args, kwargs={}, options={})

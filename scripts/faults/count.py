@@ -1,0 +1,175 @@
+"""The count: what was accepted against what ended, and what must not be there."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from scripts.faults.files import File
+from scripts.faults.load import ACCEPTED, REFUSED, UNKNOWN, Attempt
+from scripts.faults.remains import OPEN, Kept, Row
+from scripts.faults.site import Site
+from scripts.faults.times import Times, times
+
+DRAIN_S = 120.0
+MUST_BE_ZERO = (
+    *("lost", "stuck", "unexpected", "wrong", "duplicate_rows", "duplicate_objects", "duplicate_events"),
+    *("events_missing", "bad_objects", "left_over", "deaths"),
+)
+
+
+@dataclass
+class Tally:
+    """One run in figures. `deaths` are worker processes that ended although nobody ended them.
+
+    `codes` are error codes, or the status where there is none. `gave_up` ended failed with their attempts used up,
+    `recovered` came in although their sender got no answer.
+    """
+
+    attempts: int = 0
+    accepted: int = 0
+    unknown: int = 0
+    refused: int = 0
+    ended: int = 0
+    done: int = 0
+    rejected: int = 0
+    gave_up: int = 0
+    recovered: int = 0
+    lost: int = 0
+    stuck: int = 0
+    unexpected: int = 0
+    wrong: int = 0
+    duplicate_rows: int = 0
+    duplicate_objects: int = 0
+    duplicate_events: int = 0
+    events_missing: int = 0
+    bad_objects: int = 0
+    left_over: int = 0
+    deaths: int = 0
+    deliveries: int = 0
+    drained_s: float = 0.0
+    times: Times = field(default_factory=Times)
+    codes: dict[str, int] = field(default_factory=dict)
+    examples: list[str] = field(default_factory=list)
+
+    @property
+    def faults(self) -> dict[str, int]:
+        """What is not zero and must be."""
+        return {name: value for name in MUST_BE_ZERO if (value := getattr(self, name))}
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "faults": self.faults}
+
+
+def drain(site: Site) -> float:
+    """Waits until nothing is unfinished or left over, at most 120 s; how long that took."""
+    started = time.monotonic()
+    while time.monotonic() - started < DRAIN_S:
+        rows = site.plant.rows(site)
+        if all(row.finished_at for row in rows) and not site.plant.kept(site).left_over(rows):
+            break
+        time.sleep(1)
+    return time.monotonic() - started
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is counted: what was handed over, what the plant says and keeps, and what was told (id → event ids)."""
+
+    attempts: Sequence[Attempt]
+    files: Mapping[int, File]
+    rows: list[Row]
+    kept: Kept
+    told: Mapping[str, set[str]]
+
+
+def count(site: Site) -> Tally:
+    """Counts a plant that has been drained and still runs."""
+    rows = site.plant.rows(site)
+    tally = weigh(Evidence(site.load.attempts, site.load.files, rows, site.plant.kept(site), site.around.told))
+    tally.deliveries = site.around.deliveries
+    tally.deaths = sum(worker.died_by_itself for worker in site.workers)
+    tally.times = times(site, rows)
+    return tally
+
+
+def weigh(evidence: Evidence) -> Tally:
+    """The count itself."""
+    tally = Tally(attempts=len(evidence.attempts))
+    _count_handovers(tally, evidence)
+    _count_endings(tally, evidence)
+    _count_objects(tally, evidence)
+    _count_events(tally, evidence)
+    left = evidence.kept.left_over(evidence.rows)
+    tally.left_over = len(left)
+    tally.examples += [f"left over: {path.parent.name}/{path.name}" for path in left[:5]]
+    return tally
+
+
+def _count_handovers(tally: Tally, evidence: Evidence) -> None:
+    attempts, rows = evidence.attempts, evidence.rows
+    outcomes = Counter(attempt.answer.outcome for attempt in attempts)
+    tally.accepted, tally.unknown, tally.refused = (outcomes[word] for word in (ACCEPTED, UNKNOWN, REFUSED))
+    accepted = {attempt.number for attempt in attempts if attempt.answer.outcome == ACCEPTED}
+    unknown = {attempt.number for attempt in attempts if attempt.answer.outcome == UNKNOWN} - accepted
+    ended = {row.number for row in rows if row.finished_at}
+    tally.ended = len(ended)
+    tally.lost = len(accepted - ended)
+    tally.recovered = len(unknown & ended)
+    tally.stuck = sum(not row.finished_at for row in rows)
+    tally.unexpected = len(ended - {attempt.number for attempt in attempts})
+    tally.duplicate_rows = len(rows) - len({row.number for row in rows})
+    tally.examples += [f"lost: {number}" for number in sorted(accepted - ended)[:5]]
+    tally.examples += [
+        f"stuck: {row.id} {row.status} at {row.stage} {row.code}" for row in rows if not row.finished_at
+    ][:5]
+
+
+def _count_endings(tally: Tally, evidence: Evidence) -> None:
+    for row in evidence.rows:
+        if row.status in OPEN or row.number not in evidence.files:
+            continue
+        file = evidence.files[row.number]
+        word = row.code or row.status
+        tally.codes[word] = tally.codes.get(word, 0) + 1
+        tally.done += row.status == "done"
+        tally.rejected += row.status == "rejected"
+        if row.status == "failed":
+            tally.gave_up += 1
+            tally.examples.append(f"gave up: {row.id} at {row.stage}: {row.code}")
+        elif row.status != file.ending:
+            tally.wrong += 1
+            tally.examples.append(f"wrong: {file.fate} {file.label} ended {row.status} {row.code}")
+
+
+def _count_objects(tally: Tally, evidence: Evidence) -> None:
+    objects = dict(evidence.kept.objects)
+    owned = {row.object for row in evidence.rows if row.object}
+    tally.duplicate_objects = len(objects) - len(set(objects.values()))
+    bad = [f"nobody's object: {path.name}" for path in objects if path not in owned]
+    for row in evidence.rows:
+        if row.status == "done" and row.number in evidence.files:
+            source = evidence.files[row.number].sha256
+            if not (row.object and objects.get(row.object) == row.sha256 == source):
+                bad.append(f"object of {row.id} is not its source")
+    tally.bad_objects = len(bad)
+    tally.examples += bad[:5]
+
+
+def _count_events(tally: Tally, evidence: Evidence) -> None:
+    """One event for each ending, however often it came; an announcement that was given up is not missing."""
+    rows, told = evidence.rows, evidence.told
+    due = {
+        row.id: row.event_id
+        for row in rows
+        if row.finished_at and row.event_id and not (row.status == "failed" and not row.announced)
+    }
+    missing = [media_id for media_id, event in due.items() if event not in told.get(media_id, set())]
+    tally.events_missing = len(missing)
+    # Each run has an event of its own: a replayed attachment may have as many as it had runs.
+    runs = {row.id: row.run + 1 for row in rows}
+    tally.duplicate_events = sum(len(events) > runs.get(media_id, 1) for media_id, events in told.items())
+    tally.examples += [f"no event: {media_id}" for media_id in missing[:5]]

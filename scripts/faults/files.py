@@ -1,0 +1,121 @@
+"""The files of the load: made from a number, so that any of them can be made again instead of being kept."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import random
+from dataclasses import dataclass
+from functools import lru_cache
+
+from PIL import Image
+
+from tests.support import hostile_files
+from tests.support.samples import pdf_by_hand, sample
+
+GOOD, REFUSED, BROKEN, POISON = "good", "refused", "broken", "poison"
+PICTURES = ("jpeg", "png", "webp")
+OTHERS = {  # label of the sample → kind it is declared as
+    "mp4/h264": "video",
+    "mov/mpeg4": "video",
+    "avi/h264": "video",
+    "ogg/opus": "ptt",
+    "mp3/lame": "audio",
+    "wav/wave": "audio",
+    "pdf/pdfium": "document",
+    "doc/libreoffice": "document",
+    "xls/xlwt": "document",
+    "docx/libreoffice": "document",
+    "webp/animated": "sticker",
+}
+UNWANTED = ("html", "svg", "program", "archive", "text")
+DAMAGED = ("jpeg", "png", "mp4", "pdf", "ole", "mp3")
+POISONS = ("gif/animated", "heic/libheif", "m4a/aac", "3gp/h263")  # their decoders crash in a poisoned plant
+POISON_KINDS = {"gif": "image", "heic": "image", "m4a": "audio", "3gp": "video"}
+
+
+@dataclass(frozen=True)
+class File:
+    """One file of the load. `fate` is what its content deserves, `label` which of its sort it is."""
+
+    seed: int
+    fate: str
+    label: str
+    kind: str
+
+    @property
+    def content(self) -> bytes:
+        return _content(self.seed, self.fate, self.label)
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.content).hexdigest()
+
+    @property
+    def ending(self) -> str:
+        """The status that it must end in."""
+        return "done" if self.fate == GOOD else "rejected"
+
+
+def next_file(chance: random.Random, *, poison: float = 0.0) -> File:
+    """70 % good, 20 % to be refused, 10 % broken; before that a share of poison. One picture in ten came before."""
+    seed = chance.randrange(1, 2**31) if chance.random() < 0.9 else chance.randrange(1, 6)
+    if chance.random() < poison:
+        label = chance.choice(POISONS)
+        return File(seed, POISON, label, POISON_KINDS[label.partition("/")[0]])
+    lot = chance.random()
+    if lot < 0.45:
+        return File(seed, GOOD, chance.choice(PICTURES), "image")
+    if lot < 0.70:
+        label = chance.choice(list(OTHERS))
+        return File(seed, GOOD, label, OTHERS[label])
+    if lot < 0.90:
+        return File(seed, REFUSED, chance.choice(UNWANTED), "document")
+    return File(seed, BROKEN, chance.choice(DAMAGED), "document")
+
+
+@lru_cache(maxsize=256)
+def _content(seed: int, fate: str, label: str) -> bytes:
+    if fate == GOOD and label in PICTURES:
+        return _picture(seed, label)
+    if fate in {GOOD, POISON}:
+        return _sample(label)
+    if fate == REFUSED:
+        return _unwanted(label, seed)
+    return _damaged(label, seed)
+
+
+def _picture(seed: int, form: str) -> bytes:
+    chance = random.Random(seed)  # noqa: S311
+    width, height = chance.randrange(40, 260), chance.randrange(40, 200)
+    out = io.BytesIO()
+    Image.frombytes("RGB", (width, height), chance.randbytes(width * height * 3)).save(out, form, quality=70)
+    return out.getvalue()
+
+
+@lru_cache(maxsize=64)
+def _sample(label: str) -> bytes:
+    return sample(label)
+
+
+def _unwanted(label: str, seed: int) -> bytes:
+    mark = str(seed).encode()
+    return {
+        "html": b"<!DOCTYPE html><html><script>alert(" + mark + b")</script></html>",
+        "svg": b'<svg xmlns="http://www.w3.org/2000/svg"><script>' + mark + b"</script></svg>",
+        "program": b"#!/bin/sh\necho " + mark + b"\n",
+        "archive": hostile_files.nested_zip(2),
+        "text": b"only words, number " + mark + b"\n",
+    }[label]
+
+
+def _damaged(label: str, seed: int) -> bytes:
+    if label in PICTURES:
+        whole = _picture(seed, label)
+        return whole[: len(whole) // 2]
+    return {
+        "mp4": hostile_files.mp4_boxes(hostile_files.FTYP),
+        "pdf": pdf_by_hand()[:60],
+        "ole": hostile_files.ole_with_loop(),
+        "mp3": hostile_files.mp3_tag_only(),
+    }[label]

@@ -1,0 +1,112 @@
+"""What a run leaves behind, read from the outside: the catalogue's rows, the objects in storage, left-over files."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+OPEN = ("received", "stored")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One attachment as its record tells. Times in Unix seconds, None while it runs. `number` is the load's own."""
+
+    id: str
+    number: int
+    status: str
+    stage: str
+    code: str | None
+    sha256: str | None
+    object: Path | None
+    event_id: str | None
+    received_at: float
+    finished_at: float | None
+    announced: bool
+    run: int = 0
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Every file that a plant keeps. `objects` with their SHA-256; `staged` and `intake` by attachment."""
+
+    objects: list[tuple[Path, str]] = field(default_factory=list)
+    staged: dict[str, Path] = field(default_factory=dict)
+    intake: dict[str, Path] = field(default_factory=dict)
+    parts: list[Path] = field(default_factory=list)
+
+    def left_over(self, rows: list[Row]) -> list[Path]:
+        """What should be gone once these have ended: parts of files, and bytes that no replay will ask for."""
+        status = {row.id: row.status for row in rows if row.finished_at}
+        staged = [path for media_id, path in self.staged.items() if status.get(media_id, "failed") != "failed"]
+        intake = [path for media_id, path in self.intake.items() if status.get(media_id) == "done"]
+        return [*self.parts, *staged, *intake]
+
+
+def esteira_rows(database: Path) -> list[Row]:
+    """The rows of Esteira's catalogue."""
+    wanted = "id, message_id, status, stage, error_code, sha256, storage_key, run, received_at, finished_at"
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=30)) as connection:
+        found = connection.execute(f"SELECT {wanted}, announced_at FROM media").fetchall()  # noqa: S608
+    return [_row(values, database.parent / "media") for values in found]
+
+
+def esteira_kept(var: Path) -> Kept:
+    """Esteira's files: storage, its parts and intake, and the staging directory."""
+    media = var / "media"
+    intake = {path.name: path for path in _files(media / "intake")}
+    parts = list(_files(media / ".parts"))
+    known = {*intake.values(), *parts}
+    staging = list(_files(var / "staging"))
+    return Kept(
+        objects=[(path, _digest(path)) for path in _files(media) if path not in known],
+        staged={path.name: path for path in staging if path.suffix != ".part"},
+        intake=intake,
+        parts=[*parts, *(path for path in staging if path.suffix == ".part")],
+    )
+
+
+def stock_table(folder: Path) -> sqlite3.Connection:
+    """A connection to the control arm's table of endings."""
+    made = sqlite3.connect(folder / "stock.db", isolation_level=None, timeout=30)
+    made.execute("PRAGMA journal_mode = wal")
+    columns = "number INTEGER PRIMARY KEY, status TEXT, sha256 TEXT, received REAL, ended REAL"
+    made.execute(f"CREATE TABLE IF NOT EXISTS media ({columns})")
+    return made
+
+
+def sound(database: Path) -> str:
+    """What SQLite says of the whole file: "ok", or what is wrong with it."""
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=30)) as connection:
+        return str(connection.execute("PRAGMA integrity_check").fetchone()[0])
+
+
+def _row(values: tuple[object, ...], media: Path) -> Row:
+    media_id, number, status, stage, code, sha256, key, run, received, finished, announced = values
+    return Row(
+        id=str(media_id),
+        number=int(str(number)),
+        status=str(status),
+        stage=str(stage),
+        code=str(code) if code else None,
+        sha256=str(sha256) if sha256 else None,
+        object=media / str(key) if key else None,
+        event_id=hashlib.sha256(f"{media_id}:{run}".encode()).hexdigest()[:32],
+        received_at=int(str(received)) / 1000,
+        finished_at=int(str(finished)) / 1000 if finished else None,
+        announced=announced is not None,
+        run=int(str(run)),
+    )
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.rglob("*") if path.is_file())
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()

@@ -1,0 +1,122 @@
+"""What stands around the plant, in this process: the server that media come from, the sink that endings are told to."""
+
+from __future__ import annotations
+
+import json
+import random
+import socket
+import struct
+import threading
+import time
+from collections import Counter
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from scripts.faults.files import File
+
+SLOWEST_S = 0.6  # so that something is under way whenever something dies
+TROUBLES = ("500", "429", "reset", "short", "silent")
+
+
+class Around(ThreadingHTTPServer):
+    """One HTTP server for both. `files` by number; `trouble` is the share of GETs that go wrong; `mood` of the sink."""
+
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 256
+
+    def __init__(self, seed: int) -> None:
+        self.files: dict[int, File] = {}
+        self.trouble = 0.0
+        self.mood = "well"  # well, refusing, slow or deaf
+        self.told: dict[str, set[str]] = {}  # attachment's id → event ids
+        self.types: dict[str, str] = {}  # event id → type
+        self.deliveries = 0
+        self.troubles: Counter[str] = Counter()
+        self.chance = random.Random(seed)  # noqa: S311
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        self.thread.start()
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+    def note(self, event_id: str, told: dict[str, Any]) -> None:
+        self.deliveries += 1
+        self.told.setdefault(told["id"], set()).add(event_id)
+        self.types[event_id] = told["type"]
+
+    def end(self) -> None:
+        self.shutdown()
+        self.server_close()
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that was killed is no news."""
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    timeout = 30
+    server: Around
+
+    def do_GET(self) -> None:
+        around = self.server
+        number = self.path.rpartition("/")[2].partition("?")[0]
+        file = around.files.get(int(number)) if number.isdigit() else None
+        if file is None:
+            self._say(404)
+            return
+        time.sleep(around.chance.uniform(0.02, SLOWEST_S))
+        if around.chance.random() < around.trouble:
+            self._go_wrong(around.chance.choice(TROUBLES), file.content)
+        else:
+            self._say(200, file.content)
+
+    def do_POST(self) -> None:
+        around = self.server
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if around.mood == "deaf":
+            self._reset()
+            return
+        if around.mood == "slow":
+            time.sleep(3)
+        if around.mood == "refusing":
+            self._say(500)
+            return
+        around.note(self.headers["webhook-id"], json.loads(body))
+        self._say(204)
+
+    def log_message(self, *_: object) -> None:
+        """Says nothing."""
+
+    def _go_wrong(self, how: str, content: bytes) -> None:
+        self.server.troubles[how] += 1
+        if how == "reset":
+            self._reset()
+        elif how == "short":
+            self._say(200, content[: len(content) // 2], announced=len(content))
+            self.close_connection = True
+        elif how == "silent":
+            time.sleep(4)
+            self._say(503)
+        else:
+            self._say(int(how), retry_after="1")
+
+    def _say(self, status: int, content: bytes = b"", *, announced: int | None = None, retry_after: str = "") -> None:
+        self.send_response(status)
+        if status != 204:
+            self.send_header("Content-Length", str(len(content) if announced is None else announced))
+        if retry_after:
+            self.send_header("Retry-After", retry_after)
+        self.end_headers()
+        self.wfile.write(content)
+
+    def _reset(self) -> None:
+        self.close_connection = True
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        with suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RD)
+            self.connection.close()

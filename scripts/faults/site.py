@@ -1,0 +1,165 @@
+"""A plant in a folder of its own, as faults see it: Valkey, workers, an intake, and what stands around them."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from pipeline.settings import Settings
+from scripts.faults.files import File
+from scripts.faults.load import Answer, Load
+from scripts.faults.remains import Kept, Row
+from scripts.faults.servers import Around
+from scripts.faults.supervisor import Part, Supervisor
+from tests.support.valkey import ValkeyServer
+
+ROOT = Path(__file__).parents[2]
+WORKERS, THREADS = 2, 2
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a run is made of. `env` are settings by name, `poison` the share of files that crash their decoder."""
+
+    seed: int = 1
+    rate: float = 5.0
+    aof: bool = True
+    poison: float = 0.0
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Marks:
+    """When what was done to the plant, in Unix seconds, for the times of recovery."""
+
+    kills: list[tuple[float, Path]] = field(default_factory=list)  # with the log of the life that ended
+    returns: list[float] = field(default_factory=list)  # of Valkey
+    stops_s: list[float] = field(default_factory=list)  # from SIGTERM to the end
+    notes: list[str] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)  # what a fault itself found that must not be
+
+
+class Plant(Protocol):
+    """How one product is driven. `parts` without an intake of its own is handed files by `handover` alone."""
+
+    def parts(self, site: Site) -> list[Part]: ...
+
+    def prepare(self, site: Site) -> None: ...
+
+    def wait_until_ready(self) -> None: ...
+
+    def handover(self, number: int, file: File) -> Answer: ...
+
+    def rows(self, site: Site) -> list[Row]: ...
+
+    def kept(self, site: Site) -> Kept: ...
+
+
+class Site:
+    """Folder, servers, parts and load of one run."""
+
+    def __init__(self, plant: Plant, terms: Terms) -> None:
+        self.plant = plant
+        self.terms = terms
+        self.chance = random.Random(terms.seed)  # noqa: S311
+        self.marks = Marks()
+        self.mounts: list[Path] = []
+        self.folder = Path(tempfile.mkdtemp(prefix="esteira-chaos-"))
+        self.around = Around(terms.seed)
+        arguments = ("--enable-debug-command", "local")
+        self.valkey = ValkeyServer(self.folder / "valkey", aof=terms.aof, arguments=arguments)
+        self.load = Load(
+            plant.handover,
+            self.around.files,
+            self.folder / "submit.jsonl",
+            rate=terms.rate,
+            seed=terms.seed,
+            poison=terms.poison,
+        )
+        self.parts: list[Part] = []
+        self.supervisor = Supervisor(self.parts)
+
+    @property
+    def workers(self) -> list[Part]:
+        return [part for part in self.parts if part.name.startswith("worker")]
+
+    def part(self, name: str) -> Part:
+        return next(part for part in self.parts if part.name == name)
+
+    def start(self) -> None:
+        """Everything up and the load running."""
+        self.valkey.start()
+        self.plant.prepare(self)
+        self.parts.extend(self.plant.parts(self))
+        self.supervisor.start()
+        self._wait_for_boot()
+        self.plant.wait_until_ready()
+        self.load.start()
+        time.sleep(2)
+
+    def python(self, name: str, *command: str, env: Mapping[str, str]) -> Part:
+        """A part that runs a Python module, and that ends with this process whatever becomes of it."""
+        leash = [sys.executable, "-m", "cli.leash", *command]
+        return Part(name, leash, env=dict(env), folder=self.folder, cwd=ROOT)
+
+    def environment(self, own: Mapping[str, str]) -> dict[str, str]:
+        """The environment without any setting of the product but these."""
+        known = {name.upper() for name in Settings.model_fields}
+        kept = {name: value for name, value in os.environ.items() if name not in known}
+        return kept | {"PYTHONPATH": str(ROOT), **own, **self.terms.env}
+
+    def kill(self, part: Part) -> None:
+        """SIGKILL to a part, noted for the time that its work takes to come back."""
+        at = time.time()
+        log = part.kill()
+        if part in self.workers:
+            self.marks.kills.append((at, log))
+
+    def valkey_returned(self) -> None:
+        self.marks.returns.append(time.time())
+
+    def heal(self) -> None:
+        """Whatever a fault left behind that was interrupted."""
+        self.around.mood, self.around.trouble = "well", 0.0
+        if self.valkey.running:
+            self.valkey.resume()
+        else:
+            self.valkey.start()
+            self.valkey_returned()
+        for part in self.parts:
+            part.signal(signal.SIGCONT)
+            part.held = False
+
+    def end(self, *, keep: bool) -> None:
+        """Ends all that it started and removes its folder."""
+        with suppress(RuntimeError):
+            self.load.end()
+        self.supervisor.end()
+        self.valkey.kill()
+        self.around.end()
+        for mount in reversed(self.mounts):
+            os.system(f"umount -l {mount}")  # noqa: S605  a path of our own making
+        if not keep:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _wait_for_boot(self) -> None:
+        deadline = time.monotonic() + 60
+        while not all(self._booted(part) for part in self.workers):
+            if time.monotonic() > deadline or any(len(part.lives) > 3 for part in self.parts):
+                logs = "\n".join(part.lives[0].read_text()[-1500:] for part in self.parts if part.lives)
+                raise RuntimeError(f"the plant does not start:\n{logs}")
+            time.sleep(0.1)
+
+    @staticmethod
+    def _booted(part: Part) -> bool:
+        return bool(part.lives) and "booting up" in part.lives[-1].read_text(errors="replace")
