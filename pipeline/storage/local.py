@@ -37,7 +37,8 @@ class LocalStorage:
         size = staged_size(path)
         with _trouble("written"):
             target = self._place(key)
-            if _size(target) != size:
+            found = _size(target)
+            if found != size and not (found is None and self._linked(path, target)):
                 with self._part(target) as part:
                     _link_or_copy(path, part)
                     _sync(part)
@@ -109,6 +110,18 @@ class LocalStorage:
         if not Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(self.root)):
             raise PermanentError(Code.STORAGE, "this key leads out of storage")
         return target
+
+    def _linked(self, path: Path, target: Path) -> bool:
+        """Gives the file its name at once, where links work and the name is free: whoever is killed leaves nothing."""
+        _make_folder(target.parent)
+        _sync(path)
+        try:
+            target.hardlink_to(path)
+        except OSError as error:
+            if error.errno not in {*CANNOT_LINK, errno.EEXIST}:
+                raise
+            return False
+        return True
 
     @contextmanager
     def _part(self, target: Path) -> Iterator[Path]:

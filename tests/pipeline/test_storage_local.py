@@ -59,6 +59,27 @@ def test_where_links_do_not_work_the_file_is_copied(
     assert len(files(storage.root)) == 1
 
 
+def test_a_fresh_name_is_given_at_once_to_what_is_on_the_disk(
+    storage: LocalStorage, staged: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[str] = []
+    fsync, link = os.fsync, Path.hardlink_to
+
+    def noted_fsync(descriptor: int) -> None:
+        events.append(f"sync {Path(f'/proc/self/fd/{descriptor}').resolve().name}")
+        fsync(descriptor)
+
+    def noted_link(self: Path, target: Path) -> None:
+        events.append(f"name {self.relative_to(storage.root)}")
+        link(self, target)
+
+    storage.put_chunks([b"x"], f"{KEY}-beside")  # so that the folders are there
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    monkeypatch.setattr(Path, "hardlink_to", noted_link)
+    storage.put_file(staged, KEY)
+    assert events == [f"sync {staged.name}", f"name {KEY}", f"sync {Path(KEY).parent.name}"]
+
+
 def test_content_has_its_name_only_when_it_is_on_the_disk(
     storage: LocalStorage, staged: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
