@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 
 from pipeline.catalogue import Catalogue
 from pipeline.detect import detect
+from pipeline.errors import PipelineError
 from pipeline.fetch import fetch
 from pipeline.media_types import DECODERS, allowed_types
 from pipeline.models import Claim, Detected, Ending, Fetched, Record, Status, Validated
@@ -62,22 +64,20 @@ class Services:
         record = self.catalogue.ended(claim, ending) if ending else claim.record
         url = self.storage.url(record.storage_key) if record.storage_key else None
         notify(outcome(record, url), self.notifiers)
-        return self._close(claim, announced=True)
+        return self._close(claim, record, announced=True)
 
     def give_up(self, claim: Claim, ending: Ending) -> Record:
         """Ends it without an announcement, for the announcement is what failed."""
-        record = self.catalogue.get(claim.id)
-        if record and record.status in {Status.RECEIVED, Status.STORED}:
-            self.catalogue.ended(claim, ending)
-        return self._close(claim, announced=False)
+        return self._close(claim, self.catalogue.ended(claim, ending), announced=False)
 
-    def _close(self, claim: Claim, *, announced: bool) -> Record:
-        record = self.catalogue.finish(claim, announced=announced)
+    def _close(self, claim: Claim, record: Record, *, announced: bool) -> Record:
+        # Before the last word: whoever is killed between the two is replaced, and nobody comes back after it.
         if record.status is not Status.FAILED:  # a replay of a failed one starts from its staged bytes
             self.staging.discard(claim.id)
-        if record.status is Status.DONE and claim.intake:
-            self.storage.delete(intake_key(claim.id))
-        return record
+        if record.status is Status.STORED and claim.intake:
+            with suppress(PipelineError):  # announced as it is, it must not fail for what is left lying about
+                self.storage.delete(intake_key(claim.id))
+        return self.catalogue.finish(claim, announced=announced)
 
     def forget(self, media_id: str) -> None:
         """Removes what was staged for an attachment that somebody else has brought to its end meanwhile."""

@@ -1,0 +1,95 @@
+"""The workers' module, in a process that kills itself at one boundary on the way of one attachment.
+
+CRASH_AT names the boundary, such as `before catalogue.stored` or `after storage.name`; CRASH_ID is the attachment.
+CRASH_MARKER is a file that is made first: who finds it there goes through.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from actors.belt import Belt
+from actors.stages import broker
+from actors.work import STEPS
+from pipeline.catalogue import Catalogue
+from pipeline.outbound import Outbound
+from pipeline.services import services
+from pipeline.staging import Staging
+from pipeline.storage import LocalStorage
+from pipeline.whatsapp import Decryptor
+
+__all__ = ["broker"]
+
+_here = threading.local()  # the attachment that this thread works on
+_AT, _ID, _MARKER = (os.environ.get(name, "") for name in ("CRASH_AT", "CRASH_ID", "CRASH_MARKER"))
+_STAGING = str(services().settings.staging)
+_STORAGE = str(services().settings.var_dir.absolute() / "media")
+
+
+def die(boundary: str) -> None:
+    """Ends this process with SIGKILL if this is the boundary, once."""
+    if boundary != _AT or os.path.exists(_MARKER):
+        return
+    os.close(os.open(_MARKER, os.O_CREAT | os.O_EXCL))
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _concerned(args: tuple[Any, ...]) -> bool:
+    named = any(argument == _ID or getattr(argument, "id", None) == _ID for argument in args)
+    return named or getattr(_here, "id", None) == _ID
+
+
+def _watch(owner: Any, attribute: str, name: str, *, where: Callable[..., bool] | None = None) -> None:
+    """Puts a boundary before and after a function of a class or a module."""
+    original = getattr(owner, attribute)
+
+    def watched(*args: Any, **kwargs: Any) -> Any:
+        concerned = _concerned(args) and (where is None or where(*args))
+        if concerned:
+            die(f"before {name}")
+        result = original(*args, **kwargs)
+        if concerned:
+            die(f"after {name}")
+        return result
+
+    setattr(owner, attribute, watched)
+
+
+def _step(stage: str, original: Callable[..., Any], services: Any, claim: Any, inputs: Any) -> Any:
+    _here.id = claim.id
+    if claim.id == _ID:
+        die(f"before {stage}")
+    result = original(services, claim, inputs)
+    if claim.id == _ID:
+        die(f"after {stage}")
+    return result
+
+
+def _into(folder: str, _source: Any, target: Any, *_: Any) -> bool:
+    return str(target).startswith(f"{folder}/") and ".parts" not in Path(target).parts
+
+
+def _synced(folder: str, descriptor: int) -> bool:
+    return os.readlink(f"/proc/self/fd/{descriptor}").startswith(folder)
+
+
+for _stage, _original in STEPS.items():
+    STEPS[_stage] = partial(_step, _stage.value, _original)
+for _naming in ("rename", "replace", "link"):
+    _watch(os, _naming, "staging.name", where=partial(_into, _STAGING))
+    _watch(os, _naming, "storage.name", where=partial(_into, _STORAGE))
+_watch(os, "fsync", "storage.sync", where=partial(_synced, _STORAGE))
+_watch(Decryptor, "update", "decrypt.update")
+_watch(Decryptor, "finish", "decrypt.mac")
+for _write in ("claim", "release", "stored", "ended", "finish"):
+    _watch(Catalogue, _write, f"catalogue.{_write}")
+_watch(Outbound, "post", "announcement")
+_watch(Staging, "discard", "staging.discard")
+_watch(LocalStorage, "delete", "intake.delete")
+_watch(Belt, "finish", "belt.finish")
