@@ -107,6 +107,11 @@ def _bytes_in_text(text: str) -> bytes | None:
         return None
 
 
+def _none_if_empty(value: Any) -> Any:
+    """Empty text means none, as gateways send it for what a message does not have."""
+    return None if value == "" else value
+
+
 def _key_text(value: Any) -> Any:
     """A media key as text. What is no key stays as it came: fetch refuses it with `decrypt_key`."""
     if isinstance(value, (dict, list, bytes)):
@@ -127,7 +132,8 @@ def _sha256_text(value: Any) -> Any:
 
 Identifier = Annotated[str, BeforeValidator(plain_text), Field(min_length=1, max_length=512)]
 Text = Annotated[str | None, BeforeValidator(plain_text)]
-Url = Annotated[Annotated[str, Field(max_length=16_384)] | None, BeforeValidator(clean_text), Field(repr=False)]
+Empty = BeforeValidator(_none_if_empty)
+Url = Annotated[Annotated[str, Field(max_length=16_384)] | None, Empty, BeforeValidator(clean_text), Field(repr=False)]
 Sha256 = Annotated[str | None, BeforeValidator(_sha256_text)]
 
 
@@ -149,12 +155,12 @@ class Attachment(Model):
     message_id: Identifier
     part: int = Field(default=0, ge=0, le=10_000)
     url: Url = None
-    data: Annotated[str | None, Field(repr=False)] = None
+    data: Annotated[str | None, Empty, Field(repr=False)] = None
     kind: Kind | None = None
     mimetype: Text = None
     filename: Annotated[str | None, BeforeValidator(display_name)] = None
     size: int | None = Field(default=None, ge=0)
-    media_key: Annotated[str | None, BeforeValidator(_key_text), Field(repr=False)] = None
+    media_key: Annotated[str | None, Empty, BeforeValidator(_key_text), Field(repr=False)] = None
     direct_path: Url = None
     file_sha256: Sha256 = None
     file_enc_sha256: Sha256 = None
@@ -176,8 +182,10 @@ class Attachment(Model):
         return self.mimetype.partition(";")[0].strip().lower() or None if self.mimetype else None
 
 
-def parse_attachment(fields: Any) -> Attachment:
+def parse_attachment(fields: Any, *, has_file: bool = False) -> Attachment:
     """One attachment from the generic JSON: the body of the generic hook, a line of `submit --jsonl`.
+
+    With `has_file` its bytes come as a local file, and it needs no other source.
 
     Raises:
         PayloadError: naming the first field that is wrong or missing.
@@ -189,7 +197,7 @@ def parse_attachment(fields: Any) -> Attachment:
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         raise PayloadError(".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")) from None
-    if not (attachment.url or attachment.data or attachment.direct_path):
+    if not (has_file or attachment.url or attachment.data or attachment.direct_path):
         raise PayloadError("url", "one of url, data and direct_path is needed")
     return attachment
 

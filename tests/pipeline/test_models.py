@@ -109,7 +109,7 @@ def test_numbers_are_taken_for_ids() -> None:
 
 @given(st.text(st.characters()))
 def test_text_comes_out_fit_for_every_database(text: str) -> None:
-    given_ = parse_attachment({**MINIMAL, "caption": text, "chat": text, "mimetype": text, "media_key": text})
+    given_ = parse_attachment({**MINIMAL, "caption": text, "chat": text, "mimetype": text, "media_key": f"k{text}"})
     for value in (given_.caption, given_.chat, given_.mimetype, given_.media_key):
         assert value is not None
         assert "\0" not in value
@@ -223,6 +223,25 @@ def test_any_json_is_an_attachment_or_a_named_error(fields: dict[str, Any]) -> N
 @pytest.mark.parametrize("source", [{"url": "https://a/b"}, {"data": "aGk="}, {"direct_path": "/v/t"}])
 def test_one_source_is_enough(source: dict[str, str]) -> None:
     assert parse_attachment({"session": "s", "message_id": "m", "unknown": 1, **source}).session == "s"
+
+
+@pytest.mark.parametrize("field", ["url", "data", "direct_path", "media_key"])
+def test_what_is_empty_is_none(field: str) -> None:
+    assert getattr(Attachment(session="s", message_id="m", **{field: ""}), field) is None
+
+
+@pytest.mark.parametrize("nothing", [b"", [], {}, {"type": "Buffer", "data": []}])
+def test_a_media_key_of_no_bytes_is_none(nothing: Any) -> None:
+    assert parse_attachment({**MINIMAL, "media_key": nothing}).media_key is None
+
+
+def test_whoever_has_a_file_needs_no_other_source_and_is_checked_all_the_same() -> None:
+    bare = {"session": "s", "message_id": "m"}
+    assert parse_attachment(bare, has_file=True).url is None
+    with pytest.raises(PayloadError, match="one of url, data and direct_path"):
+        parse_attachment(bare)
+    with pytest.raises(PayloadError, match="session: "):
+        parse_attachment({**bare, "session": ""}, has_file=True)
 
 
 def test_keys_urls_and_bytes_are_not_shown() -> None:
