@@ -20,6 +20,7 @@ from starlette.requests import ClientDisconnect
 from actors import telemetry
 from actors.hook import process_media
 from actors.stats import stats
+from pipeline.base64_text import check_base64
 from pipeline.errors import Code, PayloadError, PermanentError, PipelineError, SettingsError
 from pipeline.models import Attachment, parse_attachment
 from pipeline.services import services
@@ -33,6 +34,7 @@ STATUS_OF = {
     Code.UNAUTHORIZED: 401,
     Code.NOT_FOUND: 404,
     Code.TOO_LARGE: 413,
+    Code.BAD_SETTING: 503,
     Code.CATALOGUE: 503,
     Code.QUEUE: 503,
     Code.STAGING: 503,
@@ -108,14 +110,15 @@ def parse_body(body: bytes, *, limit: int) -> list[Attachment]:
     """The attachments of a body: one as an object, or a list of at most `limit`.
 
     Raises:
-        PayloadError: it is not JSON, or a field is wrong; in a list it is named with its index.
+        PayloadError: it is not JSON, or a field is wrong, `data` that is not base64 too; in a list it is named with
+            its index.
     """
     try:
         given = json.loads(body, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
         raise PayloadError("", "the body is not JSON") from None
     if not isinstance(given, list):
-        return [parse_attachment(given)]
+        return [_checked(given)]
     if not 0 < len(given) <= limit:
         raise PayloadError("", f"a list has 1 to {limit} attachments (MAX_BATCH)")
     return [_parse_at(index, fields) for index, fields in enumerate(given)]
@@ -123,9 +126,16 @@ def parse_body(body: bytes, *, limit: int) -> list[Attachment]:
 
 def _parse_at(index: int, fields: Any) -> Attachment:
     try:
-        return parse_attachment(fields)
+        return _checked(fields)
     except PayloadError as error:
         raise PayloadError("", f"[{index}] {error.message}") from None
+
+
+def _checked(fields: Any) -> Attachment:
+    attachment = parse_attachment(fields)
+    # Found out only when it is written down, a wrong one would be refused after those before it were accepted.
+    check_base64(attachment.data or "")
+    return attachment
 
 
 def _refuse_constant(name: str) -> Any:

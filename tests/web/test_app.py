@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from pipeline.errors import Code, RetryableError
+from pipeline.catalogue import CatalogueError
+from pipeline.errors import Code, PipelineError, RetryableError, SettingsError
 from pipeline.services import build_services
 from pipeline.settings import Settings, current_settings
 from tests.support.valkey import ValkeyServer
@@ -124,6 +125,7 @@ def test_a_server_without_a_token_lets_nobody_in_and_says_why(
         (json.dumps([GOOD, {**GOOD, "kind": "song"}]).encode(), "[1] kind: "),
         (json.dumps({**GOOD, "url": None}).encode(), "url: one of url, data"),
         (json.dumps({**GOOD, "url": None, "data": "*"}).encode(), "data: is not base64"),
+        (json.dumps([GOOD, {**GOOD, "url": None, "data": "*"}]).encode(), "[1] data: is not base64"),
     ],
 )
 def test_a_bad_body_is_named_and_nothing_of_it_is_accepted(client: TestClient, body: bytes, message: str) -> None:
@@ -166,6 +168,17 @@ def test_when_nothing_can_be_written_down_the_sender_is_asked_to_come_again(
     assert answer.status_code == 503
     assert int(answer.headers["retry-after"]) > 0
     assert answer.json() == {"error": {"code": "catalogue", "message": "the catalogue is locked"}}
+
+
+@pytest.mark.parametrize("error", [SettingsError("VAR_DIR: cannot be made"), CatalogueError("has no tables")])
+def test_what_the_sender_cannot_mend_is_no_fault_of_the_sender(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, error: PipelineError
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("web.app.process_media", refuse)
+    assert client.post("/hooks/media", json=GOOD).status_code == 503
 
 
 def test_health_needs_no_token_and_no_server(settings: Settings, own_valkey: ValkeyServer) -> None:
