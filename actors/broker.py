@@ -180,9 +180,11 @@ class EsteiraBroker(dramatiq.Broker):
                     verdict.stage,
                     inputs=verdict.inputs,
                     silent=verdict.silent,
+                    lost=verdict.lost or delivery.lost,
                     heir_of=delivery.claim.token if delivery.claim else None,
                 )
-                return Step("next", verdict.stage.value, wire_form(message)), None
+                how = "later" if verdict.delay_ms else "next"
+                return Step(how, verdict.stage.value, wire_form(message), verdict.delay_ms), None
             case Again():
                 kwargs = {**delivery.kwargs, "attempt": verdict.attempt}
                 if delivery.claim:

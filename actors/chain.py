@@ -49,7 +49,7 @@ class Chain(dramatiq.Middleware):
 
     def runs_on(self, verdict: Verdict | None) -> bool:
         """Whether this worker does the next stage itself, without a way through Redis."""
-        if not isinstance(verdict, Forward) or self.hop:
+        if not isinstance(verdict, Forward) or self.hop or verdict.delay_ms:
             return False
         return self.served is None or verdict.stage.value in self.served
 
@@ -58,9 +58,14 @@ class Chain(dramatiq.Middleware):
         while isinstance(delivery.verdict, Forward) and self.runs_on(delivery.verdict):
             verdict = delivery.verdict
             media_id = str(delivery.kwargs["media_id"])
-            delivery = delivery.onward(
-                stage_message(media_id, verdict.stage, inputs=verdict.inputs, silent=verdict.silent)
+            message = stage_message(
+                media_id,
+                verdict.stage,
+                inputs=verdict.inputs,
+                silent=verdict.silent,
+                lost=verdict.lost or delivery.lost,
             )
+            delivery = delivery.onward(message)
             process(broker, delivery)
         return delivery
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dramatiq
 import redis
@@ -20,7 +20,24 @@ from actors.hands import POLL_S
 if TYPE_CHECKING:
     from actors.broker import EsteiraBroker
 
+ASKED = frozenset({"media_id", "attempt", "inputs", "silent", "lost", "heir_of"})  # see delivery.stage_message
+
 log = structlog.get_logger()
+
+
+def is_well_formed(message: dramatiq.Message[Any]) -> bool:
+    """Whether a message asks for something that an actor can do: anything else is kept as a dead letter."""
+    asked = message.kwargs
+    return (
+        not message.args
+        and isinstance(asked, dict)
+        and isinstance(asked.get("media_id"), str)
+        and isinstance(attempt := asked.get("attempt", 1), int)
+        and attempt >= 1
+        and isinstance(asked.get("lost", 0), int)
+        and isinstance(asked.get("inputs", {}), dict)
+        and set(asked) <= ASKED
+    )
 
 
 class BeltConsumer(Consumer):
@@ -104,7 +121,7 @@ class BeltConsumer(Consumer):
             message = dramatiq.Message.decode(handed.data)
         except DecodeError:
             message = None
-        if message is None or not isinstance(message.kwargs, dict) or "media_id" not in message.kwargs:
+        if message is None or not is_well_formed(message):
             log.error("not a message", id=handed.key, queue=handed.queue, remedy="kept as a dead letter")
             self._bury(handed)
             return None

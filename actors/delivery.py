@@ -14,11 +14,16 @@ from pipeline.models import Claim, Model, Record, Stage
 
 @dataclass(frozen=True)
 class Forward:
-    """Goes on with this stage, with these inputs; `silent` ends without an announcement."""
+    """Goes on with this stage, with these inputs, after `delay_ms`.
+
+    `silent` ends without an announcement; `lost` is how often the staged bytes were not where they were looked for.
+    """
 
     stage: Stage
     inputs: Model | None = None
     silent: bool = False
+    delay_ms: int = 0
+    lost: int = 0
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,11 @@ class Delivery(MessageProxy):
         return int(self.kwargs.get("attempt", 1))
 
     @property
+    def lost(self) -> int:
+        """How often the staged bytes were not where they were looked for."""
+        return int(self.kwargs.get("lost", 0))
+
+    @property
     def message(self) -> Message[Any]:
         return self._message
 
@@ -88,7 +98,13 @@ class Delivery(MessageProxy):
 
 
 def stage_message(
-    media_id: str, stage: Stage, *, inputs: Model | None = None, silent: bool = False, heir_of: str | None = None
+    media_id: str,
+    stage: Stage,
+    *,
+    inputs: Model | None = None,
+    heir_of: str | None = None,
+    silent: bool = False,
+    lost: int = 0,
 ) -> Message[Any]:
     """The message that asks for one stage of one attachment. Its key on the belt is the attachment's id.
 
@@ -100,6 +116,8 @@ def stage_message(
         kwargs["inputs"] = inputs
     if silent:
         kwargs["silent"] = True
+    if lost:
+        kwargs["lost"] = lost
     if heir_of:
         kwargs["heir_of"] = heir_of
     return Message(queue_name=stage.value, actor_name=stage.value, args=(), kwargs=kwargs, options={"key": media_id})

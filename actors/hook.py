@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Literal
 
 import redis
-import sentry_sdk
 import structlog
 
 from actors.belt import QUICK_TIMEOUT_S, Belt, open_belt
 from actors.breaker import Breaker
 from actors.delivery import stage_message, wire_form
 from actors.inline import run_inline
+from actors.retries import report
 from actors.telemetry import configure_guest
 from pipeline.errors import PayloadError
 from pipeline.models import Accepted, Attachment, Record, Stage, Status
@@ -60,7 +60,7 @@ class Hook:
 
     def take(self, attachment: Attachment, *, file: Path | None = None) -> Receipt:
         """See `process_media`."""
-        inline_bytes = file is not None or attachment.data is not None
+        inline_bytes = file is not None or bool(attachment.data)
         if inline_bytes and (known := self.services.catalogue.get(attachment.id)):
             self.services.catalogue.add("duplicates")
             return Receipt(known.id, "duplicate", known.status)
@@ -82,7 +82,7 @@ class Hook:
             self.belt.offer(media_id, message.queue_name, wire_form(message))
         except (redis.RedisError, OSError) as error:
             if self.breaker.trip(error):
-                sentry_sdk.capture_exception(error)
+                report(error, {"id": media_id, "fallback": self.services.settings.fallback})
             return False
         return True
 
@@ -105,7 +105,7 @@ class Hook:
             return run_inline(self.services, media_id)
         except Exception as error:  # the listener's edge: it is written down, a worker will see to it
             log.exception("fallback failed", id=media_id, remedy="left to the workers")
-            sentry_sdk.capture_exception(error)
+            report(error, {"id": media_id})
             return None
 
 

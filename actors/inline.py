@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
 import structlog
 
 from actors.chain import following
@@ -9,7 +13,7 @@ from actors.delivery import Forward
 from actors.leases import LEASES
 from actors.retries import ClaimRefusedError, RetryPolicy, decide, ending_inputs
 from actors.work import entrance, perform, take
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, SupersededError
 from pipeline.models import Claim, Ending, Model, Record, Stage
 from pipeline.services import Services
 
@@ -26,10 +30,31 @@ def run_inline(services: Services, media_id: str) -> Record | None:
         claim = take(services, media_id)
     except ClaimRefusedError:
         return services.catalogue.get(media_id)
-    LEASES.add(claim.token)
     try:
-        return _run(services, claim)
+        with _kept(services, claim):
+            return _run(services, claim)
+    except SupersededError:
+        services.forget(media_id)
+        return services.catalogue.get(media_id)
+
+
+@contextmanager
+def _kept(services: Services, claim: Claim) -> Iterator[None]:
+    """Renews the claim for as long as the block runs: in a listener's process nothing else does."""
+    lease_s = services.settings.claim_lease_s
+    done = threading.Event()
+
+    def renew() -> None:
+        while not done.wait(lease_s / 3):
+            with suppress(PipelineError):
+                services.catalogue.renew([claim.token], lease_s=lease_s)
+
+    LEASES.add(claim.token)
+    threading.Thread(target=renew, name="claim", daemon=True).start()
+    try:
+        yield
     finally:
+        done.set()
         LEASES.drop(claim.token)
 
 
@@ -38,6 +63,8 @@ def _run(services: Services, claim: Claim) -> Record | None:
     while True:
         try:
             result = perform(services, claim, stage, inputs, attempt=1)
+        except SupersededError:
+            raise
         except PipelineError as error:
             ending = _ending(services, claim, stage, inputs, error)
             if ending is None:

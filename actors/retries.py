@@ -13,6 +13,7 @@ from dramatiq.broker import MessageProxy
 from actors.delivery import Again, Delivery, Finished, Forward, Verdict
 from pipeline.catalogue import CatalogueError
 from pipeline.errors import (
+    BusyError,
     Code,
     PermanentError,
     PipelineError,
@@ -24,6 +25,10 @@ from pipeline.models import Ending, Model, Refusal, Stage, Status
 
 MAX_RETRY_AFTER_S = 600
 MAX_PATIENCE_MS = 30_000
+BUSY_MS = 1000
+# How often an ending without a file is announced before it is given up: about a day, ten minutes apart at the most.
+# A file that is stored and cannot be announced fails after the usual attempts instead, and can be replayed.
+MAX_ANNOUNCEMENTS = 150
 
 log = structlog.get_logger()
 
@@ -57,29 +62,41 @@ def decide(
 
     An error that is none of ours counts as retryable: a bug must not lose an attachment.
     """
+    if (patience_ms := _patience_ms(policy, attempt, error)) is not None:
+        return Again(patience_ms, attempt)
     match error:
-        case ClaimRefusedError(reason=Refusal.HELD):
-            return Again(policy.backoff_ms, attempt)
         case ClaimRefusedError() | SupersededError():
             return Finished()
         case StagingLostError():
             return Forward(Stage.FETCH)
-        case CatalogueError():
-            # Without its tables no ending can be written either.
-            return Again(MAX_PATIENCE_MS, attempt)
         case PermanentError():
             status = Status.EXPIRED if error.code is Code.SOURCE_GONE else Status.REJECTED
             return Ending(status=status, stage=stage, attempts=attempt, code=error.code, message=error.message)
-        case RetryableError(code=Code.CATALOGUE):
-            # Without the catalogue no ending can be written either: this costs patience, not attempts.
-            return Again(min(policy.delay_ms(min(attempt, 8), error), MAX_PATIENCE_MS), attempt)
         case RetryableError():
             retryable = error
         case _:
             retryable = RetryableError(Code.INTERNAL, type(error).__name__)
     if attempt < policy.attempts:
         return Again(policy.delay_ms(attempt, retryable), attempt + 1)
-    return Ending(status=Status.FAILED, stage=stage, attempts=attempt, code=retryable.code, message=retryable.message)
+    return _failed(stage, attempt, retryable)
+
+
+def _patience_ms(policy: RetryPolicy, attempt: int, error: BaseException) -> int | None:
+    """How long to wait for what is neither the attachment's fault nor its server's; None if it counts as an attempt."""
+    match error:
+        case ClaimRefusedError(reason=Refusal.HELD):
+            return policy.backoff_ms
+        case BusyError():
+            return BUSY_MS
+        case CatalogueError():
+            return MAX_PATIENCE_MS
+        case RetryableError(code=Code.CATALOGUE):  # without it no ending could be written either
+            return min(policy.delay_ms(min(attempt, 8), error), MAX_PATIENCE_MS)
+    return None
+
+
+def _failed(stage: Stage, attempt: int, error: PipelineError) -> Ending:
+    return Ending(status=Status.FAILED, stage=stage, attempts=attempt, code=error.code, message=error.message)
 
 
 def ending_inputs(ending: Ending, inputs: Any) -> Ending:
@@ -111,22 +128,37 @@ class Retries(dramatiq.Middleware):
             return
         decision = decide(self.policy, message.stage, message.attempt, exception)
         message.verdict = self._verdict(message, decision)
-        self._tell(message, decision, exception)
+        self._tell(message, message.verdict, exception)
 
-    @staticmethod
-    def _verdict(delivery: Delivery, decision: Again | Ending | Finished | Forward) -> Verdict:
-        if not isinstance(decision, Ending):
-            return decision
+    def _verdict(self, delivery: Delivery, decision: Again | Ending | Finished | Forward) -> Verdict:
+        if isinstance(decision, Ending):
+            return self._end(delivery, decision)
+        if isinstance(decision, Forward):
+            return self._look_again(delivery)
+        return decision
+
+    def _look_again(self, delivery: Delivery) -> Verdict:
+        """Back to fetch, at once the first time: another machine has the bytes, or had them."""
+        lost = delivery.lost + 1
+        if lost <= self.policy.attempts:
+            return Forward(Stage.FETCH, delay_ms=self.policy.backoff_ms * (lost - 1), lost=lost)
+        gone = StagingLostError(delivery.key)
+        return self._end(delivery, _failed(delivery.stage, delivery.attempt, gone))
+
+    def _end(self, delivery: Delivery, ending: Ending) -> Verdict:
         if delivery.kwargs.get("silent"):  # what cannot even end must not go round at once
             return Again(MAX_PATIENCE_MS, delivery.attempt)
-        # An announcement that cannot be made cannot be announced either.
-        silent = delivery.stage is Stage.NOTIFY
-        return Forward(Stage.NOTIFY, ending_inputs(decision, delivery.kwargs.get("inputs")), silent=silent)
+        if delivery.stage is not Stage.NOTIFY:
+            return Forward(Stage.NOTIFY, ending_inputs(ending, delivery.kwargs.get("inputs")))
+        if _announces_an_ending(delivery) and delivery.attempt < MAX_ANNOUNCEMENTS:
+            delay_ms = self.policy.backoff_ms * 2 ** (min(delivery.attempt, 20) - 1)
+            return Again(min(delay_ms, MAX_RETRY_AFTER_S * 1000), delivery.attempt + 1)
+        return Forward(Stage.NOTIFY, ending, silent=True)
 
-    def _tell(self, delivery: Delivery, decision: Again | Ending | Finished | Forward, error: BaseException) -> None:
+    @staticmethod
+    def _tell(delivery: Delivery, verdict: Verdict, error: BaseException) -> None:
         if isinstance(error, ClaimRefusedError | SupersededError):
             return
-        known = isinstance(error, PipelineError)
         facts: dict[str, Any] = {
             "id": delivery.kwargs.get("media_id"),
             "session": delivery.claim.record.session if delivery.claim else None,
@@ -135,10 +167,27 @@ class Retries(dramatiq.Middleware):
             "code": str(error.code) if isinstance(error, PipelineError) else str(Code.INTERNAL),
             "error": error.message if isinstance(error, PipelineError) else type(error).__name__,
         }
-        if isinstance(decision, Again):
-            log.warning("attempt failed", retry_in_ms=decision.delay_ms, **facts, exc_info=None if known else error)
-        elif isinstance(decision, Ending) and decision.status is Status.FAILED:
-            log.error("attempts used up", **facts, exc_info=None if known else error)
-            sentry_sdk.capture_exception(error)
-        elif isinstance(decision, Ending):
+        trace = None if isinstance(error, PipelineError) else error
+        if isinstance(verdict, Again):
+            log.warning("attempt failed", retry_in_ms=verdict.delay_ms, **facts, exc_info=trace)
+        elif isinstance(verdict, Forward) and verdict.stage is Stage.FETCH:
+            log.warning("back to fetch", retry_in_ms=verdict.delay_ms, **facts)
+        elif isinstance(error, PermanentError):
             log.warning("attachment refused", **facts)
+        elif isinstance(verdict, Forward):
+            log.error("attempts used up", **facts, exc_info=trace)
+            report(error, facts)
+
+
+def report(error: BaseException, facts: dict[str, Any]) -> None:
+    """Tells Sentry of an error, with the attachment, stage and attempt that it belongs to."""
+    with sentry_sdk.new_scope() as scope:
+        for name, value in facts.items():
+            scope.set_tag(name, value)
+        sentry_sdk.capture_exception(error)
+
+
+def _announces_an_ending(delivery: Delivery) -> bool:
+    if delivery.kwargs.get("inputs"):
+        return True
+    return delivery.claim is not None and delivery.claim.record.status is not Status.STORED

@@ -14,7 +14,7 @@ from dramatiq.middleware import CurrentMessage
 from actors.delivery import Again, Delivery, Forward
 from actors.leases import LEASES
 from actors.retries import ClaimRefusedError, RetryPolicy, decide
-from pipeline.errors import PipelineError, SupersededError
+from pipeline.errors import BusyError, PipelineError, SupersededError
 from pipeline.models import Claim, Detected, Ending, Fetched, Model, Record, Refusal, Stage, Status, Validated
 from pipeline.services import Services, services
 
@@ -111,6 +111,7 @@ class Asked(TypedDict, total=False):
     attempt: int
     inputs: dict[str, Any] | Model
     silent: bool
+    lost: int
     heir_of: str
 
 
@@ -167,4 +168,5 @@ def _let_go(tools: Services, delivery: Delivery, error: PipelineError) -> None:
     policy = RetryPolicy(tools.settings.media_attempts, tools.settings.media_backoff_ms)
     if delivery.claim and isinstance(decide(policy, delivery.stage, delivery.attempt, error), Again):
         with suppress(PipelineError):
-            tools.catalogue.release(delivery.claim, stage=delivery.stage, attempts=delivery.attempt, error=error)
+            noted = None if isinstance(error, BusyError) else error
+            tools.catalogue.release(delivery.claim, stage=delivery.stage, attempts=delivery.attempt, error=noted)

@@ -18,6 +18,7 @@ class Code(StrEnum):
     SOURCE_GONE = "source_gone"
     TOO_LARGE = "too_large"
     EMPTY = "empty"
+    FETCH_BUSY = "fetch_busy"
     FETCH_DNS = "fetch_dns"
     FETCH_PROTOCOL = "fetch_protocol"
     FETCH_REDIRECT = "fetch_redirect"
@@ -81,6 +82,10 @@ class RetryableError(PipelineError):
     def __init__(self, code: Code, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(code, message)
         self.retry_after = retry_after
+
+
+class BusyError(RetryableError):
+    """Raised when this process has too much of something under way: to be asked again soon, and no attempt."""
 
 
 class StagingLostError(PipelineError):

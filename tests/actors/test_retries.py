@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from actors.delivery import Again, Finished, Forward
 from actors.retries import ClaimRefusedError, RetryPolicy, decide, ending_inputs
-from pipeline.errors import Code, PermanentError, RetryableError, StagingLostError, SupersededError
+from pipeline.errors import BusyError, Code, PermanentError, RetryableError, StagingLostError, SupersededError
 from pipeline.models import Ending, Fetched, Refusal, Stage, Status
 
 SEED = RetryPolicy(attempts=3, backoff_ms=2000)
@@ -59,6 +59,11 @@ def test_a_bug_is_tried_again_and_names_itself_without_its_words() -> None:
     last = decide(SEED, Stage.DETECT, 3, ValueError("secret"))
     assert isinstance(last, Ending)
     assert (last.code, last.message) == (Code.INTERNAL, "ValueError")
+
+
+def test_a_full_house_is_no_attempt() -> None:
+    busy = BusyError(Code.FETCH_BUSY, "8 files are being fetched")
+    assert decide(SEED, Stage.FETCH, 3, busy) == Again(1000, 3)
 
 
 def test_lost_staged_bytes_go_back_to_fetch() -> None:

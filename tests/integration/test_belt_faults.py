@@ -7,14 +7,22 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import redis
+from dramatiq import Message
 
 from actors.delivery import stage_message, wire_form
 from pipeline.models import Stage, Status
 from tests.support.media_server import MediaServer
 from tests.support.plant import Plant, photo, wait_until
 from tests.support.valkey import ValkeyServer
+
+
+def asking(kwargs: dict[str, Any]) -> bytes:
+    """A message that is one, and asks for something that nobody can do."""
+    return Message(queue_name="fetch", actor_name="fetch", args=(), kwargs=kwargs, options={}).encode()
 
 
 @pytest.fixture
@@ -60,8 +68,17 @@ def test_poison_in_the_announcement_itself_ends_without_one(plant: Plant) -> Non
 
 @pytest.mark.parametrize(
     "garbage",
-    [b"not json", b"[1, 2]", b'{"queue_name": "fetch"}', b"\xff\xfe\x00"],
-    ids=["text", "list", "half", "bytes"],
+    [
+        b"not json",
+        b"[1, 2]",
+        b'{"queue_name": "fetch"}',
+        b"\xff\xfe\x00",
+        asking({"media_id": "f" * 32, "attempt": "x"}),
+        asking({"media_id": 5}),
+        asking({"media_id": "f" * 32, "inputs": [1]}),
+        asking({"media_id": "f" * 32, "url": "http://old.format"}),
+    ],
+    ids=["text", "list", "half", "bytes", "attempt", "id", "inputs", "old"],
 )
 def test_garbage_on_the_belt_becomes_a_dead_letter_and_the_worker_lives(plant: Plant, garbage: bytes) -> None:
     plant.belt.offer("garbage", "fetch", garbage)
@@ -101,6 +118,51 @@ def test_after_a_wipe_everything_unfinished_comes_back(plant: Plant) -> None:
             [record] = plant.ended(second.id)
         assert (server.hits("a.jpg"), server.hits("b.jpg")) == (1, 1)
     assert record.status is Status.DONE
+
+
+def test_a_full_valkey_is_emptied_by_its_workers(own_plant: Plant, own_valkey: ValkeyServer) -> None:
+    with MediaServer({"a.jpg": photo()}) as server:
+        ids = [own_plant.submit(url=server.url("a.jpg")).id for _ in range(3)]
+        client = own_valkey.client()
+        client.config_set("maxmemory-policy", "noeviction")
+        client.config_set("maxmemory", int(client.info("memory")["used_memory"]) - 10_000)
+        with pytest.raises(redis.RedisError):
+            own_plant.belt.offer("more", "fetch", b"1")
+        with own_plant.workers():
+            records = own_plant.ended(*ids)
+            wait_until(lambda: own_plant.belt.missing(ids) == ids, 5)
+    assert {record.status for record in records} == {Status.DONE}
+
+
+def test_staged_bytes_that_are_on_no_machine_end_the_attachment_after_three_returns(
+    make_plant: Callable[..., Plant], tmp_path: Path
+) -> None:
+    here = make_plant(media_backoff_ms="50", staging_dir=str(tmp_path / "here"))
+    there = make_plant(media_backoff_ms="50", staging_dir=str(tmp_path / "there"))
+    rest = ("detect", "validate", "persist", "notify")
+    with MediaServer({"a.jpg": photo()}) as server, here.workers(queues=("fetch",)) as fetching:
+        with there.workers(queues=rest) as checking:
+            receipt = here.submit(url=server.url("a.jpg"))
+            [record] = here.ended(receipt.id)
+            assert len(checking.said("back to fetch")) == 3
+        assert len(fetching.said("attachment started")) == 4
+        assert server.hits("a.jpg") == 1
+    assert (record.status, record.error_code, record.stage) == (Status.FAILED, "staging_lost", Stage.DETECT)
+
+
+def test_a_fallback_that_outlasts_its_lease_runs_once(own_valkey: ValkeyServer, tmp_path: Path) -> None:
+    settings = {"CLAIM_LEASE_S": "1", "SWEEP_AFTER_S": "0.5", "MEDIA_BACKOFF_MS": "50"}
+    plant = Plant(tmp_path, own_valkey.url, settings)
+    away = plant.with_redis("redis://127.0.0.1:1/0")
+    try:
+        with MediaServer({"a.jpg": photo()}, delay_s=3) as server, plant.workers():
+            receipt = away.submit(url=server.url("a.jpg"))
+            assert (receipt.mode, receipt.status) == ("inline", Status.DONE)
+            assert plant.sweep() == 0
+            assert server.hits("a.jpg") == 1
+    finally:
+        away.close()
+        plant.close()
 
 
 def test_workers_go_on_when_valkey_comes_back(own_plant: Plant, own_valkey: ValkeyServer) -> None:

@@ -144,6 +144,20 @@ def test_endings_without_a_file_are_announced_too(make_plant: Callable[..., Plan
     assert all(f'"media.{ending}"' in bodies for ending in ("rejected", "failed", "expired"))
 
 
+def test_an_ending_is_announced_however_long_the_endpoint_was_away(make_plant: Callable[..., Plant]) -> None:
+    with MediaServer({"bad.jpg": b"<html>"}) as server:
+        server.answers["hook"] = [*[Answer(503)] * 5, Answer(204)]
+        plant = make_plant(media_backoff_ms="20", webhook_url=server.url("hook"), webhook_secret=SECRET)
+        with plant.workers():
+            receipt = plant.submit(url=server.url("bad.jpg"), kind="image")
+            [record] = plant.ended(receipt.id)
+        told = [request for request in server.requests if request.method == "POST"]
+    assert (record.status, record.error_code) == (Status.REJECTED, "type_not_allowed")
+    assert record.announced_at
+    assert len({request.headers["webhook-id"] for request in told}) == 1
+    assert len(told) == 6
+
+
 def test_workers_of_single_queues_hand_the_attachment_on(plant: Plant) -> None:
     with MediaServer({"a.jpg": photo()}) as server, plant.workers(queues=("fetch", "detect")):
         receipt = plant.submit(url=server.url("a.jpg"))

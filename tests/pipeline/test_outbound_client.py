@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 import pytest
 
-from pipeline.errors import Code, PermanentError, RetryableError
+from pipeline.errors import BusyError, Code, PermanentError, RetryableError
 from pipeline.outbound.pool import Pool
 from tests.support.hostile_server import HostileServer, Peer, head, says, stalls
 from tests.support.media_server import Answer, MediaServer
@@ -140,8 +140,20 @@ def test_a_host_takes_turns_and_does_not_hold_another_up(turns: int) -> None:
             assert fetched(outbound, quick.url("a")) == b"quick"
             assert time.monotonic() - start < 0.3
             errors = [task.exception() for task in waiting]
-        assert {error.code for error in errors if isinstance(error, RetryableError)} == {Code.FETCH_TIMEOUT}
+        codes = {error.code for error in errors if isinstance(error, RetryableError)}
         assert len(errors) == 6
+        assert codes <= {Code.FETCH_TIMEOUT, Code.FETCH_BUSY}
+        assert Code.FETCH_TIMEOUT in codes
+
+
+def test_waiting_for_a_turn_uses_up_neither_the_deadline_nor_an_attempt() -> None:
+    with MediaServer({"a": b"a"}, delay_s=0.6) as server:
+        outbound = local_outbound(per_host=1)
+        with ThreadPoolExecutor(6) as threads:
+            tasks = [threads.submit(fetched, outbound, server.url("a"), deadline_s=0.9) for _ in range(6)]
+            errors = [task.exception() for task in tasks]
+        assert sum(error is None for error in errors) >= 3  # three turns of 0.6 s fit into the 2 s that each one waits
+        assert all(error is None or isinstance(error, BusyError) for error in errors)
 
 
 @pytest.mark.parametrize("hosts", [pytest.param(500, id="HTTP-16-500-hosts")])

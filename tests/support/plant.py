@@ -78,6 +78,11 @@ class Plant:
         self.belt: Belt = open_belt(self.settings)
         self.hook = Hook(self.services, open_belt(self.settings, timeout_s=QUICK_TIMEOUT_S))
 
+    def with_redis(self, url: str) -> Plant:
+        """The same plant as somebody sees it whose Redis is elsewhere."""
+        names = {name.upper() for name in Settings.model_fields} - {"REDIS_URL"}
+        return Plant(self.folder, url, {name: value for name, value in self.env.items() if name in names})
+
     def attachment(self, **fields: Any) -> Attachment:
         given = {"session": "s1", "message_id": f"m{next(_number)}", **fields}
         return Attachment.model_validate(given)
