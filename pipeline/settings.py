@@ -8,18 +8,21 @@ import json
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from pipeline.errors import SettingsError
 from pipeline.models import Kind, Model
+from pipeline.setting_forms import as_host, as_network, is_redis_url, is_sentry_dsn, password_in
 
 MB = 1_000_000
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-Positive = Annotated[int, Field(ge=1)]
-Seconds = Annotated[float, Field(gt=0)]
+# With a thousand million of anything no sum overflows on the way to a queue, a database or the kernel.
+Positive = Annotated[int, Field(ge=1, le=1_000_000_000)]
+Measure = Annotated[float, Field(gt=0, le=1_000_000_000, allow_inf_nan=False)]
+Port = Annotated[int, Field(ge=1, le=65535)]
 
 
 class Retention(Model):
@@ -43,7 +46,7 @@ class Settings(BaseSettings):
     var_dir: Path = Path("var")
     redis_url: SecretStr | None = None
     redis_host: str | None = None
-    redis_port: int = Field(default=6379, ge=1, le=65535)
+    redis_port: Port = 6379
     redis_db: int = Field(default=0, ge=0)
     password_redis: SecretStr | None = None
     database_url: SecretStr | None = None
@@ -53,7 +56,7 @@ class Settings(BaseSettings):
     # the web app
     web_host: str = "127.0.0.1"  # where `esteira start` listens
     port: int = Field(default=8000, ge=0, le=65535)
-    max_body_mb: Seconds = 64
+    max_body_mb: Measure = 64
     max_batch: Positive = 1000
 
     # the belt
@@ -66,8 +69,8 @@ class Settings(BaseSettings):
     remove_on_fail: Annotated[Retention, NoDecode] = Retention(count=50)
     result_ttl_completed_s: Positive = 24 * 3600
     result_ttl_failed_s: Positive = 7 * 24 * 3600
-    sweep_after_s: Seconds = 30
-    claim_lease_s: Seconds = 30
+    sweep_after_s: Measure = 30
+    claim_lease_s: Measure = 30
 
     # the hook
     fallback: Literal["sync", "spool"] = "sync"
@@ -75,25 +78,25 @@ class Settings(BaseSettings):
     intake_sync: bool = True
 
     # fetch
-    fetch_allow_private: Annotated[tuple[Network, ...], NoDecode] = ()
-    fetch_ports: Annotated[tuple[int, ...], NoDecode] = (80, 443)
+    fetch_allow_private: Annotated[tuple[Annotated[Network, BeforeValidator(as_network)], ...], NoDecode] = ()
+    fetch_ports: Annotated[tuple[Port, ...], NoDecode] = (80, 443)
     fetch_per_host: Positive = 8
-    fetch_connect_timeout_s: Seconds = 5
-    fetch_read_timeout_s: Seconds = 15
-    fetch_deadline_s: Seconds = 60  # and one second more for each FETCH_MIN_BYTES_PER_S of the file
+    fetch_connect_timeout_s: Measure = 5
+    fetch_read_timeout_s: Measure = 15
+    fetch_deadline_s: Measure = 60  # and one second more for each FETCH_MIN_BYTES_PER_S of the file
     fetch_min_bytes_per_s: Positive = 256 * 1024
-    whatsapp_hosts: Annotated[tuple[str, ...], NoDecode] = ("mmg.whatsapp.net",)
+    whatsapp_hosts: Annotated[tuple[Annotated[str, BeforeValidator(as_host)], ...], NoDecode] = ("mmg.whatsapp.net",)
 
     # types and limits
     allowed_types: Annotated[frozenset[str], NoDecode] = frozenset()
     mismatch: Literal["correct", "reject"] = "correct"
     active_documents: Literal["accept", "reject"] = "accept"
-    max_image_mb: Seconds = 16
-    max_sticker_mb: Seconds = 1
-    max_video_mb: Seconds = 256
-    max_audio_mb: Seconds = 64
-    max_document_mb: Seconds = 2000
-    max_image_mpx: Seconds = 50
+    max_image_mb: Measure = 16
+    max_sticker_mb: Measure = 1
+    max_video_mb: Measure = 256
+    max_audio_mb: Measure = 64
+    max_document_mb: Measure = 2000
+    max_image_mpx: Measure = 50
     max_frames: Positive = 1000
     max_pages: Positive = 10_000
     max_duration_s: Positive = 6 * 3600
@@ -104,12 +107,12 @@ class Settings(BaseSettings):
     sandbox_processes: Positive = 2
     sandbox_memory_mb: Positive = 1024
     sandbox_cpu_s: Positive = 10
-    sandbox_wall_s: Seconds = 20
+    sandbox_wall_s: Measure = 20
 
     # announcements
     webhook_url: SecretStr | None = None
     webhook_secret: SecretStr | None = None
-    webhook_timeout_s: Seconds = 10
+    webhook_timeout_s: Measure = 10
 
     # seen from outside
     api_token: SecretStr | None = None
@@ -130,8 +133,15 @@ class Settings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _redis_url(cls, value: SecretStr | None) -> SecretStr | None:
-        if value and not _is_redis_url(value.get_secret_value()):
+        if value and not is_redis_url(value.get_secret_value()):
             raise ValueError("must be redis://, rediss:// or unix://, such as redis://:password@host:6379/0")
+        return value
+
+    @field_validator("sentry_dsn")
+    @classmethod
+    def _sentry_dsn(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and not is_sentry_dsn(value.get_secret_value()):
+            raise ValueError("must be https://key@host/number, as Sentry shows it under Client Keys")
         return value
 
     @field_validator("webhook_secret")
@@ -197,22 +207,7 @@ class Settings(BaseSettings):
         """Values that must reach no log, error or event."""
         given = [getattr(self, name) for name in type(self).model_fields]
         plain = [value.get_secret_value() for value in given if isinstance(value, SecretStr)]
-        return [*plain, *(password for url in plain if (password := _password(url)))]
-
-
-def _is_redis_url(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in {"redis", "rediss", "unix"} and (parts.port is None or parts.port > 0)
-    except ValueError:  # a port that is no number
-        return False
-
-
-def _password(url: str) -> str | None:
-    try:
-        return urlsplit(url).password
-    except ValueError:
-        return None
+        return [*plain, *(password for url in plain if (password := password_in(url)))]
 
 
 def _as_retention(value: Any) -> Any:

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from sentry_sdk.utils import BadDsn, Dsn
 
 from pipeline.errors import Code, SettingsError
 from pipeline.models import Kind
@@ -42,9 +43,21 @@ WRONG = [
     ("MISMATCH", "ignore", "'correct' or 'reject'"),
     ("ACTIVE_DOCUMENTS", "maybe", "'accept' or 'reject'"),
     ("LOG_LEVEL", "loud", "'debug', 'info', 'warning' or 'error'"),
-    ("FETCH_ALLOW_PRIVATE", "10.0.0.0/8, somewhere", "IP"),
-    ("FETCH_ALLOW_PRIVATE", "10.0.0.1/8", "IP"),
+    ("FETCH_ALLOW_PRIVATE", "somewhere", "'somewhere' is no network: use 10.1.2.0/24 or fd00::/8"),
+    ("FETCH_ALLOW_PRIVATE", "10.0.0.0/8, somewhere", "'somewhere' is no network"),
+    ("FETCH_ALLOW_PRIVATE", "10.0.0.1/8", "'10.0.0.1/8' has host bits set"),
     ("FETCH_PORTS", "80,x", "valid integer"),
+    ("FETCH_PORTS", "99999", "less than or equal to 65535"),
+    ("FETCH_PORTS", "0", "greater than or equal to 1"),
+    ("WHATSAPP_HOSTS", "http://x", "'http://x' is no name of a host: use mmg.whatsapp.net"),
+    ("WHATSAPP_HOSTS", "a.example,b/c", "'b/c' is no name of a host"),
+    ("WHATSAPP_HOSTS", "user@a.example", "is no name of a host"),
+    ("CLAIM_LEASE_S", "inf", "finite number"),
+    ("SWEEP_AFTER_S", "inf", "finite number"),
+    ("SWEEP_AFTER_S", "nan", "finite number"),
+    ("MAX_IMAGE_MB", "inf", "finite number"),
+    ("MAX_IMAGE_MB", "1e305", "less than or equal to 1000000000"),
+    ("MEDIA_BACKOFF_MS", "9" * 30, "less than or equal to 1000000000"),
     ("REMOVE_ON_COMPLETE", "some", 'true, false, a number or {"age": seconds, "count": n}'),
     ("REMOVE_ON_FAIL", "-1", "greater than or equal to 0"),
     ("REMOVE_ON_FAIL", '{"cuont": 5}', 'knows only "age" and "count"'),
@@ -63,6 +76,7 @@ def test_a_wrong_setting_is_named_with_its_value_its_fault_and_where_to_look(
     assert message.startswith(f"{name} {value!r}: ")
     assert remedy in message
     assert ".env.example" in message
+    assert len(message.splitlines()) == 1
 
 
 def test_every_wrong_setting_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,10 +97,44 @@ def test_a_short_secret_is_refused_and_not_shown(monkeypatch: pytest.MonkeyPatch
     assert "tiny" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        "nonsense-SECRET",
+        "https://sentry.example/SECRET",
+        "https://SECRET@sentry.example/",
+        "https://SECRET@sentry.example/name",
+        "https://SECRET@/1",
+        "https://SECRET@sentry.example:port/1",
+        "ftp://SECRET@sentry.example/1",
+        "https://SECRET@[/1",
+    ],
+)
+def test_a_dsn_that_sentry_would_not_take_is_named_and_not_shown(monkeypatch: pytest.MonkeyPatch, dsn: str) -> None:
+    with pytest.raises(SettingsError, match=r"SENTRY_DSN: must be https://key@host/number") as caught:
+        with_environment(monkeypatch, SENTRY_DSN=dsn)
+    assert "SECRET" not in str(caught.value)
+    with pytest.raises((BadDsn, ValueError)):
+        Dsn(dsn)
+
+
+@pytest.mark.parametrize("dsn", ["https://key@o1.ingest.sentry.io/42", "http://key:secret@sentry.internal:9000/a/7"])
+def test_a_dsn_that_sentry_takes_is_taken(monkeypatch: pytest.MonkeyPatch, dsn: str) -> None:
+    kept = with_environment(monkeypatch, SENTRY_DSN=dsn).sentry_dsn
+    assert kept
+    assert Dsn(kept.get_secret_value()).project_id in {"42", "7"}
+
+
+def test_hosts_are_names_in_lower_case_with_a_port_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = with_environment(monkeypatch, WHATSAPP_HOSTS="MMG.whatsapp.net, 127.0.0.1:8443,media")
+    assert settings.whatsapp_hosts == ("mmg.whatsapp.net", "127.0.0.1:8443", "media")
+
+
 def test_no_secret_is_shown_by_the_settings_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
     secret = [name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)]
     assert {"redis_url", "password_redis", "database_url", "webhook_secret", "api_token", "sentry_dsn"} <= set(secret)
-    values = {name: f"{SECRET}-{name}" for name in secret} | {"redis_url": f"unix:///{SECRET}-redis_url"}
+    values = {name: f"{SECRET}-{name}" for name in secret}
+    values |= {"redis_url": f"unix:///{SECRET}-redis_url", "sentry_dsn": f"https://{SECRET}-sentry_dsn@host/1"}
     settings = with_environment(monkeypatch, **{name.upper(): value for name, value in values.items()})
     assert SECRET not in f"{settings!r} {settings}"
     assert SECRET not in settings.model_dump_json()

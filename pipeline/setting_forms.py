@@ -1,0 +1,54 @@
+"""The forms that settings come in as text: networks, hosts, URLs of servers."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Any
+from urllib.parse import urlsplit
+
+_LABEL = r"[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?"
+_HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*(:[0-9]{{1,5}})?")
+
+
+def as_network(value: Any) -> Any:
+    """A network from its text; what is no text passes unchanged. Raises ValueError."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return ipaddress.ip_network(value)
+    except ValueError as error:
+        fault = str(error) if "host bits" in str(error) else "is no network"
+        raise ValueError(f"{value!r} {fault.removeprefix(value).strip()}: use 10.1.2.0/24 or fd00::/8") from None
+
+
+def as_host(value: Any) -> Any:
+    """The name of a host, with a port if need be, in lower case. Raises ValueError."""
+    if isinstance(value, str) and not _HOST.fullmatch(value.lower()):
+        raise ValueError(f"{value!r} is no name of a host: use mmg.whatsapp.net")
+    return value.lower() if isinstance(value, str) else value
+
+
+def is_redis_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in {"redis", "rediss", "unix"} and (parts.port is None or parts.port > 0)
+    except ValueError:  # a port that is no number
+        return False
+
+
+def is_sentry_dsn(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        place = parts.scheme in {"http", "https"} and parts.hostname and (parts.port is None or parts.port > 0)
+        return bool(place and parts.username and parts.path.rpartition("/")[2].isdecimal())
+    except ValueError:
+        return False
+
+
+def password_in(url: str) -> str | None:
+    """The password that a URL carries, or None; also of what is no URL."""
+    try:
+        return urlsplit(url).password
+    except ValueError:
+        return None
