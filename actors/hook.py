@@ -6,8 +6,6 @@ caller's thread, as the seed's fallback does, or the sweep enqueues it later.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import os
 import threading
 from collections.abc import Iterator
@@ -25,13 +23,13 @@ from actors.delivery import stage_message, wire_form
 from actors.inline import run_inline
 from actors.retries import report
 from actors.telemetry import configure_guest
-from pipeline.errors import PayloadError
+from pipeline.base64_text import base64_pieces
 from pipeline.models import Accepted, Attachment, Record, Stage, Status
 from pipeline.services import Services, build_services
 from pipeline.settings import current_settings
 from pipeline.storage import intake_key
 
-PIECE = 256 * 1024  # a multiple of 4, so that base64 can be decoded piece by piece
+PIECE = 256 * 1024
 
 log = structlog.get_logger()
 
@@ -115,16 +113,7 @@ def _pieces(attachment: Attachment, file: Path | None) -> Iterator[bytes]:
             while piece := source.read(PIECE):
                 yield piece
         return
-    text = attachment.data or ""
-    if text.startswith("data:"):
-        text = text.partition(",")[2]
-    if "\n" in text[:100]:  # as MIME writes it, in lines of 76
-        text = "".join(text.split())
-    try:
-        for start in range(0, len(text), PIECE):
-            yield base64.b64decode(text[start : start + PIECE], validate=True)
-    except (binascii.Error, ValueError):
-        raise PayloadError("data", "is not base64") from None
+    yield from base64_pieces(attachment.data or "")
 
 
 def process_media(attachment: Attachment, *, file: Path | None = None) -> Receipt:

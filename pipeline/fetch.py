@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import BinaryIO
 
+from pipeline.base64_text import base64_pieces
 from pipeline.errors import Code, PermanentError, RetryableError
 from pipeline.models import Attachment, Fetched
 from pipeline.outbound import Outbound
@@ -36,7 +35,7 @@ def fetch(
         return staged
     max_bytes = settings.max_bytes(attachment.kind)
     if intake or attachment.data:
-        pieces = storage.chunks(intake_key(attachment.id)) if intake else iter([_decoded(attachment.data or "")])
+        pieces = storage.chunks(intake_key(attachment.id)) if intake else base64_pieces(attachment.data or "")
         with staging.part(attachment.id) as out:
             return _check(attachment, _write(out, pieces, max_bytes))
     decryptor = _decryptor(attachment)
@@ -57,13 +56,6 @@ def _staged(attachment: Attachment, staging: Staging) -> Fetched | None:
         return None
     except OSError as error:
         raise RetryableError(Code.STAGING, f"cannot read the staged file: {error.strerror}") from error
-
-
-def _decoded(data: str) -> bytes:
-    try:
-        return base64.b64decode(data, validate=True)
-    except (binascii.Error, ValueError):
-        raise PermanentError(Code.BAD_PAYLOAD, "data: is not base64") from None
 
 
 def _decryptor(attachment: Attachment) -> Decryptor | None:
