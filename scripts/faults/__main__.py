@@ -21,7 +21,7 @@ from pathlib import Path
 import rich_click as click
 from rich.console import Console
 
-from scripts.faults.report import listing, show, write_json
+from scripts.faults.report import listing, show, update_document, write_json
 from scripts.faults.run import Order, Outcome, Tell, run_fault, run_soak
 from scripts.faults.table import CONTROL, FAULTS, Fault
 
@@ -52,6 +52,7 @@ class Duration(click.ParamType[float]):
 @click.option("--seed", type=int, help="The same seed, the same load and faults; default: a new one, printed.")
 @click.option("--rate", type=click.FloatRange(0.5, 100), default=5.0, show_default=True, help="Files a second.")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures there.")
+@click.option("--docs", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Update the table there.")
 @click.option("--keep", is_flag=True, help="Keep the folders of runs that held, too.")
 @click.option("--list", "listed", is_flag=True, help="Name the faults.")
 def main(  # noqa: PLR0913, PLR0917  one parameter an option
@@ -65,6 +66,7 @@ def main(  # noqa: PLR0913, PLR0917  one parameter an option
     seed: int | None,
     rate: float,
     json_file: Path | None,
+    docs: Path | None,
     keep: bool,
     listed: bool,
 ) -> None:
@@ -88,6 +90,8 @@ def main(  # noqa: PLR0913, PLR0917  one parameter an option
     show(outcomes, console)
     if json_file:
         write_json(outcomes, json_file)
+    if docs:
+        update_document(docs, [outcome.to_json() for outcome in outcomes])
     sys.exit(0 if all(outcome.held for outcome in outcomes) else 1)
 
 

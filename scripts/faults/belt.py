@@ -24,7 +24,7 @@ def restart(site: Site, _turn: int) -> None:
     site.valkey.kill()
     time.sleep(site.chance.uniform(0.2, 3))
     site.valkey.start()
-    site.valkey_returned()
+    site.came_back()
     time.sleep(6)
 
 
@@ -32,7 +32,7 @@ def wipe(site: Site, _turn: int) -> None:
     time.sleep(site.chance.uniform(1, 4))
     _queue_up(site)
     site.valkey.client().flushall()
-    site.valkey_returned()
+    site.came_back()
     time.sleep(6)
 
 
@@ -43,7 +43,7 @@ def take_away(site: Site, turn: int) -> None:
     site.valkey.pause() if how == "pause" else site.valkey.kill()
     time.sleep(seconds)
     site.valkey.resume() if how == "pause" else site.valkey.start()
-    site.valkey_returned()
+    site.came_back()
     time.sleep(6)
 
 
@@ -63,7 +63,7 @@ def make_read_only(site: Site, _turn: int) -> None:
     site.valkey.client().replicaof("127.0.0.1", str(free_port()))
     time.sleep(site.chance.uniform(4, 10))
     site.valkey.client().replicaof("NO", "ONE")
-    site.valkey_returned()
+    site.came_back()
     time.sleep(4)
 
 
@@ -103,5 +103,5 @@ def _for_a_while(site: Site, bad: dict[str, str], good: dict[str, str]) -> None:
     time.sleep(site.chance.uniform(4, 10))
     for name, value in good.items():
         client.config_set(name, value)
-    site.valkey_returned()
+    site.came_back()
     time.sleep(4)

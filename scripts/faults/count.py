@@ -12,7 +12,7 @@ from scripts.faults.files import File
 from scripts.faults.load import ACCEPTED, REFUSED, UNKNOWN, Attempt
 from scripts.faults.remains import OPEN, Kept, Row
 from scripts.faults.site import Site
-from scripts.faults.times import Times, times
+from scripts.faults.times import Times, failed_attempts, times
 
 DRAIN_S = 120.0
 MUST_BE_ZERO = (
@@ -53,6 +53,7 @@ class Tally:
     drained_s: float = 0.0
     times: Times = field(default_factory=Times)
     codes: dict[str, int] = field(default_factory=dict)
+    failed_attempts: dict[str, int] = field(default_factory=dict)
     examples: list[str] = field(default_factory=list)
 
     @property
@@ -93,6 +94,7 @@ def count(site: Site) -> Tally:
     tally.deliveries = site.around.deliveries
     tally.deaths = sum(worker.died_by_itself for worker in site.workers)
     tally.times = times(site, rows)
+    tally.failed_attempts = failed_attempts(site)
     return tally
 
 

@@ -25,11 +25,12 @@ def kill_all_workers(site: Site, _turn: int) -> None:
     _keep_busy(site)
     for worker in site.workers:
         worker.held = True
-        site.kill(worker)
+        worker.kill()
     time.sleep(20)
     for worker in site.workers:
         worker.held = False
-    time.sleep(5)
+    site.came_back()
+    time.sleep(10)
 
 
 def replace_a_worker(site: Site, turn: int) -> None:
@@ -41,6 +42,8 @@ def replace_a_worker(site: Site, turn: int) -> None:
 
 def kill_the_intake(site: Site, _turn: int) -> None:
     time.sleep(site.chance.uniform(1, 4))
+    site.load.surge(20)
+    time.sleep(site.chance.uniform(0.01, 0.1))
     site.kill(site.part("web"))
     site.plant.wait_until_ready()
 
@@ -66,7 +69,7 @@ def kill_everything(site: Site, turn: int) -> None:
     site.valkey.kill()
     kill_all_writers(site, turn)
     site.valkey.start()
-    site.valkey_returned()
+    site.came_back()
     time.sleep(5)
 
 

@@ -43,7 +43,7 @@ class Marks:
     """When what was done to the plant, in Unix seconds, for the times of recovery."""
 
     kills: list[tuple[float, Path]] = field(default_factory=list)  # with the log of the life that ended
-    returns: list[float] = field(default_factory=list)  # of Valkey
+    returns: list[float] = field(default_factory=list)  # of Valkey, or of all workers
     stops_s: list[float] = field(default_factory=list)  # from SIGTERM to the end
     notes: list[str] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)  # what a fault itself found that must not be
@@ -125,7 +125,8 @@ class Site:
         if part in self.workers:
             self.marks.kills.append((at, log))
 
-    def valkey_returned(self) -> None:
+    def came_back(self) -> None:
+        """Notes that what was away is there again."""
         self.marks.returns.append(time.time())
 
     def heal(self) -> None:
@@ -135,7 +136,7 @@ class Site:
             self.valkey.resume()
         else:
             self.valkey.start()
-            self.valkey_returned()
+            self.came_back()
         for part in self.parts:
             part.signal(signal.SIGCONT)
             part.held = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,9 +17,9 @@ STARTED, FINISHED, RETRIED = "attachment started", "attachment finished", "attem
 class Times:
     """Seconds; None where nothing of that sort happened.
 
-    `rerun`: from a worker's death until another one begins what it was at (n of them). `resume`: from Redis's return
-    until a worker finishes something; `settle`: until all that was unfinished then has ended. `answer`: how long the
-    intake took. `exit`: from SIGTERM to the end.
+    `rerun`: from a worker's death until another one begins what it was at (n of them). `resume`: from the return of
+    what was away until a worker finishes something; `settle`: until all that was unfinished then has ended. `answer`:
+    how long the intake took. `exit`: from SIGTERM to the end.
     """
 
     reruns: int = 0
@@ -47,6 +48,12 @@ def times(site: Site, rows: list[Row]) -> Times:
         answer_max=percentile(answers, 100),
         exit_max=percentile(site.marks.stops_s, 100),
     )
+
+
+def failed_attempts(site: Site) -> dict[str, int]:
+    """How often the workers' attempts failed and were made again, by code: whether a fault was felt at all."""
+    lines = (line for worker in site.workers for log in worker.lives for line in said(log))
+    return dict(Counter(str(line.facts.get("code")) for line in lines if line.event == RETRIED))
 
 
 def percentile(values: list[float], percent: int) -> float | None:
