@@ -9,6 +9,7 @@ from click import get_current_context
 from actors import telemetry
 from pipeline.catalogue import Catalogue
 from pipeline.errors import SettingsError
+from pipeline.folders import make_private
 from pipeline.services import Services, services
 from pipeline.settings import Settings, current_settings
 
@@ -40,12 +41,12 @@ def catalogue_for_command() -> Catalogue:
 
 
 def make_folder(folder: Path) -> None:
-    """Makes the folder of a command's files if it is not there.
+    """Makes the folder of a command's files, for this user alone, if it is not there.
 
     Raises:
         SettingsError: it cannot be made.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_private(folder)
     except OSError as error:
         raise SettingsError(f"VAR_DIR: cannot make the folder {folder}: {error.strerror}") from None

@@ -15,6 +15,7 @@ from typing import BinaryIO
 from uuid import uuid4
 
 from pipeline.errors import Code, RetryableError, StagingLostError
+from pipeline.folders import make_private
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Staging:
         # Two workers may write the same attachment for a moment: one that was stopped and one that took over.
         path = self.folder / f"{media_id}.{uuid4().hex[:8]}.part"
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_private(self.folder)
             with path.open("xb", buffering=0) as out:
                 yield out
             path.rename(self.folder / media_id)

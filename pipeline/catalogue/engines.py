@@ -10,6 +10,7 @@ from sqlalchemy.engine import URL, Engine, make_url
 from sqlalchemy.exc import ArgumentError, DisconnectionError
 
 from pipeline.errors import SettingsError
+from pipeline.folders import make_private
 
 WAIT_S = 5  # how long a transaction waits for a lock or for a free connection
 CONNECTIONS = 8  # kept open in each process
@@ -37,7 +38,11 @@ def database_url(url: str) -> URL:
 
 
 def open_engine(url: URL, *, durable: bool) -> Engine:
-    """A pool of connections on which every transaction is begun by hand; none is opened yet."""
+    """A pool of connections on which every transaction is begun by hand; none is opened yet.
+
+    Raises:
+        SettingsError: the folder of SQLite's file cannot be made.
+    """
     if url.get_backend_name() == "postgresql":
         return _postgresql(url)
     engine = create_engine(
@@ -51,7 +56,7 @@ def open_engine(url: URL, *, durable: bool) -> Engine:
         connect_args={"timeout": WAIT_S, "check_same_thread": False},
     )
     path = Path(str(url.database))
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(path.parent)
 
     def opened(connection: Any, record: Any) -> None:
         _prepare_sqlite(connection, durable=durable)
@@ -65,6 +70,16 @@ def open_engine(url: URL, *, durable: bool) -> Engine:
     event.listen(engine, "connect", opened)
     event.listen(engine, "checkout", used)
     return engine
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        make_private(folder)
+    except OSError as error:
+        fault = f"cannot make the folder {folder}: {error.strerror}"
+        raise SettingsError(
+            f"DATABASE_URL: {fault}: name another place there, or by VAR_DIR if it is not set"
+        ) from None
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -74,6 +74,25 @@ def test_a_wrong_setting_is_named_with_its_fault(place: Site, command: str) -> N
     assert "Traceback" not in finished.err
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("DATABASE_URL", "sqlite:////proc/x/y.db", "DATABASE_URL: cannot make the folder /proc/x"),
+        ("VAR_DIR", "/proc/y", "cannot make the folder /proc/y"),
+        ("SENTRY_DSN", "nonsense", "SENTRY_DSN: must be https://key@host/number"),
+    ],
+)
+def test_a_setting_that_cannot_work_is_told_in_one_line(place: Site, name: str, value: str, told: str) -> None:
+    file = place.folder / "paper.pdf"
+    file.write_bytes(b"%PDF-1.4 small")
+    finished = place.with_settings(**{name: value}).run("submit", file)
+    assert finished.code == 2
+    [line] = finished.err.splitlines()
+    assert told in line
+    assert name in line
+    assert "nonsense" not in line
+
+
 def test_stats_have_the_promised_shape(place: Site) -> None:
     place.run("submit", LOOPBACK)
     figures = place.run("stats", "--json").json

@@ -40,6 +40,11 @@ def test_nobody_else_on_the_machine_can_reach_it(settings: Settings) -> None:
         assert redis.Redis.from_url(settings.redis).config_get("port")["port"] == "0"
 
 
+def test_the_folder_of_everything_is_its_users_alone(settings: Settings) -> None:
+    with sole_use(settings.var_dir):
+        assert settings.var_dir.stat().st_mode & 0o777 == 0o700
+
+
 def test_a_path_too_long_for_a_socket_is_named_with_the_remedy(tmp_path: Path) -> None:
     deep = load_settings(var_dir=tmp_path / ("x" * MAX_SOCKET_PATH), redis_url=None, redis_host=None)
     with pytest.raises(SettingsError, match=r"VAR_DIR: .* choose a shorter VAR_DIR"), embedded_valkey(deep):

@@ -50,6 +50,18 @@ class TestContract(CatalogueContract):
         return url
 
 
+def test_a_folder_made_for_the_file_is_its_users_alone(tmp_path: Path) -> None:
+    Catalogue(f"sqlite:///{tmp_path}/var/catalogue.db").migrate()
+    assert (tmp_path / "var").stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("place", ["/proc/none/catalogue.db", "{}/file/catalogue.db"])
+def test_a_folder_that_cannot_be_made_is_told_with_its_setting(tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SettingsError, match=r"DATABASE_URL: cannot make the folder .*VAR_DIR"):
+        Catalogue(f"sqlite:///{place.format(tmp_path)}")
+
+
 def carry(url: str, process: int, failures: Any) -> None:
     """30 attachments of its own all the way, and one that all processes share."""
     catalogue = Catalogue(url)

@@ -28,6 +28,7 @@ def test_a_part_gets_its_name_when_it_is_whole(staging: Staging) -> None:
         assert len(names(staging)) == 1
     assert staging.path("a").read_bytes() == b"bytes"
     assert names(staging) == ["a"]
+    assert staging.folder.stat().st_mode & 0o777 == 0o700
 
 
 def test_a_part_that_fails_leaves_nothing(staging: Staging) -> None:
