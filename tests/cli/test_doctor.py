@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.disks import small_disk
 from tests.support.esteira import Finished, Site, site
 from tests.support.valkey import ValkeyServer
 from tests.support.zygote import Zygote
@@ -120,25 +119,14 @@ def test_a_place_that_cannot_be_written_fails(place: Site, which: str) -> None:
     assert str(blocked) in findings[which]["message"]
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 1 MB, where the tests may mount one."""
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", tmp_path], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip("mount is not permitted here")
-    yield tmp_path
-    subprocess.run(["umount", "--lazy", tmp_path], check=True)
-
-
-def test_a_disk_without_room_fails_and_one_in_memory_is_told(place: Site, small_disk: Path) -> None:
-    finished = place.with_settings(STORAGE_URL=small_disk.as_uri()).run("doctor", "--json")
+def test_a_disk_without_room_fails_and_one_in_memory_is_told(place: Site, tmp_path: Path) -> None:
+    with small_disk(tmp_path, megabytes=1) as disk:
+        finished = place.with_settings(STORAGE_URL=disk.as_uri()).run("doctor", "--json")
+        assert list(disk.rglob("doctor-*")) == []
     findings = found(finished)
     assert finished.code == 1
     assert findings["storage disk"]["level"] == "fail"
     assert findings["storage"]["level"] == "warn"
-    assert list(small_disk.rglob("doctor-*")) == []
 
 
 def test_risky_settings_warn_and_do_not_fail(place: Site) -> None:

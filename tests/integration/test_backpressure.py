@@ -1,0 +1,289 @@
+"""What is full, locked, read-only or used up costs a retry or a refusal, and no restart."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import itertools
+import resource
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+from fastapi.testclient import TestClient
+
+from pipeline.errors import Code, RetryableError
+from pipeline.models import Record, Status
+from tests.support.disks import fill, small_disk
+from tests.support.media_server import MediaServer
+from tests.support.plant import Plant, Workers, photo, wait_until
+from tests.support.postgres import PostgresServer, postgres_server
+from tests.support.s3 import BUCKET, s3_server
+from tests.support.valkey import ValkeyServer
+
+BACKOFF = {"MEDIA_BACKOFF_MS": "400"}
+NO_SECOND = BACKOFF | {"MEDIA_ATTEMPTS": "1"}  # where a fault that costs an attempt ends the attachment
+
+
+@pytest.fixture
+def media() -> Iterator[MediaServer]:
+    with MediaServer({"a.jpg": photo(size=(640, 480)), "b.jpg": photo(), "c.jpg": photo()}) as server:
+        yield server
+
+
+@pytest.fixture
+def own_plant(own_valkey: ValkeyServer, tmp_path: Path) -> Iterator[Plant]:
+    made = Plant(tmp_path, own_valkey.url, NO_SECOND)
+    yield made
+    made.close()
+
+
+@contextmanager
+def plant_with(folder: Path, server: ValkeyServer, **settings: str) -> Iterator[Plant]:
+    made = Plant(folder, server.url, BACKOFF | settings)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def codes(workers: Workers) -> list[str]:
+    """The codes of the attempts that failed so far."""
+    return [line["code"] for line in workers.said("attempt failed")]
+
+
+def whole(record: Record, content: bytes) -> bool:
+    return (record.status, record.sha256) == (Status.DONE, hashlib.sha256(content).hexdigest())
+
+
+def files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("which", ["staging", "storage"])
+def test_a_full_disk_costs_attempts_and_works_again_once_there_is_room(
+    valkey: ValkeyServer, tmp_path: Path, media: MediaServer, which: str
+) -> None:
+    with small_disk(tmp_path / "disk", megabytes=2) as disk:
+        place = {"STAGING_DIR": str(disk)} if which == "staging" else {"STORAGE_URL": disk.as_uri()}
+        with plant_with(tmp_path, valkey, **place) as plant, plant.workers() as workers:
+            ballast = fill(disk)
+            first = plant.submit(url=media.url("a.jpg"))
+            wait_until(lambda: codes(workers), 10)
+            assert [path.name for path in files(disk)] == ["ballast"]
+            ballast.unlink()
+            [record] = plant.ended(first.id)
+            assert whole(record, media.files["a.jpg"])  # type: ignore[arg-type]
+            fill(disk)
+            [failed] = plant.ended(plant.submit(url=media.url("b.jpg")).id)
+            assert (failed.status, failed.error_code, failed.attempts) == (Status.FAILED, which, 3)
+            assert set(codes(workers)) == {which}
+            assert [path.name for path in files(disk) if path.name != record.sha256] == ["ballast"]
+
+
+def test_bytes_that_storage_has_no_room_for_are_refused_and_taken_once_it_has(
+    valkey: ValkeyServer, tmp_path: Path, media: MediaServer
+) -> None:
+    data = base64.b64encode(photo(size=(640, 480))).decode()
+    with (
+        small_disk(tmp_path / "disk", megabytes=2) as disk,
+        plant_with(tmp_path, valkey, STORAGE_URL=disk.as_uri()) as plant,
+    ):
+        ballast = fill(disk)
+        attachment = plant.attachment(data=data)
+        with pytest.raises(RetryableError) as caught:
+            plant.hook.take(attachment)
+        assert caught.value.code is Code.STORAGE
+        assert plant.services.catalogue.get(attachment.id) is None
+        assert [path.name for path in files(disk)] == ["ballast"]
+        ballast.unlink()
+        with plant.workers():
+            [record] = plant.ended(plant.hook.take(attachment).id)
+        assert record.status is Status.DONE
+        assert [path.name for path in files(disk)] == [record.sha256]
+
+
+def test_an_object_store_that_answers_503_for_a_while_costs_an_attempt(
+    valkey: ValkeyServer, tmp_path: Path, media: MediaServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with s3_server(monkeypatch) as store, plant_with(tmp_path, valkey, STORAGE_URL=f"s3://{BUCKET}/x") as plant:
+        store.fault = lambda _: "503 Slow Down"
+        with plant.workers() as workers:
+            receipt = plant.submit(url=media.url("a.jpg"))
+            wait_until(lambda: codes(workers), 30)
+            store.fault = None
+            [record] = plant.ended(receipt.id)
+            assert workers.process.poll() is None
+        assert set(codes(workers)) == {"storage"}
+        assert whole(record, media.files["a.jpg"])  # type: ignore[arg-type]
+        assert store.keys() == [f"x/{record.storage_key}"]
+        assert store.unfinished_uploads() == 0
+    assert media.hits("a.jpg") == 1
+
+
+@contextmanager
+def locked(plant: Plant) -> Iterator[None]:
+    """The catalogue's file, held by somebody else."""
+    with closing(sqlite3.connect(plant.folder / "esteira.db", isolation_level=None)) as holder:
+        holder.execute("BEGIN EXCLUSIVE")
+        yield
+        holder.execute("ROLLBACK")
+
+
+@pytest.mark.slow
+def test_a_locked_catalogue_costs_no_attempt_and_refuses_what_is_new(own_plant: Plant, media: MediaServer) -> None:
+    with own_plant.workers() as workers:
+        media.delay_s = 1
+        receipt = own_plant.submit(url=media.url("a.jpg"))
+        wait_until(lambda: media.hits("a.jpg"), 10)
+        with locked(own_plant):
+            began = time.monotonic()
+            with pytest.raises(RetryableError) as caught:
+                own_plant.submit(url=media.url("b.jpg"))
+            assert caught.value.code is Code.CATALOGUE
+            assert time.monotonic() - began < 8
+            wait_until(lambda: codes(workers), 10)
+        [record] = own_plant.ended(receipt.id)
+        assert set(codes(workers)) == {"catalogue"}
+        assert (record.status, record.attempts) == (Status.DONE, 0)
+        assert media.hits("a.jpg") == 1
+        [later] = own_plant.ended(own_plant.submit(url=media.url("b.jpg")).id)
+    assert later.status is Status.DONE
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[PostgresServer]:
+    with postgres_server() as server:
+        yield server
+
+
+def over_http(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> TestClient:
+    """The web app in this process, with the settings of a plant."""
+    from actors import belt, hook
+    from pipeline import services, settings
+
+    for name, value in plant.env.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("API_TOKEN", "a token of the tests")
+    for made_once in (settings.current_settings, services._services_of, hook._hook_of, belt._belt_of):
+        made_once.cache_clear()
+    from web.app import build_app
+
+    return TestClient(build_app(settings.current_settings()), headers={"Authorization": "Bearer a token of the tests"})
+
+
+@pytest.mark.slow
+def test_without_its_catalogue_the_hook_refuses_and_the_workers_wait(
+    valkey: ValkeyServer, postgres: PostgresServer, tmp_path: Path, media: MediaServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = NO_SECOND | {"DATABASE_URL": postgres.new_database()}
+    with plant_with(tmp_path, valkey, **settings) as plant, plant.workers() as workers:
+        http = over_http(plant, monkeypatch)
+        media.delay_s = 1.5
+        receipt = plant.submit(url=media.url("a.jpg"))
+        wait_until(lambda: media.hits("a.jpg"), 10)
+        postgres.stop()
+        given = {"session": "s", "message_id": "away", "url": media.url("b.jpg")}
+        with pytest.raises(RetryableError):
+            plant.submit(url=media.url("b.jpg"))
+        answer = http.post("/hooks/media", json=given)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "catalogue")
+        assert int(answer.headers["Retry-After"]) > 0
+        wait_until(lambda: codes(workers), 15)
+        postgres.start()
+        media.delay_s = 0
+        [record] = plant.ended(receipt.id)
+        assert (record.status, record.attempts, media.hits("a.jpg")) == (Status.DONE, 0, 1)
+        accepted = http.post("/hooks/media", json=given)
+        assert accepted.status_code == 202
+        [again] = plant.ended(accepted.json()["accepted"][0]["id"])
+    assert again.status is Status.DONE
+
+
+def _full(server: ValkeyServer) -> None:
+    server.client().config_set("maxmemory", "1mb")
+
+
+def _roomy(server: ValkeyServer) -> None:
+    server.client().config_set("maxmemory", "0")
+
+
+def _replica(server: ValkeyServer) -> None:
+    server.client().replicaof("127.0.0.1", 1)  # nobody is there: it keeps what it has, and takes nothing
+
+
+def _primary(server: ValkeyServer) -> None:
+    server.client().replicaof("NO", "ONE")
+
+
+REFUSALS = {"full": (_full, _roomy), "read-only": (_replica, _primary)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", REFUSALS)
+def test_a_valkey_that_takes_no_writes_loses_nothing_and_repeats_nothing(
+    own_plant: Plant, own_valkey: ValkeyServer, media: MediaServer, how: str
+) -> None:
+    refuse, allow = REFUSALS[how]
+    with own_plant.workers(threads=1) as workers:
+        media.delay_s = 1
+        old = [own_plant.submit(url=media.url("a.jpg")).id for _ in range(4)]  # more than a worker holds
+        wait_until(lambda: media.hits("a.jpg"), 10)
+        refuse(own_valkey)
+        media.delay_s = 0
+        meanwhile = own_plant.submit(url=media.url("b.jpg"))
+        assert (meanwhile.mode, meanwhile.status) == ("inline", Status.DONE)
+        if how == "full":  # then the workers make it emptier
+            wait_until(lambda: own_plant.belt.missing(old) == old, 10)
+        else:
+            own_plant.ended(old[0])
+            assert own_plant.belt.missing(old) == []  # what is done is not acknowledged yet
+        allow(own_valkey)
+        wait_until(lambda: not own_plant.hook.breaker.open, 5)
+        later = own_plant.submit(url=media.url("c.jpg"))
+        assert later.mode == "queued"
+        records = own_plant.ended(*old, later.id, within_s=10)
+        wait_until(lambda: own_plant.belt.missing([*old, later.id]) == [*old, later.id], 5)
+        assert workers.process.poll() is None
+    assert [(record.status, record.attempts) for record in records] == [(Status.DONE, 0)] * 5
+    assert [media.hits(name) for name in ("a.jpg", "b.jpg", "c.jpg")] == [4, 1, 1]
+    assert len(own_plant.stored_files()) == 3
+
+
+def worker_process(workers: Workers) -> psutil.Process:
+    """The process that holds the belt's messages: the child of Dramatiq's own that has threads and children."""
+    return max(psutil.Process(workers.process.pid).children(), key=lambda child: child.num_threads())
+
+
+@contextmanager
+def few_files(process: psutil.Process) -> Iterator[None]:
+    """The process can open no further file for the length of the block."""
+    before = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
+    taken = {int(entry.name) for entry in Path(f"/proc/{process.pid}/fd").iterdir()}
+    lowest_free = next(number for number in itertools.count() if number not in taken)
+    resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (lowest_free, before[1]))
+    try:
+        yield
+    finally:
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, before)
+
+
+@pytest.mark.slow
+def test_a_worker_without_a_file_to_open_tries_again(make_plant: Callable[..., Plant], media: MediaServer) -> None:
+    plant = make_plant(media_backoff_ms="400")
+    with plant.workers() as workers:
+        plant.ended(plant.submit(url=media.url("a.jpg")).id)
+        process = worker_process(workers)
+        with few_files(process):
+            receipt = plant.submit(url=media.url("b.jpg"))
+            wait_until(lambda: codes(workers), 10)
+        [record] = plant.ended(receipt.id)
+        assert process.is_running()
+        assert not workers.said("attempts used up")
+    assert whole(record, media.files["b.jpg"])  # type: ignore[arg-type]
+    assert plant.staged_files() == []
+    assert len(plant.stored_files()) == 2
