@@ -4,6 +4,7 @@ What holds, and by what:
 
 - A crash, a hang or an explosion of memory costs one call its answer, never the caller. Memory is bounded by RLIMIT_AS
   above what the child used before the call, CPU by RLIMIT_CPU (whole seconds), wall time by the parent's own clock.
+- A starved or stopped machine may delay a verdict and flips none: time by the clock alone condemns no file (Sandbox).
 - A child starts with an environment of its own, so it inherits no secret, and opens no socket: it lives in an empty
   network namespace where the kernel allows that, and a seccomp filter refuses sockets everywhere on x86-64 and ARM64.
 - The same filter refuses new processes, new programs, signals to others and every change of the filesystem, so a fork

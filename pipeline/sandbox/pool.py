@@ -19,6 +19,9 @@ from pipeline.sandbox.process import Child, ChildBabblesError, ChildDiedError, C
 # at a few milliseconds a call this keeps it below one per cent.
 CALLS_PER_CHILD = 20_000
 MAX_MESSAGE = 500
+# Of the CPU time that a call could have had before its time by the clock was over. Not quite all of it: what the child
+# did not get in between, and what was not measured, are no excuse.
+BURNT = 0.9
 
 
 class Sandbox:
@@ -27,6 +30,11 @@ class Sandbox:
     Each call may take `memory_mb` (10^6 bytes) beyond what its child held before, `cpu_s` seconds of CPU and `wall_s`
     seconds by the clock, not counting the wait for a free child. Modules named in `preload` are loaded when a child
     starts instead of at its first call. May be made before a fork: the forked process starts children of its own.
+
+    Only CPU time is held against a file, for only that says the same on every machine. A call that has not ended after
+    `wall_s` is refused for good if it used its CPU time meanwhile (`cpu_s`, or as much of it as fits into `wall_s`).
+    Else nobody can tell a decoder that sleeps or waits from one that was stopped, or that the machine gave too little
+    CPU: it may be tried again, and a file that keeps a decoder waiting each time has failed, not been refused.
     """
 
     def __init__(
@@ -51,8 +59,9 @@ class Sandbox:
 
         Raises:
             PipelineError: what the function raised; `decoder_crash` (permanent) if it raised anything else or ended its
-                process; `too_costly` (permanent) if it took more memory, CPU or time than allowed; `staging`
-                (retryable) if the system could not read a file; `internal` (retryable) if no child could be started.
+                process; `too_costly` (permanent) if it took more memory or CPU than allowed; `too_costly` (retryable)
+                if it took longer than allowed without using its CPU time; `staging` (retryable) if the system could
+                not read a file; `internal` (retryable) if no child could be started.
             StagingLostError: the function did not find its file.
         """
         request = json.dumps({"function": function, "arguments": arguments}).encode() + b"\n"
@@ -134,9 +143,9 @@ class _Seat:
         self._await(child)
         try:
             answer = child.ask(request)
-        except ChildOverdueError:
+        except ChildOverdueError as overdue:
             self.clear()
-            raise PermanentError(Code.TOO_COSTLY, "takes longer than is allowed") from None
+            raise self._too_long(overdue.cpu_s) from None
         except ChildBabblesError:
             self.clear()
             raise _nonsense() from None
@@ -146,6 +155,13 @@ class _Seat:
         if answer.get("tired") or child.calls >= CALLS_PER_CHILD:
             self.clear()
         return answer
+
+    def _too_long(self, cpu_s: float) -> PipelineError:
+        """The verdict on a call that did not end in time and has used so much CPU; Sandbox says why."""
+        if cpu_s >= BURNT * min(self._limits["cpu_s"], self._limits["wall_s"]):
+            return PermanentError(Code.TOO_COSTLY, "takes longer than is allowed")
+        message = f"took longer than is allowed, with {cpu_s:.1f} s of CPU: it waits, or the machine is too busy"
+        return RetryableError(Code.TOO_COSTLY, message)
 
     def _await(self, child: Child) -> None:
         try:

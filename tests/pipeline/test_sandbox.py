@@ -21,7 +21,8 @@ MEMORY_MB = 200
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
-    box = Sandbox(processes=2, memory_mb=MEMORY_MB, cpu_s=1, wall_s=3)
+    # A second of CPU may take many on a machine that tests share with others.
+    box = Sandbox(processes=2, memory_mb=MEMORY_MB, cpu_s=1, wall_s=20)
     yield box
     box.close()
 
@@ -79,24 +80,27 @@ def test_file_32_a_decoder_that_misbehaves_costs_one_call_and_the_next_one_works
     assert call(sandbox, "echo", after=name) == {"after": name}
 
 
-def test_file_32_a_hang_ends_at_the_wall_time(single: Sandbox) -> None:
+def test_file_32_a_hang_ends_at_the_wall_time_and_may_be_tried_again(single: Sandbox) -> None:
     call(single, "echo")
     start = time.monotonic()
-    with pytest.raises(PermanentError) as caught:
+    with pytest.raises(RetryableError) as caught:
         call(single, "hang")
     assert caught.value.code == Code.TOO_COSTLY
     assert 2.5 < time.monotonic() - start < 10
     assert call(single, "echo", still="here") == {"still": "here"}
 
 
-def test_file_32_other_calls_go_on_beside_a_hang(sandbox: Sandbox) -> None:
+def test_file_32_other_calls_go_on_beside_a_hang() -> None:
+    sandbox = Sandbox(processes=2, memory_mb=MEMORY_MB, cpu_s=1, wall_s=4)
+    sandbox.warm()
     with ThreadPoolExecutor(4) as threads:
         hanging = threads.submit(call, sandbox, "hang")
         time.sleep(0.2)
         start = time.monotonic()
         assert [call(sandbox, "echo", n=n) for n in range(20)] == [{"n": n} for n in range(20)]
         assert time.monotonic() - start < 2
-        assert isinstance(hanging.exception(), PermanentError)
+        assert isinstance(hanging.exception(), RetryableError)
+    sandbox.close()
 
 
 def test_a_status_of_a_child_that_leaves_is_a_crash(sandbox: Sandbox) -> None:
