@@ -88,7 +88,7 @@ def run_soak(seconds: float, every_s: float, order: Order, tell: Tell) -> Outcom
 def _run(name: str, title: str, terms: Terms, order: Order, tell: Tell, faults: Callable[[Site], int]) -> Outcome:
     started = time.monotonic()
     site = Site(_plant(order.arm, terms), terms)
-    tally, rounds, skipped, clean = Tally(), 0, "", False
+    tally, rounds, skipped, keep = Tally(), 0, "", order.keep
     try:
         tell(f"{name}: starting")
         site.start()
@@ -102,9 +102,9 @@ def _run(name: str, title: str, terms: Terms, order: Order, tell: Tell, faults: 
         drained = drain(site)
         tally = count(site)
         tally.drained_s = round(drained, 1)
-        clean = not tally.faults or order.arm == "stock"
+        keep = keep or (bool(tally.faults) and order.arm != "stock")
     finally:
-        site.end(keep=order.keep or not clean)
+        site.end(keep=keep)
     folder = site.folder if site.folder.exists() else None
     took = time.monotonic() - started
     return Outcome(name, title, rounds, order, tally, took, skipped, tuple(site.marks.broken), folder)

@@ -1,0 +1,38 @@
+"""The table of docs/reliability.md is kept by the program that makes its figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from scripts.faults.count import Tally
+from scripts.faults.report import update_document
+from scripts.faults.run import Order, Outcome
+
+DOCUMENT = "# Title\n\n<!-- chaos: esteira -->\n| fault |\n|---|\n| F09 | old |\n<!-- end -->\n\nafter\n"
+
+
+def run(name: str, **order: object) -> dict[str, object]:
+    tally = Tally(attempts=12, accepted=11, refused=1, ended=11)
+    return Outcome(name, "a fault", 3, Order(seed=7, rate=5.0, **order), tally, 10.0).to_json()  # type: ignore[arg-type]
+
+
+def test_a_row_is_put_in_its_place_and_replaced_the_next_time(tmp_path: Path) -> None:
+    document = tmp_path / "reliability.md"
+    document.write_text(DOCUMENT)
+    update_document(document, [run("F10"), run("F06")])
+    update_document(document, [run("F09")])
+    rows = [line for line in document.read_text().splitlines() if line.startswith("| F")]
+    assert [row.split()[1] for row in rows] == ["F06", "F09", "F10"]
+    assert "old" not in document.read_text()
+    assert rows[0].startswith("| F06 | a fault | 3 | 11 | 1 | 0 |")
+    assert rows[0].endswith("| `scripts/chaos F06 --rounds 3 --seed 7` |")
+    assert document.read_text().endswith("<!-- end -->\n\nafter\n")
+
+
+def test_an_arm_without_a_table_is_an_error(tmp_path: Path) -> None:
+    document = tmp_path / "reliability.md"
+    document.write_text(DOCUMENT)
+    with pytest.raises(ValueError, match="substring"):
+        update_document(document, [run("F06", arm="stock")])
