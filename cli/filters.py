@@ -26,11 +26,16 @@ class Since(click.ParamType[int]):
         age = re.fullmatch(r"(\d{1,6})([smhdw])", value.strip())
         if age:
             ago = timedelta(**{UNITS[age[2]]: int(age[1])})
-            return int((time.time() - ago.total_seconds()) * 1000)
+            return _milliseconds(time.time() - ago.total_seconds())
         try:
-            return int(datetime.fromisoformat(value.strip()).astimezone().timestamp() * 1000)
+            return _milliseconds(datetime.fromisoformat(value.strip()).astimezone().timestamp())
         except (ValueError, OverflowError):
             self.fail(f"{value!r} is neither an age such as 30m, 2h, 3d nor a date such as 2026-11-22", param, ctx)
+
+
+def _milliseconds(seconds: float) -> int:
+    """Unix milliseconds; what was before 1970 is 1970, for nothing was received by then."""
+    return max(0, int(seconds * 1000))
 
 
 def filter_options(*statuses: Status) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,6 +20,7 @@ from rich.text import Text
 from pipeline.models import Record
 
 UNWRAPPED = {"id", "status", "stage", "age", "kind"}
+SURROGATE = re.compile("[\ud800-\udfff]")
 PIPE_WIDTH = 10_000  # a table in a pipe is never wrapped: programs and people search it by line
 
 
@@ -35,8 +37,9 @@ def progress(unit: str) -> Progress:
 
 
 def print_json(value: Any) -> None:
-    """One line of JSON."""
-    click.echo(json.dumps(value, ensure_ascii=False, separators=(", ", ": ")))
+    """One line of JSON. What stands for bytes of a file's name that are not UTF-8 is escaped."""
+    text = json.dumps(value, ensure_ascii=False, separators=(", ", ": "))
+    click.echo(SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
 
 def say(message: str) -> None:

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 import rich_click as click
 
@@ -16,7 +17,7 @@ from cli.output import examples, leave, print_json, print_table, progress, say
 from cli.selection import all_ids, each_status
 from cli.status import COLUMNS, row
 from pipeline.catalogue import Catalogue
-from pipeline.models import Status
+from pipeline.models import MAX_URL, Status
 
 REPLAYABLE = (Status.FAILED, Status.REJECTED, Status.EXPIRED)
 SHOWN = 20  # rows of a dry run; the count stands below them
@@ -64,8 +65,20 @@ def replay(
 def _refuse_nonsense(ids: tuple[str, ...], url: str | None, filters: dict[str, Any]) -> None:
     if ids and any(filters.values()):
         raise click.UsageError("give ids or filters, not both")
-    if url and len(ids) != 1:
+    if url is None:
+        return
+    if len(ids) != 1:
         raise click.UsageError("--url is the new source of one attachment: give exactly one ID with it")
+    if not _is_source(url):
+        raise click.UsageError(f"--url is no http:// or https:// URL of at most {MAX_URL} characters")
+
+
+def _is_source(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and len(url) <= MAX_URL
+    except ValueError:
+        return False
 
 
 def _statuses(filters: dict[str, Any]) -> Sequence[str]:

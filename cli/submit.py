@@ -19,7 +19,7 @@ from cli.jsonl import attachments
 from cli.output import examples, leave, print_json, printable, progress, record_json, say
 from cli.waiting import endings
 from pipeline.catalogue import Catalogue
-from pipeline.errors import PermanentError
+from pipeline.errors import PayloadError, PermanentError
 from pipeline.models import Attachment, Kind, Record, Status, parse_attachment
 
 URL = re.compile(r"[a-z][a-z0-9+.-]*:(//|$)", re.IGNORECASE)
@@ -84,10 +84,10 @@ def submit(
     fields. A wrong line is named by its number and field on stderr, and the others go on.
     """
     _refuse_nonsense(sources, jsonl, declared)
-    files = _local_files(sources)
+    local = _given(sources, declared)
     catalogue = services_for_command().catalogue
     tally = Tally()
-    given = _lines(jsonl, tally) if jsonl else _sources(sources, files, declared)
+    given = _lines(jsonl, tally) if jsonl else local
     for place, receipt in _hand_over(given, tally):
         if as_json and not wait:
             print_json({"id": receipt.id, "source": place, "mode": receipt.mode, "status": receipt.status})
@@ -101,31 +101,42 @@ def submit(
 def _refuse_nonsense(sources: tuple[str, ...], jsonl: BinaryIO | None, declared: dict[str, str | None]) -> None:
     if bool(sources) == bool(jsonl):
         raise click.UsageError("give SOURCEs or --jsonl FILE" + (", not both" if jsonl else ""))
-    if jsonl and any(declared.values()):
-        named = ", ".join(f"--{name.replace('_', '-')}" for name, value in declared.items() if value)
+    if jsonl and any(value is not None for value in declared.values()):
+        named = ", ".join(_option(name) for name, value in declared.items() if value is not None)
         raise click.UsageError(f"{named}: with --jsonl every line says so itself")
     if declared["message_id"] and len(sources) > 1:
         raise click.UsageError("--message-id is the id of one attachment: give one SOURCE with it")
 
 
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _given(sources: tuple[str, ...], declared: dict[str, str | None]) -> list[Given]:
+    """The attachments of the sources; all are checked before the first one is handed over."""
+    files = _local_files(sources)
+    fields = {name: value for name, value in declared.items() if value is not None}
+    try:
+        return [_attachment(source, files.get(source), fields) for source in sources]
+    except PayloadError as error:
+        place = _option(error.field) if error.field in declared else "SOURCE"
+        raise click.UsageError(f"{place}: {error.message.removeprefix(f'{error.field}: ')}") from None
+
+
+def _attachment(source: str, file: Path | None, fields: dict[str, str]) -> Given:
+    identity = {"session": "cli", "message_id": uuid4().hex}
+    # A local file has no URL; the hook takes its bytes instead.
+    origin = {"filename": file.name} if file else {"url": source}
+    return Given(source, parse_attachment(identity | origin | fields, has_file=file is not None), file)
+
+
 def _local_files(sources: tuple[str, ...]) -> dict[str, Path]:
-    """The sources that are files of this machine; all are looked at before the first one is handed over."""
+    """The sources that are files of this machine."""
     files = {source: Path(source) for source in sources if not URL.match(source)}
     for source, path in files.items():
         if not (path.is_file() and os.access(path, os.R_OK)):
-            raise click.UsageError(f"{source} is neither a URL nor a file that can be read")
+            raise click.UsageError(f"{printable(source)} is neither a URL nor a file that can be read")
     return files
-
-
-def _sources(sources: tuple[str, ...], files: dict[str, Path], declared: dict[str, str | None]) -> Iterator[Given]:
-    for source in sources:
-        file = files.get(source)
-        fields = {name: value for name, value in declared.items() if value is not None}
-        identity = {"session": "cli", "message_id": uuid4().hex}
-        # A local file has no URL; the hook takes its bytes instead.
-        origin = {"filename": file.name} if file else {"url": source}
-        every = identity | origin | fields
-        yield Given(source, Attachment.model_validate(every) if file else parse_attachment(every), file)
 
 
 def _lines(stream: BinaryIO, tally: Tally) -> Iterator[Given]:

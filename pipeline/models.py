@@ -15,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pipeline.errors import Code, PayloadError
 
 MAX_FILENAME_BYTES = 255  # the limit of a name on common filesystems
+MAX_URL = 16_384
 SHA256_BYTES = 32
 
 
@@ -130,10 +131,10 @@ def _sha256_text(value: Any) -> Any:
     return decoded.hex()
 
 
-Identifier = Annotated[str, BeforeValidator(plain_text), Field(min_length=1, max_length=512)]
+Identifier = Annotated[str, Field(min_length=1, max_length=512), BeforeValidator(plain_text)]
 Text = Annotated[str | None, BeforeValidator(plain_text)]
 Empty = BeforeValidator(_none_if_empty)
-Url = Annotated[Annotated[str, Field(max_length=16_384)] | None, Empty, BeforeValidator(clean_text), Field(repr=False)]
+Url = Annotated[Annotated[str, Field(max_length=MAX_URL)] | None, Empty, BeforeValidator(clean_text), Field(repr=False)]
 Sha256 = Annotated[str | None, BeforeValidator(_sha256_text)]
 
 

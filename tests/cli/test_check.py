@@ -52,3 +52,12 @@ def test_a_pipe_does_not_hang_it(nowhere: Site, tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     assert nowhere.run("check", pipe, timeout=20).lines[0]["error_code"] == "no_source"
+
+
+def test_a_name_that_is_not_utf_8_is_json_all_the_same(nowhere: Site, tmp_path: Path) -> None:
+    file = tmp_path / os.fsdecode(b"caf\xe9 \xc3\xa9.png")
+    Image.new("RGB", (40, 30), "teal").save(file, "PNG")
+    finished = nowhere.run("check", file)
+    assert finished.code == 0, finished.err
+    assert finished.lines[0]["path"] == str(file)
+    assert "caf\\udce9 é.png" in finished.out

@@ -124,6 +124,7 @@ def test_the_list_is_narrowed_by_every_filter(place: Site) -> None:
         (("--stage", "fetch"), 2),
         (("--since", "1h"), 2),
         (("--since", "2099-01-01"), 0),
+        (("--since", "999999w"), 2),
         (("--limit", "1"), 1),
     ):
         assert len(place.run("list", "--json", *filters).json) == count, filters

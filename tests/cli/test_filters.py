@@ -23,6 +23,11 @@ def test_an_age_counts_back_from_now(age: str, seconds: int) -> None:
     assert abs(Since().convert(age, None, None) - expected) < 2000
 
 
+@pytest.mark.parametrize("value", ["999999w", "1500-01-01", "1969-12-31T00:00:00+00:00"])
+def test_what_was_before_all_time_is_its_begin(value: str) -> None:
+    assert Since().convert(value, None, None) == 0
+
+
 def test_a_date_with_a_zone_is_that_moment() -> None:
     assert Since().convert("2026-11-22T10:00:00+00:00", None, None) == 1_795_341_600_000
 

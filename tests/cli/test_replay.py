@@ -71,5 +71,10 @@ def test_nonsense_is_refused(place: Site, rejected: list[str]) -> None:
     assert place.run("replay", *rejected, "--url", "http://127.0.0.1:9/new").code == 2
     assert place.run("replay", "--url", "http://127.0.0.1:9/new").code == 2
     assert place.run("replay", rejected[0], "--status", "failed").code == 2
+    for url in ("", "ftp://127.0.0.1/x", "/x", "https://", "https://[", "https://127.0.0.1/" + "x" * 20_000):
+        finished = place.run("replay", rejected[0], "--url", url)
+        assert finished.code == 2, url
+        assert "--url" in finished.err
+    assert place.run("status", rejected[0], "--json").json["run"] == 0
     assert place.run("replay", "--status", "done").code == 2
     assert place.run("replay", "--rate", "0").code == 2

@@ -76,6 +76,8 @@ def test_waiting_without_a_worker_gives_up_in_time(place: Site) -> None:
 def test_nonsense_is_refused_before_anything_is_handed_over(place: Site) -> None:
     secret = place.folder / "secret"
     os.mkfifo(secret)
+    paper = place.folder / "paper.pdf"
+    paper.write_bytes(b"%PDF-1.4 small")
     for arguments, fault in (
         ((), "give SOURCEs or --jsonl"),
         ((LOOPBACK, "--jsonl", "-"), "not both"),
@@ -83,12 +85,28 @@ def test_nonsense_is_refused_before_anything_is_handed_over(place: Site) -> None
         ((LOOPBACK, "no/such/file"), "neither a URL nor a file"),
         ((LOOPBACK, str(secret)), "neither a URL nor a file"),
         (("--jsonl", "-", "--session", "s"), "--session: with --jsonl every line says so itself"),
+        (("--jsonl", "-", "--session", ""), "--session: with --jsonl every line says so itself"),
         ((LOOPBACK, "--kind", "song"), "'song' is not one of"),
+        ((LOOPBACK, "--session", ""), "--session: String should have at least 1 character"),
+        ((str(paper), "--session", ""), "--session: String should have at least 1 character"),
+        ((str(paper), "--message-id", ""), "--message-id: String should have at least 1 character"),
+        ((str(paper), "--message-id", "m" * 600), "--message-id: String should have at most 512 characters"),
+        ((LOOPBACK, LOOPBACK + "x" * 20_000), "SOURCE: String should have at most 16384 characters"),
     ):
         finished = place.run("submit", *arguments)
         assert finished.code == 2, arguments
         assert fault in " ".join(finished.err.replace("│", " ").split()), finished.err
+        assert "Traceback" not in finished.err
     assert place.run("list", "--json").json == []
+
+
+def test_names_that_are_not_utf_8_are_json_all_the_same(place: Site) -> None:
+    file = place.folder / os.fsdecode(b"caf\xe9.pdf")
+    file.write_bytes(b"%PDF-1.4 small")
+    finished = place.run("submit", file, "--json")
+    assert finished.code == 0, finished.err
+    assert finished.lines[0]["source"] == str(file)
+    assert "caf\\udce9.pdf" in finished.out
 
 
 def test_a_dead_queue_is_no_reason_to_lose_anything(place: Site, tmp_path: Path) -> None:
