@@ -37,7 +37,8 @@ def judge(attachment: Attachment, fetched: Fetched, content: dict[str, Any], set
     """The verdict on what `pipeline.media_types.sniff:identify` has found. Opens nothing.
 
     The content decides the type. The kind is the declared one where such content may be of that kind, else the
-    natural one of the type: a photo sent as a document stays a document, a PDF sent as an image becomes one.
+    natural one of the type: a photo sent as a document stays a document, a PDF sent as an image becomes one. What holds
+    a picture that moves is video and no voice note, and sound alone no video, whatever container it came in.
 
     Raises:
         PermanentError: `type_not_allowed`, `type_mismatch`, `broken`, `expands_too_far`.
@@ -46,7 +47,8 @@ def judge(attachment: Attachment, fetched: Fetched, content: dict[str, Any], set
     row = MEDIA_TYPES.get(_name(content["name"], claims) or "")
     if row is None or row.name not in allowed_types(settings.allowed_types):
         raise _refusal(row, content, claims)
-    kind = attachment.kind if attachment.kind in row.kinds else row.kinds[0]
+    kinds = _kinds(row, sound_only=content["sound_only"])
+    kind = attachment.kind if attachment.kind in kinds else kinds[0]
     mismatch = _mismatch(attachment, row, kind)
     if mismatch and settings.mismatch == "reject":
         raise PermanentError(Code.TYPE_MISMATCH, mismatch)
@@ -76,6 +78,12 @@ def _name(found: str | None, claims: list[str]) -> str | None:
     if found in {"text", "csv"}:
         return next((name for name in claims if name in {"text", "csv"}), found)
     return found
+
+
+def _kinds(row: MediaType, *, sound_only: bool) -> list[Kind]:
+    """The kinds that this content may be, the natural one first."""
+    unfit = {Kind.VIDEO} if sound_only else {Kind.AUDIO, Kind.PTT}
+    return [kind for kind in row.kinds if Kind.VIDEO not in row.kinds or kind not in unfit]
 
 
 def _refusal(row: MediaType | None, content: dict[str, Any], claims: list[str]) -> PermanentError:

@@ -27,7 +27,8 @@ DECODERS = (
 class MediaType:
     """One type. `name` is what ALLOWED_TYPES, sniff and the checks call it.
 
-    `mime` and `ext` are what is stored. `kinds` are the kinds that it may be declared as, the natural one first.
+    `mime` and `ext` are what is stored. `kinds` are the kinds that it may be declared as, the natural one first;
+    where video and audio are among them, the streams decide which of the two it is.
     `check`, "module:function", decodes it in the sandbox: it is called with `path`, `name`, `kind` and `limits` (see
     Limits.to_json), raises PermanentError and returns the fields of Facts. `also` lists other names under which senders
     declare it (mime types, and extensions with a dot), none of which counts as a mismatch. Not `default`: only if
@@ -56,6 +57,7 @@ class MediaType:
 _IMAGE = (Kind.IMAGE, Kind.DOCUMENT)
 _STICKER = (Kind.IMAGE, Kind.STICKER, Kind.DOCUMENT)
 _VIDEO = (Kind.VIDEO, Kind.DOCUMENT)
+_STREAM = (Kind.VIDEO, Kind.AUDIO, Kind.PTT, Kind.DOCUMENT)
 _AUDIO = (Kind.AUDIO, Kind.PTT, Kind.DOCUMENT)
 _DOCUMENT = (Kind.DOCUMENT,)
 
@@ -80,11 +82,11 @@ _ROWS = (
     MediaType("heic", "image/heic", "heic", _IMAGE, _PICTURE, ("image/heif", "image/heic-sequence", ".heif", ".hif")),
     MediaType("avif", "image/avif", "avif", _IMAGE, _PICTURE, default=False),
     MediaType("mp4", "video/mp4", "mp4", _VIDEO, _STREAMS, ("video/x-m4v", ".m4v")),
-    MediaType("mov", "video/quicktime", "mov", _VIDEO, _STREAMS, (".qt",)),
-    MediaType("avi", "video/x-msvideo", "avi", _VIDEO, _STREAMS, ("video/avi", "video/msvideo", "video/vnd.avi")),
+    MediaType("mov", "video/quicktime", "mov", _STREAM, _STREAMS, ("audio/quicktime", ".qt", ".qta")),
+    MediaType("avi", "video/x-msvideo", "avi", _STREAM, _STREAMS, ("video/avi", "video/msvideo", "video/vnd.avi")),
     MediaType("3gp", "video/3gpp", "3gp", _VIDEO, _STREAMS, ("video/3gpp2", "video/3gp", ".3gpp", ".3g2")),
-    MediaType("mkv", "video/x-matroska", "mkv", (*_VIDEO, *_AUDIO[:2]), _STREAMS, ("video/matroska",), default=False),
-    MediaType("webm", "video/webm", "webm", (*_VIDEO, *_AUDIO[:2]), _STREAMS, ("audio/webm", ".weba"), default=False),
+    MediaType("mkv", "video/x-matroska", "mkv", _STREAM, _STREAMS, ("audio/x-matroska", ".mka"), default=False),
+    MediaType("webm", "video/webm", "webm", _STREAM, _STREAMS, ("audio/webm", ".weba"), default=False),
     MediaType("ogg", "audio/ogg", "ogg", _AUDIO, _STREAMS, ("audio/opus", "application/ogg", ".oga", ".opus")),
     MediaType("mp3", "audio/mpeg", "mp3", _AUDIO, _STREAMS, ("audio/mp3", "audio/x-mp3", "audio/mpeg3", ".mpga")),
     MediaType("wav", "audio/wav", "wav", _AUDIO, _STREAMS, ("audio/x-wav", "audio/wave", "audio/vnd.wave", ".wave")),

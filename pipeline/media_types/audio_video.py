@@ -23,6 +23,7 @@ DEMUXERS = {
     "webm": "matroska", "ogg": "ogg", "mp3": "mp3", "wav": "wav", "aac": "aac", "amr": "amr", "flac": "flac",
 }  # fmt: skip
 COUNTED = frozenset({"aac", "amr"})  # without a length in their headers FFmpeg guesses it from the bit rate
+MISSING = {"audio": "no sound", "ptt": "no sound", "video": "no picture"}
 FIRST_FRAMES = 3
 TRIED_PACKETS = 300  # after a tag or garbage the first packets may be damaged, as players accept
 FAULTS = (av.FFmpegError, ValueError, LookupError, TypeError, ArithmeticError, UnicodeError)
@@ -66,7 +67,7 @@ def _main_stream(container: InputContainer, kind: str) -> AudioStream | VideoStr
     wanted += video if kind not in {"audio", "ptt"} else []
     wanted += audio if kind != "video" else []
     if not wanted:
-        raise broken("holds no sound" if kind in {"audio", "ptt"} else "holds no picture and no sound")
+        raise broken(f"holds {MISSING.get(kind, 'no picture and no sound')}")
     if wanted[0].codec_context is None:
         raise broken("is coded in a way that no player knows")
     return wanted[0]

@@ -15,6 +15,7 @@ IMAGE_CONTAINERS = frozenset({b"mif1", b"msf1"})  # say nothing of the codec: th
 NO_MEDIA = frozenset({b"jp2 ", b"jpx ", b"jpm ", b"jxl ", b"crx ", b"mjp2"})
 MAX_BOXES = 10_000
 MAX_FTYP = 4096
+MAX_CHAPTER_TRACKS = 16
 
 
 def family(head: bytes) -> str | None:
@@ -32,21 +33,43 @@ def family(head: bytes) -> str | None:
 
 
 def handlers(file: IO[bytes]) -> frozenset[bytes]:
-    """The handlers of all tracks, `vide`, `soun` and others; none where the movie box is missing or damaged."""
+    """The handlers of all tracks, `vide`, `soun` and others; none where the movie box is missing or damaged.
+
+    A track that another one names as its chapters does not count: the pictures of a podcast's chapters make no video.
+    """
     end = file.seek(0, os.SEEK_END)
-    return frozenset(
-        _handler(file, media)
-        for movie in _inside(file, (0, end), b"moov")
-        for track in _inside(file, movie, b"trak")
-        for media in _inside(file, track, b"mdia")
-    )
+    tracks = [track for movie in _inside(file, (0, end), b"moov") for track in _inside(file, movie, b"trak")]
+    chapters = {number for track in tracks for number in _chapters(file, track)}
+    return frozenset(_handler(file, track) for track in tracks if _number(file, track) not in chapters)
 
 
-def _handler(file: IO[bytes], media: tuple[int, int]) -> bytes:
-    for start, _ in _inside(file, media, b"hdlr"):
-        file.seek(start + 8)
-        return file.read(4)
+def _handler(file: IO[bytes], track: tuple[int, int]) -> bytes:
+    for media in _inside(file, track, b"mdia"):
+        for start, _ in _inside(file, media, b"hdlr"):
+            return _read(file, start + 8, 4)
     return b""
+
+
+def _number(file: IO[bytes], track: tuple[int, int]) -> bytes:
+    for start, _ in _inside(file, track, b"tkhd"):
+        long_times = _read(file, start, 1) == b"\1"
+        return _read(file, start + (20 if long_times else 12), 4)
+    return b""
+
+
+def _chapters(file: IO[bytes], track: tuple[int, int]) -> list[bytes]:
+    """The numbers of the tracks that hold the chapters of this one."""
+    return [
+        _read(file, at, 4)
+        for references in _inside(file, track, b"tref")
+        for start, end in _inside(file, references, b"chap")
+        for at in range(start, min(end, start + 4 * MAX_CHAPTER_TRACKS), 4)
+    ]
+
+
+def _read(file: IO[bytes], start: int, size: int) -> bytes:
+    file.seek(start)
+    return file.read(size)
 
 
 def _inside(file: IO[bytes], within: tuple[int, int], wanted: bytes) -> Iterator[tuple[int, int]]:

@@ -5,6 +5,7 @@ libmagic speaks first; whatever it takes for a container, or for nothing it know
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import magic
 
 from pipeline.errors import PermanentError
-from pipeline.media_types import boxes, mpeg, ole, opc
+from pipeline.media_types import boxes, matroska, mpeg, ole, opc
 from pipeline.media_types.limits import Limits
 
 HEAD = 65536
@@ -29,6 +30,7 @@ PLAIN = {
 UNKNOWN = frozenset({"application/octet-stream", "text/plain", "application/x-empty", ""})
 OGG_CODECS = {b"OpusHead": "ogg", b"\x01vorbis": "ogg", b"\x7fFLAC": "ogg"}
 OGG_SKIPPED = (b"fishead\0", b"fisbone\0")  # describes the other streams
+AVI_STREAM = re.compile(rb"strh[\s\S]{4}(vids|auds|iavs)")  # iavs: DV, both in one stream
 RIFF_FORMS = {b"WAVE": "wav", b"AVI ": "avi", b"WEBP": "webp"}
 
 
@@ -36,6 +38,7 @@ def identify(path: str, *, limits: dict[str, Any]) -> dict[str, Any]:
     """What the file is: `name` of its type or None, `mime` as libmagic says, `fault` (code and message) or None.
 
     A name may be missing from the table: nobody allows it then. `fault` says why a container could not be looked into.
+    `sound_only`: it is of a type that is made for video, and holds sound and no picture.
     """
     mime = _magic().from_file(path).lower()
     with Path(path).open("rb") as file:
@@ -44,7 +47,7 @@ def identify(path: str, *, limits: dict[str, Any]) -> dict[str, Any]:
         name, fault = _look(path, mime, head, Limits(**limits)), None
     except PermanentError as error:
         name, fault = None, {"code": error.code, "message": error.message}
-    return {"name": name, "mime": mime, "fault": fault}
+    return {"name": name, "mime": mime, "fault": fault, "sound_only": name in SOUND_ONLY and SOUND_ONLY[name](path)}
 
 
 @cache
@@ -127,6 +130,31 @@ def _look_for_marks(path: str, head: bytes) -> str | None:
         return "mp3" if mpeg.has_mp3(file.read(2 * mpeg.MAX_GARBAGE)) else None
 
 
+def _mov_is_sound_only(path: str) -> bool:
+    with Path(path).open("rb") as file:
+        found = boxes.handlers(file)
+    return b"soun" in found and b"vide" not in found
+
+
+def _matroska_is_sound_only(path: str) -> bool:
+    with Path(path).open("rb") as file:
+        found = matroska.track_types(file)
+    return matroska.AUDIO in found and matroska.VIDEO not in found
+
+
+def _avi_is_sound_only(path: str) -> bool:
+    with Path(path).open("rb") as file:
+        found = {match[1] for match in AVI_STREAM.finditer(file.read(HEAD))}
+    return found == {b"auds"}
+
+
+# The types that hold both and have no type of their own for sound alone, as MP4 has M4A.
+SOUND_ONLY: dict[str | None, Callable[[str], bool]] = {
+    "mov": _mov_is_sound_only,
+    "avi": _avi_is_sound_only,
+    "mkv": _matroska_is_sound_only,
+    "webm": _matroska_is_sound_only,
+}
 CONTAINERS: tuple[tuple[Callable[[bytes], bool], Callable[[str, bytes], str | None]], ...] = (
     (lambda head: head[4:8] == b"ftyp", _look_at_boxes),
     (lambda head: head.startswith((b"RIFF", b"RF64", b"BW64")), _look_at_riff),

@@ -13,6 +13,7 @@ from pipeline.errors import Code, SettingsError
 from pipeline.media_types import DECODERS, MEDIA_TYPES, OFFICE, OOXML, allowed_types
 from pipeline.models import Kind
 from tests.support.checking import EVERYTHING, Checker, checker, sandbox, settings
+from tests.support.odd_files import ODD
 from tests.support.samples import OFF, SAMPLES, row_of, sample
 
 __all__ = ["checker", "sandbox"]
@@ -23,6 +24,13 @@ ROOT = Path(__file__).parents[2]
 def test_a_real_file_is_what_it_is_whoever_made_it(checker: Checker, label: str) -> None:
     row = row_of(label)
     found = checker.check(sample(label), given=EVERYTHING).detected
+    assert (found.mime, found.ext, found.kind, found.mismatch) == (row.mime, row.ext, row.kinds[0], None)
+
+
+@pytest.mark.parametrize("label", ODD)
+def test_an_odd_file_that_is_valid_is_what_it_is(checker: Checker, label: str) -> None:
+    row = row_of(label)
+    found = checker.check(ODD[label](), given=settings()).detected
     assert (found.mime, found.ext, found.kind, found.mismatch) == (row.mime, row.ext, row.kinds[0], None)
 
 

@@ -231,6 +231,15 @@ def test_sound_sent_as_video_and_video_sent_as_sound_get_their_kind(checker: Che
     assert checker.check(sample("mp4/mpeg4"), kind="ptt").detected.kind == Kind.VIDEO
 
 
+@pytest.mark.parametrize(
+    ("kind", "missing"), [("video", "no picture"), ("document", "no picture and no sound"), (None, "no picture")]
+)
+def test_a_refusal_says_what_is_missing_and_no_more(checker: Checker, kind: str | None, missing: str) -> None:
+    error = refusal(lambda: checker.check(hostile.mp4_boxes(hostile.FTYP, (b"moov", b"")), kind=kind))
+    assert error is not None
+    assert error.message == f"holds {missing}"
+
+
 def test_a_file_that_lasts_too_long_is_refused(checker: Checker) -> None:
     assert checker.code(sample("ogg/opus"), given=settings(max_duration_s=1)) == Code.TOO_LONG
     assert checker.code(sample("mp4/mpeg4"), given=settings(max_duration_s=1)) is None

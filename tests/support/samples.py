@@ -102,7 +102,7 @@ def tone(samples: int, *, offset: int, rate: int) -> np.ndarray:
     return (np.sin(2 * math.pi * 440 * times) * 12_000).astype(np.int16).reshape(1, -1)
 
 
-def _speak(box: Any, stream: Any, rate: int, seconds: float) -> None:
+def speak(box: Any, stream: Any, rate: int, seconds: float) -> None:
     """A tone, encoded into `stream`."""
     context = stream.codec_context
     resampler = av.AudioResampler(
@@ -132,7 +132,7 @@ def sound(
         stream = box.add_stream(codec, rate=rate, layout=layout, options={"strict": "experimental"})
         if bit_rate:
             stream.bit_rate = bit_rate
-        _speak(box, stream, rate, seconds)
+        speak(box, stream, rate, seconds)
     return out.getvalue()
 
 
@@ -159,7 +159,7 @@ def video(
                 box.mux(stream.encode(av.VideoFrame.from_image(picture(size, seed=seed)).reformat(format=pixels)))
             box.mux(stream.encode(None))
             if talk:
-                _speak(box, talk, 44100, 1.0)
+                speak(box, talk, 44100, 1.0)
         return Path(file.name).read_bytes()
 
 
