@@ -30,6 +30,7 @@ def kill_all_workers(site: Site, _turn: int) -> None:
     for worker in site.workers:
         worker.held = False
     site.came_back()
+    site.wait_for_workers()
     time.sleep(10)
 
 

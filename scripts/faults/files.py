@@ -116,6 +116,6 @@ def _damaged(label: str, seed: int) -> bytes:
     return {
         "mp4": hostile_files.mp4_boxes(hostile_files.FTYP),
         "pdf": pdf_by_hand()[:60],
-        "ole": hostile_files.ole_with_loop(),
+        "ole": _sample("doc/libreoffice")[:1500],
         "mp3": hostile_files.mp3_tag_only(),
     }[label]

@@ -102,7 +102,7 @@ class Site:
         self.plant.prepare(self)
         self.parts.extend(self.plant.parts(self))
         self.supervisor.start()
-        self._wait_for_boot()
+        self.wait_for_workers()
         self.plant.wait_until_ready()
         self.load.start()
         time.sleep(2)
@@ -153,14 +153,16 @@ class Site:
         if not keep:
             shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _wait_for_boot(self) -> None:
+    def wait_for_workers(self) -> None:
+        """Returns once every worker has booted."""
         deadline = time.monotonic() + 60
+        most = max(len(part.lives) for part in self.parts) + 3
         while not all(self._booted(part) for part in self.workers):
-            if time.monotonic() > deadline or any(len(part.lives) > 3 for part in self.parts):
-                logs = "\n".join(part.lives[0].read_text()[-1500:] for part in self.parts if part.lives)
+            if time.monotonic() > deadline or any(len(part.lives) > most for part in self.parts):
+                logs = "\n".join(part.lives[-1].read_text()[-1500:] for part in self.parts if part.lives)
                 raise RuntimeError(f"the plant does not start:\n{logs}")
             time.sleep(0.1)
 
     @staticmethod
     def _booted(part: Part) -> bool:
-        return bool(part.lives) and "booting up" in part.lives[-1].read_text(errors="replace")
+        return part.alive and "booting up" in part.lives[-1].read_text(errors="replace")

@@ -15,12 +15,14 @@ import os
 import sqlite3
 import threading
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import av
 import dramatiq
 import magic
+import olefile
 import pypdfium2
 import requests
 from dramatiq.brokers.redis import RedisBroker
@@ -86,8 +88,17 @@ def look_inside(mime: str, path: Path) -> None:
     elif mime == "application/pdf":
         if not len(pypdfium2.PdfDocument(path)):
             raise Rejected("no pages")
-    elif not mime.startswith(OFFICE):
+    elif not (mime.startswith(OFFICE) and is_office(path)):
         raise Rejected(mime)
+
+
+def is_office(path: Path) -> bool:
+    """Whether it holds what Word or Excel would open."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as box:
+            return {"[Content_Types].xml", "_rels/.rels"} <= set(box.namelist())
+    with olefile.OleFileIO(path) as box:
+        return any(len(box.openstream(name).read()) > 0 for name in ("WordDocument", "Workbook") if box.exists(name))
 
 
 dramatiq.set_broker(RedisBroker(url=os.environ["CONTROL_REDIS"]))  # type: ignore[no-untyped-call]
