@@ -10,7 +10,7 @@ import time
 from scripts.faults.remains import sound
 from scripts.faults.site import Site
 
-LOW_S, HIGH_S = 2.0, 6.0  # a kill's distance from the next one
+LOW_S, HIGH_S = 4.0, 10.0  # between two kills: a worker takes seconds to boot, and the load must stay below capacity
 STARVED_S = 10.0
 PAUSES_S = (20, 45, 90)
 

@@ -105,7 +105,8 @@ class Supervisor:
     def end(self) -> None:
         """Stops every part, at once and for good."""
         self._ending.set()
-        self._thread.join(5)
+        if self._thread.ident:
+            self._thread.join(5)
         for part in self.parts:
             if part.alive:
                 part.signal(signal.SIGTERM)
