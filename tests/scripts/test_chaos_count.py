@@ -90,6 +90,7 @@ CASES: dict[str, tuple[Callable[[], Evidence], dict[str, int]]] = {
     "no event": (lambda: replace(SOUND, told={**SOUND.told, "id1": set()}), {"events_missing": 1}),
     "half a file": (lambda: keeping(parts=[OTHER]), {"left_over": 1}),
     "staged bytes of what is done": (lambda: keeping(staged={"id1": OTHER}), {"left_over": 1}),
+    "intake of what nobody knows": (lambda: keeping(intake={"f" * 32: OTHER}), {"left_over": 1}),
     "intake of what is done": (lambda: keeping(intake={"id1": OTHER}), {"left_over": 1}),
 }
 
