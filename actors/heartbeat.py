@@ -17,6 +17,7 @@ BEAT_S = 3.0
 SILENCE_S = 12.0  # a worker that was silent for so long is dead: its messages run again within 20 s
 REAPER_LOCK_MS = 2000
 LISTEN_S = 0.5
+STEADY_S = 8.0  # the living beat every 3 s, and give Redis 5 s to answer
 
 Chores = tuple[tuple[float, Callable[[], object]], ...]
 
@@ -36,7 +37,7 @@ class Heartbeat(dramatiq.Middleware):
     def before_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
         assert isinstance(broker, EsteiraBroker)
         broker.hands.size_for(worker.worker_threads)
-        self._spawn("heartbeat", partial(self._every, BEAT_S, partial(beat, broker)))
+        self._spawn("heartbeat", partial(self._every, BEAT_S, Pulse(broker).beat))
         self._spawn("wake-up", partial(self._listen, broker))
         for seconds, chore in self.chores:
             self._spawn(chore.__name__, partial(self._every, seconds, chore))
@@ -77,16 +78,35 @@ class Heartbeat(dramatiq.Middleware):
                 time.sleep(1)
 
 
-def beat(broker: EsteiraBroker) -> int:
-    """One heartbeat; messages of workers that are dead go back to their queues. Returns how many."""
-    silence_ms = int(SILENCE_S * 1000)
-    try:
-        dead = broker.belt.beat(broker.worker_id, silence_ms=silence_ms)
-        if not dead or not broker.belt.lock("reaper", ttl_ms=REAPER_LOCK_MS):
-            return 0
-        taken = sum(max(0, broker.belt.reap(name, silence_ms=silence_ms, crash=True)) for name in dead)
-    except redis.RedisError:
-        return 0  # the consumers say so, and say when it is back
-    if taken:
-        log.warning("took over from dead workers", workers=len(dead), messages=taken)
-    return taken
+class Pulse:
+    """The heartbeats of one worker process, and its eye on those of the others.
+
+    When Redis was away, or this process was stopped, everybody looks silent at first. So it takes nothing over before
+    its own heart has beaten for a while, in which the living have beaten too.
+    """
+
+    def __init__(self, broker: EsteiraBroker) -> None:
+        self._broker = broker
+        self._last = self._steady_since = time.monotonic()
+
+    def beat(self) -> int:
+        """One heartbeat; messages of workers that are dead go back to their queues. Returns how many."""
+        belt = self._broker.belt
+        silence_ms = int(SILENCE_S * 1000)
+        try:
+            dead = belt.beat(self._broker.worker_id, silence_ms=silence_ms)
+            if not self._is_steady() or not dead or not belt.lock("reaper", ttl_ms=REAPER_LOCK_MS):
+                return 0
+            taken = sum(max(0, belt.reap(name, silence_ms=silence_ms, crash=True)) for name in dead)
+        except redis.RedisError:
+            return 0  # the consumers say so, and say when it is back
+        if taken:
+            log.warning("took over from dead workers", workers=len(dead), messages=taken)
+        return taken
+
+    def _is_steady(self) -> bool:
+        now = time.monotonic()
+        if now - self._last > 2 * BEAT_S:
+            self._steady_since = now
+        self._last = now
+        return now - self._steady_since >= STEADY_S

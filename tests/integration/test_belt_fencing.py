@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from actors import heartbeat
+from actors.assembly import build_broker
 from pipeline.models import Status
 from tests.support.media_server import MediaServer
 from tests.support.plant import Plant, photo, wait_until
@@ -62,3 +64,34 @@ def test_work_that_outlasts_the_grace_period_is_handed_back_and_runs_at_once_els
         with plant.workers():
             [record] = plant.ended(receipt.id, within_s=8)
     assert (record.status, record.attempts) == (Status.DONE, 0)
+
+
+class Clock:
+    """Stands for `time.monotonic` of the heartbeats."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+def test_after_an_outage_nobody_is_taken_for_dead_before_all_had_time_to_beat(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(heartbeat, "time", clock)
+    monkeypatch.setattr(heartbeat, "SILENCE_S", 0.05)
+    monkeypatch.setattr(heartbeat, "REAPER_LOCK_MS", 1)
+    pulse = heartbeat.Pulse(build_broker(plant.settings))
+    plant.belt.offer("a", "fetch", b"1")
+
+    def beat_with_a_silent_worker() -> int:
+        plant.belt.fetch("silent", 1, ["fetch"])
+        time.sleep(0.1)
+        clock.now += 3
+        return pulse.beat()
+
+    assert [beat_with_a_silent_worker() for _ in range(4)] == [0, 0, 1, 1]
+    clock.now += 30  # Redis was away
+    assert [beat_with_a_silent_worker() for _ in range(4)] == [0, 0, 0, 1]

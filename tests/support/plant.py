@@ -103,7 +103,7 @@ class Plant:
         """Workers for the length of the block. They are killed at its end: a test of their end ends them itself."""
         log = self.folder / f"workers-{next(_number)}.log"
         command = [str(DRAMATIQ), module, "--processes", str(processes), "--threads", str(threads)]
-        command += ["--worker-shutdown-timeout", str(int(grace_s * 1000))]
+        command += ["--worker-shutdown-timeout", str(int(grace_s * 1000)), "--worker-fork-timeout", "2000"]
         command += ["--queues", *queues] if queues else []
         with log.open("wb") as out:
             process = subprocess.Popen(command, cwd=ROOT, env=self.env, stdout=out, stderr=out, start_new_session=True)
