@@ -51,7 +51,7 @@ def lose_the_receiver(site: Site, turn: int) -> None:
     time.sleep(10)
     replay = ["replay", "--status", "failed", "--error", "notify", "--yes"]
     replayed = subprocess.run(
-        [sys.executable, "-m", "cli.main", *replay],
+        [str(Path(sys.executable).parent / "esteira"), *replay],
         cwd=ROOT,
         env=site.part("web").env,
         capture_output=True,

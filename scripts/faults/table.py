@@ -29,7 +29,7 @@ class Fault:
 
 _ROWS = (
     Fault("F00", "nothing at all, for comparison", surroundings.do_nothing, 6),
-    Fault("F01", "SIGKILL to a random worker", deaths.kill_a_worker, 300, short=4),
+    Fault("F01", "SIGKILL to a random worker", deaths.kill_a_worker, 300, short=3),
     Fault("F02", "SIGKILL to all workers, down for 20 s", deaths.kill_all_workers),
     Fault("F03", "SIGTERM to the workers in turn", deaths.replace_a_worker, 50),
     Fault("F05", "SIGKILL to the web app during intake", deaths.kill_the_intake, 20),
@@ -48,7 +48,7 @@ _ROWS = (
     Fault("F21", "webhook receiver dead, failing or slow for 4 s", surroundings.deafen_the_receiver, 12),
     Fault("F21L", "webhook receiver away for 20 s, then a replay", surroundings.lose_the_receiver, 4),
     Fault("F23", "30 % of downloads go wrong", surroundings.trouble_the_source),
-    Fault("F26", "a fifth of the files crash their decoder", surroundings.crash_decoders, short=3, terms=POISONED),
+    Fault("F26", "a fifth of the files crash their decoder", surroundings.crash_decoders, short=2, terms=POISONED),
     Fault("F27", "ten times the load for 5 s", surroundings.flood),
     Fault("F29", "one message a hundred times at once", surroundings.repeat_messages),
     Fault("F31", "four busy loops for 10 s", deaths.starve, 6),
