@@ -33,7 +33,7 @@ def show(outcomes: Sequence[Outcome], console: Console) -> None:
     console.print(table)
     for outcome in outcomes:
         for fault in [*(f"{name} = {n}" for name, n in outcome.tally.faults.items()), *outcome.broken]:
-            console.print(f"{outcome.name} ({outcome.order.arm}): {fault}", style="red")
+            console.print(f"{outcome.job.name} ({outcome.order.arm}): {fault}", style="red")
         for example in outcome.tally.examples[:10]:
             console.print(f"  {example}", style="dim")
         if outcome.folder:
@@ -85,9 +85,7 @@ def update_document(path: Path, runs: Sequence[dict[str, Any]]) -> None:
 
 def _row(run: dict[str, Any]) -> str:
     name, *figures = cells(run)
-    command = f"scripts/chaos {name} --rounds {run['rounds']} --seed {run['seed']}"
-    if name == "soak":
-        command = f"scripts/chaos --soak {round(run['took_s'])}s --seed {run['seed']}"
+    command = f"scripts/chaos {run['asked']} --seed {run['seed']}"
     if run["arm"] == "stock":
         command += " --control"
     if run["rate"] != 5:

@@ -13,7 +13,7 @@ from scripts.faults.count import Tally, count, drain
 from scripts.faults.product import Esteira
 from scripts.faults.site import Plant, Site, Terms
 from scripts.faults.surroundings import SkippedError
-from scripts.faults.table import FAULTS, Fault
+from scripts.faults.table import FAULTS, USUAL, Fault
 
 Tell = Callable[[str], None]
 
@@ -29,11 +29,20 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """A run's figures; `skipped` says why there are none, `broken` what else went wrong."""
+class Job:
+    """A run to be made. `asked` are the arguments that it was asked for with."""
 
     name: str
     title: str
+    asked: str
+    terms: Terms = USUAL
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A run's figures; `skipped` says why there are none, `broken` what else went wrong."""
+
+    job: Job
     rounds: int
     order: Order
     tally: Tally
@@ -47,8 +56,9 @@ class Outcome:
         return not (self.tally.faults or self.broken)
 
     def to_json(self) -> dict[str, Any]:
-        about = {"fault": self.name, "title": self.title, "arm": self.order.arm, "rounds": self.rounds}
-        figures = {"seed": self.order.seed, "rate": self.order.rate, "took_s": round(self.took_s, 1)}
+        job, order = self.job, self.order
+        about = {"fault": job.name, "title": job.title, "asked": job.asked, "arm": order.arm, "rounds": self.rounds}
+        figures = {"seed": order.seed, "rate": order.rate, "took_s": round(self.took_s, 1)}
         return {**about, **figures, "skipped": self.skipped, "broken": self.broken, **self.tally.to_json()}
 
 
@@ -61,12 +71,13 @@ def run_fault(fault: Fault, rounds: int, order: Order, tell: Tell) -> Outcome:
             fault.once(site, turn)
         return rounds
 
-    return _run(fault.id, fault.title, replace(fault.terms, seed=order.seed, rate=order.rate), order, tell, faults)
+    job = Job(fault.id, fault.title, f"{fault.id} --rounds {rounds}", fault.terms)
+    return _run(job, order, tell=tell, faults=faults)
 
 
 def run_soak(seconds: float, every_s: float, order: Order, tell: Tell) -> Outcome:
     """Random faults, one every so many seconds, on one plant."""
-    fit = [fault for fault in FAULTS.values() if fault.terms == Terms() and fault.id != "F00"]
+    fit = [fault for fault in FAULTS.values() if fault.terms == USUAL and fault.id != "F00"]
 
     def faults(site: Site) -> int:
         deadline, turn = time.monotonic() + seconds, 0
@@ -74,23 +85,22 @@ def run_soak(seconds: float, every_s: float, order: Order, tell: Tell) -> Outcom
             fault = site.chance.choice(fit)
             next_at = time.monotonic() + every_s
             tell(f"soak, {deadline - time.monotonic():.0f} s to go, {fault.id}: {_progress(site)}")
-            site.marks.notes.append(fault.id)
             fault.once(site, site.chance.randrange(12))
             turn += 1
             time.sleep(max(0.0, min(next_at, deadline) - time.monotonic()))
         return turn
 
-    return _run(
-        "soak", f"random faults for {seconds:.0f} s", Terms(seed=order.seed, rate=order.rate), order, tell, faults
-    )
+    job = Job("soak", f"random faults for {seconds:.0f} s", f"--soak {seconds:.0f}s --every {every_s:.0f}s")
+    return _run(job, order, tell=tell, faults=faults)
 
 
-def _run(name: str, title: str, terms: Terms, order: Order, tell: Tell, faults: Callable[[Site], int]) -> Outcome:
+def _run(job: Job, order: Order, *, tell: Tell, faults: Callable[[Site], int]) -> Outcome:
     started = time.monotonic()
+    terms = replace(job.terms, seed=order.seed, rate=order.rate)
     site = Site(_plant(order.arm, terms), terms)
     tally, rounds, skipped, keep = Tally(), 0, "", order.keep
     try:
-        tell(f"{name}: starting")
+        tell(f"{job.name}: starting")
         site.start()
         try:
             rounds = faults(site)
@@ -98,7 +108,7 @@ def _run(name: str, title: str, terms: Terms, order: Order, tell: Tell, faults: 
             skipped = str(error)
         site.heal()
         site.load.end()
-        tell(f"{name}: draining: {_progress(site)}")
+        tell(f"{job.name}: draining: {_progress(site)}")
         drained = drain(site)
         tally = count(site)
         tally.drained_s = round(drained, 1)
@@ -107,7 +117,7 @@ def _run(name: str, title: str, terms: Terms, order: Order, tell: Tell, faults: 
         site.end(keep=keep)
     folder = site.folder if site.folder.exists() else None
     took = time.monotonic() - started
-    return Outcome(name, title, rounds, order, tally, took, skipped, tuple(site.marks.broken), folder)
+    return Outcome(job, rounds, order, tally, took, skipped, tuple(site.marks.broken), folder)
 
 
 def _plant(arm: str, terms: Terms) -> Plant:

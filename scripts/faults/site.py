@@ -45,7 +45,6 @@ class Marks:
     kills: list[tuple[float, Path]] = field(default_factory=list)  # with the log of the life that ended
     returns: list[float] = field(default_factory=list)  # of Valkey, or of all workers
     stops_s: list[float] = field(default_factory=list)  # from SIGTERM to the end
-    notes: list[str] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)  # what a fault itself found that must not be
 
 

@@ -8,14 +8,15 @@ import pytest
 
 from scripts.faults.count import Tally
 from scripts.faults.report import update_document
-from scripts.faults.run import Order, Outcome
+from scripts.faults.run import Job, Order, Outcome
 
 DOCUMENT = "# Title\n\n<!-- chaos: esteira -->\n| fault |\n|---|\n| F09 | old |\n<!-- end -->\n\nafter\n"
 
 
 def run(name: str, **order: object) -> dict[str, object]:
     tally = Tally(attempts=12, accepted=11, refused=1, ended=11)
-    return Outcome(name, "a fault", 3, Order(seed=7, rate=5.0, **order), tally, 10.0).to_json()  # type: ignore[arg-type]
+    job = Job(name, "a fault", f"{name} --rounds 3")
+    return Outcome(job, 3, Order(seed=7, rate=5.0, **order), tally, 10.0).to_json()  # type: ignore[arg-type]
 
 
 def test_a_row_is_put_in_its_place_and_replaced_the_next_time(tmp_path: Path) -> None:
