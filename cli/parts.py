@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -23,6 +23,7 @@ GRACE_S = 30  # how long a part may take to finish what it has begun before it i
 BOOT = ("--worker-fork-timeout", "2000")  # a worker that dies while it boots would keep its master waiting for 30 s
 HAND_BACK_S = 20  # after which workers hand back what they have not finished, as in the Procfile
 ASKED_TO_END = {128 + signal.SIGINT, 128 + signal.SIGTERM}  # honcho's return codes for them
+STARTED = re.compile(r"\S+ started \(pid=\d+\)")
 STOPPED = re.compile(r"(\S+) stopped \(rc=(-?\d+)\)")
 
 
@@ -59,22 +60,53 @@ class DirectOutput:
 
 
 class ListeningPrinter(Printer):  # type: ignore[misc]  # honcho has no types
-    """honcho's printer, which also remembers the first part that ended: honcho tells of it nowhere else."""
+    """honcho's printer, which also hears when all parts have started, and remembers the first that ended.
 
-    first_ended: str | None = None
+    honcho tells of it nowhere else.
+    """
+
+    def __init__(self, output: DirectOutput, *, parts: int, when_started: Callable[[], object]) -> None:
+        super().__init__(output)
+        self.first_ended: str | None = None
+        self._to_start = parts
+        self._when_started = when_started
 
     def write(self, message: Any) -> None:
-        if message.name == honcho.manager.SYSTEM_PRINTER_NAME and self.first_ended is None:
-            found = STOPPED.match(message.data)
-            self.first_ended = f"{found[1]} (exit status {found[2]})" if found else None
         super().write(message)
+        if message.name != honcho.manager.SYSTEM_PRINTER_NAME:
+            return
+        if self.first_ended is None and (found := STOPPED.match(message.data)):
+            self.first_ended = f"{found[1]} (exit status {found[2]})"
+        if STARTED.match(message.data):
+            self._to_start -= 1
+            if not self._to_start:
+                self._when_started()
 
 
-def run_parts(commands: Mapping[str, Sequence[str]], *, environment: Mapping[str, str]) -> str | None:
+class PatientManager(honcho.manager.Manager):  # type: ignore[misc]  # honcho has no types
+    """honcho's manager, which may be told to end while its parts are starting.
+
+    honcho 2.0 raises KeyError then, for it learns a part's process id a moment later, and never ends.
+    """
+
+    def terminate(self) -> None:
+        """Ends all parts, as soon as all have started."""
+        if all("pid" in part for part in self._processes.values()):
+            super().terminate()
+        else:
+            threading.Timer(0.05, self.terminate).start()
+
+
+def run_parts(
+    commands: Mapping[str, Sequence[str]],
+    *,
+    environment: Mapping[str, str],
+    when_started: Callable[[], object] = lambda: None,
+) -> str | None:
     """Runs until SIGINT or SIGTERM, then ends all parts and returns None; or until one ends: then returns its name."""
     honcho.manager.KILL_WAIT = GRACE_S
-    printer = ListeningPrinter(DirectOutput())
-    manager = honcho.manager.Manager(printer)
+    printer = ListeningPrinter(DirectOutput(), parts=len(commands), when_started=when_started)
+    manager = PatientManager(printer)
     # honcho puts a process of ours between us and each part; killed with us, it takes the part's leash with it.
     os.register_at_fork(after_in_child=partial(end_with_parent, signal.SIGKILL))
     for name, command in commands.items():

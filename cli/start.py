@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from urllib.parse import urlsplit
 
 import redis
@@ -54,9 +55,9 @@ def start(demo: bool, no_web: bool, workers: int | None) -> None:
     with sole_use(settings.var_dir.absolute()), _redis(settings) as valkey:
         migrate_catalogue(settings)
         build_services(settings).close()  # a setting that only they can judge is told now, not in the workers' log
-        _greet(settings, with_web=not no_web)
+        greet = partial(_greet, settings, with_web=not no_web)
         with ending_with(valkey) if valkey else nullcontext() as valkey_ended:
-            part = run_parts(commands, environment=_environment(settings))
+            part = run_parts(commands, environment=_environment(settings), when_started=greet)
     if valkey_ended is not None and valkey_ended.is_set():
         part = "valkey"
     if part:

@@ -55,6 +55,27 @@ def test_a_signal_lets_every_part_finish_what_it_does(tmp_path: Path) -> None:
     assert time.monotonic() - begin < 10
 
 
+HASTY = """
+import os, signal
+import honcho.manager
+from cli.parts import run_parts
+
+start = honcho.manager.Manager._start
+def start_and_end(manager):
+    start(manager)
+    os.kill(os.getpid(), signal.SIGTERM)  # before honcho has heard of any process id
+
+honcho.manager.Manager._start = start_and_end
+print("ended:", run_parts({"a": ["sleep", "60"], "b": ["sleep", "60"]}, environment=os.environ), flush=True)
+"""
+
+
+def test_a_signal_that_comes_while_parts_are_starting_ends_them_all() -> None:
+    done = subprocess.run([sys.executable, "-c", HASTY], capture_output=True, text=True, timeout=20, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "ended: None" in done.stdout
+
+
 INTERRUPTED = """
 import signal, sys
 from cli.parts import DirectOutput
