@@ -65,7 +65,8 @@ class Load:
     def end(self) -> None:
         """Hands over no more, and waits for the answers that are due."""
         self._ending.set()
-        self._thread.join(10)
+        if self._thread.ident:
+            self._thread.join(10)
         self._pool.shutdown()
         self._journal.close()
 

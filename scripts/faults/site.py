@@ -6,11 +6,12 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -142,15 +143,15 @@ class Site:
 
     def end(self, *, keep: bool) -> None:
         """Ends all that it started and removes its folder."""
-        with suppress(RuntimeError):
-            self.load.end()
-        self.supervisor.end()
-        self.valkey.kill()
-        self.around.end()
-        for mount in reversed(self.mounts):
-            os.system(f"umount -l {mount}")  # noqa: S605  a path of our own making
-        if not keep:
-            shutil.rmtree(self.folder, ignore_errors=True)
+        with ExitStack() as last:  # every step is taken, whatever another one raises
+            if not keep:
+                last.callback(shutil.rmtree, self.folder, ignore_errors=True)
+            for mount in self.mounts:
+                last.callback(subprocess.run, ["umount", "-l", str(mount)], check=False)
+            last.callback(self.around.end)
+            last.callback(self.valkey.kill)
+            last.callback(self.supervisor.end)
+            last.callback(self.load.end)
 
     def wait_for_workers(self) -> None:
         """Returns once every worker has booted."""
