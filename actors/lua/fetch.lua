@@ -14,9 +14,10 @@ redis.call('ZREM', KEYS[4], ARGV[1])
 redis.call('ZADD', KEYS[4], ms, ARGV[1])
 for q = 1, #ARGV - 2 do
   local ready, delayed, dead = KEYS[3 * q + 4], KEYS[3 * q + 5], KEYS[3 * q + 6]
-  for _, key in ipairs(redis.call('ZRANGEBYSCORE', delayed, '-inf', ms, 'LIMIT', 0, 1000)) do
-    redis.call('ZREM', delayed, key)
-    redis.call('RPUSH', ready, key)
+  local due = redis.call('ZRANGEBYSCORE', delayed, '-inf', ms, 'LIMIT', 0, 1000)
+  for i = #due, 1, -1 do -- to the front, the longest due first: they have waited in a queue before
+    redis.call('ZREM', delayed, due[i])
+    redis.call('LPUSH', ready, due[i])
   end
   local first = redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')
   if first[2] and (next_due < 0 or tonumber(first[2]) - ms < next_due) then

@@ -12,6 +12,7 @@ from sqlalchemy import (
     case,
     func,
     literal_column,
+    null,
     or_,
     select,
     tuple_,
@@ -118,12 +119,20 @@ END = (
     .returning(*RECORD)
 )
 _finished: dict[str, Any] = {"finished_at": _p("now"), "claim": None, "claimed_until": None}
+
+
+def _unless_stored(name: str) -> Any:
+    """What an ending says of its error; a file that is done has none, however often its announcement failed."""
+    return case((media.c.status == literal_column("'stored'"), null()), else_=media.c[name])
+
+
 FINISH_ANNOUNCED = (
     update(media)
     .where(_held, media.c.status != literal_column("'received'"))
     .values(
         status=case((media.c.status == literal_column("'stored'"), literal_column("'done'")), else_=media.c.status),
         announced_at=_p("now"),
+        **{name: _unless_stored(name) for name in ("error_code", "error")},
         **_finished,
     )
     .returning(*RECORD)
