@@ -59,7 +59,7 @@ def _staged(attachment: Attachment, staging: Staging) -> Fetched | None:
 
 
 def _decryptor(attachment: Attachment) -> Decryptor | None:
-    if not attachment.media_key:
+    if attachment.media_key is None:
         return None
     return Decryptor(media_keys(attachment.media_key, key_kind(attachment)))
 
@@ -69,7 +69,7 @@ def _download(attachment: Attachment, *, outbound: Outbound, settings: Settings)
     url = media_url(attachment, settings.whatsapp_hosts)
     if not url:
         raise PermanentError(Code.NO_SOURCE, "the attachment names no place where its bytes lie")
-    overhead = OVERHEAD if attachment.media_key else 0
+    overhead = 0 if attachment.media_key is None else OVERHEAD
     with outbound.get(
         url,
         headers=_headers(url, settings),

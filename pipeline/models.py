@@ -161,7 +161,7 @@ class Attachment(Model):
     mimetype: Text = None
     filename: Annotated[str | None, BeforeValidator(display_name)] = None
     size: int | None = Field(default=None, ge=0)
-    media_key: Annotated[str | None, Empty, BeforeValidator(_key_text), Field(repr=False)] = None
+    media_key: Annotated[str | None, BeforeValidator(_key_text), Field(repr=False)] = None
     direct_path: Url = None
     file_sha256: Sha256 = None
     file_enc_sha256: Sha256 = None
