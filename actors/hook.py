@@ -10,7 +10,7 @@ import os
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Literal
 
@@ -53,7 +53,8 @@ class Hook:
     def __init__(self, services: Services, belt: Belt) -> None:
         self.services = services
         self.belt = belt
-        self.breaker = Breaker(belt.client.ping)
+        # A write, for a Redis that is full or read-only answers a PING and takes nothing.
+        self.breaker = Breaker(partial(belt.lock, "probe", ttl_ms=1))
         self.places = threading.Semaphore(services.settings.fallback_concurrency)
 
     def take(self, attachment: Attachment, *, file: Path | None = None) -> Receipt:

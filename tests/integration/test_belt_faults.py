@@ -165,6 +165,17 @@ def test_a_fallback_that_outlasts_its_lease_runs_once(own_valkey: ValkeyServer, 
         plant.close()
 
 
+def test_a_valkey_that_takes_nothing_keeps_the_circuit_open(own_plant: Plant, own_valkey: ValkeyServer) -> None:
+    client = own_valkey.client()
+    client.replicaof("127.0.0.1", "1")
+    with MediaServer({"a.jpg": photo()}) as server:
+        assert own_plant.submit(url=server.url("a.jpg")).mode == "inline"
+        time.sleep(2.5)  # longer than two probes
+        assert own_plant.hook.breaker.open
+        client.replicaof("NO", "ONE")
+        wait_until(lambda: not own_plant.hook.breaker.open, 5)
+
+
 def test_workers_go_on_when_valkey_comes_back(own_plant: Plant, own_valkey: ValkeyServer) -> None:
     with MediaServer({"a.jpg": photo(), "b.jpg": photo()}) as server, own_plant.workers() as workers:
         own_plant.ended(own_plant.submit(url=server.url("a.jpg")).id)
