@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
-import re
-import unicodedata
 from enum import StrEnum
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from pipeline.errors import Code, PayloadError
+from pipeline.payload_forms import (
+    clean_text,
+    display_name,
+    expiry_in,
+    key_text,
+    none_if_empty,
+    plain_text,
+    sha256_text,
+    whole_number,
+)
 
-MAX_FILENAME_BYTES = 255  # the limit of a name on common filesystems
 MAX_URL = 16_384
-SHA256_BYTES = 32
+GATEWAYS_OWN = frozenset({"gateway", "remote_id", "fault"})  # fields that no sender of the generic JSON may set
 
 
 class Kind(StrEnum):
@@ -51,91 +57,12 @@ class Stage(StrEnum):
     NOTIFY = "notify"
 
 
-def clean_text(value: Any) -> Any:
-    """Replaces what a database or a terminal cannot hold: NUL and lone surrogates. Other types pass unchanged."""
-    if not isinstance(value, str):
-        return value
-    return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
-
-
-def plain_text(value: Any) -> Any:
-    """Numbers become text, as gateways send ids either way; text is cleaned."""
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else clean_text(value)
-
-
-def display_name(value: Any) -> Any:
-    """The file name that a sender gave, fit for display: no path, no control or direction marks, at most 255 bytes."""
-    if not isinstance(value, str):
-        return value
-    name = re.split(r"[/\\]", clean_text(value))[-1]
-    name = "".join(char for char in name if unicodedata.category(char) not in {"Cc", "Cf", "Zl", "Zp"}).strip(" .")
-    while len(name.encode()) > MAX_FILENAME_BYTES:
-        stem, dot, ext = name.rpartition(".")
-        name = f"{stem[:-1]}{dot}{ext}" if stem and len(ext) < 16 else name[:-1]
-    return name or None
-
-
-def bytes_in(value: Any) -> bytes | None:
-    """The bytes behind what gateways send for them, or None if it is none of their forms.
-
-    Forms: base64 (standard or URL-safe, padded or not), hex, a list of numbers, `{"0": 146, "1": 129, …}` and
-    `{"type": "Buffer", "data": […]}` (Evolution API and Baileys serialise byte arrays so).
-    """
-    if isinstance(value, bytes):
-        return value
-    if isinstance(value, dict):
-        if isinstance(value.get("data"), list):
-            return bytes_in(value["data"])
-        try:
-            return bytes_in([value[str(index)] for index in range(len(value))])
-        except KeyError:
-            return None
-    if isinstance(value, list):
-        try:
-            return bytes(value)
-        except (TypeError, ValueError):
-            return None
-    return _bytes_in_text(value.strip()) if isinstance(value, str) else None
-
-
-def _bytes_in_text(text: str) -> bytes | None:
-    if len(text) % 2 == 0 and len(text) >= 2 * SHA256_BYTES and re.fullmatch(r"[0-9a-fA-F]+", text):
-        return bytes.fromhex(text)
-    padded = text.rstrip("=").replace("-", "+").replace("_", "/")
-    try:
-        return base64.b64decode(padded + "=" * (-len(padded) % 4), validate=True)
-    except ValueError:  # binascii.Error is one; characters beyond ASCII raise another
-        return None
-
-
-def _none_if_empty(value: Any) -> Any:
-    """Empty text means none, as gateways send it for what a message does not have."""
-    return None if value == "" else value
-
-
-def _key_text(value: Any) -> Any:
-    """A media key as text. What is no key stays as it came: fetch refuses it with `decrypt_key`."""
-    if isinstance(value, (dict, list, bytes)):
-        decoded = bytes_in(value)
-        return base64.b64encode(decoded).decode() if decoded is not None else json.dumps(value, default=str)
-    return clean_text(value)
-
-
-def _sha256_text(value: Any) -> Any:
-    """A SHA-256 as 64 lower-case hex digits; empty means none."""
-    if value is None or value == "":
-        return None
-    decoded = bytes_in(value)
-    if decoded is None or len(decoded) != SHA256_BYTES:
-        raise ValueError("must be a SHA-256 in hex, base64 or as an array of 32 bytes")
-    return decoded.hex()
-
-
 Identifier = Annotated[str, Field(min_length=1, max_length=512), BeforeValidator(plain_text)]
 Text = Annotated[str | None, BeforeValidator(plain_text)]
-Empty = BeforeValidator(_none_if_empty)
+Empty = BeforeValidator(none_if_empty)
 Url = Annotated[Annotated[str, Field(max_length=MAX_URL)] | None, Empty, BeforeValidator(clean_text), Field(repr=False)]
-Sha256 = Annotated[str | None, BeforeValidator(_sha256_text)]
+Sha256 = Annotated[str | None, BeforeValidator(sha256_text)]
+Count = Annotated[Annotated[int, Field(ge=0, le=2**53)] | None, BeforeValidator(whole_number)]
 
 
 class Model(BaseModel):
@@ -144,11 +71,21 @@ class Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
 
+class Fault(Model):
+    """What is wrong with an attachment before anything was fetched, as its gateway says or its message shows."""
+
+    code: Code
+    message: str
+
+
 class Attachment(Model):
     """What a message carries, as a gateway declared it.
 
     `media_key` makes the bytes at the source WhatsApp ciphertext. `data` is the whole file in base64. `size` is the
     declared size of the plaintext in bytes, `timestamp` and `expires_at` are Unix seconds.
+
+    Two fields are for gateways alone: `remote_id` is what its own server knows the file by, `fault` is why there is
+    nothing to fetch.
     """
 
     gateway: Identifier = "media"
@@ -160,22 +97,29 @@ class Attachment(Model):
     kind: Kind | None = None
     mimetype: Text = None
     filename: Annotated[str | None, BeforeValidator(display_name)] = None
-    size: int | None = Field(default=None, ge=0)
-    media_key: Annotated[str | None, BeforeValidator(_key_text), Field(repr=False)] = None
+    size: Count = None
+    media_key: Annotated[str | None, BeforeValidator(key_text), Field(repr=False)] = None
     direct_path: Url = None
     file_sha256: Sha256 = None
     file_enc_sha256: Sha256 = None
     chat: Text = None
     sender: Text = None
     caption: Text = None
-    timestamp: int | None = None
-    expires_at: int | None = None
+    timestamp: Count = None
+    expires_at: Count = None
+    remote_id: Text = None
+    fault: Fault | None = None
 
     @property
     def id(self) -> str:
         """32 hex digits from (gateway, session, message id, part): the same message twice has the same id."""
         words = json.dumps([self.gateway, self.session, self.message_id, self.part])
         return hashlib.sha256(words.encode()).hexdigest()[:32]
+
+    @property
+    def expiry(self) -> int | None:
+        """When its source stops giving it out, in Unix seconds: as declared, or as WhatsApp writes it into a path."""
+        return self.expires_at or expiry_in(self.direct_path) or expiry_in(self.url)
 
     @property
     def media_type(self) -> str | None:
@@ -194,7 +138,7 @@ def parse_attachment(fields: Any, *, has_file: bool = False) -> Attachment:
     if not isinstance(fields, dict):
         raise PayloadError("", "an attachment is a JSON object")
     try:
-        attachment = Attachment.model_validate(fields)
+        attachment = Attachment.model_validate({name: fields[name] for name in fields if name not in GATEWAYS_OWN})
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         raise PayloadError(".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")) from None

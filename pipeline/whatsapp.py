@@ -19,7 +19,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from pipeline.errors import Code, PermanentError
-from pipeline.models import Attachment, Kind, bytes_in
+from pipeline.models import Attachment, Kind
+from pipeline.payload_forms import bytes_in
 
 Bytes = bytes | memoryview
 

@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from pipeline.catalogue.statements import CLAIMED
 from pipeline.errors import PayloadError
-from pipeline.models import Attachment, Claim, Ending, Record, Stage, Status, Stored, clean_text
+from pipeline.models import Attachment, Claim, Ending, Record, Stage, Status, Stored
+from pipeline.payload_forms import clean_text
 
 NAMES = tuple(column.name for column in CLAIMED)
 MAX_ERROR = 2000  # characters of an error's message that are kept

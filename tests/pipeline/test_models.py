@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import Code, PayloadError
-from pipeline.models import Attachment, Claim, Kind, Record, bytes_in, display_name, parse_attachment
+from pipeline.models import Attachment, Claim, Kind, Record, parse_attachment
+from pipeline.payload_forms import bytes_in, display_name
 
 MINIMAL = {"session": "shop", "message_id": "m1", "url": "https://media.example/x"}
 SHA256 = st.binary(min_size=32, max_size=32)
