@@ -27,6 +27,7 @@ class Code(StrEnum):
     FETCH_TIMEOUT = "fetch_timeout"
     FETCH_TLS = "fetch_tls"
     FETCH_TRUNCATED = "fetch_truncated"
+    FETCH_UNAUTHORIZED = "fetch_unauthorized"
     FETCH_UNAVAILABLE = "fetch_unavailable"
     # decryption
     DECRYPT_FORMAT = "decrypt_format"
@@ -61,6 +62,8 @@ class Code(StrEnum):
     BAD_SETTING = "bad_setting"
     UNAUTHORIZED = "unauthorized"
     NOT_FOUND = "not_found"
+    TOO_MANY_REQUESTS = "too_many_requests"
+    GATEWAY_ERROR = "gateway_error"
 
 
 class PipelineError(Exception):

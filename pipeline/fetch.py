@@ -10,12 +10,13 @@ from typing import BinaryIO
 
 from pipeline.base64_text import base64_pieces
 from pipeline.errors import Code, PermanentError, RetryableError
+from pipeline.gateways import source_of
 from pipeline.models import Attachment, Fetched
 from pipeline.outbound import Outbound
 from pipeline.settings import Settings
 from pipeline.staging import Staging
 from pipeline.storage import Storage, intake_key
-from pipeline.whatsapp import ORIGIN, OVERHEAD, Bytes, Decryptor, key_kind, media_keys, media_url
+from pipeline.whatsapp import OVERHEAD, Bytes, Decryptor, key_kind, media_keys
 
 PIECE = 256 * 1024
 
@@ -28,9 +29,12 @@ def fetch(
     What comes from a URL is decrypted if there is a media key. A file that is staged already is only hashed again.
 
     Raises:
-        PermanentError: `no_source`, `empty`, `too_large`, `hash_mismatch`, `decrypt_*`, and what `Outbound.get` says.
+        PermanentError: the attachment's own fault, `no_source`, `empty`, `too_large`, `hash_mismatch`, `decrypt_*`, and
+            what `Outbound.get` says.
         RetryableError: `fetch_*`, `storage` or `staging`.
     """
+    if attachment.fault:
+        raise PermanentError(attachment.fault.code, attachment.fault.message)
     if staged := _staged(attachment, staging):
         return staged
     max_bytes = settings.max_bytes(attachment.kind)
@@ -66,22 +70,17 @@ def _decryptor(attachment: Attachment) -> Decryptor | None:
 
 @contextmanager
 def _download(attachment: Attachment, *, outbound: Outbound, settings: Settings) -> Iterator[Iterator[bytes]]:
-    url = media_url(attachment, settings.whatsapp_hosts)
-    if not url:
-        raise PermanentError(Code.NO_SOURCE, "the attachment names no place where its bytes lie")
+    source = source_of(attachment, outbound, settings)
     overhead = 0 if attachment.media_key is None else OVERHEAD
     with outbound.get(
-        url,
-        headers=_headers(url, settings),
+        source.url,
+        headers=source.headers,
+        credentials=source.credentials,
+        trusted=source.trusted,
         deadline_s=partial(_allowance, settings),
         max_bytes=settings.max_bytes(attachment.kind) + overhead,
     ) as body:
         yield body.chunks()
-
-
-def _headers(url: str, settings: Settings) -> dict[str, str]:
-    whatsapp = url.startswith(tuple(f"https://{host}/" for host in settings.whatsapp_hosts))
-    return {"Origin": ORIGIN} if whatsapp else {}
 
 
 def _allowance(settings: Settings, received: int | None) -> float:

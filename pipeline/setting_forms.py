@@ -52,3 +52,20 @@ def password_in(url: str) -> str | None:
         return urlsplit(url).password
     except ValueError:
         return None
+
+
+def is_web_url(url: str) -> bool:
+    """Whether it names a server on the web and at most a path there."""
+    try:
+        parts = urlsplit(url)
+        server = parts.scheme in {"http", "https"} and parts.hostname and (parts.port is None or parts.port > 0)
+    except ValueError:
+        return False
+    return bool(server and not (parts.username or parts.password or parts.query or parts.fragment))
+
+
+def secret_pairs(text: str) -> dict[str, str] | None:
+    """`name=secret,name=secret` as a dict, or None if it is anything else."""
+    pairs = [part.strip().partition("=") for part in text.split(",") if part.strip()]
+    found = {name.strip(): secret.strip() for name, _, secret in pairs}
+    return found if found and all(found) and all(found.values()) else None

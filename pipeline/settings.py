@@ -11,11 +11,12 @@ from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from pipeline.errors import SettingsError
+from pipeline.gateway_settings import LOOPBACK, GatewaySettings
 from pipeline.models import Kind, Model
-from pipeline.setting_forms import as_host, as_network, is_redis_url, is_sentry_dsn, password_in
+from pipeline.setting_forms import as_host, as_network, is_redis_url, is_sentry_dsn, password_in, secret_pairs
 
 MB = 1_000_000
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -35,7 +36,7 @@ class Retention(Model):
     age: int | None = Field(default=None, ge=0)
 
 
-class Settings(BaseSettings):
+class Settings(GatewaySettings):
     """Every setting, named as its environment variable in lower case."""
 
     model_config = SettingsConfigDict(
@@ -157,6 +158,15 @@ class Settings(BaseSettings):
             raise ValueError("WEBHOOK_SECRET: is missing: WEBHOOK_URL needs it to sign what it sends")
         return self
 
+    @model_validator(mode="after")
+    def _unsigned_stay_at_home(self) -> Settings:
+        if self.allow_unsigned_hooks and self.web_host not in LOOPBACK:
+            raise ValueError(
+                f"ALLOW_UNSIGNED_HOOKS: is for trials on this machine alone, and WEB_HOST is {self.web_host}: set the "
+                "gateways' secrets instead, or WEB_HOST=127.0.0.1"
+            )
+        return self
+
     @property
     def redis(self) -> str:
         """The URL of Redis: REDIS_URL, else the seed's REDIS_HOST, else the Valkey that `esteira start` runs."""
@@ -207,6 +217,8 @@ class Settings(BaseSettings):
         """Values that must reach no log, error or event."""
         given = [getattr(self, name) for name in type(self).model_fields]
         plain = [value.get_secret_value() for value in given if isinstance(value, SecretStr)]
+        if self.cloud_access_tokens:
+            plain += (secret_pairs(self.cloud_access_tokens.get_secret_value()) or {}).values()
         return [*plain, *(password for url in plain if (password := password_in(url)))]
 
 

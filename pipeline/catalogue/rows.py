@@ -110,7 +110,8 @@ def reopened_row(last: Claim, *, url: str | None, now: int) -> dict[str, Any]:
 
 def _moved(attachment: Attachment, url: str) -> Attachment:
     """The same attachment at another place; its old direct path would win over the URL."""
-    fields = attachment.model_dump(exclude_none=True) | {"url": url, "direct_path": None, "expires_at": None}
+    left_behind = dict.fromkeys(("direct_path", "expires_at", "remote_id", "fault"))
+    fields = attachment.model_dump(exclude_none=True) | left_behind | {"url": url}
     try:
         return Attachment.model_validate(fields)
     except ValidationError:

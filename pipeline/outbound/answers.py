@@ -61,13 +61,14 @@ def _is_length(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= MAX_LENGTH_DIGITS
 
 
-def check_status(answer: Answer, host: str) -> None:
-    """Lets a whole file pass.
+def check_status(answer: Answer, host: str, *, introduced: bool = False) -> None:
+    """Lets a whole file pass. `introduced` says that credentials were shown: a refusal is theirs, not the file's.
 
     Raises:
         PermanentError: `source_gone` (401, 403, 404, 410), `empty` (204, 205, 206: no file, or a part that nobody
             asked for), `fetch_refused` (another 4xx), `fetch_redirect` (a 3xx that leads nowhere) or `fetch_protocol`.
-        RetryableError: `fetch_unavailable` (5xx, 429 and other requests to come again), with the server's Retry-After.
+        RetryableError: `fetch_unauthorized` (401 or 403 in spite of credentials), `fetch_unavailable` (5xx, 429 and
+            other requests to come again), with the server's Retry-After.
     """
     status = answer.status
     if status in {200, 203}:
@@ -75,6 +76,8 @@ def check_status(answer: Answer, host: str) -> None:
     if status >= 500 or status in TRY_LATER:
         wait = retry_after(answer.headers.get("Retry-After"))
         raise RetryableError(Code.FETCH_UNAVAILABLE, f"{host} answers {status}", retry_after=wait)
+    if introduced and status in {401, 403}:
+        raise RetryableError(Code.FETCH_UNAUTHORIZED, f"{host} answers {status}: it does not take these credentials")
     raise PermanentError(_permanent(status), f"{host} answers {status}")
 
 

@@ -15,7 +15,7 @@ from pipeline.outbound.answers import check_encoding, check_framing, check_statu
 from pipeline.outbound.body import Body
 from pipeline.outbound.clock import Allowance, Clock
 from pipeline.outbound.connection import REDIRECTS, Answer
-from pipeline.outbound.guard import Guard, Resolver, Target, system_resolver
+from pipeline.outbound.guard import Guard, Resolver, Target, parse_target, system_resolver
 from pipeline.outbound.pool import Slots
 from pipeline.outbound.transport import GuardedRequest, Transport
 from pipeline.settings import Network
@@ -61,10 +61,13 @@ class Outbound:
         *,
         headers: Mapping[str, str] = NO_HEADERS,
         credentials: Mapping[str, str] = NO_HEADERS,
+        trusted: str | None = None,
         deadline_s: Allowance,
         max_bytes: int,
     ) -> Iterator[Body]:
         """Fetches a file, across at most five redirects. `credentials` are headers for the URL's own origin only.
+
+        `trusted` is the URL of a server that the settings name: what lies at its origin is fetched wherever it stands.
 
         `deadline_s` bounds the whole from its turn at the host to the last byte: in seconds, or as a function from
         the bytes received so far (0 at first) to seconds.
@@ -76,7 +79,8 @@ class Outbound:
             BusyError: `fetch_busy`, if as many files as are allowed are being fetched from this host.
         """
         clock = None
-        target = self._guard.target(url)
+        target = self._guard.target(url, trusted=parse_target(trusted).origin if trusted else None)
+        headers_alone = dict(headers)
         sent = {**headers, **credentials}
         for _ in range(MAX_REDIRECTS + 1):
             with self._slots.hold(target.host, timeout_s=TURN_S), ExitStack() as exchange:
@@ -84,13 +88,13 @@ class Outbound:
                 request = GuardedRequest("GET", target, headers=sent, clock=clock)
                 answer = exchange.enter_context(self._exchange(request))
                 if answer.status not in REDIRECTS:
-                    check_status(answer, target.host)
+                    check_status(answer, target.host, introduced=bool(credentials) and sent is not headers_alone)
                     check_encoding(answer)
                     yield Body(answer, max_bytes=max_bytes, host=target.host)
                     return
                 place = self._redirected(target, answer)
             # Once away from the first origin, credentials do not come back: a redirect may lead there again.
-            sent = sent if place.origin == target.origin else dict(headers)
+            sent = sent if place.origin == target.origin else headers_alone
             target = place
         raise PermanentError(Code.FETCH_REDIRECT, f"{target.host} redirects too often")
 
@@ -136,7 +140,7 @@ class Outbound:
         # http.client reads headers as Latin-1, servers send UTF-8.
         location = location.encode("latin-1", "replace").decode("utf-8", "replace")
         try:
-            place = self._guard.target(urljoin(target.url, location))
+            place = self._guard.target(urljoin(target.url, location), trusted=target.origin if target.trusted else None)
         except (PermanentError, ValueError) as error:
             raise PermanentError(Code.URL_BLOCKED, f"{target.host} redirects to a forbidden place") from error
         if target.scheme == "https" and place.scheme == "http":

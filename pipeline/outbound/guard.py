@@ -8,7 +8,7 @@ import re
 import socket
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import SplitResult, quote, urlsplit
 
 from pipeline.errors import Code, PermanentError, RetryableError
@@ -26,20 +26,30 @@ _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _URL_SAFE = "%/:?[]@!$&'()*+,;=~"  # what a path or a query may hold as it is, RFC 3986
 
 Resolver = Callable[[str, int], Sequence[str]]
+Origin = tuple[str, str, int]  # scheme, host, port
 
 
 @dataclass(frozen=True)
 class Target:
-    """A URL taken apart. `host` is a lower-case ASCII name or an IP address without brackets."""
+    """A URL taken apart. `host` is a lower-case ASCII name or an IP address without brackets.
+
+    `trusted` lets its addresses and its port pass unseen, for a server that the settings name.
+    """
 
     scheme: str
     host: str
     port: int
     path: str = field(repr=False)  # with the query, which may hold a signature
+    trusted: bool = False
 
     @property
-    def origin(self) -> tuple[str, str, int]:
+    def origin(self) -> Origin:
         return self.scheme, self.host, self.port
+
+    @property
+    def place(self) -> tuple[Origin, bool]:
+        """What a connection to it may be kept for."""
+        return self.origin, self.trusted
 
     @property
     def authority(self) -> str:
@@ -140,13 +150,15 @@ class Guard:
         self._ports = frozenset(ports)
         self._resolver = resolver
 
-    def target(self, url: str) -> Target:
+    def target(self, url: str, *, trusted: Origin | None = None) -> Target:
         """The URL taken apart, if its form, scheme, port and, where it names an address, that address will do.
 
         Raises:
             PermanentError: `url_scheme` or `url_blocked`.
         """
         target = parse_target(url)
+        if target.origin == trusted:
+            return replace(target, trusted=True)
         if target.port not in self._ports and not self._allowed:
             raise _blocked(f"port {target.port} is not allowed")
         if address := _ip(target.host):
@@ -166,6 +178,8 @@ class Guard:
         return self._vet(target, [address for answer in answers if (address := _ip(answer))])
 
     def _vet(self, target: Target, addresses: list[Address]) -> list[Address]:
+        if target.trusted:
+            return addresses
         # `localhost` is 127.0.0.1 and ::1: whoever allows one of them means it, and only that one is dialled.
         if allowed := [address for address in addresses if is_within(address, self._allowed)]:
             return allowed

@@ -10,34 +10,35 @@ from dataclasses import dataclass
 
 from pipeline.errors import BusyError, Code
 from pipeline.outbound.connection import Connection
+from pipeline.outbound.guard import Origin
 
-Origin = tuple[str, str, int]
+Place = tuple[Origin, bool]  # and whether it is trusted: nobody else may use such a connection
 
 
 class Pool:
-    """Connections that are kept open between requests, by origin; safe for many threads."""
+    """Connections that are kept open between requests, by place; safe for many threads."""
 
     def __init__(self, *, size: int = 64, idle_s: float = 30) -> None:
         self._size = size
         self._idle_s = idle_s
         self._lock = threading.Lock()
-        self._kept: dict[Origin, list[Connection]] = {}
+        self._kept: dict[Place, list[Connection]] = {}
         self._count = 0
 
-    def take(self, origin: Origin) -> Connection | None:
+    def take(self, place: Place) -> Connection | None:
         """An open connection that nobody else uses, or None."""
-        while connection := self._pop(origin):
+        while connection := self._pop(place):
             if time.monotonic() - connection.kept_at < self._idle_s and connection.is_usable():
                 return connection
             connection.shut()
         return None
 
-    def give(self, origin: Origin, connection: Connection) -> None:
+    def give(self, place: Place, connection: Connection) -> None:
         """Keeps a connection whose last answer was read to its end. Beyond the size, the one unused longest goes."""
         connection.kept_at = time.monotonic()
         surplus = None
         with self._lock:
-            self._kept[origin] = [*self._kept.pop(origin, []), connection]
+            self._kept[place] = [*self._kept.pop(place, []), connection]
             self._count += 1
             oldest = next(iter(self._kept))
         if self._count > self._size:
@@ -45,15 +46,15 @@ class Pool:
         if surplus:
             surplus.shut()
 
-    def _pop(self, origin: Origin, *, index: int = -1) -> Connection | None:
+    def _pop(self, place: Place, *, index: int = -1) -> Connection | None:
         with self._lock:
-            connections = self._kept.get(origin)
+            connections = self._kept.get(place)
             if not connections:
                 return None
             self._count -= 1
             connection = connections.pop(index)
             if not connections:
-                del self._kept[origin]
+                del self._kept[place]
             return connection
 
     def close(self) -> None:

@@ -82,7 +82,7 @@ class Transport(BaseAdapter):
         assert isinstance(response, _Exchange)
         answer = response.raw
         if reusable and answer.isclosed() and not answer.will_close:
-            self._pool.give(response.request.target.origin, response.held)
+            self._pool.give(response.request.target.place, response.held)
         else:
             response.held.shut()
 
@@ -91,7 +91,7 @@ class Transport(BaseAdapter):
         self._pool.close()
 
     def _ask(self, request: GuardedRequest) -> tuple[Answer, Connection]:
-        if kept := self._pool.take(request.target.origin):
+        if kept := self._pool.take(request.target.place):
             # The server may have closed it in this very moment, and then it has not seen the request.
             with suppress(ConnectionError, ssl.SSLError):
                 return _ask_on(kept, request)

@@ -1,0 +1,74 @@
+"""What a gateway's listener hook is given, and what it makes of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import ValidationError
+
+from pipeline.base64_text import check_base64
+from pipeline.errors import Code, PayloadError
+from pipeline.models import Attachment, Fault
+
+
+@dataclass(frozen=True)
+class HookRequest:
+    """A request as it came: headers by their lower-case names, the raw body, the secret of the URL's path if any."""
+
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+    secret: str | None = field(default=None, repr=False)
+
+    def header(self, name: str) -> str:
+        """A header's value, empty if there is none."""
+        return self.headers.get(name.lower(), "")
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """The attachments of a payload in their order; `ignored` counts messages and events that carry none."""
+
+    attachments: tuple[Attachment, ...] = ()
+    ignored: int = 0
+
+
+def attachment_of(fields: Mapping[str, Any]) -> Attachment:
+    """The attachment of a message that a gateway has sent. It is always one: nothing that carries media is dropped.
+
+    A field that does not fit is left out and becomes the attachment's fault, so that it ends as `rejected` and its
+    sender's user learns of it. Without a message id it gets one from its content, so that a repeat is still the same.
+    """
+    given = {name: value for name, value in fields.items() if value is not None}
+    given["session"] = given.get("session") or "unknown"
+    given["message_id"] = given.get("message_id") or _fingerprint(given)
+    while True:
+        try:
+            attachment = Attachment.model_validate(given)
+            check_base64(attachment.data or "")
+        except ValidationError as error:
+            first = error.errors(include_input=False, include_url=False)[0]
+            name, message = str(first["loc"][0]), first["msg"].removeprefix("Value error, ")
+        except PayloadError as error:
+            name, message = error.field, error.message
+        else:
+            return attachment
+        given = _without(given, name, message)
+
+
+def _without(given: dict[str, Any], name: str, message: str) -> dict[str, Any]:
+    rest = {key: value for key, value in given.items() if key != name}
+    if name == "session":
+        rest["session"] = "unknown"
+    elif name == "message_id":
+        rest["message_id"] = _fingerprint(given)
+    prefix = "" if message.startswith(f"{name}:") else f"{name}: "
+    return {"fault": Fault(code=Code.BAD_PAYLOAD, message=prefix + message), **rest}
+
+
+def _fingerprint(given: Mapping[str, Any]) -> str:
+    text = json.dumps(given, sort_keys=True, default=str)
+    return "sha256:" + hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()

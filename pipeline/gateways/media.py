@@ -1,0 +1,52 @@
+"""The generic hook: attachments as this project's own JSON, for any program that can send HTTP."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipeline.base64_text import check_base64
+from pipeline.errors import PayloadError
+from pipeline.gateways.intake import HookRequest, Parsed
+from pipeline.gateways.sources import as_declared
+from pipeline.gateways.verification import UnauthorizedError, bearer, configured, same
+from pipeline.models import Attachment, parse_attachment
+from pipeline.settings import Settings
+
+source = as_declared
+
+
+def verify(request: HookRequest, settings: Settings) -> None:
+    """Checks `Authorization: Bearer` against API_TOKEN.
+
+    Raises:
+        UnauthorizedError: it is another, or none is set.
+    """
+    if not same(bearer(request.header("authorization")), configured(settings.api_token, "API_TOKEN")):
+        raise UnauthorizedError("send Authorization: Bearer with the API_TOKEN of this server")
+
+
+def parse(payload: Any, settings: Settings) -> Parsed:
+    """One attachment as an object, or a list of at most MAX_BATCH: all are checked before the first is accepted.
+
+    Raises:
+        PayloadError: a field is wrong; in a list it is named with its index.
+    """
+    if not isinstance(payload, list):
+        return Parsed((_checked(payload),))
+    if not 0 < len(payload) <= settings.max_batch:
+        raise PayloadError("", f"a list has 1 to {settings.max_batch} attachments (MAX_BATCH)")
+    return Parsed(tuple(_parse_at(index, fields) for index, fields in enumerate(payload)))
+
+
+def _parse_at(index: int, fields: Any) -> Attachment:
+    try:
+        return _checked(fields)
+    except PayloadError as error:
+        raise PayloadError("", f"[{index}] {error.message}") from None
+
+
+def _checked(fields: Any) -> Attachment:
+    attachment = parse_attachment(fields)
+    # Found out only when it is written down, a wrong one would be refused after those before it were accepted.
+    check_base64(attachment.data or "")
+    return attachment

@@ -1,0 +1,38 @@
+"""Where an attachment's bytes are fetched from, and what is shown there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pipeline.errors import Code, PermanentError
+from pipeline.models import Attachment
+from pipeline.outbound import Outbound
+from pipeline.settings import Settings
+from pipeline.whatsapp import ORIGIN, media_url
+
+
+@dataclass(frozen=True)
+class Source:
+    """A URL to fetch. `headers` go everywhere, `credentials` to the URL's own origin alone.
+
+    `trusted` is the URL of the gateway's own server from the settings: it may stand on a private address.
+    """
+
+    url: str = field(repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
+    trusted: str | None = None
+
+
+def as_declared(attachment: Attachment, outbound: Outbound, settings: Settings) -> Source:  # noqa: ARG001  one shape for all
+    """The direct path on WhatsApp's servers, else the URL.
+
+    Raises:
+        PermanentError: `no_source`, if there is neither; `url_blocked`, if the direct path is more than a path.
+    """
+    url = media_url(attachment, settings.whatsapp_hosts)
+    if not url:
+        raise PermanentError(Code.NO_SOURCE, "the attachment names no place where its bytes lie")
+    whatsapp = url.startswith(tuple(f"https://{host}/" for host in settings.whatsapp_hosts))
+    return Source(url, headers={"Origin": ORIGIN} if whatsapp else {})
