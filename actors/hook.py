@@ -30,6 +30,7 @@ from pipeline.settings import current_settings
 from pipeline.storage import intake_key
 
 PIECE = 256 * 1024
+WAIT_S = 1.5  # for the catalogue: a listener is better asked to come again than held; workers wait longer
 
 log = structlog.get_logger()
 
@@ -122,7 +123,8 @@ def process_media(attachment: Attachment, *, file: Path | None = None) -> Receip
 
     `file` is a local file that holds its bytes, for those that have no URL; they are copied to storage first.
     The call takes about one synced insert into the catalogue and one round trip to Redis. It waits for Redis at most a
-    quarter of a second, once; while Redis is away the five steps run here and now.
+    quarter of a second, once; while Redis is away the five steps run here and now. It waits for a catalogue that others
+    hold locked at most a second and a half.
 
     Raises:
         PayloadError: `data` is not base64.
@@ -140,5 +142,5 @@ def hook() -> Hook:
 def _hook_of(_pid: int) -> Hook:
     settings = current_settings()
     configure_guest(settings)
-    services = build_services(settings, durable=settings.intake_sync)
+    services = build_services(settings, durable=settings.intake_sync, wait_s=WAIT_S)
     return Hook(services, open_belt(settings, timeout_s=QUICK_TIMEOUT_S))

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 
-from pipeline.catalogue import Catalogue
+from pipeline.catalogue import WAIT_S, Catalogue
 from pipeline.detect import detect
 from pipeline.errors import PipelineError
 from pipeline.fetch import fetch
@@ -91,8 +91,10 @@ class Services:
         self.catalogue.close()
 
 
-def build_services(settings: Settings, *, durable: bool = False) -> Services:
+def build_services(settings: Settings, *, durable: bool = False, wait_s: float = WAIT_S) -> Services:
     """New services. With `durable` an accepted attachment is on disk before `accept` returns.
+
+    `wait_s` is how long a call to the catalogue waits for what others hold locked.
 
     Raises:
         SettingsError: a setting that only its user can judge is wrong.
@@ -114,7 +116,7 @@ def build_services(settings: Settings, *, durable: bool = False) -> Services:
     allowed_types(settings.allowed_types)  # a name that is none stops the start, not the first attachment
     return Services(
         settings=settings,
-        catalogue=Catalogue(settings.database, durable=durable),
+        catalogue=Catalogue(settings.database, durable=durable, wait_s=wait_s),
         storage=open_storage(settings.storage),
         staging=Staging(settings.staging),
         outbound=outbound,

@@ -2,6 +2,7 @@
 
 from pipeline.catalogue.catalogue import Catalogue
 from pipeline.catalogue.database import CatalogueError
+from pipeline.catalogue.engines import WAIT_S
 from pipeline.catalogue.filters import Filters
 
-__all__ = ["Catalogue", "CatalogueError", "Filters"]
+__all__ = ["WAIT_S", "Catalogue", "CatalogueError", "Filters"]

@@ -12,9 +12,11 @@ from typing import Any
 from sqlalchemy import Executable
 
 from pipeline.catalogue import rows, statements
-from pipeline.catalogue.database import Database, Session
+from pipeline.catalogue.database import Database
+from pipeline.catalogue.engines import WAIT_S
 from pipeline.catalogue.filters import Filters
 from pipeline.catalogue.schema import check
+from pipeline.catalogue.session import Session
 from pipeline.catalogue.tables import SHARDS, TOTALS
 from pipeline.errors import Code, PermanentError, PipelineError, SupersededError
 from pipeline.models import Accepted, Attachment, Claim, Ending, Record, Refusal, Stage, Status, Stored
@@ -28,6 +30,7 @@ class Catalogue:
 
     `durable` makes SQLite sync the disk at every commit, as the intake needs; without it a power cut (not a killed
     process) may undo the newest commits, which repeats steps that may be repeated. PostgreSQL always syncs.
+    `wait_s` is how long a call waits for what others hold locked, all together.
     `clock` gives Unix seconds; hosts that share a catalogue need clocks that agree to well within a lease.
 
     Every method raises:
@@ -35,8 +38,10 @@ class Catalogue:
         CatalogueError: if its tables are missing.
     """
 
-    def __init__(self, url: str, *, durable: bool = False, clock: Callable[[], float] = time.time) -> None:
-        self._database = Database(url, durable=durable)
+    def __init__(
+        self, url: str, *, durable: bool = False, wait_s: float = WAIT_S, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._database = Database(url, durable=durable, wait_s=wait_s)
         self._clock = clock
 
     # --- the way of one attachment ---

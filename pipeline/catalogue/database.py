@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -18,10 +18,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from pipeline.catalogue.engines import WAIT_S, database_url, open_engine
+from pipeline.catalogue.session import Parameters, Patience, Session
 from pipeline.errors import Code, PermanentError, RetryableError
 
 T = TypeVar("T")
-Parameters = Mapping[str, Any]
 
 REMEDY = "run `esteira start`, or the release line of the Procfile"
 UNDEFINED_TABLE = "42P01"  # PostgreSQL, appendix A of its manual
@@ -45,53 +45,25 @@ class LostConnectionError(RetryableError):
         self.undone = undone
 
 
-class Session:
-    """Runs statements on one connection, within one transaction or outside of any."""
-
-    def __init__(self, driver: Any, compiled: Callable[[Executable], tuple[str, Parameters]]) -> None:
-        self._driver = driver
-        self._compiled = compiled
-        self.committing = False
-
-    def rows(self, statement: Executable, **parameters: Any) -> list[Sequence[Any]]:
-        text, fixed = self._compiled(statement)
-        found: list[Sequence[Any]] = self._driver.execute(text, {**fixed, **parameters}).fetchall()
-        return found
-
-    def row(self, statement: Executable, **parameters: Any) -> Sequence[Any] | None:
-        return next(iter(self.rows(statement, **parameters)), None)
-
-    def change(self, statement: Executable, **parameters: Any) -> int:
-        """Runs a statement that returns no rows; how many it changed."""
-        text, fixed = self._compiled(statement)
-        changed: int = self._driver.execute(text, {**fixed, **parameters}).rowcount
-        return changed
-
-    def begin(self, how: str) -> None:
-        self._driver.execute(how)
-
-    def commit(self) -> None:
-        self.committing = True
-        self._driver.commit()
-
-
 class Database:
     """One SQLite file or PostgreSQL database, for all threads of a process.
 
+    `wait_s` is how long a transaction waits for everything that others hold, its turn in this process included.
     A forked child gets connections of its own; those that it inherited are neither used nor closed.
     """
 
-    def __init__(self, url: str, *, durable: bool) -> None:
+    def __init__(self, url: str, *, durable: bool, wait_s: float = WAIT_S) -> None:
         self._url = database_url(url)
         self._durable = durable
+        self._wait_s = wait_s
         self._texts: dict[Executable, tuple[str, Parameters]] = {}
         self._inherited: list[Any] = []
-        self.engine = open_engine(self._url, durable=durable)
+        self.engine = open_engine(self._url, durable=durable, wait_s=wait_s)
         self.dialect = self.engine.dialect.name
         driver = self.engine.dialect.loaded_dbapi
         self._faults = (driver.Error, SQLAlchemyError, OverflowError)
         self._refusals = (driver.DataError, driver.IntegrityError, driver.ProgrammingError, OverflowError)
-        self._begin = "BEGIN IMMEDIATE" if self.dialect == "sqlite" else "BEGIN"
+        self._begin = Session.begin_sqlite if self.dialect == "sqlite" else Session.begin_postgresql
         _databases.add(self)
 
     @property
@@ -105,11 +77,13 @@ class Database:
         Raises:
             RetryableError: `catalogue`; nothing was written, or it is unknown whether the commit arrived.
         """
-        return self._again(lambda: self._transaction(work))
+        patience = Patience(self._wait_s)
+        return self._again(lambda: self._transaction(work, patience))
 
     def read(self, work: Callable[[Session], T]) -> T:
         """Does `work` outside of a transaction; each statement sees its own state."""
-        return self._again(lambda: self._reading(work))
+        patience = Patience(self._wait_s)
+        return self._again(lambda: self._reading(work, patience))
 
     def close(self) -> None:
         self.engine.dispose()
@@ -124,24 +98,26 @@ class Database:
                 raise
             return attempt()
 
-    def _transaction(self, work: Callable[[Session], T]) -> T:
-        with self._alone(), self._session() as session:
-            session.begin(self._begin)
+    def _transaction(self, work: Callable[[Session], T], patience: Patience) -> T:
+        with self._alone(patience), self._session(patience) as session:
+            self._begin(session)
             result = work(session)
             session.commit()
             return result
 
-    def _reading(self, work: Callable[[Session], T]) -> T:
-        with self._session() as session:
+    def _reading(self, work: Callable[[Session], T], patience: Patience) -> T:
+        with self._session(patience) as session:
             return work(session)
 
     @contextmanager
-    def _session(self) -> Iterator[Session]:
+    def _session(self, patience: Patience) -> Iterator[Session]:
         """A session on a pooled connection; whatever was not committed is rolled back when it goes back."""
         connection, session = None, None
         try:
             connection = self.engine.raw_connection()
-            session = Session(connection.driver_connection, self._compile)
+            session = Session(connection.driver_connection, self._compile, patience)
+            if self.dialect == "sqlite":
+                session.hurry_sqlite()
             yield session
         except self._faults as error:
             lost = connection is not None and self._is_lost(error, connection)
@@ -175,7 +151,7 @@ class Database:
         return RetryableError(Code.CATALOGUE, f"the catalogue {self.where} cannot be used now: {reason}")
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _alone(self, patience: Patience) -> Iterator[None]:
         """One writer at a time in this process, for SQLite waits by sleeping.
 
         Two processes of 8 threads: 1750 attachments a second instead of 1310, the longest wait 0.5 s instead of 1.25 s.
@@ -184,7 +160,7 @@ class Database:
             yield
             return
         lock = _writing.setdefault(str(self._url.database), threading.Lock())
-        if not lock.acquire(timeout=WAIT_S):
+        if not lock.acquire(timeout=patience.left_s):
             raise RetryableError(Code.CATALOGUE, f"the catalogue {self.where} is busy")
         try:
             yield
@@ -202,7 +178,7 @@ class Database:
     def after_fork(self) -> None:
         """Gives a forked child its own pool. SQLite would drop the parent's log if the child closed its handles."""
         self._inherited.append(self.engine.pool)
-        self.engine = open_engine(self._url, durable=self._durable)
+        self.engine = open_engine(self._url, durable=self._durable, wait_s=self._wait_s)
 
 
 def _after_fork() -> None:

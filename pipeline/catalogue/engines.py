@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from sqlalchemy.exc import ArgumentError, DisconnectionError
 from pipeline.errors import SettingsError
 from pipeline.folders import make_private
 
-WAIT_S = 5  # how long a transaction waits for a lock or for a free connection
+WAIT_S = 5.0  # how long a transaction waits for a lock or for a free connection
 CONNECTIONS = 8  # kept open in each process
 WAL_KEPT_BYTES = 64 * 1024 * 1024
 
@@ -37,14 +38,16 @@ def database_url(url: str) -> URL:
     return parsed
 
 
-def open_engine(url: URL, *, durable: bool) -> Engine:
+def open_engine(url: URL, *, durable: bool, wait_s: float) -> Engine:
     """A pool of connections on which every transaction is begun by hand; none is opened yet.
+
+    A connection is waited for at most `wait_s`, and so is a lock by what runs outside of a transaction.
 
     Raises:
         SettingsError: the folder of SQLite's file cannot be made.
     """
     if url.get_backend_name() == "postgresql":
-        return _postgresql(url)
+        return _postgresql(url, wait_s=wait_s)
     engine = create_engine(
         url,
         isolation_level="AUTOCOMMIT",
@@ -53,7 +56,7 @@ def open_engine(url: URL, *, durable: bool) -> Engine:
         max_overflow=-1,
         pool_use_lifo=True,
         hide_parameters=True,
-        connect_args={"timeout": WAIT_S, "check_same_thread": False},
+        connect_args={"timeout": wait_s, "check_same_thread": False},
     )
     path = Path(str(url.database))
     _make_folder(path.parent)
@@ -90,18 +93,24 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _postgresql(url: URL) -> Engine:
+def _postgresql(url: URL, *, wait_s: float) -> Engine:
+    connecting = {
+        "connect_timeout": max(2, math.ceil(wait_s)),  # whole seconds, and libpq takes no fewer
+        "tcp_user_timeout": int(1000 * 2 * wait_s),
+        "application_name": "esteira",
+    }
     engine = create_engine(
         url,
         isolation_level="AUTOCOMMIT",
         pool_size=CONNECTIONS,
         max_overflow=CONNECTIONS,
-        pool_timeout=WAIT_S,
+        pool_timeout=wait_s,
         pool_use_lifo=True,
         hide_parameters=True,
-        connect_args={"connect_timeout": WAIT_S, "application_name": "esteira", "tcp_user_timeout": 1000 * 2 * WAIT_S},
+        connect_args=connecting,
     )
-    event.listen(engine, "connect", lambda connection, _: connection.execute(f"SET lock_timeout = '{WAIT_S}s'"))
+    setting = f"SET lock_timeout = {int(1000 * wait_s)}"
+    event.listen(engine, "connect", lambda connection, _: connection.execute(setting))
     return engine
 
 

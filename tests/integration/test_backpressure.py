@@ -14,7 +14,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-from fastapi.testclient import TestClient
 
 from pipeline.errors import Code, RetryableError
 from pipeline.models import Record, Status
@@ -24,6 +23,7 @@ from tests.support.plant import Plant, Workers, photo, wait_until
 from tests.support.postgres import PostgresServer, postgres_server
 from tests.support.s3 import BUCKET, s3_server
 from tests.support.valkey import ValkeyServer
+from tests.support.web import over_http
 
 BACKOFF = {"MEDIA_BACKOFF_MS": "400"}
 NO_SECOND = BACKOFF | {"MEDIA_ATTEMPTS": "1"}  # where a fault that costs an attempt ends the attachment
@@ -159,21 +159,6 @@ def test_a_locked_catalogue_costs_no_attempt_and_refuses_what_is_new(own_plant: 
 def postgres() -> Iterator[PostgresServer]:
     with postgres_server() as server:
         yield server
-
-
-def over_http(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> TestClient:
-    """The web app in this process, with the settings of a plant."""
-    from actors import belt, hook
-    from pipeline import services, settings
-
-    for name, value in plant.env.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("API_TOKEN", "a token of the tests")
-    for made_once in (settings.current_settings, services._services_of, hook._hook_of, belt._belt_of):
-        made_once.cache_clear()
-    from web.app import build_app
-
-    return TestClient(build_app(settings.current_settings()), headers={"Authorization": "Bearer a token of the tests"})
 
 
 @pytest.mark.slow

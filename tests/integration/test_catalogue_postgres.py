@@ -145,9 +145,8 @@ def test_a_server_that_is_away_may_be_tried_again_and_its_password_is_not_told(
     assert catalogue.accept(attachment()).fresh
 
 
-def test_a_table_that_stays_locked_may_be_tried_again_later(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engines, "WAIT_S", 1)
-    catalogue = Catalogue(url)
+def test_a_table_that_stays_locked_may_be_tried_again_later(url: str) -> None:
+    catalogue = Catalogue(url, wait_s=1)
     with psycopg.connect(url) as other:
         other.execute("LOCK TABLE media IN ACCESS EXCLUSIVE MODE")
         began = time.monotonic()
@@ -157,10 +156,23 @@ def test_a_table_that_stays_locked_may_be_tried_again_later(url: str, monkeypatc
     assert catalogue.accept(attachment()).fresh
 
 
+def test_two_locks_one_after_the_other_are_waited_for_no_longer_than_one(url: str) -> None:
+    catalogue = Catalogue(url, wait_s=1)
+    catalogue.totals()
+    with psycopg.connect(url) as first, psycopg.connect(url) as second:
+        first.execute("LOCK TABLE media IN ACCESS EXCLUSIVE MODE")
+        second.execute("LOCK TABLE counters IN ACCESS EXCLUSIVE MODE")
+        threading.Timer(0.7, first.rollback).start()
+        began = time.monotonic()
+        with pytest.raises(RetryableError, match="lock timeout"):
+            catalogue.accept(attachment())
+        assert 0.9 < time.monotonic() - began < 1.4
+    assert catalogue.accept(attachment()).fresh
+
+
 def test_a_pool_that_is_used_up_may_be_tried_again_later(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engines, "CONNECTIONS", 1)
-    monkeypatch.setattr(engines, "WAIT_S", 1)
-    catalogue = Catalogue(url)
+    catalogue = Catalogue(url, wait_s=1)
     catalogue.totals()
     with psycopg.connect(url) as other, ThreadPoolExecutor(8) as pool:
         other.execute("LOCK TABLE counters IN ACCESS EXCLUSIVE MODE")

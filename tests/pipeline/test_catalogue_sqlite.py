@@ -10,12 +10,14 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
-from pipeline.catalogue import Catalogue, CatalogueError, Filters, engines
+from pipeline.catalogue import Catalogue, CatalogueError, Filters
 from pipeline.catalogue.database import Database
 from pipeline.errors import Code, RetryableError, SettingsError, SupersededError
 from pipeline.models import Stage, Status
@@ -132,11 +134,10 @@ def test_a_lock_is_waited_for(url: str) -> None:
     assert answers[0].fresh
 
 
-def test_a_lock_that_stays_may_be_tried_again_later(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_that_stays_may_be_tried_again_later(url: str) -> None:
     other = connected(url)
     other.execute("BEGIN EXCLUSIVE")
-    monkeypatch.setattr(engines, "WAIT_S", 0.1)
-    catalogue = Catalogue(url)
+    catalogue = Catalogue(url, wait_s=0.1)
     for _ in range(3):
         with pytest.raises(RetryableError, match="locked") as caught:
             catalogue.accept(attachment())
@@ -144,6 +145,37 @@ def test_a_lock_that_stays_may_be_tried_again_later(url: str, monkeypatch: pytes
     assert catalogue.totals()["received"] == 0  # readers are not held up
     other.execute("ROLLBACK")
     assert catalogue.accept(attachment()).fresh
+
+
+def test_nobody_waits_for_a_turn_and_then_for_the_lock_as_long_again(url: str) -> None:
+    other = connected(url)
+    other.execute("BEGIN EXCLUSIVE")
+    catalogue = Catalogue(url, wait_s=0.6)
+
+    def refused(number: int) -> float:
+        time.sleep(number * 0.1)
+        began = time.monotonic()
+        with pytest.raises(RetryableError):
+            catalogue.accept(attachment())
+        return time.monotonic() - began
+
+    with ThreadPoolExecutor(5) as pool:
+        waits = list(pool.map(refused, range(5)))
+    assert all(0.55 < wait < 0.9 for wait in waits), waits
+    other.execute("ROLLBACK")
+    assert catalogue.accept(attachment()).fresh
+
+
+def test_a_connection_whose_last_user_had_no_time_left_gives_the_next_all_of_its_own(url: str) -> None:
+    database = Database(url, durable=False, wait_s=0.5)
+    other = connected(url)
+    other.execute("BEGIN EXCLUSIVE")
+    with ThreadPoolExecutor(4) as pool:
+        refusals = [pool.submit(database.write, lambda _: None) for _ in range(4)]
+    assert all(isinstance(refusal.exception(), RetryableError) for refusal in refusals)
+    found = database.read(lambda session: session.row(text("PRAGMA busy_timeout")))
+    assert found
+    assert 400 < found[0] <= 500
 
 
 def test_a_lost_claim_leaves_no_transaction_open(url: str) -> None:

@@ -1,0 +1,78 @@
+"""Statements on one connection, and how long they may wait."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Executable
+
+Parameters = Mapping[str, Any]
+
+WORTH_TELLING_MS = 50  # waited in one statement, before the next is told of it for a round trip
+
+
+class Patience:
+    """How long a transaction may still wait, for all that it waits for together."""
+
+    def __init__(self, seconds: float) -> None:
+        self._until = time.monotonic() + seconds
+
+    @property
+    def left_s(self) -> float:
+        return max(0.0, self._until - time.monotonic())
+
+    @property
+    def left_ms(self) -> int:
+        """At least 1, for 0 tells PostgreSQL to wait for ever."""
+        return max(1, int(self.left_s * 1000))
+
+
+class Session:
+    """Runs statements on one connection, within one transaction or outside of any."""
+
+    def __init__(
+        self, driver: Any, compiled: Callable[[Executable], tuple[str, Parameters]], patience: Patience
+    ) -> None:
+        self._driver = driver
+        self._compiled = compiled
+        self._patience = patience
+        self._told_ms: int | None = None
+        self.committing = False
+
+    def rows(self, statement: Executable, **parameters: Any) -> list[Sequence[Any]]:
+        found: list[Sequence[Any]] = self._run(statement, parameters).fetchall()
+        return found
+
+    def row(self, statement: Executable, **parameters: Any) -> Sequence[Any] | None:
+        return next(iter(self.rows(statement, **parameters)), None)
+
+    def change(self, statement: Executable, **parameters: Any) -> int:
+        """Runs a statement that returns no rows; how many it changed."""
+        changed: int = self._run(statement, parameters).rowcount
+        return changed
+
+    def hurry_sqlite(self) -> None:
+        """Tells the connection how long it may wait from now on; it was told so by the last who had it, too."""
+        self._driver.execute(f"PRAGMA busy_timeout = {self._patience.left_ms}")
+
+    def begin_sqlite(self) -> None:
+        """Begins as the file's one writer: nothing is waited for after that."""
+        self._driver.execute("BEGIN IMMEDIATE")
+
+    def begin_postgresql(self) -> None:
+        """Begins; its statements share the patience, though the server counts for each lock anew."""
+        self._told_ms = self._patience.left_ms
+        self._driver.execute(f"BEGIN; SET LOCAL lock_timeout = {self._told_ms}", prepare=False)  # one round trip
+
+    def commit(self) -> None:
+        self.committing = True
+        self._driver.commit()
+
+    def _run(self, statement: Executable, parameters: Parameters) -> Any:
+        if self._told_ms and self._told_ms - self._patience.left_ms > WORTH_TELLING_MS:
+            self._told_ms = self._patience.left_ms
+            self._driver.execute(f"SET LOCAL lock_timeout = {self._told_ms}")
+        text, fixed = self._compiled(statement)
+        return self._driver.execute(text, {**fixed, **parameters})

@@ -1,0 +1,101 @@
+"""How long the hook keeps a listener waiting while somebody else holds the catalogue locked."""
+
+from __future__ import annotations
+
+import base64
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, closing, contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+from fastapi.testclient import TestClient
+
+from tests.support.plant import Plant, photo
+from tests.support.postgres import PostgresServer, postgres_server
+from tests.support.valkey import ValkeyServer
+from tests.support.web import over_http
+
+AT_ONCE = 10
+ANSWERED_S = 2.0
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[PostgresServer]:
+    with postgres_server() as server:
+        yield server
+
+
+@contextmanager
+def locked_file(plant: Plant) -> Iterator[None]:
+    with closing(sqlite3.connect(plant.folder / "esteira.db", isolation_level=None)) as holder:
+        holder.execute("BEGIN EXCLUSIVE")
+        yield
+
+
+@contextmanager
+def locked_table(plant: Plant) -> Iterator[None]:
+    with psycopg.connect(plant.settings.database) as holder:
+        holder.execute("LOCK TABLE media IN ROW EXCLUSIVE MODE")  # readers go on, as they do on SQLite
+        holder.execute("LOCK TABLE counters IN SHARE MODE")
+        yield
+
+
+Locking = Callable[[Plant], AbstractContextManager[None]]
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def held(
+    request: pytest.FixtureRequest, valkey: ValkeyServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[TestClient, AbstractContextManager[None]]]:
+    """The app over a catalogue, and a block for whose length somebody else holds that locked."""
+    server = request.getfixturevalue("postgres") if request.param == "postgresql" else None
+    locking: Locking = locked_table if server else locked_file
+    settings = {"DATABASE_URL": server.new_database()} if server else {}
+    with closing(Plant(tmp_path, valkey.url, settings)) as plant:
+        yield over_http(plant, monkeypatch), locking(plant)
+
+
+def given(number: int) -> dict[str, str]:
+    """Every third brings its bytes, for which the catalogue is asked once more."""
+    source = {"url": "http://127.0.0.1:9/a"} if number % 3 else {"data": base64.b64encode(photo()).decode()}
+    return {"session": "s", "message_id": f"m{number}", **source}
+
+
+def test_a_locked_catalogue_is_told_within_two_seconds_to_all_who_wait(
+    held: tuple[TestClient, AbstractContextManager[None]],
+) -> None:
+    http, locked = held
+    assert http.post("/hooks/media", json=given(1)).status_code == 202  # so that all is opened
+
+    def post(number: int) -> tuple[int, float]:
+        time.sleep(number * 0.05)
+        began = time.monotonic()
+        answer = http.post("/hooks/media", json=given(number))
+        assert int(answer.headers["Retry-After"]) > 0
+        assert answer.json()["error"]["code"] == "catalogue"
+        return answer.status_code, time.monotonic() - began
+
+    numbers = range(2, 2 + AT_ONCE)
+    with locked, ThreadPoolExecutor(AT_ONCE) as pool:
+        answers = list(pool.map(post, numbers))
+    assert [status for status, _ in answers] == [503] * AT_ONCE
+    assert max(seconds for _, seconds in answers) < ANSWERED_S
+    again = [http.post("/hooks/media", json=given(number)) for number in numbers]
+    assert [answer.status_code for answer in again] == [202] * AT_ONCE
+
+
+def test_a_lock_of_half_a_second_costs_the_listener_that_and_no_refusal(
+    held: tuple[TestClient, AbstractContextManager[None]],
+) -> None:
+    http, locked = held
+    assert http.post("/hooks/media", json=given(1)).status_code == 202
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        with locked:
+            waiting = [pool.submit(http.post, "/hooks/media", json=given(number)) for number in range(2, 2 + AT_ONCE)]
+            time.sleep(0.5)
+            assert not any(answer.done() for answer in waiting)
+        assert [answer.result().status_code for answer in waiting] == [202] * AT_ONCE

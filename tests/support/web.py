@@ -1,0 +1,23 @@
+"""The web app in the process of a test, with the settings of a plant."""
+
+from __future__ import annotations
+
+import pytest
+from fastapi.testclient import TestClient
+
+from actors import belt, hook
+from pipeline import services, settings
+from tests.support.plant import Plant
+from web.app import build_app
+
+TOKEN = "a token of the tests"
+
+
+def over_http(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> TestClient:
+    """A client of an app that has read the settings of this plant, and nothing before."""
+    for name, value in plant.env.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("API_TOKEN", TOKEN)
+    for made_once in (settings.current_settings, services._services_of, hook._hook_of, belt._belt_of):
+        made_once.cache_clear()
+    return TestClient(build_app(settings.current_settings()), headers={"Authorization": f"Bearer {TOKEN}"})
