@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -32,6 +32,9 @@ from pipeline.storage import intake_key
 PIECE = 256 * 1024
 WAIT_S = 1.5  # for the catalogue: a listener is better asked to come again than held; workers wait longer
 
+# Begins a function in another thread and returns at once: True, or False if it cannot.
+Aside = Callable[[Callable[[], object]], bool]
+
 log = structlog.get_logger()
 
 
@@ -40,7 +43,7 @@ class Receipt:
     """What became of an attachment that was handed over.
 
     `mode` is "queued", "inline" (the five steps have run in the caller's thread), "spooled" (the sweep will enqueue
-    it) or "duplicate" (it was handed over before). `status` is where it stands.
+    it, unless it runs aside) or "duplicate" (it was handed over before). `status` is where it stands.
     """
 
     id: str
@@ -58,7 +61,7 @@ class Hook:
         self.breaker = Breaker(partial(belt.lock, "probe", ttl_ms=1))
         self.places = threading.Semaphore(services.settings.fallback_concurrency)
 
-    def take(self, attachment: Attachment, *, file: Path | None = None) -> Receipt:
+    def take(self, attachment: Attachment, *, file: Path | None = None, aside: Aside | None = None) -> Receipt:
         """See `process_media`."""
         inline_bytes = file is not None or bool(attachment.data)
         if inline_bytes and (known := self.services.catalogue.get(attachment.id)):
@@ -72,7 +75,7 @@ class Hook:
         if self._enqueue(accepted.id):
             log.info("attachment queued", id=accepted.id, session=attachment.session, kind=attachment.kind)
             return Receipt(accepted.id, "queued", accepted.status)
-        return self._without_queue(accepted)
+        return self._without_queue(accepted, aside)
 
     def _enqueue(self, media_id: str) -> bool:
         if self.breaker.open:
@@ -86,18 +89,27 @@ class Hook:
             return False
         return True
 
-    def _without_queue(self, accepted: Accepted) -> Receipt:
+    def _without_queue(self, accepted: Accepted, aside: Aside | None) -> Receipt:
         settings = self.services.settings
         if settings.fallback == "spool" or not self.places.acquire(blocking=False):
             log.warning("attachment spooled", id=accepted.id)
             return Receipt(accepted.id, "spooled", accepted.status)
-        try:
-            record = self._run_inline(accepted.id)
-        finally:
-            self.places.release()
+        if aside is not None:
+            begun = aside(partial(self._run_in_place, accepted.id))
+            if not begun:
+                self.places.release()
+            log.warning("attachment runs aside" if begun else "attachment spooled", id=accepted.id)
+            return Receipt(accepted.id, "spooled", accepted.status)
+        record = self._run_in_place(accepted.id)
         ended = record is not None and record.finished_at is not None
         status = record.status if record else accepted.status
         return Receipt(accepted.id, "inline" if ended else "spooled", status)
+
+    def _run_in_place(self, media_id: str) -> Record | None:
+        try:
+            return self._run_inline(media_id)
+        finally:
+            self.places.release()
 
     def _run_inline(self, media_id: str) -> Record | None:
         try:
@@ -118,19 +130,19 @@ def _pieces(attachment: Attachment, file: Path | None) -> Iterator[bytes]:
     yield from base64_pieces(attachment.data or "")
 
 
-def process_media(attachment: Attachment, *, file: Path | None = None) -> Receipt:
+def process_media(attachment: Attachment, *, file: Path | None = None, aside: Aside | None = None) -> Receipt:
     """Takes an attachment over: once this returns, it is not lost, whatever dies.
 
     `file` is a local file that holds its bytes, for those that have no URL; they are copied to storage first.
     The call takes about one synced insert into the catalogue and one round trip to Redis. It waits for Redis at most a
-    quarter of a second, once; while Redis is away the five steps run here and now. It waits for a catalogue that others
-    hold locked at most a second and a half.
+    quarter of a second, once; while Redis is away the five steps run here and now, or `aside` if that is given. It
+    waits for a catalogue that others hold locked at most a second and a half.
 
     Raises:
         PayloadError: `data` is not base64.
         RetryableError: nothing durable could be written (`catalogue`, `storage`); the caller keeps the attachment.
     """
-    return hook().take(attachment, file=file)
+    return hook().take(attachment, file=file, aside=aside)
 
 
 def hook() -> Hook:
