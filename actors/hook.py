@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -21,15 +21,13 @@ from actors.belt import QUICK_TIMEOUT_S, Belt, open_belt
 from actors.breaker import Breaker
 from actors.delivery import stage_message, wire_form
 from actors.inline import run_inline
+from actors.intake import put_intake
 from actors.retries import report
 from actors.telemetry import configure_guest
-from pipeline.base64_text import base64_pieces
 from pipeline.models import Accepted, Attachment, Record, Stage, Status
 from pipeline.services import Services, build_services
 from pipeline.settings import current_settings
-from pipeline.storage import intake_key
 
-PIECE = 256 * 1024
 WAIT_S = 1.5  # for the catalogue: a listener is better asked to come again than held; workers wait longer
 
 # Begins a function in another thread and returns at once: True, or False if it cannot.
@@ -68,7 +66,7 @@ class Hook:
             self.services.catalogue.add("duplicates")
             return Receipt(known.id, "duplicate", known.status)
         if inline_bytes:
-            self.services.storage.put_chunks(_pieces(attachment, file), intake_key(attachment.id))
+            put_intake(self.services.storage, attachment.id, data=attachment.data, file=file)
         accepted = self.services.catalogue.accept(attachment, intake=inline_bytes)
         if not accepted.fresh:
             return Receipt(accepted.id, "duplicate", accepted.status)
@@ -119,15 +117,6 @@ class Hook:
             log.exception("fallback failed", id=media_id, remedy="left to the workers")
             report(error, {"id": media_id})
             return None
-
-
-def _pieces(attachment: Attachment, file: Path | None) -> Iterator[bytes]:
-    if file is not None:
-        with file.open("rb") as source:
-            while piece := source.read(PIECE):
-                yield piece
-        return
-    yield from base64_pieces(attachment.data or "")
 
 
 def process_media(attachment: Attachment, *, file: Path | None = None, aside: Aside | None = None) -> Receipt:

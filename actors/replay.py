@@ -2,34 +2,88 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import redis
 import structlog
 
-from actors.belt import shared_belt
+from actors.belt import Belt, shared_belt
 from actors.delivery import stage_message, wire_form
-from pipeline.models import Record
-from pipeline.services import services
+from actors.hook import hook
+from actors.intake import put_intake
+from pipeline.errors import Code, PermanentError
+from pipeline.models import Record, Status
+from pipeline.new_source import NewSource
+from pipeline.services import Services, services
 from pipeline.storage import intake_key
+
+REPLAYABLE = (Status.FAILED, Status.REJECTED, Status.EXPIRED)
 
 log = structlog.get_logger()
 
 
-def replay(media_id: str, *, url: str | None = None) -> Record | None:
-    """Opens an ended attachment again and puts it on the belt; None if it is unknown or has not ended.
+def replay(media_id: str, source: NewSource | None = None, *, file: Path | None = None) -> Record:
+    """Opens an ended attachment again and puts it on the belt.
 
-    `url` is a new source, for an attachment whose old one has expired.
+    Without a new `source` it goes on where it failed, or asks the old source once more; with one, or with a local
+    `file` that holds its bytes, it starts at fetch.
 
     Raises:
-        RetryableError: `catalogue`.
+        PermanentError: `not_found`; `not_ended`, if it is under way or done.
+        PayloadError: the source's data are not base64.
+        RetryableError: `catalogue` or `storage`; it is as it was.
         redis.RedisError: it is open again but not on the belt; the sweep puts it there.
     """
-    tools = services()
-    record = tools.catalogue.reopen(media_id, url=url)
-    if record is None:
-        return None
-    if url:  # what was fetched from the old place must not stand for what lies at the new one
+    record = _reopened(services(), media_id, source, file)
+    _offer(shared_belt(), record)
+    return record
+
+
+def replay_from_hook(media_id: str, source: NewSource | None = None) -> Record:
+    """As `replay`, for one who must not wait for Redis: while it is away, the sweep puts the attachment on the belt.
+
+    It is open again on disk before this returns.
+    """
+    at = hook()
+    record = _reopened(at.services, media_id, source, None)
+    if not at.breaker.open:
+        try:
+            _offer(at.belt, record)
+        except (redis.RedisError, OSError) as error:
+            at.breaker.trip(error)
+    return record
+
+
+def _reopened(tools: Services, media_id: str, source: NewSource | None, file: Path | None) -> Record:
+    _check(tools.catalogue.get(media_id))
+    intake = file is not None or bool(source and source.data)
+    if intake:
+        source = source or NewSource()
+        put_intake(tools.storage, media_id, data=source.data, file=file)
+    record = tools.catalogue.reopen(media_id, source=source, intake=intake)
+    if record is None:  # somebody else was faster
+        raise _refusal(tools.catalogue.get(media_id))
+    if source:  # what was fetched from the old place must not stand for what lies at the new one
         tools.staging.discard(media_id)
+    if source and source.elsewhere and not intake:
         tools.storage.delete(intake_key(media_id))
-    message = stage_message(record.id, record.stage)
-    shared_belt().offer(record.id, message.queue_name, wire_form(message))
     log.info("attachment replayed", id=record.id, session=record.session, stage=record.stage.value, run=record.run)
     return record
+
+
+def _check(record: Record | None) -> None:
+    if record is None or record.status not in REPLAYABLE or record.finished_at is None:
+        raise _refusal(record)
+
+
+def _refusal(record: Record | None) -> PermanentError:
+    if record is None:
+        return PermanentError(Code.NOT_FOUND, "unknown: there is no such attachment")
+    if record.status in REPLAYABLE:
+        return PermanentError(Code.NOT_ENDED, f"is {record.status} and still being announced")
+    return PermanentError(Code.NOT_ENDED, f"is {record.status}; only what is {', '.join(REPLAYABLE)} can go again")
+
+
+def _offer(belt: Belt, record: Record) -> None:
+    message = stage_message(record.id, record.stage)
+    belt.offer(record.id, message.queue_name, wire_form(message))

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
-from urllib.parse import urlsplit
 
 import rich_click as click
 
+from actors.replay import REPLAYABLE
 from actors.replay import replay as replay_one
 from cli.environment import catalogue_for_command
 from cli.filters import filter_options
+from cli.new_source import source_options, taken
 from cli.output import examples, leave, print_json, print_table, progress, say
 from cli.selection import all_ids, each_status
 from cli.status import COLUMNS, row
 from pipeline.catalogue import Catalogue
-from pipeline.models import MAX_URL, Status
+from pipeline.errors import Code, PermanentError
+from pipeline.models import Record, Status
 
-REPLAYABLE = (Status.FAILED, Status.REJECTED, Status.EXPIRED)
 SHOWN = 20  # rows of a dry run; the count stands below them
 
 
@@ -29,32 +31,33 @@ SHOWN = 20  # rows of a dry run; the count stands below them
         "esteira replay --since 2h --dry-run",
         "esteira replay --error fetch_unavailable --rate 5 --yes",
         "esteira replay ID --url https://example.com/again.jpg",
+        "esteira replay ID --direct-path /v/t62.7118-24/… --media-key-file - < key",
+        "esteira replay ID --file again.jpg",
     )
 )
 @click.argument("ids", nargs=-1, metavar="[ID…]")
 @filter_options(*REPLAYABLE)
-@click.option("--url", metavar="URL", help="A new source, for exactly one ID: it starts at fetch.")
+@source_options
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), metavar="N", help="At most N a second.")
 @click.option("--dry-run", is_flag=True, help="Only show what would go.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
-def replay(
-    ids: tuple[str, ...], url: str | None, rate: float | None, dry_run: bool, yes: bool, as_json: bool, **filters: Any
-) -> None:
+def replay(ids: tuple[str, ...], rate: float | None, dry_run: bool, yes: bool, as_json: bool, **others: Any) -> None:
     """Sends attachments that ended badly over the belt again, the oldest first, from the stage that failed.
 
     Takes ids, or filters. Without --status it takes the failed ones; with --error, whatever ended with that code.
     What filters chose is counted, and a question asked, before anything goes.
     """
-    _refuse_nonsense(ids, url, filters)
+    source, file = taken(others)
+    _refuse_nonsense(ids, others, one=bool(source or file))
     catalogue = catalogue_for_command()
-    chosen = list(dict.fromkeys(ids)) or all_ids(catalogue, each_status(_statuses(filters), _others(filters)))
+    chosen = list(dict.fromkeys(ids)) or all_ids(catalogue, each_status(_statuses(others), _others(others)))
     if dry_run:
         _show(catalogue, chosen, as_json)
         return
     if chosen and not (yes or ids):
         _ask(len(chosen))
-    missed = _replay_all(catalogue, chosen, url=url, rate=rate)
+    missed = _replay_all(chosen, partial(replay_one, source=source, file=file), rate=rate)
     if as_json:
         print_json({"matched": len(chosen), "replayed": len(chosen) - len(missed), "missed": missed})
     else:
@@ -62,23 +65,13 @@ def replay(
     leave(1 if missed else 0)
 
 
-def _refuse_nonsense(ids: tuple[str, ...], url: str | None, filters: dict[str, Any]) -> None:
+def _refuse_nonsense(ids: tuple[str, ...], filters: dict[str, Any], *, one: bool) -> None:
     if ids and any(filters.values()):
         raise click.UsageError("give ids or filters, not both")
-    if url is None:
-        return
-    if len(ids) != 1:
-        raise click.UsageError("--url is the new source of one attachment: give exactly one ID with it")
-    if not _is_source(url):
-        raise click.UsageError(f"--url is no http:// or https:// URL of at most {MAX_URL} characters")
-
-
-def _is_source(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in {"http", "https"} and bool(parts.hostname) and len(url) <= MAX_URL
-    except ValueError:
-        return False
+    if one and len(ids) != 1:
+        raise click.UsageError(
+            "--url, --direct-path and the like are the source of one attachment: give exactly one ID"
+        )
 
 
 def _statuses(filters: dict[str, Any]) -> Sequence[str]:
@@ -107,7 +100,7 @@ def _show(catalogue: Catalogue, chosen: Sequence[str], as_json: bool) -> None:
     print_table(COLUMNS, map(row, found), footer=f"{len(chosen)} would be sent again")
 
 
-def _replay_all(catalogue: Catalogue, chosen: Sequence[str], *, url: str | None, rate: float | None) -> list[str]:
+def _replay_all(chosen: Sequence[str], replay_it: Callable[[str], Record], *, rate: float | None) -> list[str]:
     """Sends them again; returns those that could not go: unknown, or not ended badly."""
     missed = []
     with progress("sent again") as bar:
@@ -115,19 +108,11 @@ def _replay_all(catalogue: Catalogue, chosen: Sequence[str], *, url: str | None,
         for index, media_id in enumerate(bar.track(chosen, description="replaying")):
             if rate:
                 time.sleep(max(0.0, begin + index / rate - time.monotonic()))
-            if not _replayed(catalogue, media_id, url=url):
+            try:
+                replay_it(media_id)
+            except PermanentError as error:
+                if error.code not in {Code.NOT_FOUND, Code.NOT_ENDED}:
+                    raise
+                say(f"{media_id}: {error.message}")
                 missed.append(media_id)
     return missed
-
-
-def _replayed(catalogue: Catalogue, media_id: str, *, url: str | None) -> bool:
-    record = catalogue.get(media_id)
-    if record is None:
-        say(f"{media_id}: unknown")
-    elif record.status not in REPLAYABLE:
-        say(f"{media_id}: is {record.status}; only what is {', '.join(REPLAYABLE)} can be sent again")
-    elif replay_one(media_id, url=url) is None:
-        say(f"{media_id}: is still being worked on")
-    else:
-        return True
-    return False

@@ -62,6 +62,7 @@ class Code(StrEnum):
     BAD_SETTING = "bad_setting"
     UNAUTHORIZED = "unauthorized"
     NOT_FOUND = "not_found"
+    NOT_ENDED = "not_ended"
     TOO_MANY_REQUESTS = "too_many_requests"
     GATEWAY_ERROR = "gateway_error"
 

@@ -20,6 +20,7 @@ from pipeline.catalogue.session import Session
 from pipeline.catalogue.tables import SHARDS, TOTALS
 from pipeline.errors import Code, PermanentError, PipelineError, SupersededError
 from pipeline.models import Accepted, Attachment, Claim, Ending, Record, Refusal, Stage, Status, Stored
+from pipeline.new_source import NewSource
 
 NEWEST = 1000  # finished attachments whose durations are looked at
 FOR_EVER = 2**62  # later than every lease
@@ -151,11 +152,11 @@ class Catalogue:
             raise PermanentError(Code.INTERNAL, f"{claim.id} is {record.status} and cannot be finished so")
         return record
 
-    def reopen(self, media_id: str, *, url: str | None = None) -> Record | None:
+    def reopen(self, media_id: str, *, source: NewSource | None = None, intake: bool = False) -> Record | None:
         """Sends a rejected, failed or expired attachment round again; None if there is nothing to replay.
 
-        A failed one goes on at the stage that failed, with what that stage was given; with a new `url` and after
-        any other ending it starts at fetch.
+        A failed one goes on at the stage that failed, with what that stage was given; with a new `source` and after
+        any other ending it starts at fetch. `intake` tells that its new bytes lie in storage under its intake key.
         """
         if not rows.is_id(media_id):
             return None
@@ -164,7 +165,7 @@ class Catalogue:
             row = session.row(statements.REPLAYED, media_id=media_id)
             if row is None:
                 return None
-            again = rows.reopened_row(rows.claim("", row), url=url, now=self._now())
+            again = rows.reopened_row(rows.claim("", row), source=source, intake=intake, now=self._now())
             reopened = session.row(statements.REOPEN, media_id=media_id, now=self._now(), **again)
             return rows.record(reopened) if reopened else None
 

@@ -7,11 +7,9 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from pydantic import ValidationError
-
 from pipeline.catalogue.statements import CLAIMED
-from pipeline.errors import PayloadError
 from pipeline.models import Attachment, Claim, Ending, Record, Stage, Status, Stored
+from pipeline.new_source import NewSource, moved
 from pipeline.payload_forms import clean_text
 
 NAMES = tuple(column.name for column in CLAIMED)
@@ -88,34 +86,20 @@ def ended_row(ending: Ending) -> dict[str, Any]:
     }
 
 
-def reopened_row(last: Claim, *, url: str | None, now: int) -> dict[str, Any]:
-    """The columns that a replay sets. `last` is the row as it ended, `url` another place of the same content.
-
-    Raises:
-        PayloadError: the URL is none that an attachment can have.
-    """
+def reopened_row(last: Claim, *, source: NewSource | None, intake: bool, now: int) -> dict[str, Any]:
+    """The columns that a replay sets. `last` is the row as it ended; with `intake` its new bytes lie in storage."""
     record = last.record
     announcing = record.stage is Stage.NOTIFY
-    resume = url is None and record.status is Status.FAILED and not (announcing and record.storage_key is None)
+    resume = source is None and record.status is Status.FAILED and not (announcing and record.storage_key is None)
     announce = resume and announcing
     return {
         "status": (Status.STORED if announce else Status.RECEIVED).value,
         "stage": record.stage.value if resume else Stage.FETCH.value,
         "ended_at": now if announce else None,
-        "payload": payload(_moved(last.attachment, url) if url else last.attachment),
+        "payload": payload(moved(last.attachment, source, intake=intake) if source else last.attachment),
         "progress": json.dumps(last.inputs) if resume and last.inputs is not None else None,
-        "intake": last.intake and url is None,
+        "intake": intake or (last.intake and not (source and source.elsewhere)),
     }
-
-
-def _moved(attachment: Attachment, url: str) -> Attachment:
-    """The same attachment at another place; its old direct path would win over the URL."""
-    left_behind = dict.fromkeys(("direct_path", "expires_at", "remote_id", "fault"))
-    fields = attachment.model_dump(exclude_none=True) | left_behind | {"url": url}
-    try:
-        return Attachment.model_validate(fields)
-    except ValidationError:
-        raise PayloadError("url", "is no URL that an attachment can have") from None
 
 
 def shortened(message: str) -> str:

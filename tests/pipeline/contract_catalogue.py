@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.catalogue import Catalogue, Filters
-from pipeline.errors import Code, PayloadError, PermanentError, RetryableError, SupersededError
+from pipeline.errors import Code, PermanentError, RetryableError, SupersededError
 from pipeline.models import Claim, Kind, Record, Refusal, Stage, Status
+from pipeline.new_source import NewSource
 from tests.support.catalogues import MEDIA_KEY, Clock, attachment, claimed, counted, ending, finished, stored
 
 NEVER = "0" * 32
@@ -279,18 +280,26 @@ class CatalogueContract:
     def test_a_new_url_replaces_the_source_and_starts_at_fetch(self, catalogue: Catalogue) -> None:
         old = attachment(direct_path="/v/old", media_key=MEDIA_KEY, expires_at=5, caption="kept")
         failed = finished(catalogue, Status.FAILED, of=old, stage=Stage.PERSIST, inputs={"a": 1})
-        record = catalogue.reopen(failed.id, url="https://media.example/new")
+        record = catalogue.reopen(failed.id, source=NewSource(url="https://media.example/new"))
         assert record
         assert record.stage is Stage.FETCH
         claim = claimed(catalogue, failed.id)
         new = old.model_copy(update={"url": "https://media.example/new", "direct_path": None, "expires_at": None})
         assert (claim.attachment, claim.inputs) == (new, None)
 
-    def test_a_url_that_cannot_be_one_is_named(self, catalogue: Catalogue) -> None:
-        failed = finished(catalogue, Status.FAILED)
-        with pytest.raises(PayloadError, match="url"):
-            catalogue.reopen(failed.id, url="x" * 20_000)
-        assert catalogue.get(failed.id) == failed
+    def test_new_bytes_in_storage_take_the_place_of_every_source(self, catalogue: Catalogue) -> None:
+        expired = finished(catalogue, Status.EXPIRED, of=attachment(direct_path="/v/old", media_key=MEDIA_KEY))
+        catalogue.reopen(expired.id, source=NewSource(), intake=True)
+        claim = claimed(catalogue, expired.id)
+        assert (claim.intake, claim.attachment.url, claim.attachment.direct_path) == (True, None, None)
+
+    def test_bytes_in_storage_give_way_to_a_new_place_and_not_to_a_new_hash(self, catalogue: Catalogue) -> None:
+        for source, kept in ((NewSource(file_sha256="ab" * 32), True), (NewSource(direct_path="/v/new"), False)):
+            media_id = catalogue.accept(attachment(), intake=True).id
+            catalogue.ended(claim := claimed(catalogue, media_id), ending(Status.REJECTED))
+            catalogue.finish(claim, announced=True)
+            catalogue.reopen(media_id, source=source)
+            assert claimed(catalogue, media_id).intake is kept
 
     def test_only_what_ended_without_success_is_replayed_and_once(self, catalogue: Catalogue) -> None:
         assert catalogue.reopen(catalogue.accept(attachment()).id) is None

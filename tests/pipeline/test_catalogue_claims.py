@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from pipeline.catalogue import Catalogue, Filters
 from pipeline.errors import Code, PermanentError, RetryableError, SupersededError
 from pipeline.models import Claim, Record, Refusal, Stage, Status
+from pipeline.new_source import NewSource
 from tests.support.catalogues import Clock, attachment, ending, stored
 
 ATTACHMENTS = 2
@@ -114,11 +115,13 @@ class Claims(RuleBasedStateMachine):
             self.finished[record.id] = record
             del self.live[record.id]
 
-    @rule(which=st.integers(0, ATTACHMENTS - 1), url=st.none() | st.just("https://media.example/again"))
-    def reopen(self, which: int, url: str | None) -> None:
+    @rule(
+        which=st.integers(0, ATTACHMENTS - 1), source=st.none() | st.just(NewSource(url="https://media.example/again"))
+    )
+    def reopen(self, which: int, source: NewSource | None) -> None:
         media_id = self.attachments[which].id
         last = self.finished.get(media_id)
-        record = self.catalogue.reopen(media_id, url=url)
+        record = self.catalogue.reopen(media_id, source=source)
         assert (record is None) == (last is None or last.status is Status.DONE)
         if record and last:
             assert record.run == last.run + 1
