@@ -29,6 +29,17 @@ def as_host(value: Any) -> Any:
     return value.lower() if isinstance(value, str) else value
 
 
+def as_weights(value: Any) -> Any:
+    """`name=number,name=number` as a dict; what is no text passes unchanged. Raises ValueError."""
+    if not isinstance(value, str):
+        return value
+    # The last sign divides: a session's name may hold one.
+    pairs = [part.strip().rpartition("=") for part in value.split(",") if part.strip()]
+    if not all(name.strip() and number.strip() for name, _, number in pairs):
+        raise ValueError("must be sessions with their weights: vip=4,test=0.5")
+    return {name.strip(): number.strip() for name, _, number in pairs}
+
+
 def is_redis_url(url: str) -> bool:
     try:
         parts = urlsplit(url)

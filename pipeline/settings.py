@@ -16,7 +16,15 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 from pipeline.errors import SettingsError
 from pipeline.gateway_settings import LOOPBACK, GatewaySettings
 from pipeline.models import Kind, Model
-from pipeline.setting_forms import as_host, as_network, is_redis_url, is_sentry_dsn, password_in, secret_pairs
+from pipeline.setting_forms import (
+    as_host,
+    as_network,
+    as_weights,
+    is_redis_url,
+    is_sentry_dsn,
+    password_in,
+    secret_pairs,
+)
 
 MB = 1_000_000
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -24,6 +32,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Positive = Annotated[int, Field(ge=1, le=1_000_000_000)]
 Measure = Annotated[float, Field(gt=0, le=1_000_000_000, allow_inf_nan=False)]
 Port = Annotated[int, Field(ge=1, le=65535)]
+Weight = Annotated[float, Field(ge=0.01, le=100, allow_inf_nan=False)]
 
 
 class Retention(Model):
@@ -72,6 +81,9 @@ class Settings(GatewaySettings):
     result_ttl_failed_s: Positive = 7 * 24 * 3600
     sweep_after_s: Measure = 30
     claim_lease_s: Measure = 30
+    large_file_mb: Measure = 16
+    large_file_share: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = 0.25
+    session_weights: Annotated[dict[str, Weight], NoDecode, BeforeValidator(as_weights)] = Field(default_factory=dict)
 
     # the hook
     fallback: Literal["sync", "spool"] = "sync"

@@ -62,6 +62,14 @@ WRONG = [
     ("REMOVE_ON_FAIL", "-1", "greater than or equal to 0"),
     ("REMOVE_ON_FAIL", '{"cuont": 5}', 'knows only "age" and "count"'),
     ("MAX_IMAGE_MB", "big", "valid number"),
+    ("LARGE_FILE_MB", "0", "greater than 0"),
+    ("LARGE_FILE_SHARE", "0", "greater than 0"),
+    ("LARGE_FILE_SHARE", "1.5", "less than or equal to 1"),
+    ("SESSION_WEIGHTS", "vip", "must be sessions with their weights: vip=4,test=0.5"),
+    ("SESSION_WEIGHTS", "=4", "must be sessions with their weights"),
+    ("SESSION_WEIGHTS", "vip=much", "valid number"),
+    ("SESSION_WEIGHTS", "vip=0", "greater than or equal to 0.01"),
+    ("SESSION_WEIGHTS", "vip=nan", "finite number"),
 ]
 
 
@@ -208,6 +216,14 @@ def test_lists_are_words_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [str(network) for network in settings.fetch_allow_private] == ["10.0.0.0/8", "fd00::/8"]
     assert settings.fetch_ports == (80, 8443)
     assert settings.allowed_types == {"avif", "csv"}
+
+
+def test_weights_are_sessions_with_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert with_environment(monkeypatch, SESSION_WEIGHTS="vip=4, test=0.5,a=b=2").session_weights == {
+        "vip": 4,
+        "test": 0.5,
+        "a=b": 2,
+    }
 
 
 def test_each_kind_has_its_limit_and_the_unknown_one_the_largest(monkeypatch: pytest.MonkeyPatch) -> None:
