@@ -238,10 +238,24 @@ class Record(Model):
     animated: bool | None = None
     flags: tuple[str, ...] = ()
     mismatch: str | None = None
+    expires_at: int | None = None  # when its source stops giving it out, as far as that is known
     received_at: int
     ended_at: int | None = None  # when it was stored or refused; its announcement follows
     finished_at: int | None = None  # when nothing was left to do
     announced_at: int | None = None
+
+
+class LostSource(Model):
+    """What a listener needs to ask the sender's telephone for a new upload, once the old one is gone.
+
+    `direct_path` is without its query, which is a signature; `key_fingerprint` is the first 16 hex digits of the
+    SHA-256 of the media key's bytes, to find the key by that is kept elsewhere.
+    """
+
+    chat: str | None = None
+    message_id: str
+    direct_path: str | None = None
+    key_fingerprint: str | None = None
 
 
 class Outcome(Model):
@@ -266,10 +280,11 @@ class Outcome(Model):
     duration_ms: int | None = None
     caption: str | None = None
     error: dict[str, str] | None = None
+    source: LostSource | None = None
 
     def payload(self) -> dict[str, Any]:
-        """The event as JSON: every field, also those that are null."""
-        return self.model_dump(mode="json")
+        """The event as JSON: every field, also those that are null; `source` only in `media.expired`."""
+        return self.model_dump(mode="json", exclude=None if self.source else {"source"})
 
 
 class Claim(Model):

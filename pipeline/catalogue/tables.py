@@ -32,7 +32,7 @@ media = Table(
     Column("kind", Text),  # the declared one until the content is known
     Column("mime", Text),
     Column("ext", Text),
-    Column("size", BigInteger),
+    Column("size", BigInteger),  # the declared one until the content is known
     Column("sha256", Text),
     Column("name", Text),
     Column("storage_key", Text),
@@ -47,6 +47,7 @@ media = Table(
     Column("animated", Boolean),
     Column("flags", Text),  # words with a comma between them
     Column("mismatch", Text),
+    Column("expires_at", BigInteger),
     Column("received_at", BigInteger, nullable=False),
     Column("ended_at", BigInteger),
     Column("finished_at", BigInteger),

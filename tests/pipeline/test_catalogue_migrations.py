@@ -10,9 +10,10 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 
-from pipeline.catalogue import Catalogue
+from pipeline.catalogue import Catalogue, CatalogueError
 from pipeline.catalogue.schema import HEAD
 from pipeline.catalogue.tables import metadata
+from pipeline.models import Attachment
 
 
 def test_the_revisions_make_the_tables_that_the_statements_use(tmp_path: Path) -> None:
@@ -55,3 +56,19 @@ def test_a_revision_that_breaks_off_leaves_nothing(tmp_path: Path, monkeypatch: 
         assert connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar() == 0
     catalogue.migrate()
     catalogue.check_schema()
+
+
+def test_a_catalogue_of_the_first_version_keeps_its_rows(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/catalogue.db"
+    catalogue = Catalogue(url)
+    catalogue.migrate()
+    accepted = catalogue.accept(Attachment(session="s", message_id="m", url="http://a.example/", size=5, expires_at=9))
+    with create_engine(url).begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE media DROP COLUMN expires_at")
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")
+    with pytest.raises(CatalogueError, match="revision 0001, not"):
+        Catalogue(url).check_schema()
+    Catalogue(url).migrate()
+    record = Catalogue(url).get(accepted.id)
+    assert record
+    assert (record.session, record.expires_at) == ("s", None)
