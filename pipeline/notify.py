@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from pipeline.errors import Code, PipelineError, RetryableError
-from pipeline.models import Outcome, Record, Status
+from pipeline.models import Attachment, LostSource, Outcome, Record, Status
 from pipeline.notifiers import Notifier
+from pipeline.payload_forms import bytes_in
 
 EVENTS = {
     Status.STORED: "media.done",
@@ -19,9 +20,10 @@ EVENTS = {
 }
 
 
-def outcome(record: Record, url: str | None) -> Outcome:
+def outcome(record: Record, url: str | None, attachment: Attachment | None = None) -> Outcome:
     """The announcement of a record that has ended; `url` is where its content stands.
 
+    Of what has expired it tells what the `attachment` says of its source, so that a new upload can be asked for.
     The same ending has the same event id whoever announces it and however often, a replay has another.
     """
     done = EVENTS[record.status] == EVENTS[Status.DONE]
@@ -31,6 +33,7 @@ def outcome(record: Record, url: str | None) -> Outcome:
         at=_iso(record.ended_at if record.ended_at is not None else record.received_at),
         url=url if done else None,
         error=None if done else {"code": record.error_code or Code.INTERNAL, "message": record.error or ""},
+        source=_lost_source(attachment) if attachment and record.status is Status.EXPIRED else None,
         **record.model_dump(include=_TOLD),
     )
 
@@ -54,7 +57,18 @@ def notify(told: Outcome, notifiers: Sequence[Notifier]) -> Outcome:
     return told
 
 
-_TOLD = set(Outcome.model_fields) - {"event_id", "type", "at", "url", "error"}
+_TOLD = set(Outcome.model_fields) - {"event_id", "type", "at", "url", "error", "source"}
+
+
+def _lost_source(attachment: Attachment) -> LostSource:
+    key = bytes_in(attachment.media_key)
+    path, _, _ = (attachment.direct_path or "").partition("?")
+    return LostSource(
+        chat=attachment.chat,
+        message_id=attachment.message_id,
+        direct_path=path or None,
+        key_fingerprint=hashlib.sha256(key).hexdigest()[:16] if key else None,
+    )
 
 
 def _fault(notifier: Notifier, told: Outcome) -> PipelineError | None:

@@ -63,7 +63,7 @@ class Services:
         """Announces how it ended: `ending`, or stored if there is none. Then nothing is left to do for it."""
         record = self.catalogue.ended(claim, ending) if ending else claim.record
         url = self.storage.url(record.storage_key) if record.storage_key else None
-        notify(outcome(record, url), self.notifiers)
+        notify(outcome(record, url, claim.attachment), self.notifiers)
         return self._close(claim, record, announced=True)
 
     def give_up(self, claim: Claim, ending: Ending) -> Record:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import Code, PermanentError, RetryableError
-from pipeline.models import Kind, Outcome, Record, Stage, Status
+from pipeline.models import Attachment, Kind, Outcome, Record, Stage, Status
 from pipeline.notify import event_id, notify, outcome
 
 FIELDS = [
@@ -43,6 +43,30 @@ def test_every_other_ending_tells_its_error_and_no_url(status: Status) -> None:
     told = outcome(record(status=status, error_code="broken", error="the image is cut off"), "file:///x")
     assert (told.type, told.url) == (f"media.{status.value}", None)
     assert told.error == {"code": "broken", "message": "the image is cut off"}
+
+
+def test_only_what_has_expired_tells_what_a_new_upload_is_asked_with() -> None:
+    key = bytes(range(32))
+    attachment = Attachment(
+        session="shop", message_id="m1", chat="c@g.us", media_key=key.hex(),
+        direct_path="/v/t62.7118-24/f1.enc?ccb=11-4&oh=s3cret&oe=65A0B0C0", url="https://media.example/x?sig=s3cret",
+    )  # fmt: skip
+    payload = outcome(record(status=Status.EXPIRED, error_code="source_gone"), None, attachment).payload()
+    assert list(payload) == [*FIELDS, "source"]
+    assert payload["source"] == {
+        "chat": "c@g.us", "message_id": "m1", "direct_path": "/v/t62.7118-24/f1.enc",
+        "key_fingerprint": "630dcd2966c4336691125448bbb25b4f"[:16],
+    }  # fmt: skip
+    assert "s3cret" not in json.dumps(payload)
+    assert key.hex() not in json.dumps(payload)
+    for status in (Status.DONE, Status.REJECTED, Status.FAILED):
+        assert list(outcome(record(status=status), None, attachment).payload()) == FIELDS
+
+
+def test_what_has_no_key_and_no_path_has_no_fingerprint_of_them() -> None:
+    attachment = Attachment(session="shop", message_id="m1", url="https://media.example/x", media_key="no key at all!")
+    payload = outcome(record(status=Status.EXPIRED), None, attachment).payload()
+    assert payload["source"] == {"chat": None, "message_id": "m1", "direct_path": None, "key_fingerprint": None}
 
 
 def test_an_ending_without_a_code_has_one_all_the_same() -> None:
