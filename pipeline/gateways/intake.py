@@ -13,6 +13,10 @@ from pydantic import ValidationError
 from pipeline.base64_text import check_base64
 from pipeline.errors import Code, PayloadError
 from pipeline.models import Attachment, Fault
+from pipeline.payload_forms import whole_number
+from pipeline.settings import Settings
+
+FIELD_DEPTH = 2  # lists and objects within each other in one field
 
 
 @dataclass(frozen=True)
@@ -36,13 +40,25 @@ class Parsed:
     ignored: int = 0
 
 
+def check_batch(count: int, settings: Settings) -> None:
+    """Raises PayloadError if a body holds more than MAX_BATCH messages, or attachments."""
+    if count > settings.max_batch:
+        raise PayloadError("", f"a body has at most {settings.max_batch} messages (MAX_BATCH)")
+
+
+def declared_size(value: Any) -> Any:
+    """A size as a message declares it, or None where it is 0: some senders leave it out so, and no file is empty."""
+    size = whole_number(value)
+    return None if size in (0, "0") else size
+
+
 def attachment_of(fields: Mapping[str, Any]) -> Attachment:
     """The attachment of a message that a gateway has sent. It is always one: nothing that carries media is dropped.
 
     A field that does not fit is left out and becomes the attachment's fault, so that it ends as `rejected` and its
     sender's user learns of it. Without a message id it gets one from its content, so that a repeat is still the same.
     """
-    given = {name: value for name, value in fields.items() if value is not None}
+    given = {name: _shallow(value) for name, value in fields.items() if value is not None}
     given["session"] = given.get("session") or "unknown"
     given["message_id"] = given.get("message_id") or _fingerprint(given)
     while True:
@@ -57,6 +73,16 @@ def attachment_of(fields: Mapping[str, Any]) -> Attachment:
         else:
             return attachment
         given = _without(given, name, message)
+
+
+def _shallow(value: Any) -> Any:
+    # Bytes come as an object around a list, at most; what is deeper would be too deep for those that write it as text.
+    return "nested too deeply" if _is_deeper(value, FIELD_DEPTH) else value
+
+
+def _is_deeper(value: Any, depth: int) -> bool:
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return parts is not None and (depth == 0 or any(_is_deeper(part, depth - 1) for part in parts))
 
 
 def _without(given: dict[str, Any], name: str, message: str) -> dict[str, Any]:

@@ -29,9 +29,9 @@ def configured(secret: SecretStr | None, setting: str) -> str:
     """The secret's value.
 
     Raises:
-        NoSecretError: it is not set.
+        NoSecretError: it is not set, or empty: a request without a secret would be equal to that.
     """
-    if secret is None:
+    if not secret:
         raise NoSecretError(setting)
     return secret.get_secret_value()
 
@@ -39,7 +39,7 @@ def configured(secret: SecretStr | None, setting: str) -> str:
 def same(given: str, expected: str) -> bool:
     """Whether two texts are the same, in a time that tells nothing."""
     # Bytes, for compare_digest takes no text beyond ASCII.
-    return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), expected.encode())
+    return hmac.compare_digest(*(text.encode("utf-8", "surrogateescape") for text in (given, expected)))
 
 
 def check_hmac(body: bytes, given: str, *, key: str, digest: str) -> None:
