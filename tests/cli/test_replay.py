@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import sqlite3
+from contextlib import closing
+from typing import Any
+
 import pytest
 
 from tests.support.esteira import Site
@@ -67,9 +73,64 @@ def test_a_rate_is_kept(place: Site, rejected: list[str]) -> None:
     assert {record["run"] for record in records} == {1}
 
 
+def payload(place: Site, media_id: str) -> dict[str, Any]:
+    """What the catalogue keeps of this attachment for a replay."""
+    with closing(sqlite3.connect(place.folder / "esteira.db")) as catalogue:
+        return dict(json.loads(*catalogue.execute("SELECT payload FROM media WHERE id = ?", (media_id,)).fetchone()))
+
+
+def test_a_new_path_and_its_key_come_from_the_command_line_and_from_a_file(place: Site, rejected: list[str]) -> None:
+    key = base64.b64encode(bytes(range(32))).decode()
+    options = ("--direct-path", "/v/t62.7118-24/new.enc?oe=6ABCDEF0", "--media-key-file", "-")
+    assert place.run("replay", rejected[0], *options, stdin=f"{key}\n").code == 0
+    kept = payload(place, rejected[0])
+    assert (kept["direct_path"], kept["media_key"]) == ("/v/t62.7118-24/new.enc?oe=6ABCDEF0", key)
+    assert "url" not in kept
+
+
+def test_what_is_not_encrypted_any_more_is_said_so(place: Site, rejected: list[str]) -> None:
+    key = place.folder / "key"
+    key.write_text(bytes(range(32)).hex())
+    url = ("--url", "http://127.0.0.1:9/new")
+    assert place.run("replay", rejected[0], *url, "--media-key-file", key).code == 0
+    assert payload(place, rejected[0])["media_key"] == bytes(range(32)).hex()
+    assert place.run("replay", rejected[1], *url, "--no-media-key").code == 0
+    assert "media_key" not in payload(place, rejected[1])
+
+
+def test_a_local_file_is_in_storage_before_the_command_ends(place: Site, rejected: list[str]) -> None:
+    file = place.folder / "again.jpg"
+    file.write_bytes(b"a picture")
+    assert place.run("replay", rejected[0], "--file", file).code == 0
+    assert (place.folder / "media" / "intake" / rejected[0]).read_bytes() == b"a picture"
+    assert "url" not in payload(place, rejected[0])
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (("--direct-path", "v/new"), "--direct-path"),
+        (("--direct-path", ""), "--direct-path"),
+        (("--media-key-file", "-"), "--media-key-file"),  # stdin is empty
+        (("--media-key-file", "/no/such/file"), "--media-key-file"),
+        (("--media-key-file", "-", "--no-media-key"), "--no-media-key"),
+        (("--file", "/no/such/file"), "--file"),
+        (("--file", "/etc/hostname", "--url", "http://127.0.0.1:9/new"), "--file"),
+    ],
+)
+def test_a_source_that_cannot_be_one_is_refused_by_its_option(
+    place: Site, rejected: list[str], options: tuple[str, ...], named: str
+) -> None:
+    finished = place.run("replay", rejected[0], *options)
+    assert finished.code == 2
+    assert named in finished.err
+    assert place.run("status", rejected[0], "--json").json["run"] == 0
+
+
 def test_nonsense_is_refused(place: Site, rejected: list[str]) -> None:
     assert place.run("replay", *rejected, "--url", "http://127.0.0.1:9/new").code == 2
     assert place.run("replay", "--url", "http://127.0.0.1:9/new").code == 2
+    assert place.run("replay", "--status", "rejected", "--yes", "--no-media-key").code == 2
     assert place.run("replay", rejected[0], "--status", "failed").code == 2
     for url in ("", "ftp://127.0.0.1/x", "/x", "https://", "https://[", "https://127.0.0.1/" + "x" * 20_000):
         finished = place.run("replay", rejected[0], "--url", url)
