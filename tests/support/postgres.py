@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from uuid import uuid4
 import psycopg
 
 from tests.conftest import missing
+from tests.support.valkey import free_port
 
 USER, PASSWORD = "esteira", "password-of-the-catalogue"
 
@@ -31,7 +31,7 @@ class PostgresServer:
 
     def __init__(self, folder: Path, tools: Path) -> None:
         self._folder, self._tools = folder, tools
-        self.port = _free_port()
+        self.port = free_port()
         # The server refuses to run as root.
         self._as = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
         if self._as:
@@ -95,8 +95,3 @@ def postgres_server() -> Iterator[PostgresServer]:
             server.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])

