@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from tests.support.esteira import site
 
 
+@pytest.mark.slow
 def test_every_good_file_is_done_and_every_bad_one_refused_with_its_code() -> None:
     with site(REDIS_URL="redis://127.0.0.1:1/0", DATABASE_URL="postgresql://127.0.0.1:1/production") as place:
         finished = place.run("start", "--demo", timeout=100)

@@ -78,6 +78,7 @@ def _plain(request: Request) -> bytes:
     return gzip.decompress(request.body) if request.headers.get("content-encoding") == "gzip" else request.body
 
 
+@pytest.mark.slow
 def test_a_queue_that_is_away_costs_the_listener_the_steps_and_no_attachment(
     running: Site, queue: ValkeyServer, sentry: MediaServer, media: MediaServer, listener: Listener
 ) -> None:

@@ -98,6 +98,7 @@ def test_bad_media_ends_rejected_and_waiting_says_so(running: Site, media: Media
     assert "1 expired" in finished.err
 
 
+@pytest.mark.slow
 def test_a_server_in_trouble_is_tried_three_times_and_a_replay_brings_it_to_its_end(running: Site) -> None:
     with TimedServer() as media:
         media.files["photo.jpg"] = pictures.jpeg()
@@ -131,6 +132,7 @@ def impatient() -> Iterator[tuple[Site, ValkeyServer]]:
         yield place, queue
 
 
+@pytest.mark.slow
 def test_the_ledger_keeps_100_and_50_and_all_failed_ones_can_be_replayed(
     impatient: tuple[Site, ValkeyServer], media: MediaServer
 ) -> None:

@@ -50,6 +50,7 @@ def living(family: list[psutil.Process]) -> list[psutil.Process]:
     return [process for process in family if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
 
 
+@pytest.mark.slow
 def test_it_starts_everything_takes_a_hook_and_ends_in_order(place: Site) -> None:
     with MediaServer({"photo.jpg": JPEG}) as media, started(place) as running:
         wait_for(lambda: answers(place), timeout_s=60)
@@ -135,6 +136,7 @@ def test_a_redis_that_is_named_and_away_is_told(place: Site) -> None:
     assert "Redis at 127.0.0.1:1 does not answer" in finished.err
 
 
+@pytest.mark.slow
 def test_what_was_accepted_before_a_restart_is_done_after_it(place: Site) -> None:
     with MediaServer({"photo.jpg": JPEG}) as media:
         with started(place, "--no-web", "--workers", "1"):
