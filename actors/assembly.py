@@ -13,6 +13,7 @@ from actors.chain import Chain
 from actors.chores import chores, let_go
 from actors.heartbeat import Heartbeat
 from actors.ledger import Ledger
+from actors.places import Lanes
 from actors.quarantine import Quarantine
 from actors.retries import Retries, RetryPolicy
 from actors.signals import Signals
@@ -33,6 +34,7 @@ def build_broker(settings: Settings) -> EsteiraBroker:
         connect_worker=partial(connect, settings.redis, timeout_s=WORKER_TIMEOUT_S),
         connect_sender=partial(connect, settings.redis, timeout_s=QUICK_TIMEOUT_S),
         ledger=Ledger.of(settings),
+        lanes=Lanes.of(settings),
         middleware=middleware,
     )
     broker.add_middleware(Heartbeat(chores(broker, settings), last=let_go))

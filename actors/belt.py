@@ -6,6 +6,7 @@ Every script is idempotent, so a call whose answer was lost may be made again.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
 from importlib import resources
@@ -15,15 +16,19 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from actors.keys import Keys
+from actors.keys import LANES, Keys
 from actors.ledger import Shelf
+from actors.places import Lanes, Place
 from pipeline.models import Stage
 from pipeline.settings import Settings, current_settings
 
 QUICK_TIMEOUT_S = 0.25  # what a listener waits at most
 WORKER_TIMEOUT_S = 5.0
 
-SCRIPTS = ("offer", "missing", "fetch", "held", "begin", "finish", "beat", "reap")
+SCRIPTS = ("missing", "begin", "beat")
+MOVES = ("offer", "fetch", "held", "finish", "reap")  # those that lanes.lua stands in front of
+SESSIONS_SHOWN = 100
+ANYWHERE = Place()  # of a message that nobody says more of
 
 
 def connect(url: str, *, timeout_s: float) -> redis.Redis:
@@ -39,13 +44,15 @@ def connect(url: str, *, timeout_s: float) -> redis.Redis:
 
 
 class Handed(NamedTuple):
-    """A message that a fetch handed over; `data` is as it was sent."""
+    """A message that a fetch handed over; `data` is as it was sent. Of several the one with the lowest turn is next."""
 
     key: str
     serial: int
     crashes: int
     queue: str
     data: bytes
+    large: bool
+    turn: int
 
 
 class Step(NamedTuple):
@@ -63,36 +70,41 @@ class Belt:
     Raises, from every method: `redis.RedisError`, while Redis is away, starting, full or read-only.
     """
 
-    def __init__(self, client: redis.Redis, *, queues: Sequence[str], keys: Keys | None = None) -> None:
+    def __init__(
+        self, client: redis.Redis, *, queues: Sequence[str], keys: Keys | None = None, lanes: Lanes | None = None
+    ) -> None:
         self.client = client
         self.queues = tuple(queues)
         self.keys = keys or Keys()
-        folder = resources.files("actors") / "lua"
-        self._scripts = {name: client.register_script((folder / f"{name}.lua").read_text()) for name in SCRIPTS}
+        self.lanes = lanes or Lanes()
+        self._common_keys = self.keys.of_queues(self.queues)
+        self._common_args = (",".join(self.queues), self.keys.channel)
+        texts = {name: _script(name) for name in SCRIPTS} | {name: _script("lanes") + _script(name) for name in MOVES}
+        self._scripts = {name: client.register_script(text) for name, text in texts.items()}
 
-    def offer(self, key: str, queue: str, message: bytes, *, delay_ms: int = 0) -> bool:
+    def offer(self, key: str, queue: str, message: bytes, *, place: Place = ANYWHERE, delay_ms: int = 0) -> bool:
         """Puts a message on the belt; False if its key is on it already."""
-        dead = [self.keys.dead(name) for name in self.queues]
-        keys = [self.keys.messages, self.keys.ready(queue), self.keys.delayed(queue), *dead, self.keys.dead_messages]
-        return bool(self._scripts["offer"](keys, [key, message, delay_ms, self.keys.channel, queue]))
+        return bool(self._move("offer", [], [key, message, self.lanes.text(place), delay_ms, queue]))
 
     def missing(self, keys: Sequence[str]) -> list[str]:
         """Which of these keys are not on the belt."""
         return [key.decode() for key in self._scripts["missing"]([self.keys.messages], keys)] if keys else []
 
-    def fetch(self, worker: str, count: int, queues: Sequence[str]) -> tuple[float | None, list[Handed]]:
-        """Up to `count` messages for a worker, and the seconds until the next delayed one is due, or None."""
-        keys = [self.keys.messages, self.keys.crashes, self.keys.serial, self.keys.workers]
-        keys += [self.keys.held(worker), self.keys.dead_messages]
-        for queue in queues:
-            keys += [self.keys.ready(queue), self.keys.delayed(queue), self.keys.dead(queue)]
-        due_ms, *handed = self._scripts["fetch"](keys, [worker, count, *queues])
+    def fetch(
+        self, worker: str, count: int, queues: Sequence[str], *, large: int | None = None
+    ) -> tuple[float | None, list[Handed]]:
+        """Up to `count` messages for a worker, at most `large` of them of large files (None: as many as there are).
+
+        Also returns the seconds until the next delayed message is due, or None.
+        """
+        at_most = count if large is None else large
+        keys = [self.keys.workers, self.keys.held(worker)]
+        due_ms, *handed = self._move("fetch", keys, [worker, count, at_most, *queues])
         return (due_ms / 1000 if due_ms >= 0 else None), [_handed(row) for row in handed]
 
     def held(self, worker: str) -> list[Handed]:
         """Everything that a worker holds."""
-        keys = [self.keys.messages, self.keys.crashes, self.keys.held(worker)]
-        return [_handed(row) for row in self._scripts["held"](keys, [])]
+        return [_handed(row) for row in self._move("held", [self.keys.held(worker)], [])]
 
     def begin(self, worker: str, key: str, serial: int) -> bool:
         """Notes that a message with crashes against its name is begun; False if the delivery is not held any more."""
@@ -102,20 +114,10 @@ class Belt:
         """Carries out a verdict, with the ledger's entry; False if the delivery was not held any more."""
         shelf = note[0] if note else None
         name = shelf.name if shelf else "completed"
-        keys = [self.keys.messages, self.keys.crashes, self.keys.held(worker)]
-        keys += [self.keys.ready(step.queue), self.keys.delayed(step.queue), self.keys.dead(step.queue)]
-        keys += [self.keys.dead_messages, self.keys.shelf(name), self.keys.entries(name)]
-        limits = shelf.limits if shelf else (0, -1, -1)
-        args: list[str | int | bytes] = [
-            key,
-            serial,
-            step.verdict,
-            step.message,
-            step.delay_ms,
-            self.keys.channel,
-            step.queue,
-        ]
-        return bool(self._scripts["finish"](keys, [*args, note[1] if note else "", *limits]))
+        keys = [self.keys.held(worker), self.keys.shelf(name), self.keys.entries(name)]
+        args: list[str | int | bytes] = [key, serial, step.verdict, step.message, step.delay_ms, step.queue]
+        args += [note[1] if note else "", *(shelf.limits if shelf else (0, 0, 0))]
+        return bool(self._move("finish", keys, args))
 
     def beat(self, worker: str, *, silence_ms: int) -> list[str]:
         """One heartbeat; the workers that have been silent for longer than `silence_ms`."""
@@ -123,10 +125,11 @@ class Belt:
 
     def reap(self, worker: str, *, silence_ms: int, crash: bool) -> int:
         """Takes back what a dead worker held; how many messages, or -1 if it lives or is gone already."""
-        keys = [self.keys.messages, self.keys.crashes, self.keys.workers, self.keys.held(worker)]
-        keys += [self.keys.ready(queue) for queue in self.queues]
-        args: list[str | int] = [worker, silence_ms, int(crash), self.keys.channel, *self.queues]
-        return int(self._scripts["reap"](keys, args))
+        keys = [self.keys.workers, self.keys.held(worker)]
+        return int(self._move("reap", keys, [worker, silence_ms, int(crash), self.queues[0]]))
+
+    def _move(self, name: str, keys: Sequence[str], args: Sequence[str | int | bytes]) -> Any:
+        return self._scripts[name]([*self._common_keys, *keys], [*self._common_args, *args])
 
     def lock(self, name: str, *, ttl_ms: int) -> bool:
         """Whether this caller may do the named chore now; nobody else may for `ttl_ms`."""
@@ -136,25 +139,62 @@ class Belt:
         """For each queue how many messages are ready, delayed, running and dead letters."""
         pipe = self.client.pipeline(transaction=False)
         for queue in self.queues:
+            for lane in LANES:
+                pipe.zcard(self.keys.waiting(queue, lane))
             pipe.llen(self.keys.ready(queue))
             pipe.zcard(self.keys.delayed(queue))
             pipe.zcard(self.keys.dead(queue))
-        pipe.zrange(self.keys.workers, 0, -1)
-        *sizes, workers = pipe.execute()
+        sizes = iter(pipe.execute())
         counts = {
-            queue: {"ready": sizes[3 * i], "delayed": sizes[3 * i + 1], "running": 0, "dead": sizes[3 * i + 2]}
-            for i, queue in enumerate(self.queues)
+            queue: {"ready": next(sizes) + next(sizes) + next(sizes), "delayed": next(sizes), "running": 0}
+            | {"dead": next(sizes)}
+            for queue in self.queues
         }
-        for queue in self._held_queues(workers):
-            counts[queue]["running"] += 1
+        for value in self._held_values():
+            queue = value.decode(errors="replace").split(":")[1]
+            if queue in counts:
+                counts[queue]["running"] += 1
         return counts
 
-    def _held_queues(self, workers: Sequence[bytes]) -> list[str]:
+    def sessions(self, limit: int = SESSIONS_SHOWN) -> dict[str, dict[str, int]]:
+        """For each session how many messages are ready and running; those with most ready, at most `limit`."""
+        ready: Counter[bytes] = Counter()
+        for queue in self.queues:
+            for lane in LANES:
+                ready.update(self._ready_by_session(queue, lane))
+        running = Counter(_session(value) for value in self._held_values())
+        names = sorted({*ready, *running}, key=lambda name: (-ready[name], -running[name], name))
+        return {
+            name.decode(errors="replace"): {"ready": ready[name], "running": running[name]} for name in names[:limit]
+        }
+
+    def flush(self, queue: str) -> None:
+        """Drops what waits in a queue. For tests and by hand: it takes no care of what others do meanwhile."""
+        lanes = [(self.keys.waiting(queue, lane), self.keys.turns(queue, lane)) for lane in LANES]
+        members = [member for waiting, _ in lanes for member in self._range(waiting)]
+        listed: Any = self.client.lrange(self.keys.ready(queue), 0, -1)
+        dropped = [member.partition(b"\0")[2][17:] for member in members]
+        if dropped := [*dropped, *listed, *self._range(self.keys.delayed(queue))]:
+            self.client.hdel(self.keys.messages, *dropped)
+        names = [name for pair in lanes for name in pair]
+        self.client.delete(*names, self.keys.expiring(queue), self.keys.ready(queue), self.keys.delayed(queue))
+
+    def _ready_by_session(self, queue: str, lane: str) -> dict[bytes, int]:
+        names = self._range(self.keys.turns(queue, lane))
         pipe = self.client.pipeline(transaction=False)
-        for worker in workers:
+        for name in names:
+            pipe.zlexcount(self.keys.waiting(queue, lane), b"[" + name + b"\0", b"(" + name + b"\1")
+        return dict(zip(names, pipe.execute(), strict=True))
+
+    def _held_values(self) -> list[bytes]:
+        pipe = self.client.pipeline(transaction=False)
+        for worker in self._range(self.keys.workers):
             pipe.hvals(self.keys.held(worker.decode()))
-        places = [value.decode().split(":")[1] for values in pipe.execute() for value in values]
-        return [queue for queue in places if queue in self.queues]
+        return [value for values in pipe.execute() for value in values]
+
+    def _range(self, name: str) -> list[bytes]:
+        found: Any = self.client.zrange(name, 0, -1)
+        return list(found)
 
     def ledger(self, name: str) -> list[bytes]:
         """The entries of a shelf of the ledger, newest first."""
@@ -165,7 +205,8 @@ class Belt:
 
 def open_belt(settings: Settings, *, timeout_s: float = WORKER_TIMEOUT_S) -> Belt:
     """The belt for whoever looks at it or puts something on it without being a worker."""
-    return Belt(connect(settings.redis, timeout_s=timeout_s), queues=[stage.value for stage in Stage])
+    queues = [stage.value for stage in Stage]
+    return Belt(connect(settings.redis, timeout_s=timeout_s), queues=queues, lanes=Lanes.of(settings))
 
 
 def shared_belt() -> Belt:
@@ -178,6 +219,17 @@ def _belt_of(_pid: int) -> Belt:
     return open_belt(current_settings())
 
 
+def _script(name: str) -> str:
+    return (resources.files("actors") / "lua" / f"{name}.lua").read_text()
+
+
 def _handed(row: list[Any]) -> Handed:
-    key, serial, crashes, queue, data = row
-    return Handed(key.decode("utf-8", "surrogateescape"), int(serial), int(crashes), queue.decode(), data)
+    key, serial, crashes, queue, data, lane, turn = row
+    name = key.decode("utf-8", "surrogateescape")
+    return Handed(name, int(serial), int(crashes), queue.decode(), data, bool(lane), int(turn))
+
+
+def _session(held: bytes) -> bytes:
+    """Whose message this is, as `held` says it (see lanes.lua)."""
+    place = held.split(b":", 4)[4:]
+    return place[0].split(b",", 3)[3] if place else b""

@@ -24,6 +24,7 @@ from actors.delivery import Again, Buried, Delivery, Finished, Forward, Verdict,
 from actors.hands import Hands
 from actors.ledger import Ledger, Shelf, entry
 from actors.outage import Outage
+from actors.places import Lanes
 from pipeline.models import Stage
 
 UNDECIDED_DELAY_MS = 5000
@@ -39,6 +40,7 @@ class EsteiraBroker(dramatiq.Broker):
         connect_worker: makes the client of a worker process, with patience.
         connect_sender: makes the client of whoever enqueues, without.
         ledger: where finished jobs are noted.
+        lanes: how messages take turns.
         middleware: with a `Chain` among them, which runs the next stage in the same thread.
     """
 
@@ -48,16 +50,17 @@ class EsteiraBroker(dramatiq.Broker):
         connect_worker: Callable[[], redis.Redis],
         connect_sender: Callable[[], redis.Redis],
         ledger: Ledger,
+        lanes: Lanes,
         middleware: list[dramatiq.Middleware],
     ) -> None:
         super().__init__(middleware=[])
         queues = [stage.value for stage in Stage]
         self.queues: set[str] = set()
         self.worker_id = uuid4().hex
-        self.belt = Belt(connect_worker(), queues=queues)
-        self.sender = Belt(connect_sender(), queues=queues)
+        self.belt = Belt(connect_worker(), queues=queues, lanes=lanes)
+        self.sender = Belt(connect_sender(), queues=queues, lanes=lanes)
         self.ledger = ledger
-        self.hands = Hands()
+        self.hands = Hands(lanes)
         self.outage = Outage("redis")
         self.draining = threading.Event()  # takes nothing new
         self._feeder: BeltConsumer | None = None
@@ -96,12 +99,7 @@ class EsteiraBroker(dramatiq.Broker):
 
     def flush(self, queue_name: str) -> None:
         """Drops what waits in a queue."""
-        keys = self.belt.keys
-        ready: Any = self.belt.client.lrange(keys.ready(queue_name), 0, -1)
-        delayed: Any = self.belt.client.zrange(keys.delayed(queue_name), 0, -1)
-        if waiting := [*ready, *delayed]:
-            self.belt.client.hdel(keys.messages, *waiting)
-        self.belt.client.delete(keys.ready(queue_name), keys.delayed(queue_name))
+        self.belt.flush(queue_name)
 
     def flush_all(self) -> None:
         for queue_name in self.queues:
@@ -138,10 +136,13 @@ class EsteiraBroker(dramatiq.Broker):
                 self._feeder = consumer
             return self._feeder is consumer
 
-    def resign(self, consumer: BeltConsumer) -> None:
+    def resign(self, consumer: BeltConsumer) -> bool:
+        """Lets another one feed the process; whether this one did."""
         with self._feeder_lock:
-            if self._feeder is consumer:
+            fed = self._feeder is consumer
+            if fed:
                 self._feeder = None
+            return fed
 
     @property
     def served(self) -> list[str]:

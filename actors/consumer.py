@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -47,19 +46,20 @@ class BeltConsumer(Consumer):
         self.broker = broker
         self.queue_name = queue_name
         self.timeout_s = timeout / 1000
-        self._waiting: deque[Handed] = deque()
         self._uncertain = True  # a fetch may have been answered without our hearing it
         self._pause = 0.05
-        self._next_due: float | None = None
+        self._look_at = 0.0  # when to look for work though none was announced, of the monotonic clock
 
     def __next__(self) -> Delivery | None:
         """The next message; None after a while without one."""
         if self.broker.draining.is_set() or not self.broker.lead(self):
             time.sleep(self.timeout_s / 2)
             return None
-        if not self._waiting:
+        handed = self.broker.hands.give()
+        if handed is None:
             self._refill()
-        return self._unpack(self._waiting.popleft()) if self._waiting else None
+            handed = self.broker.hands.give()
+        return self._unpack(handed) if handed else None
 
     def ack(self, message: MessageProxy) -> None:
         if isinstance(message, Delivery):
@@ -81,40 +81,34 @@ class BeltConsumer(Consumer):
                     raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call]
 
     def close(self) -> None:
-        for handed in self._waiting:  # whoever feeds next finds them among what this worker holds
-            self.broker.hands.drop(handed.key, handed.serial)
-        self._waiting.clear()
-        self.broker.resign(self)
+        if self.broker.resign(self):
+            self.broker.hands.put_away()
 
     def _refill(self) -> None:
-        hands = self.broker.hands
-        if hands.free() <= 0 or self._waiting:
-            hands.wait(POLL_S)
+        if not self.broker.hands.wait(self._look_at):
             return
         try:
-            handed = self._fetch()
+            self._fetch()
         except redis.RedisError as error:
-            self._uncertain = True
+            self._uncertain, self._look_at = True, 0.0
             self.broker.outage.begin(error)
             time.sleep(self._pause)
             self._pause = min(self._pause * 2, 1)
             return
         self.broker.outage.end()
         self._pause = 0.05
-        self._waiting.extend(hands.take(handed))
-        if not self._waiting:
-            hands.wait(POLL_S if self._next_due is None else max(self._next_due, 0.001))
 
-    def _fetch(self) -> list[Handed]:
+    def _fetch(self) -> None:
         broker = self.broker
         if self._uncertain:
-            known = broker.belt.held(broker.worker_id)
+            broker.hands.take(broker.belt.held(broker.worker_id))
             self._uncertain = False
-            if known := broker.hands.take(known):
-                self._waiting.extend(known)
-                return []
-        self._next_due, handed = broker.belt.fetch(broker.worker_id, broker.hands.free(), broker.served)
-        return handed
+        free, large = broker.hands.free()
+        next_due, handed = broker.belt.fetch(broker.worker_id, free, broker.served, large=large)
+        broker.hands.take(handed)
+        if free and len(handed) == free:  # there may be more
+            broker.hands.call()
+        self._look_at = time.monotonic() + (POLL_S if next_due is None else min(max(next_due, 0.001), POLL_S))
 
     def _unpack(self, handed: Handed) -> Delivery | None:
         try:

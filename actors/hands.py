@@ -2,57 +2,106 @@
 
 from __future__ import annotations
 
+import heapq
 import threading
+import time
 from collections.abc import Iterable
 
 from actors.belt import Handed
+from actors.places import Lanes
 
 POLL_S = 1.0  # how long a feeder sleeps at most: a wake-up can get lost with the connection that carries it
 
 
 class Hands:
-    """What this process holds and how much more it takes; wakes its feeder when there is room or work."""
+    """What this process holds and how much more it takes; wakes its feeder when there is something to do.
 
-    def __init__(self) -> None:
-        self.room = 1  # set when the worker boots
-        self.low_water = 0
-        self._held: dict[str, int] = {}  # key → serial
+    What was handed over lies ready here, by its turn, until a thread is about to have time for it: so a session that
+    has little in flight overtakes what others have here already.
+    """
+
+    def __init__(self, lanes: Lanes) -> None:
+        self.lanes = lanes
+        self.room = self.threads = self.large_room = 1  # set when the worker boots
+        self.low_water = self.ahead = 0
+        self._held: dict[str, Handed] = {}
+        self._ready: list[tuple[int, Handed]] = []
         self._changed = threading.Condition()
         self._called = False
+        self._dropped = False  # since the last look
+        self._look_at = 0.0
 
     def size_for(self, threads: int) -> None:
         """Two messages a thread: enough that none waits for Redis, few enough to share with other processes."""
+        self.threads = threads
         self.room = threads * 2
         self.low_water = threads + threads // 2
+        self.ahead = (threads + 3) // 4  # given out beyond the threads, so that none waits for the feeder
+        self.large_room = self.lanes.large_threads(threads)
 
-    def take(self, handed: Iterable[Handed]) -> list[Handed]:
-        """Notes what was handed over; returns what is new to this process."""
+    def take(self, handed: Iterable[Handed]) -> None:
+        """Notes what was handed over; what this process knows already changes nothing."""
         with self._changed:
-            new = [item for item in handed if self._held.get(item.key) != item.serial]
-            self._held.update((item.key, item.serial) for item in new)
-            return new
+            for item in handed:
+                known = self._held.get(item.key)
+                if known is None or known.serial != item.serial:
+                    self._held[item.key] = item
+                    heapq.heappush(self._ready, (item.turn, item))
+
+    def give(self) -> Handed | None:
+        """What is to run next; None while there is nothing or every thread has enough to do."""
+        with self._changed:
+            return heapq.heappop(self._ready)[1] if self._may_give() else None
+
+    def put_away(self) -> None:
+        """Forgets what was not given out: it is among what this worker holds, and the next feeder asks for that."""
+        with self._changed:
+            for _, item in self._ready:
+                del self._held[item.key]
+            self._ready.clear()
 
     def drop(self, key: str, serial: int) -> None:
         with self._changed:
-            if self._held.get(key) == serial:
+            item = self._held.get(key)
+            if item is not None and item.serial == serial:
                 del self._held[key]
-            if len(self._held) == self.low_water:
+                self._dropped = True
+                self._called |= item.large  # there may be another one that waits for its turn among the large
+            if self._may_give() or self._wants():
                 self._changed.notify_all()
 
-    def free(self) -> int:
-        return self.room - len(self._held)
+    def free(self) -> tuple[int, int]:
+        """How many messages more, and how many large ones at most among them."""
+        free = max(0, self.room - len(self._held))
+        large = sum(item.large for item in self._held.values())
+        return free, min(free, max(0, self.large_room - large))
 
     def call(self) -> None:
-        """Work has come: the feeder looks at once."""
+        """There is work: the feeder looks as soon as a thread has time for it."""
         with self._changed:
             self._called = True
             self._changed.notify_all()
 
-    def wait(self, seconds: float) -> None:
-        """Until there is room and (work was announced or `seconds` have passed), at most POLL_S."""
+    def wait(self, until: float) -> bool:
+        """Until more is wanted, or something may be given out; whether more is wanted.
+
+        More is wanted when work was announced, or at the time `until` (of the monotonic clock). A process whose
+        threads are all busy leaves it to those that have time, until it has finished something itself.
+        """
         with self._changed:
-            if self.free() <= 0:
-                self._changed.wait_for(lambda: len(self._held) <= self.low_water, POLL_S)
-            elif not self._called:
-                self._changed.wait_for(lambda: self._called, min(seconds, POLL_S))
-            self._called = False
+            self._look_at = until
+            patience = until - time.monotonic()
+            seconds = patience if 0 < patience < POLL_S else POLL_S
+            self._changed.wait_for(lambda: self._may_give() or self._wants(), seconds)
+            if self._may_give() or not self._wants():
+                return False
+            self._called = self._dropped = False
+            return True
+
+    def _may_give(self) -> bool:
+        return bool(self._ready) and len(self._held) - len(self._ready) < self.threads + self.ahead
+
+    def _wants(self) -> bool:
+        announced = self._called or time.monotonic() >= self._look_at
+        idle = len(self._held) < self.threads
+        return announced and (idle or (self._dropped and len(self._held) <= self.low_water))

@@ -22,6 +22,7 @@ from actors.breaker import Breaker
 from actors.delivery import stage_message, wire_form
 from actors.inline import run_inline
 from actors.intake import put_intake
+from actors.places import Place, place_of
 from actors.retries import report
 from actors.telemetry import configure_guest
 from pipeline.models import Accepted, Attachment, Record, Stage, Status
@@ -70,17 +71,17 @@ class Hook:
         accepted = self.services.catalogue.accept(attachment, intake=inline_bytes)
         if not accepted.fresh:
             return Receipt(accepted.id, "duplicate", accepted.status)
-        if self._enqueue(accepted.id):
+        if self._enqueue(accepted.id, place_of(attachment, intake=inline_bytes)):
             log.info("attachment queued", id=accepted.id, session=attachment.session, kind=attachment.kind)
             return Receipt(accepted.id, "queued", accepted.status)
         return self._without_queue(accepted, aside)
 
-    def _enqueue(self, media_id: str) -> bool:
+    def _enqueue(self, media_id: str, place: Place) -> bool:
         if self.breaker.open:
             return False
         message = stage_message(media_id, Stage.FETCH)
         try:
-            self.belt.offer(media_id, message.queue_name, wire_form(message))
+            self.belt.offer(media_id, message.queue_name, wire_form(message), place=place)
         except (redis.RedisError, OSError) as error:
             if self.breaker.trip(error):
                 report(error, {"id": media_id, "fallback": self.services.settings.fallback})

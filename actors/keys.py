@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+LANES = ("small", "large")  # in the order of their numbers in the scripts
 
 
 @dataclass(frozen=True)
 class Keys:
     """Keys under one namespace.
 
-    `messages` hash key → message · `ready(queue)` list of keys · `delayed(queue)` sorted set key → due, ms ·
-    `held(worker)` hash key → "serial:queue", with ":begun" for a suspect that runs ·
+    `messages` hash key → place and message · `waiting(queue, lane)` sorted set of "session NUL urgency position key" ·
+    `turns(queue, lane)` sorted set session → its turn · `expiring(queue)` sorted set member of waiting → Unix ms ·
+    `flight` hash session → what it has in flight · `delayed(queue)` sorted set key → due, ms ·
+    `held(worker)` hash key → "serial:queue:begun:turn:place", `begun` for a suspect that runs, else nothing ·
     `workers` sorted set worker → last heartbeat, ms ·
     `crashes` hash key → workers that died holding it · `dead(queue)` sorted set key → ms, `dead_messages` hash ·
+    `ready(queue)` list of keys, where the former version kept what waits ·
     `shelf(name)` sorted set id → ms and `entries(name)` hash id → JSON: the ledger.
     """
 
@@ -34,6 +40,14 @@ class Keys:
         return self._key("serial")
 
     @property
+    def position(self) -> str:
+        return self._key("position")
+
+    @property
+    def flight(self) -> str:
+        return self._key("flight")
+
+    @property
     def workers(self) -> str:
         return self._key("workers")
 
@@ -43,11 +57,20 @@ class Keys:
 
     @property
     def channel(self) -> str:
-        """Where the name of a queue is published that was empty and is not any more."""
+        """Where the name of a queue is published that has a lane which was empty and is not any more."""
         return self._key("wake")
 
     def ready(self, queue: str) -> str:
         return self._key(f"ready:{queue}")
+
+    def waiting(self, queue: str, lane: str) -> str:
+        return self._key(f"waiting:{queue}:{lane}")
+
+    def turns(self, queue: str, lane: str) -> str:
+        return self._key(f"turns:{queue}:{lane}")
+
+    def expiring(self, queue: str) -> str:
+        return self._key(f"expiring:{queue}")
 
     def delayed(self, queue: str) -> str:
         return self._key(f"delayed:{queue}")
@@ -63,6 +86,14 @@ class Keys:
 
     def entries(self, name: str) -> str:
         return self._key(f"ledger:{name}:entries")
+
+    def of_queues(self, queues: Sequence[str]) -> list[str]:
+        """What every script of lanes.lua is given first: the keys of all, then those of each queue."""
+        names = [self.messages, self.crashes, self.serial, self.position, self.flight, self.dead_messages]
+        for queue in queues:
+            names += [self.waiting(queue, lane) for lane in LANES] + [self.turns(queue, lane) for lane in LANES]
+            names += [self.expiring(queue), self.delayed(queue), self.dead(queue), self.ready(queue)]
+        return names
 
     def lock(self, name: str) -> str:
         return self._key(f"lock:{name}")

@@ -11,6 +11,7 @@ from actors.belt import Belt, shared_belt
 from actors.delivery import stage_message, wire_form
 from actors.hook import hook
 from actors.intake import put_intake
+from actors.places import place_of_record
 from pipeline.errors import Code, PermanentError
 from pipeline.models import Record, Status
 from pipeline.new_source import NewSource
@@ -86,4 +87,4 @@ def _refusal(record: Record | None) -> PermanentError:
 
 def _offer(belt: Belt, record: Record) -> None:
     message = stage_message(record.id, record.stage)
-    belt.offer(record.id, message.queue_name, wire_form(message))
+    belt.offer(record.id, message.queue_name, wire_form(message), place=place_of_record(record))

@@ -10,6 +10,7 @@ import structlog
 
 from actors.belt import Belt, shared_belt
 from actors.delivery import stage_message, wire_form
+from actors.places import place_of_record
 from pipeline.catalogue import Catalogue
 from pipeline.models import Stage
 from pipeline.services import services
@@ -28,9 +29,10 @@ def sweep_with(catalogue: Catalogue, belt: Belt, *, older_than_s: float) -> int:
     """
     lost, after = 0, None
     while page := catalogue.unfinished(older_than_s=older_than_s, limit=BATCH, after=after):
-        for media_id in belt.missing([record.id for record in page]):
-            message = stage_message(media_id, Stage.FETCH)
-            lost += belt.offer(media_id, message.queue_name, wire_form(message))
+        known = {record.id: record for record in page}
+        for media_id in belt.missing(list(known)):
+            message, place = stage_message(media_id, Stage.FETCH), place_of_record(known[media_id])
+            lost += belt.offer(media_id, message.queue_name, wire_form(message), place=place)
         after = page[-1].id
     if lost:
         log.warning("swept", messages=lost)

@@ -1,40 +1,39 @@
 -- Ends a delivery: the acknowledgement, what comes next and the ledger's entry, all or nothing.
 -- Does nothing if this delivery is not held any more, so it may be sent again when its answer was lost.
---   KEYS  messages, crashes, held by this worker, ready, delayed, dead, dead messages, ledger, ledger entries
---         (ready, delayed and dead are those of the queue that the message goes to)
---   ARGV  key, serial, verdict, message, delay in ms, channel, queue,
+--   KEYS  held by this worker, ledger, ledger entries
+--   ARGV  key, serial, verdict, message, delay in ms, queue that the message goes to,
 --         ledger entry ('' for none), its ms to live, most entries (-1: any), their longest age in ms (-1: any)
---   verdict  next: onto the queue · later: onto the queue after the delay · back: to the queue's front, as it was
+--   verdict  next: onto the queue · later: onto the queue after the delay · back: to its session's front, as it was
 --            done: off the belt · dead: off the belt, kept as a dead letter
 --   returns 1, or 0 if the delivery was not held
-local key, verdict, message = ARGV[1], ARGV[3], ARGV[4]
-local held = redis.call('HGET', KEYS[3], key)
-if not held or string.match(held, '^(%d+):') ~= ARGV[2] then
+local key, verdict, message, queue = ARGV[3], ARGV[5], ARGV[6], ARGV[8]
+local held = redis.call('HGET', KEYS[OWN], key)
+local serial, _, _, _, charged = unpack_held(held or '')
+if not serial or serial ~= ARGV[4] then
   return 0
 end
-redis.call('HDEL', KEYS[3], key)
-local now = redis.call('TIME')
-local ms = now[1] * 1000 + math.floor(now[2] / 1000)
+redis.call('HDEL', KEYS[OWN], key) -- first, for a full Redis lets scripts go on that begin by giving memory back
+local ms = now()
+if charged then
+  charge(charged.session, -charged.charge)
+end
+local place = charged or split(redis.call('HGET', MESSAGES, key) or '')
 
 if verdict == 'back' then
-  if redis.call('LPUSH', KEYS[4], key) == 1 then
-    redis.call('PUBLISH', ARGV[6], ARGV[7])
-  end
+  put(queue, key, place, ms, true)
   return 1
 end
 if verdict ~= 'later' then -- another attempt is still the same work, and may still bring its worker down
-  redis.call('HDEL', KEYS[2], key)
+  redis.call('HDEL', CRASHES, key)
 end
 if verdict == 'next' then
-  redis.call('HSET', KEYS[1], key, message)
-  if redis.call('RPUSH', KEYS[4], key) == 1 then
-    redis.call('PUBLISH', ARGV[6], ARGV[7])
-  end
+  redis.call('HSET', MESSAGES, key, join(place, message))
+  put(queue, key, place, ms)
 elseif verdict == 'later' then
-  redis.call('HSET', KEYS[1], key, message)
-  redis.call('ZADD', KEYS[5], ms + tonumber(ARGV[5]), key)
+  redis.call('HSET', MESSAGES, key, join(place, message))
+  redis.call('ZADD', KEYS[QUEUES[queue] + DELAYED], ms + tonumber(ARGV[7]), key)
 else
-  redis.call('HDEL', KEYS[1], key)
+  redis.call('HDEL', MESSAGES, key)
 end
 
 local function trim(index, entries, keys)
@@ -59,13 +58,13 @@ local function keep(index, entries, entry, ttl, most, age)
   redis.call('PEXPIRE', entries, ttl)
 end
 
-if ARGV[8] ~= '' then
-  keep(KEYS[8], KEYS[9], ARGV[8], tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11]))
+if ARGV[9] ~= '' then
+  keep(KEYS[OWN + 1], KEYS[OWN + 2], ARGV[9], tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12]))
 end
 if verdict == 'dead' then
-  redis.call('ZADD', KEYS[6], ms, key)
-  redis.call('HSET', KEYS[7], key, message)
-  trim(KEYS[6], KEYS[7], redis.call('ZRANGEBYSCORE', KEYS[6], '-inf', '(' .. (ms - 7 * 86400 * 1000)))
-  trim(KEYS[6], KEYS[7], redis.call('ZRANGE', KEYS[6], 0, -10001))
+  local dead = KEYS[QUEUES[queue] + DEAD]
+  bury(queue, key, message, ms)
+  trim(dead, DEAD_MESSAGES, redis.call('ZRANGEBYSCORE', dead, '-inf', '(' .. (ms - 7 * 86400 * 1000)))
+  trim(dead, DEAD_MESSAGES, redis.call('ZRANGE', dead, 0, -10001))
 end
 return 1

@@ -1,14 +1,15 @@
 -- What a worker holds, for one that lost the answer to a fetch.
---   KEYS  messages, crashes, held by this worker
---   returns {{key, serial, crashes, queue, message}, …}
+--   KEYS  held by this worker
+--   returns {{key, serial, crashes, queue, message, lane, turn}, …}
 local answer = {}
-local held = redis.call('HGETALL', KEYS[3])
+local held = redis.call('HGETALL', KEYS[OWN])
 for i = 1, #held, 2 do
-  local serial, queue = string.match(held[i + 1], '^(%d+):([^:]*)')
-  local message = redis.call('HGET', KEYS[1], held[i])
-  if message then
-    local crashes = tonumber(redis.call('HGET', KEYS[2], held[i]) or 0)
-    answer[#answer + 1] = {held[i], tonumber(serial), crashes, queue, message}
+  local serial, queue, _, turn = unpack_held(held[i + 1])
+  local value = redis.call('HGET', MESSAGES, held[i])
+  if value then
+    local place, message = split(value)
+    local crashes = tonumber(redis.call('HGET', CRASHES, held[i]) or 0)
+    answer[#answer + 1] = {held[i], tonumber(serial), crashes, queue, message, place.lane, turn}
   end
 end
 return answer

@@ -42,14 +42,20 @@ def accepted_row(attachment: Attachment, *, intake: bool, now: int) -> dict[str,
         "attempts": 0,
         "run": 0,
         "kind": kind,
+        "size": attachment.size,
         "declared_kind": kind,
         "declared_mime": attachment.mimetype,
         "filename": attachment.filename,
         "caption": attachment.caption,
+        "expires_at": None if intake else _expires_at(attachment),
         "received_at": now,
         "intake": intake,
         "payload": payload(attachment),
     }
+
+
+def _expires_at(attachment: Attachment) -> int | None:
+    return attachment.expiry * 1000 if attachment.expiry is not None else None
 
 
 def payload(attachment: Attachment) -> str:
@@ -92,13 +98,17 @@ def reopened_row(last: Claim, *, source: NewSource | None, intake: bool, now: in
     announcing = record.stage is Stage.NOTIFY
     resume = source is None and record.status is Status.FAILED and not (announcing and record.storage_key is None)
     announce = resume and announcing
+    attachment = moved(last.attachment, source, intake=intake) if source else last.attachment
+    given_here = intake or (last.intake and not (source and source.elsewhere))
     return {
         "status": (Status.STORED if announce else Status.RECEIVED).value,
         "stage": record.stage.value if resume else Stage.FETCH.value,
         "ended_at": now if announce else None,
-        "payload": payload(moved(last.attachment, source, intake=intake) if source else last.attachment),
+        "size": attachment.size if record.storage_key is None else record.size,
+        "expires_at": None if given_here else _expires_at(attachment),
+        "payload": payload(attachment),
         "progress": json.dumps(last.inputs) if resume and last.inputs is not None else None,
-        "intake": intake or (last.intake and not (source and source.elsewhere)),
+        "intake": given_here,
     }
 
 

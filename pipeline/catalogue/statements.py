@@ -48,14 +48,15 @@ def _while_open(name: str) -> Any:
 
 _HANDED_OVER = (
     *("id", "gateway", "session", "message_id", "part", "chat", "sender", "status", "stage", "attempts", "run", "kind"),
-    *("declared_kind", "declared_mime", "filename", "caption", "received_at", "intake", "payload"),
+    *("declared_kind", "declared_mime", "filename", "caption", "size", "expires_at"),
+    *("received_at", "intake", "payload"),
 )
 _FACTS = (
     *("kind", "mime", "ext", "size", "sha256", "name", "storage_key", "width", "height", "duration_ms", "pages"),
     *("animated", "flags", "mismatch"),
 )
 _ENDING = ("status", "stage", "attempts", "error_code", "error", "progress")
-_REOPENING = ("status", "stage", "ended_at", "payload", "progress", "intake")
+_REOPENING = ("status", "stage", "size", "expires_at", "ended_at", "payload", "progress", "intake")
 
 
 def _accepting(dialect: str) -> Executable:
