@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from pipeline.gateways import media
+from pipeline.gateways import evolution, media, wppconnect
 from pipeline.gateways.intake import HookRequest, Parsed
 from pipeline.gateways.sources import Source
 from pipeline.gateways.verification import NoSecretError, UnauthorizedError
@@ -46,6 +46,8 @@ class Gateway(Protocol):
 
 
 GATEWAYS: Mapping[str, Gateway] = {
+    "wppconnect": wppconnect,
+    "evolution": evolution,
     "media": media,
 }
 

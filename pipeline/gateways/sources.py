@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from pipeline.errors import Code, PermanentError
 from pipeline.models import Attachment
 from pipeline.outbound import Outbound
 from pipeline.settings import Settings
-from pipeline.whatsapp import ORIGIN, media_url
+from pipeline.whatsapp import ORIGIN, USELESS_URLS, media_url
 
 
 @dataclass(frozen=True)
@@ -36,3 +37,14 @@ def as_declared(attachment: Attachment, outbound: Outbound, settings: Settings) 
         raise PermanentError(Code.NO_SOURCE, "the attachment names no place where its bytes lie")
     whatsapp = url.startswith(tuple(f"https://{host}/" for host in settings.whatsapp_hosts))
     return Source(url, headers={"Origin": ORIGIN} if whatsapp else {})
+
+
+def place_of(*, direct_path: Any, url: Any, media_key: Any, copy: Any) -> dict[str, Any]:
+    """An attachment's fields for one place of two: WhatsApp's own, or the gateway's `copy`, which is in plaintext.
+
+    WhatsApp's goes first where it is of use: the copy's server often lies where only the gateway gets at it.
+    """
+    readable = bool(media_key) and isinstance(url, str) and url not in {"", *USELESS_URLS}
+    if copy and not (direct_path or readable):
+        return {"url": copy}
+    return {"direct_path": direct_path, "url": url, "media_key": media_key}

@@ -1,0 +1,165 @@
+"""Evolution API v2: WhatsApp's own messages as JSON, as Baileys decodes them, and copies that the server may add."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+import jwt
+from pydantic import SecretStr
+
+from pipeline.gateways.intake import HookRequest, Parsed, attachment_of, check_batch, declared_size
+from pipeline.gateways.sources import as_declared, place_of
+from pipeline.gateways.verification import NoSecretError, UnauthorizedError, bearer, same
+from pipeline.models import Attachment, Kind
+from pipeline.settings import Settings
+
+EVENTS = frozenset({"messages.upsert", "send.message"})
+LEEWAY_S = 60  # that the two servers' clocks may differ by
+MAX_DEPTH = 16  # of wrappers and their contents: WhatsApp's own come to eight
+KINDS: Mapping[str, Kind] = {
+    "imageMessage": Kind.IMAGE,
+    "videoMessage": Kind.VIDEO,
+    "ptvMessage": Kind.VIDEO,
+    "audioMessage": Kind.AUDIO,
+    "documentMessage": Kind.DOCUMENT,
+    "stickerMessage": Kind.STICKER,
+    "lottieStickerMessage": Kind.STICKER,
+}
+# What a message answers to or shares is another's; the edit of a caption repeats the file that it belongs to.
+NOT_ITS_OWN = frozenset({"contextInfo", "quotedMessage", "protocolMessage"})
+
+source = as_declared
+
+
+def verify(request: HookRequest, settings: Settings) -> None:
+    """Lets pass a Bearer JWT signed with EVOLUTION_JWT_KEY, or EVOLUTION_SECRET in either header.
+
+    A path's last part is no secret here: with webhookByEvents it is the name of the event.
+
+    Raises:
+        UnauthorizedError: it shows neither, or neither is set.
+    """
+    key, secret = settings.evolution_jwt_key, settings.evolution_secret
+    if not (key or secret):
+        raise NoSecretError("EVOLUTION_JWT_KEY or EVOLUTION_SECRET")
+    token = bearer(request.header("authorization"))
+    shown = (token, request.header("x-webhook-secret"))
+    if secret and any(same(one, secret.get_secret_value()) for one in shown):
+        return
+    if not (key and _is_signed(token, key)):
+        raise UnauthorizedError("send a JWT signed with the jwt_key, or the secret as X-Webhook-Secret")
+
+
+def _is_signed(token: str, key: SecretStr) -> bool:
+    try:
+        jwt.decode(
+            token,
+            key.get_secret_value(),
+            algorithms=["HS256"],
+            leeway=LEEWAY_S,
+            options={"require": ["exp", "iat"]},
+        )
+    except (jwt.PyJWTError, ValueError):  # text that cannot be encoded is a ValueError
+        return False
+    return True
+
+
+def parse(payload: Any, settings: Settings) -> Parsed:
+    """The media of every message in an event, those of the session's own messages too.
+
+    Raises:
+        PayloadError: there are more messages, or more media, than MAX_BATCH.
+    """
+    if not isinstance(payload, dict) or _event(payload) not in EVENTS:
+        return Parsed(ignored=1)
+    messages = _messages(payload.get("data"))
+    check_batch(len(messages), settings)
+    attachments: list[Attachment] = []
+    ignored = 0
+    for message in messages:
+        found = _distinct(islice(_media(_fields(message).get("message")), settings.max_batch + 1))
+        ignored += not found
+        check_batch(len(attachments) + len(found), settings)
+        attachments += [_attachment(payload, message, *media, part=part) for part, media in enumerate(found)]
+    return Parsed(tuple(attachments), ignored)
+
+
+def _event(payload: dict[str, Any]) -> str:
+    event = payload.get("event")
+    return event.lower().replace("_", ".").replace("-", ".") if isinstance(event, str) else ""
+
+
+def _messages(data: Any) -> list[Any]:
+    if isinstance(data, dict) and "messages" in data:
+        data = data["messages"]
+    return (data or [None]) if isinstance(data, list) else [data]
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _media(content: Any, depth: int = MAX_DEPTH) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The media in a message by the names of their types, whatever wraps them: captions, views, templates, cards."""
+    if isinstance(content, list) and depth:
+        for part in content:
+            yield from _media(part, depth - 1)
+    elif isinstance(content, dict) and depth:
+        for name, value in content.items():
+            if name in KINDS and value is not None and "message" not in _fields(value):
+                yield name, _fields(value)
+            elif name not in NOT_ITS_OWN:
+                yield from _media(value, depth - 1)
+
+
+def _distinct(found: Iterator[tuple[str, dict[str, Any]]]) -> list[tuple[str, dict[str, Any]]]:
+    # A template comes in two forms in one message, each with the same picture.
+    media: list[tuple[str, dict[str, Any]]] = []
+    places: set[str] = set()
+    for name, fields in found:
+        place = fields.get("directPath") or fields.get("url")
+        if not (isinstance(place, str) and place in places):
+            media.append((name, fields))
+        places |= {place} if isinstance(place, str) else set()
+    return media
+
+
+def _attachment(payload: dict[str, Any], message: Any, name: str, media: dict[str, Any], *, part: int) -> Attachment:
+    content, instance = _fields(message.get("message")), payload.get("instance")
+    key = _fields(message.get("key"))
+    voice = name == "audioMessage" and (media.get("ptt") or media.get("voice"))
+    # What the server has downloaded itself is one file beside the message: that of its first part.
+    copy = (content.get("base64") or message.get("base64"), content.get("mediaUrl")) if part == 0 else (None, None)
+    return attachment_of(
+        {
+            "gateway": "evolution",
+            "session": _fields(instance).get("instanceName") or instance,
+            "message_id": key.get("id"),
+            "part": part,
+            "chat": key.get("remoteJid"),
+            "sender": _sender(payload, message, key),
+            "kind": Kind.PTT if voice else KINDS[name],
+            "mimetype": media.get("mimetype") or media.get("mime_type"),
+            "filename": media.get("fileName") or media.get("filename") or media.get("title"),
+            "caption": media.get("caption"),
+            "size": declared_size(media.get("fileLength")),
+            "timestamp": message.get("messageTimestamp"),
+            "file_sha256": media.get("fileSha256") or media.get("sha256"),
+            "file_enc_sha256": media.get("fileEncSha256") or None,
+            "data": copy[0],
+            **place_of(
+                direct_path=media.get("directPath"),
+                url=media.get("url"),
+                media_key=media.get("mediaKey"),
+                copy=copy[1],
+            ),
+        }
+    )
+
+
+def _sender(payload: dict[str, Any], message: dict[str, Any], key: dict[str, Any]) -> Any:
+    if member := key.get("participant") or message.get("participant"):
+        return member
+    return payload.get("sender") if key.get("fromMe") is True else key.get("remoteJid")

@@ -1,0 +1,144 @@
+"""WPPConnect Server: messages as WhatsApp Web holds them, with the whole file in their body if the server has it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.base64_text import base64_pieces
+from pipeline.errors import PayloadError
+from pipeline.gateways.intake import HookRequest, Parsed, attachment_of, check_batch, declared_size
+from pipeline.gateways.sources import as_declared, place_of
+from pipeline.gateways.verification import UnauthorizedError, bearer, configured, same
+from pipeline.models import Attachment, Kind
+from pipeline.payload_forms import bytes_in
+from pipeline.settings import Settings
+
+# The server's webhook events that are messages, and its socket's one, for those who pass that on.
+EVENTS = frozenset({"onmessage", "onanymessage", "onselfmessage", "unreadmessages", "receivedmessage"})
+KINDS: Mapping[str, Kind] = {**{kind.value: kind for kind in Kind}, "ptv": Kind.VIDEO}
+
+source = as_declared
+
+
+def verify(request: HookRequest, settings: Settings) -> None:
+    """Lets WPPCONNECT_SECRET pass as X-Webhook-Secret, as a Bearer token or as the last part of the path.
+
+    The server itself sends no header: it is given the secret in the URL of its webhook.
+
+    Raises:
+        UnauthorizedError: it is missing or wrong, or none is set.
+    """
+    expected = configured(settings.wppconnect_secret, "WPPCONNECT_SECRET")
+    shown = (request.header("x-webhook-secret"), bearer(request.header("authorization")), request.secret or "")
+    if not any(same(one, expected) for one in shown):
+        raise UnauthorizedError("send the secret as X-Webhook-Secret, or as the last part of the URL")
+
+
+def parse(payload: Any, settings: Settings) -> Parsed:
+    """The media of a message, or of several under `data` or `response`; those of the session's own too.
+
+    Raises:
+        PayloadError: there are more messages than MAX_BATCH.
+    """
+    messages = _messages(payload)
+    check_batch(len(messages), settings)
+    media = [message for message in messages if _is_media(message)]
+    return Parsed(tuple(_attachment(payload, message) for message in media), len(messages) - len(media))
+
+
+def _messages(payload: Any) -> list[Any]:
+    if not (isinstance(payload, dict) and _event(payload) in EVENTS):
+        return [None]
+    for name in ("data", "response"):
+        if isinstance(payload.get(name), (dict, list)):
+            return payload[name] if isinstance(payload[name], list) else [payload[name]]
+    return [payload]
+
+
+def _event(payload: dict[str, Any]) -> str:
+    event = payload.get("event")
+    return event.lower().replace("-", "") if isinstance(event, str) else ""
+
+
+def _is_media(message: Any) -> bool:
+    if not isinstance(message, dict):
+        return False
+    kind = message.get("type")
+    return kind in KINDS if isinstance(kind, str) else bool(message.get("mimetype") or message.get("isMedia") is True)
+
+
+def _attachment(payload: dict[str, Any], message: dict[str, Any]) -> Attachment:
+    kind = message.get("type")
+    own = message.get("fromMe") is True
+    sender = message["sender"].get("id") if isinstance(message.get("sender"), dict) else message.get("sender")
+    return attachment_of(
+        {
+            "gateway": "wppconnect",
+            "session": message.get("session") or payload.get("session"),
+            "message_id": _id(message.get("id")),
+            "chat": _address(message.get("chatId") or message.get("to" if own else "from")),
+            "sender": _address(message.get("author") or sender or message.get("from")),
+            "kind": KINDS[kind] if isinstance(kind, str) else None,
+            "mimetype": message.get("mimetype"),
+            "filename": message.get("filename"),
+            "caption": message.get("caption"),
+            "size": declared_size(message.get("size")),
+            "timestamp": message.get("t") or message.get("timestamp"),
+            "file_sha256": message.get("filehash"),
+            "file_enc_sha256": message.get("encFilehash") or message.get("uploadhash"),
+            **_place(message),
+        }
+    )
+
+
+def _id(value: Any) -> Any:
+    """A message's id as text. Where WhatsApp Web's version leaves `_serialized` empty, it is made of the same parts."""
+    if not isinstance(value, dict) or value.get("_serialized"):
+        return _address(value)
+    own = "true" if value.get("fromMe") is True else "false"
+    member = [_address(value["participant"])] if value.get("participant") else []
+    return _joined("_", own, _address(value.get("remote")), value.get("id"), *member)
+
+
+def _address(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return value.get("_serialized") or _joined("@", value.get("user"), value.get("server"))
+
+
+def _joined(separator: str, *parts: Any) -> str | None:
+    texts = [part for part in parts if isinstance(part, str)]
+    return separator.join(texts) if len(texts) == len(parts) else None
+
+
+def _place(message: dict[str, Any]) -> dict[str, Any]:
+    place = place_of(
+        direct_path=message.get("directPath"),
+        url=message.get("clientUrl") or message.get("deprecatedMms3Url"),
+        media_key=message.get("mediaKey"),
+        copy=message.get("fileUrl"),
+    )
+    body = message.get("body")
+    if isinstance(body, str) and body and _is_file(body, message, elsewhere=any(place.values())):
+        place["data"] = body
+    return place
+
+
+def _is_file(body: str, message: dict[str, Any], *, elsewhere: bool) -> bool:
+    """Whether the body is the file (autoDownload) and not its thumbnail: its hash tells, else its size.
+
+    Where a message tells neither, the body is taken if there is nothing else to take.
+    """
+    expected, size = bytes_in(message.get("filehash")), declared_size(message.get("size"))
+    if not expected and size is None:
+        return not elsewhere
+    digest, count = hashlib.sha256(), 0
+    try:
+        for piece in base64_pieces(body):
+            digest.update(piece)
+            count += len(piece)
+    except PayloadError:
+        return False
+    return digest.digest() == expected if expected else str(count) == str(size)
