@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import redis
@@ -12,7 +13,7 @@ from actors.delivery import stage_message, wire_form
 from actors.hook import hook
 from actors.intake import put_intake
 from actors.places import place_of_record
-from pipeline.errors import Code, PermanentError
+from pipeline.errors import Code, PermanentError, PipelineError
 from pipeline.models import Record, Status
 from pipeline.new_source import NewSource
 from pipeline.services import Services, services
@@ -61,13 +62,14 @@ def _reopened(tools: Services, media_id: str, source: NewSource | None, file: Pa
     if intake:
         source = source or NewSource()
         put_intake(tools.storage, media_id, data=source.data, file=file)
+    if source:  # what was fetched from the old place must not stand for what lies at the new one
+        tools.staging.discard(media_id)
     record = tools.catalogue.reopen(media_id, source=source, intake=intake)
     if record is None:  # somebody else was faster
         raise _refusal(tools.catalogue.get(media_id))
-    if source:  # what was fetched from the old place must not stand for what lies at the new one
-        tools.staging.discard(media_id)
     if source and source.elsewhere and not intake:
-        tools.storage.delete(intake_key(media_id))
+        with suppress(PipelineError):  # nobody asks for it any more, and it is tidied in time
+            tools.storage.delete(intake_key(media_id))
     log.info("attachment replayed", id=record.id, session=record.session, stage=record.stage.value, run=record.run)
     return record
 
