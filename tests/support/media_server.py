@@ -68,6 +68,10 @@ class MediaServer:
         """How often this name was asked for."""
         return sum(request.path.partition("?")[0] == f"/{quote(name)}" for request in self.requests)
 
+    def reply(self, request: Request, name: str) -> Answer | None:
+        """What it says to this request, which names this file; None hands the file out."""
+        return self.answer_for(name)
+
     def answer_for(self, name: str) -> Answer | None:
         answer = self.answers.get(name)
         if isinstance(answer, list):
@@ -117,12 +121,13 @@ class _Handler(BaseHTTPRequestHandler):
     def _serve(self, body: bytes = b"") -> None:
         media = self.server.media
         headers = {name.lower(): value for name, value in self.headers.items()}
-        media.requests.append(Request(self.command, self.path, headers, body))
+        request = Request(self.command, self.path, headers, body)
+        media.requests.append(request)
         time.sleep(media.delay_s)
         name = self.path.partition("?")[0].removeprefix("/")
         names = {quote(file): file for file in [*media.files, *media.answers]}
         name = names.get(name, name)
-        if answer := media.answer_for(name):
+        if answer := media.reply(request, name):
             self._say(answer)
         elif self.command == "POST":
             self._say(Answer(204))
