@@ -10,7 +10,11 @@ from typing import Any
 
 MAX_FILENAME_BYTES = 255  # the limit of a name on common filesystems
 SHA256_BYTES = 32
+LATEST_SECONDS = 10**11  # the year 5138; as milliseconds it was 1973
 
+MAX_SAYING = 4000  # characters of a gateway's explanation that are looked at
+
+_URL = re.compile(r"[a-z][a-z0-9+.-]{0,20}://\S+", re.IGNORECASE)
 _EXPIRY = re.compile(r"[?&]oe=([0-9A-Fa-f]{8})(?:&|$)")
 
 
@@ -36,6 +40,16 @@ def display_name(value: Any) -> Any:
         stem, dot, ext = name.rpartition(".")
         name = f"{stem[:-1]}{dot}{ext}" if stem and len(ext) < 16 else name[:-1]
     return name or None
+
+
+def json_object(value: Any) -> dict[str, Any]:
+    """A JSON object as it is, anything else as an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def json_objects(value: Any) -> list[dict[str, Any]]:
+    """The objects in a JSON list; none in anything else."""
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def bytes_in(value: Any) -> bytes | None:
@@ -102,6 +116,25 @@ def whole_number(value: Any) -> Any:
     if not (isinstance(value, dict) and all(isinstance(value.get(half), int) for half in ("low", "high"))):
         return none_if_empty(value)
     return ((value["high"] & 0xFFFFFFFF) << 32) | (value["low"] & 0xFFFFFFFF)
+
+
+def seconds_in(value: Any) -> int | None:
+    """A time in whole Unix seconds, from seconds or milliseconds as a number or text; None if it is neither."""
+    if isinstance(value, bool):
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    if not 0 < number < 1e15:  # nor NaN
+        return None
+    return int(number / 1000 if number > LATEST_SECONDS else number)
+
+
+def said(value: Any) -> str:
+    """What a gateway says of a fault, fit for an error of ours: one line of at most 200 characters, without URLs."""
+    text = str(clean_text(value))[:MAX_SAYING] if isinstance(value, (str, int)) else ""
+    return _URL.sub("(URL)", " ".join(text.split()))[:200].strip()
 
 
 def expiry_in(url: str | None) -> int | None:

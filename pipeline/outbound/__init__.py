@@ -1,7 +1,7 @@
 """Everything that goes out over HTTP: to public addresses only, within limits of time and size."""
 
 from pipeline.outbound.body import Body
-from pipeline.outbound.client import Outbound
+from pipeline.outbound.client import Outbound, Reply
 from pipeline.outbound.clock import Allowance
 
-__all__ = ["Allowance", "Body", "Outbound"]
+__all__ = ["Allowance", "Body", "Outbound", "Reply"]

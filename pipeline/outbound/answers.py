@@ -65,20 +65,30 @@ def check_status(answer: Answer, host: str, *, introduced: bool = False) -> None
     """Lets a whole file pass. `introduced` says that credentials were shown: a refusal is theirs, not the file's.
 
     Raises:
-        PermanentError: `source_gone` (401, 403, 404, 410), `empty` (204, 205, 206: no file, or a part that nobody
-            asked for), `fetch_refused` (another 4xx), `fetch_redirect` (a 3xx that leads nowhere) or `fetch_protocol`.
-        RetryableError: `fetch_unauthorized` (401 or 403 in spite of credentials), `fetch_unavailable` (5xx, 429 and
-            other requests to come again), with the server's Retry-After.
+        PermanentError, RetryableError: see `refusal_of`.
+    """
+    if refusal := refusal_of(answer, host, introduced=introduced):
+        raise refusal
+
+
+def refusal_of(answer: Answer, host: str, *, introduced: bool) -> PipelineError | None:
+    """The error that a status means, or None for that of a whole file.
+
+    PermanentError: `source_gone` (401, 403, 404, 410), `empty` (204, 205, 206: no file, or a part that nobody asked
+    for), `fetch_refused` (another 4xx), `fetch_redirect` (a 3xx that leads nowhere) or `fetch_protocol`.
+
+    RetryableError: `fetch_unauthorized` (401 or 403 in spite of credentials), `fetch_unavailable` (5xx, 429 and other
+    requests to come again), with the server's Retry-After.
     """
     status = answer.status
     if status in {200, 203}:
-        return
+        return None
     if status >= 500 or status in TRY_LATER:
         wait = retry_after(answer.headers.get("Retry-After"))
-        raise RetryableError(Code.FETCH_UNAVAILABLE, f"{host} answers {status}", retry_after=wait)
+        return RetryableError(Code.FETCH_UNAVAILABLE, f"{host} answers {status}", retry_after=wait)
     if introduced and status in {401, 403}:
-        raise RetryableError(Code.FETCH_UNAUTHORIZED, f"{host} answers {status}: it does not take these credentials")
-    raise PermanentError(_permanent(status), f"{host} answers {status}")
+        return RetryableError(Code.FETCH_UNAUTHORIZED, f"{host} answers {status}: it does not take these credentials")
+    return PermanentError(_permanent(status), f"{host} answers {status}")
 
 
 def _permanent(status: int) -> Code:

@@ -6,12 +6,13 @@ import http.client
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import urljoin
 
-from pipeline.errors import Code, PermanentError, RetryableError
-from pipeline.outbound.answers import check_encoding, check_framing, check_status
+from pipeline.errors import Code, PermanentError, PipelineError, RetryableError
+from pipeline.outbound.answers import check_encoding, check_framing, check_status, refusal_of, retry_after
 from pipeline.outbound.body import Body
 from pipeline.outbound.clock import Allowance, Clock
 from pipeline.outbound.connection import REDIRECTS, Answer
@@ -24,6 +25,15 @@ MAX_REDIRECTS = 5
 TURN_S = 2.0  # how long a thread waits for its turn at a host before it makes itself useful elsewhere
 MAX_THROWN_AWAY = 64 * 1024  # bytes of an answer to a post that are read so that its connection can be kept
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a server said. `refusal` is the error that its status means, `retry_after` its wish in seconds, if any."""
+
+    body: bytes = field(repr=False)
+    refusal: PipelineError | None = None
+    retry_after: float | None = None
 
 
 class Outbound:
@@ -74,7 +84,7 @@ class Outbound:
 
         Raises:
             PermanentError: `url_blocked`, `url_scheme`, `too_large`, `fetch_tls`, `fetch_redirect`, `fetch_protocol`,
-                and what `check_status` says.
+                and what `refusal_of` says.
             RetryableError: `fetch_dns`, `fetch_refused`, `fetch_timeout`, `fetch_reset`, `fetch_unavailable`.
             BusyError: `fetch_busy`, if as many files as are allowed are being fetched from this host.
         """
@@ -97,6 +107,30 @@ class Outbound:
             sent = sent if place.origin == target.origin else headers_alone
             target = place
         raise PermanentError(Code.FETCH_REDIRECT, f"{target.host} redirects too often")
+
+    def ask(self, url: str, *, credentials: Mapping[str, str], timeout_s: float, max_bytes: int) -> Reply:
+        """Asks a server that explains its refusals: the whole answer, whatever its status. Redirects are not followed.
+
+        A refusal whose explanation is too large or breaks off comes with an empty body.
+
+        Raises:
+            PermanentError: `url_blocked`, `url_scheme`, `too_large`, `fetch_tls` or `fetch_protocol`.
+            RetryableError: `fetch_dns`, `fetch_refused`, `fetch_timeout`, `fetch_reset` or `fetch_truncated`.
+            BusyError: `fetch_busy`, as in `get`.
+        """
+        target = self._guard.target(url)
+        with self._slots.hold(target.host, timeout_s=TURN_S):
+            request = GuardedRequest("GET", target, headers=credentials, clock=Clock(timeout_s))
+            with self._exchange(request) as answer:
+                refusal = refusal_of(answer, target.host, introduced=bool(credentials))
+                body = b""
+                try:
+                    check_encoding(answer)
+                    body = b"".join(Body(answer, max_bytes=max_bytes, host=target.host).chunks())
+                except PipelineError:
+                    if not refusal:
+                        raise
+                return Reply(body, refusal, retry_after(answer.headers.get("Retry-After")))
 
     def post(self, url: str, body: bytes, *, headers: Mapping[str, str], timeout_s: float) -> int:
         """Sends `body` and returns the status of the answer. Redirects are not followed; the answer is thrown away.
