@@ -8,7 +8,18 @@ from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, MetaData, Ta
 
 from pipeline.models import Record
 
-TOTALS = ("received", "stored", "done", "rejected", "failed", "expired", "retried", "duplicates", "fallbacks")
+TOTALS = (
+    "received",
+    "stored",
+    "done",
+    "rejected",
+    "failed",
+    "expired",
+    "retried",
+    "duplicates",
+    "fallbacks",
+    "ignored",
+)
 SHARDS = 16  # rows a counter is spread over: PostgreSQL lets one transaction at a time write a row
 
 metadata = MetaData()

@@ -1,0 +1,74 @@
+"""Health and statistics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import redis
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+from starlette.concurrency import run_in_threadpool
+
+from actors.stats import stats
+from pipeline.errors import Code, PipelineError
+from pipeline.services import services
+from pipeline.settings import Settings
+from web.access import Doorkeeper
+from web.tally import Tally
+
+
+class Health:
+    """Whether the process lives, whether it can work, and what it has done."""
+
+    def __init__(self, settings: Settings, doorkeeper: Doorkeeper, tally: Tally) -> None:
+        self._settings = settings
+        self._doorkeeper = doorkeeper
+        self._tally = tally
+
+    def add_routes(self, app: FastAPI) -> None:
+        app.get("/healthz")(self.answer_alive)
+        app.get("/readyz")(self.answer_ready)
+        app.get("/stats")(self.answer_stats)
+
+    async def answer_alive(self) -> dict[str, str]:
+        """The process lives."""
+        return {"status": "ok"}
+
+    async def answer_ready(self) -> JSONResponse:
+        """Whether the catalogue and Redis answer; 503 names which does not."""
+        faults = {
+            "catalogue": await run_in_threadpool(_probe_catalogue),
+            "redis": await run_in_threadpool(_probe_redis, self._settings),
+        }
+        ready = not any(faults.values())
+        answer = {"status": "ok" if ready else "unavailable", **{name: fault or "ok" for name, fault in faults.items()}}
+        return JSONResponse(answer, status_code=200 if ready else 503)
+
+    async def answer_stats(self, request: Request) -> dict[str, Any]:
+        """The figures of `esteira stats --json`."""
+        self._doorkeeper.check_token(request)
+        return await run_in_threadpool(self._stats)
+
+    def _stats(self) -> dict[str, Any]:
+        self._tally.flush()
+        try:
+            return stats()
+        except redis.RedisError as error:
+            raise PipelineError(Code.QUEUE, "Redis does not answer") from error
+
+
+def _probe_catalogue() -> str | None:
+    try:
+        services().catalogue.check_schema()
+    except PipelineError as error:
+        return error.message
+    return None
+
+
+def _probe_redis(settings: Settings) -> str | None:
+    try:
+        with redis.Redis.from_url(settings.redis, socket_timeout=1, socket_connect_timeout=1, retry=None) as client:
+            client.ping()
+    except redis.RedisError as error:
+        return f"does not answer ({type(error).__name__})"
+    return None
