@@ -33,9 +33,9 @@ def worker_command(*, processes: int, threads: int) -> list[str]:
     return _command("dramatiq", "actors.stages", *size, "--worker-shutdown-timeout", str(HAND_BACK_S * 1000), *BOOT)
 
 
-def web_command(*, host: str, port: int) -> list[str]:
+def web_command() -> list[str]:
     """The command of the web app."""
-    return _command("uvicorn", "web.app:app", "--host", host, "--port", str(port), "--no-access-log")
+    return _command("web")
 
 
 def _command(module: str, *arguments: str) -> list[str]:

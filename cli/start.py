@@ -51,7 +51,7 @@ def start(demo: bool, no_web: bool, workers: int | None) -> None:
     }
     if not no_web:
         _check_port(settings)
-        commands["web"] = web_command(host=settings.web_host, port=settings.port)
+        commands["web"] = web_command()
     with sole_use(settings.var_dir.absolute()), _redis(settings) as valkey:
         migrate_catalogue(settings)
         build_services(settings).close()  # a setting that only they can judge is told now, not in the workers' log

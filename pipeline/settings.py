@@ -66,6 +66,7 @@ class Settings(GatewaySettings):
     # the web app
     web_host: str = "127.0.0.1"  # where `esteira start` listens
     port: int = Field(default=8000, ge=0, le=65535)
+    web_workers: Positive = 1
     max_body_mb: Measure = 64
     max_batch: Positive = 1000
 

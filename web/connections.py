@@ -1,0 +1,75 @@
+"""Connections that do not hold a process up: uvicorn's, with a limit on how long a request's head may take and on how
+many there are. Bodies have limits of their own (see web.bodies).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+from typing import Any
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+HEAD_TIMEOUT_S = 10.0
+MOST = 1000
+
+
+def most_connections() -> int:
+    """How many a process holds open: half of its file descriptors at most, for the other half has work to do."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MOST if limit == resource.RLIM_INFINITY else max(1, min(MOST, limit // 2))
+
+
+class PatientProtocol(H11Protocol):
+    """A connection that ends when it has not sent a whole head in time; beyond the limit the one that idles longest
+    makes room for a new one.
+    """
+
+    def __init__(self, *args: Any, **named: Any) -> None:
+        super().__init__(*args, **named)
+        self._most = most_connections()
+        self._since = self.loop.time()
+        self._patience: asyncio.TimerHandle | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request is under way."""
+        return self.cycle is None or self.cycle.response_complete
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._await_head()
+        if len(self.connections) > self._most:
+            self._make_room()
+
+    def data_received(self, data: bytes) -> None:
+        before = self.cycle
+        super().data_received(data)
+        if self.cycle is not before:
+            self._stop_waiting()
+            self._since = self.loop.time()
+        elif self.idle:  # a head that comes bit by bit, or a body that nobody wants
+            self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def close_if_idle(self) -> None:
+        """Ends the connection unless a request is under way."""
+        if self.idle:
+            self.transport.abort()
+
+    def _make_room(self) -> None:
+        idle = [other for other in self.connections if isinstance(other, PatientProtocol) and other.idle]
+        # Itself is among them: when all others are at work, there is no room for it.
+        min(idle, key=lambda other: other._since).transport.abort()
+
+    def _await_head(self) -> None:
+        if self._patience is None:
+            self._patience = self.loop.call_later(HEAD_TIMEOUT_S, self.close_if_idle)
+
+    def _stop_waiting(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
