@@ -3,6 +3,7 @@
 scripts/chaos F06 --rounds 10      one fault, so many times
 scripts/chaos --all                every fault, each on a plant of its own
 scripts/chaos --soak 30m --seed 7  random faults on one plant
+scripts/chaos steady --minutes 30  no fault: does anything grow?
 scripts/chaos --short              what runs before every merge, about 3 minutes
 scripts/chaos --control            the same against stock Dramatiq
 
@@ -22,10 +23,11 @@ import rich_click as click
 from rich.console import Console
 
 from scripts.faults.report import listing, show, update_document, write_json
-from scripts.faults.run import Order, Outcome, Tell, run_fault, run_soak
+from scripts.faults.run import Order, Outcome, Tell, run_fault, run_soak, run_steady
 from scripts.faults.table import CONTROL, FAULTS, Fault
 
 SOAK_EVERY_S = 60.0
+STEADY = "steady"
 UNITS = {"s": 1, "m": 60, "h": 3600, "": 1}
 
 
@@ -47,6 +49,7 @@ class Duration(click.ParamType[float]):
 @click.option("--all", "everything", is_flag=True, help="Every fault.")
 @click.option("--short", is_flag=True, help="Some faults, few rounds.")
 @click.option("--soak", type=Duration(), help="Random faults for so long: 90s, 30m, 8h.")
+@click.option("--minutes", type=click.FloatRange(1, 24 * 60), default=30.0, show_default=True, help="Of steady.")
 @click.option("--every", type=Duration(), default="60", show_default=True, help="Between two faults of a soak.")
 @click.option("--control", is_flag=True, help="Stock Dramatiq instead of Esteira; without names: " + ", ".join(CONTROL))
 @click.option("--seed", type=int, help="The same seed, the same load and faults; default: a new one, printed.")
@@ -61,6 +64,7 @@ def main(  # noqa: PLR0913, PLR0917  one parameter an option
     everything: bool,
     short: bool,
     soak: float | None,
+    minutes: float,
     every: float,
     control: bool,
     seed: int | None,
@@ -74,8 +78,10 @@ def main(  # noqa: PLR0913, PLR0917  one parameter an option
     if listed:
         console.print(listing())
         return
+    steady = STEADY in names
+    names = tuple(name for name in names if name != STEADY)
     chosen = _chosen(names, everything=everything, short=short, control=control)
-    if not chosen and soak is None:
+    if not chosen and soak is None and not steady:
         raise click.UsageError("name a fault (--list shows them), or say --all, --short, --soak or --control")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
     seed = random.SystemRandom().randrange(1, 10**6) if seed is None else seed
@@ -87,6 +93,8 @@ def main(  # noqa: PLR0913, PLR0917  one parameter an option
         outcomes += (run_fault(fault, _rounds(fault, rounds, short=short), order, tell) for fault in chosen)
         if soak is not None:
             outcomes.append(run_soak(soak, every, order, tell))
+        if steady:
+            outcomes.append(run_steady(minutes * 60, order, tell))
     show(outcomes, console)
     if json_file:
         write_json(outcomes, json_file)

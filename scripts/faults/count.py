@@ -14,7 +14,6 @@ from scripts.faults.remains import OPEN, Kept, Row
 from scripts.faults.site import Site
 from scripts.faults.times import Times, failed_attempts, times
 
-DRAIN_S = 120.0
 MUST_BE_ZERO = (
     *("lost", "stuck", "unexpected", "wrong", "duplicate_rows", "duplicate_objects", "duplicate_events"),
     *("events_missing", "bad_objects", "left_over", "deaths"),
@@ -66,9 +65,9 @@ class Tally:
 
 
 def drain(site: Site) -> float:
-    """Waits until nothing is unfinished or left over, at most 120 s; how long that took."""
+    """Waits until nothing is unfinished or left over, at most as long as the terms say; how long that took."""
     started = time.monotonic()
-    while time.monotonic() - started < DRAIN_S:
+    while time.monotonic() - started < site.terms.drain_s:
         rows = site.plant.rows(site)
         if all(row.finished_at for row in rows) and not site.plant.kept(site).left_over(rows):
             break
@@ -92,7 +91,11 @@ def count(site: Site) -> Tally:
     rows = site.plant.rows(site)
     tally = weigh(Evidence(site.load.attempts, site.load.files, rows, site.plant.kept(site), site.around.told))
     tally.deliveries = site.around.deliveries
-    tally.deaths = sum(worker.died_by_itself for worker in site.workers)
+    deaths = sum(worker.died_by_itself for worker in site.workers)
+    if site.terms.mortal:
+        site.marks.figures.append(f"workers ended by it {deaths}")
+    else:
+        tally.deaths = deaths
     tally.times = times(site, rows)
     tally.failed_attempts = failed_attempts(site)
     return tally

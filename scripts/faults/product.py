@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import base64
 import secrets
+import subprocess
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import requests
@@ -13,12 +16,13 @@ from pipeline.catalogue import Catalogue
 from scripts.faults.files import File
 from scripts.faults.load import ACCEPTED, REFUSED, UNKNOWN, Answer
 from scripts.faults.remains import Kept, Row, esteira_kept, esteira_rows
-from scripts.faults.site import THREADS, WORKERS, Site
+from scripts.faults.site import ROOT, THREADS, WORKERS, Site
 from scripts.faults.supervisor import Part
 from tests.support.valkey import free_port
 
 PATIENCE_S = 60.0  # how long a client waits for the hook's answer
 INLINE = 6  # every sixth file comes as base64
+HOST = "media.chaos.test"  # the source by its name, which scripts.faults.nameless knows
 
 
 def direct_session() -> requests.Session:
@@ -28,17 +32,26 @@ def direct_session() -> requests.Session:
     return session
 
 
-class Esteira:
-    """The plant under test. With `poisoned` some decoders of its workers crash; see scripts.faults.poisoned."""
+def new_secret() -> str:
+    """A webhook secret."""
+    return "whsec_" + base64.b64encode(secrets.token_bytes(24)).decode()
 
-    def __init__(self, *, poisoned: bool = False) -> None:
-        self.module = "scripts.faults.poisoned" if poisoned else "actors.stages"
+
+class Esteira:
+    """The plant under test."""
+
+    def __init__(self) -> None:
         self.port = free_port()
         self.token = secrets.token_hex(16)
         self.media = ""
+        self.media_by_name = ""
+        self.named = 0
 
     def prepare(self, site: Site) -> None:
         self.media = site.around.address
+        self.media_by_name = self.media.replace("127.0.0.1", HOST)
+        self.named = site.terms.named
+        site.around.secret = new_secret()
         catalogue = Catalogue(self.settings(site)["DATABASE_URL"])
         catalogue.migrate()
         catalogue.close()
@@ -50,16 +63,20 @@ class Esteira:
             "REDIS_URL": site.valkey.url,
             "FETCH_ALLOW_PRIVATE": "127.0.0.0/8",
             "WEBHOOK_URL": f"{site.around.address}/sink",
-            "WEBHOOK_SECRET": "whsec_" + base64.b64encode(secrets.token_bytes(24)).decode(),
+            "WEBHOOK_SECRET": site.around.secret,
             "API_TOKEN": self.token,
             "LOG_FORMAT": "json",
+            **(site.store.settings if site.store else {}),
         }
 
     def parts(self, site: Site) -> list[Part]:
         env = site.environment(self.settings(site))
-        worker = ("dramatiq", self.module, "--processes", "1", "--threads", str(THREADS))
+        env["CHAOS_NAMES"] = str(site.folder / "names")
+        worker = ("dramatiq", site.terms.module, "--processes", "1", "--threads", str(THREADS))
         web = ("uvicorn", "web.app:app", "--host", "127.0.0.1", "--port", str(self.port))
-        workers = [site.python(f"worker{number}", *worker, env=env) for number in range(1, WORKERS + 1)]
+        names = [f"worker{number}" for number in range(1, WORKERS + 1)]
+        clocks = {name: {"CHAOS_CLOCK": str(site.folder / f"{name}.clock")} for name in names}
+        workers = [site.python(name, *worker, env=env | clocks[name]) for name in names]
         return [*workers, site.python("web", *web, env=env)]
 
     def handover(self, number: int, file: File) -> Answer:
@@ -67,8 +84,13 @@ class Esteira:
         if number % INLINE == 0:
             body["data"] = base64.b64encode(file.content).decode()
         else:
-            body["url"] = f"{self.media}/media/{number}?token=of-the-source"
+            place = self.media_by_name if self.is_named(number) else self.media
+            body["url"] = f"{place}/media/{number}?token=of-the-source"
         return self._post(body)
+
+    def is_named(self, number: int) -> bool:
+        """Whether this file's URL names its host."""
+        return bool(self.named) and number % self.named == 0 and number % INLINE != 0
 
     def _post(self, body: dict[str, Any]) -> Answer:
         headers = {"Authorization": f"Bearer {self.token}"}
@@ -93,7 +115,8 @@ class Esteira:
         return esteira_rows(site.folder / "var" / "esteira.db")
 
     def kept(self, site: Site) -> Kept:
-        return esteira_kept(site.folder / "var")
+        kept = esteira_kept(site.folder / "var")
+        return site.store.add_to(kept, site.folder / "var" / "media") if site.store else kept
 
     def wait_until_ready(self) -> None:
         """Returns once the web app answers."""
@@ -107,3 +130,19 @@ class Esteira:
             else:
                 return
         raise RuntimeError("the web app does not start")
+
+
+def replay(site: Site, code: str) -> None:
+    """`esteira replay` of what has failed with this error code."""
+    asked = ["replay", "--status", "failed", "--error", code, "--yes"]
+    done = subprocess.run(
+        [str(Path(sys.executable).parent / "esteira"), *asked],
+        cwd=ROOT,
+        env=site.part("web").env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    if done.returncode:
+        site.marks.broken.append(f"replay: {done.stdout[-200:]}{done.stderr[-200:]}")

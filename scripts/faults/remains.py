@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -58,6 +59,14 @@ def esteira_rows(database: Path) -> list[Row]:
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=30)) as connection:
         found = connection.execute(f"SELECT {wanted}, announced_at FROM media").fetchall()  # noqa: S608
     return [_row(values, database.parent / "media") for values in found]
+
+
+def esteira_backlog(database: Path) -> tuple[int, int, float]:
+    """How many have ended, how many have not, and how many seconds the oldest of these has waited."""
+    asked = "SELECT count(finished_at), count(*), min(CASE WHEN finished_at IS NULL THEN received_at END) FROM media"
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=30)) as connection:
+        ended, known, oldest = connection.execute(asked).fetchone()
+    return ended, known - ended, time.time() - oldest / 1000 if oldest else 0.0
 
 
 def esteira_kept(var: Path) -> Kept:

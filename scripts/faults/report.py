@@ -47,7 +47,8 @@ def cells(run: dict[str, Any]) -> tuple[str, ...]:
     figures = [run[name] for name in ("rounds", "accepted")]
     figures += [run["unknown"] + run["refused"], run["lost"], run["stuck"], run["wrong"]]
     figures += [sum(run[name] for name in TWICE), run["left_over"], run["gave_up"]]
-    return (run["fault"], *map(str, figures), recovery(run["times"]))
+    measured = "; ".join(filter(None, [*run["figures"], recovery(run["times"])]))
+    return (run["fault"], *map(str, figures), measured)
 
 
 def recovery(times: dict[str, Any]) -> str:

@@ -11,8 +11,8 @@ from typing import Any
 from scripts.faults.control import Stock
 from scripts.faults.count import Tally, count, drain
 from scripts.faults.product import Esteira
-from scripts.faults.site import Plant, Site, Terms
-from scripts.faults.surroundings import SkippedError
+from scripts.faults.site import Plant, Site, SkippedError, Terms
+from scripts.faults.steady import hold
 from scripts.faults.table import FAULTS, USUAL, Fault
 
 Tell = Callable[[str], None]
@@ -49,6 +49,7 @@ class Outcome:
     took_s: float
     skipped: str = ""
     broken: tuple[str, ...] = ()
+    figures: tuple[str, ...] = ()
     folder: Path | None = None
 
     @property
@@ -58,8 +59,9 @@ class Outcome:
     def to_json(self) -> dict[str, Any]:
         job, order = self.job, self.order
         about = {"fault": job.name, "title": job.title, "asked": job.asked, "arm": order.arm, "rounds": self.rounds}
-        figures = {"seed": order.seed, "rate": order.rate, "took_s": round(self.took_s, 1)}
-        return {**about, **figures, "skipped": self.skipped, "broken": self.broken, **self.tally.to_json()}
+        given = {"seed": order.seed, "rate": order.rate, "took_s": round(self.took_s, 1)}
+        found = {"skipped": self.skipped, "broken": self.broken, "figures": self.figures}
+        return {**about, **given, **found, **self.tally.to_json()}
 
 
 def run_fault(fault: Fault, rounds: int, order: Order, tell: Tell) -> Outcome:
@@ -94,10 +96,22 @@ def run_soak(seconds: float, every_s: float, order: Order, tell: Tell) -> Outcom
     return _run(job, order, tell=tell, faults=faults)
 
 
+def run_steady(seconds: float, order: Order, tell: Tell) -> Outcome:
+    """The load alone for so long, and what every process needs meanwhile."""
+
+    def nothing(site: Site) -> int:
+        hold(site, seconds, lambda left_s: tell(f"steady, {left_s:.0f} s to go: {_progress(site)}"))
+        return 1
+
+    minutes = seconds / 60
+    job = Job("steady", f"no fault for {minutes:g} min", f"steady --minutes {minutes:g}")
+    return _run(job, order, tell=tell, faults=nothing)
+
+
 def _run(job: Job, order: Order, *, tell: Tell, faults: Callable[[Site], int]) -> Outcome:
     started = time.monotonic()
     terms = replace(job.terms, seed=order.seed, rate=order.rate)
-    site = Site(_plant(order.arm, terms), terms)
+    site = Site(_plant(order.arm), terms)
     tally, rounds, skipped, keep = Tally(), 0, "", order.keep
     try:
         tell(f"{job.name}: starting")
@@ -112,16 +126,17 @@ def _run(job: Job, order: Order, *, tell: Tell, faults: Callable[[Site], int]) -
         drained = drain(site)
         tally = count(site)
         tally.drained_s = round(drained, 1)
-        keep = keep or (bool(tally.faults) and order.arm != "stock")
+        keep = keep or (bool(tally.faults or site.marks.broken) and order.arm != "stock")
     finally:
         site.end(keep=keep)
     folder = site.folder if site.folder.exists() else None
     took = time.monotonic() - started
-    return Outcome(job, rounds, order, tally, took, skipped, tuple(site.marks.broken), folder)
+    broken, figures = tuple(site.marks.broken), tuple(site.marks.figures)
+    return Outcome(job, rounds, order, tally, took, skipped, broken, figures, folder)
 
 
-def _plant(arm: str, terms: Terms) -> Plant:
-    return Stock() if arm == "stock" else Esteira(poisoned=terms.poison > 0)
+def _plant(arm: str) -> Plant:
+    return Stock() if arm == "stock" else Esteira()
 
 
 def _progress(site: Site) -> str:

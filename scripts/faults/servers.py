@@ -10,8 +10,11 @@ import threading
 import time
 from collections import Counter
 from contextlib import suppress
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from standardwebhooks import Webhook
 
 from scripts.faults.files import File
 
@@ -20,7 +23,10 @@ TROUBLES = ("500", "429", "reset", "short", "silent")
 
 
 class Around(ThreadingHTTPServer):
-    """One HTTP server for both. `files` by number; `trouble` is the share of GETs that go wrong; `mood` of the sink."""
+    """One HTTP server for both. `files` by number; `trouble` is the share of GETs that go wrong; `mood` of the sink.
+
+    With a `secret` the sink refuses what is not signed with it.
+    """
 
     daemon_threads = True
     block_on_close = False
@@ -30,6 +36,8 @@ class Around(ThreadingHTTPServer):
         self.files: dict[int, File] = {}
         self.trouble = 0.0
         self.mood = "well"  # well, refusing, slow or deaf
+        self.secret = ""
+        self.refused = 0
         self.told: dict[str, set[str]] = {}  # attachment's id → event ids
         self.types: dict[str, str] = {}  # event id → type
         self.deliveries = 0
@@ -86,11 +94,21 @@ class Handler(BaseHTTPRequestHandler):
         if around.mood == "refusing":
             self._say(500)
             return
+        if around.secret and not self._signed(body):
+            around.refused += 1
+            self._say(401)
+            return
         around.note(self.headers["webhook-id"], json.loads(body))
         self._say(204)
 
     def log_message(self, *_: object) -> None:
         """Says nothing."""
+
+    def _signed(self, body: bytes) -> bool:
+        """Whether the signature is right. How old it is, is not asked: here clocks are set wrong on purpose."""
+        at = datetime.fromtimestamp(int(self.headers["webhook-timestamp"]), UTC)
+        due = Webhook(self.server.secret).sign(self.headers["webhook-id"], at, body.decode())
+        return bool(self.headers["webhook-signature"] == due)
 
     def _go_wrong(self, how: str, content: bytes) -> None:
         self.server.troubles[how] += 1

@@ -21,6 +21,7 @@ from scripts.faults.files import File
 from scripts.faults.load import Answer, Load
 from scripts.faults.remains import Kept, Row
 from scripts.faults.servers import Around
+from scripts.faults.store import Store
 from scripts.faults.supervisor import Part, Supervisor
 from tests.support.valkey import ValkeyServer
 
@@ -28,14 +29,28 @@ ROOT = Path(__file__).parents[2]
 WORKERS, THREADS = 2, 2
 
 
+class SkippedError(Exception):
+    """Raised by a fault that this machine does not allow; the message says why."""
+
+
 @dataclass(frozen=True)
 class Terms:
-    """What a run is made of. `env` are settings by name, `poison` the share of files that crash their decoder."""
+    """What a run is made of. `env` are settings by name, `poison` the share of files that crash their decoder.
+
+    `module` is what the workers run, `store` puts object storage in the disk's place, and every `named`-th URL names
+    its host. After the last round the plant has `drain_s` to come to rest. Where workers are `mortal`, those that die
+    by themselves are told, and not held against it.
+    """
 
     seed: int = 1
     rate: float = 5.0
     aof: bool = True
     poison: float = 0.0
+    module: str = "actors.stages"
+    store: bool = False
+    named: int = 0
+    drain_s: float = 120.0
+    mortal: bool = False
     env: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -47,6 +62,7 @@ class Marks:
     returns: list[float] = field(default_factory=list)  # of Valkey, or of all workers
     stops_s: list[float] = field(default_factory=list)  # from SIGTERM to the end
     broken: list[str] = field(default_factory=list)  # what a fault itself found that must not be
+    figures: list[str] = field(default_factory=list)  # what a fault itself measured, for the row
 
 
 class Plant(Protocol):
@@ -76,6 +92,7 @@ class Site:
         self.mounts: list[Path] = []
         self.folder = Path(tempfile.mkdtemp(prefix="esteira-chaos-"))
         self.around = Around(terms.seed)
+        self.store = Store(terms.seed) if terms.store else None
         arguments = ("--enable-debug-command", "local")
         self.valkey = ValkeyServer(self.folder / "valkey", aof=terms.aof, arguments=arguments)
         self.load = Load(
@@ -132,6 +149,8 @@ class Site:
     def heal(self) -> None:
         """Whatever a fault left behind that was interrupted."""
         self.around.mood, self.around.trouble = "well", 0.0
+        if self.store:
+            self.store.mood = "well"
         if self.valkey.running:
             self.valkey.resume()
         else:
@@ -148,6 +167,8 @@ class Site:
                 last.callback(shutil.rmtree, self.folder, ignore_errors=True)
             for mount in self.mounts:
                 last.callback(subprocess.run, ["umount", "-l", str(mount)], check=False)
+            if self.store:
+                last.callback(self.store.end)
             last.callback(self.around.end)
             last.callback(self.valkey.kill)
             last.callback(self.supervisor.end)

@@ -1,29 +1,20 @@
-"""Faults of what stands around: disks, the catalogue's file, receiver, source and senders. Each is one round."""
+"""Faults of what stands around: the catalogue's file, receiver, source, senders, names, clocks. Each is one round."""
 
 from __future__ import annotations
 
+import os
 import sqlite3
-import subprocess
-import sys
+import struct
 import time
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 
-from scripts.faults.site import ROOT, Site
+from scripts.faults.product import Esteira, replay
+from scripts.faults.site import Site
 
-DISK_MB = 3
-
-
-class SkippedError(Exception):
-    """Raised by a fault that this machine does not allow; the message says why."""
-
-
-def fill_storage(site: Site, _turn: int) -> None:
-    _fill(site, site.folder / "var" / "media")
-
-
-def fill_staging(site: Site, _turn: int) -> None:
-    _fill(site, site.folder / "var" / "staging")
+NAMES_AWAY = (("failing", 4.0), ("slow", 10.0))
+HOUR_S = 3600.0
+JUMPS_S = (HOUR_S, -HOUR_S, 10 * 365.25 * 24 * HOUR_S)
 
 
 def lock_the_catalogue(site: Site, turn: int) -> None:
@@ -49,18 +40,7 @@ def lose_the_receiver(site: Site, turn: int) -> None:
     time.sleep(20)
     site.around.mood = "well"
     time.sleep(10)
-    replay = ["replay", "--status", "failed", "--error", "notify", "--yes"]
-    replayed = subprocess.run(
-        [str(Path(sys.executable).parent / "esteira"), *replay],
-        cwd=ROOT,
-        env=site.part("web").env,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    if replayed.returncode:
-        site.marks.broken.append(f"replay: {replayed.stdout[-200:]}{replayed.stderr[-200:]}")
+    replay(site, "notify")
 
 
 def trouble_the_source(site: Site, _turn: int) -> None:
@@ -86,48 +66,47 @@ def repeat_messages(site: Site, turn: int) -> None:
     time.sleep(3)
 
 
-def flood(site: Site, _turn: int) -> None:
-    """Ten times the load for five seconds."""
-    usual = site.load.rate
-    site.load.rate = usual * 10
-    time.sleep(5)
-    site.load.rate = usual
-    time.sleep(10)
-
-
 def do_nothing(_site: Site, _turn: int) -> None:
     time.sleep(5)
 
 
-def _fill(site: Site, folder: Path) -> None:
-    """A small disk under this folder, full for a while."""
-    if folder not in site.mounts:
-        _mount(site, folder)
-    ballast = folder / "ballast"
-    with suppress(OSError), ballast.open("wb", buffering=0) as out:
-        while out.write(bytes(64 * 1024)):
-            pass
-    time.sleep(site.chance.uniform(3, 5))
-    ballast.unlink()
+def lose_the_names(site: Site, turn: int) -> None:
+    """The source's name is not found, or only after ten seconds; what comes by address or as base64 goes on."""
+    mood, seconds = NAMES_AWAY[turn % len(NAMES_AWAY)]
+    began = time.time()
+    (site.folder / "names").write_text(mood)
+    time.sleep(seconds)
+    (site.folder / "names").write_text("well")
+    ended = time.time()
+    time.sleep(site.chance.uniform(5, 8))
+    plant = site.plant
+    assert isinstance(plant, Esteira)
+    others = [row for row in plant.rows(site) if began < row.received_at < ended and not plant.is_named(row.number)]
+    served = sum(row.finished_at is not None and row.finished_at < ended for row in others)
+    site.marks.figures.append(f"{mood}: {served} of {len(others)} others ended meanwhile")
+    if not served:
+        site.marks.broken.append(f"nothing else was worked on while names were {mood}")
+
+
+def shift_a_clock(site: Site, turn: int) -> None:
+    """One worker's clock jumps while it works, and it is started again with it; then the clock is right again."""
+    worker = site.workers[turn % len(site.workers)]
+    clock = site.folder / f"{worker.name}.clock"
+    site.load.surge(6)
+    set_beside(clock, JUMPS_S[turn % len(JUMPS_S)])
+    time.sleep(site.chance.uniform(4, 6))
+    worker.stop()  # what a process does once, as it starts, it does by that clock, too
+    site.wait_for_workers()
+    site.load.surge(6)
+    time.sleep(site.chance.uniform(5, 8))
+    set_beside(clock, 0.0)
     time.sleep(site.chance.uniform(4, 6))
 
 
-def _mount(site: Site, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for part in site.parts:
-        part.held = True
-    for part in site.parts:
-        part.stop()
-    kept = {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MB * 20}m", "tmpfs", str(folder)]
-    mounted = subprocess.run(command, capture_output=True, text=True, check=False)
-    if mounted.returncode:
-        raise SkippedError(f"mount is not allowed here: {mounted.stderr.strip()}")
-    site.mounts.append(folder)
-    for name, content in kept.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(content)
-    for part in site.parts:
-        part.held = False
-    site.plant.wait_until_ready()
-    time.sleep(2)
+def set_beside(clock: Path, seconds: float) -> None:
+    """See scripts.faults.untimely; written in place, for a worker has it in its memory."""
+    file = os.open(clock, os.O_WRONLY)
+    try:
+        os.pwrite(file, struct.pack("d", seconds), 0)
+    finally:
+        os.close(file)

@@ -58,6 +58,8 @@ class S3Server:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join(timeout=5)
+        # moto keeps what it stores in the memory of this process: the next one wants to begin empty.
+        s3_backends.reset()
 
     def _answer(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         self.requests.append(f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}?{environ['QUERY_STRING']}")
@@ -85,5 +87,3 @@ def s3_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
         yield server
     finally:
         server.close()
-        # moto keeps what it stores in the memory of this process: the next test wants an empty one.
-        s3_backends.reset()

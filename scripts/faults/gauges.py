@@ -1,0 +1,104 @@
+"""What the processes of a plant need while it runs: memory, open files, threads, by the part that they play."""
+
+from __future__ import annotations
+
+import os
+import re
+import statistics
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import astuple, dataclass
+from pathlib import Path
+
+import psutil
+
+from scripts.faults.site import Site
+
+KIB_PER_MB = 1_000_000 / 1024
+_MEMORY = re.compile(r"^(Rss|Pss): +(\d+) kB$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Of all processes of one role. Memory in MB; `pss` counts what is shared once, `rss` in each of them."""
+
+    processes: int = 0
+    pss: float = 0.0
+    rss: float = 0.0
+    files: int = 0
+    threads: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(*(mine + its for mine, its in zip(astuple(self), astuple(other), strict=True)))
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One look at everything, at a second of the monotonic clock."""
+
+    at: float
+    roles: dict[str, Usage]
+
+    @property
+    def whole(self) -> Usage:
+        return sum(self.roles.values(), Usage())
+
+
+@contextmanager
+def watched(site: Site, *, every_s: float) -> Iterator[list[Reading]]:
+    """Readings of the plant, one every so many seconds for the length of the block."""
+    readings: list[Reading] = []
+    ending = threading.Event()
+
+    def watch() -> None:
+        while not ending.is_set():
+            readings.append(read(site))
+            ending.wait(every_s)
+
+    thread = threading.Thread(target=watch, name="gauges", daemon=True)
+    thread.start()
+    try:
+        yield readings
+    finally:
+        ending.set()
+        thread.join(30)
+
+
+def read(site: Site) -> Reading:
+    """One reading; a process that ends meanwhile counts for nothing."""
+    roles: dict[str, Usage] = {}
+    for role, process in _processes(site):
+        with suppress(psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
+            roles[role] = roles.get(role, Usage()) + _usage(process)
+    return Reading(time.monotonic(), roles)
+
+
+def per_hour(readings: Sequence[Reading], values: Iterable[float]) -> float:
+    """The slope of the line through these values of the readings, by least squares, per hour."""
+    if len(readings) < 2:
+        return 0.0
+    hours = [reading.at / 3600 for reading in readings]
+    return statistics.linear_regression(hours, list(values)).slope
+
+
+def _processes(site: Site) -> Iterator[tuple[str, psutil.Process]]:
+    if site.valkey.running:
+        yield "valkey", psutil.Process(site.valkey.pid)
+    for part in site.parts:
+        if not (part.alive and part.process):
+            continue
+        with suppress(psutil.NoSuchProcess):
+            first = psutil.Process(part.process.pid)
+            for process in [first, *first.children(recursive=True)]:
+                sandbox = "pipeline.sandbox" in process.cmdline()
+                yield "sandboxes" if sandbox else "web" if part.name == "web" else "workers", process
+
+
+def _usage(process: psutil.Process) -> Usage:
+    proc = Path(f"/proc/{process.pid}")
+    # What psutil makes of smaps adds up every mapping by itself: ten times the work of the kernel's own sum.
+    memory = {name: int(kib) / KIB_PER_MB for name, kib in _MEMORY.findall((proc / "smaps_rollup").read_text())}
+    files = len(os.listdir(proc / "fd"))  # noqa: PTH208
+    return Usage(1, memory.get("Pss", 0.0), memory.get("Rss", 0.0), files, process.num_threads())

@@ -1,0 +1,78 @@
+"""Faults of what a process may have: memory, open files. Each function is one round."""
+
+from __future__ import annotations
+
+import resource
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+
+import psutil
+
+from scripts.faults.site import Site
+from scripts.faults.supervisor import Part
+
+HEADROOM = 4 * 1024 * 1024  # bytes of address space that a worker may still take
+MAX_FILES = 64
+IDLE = 1000  # connections that say nothing
+
+
+def take_memory_away(site: Site, turn: int) -> None:
+    """No address space is left to a worker for six seconds; or it alone is killed, as the kernel would do it."""
+    worker = site.chance.choice(site.workers)
+    site.load.surge(10)
+    process = _busiest(worker)
+    if turn % 2:
+        at, log = time.time(), worker.lives[-1]
+        process.send_signal(signal.SIGKILL)
+        site.marks.kills.append((at, log))
+    else:
+        with _limited(process, resource.RLIMIT_AS, process.memory_info().vms + HEADROOM):
+            time.sleep(6)
+    time.sleep(site.chance.uniform(6, 10))
+
+
+def take_files_away(site: Site, _turn: int) -> None:
+    """The web app may open 64 files, and a thousand connections that say nothing want them all. Then they go."""
+    with _limited(_busiest(site.part("web")), resource.RLIMIT_NOFILE, MAX_FILES):
+        with _idle_connections(site.part("web")):
+            time.sleep(6)
+        went = time.time()
+        time.sleep(6)  # it must recover as it is
+    accepted = [one for one in site.load.attempts if one.at > went + 1 and one.answer.id]
+    first = min((one.at + one.took_s - went for one in accepted), default=None)
+    if first is None:
+        site.marks.broken.append("the web app accepts nothing after its files were used up")
+    else:
+        site.marks.figures.append(f"intake back after {first:.1f} s")
+
+
+def _busiest(part: Part) -> psutil.Process:
+    """The process of a part that does its work: of all that it consists of, the one with the most threads."""
+    assert part.process
+    return max(psutil.Process(part.process.pid).children(recursive=True), key=lambda process: process.num_threads())
+
+
+@contextmanager
+def _limited(process: psutil.Process, limit: int, most: int) -> Iterator[None]:
+    before = resource.prlimit(process.pid, limit)
+    resource.prlimit(process.pid, limit, (most, before[1]))
+    try:
+        yield
+    finally:
+        with suppress(ProcessLookupError):
+            resource.prlimit(process.pid, limit, before)
+
+
+@contextmanager
+def _idle_connections(web: Part) -> Iterator[None]:
+    port = int(web.command[web.command.index("--port") + 1])
+    with ExitStack() as opened:
+        for _ in range(IDLE):
+            idle = opened.enter_context(socket.socket())
+            idle.setblocking(False)
+            with suppress(BlockingIOError):
+                idle.connect(("127.0.0.1", port))
+        yield

@@ -1,0 +1,178 @@
+"""Object storage on loopback: a real S3 API, and a gate of ours before it that fails, dawdles and lies when told to."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import random
+import socket
+import struct
+import threading
+import time
+from collections import Counter
+from contextlib import closing, suppress
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from scripts.faults.remains import Kept
+from tests.support.s3 import BUCKET, S3Server
+
+SLOW_S = 3.0
+OWN_HEADERS = {"connection", "content-length", "date", "server", "transfer-encoding"}  # of one connection, not of both
+
+
+class Store(ThreadingHTTPServer):
+    """The gate. `mood` befalls `share` of the requests; only who signs with `key_id` is let in.
+
+    Moods: well; failing (503), refusing (403), deaf (connections reset), slow; forgetful (a PUT is answered 200, and
+    nothing is kept) and careless (only half of it is).
+    """
+
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 256
+
+    def __init__(self, seed: int) -> None:
+        self.mood = "well"
+        self.share = 1.0
+        self.key_id = "first-key"
+        self.refused = 0  # for another key
+        self.befallen: Counter[str] = Counter()
+        self.chance = random.Random(seed)  # noqa: S311
+        self.s3 = S3Server()
+        self.client = self.s3.client()
+        self.client.create_bucket(Bucket=BUCKET)
+        self._digests: dict[tuple[str, str], str] = {}  # by key and ETag
+        super().__init__(("127.0.0.1", 0), Gate)
+        self.thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        self.thread.start()
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """The environment that leads a plant here."""
+        return {
+            "STORAGE_URL": f"s3://{BUCKET}",
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.server_port}",
+            "AWS_REGION": "us-east-1",
+            "AWS_ACCESS_KEY_ID": self.key_id,
+            "AWS_SECRET_ACCESS_KEY": "secret-of-the-store",
+        }
+
+    def mishap(self) -> str:
+        """What befalls the next request: the mood, or nothing."""
+        befalls = self.mood != "well" and self.chance.random() < self.share
+        self.befallen[self.mood] += befalls
+        return self.mood if befalls else "well"
+
+    def add_to(self, kept: Kept, media: Path) -> Kept:
+        """What a plant keeps here and on disk. Objects get the paths that they would have under `media`."""
+        found = [(media / key, digest) for key, digest in self._objects()]
+        intake = {path.name: path for path, _ in found if path.parent.name == "intake"}
+        uploads = self.client.list_multipart_uploads(Bucket=BUCKET).get("Uploads", [])
+        return replace(
+            kept,
+            objects=[(path, digest) for path, digest in found if path.parent.name != "intake"],
+            intake=intake,
+            parts=[*kept.parts, *(media / upload["Key"] for upload in uploads)],
+        )
+
+    def end(self) -> None:
+        self.shutdown()
+        self.server_close()
+        self.s3.close()
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that was killed is no news."""
+
+    def _objects(self) -> list[tuple[str, str]]:
+        """Every object's key and SHA-256, read past the gate."""
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
+        return [self._digest(entry) for page in pages for entry in page.get("Contents", [])]
+
+    def _digest(self, entry: dict[str, Any]) -> tuple[str, str]:
+        known = entry["Key"], entry["ETag"]
+        if known not in self._digests:
+            try:
+                content = self.client.get_object(Bucket=BUCKET, Key=entry["Key"])["Body"].read()
+            except self.client.exceptions.NoSuchKey:  # deleted since it was listed
+                content = b""
+            self._digests[known] = hashlib.sha256(content).hexdigest()
+        return entry["Key"], self._digests[known]
+
+
+class Gate(BaseHTTPRequestHandler):
+    """One request on its way to the store."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    timeout = 30
+    server: Store
+
+    def _answer(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        mishap = self.server.mishap()
+        if mishap == "slow":
+            time.sleep(SLOW_S)
+        lies = self.command == "PUT"
+        if mishap == "deaf":
+            self._reset()
+        elif mishap == "failing":
+            self._say(503)
+        elif mishap == "refusing" or not self._may_enter():
+            self._say(403)
+        elif mishap == "forgetful" and lies:
+            self._say(200, ETag='"0"')
+        else:
+            self._pass_on(body[: len(body) // 2] if mishap == "careless" and lies else body)
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    def do_HEAD(self) -> None:
+        self._answer()
+
+    def do_PUT(self) -> None:
+        self._answer()
+
+    def do_POST(self) -> None:
+        self._answer()
+
+    def do_DELETE(self) -> None:
+        self._answer()
+
+    def log_message(self, *_: object) -> None:
+        """Says nothing."""
+
+    def _may_enter(self) -> bool:
+        known = f"Credential={self.server.key_id}/" in self.headers.get("Authorization", "")
+        self.server.refused += not known
+        return known
+
+    def _pass_on(self, body: bytes) -> None:
+        address = self.server.s3.endpoint.removeprefix("http://")
+        headers = {name: value for name, value in self.headers.items() if name.lower() not in OWN_HEADERS}
+        with closing(http.client.HTTPConnection(address, timeout=30)) as connection:
+            connection.request(self.command, self.path, body, headers | {"Content-Length": str(len(body))})
+            answer = connection.getresponse()
+            content = answer.read()
+        kept = {name: value for name, value in answer.getheaders() if name.lower() not in OWN_HEADERS}
+        length = answer.getheader("Content-Length") if self.command == "HEAD" else None
+        self._say(answer.status, content, length=length, **kept)
+
+    def _say(self, status: int, content: bytes = b"", *, length: str | None = None, **headers: str) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        if status != 204:
+            self.send_header("Content-Length", length or str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def _reset(self) -> None:
+        self.close_connection = True
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        with suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RD)
+            self.connection.close()
