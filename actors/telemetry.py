@@ -21,17 +21,23 @@ SECRET_NAME = re.compile(
 )
 URL_SECRETS = re.compile(r"(\w+://)(?:[^\s/@]*@)?([^\s?#\"']*)\?[^\s\"']*")
 URL_LOGIN = re.compile(r"(\w+://)[^\s/@]+@")
+HOOK_SECRETS = re.compile(r"(/hooks/[\w-]+[/?])[^\s\"']+")  # a gateway's secret may be the last part of the path
 
 Scrub = Callable[[Any], Any]
 
 
 def scrubber(secrets: list[str]) -> Scrub:
-    """A function that hides secrets in text, lists and mappings: known values, telling names, logins and queries."""
+    """A function that hides secrets in text, lists and mappings.
+
+    They are known values, values of telling names, logins and queries of URLs, and the ends of hooks' paths.
+    """
     known = [secret for secret in secrets if len(secret) >= 6]
 
     def text(value: str) -> str:
         if "://" in value:
             value = URL_LOGIN.sub(r"\1", URL_SECRETS.sub(rf"\1\2?{HIDDEN}", value))
+        if "/hooks/" in value:
+            value = HOOK_SECRETS.sub(rf"\1{HIDDEN}", value)
         for secret in known:
             if secret in value:
                 value = value.replace(secret, HIDDEN)
@@ -75,7 +81,8 @@ def configure_logs(settings: Settings, scrub: Scrub) -> None:
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[_plain, renderer]))
     logging.basicConfig(handlers=[handler], level=max(level, logging.INFO), force=True)
     # What these say of their messages, we say ourselves, without arguments and with the session.
-    for name in ("dramatiq", "alembic", "httpx"):
+    # Uvicorn's lines of access hold the secrets that stand in paths.
+    for name in ("dramatiq", "alembic", "httpx", "uvicorn.access"):
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
 
 

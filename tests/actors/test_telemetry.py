@@ -32,6 +32,10 @@ def test_a_telling_name_hides_its_value(name: str) -> None:
         ("https://user:pw@host/p?x=1", f"https://host/p?{HIDDEN}"),
         ("the password is hunter2hunter2.", f"the password is {HIDDEN}."),
         ("what? nothing", "what? nothing"),
+        ("POST /hooks/wppconnect/guessed HTTP/1.1", f"POST /hooks/wppconnect/{HIDDEN} HTTP/1.1"),
+        ("http://h:1/hooks/wppconnect/a%2Fb/c?d=e", f"http://h:1/hooks/wppconnect/{HIDDEN}"),
+        ("GET /hooks/cloud?hub.verify_token=abc", f"GET /hooks/cloud?{HIDDEN}"),
+        ("POST /hooks/media, refused", "POST /hooks/media, refused"),
     ],
 )
 def test_text_loses_logins_queries_and_known_secrets(text: str, shown: str) -> None:
