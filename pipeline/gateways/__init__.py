@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from pipeline.gateways import evolution, media, wppconnect
+from pipeline.gateways import cloud, evolution, media, waha, wppconnect
 from pipeline.gateways.intake import HookRequest, Parsed
 from pipeline.gateways.sources import Source
 from pipeline.gateways.verification import NoSecretError, UnauthorizedError
@@ -48,6 +48,8 @@ class Gateway(Protocol):
 GATEWAYS: Mapping[str, Gateway] = {
     "wppconnect": wppconnect,
     "evolution": evolution,
+    "waha": waha,
+    "cloud": cloud,
     "media": media,
 }
 
