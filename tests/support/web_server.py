@@ -1,0 +1,143 @@
+"""`python -m web` as a process of its own, and requests to it as a gateway sends them."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import http.client
+import json
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.support.plant import ROOT, Plant, wait_until
+from tests.support.valkey import free_port
+
+TOKEN = "a token of the tests"
+CLOUD_SECRET = "an app's secret"
+WAHA_KEY = "a key of the tests"
+PATH_SECRET = "a-secret-in-a-path"
+SECRETS = {
+    "api_token": TOKEN,
+    "cloud_app_secret": CLOUD_SECRET,
+    "cloud_verify_token": "a word of our choice",
+    "waha_hmac_key": WAHA_KEY,
+    "wppconnect_secret": PATH_SECRET,
+    "evolution_secret": "another secret",
+}
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer. `headers` have lower-case names."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def code(self) -> str:
+        """The code of the error that it tells."""
+        return str(self.json["error"]["code"])
+
+
+class WebServer:
+    """The running web app, at `127.0.0.1:port`."""
+
+    def __init__(self, process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+        self.process = process
+        self.port = port
+        self._log = log
+
+    def said(self) -> str:
+        """All that it has written."""
+        return self._log.read_text(errors="replace")
+
+    def ask(
+        self, method: str, path: str, body: Any = None, *, headers: Mapping[str, str] | None = None, timeout: float = 30
+    ) -> Reply:
+        """One request on a connection of its own. A body that is an iterator is sent in chunks."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        with contextlib.closing(connection):
+            connection.request(method, path, body=body, headers=dict(headers or {}))
+            answer = connection.getresponse()
+            named = {name.lower(): value for name, value in answer.getheaders()}
+            return Reply(answer.status, named, answer.read())
+
+    def hand_over(self, given: Any, **fields: str) -> Reply:
+        """Hands over to the generic hook: bytes as they are, other things as JSON."""
+        body = given if isinstance(given, bytes) else json.dumps(given).encode()
+        return self.ask("POST", "/hooks/media", body, headers={"Authorization": f"Bearer {TOKEN}", **fields})
+
+    def totals(self) -> dict[str, int]:
+        figures = self.ask("GET", "/stats", headers={"Authorization": f"Bearer {TOKEN}"}).json
+        found: dict[str, int] = figures["totals"]
+        return found
+
+    def connect(self) -> socket.socket:
+        """A connection on which nothing was sent yet."""
+        return socket.create_connection(("127.0.0.1", self.port), timeout=10)
+
+    def end(self) -> int:
+        """SIGTERM to the whole group, as platforms send it; the exit status."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGTERM)
+        return self.process.wait(60)
+
+
+@contextlib.contextmanager
+def web_server(
+    plant: Plant, *command: str, files: int | None = None, alive_s: float = 60, **settings: str
+) -> Iterator[WebServer]:
+    """The app with the settings of a plant and these, ready; `files` is the most descriptors that it may open."""
+    port = free_port()
+    env = plant.env | {"PORT": str(port), "LOG_FORMAT": "json"}
+    env |= {name.upper(): value for name, value in {**SECRETS, **settings}.items()}
+    log = plant.folder / f"web-{port}.log"
+
+    started = [sys.executable, "-m", *(part.format(port=port) for part in command or ("web",))]
+    with log.open("wb") as out:
+        process = subprocess.Popen(started, cwd=ROOT, env=env, stdout=out, stderr=out, start_new_session=True)
+    if files is not None:
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (files, files))
+    server = WebServer(process, port, log)
+    try:
+        wait_until(lambda: _answers(server), alive_s)
+        yield server
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait(10)
+
+
+def _answers(server: WebServer) -> bool:
+    assert server.process.poll() is None, server.said()
+    try:
+        return server.ask("GET", "/healthz", timeout=2).status == 200
+    except OSError:
+        return False
+
+
+def signed_by_cloud(body: bytes, *, secret: str = CLOUD_SECRET) -> dict[str, str]:
+    """The headers with which Meta signs a body."""
+    return {"X-Hub-Signature-256": "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()}
+
+
+def signed_by_waha(body: bytes, *, key: str = WAHA_KEY, at: float | None = None) -> dict[str, str]:
+    """The headers with which WAHA signs a body; `at` in Unix seconds."""
+    stamp = str(int(1000 * (time.time() if at is None else at)))
+    digest = hmac.new(key.encode(), body, hashlib.sha512).hexdigest()
+    return {"X-Webhook-Hmac": digest, "X-Webhook-Hmac-Algorithm": "sha512", "X-Webhook-Timestamp": stamp}
