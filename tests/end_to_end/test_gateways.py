@@ -1,0 +1,254 @@
+"""Each gateway's samples, in all dialects, end as files in storage: the real web app, workers and Valkey, and the
+gateways' own servers as their documentation describes them.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+
+from cli.waiting import endings
+from pipeline.catalogue import Catalogue
+from pipeline.gateways import GATEWAYS
+from pipeline.models import Attachment, Record
+from pipeline.settings import Settings
+from tests.support import gateway_senders as senders
+from tests.support.esteira import Site, site, started, wait_for
+from tests.support.gateway_servers import GraphServer, WahaServer, WhatsAppServer
+from tests.support.media_server import MediaServer
+from tests.support.payloads import content_of, held_by_whatsapp, media_file, names, payload
+from tests.support.samples import sample
+from tests.support.valkey import ValkeyServer, free_port
+
+WEBHOOK_SECRET = "whsec_" + base64.b64encode(bytes(24)).decode()
+SECOND_NUMBER = "206540352242922"
+TOKENS = ("a-token-of-the-first-number", "a-token-of-the-second-number")
+CONTENTS = {
+    "image": lambda: media_file("photo.jpg"),
+    "sticker": lambda: media_file("sticker.webp"),
+    "video": lambda: media_file("clip.mp4"),
+    "ptt": lambda: media_file("voice.ogg"),
+    "audio": lambda: sample("mp3/lame"),
+    "document": lambda: media_file("report.pdf"),
+}
+OF_NAMES = {".xlsx": lambda: sample("xlsx/openpyxl"), ".oga": CONTENTS["ptt"], ".webp": CONTENTS["sticker"]}
+
+
+@dataclass
+class Town:
+    """Everything that stands around one running Esteira."""
+
+    place: Site
+    url: str
+    whatsapp: WhatsAppServer
+    waha: WahaServer
+    graph: GraphServer
+    elsewhere: MediaServer
+    sink: MediaServer
+
+    def send(self, gateway: str, given: Any) -> dict[str, Any]:
+        """Calls the gateway's hook as the gateway would; its answer."""
+        body = json.dumps(given, ensure_ascii=False).encode()
+        shown = senders.headers(gateway, body)
+        answer = httpx.post(self.url + senders.path(gateway), content=body, headers=shown, timeout=30)
+        assert answer.status_code == 202, answer.text
+        told: dict[str, Any] = answer.json()
+        return told
+
+    def ended(self, ids: list[str]) -> dict[str, Record]:
+        """The records of these by their ids, once all have ended."""
+        catalogue = Catalogue(f"sqlite:///{self.place.folder / 'esteira.db'}")
+        found = {record.id: record for record in endings(catalogue, ids, timeout_s=60)}
+        catalogue.close()
+        return found
+
+    def events(self, media_id: str) -> list[dict[str, Any]]:
+        told = [json.loads(request.body) for request in self.sink.requests]
+        return [event for event in told if event["id"] == media_id]
+
+
+@pytest.fixture(scope="module")
+def town(queue: ValkeyServer) -> Iterator[Town]:
+    port = free_port()
+    with ExitStack() as stack:
+        whatsapp, elsewhere, sink = (stack.enter_context(kind()) for kind in (WhatsAppServer, MediaServer, MediaServer))
+        waha, graph = stack.enter_context(WahaServer("a-key-of-the-files")), stack.enter_context(GraphServer(*TOKENS))
+        place = stack.enter_context(site(REDIS_URL=queue.url, PORT=str(port), **senders.SETTINGS))
+        place = place.with_settings(
+            **whatsapp.env(place.folder),
+            WAHA_URL=waha.base,
+            WAHA_API_KEY=waha.key,
+            CLOUD_GRAPH_URL=graph.base,
+            CLOUD_ACCESS_TOKEN=TOKENS[0],
+            CLOUD_ACCESS_TOKENS=f"{SECOND_NUMBER}={TOKENS[1]}",
+            WEBHOOK_URL=sink.url("events"),
+            WEBHOOK_SECRET=WEBHOOK_SECRET,
+        )
+        stack.enter_context(started(place))
+        wait_for(lambda: answers(f"http://127.0.0.1:{port}/healthz"))
+        yield Town(place, f"http://127.0.0.1:{port}", whatsapp, waha, graph, elsewhere, sink)
+
+
+def answers(url: str) -> bool:
+    """Whether somebody listens there."""
+    try:
+        return httpx.get(url).is_success
+    except httpx.TransportError:
+        return False
+
+
+def found_in(gateway: str, given: Any) -> list[Attachment]:
+    """The attachments of a payload, so that the servers around can be given what they lead to."""
+    return list(GATEWAYS[gateway].parse(given, Settings(_env_file=None)).attachments)
+
+
+def with_whatsapp(town: Town, gateway: str, given: Any) -> tuple[Any, dict[str, bytes]]:
+    """Puts ciphertext where the messages say that it lies; the payload and the contents by message and part."""
+    contents = {}
+    for attachment in found_in(gateway, given):
+        if attachment.direct_path:
+            town.whatsapp.hold(attachment.direct_path, held_by_whatsapp(attachment))
+            content = content_of(attachment)
+        elif attachment.data:
+            content = content_of(attachment)
+        else:  # a copy in plaintext, on a server that only the gateway's owner has
+            content = CONTENTS[attachment.kind or "document"]()
+            name = f"{attachment.id}.bin"
+            town.elsewhere.files[name] = content
+            given = replaced(given, attachment.url, town.elsewhere.url(name))
+        contents[attachment.id] = content
+    return given, contents
+
+
+def with_waha(town: Town, gateway: str, given: Any) -> tuple[Any, dict[str, bytes]]:
+    """Puts files on WAHA's server, whatever that calls itself, or into an S3 of its own."""
+    contents = {}
+    for attachment in found_in(gateway, given):
+        if attachment.fault or not attachment.url:
+            continue
+        path = attachment.url.partition("?")[0].split("/", 3)[3]
+        ending = f".{path.rpartition('.')[2]}"
+        content = OF_NAMES.get(ending, CONTENTS[attachment.kind or "document"])()
+        if "localhost" in attachment.url:
+            town.waha.files[path] = content
+        else:
+            town.elsewhere.files[path] = content
+            given = replaced(given, attachment.url, town.elsewhere.url(path))
+        contents[attachment.id] = content
+    return given, contents
+
+
+def with_graph(town: Town, gateway: str, given: Any) -> tuple[Any, dict[str, bytes]]:
+    """Gives the Graph API files for the ids, and the messages their hashes."""
+    contents = {}
+    for attachment in found_in(gateway, given):
+        if attachment.fault or not attachment.remote_id:
+            continue
+        content = CONTENTS[attachment.kind or "document"]()
+        town.graph.media[attachment.remote_id] = (attachment.mimetype or "", content)
+        town.graph.token_of[attachment.remote_id] = TOKENS[attachment.session == SECOND_NUMBER]
+        given = hashed(given, attachment.remote_id, hashlib.sha256(content).digest())
+        contents[attachment.id] = content
+    return given, contents
+
+
+SURROUNDINGS = {
+    "wppconnect": with_whatsapp,
+    "evolution": with_whatsapp,
+    "waha": with_waha,
+    "cloud": with_graph,
+}
+
+
+def replaced(given: Any, old: Any, new: Any) -> Any:
+    """The same JSON with every `old` value replaced."""
+    if isinstance(given, dict):
+        return {name: replaced(value, old, new) for name, value in given.items()}
+    if isinstance(given, list):
+        return [replaced(value, old, new) for value in given]
+    return new if given == old else given
+
+
+def hashed(given: Any, media_id: str, digest: bytes) -> Any:
+    """The same JSON in which the media of this id has this hash, in hex where it was in hex before."""
+    if isinstance(given, list):
+        return [hashed(value, media_id, digest) for value in given]
+    if not isinstance(given, dict):
+        return given
+    made = {name: hashed(value, media_id, digest) for name, value in given.items()}
+    if made.get("id") == media_id and "sha256" in made:
+        made["sha256"] = digest.hex() if len(made["sha256"]) == 64 else base64.b64encode(digest).decode()
+    return made
+
+
+@pytest.mark.parametrize("gateway", sorted(SURROUNDINGS))
+def test_all_dialects_end_as_files_in_storage_or_say_what_they_lack(town: Town, gateway: str) -> None:
+    contents: dict[str, bytes] = {}
+    faults: dict[str, str] = {}
+    sent: dict[str, str] = {}
+    for name in names(gateway):
+        given, files = SURROUNDINGS[gateway](town, gateway, payload(gateway, name))
+        expected = found_in(gateway, given)
+        answer = town.send(gateway, given)
+        assert [one["id"] for one in answer["accepted"]] == [one.id for one in expected], name
+        assert bool(answer["accepted"]) != name.startswith("ignored_"), name
+        assert answer["accepted"] or answer["ignored"], name
+        contents |= files
+        faults |= {one.id: one.fault.code.value for one in expected if one.fault}
+        sent |= {one.id: name for one in expected}
+    assert contents.keys() | faults.keys() == sent.keys()
+    assert len(contents) >= 5
+    records = town.ended(list(sent))
+    ends = {sent[id_]: (record.status.value, record.error_code) for id_, record in records.items()}
+    assert ends == {name: ("rejected", faults[id_]) if id_ in faults else ("done", None) for id_, name in sent.items()}
+    for media_id, content in contents.items():
+        record = records[media_id]
+        assert record.sha256 == hashlib.sha256(content).hexdigest()
+        assert (town.place.folder / "media" / (record.storage_key or "")).read_bytes() == content
+    for media_id, record in records.items():
+        wait_for(lambda media_id=media_id: town.events(media_id))
+        assert {event["type"] for event in town.events(media_id)} == {f"media.{record.status.value}"}
+
+
+def test_a_url_of_the_graph_api_is_made_when_the_file_is_fetched_and_with_the_numbers_own_token(town: Town) -> None:
+    given, contents = with_graph(town, "cloud", renumbered(payload("cloud", "batch_of_two_numbers")))
+    town.graph.requests.clear()
+    ids = [one["id"] for one in town.send("cloud", given)["accepted"]]
+    assert {record.status for record in town.ended(ids).values()} == {"done"}
+    assert len(contents) == 3
+    asked = [request for request in town.graph.requests if request.path.startswith("/v23.0/")]
+    tokens = sorted(request.headers["authorization"] for request in asked)
+    assert tokens == sorted(f"Bearer {token}" for token in (TOKENS[0], TOKENS[0], TOKENS[1]))
+
+
+def renumbered(given: Any) -> Any:
+    """The same messages once more under other ids: as they are, they were accepted by another test."""
+    return json.loads(json.dumps(given).replace("wamid.HBgN", "wamid.HBgM"))
+
+
+def test_a_media_id_that_is_gone_expires_and_a_new_place_brings_it_back(town: Town) -> None:
+    given = json.loads(json.dumps(payload("cloud", "image")).replace("wamid.HBgN", "wamid.HBgL"))
+    [attachment] = found_in("cloud", given)
+    given = replaced(given, attachment.remote_id, "999000999000999")
+    [accepted] = town.send("cloud", given)["accepted"]
+    [record] = town.ended([accepted["id"]]).values()
+    assert (record.status, record.error_code) == ("expired", "source_gone")
+    [event] = wait_for(lambda: town.events(accepted["id"]))
+    assert event["source"]["message_id"] == attachment.message_id
+    assert event["source"]["chat"] == attachment.chat
+
+    town.elsewhere.files["again.jpg"] = media_file("street.jpg")
+    new = {"url": town.elsewhere.url("again.jpg"), "file_sha256": None}
+    headers = {"Authorization": f"Bearer {senders.SETTINGS['API_TOKEN']}"}
+    answer = httpx.post(f"{town.url}/media/{accepted['id']}/replay", json=new, headers=headers)
+    assert answer.status_code == 202, answer.text
+    done = wait_for(lambda: [one for one in town.ended([accepted["id"]]).values() if one.status == "done"])
+    assert done[0].sha256 == hashlib.sha256(media_file("street.jpg")).hexdigest()
