@@ -86,7 +86,7 @@ def _attachment(payload: dict[str, Any], message: dict[str, Any]) -> Attachment:
             "caption": message.get("caption"),
             "size": declared_size(message.get("size")),
             "timestamp": message.get("t") or message.get("timestamp"),
-            "file_sha256": message.get("filehash"),
+            "file_sha256": message.get("filehash") or None,
             "file_enc_sha256": message.get("encFilehash") or message.get("uploadhash"),
             **_place(message),
         }
