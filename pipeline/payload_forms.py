@@ -133,7 +133,8 @@ def seconds_in(value: Any) -> int | None:
 
 def said(value: Any) -> str:
     """What a gateway says of a fault, fit for an error of ours: one line of at most 200 characters, without URLs."""
-    text = str(clean_text(value))[:MAX_SAYING] if isinstance(value, (str, int)) else ""
+    known = isinstance(value, str) or (isinstance(value, int) and abs(value) < 2**63)
+    text = str(clean_text(value))[:MAX_SAYING] if known else ""
     return _URL.sub("(URL)", " ".join(text.split()))[:200].strip()
 
 

@@ -29,7 +29,7 @@ def media_link(media_id: str, credentials: Mapping[str, str], outbound: Outbound
         PermanentError: `no_source` (a malformed id), `source_gone` (an unknown or expired one), `url_blocked`, and what
             `Outbound.ask` and `refusal_of` say.
         RetryableError: `fetch_unauthorized`, `fetch_unavailable` with Retry-After, `fetch_protocol` (an answer without
-            a URL), and what `Outbound.ask` says.
+            a URL, or a very long one), and what `Outbound.ask` says.
     """
     if not _MEDIA_ID.fullmatch(media_id):
         raise PermanentError(Code.NO_SOURCE, "the media id is malformed")
@@ -38,7 +38,12 @@ def media_link(media_id: str, credentials: Mapping[str, str], outbound: Outbound
     in_clear = not _is_https(graph) and bool(settings.fetch_allow_private)
     asked = _fit_for_a_token(f"{graph}/{media_id}", in_clear=in_clear)
     timeout_s = settings.fetch_read_timeout_s
-    reply = outbound.ask(asked, credentials=credentials, timeout_s=timeout_s, max_bytes=MAX_REPLY)
+    try:
+        reply = outbound.ask(asked, credentials=credentials, timeout_s=timeout_s, max_bytes=MAX_REPLY)
+    except PermanentError as error:
+        if error.code == Code.TOO_LARGE:  # the answer is, which says nothing of the file
+            raise RetryableError(Code.FETCH_PROTOCOL, "the Graph API's answer is too long") from None
+        raise
     if reply.refusal:
         raise _meaning(reply, reply.refusal)
     link = _content(reply).get("url")

@@ -189,6 +189,13 @@ def test_without_the_engines_record_the_kind_is_open_where_two_would_fit(
     assert attachment.kind == kind
 
 
+@pytest.mark.parametrize("size", [0, -1, 10**400, 2**53 + 1, "9" * 5000, "١٢", "1e3", None, [1], {"low": 0, "high": 0}])
+def test_a_strange_size_is_no_fault_of_the_message(size: Any) -> None:
+    message = {**SAMPLES["webjs_image"]["payload"], "_data": {"type": "image", "size": size}}
+    (attachment,) = parse({"event": "message", "payload": message}).attachments
+    assert (attachment.size, attachment.fault) == (None, None)
+
+
 def test_chat_and_sender_are_right_in_groups_and_in_what_the_session_has_sent() -> None:
     group = only("noweb_group_voice_note")
     assert (group.chat, group.sender) == ("120363000000000001@g.us", "5511988880002@c.us")
@@ -222,6 +229,7 @@ def test_media_that_waha_does_not_have_end_with_the_reason() -> None:
         ({}, None),
         ({"code": 13}, "13"),
         ([["deep"]], "it does not say why"),
+        ({"code": 10**5000}, "it does not say why"),
         ({"details": "at https://mmg.whatsapp.net/a?oh=secret end\n x"}, "at (URL) end x"),
         ({"message": "x" * 5000}, "x" * 200),
     ],
