@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from actors.delivery import stage_message, wire_form
 from actors.hook import hook
 from actors.intake import put_intake
 from actors.places import place_of_record
+from pipeline.catalogue import Catalogue
 from pipeline.errors import Code, PermanentError, PipelineError
 from pipeline.models import Record, Status
 from pipeline.new_source import NewSource
@@ -20,6 +22,9 @@ from pipeline.services import Services, services
 from pipeline.storage import intake_key
 
 REPLAYABLE = (Status.FAILED, Status.REJECTED, Status.EXPIRED)
+ANNOUNCED_WITHIN_S = 1.0
+LET_GO_WITHIN_S = 1.0
+PAUSE_S = 0.05
 
 log = structlog.get_logger()
 
@@ -57,7 +62,7 @@ def replay_from_hook(media_id: str, source: NewSource | None = None) -> Record:
 
 
 def _reopened(tools: Services, media_id: str, source: NewSource | None, file: Path | None) -> Record:
-    _check(tools.catalogue.get(media_id))
+    _wait_for_its_end(tools.catalogue, media_id)
     intake = file is not None or bool(source and source.data)
     if intake:
         source = source or NewSource()
@@ -74,9 +79,21 @@ def _reopened(tools: Services, media_id: str, source: NewSource | None, file: Pa
     return record
 
 
-def _check(record: Record | None) -> None:
-    if record is None or record.status not in REPLAYABLE or record.finished_at is None:
-        raise _refusal(record)
+def _wait_for_its_end(catalogue: Catalogue, media_id: str) -> None:
+    """Returns once it has ended badly and everybody was told.
+
+    Whoever answers an announcement with a replay is faster than the note that it was announced.
+    """
+    deadline = time.monotonic() + ANNOUNCED_WITHIN_S
+    while True:
+        record = catalogue.get(media_id)
+        if record is None or record.status not in REPLAYABLE:
+            raise _refusal(record)
+        if record.finished_at is not None:
+            return
+        if time.monotonic() > deadline:
+            raise _refusal(record)
+        time.sleep(PAUSE_S)
 
 
 def _refusal(record: Record | None) -> PermanentError:
@@ -89,4 +106,9 @@ def _refusal(record: Record | None) -> PermanentError:
 
 def _offer(belt: Belt, record: Record) -> None:
     message = stage_message(record.id, record.stage)
-    belt.offer(record.id, message.queue_name, wire_form(message), place=place_of_record(record))
+    deadline = time.monotonic() + LET_GO_WITHIN_S
+    while not belt.offer(record.id, message.queue_name, wire_form(message), place=place_of_record(record)):
+        # The worker that brought it to its end notes that in the catalogue, and then lets go of it on the belt.
+        if time.monotonic() > deadline:  # somebody else put it there, or the sweep will
+            return
+        time.sleep(PAUSE_S)

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from actors.belt import Step
 from pipeline.models import Record, Status
 from tests.support.catalogues import claimed, ending, finished, stored
 from tests.support.gateway_servers import WhatsAppServer
@@ -195,6 +197,30 @@ def test_what_is_under_way_or_done_cannot_go_again(plant: Plant, client: TestCli
             assert refusal(client, media_id, **request)[:2] == (409, "not_ended")
         assert plant.record(media_id) == before
     assert plant.stored_files() == []
+
+
+def test_an_answer_to_an_announcement_may_come_before_the_note_of_it(plant: Plant, client: TestClient) -> None:
+    catalogue = plant.services.catalogue
+    claim = claimed(catalogue, catalogue.accept(plant.attachment(url="https://media.example/x")).id)
+    catalogue.ended(claim, ending(Status.EXPIRED))
+    late = threading.Timer(0.3, catalogue.finish, (claim,), {"announced": True})
+    late.start()
+    answer = client.post(f"/media/{claim.id}/replay", json={"url": "https://media.example/new"})
+    late.join()
+    assert (answer.status_code, answer.json()["status"]) == (202, "received")
+
+
+def test_a_worker_that_has_not_let_go_of_it_yet_is_waited_for(plant: Plant, client: TestClient) -> None:
+    receipt = plant.submit(url="https://media.example/x")
+    _, [handed] = plant.belt.fetch("w1", 1, ["fetch"])
+    claim = claimed(plant.services.catalogue, receipt.id)
+    plant.services.catalogue.ended(claim, ending(Status.EXPIRED))
+    plant.services.catalogue.finish(claim, announced=True)
+    late = threading.Timer(0.3, plant.belt.finish, ("w1", handed.key, handed.serial, Step("done", "fetch")))
+    late.start()
+    assert client.post(f"/media/{receipt.id}/replay").status_code == 202
+    late.join()
+    assert plant.belt.counts()["fetch"]["ready"] == 1
 
 
 @pytest.mark.parametrize(
