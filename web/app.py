@@ -16,6 +16,7 @@ from pipeline.errors import SettingsError
 from pipeline.services import services
 from pipeline.settings import Settings, current_settings
 from web.access import Doorkeeper
+from web.connections import Complaints
 from web.errors import add_handlers
 from web.health import Health
 from web.hooks import Hooks
@@ -32,6 +33,7 @@ def build_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         telemetry.configure(settings)
+        asyncio.get_running_loop().set_exception_handler(Complaints())
         if settings.allow_unsigned_hooks:
             log.warning("hooks take what comes from this machine without any secret: ALLOW_UNSIGNED_HOOKS is set")
         flushing = asyncio.create_task(hooks.tally.keep_flushing())

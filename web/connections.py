@@ -8,10 +8,14 @@ import asyncio
 import resource
 from typing import Any
 
+import structlog
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEAD_TIMEOUT_S = 10.0
 MOST = 1000
+TELL_EVERY_S = 10.0
+
+log = structlog.get_logger(__name__)
 
 
 def most_connections() -> int:
@@ -73,3 +77,23 @@ class PatientProtocol(H11Protocol):
         if self._patience is not None:
             self._patience.cancel()
             self._patience = None
+
+
+class Complaints:
+    """What a loop does with errors that nobody catches: asyncio's own way, but for a want of file descriptors.
+
+    Of that, asyncio complains for every connection that it might have accepted, as many as the backlog holds: to log
+    each would keep the process from its work for longer than the want lasts.
+    """
+
+    def __init__(self) -> None:
+        self._told_at = float("-inf")
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        if "out of system resource" not in context["message"]:
+            loop.default_exception_handler(context)
+        elif loop.time() - self._told_at >= TELL_EVERY_S:
+            self._told_at = loop.time()
+            log.error(
+                "no connection can be accepted", error=type(context.get("exception")).__name__, remedy="ulimit -n"
+            )
