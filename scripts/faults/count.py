@@ -97,7 +97,7 @@ def count(site: Site) -> Tally:
     else:
         tally.deaths = deaths
     tally.times = times(site, rows)
-    tally.failed_attempts = failed_attempts(site)
+    tally.failed_attempts = dict(failed_attempts(site))
     return tally
 
 

@@ -14,22 +14,21 @@ import psutil
 from scripts.faults.site import Site
 from scripts.faults.supervisor import Part
 
-HEADROOM = 4 * 1024 * 1024  # bytes of address space that a worker may still take
 MAX_FILES = 64
 IDLE = 1000  # connections that say nothing
 
 
 def take_memory_away(site: Site, turn: int) -> None:
-    """No address space is left to a worker for six seconds; or it alone is killed, as the kernel would do it."""
+    """A worker gets no more memory than it has for six seconds; or it alone is killed, as the kernel would do it."""
     worker = site.chance.choice(site.workers)
-    site.load.surge(10)
+    site.load.surge(30)
     process = _busiest(worker)
     if turn % 2:
         at, log = time.time(), worker.lives[-1]
         process.send_signal(signal.SIGKILL)
         site.marks.kills.append((at, log))
     else:
-        with _limited(process, resource.RLIMIT_AS, process.memory_info().vms + HEADROOM):
+        with _limited(process, resource.RLIMIT_AS, 1):
             time.sleep(6)
     time.sleep(site.chance.uniform(6, 10))
 
@@ -40,7 +39,7 @@ def take_files_away(site: Site, _turn: int) -> None:
         with _idle_connections(site.part("web")):
             time.sleep(6)
         went = time.time()
-        time.sleep(6)  # it must recover as it is
+        time.sleep(12)  # it must recover as it is
     accepted = [one for one in site.load.attempts if one.at > went + 1 and one.answer.id]
     first = min((one.at + one.took_s - went for one in accepted), default=None)
     if first is None:
@@ -68,7 +67,7 @@ def _limited(process: psutil.Process, limit: int, most: int) -> Iterator[None]:
 
 @contextmanager
 def _idle_connections(web: Part) -> Iterator[None]:
-    port = int(web.command[web.command.index("--port") + 1])
+    port = int(web.env["PORT"])
     with ExitStack() as opened:
         for _ in range(IDLE):
             idle = opened.enter_context(socket.socket())

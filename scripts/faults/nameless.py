@@ -1,6 +1,6 @@
-"""Esteira's workers with a name service of ours: it knows the load's host, and fails or dawdles as a file tells it.
+"""Esteira's workers with a name service of ours: it knows the load's hosts, and fails or dawdles as a file tells it.
 
-Only the lookup of that one name is replaced; what the product makes of its answer is its own.
+Only the lookup of their names is replaced; what the product makes of its answer is its own.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-HOST = "media.chaos.test"  # RFC 6761: nobody's
+DOMAIN = ".chaos.test"  # RFC 6761: nobody's
 SLOW_S = 10.0
 
 _mood = Path(os.environ["CHAOS_NAMES"])  # well, failing or slow; well without it
@@ -19,7 +19,7 @@ _system = socket.getaddrinfo
 
 
 def _lookup(host: Any, port: Any, *args: Any, **kwargs: Any) -> Any:
-    if host != HOST:
+    if not str(host).endswith(DOMAIN):
         return _system(host, port, *args, **kwargs)
     mood = _mood.read_text() if _mood.exists() else "well"
     if mood == "slow":

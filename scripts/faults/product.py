@@ -22,7 +22,9 @@ from tests.support.valkey import free_port
 
 PATIENCE_S = 60.0  # how long a client waits for the hook's answer
 INLINE = 6  # every sixth file comes as base64
-HOST = "media.chaos.test"  # the source by its name, which scripts.faults.nameless knows
+# The source by a name that scripts.faults.nameless knows; each time by another one, for to a host that it has a
+# connection to, a worker goes without asking for its address.
+HOST = "host-{}.chaos.test"
 
 
 def direct_session() -> requests.Session:
@@ -44,12 +46,10 @@ class Esteira:
         self.port = free_port()
         self.token = secrets.token_hex(16)
         self.media = ""
-        self.media_by_name = ""
         self.named = 0
 
     def prepare(self, site: Site) -> None:
         self.media = site.around.address
-        self.media_by_name = self.media.replace("127.0.0.1", HOST)
         self.named = site.terms.named
         site.around.secret = new_secret()
         catalogue = Catalogue(self.settings(site)["DATABASE_URL"])
@@ -65,6 +65,7 @@ class Esteira:
             "WEBHOOK_URL": f"{site.around.address}/sink",
             "WEBHOOK_SECRET": site.around.secret,
             "API_TOKEN": self.token,
+            "PORT": str(self.port),
             "LOG_FORMAT": "json",
             **(site.store.settings if site.store else {}),
         }
@@ -73,7 +74,7 @@ class Esteira:
         env = site.environment(self.settings(site))
         env["CHAOS_NAMES"] = str(site.folder / "names")
         worker = ("dramatiq", site.terms.module, "--processes", "1", "--threads", str(THREADS))
-        web = ("uvicorn", "web.app:app", "--host", "127.0.0.1", "--port", str(self.port))
+        web = ("web", "--host", "127.0.0.1")
         names = [f"worker{number}" for number in range(1, WORKERS + 1)]
         clocks = {name: {"CHAOS_CLOCK": str(site.folder / f"{name}.clock")} for name in names}
         workers = [site.python(name, *worker, env=env | clocks[name]) for name in names]
@@ -84,7 +85,7 @@ class Esteira:
         if number % INLINE == 0:
             body["data"] = base64.b64encode(file.content).decode()
         else:
-            place = self.media_by_name if self.is_named(number) else self.media
+            place = self.media.replace("127.0.0.1", HOST.format(number)) if self.is_named(number) else self.media
             body["url"] = f"{place}/media/{number}?token=of-the-source"
         return self._post(body)
 

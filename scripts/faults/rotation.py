@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import secrets
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from scripts.faults.product import new_secret
 from scripts.faults.site import Site
+from scripts.faults.supervisor import Part
 
-UNAWARE_S = 2.0  # and for as long as the parts then take to be started again, one after the other
+UNAWARE_S = 2.0  # and for as long as the parts then take to end
 
 
 def rotate(site: Site, turn: int) -> None:
@@ -19,8 +21,9 @@ def rotate(site: Site, turn: int) -> None:
     time.sleep(UNAWARE_S)
     for part in site.parts:
         part.env.update(news)
-        part.stop()
-        site.wait_for_workers()
+    with ThreadPoolExecutor(len(site.parts)) as crowd:
+        list(crowd.map(Part.stop, site.parts))
+    site.wait_for_workers()
     site.plant.wait_until_ready()
     site.came_back()
     if _refusals(site) == refused:

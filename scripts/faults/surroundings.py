@@ -11,6 +11,7 @@ from pathlib import Path
 
 from scripts.faults.product import Esteira, replay
 from scripts.faults.site import Site
+from scripts.faults.times import failed_attempts
 
 NAMES_AWAY = (("failing", 4.0), ("slow", 10.0))
 HOUR_S = 3600.0
@@ -73,12 +74,14 @@ def do_nothing(_site: Site, _turn: int) -> None:
 def lose_the_names(site: Site, turn: int) -> None:
     """The source's name is not found, or only after ten seconds; what comes by address or as base64 goes on."""
     mood, seconds = NAMES_AWAY[turn % len(NAMES_AWAY)]
-    began = time.time()
+    began, known = time.time(), failed_attempts(site)["fetch_dns"]
     (site.folder / "names").write_text(mood)
     time.sleep(seconds)
     (site.folder / "names").write_text("well")
     ended = time.time()
     time.sleep(site.chance.uniform(5, 8))
+    if failed_attempts(site)["fetch_dns"] == known:
+        site.marks.broken.append(f"no attempt failed while names were {mood}")
     plant = site.plant
     assert isinstance(plant, Esteira)
     others = [row for row in plant.rows(site) if began < row.received_at < ended and not plant.is_named(row.number)]
@@ -92,6 +95,7 @@ def shift_a_clock(site: Site, turn: int) -> None:
     """One worker's clock jumps while it works, and it is started again with it; then the clock is right again."""
     worker = site.workers[turn % len(site.workers)]
     clock = site.folder / f"{worker.name}.clock"
+    began = time.time()
     site.load.surge(6)
     set_beside(clock, JUMPS_S[turn % len(JUMPS_S)])
     time.sleep(site.chance.uniform(4, 6))
@@ -99,6 +103,9 @@ def shift_a_clock(site: Site, turn: int) -> None:
     site.wait_for_workers()
     site.load.surge(6)
     time.sleep(site.chance.uniform(5, 8))
+    ended = [row.finished_at for row in site.plant.rows(site) if row.finished_at and row.received_at > began]
+    if not any(abs(at - began) > HOUR_S / 2 for at in ended):
+        site.marks.broken.append("nothing was noted by the wrong clock")
     set_beside(clock, 0.0)
     time.sleep(site.chance.uniform(4, 6))
 

@@ -50,10 +50,10 @@ def times(site: Site, rows: list[Row]) -> Times:
     )
 
 
-def failed_attempts(site: Site) -> dict[str, int]:
+def failed_attempts(site: Site) -> Counter[str]:
     """How often the workers' attempts failed and were made again, by code: whether a fault was felt at all."""
     lines = (line for worker in site.workers for log in worker.lives for line in said(log))
-    return dict(Counter(str(line.facts.get("code")) for line in lines if line.event == RETRIED))
+    return Counter(str(line.facts.get("code")) for line in lines if line.event == RETRIED)
 
 
 def percentile(values: list[float], percent: int) -> float | None:

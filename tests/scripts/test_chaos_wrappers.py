@@ -35,10 +35,10 @@ import json
 from pathlib import Path
 import scripts.faults.nameless
 from pipeline.outbound.guard import system_resolver
-found = [system_resolver("media.chaos.test", 80)]
+found = [system_resolver("host-1.chaos.test", 80)]
 Path("names").write_text("failing")
 try:
-    found.append(system_resolver("media.chaos.test", 80))
+    found.append(system_resolver("host-1.chaos.test", 80))
 except OSError as error:
     found.append(type(error).__name__)
 found.append(system_resolver("127.0.0.1", 80))
