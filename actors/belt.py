@@ -78,7 +78,7 @@ class Belt:
         self.keys = keys or Keys()
         self.lanes = lanes or Lanes()
         self._common_keys = self.keys.of_queues(self.queues)
-        self._common_args = (",".join(self.queues), self.keys.channel)
+        self._common_args = (",".join(self.queues), self.keys.channel, len(self._common_keys) + 1)
         texts = {name: _script(name) for name in SCRIPTS} | {name: _script("lanes") + _script(name) for name in MOVES}
         self._scripts = {name: client.register_script(text) for name, text in texts.items()}
 

@@ -13,8 +13,9 @@ class Keys:
     """Keys under one namespace.
 
     `messages` hash key → place and message · `waiting(queue, lane)` sorted set of "session NUL urgency position key" ·
-    `turns(queue, lane)` sorted set session → its turn · `expiring(queue)` sorted set member of waiting → Unix ms ·
-    `flight` hash session → what it has in flight · `delayed(queue)` sorted set key → due, ms ·
+    `turns(queue, lane)` sorted set session → its turn · `standing` hash session → lanes in which it waits for one ·
+    `flight` hash session → what it has in flight · `expiring` sorted set lane and member of waiting → Unix ms ·
+    `delayed(queue)` sorted set key → due, ms ·
     `held(worker)` hash key → "serial:queue:begun:turn:place", `begun` for a suspect that runs, else nothing ·
     `workers` sorted set worker → last heartbeat, ms ·
     `crashes` hash key → workers that died holding it · `dead(queue)` sorted set key → ms, `dead_messages` hash ·
@@ -48,6 +49,14 @@ class Keys:
         return self._key("flight")
 
     @property
+    def standing(self) -> str:
+        return self._key("standing")
+
+    @property
+    def expiring(self) -> str:
+        return self._key("expiring")
+
+    @property
     def workers(self) -> str:
         return self._key("workers")
 
@@ -69,9 +78,6 @@ class Keys:
     def turns(self, queue: str, lane: str) -> str:
         return self._key(f"turns:{queue}:{lane}")
 
-    def expiring(self, queue: str) -> str:
-        return self._key(f"expiring:{queue}")
-
     def delayed(self, queue: str) -> str:
         return self._key(f"delayed:{queue}")
 
@@ -89,10 +95,11 @@ class Keys:
 
     def of_queues(self, queues: Sequence[str]) -> list[str]:
         """What every script of lanes.lua is given first: the keys of all, then those of each queue."""
-        names = [self.messages, self.crashes, self.serial, self.position, self.flight, self.dead_messages]
+        names = [self.messages, self.crashes, self.serial, self.position, self.flight, self.standing]
+        names += [self.expiring, self.dead_messages]
         for queue in queues:
             names += [self.waiting(queue, lane) for lane in LANES] + [self.turns(queue, lane) for lane in LANES]
-            names += [self.expiring(queue), self.delayed(queue), self.dead(queue), self.ready(queue)]
+            names += [self.delayed(queue), self.dead(queue), self.ready(queue)]
         return names
 
     def lock(self, name: str) -> str:

@@ -6,10 +6,10 @@
 --   verdict  next: onto the queue · later: onto the queue after the delay · back: to its session's front, as it was
 --            done: off the belt · dead: off the belt, kept as a dead letter
 --   returns 1, or 0 if the delivery was not held
-local key, verdict, message, queue = ARGV[3], ARGV[5], ARGV[6], ARGV[8]
+local key, verdict, message, queue = ARGV[4], ARGV[6], ARGV[7], ARGV[9]
 local held = redis.call('HGET', KEYS[OWN], key)
 local serial, _, _, _, charged = unpack_held(held or '')
-if not serial or serial ~= ARGV[4] then
+if not serial or serial ~= ARGV[5] then
   return 0
 end
 redis.call('HDEL', KEYS[OWN], key) -- first, for a full Redis lets scripts go on that begin by giving memory back
@@ -31,7 +31,7 @@ if verdict == 'next' then
   put(queue, key, place, ms)
 elseif verdict == 'later' then
   redis.call('HSET', MESSAGES, key, join(place, message))
-  redis.call('ZADD', KEYS[QUEUES[queue] + DELAYED], ms + tonumber(ARGV[7]), key)
+  redis.call('ZADD', KEYS[find(queue) + DELAYED], ms + tonumber(ARGV[8]), key)
 else
   redis.call('HDEL', MESSAGES, key)
 end
@@ -58,11 +58,11 @@ local function keep(index, entries, entry, ttl, most, age)
   redis.call('PEXPIRE', entries, ttl)
 end
 
-if ARGV[9] ~= '' then
-  keep(KEYS[OWN + 1], KEYS[OWN + 2], ARGV[9], tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12]))
+if ARGV[10] ~= '' then
+  keep(KEYS[OWN + 1], KEYS[OWN + 2], ARGV[10], tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13]))
 end
 if verdict == 'dead' then
-  local dead = KEYS[QUEUES[queue] + DEAD]
+  local dead = KEYS[find(queue) + DEAD]
   bury(queue, key, message, ms)
   trim(dead, DEAD_MESSAGES, redis.call('ZRANGEBYSCORE', dead, '-inf', '(' .. (ms - 7 * 86400 * 1000)))
   trim(dead, DEAD_MESSAGES, redis.call('ZRANGE', dead, 0, -10001))

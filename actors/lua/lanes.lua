@@ -1,28 +1,35 @@
 -- What waits, whose turn it is, and what each session has in flight. Stands in front of the scripts that move messages.
---   KEYS  messages, crashes, serial, position, flight, dead messages;
---         for each queue: waiting small, waiting large, turns small, turns large, expiring, delayed, dead,
---         and the list in which the former version kept what waits; then the script's own
---   ARGV  the queues with a comma between them, channel; then the script's own
+--   KEYS  messages, crashes, serial, position, flight, standing, expiring, dead messages;
+--         for each queue: waiting small, waiting large, turns small, turns large, delayed, dead, and the list in which
+--         the former version kept what waits; then the script's own
+--   ARGV  the queues with a comma between them, channel, the number of the script's first own key; then its own
 --
 -- A message's place is the text `charge,lane,expires,session`: what it counts while it is in flight (thousandths of a
 -- file, by its session's weight), 1 in the lane of large files or 0, when its source expires (Unix ms, 0: unknown).
 -- In `messages` it lies before the message: \1 place \0 message. What has none belongs to the session without a name.
-local MESSAGES, CRASHES, SERIAL, POSITION, FLIGHT, DEAD_MESSAGES = unpack(KEYS, 1, 6)
-local FIRST, KEYS_EACH = 7, 8
-local WAITING, TURNS, EXPIRING, DELAYED, DEAD, LIST = 0, 2, 4, 5, 6, 7 -- from a queue's first key; the lane is added
-local QUEUES, OWN = {}, FIRST
-for name in string.gmatch(ARGV[1], '[^,]+') do
-  QUEUES[name] = OWN
-  OWN = OWN + KEYS_EACH
-end
+local MESSAGES, CRASHES, SERIAL, POSITION, FLIGHT, STANDING, PERISHABLE, DEAD_MESSAGES = unpack(KEYS, 1, 8)
+local FIRST, KEYS_EACH = 9, 7
+local WAITING, TURNS, DELAYED, DEAD, LIST = 0, 2, 4, 5, 6 -- from a queue's first key; the lane is added to the first two
+local OWN = tonumber(ARGV[3])
 
-local URGENT, WAITS = '0', '1' -- in a member, before its position: so a session's urgent ones come first
+local URGENT, NOT_URGENT = '0', '1' -- in a member, before its position: so a session's urgent ones come first
 local SOON = 3600 * 1000
 local MIDDLE = 2 ^ 52
 local NOWHERE = '1000,0,0,'
 -- A session's turn: urgent or not, then how much it has in flight (a quarter of a file is one, 1023 the most), then
--- since when it waits to be served.
+-- since when it waits to be served, in ms.
 local BAND, RANK, MOST, STEP = 2 ^ 50, 2 ^ 40, 1023, 250
+
+-- The number of a queue's first key; nil for a queue that this version does not know.
+local function find(queue)
+  local q = FIRST
+  for name in string.gmatch(ARGV[1], '[^,]+') do
+    if name == queue then
+      return q
+    end
+    q = q + KEYS_EACH
+  end
+end
 
 local function now()
   local time = redis.call('TIME')
@@ -53,56 +60,90 @@ local function rank(flight)
   return math.min(MOST, math.floor(flight / STEP))
 end
 
+local function turn_of(urgent, flight, since)
+  return (urgent and 0 or BAND) + rank(flight) * RANK + since % RANK
+end
+
+-- A lane of a queue as one letter: `standing` says with these where a session has something waiting.
+local function mark_of(q, lane)
+  return string.char(65 + (q - FIRST) / KEYS_EACH * 2 + lane)
+end
+
+local function lane_of(mark)
+  local number = string.byte(mark) - 65
+  return FIRST + math.floor(number / 2) * KEYS_EACH, number % 2
+end
+
+local function stand(q, lane, session, turn)
+  local marks, mark = redis.call('HGET', STANDING, session) or '', mark_of(q, lane)
+  if not string.find(marks, mark, 1, true) then
+    redis.call('HSET', STANDING, session, marks .. mark)
+  end
+  redis.call('ZADD', KEYS[q + TURNS + lane], turn, session)
+end
+
+local function leave(q, lane, session)
+  local marks = string.gsub(redis.call('HGET', STANDING, session) or '', mark_of(q, lane), '')
+  if marks == '' then
+    redis.call('HDEL', STANDING, session)
+  else
+    redis.call('HSET', STANDING, session, marks)
+  end
+  redis.call('ZREM', KEYS[q + TURNS + lane], session)
+end
+
 -- Puts a message among those that wait, first or last of its session, and wakes who sleeps if nobody waited there.
-local function put(name, key, place, ms, first)
-  local q, session = QUEUES[name], place.session
-  local waiting, turns = KEYS[q + WAITING + place.lane], KEYS[q + TURNS + place.lane]
+local function put(queue, key, place, ms, first)
+  local q, lane, session = find(queue), place.lane, place.session
   local number = redis.call('INCR', POSITION)
   local urgent = place.expires > 0 and place.expires - ms <= SOON
   local position = string.format('%016.0f', first and MIDDLE - number or MIDDLE + number)
-  local member = session .. '\0' .. (urgent and URGENT or WAITS) .. position .. key
-  redis.call('ZADD', waiting, 0, member)
+  local member = session .. '\0' .. (urgent and URGENT or NOT_URGENT) .. position .. key
+  redis.call('ZADD', KEYS[q + WAITING + lane], 0, member)
   if place.expires > 0 and not urgent then
-    redis.call('ZADD', KEYS[q + EXPIRING], place.expires, member)
+    redis.call('ZADD', PERISHABLE, place.expires, mark_of(q, lane) .. member)
   end
+  local turns = KEYS[q + TURNS + lane]
   local turn = redis.call('ZSCORE', turns, session)
-  if turn then
-    if urgent and tonumber(turn) >= BAND then
-      redis.call('ZADD', turns, tonumber(turn) - BAND, session)
+  if not turn then
+    local flight = tonumber(redis.call('HGET', FLIGHT, session) or 0)
+    stand(q, lane, session, turn_of(urgent, flight, ms))
+    if redis.call('ZCARD', turns) == 1 then
+      redis.call('PUBLISH', ARGV[2], queue)
     end
-    return
-  end
-  local flight = tonumber(redis.call('HGET', FLIGHT, session) or 0)
-  redis.call('ZADD', turns, (urgent and 0 or BAND) + rank(flight) * RANK + number % RANK, session)
-  if redis.call('ZCARD', turns) == 1 then
-    redis.call('PUBLISH', ARGV[2], name)
+  elseif urgent and tonumber(turn) >= BAND then
+    redis.call('ZADD', turns, tonumber(turn) - BAND, session)
   end
 end
 
--- Adds to what a session has in flight, or takes away, and moves the session's turns wherever it stands.
-local function charge(session, amount)
+-- Adds to what a session has in flight, or takes away, and moves its turns wherever it stands but in the lane `but`;
+-- returns what it has.
+local function charge(session, amount, but)
   local flight = redis.call('HINCRBY', FLIGHT, session, amount)
   if flight <= 0 then
     redis.call('HDEL', FLIGHT, session)
     flight = 0
   end
-  for q = FIRST, OWN - 1, KEYS_EACH do
-    for lane = 0, 1 do
-      local turn = tonumber(redis.call('ZSCORE', KEYS[q + TURNS + lane], session))
-      if turn then
-        local moved = math.floor(turn / BAND) * BAND + rank(flight) * RANK + turn % RANK
-        redis.call('ZADD', KEYS[q + TURNS + lane], moved, session)
-      end
+  local marks = redis.call('HGET', STANDING, session)
+  if not marks or marks == but then
+    return flight
+  end
+  for mark in string.gmatch(marks, '.') do
+    local q, lane = lane_of(mark)
+    local turn = mark ~= but and tonumber(redis.call('ZSCORE', KEYS[q + TURNS + lane], session))
+    if turn then
+      redis.call('ZADD', KEYS[q + TURNS + lane], turn_of(turn < BAND, flight, turn), session)
     end
   end
+  return flight
 end
 
-local function bury(name, key, message, ms)
-  redis.call('ZADD', KEYS[QUEUES[name] + DEAD], ms, key)
+local function bury(queue, key, message, ms)
+  redis.call('ZADD', KEYS[find(queue) + DEAD], ms, key)
   redis.call('HSET', DEAD_MESSAGES, key, message)
 end
 
--- What a worker holds: `serial:queue:begun:turn:place`. A former version wrote less, and charged nothing.
+-- What a worker holds: `serial:queue:begun:turn:place`. The former version wrote less, and charged nothing.
 local function unpack_held(value)
   local serial, queue, begun, turn, place = string.match(value, '^(%d+):([^:]*):?([^:]*):?(-?%d*):?(.*)$')
   return serial, queue, begun, tonumber(turn) or tonumber(serial), (place or '') ~= '' and parse(place) or nil

@@ -6,11 +6,11 @@
 --   returns how many went back, or -1 if the worker is alive or gone
 local workers, held = KEYS[OWN], KEYS[OWN + 1]
 local ms = now()
-local last = redis.call('ZSCORE', workers, ARGV[3])
-if not last or ms - tonumber(last) < tonumber(ARGV[4]) then
+local last = redis.call('ZSCORE', workers, ARGV[4])
+if not last or ms - tonumber(last) < tonumber(ARGV[5]) then
   return -1
 end
-redis.call('ZREM', workers, ARGV[3])
+redis.call('ZREM', workers, ARGV[4])
 local found = redis.call('HGETALL', held)
 redis.call('DEL', held)
 local deliveries = {}
@@ -29,11 +29,11 @@ for _, held_one in ipairs(deliveries) do
   end
   local value = redis.call('HGET', MESSAGES, key)
   if value then
-    if ARGV[5] == '1' and (held_one.begun or redis.call('HEXISTS', CRASHES, key) == 0) then
+    if ARGV[6] == '1' and (held_one.begun or redis.call('HEXISTS', CRASHES, key) == 0) then
       redis.call('HINCRBY', CRASHES, key, 1)
     end
     -- A queue that only a newer version knows: the message names its actor, so any queue delivers it.
-    put(QUEUES[held_one.queue] and held_one.queue or ARGV[6], key, split(value), ms, true)
+    put(find(held_one.queue) and held_one.queue or ARGV[7], key, split(value), ms, true)
     back = back + 1
   end
 end

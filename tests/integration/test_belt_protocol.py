@@ -1,13 +1,15 @@
 """The protocol of the belt under random interleavings: several workers, repeats, lost answers, crashes.
 
-After every step each accepted message is in exactly one place, none has been finished twice, and the ledger keeps
-within its caps.
+After every step each accepted message is in exactly one place, none has been finished twice, the ledger keeps within
+its caps, and turns and figures of what is in flight are those that the messages themselves say.
 """
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -15,16 +17,35 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from actors.belt import Belt, Handed, Step, connect
+from actors.keys import LANES
 from actors.ledger import Shelf
-from pipeline.models import Stage
+from actors.places import Lanes, Place
 from pipeline.settings import Retention
 from tests.support.valkey import ValkeyServer
 
-QUEUES = [stage.value for stage in Stage]
-KEYS = ["a", "b"]
+QUEUES = ["fetch", "notify"]  # two do all that five can, and each is looked at after every step
+KEYS = ["a", "b", "c", "d"]
 WORKERS = ["w1", "w2"]
 CAP = 1
 SHELF = Shelf("completed", Retention(count=CAP), 3600)
+LARGE_SHARE = 1
+BAND, RANK = 2**50, 2**40  # as in lanes.lua
+HOUR_MS = 3_600_000
+PLACES = st.builds(
+    lambda session, size, expires_in: (session, size, expires_in),
+    st.sampled_from(["", "x", "y", "y:1,2"]),
+    st.sampled_from([0, 100_000_000]),
+    st.sampled_from([None, -1000, HOUR_MS + 15, 2 * HOUR_MS]),
+)
+
+
+class Waiting(NamedTuple):
+    """One member of a lane."""
+
+    session: bytes
+    urgent: bool
+    key: bytes
+    member: bytes
 
 
 class BeltMachine(RuleBasedStateMachine):
@@ -41,16 +62,33 @@ class BeltMachine(RuleBasedStateMachine):
         self.believed: dict[str, list[Handed]] = {worker: [] for worker in WORKERS}
         self.sent: list[tuple[str, Handed, Step]] = []
 
-    @rule(key=st.sampled_from(KEYS), queue=st.sampled_from(QUEUES), delay=st.sampled_from([0, 1, 3_600_000]))
-    def offer(self, key: str, queue: str, delay: int) -> None:
-        put = self.belt.offer(key, queue, b"message", delay_ms=delay)
+    @rule(
+        key=st.sampled_from(KEYS),
+        queue=st.sampled_from(QUEUES),
+        delay=st.sampled_from([0, 0, 1, HOUR_MS]),
+        place=PLACES,
+    )
+    def offer(self, key: str, queue: str, delay: int, place: tuple[str, int, int | None]) -> None:
+        session, size, expires_in = place
+        expires_at = None if expires_in is None else int(time.time() * 1000) + expires_in
+        put = self.belt.offer(key, queue, b"message", place=Place(session, size, expires_at), delay_ms=delay)
         assert put == (key not in self.accepted)
         self.accepted.add(key)
         self.dead.discard(key)
 
+    @rule(key=st.sampled_from(KEYS), queue=st.sampled_from(QUEUES))
+    def come_from_the_former_version(self, key: str, queue: str) -> None:
+        if key not in self.accepted | self.dead:
+            self.belt.client.hset(self.belt.keys.messages, key, b"message")
+            self.belt.client.rpush(self.belt.keys.ready(queue), key)
+            self.accepted.add(key)
+
     @rule(worker=st.sampled_from(WORKERS), count=st.integers(1, 3), lost=st.booleans())
     def fetch(self, worker: str, count: int, lost: bool) -> None:
-        _, handed = self.belt.fetch(worker, count, QUEUES)
+        large = LARGE_SHARE - sum(item.large for item in self.belt.held(worker))
+        _, handed = self.belt.fetch(worker, count, QUEUES, large=large)
+        assert len(handed) <= count
+        assert all(item.data == b"message" for item in handed)
         if lost:  # the answer did not arrive: the worker asks what it holds
             known = {(item.key, item.serial) for item in self.believed[worker]}
             handed = [item for item in self.belt.held(worker) if (item.key, item.serial) not in known]
@@ -113,11 +151,67 @@ class BeltMachine(RuleBasedStateMachine):
         assert len(self.belt.ledger("completed")) <= CAP
         assert self.belt.client.hlen(self.belt.keys.entries("completed")) <= CAP
 
+    @invariant()
+    def what_is_in_flight_is_what_is_held(self) -> None:
+        held: Counter[bytes] = Counter()
+        for worker in WORKERS:
+            for value in self.belt.client.hvals(self.belt.keys.held(worker)):
+                charge, _, _, session = value.split(b":", 4)[4].split(b",", 3)
+                held[session] += int(charge)
+        assert self._flight() == held
+
+    @invariant()
+    def nobody_holds_more_large_files_than_its_share(self) -> None:
+        for worker in WORKERS:
+            assert sum(item.large for item in self.belt.held(worker)) <= LARGE_SHARE
+
+    @invariant()
+    def a_session_has_a_turn_where_something_of_it_waits_and_nowhere_else(self) -> None:
+        marks: dict[bytes, set[str]] = {}
+        flight = self._flight()
+        for number, (queue, lane) in enumerate((queue, lane) for queue in QUEUES for lane in LANES):
+            first: dict[bytes, Waiting] = {}
+            for found in self._waiting(queue, lane):
+                first.setdefault(found.session, found)
+            turns = dict(self.belt.client.zrange(self.belt.keys.turns(queue, lane), 0, -1, withscores=True))
+            assert turns.keys() == first.keys()
+            for session, turn in turns.items():
+                marks.setdefault(session, set()).add(chr(65 + number))
+                rank = min(1023, flight[session] // 250)
+                assert (int(turn) < BAND, int(turn) % BAND // RANK) == (first[session].urgent, rank)
+        standing = self.belt.client.hgetall(self.belt.keys.standing)
+        assert {session: set(value.decode()) for session, value in standing.items()} == marks
+        assert all(len(value) == len(set(value)) for value in standing.values())
+
+    @invariant()
+    def what_waits_knows_its_place(self) -> None:
+        perishable = {}
+        for number, (queue, lane) in enumerate((queue, lane) for queue in QUEUES for lane in LANES):
+            for found in self._waiting(queue, lane):
+                value = self.belt.client.hget(self.belt.keys.messages, found.key)
+                text = value[1:].partition(b"\0")[0] if value.startswith(b"\1") else b"1000,0,0,"
+                _, large, expires, session = text.split(b",", 3)
+                assert (session, LANES[int(large)]) == (found.session, lane)
+                if int(expires) and not found.urgent:
+                    perishable[chr(65 + number).encode() + found.member] = float(expires)
+        assert dict(self.belt.client.zrange(self.belt.keys.expiring, 0, -1, withscores=True)) == perishable
+
+    def _flight(self) -> Counter[bytes]:
+        flight = {session: int(n) for session, n in self.belt.client.hgetall(self.belt.keys.flight).items()}
+        assert all(n > 0 for n in flight.values())
+        return Counter(flight)
+
+    def _waiting(self, queue: str, lane: str) -> Iterator[Waiting]:
+        for member in self.belt.client.zrange(self.belt.keys.waiting(queue, lane), 0, -1):
+            session, _, rest = member.partition(b"\0")
+            yield Waiting(session, rest[:1] == b"0", rest[17:], member)
+
     def _places(self) -> Counter[str]:
         client: Any = self.belt.client
         places: list[bytes] = []
         for queue in QUEUES:
             places += client.lrange(self.belt.keys.ready(queue), 0, -1)
+            places += [found.key for lane in LANES for found in self._waiting(queue, lane)]
             places += client.zrange(self.belt.keys.delayed(queue), 0, -1)
         for worker in WORKERS:
             places += client.hkeys(self.belt.keys.held(worker))
@@ -126,7 +220,8 @@ class BeltMachine(RuleBasedStateMachine):
 
 @pytest.mark.slow
 def test_the_protocol_holds_under_any_interleaving(valkey: ValkeyServer) -> None:
-    BeltMachine.belt = Belt(connect(valkey.url, timeout_s=5), queues=QUEUES)
+    lanes = Lanes(weights={"x": 3})
+    BeltMachine.belt = Belt(connect(valkey.url, timeout_s=5), queues=QUEUES, lanes=lanes)
     run_state_machine_as_test(
         BeltMachine,
         settings=settings(
