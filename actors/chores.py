@@ -14,8 +14,11 @@ from pipeline.errors import PipelineError
 from pipeline.models import Status
 from pipeline.services import Services, services
 from pipeline.settings import Settings
+from pipeline.storage import INTAKE, intake_id
 
 STAGED_FOR_S = 24 * 3600  # how long a failed attachment's bytes wait for a replay; a later one downloads again
+PARTS_FOR_S = 3600.0  # how long storage keeps what somebody has begun to write and not touched since
+INTAKE_AFTER_S = 3600.0  # nobody is in the midst of an intake for so long
 TIDY_EVERY_S = 600.0
 SWEEP_EVERY_S = 10.0
 CLEAR_EVERY_S = 20.0
@@ -43,6 +46,32 @@ def clear(tools: Services) -> int:
     return cleared
 
 
+def clear_intake(tools: Services, *, older_than_s: float = INTAKE_AFTER_S) -> int:
+    """Removes inline bytes that nobody will ask for: no row was ever written, or it is done. Returns how many.
+
+    Those of rejected, failed and expired attachments stay, for a replay starts from them.
+
+    Raises:
+        RetryableError: `catalogue` or `storage`.
+    """
+    # A sender may repeat its message in this very moment. The hook writes the bytes, then the row, then looks whether
+    # the bytes still stand, and writes them again if not. Here the row is looked for first and the age last, right
+    # before the removal: if there was no row, that look of the hook is still to come; and if the hook had written the
+    # bytes before their age was looked at, they are young. Only an intake that passes, all of it, between the age and
+    # the removal would lose them, and these two follow each other at once.
+    cleared = 0
+    for key in tools.storage.older(INTAKE, older_than_s):
+        media_id = intake_id(key)
+        if media_id is None:
+            continue
+        record = tools.catalogue.get(media_id)
+        if record is None or record.status is Status.DONE:
+            cleared += tools.storage.delete_older(key, older_than_s)
+    if cleared:
+        log.info("intake tidied", attachments=cleared)
+    return cleared
+
+
 def chores(broker: EsteiraBroker, settings: Settings) -> Chores:
     """(seconds between two runs, what to run), for Heartbeat."""
 
@@ -50,15 +79,9 @@ def chores(broker: EsteiraBroker, settings: Settings) -> Chores:
         if broker.sender.lock("sweep", ttl_ms=int(SWEEP_EVERY_S * 900)):
             sweep_with(services().catalogue, broker.sender, older_than_s=settings.sweep_after_s)
 
-    def tidy() -> None:
-        tools = services()
-        removed = tools.staging.discard_older(STAGED_FOR_S) + tools.storage.discard_older(STAGED_FOR_S)
-        if removed:
-            log.info("tidied", files=removed)
-
-    def clear_staging() -> None:
-        if cleared := clear(services()):
-            log.info("cleared", attachments=cleared)
+    def tidy_intake() -> None:
+        if broker.sender.lock("intake", ttl_ms=int(TIDY_EVERY_S * 900)):
+            clear_intake(services())
 
     def renew_claims() -> None:
         tokens = LEASES.held_for(settings.claim_lease_s / 4)
@@ -68,9 +91,22 @@ def chores(broker: EsteiraBroker, settings: Settings) -> Chores:
     return (
         (SWEEP_EVERY_S, sweep),
         (TIDY_EVERY_S, tidy),
+        (TIDY_EVERY_S, tidy_intake),
         (CLEAR_EVERY_S, clear_staging),
         (settings.claim_lease_s / 3, renew_claims),
     )
+
+
+def tidy() -> None:
+    tools = services()
+    removed = tools.staging.discard_older(STAGED_FOR_S) + tools.storage.discard_older(PARTS_FOR_S)
+    if removed:
+        log.info("tidied", files=removed)
+
+
+def clear_staging() -> None:
+    if cleared := clear(services()):
+        log.info("cleared", attachments=cleared)
 
 
 def let_go() -> None:

@@ -25,9 +25,11 @@ from actors.intake import put_intake
 from actors.places import Place, place_of
 from actors.retries import report
 from actors.telemetry import configure_guest
+from pipeline.errors import RetryableError
 from pipeline.models import Accepted, Attachment, Record, Stage, Status
 from pipeline.services import Services, build_services
 from pipeline.settings import current_settings
+from pipeline.storage import intake_key
 
 WAIT_S = 1.5  # for the catalogue: a listener is better asked to come again than held; workers wait longer
 
@@ -71,10 +73,19 @@ class Hook:
         accepted = self.services.catalogue.accept(attachment, intake=inline_bytes)
         if not accepted.fresh:
             return Receipt(accepted.id, "duplicate", accepted.status)
+        if inline_bytes and not self._stands(accepted.id):
+            put_intake(self.services.storage, accepted.id, data=attachment.data, file=file)
         if self._enqueue(accepted.id, place_of(attachment, intake=inline_bytes)):
             log.info("attachment queued", id=accepted.id, session=attachment.session, kind=attachment.kind)
             return Receipt(accepted.id, "queued", accepted.status)
         return self._without_queue(accepted, aside)
+
+    def _stands(self, media_id: str) -> bool:
+        """Whether the bytes stand in storage, now that there is a row; see `actors.chores.clear_intake`."""
+        try:
+            return self.services.storage.size(intake_key(media_id)) is not None
+        except RetryableError:  # they did a moment ago, and the row is written
+            return True
 
     def _enqueue(self, media_id: str, place: Place) -> bool:
         if self.breaker.open:

@@ -7,7 +7,9 @@ import re
 from pipeline.errors import Code, PermanentError
 
 CHUNK_BYTES = 256 * 1024
+INTAKE = "intake"
 _KEY = re.compile(r"(?:[A-Za-z0-9_-][A-Za-z0-9._-]*/)*[A-Za-z0-9_-][A-Za-z0-9._-]*")
+_INTAKE_KEY = re.compile(INTAKE + r"/([0-9a-f]{32})")
 _MAX_LENGTH = 512
 
 
@@ -18,7 +20,13 @@ def content_key(sha256: str) -> str:
 
 def intake_key(media_id: str) -> str:
     """Where the inline bytes of an attachment wait for their fetch."""
-    return f"intake/{media_id}"
+    return f"{INTAKE}/{media_id}"
+
+
+def intake_id(key: str) -> str | None:
+    """The attachment whose intake key this is; None if it is another key."""
+    found = _INTAKE_KEY.fullmatch(key)
+    return found[1] if found else None
 
 
 def checked_key(key: str) -> str:
@@ -27,6 +35,11 @@ def checked_key(key: str) -> str:
     Raises:
         PermanentError: `storage`, for anything else.
     """
-    if len(key) > _MAX_LENGTH or not _KEY.fullmatch(key):
+    if not is_key(key):
         raise PermanentError(Code.STORAGE, "this is no key of storage")
     return key
+
+
+def is_key(text: str) -> bool:
+    """Whether content may stand under this."""
+    return len(text) <= _MAX_LENGTH and _KEY.fullmatch(text) is not None

@@ -14,7 +14,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from pipeline.errors import Code, PermanentError, RetryableError, StagingLostError
-from pipeline.storage.keys import CHUNK_BYTES, checked_key
+from pipeline.storage.keys import CHUNK_BYTES, checked_key, is_key
 
 # A folder for what is being written: what a killed process left is found without a search through all content.
 PARTS = ".parts"
@@ -91,6 +91,29 @@ class LocalStorage:
         with _trouble("written"), suppress(FileNotFoundError):
             self._place(key).unlink()
 
+    def older(self, folder: str, seconds: float) -> Iterator[str]:
+        """The keys right below `folder` whose content was written longer ago than that, in no order.
+
+        Raises:
+            RetryableError: `storage`, if it cannot be read.
+        """
+        with _trouble("read"), suppress(FileNotFoundError), os.scandir(self._place(f"{folder}/x").parent) as entries:
+            for entry in entries:
+                key = f"{folder}/{entry.name}"
+                with suppress(FileNotFoundError):  # somebody has just removed it
+                    found = entry.stat(follow_symlinks=False)
+                    if is_key(key) and stat.S_ISREG(found.st_mode) and _is_older(found, seconds):
+                        yield key
+
+    def delete_older(self, key: str, seconds: float) -> bool:
+        """Removes what stands under the key if it was written longer ago than that; whether it did."""
+        with _trouble("written"), suppress(FileNotFoundError):
+            place = self._place(key)
+            if _is_older(place.lstat(), seconds):
+                place.unlink()
+                return True
+        return False
+
     def discard_older(self, seconds: float) -> int:
         """Removes what a killed process left half-written so long ago; returns how many files."""
         removed = 0
@@ -163,6 +186,10 @@ def _size(path: Path) -> int | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+
+def _is_older(found: os.stat_result, seconds: float) -> bool:
+    return time.time() - found.st_mtime > seconds
 
 
 def _link_or_copy(source: Path, target: Path) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +16,15 @@ from obstore.exceptions import BaseError
 from obstore.store import from_url
 
 from pipeline.errors import Code, PermanentError, RetryableError, SettingsError
-from pipeline.storage.keys import CHUNK_BYTES, checked_key
+from pipeline.storage.keys import CHUNK_BYTES, checked_key, is_key
 from pipeline.storage.local import staged_size
 
 if TYPE_CHECKING:
+    from obstore import ObjectMeta
     from obstore.store import ClientConfig, RetryConfig  # obstore has them for type checkers only
 
 PART_BYTES = 8 * 1024 * 1024  # S3 wants 5 MiB or more, and at most 10,000 of them
+LIST_PAGE = 1000  # keys; S3 gives no more at once
 PARTS_AT_ONCE = 2  # memory of one upload: about three parts
 
 # obstore's own are 10 tries over 180 s: longer than the time that one attempt of a stage may take.
@@ -45,6 +47,7 @@ class ObjectStorage:
         self._url = url.rstrip("/")
         try:
             self._store: Any = from_url(url, client_options=_client_options(), retry_config=RETRY)
+            self._once: Any = from_url(url, client_options=_client_options(), retry_config={**RETRY, "max_retries": 0})
         except (BaseError, ValueError):
             raise SettingsError("STORAGE_URL: is no URL of an object store: use s3://bucket/prefix") from None
 
@@ -108,6 +111,32 @@ class ObjectStorage:
             except FileNotFoundError:
                 return
 
+    def older(self, folder: str, seconds: float) -> Iterator[str]:
+        """The keys right below `folder` whose content was written longer ago than that, by the store's clock.
+
+        Raises:
+            RetryableError: `storage`, if they cannot be listed.
+        """
+        with _trouble():
+            pages = iter(obstore.list(self._store, prefix=checked_key(folder), chunk_size=LIST_PAGE))
+        while page := _next_page(pages):
+            for entry in page:
+                key = entry["path"]
+                if is_key(key) and key.rpartition("/")[0] == folder and _is_older(entry, seconds):
+                    yield key
+
+    def delete_older(self, key: str, seconds: float) -> bool:
+        """Removes what stands under the key if it was written longer ago than that; whether it did."""
+        with _trouble():
+            try:
+                old = _is_older(obstore.head(self._store, checked_key(key)), seconds)
+                if old:
+                    # At once or not at all: it may be written again by the time of another try.
+                    obstore.delete(self._once, key)
+            except FileNotFoundError:
+                return False
+        return old
+
     def discard_older(self, seconds: float) -> int:  # noqa: ARG002  part of the interface
         """Nothing to do: an upload that fails is aborted. Those of a killed process belong to a rule of the bucket."""
         return 0
@@ -157,6 +186,16 @@ def _trouble() -> Iterator[None]:
 def _next(stream: Iterator[Any]) -> bytes:
     with _trouble():
         return bytes(next(stream, b""))
+
+
+def _next_page(pages: Iterator[Any]) -> Sequence[ObjectMeta]:
+    with _trouble():
+        page: Sequence[ObjectMeta] = next(pages, ())
+        return page
+
+
+def _is_older(found: ObjectMeta, seconds: float) -> bool:
+    return datetime.now(UTC) - found["last_modified"] > timedelta(seconds=seconds)
 
 
 def _client_options() -> ClientConfig:

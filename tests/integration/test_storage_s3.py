@@ -127,6 +127,34 @@ def test_a_source_that_breaks_off_aborts_its_upload(storage: ObjectStorage, serv
     assert (server.unfinished_uploads(), server.keys()) == (0, [])
 
 
+def test_a_listing_goes_on_over_all_of_its_pages(
+    storage: ObjectStorage, server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "10")
+    keys = [f"intake/{number:02}" for number in range(35)]
+    for key in keys:
+        storage.put_chunks([b"x"], key)
+    time.sleep(1.1)
+    server.requests.clear()
+    assert list(storage.older("intake", 0)) == keys
+    assert sum("list-type" in line for line in server.requests) == 4
+
+
+@pytest.mark.parametrize("when", [0, 2])
+def test_a_listing_that_fails_may_be_tried_again_later(
+    storage: ObjectStorage, server: S3Server, monkeypatch: pytest.MonkeyPatch, when: int
+) -> None:
+    monkeypatch.setattr(object_store, "RETRY", {**object_store.RETRY, "max_retries": 0})
+    monkeypatch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "2")
+    for number in range(9):
+        storage.put_chunks([b"x"], f"intake/{number}")
+    server.requests.clear()
+    server.fault = lambda _: UNAVAILABLE if len(server.requests) > when else None
+    with pytest.raises(RetryableError) as caught:
+        list(ObjectStorage(URL).older("intake", 0))
+    assert caught.value.message == "the object store answered 503"
+
+
 def test_a_store_that_lies_is_not_believed(storage: ObjectStorage, server: S3Server) -> None:
     server.fault = lambda environ: "200 OK" if environ["REQUEST_METHOD"] == "PUT" else None
     with pytest.raises(RetryableError, match="shows nothing"):
