@@ -53,7 +53,7 @@ def _messages(payload: Any) -> list[Any]:
         return [None]
     for name in ("data", "response"):
         if isinstance(payload.get(name), (dict, list)):
-            return payload[name] if isinstance(payload[name], list) else [payload[name]]
+            return (payload[name] or [None]) if isinstance(payload[name], list) else [payload[name]]
     return [payload]
 
 
@@ -87,7 +87,7 @@ def _attachment(payload: dict[str, Any], message: dict[str, Any]) -> Attachment:
             "size": declared_size(message.get("size")),
             "timestamp": message.get("t") or message.get("timestamp"),
             "file_sha256": message.get("filehash") or None,
-            "file_enc_sha256": message.get("encFilehash") or message.get("uploadhash"),
+            "file_enc_sha256": message.get("encFilehash") or message.get("uploadhash") or None,
             **_place(message),
         }
     )
