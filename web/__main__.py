@@ -12,7 +12,7 @@ from actors import telemetry
 from pipeline.errors import SettingsError
 from pipeline.settings import current_settings
 
-BACKLOG = 1024
+BACKLOG = 128  # accepted in one go, before any of them can be told that there is no room
 KEEP_ALIVE_S = 75  # gateways keep their connections; it idles no process, for idle ones make room
 MAX_HEAD_BYTES = 16 * 1024
 GRACE_S = 15  # for requests that are under way when it is told to end

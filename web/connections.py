@@ -67,7 +67,9 @@ class PatientProtocol(H11Protocol):
     def _make_room(self) -> None:
         idle = [other for other in self.connections if isinstance(other, PatientProtocol) and other.idle]
         # Itself is among them: when all others are at work, there is no room for it.
-        min(idle, key=lambda other: other._since).transport.abort()
+        oldest = min(idle, key=lambda other: other._since)
+        self.connections.discard(oldest)  # now, for many may come before its loss is told
+        oldest.transport.abort()
 
     def _await_head(self) -> None:
         if self._patience is None:
