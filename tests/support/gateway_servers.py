@@ -62,7 +62,7 @@ class WahaServer(MediaServer):
     def reply(self, request: Request, name: str) -> Answer | None:
         if request.headers.get("x-api-key") != self.key:
             return _json({"message": "Unauthorized", "statusCode": 401}, 401)
-        parts = unquote(urlsplit(request.path).path).split("/")
+        parts = [unquote(part) for part in urlsplit(request.path).path.split("/")]
         if len(parts) == 7 and (parts[1], parts[3], parts[5]) == ("api", "chats", "messages"):
             return self._message(session=parts[2], message_id=parts[6], query=urlsplit(request.path).query)
         return super().reply(request, name)
