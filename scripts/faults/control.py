@@ -45,6 +45,9 @@ class Stock:
         command = ("dramatiq", "scripts.faults.stock", "--processes", "1", "--threads", str(THREADS))
         return [site.python(f"worker{number}", *command, env=env) for number in range(1, WORKERS + 1)]
 
+    def tidy(self, site: Site) -> None:
+        """It has nothing of that sort."""
+
     def wait_until_ready(self) -> None:
         """Nothing stands between the sender and Redis."""
 

@@ -69,10 +69,12 @@ def drain(site: Site) -> float:
     started = time.monotonic()
     while time.monotonic() - started < site.terms.drain_s:
         rows = site.plant.rows(site)
-        if all(row.finished_at for row in rows) and not site.plant.kept(site).left_over(rows):
+        if all(row.finished_at for row in rows) and not site.plant.kept(site).left_over(rows, tidied=False):
             break
         time.sleep(1)
-    return time.monotonic() - started
+    took = time.monotonic() - started
+    site.plant.tidy(site)
+    return took
 
 
 @dataclass(frozen=True)

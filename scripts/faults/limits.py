@@ -28,7 +28,7 @@ def take_memory_away(site: Site, turn: int) -> None:
         process.send_signal(signal.SIGKILL)
         site.marks.kills.append((at, log))
     else:
-        with _limited(process, resource.RLIMIT_AS, 1):
+        with _limited(process, resource.RLIMIT_DATA, 1):
             time.sleep(6)
     time.sleep(site.chance.uniform(6, 10))
 

@@ -119,6 +119,10 @@ class Esteira:
         kept = esteira_kept(site.folder / "var")
         return site.store.add_to(kept, site.folder / "var" / "media") if site.store else kept
 
+    def tidy(self, site: Site) -> None:
+        """Has the intake tidied that a worker would tidy within the hour."""
+        _run(site, [sys.executable, "-m", "scripts.faults.tidy"])
+
     def wait_until_ready(self) -> None:
         """Returns once the web app answers."""
         deadline = time.monotonic() + 60
@@ -135,15 +139,14 @@ class Esteira:
 
 def replay(site: Site, code: str) -> None:
     """`esteira replay` of what has failed with this error code."""
-    asked = ["replay", "--status", "failed", "--error", code, "--yes"]
+    program = str(Path(sys.executable).parent / "esteira")
+    _run(site, [program, "replay", "--status", "failed", "--error", code, "--yes"])
+
+
+def _run(site: Site, command: list[str]) -> None:
+    """Runs a command beside the plant; a failure is noted."""
     done = subprocess.run(
-        [str(Path(sys.executable).parent / "esteira"), *asked],
-        cwd=ROOT,
-        env=site.part("web").env,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
+        command, cwd=ROOT, env=site.part("web").env, capture_output=True, text=True, timeout=120, check=False
     )
     if done.returncode:
-        site.marks.broken.append(f"replay: {done.stdout[-200:]}{done.stderr[-200:]}")
+        site.marks.broken.append(f"{' '.join(command[1:4])}: {done.stdout[-200:]}{done.stderr[-200:]}")

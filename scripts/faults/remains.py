@@ -40,17 +40,18 @@ class Kept:
     intake: dict[str, Path] = field(default_factory=dict)
     parts: list[Path] = field(default_factory=list)
 
-    def left_over(self, rows: list[Row]) -> list[Path]:
+    def left_over(self, rows: list[Row], *, tidied: bool = True) -> list[Path]:
         """What should be gone once these have ended: parts of files, and bytes that no replay will ask for.
 
-        Intake without a row was written for somebody who got no answer, and whose process died before the row.
+        Intake stays for an hour if its row was never written, or could not be removed when it was done: before it is
+        `tidied` it does not count.
         """
         known = {row.id for row in rows}
         status = {row.id: row.status for row in rows if row.finished_at}
         staged = [path for media_id, path in self.staged.items() if status.get(media_id, "failed") != "failed"]
         intake = [path for media_id, path in self.intake.items() if status.get(media_id) == "done"]
         intake += [path for media_id, path in self.intake.items() if media_id not in known]
-        return [*self.parts, *staged, *intake]
+        return [*self.parts, *staged, *(intake if tidied else [])]
 
 
 def esteira_rows(database: Path) -> list[Row]:

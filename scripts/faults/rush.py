@@ -13,12 +13,11 @@ SPIKES = ((10, 60.0), (100, 5.0))  # times the load, for so many seconds
 TRIAL_FILES = 150
 MINUTE_S = 60.0
 CATCH_UP_S = 900.0
-CURRENT_S = 10.0  # what has waited for no longer is no backlog
 MAX_GROWTH_MB = 100.0  # of the whole plant in one round
 
 
 def flood(site: Site, turn: int) -> None:
-    """Ten times the load for a minute, a hundred times for five seconds; then the usual until nothing old waits."""
+    """Ten times the load for a minute, a hundred times for five seconds; then the usual until nothing of that waits."""
     times, seconds = SPIKES[turn % len(SPIKES)]
     with watched(site, every_s=2) as readings:
         taken = _offer(site, site.load.rate * times, seconds)
@@ -65,13 +64,13 @@ def _capacity(site: Site) -> float:
 
 
 def _catch_up(site: Site) -> float:
-    """Waits until nothing old is left; how long that took."""
+    """Waits until all that has come up to now has ended; how long that took."""
     began = time.monotonic()
-    while time.monotonic() - began < CATCH_UP_S:
-        if esteira_backlog(site.folder / "var" / "esteira.db")[2] < CURRENT_S:
+    while (took := time.monotonic() - began) < CATCH_UP_S:
+        if esteira_backlog(site.folder / "var" / "esteira.db")[2] < took:
             break
         time.sleep(1)
-    return time.monotonic() - began
+    return took
 
 
 def _memory(site: Site, readings: list[Reading]) -> str:

@@ -80,6 +80,8 @@ class Plant(Protocol):
 
     def kept(self, site: Site) -> Kept: ...
 
+    def tidy(self, site: Site) -> None: ...
+
 
 class Site:
     """Folder, servers, parts and load of one run."""

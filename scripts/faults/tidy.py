@@ -1,0 +1,10 @@
+"""What a worker does every ten minutes for inline bytes that are an hour old, done now and for those of any age."""
+
+from __future__ import annotations
+
+from actors.chores import clear_intake
+from pipeline.services import services
+
+if __name__ == "__main__":
+    clear_intake(services(), older_than_s=0)
+    services().close()
