@@ -26,7 +26,7 @@ QUICK_TIMEOUT_S = 0.25  # what a listener waits at most
 WORKER_TIMEOUT_S = 5.0
 
 SCRIPTS = ("missing", "begin", "beat")
-MOVES = ("offer", "fetch", "held", "finish", "reap")  # those that lanes.lua stands in front of
+MOVES = ("offer", "fetch", "held", "finish", "reap", "flush")  # those that lanes.lua stands in front of
 SESSIONS_SHOWN = 100
 ANYWHERE = Place()  # of a message that nobody says more of
 
@@ -119,6 +119,10 @@ class Belt:
         args += [note[1] if note else "", *(shelf.limits if shelf else (0, 0, 0))]
         return bool(self._move("finish", keys, args))
 
+    def flush(self, queue: str) -> None:
+        """Drops what waits in a queue."""
+        self._move("flush", [], [queue])
+
     def beat(self, worker: str, *, silence_ms: int) -> list[str]:
         """One heartbeat; the workers that have been silent for longer than `silence_ms`."""
         return [name.decode() for name in self._scripts["beat"]([self.keys.workers], [worker, silence_ms])]
@@ -167,17 +171,6 @@ class Belt:
         return {
             name.decode(errors="replace"): {"ready": ready[name], "running": running[name]} for name in names[:limit]
         }
-
-    def flush(self, queue: str) -> None:
-        """Drops what waits in a queue. For tests and by hand: it takes no care of what others do meanwhile."""
-        lanes = [(self.keys.waiting(queue, lane), self.keys.turns(queue, lane)) for lane in LANES]
-        members = [member for waiting, _ in lanes for member in self._range(waiting)]
-        listed: Any = self.client.lrange(self.keys.ready(queue), 0, -1)
-        dropped = [member.partition(b"\0")[2][17:] for member in members]
-        if dropped := [*dropped, *listed, *self._range(self.keys.delayed(queue))]:
-            self.client.hdel(self.keys.messages, *dropped)
-        names = [name for pair in lanes for name in pair]
-        self.client.delete(*names, self.keys.expiring(queue), self.keys.ready(queue), self.keys.delayed(queue))
 
     def _ready_by_session(self, queue: str, lane: str) -> dict[bytes, int]:
         names = self._range(self.keys.turns(queue, lane))

@@ -9,16 +9,18 @@ from pipeline.services import services
 
 
 def stats() -> dict[str, Any]:
-    """Queues from Redis; totals since the catalogue began, durations and the last minute from the catalogue.
+    """Queues and sessions from Redis; totals since the catalogue began, durations, the last minute from the catalogue.
 
-    `totals` count events: an attachment that failed, was replayed and got done counts once in each.
+    `sessions` are the 100 with the most ready, the most first; one that has nothing ready and nothing running is in
+    none. `totals` count events: an attachment that failed, was replayed and got done counts once in each.
 
     Raises:
         redis.RedisError, RetryableError: one of the two is out of reach.
     """
-    catalogue = services().catalogue
+    catalogue, belt = services().catalogue, shared_belt()
     return {
-        "queues": shared_belt().counts(),
+        "queues": belt.counts(),
+        "sessions": belt.sessions(),
         "totals": catalogue.totals(),
         "duration_ms": catalogue.durations(),
         "per_minute": catalogue.per_minute(),

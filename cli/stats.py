@@ -15,9 +15,10 @@ from rich.text import Text
 
 from actors.stats import stats as current_stats
 from cli.environment import services_for_command
-from cli.output import console, examples, print_json
+from cli.output import console, examples, print_json, printable
 
 REFRESH_S = 1.0
+SESSIONS_SHOWN = 10
 
 
 @click.command(
@@ -30,7 +31,10 @@ REFRESH_S = 1.0
 @click.option("--watch", is_flag=True, help="Refresh every second until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; with --watch a line every second.")
 def stats(watch: bool, as_json: bool) -> None:
-    """Shows the queues, the totals since the catalogue began, and how long the newest attachments took."""
+    """Shows the queues, the totals since the catalogue began, and how long the newest attachments took.
+
+    Of the sessions it shows the ten with most ready, with --json the hundred.
+    """
     services_for_command()
     if not watch:
         _print(current_stats(), as_json)
@@ -67,20 +71,28 @@ def _print(figures: dict[str, Any], as_json: bool) -> None:
 
 
 def _picture(figures: dict[str, Any]) -> Group:
-    queues = Table("queue", box=box.SIMPLE_HEAD, pad_edge=False)
-    states = list(next(iter(figures["queues"].values()), {}))
-    for state in states:
-        queues.add_column(state, justify="right")
-    for name, counts in figures["queues"].items():
-        queues.add_row(name, *(str(counts[state]) for state in states))
     totals = "  ".join(f"{name} {count}" for name, count in figures["totals"].items())
     duration = "  ".join(f"{name} {_milliseconds(value)}" for name, value in figures["duration_ms"].items())
+    sessions = list(figures["sessions"].items())[:SESSIONS_SHOWN]
+    busiest = {printable(name) or "(unknown)": counts for name, counts in sessions}
     return Group(
-        queues,
+        _table("queue", figures["queues"]),
+        *([_table("session", busiest)] if busiest else []),
         Text(f"totals    {totals}"),
         Text(f"duration  {duration}"),
         Text(f"done      {figures['per_minute']} in the last minute"),
     )
+
+
+def _table(what: str, rows: dict[str, dict[str, int]]) -> Table:
+    """What is in each state, a row for each name."""
+    table = Table(what, box=box.SIMPLE_HEAD, pad_edge=False)
+    states = list(next(iter(rows.values()), {}))
+    for state in states:
+        table.add_column(state, justify="right")
+    for name, counts in rows.items():
+        table.add_row(Text(name), *(str(counts[state]) for state in states))
+    return table
 
 
 def _milliseconds(value: float | None) -> str:

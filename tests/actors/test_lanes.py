@@ -288,6 +288,23 @@ def test_any_name_of_a_session_comes_back_whole(belt: Belt, session: str) -> Non
     assert belt.client.exists(belt.keys.flight, belt.keys.expiring) == 0
 
 
+def test_a_queue_that_was_flushed_leaves_nothing_behind(belt: Belt) -> None:
+    backlog(belt, "a", 3)
+    backlog(belt, "b", 2, size=LARGE)
+    offer(belt, "perishable", "c", expires_at=in_ms(2 * HOUR_MS))
+    belt.offer("delayed", "fetch", b"message", delay_ms=HOUR_MS)
+    belt.offer("elsewhere", "notify", b"message", place=Place("a"))
+    fetch(belt, 1, large=0)
+    belt.client.hset(belt.keys.messages, "listed", b"message")
+    belt.client.rpush(belt.keys.ready("fetch"), "listed")
+    belt.flush("fetch")
+    assert belt.counts()["fetch"] == {"ready": 0, "delayed": 0, "running": 1, "dead": 0}
+    assert set(belt.client.hkeys(belt.keys.messages)) == {b"a-0000", b"elsewhere"}
+    assert belt.client.exists(belt.keys.expiring) == 0
+    assert list(belt.client.hgetall(belt.keys.standing)) == [b"a"]
+    assert keys_of(fetch(belt, 9)) == ["elsewhere"]
+
+
 # ---- waking up
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from tests.support.esteira import Site, site
+from tests.support.esteira import Site, site, write_jsonl
 from tests.support.valkey import ValkeyServer
 from tests.support.zygote import Zygote
 
@@ -96,7 +98,8 @@ def test_a_setting_that_cannot_work_is_told_in_one_line(place: Site, name: str, 
 def test_stats_have_the_promised_shape(place: Site) -> None:
     place.run("submit", LOOPBACK)
     figures = place.run("stats", "--json").json
-    assert set(figures) == {"queues", "totals", "duration_ms", "per_minute"}
+    assert set(figures) == {"queues", "sessions", "totals", "duration_ms", "per_minute"}
+    assert figures["sessions"] == {"cli": {"ready": 1, "running": 0}}
     assert set(figures["queues"]) == {"fetch", "detect", "validate", "persist", "notify"}
     assert figures["queues"]["fetch"] == {"ready": 1, "delayed": 0, "running": 0, "dead": 0}
     endings = {"stored", "done", "rejected", "failed", "expired"}
@@ -109,6 +112,20 @@ def test_stats_for_people_name_every_queue_and_total(place: Site) -> None:
     shown = place.run("stats").out
     for word in ("fetch", "notify", "ready", "dead", "received 0", "fallbacks 0", "p95 –"):
         assert word in shown
+
+
+def test_stats_for_people_name_the_ten_sessions_with_most_ready(place: Site, tmp_path: Path) -> None:
+    lines = [
+        {"session": f"s{number:02}", "message_id": f"{turn}", "url": LOOPBACK}
+        for number in range(12)
+        for turn in range(number + 1)
+    ]
+    place.run("submit", "--jsonl", write_jsonl(tmp_path / "load.jsonl", lines))
+    shown = place.run("stats").out
+    assert [word for word in shown.split() if word.startswith("s") and word[1:].isdecimal()] == [
+        f"s{number:02}" for number in range(11, 1, -1)
+    ]
+    assert len(place.run("stats", "--json").json["sessions"]) == 12
 
 
 def test_the_list_is_narrowed_by_every_filter(place: Site) -> None:
