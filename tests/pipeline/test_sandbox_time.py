@@ -41,7 +41,7 @@ def test_a_child_that_is_stopped_says_nothing_about_its_file(single: Sandbox) ->
     assert isinstance(error, RetryableError)
     assert error.code == Code.TOO_COSTLY
     assert not psutil.pid_exists(child)
-    call(single, "work", seconds=0.5)
+    assert call(single, "echo", still="here") == {"still": "here"}
 
 
 def test_cpu_time_of_earlier_calls_does_not_condemn_a_file(single: Sandbox) -> None:
