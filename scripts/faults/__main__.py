@@ -4,7 +4,7 @@ scripts/chaos F06 --rounds 10      one fault, so many times
 scripts/chaos --all                every fault, each on a plant of its own
 scripts/chaos --soak 30m --seed 7  random faults on one plant
 scripts/chaos steady --minutes 30  no fault: does anything grow?
-scripts/chaos --short              what runs before every merge, about 3 minutes
+scripts/chaos --short --at-once 2  what runs before every merge, about 2 minutes
 scripts/chaos --control            the same against stock Dramatiq
 
 Exit status: 0 all counts hold, 1 one does not, 2 wrong usage. Everything runs in a temporary folder and on loopback.
@@ -23,7 +23,8 @@ import rich_click as click
 from rich.console import Console
 
 from scripts.faults.report import listing, show, update_document, write_json
-from scripts.faults.run import Order, Outcome, Tell, run_fault, run_soak, run_steady
+from scripts.faults.run import Order, Outcome, Tell, run_soak, run_steady
+from scripts.faults.side_by_side import run_faults
 from scripts.faults.table import CONTROL, FAULTS, Fault
 
 SOAK_EVERY_S = 60.0
@@ -48,6 +49,7 @@ class Duration(click.ParamType[float]):
 @click.option("--rounds", type=click.IntRange(1, 1000), help="Rounds of each fault; default: its own, see --list.")
 @click.option("--all", "everything", is_flag=True, help="Every fault.")
 @click.option("--short", is_flag=True, help="Some faults, few rounds.")
+@click.option("--at-once", type=click.IntRange(1, 8), default=1, help="Faults side by side; their times get longer.")
 @click.option("--soak", type=Duration(), help="Random faults for so long: 90s, 30m, 8h.")
 @click.option("--minutes", type=click.FloatRange(1, 24 * 60), default=30.0, show_default=True, help="Of steady.")
 @click.option("--every", type=Duration(), default="60", show_default=True, help="Between two faults of a soak.")
@@ -63,6 +65,7 @@ def main(  # noqa: PLR0913, PLR0917  one parameter an option
     rounds: int | None,
     everything: bool,
     short: bool,
+    at_once: int,
     soak: float | None,
     minutes: float,
     every: float,
@@ -90,7 +93,8 @@ def main(  # noqa: PLR0913, PLR0917  one parameter an option
     outcomes: list[Outcome] = []
     with console.status("") as status:
         tell = _teller(console, status.update)
-        outcomes += (run_fault(fault, _rounds(fault, rounds, short=short), order, tell) for fault in chosen)
+        runs = [(fault, _rounds(fault, rounds, short=short)) for fault in chosen]
+        outcomes += run_faults(runs, order, tell, at_once=at_once)
         if soak is not None:
             outcomes.append(run_soak(soak, every, order, tell))
         if steady:
