@@ -6,7 +6,7 @@ local held = redis.call('HGETALL', KEYS[OWN])
 for i = 1, #held, 2 do
   local serial, queue, _, turn = unpack_held(held[i + 1])
   local value = redis.call('HGET', MESSAGES, held[i])
-  if value then
+  if value and serial then
     local place, message = split(value)
     local crashes = tonumber(redis.call('HGET', CRASHES, held[i]) or 0)
     answer[#answer + 1] = {held[i], tonumber(serial), crashes, queue, message, place.lane, turn}

@@ -17,7 +17,7 @@ local deliveries = {}
 for i = 1, #found, 2 do
   local serial, queue, begun, _, charged = unpack_held(found[i + 1])
   deliveries[#deliveries + 1] = {
-    key = found[i], serial = tonumber(serial), queue = queue, begun = begun ~= '', charged = charged
+    key = found[i], serial = tonumber(serial) or 0, queue = queue, begun = begun ~= '', charged = charged
   }
 end
 table.sort(deliveries, function(one, other) return one.serial > other.serial end)
