@@ -109,6 +109,14 @@ class BeltMachine(RuleBasedStateMachine):
         """An answer was lost, and the worker sends its verdict a second time, however late."""
         assert not self._finish(*data.draw(st.sampled_from(self.sent)))
 
+    @precondition(lambda self: any(self.believed.values()))
+    @rule(data=st.data())
+    def begin(self, data: st.DataObject) -> None:
+        worker = data.draw(st.sampled_from([worker for worker in WORKERS if self.believed[worker]]))
+        item = data.draw(st.sampled_from(self.believed[worker]))
+        known = {(held.key, held.serial) for held in self.belt.held(worker)}
+        assert self.belt.begin(worker, item.key, item.serial) == ((item.key, item.serial) in known)
+
     @rule(worker=st.sampled_from(WORKERS))
     def die(self, worker: str) -> None:
         """The heartbeat stops. The worker itself does not know: it goes on with what it believes to hold."""
