@@ -1,0 +1,1 @@
+"""What Esteira costs on this machine: one module a measure."""

@@ -1,0 +1,36 @@
+"""What Esteira costs on this machine. Read the ratios within one run; single figures of two runs are not comparable.
+
+scripts/bench hook         how long process_media() holds its caller, beside one PING and one fsync
+scripts/bench hooks        how soon a gateway's webhooks are answered, at a fixed rate, with and without workers beside
+scripts/bench fetch        a large file through fetch, plain and encrypted, beside what hashing and copying allow
+scripts/bench throughput   files a second through the five stages, from a full queue
+scripts/bench fair         how long a quiet session's file takes beside the backlog of another, and alone
+"""
+
+from __future__ import annotations
+
+import os
+
+import rich_click as click
+
+from actors.telemetry import configure
+from pipeline.settings import load_settings
+from scripts.benchmarks.fair import fair
+from scripts.benchmarks.fetch import fetch
+from scripts.benchmarks.hook import hook
+from scripts.benchmarks.hooks import hooks
+from scripts.benchmarks.throughput import throughput
+
+
+@click.group(help=__doc__)
+def main() -> None:
+    """One command a measure."""
+    os.environ["LOG_LEVEL"] = "error"
+    configure(load_settings(_env_file=None))
+
+
+for measure in (hook, hooks, fetch, throughput, fair):
+    main.add_command(measure)
+
+if __name__ == "__main__":
+    main()
