@@ -1,0 +1,162 @@
+"""What the listener hook promises, sentence by sentence, on a real Valkey, where no other test shows it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from actors.hook import Receipt
+from pipeline.models import Status
+from tests.support.media_server import MediaServer
+from tests.support.plant import ROOT, Plant, photo, wait_until
+from tests.support.valkey import ValkeyServer
+
+# A listener that dies in the moment in which it has its answer.
+DIES = (
+    "import os, sys; from actors.hook import process_media; from pipeline.models import Attachment\n"
+    "receipt = process_media(Attachment(session='s', message_id='m', url=sys.argv[1]))\n"
+    "os.write(1, receipt.id.encode()); os.kill(os.getpid(), 9)"
+)
+
+
+@contextmanager
+def own(folder: Path, server: ValkeyServer, **settings: str) -> Iterator[Plant]:
+    with closing(Plant(folder, server.url, settings)) as plant:
+        yield plant
+
+
+@pytest.fixture
+def media() -> Iterator[MediaServer]:
+    with MediaServer({"a.jpg": photo()}) as server:
+        yield server
+
+
+def timed(take: Callable[[], Receipt]) -> tuple[Receipt, float]:
+    began = time.monotonic()
+    return take(), time.monotonic() - began
+
+
+@pytest.mark.parametrize("sync", ["true", "false"])
+def test_what_was_answered_is_there_though_the_listener_dies_at_once(
+    make_plant: Callable[..., Plant], media: MediaServer, sync: str
+) -> None:
+    plant = make_plant(intake_sync=sync)
+    died = subprocess.run(
+        [sys.executable, "-c", DIES, media.url("a.jpg")],
+        cwd=ROOT,
+        env=plant.env,
+        stdout=subprocess.PIPE,
+        timeout=30,
+        check=False,
+    )
+    assert died.returncode == -signal.SIGKILL
+    media_id = died.stdout.decode().splitlines()[-1][-32:]
+    assert plant.record(media_id).status is Status.RECEIVED
+    with plant.workers():
+        [record] = plant.ended(media_id)
+    assert record.status is Status.DONE
+
+
+def test_a_repeat_is_answered_with_where_the_first_stands(plant: Plant, media: MediaServer) -> None:
+    attachment = plant.attachment(url=media.url("a.jpg"))
+    plant.hook.take(attachment)
+    repeat = plant.hook.take(attachment)
+    assert (repeat.mode, repeat.status) == ("duplicate", Status.RECEIVED)
+    with plant.workers():
+        plant.ended(repeat.id)
+    assert (plant.hook.take(attachment).mode, plant.hook.take(attachment).status) == ("duplicate", Status.DONE)
+    assert media.hits("a.jpg") == 1
+
+
+def test_taking_an_attachment_is_one_round_trip_to_redis(own_valkey: ValkeyServer, tmp_path: Path) -> None:
+    with own(tmp_path, own_valkey) as plant, closing(own_valkey.client()) as observer:
+
+        def requests() -> int:
+            """How often the server has read from a connection so far, this question included."""
+            return int(observer.info("stats")["total_reads_processed"])
+
+        plant.submit(url="https://media.example/first")  # connects, and loads the script
+        requests()
+        before = requests()
+        receipts = [plant.submit(url=f"https://media.example/{number}") for number in range(20)]
+        assert requests() - before == 20 + 1
+    assert {receipt.mode for receipt in receipts} == {"queued"}
+
+
+def test_a_silent_valkey_is_waited_for_once_and_found_again_by_nobody_waiting(
+    own_valkey: ValkeyServer, tmp_path: Path
+) -> None:
+    with own(tmp_path, own_valkey, FALLBACK="spool") as plant:
+        plant.submit(url="https://media.example/first")
+        own_valkey.pause()
+        receipt, waited = timed(lambda: plant.submit(url="https://media.example/second"))
+        later = [timed(lambda: plant.submit(url="https://media.example/later")) for _ in range(40)]
+        own_valkey.resume()
+        wait_until(lambda: not plant.hook.breaker.open, 5)
+        assert plant.submit(url="https://media.example/last").mode == "queued"
+    assert receipt.mode == "spooled"
+    assert 0.2 < waited < 0.7
+    assert {one.mode for one, _ in later} == {"spooled"}
+    assert sorted(seconds for _, seconds in later)[35] < 0.15
+
+
+def test_more_fallbacks_than_are_allowed_at_once_wait_for_the_sweep(
+    own_valkey: ValkeyServer, tmp_path: Path, media: MediaServer
+) -> None:
+    media.files |= {f"{number}.jpg": photo() for number in range(7)}
+    with own(tmp_path, own_valkey, FALLBACK_CONCURRENCY="2", SWEEP_AFTER_S="1") as plant:
+        own_valkey.stop()
+        plant.submit(url=media.url("a.jpg"))  # finds out that the queue is away, and warms the decoders
+        media.delay_s = 1.5
+        urls = [media.url(f"{number}.jpg") for number in range(7)]
+        with ThreadPoolExecutor(7) as pool:
+            receipts = list(pool.map(lambda url: plant.submit(url=url), urls))
+        media.delay_s = 0
+        assert Counter(receipt.mode for receipt in receipts) == {"inline": 2, "spooled": 5}
+        own_valkey.start()
+        with plant.workers():
+            records = plant.ended(*(receipt.id for receipt in receipts))
+        assert {record.status for record in records} == {Status.DONE}
+        assert [media.hits(f"{number}.jpg") for number in range(7)] == [1] * 7
+
+
+def test_what_was_enqueued_after_all_does_not_run_twice(
+    own_valkey: ValkeyServer, tmp_path: Path, media: MediaServer
+) -> None:
+    """The answer to the enqueue comes too late; the hook and a worker have the same attachment then."""
+    media.files["first.jpg"] = photo()
+    with own(tmp_path, own_valkey) as plant, plant.workers() as workers, ThreadPoolExecutor(1) as pool:
+        first = plant.submit(url=media.url("first.jpg"))  # connects, so that the next is sent before it is given up
+        plant.ended(first.id)
+        media.delay_s = 3
+        own_valkey.pause()
+        taking = pool.submit(plant.submit, url=media.url("a.jpg"))
+        wait_until(lambda: media.hits("a.jpg"), 10)  # the hook has given Redis up and asks the source itself
+        own_valkey.resume()
+        wait_until(lambda: plant.belt.counts()["fetch"]["running"] + plant.belt.counts()["fetch"]["delayed"], 5)
+        receipt = taking.result(20)
+        wait_until(lambda: plant.belt.missing([receipt.id]), 15)
+        assert {line["id"] for line in workers.said("attachment stored")} == {first.id}
+        assert {line["id"] for line in workers.said("media.done")} == {first.id}
+        totals = plant.services.catalogue.totals()
+    assert (receipt.mode, receipt.status) == ("inline", Status.DONE)
+    assert media.hits("a.jpg") == 1
+    assert (totals["received"], totals["stored"], totals["done"]) == (2, 2, 2)
+
+
+def test_a_queue_that_is_away_is_no_reason_to_refuse(own_valkey: ValkeyServer, tmp_path: Path) -> None:
+    """Nor is a source that cannot be reached at the same time: the row is written."""
+    with own(tmp_path, own_valkey) as plant:
+        own_valkey.stop()
+        receipts = [plant.submit(url="http://127.0.0.1:9/never") for _ in range(3)]
+        assert {(receipt.mode, receipt.status) for receipt in receipts} == {("spooled", Status.RECEIVED)}
+        assert {plant.record(receipt.id).error_code for receipt in receipts} == {"fetch_refused"}
