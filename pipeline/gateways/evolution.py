@@ -13,6 +13,7 @@ from pipeline.gateways.intake import HookRequest, Parsed, attachment_of, check_b
 from pipeline.gateways.sources import as_declared, place_of
 from pipeline.gateways.verification import NoSecretError, UnauthorizedError, bearer, same
 from pipeline.models import Attachment, Kind
+from pipeline.payload_forms import json_object
 from pipeline.settings import Settings
 
 EVENTS = frozenset({"messages.upsert", "send.message"})
@@ -79,7 +80,7 @@ def parse(payload: Any, settings: Settings) -> Parsed:
     attachments: list[Attachment] = []
     ignored = 0
     for message in messages:
-        found = _distinct(islice(_media(_fields(message).get("message")), settings.max_batch + 1))
+        found = _distinct(islice(_media(json_object(message).get("message")), settings.max_batch + 1))
         ignored += not found
         check_batch(len(attachments) + len(found), settings)
         attachments += [_attachment(payload, message, *media, part=part) for part, media in enumerate(found)]
@@ -97,10 +98,6 @@ def _messages(data: Any) -> list[Any]:
     return (data or [None]) if isinstance(data, list) else [data]
 
 
-def _fields(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
 def _media(content: Any, depth: int = MAX_DEPTH) -> Iterator[tuple[str, dict[str, Any]]]:
     """The media in a message by the names of their types, whatever wraps them: captions, views, templates, cards."""
     if isinstance(content, list) and depth:
@@ -108,8 +105,8 @@ def _media(content: Any, depth: int = MAX_DEPTH) -> Iterator[tuple[str, dict[str
             yield from _media(part, depth - 1)
     elif isinstance(content, dict) and depth:
         for name, value in content.items():
-            if name in KINDS and value is not None and "message" not in _fields(value):
-                yield name, _fields(value)
+            if name in KINDS and value is not None and "message" not in json_object(value):
+                yield name, json_object(value)
             elif name not in NOT_ITS_OWN:
                 yield from _media(value, depth - 1)
 
@@ -127,15 +124,15 @@ def _distinct(found: Iterator[tuple[str, dict[str, Any]]]) -> list[tuple[str, di
 
 
 def _attachment(payload: dict[str, Any], message: Any, name: str, media: dict[str, Any], *, part: int) -> Attachment:
-    content, instance = _fields(message.get("message")), payload.get("instance")
-    key = _fields(message.get("key"))
+    content, instance = json_object(message.get("message")), payload.get("instance")
+    key = json_object(message.get("key"))
     voice = name == "audioMessage" and (media.get("ptt") or media.get("voice"))
     # What the server has downloaded itself is one file beside the message: that of its first part.
     copy = (content.get("base64") or message.get("base64"), content.get("mediaUrl")) if part == 0 else (None, None)
     return attachment_of(
         {
             "gateway": "evolution",
-            "session": _fields(instance).get("instanceName") or instance,
+            "session": json_object(instance).get("instanceName") or instance,
             "message_id": key.get("id"),
             "part": part,
             "chat": key.get("remoteJid"),

@@ -76,8 +76,9 @@ def attachment_of(fields: Mapping[str, Any]) -> Attachment:
 
 
 def _shallow(value: Any) -> Any:
-    # Bytes come as an object around a list, at most; what is deeper would be too deep for those that write it as text.
-    return "nested too deeply" if _is_deeper(value, FIELD_DEPTH) else value
+    # Bytes come as an object around a list, at most. What is deeper would be too deep for those that write it as text:
+    # a list in a list is as wrong in every field.
+    return [[]] if _is_deeper(value, FIELD_DEPTH) else value
 
 
 def _is_deeper(value: Any, depth: int) -> bool:

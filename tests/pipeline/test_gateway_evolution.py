@@ -82,6 +82,29 @@ def test_a_message_keeps_what_it_says_of_its_file() -> None:
     assert (report.filename, report.caption) == ("Relatório de outubro.pdf", "Segue o relatório")
 
 
+@pytest.mark.parametrize(
+    ("fields", "name"),
+    [
+        ({"fileName": "a.pdf", "title": "b.pdf"}, "a.pdf"),
+        ({"fileName": "", "title": "b.pdf"}, "b.pdf"),
+        ({"filename": "c.pdf"}, "c.pdf"),
+        ({}, None),
+    ],
+)
+def test_a_document_has_its_name_or_its_title(fields: dict[str, str], name: str | None) -> None:
+    assert one({"documentMessage": {**PICTURE, **fields}}).filename == name
+
+
+def test_an_instance_comes_by_its_name_or_as_an_object() -> None:
+    body = upsert({"imageMessage": PICTURE})
+    (named,) = parsed({**body, "instance": {"instanceName": "shop", "instanceId": "x"}}).attachments
+    assert named.id == one({"imageMessage": PICTURE}).id
+
+
+def test_a_member_may_be_named_beside_the_key() -> None:
+    assert one({"imageMessage": PICTURE}, participant="5582@s.whatsapp.net").sender == "5582@s.whatsapp.net"
+
+
 def test_the_sender_is_the_member_of_a_group_and_the_session_itself_of_its_own() -> None:
     (voice,) = parsed(payload("evolution", "voice_note_as_numbered_bytes")).attachments
     assert (voice.chat, voice.sender) == ("120363000000000001@g.us", "5581990000002@s.whatsapp.net")
@@ -219,6 +242,7 @@ QUOTE = {"contextInfo": {"quotedMessage": {"imageMessage": PICTURE}}}
         {"extendedTextMessage": {"text": "esta", **QUOTE}},
         {"extendedTextMessage": {"text": "esta", "quotedMessage": {"imageMessage": PICTURE}}},
         {"conversation": "esta", **QUOTE},
+        {"extendedTextMessage": {"text": "esta", "contextInfo": {"externalAdReply": {"imageMessage": PICTURE}}}},
         {"protocolMessage": {"type": 14, "editedMessage": {"imageMessage": PICTURE}}},
         {"editedMessage": {"message": {"protocolMessage": {"editedMessage": {"imageMessage": PICTURE}}}}},
         {"albumMessage": {"expectedImageCount": 3}},
@@ -303,6 +327,8 @@ def test_a_batch_has_a_limit() -> None:
     assert len(parsed(body, max_batch=3).attachments) == 3
     with pytest.raises(PayloadError, match="at most 2 messages"):
         parsed(body, max_batch=2)
+    with pytest.raises(PayloadError, match="at most 2 messages"):
+        parsed({**body, "data": [upsert({"conversation": "Olá"})["data"]] * 3}, max_batch=2)
 
 
 def test_so_have_the_media_of_its_messages() -> None:
@@ -312,7 +338,7 @@ def test_so_have_the_media_of_its_messages() -> None:
     with pytest.raises(PayloadError, match="at most 5 messages"):
         parsed(body, max_batch=5)
     with pytest.raises(PayloadError, match="at most 2 messages"):
-        parsed(body, max_batch=2)
+        parsed(upsert(cards), max_batch=2)
 
 
 @pytest.mark.parametrize("data", [None, [], {}, 5, "text", [None], [[]], {"messages": None}, {"messages": []}])

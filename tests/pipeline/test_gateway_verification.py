@@ -1,0 +1,128 @@
+"""The tools by which a hook knows its gateway: rows HOOK-01 and HOOK-02 of the checks, for every gateway alike."""
+
+from __future__ import annotations
+
+import hmac
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import SecretStr
+
+from pipeline.errors import Code
+from pipeline.gateways import NoSecretError, UnauthorizedError, verification
+from pipeline.gateways.verification import bearer, check_hmac, configured, same
+
+# RFC 4231, test cases 1, 2 and 4 that have keys of text, and 2 for both digests.
+JEFE = b"what do ya want for nothing?"
+SHA256 = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
+SHA512 = (
+    "164b7a7bfcf819e2e395fbe73b56e0a387bd64222e831fd610270cd7ea2505549758bf75c05a994a6d034f65f8f0e6fdcaeab1a34d4a6b4b"
+    "636e070a38bce737"
+)
+
+
+@pytest.mark.parametrize(("digest", "signature"), [("sha256", SHA256), ("sha512", SHA512)])
+def test_the_published_signatures_hold(digest: str, signature: str) -> None:
+    """RFC 4231, test case 2."""
+    check_hmac(JEFE, signature, key="Jefe", digest=digest)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "",
+        SHA256[:-1],
+        SHA256[:32],
+        SHA256 + "0",
+        SHA256.upper(),
+        f" {SHA256}",
+        f"sha256={SHA256}",
+        f"sha1={SHA256}",
+        SHA512,
+        SHA256[:-1] + "4",
+        "é" * 64,
+        "\udcff" * 64,
+    ],
+)
+def test_another_signature_is_refused(wrong: str) -> None:
+    with pytest.raises(UnauthorizedError) as caught:
+        check_hmac(JEFE, wrong, key="Jefe", digest="sha256")
+    assert caught.value.code == Code.UNAUTHORIZED
+    assert SHA256 not in str(caught.value)
+
+
+@pytest.mark.parametrize("body", [b"", JEFE[:-1], JEFE + b" ", JEFE.upper(), b'{"a": 1}'])
+def test_the_signature_of_another_body_or_key_is_refused(body: bytes) -> None:
+    with pytest.raises(UnauthorizedError):
+        check_hmac(body, SHA256, key="Jefe", digest="sha256")
+    with pytest.raises(UnauthorizedError):
+        check_hmac(JEFE, SHA256, key="jefe", digest="sha256")
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"text":"ol\\u00e1"}', '{"text":"olá"}'.encode(), b'{ "text" : "ol\xc3\xa1" }', b"\xff\0"]
+)
+def test_the_raw_bytes_are_what_is_signed(body: bytes) -> None:
+    """HOOK-02: the same JSON written in another way has another signature."""
+    signature = hmac.digest(b"key", body, "sha256").hex()
+    check_hmac(body, signature, key="key", digest="sha256")
+    for other in (b'{"text": "ol\\u00e1"}', body + b"\n"):
+        with pytest.raises(UnauthorizedError):
+            check_hmac(other, signature, key="key", digest="sha256")
+
+
+@given(st.text(max_size=20), st.text(max_size=20))
+def test_only_the_same_is_the_same(one: str, other: str) -> None:
+    one, other = (text.encode("utf-8", "replace").decode() for text in (one, other))
+    assert same(one, other) is (one == other)
+    assert same(one, one)
+
+
+@pytest.mark.parametrize("secret", ["sécret", "\udcc3\udca9", "秘密"])
+def test_a_secret_of_any_bytes_is_compared(secret: str) -> None:
+    assert same(secret, secret)
+    assert same("\udcc3\udca9", "é")  # as bytes that nobody has decoded
+    assert not same(secret, "secret")
+
+
+def test_comparisons_take_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared = []
+    monkeypatch.setattr(verification.hmac, "compare_digest", lambda one, other: compared.append((one, other)) or False)
+    assert not same("a", "b")
+    with pytest.raises(UnauthorizedError):
+        check_hmac(JEFE, SHA256, key="Jefe", digest="sha256")
+    assert compared == [(b"a", b"b"), (SHA256.encode(), SHA256.encode())]
+
+
+@pytest.mark.parametrize(
+    ("header", "token"),
+    [
+        ("Bearer abc", "abc"),
+        ("bearer abc", "abc"),
+        ("BEARER  abc ", "abc"),
+        ("Bearer a b", "a b"),
+        ("Bearer", ""),
+        ("Bearer ", ""),
+        ("Basic abc", ""),
+        ("abc", ""),
+        ("", ""),
+        (" Bearer abc", ""),
+    ],
+)
+def test_the_token_of_a_header(header: str, token: str) -> None:
+    assert bearer(header) == token
+
+
+@pytest.mark.parametrize("unset", [None, SecretStr("")])
+def test_a_secret_that_is_not_set_names_its_setting_to_the_server_and_not_to_the_caller(
+    unset: SecretStr | None,
+) -> None:
+    with pytest.raises(NoSecretError) as caught:
+        configured(unset, "WAHA_HMAC_KEY")
+    assert (caught.value.setting, caught.value.code) == ("WAHA_HMAC_KEY", Code.UNAUTHORIZED)
+    assert "WAHA_HMAC_KEY" not in caught.value.message
+
+
+def test_a_secret_that_is_set_is_given() -> None:
+    assert configured(SecretStr("s"), "ANY") == "s"
