@@ -25,7 +25,8 @@ class Tally:
     """One run in figures. `deaths` are worker processes that ended although nobody ended them.
 
     `codes` are error codes, or the status where there is none. `gave_up` ended failed with their attempts used up,
-    `recovered` came in although their sender got no answer.
+    `given_up_objects` are what of their content stands in storage. `recovered` came in although their sender got no
+    answer.
     """
 
     attempts: int = 0
@@ -48,6 +49,7 @@ class Tally:
     bad_objects: int = 0
     left_over: int = 0
     deaths: int = 0
+    given_up_objects: int = 0
     deliveries: int = 0
     drained_s: float = 0.0
     times: Times = field(default_factory=Times)
@@ -156,7 +158,12 @@ def _count_objects(tally: Tally, evidence: Evidence) -> None:
     objects = dict(evidence.kept.objects)
     owned = {row.object for row in evidence.rows if row.object}
     tally.duplicate_objects = len(objects) - len(set(objects.values()))
-    bad = [f"nobody's object: {path.name}" for path in objects if path not in owned]
+    # What was given up may stand there, or a half of it: a replay looks at its size, and puts it there again.
+    failed = [row.number for row in evidence.rows if row.status == "failed" and row.number in evidence.files]
+    given_up = {evidence.files[number].sha256 for number in failed}
+    nobodys = [path for path in objects if path not in owned]
+    tally.given_up_objects = sum(path.name in given_up for path in nobodys)
+    bad = [f"nobody's object: {path.name}" for path in nobodys if path.name not in given_up]
     for row in evidence.rows:
         if row.status == "done" and row.number in evidence.files:
             source = evidence.files[row.number].sha256

@@ -13,13 +13,17 @@ import psutil
 
 from scripts.faults.site import Site
 from scripts.faults.supervisor import Part
+from scripts.faults.times import failed_attempts
 
 MAX_FILES = 64
 IDLE = 1000  # connections that say nothing
 
 
 def take_memory_away(site: Site, turn: int) -> None:
-    """A worker gets no more memory than it has for six seconds; or it alone is killed, as the kernel would do it."""
+    """For five seconds a worker gets no more memory, and its decoders are killed; or it is itself, and nothing else.
+
+    What memory it has it uses again and again: it feels the want where it has to start something.
+    """
     worker = site.chance.choice(site.workers)
     site.load.surge(30)
     process = _busiest(worker)
@@ -28,8 +32,12 @@ def take_memory_away(site: Site, turn: int) -> None:
         process.send_signal(signal.SIGKILL)
         site.marks.kills.append((at, log))
     else:
+        failed = failed_attempts(site).total()
         with _limited(process, resource.RLIMIT_DATA, 1):
-            time.sleep(6)
+            for decoder in process.children():
+                decoder.kill()
+            time.sleep(5)
+        site.marks.figures.append(f"{failed_attempts(site).total() - failed} attempts failed for want of memory")
     time.sleep(site.chance.uniform(6, 10))
 
 

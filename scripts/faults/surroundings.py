@@ -74,17 +74,19 @@ def do_nothing(_site: Site, _turn: int) -> None:
 def lose_the_names(site: Site, turn: int) -> None:
     """The source's name is not found, or only after ten seconds; what comes by address or as base64 goes on."""
     mood, seconds = NAMES_AWAY[turn % len(NAMES_AWAY)]
-    began, known = time.time(), failed_attempts(site)["fetch_dns"]
+    began, failed = time.time(), failed_attempts(site)["fetch_dns"]
     (site.folder / "names").write_text(mood)
     time.sleep(seconds)
     (site.folder / "names").write_text("well")
     ended = time.time()
     time.sleep(site.chance.uniform(5, 8))
-    if failed_attempts(site)["fetch_dns"] == known:
-        site.marks.broken.append(f"no attempt failed while names were {mood}")
     plant = site.plant
     assert isinstance(plant, Esteira)
-    others = [row for row in plant.rows(site) if began < row.received_at < ended and not plant.is_named(row.number)]
+    rows = [row for row in plant.rows(site) if began < row.received_at < ended]
+    waited = any((row.finished_at or ended) - row.received_at > seconds for row in rows if plant.is_named(row.number))
+    if not waited and failed_attempts(site)["fetch_dns"] == failed:
+        site.marks.broken.append(f"nobody minded that names were {mood}")
+    others = [row for row in rows if not plant.is_named(row.number)]
     served = sum(row.finished_at is not None and row.finished_at < ended for row in others)
     site.marks.figures.append(f"{mood}: {served} of {len(others)} others ended meanwhile")
     if not served:

@@ -107,6 +107,12 @@ def test_attempts_used_up_are_counted_apart_and_keep_their_bytes() -> None:
     assert (tally.gave_up, tally.wrong, tally.left_over, tally.events_missing) == (1, 0, 0, 0)
 
 
+def test_content_of_what_was_given_up_may_stand_in_storage_and_other_content_may_not() -> None:
+    gone = replace(with_rows(row(1, "failed"), BAD, LATE), kept=Kept(objects=[(Path("/m") / PHOTO.sha256, "0" * 64)]))
+    assert (weigh(gone).given_up_objects, weigh(gone).faults) == (1, {})
+    assert weigh(replace(gone, kept=Kept(objects=[(OTHER, "0" * 64)]))).faults == {"bad_objects": 1}
+
+
 def test_a_replay_has_an_event_of_its_own() -> None:
     again = with_rows(row(1, "done", run=1), BAD, LATE)
     assert weigh(replace(again, told={**SOUND.told, "id1": {"event1", "first"}})).faults == {}
