@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,6 +27,13 @@ DIES = (
     "import os, sys; from actors.hook import process_media; from pipeline.models import Attachment\n"
     "receipt = process_media(Attachment(session='s', message_id='m', url=sys.argv[1]))\n"
     "os.write(1, receipt.id.encode()); os.kill(os.getpid(), 9)"
+)
+
+SYNCED = (
+    "import os; from actors.hook import process_media; from pipeline.models import Attachment\n"
+    "for name in ('FIRST', 'SECOND', 'LAST'):\n"
+    "    os.write(1, name.encode())\n"
+    "    process_media(Attachment(session='s', message_id=name, url='http://127.0.0.1:9/never'))\n"
 )
 
 
@@ -64,6 +73,31 @@ def test_what_was_answered_is_there_though_the_listener_dies_at_once(
     with plant.workers():
         [record] = plant.ended(media_id)
     assert record.status is Status.DONE
+
+
+@pytest.mark.parametrize(("sync", "syncs"), [("true", True), ("false", False)])
+def test_the_row_is_on_the_disk_before_the_answer_unless_that_is_not_wanted(
+    make_plant: Callable[..., Plant], sync: str, syncs: bool
+) -> None:
+    strace = shutil.which("strace")
+    if not strace:
+        pytest.skip("strace shows what is synced, and is not here")
+    plant = make_plant(intake_sync=sync)
+    calls = plant.folder / "calls"
+    watching = [strace, "-f", "-qq", "-y", "-e", "trace=fdatasync,fsync,write", "-o", str(calls)]
+    subprocess.run(
+        [*watching, sys.executable, "-c", SYNCED],
+        cwd=ROOT,
+        env=plant.env,
+        stdout=subprocess.DEVNULL,
+        timeout=60,
+        check=True,
+    )
+    assert plant.services.catalogue.totals()["received"] == 3
+    # The first one may make the log, which is synced in any case.
+    second = re.search(r'"SECOND"(.*)"LAST"', calls.read_text(), re.DOTALL)
+    assert second
+    assert bool(re.search(r"sync\(\d+<[^>]*esteira\.db-wal>", second[1])) is syncs
 
 
 def test_a_repeat_is_answered_with_where_the_first_stands(plant: Plant, media: MediaServer) -> None:
