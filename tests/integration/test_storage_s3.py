@@ -140,6 +140,18 @@ def test_a_listing_goes_on_over_all_of_its_pages(
     assert sum("list-type" in line for line in server.requests) == 4
 
 
+def test_a_removal_for_age_is_made_at_once_or_not_at_all(storage: ObjectStorage, server: S3Server) -> None:
+    storage.put_chunks([b"x"], "intake/a")
+    time.sleep(1.1)
+    server.requests.clear()
+    server.fault = lambda environ: UNAVAILABLE if environ["REQUEST_METHOD"] in {"DELETE", "POST"} else None
+    with pytest.raises(RetryableError):
+        storage.delete_older("intake/a", 0)
+    assert len(server.requests) == 2  # the look, and one try
+    server.fault = None
+    assert storage.delete_older("intake/a", 0)
+
+
 @pytest.mark.parametrize("when", [0, 2])
 def test_a_listing_that_fails_may_be_tried_again_later(
     storage: ObjectStorage, server: S3Server, monkeypatch: pytest.MonkeyPatch, when: int
