@@ -114,12 +114,12 @@ def _media(content: Any, depth: int = MAX_DEPTH) -> Iterator[tuple[str, dict[str
 def _distinct(found: Iterator[tuple[str, dict[str, Any]]]) -> list[tuple[str, dict[str, Any]]]:
     # A template comes in two forms in one message, each with the same picture.
     media: list[tuple[str, dict[str, Any]]] = []
-    places: set[str] = set()
+    paths: set[str] = set()
     for name, fields in found:
-        place = fields.get("directPath") or fields.get("url")
-        if not (isinstance(place, str) and place in places):
+        path = fields.get("directPath")
+        if not (isinstance(path, str) and path in paths):
             media.append((name, fields))
-        places |= {place} if isinstance(place, str) else set()
+        paths |= {path} if path and isinstance(path, str) else set()
     return media
 
 

@@ -164,6 +164,12 @@ def test_what_comes_along_is_the_first_of_several_files() -> None:
     assert first.id != second.id
 
 
+@pytest.mark.parametrize("path", ["", None, [], {}])
+def test_media_without_a_path_are_not_taken_for_the_same(path: Any) -> None:
+    cards = [{"imageMessage": {"url": "https://web.whatsapp.net", "directPath": path}}] * 2
+    assert len({each.id for each in parsed(upsert({"interactiveMessage": {"cards": cards}})).attachments}) == 2
+
+
 def test_a_file_that_is_not_base64_is_named() -> None:
     fault = one({"imageMessage": PICTURE, "base64": "§"}).fault
     assert fault is not None

@@ -96,6 +96,7 @@ def test_without_an_id_it_gets_one_from_what_it_says(message_id: Any) -> None:
     other = attachment_of({**given_, "size": 6})
     assert found.message_id.startswith("sha256:")
     assert len(found.message_id) == len("sha256:") + 64
+    assert bool(found.fault) is bool(message_id)  # one that is missing is no fault, one that is wrong is
     assert found.id == again.id != other.id
 
 

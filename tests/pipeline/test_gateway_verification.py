@@ -13,7 +13,7 @@ from pipeline.errors import Code
 from pipeline.gateways import NoSecretError, UnauthorizedError, verification
 from pipeline.gateways.verification import bearer, check_hmac, configured, same
 
-# RFC 4231, test cases 1, 2 and 4 that have keys of text, and 2 for both digests.
+# RFC 4231, test case 2, whose key is text.
 JEFE = b"what do ya want for nothing?"
 SHA256 = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
 SHA512 = (
