@@ -56,7 +56,7 @@ def attachment_of(fields: Mapping[str, Any]) -> Attachment:
     """The attachment of a message that a gateway has sent. It is always one: nothing that carries media is dropped.
 
     A field that does not fit is left out and becomes the attachment's fault, so that it ends as `rejected` and its
-    sender's user learns of it. Without a message id it gets one from its content, so that a repeat is still the same.
+    sender's user learns of it; bytes that are none are left out silently if the file lies elsewhere, too. Without a message id it gets one from its content, so that a repeat is still the same.
     """
     given = {name: _shallow(value) for name, value in fields.items() if value is not None}
     given["session"] = given.get("session") or "unknown"
@@ -92,6 +92,8 @@ def _without(given: dict[str, Any], name: str, message: str) -> dict[str, Any]:
         rest["session"] = "unknown"
     elif name == "message_id":
         rest["message_id"] = _fingerprint(given)
+    if name == "data" and (rest.get("url") or rest.get("direct_path")):
+        return rest  # the same file lies elsewhere, too
     prefix = "" if message.startswith(f"{name}:") else f"{name}: "
     return {"fault": Fault(code=Code.BAD_PAYLOAD, message=prefix + message), **rest}
 

@@ -108,6 +108,16 @@ def test_each_stage_has_three_attempts_of_its_own(make_plant: Callable[..., Plan
         assert 2.39 < second < 3.1
 
 
+def test_a_short_backoff_is_not_rounded_up_to_the_idle_workers_next_look(
+    make_plant: Callable[..., Plant], media: Clocked
+) -> None:
+    media.answers["a.jpg"] = [Answer(500), Answer(503), Answer(200, body=photo())]
+    plant = make_plant(media_backoff_ms="150")
+    with plant.workers():
+        plant.ended(plant.submit(url=media.url("a.jpg")).id)
+    assert min(media.pauses("a.jpg")) < 0.7
+
+
 def test_a_servers_retry_after_is_waited_for(plant: Plant, media: Clocked) -> None:
     media.answers["a.jpg"] = [Answer(429, {"Retry-After": "2"}), Answer(200, body=photo())]
     with plant.workers():

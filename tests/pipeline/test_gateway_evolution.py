@@ -170,8 +170,9 @@ def test_media_without_a_path_are_not_taken_for_the_same(path: Any) -> None:
     assert len({each.id for each in parsed(upsert({"interactiveMessage": {"cards": cards}})).attachments}) == 2
 
 
-def test_a_file_that_is_not_base64_is_named() -> None:
-    fault = one({"imageMessage": PICTURE, "base64": "§"}).fault
+def test_a_file_that_is_not_base64_is_named_unless_it_lies_elsewhere_too() -> None:
+    assert one({"imageMessage": PICTURE, "base64": "§"}).fault is None
+    fault = one({"imageMessage": {"mimetype": "image/jpeg"}, "base64": "§"}).fault
     assert fault is not None
     assert (fault.code, fault.message) == (Code.BAD_PAYLOAD, "data: is not base64")
 

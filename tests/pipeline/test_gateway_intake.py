@@ -162,3 +162,11 @@ def test_a_declared_size_stays(declared: Any, size: Any) -> None:
 @pytest.mark.parametrize("nothing", [0, "0", "", None, {"low": 0, "high": 0, "unsigned": True}])
 def test_a_size_of_nothing_is_none(nothing: Any) -> None:
     assert declared_size(nothing) is None
+
+
+def test_broken_inline_bytes_do_no_harm_where_the_file_lies_elsewhere_too() -> None:
+    elsewhere = attachment_of({"session": "s", "message_id": "m", "data": "%%%", "direct_path": "/v/t62/a"})
+    nowhere = attachment_of({"session": "s", "message_id": "m", "data": "%%%"})
+    assert (elsewhere.fault, elsewhere.data, elsewhere.direct_path) == (None, None, "/v/t62/a")
+    assert nowhere.fault is not None
+    assert nowhere.fault.code is Code.BAD_PAYLOAD
