@@ -24,6 +24,8 @@ from pipeline.new_source import NewSource
 
 NEWEST = 1000  # finished attachments whose durations are looked at
 FOR_EVER = 2**62  # later than every lease
+LONGEST_LEASE_S = 600
+CLOCKS_DIFFER_S = 60  # at most: what is further ahead was written by a clock that is wrong
 
 
 class Catalogue:
@@ -76,6 +78,7 @@ class Catalogue:
         token = f"{media_id}.{secrets.token_hex(8)}"
         heir_of = heir_of if heir_of and rows.is_token(heir_of) else ""
         given = {"before": FOR_EVER if takeover else now, "until": now + _ms(lease_s), "heir_of": heir_of}
+        given["absurd"] = now + _ms(lease_s + CLOCKS_DIFFER_S)
 
         def work(session: Session) -> Claim | Refusal:
             row = session.row(statements.CLAIM, media_id=media_id, token=token, **given)
@@ -197,6 +200,7 @@ class Catalogue:
         """Accepted so long ago or let go so long ago, and nobody works on them; oldest first, behind `after`."""
         now = self._now()
         given = {"now": now, "before": now - _ms(older_than_s), "limit": limit, **self._position(after)}
+        given["absurd"] = now + _ms(LONGEST_LEASE_S + CLOCKS_DIFFER_S)
         return self._records(statements.UNFINISHED_AFTER if after else statements.UNFINISHED, given)
 
     # --- counting ---

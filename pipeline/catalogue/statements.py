@@ -79,7 +79,12 @@ CLAIM = (
     .where(
         _id,
         _running,
-        or_(media.c.claim.is_(None), media.c.claimed_until < _p("before"), media.c.claim == _p("heir_of")),
+        or_(
+            media.c.claim.is_(None),
+            media.c.claimed_until < _p("before"),
+            media.c.claimed_until > _p("absurd"),
+            media.c.claim == _p("heir_of"),
+        ),
     )
     .values(claim=_p("token"), claimed_until=_p("until"))
     .returning(*CLAIMED)
@@ -165,21 +170,18 @@ REOPEN = (
 GET = select(*RECORD).where(_id)
 POSITION = select(media.c.received_at, media.c.id).where(_id)
 _FILTERS = {"status": "status", "session": "session", "error": "error_code", "stage": "stage", "kind": "kind"}
+_let_go_at = func.coalesce(media.c.claimed_until, media.c.received_at)
+# A time that nobody can have written whose clock is right: it must not keep an attachment waiting until then.
 _idle = or_(
-    media.c.claim.is_(None) & (func.coalesce(media.c.claimed_until, media.c.received_at) <= _p("before")),
-    media.c.claim.is_not(None) & (media.c.claimed_until < _p("now")),
+    media.c.claim.is_(None) & or_(_let_go_at <= _p("before"), _let_go_at > _p("absurd")),
+    media.c.claim.is_not(None) & or_(media.c.claimed_until < _p("now"), media.c.claimed_until > _p("absurd")),
 )
 
 
 @functools.cache
 def _unfinished(*, paged: bool) -> Select[Any]:
     further = [tuple_(media.c.received_at, media.c.id) > tuple_(_p("after_at"), _p("after_id"))] if paged else []
-    return (
-        select(*RECORD)
-        .where(_running, media.c.received_at <= _p("before"), _idle, *further)
-        .order_by(media.c.received_at, media.c.id)
-        .limit(_p("limit"))
-    )
+    return select(*RECORD).where(_running, _idle, *further).order_by(media.c.received_at, media.c.id).limit(_p("limit"))
 
 
 UNFINISHED, UNFINISHED_AFTER = _unfinished(paged=False), _unfinished(paged=True)

@@ -352,7 +352,7 @@ class CatalogueContract:
     def test_unfinished_are_those_that_nobody_works_on_any_more(self, catalogue: Catalogue, clock: Clock) -> None:
         old, held, dead, released, unannounced = (catalogue.accept(attachment()).id for _ in range(5))
         finished(catalogue)
-        claimed(catalogue, held, lease_s=1000)
+        claimed(catalogue, held, lease_s=500)
         claimed(catalogue, dead, lease_s=50)
         claim = claimed(catalogue, unannounced, lease_s=50)
         catalogue.stored(claim, stored())
@@ -368,6 +368,18 @@ class CatalogueContract:
         first = catalogue.unfinished(older_than_s=30, limit=2)
         rest = catalogue.unfinished(older_than_s=30, after=first[-1].id)
         assert [record.id for record in (*first, *rest)] == found
+
+    def test_a_clock_that_was_wrong_keeps_nothing_waiting(self, catalogue: Catalogue, clock: Clock) -> None:
+        held, released, waiting = (catalogue.accept(attachment()).id for _ in range(3))
+        clock.now += 10 * 365 * 86_400
+        accepted = catalogue.accept(attachment()).id
+        claimed(catalogue, held)
+        catalogue.release(claimed(catalogue, released), stage=Stage.FETCH, attempts=1, error=TROUBLE)
+        clock.now -= 10 * 365 * 86_400
+        clock.now += 31
+        found = {record.id for record in catalogue.unfinished(older_than_s=30)}
+        assert found == {held, released, waiting, accepted}
+        assert claimed(catalogue, held)
 
     def test_a_replayed_one_is_given_time_before_it_counts_as_unfinished(
         self, catalogue: Catalogue, clock: Clock

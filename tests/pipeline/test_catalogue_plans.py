@@ -54,7 +54,6 @@ def test_no_listing_and_no_count_scans_the_table(database: Database, by: frozens
 @pytest.mark.parametrize(
     ("statement", "index"),
     [
-        (statements.UNFINISHED, "ix_media_unfinished"),
         (statements.UNFINISHED_AFTER, "ix_media_unfinished"),
         (statements.DURATIONS, "COVERING INDEX ix_media_finished"),
         (statements.FINISHED_SINCE, "COVERING INDEX ix_media_finished"),
@@ -73,6 +72,12 @@ def test_each_has_its_index(database: Database, statement: Executable, index: st
     steps = plan(database, statement)
     assert_indexed(steps)
     assert any(index in step for step in steps)
+
+
+def test_the_sweep_begins_at_the_oldest_that_is_unfinished_and_sees_no_other(database: Database) -> None:
+    steps = plan(database, statements.UNFINISHED)
+    assert [step for step in steps if "media" in step] == ["SCAN media USING INDEX ix_media_unfinished"]
+    assert "USE TEMP B-TREE FOR ORDER BY" not in steps
 
 
 def test_the_totals_are_as_many_rows_as_names_and_shards(database: Database) -> None:
