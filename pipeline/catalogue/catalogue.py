@@ -6,7 +6,7 @@ import importlib
 import random
 import secrets
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from sqlalchemy import Executable
@@ -18,6 +18,7 @@ from pipeline.catalogue.filters import Filters
 from pipeline.catalogue.schema import check
 from pipeline.catalogue.session import Session
 from pipeline.catalogue.tables import SHARDS, TOTALS
+from pipeline.catalogue.together import Together
 from pipeline.errors import Code, PermanentError, PipelineError, SupersededError
 from pipeline.models import Accepted, Attachment, Claim, Ending, Record, Refusal, Stage, Status, Stored
 from pipeline.new_source import NewSource
@@ -45,7 +46,9 @@ class Catalogue:
         self, url: str, *, durable: bool = False, wait_s: float = WAIT_S, clock: Callable[[], float] = time.time
     ) -> None:
         self._database = Database(url, durable=durable, wait_s=wait_s)
+        self._wait_s = wait_s
         self._clock = clock
+        self._accepting: Together[dict[str, Any], Accepted] = Together(self._database, self._accept)
 
     # --- the way of one attachment ---
 
@@ -56,13 +59,9 @@ class Catalogue:
         """
         row = rows.accepted_row(attachment, intake=intake, now=self._now())
 
-        def work(session: Session) -> Accepted:
-            fresh = session.change(statements.ACCEPT[self._database.dialect], **row) == 1
-            self._count(session, "received" if fresh else "duplicates")
-            known = None if fresh else session.row(statements.STATUS, media_id=row["id"])
-            return Accepted(id=row["id"], status=known[0] if known else Status.RECEIVED, fresh=fresh)
-
-        return self._database.write(work)
+        if self._database.dialect == "sqlite":
+            return self._accepting.do(row, wait_s=self._wait_s)
+        return self._database.write(lambda session: self._accept(session, [row])[0])
 
     def claim(
         self, media_id: str, *, lease_s: float, takeover: bool = False, heir_of: str | None = None
@@ -255,6 +254,18 @@ class Catalogue:
 
     def _now(self) -> int:
         return _ms(self._clock())
+
+    def _accept(self, session: Session, handed_over: Sequence[dict[str, Any]]) -> list[Accepted]:
+        accepted = []
+        for row in handed_over:
+            fresh = session.change(statements.ACCEPT[self._database.dialect], **row) == 1
+            known = None if fresh else session.row(statements.STATUS, media_id=row["id"])
+            accepted.append(Accepted(id=row["id"], status=known[0] if known else Status.RECEIVED, fresh=fresh))
+        fresh_ones = sum(one.fresh for one in accepted)
+        for name, n in (("duplicates", len(accepted) - fresh_ones), ("received", fresh_ones)):
+            if n:
+                self._count(session, name, n)
+        return accepted
 
     def _move(
         self,

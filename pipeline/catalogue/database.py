@@ -71,13 +71,15 @@ class Database:
         """The place for people: the file or the host, never the login."""
         return f"{self._url.host}/{self._url.database}" if self._url.host else str(self._url.database)
 
-    def write(self, work: Callable[[Session], T]) -> T:
+    def write(self, work: Callable[[Session], T], *, wait_s: float | None = None) -> T:
         """Does `work` in one transaction, alone among the writers of this process where the file has one writer.
+
+        `wait_s` is how long it waits if not as long as others.
 
         Raises:
             RetryableError: `catalogue`; nothing was written, or it is unknown whether the commit arrived.
         """
-        patience = Patience(self._wait_s)
+        patience = Patience(self._wait_s if wait_s is None else wait_s)
         return self._again(lambda: self._transaction(work, patience))
 
     def read(self, work: Callable[[Session], T]) -> T:
