@@ -36,6 +36,7 @@ def build_app(settings: Settings) -> FastAPI:
         asyncio.get_running_loop().set_exception_handler(Complaints())
         if settings.allow_unsigned_hooks:
             log.warning("hooks take what comes from this machine without any secret: ALLOW_UNSIGNED_HOOKS is set")
+        await run_in_threadpool(hooks.prepare)
         flushing = asyncio.create_task(hooks.tally.keep_flushing())
         yield
         flushing.cancel()

@@ -7,6 +7,7 @@ only then is anything of it decoded, understood, counted and accepted.
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -74,6 +75,11 @@ class Hooks:
             headers = {"X-Content-Type-Options": "nosniff"}
             return PlainTextResponse(asked.get("hub.challenge", ""), headers=headers)
         raise HTTPException(403, "hub.verify_token is not the CLOUD_VERIFY_TOKEN of this server")
+
+    def prepare(self) -> None:
+        """Opens what the first request would wait for. What fails now is told to whoever asks."""
+        with suppress(PipelineError):
+            self._rates_of_process()
 
     def close(self) -> None:
         """Waits a while for attachments that run aside, and writes down what was counted."""
