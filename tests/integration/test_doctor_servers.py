@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from tests.support.esteira import Site, site
-from tests.support.plant import Plant
+from tests.support.plant import Plant, wait_until
 from tests.support.postgres import PostgresServer, postgres_server
 from tests.support.valkey import ValkeyServer, running_valkey
 from tests.support.zygote import Zygote, zygote
@@ -99,6 +99,7 @@ def test_a_stalled_redis_is_told_in_time(place: Site, own_valkey: ValkeyServer) 
 
 def test_living_workers_are_counted(plant: Plant, esteira: Zygote) -> None:
     with plant.workers():
+        wait_until(lambda: plant.belt.client.zcard(plant.belt.keys.workers), 30)  # the first beat follows the boot
         code, findings = examined(Site(plant.folder, plant.env, esteira))
     assert (code, findings["workers"]["message"]) == (0, "1 worker process alive")
 

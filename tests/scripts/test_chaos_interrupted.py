@@ -28,12 +28,12 @@ def belonging_to(folder: Path) -> list[str]:
 
 
 def test_ctrl_c_ends_runs_side_by_side_with_all_that_they_started(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "scripts.faults", "F00", "F36", "--at-once", "2", "--rounds", "9"]
+    command = [sys.executable, "-m", "scripts.faults", "F00", "F00", "--at-once", "2"]
     env = {**os.environ, "TMPDIR": str(tmp_path)}
     with (tmp_path / "said").open("wb") as said:
         process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=said, stderr=said, start_new_session=True)
-    wait_for(lambda: sum("cli.leash" in command for command in belonging_to(tmp_path)) == 6, timeout_s=60, every_s=0.5)
+    wait_for(lambda: sum("cli.leash" in part for part in belonging_to(tmp_path)) >= 6, timeout_s=150, every_s=0.5)
     os.killpg(process.pid, signal.SIGINT)  # to the whole group, as a terminal sends it
     assert process.wait(60) != 0
-    wait_for(lambda: not belonging_to(tmp_path), timeout_s=5, every_s=0.5)
+    wait_for(lambda: not belonging_to(tmp_path), timeout_s=15, every_s=0.5)
     assert [path.name for path in tmp_path.iterdir()] == ["said"]
