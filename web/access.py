@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -14,7 +15,14 @@ from pipeline.gateways import GATEWAYS, Gateway, HookRequest, NoSecretError
 from pipeline.settings import Settings
 
 TOLD_EVERY_S = 60.0
-FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
+# What a proxy or a tunnel adds for those it calls for, and a browser for the page that sends.
+FORWARDED = frozenset(
+    {
+        *("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "via"),
+        *("cf-connecting-ip", "true-client-ip", "origin", "sec-fetch-site"),
+    }
+)
+OWN_NAME = re.compile(r"(localhost|[0-9.]+|\[[0-9a-f:.]+\])(?::[0-9]+)?", re.IGNORECASE)
 
 log = structlog.get_logger(__name__)
 
@@ -68,13 +76,19 @@ def headers_of(request: Request) -> dict[str, str]:
 def is_local(request: Request) -> bool:
     """Whether a request came from this machine to a loopback address of it, and is passed on for nobody else.
 
-    A proxy or a tunnel on this machine calls from it too, but says for whom.
+    A proxy, a tunnel or a browser on this machine calls from it too. It says for whom, or asks for the name that they
+    used, or speaks HTTP/1.0 as proxies do that are not told otherwise; one that hides all of it cannot be told apart.
     """
     ends = (request.scope.get("client"), request.scope.get("server"))
-    return all(end and _is_loopback(end[0]) for end in ends) and not any(name in request.headers for name in FORWARDED)
+    asked = OWN_NAME.fullmatch(request.headers.get("host", ""))
+    direct = request.scope.get("http_version") != "1.0" and FORWARDED.isdisjoint(request.headers.keys())
+    addresses = [end[0] for end in ends if end] + ([asked[1].strip("[]")] if asked else [])
+    return direct and len(addresses) == 3 and all(map(_is_loopback, addresses))
 
 
 def _is_loopback(address: str) -> bool:
+    if address.lower() == "localhost":
+        return True
     try:
         return ipaddress.ip_address(address).is_loopback
     except ValueError:

@@ -27,6 +27,15 @@ def unsigned(server: WebServer, **headers: str) -> int:
     return server.ask("POST", "/hooks/media", json.dumps(GOOD).encode(), headers=headers).status
 
 
+def old_proxy(server: WebServer) -> bytes:
+    """What it answers to nginx as it came for twenty years: HTTP/1.0, and nothing of whom it calls for."""
+    with server.connect() as connection:
+        body = json.dumps(GOOD)
+        head = f"POST /hooks/media HTTP/1.0\r\nHost: 127.0.0.1:{server.port}\r\nContent-Length: {len(body)}\r\n\r\n"
+        connection.sendall((head + body).encode())
+        return connection.recv(4096)
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
 def test_open_hooks_do_not_start_where_others_could_call(plant: Plant, host: str) -> None:
     finished = subprocess.run(
@@ -49,8 +58,20 @@ def test_open_hooks_are_open_to_this_machine_and_not_to_whom_it_forwards_for(
 ) -> None:
     with web_server(plant, *command, **OPEN) as server:
         assert unsigned(server) == 202
-        for name in ("X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"):
+        for name in ("X-Forwarded-For", "Forwarded", "X-Real-IP", "Via", "CF-Connecting-IP", "X-Forwarded-Host"):
             assert unsigned(server, **{name: "127.0.0.1"}) == 401
+        assert unsigned(server, Host="localhost") == unsigned(server, Host="[::1]:8000") == 202
+        for name in (
+            "hooks.example.org",
+            "127.0.0.1.example.org",
+            "127.0.0.1:80@example.org",
+            "192.0.2.1:8000",
+            "[",
+            "",
+        ):
+            assert unsigned(server, Host=name) == 401
+        assert unsigned(server, Origin="https://example.org") == 401, "a page in a browser is not its machine"
+        assert old_proxy(server).startswith(b"HTTP/1.1 401")
         assert server.ask("GET", "/stats").status == 401
         assert "ALLOW_UNSIGNED_HOOKS" in server.said()
 
