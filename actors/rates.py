@@ -51,7 +51,8 @@ class Windows:
 class Rates:
     """Counts by sender. A window begins with the first place that is taken and lasts a minute.
 
-    What a sender wants at once that has taken nothing yet is given even beyond the limit, or it would never be.
+    What is wanted at once and is more than a minute's places is given while any of them is left, and uses up all: beside
+    others that come in between it would never be given.
     """
 
     def __init__(
@@ -103,7 +104,8 @@ class Rates:
         with self._lock:
             now = self._clock()
             found = {sender: self._alone.of(sender, now) for sender in wanted}
-            waits = [places.until - now for sender, places in found.items() if places and places.left < wanted[sender]]
+            least = {sender: need if need <= self._limit else 1 for sender, need in wanted.items()}
+            waits = [places.until - now for sender, places in found.items() if places and places.left < least[sender]]
             if waits:
                 return max(waits)
             for sender, places in found.items():

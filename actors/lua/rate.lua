@@ -1,5 +1,5 @@
 -- Takes places within the current window of several counters: of all of them, or of none.
--- What is wanted of a counter that nothing was taken from is given, however much it is, or it would never be.
+-- What is more than the limit is given while anything is left, or beside others it would never be.
 --   KEYS  counters
 --   ARGV  limit, window in ms, then for each counter: how many are needed, how many would be taken gladly
 --   returns {0, and for each counter: how many were taken, ms until its window ends}, or {ms to wait}
@@ -7,7 +7,8 @@ local limit, window = tonumber(ARGV[1]), tonumber(ARGV[2])
 local taken, wait = {}, 0
 for i, key in ipairs(KEYS) do
   taken[i] = tonumber(redis.call('GET', key) or '0')
-  if taken[i] > 0 and taken[i] + tonumber(ARGV[2 * i + 1]) > limit then
+  local needed = tonumber(ARGV[2 * i + 1])
+  if taken[i] + needed > limit and not (needed > limit and taken[i] < limit) then
     wait = math.max(wait, redis.call('PTTL', key), 1)
   end
 end
