@@ -51,8 +51,8 @@ class Windows:
 class Rates:
     """Counts by sender. A window begins with the first place that is taken and lasts a minute.
 
-    What is wanted at once and is more than a minute's places is given while any of them is left, and uses up all: beside
-    others that come in between it would never be given.
+    What is wanted at once and is more than a minute's places is given while any of them is left, and uses up all of
+    them: beside others that come in between it would never be given.
     """
 
     def __init__(

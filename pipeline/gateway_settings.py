@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings
 
-from pipeline.setting_forms import is_web_url, secret_pairs
+from pipeline.setting_forms import is_header_value, is_web_url, secret_pairs
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -42,8 +42,18 @@ class GatewaySettings(BaseSettings):
     @field_validator("cloud_access_tokens")
     @classmethod
     def _pairs(cls, value: SecretStr | None) -> SecretStr | None:
-        if value and secret_pairs(value.get_secret_value()) is None:
+        pairs = secret_pairs(value.get_secret_value()) if value else {}
+        if pairs is None or not all(map(is_header_value, pairs.values())):
             raise ValueError("must be pairs of a phone number id and its token: 1234567890=EAAx,2345678901=EAAy")
+        return value
+
+    @field_validator("waha_api_key", "cloud_access_token")
+    @classmethod
+    def _shown(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and not is_header_value(value.get_secret_value()):
+            raise ValueError(
+                "cannot be sent in a header: it has a line break, a space at an end or a letter beyond ASCII"
+            )
         return value
 
     @model_validator(mode="after")

@@ -9,6 +9,9 @@ from urllib.parse import urlsplit
 
 _LABEL = r"[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?"
 _HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*(:[0-9]{{1,5}})?")
+_NO_WEB_URL = re.compile(r"[\x00-\x20\x7f@?#\\]")
+_LOGIN = re.compile(r"//[^/\s]*@")
+_QUERY = re.compile(r"\?.*", re.DOTALL)
 
 
 def as_network(value: Any) -> Any:
@@ -72,7 +75,18 @@ def is_web_url(url: str) -> bool:
         server = parts.scheme in {"http", "https"} and parts.hostname and (parts.port is None or parts.port > 0)
     except ValueError:
         return False
-    return bool(server and not (parts.username or parts.password or parts.query or parts.fragment))
+    # As text, for urlsplit forgives line breaks, and sees no difference between an empty query and none.
+    return bool(server and not _NO_WEB_URL.search(url))
+
+
+def is_header_value(text: str) -> bool:
+    """Whether it can be sent in a header as it is: a line break at its end is the usual fault."""
+    return text.isascii() and text.isprintable() and text == text.strip()
+
+
+def without_secrets(text: str) -> str:
+    """Text that may be a URL, without a login and without a query."""
+    return _QUERY.sub("?[hidden]", _LOGIN.sub("//[hidden]@", text))
 
 
 def secret_pairs(text: str) -> dict[str, str] | None:

@@ -24,6 +24,7 @@ from pipeline.setting_forms import (
     is_sentry_dsn,
     password_in,
     secret_pairs,
+    without_secrets,
 )
 
 MB = 1_000_000
@@ -272,7 +273,7 @@ def _fault(fault: Any) -> str:
     value = os.environ.get(name)
     field = Settings.model_fields.get(name.lower())
     secret = field is not None and "SecretStr" in str(field.annotation)
-    shown = f" {value!r}" if value is not None and not secret else ""
+    shown = f" {without_secrets(value)!r}" if value is not None and not secret else ""
     return f"{name}{shown}: {message} (see .env.example)"
 
 

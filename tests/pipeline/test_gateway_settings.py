@@ -95,13 +95,34 @@ def test_a_server_is_a_web_url_without_its_last_slash(
         "http://[::1",
         "https://user@waha",
         "https://:x@waha",
+        "https://@waha",
         "https://waha/?x=1",
         "https://waha/#x",
+        "https://waha?",
+        "https://waha#",
+        "https://waha\n",
+        "https://waha/a b",
+        "https://waha\\x",
     ],
 )
 def test_what_is_no_server_is_refused(name: str, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     message = refused(monkeypatch, **{name: url})
     assert re.match(rf"{name} '.*': must be http://host:port or https://host, without a user or a query", message)
+
+
+def test_a_url_that_is_refused_is_shown_without_its_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    message = refused(monkeypatch, WAHA_URL=f"https://waha:{SECRET}@waha.example/under?key={SECRET}")
+    assert message.startswith("WAHA_URL 'https://[hidden]@waha.example/under?[hidden]': must be")
+
+
+@pytest.mark.parametrize("name", ["WAHA_API_KEY", "CLOUD_ACCESS_TOKEN"])
+@pytest.mark.parametrize("fault", ["{}\n", " {}", "{} ", "ключ-{}", "{}\tx", "{}\r\nX-Injected: 1"])
+def test_what_no_header_can_carry_is_refused_unseen_before_the_first_file_asks_for_it(
+    name: str, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message = refused(monkeypatch, **{"WAHA_URL": "http://waha:3000", name: fault.format(SECRET)})
+    assert message.startswith(f"{name}: cannot be sent in a header")
+    assert SECRET not in message
 
 
 def test_wahas_key_needs_wahas_server(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,7 +142,9 @@ def test_a_phone_number_has_its_own_token_or_the_common_one(monkeypatch: pytest.
     assert {"EAAx==", "EAAy", "EAAz"} <= set(both.secrets())
 
 
-@pytest.mark.parametrize("pairs", [SECRET, f"{SECRET},1=x", f"=  {SECRET}", f"{SECRET}=", f"1={SECRET},2=", ",", "="])
+@pytest.mark.parametrize(
+    "pairs", [SECRET, f"{SECRET},1=x", f"=  {SECRET}", f"{SECRET}=", f"1={SECRET},2=", f"1=ключ-{SECRET}", ",", "="]
+)
 def test_tokens_that_are_no_pairs_are_refused_unseen(pairs: str, monkeypatch: pytest.MonkeyPatch) -> None:
     message = refused(monkeypatch, CLOUD_ACCESS_TOKENS=pairs)
     assert message.startswith("CLOUD_ACCESS_TOKENS: must be pairs of a phone number id and its token")
