@@ -76,3 +76,16 @@ def test_a_file_is_fetched_from_waha_on_a_private_address_with_the_key() -> None
         with pytest.raises(PermanentError, match="url_blocked"):
             fetched(guarded, found.url, credentials=found.credentials, trusted=found.trusted)
         assert other.requests == []
+
+
+def test_a_connection_that_waha_keeps_open_serves_nobody_elses_url() -> None:
+    with MediaServer({"api/files/s/a.jpg": b"photo", "x": b"inner"}) as waha:
+        guarded = local_outbound(allow_private=(), ports=(waha.port,), resolver=Names(["127.0.0.1"]))
+        own = f"http://waha:{waha.port}"
+        file = f"{own}/api/files/s/a.jpg"
+        assert fetched(guarded, file, trusted=own) == fetched(guarded, file, trusted=own) == b"photo"
+        assert waha.connections == 1, "it is kept"
+        for url in (file, f"{own}/x"):
+            with pytest.raises(PermanentError, match="url_blocked"):
+                fetched(guarded, url)
+        assert waha.hits("x") == 0
