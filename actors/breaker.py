@@ -30,7 +30,10 @@ class Breaker:
         if not self._outage.begin(error):
             return False
         self._answered.clear()
-        threading.Thread(target=self._watch, name="redis probe", daemon=True).start()
+        try:
+            threading.Thread(target=self._watch, name="redis probe", daemon=True).start()
+        except RuntimeError:  # the machine has no more threads, and nobody would close it again
+            self._close()
         return True
 
     def _watch(self) -> None:
@@ -39,5 +42,8 @@ class Breaker:
                 self._probe()
             except (redis.RedisError, OSError):
                 continue
-            self._outage.end()
-            self._answered.set()
+            self._close()
+
+    def _close(self) -> None:
+        self._answered.set()  # first: who fails from here on may open it anew, with a watch of its own
+        self._outage.end()
