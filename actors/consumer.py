@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from actors.broker import EsteiraBroker
 
 ASKED = frozenset({"media_id", "attempt", "inputs", "silent", "lost", "heir_of"})  # see delivery.stage_message
+OPTIONS = frozenset({"key"})  # what else Dramatiq finds there it obeys, or dies of
 
 log = structlog.get_logger()
 
@@ -28,13 +29,17 @@ def is_well_formed(message: dramatiq.Message[Any]) -> bool:
     """Whether a message asks for something that an actor can do: anything else is kept as a dead letter."""
     asked = message.kwargs
     return (
-        not message.args
+        isinstance(message.actor_name, str)
+        and isinstance(message.options, dict)
+        and set(message.options) <= OPTIONS
+        and not message.args
         and isinstance(asked, dict)
         and isinstance(asked.get("media_id"), str)
         and isinstance(attempt := asked.get("attempt", 1), int)
         and attempt >= 1
         and isinstance(asked.get("lost", 0), int)
         and isinstance(asked.get("inputs", {}), dict)
+        and isinstance(asked.get("heir_of", ""), str)
         and set(asked) <= ASKED
     )
 
@@ -90,13 +95,16 @@ class BeltConsumer(Consumer):
         try:
             self._fetch()
         except redis.RedisError as error:
-            self._uncertain, self._look_at = True, 0.0
-            self.broker.outage.begin(error)
-            time.sleep(self._pause)
-            self._pause = min(self._pause * 2, 1)
+            self._is_away(error)
             return
         self.broker.outage.end()
         self._pause = 0.05
+
+    def _is_away(self, error: redis.RedisError) -> None:
+        self._uncertain, self._look_at = True, 0.0
+        self.broker.outage.begin(error)
+        time.sleep(self._pause)
+        self._pause = min(self._pause * 2, 1)
 
     def _fetch(self) -> None:
         broker = self.broker
@@ -126,5 +134,8 @@ class BeltConsumer(Consumer):
 
     def _bury(self, handed: Handed) -> None:
         broker = self.broker
-        broker.belt.finish(broker.worker_id, handed.key, handed.serial, Step("dead", handed.queue, handed.data))
+        try:
+            broker.belt.finish(broker.worker_id, handed.key, handed.serial, Step("dead", handed.queue, handed.data))
+        except redis.RedisError as error:  # it is still held, and comes again when this worker asks what it holds
+            self._is_away(error)
         broker.hands.drop(handed.key, handed.serial)

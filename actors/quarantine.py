@@ -10,6 +10,7 @@ import threading
 from typing import Protocol, runtime_checkable
 
 import dramatiq
+import redis
 import sentry_sdk
 import structlog
 from dramatiq.broker import MessageProxy
@@ -48,7 +49,12 @@ class Quarantine(dramatiq.Middleware):
         message.on_settled.append(self._running.release)
         message.quarantined = True
         assert isinstance(broker, Holder)
-        if not broker.begin(message):
+        try:
+            held = broker.begin(message)
+        except redis.RedisError:  # Dramatiq would swallow it, and nobody would be to blame for the next crash
+            message.verdict = Again(ASIDE_MS, message.attempt)
+            raise SkipMessage from None
+        if not held:
             message.verdict = Finished()
             raise SkipMessage
         if message.crashes >= MAX_CRASHES:
