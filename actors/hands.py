@@ -44,9 +44,13 @@ class Hands:
         with self._changed:
             for item in handed:
                 known = self._held.get(item.key)
-                if known is None or known.serial != item.serial:
-                    self._held[item.key] = item
-                    heapq.heappush(self._ready, (item.turn, item))
+                if known is not None and known.serial == item.serial:
+                    continue
+                if known is not None:  # that delivery is void: Redis gave the message out anew
+                    self._ready = [entry for entry in self._ready if entry[1].key != item.key]
+                    heapq.heapify(self._ready)
+                self._held[item.key] = item
+                heapq.heappush(self._ready, (item.turn, item))
 
     def give(self) -> Handed | None:
         """What is to run next; None while there is nothing or every thread has enough to do."""

@@ -112,6 +112,16 @@ def test_what_is_known_is_not_taken_twice_and_a_new_delivery_is(hands: Hands) ->
     assert hands.free() == (8, 2)
 
 
+def test_a_delivery_that_redis_gave_out_anew_is_not_run_as_well(hands: Hands) -> None:
+    hands.take([handed("a"), handed("b")])
+    hands.take([handed("a", turn=5)._replace(serial=2)])
+    hands.put_away()
+    assert hands.free() == (8, 2)
+    hands.take([handed("a"), handed("b")])
+    hands.take([handed("a", turn=5)._replace(serial=2)])
+    assert given(hands) == ["b", "a"]
+
+
 def test_what_was_not_given_out_can_be_put_away(hands: Hands) -> None:
     fill(hands, 8)
     assert len(given(hands)) == 5
