@@ -26,7 +26,7 @@ QUICK_TIMEOUT_S = 0.25  # what a listener waits at most
 WORKER_TIMEOUT_S = 5.0
 
 SCRIPTS = ("missing", "begin", "beat")
-MOVES = ("offer", "fetch", "held", "finish", "reap", "flush")  # those that lanes.lua stands in front of
+MOVES = ("offer", "fetch", "held", "finish", "reap", "flush", "audit")  # those that lanes.lua stands in front of
 SESSIONS_SHOWN = 100
 ANYWHERE = Place()  # of a message that nobody says more of
 
@@ -131,6 +131,14 @@ class Belt:
         """Takes back what a dead worker held; how many messages, or -1 if it lives or is gone already."""
         keys = [self.keys.workers, self.keys.held(worker)]
         return int(self._move("reap", keys, [worker, silence_ms, int(crash), self.queues[0]]))
+
+    def audit(self) -> int:
+        """Drops what waits if parts of the belt are gone that Redis has thrown away; see audit.lua.
+
+        How many messages the sweep has to put back; -1 if it cannot be told just now.
+        """
+        workers = [name.decode() for name in self._range(self.keys.workers)]
+        return int(self._move("audit", [self.keys.workers, *map(self.keys.held, workers)], workers))
 
     def _move(self, name: str, keys: Sequence[str], args: Sequence[str | int | bytes]) -> Any:
         return self._scripts[name]([*self._common_keys, *keys], [*self._common_args, *args])

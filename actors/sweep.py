@@ -1,7 +1,7 @@
 """The sweep: accepted attachments that the belt has lost go back onto it.
 
-Redis may be wiped at any time. The catalogue knows what was accepted and has not ended; what the belt still holds is
-not put on it a second time, for its key is taken.
+Redis may be wiped at any time, or throw away a part of what it keeps. The catalogue knows what was accepted and has not
+ended; what the belt still holds is not put on it a second time, for its key is taken.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ def sweep_with(catalogue: Catalogue, belt: Belt, *, older_than_s: float) -> int:
         RetryableError: `catalogue`.
         redis.RedisError: the belt is out of reach.
     """
+    if (dropped := belt.audit()) > 0:
+        log.error("the belt was not whole", dropped=dropped, remedy="let Redis evict nothing; see `esteira doctor`")
     lost, after = 0, None
     while page := catalogue.unfinished(older_than_s=older_than_s, limit=BATCH, after=after):
         known = {record.id: record for record in page}

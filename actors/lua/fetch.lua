@@ -6,6 +6,7 @@
 --           Lower turns are to run first: a session that has little in flight overtakes what was handed out before.
 local workers, held = KEYS[OWN], KEYS[OWN + 1]
 local wanted, wanted_large = tonumber(ARGV[5]), tonumber(ARGV[6])
+local patience = 1000 -- with what turns out to be nothing: the next fetch goes on with that
 local ms = now()
 local answer = {-1}
 
@@ -72,6 +73,9 @@ local function hand_over(queue, key, lane, urgent, mark)
     bury(queue, key, '', ms)
     return
   end
+  if redis.call('HEXISTS', held, key) == 1 then -- waits twice, as after parts of the belt were lost
+    return
+  end
   local place, message = split(value)
   local serial = redis.call('INCR', SERIAL)
   local flight = charge(place.session, place.charge, mark)
@@ -92,6 +96,7 @@ local function take(queue, q, lane, session)
     leave(q, lane, session)
   end
   if not member then
+    patience = patience - 1
     return
   end
   local mark, urgent = mark_of(q, lane), is_urgent(member, session)
@@ -100,6 +105,9 @@ local function take(queue, q, lane, session)
     redis.call('ZREM', PERISHABLE, mark .. member)
   end
   local flight = hand_over(queue, string.sub(member, #session + 19), lane, urgent, mark)
+  if not flight then
+    patience = patience - 1
+  end
   if following then
     flight = flight or tonumber(redis.call('HGET', FLIGHT, session) or 0)
     redis.call('ZADD', KEYS[q + TURNS + lane], turn_of(is_urgent(following, session), flight, ms), session)
@@ -115,7 +123,7 @@ end
 local function serve(queue, q)
   local small, small_urgent = next_in(q, 0)
   local large, large_urgent = next_in(q, 1)
-  while wanted > 0 do
+  while wanted > 0 and patience > 0 do
     if large and wanted_large > 0 and not (small and small_urgent and not large_urgent) then
       take(queue, q, 1, large)
       large, large_urgent = next_in(q, 1)
@@ -138,5 +146,8 @@ for i = 7, #ARGV do
   promote(ARGV[i], q)
   move_from_list(ARGV[i], q)
   serve(ARGV[i], q)
+end
+if patience <= 0 then
+  answer[1] = 0
 end
 return answer

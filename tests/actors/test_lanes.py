@@ -385,5 +385,9 @@ def test_a_cluster_takes_every_script() -> None:
         assert belt.beat("v", silence_ms=60_000) == []
         assert belt.reap("w", silence_ms=0, crash=True) == 1
         assert belt.missing(["a-0000", "nowhere"]) == ["nowhere"]
+        assert belt.audit() == 0
+        belt.client.hset(belt.keys.messages, "nowhere", b"1")
+        assert belt.audit() == 5
+        backlog(belt, "a", 3)
         assert belt.counts()["fetch"]["ready"] == sum(told["ready"] for told in belt.sessions().values()) == 3
         belt.client.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -23,6 +24,11 @@ from tests.support.valkey import ValkeyServer
 def asking(kwargs: dict[str, Any]) -> bytes:
     """A message that is one, and asks for something that nobody can do."""
     return Message(queue_name="fetch", actor_name="fetch", args=(), kwargs=kwargs, options={}).encode()
+
+
+def misshapen(**fields: Any) -> bytes:
+    """A message that an actor could run, but for these fields."""
+    return json.dumps({**stage_message("f" * 32, Stage.FETCH).asdict(), "args": [], **fields}).encode()
 
 
 @pytest.fixture
@@ -77,8 +83,12 @@ def test_poison_in_the_announcement_itself_ends_without_one(plant: Plant) -> Non
         asking({"media_id": 5}),
         asking({"media_id": "f" * 32, "inputs": [1]}),
         asking({"media_id": "f" * 32, "url": "http://old.format"}),
+        misshapen(actor_name=["fetch"]),
+        misshapen(options=5),
+        misshapen(options={"throws": "RetryableError"}),
+        misshapen(options={"eta": 1}),
     ],
-    ids=["text", "list", "half", "bytes", "attempt", "id", "inputs", "old"],
+    ids=["text", "list", "half", "bytes", "attempt", "id", "inputs", "old", "actor", "options", "throws", "eta"],
 )
 def test_garbage_on_the_belt_becomes_a_dead_letter_and_the_worker_lives(plant: Plant, garbage: bytes) -> None:
     plant.belt.offer("garbage", "fetch", garbage)
@@ -118,6 +128,20 @@ def test_after_a_wipe_everything_unfinished_comes_back(plant: Plant) -> None:
             [record] = plant.ended(second.id)
         assert (server.hits("a.jpg"), server.hits("b.jpg")) == (1, 1)
     assert record.status is Status.DONE
+
+
+@pytest.mark.parametrize("part", ["waiting:fetch:small", "held:gone", "turns:fetch:small"])
+def test_after_a_part_of_the_belt_was_thrown_away_everything_unfinished_comes_back(plant: Plant, part: str) -> None:
+    with MediaServer({"a.jpg": photo(), "b.jpg": photo()}) as server:
+        ids = [plant.submit(url=server.url(name)).id for name in ("a.jpg", "b.jpg")]
+        plant.belt.fetch("gone", 1, ["fetch"])
+        plant.belt.client.delete(f"{{esteira}}:{part}")
+        plant.sweep()
+        plant.belt.reap("gone", silence_ms=0, crash=False)
+        with plant.workers():
+            records = plant.ended(*ids)
+        assert (server.hits("a.jpg"), server.hits("b.jpg")) == (1, 1)
+    assert {record.status for record in records} == {Status.DONE}
 
 
 def test_a_full_valkey_is_emptied_by_its_workers(own_plant: Plant, own_valkey: ValkeyServer) -> None:
