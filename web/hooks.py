@@ -7,6 +7,7 @@ only then is anything of it decoded, understood, counted and accepted.
 from __future__ import annotations
 
 import threading
+import traceback
 from contextlib import suppress
 from typing import Any
 
@@ -117,7 +118,13 @@ def _parse(gateway: Gateway, payload: Any, settings: Settings) -> Parsed:
         return gateway.parse(payload, settings)
     except PipelineError:
         raise
-    except Exception as error:  # the last guard against what somebody else's JSON may look like: it is no 500
-        log.exception("payload not understood")
-        report(error, {})
+    except Exception as error:  # noqa: BLE001  the last guard against somebody else's JSON: it is no 500
+        _tell(error)
         raise PayloadError("", "the payload has a shape that is not understood") from None
+
+
+def _tell(error: Exception) -> None:
+    """Says where it happened and of what kind it is, without its words: they may be the payload's."""
+    mistake = RuntimeError(type(error).__name__).with_traceback(error.__traceback__)
+    log.error("payload not understood", error=str(mistake), where=traceback.format_tb(error.__traceback__)[-3:])
+    report(mistake, {})

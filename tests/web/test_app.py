@@ -211,3 +211,76 @@ def test_what_is_not_there_is_told_in_the_same_form(client: TestClient, path: st
     answer = client.get(path)
     assert answer.status_code == 404
     assert answer.json() == {"error": {"code": "not_found", "message": "Not Found"}}
+
+
+def test_a_payload_that_breaks_its_gateways_module_is_a_bad_one_and_no_500(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stumble(*_: object) -> None:
+        raise KeyError("secret-of-a-payload")
+
+    monkeypatch.setattr("pipeline.gateways.media.parse", stumble)
+    answer = client.post("/hooks/media", json=GOOD)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "bad_payload")
+    assert "secret-of-a-payload" not in answer.text
+    said = capsys.readouterr().err
+    assert "payload not understood" in said
+    assert "KeyError" in said
+    assert "stumble" in said
+    assert said.count("secret-of-a-payload") == 1, "in the line of the code that raised it, and nowhere else"
+
+
+def test_a_mistake_of_ours_asks_the_sender_to_come_again(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    from web.app import build_app
+
+    def stumble(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("web.hooks.process_media", stumble)
+    with TestClient(build_app(settings), raise_server_exceptions=False) as client:
+        answer = client.post("/hooks/media", json=GOOD, headers={"Authorization": f"Bearer {TOKEN}"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "internal")
+    assert int(answer.headers["retry-after"]) > 0
+
+
+def test_bodies_beyond_what_the_process_can_hold_are_told_to_wait(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from web import bodies
+
+    monkeypatch.setattr(bodies, "AT_ONCE", 0)
+    monkeypatch.setattr(bodies, "AT_LEAST_HELD", 3000)
+    from web.app import build_app
+
+    with TestClient(build_app(current_settings()), headers=client.headers) as small:
+        large = {**GOOD, "caption": "x" * 4000}
+        for _ in range(3):
+            answer = small.post("/hooks/media", json=large)
+            assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
+        for number in range(5):
+            fits = {**GOOD, "message_id": f"fits {number}", "caption": "x" * 2000}
+            assert small.post("/hooks/media", json=fits).status_code == 202, "what was held is free again"
+
+
+def test_what_is_ignored_is_counted_even_if_the_catalogue_was_locked_for_a_while(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipeline.catalogue import Catalogue
+
+    monkeypatch.setenv("EVOLUTION_SECRET", "evolution")
+    current_settings.cache_clear()
+    from web.app import build_app
+
+    add = Catalogue.add
+
+    def refuse(*_: object) -> None:
+        raise RetryableError(Code.CATALOGUE, "locked")
+
+    with TestClient(build_app(current_settings()), headers=client.headers) as app:
+        monkeypatch.setattr(Catalogue, "add", refuse)
+        for _ in range(3):
+            answer = app.post("/hooks/evolution", json={}, headers={"X-Webhook-Secret": "evolution"})
+            assert answer.json() == {"accepted": [], "ignored": 1}
+        assert app.get("/stats").json()["totals"]["ignored"] == 0
+        monkeypatch.setattr(Catalogue, "add", add)
+        assert app.get("/stats").json()["totals"]["ignored"] == 3
