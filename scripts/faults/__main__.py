@@ -1,5 +1,6 @@
 """Breaks what can break under a load of real files, then counts: what was accepted must have ended.
 
+\b
 scripts/chaos F06 --rounds 10      one fault, so many times
 scripts/chaos --all                every fault, each on a plant of its own
 scripts/chaos --soak 30m --seed 7  random faults on one plant
@@ -132,4 +133,4 @@ def _teller(console: Console, update: Tell) -> Tell:
 
 if __name__ == "__main__":
     os.environ.setdefault("LOG_LEVEL", "error")
-    main()
+    main(prog_name="scripts/chaos")
