@@ -12,6 +12,7 @@ import redis
 import structlog
 
 from actors.broker import EsteiraBroker
+from pipeline.errors import PipelineError
 
 BEAT_S = 3.0
 SILENCE_S = 12.0  # a worker that was silent for so long is dead: its messages run again within 20 s
@@ -62,7 +63,7 @@ class Heartbeat(dramatiq.Middleware):
             try:
                 chore()
             except Exception as error:  # noqa: BLE001  (the edge of a thread that must not die; the next round comes)
-                log.warning("chore failed", chore=threading.current_thread().name, error=type(error).__name__)
+                log.warning("chore failed", chore=threading.current_thread().name, error=_told(error))
             self._stop.wait(seconds)
 
     def _listen(self, broker: EsteiraBroker) -> None:
@@ -76,6 +77,11 @@ class Heartbeat(dramatiq.Middleware):
                             broker.hands.call()
             except (redis.RedisError, OSError):  # consumers poll meanwhile, and say that Redis is away
                 time.sleep(1)
+
+
+def _told(error: Exception) -> str:
+    # The words of others may show what is nobody's business.
+    return str(error) if isinstance(error, PipelineError) else type(error).__name__
 
 
 class Pulse:

@@ -29,6 +29,11 @@ PAUSE_S = 0.05
 log = structlog.get_logger()
 
 
+def why_not(record: Record | None) -> PermanentError | None:
+    """Why this attachment, or the lack of one, cannot go again: `not_found` or `not_ended`; None if it can."""
+    return None if record and record.status in REPLAYABLE else _refusal(record)
+
+
 def replay(media_id: str, source: NewSource | None = None, *, file: Path | None = None) -> Record:
     """Opens an ended attachment again and puts it on the belt.
 
@@ -87,9 +92,9 @@ def _wait_for_its_end(catalogue: Catalogue, media_id: str) -> None:
     deadline = time.monotonic() + ANNOUNCED_WITHIN_S
     while True:
         record = catalogue.get(media_id)
-        if record is None or record.status not in REPLAYABLE:
-            raise _refusal(record)
-        if record.finished_at is not None:
+        if reason := why_not(record):
+            raise reason
+        if record and record.finished_at is not None:
             return
         if time.monotonic() > deadline:
             raise _refusal(record)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 from click import get_current_context
 
 from actors import telemetry
-from pipeline.catalogue import Catalogue
+from pipeline.catalogue import Catalogue, CatalogueError
+from pipeline.catalogue.health import Health
 from pipeline.errors import SettingsError
 from pipeline.folders import make_private
 from pipeline.services import Services, services
@@ -26,13 +28,22 @@ def services_for_command() -> Services:
     """The services of this process, closed when the command ends.
 
     Raises:
-        RetryableError: `catalogue`, if the database does not answer or was never migrated.
+        CatalogueError: there is none, or it was never migrated.
+        RetryableError: `catalogue`, if the database does not answer.
     """
-    settings_for_command()
+    _look_for_catalogue(settings_for_command())
     opened = services()
     get_current_context().call_on_close(opened.close)
     opened.catalogue.check_schema()
     return opened
+
+
+def _look_for_catalogue(settings: Settings) -> None:
+    # Whoever calls a command in another folder by mistake is told so, and finds no empty catalogue there afterwards.
+    with closing(Health(settings.database)) as health:
+        if health.missing:
+            remedy = "`esteira start` makes one; if it stands elsewhere, call this in its folder, or set VAR_DIR"
+            raise CatalogueError(f"there is no catalogue at {health.where}: {remedy}")
 
 
 def catalogue_for_command() -> Catalogue:

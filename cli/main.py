@@ -8,7 +8,7 @@ import dramatiq
 import redis
 import rich_click as click
 
-from actors.checkup.belt import redis_place
+from actors.checkup.belt import ADDRESS, LOGIN, redis_place
 from cli.check import check
 from cli.doctor import doctor
 from cli.migrate import migrate
@@ -20,14 +20,14 @@ from cli.status import list_, status
 from cli.submit import submit
 from cli.sweep import sweep
 from pipeline.catalogue import CatalogueError
-from pipeline.errors import Code, PipelineError, SettingsError
+from pipeline.errors import Code, PipelineError, RetryableError, SettingsError
 from pipeline.settings import current_settings
 
 FAILED, USAGE = 1, 2  # exit codes, beside 0 for done
 
 REMEDIES = {
-    Code.CATALOGUE: "check DATABASE_URL and that its server runs",
-    Code.QUEUE: "check REDIS_URL or REDIS_HOST and that the server runs, or run `esteira start`",
+    Code.CATALOGUE: "check DATABASE_URL or VAR_DIR, who may read and write there, and that its server runs",
+    Code.QUEUE: ADDRESS,
     Code.STAGING: "check STAGING_DIR and the free space there",
     Code.STORAGE: "check STORAGE_URL and the free space there",
 }
@@ -49,11 +49,13 @@ class Commands(click.RichGroup):
         except CatalogueError as error:  # its message has the remedy already
             _fail(error.message, FAILED)
         except PipelineError as error:
-            remedy = REMEDIES.get(error.code)
+            # What waiting does not mend says itself what does.
+            remedy = REMEDIES.get(error.code) if isinstance(error, RetryableError) else None
             _fail(f"{error.message}; {remedy}" if remedy else error.message, FAILED)
+        except redis.AuthenticationError:
+            _fail(f"Redis at {redis_place(current_settings())} refuses the login; {LOGIN}", FAILED)
         except (redis.RedisError, dramatiq.ConnectionError):
-            place = redis_place(current_settings())
-            _fail(f"Redis at {place} does not answer; {REMEDIES[Code.QUEUE]}", FAILED)
+            _fail(f"Redis at {redis_place(current_settings())} does not answer; {ADDRESS}", FAILED)
 
 
 def _fail(message: str, status: int) -> NoReturn:

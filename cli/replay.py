@@ -10,7 +10,7 @@ from typing import Any
 
 import rich_click as click
 
-from actors.replay import REPLAYABLE
+from actors.replay import REPLAYABLE, why_not
 from actors.replay import replay as replay_one
 from cli.environment import catalogue_for_command
 from cli.filters import filter_options
@@ -53,8 +53,7 @@ def replay(ids: tuple[str, ...], rate: float | None, dry_run: bool, yes: bool, a
     catalogue = catalogue_for_command()
     chosen = list(dict.fromkeys(ids)) or all_ids(catalogue, each_status(_statuses(others), _others(others)))
     if dry_run:
-        _show(catalogue, chosen, as_json)
-        return
+        leave(1 if _show(catalogue, chosen, as_json, named=bool(ids)) else 0)
     if chosen and not (yes or ids):
         _ask(len(chosen))
     missed = _replay_all(chosen, partial(replay_one, source=source, file=file), rate=rate)
@@ -92,12 +91,23 @@ def _ask(count: int) -> None:
     click.confirm(f"Send {count} again?", abort=True, err=True)
 
 
-def _show(catalogue: Catalogue, chosen: Sequence[str], as_json: bool) -> None:
+def _show(catalogue: Catalogue, chosen: Sequence[str], as_json: bool, *, named: bool) -> list[str]:
+    """Shows what would go; returns those that could not, of which filters choose none."""
+    missed = [media_id for media_id in chosen if _is_missed(catalogue, media_id)] if named else []
+    fit = [media_id for media_id in chosen if media_id not in missed]
     if as_json:
-        print_json({"matched": len(chosen), "ids": chosen})
-        return
-    found = [record for media_id in chosen[:SHOWN] if (record := catalogue.get(media_id))]
-    print_table(COLUMNS, map(row, found), footer=f"{len(chosen)} would be sent again")
+        print_json({"matched": len(chosen), "ids": fit, "missed": missed})
+        return missed
+    found = [record for media_id in fit[:SHOWN] if (record := catalogue.get(media_id))]
+    print_table(COLUMNS, map(row, found), footer=f"{len(fit)} would be sent again")
+    return missed
+
+
+def _is_missed(catalogue: Catalogue, media_id: str) -> bool:
+    reason = why_not(catalogue.get(media_id))
+    if reason:
+        say(f"{media_id}: {reason.message}")
+    return reason is not None
 
 
 def _replay_all(chosen: Sequence[str], replay_it: Callable[[str], Record], *, rate: float | None) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import subprocess
@@ -95,8 +96,9 @@ def _check_port(settings: Settings) -> None:
             probe.bind(address)
     except OSError as error:
         place = f"{settings.web_host}:{settings.port}"
+        name = "PORT" if error.errno in {errno.EADDRINUSE, errno.EACCES} else "WEB_HOST"
         raise SettingsError(
-            f"PORT: cannot listen on {place}: {error.strerror}: choose another PORT, or --no-web"
+            f"{name}: cannot listen on {place}: {error.strerror}: choose another {name}, or --no-web"
         ) from None
 
 

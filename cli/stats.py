@@ -80,7 +80,7 @@ def _picture(figures: dict[str, Any]) -> Group:
         *([_table("session", busiest)] if busiest else []),
         Text(f"totals    {totals}"),
         Text(f"duration  {duration}"),
-        Text(f"done      {figures['per_minute']} in the last minute"),
+        Text(f"ended     {figures['per_minute']} in the last minute"),
     )
 
 

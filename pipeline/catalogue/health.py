@@ -31,8 +31,11 @@ class Health:
 
     @property
     def missing(self) -> bool:
-        """Whether it is a file that is not there."""
-        return self.file is not None and not self.file.is_file()
+        """Whether it is a file that is not there. One in a folder that cannot be looked into may be."""
+        try:
+            return self.file is not None and not self.file.is_file()
+        except PermissionError:
+            return False
 
     def check_schema(self) -> None:
         """Raises CatalogueError if the tables are not those of this version."""

@@ -62,9 +62,36 @@ def test_a_catalogue_that_was_never_made_is_told_with_the_remedy(
 ) -> None:
     with site(esteira, REDIS_URL=valkey.url) as fresh:
         finished = fresh.run(*arguments)
+        assert list(fresh.folder.iterdir()) == [], "who asks in the wrong folder finds nothing of it there"
     assert finished.code == 1
     [line] = finished.err.splitlines()
+    assert f"there is no catalogue at {fresh.folder}/esteira.db" in line
     assert "esteira start" in line
+    assert "VAR_DIR" in line
+
+
+def test_a_catalogue_without_tables_is_told_with_the_remedy(place: Site) -> None:
+    empty = place.folder / "empty.db"
+    empty.touch()
+    finished = place.with_settings(DATABASE_URL=f"sqlite:///{empty}").run("list")
+    assert finished.code == 1
+    [line] = finished.err.splitlines()
+    assert "has no tables" in line
+    assert "esteira start" in line
+
+
+def test_a_wrong_password_is_told_from_a_redis_that_is_away(place: Site, valkey: ValkeyServer) -> None:
+    with valkey.client() as client:
+        client.config_set("requirepass", "correct")
+        try:
+            finished = place.with_settings(REDIS_URL=valkey.url.replace("//", "//:hunter2@")).run("stats")
+        finally:
+            client.config_set("requirepass", "")
+    assert finished.code == 1
+    [line] = finished.err.splitlines()
+    assert "refuses the login" in line
+    assert "PASSWORD_REDIS" in line
+    assert "hunter2" not in line
 
 
 @pytest.mark.parametrize("command", ["start", "list", "stats", "migrate"])
@@ -85,9 +112,7 @@ def test_a_wrong_setting_is_named_with_its_fault(place: Site, command: str) -> N
     ],
 )
 def test_a_setting_that_cannot_work_is_told_in_one_line(place: Site, name: str, value: str, told: str) -> None:
-    file = place.folder / "paper.pdf"
-    file.write_bytes(b"%PDF-1.4 small")
-    finished = place.with_settings(**{name: value}).run("submit", file)
+    finished = place.with_settings(**{name: value}).run("migrate")
     assert finished.code == 2
     [line] = finished.err.splitlines()
     assert told in line

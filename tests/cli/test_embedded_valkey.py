@@ -83,6 +83,12 @@ def test_a_folder_in_use_is_refused_with_the_holder(tmp_path: Path) -> None:
         pass
 
 
+def test_a_folder_that_cannot_be_written_to_is_told_with_the_remedy(tmp_path: Path) -> None:
+    (tmp_path / "start.lock").mkdir()  # nothing is forbidden to root
+    with pytest.raises(SettingsError, match=rf"VAR_DIR: cannot write to {tmp_path}: "), sole_use(tmp_path):
+        pass
+
+
 def test_a_folder_is_free_again_afterwards(tmp_path: Path) -> None:
     for _ in range(2):
         with sole_use(tmp_path):

@@ -26,7 +26,7 @@ def rejected(place: Site) -> list[str]:
 
 def test_a_dry_run_tells_what_would_go_and_changes_nothing(place: Site, rejected: list[str]) -> None:
     told = place.run("replay", "--status", "rejected", "--dry-run", "--json")
-    assert told.json == {"matched": 3, "ids": rejected}
+    assert told.json == {"matched": 3, "ids": rejected, "missed": []}
     assert "3 would be sent again" in place.run("replay", "--status", "rejected", "--dry-run").out
     assert len(place.run("list", "--status", "rejected", "--json").json) == 3
 
@@ -64,6 +64,14 @@ def test_what_cannot_go_is_named_and_the_others_go(place: Site, rejected: list[s
     assert finished.json == {"matched": 3, "replayed": 1, "missed": ["f" * 32, waiting]}
     assert f"{'f' * 32}: unknown" in finished.err
     assert f"{waiting}: is received" in finished.err
+
+
+def test_a_dry_run_names_what_cannot_go(place: Site, rejected: list[str]) -> None:
+    finished = place.run("replay", "f" * 32, rejected[0], "--dry-run", "--json")
+    assert finished.code == 1
+    assert finished.json == {"matched": 2, "ids": [rejected[0]], "missed": ["f" * 32]}
+    assert f"{'f' * 32}: unknown" in finished.err
+    assert "1 would be sent again" in place.run("replay", "f" * 32, rejected[0], "--dry-run").out
 
 
 def test_a_rate_is_kept(place: Site, rejected: list[str]) -> None:

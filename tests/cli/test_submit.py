@@ -73,6 +73,16 @@ def test_waiting_without_a_worker_gives_up_in_time(place: Site) -> None:
     assert "1 not ended" in finished.err
 
 
+def test_what_ends_badly_is_named_by_where_it_was_given(place: Site) -> None:
+    away = place.with_settings(REDIS_URL="redis://127.0.0.1:1/0")  # so that they run at once
+    paper = place.folder / "paper.pdf"
+    paper.write_bytes(b"%PDF-1.4 small")
+    ended = away.run("submit", "ftp://127.0.0.1/one", paper, "--wait").out.splitlines()
+    assert len(ended) == 2
+    assert any("rejected  url_scheme  ftp://127.0.0.1/one: " in line for line in ended)
+    assert any(f"rejected  broken  {paper}: " in line for line in ended)
+
+
 def test_nonsense_is_refused_before_anything_is_handed_over(place: Site) -> None:
     secret = place.folder / "secret"
     os.mkfifo(secret)

@@ -74,6 +74,7 @@ def test_a_second_start_on_the_same_folder_says_so(place: Site) -> None:
         second = place.run("start", "--no-web")
         assert second.code == 1
         assert f"in use by another `esteira start` (process {running.process.pid})" in second.err
+        assert "REDIS_URL" not in second.err
         assert running.process.poll() is None
 
 
@@ -108,6 +109,12 @@ def test_a_port_in_use_is_told_before_anything_starts(place: Site) -> None:
     assert not (place.folder / "valkey").exists()
 
 
+def test_an_address_of_another_machine_is_told_with_its_own_setting(place: Site) -> None:
+    finished = place.with_settings(WEB_HOST="192.0.2.1", PORT="8000").run("start")
+    assert finished.code == 2
+    assert "WEB_HOST: cannot listen on 192.0.2.1:8000" in finished.err
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -134,6 +141,7 @@ def test_a_redis_that_is_named_and_away_is_told(place: Site) -> None:
     finished = place.with_settings(REDIS_URL="redis://127.0.0.1:1/0").run("start", "--no-web")
     assert finished.code == 1
     assert "Redis at 127.0.0.1:1 does not answer" in finished.err
+    assert "or run `esteira start`" not in finished.err
 
 
 @pytest.mark.slow
