@@ -16,7 +16,7 @@ from scripts.faults.times import Times, failed_attempts, times
 
 MUST_BE_ZERO = (
     *("lost", "stuck", "unexpected", "wrong", "duplicate_rows", "duplicate_objects", "duplicate_events"),
-    *("events_missing", "bad_objects", "left_over", "deaths"),
+    *("events_missing", "wrong_events", "bad_objects", "left_over", "deaths"),
 )
 
 
@@ -46,6 +46,7 @@ class Tally:
     duplicate_objects: int = 0
     duplicate_events: int = 0
     events_missing: int = 0
+    wrong_events: int = 0
     bad_objects: int = 0
     left_over: int = 0
     deaths: int = 0
@@ -81,20 +82,26 @@ def drain(site: Site) -> float:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is counted: what was handed over, what the plant says and keeps, and what was told (id → event ids)."""
+    """What is counted: what was handed over, what the plant says and keeps, and what was told.
+
+    `told` are an attachment's event ids, `types` what an event was said to be.
+    """
 
     attempts: Sequence[Attempt]
     files: Mapping[int, File]
     rows: list[Row]
     kept: Kept
     told: Mapping[str, set[str]]
+    types: Mapping[str, set[str]] = field(default_factory=dict)
 
 
 def count(site: Site) -> Tally:
     """Counts a plant that has been drained and still runs."""
     rows = site.plant.rows(site)
-    tally = weigh(Evidence(site.load.attempts, site.load.files, rows, site.plant.kept(site), site.around.told))
-    tally.deliveries = site.around.deliveries
+    around = site.around
+    kept = site.plant.kept(site)
+    tally = weigh(Evidence(site.load.attempts, site.load.files, rows, kept, around.told, around.types))
+    tally.deliveries = around.deliveries
     deaths = sum(worker.died_by_itself for worker in site.workers)
     if site.terms.mortal:
         site.marks.figures.append(f"workers ended by it {deaths}")
@@ -183,6 +190,10 @@ def _count_events(tally: Tally, evidence: Evidence) -> None:
     }
     missing = [media_id for media_id, event in due.items() if event not in told.get(media_id, set())]
     tally.events_missing = len(missing)
+    said = {row.id: evidence.types.get(due[row.id]) for row in rows if row.id in due}
+    liars = [row for row in rows if (types := said.get(row.id)) and types != {f"media.{row.status}"}]
+    tally.wrong_events = len(liars)
+    tally.examples += [f"told as {', '.join(sorted(said[row.id] or ()))}: {row.id} {row.status}" for row in liars[:5]]
     # Each run has an event of its own: a replayed attachment may have as many as it had runs.
     runs = {row.id: row.run + 1 for row in rows}
     tally.duplicate_events = sum(len(events) > runs.get(media_id, 1) for media_id, events in told.items())

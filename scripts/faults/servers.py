@@ -39,7 +39,7 @@ class Around(ThreadingHTTPServer):
         self.secret = ""
         self.refused = 0
         self.told: dict[str, set[str]] = {}  # attachment's id → event ids
-        self.types: dict[str, str] = {}  # event id → type
+        self.types: dict[str, set[str]] = {}  # event id → what it was said to be
         self.deliveries = 0
         self.troubles: Counter[str] = Counter()
         self.chance = random.Random(seed)  # noqa: S311
@@ -54,7 +54,7 @@ class Around(ThreadingHTTPServer):
     def note(self, event_id: str, told: dict[str, Any]) -> None:
         self.deliveries += 1
         self.told.setdefault(told["id"], set()).add(event_id)
-        self.types[event_id] = told["type"]
+        self.types.setdefault(event_id, set()).add(told["type"])
 
     def end(self) -> None:
         self.shutdown()

@@ -88,6 +88,10 @@ CASES: dict[str, tuple[Callable[[], Evidence], dict[str, int]]] = {
         {"duplicate_events": 1},
     ),
     "no event": (lambda: replace(SOUND, told={**SOUND.told, "id1": set()}), {"events_missing": 1}),
+    "another event than its ending": (
+        lambda: replace(SOUND, types={"event1": {"media.done"}, "event2": {"media.rejected", "media.done"}}),
+        {"wrong_events": 1},
+    ),
     "half a file": (lambda: keeping(parts=[OTHER]), {"left_over": 1}),
     "staged bytes of what is done": (lambda: keeping(staged={"id1": OTHER}), {"left_over": 1}),
     "intake of what nobody knows": (lambda: keeping(intake={"f" * 32: OTHER}), {"left_over": 1}),
