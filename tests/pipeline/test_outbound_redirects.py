@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import trustme
 
-from pipeline.errors import Code, PermanentError
+from pipeline.errors import Code, PermanentError, RetryableError
 from pipeline.outbound import Outbound
 from tests.support.hostile_server import HostileServer, Peer, canary, floods, head, says
 from tests.support.media_server import Answer, MediaServer
@@ -121,6 +121,27 @@ def test_credentials_do_not_follow_to_another_host_on_the_same_port(other: str) 
         outbound = local_outbound(resolver=Names(["127.0.0.1"]))
         assert fetched(outbound, server.url("a"), credentials={"Authorization": "secret"}) == b"end"
         assert "authorization" not in server.requests[-1].headers
+
+
+@pytest.mark.parametrize("place", ["/b", "http://media.example:P/b"])
+def test_who_redirects_to_itself_is_checked_again_and_trusted_no_more_than_before(place: str) -> None:
+    names = Names([ALLOWED], ["127.0.0.1"])
+    with canary() as trap, MediaServer(address=ALLOWED) as server:
+        own = place.replace(":P", f":{server.port}")
+        server.answers["a"] = Answer(302, {"Location": own, "Connection": "close"})
+        outbound = local_outbound(allow_private=ONLY_ALLOWED, resolver=names)
+        url = server.url("a", host="media.example")
+        assert code_of(outbound, url, trusted="http://gateway.example") == Code.URL_BLOCKED
+    assert (trap.connections, len(names.asked)) == (0, 2)
+
+
+def test_a_refusal_elsewhere_says_nothing_of_credentials_that_were_not_shown_there() -> None:
+    with MediaServer() as own, MediaServer() as elsewhere:
+        own.answers.update({"a": redirect(elsewhere.url("signed")), "b": Answer(403)})
+        elsewhere.answers["signed"] = Answer(403)
+        assert code_of(local_outbound(), own.url("a"), credentials={"X-Api-Key": "secret"}) == Code.SOURCE_GONE
+        with pytest.raises(RetryableError, match="fetch_unauthorized"):
+            fetched(local_outbound(), own.url("b"), credentials={"X-Api-Key": "secret"})
 
 
 def test_a_post_does_not_follow_redirects() -> None:
