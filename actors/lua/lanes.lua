@@ -14,6 +14,7 @@ local OWN = tonumber(ARGV[3])
 
 local URGENT, NOT_URGENT = '0', '1' -- in a member, before its position: so a session's urgent ones come first
 local SOON = 3600 * 1000
+local LATE = -24 * SOON -- what expired so long ago has nothing to lose: a history of it must hold nobody up
 local MIDDLE = 2 ^ 52
 local NOWHERE = '1000,0,0,'
 -- A session's turn: urgent or not, then how much it has in flight (a quarter of a file is one, 1023 the most), then
@@ -96,11 +97,12 @@ end
 local function put(queue, key, place, ms, first)
   local q, lane, session = find(queue), place.lane, place.session
   local number = redis.call('INCR', POSITION)
-  local urgent = place.expires > 0 and place.expires - ms <= SOON
+  local left = place.expires - ms
+  local urgent = left <= SOON and left > LATE
   local position = string.format('%016.0f', first and MIDDLE - number or MIDDLE + number)
   local member = session .. '\0' .. (urgent and URGENT or NOT_URGENT) .. position .. key
   redis.call('ZADD', KEYS[q + WAITING + lane], 0, member)
-  if place.expires > 0 and not urgent then
+  if left > SOON then
     redis.call('ZADD', PERISHABLE, place.expires, mark_of(q, lane) .. member)
   end
   local turns = KEYS[q + TURNS + lane]

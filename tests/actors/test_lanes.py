@@ -12,7 +12,7 @@ import pytest
 from actors.belt import Belt, Handed, Step, connect
 from actors.places import Lanes, Place
 from pipeline.models import Stage
-from tests.support.valkey import ValkeyServer, running_valkey
+from tests.support.valkey import ValkeyServer, free_port, running_valkey
 
 QUEUES = [stage.value for stage in Stage]
 HOUR_MS = 3_600_000
@@ -67,6 +67,16 @@ def test_what_expires_within_the_hour_or_has_expired_goes_before_the_others(belt
     offer(belt, "expired", "another", expires_at=in_ms(-HOUR_MS))
     assert set(keys_of(fetch(belt, 2))) == {"soon", "expired"}
     assert keys_of(fetch(belt, 9)) == ["lasting", "tomorrow"]
+
+
+def test_what_expired_more_than_a_day_ago_goes_before_nobody(belt: Belt) -> None:
+    for number in range(20):
+        offer(belt, f"history-{number}", "history", expires_at=in_ms(-30 * 24 * HOUR_MS))
+    fetch(belt, 4)
+    offer(belt, "quiet", "quiet")
+    assert keys_of(fetch(belt, 1)) == ["quiet"]
+    assert len(fetch(belt, 99)) == 16
+    assert belt.client.exists(belt.keys.expiring) == 0
 
 
 def test_what_waits_becomes_urgent_while_it_waits(belt: Belt) -> None:
@@ -369,7 +379,9 @@ def test_what_a_worker_of_the_former_version_held_comes_back(belt: Belt, value: 
 
 
 def test_a_cluster_takes_every_script() -> None:
-    with running_valkey(arguments=("--cluster-enabled", "yes")) as server:
+    # Without its own it takes the port 10,000 above, which the kernel may have given to anybody.
+    arguments = ("--cluster-enabled", "yes", "--cluster-port", str(free_port()))
+    with running_valkey(arguments=arguments) as server:
         belt = belt_on(server)
         belt.client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)  # type: ignore[no-untyped-call]
         deadline = time.monotonic() + 10
