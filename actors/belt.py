@@ -133,12 +133,13 @@ class Belt:
         return int(self._move("reap", keys, [worker, silence_ms, int(crash), self.queues[0]]))
 
     def audit(self) -> int:
-        """Drops what waits if parts of the belt are gone that Redis has thrown away; see audit.lua.
+        """Drops what waits if parts of the belt are gone that Redis has thrown away; heeds a clock that was set back.
 
         How many messages the sweep has to put back; -1 if it cannot be told just now.
         """
         workers = [name.decode() for name in self._range(self.keys.workers)]
-        return int(self._move("audit", [self.keys.workers, *map(self.keys.held, workers)], workers))
+        keys = [self.keys.workers, self.keys.clock, *map(self.keys.held, workers)]
+        return int(self._move("audit", keys, workers))
 
     def _move(self, name: str, keys: Sequence[str], args: Sequence[str | int | bytes]) -> Any:
         return self._scripts[name]([*self._common_keys, *keys], [*self._common_args, *args])

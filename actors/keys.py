@@ -17,7 +17,7 @@ class Keys:
     `flight` hash session → what it has in flight · `expiring` sorted set lane and member of waiting → Unix ms ·
     `delayed(queue)` sorted set key → due, ms ·
     `held(worker)` hash key → "serial:queue:begun:turn:place", `begun` for a suspect that runs, else nothing ·
-    `workers` sorted set worker → last heartbeat, ms ·
+    `workers` sorted set worker → last heartbeat, ms · `clock` ms when the belt was last looked over ·
     `crashes` hash key → workers that died holding it · `dead(queue)` sorted set key → ms, `dead_messages` hash ·
     `ready(queue)` list of keys, where the former version kept what waits ·
     `shelf(name)` sorted set id → ms and `entries(name)` hash id → JSON: the ledger.
@@ -59,6 +59,10 @@ class Keys:
     @property
     def workers(self) -> str:
         return self._key("workers")
+
+    @property
+    def clock(self) -> str:
+        return self._key("clock")
 
     @property
     def dead_messages(self) -> str:

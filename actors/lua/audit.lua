@@ -1,9 +1,23 @@
 -- Looks whether the parts of the belt agree, as they do unless Redis has thrown some of them away. If not, everything that
 -- waits is dropped, and the sweep puts it back from the catalogue; what is held goes on. Accounts are drawn up anew.
---   KEYS  workers, then what each of them holds
+--   KEYS  workers, the clock when it was last looked at, then what each of them holds
 --   ARGV  the workers
 --   returns how many messages were dropped, or -1 if there are other workers by now or lists of the former version
-local workers = KEYS[OWN]
+local workers, clock = KEYS[OWN], KEYS[OWN + 1]
+
+-- A clock that was ahead was set back: what is delayed would wait until it is there again.
+local ms, before = now(), tonumber(redis.call('GET', clock) or 0)
+redis.call('DEL', clock) -- first, for a full Redis lets scripts go on that begin by giving memory back
+redis.call('SET', clock, ms)
+if before > ms + 1000 then
+  for q = FIRST, OWN - 1, KEYS_EACH do
+    local found = redis.call('ZRANGEBYSCORE', KEYS[q + DELAYED], before, '+inf', 'WITHSCORES')
+    for i = 1, #found, 2 do
+      redis.call('ZADD', KEYS[q + DELAYED], tonumber(found[i + 1]) - (before - ms), found[i])
+    end
+  end
+end
+
 if redis.call('ZCARD', workers) ~= #ARGV - 3 then
   return -1
 end
@@ -14,7 +28,7 @@ for i = 4, #ARGV do
 end
 
 local held, known, charges = {}, 0, {}
-for i = OWN + 1, #KEYS do
+for i = OWN + 2, #KEYS do
   local found = redis.call('HGETALL', KEYS[i])
   for j = 1, #found, 2 do
     local key, value = found[j], redis.call('HGET', MESSAGES, found[j])

@@ -128,6 +128,23 @@ def test_a_fetch_gives_up_after_a_thousand_that_are_nothing_and_the_next_goes_on
     assert (due, item.key) == (None, "good")
 
 
+def test_what_is_delayed_does_not_wait_for_a_clock_that_was_ahead(belt: Belt) -> None:
+    hours_ahead = int(time.time() * 1000) + 3 * 3_600_000
+    for key in ("ahead", "since"):
+        offer(belt, key, delay_ms=60_000)
+    assert belt.audit() == 0
+    belt.client.set(belt.keys.clock, hours_ahead)
+    belt.client.zadd(belt.keys.delayed("fetch"), {"ahead": hours_ahead + 30_000})
+    assert belt.audit() == 0
+    due, handed = belt.fetch("w", 9, QUEUES)
+    assert handed == []
+    assert due is not None
+    assert 25 < due <= 30
+    since = belt.client.zscore(belt.keys.delayed("fetch"), "since")
+    assert since is not None
+    assert since - time.time() * 1000 > 50_000
+
+
 def test_the_dead_do_not_live_by_a_clock_that_was_ahead(belt: Belt) -> None:
     offer(belt, "a")
     belt.fetch("dead", 1, QUEUES)
