@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import psutil
 
@@ -27,13 +28,20 @@ def belonging_to(folder: Path) -> list[str]:
     return found
 
 
-def test_ctrl_c_ends_runs_side_by_side_with_all_that_they_started(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "scripts.faults", "F00", "F00", "--at-once", "2"]
-    env = {**os.environ, "TMPDIR": str(tmp_path)}
-    with (tmp_path / "said").open("wb") as said:
-        process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=said, stderr=said, start_new_session=True)
-    wait_for(lambda: sum("cli.leash" in part for part in belonging_to(tmp_path)) >= 6, timeout_s=150, every_s=0.5)
-    os.killpg(process.pid, signal.SIGINT)  # to the whole group, as a terminal sends it
-    assert process.wait(60) != 0
-    wait_for(lambda: not belonging_to(tmp_path), timeout_s=15, every_s=0.5)
-    assert [path.name for path in tmp_path.iterdir()] == ["said"]
+def test_ctrl_c_ends_runs_side_by_side_with_all_that_they_started() -> None:
+    with TemporaryDirectory(prefix="chaos-") as name:  # short enough for the path of a unix socket in it
+        folder, said = Path(name), Path(name, "said")
+        command = [sys.executable, "-m", "scripts.faults", "F00", "F00", "--at-once", "2"]
+        env = {**os.environ, "TMPDIR": name}
+        with said.open("wb") as out:
+            process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=out, stderr=out, start_new_session=True)
+
+        def everything_runs() -> bool:
+            assert process.poll() is None, said.read_text()
+            return sum("cli.leash" in part for part in belonging_to(folder)) >= 6
+
+        wait_for(everything_runs, timeout_s=150, every_s=0.5)
+        os.killpg(process.pid, signal.SIGINT)  # to the whole group, as a terminal sends it
+        assert process.wait(60) != 0
+        wait_for(lambda: not belonging_to(folder), timeout_s=15, every_s=0.5)
+        assert [path.name for path in folder.iterdir()] == ["said"]
