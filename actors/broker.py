@@ -222,6 +222,4 @@ class EsteiraBroker(dramatiq.Broker):
             else:
                 self.outage.end()
                 self.hands.drop(delivery.key, delivery.serial)
-                if step.verdict == "later":  # due before the feeder would look, perhaps
-                    self.hands.call()
                 return

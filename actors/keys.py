@@ -70,7 +70,7 @@ class Keys:
 
     @property
     def channel(self) -> str:
-        """Where the name of a queue is published that has a lane which was empty and is not any more."""
+        """Where a queue's name is published when a lane of it is not empty any more, or something will be due there."""
         return self._key("wake")
 
     def ready(self, queue: str) -> str:

@@ -32,6 +32,7 @@ if verdict == 'next' then
 elseif verdict == 'later' then
   redis.call('HSET', MESSAGES, key, join(place, message))
   redis.call('ZADD', KEYS[find(queue) + DELAYED], ms + tonumber(ARGV[8]), key)
+  redis.call('PUBLISH', ARGV[2], queue) -- for whoever sleeps longer than that: this worker may have no thread free then
 else
   redis.call('HDEL', MESSAGES, key)
 end

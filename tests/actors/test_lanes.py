@@ -346,6 +346,15 @@ def test_who_sleeps_is_called_when_a_lane_was_empty(belt: Belt) -> None:
     assert next(calls) == 1  # though a large one waits there
 
 
+def test_who_sleeps_is_told_of_what_will_be_due(belt: Belt) -> None:
+    offer(belt, "a")
+    [item] = fetch(belt, 1)
+    calls = heard(belt)
+    assert next(calls) == 0
+    finish(belt, item, "later", delay_ms=HOUR_MS)
+    assert next(calls) == 1
+
+
 # ---- from the former version
 
 
