@@ -11,7 +11,7 @@ from collections.abc import Callable
 import structlog
 from fastapi import Request
 
-from pipeline.gateways import GATEWAYS, Gateway, HookRequest, NoSecretError
+from pipeline.gateways import GATEWAYS, Gateway, HookRequest, NoSecretError, UnauthorizedError
 from pipeline.settings import Settings
 
 TOLD_EVERY_S = 60.0
@@ -28,7 +28,7 @@ log = structlog.get_logger(__name__)
 
 
 class Doorkeeper:
-    """Lets requests pass that show their secret; says in the log which setting is missing, once a minute."""
+    """Lets requests pass that show their secret; says in the log what is missing or wrong, once a minute each."""
 
     def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._settings = settings
@@ -49,6 +49,12 @@ class Doorkeeper:
         except NoSecretError as error:
             self.tell(error.setting)
             raise
+        except UnauthorizedError as error:
+            # Some gateways keep to themselves what they are answered.
+            name = next(name for name, one in GATEWAYS.items() if one is gateway)
+            if self._is_due(name):
+                log.warning("hook refused: its secret is missing or wrong", gateway=name, remedy=error.message)
+            raise
 
     def check_token(self, request: Request) -> None:
         """Returns if the request shows the API_TOKEN.
@@ -60,12 +66,16 @@ class Doorkeeper:
 
     def tell(self, setting: str) -> None:
         """Says in the log that a setting is missing."""
+        if self._is_due(setting):
+            log.warning("hook refused: until its secret is set, nobody can be let in", setting=setting)
+
+    def _is_due(self, what: str) -> bool:
         with self._lock:
             now = self._clock()
-            if now - self._told.get(setting, -TOLD_EVERY_S) < TOLD_EVERY_S:
-                return
-            self._told[setting] = now
-        log.warning("hook refused: until its secret is set, nobody can be let in", setting=setting)
+            if now - self._told.get(what, -TOLD_EVERY_S) < TOLD_EVERY_S:
+                return False
+            self._told[what] = now
+        return True
 
 
 def headers_of(request: Request) -> dict[str, str]:

@@ -95,6 +95,15 @@ def test_a_hook_without_a_secret_names_the_setting_once_a_minute(plant: Plant) -
         assert server.said().count("CLOUD_VERIFY_TOKEN") == 1
 
 
+def test_a_hook_that_is_shown_a_wrong_secret_says_so_once_a_minute(plant: Plant) -> None:
+    with web_server(plant) as server:
+        for _ in range(5):
+            assert server.ask("POST", "/hooks/wppconnect/a-guess", b"{}").status == 401
+            assert server.ask("POST", "/hooks/waha", b"{}").status == 401
+        assert server.said().count("its secret is missing or wrong") == 2
+        assert "a-guess" not in server.said()
+
+
 @pytest.fixture
 def away(make_plant: Callable[..., Plant]) -> Plant:
     """A plant whose Redis nobody answers for."""
