@@ -21,8 +21,6 @@ from cli.leash import end_with_parent
 
 GRACE_S = 30  # how long a part may take to finish what it has begun before it is killed
 BOOT = ("--worker-fork-timeout", "2000")  # a worker that dies while it boots would keep its master waiting for 30 s
-# What works leaves the processor to what takes in: a webhook that comes beside a backlog waits 30 ms instead of 300.
-YIELDING = ("nice", "-n", "5")
 HAND_BACK_S = 20  # after which workers hand back what they have not finished, as in the Procfile
 ASKED_TO_END = {128 + signal.SIGINT, 128 + signal.SIGTERM}  # honcho's return codes for them
 STARTED = re.compile(r"\S+ started \(pid=\d+\)")
@@ -32,8 +30,7 @@ STOPPED = re.compile(r"(\S+) stopped \(rc=(-?\d+)\)")
 def worker_command(*, processes: int, threads: int) -> list[str]:
     """The command of the workers."""
     size = ("--processes", str(processes), "--threads", str(threads))
-    grace = ("--worker-shutdown-timeout", str(HAND_BACK_S * 1000))
-    return [*YIELDING, *_command("dramatiq", "actors.stages", *size, *grace, *BOOT)]
+    return _command("dramatiq", "actors.stages", *size, "--worker-shutdown-timeout", str(HAND_BACK_S * 1000), *BOOT)
 
 
 def web_command() -> list[str]:

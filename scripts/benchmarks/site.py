@@ -76,10 +76,10 @@ def outside_server(folder: Path) -> Iterator[str]:
 
 @contextlib.contextmanager
 def running_workers(settings: Settings, options: list[str]) -> Iterator[None]:
-    """Workers for the length of the block, as the Procfile runs them."""
+    """Workers for the length of the block."""
     env = os.environ | {"VAR_DIR": str(settings.var_dir), "FETCH_ALLOW_PRIVATE": "127.0.0.0/8"}
-    command = ["nice", "-n", "5", str(Path(sys.executable).parent / "dramatiq"), "actors.stages", *options]
-    workers = subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL)
+    dramatiq = str(Path(sys.executable).parent / "dramatiq")
+    workers = subprocess.Popen([dramatiq, "actors.stages", *options], env=env, stderr=subprocess.DEVNULL)
     try:
         yield
     finally:
