@@ -6,6 +6,7 @@ import base64
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -46,9 +47,10 @@ def ports() -> dict[str, str]:
 
 def moved(text: str, ports: dict[str, str]) -> str:
     """The page's text with other ports, also where a port stands alone."""
-    for old, new in ports.items():
-        text = text.replace(old, new).replace(f"http.server {old[10:]} ", f"http.server {new[10:]} ")
-    return text
+    # All at once, and whole numbers only: a new port may begin with the digits of an old one.
+    text = re.sub(r"127\.0\.0\.1:\d+", lambda found: ports.get(found[0], found[0]), text)
+    host = "127.0.0.1:"
+    return re.sub(r"(?<=http\.server )\d+", lambda found: ports.get(host + found[0], found[0]).removeprefix(host), text)
 
 
 def own_settings(found: list[Block], ports: dict[str, str]) -> dict[str, str]:
