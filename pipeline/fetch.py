@@ -55,7 +55,10 @@ def _staged(attachment: Attachment, staging: Staging) -> Fetched | None:
     try:
         with staging.path(attachment.id).open("rb") as file:
             digest = hashlib.file_digest(file, "sha256")
-            return Fetched(size=file.tell(), sha256=digest.hexdigest())
+            return _check(attachment, Fetched(size=file.tell(), sha256=digest.hexdigest()))
+    except PermanentError:  # a machine that lost its power may keep a name without what it stood for
+        staging.discard(attachment.id)
+        return None
     except FileNotFoundError:  # somebody else has just finished with it
         return None
     except OSError as error:

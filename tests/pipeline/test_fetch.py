@@ -110,6 +110,17 @@ def test_a_staged_file_is_only_hashed_again(bench: Bench, server: MediaServer) -
     assert server.hits("plain") == 1
 
 
+@pytest.mark.parametrize("left", [b"", PLAIN[:10]])
+def test_a_staged_file_that_is_not_what_was_announced_is_fetched_again(
+    bench: Bench, server: MediaServer, left: bytes
+) -> None:
+    announced = hashlib.sha256(PLAIN).hexdigest() if left else None
+    bench.fetch(url=server.url("plain"))
+    bench.staging.path(attachment().id).write_bytes(left)
+    assert bench.fetch(url=server.url("plain"), file_sha256=announced) == whole(bench, PLAIN)
+    assert server.hits("plain") == 2
+
+
 def test_a_staged_file_that_cannot_be_read_may_be_tried_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.staging.folder.mkdir(parents=True)
     (bench.staging.folder / attachment().id).write_bytes(b"x")
