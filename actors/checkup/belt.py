@@ -95,7 +95,7 @@ def check_eviction(vitals: Vitals) -> Finding:
     if policy.startswith("volatile"):
         # Of all that is on the belt, only the ledger and locks have a time to live.
         return warn("eviction", f"{policy}: the ledger of finished jobs is thrown away when memory is short", remedy)
-    lost = "a queue may be thrown away when memory is short, and what waits in it is not worked on"
+    lost = "what waits may be thrown away when memory is short, again whenever the sweep has put it back"
     return fail("eviction", f"{policy}: {lost}", remedy)
 
 
