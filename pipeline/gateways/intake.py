@@ -56,7 +56,8 @@ def attachment_of(fields: Mapping[str, Any]) -> Attachment:
     """The attachment of a message that a gateway has sent. It is always one: nothing that carries media is dropped.
 
     A field that does not fit is left out and becomes the attachment's fault, so that it ends as `rejected` and its
-    sender's user learns of it; bytes that are none are left out silently if the file lies elsewhere, too. Without a message id it gets one from its content, so that a repeat is still the same.
+    sender's user learns of it; inline bytes that are none are left out silently if the file lies elsewhere, too.
+    Without a message id it gets one from its content, so that a repeat is still the same.
     """
     given = {name: _shallow(value) for name, value in fields.items() if value is not None}
     given["session"] = given.get("session") or "unknown"
