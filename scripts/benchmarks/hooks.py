@@ -44,10 +44,10 @@ def hooks(
     load = Load(0, rate, seconds, sessions, secrets.token_hex(16), "", VARIETY)
     options = [f"--processes={processes}", f"--threads={threads}"]
     rows = [
-        (f"workers {mode}", *measured(load, options if mode == "beside" else [], web_workers=web_workers))
+        (mode, *measured(load, options if mode == "beside" else [], web_workers=web_workers))
         for mode in modes or ("without", "beside")
     ]
-    columns = ("", "sent", "errors", "median ms", "p99 ms", "max ms", "load late p99 ms", "web CPU ms each", "done")
+    columns = ("workers", "sent", "errors", "median ms", "p99 ms", "max ms", "sent late, p99 ms", "CPU ms each", "done")
     show(f"{rate:g} webhooks a second for {seconds:g} s", rows, *columns)
 
 
