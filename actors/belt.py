@@ -148,6 +148,10 @@ class Belt:
         """Whether this caller may do the named chore now; nobody else may for `ttl_ms`."""
         return bool(self.client.set(self.keys.lock(name), "1", nx=True, px=ttl_ms))
 
+    def keep(self, name: str, *, ttl_ms: int) -> None:
+        """Keeps a lock for `ttl_ms` from now, for a chore that takes longer than was thought."""
+        self.client.set(self.keys.lock(name), "1", xx=True, px=ttl_ms)
+
     def counts(self) -> dict[str, dict[str, int]]:
         """For each queue how many messages are ready, delayed, running and dead letters."""
         pipe = self.client.pipeline(transaction=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 
 import structlog
 
@@ -76,8 +77,10 @@ def chores(broker: EsteiraBroker, settings: Settings) -> Chores:
     """(seconds between two runs, what to run), for Heartbeat."""
 
     def sweep() -> None:
-        if broker.sender.lock("sweep", ttl_ms=int(SWEEP_EVERY_S * 900)):
-            sweep_with(services().catalogue, broker.sender, older_than_s=settings.sweep_after_s)
+        ttl_ms = int(SWEEP_EVERY_S * 900)
+        if broker.sender.lock("sweep", ttl_ms=ttl_ms):  # and kept: in a long backlog another one would begin meanwhile
+            keep = partial(broker.sender.keep, "sweep", ttl_ms=ttl_ms)
+            sweep_with(services().catalogue, broker.sender, older_than_s=settings.sweep_after_s, going_on=keep)
 
     def tidy_intake() -> None:
         if broker.sender.lock("intake", ttl_ms=int(TIDY_EVERY_S * 900)):

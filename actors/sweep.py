@@ -6,6 +6,8 @@ ended; what the belt still holds is not put on it a second time, for its key is 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import structlog
 
 from actors.belt import Belt, shared_belt
@@ -20,8 +22,12 @@ BATCH = 1000
 log = structlog.get_logger()
 
 
-def sweep_with(catalogue: Catalogue, belt: Belt, *, older_than_s: float) -> int:
+def sweep_with(
+    catalogue: Catalogue, belt: Belt, *, older_than_s: float, going_on: Callable[[], object] | None = None
+) -> int:
     """Puts unfinished attachments that nobody works on back onto the belt; how many it had lost.
+
+    `going_on` is called after each thousand that it has looked at.
 
     Raises:
         RetryableError: `catalogue`.
@@ -36,6 +42,8 @@ def sweep_with(catalogue: Catalogue, belt: Belt, *, older_than_s: float) -> int:
             message, place = stage_message(media_id, Stage.FETCH), place_of_record(known[media_id])
             lost += belt.offer(media_id, message.queue_name, wire_form(message), place=place)
         after = page[-1].id
+        if going_on:
+            going_on()
     if lost:
         log.warning("swept", messages=lost)
     return lost

@@ -131,6 +131,17 @@ def test_the_answer_to_a_fetch_can_be_had_again(belt: Belt) -> None:
     assert belt.held("w1") == handed
 
 
+def test_a_chore_is_one_callers_until_its_time_is_over_or_longer_if_it_is_kept(belt: Belt) -> None:
+    assert belt.lock("chore", ttl_ms=150)
+    time.sleep(0.1)
+    belt.keep("chore", ttl_ms=200)
+    time.sleep(0.1)
+    assert not belt.lock("chore", ttl_ms=1)
+    time.sleep(0.15)
+    belt.keep("chore", ttl_ms=60_000)
+    assert belt.lock("chore", ttl_ms=1)
+
+
 def test_garbage_in_a_queue_becomes_a_dead_letter(belt: Belt) -> None:
     belt.client.rpush(belt.keys.ready("fetch"), b"\xff\xfe not a key")
     belt.offer("a", "fetch", b"1")

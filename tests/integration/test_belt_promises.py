@@ -12,6 +12,8 @@ from statistics import median
 
 import pytest
 
+from actors.assembly import build_broker
+from actors.chores import chores
 from pipeline.models import Status
 from tests.support.media_server import Answer, MediaServer
 from tests.support.plant import Plant, photo, wait_until
@@ -243,6 +245,20 @@ def test_what_is_stored_and_forgotten_is_only_announced(
 
 
 @pytest.mark.slow
+def test_a_sweep_of_a_long_backlog_stays_one_workers(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(5):
+        plant.submit(url="http://127.0.0.1:9/never")
+    monkeypatch.setattr("actors.sweep.BATCH", 2)
+    monkeypatch.setattr("actors.chores.services", lambda: plant.services)
+    settings = plant.settings.model_copy(update={"sweep_after_s": 0})
+    broker = build_broker(settings)
+    kept: list[str] = []
+    monkeypatch.setattr(broker.sender, "keep", lambda name, ttl_ms: kept.append(name))
+    sweep = next(chore for _, chore in chores(broker, settings) if chore.__name__ == "sweep")
+    sweep()
+    assert kept == ["sweep"] * 3
+
+
 def test_what_waits_for_its_retry_or_is_under_way_is_not_swept(
     make_plant: Callable[..., Plant], media: Clocked
 ) -> None:
