@@ -18,6 +18,7 @@ from pipeline.settings import MB, Settings
 MAX_DEPTH = 64
 AT_ONCE = 4  # bodies of the largest size that may be held at the same time …
 AT_LEAST_HELD = 64 * MB  # … or so many bytes in all, where a body may only be small
+SMALL = 64 * 1024  # bytes of any body that have room however much others hold: only so many connections are open
 LINGER_S = 2.0  # for a sender that reads the answer only when it has sent everything
 
 
@@ -70,7 +71,7 @@ class Bodies:
             raise self._too_large()
 
     def _keep(self, chunk: bytes, body: bytearray) -> bool:
-        if self._held + len(chunk) > self._most_held:
+        if len(body) + len(chunk) > SMALL and self._held + len(chunk) > self._most_held:
             raise RetryableError(Code.TOO_MANY_REQUESTS, "too much is being sent at once", retry_after=1)
         body += chunk
         self._held += len(chunk)

@@ -1,17 +1,20 @@
-"""What of a body is JSON here, and how deep."""
+"""What of a body is JSON here, and how deep; and who finds room for one."""
 
 from __future__ import annotations
 
+import asyncio
 import json
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 import pytest
+from fastapi import Request
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.errors import PayloadError
-from web.bodies import MAX_DEPTH, decode
+from pipeline.errors import PayloadError, RetryableError
+from pipeline.settings import load_settings
+from web.bodies import MAX_DEPTH, Bodies, decode
 
 PLAIN = st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.floats(allow_nan=False, allow_infinity=False)
 ANY = st.recursive(PLAIN | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=30)
@@ -65,3 +68,32 @@ def test_the_deepest_allowed_passes_and_one_level_more_does_not() -> None:
 
 def test_brackets_within_text_are_no_levels() -> None:
     assert decode(json.dumps(["[{" * 500]).encode()) == ["[{" * 500]
+
+
+def sent(body: bytes) -> Request:
+    """A request with this body, which comes in pieces."""
+    pieces = [body[at : at + 10_000] for at in range(0, len(body), 10_000)]
+    messages = iter([{"type": "http.request", "body": piece, "more_body": True} for piece in pieces])
+
+    async def receive() -> Any:
+        return next(messages, {"type": "http.request", "body": b"", "more_body": False})
+
+    return Request({"type": "http", "method": "POST", "headers": []}, receive)
+
+
+def test_large_bodies_leave_room_for_the_small_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever holds all that may be held, and has shown no secret yet, does not keep the others' messages out."""
+    monkeypatch.setattr("web.bodies.AT_LEAST_HELD", 0)
+    bodies = Bodies(load_settings(_env_file=None, max_body_mb=0.1))
+
+    async def held() -> None:
+        async with AsyncExitStack() as stack:
+            for _ in range(4):
+                assert len(await stack.enter_async_context(bodies.body_of(sent(b"x" * 100_000)))) == 100_000
+            assert await stack.enter_async_context(bodies.body_of(sent(b"y" * 60_000))) == b"y" * 60_000
+            with pytest.raises(RetryableError, match="too_many_requests"):
+                await stack.enter_async_context(bodies.body_of(sent(b"z" * 80_000)))
+        async with bodies.body_of(sent(b"z" * 80_000)) as body:
+            assert len(body) == 80_000
+
+    asyncio.run(held())
