@@ -12,6 +12,7 @@ from actors.belt import Belt, shared_belt
 from actors.delivery import stage_message, wire_form
 from actors.places import place_of_record
 from pipeline.catalogue import Catalogue
+from pipeline.meters import SWEPT
 from pipeline.models import Stage
 from pipeline.services import services
 
@@ -35,6 +36,7 @@ def sweep_with(catalogue: Catalogue, belt: Belt, *, older_than_s: float) -> int:
             lost += belt.offer(media_id, message.queue_name, wire_form(message), place=place)
         after = page[-1].id
     if lost:
+        SWEPT.add(n=lost)
         log.warning("swept", messages=lost)
     return lost
 
