@@ -1,11 +1,13 @@
 """The figures of all processes, added up in one hash in Redis.
 
-Each process keeps its own and ships them every few seconds in one round trip, so counting costs the belt nothing, and
+Each process keeps its own and ships them every few seconds in one round trip, so counting stays off the belt, and
 it does not matter which host a worker runs on, when it dies or which web process is asked. A killed process takes its
 last seconds along. While Redis is away the figures wait in their process.
 """
 
 from __future__ import annotations
+
+import re
 
 import redis
 
@@ -13,6 +15,7 @@ from actors.belt import Belt
 from pipeline.meters import PENDING
 
 SHIP_EVERY_S = 3.0
+NUMBER = re.compile(rb"[0-9.e+-]*[0-9]")
 
 
 def ship(belt: Belt) -> bool:
@@ -24,7 +27,7 @@ def ship(belt: Belt) -> bool:
     for name, n in figures.items():
         pipe.hincrbyfloat(belt.keys.figures, name, n)
     try:
-        pipe.execute()
+        pipe.execute(raise_on_error=False)  # what one field refuses would be added to all the others again and again
     except (redis.RedisError, OSError):
         # If only the answer got lost they count twice: a spike is seen and understood, a gap is neither.
         PENDING.add(figures)
@@ -39,4 +42,4 @@ def shipped(belt: Belt) -> dict[str, float]:
         redis.RedisError: it is away.
     """
     found: dict[bytes, bytes] = dict(belt.client.hgetall(belt.keys.figures))  # type: ignore[arg-type]
-    return {name.decode(errors="replace"): float(n) for name, n in found.items()}
+    return {name.decode(errors="replace"): float(n) for name, n in found.items() if NUMBER.fullmatch(n)}

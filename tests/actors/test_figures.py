@@ -57,6 +57,25 @@ def test_what_redis_does_not_take_is_kept_until_it_does(belt: Belt, own_valkey: 
     assert shipped(belt) == {"seen_total|fetch": 2}
 
 
+def test_a_field_that_is_no_number_spoils_no_other(belt: Belt) -> None:
+    belt.client.hset(belt.keys.figures, "seen_total|fetch", "rubbish")
+    SEEN.add("fetch")
+    SEEN.add("notify")
+    assert ship(belt)
+    assert ship(belt)
+    assert shipped(belt) == {"seen_total|notify": 1}
+
+
+def test_a_redis_that_is_full_takes_none_of_them_and_they_are_kept(belt: Belt, own_valkey: ValkeyServer) -> None:
+    full = Belt(connect(own_valkey.url, timeout_s=2), queues=["fetch"])
+    full.client.config_set("maxmemory", "1")
+    SEEN.add("fetch")
+    assert not ship(full)
+    full.client.config_set("maxmemory", "0")
+    assert ship(full)
+    assert shipped(full) == {"seen_total|fetch": 1}
+
+
 def test_a_forked_child_does_not_ship_its_parents_figures() -> None:
     SEEN.add("fetch")
     child = os.fork()
