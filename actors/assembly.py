@@ -10,7 +10,7 @@ from dramatiq.middleware import CurrentMessage
 from actors.belt import QUICK_TIMEOUT_S, WORKER_TIMEOUT_S, connect
 from actors.broker import EsteiraBroker
 from actors.chain import Chain
-from actors.chores import chores, let_go
+from actors.chores import chores, sign_off
 from actors.heartbeat import Heartbeat
 from actors.ledger import Ledger
 from actors.places import Lanes
@@ -37,5 +37,5 @@ def build_broker(settings: Settings) -> EsteiraBroker:
         lanes=Lanes.of(settings),
         middleware=middleware,
     )
-    broker.add_middleware(Heartbeat(chores(broker, settings), last=let_go))
+    broker.add_middleware(Heartbeat(chores(broker, settings), last=partial(sign_off, broker)))
     return broker

@@ -8,15 +8,20 @@ from collections.abc import Callable
 import redis
 
 from actors.outage import Outage
+from pipeline.meters import CIRCUIT_OPENINGS
 
 PROBE_EVERY_S = 1.0
 
 
 class Breaker:
-    """Open while Redis is away. `probe` raises as long as it is; it runs in the background, never in the caller."""
+    """Open while Redis is away. `probe` raises as long as it is; it runs in the background, never in the caller.
 
-    def __init__(self, probe: Callable[[], object]) -> None:
+    So does `back`, once Redis has answered.
+    """
+
+    def __init__(self, probe: Callable[[], object], *, back: Callable[[], object] = bool) -> None:
         self._probe = probe
+        self._back = back
         self._outage = Outage("redis")
         self._answered = threading.Event()
         self._answered.set()
@@ -29,6 +34,7 @@ class Breaker:
         """Opens the circuit; True for the first caller, who tells of it."""
         if not self._outage.begin(error):
             return False
+        CIRCUIT_OPENINGS.add()
         self._answered.clear()
         try:
             threading.Thread(target=self._watch, name="redis probe", daemon=True).start()
@@ -43,6 +49,7 @@ class Breaker:
             except (redis.RedisError, OSError):
                 continue
             self._close()
+            self._back()
 
     def _close(self) -> None:
         self._answered.set()  # first: who fails from here on may open it anew, with a watch of its own

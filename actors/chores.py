@@ -8,6 +8,7 @@ from functools import partial
 import structlog
 
 from actors.broker import EsteiraBroker
+from actors.figures import SHIP_EVERY_S, ship
 from actors.heartbeat import Chores
 from actors.leases import LEASES
 from actors.sweep import sweep_with
@@ -91,7 +92,11 @@ def chores(broker: EsteiraBroker, settings: Settings) -> Chores:
         if tokens:
             services().catalogue.renew(tokens, lease_s=settings.claim_lease_s)
 
+    def ship_figures() -> None:
+        ship(broker.belt)
+
     return (
+        (SHIP_EVERY_S, ship_figures),
         (SWEEP_EVERY_S, sweep),
         (TIDY_EVERY_S, tidy),
         (TIDY_EVERY_S, tidy_intake),
@@ -110,6 +115,12 @@ def tidy() -> None:
 def clear_staging() -> None:
     if cleared := clear(services()):
         log.info("cleared", attachments=cleared)
+
+
+def sign_off(broker: EsteiraBroker) -> None:
+    """What a worker does last."""
+    let_go()
+    ship(broker.belt)
 
 
 def let_go() -> None:

@@ -13,6 +13,7 @@ import structlog
 
 from actors.broker import EsteiraBroker
 from pipeline.errors import PipelineError
+from pipeline.meters import TAKEN_OVER
 
 BEAT_S = 3.0
 SILENCE_S = 12.0  # a worker that was silent for so long is dead: its messages run again within 20 s
@@ -107,6 +108,7 @@ class Pulse:
         except redis.RedisError:
             return 0  # the consumers say so, and say when it is back
         if taken:
+            TAKEN_OVER.add(n=taken)
             log.warning("took over from dead workers", workers=len(dead), messages=taken)
         return taken
 

@@ -20,6 +20,7 @@ import structlog
 from actors.belt import QUICK_TIMEOUT_S, Belt, open_belt
 from actors.breaker import Breaker
 from actors.delivery import stage_message, wire_form
+from actors.figures import ship
 from actors.inline import run_inline
 from actors.intake import put_intake
 from actors.places import Place, place_of
@@ -59,7 +60,8 @@ class Hook:
         self.services = services
         self.belt = belt
         # A write, for a Redis that is full or read-only answers a PING and takes nothing.
-        self.breaker = Breaker(partial(belt.lock, "probe", ttl_ms=1))
+        # What a listener counts, it counts while Redis is away.
+        self.breaker = Breaker(partial(belt.lock, "probe", ttl_ms=1), back=partial(ship, belt))
         self.places = threading.Semaphore(services.settings.fallback_concurrency)
 
     def take(self, attachment: Attachment, *, file: Path | None = None, aside: Aside | None = None) -> Receipt:

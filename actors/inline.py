@@ -14,6 +14,7 @@ from actors.leases import LEASES
 from actors.retries import ClaimRefusedError, RetryPolicy, decide, ending_inputs
 from actors.work import entrance, perform, take
 from pipeline.errors import PipelineError, SupersededError
+from pipeline.meters import RETRIES
 from pipeline.models import Claim, Ending, Model, Record, Stage
 from pipeline.services import Services
 
@@ -87,6 +88,7 @@ def _ending(
     if isinstance(decision, Ending) and stage is not Stage.NOTIFY:
         log.warning("attachment refused", id=claim.id, stage=stage.value, code=str(error.code), error=error.message)
         return ending_inputs(decision, inputs)
+    RETRIES.add(stage.value, error.code)
     log.warning("left to the workers", id=claim.id, stage=stage.value, code=str(error.code), error=error.message)
     services.catalogue.release(claim, stage=stage, attempts=1, error=error)
     return None

@@ -20,7 +20,8 @@ class Keys:
     `workers` sorted set worker → last heartbeat, ms · `clock` ms when the belt was last looked over ·
     `crashes` hash key → workers that died holding it · `dead(queue)` sorted set key → ms, `dead_messages` hash ·
     `ready(queue)` list of keys, where the former version kept what waits ·
-    `shelf(name)` sorted set id → ms and `entries(name)` hash id → JSON: the ledger.
+    `shelf(name)` sorted set id → ms and `entries(name)` hash id → JSON: the ledger ·
+    `figures` hash counter or bucket → number, as `pipeline.meters` names them.
     """
 
     namespace: str = "esteira"
@@ -63,6 +64,10 @@ class Keys:
     @property
     def clock(self) -> str:
         return self._key("clock")
+
+    @property
+    def figures(self) -> str:
+        return self._key("figures")
 
     @property
     def dead_messages(self) -> str:

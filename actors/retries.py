@@ -21,6 +21,7 @@ from pipeline.errors import (
     StagingLostError,
     SupersededError,
 )
+from pipeline.meters import RETRIES
 from pipeline.models import Ending, Model, Refusal, Stage, Status
 
 MAX_RETRY_AFTER_S = 600
@@ -169,8 +170,10 @@ class Retries(dramatiq.Middleware):
         }
         trace = None if isinstance(error, PipelineError) else error
         if isinstance(verdict, Again):
+            RETRIES.add(delivery.actor_name, facts["code"])
             log.warning("attempt failed", retry_in_ms=verdict.delay_ms, **facts, exc_info=trace)
         elif isinstance(verdict, Forward) and verdict.stage is Stage.FETCH:
+            RETRIES.add(delivery.actor_name, facts["code"])
             log.warning("back to fetch", retry_in_ms=verdict.delay_ms, **facts)
         elif isinstance(error, PermanentError):
             log.warning("attachment refused", **facts)

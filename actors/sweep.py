@@ -12,8 +12,10 @@ import structlog
 
 from actors.belt import Belt, shared_belt
 from actors.delivery import stage_message, wire_form
+from actors.figures import ship
 from actors.places import place_of_record
 from pipeline.catalogue import Catalogue
+from pipeline.meters import SWEPT
 from pipeline.models import Stage
 from pipeline.services import services
 
@@ -45,6 +47,7 @@ def sweep_with(
         if going_on:
             going_on()
     if lost:
+        SWEPT.add(n=lost)
         log.warning("swept", messages=lost)
     return lost
 
@@ -53,4 +56,6 @@ def sweep(*, older_than_s: float | None = None) -> int:
     """One sweep now; how many attachments went back onto the belt."""
     tools = services()
     age = tools.settings.sweep_after_s if older_than_s is None else older_than_s
-    return sweep_with(tools.catalogue, shared_belt(), older_than_s=age)
+    lost = sweep_with(tools.catalogue, shared_belt(), older_than_s=age)
+    ship(shared_belt())  # whoever asked for it may end now
+    return lost

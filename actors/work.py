@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, Required, TypedDict
 
@@ -15,6 +15,7 @@ from actors.delivery import Again, Delivery, Forward
 from actors.leases import LEASES
 from actors.retries import ClaimRefusedError, RetryPolicy, decide
 from pipeline.errors import BusyError, PipelineError, SupersededError
+from pipeline.meters import ATTEMPTS, ENDINGS, STAGE_SECONDS, WHOLE_SECONDS
 from pipeline.models import Claim, Detected, Ending, Fetched, Model, Record, Refusal, Stage, Status, Validated
 from pipeline.services import Services, services
 
@@ -85,7 +86,8 @@ def perform(services: Services, claim: Claim, stage: Stage, inputs: Model | None
     if LEASES.age(claim.token) > CERTAIN_S:
         services.catalogue.confirm(claim)
     started = time.perf_counter()
-    result = STEPS[stage](services, claim, inputs)
+    with _measured(stage):
+        result = STEPS[stage](services, claim, inputs)
     facts = {
         "id": claim.id,
         "session": claim.record.session,
@@ -96,12 +98,33 @@ def perform(services: Services, claim: Claim, stage: Stage, inputs: Model | None
     if stage is Stage.PERSIST and isinstance(result, Record):
         log.info("attachment stored", name=result.name, mime=result.mime, size=result.size, **facts)
     elif stage is Stage.NOTIFY and isinstance(result, Record):
-        whole = (result.finished_at or result.received_at) - result.received_at
+        whole = _count_ending(result)
         code = {"code": result.error_code} if result.error_code else {}
         log.info("attachment finished", status=result.status.value, **code, whole_ms=whole, **facts)
     else:
         log.debug("stage done", **facts)
     return result
+
+
+@contextmanager
+def _measured(stage: Stage) -> Iterator[None]:
+    started = time.perf_counter()
+    try:
+        yield
+    except BaseException:
+        ATTEMPTS.add(stage.value, "error")
+        raise
+    ATTEMPTS.add(stage.value, "done")
+    STAGE_SECONDS.observe(time.perf_counter() - started, stage.value)
+
+
+def _count_ending(record: Record) -> int:
+    """Counts an ending; returns the ms from received to finished."""
+    whole = (record.finished_at or record.received_at) - record.received_at
+    ENDINGS.add(record.kind or "unknown", record.status, record.error_code or "")
+    if record.run == 0:  # a replay's time is that of the person who asked for it
+        WHOLE_SECONDS.observe(whole / 1000, record.status)
+    return whole
 
 
 class Asked(TypedDict, total=False):
@@ -132,7 +155,8 @@ def run(stage: Stage, asked: Asked) -> None:
         delivery.verdict = Forward(start, given)
         return
     if asked.get("silent") and isinstance(given, Ending):
-        delivery.result = tools.give_up(claim, given)
+        given_up = delivery.result = tools.give_up(claim, given)
+        _count_ending(given_up)
         return
     try:
         delivery.result = perform(tools, claim, stage, given, attempt=delivery.attempt)

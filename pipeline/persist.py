@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pipeline.catalogue import Catalogue
 from pipeline.errors import StagingLostError
+from pipeline.meters import DEDUPLICATED_BYTES, STORED_BYTES
 from pipeline.models import Claim, Record, Stored, Validated
 from pipeline.storage import Storage, content_key
 
@@ -22,9 +23,13 @@ def persist(claim: Claim, validated: Validated, *, path: Path, storage: Storage,
     if not path.is_file() or path.stat().st_size != fetched.size:
         raise StagingLostError(path.name)
     key = content_key(fetched.sha256)
-    storage.put_file(path, key)
+    written = storage.put_file(path, key)
     name = stored_name(claim.record.received_at, fetched.sha256, validated.detected.ext)
-    return catalogue.stored(claim, Stored(validated=validated, storage_key=key, name=name))
+    record = catalogue.stored(claim, Stored(validated=validated, storage_key=key, name=name))
+    STORED_BYTES.add(n=fetched.size)
+    if not written:
+        DEDUPLICATED_BYTES.add(n=fetched.size)
+    return record
 
 
 def stored_name(received_at: int, sha256: str, ext: str) -> str:

@@ -12,6 +12,7 @@ import structlog
 from fastapi import Request
 
 from pipeline.gateways import GATEWAYS, Gateway, HookRequest, NoSecretError, UnauthorizedError
+from pipeline.gateways.verification import bearer, same
 from pipeline.settings import Settings
 
 TOLD_EVERY_S = 60.0
@@ -63,6 +64,17 @@ class Doorkeeper:
             UnauthorizedError: it does not.
         """
         self.check(GATEWAYS["media"], HookRequest(headers_of(request), b""), local=False)
+
+    def check_metrics_token(self, request: Request) -> None:
+        """Returns if the request shows the METRICS_TOKEN, or else the API_TOKEN.
+
+        Raises:
+            UnauthorizedError: it shows neither.
+        """
+        expected = self._settings.metrics_token
+        given = bearer(headers_of(request).get("authorization", ""))
+        if expected is None or not same(given, expected.get_secret_value()):
+            self.check_token(request)
 
     def tell(self, setting: str) -> None:
         """Says in the log that a setting is missing."""

@@ -21,6 +21,7 @@ from web.errors import add_handlers
 from web.health import Health
 from web.hooks import Hooks
 from web.media import Media
+from web.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 
@@ -29,6 +30,7 @@ def build_app(settings: Settings) -> FastAPI:
     """The app for these settings. A hook whose secret is not set answers 401."""
     doorkeeper = Doorkeeper(settings)
     hooks = Hooks(settings, doorkeeper)
+    metrics = Metrics(doorkeeper, hooks.tally)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -37,16 +39,19 @@ def build_app(settings: Settings) -> FastAPI:
         if settings.allow_unsigned_hooks:
             log.warning("hooks take what comes from this machine without any secret: ALLOW_UNSIGNED_HOOKS is set")
         await run_in_threadpool(hooks.prepare)
-        flushing = asyncio.create_task(hooks.tally.keep_flushing())
+        tasks = [asyncio.create_task(keep()) for keep in (hooks.tally.keep_flushing, metrics.keep_shipping)]
         yield
-        flushing.cancel()
+        for task in tasks:
+            task.cancel()
         await run_in_threadpool(hooks.close)
+        await run_in_threadpool(metrics.ship)
         services().close()
 
     app = FastAPI(title="Esteira", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     add_handlers(app)
     hooks.add_routes(app)
     Media(doorkeeper, hooks.bodies).add_routes(app)
+    metrics.add_routes(app)
     Health(settings, doorkeeper, hooks.tally).add_routes(app)
     return app
 

@@ -46,9 +46,21 @@ def add_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _answer_accident)
 
 
+def status_of(error: BaseException) -> int:
+    """The status that an error is answered with."""
+    match error:
+        case PipelineError():
+            return STATUS_OF.get(error.code, 400 if isinstance(error, PermanentError) else 503)
+        case HTTPException():
+            return error.status_code
+        case ClientDisconnect():
+            return 400
+    return 503
+
+
 async def _answer_error(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, PipelineError)
-    status = STATUS_OF.get(error.code, 400 if isinstance(error, PermanentError) else 503)
+    status = status_of(error)
     headers = dict(HEADERS_OF.get(status, {}))
     if status in {429, 503}:
         wait_s = error.retry_after if isinstance(error, RetryableError) else None

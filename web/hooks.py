@@ -7,8 +7,10 @@ only then is anything of it decoded, understood, counted and accepted.
 from __future__ import annotations
 
 import threading
+import time
 import traceback
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import structlog
@@ -23,11 +25,13 @@ from actors.retries import report
 from pipeline.errors import PayloadError, PipelineError
 from pipeline.gateways import GATEWAYS, Gateway, HookRequest, Parsed
 from pipeline.gateways.verification import same
+from pipeline.meters import HOOK_SECONDS
 from pipeline.models import Attachment
 from pipeline.settings import Settings
 from web.access import Doorkeeper, headers_of, is_local
 from web.aside import Aside
 from web.bodies import Bodies, decode
+from web.errors import status_of
 from web.limits import take_places
 from web.tally import Tally
 
@@ -58,10 +62,11 @@ class Hooks:
         gateway = GATEWAYS.get(request.path_params["gateway"])
         if gateway is None:
             raise HTTPException(404)
-        async with self.bodies.body_of(request) as body:
-            secret = request.path_params.get("secret") or None
-            given = HookRequest(headers_of(request), body, secret)
-            answer = await run_in_threadpool(self._answer, gateway, given, local=is_local(request))
+        with _timed(request.path_params["gateway"]):
+            async with self.bodies.body_of(request) as body:
+                secret = request.path_params.get("secret") or None
+                given = HookRequest(headers_of(request), body, secret)
+                answer = await run_in_threadpool(self._answer, gateway, given, local=is_local(request))
         return JSONResponse(answer, status_code=202)
 
     async def answer_challenge(self, request: Request) -> PlainTextResponse:
@@ -106,6 +111,18 @@ class Hooks:
     def _accept(self, attachment: Attachment) -> dict[str, str]:
         receipt = process_media(attachment, aside=self._aside)
         return {"id": receipt.id, "message_id": attachment.message_id, "status": receipt.status}
+
+
+@contextmanager
+def _timed(gateway: str) -> Iterator[None]:
+    started, status = time.perf_counter(), 202
+    try:
+        yield
+    except BaseException as error:
+        status = status_of(error)
+        raise
+    finally:
+        HOOK_SECONDS.observe(time.perf_counter() - started, gateway, str(status))
 
 
 def _parse(gateway: Gateway, payload: Any, settings: Settings) -> Parsed:

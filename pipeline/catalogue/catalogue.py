@@ -227,6 +227,11 @@ class Catalogue:
             return {"mean": None, "p50": None, "p95": None, "p99": None}
         return {"mean": round(sum(times) / len(times)), **{f"p{p}": _percentile(times, p) for p in (50, 95, 99)}}
 
+    def oldest_s(self) -> float:
+        """How many seconds ago the oldest arrived that has not ended at its first go; 0 if all have."""
+        row = self._database.read(lambda session: session.row(statements.OLDEST))
+        return max(0, self._now() - row[0]) / 1000 if row else 0.0
+
     def per_minute(self) -> int:
         """How many were finished within the last minute, however they ended."""
         return self._number(statements.FINISHED_SINCE, since=self._now() - 60_000)

@@ -184,6 +184,13 @@ def _unfinished(*, paged: bool) -> Select[Any]:
     return select(*RECORD).where(_running, _idle, *further).order_by(media.c.received_at, media.c.id).limit(_p("limit"))
 
 
+# What is replayed came at its first round's time: how old that is says nothing.
+OLDEST = (
+    select(media.c.received_at)
+    .where(_running, media.c.run == literal_column("0"))
+    .order_by(media.c.received_at)
+    .limit(literal_column("1"))
+)
 UNFINISHED, UNFINISHED_AFTER = _unfinished(paged=False), _unfinished(paged=True)
 
 

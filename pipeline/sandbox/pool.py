@@ -13,6 +13,7 @@ from queue import Empty, LifoQueue
 from typing import Any
 
 from pipeline.errors import Code, PermanentError, PipelineError, RetryableError, StagingLostError
+from pipeline.meters import SANDBOX_DEATHS, SANDBOX_STARTS
 from pipeline.sandbox.process import Child, ChildBabblesError, ChildDiedError, ChildOverdueError
 
 # Then a fresh child takes over, against leaks that are too small to be seen. Loading the decoders takes 0.4 s of CPU:
@@ -22,6 +23,7 @@ MAX_MESSAGE = 500
 # Of the CPU time that a call could have had before its time by the clock was over. Not quite all of it: what the child
 # did not get in between, and what was not measured, are no excuse.
 BURNT = 0.9
+CAUSES = {-signal.SIGXCPU: "cpu", -signal.SIGKILL: "killed"}  # of a death, by its status
 
 
 class Sandbox:
@@ -143,10 +145,16 @@ class _Seat:
         self._await(child)
         try:
             answer = child.ask(request)
+        except ChildDiedError as death:
+            SANDBOX_DEATHS.add(CAUSES.get(death.status, "crash"))
+            self.clear()
+            raise
         except ChildOverdueError as overdue:
+            SANDBOX_DEATHS.add("overdue")
             self.clear()
             raise self._too_long(overdue.cpu_s) from None
         except ChildBabblesError:
+            SANDBOX_DEATHS.add("nonsense")
             self.clear()
             raise _nonsense() from None
         except BaseException:
@@ -167,6 +175,7 @@ class _Seat:
         try:
             child.wait_ready()
         except (ChildDiedError, ChildOverdueError) as error:
+            SANDBOX_DEATHS.add("start")
             self.clear()
             raise RetryableError(Code.INTERNAL, f"a decoder's process does not start: {error}") from None
 
@@ -177,6 +186,7 @@ class _Seat:
             except OSError as error:
                 message = f"a decoder's process cannot be started: {error.strerror}"
                 raise RetryableError(Code.INTERNAL, message) from error
+            SANDBOX_STARTS.add()
         return self._child
 
     def clear(self) -> None:

@@ -27,8 +27,8 @@ class LocalStorage:
 
     root: Path
 
-    def put_file(self, path: Path, key: str) -> None:
-        """Stores the whole file under the key and leaves it where it is; nothing to do if that stands already.
+    def put_file(self, path: Path, key: str) -> bool:
+        """Stores the whole file under the key and leaves it where it is; False if that stands already.
 
         Raises:
             RetryableError: `storage`, if the disk is full or cannot be written.
@@ -44,6 +44,7 @@ class LocalStorage:
                     _sync(part)
             # Also where it stood already: whoever wrote it may not have come to this yet.
             _sync(target.parent)
+        return found != size
 
     def put_chunks(self, chunks: Iterable[bytes], key: str) -> int:
         """Stores these bytes under the key, in place of what stood there; returns how many.

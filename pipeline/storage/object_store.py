@@ -51,17 +51,19 @@ class ObjectStorage:
         except (BaseError, ValueError):
             raise SettingsError("STORAGE_URL: is no URL of an object store: use s3://bucket/prefix") from None
 
-    def put_file(self, path: Path, key: str) -> None:
-        """Stores the whole file under the key; nothing to do if that stands already with this size.
+    def put_file(self, path: Path, key: str) -> bool:
+        """Stores the whole file under the key; False if that stands already with this size.
 
         Raises:
             RetryableError: `storage`, if the store refuses, fails, or does not show the whole object afterwards.
             StagingLostError: there is no such file.
         """
         size = staged_size(path)
-        if self.size(key) != size:
-            self._put(key, path)
-            self._verify(key, size)
+        if self.size(key) == size:
+            return False
+        self._put(key, path)
+        self._verify(key, size)
+        return True
 
     def put_chunks(self, chunks: Iterable[bytes], key: str) -> int:
         """Stores these bytes under the key, in place of what stood there; returns how many.

@@ -20,7 +20,9 @@ class Storage(Protocol):
     Every method raises RetryableError (`storage`) when the disk or the store does not do what it should.
     """
 
-    def put_file(self, path: Path, key: str) -> None: ...
+    def put_file(self, path: Path, key: str) -> bool:
+        """Stores the whole file; False if it stands there already."""
+        ...
 
     def put_chunks(self, chunks: Iterable[bytes], key: str) -> int: ...
 

@@ -11,6 +11,7 @@ import pytest
 
 from actors import heartbeat
 from actors.assembly import build_broker
+from pipeline.meters import PENDING
 from pipeline.models import Status
 from tests.support.media_server import MediaServer
 from tests.support.plant import Plant, photo, wait_until
@@ -84,6 +85,7 @@ def test_after_an_outage_nobody_is_taken_for_dead_before_all_had_time_to_beat(
     monkeypatch.setattr(heartbeat, "SILENCE_S", 0.05)
     monkeypatch.setattr(heartbeat, "REAPER_LOCK_MS", 1)
     pulse = heartbeat.Pulse(build_broker(plant.settings))
+    PENDING.take()
     plant.belt.offer("a", "fetch", b"1")
 
     def beat_with_a_silent_worker() -> int:
@@ -95,3 +97,4 @@ def test_after_an_outage_nobody_is_taken_for_dead_before_all_had_time_to_beat(
     assert [beat_with_a_silent_worker() for _ in range(4)] == [0, 0, 1, 1]
     clock.now += 30  # Redis was away
     assert [beat_with_a_silent_worker() for _ in range(4)] == [0, 0, 0, 1]
+    assert PENDING.take()["esteira_taken_over_total"] == 3

@@ -417,6 +417,23 @@ class CatalogueContract:
         catalogue.finish(replayed, announced=True)
         assert catalogue.durations() == {"mean": 50_500, "p50": 50_000, "p95": 95_000, "p99": 99_000}
 
+    def test_the_oldest_is_the_one_that_waits_longest_and_no_replayed_one(
+        self, catalogue: Catalogue, clock: Clock
+    ) -> None:
+        assert catalogue.oldest_s() == 0
+        replayed = finished(catalogue, Status.REJECTED)
+        clock.now += 1000
+        assert catalogue.reopen(replayed.id)
+        assert catalogue.oldest_s() == 0
+        first = catalogue.accept(attachment()).id
+        clock.now += 7
+        catalogue.accept(attachment())
+        assert catalogue.oldest_s() == 7
+        claim = claimed(catalogue, first)
+        catalogue.stored(claim, stored())
+        catalogue.finish(claim, announced=True)
+        assert catalogue.oldest_s() == 0
+
     def test_the_last_minute_counts_every_ending(self, catalogue: Catalogue, clock: Clock) -> None:
         finished(catalogue)
         clock.now += 30

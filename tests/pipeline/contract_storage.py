@@ -52,13 +52,13 @@ class StorageContract:
         assert staged.read_bytes() == b"content"
 
     def test_the_same_content_again_changes_nothing(self, storage: Storage, staged: Path) -> None:
-        storage.put_file(staged, KEY)
-        storage.put_file(staged, KEY)
+        assert storage.put_file(staged, KEY)
+        assert not storage.put_file(staged, KEY)
         assert whole(storage, KEY) == b"content"
 
     def test_content_of_another_size_under_its_key_is_replaced(self, storage: Storage, staged: Path) -> None:
         storage.put_chunks([b"broken"], KEY)
-        storage.put_file(staged, KEY)
+        assert storage.put_file(staged, KEY)
         assert whole(storage, KEY) == b"content"
 
     def test_a_big_file_comes_back_in_pieces_of_at_most_256_kib(self, storage: Storage, tmp_path: Path) -> None:

@@ -74,6 +74,10 @@ def test_each_has_its_index(database: Database, statement: Executable, index: st
     assert any(index in step for step in steps)
 
 
+def test_the_oldest_is_the_first_of_its_index(database: Database) -> None:
+    assert plan(database, statements.OLDEST) == ["SCAN media USING INDEX ix_media_unfinished"]
+
+
 def test_the_sweep_begins_at_the_oldest_that_is_unfinished_and_sees_no_other(database: Database) -> None:
     steps = plan(database, statements.UNFINISHED)
     assert [step for step in steps if "media" in step] == ["SCAN media USING INDEX ix_media_unfinished"]

@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.catalogue import Catalogue
 from pipeline.errors import Code, RetryableError, StagingLostError, SupersededError
+from pipeline.meters import PENDING
 from pipeline.models import Claim, Detected, Facts, Fetched, Kind, Status, Validated
 from pipeline.persist import persist, stored_name
 from pipeline.storage import LocalStorage, content_key
@@ -67,10 +68,13 @@ def test_content_stands_under_its_hash_and_its_facts_in_the_catalogue(
 def test_the_same_content_of_two_attachments_is_stored_once(
     claim: Claim, staged: Path, storage: LocalStorage, catalogue: Catalogue
 ) -> None:
+    PENDING.take()
     other = claimed(catalogue, catalogue.accept(attachment()).id)
     for each in (claim, other):
         persist(each, VALIDATED, path=staged, storage=storage, catalogue=catalogue)
     assert objects(storage) == [content_key(SHA256)]
+    size = len(CONTENT)
+    assert PENDING.take() == {"esteira_stored_bytes_total": 2 * size, "esteira_deduplicated_bytes_total": size}
 
 
 def test_persisting_twice_is_the_same_as_once(

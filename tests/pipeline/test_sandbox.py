@@ -8,11 +8,13 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import psutil
 import pytest
 
 from pipeline.errors import Code, PermanentError, PipelineError, RetryableError, StagingLostError
+from pipeline.meters import PENDING
 from pipeline.sandbox import Sandbox
 
 HOSTILE = "tests.support.hostile_decoders"
@@ -36,6 +38,28 @@ def single() -> Iterator[Sandbox]:
 
 def call(sandbox: Sandbox, name: str, **arguments: object) -> object:
     return sandbox.call(f"{HOSTILE}:{name}", **arguments)
+
+
+@pytest.mark.parametrize(
+    ("name", "wall_s", "cause"),
+    [
+        ("segfault", 60, "crash"),
+        ("spin_in_c", 60, "cpu"),
+        ("kill_self", 60, "killed"),
+        ("hang", 1, "overdue"),
+        ("echo", 60, None),
+    ],
+)
+def test_a_death_is_counted_by_its_cause(name: str, wall_s: float, cause: str | None) -> None:
+    PENDING.take()
+    box = Sandbox(processes=1, memory_mb=MEMORY_MB, cpu_s=1, wall_s=wall_s)
+    with suppress(PipelineError):
+        call(box, name)
+    expected = {"esteira_sandbox_starts_total": 1} | ({f"esteira_sandbox_deaths_total|{cause}": 1} if cause else {})
+    assert PENDING.take() == expected
+    call(box, "echo")
+    assert PENDING.take() == ({"esteira_sandbox_starts_total": 1} if cause else {})
+    box.close()
 
 
 def test_arguments_and_answer_are_json(sandbox: Sandbox) -> None:

@@ -1,0 +1,116 @@
+"""What is counted and timed while it happens: every counter and histogram of `GET /metrics` that no table can tell.
+
+A process adds to its own figures, which costs a microsecond; `actors.figures` brings them to Redis every few seconds,
+where those of all processes on all hosts add up. Labels take values out of lists of ours alone, never a session's name.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from bisect import bisect_left
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+BETWEEN = "|"  # the parts of a figure's name: metric, label values, of a histogram the bucket
+SUM, INFINITE = "sum", "+Inf"
+SHORT_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+LONG_S = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0)
+
+
+class Pending:
+    """The figures of this process that nobody has taken yet. A forked child begins without its parent's."""
+
+    def __init__(self) -> None:
+        self._forget()
+        os.register_at_fork(after_in_child=self._forget)
+
+    def _forget(self) -> None:
+        self._figures: dict[str, float] = {}
+        self._lock = threading.Lock()
+
+    def add(self, figures: Mapping[str, float]) -> None:
+        with self._lock:
+            for name, n in figures.items():
+                self._figures[name] = self._figures.get(name, 0) + n
+
+    def take(self) -> dict[str, float]:
+        """All of them; they are the caller's from now on."""
+        with self._lock:
+            taken, self._figures = self._figures, {}
+        return taken
+
+
+PENDING = Pending()
+
+
+@dataclass(frozen=True)
+class Counter:
+    """A number that only grows, for each combination of its labels' values."""
+
+    name: str
+    text: str
+    labels: tuple[str, ...] = ()
+
+    def add(self, *values: str, n: float = 1) -> None:
+        PENDING.add({BETWEEN.join((self.name, *values)): n})
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """How often something took at most so long; `bounds` in seconds, ascending."""
+
+    name: str
+    text: str
+    labels: tuple[str, ...]
+    bounds: tuple[float, ...]
+
+    @property
+    def buckets(self) -> tuple[str, ...]:
+        """The upper bounds as they are written, the last one without an end."""
+        return (*map(str, self.bounds), INFINITE)
+
+    def observe(self, seconds: float, *values: str) -> None:
+        place = bisect_left(self.bounds, seconds)
+        bucket = str(self.bounds[place]) if place < len(self.bounds) else INFINITE
+        name = BETWEEN.join((self.name, *values))
+        PENDING.add({f"{name}{BETWEEN}{bucket}": 1, f"{name}{BETWEEN}{SUM}": max(0.0, seconds)})
+
+
+ATTEMPTS = Counter(
+    "esteira_attempts_total", "Attempts at a stage: outcome done, or error whatever follows.", ("stage", "outcome")
+)
+RETRIES = Counter("esteira_retries_total", "Attempts that will be made again, by the error's code.", ("stage", "code"))
+ENDINGS = Counter(
+    "esteira_endings_total", "Attachments that ended; code is empty for what is done.", ("kind", "status", "code")
+)
+STORED_BYTES = Counter("esteira_stored_bytes_total", "Bytes of stored attachments, each counted whole.")
+DEDUPLICATED_BYTES = Counter(
+    "esteira_deduplicated_bytes_total", "Bytes among them that were not written, for the content stood there already."
+)
+SWEPT = Counter("esteira_swept_total", "Attachments that the belt had lost and the sweep brought back.")
+TAKEN_OVER = Counter("esteira_taken_over_total", "Messages taken over from workers that died.")
+SANDBOX_STARTS = Counter("esteira_sandbox_starts_total", "Decoding processes started.")
+SANDBOX_DEATHS = Counter(
+    "esteira_sandbox_deaths_total",
+    "Decoding processes that ended or were ended within a call: cpu, crash, killed, overdue, nonsense, start.",
+    ("cause",),
+)
+CIRCUIT_OPENINGS = Counter(
+    "esteira_circuit_openings_total", "Times a hook's process found Redis away and stopped waiting for it."
+)
+STAGE_SECONDS = Histogram(
+    "esteira_stage_duration_seconds", "How long a stage took that went well.", ("stage",), (*SHORT_S, 30.0, 60.0)
+)
+WHOLE_SECONDS = Histogram(
+    "esteira_whole_duration_seconds", "From received to finished, at the first go.", ("status",), LONG_S
+)
+HOOK_SECONDS = Histogram(
+    "esteira_hook_duration_seconds", "From a hook's request to its answer.", ("gateway", "status"), SHORT_S
+)
+
+COUNTERS = (
+    *(ATTEMPTS, RETRIES, ENDINGS, STORED_BYTES, DEDUPLICATED_BYTES, SWEPT, TAKEN_OVER),
+    *(SANDBOX_STARTS, SANDBOX_DEATHS, CIRCUIT_OPENINGS),
+)
+HISTOGRAMS = (STAGE_SECONDS, WHOLE_SECONDS, HOOK_SECONDS)

@@ -1,0 +1,128 @@
+"""Figures of many processes add up in Redis, and become what Prometheus reads."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from actors.belt import Belt, connect
+from actors.exposition import Family, Sample, counted, exposed, timed
+from actors.figures import ship, shipped
+from pipeline.meters import COUNTERS, HISTOGRAMS, PENDING, Counter, Histogram
+from pipeline.models import Stage
+from tests.support.scraped import Page
+from tests.support.valkey import ValkeyServer
+
+SEEN = Counter("seen_total", "Seen.", ("stage",))
+TOOK = Histogram("took_seconds", "Took.", ("stage",), (0.1, 1.0))
+
+
+@pytest.fixture
+def belt(valkey: ValkeyServer) -> Belt:
+    return Belt(connect(valkey.url, timeout_s=2), queues=[stage.value for stage in Stage])
+
+
+@pytest.fixture(autouse=True)
+def _nothing_pending() -> Iterator[None]:
+    PENDING.take()
+    yield
+    PENDING.take()
+
+
+def test_what_several_processes_count_adds_up(belt: Belt) -> None:
+    for n in (1, 2):  # a process that ships twice is for Redis what two processes are
+        SEEN.add("fetch", n=n)
+        SEEN.add("notify")
+        assert ship(belt)
+    page = Page(exposed([counted(SEEN, shipped(belt))]))
+    assert (page.value("seen_total", stage="fetch"), page.value("seen_total", stage="notify")) == (3, 2)
+
+
+def test_what_was_shipped_is_not_shipped_again(belt: Belt) -> None:
+    SEEN.add("fetch")
+    assert ship(belt)
+    assert ship(belt)
+    assert shipped(belt) == {"seen_total|fetch": 1}
+
+
+def test_what_redis_does_not_take_is_kept_until_it_does(belt: Belt, own_valkey: ValkeyServer) -> None:
+    away = Belt(connect(own_valkey.url, timeout_s=0.25), queues=["fetch"])
+    own_valkey.stop()
+    SEEN.add("fetch")
+    assert not ship(away)
+    SEEN.add("fetch")
+    assert ship(belt)
+    assert shipped(belt) == {"seen_total|fetch": 2}
+
+
+def test_a_field_that_is_no_number_spoils_no_other(belt: Belt) -> None:
+    belt.client.hset(belt.keys.figures, "seen_total|fetch", "rubbish")
+    SEEN.add("fetch")
+    SEEN.add("notify")
+    assert ship(belt)
+    assert ship(belt)
+    assert shipped(belt) == {"seen_total|notify": 1}
+
+
+def test_a_redis_that_is_full_takes_none_of_them_and_they_are_kept(belt: Belt, own_valkey: ValkeyServer) -> None:
+    full = Belt(connect(own_valkey.url, timeout_s=2), queues=["fetch"])
+    full.client.config_set("maxmemory", "1")
+    SEEN.add("fetch")
+    assert not ship(full)
+    full.client.config_set("maxmemory", "0")
+    assert ship(full)
+    assert shipped(full) == {"seen_total|fetch": 1}
+
+
+def test_a_forked_child_does_not_ship_its_parents_figures() -> None:
+    SEEN.add("fetch")
+    child = os.fork()
+    if child == 0:
+        os._exit(1 if PENDING.take() else 0)
+    assert os.waitpid(child, 0)[1] == 0
+    assert PENDING.take() == {"seen_total|fetch": 1}
+
+
+def test_a_histogram_counts_up_to_each_bound(belt: Belt) -> None:
+    for seconds in (0.05, 0.1, 0.5, 7):
+        TOOK.observe(seconds, "fetch")
+    ship(belt)
+    page = Page(exposed([timed(TOOK, shipped(belt))]))
+    assert page.kinds == {"took_seconds": "histogram"}
+    found = [page.value("took_seconds_bucket", stage="fetch", le=le) for le in ("0.1", "1.0", "+Inf")]
+    assert found == [2, 3, 4]
+    assert page.value("took_seconds_count") == 4
+    assert page.value("took_seconds_sum") == pytest.approx(7.65)
+
+
+def test_a_counter_without_labels_is_there_before_anything_was_counted() -> None:
+    assert Page(exposed([counted(Counter("plain_total", "Plain."), {})])).value("plain_total") == 0
+    assert exposed([counted(SEEN, {})]) == ""
+
+
+def test_figures_of_another_version_with_other_labels_are_left_out() -> None:
+    figures = {"seen_total": 1.0, "seen_total|fetch|new": 1.0, "seen_total|fetch": 5.0, "strange": 1.0}
+    assert exposed([counted(SEEN, figures)]).splitlines()[2:] == ['seen_total{stage="fetch"} 5']
+
+
+def test_label_values_are_escaped() -> None:
+    family = Family("odd", "gauge", "A \\ and\na line.", [Sample(1.5, {"place": 'a "b"\n\\'})])
+    assert exposed([family]).splitlines() == [
+        "# HELP odd A \\\\ and\\na line.",
+        "# TYPE odd gauge",
+        'odd{place="a \\"b\\"\\n\\\\"} 1.5',
+    ]
+
+
+def test_names_keep_to_the_conventions() -> None:
+    for counter in COUNTERS:
+        assert counter.name.startswith("esteira_")
+        assert counter.name.endswith("_total")
+    for histogram in HISTOGRAMS:
+        assert histogram.name.startswith("esteira_")
+        assert histogram.name.endswith("_seconds")
+        assert list(histogram.bounds) == sorted(set(histogram.bounds))
+    for meter in (*COUNTERS, *HISTOGRAMS):
+        assert set(meter.labels) <= {"stage", "outcome", "code", "kind", "status", "cause", "gateway"}  # all bounded

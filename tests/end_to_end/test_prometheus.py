@@ -1,0 +1,125 @@
+"""A real Prometheus scrapes the running Esteira, takes its rules, and answers what the dashboard asks."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.demo import pictures
+from tests.conftest import missing
+from tests.support.esteira import Site, site, started, wait_for
+from tests.support.media_server import MediaServer
+from tests.support.valkey import ValkeyServer, free_port
+
+DOCS = Path(__file__).parents[2] / "docs"
+SECRETS = {"API_TOKEN": "a token of the tests", "METRICS_TOKEN": "another that reads metrics"}
+
+
+class Prometheus:
+    """A Prometheus of this test alone."""
+
+    def __init__(self, port: int) -> None:
+        self._at = f"http://127.0.0.1:{port}/api/v1"
+
+    def ask(self, path: str, **given: str) -> Any:
+        """The data of an answer; None while nobody answers."""
+        try:
+            with urllib.request.urlopen(f"{self._at}/{path}?{urllib.parse.urlencode(given)}", timeout=10) as answer:
+                told = json.load(answer)
+        except urllib.error.HTTPError as error:
+            raise AssertionError(f"{given}: {error.read().decode()}") from None
+        except OSError:
+            return None
+        assert told["status"] == "success", told
+        return told["data"]
+
+    def value(self, query: str) -> float | None:
+        """The one value of a query; None if it has none."""
+        data = self.ask("query", query=query)
+        return float(data["result"][0]["value"][1]) if data and data["result"] else None
+
+
+@contextmanager
+def prometheus(folder: Path, target: str) -> Iterator[Prometheus]:
+    """One that scrapes the target every second, as docs/operations.md says, with docs/alerts.yml."""
+    binary = shutil.which("prometheus")
+    if not binary:
+        missing("prometheus")
+    shutil.copy(DOCS / "alerts.yml", folder)
+    config = {
+        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+        "rule_files": ["alerts.yml"],
+        "scrape_configs": [
+            {
+                "job_name": "esteira",
+                "authorization": {"credentials": SECRETS["METRICS_TOKEN"]},
+                "static_configs": [{"targets": [target]}],
+            }
+        ],
+    }
+    (folder / "prometheus.yml").write_text(json.dumps(config))  # JSON is YAML
+    port = free_port()
+    command = [str(binary), f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/tsdb"]
+    command += [f"--web.listen-address=127.0.0.1:{port}", "--log.level=warn"]
+    with (folder / "prometheus.log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        yield Prometheus(port)
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@pytest.fixture
+def place(queue: ValkeyServer) -> Iterator[Site]:
+    with site(REDIS_URL=queue.url, PORT=str(free_port()), WEB_WORKERS="2", **SECRETS) as made:
+        yield made
+
+
+def submit(place: Site, media: MediaServer, *names: str) -> None:
+    given = [{"session": "s", "message_id": name, "url": media.url(name), "kind": "image"} for name in names]
+    request = urllib.request.Request(f"http://127.0.0.1:{place.env['PORT']}/hooks/media", json.dumps(given).encode())
+    request.add_header("Authorization", f"Bearer {SECRETS['API_TOKEN']}")
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        assert answer.status == 202
+
+
+def asked_by_panels() -> list[str]:
+    panels = json.loads((DOCS / "grafana.json").read_text())["panels"]
+    return [target["expr"] for panel in panels for target in panel.get("targets", [])]
+
+
+@pytest.mark.slow
+def test_a_prometheus_sees_what_all_processes_do(place: Site, media: MediaServer, tmp_path: Path) -> None:
+    media.files |= {"a": pictures.jpeg(), "b": b"<html>no picture</html>"}
+    target = f"127.0.0.1:{place.env['PORT']}"
+    with started(place, "--workers", "2"), prometheus(tmp_path, target) as seen:
+        wait_for(lambda: seen.value('up{job="esteira"}') == 1, timeout_s=60)
+        submit(place, media, "a", "b", "c")  # the last one is not there
+        wait_for(lambda: seen.value("sum(esteira_endings_total)") == 3, timeout_s=60, every_s=0.5)
+        assert seen.value('sum(esteira_endings_total{status="done",kind="image"})') == 1
+        assert seen.value("esteira_received_total") == 3
+        assert seen.value("esteira_workers") == 2
+        assert seen.value("sum(esteira_hook_duration_seconds_count)") == 1
+
+        found = [rule for group in seen.ask("rules")["groups"] for rule in group["rules"]]
+        assert len(found) == (DOCS / "alerts.yml").read_text().count("- alert:")
+        wait_for(lambda: all(r["health"] == "ok" for g in seen.ask("rules")["groups"] for r in g["rules"]))
+        for query in asked_by_panels():
+            asked = partial(seen.ask, "query", query=query.replace("$__rate_interval", "1m"))
+            assert asked() is not None
+            if "retries" not in query and "deaths" not in query:  # there was none
+                wait_for(lambda answer=asked: answer()["result"])  # a rate takes two scrapes
+        firing = [alert["labels"]["alertname"] for alert in seen.ask("alerts")["alerts"] if alert["state"] == "firing"]
+        assert firing == []
