@@ -17,6 +17,7 @@ from pipeline.services import services
 from pipeline.settings import Settings, current_settings
 from web.access import Doorkeeper
 from web.connections import Complaints
+from web.content import Content
 from web.errors import add_handlers
 from web.health import Health
 from web.hooks import Hooks
@@ -47,6 +48,7 @@ def build_app(settings: Settings) -> FastAPI:
     add_handlers(app)
     hooks.add_routes(app)
     Media(doorkeeper, hooks.bodies).add_routes(app)
+    Content(settings, doorkeeper).add_routes(app)
     Health(settings, doorkeeper, hooks.tally).add_routes(app)
     return app
 

@@ -181,8 +181,8 @@ class Catalogue:
         row = self._database.read(lambda session: session.row(statements.GET, media_id=media_id))
         return rows.record(row) if row else None
 
-    def find(self, filters: Filters, *, limit: int = 50, after: str | None = None) -> list[Record]:
-        """Newest first, at most `limit`, behind the attachment with the id `after`.
+    def find(self, filters: Filters, *, limit: int = 50, after: str | tuple[int, str] | None = None) -> list[Record]:
+        """Newest first, at most `limit`, behind the attachment with the id `after`, or behind (received_at, id).
 
         Raises:
             PermanentError: `not_found`, if there is no attachment `after`.
@@ -299,9 +299,11 @@ class Catalogue:
         shard = random.randrange(SHARDS)  # noqa: S311  spreads load, hides nothing
         session.change(statements.COUNT[self._database.dialect], name=name, shard=shard, n=n)
 
-    def _position(self, after: str | None) -> dict[str, Any]:
+    def _position(self, after: str | tuple[int, str] | None) -> dict[str, Any]:
         if after is None:
             return {}
+        if isinstance(after, tuple):
+            return {"after_at": after[0], "after_id": after[1]}
         row = None
         if rows.is_id(after):
             row = self._database.read(lambda session: session.row(statements.POSITION, media_id=after))
