@@ -22,6 +22,7 @@ from web.errors import add_handlers
 from web.health import Health
 from web.hooks import Hooks
 from web.media import Media
+from web.replays import Replays
 
 log = structlog.get_logger(__name__)
 
@@ -48,6 +49,7 @@ def build_app(settings: Settings) -> FastAPI:
     add_handlers(app)
     hooks.add_routes(app)
     Media(doorkeeper, hooks.bodies).add_routes(app)
+    Replays(doorkeeper, hooks.bodies).add_routes(app)
     Content(settings, doorkeeper).add_routes(app)
     Health(settings, doorkeeper, hooks.tally).add_routes(app)
     return app
