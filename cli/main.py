@@ -10,6 +10,7 @@ import rich_click as click
 
 from actors.checkup.belt import redis_place
 from cli.check import check
+from cli.delete import delete
 from cli.doctor import doctor
 from cli.migrate import migrate
 from cli.output import leave, say
@@ -68,7 +69,7 @@ def esteira() -> None:
     """Takes the media of chat gateways off the listener's hands: fetch, check, store and announce, and lose none."""
 
 
-for command in (start, submit, status, list_, replay, stats, check, token, link, sweep, doctor, migrate):
+for command in (start, submit, status, list_, replay, delete, stats, check, token, link, sweep, doctor, migrate):
     esteira.add_command(command)
 
 

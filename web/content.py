@@ -71,6 +71,8 @@ class Content:
 
 def _stored(record: Record) -> tuple[str, int]:
     """Where its content stands, and how many bytes."""
+    if record.deleted_at is not None:
+        raise HTTPException(410, "is deleted")
     size = services().storage.size(record.storage_key) if record.storage_key else None
     if record.storage_key is None or size is None:
         why = "storage does not hold its content" if record.storage_key else f"is {record.status} and has no content"

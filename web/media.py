@@ -8,6 +8,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
+from actors.deletion import delete
 from actors.replay import replay_from_hook
 from pipeline.errors import PayloadError
 from pipeline.models import Record
@@ -31,6 +32,7 @@ class Media:
     def add_routes(self, app: FastAPI) -> None:
         app.get("/media")(self.list)
         app.get("/media/{media_id}")(self.show)
+        app.delete("/media/{media_id}")(self.delete)
         app.post("/media/{media_id}/link", status_code=201)(self.link)
         app.post("/media/{media_id}/replay", status_code=202)(self.replay)
 
@@ -48,6 +50,15 @@ class Media:
         caller = self._doorkeeper.admit(request)
         record = await run_in_threadpool(visible, caller, request.path_params["media_id"])
         return JSONResponse(record_json(record), headers=PRIVATE)
+
+    async def delete(self, request: Request) -> JSONResponse:
+        """Deletes what has ended, and its content unless another attachment has the same; answers what is left of it.
+
+        404: there is no such attachment; 409: it is under way. Once more is no error.
+        """
+        self._doorkeeper.check_token(request)
+        tombstone = await run_in_threadpool(_delete, request.path_params["media_id"])
+        return JSONResponse(record_json(tombstone), headers=PRIVATE)
 
     async def link(self, request: Request) -> JSONResponse:
         """A link to the content that needs no token, for the `seconds` that the body asks for: `{"url", "expires"}`.
@@ -108,6 +119,10 @@ def _seconds(body: Any) -> int:
 def _link(passes: Passes, caller: Caller, media_id: str, seconds: int) -> dict[str, Any]:
     url, expires = passes.link(visible(caller, media_id).id, seconds=seconds)
     return {"url": url, "expires": expires}
+
+
+def _delete(media_id: str) -> Record:
+    return delete(services(), media_id)
 
 
 def _replay(media_id: str, body: bytes) -> dict[str, str]:

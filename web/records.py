@@ -22,7 +22,8 @@ _CURSOR = re.compile(r"(\d{1,16})\.([0-9a-f]{32})", re.ASCII)
 def record_json(record: Record) -> dict[str, Any]:
     """The catalogue's row without what is storage's own; `content` is the path of its content, once it is stored."""
     fields = record.model_dump(mode="json", exclude={"storage_key"})
-    return {**fields, "content": f"/media/{record.id}/content" if record.storage_key else None}
+    there = record.storage_key is not None and record.deleted_at is None
+    return {**fields, "content": f"/media/{record.id}/content" if there else None}
 
 
 def unknown() -> PermanentError:

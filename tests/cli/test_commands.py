@@ -16,6 +16,7 @@ COMMANDS = (
     "status",
     "list",
     "replay",
+    "delete",
     "stats",
     "check",
     "token",

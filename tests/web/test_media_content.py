@@ -247,3 +247,32 @@ def test_no_name_breaks_out_of_its_header(name: str) -> None:
     assert header.isprintable()
     assert header.startswith('attachment; filename="')
     assert header.count('"') == 2
+
+
+def test_what_is_deleted_is_gone_for_whoever_had_seen_it(plant: Plant, server: WebServer) -> None:
+    record, twin = holding(plant, session="shop"), holding(plant, session="shop")
+    link = server.ask("POST", f"/media/{record.id}/link", b'{"seconds": 60}', headers=ALL).json["url"]
+    session = {"Authorization": f"Bearer {PASSES.session_token('shop', days=1)}"}
+    refused = server.ask("DELETE", f"/media/{record.id}", headers=session)
+    assert (refused.status, refused.code) == (403, "unauthorized")
+    for shown in ({}, {"Authorization": "Bearer wrong"}, {"Cookie": f"token={TOKEN}"}):
+        assert server.ask("DELETE", f"/media/{record.id}", headers=shown).status == 401
+    assert get(server, record.id).status == 200
+    for _ in range(2):
+        answer = server.ask("DELETE", f"/media/{record.id}", headers=ALL)
+        assert (answer.status, answer.json["status"], answer.json["content"]) == (200, "deleted", None)
+    for again in (get(server, record.id), get(server, record.id, If_None_Match=f'"{record.sha256}"')):
+        assert (again.status, again.code) == (410, "not_found")
+    assert server.ask("GET", link).status == 410
+    assert get(server, twin.id).body == CONTENT
+    assert server.ask("DELETE", f"/media/{twin.id}", headers=ALL).status == 200
+    assert plant.stored_files() == []
+    assert server.ask("POST", f"/media/{twin.id}/replay", headers=ALL).status == 409
+    assert server.ask("GET", "/media?status=deleted", headers=ALL).json["media"][0]["deleted_at"]
+
+
+def test_what_is_unknown_or_under_way_is_not_deleted(plant: Plant, server: WebServer) -> None:
+    waiting = plant.submit(url="https://media.example/x").id
+    for media_id, status in ((waiting, 409), ("f" * 32, 404), ("no-id", 404), ("%00", 404), ("..%2fx", 404)):
+        assert server.ask("DELETE", f"/media/{media_id}", headers=ALL).status == status, media_id
+    assert plant.record(waiting).status is Status.RECEIVED
