@@ -167,8 +167,8 @@ REOPEN = (
     .returning(*RECORD)
 )
 
-# A deletion notes what it is about to do before it looks who else has the content, and whoever stores that content notes
-# that before it looks for deletions: one of the two sees the other. Until the content is gone the row names its key.
+# A deletion notes what it is about to do before it looks who else has the content; whoever stores that content notes it
+# before looking for deletions: one of the two sees the other. Until the content is gone the row names its key.
 DELETE = (
     update(media)
     .where(
