@@ -23,6 +23,7 @@ from web.health import Health
 from web.hooks import Hooks
 from web.media import Media
 from web.replays import Replays
+from web.schema import Schema
 
 log = structlog.get_logger(__name__)
 
@@ -52,6 +53,7 @@ def build_app(settings: Settings) -> FastAPI:
     Replays(doorkeeper, hooks.bodies).add_routes(app)
     Content(settings, doorkeeper).add_routes(app)
     Health(settings, doorkeeper, hooks.tally).add_routes(app)
+    Schema(app, doorkeeper).add_routes()
     return app
 
 

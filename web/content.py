@@ -41,7 +41,8 @@ class Content:
         self._redirects = settings.content_redirect
 
     def add_routes(self, app: FastAPI) -> None:
-        app.api_route("/media/{media_id}/content", methods=["GET", "HEAD"])(self.answer)
+        app.get("/media/{media_id}/content")(self.answer)
+        app.head("/media/{media_id}/content", include_in_schema=False)(self.answer)
 
     async def answer(self, request: Request) -> Response:
         """The stored bytes, whole or a part. 404: there are none for this caller; 416: not so many."""
