@@ -8,6 +8,7 @@ from functools import partial
 import structlog
 
 from actors.broker import EsteiraBroker
+from actors.deletion import finish_deletions
 from actors.figures import SHIP_EVERY_S, ship
 from actors.heartbeat import Chores
 from actors.leases import LEASES
@@ -67,7 +68,7 @@ def clear_intake(tools: Services, *, older_than_s: float = INTAKE_AFTER_S) -> in
         if media_id is None:
             continue
         record = tools.catalogue.get(media_id)
-        if record is None or record.status is Status.DONE:
+        if record is None or record.status in {Status.DONE, Status.DELETED}:
             cleared += tools.storage.delete_older(key, older_than_s)
     if cleared:
         log.info("intake tidied", attachments=cleared)
@@ -87,6 +88,10 @@ def chores(broker: EsteiraBroker, settings: Settings) -> Chores:
         if broker.sender.lock("intake", ttl_ms=int(TIDY_EVERY_S * 900)):
             clear_intake(services())
 
+    def end_deletions() -> None:
+        if broker.sender.lock("deletions", ttl_ms=int(TIDY_EVERY_S * 900)):
+            finish_deletions(services())
+
     def renew_claims() -> None:
         tokens = LEASES.held_for(settings.claim_lease_s / 4)
         if tokens:
@@ -100,6 +105,7 @@ def chores(broker: EsteiraBroker, settings: Settings) -> Chores:
         (SWEEP_EVERY_S, sweep),
         (TIDY_EVERY_S, tidy),
         (TIDY_EVERY_S, tidy_intake),
+        (TIDY_EVERY_S, end_deletions),
         (CLEAR_EVERY_S, clear_staging),
         (settings.claim_lease_s / 3, renew_claims),
     )

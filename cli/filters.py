@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import re
-import time
 from collections.abc import Callable
-from datetime import datetime, timedelta
 from typing import Any
 
 import rich_click as click
 
+from pipeline.catalogue import moment_of
 from pipeline.models import Kind, Stage, Status
-
-UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 class Since(click.ParamType[int]):
@@ -23,19 +19,10 @@ class Since(click.ParamType[int]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if isinstance(value, int):
             return value
-        age = re.fullmatch(r"(\d{1,6})([smhdw])", value.strip())
-        if age:
-            ago = timedelta(**{UNITS[age[2]]: int(age[1])})
-            return _milliseconds(time.time() - ago.total_seconds())
         try:
-            return _milliseconds(datetime.fromisoformat(value.strip()).astimezone().timestamp())
-        except (ValueError, OverflowError):
-            self.fail(f"{value!r} is neither an age such as 30m, 2h, 3d nor a date such as 2026-11-22", param, ctx)
-
-
-def _milliseconds(seconds: float) -> int:
-    """Unix milliseconds; what was before 1970 is 1970, for nothing was received by then."""
-    return max(0, int(seconds * 1000))
+            return moment_of(value)
+        except ValueError as error:
+            self.fail(f"{value!r} {error}", param, ctx)
 
 
 def filter_options(*statuses: Status) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -10,9 +10,11 @@ import rich_click as click
 
 from actors.checkup.belt import ADDRESS, LOGIN, redis_place
 from cli.check import check
+from cli.delete import delete
 from cli.doctor import doctor
 from cli.migrate import migrate
 from cli.output import leave, say
+from cli.passes import link, token
 from cli.replay import replay
 from cli.start import start
 from cli.stats import stats
@@ -69,7 +71,7 @@ def esteira() -> None:
     """Takes the media of chat gateways off the listener's hands: fetch, check, store and announce, and lose none."""
 
 
-for command in (start, submit, status, list_, replay, stats, check, sweep, doctor, migrate):
+for command in (start, submit, status, list_, replay, delete, stats, check, token, link, sweep, doctor, migrate):
     esteira.add_command(command)
 
 

@@ -14,7 +14,7 @@ from pipeline.errors import Code, PermanentError
 from pipeline.models import Record, Status
 
 COLUMNS = ("id", "status", "stage", "age", "kind", "session", "message id", "name", "error")
-TIMES = ("received_at", "ended_at", "finished_at", "announced_at")
+TIMES = ("received_at", "ended_at", "finished_at", "announced_at", "deleted_at")
 
 
 @click.command(

@@ -45,6 +45,7 @@ class Status(StrEnum):
     REJECTED = "rejected"
     FAILED = "failed"
     EXPIRED = "expired"
+    DELETED = "deleted"  # on request, after it had ended: the row stays, so that a repeat does not bring it back
 
 
 class Stage(StrEnum):
@@ -243,6 +244,7 @@ class Record(Model):
     ended_at: int | None = None  # when it was stored or refused; its announcement follows
     finished_at: int | None = None  # when nothing was left to do
     announced_at: int | None = None
+    deleted_at: int | None = None
 
 
 class LostSource(Model):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from pipeline.catalogue import Catalogue
@@ -9,6 +10,11 @@ from pipeline.errors import StagingLostError
 from pipeline.meters import DEDUPLICATED_BYTES, STORED_BYTES
 from pipeline.models import Claim, Record, Stored, Validated
 from pipeline.storage import Storage, content_key
+
+# A deletion removes the content within half a minute of its note, or leaves it to a later one; clocks differ a little.
+DELETION_WITHIN_MS = 60_000
+CLOCKS_DIFFER_MS = 60_000
+PAUSE_S = 0.1
 
 
 def persist(claim: Claim, validated: Validated, *, path: Path, storage: Storage, catalogue: Catalogue) -> Record:
@@ -23,13 +29,29 @@ def persist(claim: Claim, validated: Validated, *, path: Path, storage: Storage,
     if not path.is_file() or path.stat().st_size != fetched.size:
         raise StagingLostError(path.name)
     key = content_key(fetched.sha256)
+    began = catalogue.now()
     written = storage.put_file(path, key)
     name = stored_name(claim.record.received_at, fetched.sha256, validated.detected.ext)
     record = catalogue.stored(claim, Stored(validated=validated, storage_key=key, name=name))
+    if _was_deleted(catalogue, fetched.sha256, since=began - DELETION_WITHIN_MS - CLOCKS_DIFFER_MS):
+        storage.put_file(path, key)
     STORED_BYTES.add(n=fetched.size)
     if not written:
         DEDUPLICATED_BYTES.add(n=fetched.size)
     return record
+
+
+def _was_deleted(catalogue: Catalogue, sha256: str, *, since: int) -> bool:
+    """Whether another attachment with this content was deleted, once that has come to its end.
+
+    Whoever deletes looks for others with the content after having noted the deletion. From now on it finds this one.
+    """
+    while found := catalogue.deletions(sha256, since=since):
+        now = catalogue.now()
+        if not any(undone and now - deleted_at < DELETION_WITHIN_MS for deleted_at, undone in found):
+            return True
+        time.sleep(PAUSE_S)
+    return False
 
 
 def stored_name(received_at: int, sha256: str, ext: str) -> str:

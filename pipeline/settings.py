@@ -132,6 +132,7 @@ class Settings(GatewaySettings):
     # seen from outside
     api_token: SecretStr | None = None
     metrics_token: SecretStr | None = None
+    content_redirect: bool = True
     sentry_dsn: SecretStr | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "console"] = "auto"

@@ -1,4 +1,4 @@
-"""Who may call: the gateways' own secrets, the token for everything else, and nobody without either."""
+"""Who may call: gateways by their own secrets, everybody else by the API_TOKEN or by a pass made with it."""
 
 from __future__ import annotations
 
@@ -7,12 +7,17 @@ import re
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import structlog
 from fastapi import Request
+from starlette.exceptions import HTTPException
 
+from pipeline.errors import SettingsError
 from pipeline.gateways import GATEWAYS, Gateway, HookRequest, NoSecretError, UnauthorizedError
 from pipeline.gateways.verification import bearer, same
+from pipeline.models import Record
+from pipeline.passes import Passes
 from pipeline.settings import Settings
 
 TOLD_EVERY_S = 60.0
@@ -28,12 +33,25 @@ OWN_NAME = re.compile(r"(localhost|[0-9.]+|\[[0-9a-f:.]+\])(?::[0-9]+)?", re.IGN
 log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True)
+class Caller:
+    """Who asks: somebody who may see everything, or one session, or one attachment."""
+
+    session: str | None = None
+    media_id: str | None = None
+
+    def sees(self, record: Record) -> bool:
+        """Whether this attachment exists for the caller."""
+        return self.session in {None, record.session} and self.media_id in {None, record.id}
+
+
 class Doorkeeper:
     """Lets requests pass that show their secret; says in the log what is missing or wrong, once a minute each."""
 
     def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._settings = settings
         self._clock = clock
+        self._passes = _passes(settings)
         self._told: dict[str, float] = {}
         self._lock = threading.Lock()
 
@@ -57,13 +75,46 @@ class Doorkeeper:
                 log.warning("hook refused: its secret is missing or wrong", gateway=name, remedy=error.message)
             raise
 
+    def admit(self, request: Request) -> Caller:
+        """Who shows the API_TOKEN, which opens everything, or a session's token.
+
+        Raises:
+            UnauthorizedError: it is neither.
+        """
+        given = HookRequest(headers_of(request), b"")
+        token = bearer(given.header("authorization"))
+        session = self._passes.session_of(token) if self._passes and token.isascii() else None
+        if session is None:
+            self.check(GATEWAYS["media"], given, local=False)
+        return Caller(session)
+
+    def admit_to_content(self, request: Request) -> Caller:
+        """As `admit`, but a signed link will do, which opens the content that it names.
+
+        Raises:
+            UnauthorizedError: nothing that it shows opens anything.
+        """
+        asked = request.query_params
+        if "signature" not in asked or "authorization" in request.headers:
+            return self.admit(request)
+        media_id = request.path_params["media_id"]
+        if not (self._passes and self._passes.link_holds(media_id, asked.get("expires", ""), asked["signature"])):
+            raise UnauthorizedError("this link is wrong or has expired")
+        return Caller(media_id=media_id)
+
     def check_token(self, request: Request) -> None:
         """Returns if the request shows the API_TOKEN.
 
         Raises:
             UnauthorizedError: it does not.
+            HTTPException: 403, if it shows a session's token, which changes nothing and sees no other's figures.
         """
-        self.check(GATEWAYS["media"], HookRequest(headers_of(request), b""), local=False)
+        if self.admit(request) != Caller():
+            raise HTTPException(403, "a session's token only reads: this needs the API_TOKEN")
+
+    def passes(self) -> Passes:
+        """Raises SettingsError if the API_TOKEN is too short to make any."""
+        return self._passes or Passes(self._settings.api_token)
 
     def check_metrics_token(self, request: Request) -> None:
         """Returns if the request shows the METRICS_TOKEN, or else the API_TOKEN.
@@ -115,3 +166,10 @@ def _is_loopback(address: str) -> bool:
         return ipaddress.ip_address(address).is_loopback
     except ValueError:
         return False
+
+
+def _passes(settings: Settings) -> Passes | None:
+    try:
+        return Passes(settings.api_token)
+    except SettingsError:
+        return None

@@ -17,11 +17,14 @@ from pipeline.services import services
 from pipeline.settings import Settings, current_settings
 from web.access import Doorkeeper
 from web.connections import Complaints
+from web.content import Content
 from web.errors import add_handlers
 from web.health import Health
 from web.hooks import Hooks
 from web.media import Media
 from web.metrics import Metrics
+from web.replays import Replays
+from web.schema import Schema
 
 log = structlog.get_logger(__name__)
 
@@ -52,7 +55,10 @@ def build_app(settings: Settings) -> FastAPI:
     hooks.add_routes(app)
     Media(doorkeeper, hooks.bodies).add_routes(app)
     metrics.add_routes(app)
+    Replays(doorkeeper, hooks.bodies).add_routes(app)
+    Content(settings, doorkeeper).add_routes(app)
     Health(settings, doorkeeper, hooks.tally).add_routes(app)
+    Schema(app, doorkeeper).add_routes()
     return app
 
 

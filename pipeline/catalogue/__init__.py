@@ -3,6 +3,6 @@
 from pipeline.catalogue.catalogue import Catalogue
 from pipeline.catalogue.database import CatalogueError
 from pipeline.catalogue.engines import WAIT_S
-from pipeline.catalogue.filters import Filters
+from pipeline.catalogue.filters import Filters, moment_of
 
-__all__ = ["WAIT_S", "Catalogue", "CatalogueError", "Filters"]
+__all__ = ["WAIT_S", "Catalogue", "CatalogueError", "Filters", "moment_of"]

@@ -57,7 +57,7 @@ class Catalogue:
 
         `intake` tells that its bytes lie in storage under its intake key.
         """
-        row = rows.accepted_row(attachment, intake=intake, now=self._now())
+        row = rows.accepted_row(attachment, intake=intake, now=self.now())
 
         if self._database.dialect == "sqlite":
             return self._accepting.do(row, wait_s=self._wait_s)
@@ -72,7 +72,7 @@ class Catalogue:
         """
         if not rows.is_id(media_id):
             return Refusal.UNKNOWN
-        now = self._now()
+        now = self.now()
         # The id within the token lets renew() find its row by the primary key.
         token = f"{media_id}.{secrets.token_hex(8)}"
         heir_of = heir_of if heir_of and rows.is_token(heir_of) else ""
@@ -90,7 +90,7 @@ class Catalogue:
 
     def renew(self, tokens: Collection[str], *, lease_s: float) -> None:
         """Extends these claims to `lease_s` seconds from now; those that were lost stay lost."""
-        until = self._now() + _ms(lease_s)
+        until = self.now() + _ms(lease_s)
 
         def work(session: Session) -> None:
             for token in sorted(tokens):  # in one order everywhere, or two writers could wait for each other
@@ -117,7 +117,7 @@ class Catalogue:
         news = {"new_stage": stage.value, "new_attempts": attempts, "new_error_code": told[0], "new_error": told[1]}
 
         def work(session: Session) -> None:
-            if not session.row(statements.RELEASE, **_holder(claim), now=self._now(), **news):
+            if not session.row(statements.RELEASE, **_holder(claim), now=self.now(), **news):
                 raise SupersededError(claim.id)
             if error:
                 self._count(session, "retried")
@@ -167,11 +167,43 @@ class Catalogue:
             row = session.row(statements.REPLAYED, media_id=media_id)
             if row is None:
                 return None
-            again = rows.reopened_row(rows.claim("", row), source=source, intake=intake, now=self._now())
-            reopened = session.row(statements.REOPEN, media_id=media_id, now=self._now(), **again)
+            again = rows.reopened_row(rows.claim("", row), source=source, intake=intake, now=self.now())
+            reopened = session.row(statements.REOPEN, media_id=media_id, now=self.now(), **again)
             return rows.record(reopened) if reopened else None
 
         return self._database.write(work)
+
+    # --- deleting ---
+
+    def delete(self, media_id: str) -> Record | None:
+        """Makes a tombstone of what has ended; None if there is nothing to delete.
+
+        Its `storage_key` is the content that may go now, if nobody else has it; `content_gone` ends the deletion.
+        """
+        if not rows.is_id(media_id):
+            return None
+        row = self._database.write(lambda session: session.row(statements.DELETE, media_id=media_id, now=self.now()))
+        return rows.record(row) if row else None
+
+    def is_held(self, sha256: str) -> bool:
+        """Whether an attachment that is not deleted has this content."""
+        return self._database.read(lambda session: session.row(statements.HOLDERS, sha256=sha256)) is not None
+
+    def content_gone(self, tombstone: Record) -> None:
+        """Notes that a deletion is through, unless it was begun again meanwhile."""
+        given = {"media_id": tombstone.id, "deleted_at": tombstone.deleted_at}
+        self._database.write(lambda session: session.change(statements.CONTENT_GONE, **given))
+
+    def deletions(self, sha256: str, *, since: int) -> list[tuple[int, bool]]:
+        """When attachments with this content were deleted (ms), and whether the content may still go for it."""
+        given = {"sha256": sha256, "since": since}
+        found = self._database.read(lambda session: session.rows(statements.DELETIONS, **given))
+        return [(deleted_at, bool(undone)) for deleted_at, undone in found]
+
+    def undone_deletions(self, *, older_than_s: float, limit: int = 1000) -> list[str]:
+        """The ids of deletions that somebody began so long ago and did not end."""
+        given = {"before": self.now() - _ms(older_than_s), "limit": limit}
+        return [row[0] for row in self._database.read(lambda session: session.rows(statements.UNDONE, **given))]
 
     # --- looking ---
 
@@ -181,8 +213,8 @@ class Catalogue:
         row = self._database.read(lambda session: session.row(statements.GET, media_id=media_id))
         return rows.record(row) if row else None
 
-    def find(self, filters: Filters, *, limit: int = 50, after: str | None = None) -> list[Record]:
-        """Newest first, at most `limit`, behind the attachment with the id `after`.
+    def find(self, filters: Filters, *, limit: int = 50, after: str | tuple[int, str] | None = None) -> list[Record]:
+        """Newest first, at most `limit`, behind the attachment with the id `after`, or behind (received_at, id).
 
         Raises:
             PermanentError: `not_found`, if there is no attachment `after`.
@@ -197,7 +229,7 @@ class Catalogue:
 
     def unfinished(self, *, older_than_s: float, limit: int = 1000, after: str | None = None) -> list[Record]:
         """Accepted so long ago or let go so long ago, and nobody works on them; oldest first, behind `after`."""
-        now = self._now()
+        now = self.now()
         given = {"now": now, "before": now - _ms(older_than_s), "limit": limit, **self._position(after)}
         given["absurd"] = now + _ms(LONGEST_LEASE_S + CLOCKS_DIFFER_S)
         return self._records(statements.UNFINISHED_AFTER if after else statements.UNFINISHED, given)
@@ -219,7 +251,7 @@ class Catalogue:
         They are looked for among the newest 10,000 that finished.
         All None while there is none. A replay's time is that of the person who asked for it, so it does not count.
         """
-        given = {"now": self._now(), "newest": 10 * NEWEST, "limit": NEWEST}
+        given = {"now": self.now(), "newest": 10 * NEWEST, "limit": NEWEST}
         times = sorted(
             row[0] for row in self._database.read(lambda session: session.rows(statements.DURATIONS, **given))
         )
@@ -230,11 +262,11 @@ class Catalogue:
     def oldest_s(self) -> float:
         """How many seconds ago the oldest arrived that has not ended at its first go; 0 if all have."""
         row = self._database.read(lambda session: session.row(statements.OLDEST))
-        return max(0, self._now() - row[0]) / 1000 if row else 0.0
+        return max(0, self.now() - row[0]) / 1000 if row else 0.0
 
     def per_minute(self) -> int:
         """How many were finished within the last minute, however they ended."""
-        return self._number(statements.FINISHED_SINCE, since=self._now() - 60_000)
+        return self._number(statements.FINISHED_SINCE, since=self.now() - 60_000)
 
     # --- the tables ---
 
@@ -255,10 +287,11 @@ class Catalogue:
         """Closes the connections; the catalogue can be used again and opens new ones."""
         self._database.close()
 
-    # --- within ---
-
-    def _now(self) -> int:
+    def now(self) -> int:
+        """Unix milliseconds by the catalogue's clock."""
         return _ms(self._clock())
+
+    # --- within ---
 
     def _accept(self, session: Session, handed_over: Sequence[dict[str, Any]]) -> list[Accepted]:
         accepted = []
@@ -283,7 +316,7 @@ class Catalogue:
         """One transition with its count. Where it does not apply, the row as it stands, if the claim still does."""
 
         def work(session: Session) -> Record:
-            moved = session.row(statement, **_holder(claim), now=self._now(), **row)
+            moved = session.row(statement, **_holder(claim), now=self.now(), **row)
             if moved is None:
                 return self._standing(session, claim)
             record = rows.record(moved)
@@ -304,9 +337,11 @@ class Catalogue:
         shard = random.randrange(SHARDS)  # noqa: S311  spreads load, hides nothing
         session.change(statements.COUNT[self._database.dialect], name=name, shard=shard, n=n)
 
-    def _position(self, after: str | None) -> dict[str, Any]:
+    def _position(self, after: str | tuple[int, str] | None) -> dict[str, Any]:
         if after is None:
             return {}
+        if isinstance(after, tuple):
+            return {"after_at": after[0], "after_id": after[1]}
         row = None
         if rows.is_id(after):
             row = self._database.read(lambda session: session.row(statements.POSITION, media_id=after))

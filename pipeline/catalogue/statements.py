@@ -167,6 +167,44 @@ REOPEN = (
     .returning(*RECORD)
 )
 
+# A deletion notes what it is about to do before it looks who else has the content; whoever stores that content notes it
+# before looking for deletions: one of the two sees the other. Until the content is gone the row names its key.
+DELETE = (
+    update(media)
+    .where(
+        _id,
+        media.c.finished_at.is_not(None),
+        or_(media.c.status != literal_column("'deleted'"), media.c.storage_key.is_not(None)),
+    )
+    .values(
+        status=literal_column("'deleted'"),
+        deleted_at=_p("now"),
+        payload=literal_column("'{}'"),
+        intake=False,
+        **dict.fromkeys(("chat", "sender", "name", "filename", "caption", "mismatch", "error", "progress"), null()),
+    )
+    .returning(*RECORD)
+)
+HOLDERS = (
+    select(media.c.id)
+    .where(
+        media.c.sha256 == _p("sha256"),
+        media.c.storage_key.is_not(None),
+        media.c.status != literal_column("'deleted'"),
+    )
+    .limit(1)
+)
+CONTENT_GONE = update(media).where(_id, media.c.deleted_at == _p("deleted_at")).values(storage_key=None)
+DELETIONS = select(media.c.deleted_at, media.c.storage_key.is_not(None)).where(
+    media.c.sha256 == _p("sha256"), media.c.deleted_at >= _p("since")
+)
+UNDONE = (
+    select(media.c.id)
+    .where(media.c.status == literal_column("'deleted'"), media.c.storage_key.is_not(None))
+    .where(media.c.deleted_at < _p("before"))
+    .limit(_p("limit"))
+)
+
 GET = select(*RECORD).where(_id)
 POSITION = select(media.c.received_at, media.c.id).where(_id)
 _FILTERS = {"status": "status", "session": "session", "error": "error_code", "stage": "stage", "kind": "kind"}

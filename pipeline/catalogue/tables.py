@@ -63,6 +63,7 @@ media = Table(
     Column("ended_at", BigInteger),
     Column("finished_at", BigInteger),
     Column("announced_at", BigInteger),
+    Column("deleted_at", BigInteger),
     Column("claim", Text),
     Column("claimed_until", BigInteger),  # of a live claim its end; of a released row when that was
     Column("intake", Boolean, nullable=False),
@@ -102,3 +103,7 @@ _partial(
     media.c.received_at,
     where=media.c.finished_at.is_not(None),
 )
+
+# For deletions: who else has this content; what of it was deleted lately; whose content has not gone yet.
+_partial("ix_media_content", media.c.sha256, where=media.c.sha256.is_not(None))
+_partial("ix_media_deleted", media.c.sha256, media.c.deleted_at, where=media.c.deleted_at.is_not(None))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 from pipeline.errors import Code, PermanentError
 
 CHUNK_BYTES = 256 * 1024
 INTAKE = "intake"
+Method = Literal["GET", "HEAD"]  # what a signed URL may be made for
 _KEY = re.compile(r"(?:[A-Za-z0-9_-][A-Za-z0-9._-]*/)*[A-Za-z0-9_-][A-Za-z0-9._-]*")
 _INTAKE_KEY = re.compile(INTAKE + r"/([0-9a-f]{32})")
 _MAX_LENGTH = 512

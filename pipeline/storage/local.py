@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 import stat
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -14,7 +15,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from pipeline.errors import Code, PermanentError, RetryableError, StagingLostError
-from pipeline.storage.keys import CHUNK_BYTES, checked_key, is_key
+from pipeline.storage.keys import CHUNK_BYTES, Method, checked_key, is_key
 
 # A folder for what is being written: what a killed process left is found without a search through all content.
 PARTS = ".parts"
@@ -63,8 +64,8 @@ class LocalStorage:
             _sync(target.parent)
         return size
 
-    def chunks(self, key: str) -> Iterator[bytes]:
-        """The content in pieces of at most 256 KiB.
+    def chunks(self, key: str, *, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        """The content in pieces of at most 256 KiB, from byte `start` up to before byte `stop`, both within it.
 
         Raises:
             PermanentError: `no_source`, if nothing stands there.
@@ -76,8 +77,11 @@ class LocalStorage:
             except FileNotFoundError:
                 raise PermanentError(Code.NO_SOURCE, "storage does not hold this content") from None
         with source:
-            while chunk := _read(source.fileno()):
+            source.seek(start)
+            left = stop - start if stop is not None else sys.maxsize
+            while chunk := _read(source.fileno(), at_most=min(left, CHUNK_BYTES)):
                 yield chunk
+                left -= len(chunk)
 
     def size(self, key: str) -> int | None:
         """How many bytes stand under the key, or None."""
@@ -86,6 +90,11 @@ class LocalStorage:
 
     def url(self, key: str) -> str:
         return (self.root / checked_key(key)).as_uri()
+
+    def signed_url(self, key: str, *, method: Method, seconds: int) -> str | None:  # noqa: ARG002  part of the interface
+        """None: nobody but this machine serves a folder."""
+        checked_key(key)
+        return None
 
     def delete(self, key: str) -> None:
         """Removes what stands under the key, if anything does."""
@@ -202,9 +211,9 @@ def _link_or_copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _read(descriptor: int) -> bytes:
+def _read(descriptor: int, *, at_most: int) -> bytes:
     with _trouble("read"):
-        return os.read(descriptor, CHUNK_BYTES)
+        return os.read(descriptor, at_most)
 
 
 def _write_all(descriptor: int, chunk: bytes) -> None:

@@ -16,11 +16,11 @@ from obstore.exceptions import BaseError
 from obstore.store import from_url
 
 from pipeline.errors import Code, PermanentError, RetryableError, SettingsError
-from pipeline.storage.keys import CHUNK_BYTES, checked_key, is_key
+from pipeline.storage.keys import CHUNK_BYTES, Method, checked_key, is_key
 from pipeline.storage.local import staged_size
 
 if TYPE_CHECKING:
-    from obstore import ObjectMeta
+    from obstore import GetOptions, ObjectMeta
     from obstore.store import ClientConfig, RetryConfig  # obstore has them for type checkers only
 
 PART_BYTES = 8 * 1024 * 1024  # S3 wants 5 MiB or more, and at most 10,000 of them
@@ -78,21 +78,23 @@ class ObjectStorage:
         self._verify(key, source.size)
         return source.size
 
-    def chunks(self, key: str) -> Iterator[bytes]:
-        """The content in pieces of at most 256 KiB.
+    def chunks(self, key: str, *, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        """The content in pieces of at most 256 KiB, from byte `start` up to before byte `stop`, both within it.
 
         Raises:
             PermanentError: `no_source`, if nothing stands there.
             RetryableError: `storage`, if it cannot be read.
         """
+        part: GetOptions = {"range": {"offset": start} if stop is None else (start, stop)} if start or stop else {}
         with _trouble():
             try:
-                stream = iter(obstore.get(self._store, checked_key(key)).stream(min_chunk_size=CHUNK_BYTES))
+                found = obstore.get(self._store, checked_key(key), options=part)
+                stream = iter(found.stream(min_chunk_size=CHUNK_BYTES))
             except FileNotFoundError:
                 raise PermanentError(Code.NO_SOURCE, "storage does not hold this content") from None
         while piece := _next(stream):
-            for start in range(0, len(piece), CHUNK_BYTES):
-                yield piece[start : start + CHUNK_BYTES]
+            for at in range(0, len(piece), CHUNK_BYTES):
+                yield piece[at : at + CHUNK_BYTES]
 
     def size(self, key: str) -> int | None:
         """How many bytes stand under the key, or None."""
@@ -104,6 +106,14 @@ class ObjectStorage:
 
     def url(self, key: str) -> str:
         return f"{self._url}/{checked_key(key)}"
+
+    def signed_url(self, key: str, *, method: Method, seconds: int) -> str | None:
+        """A URL at which the store itself answers this method for so long; None if these credentials sign nothing."""
+        try:
+            signed: str = obstore.sign(self._store, method, checked_key(key), timedelta(seconds=seconds))
+        except BaseError:
+            return None
+        return signed
 
     def delete(self, key: str) -> None:
         """Removes what stands under the key, if anything does."""

@@ -8,6 +8,7 @@ from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 from pipeline.errors import SettingsError
+from pipeline.storage.keys import Method
 from pipeline.storage.local import LocalStorage
 from pipeline.storage.object_store import ObjectStorage
 
@@ -26,12 +27,16 @@ class Storage(Protocol):
 
     def put_chunks(self, chunks: Iterable[bytes], key: str) -> int: ...
 
-    def chunks(self, key: str) -> Iterator[bytes]: ...
+    def chunks(self, key: str, *, start: int = 0, stop: int | None = None) -> Iterator[bytes]: ...
 
     def size(self, key: str) -> int | None: ...
 
     def url(self, key: str) -> str:
         """Where the content stands, without signature or secret."""
+        ...
+
+    def signed_url(self, key: str, *, method: Method, seconds: int) -> str | None:
+        """Where the store itself gives the content to anybody for so long; None if it cannot."""
         ...
 
     def delete(self, key: str) -> None: ...

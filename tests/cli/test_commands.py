@@ -10,7 +10,21 @@ from tests.support.esteira import Site, site, write_jsonl
 from tests.support.valkey import ValkeyServer
 from tests.support.zygote import Zygote
 
-COMMANDS = ("start", "submit", "status", "list", "replay", "stats", "check", "sweep", "doctor", "migrate")
+COMMANDS = (
+    "start",
+    "submit",
+    "status",
+    "list",
+    "replay",
+    "delete",
+    "stats",
+    "check",
+    "token",
+    "link",
+    "sweep",
+    "doctor",
+    "migrate",
+)
 UNKNOWN = "0" * 32
 LOOPBACK = "http://127.0.0.1:9/file"
 

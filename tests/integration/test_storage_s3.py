@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from pipeline.errors import Code, RetryableError
 from pipeline.storage import ObjectStorage, object_store
@@ -49,6 +50,27 @@ def test_objects_stand_under_the_prefix(storage: ObjectStorage, server: S3Server
     storage.put_chunks([b"x"], KEY)
     assert server.keys() == [f"pre/fix/{KEY}"]
     assert storage.url(KEY) == f"{URL}/{KEY}"
+
+
+def test_a_part_is_asked_for_and_not_the_whole(storage: ObjectStorage, big: Path, server: S3Server) -> None:
+    asked: list[str] = []
+
+    def note(environ: dict[str, Any]) -> None:
+        asked.append(environ.get("HTTP_RANGE", ""))
+
+    storage.put_file(big, KEY)
+    server.fault = note
+    assert b"".join(storage.chunks(KEY, start=5, stop=9)) == b"xxxx"
+    assert asked == ["bytes=5-8"]
+
+
+def test_a_signed_url_opens_one_object_to_anybody_for_a_while(storage: ObjectStorage) -> None:
+    storage.put_chunks([b"content"], KEY)
+    url = storage.signed_url(KEY, method="GET", seconds=60)
+    assert url
+    assert "X-Amz-Expires=60" in url
+    assert "secret-of-the-store" not in url
+    assert requests.get(url, timeout=10).content == b"content"
 
 
 def test_a_small_object_takes_one_request_and_one_look(storage: ObjectStorage, server: S3Server) -> None:

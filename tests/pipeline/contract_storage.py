@@ -69,6 +69,18 @@ class StorageContract:
         assert b"".join(pieces) == content
         assert max(map(len, pieces)) <= 256 * 1024
 
+    def test_a_part_of_the_content_comes_alone(self, storage: Storage) -> None:
+        content = os.urandom(self.big)
+        storage.put_chunks([content], KEY)
+        last = len(content) - 1
+        for start, stop in ((0, 1), (0, None), (5, None), (last, None), (last, last + 1), (7, 300_007), (1, last)):
+            pieces = list(storage.chunks(KEY, start=start, stop=stop))
+            assert b"".join(pieces) == content[start:stop], (start, stop)
+            assert max(map(len, pieces)) <= 256 * 1024
+        with pytest.raises(PermanentError) as caught:
+            list(storage.chunks(content_key("cd" * 32), start=1, stop=2))
+        assert caught.value.code == Code.NO_SOURCE
+
     def test_chunks_are_stored_in_order_and_counted(self, storage: Storage) -> None:
         piece = os.urandom(100_001)
         count = self.big // len(piece)
@@ -164,6 +176,7 @@ class StorageContract:
             lambda: whole(storage, key),
             lambda: storage.size(key),
             lambda: storage.url(key),
+            lambda: storage.signed_url(key, method="GET", seconds=60),
             lambda: storage.delete(key),
             lambda: storage.delete_older(key, 0),
             lambda: list(storage.older(key, 0)),

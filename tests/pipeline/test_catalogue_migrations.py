@@ -64,7 +64,10 @@ def test_a_catalogue_of_the_first_version_keeps_its_rows(tmp_path: Path) -> None
     catalogue.migrate()
     accepted = catalogue.accept(Attachment(session="s", message_id="m", url="http://a.example/", size=5, expires_at=9))
     with create_engine(url).begin() as connection:
-        connection.exec_driver_sql("ALTER TABLE media DROP COLUMN expires_at")
+        for index in ("ix_media_content", "ix_media_deleted"):
+            connection.exec_driver_sql(f"DROP INDEX {index}")
+        for column in ("expires_at", "deleted_at"):
+            connection.exec_driver_sql(f"ALTER TABLE media DROP COLUMN {column}")
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")
     with pytest.raises(CatalogueError, match="revision 0001, not"):
         Catalogue(url).check_schema()

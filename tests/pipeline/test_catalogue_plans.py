@@ -55,6 +55,10 @@ def test_no_listing_and_no_count_scans_the_table(database: Database, by: frozens
     ("statement", "index"),
     [
         (statements.UNFINISHED_AFTER, "ix_media_unfinished"),
+        (statements.HOLDERS, "ix_media_content"),
+        (statements.DELETIONS, "ix_media_deleted"),
+        (statements.UNDONE, "ix_media_status"),
+        (statements.DELETE, "sqlite_autoindex_media_1"),
         (statements.DURATIONS, "COVERING INDEX ix_media_finished"),
         (statements.FINISHED_SINCE, "COVERING INDEX ix_media_finished"),
         (statements.listing(frozenset({"error"}), paged=False), "ix_media_error"),

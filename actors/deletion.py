@@ -1,0 +1,71 @@
+"""Deletion: what has ended goes, and its content with it unless another attachment has the same.
+
+The row stays as a tombstone without words and names: a repeat of the same message is a duplicate of it, and brings
+nothing back.
+"""
+
+from __future__ import annotations
+
+import time
+
+import structlog
+
+from pipeline.errors import Code, PermanentError
+from pipeline.models import Record
+from pipeline.services import Services
+from pipeline.storage import intake_key
+
+# Long before whoever stores the same content stops waiting for a deletion; see pipeline.persist.
+BEGUN_WITHIN_S = 5.0
+UNDONE_FOR_S = 120.0
+
+log = structlog.get_logger()
+
+
+def delete(tools: Services, media_id: str) -> Record:
+    """Deletes one attachment; once more is no error. Returns its tombstone.
+
+    Raises:
+        PermanentError: `not_found`; `not_ended`, if it is still under way.
+        RetryableError: `catalogue`, and it is as it was; `storage`, and a worker removes the content later.
+    """
+    began = time.monotonic()
+    tombstone = tools.catalogue.delete(media_id)
+    if tombstone is None:
+        return _deleted_before(tools.catalogue.get(media_id))
+    tools.staging.discard(media_id)
+    tools.storage.delete(intake_key(media_id))
+    if tombstone.storage_key and _remove_content(tools, tombstone, began):
+        tools.catalogue.content_gone(tombstone)
+    log.info("attachment deleted", id=media_id, session=tombstone.session)
+    return tombstone
+
+
+def finish_deletions(tools: Services) -> int:
+    """Removes the content of deletions that were broken off; returns how many.
+
+    Raises:
+        RetryableError: `catalogue` or `storage`.
+    """
+    undone = tools.catalogue.undone_deletions(older_than_s=UNDONE_FOR_S)
+    for media_id in undone:
+        delete(tools, media_id)
+    return len(undone)
+
+
+def _remove_content(tools: Services, tombstone: Record, began: float) -> bool:
+    """Whether nothing is left to do for the content: it is gone, or another attachment has it."""
+    if tombstone.sha256 is None or tombstone.storage_key is None or tools.catalogue.is_held(tombstone.sha256):
+        return True
+    if time.monotonic() - began > BEGUN_WITHIN_S:
+        return False
+    tools.storage.delete(tombstone.storage_key)
+    return True
+
+
+def _deleted_before(record: Record | None) -> Record:
+    if record is None:
+        raise PermanentError(Code.NOT_FOUND, "unknown: there is no such attachment")
+    if record.deleted_at is None:
+        raise PermanentError(Code.NOT_ENDED, f"is {record.status}; only what has ended can be deleted")
+    return record

@@ -1,0 +1,84 @@
+"""Passes for who does not hold the API_TOKEN: tokens for one session, and signed links to one content.
+
+Their keys are derived from the API_TOKEN, so nothing has to be kept, and another API_TOKEN ends them all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import time
+from collections.abc import Callable
+
+import jwt
+from pydantic import SecretStr
+
+from pipeline.errors import SettingsError
+
+AUDIENCE = "esteira"
+ALGORITHM = "HS256"
+DAY_S = 24 * 3600
+LONGEST_TOKEN_DAYS = 3650
+LONGEST_LINK_S = 7 * DAY_S
+# Whoever has a pass can try API_TOKENs on it for as long as he likes.
+SHORTEST_API_TOKEN = 16
+
+
+class Passes:
+    """Makes and reads them. `clock` gives Unix seconds."""
+
+    def __init__(self, api_token: SecretStr | None, *, clock: Callable[[], float] = time.time) -> None:
+        """
+        Raises:
+            SettingsError: API_TOKEN is not set, or can be guessed.
+        """
+        secret = api_token.get_secret_value() if api_token else ""
+        if len(secret) < SHORTEST_API_TOKEN:
+            raise SettingsError(
+                f"API_TOKEN: session tokens and links need one of at least {SHORTEST_API_TOKEN} characters, "
+                "such as `openssl rand -hex 32` gives"
+            )
+        self._token_key = _derived(secret, "session tokens")
+        self._link_key = _derived(secret, "content links")
+        self._clock = clock
+
+    def session_token(self, session: str, *, days: float) -> str:
+        """A token that shows this session and no other, for so many days."""
+        claims = {"session": session, "aud": AUDIENCE, "exp": int(self._clock() + days * DAY_S)}
+        return jwt.encode(claims, self._token_key, algorithm=ALGORITHM)
+
+    def session_of(self, token: str) -> str | None:
+        """The session that a token shows; None if it is none of ours or has expired."""
+        try:
+            claims = jwt.decode(
+                token,
+                self._token_key,
+                algorithms=[ALGORITHM],
+                audience=AUDIENCE,
+                options={"require": ["session", "aud", "exp"], "verify_exp": False},
+            )
+        except jwt.InvalidTokenError:
+            return None
+        session, expires = claims["session"], claims["exp"]
+        valid = isinstance(session, str) and session and isinstance(expires, int) and self._clock() < expires
+        return session if valid else None
+
+    def link(self, media_id: str, *, seconds: int) -> tuple[str, int]:
+        """The path of a content with its signature, and when it expires in Unix seconds."""
+        expires = int(self._clock()) + seconds
+        return f"/media/{media_id}/content?expires={expires}&signature={self._signature(media_id, expires)}", expires
+
+    def link_holds(self, media_id: str, expires: str, signature: str) -> bool:
+        """Whether these two, as a link carries them, open this content now."""
+        if not (expires.isascii() and expires.isdecimal() and len(expires) <= 12):
+            return False
+        expected = self._signature(media_id, int(expires))
+        genuine = hmac.compare_digest(signature.encode("utf-8", "surrogateescape"), expected.encode())
+        return genuine and self._clock() < int(expires)
+
+    def _signature(self, media_id: str, expires: int) -> str:
+        return hmac.new(self._link_key, f"{media_id}\n{expires}".encode(), hashlib.sha256).hexdigest()
+
+
+def _derived(secret: str, label: str) -> bytes:
+    return hmac.new(secret.encode(), f"esteira {label} v1".encode(), hashlib.sha256).digest()

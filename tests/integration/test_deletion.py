@@ -1,0 +1,255 @@
+"""Deletion: what goes, what stays, and content that somebody else is just storing."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import sqlite3
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actors import deletion
+from actors.chores import clear_intake
+from actors.deletion import delete, finish_deletions
+from pipeline import persist as persisting
+from pipeline.catalogue import Catalogue
+from pipeline.errors import Code, PermanentError, PipelineError, RetryableError
+from pipeline.models import Claim, Detected, Facts, Fetched, Kind, Record, Status, Validated
+from pipeline.persist import persist
+from pipeline.services import Services
+from pipeline.storage import LocalStorage, content_key, intake_key
+from tests.support.catalogues import attachment, claimed, ending, finished
+from tests.support.media_server import MediaServer
+from tests.support.plant import Plant, photo
+
+CONTENT = b"what two have sent"
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+KEY = content_key(SHA256)
+VALIDATED = Validated(
+    detected=Detected(fetched=Fetched(size=len(CONTENT), sha256=SHA256), kind=Kind.PTT, mime="audio/ogg", ext="ogg"),
+    facts=Facts(),
+)
+
+
+@pytest.fixture
+def tools(plant: Plant) -> Services:
+    return plant.services
+
+
+@pytest.fixture
+def staged(tmp_path: Path) -> Path:
+    path = tmp_path / "staged-by-the-test"
+    path.write_bytes(CONTENT)
+    return path
+
+
+def begun(tools: Services) -> Claim:
+    return claimed(tools.catalogue, tools.catalogue.accept(attachment()).id)
+
+
+def stored(tools: Services, staged: Path, claim: Claim | None = None) -> Record:
+    """An attachment that is done and has the content."""
+    claim = claim or begun(tools)
+    persist(claim, VALIDATED, path=staged, storage=tools.storage, catalogue=tools.catalogue)
+    return tools.catalogue.finish(claim, announced=True)
+
+
+def row(tools: Services, media_id: str) -> Record:
+    found = tools.catalogue.get(media_id)
+    assert found
+    return found
+
+
+def test_the_content_goes_with_the_last_that_has_it(tools: Services, staged: Path) -> None:
+    first, second = stored(tools, staged), stored(tools, staged)
+    delete(tools, first.id)
+    assert tools.storage.size(KEY) == len(CONTENT)
+    assert (row(tools, first.id).status, row(tools, first.id).storage_key) == ("deleted", None)
+    assert row(tools, second.id) == second
+    delete(tools, second.id)
+    assert tools.storage.size(KEY) is None
+
+
+def test_nothing_is_left_but_a_tombstone_and_a_repeat_brings_nothing_back(plant: Plant) -> None:
+    with MediaServer({"a.jpg": photo()}) as media, plant.workers():
+        given = {"url": media.url("a.jpg"), "kind": "image", "caption": "words", "filename": "a name.jpg"}
+        sent = plant.attachment(session="shop", chat="551199", sender="551188", **given)
+        [record] = plant.ended(plant.hook.take(sent).id)
+        assert record.status is Status.DONE
+        delete(plant.services, record.id)
+        again = plant.hook.take(sent)
+        assert (again.mode, again.status) == ("duplicate", "deleted")
+        assert media.hits("a.jpg") == 1
+    left = plant.record(record.id)
+    told = {name for name, value in left.model_dump().items() if value not in (None, ())}
+    assert not told & {"chat", "sender", "caption", "filename", "name", "error", "storage_key", "mismatch"}
+    assert (left.session, left.message_id, left.run) == (record.session, record.message_id, 0)
+    assert plant.stored_files() == []
+    with closing(sqlite3.connect(plant.folder / "esteira.db")) as catalogue:
+        assert "words" not in str(catalogue.execute("SELECT * FROM media").fetchall())
+
+
+def test_bytes_kept_for_a_replay_go_too_and_no_replay_brings_it_back(plant: Plant, tools: Services) -> None:
+    failed = finished(tools.catalogue, Status.FAILED)
+    tools.storage.put_chunks([b"x"], intake_key(failed.id))
+    with tools.staging.part(failed.id) as part:
+        part.write(b"x")
+    delete(tools, failed.id)
+    assert (plant.stored_files(), plant.staged_files()) == ([], [])
+    assert tools.catalogue.reopen(failed.id) is None
+    assert plant.sweep() == 0
+    tools.storage.put_chunks([b"x"], intake_key(failed.id))  # by a replay that came too late
+    assert clear_intake(tools, older_than_s=-1) == 1
+
+
+def test_only_what_has_ended_is_deleted_and_twice_is_no_error(tools: Services, staged: Path) -> None:
+    held = begun(tools)
+    ended = begun(tools)
+    tools.catalogue.ended(ended, ending())  # not announced yet
+    for media_id, code in ((held.id, Code.NOT_ENDED), (ended.id, Code.NOT_ENDED), ("f" * 32, Code.NOT_FOUND)):
+        with pytest.raises(PermanentError) as caught:
+            delete(tools, media_id)
+        assert caught.value.code is code
+    assert row(tools, held.id) == held.record
+    done = stored(tools, staged)
+    first = delete(tools, done.id)
+    assert delete(tools, done.id).deleted_at == first.deleted_at
+
+
+def test_what_storage_did_not_remove_is_removed_later(
+    tools: Services, staged: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = stored(tools, staged)
+
+    def fail(self: LocalStorage, key: str) -> None:
+        if key == KEY:
+            raise RetryableError(Code.STORAGE, "away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LocalStorage, "delete", fail)
+        with pytest.raises(RetryableError):
+            delete(tools, record.id)
+    assert row(tools, record.id).status is Status.DELETED
+    assert tools.storage.size(KEY) == len(CONTENT)
+    assert finish_deletions(tools) == 0
+    monkeypatch.setattr(deletion, "UNDONE_FOR_S", -1)
+    assert finish_deletions(tools) == 1
+    assert tools.storage.size(KEY) is None
+    assert finish_deletions(tools) == 0
+
+
+def test_a_deletion_that_is_too_slow_leaves_the_content_to_a_later_one(
+    tools: Services, staged: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = stored(tools, staged)
+    with monkeypatch.context() as patched:
+        patched.setattr(deletion, "BEGUN_WITHIN_S", -1)
+        delete(tools, record.id)
+    assert tools.storage.size(KEY) == len(CONTENT)
+    delete(tools, record.id)
+    assert tools.storage.size(KEY) is None
+
+
+# Where a deletion may be when somebody else stores the same content from beginning to end.
+MOMENTS: dict[str, tuple[type[Any], str, bool]] = {
+    "before its note": (Catalogue, "delete", False),
+    "before its look": (Catalogue, "is_held", False),
+    "after its look": (Catalogue, "is_held", True),
+    "after the removal": (LocalStorage, "delete", True),
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_content_that_is_stored_meanwhile_stands_afterwards(
+    tools: Services, staged: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    old, new = stored(tools, staged), begun(tools)
+    owner, name, afterwards = MOMENTS[moment]
+    plain = getattr(owner, name)
+    others: list[threading.Thread] = []
+
+    def meanwhile(self: Any, *given: Any, **named: Any) -> Any:
+        result = plain(self, *given, **named) if afterwards else None
+        if not others and given[0] in {old.id, SHA256, KEY}:
+            others.append(threading.Thread(target=stored, args=(tools, staged, new)))
+            others[0].start()
+            others[0].join(0.4)
+        return result if afterwards else plain(self, *given, **named)
+
+    monkeypatch.setattr(owner, name, meanwhile)
+    delete(tools, old.id)
+    others[0].join(10)
+    assert (row(tools, new.id).status, tools.storage.size(KEY)) == ("done", len(CONTENT))
+
+
+@pytest.mark.parametrize("step", ["put_file", "stored"])
+def test_a_deletion_between_two_steps_of_persist_takes_nothing_away(
+    tools: Services, staged: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    old, new = stored(tools, staged), begun(tools)
+    owner: type[Any] = LocalStorage if step == "put_file" else Catalogue
+    plain = getattr(owner, step)
+    deleted: list[Record] = []
+
+    def meanwhile(self: Any, *given: Any) -> Any:
+        result = plain(self, *given)
+        if not deleted:
+            deleted.append(delete(tools, old.id))
+        return result
+
+    monkeypatch.setattr(owner, step, meanwhile)
+    stored(tools, staged, new)
+    assert deleted
+    assert (row(tools, new.id).status, tools.storage.size(KEY)) == ("done", len(CONTENT))
+
+
+def test_a_deletion_that_was_killed_holds_nobody_up_for_long(
+    tools: Services, staged: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = stored(tools, staged)
+    tools.catalogue.delete(old.id)
+    monkeypatch.setattr(persisting, "DELETION_WITHIN_MS", 500)
+    new = stored(tools, staged)
+    assert (row(tools, new.id).status, tools.storage.size(KEY)) == ("done", len(CONTENT))
+    monkeypatch.setattr(deletion, "UNDONE_FOR_S", -1)
+    finish_deletions(tools)
+    assert tools.storage.size(KEY) == len(CONTENT)
+
+
+def test_whatever_meets_whatever_nobody_loses_content_and_none_is_left(
+    make_plant: Callable[..., Plant], staged: Path
+) -> None:
+    tools = make_plant().services
+    kept: list[str] = []
+    faults: list[Exception] = []
+
+    def work(seed: int) -> None:
+        dice = random.Random(seed)
+        try:
+            for _ in range(12):
+                media_id = stored(tools, staged).id
+                if dice.random() < 0.8:
+                    delete(tools, media_id)
+                    continue
+                assert tools.storage.size(KEY) is not None, media_id
+                kept.append(media_id)
+                if dice.random() < 0.9:
+                    delete(tools, kept.pop())
+        except (AssertionError, PipelineError) as error:  # told by the test's own thread
+            faults.append(error)
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    assert not faults, faults
+    assert (tools.storage.size(KEY) is not None) == bool(kept)
+    for media_id in kept:
+        delete(tools, media_id)
+    assert tools.storage.size(KEY) is None

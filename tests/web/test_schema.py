@@ -1,0 +1,65 @@
+"""`/openapi.json`: for who may call, and true to the routes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from openapi_spec_validator import validate
+from pydantic import SecretStr
+
+from pipeline.passes import Passes
+from tests.support.plant import Plant
+from tests.support.web import TOKEN, over_http
+
+
+@pytest.fixture
+def client(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+    with over_http(plant, monkeypatch) as client:
+        yield client
+
+
+def references(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        yield from ([value["$ref"]] if "$ref" in value else [])
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            yield from references(item)
+
+
+def test_it_describes_every_route_with_its_parameters(client: TestClient) -> None:
+    schema = client.get("/openapi.json").json()
+    validate(schema)
+    paths = schema["paths"]
+    assert {"/media", "/media/{media_id}", "/media/{media_id}/content", "/media/replay", "/stats"} <= set(paths)
+    assert set(paths["/media/{media_id}"]) == {"get", "delete"}
+    for path, operations in paths.items():
+        for operation in operations.values():
+            declared = [one["name"] for one in operation["parameters"] if one["in"] == "path"]
+            assert sorted(declared) == sorted(re.findall(r"{(\w+)}", path)), path
+    names = [operation["operationId"] for operations in paths.values() for operation in operations.values()]
+    assert len(names) == len(set(names))
+    told = schema["components"]["schemas"]["Record"]["properties"]
+    assert ("storage_key" in told, "content" in told) == (False, True)
+    for reference in references(schema):
+        assert reference.removeprefix("#/components/schemas/") in schema["components"]["schemas"], reference
+    assert paths["/healthz"]["get"]["security"] == []
+
+
+def test_what_it_offers_is_taken(client: TestClient) -> None:
+    asked = client.get("/openapi.json").json()["paths"]["/media"]["get"]["parameters"]
+    given = {"status": "done", "stage": "fetch", "kind": "image", "since": "2h", "limit": "5"}
+    for name in (one["name"] for one in asked if one["name"] != "next"):
+        assert client.get("/media", params={name: given.get(name, "x")}).status_code == 200, name
+
+
+def test_api_05_only_who_may_call_reads_it(client: TestClient) -> None:
+    for shown in ("", "Bearer wrong"):
+        assert client.get("/openapi.json", headers={"Authorization": shown}).status_code == 401
+    session = Passes(SecretStr(TOKEN)).session_token("shop", days=1)
+    assert client.get("/openapi.json", headers={"Authorization": f"Bearer {session}"}).status_code == 200
+    assert client.get("/docs").status_code == 404

@@ -1,0 +1,108 @@
+"""`/openapi.json`: the API for programs that read such things, for who may call it."""
+
+from __future__ import annotations
+
+import re
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import JSONResponse
+
+from pipeline.catalogue import Filters
+from pipeline.models import Attachment, Record
+from pipeline.new_source import NewSource
+from pipeline.passes import LONGEST_LINK_S
+from web.access import Doorkeeper
+from web.records import FILTERS, MOST
+from web.replays import MOST as MOST_REPLAYS
+
+OPEN = ("/healthz", "/readyz")
+REF = "#/components/schemas/{model}"
+SCHEMES = {
+    "token": {"type": "http", "scheme": "bearer", "description": "API_TOKEN, or a session's token for reading."},
+    "link": {"type": "apiKey", "in": "query", "name": "signature", "description": "A signed link has `expires`, too."},
+}
+SECONDS = {"type": "integer", "minimum": 1, "maximum": LONGEST_LINK_S}
+
+
+class Schema:
+    """The description of an app, made when it is first asked for."""
+
+    def __init__(self, app: FastAPI, doorkeeper: Doorkeeper) -> None:
+        self._app = app
+        self._doorkeeper = doorkeeper
+        self._made: dict[str, Any] | None = None
+
+    def add_routes(self) -> None:
+        self._app.get("/openapi.json", include_in_schema=False)(self.answer)
+
+    async def answer(self, request: Request) -> JSONResponse:
+        self._doorkeeper.admit(request)
+        if self._made is None:
+            self._made = _described(self._app)
+        return JSONResponse(self._made)
+
+
+def _described(app: FastAPI) -> dict[str, Any]:
+    made = get_openapi(title=app.title, version=version("esteira"), routes=app.routes)
+    schemas = made.setdefault("components", {}).setdefault("schemas", {})
+    made["components"]["securitySchemes"] = SCHEMES
+    made["security"] = [{"token": []}]
+    for model in (Record, Attachment, NewSource, Filters):
+        described = model.model_json_schema(ref_template=REF)
+        schemas |= described.pop("$defs", {}) | {model.__name__: described}
+    told = schemas["Record"]["properties"]
+    del told["storage_key"]
+    told["content"] = {"anyOf": [{"type": "string"}, {"type": "null"}], "description": "The path of its content."}
+    filters = schemas.pop("Filters")["properties"]
+    filters["since"] = {"type": "string", "description": "2h, 3d, an ISO date or time, or Unix milliseconds"}
+    for path, operations in made["paths"].items():
+        names = re.findall(r"{(\w+)}", path)
+        for operation in operations.values():
+            operation["parameters"] = [
+                {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names
+            ]
+            if path in OPEN:
+                operation["security"] = []
+    _add_parameters(made["paths"], filters)
+    _add_bodies(made["paths"], filters)
+    record = {"$ref": REF.format(model="Record")}
+    for method in ("get", "delete"):
+        made["paths"]["/media/{media_id}"][method]["responses"]["200"]["content"] = _json(record)
+    page = {"type": "object", "properties": {"media": {"type": "array", "items": record}, "next": {"type": "string"}}}
+    made["paths"]["/media"]["get"]["responses"]["200"]["content"] = _json(page)
+    return made
+
+
+def _add_parameters(paths: dict[str, Any], filters: dict[str, Any]) -> None:
+    wanted = {name: filters[name] for name in FILTERS}
+    wanted["limit"] = {"type": "integer", "minimum": 1, "maximum": MOST}
+    wanted["next"] = {"type": "string"}
+    paths["/media"]["get"]["parameters"] = [{"name": n, "in": "query", "schema": each} for n, each in wanted.items()]
+    content = paths["/media/{media_id}/content"]["get"]
+    content["parameters"] += [{"name": "expires", "in": "query", "schema": {"type": "integer"}}]
+    content["security"] = [{"token": []}, {"link": []}]
+
+
+def _add_bodies(paths: dict[str, Any], filters: dict[str, Any]) -> None:
+    many = {
+        **filters,
+        "dry_run": {"type": "boolean"},
+        "limit": {"type": "integer", "minimum": 1, "maximum": MOST_REPLAYS},
+        "rate": {"type": "number", "exclusiveMinimum": 0},
+        "next": {"type": "string"},
+    }
+    bodies: dict[str, dict[str, Any]] = {
+        "/media/replay": {"type": "object", "properties": many},
+        "/media/{media_id}/replay": {"$ref": REF.format(model="NewSource")},
+        "/media/{media_id}/link": {"type": "object", "properties": {"seconds": SECONDS}, "required": ["seconds"]},
+        "/hooks/{gateway}": {"description": "What the gateway sends; of `media` an Attachment, or a list of them."},
+    }
+    for path, body in bodies.items():
+        paths[path]["post"]["requestBody"] = {"content": _json(body)}
+
+
+def _json(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"application/json": {"schema": schema}}
