@@ -38,8 +38,8 @@ def fill(belt: Belt) -> None:
     """Two messages are held, two wait, one is delayed."""
     for key in IDS[:-1]:
         offer(belt, key)
-    offer(belt, "late", delay_ms=20)
     belt.fetch("w", 2, QUEUES)
+    offer(belt, "late", delay_ms=20)
     time.sleep(0.03)
 
 
