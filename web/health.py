@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import redis
@@ -24,6 +25,7 @@ class Health:
         self._settings = settings
         self._doorkeeper = doorkeeper
         self._tally = tally
+        self._probe: asyncio.Future[dict[str, str | None]] | None = None
 
     def add_routes(self, app: FastAPI) -> None:
         app.get("/healthz")(self.answer_alive)
@@ -36,10 +38,11 @@ class Health:
 
     async def answer_ready(self) -> JSONResponse:
         """Whether the catalogue and Redis answer; 503 names which does not."""
-        faults = {
-            "catalogue": await run_in_threadpool(_probe_catalogue),
-            "redis": await run_in_threadpool(_probe_redis, self._settings),
-        }
+        # All who ask meanwhile share one probe: nobody has to show a token here, and a server that hangs would keep
+        # every thread from the hooks.
+        if self._probe is None or self._probe.done():
+            self._probe = asyncio.ensure_future(_faults(self._settings))
+        faults = await asyncio.shield(self._probe)
         ready = not any(faults.values())
         answer = {"status": "ok" if ready else "unavailable", **{name: fault or "ok" for name, fault in faults.items()}}
         return JSONResponse(answer, status_code=200 if ready else 503)
@@ -55,6 +58,13 @@ class Health:
             return stats()
         except redis.RedisError as error:
             raise PipelineError(Code.QUEUE, "Redis does not answer") from error
+
+
+async def _faults(settings: Settings) -> dict[str, str | None]:
+    return {
+        "catalogue": await run_in_threadpool(_probe_catalogue),
+        "redis": await run_in_threadpool(_probe_redis, settings),
+    }
 
 
 def _probe_catalogue() -> str | None:

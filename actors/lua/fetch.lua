@@ -6,7 +6,7 @@
 --           Lower turns are to run first: a session that has little in flight overtakes what was handed out before.
 local workers, held = KEYS[OWN], KEYS[OWN + 1]
 local wanted, wanted_large = tonumber(ARGV[5]), tonumber(ARGV[6])
-local patience = 1000 -- with what turns out to be nothing: the next fetch goes on with that
+local patience = 250 -- with what turns out to be nothing: the next fetch goes on with that
 local ms = now()
 local answer = {-1}
 

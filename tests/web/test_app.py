@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -195,6 +197,32 @@ def test_health_needs_no_token_and_no_server(settings: Settings, own_valkey: Val
     assert "does not answer" in answer.json()["redis"]
 
 
+def test_whoever_asks_whether_it_is_ready_keeps_one_thread_at_most(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody has to show a token there, and while Redis hangs each probe takes its second."""
+    from web.access import Doorkeeper
+    from web.health import Health
+    from web.tally import Tally
+
+    probes: list[float] = []
+
+    def hang(_: Settings) -> str:
+        probes.append(time.monotonic())
+        time.sleep(0.2)
+        return "does not answer"
+
+    monkeypatch.setattr("web.health._probe_redis", hang)
+    health = Health(settings, Doorkeeper(settings), Tally())
+
+    async def all_at_once() -> set[int]:
+        answers = await asyncio.gather(*(health.answer_ready() for _ in range(100)))
+        return {answer.status_code for answer in [*answers, await health.answer_ready()]}
+
+    assert asyncio.run(all_at_once()) == {503}
+    assert len(probes) == 2, "one for those who came together, and a fresh one for who came later"
+
+
 def test_a_catalogue_without_tables_is_not_ready(client: TestClient, tmp_path: Path) -> None:
     for file in tmp_path.glob("esteira.db*"):
         file.unlink()
@@ -250,6 +278,7 @@ def test_bodies_beyond_what_the_process_can_hold_are_told_to_wait(
 
     monkeypatch.setattr(bodies, "AT_ONCE", 0)
     monkeypatch.setattr(bodies, "AT_LEAST_HELD", 3000)
+    monkeypatch.setattr(bodies, "SMALL", 0)
     from web.app import build_app
 
     with TestClient(build_app(current_settings()), headers=client.headers) as small:
