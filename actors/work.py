@@ -154,7 +154,8 @@ def run(stage: Stage, asked: Asked) -> None:
     if start is not stage:
         delivery.verdict = Forward(start, given)
         return
-    if asked.get("silent") and isinstance(given, Ending):
+    # What is stored may have been announced as that, and no receiver heeds another ending under the same event id.
+    if isinstance(given, Ending) and (asked.get("silent") or claim.record.status is Status.STORED):
         given_up = delivery.result = tools.give_up(claim, given)
         _count_ending(given_up)
         return

@@ -15,6 +15,7 @@ import redis
 from dramatiq import Message
 
 from actors.delivery import stage_message, wire_form
+from actors.work import perform, take
 from pipeline.models import Stage, Status
 from tests.support.media_server import MediaServer
 from tests.support.plant import Plant, photo, wait_until
@@ -70,6 +71,25 @@ def test_poison_in_the_announcement_itself_ends_without_one(plant: Plant) -> Non
     with plant.workers():
         [record] = plant.ended(receipt.id)
     assert (record.status, record.error_code, record.announced_at) == (Status.FAILED, "poison", None)
+
+
+def test_what_is_stored_is_not_announced_as_poison_too(plant: Plant) -> None:
+    with MediaServer({"a.jpg": photo()}) as server:
+        receipt = plant.submit(url=server.url("a.jpg"))
+        claim, result = take(plant.services, receipt.id), None
+        for stage in (Stage.FETCH, Stage.DETECT, Stage.VALIDATE, Stage.PERSIST):
+            result = perform(plant.services, claim, stage, result, attempt=1)
+        plant.belt.client.hset(plant.belt.keys.crashes, receipt.id, 3)
+        with plant.workers() as workers:
+            [record] = plant.ended(receipt.id)
+            assert not workers.said("media.failed")
+        assert (record.status, record.error_code, record.announced_at) == (Status.FAILED, "poison", None)
+        plant.services.catalogue.reopen(receipt.id)
+        plant.sweep()
+        with plant.workers() as workers:
+            [record] = plant.ended(receipt.id)
+            wait_until(lambda: workers.said("media.done"), 5)
+    assert record.status is Status.DONE
 
 
 @pytest.mark.parametrize(
