@@ -73,6 +73,18 @@ def test_waiting_without_a_worker_gives_up_in_time(place: Site) -> None:
     assert "1 not ended" in finished.err
 
 
+def test_waiting_for_an_ending_is_not_waiting_for_who_should_be_told_of_it(place: Site) -> None:
+    deaf = place.with_settings(
+        REDIS_URL="redis://127.0.0.1:1/0",
+        WEBHOOK_URL="http://127.0.0.1:1/",
+        WEBHOOK_SECRET="whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+    )
+    finished = deaf.run("submit", "ftp://127.0.0.1/one", "--wait", "--timeout", "30")
+    assert "1 rejected" in finished.err
+    [record] = deaf.run("list", "--json").json
+    assert record["finished_at"] is None
+
+
 def test_what_ends_badly_is_named_by_where_it_was_given(place: Site) -> None:
     away = place.with_settings(REDIS_URL="redis://127.0.0.1:1/0")  # so that they run at once
     paper = place.folder / "paper.pdf"
