@@ -1,5 +1,6 @@
 """What Esteira costs on this machine. Read the ratios within one run; single figures of two runs are not comparable.
 
+\b
 scripts/bench hook         how long process_media() holds its caller, beside one PING and one fsync
 scripts/bench hooks        how soon a gateway's webhooks are answered, at a fixed rate, with and without workers beside
 scripts/bench fetch        a large file through fetch, plain and encrypted, beside what hashing and copying allow
@@ -33,4 +34,4 @@ for measure in (hook, hooks, fetch, throughput, fair):
     main.add_command(measure)
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="scripts/bench")

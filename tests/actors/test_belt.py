@@ -81,10 +81,10 @@ def test_a_delayed_message_comes_when_it_is_due_and_not_before(belt: Belt) -> No
 
 
 def test_what_is_due_goes_before_what_has_just_come_the_longest_due_first(belt: Belt) -> None:
-    belt.offer("late", "fetch", b"1", delay_ms=2)
-    belt.offer("early", "fetch", b"1", delay_ms=1)
+    belt.offer("late", "fetch", b"1", delay_ms=500)
+    belt.offer("early", "fetch", b"1", delay_ms=20)
     belt.offer("young", "fetch", b"1")
-    time.sleep(0.02)
+    time.sleep(0.52)
     _, handed = belt.fetch("w1", 3, QUEUES)
     assert [item.key for item in handed] == ["early", "late", "young"]
 

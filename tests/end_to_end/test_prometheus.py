@@ -33,11 +33,13 @@ class Prometheus:
         self._at = f"http://127.0.0.1:{port}/api/v1"
 
     def ask(self, path: str, **given: str) -> Any:
-        """The data of an answer; None while nobody answers."""
+        """The data of an answer; None while nobody answers, or it has not started yet."""
         try:
             with urllib.request.urlopen(f"{self._at}/{path}?{urllib.parse.urlencode(given)}", timeout=10) as answer:
                 told = json.load(answer)
         except urllib.error.HTTPError as error:
+            if error.code == 503:
+                return None
             raise AssertionError(f"{given}: {error.read().decode()}") from None
         except OSError:
             return None
