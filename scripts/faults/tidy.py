@@ -1,4 +1,4 @@
-"""What a worker does every ten minutes for inline bytes that are an hour old, done now and for those of any age."""
+"""What a worker does every ten minutes for inline bytes and halves of them an hour old, done now and for any age."""
 
 from __future__ import annotations
 
@@ -7,4 +7,5 @@ from pipeline.services import services
 
 if __name__ == "__main__":
     clear_intake(services(), older_than_s=0)
+    services().storage.discard_older(0)
     services().close()
