@@ -109,7 +109,8 @@ class Plant:
             process = subprocess.Popen(command, cwd=ROOT, env=self.env, stdout=out, stderr=out, start_new_session=True)
         running = Workers(process, log)
         try:
-            wait_until(lambda: "booting up" in log.read_text(errors="replace"), 30)
+            # A worker that its first message kills ends all of it, perhaps before that line.
+            wait_until(lambda: process.poll() is not None or "booting up" in log.read_text(errors="replace"), 30)
             yield running
         finally:
             if process.poll() is None:
