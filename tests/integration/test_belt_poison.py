@@ -24,11 +24,11 @@ def test_poison_ends_and_what_was_beside_it_is_done(plant: Plant) -> None:
         deaths = 0
         while deaths < 6 and not plant.record(guilty).finished_at:
             with plant.workers(module="tests.support.poisonous", threads=4) as workers:
-                workers.process.wait(30) if deaths < 3 else plant.ended(guilty)
+                workers.process.wait(60) if deaths < 3 else plant.ended(guilty, within_s=60)
                 deaths += workers.process.poll() is not None
             plant.bury_the_dead()
         with plant.workers():
-            records = plant.ended(*innocent)
+            records = plant.ended(*innocent, within_s=60)
     assert deaths == 3
     assert {(record.status, record.error_code) for record in records} == {(Status.DONE, None)}
     ended = plant.record(guilty)
