@@ -50,7 +50,9 @@ def build_app(settings: Settings) -> FastAPI:
         await run_in_threadpool(metrics.ship)
         services().close()
 
-    app = FastAPI(title="Esteira", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+    app = FastAPI(
+        title="Esteira", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False, lifespan=lifespan
+    )
     add_handlers(app)
     hooks.add_routes(app)
     Media(doorkeeper, hooks.bodies).add_routes(app)

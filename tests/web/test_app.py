@@ -313,3 +313,9 @@ def test_what_is_ignored_is_counted_even_if_the_catalogue_was_locked_for_a_while
         assert app.get("/stats").json()["totals"]["ignored"] == 0
         monkeypatch.setattr(Catalogue, "add", add)
         assert app.get("/stats").json()["totals"]["ignored"] == 3
+
+
+def test_nobody_is_sent_elsewhere_by_a_slash_too_many(client: TestClient) -> None:
+    answer = client.get("/healthz/", headers={"Host": "evil.example"}, follow_redirects=False)
+    assert (answer.status_code, "location" in answer.headers) == (404, False)
+    assert client.post("/hooks/media/", json=GOOD, follow_redirects=False).status_code == 202
