@@ -164,7 +164,8 @@ def test_without_an_endpoint_only_the_log_is_told() -> None:
     assert list(NOTIFIERS) == ["log", "webhook"]
 
 
-def test_the_log_has_a_line_for_each_ending_without_what_people_wrote() -> None:
+def test_the_log_has_a_line_for_each_ending_without_what_people_wrote(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.notifiers.log.log", structlog.get_logger())  # one that has written nothing yet
     failed = EVENT.model_copy(update={"type": "media.failed", "error": {"code": "broken", "message": "cut off"}})
     (write,) = build_notifiers(load_settings(_env_file=None), Outbound())
     with structlog.testing.capture_logs() as lines:

@@ -7,6 +7,7 @@ import errno
 from typing import Any
 
 import pytest
+import structlog
 from structlog.testing import capture_logs
 
 from web.connections import Complaints
@@ -16,6 +17,7 @@ NO_FILES = {"message": "socket.accept() out of system resource", "exception": OS
 
 def complaints(monkeypatch: pytest.MonkeyPatch, *contexts: dict[str, Any]) -> tuple[int, list[str]]:
     """How often it is logged, and what is left to asyncio."""
+    monkeypatch.setattr("web.connections.log", structlog.get_logger())  # one that has written nothing yet
     loop = asyncio.new_event_loop()
     left: list[str] = []
     monkeypatch.setattr(loop, "default_exception_handler", lambda context: left.append(context["message"]))
