@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -103,12 +104,14 @@ def trap() -> Iterator[HostileServer]:
 
 @pytest.fixture
 def dialled(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Every address to which a socket was to connect."""
+    """Every address to which this thread was to connect; others may still end what another test began."""
     seen: list[Any] = []
     connect = socket.socket.connect
+    own = threading.get_ident()
 
     def spy(self: socket.socket, address: Any) -> None:
-        seen.append(address)
+        if threading.get_ident() == own:
+            seen.append(address)
         connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", spy)
