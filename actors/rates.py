@@ -96,8 +96,9 @@ class Rates:
         with self._lock:
             now = self._clock()
             for (sender, need), taken, ends_ms in zip(wanted.items(), granted[::2], granted[1::2], strict=True):
-                # What another thread has reserved meanwhile is forgotten: it counts as taken.
-                self._reserved.open(sender, Places(taken - need, now + ends_ms / 1000), now)
+                meanwhile = self._reserved.of(sender, now)  # what another thread has reserved
+                left = taken - need + (meanwhile.left if meanwhile else 0)
+                self._reserved.open(sender, Places(left, now + ends_ms / 1000), now)
         return 0
 
     def _take_alone(self, wanted: Mapping[str, int]) -> float:

@@ -4,33 +4,26 @@ from __future__ import annotations
 
 import json
 import random
-import socket
-import struct
 import threading
 import time
 from collections import Counter
-from contextlib import suppress
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from standardwebhooks import Webhook
 
 from scripts.faults.files import File
+from scripts.faults.listening import Answering, Listening
 
 SLOWEST_S = 0.6  # so that something is under way whenever something dies
 TROUBLES = ("500", "429", "reset", "short", "silent")
 
 
-class Around(ThreadingHTTPServer):
+class Around(Listening):
     """One HTTP server for both. `files` by number; `trouble` is the share of GETs that go wrong; `mood` of the sink.
 
     With a `secret` the sink refuses what is not signed with it.
     """
-
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = 256
 
     def __init__(self, seed: int) -> None:
         self.files: dict[int, File] = {}
@@ -56,18 +49,8 @@ class Around(ThreadingHTTPServer):
         self.told.setdefault(told["id"], set()).add(event_id)
         self.types.setdefault(event_id, set()).add(told["type"])
 
-    def end(self) -> None:
-        self.shutdown()
-        self.server_close()
 
-    def handle_error(self, request: object, client_address: object) -> None:
-        """A client that was killed is no news."""
-
-
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    timeout = 30
+class Handler(Answering):
     server: Around
 
     def do_GET(self) -> None:
@@ -87,7 +70,7 @@ class Handler(BaseHTTPRequestHandler):
         around = self.server
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if around.mood == "deaf":
-            self._reset()
+            self.reset()
             return
         if around.mood == "slow":
             time.sleep(3)
@@ -101,9 +84,6 @@ class Handler(BaseHTTPRequestHandler):
         around.note(self.headers["webhook-id"], json.loads(body))
         self._say(204)
 
-    def log_message(self, *_: object) -> None:
-        """Says nothing."""
-
     def _signed(self, body: bytes) -> bool:
         """Whether the signature is right. How old it is, is not asked: here clocks are set wrong on purpose."""
         at = datetime.fromtimestamp(int(self.headers["webhook-timestamp"]), UTC)
@@ -113,7 +93,7 @@ class Handler(BaseHTTPRequestHandler):
     def _go_wrong(self, how: str, content: bytes) -> None:
         self.server.troubles[how] += 1
         if how == "reset":
-            self._reset()
+            self.reset()
         elif how == "short":
             self._say(200, content[: len(content) // 2], announced=len(content))
             self.close_connection = True
@@ -131,10 +111,3 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Retry-After", retry_after)
         self.end_headers()
         self.wfile.write(content)
-
-    def _reset(self) -> None:
-        self.close_connection = True
-        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        with suppress(OSError):
-            self.connection.shutdown(socket.SHUT_RD)
-            self.connection.close()

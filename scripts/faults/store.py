@@ -5,17 +5,15 @@ from __future__ import annotations
 import hashlib
 import http.client
 import random
-import socket
-import struct
 import threading
 import time
 from collections import Counter
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from scripts.faults.listening import Answering, Listening
 from scripts.faults.remains import Kept
 from tests.support.s3 import BUCKET, S3Server
 
@@ -23,16 +21,12 @@ SLOW_S = 3.0
 OWN_HEADERS = {"connection", "content-length", "date", "server", "transfer-encoding"}  # of one connection, not of both
 
 
-class Store(ThreadingHTTPServer):
+class Store(Listening):
     """The gate. `mood` befalls `share` of the requests; only who signs with `key_id` is let in.
 
     Moods: well; failing (503), refusing (403), deaf (connections reset), slow; forgetful (a PUT is answered 200, and
     nothing is kept) and careless (only half of it is).
     """
-
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = 256
 
     def __init__(self, seed: int) -> None:
         self.mood = "well"
@@ -79,12 +73,8 @@ class Store(ThreadingHTTPServer):
         )
 
     def end(self) -> None:
-        self.shutdown()
-        self.server_close()
+        super().end()
         self.s3.close()
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """A client that was killed is no news."""
 
     def _objects(self) -> list[tuple[str, str]]:
         """Every object's key and SHA-256, read past the gate."""
@@ -102,12 +92,9 @@ class Store(ThreadingHTTPServer):
         return entry["Key"], self._digests[known]
 
 
-class Gate(BaseHTTPRequestHandler):
+class Gate(Answering):
     """One request on its way to the store."""
 
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    timeout = 30
     server: Store
 
     def _answer(self) -> None:
@@ -117,7 +104,7 @@ class Gate(BaseHTTPRequestHandler):
             time.sleep(SLOW_S)
         lies = self.command == "PUT"
         if mishap == "deaf":
-            self._reset()
+            self.reset()
         elif mishap == "failing":
             self._say(503)
         elif mishap == "refusing" or not self._may_enter():
@@ -141,9 +128,6 @@ class Gate(BaseHTTPRequestHandler):
 
     def do_DELETE(self) -> None:
         self._answer()
-
-    def log_message(self, *_: object) -> None:
-        """Says nothing."""
 
     def _may_enter(self) -> bool:
         known = f"Credential={self.server.key_id}/" in self.headers.get("Authorization", "")
@@ -169,10 +153,3 @@ class Gate(BaseHTTPRequestHandler):
             self.send_header("Content-Length", length or str(len(content)))
         self.end_headers()
         self.wfile.write(content)
-
-    def _reset(self) -> None:
-        self.close_connection = True
-        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        with suppress(OSError):
-            self.connection.shutdown(socket.SHUT_RD)
-            self.connection.close()

@@ -9,7 +9,7 @@ import pytest
 from actors.belt import Belt, Step, connect
 from pipeline.models import Stage, Status
 from tests.support.media_server import MediaServer
-from tests.support.plant import Plant, photo
+from tests.support.plant import Plant, photo, wait_until
 from tests.support.valkey import ValkeyServer
 
 QUEUES = [stage.value for stage in Stage]
@@ -29,12 +29,13 @@ def test_poison_ends_and_what_was_beside_it_is_done(plant: Plant) -> None:
             plant.bury_the_dead()
         with plant.workers():
             records = plant.ended(*innocent, within_s=60)
+            # A worker may have died between an ending and its finish on the belt: the next one clears up.
+            wait_until(lambda: not plant.belt.client.hlen(plant.belt.keys.crashes), 30)
     assert deaths == 3
     assert {(record.status, record.error_code) for record in records} == {(Status.DONE, None)}
     ended = plant.record(guilty)
     assert (ended.status, ended.error_code, ended.attempts) == (Status.FAILED, "poison", 3)
     assert ended.announced_at
-    assert plant.belt.client.hlen(plant.belt.keys.crashes) == 0
 
 
 @pytest.fixture

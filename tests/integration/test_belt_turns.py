@@ -68,14 +68,14 @@ def test_one_file_is_among_the_next_beside_three_hundred_of_another_session(plan
 
 
 def test_a_session_with_slow_servers_does_not_hold_up_one_with_fast_ones(plant: Plant) -> None:
-    with SlowServer(["slow.jpg", "fast.jpg"], slow_s=6) as server:
-        slow = [plant.submit(url=server.url("slow.jpg"), session="slow").id for _ in range(16)]
+    with SlowServer(["slow.jpg", "fast.jpg"], slow_s=4) as server:
+        slow = [plant.submit(url=server.url("slow.jpg"), session="slow").id for _ in range(48)]
         with plant.workers(threads=4):
-            wait_until(lambda: server.at_once == 4, 10)
+            wait_until(lambda: server.at_once == 4, 20)
             fast = [plant.submit(url=server.url("fast.jpg"), session="fast").id for _ in range(12)]
-            plant.ended(*fast)
+            plant.ended(*fast, within_s=60)
             waiting = sum(not plant.record(media_id).finished_at for media_id in slow)
-    assert waiting >= 6  # first in, first out would leave four at most
+    assert waiting > 4  # first in, first out would leave four at most
 
 
 def test_what_expires_soon_is_fetched_first(plant: Plant) -> None:

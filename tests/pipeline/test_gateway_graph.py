@@ -16,7 +16,7 @@ from pipeline.models import Attachment
 from pipeline.settings import Settings, load_settings
 from pipeline.staging import Staging
 from pipeline.storage import LocalStorage
-from tests.support.graph_server import MALFORMED, UNKNOWN, GraphServer, said
+from tests.support.gateway_servers import MALFORMED_TOKEN, UNKNOWN_ID, GraphServer, said
 from tests.support.media_server import Answer, MediaServer
 from tests.support.outbound import Names, local_outbound
 
@@ -27,7 +27,8 @@ PRIVATE = "127.0.0.0/8"
 
 @pytest.fixture
 def graph() -> Iterator[GraphServer]:
-    with GraphServer({"1003": PHOTO}, token=TOKEN) as server:
+    with GraphServer(TOKEN) as server:
+        server.media["1003"] = ("image/jpeg", PHOTO)
         yield server
 
 
@@ -36,7 +37,7 @@ def attachment(**fields: Any) -> Attachment:
 
 
 def settings(graph: GraphServer, **given: Any) -> Settings:
-    known = {"cloud_graph_url": graph.url, "cloud_access_token": TOKEN, "fetch_allow_private": PRIVATE}
+    known = {"cloud_graph_url": graph.base, "cloud_access_token": TOKEN, "fetch_allow_private": PRIVATE}
     return load_settings(_env_file=None, **{**known, **given})
 
 
@@ -61,14 +62,14 @@ def test_an_id_becomes_a_file_with_the_token(graph: GraphServer, tmp_path: Path)
         settings=settings(graph),
     )
     assert (fetched.size, fetched.sha256) == (len(PHOTO), hashlib.sha256(PHOTO).hexdigest())
-    assert [request.path for request in graph.requests] == ["/v23.0/1003", "/bytes/1003?ext=1&hash=ARmu"]
+    assert [request.path for request in graph.requests] == ["/v23.0/1003", "/bytes/1?hash=signature"]
     assert {request.headers["authorization"] for request in graph.requests} == {f"Bearer {TOKEN}"}
 
 
 def test_each_fetch_asks_for_a_fresh_url(graph: GraphServer) -> None:
     first = source(graph)
     graph.links["1003"] = "http://127.0.0.1:1/second"
-    assert (first.url, source(graph).url) == (f"{graph.origin}/bytes/1003?ext=1&hash=ARmu", "http://127.0.0.1:1/second")
+    assert (first.url, source(graph).url) == (graph.url("bytes/1") + "?hash=signature", "http://127.0.0.1:1/second")
     assert first.credentials == {"Authorization": f"Bearer {TOKEN}"}
     assert first.trusted is None
     assert TOKEN not in repr(first)
@@ -76,7 +77,7 @@ def test_each_fetch_asks_for_a_fresh_url(graph: GraphServer) -> None:
 
 def test_each_phone_number_has_its_own_token(graph: GraphServer) -> None:
     for tokens, expected in (("106=EAAown,107=EAAother", "EAAown"), ("107=EAAother", TOKEN)):
-        graph.token = expected
+        graph.tokens = (expected,)
         source(graph, cloud_access_tokens=tokens)
         assert graph.requests[-1].headers["authorization"] == f"Bearer {expected}"
 
@@ -112,8 +113,8 @@ def error(code: Any, message: str = "m") -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("status", "content", "code", "kind"),
     [
-        (400, UNKNOWN, Code.SOURCE_GONE, PermanentError),
-        (404, UNKNOWN, Code.SOURCE_GONE, PermanentError),
+        (400, UNKNOWN_ID, Code.SOURCE_GONE, PermanentError),
+        (404, UNKNOWN_ID, Code.SOURCE_GONE, PermanentError),
         (404, {}, Code.SOURCE_GONE, PermanentError),
         (400, error(2500), Code.FETCH_REFUSED, PermanentError),
         (400, [], Code.FETCH_REFUSED, PermanentError),
@@ -121,21 +122,21 @@ def error(code: Any, message: str = "m") -> dict[str, Any]:
         (400, error([100]), Code.FETCH_REFUSED, PermanentError),
         (401, error(0), Code.FETCH_UNAUTHORIZED, RetryableError),
         (401, {}, Code.FETCH_UNAUTHORIZED, RetryableError),
-        (400, MALFORMED, Code.FETCH_UNAUTHORIZED, RetryableError),
+        (400, MALFORMED_TOKEN, Code.FETCH_UNAUTHORIZED, RetryableError),
         (403, error(10), Code.FETCH_UNAUTHORIZED, RetryableError),
         (400, error(200), Code.FETCH_UNAUTHORIZED, RetryableError),
         (403, error(4), Code.FETCH_UNAVAILABLE, RetryableError),
         (400, error(80007), Code.FETCH_UNAVAILABLE, RetryableError),
         (400, error(130429), Code.FETCH_UNAVAILABLE, RetryableError),
         (429, {}, Code.FETCH_UNAVAILABLE, RetryableError),
-        (503, UNKNOWN, Code.FETCH_UNAVAILABLE, RetryableError),
+        (503, UNKNOWN_ID, Code.FETCH_UNAVAILABLE, RetryableError),
         (500, error(2), Code.FETCH_UNAVAILABLE, RetryableError),
     ],
 )
 def test_metas_codes_tell_what_a_refusal_means(
     graph: GraphServer, status: int, content: Any, code: Code, kind: type[PipelineError]
 ) -> None:
-    graph.answers["1003"] = said(status, content, Retry_After="42")
+    graph.answers["v23.0/1003"] = said(status, content, Retry_After="42")
     found = refusal(graph)
     assert (found.code, type(found)) == (code, kind)
     if code == Code.FETCH_UNAVAILABLE:
@@ -145,7 +146,7 @@ def test_metas_codes_tell_what_a_refusal_means(
 
 def test_a_wrong_token_is_no_expired_file_and_is_not_repeated(graph: GraphServer) -> None:
     assert refusal(graph, cloud_access_token="EAAx").code == Code.FETCH_UNAUTHORIZED
-    graph.answers["1003"] = said(400, error(190, f"Malformed access token {TOKEN}"))
+    graph.answers["v23.0/1003"] = said(400, error(190, f"Malformed access token {TOKEN}"))
     assert refusal(graph).code == Code.FETCH_UNAUTHORIZED
 
 
@@ -165,7 +166,7 @@ def test_a_wrong_token_is_no_expired_file_and_is_not_repeated(graph: GraphServer
     ],
 )
 def test_an_answer_without_a_url_is_asked_for_again(graph: GraphServer, body: bytes) -> None:
-    graph.answers["1003"] = Answer(200, {}, body)
+    graph.answers["v23.0/1003"] = Answer(200, {}, body)
     found = refusal(graph)
     assert isinstance(found, RetryableError)
     assert found.code == Code.FETCH_PROTOCOL
@@ -181,7 +182,7 @@ def test_a_url_without_tls_gets_no_token_from_a_graph_with_it(
 ) -> None:
     outbound = local_outbound()
     answer = outbound.ask(
-        graph.url + "/1003", credentials={"Authorization": f"Bearer {TOKEN}"}, timeout_s=3, max_bytes=999
+        graph.base + "/1003", credentials={"Authorization": f"Bearer {TOKEN}"}, timeout_s=3, max_bytes=999
     )
     monkeypatch.setattr(outbound, "ask", lambda *_, **__: answer)
     with pytest.raises(PermanentError, match="url_blocked"):
@@ -190,7 +191,7 @@ def test_a_url_without_tls_gets_no_token_from_a_graph_with_it(
 
 def test_a_redirect_of_the_graph_is_not_followed(graph: GraphServer) -> None:
     with MediaServer({"x": b"x"}) as other:
-        graph.answers["1003"] = Answer(302, {"Location": other.url("x")})
+        graph.answers["v23.0/1003"] = Answer(302, {"Location": other.url("x")})
         assert refusal(graph).code == Code.FETCH_REDIRECT
         assert other.requests == []
 

@@ -16,6 +16,17 @@ from tests.support.media_server import Answer, MediaServer, Request
 from tests.support.tls import server_context
 
 GONE = Answer(410)
+# As Graph says it: its words hold the token, its code tells nothing of why an id is not known.
+MALFORMED_TOKEN = {"error": {"message": "Malformed access token EAAx", "type": "OAuthException", "code": 190}}
+UNKNOWN_ID = {
+    "error": {
+        "message": "Unsupported get request. Object with ID '1' does not exist, cannot be loaded due to missing "
+        "permissions, or does not support this operation",
+        "type": "GraphMethodException",
+        "code": 100,
+        "error_subcode": 33,
+    }
+}
 
 
 class WhatsAppServer(MediaServer):
@@ -61,7 +72,7 @@ class WahaServer(MediaServer):
 
     def reply(self, request: Request, name: str) -> Answer | None:
         if request.headers.get("x-api-key") != self.key:
-            return _json({"message": "Unauthorized", "statusCode": 401}, 401)
+            return said(401, {"message": "Unauthorized", "statusCode": 401})
         parts = [unquote(part) for part in urlsplit(request.path).path.split("/")]
         if len(parts) == 7 and (parts[1], parts[3], parts[5]) == ("api", "chats", "messages"):
             return self._message(session=parts[2], message_id=parts[6], query=urlsplit(request.path).query)
@@ -69,20 +80,21 @@ class WahaServer(MediaServer):
 
     def _message(self, *, session: str, message_id: str, query: str) -> Answer:
         if message_id not in self.messages:
-            return _json({"message": "Message not found", "statusCode": 404}, 404)
+            return said(404, {"message": "Message not found", "statusCode": 404})
         media = None
         if parse_qs(query).get("downloadMedia") == ["true"]:
             mimetype, content = self.messages[message_id]
             place = f"api/files/{session}/again{next(self._numbers)}.{mimetype.partition('/')[2]}"
             self.files[place] = content
             media = {"url": f"{self.base}/{place}", "mimetype": mimetype, "filename": None, "error": None}
-        return _json({"id": message_id, "hasMedia": True, "media": media})
+        return said(200, {"id": message_id, "hasMedia": True, "media": media})
 
 
 class GraphServer(MediaServer):
     """Meta's Graph API: a media id becomes a URL, a URL gives its bytes once, both only with the number's token.
 
     `media` are the files by their ids as (type, bytes), `token_of` says whose token opens an id; `tokens` are all.
+    `links` are URLs that it names instead of its own, by id.
     """
 
     def __init__(self, *tokens: str) -> None:
@@ -90,6 +102,7 @@ class GraphServer(MediaServer):
         self.tokens = tokens
         self.media: dict[str, tuple[str, bytes]] = {}
         self.token_of: dict[str, str] = {}
+        self.links: dict[str, str] = {}
         self._urls: dict[str, str] = {}
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
@@ -99,9 +112,11 @@ class GraphServer(MediaServer):
         return f"http://127.0.0.1:{self.port}/v23.0"
 
     def reply(self, request: Request, name: str) -> Answer | None:
+        if answer := super().reply(request, name):
+            return answer
         token = request.headers.get("authorization", "").removeprefix("Bearer ")
         if token not in self.tokens:
-            return _graph_error(190, "Invalid OAuth access token.", 401)
+            return said(401, MALFORMED_TOKEN)
         version, _, rest = name.partition("/")
         if version == "v23.0":
             return self._url_of(rest, token)
@@ -109,20 +124,21 @@ class GraphServer(MediaServer):
 
     def _url_of(self, media_id: str, token: str) -> Answer:
         if media_id not in self.media or self.token_of.get(media_id, token) != token:
-            return _graph_error(100, "Unsupported get request. Object does not exist", 400)
+            return said(400, UNKNOWN_ID)
         mimetype, content = self.media[media_id]
         place = f"bytes/{next(self._numbers)}"
         with self._lock:
             self._urls[place] = media_id
-        return _json(
+        return said(
+            200,
             {
-                "url": f"http://127.0.0.1:{self.port}/{place}?hash=signature",
+                "url": self.links.get(media_id, f"http://127.0.0.1:{self.port}/{place}?hash=signature"),
                 "mime_type": mimetype,
                 "sha256": hashlib.sha256(content).hexdigest(),
                 "file_size": len(content),
                 "id": media_id,
                 "messaging_product": "whatsapp",
-            }
+            },
         )
 
     def _bytes_of(self, place: str, token: str) -> Answer:
@@ -147,20 +163,17 @@ class EvolutionServer(MediaServer):
 
     def reply(self, request: Request, name: str) -> Answer | None:
         if request.headers.get("apikey") != self.key:
-            return _json({"status": 401, "error": "Unauthorized"}, 401)
+            return said(401, {"status": 401, "error": "Unauthorized"})
         if request.method != "POST" or not name.startswith("chat/getBase64FromMediaMessage/"):
             return Answer(404)
         message_id = json.loads(request.body)["message"]["key"]["id"]
         if message_id not in self.messages:
-            return _json({"status": 400, "error": "Bad Request", "response": {"message": ["Message not found"]}}, 400)
+            return said(400, {"status": 400, "error": "Bad Request", "response": {"message": ["Message not found"]}})
         mimetype, content = self.messages[message_id]
-        return _json({"mimetype": mimetype, "base64": base64.b64encode(content).decode()}, 201)
+        return said(201, {"mimetype": mimetype, "base64": base64.b64encode(content).decode()})
 
 
-def _json(value: object, status: int = 200) -> Answer:
-    return Answer(status, {"Content-Type": "application/json"}, json.dumps(value).encode())
-
-
-def _graph_error(code: int, message: str, status: int) -> Answer:
-    error = {"message": message, "type": "OAuthException", "code": code, "fbtrace_id": "A"}
-    return _json({"error": error}, status)
+def said(status: int, content: object, **headers: str) -> Answer:
+    """An answer with this JSON; headers with `_` for `-`."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Answer(status, {"Content-Type": "application/json", **named}, json.dumps(content).encode())

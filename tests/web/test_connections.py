@@ -113,8 +113,17 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> Iterator[Patient]:
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     wait_until(lambda: server.started, 10)
+    known = server.server_state.connections
+
+    def connect() -> socket.socket:
+        connection = opened.enter_context(socket.create_connection(("127.0.0.1", port), timeout=5))
+        mine = connection.getsockname()
+        # The kernel connects before the server knows of it, and the order in which it learns of them counts.
+        wait_until(lambda: any(mine == other.client for other in list(known)), 5)
+        return connection
+
     with contextlib.ExitStack() as opened:
-        yield lambda: opened.enter_context(socket.create_connection(("127.0.0.1", port), timeout=5))
+        yield connect
         server.should_exit = True
         thread.join(10)
 
