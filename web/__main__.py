@@ -37,6 +37,7 @@ def main(arguments: list[str]) -> int:
         host=settings.web_host,
         port=settings.port,
         workers=settings.web_workers,
+        loop="asyncio",  # web.connections counts on what it says when file descriptors run out
         http="web.connections:PatientProtocol",
         ws="none",
         log_config=None,

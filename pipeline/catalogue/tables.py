@@ -69,6 +69,49 @@ media = Table(
     Column("intake", Boolean, nullable=False),
     Column("payload", Text, nullable=False),  # the attachment as JSON with its media key, which a replay needs
     Column("progress", Text),  # JSON: what the stage that failed was given
+    Column("history", Text),  # a line of JSON for each attempt at a stage, the first one first
+    Column("cancelled_at", BigInteger),
+)
+
+# One event to one endpoint. What is to be sent stands in `body` until it has been.
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", Text, primary_key=True),  # from the event's id and the endpoint's name
+    Column("event_id", Text, nullable=False),
+    Column("media_id", Text, nullable=False),
+    Column("session", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("endpoint", Text, nullable=False),
+    Column("status", Text, nullable=False),  # pending, delivered, undelivered
+    Column("attempts", Integer, nullable=False),
+    Column("error", Text),  # of the newest attempt
+    Column("body", Text),
+    Column("created_at", BigInteger, nullable=False),
+    Column("next_at", BigInteger),  # of a pending one when it is due, or when its claim runs out
+    Column("ended_at", BigInteger),
+    Column("claim", Text),
+)
+
+pauses = Table(
+    "pauses",
+    metadata,
+    Column("kind", Text, primary_key=True),  # stage or session
+    Column("name", Text, primary_key=True),
+    Column("since", BigInteger, nullable=False),
+)
+
+# What is made of a content for the eye, once for all attachments that carry it.
+previews = Table(
+    "previews",
+    metadata,
+    Column("sha256", Text, primary_key=True),
+    Column("state", Text, nullable=False),  # made; none, if there is nothing to show; failed
+    Column("thumbhash", Text),  # base64
+    Column("width", Integer),
+    Column("height", Integer),
+    Column("peaks", Text),  # of a sound: numbers from 0 to 100 with a comma between them
+    Column("made_at", BigInteger, nullable=False),
 )
 
 counters = Table(
@@ -107,3 +150,8 @@ _partial(
 # For deletions: who else has this content; what of it was deleted lately; whose content has not gone yet.
 _partial("ix_media_content", media.c.sha256, where=media.c.sha256.is_not(None))
 _partial("ix_media_deleted", media.c.sha256, media.c.deleted_at, where=media.c.deleted_at.is_not(None))
+
+# What to deliver now; lists of deliveries; those of an attachment that is deleted.
+Index("ix_deliveries_media", deliveries.c.media_id)
+Index("ix_deliveries_status", deliveries.c.status, deliveries.c.created_at)
+_partial("ix_deliveries_due", deliveries.c.next_at, where=deliveries.c.next_at.is_not(None))

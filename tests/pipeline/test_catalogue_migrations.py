@@ -66,7 +66,9 @@ def test_a_catalogue_of_the_first_version_keeps_its_rows(tmp_path: Path) -> None
     with create_engine(url).begin() as connection:
         for index in ("ix_media_content", "ix_media_deleted"):
             connection.exec_driver_sql(f"DROP INDEX {index}")
-        for column in ("expires_at", "deleted_at"):
+        for table in ("deliveries", "pauses", "previews"):
+            connection.exec_driver_sql(f"DROP TABLE {table}")
+        for column in ("expires_at", "deleted_at", "history", "cancelled_at"):
             connection.exec_driver_sql(f"ALTER TABLE media DROP COLUMN {column}")
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")
     with pytest.raises(CatalogueError, match="revision 0001, not"):

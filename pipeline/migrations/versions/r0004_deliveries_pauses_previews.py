@@ -1,0 +1,67 @@
+"""Webhook deliveries, pauses, previews; of an attachment its way through the stages, and when it was cancelled."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0004"
+down_revision = "0003"
+
+
+def upgrade() -> None:
+    op.add_column("media", sa.Column("history", sa.Text()))
+    op.add_column("media", sa.Column("cancelled_at", sa.BigInteger()))
+    op.create_table(
+        "deliveries",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("event_id", sa.Text(), nullable=False),
+        sa.Column("media_id", sa.Text(), nullable=False),
+        sa.Column("session", sa.Text(), nullable=False),
+        sa.Column("type", sa.Text(), nullable=False),
+        sa.Column("endpoint", sa.Text(), nullable=False),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("error", sa.Text()),
+        sa.Column("body", sa.Text()),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("next_at", sa.BigInteger()),
+        sa.Column("ended_at", sa.BigInteger()),
+        sa.Column("claim", sa.Text()),
+        sa.PrimaryKeyConstraint("id", name="pk_deliveries"),
+    )
+    op.create_index("ix_deliveries_media", "deliveries", ["media_id"])
+    op.create_index("ix_deliveries_status", "deliveries", ["status", "created_at"])
+    op.create_index(
+        "ix_deliveries_due",
+        "deliveries",
+        ["next_at"],
+        sqlite_where=sa.text("next_at IS NOT NULL"),
+        postgresql_where=sa.text("next_at IS NOT NULL"),
+    )
+    op.create_table(
+        "pauses",
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("since", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("kind", "name", name="pk_pauses"),
+    )
+    op.create_table(
+        "previews",
+        sa.Column("sha256", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("thumbhash", sa.Text()),
+        sa.Column("width", sa.Integer()),
+        sa.Column("height", sa.Integer()),
+        sa.Column("peaks", sa.Text()),
+        sa.Column("made_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("sha256", name="pk_previews"),
+    )
+
+
+def downgrade() -> None:
+    op.drop_table("previews")
+    op.drop_table("pauses")
+    op.drop_table("deliveries")
+    op.drop_column("media", "cancelled_at")
+    op.drop_column("media", "history")
