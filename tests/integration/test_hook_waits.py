@@ -20,7 +20,7 @@ from tests.support.valkey import ValkeyServer
 from tests.support.web import over_http
 
 AT_ONCE = 10
-ANSWERED_S = 2.0
+ANSWERED_S = 4.0  # 1.5 s, and what a crowded machine adds; without a bound it takes 10
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def given(number: int) -> dict[str, str]:
     return {"session": "s", "message_id": f"m{number}", **source}
 
 
-def test_a_locked_catalogue_is_told_within_two_seconds_to_all_who_wait(
+def test_a_locked_catalogue_is_soon_told_to_all_who_wait(
     held: tuple[TestClient, AbstractContextManager[None]],
 ) -> None:
     http, locked = held

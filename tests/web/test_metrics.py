@@ -148,8 +148,8 @@ def test_it_answers_at_once_while_redis_is_away(
             plant.ended(*[record.id for record in plant.services.catalogue.unfinished(older_than_s=-1)])
         assert scrape(client).value("esteira_fallbacks_total") == 1
         own_valkey.start()
-        wait_until(lambda: scrape(client).value("esteira_up", part="redis"), 10)
-        wait_until(lambda: scrape(client).value("esteira_endings_total", status="done") == 1, 10)
+        wait_until(lambda: scrape(client).value("esteira_up", part="redis"), 60)
+        wait_until(lambda: scrape(client).value("esteira_endings_total", status="done") == 1, 60)
         assert scrape(client).value("esteira_circuit_openings_total") == 1
 
 
