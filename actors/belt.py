@@ -28,6 +28,7 @@ WORKER_TIMEOUT_S = 5.0
 SCRIPTS = ("missing", "begin", "beat")
 MOVES = ("offer", "fetch", "held", "finish", "reap", "flush", "audit")  # those that lanes.lua stands in front of
 SESSIONS_SHOWN = 100
+SAID_FOR_MS = 60_000  # how long the last words of a worker are kept that was killed
 ANYWHERE = Place()  # of a message that nobody says more of
 
 
@@ -123,9 +124,22 @@ class Belt:
         """Drops what waits in a queue."""
         self._move("flush", [], [queue])
 
-    def beat(self, worker: str, *, silence_ms: int) -> list[str]:
-        """One heartbeat; the workers that have been silent for longer than `silence_ms`."""
-        return [name.decode() for name in self._scripts["beat"]([self.keys.workers], [worker, silence_ms])]
+    def beat(self, worker: str, *, silence_ms: int, said: str = "") -> list[str]:
+        """One heartbeat, with what the worker says of itself; those that were silent for longer than `silence_ms`."""
+        keys = [self.keys.workers, self.keys.said(worker)]
+        return [name.decode() for name in self._scripts["beat"](keys, [worker, silence_ms, said, SAID_FOR_MS])]
+
+    def presences(self) -> list[tuple[str, float, bytes | None]]:
+        """Each worker on the list: its name, the seconds since its heartbeat, what it said if that is kept still."""
+        pipe = self.client.pipeline(transaction=False)
+        pipe.time()
+        pipe.zrange(self.keys.workers, 0, -1, withscores=True)
+        (seconds, microseconds), beats = pipe.execute()
+        names = [name.decode() for name, _ in beats]
+        said: Any = self.client.mget([self.keys.said(name) for name in names]) if names else []
+        now = seconds + microseconds / 1_000_000
+        silent = [max(0.0, now - milliseconds / 1000) for _, milliseconds in beats]
+        return list(zip(names, silent, said, strict=True))
 
     def reap(self, worker: str, *, silence_ms: int, crash: bool) -> int:
         """Takes back what a dead worker held; how many messages, or -1 if it lives or is gone already."""

@@ -30,6 +30,11 @@ class Breaker:
     def open(self) -> bool:
         return not self._answered.is_set()
 
+    @property
+    def away_s(self) -> float:
+        """For how many seconds Redis has been away; 0 while the circuit is closed."""
+        return self._outage.lasts_s
+
     def trip(self, error: Exception) -> bool:
         """Opens the circuit; True for the first caller, who tells of it."""
         if not self._outage.begin(error):

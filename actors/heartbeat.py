@@ -12,8 +12,10 @@ import redis
 import structlog
 
 from actors.broker import EsteiraBroker
+from actors.presence import Identity
 from pipeline.errors import PipelineError
 from pipeline.meters import TAKEN_OVER
+from pipeline.sandbox import deaths
 
 BEAT_S = 3.0
 SILENCE_S = 12.0  # a worker that was silent for so long is dead: its messages run again within 20 s
@@ -94,6 +96,7 @@ class Pulse:
 
     def __init__(self, broker: EsteiraBroker) -> None:
         self._broker = broker
+        self._identity = Identity(threads=broker.hands.threads, queues=broker.served)
         self._last = self._steady_since = time.monotonic()
 
     def beat(self) -> int:
@@ -101,7 +104,7 @@ class Pulse:
         belt = self._broker.belt
         silence_ms = int(SILENCE_S * 1000)
         try:
-            dead = belt.beat(self._broker.worker_id, silence_ms=silence_ms)
+            dead = belt.beat(self._broker.worker_id, silence_ms=silence_ms, said=self._said())
             if not self._is_steady() or not dead or not belt.lock("reaper", ttl_ms=REAPER_LOCK_MS):
                 return 0
             taken = sum(max(0, belt.reap(name, silence_ms=silence_ms, crash=True)) for name in dead)
@@ -111,6 +114,9 @@ class Pulse:
             TAKEN_OVER.add(n=taken)
             log.warning("took over from dead workers", workers=len(dead), messages=taken)
         return taken
+
+    def _said(self) -> str:
+        return self._identity.now(sandbox_deaths=deaths()).model_dump_json()
 
     def _is_steady(self) -> bool:
         now = time.monotonic()

@@ -17,7 +17,8 @@ class Keys:
     `flight` hash session → what it has in flight · `expiring` sorted set lane and member of waiting → Unix ms ·
     `delayed(queue)` sorted set key → due, ms ·
     `held(worker)` hash key → "serial:queue:begun:turn:place", `begun` for a suspect that runs, else nothing ·
-    `workers` sorted set worker → last heartbeat, ms · `clock` ms when the belt was last looked over ·
+    `workers` sorted set worker → last heartbeat, ms · `said(worker)` JSON, what it says of itself ·
+    `clock` ms when the belt was last looked over ·
     `crashes` hash key → workers that died holding it · `dead(queue)` sorted set key → ms, `dead_messages` hash ·
     `ready(queue)` list of keys, where the former version kept what waits ·
     `shelf(name)` sorted set id → ms and `entries(name)` hash id → JSON: the ledger ·
@@ -95,6 +96,9 @@ class Keys:
 
     def held(self, worker: str) -> str:
         return self._key(f"held:{worker}")
+
+    def said(self, worker: str) -> str:
+        return self._key(f"said:{worker}")
 
     def shelf(self, name: str) -> str:
         return self._key(f"ledger:{name}")

@@ -11,6 +11,7 @@ import structlog
 from dramatiq.broker import MessageProxy
 
 from actors.delivery import Again, Delivery, Finished, Forward, Verdict
+from actors.presence import ACTIVITY
 from pipeline.catalogue import CatalogueError
 from pipeline.errors import (
     BusyError,
@@ -168,6 +169,7 @@ class Retries(dramatiq.Middleware):
             "code": str(error.code) if isinstance(error, PipelineError) else str(Code.INTERNAL),
             "error": error.message if isinstance(error, PipelineError) else type(error).__name__,
         }
+        ACTIVITY.failed(Code(facts["code"]), delivery.stage)
         trace = None if isinstance(error, PipelineError) else error
         if isinstance(verdict, Again):
             RETRIES.add(delivery.actor_name, facts["code"])

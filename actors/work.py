@@ -13,6 +13,7 @@ from dramatiq.middleware import CurrentMessage
 
 from actors.delivery import Again, Delivery, Forward
 from actors.leases import LEASES
+from actors.presence import ACTIVITY
 from actors.retries import ClaimRefusedError, RetryPolicy, decide
 from pipeline.errors import BusyError, PipelineError, SupersededError
 from pipeline.meters import ATTEMPTS, ENDINGS, STAGE_SECONDS, WHOLE_SECONDS
@@ -148,6 +149,11 @@ def run(stage: Stage, asked: Asked) -> None:
     """
     delivery: Any = CurrentMessage.get_current_message()
     assert isinstance(delivery, Delivery)
+    with ACTIVITY.of(delivery.key, stage):
+        _run(stage, delivery, asked)
+
+
+def _run(stage: Stage, delivery: Delivery, asked: Asked) -> None:
     tools = services()
     claim = delivery.claim or _first_claim(tools, delivery, asked)
     start, given = entrance(claim, stage, stage_inputs(stage, asked.get("inputs")))

@@ -21,6 +21,7 @@ from cli.stats import stats
 from cli.status import list_, status
 from cli.submit import submit
 from cli.sweep import sweep
+from cli.workers import workers
 from pipeline.catalogue import CatalogueError
 from pipeline.errors import Code, PipelineError, RetryableError, SettingsError
 from pipeline.settings import current_settings
@@ -71,7 +72,11 @@ def esteira() -> None:
     """Takes the media of chat gateways off the listener's hands: fetch, check, store and announce, and lose none."""
 
 
-for command in (start, submit, status, list_, replay, delete, stats, check, token, link, sweep, doctor, migrate):
+COMMANDS = (
+    *(start, submit, status, list_, replay, delete, stats, workers),
+    *(check, token, link, sweep, doctor, migrate),
+)
+for command in COMMANDS:
     esteira.add_command(command)
 
 

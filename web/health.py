@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import redis
@@ -11,6 +13,7 @@ from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
 from actors.stats import stats
+from actors.workers import workers
 from pipeline.errors import Code, PipelineError
 from pipeline.services import services
 from pipeline.settings import Settings
@@ -31,6 +34,7 @@ class Health:
         app.get("/healthz")(self.answer_alive)
         app.get("/readyz")(self.answer_ready)
         app.get("/stats")(self.answer_stats)
+        app.get("/workers")(self.answer_workers)
 
     async def answer_alive(self) -> dict[str, str]:
         """The process lives."""
@@ -52,12 +56,28 @@ class Health:
         self._doorkeeper.check_token(request)
         return await run_in_threadpool(self._stats)
 
+    async def answer_workers(self, request: Request) -> dict[str, Any]:
+        """Every worker process: where it runs, what it works on, whether its heart beats."""
+        self._doorkeeper.check_token(request)
+        return {"workers": await run_in_threadpool(_workers)}
+
     def _stats(self) -> dict[str, Any]:
         self._tally.flush()
-        try:
+        with _redis_wanted():
             return stats()
-        except redis.RedisError as error:
-            raise PipelineError(Code.QUEUE, "Redis does not answer") from error
+
+
+def _workers() -> list[dict[str, Any]]:
+    with _redis_wanted():
+        return [worker.model_dump(mode="json") for worker in workers()]
+
+
+@contextmanager
+def _redis_wanted() -> Iterator[None]:
+    try:
+        yield
+    except redis.RedisError as error:
+        raise PipelineError(Code.QUEUE, "Redis does not answer") from error
 
 
 async def _faults(settings: Settings) -> dict[str, str | None]:

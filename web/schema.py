@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
 
+from actors.workers import WorkerFacts
 from pipeline.catalogue import Filters
 from pipeline.models import Attachment, Record
 from pipeline.new_source import NewSource
@@ -50,7 +51,7 @@ def _described(app: FastAPI) -> dict[str, Any]:
     schemas = made.setdefault("components", {}).setdefault("schemas", {})
     made["components"]["securitySchemes"] = SCHEMES
     made["security"] = [{"token": []}]
-    for model in (Record, Attachment, NewSource, Filters):
+    for model in (Record, Attachment, NewSource, Filters, WorkerFacts):
         described = model.model_json_schema(ref_template=REF)
         schemas |= described.pop("$defs", {}) | {model.__name__: described}
     told = schemas["Record"]["properties"]
@@ -73,6 +74,9 @@ def _described(app: FastAPI) -> dict[str, Any]:
         made["paths"]["/media/{media_id}"][method]["responses"]["200"]["content"] = _json(record)
     page = {"type": "object", "properties": {"media": {"type": "array", "items": record}, "next": {"type": "string"}}}
     made["paths"]["/media"]["get"]["responses"]["200"]["content"] = _json(page)
+    workers = {"type": "array", "items": {"$ref": REF.format(model="WorkerFacts")}}
+    told_by_workers = {"type": "object", "properties": {"workers": workers}}
+    made["paths"]["/workers"]["get"]["responses"]["200"]["content"] = _json(told_by_workers)
     return made
 
 

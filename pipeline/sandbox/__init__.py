@@ -14,6 +14,6 @@ What holds, and by what:
 - A child ends when its parent ends: on the end of its input, and by a signal while it is busy.
 """
 
-from pipeline.sandbox.pool import Sandbox
+from pipeline.sandbox.pool import Sandbox, deaths
 
-__all__ = ["Sandbox"]
+__all__ = ["Sandbox", "deaths"]

@@ -93,6 +93,11 @@ class Sandbox:
             for seat in idle:
                 self._free.put(seat)
 
+    @property
+    def deaths(self) -> int:
+        """How many children ended or were ended within a call."""
+        return sum(seat.deaths for seat in self._seats)
+
     def close(self) -> None:
         """Ends every child, after the calls that are under way; later calls are refused."""
         self._closed = True
@@ -112,6 +117,11 @@ class Sandbox:
 _sandboxes: weakref.WeakSet[Sandbox] = weakref.WeakSet()
 
 
+def deaths() -> int:
+    """How many children of this process ended or were ended within a call."""
+    return sum(sandbox.deaths for sandbox in list(_sandboxes))
+
+
 def _forget_all() -> None:
     for sandbox in list(_sandboxes):
         sandbox.forget()
@@ -126,6 +136,7 @@ class _Seat:
     def __init__(self, limits: dict[str, Any]) -> None:
         self._limits = limits
         self._child: Child | None = None
+        self.deaths = 0
 
     def ask(self, request: bytes) -> dict[str, Any]:
         """One answer. A file is blamed only for the end of a child that had seen no other file."""
@@ -146,16 +157,13 @@ class _Seat:
         try:
             answer = child.ask(request)
         except ChildDiedError as death:
-            SANDBOX_DEATHS.add(CAUSES.get(death.status, "crash"))
-            self.clear()
+            self._bury(CAUSES.get(death.status, "crash"))
             raise
         except ChildOverdueError as overdue:
-            SANDBOX_DEATHS.add("overdue")
-            self.clear()
+            self._bury("overdue")
             raise self._too_long(overdue.cpu_s) from None
         except ChildBabblesError:
-            SANDBOX_DEATHS.add("nonsense")
-            self.clear()
+            self._bury("nonsense")
             raise _nonsense() from None
         except BaseException:
             self.clear()
@@ -175,8 +183,7 @@ class _Seat:
         try:
             child.wait_ready()
         except (ChildDiedError, ChildOverdueError) as error:
-            SANDBOX_DEATHS.add("start")
-            self.clear()
+            self._bury("start")
             raise RetryableError(Code.INTERNAL, f"a decoder's process does not start: {error}") from None
 
     def start(self) -> Child:
@@ -188,6 +195,11 @@ class _Seat:
                 raise RetryableError(Code.INTERNAL, message) from error
             SANDBOX_STARTS.add()
         return self._child
+
+    def _bury(self, cause: str) -> None:
+        SANDBOX_DEATHS.add(cause)
+        self.deaths += 1
+        self.clear()
 
     def clear(self) -> None:
         if self._child is not None:

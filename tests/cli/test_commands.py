@@ -18,6 +18,7 @@ COMMANDS = (
     "replay",
     "delete",
     "stats",
+    "workers",
     "check",
     "token",
     "link",
@@ -47,7 +48,7 @@ def test_an_unknown_id_is_told_in_one_line(place: Site) -> None:
     ]
 
 
-@pytest.mark.parametrize("arguments", [("stats",), ("sweep", "--older-than", "0")])
+@pytest.mark.parametrize("arguments", [("stats",), ("workers",), ("sweep", "--older-than", "0")])
 def test_redis_out_of_reach_is_told_in_one_line_with_the_remedy(place: Site, arguments: tuple[str, ...]) -> None:
     place.run("submit", LOOPBACK)
     finished = place.with_settings(REDIS_URL="redis://:hunter2@127.0.0.1:1/0").run(*arguments)

@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from fastapi.testclient import TestClient
 
+from actors.belt import open_belt
+from actors.presence import Identity
 from pipeline.catalogue import CatalogueError
 from pipeline.errors import Code, PipelineError, RetryableError, SettingsError
 from pipeline.services import build_services
@@ -75,6 +78,16 @@ def test_a_repeat_is_the_same_attachment(client: TestClient) -> None:
     assert client.get("/stats").json()["totals"]["received"] == 1
 
 
+def test_who_works_is_told(client: TestClient, settings: Settings) -> None:
+    assert client.get("/workers").json() == {"workers": []}
+    belt = open_belt(settings)
+    said = Identity(threads=4, queues=["fetch"]).now(sandbox_deaths=0)
+    belt.beat("w", silence_ms=60_000, said=said.model_dump_json())
+    [worker] = client.get("/workers").json()["workers"]
+    assert (worker["id"], worker["pid"], worker["alive"], worker["running"]) == ("w", said.pid, True, [])
+    belt.client.close()
+
+
 @pytest.mark.parametrize(
     "header",
     [
@@ -89,7 +102,7 @@ def test_a_repeat_is_the_same_attachment(client: TestClient) -> None:
         "Bearer é",
     ],
 )
-@pytest.mark.parametrize("path", ["/hooks/media", "/stats"])
+@pytest.mark.parametrize("path", ["/hooks/media", "/stats", "/workers"])
 def test_without_the_token_nothing_is_let_in(client: TestClient, header: str | None, path: str) -> None:
     client.headers.pop("Authorization")
     headers = {} if header is None else {"Authorization": header.encode("latin-1")}
@@ -195,6 +208,15 @@ def test_health_needs_no_token_and_no_server(settings: Settings, own_valkey: Val
     assert answer.status_code == 503
     assert answer.json()["catalogue"] == "ok"
     assert "does not answer" in answer.json()["redis"]
+
+
+def test_while_redis_is_away_nobody_knows_who_works(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise redis.ConnectionError("refused by a host that is nobody's business")
+
+    monkeypatch.setattr("web.health.workers", refuse)
+    answer = client.get("/workers")
+    assert (answer.status_code, answer.json()["error"]) == (503, {"code": "queue", "message": "Redis does not answer"})
 
 
 def test_whoever_asks_whether_it_is_ready_keeps_one_thread_at_most(

@@ -150,6 +150,7 @@ def test_api_03_a_sessions_token_sees_its_session_alone(plant: Plant, server: We
         ("POST", f"/media/{own.id}/replay"),
         ("POST", f"/media/{others.id}/replay"),
         ("GET", "/stats"),
+        ("GET", "/workers"),
         ("POST", "/hooks/media"),
     ):
         refused = server.ask(method, path, b"" if method == "POST" else None, headers=shop)

@@ -1,0 +1,104 @@
+"""Who a worker process is and what it does at the moment, as it says with each heartbeat."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+
+from pipeline.errors import Code
+from pipeline.models import Model, Stage
+
+
+class Run(Model):
+    """An attachment that a thread works on: its id, the stage, since when (Unix ms, by the worker's clock)."""
+
+    id: str
+    stage: Stage
+    since_ms: int
+
+
+class LastError(Model):
+    """The newest error of a worker, whatever followed from it; `at` in Unix ms, by the worker's clock."""
+
+    code: Code
+    stage: Stage
+    at: int
+
+
+class Presence(Model):
+    """A worker process as it describes itself. `started_at` is in Unix ms, `sandbox_deaths` counts since then."""
+
+    host: str = ""
+    pid: int = 0
+    threads: int = 0
+    version: str = ""
+    queues: tuple[str, ...] = ()
+    started_at: int | None = None
+    running: tuple[Run, ...] = ()
+    sandbox_deaths: int = 0
+    last_error: LastError | None = None
+
+
+class Activity:
+    """What this process works on. A thread does one thing at a time, so there are never more than it has threads."""
+
+    def __init__(self) -> None:
+        self._runs: dict[int, Run] = {}
+        self._last_error: LastError | None = None
+
+    @contextmanager
+    def of(self, media_id: str, stage: Stage) -> Iterator[None]:
+        """The calling thread runs this stage of this attachment within the block."""
+        me = threading.get_ident()
+        self._runs[me] = Run.model_construct(id=media_id, stage=stage, since_ms=_now_ms())
+        try:
+            yield
+        finally:
+            self._runs.pop(me, None)
+
+    def failed(self, code: Code, stage: Stage) -> None:
+        """Notes an error."""
+        self._last_error = LastError(code=code, stage=stage, at=_now_ms())
+
+    @property
+    def running(self) -> tuple[Run, ...]:
+        """The longest first."""
+        return tuple(sorted(self._runs.copy().values(), key=lambda run: run.since_ms))
+
+    @property
+    def last_error(self) -> LastError | None:
+        return self._last_error
+
+
+ACTIVITY = Activity()
+
+
+class Identity:
+    """This worker process: what stays the same from its start on, and what it does in this moment."""
+
+    def __init__(self, *, threads: int, queues: Sequence[str]) -> None:
+        self._same = Presence(
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            threads=threads,
+            version=version("esteira"),
+            queues=tuple(queues),
+            started_at=_now_ms(),
+        )
+
+    def now(self, *, sandbox_deaths: int) -> Presence:
+        changing = {
+            "running": ACTIVITY.running,
+            "sandbox_deaths": sandbox_deaths,
+            "last_error": ACTIVITY.last_error,
+        }
+        return self._same.model_copy(update=changing)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,42 @@
+"""Real worker processes, as `esteira workers`, GET /workers and the dashboard see them."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from actors.workers import workers
+from pipeline.models import Stage
+from tests.support.media_server import MediaServer
+from tests.support.plant import Plant, photo, wait_until
+
+
+def test_what_a_worker_runs_is_seen_while_it_runs(plant: Plant) -> None:
+    with MediaServer({"a.jpg": photo()}, delay_s=60) as server, plant.workers(threads=3):
+        receipt = plant.submit(url=server.url("a.jpg"))
+        wait_until(lambda: any(worker.running for worker in workers(plant.belt)), 30)
+        [worker] = workers(plant.belt)
+        server.delay_s = 0
+    assert [(run.id, run.stage) for run in worker.running] == [(receipt.id, Stage.FETCH)]
+    assert (worker.host, worker.threads, worker.alive) == (socket.gethostname(), 3, True)
+    assert set(worker.queues) >= {stage.value for stage in Stage}
+    assert worker.pid != os.getpid()
+
+
+def test_the_last_error_is_told_and_nothing_of_the_source(plant: Plant) -> None:
+    with plant.workers():
+        plant.submit(url="http://127.0.0.1:9/never?token=very-secret")
+        wait_until(lambda: any(worker.last_error for worker in workers(plant.belt)), 30)
+        [worker] = workers(plant.belt)
+        said = plant.belt.client.get(plant.belt.keys.said(worker.id))
+    assert worker.last_error
+    assert (worker.last_error.code, worker.last_error.stage) == ("fetch_refused", Stage.FETCH)
+    assert b"secret" not in said  # type: ignore[operator]
+    assert b"127.0.0.1" not in said  # type: ignore[operator]
+
+
+def test_who_is_told_to_stop_is_not_shown_any_more(plant: Plant) -> None:
+    with plant.workers() as running:
+        wait_until(lambda: workers(plant.belt), 30)
+        assert running.stop() == 0
+        assert workers(plant.belt) == []
