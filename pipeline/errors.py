@@ -63,6 +63,7 @@ class Code(StrEnum):
     UNAUTHORIZED = "unauthorized"
     NOT_FOUND = "not_found"
     NOT_ENDED = "not_ended"
+    NO_PREVIEW = "no_preview"
     TOO_MANY_REQUESTS = "too_many_requests"
     GATEWAY_ERROR = "gateway_error"
 

@@ -25,6 +25,7 @@ from web.media import Media
 from web.metrics import Metrics
 from web.replays import Replays
 from web.schema import Schema
+from web.thumbnail import Thumbnail
 
 log = structlog.get_logger(__name__)
 
@@ -59,6 +60,7 @@ def build_app(settings: Settings) -> FastAPI:
     metrics.add_routes(app)
     Replays(doorkeeper, hooks.bodies).add_routes(app)
     Content(settings, doorkeeper).add_routes(app)
+    Thumbnail(doorkeeper).add_routes(app)
     Health(settings, doorkeeper, hooks.tally).add_routes(app)
     Schema(app, doorkeeper).add_routes()
     return app

@@ -19,6 +19,7 @@ STATUS_OF = {
     Code.BAD_PAYLOAD: 400,
     Code.UNAUTHORIZED: 401,
     Code.NOT_FOUND: 404,
+    Code.NO_PREVIEW: 404,
     Code.NOT_ENDED: 409,
     Code.TOO_LARGE: 413,
     Code.TOO_MANY_REQUESTS: 429,

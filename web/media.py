@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -48,8 +49,8 @@ class Media:
     async def show(self, request: Request) -> JSONResponse:
         """One attachment; 404 if there is none with this id, or it is another session's."""
         caller = self._doorkeeper.admit(request)
-        record = await run_in_threadpool(visible, caller, request.path_params["media_id"])
-        return JSONResponse(record_json(record), headers=PRIVATE)
+        told = await run_in_threadpool(lambda: _told([visible(caller, request.path_params["media_id"])]))
+        return JSONResponse(told[0], headers=PRIVATE)
 
     async def delete(self, request: Request) -> JSONResponse:
         """Deletes what has ended, and its content unless another attachment has the same; answers what is left of it.
@@ -106,7 +107,13 @@ def _page(caller: Caller, asked: dict[str, str]) -> dict[str, Any]:
         filters = filters.model_copy(update={"session": caller.session})
     found = services().catalogue.find(filters, limit=limit + 1, after=after)
     page = found[:limit]
-    return {"media": [record_json(one) for one in page], "next": cursor(page[-1]) if len(found) > limit else None}
+    return {"media": _told(page), "next": cursor(page[-1]) if len(found) > limit else None}
+
+
+def _told(records: Sequence[Record]) -> list[dict[str, Any]]:
+    """Attachments with their previews, which one question finds for all of them."""
+    previews = services().catalogue.previews.of(one.sha256 for one in records if one.sha256)
+    return [record_json(one, previews.get(one.sha256 or "")) for one in records]
 
 
 def _seconds(body: Any) -> int:

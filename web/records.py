@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from pipeline.catalogue import Filters, moment_of
+from pipeline.catalogue import Filters, Preview, moment_of
 from pipeline.errors import Code, PayloadError, PermanentError
 from pipeline.models import Record
 
@@ -19,11 +19,15 @@ USUAL = 50
 _CURSOR = re.compile(r"(\d{1,16})\.([0-9a-f]{32})", re.ASCII)
 
 
-def record_json(record: Record) -> dict[str, Any]:
-    """The catalogue's row without what is storage's own; `content` is the path of its content, once it is stored."""
+def record_json(record: Record, preview: Preview | None = None) -> dict[str, Any]:
+    """The catalogue's row without what is storage's own; `content` is the path of its content, once it is stored.
+
+    `preview` is null as long as none was made of it.
+    """
     fields = record.model_dump(mode="json", exclude={"storage_key"})
     there = record.storage_key is not None and record.deleted_at is None
-    return {**fields, "content": f"/media/{record.id}/content" if there else None}
+    shown = preview.model_dump(mode="json", exclude={"sha256"}) if preview and there else None
+    return {**fields, "content": f"/media/{record.id}/content" if there else None, "preview": shown}
 
 
 def unknown() -> PermanentError:

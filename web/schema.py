@@ -11,7 +11,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
 
 from actors.workers import WorkerFacts
-from pipeline.catalogue import Filters
+from pipeline.catalogue import Filters, Preview
 from pipeline.models import Attachment, Record
 from pipeline.new_source import NewSource
 from pipeline.passes import LONGEST_LINK_S
@@ -51,12 +51,15 @@ def _described(app: FastAPI) -> dict[str, Any]:
     schemas = made.setdefault("components", {}).setdefault("schemas", {})
     made["components"]["securitySchemes"] = SCHEMES
     made["security"] = [{"token": []}]
-    for model in (Record, Attachment, NewSource, Filters, WorkerFacts):
+    for model in (Record, Attachment, NewSource, Filters, Preview, WorkerFacts):
         described = model.model_json_schema(ref_template=REF)
         schemas |= described.pop("$defs", {}) | {model.__name__: described}
     told = schemas["Record"]["properties"]
     del told["storage_key"]
     told["content"] = {"anyOf": [{"type": "string"}, {"type": "null"}], "description": "The path of its content."}
+    told["preview"] = {"anyOf": [{"$ref": REF.format(model="Preview")}, {"type": "null"}]}
+    del schemas["Preview"]["properties"]["sha256"]
+    schemas["Preview"]["required"].remove("sha256")
     filters = schemas.pop("Filters")["properties"]
     filters["since"] = {"type": "string", "description": "2h, 3d, an ISO date or time, or Unix milliseconds"}
     for path, operations in made["paths"].items():
@@ -85,9 +88,10 @@ def _add_parameters(paths: dict[str, Any], filters: dict[str, Any]) -> None:
     wanted["limit"] = {"type": "integer", "minimum": 1, "maximum": MOST}
     wanted["next"] = {"type": "string"}
     paths["/media"]["get"]["parameters"] = [{"name": n, "in": "query", "schema": each} for n, each in wanted.items()]
-    content = paths["/media/{media_id}/content"]["get"]
-    content["parameters"] += [{"name": "expires", "in": "query", "schema": {"type": "integer"}}]
-    content["security"] = [{"token": []}, {"link": []}]
+    for what in ("content", "thumbnail"):
+        linked = paths[f"/media/{{media_id}}/{what}"]["get"]
+        linked["parameters"] += [{"name": "expires", "in": "query", "schema": {"type": "integer"}}]
+        linked["security"] = [{"token": []}, {"link": []}]
 
 
 def _add_bodies(paths: dict[str, Any], filters: dict[str, Any]) -> None:

@@ -4,5 +4,6 @@ from pipeline.catalogue.catalogue import Catalogue
 from pipeline.catalogue.database import CatalogueError
 from pipeline.catalogue.engines import WAIT_S
 from pipeline.catalogue.filters import Filters, moment_of
+from pipeline.catalogue.previews import Preview, PreviewState
 
-__all__ = ["WAIT_S", "Catalogue", "CatalogueError", "Filters", "moment_of"]
+__all__ = ["WAIT_S", "Catalogue", "CatalogueError", "Filters", "Preview", "PreviewState", "moment_of"]

@@ -15,6 +15,7 @@ from pipeline.catalogue import rows, statements
 from pipeline.catalogue.database import Database
 from pipeline.catalogue.engines import WAIT_S
 from pipeline.catalogue.filters import Filters
+from pipeline.catalogue.previews import Previews
 from pipeline.catalogue.schema import check
 from pipeline.catalogue.session import Session
 from pipeline.catalogue.tables import SHARDS, TOTALS
@@ -48,6 +49,7 @@ class Catalogue:
         self._database = Database(url, durable=durable, wait_s=wait_s)
         self._wait_s = wait_s
         self._clock = clock
+        self.previews = Previews(self._database, self.now)
         self._accepting: Together[dict[str, Any], Accepted] = Together(self._database, self._accept)
 
     # --- the way of one attachment ---

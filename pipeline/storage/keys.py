@@ -20,6 +20,11 @@ def content_key(sha256: str) -> str:
     return f"{sha256[:2]}/{sha256}"
 
 
+def thumbnail_key(sha256: str) -> str:
+    """Where the thumbnail of the content with this hash stands, beside it."""
+    return f"{content_key(sha256)}.thumb.webp"
+
+
 def intake_key(media_id: str) -> str:
     """Where the inline bytes of an attachment wait for their fetch."""
     return f"{INTAKE}/{media_id}"

@@ -1,0 +1,34 @@
+"""What the catalogue's previews must do on every database."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.catalogue import Catalogue, Preview, PreviewState
+
+
+class PreviewsContract:
+    """Inherit it and give it the fixture `url` (an empty, migrated database)."""
+
+    @pytest.fixture
+    def catalogue(self, url: str) -> Catalogue:
+        return Catalogue(url)
+
+    def test_the_previews_of_many_contents_are_found_by_their_hashes(self, catalogue: Catalogue) -> None:
+        hashes = [f"{number:064x}" for number in range(450)]
+        made = Preview(sha256=hashes[0], state=PreviewState.MADE, thumbhash="YJqGPQw7", width=320, height=200)
+        sound = Preview(sha256=hashes[449], state=PreviewState.MADE, peaks=(0, 100, 7))
+        for preview in (made, sound):
+            catalogue.previews.keep(preview)
+        assert catalogue.previews.of([*hashes, *hashes]) == {hashes[0]: made, hashes[449]: sound}
+        assert catalogue.previews.of(hashes[:20]) == {hashes[0]: made}
+        assert catalogue.previews.of([]) == {}
+
+    def test_the_newest_word_on_a_preview_stands_until_it_is_forgotten(self, catalogue: Catalogue) -> None:
+        first = Preview(sha256="ab" * 32, state=PreviewState.MADE, width=1, height=2)
+        second = Preview(sha256="ab" * 32, state=PreviewState.FAILED)
+        catalogue.previews.keep(first)
+        catalogue.previews.keep(second)
+        assert catalogue.previews.of(["ab" * 32]) == {"ab" * 32: second}
+        catalogue.previews.forget("ab" * 32)
+        assert catalogue.previews.of(["ab" * 32]) == {}
