@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Literal
 
-from pipeline.meters import BETWEEN, SUM, Counter, Histogram
+from pipeline.meters import BETWEEN, SUM, Counter, Gauge, Histogram
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -46,6 +46,15 @@ def counted(counter: Counter, figures: Mapping[str, float]) -> Family:
     return Family(counter.name, "counter", counter.text, samples)
 
 
+def measured(gauge: Gauge, levels: Mapping[str, float]) -> Family:
+    """A gauge's samples among the levels of `pipeline.meters`. One without labels is there from the start."""
+    found = dict(_values(gauge, levels, parts=len(gauge.labels)))
+    if not gauge.labels:
+        found.setdefault((), 0)
+    samples = [Sample(n, dict(zip(gauge.labels, values, strict=True))) for values, n in sorted(found.items())]
+    return Family(gauge.name, "gauge", gauge.text, samples)
+
+
 def timed(histogram: Histogram, figures: Mapping[str, float]) -> Family:
     """A histogram's samples among the figures of `pipeline.meters`."""
     by_labels: dict[tuple[str, ...], dict[str, float]] = {}
@@ -62,7 +71,7 @@ def timed(histogram: Histogram, figures: Mapping[str, float]) -> Family:
 
 
 def _values(
-    meter: Counter | Histogram, figures: Mapping[str, float], *, parts: int
+    meter: Counter | Gauge | Histogram, figures: Mapping[str, float], *, parts: int
 ) -> Iterator[tuple[tuple[str, ...], float]]:
     for name, n in figures.items():
         metric, *values = name.split(BETWEEN)

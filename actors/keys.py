@@ -22,7 +22,9 @@ class Keys:
     `crashes` hash key → workers that died holding it · `dead(queue)` sorted set key → ms, `dead_messages` hash ·
     `ready(queue)` list of keys, where the former version kept what waits ·
     `shelf(name)` sorted set id → ms and `entries(name)` hash id → JSON: the ledger ·
-    `figures` hash counter or bucket → number, as `pipeline.meters` names them.
+    `figures` hash counter or bucket → number, as `pipeline.meters` names them ·
+    `levels` set of the keys `level(name, process)` → what a living process tells of a gauge.
+    The live events stand beside them: see `pipeline.notifiers.live`.
     """
 
     namespace: str = "esteira"
@@ -69,6 +71,13 @@ class Keys:
     @property
     def figures(self) -> str:
         return self._key("figures")
+
+    @property
+    def levels(self) -> str:
+        return self._key("levels")
+
+    def level(self, name: str, process: str) -> str:
+        return self._key(f"level:{name}:{process}")
 
     @property
     def dead_messages(self) -> str:

@@ -11,12 +11,12 @@ import redis
 
 from actors.belt import Belt
 from actors.checkup.disks import existing
-from actors.exposition import Family, Sample, counted, exposed, timed
-from actors.figures import shipped
+from actors.exposition import Family, Sample, counted, exposed, measured, timed
+from actors.figures import levels, shipped
 from actors.heartbeat import SILENCE_S
 from actors.hook import Hook
 from pipeline.errors import PipelineError
-from pipeline.meters import COUNTERS, HISTOGRAMS
+from pipeline.meters import COUNTERS, GAUGES, HISTOGRAMS
 from pipeline.services import Services
 from pipeline.storage import LocalStorage
 
@@ -29,11 +29,12 @@ TOTALS = {  # of the catalogue: they outlive Redis and every process
 
 
 class Queues(NamedTuple):
-    """How things stand in Redis: messages by stage and state, living workers, the shipped figures."""
+    """How things stand in Redis: messages by stage and state, living workers, what processes have told of."""
 
     counts: Mapping[str, Mapping[str, int]]
     workers: int
     figures: Mapping[str, float]
+    levels: Mapping[str, float]
 
 
 class Rows(NamedTuple):
@@ -71,7 +72,7 @@ def _queues(own: Hook) -> Queues | None:
     if own.breaker.open:  # nobody waits for it, nor does a scrape
         return None
     try:
-        return Queues(own.belt.counts(), _workers(own.belt), shipped(own.belt))
+        return Queues(own.belt.counts(), _workers(own.belt), shipped(own.belt), levels(own.belt))
     except (redis.RedisError, OSError):
         return None
 
@@ -103,6 +104,7 @@ def _of_queues(queues: Queues) -> Iterator[Family]:
     )
     yield _gauge("esteira_workers", "Worker processes whose heart beats.", Sample(queues.workers))
     yield from (counted(counter, queues.figures) for counter in COUNTERS)
+    yield from (measured(gauge, queues.levels) for gauge in GAUGES)
     yield from (timed(histogram, queues.figures) for histogram in HISTOGRAMS)
 
 

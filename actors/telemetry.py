@@ -82,7 +82,7 @@ def configure_logs(settings: Settings, scrub: Scrub) -> None:
     logging.basicConfig(handlers=[handler], level=max(level, logging.INFO), force=True)
     # What these say of their messages, we say ourselves, without arguments and with the session.
     # Uvicorn's lines of access hold the secrets that stand in paths.
-    for name in ("dramatiq", "alembic", "httpx", "uvicorn.access"):
+    for name in ("dramatiq", "alembic", "httpx", "uvicorn.access", "uvicorn.sockets"):
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
 
 

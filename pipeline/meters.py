@@ -77,6 +77,43 @@ class Histogram:
         PENDING.add({f"{name}{BETWEEN}{bucket}": 1, f"{name}{BETWEEN}{SUM}": max(0.0, seconds)})
 
 
+class Levels:
+    """What goes up and down in this process. A forked child begins without its parent's."""
+
+    def __init__(self) -> None:
+        self._forget()
+        os.register_at_fork(after_in_child=self._forget)
+
+    def _forget(self) -> None:
+        self._levels: dict[str, float] = {}
+        self._told: dict[str, float] = {}
+
+    def set(self, name: str, n: float) -> None:
+        self._levels[name] = n
+
+    def take(self) -> dict[str, float]:
+        """Those that are not zero, and those that have just become it."""
+        now = dict(self._levels)
+        taken = {name: n for name, n in now.items() if n or self._told.get(name)}
+        self._told = now
+        return taken
+
+
+LEVELS = Levels()
+
+
+@dataclass(frozen=True)
+class Gauge:
+    """A number of this process that goes up and down; those of all living processes are added up."""
+
+    name: str
+    text: str
+    labels: tuple[str, ...] = ()
+
+    def set(self, n: float, *values: str) -> None:
+        LEVELS.set(BETWEEN.join((self.name, *values)), n)
+
+
 ATTEMPTS = Counter(
     "esteira_attempts_total", "Attempts at a stage: outcome done, or error whatever follows.", ("stage", "outcome")
 )
@@ -99,6 +136,18 @@ SANDBOX_DEATHS = Counter(
 CIRCUIT_OPENINGS = Counter(
     "esteira_circuit_openings_total", "Times a hook's process found Redis away and stopped waiting for it."
 )
+EVENTS_SENT = Counter(
+    "esteira_events_sent_total",
+    "Events that Redis took: live for the web app's clients, node for a Node server's.",
+    ("channel",),
+)
+EVENTS_LOST = Counter(
+    "esteira_events_lost_total",
+    "Events that nobody heard of, for more than EVENT_HISTORY waited for Redis.",
+    ("channel",),
+)
+EVENTS_WAITING = Gauge("esteira_events_waiting", "Events that wait in their processes for Redis.", ("channel",))
+SOCKET_CLIENTS = Gauge("esteira_socket_clients", "Socket.IO clients that are connected.")
 STAGE_SECONDS = Histogram(
     "esteira_stage_duration_seconds", "How long a stage took that went well.", ("stage",), (*SHORT_S, 30.0, 60.0)
 )
@@ -111,6 +160,7 @@ HOOK_SECONDS = Histogram(
 
 COUNTERS = (
     *(ATTEMPTS, RETRIES, ENDINGS, STORED_BYTES, DEDUPLICATED_BYTES, SWEPT, TAKEN_OVER),
-    *(SANDBOX_STARTS, SANDBOX_DEATHS, CIRCUIT_OPENINGS),
+    *(SANDBOX_STARTS, SANDBOX_DEATHS, CIRCUIT_OPENINGS, EVENTS_SENT, EVENTS_LOST),
 )
+GAUGES = (EVENTS_WAITING, SOCKET_CLIENTS)
 HISTOGRAMS = (STAGE_SECONDS, WHOLE_SECONDS, HOOK_SECONDS)

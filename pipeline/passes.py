@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jwt
 from pydantic import SecretStr
@@ -22,6 +23,13 @@ LONGEST_TOKEN_DAYS = 3650
 LONGEST_LINK_S = 7 * DAY_S
 # Whoever has a pass can try API_TOKENs on it for as long as he likes.
 SHORTEST_API_TOKEN = 16
+
+
+class SessionPass(NamedTuple):
+    """What a session's token says: whose events and media it shows, until when in Unix seconds."""
+
+    session: str
+    expires: int
 
 
 class Passes:
@@ -49,6 +57,11 @@ class Passes:
 
     def session_of(self, token: str) -> str | None:
         """The session that a token shows; None if it is none of ours or has expired."""
+        found = self.read(token)
+        return found.session if found else None
+
+    def read(self, token: str) -> SessionPass | None:
+        """What a session's token says; None if it is none of ours or has expired."""
         try:
             claims = jwt.decode(
                 token,
@@ -61,7 +74,7 @@ class Passes:
             return None
         session, expires = claims["session"], claims["exp"]
         valid = isinstance(session, str) and session and isinstance(expires, int) and self._clock() < expires
-        return session if valid else None
+        return SessionPass(session, expires) if valid else None
 
     def link(self, media_id: str, *, seconds: int) -> tuple[str, int]:
         """The path of a content with its signature, and when it expires in Unix seconds."""

@@ -32,6 +32,13 @@ def as_host(value: Any) -> Any:
     return value.lower() if isinstance(value, str) else value
 
 
+def as_origin(value: Any) -> Any:
+    """The origin of web pages as a browser sends it; what is no text passes unchanged. Raises ValueError."""
+    if isinstance(value, str) and not (is_web_url(value) and value.count("/") == 2 and value == value.lower()):
+        raise ValueError(f"{value!r} is no origin of pages: use https://app.example.com, without a path")
+    return value
+
+
 def as_weights(value: Any) -> Any:
     """`name=number,name=number` as a dict; what is no text passes unchanged. Raises ValueError."""
     if not isinstance(value, str):

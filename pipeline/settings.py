@@ -19,6 +19,7 @@ from pipeline.models import Kind, Model
 from pipeline.setting_forms import (
     as_host,
     as_network,
+    as_origin,
     as_weights,
     is_redis_url,
     is_sentry_dsn,
@@ -128,6 +129,14 @@ class Settings(GatewaySettings):
     webhook_url: SecretStr | None = None
     webhook_secret: SecretStr | None = None
     webhook_timeout_s: Measure = 10
+    event_history: int = Field(default=1000, ge=0, le=100_000)  # 0: no live events
+    socket_clients: Positive = 1000
+    socket_origins: Annotated[tuple[Annotated[str, BeforeValidator(as_origin)], ...], NoDecode] = ()
+    notify_node_socketio: bool = False
+    node_socketio_redis_url: SecretStr | None = None
+    node_socketio_key: str = Field(default="socket.io", min_length=1, max_length=200)
+    node_socketio_namespace: str = Field(default="/", pattern=r"^/[^#?,*\[\]]*$")
+    node_socketio_room: Literal["session", "all"] = "session"
 
     # seen from outside
     api_token: SecretStr | None = None
@@ -142,12 +151,14 @@ class Settings(GatewaySettings):
     def _retention(cls, value: Any) -> Any:
         return _as_retention(value)
 
-    @field_validator("fetch_allow_private", "fetch_ports", "whatsapp_hosts", "allowed_types", mode="before")
+    @field_validator(
+        *("fetch_allow_private", "fetch_ports", "whatsapp_hosts", "allowed_types", "socket_origins"), mode="before"
+    )
     @classmethod
     def _listed(cls, value: Any) -> Any:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
-    @field_validator("redis_url")
+    @field_validator("redis_url", "node_socketio_redis_url")
     @classmethod
     def _redis_url(cls, value: SecretStr | None) -> SecretStr | None:
         if value and not is_redis_url(value.get_secret_value()):

@@ -11,10 +11,12 @@ import uvicorn
 from actors import telemetry
 from pipeline.errors import SettingsError
 from pipeline.settings import current_settings
+from web.connections import want_files
 
 BACKLOG = 128  # accepted in one go, before any of them can be told that there is no room
 KEEP_ALIVE_S = 75  # gateways keep their connections; it idles no process, for idle ones make room
 MAX_HEAD_BYTES = 16 * 1024
+MAX_SOCKET_BYTES = 1024 * 1024  # of one message; the events' own sockets take far less
 GRACE_S = 15  # for requests that are under way when it is told to end
 HEALTH_S = 30  # after which a worker process that does not answer its parent is replaced
 
@@ -32,6 +34,7 @@ def main(arguments: list[str]) -> int:
         print(f"esteira: {error.message}", file=sys.stderr)  # noqa: T201
         return 2
     telemetry.configure(settings)
+    want_files()
     uvicorn.run(
         "web.app:app",
         host=settings.web_host,
@@ -39,7 +42,10 @@ def main(arguments: list[str]) -> int:
         workers=settings.web_workers,
         loop="asyncio",  # web.connections counts on what it says when file descriptors run out
         http="web.connections:PatientProtocol",
-        ws="none",
+        ws="web.connections:SocketProtocol",
+        ws_max_size=MAX_SOCKET_BYTES,
+        ws_per_message_deflate=False,  # its memory for each socket, and what a few bytes unpack to
+        ws_ping_interval=None,  # Socket.IO has its own
         log_config=None,
         access_log=False,  # a path may hold a gateway's secret
         proxy_headers=False,

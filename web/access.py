@@ -112,6 +112,18 @@ class Doorkeeper:
         if self.admit(request) != Caller():
             raise HTTPException(403, "a session's token only reads: this needs the API_TOKEN")
 
+    def admit_socket(self, token: str) -> tuple[Caller, int | None]:
+        """Who a token lets in, and when it expires in Unix seconds; None for the API_TOKEN, which does not.
+
+        Raises:
+            UnauthorizedError: it is neither the API_TOKEN nor a session's token.
+        """
+        shown = self._passes.read(token) if self._passes and token.isascii() else None
+        if shown is not None:
+            return Caller(shown.session), shown.expires
+        self.check(GATEWAYS["media"], HookRequest({"authorization": f"Bearer {token}"}, b""), local=False)
+        return Caller(), None
+
     def passes(self) -> Passes:
         """Raises SettingsError if the API_TOKEN is too short to make any."""
         return self._passes or Passes(self._settings.api_token)

@@ -21,6 +21,7 @@ from web.content import Content
 from web.errors import add_handlers
 from web.health import Health
 from web.hooks import Hooks
+from web.live import Live
 from web.media import Media
 from web.metrics import Metrics
 from web.replays import Replays
@@ -35,6 +36,7 @@ def build_app(settings: Settings) -> FastAPI:
     doorkeeper = Doorkeeper(settings)
     hooks = Hooks(settings, doorkeeper)
     metrics = Metrics(doorkeeper, hooks.tally)
+    live = Live(settings, doorkeeper)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -43,7 +45,10 @@ def build_app(settings: Settings) -> FastAPI:
         if settings.allow_unsigned_hooks:
             log.warning("hooks take what comes from this machine without any secret: ALLOW_UNSIGNED_HOOKS is set")
         await run_in_threadpool(hooks.prepare)
-        tasks = [asyncio.create_task(keep()) for keep in (hooks.tally.keep_flushing, metrics.keep_shipping)]
+        tasks = [
+            asyncio.create_task(keep())
+            for keep in (hooks.tally.keep_flushing, metrics.keep_shipping, live.keep_telling)
+        ]
         yield
         for task in tasks:
             task.cancel()
@@ -58,6 +63,7 @@ def build_app(settings: Settings) -> FastAPI:
     hooks.add_routes(app)
     Media(doorkeeper, hooks.bodies).add_routes(app)
     metrics.add_routes(app)
+    live.add_routes(app)
     Replays(doorkeeper, hooks.bodies).add_routes(app)
     Content(settings, doorkeeper).add_routes(app)
     Thumbnail(doorkeeper).add_routes(app)

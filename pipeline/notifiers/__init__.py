@@ -6,7 +6,7 @@ from collections.abc import Callable
 from types import MappingProxyType
 
 from pipeline.models import Outcome
-from pipeline.notifiers import log, webhook
+from pipeline.notifiers import live, log, node_socketio, webhook
 from pipeline.outbound import Outbound
 from pipeline.settings import Settings
 
@@ -16,6 +16,8 @@ Build = Callable[[Settings, Outbound], Notifier | None]
 NOTIFIERS: MappingProxyType[str, Build] = MappingProxyType(
     {
         "log": log.build,
+        "live": live.build,
+        "node_socketio": node_socketio.build,
         "webhook": webhook.build,
     }
 )

@@ -10,7 +10,7 @@ import pytest
 from actors.belt import Belt, connect
 from actors.exposition import Family, Sample, counted, exposed, timed
 from actors.figures import ship, shipped
-from pipeline.meters import COUNTERS, HISTOGRAMS, PENDING, Counter, Histogram
+from pipeline.meters import COUNTERS, GAUGES, HISTOGRAMS, PENDING, Counter, Histogram
 from pipeline.models import Stage
 from tests.support.scraped import Page
 from tests.support.valkey import ValkeyServer
@@ -124,5 +124,6 @@ def test_names_keep_to_the_conventions() -> None:
         assert histogram.name.startswith("esteira_")
         assert histogram.name.endswith("_seconds")
         assert list(histogram.bounds) == sorted(set(histogram.bounds))
-    for meter in (*COUNTERS, *HISTOGRAMS):
-        assert set(meter.labels) <= {"stage", "outcome", "code", "kind", "status", "cause", "gateway"}  # all bounded
+    bounded = {"stage", "outcome", "code", "kind", "status", "cause", "gateway", "channel"}
+    for meter in (*COUNTERS, *GAUGES, *HISTOGRAMS):
+        assert set(meter.labels) <= bounded

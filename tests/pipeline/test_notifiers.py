@@ -160,14 +160,14 @@ def test_secrets_come_with_or_without_prefix_and_padding(receiver: Receiver, sec
 
 
 def test_without_an_endpoint_only_the_log_is_told() -> None:
-    assert len(build_notifiers(load_settings(_env_file=None), Outbound())) == 1
-    assert list(NOTIFIERS) == ["log", "webhook"]
+    assert len(build_notifiers(load_settings(_env_file=None, event_history=0), Outbound())) == 1
+    assert list(NOTIFIERS) == ["log", "live", "node_socketio", "webhook"]
 
 
 def test_the_log_has_a_line_for_each_ending_without_what_people_wrote(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.notifiers.log.log", structlog.get_logger())  # one that has written nothing yet
     failed = EVENT.model_copy(update={"type": "media.failed", "error": {"code": "broken", "message": "cut off"}})
-    (write,) = build_notifiers(load_settings(_env_file=None), Outbound())
+    (write,) = build_notifiers(load_settings(_env_file=None, event_history=0), Outbound())
     with structlog.testing.capture_logs() as lines:
         write(EVENT)
         write(failed)

@@ -143,7 +143,7 @@ def test_no_secret_is_shown_by_the_settings_themselves(monkeypatch: pytest.Monke
     assert {"redis_url", "password_redis", "database_url", "webhook_secret", "api_token", "sentry_dsn"} <= set(secret)
     values = {name: f"{SECRET}-{name}" for name in secret}
     values |= {"redis_url": f"unix:///{SECRET}-redis_url", "sentry_dsn": f"https://{SECRET}-sentry_dsn@host/1"}
-    values |= {"cloud_access_tokens": f"123={SECRET}-of-123"}
+    values |= {"cloud_access_tokens": f"123={SECRET}-of-123", "node_socketio_redis_url": f"unix:///{SECRET}-node"}
     given = {name.upper(): value for name, value in values.items()}
     settings = with_environment(monkeypatch, **given, WAHA_URL="http://localhost:3000")
     assert SECRET not in f"{settings!r} {settings}"

@@ -1,0 +1,45 @@
+"""Tells the web app, whose Socket.IO clients hear of it at once: the newest events, in a stream in Redis.
+
+The stream is both: what is announced now, and the history for those who come back. See docs/events.md.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from importlib import resources
+
+from pipeline.models import Outcome
+from pipeline.notifiers.redis_post import Client, RedisPost
+from pipeline.outbound import Outbound
+from pipeline.settings import Settings
+
+HISTORY = "{esteira}:events"
+KNOWN = "{esteira}:events:known"
+LONGEST_TEXT = 4096  # of what strangers wrote: a thousand events must fit into anybody's Redis
+
+
+def build(settings: Settings, _outbound: Outbound) -> Callable[[Outcome], None] | None:
+    """The history of EVENT_HISTORY events, or None for 0."""
+    most = settings.event_history
+    return RedisPost(settings.redis, Append(most), channel="live", most=most) if most else None
+
+
+class Append:
+    """One event into the history in one round trip; one that stands there already stays where it is."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._script: Callable[..., object] | None = None
+
+    def __call__(self, client: Client, told: Outcome) -> None:
+        script = self._script = self._script or client.register_script(
+            (resources.files("pipeline.notifiers") / "live.lua").read_text()
+        )
+        script(keys=[HISTORY, KNOWN], args=[told.event_id, event_json(told), self._most])
+
+
+def event_json(told: Outcome) -> str:
+    """The event as it is sent to clients, its texts shortened to LONGEST_TEXT characters."""
+    short = {name: value[:LONGEST_TEXT] if isinstance(value, str) else value for name, value in told.payload().items()}
+    return json.dumps(short, ensure_ascii=False, separators=(",", ":"))

@@ -1,0 +1,108 @@
+"""To Redis from the thread that announces; what cannot go now waits in the process and goes when Redis is back.
+
+The only module of pipeline that speaks to Redis. It is best effort: an announcement that waits here has been made, as
+far as the attachment is concerned, and a process that ends meanwhile takes it along.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+
+import redis
+import structlog
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from pipeline.meters import EVENTS_LOST, EVENTS_SENT, EVENTS_WAITING
+from pipeline.models import Outcome
+
+TIMEOUT_S = 0.25  # what an attachment waits at most, once an outage
+RETRY_S = 0.5
+
+log = structlog.get_logger(__name__)
+
+Client = redis.Redis
+Send = Callable[[Client, Outcome], object]
+
+
+class RedisPost:
+    """Sends outcomes over one client with `send`, which may be called again for the same one.
+
+    `channel` names it in logs and figures; of what waits, the newest `most` are kept.
+    """
+
+    def __init__(self, url: str, send: Send, *, channel: str, most: int) -> None:
+        self.channel = channel
+        self._client = redis.Redis.from_url(
+            url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S, retry=Retry(NoBackoff(), 0)
+        )
+        self._send = send
+        self._waiting: deque[Outcome] = deque()
+        self._most = most
+        self._away = False
+        self._lock = threading.Lock()
+
+    def __call__(self, told: Outcome) -> None:
+        """Sends it, or keeps it for later; never raises."""
+        if self._away and self._keep(told):
+            return
+        try:
+            self._deliver(told)
+        except (redis.RedisError, OSError) as error:
+            self._begin_outage(told, error)
+
+    def _deliver(self, told: Outcome) -> None:
+        self._send(self._client, told)
+        EVENTS_SENT.add(self.channel)
+
+    def _keep(self, told: Outcome) -> bool:
+        """False if Redis is back meanwhile."""
+        with self._lock:
+            if self._away:
+                self._append(told)
+            return self._away
+
+    def _append(self, told: Outcome) -> None:
+        if len(self._waiting) >= self._most:
+            self._waiting.popleft()
+            EVENTS_LOST.add(self.channel)
+        self._waiting.append(told)
+        EVENTS_WAITING.set(len(self._waiting), self.channel)
+
+    def _begin_outage(self, told: Outcome, error: Exception) -> None:
+        with self._lock:
+            self._append(told)
+            if self._away:
+                return
+            self._away = True
+        log.error("events wait: redis away", channel=self.channel, error=f"{type(error).__name__}: {error}")
+        threading.Thread(target=self._catch_up, name=f"events {self.channel}", daemon=True).start()
+
+    def _catch_up(self) -> None:
+        over = threading.Event()
+        while not over.wait(RETRY_S):
+            try:
+                sent = self._send_waiting()
+            except (redis.RedisError, OSError):
+                continue
+            log.info("events sent: redis back", channel=self.channel, events=sent)
+            over.set()
+
+    def _send_waiting(self) -> int:
+        """Sends what waits, the oldest first, until nothing does; then the outage is over."""
+        sent = 0
+        while (told := self._oldest()) is not None:
+            self._deliver(told)
+            sent += 1
+            with self._lock:
+                if self._waiting and self._waiting[0] is told:  # it may have had to make room meanwhile
+                    self._waiting.popleft()
+                EVENTS_WAITING.set(len(self._waiting), self.channel)
+        return sent
+
+    def _oldest(self) -> Outcome | None:
+        with self._lock:
+            self._away = bool(self._waiting)
+            return self._waiting[0] if self._waiting else None
