@@ -12,6 +12,7 @@ from actors.checkup.belt import ADDRESS, LOGIN, redis_place
 from cli.check import check
 from cli.delete import delete
 from cli.doctor import doctor
+from cli.failures import failures
 from cli.migrate import migrate
 from cli.output import leave, say
 from cli.passes import link, token
@@ -73,7 +74,7 @@ def esteira() -> None:
 
 
 COMMANDS = (
-    *(start, submit, status, list_, replay, delete, stats, workers),
+    *(start, submit, status, list_, failures, replay, delete, stats, workers),
     *(check, token, link, sweep, doctor, migrate),
 )
 for command in COMMANDS:

@@ -6,12 +6,14 @@ from typing import Any
 
 import rich_click as click
 
+from actors.replay import REPLAYABLE
 from cli.environment import catalogue_for_command
 from cli.filters import filter_options
 from cli.output import age, examples, moment, print_facts, print_json, print_table, record_json, status_text
 from cli.selection import each_status, newest
 from pipeline.errors import Code, PermanentError
 from pipeline.models import Record, Status
+from pipeline.remedies import remedy
 
 COLUMNS = ("id", "status", "stage", "age", "kind", "session", "message id", "name", "error")
 TIMES = ("received_at", "ended_at", "finished_at", "announced_at", "deleted_at")
@@ -31,6 +33,7 @@ def status(media_id: str, as_json: bool) -> None:
         print_json(record_json(record))
     else:
         print_facts(_facts(record))
+        _print_remedy(record)
 
 
 @click.command(
@@ -59,6 +62,12 @@ def row(record: Record) -> tuple[Any, ...]:
         *(record.kind or record.declared_kind, record.session, record.message_id),
         *(record.name or record.filename, record.error_code),
     )
+
+
+def _print_remedy(record: Record) -> None:
+    words = remedy(record.error_code) if record.status in REPLAYABLE else None
+    if words:
+        click.echo(f"\n{words.happened}\n{words.to_do}")
 
 
 def _facts(record: Record) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from web.access import Doorkeeper
 from web.connections import Complaints
 from web.content import Content
 from web.errors import add_handlers
+from web.failures import Failures
 from web.health import Health
 from web.hooks import Hooks
 from web.live import Live
@@ -67,6 +68,7 @@ def build_app(settings: Settings) -> FastAPI:
     Replays(doorkeeper, hooks.bodies).add_routes(app)
     Content(settings, doorkeeper).add_routes(app)
     Thumbnail(doorkeeper).add_routes(app)
+    Failures(doorkeeper).add_routes(app)
     Health(settings, doorkeeper, hooks.tally).add_routes(app)
     Schema(app, doorkeeper).add_routes()
     return app

@@ -15,6 +15,7 @@ from pipeline.catalogue import Filters, Preview
 from pipeline.models import Attachment, Record
 from pipeline.new_source import NewSource
 from pipeline.passes import LONGEST_LINK_S
+from pipeline.remedies import LANGUAGES
 from web.access import Doorkeeper
 from web.records import FILTERS, MOST
 from web.replays import MOST as MOST_REPLAYS
@@ -92,6 +93,10 @@ def _add_parameters(paths: dict[str, Any], filters: dict[str, Any]) -> None:
         linked = paths[f"/media/{{media_id}}/{what}"]["get"]
         linked["parameters"] += [{"name": "expires", "in": "query", "schema": {"type": "integer"}}]
         linked["security"] = [{"token": []}, {"link": []}]
+    narrowing = {"since": filters["since"], "session": filters["session"], "language": {"enum": list(LANGUAGES)}}
+    paths["/failures"]["get"]["parameters"] = [
+        {"name": n, "in": "query", "schema": each} for n, each in narrowing.items()
+    ]
 
 
 def _add_bodies(paths: dict[str, Any], filters: dict[str, Any]) -> None:

@@ -3,7 +3,19 @@
 from pipeline.catalogue.catalogue import Catalogue
 from pipeline.catalogue.database import CatalogueError
 from pipeline.catalogue.engines import WAIT_S
+from pipeline.catalogue.failures import Failures
 from pipeline.catalogue.filters import Filters, moment_of
 from pipeline.catalogue.previews import Preview, PreviewState
+from pipeline.catalogue.search import Found
 
-__all__ = ["WAIT_S", "Catalogue", "CatalogueError", "Filters", "Preview", "PreviewState", "moment_of"]
+__all__ = [
+    "WAIT_S",
+    "Catalogue",
+    "CatalogueError",
+    "Failures",
+    "Filters",
+    "Found",
+    "Preview",
+    "PreviewState",
+    "moment_of",
+]

@@ -14,9 +14,11 @@ from sqlalchemy import Executable
 from pipeline.catalogue import rows, statements
 from pipeline.catalogue.database import Database
 from pipeline.catalogue.engines import WAIT_S
+from pipeline.catalogue.failures import FailureGroups
 from pipeline.catalogue.filters import Filters
 from pipeline.catalogue.previews import Previews
 from pipeline.catalogue.schema import check
+from pipeline.catalogue.search import Search
 from pipeline.catalogue.session import Session
 from pipeline.catalogue.tables import SHARDS, TOTALS
 from pipeline.catalogue.together import Together
@@ -50,6 +52,8 @@ class Catalogue:
         self._wait_s = wait_s
         self._clock = clock
         self.previews = Previews(self._database, self.now)
+        self.failures = FailureGroups(self._database)
+        self.search = Search(self._database)
         self._accepting: Together[dict[str, Any], Accepted] = Together(self._database, self._accept)
 
     # --- the way of one attachment ---

@@ -207,7 +207,7 @@ UNDONE = (
 
 GET = select(*RECORD).where(_id)
 POSITION = select(media.c.received_at, media.c.id).where(_id)
-_FILTERS = {"status": "status", "session": "session", "error": "error_code", "stage": "stage", "kind": "kind"}
+FILTERS = {"status": "status", "session": "session", "error": "error_code", "stage": "stage", "kind": "kind"}
 _let_go_at = func.coalesce(media.c.claimed_until, media.c.received_at)
 # A time that nobody can have written whose clock is right: it must not keep an attachment waiting until then.
 _idle = or_(
@@ -233,7 +233,7 @@ UNFINISHED, UNFINISHED_AFTER = _unfinished(paged=False), _unfinished(paged=True)
 
 
 def _narrowed(statement: Select[Any], by: frozenset[str]) -> Select[Any]:
-    wanted = [media.c[column] == _p(name) for name, column in _FILTERS.items() if name in by]
+    wanted = [media.c[column] == _p(name) for name, column in FILTERS.items() if name in by]
     # Always a range on received_at, so that every listing walks one index from its newest end.
     return statement.where(media.c.received_at >= _p("since"), *wanted)
 

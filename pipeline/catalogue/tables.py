@@ -151,6 +151,15 @@ _partial(
 _partial("ix_media_content", media.c.sha256, where=media.c.sha256.is_not(None))
 _partial("ix_media_deleted", media.c.sha256, media.c.deleted_at, where=media.c.deleted_at.is_not(None))
 
+# Failures in groups, read from the index alone; what is searched for.
+_partial(
+    "ix_media_failures",
+    *(media.c.error_code, media.c.stage, media.c.session, media.c.status, media.c.received_at),
+    where=media.c.error_code.is_not(None),
+)
+Index("ix_media_message", media.c.message_id)
+_partial("ix_media_chat", media.c.chat, media.c.received_at, where=media.c.chat.is_not(None))
+
 # What to deliver now; lists of deliveries; those of an attachment that is deleted.
 Index("ix_deliveries_media", deliveries.c.media_id)
 Index("ix_deliveries_status", deliveries.c.status, deliveries.c.created_at)

@@ -15,6 +15,7 @@ COMMANDS = (
     "submit",
     "status",
     "list",
+    "failures",
     "replay",
     "delete",
     "stats",
@@ -60,7 +61,8 @@ def test_redis_out_of_reach_is_told_in_one_line_with_the_remedy(place: Site, arg
 
 
 @pytest.mark.parametrize(
-    "arguments", [("stats",), ("list",), ("status", UNKNOWN), ("submit", LOOPBACK), ("replay", "--yes")]
+    "arguments",
+    [("stats",), ("list",), ("failures",), ("status", UNKNOWN), ("submit", LOOPBACK), ("replay", "--yes")],
 )
 def test_a_catalogue_out_of_reach_is_told_in_one_line(place: Site, arguments: tuple[str, ...]) -> None:
     away = place.with_settings(DATABASE_URL="postgresql://user:hunter2@127.0.0.1:1/db")

@@ -21,6 +21,7 @@ from pipeline.catalogue.tables import metadata
 from pipeline.errors import Code, RetryableError
 from pipeline.models import Status
 from tests.pipeline.contract_catalogue import CatalogueContract
+from tests.pipeline.contract_failures import FailuresContract
 from tests.pipeline.contract_previews import PreviewsContract
 from tests.support.catalogues import MEDIA_KEY, attachment, claimed, finished, stored
 from tests.support.postgres import PASSWORD, PostgresServer, postgres_server
@@ -60,6 +61,12 @@ class TestContract(CatalogueContract):
 
 
 class TestPreviews(PreviewsContract):
+    @pytest.fixture
+    def url(self, url: str) -> str:
+        return url
+
+
+class TestFailures(FailuresContract):
     @pytest.fixture
     def url(self, url: str) -> str:
         return url

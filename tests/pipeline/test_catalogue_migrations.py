@@ -64,8 +64,8 @@ def test_a_catalogue_of_the_first_version_keeps_its_rows(tmp_path: Path) -> None
     catalogue.migrate()
     accepted = catalogue.accept(Attachment(session="s", message_id="m", url="http://a.example/", size=5, expires_at=9))
     with create_engine(url).begin() as connection:
-        for index in ("ix_media_content", "ix_media_deleted"):
-            connection.exec_driver_sql(f"DROP INDEX {index}")
+        for index in ("content", "deleted", "failures", "message", "chat"):
+            connection.exec_driver_sql(f"DROP INDEX ix_media_{index}")
         for table in ("deliveries", "pauses", "previews"):
             connection.exec_driver_sql(f"DROP TABLE {table}")
         for column in ("expires_at", "deleted_at", "history", "cancelled_at"):

@@ -12,6 +12,10 @@ down_revision = "0003"
 def upgrade() -> None:
     op.add_column("media", sa.Column("history", sa.Text()))
     op.add_column("media", sa.Column("cancelled_at", sa.BigInteger()))
+    op.create_index("ix_media_message", "media", ["message_id"])
+    _partial("ix_media_chat", ["chat", "received_at"], where="chat IS NOT NULL")
+    failures = ["error_code", "stage", "session", "status", "received_at"]
+    _partial("ix_media_failures", failures, where="error_code IS NOT NULL")
     op.create_table(
         "deliveries",
         sa.Column("id", sa.Text(), nullable=False),
@@ -59,7 +63,13 @@ def upgrade() -> None:
     )
 
 
+def _partial(name: str, columns: list[str], *, where: str) -> None:
+    op.create_index(name, "media", columns, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
+
+
 def downgrade() -> None:
+    for name in ("ix_media_failures", "ix_media_chat", "ix_media_message"):
+        op.drop_index(name, "media")
     op.drop_table("previews")
     op.drop_table("pauses")
     op.drop_table("deliveries")

@@ -1,0 +1,152 @@
+"""What groups of failures and the search must do on every database."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.catalogue import Catalogue, Filters
+from pipeline.catalogue import search as search_module
+from pipeline.errors import Code, RetryableError
+from pipeline.models import Record, Stage, Status
+from tests.support.catalogues import SHA256, Clock, attachment, claimed, finished
+
+
+class FailuresContract:
+    """Inherit it and give it the fixture `url` (an empty, migrated database)."""
+
+    @pytest.fixture
+    def clock(self) -> Clock:
+        return Clock()
+
+    @pytest.fixture
+    def catalogue(self, url: str, clock: Clock) -> Catalogue:
+        return Catalogue(url, clock=clock)
+
+    # --- failures in groups ---
+
+    def test_what_ended_badly_is_grouped_by_code_and_stage(self, catalogue: Catalogue, clock: Clock) -> None:
+        first = finished(catalogue, Status.FAILED, of=attachment(session="a"))
+        clock.now += 10
+        finished(catalogue, Status.FAILED, of=attachment(session="b"))
+        clock.now += 10
+        last = finished(catalogue, Status.FAILED, of=attachment(session="b", caption="newest"))
+        other = finished(catalogue, Status.FAILED, stage=Stage.PERSIST)
+        gone = finished(catalogue, Status.EXPIRED, code=Code.SOURCE_GONE, message="media.example answers 410")
+        finished(catalogue)
+        groups = catalogue.failures.find()
+        assert [(group.code, group.stage, group.count) for group in groups] == [
+            ("fetch_unavailable", Stage.FETCH, 3),
+            ("fetch_unavailable", Stage.PERSIST, 1),
+            ("source_gone", Stage.FETCH, 1),
+        ]
+        assert (groups[0].oldest, groups[0].newest) == (first.received_at, last.received_at)
+        assert (groups[0].sessions, groups[0].busiest) == (2, ("b", "a"))
+        assert [group.example for group in groups] == [last, other, gone]
+
+    def test_what_goes_again_or_is_deleted_or_only_waits_for_its_next_attempt_is_in_no_group(
+        self, catalogue: Catalogue
+    ) -> None:
+        again, deleted = (finished(catalogue, Status.FAILED) for _ in range(2))
+        assert catalogue.reopen(again.id)
+        assert catalogue.delete(deleted.id)
+        trying = claimed(catalogue, catalogue.accept(attachment()).id)
+        trouble = RetryableError(Code.FETCH_TIMEOUT, "too slow")
+        catalogue.release(trying, stage=Stage.FETCH, attempts=1, error=trouble)
+        assert catalogue.failures.find() == []
+
+    def test_groups_are_of_a_time_and_of_a_session(self, catalogue: Catalogue, clock: Clock) -> None:
+        finished(catalogue, Status.REJECTED, of=attachment(session="<b>'; --"))
+        clock.now += 1000
+        since = catalogue.now()
+        finished(catalogue, Status.REJECTED, of=attachment(session="other"))
+        assert [group.count for group in catalogue.failures.find()] == [2]
+        assert [group.busiest for group in catalogue.failures.find(since=since)] == [("other",)]
+        assert [group.example.session for group in catalogue.failures.find(session="<b>'; --")] == ["<b>'; --"]
+        assert catalogue.failures.find(since=since, session="<b>'; --") == []
+        assert catalogue.failures.find(session="nobody") == []
+
+    def test_three_sessions_are_named_those_with_the_most_first(self, catalogue: Catalogue) -> None:
+        for number, session in enumerate(("a", "b", "c", "d", "e"), 1):
+            for _ in range(number):
+                finished(catalogue, Status.FAILED, of=attachment(session=session))
+        [group] = catalogue.failures.find()
+        assert (group.count, group.sessions, group.busiest) == (15, 5, ("e", "d", "c"))
+
+    # --- search ---
+
+    def test_everything_at_hand_finds_its_attachment(self, catalogue: Catalogue) -> None:
+        number = "5511987654321"
+        found = finished(
+            catalogue,
+            of=attachment(
+                message_id="true_5511987654321@c.us_3EB0AB", chat=f"{number}@c.us", sender="42@lid",
+                filename="Relatório FINAL.pdf", caption="Ata da reunião\nde ontem",
+            ),
+        )  # fmt: skip
+        for _ in range(3):
+            finished(catalogue, Status.FAILED, of=attachment(chat="1@g.us", sender="1@c.us", filename="x.jpg"))
+        for text in (
+            *(found.id, found.id[:6], found.id[:9].upper(), SHA256[:12], SHA256.upper(), found.message_id, "3eb0ab"),
+            *(found.chat, number, "+55 (11) 98765-4321", "42@lid", "relatorio", "final relatório", "REUNIAO ontem"),
+            *("ata", "   Ata  "),
+        ):
+            assert text
+            page = catalogue.search.find(text, Filters())
+            assert [one.id for one in page.records] == [found.id], text
+            assert (page.more, page.partly) == (False, False)
+
+    def test_what_fits_nothing_finds_nothing(self, catalogue: Catalogue) -> None:
+        finished(catalogue, of=attachment(caption="100 percent_of nothing", chat="1@c.us"))
+        for text in ("", "  ", "%", "100%", "percentxof", "nothing else", "f" * 32, "0" * 64, "\0\ud800", "'; DROP --"):
+            assert catalogue.search.find(text, Filters()).records == [], text
+
+    def test_filters_narrow_what_is_found_in_every_way(self, catalogue: Catalogue) -> None:
+        def made(session: str, status: Status) -> Record:
+            return finished(catalogue, status, of=attachment(session=session, chat="7@c.us", caption="word", part=1))
+
+        failed = made("a", Status.FAILED)
+        made("a", Status.DONE)
+        made("b", Status.FAILED)
+        for text in ("7@c.us", "7", "word"):
+            page = catalogue.search.find(text, Filters(session="a", status=Status.FAILED))
+            assert [one.id for one in page.records] == [failed.id]
+            assert catalogue.search.find(text, Filters(since=catalogue.now() + 1)).records == []
+        assert catalogue.search.find(failed.id, Filters(session="b")).records == []
+
+    def test_pages_follow_each_other_while_new_ones_come_in(self, catalogue: Catalogue, clock: Clock) -> None:
+        expected = []
+        for number in range(11):
+            clock.now += number % 2  # some came in the same millisecond
+            expected.append(finished(catalogue, of=attachment(chat="7@c.us")).id)
+        for text in ("7@c.us", "c.us"):
+            found: list[Record] = []
+            page = catalogue.search.find(text, Filters(), limit=3)
+            while True:
+                found += page.records
+                clock.now += 1
+                newest = finished(catalogue, of=attachment(chat="8@c.us" if "7" in text else "8@g.us"))
+                if not page.more:
+                    break
+                last = page.records[-1]
+                page = catalogue.search.find(text, Filters(), limit=3, after=(last.received_at, last.id))
+            ids = [one.id for one in found if one.chat == "7@c.us"]
+            assert newest.id not in ids
+            assert sorted(ids) == sorted(expected)
+            assert len(ids) == len(set(ids))
+            assert [one.received_at for one in found] == sorted((one.received_at for one in found), reverse=True)
+
+    def test_words_are_looked_for_among_the_newest_that_fit_and_the_rest_by_index_alone(
+        self, catalogue: Catalogue, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(search_module, "WITHIN", 5)
+        monkeypatch.setattr(search_module, "PAGE", 2)
+        old = finished(catalogue, of=attachment(session="old", caption="needle", chat="9@c.us"))
+        newer = []
+        for _ in range(5):
+            clock.now += 1
+            newer.append(finished(catalogue, of=attachment(session="new", caption="needle")).id)
+        page = catalogue.search.find("needle", Filters())
+        assert ([one.id for one in page.records], page.partly) == (newer[::-1], True)
+        assert [one.id for one in catalogue.search.find("9@c.us", Filters()).records] == [old.id]
+        within_session = catalogue.search.find("needle", Filters(session="old"))
+        assert ([one.id for one in within_session.records], within_session.partly) == ([old.id], False)
