@@ -6,6 +6,7 @@ import logging
 import re
 import sys
 from collections.abc import Callable, Mapping, MutableMapping
+from functools import lru_cache
 from typing import Any
 
 import sentry_sdk
@@ -16,6 +17,7 @@ from sentry_sdk.types import Event, Hint
 from pipeline.settings import Settings
 
 HIDDEN = "[hidden]"
+PLAIN = (int, float, type(None))
 SECRET_NAME = re.compile(
     r"media[_-]?key|token|secret|password|authorization|api[_-]?key|signature|^(data|body|payload)$", re.I
 )
@@ -34,10 +36,7 @@ def scrubber(secrets: list[str]) -> Scrub:
     known = [secret for secret in secrets if len(secret) >= 6]
 
     def text(value: str) -> str:
-        if "://" in value:
-            value = URL_LOGIN.sub(r"\1", URL_SECRETS.sub(rf"\1\2?{HIDDEN}", value))
-        if "/hooks/" in value:
-            value = HOOK_SECRETS.sub(rf"\1{HIDDEN}", value)
+        value = _without_secret_places(value)
         for secret in known:
             if secret in value:
                 value = value.replace(secret, HIDDEN)
@@ -46,16 +45,29 @@ def scrubber(secrets: list[str]) -> Scrub:
     def scrub(value: Any) -> Any:
         if isinstance(value, str):
             return text(value)
+        if isinstance(value, PLAIN):
+            return value
         if isinstance(value, Mapping):
-            return {
-                key: HIDDEN if isinstance(key, str) and SECRET_NAME.search(key) and value[key] else scrub(value[key])
-                for key in value
-            }
+            return {key: HIDDEN if _is_telling(key) and value[key] else scrub(value[key]) for key in value}
         if isinstance(value, list | tuple):
             return [scrub(item) for item in value]
         return value
 
     return scrub
+
+
+def _without_secret_places(text: str) -> str:
+    if "://" in text:
+        text = URL_LOGIN.sub(r"\1", URL_SECRETS.sub(rf"\1\2?{HIDDEN}", text))
+    if "/hooks/" in text:
+        text = HOOK_SECRETS.sub(rf"\1{HIDDEN}", text)
+    return text
+
+
+@lru_cache(maxsize=1000)
+def _is_telling(key: Any) -> bool:
+    """Whether what goes by this name is a secret."""
+    return isinstance(key, str) and SECRET_NAME.search(key) is not None
 
 
 def configure(settings: Settings) -> None:

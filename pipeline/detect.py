@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mimetypes
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,19 @@ ENCRYPTED_OOXML = "encrypted-ooxml"
 NO_CLAIM = frozenset({"application/octet-stream", "binary/octet-stream", "application/x-download", "*/*"})
 # Only what the standard library knows by itself: the answer must not depend on the files of this machine.
 _known_extensions = mimetypes.MimeTypes()
+
+
+def _names(aliases: Callable[[MediaType], Iterable[str]]) -> dict[str | None, list[str]]:
+    """The names of the types by each of their aliases, in the order of the table."""
+    found: dict[str | None, list[str]] = {}
+    for row in MEDIA_TYPES.values():
+        for alias in aliases(row):
+            found.setdefault(alias, []).append(row.name)
+    return found
+
+
+_BY_MIME = _names(lambda row: row.mimes)
+_BY_EXT = _names(lambda row: row.exts)
 
 
 def detect(attachment: Attachment, fetched: Fetched, *, path: Path, sandbox: Sandbox, settings: Settings) -> Detected:
@@ -57,9 +71,9 @@ def judge(attachment: Attachment, fetched: Fetched, content: dict[str, Any], set
 
 def _claims(attachment: Attachment) -> list[str]:
     """The names of the types that the declaration may mean: by its mime type, then by its file name."""
-    by_mime = [row.name for row in MEDIA_TYPES.values() if attachment.media_type in row.mimes]
-    ext = _extension(attachment)
-    return by_mime + [row.name for row in MEDIA_TYPES.values() if ext in row.exts and row.name not in by_mime]
+    by_mime = _BY_MIME.get(attachment.media_type, [])
+    by_ext = _BY_EXT.get(_extension(attachment), [])
+    return [*by_mime, *(name for name in by_ext if name not in by_mime)]
 
 
 def _extension(attachment: Attachment) -> str | None:
@@ -67,7 +81,7 @@ def _extension(attachment: Attachment) -> str | None:
     ext = (attachment.filename or "").rpartition(".")[2].lower()
     if "." not in (attachment.filename or "") or not ext:
         return None
-    known = any(ext in row.exts for row in MEDIA_TYPES.values()) or f".{ext}" in _known_extensions.types_map[True]
+    known = ext in _BY_EXT or f".{ext}" in _known_extensions.types_map[True]
     return ext if known else None
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 from pipeline.errors import SettingsError
 from pipeline.models import Kind
@@ -43,12 +44,12 @@ class MediaType:
     also: tuple[str, ...] = ()
     default: bool = True
 
-    @property
+    @cached_property
     def mimes(self) -> frozenset[str]:
         """Every mime type that means this type."""
         return frozenset({self.mime, *(alias for alias in self.also if "/" in alias)})
 
-    @property
+    @cached_property
     def exts(self) -> frozenset[str]:
         """Every file extension that means this type, without the dot."""
         return frozenset({self.ext, *(alias[1:] for alias in self.also if alias.startswith("."))})

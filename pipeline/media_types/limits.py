@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the sandbox needs no settings, and their library takes longer to load than some decoders
@@ -28,7 +28,7 @@ class Limits:
 
     def to_json(self) -> dict[str, Any]:
         """As arguments of a call in the sandbox."""
-        return asdict(self)
+        return dict(vars(self))
 
 
 def limits_of(settings: Settings) -> Limits:
