@@ -40,7 +40,6 @@ def connect(url: str, *, timeout_s: float) -> redis.Redis:
         socket_connect_timeout=timeout_s,
         retry=Retry(NoBackoff(), 0),
         health_check_interval=0,
-        encoding_errors="surrogateescape",  # garbage in a queue must be nameable, to be thrown out
     )
 
 
@@ -109,14 +108,14 @@ class Belt:
 
     def begin(self, worker: str, key: str, serial: int) -> bool:
         """Notes that a message with crashes against its name is begun; False if the delivery is not held any more."""
-        return bool(self._scripts["begin"]([self.keys.held(worker)], [key, serial]))
+        return bool(self._scripts["begin"]([self.keys.held(worker)], [_name(key), serial]))
 
     def finish(self, worker: str, key: str, serial: int, step: Step, *, note: tuple[Shelf, str] | None = None) -> bool:
         """Carries out a verdict, with the ledger's entry; False if the delivery was not held any more."""
         shelf = note[0] if note else None
         name = shelf.name if shelf else "completed"
         keys = [self.keys.held(worker), self.keys.shelf(name), self.keys.entries(name)]
-        args: list[str | int | bytes] = [key, serial, step.verdict, step.message, step.delay_ms, step.queue]
+        args: list[str | int | bytes] = [_name(key), serial, step.verdict, step.message, step.delay_ms, step.queue]
         args += [note[1] if note else "", *(shelf.limits if shelf else (0, 0, 0))]
         return bool(self._move("finish", keys, args))
 
@@ -245,8 +244,14 @@ def _script(name: str) -> str:
 
 def _handed(row: list[Any]) -> Handed:
     key, serial, crashes, queue, data, lane, turn = row
-    name = key.decode("utf-8", "surrogateescape")
-    return Handed(name, int(serial), int(crashes), queue.decode(), data, bool(lane), int(turn))
+    return Handed(
+        key.decode("utf-8", "surrogateescape"), int(serial), int(crashes), queue.decode(), data, bool(lane), int(turn)
+    )
+
+
+def _name(key: str) -> bytes:
+    """A message's key as it stands in Redis: garbage in a queue must be nameable, to be thrown out."""
+    return key.encode("utf-8", "surrogateescape")
 
 
 def _session(held: bytes) -> bytes:

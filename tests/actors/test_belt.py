@@ -151,6 +151,15 @@ def test_garbage_in_a_queue_becomes_a_dead_letter(belt: Belt) -> None:
     assert counts(belt) == (0, 0, 1, 1)
 
 
+def test_a_message_whose_key_is_no_text_can_be_thrown_out(belt: Belt) -> None:
+    belt.client.hset(belt.keys.messages, b"\xff\xfe", b"not a message")
+    belt.client.rpush(belt.keys.ready("fetch"), b"\xff\xfe")
+    _, [item] = belt.fetch("w1", 1, QUEUES)
+    assert belt.begin("w1", item.key, item.serial)
+    assert belt.finish("w1", item.key, item.serial, Step("dead", "fetch", item.data))
+    assert counts(belt) == (0, 0, 0, 1)
+
+
 def test_a_dead_letter_that_is_offered_again_is_none_any_more(belt: Belt) -> None:
     belt.offer("a", "fetch", b"1")
     _, [item] = belt.fetch("w1", 1, QUEUES)
