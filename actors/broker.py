@@ -20,7 +20,7 @@ from dramatiq.errors import QueueJoinTimeout
 from actors.belt import Belt, Step
 from actors.chain import Chain
 from actors.consumer import BeltConsumer
-from actors.delivery import Again, Buried, Delivery, Finished, Forward, Verdict, stage_message, wire_form
+from actors.delivery import Again, Buried, Delivery, Finished, Forward, Verdict, inheritance, stage_message, wire_form
 from actors.hands import Hands
 from actors.ledger import Ledger, Shelf, entry
 from actors.outage import Outage
@@ -182,14 +182,15 @@ class EsteiraBroker(dramatiq.Broker):
                     inputs=verdict.inputs,
                     silent=verdict.silent,
                     lost=verdict.lost or delivery.lost,
-                    heir_of=delivery.claim.token if delivery.claim else None,
+                    claim=delivery.claim,
                 )
                 how = "later" if verdict.delay_ms else "next"
                 return Step(how, verdict.stage.value, wire_form(message), verdict.delay_ms), None
             case Again():
                 kwargs = {**delivery.kwargs, "attempt": verdict.attempt}
                 if delivery.claim:
-                    kwargs["heir_of"] = delivery.claim.token
+                    kwargs.pop("trail", None)
+                    kwargs |= inheritance(delivery.claim)
                 message = delivery.message.copy(kwargs=kwargs)
                 return Step("later", message.queue_name, wire_form(message), verdict.delay_ms), None
             case Buried():

@@ -19,7 +19,7 @@ from actors.hands import POLL_S
 if TYPE_CHECKING:
     from actors.broker import EsteiraBroker
 
-ASKED = frozenset({"media_id", "attempt", "inputs", "silent", "lost", "heir_of"})  # see delivery.stage_message
+ASKED = frozenset({"media_id", "attempt", "inputs", "silent", "lost", "heir_of", "trail"})  # see delivery.stage_message
 OPTIONS = frozenset({"key"})  # what else Dramatiq finds there it obeys, or dies of
 
 log = structlog.get_logger()
@@ -40,6 +40,7 @@ def is_well_formed(message: dramatiq.Message[Any]) -> bool:
         and isinstance(asked.get("lost", 0), int)
         and isinstance(asked.get("inputs", {}), dict)
         and isinstance(asked.get("heir_of", ""), str)
+        and isinstance(asked.get("trail", {}), dict)
         and set(asked) <= ASKED
     )
 

@@ -102,14 +102,15 @@ def stage_message(
     stage: Stage,
     *,
     inputs: Model | None = None,
-    heir_of: str | None = None,
+    claim: Claim | None = None,
     silent: bool = False,
     lost: int = 0,
 ) -> Message[Any]:
     """The message that asks for one stage of one attachment. Its key on the belt is the attachment's id.
 
-    `heir_of` is the token of the claim that the stage before held and leaves to whoever gets this message. The message
-    holds no key of any media, no token of any server and no URL: these stand in the catalogue alone.
+    `claim` is what the stage before held and leaves to whoever gets this message, with the part of its history that is
+    not written yet. The message holds no key of any media, no token of any server and no URL: these stand in the
+    catalogue alone.
     """
     kwargs: dict[str, Any] = {"media_id": media_id}
     if inputs is not None:
@@ -118,9 +119,15 @@ def stage_message(
         kwargs["silent"] = True
     if lost:
         kwargs["lost"] = lost
-    if heir_of:
-        kwargs["heir_of"] = heir_of
+    if claim:
+        kwargs |= inheritance(claim)
     return Message(queue_name=stage.value, actor_name=stage.value, args=(), kwargs=kwargs, options={"key": media_id})
+
+
+def inheritance(claim: Claim) -> dict[str, Any]:
+    """What a message tells of the claim that is left to whoever gets it."""
+    carried = claim.trail.carried()
+    return {"heir_of": claim.token, "trail": carried} if carried else {"heir_of": claim.token}
 
 
 def wire_form(message: Message[Any]) -> bytes:

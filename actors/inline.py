@@ -8,12 +8,14 @@ from contextlib import contextmanager, suppress
 
 import structlog
 
+from actors import passage
 from actors.chain import following
 from actors.delivery import Forward
 from actors.leases import LEASES
 from actors.retries import ClaimRefusedError, RetryPolicy, decide, ending_inputs
 from actors.work import entrance, perform, take
 from pipeline.errors import PipelineError, SupersededError
+from pipeline.history import ENDINGS, HistoryOutcome
 from pipeline.meters import RETRIES
 from pipeline.models import Claim, Ending, Model, Record, Stage
 from pipeline.services import Services
@@ -86,8 +88,11 @@ def _ending(
     """How it ends for good, or None if a worker is to try again."""
     decision = decide(RetryPolicy(attempts=2), stage, 1, error)
     if isinstance(decision, Ending) and stage is not Stage.NOTIFY:
+        passage.went_wrong(claim, ENDINGS[decision.status], error)
         log.warning("attachment refused", id=claim.id, stage=stage.value, code=str(error.code), error=error.message)
         return ending_inputs(decision, inputs)
+    left = HistoryOutcome.BACK if isinstance(decision, Forward) else HistoryOutcome.RETRY
+    passage.went_wrong(claim, left, error)
     RETRIES.add(stage.value, error.code)
     log.warning("left to the workers", id=claim.id, stage=stage.value, code=str(error.code), error=error.message)
     services.catalogue.release(claim, stage=stage, attempts=1, error=error)

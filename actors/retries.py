@@ -110,6 +110,36 @@ def ending_inputs(ending: Ending, inputs: Any) -> Ending:
     return ending.model_copy(update={"inputs": inputs})
 
 
+def verdict_on(policy: RetryPolicy, delivery: Delivery, error: BaseException) -> Verdict:
+    """What becomes of a delivery whose stage has raised this."""
+    decision = decide(policy, delivery.stage, delivery.attempt, error)
+    if isinstance(decision, Ending):
+        return _end(policy, delivery, decision)
+    if isinstance(decision, Forward):
+        return _look_again(policy, delivery)
+    return decision
+
+
+def _look_again(policy: RetryPolicy, delivery: Delivery) -> Verdict:
+    """Back to fetch, at once the first time: another machine has the bytes, or had them."""
+    lost = delivery.lost + 1
+    if lost <= policy.attempts:
+        return Forward(Stage.FETCH, delay_ms=policy.backoff_ms * (lost - 1), lost=lost)
+    gone = StagingLostError(delivery.key)
+    return _end(policy, delivery, _failed(delivery.stage, delivery.attempt, gone))
+
+
+def _end(policy: RetryPolicy, delivery: Delivery, ending: Ending) -> Verdict:
+    if delivery.kwargs.get("silent"):  # what cannot even end must not go round at once
+        return Again(MAX_PATIENCE_MS, delivery.attempt)
+    if delivery.stage is not Stage.NOTIFY:
+        return Forward(Stage.NOTIFY, ending_inputs(ending, delivery.kwargs.get("inputs")))
+    if _announces_an_ending(delivery) and delivery.attempt < MAX_ANNOUNCEMENTS:
+        delay_ms = policy.backoff_ms * 2 ** (min(delivery.attempt, 20) - 1)
+        return Again(min(delay_ms, MAX_RETRY_AFTER_S * 1000), delivery.attempt + 1)
+    return Forward(Stage.NOTIFY, ending, silent=True)
+
+
 class Retries(dramatiq.Middleware):
     """Turns an exception into the verdict on its delivery."""
 
@@ -128,34 +158,8 @@ class Retries(dramatiq.Middleware):
     ) -> None:
         if exception is None or not isinstance(message, Delivery) or message.verdict is not None:
             return
-        decision = decide(self.policy, message.stage, message.attempt, exception)
-        message.verdict = self._verdict(message, decision)
+        message.verdict = verdict_on(self.policy, message, exception)
         self._tell(message, message.verdict, exception)
-
-    def _verdict(self, delivery: Delivery, decision: Again | Ending | Finished | Forward) -> Verdict:
-        if isinstance(decision, Ending):
-            return self._end(delivery, decision)
-        if isinstance(decision, Forward):
-            return self._look_again(delivery)
-        return decision
-
-    def _look_again(self, delivery: Delivery) -> Verdict:
-        """Back to fetch, at once the first time: another machine has the bytes, or had them."""
-        lost = delivery.lost + 1
-        if lost <= self.policy.attempts:
-            return Forward(Stage.FETCH, delay_ms=self.policy.backoff_ms * (lost - 1), lost=lost)
-        gone = StagingLostError(delivery.key)
-        return self._end(delivery, _failed(delivery.stage, delivery.attempt, gone))
-
-    def _end(self, delivery: Delivery, ending: Ending) -> Verdict:
-        if delivery.kwargs.get("silent"):  # what cannot even end must not go round at once
-            return Again(MAX_PATIENCE_MS, delivery.attempt)
-        if delivery.stage is not Stage.NOTIFY:
-            return Forward(Stage.NOTIFY, ending_inputs(ending, delivery.kwargs.get("inputs")))
-        if _announces_an_ending(delivery) and delivery.attempt < MAX_ANNOUNCEMENTS:
-            delay_ms = self.policy.backoff_ms * 2 ** (min(delivery.attempt, 20) - 1)
-            return Again(min(delay_ms, MAX_RETRY_AFTER_S * 1000), delivery.attempt + 1)
-        return Forward(Stage.NOTIFY, ending, silent=True)
 
     @staticmethod
     def _tell(delivery: Delivery, verdict: Verdict, error: BaseException) -> None:

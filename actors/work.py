@@ -11,10 +11,11 @@ from typing import Any, Required, TypedDict
 import structlog
 from dramatiq.middleware import CurrentMessage
 
+from actors import passage
 from actors.delivery import Again, Delivery, Forward
 from actors.leases import LEASES
 from actors.presence import ACTIVITY
-from actors.retries import ClaimRefusedError, RetryPolicy, decide
+from actors.retries import ClaimRefusedError, RetryPolicy, verdict_on
 from pipeline.errors import BusyError, PipelineError, SupersededError
 from pipeline.meters import ATTEMPTS, ENDINGS, STAGE_SECONDS, WHOLE_SECONDS
 from pipeline.models import Claim, Detected, Ending, Fetched, Model, Record, Refusal, Stage, Status, Validated
@@ -79,16 +80,18 @@ def entrance(claim: Claim, stage: Stage, inputs: Model | None) -> tuple[Stage, M
 
 
 def perform(services: Services, claim: Claim, stage: Stage, inputs: Model | None, *, attempt: int) -> Model:
-    """Runs one step and logs it.
+    """Runs one step and logs it. Whoever calls it tells the history if it raises: what follows is for them to say.
 
     Raises:
         PipelineError: as the step does.
     """
+    passage.begin(claim, stage, attempt)
     if LEASES.age(claim.token) > CERTAIN_S:
         services.catalogue.confirm(claim)
     started = time.perf_counter()
     with _measured(stage):
         result = STEPS[stage](services, claim, inputs)
+    passage.went_well(claim)
     facts = {
         "id": claim.id,
         "session": claim.record.session,
@@ -137,6 +140,7 @@ class Asked(TypedDict, total=False):
     silent: bool
     lost: int
     heir_of: str
+    trail: dict[str, Any]
 
 
 def run(stage: Stage, asked: Asked) -> None:
@@ -167,7 +171,7 @@ def _run(stage: Stage, delivery: Delivery, asked: Asked) -> None:
         return
     try:
         delivery.result = perform(tools, claim, stage, given, attempt=delivery.attempt)
-    except PipelineError as error:
+    except BaseException as error:
         _let_go(tools, delivery, error)
         raise
     if isinstance(delivery.result, Record):
@@ -180,6 +184,9 @@ def _first_claim(tools: Services, delivery: Delivery, asked: Asked) -> Claim:
     delivery.claim = claim
     LEASES.add(claim.token)
     delivery.on_settled.append(partial(LEASES.drop, claim.token))
+    claim.trail.resume(asked.get("trail", {}))
+    inputs = asked.get("inputs")
+    passage.taken_over(claim, inputs.stage if isinstance(inputs, Ending) else delivery.stage, delivery.crashes)
     record = claim.record
     log.info(
         "attachment started", id=claim.id, session=record.session, stage=delivery.actor_name, attempt=delivery.attempt
@@ -187,8 +194,8 @@ def _first_claim(tools: Services, delivery: Delivery, asked: Asked) -> Claim:
     return claim
 
 
-def _let_go(tools: Services, delivery: Delivery, error: PipelineError) -> None:
-    """Frees the claim before another attempt, so that whoever makes it need not wait for the lease to run out.
+def _let_go(tools: Services, delivery: Delivery, error: BaseException) -> None:
+    """Notes what went wrong, and frees the claim before another attempt: nobody need wait for the lease to run out.
 
     Where the claim was lost, nothing is left behind either.
     """
@@ -197,7 +204,11 @@ def _let_go(tools: Services, delivery: Delivery, error: PipelineError) -> None:
             tools.forget(delivery.key)
         return
     policy = RetryPolicy(tools.settings.media_attempts, tools.settings.media_backoff_ms)
-    if delivery.claim and isinstance(decide(policy, delivery.stage, delivery.attempt, error), Again):
+    verdict = verdict_on(policy, delivery, error)
+    if delivery.claim is None:
+        return
+    passage.went_wrong(delivery.claim, passage.outcome_of(verdict, attempt=delivery.attempt), error)
+    if isinstance(verdict, Again) and isinstance(error, PipelineError):
         with suppress(PipelineError):
             noted = None if isinstance(error, BusyError) else error
             tools.catalogue.release(delivery.claim, stage=delivery.stage, attempts=delivery.attempt, error=noted)

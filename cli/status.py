@@ -12,10 +12,12 @@ from cli.filters import filter_options
 from cli.output import age, examples, moment, print_facts, print_json, print_table, record_json, status_text
 from cli.selection import each_status, newest
 from pipeline.errors import Code, PermanentError
+from pipeline.history import HistoryEntry
 from pipeline.models import Record, Status
 from pipeline.remedies import remedy
 
 COLUMNS = ("id", "status", "stage", "age", "kind", "session", "message id", "name", "error")
+STEPS = ("at", "run", "stage", "attempt", "outcome", "ms", "worker", "error")
 TIMES = ("received_at", "ended_at", "finished_at", "announced_at", "deleted_at")
 
 
@@ -23,17 +25,22 @@ TIMES = ("received_at", "ended_at", "finished_at", "announced_at", "deleted_at")
     epilog=examples("esteira status 0123456789abcdef0123456789abcdef", "esteira status ID --json | jq .name")
 )
 @click.argument("media_id", metavar="ID")
-@click.option("--json", "as_json", is_flag=True, help="Print the whole row as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the whole row and its history as JSON.")
 def status(media_id: str, as_json: bool) -> None:
-    """Shows one attachment: how far it came, what it is, and why it ended if it failed."""
-    record = catalogue_for_command().get(media_id)
+    """Shows one attachment: how far it came, what it is, why it ended if it failed, and its way through the stages."""
+    catalogue = catalogue_for_command()
+    record = catalogue.get(media_id)
     if record is None:
         raise PermanentError(Code.NOT_FOUND, f"no attachment has the id {media_id}; `esteira list` shows the newest")
+    history = catalogue.history(media_id)
     if as_json:
-        print_json(record_json(record))
-    else:
-        print_facts(_facts(record))
-        _print_remedy(record)
+        print_json({**record_json(record), "history": [entry.model_dump(mode="json") for entry in history]})
+        return
+    print_facts(_facts(record))
+    _print_remedy(record)
+    if history:
+        click.echo()
+        print_table(STEPS, map(_step, history))
 
 
 @click.command(
@@ -68,6 +75,11 @@ def _print_remedy(record: Record) -> None:
     words = remedy(record.error_code) if record.status in REPLAYABLE else None
     if words:
         click.echo(f"\n{words.happened}\n{words.to_do}")
+
+
+def _step(entry: HistoryEntry) -> tuple[Any, ...]:
+    error = ": ".join(part for part in (entry.code, entry.message) if part)
+    return moment(entry.at), entry.run, entry.stage, entry.attempt, entry.outcome, entry.ms, entry.worker, error
 
 
 def _facts(record: Record) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from pipeline.errors import Code, PayloadError
+from pipeline.history import Trail
 from pipeline.payload_forms import (
     clean_text,
     display_name,
@@ -290,13 +291,19 @@ class Outcome(Model):
 
 
 class Claim(Model):
-    """The right to work on one attachment. Every write to the catalogue shows `token`; a lost claim writes nothing."""
+    """The right to work on one attachment. Every write to the catalogue shows `token`; a lost claim writes nothing.
+
+    `trail` is what happened under it since the last write.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
 
     token: str
     record: Record
     attachment: Attachment
     inputs: dict[str, Any] | None = None  # what the stage that failed was given, after a replay
     intake: bool = False  # its bytes lie in storage under intake/<id>
+    trail: Trail = Field(default_factory=Trail, repr=False)
 
     @property
     def id(self) -> str:

@@ -18,7 +18,18 @@ from pipeline.passes import LONGEST_LINK_S, Passes
 from pipeline.services import services
 from web.access import Caller, Doorkeeper
 from web.bodies import Bodies, decode
-from web.records import FILTERS, USUAL, cursor, filters_of, limit_of, once_each, position, record_json, unknown
+from web.records import (
+    FILTERS,
+    USUAL,
+    cursor,
+    filters_of,
+    history_json,
+    limit_of,
+    once_each,
+    position,
+    record_json,
+    unknown,
+)
 
 PRIVATE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
@@ -47,10 +58,10 @@ class Media:
         return JSONResponse(await run_in_threadpool(_page, caller, asked), headers=PRIVATE)
 
     async def show(self, request: Request) -> JSONResponse:
-        """One attachment; 404 if there is none with this id, or it is another session's."""
+        """One attachment with its `history`; 404 if there is none with this id, or it is another session's."""
         caller = self._doorkeeper.admit(request)
-        told = await run_in_threadpool(lambda: _told([visible(caller, request.path_params["media_id"])]))
-        return JSONResponse(told[0], headers=PRIVATE)
+        told = await run_in_threadpool(_shown, caller, request.path_params["media_id"])
+        return JSONResponse(told, headers=PRIVATE)
 
     async def delete(self, request: Request) -> JSONResponse:
         """Deletes what has ended, and its content unless another attachment has the same; answers what is left of it.
@@ -95,6 +106,12 @@ def visible(caller: Caller, media_id: str) -> Record:
     if record is None or not caller.sees(record):
         raise unknown()
     return record
+
+
+def _shown(caller: Caller, media_id: str) -> dict[str, Any]:
+    record = visible(caller, media_id)
+    history = services().catalogue.history(media_id)
+    return {**_told([record])[0], "history": history_json(history, workers=caller.session is None)}
 
 
 def _page(caller: Caller, asked: dict[str, str]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from pipeline.catalogue import Filters, Preview, moment_of
 from pipeline.errors import Code, PayloadError, PermanentError
+from pipeline.history import HistoryEntry
 from pipeline.models import Record
 
 FILTERS = tuple(Filters.model_fields)
@@ -28,6 +29,11 @@ def record_json(record: Record, preview: Preview | None = None) -> dict[str, Any
     there = record.storage_key is not None and record.deleted_at is None
     shown = preview.model_dump(mode="json", exclude={"sha256"}) if preview and there else None
     return {**fields, "content": f"/media/{record.id}/content" if there else None, "preview": shown}
+
+
+def history_json(history: Iterable[HistoryEntry], *, workers: bool) -> list[dict[str, Any]]:
+    """Its way through the stages. `workers` names machines and processes, which are no business of a session's."""
+    return [entry.model_dump(mode="json", exclude=None if workers else {"worker"}) for entry in history]
 
 
 def unknown() -> PermanentError:

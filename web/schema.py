@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 
 from actors.workers import WorkerFacts
 from pipeline.catalogue import Filters, Preview
+from pipeline.history import HistoryEntry
 from pipeline.models import Attachment, Record
 from pipeline.new_source import NewSource
 from pipeline.passes import LONGEST_LINK_S
@@ -52,7 +53,7 @@ def _described(app: FastAPI) -> dict[str, Any]:
     schemas = made.setdefault("components", {}).setdefault("schemas", {})
     made["components"]["securitySchemes"] = SCHEMES
     made["security"] = [{"token": []}]
-    for model in (Record, Attachment, NewSource, Filters, Preview, WorkerFacts):
+    for model in (Record, HistoryEntry, Attachment, NewSource, Filters, Preview, WorkerFacts):
         described = model.model_json_schema(ref_template=REF)
         schemas |= described.pop("$defs", {}) | {model.__name__: described}
     told = schemas["Record"]["properties"]
@@ -74,8 +75,10 @@ def _described(app: FastAPI) -> dict[str, Any]:
     _add_parameters(made["paths"], filters)
     _add_bodies(made["paths"], filters)
     record = {"$ref": REF.format(model="Record")}
-    for method in ("get", "delete"):
-        made["paths"]["/media/{media_id}"][method]["responses"]["200"]["content"] = _json(record)
+    history = {"type": "array", "items": {"$ref": REF.format(model="HistoryEntry")}}
+    whole: dict[str, Any] = {"allOf": [record, {"type": "object", "properties": {"history": history}}]}
+    for method, answer in {"get": whole, "delete": record}.items():
+        made["paths"]["/media/{media_id}"][method]["responses"]["200"]["content"] = _json(answer)
     page = {"type": "object", "properties": {"media": {"type": "array", "items": record}, "next": {"type": "string"}}}
     made["paths"]["/media"]["get"]["responses"]["200"]["content"] = _json(page)
     workers = {"type": "array", "items": {"$ref": REF.format(model="WorkerFacts")}}

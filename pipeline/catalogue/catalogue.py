@@ -23,6 +23,7 @@ from pipeline.catalogue.session import Session
 from pipeline.catalogue.tables import SHARDS, TOTALS
 from pipeline.catalogue.together import Together
 from pipeline.errors import Code, PermanentError, PipelineError, SupersededError
+from pipeline.history import HistoryEntry, read_lines
 from pipeline.models import Accepted, Attachment, Claim, Ending, Record, Refusal, Stage, Status, Stored
 from pipeline.new_source import NewSource
 
@@ -121,6 +122,7 @@ class Catalogue:
         """
         told = (error.code.value, rows.shortened(error.message)) if error else (None, None)
         news = {"new_stage": stage.value, "new_attempts": attempts, "new_error_code": told[0], "new_error": told[1]}
+        news["history"] = claim.trail.lines()
 
         def work(session: Session) -> None:
             if not session.row(statements.RELEASE, **_holder(claim), now=self.now(), **news):
@@ -129,6 +131,7 @@ class Catalogue:
                 self._count(session, "retried")
 
         self._database.write(work)
+        claim.trail.written()
 
     def stored(self, claim: Claim, stored: Stored) -> Record:
         """Notes that its content stands in storage. Said twice, or after an ending, the first word stands.
@@ -137,7 +140,7 @@ class Catalogue:
             SupersededError: the claim was lost.
         """
         row = rows.stored_row(stored)
-        return self._move(claim, statements.STORED, row, counting=lambda _: "stored")
+        return self._move(claim, statements.STORED, row, closing=True, counting=lambda _: "stored")
 
     def ended(self, claim: Claim, ending: Ending) -> Record:
         """Notes how it ended without success; its announcement and `finish` follow. The first ending stands.
@@ -145,7 +148,8 @@ class Catalogue:
         Raises:
             SupersededError: the claim was lost.
         """
-        return self._move(claim, statements.END, rows.ended_row(ending))
+        final = rows.ending_entry(ending, run=claim.record.run)
+        return self._move(claim, statements.END, rows.ended_row(ending), final=final)
 
     def finish(self, claim: Claim, *, announced: bool) -> Record:
         """Closes it: nothing is left to do. What was stored is `done` once it is announced.
@@ -155,7 +159,7 @@ class Catalogue:
             PermanentError: `internal`, if it has not ended, or is stored and not announced.
         """
         statement = statements.FINISH_ANNOUNCED if announced else statements.FINISH_SILENTLY
-        record = self._move(claim, statement, {}, counting=lambda record: record.status.value)
+        record = self._move(claim, statement, {}, closing=True, counting=lambda record: record.status.value)
         if record.finished_at is None:
             raise PermanentError(Code.INTERNAL, f"{claim.id} is {record.status} and cannot be finished so")
         return record
@@ -218,6 +222,16 @@ class Catalogue:
             return None
         row = self._database.read(lambda session: session.row(statements.GET, media_id=media_id))
         return rows.record(row) if row else None
+
+    def history(self, media_id: str) -> list[HistoryEntry]:
+        """Its way through the stages so far, the first attempt first; empty if there is no such attachment.
+
+        What a worker has done since its last write is not there yet.
+        """
+        if not rows.is_id(media_id):
+            return []
+        row = self._database.read(lambda session: session.row(statements.HISTORY, media_id=media_id))
+        return read_lines(row[0]) if row else []
 
     def find(self, filters: Filters, *, limit: int = 50, after: str | tuple[int, str] | None = None) -> list[Record]:
         """Newest first, at most `limit`, behind the attachment with the id `after`, or behind (received_at, id).
@@ -317,20 +331,26 @@ class Catalogue:
         statement: Executable,
         row: dict[str, Any],
         *,
+        closing: bool = False,
+        final: HistoryEntry | None = None,
         counting: Callable[[Record], str] | None = None,
     ) -> Record:
         """One transition with its count. Where it does not apply, the row as it stands, if the claim still does."""
+        history = claim.trail.lines(closing=closing, final=final)
 
-        def work(session: Session) -> Record:
-            moved = session.row(statement, **_holder(claim), now=self.now(), **row)
+        def work(session: Session) -> tuple[Record, bool]:
+            moved = session.row(statement, **_holder(claim), now=self.now(), history=history, **row)
             if moved is None:
-                return self._standing(session, claim)
+                return self._standing(session, claim), False
             record = rows.record(moved)
             if counting:
                 self._count(session, counting(record))
-            return record
+            return record, True
 
-        return self._database.write(work)
+        record, applied = self._database.write(work)
+        if applied:
+            claim.trail.written(closing=closing)
+        return record
 
     def _standing(self, session: Session, claim: Claim) -> Record:
         row = session.row(statements.STANDING, **_holder(claim))

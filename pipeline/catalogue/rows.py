@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipeline.catalogue.statements import CLAIMED
+from pipeline.history import ENDINGS, HistoryEntry, HistoryOutcome, Trail, entry_now
 from pipeline.models import Attachment, Claim, Ending, Record, Stage, Status, Stored
 from pipeline.new_source import NewSource, moved
 from pipeline.payload_forms import clean_text
@@ -92,6 +93,14 @@ def ended_row(ending: Ending) -> dict[str, Any]:
     }
 
 
+def ending_entry(ending: Ending, *, run: int) -> HistoryEntry:
+    """How an ending is told where no attempt led to it."""
+    cancelled = ending.code.value == HistoryOutcome.CANCELLED.value
+    outcome = HistoryOutcome.CANCELLED if cancelled else ENDINGS[ending.status]
+    fields = {"run": run, "attempt": ending.attempts, "code": ending.code.value, "message": ending.message}
+    return entry_now(ending.stage.value, outcome, **fields)
+
+
 def reopened_row(last: Claim, *, source: NewSource | None, intake: bool, now: int) -> dict[str, Any]:
     """The columns that a replay sets. `last` is the row as it ended; with `intake` its new bytes lie in storage."""
     record = last.record
@@ -100,15 +109,19 @@ def reopened_row(last: Claim, *, source: NewSource | None, intake: bool, now: in
     announce = resume and announcing
     attachment = moved(last.attachment, source, intake=intake) if source else last.attachment
     given_here = intake or (last.intake and not (source and source.elsewhere))
+    stage = record.stage if resume else Stage.FETCH
+    told = "with a new source" if source else None
+    again = entry_now(stage.value, HistoryOutcome.REPLAYED, run=record.run + 1, message=told)
     return {
         "status": (Status.STORED if announce else Status.RECEIVED).value,
-        "stage": record.stage.value if resume else Stage.FETCH.value,
+        "stage": stage.value,
         "ended_at": now if announce else None,
         "size": attachment.size if record.storage_key is None else record.size,
         "expires_at": None if given_here else _expires_at(attachment),
         "payload": payload(attachment),
         "progress": json.dumps(last.inputs) if resume and last.inputs is not None else None,
         "intake": given_here,
+        "history": again.line(),
     }
 
 
@@ -133,4 +146,5 @@ def claim(token: str, row: Sequence[Any]) -> Claim:
         attachment=Attachment.model_validate_json(fields["payload"]),
         inputs=json.loads(fields["progress"]) if fields["progress"] else None,
         intake=fields["intake"],
+        trail=Trail(fields["run"]),
     )

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import (
     Executable,
     Select,
+    Text,
     bindparam,
     case,
     func,
@@ -45,6 +46,18 @@ def _while_open(name: str) -> Any:
     """The new value as long as no ending is decided; afterwards the ending's own stays."""
     return case((_open, _p(f"new_{name}", type_=media.c[name].type)), else_=media.c[name])
 
+
+MAX_HISTORY = 64 * 1024  # characters; beyond it the older half goes
+
+# Appended within the statement: nobody has to read it first, and what two write both stands there.
+_grown = case(
+    (
+        func.length(media.c.history) > literal_column(str(MAX_HISTORY)),
+        func.substr(media.c.history, func.length(media.c.history) - literal_column(str(MAX_HISTORY // 2))),
+    ),
+    else_=media.c.history,
+)
+_told = func.coalesce(_grown, literal_column("''")).concat(_p("history", type_=Text))
 
 _HANDED_OVER = (
     *("id", "gateway", "session", "message_id", "part", "chat", "sender", "status", "stage", "attempts", "run", "kind"),
@@ -97,6 +110,7 @@ RELEASE = (
     .values(
         claim=None,
         claimed_until=_p("now"),
+        history=_told,
         **{name: _while_open(name) for name in ("stage", "attempts", "error_code", "error")},
     )
     .returning(media.c.id)
@@ -113,6 +127,7 @@ STORED = (
         error_code=None,
         error=None,
         progress=None,
+        history=_told,
         ended_at=_p("now"),
         **{name: _p(name) for name in _FACTS},
     )
@@ -121,10 +136,10 @@ STORED = (
 END = (
     update(media)
     .where(_held, _open)
-    .values(ended_at=_p("now"), **{name: _p(name) for name in _ENDING})
+    .values(ended_at=_p("now"), history=_told, **{name: _p(name) for name in _ENDING})
     .returning(*RECORD)
 )
-_finished: dict[str, Any] = {"finished_at": _p("now"), "claim": None, "claimed_until": None}
+_finished: dict[str, Any] = {"finished_at": _p("now"), "claim": None, "claimed_until": None, "history": _told}
 
 
 def _unless_stored(name: str) -> Any:
@@ -162,6 +177,7 @@ REOPEN = (
         announced_at=None,
         claim=None,
         claimed_until=_p("now"),
+        history=_told,
         **{name: _p(name) for name in _REOPENING},
     )
     .returning(*RECORD)
@@ -181,7 +197,9 @@ DELETE = (
         deleted_at=_p("now"),
         payload=literal_column("'{}'"),
         intake=False,
-        **dict.fromkeys(("chat", "sender", "name", "filename", "caption", "mismatch", "error", "progress"), null()),
+        **dict.fromkeys(
+            ("chat", "sender", "name", "filename", "caption", "mismatch", "error", "progress", "history"), null()
+        ),
     )
     .returning(*RECORD)
 )
@@ -206,6 +224,7 @@ UNDONE = (
 )
 
 GET = select(*RECORD).where(_id)
+HISTORY = select(media.c.history).where(_id)
 POSITION = select(media.c.received_at, media.c.id).where(_id)
 FILTERS = {"status": "status", "session": "session", "error": "error_code", "stage": "stage", "kind": "kind"}
 _let_go_at = func.coalesce(media.c.claimed_until, media.c.received_at)

@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.catalogue import Catalogue
+from pipeline.history import HistoryOutcome
+from pipeline.models import Stage
+from tests.support.catalogues import claimed
 from tests.support.esteira import Site, site, write_jsonl
 from tests.support.valkey import ValkeyServer
 from tests.support.zygote import Zygote
@@ -201,6 +205,21 @@ def test_status_shows_one_attachment(place: Site) -> None:
     assert place.run("status", media_id, "--json").json["session"] == "sho\x1b[2Jp"
     shown = place.run("status", media_id).out
     assert "received" in shown
+    assert "\x1b" not in shown
+
+
+def test_status_tells_the_way_through_the_stages(place: Site) -> None:
+    media_id = place.run("submit", LOOPBACK, "--json").lines[0]["id"]
+    assert place.run("status", media_id, "--json").json["history"] == []
+    catalogue = Catalogue(f"sqlite:///{place.folder}/esteira.db")
+    claim = claimed(catalogue, media_id)
+    claim.trail.begin("fetch", 1)
+    claim.trail.end(HistoryOutcome.RETRY, code="fetch_timeout", message="was \x1b[2J silent")
+    catalogue.release(claim, stage=Stage.FETCH, attempts=1, error=None)
+    (entry,) = place.run("status", media_id, "--json").json["history"]
+    assert (entry["stage"], entry["attempt"], entry["outcome"]) == ("fetch", 1, "retry")
+    shown = place.run("status", media_id).out
+    assert "fetch_timeout: was" in shown
     assert "\x1b" not in shown
 
 

@@ -22,6 +22,7 @@ from pipeline.errors import Code, RetryableError
 from pipeline.models import Status
 from tests.pipeline.contract_catalogue import CatalogueContract
 from tests.pipeline.contract_failures import FailuresContract
+from tests.pipeline.contract_history import HistoryContract
 from tests.pipeline.contract_previews import PreviewsContract
 from tests.support.catalogues import MEDIA_KEY, attachment, claimed, finished, stored
 from tests.support.postgres import PASSWORD, PostgresServer, postgres_server
@@ -55,6 +56,12 @@ def url(empty: str) -> Iterator[str]:
 
 
 class TestContract(CatalogueContract):
+    @pytest.fixture
+    def url(self, url: str) -> str:
+        return url
+
+
+class TestHistory(HistoryContract):
     @pytest.fixture
     def url(self, url: str) -> str:
         return url
