@@ -15,7 +15,7 @@ from actors.leases import LEASES
 from actors.sweep import sweep_with
 from pipeline.errors import PipelineError
 from pipeline.models import Status
-from pipeline.services import Services, services
+from pipeline.services import Services, infected, services
 from pipeline.settings import Settings
 from pipeline.storage import INTAKE, intake_id
 
@@ -52,7 +52,7 @@ def clear(tools: Services) -> int:
 def clear_intake(tools: Services, *, older_than_s: float = INTAKE_AFTER_S) -> int:
     """Removes inline bytes that nobody will ask for: no row was ever written, or it is done. Returns how many.
 
-    Those of rejected, failed and expired attachments stay, for a replay starts from them.
+    Those of rejected, failed and expired attachments stay, for a replay starts from them; infected ones do not.
 
     Raises:
         RetryableError: `catalogue` or `storage`.
@@ -68,7 +68,7 @@ def clear_intake(tools: Services, *, older_than_s: float = INTAKE_AFTER_S) -> in
         if media_id is None:
             continue
         record = tools.catalogue.get(media_id)
-        if record is None or record.status in {Status.DONE, Status.DELETED}:
+        if record is None or record.status in {Status.DONE, Status.DELETED} or infected(record):
             cleared += tools.storage.delete_older(key, older_than_s)
     if cleared:
         log.info("intake tidied", attachments=cleared)

@@ -14,6 +14,7 @@ from actors.delivery import Again, Delivery, Finished, Forward, Verdict
 from actors.presence import ACTIVITY
 from pipeline.catalogue import CatalogueError
 from pipeline.errors import (
+    AwayError,
     BusyError,
     Code,
     PermanentError,
@@ -90,6 +91,8 @@ def _patience_ms(policy: RetryPolicy, attempt: int, error: BaseException) -> int
             return policy.backoff_ms
         case BusyError():
             return BUSY_MS
+        case AwayError():
+            return min(policy.delay_ms(1, error), MAX_PATIENCE_MS)
         case CatalogueError():
             return MAX_PATIENCE_MS
         case RetryableError(code=Code.CATALOGUE):  # without it no ending could be written either

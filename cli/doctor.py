@@ -20,7 +20,7 @@ NAME_WIDTH = 20
 )
 @click.option("--json", "as_json", is_flag=True, help="Print `ok` and, for each check, its level, message and remedy.")
 def doctor(as_json: bool) -> None:
-    """Checks Redis, catalogue, storage, staging, decoders and settings: a line each, with the remedy.
+    """Checks Redis, catalogue, storage, staging, decoders, antivirus and settings: a line each, with the remedy.
 
     `fail` says that attachments would be lost or that nothing can work: the exit status is 1 then. `warn` says what
     one fault more would cost. A small object is written to storage and staging, and deleted.

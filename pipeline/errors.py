@@ -46,6 +46,9 @@ class Code(StrEnum):
     ACTIVE_CONTENT = "active_content"
     DECODER_CRASH = "decoder_crash"
     TOO_COSTLY = "too_costly"
+    # the antivirus, before persist
+    ANTIVIRUS = "antivirus"
+    MALWARE = "malware"
     # persist and notify
     STAGING = "staging"
     STAGING_LOST = "staging_lost"
@@ -91,6 +94,10 @@ class RetryableError(PipelineError):
 
 class BusyError(RetryableError):
     """Raised when this process has too much of something under way: to be asked again soon, and no attempt."""
+
+
+class AwayError(RetryableError):
+    """Raised when a server that every attachment needs does not answer: the attachment waits, and no attempt counts."""
 
 
 class StagingLostError(PipelineError):

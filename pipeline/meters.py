@@ -133,6 +133,9 @@ SANDBOX_DEATHS = Counter(
     "Decoding processes that ended or were ended within a call: cpu, crash, killed, overdue, nonsense, start.",
     ("cause",),
 )
+SCANS = Counter(
+    "esteira_antivirus_scans_total", "Scans by clamd: outcome clean, infected, error, or away for none.", ("outcome",)
+)
 CIRCUIT_OPENINGS = Counter(
     "esteira_circuit_openings_total", "Times a hook's process found Redis away and stopped waiting for it."
 )
@@ -151,6 +154,9 @@ SOCKET_CLIENTS = Gauge("esteira_socket_clients", "Socket.IO clients that are con
 STAGE_SECONDS = Histogram(
     "esteira_stage_duration_seconds", "How long a stage took that went well.", ("stage",), (*SHORT_S, 30.0, 60.0)
 )
+SCAN_SECONDS = Histogram(
+    "esteira_antivirus_duration_seconds", "How long a scan took that found nothing.", (), (*SHORT_S, 30.0, 60.0)
+)
 WHOLE_SECONDS = Histogram(
     "esteira_whole_duration_seconds", "From received to finished, at the first go.", ("status",), LONG_S
 )
@@ -160,7 +166,7 @@ HOOK_SECONDS = Histogram(
 
 COUNTERS = (
     *(ATTEMPTS, RETRIES, ENDINGS, STORED_BYTES, DEDUPLICATED_BYTES, SWEPT, TAKEN_OVER),
-    *(SANDBOX_STARTS, SANDBOX_DEATHS, CIRCUIT_OPENINGS, EVENTS_SENT, EVENTS_LOST),
+    *(SANDBOX_STARTS, SANDBOX_DEATHS, SCANS, CIRCUIT_OPENINGS, EVENTS_SENT, EVENTS_LOST),
 )
 GAUGES = (EVENTS_WAITING, SOCKET_CLIENTS)
-HISTOGRAMS = (STAGE_SECONDS, WHOLE_SECONDS, HOOK_SECONDS)
+HISTOGRAMS = (STAGE_SECONDS, SCAN_SECONDS, WHOLE_SECONDS, HOOK_SECONDS)

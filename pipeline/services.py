@@ -8,9 +8,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 
+from pipeline.antivirus import Antivirus
 from pipeline.catalogue import WAIT_S, Catalogue
+from pipeline.clamd import Clamd
 from pipeline.detect import detect
-from pipeline.errors import PipelineError
+from pipeline.errors import Code, PipelineError
 from pipeline.fetch import fetch
 from pipeline.media_types import DECODERS, allowed_types
 from pipeline.models import Claim, Detected, Ending, Fetched, Record, Status, Validated
@@ -36,6 +38,7 @@ class Services:
     outbound: Outbound
     sandbox: Sandbox
     notifiers: Sequence[Notifier]
+    antivirus: Antivirus | None = None
 
     def fetch(self, claim: Claim, _: None = None) -> Fetched:
         return fetch(
@@ -57,6 +60,8 @@ class Services:
 
     def persist(self, claim: Claim, validated: Validated) -> Record:
         path = self.staging.path(claim.id)
+        if self.antivirus:
+            self.antivirus.check(path, size=validated.detected.fetched.size)
         return persist(claim, validated, path=path, storage=self.storage, catalogue=self.catalogue)
 
     def notify(self, claim: Claim, ending: Ending | None) -> Record:
@@ -74,7 +79,7 @@ class Services:
         # Before the last word: whoever is killed between the two is replaced, and nobody comes back after it.
         if record.status is not Status.FAILED:  # a replay of a failed one starts from its staged bytes
             self.staging.discard(claim.id)
-        if record.status is Status.STORED and claim.intake:
+        if claim.intake and (record.status is Status.STORED or infected(record)):
             with suppress(PipelineError):  # announced as it is, it must not fail for what is left lying about
                 self.storage.delete(intake_key(claim.id))
         return self.catalogue.finish(claim, announced=announced)
@@ -89,6 +94,11 @@ class Services:
         self.sandbox.close()
         self.outbound.close()
         self.catalogue.close()
+
+
+def infected(record: Record) -> bool:
+    """Whether it was refused for what the antivirus found: nothing of it is kept, not even for a replay."""
+    return record.status is Status.REJECTED and record.error_code == Code.MALWARE
 
 
 def build_services(settings: Settings, *, durable: bool = False, wait_s: float = WAIT_S) -> Services:
@@ -122,7 +132,14 @@ def build_services(settings: Settings, *, durable: bool = False, wait_s: float =
         outbound=outbound,
         sandbox=sandbox,
         notifiers=build_notifiers(settings, outbound),
+        antivirus=_antivirus(settings),
     )
+
+
+def _antivirus(settings: Settings) -> Antivirus | None:
+    if settings.clamd_address is None:
+        return None
+    return Antivirus(Clamd(settings.clamd_address), timeout_s=settings.clamd_timeout_s)
 
 
 def services() -> Services:

@@ -7,6 +7,8 @@ import re
 from typing import Any
 from urllib.parse import urlsplit
 
+CLAMD_PORT = 3310
+
 _LABEL = r"[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?"
 _HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*(:[0-9]{{1,5}})?")
 _NO_WEB_URL = re.compile(r"[\x00-\x20\x7f@?#\\]")
@@ -56,6 +58,22 @@ def is_redis_url(url: str) -> bool:
         return parts.scheme in {"redis", "rediss", "unix"} and (parts.port is None or parts.port > 0)
     except ValueError:  # a port that is no number
         return False
+
+
+def clamd_place(address: str) -> str | tuple[str, int]:
+    """The path of a unix socket, or host and port, of `unix:///path` or `tcp://host:port`. Raises ValueError."""
+    try:
+        parts = urlsplit(address)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = port = None
+        parts = urlsplit("")
+    if parts.scheme == "unix" and not parts.netloc and len(parts.path) > 1 and not (parts.query or parts.fragment):
+        return parts.path
+    alone = not (parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc)
+    if parts.scheme == "tcp" and host and port != 0 and alone:
+        return host, port or CLAMD_PORT
+    raise ValueError("must be unix:///run/clamav/clamd.ctl or tcp://host:3310")
 
 
 def is_sentry_dsn(url: str) -> bool:

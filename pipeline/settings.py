@@ -21,6 +21,7 @@ from pipeline.setting_forms import (
     as_network,
     as_origin,
     as_weights,
+    clamd_place,
     is_redis_url,
     is_sentry_dsn,
     password_in,
@@ -125,6 +126,10 @@ class Settings(GatewaySettings):
     sandbox_cpu_s: Positive = 10
     sandbox_wall_s: Measure = 20
 
+    # the antivirus
+    clamd_address: str | None = None
+    clamd_timeout_s: Measure = 130
+
     # announcements
     webhook_url: SecretStr | None = None
     webhook_secret: SecretStr | None = None
@@ -163,6 +168,13 @@ class Settings(GatewaySettings):
     def _redis_url(cls, value: SecretStr | None) -> SecretStr | None:
         if value and not is_redis_url(value.get_secret_value()):
             raise ValueError("must be redis://, rediss:// or unix://, such as redis://:password@host:6379/0")
+        return value
+
+    @field_validator("clamd_address")
+    @classmethod
+    def _clamd_address(cls, value: str | None) -> str | None:
+        if value:
+            clamd_place(value)
         return value
 
     @field_validator("sentry_dsn")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from actors.checkup import belt, catalogue, decoders, settings, storage
+from actors.checkup import antivirus, belt, catalogue, decoders, settings, storage
 from actors.checkup.finding import Finding, Level, fail
 from pipeline.errors import PipelineError
 from pipeline.settings import Settings
@@ -17,6 +17,7 @@ EXAMINATIONS: dict[str, Examination] = {
     "catalogue": catalogue.examine,
     "storage": storage.examine,
     "decoders": decoders.examine,
+    "antivirus": antivirus.examine,
 }
 
 

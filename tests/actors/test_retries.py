@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 
 from actors.delivery import Again, Finished, Forward
 from actors.retries import ClaimRefusedError, RetryPolicy, decide, ending_inputs
-from pipeline.errors import BusyError, Code, PermanentError, RetryableError, StagingLostError, SupersededError
+from pipeline.errors import (
+    AwayError,
+    BusyError,
+    Code,
+    PermanentError,
+    RetryableError,
+    StagingLostError,
+    SupersededError,
+)
 from pipeline.models import Ending, Fetched, Refusal, Stage, Status
 
 SEED = RetryPolicy(attempts=3, backoff_ms=2000)
@@ -64,6 +72,15 @@ def test_a_bug_is_tried_again_and_names_itself_without_its_words() -> None:
 def test_a_full_house_is_no_attempt() -> None:
     busy = BusyError(Code.FETCH_BUSY, "8 files are being fetched")
     assert decide(SEED, Stage.FETCH, 3, busy) == Again(1000, 3)
+
+
+@pytest.mark.parametrize(("wished", "delay_ms"), [(0, 2000), (12, 12_000), (600, 30_000)])
+def test_while_a_server_is_away_that_all_need_attachments_wait_and_no_attempt_counts(
+    wished: float, delay_ms: int
+) -> None:
+    error = AwayError(Code.ANTIVIRUS, "clamd does not answer", retry_after=wished)
+    for attempt in (1, 3, 50):
+        assert decide(SEED, Stage.PERSIST, attempt, error) == Again(delay_ms, attempt)
 
 
 def test_lost_staged_bytes_go_back_to_fetch() -> None:

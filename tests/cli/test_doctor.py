@@ -18,7 +18,7 @@ CHECKS = {
     *("redis", "role", "eviction", "append-only file", "memory", "redis clock", "workers"),
     *("catalogue", "catalogue disk", "catalogue place", "catalogue journal", "catalogue integrity", "unfinished"),
     *("storage", "storage disk", "staging", "staging disk"),
-    *("sandbox", "sandbox network", "libmagic", "codecs", "pictures", "pdf"),
+    *("sandbox", "sandbox network", "libmagic", "codecs", "pictures", "pdf", "antivirus"),
 }
 LOOPBACK = "http://127.0.0.1:9/file"
 

@@ -52,6 +52,8 @@ WRONG = [
     ("WHATSAPP_HOSTS", "http://x", "'http://x' is no name of a host: use mmg.whatsapp.net"),
     ("WHATSAPP_HOSTS", "a.example,b/c", "'b/c' is no name of a host"),
     ("WHATSAPP_HOSTS", "user@a.example", "is no name of a host"),
+    ("CLAMD_ADDRESS", "/run/clamav/clamd.ctl", "must be unix:///run/clamav/clamd.ctl or tcp://host:3310"),
+    ("CLAMD_TIMEOUT_S", "0", "greater than 0"),
     ("CLAIM_LEASE_S", "inf", "finite number"),
     ("SWEEP_AFTER_S", "inf", "finite number"),
     ("SWEEP_AFTER_S", "nan", "finite number"),
