@@ -13,21 +13,26 @@ from actors.chain import Chain
 from actors.chores import chores, sign_off
 from actors.heartbeat import Heartbeat
 from actors.ledger import Ledger
+from actors.pausing import Pausing
 from actors.places import Lanes
 from actors.quarantine import Quarantine
 from actors.retries import Retries, RetryPolicy
 from actors.signals import Signals
+from pipeline.catalogue import Pause
+from pipeline.services import services
 from pipeline.settings import Settings
 
 
 def build_broker(settings: Settings) -> EsteiraBroker:
     """The broker with its middleware. It connects to nothing before it is used."""
     policy = RetryPolicy(settings.media_attempts, settings.media_backoff_ms)
+    pausing = Pausing(_pauses)
     middleware: list[dramatiq.Middleware] = [
         Signals(),
         CurrentMessage(),
-        Chain(hop=settings.chain == "hop"),
+        Chain(hop=settings.chain == "hop", pausing=pausing),
         Retries(policy),
+        pausing,
         Quarantine(),
     ]
     broker = EsteiraBroker(
@@ -39,3 +44,7 @@ def build_broker(settings: Settings) -> EsteiraBroker:
     )
     broker.add_middleware(Heartbeat(chores(broker, settings), last=partial(sign_off, broker)))
     return broker
+
+
+def _pauses() -> list[Pause]:
+    return services().catalogue.pauses.all()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from importlib import resources
 from typing import Any, NamedTuple
@@ -26,8 +26,18 @@ QUICK_TIMEOUT_S = 0.25  # what a listener waits at most
 WORKER_TIMEOUT_S = 5.0
 
 SCRIPTS = ("missing", "begin", "beat")
-MOVES = ("offer", "fetch", "held", "finish", "reap", "flush", "audit")  # those that lanes.lua stands in front of
+MOVES = (
+    "offer",
+    "fetch",
+    "held",
+    "finish",
+    "reap",
+    "flush",
+    "audit",
+    "pauses",
+)  # those that lanes.lua stands in front of
 SESSIONS_SHOWN = 100
+UNTOLD = -2  # see fetch.lua
 SAID_FOR_MS = 60_000  # how long the last words of a worker are kept that was killed
 ANYWHERE = Place()  # of a message that nobody says more of
 
@@ -53,6 +63,11 @@ class Handed(NamedTuple):
     data: bytes
     large: bool
     turn: int
+    session: str = ""
+
+
+class UntoldError(Exception):
+    """Raised when this Redis does not know what is paused, as after a wipe: nothing is handed out before it does."""
 
 
 class Step(NamedTuple):
@@ -91,15 +106,20 @@ class Belt:
         return [key.decode() for key in self._scripts["missing"]([self.keys.messages], keys)] if keys else []
 
     def fetch(
-        self, worker: str, count: int, queues: Sequence[str], *, large: int | None = None
+        self, worker: str, count: int, queues: Sequence[str], *, large: int | None = None, heed: bool = False
     ) -> tuple[float | None, list[Handed]]:
         """Up to `count` messages for a worker, at most `large` of them of large files (None: as many as there are).
 
         Also returns the seconds until the next delayed message is due, or None.
+
+        Raises:
+            UntoldError: with `heed`, if it is unknown what is paused.
         """
         at_most = count if large is None else large
         keys = [self.keys.workers, self.keys.held(worker)]
-        due_ms, *handed = self._move("fetch", keys, [worker, count, at_most, *queues])
+        due_ms, *handed = self._move("fetch", keys, [worker, count, at_most, int(heed), *queues])
+        if due_ms == UNTOLD:
+            raise UntoldError
         return (due_ms / 1000 if due_ms >= 0 else None), [_handed(row) for row in handed]
 
     def held(self, worker: str) -> list[Handed]:
@@ -156,6 +176,19 @@ class Belt:
 
     def _move(self, name: str, keys: Sequence[str], args: Sequence[str | int | bytes]) -> Any:
         return self._scripts[name]([*self._common_keys, *keys], [*self._common_args, *args])
+
+    def pauses_told(self) -> str:
+        """How often this Redis was told what is paused, as `tell_pauses` wants it; "" if never."""
+        told: Any = self.client.hget(self.keys.paused, "told")
+        return told.decode() if told else ""
+
+    def tell_pauses(self, pauses: Iterable[tuple[str, str, int]], *, told: str) -> bool:
+        """Tells it all that is paused (kind, name, since). Those who run and who sleep are called if that is news.
+
+        `told` is what `pauses_told` said before the pauses were read. False if it was told something meanwhile.
+        """
+        given = [word for kind, name, since in pauses for word in (f"{kind}:{name}", since)]
+        return bool(self._move("pauses", [], [told, *given]))
 
     def lock(self, name: str, *, ttl_ms: int) -> bool:
         """Whether this caller may do the named chore now; nobody else may for `ttl_ms`."""
@@ -243,15 +276,18 @@ def _script(name: str) -> str:
 
 
 def _handed(row: list[Any]) -> Handed:
-    key, serial, crashes, queue, data, lane, turn = row
-    return Handed(
-        key.decode("utf-8", "surrogateescape"), int(serial), int(crashes), queue.decode(), data, bool(lane), int(turn)
-    )
+    key, serial, crashes, queue, data, lane, turn, session = row
+    numbers = {"serial": int(serial), "crashes": int(crashes), "turn": int(turn)}
+    return Handed(_text(key), queue=queue.decode(), data=data, large=bool(lane), session=_text(session), **numbers)
 
 
 def _name(key: str) -> bytes:
     """A message's key as it stands in Redis: garbage in a queue must be nameable, to be thrown out."""
     return key.encode("utf-8", "surrogateescape")
+
+
+def _text(name: bytes) -> str:
+    return name.decode("utf-8", "surrogateescape")
 
 
 def _session(held: bytes) -> bytes:

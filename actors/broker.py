@@ -20,7 +20,18 @@ from dramatiq.errors import QueueJoinTimeout
 from actors.belt import Belt, Step
 from actors.chain import Chain
 from actors.consumer import BeltConsumer
-from actors.delivery import Again, Buried, Delivery, Finished, Forward, Verdict, inheritance, stage_message, wire_form
+from actors.delivery import (
+    Again,
+    Back,
+    Buried,
+    Delivery,
+    Finished,
+    Forward,
+    Verdict,
+    inheritance,
+    stage_message,
+    wire_form,
+)
 from actors.hands import Hands
 from actors.ledger import Ledger, Shelf, entry
 from actors.outage import Outage
@@ -66,6 +77,7 @@ class EsteiraBroker(dramatiq.Broker):
         self._feeder: BeltConsumer | None = None
         self._feeder_lock = threading.Lock()
         self.chain = next(item for item in middleware if isinstance(item, Chain))
+        self.pausing = self.chain.pausing
         for item in middleware:
             self.add_middleware(item)
 
@@ -193,6 +205,8 @@ class EsteiraBroker(dramatiq.Broker):
                     kwargs |= inheritance(delivery.claim)
                 message = delivery.message.copy(kwargs=kwargs)
                 return Step("later", message.queue_name, wire_form(message), verdict.delay_ms), None
+            case Back():
+                return Step("back", delivery.queue), None
             case Buried():
                 return Step("dead", delivery.queue, wire_form(delivery.message)), None
             case Finished():

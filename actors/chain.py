@@ -9,6 +9,7 @@ from dramatiq.broker import MessageProxy
 from dramatiq.middleware import SkipMessage
 
 from actors.delivery import Delivery, Finished, Forward, Verdict, stage_message
+from actors.pausing import Pausing
 from pipeline.models import Model, Record, Stage
 
 ORDER = tuple(Stage)
@@ -26,11 +27,13 @@ def following(stage: Stage, result: Model | None) -> Forward | Finished:
 class Chain(dramatiq.Middleware):
     """Notes what follows a stage that went well, and runs it in the same thread where it may.
 
-    With `hop` every stage goes through Redis. A worker that serves only some queues (`-Q`) runs on within these.
+    With `hop` every stage goes through Redis. A worker that serves only some queues (`-Q`) runs on within these. In
+    front of a paused stage it stops.
     """
 
-    def __init__(self, *, hop: bool = False) -> None:
+    def __init__(self, *, hop: bool = False, pausing: Pausing | None = None) -> None:
         self.hop = hop
+        self.pausing = pausing or Pausing()
         self.served: frozenset[str] | None = None  # None: every queue
 
     def before_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
@@ -50,6 +53,8 @@ class Chain(dramatiq.Middleware):
     def runs_on(self, verdict: Verdict | None) -> bool:
         """Whether this worker does the next stage itself, without a way through Redis."""
         if not isinstance(verdict, Forward) or self.hop or verdict.delay_ms:
+            return False
+        if self.pausing.holds(verdict.stage.value):
             return False
         return self.served is None or verdict.stage.value in self.served
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
@@ -12,6 +13,7 @@ from actors.deletion import finish_deletions
 from actors.figures import SHIP_EVERY_S, ship
 from actors.heartbeat import Chores
 from actors.leases import LEASES
+from actors.pausing import REFRESH_EVERY_S
 from actors.sweep import sweep_with
 from pipeline.errors import PipelineError
 from pipeline.models import Status
@@ -101,6 +103,7 @@ def chores(broker: EsteiraBroker, settings: Settings) -> Chores:
         ship(broker.belt)
 
     return (
+        (REFRESH_EVERY_S, _heeding(broker)),
         (SHIP_EVERY_S, ship_figures),
         (SWEEP_EVERY_S, sweep),
         (TIDY_EVERY_S, tidy),
@@ -109,6 +112,14 @@ def chores(broker: EsteiraBroker, settings: Settings) -> Chores:
         (CLEAR_EVERY_S, clear_staging),
         (settings.claim_lease_s / 3, renew_claims),
     )
+
+
+def _heeding(broker: EsteiraBroker) -> Callable[[], None]:
+    def heed_pauses() -> None:
+        with suppress(PipelineError):  # what was known before counts until the catalogue is back
+            broker.pausing.refresh(broker.belt)
+
+    return heed_pauses
 
 
 def tidy() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import dramatiq
@@ -12,9 +13,10 @@ import structlog
 from dramatiq.broker import Consumer, MessageProxy
 from dramatiq.errors import ConnectionClosed, DecodeError
 
-from actors.belt import Handed, Step
+from actors.belt import Handed, Step, UntoldError
 from actors.delivery import Buried, Delivery
 from actors.hands import POLL_S
+from pipeline.errors import PipelineError
 
 if TYPE_CHECKING:
     from actors.broker import EsteiraBroker
@@ -113,11 +115,23 @@ class BeltConsumer(Consumer):
             broker.hands.take(broker.belt.held(broker.worker_id))
             self._uncertain = False
         free, large = broker.hands.free()
-        next_due, handed = broker.belt.fetch(broker.worker_id, free, broker.served, large=large)
+        next_due, handed = self._ask(free, large)
         broker.hands.take(handed)
         if free and len(handed) == free:  # there may be more
             broker.hands.call()
         self._look_at = time.monotonic() + (POLL_S if next_due is None else min(max(next_due, 0.001), POLL_S))
+
+    def _ask(self, count: int, large: int) -> tuple[float | None, list[Handed]]:
+        broker = self.broker
+        for _ in range(2):
+            with suppress(UntoldError):
+                return broker.belt.fetch(broker.worker_id, count, broker.served, large=large, heed=True)
+            try:
+                broker.pausing.refresh(broker.belt)
+            except PipelineError as error:  # without the catalogue nothing could be worked on either
+                log.warning("not known what is paused", error=error.message)
+                break
+        return None, []
 
     def _unpack(self, handed: Handed) -> Delivery | None:
         try:
@@ -131,7 +145,14 @@ class BeltConsumer(Consumer):
         # The consumer threads are found by queue name, and a message may name a queue that is not served here.
         if message.queue_name != handed.queue:
             message = message.copy(queue_name=handed.queue)
-        return Delivery(message, key=handed.key, serial=handed.serial, queue=handed.queue, crashes=handed.crashes)
+        return Delivery(
+            message,
+            key=handed.key,
+            serial=handed.serial,
+            queue=handed.queue,
+            crashes=handed.crashes,
+            session=handed.session,
+        )
 
     def _bury(self, handed: Handed) -> None:
         broker = self.broker

@@ -46,20 +46,28 @@ class Buried:
     """Cannot be worked on by anybody: kept as a dead letter."""
 
 
-Verdict = Forward | Again | Finished | Buried
+@dataclass(frozen=True)
+class Back:
+    """Was not begun: goes back to where it was, and nothing is counted."""
+
+
+Verdict = Forward | Again | Finished | Buried | Back
 
 
 class Delivery(MessageProxy):
     """A message that this worker holds.
 
     `key` is its name on the belt, `serial` the number of this delivery (a later delivery of the same key has another),
-    `queue` where it was waiting, `crashes` how many workers died while they held it. The claim is that of the first
-    stage that ran, and goes along as the worker runs on. `result` is what the stage found, `on_settled` what is let go
-    of once Redis has the verdict.
+    `queue` where it was waiting, `crashes` how many workers died while they held it, `session` whose it is. The claim
+    is that of the first stage that ran, and goes along as the worker runs on. `result` is what the stage found,
+    `on_settled` what is let go of once Redis has the verdict.
     """
 
-    def __init__(self, message: Message[Any], *, key: str, serial: int, queue: str, crashes: int) -> None:
+    def __init__(
+        self, message: Message[Any], *, key: str, serial: int, queue: str, crashes: int, session: str = ""
+    ) -> None:
         super().__init__(message)
+        self.session = session
         self.key = key
         self.serial = serial
         self.queue = queue
@@ -90,7 +98,9 @@ class Delivery(MessageProxy):
 
     def onward(self, message: Message[Any]) -> Delivery:
         """The same delivery with the next stage's message: still held under the same key and serial."""
-        following = Delivery(message, key=self.key, serial=self.serial, queue=self.queue, crashes=self.crashes)
+        following = Delivery(
+            message, key=self.key, serial=self.serial, queue=self.queue, crashes=self.crashes, session=self.session
+        )
         following.claim = self.claim
         following.quarantined = self.quarantined
         following.on_settled = self.on_settled

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 import dramatiq
@@ -12,6 +13,7 @@ import redis
 import structlog
 
 from actors.broker import EsteiraBroker
+from actors.pausing import NEWS_OF_PAUSES
 from actors.presence import Identity
 from pipeline.errors import PipelineError
 from pipeline.meters import TAKEN_OVER
@@ -76,10 +78,17 @@ class Heartbeat(dramatiq.Middleware):
                     channel.subscribe(broker.belt.keys.channel)
                     broker.hands.call()  # what came while nobody listened
                     while not self._stop.is_set():
-                        if channel.get_message(timeout=LISTEN_S):
-                            broker.hands.call()
+                        if heard := channel.get_message(timeout=LISTEN_S):
+                            _answer(broker, heard["data"])
             except (redis.RedisError, OSError):  # consumers poll meanwhile, and say that Redis is away
                 time.sleep(1)
+
+
+def _answer(broker: EsteiraBroker, call: bytes) -> None:
+    if call == NEWS_OF_PAUSES:
+        with suppress(PipelineError):  # what is paused is looked at every half second anyway
+            broker.pausing.refresh(broker.belt)
+    broker.hands.call()
 
 
 def _told(error: Exception) -> str:

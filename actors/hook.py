@@ -80,6 +80,9 @@ class Hook:
         if self._enqueue(accepted.id, place_of(attachment, intake=inline_bytes)):
             log.info("attachment queued", id=accepted.id, session=attachment.session, kind=attachment.kind)
             return Receipt(accepted.id, "queued", accepted.status)
+        if self._is_paused(attachment.session):
+            log.warning("attachment spooled: paused", id=accepted.id)
+            return Receipt(accepted.id, "spooled", accepted.status)
         return self._without_queue(accepted, aside)
 
     def _stands(self, media_id: str) -> bool:
@@ -100,6 +103,13 @@ class Hook:
                 report(error, {"id": media_id, "fallback": self.services.settings.fallback})
             return False
         return True
+
+    def _is_paused(self, session: str) -> bool:
+        """Whether it must wait for somebody to resume its session, or any stage: the fallback runs them all."""
+        try:
+            return any(pause.kind == "stage" or pause.name == session for pause in self.services.catalogue.pauses.all())
+        except RetryableError:  # what is not known to be let through waits for the workers
+            return True
 
     def _without_queue(self, accepted: Accepted, aside: Aside | None) -> Receipt:
         settings = self.services.settings

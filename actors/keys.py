@@ -20,6 +20,7 @@ class Keys:
     `workers` sorted set worker → last heartbeat, ms · `said(worker)` JSON, what it says of itself ·
     `clock` ms when the belt was last looked over ·
     `crashes` hash key → workers that died holding it · `dead(queue)` sorted set key → ms, `dead_messages` hash ·
+    `paused` hash "stage:name" or "session:name" → since, ms, and `told` → how often it was written ·
     `ready(queue)` list of keys, where the former version kept what waits ·
     `shelf(name)` sorted set id → ms and `entries(name)` hash id → JSON: the ledger ·
     `figures` hash counter or bucket → number, as `pipeline.meters` names them ·
@@ -84,6 +85,10 @@ class Keys:
         return self._key("dead-messages")
 
     @property
+    def paused(self) -> str:
+        return self._key("paused")
+
+    @property
     def channel(self) -> str:
         """Where a queue's name is published when a lane of it is not empty any more, or something will be due there."""
         return self._key("wake")
@@ -118,7 +123,7 @@ class Keys:
     def of_queues(self, queues: Sequence[str]) -> list[str]:
         """What every script of lanes.lua is given first: the keys of all, then those of each queue."""
         names = [self.messages, self.crashes, self.serial, self.position, self.flight, self.standing]
-        names += [self.expiring, self.dead_messages]
+        names += [self.expiring, self.dead_messages, self.paused]
         for queue in queues:
             names += [self.waiting(queue, lane) for lane in LANES] + [self.turns(queue, lane) for lane in LANES]
             names += [self.delayed(queue), self.dead(queue), self.ready(queue)]

@@ -16,7 +16,7 @@ from actors.figures import ship
 from actors.places import place_of_record
 from pipeline.catalogue import Catalogue
 from pipeline.meters import SWEPT
-from pipeline.models import Stage
+from pipeline.models import Record, Stage, Status
 from pipeline.services import services
 
 BATCH = 1000
@@ -41,7 +41,7 @@ def sweep_with(
     while page := catalogue.unfinished(older_than_s=older_than_s, limit=BATCH, after=after):
         known = {record.id: record for record in page}
         for media_id in belt.missing(list(known)):
-            message, place = stage_message(media_id, Stage.FETCH), place_of_record(known[media_id])
+            message, place = stage_message(media_id, _stage_of(known[media_id])), place_of_record(known[media_id])
             lost += belt.offer(media_id, message.queue_name, wire_form(message), place=place)
         after = page[-1].id
         if going_on:
@@ -50,6 +50,11 @@ def sweep_with(
         SWEPT.add(n=lost)
         log.warning("swept", messages=lost)
     return lost
+
+
+def _stage_of(record: Record) -> Stage:
+    # Where it would be sent on to anyway. What waits to be announced must not wait for a fetch that is paused.
+    return Stage.FETCH if record.status is Status.RECEIVED else Stage.NOTIFY
 
 
 def sweep(*, older_than_s: float | None = None) -> int:

@@ -1,10 +1,16 @@
 -- Hands messages to a worker, from the given queues in their order: urgent ones before the others, large ones first as
 -- long as the worker takes any, and of those alike the session's whose turn it is. What is due moves up before.
+-- Paused queues are passed over, and so are paused sessions: no turn of theirs comes up.
 --   KEYS  workers, held by this worker
---   ARGV  worker, how many, how many large ones of these, then the queues
---   returns {ms until the next delayed message or -1, {key, serial, crashes, queue, message, lane, turn}, …}
+--   ARGV  worker, how many, how many large ones of these, 1 if the worker wants nothing from a Redis that does not know
+--         what is paused, then the queues
+--   returns {ms until the next delayed message or -1, {key, serial, crashes, queue, message, lane, turn, session}, …},
+--           or {-2} if it does not know what is paused, as after a wipe.
 --           Lower turns are to run first: a session that has little in flight overtakes what was handed out before.
 local workers, held = KEYS[OWN], KEYS[OWN + 1]
+if ARGV[7] == '1' and pauses() == 0 then
+  return {-2}
+end
 local wanted, wanted_large = tonumber(ARGV[5]), tonumber(ARGV[6])
 local patience = 250 -- with what turns out to be nothing: the next fetch goes on with that
 local ms = now()
@@ -56,7 +62,7 @@ local function hurry()
       redis.call('ZADD', KEYS[q + WAITING + lane], 0, session .. '\0' .. URGENT .. rest)
       local turn = tonumber(redis.call('ZSCORE', KEYS[q + TURNS + lane], session))
       if turn then
-        redis.call('ZADD', KEYS[q + TURNS + lane], turn % BAND, session)
+        redis.call('ZADD', KEYS[q + TURNS + lane], hurried(turn), session)
       end
     end
   end
@@ -82,7 +88,7 @@ local function hand_over(queue, key, lane, urgent, mark)
   local turn = serial + rank(flight - place.charge) - (urgent and RANK or 0)
   redis.call('HSET', held, key, string.format('%.0f:%s::%.0f:%s', serial, queue, turn, place.text))
   local crashes = tonumber(redis.call('HGET', CRASHES, key) or 0)
-  answer[#answer + 1] = {key, serial, crashes, queue, message, lane, turn}
+  answer[#answer + 1] = {key, serial, crashes, queue, message, lane, turn, place.session}
   wanted, wanted_large = wanted - 1, wanted_large - lane
   return flight
 end
@@ -117,7 +123,10 @@ end
 -- The session whose turn it is in a lane, and whether it is urgent.
 local function next_in(q, lane)
   local first = redis.call('ZRANGE', KEYS[q + TURNS + lane], 0, 0, 'WITHSCORES')
-  return first[1], first[1] and tonumber(first[2]) < BAND
+  local turn = tonumber(first[2])
+  if turn and turn < ASIDE then
+    return first[1], turn < BAND
+  end
 end
 
 local function serve(queue, q)
@@ -141,11 +150,13 @@ end
 redis.call('ZREM', workers, ARGV[4])
 redis.call('ZADD', workers, ms, ARGV[4])
 hurry()
-for i = 7, #ARGV do
+for i = 8, #ARGV do
   local q = find(ARGV[i])
   promote(ARGV[i], q)
   move_from_list(ARGV[i], q)
-  serve(ARGV[i], q)
+  if not is_paused('stage', ARGV[i]) then
+    serve(ARGV[i], q)
+  end
 end
 if patience <= 0 then
   answer[1] = 0

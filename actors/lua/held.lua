@@ -1,6 +1,6 @@
 -- What a worker holds, for one that lost the answer to a fetch.
 --   KEYS  held by this worker
---   returns {{key, serial, crashes, queue, message, lane, turn}, …}
+--   returns {{key, serial, crashes, queue, message, lane, turn, session}, …}
 local answer = {}
 local held = redis.call('HGETALL', KEYS[OWN])
 for i = 1, #held, 2 do
@@ -9,7 +9,7 @@ for i = 1, #held, 2 do
   if value and serial then
     local place, message = split(value)
     local crashes = tonumber(redis.call('HGET', CRASHES, held[i]) or 0)
-    answer[#answer + 1] = {held[i], tonumber(serial), crashes, queue, message, place.lane, turn}
+    answer[#answer + 1] = {held[i], tonumber(serial), crashes, queue, message, place.lane, turn, place.session}
   end
 end
 return answer

@@ -1,5 +1,5 @@
 -- What waits, whose turn it is, and what each session has in flight. Stands in front of the scripts that move messages.
---   KEYS  messages, crashes, serial, position, flight, standing, expiring, dead messages;
+--   KEYS  messages, crashes, serial, position, flight, standing, expiring, dead messages, paused;
 --         for each queue: waiting small, waiting large, turns small, turns large, delayed, dead, and the list in which
 --         the former version kept what waits; then the script's own
 --   ARGV  the queues with a comma between them, channel, the number of the script's first own key; then its own
@@ -7,8 +7,8 @@
 -- A message's place is the text `charge,lane,expires,session`: what it counts while it is in flight (thousandths of a
 -- file, by its session's weight), 1 in the lane of large files or 0, when its source expires (Unix ms, 0: unknown).
 -- In `messages` it lies before the message: \1 place \0 message. What has none belongs to the session without a name.
-local MESSAGES, CRASHES, SERIAL, POSITION, FLIGHT, STANDING, PERISHABLE, DEAD_MESSAGES = unpack(KEYS, 1, 8)
-local FIRST, KEYS_EACH = 9, 7
+local MESSAGES, CRASHES, SERIAL, POSITION, FLIGHT, STANDING, PERISHABLE, DEAD_MESSAGES, PAUSED = unpack(KEYS, 1, 9)
+local FIRST, KEYS_EACH = 10, 7
 local WAITING, TURNS, DELAYED, DEAD, LIST = 0, 2, 4, 5, 6 -- from a queue's first key; the lane is added to the first two
 local OWN = tonumber(ARGV[3])
 
@@ -20,6 +20,9 @@ local NOWHERE = '1000,0,0,'
 -- A session's turn: urgent or not, then how much it has in flight (a quarter of a file is one, 1023 the most), then
 -- since when it waits to be served, in ms.
 local BAND, RANK, MOST, STEP = 2 ^ 50, 2 ^ 40, 1023, 250
+-- A session that is paused keeps its turns above those of all others, where nobody takes one.
+local ASIDE = 2 * BAND
+local BELOW_ASIDE = string.format('(%.0f', ASIDE)
 
 -- The number of a queue's first key; nil for a queue that this version does not know.
 local function find(queue)
@@ -61,8 +64,23 @@ local function rank(flight)
   return math.min(MOST, math.floor(flight / STEP))
 end
 
+-- How much stands in `paused`: 0 if nobody has told this Redis yet what is, 1 if nothing is. Asked for once at most.
+local told
+local function pauses()
+  told = told or redis.call('HLEN', PAUSED)
+  return told
+end
+
+local function is_paused(kind, name)
+  return pauses() > 1 and redis.call('HEXISTS', PAUSED, kind .. ':' .. name) == 1
+end
+
 local function turn_of(urgent, flight, since)
   return (urgent and 0 or BAND) + rank(flight) * RANK + since % RANK
+end
+
+local function hurried(turn)
+  return turn % ASIDE >= BAND and turn - BAND or turn
 end
 
 -- A lane of a queue as one letter: `standing` says with these where a session has something waiting.
@@ -93,6 +111,11 @@ local function leave(q, lane, session)
   redis.call('ZREM', KEYS[q + TURNS + lane], session)
 end
 
+-- Whether nobody else who is not paused waits for a turn in a lane.
+local function is_alone(turns)
+  return redis.call('ZCARD', turns) == 1 or (pauses() > 1 and redis.call('ZCOUNT', turns, '-inf', BELOW_ASIDE) == 1)
+end
+
 -- Puts a message among those that wait, first or last of its session, and wakes who sleeps if nobody waited there.
 local function put(queue, key, place, ms, first)
   local q, lane, session = find(queue), place.lane, place.session
@@ -109,12 +132,13 @@ local function put(queue, key, place, ms, first)
   local turn = redis.call('ZSCORE', turns, session)
   if not turn then
     local flight = tonumber(redis.call('HGET', FLIGHT, session) or 0)
-    stand(q, lane, session, turn_of(urgent, flight, ms))
-    if redis.call('ZCARD', turns) == 1 then
+    local aside = is_paused('session', session)
+    stand(q, lane, session, turn_of(urgent, flight, ms) + (aside and ASIDE or 0))
+    if not aside and is_alone(turns) then
       redis.call('PUBLISH', ARGV[2], queue)
     end
-  elseif urgent and tonumber(turn) >= BAND then
-    redis.call('ZADD', turns, tonumber(turn) - BAND, session)
+  elseif urgent then
+    redis.call('ZADD', turns, hurried(tonumber(turn)), session)
   end
 end
 
@@ -134,7 +158,7 @@ local function charge(session, amount, but)
     local q, lane = lane_of(mark)
     local turn = mark ~= but and tonumber(redis.call('ZSCORE', KEYS[q + TURNS + lane], session))
     if turn then
-      redis.call('ZADD', KEYS[q + TURNS + lane], turn_of(turn < BAND, flight, turn), session)
+      redis.call('ZADD', KEYS[q + TURNS + lane], turn - turn % BAND + rank(flight) * RANK + turn % RANK, session)
     end
   end
   return flight

@@ -5,6 +5,7 @@ from pipeline.catalogue.database import CatalogueError
 from pipeline.catalogue.engines import WAIT_S
 from pipeline.catalogue.failures import Failures
 from pipeline.catalogue.filters import Filters, moment_of
+from pipeline.catalogue.pauses import Pause, PauseKind
 from pipeline.catalogue.previews import Preview, PreviewState
 from pipeline.catalogue.search import Found
 
@@ -15,6 +16,8 @@ __all__ = [
     "Failures",
     "Filters",
     "Found",
+    "Pause",
+    "PauseKind",
     "Preview",
     "PreviewState",
     "moment_of",

@@ -16,6 +16,7 @@ from pipeline.catalogue.database import Database
 from pipeline.catalogue.engines import WAIT_S
 from pipeline.catalogue.failures import FailureGroups
 from pipeline.catalogue.filters import Filters
+from pipeline.catalogue.pauses import Pauses
 from pipeline.catalogue.previews import Previews
 from pipeline.catalogue.schema import check
 from pipeline.catalogue.search import Search
@@ -55,6 +56,7 @@ class Catalogue:
         self.previews = Previews(self._database, self.now)
         self.failures = FailureGroups(self._database)
         self.search = Search(self._database)
+        self.pauses = Pauses(self._database, now=self.now)
         self._accepting: Together[dict[str, Any], Accepted] = Together(self._database, self._accept)
 
     # --- the way of one attachment ---

@@ -1,7 +1,8 @@
 """The protocol of the belt under random interleavings: several workers, repeats, lost answers, crashes.
 
 After every step each accepted message is in exactly one place, none has been finished twice, the ledger keeps within
-its caps, and turns and figures of what is in flight are those that the messages themselves say.
+its caps, and turns and figures of what is in flight are those that the messages themselves say. Nothing of a paused
+stage or session is handed out, and nothing else is held back.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from actors.belt import Belt, Handed, Step, connect
+from actors.belt import Belt, Handed, Step, UntoldError, connect
 from actors.keys import LANES
 from actors.ledger import Shelf
 from actors.places import Lanes, Place
@@ -31,6 +32,7 @@ SHELF = Shelf("completed", Retention(count=CAP), 3600)
 LARGE_SHARE = 1
 BAND, RANK = 2**50, 2**40  # as in lanes.lua
 HOUR_MS = 3_600_000
+PAUSABLE = [("stage", "fetch"), ("stage", "notify"), ("session", "x"), ("session", ""), ("session", "y:1,2")]
 PLACES = st.builds(
     lambda session, size, expires_in: (session, size, expires_in),
     st.sampled_from(["", "x", "y", "y:1,2"]),
@@ -61,6 +63,7 @@ class BeltMachine(RuleBasedStateMachine):
         self.dead: set[str] = set()
         self.believed: dict[str, list[Handed]] = {worker: [] for worker in WORKERS}
         self.sent: list[tuple[str, Handed, Step]] = []
+        self.paused: set[tuple[str, str]] = set()
 
     @rule(
         key=st.sampled_from(KEYS),
@@ -89,6 +92,14 @@ class BeltMachine(RuleBasedStateMachine):
         _, handed = self.belt.fetch(worker, count, QUEUES, large=large)
         assert len(handed) <= count
         assert all(item.data == b"message" for item in handed)
+        assert not any(self._is_paused(item.queue, item.session) for item in handed)
+        if len(handed) < count:
+            assert not [
+                found
+                for queue in QUEUES
+                for found in self._waiting(queue, "small")
+                if not self._is_paused(queue, found.session.decode())
+            ]
         if lost:  # the answer did not arrive: the worker asks what it holds
             known = {(item.key, item.serial) for item in self.believed[worker]}
             handed = [item for item in self.belt.held(worker) if (item.key, item.serial) not in known]
@@ -132,6 +143,26 @@ class BeltMachine(RuleBasedStateMachine):
         """Finds nothing wrong with it, however it came about."""
         listed = any(self.belt.client.llen(self.belt.keys.ready(queue)) for queue in QUEUES)
         assert self.belt.audit() == (-1 if listed else 0)
+
+    @rule(paused=st.sets(st.sampled_from(PAUSABLE)))
+    def pause_and_resume(self, paused: set[tuple[str, str]]) -> None:
+        self.paused = paused
+        self._tell()
+
+    @rule()
+    def forget_what_is_paused(self) -> None:
+        """Redis throws it away: nobody who heeds pauses is given anything before it is told again."""
+        self.belt.client.delete(self.belt.keys.paused)
+        with pytest.raises(UntoldError):
+            self.belt.fetch("w1", 9, QUEUES, heed=True)
+        self._tell()
+
+    def _tell(self) -> None:
+        told = self.belt.pauses_told()
+        assert self.belt.tell_pauses([(*one, 1) for one in self.paused], told=told)
+
+    def _is_paused(self, queue: str, session: str) -> bool:
+        return not self.paused.isdisjoint({("stage", queue), ("session", session)})
 
     def _send(self, worker: str, item: Handed, step: Step) -> None:
         if self._finish(worker, item, step):
@@ -192,7 +223,9 @@ class BeltMachine(RuleBasedStateMachine):
             for session, turn in turns.items():
                 marks.setdefault(session, set()).add(chr(65 + number))
                 rank = min(1023, flight[session] // 250)
-                assert (int(turn) < BAND, int(turn) % BAND // RANK) == (first[session].urgent, rank)
+                aside, in_band = divmod(int(turn), 2 * BAND)
+                assert aside == (("session", session.decode()) in self.paused)
+                assert (in_band < BAND, in_band % BAND // RANK) == (first[session].urgent, rank)
         standing = self.belt.client.hgetall(self.belt.keys.standing)
         assert {session: set(value.decode()) for session, value in standing.items()} == marks
         assert all(len(value) == len(set(value)) for value in standing.values())

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.catalogue import Catalogue, Filters
+from pipeline.catalogue import Catalogue, Filters, Pause
 from pipeline.errors import Code, PermanentError, RetryableError, SupersededError
 from pipeline.models import Claim, Kind, Record, Refusal, Stage, Status
 from pipeline.new_source import NewSource
@@ -462,6 +462,23 @@ class CatalogueContract:
             assert accepted.id in [record.id for record in catalogue.find(Filters(session=session))]
 
         keeps()
+
+    # --- pauses ---
+
+    def test_pauses_stand_until_they_are_ended_and_keep_their_time(self, catalogue: Catalogue, clock: Clock) -> None:
+        began = int(clock.now * 1000)
+        assert catalogue.pauses.add("session", "loja 📎")
+        clock.now += 5
+        assert not catalogue.pauses.add("session", "loja 📎")
+        assert catalogue.pauses.add("stage", "fetch")
+        assert catalogue.pauses.all() == [
+            Pause("stage", "fetch", began + 5000),
+            Pause("session", "loja 📎", began),
+        ]
+        assert not catalogue.pauses.remove("session", "fetch")
+        assert catalogue.pauses.remove("stage", "fetch")
+        assert not catalogue.pauses.remove("stage", "fetch")
+        assert [pause.name for pause in catalogue.pauses.all()] == ["loja 📎"]
 
 
 def uses(catalogue: Catalogue, claim: Claim) -> list[Callable[[], object]]:
