@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from actors.delivery import Again, Forward, Verdict
 from pipeline.errors import Code, PipelineError
-from pipeline.history import ENDINGS, HistoryEntry, HistoryOutcome
+from pipeline.history import ENDINGS, Attempt, HistoryOutcome
 from pipeline.models import Claim, Ending, Stage
 
 
@@ -13,12 +13,12 @@ def begin(claim: Claim, stage: Stage, attempt: int) -> None:
     claim.trail.begin(stage.value, attempt)
 
 
-def went_well(claim: Claim) -> HistoryEntry | None:
+def went_well(claim: Claim) -> Attempt | None:
     """The attempt that was begun is over."""
     return claim.trail.end(HistoryOutcome.DONE)
 
 
-def went_wrong(claim: Claim, outcome: HistoryOutcome | None, error: BaseException) -> HistoryEntry | None:
+def went_wrong(claim: Claim, outcome: HistoryOutcome | None, error: BaseException) -> Attempt | None:
     """The attempt that was begun has raised this; nothing is told of one that somebody else has taken over."""
     if outcome is None:
         return None
@@ -27,7 +27,7 @@ def went_wrong(claim: Claim, outcome: HistoryOutcome | None, error: BaseExceptio
     return claim.trail.end(outcome, code=Code.INTERNAL.value, message=type(error).__name__)
 
 
-def taken_over(claim: Claim, stage: Stage, crashes: int) -> HistoryEntry | None:
+def taken_over(claim: Claim, stage: Stage, crashes: int) -> bool:
     """So many workers have died while they held it."""
     return claim.trail.crashed(stage.value, crashes)
 
