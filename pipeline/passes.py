@@ -1,4 +1,4 @@
-"""Passes for who does not hold the API_TOKEN: tokens for one session, and signed links to one content.
+"""Passes for who does not show the API_TOKEN: tokens for one session, signed links to one content, logins of browsers.
 
 Their keys are derived from the API_TOKEN, so nothing has to be kept, and another API_TOKEN ends them all.
 """
@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
+import secrets
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -23,6 +25,7 @@ LONGEST_TOKEN_DAYS = 3650
 LONGEST_LINK_S = 7 * DAY_S
 # Whoever has a pass can try API_TOKENs on it for as long as he likes.
 SHORTEST_API_TOKEN = 16
+_LOGIN = re.compile(r"([0-9]{1,12})\.([0-9a-f]{32})\.([0-9a-f]{64})", re.ASCII)
 
 
 class SessionPass(NamedTuple):
@@ -48,6 +51,7 @@ class Passes:
             )
         self._token_key = _derived(secret, "session tokens")
         self._link_key = _derived(secret, "content links")
+        self._login_key = _derived(secret, "dashboard logins")
         self._clock = clock
 
     def session_token(self, session: str, *, days: float) -> str:
@@ -88,6 +92,21 @@ class Passes:
         expected = self._signature(media_id, int(expires))
         genuine = hmac.compare_digest(signature.encode("utf-8", "surrogateescape"), expected.encode())
         return genuine and self._clock() < int(expires)
+
+    def login(self, *, seconds: int) -> str:
+        """A new login of a browser that has shown the API_TOKEN: `expiry.id.signature`, fit for a cookie."""
+        named = f"{int(self._clock()) + seconds}.{secrets.token_hex(16)}"
+        return f"{named}.{self._login_signature(named)}"
+
+    def login_expires(self, login: str) -> int | None:
+        """When a login expires, in Unix seconds; None if it is none of ours or has expired."""
+        found = _LOGIN.fullmatch(login)
+        if found is None or not hmac.compare_digest(found[3], self._login_signature(f"{found[1]}.{found[2]}")):
+            return None
+        return int(found[1]) if self._clock() < int(found[1]) else None
+
+    def _login_signature(self, named: str) -> str:
+        return hmac.new(self._login_key, named.encode(), hashlib.sha256).hexdigest()
 
     def _signature(self, media_id: str, expires: int) -> str:
         return hmac.new(self._link_key, f"{media_id}\n{expires}".encode(), hashlib.sha256).hexdigest()

@@ -72,6 +72,7 @@ class Settings(GatewaySettings):
     web_workers: Positive = 1
     max_body_mb: Measure = 64
     max_batch: Positive = 1000
+    dashboard: bool | None = None  # not set: where one process serves, for its pages live in the memory of one
 
     # the belt
     web_concurrency: Positive = 2
@@ -205,6 +206,20 @@ class Settings(GatewaySettings):
                 "gateways' secrets instead, or WEB_HOST=127.0.0.1"
             )
         return self
+
+    @model_validator(mode="after")
+    def _dashboard_lives_in_one_process(self) -> Settings:
+        if self.dashboard and self.web_workers > 1:
+            raise ValueError(
+                f"DASHBOARD: needs a web app of one process, and WEB_WORKERS is {self.web_workers}: set WEB_WORKERS=1, "
+                "or DASHBOARD=false here and run another web app beside for the dashboard"
+            )
+        return self
+
+    @property
+    def has_dashboard(self) -> bool:
+        """Whether the web app serves the dashboard."""
+        return self.web_workers == 1 if self.dashboard is None else self.dashboard
 
     @property
     def redis(self) -> str:

@@ -18,6 +18,7 @@ from pipeline.settings import Settings, current_settings
 from web.access import Doorkeeper
 from web.connections import Complaints
 from web.content import Content
+from web.dashboard.front import add_dashboard
 from web.errors import add_handlers
 from web.failures import Failures
 from web.health import Health
@@ -45,6 +46,8 @@ def build_app(settings: Settings) -> FastAPI:
         asyncio.get_running_loop().set_exception_handler(Complaints())
         if settings.allow_unsigned_hooks:
             log.warning("hooks take what comes from this machine without any secret: ALLOW_UNSIGNED_HOOKS is set")
+        if settings.dashboard is None and not settings.has_dashboard:
+            log.info("no dashboard: WEB_WORKERS is more than 1, and it lives in one process", setting="DASHBOARD")
         await run_in_threadpool(hooks.prepare)
         tasks = [
             asyncio.create_task(keep())
@@ -71,6 +74,7 @@ def build_app(settings: Settings) -> FastAPI:
     Failures(doorkeeper).add_routes(app)
     Health(settings, doorkeeper, hooks.tally).add_routes(app)
     Schema(app, doorkeeper).add_routes()
+    add_dashboard(app, settings, hooks.bodies)
     return app
 
 

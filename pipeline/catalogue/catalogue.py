@@ -15,6 +15,7 @@ from pipeline.catalogue import rows, statements
 from pipeline.catalogue.database import Database
 from pipeline.catalogue.engines import WAIT_S
 from pipeline.catalogue.failures import FailureGroups
+from pipeline.catalogue.figures import Figures, percentile
 from pipeline.catalogue.filters import Filters
 from pipeline.catalogue.pauses import Pauses
 from pipeline.catalogue.previews import Previews
@@ -57,6 +58,7 @@ class Catalogue:
         self.failures = FailureGroups(self._database)
         self.search = Search(self._database)
         self.pauses = Pauses(self._database, now=self.now)
+        self.figures = Figures(self._database)
         self._accepting: Together[dict[str, Any], Accepted] = Together(self._database, self._accept)
 
     # --- the way of one attachment ---
@@ -279,7 +281,7 @@ class Catalogue:
         )
         if not times:
             return {"mean": None, "p50": None, "p95": None, "p99": None}
-        return {"mean": round(sum(times) / len(times)), **{f"p{p}": _percentile(times, p) for p in (50, 95, 99)}}
+        return {"mean": round(sum(times) / len(times)), **{f"p{p}": percentile(times, p) for p in (50, 95, 99)}}
 
     def oldest_s(self) -> float:
         """How many seconds ago the oldest arrived that has not ended at its first go; 0 if all have."""
@@ -391,8 +393,3 @@ def _ms(seconds: float) -> int:
 
 def _holder(claim: Claim) -> dict[str, str]:
     return {"media_id": claim.id, "token": claim.token}
-
-
-def _percentile(ordered: list[int], percent: int) -> int:
-    """The nearest rank."""
-    return ordered[max(0, -(-len(ordered) * percent // 100) - 1)]

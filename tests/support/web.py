@@ -18,6 +18,7 @@ def over_http(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> TestClient:
     for name, value in plant.env.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("API_TOKEN", TOKEN)
+    monkeypatch.setenv("DASHBOARD", "false")
     for made_once in (settings.current_settings, services._services_of, hook._hook_of, belt._belt_of):
         made_once.cache_clear()
     return TestClient(build_app(settings.current_settings()), headers={"Authorization": f"Bearer {TOKEN}"})

@@ -32,6 +32,7 @@ def settings(valkey: ValkeyServer, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.chdir(tmp_path)
     given = {"VAR_DIR": str(tmp_path), "REDIS_URL": valkey.url, "API_TOKEN": TOKEN, "MAX_BODY_MB": "0.01"}
+    given["DASHBOARD"] = "false"
     for name, value in given.items():
         monkeypatch.setenv(name, value)
     forget()

@@ -1,0 +1,170 @@
+"""The dashboard in a real browser: the way in, what is seen live, both languages, both schemes, a phone, a keyboard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.conftest import missing
+from tests.support.browser import CHROMIUM, Browser, browser
+from tests.support.media_server import MediaServer
+from tests.support.plant import Plant, photo
+from tests.support.web_server import TOKEN, WebServer, web_server
+
+
+@pytest.fixture
+def server(plant: Plant) -> Iterator[WebServer]:
+    if not CHROMIUM.exists():
+        missing("chromium")
+    with web_server(plant, dashboard="true") as running:
+        yield running
+
+
+@pytest.fixture
+def someone(server: WebServer) -> Iterator[Browser]:
+    """A browser; when the test ends it must have complained of nothing and asked nobody else."""
+    with browser(server) as opened:
+        yield opened
+        assert opened.complaints == []
+        assert opened.hosts == {f"127.0.0.1:{server.port}"}
+
+
+def figure(someone: Browser, stage: int, state: str) -> str:
+    return someone.page.inner_text(f".belt li:nth-child({stage}) .{state} dd")
+
+
+def test_a_file_is_seen_going_through(plant: Plant, someone: Browser) -> None:
+    page = someone.log_in()
+    page.wait_for_selector(".health .bad:has-text('No worker runs')")
+    with MediaServer({"a.jpg": photo()}) as media:
+        plant.submit(url=media.url("a.jpg"))
+        page.wait_for_selector(".belt li:nth-child(1) .ready dd:text-is('1')")
+        with plant.workers():
+            page.wait_for_selector("dl.small div:has(dt:text-is('done')) dd:text-is('1')")
+            page.wait_for_selector(".health .good:has-text('One worker process runs.')")
+    page.wait_for_selector(".belt li:nth-child(1) .ready dd:text-is('0')")
+    assert figure(someone, 1, "running") == "0"
+    assert page.inner_text(".charts section:nth-child(1) .hint").startswith("1 finished within the last hour: 1 done.")
+
+
+def test_a_wrong_token_opens_nothing_and_is_not_tried_for_ever(someone: Browser) -> None:
+    page = someone.page
+    page.goto(someone.url("/dashboard/sessions"))
+    for _ in range(5):
+        page.fill("#token", "a guess")
+        with page.expect_navigation():
+            page.keyboard.press("Enter")
+        assert page.inner_text("[role=alert]") == "This is not the API_TOKEN."
+    page.fill("#token", TOKEN)
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
+    assert page.inner_text("[role=alert]").startswith("Too many attempts.")
+    someone.complaints = [said for said in someone.complaints if "401" not in said and "429" not in said]
+
+
+def test_the_language_follows_the_browser_and_is_remembered(server: WebServer) -> None:
+    with browser(server, language="pt-BR") as someone:
+        page = someone.log_in()
+        assert page.inner_text("h1") == "Agora"
+        assert page.get_attribute("html", "lang") == "pt-BR"
+        page.click("details.settings summary")
+        with page.expect_navigation():
+            page.click("button[name=language][value=en]")
+        page.wait_for_selector("h1:text-is('Now')")
+        page.goto(someone.url("/dashboard/sessions"))
+        page.wait_for_selector("h1:text-is('Sessions')")
+        assert page.get_attribute("html", "lang") == "en"
+        assert someone.complaints == []
+
+
+def background(someone: Browser) -> str:
+    return str(someone.page.evaluate("getComputedStyle(document.body).backgroundColor"))
+
+
+def test_the_appearance_follows_the_system_until_one_is_chosen(server: WebServer) -> None:
+    with browser(server, dark=True) as someone:
+        page = someone.log_in()
+        page.wait_for_selector("body.body--dark")
+        dark = background(someone)
+        page.click("details.settings summary")
+        with page.expect_navigation():
+            page.click("button[name=theme][value=light]")
+        page.wait_for_selector("body.body--light h1")
+        light = background(someone)
+        assert light != dark
+        page.goto(someone.url("/dashboard/sessions"))
+        page.wait_for_selector("body.body--light h1")
+        assert background(someone) == light
+        assert someone.complaints == []
+
+
+@pytest.mark.parametrize("path", ["/", "/dashboard/sessions"])
+def test_nothing_is_wider_than_a_phone(plant: Plant, server: WebServer, path: str) -> None:
+    plant.submit(url="http://127.0.0.1:9/a.jpg", session="a session with a name that is long " + "x" * 80)
+    with browser(server, phone=True) as someone:
+        page = someone.log_in(path)
+        page.wait_for_selector(".health .good, tbody")
+        width = page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
+        assert width[0] <= width[1]
+        box = page.locator("nav.pages").bounding_box()
+        assert box
+        assert box["y"] + box["height"] <= 844.5, "the pages stand at the thumb"
+        page.click("nav.pages a:last-child")
+        page.wait_for_selector("nav.pages a:last-child[aria-current=page]")
+
+
+def test_a_keyboard_is_enough(someone: Browser) -> None:
+    page = someone.log_in()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.closest('main') !== null")
+    page.goto(someone.url())
+    page.wait_for_selector("h1:text-is('Now')")
+    reached = []
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("document.activeElement.textContent.trim()"))
+        assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none"
+        if reached[-1] == "Settings":
+            break
+    assert reached[:4] == ["Skip to the content", "Esteira", "Now", "Sessions"]
+    page.keyboard.press("Enter")
+    page.wait_for_selector("details.settings[open]")
+
+
+def test_landmarks_headings_and_labels_are_there(someone: Browser) -> None:
+    page = someone.log_in()
+    for selector in ("main", "header", "nav[aria-label]", ".health[aria-live=polite]"):
+        assert page.locator(selector).count() == 1, selector
+    assert page.locator("h1").count() == 1
+    for section in page.locator("main section").all():
+        named = section.get_attribute("aria-labelledby")
+        assert page.locator(f"#{named}").inner_text()
+    assert page.locator(".chart").count() == page.locator(".chart[aria-hidden=true]").count() == 2
+    for chart in page.locator(".charts section").all():
+        assert chart.locator(".hint").inner_text()
+
+
+def test_a_logout_ends_what_is_open_elsewhere(someone: Browser) -> None:
+    someone.log_in()
+    other = someone.new_page()
+    other.goto(someone.url("/dashboard/sessions"))
+    other.wait_for_selector("h1:text-is('Sessions')")
+    someone.page.click("details.settings summary")
+    someone.page.click("text=Log out")
+    someone.page.wait_for_selector("#token")
+    other.wait_for_selector("#token")
+    someone.complaints = [said for said in someone.complaints if "WebSocket" not in said and "403" not in said]
+
+
+def test_pages_come_back_to_a_server_that_has_started_anew_with_another_token(
+    make_plant: Callable[..., Plant], server: WebServer
+) -> None:
+    with browser(server) as someone:
+        page = someone.log_in()
+        server.end()
+        page.wait_for_selector("#popup[aria-hidden=false]", state="attached")
+        with web_server(make_plant(), dashboard="true", port=str(server.port), api_token="quite another token"):
+            page.wait_for_selector("#token")

@@ -1,0 +1,55 @@
+"""The small pieces that pages are made of: native elements, so that keyboards and screen readers know what they are."""
+
+from __future__ import annotations
+
+from nicegui import ui
+from nicegui.element import Element
+from nicegui.elements.mixins.text_element import TextElement
+
+
+def box(tag: str, classes: str = "", /, **attributes: str | int) -> Element:
+    """An element; `aria_label="…"` becomes the attribute `aria-label`. Values may be any text."""
+    return _attributed(ui.element(tag).classes(classes), attributes)
+
+
+def text(tag: str, content: str, classes: str = "", /, **attributes: str | int) -> TextElement:
+    """An element with a text, shown as it is whatever signs it has; `.text` changes it."""
+    element = TextElement(tag=tag, text=content).classes(classes)
+    _attributed(element, attributes)
+    return element
+
+
+def heading(content: str, lead: str = "") -> None:
+    """The title of a page, and a line of what it shows."""
+    with box("div", "page-head"):
+        text("h1", content)
+        if lead:
+            text("p", lead, "lead")
+
+
+def card(title: str, classes: str = "") -> Element:
+    """A part of a page under a heading of its own; content goes into it."""
+    section = box("section", f"card {classes}")
+    with section:
+        title_element = text("h2", title)
+    section.props["aria-labelledby"] = title_element.html_id
+    return section
+
+
+def link(content: str, path: str, classes: str = "", /, **attributes: str | int) -> TextElement:
+    """A link to another page of the dashboard."""
+    return text("a", content, classes, href=path, **attributes)
+
+
+def picture(path: str) -> Element:
+    """A 24 px line drawing, of no meaning to who does not see it; `path` as SVG has it."""
+    drawing = box("svg", "picture", viewBox="0 0 24 24", width=20, height=20, aria_hidden="true")
+    with drawing:
+        box("path", d=path)
+    return drawing
+
+
+def _attributed(element: Element, attributes: dict[str, str | int]) -> Element:
+    for name, value in attributes.items():
+        element.props[name.rstrip("_").replace("_", "-")] = value
+    return element

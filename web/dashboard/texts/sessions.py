@@ -1,0 +1,31 @@
+"""The page of the sessions."""
+
+from __future__ import annotations
+
+EN = {
+    "sessions.title": "Sessions",
+    "sessions.lead": "Who waits, who runs, who fails: at most {most} sessions, those with most waiting first.",
+    "sessions.name": "Session",
+    "sessions.ready": "Waiting",
+    "sessions.running": "Running",
+    "sessions.failed": "Failed in a day",
+    "sessions.received": "Last received",
+    "sessions.media": "Media",
+    "sessions.show": "Show",
+    "sessions.show.of": "Show the media of {session}",
+    "sessions.none": "No session has handed over anything yet.",
+}
+
+PT_BR = {
+    "sessions.title": "Sessões",
+    "sessions.lead": "Quem espera, quem executa, quem falha: no máximo {most} sessões, primeiro as que mais esperam.",
+    "sessions.name": "Sessão",
+    "sessions.ready": "Esperando",
+    "sessions.running": "Em execução",
+    "sessions.failed": "Falhas em um dia",
+    "sessions.received": "Último recebimento",
+    "sessions.media": "Mídias",
+    "sessions.show": "Mostrar",
+    "sessions.show.of": "Mostrar as mídias de {session}",
+    "sessions.none": "Nenhuma sessão entregou nada ainda.",
+}
