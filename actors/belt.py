@@ -35,9 +35,11 @@ MOVES = (
     "flush",
     "audit",
     "pauses",
+    "drop",
 )  # those that lanes.lua stands in front of
 SESSIONS_SHOWN = 100
 UNTOLD = -2  # see fetch.lua
+LOOKED_AT = 2000  # see drop.lua: a millisecond or two
 SAID_FOR_MS = 60_000  # how long the last words of a worker are kept that was killed
 ANYWHERE = Place()  # of a message that nobody says more of
 
@@ -176,6 +178,10 @@ class Belt:
 
     def _move(self, name: str, keys: Sequence[str], args: Sequence[str | int | bytes]) -> Any:
         return self._scripts[name]([*self._common_keys, *keys], [*self._common_args, *args])
+
+    def drop(self, key: str) -> bool:
+        """Takes a message off the belt, unless a worker holds it or far too many of its session wait around it."""
+        return bool(self._move("drop", [], [_name(key), LOOKED_AT]))
 
     def pauses_told(self) -> str:
         """How often this Redis was told what is paused, as `tell_pauses` wants it; "" if never."""

@@ -1,10 +1,11 @@
-"""What an operator holds in hand: pausing a stage or a session, resuming it."""
+"""What an operator holds in hand: pausing a stage or a session, resuming it, cancelling an attachment."""
 
 from __future__ import annotations
 
 import redis
 import structlog
 
+from actors.cancellation import cancel
 from actors.hook import hook
 from actors.pausing import tell
 from pipeline.catalogue import Pause, PauseKind
@@ -15,6 +16,8 @@ from pipeline.payload_forms import plain_text
 LONGEST_NAME = 512  # characters, as of an attachment's session
 
 log = structlog.get_logger()
+
+__all__ = ["cancel", "pause", "pauses", "resume"]
 
 
 def pause(kind: PauseKind, name: str) -> bool:

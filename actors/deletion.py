@@ -11,7 +11,7 @@ import time
 import structlog
 
 from pipeline.errors import Code, PermanentError
-from pipeline.models import Record
+from pipeline.models import Record, Status
 from pipeline.services import Services
 from pipeline.storage import intake_key
 
@@ -66,6 +66,6 @@ def _remove_content(tools: Services, tombstone: Record, began: float) -> bool:
 def _deleted_before(record: Record | None) -> Record:
     if record is None:
         raise PermanentError(Code.NOT_FOUND, "unknown: there is no such attachment")
-    if record.deleted_at is None:
+    if record.status is not Status.DELETED:
         raise PermanentError(Code.NOT_ENDED, f"is {record.status}; only what has ended can be deleted")
     return record

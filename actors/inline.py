@@ -34,7 +34,7 @@ def run_inline(services: Services, media_id: str) -> Record | None:
     except ClaimRefusedError:
         return services.catalogue.get(media_id)
     try:
-        with _kept(services, claim):
+        with kept(services, claim):
             return _run(services, claim)
     except SupersededError:
         services.forget(media_id)
@@ -42,7 +42,7 @@ def run_inline(services: Services, media_id: str) -> Record | None:
 
 
 @contextmanager
-def _kept(services: Services, claim: Claim) -> Iterator[None]:
+def kept(services: Services, claim: Claim) -> Iterator[None]:
     """Renews the claim for as long as the block runs: in a listener's process nothing else does."""
     lease_s = services.settings.claim_lease_s
     done = threading.Event()

@@ -16,7 +16,7 @@ from actors.delivery import Again, Delivery, Forward
 from actors.leases import LEASES
 from actors.presence import ACTIVITY
 from actors.retries import ClaimRefusedError, RetryPolicy, verdict_on
-from pipeline.errors import BusyError, PipelineError, SupersededError
+from pipeline.errors import BusyError, CancelledError, PipelineError, SupersededError
 from pipeline.meters import ATTEMPTS, ENDINGS, STAGE_SECONDS, WHOLE_SECONDS
 from pipeline.models import Claim, Detected, Ending, Fetched, Model, Record, Refusal, Stage, Status, Validated
 from pipeline.services import Services, services
@@ -86,8 +86,9 @@ def perform(services: Services, claim: Claim, stage: Stage, inputs: Model | None
         PipelineError: as the step does.
     """
     passage.begin(claim, stage, attempt)
-    if LEASES.age(claim.token) > CERTAIN_S:
-        services.catalogue.confirm(claim)
+    record = services.catalogue.confirm(claim) if LEASES.age(claim.token) > CERTAIN_S else claim.record
+    if record.cancelled_at is not None and stage is not Stage.NOTIFY:
+        raise CancelledError
     started = time.perf_counter()
     with _measured(stage):
         result = STEPS[stage](services, claim, inputs)

@@ -60,12 +60,15 @@ class Code(StrEnum):
     POISON = "poison"
     QUEUE = "queue"
     SUPERSEDED = "superseded"
+    # an operator
+    CANCELLED = "cancelled"
     # what comes from outside
     BAD_PAYLOAD = "bad_payload"
     BAD_SETTING = "bad_setting"
     UNAUTHORIZED = "unauthorized"
     NOT_FOUND = "not_found"
     NOT_ENDED = "not_ended"
+    NOT_PENDING = "not_pending"
     NO_PREVIEW = "no_preview"
     TOO_MANY_REQUESTS = "too_many_requests"
     GATEWAY_ERROR = "gateway_error"
@@ -82,6 +85,13 @@ class PipelineError(Exception):
 
 class PermanentError(PipelineError):
     """Raised when trying again cannot help: the content or its source is refused for good."""
+
+
+class CancelledError(PermanentError):
+    """Raised in the midst of its work on an attachment that somebody has cancelled."""
+
+    def __init__(self) -> None:
+        super().__init__(Code.CANCELLED, "it was cancelled")
 
 
 class RetryableError(PipelineError):
@@ -127,3 +137,6 @@ class SettingsError(PermanentError):
 
     def __init__(self, message: str) -> None:
         super().__init__(Code.BAD_SETTING, message)
+
+
+CANCELLED = CancelledError()  # what its row and its announcement say, whoever writes them

@@ -246,6 +246,7 @@ class Record(Model):
     finished_at: int | None = None  # when nothing was left to do
     announced_at: int | None = None
     deleted_at: int | None = None
+    cancelled_at: int | None = None  # when somebody asked for it
 
 
 class LostSource(Model):

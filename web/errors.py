@@ -21,6 +21,7 @@ STATUS_OF = {
     Code.NOT_FOUND: 404,
     Code.NO_PREVIEW: 404,
     Code.NOT_ENDED: 409,
+    Code.NOT_PENDING: 409,
     Code.TOO_LARGE: 413,
     Code.TOO_MANY_REQUESTS: 429,
     Code.BAD_SETTING: 503,

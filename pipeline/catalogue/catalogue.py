@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Executable
 
 from pipeline.catalogue import rows, statements
+from pipeline.catalogue.cancellations import Cancellations
 from pipeline.catalogue.database import Database
 from pipeline.catalogue.engines import WAIT_S
 from pipeline.catalogue.failures import FailureGroups
@@ -24,7 +25,7 @@ from pipeline.catalogue.search import Search
 from pipeline.catalogue.session import Session
 from pipeline.catalogue.tables import SHARDS, TOTALS
 from pipeline.catalogue.together import Together
-from pipeline.errors import Code, PermanentError, PipelineError, SupersededError
+from pipeline.errors import CancelledError, Code, PermanentError, PipelineError, SupersededError
 from pipeline.history import HistoryEntry, read_lines
 from pipeline.models import Accepted, Attachment, Claim, Ending, Record, Refusal, Stage, Status, Stored
 from pipeline.new_source import NewSource
@@ -59,6 +60,7 @@ class Catalogue:
         self.search = Search(self._database)
         self.pauses = Pauses(self._database, now=self.now)
         self.figures = Figures(self._database)
+        self.cancellations = Cancellations(self._database, now=self.now)
         self._accepting: Together[dict[str, Any], Accepted] = Together(self._database, self._accept)
 
     # --- the way of one attachment ---
@@ -110,13 +112,13 @@ class Catalogue:
         if tokens:
             self._database.write(work)
 
-    def confirm(self, claim: Claim) -> None:
-        """Returns if the claim is still held.
+    def confirm(self, claim: Claim) -> Record:
+        """The row as it stands, if the claim is still held.
 
         Raises:
             SupersededError: the claim was lost.
         """
-        self._database.read(lambda session: self._standing(session, claim))
+        return self._database.read(lambda session: self._standing(session, claim))
 
     def release(self, claim: Claim, *, stage: Stage, attempts: int, error: PipelineError | None) -> None:
         """Lets go of it with what the next attempt has to know. An ending that is decided already stays as it is.
@@ -142,9 +144,13 @@ class Catalogue:
 
         Raises:
             SupersededError: the claim was lost.
+            CancelledError: somebody has cancelled it, and it is not stored.
         """
         row = rows.stored_row(stored)
-        return self._move(claim, statements.STORED, row, closing=True, counting=lambda _: "stored")
+        record = self._move(claim, statements.STORED, row, closing=True, counting=lambda _: "stored")
+        if record.status is Status.RECEIVED:
+            raise CancelledError
+        return record
 
     def ended(self, claim: Claim, ending: Ending) -> Record:
         """Notes how it ended without success; its announcement and `finish` follow. The first ending stands.

@@ -22,16 +22,18 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from pipeline.catalogue.tables import RECORD, counters, media
+from pipeline.errors import CANCELLED
 from pipeline.models import Status
 
 INSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 CLAIMED = (*RECORD, media.c.payload, media.c.progress, media.c.intake)
 
 _p = bindparam
-_id = media.c.id == _p("media_id")
-_running = media.c.finished_at.is_(None)
+BY_ID = media.c.id == _p("media_id")
+RUNNING = media.c.finished_at.is_(None)
+IS_RECEIVED = media.c.status == literal_column("'received'")
 # What only the holder of the live claim may write, and never once it is finished.
-_held = _id & (media.c.claim == _p("token")) & _running
+HELD = BY_ID & (media.c.claim == _p("token")) & RUNNING
 
 
 def _status(*words: Status) -> Any:
@@ -85,13 +87,13 @@ def _counting(dialect: str) -> Executable:
 
 ACCEPT = {dialect: _accepting(dialect) for dialect in INSERTS}
 COUNT = {dialect: _counting(dialect) for dialect in INSERTS}
-STATUS = select(media.c.status).where(_id)
+STATUS = select(media.c.status).where(BY_ID)
 
 CLAIM = (
     update(media)
     .where(
-        _id,
-        _running,
+        BY_ID,
+        RUNNING,
         or_(
             media.c.claim.is_(None),
             media.c.claimed_until < _p("before"),
@@ -102,11 +104,11 @@ CLAIM = (
     .values(claim=_p("token"), claimed_until=_p("until"))
     .returning(*CLAIMED)
 )
-WHY_NOT = select(media.c.finished_at.is_not(None)).where(_id)
-RENEW = update(media).where(_held).values(claimed_until=_p("until"))
+WHY_NOT = select(media.c.finished_at.is_not(None)).where(BY_ID)
+RENEW = update(media).where(HELD).values(claimed_until=_p("until"))
 RELEASE = (
     update(media)
-    .where(_held)
+    .where(HELD)
     .values(
         claim=None,
         claimed_until=_p("now"),
@@ -115,11 +117,11 @@ RELEASE = (
     )
     .returning(media.c.id)
 )
-STANDING = select(*RECORD).where(_held)
+STANDING = select(*RECORD).where(HELD)
 
 STORED = (
     update(media)
-    .where(_held, media.c.status == literal_column("'received'"))
+    .where(HELD, IS_RECEIVED, media.c.cancelled_at.is_(None))
     .values(
         status=literal_column("'stored'"),
         stage=literal_column("'notify'"),
@@ -133,10 +135,19 @@ STORED = (
     )
     .returning(*RECORD)
 )
+_CANCELLED = {"status": Status.REJECTED.value, "error_code": CANCELLED.code.value, "error": CANCELLED.message}
+
+
+def _unless_cancelled(name: str) -> Any:
+    """What a worker found out, or that it was cancelled meanwhile: that was promised to whoever asked for it."""
+    given = _p(name, type_=media.c[name].type)
+    return case((media.c.cancelled_at.is_not(None), _CANCELLED[name]), else_=given) if name in _CANCELLED else given
+
+
 END = (
     update(media)
-    .where(_held, _open)
-    .values(ended_at=_p("now"), history=_told, **{name: _p(name) for name in _ENDING})
+    .where(HELD, _open)
+    .values(ended_at=_p("now"), history=_told, **{name: _unless_cancelled(name) for name in _ENDING})
     .returning(*RECORD)
 )
 _finished: dict[str, Any] = {"finished_at": _p("now"), "claim": None, "claimed_until": None, "history": _told}
@@ -149,7 +160,7 @@ def _unless_stored(name: str) -> Any:
 
 FINISH_ANNOUNCED = (
     update(media)
-    .where(_held, media.c.status != literal_column("'received'"))
+    .where(HELD, media.c.status != literal_column("'received'"))
     .values(
         status=case((media.c.status == literal_column("'stored'"), literal_column("'done'")), else_=media.c.status),
         announced_at=_p("now"),
@@ -158,16 +169,16 @@ FINISH_ANNOUNCED = (
     )
     .returning(*RECORD)
 )
-FINISH_SILENTLY = update(media).where(_held, ~_open).values(**_finished).returning(*RECORD)
+FINISH_SILENTLY = update(media).where(HELD, ~_open).values(**_finished).returning(*RECORD)
 
 REPLAYED = (
     select(*CLAIMED)
-    .where(_id, media.c.finished_at.is_not(None), _status(Status.REJECTED, Status.FAILED, Status.EXPIRED))
+    .where(BY_ID, media.c.finished_at.is_not(None), _status(Status.REJECTED, Status.FAILED, Status.EXPIRED))
     .with_for_update()
 )
 REOPEN = (
     update(media)
-    .where(_id, media.c.finished_at.is_not(None))
+    .where(BY_ID, media.c.finished_at.is_not(None))
     .values(
         run=media.c.run + 1,
         attempts=0,
@@ -175,6 +186,8 @@ REOPEN = (
         error=None,
         finished_at=None,
         announced_at=None,
+        cancelled_at=None,
+        deleted_at=None,
         claim=None,
         claimed_until=_p("now"),
         history=_told,
@@ -188,7 +201,7 @@ REOPEN = (
 DELETE = (
     update(media)
     .where(
-        _id,
+        BY_ID,
         media.c.finished_at.is_not(None),
         or_(media.c.status != literal_column("'deleted'"), media.c.storage_key.is_not(None)),
     )
@@ -208,11 +221,11 @@ HOLDERS = (
     .where(
         media.c.sha256 == _p("sha256"),
         media.c.storage_key.is_not(None),
-        media.c.status != literal_column("'deleted'"),
+        media.c.deleted_at.is_(None),
     )
     .limit(1)
 )
-CONTENT_GONE = update(media).where(_id, media.c.deleted_at == _p("deleted_at")).values(storage_key=None)
+CONTENT_GONE = update(media).where(BY_ID, media.c.deleted_at == _p("deleted_at")).values(storage_key=None)
 DELETIONS = select(media.c.deleted_at, media.c.storage_key.is_not(None)).where(
     media.c.sha256 == _p("sha256"), media.c.deleted_at >= _p("since")
 )
@@ -223,9 +236,9 @@ UNDONE = (
     .limit(_p("limit"))
 )
 
-GET = select(*RECORD).where(_id)
-HISTORY = select(media.c.history).where(_id)
-POSITION = select(media.c.received_at, media.c.id).where(_id)
+GET = select(*RECORD).where(BY_ID)
+HISTORY = select(media.c.history).where(BY_ID)
+POSITION = select(media.c.received_at, media.c.id).where(BY_ID)
 FILTERS = {"status": "status", "session": "session", "error": "error_code", "stage": "stage", "kind": "kind"}
 _let_go_at = func.coalesce(media.c.claimed_until, media.c.received_at)
 # A time that nobody can have written whose clock is right: it must not keep an attachment waiting until then.
@@ -238,13 +251,13 @@ _idle = or_(
 @functools.cache
 def _unfinished(*, paged: bool) -> Select[Any]:
     further = [tuple_(media.c.received_at, media.c.id) > tuple_(_p("after_at"), _p("after_id"))] if paged else []
-    return select(*RECORD).where(_running, _idle, *further).order_by(media.c.received_at, media.c.id).limit(_p("limit"))
+    return select(*RECORD).where(RUNNING, _idle, *further).order_by(media.c.received_at, media.c.id).limit(_p("limit"))
 
 
 # What is replayed came at its first round's time: how old that is says nothing.
 OLDEST = (
     select(media.c.received_at)
-    .where(_running, media.c.run == literal_column("0"))
+    .where(RUNNING, media.c.run == literal_column("0"))
     .order_by(media.c.received_at)
     .limit(literal_column("1"))
 )

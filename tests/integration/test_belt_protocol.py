@@ -149,6 +149,15 @@ class BeltMachine(RuleBasedStateMachine):
         self.paused = paused
         self._tell()
 
+    @rule(key=st.sampled_from(KEYS))
+    def drop(self, key: str) -> None:
+        """Cancelled: it goes unless somebody holds it."""
+        held = any(key == item.key for worker in WORKERS for item in self.belt.held(worker))
+        listed = any(key.encode() in self.belt.client.lrange(self.belt.keys.ready(queue), 0, -1) for queue in QUEUES)
+        dropped = self.belt.drop(key)
+        assert dropped == (key in self.accepted and not held and not listed)
+        self.accepted -= {key} if dropped else set()
+
     @rule()
     def forget_what_is_paused(self) -> None:
         """Redis throws it away: nobody who heeds pauses is given anything before it is told again."""

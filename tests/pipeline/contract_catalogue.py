@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.catalogue import Catalogue, Filters, Pause
-from pipeline.errors import Code, PermanentError, RetryableError, SupersededError
+from pipeline.errors import CancelledError, Code, PermanentError, RetryableError, SupersededError
 from pipeline.models import Claim, Kind, Record, Refusal, Stage, Status
 from pipeline.new_source import NewSource
-from tests.support.catalogues import MEDIA_KEY, Clock, attachment, claimed, counted, ending, finished, stored
+from tests.support.catalogues import MEDIA_KEY, SHA256, Clock, attachment, claimed, counted, ending, finished, stored
 
 NEVER = "0" * 32
 TROUBLE = RetryableError(Code.FETCH_TIMEOUT, "media.example was silent for 15 s")
@@ -479,6 +479,60 @@ class CatalogueContract:
         assert catalogue.pauses.remove("stage", "fetch")
         assert not catalogue.pauses.remove("stage", "fetch")
         assert [pause.name for pause in catalogue.pauses.all()] == ["loja 📎"]
+
+    # --- cancelling ---
+
+    def test_what_is_cancelled_cannot_be_stored_and_ends_as_that(self, catalogue: Catalogue, clock: Clock) -> None:
+        claim = claimed(catalogue, catalogue.accept(attachment()).id)
+        asked = catalogue.cancellations.ask(claim.id)
+        assert asked
+        assert (asked.status, asked.cancelled_at) == (Status.RECEIVED, int(clock.now * 1000))
+        clock.now += 5
+        assert catalogue.cancellations.ask(claim.id) == asked
+        with pytest.raises(CancelledError):
+            catalogue.stored(claim, stored())
+        record = catalogue.ended(claim, ending(Status.FAILED, inputs={"size": 1, "sha256": "ab"}))
+        assert (record.status, record.error_code, record.error) == (Status.REJECTED, "cancelled", "it was cancelled")
+        assert catalogue.finish(claim, announced=True).status is Status.REJECTED
+        assert counted(catalogue.totals()) == {"rejected": 1}
+
+    def test_what_is_stored_or_has_ended_cannot_be_cancelled(self, catalogue: Catalogue) -> None:
+        under_way = claimed(catalogue, catalogue.accept(attachment()).id)
+        catalogue.stored(under_way, stored())
+        refused = claimed(catalogue, catalogue.accept(attachment()).id)
+        catalogue.ended(refused, ending())
+        ids = [under_way.id, refused.id, *(finished(catalogue, status).id for status in ENDINGS), NEVER, "no id"]
+        assert [catalogue.cancellations.ask(media_id) for media_id in ids] == [None] * len(ids)
+        assert catalogue.finish(refused, announced=True).status is Status.FAILED
+
+    def test_a_replay_forgets_that_it_was_cancelled(self, catalogue: Catalogue) -> None:
+        claim = claimed(catalogue, catalogue.accept(attachment()).id)
+        catalogue.cancellations.ask(claim.id)
+        catalogue.ended(claim, ending(Status.REJECTED))
+        catalogue.finish(claim, announced=True)
+        again = catalogue.reopen(claim.id)
+        assert again
+        assert (again.status, again.cancelled_at, again.run) == (Status.RECEIVED, None, 1)
+        assert catalogue.stored(claimed(catalogue, claim.id), stored()).status is Status.STORED
+
+    def test_content_that_is_withdrawn_is_held_by_nobody_and_seen_by_whoever_stores_it(
+        self, catalogue: Catalogue, clock: Clock
+    ) -> None:
+        claim = claimed(catalogue, catalogue.accept(attachment()).id)
+        catalogue.cancellations.ask(claim.id)
+        key = f"ab/{SHA256}"
+        noted = catalogue.cancellations.withdraw(claim, sha256=SHA256, key=key)
+        assert not catalogue.is_held(SHA256)
+        assert catalogue.deletions(SHA256, since=0) == [(int(clock.now * 1000), True)]
+        catalogue.content_gone(noted)
+        assert catalogue.deletions(SHA256, since=0) == [(int(clock.now * 1000), False)]
+        assert catalogue.undone_deletions(older_than_s=-1) == []
+        catalogue.claim(claim.id, lease_s=60, takeover=True)
+        with pytest.raises(SupersededError):
+            catalogue.cancellations.withdraw(claim, sha256=SHA256, key=key)
+
+
+ENDINGS = (Status.DONE, Status.FAILED, Status.REJECTED, Status.EXPIRED)
 
 
 def uses(catalogue: Catalogue, claim: Claim) -> list[Callable[[], object]]:

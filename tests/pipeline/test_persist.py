@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.catalogue import Catalogue
-from pipeline.errors import Code, RetryableError, StagingLostError, SupersededError
+from pipeline.errors import CancelledError, Code, RetryableError, StagingLostError, SupersededError
 from pipeline.meters import PENDING
-from pipeline.models import Claim, Detected, Facts, Fetched, Kind, Status, Validated
+from pipeline.models import Claim, Detected, Facts, Fetched, Kind, Status, Stored, Validated
 from pipeline.persist import persist, stored_name
 from pipeline.storage import LocalStorage, content_key
 from tests.support.catalogues import Clock, attachment, claimed
@@ -121,3 +121,61 @@ def test_without_storage_the_catalogue_says_nothing_of_stored(
 
 def test_the_name_is_the_seeds() -> None:
     assert stored_name(1_640_995_200_999, "abc123" + "0" * 58, "jpeg") == "1640995200_abc123.jpeg"
+
+
+def test_what_was_cancelled_leaves_no_content_behind(
+    claim: Claim, staged: Path, storage: LocalStorage, catalogue: Catalogue
+) -> None:
+    catalogue.cancellations.ask(claim.id)
+    with pytest.raises(CancelledError):
+        persist(claim, VALIDATED, path=staged, storage=storage, catalogue=catalogue)
+    assert objects(storage) == []
+    record = catalogue.get(claim.id)
+    assert record
+    assert (record.status, record.storage_key) == (Status.RECEIVED, None)
+
+
+def test_content_that_another_attachment_has_outlives_a_cancelling(
+    claim: Claim, staged: Path, storage: LocalStorage, catalogue: Catalogue
+) -> None:
+    other = claimed(catalogue, catalogue.accept(attachment()).id)
+    catalogue.cancellations.ask(claim.id)
+    with pytest.raises(CancelledError):
+        persist(claim, VALIDATED, path=staged, storage=TakenUp(storage, other, catalogue), catalogue=catalogue)
+    assert objects(storage) == [content_key(SHA256)]
+    with pytest.raises(CancelledError):  # nor is what stood there before taken away
+        persist(claim, VALIDATED, path=staged, storage=storage, catalogue=catalogue)
+    assert objects(storage) == [content_key(SHA256)]
+
+
+class TakenUp(LocalStorage):
+    """While the first attachment stores its content, another one with the same has just noted its row."""
+
+    def __init__(self, storage: LocalStorage, other: Claim, catalogue: Catalogue) -> None:
+        super().__init__(storage.root)
+        self._other, self._catalogue = other, catalogue
+
+    def put_file(self, path: Path, key: str) -> bool:
+        written = super().put_file(path, key)
+        self._catalogue.stored(self._other, Stored(validated=VALIDATED, storage_key=key, name="other.ogg"))
+        return written
+
+
+def test_who_stores_content_that_a_cancelling_takes_away_stores_it_again(
+    claim: Claim, staged: Path, storage: LocalStorage, catalogue: Catalogue
+) -> None:
+    other = claimed(catalogue, catalogue.accept(attachment()).id)
+    storage.put_file(staged, content_key(SHA256))
+    noted = catalogue.cancellations.withdraw(other, sha256=SHA256, key=content_key(SHA256))
+    assert not catalogue.is_held(SHA256)
+
+    class Withdrawn(LocalStorage):
+        def put_file(self, path: Path, key: str) -> bool:
+            written = super().put_file(path, key)
+            if catalogue.get(other.id) == noted:  # between the content's standing there and the row of it
+                self.delete(key)
+                catalogue.content_gone(noted)
+            return written
+
+    persist(claim, VALIDATED, path=staged, storage=Withdrawn(storage.root), catalogue=catalogue)
+    assert objects(storage) == [content_key(SHA256)]

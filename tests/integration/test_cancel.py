@@ -1,0 +1,246 @@
+"""Cancelling an attachment wherever it is: it ends once, as cancelled, and that is announced once."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+import pytest
+
+from actors import cancellation, controls
+from actors.belt import LOOKED_AT
+from actors.controls import cancel, pause, resume
+from actors.places import Place
+from pipeline.errors import Code, PermanentError
+from pipeline.models import Record, Stage, Status
+from tests.support.media_server import Answer, MediaServer
+from tests.support.plant import Plant, Workers, photo, wait_until
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
+
+class GatedServer(MediaServer):
+    """Files are handed out once the gate is open; what is announced is taken at once."""
+
+    def __init__(self) -> None:
+        super().__init__({f"{number}.jpg": photo() for number in range(8)})
+        self.gate = threading.Event()
+
+    def answer_for(self, name: str) -> Answer | None:
+        if name != "told":
+            self.gate.wait(30)
+            return None
+        return super().answer_for(name)
+
+    def told(self) -> list[dict[str, object]]:
+        """The events that were announced here."""
+        return [json.loads(request.body) for request in list(self.requests) if request.method == "POST"]
+
+
+@pytest.fixture
+def server() -> Iterator[GatedServer]:
+    with GatedServer() as running:
+        yield running
+
+
+@pytest.fixture
+def plant(make_plant: Callable[..., Plant], server: GatedServer, monkeypatch: pytest.MonkeyPatch) -> Plant:
+    made = make_plant(media_backoff_ms="50", webhook_url=server.url("told"), webhook_secret=SECRET)
+    monkeypatch.setattr(cancellation, "hook", lambda: made.hook)
+    monkeypatch.setattr(controls, "hook", lambda: made.hook)
+    return made
+
+
+def is_cancelled(record: Record) -> bool:
+    return (record.status, record.error_code, bool(record.finished_at)) == (Status.REJECTED, Code.CANCELLED, True)
+
+
+def assert_told_once(server: GatedServer, *ids: str, type_: str = "media.rejected") -> None:
+    told = server.told()
+    assert sorted(str(event["id"]) for event in told) == sorted(ids)
+    assert {event["type"] for event in told} == {type_}
+
+
+def test_what_waits_ends_at_once_and_leaves_the_belt(plant: Plant, server: GatedServer) -> None:
+    kept, media_id = (plant.submit(url=server.url(f"{number}.jpg")).id for number in range(2))
+    record = cancel(media_id)
+    assert is_cancelled(record)
+    assert record == plant.record(media_id)
+    assert plant.belt.missing([kept, media_id]) == [media_id]
+    assert plant.belt.counts()["fetch"]["ready"] == 1
+    assert cancel(media_id) == record
+    assert_told_once(server, media_id)
+    assert server.told()[0]["error"] == {"code": "cancelled", "message": "it was cancelled"}
+    server.gate.set()
+    with plant.workers():
+        assert plant.ended(kept)[0].status is Status.DONE
+    assert server.hits("1.jpg") == 0
+    assert plant.belt.audit() == 0
+
+
+def test_what_a_worker_has_begun_ends_at_its_next_boundary(plant: Plant, server: GatedServer) -> None:
+    with plant.workers(threads=1):
+        media_id = plant.submit(url=server.url("0.jpg")).id
+        wait_until(lambda: server.hits("0.jpg"), 20)
+        record = cancel(media_id)
+        assert (record.status, record.finished_at) == (Status.RECEIVED, None)
+        assert record.cancelled_at is not None
+        assert cancel(media_id) == record
+        server.gate.set()
+        [record] = plant.ended(media_id)
+    assert is_cancelled(record)
+    assert record.stage is Stage.PERSIST
+    assert plant.stored_files() == []
+    assert plant.staged_files() == []
+    assert_told_once(server, media_id)
+
+
+def test_what_lies_in_a_workers_hands_is_not_begun(plant: Plant, server: GatedServer) -> None:
+    ids = [plant.submit(url=server.url(f"{number}.jpg")).id for number in range(8)]
+    with plant.workers(threads=1):
+        wait_until(lambda: plant.belt.counts()["fetch"]["running"] == 2, 20)
+        begun = [media_id for media_id in ids if plant.services.catalogue.claim(media_id, lease_s=0.001) == "held"]
+        records = [cancel(media_id) for media_id in ids]
+        assert [record.id for record in records if not is_cancelled(record)] == begun
+        server.gate.set()
+        assert all(map(is_cancelled, plant.ended(*ids)))
+        wait_until(lambda: not any(states["running"] for states in plant.belt.counts().values()), 10)
+    assert_told_once(server, *ids)
+    assert plant.belt.client.exists(plant.belt.keys.messages, plant.belt.keys.standing, plant.belt.keys.flight) == 0
+
+
+def test_what_waits_for_another_attempt_or_in_front_of_a_paused_stage_ends_at_once(
+    plant: Plant, server: GatedServer
+) -> None:
+    server.gate.set()
+    pause("stage", "validate")
+    with plant.workers():
+        retried = plant.submit(url="http://127.0.0.1:1/refused.jpg").id
+        held_up = plant.submit(url=server.url("0.jpg")).id
+        wait_until(lambda: plant.belt.counts()["validate"]["ready"] == 1, 20)
+        wait_until(lambda: plant.record(retried).attempts > 0 or plant.record(retried).finished_at, 20)
+        assert is_cancelled(cancel(held_up))  # though its last worker's claim is still good
+        assert plant.belt.counts()["validate"]["ready"] == 0
+        if plant.record(retried).finished_at is None:
+            cancel(retried)
+        [record] = plant.ended(retried)
+        assert record.status in {Status.REJECTED, Status.FAILED}
+    assert sorted(str(event["id"]) for event in server.told()) == sorted([retried, held_up])
+
+
+def test_what_is_stored_or_has_ended_is_refused(plant: Plant, server: GatedServer) -> None:
+    server.gate.set()
+    server.answers["told"] = Answer(500)
+    with plant.workers():
+        media_id = plant.submit(url=server.url("0.jpg")).id
+        wait_until(lambda: plant.record(media_id).status is Status.STORED, 20)
+        assert refusal(media_id).code is Code.NOT_PENDING
+        server.answers["told"] = Answer(204)
+        plant.ended(media_id)
+    assert refusal(media_id).code is Code.NOT_PENDING
+    assert refusal("0" * 32).code is Code.NOT_FOUND
+    assert plant.record(media_id).status in {Status.DONE, Status.FAILED}
+
+
+def refusal(media_id: str) -> PermanentError:
+    with pytest.raises(PermanentError) as refused:
+        cancel(media_id)
+    return refused.value
+
+
+def test_a_cancelled_one_can_go_again(plant: Plant, server: GatedServer) -> None:
+    media_id = plant.submit(url=server.url("0.jpg")).id
+    cancel(media_id)
+    assert plant.services.catalogue.reopen(media_id)
+    server.gate.set()
+    with plant.workers():
+        plant.sweep()
+        [record] = plant.ended(media_id)
+    assert (record.status, record.cancelled_at, record.run) == (Status.DONE, None, 1)
+
+
+def test_while_nobody_can_be_told_the_workers_tell_it_later(plant: Plant, server: GatedServer) -> None:
+    server.answers["told"] = Answer(500)
+    media_id = plant.submit(url=server.url("0.jpg")).id
+    record = cancel(media_id)
+    assert (record.status, record.error_code, record.finished_at) == (Status.REJECTED, Code.CANCELLED, None)
+    assert cancel(media_id).status is Status.REJECTED
+    server.answers["told"] = Answer(204)
+    with plant.workers():
+        assert is_cancelled(plant.ended(media_id)[0])
+    assert len({event["event_id"] for event in server.told()}) == 1
+
+
+def test_while_notify_is_paused_the_announcement_waits(plant: Plant, server: GatedServer) -> None:
+    media_id = plant.submit(url=server.url("0.jpg")).id
+    pause("stage", "notify")
+    with plant.workers():
+        assert cancel(media_id).finished_at is None
+        assert plant.record(media_id).status is Status.REJECTED
+        wait_until(lambda: plant.belt.counts()["notify"]["ready"] == 1, 10)
+        assert server.told() == []
+        resume("stage", "notify")
+        assert is_cancelled(plant.ended(media_id)[0])
+    assert_told_once(server, media_id)
+
+
+def test_it_works_while_redis_is_away(plant: Plant, server: GatedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    media_id = plant.submit(url=server.url("0.jpg")).id
+    cut_off = plant.with_redis("redis://127.0.0.1:1/0")
+    with monkeypatch.context() as outage:
+        outage.setattr(cancellation, "hook", lambda: cut_off.hook)
+        assert is_cancelled(cancel(media_id))
+    cut_off.close()
+    with plant.workers():  # what was left on the belt is found to have ended
+        wait_until(lambda: plant.belt.missing([media_id]), 20)
+    assert server.hits("0.jpg") == 0
+    assert_told_once(server, media_id)
+
+
+def test_one_that_lies_too_deep_is_left_to_the_workers(plant: Plant, server: GatedServer) -> None:
+    ids = [plant.submit(url=server.url("0.jpg")).id]
+    for number in range(LOOKED_AT):
+        plant.belt.offer(f"before-{number}", "fetch", b"x", place=Place("s1"))
+    deep = plant.submit(url=server.url("1.jpg")).id
+    for number in range(LOOKED_AT):
+        plant.belt.offer(f"behind-{number}", "fetch", b"x", place=Place("s1"))
+    assert is_cancelled(cancel(deep))
+    assert plant.belt.missing([deep]) == []
+    assert is_cancelled(cancel(ids[0]))
+    assert plant.belt.missing(ids) == ids
+
+
+@pytest.mark.parametrize("chain", ["run", "hop"])
+def test_beside_running_workers_each_has_one_ending_and_is_announced_once(
+    make_plant: Callable[..., Plant], server: GatedServer, monkeypatch: pytest.MonkeyPatch, chain: str
+) -> None:
+    plant = make_plant(chain=chain, webhook_url=server.url("told"), webhook_secret=SECRET)
+    monkeypatch.setattr(cancellation, "hook", lambda: plant.hook)
+    server.gate.set()
+    promised = set()
+    with plant.workers(processes=2) as workers:
+        ids = [plant.submit(url=server.url(f"{number % 8}.jpg")).id for number in range(120)]
+        for media_id in ids[::-2]:
+            time.sleep(0.005)
+            with suppress(PermanentError):  # it was faster
+                promised.add(cancel(media_id).id)
+        records = plant.ended(*ids)
+    cancelled = {record.id for record in records if is_cancelled(record)}
+    assert cancelled == promised
+    assert {record.status for record in records if record.id not in promised} == {Status.DONE}
+    events = Counter(str(event["event_id"]) for event in server.told())
+    assert len(events) == len(ids)
+    assert sum(event["type"] == "media.rejected" for event in server.told()) == len(cancelled)
+    totals = plant.services.catalogue.totals()
+    assert (totals["done"], totals["rejected"]) == (len(ids) - len(cancelled), len(cancelled))
+    assert loudest(workers) == []
+
+
+def loudest(workers: Workers) -> list[dict[str, object]]:
+    """What the workers found worth an error."""
+    lines = (line for line in workers.log.read_text(errors="replace").splitlines() if line.startswith("{"))
+    return [line for line in map(json.loads, lines) if line["level"] == "error"]
