@@ -7,7 +7,7 @@ from typing import Unpack
 import dramatiq
 
 from actors.assembly import build_broker
-from actors.telemetry import configure
+from actors.telemetry import configure, tell_unknown_names
 from actors.work import Asked, run
 from pipeline.errors import PipelineError, SettingsError
 from pipeline.models import Stage
@@ -16,6 +16,7 @@ from pipeline.settings import current_settings
 
 try:
     configure(current_settings())  # Sentry before the broker, or it misses what the broker does
+    tell_unknown_names()
     services().sandbox.warm()  # a wrong setting stops the worker here, not at its first attachment
 except SettingsError as error:
     raise SystemExit(f"esteira: {error.message}") from None

@@ -14,6 +14,7 @@ import structlog
 from sentry_sdk.integrations.logging import ignore_logger
 from sentry_sdk.types import Event, Hint
 
+from pipeline.setting_names import unknown_names
 from pipeline.settings import Settings
 
 HIDDEN = "[hidden]"
@@ -26,6 +27,8 @@ URL_LOGIN = re.compile(r"(\w+://)[^\s/@]+@")
 HOOK_SECRETS = re.compile(r"(/hooks/[\w-]+[/?])[^\s\"']+")  # a gateway's secret may be the last part of the path
 
 Scrub = Callable[[Any], Any]
+
+log = structlog.get_logger(__name__)
 
 
 def scrubber(secrets: list[str]) -> Scrub:
@@ -75,6 +78,12 @@ def configure(settings: Settings) -> None:
     scrub = scrubber(settings.secrets())
     configure_logs(settings, scrub)
     configure_sentry(settings, scrub)
+
+
+def tell_unknown_names() -> None:
+    """Warns of what looks like a setting and is none. To be called once, where a process starts."""
+    for unknown in unknown_names():
+        log.warning("no setting", name=unknown.name, where=unknown.where, meant=unknown.meant)
 
 
 def configure_guest(settings: Settings) -> None:

@@ -43,6 +43,7 @@ def build_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         telemetry.configure(settings)
+        telemetry.tell_unknown_names()
         asyncio.get_running_loop().set_exception_handler(Complaints())
         if settings.allow_unsigned_hooks:
             log.warning("hooks take what comes from this machine without any secret: ALLOW_UNSIGNED_HOOKS is set")

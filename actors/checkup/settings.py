@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from actors.checkup.finding import Finding, fail, ok, warn
 from pipeline.errors import SettingsError
 from pipeline.services import build_services
+from pipeline.setting_names import unknown_names
 from pipeline.settings import Network, Settings
 
 METADATA = ipaddress.ip_address("169.254.169.254")  # where clouds hand out credentials
@@ -29,6 +30,15 @@ def check_valid(settings: Settings) -> Finding:
     except OSError as error:
         return fail("settings", f"VAR_DIR: cannot make its folders: {error.strerror}", "choose another VAR_DIR")
     return ok("settings", "every value can be used")
+
+
+def check_names(_: Settings) -> Finding:
+    unknown = unknown_names()
+    if unknown:
+        return warn(
+            "setting names", "; ".join(map(str, unknown)), "names are those of .env.example; others are ignored"
+        )
+    return ok("setting names", "nothing in the environment or .env looks like a setting and is none")
 
 
 def check_private(settings: Settings) -> Finding:
@@ -69,6 +79,7 @@ def check_files(settings: Settings) -> Finding:
 
 CHECKS: tuple[Callable[[Settings], Finding], ...] = (
     check_valid,
+    check_names,
     check_token,
     check_intake,
     check_private,

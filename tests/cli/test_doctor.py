@@ -14,7 +14,7 @@ from tests.support.valkey import ValkeyServer
 from tests.support.zygote import Zygote
 
 CHECKS = {
-    *("settings", "web", "intake", "private networks", "open files"),
+    *("settings", "setting names", "web", "intake", "private networks", "open files"),
     *("redis", "role", "eviction", "append-only file", "memory", "redis clock", "workers"),
     *("catalogue", "catalogue disk", "catalogue place", "catalogue journal", "catalogue integrity", "unfinished"),
     *("storage", "storage disk", "staging", "staging disk"),
@@ -49,6 +49,18 @@ def test_people_get_a_line_for_each_check(place: Site) -> None:
     assert all(line.split()[0] in {"ok", "warn", "fail"} for line in lines)
     [workers] = [line for line in lines if "no worker" in line]
     assert "→ run `esteira start`" in workers
+
+
+def test_a_misspelt_setting_is_told_without_its_value(place: Site) -> None:
+    (place.folder / ".env").write_text("WEBHOK_URL=https://hunter2.example\n")
+    finished = place.with_settings(API_TOKENS="hunter2").run("doctor", "--json")
+    finding = found(finished)["setting names"]
+    assert (finished.code, finding["level"]) == (0, "warn")
+    assert finding["message"].split("; ") == [
+        "WEBHOK_URL (.env) is no setting: WEBHOOK_URL is",
+        "API_TOKENS (environment) is no setting: API_TOKEN is",
+    ]
+    assert "hunter2" not in finished.out + finished.err
 
 
 def test_what_is_away_fails_alone_and_shows_no_secret(place: Site) -> None:

@@ -40,3 +40,12 @@ def test_who_is_told_to_stop_is_not_shown_any_more(plant: Plant) -> None:
         wait_until(lambda: workers(plant.belt), 30)
         assert running.stop() == 0
         assert workers(plant.belt) == []
+
+
+def test_a_worker_warns_of_what_looks_like_a_setting_and_is_none(plant: Plant) -> None:
+    plant.env["WEBHOOK_URLS"] = "https://hunter2.example"
+    with plant.workers() as running:
+        wait_until(lambda: running.said("no setting"), 30)
+        [said] = running.said("no setting")
+    assert (said["level"], said["name"], said["meant"]) == ("warning", "WEBHOOK_URLS", "WEBHOOK_URL")
+    assert "hunter2" not in running.log.read_text()
