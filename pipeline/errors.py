@@ -67,6 +67,7 @@ class Code(StrEnum):
     BAD_SETTING = "bad_setting"
     UNAUTHORIZED = "unauthorized"
     NOT_FOUND = "not_found"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
     NOT_ENDED = "not_ended"
     NOT_PENDING = "not_pending"
     NO_PREVIEW = "no_preview"

@@ -32,7 +32,7 @@ STATUS_OF = {
     Code.STORAGE: 503,
 }
 # What the framework refuses by a status of its own, and what we do: the statuses above have their codes already.
-CODE_OF = {403: Code.UNAUTHORIZED, 404: Code.NOT_FOUND, 410: Code.NOT_FOUND}
+CODE_OF = {403: Code.UNAUTHORIZED, 404: Code.NOT_FOUND, 405: Code.METHOD_NOT_ALLOWED, 410: Code.NOT_FOUND}
 # Whoever has not sent all of a body is not listened to any further.
 CLOSING = {"Connection": "close"}
 HEADERS_OF = {401: {"WWW-Authenticate": "Bearer"}, 408: CLOSING, 413: CLOSING}

@@ -14,7 +14,7 @@ LANGUAGES = tuple(_TEXTS)
 NOT_ENDINGS = frozenset(
     {
         *(Code.FETCH_BUSY, Code.SUPERSEDED, Code.QUEUE, Code.BAD_SETTING, Code.UNAUTHORIZED, Code.NOT_FOUND),
-        *(Code.NOT_ENDED, Code.NOT_PENDING, Code.TOO_MANY_REQUESTS, Code.NO_PREVIEW),
+        *(Code.NOT_ENDED, Code.NOT_PENDING, Code.TOO_MANY_REQUESTS, Code.NO_PREVIEW, Code.METHOD_NOT_ALLOWED),
     }
 )
 

@@ -181,6 +181,13 @@ def test_api_03_no_other_site_may_read(plant: Plant, server: WebServer) -> None:
     assert server.ask("OPTIONS", "/media", headers=asked).status == 405
 
 
+@pytest.mark.parametrize(("method", "path"), [("PUT", "/media"), ("GET", "/hooks/media"), ("DELETE", "/stats")])
+def test_a_method_that_a_path_does_not_know_is_told_as_that(server: WebServer, method: str, path: str) -> None:
+    answer = server.ask(method, path, headers=ALL)
+    assert (answer.status, answer.code) == (405, "method_not_allowed")
+    assert answer.headers["allow"]
+
+
 @pytest.mark.parametrize(
     "body", [b"", b"{}", b'{"seconds": 0}', b'{"seconds": true}', b'{"seconds": "60"}', b'{"seconds": 604801}', b"[]"]
 )
