@@ -1,11 +1,11 @@
 """What Esteira costs on this machine. Read the ratios within one run; single figures of two runs are not comparable.
 
 \b
-scripts/bench hook         how long process_media() holds its caller, beside one PING and one fsync
-scripts/bench hooks        how soon a gateway's webhooks are answered, at a fixed rate, with and without workers beside
-scripts/bench fetch        a large file through fetch, plain and encrypted, beside what hashing and copying allow
-scripts/bench throughput   files a second through the five stages, from a full queue
-scripts/bench fair         how long a quiet session's file takes beside the backlog of another, and alone
+scripts/bench hook        how long process_media() holds its caller
+scripts/bench hooks       how soon a gateway's webhooks are answered
+scripts/bench fetch       a large file through fetch, plain and encrypted
+scripts/bench throughput  files a second through the five stages
+scripts/bench fair        a quiet session's file beside another's backlog
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ scripts/chaos F06 --rounds 10      one fault, so many times
 scripts/chaos --all                every fault, each on a plant of its own
 scripts/chaos --soak 30m --seed 7  random faults on one plant
 scripts/chaos steady --minutes 30  no fault: does anything grow?
-scripts/chaos --short --at-once 3  what runs before every merge, a minute and a half
+scripts/chaos --short --at-once 3  what runs before every merge
 scripts/chaos --control            the same against stock Dramatiq
 
 Exit status: 0 all counts hold, 1 one does not, 2 wrong usage. Everything runs in a temporary folder and on loopback.

@@ -1,0 +1,23 @@
+"""The help of the scripts on a terminal of the usual width."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from itertools import pairwise
+
+import pytest
+
+from tests.support.plant import ROOT
+
+
+@pytest.mark.parametrize("module", ["scripts.benchmarks", "scripts.faults"])
+def test_each_example_stands_on_a_line_of_its_own(module: str) -> None:
+    command = [sys.executable, "-m", module, "--help"]
+    narrow = os.environ | {"COLUMNS": "80"}
+    shown = subprocess.run(command, cwd=ROOT, env=narrow, capture_output=True, text=True, check=True).stdout
+    lines = [line.strip() for line in shown.splitlines()]
+    after = [following for line, following in pairwise(lines) if line.startswith("scripts/")]
+    assert len(after) >= 5
+    assert [line for line in after if line and not line.startswith("scripts/")] == []
