@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,17 +23,23 @@ FULL, NEARLY_FULL = 1.0, 0.8  # of maxmemory
 CLOCK_S = 2.0
 
 ADDRESS = "check REDIS_URL or REDIS_HOST and that its server runs; with neither set, `esteira start` runs one"
+# One script moves a message between keys, so all of them lie in one slot: a second shard would stand idle.
+NO_CLUSTER = "use a Redis without cluster mode, of which a replica may take over: Esteira does not follow MOVED"
 LOGIN = "check the password in REDIS_URL or PASSWORD_REDIS"
 
 
 @dataclass(frozen=True)
 class Vitals:
-    """What Redis says of itself. `info` is its INFO, `skew_s` its clock less ours, `silent_s` each worker's silence."""
+    """What Redis says of itself. `info` is its INFO, `skew_s` its clock less ours, `silent_s` each worker's silence.
+
+    `shards` is over how many primaries a cluster divides its keys; 1 where it is none.
+    """
 
     place: str
     info: dict[str, Any]
     skew_s: float
     silent_s: tuple[float, ...]
+    shards: int = 1
 
 
 def redis_place(settings: Settings) -> str:
@@ -51,6 +58,9 @@ def examine(settings: Settings) -> Iterator[Finding]:
         vitals = take_vitals(belt, place)
     except redis.AuthenticationError:
         yield fail("redis", f"{place} refuses the login", LOGIN)
+    except (redis.exceptions.AskError, redis.exceptions.MovedError) as moved:
+        elsewhere = f"the belt's keys belong to its shard {moved.host}:{moved.port}"
+        yield fail("redis", f"{place} is one shard of a cluster, and {elsewhere}", NO_CLUSTER)
     except (redis.RedisError, OSError) as error:
         yield fail("redis", f"{place} does not answer ({type(error).__name__})", ADDRESS)
     else:
@@ -71,7 +81,16 @@ def take_vitals(belt: Belt, place: str) -> Vitals:
     now = seconds + microseconds / 1_000_000
     beats: Any = belt.client.zrange(belt.keys.workers, 0, -1, withscores=True)
     silent = tuple(now - milliseconds / 1000 for _, milliseconds in beats)
-    return Vitals(place=place, info=info, skew_s=now - (asked + time.time()) / 2, silent_s=silent)
+    skew_s = now - (asked + time.time()) / 2
+    return Vitals(place=place, info=info, skew_s=skew_s, silent_s=silent, shards=_shards(belt, info))
+
+
+def _shards(belt: Belt, info: dict[str, Any]) -> int:
+    if not info.get("cluster_enabled"):
+        return 1
+    told: Any = belt.client.execute_command("CLUSTER", "INFO")  # type: ignore[no-untyped-call]
+    found = re.search(r"cluster_size:(\d+)", told.decode() if isinstance(told, bytes) else str(told))
+    return int(found[1]) if found else 1
 
 
 def check_version(vitals: Vitals) -> Finding:
@@ -85,6 +104,13 @@ def check_version(vitals: Vitals) -> Finding:
     if version < OLDEST:
         return warn("redis", f"{message} is older than Redis 6.2", "install Redis 6.2 or later, or Valkey")
     return ok("redis", message)
+
+
+def check_cluster(vitals: Vitals) -> Finding:
+    if vitals.shards > 1:
+        message = f"a cluster of {vitals.shards} shards: the belt lies on this one; nothing works once it moves"
+        return warn("cluster", message, NO_CLUSTER)
+    return ok("cluster", "keeps all keys itself")
 
 
 def check_eviction(vitals: Vitals) -> Finding:
@@ -142,6 +168,7 @@ def check_workers(vitals: Vitals) -> Finding:
 
 CHECKS: tuple[Callable[[Vitals], Finding], ...] = (
     check_version,
+    check_cluster,
     check_role,
     check_eviction,
     check_persistence,

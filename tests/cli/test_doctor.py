@@ -15,7 +15,7 @@ from tests.support.zygote import Zygote
 
 CHECKS = {
     *("settings", "setting names", "web", "intake", "private networks", "open files"),
-    *("redis", "role", "eviction", "append-only file", "memory", "redis clock", "workers"),
+    *("redis", "cluster", "role", "eviction", "append-only file", "memory", "redis clock", "workers"),
     *("catalogue", "catalogue disk", "catalogue place", "catalogue journal", "catalogue integrity", "unfinished"),
     *("storage", "storage disk", "staging", "staging disk"),
     *("sandbox", "sandbox network", "libmagic", "codecs", "pictures", "pdf", "antivirus"),

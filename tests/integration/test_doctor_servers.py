@@ -8,10 +8,11 @@ from typing import Any
 import psycopg
 import pytest
 
+from actors.keys import Keys
 from tests.support.esteira import Site, site
 from tests.support.plant import Plant, wait_until
 from tests.support.postgres import PostgresServer, postgres_server
-from tests.support.valkey import ValkeyServer, running_valkey
+from tests.support.valkey import ValkeyServer, free_port, running_valkey
 from tests.support.zygote import Zygote, zygote
 
 
@@ -44,6 +45,40 @@ def examined(place: Site) -> tuple[int, dict[str, Any]]:
 def configure(server: ValkeyServer, **options: str) -> None:
     for name, value in options.items():
         server.client().config_set(name.replace("_", "-"), value)
+
+
+@pytest.fixture
+def shards() -> Iterator[list[ValkeyServer]]:
+    """A cluster of two; the second holds the belt's keys."""
+    buses = [free_port(), free_port()]
+    options = [("--cluster-enabled", "yes", "--cluster-port", str(bus)) for bus in buses]
+    with (
+        running_valkey(aof=False, arguments=options[0]) as one,
+        running_valkey(aof=False, arguments=options[1]) as other,
+    ):
+        ours: Any = one.client().execute_command("CLUSTER KEYSLOT", Keys().workers)
+        one.client().execute_command("CLUSTER ADDSLOTSRANGE", 0, ours - 1)
+        other.client().execute_command("CLUSTER ADDSLOTSRANGE", ours, 16_383)
+        one.client().execute_command("CLUSTER MEET", "127.0.0.1", other.port, buses[1])
+        wait_until(lambda: all("cluster_state:ok" in _cluster(server) for server in (one, other)), 30)
+        yield [one, other]
+
+
+def _cluster(server: ValkeyServer) -> str:
+    return str(server.client().execute_command("CLUSTER", "INFO"))
+
+
+def test_a_shard_that_has_not_the_belts_keys_fails_and_one_that_has_is_a_risk(
+    shards: list[ValkeyServer], esteira: Zygote
+) -> None:
+    wrong, right = shards
+    with site(esteira, REDIS_URL=right.url) as made:
+        assert made.run("migrate").code == 0
+        assert examined(made)[1]["cluster"]["level"] == "warn"
+        code, found = examined(made.with_settings(REDIS_URL=wrong.url))
+    assert (code, found["redis"]["level"]) == (1, "fail")
+    assert f"belong to its shard 127.0.0.1:{right.port}" in found["redis"]["message"]
+    assert "without cluster mode" in found["redis"]["remedy"]
 
 
 @pytest.mark.parametrize("policy", ["allkeys-lru", "allkeys-random"])
