@@ -102,13 +102,14 @@ def test_what_a_worker_has_begun_ends_at_its_next_boundary(plant: Plant, server:
 def test_what_lies_in_a_workers_hands_is_not_begun(plant: Plant, server: GatedServer) -> None:
     ids = [plant.submit(url=server.url(f"{number}.jpg")).id for number in range(8)]
     with plant.workers(threads=1):
-        wait_until(lambda: plant.belt.counts()["fetch"]["running"] == 2, 20)
-        begun = [media_id for media_id in ids if plant.services.catalogue.claim(media_id, lease_s=0.001) == "held"]
+        wait_until(lambda: server.requests, 20)
+        assert plant.belt.counts()["fetch"]["running"] == 2
         records = [cancel(media_id) for media_id in ids]
-        assert [record.id for record in records if not is_cancelled(record)] == begun
+        assert [record.id for record in records if not is_cancelled(record)] == ids[:1]
         server.gate.set()
         assert all(map(is_cancelled, plant.ended(*ids)))
         wait_until(lambda: not any(states["running"] for states in plant.belt.counts().values()), 10)
+    assert [request.path for request in server.requests if request.method == "GET"] == ["/0.jpg"]
     assert_told_once(server, *ids)
     assert plant.belt.client.exists(plant.belt.keys.messages, plant.belt.keys.standing, plant.belt.keys.flight) == 0
 
@@ -178,9 +179,9 @@ def test_while_nobody_can_be_told_the_workers_tell_it_later(plant: Plant, server
 def test_while_notify_is_paused_the_announcement_waits(plant: Plant, server: GatedServer) -> None:
     media_id = plant.submit(url=server.url("0.jpg")).id
     pause("stage", "notify")
+    assert cancel(media_id).finished_at is None
+    assert plant.record(media_id).status is Status.REJECTED
     with plant.workers():
-        assert cancel(media_id).finished_at is None
-        assert plant.record(media_id).status is Status.REJECTED
         wait_until(lambda: plant.belt.counts()["notify"]["ready"] == 1, 10)
         assert server.told() == []
         resume("stage", "notify")
