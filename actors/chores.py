@@ -8,6 +8,7 @@ from functools import partial
 
 import structlog
 
+from actors import tracing
 from actors.broker import EsteiraBroker
 from actors.deletion import finish_deletions
 from actors.figures import SHIP_EVERY_S, ship
@@ -138,6 +139,7 @@ def sign_off(broker: EsteiraBroker) -> None:
     """What a worker does last."""
     let_go()
     ship(broker.belt)
+    tracing.close()
 
 
 def let_go() -> None:

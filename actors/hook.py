@@ -17,6 +17,7 @@ from typing import Literal
 import redis
 import structlog
 
+from actors import tracing
 from actors.belt import QUICK_TIMEOUT_S, Belt, open_belt
 from actors.breaker import Breaker
 from actors.delivery import stage_message, wire_form
@@ -66,18 +67,28 @@ class Hook:
 
     def take(self, attachment: Attachment, *, file: Path | None = None, aside: Aside | None = None) -> Receipt:
         """See `process_media`."""
+        laps = tracing.laps()
+        receipt = self._take(attachment, file, aside, laps)
+        tracing.handed_over(attachment, receipt.mode, laps)
+        return receipt
+
+    def _take(self, attachment: Attachment, file: Path | None, aside: Aside | None, laps: tracing.Laps) -> Receipt:
         inline_bytes = file is not None or bool(attachment.data)
         if inline_bytes and (known := self.services.catalogue.get(attachment.id)):
             self.services.catalogue.add("duplicates")
             return Receipt(known.id, "duplicate", known.status)
         if inline_bytes:
             put_intake(self.services.storage, attachment.id, data=attachment.data, file=file)
+            laps.mark("intake")
         accepted = self.services.catalogue.accept(attachment, intake=inline_bytes)
+        laps.mark("accept")
         if not accepted.fresh:
             return Receipt(accepted.id, "duplicate", accepted.status)
         if inline_bytes and not self._stands(accepted.id):
             put_intake(self.services.storage, accepted.id, data=attachment.data, file=file)
-        if self._enqueue(accepted.id, place_of(attachment, intake=inline_bytes)):
+        queued = self._enqueue(accepted.id, place_of(attachment, intake=inline_bytes))
+        laps.mark("offer")
+        if queued:
             log.info("attachment queued", id=accepted.id, session=attachment.session, kind=attachment.kind)
             return Receipt(accepted.id, "queued", accepted.status)
         if self._is_paused(attachment.session):

@@ -1,10 +1,11 @@
-"""What becomes of an attempt, told to the attachment's history."""
+"""What becomes of an attempt, told to the attachment's history and to its trace."""
 
 from __future__ import annotations
 
+from actors import tracing
 from actors.delivery import Again, Forward, Verdict
 from pipeline.errors import Code, PipelineError
-from pipeline.history import ENDINGS, Attempt, HistoryOutcome
+from pipeline.history import ENDINGS, HistoryOutcome
 from pipeline.models import Claim, Ending, Stage
 
 
@@ -13,23 +14,23 @@ def begin(claim: Claim, stage: Stage, attempt: int) -> None:
     claim.trail.begin(stage.value, attempt)
 
 
-def went_well(claim: Claim) -> Attempt | None:
+def went_well(claim: Claim) -> None:
     """The attempt that was begun is over."""
-    return claim.trail.end(HistoryOutcome.DONE)
+    tracing.attempted(claim.record, claim.trail.end(HistoryOutcome.DONE))
 
 
-def went_wrong(claim: Claim, outcome: HistoryOutcome | None, error: BaseException) -> Attempt | None:
+def went_wrong(claim: Claim, outcome: HistoryOutcome | None, error: BaseException) -> None:
     """The attempt that was begun has raised this; nothing is told of one that somebody else has taken over."""
     if outcome is None:
-        return None
-    if isinstance(error, PipelineError):
-        return claim.trail.end(outcome, code=error.code.value, message=error.message)
-    return claim.trail.end(outcome, code=Code.INTERNAL.value, message=type(error).__name__)
+        return
+    told = error if isinstance(error, PipelineError) else PipelineError(Code.INTERNAL, type(error).__name__)
+    tracing.attempted(claim.record, claim.trail.end(outcome, code=told.code.value, message=told.message))
 
 
-def taken_over(claim: Claim, stage: Stage, crashes: int) -> bool:
+def taken_over(claim: Claim, stage: Stage, crashes: int) -> None:
     """So many workers have died while they held it."""
-    return claim.trail.crashed(stage.value, crashes)
+    if claim.trail.crashed(stage.value, crashes):
+        tracing.taken_over(claim.record, stage.value, crashes)
 
 
 def outcome_of(verdict: Verdict, *, attempt: int) -> HistoryOutcome | None:

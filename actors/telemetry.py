@@ -14,6 +14,7 @@ import structlog
 from sentry_sdk.integrations.logging import ignore_logger
 from sentry_sdk.types import Event, Hint
 
+from actors import tracing
 from pipeline.setting_names import unknown_names
 from pipeline.settings import Settings
 
@@ -74,10 +75,11 @@ def _is_telling(key: Any) -> bool:
 
 
 def configure(settings: Settings) -> None:
-    """Sets up logs and Sentry for this process. To be called once, at its edge, before the broker is made."""
+    """Sets up logs, Sentry and traces for this process. To be called once, at its edge, before the broker is made."""
     scrub = scrubber(settings.secrets())
     configure_logs(settings, scrub)
     configure_sentry(settings, scrub)
+    tracing.begin(scrub)
 
 
 def tell_unknown_names() -> None:
@@ -93,6 +95,7 @@ def configure_guest(settings: Settings) -> None:
         _configure_structlog(settings, scrub)
     if not sentry_sdk.is_initialized():
         configure_sentry(settings, scrub)
+    tracing.begin(scrub)
 
 
 def configure_logs(settings: Settings, scrub: Scrub) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Required, TypedDict
 import structlog
 from dramatiq.middleware import CurrentMessage
 
-from actors import passage
+from actors import passage, tracing
 from actors.delivery import Again, Delivery, Forward
 from actors.leases import LEASES
 from actors.presence import ACTIVITY
@@ -103,7 +103,7 @@ def perform(services: Services, claim: Claim, stage: Stage, inputs: Model | None
     if stage is Stage.PERSIST and isinstance(result, Record):
         log.info("attachment stored", name=result.name, mime=result.mime, size=result.size, **facts)
     elif stage is Stage.NOTIFY and isinstance(result, Record):
-        whole = _count_ending(result)
+        whole = _count_ending(services, result)
         code = {"code": result.error_code} if result.error_code else {}
         log.info("attachment finished", status=result.status.value, **code, whole_ms=whole, **facts)
     else:
@@ -123,12 +123,13 @@ def _measured(stage: Stage) -> Iterator[None]:
     STAGE_SECONDS.observe(time.perf_counter() - started, stage.value)
 
 
-def _count_ending(record: Record) -> int:
+def _count_ending(services: Services, record: Record) -> int:
     """Counts an ending; returns the ms from received to finished."""
     whole = (record.finished_at or record.received_at) - record.received_at
     ENDINGS.add(record.kind or "unknown", record.status, record.error_code or "")
     if record.run == 0:  # a replay's time is that of the person who asked for it
         WHOLE_SECONDS.observe(whole / 1000, record.status)
+    tracing.ended(record, services.catalogue.history)
     return whole
 
 
@@ -168,7 +169,7 @@ def _run(stage: Stage, delivery: Delivery, asked: Asked) -> None:
     # What is stored may have been announced as that, and no receiver heeds another ending under the same event id.
     if isinstance(given, Ending) and (asked.get("silent") or claim.record.status is Status.STORED):
         given_up = delivery.result = tools.give_up(claim, given)
-        _count_ending(given_up)
+        _count_ending(tools, given_up)
         return
     try:
         delivery.result = perform(tools, claim, stage, given, attempt=delivery.attempt)

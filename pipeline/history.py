@@ -127,16 +127,17 @@ class Trail:
         self._told = False
 
     def end(self, outcome: HistoryOutcome, *, code: str | None = None, message: str | None = None) -> Attempt | None:
-        """The attempt is over; None if none was under way."""
+        """The attempt is over; None if none was under way, or it goes on waiting as the one before did."""
         if self._under_way is None:
             return None
         attempt = self._current(outcome, code, message)
-        waits = outcome is HistoryOutcome.WAITS
-        if not (waits and self._waits) and not (outcome is HistoryOutcome.DONE and self._told):
+        self._under_way = None
+        waited, self._waits = self._waits, outcome is HistoryOutcome.WAITS
+        if waited and self._waits:
+            return None
+        if not (outcome is HistoryOutcome.DONE and self._told):
             self._pending.append(self._line(attempt))
             self._final = self._final or outcome in FINAL
-        self._waits = waits
-        self._under_way = None
         return attempt
 
     def crashed(self, stage: str, workers: int) -> bool:

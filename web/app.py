@@ -11,7 +11,7 @@ import structlog
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
-from actors import telemetry
+from actors import telemetry, tracing
 from pipeline.errors import SettingsError
 from pipeline.services import services
 from pipeline.settings import Settings, current_settings
@@ -59,6 +59,7 @@ def build_app(settings: Settings) -> FastAPI:
             task.cancel()
         await run_in_threadpool(hooks.close)
         await run_in_threadpool(metrics.ship)
+        await run_in_threadpool(tracing.close)
         services().close()
 
     app = FastAPI(

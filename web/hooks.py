@@ -22,6 +22,7 @@ from starlette.exceptions import HTTPException
 from actors.hook import hook, process_media
 from actors.rates import Rates
 from actors.retries import report
+from actors.tracing import CALLER
 from pipeline.errors import PayloadError, PipelineError
 from pipeline.gateways import GATEWAYS, Gateway, HookRequest, Parsed
 from pipeline.gateways.verification import same
@@ -62,6 +63,7 @@ class Hooks:
         gateway = GATEWAYS.get(request.path_params["gateway"])
         if gateway is None:
             raise HTTPException(404)
+        CALLER.set(request.headers.get("traceparent"))
         with _timed(request.path_params["gateway"]):
             async with self.bodies.body_of(request) as body:
                 secret = request.path_params.get("secret") or None
