@@ -11,6 +11,7 @@ from actors.belt import QUICK_TIMEOUT_S, WORKER_TIMEOUT_S, connect
 from actors.broker import EsteiraBroker
 from actors.chain import Chain
 from actors.chores import chores, sign_off
+from actors.courier import Courier
 from actors.heartbeat import Heartbeat
 from actors.ledger import Ledger
 from actors.pausing import Pausing
@@ -42,6 +43,7 @@ def build_broker(settings: Settings) -> EsteiraBroker:
         lanes=Lanes.of(settings),
         middleware=middleware,
     )
+    broker.add_middleware(Courier(settings))
     broker.add_middleware(Heartbeat(chores(broker, settings), last=partial(sign_off, broker)))
     return broker
 

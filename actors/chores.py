@@ -14,6 +14,7 @@ from actors.deletion import finish_deletions
 from actors.figures import SHIP_EVERY_S, ship
 from actors.heartbeat import Chores
 from actors.leases import LEASES
+from actors.outbox import look_after
 from actors.pausing import REFRESH_EVERY_S
 from actors.sweep import sweep_with
 from pipeline.errors import PipelineError
@@ -28,6 +29,7 @@ INTAKE_AFTER_S = 3600.0  # nobody is in the midst of an intake for so long
 TIDY_EVERY_S = 600.0
 SWEEP_EVERY_S = 10.0
 CLEAR_EVERY_S = 20.0
+WEBHOOKS_EVERY_S = 30.0
 CLEAR_AFTER_S = 20.0  # the worker that has just ended it removes its bytes itself
 CLEAR_WITHIN_S = 600.0  # so that bytes kept for a replay are not asked about for ever; older ones are tidied
 
@@ -111,6 +113,7 @@ def chores(broker: EsteiraBroker, settings: Settings) -> Chores:
         (TIDY_EVERY_S, tidy_intake),
         (TIDY_EVERY_S, end_deletions),
         (CLEAR_EVERY_S, clear_staging),
+        (WEBHOOKS_EVERY_S, webhook_chore(broker)),
         (settings.claim_lease_s / 3, renew_claims),
     )
 
@@ -133,6 +136,16 @@ def tidy() -> None:
 def clear_staging() -> None:
     if cleared := clear(services()):
         log.info("cleared", attachments=cleared)
+
+
+def webhook_chore(broker: EsteiraBroker) -> Callable[[], None]:
+    """What looks after deliveries, in one worker at a time."""
+
+    def look_after_webhooks() -> None:
+        if broker.sender.lock("webhooks", ttl_ms=int(WEBHOOKS_EVERY_S * 900)):
+            look_after(services())
+
+    return look_after_webhooks
 
 
 def sign_off(broker: EsteiraBroker) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ from actors.exposition import Family, Sample, counted, exposed, measured, timed
 from actors.figures import levels, shipped
 from actors.heartbeat import SILENCE_S
 from actors.hook import Hook
+from pipeline.catalogue import Standing
 from pipeline.errors import PipelineError
 from pipeline.meters import COUNTERS, GAUGES, HISTOGRAMS
 from pipeline.services import Services
@@ -42,6 +43,7 @@ class Rows(NamedTuple):
 
     totals: Mapping[str, int]
     oldest_s: float
+    webhooks: Sequence[Standing]
 
 
 def metrics_page(own: Hook) -> str:
@@ -87,7 +89,8 @@ def living_workers(belt: Belt) -> int:
 
 def _rows(tools: Services) -> Rows | None:
     try:
-        return Rows(tools.catalogue.totals(), tools.catalogue.oldest_s())
+        webhooks = tools.catalogue.deliveries.standings(tools.webhooks.endpoints)
+        return Rows(tools.catalogue.totals(), tools.catalogue.oldest_s(), webhooks)
     except PipelineError:
         return None
 
@@ -114,6 +117,25 @@ def _of_rows(rows: Rows) -> Iterator[Family]:
         yield Family(f"esteira_{name}_total", "counter", text, [Sample(rows.totals[name])])
     text = "How long ago the oldest arrived that has not ended, replays aside; 0 if all have."
     yield _gauge("esteira_oldest_unfinished_seconds", text, Sample(rows.oldest_s))
+    yield from _of_webhooks(rows.webhooks)
+
+
+def _of_webhooks(standings: Sequence[Standing]) -> Iterator[Family]:
+    figures: dict[str, tuple[str, Callable[[Standing], float]]] = {
+        "pending": ("Events that an endpoint has still to get.", lambda one: one.pending),
+        "undelivered": ("Events that were given up and not redelivered.", lambda one: one.undelivered),
+        "oldest_pending_seconds": (
+            "How long the oldest of those has waited that it has to get.",
+            lambda one: one.oldest_s,
+        ),
+        "circuit_open": (
+            "Whether an endpoint fails, and is tried with one event at a time.",
+            lambda one: one.circuit.open,
+        ),
+    }
+    for name, (text, figure) in figures.items():
+        samples = (Sample(figure(one), {"endpoint": one.endpoint}) for one in standings)
+        yield _gauge(f"esteira_webhook_{name}", text, *samples)
 
 
 def _of_disks(tools: Services) -> Iterator[Family]:

@@ -29,9 +29,6 @@ from pipeline.models import Ending, Model, Refusal, Stage, Status
 MAX_RETRY_AFTER_S = 600
 MAX_PATIENCE_MS = 30_000
 BUSY_MS = 1000
-# How often an ending without a file is announced before it is given up: about a day, ten minutes apart at the most.
-# A file that is stored and cannot be announced fails after the usual attempts instead, and can be replayed.
-MAX_ANNOUNCEMENTS = 150
 
 log = structlog.get_logger()
 
@@ -117,7 +114,7 @@ def verdict_on(policy: RetryPolicy, delivery: Delivery, error: BaseException) ->
     """What becomes of a delivery whose stage has raised this."""
     decision = decide(policy, delivery.stage, delivery.attempt, error)
     if isinstance(decision, Ending):
-        return _end(policy, delivery, decision)
+        return _end(delivery, decision)
     if isinstance(decision, Forward):
         return _look_again(policy, delivery)
     return decision
@@ -129,17 +126,15 @@ def _look_again(policy: RetryPolicy, delivery: Delivery) -> Verdict:
     if lost <= policy.attempts:
         return Forward(Stage.FETCH, delay_ms=policy.backoff_ms * (lost - 1), lost=lost)
     gone = StagingLostError(delivery.key)
-    return _end(policy, delivery, _failed(delivery.stage, delivery.attempt, gone))
+    return _end(delivery, _failed(delivery.stage, delivery.attempt, gone))
 
 
-def _end(policy: RetryPolicy, delivery: Delivery, ending: Ending) -> Verdict:
+def _end(delivery: Delivery, ending: Ending) -> Verdict:
     if delivery.kwargs.get("silent"):  # what cannot even end must not go round at once
         return Again(MAX_PATIENCE_MS, delivery.attempt)
     if delivery.stage is not Stage.NOTIFY:
         return Forward(Stage.NOTIFY, ending_inputs(ending, delivery.kwargs.get("inputs")))
-    if _announces_an_ending(delivery) and delivery.attempt < MAX_ANNOUNCEMENTS:
-        delay_ms = policy.backoff_ms * 2 ** (min(delivery.attempt, 20) - 1)
-        return Again(min(delay_ms, MAX_RETRY_AFTER_S * 1000), delivery.attempt + 1)
+    # Announcing waits for the catalogue as long as it takes: whatever else goes wrong there is a fault of ours.
     return Forward(Stage.NOTIFY, ending, silent=True)
 
 
@@ -197,9 +192,3 @@ def report(error: BaseException, facts: dict[str, Any]) -> None:
         for name, value in facts.items():
             scope.set_tag(name, value)
         sentry_sdk.capture_exception(error)
-
-
-def _announces_an_ending(delivery: Delivery) -> bool:
-    if delivery.kwargs.get("inputs"):
-        return True
-    return delivery.claim is not None and delivery.claim.record.status is not Status.STORED

@@ -22,6 +22,7 @@ from cli.stats import stats
 from cli.status import list_, status
 from cli.submit import submit
 from cli.sweep import sweep
+from cli.webhooks import webhooks
 from cli.workers import workers
 from pipeline.catalogue import CatalogueError
 from pipeline.errors import Code, PipelineError, RetryableError, SettingsError
@@ -75,7 +76,7 @@ def esteira() -> None:
 
 COMMANDS = (
     *(start, submit, status, list_, failures, replay, delete, stats, workers),
-    *(check, token, link, sweep, doctor, migrate),
+    *(check, token, link, webhooks, sweep, doctor, migrate),
 )
 for command in COMMANDS:
     esteira.add_command(command)

@@ -54,7 +54,7 @@ class Code(StrEnum):
     STAGING_LOST = "staging_lost"
     STORAGE = "storage"
     CATALOGUE = "catalogue"
-    NOTIFY = "notify"
+    NOTIFY = "notify"  # of a webhook's attempt, and of what an earlier version could not announce
     # the belt
     INTERNAL = "internal"
     POISON = "poison"

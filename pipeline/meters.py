@@ -151,6 +151,11 @@ EVENTS_LOST = Counter(
 )
 EVENTS_WAITING = Gauge("esteira_events_waiting", "Events that wait in their processes for Redis.", ("channel",))
 SOCKET_CLIENTS = Gauge("esteira_socket_clients", "Socket.IO clients that are connected.")
+WEBHOOK_ATTEMPTS = Counter(
+    "esteira_webhook_attempts_total",
+    "Attempts to hand an event to an endpoint: delivered, failed (made again later), undelivered (given up).",
+    ("endpoint", "outcome"),
+)
 STAGE_SECONDS = Histogram(
     "esteira_stage_duration_seconds", "How long a stage took that went well.", ("stage",), (*SHORT_S, 30.0, 60.0)
 )
@@ -166,7 +171,7 @@ HOOK_SECONDS = Histogram(
 
 COUNTERS = (
     *(ATTEMPTS, RETRIES, ENDINGS, STORED_BYTES, DEDUPLICATED_BYTES, SWEPT, TAKEN_OVER),
-    *(SANDBOX_STARTS, SANDBOX_DEATHS, SCANS, CIRCUIT_OPENINGS, EVENTS_SENT, EVENTS_LOST),
+    *(SANDBOX_STARTS, SANDBOX_DEATHS, SCANS, CIRCUIT_OPENINGS, EVENTS_SENT, EVENTS_LOST, WEBHOOK_ATTEMPTS),
 )
 GAUGES = (EVENTS_WAITING, SOCKET_CLIENTS)
 HISTOGRAMS = (STAGE_SECONDS, SCAN_SECONDS, WHOLE_SECONDS, HOOK_SECONDS)

@@ -1,15 +1,23 @@
-"""Notify: how an attachment ended, told to every notifier."""
+"""Notify: how an attachment ended, told to every notifier that can be told at once.
+
+Webhooks are not among them: what they have to tell is written down with the ending, and delivered beside the belt.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
-from pipeline.errors import Code, PipelineError, RetryableError
+import structlog
+
+from pipeline.errors import Code, PipelineError
 from pipeline.models import Attachment, LostSource, Outcome, Record, Status
 from pipeline.notifiers import Notifier
 from pipeline.payload_forms import bytes_in
+
+log: Any = structlog.get_logger(__name__)
 
 EVENTS = {
     Status.STORED: "media.done",
@@ -44,16 +52,13 @@ def event_id(record: Record) -> str:
 
 
 def notify(told: Outcome, notifiers: Sequence[Notifier]) -> Outcome:
-    """Tells every notifier, also those after one that fails.
-
-    Raises:
-        RetryableError: `notify`, if any of them failed; all are told again then, with the same event id.
-    """
-    faults = [fault for notifier in notifiers if (fault := _fault(notifier, told))]
-    if faults:
-        waits = [fault.retry_after for fault in faults if isinstance(fault, RetryableError) and fault.retry_after]
-        message = "; ".join(fault.message for fault in faults)
-        raise RetryableError(Code.NOTIFY, message, retry_after=max(waits, default=None))
+    """Tells every notifier. One that fails is named in the log and costs neither the attachment nor the others."""
+    for notifier in notifiers:
+        try:
+            notifier(told)
+        except Exception as error:  # noqa: BLE001  (whoever is told is never the reason why an attachment does not end)
+            message = error.message if isinstance(error, PipelineError) else type(error).__name__
+            log.warning("notifier failed", id=told.id, session=told.session, event_id=told.event_id, error=message)
     return told
 
 
@@ -69,14 +74,6 @@ def _lost_source(attachment: Attachment) -> LostSource:
         direct_path=path or None,
         key_fingerprint=hashlib.sha256(key).hexdigest()[:16] if key else None,
     )
-
-
-def _fault(notifier: Notifier, told: Outcome) -> PipelineError | None:
-    try:
-        notifier(told)
-    except PipelineError as error:
-        return error
-    return None
 
 
 def _iso(milliseconds: int) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from pipeline.antivirus import Antivirus
-from pipeline.catalogue import WAIT_S, Catalogue
+from pipeline.catalogue import WAIT_S, Catalogue, Outgoing
 from pipeline.clamd import Clamd
 from pipeline.detect import detect
 from pipeline.errors import Code, PipelineError
@@ -25,6 +25,7 @@ from pipeline.settings import Settings, current_settings
 from pipeline.staging import Staging
 from pipeline.storage import Storage, intake_key, open_storage
 from pipeline.validate import validate
+from pipeline.webhooks import Webhooks, build_webhooks, event_body
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Services:
     outbound: Outbound
     sandbox: Sandbox
     notifiers: Sequence[Notifier]
+    webhooks: Webhooks
     antivirus: Antivirus | None = None
 
     def fetch(self, claim: Claim, _: None = None) -> Fetched:
@@ -65,24 +67,35 @@ class Services:
         return persist(claim, validated, path=path, storage=self.storage, catalogue=self.catalogue)
 
     def notify(self, claim: Claim, ending: Ending | None) -> Record:
-        """Announces how it ended: `ending`, or stored if there is none. Then nothing is left to do for it."""
+        """Announces how it ended: `ending`, or stored if there is none. Then nothing is left to do for it.
+
+        What webhooks have to tell is written down together with that, and stays until it is delivered.
+
+        Raises:
+            RetryableError: `catalogue`.
+            SupersededError: the claim was lost.
+        """
         record = self.catalogue.ended(claim, ending) if ending else claim.record
         url = self.storage.url(record.storage_key) if record.storage_key else None
-        notify(outcome(record, url, claim.attachment), self.notifiers)
-        return self._close(claim, record, announced=True)
+        told = notify(outcome(record, url, claim.attachment), self.notifiers)
+        receivers = self.webhooks.receivers(told)
+        outgoing = Outgoing(told.event_id, told.type, event_body(told), receivers) if receivers else None
+        finished = self._close(claim, record, announced=True, outgoing=outgoing)
+        self.webhooks.ring(receivers)
+        return finished
 
     def give_up(self, claim: Claim, ending: Ending) -> Record:
-        """Ends it without an announcement, for the announcement is what failed."""
+        """Ends it without an announcement, for announcing it is what failed, or brought its workers down."""
         return self._close(claim, self.catalogue.ended(claim, ending), announced=False)
 
-    def _close(self, claim: Claim, record: Record, *, announced: bool) -> Record:
+    def _close(self, claim: Claim, record: Record, *, announced: bool, outgoing: Outgoing | None = None) -> Record:
         # Before the last word: whoever is killed between the two is replaced, and nobody comes back after it.
         if record.status is not Status.FAILED:  # a replay of a failed one starts from its staged bytes
             self.staging.discard(claim.id)
         if claim.intake and (record.status is Status.STORED or infected(record)):
             with suppress(PipelineError):  # announced as it is, it must not fail for what is left lying about
                 self.storage.delete(intake_key(claim.id))
-        return self.catalogue.finish(claim, announced=announced)
+        return self.catalogue.finish(claim, announced=announced, outgoing=outgoing)
 
     def forget(self, media_id: str) -> None:
         """Removes what was staged for an attachment that somebody else has brought to its end meanwhile."""
@@ -133,6 +146,7 @@ def build_services(settings: Settings, *, durable: bool = False, wait_s: float =
         sandbox=sandbox,
         notifiers=build_notifiers(settings, outbound),
         antivirus=_antivirus(settings),
+        webhooks=build_webhooks(settings, outbound),
     )
 
 

@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_v
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from pipeline.errors import SettingsError
-from pipeline.gateway_settings import LOOPBACK, GatewaySettings
+from pipeline.gateway_settings import LOOPBACK
 from pipeline.models import Kind, Model
 from pipeline.setting_forms import (
     as_host,
@@ -28,6 +28,7 @@ from pipeline.setting_forms import (
     secret_pairs,
     without_secrets,
 )
+from pipeline.webhook_settings import WebhookSettings
 
 MB = 1_000_000
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -48,7 +49,7 @@ class Retention(Model):
     age: int | None = Field(default=None, ge=0)
 
 
-class Settings(GatewaySettings):
+class Settings(WebhookSettings):
     """Every setting, named as its environment variable in lower case."""
 
     model_config = SettingsConfigDict(
@@ -132,9 +133,6 @@ class Settings(GatewaySettings):
     clamd_timeout_s: Measure = 130
 
     # announcements
-    webhook_url: SecretStr | None = None
-    webhook_secret: SecretStr | None = None
-    webhook_timeout_s: Measure = 10
     event_history: int = Field(default=1000, ge=0, le=100_000)  # 0: no live events
     socket_clients: Positive = 1000
     socket_origins: Annotated[tuple[Annotated[str, BeforeValidator(as_origin)], ...], NoDecode] = ()
@@ -184,19 +182,6 @@ class Settings(GatewaySettings):
         if value and not is_sentry_dsn(value.get_secret_value()):
             raise ValueError("must be https://key@host/number, as Sentry shows it under Client Keys")
         return value
-
-    @field_validator("webhook_secret")
-    @classmethod
-    def _webhook_secret(cls, value: SecretStr | None) -> SecretStr | None:
-        if value and len(value.get_secret_value()) < 16:
-            raise ValueError("is too short: use whsec_ and at least 24 random bytes in base64")
-        return value
-
-    @model_validator(mode="after")
-    def _webhook_needs_a_secret(self) -> Settings:
-        if self.webhook_url and not self.webhook_secret:
-            raise ValueError("WEBHOOK_SECRET: is missing: WEBHOOK_URL needs it to sign what it sends")
-        return self
 
     @model_validator(mode="after")
     def _unsigned_stay_at_home(self) -> Settings:
@@ -273,6 +258,7 @@ class Settings(GatewaySettings):
         plain = [value.get_secret_value() for value in given if isinstance(value, SecretStr)]
         if self.cloud_access_tokens:
             plain += (secret_pairs(self.cloud_access_tokens.get_secret_value()) or {}).values()
+        plain += self.webhook_secrets
         return [*plain, *(password for url in plain if (password := password_in(url)))]
 
 

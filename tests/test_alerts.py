@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from pipeline.meters import COUNTERS, HISTOGRAMS, PENDING, Counter
 from tests.conftest import missing
 from tests.support.plant import Plant
 from tests.support.scraped import Page
+from tests.support.webhooks import SECRET
 
 DOCS = Path(__file__).parent.parent / "docs"
 DASHBOARD = json.loads((DOCS / "grafana.json").read_text())
@@ -30,8 +31,9 @@ USE = re.compile(r"\b(esteira_\w+)\{([^}]*)\}")
 
 
 @pytest.fixture
-def page(plant: Plant) -> Iterator[Page]:
+def page(make_plant: Callable[..., Plant]) -> Iterator[Page]:
     """A page on which every counter and histogram stands, as if each had counted something."""
+    plant = make_plant(webhook_url="http://127.0.0.1:9/", webhook_secret=SECRET)
     PENDING.take()
     for meter in (*COUNTERS, *HISTOGRAMS):
         values = ["x" for _ in meter.labels]

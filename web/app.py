@@ -29,6 +29,7 @@ from web.metrics import Metrics
 from web.replays import Replays
 from web.schema import Schema
 from web.thumbnail import Thumbnail
+from web.webhooks import Webhooks
 
 log = structlog.get_logger(__name__)
 
@@ -74,6 +75,7 @@ def build_app(settings: Settings) -> FastAPI:
     Content(settings, doorkeeper).add_routes(app)
     Thumbnail(doorkeeper).add_routes(app)
     Failures(doorkeeper).add_routes(app)
+    Webhooks(doorkeeper, hooks.bodies).add_routes(app)
     Health(settings, doorkeeper, hooks.tally).add_routes(app)
     Schema(app, doorkeeper).add_routes()
     add_dashboard(app, settings, hooks.bodies)

@@ -20,6 +20,8 @@ from pipeline.remedies import LANGUAGES
 from web.access import Doorkeeper
 from web.records import FILTERS, MOST
 from web.replays import MOST as MOST_REPLAYS
+from web.webhooks import FILTERS as DELIVERY_FILTERS
+from web.webhooks import MOST_IDS
 
 OPEN = ("/healthz", "/readyz")
 REF = "#/components/schemas/{model}"
@@ -100,6 +102,10 @@ def _add_parameters(paths: dict[str, Any], filters: dict[str, Any]) -> None:
     paths["/failures"]["get"]["parameters"] = [
         {"name": n, "in": "query", "schema": each} for n, each in narrowing.items()
     ]
+    names = (*DELIVERY_FILTERS, "limit")
+    paths["/webhooks/deliveries"]["get"]["parameters"] = [
+        {"name": name, "in": "query", "schema": wanted.get(name, {"type": "string"})} for name in names
+    ]
 
 
 def _add_bodies(paths: dict[str, Any], filters: dict[str, Any]) -> None:
@@ -110,7 +116,13 @@ def _add_bodies(paths: dict[str, Any], filters: dict[str, Any]) -> None:
         "rate": {"type": "number", "exclusiveMinimum": 0},
         "next": {"type": "string"},
     }
+    deliveries = {name: {"type": "string"} for name in DELIVERY_FILTERS}
+    ids = {"type": "array", "items": {"type": "string"}, "maxItems": MOST_IDS}
     bodies: dict[str, dict[str, Any]] = {
+        "/webhooks/redeliver": {
+            "type": "object",
+            "properties": {**deliveries, "ids": ids, "dry_run": {"type": "boolean"}},
+        },
         "/media/replay": {"type": "object", "properties": many},
         "/media/{media_id}/replay": {"$ref": REF.format(model="NewSource")},
         "/media/{media_id}/link": {"type": "object", "properties": {"seconds": SECONDS}, "required": ["seconds"]},

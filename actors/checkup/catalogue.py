@@ -12,13 +12,14 @@ from actors.belt import open_belt
 from actors.checkup.belt import CLOCK_S, TIMEOUT_S
 from actors.checkup.disks import MEMORY, check_room, filesystem, is_network
 from actors.checkup.finding import Finding, fail, ok, warn
-from pipeline.catalogue import Catalogue, CatalogueError
+from pipeline.catalogue import Catalogue, CatalogueError, Standing
 from pipeline.catalogue.database import REMEDY
 from pipeline.catalogue.health import Health
 from pipeline.errors import PipelineError
 from pipeline.settings import Settings
 
 SMALL_BYTES = 256_000_000  # a file that is looked through in a second or two
+LATE_S = 900
 MOST = 1000  # unfinished attachments that are looked at
 
 ADDRESS = "check DATABASE_URL and that its server runs"
@@ -36,6 +37,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
         if not tables.remedy:
             yield from (check(health) for check in (FILE_CHECKS if health.file else SERVER_CHECKS))
             yield check_unfinished(settings)
+            yield check_deliveries(settings)
 
 
 def check_tables(health: Health) -> Finding:
@@ -103,6 +105,25 @@ def check_unfinished(settings: Settings) -> Finding:
             "unfinished", f"{message}, {missing} of them not on the belt", "start workers, or run `esteira sweep`"
         )
     return ok("unfinished", f"{message}, all of them on the belt")
+
+
+def check_deliveries(settings: Settings) -> Finding:
+    """Events that endpoints of webhooks should have got."""
+    names = [endpoint.name for endpoint in settings.endpoints]
+    with closing(Catalogue(settings.database)) as catalogue:
+        standings = catalogue.deliveries.standings(names)
+    late = [one for one in standings if one.undelivered or one.oldest_s > LATE_S or one.circuit.open]
+    if late:
+        told = "; ".join(f"{one.endpoint}: {_deliveries(one)}" for one in late)
+        return warn("webhook events", told, "see `esteira webhooks list`, then `esteira webhooks redeliver`")
+    if not names:
+        return ok("webhook events", "none to deliver")
+    return ok("webhook events", f"{sum(one.pending for one in standings)} wait, none for more than {LATE_S} s")
+
+
+def _deliveries(one: Standing) -> str:
+    state = f", it fails: {one.circuit.error}" if one.circuit.open else ""
+    return f"{one.pending} wait, {one.undelivered} given up{state}"
 
 
 FILE_CHECKS: tuple[Callable[[Health], Finding], ...] = (check_place, check_journal, check_integrity)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import ipaddress
 import resource
 from collections.abc import Callable, Iterator
+from urllib.parse import urlsplit
 
 from actors.checkup.finding import Finding, fail, ok, warn
 from pipeline.errors import SettingsError
+from pipeline.gateway_settings import LOOPBACK
 from pipeline.services import build_services
 from pipeline.setting_names import unknown_names
 from pipeline.settings import Network, Settings
@@ -77,9 +79,26 @@ def check_files(settings: Settings) -> Finding:
     return ok("open files", "no limit here" if limit == resource.RLIM_INFINITY else f"at most {limit} here")
 
 
+def _goes_open(url: str) -> bool:
+    parts = urlsplit(url)
+    return parts.scheme.lower() == "http" and parts.hostname not in LOOPBACK
+
+
+def check_webhooks(settings: Settings) -> Finding:
+    names = [endpoint.name for endpoint in settings.endpoints]
+    if not names:
+        return ok("webhooks", "no endpoint: endings are told to nobody but the log")
+    plain = [one.name for one in settings.endpoints if _goes_open(one.url.get_secret_value())]
+    if plain:
+        message = f"{', '.join(plain)}: http, so captions and names go there for all to read"
+        return warn("webhooks", message, "use https, unless that network is all your own")
+    return ok("webhooks", f"signed, to {', '.join(names)}")
+
+
 CHECKS: tuple[Callable[[Settings], Finding], ...] = (
     check_valid,
     check_names,
+    check_webhooks,
     check_token,
     check_intake,
     check_private,

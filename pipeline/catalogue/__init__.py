@@ -2,6 +2,17 @@
 
 from pipeline.catalogue.catalogue import Catalogue
 from pipeline.catalogue.database import CatalogueError
+from pipeline.catalogue.deliveries import Deliveries
+from pipeline.catalogue.delivery_models import (
+    Circuit,
+    DeliveryFilters,
+    DeliveryRecord,
+    DeliveryStatus,
+    Outgoing,
+    Parcel,
+    Result,
+    Standing,
+)
 from pipeline.catalogue.engines import WAIT_S
 from pipeline.catalogue.failures import Failures
 from pipeline.catalogue.filters import Filters, moment_of
@@ -13,12 +24,21 @@ __all__ = [
     "WAIT_S",
     "Catalogue",
     "CatalogueError",
+    "Circuit",
+    "Deliveries",
+    "DeliveryFilters",
+    "DeliveryRecord",
+    "DeliveryStatus",
     "Failures",
     "Filters",
     "Found",
+    "Outgoing",
+    "Parcel",
     "Pause",
     "PauseKind",
     "Preview",
     "PreviewState",
+    "Result",
+    "Standing",
     "moment_of",
 ]

@@ -14,6 +14,8 @@ from sqlalchemy import Executable
 from pipeline.catalogue import rows, statements
 from pipeline.catalogue.cancellations import Cancellations
 from pipeline.catalogue.database import Database
+from pipeline.catalogue.deliveries import Deliveries
+from pipeline.catalogue.delivery_models import Outgoing
 from pipeline.catalogue.engines import WAIT_S
 from pipeline.catalogue.failures import FailureGroups
 from pipeline.catalogue.figures import Figures, percentile
@@ -61,6 +63,7 @@ class Catalogue:
         self.pauses = Pauses(self._database, now=self.now)
         self.figures = Figures(self._database)
         self.cancellations = Cancellations(self._database, now=self.now)
+        self.deliveries = Deliveries(self._database, self.now)
         self._accepting: Together[dict[str, Any], Accepted] = Together(self._database, self._accept)
 
     # --- the way of one attachment ---
@@ -147,7 +150,9 @@ class Catalogue:
             CancelledError: somebody has cancelled it, and it is not stored.
         """
         row = rows.stored_row(stored)
-        record = self._move(claim, statements.STORED, row, closing=True, counting=lambda _: "stored")
+        record = self._move(
+            claim, statements.STORED, row, closing=True, then=lambda session, _: self._count(session, "stored")
+        )
         if record.status is Status.RECEIVED:
             raise CancelledError
         return record
@@ -161,15 +166,23 @@ class Catalogue:
         final = rows.ending_entry(ending, run=claim.record.run)
         return self._move(claim, statements.END, rows.ended_row(ending), final=final)
 
-    def finish(self, claim: Claim, *, announced: bool) -> Record:
+    def finish(self, claim: Claim, *, announced: bool, outgoing: Outgoing | None = None) -> Record:
         """Closes it: nothing is left to do. What was stored is `done` once it is announced.
+
+        `outgoing` is written down for each of its endpoints in the same transaction.
 
         Raises:
             SupersededError: the claim was lost.
             PermanentError: `internal`, if it has not ended, or is stored and not announced.
         """
         statement = statements.FINISH_ANNOUNCED if announced else statements.FINISH_SILENTLY
-        record = self._move(claim, statement, {}, closing=True, counting=lambda record: record.status.value)
+
+        def then(session: Session, record: Record) -> None:
+            if outgoing:
+                self.deliveries.write_down(session, record, outgoing)
+            self._count(session, record.status.value)
+
+        record = self._move(claim, statement, {}, closing=True, then=then)
         if record.finished_at is None:
             raise PermanentError(Code.INTERNAL, f"{claim.id} is {record.status} and cannot be finished so")
         return record
@@ -202,8 +215,14 @@ class Catalogue:
         """
         if not rows.is_id(media_id):
             return None
-        row = self._database.write(lambda session: session.row(statements.DELETE, media_id=media_id, now=self.now()))
-        return rows.record(row) if row else None
+
+        def work(session: Session) -> Record | None:
+            row = session.row(statements.DELETE, media_id=media_id, now=self.now())
+            if row:
+                self.deliveries.scrub(session, media_id)
+            return rows.record(row) if row else None
+
+        return self._database.write(work)
 
     def is_held(self, sha256: str) -> bool:
         """Whether an attachment that is not deleted has this content."""
@@ -343,9 +362,12 @@ class Catalogue:
         *,
         closing: bool = False,
         final: HistoryEntry | None = None,
-        counting: Callable[[Record], str] | None = None,
+        then: Callable[[Session, Record], None] | None = None,
     ) -> Record:
-        """One transition with its count. Where it does not apply, the row as it stands, if the claim still does."""
+        """One transition, `then` what belongs to it, its count last.
+
+        Where it does not apply, the row as it stands, if the claim still does.
+        """
         history = claim.trail.lines(closing=closing, final=final)
 
         def work(session: Session) -> tuple[Record, bool]:
@@ -353,8 +375,8 @@ class Catalogue:
             if moved is None:
                 return self._standing(session, claim), False
             record = rows.record(moved)
-            if counting:
-                self._count(session, counting(record))
+            if then:
+                then(session, record)
             return record, True
 
         record, applied = self._database.write(work)

@@ -88,9 +88,22 @@ deliveries = Table(
     Column("error", Text),  # of the newest attempt
     Column("body", Text),
     Column("created_at", BigInteger, nullable=False),
+    Column("since", BigInteger, nullable=False),  # when its attempts began: at first as created_at
+    Column("tried_at", BigInteger),  # when its newest attempt ended
     Column("next_at", BigInteger),  # of a pending one when it is due, or when its claim runs out
     Column("ended_at", BigInteger),
     Column("claim", Text),
+)
+
+# How it went lately with a receiver, for all processes. One that has never failed has no row.
+endpoints = Table(
+    "endpoints",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("failures", Integer, nullable=False),  # in a row
+    Column("failing_since", BigInteger),
+    Column("probe_at", BigInteger),  # when the next attempt is made, or when the claim of who makes it runs out
+    Column("error", Text),
 )
 
 pauses = Table(
@@ -162,5 +175,11 @@ _partial("ix_media_chat", media.c.chat, media.c.received_at, where=media.c.chat.
 
 # What to deliver now; lists of deliveries; those of an attachment that is deleted.
 Index("ix_deliveries_media", deliveries.c.media_id)
-Index("ix_deliveries_status", deliveries.c.status, deliveries.c.created_at)
-_partial("ix_deliveries_due", deliveries.c.next_at, where=deliveries.c.next_at.is_not(None))
+Index("ix_deliveries_status", deliveries.c.status, deliveries.c.created_at, deliveries.c.endpoint)
+_partial(
+    "ix_deliveries_due",
+    deliveries.c.endpoint,
+    deliveries.c.next_at,
+    deliveries.c.since,
+    where=deliveries.c.next_at.is_not(None),
+)

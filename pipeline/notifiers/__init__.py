@@ -6,7 +6,7 @@ from collections.abc import Callable
 from types import MappingProxyType
 
 from pipeline.models import Outcome
-from pipeline.notifiers import live, log, node_socketio, webhook
+from pipeline.notifiers import live, log, node_socketio
 from pipeline.outbound import Outbound
 from pipeline.settings import Settings
 
@@ -18,7 +18,6 @@ NOTIFIERS: MappingProxyType[str, Build] = MappingProxyType(
         "log": log.build,
         "live": live.build,
         "node_socketio": node_socketio.build,
-        "webhook": webhook.build,
     }
 )
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urljoin
 
 from pipeline.errors import Code, PermanentError, PipelineError, RetryableError
@@ -33,6 +33,13 @@ class Reply:
 
     body: bytes = field(repr=False)
     refusal: PipelineError | None = None
+    retry_after: float | None = None
+
+
+class Posted(NamedTuple):
+    """What a receiver answered: a status, and the wait in seconds that it asks for, if any. Its words are not kept."""
+
+    status: int
     retry_after: float | None = None
 
 
@@ -132,8 +139,8 @@ class Outbound:
                         raise
                 return Reply(body, refusal, retry_after(answer.headers.get("Retry-After")))
 
-    def post(self, url: str, body: bytes, *, headers: Mapping[str, str], timeout_s: float) -> int:
-        """Sends `body` and returns the status of the answer. Redirects are not followed; the answer is thrown away.
+    def post(self, url: str, body: bytes, *, headers: Mapping[str, str], timeout_s: float) -> Posted:
+        """Sends `body` and tells the status of the answer. Redirects are not followed; the answer is thrown away.
 
         A receiver may see the same request twice, if its server closes a kept connection just then.
 
@@ -149,7 +156,7 @@ class Outbound:
             # The status is known: whatever is wrong with the rest costs the connection only.
             with suppress(OSError, http.client.HTTPException):
                 answer.read(MAX_THROWN_AWAY)
-            return answer.status
+            return Posted(answer.status, retry_after(answer.headers.get("Retry-After")))
 
     def check(self, url: str) -> None:
         """Whether this URL may be used, as far as can be told now: each use checks again.

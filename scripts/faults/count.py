@@ -68,11 +68,12 @@ class Tally:
 
 
 def drain(site: Site) -> float:
-    """Waits until nothing is unfinished or left over, at most as long as the terms say; how long that took."""
+    """Waits until nothing is unfinished, untold or left over, at most as long as the terms say; how long that took."""
     started = time.monotonic()
     while time.monotonic() - started < site.terms.drain_s:
         rows = site.plant.rows(site)
-        if all(row.finished_at for row in rows) and not site.plant.kept(site).left_over(rows, tidied=False):
+        told = not site.plant.untold(site)
+        if told and all(row.finished_at for row in rows) and not site.plant.kept(site).left_over(rows, tidied=False):
             break
         time.sleep(1)
     took = time.monotonic() - started

@@ -15,7 +15,7 @@ import requests
 from pipeline.catalogue import Catalogue
 from scripts.faults.files import File
 from scripts.faults.load import ACCEPTED, REFUSED, UNKNOWN, Answer
-from scripts.faults.remains import Kept, Row, esteira_kept, esteira_rows
+from scripts.faults.remains import Kept, Row, esteira_deliveries, esteira_kept, esteira_rows
 from scripts.faults.site import ROOT, THREADS, WORKERS, Site
 from scripts.faults.supervisor import Part
 from tests.support.valkey import free_port
@@ -115,6 +115,9 @@ class Esteira:
     def rows(self, site: Site) -> list[Row]:
         return esteira_rows(site.folder / "var" / "esteira.db")
 
+    def untold(self, site: Site) -> int:
+        return esteira_deliveries(site.folder / "var" / "esteira.db")["pending"]
+
     def kept(self, site: Site) -> Kept:
         kept = esteira_kept(site.folder / "var")
         return site.store.add_to(kept, site.folder / "var" / "media") if site.store else kept
@@ -141,6 +144,11 @@ def replay(site: Site, code: str) -> None:
     """`esteira replay` of what has failed with this error code."""
     program = str(Path(sys.executable).parent / "esteira")
     _run(site, [program, "replay", "--status", "failed", "--error", code, "--yes"])
+
+
+def redeliver(site: Site) -> None:
+    """`esteira webhooks redeliver` of everything that was given up."""
+    _run(site, [str(Path(sys.executable).parent / "esteira"), "webhooks", "redeliver", "--yes"])
 
 
 def _run(site: Site, command: list[str]) -> None:

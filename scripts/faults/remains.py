@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -68,6 +69,12 @@ def esteira_backlog(database: Path) -> tuple[int, int, float]:
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=30)) as connection:
         ended, known, oldest = connection.execute(asked).fetchone()
     return ended, known - ended, time.time() - oldest / 1000 if oldest else 0.0
+
+
+def esteira_deliveries(database: Path) -> Counter[str]:
+    """How many events webhooks had to tell, by what became of them: pending, delivered, undelivered."""
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=30)) as connection:
+        return Counter(dict(connection.execute("SELECT status, count(*) FROM deliveries GROUP BY status")))
 
 
 def esteira_kept(var: Path) -> Kept:

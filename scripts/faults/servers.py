@@ -16,6 +16,7 @@ from scripts.faults.files import File
 from scripts.faults.listening import Answering, Listening
 
 SLOWEST_S = 0.6  # so that something is under way whenever something dies
+REFUSALS = {"refusing": 500, "gone": 410, "redirecting": 302}
 TROUBLES = ("500", "429", "reset", "short", "silent")
 
 
@@ -28,7 +29,7 @@ class Around(Listening):
     def __init__(self, seed: int) -> None:
         self.files: dict[int, File] = {}
         self.trouble = 0.0
-        self.mood = "well"  # well, refusing, slow or deaf
+        self.mood = "well"  # well, refusing, gone, redirecting, slow or deaf
         self.secret = ""
         self.refused = 0
         self.told: dict[str, set[str]] = {}  # attachment's id → event ids
@@ -74,8 +75,8 @@ class Handler(Answering):
             return
         if around.mood == "slow":
             time.sleep(3)
-        if around.mood == "refusing":
-            self._say(500)
+        if around.mood in REFUSALS:
+            self._say(REFUSALS[around.mood])
             return
         if around.secret and not self._signed(body):
             around.refused += 1
@@ -88,7 +89,7 @@ class Handler(Answering):
         """Whether the signature is right. How old it is, is not asked: here clocks are set wrong on purpose."""
         at = datetime.fromtimestamp(int(self.headers["webhook-timestamp"]), UTC)
         due = Webhook(self.server.secret).sign(self.headers["webhook-id"], at, body.decode())
-        return bool(self.headers["webhook-signature"] == due)
+        return due in self.headers["webhook-signature"].split(" ")
 
     def _go_wrong(self, how: str, content: bytes) -> None:
         self.server.troubles[how] += 1

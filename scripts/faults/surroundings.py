@@ -9,11 +9,14 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-from scripts.faults.product import Esteira, replay
+from scripts.faults.product import Esteira, redeliver
+from scripts.faults.remains import esteira_deliveries
 from scripts.faults.site import Site
 from scripts.faults.times import failed_attempts
 
 NAMES_AWAY = (("failing", 4.0), ("slow", 10.0))
+MOODS = ("deaf", "refusing", "gone", "redirecting", "slow")
+LOST_S = 90.0
 HOUR_S = 3600.0
 JUMPS_S = (HOUR_S, -HOUR_S, 10 * 365.25 * 24 * HOUR_S)
 
@@ -28,20 +31,41 @@ def lock_the_catalogue(site: Site, turn: int) -> None:
 
 
 def deafen_the_receiver(site: Site, turn: int) -> None:
-    """Connections reset, 500, or three seconds for each answer; shorter than the three attempts take together."""
-    site.around.mood = ("deaf", "refusing", "slow")[turn % 3]
-    time.sleep(4)
+    """Connections reset, 500, 410, redirects, or three seconds for each answer. Meanwhile everything else goes on."""
+    mood = MOODS[turn % len(MOODS)]
+    began = time.time()
+    site.load.surge(6)
+    site.around.mood = mood
+    time.sleep(6)
+    ended = sum(bool(row.finished_at) for row in site.plant.rows(site) if row.received_at > began)
     site.around.mood = "well"
+    site.came_back()
+    site.marks.figures.append(f"{mood}: {ended} ended meanwhile")
+    if not ended:
+        site.marks.broken.append(f"nothing was worked on while the receiver was {mood}")
     time.sleep(site.chance.uniform(2, 5))
 
 
 def lose_the_receiver(site: Site, turn: int) -> None:
-    """Away for longer than the attempts last: what was given up is listed, and a replay announces it."""
-    site.around.mood = ("deaf", "refusing")[turn % 2]
-    time.sleep(20)
+    """Away for longer than its schedule lasts: what was given up is listed, and a redelivery announces it."""
+    site.around.mood = MOODS[turn % 2]
+    deadline = time.monotonic() + LOST_S
+    while time.monotonic() < deadline and not given_up(site):
+        time.sleep(1)
+    if not (listed := given_up(site)):
+        site.marks.broken.append(f"nothing was given up within {LOST_S} s")
+    site.marks.figures.append(f"{listed} given up")
     site.around.mood = "well"
-    time.sleep(10)
-    replay(site, "notify")
+    time.sleep(5)
+    redeliver(site)
+    time.sleep(5)
+    if left := given_up(site):
+        site.marks.broken.append(f"{left} are still given up after the redelivery")
+
+
+def given_up(site: Site) -> int:
+    """How many events the catalogue lists as undelivered."""
+    return esteira_deliveries(site.folder / "var" / "esteira.db")["undelivered"]
 
 
 def trouble_the_source(site: Site, _turn: int) -> None:

@@ -14,6 +14,7 @@ IN_BUCKETS = Terms(store=True)
 BY_NAME = Terms(module="scripts.faults.nameless", named=5)
 BY_ANOTHER_CLOCK = Terms(module="scripts.faults.untimely")
 MORTAL = Terms(mortal=True)
+IMPATIENT = Terms(env={"WEBHOOK_RETRY_S": "1,2,3"})
 OVERLOADED = Terms(drain_s=1800)
 
 
@@ -54,8 +55,14 @@ _ROWS = (
     Fault("F18", "object storage says 200 and keeps nothing or half", buckets.make_the_store_lie, 8, terms=IN_BUCKETS),
     Fault("F19", "catalogue locked for 3, 12, 30 s", surroundings.lock_the_catalogue, 9),
     Fault("F20", "SIGKILL to all writers of the catalogue", deaths.kill_all_writers, 20),
-    Fault("F21", "webhook receiver dead, failing or slow for 4 s", surroundings.deafen_the_receiver, 12),
-    Fault("F21L", "webhook receiver away for 20 s, then a replay", surroundings.lose_the_receiver, 4),
+    Fault("F21", "webhook receiver dead, refusing, gone, redirecting, slow for 6 s", surroundings.deafen_the_receiver),
+    Fault(
+        "F21L",
+        "webhook receiver away until events are given up, then a redelivery",
+        surroundings.lose_the_receiver,
+        4,
+        terms=IMPATIENT,
+    ),
     Fault("F23", "30 % of downloads go wrong", surroundings.trouble_the_source),
     Fault("F24", "no answer from DNS for 4 s, or only after 10 s", surroundings.lose_the_names, terms=BY_NAME),
     Fault("F25", "a worker's clock 1 h, 10 years off", surroundings.shift_a_clock, 9, terms=BY_ANOTHER_CLOCK),

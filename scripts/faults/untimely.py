@@ -34,9 +34,9 @@ class _Moment(datetime.datetime):
 
 time.time = _time
 
-import pipeline.notifiers.webhook  # noqa: E402  after the change above
+import pipeline.webhooks  # noqa: E402  after the change above
 
-pipeline.notifiers.webhook.datetime = _Moment  # type: ignore[attr-defined]
+pipeline.webhooks.datetime = _Moment  # type: ignore[attr-defined]
 
 from actors.stages import broker, detect, fetch, notify, persist, validate  # noqa: E402
 

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from actors.chores import clear
+from pipeline.catalogue import DeliveryFilters, DeliveryStatus
 from pipeline.models import Record, Status
 from tests.support.media_server import Answer, MediaServer
 from tests.support.plant import Plant, photo, wait_until
@@ -86,7 +87,8 @@ RECORDING = [
     Crash("after catalogue.ended", of="page"),
     Crash("after catalogue.finish"),
     Crash("after catalogue.finish", of="page"),
-    Crash("after announcement"),
+    Crash("before delivery"),
+    Crash("after delivery"),
     Crash("before staging.discard"),
     Crash("after staging.discard"),
     Crash("before belt.finish"),
@@ -102,7 +104,7 @@ HOPPING = [
     Crash("before validate"),
     Crash("before persist"),
     Crash("after catalogue.stored"),
-    Crash("after announcement"),
+    Crash("after delivery"),
 ]
 GROUPS = {"running on": ("run", RUNNING_ON), "recording": ("run", RECORDING), "hopping": ("hop", HOPPING)}
 
@@ -140,6 +142,8 @@ def go_through(plant: Plant, server: MediaServer, crashes: list[Crash]) -> After
     with plant.workers():
         records = plant.ended(*ids, within_s=60)
         wait_until(lambda: plant.belt.missing(ids) == ids, 10)
+        pending = DeliveryFilters(status=DeliveryStatus.PENDING)  # those of the killed come back after their lease
+        wait_until(lambda: plant.services.catalogue.deliveries.count(pending) == 0, 60)
     return Aftermath(plant, server, crashes, records)
 
 
@@ -170,6 +174,7 @@ def test_killed_at_any_boundary_each_attachment_ends_once_and_nothing_is_left(
 ) -> None:
     chain, crashes = GROUPS[group]
     settings = {"CHAIN": chain, "MEDIA_BACKOFF_MS": "50", "SANDBOX_PROCESSES": "1", "WEBHOOK_SECRET": SECRET}
+    settings |= {"WEBHOOK_TIMEOUT_S": "2"}
     with (
         MediaServer() as server,
         closing(Plant(tmp_path, valkey.url, settings | {"WEBHOOK_URL": server.url("hook")})) as plant,

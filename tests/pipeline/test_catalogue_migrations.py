@@ -66,7 +66,7 @@ def test_a_catalogue_of_the_first_version_keeps_its_rows(tmp_path: Path) -> None
     with create_engine(url).begin() as connection:
         for index in ("content", "deleted", "failures", "message", "chat"):
             connection.exec_driver_sql(f"DROP INDEX ix_media_{index}")
-        for table in ("deliveries", "pauses", "previews"):
+        for table in ("deliveries", "endpoints", "pauses", "previews"):
             connection.exec_driver_sql(f"DROP TABLE {table}")
         for column in ("expires_at", "deleted_at", "history", "cancelled_at"):
             connection.exec_driver_sql(f"ALTER TABLE media DROP COLUMN {column}")

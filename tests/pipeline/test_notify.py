@@ -3,10 +3,11 @@ from __future__ import annotations
 import json
 
 import pytest
+import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.errors import Code, PermanentError, RetryableError
+from pipeline.errors import Code, RetryableError
 from pipeline.models import Attachment, Kind, Outcome, Record, Stage, Status
 from pipeline.notify import event_id, notify, outcome
 
@@ -90,7 +91,10 @@ def test_one_ending_has_one_event_id(run: int, other: int) -> None:
     int(first.event_id, 16)
 
 
-def test_every_notifier_is_told_also_after_one_that_fails() -> None:
+def test_every_notifier_is_told_also_after_one_that_fails_and_none_fails_the_attachment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("pipeline.notify.log", structlog.get_logger())  # one that has written nothing yet
     told: list[tuple[str, str]] = []
 
     def good(event: Outcome) -> None:
@@ -98,23 +102,17 @@ def test_every_notifier_is_told_also_after_one_that_fails() -> None:
 
     def refusing(event: Outcome) -> None:
         told.append(("refusing", event.event_id))
-        raise RetryableError(Code.NOTIFY, "webhook: the endpoint answered 500", retry_after=7)
+        raise RetryableError(Code.QUEUE, "Redis does not answer")
 
-    def blocked(event: Outcome) -> None:
-        told.append(("blocked", event.event_id))
-        raise PermanentError(Code.URL_BLOCKED, "no way in")
+    def broken(event: Outcome) -> None:
+        told.append(("broken", event.event_id))
+        raise KeyError("what its author forgot: olá")
 
     event = outcome(record(), None)
-    with pytest.raises(RetryableError) as caught:
-        notify(event, [refusing, good, blocked, good])
-    assert [name for name, _ in told] == ["refusing", "good", "blocked", "good"]
+    with structlog.testing.capture_logs() as lines:
+        assert notify(event, [refusing, good, broken, good]) is event
+    assert [name for name, _ in told] == ["refusing", "good", "broken", "good"]
     assert {id_ for _, id_ in told} == {event.event_id}
-    assert caught.value.code == Code.NOTIFY
-    assert caught.value.message == "webhook: the endpoint answered 500; no way in"
-    assert caught.value.retry_after == 7
-
-
-def test_told_to_all_is_told() -> None:
-    event = outcome(record(), None)
-    assert notify(event, []) is event
-    assert notify(event, [lambda _: None]) is event
+    assert [(line["event"], line["error"]) for line in lines] == [
+        ("notifier failed", "Redis does not answer"), ("notifier failed", "KeyError"),
+    ]  # fmt: skip

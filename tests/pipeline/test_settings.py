@@ -9,6 +9,7 @@ from sentry_sdk.utils import BadDsn, Dsn
 from pipeline.errors import Code, SettingsError
 from pipeline.models import Kind
 from pipeline.settings import Retention, Settings, load_settings
+from tests.support.webhooks import endpoints
 
 SECRET = "a-secret-value-of-someone"
 EVERY = sorted(name.upper() for name in Settings.model_fields)
@@ -146,6 +147,8 @@ def test_no_secret_is_shown_by_the_settings_themselves(monkeypatch: pytest.Monke
     values = {name: f"{SECRET}-{name}" for name in secret}
     values |= {"redis_url": f"unix:///{SECRET}-redis_url", "sentry_dsn": f"https://{SECRET}-sentry_dsn@host/1"}
     values |= {"cloud_access_tokens": f"123={SECRET}-of-123", "node_socketio_redis_url": f"unix:///{SECRET}-node"}
+    values |= {"webhook_secret": "whsec_c2VjcmV0LW9mLXNvbWVvbmU="}
+    values |= {"webhook_endpoints": endpoints({"name": "crm", "url": f"https://{SECRET}.example/"})}
     given = {name.upper(): value for name, value in values.items()}
     settings = with_environment(monkeypatch, **given, WAHA_URL="http://localhost:3000")
     assert SECRET not in f"{settings!r} {settings}"

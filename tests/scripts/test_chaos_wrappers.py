@@ -17,11 +17,11 @@ began = time.time()
 from pathlib import Path
 import scripts.faults.untimely
 from pipeline.catalogue import Catalogue
-from pipeline.notifiers import webhook
+from pipeline import webhooks
 from scripts.faults.surroundings import set_beside
 
 def beside():
-    seen = [time.time(), webhook.datetime.now(None).timestamp(), Catalogue.__init__.__kwdefaults__["clock"]()]
+    seen = [time.time(), webhooks.datetime.now(None).timestamp(), Catalogue.__init__.__kwdefaults__["clock"]()]
     return [moment - began for moment in seen]
 
 found = [beside()]

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from actors.belt import Belt
+from actors.courier import Lane
 from actors.stages import broker
 from actors.work import STEPS
-from pipeline.catalogue import Catalogue
-from pipeline.outbound import Outbound
+from pipeline.catalogue import Catalogue, Parcel
+from pipeline.models import Model
 from pipeline.services import services
 from pipeline.staging import Staging
 from pipeline.storage import LocalStorage
@@ -41,8 +42,12 @@ def die(boundary: str) -> None:
 
 
 def _concerned(args: tuple[Any, ...]) -> bool:
-    named = any(argument == _ID or getattr(argument, "id", None) == _ID for argument in args)
+    named = any(_ID in {argument if isinstance(argument, str) else "", *_ids_of(argument)} for argument in args)
     return named or getattr(_here, "id", None) == _ID
+
+
+def _ids_of(argument: Any) -> set[Any]:
+    return {getattr(argument, name, None) for name in ("id", "media_id") if isinstance(argument, Model | Parcel)}
 
 
 def _watch(owner: Any, attribute: str, name: str, *, where: Callable[..., bool] | None = None) -> None:
@@ -89,7 +94,7 @@ _watch(Decryptor, "update", "decrypt.update")
 _watch(Decryptor, "finish", "decrypt.mac")
 for _write in ("claim", "release", "stored", "ended", "finish"):
     _watch(Catalogue, _write, f"catalogue.{_write}")
-_watch(Outbound, "post", "announcement")
+_watch(Lane, "_send", "delivery")
 _watch(Staging, "discard", "staging.discard")
 _watch(LocalStorage, "delete", "intake.delete")
 _watch(Belt, "finish", "belt.finish")

@@ -19,7 +19,7 @@ from pipeline.models import Record, Status
 from tests.support.catalogues import claimed, ending, finished, stored
 from tests.support.gateway_servers import WhatsAppServer
 from tests.support.media_server import MediaServer
-from tests.support.plant import Plant, photo
+from tests.support.plant import Plant, photo, wait_until
 from tests.support.valkey import ValkeyServer
 from tests.support.web import over_http
 from tests.support.whatsapp_media import encrypt
@@ -82,6 +82,7 @@ def test_an_expired_file_is_asked_for_and_handed_in_as_a_new_path(
         media_id = plant.submit(chat="551199@s.whatsapp.net", kind="image", direct_path=OLD, **sealed.fields()).id
         [record] = plant.ended(media_id)
         assert (record.status, record.error_code) == ("expired", "source_gone")
+        wait_until(lambda: events(sink), 20)
         [event] = events(sink)
         assert event["type"] == "media.expired"
         fingerprint = hashlib.sha256(base64.b64decode(sealed.media_key)).hexdigest()[:16]
@@ -97,6 +98,7 @@ def test_an_expired_file_is_asked_for_and_handed_in_as_a_new_path(
         answer = client.post(f"/media/{event['id']}/replay", json={"direct_path": NEW})
         assert (answer.status_code, answer.json()) == (202, {"id": media_id, "status": "received", "stage": "fetch"})
         [record] = plant.ended(media_id)
+        wait_until(lambda: len(events(sink)) == 2, 20)
     assert (record.status, record.run) == ("done", 1)
     assert stored_bytes(plant, record) == image
     assert [event["type"] for event in events(sink)] == ["media.expired", "media.done"]

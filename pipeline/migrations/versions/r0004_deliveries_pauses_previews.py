@@ -1,4 +1,4 @@
-"""Webhook deliveries, pauses, previews; of an attachment its way through the stages, and when it was cancelled."""
+"""Webhook deliveries and their endpoints, pauses, previews; of an attachment its history, and when it was cancelled."""
 
 from __future__ import annotations
 
@@ -29,19 +29,30 @@ def upgrade() -> None:
         sa.Column("error", sa.Text()),
         sa.Column("body", sa.Text()),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("since", sa.BigInteger(), nullable=False),
+        sa.Column("tried_at", sa.BigInteger()),
         sa.Column("next_at", sa.BigInteger()),
         sa.Column("ended_at", sa.BigInteger()),
         sa.Column("claim", sa.Text()),
         sa.PrimaryKeyConstraint("id", name="pk_deliveries"),
     )
     op.create_index("ix_deliveries_media", "deliveries", ["media_id"])
-    op.create_index("ix_deliveries_status", "deliveries", ["status", "created_at"])
+    op.create_index("ix_deliveries_status", "deliveries", ["status", "created_at", "endpoint"])
     op.create_index(
         "ix_deliveries_due",
         "deliveries",
-        ["next_at"],
+        ["endpoint", "next_at", "since"],
         sqlite_where=sa.text("next_at IS NOT NULL"),
         postgresql_where=sa.text("next_at IS NOT NULL"),
+    )
+    op.create_table(
+        "endpoints",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("failures", sa.Integer(), nullable=False),
+        sa.Column("failing_since", sa.BigInteger()),
+        sa.Column("probe_at", sa.BigInteger()),
+        sa.Column("error", sa.Text()),
+        sa.PrimaryKeyConstraint("name", name="pk_endpoints"),
     )
     op.create_table(
         "pauses",
@@ -72,6 +83,7 @@ def downgrade() -> None:
         op.drop_index(name, "media")
     op.drop_table("previews")
     op.drop_table("pauses")
+    op.drop_table("endpoints")
     op.drop_table("deliveries")
     op.drop_column("media", "cancelled_at")
     op.drop_column("media", "history")

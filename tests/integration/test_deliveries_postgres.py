@@ -1,0 +1,53 @@
+"""The outbox on a real PostgreSQL: the contract, and that takers do not wait for each other."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from pipeline.catalogue import Catalogue
+from tests.pipeline.contract_deliveries import DeliveriesContract, take
+from tests.support.postgres import PostgresServer, postgres_server
+from tests.support.webhooks import told
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgresServer]:
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture
+def url(server: PostgresServer) -> Iterator[str]:
+    url = server.new_database()
+    catalogue = Catalogue(url)
+    catalogue.migrate()
+    catalogue.close()
+    yield url
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
+            "AND pid <> pg_backend_pid()"
+        )
+
+
+class TestContract(DeliveriesContract):
+    pass
+
+
+def test_who_takes_does_not_wait_for_another_who_has_not_committed(url: str) -> None:
+    catalogue = Catalogue(url)
+    for _ in range(2):
+        told(catalogue, "crm")
+    with psycopg.connect(url) as other:
+        row = other.execute("SELECT id FROM deliveries ORDER BY next_at, id LIMIT 1 FOR UPDATE").fetchone()
+        assert row
+        found: list[str] = []
+        taking = threading.Thread(target=lambda: found.extend(parcel.id for parcel in take(catalogue.deliveries)))
+        taking.start()
+        taking.join(4)
+        assert len(found) == 1
+        assert found != [row[0]]

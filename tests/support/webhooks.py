@@ -1,0 +1,41 @@
+"""Receivers and events for tests of webhooks."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+from pipeline.catalogue import Catalogue, DeliveryRecord, Outgoing
+from pipeline.models import Record
+from tests.support.catalogues import attachment, claimed, stored
+from tests.support.media_server import MediaServer, Request
+
+SECRET = "whsec_" + base64.b64encode(b"a-secret-of-twenty-four-b").decode()
+OLDER = "whsec_" + base64.b64encode(b"the-one-before-it-24-bytes").decode()
+
+
+def endpoints(*given: dict[str, Any]) -> str:
+    """The value of WEBHOOK_ENDPOINTS; a secret is added where there is none."""
+    return json.dumps([{"secret": SECRET, **one} for one in given])
+
+
+def posts(server: MediaServer, name: str) -> list[Request]:
+    """What was sent to this endpoint, in order."""
+    return [request for request in server.requests if request.method == "POST" and request.path == f"/{name}"]
+
+
+def event_ids(server: MediaServer, name: str) -> list[str]:
+    """The ids of the events that were sent to this endpoint, in order."""
+    return [request.headers["webhook-id"] for request in posts(server, name)]
+
+
+def told(catalogue: Catalogue, *names: str, body: str = '{"caption":"words"}', session: str = "shop") -> Record:
+    """An attachment that is done, its event written down for these endpoints."""
+    claim = claimed(catalogue, catalogue.accept(attachment(session=session)).id)
+    catalogue.stored(claim, stored())
+    return catalogue.finish(claim, announced=True, outgoing=Outgoing(claim.id, "media.done", body, names))
+
+
+def deliveries_of(catalogue: Catalogue, record: Record) -> list[DeliveryRecord]:
+    return catalogue.deliveries.of_media(record.id)
