@@ -14,9 +14,10 @@ from tests.support.valkey import ValkeyServer
 from tests.support.zygote import Zygote
 
 CHECKS = {
-    *("settings", "setting names", "web", "intake", "private networks", "open files"),
+    *("settings", "setting names", "webhooks", "web", "intake", "private networks", "open files"),
     *("redis", "cluster", "role", "eviction", "append-only file", "memory", "redis clock", "workers"),
-    *("catalogue", "catalogue disk", "catalogue place", "catalogue journal", "catalogue integrity", "unfinished"),
+    *("catalogue", "catalogue disk", "catalogue place", "catalogue journal", "catalogue integrity"),
+    *("unfinished", "webhook events"),
     *("storage", "storage disk", "staging", "staging disk"),
     *("sandbox", "sandbox network", "libmagic", "codecs", "pictures", "pdf", "antivirus"),
 }
