@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -43,6 +44,7 @@ class Heartbeat(dramatiq.Middleware):
     def before_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
         assert isinstance(broker, EsteiraBroker)
         broker.hands.size_for(worker.worker_threads)
+        log.info("worker started", pid=os.getpid(), threads=worker.worker_threads, queues=broker.served)
         self._spawn("heartbeat", partial(self._every, BEAT_S, Pulse(broker).beat))
         self._spawn("wake-up", partial(self._listen, broker))
         for seconds, chore in self.chores:
@@ -57,6 +59,7 @@ class Heartbeat(dramatiq.Middleware):
         for thread in self._threads:  # they use the client that the broker closes next
             thread.join(timeout=2)
         self.last()
+        log.info("worker stopped", pid=os.getpid())
 
     def _spawn(self, name: str, target: Callable[[], None]) -> None:
         thread = threading.Thread(target=target, name=name, daemon=True)

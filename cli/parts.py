@@ -20,7 +20,9 @@ from honcho.printer import Printer
 from cli.leash import end_with_parent
 
 GRACE_S = 30  # how long a part may take to finish what it has begun before it is killed
-BOOT = ("--worker-fork-timeout", "2000")  # a worker that dies while it boots would keep its master waiting for 30 s
+# A worker that dies while it boots would keep its master waiting for 30 s. What Dramatiq says in its own format, before
+# and beside our logs, we say ourselves.
+BOOT = ("--worker-fork-timeout", "2000", "--skip-logging")
 HAND_BACK_S = 20  # after which workers hand back what they have not finished, as in the Procfile
 ASKED_TO_END = {128 + signal.SIGINT, 128 + signal.SIGTERM}  # honcho's return codes for them
 STARTED = re.compile(r"\S+ started \(pid=\d+\)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -59,6 +60,8 @@ def test_the_three_lines_carry_an_attachment(place: Site) -> None:
         wait_for(lambda: ready(place), timeout_s=60)
         finished = place.run("submit", media.url("photo.jpg"), "--wait", "--timeout", "60")
         assert finished.code == 0, finished.err
+    said = [json.loads(line)["event"] for line in (place.folder / "worker.log").read_text().splitlines()]
+    assert said[0] == "worker started"  # and every line is JSON
 
 
 def test_the_web_does_not_start_with_a_wrong_setting(place: Site) -> None:

@@ -81,7 +81,7 @@ def test_a_second_start_on_the_same_folder_says_so(place: Site) -> None:
 @pytest.mark.parametrize(("part", "name"), [("dramatiq", "worker"), ("valkey-server", "valkey")])
 def test_a_part_that_dies_ends_all_and_is_named(place: Site, part: str, name: str) -> None:
     with started(place, "--no-web", "--workers", "1") as running:
-        wait_for(lambda: "booting up" in running.output())
+        wait_for(lambda: "worker started" in running.output())
         family = psutil.Process(running.process.pid).children(recursive=True)
         victims = [process for process in family if part in " ".join(process.cmdline())]
         victims[0].kill()
@@ -92,7 +92,7 @@ def test_a_part_that_dies_ends_all_and_is_named(place: Site, part: str, name: st
 
 def test_a_killed_start_leaves_nothing_behind_and_the_next_one_goes_on(place: Site) -> None:
     with started(place, "--no-web", "--workers", "1") as running:
-        wait_for(lambda: "booting up" in running.output())
+        wait_for(lambda: "worker started" in running.output())
         family = psutil.Process(running.process.pid).children(recursive=True)
         running.process.kill()
         wait_for(lambda: not living(family), timeout_s=40)

@@ -40,6 +40,9 @@ def test_who_is_told_to_stop_is_not_shown_any_more(plant: Plant) -> None:
         wait_until(lambda: workers(plant.belt), 30)
         assert running.stop() == 0
         assert workers(plant.belt) == []
+        [started], [stopped] = running.said("worker started"), running.said("worker stopped")
+    assert started["pid"] == stopped["pid"]
+    assert started["threads"] == 4
 
 
 def test_a_worker_warns_of_what_looks_like_a_setting_and_is_none(plant: Plant) -> None:
