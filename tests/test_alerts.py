@@ -15,7 +15,7 @@ import pytest
 
 from actors.figures import ship
 from actors.metrics import metrics_page
-from pipeline.meters import COUNTERS, HISTOGRAMS, PENDING, Counter
+from pipeline.meters import COUNTERS, GAUGES, HISTOGRAMS, PENDING, Counter
 from tests.conftest import missing
 from tests.support.plant import Plant
 from tests.support.scraped import Page
@@ -32,7 +32,7 @@ USE = re.compile(r"\b(esteira_\w+)\{([^}]*)\}")
 
 @pytest.fixture
 def page(make_plant: Callable[..., Plant]) -> Iterator[Page]:
-    """A page on which every counter and histogram stands, as if each had counted something."""
+    """A page on which every metric stands, as if each had counted something."""
     plant = make_plant(webhook_url="http://127.0.0.1:9/", webhook_secret=SECRET)
     PENDING.take()
     for meter in (*COUNTERS, *HISTOGRAMS):
@@ -41,9 +41,13 @@ def page(make_plant: Callable[..., Plant]) -> Iterator[Page]:
             meter.add(*values)
         else:
             meter.observe(1, *values)
+    for gauge in GAUGES:
+        gauge.set(1, *("x" for _ in gauge.labels))
     ship(plant.belt)
     yield Page(metrics_page(plant.hook))
     PENDING.take()
+    for gauge in GAUGES:
+        gauge.set(0, *("x" for _ in gauge.labels))
 
 
 def alert_names() -> list[str]:
