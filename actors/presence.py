@@ -48,14 +48,14 @@ class Activity:
     """What this process works on. A thread does one thing at a time, so there are never more than it has threads."""
 
     def __init__(self) -> None:
-        self._runs: dict[int, Run] = {}
+        self._runs: dict[int, tuple[str, Stage, int]] = {}
         self._last_error: LastError | None = None
 
     @contextmanager
     def of(self, media_id: str, stage: Stage) -> Iterator[None]:
         """The calling thread runs this stage of this attachment within the block."""
         me = threading.get_ident()
-        self._runs[me] = Run.model_construct(id=media_id, stage=stage, since_ms=_now_ms())
+        self._runs[me] = media_id, stage, _now_ms()
         try:
             yield
         finally:
@@ -68,7 +68,8 @@ class Activity:
     @property
     def running(self) -> tuple[Run, ...]:
         """The longest first."""
-        return tuple(sorted(self._runs.copy().values(), key=lambda run: run.since_ms))
+        found = sorted(self._runs.copy().values(), key=lambda run: run[2])
+        return tuple(Run.model_construct(id=key, stage=stage, since_ms=since) for key, stage, since in found)
 
     @property
     def last_error(self) -> LastError | None:
