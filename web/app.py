@@ -19,6 +19,7 @@ from web.access import Doorkeeper
 from web.connections import Complaints
 from web.content import Content
 from web.dashboard.front import add_dashboard
+from web.docs import Docs
 from web.errors import add_handlers
 from web.failures import Failures
 from web.health import Health
@@ -77,7 +78,9 @@ def build_app(settings: Settings) -> FastAPI:
     Failures(doorkeeper).add_routes(app)
     Webhooks(doorkeeper, hooks.bodies).add_routes(app)
     Health(settings, doorkeeper, hooks.tally).add_routes(app)
-    Schema(app, doorkeeper).add_routes()
+    schema = Schema(app, doorkeeper)
+    schema.add_routes()
+    Docs(schema).add_routes(app)
     add_dashboard(app, settings, hooks.bodies)
     return app
 

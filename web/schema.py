@@ -18,6 +18,7 @@ from pipeline.new_source import NewSource
 from pipeline.passes import LONGEST_LINK_S
 from pipeline.remedies import LANGUAGES
 from web.access import Doorkeeper
+from web.logins import logged_in
 from web.records import FILTERS, MOST
 from web.replays import MOST as MOST_REPLAYS
 from web.webhooks import FILTERS as DELIVERY_FILTERS
@@ -44,10 +45,23 @@ class Schema:
         self._app.get("/openapi.json", include_in_schema=False)(self.answer)
 
     async def answer(self, request: Request) -> JSONResponse:
-        self._doorkeeper.admit(request)
+        self.admit(request)
+        return JSONResponse(self.described())
+
+    def admit(self, request: Request) -> None:
+        """Returns if the request shows a token, or comes from a browser that is logged in to the dashboard.
+
+        Raises:
+            UnauthorizedError: neither.
+        """
+        if not logged_in(request):
+            self._doorkeeper.admit(request)
+
+    def described(self) -> dict[str, Any]:
+        """The app's calls as OpenAPI has them."""
         if self._made is None:
             self._made = _described(self._app)
-        return JSONResponse(self._made)
+        return self._made
 
 
 def _described(app: FastAPI) -> dict[str, Any]:
@@ -118,6 +132,7 @@ def _add_bodies(paths: dict[str, Any], filters: dict[str, Any]) -> None:
     }
     deliveries = {name: {"type": "string"} for name in DELIVERY_FILTERS}
     ids = {"type": "array", "items": {"type": "string"}, "maxItems": MOST_IDS}
+    sent = {"description": "What the gateway sends; of `media` an Attachment, or a list of them."}
     bodies: dict[str, dict[str, Any]] = {
         "/webhooks/redeliver": {
             "type": "object",
@@ -126,7 +141,7 @@ def _add_bodies(paths: dict[str, Any], filters: dict[str, Any]) -> None:
         "/media/replay": {"type": "object", "properties": many},
         "/media/{media_id}/replay": {"$ref": REF.format(model="NewSource")},
         "/media/{media_id}/link": {"type": "object", "properties": {"seconds": SECONDS}, "required": ["seconds"]},
-        "/hooks/{gateway}": {"description": "What the gateway sends; of `media` an Attachment, or a list of them."},
+        **dict.fromkeys(("/hooks/{gateway}", "/hooks/{gateway}/{secret}"), sent),
     }
     for path, body in bodies.items():
         paths[path]["post"]["requestBody"] = {"content": _json(body)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -62,4 +62,34 @@ def test_api_05_only_who_may_call_reads_it(client: TestClient) -> None:
         assert client.get("/openapi.json", headers={"Authorization": shown}).status_code == 401
     session = Passes(SecretStr(TOKEN)).session_token("shop", days=1)
     assert client.get("/openapi.json", headers={"Authorization": f"Bearer {session}"}).status_code == 200
-    assert client.get("/docs").status_code == 404
+
+
+NO_CALLS = {  # pages and what belongs to them, the description itself, and HEAD, which goes without saying
+    *("/openapi.json", "/docs", "/login", "/logout", "/preferences", "/dashboard/static/{name}", "/socket.io"),
+    *("/", "/media/{media_id}/content", "/media/{media_id}/thumbnail"),
+}
+
+
+def routes(found: Iterable[Any]) -> Iterator[tuple[str, str, bool]]:
+    """Path, method and whether it is to be described, of each route that has a path."""
+    for route in found:
+        for method in getattr(route, "methods", None) or ():
+            yield re.sub(r":\w+}", "}", route.path), method.lower(), route.include_in_schema
+
+
+def test_no_call_is_left_out(client: TestClient) -> None:
+    paths = client.get("/openapi.json").json()["paths"]
+    for path, method, described in routes(client.app.routes):
+        if described:
+            assert method in paths[path], path
+        else:
+            assert path in NO_CALLS, f"{method} {path} is in no description"
+            assert method == "head" or path not in paths, path
+
+
+def test_every_call_says_what_it_does_and_what_it_takes(client: TestClient) -> None:
+    for path, operations in client.get("/openapi.json").json()["paths"].items():
+        for method, operation in operations.items():
+            assert operation.get("description"), f"{method} {path} has no docstring"
+            if method in {"post", "put", "patch"}:
+                assert "requestBody" in operation, f"{method} {path} does not say what it takes: see web/schema.py"

@@ -123,8 +123,8 @@ def login_path(target: str) -> str:
 
 
 def _inside(target: str) -> str:
-    """A path of the dashboard; its first page instead of anything else, above all of another host."""
-    inside = target == "/login" or target.startswith("/dashboard/")
+    """A path of the dashboard or `/docs`; the first page instead of anything else, above all of another host."""
+    inside = target in {"/login", "/docs"} or target.startswith("/dashboard/")
     return target if inside and "\\" not in target and "//" not in target and target.isprintable() else "/"
 
 
