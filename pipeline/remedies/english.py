@@ -139,7 +139,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Warn whoever sent it. Replay only if you know the finding to be wrong and the signatures were mended.",
     ),
     "antivirus": (
-        "The antivirus did not answer, so the file was not let through.",
+        "The antivirus did not answer, or could not look at all of the file, so it was not let through.",
         "Check that clamd runs at CLAMD_ADDRESS and takes files of this size, then replay.",
     ),
     # persist and notify

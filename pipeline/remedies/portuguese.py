@@ -140,7 +140,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Avise quem o enviou. Reenvie só se souber que o achado está errado e as assinaturas foram corrigidas.",
     ),
     "antivirus": (
-        "O antivírus não respondeu, por isso o arquivo não passou.",
+        "O antivírus não respondeu, ou não pôde examinar o arquivo inteiro, por isso ele não passou.",
         "Verifique se o clamd está no ar em CLAMD_ADDRESS e aceita arquivos deste tamanho, depois reenvie.",
     ),
     # persist and notify
