@@ -57,8 +57,15 @@ class Feed:
         self._outage = Outage("redis (live events)")
         self.ready = asyncio.Event()
 
+    @property
+    def newest(self) -> str:
+        """The id of the newest event, or nothing where there is none."""
+        return next(reversed(self._events), "")
+
     def since(self, event_id: str) -> list[Event] | None:
-        """What came after this event, the oldest first; None if it is not known (any more)."""
+        """What came after this event, the oldest first; None if it is not known (any more). After "" comes all."""
+        if not event_id:
+            return list(self._events.values())
         if event_id not in self._events:
             return None
         ids = list(self._events)

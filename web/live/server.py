@@ -30,7 +30,7 @@ EVERYTHING = "everything"  # the room of those who show the API_TOKEN; a session
 GAP = "esteira.gap"
 SPACE = "/"
 CONNECT_S = 10.0  # for a client to say who it is
-CATCH_UP_S = 5.0  # for an event that another process has told to arrive here
+CATCH_UP_S = 2.0  # for an event that another process has told to arrive here
 LOOK_EVERY_S = 1.0
 MOST_BEHIND = 2000  # packets that wait for a client to read them
 MARGIN = 100  # connections that have been told to make room and are not gone yet
@@ -99,26 +99,30 @@ class Live:
     def _is_own(self, origin: str, environ: dict[str, Any]) -> bool:
         return origin in self._origins or urlsplit(origin).netloc == environ.get("HTTP_HOST")
 
-    async def _connect(self, sid: str, _environ: dict[str, Any], auth: Any = None) -> None:
+    async def _connect(self, sid: str, _environ: dict[str, Any], auth: Any = None) -> bool:
         token, since = _shown(auth)
         try:
             caller, expires = self._doorkeeper.admit_socket(token)
         except UnauthorizedError:
             raise Refused("the API_TOKEN or a session's token is needed", {"code": Code.UNAUTHORIZED.value}) from None
-        self._listeners[self._server.manager.eio_sid_from_sid(sid, SPACE)] = Listener(sid, caller, expires)
-        SOCKET_CLIENTS.set(len(self._listeners))
-        self._spawn(self._welcome(sid, _room(caller), since))
+        eio_sid = self._server.manager.eio_sid_from_sid(sid, SPACE)
+        await self._wait_for(since)
+        if eio_sid not in self._server.environ:  # gone meanwhile, and Socket.IO would keep it for ever
+            return False
+        assert self._feed is not None
+        self._listeners[eio_sid] = Listener(sid, caller, expires)
+        self._spawn(self._welcome(self._listeners[eio_sid], self._feed.newest if since is None else since))
+        return True
 
     async def _disconnect(self, sid: str, *_: Any) -> None:
         self._listeners.pop(self._server.manager.eio_sid_from_sid(sid, SPACE), None)
-        SOCKET_CLIENTS.set(len(self._listeners))
 
-    async def _welcome(self, sid: str, room: str, since: str | None) -> None:
+    async def _welcome(self, listener: Listener, since: str) -> None:
         """Tells a client what it has missed, and lets it into its room."""
-        await self._wait_for(since)
+        sid, room = listener.sid, _room(listener.caller)
         while self._server.manager.is_pre_connected(sid, SPACE):  # until it has been told that it is let in
             await asyncio.sleep(0)
-        known = since is None or await self._catch_up(sid, room, since)
+        known = await self._catch_up(sid, room, since)
         # Nothing was awaited since the last look at the feed: what it held is told, what it will read goes to the room.
         if self._server.manager.is_connected(sid, SPACE):
             await self._server.enter_room(sid, room)
@@ -166,6 +170,8 @@ class Live:
             connected = dict(self._server.eio.sockets)
             now = time.monotonic()
             self._came = {eio_sid: self._came.get(eio_sid, now) for eio_sid in connected}
+            self._listeners = {eio_sid: one for eio_sid, one in self._listeners.items() if eio_sid in connected}
+            SOCKET_CLIENTS.set(len(self._listeners))
             for eio_sid, socket in connected.items():
                 await self._look_at(eio_sid, socket.queue.qsize())
 

@@ -1,0 +1,214 @@
+"""Endings reach Socket.IO's own JavaScript clients: those who may hear of them, all of them, once and in order."""
+
+from __future__ import annotations
+
+import base64
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from pydantic import SecretStr
+
+from pipeline.models import Outcome
+from pipeline.notifiers import live
+from pipeline.outbound import Outbound
+from pipeline.passes import Passes
+from pipeline.settings import Settings
+from tests.support.events import outcome
+from tests.support.node import clients
+from tests.support.plant import Plant, photo, wait_until
+from tests.support.valkey import ValkeyServer
+from tests.support.web_server import TOKEN, WebServer, web_server
+
+WEBSOCKET = {"transports": ["websocket"]}
+
+
+def url_of(server: WebServer) -> str:
+    return f"http://127.0.0.1:{server.port}"
+
+
+def session_token(settings: Settings, session: str, *, seconds: float = 3600) -> str:
+    return Passes(SecretStr(TOKEN)).session_token(session, days=seconds / 86400)
+
+
+def teller(settings: Settings) -> Callable[[Outcome], None]:
+    """Announces as a worker does."""
+    tell = live.build(settings, Outbound())
+    assert tell
+    return tell
+
+
+@pytest.fixture
+def server(plant: Plant) -> Iterator[WebServer]:
+    with web_server(plant) as running:
+        yield running
+
+
+def test_what_workers_finish_reaches_those_who_may_hear_of_it_and_nobody_else(plant: Plant, server: WebServer) -> None:
+    shop, other = session_token(plant.settings, "shop"), session_token(plant.settings, "other")
+    picture = base64.b64encode(photo()).decode()
+    auths = [{"token": TOKEN}, {"token": shop}, {"token": other}]
+    with clients(url_of(server), auths, whole=True) as listening, plant.workers():
+        listening.wait("connect", 3)
+        for data, session in ((picture, "shop"), ("AAAA", "shop"), (picture, "other")):
+            plant.submit(data=data, session=session, kind="image", caption="olá 🎧 <b>")
+        listening.wait("event", 6)
+        heard = [[told["payload"] for told in listening.what("event", client)] for client in range(3)]
+        time.sleep(0.5)
+        assert len(listening.what("event")) == 6
+    assert sorted((payload["session"], payload["type"]) for payload in heard[0]) == [
+        ("other", "media.done"), ("shop", "media.done"), ("shop", "media.rejected"),
+    ]  # fmt: skip
+    assert sorted(payload["type"] for payload in heard[1]) == ["media.done", "media.rejected"]
+    assert {payload["session"] for payload in heard[1]} == {"shop"}
+    assert [payload["session"] for payload in heard[2]] == ["other"]
+    for payload in heard[0]:
+        record = plant.record(payload["id"])
+        assert (payload["message_id"], payload["caption"]) == (record.message_id, "olá 🎧 <b>")
+        assert set(payload) == set(Outcome.model_fields) - {"source"}
+
+
+def test_a_client_as_it_comes_polls_first_and_then_has_a_websocket(plant: Plant, server: WebServer) -> None:
+    with clients(url_of(server), [{"token": TOKEN}]) as listening:
+        listening.wait("connect")
+
+        def upgraded() -> bool:
+            listening.act("transport")
+            told = listening.wait("transport")
+            return told[-1]["name"] == "websocket"
+
+        wait_until(upgraded, 10)
+        teller(plant.settings)(outcome())
+        listening.wait("event")
+    with clients(url_of(server), [{"token": TOKEN}], transports=["polling"]) as polling:
+        polling.wait("connect")
+        teller(plant.settings)(outcome())
+        polling.wait("event")
+
+
+def test_who_shows_no_token_is_refused_with_a_code(plant: Plant, server: WebServer) -> None:
+    expired = session_token(plant.settings, "shop", seconds=-10)
+    auths = [{}, {"token": "wrong"}, {"token": expired}, {"token": {"$": 1}}, {"token": "ü"}]
+    with clients(url_of(server), [*auths, {"token": TOKEN, "since": 5}], **WEBSOCKET) as listening:
+        refused = listening.wait("refused", 6)
+        teller(plant.settings)(outcome())
+        time.sleep(0.5)
+        assert not listening.what("connect")
+        assert not listening.what("event")
+    codes = {told["client"]: told["data"]["code"] for told in refused}
+    assert codes == {**dict.fromkeys(range(5), "unauthorized"), 5: "bad_payload"}
+    assert expired not in server.said()
+
+
+def test_a_token_that_expires_ends_its_socket_and_no_other(plant: Plant, server: WebServer) -> None:
+    short, long = (session_token(plant.settings, "shop", seconds=seconds) for seconds in (3, 300))
+    with clients(url_of(server), [{"token": short}, {"token": long}], **WEBSOCKET) as listening:
+        listening.wait("connect", 2)
+        [ended] = listening.wait("disconnect")
+        assert (ended["client"], ended["reason"]) == (0, "io server disconnect")
+        told = outcome()
+        teller(plant.settings)(told)
+        listening.wait("event")
+        assert (listening.ids(0), listening.ids(1)) == ([], [told.event_id])
+
+
+def test_whoever_drops_out_again_and_again_hears_of_everything_once_and_in_order(
+    plant: Plant, server: WebServer
+) -> None:
+    tell, shop = teller(plant.settings), session_token(plant.settings, "shop")
+    sessions = ("shop", "other", "shop", "shop")
+    told = [outcome(session=sessions[number % 4]) for number in range(400)]
+
+    def announce() -> None:
+        for one in told:
+            tell(one)
+            time.sleep(0.005)
+
+    with clients(url_of(server), [{"token": TOKEN}, {"token": shop}], **WEBSOCKET) as listening:
+        listening.wait("connect", 2)
+        announcing = threading.Thread(target=announce)
+        announcing.start()
+        while announcing.is_alive():
+            time.sleep(0.15)
+            for client in (0, 1):
+                if listening.ids(client):  # who has heard nothing yet has no event to come back with
+                    listening.act("drop", client)
+        announcing.join()
+        expected = [[one.event_id for one in told], [one.event_id for one in told if one.session == "shop"]]
+        wait_until(lambda: [listening.ids(client) for client in (0, 1)] == expected, 20)
+        assert len(listening.what("disconnect")) > 6
+
+
+def test_who_was_away_for_too_long_is_told_of_the_gap(make_plant: Callable[..., Plant]) -> None:
+    plant = make_plant(event_history="20")
+    tell = teller(plant.settings)
+    told = [outcome() for _ in range(50)]
+    for one in told:
+        tell(one)
+    with web_server(plant) as server:
+        sinces = [told[10].event_id, told[35].event_id, "never"]
+        auths = [{"token": TOKEN, "since": since} for since in sinces]
+        with clients(url_of(server), auths, **WEBSOCKET, whole=True) as listening:
+            wait_until(lambda: len(listening.what("event")) >= 1 + 14 + 1, 20)
+            gaps = [listening.what("event", client)[0] for client in (0, 2)]
+            caught_up = [told["payload"]["event_id"] for told in listening.what("event", 1)]
+    assert [(gap["name"], gap["payload"]) for gap in gaps] == [
+        ("esteira.gap", {"since": sinces[0]}), ("esteira.gap", {"since": "never"}),
+    ]  # fmt: skip
+    assert caught_up == [one.event_id for one in told[36:]]
+
+
+def test_several_web_processes_tell_everybody_and_let_nobody_poll(plant: Plant) -> None:
+    tell = teller(plant.settings)
+    with web_server(plant, web_workers="2") as server:
+        with clients(url_of(server), [{"token": TOKEN}] * 12, **WEBSOCKET) as listening:
+            listening.wait("connect", 12)
+            told = [outcome() for _ in range(60)]
+            for number, one in enumerate(told):
+                tell(one)
+                if number % 10 == 9:
+                    listening.wait("event", client=number % 12)
+                    listening.act("drop", number % 12)  # it may come back to the other process
+            expected = [one.event_id for one in told]
+            wait_until(lambda: all(listening.ids(client) == expected for client in range(12)), 20)
+        with clients(url_of(server), [{"token": TOKEN}], transports=["polling"]) as polling:
+            polling.wait("refused")
+
+
+def test_events_go_on_after_redis_and_nobody_is_held_up_meanwhile(own_valkey: ValkeyServer, plant: Plant) -> None:
+    plant = plant.with_redis(own_valkey.url)
+    tell = teller(plant.settings)
+    before, during, after = ([outcome() for _ in range(10)] for _ in range(3))
+    with web_server(plant) as server, clients(url_of(server), [{"token": TOKEN}], **WEBSOCKET) as listening:
+        listening.wait("connect")
+        for one in before:
+            tell(one)
+        listening.wait("event", 10)
+        own_valkey.stop()
+        began = time.monotonic()
+        for one in during:
+            tell(one)
+        assert time.monotonic() - began < 2  # one waits for a moment, none of the others does
+        own_valkey.start()
+        for one in after:
+            tell(one)
+        wait_until(lambda: len(listening.ids()) == 30, 30)
+        assert listening.ids() == [one.event_id for one in [*before, *during, *after]]
+        assert "esteira.gap" not in listening.names()
+    plant.close()
+
+
+def test_a_redis_that_forgets_everything_is_told_of_as_a_gap(own_valkey: ValkeyServer, plant: Plant) -> None:
+    plant = plant.with_redis(own_valkey.url)
+    tell = teller(plant.settings)
+    with web_server(plant) as server, clients(url_of(server), [{"token": TOKEN}], **WEBSOCKET) as listening:
+        listening.wait("connect")
+        tell(outcome())
+        listening.wait("event")
+        own_valkey.client().flushall()
+        told = outcome()
+        tell(told)
+        wait_until(lambda: told.event_id in listening.ids(), 20)
+        assert listening.names() == ["media.done", "esteira.gap", "media.done"]
+    plant.close()
