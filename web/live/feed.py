@@ -138,9 +138,10 @@ def _event(entry: dict[bytes, bytes]) -> Event | None:
     """None for what is no event of ours: whoever can write into Redis writes what he likes."""
     try:
         payload = json.loads(entry[b"event"])
-        return Event(payload["event_id"], payload["type"], payload["session"], payload)
+        event = Event(payload["event_id"], payload["type"], payload["session"], payload)
     except (KeyError, TypeError, ValueError):
         return None
+    return event if all(isinstance(one, str) for one in event[:3]) else None
 
 
 def _order(place: str) -> tuple[int, int]:

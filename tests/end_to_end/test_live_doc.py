@@ -1,0 +1,96 @@
+"""The clients and the Node server of docs/events.md, run as they stand there."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.models import Outcome
+from pipeline.notifiers import live, node_socketio
+from pipeline.outbound import Outbound
+from tests.support.documents import blocks
+from tests.support.events import outcome
+from tests.support.node import clients, node_folder
+from tests.support.plant import Plant, wait_until
+from tests.support.valkey import ValkeyServer, free_port
+from tests.support.web_server import TOKEN, WebServer, web_server
+
+
+@pytest.fixture
+def server(plant: Plant) -> Iterator[WebServer]:
+    with web_server(plant) as running:
+        yield running
+
+
+def code(section: str, language: str) -> str:
+    [found] = [block.code for block in blocks("events.md", section) if block.language == language]
+    return found
+
+
+def javascript(text: str, folder: Path) -> list[str]:
+    """The command that runs it, with the packages of tests/node."""
+    (folder / "package.json").write_text('{"type": "module"}')
+    (folder / "node_modules").symlink_to(node_folder() / "node_modules")
+    (folder / "page.mjs").write_text(text)
+    return ["node", str(folder / "page.mjs")]
+
+
+def python(text: str, folder: Path) -> list[str]:
+    (folder / "page.py").write_text(text)
+    return [sys.executable, str(folder / "page.py")]
+
+
+@pytest.mark.parametrize(("language", "command"), [("javascript", javascript), ("python", python)])
+def test_a_client_of_the_page_hears_of_an_ending(
+    plant: Plant,
+    server: WebServer,
+    tmp_path: Path,
+    language: str,
+    command: Callable[[str, Path], list[str]],
+) -> None:
+    tell = live.build(plant.settings, Outbound())
+    assert tell
+    env = plant.env | {"ESTEIRA_URL": f"http://127.0.0.1:{server.port}", "ESTEIRA_TOKEN": TOKEN}
+    said = tmp_path / "said"
+    with said.open("wb") as out:
+        client = subprocess.Popen(command(code("A client", language), tmp_path), env=env, stdout=out, stderr=out)
+    try:
+
+        def heard() -> bool:
+            assert client.poll() is None, said.read_text()
+            tell(outcome(session="shop", name="a.jpg"))
+            return "media.done shop m" in said.read_text()
+
+        wait_until(heard, 30)
+        tell(outcome(session="shop", kind="media.failed", error={"code": "broken", "message": "cut off"}))
+        wait_until(lambda: "media.failed shop m" in said.read_text(), 10)
+    finally:
+        client.kill()
+        client.wait(10)
+    lines = said.read_text().splitlines()
+    assert len(lines) == len(set(lines))
+
+
+def test_the_node_server_of_the_page_hands_them_on(
+    make_plant: Callable[..., Plant], valkey: ValkeyServer, tmp_path: Path
+) -> None:
+    plant = make_plant(notify_node_socketio="true")
+    tell: Callable[[Outcome], None] | None = node_socketio.build(plant.settings, Outbound())
+    assert tell
+    port = free_port()
+    env = plant.env | {"REDIS_URL": valkey.url, "PORT": str(port)}
+    process = subprocess.Popen(javascript(code("Into a Node server", "javascript"), tmp_path), env=env)
+    try:
+        with clients(f"http://127.0.0.1:{port}", [{"session": "shop"}, {"session": "other"}]) as listening:
+            listening.wait("connect", 2)
+            told = outcome(session="shop")
+            tell(told)
+            listening.wait("event")
+            assert (listening.ids(0), listening.ids(1)) == ([told.event_id], [])
+    finally:
+        process.kill()
+        process.wait(10)
