@@ -23,7 +23,8 @@ const sockets = given.clients.map((one, client) => {
 
 createInterface({ input: process.stdin }).on("line", (line) => {
   const { act, client, args } = JSON.parse(line);
-  if (act === "drop") sockets[client].io.engine.close();
+  // A connection that is closed while it opens is not opened again by the client.
+  if (act === "drop" && sockets[client].connected) sockets[client].io.engine.close();
   if (act === "emit") sockets[client].emit(...args);
   if (act === "transport") say({ client, what: "transport", name: sockets[client].io.engine.transport.name });
 }).on("close", () => process.exit(0));
