@@ -124,6 +124,16 @@ def test_names_keep_to_the_conventions() -> None:
         assert histogram.name.startswith("esteira_")
         assert histogram.name.endswith("_seconds")
         assert list(histogram.bounds) == sorted(set(histogram.bounds))
-    bounded = {"stage", "outcome", "code", "kind", "status", "cause", "gateway", "channel"}
+    bounded = {
+        "stage",
+        "outcome",
+        "code",
+        "kind",
+        "status",
+        "cause",
+        "gateway",
+        "channel",
+        "endpoint",
+    }  # of lists in code and settings
     for meter in (*COUNTERS, *GAUGES, *HISTOGRAMS):
         assert set(meter.labels) <= bounded
