@@ -74,13 +74,12 @@ def _queues(own: Hook) -> Queues | None:
     if own.breaker.open:  # nobody waits for it, nor does a scrape
         return None
     try:
-        return Queues(own.belt.counts(), living_workers(own.belt), shipped(own.belt), levels(own.belt))
+        return Queues(own.belt.counts(), _workers(own.belt), shipped(own.belt), levels(own.belt))
     except (redis.RedisError, OSError):
         return None
 
 
-def living_workers(belt: Belt) -> int:
-    """How many worker processes have a heart that beats. Raises redis.RedisError."""
+def _workers(belt: Belt) -> int:
     told: Any = belt.client.time()
     seconds, _ = told
     alive: Any = belt.client.zcount(belt.keys.workers, (seconds - SILENCE_S) * 1000, "+inf")

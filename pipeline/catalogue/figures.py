@@ -20,10 +20,16 @@ NEWEST_RECEIVED = 1000
 _ended_between = (media.c.finished_at >= bindparam("since"), media.c.finished_at < bindparam("until"))
 _minute = (media.c.finished_at // literal_column(str(MINUTE_MS))).label("minute")
 ENDINGS = select(_minute, media.c.status, func.count()).where(*_ended_between).group_by(_minute, media.c.status)
-DURATIONS_OF_MINUTE = (
-    select(media.c.finished_at - media.c.received_at)
-    .where(*_ended_between, media.c.status == literal_column("'done'"), media.c.run == literal_column("0"))
+# Narrowed afterwards, or SQLite would rather look at every row that is done.
+_first_of_minute = (
+    select(media.c.finished_at, media.c.received_at, media.c.status, media.c.run)
+    .where(*_ended_between)
+    .order_by(media.c.finished_at)
     .limit(literal_column(str(SAMPLE)))
+    .subquery()
+)
+DURATIONS_OF_MINUTE = select(_first_of_minute.c.finished_at - _first_of_minute.c.received_at).where(
+    _first_of_minute.c.status == literal_column("'done'"), _first_of_minute.c.run == literal_column("0")
 )
 _newest_failed = (
     select(media.c.session)
@@ -49,7 +55,7 @@ LAST_RECEIVED = select(func.max(media.c.received_at)).where(media.c.session == b
 class Minute:
     """One minute: `at` in Unix ms, how many ended in it by status, and in ms how long those took that got done.
 
-    Durations are of the first 1000 that were done at their first go; None if there were none.
+    Durations are of those among the first 1000 that were done at their first go; None if there were none.
     """
 
     at: int

@@ -6,6 +6,7 @@ scripts/bench hooks       how soon a gateway's webhooks are answered
 scripts/bench fetch       a large file through fetch, plain and encrypted
 scripts/bench throughput  files a second through the five stages
 scripts/bench fair        a quiet session's file beside another's backlog
+scripts/bench dashboard   how soon each page of the dashboard is painted
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import rich_click as click
 
 from actors.telemetry import configure
 from pipeline.settings import load_settings
+from scripts.benchmarks.dashboard import dashboard
 from scripts.benchmarks.fair import fair
 from scripts.benchmarks.fetch import fetch
 from scripts.benchmarks.hook import hook
@@ -30,7 +32,7 @@ def main() -> None:
     configure(load_settings(_env_file=None))
 
 
-for measure in (hook, hooks, fetch, throughput, fair):
+for measure in (hook, hooks, fetch, throughput, fair, dashboard):
     main.add_command(measure)
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from pipeline.errors import Code, RetryableError
 from pipeline.models import Status
 from tests.pipeline.contract_catalogue import CatalogueContract
 from tests.pipeline.contract_failures import FailuresContract
+from tests.pipeline.contract_figures import FiguresContract
 from tests.pipeline.contract_history import HistoryContract
 from tests.pipeline.contract_previews import PreviewsContract
 from tests.support.catalogues import MEDIA_KEY, attachment, claimed, finished, stored
@@ -68,6 +69,12 @@ class TestHistory(HistoryContract):
 
 
 class TestPreviews(PreviewsContract):
+    @pytest.fixture
+    def url(self, url: str) -> str:
+        return url
+
+
+class TestFigures(FiguresContract):
     @pytest.fixture
     def url(self, url: str) -> str:
         return url

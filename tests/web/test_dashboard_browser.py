@@ -10,6 +10,7 @@ from tests.conftest import missing
 from tests.support.browser import CHROMIUM, Browser, browser
 from tests.support.media_server import MediaServer
 from tests.support.plant import Plant, photo
+from tests.support.valkey import running_valkey
 from tests.support.web_server import TOKEN, WebServer, web_server
 
 
@@ -46,6 +47,64 @@ def test_a_file_is_seen_going_through(plant: Plant, someone: Browser) -> None:
     page.wait_for_selector(".belt li:nth-child(1) .ready dd:text-is('0')")
     assert figure(someone, 1, "running") == "0"
     assert page.inner_text(".charts section:nth-child(1) .hint").startswith("1 finished within the last hour: 1 done.")
+
+
+def test_a_stage_is_paused_and_resumed(plant: Plant, someone: Browser) -> None:
+    page = someone.log_in()
+    page.click("button[aria-label='Pause Fetch']")
+    page.wait_for_selector("button[aria-label='Resume Fetch']")
+    assert [(one.kind, one.name) for one in plant.services.catalogue.pauses.all()] == [("stage", "fetch")]
+    page.reload()
+    page.wait_for_selector(".stage.paused h3:text-is('Fetch')")
+    with MediaServer({"a.jpg": photo()}) as media, plant.workers():
+        plant.submit(url=media.url("a.jpg"))
+        page.wait_for_selector(".health .good:has-text('One worker process runs.')")
+        page.wait_for_selector(".belt li:nth-child(1) .ready dd:text-is('1')")
+        page.click("button[aria-label='Resume Fetch']")
+        page.wait_for_selector("dl.small div:has(dt:text-is('done')) dd:text-is('1')")
+    assert plant.services.catalogue.pauses.all() == []
+
+
+def test_what_strangers_call_themselves_is_text(plant: Plant, someone: Browser) -> None:
+    """API-04, HOOK-10: a session's name is shown as it is, and runs nowhere."""
+    names = [
+        "<img src=x onerror=alert(1)>",
+        "{{ 7*7 }}",
+        "`${alert(1)}`",
+        "</script><script>alert(1)</script>",
+        "'\";--",
+    ]
+    names += ["../../etc/passwd", "javascript:alert(1)"]
+    for name in names:
+        plant.submit(url="http://127.0.0.1:9/a.jpg", session=name)
+    dialogs: list[str] = []
+    someone.page.on("dialog", lambda dialog: dialogs.append(dialog.message))
+    page = someone.log_in("/dashboard/sessions")
+    page.wait_for_selector("tbody tr")
+    assert sorted(page.locator("tbody th").all_inner_texts()) == sorted(names)
+    assert page.locator("main img, main script").count() == 0
+    first = page.locator("tbody tr", has_text="onerror")
+    first.locator("button").click()
+    first.locator("button:text-is('Resume')").wait_for()
+    assert [(one.kind, one.name) for one in plant.services.catalogue.pauses.all()] == [("session", names[0])]
+    assert dialogs == []
+
+
+def test_redis_that_goes_away_is_told_in_plain_words(make_plant: Callable[..., Plant]) -> None:
+    if not CHROMIUM.exists():
+        missing("chromium")
+    with running_valkey() as valkey:
+        plant = make_plant().with_redis(valkey.url)
+        with web_server(plant, dashboard="true") as server, browser(server) as someone:
+            page = someone.log_in()
+            page.wait_for_selector(".health .good:text-is('Redis answers.')")
+            valkey.stop()
+            page.wait_for_selector(".health .bad:has-text('Redis is away')")
+            assert page.inner_text(".health li:nth-child(2)") == "The catalogue answers."
+            valkey.start()
+            page.wait_for_selector(".health .good:text-is('Redis answers.')")
+            assert someone.complaints == []
+        plant.close()
 
 
 def test_a_wrong_token_opens_nothing_and_is_not_tried_for_ever(someone: Browser) -> None:

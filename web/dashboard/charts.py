@@ -25,29 +25,47 @@ class Charts:
     def __init__(self, view: View) -> None:
         self._view = view
         self._shown: tuple[Minute, ...] = ()
+        self._throughput: ui.echart | None = None
+        self._durations: ui.echart | None = None
         with box("div", "charts"):
             with card(view.t("now.throughput")):
                 self._throughput_told = text("p", "", "hint")
-                self._throughput = _chart(self._throughput_options())
+                self._throughput_place = box("div", "chart", aria_hidden="true")
             with card(view.t("now.durations")):
                 self._durations_told = text("p", "", "hint")
-                self._durations = _chart(self._durations_options())
+                self._durations_place = box("div", "chart", aria_hidden="true")
+
+    def draw(self) -> None:
+        """Fetches the library of the charts, which is as large as all the rest, and draws what is known."""
+        if self._throughput and self._durations:
+            return
+        with self._throughput_place:
+            self._throughput = ui.echart(self._throughput_options())
+        with self._durations_place:
+            self._durations = ui.echart(self._durations_options())
+        self._draw(self._shown)
 
     def show(self, minutes: Sequence[Minute]) -> None:
         """Draws these minutes, if anything has changed since."""
         if tuple(minutes) == self._shown:
             return
         self._shown = tuple(minutes)
-        clock = [time.strftime("%H:%M", time.localtime(one.at / 1000)) for one in minutes]
-        self._throughput.options["xAxis"]["data"] = self._durations.options["xAxis"]["data"] = clock
-        for series, name in zip(self._throughput.options["series"], ENDINGS, strict=True):
-            series["data"] = [one.endings.get(name, 0) for one in minutes]
-        for series, name in zip(self._durations.options["series"], LINES, strict=True):
-            series["data"] = [_seconds(getattr(one, f"{name}_ms")) for one in minutes]
-        self._throughput.update()
-        self._durations.update()
+        self._draw(minutes)
         self._throughput_told.text = self._throughput_words(minutes)
         self._durations_told.text = self._durations_words(minutes)
+
+    def _draw(self, minutes: Sequence[Minute]) -> None:
+        throughput, durations = self._throughput, self._durations
+        if not (throughput and durations):
+            return
+        clock = [time.strftime("%H:%M", time.localtime(one.at / 1000)) for one in minutes]
+        throughput.options["xAxis"]["data"] = durations.options["xAxis"]["data"] = clock
+        for series, name in zip(throughput.options["series"], ENDINGS, strict=True):
+            series["data"] = [one.endings.get(name, 0) for one in minutes]
+        for series, name in zip(durations.options["series"], LINES, strict=True):
+            series["data"] = [_seconds(getattr(one, f"{name}_ms")) for one in minutes]
+        throughput.update()
+        durations.update()
 
     def _throughput_words(self, minutes: Sequence[Minute]) -> str:
         view = self._view
@@ -111,12 +129,6 @@ def _options(series: list[dict[str, Any]], *, unit: str) -> dict[str, Any]:
         },
         "series": series,
     }
-
-
-def _chart(options: dict[str, Any]) -> ui.echart:
-    chart = ui.echart(options).classes("chart")
-    chart.props["aria-hidden"] = "true"  # the line above it says the same
-    return chart
 
 
 def _seconds(ms: int | None) -> float | None:

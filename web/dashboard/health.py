@@ -28,7 +28,7 @@ class Health:
         self._say("redis", redis_line, good=not redis_away)
         rows_away = view.t("now.catalogue.down", span=_spoken(view, found.rows_away_s))
         self._say("catalogue", rows_away if found.rows is None else view.t("now.catalogue.up"), good=bool(found.rows))
-        self._say("workers", workers_line(view, found), good=bool(found.belt and found.belt.workers))
+        self._say("workers", workers_line(view, found), good=bool(found.belt and found.belt.living))
 
     def _say(self, part: str, words: str, *, good: bool) -> None:
         line: TextElement = self._lines[part]
@@ -41,7 +41,7 @@ def workers_line(view: View, found: Snapshot) -> str:
     """How many worker processes run."""
     if found.belt is None:
         return view.t("now.workers.unknown")
-    count = found.belt.workers
+    count = found.belt.living
     key = {0: "now.workers.none", 1: "now.workers.one"}.get(count, "now.workers.many")
     return view.t(key, count=view.number(count))
 

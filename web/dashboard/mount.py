@@ -14,6 +14,7 @@ from nicegui import Client, ui
 from nicegui import client as nicegui_client
 from nicegui.language import Language
 from starlette.datastructures import MutableHeaders
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse, RedirectResponse
 from starlette.routing import BaseRoute, Match, compile_path
@@ -32,6 +33,7 @@ ASSETS, SOCKET, PAGES_UNDER = "/_nicegui/", "/_nicegui_ws/", "/dashboard/"
 FOR_PAGE = "esteira.page"  # in an ASGI scope: what the template of a page is told
 QUASAR: dict[str, Language] = {"en": "en-US", "pt-BR": "pt-BR"}
 RECONNECT_S = 10.0
+PACKED = 2  # of 9: files are packed anew for each browser, and the highest level takes five times as long for a tenth
 SAID_BY_NICEGUI = ("connection_lost", "trying_to_reconnect", "message_too_long", "message_too_long_body")
 PREAMBLE = (
     "{% set page = request.scope['" + FOR_PAGE + "'] %}{% set language = page.quasar %}{% set html_lang = page.lang %}"
@@ -70,12 +72,17 @@ def _inner() -> FastAPI:
         binding_refresh_interval=None,
         reconnect_timeout=RECONNECT_S,
         show_welcome_message=False,
+        gzip_middleware_factory=_packed,
     )
     templates = nicegui_client.templates.env
     assert templates.loader
     source, _, _ = templates.loader.get_source(templates, "index.html")
     templates.loader = DictLoader({"index.html": with_nonces(source)})
     return inner
+
+
+def _packed(app: ASGIApp) -> GZipMiddleware:
+    return GZipMiddleware(app, compresslevel=PACKED)
 
 
 def with_nonces(template: str) -> str:

@@ -13,24 +13,29 @@ import structlog
 from starlette.concurrency import run_in_threadpool
 
 from actors.hook import hook
-from actors.metrics import living_workers
+from actors.workers import WorkerFacts, workers
 from pipeline.catalogue.figures import MINUTE_MS, Minute
 from pipeline.errors import PipelineError
 
 EVERY_S = 2.0
 SHOWN_MINUTES = 60
 LATE_MINUTES = 2  # a minute is asked for again until nothing can be added to it
-PATIENCE_S = 1.0  # for which a page waits for figures before it is shown without
+PATIENCE_S = 0.25  # for which a page waits for figures before it is shown without
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
 class Belt:
-    """What Redis says: messages by stage and state, and how many workers live."""
+    """What Redis says: messages by stage and state, and the workers, those that died within the minute among them."""
 
     counts: Mapping[str, Mapping[str, int]]
-    workers: int
+    workers: tuple[WorkerFacts, ...]
+
+    @property
+    def living(self) -> int:
+        """How many workers live."""
+        return sum(worker.alive for worker in self.workers)
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,7 @@ class Rows:
     per_minute: int
     oldest_s: float
     minutes: tuple[Minute, ...]
+    paused: frozenset[str] = frozenset()  # stages
 
 
 @dataclass(frozen=True)
@@ -101,7 +107,7 @@ class Looker:
         if own.breaker.open:
             return None
         try:
-            return Belt(own.belt.counts(), living_workers(own.belt))
+            return Belt(own.belt.counts(), tuple(workers(own.belt)))
         except (redis.RedisError, OSError):
             return None
 
@@ -114,6 +120,7 @@ class Looker:
                 catalogue.per_minute(),
                 catalogue.oldest_s(),
                 self._newest_minutes(catalogue.now()),
+                frozenset(one.name for one in catalogue.pauses.all() if one.kind == "stage"),
             )
         except PipelineError:
             return None
@@ -158,6 +165,11 @@ class Sampler:
         if not self._watchers and self._task:
             self._task.cancel()
             self._task = None
+
+    async def refresh(self) -> None:
+        """Looks at once and tells everybody, for who has just changed something."""
+        self._looking = None
+        self._tell(await self._ask())
 
     @property
     def watched(self) -> bool:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from nicegui import ui
 from nicegui.elements.mixins.text_element import TextElement
 
 from pipeline.models import Stage
 from web.dashboard.charts import Charts
+from web.dashboard.controls import pause_button
 from web.dashboard.health import Health
 from web.dashboard.parts import box, card, heading, text
 from web.dashboard.sampler import SAMPLER, Snapshot
 from web.dashboard.shell import Page
 from web.dashboard.view import View
+from web.dashboard.workers import WorkerTable
 
 STATES = ("ready", "running", "delayed", "dead")
 PACE = ("per_minute", "p50", "p95", "unfinished", "oldest")
@@ -26,7 +30,7 @@ async def build(view: View) -> None:
     if snapshot:
         board.show(snapshot)
     client = ui.context.client
-    client.on_connect(lambda: SAMPLER.watch(board.show))
+    client.on_connect(board.connect)
     client.on_disconnect(lambda: SAMPLER.leave(board.show))
     client.on_delete(lambda: SAMPLER.leave(board.show))
 
@@ -37,30 +41,38 @@ class Board:
     def __init__(self, view: View) -> None:
         self._view = view
         self._health = Health(view)
-        self._stages: dict[str, dict[str, TextElement]] = {}
+        self._stages: dict[str, StageCard] = {}
         with card(view.t("now.belt"), "belt-card"):
             text("p", view.t("now.belt.lead"), "lead")
             with box("ol", "belt"):
-                for stage in Stage:
-                    self._stages[stage.value] = _stage(view, stage.value)
+                self._stages = {stage.value: StageCard(view, stage.value) for stage in Stage}
         with card(view.t("now.pace")), box("dl", "figures"):
-            self._pace = {name: _figure(view.t(f"now.{name}")) for name in PACE}
+            self._pace = {name: figure(view.t(f"now.{name}")) for name in PACE}
         self._charts = Charts(view)
+        with card(view.t("now.workers"), "table-card titled"):
+            self._workers = WorkerTable(view)
         with card(view.t("now.totals")), box("dl", "figures small"):
-            self._totals = {name: _figure(view.t(f"now.total.{name}")) for name in TOTALS}
+            self._totals = {name: figure(view.t(f"now.total.{name}")) for name in TOTALS}
+
+    def connect(self) -> None:
+        """The browser has painted the page and listens."""
+        self._charts.draw()
+        SAMPLER.watch(self.show)
 
     def show(self, found: Snapshot) -> None:
         """Brings the page up to this snapshot. What is away keeps its last figures."""
         self._health.show(found)
         if found.belt:
-            for stage, elements in self._stages.items():
-                for state, element in elements.items():
-                    self._set(element, self._view.number(found.belt.counts.get(stage, {}).get(state, 0)))
+            for name, stage in self._stages.items():
+                stage.show_counts(found.belt.counts.get(name, {}))
+            self._workers.show(found.belt.workers)
         if found.rows:
             self._show_pace(found)
             self._charts.show(found.rows.minutes)
             for name, element in self._totals.items():
-                self._set(element, self._view.number(found.rows.totals.get(name, 0)))
+                show_figure(element, self._view.number(found.rows.totals.get(name, 0)))
+            for name, stage in self._stages.items():
+                stage.show_paused(name in found.rows.paused)
 
     def _show_pace(self, found: Snapshot) -> None:
         rows, view = found.rows, self._view
@@ -73,23 +85,43 @@ class Board:
             took = rows.durations[name]
             shown[name] = "–" if took is None else view.span(took / 1000)
         for name, value in shown.items():
-            self._set(self._pace[name], value)
-
-    def _set(self, element: TextElement, value: str) -> None:
-        if element.text != value:
-            element.text = value
-            element.classes("changed") if value not in {"0", "–"} else element.classes(remove="changed")
+            show_figure(self._pace[name], value)
 
 
-def _stage(view: View, name: str) -> dict[str, TextElement]:
-    with box("li", "stage"):
-        text("h3", view.t(f"now.stage.{name}"))
-        text("p", view.t(f"now.stage.{name}.does"), "hint")
-        with box("dl", "states"):
-            return {state: _figure(view.t(f"now.{state}"), state) for state in STATES}
+class StageCard:
+    """One stage of the belt: what waits there, and the button that pauses it."""
+
+    def __init__(self, view: View, name: str) -> None:
+        self._view = view
+        self._name = name
+        self._title = view.t(f"now.stage.{name}")
+        with box("li", "stage") as self._card:
+            text("h3", self._title)
+            text("p", view.t(f"now.stage.{name}.does"), "hint")
+            with box("dl", "states"):
+                self._figures = {state: figure(view.t(f"now.{state}"), state) for state in STATES}
+            self._button = pause_button(view, "stage", name, self._title)
+
+    def show_counts(self, counts: Mapping[str, int]) -> None:
+        """Shows how many messages are in each state."""
+        for state, element in self._figures.items():
+            show_figure(element, self._view.number(counts.get(state, 0)))
+
+    def show_paused(self, paused: bool) -> None:
+        """Shows whether the stage is paused."""
+        self._button.show(paused)
+        self._card.classes("paused") if paused else self._card.classes(remove="paused")
 
 
-def _figure(label: str, classes: str = "") -> TextElement:
+def show_figure(element: TextElement, value: str) -> None:
+    """Changes a figure; one that is nothing stands back."""
+    if element.text != value:
+        element.text = value
+        element.classes("changed") if value not in {"0", "–"} else element.classes(remove="changed")
+
+
+def figure(label: str, classes: str = "") -> TextElement:
+    """A figure under its name, within a list of such; returns what changes."""
     with box("div", classes):
         text("dt", label)
         return text("dd", "–")

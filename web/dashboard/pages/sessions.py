@@ -9,8 +9,10 @@ from urllib.parse import quote
 import redis
 from starlette.concurrency import run_in_threadpool
 
+from actors.controls import pauses
 from actors.hook import hook
 from pipeline.errors import PipelineError
+from web.dashboard.controls import pause_button
 from web.dashboard.parts import box, card, heading, link, text
 from web.dashboard.shell import Page
 from web.dashboard.view import View
@@ -28,6 +30,7 @@ class SessionRow:
     running: int = 0
     failed: int = 0
     received_at: int | None = None
+    paused: bool = False
 
 
 async def build(view: View) -> None:
@@ -47,23 +50,35 @@ async def build(view: View) -> None:
 
 
 def sessions() -> tuple[list[SessionRow], bool]:
-    """At most 100 sessions, those with most waiting first, then who fails most, then the newest; and whether both Redis
-    and the catalogue have answered.
-    """
-    waiting, failed, received, complete = _waiting(), {}, {}, True
+    """At most 100 sessions: what is paused, who waits most, who fails most, who is newest; whether all was answered."""
+    waiting, complete = _waiting(), True
+    failed: dict[str, int] = {}
+    received: dict[str, int] = {}
+    paused: set[str] = set()
     names = list(waiting or {})
     try:
         figures = hook().services.catalogue.figures
+        paused = {one.name for one in pauses() if one.kind == "session"}
         failed = figures.failed_by_session(int(time.time() * 1000) - DAY_MS, limit=MOST)
-        names = list(dict.fromkeys([*names, *failed, *sorted(figures.recent_sessions(limit=MOST))]))
+        names = list(
+            dict.fromkeys([*names, *sorted(paused)[:MOST], *failed, *sorted(figures.recent_sessions(limit=MOST))])
+        )
         received = figures.last_received(names)
     except PipelineError:
         complete = False
     found = [
-        SessionRow(name, **(waiting or {}).get(name, {}), failed=failed.get(name, 0), received_at=received.get(name))
+        SessionRow(
+            name,
+            **(waiting or {}).get(name, {}),
+            failed=failed.get(name, 0),
+            received_at=received.get(name),
+            paused=name in paused,
+        )
         for name in names
     ]
-    found.sort(key=lambda row: (-row.ready, -row.running, -row.failed, -(row.received_at or 0), row.name))
+    found.sort(
+        key=lambda row: (not row.paused, -row.ready, -row.running, -row.failed, -(row.received_at or 0), row.name)
+    )
     return found[:MOST], complete and waiting is not None
 
 
@@ -84,6 +99,7 @@ def _head(view: View) -> None:
             text("th", view.t(f"sessions.{name}"), "number", scope="col")
         text("th", view.t("sessions.received"), scope="col")
         text("th", view.t("sessions.media"), scope="col")
+        text("th", view.t("sessions.control"), scope="col")
 
 
 def _row(view: View, row: SessionRow) -> None:
@@ -98,6 +114,8 @@ def _row(view: View, row: SessionRow) -> None:
         with box("td", data_label=view.t("sessions.media")):
             path = f"/dashboard/media?session={quote(row.name, safe='')}"
             link(view.t("sessions.show"), path, aria_label=view.t("sessions.show.of", session=row.name))
+        with box("td", data_label=view.t("sessions.control")):
+            pause_button(view, "session", row.name, row.name).show(row.paused)
 
 
 PAGE = Page(

@@ -1,0 +1,105 @@
+"""How soon the dashboard is seen."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import rich_click as click
+from playwright.sync_api import Page, sync_playwright
+
+from pipeline.settings import Settings
+from scripts.benchmarks.hooks import ANSWERS_WITHIN_S, answers
+from scripts.benchmarks.rows import fill
+from scripts.benchmarks.site import show, site
+from tests.support.valkey import free_port
+
+CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+FLAGS = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
+PAINTED = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
+PATHS = ("/", "/dashboard/media", "/dashboard/failures", "/dashboard/sessions")
+CACHES = ("first visit", "again")
+
+
+@click.command()
+@click.option("--rows", default=100_000, show_default=True, help="In the catalogue.")
+@click.option("--loads", default=10, show_default=True, help="Of each page, with an empty and with a filled cache.")
+@click.option("--path", "paths", multiple=True, help="Only this page.")
+def dashboard(rows: int, loads: int, paths: tuple[str, ...]) -> None:
+    """The first contentful paint of each page in Chromium, from the start of its navigation."""
+    token = secrets.token_hex(16)
+    with site(api_token=token) as (settings, services):
+        fill(services, rows)
+        port = free_port()
+        with web_app(settings, port, token):
+            figures = [
+                (
+                    path,
+                    cache,
+                    *_described(_paints(f"http://127.0.0.1:{port}", path, token, loads, again=cache == "again")),
+                )
+                for path in paths or PATHS
+                for cache in CACHES
+            ]
+    show(f"first contentful paint with {rows} rows, {loads} loads each", figures, "page", "cache", "p50 ms", "max ms")
+
+
+@contextmanager
+def web_app(settings: Settings, port: int, token: str) -> Iterator[None]:
+    """The running web app with its dashboard."""
+    given = {"VAR_DIR": str(settings.var_dir), "PORT": str(port), "API_TOKEN": token, "DASHBOARD": "true"}
+    with (settings.var_dir / "web.log").open("wb") as log:
+        process = subprocess.Popen([sys.executable, "-m", "web"], env=os.environ | given, stdout=log, stderr=log)
+    try:
+        deadline = time.monotonic() + ANSWERS_WITHIN_S
+        while not answers(port):
+            if time.monotonic() > deadline:
+                raise RuntimeError((settings.var_dir / "web.log").read_text()[-2000:])
+            time.sleep(0.1)
+        yield
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _paints(host: str, path: str, token: str, loads: int, *, again: bool) -> list[float]:
+    """Of so many loads the paints in ms; each in a new browser context unless `again`."""
+    if not Path(CHROMIUM).exists():
+        raise click.ClickException(f"{CHROMIUM} is missing: install Chromium, or set CHROMIUM")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+        context = chromium.new_context()
+        _log_in(context.new_page(), host, token)
+        cookies = context.cookies()
+        paints = []
+        for _ in range(loads + again):
+            if not again:
+                context = chromium.new_context()
+                context.add_cookies(cookies)  # type: ignore[arg-type]
+            page = context.new_page()
+            answer = page.goto(host + path, wait_until="load")
+            if answer is None or answer.status != 200:
+                raise click.ClickException(f"{path} is not there")
+            page.wait_for_selector("main h1")
+            paints.append(float(page.evaluate(PAINTED)))
+            page.close()
+        chromium.close()
+    return paints[again:]
+
+
+def _log_in(page: Page, host: str, token: str) -> None:
+    page.goto(host + "/login")
+    page.fill("#token", token)
+    page.press("#token", "Enter")
+    page.wait_for_selector("main h1:not(.door h1)")
+
+
+def _described(paints: list[float]) -> tuple[str, str]:
+    return f"{statistics.median(paints):.0f}", f"{max(paints):.0f}"
