@@ -8,15 +8,18 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from contextlib import suppress
+from dataclasses import replace
+from functools import cached_property, lru_cache
 from importlib import resources
 from typing import Any, NamedTuple
 
 import redis
 from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError
 from redis.retry import Retry
 
-from actors.keys import LANES, Keys
+from actors.keys import DERIVE, LANES, Keys
 from actors.ledger import Shelf
 from actors.places import Lanes, Place
 from pipeline.models import Stage
@@ -70,6 +73,15 @@ class Handed(NamedTuple):
 
 class UntoldError(Exception):
     """Raised when this Redis does not know what is paused, as after a wipe: nothing is handed out before it does."""
+
+
+class Offer(NamedTuple):
+    """A message that is to be put on the belt beside, unless its key is there already."""
+
+    key: str
+    queue: str
+    message: bytes
+    place: Place = ANYWHERE
 
 
 class Step(NamedTuple):
@@ -132,14 +144,31 @@ class Belt:
         """Notes that a message with crashes against its name is begun; False if the delivery is not held any more."""
         return bool(self._scripts["begin"]([self.keys.held(worker)], [_name(key), serial]))
 
-    def finish(self, worker: str, key: str, serial: int, step: Step, *, note: tuple[Shelf, str] | None = None) -> bool:
-        """Carries out a verdict, with the ledger's entry; False if the delivery was not held any more."""
+    @cached_property
+    def aside(self) -> Belt:
+        """The belt beside this one, for what nothing waits for; see actors.background."""
+        return Belt(self.client, queues=[DERIVE], keys=replace(self.keys, beside=f"{DERIVE}:"), lanes=self.lanes)
+
+    def finish(
+        self,
+        worker: str,
+        key: str,
+        serial: int,
+        step: Step,
+        *,
+        note: tuple[Shelf, str] | None = None,
+        offer: Offer | None = None,
+    ) -> bool:
+        """Carries out a verdict, with the ledger's entry; False if the delivery was not held any more.
+
+        `offer` goes onto the belt beside in the same round trip. It may get lost where the verdict does not.
+        """
         shelf = note[0] if note else None
         name = shelf.name if shelf else "completed"
         keys = [self.keys.held(worker), self.keys.shelf(name), self.keys.entries(name)]
         args: list[str | int | bytes] = [_name(key), serial, step.verdict, step.message, step.delay_ms, step.queue]
         args += [note[1] if note else "", *(shelf.limits if shelf else (0, 0, 0))]
-        return bool(self._move("finish", keys, args))
+        return bool(self._move_and_offer("finish", keys, args, offer) if offer else self._move("finish", keys, args))
 
     def flush(self, queue: str) -> None:
         """Drops what waits in a queue."""
@@ -195,6 +224,26 @@ class Belt:
         """
         given = [word for kind, name, since in pauses for word in (f"{kind}:{name}", since)]
         return bool(self._move("pauses", [], [told, *given]))
+
+    def _move_and_offer(self, name: str, keys: Sequence[str], args: Sequence[str | int | bytes], offer: Offer) -> Any:
+        pipe = self.client.pipeline(transaction=False)
+        self._pipe(pipe, name, keys, args)
+        aside = self.aside
+        aside._pipe(pipe, "offer", [], [offer.key, offer.message, aside.lanes.text(offer.place), 0, offer.queue])
+        moved, offered = pipe.execute(raise_on_error=False)
+        if isinstance(offered, NoScriptError):  # the first one of a server
+            with suppress(redis.RedisError):
+                aside.offer(offer.key, offer.queue, offer.message, place=offer.place)
+        if isinstance(moved, NoScriptError):
+            return self._move(name, keys, args)
+        if isinstance(moved, Exception):
+            raise moved
+        return moved
+
+    def _pipe(self, pipe: Any, name: str, keys: Sequence[str], args: Sequence[str | int | bytes]) -> None:
+        # Given to a pipeline, a script would ask in a round trip of its own whether the server knows it.
+        given = [*self._common_keys, *keys]
+        pipe.evalsha(self._scripts[name].sha, len(given), *given, *self._common_args, *args)
 
     def lock(self, name: str, *, ttl_ms: int) -> bool:
         """Whether this caller may do the named chore now; nobody else may for `ttl_ms`."""

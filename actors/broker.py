@@ -15,8 +15,10 @@ from uuid import uuid4
 import dramatiq
 import redis
 import structlog
+from dramatiq.broker import Consumer
 from dramatiq.errors import QueueJoinTimeout
 
+from actors.background import Background, BackgroundConsumer
 from actors.belt import Belt, Step
 from actors.chain import Chain
 from actors.consumer import BeltConsumer
@@ -33,6 +35,7 @@ from actors.delivery import (
     wire_form,
 )
 from actors.hands import Hands
+from actors.keys import DERIVE
 from actors.ledger import Ledger, Shelf, entry
 from actors.outage import Outage
 from actors.places import Lanes
@@ -45,7 +48,7 @@ log = structlog.get_logger()
 
 
 class EsteiraBroker(dramatiq.Broker):
-    """Five queues on one belt.
+    """Five queues on one belt, and a sixth on another beside it.
 
     Parameters:
         connect_worker: makes the client of a worker process, with patience.
@@ -72,6 +75,7 @@ class EsteiraBroker(dramatiq.Broker):
         self.sender = Belt(connect_sender(), queues=queues, lanes=lanes)
         self.ledger = ledger
         self.hands = Hands(lanes)
+        self.background = Background(self.belt.aside, self.worker_id, self.hands.count)
         self.outage = Outage("redis")
         self.draining = threading.Event()  # takes nothing new
         self._feeder: BeltConsumer | None = None
@@ -101,17 +105,21 @@ class EsteiraBroker(dramatiq.Broker):
         """
         self.emit_before("enqueue", message, delay)
         key = str(message.options.get("key", message.message_id))
-        self.sender.offer(key, message.queue_name, wire_form(message), delay_ms=delay or 0)
+        self._of(self.sender, message.queue_name).offer(
+            key, message.queue_name, wire_form(message), delay_ms=delay or 0
+        )
         self.emit_after("enqueue", message, delay)
         return message
 
-    def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> BeltConsumer:
-        """A consumer. The first one of a process feeds all its queues, the others acknowledge only."""
+    def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> Consumer:
+        """A consumer. The first one of a process feeds all its queues but `derive`, the others acknowledge only."""
+        if queue_name == DERIVE:
+            return BackgroundConsumer(self, timeout)
         return BeltConsumer(self, queue_name, timeout)
 
     def flush(self, queue_name: str) -> None:
         """Drops what waits in a queue."""
-        self.belt.flush(queue_name)
+        self._of(self.belt, queue_name).flush(queue_name)
 
     def flush_all(self) -> None:
         for queue_name in self.queues:
@@ -124,7 +132,8 @@ class EsteiraBroker(dramatiq.Broker):
             QueueJoinTimeout: when the time is over.
         """
         deadline = time.monotonic() + timeout / 1000 if timeout else None
-        while any(self.belt.counts()[queue_name][state] for state in ("ready", "delayed", "running")):
+        belt = self._of(self.belt, queue_name)
+        while any(belt.counts()[queue_name][state] for state in ("ready", "delayed", "running")):
             if deadline and time.monotonic() > deadline:
                 raise QueueJoinTimeout(queue_name)  # type: ignore[no-untyped-call]
             time.sleep(0.05)
@@ -133,13 +142,24 @@ class EsteiraBroker(dramatiq.Broker):
         """Gives back what this worker still holds and takes it off the list of workers."""
         self.draining.set()
         try:
-            self.belt.reap(self.worker_id, silence_ms=0, crash=False)
+            for belt in self.belts:
+                belt.reap(self.worker_id, silence_ms=0, crash=False)
         except redis.RedisError as error:
             log.warning("could not sign off", error=type(error).__name__, remedy="the reaper will do it")
         self.belt.client.close()
         self.sender.client.close()
 
     # ---- what its consumers and middleware use
+
+    @property
+    def belts(self) -> tuple[Belt, Belt]:
+        """That of the five stages, and the one beside it."""
+        return self.belt, self.belt.aside
+
+    def size_for(self, threads: int) -> None:
+        """Says how many threads this process has; called when it boots."""
+        self.hands.size_for(threads)
+        self.background.size_for(threads, alone=not self.served)
 
     def lead(self, consumer: BeltConsumer) -> bool:
         """Whether this consumer feeds the process: the first that asks, until it is closed."""
@@ -158,9 +178,13 @@ class EsteiraBroker(dramatiq.Broker):
 
     @property
     def served(self) -> list[str]:
-        """The queues that this process works on, the last stage first: what is nearly done goes out first."""
-        served = self.chain.served if self.chain.served is not None else self.queues
-        return [stage.value for stage in reversed(Stage) if stage.value in served]
+        """The stages that this process works on, the last one first: what is nearly done goes out first."""
+        return [stage.value for stage in reversed(Stage) if stage.value in self._served()]
+
+    @property
+    def all_served(self) -> list[str]:
+        """The same, and the sixth queue if it is among them."""
+        return [*self.served, *({DERIVE} & self._served())]
 
     def conclude(self, delivery: Delivery) -> None:
         """Runs on as far as this worker may, then carries out the verdict. Does not return before Redis has it."""
@@ -221,11 +245,20 @@ class EsteiraBroker(dramatiq.Broker):
             return Step("dead", record.stage.value, wire_form(stage_message(record.id, record.stage))), note
         return Step("done", delivery.queue), note
 
+    def _served(self) -> set[str]:
+        return set(self.queues if self.chain.served is None else self.chain.served)
+
+    @staticmethod
+    def _of(belt: Belt, queue_name: str) -> Belt:
+        return belt.aside if queue_name == DERIVE else belt
+
     def _settle(self, delivery: Delivery, step: Step, note: tuple[Shelf, str] | None) -> None:
         pause = 0.05
         while True:
             try:
-                if not self.belt.finish(self.worker_id, delivery.key, delivery.serial, step, note=note):
+                if not self.belt.finish(
+                    self.worker_id, delivery.key, delivery.serial, step, note=note, offer=delivery.offer
+                ):
                     log.warning("taken over by another worker", id=delivery.key, stage=delivery.actor_name)
             except redis.RedisError as error:
                 self.outage.begin(error)

@@ -31,6 +31,7 @@ SWEEP_EVERY_S = 10.0
 CLEAR_EVERY_S = 20.0
 WEBHOOKS_EVERY_S = 30.0
 CLEAR_AFTER_S = 20.0  # the worker that has just ended it removes its bytes itself
+COPIED_FOR_S = 600.0  # nobody draws for so long
 CLEAR_WITHIN_S = 600.0  # so that bytes kept for a replay are not asked about for ever; older ones are tidied
 
 log = structlog.get_logger()
@@ -87,6 +88,7 @@ def chores(broker: EsteiraBroker, settings: Settings) -> Chores:
         ttl_ms = int(SWEEP_EVERY_S * 900)
         if broker.sender.lock("sweep", ttl_ms=ttl_ms):  # and kept: in a long backlog another one would begin meanwhile
             keep = partial(broker.sender.keep, "sweep", ttl_ms=ttl_ms)
+            broker.sender.aside.audit()  # what it drops is made when somebody asks for it
             sweep_with(services().catalogue, broker.sender, older_than_s=settings.sweep_after_s, going_on=keep)
 
     def tidy_intake() -> None:
@@ -134,6 +136,7 @@ def tidy() -> None:
 
 
 def clear_staging() -> None:
+    services().staging.discard_copies(COPIED_FOR_S)
     if cleared := clear(services()):
         log.info("cleared", attachments=cleared)
 

@@ -16,6 +16,7 @@ from dramatiq.errors import ConnectionClosed, DecodeError
 from actors.belt import Handed, Step, UntoldError
 from actors.delivery import Buried, Delivery
 from actors.hands import POLL_S
+from actors.keys import DERIVE
 from pipeline.errors import PipelineError
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def is_well_formed(message: dramatiq.Message[Any]) -> bool:
     asked = message.kwargs
     return (
         isinstance(message.actor_name, str)
+        and message.actor_name != DERIVE  # which has a belt of its own
         and isinstance(message.options, dict)
         and set(message.options) <= OPTIONS
         and not message.args

@@ -60,6 +60,7 @@ def _remove_content(tools: Services, tombstone: Record, began: float) -> bool:
     if time.monotonic() - began > BEGUN_WITHIN_S:
         return False
     tools.storage.delete(tombstone.storage_key)
+    tools.discard_preview(tombstone.sha256)
     return True
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from dramatiq import Message
 from dramatiq.broker import MessageProxy
 
+from actors.belt import Offer
 from pipeline.models import Claim, Model, Record, Stage
 
 
@@ -59,8 +60,8 @@ class Delivery(MessageProxy):
 
     `key` is its name on the belt, `serial` the number of this delivery (a later delivery of the same key has another),
     `queue` where it was waiting, `crashes` how many workers died while they held it, `session` whose it is. The claim
-    is that of the first stage that ran, and goes along as the worker runs on. `result` is what the stage found,
-    `on_settled` what is let go of once Redis has the verdict.
+    is that of the first stage that ran, and goes along as the worker runs on. `result` is what the stage found, `offer`
+    what goes onto the belt beside with the verdict, `on_settled` what is let go of once Redis has it.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Delivery(MessageProxy):
         self.on_settled: list[Callable[[], object]] = []
         self.claim: Claim | None = None
         self.result: Model | None = None
+        self.offer: Offer | None = None
         self.verdict: Verdict | None = None
 
     @property
@@ -102,6 +104,7 @@ class Delivery(MessageProxy):
             message, key=self.key, serial=self.serial, queue=self.queue, crashes=self.crashes, session=self.session
         )
         following.claim = self.claim
+        following.offer = self.offer
         following.quarantined = self.quarantined
         following.on_settled = self.on_settled
         return following

@@ -80,6 +80,10 @@ class Hands:
         large = sum(item.large for item in self._held.values())
         return free, min(free, max(0, self.large_room - large))
 
+    def count(self) -> int:
+        """How many messages this process holds."""
+        return len(self._held)
+
     def call(self) -> None:
         """There is work: the feeder looks as soon as a thread has time for it."""
         with self._changed:

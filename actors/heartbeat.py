@@ -13,6 +13,7 @@ import dramatiq
 import redis
 import structlog
 
+from actors.belt import Belt
 from actors.broker import EsteiraBroker
 from actors.pausing import NEWS_OF_PAUSES
 from actors.presence import Identity
@@ -22,6 +23,7 @@ from pipeline.sandbox import deaths
 
 BEAT_S = 3.0
 SILENCE_S = 12.0  # a worker that was silent for so long is dead: its messages run again within 20 s
+SILENCE_MS = int(SILENCE_S * 1000)
 REAPER_LOCK_MS = 2000
 LISTEN_S = 0.5
 STEADY_S = 8.0  # the living beat every 3 s, and give Redis 5 s to answer
@@ -43,8 +45,8 @@ class Heartbeat(dramatiq.Middleware):
 
     def before_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
         assert isinstance(broker, EsteiraBroker)
-        broker.hands.size_for(worker.worker_threads)
-        log.info("worker started", pid=os.getpid(), threads=worker.worker_threads, queues=broker.served)
+        broker.size_for(worker.worker_threads)
+        log.info("worker started", pid=os.getpid(), threads=worker.worker_threads, queues=broker.all_served)
         self._spawn("heartbeat", partial(self._every, BEAT_S, Pulse(broker).beat))
         self._spawn("wake-up", partial(self._listen, broker))
         for seconds, chore in self.chores:
@@ -78,11 +80,16 @@ class Heartbeat(dramatiq.Middleware):
         while not self._stop.is_set():
             try:
                 with broker.belt.client.pubsub(ignore_subscribe_messages=True) as channel:  # type: ignore[no-untyped-call]
-                    channel.subscribe(broker.belt.keys.channel)
+                    aside = broker.background.belt.keys.channel
+                    channel.subscribe(broker.belt.keys.channel, aside)
                     broker.hands.call()  # what came while nobody listened
+                    broker.background.call()
                     while not self._stop.is_set():
                         if heard := channel.get_message(timeout=LISTEN_S):
-                            _answer(broker, heard["data"])
+                            if heard["channel"] == aside.encode():
+                                broker.background.call()
+                            else:
+                                _answer(broker, heard["data"])
             except (redis.RedisError, OSError):  # consumers poll meanwhile, and say that Redis is away
                 time.sleep(1)
 
@@ -108,24 +115,31 @@ class Pulse:
 
     def __init__(self, broker: EsteiraBroker) -> None:
         self._broker = broker
-        self._identity = Identity(threads=broker.hands.threads, queues=broker.served)
+        self._identity = Identity(threads=broker.hands.threads, queues=broker.all_served)
         self._last = self._steady_since = time.monotonic()
 
     def beat(self) -> int:
         """One heartbeat; messages of workers that are dead go back to their queues. Returns how many."""
-        belt = self._broker.belt
-        silence_ms = int(SILENCE_S * 1000)
+        belt, aside = self._broker.belts
+        worker = self._broker.worker_id
         try:
-            dead = belt.beat(self._broker.worker_id, silence_ms=silence_ms, said=self._said())
-            if not self._is_steady() or not dead or not belt.lock("reaper", ttl_ms=REAPER_LOCK_MS):
+            dead = belt.beat(worker, silence_ms=SILENCE_MS, said=self._said())
+            dead_aside = aside.beat(worker, silence_ms=SILENCE_MS)
+            if not self._is_steady():
                 return 0
-            taken = sum(max(0, belt.reap(name, silence_ms=silence_ms, crash=True)) for name in dead)
+            taken = self._take_over(belt, dead) + self._take_over(aside, dead_aside)
         except redis.RedisError:
             return 0  # the consumers say so, and say when it is back
         if taken:
             TAKEN_OVER.add(n=taken)
-            log.warning("took over from dead workers", workers=len(dead), messages=taken)
+            log.warning("took over from dead workers", workers=len({*dead, *dead_aside}), messages=taken)
         return taken
+
+    @staticmethod
+    def _take_over(belt: Belt, dead: list[str]) -> int:
+        if not dead or not belt.lock("reaper", ttl_ms=REAPER_LOCK_MS):
+            return 0
+        return sum(max(0, belt.reap(name, silence_ms=SILENCE_MS, crash=True)) for name in dead)
 
     def _said(self) -> str:
         return self._identity.now(sandbox_deaths=deaths()).model_dump_json()

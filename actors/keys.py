@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+DERIVE = "derive"  # the queue beside those of the five stages; see actors.background
 LANES = ("small", "large")  # in the order of their numbers in the scripts
 
 
@@ -29,9 +30,10 @@ class Keys:
     """
 
     namespace: str = "esteira"
+    beside: str = ""
 
     def _key(self, name: str) -> str:
-        return f"{{{self.namespace}}}:{name}"
+        return f"{{{self.namespace}}}:{self.beside}{name}"
 
     @property
     def messages(self) -> str:

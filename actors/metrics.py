@@ -74,7 +74,8 @@ def _queues(own: Hook) -> Queues | None:
     if own.breaker.open:  # nobody waits for it, nor does a scrape
         return None
     try:
-        return Queues(own.belt.counts(), _workers(own.belt), shipped(own.belt), levels(own.belt))
+        counts = own.belt.counts() | own.belt.aside.counts()
+        return Queues(counts, _workers(own.belt), shipped(own.belt), levels(own.belt))
     except (redis.RedisError, OSError):
         return None
 

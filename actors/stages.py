@@ -1,4 +1,4 @@
-"""The five actors, in order. `dramatiq actors.stages` runs their workers."""
+"""The five actors, in order, and a sixth beside them. `dramatiq actors.stages` runs their workers."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Unpack
 
 import dramatiq
 
+from actors import derive as previews
 from actors.assembly import build_broker
 from actors.telemetry import configure, tell_unknown_names
 from actors.work import Asked, run
@@ -52,3 +53,9 @@ def persist(**asked: Unpack[Asked]) -> None:
 def notify(**asked: Unpack[Asked]) -> None:
     """Announced, however it ended."""
     run(Stage.NOTIFY, asked)
+
+
+@dramatiq.actor(queue_name="derive", throws=PipelineError, priority=10)
+def derive(**asked: Unpack[previews.Wanted]) -> None:
+    """No stage, and nothing waits for it: what a stored content looks like."""
+    previews.run(asked)

@@ -11,6 +11,7 @@ from pipeline.services import services
 def stats() -> dict[str, Any]:
     """Queues and sessions from Redis; totals since the catalogue began, durations, the last minute from the catalogue.
 
+    The last of the queues is `derive`, for which no attachment waits and which counts in no session.
     `sessions` are the 100 with the most ready, the most first; one that has nothing ready and nothing running is in
     none. `totals` count events: an attachment that failed, was replayed and got done counts once in each.
 
@@ -19,7 +20,7 @@ def stats() -> dict[str, Any]:
     """
     catalogue, belt = services().catalogue, shared_belt()
     return {
-        "queues": belt.counts(),
+        "queues": belt.counts() | belt.aside.counts(),
         "sessions": belt.sessions(),
         "totals": catalogue.totals(),
         "duration_ms": catalogue.durations(),

@@ -13,6 +13,7 @@ from dramatiq.middleware import CurrentMessage
 
 from actors import passage, tracing
 from actors.delivery import Again, Delivery, Forward
+from actors.errands import offer_after
 from actors.leases import LEASES
 from actors.presence import ACTIVITY
 from actors.retries import ClaimRefusedError, RetryPolicy, verdict_on
@@ -176,6 +177,7 @@ def _run(stage: Stage, delivery: Delivery, asked: Asked) -> None:
     except BaseException as error:
         _let_go(tools, delivery, error)
         raise
+    delivery.offer = offer_after(tools, delivery.result) or delivery.offer
     if isinstance(delivery.result, Record):
         delivery.claim = claim.model_copy(update={"record": delivery.result})
 

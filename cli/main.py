@@ -11,6 +11,7 @@ import rich_click as click
 from actors.checkup.belt import ADDRESS, LOGIN, redis_place
 from cli.check import check
 from cli.delete import delete
+from cli.derive import derive
 from cli.doctor import doctor
 from cli.failures import failures
 from cli.migrate import migrate
@@ -76,7 +77,7 @@ def esteira() -> None:
 
 COMMANDS = (
     *(start, submit, status, list_, failures, replay, delete, stats, workers),
-    *(check, token, link, webhooks, sweep, doctor, migrate),
+    *(check, token, link, webhooks, derive, sweep, doctor, migrate),
 )
 for command in COMMANDS:
     esteira.add_command(command)

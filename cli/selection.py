@@ -24,12 +24,13 @@ def newest(catalogue: Catalogue, chosen: Sequence[Filters], *, limit: int) -> li
 
 def all_ids(catalogue: Catalogue, chosen: Sequence[Filters]) -> list[str]:
     """The ids of all attachments that fit any of the filters, oldest first."""
-    found = [(one.received_at, one.id) for filters in chosen for one in _pages(catalogue, filters)]
+    found = [(one.received_at, one.id) for filters in chosen for page in pages(catalogue, filters) for one in page]
     return [media_id for _, media_id in sorted(found)]
 
 
-def _pages(catalogue: Catalogue, filters: Filters) -> Iterator[Record]:
+def pages(catalogue: Catalogue, filters: Filters) -> Iterator[list[Record]]:
+    """All attachments that fit the filters, newest first, a thousand at a time."""
     page = catalogue.find(filters, limit=PAGE)
     while page:
-        yield from page
+        yield page
         page = catalogue.find(filters, limit=PAGE, after=page[-1].id) if len(page) == PAGE else []

@@ -136,6 +136,7 @@ SANDBOX_DEATHS = Counter(
 SCANS = Counter(
     "esteira_antivirus_scans_total", "Scans by clamd: outcome clean, infected, error, or away for none.", ("outcome",)
 )
+PREVIEWS = Counter("esteira_previews_total", "Previews of contents: made, none to show, or failed.", ("outcome",))
 CIRCUIT_OPENINGS = Counter(
     "esteira_circuit_openings_total", "Times a hook's process found Redis away and stopped waiting for it."
 )
@@ -162,6 +163,9 @@ STAGE_SECONDS = Histogram(
 SCAN_SECONDS = Histogram(
     "esteira_antivirus_duration_seconds", "How long a scan took that found nothing.", (), (*SHORT_S, 30.0, 60.0)
 )
+DERIVE_SECONDS = Histogram(
+    "esteira_preview_duration_seconds", "How long it took to make a preview.", ("outcome",), (*SHORT_S, 30.0, 60.0)
+)
 WHOLE_SECONDS = Histogram(
     "esteira_whole_duration_seconds", "From received to finished, at the first go.", ("status",), LONG_S
 )
@@ -171,7 +175,7 @@ HOOK_SECONDS = Histogram(
 
 COUNTERS = (
     *(ATTEMPTS, RETRIES, ENDINGS, STORED_BYTES, DEDUPLICATED_BYTES, SWEPT, TAKEN_OVER),
-    *(SANDBOX_STARTS, SANDBOX_DEATHS, SCANS, CIRCUIT_OPENINGS, EVENTS_SENT, EVENTS_LOST, WEBHOOK_ATTEMPTS),
+    *(SANDBOX_STARTS, SANDBOX_DEATHS, SCANS, CIRCUIT_OPENINGS, EVENTS_SENT, EVENTS_LOST, WEBHOOK_ATTEMPTS, PREVIEWS),
 )
 GAUGES = (EVENTS_WAITING, SOCKET_CLIENTS)
-HISTOGRAMS = (STAGE_SECONDS, SCAN_SECONDS, WHOLE_SECONDS, HOOK_SECONDS)
+HISTOGRAMS = (STAGE_SECONDS, SCAN_SECONDS, WHOLE_SECONDS, HOOK_SECONDS, DERIVE_SECONDS)

@@ -249,6 +249,12 @@ class Record(Model):
     cancelled_at: int | None = None  # when somebody asked for it
 
 
+class JustStored(Record):
+    """A row whose content has just been stored. `previewed` tells that a preview of it was made before, or tried."""
+
+    previewed: bool
+
+
 class LostSource(Model):
     """What a listener needs to ask the sender's telephone for a new upload, once the old one is gone.
 

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from pipeline.antivirus import Antivirus
-from pipeline.catalogue import WAIT_S, Catalogue, Outgoing
+from pipeline.catalogue import WAIT_S, Catalogue, Outgoing, Preview
 from pipeline.clamd import Clamd
+from pipeline.derive import Content, derive, discard, keep
 from pipeline.detect import detect
 from pipeline.errors import Code, PipelineError
 from pipeline.fetch import fetch
-from pipeline.media_types import DECODERS, allowed_types
+from pipeline.media_types import DECODERS, RENDERERS, allowed_types
 from pipeline.models import Claim, Detected, Ending, Fetched, Record, Status, Validated
 from pipeline.notifiers import Notifier, build_notifiers
 from pipeline.notify import notify, outcome
@@ -27,6 +28,9 @@ from pipeline.storage import Storage, intake_key, open_storage
 from pipeline.validate import validate
 from pipeline.webhooks import Webhooks, build_webhooks, event_body
 
+DRAWING_NICE = 10  # previews are drawn with the CPU time that nobody else wants …
+DRAWING_PATIENCE = 3  # … and so may take longer by the clock
+
 
 @dataclass(frozen=True)
 class Services:
@@ -38,6 +42,7 @@ class Services:
     staging: Staging
     outbound: Outbound
     sandbox: Sandbox
+    drawing: Sandbox
     notifiers: Sequence[Notifier]
     webhooks: Webhooks
     antivirus: Antivirus | None = None
@@ -103,8 +108,19 @@ class Services:
         if record and record.finished_at and record.status is not Status.FAILED:
             self.staging.discard(media_id)
 
+    def derive(self, content: Content) -> Preview:
+        """Makes the preview of a content; `keep_preview` notes it."""
+        return derive(content, storage=self.storage, staging=self.staging, sandbox=self.drawing, settings=self.settings)
+
+    def keep_preview(self, preview: Preview) -> None:
+        keep(preview, storage=self.storage, catalogue=self.catalogue)
+
+    def discard_preview(self, sha256: str) -> None:
+        discard(sha256, storage=self.storage, catalogue=self.catalogue)
+
     def close(self) -> None:
         self.sandbox.close()
+        self.drawing.close()
         self.outbound.close()
         self.catalogue.close()
 
@@ -136,6 +152,14 @@ def build_services(settings: Settings, *, durable: bool = False, wait_s: float =
         wall_s=settings.sandbox_wall_s,
         preload=DECODERS,
     )
+    drawing = Sandbox(  # of its own: whoever checks an attachment does not wait until a picture is drawn
+        processes=settings.sandbox_processes,
+        memory_mb=settings.sandbox_memory_mb,
+        cpu_s=settings.sandbox_cpu_s,
+        wall_s=settings.sandbox_wall_s * DRAWING_PATIENCE,
+        preload=RENDERERS,
+        nice=DRAWING_NICE,
+    )
     allowed_types(settings.allowed_types)  # a name that is none stops the start, not the first attachment
     return Services(
         settings=settings,
@@ -144,6 +168,7 @@ def build_services(settings: Settings, *, durable: bool = False, wait_s: float =
         staging=Staging(settings.staging),
         outbound=outbound,
         sandbox=sandbox,
+        drawing=drawing,
         notifiers=build_notifiers(settings, outbound),
         antivirus=_antivirus(settings),
         webhooks=build_webhooks(settings, outbound),

@@ -132,6 +132,9 @@ class Settings(WebhookSettings):
     clamd_address: str | None = None
     clamd_timeout_s: Measure = 130
 
+    # previews
+    previews: bool = True
+
     # announcements
     event_history: int = Field(default=1000, ge=0, le=100_000)  # 0: no live events
     socket_clients: Positive = 1000

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,8 @@ from uuid import uuid4
 
 from pipeline.errors import Code, RetryableError, StagingLostError
 from pipeline.folders import make_private
+
+COPY = ".copy"
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,39 @@ class Staging:
         finally:
             with suppress(OSError):
                 path.unlink(missing_ok=True)
+
+    @contextmanager
+    def copy(self, name: str, chunks: Iterable[bytes]) -> Iterator[Path]:
+        """A file with these bytes, for as long as the block runs.
+
+        Raises:
+            RetryableError: `staging`, if the disk is full or cannot be written.
+        """
+        path = self.folder / f"{name}.{uuid4().hex[:8]}{COPY}"
+        try:
+            self._write(path, chunks)
+            yield path
+        finally:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+
+    def _write(self, path: Path, chunks: Iterable[bytes]) -> None:
+        try:
+            make_private(self.folder)
+            with path.open("xb") as out:
+                out.writelines(chunks)
+        except OSError as error:
+            raise RetryableError(Code.STAGING, f"cannot write to the staging directory: {error.strerror}") from error
+
+    def discard_copies(self, older_than_s: float) -> int:
+        """Removes copies that nobody has touched for so long: their process was killed; returns how many."""
+        removed = 0
+        for path in self.folder.glob(f"*{COPY}"):
+            with suppress(OSError):
+                if time.time() - path.stat().st_mtime > older_than_s:
+                    path.unlink()
+                    removed += 1
+        return removed
 
     def discard(self, media_id: str) -> None:
         """Removes the staged file, if there is one."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.errors import Code, PermanentError
-from pipeline.media_types import MEDIA_TYPES, MediaType
+from pipeline.media_types import MediaType, type_of
 from pipeline.media_types.limits import limits_of
 from pipeline.models import Detected, Facts, Validated
 from pipeline.sandbox import Sandbox
@@ -36,7 +36,7 @@ def check_size(detected: Detected, settings: Settings) -> None:
 
 
 def _row(detected: Detected) -> MediaType:
-    found = next((row for row in MEDIA_TYPES.values() if (row.mime, row.ext) == (detected.mime, detected.ext)), None)
+    found = type_of(detected.mime, detected.ext)
     if found is None:
         raise PermanentError(Code.TYPE_NOT_ALLOWED, f"{detected.mime} is not let in")
     return found

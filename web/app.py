@@ -74,7 +74,7 @@ def build_app(settings: Settings) -> FastAPI:
     live.add_routes(app)
     Replays(doorkeeper, hooks.bodies).add_routes(app)
     Content(settings, doorkeeper).add_routes(app)
-    Thumbnail(doorkeeper).add_routes(app)
+    Thumbnail(settings, doorkeeper).add_routes(app)
     Failures(doorkeeper).add_routes(app)
     Webhooks(doorkeeper, hooks.bodies).add_routes(app)
     Health(settings, doorkeeper, hooks.tally).add_routes(app)

@@ -143,7 +143,7 @@ class Catalogue:
         claim.trail.written()
 
     def stored(self, claim: Claim, stored: Stored) -> Record:
-        """Notes that its content stands in storage. Said twice, or after an ending, the first word stands.
+        """Notes that its content stands in storage; JustStored. Said twice, or after an ending, the first word stands.
 
         Raises:
             SupersededError: the claim was lost.
@@ -374,7 +374,7 @@ class Catalogue:
             moved = session.row(statement, **_holder(claim), now=self.now(), history=history, **row)
             if moved is None:
                 return self._standing(session, claim), False
-            record = rows.record(moved)
+            record = rows.just_stored(moved) if statement is statements.STORED else rows.record(moved)
             if then:
                 then(session, record)
             return record, True

@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline.catalogue.statements import CLAIMED
 from pipeline.history import ENDINGS, HistoryEntry, HistoryOutcome, Trail, entry_now
-from pipeline.models import Attachment, Claim, Ending, Record, Stage, Status, Stored
+from pipeline.models import Attachment, Claim, Ending, JustStored, Record, Stage, Status, Stored
 from pipeline.new_source import NewSource, moved
 from pipeline.payload_forms import clean_text
 
@@ -135,6 +135,11 @@ def record(row: Sequence[Any]) -> Record:
     fields = dict(zip(NAMES, row, strict=False))
     fields["flags"] = tuple(fields["flags"].split(",")) if fields["flags"] else ()
     return Record.model_validate(fields)
+
+
+def just_stored(row: Sequence[Any]) -> JustStored:
+    """A row that has, after the columns of RECORD, whether there is a preview of its content."""
+    return JustStored.model_validate({**dict(record(row)), "previewed": bool(row[-1])})
 
 
 def claim(token: str, row: Sequence[Any]) -> Claim:

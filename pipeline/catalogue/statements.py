@@ -11,6 +11,7 @@ from sqlalchemy import (
     Text,
     bindparam,
     case,
+    exists,
     func,
     literal_column,
     null,
@@ -21,7 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-from pipeline.catalogue.tables import RECORD, counters, media
+from pipeline.catalogue.tables import RECORD, counters, media, previews
 from pipeline.errors import CANCELLED
 from pipeline.models import Status
 
@@ -133,7 +134,7 @@ STORED = (
         ended_at=_p("now"),
         **{name: _p(name) for name in _FACTS},
     )
-    .returning(*RECORD)
+    .returning(*RECORD, exists().where(previews.c.sha256 == _p("sha256")))  # told along, it costs no round trip
 )
 _CANCELLED = {"status": Status.REJECTED.value, "error_code": CANCELLED.code.value, "error": CANCELLED.message}
 

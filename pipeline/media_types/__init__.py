@@ -44,6 +44,14 @@ class MediaType:
     also: tuple[str, ...] = ()
     default: bool = True
 
+    @property
+    def preview(self) -> str | None:
+        """What draws a preview of it in the sandbox, "module:function"; None if there is nothing to show.
+
+        It is called with `path`, `name` and `limits`, and returns the fields of pipeline.derive.Rendered.
+        """
+        return PREVIEWS.get(self.check)
+
     @cached_property
     def mimes(self) -> frozenset[str]:
         """Every mime type that means this type."""
@@ -69,6 +77,13 @@ _TEXT = "pipeline.media_types.document:inspect_text"
 _RTF = "pipeline.media_types.document:inspect_rtf"
 _OLE = "pipeline.media_types.ole:inspect"
 _OPC = "pipeline.media_types.opc:inspect"
+
+PREVIEWS = {
+    _PICTURE: "pipeline.media_types.previews.picture:render",
+    _STREAMS: "pipeline.media_types.previews.stream:render",
+    _PDF: "pipeline.media_types.previews.page:render",
+}
+RENDERERS = tuple(name.partition(":")[0] for name in PREVIEWS.values())
 
 _WORD = "application/vnd.ms-word"
 _EXCEL = "application/vnd.ms-excel"
@@ -116,6 +131,11 @@ MEDIA_TYPES: dict[str, MediaType] = {row.name: row for row in _ROWS}
 
 OOXML = ("docx", "xlsx", "pptx", "ppsx", "docm", "xlsm", "pptm")  # what may lie behind an EncryptedPackage
 OFFICE = frozenset({"pdf", "doc", "xls", "ppt", "rtf", *OOXML})
+
+
+def type_of(mime: str | None, ext: str | None) -> MediaType | None:
+    """The type that is stored under this mime type and extension."""
+    return next((row for row in MEDIA_TYPES.values() if (row.mime, row.ext) == (mime, ext)), None)
 
 
 def allowed_types(named: Iterable[str]) -> frozenset[str]:

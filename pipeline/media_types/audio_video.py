@@ -42,26 +42,27 @@ def inspect(path: str, *, name: str, kind: str, limits: dict[str, Any]) -> dict[
         PermanentError: `too_many_pixels`, `too_long`, `empty`, `broken`.
     """
     caps = Limits(**limits)
-    with decoding(f"{name}", *FAULTS), _open(path, DEMUXERS[name]) as container:
+    with decoding(f"{name}", *FAULTS), open_media(path, DEMUXERS[name]) as container:
         stream = _main_stream(container, kind)
         _check_picture(stream, caps)
         frames = _first_frames(container, stream)
         if not frames:
             raise _undecodable(path, name)
-        duration = _duration_ms(container, stream, counted=name in COUNTED)
+        duration = duration_ms(container, stream, counted=name in COUNTED)
         if duration > caps.duration_s * 1000:
             raise PermanentError(Code.TOO_LONG, f"lasts {duration // 1000} s; at most {caps.duration_s} s are allowed")
         return {**_size(frames[0]), "duration_ms": duration}
 
 
-def _open(path: str, demuxer: str) -> InputContainer:
+def open_media(path: str, demuxer: str) -> InputContainer:
+    """The file, for this one demuxer and the protocol "file" alone."""
     options = {"format_whitelist": demuxer, "protocol_whitelist": "file"}
     # Reached by its path the file would be a URL to FFmpeg, and a name with a colon a protocol.
     return av.open(f"file:{path}", format=demuxer, container_options=options, metadata_errors="replace")
 
 
 def _main_stream(container: InputContainer, kind: str) -> AudioStream | VideoStream:
-    video = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+    video = pictures(container)
     audio = list(container.streams.audio)
     wanted: list[AudioStream | VideoStream] = []
     wanted += video if kind not in {"audio", "ptt"} else []
@@ -71,6 +72,11 @@ def _main_stream(container: InputContainer, kind: str) -> AudioStream | VideoStr
     if wanted[0].codec_context is None:
         raise broken("is coded in a way that no player knows")
     return wanted[0]
+
+
+def pictures(container: InputContainer) -> list[VideoStream]:
+    """The streams that are pictures that move: not the cover of a record."""
+    return [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
 
 
 def _check_picture(stream: AudioStream | VideoStream, caps: Limits) -> None:
@@ -84,7 +90,7 @@ def _first_frames(container: InputContainer, stream: AudioStream | VideoStream) 
     """A few decoded frames, fewer if the file has no more."""
     stream.codec_context.thread_count = 1
     frames: list[AudioFrame | VideoFrame] = []
-    for tried, packet in enumerate(_packets(container, stream)):
+    for tried, packet in enumerate(packets(container, stream)):
         with suppress(av.error.InvalidDataError):
             frames += stream.decode(packet)
         if len(frames) >= FIRST_FRAMES or tried >= TRIED_PACKETS:
@@ -99,7 +105,7 @@ def _size(frame: AudioFrame | VideoFrame) -> dict[str, int]:
     return {"width": frame.height, "height": frame.width} if turned else {"width": frame.width, "height": frame.height}
 
 
-def _packets(container: InputContainer, stream: AudioStream | VideoStream) -> Iterator[Any]:
+def packets(container: InputContainer, stream: AudioStream | VideoStream) -> Iterator[Any]:
     """Packets until the end of what is there: a file that is cut short plays up to the cut."""
     try:
         yield from container.demux(stream)
@@ -121,12 +127,13 @@ def _wav_is_silent(path: str) -> bool:
     return start >= 0 and len(head) <= start + 8
 
 
-def _duration_ms(container: InputContainer, stream: AudioStream | VideoStream, *, counted: bool) -> int:
+def duration_ms(container: InputContainer, stream: AudioStream | VideoStream, *, counted: bool = False) -> int:
+    """What the container says, or with `counted`, or if it says nothing, the end of the last packet."""
     if container.duration and container.duration > 0 and not counted:
         return int(container.duration // 1000)  # microseconds
     container.seek(0)
     end = 0
-    for packet in _packets(container, stream):
+    for packet in packets(container, stream):
         if packet.pts is not None and packet.time_base:
             end = max(end, int((packet.pts + (packet.duration or 0)) * packet.time_base * 1000))
     return end

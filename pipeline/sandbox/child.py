@@ -34,6 +34,7 @@ class Configuration:
     cpu_s: int
     lifeline: int
     preload: list[str]
+    nice: int = 0
 
 
 def main(configuration: str) -> None:
@@ -43,6 +44,7 @@ def main(configuration: str) -> None:
     os.dup2(2, 1)  # a library that prints must not write into the answers
     confine.restore_signals()
     confine.die_with_parent(config.lifeline)
+    os.nice(config.nice)
     confine.leave_network()
     for module in config.preload:
         importlib.import_module(module)

@@ -31,7 +31,8 @@ class Sandbox:
 
     Each call may take `memory_mb` (10^6 bytes) beyond what its child held before, `cpu_s` seconds of CPU and `wall_s`
     seconds by the clock, not counting the wait for a free child. Modules named in `preload` are loaded when a child
-    starts instead of at its first call. May be made before a fork: the forked process starts children of its own.
+    starts instead of at its first call. With `nice` the children give way to other processes. May be made before a
+    fork: the forked process starts children of its own.
 
     Only CPU time is held against a file, for only that says the same on every machine. A call that has not ended after
     `wall_s` is refused for good if it used its CPU time meanwhile (`cpu_s`, or as much of it as fits into `wall_s`).
@@ -40,9 +41,17 @@ class Sandbox:
     """
 
     def __init__(
-        self, *, processes: int = 2, memory_mb: int, cpu_s: int, wall_s: float, preload: Sequence[str] = ()
+        self,
+        *,
+        processes: int = 2,
+        memory_mb: int,
+        cpu_s: int,
+        wall_s: float,
+        preload: Sequence[str] = (),
+        nice: int = 0,
     ) -> None:
         self._limits: dict[str, Any] = {"memory_mb": memory_mb, "cpu_s": cpu_s, "wall_s": wall_s, "preload": preload}
+        self._limits["nice"] = nice
         self._processes = processes
         self._closed = False
         self._fill()

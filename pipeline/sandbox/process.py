@@ -41,12 +41,13 @@ class ChildBabblesError(Exception):
 class Child:
     """One child process, started at once. Used by one thread at a time. `calls` counts what it was asked."""
 
-    def __init__(self, *, memory_mb: int, cpu_s: int, wall_s: float, preload: Sequence[str]) -> None:
+    def __init__(self, *, memory_mb: int, cpu_s: int, wall_s: float, preload: Sequence[str], nice: int = 0) -> None:
         self.calls = 0
         self._wall_s = wall_s
         self._ready = False
         hold, self._lifeline = os.pipe()
         config = {"memory_bytes": memory_mb * 1_000_000, "cpu_s": cpu_s, "lifeline": hold, "preload": list(preload)}
+        config["nice"] = nice
         try:
             self._process = subprocess.Popen(  # noqa: S603 -- our own interpreter and our own module
                 [sys.executable, "-P", "-m", "pipeline.sandbox", json.dumps(config)],

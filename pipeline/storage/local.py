@@ -88,6 +88,10 @@ class LocalStorage:
         with _trouble("read"):
             return _size(self._place(key))
 
+    def local_path(self, key: str) -> Path | None:
+        """The file of this key, whether or not anything stands there."""
+        return self._place(key)
+
     def url(self, key: str) -> str:
         return (self.root / checked_key(key)).as_uri()
 

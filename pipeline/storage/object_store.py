@@ -104,6 +104,11 @@ class ObjectStorage:
             except FileNotFoundError:
                 return None
 
+    def local_path(self, key: str) -> Path | None:
+        """None: it lies elsewhere."""
+        checked_key(key)
+        return None
+
     def url(self, key: str) -> str:
         return f"{self._url}/{checked_key(key)}"
 

@@ -31,6 +31,10 @@ class Storage(Protocol):
 
     def size(self, key: str) -> int | None: ...
 
+    def local_path(self, key: str) -> Path | None:
+        """The file of this machine that holds it, where there is one; None in an object store."""
+        ...
+
     def url(self, key: str) -> str:
         """Where the content stands, without signature or secret."""
         ...

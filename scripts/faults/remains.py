@@ -85,7 +85,7 @@ def esteira_kept(var: Path) -> Kept:
     known = {*intake.values(), *parts}
     staging = list(_files(var / "staging"))
     return Kept(
-        objects=[(path, _digest(path)) for path in _files(media) if path not in known],
+        objects=[(path, _digest(path)) for path in _files(media) if path not in known and not is_preview(path)],
         staged={path.name: path for path in staging if path.suffix != ".part"},
         intake=intake,
         parts=[*parts, *(path for path in staging if path.suffix == ".part")],
@@ -123,6 +123,11 @@ def _row(values: tuple[object, ...], media: Path) -> Row:
         announced=announced is not None,
         run=int(str(run)),
     )
+
+
+def is_preview(path: Path) -> bool:
+    """Whether this was made of an object, and is none."""
+    return path.name.endswith(".thumb.webp")
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts.faults.listening import Answering, Listening
-from scripts.faults.remains import Kept
+from scripts.faults.remains import Kept, is_preview
 from tests.support.s3 import BUCKET, S3Server
 
 SLOW_S = 3.0
@@ -67,7 +67,7 @@ class Store(Listening):
         uploads = self.client.list_multipart_uploads(Bucket=BUCKET).get("Uploads", [])
         return replace(
             kept,
-            objects=[(path, digest) for path, digest in found if path.parent.name != "intake"],
+            objects=[(path, digest) for path, digest in found if path.parent.name != "intake" and not is_preview(path)],
             intake=intake,
             parts=[*kept.parts, *(media / upload["Key"] for upload in uploads)],
         )

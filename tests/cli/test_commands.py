@@ -146,7 +146,7 @@ def test_stats_have_the_promised_shape(place: Site) -> None:
     figures = place.run("stats", "--json").json
     assert set(figures) == {"queues", "sessions", "totals", "duration_ms", "per_minute"}
     assert figures["sessions"] == {"cli": {"ready": 1, "running": 0}}
-    assert set(figures["queues"]) == {"fetch", "detect", "validate", "persist", "notify"}
+    assert set(figures["queues"]) == {"fetch", "detect", "validate", "persist", "notify", "derive"}
     assert figures["queues"]["fetch"] == {"ready": 1, "delayed": 0, "running": 0, "dead": 0}
     endings = {"stored", "done", "rejected", "failed", "expired"}
     assert set(figures["totals"]) == endings | {"received", "retried", "duplicates", "fallbacks", "ignored"}

@@ -19,6 +19,6 @@ def test_every_good_file_is_done_and_every_bad_one_refused_with_its_code() -> No
         assert "rejected  type_not_allowed" in finished.out
         assert "rejected  broken" in finished.out
         stored = [path for path in (place.folder / "demo" / "media").rglob("*") if path.is_file()]
-        assert len(stored) == 24
+        assert len([path for path in stored if path.suffix != ".webp"]) == 24
         again = place.run("start", "--demo", timeout=100)
         assert again.code == 0, again.out + again.err

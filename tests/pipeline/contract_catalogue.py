@@ -213,7 +213,7 @@ class CatalogueContract:
 
     def test_the_first_word_stands(self, catalogue: Catalogue, clock: Clock) -> None:
         claim = claimed(catalogue, catalogue.accept(attachment()).id)
-        first = catalogue.stored(claim, stored())
+        first = Record.model_validate(dict(catalogue.stored(claim, stored())))
         clock.now += 9
         assert catalogue.stored(claim, stored(width=9)) == first
         refused = claimed(catalogue, catalogue.accept(attachment()).id)

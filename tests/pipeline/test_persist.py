@@ -8,7 +8,7 @@ import pytest
 from pipeline.catalogue import Catalogue
 from pipeline.errors import CancelledError, Code, RetryableError, StagingLostError, SupersededError
 from pipeline.meters import PENDING
-from pipeline.models import Claim, Detected, Facts, Fetched, Kind, Status, Stored, Validated
+from pipeline.models import Claim, Detected, Facts, Fetched, Kind, Record, Status, Stored, Validated
 from pipeline.persist import persist, stored_name
 from pipeline.storage import LocalStorage, content_key
 from tests.support.catalogues import Clock, attachment, claimed
@@ -55,7 +55,7 @@ def test_content_stands_under_its_hash_and_its_facts_in_the_catalogue(
     claim: Claim, staged: Path, storage: LocalStorage, catalogue: Catalogue
 ) -> None:
     record = persist(claim, VALIDATED, path=staged, storage=storage, catalogue=catalogue)
-    assert record == catalogue.get(claim.id)
+    assert Record.model_validate(dict(record)) == catalogue.get(claim.id)
     assert (record.status, record.storage_key, record.sha256) == (Status.STORED, content_key(SHA256), SHA256)
     assert (record.kind, record.mime, record.ext, record.size, record.duration_ms) == (
         "ptt", "audio/ogg", "ogg", len(CONTENT), 2100,
@@ -81,7 +81,9 @@ def test_persisting_twice_is_the_same_as_once(
     claim: Claim, staged: Path, storage: LocalStorage, catalogue: Catalogue
 ) -> None:
     first = persist(claim, VALIDATED, path=staged, storage=storage, catalogue=catalogue)
-    assert persist(claim, VALIDATED, path=staged, storage=storage, catalogue=catalogue) == first
+    assert persist(claim, VALIDATED, path=staged, storage=storage, catalogue=catalogue) == Record.model_validate(
+        dict(first)
+    )
     assert catalogue.totals()["stored"] == 1
 
 

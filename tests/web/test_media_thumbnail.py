@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from pipeline.catalogue import Preview, PreviewState
-from pipeline.models import Record
+from pipeline.models import Kind, Record
 from pipeline.passes import Passes
 from pipeline.storage import thumbnail_key
 from tests.support.plant import Plant
@@ -24,7 +24,7 @@ PICTURE = b"RIFF\x10\0\0\0WEBPVP8 and so on"
 
 @pytest.fixture
 def server(plant: Plant) -> Iterator[WebServer]:
-    with web_server(plant) as server:
+    with web_server(plant, previews="true") as server:
         yield server
 
 
@@ -100,6 +100,38 @@ def test_what_is_not_made_yet_is_to_be_asked_for_again(plant: Plant, server: Web
     assert (answer.status, answer.json) == (202, {"preview": "pending"})
     assert answer.headers["cache-control"] == "no-store"
     assert int(answer.headers["retry-after"]) >= 1
+    assert plant.belt.aside.counts()["derive"]["ready"] == 1
+    assert get(server, f"/media/{record.id}/thumbnail").status == 202
+    assert plant.belt.aside.counts()["derive"]["ready"] == 1
+
+
+def test_what_there_is_nothing_to_show_of_is_not_to_be_asked_for_again(plant: Plant, server: WebServer) -> None:
+    word = (Kind.DOCUMENT, "application/msword", "doc")
+    record = holding(plant, os.urandom(1000), type_=word)
+    answer = get(server, f"/media/{record.id}/thumbnail")
+    assert (answer.status, answer.code) == (404, "no_preview")
+    assert plant.belt.aside.counts()["derive"]["ready"] == 0
+
+
+def test_where_no_previews_are_made_nobody_is_told_to_wait_for_one(plant: Plant) -> None:
+    made, missing = shown(plant), holding(plant, os.urandom(1000))
+    with web_server(plant, previews="false") as server:
+        answer = get(server, f"/media/{missing.id}/thumbnail")
+        assert (answer.status, answer.code) == (404, "no_preview")
+        assert "PREVIEWS" in answer.json["error"]["message"]
+        assert get(server, f"/media/{made.id}/thumbnail").status == 200
+
+
+def test_while_redis_is_away_nobody_is_told_that_a_preview_is_being_made(plant: Plant) -> None:
+    made, missing = shown(plant), holding(plant, os.urandom(1000))
+    away = plant.with_redis("redis://127.0.0.1:1/0")
+    try:
+        with web_server(away, previews="true") as server:
+            answer = get(server, f"/media/{missing.id}/thumbnail")
+            assert (answer.status, answer.code) == (503, "queue")
+            assert get(server, f"/media/{made.id}/thumbnail").status == 200
+    finally:
+        away.close()
 
 
 def test_an_attachment_without_content_has_no_thumbnail(plant: Plant, server: WebServer) -> None:
