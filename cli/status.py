@@ -37,10 +37,10 @@ def status(media_id: str, as_json: bool) -> None:
         print_json({**record_json(record), "history": [entry.model_dump(mode="json") for entry in history]})
         return
     print_facts(_facts(record))
-    _print_remedy(record)
     if history:
         click.echo()
         print_table(STEPS, map(_step, history))
+    _print_remedy(record)
 
 
 @click.command(
