@@ -14,6 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from actors.outbox import chosen, endpoints_told, newest, redeliver
 from pipeline.catalogue import DeliveryFilters, DeliveryStatus, moment_of
 from pipeline.errors import PayloadError
+from pipeline.payload_forms import clean_text
 from pipeline.services import services
 from web.access import Doorkeeper
 from web.bodies import Bodies, decode
@@ -78,7 +79,11 @@ def _deliveries(asked: Mapping[str, str]) -> list[dict[str, Any]]:
 def _redeliver(asked: Mapping[str, Any]) -> dict[str, Any]:
     tools = services()
     ids = asked.get("ids")
-    wanted = list(dict.fromkeys(ids)) if ids is not None else chosen(tools, delivery_filters(asked), limit=MOST_IDS)
+    wanted = (
+        list(dict.fromkeys(map(clean_text, ids)))
+        if ids is not None
+        else chosen(tools, delivery_filters(asked), limit=MOST_IDS)
+    )
     if asked.get("dry_run"):
         return {"matched": len(wanted), "ids": wanted}
     missed = redeliver(tools, wanted)
