@@ -7,15 +7,13 @@ from contextlib import suppress
 import redis
 import structlog
 
-from actors import passage
 from actors.delivery import stage_message, wire_form
 from actors.hook import Hook, hook
 from actors.inline import kept
 from actors.places import place_of_record
 from actors.retries import ClaimRefusedError
 from actors.work import perform, take
-from pipeline.errors import CANCELLED, Code, PermanentError, PipelineError, SupersededError
-from pipeline.history import HistoryOutcome
+from pipeline.errors import CANCELLED, Code, PermanentError, SupersededError
 from pipeline.models import Claim, Ending, Record, Stage, Status
 
 log = structlog.get_logger()
@@ -44,7 +42,7 @@ def cancel(media_id: str) -> Record:
 
     Raises:
         PermanentError: `not_found`; `not_pending`, if it is stored or has ended otherwise.
-        RetryableError: `catalogue`; it may be marked, or not.
+        RetryableError: `catalogue`; once it is marked, the workers end it.
     """
     at = hook()
     marked = at.services.catalogue.cancellations.ask(media_id)
@@ -85,13 +83,7 @@ def _end(at: Hook, claim: Claim) -> Record:
         with kept(at.services, claim):
             if any((pause.kind, pause.name) == ("stage", Stage.NOTIFY) for pause in at.services.catalogue.pauses.all()):
                 return _leave_announcement(at, claim, at.services.catalogue.ended(claim, ending))
-            try:
-                ended = perform(at.services, claim, Stage.NOTIFY, ending, attempt=1)
-            except SupersededError:
-                raise
-            except PipelineError as error:  # the workers announce it once whoever is to be told is there again
-                passage.went_wrong(claim, HistoryOutcome.RETRY, error)
-                return _leave_announcement(at, claim, at.services.catalogue.ended(claim, ending))
+            ended = perform(at.services, claim, Stage.NOTIFY, ending, attempt=1)
             assert isinstance(ended, Record)
             return ended
     except SupersededError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any, NamedTuple
@@ -44,6 +45,7 @@ class Rows(NamedTuple):
     totals: Mapping[str, int]
     oldest_s: float
     webhooks: Sequence[Standing]
+    pauses: Mapping[str, int]
 
 
 def metrics_page(own: Hook) -> str:
@@ -89,8 +91,13 @@ def _workers(belt: Belt) -> int:
 
 def _rows(tools: Services) -> Rows | None:
     try:
-        webhooks = tools.catalogue.deliveries.standings(tools.webhooks.endpoints)
-        return Rows(tools.catalogue.totals(), tools.catalogue.oldest_s(), webhooks)
+        kinds = Counter(pause.kind for pause in tools.catalogue.pauses.all())
+        return Rows(
+            totals=tools.catalogue.totals(),
+            oldest_s=tools.catalogue.oldest_s(),
+            webhooks=tools.catalogue.deliveries.standings(tools.webhooks.endpoints),
+            pauses={kind: kinds[kind] for kind in ("stage", "session")},
+        )
     except PipelineError:
         return None
 
@@ -115,6 +122,8 @@ def _of_queues(queues: Queues) -> Iterator[Family]:
 def _of_rows(rows: Rows) -> Iterator[Family]:
     for name, text in TOTALS.items():
         yield Family(f"esteira_{name}_total", "counter", text, [Sample(rows.totals[name])])
+    paused = [Sample(n, {"kind": kind}) for kind, n in rows.pauses.items()]
+    yield _gauge("esteira_pauses", "Stages and sessions that somebody has paused.", *paused)
     text = "How long ago the oldest arrived that has not ended, replays aside; 0 if all have."
     yield _gauge("esteira_oldest_unfinished_seconds", text, Sample(rows.oldest_s))
     yield from _of_webhooks(rows.webhooks)

@@ -13,7 +13,8 @@ def stats() -> dict[str, Any]:
 
     The last of the queues is `derive`, for which no attachment waits and which counts in no session.
     `sessions` are the 100 with the most ready, the most first; one that has nothing ready and nothing running is in
-    none. `totals` count events: an attachment that failed, was replayed and got done counts once in each.
+    none. `totals` count events: an attachment that failed, was replayed and got done counts once in each. `pauses` are
+    what is paused, since when in Unix ms.
 
     Raises:
         redis.RedisError, RetryableError: one of the two is out of reach.
@@ -25,4 +26,5 @@ def stats() -> dict[str, Any]:
         "totals": catalogue.totals(),
         "duration_ms": catalogue.durations(),
         "per_minute": catalogue.per_minute(),
+        "pauses": [pause._asdict() for pause in catalogue.pauses.all()],
     }

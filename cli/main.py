@@ -9,6 +9,7 @@ import redis
 import rich_click as click
 
 from actors.checkup.belt import ADDRESS, LOGIN, redis_place
+from cli.cancel import cancel
 from cli.check import check
 from cli.delete import delete
 from cli.derive import derive
@@ -17,6 +18,7 @@ from cli.failures import failures
 from cli.migrate import migrate
 from cli.output import leave, say
 from cli.passes import link, token
+from cli.pauses import pause, pauses, resume
 from cli.replay import replay
 from cli.start import start
 from cli.stats import stats
@@ -77,6 +79,7 @@ def esteira() -> None:
 
 COMMANDS = (
     *(start, submit, status, list_, failures, replay, delete, stats, workers),
+    *(pause, resume, pauses, cancel),
     *(check, token, link, webhooks, derive, sweep, doctor, migrate),
 )
 for command in COMMANDS:

@@ -75,12 +75,14 @@ def _picture(figures: dict[str, Any]) -> Group:
     duration = "  ".join(f"{name} {_milliseconds(value)}" for name, value in figures["duration_ms"].items())
     sessions = list(figures["sessions"].items())[:SESSIONS_SHOWN]
     busiest = {printable(name) or "(unknown)": counts for name, counts in sessions}
+    paused = "  ".join(f"{pause['kind']} {printable(pause['name'])}" for pause in figures["pauses"])
     return Group(
         _table("queue", figures["queues"]),
         *([_table("session", busiest)] if busiest else []),
         Text(f"totals    {totals}"),
         Text(f"duration  {duration}"),
         Text(f"ended     {figures['per_minute']} in the last minute"),
+        *([Text(f"paused    {paused}", style="yellow")] if paused else []),
     )
 
 

@@ -18,6 +18,7 @@ from pipeline.settings import Settings, current_settings
 from web.access import Doorkeeper
 from web.connections import Complaints
 from web.content import Content
+from web.controls import Controls
 from web.dashboard.front import add_dashboard
 from web.docs import Docs
 from web.errors import add_handlers
@@ -73,6 +74,7 @@ def build_app(settings: Settings) -> FastAPI:
     metrics.add_routes(app)
     live.add_routes(app)
     Replays(doorkeeper, hooks.bodies).add_routes(app)
+    Controls(doorkeeper, hooks.bodies).add_routes(app)
     Content(settings, doorkeeper).add_routes(app)
     Thumbnail(settings, doorkeeper).add_routes(app)
     Failures(doorkeeper).add_routes(app)

@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse
 from actors.workers import WorkerFacts
 from pipeline.catalogue import Filters, Preview
 from pipeline.history import HistoryEntry
-from pipeline.models import Attachment, Record
+from pipeline.models import Attachment, Record, Stage
 from pipeline.new_source import NewSource
 from pipeline.passes import LONGEST_LINK_S
 from pipeline.remedies import LANGUAGES
@@ -31,6 +31,13 @@ SCHEMES = {
     "link": {"type": "apiKey", "in": "query", "name": "signature", "description": "A signed link has `expires`, too."},
 }
 SECONDS = {"type": "integer", "minimum": 1, "maximum": LONGEST_LINK_S}
+
+NAMED: dict[str, Any] = {
+    "type": "object",
+    "properties": {"stage": {"enum": [str(stage) for stage in Stage]}, "session": {"type": "string"}},
+    "minProperties": 1,
+    "maxProperties": 1,
+}
 
 
 class Schema:
@@ -95,6 +102,9 @@ def _described(app: FastAPI) -> dict[str, Any]:
     whole: dict[str, Any] = {"allOf": [record, {"type": "object", "properties": {"history": history}}]}
     for method, answer in {"get": whole, "delete": record}.items():
         made["paths"]["/media/{media_id}"][method]["responses"]["200"]["content"] = _json(answer)
+    for status in ("200", "202"):
+        cancelled = made["paths"]["/media/{media_id}/cancel"]["post"]["responses"]
+        cancelled.setdefault(status, {"description": "It ends when its step is over"})["content"] = _json(record)
     page = {"type": "object", "properties": {"media": {"type": "array", "items": record}, "next": {"type": "string"}}}
     made["paths"]["/media"]["get"]["responses"]["200"]["content"] = _json(page)
     workers = {"type": "array", "items": {"$ref": REF.format(model="WorkerFacts")}}
@@ -142,6 +152,9 @@ def _add_bodies(paths: dict[str, Any], filters: dict[str, Any]) -> None:
         "/media/{media_id}/replay": {"$ref": REF.format(model="NewSource")},
         "/media/{media_id}/link": {"type": "object", "properties": {"seconds": SECONDS}, "required": ["seconds"]},
         **dict.fromkeys(("/hooks/{gateway}", "/hooks/{gateway}/{secret}"), sent),
+        "/pause": NAMED,
+        "/resume": NAMED,
+        "/media/{media_id}/cancel": {"type": "object", "description": "None is needed.", "maxProperties": 0},
     }
     for path, body in bodies.items():
         paths[path]["post"]["requestBody"] = {"content": _json(body)}

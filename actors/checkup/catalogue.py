@@ -20,6 +20,7 @@ from pipeline.settings import Settings
 
 SMALL_BYTES = 256_000_000  # a file that is looked through in a second or two
 LATE_S = 900
+PAUSES_SHOWN = 5
 MOST = 1000  # unfinished attachments that are looked at
 
 ADDRESS = "check DATABASE_URL and that its server runs"
@@ -38,6 +39,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
             yield from (check(health) for check in (FILE_CHECKS if health.file else SERVER_CHECKS))
             yield check_unfinished(settings)
             yield check_deliveries(settings)
+            yield check_pauses(settings)
 
 
 def check_tables(health: Health) -> Finding:
@@ -124,6 +126,17 @@ def check_deliveries(settings: Settings) -> Finding:
 def _deliveries(one: Standing) -> str:
     state = f", it fails: {one.circuit.error}" if one.circuit.open else ""
     return f"{one.pending} wait, {one.undelivered} given up{state}"
+
+
+def check_pauses(settings: Settings) -> Finding:
+    """What somebody has paused, and may have forgotten."""
+    with closing(Catalogue(settings.database)) as catalogue:
+        paused = catalogue.pauses.all()
+    if not paused:
+        return ok("pauses", "nothing is paused")
+    shown = ", ".join(f"{pause.kind} {pause.name!r}" for pause in paused[:PAUSES_SHOWN])
+    more = f" and {len(paused) - PAUSES_SHOWN} more" if len(paused) > PAUSES_SHOWN else ""
+    return warn("pauses", f"what waits there keeps waiting: {shown}{more}", "`esteira resume` when the reason is gone")
 
 
 FILE_CHECKS: tuple[Callable[[Health], Finding], ...] = (check_place, check_journal, check_integrity)
