@@ -15,7 +15,7 @@ from actors.leases import LEASES
 from actors.retries import ClaimRefusedError, RetryPolicy, decide, ending_inputs
 from actors.work import entrance, perform, take
 from pipeline.errors import PipelineError, SupersededError
-from pipeline.history import ENDINGS, HistoryOutcome
+from pipeline.history import HistoryOutcome, outcome_of_ending
 from pipeline.meters import RETRIES
 from pipeline.models import Claim, Ending, Model, Record, Stage
 from pipeline.services import Services
@@ -88,7 +88,7 @@ def _ending(
     """How it ends for good, or None if a worker is to try again."""
     decision = decide(RetryPolicy(attempts=2), stage, 1, error)
     if isinstance(decision, Ending) and stage is not Stage.NOTIFY:
-        passage.went_wrong(claim, ENDINGS[decision.status], error)
+        passage.went_wrong(claim, outcome_of_ending(decision.status, decision.code), error)
         log.warning("attachment refused", id=claim.id, stage=stage.value, code=str(error.code), error=error.message)
         return ending_inputs(decision, inputs)
     left = HistoryOutcome.BACK if isinstance(decision, Forward) else HistoryOutcome.RETRY

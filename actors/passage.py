@@ -5,7 +5,7 @@ from __future__ import annotations
 from actors import tracing
 from actors.delivery import Again, Forward, Verdict
 from pipeline.errors import Code, PipelineError
-from pipeline.history import ENDINGS, HistoryOutcome
+from pipeline.history import HistoryOutcome, outcome_of_ending
 from pipeline.models import Claim, Ending, Stage
 
 
@@ -41,5 +41,5 @@ def outcome_of(verdict: Verdict, *, attempt: int) -> HistoryOutcome | None:
         case Forward(stage=Stage.FETCH):
             return HistoryOutcome.BACK
         case Forward(inputs=Ending() as ending):
-            return ENDINGS[ending.status]
+            return outcome_of_ending(ending.status, ending.code)
     return None

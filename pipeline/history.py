@@ -42,12 +42,16 @@ FINAL = frozenset(
     {HistoryOutcome.REFUSED, HistoryOutcome.FAILED, HistoryOutcome.EXPIRED, HistoryOutcome.CANCELLED}
 )  # after these it is only announced
 
-ENDINGS = {
+_ENDINGS = {
     "rejected": HistoryOutcome.REFUSED,
     "failed": HistoryOutcome.FAILED,
     "expired": HistoryOutcome.EXPIRED,
 }
-"""What an ending is called here, by its status."""
+
+
+def outcome_of_ending(status: str, code: str) -> HistoryOutcome:
+    """What an ending with this status and this error is called here."""
+    return HistoryOutcome.CANCELLED if code == HistoryOutcome.CANCELLED.value else _ENDINGS[status]
 
 
 def _shortened(message: Any) -> Any:

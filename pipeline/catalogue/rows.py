@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipeline.catalogue.statements import CLAIMED
-from pipeline.history import ENDINGS, HistoryEntry, HistoryOutcome, Trail, entry_now
+from pipeline.history import HistoryEntry, HistoryOutcome, Trail, entry_now, outcome_of_ending
 from pipeline.models import Attachment, Claim, Ending, JustStored, Record, Stage, Status, Stored
 from pipeline.new_source import NewSource, moved
 from pipeline.payload_forms import clean_text
@@ -95,8 +95,7 @@ def ended_row(ending: Ending) -> dict[str, Any]:
 
 def ending_entry(ending: Ending, *, run: int) -> HistoryEntry:
     """How an ending is told where no attempt led to it."""
-    cancelled = ending.code.value == HistoryOutcome.CANCELLED.value
-    outcome = HistoryOutcome.CANCELLED if cancelled else ENDINGS[ending.status]
+    outcome = outcome_of_ending(ending.status, ending.code)
     fields = {"run": run, "attempt": ending.attempts, "code": ending.code.value, "message": ending.message}
     return entry_now(ending.stage.value, outcome, **fields)
 

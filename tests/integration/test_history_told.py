@@ -91,17 +91,6 @@ def test_attempts_that_are_used_up_end_as_failed(either: Plant) -> None:
     ]
 
 
-def test_an_announcement_that_nobody_takes_is_told_with_each_attempt(make_plant: Callable[..., Plant]) -> None:
-    with MediaServer({"a.jpg": b"<html></html>"}) as server:
-        server.answers["hook"] = [*[Answer(500)] * 5, Answer(204)]
-        plant = make_plant(media_backoff_ms="5", webhook_url=server.url("hook"), webhook_secret="whsec_" + "c2Vj" * 8)
-        with plant.workers():
-            receipt = plant.submit(url=server.url("a.jpg"))
-            found = history(plant, receipt.id)
-    outcomes = [(stage, attempt, outcome) for _, stage, attempt, outcome in told(found)[2:]]
-    assert outcomes == [*(("notify", attempt, "retry") for attempt in range(1, 6)), ("notify", 6, "done")]
-
-
 def test_workers_that_serve_a_stage_each_tell_one_story(make_plant: Callable[..., Plant]) -> None:
     plant = make_plant(media_backoff_ms="50")
     with MediaServer({"a.jpg": photo()}) as server, ExitStack() as running:

@@ -69,6 +69,11 @@ class HistoryContract:
         assert told(catalogue, media_id) == [(0, "fetch", 3, "failed")]
         assert [entry.code for entry in catalogue.history(media_id)] == ["poison"]
 
+    def test_what_was_cancelled_says_so(self, catalogue: Catalogue, media_id: str) -> None:
+        claim = claimed(catalogue, media_id)
+        catalogue.ended(claim, ending(Status.REJECTED, code=Code.CANCELLED, message="it was cancelled"))
+        assert told(catalogue, media_id) == [(0, "fetch", 3, "cancelled")]
+
     def test_a_replay_is_told_with_its_run(self, catalogue: Catalogue, media_id: str) -> None:
         for new in (None, NewSource(url="https://media.example/again")):
             claim = claimed(catalogue, media_id)
