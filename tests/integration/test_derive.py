@@ -23,6 +23,8 @@ from pipeline.models import Record, Stage, Status
 from pipeline.storage import thumbnail_key
 from tests.support.plant import Plant, photo, wait_until
 from tests.support.samples import sample
+from tests.support.web_server import TOKEN, web_server
+from tests.web.test_media_content import holding
 
 STAGES = tuple(stage.value for stage in Stage)
 MakePlant = Callable[..., Plant]
@@ -328,3 +330,37 @@ def test_a_preview_whose_catalogue_is_away_waits_for_it(plant: Plant) -> None:
             wait_until(lambda: workers.said("preview put off"), 90)
             other.execute("ROLLBACK")
             assert previewed(plant, media_id).state is PreviewState.MADE
+
+
+def test_what_cannot_be_drawn_is_noted_and_the_worker_goes_on(plant: Plant) -> None:
+    broken = holding(plant, b"no picture at all")
+    assert offer(plant.belt, broken)
+    with plant.workers() as workers:
+        wait_until(lambda: preview_of(plant, broken), 60)
+        assert previewed(plant, handed_over(plant, photo())).state is PreviewState.MADE
+        assert [line["code"] for line in workers.said("preview failed")] == ["broken"]
+    noted = preview_of(plant, broken)
+    assert noted
+    assert noted.state is PreviewState.FAILED
+    assert plant.record(broken.id).status is Status.DONE
+    assert plant.staged_files() == []
+
+
+def test_a_thumbnail_that_is_asked_for_over_http_is_made_and_then_given(plant: Plant) -> None:
+    (media_id,) = done_but_for_previews(plant, 1)
+    plant.belt.client.flushall()  # nobody remembers that it was asked for
+    token = {"Authorization": f"Bearer {TOKEN}"}
+    with web_server(plant) as server, plant.workers():
+
+        def status() -> int:
+            return server.ask("GET", f"/media/{media_id}/thumbnail", headers=token).status
+
+        assert status() == 202
+        wait_until(lambda: status() == 200, 60)
+        picture = server.ask("GET", f"/media/{media_id}/thumbnail", headers=token).body
+        told = server.ask("GET", f"/media/{media_id}", headers=token).json["preview"]
+        figures = server.ask("GET", "/stats", headers=token).json
+    with Image.open(io.BytesIO(picture), formats=["WEBP"]) as image:
+        assert image.size == (told["width"], told["height"])
+    assert list(figures["queues"]) == [*STAGES, DERIVE]
+    assert figures["totals"]["done"] == 1
