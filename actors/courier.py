@@ -94,8 +94,9 @@ class Lane:
             try:
                 self._round()
                 wait_s = POLL_S
-            except PipelineError as error:
-                log.warning("webhooks wait", endpoint=self._endpoint.name, error=error.message)
+            except Exception as error:  # noqa: BLE001  (the edge of a thread that must not die; the next round comes)
+                told = error.message if isinstance(error, PipelineError) else type(error).__name__
+                log.warning("webhooks wait", endpoint=self._endpoint.name, error=told)
                 wait_s = PAUSE_S
                 self._closing.wait(wait_s)
             self._bell.wait(wait_s)

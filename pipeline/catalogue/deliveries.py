@@ -242,7 +242,8 @@ def _failing(circuit: Circuit, failed: Sequence[Result], now: int) -> Circuit:
     error = str(failed[-1].error)[:MAX_ERROR]
     longer = circuit._replace(failures=circuit.failures + n, failing_since=since, error=error)
     quiet_s = max(result.quiet_s for result in failed)
-    return longer._replace(probe_at=now + longer.probe_after_ms(now, quiet_s=quiet_s) if longer.open else None)
+    # Also while it is closed: another process may note the failure that opens it in this moment.
+    return longer._replace(probe_at=now + longer.probe_after_ms(now, quiet_s=quiet_s))
 
 
 def _record(row: Sequence[Any]) -> DeliveryRecord:

@@ -198,12 +198,12 @@ def test_who_cannot_wait_leaves_it_for_others_to_take_at_once(make: Make) -> Non
         assert tools.catalogue.deliveries.is_due("crm")
 
 
-def test_what_is_noted_waits_for_a_catalogue_that_is_away(make: Make, receiver: MediaServer) -> None:
+def test_what_is_noted_waits_for_a_catalogue_that_is_away_or_a_fault_of_ours(make: Make, receiver: MediaServer) -> None:
     tools = make({"name": "crm", "url": receiver.url("hook")}, at_work=False)
     announce(tools, "crm")
     deliveries = tools.catalogue.deliveries
     lane = Lane(tools.webhooks.endpoints["crm"], deliveries, tools.settings)
-    exchange, failures = deliveries.exchange, [RetryableError(Code.CATALOGUE, "away")] * 2
+    exchange, failures = deliveries.exchange, [RetryableError(Code.CATALOGUE, "away"), KeyError("a fault of ours")]
 
     def unreliable(*args: object, **kwargs: object) -> object:
         if posts(receiver, "hook") and failures:

@@ -169,6 +169,20 @@ class DeliveriesContract:
         assert take(outbox) == [], "somebody tries just now"
         assert [one.attempts for one in outbox.find(DeliveryFilters())].count(0) == 3
 
+    def test_many_who_open_it_at_the_same_time_leave_a_moment_for_the_probe(
+        self, catalogue: Catalogue, outbox: Deliveries, clock: Clock
+    ) -> None:
+        for _ in range(9):
+            told(catalogue, "crm")
+        parcels = take(outbox, want=8)
+        with ThreadPoolExecutor(8) as crowd:
+            list(crowd.map(lambda parcel: note(outbox, failed(parcel, 3600)), parcels))
+        circuit = outbox.circuit("crm")
+        assert (circuit.failures, circuit.open) == (8, True)
+        assert circuit.probe_at is not None
+        clock.now += 1
+        assert len(take(outbox)) == 1
+
     def test_who_dies_while_it_probes_leaves_the_probe_to_others(
         self, catalogue: Catalogue, outbox: Deliveries, clock: Clock
     ) -> None:
@@ -218,6 +232,12 @@ class DeliveriesContract:
         told(catalogue, "crm")
         note(outbox, failed(take(outbox)[0], 1, gone=True, quiet_s=90_000))
         assert outbox.circuit("crm").waits_ms(int(clock.now * 1000)) == 600_000
+
+    def test_a_first_failure_has_a_moment_for_the_probe_already(self, catalogue: Catalogue, outbox: Deliveries) -> None:
+        """Another process may note the failure that opens the circuit without having seen this one."""
+        told(catalogue, "crm")
+        assert not note(outbox, failed(take(outbox)[0]))
+        assert outbox.circuit("crm").probe_at is not None
 
     def test_one_bad_event_among_good_ones_opens_nothing(self, catalogue: Catalogue, outbox: Deliveries) -> None:
         for _ in range(10):
