@@ -111,4 +111,6 @@ def _greet(settings: Settings, *, with_web: bool) -> None:
     if with_web:
         closed = "" if settings.api_token else " (POST /hooks/media answers 401 until API_TOKEN is set)"
         say(f"web        http://{settings.web_host}:{settings.port}{closed}")
+        if settings.has_dashboard:
+            say(f"dashboard  http://{settings.web_host}:{settings.port}/")
     say("Ctrl-C ends it.")

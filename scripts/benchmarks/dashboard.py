@@ -76,7 +76,7 @@ def _paints(host: str, path: str, token: str, loads: int, *, again: bool) -> lis
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
         context = chromium.new_context()
-        _log_in(context.new_page(), host, token)
+        log_in(context.new_page(), host, token)
         cookies = context.cookies()
         paints = []
         for _ in range(loads + again):
@@ -94,7 +94,8 @@ def _paints(host: str, path: str, token: str, loads: int, *, again: bool) -> lis
     return paints[again:]
 
 
-def _log_in(page: Page, host: str, token: str) -> None:
+def log_in(page: Page, host: str, token: str) -> None:
+    """Logs in and waits for the first page."""
     page.goto(host + "/login")
     page.fill("#token", token)
     page.press("#token", "Enter")

@@ -41,10 +41,10 @@ ENDINGS = {  # of a thousand: how many, at which stage, with which code and word
         (9, "validate", "broken", "is cut off"),
     ),
     "failed": (
-        (8, "fetch", "timeout", "no byte within 15 s"),
-        (4, "notify", "delivery", "the webhook answers 502"),
+        (8, "fetch", "fetch_timeout", "no byte within 15 s"),
+        (4, "notify", "notify", "the webhook answers 502"),
     ),
-    "expired": ((10, "fetch", "expired", "the source answers 410"),),
+    "expired": ((10, "fetch", "source_gone", "the source answers 410"),),
 }
 
 
@@ -66,7 +66,7 @@ def fill(services: Services, count: int, *, seed: int = 7) -> None:
 
 def _row(dice: random.Random, number: int, now: int) -> dict[str, Any]:
     age = dice.uniform(0, HOUR_MS) if dice.random() < 1 / 3 else dice.uniform(HOUR_MS, DAY_MS)
-    took = int(min(60_000, dice.lognormvariate(6.0, 0.7)))
+    took = int(min(60_000, dice.lognormvariate(7.6, 0.5)))
     finished = now - int(age) - 1000
     status, stage, code, error = _ending(dice)
     kind = dice.choices(list(KINDS), [one[0] for one in KINDS.values()])[0]

@@ -42,7 +42,7 @@ async def build(view: View) -> None:
     if not rows:
         text("p", view.t("sessions.none"), "empty")
         return
-    with card(view.t("sessions.title"), "table-card"), box("table", "table stacked"):
+    with card(view.t("sessions.title"), "table-card"), box("table", "table stacked compact"):
         _head(view)
         with box("tbody"):
             for row in rows:

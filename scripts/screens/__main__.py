@@ -1,0 +1,91 @@
+"""Takes pictures of every page of the dashboard: light, dark and on a phone."""
+
+from __future__ import annotations
+
+import io
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import rich_click as click
+from PIL import Image
+from playwright.sync_api import Browser, sync_playwright
+
+from scripts.benchmarks.dashboard import CHROMIUM, FLAGS, log_in, web_app
+from scripts.benchmarks.site import site
+from scripts.screens.plant import busy, environment
+from tests.support.valkey import free_port
+
+FOLDER = Path(__file__).parents[2] / "docs" / "images"
+LARGEST = 150_000
+LOOKS: dict[str, dict[str, Any]] = {
+    "light": {"viewport": {"width": 1280, "height": 960}, "color_scheme": "light"},
+    "dark": {"viewport": {"width": 1280, "height": 960}, "color_scheme": "dark"},
+    "phone": {"viewport": {"width": 390, "height": 844}, "color_scheme": "light", "device_scale_factor": 2},
+}
+SETTLED_MS = 4500  # until charts are drawn and pictures fetched
+
+
+@click.command(help=__doc__)
+@click.option("--into", type=click.Path(path_type=Path), default=FOLDER, help="The folder; default: docs/images.")
+@click.option("--page", "wanted", multiple=True, help="Only this page, such as now; default: all.")
+@click.option("--look", "looks", type=click.Choice(list(LOOKS)), multiple=True, help="Only this look.")
+def main(into: Path, wanted: tuple[str, ...], looks: tuple[str, ...]) -> None:
+    """One picture a page and look."""
+    into.mkdir(parents=True, exist_ok=True)
+    token = secrets.token_hex(16)
+    with site(api_token=token) as (settings, services):
+        os.environ |= environment(settings, settings.var_dir)
+        port = free_port()
+        with busy(settings, services) as ids, web_app(settings, port, token), sync_playwright() as playwright:
+            chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+            paths = dict(_paths(ids[0]))
+            for look in looks or LOOKS:
+                pictures = {name: path for name, path in paths.items() if not wanted or name in wanted}
+                _take(chromium, f"http://127.0.0.1:{port}", token, look=look, pictures=pictures, into=into)
+            chromium.close()
+
+
+def _paths(media_id: str) -> Iterator[tuple[str, str]]:
+    from web.dashboard.pages import PAGES  # noqa: PLC0415  NiceGUI is imported where it is wanted
+
+    yield "login", "/login"
+    for page in PAGES:
+        name = page.title.partition(".")[0]
+        yield name, page.path.replace("{media_id}", media_id)
+
+
+def _take(chromium: Browser, host: str, token: str, *, look: str, pictures: dict[str, str], into: Path) -> None:
+    context = chromium.new_context(locale="en-US", **LOOKS[look])
+    page = context.new_page()
+    for name, path in pictures.items():
+        if name != "login" and not context.cookies():
+            log_in(page, host, token)
+        page.goto(host + path)
+        page.wait_for_selector("main h1")
+        page.wait_for_timeout(SETTLED_MS)
+        written = into / f"{name}-{look}.png"
+        written.write_bytes(small(page.screenshot()))
+        click.echo(f"{written} {written.stat().st_size // 1000} kB")
+    context.close()
+
+
+def small(png: bytes) -> bytes:
+    """The picture as it is, or with as many colours as fit into 150 kB; a page has few."""
+    picture = Image.open(io.BytesIO(png)).convert("RGB")
+    whole = io.BytesIO()
+    picture.save(whole, "PNG", optimize=True)
+    if whole.tell() <= LARGEST:
+        return whole.getvalue()
+    for colors in (256, 128, 64, 32, 16):
+        out = io.BytesIO()
+        picture.quantize(colors, dither=Image.Dither.NONE).save(out, "PNG", optimize=True)
+        if out.tell() <= LARGEST:
+            break
+    return out.getvalue()
+
+
+if __name__ == "__main__":
+    main(prog_name="scripts/screenshots")
