@@ -20,11 +20,14 @@ from tests.support.valkey import free_port
 
 FOLDER = Path(__file__).parents[2] / "docs" / "images"
 LARGEST = 150_000
+DESKTOP = {"width": 1280, "height": 960}
 LOOKS: dict[str, dict[str, Any]] = {
-    "light": {"viewport": {"width": 1280, "height": 960}, "color_scheme": "light"},
-    "dark": {"viewport": {"width": 1280, "height": 960}, "color_scheme": "dark"},
+    "light": {"viewport": DESKTOP, "color_scheme": "light"},
+    "dark": {"viewport": DESKTOP, "color_scheme": "dark"},
     "phone": {"viewport": {"width": 390, "height": 844}, "color_scheme": "light", "device_scale_factor": 2},
+    "portuguese": {"viewport": DESKTOP, "color_scheme": "light", "locale": "pt-BR"},
 }
+ONCE = {"portuguese": "now"}  # of this look one page is enough
 SETTLED_MS = 4500  # until charts are drawn and pictures fetched
 
 
@@ -43,7 +46,8 @@ def main(into: Path, wanted: tuple[str, ...], looks: tuple[str, ...]) -> None:
             chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
             paths = dict(_paths(ids[0]))
             for look in looks or LOOKS:
-                pictures = {name: path for name, path in paths.items() if not wanted or name in wanted}
+                shown = wanted or ([ONCE[look]] if look in ONCE else paths)
+                pictures = {name: paths[name] for name in shown}
                 _take(chromium, f"http://127.0.0.1:{port}", token, look=look, pictures=pictures, into=into)
             chromium.close()
 
@@ -58,7 +62,7 @@ def _paths(media_id: str) -> Iterator[tuple[str, str]]:
 
 
 def _take(chromium: Browser, host: str, token: str, *, look: str, pictures: dict[str, str], into: Path) -> None:
-    context = chromium.new_context(locale="en-US", **LOOKS[look])
+    context = chromium.new_context(**{"locale": "en-US", **LOOKS[look]})
     page = context.new_page()
     for name, path in pictures.items():
         if name != "login" and not context.cookies():

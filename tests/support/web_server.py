@@ -34,7 +34,7 @@ SECRETS = {
     "wppconnect_secret": PATH_SECRET,
     "evolution_secret": "another secret",
 }
-LEAN = {"dashboard": "false"}  # half a second less to start
+LEAN = {"dashboard": "false"}  # starts sooner
 
 
 @dataclass(frozen=True)
