@@ -131,5 +131,10 @@ class Keys:
             names += [self.delayed(queue), self.dead(queue), self.ready(queue)]
         return names
 
+    def pace(self, host: str) -> list[str]:
+        """Of a host that has a rate: its next free turn, turns given away, who waits, the ends of sessions' lines."""
+        name = self._key(f"pace:{host}")
+        return [name, f"{name}:given", f"{name}:waiting", f"{name}:lines"]
+
     def lock(self, name: str) -> str:
         return self._key(f"lock:{name}")

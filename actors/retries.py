@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -17,6 +18,7 @@ from pipeline.errors import (
     AwayError,
     BusyError,
     Code,
+    PacedError,
     PermanentError,
     PipelineError,
     RetryableError,
@@ -87,7 +89,7 @@ def _patience_ms(policy: RetryPolicy, attempt: int, error: BaseException) -> int
         case ClaimRefusedError(reason=Refusal.HELD):
             return policy.backoff_ms
         case BusyError():
-            return BUSY_MS
+            return BUSY_MS if error.retry_after is None else max(1, math.ceil(error.retry_after * 1000))
         case AwayError():
             return min(policy.delay_ms(1, error), MAX_PATIENCE_MS)
         case CatalogueError():
@@ -161,7 +163,7 @@ class Retries(dramatiq.Middleware):
 
     @staticmethod
     def _tell(delivery: Delivery, verdict: Verdict, error: BaseException) -> None:
-        if isinstance(error, ClaimRefusedError | SupersededError):
+        if isinstance(error, ClaimRefusedError | SupersededError | PacedError):  # nothing has gone wrong
             return
         facts: dict[str, Any] = {
             "id": delivery.kwargs.get("media_id"),

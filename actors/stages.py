@@ -8,6 +8,7 @@ import dramatiq
 
 from actors import derive as previews
 from actors.assembly import build_broker
+from actors.pace import shared_pace
 from actors.telemetry import configure, tell_unknown_names
 from actors.work import Asked, run
 from pipeline.errors import PipelineError, SettingsError
@@ -23,6 +24,7 @@ except SettingsError as error:
     raise SystemExit(f"esteira: {error.message}") from None
 broker = build_broker(current_settings())
 dramatiq.set_broker(broker)
+services().outbound.pace = shared_pace(broker.belt, current_settings())
 
 
 @dramatiq.actor(queue_name="fetch", throws=PipelineError)

@@ -17,7 +17,7 @@ from actors.errands import offer_after
 from actors.leases import LEASES
 from actors.presence import ACTIVITY
 from actors.retries import ClaimRefusedError, RetryPolicy, verdict_on
-from pipeline.errors import BusyError, CancelledError, PipelineError, SupersededError
+from pipeline.errors import BusyError, CancelledError, PacedError, PipelineError, SupersededError
 from pipeline.meters import ATTEMPTS, ENDINGS, STAGE_SECONDS, WHOLE_SECONDS
 from pipeline.models import Claim, Detected, Ending, Fetched, Model, Record, Refusal, Stage, Status, Validated
 from pipeline.services import Services, services
@@ -117,6 +117,8 @@ def _measured(stage: Stage) -> Iterator[None]:
     started = time.perf_counter()
     try:
         yield
+    except PacedError:  # no attempt
+        raise
     except BaseException:
         ATTEMPTS.add(stage.value, "error")
         raise

@@ -107,6 +107,10 @@ class BusyError(RetryableError):
     """Raised when this process has too much of something under way: to be asked again soon, and no attempt."""
 
 
+class PacedError(BusyError):
+    """Raised when it is not an attachment's turn at a host yet: it comes back after `retry_after` seconds."""
+
+
 class AwayError(RetryableError):
     """Raised when a server that every attachment needs does not answer: the attachment waits, and no attempt counts."""
 

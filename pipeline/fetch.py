@@ -12,7 +12,7 @@ from pipeline.base64_text import base64_pieces
 from pipeline.errors import Code, PermanentError, RetryableError
 from pipeline.gateways import source_of
 from pipeline.models import Attachment, Fetched
-from pipeline.outbound import Outbound
+from pipeline.outbound import Comer, Outbound
 from pipeline.settings import Settings
 from pipeline.staging import Staging
 from pipeline.storage import Storage, intake_key
@@ -82,6 +82,7 @@ def _download(attachment: Attachment, *, outbound: Outbound, settings: Settings)
         trusted=source.trusted,
         deadline_s=partial(_allowance, settings),
         max_bytes=settings.max_bytes(attachment.kind) + overhead,
+        comer=Comer(attachment.id, attachment.session),
     ) as body:
         yield body.chunks()
 

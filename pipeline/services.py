@@ -19,7 +19,7 @@ from pipeline.media_types import DECODERS, RENDERERS, allowed_types
 from pipeline.models import Claim, Detected, Ending, Fetched, Record, Status, Validated
 from pipeline.notifiers import Notifier, build_notifiers
 from pipeline.notify import notify, outcome
-from pipeline.outbound import Outbound
+from pipeline.outbound import LocalPace, Outbound
 from pipeline.persist import persist
 from pipeline.sandbox import Sandbox
 from pipeline.settings import Settings, current_settings
@@ -145,6 +145,7 @@ def build_services(settings: Settings, *, durable: bool = False, wait_s: float =
         connect_timeout_s=settings.fetch_connect_timeout_s,
         read_timeout_s=settings.fetch_read_timeout_s,
     )
+    outbound.pace = LocalPace(settings.fetch_rate, share=share_of_rate(settings))
     sandbox = Sandbox(
         processes=settings.sandbox_processes,
         memory_mb=settings.sandbox_memory_mb,
@@ -179,6 +180,11 @@ def _antivirus(settings: Settings) -> Antivirus | None:
     if settings.clamd_address is None:
         return None
     return Antivirus(Clamd(settings.clamd_address), timeout_s=settings.clamd_timeout_s)
+
+
+def share_of_rate(settings: Settings) -> float:
+    """Which part of a host's rate a process has that cannot ask the others: as if this machine's were all."""
+    return 1 / settings.web_concurrency
 
 
 def services() -> Services:

@@ -11,6 +11,10 @@ CLAMD_PORT = 3310
 
 _LABEL = r"[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?"
 _HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*(:[0-9]{{1,5}})?")
+_RATE = re.compile(
+    rf"(?P<host>\*|(\*\.)?{_LABEL}(\.{_LABEL})*)\s*=\s*(?P<n>[0-9]{{1,6}}(\.[0-9]{{1,3}})?)/(?P<unit>[smh])"
+)
+_SECONDS = {"s": 1, "m": 60, "h": 3600}
 _NO_WEB_URL = re.compile(r"[\x00-\x20\x7f@?#\\]")
 _LOGIN = re.compile(r"//[^/\s]*@")
 _QUERY = re.compile(r"\?.*", re.DOTALL)
@@ -50,6 +54,21 @@ def as_weights(value: Any) -> Any:
     if not all(name.strip() and number.strip() for name, _, number in pairs):
         raise ValueError("must be sessions with their weights: vip=4,test=0.5")
     return {name.strip(): number.strip() for name, _, number in pairs}
+
+
+def as_rates(value: Any) -> Any:
+    """`host=20/s,*.host=5/s,*=100/m` as files a second by name or pattern. Raises ValueError."""
+    if not isinstance(value, str):
+        return value
+    found: dict[str, float] = {}
+    for part in (part.strip().lower() for part in value.split(",") if part.strip()):
+        rate = _RATE.fullmatch(part)
+        if not rate or not float(rate["n"]):
+            raise ValueError(f"{part!r} is no rate of a host: use mmg.whatsapp.net=20/s,*.example.com=5/s,*=100/m")
+        if rate["host"] in found:
+            raise ValueError(f"{rate['host']} has two rates")
+        found[rate["host"]] = float(rate["n"]) / _SECONDS[rate["unit"]]
+    return found
 
 
 def is_redis_url(url: str) -> bool:

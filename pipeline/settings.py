@@ -20,6 +20,7 @@ from pipeline.setting_forms import (
     as_host,
     as_network,
     as_origin,
+    as_rates,
     as_weights,
     clamd_place,
     is_redis_url,
@@ -100,6 +101,7 @@ class Settings(WebhookSettings):
     fetch_allow_private: Annotated[tuple[Annotated[Network, BeforeValidator(as_network)], ...], NoDecode] = ()
     fetch_ports: Annotated[tuple[Port, ...], NoDecode] = (80, 443)
     fetch_per_host: Positive = 8
+    fetch_rate: Annotated[dict[str, Measure], NoDecode, BeforeValidator(as_rates)] = Field(default_factory=dict)
     fetch_connect_timeout_s: Measure = 5
     fetch_read_timeout_s: Measure = 15
     fetch_deadline_s: Measure = 60  # and one second more for each FETCH_MIN_BYTES_PER_S of the file

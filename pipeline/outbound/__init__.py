@@ -3,5 +3,6 @@
 from pipeline.outbound.body import Body
 from pipeline.outbound.client import Outbound, Reply
 from pipeline.outbound.clock import Allowance
+from pipeline.outbound.pace import Comer, HostRates, LocalPace, Pace
 
-__all__ = ["Allowance", "Body", "Outbound", "Reply"]
+__all__ = ["Allowance", "Body", "Comer", "HostRates", "LocalPace", "Outbound", "Pace", "Reply"]

@@ -17,6 +17,7 @@ from pipeline.outbound.body import Body
 from pipeline.outbound.clock import Allowance, Clock
 from pipeline.outbound.connection import REDIRECTS, Answer
 from pipeline.outbound.guard import Guard, Resolver, Target, parse_target, system_resolver
+from pipeline.outbound.pace import Comer, LocalPace, Pace, enter
 from pipeline.outbound.pool import Slots
 from pipeline.outbound.transport import GuardedRequest, Transport
 from pipeline.settings import Network
@@ -51,6 +52,7 @@ class Outbound:
 
     `allow_private` names networks that are let through on any port; `ports` are those of public servers. `tls` and
     `resolver` replace the system's trusted certificates and its name service.
+    The attribute `pace` says when files may be asked of a host; nobody has to wait unless it is set.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Outbound:
     ) -> None:
         self._guard = Guard(allow_private=allow_private, ports=ports, resolver=resolver)
         self._slots = Slots(per_host)
+        self.pace: Pace = LocalPace({})
         self._connect_timeout_s = connect_timeout_s
         self._transport = Transport(
             self._guard, connect_timeout_s=connect_timeout_s, read_timeout_s=read_timeout_s, tls=tls
@@ -81,6 +84,7 @@ class Outbound:
         trusted: str | None = None,
         deadline_s: Allowance,
         max_bytes: int,
+        comer: Comer | None = None,
     ) -> Iterator[Body]:
         """Fetches a file, across at most five redirects. `credentials` are headers for the URL's own origin only.
 
@@ -89,11 +93,14 @@ class Outbound:
         `deadline_s` bounds the whole from its turn at the host to the last byte: in seconds, or as a function from
         the bytes received so far (0 at first) to seconds.
 
+        A `comer` takes its turn at each host that has a rate, the first one and those that it is redirected to.
+
         Raises:
             PermanentError: `url_blocked`, `url_scheme`, `too_large`, `fetch_tls`, `fetch_redirect`, `fetch_protocol`,
                 and what `refusal_of` says.
             RetryableError: `fetch_dns`, `fetch_refused`, `fetch_timeout`, `fetch_reset`, `fetch_unavailable`.
             BusyError: `fetch_busy`, if as many files as are allowed are being fetched from this host.
+            PacedError: `fetch_busy`, if it is not the comer's turn there.
         """
         clock = None
         target = self._guard.target(url, trusted=parse_target(trusted).origin if trusted else None)
@@ -101,6 +108,8 @@ class Outbound:
         sent = {**headers, **credentials}
         for _ in range(MAX_REDIRECTS + 1):
             with self._slots.hold(target.host, timeout_s=TURN_S), ExitStack() as exchange:
+                if comer:
+                    enter(self.pace, target.host, comer)
                 clock = clock or Clock(deadline_s)  # waiting for a turn is not the server's slowness
                 request = GuardedRequest("GET", target, headers=sent, clock=clock)
                 answer = exchange.enter_context(self._exchange(request))
