@@ -57,7 +57,8 @@ class Content:
         if unchanged(request.headers, etag):
             return Response(status_code=304, headers=kept)
         method: Literal["GET", "HEAD"] = "HEAD" if request.method == "HEAD" else "GET"
-        if self._redirects and (url := services().storage.signed_url(key, method=method, seconds=SIGNED_FOR_S)):
+        redirects = self._redirects and request.query_params.get("redirect") != "false"
+        if redirects and (url := services().storage.signed_url(key, method=method, seconds=SIGNED_FOR_S)):
             return RedirectResponse(url, 307, headers={"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"})
         part = part_of(request.headers, size=size, etag=etag) if method == "GET" else None
         headers = {**GUARDS, **kept, **_described(record), "Accept-Ranges": "bytes"}

@@ -122,6 +122,8 @@ def _add_parameters(paths: dict[str, Any], filters: dict[str, Any]) -> None:
         linked = paths[f"/media/{{media_id}}/{what}"]["get"]
         linked["parameters"] += [{"name": "expires", "in": "query", "schema": {"type": "integer"}}]
         linked["security"] = [{"token": []}, {"link": []}]
+    through = {"name": "redirect", "in": "query", "schema": {"enum": ["false"]}}
+    paths["/media/{media_id}/content"]["get"]["parameters"].append(through)
     narrowing = {"since": filters["since"], "session": filters["session"], "language": {"enum": list(LANGUAGES)}}
     paths["/failures"]["get"]["parameters"] = [
         {"name": n, "in": "query", "schema": each} for n, each in narrowing.items()

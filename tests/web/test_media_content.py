@@ -209,6 +209,8 @@ def test_content_in_an_object_store_is_read_there(
         assert get(server, record.id, If_None_Match=f'"{record.sha256}"').status == 304
         assert get(server, holding(plant, b"lost", in_storage=False).id).status == 404
         assert "X-Amz-Signature" not in server.said()
+        through = server.ask("GET", f"/media/{record.id}/content?redirect=false", headers=ALL)
+        assert (through.status, through.body) == (200, CONTENT), "a page that may show nothing from elsewhere"
     with web_server(plant, content_redirect="false") as server:
         answer = get(server, record.id, Range="bytes=7-299998")
         assert (answer.status, answer.body) == (206, CONTENT[7:299_999])

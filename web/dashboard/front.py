@@ -21,7 +21,13 @@ from web.logins import Logins, is_same_origin, logins_of, over_https
 YEAR_S = 365 * 24 * 3600
 KEPT_S = 3600
 LONGEST_FORM = 8192
-FILES = {"dashboard.css": "text/css", "dashboard.js": "text/javascript", "icon.svg": "image/svg+xml"}
+FILES = {
+    "dashboard.css": "text/css",
+    "dashboard.js": "text/javascript",
+    "icon.svg": "image/svg+xml",
+    "media.css": "text/css",
+    "media.js": "text/javascript",
+}
 
 log = structlog.get_logger(__name__)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from web.dashboard.pages import now, sessions
+from web.dashboard.pages import failures, item, media, now, sessions
 from web.dashboard.shell import Page
 
-PAGES: tuple[Page, ...] = (now.PAGE, sessions.PAGE)
+PAGES: tuple[Page, ...] = (now.PAGE, media.PAGE, item.PAGE, failures.PAGE, sessions.PAGE)

@@ -1,0 +1,1 @@
+"""What the pages of attachments have in common: how one is named, shown and linked to."""
