@@ -6,6 +6,7 @@ scripts/bench hooks       how soon a gateway's webhooks are answered
 scripts/bench fetch       a large file through fetch, plain and encrypted
 scripts/bench throughput  files a second through the five stages
 scripts/bench fair        a quiet session's file beside another's backlog
+scripts/bench live        how soon clients hear of a stored file, and what telling costs
 scripts/bench dashboard   how soon each page of the dashboard is painted
 """
 
@@ -22,6 +23,7 @@ from scripts.benchmarks.fair import fair
 from scripts.benchmarks.fetch import fetch
 from scripts.benchmarks.hook import hook
 from scripts.benchmarks.hooks import hooks
+from scripts.benchmarks.live import live
 from scripts.benchmarks.throughput import throughput
 
 
@@ -32,7 +34,7 @@ def main() -> None:
     configure(load_settings(_env_file=None))
 
 
-for measure in (hook, hooks, fetch, throughput, fair, dashboard):
+for measure in (hook, hooks, fetch, throughput, fair, live, dashboard):
     main.add_command(measure)
 
 if __name__ == "__main__":

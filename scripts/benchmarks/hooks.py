@@ -60,7 +60,9 @@ def measured(load: Load, options: list[str], *, web_workers: int) -> tuple[str, 
             (folder / f"{number}.jpg").write_bytes(photo(size=(320, 240)))
         media = beside.enter_context(outside_server(folder)) + "/{}.jpg"
         port = free_port()
-        web = beside.enter_context(web_app(settings, port, load.jwt_key, web_workers))
+        web = beside.enter_context(
+            web_app(settings, port, EVOLUTION_JWT_KEY=load.jwt_key, WEB_WORKERS=str(web_workers))
+        )
         if options:
             beside.enter_context(running_workers(settings, options))
             time.sleep(5)  # until they work
@@ -77,10 +79,9 @@ def run_load(load: Load) -> Figures:
 
 
 @contextlib.contextmanager
-def web_app(settings: Settings, port: int, jwt_key: str, web_workers: int) -> Iterator[psutil.Process]:
-    """The running web app."""
-    given = {"VAR_DIR": str(settings.var_dir), "PORT": str(port), "EVOLUTION_JWT_KEY": jwt_key, "LOG_LEVEL": "info"}
-    env = os.environ | given | {"WEB_WORKERS": str(web_workers)}
+def web_app(settings: Settings, port: int, **given: str) -> Iterator[psutil.Process]:
+    """The running web app with these settings beside the site's own."""
+    env = os.environ | {"VAR_DIR": str(settings.var_dir), "PORT": str(port), "LOG_LEVEL": "info"} | given
     with (settings.var_dir / "web.log").open("wb") as log:
         process = subprocess.Popen([sys.executable, "-m", "web"], env=env, stdout=log, stderr=log)
     try:

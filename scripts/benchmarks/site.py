@@ -14,6 +14,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import psutil
 from rich.console import Console
 from rich.table import Table
 
@@ -75,13 +76,13 @@ def outside_server(folder: Path) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def running_workers(settings: Settings, options: list[str]) -> Iterator[None]:
-    """Workers for the length of the block."""
-    env = os.environ | {"VAR_DIR": str(settings.var_dir), "FETCH_ALLOW_PRIVATE": "127.0.0.0/8"}
+def running_workers(settings: Settings, options: list[str], **given: str) -> Iterator[psutil.Process]:
+    """Workers for the length of the block, with these settings beside the site's own."""
+    env = os.environ | {"VAR_DIR": str(settings.var_dir), "FETCH_ALLOW_PRIVATE": "127.0.0.0/8"} | given
     dramatiq = str(Path(sys.executable).parent / "dramatiq")
     workers = subprocess.Popen([dramatiq, "actors.stages", *options], env=env, stderr=subprocess.DEVNULL)
     try:
-        yield
+        yield psutil.Process(workers.pid)
     finally:
         workers.terminate()
         workers.wait(30)
