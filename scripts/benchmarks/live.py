@@ -64,22 +64,16 @@ def told(clients: int, rate: float, seconds: float, *, sessions: int) -> tuple[s
         web = beside.enter_context(web_app(settings, port, API_TOKEN=TOKEN))
         beside.enter_context(running_workers(settings, ["--processes=2", "--threads=8"]))
         time.sleep(BOOT_S)
-        with listening(port, tokens, settings.var_dir / "heard") as heard:
+        number = int(rate * seconds)
+        wanted = number * clients // (sessions or 1)
+        with listening(port, wanted, tokens) as listeners:
             before = cpu_s(web)
-            number = hand_over(settings, services, f"{url}/0.jpg", rate, seconds)
-            wanted = number * clients // (sessions or 1)
-            deadline = time.monotonic() + 60
-            while len(took := times_in(heard)) < wanted and time.monotonic() < deadline:
-                time.sleep(0.5)
+            hand_over(settings, services, f"{url}/0.jpg", rate, number)
+            assert listeners.stdout
+            took = sorted(float(line) for line in listeners.stdout)
             spent = 1000 * (cpu_s(web) - before) / number
     shown = (statistics.median(took), *(took[int(len(took) * part)] for part in (0.95, 0.99)), took[-1], spent)
     return f"{len(took)} of {wanted}", *(f"{value:.1f}" for value in shown)
-
-
-def times_in(heard: Path) -> list[float]:
-    """The milliseconds that were written down, in order of length."""
-    lines = heard.read_text().split("\n")[:-1]
-    return sorted(float(line.split()[1]) for line in lines if line[0].isdigit())
 
 
 def served(settings: Settings, count: int) -> Path:
@@ -92,33 +86,30 @@ def served(settings: Settings, count: int) -> Path:
 
 
 @contextlib.contextmanager
-def listening(port: int, tokens: list[str], heard: Path) -> Iterator[Path]:
-    """Clients with these tokens for the length of the block; what they heard is written to a file."""
-    command = [sys.executable, "-u", "-m", "scripts.benchmarks.listeners", str(port)]
-    with heard.open("w") as out:
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=out, text=True)
+def listening(port: int, events: int, tokens: list[str]) -> Iterator[subprocess.Popen[str]]:
+    """Clients with these tokens for the length of the block, all of them let in."""
+    command = [sys.executable, "-m", "scripts.benchmarks.listeners", str(port), str(events)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdin
+        assert process.stdout
         process.stdin.write("\n".join(tokens))
         process.stdin.close()
-        while "ready" not in heard.read_text():
-            if process.poll() is not None:
-                raise RuntimeError("the clients are not let in")
-            time.sleep(0.1)
-        yield heard
+        if process.stdout.readline() != "ready\n":
+            raise RuntimeError("the clients are not let in")
+        yield process
     finally:
         process.kill()
         process.wait()
 
 
-def hand_over(settings: Settings, services: Services, url: str, rate: float, seconds: float) -> int:
-    """Files at a fixed rate, of twenty sessions in turn; how many."""
+def hand_over(settings: Settings, services: Services, url: str, rate: float, total: int) -> None:
+    """So many files at a fixed rate, of twenty sessions in turn."""
     taker = Hook(services, open_belt(settings, timeout_s=QUICK_TIMEOUT_S))
-    started, total = time.monotonic(), int(rate * seconds)
+    started = time.monotonic()
     for number in range(total):
         time.sleep(max(0.0, started + number / rate - time.monotonic()))
         taker.take(Attachment(session=f"s{number % 20}", message_id=str(number), url=url, kind="image"))
-    return total
 
 
 def cost(rounds: int, count: int) -> list[tuple[str, ...]]:

@@ -13,7 +13,10 @@ from urllib.parse import urlsplit
 
 import socketio
 import structlog
+from engineio.packet import MESSAGE
+from engineio.packet import Packet as Message
 from fastapi import FastAPI
+from socketio import packet
 from socketio.exceptions import ConnectionRefusedError as Refused
 
 from actors.retries import report
@@ -149,7 +152,11 @@ class Live:
         return events is not None
 
     async def _deliver(self, event: Event) -> None:
-        await self._server.emit(event.type, event.payload, room=_rooms(event))
+        # As `emit` does it, but without a task for each client.
+        text = packet.Packet(packet.EVENT, namespace=SPACE, data=[event.type, event.payload]).encode()
+        sent = Message(MESSAGE, text)
+        for _, eio_sid in list(self._server.manager.get_participants(SPACE, _rooms(event))):
+            await self._server.eio.send_packet(eio_sid, sent)
 
     async def _tell_gap(self) -> None:
         await self._server.emit(GAP, {"since": None})
