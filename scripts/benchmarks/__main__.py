@@ -6,7 +6,7 @@ scripts/bench hooks       how soon a gateway's webhooks are answered
 scripts/bench fetch       a large file through fetch, plain and encrypted
 scripts/bench throughput  files a second through the five stages
 scripts/bench fair        a quiet session's file beside another's backlog
-scripts/bench live        how soon clients hear of a stored file, and what telling costs
+scripts/bench live        how soon clients hear of a stored file
 scripts/bench dashboard   how soon each page of the dashboard is painted
 """
 
