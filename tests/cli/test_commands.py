@@ -144,7 +144,7 @@ def test_a_setting_that_cannot_work_is_told_in_one_line(place: Site, name: str, 
 def test_stats_have_the_promised_shape(place: Site) -> None:
     place.run("submit", LOOPBACK)
     figures = place.run("stats", "--json").json
-    assert set(figures) == {"queues", "sessions", "totals", "duration_ms", "per_minute"}
+    assert set(figures) == {"queues", "sessions", "totals", "duration_ms", "per_minute", "pauses"}
     assert figures["sessions"] == {"cli": {"ready": 1, "running": 0}}
     assert set(figures["queues"]) == {"fetch", "detect", "validate", "persist", "notify", "derive"}
     assert figures["queues"]["fetch"] == {"ready": 1, "delayed": 0, "running": 0, "dead": 0}
