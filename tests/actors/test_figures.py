@@ -9,8 +9,8 @@ import pytest
 
 from actors.belt import Belt, connect
 from actors.exposition import Family, Sample, counted, exposed, timed
-from actors.figures import ship, shipped
-from pipeline.meters import COUNTERS, GAUGES, HISTOGRAMS, PENDING, Counter, Histogram
+from actors.figures import levels, ship, shipped
+from pipeline.meters import COUNTERS, GAUGES, HISTOGRAMS, LEVELS, PENDING, Counter, Gauge, Histogram
 from pipeline.models import Stage
 from tests.support.scraped import Page
 from tests.support.valkey import ValkeyServer
@@ -137,3 +137,22 @@ def test_names_keep_to_the_conventions() -> None:
     }  # of lists in code and settings
     for meter in (*COUNTERS, *GAUGES, *HISTOGRAMS):
         assert set(meter.labels) <= bounded
+
+
+def test_levels_of_all_living_processes_add_up_and_those_of_the_dead_go(belt: Belt) -> None:
+    level = Gauge("esteira_level", "A level.", ("channel",))
+    LEVELS.take()
+    level.set(3, "live")
+    assert ship(belt)
+    other = belt.keys.level("esteira_level|live", "elsewhere:1")
+    belt.client.set(other, 4, px=60_000)
+    belt.client.sadd(belt.keys.levels, other)
+    assert levels(belt) == {"esteira_level|live": 7}
+    assert all(0 < belt.client.pttl(key) <= 60_000 for key in belt.client.smembers(belt.keys.levels))
+    belt.client.delete(other)
+    assert levels(belt) == {"esteira_level|live": 3}
+    assert belt.client.scard(belt.keys.levels) == 1
+    level.set(0, "live")
+    assert ship(belt)
+    assert levels(belt) == {"esteira_level|live": 0}
+    assert not LEVELS.take()  # nothing to tell any more

@@ -110,6 +110,7 @@ def test_who_does_not_say_who_it_is_may_not_stay(plant: Plant, server: WebServer
         assert ended(wrong)
     ids = told(plant)
     wait_until(lambda: well_behaved.ids() == ids, 10)
+    assert not well_behaved.what("disconnect")  # a socket may be silent for longer than a request's head
 
 
 def test_strangers_make_room_for_who_has_a_token(plant: Plant) -> None:
