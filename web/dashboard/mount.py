@@ -33,6 +33,7 @@ ASSETS, SOCKET, PAGES_UNDER = "/_nicegui/", "/_nicegui_ws/", "/dashboard/"
 FOR_PAGE = "esteira.page"  # in an ASGI scope: what the template of a page is told
 QUASAR: dict[str, Language] = {"en": "en-US", "pt-BR": "pt-BR"}
 RECONNECT_S = 10.0
+UNANSWERED = "No response returned."
 PACKED = 2  # of 9: files are packed anew for each browser, and the highest level takes five times as long for a tenth
 SAID_BY_NICEGUI = ("connection_lost", "trying_to_reconnect", "message_too_long", "message_too_long_body")
 PREAMBLE = (
@@ -140,7 +141,12 @@ class Gate(BaseRoute):
             await send(message)
 
         page = {**told, "translations": {name: view.t(f"shell.{name}") for name in SAID_BY_NICEGUI}}
-        await self._inner({**scope, FOR_PAGE: page}, receive, send_guarded)
+        try:
+            await self._inner({**scope, FOR_PAGE: page}, receive, send_guarded)
+        except RuntimeError as error:
+            # Whoever clicks on before a page has come is gone, which NiceGUI's middleware takes for a mistake.
+            if str(error) != UNANSWERED:
+                raise
 
     async def _connect(self, asked: HTTPConnection, login: str | None, receive: Receive, send: Send) -> None:
         scope = asked.scope

@@ -65,7 +65,8 @@ class _Table:
         with card(view.t("media.title"), "table-card media"), box("table", "table stacked"):
             with box("thead"), box("tr"):
                 for name in COLUMNS:
-                    text("th", view.t(f"media.{name}"), "visually-hidden" if name == "picture" else "", scope="col")
+                    with box("th", scope="col"):
+                        text("span", view.t(f"media.{name}"), "visually-hidden" if name == "picture" else "")
             with box("tbody"):
                 for record in records:
                     self._row(record, previews.get(record.sha256 or ""))
