@@ -14,7 +14,8 @@ from web.dashboard.view import View
 
 ENDINGS = {"done": "#0f9d8a", "expired": "#8a94a6", "rejected": "#e0a526", "failed": "#d6455d"}
 LINES = {"p50": "#0f9d8a", "p95": "#e0a526"}
-QUIET, GRID = "#7d8796", "rgba(125,135,150,0.22)"
+# Read as well on light as on dark: a chart is not told which of the two the system has chosen.
+QUIET, GRID = "#737e8d", "rgba(125,135,150,0.22)"
 FONT = {"color": QUIET, "fontFamily": "Roboto, system-ui, sans-serif", "fontSize": 11}
 AXIS = {"axisLine": {"lineStyle": {"color": GRID}}, "axisTick": {"show": False}, "axisLabel": FONT}
 

@@ -105,6 +105,9 @@ class Front:
         return Response(content, headers={**GUARDS, "Cache-Control": f"max-age={KEPT_S}"}, media_type=FILES[name])
 
     async def _form(self, request: Request) -> dict[str, str]:
+        announced = request.headers.get("content-length", "")
+        if announced.isdecimal() and int(announced) > LONGEST_FORM:
+            raise HTTPException(413, "this is no form of ours")
         async with self._bodies.body_of(request) as body:
             if len(body) > LONGEST_FORM:
                 raise HTTPException(413, "this is no form of ours")
