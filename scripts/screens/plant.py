@@ -17,15 +17,13 @@ from actors.belt import open_belt
 from actors.hook import process_media
 from cli.demo.samples import Sample, samples
 from cli.parts import worker_command
-from pipeline.models import Attachment, Kind
+from pipeline.models import Attachment
 from pipeline.services import Services
 from pipeline.settings import Settings
 from scripts.benchmarks.rows import SESSIONS, fill
-from tests.support.plant import photo
 
 ROWS = 24_000
 BACKLOG = 12
-VARIETY = 200
 SLOW_S = 2.0
 SETTLES_S = 25
 PATIENCE_S = 90
@@ -81,12 +79,13 @@ def busy(settings: Settings, services: Services) -> Iterator[list[str]]:
     fill(services, ROWS)
     made = {f"/{number}": sample for number, sample in enumerate(samples())}
     files = {path: Served(sample.content) for path, sample in made.items()}
-    files |= {f"/slow/{number}": Served(photo(size=(320, 240)), SLOW_S) for number in range(VARIETY)}
+    stock = [sample for sample in made.values() if not sample.refused and not sample.media_key]
+    files |= {f"/slow/{number}": Served(sample.content, SLOW_S) for number, sample in enumerate(stock)}
     with media_server(files) as url, workers(settings):
-        ids = [_hand_over(url, path, sample) for path, sample in made.items()]
+        ids = [_hand_over(url + path, int(path[1:]), sample) for path, sample in made.items()]
         _wait_for(services, ids)
         stopped = Event()
-        feeder = Thread(target=_feed, args=(services, url, stopped), daemon=True)
+        feeder = Thread(target=_feed, args=(services, url + "/slow", stock, stopped), daemon=True)
         feeder.start()
         time.sleep(SETTLES_S)
         yield ids
@@ -94,25 +93,23 @@ def busy(settings: Settings, services: Services) -> Iterator[list[str]]:
         feeder.join()
 
 
-def _feed(services: Services, url: str, stopped: Event) -> None:
+def _feed(services: Services, url: str, stock: list[Sample], stopped: Event) -> None:
     """Keeps a backlog, until it is stopped; one of twenty finds its server overloaded."""
     belt = open_belt(services.settings)
-    number = 0
+    number = len(stock)
     while not stopped.wait(0.4):
         while belt.counts()["fetch"]["ready"] < BACKLOG:
             number += 1
-            path = f"/slow/{number % VARIETY}" if number % 20 else f"/gone/{number}"
-            fields = {"session": SESSIONS[number * number % 7], "message_id": f"3EB1{number:016X}", "url": url + path}
-            process_media(Attachment(kind=Kind.IMAGE, **fields))
+            which = number * 7 % len(stock)
+            _hand_over(f"{url}/{which}" if number % 20 else f"{url}/gone", number, stock[which])
     belt.client.close()
 
 
-def _hand_over(url: str, path: str, sample: Sample) -> str:
-    number = int(path[1:])
+def _hand_over(url: str, number: int, sample: Sample) -> str:
     attachment = Attachment(
-        session=SESSIONS[number % 5],
+        session=SESSIONS[number * number % 7],
         message_id=f"3EB0{number:016X}",
-        url=url + path,
+        url=url,
         kind=sample.kind,
         mimetype=sample.mimetype,
         filename=sample.filename,
