@@ -28,6 +28,7 @@ LOOKS: dict[str, dict[str, Any]] = {
     "portuguese": {"viewport": DESKTOP, "color_scheme": "light", "locale": "pt-BR"},
 }
 ONCE = {"portuguese": "now"}  # of this look one page is enough
+QUERIES = {"media": "?search=5511987654321"}  # one of each type: the newest are under way, and have no pictures
 SETTLED_MS = 4500  # until charts are drawn and pictures fetched
 
 
@@ -58,7 +59,7 @@ def _paths(media_id: str) -> Iterator[tuple[str, str]]:
     yield "login", "/login"
     for page in PAGES:
         name = page.title.partition(".")[0]
-        yield name, page.path.replace("{media_id}", media_id)
+        yield name, page.path.replace("{media_id}", media_id) + QUERIES.get(name, "")
 
 
 def _take(chromium: Browser, host: str, token: str, *, look: str, pictures: dict[str, str], into: Path) -> None:
