@@ -18,7 +18,7 @@ from pipeline.remedies import remedy
 
 COLUMNS = ("id", "status", "stage", "age", "kind", "session", "message id", "name", "error")
 STEPS = ("at", "run", "stage", "attempt", "outcome", "ms", "worker", "error")
-TIMES = ("received_at", "ended_at", "finished_at", "announced_at", "deleted_at")
+TIMES = tuple(name for name in Record.model_fields if name.endswith("_at"))
 
 
 @click.command(

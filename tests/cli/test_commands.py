@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
+from click import Group
 
+from cli.main import COMMANDS as ALL
 from pipeline.catalogue import Catalogue
 from pipeline.history import HistoryOutcome
 from pipeline.models import Stage
@@ -14,23 +17,13 @@ from tests.support.esteira import Site, site, write_jsonl
 from tests.support.valkey import ValkeyServer
 from tests.support.zygote import Zygote
 
-COMMANDS = (
-    "start",
-    "submit",
-    "status",
-    "list",
-    "failures",
-    "replay",
-    "delete",
-    "stats",
-    "workers",
-    "check",
-    "token",
-    "link",
-    "sweep",
-    "doctor",
-    "migrate",
-)
+COMMANDS = [
+    name
+    for command in ALL
+    for name in (
+        [f"{command.name} {sub}" for sub in command.commands] if isinstance(command, Group) else [command.name]
+    )
+]
 UNKNOWN = "0" * 32
 LOOPBACK = "http://127.0.0.1:9/file"
 
@@ -38,7 +31,7 @@ LOOPBACK = "http://127.0.0.1:9/file"
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_itself_with_an_example(command: str, esteira: Zygote) -> None:
     with site(esteira) as place:
-        finished = place.run(command, "--help")
+        finished = place.run(*command.split(), "--help")
     assert finished.code == 0
     assert f"esteira {command}" in finished.out
     assert "Example" in finished.out
@@ -206,6 +199,15 @@ def test_status_shows_one_attachment(place: Site) -> None:
     shown = place.run("status", media_id).out
     assert "received" in shown
     assert "\x1b" not in shown
+
+
+def test_status_shows_every_time_as_a_clock_does(place: Site) -> None:
+    media_id = place.run("submit", LOOPBACK, "--json").lines[0]["id"]
+    assert place.run("cancel", media_id).code == 0
+    shown = place.run("status", media_id).out
+    times = dict(re.findall(r"(?m)^(\w+_at) +(.+)$", shown))
+    assert {"received_at", "cancelled_at", "finished_at"} <= set(times)
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", value) for value in times.values()), times
 
 
 def test_status_tells_the_way_through_the_stages(place: Site) -> None:
