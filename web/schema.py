@@ -31,6 +31,10 @@ SCHEMES = {
     "link": {"type": "apiKey", "in": "query", "name": "signature", "description": "A signed link has `expires`, too."},
 }
 SECONDS = {"type": "integer", "minimum": 1, "maximum": LONGEST_LINK_S}
+NEXT = {
+    "anyOf": [{"type": "string"}, {"type": "null"}],
+    "description": "For the page behind this one; null at the end.",
+}
 
 NAMED: dict[str, Any] = {
     "type": "object",
@@ -105,7 +109,7 @@ def _described(app: FastAPI) -> dict[str, Any]:
     for status in ("200", "202"):
         cancelled = made["paths"]["/media/{media_id}/cancel"]["post"]["responses"]
         cancelled.setdefault(status, {"description": "It ends when its step is over"})["content"] = _json(record)
-    page = {"type": "object", "properties": {"media": {"type": "array", "items": record}, "next": {"type": "string"}}}
+    page = {"type": "object", "properties": {"media": {"type": "array", "items": record}, "next": NEXT}}
     made["paths"]["/media"]["get"]["responses"]["200"]["content"] = _json(page)
     workers = {"type": "array", "items": {"$ref": REF.format(model="WorkerFacts")}}
     told_by_workers = {"type": "object", "properties": {"workers": workers}}

@@ -57,6 +57,13 @@ def test_what_it_offers_is_taken(client: TestClient) -> None:
         assert client.get("/media", params={name: given.get(name, "x")}).status_code == 200, name
 
 
+def test_an_empty_page_is_one_that_it_describes(client: TestClient) -> None:
+    answers = client.get("/openapi.json").json()["paths"]["/media"]["get"]["responses"]["200"]["content"]
+    told = answers["application/json"]["schema"]["properties"]["next"]
+    assert client.get("/media").json()["next"] is None
+    assert {"type": "null"} in told["anyOf"]
+
+
 def test_api_05_only_who_may_call_reads_it(client: TestClient) -> None:
     for shown in ("", "Bearer wrong"):
         assert client.get("/openapi.json", headers={"Authorization": shown}).status_code == 401
