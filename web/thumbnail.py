@@ -21,8 +21,8 @@ from web.media import visible
 from web.ranges import unchanged
 
 RETRY_AFTER_S = 2
-# One attachment's content stays as it is, and so does what is made of it; but what is deleted must go at last.
 NOTHING = "there is nothing to show of this content"
+# One attachment's content stays as it is, and so does what is made of it; but what is deleted must go at last.
 KEPT = "private, max-age=604800, immutable"
 
 
