@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import time
 
+import redis
 import structlog
 
+from actors.belt import QUICK_TIMEOUT_S, connect
 from pipeline.errors import Code, PermanentError
 from pipeline.models import Record, Status
+from pipeline.notifiers.live import forget
+from pipeline.notify import event_ids
 from pipeline.services import Services
 from pipeline.storage import intake_key
 
@@ -33,6 +37,7 @@ def delete(tools: Services, media_id: str) -> Record:
     tombstone = tools.catalogue.delete(media_id)
     if tombstone is None:
         return _deleted_before(tools.catalogue.get(media_id))
+    _take_back(tools, tombstone)
     tools.staging.discard(media_id)
     tools.storage.delete(intake_key(media_id))
     if tombstone.storage_key and _remove_content(tools, tombstone, began):
@@ -51,6 +56,16 @@ def finish_deletions(tools: Services) -> int:
     for media_id in undone:
         delete(tools, media_id)
     return len(undone)
+
+
+def _take_back(tools: Services, tombstone: Record) -> None:
+    """Takes what was told of it out of the history of live events; what clients have heard, they have heard."""
+    try:
+        with connect(tools.settings.redis, timeout_s=QUICK_TIMEOUT_S) as client:
+            forget(client, event_ids(tombstone))
+    except (redis.RedisError, OSError) as error:
+        reason = f"{type(error).__name__}: it stays until EVENT_HISTORY newer events have come"
+        log.warning("live events keep what was deleted", id=tombstone.id, error=reason)
 
 
 def _remove_content(tools: Services, tombstone: Record, began: float) -> bool:

@@ -48,7 +48,12 @@ def outcome(record: Record, url: str | None, attachment: Attachment | None = Non
 
 def event_id(record: Record) -> str:
     """32 hex digits from the attachment and the number of its run."""
-    return hashlib.sha256(f"{record.id}:{record.run}".encode()).hexdigest()[:32]
+    return _event_id(record.id, record.run)
+
+
+def event_ids(record: Record) -> list[str]:
+    """Those of all its endings so far, this run's the last."""
+    return [_event_id(record.id, run) for run in range(record.run + 1)]
 
 
 def notify(told: Outcome, notifiers: Sequence[Notifier]) -> Outcome:
@@ -63,6 +68,10 @@ def notify(told: Outcome, notifiers: Sequence[Notifier]) -> Outcome:
 
 
 _TOLD = set(Outcome.model_fields) - {"event_id", "type", "at", "url", "error", "source"}
+
+
+def _event_id(media_id: str, run: int) -> str:
+    return hashlib.sha256(f"{media_id}:{run}".encode()).hexdigest()[:32]
 
 
 def _lost_source(attachment: Attachment) -> LostSource:

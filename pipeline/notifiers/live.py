@@ -6,7 +6,7 @@ The stream is both: what is announced now, and the history for those who come ba
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import resources
 
 from pipeline.models import Outcome
@@ -37,6 +37,16 @@ class Append:
             (resources.files("pipeline.notifiers") / "live.lua").read_text()
         )
         script(keys=[HISTORY, KNOWN], args=[told.event_id, event_json(told), self._most])
+
+
+def forget(client: Client, event_ids: Sequence[str]) -> None:
+    """Takes these out of the history, in one round trip; web processes drop what they have read of them.
+
+    Raises:
+        redis.RedisError: they stay until EVENT_HISTORY newer ones have come.
+    """
+    script = (resources.files("pipeline.notifiers") / "forget.lua").read_text()
+    client.eval(script, 2, HISTORY, KNOWN, *event_ids)
 
 
 def event_json(told: Outcome) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pipeline.models import Outcome
-from pipeline.notifiers.live import HISTORY, KNOWN, Append, build, event_json
+from pipeline.notifiers.live import HISTORY, KNOWN, Append, build, event_json, forget
 from pipeline.outbound import Outbound
 from pipeline.settings import load_settings
 from tests.support.events import outcome
@@ -142,6 +142,31 @@ def test_a_reader_that_falls_behind_the_history_tells_of_the_gap(own_valkey: Val
 
     reading(reader, work)
     assert (reader.told, reader.gaps) == (ids(first, *last[20:]), 1)
+
+
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_what_is_forgotten_is_told_to_nobody_any_more_and_leaves_no_gap(valkey: ValkeyServer, which: int) -> None:
+    first, told, after = Reader(valkey.url), [outcome(caption=f"words {n}") for n in range(3)], outcome()
+    gone, kept_ones = told[which], [one for one in told if one is not told[which]]
+
+    async def work() -> None:
+        await first.feed.ready.wait()
+        tell(valkey, *told)
+        await until(lambda: first.told == ids(*told))
+        forget(valkey.client(), [gone.event_id, "never told"])
+        tell(valkey, after)
+        await until(lambda: after.event_id in first.told)
+        found = first.feed.since("")
+        assert found is not None
+        assert [event.event_id for event in found] == ids(*kept_ones, after)
+        assert first.feed.since(gone.event_id) is None
+
+    reading(first, work)
+    assert (first.told, first.gaps) == (ids(*told, after), 0)
+    assert gone.caption not in str(valkey.client().xrange(HISTORY))
+    assert sorted(valkey.client().hkeys(KNOWN)) == sorted(ids(*kept_ones, after))
+    tell(valkey, *(outcome() for _ in range(5)), most=5)
+    assert len(kept(valkey)) == valkey.client().hlen(KNOWN) == 5
 
 
 @pytest.mark.parametrize("clock", ["as it was", "set back"])

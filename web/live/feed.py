@@ -123,6 +123,8 @@ class Feed:
         self._place = place
         if not unbroken:
             await self._break_off()
+        for event_id in entry.get(b"forget", b"").decode().split(","):
+            self._events.pop(event_id, None)
         event = _event(entry)
         if event is not None and event.event_id not in self._events:
             self._keep(event)
