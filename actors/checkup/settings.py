@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from actors.checkup.finding import Finding, fail, ok, warn
 from pipeline.errors import SettingsError
 from pipeline.gateway_settings import LOOPBACK
+from pipeline.passes import SHORTEST_API_TOKEN
 from pipeline.services import build_services
 from pipeline.setting_names import unknown_names
 from pipeline.settings import Network, Settings
@@ -66,7 +67,10 @@ def check_intake(settings: Settings) -> Finding:
 
 def check_token(settings: Settings) -> Finding:
     if settings.api_token is None:
-        return ok("web", "API_TOKEN is not set: /hooks/media, /stats and replay over HTTP answer 401")
+        return ok("web", "API_TOKEN is not set: /hooks/media and the API answer 401, there is no dashboard")
+    if len(settings.api_token.get_secret_value()) < SHORTEST_API_TOKEN:
+        message = f"API_TOKEN has fewer than {SHORTEST_API_TOKEN} characters: no dashboard, no session tokens, no links"
+        return warn("web", message, "take another, such as `openssl rand -hex 32` gives")
     return ok("web", "API_TOKEN is set")
 
 
@@ -87,7 +91,7 @@ def _goes_open(url: str) -> bool:
 def check_webhooks(settings: Settings) -> Finding:
     names = [endpoint.name for endpoint in settings.endpoints]
     if not names:
-        return ok("webhooks", "no endpoint: endings are told to nobody but the log")
+        return ok("webhooks", "no endpoint: no server is told of endings")
     plain = [one.name for one in settings.endpoints if _goes_open(one.url.get_secret_value())]
     if plain:
         message = f"{', '.join(plain)}: http, so captions and names go there for all to read"

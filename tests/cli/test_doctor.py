@@ -150,6 +150,13 @@ def test_risky_settings_warn_and_do_not_fail(place: Site) -> None:
     assert findings["web"]["level"] == "ok"
 
 
+@pytest.mark.parametrize(("token", "level"), [("", "ok"), ("short", "warn"), ("a" * 16, "ok")])
+def test_a_token_that_lets_nobody_into_the_dashboard_is_told(place: Site, token: str, level: str) -> None:
+    finding = found(place.with_settings(API_TOKEN=token).run("doctor", "--json"))["web"]
+    assert finding["level"] == level
+    assert ("no dashboard" in finding["message"]) is (len(token) < 16)
+
+
 def test_a_setting_that_cannot_be_used_fails_and_the_rest_is_looked_at(place: Site) -> None:
     finished = place.with_settings(ALLOWED_TYPES="exe", STORAGE_URL="ftp://user:hunter2@host/").run("doctor", "--json")
     findings = found(finished)
