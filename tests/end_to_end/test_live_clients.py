@@ -140,6 +140,25 @@ def test_whoever_drops_out_again_and_again_hears_of_everything_once_and_in_order
         assert len(listening.what("disconnect")) > 6
 
 
+def test_a_web_app_that_starts_anew_tells_what_was_missed(plant: Plant) -> None:
+    """F22."""
+    tell, told = teller(plant.settings), [outcome() for _ in range(30)]
+    with web_server(plant) as first, clients(url_of(first), [{"token": TOKEN}] * 20, **WEBSOCKET) as listening:
+        listening.wait("connect", 20)
+        tell(told[0])
+        listening.wait("event", 20)
+        first.end()
+        listening.wait("disconnect", 20)
+        for one in told[1:20]:
+            tell(one)
+        with web_server(plant, port=str(first.port)):
+            listening.wait("connect", 40)
+            for one in told[20:]:
+                tell(one)
+            expected = [one.event_id for one in told]
+            wait_until(lambda: all(listening.ids(client) == expected for client in range(20)), 30)
+
+
 def test_who_was_away_for_too_long_is_told_of_the_gap(make_plant: Callable[..., Plant]) -> None:
     plant = make_plant(event_history="20")
     tell = teller(plant.settings)
