@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ from actors.cancellation import why_not
 from actors.controls import cancel as cancel_one
 from cli.environment import catalogue_for_command
 from cli.filters import filter_options
-from cli.output import examples, leave, print_json, print_table, progress, say
+from cli.output import ask, examples, leave, print_json, print_table, progress, say
 from cli.selection import all_ids, each_status
 from cli.status import COLUMNS, row
 from pipeline.catalogue import Catalogue
@@ -48,7 +47,7 @@ def cancel(ids: tuple[str, ...], dry_run: bool, yes: bool, as_json: bool, **filt
     if dry_run:
         leave(1 if _show(catalogue, chosen, as_json) else 0)
     if chosen and not (yes or ids):
-        _ask(len(chosen))
+        ask(f"Cancel {len(chosen)}?", would=f"{len(chosen)} would be cancelled")
     ended, pending, missed = _cancel_all(chosen)
     if as_json:
         print_json({"matched": len(chosen), "cancelled": ended, "pending": pending, "missed": missed})
@@ -56,14 +55,6 @@ def cancel(ids: tuple[str, ...], dry_run: bool, yes: bool, as_json: bool, **filt
         later = f"; {pending} of them end when their step is over" if pending else ""
         click.echo(f"{ended + pending} of {len(chosen)} cancelled{later}")
     leave(1 if missed else 0)
-
-
-def _ask(count: int) -> None:
-    if not sys.stdin.isatty():
-        raise click.UsageError(
-            f"{count} would be cancelled, and there is no terminal to ask at: add --yes or --dry-run"
-        )
-    click.confirm(f"Cancel {count}?", abort=True, err=True)
 
 
 def _show(catalogue: Catalogue, chosen: Sequence[str], as_json: bool) -> list[str]:

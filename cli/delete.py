@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-
 import rich_click as click
 
 from actors.deletion import delete as delete_one
 from cli.environment import services_for_command
-from cli.output import examples, leave, print_json, say
+from cli.output import ask, examples, leave, print_json, say
 from pipeline.errors import Code, PermanentError
 
 
@@ -25,9 +23,7 @@ def delete(ids: tuple[str, ...], yes: bool, as_json: bool) -> None:
     tools = services_for_command()
     chosen = list(dict.fromkeys(ids))
     if not yes:
-        if not sys.stdin.isatty():
-            raise click.UsageError("there is no terminal to ask at: add --yes")
-        click.confirm(f"Delete {len(chosen)} for good?", abort=True, err=True)
+        ask(f"Delete {len(chosen)} for good?", would=f"{len(chosen)} would be deleted for good", add="--yes")
     missed = []
     for media_id in chosen:
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from itertools import chain
 from typing import Any
@@ -13,7 +12,7 @@ from actors.belt import shared_belt
 from actors.errands import offer
 from cli.environment import services_for_command
 from cli.filters import filter_options
-from cli.output import examples, print_json, progress
+from cli.output import ask, examples, print_json, progress
 from cli.selection import each_status, pages
 from pipeline.catalogue import PreviewState
 from pipeline.derive import content_of
@@ -45,7 +44,7 @@ def derive(failed: bool, again: bool, yes: bool, as_json: bool, **filters: Any) 
         raise SettingsError("PREVIEWS: is false, and no worker makes any: set it to true")
     wanted = _wanted(tools, filters, over=_over(failed=failed, again=again))
     if wanted and not yes:
-        _ask(len(wanted))
+        ask(f"Make {len(wanted)} previews?", would=f"{len(wanted)} previews would be made", add="--yes")
     asked = _ask_workers(tools, wanted)
     if as_json:
         print_json({"matched": len(wanted), "asked": asked})
@@ -73,12 +72,6 @@ def _wanted(tools: Services, filters: dict[str, Any], *, over: frozenset[Preview
             if known is None or known.state in over:
                 found[str(record.sha256)] = record, known is not None
     return list(found.values())
-
-
-def _ask(count: int) -> None:
-    if not sys.stdin.isatty():
-        raise click.UsageError(f"{count} previews would be made, and there is no terminal to ask at: add --yes")
-    click.confirm(f"Make {count} previews?", abort=True, err=True)
 
 
 def _ask_workers(tools: Services, wanted: Sequence[tuple[Record, bool]]) -> int:

@@ -52,6 +52,17 @@ def examples(*lines: str) -> Text:
     return Text("\n  ".join(("Examples:", *lines)))
 
 
+def ask(question: str, *, would: str, add: str = "--yes or --dry-run") -> None:
+    """Goes on after a yes, and ends the command after anything else; `would` is what is asked about.
+
+    Raises:
+        UsageError: there is nobody to ask; `add` is what to say beforehand instead.
+    """
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"{would}, and there is no terminal to ask at: add {add}")
+    click.confirm(question, abort=True, err=True)
+
+
 def leave(status: int) -> NoReturn:
     """Ends the command with this exit status."""
     raise Exit(status)

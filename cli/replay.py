@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -15,7 +14,7 @@ from actors.replay import replay as replay_one
 from cli.environment import catalogue_for_command
 from cli.filters import filter_options
 from cli.new_source import source_options, taken
-from cli.output import examples, leave, print_json, print_table, progress, say
+from cli.output import ask, examples, leave, print_json, print_table, progress, say
 from cli.selection import all_ids, each_status
 from cli.status import COLUMNS, row
 from pipeline.catalogue import Catalogue
@@ -55,7 +54,7 @@ def replay(ids: tuple[str, ...], rate: float | None, dry_run: bool, yes: bool, a
     if dry_run:
         leave(1 if _show(catalogue, chosen, as_json, named=bool(ids)) else 0)
     if chosen and not (yes or ids):
-        _ask(len(chosen))
+        ask(f"Send {len(chosen)} again?", would=f"{len(chosen)} would be sent again")
     missed = _replay_all(chosen, partial(replay_one, source=source, file=file), rate=rate)
     if as_json:
         print_json({"matched": len(chosen), "replayed": len(chosen) - len(missed), "missed": missed})
@@ -81,14 +80,6 @@ def _statuses(filters: dict[str, Any]) -> Sequence[str]:
 
 def _others(filters: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in filters.items() if name != "status"}
-
-
-def _ask(count: int) -> None:
-    if not sys.stdin.isatty():
-        raise click.UsageError(
-            f"{count} would be sent again, and there is no terminal to ask at: add --yes or --dry-run"
-        )
-    click.confirm(f"Send {count} again?", abort=True, err=True)
 
 
 def _show(catalogue: Catalogue, chosen: Sequence[str], as_json: bool, *, named: bool) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import rich_click as click
@@ -11,7 +10,7 @@ from actors.outbox import chosen, endpoints_told, newest
 from actors.outbox import redeliver as redeliver_these
 from cli.environment import services_for_command
 from cli.filters import Since
-from cli.output import age, examples, leave, moment, print_json, print_table, say
+from cli.output import age, ask, examples, leave, moment, print_json, print_table, say
 from pipeline.catalogue import DeliveryFilters, DeliveryRecord, DeliveryStatus
 
 WAITING = (DeliveryStatus.UNDELIVERED, DeliveryStatus.PENDING)
@@ -95,21 +94,13 @@ def redeliver(ids: tuple[str, ...], dry_run: bool, yes: bool, as_json: bool, **f
         _print({"matched": len(wanted), "ids": wanted}, f"{len(wanted)} would be redelivered", as_json)
         return
     if wanted and not (yes or ids):
-        _ask(len(wanted))
+        ask(f"Redeliver {len(wanted)}?", would=f"{len(wanted)} would be redelivered")
     missed = redeliver_these(tools, wanted)
     for one in missed:
         say(f"{one}: unknown, delivered, under way, of a deleted attachment or for an endpoint that is gone")
     outcome = {"matched": len(wanted), "redelivered": len(wanted) - len(missed), "missed": missed}
     _print(outcome, f"{outcome['redelivered']} of {len(wanted)} to be delivered now", as_json)
     leave(1 if missed else 0)
-
-
-def _ask(count: int) -> None:
-    if not sys.stdin.isatty():
-        raise click.UsageError(
-            f"{count} would be redelivered, and there is no terminal to ask at: add --yes or --dry-run"
-        )
-    click.confirm(f"Redeliver {count}?", abort=True, err=True)
 
 
 def _print(outcome: dict[str, Any], text: str, as_json: bool) -> None:

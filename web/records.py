@@ -5,18 +5,19 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from pipeline.catalogue import Filters, Preview, moment_of
 from pipeline.errors import Code, PayloadError, PermanentError
 from pipeline.history import HistoryEntry
-from pipeline.models import Record
+from pipeline.models import Model, Record
 
 FILTERS = tuple(Filters.model_fields)
 MOST = 200
 USUAL = 50
+M = TypeVar("M", bound=Model)
 _CURSOR = re.compile(r"(\d{1,16})\.([0-9a-f]{32})", re.ASCII)
 
 
@@ -63,11 +64,20 @@ def filters_of(given: Mapping[str, Any]) -> Filters:
     Raises:
         PayloadError: one is wrong.
     """
-    wanted = {name: given[name] for name in FILTERS if name in given}
+    return narrowed(Filters, given)
+
+
+def narrowed(kind: type[M], given: Mapping[str, Any]) -> M:
+    """As `filters_of`, for filters of this kind, which have a `since` among them.
+
+    Raises:
+        PayloadError: one is wrong.
+    """
+    wanted = {name: given[name] for name in kind.model_fields if name in given}
     try:
         if isinstance(since := wanted.get("since"), str):
             wanted["since"] = int(since) if re.fullmatch(r"\d{11,16}", since, re.ASCII) else moment_of(since)
-        return Filters.model_validate(wanted)
+        return kind.model_validate(wanted)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         raise PayloadError(".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")) from None

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
-from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 
 from actors.outbox import chosen, endpoints_told, newest, redeliver
-from pipeline.catalogue import DeliveryFilters, DeliveryStatus, moment_of
+from pipeline.catalogue import DeliveryFilters, DeliveryStatus
 from pipeline.errors import PayloadError
 from pipeline.payload_forms import clean_text
 from pipeline.services import services
 from web.access import Doorkeeper
 from web.bodies import Bodies, decode
-from web.records import MOST, USUAL, limit_of, once_each
+from web.records import MOST, USUAL, limit_of, narrowed, once_each
 
 FILTERS = tuple(DeliveryFilters.model_fields)
 MOST_IDS = 1000
@@ -69,7 +67,7 @@ def _endpoints() -> list[dict[str, Any]]:
 
 
 def _deliveries(asked: Mapping[str, str]) -> list[dict[str, Any]]:
-    filters = delivery_filters(asked)
+    filters = narrowed(DeliveryFilters, asked)
     limit = limit_of(asked.get("limit", str(USUAL)), most=MOST)
     statuses = (filters.status,) if filters.status else WAITING
     found = newest(services().catalogue.deliveries, filters, statuses=statuses, limit=limit)
@@ -82,7 +80,7 @@ def _redeliver(asked: Mapping[str, Any]) -> dict[str, Any]:
     wanted = (
         list(dict.fromkeys(map(clean_text, ids)))
         if ids is not None
-        else chosen(tools, delivery_filters(asked), limit=MOST_IDS)
+        else chosen(tools, narrowed(DeliveryFilters, asked), limit=MOST_IDS)
     )
     if asked.get("dry_run"):
         return {"matched": len(wanted), "ids": wanted}
@@ -107,27 +105,9 @@ def _asked(body: Any) -> dict[str, Any]:
         raise PayloadError("dry_run", "must be true or false")
     if body.get("status") == DeliveryStatus.DELIVERED:
         raise PayloadError("status", "only what is undelivered or pending can go again")
-    delivery_filters(body)
+    narrowed(DeliveryFilters, body)
     return body
 
 
 def _are_ids(ids: Any) -> bool:
     return isinstance(ids, list) and len(ids) <= MOST_IDS and all(isinstance(one, str) for one in ids)
-
-
-def delivery_filters(given: Mapping[str, Any]) -> DeliveryFilters:
-    """The filters among these parameters. `since` is Unix milliseconds, an age such as `2h`, or an ISO date or time.
-
-    Raises:
-        PayloadError: one is wrong.
-    """
-    wanted = {name: given[name] for name in FILTERS if name in given}
-    try:
-        if isinstance(since := wanted.get("since"), str):
-            wanted["since"] = int(since) if re.fullmatch(r"\d{11,16}", since, re.ASCII) else moment_of(since)
-        return DeliveryFilters.model_validate(wanted)
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        raise PayloadError(".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")) from None
-    except ValueError as error:
-        raise PayloadError("since", str(error)) from None
