@@ -13,14 +13,21 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
+from functools import partial
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
+HOLDER = "ESTEIRA_LEASH_HOLDER"  # the process id of whoever started the leash, in its environment
 
 
-def end_with_parent(how: signal.Signals = signal.SIGTERM) -> None:
-    """Lets the kernel send this process a signal when its parent ends. Elsewhere than on Linux it does nothing."""
+def end_with_parent(how: signal.Signals = signal.SIGTERM, *, parent: int | None = None) -> None:
+    """Lets the kernel send this process a signal when its parent ends. Elsewhere than on Linux it does nothing.
+
+    `parent` is its process id, by which is seen that it has ended before the kernel was told.
+    """
     with suppress(AttributeError, OSError):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, how)
+    if parent is not None and os.getppid() != parent:
+        os.kill(os.getpid(), how)
 
 
 def run(arguments: list[str]) -> int:
@@ -28,10 +35,11 @@ def run(arguments: list[str]) -> int:
 
     To be run in a session of its own, for the rest of the session is ended afterwards.
     """
-    end_with_parent()
+    holder = os.environ.pop(HOLDER, "")
+    end_with_parent(parent=int(holder) if holder.isdecimal() else None)
     child = subprocess.Popen(  # noqa: S603
         [sys.executable, "-m", *arguments],
-        preexec_fn=end_with_parent,  # noqa: PLW1509  (this process has one thread)
+        preexec_fn=partial(end_with_parent, parent=os.getpid()),  # noqa: PLW1509  (this process has one thread)
     )
     for received in (signal.SIGINT, signal.SIGTERM):
         signal.signal(received, lambda number, _: child.send_signal(number))

@@ -17,7 +17,7 @@ from typing import Any
 import honcho.manager
 from honcho.printer import Printer
 
-from cli.leash import end_with_parent
+from cli.leash import HOLDER, end_with_parent
 
 GRACE_S = 30  # how long a part may take to finish what it has begun before it is killed
 # A worker that dies while it boots would keep its master waiting for 30 s. What Dramatiq says in its own format, before
@@ -110,10 +110,10 @@ def run_parts(
     printer = ListeningPrinter(DirectOutput(), parts=len(commands), when_started=when_started)
     manager = PatientManager(printer)
     # honcho puts a process of ours between us and each part; killed with us, it takes the part's leash with it.
-    os.register_at_fork(after_in_child=partial(end_with_parent, signal.SIGKILL))
+    os.register_at_fork(after_in_child=partial(end_with_parent, signal.SIGKILL, parent=os.getpid()))
     for name, command in commands.items():
         # exec, so that signals reach the part itself and not the shell that honcho puts around it.
-        manager.add_process(name, f"exec {shlex.join(command)}", env=dict(environment))
+        manager.add_process(name, f"{HOLDER}=$PPID exec {shlex.join(command)}", env=dict(environment))
     manager.loop()
     return None if manager.returncode in ASKED_TO_END else printer.first_ended or "a part"
 
