@@ -10,7 +10,6 @@ import structlog
 
 from actors.courier import lease_s
 from pipeline.catalogue import Deliveries, DeliveryFilters, DeliveryRecord, DeliveryStatus, Standing
-from pipeline.catalogue.deliveries import DELETED
 from pipeline.meters import WEBHOOK_ATTEMPTS
 from pipeline.services import Services
 from pipeline.settings import Settings
@@ -104,7 +103,7 @@ def chosen(tools: Services, filters: DeliveryFilters, *, limit: int | None = Non
     wanted = filters.model_copy(update={"status": filters.status or DeliveryStatus.UNDELIVERED})
     ids: list[str] = []
     while page := deliveries.find(wanted, limit=BATCH, after=after):
-        ids += [one.id for one in page if one.endpoint in tools.webhooks.endpoints and one.error != DELETED]
+        ids += [one.id for one in page if one.endpoint in tools.webhooks.endpoints]
         after = (page[-1].created_at, page[-1].id)
     return ids[::-1][:limit]
 

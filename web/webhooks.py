@@ -103,7 +103,7 @@ def _asked(body: Any) -> dict[str, Any]:
         raise PayloadError("ids", "give ids or filters, not both")
     if not isinstance(body.get("dry_run", False), bool):
         raise PayloadError("dry_run", "must be true or false")
-    if body.get("status") == DeliveryStatus.DELIVERED:
+    if body.get("status") not in (None, *WAITING):
         raise PayloadError("status", "only what is undelivered or pending can go again")
     narrowed(DeliveryFilters, body)
     return body

@@ -53,7 +53,7 @@ class Deliveries:
             session.change(statements.WRITE_DOWN[self._database.dialect], id=made, endpoint=endpoint, **told, **of)
 
     def scrub(self, session: Session, media_id: str) -> None:
-        """Removes what was to be told of an attachment; what is pending ends undelivered."""
+        """Removes what was to be told of an attachment; what was not delivered is withdrawn."""
         session.change(statements.SCRUB, media_id=media_id, now=self._now(), why=DELETED)
 
     # --- handing over ---
@@ -166,7 +166,7 @@ class Deliveries:
         )
 
     def trim(self, *, older_than_s: float) -> int:
-        """Forgets what was delivered so long ago; how many."""
+        """Forgets what was delivered or withdrawn so long ago; how many."""
         given = {"before": self._now() - int(older_than_s * 1000), "limit": TRIMMED_AT_ONCE}
         gone = 0
         while n := self._database.write(lambda session: session.change(statements.TRIM, **given)):

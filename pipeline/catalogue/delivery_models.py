@@ -22,6 +22,7 @@ class DeliveryStatus(StrEnum):
     PENDING = "pending"
     DELIVERED = "delivered"
     UNDELIVERED = "undelivered"  # given up; it can be redelivered
+    WITHDRAWN = "withdrawn"  # its attachment was deleted before it was delivered
 
 
 class Outgoing(NamedTuple):

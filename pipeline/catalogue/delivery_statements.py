@@ -59,8 +59,8 @@ SCRUB = (
         body=None,
         claim=None,
         next_at=None,
-        status=case((_status("pending"), literal_column("'undelivered'")), else_=deliveries.c.status),
-        error=case((_status("pending"), _p("why")), else_=deliveries.c.error),
+        status=case((_status("delivered"), deliveries.c.status), else_=literal_column("'withdrawn'")),
+        error=case((_status("delivered"), deliveries.c.error), else_=_p("why")),
         ended_at=func.coalesce(deliveries.c.ended_at, _p("now")),
     )
 )
@@ -163,10 +163,11 @@ MEND = (
     )
     .values(next_at=_p("now"), claim=None)
 )
+_over = deliveries.c.status.in_([literal_column("'delivered'"), literal_column("'withdrawn'")])
 TRIM = delete(deliveries).where(
     deliveries.c.id.in_(
         select(deliveries.c.id)
-        .where(_status("delivered"), deliveries.c.created_at < _p("before"), deliveries.c.ended_at < _p("before"))
+        .where(_over, deliveries.c.created_at < _p("before"), deliveries.c.ended_at < _p("before"))
         .limit(_p("limit"))
     )
 )

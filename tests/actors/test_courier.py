@@ -25,7 +25,7 @@ from tests.support.tls import server_context
 from tests.support.webhooks import OLDER, SECRET, endpoints, event_ids, posts, told
 
 PARCEL = Parcel("t" * 32, "1" * 32, "e" * 32, "a" * 32, "shop", "media.done", 0, 0, "{}")
-PENDING, DELIVERED, UNDELIVERED = DeliveryStatus
+PENDING, DELIVERED, UNDELIVERED, _ = DeliveryStatus
 Make = Callable[..., Services]
 
 

@@ -13,7 +13,7 @@ from pipeline.models import Status
 from tests.support.catalogues import Clock, attachment, claimed, ending, finished, stored
 from tests.support.webhooks import deliveries_of, told
 
-PENDING, DELIVERED, UNDELIVERED = DeliveryStatus
+PENDING, DELIVERED, UNDELIVERED, WITHDRAWN = DeliveryStatus
 
 
 def take(outbox: Deliveries, endpoint: str = "crm", *, want: int = 10, lease_s: float = 40) -> list[Parcel]:
@@ -336,9 +336,22 @@ class DeliveriesContract:
         catalogue.delete(record.id)
         found = {one.endpoint: one for one in deliveries_of(catalogue, record)}
         assert found["logs"].status is DELIVERED
-        assert (found["crm"].status, found["crm"].error) == (UNDELIVERED, "the attachment was deleted")
+        assert (found["crm"].status, found["crm"].error) == (WITHDRAWN, "the attachment was deleted")
         note(outbox, failed(under_way, 1))
         assert deliveries_of(catalogue, record)[0].next_at is None
         assert outbox.redeliver([one.id for one in found.values()]) == []
         assert outbox.count(DeliveryFilters(status=PENDING)) == 1
         assert deliveries_of(catalogue, other)[0].status is PENDING
+
+    def test_what_was_given_up_and_then_deleted_is_nobodys_business_any_more(
+        self, catalogue: Catalogue, outbox: Deliveries, clock: Clock
+    ) -> None:
+        record = told(catalogue, "crm")
+        note(outbox, failed(take(outbox)[0], None))
+        assert [one.undelivered for one in outbox.standings(["crm"])] == [1]
+        catalogue.delete(record.id)
+        assert [one.undelivered for one in outbox.standings(["crm"])] == [0]
+        assert [one.status for one in deliveries_of(catalogue, record)] == [WITHDRAWN]
+        clock.now += 1000
+        assert outbox.trim(older_than_s=500) == 1
+        assert deliveries_of(catalogue, record) == []
