@@ -7,27 +7,15 @@ would see that it died.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import subprocess
 import sys
-from contextlib import suppress
 from functools import partial
 
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
+from actors.orphans import end_with_parent
+
 HOLDER = "ESTEIRA_LEASH_HOLDER"  # the process id of whoever started the leash, in its environment
-
-
-def end_with_parent(how: signal.Signals = signal.SIGTERM, *, parent: int | None = None) -> None:
-    """Lets the kernel send this process a signal when its parent ends. Elsewhere than on Linux it does nothing.
-
-    `parent` is its process id, by which is seen that it has ended before the kernel was told.
-    """
-    with suppress(AttributeError, OSError):
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, how)
-    if parent is not None and os.getppid() != parent:
-        os.kill(os.getpid(), how)
 
 
 def run(arguments: list[str]) -> int:

@@ -17,7 +17,8 @@ from typing import Any
 import honcho.manager
 from honcho.printer import Printer
 
-from cli.leash import HOLDER, end_with_parent
+from actors.orphans import end_with_parent
+from cli.leash import HOLDER
 
 GRACE_S = 30  # how long a part may take to finish what it has begun before it is killed
 # A worker that dies while it boots would keep its master waiting for 30 s. What Dramatiq says in its own format, before

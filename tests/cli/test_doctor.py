@@ -17,7 +17,7 @@ CHECKS = {
     *("settings", "setting names", "webhooks", "web", "intake", "private networks", "open files"),
     *("redis", "cluster", "role", "eviction", "append-only file", "memory", "redis clock", "workers"),
     *("catalogue", "catalogue disk", "catalogue place", "catalogue journal", "catalogue integrity"),
-    *("unfinished", "webhook events"),
+    *("unfinished", "pauses", "webhook events"),
     *("storage", "storage disk", "staging", "staging disk"),
     *("sandbox", "sandbox network", "libmagic", "codecs", "pictures", "pdf", "antivirus"),
 }

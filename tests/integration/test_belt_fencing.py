@@ -82,7 +82,7 @@ def test_after_an_outage_nobody_is_taken_for_dead_before_all_had_time_to_beat(
 ) -> None:
     clock = Clock()
     monkeypatch.setattr(heartbeat, "time", clock)
-    monkeypatch.setattr(heartbeat, "SILENCE_S", 0.05)
+    monkeypatch.setattr(heartbeat, "SILENCE_MS", 50)
     monkeypatch.setattr(heartbeat, "REAPER_LOCK_MS", 1)
     pulse = heartbeat.Pulse(build_broker(plant.settings))
     PENDING.take()

@@ -57,8 +57,8 @@ class Site:
         return Site(self.folder, self.env | settings, self.zygote)
 
     def media(self) -> list[Path]:
-        """What stands in storage, in its final place."""
-        return [path for path in (self.folder / "media").rglob("*") if path.is_file()]
+        """What stands in storage, in its final place, without what was made of it for the eye."""
+        return [path for path in (self.folder / "media").rglob("*") if path.is_file() and not path.suffix]
 
 
 @dataclass(frozen=True)

@@ -257,7 +257,7 @@ def test_a_catalogue_without_tables_is_not_ready(client: TestClient, tmp_path: P
     assert answer.json()["catalogue"] != "ok"
 
 
-@pytest.mark.parametrize("path", ["/docs", "/redoc", "/nothing"])
+@pytest.mark.parametrize("path", ["/redoc", "/nothing"])
 def test_what_is_not_there_is_told_in_the_same_form(client: TestClient, path: str) -> None:
     answer = client.get(path)
     assert answer.status_code == 404

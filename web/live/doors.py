@@ -57,7 +57,8 @@ class Door:
         """Ends it at once, also for whoever waits for its client just now."""
         self._shut = True
         for wait in self._waits:
-            wait.reschedule(self._clock())
+            if not wait.expired():  # its time may have come just now
+                wait.reschedule(self._clock())
 
     async def receive(self) -> Message:
         """The next thing that a client may say; that it is gone, if it says too much."""
