@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from actors.checkup import antivirus, belt, catalogue, decoders, settings, storage
+from actors.checkup import antivirus, belt, catalogue, decoders, node_server, settings, storage
 from actors.checkup.finding import Finding, Level, fail
 from pipeline.errors import PipelineError
 from pipeline.settings import Settings
@@ -14,6 +14,7 @@ Examination = Callable[[Settings], Iterator[Finding]]
 EXAMINATIONS: dict[str, Examination] = {
     "settings": settings.examine,
     "redis": belt.examine,
+    "node server": node_server.examine,
     "catalogue": catalogue.examine,
     "storage": storage.examine,
     "decoders": decoders.examine,

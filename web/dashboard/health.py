@@ -8,7 +8,7 @@ from web.dashboard.parts import box, text
 from web.dashboard.sampler import Snapshot
 from web.dashboard.view import View
 
-PARTS = ("redis", "catalogue", "workers")
+PARTS = ("redis", "catalogue", "workers", "webhooks")
 
 
 class Health:
@@ -29,6 +29,9 @@ class Health:
         rows_away = view.t("now.catalogue.down", span=_spoken(view, found.rows_away_s))
         self._say("catalogue", rows_away if found.rows is None else view.t("now.catalogue.up"), good=bool(found.rows))
         self._say("workers", workers_line(view, found), good=bool(found.belt and found.belt.living))
+        trouble = webhooks_line(view, found)
+        self._say("webhooks", trouble or view.t("now.webhooks.up"), good=not trouble)
+        self._lines["webhooks"].classes(**{"remove" if found.rows and found.rows.webhooks else "add": "absent"})
 
     def _say(self, part: str, words: str, *, good: bool) -> None:
         line: TextElement = self._lines[part]
@@ -44,6 +47,16 @@ def workers_line(view: View, found: Snapshot) -> str:
     count = found.belt.living
     key = {0: "now.workers.none", 1: "now.workers.one"}.get(count, "now.workers.many")
     return view.t(key, count=view.number(count))
+
+
+def webhooks_line(view: View, found: Snapshot) -> str | None:
+    """Which receivers of webhooks are away, and how many events were given up; None if all is well."""
+    standings = found.rows.webhooks if found.rows else ()
+    away = [one.endpoint for one in standings if one.circuit.open]
+    given_up = sum(one.undelivered for one in standings)
+    if away:
+        return view.t("now.webhooks.away", names=", ".join(away))
+    return view.t("now.webhooks.given_up", count=view.number(given_up)) if given_up else None
 
 
 def _spoken(view: View, seconds: float) -> str:

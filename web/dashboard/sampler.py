@@ -14,6 +14,7 @@ from starlette.concurrency import run_in_threadpool
 
 from actors.hook import hook
 from actors.workers import WorkerFacts, workers
+from pipeline.catalogue.delivery_models import Standing
 from pipeline.catalogue.figures import MINUTE_MS, Minute
 from pipeline.errors import PipelineError
 
@@ -48,6 +49,7 @@ class Rows:
     oldest_s: float
     minutes: tuple[Minute, ...]
     paused: frozenset[str] = frozenset()  # stages
+    webhooks: tuple[Standing, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ class Looker:
             return None
 
     def _rows(self) -> Rows | None:
-        catalogue = hook().services.catalogue
+        catalogue, endpoints = hook().services.catalogue, hook().services.webhooks.endpoints
         try:
             return Rows(
                 catalogue.totals(),
@@ -121,6 +123,7 @@ class Looker:
                 catalogue.oldest_s(),
                 self._newest_minutes(catalogue.now()),
                 frozenset(one.name for one in catalogue.pauses.all() if one.kind == "stage"),
+                tuple(catalogue.deliveries.standings(endpoints)),
             )
         except PipelineError:
             return None

@@ -74,7 +74,7 @@ def _origin(view: View, record: Record) -> Iterator[tuple[str, str | None]]:
     yield "sender", record.sender
     yield "filename", record.filename
     yield "name", record.name
-    for name in ("received_at", "ended_at", "announced_at", "expires_at", "deleted_at"):
+    for name in ("received_at", "ended_at", "announced_at", "expires_at", "cancelled_at", "deleted_at"):
         at: int | None = getattr(record, name)
         yield name, view.moment(at) if at is not None else None
     yield "run", view.number(record.run) if record.run else None
