@@ -7,10 +7,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from actors import figures
 from actors.belt import Belt, connect
 from actors.exposition import Family, Sample, counted, exposed, timed
 from actors.figures import levels, ship, shipped
-from pipeline.meters import COUNTERS, GAUGES, HISTOGRAMS, LEVELS, PENDING, Counter, Gauge, Histogram
+from pipeline import meters
+from pipeline.meters import COUNTERS, GAUGES, HISTOGRAMS, PENDING, Counter, Gauge, Histogram, Levels
 from pipeline.models import Stage
 from tests.support.scraped import Page
 from tests.support.valkey import ValkeyServer
@@ -139,9 +141,13 @@ def test_names_keep_to_the_conventions() -> None:
         assert set(meter.labels) <= bounded
 
 
-def test_levels_of_all_living_processes_add_up_and_those_of_the_dead_go(belt: Belt) -> None:
+def test_levels_of_all_living_processes_add_up_and_those_of_the_dead_go(
+    belt: Belt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = Levels()  # threads of other tests may still tell theirs
+    for module in (meters, figures):
+        monkeypatch.setattr(module, "LEVELS", own)
     level = Gauge("esteira_level", "A level.", ("channel",))
-    LEVELS.take()
     level.set(3, "live")
     assert ship(belt)
     other = belt.keys.level("esteira_level|live", "elsewhere:1")
@@ -155,4 +161,4 @@ def test_levels_of_all_living_processes_add_up_and_those_of_the_dead_go(belt: Be
     level.set(0, "live")
     assert ship(belt)
     assert levels(belt) == {"esteira_level|live": 0}
-    assert not LEVELS.take()  # nothing to tell any more
+    assert not own.take()  # nothing to tell any more
