@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -12,23 +12,6 @@ from tests.support.media_server import MediaServer
 from tests.support.plant import Plant, photo
 from tests.support.valkey import running_valkey
 from tests.support.web_server import TOKEN, WebServer, web_server
-
-
-@pytest.fixture
-def server(plant: Plant) -> Iterator[WebServer]:
-    if not CHROMIUM.exists():
-        missing("chromium")
-    with web_server(plant, dashboard="true") as running:
-        yield running
-
-
-@pytest.fixture
-def someone(server: WebServer) -> Iterator[Browser]:
-    """A browser; when the test ends it must have complained of nothing and asked nobody else."""
-    with browser(server) as opened:
-        yield opened
-        assert opened.complaints == []
-        assert opened.hosts == {f"127.0.0.1:{server.port}"}
 
 
 def figure(someone: Browser, stage: int, state: str) -> str:

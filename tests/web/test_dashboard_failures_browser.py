@@ -2,38 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
 from playwright.sync_api import Page
 
 from pipeline.errors import Code
 from pipeline.models import Record, Stage, Status
-from tests.conftest import missing
-from tests.support.browser import CHROMIUM, Browser, browser
+from tests.support.browser import Browser
 from tests.support.catalogues import finished
 from tests.support.media_server import MediaServer
 from tests.support.plant import Plant, photo, wait_until
-from tests.support.web_server import WebServer, web_server
 
 FAILURES = "/dashboard/failures"
-
-
-@pytest.fixture
-def server(plant: Plant) -> Iterator[WebServer]:
-    if not CHROMIUM.exists():
-        missing("chromium")
-    with web_server(plant, dashboard="true") as running:
-        yield running
-
-
-@pytest.fixture
-def someone(server: WebServer) -> Iterator[Browser]:
-    """A browser; when the test ends it must have complained of nothing and asked nobody else."""
-    with browser(server) as opened:
-        yield opened
-        assert opened.complaints == []
-        assert opened.hosts == {f"127.0.0.1:{server.port}"}
 
 
 def failed(plant: Plant, url: str, code: Code = Code.FETCH_UNAVAILABLE, status: Status = Status.FAILED) -> Record:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import Locator, Page
 
 from pipeline.models import Record, Status
-from tests.conftest import missing
 from tests.support import samples
-from tests.support.browser import CHROMIUM, Browser, browser
+from tests.support.browser import Browser, browser
 from tests.support.catalogues import finished
 from tests.support.media_server import Answer, MediaServer
 from tests.support.plant import Plant, photo, wait_until
-from tests.support.web_server import WebServer, web_server
+from tests.support.web_server import WebServer
 
 MEDIA = "/dashboard/media"
 REPLAY = "[role=group] button:text-is('Replay')"
@@ -28,23 +27,6 @@ PAYLOADS = (MARKUP, "javascript:window.ran=1", "\u202egpj.exe\u202c </textarea><
 @pytest.fixture
 def plant(make_plant: Callable[..., Plant]) -> Plant:
     return make_plant(MEDIA_BACKOFF_MS="10")
-
-
-@pytest.fixture
-def server(plant: Plant) -> Iterator[WebServer]:
-    if not CHROMIUM.exists():
-        missing("chromium")
-    with web_server(plant, dashboard="true") as running:
-        yield running
-
-
-@pytest.fixture
-def someone(server: WebServer) -> Iterator[Browser]:
-    """A browser; when the test ends it must have complained of nothing and asked nobody else."""
-    with browser(server) as opened:
-        yield opened
-        assert opened.complaints == []
-        assert opened.hosts == {f"127.0.0.1:{server.port}"}
 
 
 def ended(plant: Plant, status: Status = Status.DONE, **fields: object) -> Record:
