@@ -16,6 +16,7 @@ from pipeline.catalogue.delivery_models import (
 from pipeline.catalogue.engines import WAIT_S
 from pipeline.catalogue.failures import Failures
 from pipeline.catalogue.filters import Filters, moment_of
+from pipeline.catalogue.moves import Finishing
 from pipeline.catalogue.pauses import Pause, PauseKind
 from pipeline.catalogue.previews import Preview, PreviewState
 from pipeline.catalogue.search import Found
@@ -31,6 +32,7 @@ __all__ = [
     "DeliveryStatus",
     "Failures",
     "Filters",
+    "Finishing",
     "Found",
     "Outgoing",
     "Parcel",

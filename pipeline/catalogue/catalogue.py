@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import random
-import secrets
 import time
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
@@ -13,6 +11,7 @@ from sqlalchemy import Executable
 
 from pipeline.catalogue import rows, statements
 from pipeline.catalogue.cancellations import Cancellations
+from pipeline.catalogue.claims import CLOCKS_DIFFER_S, Claims
 from pipeline.catalogue.database import Database
 from pipeline.catalogue.deliveries import Deliveries
 from pipeline.catalogue.delivery_models import Outgoing
@@ -20,22 +19,21 @@ from pipeline.catalogue.engines import WAIT_S
 from pipeline.catalogue.failures import FailureGroups
 from pipeline.catalogue.figures import Figures, percentile
 from pipeline.catalogue.filters import Filters
+from pipeline.catalogue.moves import Finishing, Moves
 from pipeline.catalogue.pauses import Pauses
 from pipeline.catalogue.previews import Previews
 from pipeline.catalogue.schema import check
 from pipeline.catalogue.search import Search
 from pipeline.catalogue.session import Session
-from pipeline.catalogue.tables import SHARDS, TOTALS
+from pipeline.catalogue.tables import TOTALS
 from pipeline.catalogue.together import Together
-from pipeline.errors import CancelledError, Code, PermanentError, PipelineError, SupersededError
+from pipeline.errors import Code, PermanentError, PipelineError, SupersededError
 from pipeline.history import HistoryEntry, read_lines
 from pipeline.models import Accepted, Attachment, Claim, Ending, Record, Refusal, Stage, Status, Stored
 from pipeline.new_source import NewSource
 
 NEWEST = 1000  # finished attachments whose durations are looked at
-FOR_EVER = 2**62  # later than every lease
 LONGEST_LEASE_S = 600
-CLOCKS_DIFFER_S = 60  # at most: what is further ahead was written by a clock that is wrong
 
 
 class Catalogue:
@@ -64,6 +62,8 @@ class Catalogue:
         self.figures = Figures(self._database)
         self.cancellations = Cancellations(self._database, now=self.now)
         self.deliveries = Deliveries(self._database, self.now)
+        self._moves = Moves(self._database, self.deliveries, self.now)
+        self._claims = Claims(self._database, self.now, wait_s=wait_s)
         self._accepting: Together[dict[str, Any], Accepted] = Together(self._database, self._accept)
 
     # --- the way of one attachment ---
@@ -86,23 +86,7 @@ class Catalogue:
 
         `takeover` takes it from whoever holds it now; with `heir_of` from the holder of this token alone.
         """
-        if not rows.is_id(media_id):
-            return Refusal.UNKNOWN
-        now = self.now()
-        # The id within the token lets renew() find its row by the primary key.
-        token = f"{media_id}.{secrets.token_hex(8)}"
-        heir_of = heir_of if heir_of and rows.is_token(heir_of) else ""
-        given = {"before": FOR_EVER if takeover else now, "until": now + _ms(lease_s), "heir_of": heir_of}
-        given["absurd"] = now + _ms(lease_s + CLOCKS_DIFFER_S)
-
-        def work(session: Session) -> Claim | Refusal:
-            row = session.row(statements.CLAIM, media_id=media_id, token=token, **given)
-            if row:
-                return rows.claim(token, row)
-            held = session.row(statements.WHY_NOT, media_id=media_id)
-            return Refusal.UNKNOWN if held is None else Refusal.ENDED if held[0] else Refusal.HELD
-
-        return self._database.write(work)
+        return self._claims.claim(media_id, lease_s=lease_s, takeover=takeover, heir_of=heir_of)
 
     def renew(self, tokens: Collection[str], *, lease_s: float) -> None:
         """Extends these claims to `lease_s` seconds from now; those that were lost stay lost."""
@@ -121,7 +105,7 @@ class Catalogue:
         Raises:
             SupersededError: the claim was lost.
         """
-        return self._database.read(lambda session: self._standing(session, claim))
+        return _raised(self._database.read(lambda session: self._moves.standing(session, claim)))
 
     def release(self, claim: Claim, *, stage: Stage, attempts: int, error: PipelineError | None) -> None:
         """Lets go of it with what the next attempt has to know. An ending that is decided already stays as it is.
@@ -137,7 +121,7 @@ class Catalogue:
             if not session.row(statements.RELEASE, **_holder(claim), now=self.now(), **news):
                 raise SupersededError(claim.id)
             if error:
-                self._count(session, "retried")
+                self._moves.count(session, {"retried": 1})
 
         self._database.write(work)
         claim.trail.written()
@@ -149,13 +133,11 @@ class Catalogue:
             SupersededError: the claim was lost.
             CancelledError: somebody has cancelled it, and it is not stored.
         """
-        row = rows.stored_row(stored)
-        record = self._move(
-            claim, statements.STORED, row, closing=True, then=lambda session, _: self._count(session, "stored")
-        )
-        if record.status is Status.RECEIVED:
-            raise CancelledError
-        return record
+        return _raised(self.stored_many([(claim, stored)])[0])
+
+    def stored_many(self, moves: Sequence[tuple[Claim, Stored]]) -> list[Record | PipelineError]:
+        """`stored` for several in one transaction: each one's record, or the error that it alone has met."""
+        return self._moves.stored(moves)
 
     def ended(self, claim: Claim, ending: Ending) -> Record:
         """Notes how it ended without success; its announcement and `finish` follow. The first ending stands.
@@ -163,8 +145,7 @@ class Catalogue:
         Raises:
             SupersededError: the claim was lost.
         """
-        final = rows.ending_entry(ending, run=claim.record.run)
-        return self._move(claim, statements.END, rows.ended_row(ending), final=final)
+        return _raised(self._moves.ended(claim, ending))
 
     def finish(self, claim: Claim, *, announced: bool, outgoing: Outgoing | None = None) -> Record:
         """Closes it: nothing is left to do. What was stored is `done` once it is announced.
@@ -175,17 +156,11 @@ class Catalogue:
             SupersededError: the claim was lost.
             PermanentError: `internal`, if it has not ended, or is stored and not announced.
         """
-        statement = statements.FINISH_ANNOUNCED if announced else statements.FINISH_SILENTLY
+        return _raised(self.finish_many([Finishing(claim, announced, outgoing)])[0])
 
-        def then(session: Session, record: Record) -> None:
-            if outgoing:
-                self.deliveries.write_down(session, record, outgoing)
-            self._count(session, record.status.value)
-
-        record = self._move(claim, statement, {}, closing=True, then=then)
-        if record.finished_at is None:
-            raise PermanentError(Code.INTERNAL, f"{claim.id} is {record.status} and cannot be finished so")
-        return record
+    def finish_many(self, moves: Sequence[Finishing]) -> list[Record | PipelineError]:
+        """`finish` for several in one transaction: each one's record, or the error that it alone has met."""
+        return self._moves.finish(moves)
 
     def reopen(self, media_id: str, *, source: NewSource | None = None, intake: bool = False) -> Record | None:
         """Sends a rejected, failed or expired attachment round again; None if there is nothing to replay.
@@ -287,7 +262,7 @@ class Catalogue:
 
     def add(self, name: str, n: int = 1) -> None:
         """Counts `n` more events of this name."""
-        self._database.write(lambda session: self._count(session, name, n))
+        self._database.write(lambda session: self._moves.count(session, {name: n}))
 
     def totals(self) -> dict[str, int]:
         """Events since the catalogue began, by name."""
@@ -349,51 +324,9 @@ class Catalogue:
             known = None if fresh else session.row(statements.STATUS, media_id=row["id"])
             accepted.append(Accepted(id=row["id"], status=known[0] if known else Status.RECEIVED, fresh=fresh))
         fresh_ones = sum(one.fresh for one in accepted)
-        for name, n in (("duplicates", len(accepted) - fresh_ones), ("received", fresh_ones)):
-            if n:
-                self._count(session, name, n)
+        events = {"received": fresh_ones, "duplicates": len(accepted) - fresh_ones}
+        self._moves.count(session, {name: n for name, n in events.items() if n})
         return accepted
-
-    def _move(
-        self,
-        claim: Claim,
-        statement: Executable,
-        row: dict[str, Any],
-        *,
-        closing: bool = False,
-        final: HistoryEntry | None = None,
-        then: Callable[[Session, Record], None] | None = None,
-    ) -> Record:
-        """One transition, `then` what belongs to it, its count last.
-
-        Where it does not apply, the row as it stands, if the claim still does.
-        """
-        history = claim.trail.lines(closing=closing, final=final)
-
-        def work(session: Session) -> tuple[Record, bool]:
-            moved = session.row(statement, **_holder(claim), now=self.now(), history=history, **row)
-            if moved is None:
-                return self._standing(session, claim), False
-            record = rows.just_stored(moved) if statement is statements.STORED else rows.record(moved)
-            if then:
-                then(session, record)
-            return record, True
-
-        record, applied = self._database.write(work)
-        if applied:
-            claim.trail.written(closing=closing)
-        return record
-
-    def _standing(self, session: Session, claim: Claim) -> Record:
-        row = session.row(statements.STANDING, **_holder(claim))
-        if row is None:
-            raise SupersededError(claim.id)
-        return rows.record(row)
-
-    def _count(self, session: Session, name: str, n: int = 1) -> None:
-        # Last in its transaction, and one only: then no two transactions can wait for each other's counters.
-        shard = random.randrange(SHARDS)  # noqa: S311  spreads load, hides nothing
-        session.change(statements.COUNT[self._database.dialect], name=name, shard=shard, n=n)
 
     def _position(self, after: str | tuple[int, str] | None) -> dict[str, Any]:
         if after is None:
@@ -417,6 +350,12 @@ class Catalogue:
 
 def _ms(seconds: float) -> int:
     return int(seconds * 1000)
+
+
+def _raised(outcome: Record | PipelineError) -> Record:
+    if isinstance(outcome, PipelineError):
+        raise outcome
+    return outcome
 
 
 def _holder(claim: Claim) -> dict[str, str]:

@@ -24,6 +24,7 @@ from tests.pipeline.contract_catalogue import CatalogueContract
 from tests.pipeline.contract_failures import FailuresContract
 from tests.pipeline.contract_figures import FiguresContract
 from tests.pipeline.contract_history import HistoryContract
+from tests.pipeline.contract_moves import MovesContract
 from tests.pipeline.contract_previews import PreviewsContract
 from tests.support.catalogues import MEDIA_KEY, attachment, claimed, finished, stored
 from tests.support.postgres import PASSWORD, PostgresServer, postgres_server
@@ -57,6 +58,12 @@ def url(empty: str) -> Iterator[str]:
 
 
 class TestContract(CatalogueContract):
+    @pytest.fixture
+    def url(self, url: str) -> str:
+        return url
+
+
+class TestMoves(MovesContract):
     @pytest.fixture
     def url(self, url: str) -> str:
         return url

@@ -23,6 +23,7 @@ from pipeline.errors import Code, RetryableError, SettingsError, SupersededError
 from pipeline.models import Stage, Status
 from tests.pipeline.contract_catalogue import CatalogueContract
 from tests.pipeline.contract_history import HistoryContract
+from tests.pipeline.contract_moves import MovesContract
 from tests.support.catalogues import MEDIA_KEY, attachment, claimed, ending, finished, stored
 
 ROOT = Path(__file__).parents[2]
@@ -48,6 +49,12 @@ def removed(url: str) -> Path:
 
 
 class TestContract(CatalogueContract):
+    @pytest.fixture
+    def url(self, url: str) -> str:
+        return url
+
+
+class TestMoves(MovesContract):
     @pytest.fixture
     def url(self, url: str) -> str:
         return url

@@ -1,0 +1,55 @@
+"""Claims on attachments. Threads of a process that claim at the same time share a transaction on SQLite."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pipeline.catalogue import rows, statements
+from pipeline.catalogue.database import Database
+from pipeline.catalogue.session import Session
+from pipeline.catalogue.together import Together
+from pipeline.models import Claim, Refusal
+
+FOR_EVER = 2**62  # later than every lease
+CLOCKS_DIFFER_S = 60  # at most: what is further ahead was written by a clock that is wrong
+
+
+class Claims:
+    """See `Catalogue.claim`. `now` gives Unix milliseconds; `wait_s` is how long one claim may wait for its turn."""
+
+    def __init__(self, database: Database, now: Callable[[], int], *, wait_s: float) -> None:
+        self._database = database
+        self._now = now
+        self._wait_s = wait_s
+        self._claiming: Together[dict[str, Any], Claim | Refusal] = Together(database, _claim_all)
+
+    def claim(self, media_id: str, *, lease_s: float, takeover: bool, heir_of: str | None) -> Claim | Refusal:
+        if not rows.is_id(media_id):
+            return Refusal.UNKNOWN
+        now = self._now()
+        given = {
+            "media_id": media_id,
+            # The id within the token lets renew() find its row by the primary key.
+            "token": f"{media_id}.{secrets.token_hex(8)}",
+            "before": FOR_EVER if takeover else now,
+            "absurd": now + int((lease_s + CLOCKS_DIFFER_S) * 1000),
+            "until": now + int(lease_s * 1000),
+            "heir_of": heir_of if heir_of and rows.is_token(heir_of) else "",
+        }
+        if self._database.dialect == "sqlite":
+            return self._claiming.do(given, wait_s=self._wait_s)
+        return self._database.write(lambda session: _claim(session, given))
+
+
+def _claim_all(session: Session, several: Sequence[dict[str, Any]]) -> list[Claim | Refusal]:
+    return [_claim(session, given) for given in several]
+
+
+def _claim(session: Session, given: dict[str, Any]) -> Claim | Refusal:
+    row = session.row(statements.CLAIM, **given)
+    if row:
+        return rows.claim(given["token"], row)
+    held = session.row(statements.WHY_NOT, media_id=given["media_id"])
+    return Refusal.UNKNOWN if held is None else Refusal.ENDED if held[0] else Refusal.HELD

@@ -1,0 +1,159 @@
+"""What moves of several attachments in one transaction must do on every database."""
+
+from __future__ import annotations
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import pytest
+
+from pipeline.catalogue import Catalogue, DeliveryFilters, Filters, Finishing, Outgoing
+from pipeline.errors import CancelledError, Code, PermanentError, PipelineError, RetryableError, SupersededError
+from pipeline.history import HistoryOutcome
+from pipeline.models import Claim, JustStored, Record, Status
+from tests.support.catalogues import Clock, attachment, claimed, counted, ending, stored
+
+TOO_WIDE = 2**70  # pixels, more than a column holds
+
+
+def outgoing(claim: Claim) -> Outgoing:
+    return Outgoing(f"event-{claim.id}", "media.done", "{}", ["shop", "office"])
+
+
+def said(outcomes: list[Record | PipelineError]) -> list[object]:
+    """The status of each, or the class of its error."""
+    return [outcome.status if isinstance(outcome, Record) else type(outcome) for outcome in outcomes]
+
+
+def at_once(catalogue: Catalogue, *orders: list[Claim]) -> list[object]:
+    """What is said to threads that store the same attachments at the same time, each in an order of its own."""
+    barrier = Barrier(len(orders))
+
+    def move(order: list[Claim]) -> list[object]:
+        barrier.wait(30)
+        return said(catalogue.stored_many([(claim, stored()) for claim in order]))
+
+    with ThreadPoolExecutor(len(orders)) as pool:
+        return [one for outcomes in pool.map(move, orders) for one in outcomes]
+
+
+class MovesContract:
+    """Inherit it and give it the fixture `url` (an empty, migrated database)."""
+
+    @pytest.fixture
+    def clock(self) -> Clock:
+        return Clock()
+
+    @pytest.fixture
+    def catalogue(self, url: str, clock: Clock) -> Catalogue:
+        return Catalogue(url, clock=clock)
+
+    @pytest.fixture
+    def claims(self, catalogue: Catalogue) -> list[Claim]:
+        """Six claims, not in the order of their ids."""
+        made = [claimed(catalogue, catalogue.accept(attachment(message_id=f"m{n}")).id) for n in range(6)]
+        return sorted(made, key=lambda claim: claim.id[::-1])
+
+    def test_many_are_stored_and_finished_each_as_if_it_were_alone(
+        self, catalogue: Catalogue, clock: Clock, claims: list[Claim]
+    ) -> None:
+        clock.now += 1
+        several = catalogue.stored_many([(claim, stored(width=n)) for n, claim in enumerate(claims)])
+        assert all(isinstance(record, JustStored) for record in several)
+        assert [(r.id, r.width, r.status) for r in several if isinstance(r, Record)] == [
+            (claim.id, n, Status.STORED) for n, claim in enumerate(claims)
+        ]
+        clock.now += 1
+        done = catalogue.finish_many([Finishing(claim, announced=True) for claim in claims])
+        assert done == [catalogue.get(claim.id) for claim in claims]
+        assert said(done) == [Status.DONE] * 6
+        assert counted(catalogue.totals()) == {"stored": 6, "done": 6}
+
+    def test_nothing_is_nothing(self, catalogue: Catalogue) -> None:
+        assert (catalogue.stored_many([]), catalogue.finish_many([])) == ([], [])
+        assert counted(catalogue.totals()) == {}
+
+    def test_who_was_cancelled_or_superseded_spoils_no_other(self, catalogue: Catalogue, claims: list[Claim]) -> None:
+        catalogue.cancellations.ask(claims[1].id)
+        claimed(catalogue, claims[3].id, takeover=True)
+        catalogue.ended(claims[4], ending(Status.REJECTED))
+        outcomes = catalogue.stored_many([(claim, stored()) for claim in claims])
+        first = Status.STORED
+        assert said(outcomes) == [first, CancelledError, first, SupersededError, Status.REJECTED, first]
+        assert counted(catalogue.totals()) == {"stored": 3}
+        outcomes = catalogue.finish_many([Finishing(claim, announced=True) for claim in claims])
+        done = Status.DONE
+        assert said(outcomes) == [done, PermanentError, done, SupersededError, Status.REJECTED, done]
+        assert counted(catalogue.totals()) == {"stored": 3, "done": 3, "rejected": 1}
+
+    def test_what_cannot_be_held_fails_alone(self, catalogue: Catalogue, claims: list[Claim]) -> None:
+        moves = [(claim, stored(width=TOO_WIDE if n == 2 else n)) for n, claim in enumerate(claims)]
+        outcomes = catalogue.stored_many(moves)
+        assert said(outcomes) == [Status.STORED, Status.STORED, PermanentError, *[Status.STORED] * 3]
+        assert isinstance(outcomes[2], PermanentError)
+        assert outcomes[2].code == Code.CATALOGUE
+        with pytest.raises(PermanentError, match="cannot hold"):
+            catalogue.stored(claims[2], stored(width=TOO_WIDE))
+        assert counted(catalogue.totals()) == {"stored": 5}
+        assert catalogue.count(Filters(status=Status.RECEIVED)) == 1
+
+    def test_different_endings_are_counted_by_their_own_names(self, catalogue: Catalogue, claims: list[Claim]) -> None:
+        for claim, status in zip(claims, (Status.FAILED, Status.REJECTED, Status.REJECTED), strict=False):
+            catalogue.ended(claim, ending(status))
+        catalogue.stored_many([(claim, stored()) for claim in claims[3:]])
+        outcomes = catalogue.finish_many([Finishing(claim, announced=n != 1) for n, claim in enumerate(claims)])
+        assert [r.announced_at is not None for r in outcomes if isinstance(r, Record)] == [True, False, *[True] * 4]
+        assert Counter(said(outcomes)) == {Status.DONE: 3, Status.REJECTED: 2, Status.FAILED: 1}
+        assert counted(catalogue.totals()) == {"stored": 3, "done": 3, "rejected": 2, "failed": 1}
+
+    def test_the_outbox_gets_what_belongs_to_those_that_were_finished(
+        self, catalogue: Catalogue, claims: list[Claim]
+    ) -> None:
+        catalogue.stored_many([(claim, stored()) for claim in claims])
+        claimed(catalogue, claims[0].id, takeover=True)
+        catalogue.finish_many([Finishing(claim, announced=True, outgoing=outgoing(claim)) for claim in claims[:3]])
+        written = Counter(found.media_id for found in catalogue.deliveries.find(DeliveryFilters()))
+        assert written == {claims[1].id: 2, claims[2].id: 2}
+
+    def test_the_same_one_twice_is_written_once(self, catalogue: Catalogue, claims: list[Claim]) -> None:
+        twice = [(claims[0], stored(width=1)), (claims[0], stored(width=2))]
+        outcomes = catalogue.stored_many(twice)
+        assert [r.width for r in outcomes if isinstance(r, Record)] == [1, 1]
+        outcomes = catalogue.finish_many([Finishing(claims[0], announced=True)] * 2)
+        assert said(outcomes) == [Status.DONE, SupersededError]
+        assert counted(catalogue.totals()) == {"stored": 1, "done": 1}
+
+    def test_each_history_tells_its_own_way_once(self, catalogue: Catalogue, claims: list[Claim]) -> None:
+        claimed(catalogue, claims[1].id, takeover=True)
+        for claim in claims[:3]:
+            claim.trail.begin("persist", 1)
+        catalogue.stored_many([(claim, stored()) for claim in claims[:3]])
+        for claim in claims[:3]:
+            claim.trail.end(HistoryOutcome.DONE)
+            claim.trail.begin("notify", 1)
+        catalogue.finish_many([Finishing(claim, announced=True) for claim in claims[:3]])
+        told = [[entry.stage for entry in catalogue.history(claim.id)] for claim in claims[:3]]
+        assert told == [["persist", "notify"], [], ["persist", "notify"]]
+        assert claims[1].trail.lines(), "what was not written waits for the next write"
+
+    def test_two_who_move_the_same_rows_in_other_orders_never_hinder_each_other(self, catalogue: Catalogue) -> None:
+        for _ in range(5):
+            claims = [claimed(catalogue, catalogue.accept(attachment()).id) for _ in range(30)]
+            assert at_once(catalogue, claims, claims[::-1]) == [Status.STORED] * 60
+        assert counted(catalogue.totals()) == {"stored": 150}
+
+    def test_a_database_that_is_away_is_the_trouble_of_each(
+        self, catalogue: Catalogue, claims: list[Claim], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        trouble = RetryableError(Code.CATALOGUE, "the catalogue went away")
+
+        def away(*_: object, **__: object) -> None:
+            raise trouble
+
+        with monkeypatch.context() as patched:
+            patched.setattr("pipeline.catalogue.database.Database.write", away)
+            assert catalogue.stored_many([(claim, stored()) for claim in claims]) == [trouble] * 6
+            with pytest.raises(RetryableError, match="went away"):
+                catalogue.finish(claims[0], announced=True)
+        assert said(catalogue.stored_many([(claims[0], stored())])) == [Status.STORED]
