@@ -6,6 +6,9 @@ Permanence is in the type of the error: a `PermanentError` is final, a `Retryabl
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class Code(StrEnum):
@@ -145,3 +148,14 @@ class SettingsError(PermanentError):
 
 
 CANCELLED = CancelledError()  # what its row and its announcement say, whoever writes them
+
+
+def or_raise(result: T | PipelineError) -> T:
+    """The result of one item of many, its error raised.
+
+    Raises:
+        PipelineError: the item's own.
+    """
+    if isinstance(result, PipelineError):
+        raise result
+    return result

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import time
+from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
+from dataclasses import dataclass
 
+from pipeline.abreast import attempt
 from pipeline.catalogue import Catalogue
-from pipeline.errors import CancelledError, RetryableError, StagingLostError
+from pipeline.errors import CancelledError, PipelineError, RetryableError, StagingLostError, or_raise
 from pipeline.meters import DEDUPLICATED_BYTES, STORED_BYTES
 from pipeline.models import Claim, Record, Stored, Validated
-from pipeline.storage import Storage, content_key
+from pipeline.storage import FilePath, Storage, content_key
 
 # A deletion removes the content within half a minute of its note, or leaves it to a later one; clocks differ a little.
 DELETION_WITHIN_MS = 60_000
@@ -18,8 +21,29 @@ CLOCKS_DIFFER_MS = 60_000
 PAUSE_S = 0.1
 WITHDRAWN_WITHIN_S = 5.0
 
+Work = tuple[Claim, Validated]
 
-def persist(claim: Claim, validated: Validated, *, path: Path, storage: Storage, catalogue: Catalogue) -> Record:
+
+@dataclass(slots=True)
+class _Item:
+    """An attachment on its way through the steps below; whatever has a result is through."""
+
+    claim: Claim
+    stored: Stored
+    path: FilePath
+    is_new: bool = False
+    result: Record | PipelineError | None = None
+
+    @property
+    def size(self) -> int:
+        return self.stored.validated.detected.fetched.size
+
+    @property
+    def sha256(self) -> str:
+        return self.stored.validated.detected.fetched.sha256
+
+
+def persist(claim: Claim, validated: Validated, *, path: FilePath, storage: Storage, catalogue: Catalogue) -> Record:
     """Stores the staged file at `path` once for its content, however many attachments carry it, and notes it.
 
     Raises:
@@ -28,25 +52,93 @@ def persist(claim: Claim, validated: Validated, *, path: Path, storage: Storage,
         SupersededError: somebody else has taken the attachment over; the content stays, for it has its own name.
         RetryableError: `storage` or `catalogue`.
     """
-    fetched = validated.detected.fetched
-    if not path.is_file() or path.stat().st_size != fetched.size:
-        raise StagingLostError(path.name)
-    key = content_key(fetched.sha256)
+    return or_raise(persist_many([(claim, validated)], paths=[path], storage=storage, catalogue=catalogue)[0])
+
+
+def persist_many(
+    work: Sequence[Work], *, paths: Sequence[FilePath], storage: Storage, catalogue: Catalogue
+) -> list[Record | PipelineError]:
+    """Stores the staged files at `paths` as `persist` does one: what comes of each, or its error, in their order."""
+    items = [
+        _Item(claim, _stored(claim, validated), path) for (claim, validated), path in zip(work, paths, strict=True)
+    ]
     began = catalogue.now()
-    written = storage.put_file(path, key)
-    name = stored_name(claim.record.received_at, fetched.sha256, validated.detected.ext)
+    _put(items, storage)
+    _note([item for item in items if item.result is None], catalogue)
+    for item in items:
+        if item.is_new and isinstance(item.result, CancelledError):
+            _withdraw(item.claim, item.sha256, storage=storage, catalogue=catalogue)
+    noted = [item for item in items if isinstance(item.result, Record)]
+    _put_again(noted, storage, catalogue, since=began - DELETION_WITHIN_MS - CLOCKS_DIFFER_MS)
+    return [_metered(item) for item in items]
+
+
+def _stored(claim: Claim, validated: Validated) -> Stored:
+    detected = validated.detected
+    sha256 = detected.fetched.sha256
+    name = stored_name(claim.record.received_at, sha256, detected.ext)
+    return Stored.model_construct(validated=validated, storage_key=content_key(sha256), name=name)
+
+
+def _put(items: list[_Item], storage: Storage) -> None:
+    """Puts the files into storage, and notes whose content is new there."""
+    for item in items:
+        if _size(item.path) != item.size:
+            item.result = StagingLostError(os.path.basename(item.path))
+    whole = [item for item in items if item.result is None]
+    results = storage.put_files([(item.path, item.stored.storage_key) for item in whole])
+    for item, result in zip(whole, results, strict=True):
+        if isinstance(result, PipelineError):
+            item.result = result
+        else:
+            item.is_new = result
+
+
+def _note(items: list[_Item], catalogue: Catalogue) -> None:
+    """Writes the rows. Whoever finds the catalogue away shares that with the others."""
+    for item in items:
+        item.result = attempt(lambda one: catalogue.stored(one.claim, one.stored), item)
+
+
+def _put_again(items: list[_Item], storage: Storage, catalogue: Catalogue, *, since: int) -> None:
+    """Puts the content back that a deletion has taken away meanwhile."""
     try:
-        record = catalogue.stored(claim, Stored(validated=validated, storage_key=key, name=name))
-    except CancelledError:
-        if written:
-            _withdraw(claim, fetched.sha256, storage=storage, catalogue=catalogue)
-        raise
-    if _was_deleted(catalogue, fetched.sha256, since=began - DELETION_WITHIN_MS - CLOCKS_DIFFER_MS):
-        storage.put_file(path, key)
-    STORED_BYTES.add(n=fetched.size)
-    if not written:
-        DEDUPLICATED_BYTES.add(n=fetched.size)
-    return record
+        deleted = _deleted(catalogue, {item.sha256 for item in items}, since=since)
+    except RetryableError as error:
+        for item in items:
+            item.result = error
+        return
+    again = [item for item in items if item.sha256 in deleted]
+    if not again:
+        return
+    results = storage.put_files([(item.path, item.stored.storage_key) for item in again])
+    for item, result in zip(again, results, strict=True):
+        if isinstance(result, PipelineError):
+            item.result = result
+
+
+def _deleted(catalogue: Catalogue, hashes: set[str], *, since: int) -> set[str]:
+    """The contents of which another attachment was deleted, once that has come to its end.
+
+    Whoever deletes looks for others with the content after having noted the deletion. From now on it finds this one.
+    """
+    deleted: set[str] = set()
+    while found := catalogue.deletions_of(hashes - deleted, since=since):
+        under_way = catalogue.now() - DELETION_WITHIN_MS
+        deleted |= {one for one, said in found.items() if not any(undone and at > under_way for at, undone in said)}
+        if deleted.issuperset(found):
+            break
+        time.sleep(PAUSE_S)
+    return deleted
+
+
+def _metered(item: _Item) -> Record | PipelineError:
+    assert item.result is not None
+    if isinstance(item.result, Record):
+        STORED_BYTES.add(n=item.size)
+        if not item.is_new:
+            DEDUPLICATED_BYTES.add(n=item.size)
+    return item.result
 
 
 def _withdraw(claim: Claim, sha256: str, *, storage: Storage, catalogue: Catalogue) -> None:
@@ -61,17 +153,11 @@ def _withdraw(claim: Claim, sha256: str, *, storage: Storage, catalogue: Catalog
         catalogue.content_gone(noted)
 
 
-def _was_deleted(catalogue: Catalogue, sha256: str, *, since: int) -> bool:
-    """Whether another attachment with this content was deleted, once that has come to its end.
-
-    Whoever deletes looks for others with the content after having noted the deletion. From now on it finds this one.
-    """
-    while found := catalogue.deletions(sha256, since=since):
-        now = catalogue.now()
-        if not any(undone and now - deleted_at < DELETION_WITHIN_MS for deleted_at, undone in found):
-            return True
-        time.sleep(PAUSE_S)
-    return False
+def _size(path: FilePath) -> int | None:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return None
 
 
 def stored_name(received_at: int, sha256: str, ext: str) -> str:

@@ -8,19 +8,20 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 
+from pipeline.abreast import abreast
 from pipeline.antivirus import Antivirus
 from pipeline.catalogue import WAIT_S, Catalogue, Outgoing, Preview
 from pipeline.clamd import Clamd
 from pipeline.derive import Content, derive, discard, keep
 from pipeline.detect import detect
-from pipeline.errors import Code, PipelineError
+from pipeline.errors import Code, PipelineError, or_raise
 from pipeline.fetch import fetch
 from pipeline.media_types import DECODERS, RENDERERS, allowed_types
 from pipeline.models import Claim, Detected, Ending, Fetched, Record, Status, Validated
 from pipeline.notifiers import Notifier, build_notifiers
 from pipeline.notify import notify, outcome
 from pipeline.outbound import LocalPace, Outbound
-from pipeline.persist import persist
+from pipeline.persist import persist_many
 from pipeline.sandbox import Sandbox
 from pipeline.settings import Settings, current_settings
 from pipeline.staging import Staging
@@ -66,10 +67,25 @@ class Services:
         return validate(detected, path=path, sandbox=self.sandbox, settings=self.settings)
 
     def persist(self, claim: Claim, validated: Validated) -> Record:
-        path = self.staging.path(claim.id)
-        if self.antivirus:
-            self.antivirus.check(path, size=validated.detected.fetched.size)
-        return persist(claim, validated, path=path, storage=self.storage, catalogue=self.catalogue)
+        return or_raise(self.persist_many([(claim, validated)])[0])
+
+    def persist_many(self, work: Sequence[tuple[Claim, Validated]]) -> list[Record | PipelineError]:
+        """Persists several, after the antivirus has looked at each: what comes of each, or its error, in order."""
+        refused = self._scan(work)
+        clean = [item for item, refusal in zip(work, refused, strict=True) if not refusal]
+        paths = [self.staging.place(claim.id) for claim, _ in clean]
+        results = iter(persist_many(clean, paths=paths, storage=self.storage, catalogue=self.catalogue))
+        return [refusal or next(results) for refusal in refused]
+
+    def _scan(self, work: Sequence[tuple[Claim, Validated]]) -> list[PipelineError | None]:
+        if not (antivirus := self.antivirus):
+            return [None] * len(work)
+
+        def scan(item: tuple[Claim, Validated]) -> None:
+            claim, validated = item
+            antivirus.check(self.staging.path(claim.id), size=validated.detected.fetched.size)
+
+        return abreast(scan, work)
 
     def notify(self, claim: Claim, ending: Ending | None) -> Record:
         """Announces how it ended: `ending`, or stored if there is none. Then nothing is left to do for it.

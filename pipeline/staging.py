@@ -36,6 +36,10 @@ class Staging:
             raise StagingLostError(media_id)
         return self.folder / media_id
 
+    def place(self, media_id: str) -> str:
+        """Where its staged file is, if it is on this machine."""
+        return f"{self.folder}/{media_id}"
+
     def holds(self, media_id: str) -> bool:
         return (self.folder / media_id).is_file()
 

@@ -208,11 +208,19 @@ class Catalogue:
         given = {"media_id": tombstone.id, "deleted_at": tombstone.deleted_at}
         self._database.write(lambda session: session.change(statements.CONTENT_GONE, **given))
 
-    def deletions(self, sha256: str, *, since: int) -> list[tuple[int, bool]]:
-        """When attachments with this content were deleted (ms), and whether the content may still go for it."""
-        given = {"sha256": sha256, "since": since}
-        found = self._database.read(lambda session: session.rows(statements.DELETIONS, **given))
-        return [(deleted_at, bool(undone)) for deleted_at, undone in found]
+    def deletions_of(self, hashes: Collection[str], *, since: int) -> dict[str, list[tuple[int, bool]]]:
+        """When attachments with these contents were deleted (ms), and whether the content may still go for it.
+
+        Contents of which none was deleted are left out.
+        """
+        if not hashes:
+            return {}
+        given = {f"sha256_{number}": sha256 for number, sha256 in enumerate(hashes)}
+        statement = statements.deletions(len(hashes))
+        found: dict[str, list[tuple[int, bool]]] = {}
+        for sha256, at, undone in self._database.read(lambda session: session.rows(statement, since=since, **given)):
+            found.setdefault(sha256, []).append((at, bool(undone)))
+        return found
 
     def undone_deletions(self, *, older_than_s: float, limit: int = 1000) -> list[str]:
         """The ids of deletions that somebody began so long ago and did not end."""

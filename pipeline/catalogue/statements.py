@@ -227,9 +227,6 @@ HOLDERS = (
     .limit(1)
 )
 CONTENT_GONE = update(media).where(BY_ID, media.c.deleted_at == _p("deleted_at")).values(storage_key=None)
-DELETIONS = select(media.c.deleted_at, media.c.storage_key.is_not(None)).where(
-    media.c.sha256 == _p("sha256"), media.c.deleted_at >= _p("since")
-)
 UNDONE = (
     select(media.c.id)
     .where(media.c.status == literal_column("'deleted'"), media.c.storage_key.is_not(None))
@@ -278,6 +275,15 @@ def listing(by: frozenset[str], *, paged: bool) -> Select[Any]:
     if paged:
         found = found.where(tuple_(media.c.received_at, media.c.id) < tuple_(_p("after_at"), _p("after_id")))
     return found.order_by(media.c.received_at.desc(), media.c.id.desc()).limit(_p("limit"))
+
+
+@functools.cache
+def deletions(contents: int) -> Select[Any]:
+    """The deletions of so many contents: their hashes are `sha256_0` and so on."""
+    hashes: list[Any] = [_p(f"sha256_{number}") for number in range(contents)]
+    return select(media.c.sha256, media.c.deleted_at, media.c.storage_key.is_not(None)).where(
+        media.c.sha256.in_(hashes), media.c.deleted_at >= _p("since")
+    )
 
 
 @functools.cache

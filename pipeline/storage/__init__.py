@@ -1,12 +1,13 @@
 """Where content stands for good: on local disk or in an object store, under keys that come from its hash alone."""
 
-from pipeline.storage.keys import INTAKE, content_key, intake_id, intake_key, thumbnail_key
+from pipeline.storage.keys import INTAKE, FilePath, content_key, intake_id, intake_key, thumbnail_key
 from pipeline.storage.local import LocalStorage
 from pipeline.storage.object_store import ObjectStorage
 from pipeline.storage.open import Storage, open_storage
 
 __all__ = [
     "INTAKE",
+    "FilePath",
     "LocalStorage",
     "ObjectStorage",
     "Storage",

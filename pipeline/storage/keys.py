@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Literal
 
 from pipeline.errors import Code, PermanentError
 
+FilePath = str | os.PathLike[str]
 CHUNK_BYTES = 256 * 1024
 INTAKE = "intake"
 Method = Literal["GET", "HEAD"]  # what a signed URL may be made for

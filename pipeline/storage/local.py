@@ -8,14 +8,15 @@ import shutil
 import stat
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-from pipeline.errors import Code, PermanentError, RetryableError, StagingLostError
-from pipeline.storage.keys import CHUNK_BYTES, Method, checked_key, is_key
+from pipeline.errors import Code, PermanentError, PipelineError, RetryableError, StagingLostError, or_raise
+from pipeline.storage.keys import CHUNK_BYTES, FilePath, Method, checked_key, is_key
+from pipeline.storage.open_folders import OpenFolders, check_within, make_folder, sync
 
 # A folder for what is being written: what a killed process left is found without a search through all content.
 PARTS = ".parts"
@@ -28,24 +29,21 @@ class LocalStorage:
 
     root: Path
 
-    def put_file(self, path: Path, key: str) -> bool:
+    def put_file(self, path: FilePath, key: str) -> bool:
         """Stores the whole file under the key and leaves it where it is; False if that stands already.
 
         Raises:
             RetryableError: `storage`, if the disk is full or cannot be written.
             StagingLostError: there is no such file.
         """
-        size = staged_size(path)
-        with _trouble("written"):
-            target = self._place(key)
-            found = _size(target)
-            if found != size and not (found is None and self._linked(path, target)):
-                with self._part(target) as part:
-                    _link_or_copy(path, part)
-                    _sync(part)
+        return or_raise(self.put_files([(path, key)])[0])
+
+    def put_files(self, files: Sequence[tuple[FilePath, str]]) -> list[bool | PipelineError]:
+        """Stores files under their keys as `put_file` does one: what comes of each, or its error, in their order."""
+        with OpenFolders(os.fspath(self.root)) as folders:
+            results = [self._put(path, key, folders) for path, key in files]
             # Also where it stood already: whoever wrote it may not have come to this yet.
-            _sync(target.parent)
-        return found != size
+            return [_lasting(result, key, folders) for (_, key), result in zip(files, results, strict=True)]
 
     def put_chunks(self, chunks: Iterable[bytes], key: str) -> int:
         """Stores these bytes under the key, in place of what stood there; returns how many.
@@ -61,7 +59,7 @@ class LocalStorage:
                     _write_all(out.fileno(), chunk)
                     size += len(chunk)
                 os.fsync(out.fileno())
-            _sync(target.parent)
+            sync(target.parent)
         return size
 
     def chunks(self, key: str, *, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
@@ -143,28 +141,29 @@ class LocalStorage:
     def _place(self, key: str) -> Path:
         """The file of a key. A link that leads out of the root is as bad as a key that does."""
         target = self.root / checked_key(key)
-        folder = target.parent
-        if not Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(self.root)):
-            raise PermanentError(Code.STORAGE, "this key leads out of storage")
+        check_within(os.fspath(self.root), os.fspath(target.parent))
         return target
 
-    def _linked(self, path: Path, target: Path) -> bool:
-        """Gives the file its name at once, where links work and the name is free: whoever is killed leaves nothing."""
-        _make_folder(target.parent)
-        _sync(path)
+    def _put(self, path: FilePath, key: str, folders: OpenFolders) -> bool | PipelineError:
         try:
-            target.hardlink_to(path)
+            size = staged_size(path)
+            folder, name = folders.of(_folder(checked_key(key))), key.rpartition("/")[2]
+            found = _size(name, folder)
+            if found != size and not (found is None and _linked(path, name, folder)):
+                with self._part(self.root / key) as part:
+                    _link_or_copy(path, part)
+                    sync(part)
+            return found != size
         except OSError as error:
-            if error.errno not in {*CANNOT_LINK, errno.EEXIST}:
-                raise
-            return False
-        return True
+            return _disk_error(error, "written")
+        except PipelineError as error:
+            return error
 
     @contextmanager
     def _part(self, target: Path) -> Iterator[Path]:
         """A hidden file that becomes `target` at the end of the block, or goes if that raises."""
-        _make_folder(self.root / PARTS)
-        _make_folder(target.parent)
+        make_folder(self.root / PARTS)
+        make_folder(target.parent)
         part = self.root / PARTS / uuid4().hex
         try:
             yield part
@@ -174,16 +173,41 @@ class LocalStorage:
             part.unlink(missing_ok=True)
 
 
-def staged_size(path: Path) -> int:
+def _folder(key: str) -> str:
+    return key.rpartition("/")[0]
+
+
+def _lasting(result: bool | PipelineError, key: str, folders: OpenFolders) -> bool | PipelineError:
+    try:
+        if not isinstance(result, PipelineError):
+            folders.sync(_folder(key))
+    except OSError as error:
+        return _disk_error(error, "written")
+    return result
+
+
+def _linked(path: FilePath, name: str, folder: int) -> bool:
+    """Gives the file its name at once, where links work and the name is free: whoever is killed leaves nothing."""
+    sync(path)
+    try:
+        os.link(path, name, dst_dir_fd=folder)
+    except OSError as error:
+        if error.errno not in {*CANNOT_LINK, errno.EEXIST}:
+            raise
+        return False
+    return True
+
+
+def staged_size(path: FilePath) -> int:
     """The size of a staged file.
 
     Raises:
         StagingLostError: there is none.
     """
     try:
-        return path.stat().st_size
+        return os.stat(path).st_size
     except FileNotFoundError:
-        raise StagingLostError(path.name) from None
+        raise StagingLostError(os.path.basename(path)) from None
 
 
 @contextmanager
@@ -191,12 +215,16 @@ def _trouble(doing: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise RetryableError(Code.STORAGE, f"storage cannot be {doing}: {error.strerror}") from error
+        raise _disk_error(error, doing) from error
 
 
-def _size(path: Path) -> int | None:
+def _disk_error(error: OSError, doing: str) -> RetryableError:
+    return RetryableError(Code.STORAGE, f"storage cannot be {doing}: {error.strerror}")
+
+
+def _size(path: FilePath, folder: int | None = None) -> int | None:
     try:
-        found = path.lstat()
+        found = os.lstat(path, dir_fd=folder)
     except (FileNotFoundError, NotADirectoryError):
         return None
     return found.st_size if stat.S_ISREG(found.st_mode) else None
@@ -206,9 +234,9 @@ def _is_older(found: os.stat_result, seconds: float) -> bool:
     return time.time() - found.st_mtime > seconds
 
 
-def _link_or_copy(source: Path, target: Path) -> None:
+def _link_or_copy(source: FilePath, target: Path) -> None:
     try:
-        target.hardlink_to(source)
+        os.link(source, target)
     except OSError as error:
         if error.errno not in CANNOT_LINK:
             raise
@@ -224,20 +252,3 @@ def _write_all(descriptor: int, chunk: bytes) -> None:
     rest = memoryview(chunk)
     while rest:
         rest = rest[os.write(descriptor, rest) :]
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _make_folder(folder: Path) -> None:
-    """Makes the folder and those above it, each known to the disk before anything goes into it."""
-    if folder.is_dir():
-        return
-    _make_folder(folder.parent)
-    folder.mkdir(exist_ok=True)
-    _sync(folder.parent)

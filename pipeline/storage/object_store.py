@@ -15,8 +15,9 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import from_url
 
-from pipeline.errors import Code, PermanentError, RetryableError, SettingsError
-from pipeline.storage.keys import CHUNK_BYTES, Method, checked_key, is_key
+from pipeline.abreast import abreast
+from pipeline.errors import Code, PermanentError, PipelineError, RetryableError, SettingsError
+from pipeline.storage.keys import CHUNK_BYTES, FilePath, Method, checked_key, is_key
 from pipeline.storage.local import staged_size
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class ObjectStorage:
         except (BaseError, ValueError):
             raise SettingsError("STORAGE_URL: is no URL of an object store: use s3://bucket/prefix") from None
 
-    def put_file(self, path: Path, key: str) -> bool:
+    def put_file(self, path: FilePath, key: str) -> bool:
         """Stores the whole file under the key; False if that stands already with this size.
 
         Raises:
@@ -61,9 +62,13 @@ class ObjectStorage:
         size = staged_size(path)
         if self.size(key) == size:
             return False
-        self._put(key, path)
+        self._put(key, Path(path))
         self._verify(key, size)
         return True
+
+    def put_files(self, files: Sequence[tuple[FilePath, str]]) -> list[bool | PipelineError]:
+        """Stores files under their keys as `put_file` does one: what comes of each, or its error, in their order."""
+        return abreast(lambda file: self.put_file(*file), files)
 
     def put_chunks(self, chunks: Iterable[bytes], key: str) -> int:
         """Stores these bytes under the key, in place of what stood there; returns how many.

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
-from pipeline.errors import SettingsError
-from pipeline.storage.keys import Method
+from pipeline.errors import PipelineError, SettingsError
+from pipeline.storage.keys import FilePath, Method
 from pipeline.storage.local import LocalStorage
 from pipeline.storage.object_store import ObjectStorage
 
@@ -21,8 +21,12 @@ class Storage(Protocol):
     Every method raises RetryableError (`storage`) when the disk or the store does not do what it should.
     """
 
-    def put_file(self, path: Path, key: str) -> bool:
+    def put_file(self, path: FilePath, key: str) -> bool:
         """Stores the whole file; False if it stands there already."""
+        ...
+
+    def put_files(self, files: Sequence[tuple[FilePath, str]]) -> list[bool | PipelineError]:
+        """Stores files under their keys as `put_file` does one: what comes of each, or its error, in their order."""
         ...
 
     def put_chunks(self, chunks: Iterable[bytes], key: str) -> int: ...

@@ -190,12 +190,12 @@ def test_content_that_is_stored_meanwhile_stands_afterwards(
     assert (row(tools, new.id).status, tools.storage.size(KEY)) == ("done", len(CONTENT))
 
 
-@pytest.mark.parametrize("step", ["put_file", "stored"])
+@pytest.mark.parametrize("step", ["put_files", "stored"])
 def test_a_deletion_between_two_steps_of_persist_takes_nothing_away(
     tools: Services, staged: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     old, new = stored(tools, staged), begun(tools)
-    owner: type[Any] = LocalStorage if step == "put_file" else Catalogue
+    owner: type[Any] = LocalStorage if step == "put_files" else Catalogue
     plain = getattr(owner, step)
     deleted: list[Record] = []
 

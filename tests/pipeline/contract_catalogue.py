@@ -523,9 +523,11 @@ class CatalogueContract:
         key = f"ab/{SHA256}"
         noted = catalogue.cancellations.withdraw(claim, sha256=SHA256, key=key)
         assert not catalogue.is_held(SHA256)
-        assert catalogue.deletions(SHA256, since=0) == [(int(clock.now * 1000), True)]
+        assert catalogue.deletions_of({SHA256, "0" * 64}, since=0) == {SHA256: [(int(clock.now * 1000), True)]}
         catalogue.content_gone(noted)
-        assert catalogue.deletions(SHA256, since=0) == [(int(clock.now * 1000), False)]
+        assert catalogue.deletions_of([SHA256], since=0) == {SHA256: [(int(clock.now * 1000), False)]}
+        assert catalogue.deletions_of([SHA256], since=int(clock.now * 1000) + 1) == {}
+        assert catalogue.deletions_of([], since=0) == {}
         assert catalogue.undone_deletions(older_than_s=-1) == []
         catalogue.claim(claim.id, lease_s=60, takeover=True)
         with pytest.raises(SupersededError):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import Code, PermanentError, StagingLostError
-from pipeline.storage import Storage, content_key
+from pipeline.storage import FilePath, Storage, content_key
 
 KEY = content_key("ab" * 32)
 BAD_KEYS = [
@@ -60,6 +60,22 @@ class StorageContract:
         storage.put_chunks([b"broken"], KEY)
         assert storage.put_file(staged, KEY)
         assert whole(storage, KEY) == b"content"
+
+    def test_of_many_files_each_is_stored_by_itself(self, storage: Storage, tmp_path: Path) -> None:
+        contents = [b"first", b"second", b"first", b"third"]
+        keys = [content_key(digit * 64) for digit in ("a", "b", "a", "c")]
+        files: list[tuple[FilePath, str]] = []
+        for number, (content, key) in enumerate(zip(contents, keys, strict=True)):
+            (tmp_path / str(number)).write_bytes(content)
+            files.append((str(tmp_path / str(number)), key))
+        storage.put_file(tmp_path / "1", keys[1])
+        results = storage.put_files([*files, (tmp_path / "nothing", KEY), (tmp_path / "0", "../x")])
+        assert (results[1], results[3]) == (False, True)
+        assert True in (results[0], results[2])  # both, where they go at the same time
+        assert [type(result) for result in results[4:]] == [StagingLostError, PermanentError]
+        assert [whole(storage, key) for key in keys] == contents
+        assert storage.size(KEY) is None
+        assert storage.put_files([]) == []
 
     def test_a_big_file_comes_back_in_pieces_of_at_most_256_kib(self, storage: Storage, tmp_path: Path) -> None:
         content = os.urandom(self.big)

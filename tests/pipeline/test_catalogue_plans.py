@@ -56,7 +56,7 @@ def test_no_listing_and_no_count_scans_the_table(database: Database, by: frozens
     [
         (statements.UNFINISHED_AFTER, "ix_media_unfinished"),
         (statements.HOLDERS, "ix_media_content"),
-        (statements.DELETIONS, "ix_media_deleted"),
+        *((statements.deletions(contents), "ix_media_deleted") for contents in (1, 16)),
         (statements.UNDONE, "ix_media_status"),
         (statements.DELETE, "sqlite_autoindex_media_1"),
         (statements.DURATIONS, "COVERING INDEX ix_media_finished"),

@@ -1,16 +1,17 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from pipeline.catalogue import Catalogue
-from pipeline.errors import CancelledError, Code, RetryableError, StagingLostError, SupersededError
+from pipeline.errors import CancelledError, Code, PipelineError, RetryableError, StagingLostError, SupersededError
 from pipeline.meters import PENDING
 from pipeline.models import Claim, Detected, Facts, Fetched, Kind, Record, Status, Stored, Validated
-from pipeline.persist import persist, stored_name
-from pipeline.storage import LocalStorage, content_key
+from pipeline.persist import persist, persist_many, stored_name
+from pipeline.storage import FilePath, LocalStorage, content_key
 from tests.support.catalogues import Clock, attachment, claimed
 
 CONTENT = b"a voice note"
@@ -157,8 +158,9 @@ class TakenUp(LocalStorage):
         super().__init__(storage.root)
         self._other, self._catalogue = other, catalogue
 
-    def put_file(self, path: Path, key: str) -> bool:
-        written = super().put_file(path, key)
+    def put_files(self, files: Sequence[tuple[FilePath, str]]) -> list[bool | PipelineError]:
+        written = super().put_files(files)
+        key = files[0][1]
         self._catalogue.stored(self._other, Stored(validated=VALIDATED, storage_key=key, name="other.ogg"))
         return written
 
@@ -172,12 +174,77 @@ def test_who_stores_content_that_a_cancelling_takes_away_stores_it_again(
     assert not catalogue.is_held(SHA256)
 
     class Withdrawn(LocalStorage):
-        def put_file(self, path: Path, key: str) -> bool:
-            written = super().put_file(path, key)
+        def put_files(self, files: Sequence[tuple[FilePath, str]]) -> list[bool | PipelineError]:
+            written = super().put_files(files)
             if catalogue.get(other.id) == noted:  # between the content's standing there and the row of it
-                self.delete(key)
+                self.delete(files[0][1])
                 catalogue.content_gone(noted)
             return written
 
     persist(claim, VALIDATED, path=staged, storage=Withdrawn(storage.root), catalogue=catalogue)
     assert objects(storage) == [content_key(SHA256)]
+
+
+def carrying(content: bytes) -> Validated:
+    fetched = Fetched(size=len(content), sha256=hashlib.sha256(content).hexdigest())
+    return VALIDATED.model_copy(update={"detected": VALIDATED.detected.model_copy(update={"fetched": fetched})})
+
+
+def test_of_many_each_ends_by_itself_in_their_order(
+    staged: Path, storage: LocalStorage, catalogue: Catalogue, tmp_path: Path
+) -> None:
+    contents = [CONTENT, b"another", CONTENT, b"lost", b"superseded", b"cancelled", b"last"]
+    claims = [claimed(catalogue, catalogue.accept(attachment()).id) for _ in contents]
+    paths = [tmp_path / f"staged-{number}" for number in range(len(contents))]
+    for path, content in zip(paths, contents, strict=True):
+        path.write_bytes(content)
+    paths[3].unlink()
+    claimed(catalogue, claims[4].id, takeover=True)
+    catalogue.cancellations.ask(claims[5].id)
+    PENDING.take()
+    work = [(claim, carrying(content)) for claim, content in zip(claims, contents, strict=True)]
+    results = persist_many(work, paths=paths, storage=storage, catalogue=catalogue)
+    assert [Record if isinstance(result, Record) else type(result) for result in results] == [
+        Record, Record, Record, StagingLostError, SupersededError, CancelledError, Record,
+    ]  # fmt: skip
+    for result, claim, content in zip(results, claims, contents, strict=True):
+        if isinstance(result, Record):
+            assert (result.id, result.sha256) == (claim.id, hashlib.sha256(content).hexdigest())
+            assert (storage.root / content_key(result.sha256)).read_bytes() == content
+            found = catalogue.get(claim.id)
+            assert found
+            assert found.status is Status.STORED
+    kept = {content_key(hashlib.sha256(contents[index]).hexdigest()) for index in (0, 1, 4, 6)}
+    assert set(objects(storage)) == kept
+    size = len(CONTENT)
+    assert PENDING.take() == {
+        "esteira_stored_bytes_total": 2 * size + len(b"another") + len(b"last"),
+        "esteira_deduplicated_bytes_total": size,
+    }
+    assert persist_many([], paths=[], storage=storage, catalogue=catalogue) == []
+
+
+def test_of_many_only_the_content_that_a_deletion_took_away_is_stored_again(
+    staged: Path, storage: LocalStorage, catalogue: Catalogue, tmp_path: Path
+) -> None:
+    other, first, second = (claimed(catalogue, catalogue.accept(attachment()).id) for _ in range(3))
+    (tmp_path / "second").write_bytes(b"second")
+    storage.put_file(staged, content_key(SHA256))
+    noted = catalogue.cancellations.withdraw(other, sha256=SHA256, key=content_key(SHA256))
+    puts: list[int] = []
+
+    class Withdrawn(LocalStorage):
+        def put_files(self, files: Sequence[tuple[FilePath, str]]) -> list[bool | PipelineError]:
+            written = super().put_files(files)
+            puts.append(len(files))
+            if len(puts) == 1:
+                self.delete(content_key(SHA256))
+                catalogue.content_gone(noted)
+            return written
+
+    work = [(first, VALIDATED), (second, carrying(b"second"))]
+    paths = [staged, tmp_path / "second"]
+    results = persist_many(work, paths=paths, storage=Withdrawn(storage.root), catalogue=catalogue)
+    assert [isinstance(result, Record) for result in results] == [True, True]
+    assert puts == [2, 1]
+    assert len(objects(storage)) == 2

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import Code, PermanentError, RetryableError
-from pipeline.storage import LocalStorage
+from pipeline.storage import FilePath, LocalStorage, content_key
 from tests.pipeline.contract_storage import KEY, StorageContract, whole
 
 
@@ -49,10 +49,10 @@ def test_on_one_filesystem_no_byte_is_copied(storage: LocalStorage, staged: Path
 def test_where_links_do_not_work_the_file_is_copied(
     storage: LocalStorage, staged: Path, monkeypatch: pytest.MonkeyPatch, fault: int
 ) -> None:
-    def refuse(self: Path, target: Path) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise OSError(fault, os.strerror(fault))
 
-    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    monkeypatch.setattr(os, "link", refuse)
     storage.put_file(staged, KEY)
     assert whole(storage, KEY) == b"content"
     assert (storage.root / KEY).stat().st_ino != staged.stat().st_ino
@@ -63,19 +63,19 @@ def test_a_fresh_name_is_given_at_once_to_what_is_on_the_disk(
     storage: LocalStorage, staged: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     events: list[str] = []
-    fsync, link = os.fsync, Path.hardlink_to
+    fsync, link = os.fsync, os.link
 
     def noted_fsync(descriptor: int) -> None:
         events.append(f"sync {Path(f'/proc/self/fd/{descriptor}').resolve().name}")
         fsync(descriptor)
 
-    def noted_link(self: Path, target: Path) -> None:
-        events.append(f"name {self.relative_to(storage.root)}")
-        link(self, target)
+    def noted_link(source: Path, name: str, *, dst_dir_fd: int) -> None:
+        events.append(f"name {Path(f'/proc/self/fd/{dst_dir_fd}/{name}').resolve().relative_to(storage.root)}")
+        link(source, name, dst_dir_fd=dst_dir_fd)
 
     storage.put_chunks([b"x"], f"{KEY}-beside")  # so that the folders are there
     monkeypatch.setattr(os, "fsync", noted_fsync)
-    monkeypatch.setattr(Path, "hardlink_to", noted_link)
+    monkeypatch.setattr(os, "link", noted_link)
     storage.put_file(staged, KEY)
     assert events == [f"sync {staged.name}", f"name {KEY}", f"sync {Path(KEY).parent.name}"]
 
@@ -101,6 +101,39 @@ def test_content_has_its_name_only_when_it_is_on_the_disk(
     storage.put_file(staged, KEY)
     storage.put_chunks([b"y"], KEY)
     assert events == ["sync file", "name", "sync folder"] * 2
+
+
+def test_of_many_files_each_is_on_the_disk_before_its_name_and_each_folder_is_asked_once(
+    storage: LocalStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = [content_key(start + "0" * 62) for start in ("ab", "ac", "ad")]
+    keys.insert(1, content_key("ab" + "1" * 62))
+    files: list[tuple[FilePath, str]] = []
+    for number, key in enumerate(keys):
+        (tmp_path / f"{number}").write_bytes(b"x")
+        files.append((tmp_path / f"{number}", key))
+        storage.put_chunks([b"x"], f"{key}-beside")  # so that the folders are there
+    asked: list[str] = []
+    fsync = os.fsync
+
+    def noted_fsync(descriptor: int) -> None:
+        asked.append(Path(f"/proc/self/fd/{descriptor}").resolve().name)
+        fsync(descriptor)
+        if asked[-1] == "ac":
+            raise OSError(errno.EIO, "a disk that fails")
+
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    results = storage.put_files(files)
+    assert asked == ["0", "1", "2", "3", "ab", "ac", "ad"]
+    assert [str(result) if isinstance(result, RetryableError) else result for result in results] == [
+        True, True, "storage: storage cannot be written: a disk that fails", True,
+    ]  # fmt: skip
+
+
+def test_no_descriptor_is_left_open(storage: LocalStorage, staged: Path, tmp_path: Path) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    storage.put_files([(staged, KEY), (staged, "x/y"), (tmp_path / "nothing", "a/b"), (staged, "../x")])
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 @pytest.mark.parametrize("fault", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE])
@@ -146,6 +179,9 @@ def test_a_link_that_leads_out_of_the_root_is_refused(storage: LocalStorage, tmp
     (storage.root / "ln").symlink_to(tmp_path / "outside")
     (storage.root / "ab" / "one").symlink_to(tmp_path / "outside" / "secret")
     for use in (
+        lambda: storage.put_file(tmp_path / "outside" / "secret", "ln/new"),
+        lambda: storage.put_file(tmp_path / "outside" / "secret", "ln/below/new"),
+        lambda: storage.put_chunks([b"x"], "ln/new"),
         lambda: whole(storage, "ln/secret"),
         lambda: storage.size("ln/secret"),
         lambda: storage.delete("ln/secret"),
@@ -155,7 +191,14 @@ def test_a_link_that_leads_out_of_the_root_is_refused(storage: LocalStorage, tmp
     with pytest.raises(RetryableError):
         whole(storage, "ab/one")
     assert storage.size("ab/one") is None
-    assert (tmp_path / "outside" / "secret").read_bytes() == b"secret"
+    assert [(path.name, path.read_bytes()) for path in files(tmp_path / "outside")] == [("secret", b"secret")]
+
+
+def test_a_link_within_the_root_is_a_folder_like_others(storage: LocalStorage, staged: Path) -> None:
+    storage.put_chunks([b"x"], "there/x")
+    (storage.root / "here").symlink_to("there")
+    assert storage.put_file(staged, "here/y")
+    assert whole(storage, "there/y") == b"content"
 
 
 def test_what_a_killed_process_leaves_is_hidden_and_removed(storage: LocalStorage) -> None:
