@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from pipeline.abreast import attempt
 from pipeline.catalogue import Catalogue
 from pipeline.errors import CancelledError, PipelineError, RetryableError, StagingLostError, or_raise
 from pipeline.meters import DEDUPLICATED_BYTES, STORED_BYTES
@@ -95,9 +94,9 @@ def _put(items: list[_Item], storage: Storage) -> None:
 
 
 def _note(items: list[_Item], catalogue: Catalogue) -> None:
-    """Writes the rows. Whoever finds the catalogue away shares that with the others."""
-    for item in items:
-        item.result = attempt(lambda one: catalogue.stored(one.claim, one.stored), item)
+    results = catalogue.stored_many([(item.claim, item.stored) for item in items])
+    for item, result in zip(items, results, strict=True):
+        item.result = result
 
 
 def _put_again(items: list[_Item], storage: Storage, catalogue: Catalogue, *, since: int) -> None:

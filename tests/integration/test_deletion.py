@@ -190,7 +190,7 @@ def test_content_that_is_stored_meanwhile_stands_afterwards(
     assert (row(tools, new.id).status, tools.storage.size(KEY)) == ("done", len(CONTENT))
 
 
-@pytest.mark.parametrize("step", ["put_files", "stored"])
+@pytest.mark.parametrize("step", ["put_files", "stored_many"])
 def test_a_deletion_between_two_steps_of_persist_takes_nothing_away(
     tools: Services, staged: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
