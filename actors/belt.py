@@ -82,6 +82,7 @@ class Offer(NamedTuple):
     queue: str
     message: bytes
     place: Place = ANYWHERE
+    delay_ms: int = 0
 
 
 class Step(NamedTuple):
@@ -91,6 +92,19 @@ class Step(NamedTuple):
     queue: str
     message: bytes = b""
     delay_ms: int = 0
+
+
+class Settlement(NamedTuple):
+    """What finish does with one delivery; `note` is its entry on a shelf of the ledger.
+
+    `offer` goes onto the belt beside in the same round trip. It may get lost where the verdict does not.
+    """
+
+    key: str
+    serial: int
+    step: Step
+    note: tuple[Shelf, str] | None = None
+    offer: Offer | None = None
 
 
 class Belt:
@@ -113,7 +127,7 @@ class Belt:
 
     def offer(self, key: str, queue: str, message: bytes, *, place: Place = ANYWHERE, delay_ms: int = 0) -> bool:
         """Puts a message on the belt; False if its key is on it already."""
-        return bool(self._move("offer", [], [key, message, self.lanes.text(place), delay_ms, queue]))
+        return bool(self._move("offer", [], self._offered([Offer(key, queue, message, place, delay_ms)])))
 
     def missing(self, keys: Sequence[str]) -> list[str]:
         """Which of these keys are not on the belt."""
@@ -159,16 +173,30 @@ class Belt:
         note: tuple[Shelf, str] | None = None,
         offer: Offer | None = None,
     ) -> bool:
-        """Carries out a verdict, with the ledger's entry; False if the delivery was not held any more.
+        """Carries out a verdict; False if the delivery was not held any more. See `finish_many`."""
+        return self.finish_many(worker, [Settlement(key, serial, step, note, offer)])[0]
 
-        `offer` goes onto the belt beside in the same round trip. It may get lost where the verdict does not.
+    def finish_many(self, worker: str, endings: Sequence[Settlement]) -> list[bool]:
+        """Carries out verdicts, each with its ledger's entry, in one round trip; for each whether it was held still.
+
+        Each is carried out whole or not at all. Where this raises, they may all be sent again: what was carried out is
+        not held any more, and nothing happens to it.
         """
-        shelf = note[0] if note else None
-        name = shelf.name if shelf else "completed"
-        keys = [self.keys.held(worker), self.keys.shelf(name), self.keys.entries(name)]
-        args: list[str | int | bytes] = [_name(key), serial, step.verdict, step.message, step.delay_ms, step.queue]
-        args += [note[1] if note else "", *(shelf.limits if shelf else (0, 0, 0))]
-        return bool(self._move_and_offer("finish", keys, args, offer) if offer else self._move("finish", keys, args))
+        if not endings:
+            return []
+        shelves = {note[0].name: note[0] for note in (ending.note for ending in endings) if note}
+        numbers = {name: number for number, name in enumerate(shelves, 1)}
+        keys = [self.keys.held(worker)]
+        args: list[str | int | bytes] = [len(shelves)]
+        for name, shelf in shelves.items():
+            keys += (self.keys.shelf(name), self.keys.entries(name))
+            args += shelf.limits
+        for key, serial, step, note, _ in endings:
+            shelf_and_entry = (numbers[note[0].name], note[1]) if note else (0, "")
+            args += (_name(key), serial, step.verdict, step.message, step.delay_ms, step.queue, *shelf_and_entry)
+        offers = [ending.offer for ending in endings if ending.offer]
+        done = self._move_and_offer("finish", keys, args, offers) if offers else self._move("finish", keys, args)
+        return [bool(held) for held in done]
 
     def flush(self, queue: str) -> None:
         """Drops what waits in a queue."""
@@ -225,20 +253,30 @@ class Belt:
         given = [word for kind, name, since in pauses for word in (f"{kind}:{name}", since)]
         return bool(self._move("pauses", [], [told, *given]))
 
-    def _move_and_offer(self, name: str, keys: Sequence[str], args: Sequence[str | int | bytes], offer: Offer) -> Any:
+    def _move_and_offer(
+        self, name: str, keys: Sequence[str], args: Sequence[str | int | bytes], offers: Sequence[Offer]
+    ) -> Any:
         pipe = self.client.pipeline(transaction=False)
         self._pipe(pipe, name, keys, args)
         aside = self.aside
-        aside._pipe(pipe, "offer", [], [offer.key, offer.message, aside.lanes.text(offer.place), 0, offer.queue])
+        offered_args = aside._offered(offers)
+        aside._pipe(pipe, "offer", [], offered_args)
         moved, offered = pipe.execute(raise_on_error=False)
         if isinstance(offered, NoScriptError):  # the first one of a server
             with suppress(redis.RedisError):
-                aside.offer(offer.key, offer.queue, offer.message, place=offer.place)
+                aside._move("offer", [], offered_args)
         if isinstance(moved, NoScriptError):
             return self._move(name, keys, args)
         if isinstance(moved, Exception):
             raise moved
         return moved
+
+    def _offered(self, offers: Sequence[Offer]) -> list[str | int | bytes]:
+        return [
+            word
+            for offer in offers
+            for word in (offer.key, offer.message, self.lanes.text(offer.place), offer.delay_ms, offer.queue)
+        ]
 
     def _pipe(self, pipe: Any, name: str, keys: Sequence[str], args: Sequence[str | int | bytes]) -> None:
         # Given to a pipeline, a script would ask in a round trip of its own whether the server knows it.

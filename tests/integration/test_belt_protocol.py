@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from actors.belt import Belt, Handed, Step, UntoldError, connect
+from actors.belt import Belt, Handed, Settlement, Step, UntoldError, connect
 from actors.keys import LANES
 from actors.ledger import Shelf
 from actors.places import Lanes, Place
@@ -27,6 +27,7 @@ from tests.support.valkey import ValkeyServer
 QUEUES = ["fetch", "notify"]  # two do all that five can, and each is looked at after every step
 KEYS = ["a", "b", "c", "d"]
 WORKERS = ["w1", "w2"]
+VERDICTS = ["next", "later", "back", "done", "dead"]
 CAP = 1
 SHELF = Shelf("completed", Retention(count=CAP), 3600)
 LARGE_SHARE = 1
@@ -62,7 +63,7 @@ class BeltMachine(RuleBasedStateMachine):
         self.ended: Counter[str] = Counter()
         self.dead: set[str] = set()
         self.believed: dict[str, list[Handed]] = {worker: [] for worker in WORKERS}
-        self.sent: list[tuple[str, Handed, Step]] = []
+        self.sent: list[tuple[str, list[tuple[Handed, Step]]]] = []
         self.paused: set[tuple[str, str]] = set()
 
     @rule(
@@ -106,19 +107,24 @@ class BeltMachine(RuleBasedStateMachine):
         self.believed[worker] += handed
 
     @precondition(lambda self: any(self.believed.values()))
-    @rule(data=st.data(), verdict=st.sampled_from(["next", "later", "back", "done", "dead"]))
-    def finish(self, data: st.DataObject, verdict: str) -> None:
+    @rule(data=st.data(), verdicts=st.lists(st.sampled_from(VERDICTS), min_size=1, max_size=4))
+    def finish(self, data: st.DataObject, verdicts: list[str]) -> None:
+        """One delivery or several at once, now and then one of them twice."""
         worker = data.draw(st.sampled_from([worker for worker in WORKERS if self.believed[worker]]))
-        item = data.draw(st.sampled_from(self.believed[worker]))
-        self.believed[worker].remove(item)
-        queue = item.queue if verdict == "back" else data.draw(st.sampled_from(QUEUES))
-        self._send(worker, item, Step(verdict, queue, b"message", 1))
+        endings = []
+        for verdict in verdicts:
+            item = data.draw(st.sampled_from(self.believed[worker]))
+            queue = item.queue if verdict == "back" else data.draw(st.sampled_from(QUEUES))
+            endings.append((item, Step(verdict, queue, b"message", 1)))
+        self.believed[worker] = [item for item in self.believed[worker] if item not in [one for one, _ in endings]]
+        self._send(worker, endings)
 
     @precondition(lambda self: self.sent)
     @rule(data=st.data())
     def finish_again(self, data: st.DataObject) -> None:
         """An answer was lost, and the worker sends its verdict a second time, however late."""
-        assert not self._finish(*data.draw(st.sampled_from(self.sent)))
+        worker, endings = data.draw(st.sampled_from(self.sent))
+        assert not any(self._finish(worker, endings))
 
     @precondition(lambda self: any(self.believed.values()))
     @rule(data=st.data())
@@ -173,18 +179,24 @@ class BeltMachine(RuleBasedStateMachine):
     def _is_paused(self, queue: str, session: str) -> bool:
         return not self.paused.isdisjoint({("stage", queue), ("session", session)})
 
-    def _send(self, worker: str, item: Handed, step: Step) -> None:
-        if self._finish(worker, item, step):
-            self.sent.append((worker, item, step))
-            if step.verdict in {"done", "dead"}:
+    def _send(self, worker: str, endings: list[tuple[Handed, Step]]) -> None:
+        done = self._finish(worker, endings)
+        self.sent.append((worker, endings))
+        for (item, step), held in zip(endings, done, strict=True):
+            if held and step.verdict in {"done", "dead"}:
                 self.accepted.remove(item.key)
                 self.ended[item.key] += 1
-            if step.verdict == "dead":
+            if held and step.verdict == "dead":
                 self.dead.add(item.key)
 
-    def _finish(self, worker: str, item: Handed, step: Step) -> bool:
-        note = (SHELF, "{}") if step.verdict == "done" else None
-        return self.belt.finish(worker, item.key, item.serial, step, note=note)
+    def _finish(self, worker: str, endings: list[tuple[Handed, Step]]) -> list[bool]:
+        return self.belt.finish_many(
+            worker,
+            [
+                Settlement(item.key, item.serial, step, (SHELF, "{}") if step.verdict == "done" else None)
+                for item, step in endings
+            ],
+        )
 
     @invariant()
     def each_message_is_in_exactly_one_place(self) -> None:
