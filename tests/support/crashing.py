@@ -42,11 +42,14 @@ def die(boundary: str) -> None:
 
 
 def _concerned(args: tuple[Any, ...]) -> bool:
-    named = any(_ID in {argument if isinstance(argument, str) else "", *_ids_of(argument)} for argument in args)
-    return named or getattr(_here, "id", None) == _ID
+    return getattr(_here, "id", None) == _ID or any(_ID in _ids_of(argument) for argument in args)
 
 
 def _ids_of(argument: Any) -> set[Any]:
+    if isinstance(argument, str):
+        return {argument}
+    if isinstance(argument, list | tuple):  # a crew's work
+        return {found for part in argument for found in _ids_of(part)}
     return {getattr(argument, name, None) for name in ("id", "media_id") if isinstance(argument, Model | Parcel)}
 
 
@@ -55,7 +58,7 @@ def _watch(owner: Any, attribute: str, name: str, *, where: Callable[..., bool] 
     original = getattr(owner, attribute)
 
     def watched(*args: Any, **kwargs: Any) -> Any:
-        concerned = _concerned(args) and (where is None or where(*args))
+        concerned = _concerned(args) and (where is None or where(*args, **kwargs))
         if concerned:
             die(f"before {name}")
         result = original(*args, **kwargs)
@@ -76,7 +79,9 @@ def _step(stage: str, original: Callable[..., Any], services: Any, claim: Any, i
     return result
 
 
-def _into(folder: str, _source: Any, target: Any, *_: Any) -> bool:
+def _into(folder: str, _source: Any, target: Any, *, dst_dir_fd: int | None = None) -> bool:
+    if dst_dir_fd is not None:
+        target = Path(os.readlink(f"/proc/self/fd/{dst_dir_fd}"), target)
     return str(target).startswith(f"{folder}/") and ".parts" not in Path(target).parts
 
 
@@ -92,8 +97,9 @@ for _naming in ("rename", "replace", "link"):
 _watch(os, "fsync", "storage.sync", where=partial(_synced, _STORAGE))
 _watch(Decryptor, "update", "decrypt.update")
 _watch(Decryptor, "finish", "decrypt.mac")
-for _write in ("claim", "release", "stored", "ended", "finish"):
+for _write in ("claim", "release", "ended", "finish"):
     _watch(Catalogue, _write, f"catalogue.{_write}")
+_watch(Catalogue, "stored_many", "catalogue.stored")
 _watch(Lane, "_send", "delivery")
 _watch(Staging, "discard", "staging.discard")
 _watch(LocalStorage, "delete", "intake.delete")
