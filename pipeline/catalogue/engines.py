@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import create_engine, event
 from sqlalchemy.engine import URL, Engine, make_url
-from sqlalchemy.exc import ArgumentError, DisconnectionError
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.pool import NullPool, PoolProxiedConnection
 
+from pipeline.catalogue.sqlite_file import SqliteFile
 from pipeline.errors import SettingsError
 from pipeline.folders import make_private
 
 WAIT_S = 5.0  # how long a transaction waits for a lock or for a free connection
 CONNECTIONS = 8  # kept open in each process
-WAL_KEPT_BYTES = 64 * 1024 * 1024
 
 
 def database_url(url: str) -> URL:
@@ -38,41 +38,21 @@ def database_url(url: str) -> URL:
     return parsed
 
 
-def open_engine(url: URL, *, durable: bool, wait_s: float) -> Engine:
-    """A pool of connections on which every transaction is begun by hand; none is opened yet.
-
-    A connection is waited for at most `wait_s`, and so is a lock by what runs outside of a transaction.
+def open_sqlite(url: URL, file: SqliteFile) -> Engine:
+    """For what needs SQLAlchemy's own connections, as migrations do: each opened anew and closed after its use.
 
     Raises:
-        SettingsError: the folder of SQLite's file cannot be made.
+        SettingsError: the folder of the file cannot be made.
     """
-    if url.get_backend_name() == "postgresql":
-        return _postgresql(url, wait_s=wait_s)
-    engine = create_engine(
+    _make_folder(Path(str(url.database)).parent)
+    return create_engine(
         url,
+        poolclass=NullPool,
+        creator=file.connect,
         isolation_level="AUTOCOMMIT",
         paramstyle="named",
-        pool_size=CONNECTIONS,
-        max_overflow=-1,
-        pool_use_lifo=True,
         hide_parameters=True,
-        connect_args={"timeout": wait_s, "check_same_thread": False},
     )
-    path = Path(str(url.database))
-    _make_folder(path.parent)
-
-    def opened(connection: Any, record: Any) -> None:
-        _prepare_sqlite(connection, durable=durable)
-        record.info["file"] = _identity(path)
-
-    def used(_connection: Any, record: Any, _proxy: Any) -> None:
-        # SQLite goes on writing to a file that was removed or replaced, where nobody will ever find it.
-        if record.info["file"] != _identity(path):
-            raise DisconnectionError("the catalogue's file was replaced")
-
-    event.listen(engine, "connect", opened)
-    event.listen(engine, "checkout", used)
-    return engine
 
 
 def _make_folder(folder: Path) -> None:
@@ -85,15 +65,11 @@ def _make_folder(folder: Path) -> None:
         ) from None
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
+def open_postgresql(url: URL, *, wait_s: float) -> Engine:
+    """A pool of connections on which every transaction is begun by hand; none is opened yet.
 
-
-def _postgresql(url: URL, *, wait_s: float) -> Engine:
+    A connection is waited for at most `wait_s`, and so is a lock by what runs outside of a transaction.
+    """
     connecting = {
         "connect_timeout": max(2, math.ceil(wait_s)),  # whole seconds, and libpq takes no fewer
         "tcp_user_timeout": int(1000 * 2 * wait_s),
@@ -114,9 +90,22 @@ def _postgresql(url: URL, *, wait_s: float) -> Engine:
     return engine
 
 
-def _prepare_sqlite(connection: Any, *, durable: bool) -> None:
-    # Only the first connection to a new file has to switch: switching takes the file alone, and may find it busy.
-    if connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
-        connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-    connection.execute(f"PRAGMA journal_size_limit = {WAL_KEPT_BYTES}")
+class PostgresqlPool:
+    """Connections of an engine's pool, as `SqliteFile` gives its own."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._pool = engine.pool  # held by whoever holds this, also once the engine has got another
+
+    def take(self) -> PoolProxiedConnection:
+        return self._engine.raw_connection()
+
+    def give_back(self, pooled: PoolProxiedConnection) -> None:
+        pooled.close()
+
+    def discard(self, pooled: PoolProxiedConnection) -> None:
+        pooled.invalidate()
+        self.close()
+
+    def close(self) -> None:
+        self._engine.dispose()

@@ -8,9 +8,11 @@ from typing import Any
 
 from sqlalchemy import Executable
 
+from pipeline.catalogue.sqlite_file import Opened
+
 Parameters = Mapping[str, Any]
 
-WORTH_TELLING_MS = 50  # waited in one statement, before the next is told of it for a round trip
+WORTH_TELLING_MS = 50  # waited in one statement, before the connection is told of it
 
 
 class Patience:
@@ -38,7 +40,6 @@ class Session:
         self._driver = driver
         self._compiled = compiled
         self._patience = patience
-        self._told_ms: int | None = None
         self.committing = False
 
     def rows(self, statement: Executable, **parameters: Any) -> list[Sequence[Any]]:
@@ -46,33 +47,58 @@ class Session:
         return found
 
     def row(self, statement: Executable, **parameters: Any) -> Sequence[Any] | None:
-        return next(iter(self.rows(statement, **parameters)), None)
+        found: Sequence[Any] | None = self._run(statement, parameters).fetchone()
+        return found
 
     def change(self, statement: Executable, **parameters: Any) -> int:
         """Runs a statement that returns no rows; how many it changed."""
         changed: int = self._run(statement, parameters).rowcount
         return changed
 
-    def hurry_sqlite(self) -> None:
-        """Tells the connection how long it may wait from now on; it was told so by the last who had it, too."""
-        self._driver.execute(f"PRAGMA busy_timeout = {self._patience.left_ms}")
-
-    def begin_sqlite(self) -> None:
-        """Begins as the file's one writer: nothing is waited for after that."""
-        self._driver.execute("BEGIN IMMEDIATE")
-
-    def begin_postgresql(self) -> None:
-        """Begins; its statements share the patience, though the server counts for each lock anew."""
-        self._told_ms = self._patience.left_ms
-        self._driver.execute(f"BEGIN; SET LOCAL lock_timeout = {self._told_ms}", prepare=False)  # one round trip
+    def begin(self) -> None:
+        raise NotImplementedError
 
     def commit(self) -> None:
         self.committing = True
         self._driver.commit()
 
     def _run(self, statement: Executable, parameters: Parameters) -> Any:
+        text, fixed = self._compiled(statement)
+        return self._driver.execute(text, {**fixed, **parameters} if fixed else parameters)
+
+
+class SqliteSession(Session):
+    """On a connection to a file; it is told how long it may wait, for so was the last who had it."""
+
+    def __init__(
+        self, opened: Opened, compiled: Callable[[Executable], tuple[str, Parameters]], patience: Patience
+    ) -> None:
+        super().__init__(opened.driver, compiled, patience)
+        left_ms = patience.left_ms
+        if abs(left_ms - opened.patience_ms) > WORTH_TELLING_MS:
+            self._driver.execute(f"PRAGMA busy_timeout = {left_ms}")
+            opened.patience_ms = left_ms
+
+    def begin(self) -> None:
+        """Begins as the file's one writer: nothing is waited for after that."""
+        self._driver.execute("BEGIN IMMEDIATE")
+
+
+class PostgresqlSession(Session):
+    """Its statements share the patience, though the server counts for each lock anew."""
+
+    def __init__(
+        self, pooled: Any, compiled: Callable[[Executable], tuple[str, Parameters]], patience: Patience
+    ) -> None:
+        super().__init__(pooled.driver_connection, compiled, patience)
+        self._told_ms = 0
+
+    def begin(self) -> None:
+        self._told_ms = self._patience.left_ms
+        self._driver.execute(f"BEGIN; SET LOCAL lock_timeout = {self._told_ms}", prepare=False)  # one round trip
+
+    def _run(self, statement: Executable, parameters: Parameters) -> Any:
         if self._told_ms and self._told_ms - self._patience.left_ms > WORTH_TELLING_MS:
             self._told_ms = self._patience.left_ms
             self._driver.execute(f"SET LOCAL lock_timeout = {self._told_ms}")
-        text, fixed = self._compiled(statement)
-        return self._driver.execute(text, {**fixed, **parameters})
+        return super()._run(statement, parameters)
