@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass, fields
 from enum import StrEnum
+from functools import cached_property
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import to_json
 
 from pipeline.errors import Code, PayloadError
 from pipeline.history import Trail
@@ -268,8 +271,12 @@ class LostSource(Model):
     key_fingerprint: str | None = None
 
 
-class Outcome(Model):
-    """How an attachment ended, as it is announced. Holds no key and no source URL."""
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How an attachment ended, as it is announced. Holds no key and no source URL.
+
+    Made of a record, for each file: nothing in it is for pydantic to check.
+    """
 
     event_id: str
     type: str
@@ -294,7 +301,20 @@ class Outcome(Model):
 
     def payload(self) -> dict[str, Any]:
         """The event as JSON: every field, also those that are null; `source` only in `media.expired`."""
-        return self.model_dump(mode="json", exclude=None if self.source else {"source"})
+        own = self.__dict__
+        told = {name: own[name] for name in _ALWAYS_TOLD}
+        told["kind"] = self.kind.value if self.kind else None
+        if self.source:
+            told["source"] = self.source.model_dump()
+        return told
+
+    @cached_property
+    def json(self) -> str:
+        """The event as it is sent, and signed: JSON without blanks."""
+        return to_json(self.payload()).decode()
+
+
+_ALWAYS_TOLD = tuple(part.name for part in fields(Outcome) if part.name != "source")
 
 
 class Claim(Model):

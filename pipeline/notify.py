@@ -6,16 +6,18 @@ Webhooks are not among them: what they have to tell is written down with the end
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import structlog
 
 from pipeline.errors import Code, PipelineError
 from pipeline.models import Attachment, LostSource, Outcome, Record, Status
+from pipeline.moments import iso_milliseconds
 from pipeline.notifiers import Notifier
 from pipeline.payload_forms import bytes_in
+
+T = TypeVar("T")
 
 log: Any = structlog.get_logger(__name__)
 
@@ -34,15 +36,29 @@ def outcome(record: Record, url: str | None, attachment: Attachment | None = Non
     Of what has expired it tells what the `attachment` says of its source, so that a new upload can be asked for.
     The same ending has the same event id whoever announces it and however often, a replay has another.
     """
-    done = EVENTS[record.status] == EVENTS[Status.DONE]
+    type_ = EVENTS[record.status]
+    done = type_ == EVENTS[Status.DONE]
     return Outcome(
         event_id=event_id(record),
-        type=EVENTS[record.status],
-        at=_iso(record.ended_at if record.ended_at is not None else record.received_at),
+        type=type_,
+        at=iso_milliseconds(record.ended_at if record.ended_at is not None else record.received_at),
+        id=record.id,
+        session=record.session,
+        message_id=record.message_id,
+        chat=record.chat,
+        sender=record.sender,
+        kind=record.kind,
+        mime=record.mime,
+        name=record.name,
+        size=record.size,
+        sha256=record.sha256,
         url=url if done else None,
-        error=None if done else {"code": record.error_code or Code.INTERNAL, "message": record.error or ""},
+        width=record.width,
+        height=record.height,
+        duration_ms=record.duration_ms,
+        caption=record.caption,
+        error=None if done else {"code": record.error_code or Code.INTERNAL.value, "message": record.error or ""},
         source=_lost_source(attachment) if attachment and record.status is Status.EXPIRED else None,
-        **record.model_dump(include=_TOLD),
     )
 
 
@@ -57,17 +73,32 @@ def event_ids(record: Record) -> list[str]:
 
 
 def notify(told: Outcome, notifiers: Sequence[Notifier]) -> Outcome:
-    """Tells every notifier. One that fails is named in the log and costs neither the attachment nor the others."""
-    for notifier in notifiers:
-        try:
-            notifier(told)
-        except Exception as error:  # noqa: BLE001  (whoever is told is never the reason why an attachment does not end)
-            message = error.message if isinstance(error, PipelineError) else type(error).__name__
-            log.warning("notifier failed", id=told.id, session=told.session, event_id=told.event_id, error=message)
+    """Tells every notifier; see `notify_many`."""
+    notify_many([told], notifiers)
     return told
 
 
-_TOLD = set(Outcome.model_fields) - {"event_id", "type", "at", "url", "error", "source"}
+def notify_many(told: Sequence[Outcome], notifiers: Sequence[Notifier]) -> None:
+    """Tells every notifier of all of them, in their order; in one go those that have a `tell_all`.
+
+    One that fails is named in the log and costs neither the attachment nor the others.
+    """
+    for notifier in notifiers if told else ():
+        tell_all: Callable[[Sequence[Outcome]], None] | None = getattr(notifier, "tell_all", None)
+        if tell_all:
+            _tell(tell_all, told, told)
+            continue
+        for one in told:
+            _tell(notifier, one, [one])
+
+
+def _tell(tell: Callable[[T], None], what: T, told: Sequence[Outcome]) -> None:
+    try:
+        tell(what)
+    except Exception as error:  # noqa: BLE001  (whoever is told is never the reason why an attachment does not end)
+        message = error.message if isinstance(error, PipelineError) else type(error).__name__
+        for one in told:
+            log.warning("notifier failed", id=one.id, session=one.session, event_id=one.event_id, error=message)
 
 
 def _event_id(media_id: str, run: int) -> str:
@@ -83,8 +114,3 @@ def _lost_source(attachment: Attachment) -> LostSource:
         direct_path=path or None,
         key_fingerprint=hashlib.sha256(key).hexdigest()[:16] if key else None,
     )
-
-
-def _iso(milliseconds: int) -> str:
-    moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -10,16 +10,16 @@ from functools import lru_cache
 
 from pipeline.abreast import abreast
 from pipeline.antivirus import Antivirus
-from pipeline.catalogue import WAIT_S, Catalogue, Outgoing, Preview
+from pipeline.catalogue import WAIT_S, Catalogue, Finishing, Outgoing, Preview
 from pipeline.clamd import Clamd
 from pipeline.derive import Content, derive, discard, keep
 from pipeline.detect import detect
 from pipeline.errors import Code, PipelineError, or_raise
 from pipeline.fetch import fetch
 from pipeline.media_types import DECODERS, RENDERERS, allowed_types
-from pipeline.models import Claim, Detected, Ending, Fetched, Record, Status, Validated
+from pipeline.models import Claim, Detected, Ending, Fetched, Outcome, Record, Status, Validated
 from pipeline.notifiers import Notifier, build_notifiers
-from pipeline.notify import notify, outcome
+from pipeline.notify import notify_many, outcome
 from pipeline.outbound import LocalPace, Outbound
 from pipeline.persist import persist_many
 from pipeline.sandbox import Sandbox
@@ -27,7 +27,7 @@ from pipeline.settings import Settings, current_settings
 from pipeline.staging import Staging
 from pipeline.storage import Storage, intake_key, open_storage
 from pipeline.validate import validate
-from pipeline.webhooks import Webhooks, build_webhooks, event_body
+from pipeline.webhooks import Webhooks, build_webhooks
 
 DRAWING_NICE = 10  # previews are drawn with the CPU time that nobody else wants …
 DRAWING_PATIENCE = 3  # … and so may take longer by the clock
@@ -96,27 +96,55 @@ class Services:
             RetryableError: `catalogue`.
             SupersededError: the claim was lost.
         """
-        record = self.catalogue.ended(claim, ending) if ending else claim.record
+        return or_raise(self.notify_many([(claim, ending)])[0])
+
+    def notify_many(self, work: Sequence[tuple[Claim, Ending | None]]) -> list[Record | PipelineError]:
+        """`notify` for several: each one's record, or the error that it alone has met, in the order of `work`."""
+        results = [self._ended(claim, ending) for claim, ending in work]
+        ended = {place: record for place, record in enumerate(results) if isinstance(record, Record)}
+        told = {place: self._outcome(work[place][0], record) for place, record in ended.items()}
+        notify_many(list(told.values()), self.notifiers)
+        moves = [self._closing(work[place][0], ended[place], one) for place, one in told.items()]
+        for place, finished in zip(told, self.catalogue.finish_many(moves), strict=True):
+            results[place] = finished
+        self._ring(moves)
+        return results
+
+    def _ended(self, claim: Claim, ending: Ending | None) -> Record | PipelineError:
+        if ending is None:
+            return claim.record
+        try:
+            return self.catalogue.ended(claim, ending)
+        except PipelineError as error:
+            return error
+
+    def _outcome(self, claim: Claim, record: Record) -> Outcome:
         url = self.storage.url(record.storage_key) if record.storage_key else None
-        told = notify(outcome(record, url, claim.attachment), self.notifiers)
+        return outcome(record, url, claim.attachment)
+
+    def _closing(self, claim: Claim, record: Record, told: Outcome) -> Finishing:
         receivers = self.webhooks.receivers(told)
-        outgoing = Outgoing(told.event_id, told.type, event_body(told), receivers) if receivers else None
-        finished = self._close(claim, record, announced=True, outgoing=outgoing)
-        self.webhooks.ring(receivers)
-        return finished
+        outgoing = Outgoing(told.event_id, told.type, told.json, receivers) if receivers else None
+        self._clear_away(claim, record)
+        return Finishing(claim, announced=True, outgoing=outgoing)
+
+    def _ring(self, finished: Sequence[Finishing]) -> None:
+        """Wakes those who deliver, once each; also where it was not written down, for it costs them one look."""
+        self.webhooks.ring({name for one in finished if one.outgoing for name in one.outgoing.endpoints})
 
     def give_up(self, claim: Claim, ending: Ending) -> Record:
         """Ends it without an announcement, for announcing it is what failed, or brought its workers down."""
-        return self._close(claim, self.catalogue.ended(claim, ending), announced=False)
+        record = self.catalogue.ended(claim, ending)
+        self._clear_away(claim, record)
+        return self.catalogue.finish(claim, announced=False)
 
-    def _close(self, claim: Claim, record: Record, *, announced: bool, outgoing: Outgoing | None = None) -> Record:
+    def _clear_away(self, claim: Claim, record: Record) -> None:
         # Before the last word: whoever is killed between the two is replaced, and nobody comes back after it.
         if record.status is not Status.FAILED:  # a replay of a failed one starts from its staged bytes
             self.staging.discard(claim.id)
         if claim.intake and (record.status is Status.STORED or infected(record)):
             with suppress(PipelineError):  # announced as it is, it must not fail for what is left lying about
                 self.storage.delete(intake_key(claim.id))
-        return self.catalogue.finish(claim, announced=announced, outgoing=outgoing)
 
     def forget(self, media_id: str) -> None:
         """Removes what was staged for an attachment that somebody else has brought to its end meanwhile."""

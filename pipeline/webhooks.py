@@ -6,7 +6,6 @@ that a receiver that knows one of them accepts it while they are exchanged.
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -108,11 +107,6 @@ class Webhooks:
         for name in names:
             if bell := self._bells.get(name):
                 bell()
-
-
-def event_body(told: Outcome) -> str:
-    """The event as it is sent, and signed: JSON without blanks."""
-    return json.dumps(told.payload(), ensure_ascii=False, separators=(",", ":"))
 
 
 def build_webhooks(settings: Settings, outbound: Outbound) -> Webhooks:

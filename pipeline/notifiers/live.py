@@ -5,9 +5,10 @@ The stream is both: what is announced now, and the history for those who come ba
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from importlib import resources
+
+from pydantic_core import to_json
 
 from pipeline.models import Outcome
 from pipeline.notifiers.redis_post import Client, RedisPost
@@ -19,24 +20,27 @@ KNOWN = "{esteira}:events:known"
 LONGEST_TEXT = 4096  # of what strangers wrote: a thousand events must fit into anybody's Redis
 
 
-def build(settings: Settings, _outbound: Outbound) -> Callable[[Outcome], None] | None:
+def build(settings: Settings, _outbound: Outbound) -> RedisPost | None:
     """The history of EVENT_HISTORY events, or None for 0."""
     most = settings.event_history
     return RedisPost(settings.redis, Append(most), channel="live", most=most) if most else None
 
 
 class Append:
-    """One event into the history in one round trip; one that stands there already stays where it is."""
+    """Events into the history in one round trip; one that stands there already stays where it is."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._script: Callable[..., object] | None = None
 
-    def __call__(self, client: Client, told: Outcome) -> None:
+    def __call__(self, client: Client, told: Sequence[Outcome]) -> None:
         script = self._script = self._script or client.register_script(
             (resources.files("pipeline.notifiers") / "live.lua").read_text()
         )
-        script(keys=[HISTORY, KNOWN], args=[told.event_id, event_json(told), self._most])
+        args: list[str | int] = [self._most]
+        for one in told:
+            args += (one.event_id, event_json(one))
+        script(keys=[HISTORY, KNOWN], args=args)
 
 
 def forget(client: Client, event_ids: Sequence[str]) -> None:
@@ -51,5 +55,7 @@ def forget(client: Client, event_ids: Sequence[str]) -> None:
 
 def event_json(told: Outcome) -> str:
     """The event as it is sent to clients, its texts shortened to LONGEST_TEXT characters."""
+    if len(told.json) <= LONGEST_TEXT:
+        return told.json
     short = {name: value[:LONGEST_TEXT] if isinstance(value, str) else value for name, value in told.payload().items()}
-    return json.dumps(short, ensure_ascii=False, separators=(",", ":"))
+    return to_json(short).decode()

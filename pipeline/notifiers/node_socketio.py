@@ -4,7 +4,7 @@ of its servers would publish it, so nothing has to be changed there.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
 import msgpack
 
@@ -17,7 +17,7 @@ EVENT = 2  # a packet's type in Socket.IO's protocol
 SENDER = "esteira"  # the adapter ignores what has its own name
 
 
-def build(settings: Settings, _outbound: Outbound) -> Callable[[Outcome], None] | None:
+def build(settings: Settings, _outbound: Outbound) -> RedisPost | None:
     """The Node server's channel, or None unless NOTIFY_NODE_SOCKETIO is set."""
     if not settings.notify_node_socketio:
         return None
@@ -29,15 +29,18 @@ def build(settings: Settings, _outbound: Outbound) -> Callable[[Outcome], None] 
 
 
 class Publish:
-    """One event in one round trip, to the room that is named like its session, or to the whole namespace."""
+    """Events in one round trip, each to the room that is named like its session, or to the whole namespace."""
 
     def __init__(self, key: str, namespace: str, *, by_session: bool) -> None:
         self._key = key
         self._namespace = namespace
         self._by_session = by_session
 
-    def __call__(self, client: Client, told: Outcome) -> None:
-        client.publish(*self.message(told))
+    def __call__(self, client: Client, told: Sequence[Outcome]) -> None:
+        pipe = client.pipeline(transaction=False)
+        for one in told:
+            pipe.publish(*self.message(one))
+        pipe.execute()
 
     def message(self, told: Outcome) -> tuple[str, bytes]:
         """The channel, and what is published there."""

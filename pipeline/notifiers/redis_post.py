@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import islice
 
 import redis
 import structlog
@@ -20,15 +21,16 @@ from pipeline.models import Outcome
 
 TIMEOUT_S = 0.25  # what an attachment waits at most, once an outage
 RETRY_S = 0.5
+AT_ONCE = 100  # of what has waited
 
 log = structlog.get_logger(__name__)
 
 Client = redis.Redis
-Send = Callable[[Client, Outcome], object]
+Send = Callable[[Client, Sequence[Outcome]], object]
 
 
 class RedisPost:
-    """Sends outcomes over one client with `send`, which may be called again for the same one.
+    """Sends outcomes over one client with `send`, which may be called again for the same ones.
 
     `channel` names it in logs and figures; of what waits, the newest `most` are kept.
     """
@@ -46,6 +48,10 @@ class RedisPost:
 
     def __call__(self, told: Outcome) -> None:
         """Sends it, or keeps it for later; never raises."""
+        self.tell_all([told])
+
+    def tell_all(self, told: Sequence[Outcome]) -> None:
+        """Sends them in one go, or keeps them for later; never raises."""
         if self._away and self._keep(told):
             return
         try:
@@ -53,25 +59,27 @@ class RedisPost:
         except (redis.RedisError, OSError) as error:
             self._begin_outage(told, error)
 
-    def _deliver(self, told: Outcome) -> None:
+    def _deliver(self, told: Sequence[Outcome]) -> None:
         self._send(self._client, told)
-        EVENTS_SENT.add(self.channel)
+        EVENTS_SENT.add(self.channel, n=len(told))
 
-    def _keep(self, told: Outcome) -> bool:
+    def _keep(self, told: Sequence[Outcome]) -> bool:
         """False if Redis is back meanwhile."""
         with self._lock:
             if self._away:
                 self._append(told)
             return self._away
 
-    def _append(self, told: Outcome) -> None:
-        if len(self._waiting) >= self._most:
+    def _append(self, told: Sequence[Outcome]) -> None:
+        self._waiting += told
+        lost = max(0, len(self._waiting) - self._most)
+        for _ in range(lost):
             self._waiting.popleft()
-            EVENTS_LOST.add(self.channel)
-        self._waiting.append(told)
+        if lost:
+            EVENTS_LOST.add(self.channel, n=lost)
         EVENTS_WAITING.set(len(self._waiting), self.channel)
 
-    def _begin_outage(self, told: Outcome, error: Exception) -> None:
+    def _begin_outage(self, told: Sequence[Outcome], error: Exception) -> None:
         with self._lock:
             self._append(told)
             if self._away:
@@ -93,16 +101,17 @@ class RedisPost:
     def _send_waiting(self) -> int:
         """Sends what waits, the oldest first, until nothing does; then the outage is over."""
         sent = 0
-        while (told := self._oldest()) is not None:
+        while told := self._oldest():
             self._deliver(told)
-            sent += 1
+            sent += len(told)
             with self._lock:
-                if self._waiting and self._waiting[0] is told:  # it may have had to make room meanwhile
-                    self._waiting.popleft()
+                for one in told:
+                    if self._waiting and self._waiting[0] is one:  # it may have had to make room meanwhile
+                        self._waiting.popleft()
                 EVENTS_WAITING.set(len(self._waiting), self.channel)
         return sent
 
-    def _oldest(self) -> Outcome | None:
+    def _oldest(self) -> list[Outcome]:
         with self._lock:
             self._away = bool(self._waiting)
-            return self._waiting[0] if self._waiting else None
+            return list(islice(self._waiting, AT_ONCE))

@@ -21,7 +21,7 @@ from web.live.feed import Event, Feed
 def tell(valkey: ValkeyServer, *told: Outcome, most: int = 100) -> None:
     append = Append(most)
     for one in told:
-        append(valkey.client(), one)
+        append(valkey.client(), [one])
 
 
 def kept(valkey: ValkeyServer) -> list[str]:
@@ -41,6 +41,21 @@ def test_the_newest_are_kept_and_nothing_of_the_others(valkey: ValkeyServer) -> 
     assert sorted(valkey.client().hkeys(KNOWN)) == sorted(kept(valkey))
     tell(valkey, outcome(), most=5)  # somebody wants fewer from now on
     assert len(kept(valkey)) == valkey.client().hlen(KNOWN) == 5
+
+
+def test_several_are_appended_in_their_order_with_one_call_and_each_once(valkey: ValkeyServer) -> None:
+    told, append, client = [outcome() for _ in range(40)], Append(30), valkey.client()
+    append(client, told[:10])
+    append(client, [*told[5:10], *told[8:20], told[12]])
+    append(client, told[:3])
+    assert kept(valkey) == ids(*told[:20])
+    entries = client.xrange(HISTORY)
+    assert [entry["before"] for _, entry in entries] == ["", *(place for place, _ in entries[:-1])]
+    assert [json.loads(entry["event"])["event_id"] for _, entry in entries] == kept(valkey)
+    assert client.hgetall(KNOWN) == {entry["id"]: place for place, entry in entries}
+    append(client, told)
+    assert kept(valkey) == ids(*told[10:])
+    assert sorted(client.hkeys(KNOWN)) == sorted(kept(valkey))
 
 
 def test_a_history_that_was_thrown_away_alone_begins_anew(valkey: ValkeyServer) -> None:

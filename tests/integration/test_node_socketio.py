@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from pipeline.models import Outcome
 from pipeline.notifiers import node_socketio
+from pipeline.notifiers.redis_post import RedisPost
 from pipeline.outbound import Outbound
 from tests.support.events import outcome
 from tests.support.node import clients, node_server
@@ -16,7 +16,7 @@ from tests.support.valkey import ValkeyServer
 ROOMS = [{"room": "shop"}, {"room": "other"}, {}]
 
 
-def teller(plant: Plant) -> Callable[[Outcome], None]:
+def teller(plant: Plant) -> RedisPost:
     tell = node_socketio.build(plant.settings, Outbound())
     assert tell
     return tell
@@ -29,8 +29,7 @@ def test_an_event_reaches_the_room_of_its_session_with_its_whole_payload(
     one, two = outcome(session="shop", caption="olá 🎧", size=5), outcome(session="other", kind="media.failed")
     with node_server(valkey.url) as url, clients(url, ROOMS, whole=True) as listening:
         listening.wait("connect", 3)
-        tell(one)
-        tell(two)
+        tell.tell_all([one, two])
         listening.wait("event", 2)
         time.sleep(0.3)
         heard = [[(told["name"], told["payload"]) for told in listening.what("event", client)] for client in range(3)]

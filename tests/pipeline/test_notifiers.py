@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import structlog
 
@@ -21,7 +23,7 @@ def test_without_a_history_of_events_only_the_log_is_told() -> None:
 
 def test_the_log_has_a_line_for_each_ending_without_what_people_wrote(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.notifiers.log.log", structlog.get_logger())  # one that has written nothing yet
-    failed = EVENT.model_copy(update={"type": "media.failed", "error": {"code": "broken", "message": "cut off"}})
+    failed = replace(EVENT, type="media.failed", error={"code": "broken", "message": "cut off"})
     (write,) = build_notifiers(load_settings(_env_file=None, event_history=0), Outbound())
     with structlog.testing.capture_logs() as lines:
         write(EVENT)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import structlog
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import Code, RetryableError
 from pipeline.models import Attachment, Kind, Outcome, Record, Stage, Status
-from pipeline.notify import event_id, notify, outcome
+from pipeline.notify import event_id, notify, notify_many, outcome
 
 FIELDS = [
     *("event_id", "type", "at", "id", "session", "message_id", "chat", "sender", "kind", "mime", "name", "size"),
@@ -116,3 +118,56 @@ def test_every_notifier_is_told_also_after_one_that_fails_and_none_fails_the_att
     assert [(line["event"], line["error"]) for line in lines] == [
         ("notifier failed", "Redis does not answer"), ("notifier failed", "KeyError"),
     ]  # fmt: skip
+
+
+class Post:
+    """A notifier that can tell several at once."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+        self.got: list[list[str]] = []
+
+    def __call__(self, told: Outcome) -> None:
+        raise AssertionError(told)
+
+    def tell_all(self, told: Sequence[Outcome]) -> None:
+        self.got.append([one.id for one in told])
+        if self.error:
+            raise self.error
+
+
+def test_several_are_told_in_one_go_where_a_notifier_can_and_else_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.notify.log", structlog.get_logger())
+    told = [outcome(record(id=f"{number:032d}"), None) for number in range(3)]
+    post, broken, each = Post(), Post(ValueError("x")), list[str]()
+
+    def one_by_one(event: Outcome) -> None:
+        each.append(event.id)
+        if event is told[1]:
+            raise RetryableError(Code.QUEUE, "away")
+
+    with structlog.testing.capture_logs() as lines:
+        notify_many(told, [broken, one_by_one, post])
+    ids = [one.id for one in told]
+    assert (post.got, broken.got, each) == ([ids], [ids], ids)
+    assert [(line["id"], line["error"]) for line in lines] == [*((id_, "ValueError") for id_ in ids), (ids[1], "away")]
+
+
+@given(
+    st.text(st.characters(codec="utf-8")),
+    st.text(st.characters(codec="utf-8")),
+    st.integers(0, 2**53) | st.none(),
+    st.sampled_from([Status.DONE, Status.FAILED]),
+)
+def test_the_event_as_it_is_sent_is_its_payload_without_blanks(
+    caption: str, error: str, size: int | None, status: Status
+) -> None:
+    told = outcome(record(caption=caption, error=error, size=size, status=status), None)
+    assert json.loads(told.json) == told.payload()
+    assert told.json == json.dumps(told.payload(), ensure_ascii=False, separators=(",", ":"))
+
+
+@given(st.integers(0, 253_402_300_799_999))
+def test_the_moment_is_told_to_the_millisecond(ended_at: int) -> None:
+    at = datetime.fromisoformat(outcome(record(ended_at=ended_at), None).at)
+    assert at == datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ended_at)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -27,11 +28,11 @@ class Server:
         self.asked = 0
         self.got: list[str] = []
 
-    def __call__(self, _: object, told: Outcome) -> None:
+    def __call__(self, _: object, told: Sequence[Outcome]) -> None:
         self.asked += 1
         if self.away:
             raise redis.ConnectionError("away")
-        self.got.append(told.event_id)
+        self.got += [one.event_id for one in told]
 
 
 def post(server: Server, *, most: int = 100) -> RedisPost:
@@ -57,6 +58,37 @@ def test_what_waits_goes_in_its_order_and_before_what_is_new() -> None:
         tell(one)
         time.sleep(0.01)
     wait_until(lambda: server.got == [one.event_id for one in told], 10)
+
+
+def test_several_go_together_and_keep_their_order_over_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redis_post, "AT_ONCE", 4)
+    server = Server()
+    tell, told = post(server), [outcome() for _ in range(20)]
+    PENDING.take()
+    tell.tell_all(told[:5])
+    assert (server.asked, len(server.got)) == (1, 5)
+    server.away = True
+    tell.tell_all(told[5:10])
+    tell(told[10])
+    tell.tell_all(told[11:])
+    asked = server.asked
+    server.away = False
+    wait_until(lambda: server.got == [one.event_id for one in told], 10)
+    assert server.asked - asked <= 4 + 5  # fifteen by fours, and what had tried before
+    wait_until(lambda: LEVELS.take().get("esteira_events_waiting|test", 0) == 0, 10)
+    assert PENDING.take()["esteira_events_sent_total|test"] == 20
+
+
+def test_of_more_at_once_than_may_wait_the_newest_are_kept() -> None:
+    server = Server()
+    server.away = True
+    tell, told = post(server, most=10), [outcome() for _ in range(25)]
+    PENDING.take()
+    tell.tell_all(told[:12])
+    tell.tell_all(told[12:])
+    assert PENDING.take()["esteira_events_lost_total|test"] == 15
+    server.away = False
+    wait_until(lambda: server.got == [one.event_id for one in told[15:]], 10)
 
 
 def test_an_outage_is_said_once_and_so_is_its_end() -> None:
@@ -115,7 +147,9 @@ def test_many_threads_lose_nothing_over_an_outage() -> None:
 
 def test_a_redis_that_hangs_holds_nobody_for_longer_than_a_quarter_of_a_second(own_valkey: ValkeyServer) -> None:
     seen: list[Any] = []
-    tell = RedisPost(own_valkey.url, lambda client, _: seen.append(client.ping()), channel="test", most=10)
+    tell = RedisPost(
+        own_valkey.url, lambda client, told: seen.extend((client.ping(), one) for one in told), channel="test", most=10
+    )
     tell(outcome())
     own_valkey.pause()
     began = time.monotonic()

@@ -1,0 +1,23 @@
+"""Moments as ISO 8601 writes them, in UTC. What is written for every file falls into few seconds."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import lru_cache
+
+
+def iso_milliseconds(milliseconds: int) -> str:
+    """Unix milliseconds: `2022-01-01T00:00:01.234Z`."""
+    seconds, rest = divmod(milliseconds, 1000)
+    return f"{_second(seconds)}.{rest:03d}Z"
+
+
+def iso_microseconds(microseconds: int) -> str:
+    """Unix microseconds: `2022-01-01T00:00:01.234567Z`."""
+    seconds, rest = divmod(microseconds, 1_000_000)
+    return f"{_second(seconds)}.{rest:06d}Z"
+
+
+@lru_cache(maxsize=64)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None).isoformat()
