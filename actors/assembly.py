@@ -42,6 +42,7 @@ def build_broker(settings: Settings) -> EsteiraBroker:
         ledger=Ledger.of(settings),
         lanes=Lanes.of(settings),
         middleware=middleware,
+        leaders=settings.sandbox_processes,
     )
     broker.add_middleware(Courier(settings))
     broker.add_middleware(Heartbeat(chores(broker, settings), last=partial(sign_off, broker)))

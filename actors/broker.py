@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -19,9 +19,10 @@ from dramatiq.broker import Consumer
 from dramatiq.errors import QueueJoinTimeout
 
 from actors.background import Background, BackgroundConsumer
-from actors.belt import Belt, Step
+from actors.belt import Belt, Settlement, Step
 from actors.chain import Chain
 from actors.consumer import BeltConsumer
+from actors.crew import Crew
 from actors.delivery import (
     Again,
     Back,
@@ -30,7 +31,6 @@ from actors.delivery import (
     Finished,
     Forward,
     Verdict,
-    inheritance,
     stage_message,
     wire_form,
 )
@@ -39,6 +39,7 @@ from actors.keys import DERIVE
 from actors.ledger import Ledger, Shelf, entry
 from actors.outage import Outage
 from actors.places import Lanes
+from actors.retries import Retries
 from pipeline.models import Stage
 
 UNDECIDED_DELAY_MS = 5000
@@ -55,7 +56,8 @@ class EsteiraBroker(dramatiq.Broker):
         connect_sender: makes the client of whoever enqueues, without.
         ledger: where finished jobs are noted.
         lanes: how messages take turns.
-        middleware: with a `Chain` among them, which runs the next stage in the same thread.
+        middleware: with a `Chain` and `Retries` among them.
+        leaders: how many threads of a process take what was fetched through the other stages.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class EsteiraBroker(dramatiq.Broker):
         ledger: Ledger,
         lanes: Lanes,
         middleware: list[dramatiq.Middleware],
+        leaders: int = 1,
     ) -> None:
         super().__init__(middleware=[])
         queues = [stage.value for stage in Stage]
@@ -82,6 +85,8 @@ class EsteiraBroker(dramatiq.Broker):
         self._feeder_lock = threading.Lock()
         self.chain = next(item for item in middleware if isinstance(item, Chain))
         self.pausing = self.chain.pausing
+        retries = next(item for item in middleware if isinstance(item, Retries))
+        self.crew = Crew(chain=self.chain, retries=retries, settle=self.settle, leaders=leaders)
         for item in middleware:
             self.add_middleware(item)
 
@@ -187,16 +192,14 @@ class EsteiraBroker(dramatiq.Broker):
         return [*self.served, *({DERIVE} & self._served())]
 
     def conclude(self, delivery: Delivery) -> None:
-        """Runs on as far as this worker may, then carries out the verdict. Does not return before Redis has it."""
-        last = delivery
-        try:
-            last = self.chain.run_on(self, delivery)
-        finally:
-            try:
-                self._settle(last, *self._step(last))
-            finally:
-                for let_go in last.on_settled:
-                    let_go()
+        """Runs on as far as this worker may, then carries out the verdict. Another thread may do so for this one."""
+        if delivery.quarantined:  # nobody is to die with it
+            self.crew.go([delivery])
+        elif self.chain.runs_on(delivery.verdict):
+            self.hands.board(delivery.key)
+            self.crew.join(delivery)
+        else:
+            self.settle([delivery])
 
     def begin(self, delivery: Delivery) -> bool:
         """Notes that a message with crashes against its name is begun; False if it is not held any more."""
@@ -206,6 +209,19 @@ class EsteiraBroker(dramatiq.Broker):
         """Puts a message that was not worked on back to where it was."""
         self.belt.finish(self.worker_id, delivery.key, delivery.serial, Step("back", delivery.queue))
         self.hands.drop(delivery.key, delivery.serial)
+
+    def settle(self, deliveries: Sequence[Delivery]) -> None:
+        """Carries out verdicts. Does not return before Redis has them."""
+        try:
+            self._settle([self._settlement(delivery) for delivery in deliveries])
+        finally:
+            for delivery in deliveries:
+                for let_go in delivery.on_settled:
+                    let_go()
+
+    def _settlement(self, delivery: Delivery) -> Settlement:
+        step, note = self._step(delivery)
+        return Settlement(delivery.key, delivery.serial, step, note, delivery.offer)
 
     def _step(self, delivery: Delivery) -> tuple[Step, tuple[Shelf, str] | None]:
         # No verdict: a middleware failed, and Dramatiq has logged it.
@@ -223,11 +239,7 @@ class EsteiraBroker(dramatiq.Broker):
                 how = "later" if verdict.delay_ms else "next"
                 return Step(how, verdict.stage.value, wire_form(message), verdict.delay_ms), None
             case Again():
-                kwargs = {**delivery.kwargs, "attempt": verdict.attempt}
-                if delivery.claim:
-                    kwargs.pop("trail", None)
-                    kwargs |= inheritance(delivery.claim)
-                message = delivery.message.copy(kwargs=kwargs)
+                message = delivery.again(verdict.attempt)
                 return Step("later", message.queue_name, wire_form(message), verdict.delay_ms), None
             case Back():
                 return Step("back", delivery.queue), None
@@ -252,22 +264,26 @@ class EsteiraBroker(dramatiq.Broker):
     def _of(belt: Belt, queue_name: str) -> Belt:
         return belt.aside if queue_name == DERIVE else belt
 
-    def _settle(self, delivery: Delivery, step: Step, note: tuple[Shelf, str] | None) -> None:
+    def _settle(self, settlements: Sequence[Settlement]) -> None:
         pause = 0.05
         while True:
             try:
-                if not self.belt.finish(
-                    self.worker_id, delivery.key, delivery.serial, step, note=note, offer=delivery.offer
-                ):
-                    log.warning("taken over by another worker", id=delivery.key, stage=delivery.actor_name)
+                held = self.belt.finish_many(self.worker_id, settlements)
             except redis.RedisError as error:
                 self.outage.begin(error)
                 if self.draining.is_set() and self.outage.lasts_s > LAST_WORDS_S:
-                    log.warning("not acknowledged", id=delivery.key, remedy="another worker takes it over")
+                    ids = [settlement.key for settlement in settlements]
+                    log.warning("not acknowledged", ids=ids, remedy="another worker takes them over")
                     return
                 time.sleep(pause)
                 pause = min(pause * 2, 1)
             else:
                 self.outage.end()
-                self.hands.drop(delivery.key, delivery.serial)
+                self._drop(settlements, held)
                 return
+
+    def _drop(self, settlements: Sequence[Settlement], held: Sequence[bool]) -> None:
+        for settlement, was_held in zip(settlements, held, strict=True):
+            if not was_held:
+                log.warning("taken over by another worker", id=settlement.key, queue=settlement.step.queue)
+            self.hands.drop(settlement.key, settlement.serial)

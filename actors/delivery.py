@@ -59,15 +59,18 @@ class Delivery(MessageProxy):
     """A message that this worker holds.
 
     `key` is its name on the belt, `serial` the number of this delivery (a later delivery of the same key has another),
-    `queue` where it was waiting, `crashes` how many workers died while they held it, `session` whose it is. The claim
-    is that of the first stage that ran, and goes along as the worker runs on. `result` is what the stage found, `offer`
-    what goes onto the belt beside with the verdict, `on_settled` what is let go of once Redis has it.
+    `queue` where it was waiting, `crashes` how many workers died while they held it, `session` whose it is. `stage` and
+    `kwargs` are those of the stage that it has come to. The claim is that of the first stage that ran. `result` is what
+    the stage found, `offer` what goes onto the belt beside with the verdict, `on_settled` what is let go of once Redis
+    has it.
     """
 
     def __init__(
         self, message: Message[Any], *, key: str, serial: int, queue: str, crashes: int, session: str = ""
     ) -> None:
         super().__init__(message)
+        self.actor_name: str = message.actor_name
+        self.kwargs: dict[str, Any] = message.kwargs
         self.session = session
         self.key = key
         self.serial = serial
@@ -96,18 +99,27 @@ class Delivery(MessageProxy):
 
     @property
     def message(self) -> Message[Any]:
+        """As it was handed over."""
         return self._message
 
-    def onward(self, message: Message[Any]) -> Delivery:
-        """The same delivery with the next stage's message: still held under the same key and serial."""
-        following = Delivery(
-            message, key=self.key, serial=self.serial, queue=self.queue, crashes=self.crashes, session=self.session
+    def go_on(self, onward: Forward) -> None:
+        """Comes to the next stage in this worker's hands: still held under the same key and serial."""
+        self.actor_name = onward.stage.value
+        self.kwargs = stage_kwargs(
+            str(self.kwargs["media_id"]),
+            inputs=onward.inputs,
+            silent=onward.silent,
+            lost=onward.lost or self.lost,
         )
-        following.claim = self.claim
-        following.offer = self.offer
-        following.quarantined = self.quarantined
-        following.on_settled = self.on_settled
-        return following
+        self.result = self.verdict = None
+
+    def again(self, attempt: int) -> Message[Any]:
+        """The message that asks for this stage once more."""
+        kwargs = {**self.kwargs, "attempt": attempt}
+        if self.claim:
+            kwargs.pop("trail", None)
+            kwargs |= inheritance(self.claim)
+        return _message(str(kwargs["media_id"]), self.stage, kwargs)
 
 
 def stage_message(
@@ -125,6 +137,14 @@ def stage_message(
     not written yet. The message holds no key of any media, no token of any server and no URL: these stand in the
     catalogue alone.
     """
+    kwargs = stage_kwargs(media_id, inputs=inputs, silent=silent, lost=lost)
+    if claim:
+        kwargs |= inheritance(claim)
+    return _message(media_id, stage, kwargs)
+
+
+def stage_kwargs(media_id: str, *, inputs: Model | None, silent: bool, lost: int) -> dict[str, Any]:
+    """What a message asks for, without what goes without saying."""
     kwargs: dict[str, Any] = {"media_id": media_id}
     if inputs is not None:
         kwargs["inputs"] = inputs
@@ -132,8 +152,10 @@ def stage_message(
         kwargs["silent"] = True
     if lost:
         kwargs["lost"] = lost
-    if claim:
-        kwargs |= inheritance(claim)
+    return kwargs
+
+
+def _message(media_id: str, stage: Stage, kwargs: dict[str, Any]) -> Message[Any]:
     return Message(queue_name=stage.value, actor_name=stage.value, args=(), kwargs=kwargs, options={"key": media_id})
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from actors.belt import Handed
 from actors.places import Lanes
 
+MOST_ABOARD = 32  # then the threads wait: what is fetched lies on the disk, and dies with this process
 POLL_S = 1.0  # how long a feeder sleeps at most: a wake-up can get lost with the connection that carries it
 
 
@@ -25,6 +26,7 @@ class Hands:
         self.room = self.threads = self.large_room = 1  # set when the worker boots
         self.low_water = self.ahead = 0
         self._held: dict[str, Handed] = {}
+        self._aboard: set[str] = set()  # of these, what no thread of its own works on any more
         self._ready: list[tuple[int, Handed]] = []
         self._changed = threading.Condition()
         self._called = False
@@ -69,14 +71,23 @@ class Hands:
             item = self._held.get(key)
             if item is not None and item.serial == serial:
                 del self._held[key]
+                self._aboard.discard(key)
                 self._dropped = True
                 self._called |= item.large  # there may be another one that waits for its turn among the large
             if self._may_give() or self._wants():
                 self._changed.notify_all()
 
+    def board(self, key: str) -> None:
+        """Notes that this message goes on without a thread of its own: its thread has time for another one."""
+        with self._changed:
+            self._aboard.add(key)
+            self._dropped = True
+            if self._may_give() or self._wants():
+                self._changed.notify_all()
+
     def free(self) -> tuple[int, int]:
         """How many messages more, and how many large ones at most among them."""
-        free = max(0, self.room - len(self._held))
+        free = max(0, self.room - self._busy())
         large = sum(item.large for item in self._held.values())
         return free, min(free, max(0, self.large_room - large))
 
@@ -106,10 +117,16 @@ class Hands:
             self._called = self._dropped = False
             return True
 
+    def _busy(self) -> int:
+        """How many messages have a thread or wait for one."""
+        return len(self._held) - len(self._aboard)
+
     def _may_give(self) -> bool:
-        return bool(self._ready) and len(self._held) - len(self._ready) < self.threads + self.ahead
+        if not self._ready or len(self._aboard) >= MOST_ABOARD:
+            return False
+        return self._busy() - len(self._ready) < self.threads + self.ahead
 
     def _wants(self) -> bool:
         announced = self._called or time.monotonic() >= self._look_at
-        idle = len(self._held) < self.threads
-        return announced and (idle or (self._dropped and len(self._held) <= self.low_water))
+        idle = self._busy() < self.threads
+        return announced and (idle or (self._dropped and self._busy() <= self.low_water))

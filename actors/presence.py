@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -45,21 +44,23 @@ class Presence(Model):
 
 
 class Activity:
-    """What this process works on. A thread does one thing at a time, so there are never more than it has threads."""
+    """What this process works on."""
 
     def __init__(self) -> None:
-        self._runs: dict[int, tuple[str, Stage, int]] = {}
+        self._runs: dict[str, tuple[Stage, int]] = {}
         self._last_error: LastError | None = None
 
     @contextmanager
-    def of(self, media_id: str, stage: Stage) -> Iterator[None]:
-        """The calling thread runs this stage of this attachment within the block."""
-        me = threading.get_ident()
-        self._runs[me] = media_id, stage, _now_ms()
+    def of(self, keys: Sequence[str], stage: Stage) -> Iterator[None]:
+        """This stage of these attachments runs within the block."""
+        now = _now_ms()
+        for key in keys:
+            self._runs[key] = stage, now
         try:
             yield
         finally:
-            self._runs.pop(me, None)
+            for key in keys:
+                self._runs.pop(key, None)
 
     def failed(self, code: Code, stage: Stage) -> None:
         """Notes an error."""
@@ -68,8 +69,8 @@ class Activity:
     @property
     def running(self) -> tuple[Run, ...]:
         """The longest first."""
-        found = sorted(self._runs.copy().values(), key=lambda run: run[2])
-        return tuple(Run.model_construct(id=key, stage=stage, since_ms=since) for key, stage, since in found)
+        found = sorted(self._runs.copy().items(), key=lambda run: run[1][1])
+        return tuple(Run.model_construct(id=key, stage=stage, since_ms=since) for key, (stage, since) in found)
 
     @property
     def last_error(self) -> LastError | None:

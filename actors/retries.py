@@ -156,10 +156,13 @@ class Retries(dramatiq.Middleware):
         result: Any = None,
         exception: BaseException | None = None,
     ) -> None:
-        if exception is None or not isinstance(message, Delivery) or message.verdict is not None:
-            return
-        message.verdict = verdict_on(self.policy, message, exception)
-        self._tell(message, message.verdict, exception)
+        if exception is not None and isinstance(message, Delivery) and message.verdict is None:
+            self.judge(message, exception)
+
+    def judge(self, delivery: Delivery, error: BaseException) -> None:
+        """Gives a delivery whose stage has raised this its verdict, and tells of it."""
+        delivery.verdict = verdict_on(self.policy, delivery, error)
+        self._tell(delivery, delivery.verdict, error)
 
     @staticmethod
     def _tell(delivery: Delivery, verdict: Verdict, error: BaseException) -> None:

@@ -28,33 +28,33 @@ services().outbound.pace = shared_pace(broker.belt, current_settings())
 
 
 @dramatiq.actor(queue_name="fetch", throws=PipelineError)
-def fetch(**asked: Unpack[Asked]) -> None:
+def fetch(**_: Unpack[Asked]) -> None:
     """From its source to the staging directory: whole, decrypted, hashed."""
-    run(Stage.FETCH, asked)
+    run(Stage.FETCH)
 
 
 @dramatiq.actor(queue_name="detect", throws=PipelineError)
-def detect(**asked: Unpack[Asked]) -> None:
+def detect(**_: Unpack[Asked]) -> None:
     """What the content is, whatever its sender calls it."""
-    run(Stage.DETECT, asked)
+    run(Stage.DETECT)
 
 
 @dramatiq.actor(queue_name="validate", throws=PipelineError)
-def validate(**asked: Unpack[Asked]) -> None:
+def validate(**_: Unpack[Asked]) -> None:
     """Decoded in the sandbox and within every limit."""
-    run(Stage.VALIDATE, asked)
+    run(Stage.VALIDATE)
 
 
 @dramatiq.actor(queue_name="persist", throws=PipelineError)
-def persist(**asked: Unpack[Asked]) -> None:
+def persist(**_: Unpack[Asked]) -> None:
     """Into storage under its own hash, and into the catalogue."""
-    run(Stage.PERSIST, asked)
+    run(Stage.PERSIST)
 
 
 @dramatiq.actor(queue_name="notify", throws=PipelineError)
-def notify(**asked: Unpack[Asked]) -> None:
+def notify(**_: Unpack[Asked]) -> None:
     """Announced, however it ended."""
-    run(Stage.NOTIFY, asked)
+    run(Stage.NOTIFY)
 
 
 @dramatiq.actor(queue_name="derive", throws=PipelineError, priority=10)

@@ -1,12 +1,12 @@
-"""One stage of one attachment: the claim on it, the step, and what the logs say of it."""
+"""One stage of several attachments at once: the claims on them, the step, and what the logs say of it."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
-from typing import Any, Required, TypedDict
+from typing import Any, NamedTuple, Required, TypedDict
 
 import structlog
 from dramatiq.middleware import CurrentMessage
@@ -31,12 +31,31 @@ INPUTS: dict[Stage, type[Model] | None] = {
 }
 """What each stage is given. Notify is given nothing where the catalogue's row says it all."""
 
-STEPS: dict[Stage, Callable[[Services, Claim, Any], Model]] = {
-    Stage.FETCH: Services.fetch,
-    Stage.DETECT: Services.detect,
-    Stage.VALIDATE: Services.validate,
-    Stage.PERSIST: Services.persist,
-    Stage.NOTIFY: Services.notify,
+Work = Sequence[tuple[Claim, Any]]
+Found = Model | BaseException
+"""What a step makes of one attachment: its result, or what it raised."""
+
+
+def _each(step: Callable[[Services, Claim, Any], Model]) -> Callable[[Services, Work], list[Found]]:
+    def steps(services: Services, work: Work) -> list[Found]:
+        return [_found(step, services, claim, inputs) for claim, inputs in work]
+
+    return steps
+
+
+def _found(step: Callable[[Services, Claim, Any], Model], services: Services, claim: Claim, inputs: Any) -> Found:
+    try:
+        return step(services, claim, inputs)
+    except Exception as error:  # noqa: BLE001  (each attachment's error is its own)
+        return error
+
+
+STEPS: dict[Stage, Callable[[Services, Work], Sequence[Found]]] = {
+    Stage.FETCH: _each(Services.fetch),
+    Stage.DETECT: _each(Services.detect),
+    Stage.VALIDATE: _each(Services.validate),
+    Stage.PERSIST: _each(Services.persist),
+    Stage.NOTIFY: _each(Services.notify),
 }
 
 # A process that was stopped for longer than a heartbeat's silence may have been replaced: before it stores or announces
@@ -80,50 +99,99 @@ def entrance(claim: Claim, stage: Stage, inputs: Model | None) -> tuple[Stage, M
     return stage, inputs
 
 
+class Task(NamedTuple):
+    """An attachment at one stage: the claim on it, what the stage is given, which attempt it is."""
+
+    claim: Claim
+    inputs: Model | None
+    attempt: int
+
+
 def perform(services: Services, claim: Claim, stage: Stage, inputs: Model | None, *, attempt: int) -> Model:
-    """Runs one step and logs it. Whoever calls it tells the history if it raises: what follows is for them to say.
+    """Runs one step of one attachment and logs it.
+
+    Whoever calls it tells the history if it raises: what follows is for them to say.
 
     Raises:
         PipelineError: as the step does.
     """
-    passage.begin(claim, stage, attempt)
-    record = services.catalogue.confirm(claim) if LEASES.age(claim.token) > CERTAIN_S else claim.record
-    if record.cancelled_at is not None and stage is not Stage.NOTIFY:
-        raise CancelledError
+    [found] = perform_all(services, stage, [Task(claim, inputs, attempt)])
+    if isinstance(found, BaseException):
+        raise found
+    return found
+
+
+def perform_all(services: Services, stage: Stage, tasks: Sequence[Task]) -> list[Found]:
+    """Runs one step of several attachments; what becomes of each, in their order."""
     started = time.perf_counter()
-    with _measured(stage):
-        result = STEPS[stage](services, claim, inputs)
-    passage.went_well(claim)
+    found: list[Found | None] = [_begin(services, stage, task) for task in tasks]
+    fit = [number for number, fault in enumerate(found) if fault is None]
+    if fit:
+        work = [(tasks[number].claim, tasks[number].inputs) for number in fit]
+        for number, result in zip(fit, _step(services, stage, work), strict=True):
+            found[number] = result
+    seconds = time.perf_counter() - started
+    outcomes = [outcome for outcome in found if outcome is not None]
+    _measure(stage, [outcomes[number] for number in fit], seconds)
+    for task, outcome in zip(tasks, outcomes, strict=True):
+        if not isinstance(outcome, BaseException):
+            passage.went_well(task.claim)
+            _log(services, stage, task, outcome, ms=round(seconds * 1000, 1))
+    return outcomes
+
+
+def _begin(services: Services, stage: Stage, task: Task) -> PipelineError | None:
+    """Why the step must not be run; None if it may."""
+    claim = task.claim
+    passage.begin(claim, stage, task.attempt)
+    record = claim.record
+    if LEASES.age(claim.token) > CERTAIN_S:
+        try:
+            record = services.catalogue.confirm(claim)
+        except PipelineError as error:
+            return error
+    return CancelledError() if record.cancelled_at is not None and stage is not Stage.NOTIFY else None
+
+
+def _step(services: Services, stage: Stage, work: Work) -> Sequence[Found]:
+    try:
+        return STEPS[stage](services, work)
+    except Exception as error:  # noqa: BLE001  (a fault of ours: whose it is shows when each goes by itself)
+        if len(work) == 1:
+            return [error]
+    return [_step(services, stage, [one])[0] for one in work]
+
+
+def _measure(stage: Stage, outcomes: Sequence[Found], seconds: float) -> None:
+    done = sum(not isinstance(outcome, BaseException) for outcome in outcomes)
+    wrong = sum(isinstance(outcome, BaseException) and not isinstance(outcome, PacedError) for outcome in outcomes)
+    if done:
+        ATTEMPTS.add(stage.value, "done", n=done)
+    if wrong:
+        ATTEMPTS.add(stage.value, "error", n=wrong)
+    for _ in range(done):
+        STAGE_SECONDS.observe(seconds, stage.value)
+
+
+def _log(services: Services, stage: Stage, task: Task, result: Model, *, ms: float) -> None:
+    """One line for an attachment that has ended; the stages on the way to that are told at the level debug."""
+    claim = task.claim
     facts = {
         "id": claim.id,
         "session": claim.record.session,
         "stage": stage.value,
-        "attempt": attempt,
-        "ms": round((time.perf_counter() - started) * 1000, 1),
+        "attempt": task.attempt,
+        "ms": ms,
     }
-    if stage is Stage.PERSIST and isinstance(result, Record):
-        log.info("attachment stored", name=result.name, mime=result.mime, size=result.size, **facts)
-    elif stage is Stage.NOTIFY and isinstance(result, Record):
+    if stage is Stage.NOTIFY and isinstance(result, Record):
         whole = _count_ending(services, result)
         code = {"code": result.error_code} if result.error_code else {}
-        log.info("attachment finished", status=result.status.value, **code, whole_ms=whole, **facts)
+        what = {"name": result.name, "mime": result.mime, "size": result.size}
+        log.info("attachment finished", status=result.status.value, **code, whole_ms=whole, **what, **facts)
+    elif stage is Stage.PERSIST:
+        log.debug("attachment stored", **facts)
     else:
         log.debug("stage done", **facts)
-    return result
-
-
-@contextmanager
-def _measured(stage: Stage) -> Iterator[None]:
-    started = time.perf_counter()
-    try:
-        yield
-    except PacedError:  # no attempt
-        raise
-    except BaseException:
-        ATTEMPTS.add(stage.value, "error")
-        raise
-    ATTEMPTS.add(stage.value, "done")
-    STAGE_SECONDS.observe(time.perf_counter() - started, stage.value)
 
 
 def _count_ending(services: Services, record: Record) -> int:
@@ -148,8 +216,8 @@ class Asked(TypedDict, total=False):
     trail: dict[str, Any]
 
 
-def run(stage: Stage, asked: Asked) -> None:
-    """What an actor does: claims the attachment unless the stage before has, and performs its stage.
+def run(stage: Stage) -> None:
+    """What an actor does: performs its stage of the attachment.
 
     The result goes into the delivery, for the chain: what an actor returns, Dramatiq would throw away.
 
@@ -158,44 +226,75 @@ def run(stage: Stage, asked: Asked) -> None:
     """
     delivery: Any = CurrentMessage.get_current_message()
     assert isinstance(delivery, Delivery)
-    with ACTIVITY.of(delivery.key, stage):
-        _run(stage, delivery, asked)
+    with ACTIVITY.of([delivery.key], stage):
+        [error] = run_all(stage, [delivery])
+        if error is not None:
+            raise error
 
 
-def _run(stage: Stage, delivery: Delivery, asked: Asked) -> None:
+def run_all(stage: Stage, deliveries: Sequence[Delivery]) -> list[BaseException | None]:
+    """Performs a stage of several deliveries, and claims what has no claim yet; what each has raised, in their order.
+
+    A result goes into its delivery; one whose stage is not the one to go on with has a verdict afterwards.
+    """
     tools = services()
-    claim = delivery.claim or _first_claim(tools, delivery, asked)
+    raised: list[BaseException | None] = [None] * len(deliveries)
+    tasks: list[tuple[int, Task]] = []
+    for number, delivery in enumerate(deliveries):
+        try:
+            if task := _task(tools, stage, delivery):
+                tasks.append((number, task))
+        except PipelineError as error:
+            raised[number] = error
+    found = perform_all(tools, stage, [task for _, task in tasks]) if tasks else []
+    for (number, _), outcome in zip(tasks, found, strict=True):
+        delivery = deliveries[number]
+        if isinstance(outcome, BaseException):
+            _let_go(tools, delivery, outcome)
+            raised[number] = outcome
+        else:
+            _note(tools, delivery, outcome)
+    return raised
+
+
+def _task(tools: Services, stage: Stage, delivery: Delivery) -> Task | None:
+    """What is to be done for a delivery; None if this stage has nothing to do for it."""
+    asked: Any = delivery.kwargs
+    claim = delivery.claim = delivery.claim or _first_claim(tools, delivery, asked)
     start, given = entrance(claim, stage, stage_inputs(stage, asked.get("inputs")))
     if start is not stage:
         delivery.verdict = Forward(start, given)
-        return
+        return None
     # What is stored may have been announced as that, and no receiver heeds another ending under the same event id.
     if isinstance(given, Ending) and (asked.get("silent") or claim.record.status is Status.STORED):
         given_up = delivery.result = tools.give_up(claim, given)
         _count_ending(tools, given_up)
-        return
-    try:
-        delivery.result = perform(tools, claim, stage, given, attempt=delivery.attempt)
-    except BaseException as error:
-        _let_go(tools, delivery, error)
-        raise
-    delivery.offer = offer_after(tools, delivery.result) or delivery.offer
-    if isinstance(delivery.result, Record):
-        delivery.claim = claim.model_copy(update={"record": delivery.result})
+        return None
+    return Task(claim, given, delivery.attempt)
+
+
+def _note(tools: Services, delivery: Delivery, result: Model) -> None:
+    delivery.result = result
+    delivery.offer = offer_after(tools, result) or delivery.offer
+    if isinstance(result, Record):
+        assert delivery.claim is not None
+        delivery.claim = delivery.claim.model_copy(update={"record": result})
 
 
 def _first_claim(tools: Services, delivery: Delivery, asked: Asked) -> Claim:
     # A message that comes again after its worker died has a claim on its row that nobody will ever use.
     claim = take(tools, asked["media_id"], takeover=delivery.crashes > 0, heir_of=asked.get("heir_of"))
-    delivery.claim = claim
     LEASES.add(claim.token)
     delivery.on_settled.append(partial(LEASES.drop, claim.token))
     claim.trail.resume(asked.get("trail", {}))
     inputs = asked.get("inputs")
     passage.taken_over(claim, inputs.stage if isinstance(inputs, Ending) else delivery.stage, delivery.crashes)
-    record = claim.record
-    log.info(
-        "attachment started", id=claim.id, session=record.session, stage=delivery.actor_name, attempt=delivery.attempt
+    log.debug(
+        "attachment started",
+        id=claim.id,
+        session=claim.record.session,
+        stage=delivery.actor_name,
+        attempt=delivery.attempt,
     )
     return claim
 

@@ -67,6 +67,7 @@ class Esteira:
             "API_TOKEN": self.token,
             "PORT": str(self.port),
             "LOG_FORMAT": "json",
+            "LOG_LEVEL": "debug",  # what a worker was at when it died is told by what it had begun
             **(site.store.settings if site.store else {}),
         }
 

@@ -15,6 +15,7 @@ from actors.delivery import Again, Delivery, stage_message
 from actors.ledger import Ledger, Shelf
 from actors.places import Lanes
 from actors.quarantine import MAX_CRASHES, Quarantine
+from actors.retries import Retries, RetryPolicy
 from pipeline.models import Stage
 from pipeline.settings import Retention
 from tests.support.valkey import ValkeyServer
@@ -29,7 +30,7 @@ def broker(valkey: ValkeyServer) -> EsteiraBroker:
         connect_sender=lambda: connect(valkey.url, timeout_s=2),
         ledger=Ledger(SHELF, SHELF),
         lanes=Lanes(),
-        middleware=[Chain()],
+        middleware=[Chain(), Retries(RetryPolicy())],
     )
     made.declare_queue("fetch")
     return made

@@ -86,7 +86,7 @@ def test_what_it_runs_and_its_last_error_come_through(belt: Belt, monkeypatch: p
     monkeypatch.setattr(ACTIVITY, "_last_error", None)
     ACTIVITY.failed(Code.STORAGE, Stage.PERSIST)
     ACTIVITY.failed(Code.FETCH_DNS, Stage.FETCH)
-    with ACTIVITY.of("a" * 32, Stage.VALIDATE):
+    with ACTIVITY.of(["a" * 32], Stage.VALIDATE):
         belt.beat("w", silence_ms=MINUTE_MS, said=said())
     [worker] = workers(belt)
     assert [(run.id, run.stage) for run in worker.running] == [("a" * 32, Stage.VALIDATE)]

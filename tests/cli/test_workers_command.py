@@ -15,7 +15,7 @@ MINUTE_MS = 60_000
 
 def beat(valkey: ValkeyServer) -> None:
     belt = Belt(connect(valkey.url, timeout_s=2), queues=["fetch"])
-    with ACTIVITY.of("f" * 32, Stage.FETCH):
+    with ACTIVITY.of(["f" * 32], Stage.FETCH):
         said = Identity(threads=4, queues=["fetch"]).now(sandbox_deaths=3).model_copy(update={"host": "berlin"})
         belt.beat("w", silence_ms=MINUTE_MS, said=said.model_dump_json())
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from actors.belt import Belt
 from actors.courier import Lane
 from actors.stages import broker
 from actors.work import STEPS
-from pipeline.catalogue import Catalogue, Parcel
+from pipeline.catalogue import Catalogue, Finishing, Parcel
 from pipeline.models import Model
 from pipeline.services import services
 from pipeline.staging import Staging
@@ -46,11 +46,15 @@ def _concerned(args: tuple[Any, ...]) -> bool:
 
 
 def _ids_of(argument: Any) -> set[Any]:
+    """The attachments that an argument is about: one, or several in a list of tuples."""
+    if isinstance(argument, list | tuple):
+        return {found for part in argument for found in _ids_of(part)}
     if isinstance(argument, str):
         return {argument}
-    if isinstance(argument, list | tuple):  # a crew's work
-        return {found for part in argument for found in _ids_of(part)}
-    return {getattr(argument, name, None) for name in ("id", "media_id") if isinstance(argument, Model | Parcel)}
+    if isinstance(argument, Model | Parcel | Finishing):
+        claim = getattr(argument, "claim", argument)
+        return {getattr(claim, name, None) for name in ("id", "media_id")}
+    return set()
 
 
 def _watch(owner: Any, attribute: str, name: str, *, where: Callable[..., bool] | None = None) -> None:
@@ -69,12 +73,13 @@ def _watch(owner: Any, attribute: str, name: str, *, where: Callable[..., bool] 
     setattr(owner, attribute, watched)
 
 
-def _step(stage: str, original: Callable[..., Any], services: Any, claim: Any, inputs: Any) -> Any:
-    _here.id = claim.id
-    if claim.id == _ID:
+def _step(stage: str, original: Callable[..., Any], services: Any, work: Sequence[Any]) -> Any:
+    concerned = any(claim.id == _ID for claim, _ in work)
+    _here.id = _ID if concerned else None
+    if concerned:
         die(f"before {stage}")
-    result = original(services, claim, inputs)
-    if claim.id == _ID:
+    result = original(services, work)
+    if concerned:
         die(f"after {stage}")
     return result
 
@@ -97,10 +102,11 @@ for _naming in ("rename", "replace", "link"):
 _watch(os, "fsync", "storage.sync", where=partial(_synced, _STORAGE))
 _watch(Decryptor, "update", "decrypt.update")
 _watch(Decryptor, "finish", "decrypt.mac")
-for _write in ("claim", "release", "ended", "finish"):
+for _write in ("claim", "release", "ended"):
     _watch(Catalogue, _write, f"catalogue.{_write}")
-_watch(Catalogue, "stored_many", "catalogue.stored")
+for _write in ("stored", "finish"):
+    _watch(Catalogue, f"{_write}_many", f"catalogue.{_write}")
 _watch(Lane, "_send", "delivery")
 _watch(Staging, "discard", "staging.discard")
 _watch(LocalStorage, "delete", "intake.delete")
-_watch(Belt, "finish", "belt.finish")
+_watch(Belt, "finish_many", "belt.finish")

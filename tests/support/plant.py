@@ -71,7 +71,8 @@ class Plant:
         own = {name.upper() for name in Settings.model_fields}
         self.env = {name: value for name, value in os.environ.items() if name not in own}
         given = {"VAR_DIR": str(folder), "REDIS_URL": redis_url, "FETCH_ALLOW_PRIVATE": "127.0.0.0/8"}
-        given |= {"PREVIEWS": "false", **env}  # most tests are about attachments, and count what is left of them
+        # Most tests are about attachments, and count what is left of them; many read the log of what began when.
+        given |= {"PREVIEWS": "false", "LOG_LEVEL": "debug", **env}
         self.env |= given
         self.settings = load_settings(_env_file=None, **{name.lower(): value for name, value in given.items()})
         self.services = build_services(self.settings)

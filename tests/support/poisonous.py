@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Sequence
 
 from actors.stages import broker
-from actors.work import STEPS
-from pipeline.models import Claim, Fetched, Stage
+from actors.work import STEPS, Found, Work
+from pipeline.models import Stage
 from pipeline.services import Services
 
 __all__ = ["broker"]
 
+fetching = STEPS[Stage.FETCH]
 
-def fetch(services: Services, claim: Claim, _: None) -> Fetched:
-    if (claim.attachment.url or "").endswith("/poison"):
+
+def fetch(services: Services, work: Work) -> Sequence[Found]:
+    if any((claim.attachment.url or "").endswith("/poison") for claim, _ in work):
         os.kill(os.getpid(), signal.SIGKILL)
-    return Services.fetch(services, claim)
+    return fetching(services, work)
 
 
 STEPS[Stage.FETCH] = fetch
