@@ -45,7 +45,7 @@ def test_each_step_leaves_its_line_in_the_log(either: Plant) -> None:
         [finished] = workers.said("attachment finished")
         assert workers.said("attachment started")[0]["id"] == receipt.id
     assert (stored["session"], stored["stage"], stored["attempt"]) == ("s1", "persist", 1)
-    assert stored["name"].endswith(".jpeg")
+    assert finished["name"].endswith(".jpeg")
     assert stored["ms"] >= 0
     assert finished["status"] == "done"
 
