@@ -54,7 +54,7 @@ STEPS: dict[Stage, Callable[[Services, Work], Sequence[Found]]] = {
     Stage.FETCH: _each(Services.fetch),
     Stage.DETECT: _each(Services.detect),
     Stage.VALIDATE: _each(Services.validate),
-    Stage.PERSIST: _each(Services.persist),
+    Stage.PERSIST: Services.persist_many,
     Stage.NOTIFY: _each(Services.notify),
 }
 
