@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property, lru_cache
 from importlib import resources
@@ -16,12 +15,12 @@ from typing import Any, NamedTuple
 
 import redis
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError
 from redis.retry import Retry
 
 from actors.keys import DERIVE, LANES, Keys
 from actors.ledger import Shelf
 from actors.places import Lanes, Place
+from actors.scripts import Call, Scripts, Word
 from pipeline.models import Stage
 from pipeline.settings import Settings, current_settings
 
@@ -120,10 +119,9 @@ class Belt:
         self.queues = tuple(queues)
         self.keys = keys or Keys()
         self.lanes = lanes or Lanes()
-        self._common_keys = self.keys.of_queues(self.queues)
-        self._common_args = (",".join(self.queues), self.keys.channel, len(self._common_keys) + 1)
-        texts = {name: _script(name) for name in SCRIPTS} | {name: _script("lanes") + _script(name) for name in MOVES}
-        self._scripts = {name: client.register_script(text) for name, text in texts.items()}
+        self._common_keys = self.keys.of_all
+        self._common_args = (",".join(self.queues), self.keys.channel, self.keys.prefix)
+        self.scripts = Scripts(client, _texts())
 
     def offer(self, key: str, queue: str, message: bytes, *, place: Place = ANYWHERE, delay_ms: int = 0) -> bool:
         """Puts a message on the belt; False if its key is on it already."""
@@ -131,7 +129,7 @@ class Belt:
 
     def missing(self, keys: Sequence[str]) -> list[str]:
         """Which of these keys are not on the belt."""
-        return [key.decode() for key in self._scripts["missing"]([self.keys.messages], keys)] if keys else []
+        return [key.decode() for key in self.scripts.call("missing", [self.keys.messages], keys)] if keys else []
 
     def fetch(
         self, worker: str, count: int, queues: Sequence[str], *, large: int | None = None, heed: bool = False
@@ -156,12 +154,14 @@ class Belt:
 
     def begin(self, worker: str, key: str, serial: int) -> bool:
         """Notes that a message with crashes against its name is begun; False if the delivery is not held any more."""
-        return bool(self._scripts["begin"]([self.keys.held(worker)], [_name(key), serial]))
+        return bool(self.scripts.call("begin", [self.keys.held(worker)], [_name(key), serial]))
 
     @cached_property
     def aside(self) -> Belt:
         """The belt beside this one, for what nothing waits for; see actors.background."""
-        return Belt(self.client, queues=[DERIVE], keys=replace(self.keys, beside=f"{DERIVE}:"), lanes=self.lanes)
+        beside = Belt(self.client, queues=[DERIVE], keys=replace(self.keys, beside=f"{DERIVE}:"), lanes=self.lanes)
+        beside.scripts = self.scripts
+        return beside
 
     def finish(
         self,
@@ -187,15 +187,19 @@ class Belt:
         shelves = {note[0].name: note[0] for note in (ending.note for ending in endings) if note}
         numbers = {name: number for number, name in enumerate(shelves, 1)}
         keys = [self.keys.held(worker)]
-        args: list[str | int | bytes] = [len(shelves)]
+        args: list[Word] = [len(shelves)]
         for name, shelf in shelves.items():
             keys += (self.keys.shelf(name), self.keys.entries(name))
             args += shelf.limits
         for key, serial, step, note, _ in endings:
             shelf_and_entry = (numbers[note[0].name], note[1]) if note else (0, "")
             args += (_name(key), serial, step.verdict, step.message, step.delay_ms, step.queue, *shelf_and_entry)
-        offers = [ending.offer for ending in endings if ending.offer]
-        done = self._move_and_offer("finish", keys, args, offers) if offers else self._move("finish", keys, args)
+        calls = [self._call("finish", keys, args)]
+        if offers := [ending.offer for ending in endings if ending.offer]:
+            calls.append(self.aside._call("offer", [], self.aside._offered(offers)))
+        done, *_ = self.scripts.call_all(calls)
+        if isinstance(done, redis.RedisError):
+            raise done
         return [bool(held) for held in done]
 
     def flush(self, queue: str) -> None:
@@ -205,7 +209,7 @@ class Belt:
     def beat(self, worker: str, *, silence_ms: int, said: str = "") -> list[str]:
         """One heartbeat, with what the worker says of itself; those that were silent for longer than `silence_ms`."""
         keys = [self.keys.workers, self.keys.said(worker)]
-        return [name.decode() for name in self._scripts["beat"](keys, [worker, silence_ms, said, SAID_FOR_MS])]
+        return [name.decode() for name in self.scripts.call("beat", keys, [worker, silence_ms, said, SAID_FOR_MS])]
 
     def presences(self) -> list[tuple[str, float, bytes | None]]:
         """Each worker on the list: its name, the seconds since its heartbeat, what it said if that is kept still."""
@@ -233,8 +237,11 @@ class Belt:
         keys = [self.keys.workers, self.keys.clock, *map(self.keys.held, workers)]
         return int(self._move("audit", keys, workers))
 
-    def _move(self, name: str, keys: Sequence[str], args: Sequence[str | int | bytes]) -> Any:
-        return self._scripts[name]([*self._common_keys, *keys], [*self._common_args, *args])
+    def _move(self, name: str, keys: Sequence[str], args: Sequence[Word]) -> Any:
+        return self.scripts.call(*self._call(name, keys, args))
+
+    def _call(self, name: str, keys: Sequence[str], args: Sequence[Word]) -> Call:
+        return Call(name, [*self._common_keys, *keys], [*self._common_args, *args])
 
     def drop(self, key: str) -> bool:
         """Takes a message off the belt, unless a worker holds it or far too many of its session wait around it."""
@@ -253,35 +260,12 @@ class Belt:
         given = [word for kind, name, since in pauses for word in (f"{kind}:{name}", since)]
         return bool(self._move("pauses", [], [told, *given]))
 
-    def _move_and_offer(
-        self, name: str, keys: Sequence[str], args: Sequence[str | int | bytes], offers: Sequence[Offer]
-    ) -> Any:
-        pipe = self.client.pipeline(transaction=False)
-        self._pipe(pipe, name, keys, args)
-        aside = self.aside
-        offered_args = aside._offered(offers)
-        aside._pipe(pipe, "offer", [], offered_args)
-        moved, offered = pipe.execute(raise_on_error=False)
-        if isinstance(offered, NoScriptError):  # the first one of a server
-            with suppress(redis.RedisError):
-                aside._move("offer", [], offered_args)
-        if isinstance(moved, NoScriptError):
-            return self._move(name, keys, args)
-        if isinstance(moved, Exception):
-            raise moved
-        return moved
-
-    def _offered(self, offers: Sequence[Offer]) -> list[str | int | bytes]:
+    def _offered(self, offers: Sequence[Offer]) -> list[Word]:
         return [
             word
             for offer in offers
             for word in (offer.key, offer.message, self.lanes.text(offer.place), offer.delay_ms, offer.queue)
         ]
-
-    def _pipe(self, pipe: Any, name: str, keys: Sequence[str], args: Sequence[str | int | bytes]) -> None:
-        # Given to a pipeline, a script would ask in a round trip of its own whether the server knows it.
-        given = [*self._common_keys, *keys]
-        pipe.evalsha(self._scripts[name].sha, len(given), *given, *self._common_args, *args)
 
     def lock(self, name: str, *, ttl_ms: int) -> bool:
         """Whether this caller may do the named chore now; nobody else may for `ttl_ms`."""
@@ -362,6 +346,11 @@ def shared_belt() -> Belt:
 @lru_cache(maxsize=1)
 def _belt_of(_pid: int) -> Belt:
     return open_belt(current_settings())
+
+
+@lru_cache(maxsize=1)
+def _texts() -> dict[str, str]:
+    return {name: _script(name) for name in SCRIPTS} | {name: _script("lanes") + _script(name) for name in MOVES}
 
 
 def _script(name: str) -> str:

@@ -32,8 +32,13 @@ class Keys:
     namespace: str = "esteira"
     beside: str = ""
 
+    @property
+    def prefix(self) -> str:
+        """What every key begins with."""
+        return f"{{{self.namespace}}}:{self.beside}"
+
     def _key(self, name: str) -> str:
-        return f"{{{self.namespace}}}:{self.beside}{name}"
+        return f"{self.prefix}{name}"
 
     @property
     def messages(self) -> str:
@@ -122,10 +127,15 @@ class Keys:
     def entries(self, name: str) -> str:
         return self._key(f"ledger:{name}:entries")
 
-    def of_queues(self, queues: Sequence[str]) -> list[str]:
-        """What every script of lanes.lua is given first: the keys of all, then those of each queue."""
+    @property
+    def of_all(self) -> list[str]:
+        """What every script of lanes.lua is given first: the keys that belong to no queue."""
         names = [self.messages, self.crashes, self.serial, self.position, self.flight, self.standing]
-        names += [self.expiring, self.dead_messages, self.paused]
+        return [*names, self.expiring, self.dead_messages, self.paused]
+
+    def of_queues(self, queues: Sequence[str]) -> list[str]:
+        """All that the scripts of lanes.lua touch beside their own: lanes.lua makes those of a queue by itself."""
+        names = self.of_all
         for queue in queues:
             names += [self.waiting(queue, lane) for lane in LANES] + [self.turns(queue, lane) for lane in LANES]
             names += [self.delayed(queue), self.dead(queue), self.ready(queue)]

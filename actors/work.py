@@ -55,7 +55,7 @@ STEPS: dict[Stage, Callable[[Services, Work], Sequence[Found]]] = {
     Stage.DETECT: _each(Services.detect),
     Stage.VALIDATE: _each(Services.validate),
     Stage.PERSIST: Services.persist_many,
-    Stage.NOTIFY: Services.notify_many,
+    Stage.NOTIFY: _each(Services.notify),
 }
 
 # A process that was stopped for longer than a heartbeat's silence may have been replaced: before it stores or announces

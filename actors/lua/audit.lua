@@ -10,10 +10,10 @@ local ms, before = now(), tonumber(redis.call('GET', clock) or 0)
 redis.call('DEL', clock) -- first, for a full Redis lets scripts go on that begin by giving memory back
 redis.call('SET', clock, ms)
 if before > ms + 1000 then
-  for q = FIRST, OWN - 1, KEYS_EACH do
-    local found = redis.call('ZRANGEBYSCORE', KEYS[q + DELAYED], before, '+inf', 'WITHSCORES')
+  for _, queue in ipairs(queues()) do
+    local found = redis.call('ZRANGEBYSCORE', delayed_of(queue), before, '+inf', 'WITHSCORES')
     for i = 1, #found, 2 do
-      redis.call('ZADD', KEYS[q + DELAYED], tonumber(found[i + 1]) - (before - ms), found[i])
+      redis.call('ZADD', delayed_of(queue), tonumber(found[i + 1]) - (before - ms), found[i])
     end
   end
 end
@@ -45,13 +45,13 @@ for i = OWN + 2, #KEYS do
 end
 
 local waiting, standing, whole = 0, 0, true
-for q = FIRST, OWN - 1, KEYS_EACH do
-  if redis.call('LLEN', KEYS[q + LIST]) > 0 then
+for _, queue in ipairs(queues()) do
+  if redis.call('LLEN', list_of(queue)) > 0 then
     return -1
   end
-  waiting = waiting + redis.call('ZCARD', KEYS[q + DELAYED])
+  waiting = waiting + redis.call('ZCARD', delayed_of(queue))
   for lane = 0, 1 do
-    local members, turns = redis.call('ZCARD', KEYS[q + WAITING + lane]), redis.call('ZCARD', KEYS[q + TURNS + lane])
+    local members, turns = redis.call('ZCARD', waiting_of(queue, lane)), redis.call('ZCARD', turns_of(queue, lane))
     waiting, standing = waiting + members, standing + turns
     whole = whole and (members > 0) == (turns > 0)
   end
@@ -80,10 +80,10 @@ if whole and standing == 0 and messages == known + waiting then
   return 0
 end
 redis.call('UNLINK', MESSAGES, STANDING, PERISHABLE)
-for q = FIRST, OWN - 1, KEYS_EACH do
-  redis.call('UNLINK', KEYS[q + DELAYED])
+for _, queue in ipairs(queues()) do
+  redis.call('UNLINK', delayed_of(queue))
   for lane = 0, 1 do
-    redis.call('UNLINK', KEYS[q + WAITING + lane], KEYS[q + TURNS + lane])
+    redis.call('UNLINK', waiting_of(queue, lane), turns_of(queue, lane))
   end
 end
 for key, value in pairs(held) do

@@ -25,32 +25,32 @@ local function member_in(waiting)
 end
 
 -- The turn of a session whose first message has gone: urgent or not as the next one is.
-local function renew(q)
-  local following = redis.call('ZRANGEBYLEX', KEYS[q + WAITING + lane], from, to, 'LIMIT', 0, 1)[1]
-  local turn = tonumber(redis.call('ZSCORE', KEYS[q + TURNS + lane], session))
+local function renew(queue)
+  local following = redis.call('ZRANGEBYLEX', waiting_of(queue, lane), from, to, 'LIMIT', 0, 1)[1]
+  local turn = tonumber(redis.call('ZSCORE', turns_of(queue, lane), session))
   if not following or not turn then
-    leave(q, lane, session)
+    leave(queue, lane, session)
     return
   end
   local band = string.sub(following, #session + 2, #session + 2) == URGENT and 0 or BAND
-  redis.call('ZADD', KEYS[q + TURNS + lane], turn - turn % ASIDE + band + turn % BAND, session)
+  redis.call('ZADD', turns_of(queue, lane), turn - turn % ASIDE + band + turn % BAND, session)
 end
 
-local function take_off(q)
-  if redis.call('ZREM', KEYS[q + DELAYED], key) == 1 then
+local function take_off(queue)
+  if redis.call('ZREM', delayed_of(queue), key) == 1 then
     return true
   end
-  local member = member_in(KEYS[q + WAITING + lane])
+  local member = member_in(waiting_of(queue, lane))
   if member then
-    redis.call('ZREM', KEYS[q + WAITING + lane], member)
-    redis.call('ZREM', PERISHABLE, mark_of(q, lane) .. member)
-    renew(q)
+    redis.call('ZREM', waiting_of(queue, lane), member)
+    redis.call('ZREM', PERISHABLE, mark_of(queue, lane) .. member)
+    renew(queue)
   end
   return member
 end
 
-for q = FIRST, OWN - 1, KEYS_EACH do
-  if take_off(q) then
+for _, queue in ipairs(queues()) do
+  if take_off(queue) then
     redis.call('HDEL', MESSAGES, key)
     redis.call('HDEL', CRASHES, key)
     return 1

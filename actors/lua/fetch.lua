@@ -25,8 +25,8 @@ local function put_known(queue, key, first)
   end
 end
 
-local function promote(queue, q)
-  local delayed = KEYS[q + DELAYED]
+local function promote(queue)
+  local delayed = delayed_of(queue)
   local first = redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')
   if first[2] and tonumber(first[2]) <= ms then
     local due = redis.call('ZRANGEBYSCORE', delayed, '-inf', ms, 'LIMIT', 0, 1000)
@@ -41,8 +41,8 @@ local function promote(queue, q)
   end
 end
 
-local function move_from_list(queue, q)
-  local list = KEYS[q + LIST]
+local function move_from_list(queue)
+  local list = list_of(queue)
   for _ = 1, math.min(1000, redis.call('LLEN', list)) do
     put_known(queue, redis.call('LPOP', list))
   end
@@ -56,13 +56,14 @@ local function hurry()
   end
   for _, found in ipairs(redis.call('ZRANGEBYSCORE', PERISHABLE, '-inf', ms + SOON, 'LIMIT', 0, 1000)) do
     redis.call('ZREM', PERISHABLE, found)
-    local q, lane = lane_of(found)
+    local queue, lane = lane_of(found)
+    local waiting, turns = waiting_of(queue, lane), turns_of(queue, lane)
     local session, rest = string.match(found, '^.([^%z]*)%z.(.*)$')
-    if redis.call('ZREM', KEYS[q + WAITING + lane], string.sub(found, 2)) == 1 then
-      redis.call('ZADD', KEYS[q + WAITING + lane], 0, session .. '\0' .. URGENT .. rest)
-      local turn = tonumber(redis.call('ZSCORE', KEYS[q + TURNS + lane], session))
+    if redis.call('ZREM', waiting, string.sub(found, 2)) == 1 then
+      redis.call('ZADD', waiting, 0, session .. '\0' .. URGENT .. rest)
+      local turn = tonumber(redis.call('ZSCORE', turns, session))
       if turn then
-        redis.call('ZADD', KEYS[q + TURNS + lane], hurried(turn), session)
+        redis.call('ZADD', turns, hurried(turn), session)
       end
     end
   end
@@ -72,43 +73,60 @@ local function is_urgent(member, session)
   return string.sub(member, #session + 2, #session + 2) == URGENT
 end
 
+-- The next number of a delivery; they are taken from Redis once, and some may be left over.
+local last_serial
+local function next_serial()
+  if not last_serial then
+    last_serial = redis.call('INCRBY', SERIAL, wanted) - wanted
+  end
+  last_serial = last_serial + 1
+  return last_serial
+end
+
+local blamed
+local function crashes_of(key)
+  blamed = blamed or redis.call('HLEN', CRASHES)
+  return blamed > 0 and tonumber(redis.call('HGET', CRASHES, key)) or 0
+end
+
 -- Gives a message to the worker. Garbage becomes a dead letter instead.
+local handed, unhurried = {}, {} -- written all at once
 local function hand_over(queue, key, lane, urgent, mark)
   local value = redis.call('HGET', MESSAGES, key)
   if not value then
     bury(queue, key, '', ms)
     return
   end
-  if redis.call('HEXISTS', held, key) == 1 then -- waits twice, as after parts of the belt were lost
+  if handed[key] or redis.call('HEXISTS', held, key) == 1 then -- waits twice, as after parts of the belt were lost
     return
   end
   local place, message = split(value)
-  local serial = redis.call('INCR', SERIAL)
+  local serial = next_serial()
   local flight = charge(place.session, place.charge, mark)
   local turn = serial + rank(flight - place.charge) - (urgent and RANK or 0)
-  redis.call('HSET', held, key, string.format('%.0f:%s::%.0f:%s', serial, queue, turn, place.text))
-  local crashes = tonumber(redis.call('HGET', CRASHES, key) or 0)
-  answer[#answer + 1] = {key, serial, crashes, queue, message, lane, turn, place.session}
+  handed[key], handed[#handed + 1] = true, key
+  handed[#handed + 1] = string.format('%.0f:%s::%.0f:%s', serial, queue, turn, place.text)
+  answer[#answer + 1] = {key, serial, crashes_of(key), queue, message, lane, turn, place.session}
   wanted, wanted_large = wanted - 1, wanted_large - lane
   return flight
 end
 
 -- Takes the first message of a session out of its lane.
-local function take(queue, q, lane, session)
-  local waiting = KEYS[q + WAITING + lane]
+local function take(queue, lane, session)
+  local waiting = waiting_of(queue, lane)
   local found = redis.call('ZRANGEBYLEX', waiting, '[' .. session .. '\0', '(' .. session .. '\1', 'LIMIT', 0, 2)
   local member, following = found[1], found[2]
   if not following then
-    leave(q, lane, session)
+    leave(queue, lane, session)
   end
   if not member then
     patience = patience - 1
     return
   end
-  local mark, urgent = mark_of(q, lane), is_urgent(member, session)
+  local mark, urgent = mark_of(queue, lane), is_urgent(member, session)
   redis.call('ZREM', waiting, member)
   if not urgent then
-    redis.call('ZREM', PERISHABLE, mark .. member)
+    unhurried[#unhurried + 1] = mark .. member
   end
   local flight = hand_over(queue, string.sub(member, #session + 19), lane, urgent, mark)
   if not flight then
@@ -116,29 +134,29 @@ local function take(queue, q, lane, session)
   end
   if following then
     flight = flight or tonumber(redis.call('HGET', FLIGHT, session) or 0)
-    redis.call('ZADD', KEYS[q + TURNS + lane], turn_of(is_urgent(following, session), flight, ms), session)
+    redis.call('ZADD', turns_of(queue, lane), turn_of(is_urgent(following, session), flight, ms), session)
   end
 end
 
 -- The session whose turn it is in a lane, and whether it is urgent.
-local function next_in(q, lane)
-  local first = redis.call('ZRANGE', KEYS[q + TURNS + lane], 0, 0, 'WITHSCORES')
+local function next_in(queue, lane)
+  local first = redis.call('ZRANGE', turns_of(queue, lane), 0, 0, 'WITHSCORES')
   local turn = tonumber(first[2])
   if turn and turn < ASIDE then
     return first[1], turn < BAND
   end
 end
 
-local function serve(queue, q)
-  local small, small_urgent = next_in(q, 0)
-  local large, large_urgent = next_in(q, 1)
+local function serve(queue)
+  local small, small_urgent = next_in(queue, 0)
+  local large, large_urgent = next_in(queue, 1)
   while wanted > 0 and patience > 0 do
     if large and wanted_large > 0 and not (small and small_urgent and not large_urgent) then
-      take(queue, q, 1, large)
-      large, large_urgent = next_in(q, 1)
+      take(queue, 1, large)
+      large, large_urgent = next_in(queue, 1)
     elseif small then
-      take(queue, q, 0, small)
-      small, small_urgent = next_in(q, 0)
+      take(queue, 0, small)
+      small, small_urgent = next_in(queue, 0)
     else
       return
     end
@@ -151,12 +169,21 @@ redis.call('ZREM', workers, ARGV[4])
 redis.call('ZADD', workers, ms, ARGV[4])
 hurry()
 for i = 8, #ARGV do
-  local q = find(ARGV[i])
-  promote(ARGV[i], q)
-  move_from_list(ARGV[i], q)
-  if not is_paused('stage', ARGV[i]) then
-    serve(ARGV[i], q)
+  local queue = ARGV[i]
+  -- Most queues are empty, and one question tells.
+  if redis.call('EXISTS', delayed_of(queue), list_of(queue), turns_of(queue, 0), turns_of(queue, 1)) > 0 then
+    promote(queue)
+    move_from_list(queue)
+    if not is_paused('stage', queue) then
+      serve(queue)
+    end
   end
+end
+if #handed > 0 then
+  redis.call('HSET', held, unpack(handed))
+end
+if #unhurried > 0 then
+  redis.call('ZREM', PERISHABLE, unpack(unhurried))
 end
 if patience <= 0 then
   answer[1] = 0

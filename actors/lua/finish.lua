@@ -7,40 +7,34 @@
 --   verdict  next: onto the queue · later: onto the queue after the delay · back: to its session's front, as it was
 --            done: off the belt · dead: off the belt, kept as a dead letter
 --   returns for each 1, or 0 if the delivery was not held
-local held, shelves = KEYS[OWN], tonumber(ARGV[4])
-local keys, endings, answer = {}, {}, {}
-for i = 5 + 3 * shelves, #ARGV, 8 do
+local held, shelves, EACH = KEYS[OWN], tonumber(ARGV[4]), 8
+local first = 5 + 3 * shelves
+local keys = {}
+for i = first, #ARGV, EACH do
   keys[#keys + 1] = ARGV[i]
-  answer[#answer + 1] = 0
 end
 
--- Those that are held, in their order; each delivery once.
-local acknowledged, ended = {}, {}
-for number, value in ipairs(redis.call('HMGET', held, unpack(keys))) do
-  local i, key = 5 + 3 * shelves + (number - 1) * 8, keys[number]
-  local serial, _, _, _, charged = unpack_held(value or '')
-  if serial and serial == ARGV[i + 1] and not ended[key] then
-    answer[number], ended[key] = 1, true
-    acknowledged[#acknowledged + 1] = key
-    endings[#endings + 1] = {
-      key = key, verdict = ARGV[i + 2], message = ARGV[i + 3], delay = tonumber(ARGV[i + 4]), queue = ARGV[i + 5],
-      shelf = tonumber(ARGV[i + 6]), entry = ARGV[i + 7], place = charged
-    }
+-- Where in ARGV those stand that are held, each once; what they were charged, and their sessions in all.
+local endings, acknowledged, place_of, given_back, answer = {}, {}, {}, {}, {}
+local found = redis.call('HMGET', held, unpack(keys))
+for number = 1, #keys do
+  local i, key = first + (number - 1) * EACH, keys[number]
+  local serial, _, _, _, charged = unpack_held(found[number] or '')
+  answer[number] = 0
+  if serial == ARGV[i + 1] and not acknowledged[key] then
+    answer[number], acknowledged[key], acknowledged[#acknowledged + 1], endings[#endings + 1] = 1, true, key, i
+    if charged then
+      place_of[i] = charged
+      given_back[charged.session] = (given_back[charged.session] or 0) + charged.charge
+    end
   end
 end
 if #endings == 0 then
   return answer
 end
--- First, for a full Redis lets scripts go on that begin by giving memory back: all of this one, if it was full before it.
+-- First, for a full Redis lets scripts go on that begin by giving memory back, and asks no second time within a script.
 redis.call('HDEL', held, unpack(acknowledged))
 local ms = now()
-
-local given_back = {}
-for _, ending in ipairs(endings) do
-  if ending.place then
-    given_back[ending.place.session] = (given_back[ending.place.session] or 0) + ending.place.charge
-  end
-end
 for session, amount in pairs(given_back) do
   charge(session, -amount)
 end
@@ -53,11 +47,11 @@ local function trim(index, entries, found)
   end
 end
 
-local function keep(shelf, scores, texts)
+local function keep(shelf, noted, written)
   local index, entries = KEYS[OWN + 2 * shelf - 1], KEYS[OWN + 2 * shelf]
   local ttl, most, age = tonumber(ARGV[2 + 3 * shelf]), tonumber(ARGV[3 + 3 * shelf]), tonumber(ARGV[4 + 3 * shelf])
-  redis.call('ZADD', index, unpack(scores))
-  redis.call('HSET', entries, unpack(texts))
+  redis.call('ZADD', index, unpack(noted))
+  redis.call('HSET', entries, unpack(written))
   if age < 0 or age > ttl then
     age = ttl
   end
@@ -69,48 +63,49 @@ local function keep(shelf, scores, texts)
   redis.call('PEXPIRE', entries, ttl)
 end
 
-local function keep_dead(ending)
-  local dead = KEYS[find(ending.queue) + DEAD]
-  bury(ending.queue, ending.key, ending.message, ms)
+local function keep_dead(key, message, queue)
+  local dead = dead_of(queue)
+  bury(queue, key, message, ms)
   trim(dead, DEAD_MESSAGES, redis.call('ZRANGEBYSCORE', dead, '-inf', '(' .. (ms - 7 * 86400 * 1000)))
   trim(dead, DEAD_MESSAGES, redis.call('ZRANGE', dead, 0, -10001))
 end
 
-local function go_on(ending)
-  local place = ending.place or split(redis.call('HGET', MESSAGES, ending.key) or '')
-  if ending.verdict == 'back' then
-    put(ending.queue, ending.key, place, ms, true)
+local function go_on(i, key, verdict, queue)
+  local place = place_of[i] or split(redis.call('HGET', MESSAGES, key) or '')
+  if verdict == 'back' then
+    put(queue, key, place, ms, true)
     return
   end
-  redis.call('HSET', MESSAGES, ending.key, join(place, ending.message))
-  if ending.verdict == 'next' then
-    put(ending.queue, ending.key, place, ms)
+  redis.call('HSET', MESSAGES, key, join(place, ARGV[i + 3]))
+  if verdict == 'next' then
+    put(queue, key, place, ms)
   else
-    redis.call('ZADD', KEYS[find(ending.queue) + DELAYED], ms + ending.delay, ending.key)
-    redis.call('PUBLISH', ARGV[2], ending.queue) -- who sleeps longer than that: this worker may have no thread free then
+    redis.call('ZADD', delayed_of(queue), ms + tonumber(ARGV[i + 4]), key)
+    redis.call('PUBLISH', ARGV[2], queue) -- for whoever sleeps longer than that: this worker may have no thread free then
   end
 end
 
 local off, unblamed, scores, texts = {}, {}, {}, {}
-for shelf = 1, shelves do
-  scores[shelf], texts[shelf] = {}, {}
-end
-for _, ending in ipairs(endings) do
-  local verdict, noted, written = ending.verdict, scores[ending.shelf], texts[ending.shelf]
+local stamp = string.format('%.0f', ms)
+for number = 1, #endings do
+  local i, key = endings[number], acknowledged[number]
+  local verdict, queue, shelf = ARGV[i + 2], ARGV[i + 5], tonumber(ARGV[i + 6])
   if verdict == 'done' or verdict == 'dead' then
-    off[#off + 1] = ending.key
+    off[#off + 1] = key
   else
-    go_on(ending)
+    go_on(i, key, verdict, queue)
   end
   if verdict == 'dead' then
-    keep_dead(ending)
+    keep_dead(key, ARGV[i + 3], queue)
   end
   if verdict ~= 'later' and verdict ~= 'back' then -- another attempt is still the same work, and may still kill its worker
-    unblamed[#unblamed + 1] = ending.key
+    unblamed[#unblamed + 1] = key
   end
-  if noted then
-    noted[#noted + 1], noted[#noted + 2] = ms, ending.key
-    written[#written + 1], written[#written + 2] = ending.key, ending.entry
+  if shelf > 0 then
+    local noted, written = scores[shelf] or {}, texts[shelf] or {}
+    scores[shelf], texts[shelf] = noted, written
+    noted[#noted + 1], noted[#noted + 2] = stamp, key
+    written[#written + 1], written[#written + 2] = key, ARGV[i + 7]
   end
 end
 if #unblamed > 0 then
@@ -119,9 +114,7 @@ end
 if #off > 0 then
   redis.call('HDEL', MESSAGES, unpack(off))
 end
-for shelf = 1, shelves do
-  if #scores[shelf] > 0 then
-    keep(shelf, scores[shelf], texts[shelf])
-  end
+for shelf, noted in pairs(scores) do
+  keep(shelf, noted, texts[shelf])
 end
 return answer

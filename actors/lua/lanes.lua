@@ -1,16 +1,14 @@
 -- What waits, whose turn it is, and what each session has in flight. Stands in front of the scripts that move messages.
---   KEYS  messages, crashes, serial, position, flight, standing, expiring, dead messages, paused;
---         for each queue: waiting small, waiting large, turns small, turns large, delayed, dead, and the list in which
---         the former version kept what waits; then the script's own
---   ARGV  the queues with a comma between them, channel, the number of the script's first own key; then its own
+--   KEYS  messages, crashes, serial, position, flight, standing, expiring, dead messages, paused; then the script's own.
+--         Those of the queues have the same prefix and are made here where one is touched: to hand over all 35 of them
+--         with every call takes longer than most of what a script does.
+--   ARGV  the queues with a comma between them, channel, the prefix of all keys; then the script's own
 --
 -- A message's place is the text `charge,lane,expires,session`: what it counts while it is in flight (thousandths of a
 -- file, by its session's weight), 1 in the lane of large files or 0, when its source expires (Unix ms, 0: unknown).
 -- In `messages` it lies before the message: \1 place \0 message. What has none belongs to the session without a name.
 local MESSAGES, CRASHES, SERIAL, POSITION, FLIGHT, STANDING, PERISHABLE, DEAD_MESSAGES, PAUSED = unpack(KEYS, 1, 9)
-local FIRST, KEYS_EACH = 10, 7
-local WAITING, TURNS, DELAYED, DEAD, LIST = 0, 2, 4, 5, 6 -- from a queue's first key; the lane is added to the first two
-local OWN = tonumber(ARGV[3])
+local OWN, PREFIX = 10, ARGV[3]
 
 local URGENT, NOT_URGENT = '0', '1' -- in a member, before its position: so a session's urgent ones come first
 local SOON = 3600 * 1000
@@ -22,22 +20,56 @@ local NOWHERE = '1000,0,0,'
 local BAND, RANK, MOST, STEP = 2 ^ 50, 2 ^ 40, 1023, 250
 -- A session that is paused keeps its turns above those of all others, where nobody takes one.
 local ASIDE = 2 * BAND
-local BELOW_ASIDE = string.format('(%.0f', ASIDE)
 
--- The number of a queue's first key; nil for a queue that this version does not know.
-local function find(queue)
-  local q = FIRST
+-- All queues in their order.
+local function queues()
+  local names = {}
+  for name in string.gmatch(ARGV[1], '[^,]+') do
+    names[#names + 1] = name
+  end
+  return names
+end
+
+-- The place of a queue in that order; nil for one that this version does not know.
+local function number_of(queue)
+  local number = 1
   for name in string.gmatch(ARGV[1], '[^,]+') do
     if name == queue then
-      return q
+      return number
     end
-    q = q + KEYS_EACH
+    number = number + 1
   end
 end
 
+local function waiting_of(queue, lane)
+  return PREFIX .. 'waiting:' .. queue .. (lane == 0 and ':small' or ':large')
+end
+
+local function turns_of(queue, lane)
+  return PREFIX .. 'turns:' .. queue .. (lane == 0 and ':small' or ':large')
+end
+
+local function delayed_of(queue)
+  return PREFIX .. 'delayed:' .. queue
+end
+
+local function dead_of(queue)
+  return PREFIX .. 'dead:' .. queue
+end
+
+-- The list in which a former version kept what waits.
+local function list_of(queue)
+  return PREFIX .. 'ready:' .. queue
+end
+
+-- What the clock says at the first question: a script takes no time.
+local moment
 local function now()
-  local time = redis.call('TIME')
-  return time[1] * 1000 + math.floor(time[2] / 1000)
+  if not moment then
+    local time = redis.call('TIME')
+    moment = time[1] * 1000 + math.floor(time[2] / 1000)
+  end
+  return moment
 end
 
 local function parse(text)
@@ -45,7 +77,7 @@ local function parse(text)
   if not charge then
     return parse(NOWHERE)
   end
-  return {text = text, charge = tonumber(charge), lane = tonumber(lane), expires = tonumber(expires), session = session}
+  return {text = text, charge = tonumber(charge), lane = tonumber(lane), expires = expires, session = session}
 end
 
 local function join(place, message)
@@ -84,56 +116,57 @@ local function hurried(turn)
 end
 
 -- A lane of a queue as one letter: `standing` says with these where a session has something waiting.
-local function mark_of(q, lane)
-  return string.char(65 + (q - FIRST) / KEYS_EACH * 2 + lane)
+local function mark_of(queue, lane)
+  return string.char(63 + number_of(queue) * 2 + lane)
 end
 
 local function lane_of(mark)
   local number = string.byte(mark) - 65
-  return FIRST + math.floor(number / 2) * KEYS_EACH, number % 2
+  return queues()[math.floor(number / 2) + 1], number % 2
 end
 
-local function stand(q, lane, session, turn)
-  local marks, mark = redis.call('HGET', STANDING, session) or '', mark_of(q, lane)
+local function stand(queue, lane, session, turn)
+  local marks, mark = redis.call('HGET', STANDING, session) or '', mark_of(queue, lane)
   if not string.find(marks, mark, 1, true) then
     redis.call('HSET', STANDING, session, marks .. mark)
   end
-  redis.call('ZADD', KEYS[q + TURNS + lane], turn, session)
+  redis.call('ZADD', turns_of(queue, lane), turn, session)
 end
 
-local function leave(q, lane, session)
-  local marks = string.gsub(redis.call('HGET', STANDING, session) or '', mark_of(q, lane), '')
+local function leave(queue, lane, session)
+  local marks = string.gsub(redis.call('HGET', STANDING, session) or '', mark_of(queue, lane), '')
   if marks == '' then
     redis.call('HDEL', STANDING, session)
   else
     redis.call('HSET', STANDING, session, marks)
   end
-  redis.call('ZREM', KEYS[q + TURNS + lane], session)
+  redis.call('ZREM', turns_of(queue, lane), session)
 end
 
 -- Whether nobody else who is not paused waits for a turn in a lane.
 local function is_alone(turns)
-  return redis.call('ZCARD', turns) == 1 or (pauses() > 1 and redis.call('ZCOUNT', turns, '-inf', BELOW_ASIDE) == 1)
+  return redis.call('ZCARD', turns) == 1
+    or (pauses() > 1 and redis.call('ZCOUNT', turns, '-inf', string.format('(%.0f', ASIDE)) == 1)
 end
 
 -- Puts a message among those that wait, first or last of its session, and wakes who sleeps if nobody waited there.
 local function put(queue, key, place, ms, first)
-  local q, lane, session = find(queue), place.lane, place.session
+  local lane, session = place.lane, place.session
   local number = redis.call('INCR', POSITION)
-  local left = place.expires - ms
+  local left = tonumber(place.expires) - ms
   local urgent = left <= SOON and left > LATE
   local position = string.format('%016.0f', first and MIDDLE - number or MIDDLE + number)
   local member = session .. '\0' .. (urgent and URGENT or NOT_URGENT) .. position .. key
-  redis.call('ZADD', KEYS[q + WAITING + lane], 0, member)
+  redis.call('ZADD', waiting_of(queue, lane), 0, member)
   if left > SOON then
-    redis.call('ZADD', PERISHABLE, place.expires, mark_of(q, lane) .. member)
+    redis.call('ZADD', PERISHABLE, place.expires, mark_of(queue, lane) .. member)
   end
-  local turns = KEYS[q + TURNS + lane]
+  local turns = turns_of(queue, lane)
   local turn = redis.call('ZSCORE', turns, session)
   if not turn then
     local flight = tonumber(redis.call('HGET', FLIGHT, session) or 0)
     local aside = is_paused('session', session)
-    stand(q, lane, session, turn_of(urgent, flight, ms) + (aside and ASIDE or 0))
+    stand(queue, lane, session, turn_of(urgent, flight, ms) + (aside and ASIDE or 0))
     if not aside and is_alone(turns) then
       redis.call('PUBLISH', ARGV[2], queue)
     end
@@ -155,17 +188,17 @@ local function charge(session, amount, but)
     return flight
   end
   for mark in string.gmatch(marks, '.') do
-    local q, lane = lane_of(mark)
-    local turn = mark ~= but and tonumber(redis.call('ZSCORE', KEYS[q + TURNS + lane], session))
+    local turns = mark ~= but and turns_of(lane_of(mark))
+    local turn = turns and tonumber(redis.call('ZSCORE', turns, session))
     if turn then
-      redis.call('ZADD', KEYS[q + TURNS + lane], turn - turn % BAND + rank(flight) * RANK + turn % RANK, session)
+      redis.call('ZADD', turns, turn - turn % BAND + rank(flight) * RANK + turn % RANK, session)
     end
   end
   return flight
 end
 
 local function bury(queue, key, message, ms)
-  redis.call('ZADD', KEYS[find(queue) + DEAD], ms, key)
+  redis.call('ZADD', dead_of(queue), ms, key)
   redis.call('HSET', DEAD_MESSAGES, key, message)
 end
 

@@ -6,12 +6,12 @@ local function offer(key, message, place, delay, queue)
     return 0
   end
   if redis.call('HDEL', DEAD_MESSAGES, key) == 1 then -- what goes again is no dead letter any more
-    for q = FIRST, OWN - 1, KEYS_EACH do
-      redis.call('ZREM', KEYS[q + DEAD], key)
+    for _, name in ipairs(queues()) do
+      redis.call('ZREM', dead_of(name), key)
     end
   end
   if delay > 0 then
-    redis.call('ZADD', KEYS[find(queue) + DELAYED], now() + delay, key)
+    redis.call('ZADD', delayed_of(queue), now() + delay, key)
   else
     put(queue, key, place, now())
   end

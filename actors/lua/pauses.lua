@@ -22,9 +22,9 @@ for name, since in pairs(given) do
   redis.call('HSET', PAUSED, name, since)
 end
 
-for q = FIRST, OWN - 1, KEYS_EACH do
+for _, queue in ipairs(queues()) do
   for lane = 0, 1 do
-    local turns = KEYS[q + TURNS + lane]
+    local turns = turns_of(queue, lane)
     local found = redis.call('ZRANGEBYSCORE', turns, string.format('%.0f', ASIDE), '+inf', 'WITHSCORES')
     for i = 1, #found, 2 do
       if not given['session:' .. found[i]] then
@@ -36,10 +36,10 @@ end
 for name in pairs(given) do
   local session = string.match(name, '^session:(.*)$')
   for mark in string.gmatch(session and redis.call('HGET', STANDING, session) or '', '.') do
-    local q, lane = lane_of(mark)
-    local turn = tonumber(redis.call('ZSCORE', KEYS[q + TURNS + lane], session) or ASIDE)
+    local turns = turns_of(lane_of(mark))
+    local turn = tonumber(redis.call('ZSCORE', turns, session) or ASIDE)
     if turn < ASIDE then
-      redis.call('ZADD', KEYS[q + TURNS + lane], turn + ASIDE, session)
+      redis.call('ZADD', turns, turn + ASIDE, session)
     end
   end
 end

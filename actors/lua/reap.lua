@@ -33,7 +33,7 @@ for _, held_one in ipairs(deliveries) do
       redis.call('HINCRBY', CRASHES, key, 1)
     end
     -- A queue that only a newer version knows: the message names its actor, so any queue delivers it.
-    put(find(held_one.queue) and held_one.queue or ARGV[7], key, split(value), ms, true)
+    put(number_of(held_one.queue) and held_one.queue or ARGV[7], key, split(value), ms, true)
     back = back + 1
   end
 end
