@@ -1,29 +1,51 @@
 """What Esteira costs on this machine. Read the ratios within one run; single figures of two runs are not comparable.
 
 \b
+scripts/bench all         every measure in turn; with --short a minute's worth
+scripts/bench throughput  files a second through the five stages
+scripts/bench idle        from hand-over to announcement on an idle system
 scripts/bench hook        how long process_media() holds its caller
+scripts/bench listener    against a listener that processes synchronously
+scripts/bench slow        servers that take a second for each file
+scripts/bench memory      how far workers grow with a large file
+scripts/bench backlog     the cost of a file with 100,000 waiting
+scripts/bench duplicates  how often the same content is downloaded
+scripts/bench stages      what each stage costs, in a single thread
 scripts/bench hooks       how soon a gateway's webhooks are answered
 scripts/bench fetch       a large file through fetch, plain and encrypted
-scripts/bench throughput  files a second through the five stages
 scripts/bench fair        a quiet session's file beside another's backlog
 scripts/bench live        how soon clients hear of a stored file
 scripts/bench dashboard   how soon each page of the dashboard is painted
+scripts/bench report      figures that were kept become tables and charts
+
+Everything runs on loopback, in folders of its own that are gone afterwards; the load is kept in var/bench.
 """
 
 from __future__ import annotations
 
 import os
+import signal
+import sys
 
 import rich_click as click
 
 from actors.telemetry import configure
 from pipeline.settings import load_settings
+from scripts.benchmarks.backlog import backlog
 from scripts.benchmarks.dashboard import dashboard
+from scripts.benchmarks.duplicates import duplicates
+from scripts.benchmarks.everything import everything
 from scripts.benchmarks.fair import fair
 from scripts.benchmarks.fetch import fetch
 from scripts.benchmarks.hook import hook
 from scripts.benchmarks.hooks import hooks
+from scripts.benchmarks.idle import idle
+from scripts.benchmarks.listener import listener
 from scripts.benchmarks.live import live
+from scripts.benchmarks.memory import memory
+from scripts.benchmarks.report import report
+from scripts.benchmarks.slow import slow
+from scripts.benchmarks.stages import stages
 from scripts.benchmarks.throughput import throughput
 
 
@@ -31,10 +53,15 @@ from scripts.benchmarks.throughput import throughput
 def main() -> None:
     """One command a measure."""
     os.environ["LOG_LEVEL"] = "error"
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
     configure(load_settings(_env_file=None))
 
 
-for measure in (hook, hooks, fetch, throughput, fair, live, dashboard):
+for measure in (
+    *(everything, throughput, idle, hook, listener, slow, memory, backlog, duplicates, stages),
+    *(hooks, fetch, fair, live, dashboard),
+    report,
+):
     main.add_command(measure)
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ from actors.belt import QUICK_TIMEOUT_S, open_belt
 from actors.hook import Hook
 from pipeline.models import Attachment
 from pipeline.services import Services
-from scripts.benchmarks.site import VARIETY, file_server, running_workers, show, site
+from scripts.benchmarks.media_server import media_server
+from scripts.benchmarks.site import VARIETY, running_workers, show, site
 from tests.support.plant import photo
 
 
@@ -45,10 +46,10 @@ def quiet_files(backlog: int, tries: int, *, delay_s: float, options: list[str])
         for number in range(VARIETY):
             (folder / f"{number}.jpg").write_bytes(photo(size=(320, 240)))
         taker = Hook(services, open_belt(settings, timeout_s=QUICK_TIMEOUT_S))
-        with file_server(folder, delay_s=delay_s) as url:
+        with media_server(folder, delay_s=delay_s) as server:
 
             def take(session: str, number: int) -> str:
-                place = f"{url}/{number % VARIETY}.jpg"
+                place = f"{server.url}/{number % VARIETY}.jpg"
                 given = {"session": session, "message_id": str(number), "url": place, "kind": "image"}
                 return taker.take(Attachment.model_validate(given)).id
 

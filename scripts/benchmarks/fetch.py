@@ -17,7 +17,8 @@ from pipeline.fetch import fetch as fetch_step
 from pipeline.models import Attachment
 from pipeline.services import Services
 from pipeline.settings import Settings
-from scripts.benchmarks.site import outside_server, show, site
+from scripts.benchmarks.media_server import media_server
+from scripts.benchmarks.site import show, site
 from tests.support.whatsapp_media import encrypt
 
 PIECE = 256 * 1024
@@ -41,9 +42,11 @@ def fetch(megabytes: int) -> None:
         del media
         bound = {"plain": bound_s(block, encrypted=False), "cipher": bound_s(block, encrypted=True)}
         rows = []
-        with outside_server(folder) as url:
+        with media_server(folder) as server:
             for name, given in fields.items():
-                attachment = Attachment(session="b", message_id=name, url=f"{url}/{name}", kind="document", **given)
+                attachment = Attachment(
+                    session="b", message_id=name, url=f"{server.url}/{name}", kind="document", **given
+                )
                 took, grown = in_child(lambda attachment=attachment: run_fetch(attachment, settings, services))
                 speed, best = megabytes / took, 1 / (bound[name] + copy_s(folder / name, settings.staging, megabytes))
                 rows.append((name, f"{speed:.0f}", f"{best:.0f}", f"{speed / best:.2f}", f"{grown:.0f}"))

@@ -19,7 +19,8 @@ import rich_click as click
 from pipeline.services import Services
 from pipeline.settings import Settings
 from scripts.benchmarks.load import Figures, Load
-from scripts.benchmarks.site import VARIETY, outside_server, running_workers, show, site
+from scripts.benchmarks.media_server import media_server
+from scripts.benchmarks.site import VARIETY, running_workers, show, site
 from tests.support.plant import photo
 from tests.support.valkey import free_port
 
@@ -58,7 +59,7 @@ def measured(load: Load, options: list[str], *, web_workers: int) -> tuple[str, 
         folder.mkdir()
         for number in range(load.files):
             (folder / f"{number}.jpg").write_bytes(photo(size=(320, 240)))
-        media = beside.enter_context(outside_server(folder)) + "/{}.jpg"
+        media = beside.enter_context(media_server(folder)).url + "/{}.jpg"
         port = free_port()
         web = beside.enter_context(
             web_app(settings, port, EVOLUTION_JWT_KEY=load.jwt_key, WEB_WORKERS=str(web_workers))

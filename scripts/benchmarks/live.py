@@ -23,7 +23,8 @@ from pipeline.passes import Passes
 from pipeline.services import Services
 from pipeline.settings import Settings
 from scripts.benchmarks.hooks import cpu_s, web_app
-from scripts.benchmarks.site import outside_server, running_workers, show, site
+from scripts.benchmarks.media_server import media_server
+from scripts.benchmarks.site import running_workers, show, site
 from tests.support.events import outcome
 from tests.support.plant import photo
 from tests.support.valkey import free_port
@@ -59,7 +60,7 @@ def told(clients: int, rate: float, seconds: float, *, sessions: int) -> tuple[s
     passes = Passes(SecretStr(TOKEN))
     tokens = [passes.session_token(f"s{number % sessions}", days=1) if sessions else TOKEN for number in range(clients)]
     with site() as (settings, services), contextlib.ExitStack() as beside:
-        url = beside.enter_context(outside_server(served(settings, 1)))
+        url = beside.enter_context(media_server(served(settings, 1))).url
         port = free_port()
         web = beside.enter_context(web_app(settings, port, API_TOKEN=TOKEN))
         beside.enter_context(running_workers(settings, ["--processes=2", "--threads=8"]))
@@ -127,10 +128,12 @@ def cost(rounds: int, count: int) -> list[tuple[str, ...]]:
 
 def carried(count: int, **given: str) -> tuple[float, float]:
     """Files a second from a full queue, and milliseconds of the workers' processor time for a file."""
-    with site() as (settings, services), outside_server(served(settings, count)) as url:
+    with site() as (settings, services), media_server(served(settings, count)) as server:
         taker = Hook(services, open_belt(settings, timeout_s=QUICK_TIMEOUT_S))
         for number in range(count):
-            taker.take(Attachment(session="bench", message_id=str(number), url=f"{url}/{number}.jpg", kind="image"))
+            taker.take(
+                Attachment(session="bench", message_id=str(number), url=f"{server.url}/{number}.jpg", kind="image")
+            )
         with running_workers(settings, ["--processes=2", "--threads=8"], **given) as workers:
             first = done_of(services, count // 10)
             began, spent = time.perf_counter(), cpu_s(workers)

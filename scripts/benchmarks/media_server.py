@@ -1,0 +1,227 @@
+"""A media server that is never what is waited for: one process, epoll, files from the page cache by sendfile(2).
+
+`python -m scripts.benchmarks.media_server FOLDER DELAY_S HOST…` serves the files of a folder on a free port of these
+loopback addresses and prints the port. `GET /-/counts` answers how often each file was asked for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import itertools
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from actors.orphans import end_with_parent
+from scripts.benchmarks.machine import Trouble
+
+COUNTS = "-/counts"
+ROOM = 1 << 20  # bytes on their way to one client: nearly every file goes out in one call
+LONGEST_HEAD = 1 << 16
+TYPES = {
+    "jpg": "image/jpeg",
+    "webp": "image/webp",
+    "ogg": "audio/ogg",
+    "wav": "audio/wav",
+    "mp4": "video/mp4",
+    "pdf": "application/pdf",
+}
+
+
+@dataclass
+class Client:
+    """One connection: what it has sent of a request, and what is left of its answer."""
+
+    socket: socket.socket
+    asked: bytes = b""
+    file: int = -1
+    at: int = 0
+    size: int = 0
+    closing: bool = False
+
+
+class Server:
+    """Answers each request after `delay_s`."""
+
+    def __init__(self, folder: Path, hosts: Sequence[str], *, delay_s: float) -> None:
+        self._folder = os.fspath(folder)
+        self._delay_s = delay_s
+        self._epoll = select.epoll()
+        self._clients: dict[int, Client] = {}
+        self._due: list[tuple[float, int, Client]] = []
+        self._numbers = itertools.count()
+        self.counts: Counter[str] = Counter()
+        first = _listener(hosts[0], 0)
+        self.port = int(first.getsockname()[1])
+        listening = [first, *(_listener(host, self.port) for host in hosts[1:])]
+        self._listeners = {one.fileno(): one for one in listening}
+        for number in self._listeners:
+            self._epoll.register(number, select.EPOLLIN)
+
+    def serve(self) -> None:
+        """Serves for ever."""
+        while True:
+            self._answer_due()
+            wait = max(0.0, self._due[0][0] - time.monotonic()) if self._due else -1
+            for number, _ in self._epoll.poll(wait):
+                if number in self._listeners:
+                    self._accept(self._listeners[number])
+                elif number in self._clients:
+                    self._go_on(self._clients[number])
+
+    def _answer_due(self) -> None:
+        now = time.monotonic()
+        while self._due and self._due[0][0] <= now:
+            client = heapq.heappop(self._due)[2]
+            if client.socket.fileno() >= 0:
+                self._guarded(self._answer, client)
+
+    def _accept(self, listener: socket.socket) -> None:
+        accepted, _ = listener.accept()
+        accepted.setblocking(False)
+        accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        accepted.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, ROOM)
+        self._clients[accepted.fileno()] = Client(accepted)
+        self._epoll.register(accepted.fileno(), select.EPOLLIN)
+
+    def _go_on(self, client: Client) -> None:
+        self._guarded(self._push if client.file >= 0 else self._read, client)
+
+    def _guarded(self, work: Callable[[Client], None], client: Client) -> None:
+        try:
+            work(client)
+        except OSError:
+            self._drop(client)
+
+    def _read(self, client: Client) -> None:
+        got = client.socket.recv(LONGEST_HEAD)
+        client.asked += got
+        if not got or len(client.asked) > LONGEST_HEAD:
+            self._drop(client)
+        elif client.asked.endswith(b"\r\n\r\n"):
+            if self._delay_s:
+                due = time.monotonic() + self._delay_s
+                heapq.heappush(self._due, (due, next(self._numbers), client))
+            else:
+                self._answer(client)
+
+    def _answer(self, client: Client) -> None:
+        asked, client.asked = client.asked, b""
+        client.closing = b"connection: close" in asked.lower()
+        name = asked.split(b" ", 2)[1].partition(b"?")[0].decode("latin-1").lstrip("/")
+        if name == COUNTS:
+            body = json.dumps(self.counts).encode()
+            client.socket.send(_head("200 OK", "application/json", len(body)) + body)
+            self._after(client)
+            return
+        self.counts[name] += 1
+        self._send_file(client, name)
+
+    def _send_file(self, client: Client, name: str) -> None:
+        try:
+            file = os.open(f"{self._folder}/{name}", os.O_RDONLY) if name and "/" not in name else -1
+        except FileNotFoundError:
+            file = -1
+        if file < 0:
+            client.socket.send(_head("404 Not Found", "text/plain", 0))
+            self._after(client)
+            return
+        client.file, client.at, client.size = file, 0, os.fstat(file).st_size
+        head = _head("200 OK", TYPES.get(name.rpartition(".")[2], "application/octet-stream"), client.size)
+        client.socket.send(head, socket.MSG_MORE if client.size else 0)
+        self._push(client)
+
+    def _push(self, client: Client) -> None:
+        while client.at < client.size:
+            try:
+                sent = os.sendfile(client.socket.fileno(), client.file, client.at, client.size - client.at)
+            except BlockingIOError:
+                self._epoll.modify(client.socket.fileno(), select.EPOLLOUT)
+                return
+            if not sent:
+                raise OSError("the file has become shorter")
+            client.at += sent
+        os.close(client.file)
+        client.file = -1
+        self._epoll.modify(client.socket.fileno(), select.EPOLLIN)
+        self._after(client)
+
+    def _after(self, client: Client) -> None:
+        if client.closing:
+            self._drop(client)
+
+    def _drop(self, client: Client) -> None:
+        self._clients.pop(client.socket.fileno(), None)
+        client.socket.close()
+        if client.file >= 0:
+            os.close(client.file)
+            client.file = -1
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    return socket.create_server((host, port), backlog=1024)
+
+
+def _head(status: str, kind: str, size: int) -> bytes:
+    return f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {size}\r\n\r\n".encode()
+
+
+@dataclass(frozen=True)
+class MediaServer:
+    """A running server: its base URL on each host, and its process."""
+
+    urls: tuple[str, ...]
+    pid: int
+
+    @property
+    def url(self) -> str:
+        return self.urls[0]
+
+    def counts(self) -> dict[str, int]:
+        """How often each file was asked for."""
+        with urllib.request.urlopen(f"{self.url}/{COUNTS}", timeout=10) as answer:  # noqa: S310  (it is our own)
+            return dict(json.load(answer))
+
+
+@contextlib.contextmanager
+def media_server(folder: Path, *, delay_s: float = 0, hosts: Sequence[str] = ("127.0.0.1",)) -> Iterator[MediaServer]:
+    """The files of a folder over HTTP, from a process of its own for the length of the block.
+
+    Raises:
+        Trouble: it does not start.
+    """
+    command = [sys.executable, "-m", "scripts.benchmarks.media_server", str(folder.absolute()), str(delay_s), *hosts]
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
+        preexec_fn=partial(end_with_parent, signal.SIGKILL),  # noqa: PLW1509  (it takes no lock)
+    )
+    try:
+        assert process.stdout
+        port = process.stdout.readline().strip()
+        if not port:
+            raise Trouble("the media server does not start")
+        yield MediaServer(tuple(f"http://{host}:{port}" for host in hosts), process.pid)
+    finally:
+        process.kill()
+        process.wait()
+
+
+if __name__ == "__main__":
+    server = Server(Path(sys.argv[1]), sys.argv[3:], delay_s=float(sys.argv[2]))
+    print(server.port, flush=True)
+    server.serve()

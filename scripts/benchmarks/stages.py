@@ -1,0 +1,187 @@
+"""What each stage costs, one by one, in a single thread."""
+
+from __future__ import annotations
+
+import contextlib
+import cProfile
+import os
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import rich_click as click
+
+from actors.belt import QUICK_TIMEOUT_S, Handed, Step, open_belt
+from actors.hook import Hook
+from actors.leases import LEASES
+from actors.ledger import Ledger, entry
+from actors.work import perform, take
+from cli.output import examples
+from pipeline.models import Claim, Model, Record, Stage, parse_attachment
+from pipeline.services import build_services
+from pipeline.settings import load_settings
+from scripts.benchmarks import media
+from scripts.benchmarks.findings import Chart, Finding, Line, json_option, tell_and_keep
+from scripts.benchmarks.machine import run_ns
+from scripts.benchmarks.media_server import MediaServer, media_server
+from scripts.benchmarks.profiles import write_profiles
+from scripts.benchmarks.trials import folder_for, tell
+from tests.support.valkey import ValkeyServer
+
+WARM = 10
+BATCH = 16
+WORKER = "bench"
+QUEUES = [stage.value for stage in reversed(Stage)]
+PARTS = ("thread", "sandbox", "Redis")
+STEPS = ("hand over", "take", "claim", *(stage.value for stage in Stage), "acknowledge")
+EXAMPLES = examples(
+    "scripts/bench stages                           100 files of each kind: about half a minute",
+    "scripts/bench stages --profile profile.txt     and the functions that take it",
+)
+
+Spent = dict[str, tuple[float, float, float]]
+"""Of each step the µs of one file: in the thread itself, in the sandbox' children, in Redis."""
+
+
+@click.command(epilog=EXAMPLES)
+@click.option("--count", type=click.IntRange(5, 5000), default=100, show_default=True, help="Files of each kind.")
+@click.option("--profile", type=click.Path(dir_okay=False, path_type=Path), help="Write a profile of each stage there.")
+@json_option
+def stages(count: int, profile: Path | None, json_file: Path | None) -> None:
+    """Processor time of each stage, by kind of file, in a single thread."""
+    tell_and_keep(measure(count, profile), json_file)
+
+
+def measure(count: int, profile: Path | None = None) -> Finding:
+    """Every stage is gone through by all files of a kind before the next one begins: caches are as warm as they get."""
+    spent = {}
+    with one_thread(profile=profile is not None) as system:
+        files = {kind: media.of_kind(kind, count + WARM) for kind in media.KINDS}
+        for paths in files.values():
+            system.run(paths[:WARM], "warm")
+        system.profiles.clear()
+        for kind, paths in files.items():
+            tell(f"{count} × {kind}")
+            spent[kind] = system.run(paths[WARM:], "m")
+    if profile:
+        write_profiles(system.profiles, count * len(media.KINDS), profile)
+    return described(spent, count)
+
+
+def described(spent: dict[str, Spent], count: int) -> Finding:
+    """The table, the chart of the mix."""
+    mix = {step: mixed([(media.KINDS[kind][1], spent[kind][step]) for kind in spent]) for step in STEPS}
+    rows: list[Line] = [
+        {
+            "µs": step,
+            **{kind: sum(spent[kind][step]) for kind in spent},
+            "mix": sum(mix[step]),
+            **{f"{part} (mix)": value for part, value in zip(PARTS, mix[step], strict=True)},
+        }
+        for step in STEPS
+    ]
+    total: dict[str, float] = {name: sum(float(row[name] or 0) for row in rows) for name in rows[0] if name != "µs"}
+    chart = Chart("stages", "Processor time of each stage, for a file of the mix", "µs", list(mix.items()), parts=PARTS)
+    title = f"Processor time of each stage in one thread, {count} files of each kind"
+    return Finding("stages", title, [*rows, {"µs": "all", **total}], [chart], figures=spent)
+
+
+def mixed(parts: Sequence[tuple[int, tuple[float, ...]]]) -> tuple[float, ...]:
+    """The mean of several lists of figures, each with its weight."""
+    weights = sum(weight for weight, _ in parts)
+    columns = zip(*(figures for _, figures in parts), strict=True)
+    return tuple(
+        sum(weight * figure for (weight, _), figure in zip(parts, column, strict=True)) / weights for column in columns
+    )
+
+
+@contextlib.contextmanager
+def one_thread(*, profile: bool) -> Iterator[OneThread]:
+    """A system in this process, in memory, with its servers beside it."""
+    with folder_for() as folder, media_server(media.KEPT) as server:
+        valkey = ValkeyServer(folder / "valkey")
+        valkey.start()
+        try:
+            made = OneThread(folder, valkey, server, profile=profile)
+            yield made
+            made.close()
+        finally:
+            valkey.kill()
+
+
+class OneThread:
+    """Everything that a listener and a worker do for a file, step by step, by their own functions."""
+
+    def __init__(self, folder: Path, valkey: ValkeyServer, server: MediaServer, *, profile: bool) -> None:
+        given = {"var_dir": folder, "redis_url": valkey.url, "fetch_allow_private": "127.0.0.0/8"}
+        settings = load_settings(_env_file=None, **given)
+        self._valkey, self._server = valkey, server
+        self._services, self._accepting = build_services(settings), build_services(settings, durable=True)
+        self._services.catalogue.migrate()
+        self._belt = open_belt(settings)
+        self._hook = Hook(self._accepting, open_belt(settings, timeout_s=QUICK_TIMEOUT_S))
+        self._ledger = Ledger.of(settings)
+        self._spent: Spent = {}
+        self._profiling = profile
+        self.profiles: dict[str, cProfile.Profile] = {}
+
+    def close(self) -> None:
+        self._services.close()
+        self._accepting.close()
+
+    def run(self, paths: Sequence[Path], prefix: str) -> Spent:
+        """What each step took for a file of these."""
+        self._spent = {}
+        rows = media.rows(paths, self._server.url, prefix=f"{prefix}-{paths[0].suffix}-")
+        attachments = [parse_attachment(row) for row in rows]
+        with self._clock("hand over", len(rows)):
+            for attachment in attachments:
+                self._hook.take(attachment)
+        handed: list[Handed] = []
+        with self._clock("take", len(rows)):
+            while len(handed) < len(rows):
+                handed += self._belt.fetch(WORKER, BATCH, QUEUES)[1]
+        with self._clock("claim", len(rows)):
+            claims = [take(self._services, one.key) for one in handed]
+        records = self._through(claims)
+        with self._clock("acknowledge", len(rows)):
+            for one, record in zip(handed, records, strict=True):
+                note = self._ledger.shelf(record), entry(record)
+                self._belt.finish(WORKER, one.key, one.serial, Step("done", one.queue), note=note)
+        return self._spent
+
+    def _through(self, claims: list[Claim]) -> list[Record]:
+        for claim in claims:
+            LEASES.add(claim.token)
+        results: Sequence[Model | None] = [None] * len(claims)
+        for stage in Stage:
+            given = [None if isinstance(result, Record) else result for result in results]
+            with self._clock(stage.value, len(claims)):
+                results = [
+                    perform(self._services, claim, stage, inputs, attempt=1)
+                    for claim, inputs in zip(claims, given, strict=True)
+                ]
+            records = [result for result in results if isinstance(result, Record)]
+            claims = [c.model_copy(update={"record": r}) for c, r in zip(claims, records, strict=False)] or claims
+        for claim in claims:
+            LEASES.drop(claim.token)
+        return records
+
+    @contextlib.contextmanager
+    def _clock(self, step: str, count: int) -> Iterator[None]:
+        profile = self.profiles.setdefault(step, cProfile.Profile(time.thread_time)) if self._profiling else None
+        before = self._now()
+        if profile:
+            profile.enable()
+        yield
+        if profile:
+            profile.disable()
+        thread, sandbox, redis = (now - then for now, then in zip(self._now(), before, strict=True))
+        self._spent[step] = thread / 1000 / count, sandbox / 1000 / count, redis / 1000 / count
+
+    def _now(self) -> tuple[int, int, int]:
+        """Nanoseconds so far: of this thread, of what runs beside it but the servers, of Redis."""
+        redis, server = run_ns({self._valkey.pid}), run_ns({self._server.pid})
+        beside = run_ns({os.getpid()}, without={threading.get_native_id()}) - redis - server
+        return time.thread_time_ns(), beside, redis
