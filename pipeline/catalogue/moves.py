@@ -32,7 +32,8 @@ class _Move(NamedTuple):
 
     claim: Claim
     statement: Executable
-    values: Mapping[str, Any]
+    history: str
+    values: dict[str, Any]
     counter: str | None = None
     closing: bool = True  # the write is the last deed of the attempt under way
     outgoing: Outgoing | None = None
@@ -55,21 +56,21 @@ class Moves:
     def stored(self, given: Sequence[tuple[Claim, Stored]]) -> list[Record | PipelineError]:
         moves = []
         for claim, stored in given:
-            values = {**rows.stored_row(stored), "history": claim.trail.lines(closing=True)}
-            moves.append(_Move(claim, statements.STORED, values, counter="stored"))
+            history = claim.trail.lines(closing=True)
+            moves.append(_Move(claim, statements.STORED, history, rows.stored_row(stored), counter="stored"))
         return [CancelledError() if _is_received(record) else record for record in self._make(moves)]
 
     def ended(self, claim: Claim, ending: Ending) -> Record | PipelineError:
         final = rows.ending_entry(ending, run=claim.record.run)
-        values = {**rows.ended_row(ending), "history": claim.trail.lines(final=final)}
-        return self._make([_Move(claim, statements.END, values, counter="", closing=False)])[0]
+        history = claim.trail.lines(final=final)
+        move = _Move(claim, statements.END, history, rows.ended_row(ending), counter="", closing=False)
+        return self._make([move])[0]
 
     def finish(self, given: Sequence[Finishing]) -> list[Record | PipelineError]:
         moves = []
         for claim, announced, outgoing in given:
             statement = statements.FINISH_ANNOUNCED if announced else statements.FINISH_SILENTLY
-            values = {"history": claim.trail.lines(closing=True)}
-            moves.append(_Move(claim, statement, values, outgoing=outgoing))
+            moves.append(_Move(claim, statement, claim.trail.lines(closing=True), {}, outgoing=outgoing))
         return [_finished(record) for record in self._make(moves)]
 
     def standing(self, session: Session, claim: Claim) -> Record | SupersededError:
@@ -116,10 +117,13 @@ class Moves:
     def _one(self, session: Session, move: _Move, now: int) -> Moved:
         """Where it does not apply, the row as it stands, if the claim still does."""
         claim = move.claim
-        row = session.row(move.statement, media_id=claim.id, token=claim.token, now=now, **move.values)
+        held = {"media_id": claim.id, "token": claim.token, "now": now, "history": move.history}
+        row = session.row(move.statement, **held, **move.values)
         if row is None:
             return self.standing(session, claim), False
-        return (rows.just_stored(row) if move.statement is statements.STORED else rows.record(row)), True
+        if move.statement is statements.STORED:
+            return rows.just_stored(claim.record, move.values, now=now, previewed=bool(row[0])), True
+        return rows.record(row), True
 
     def _follow_up(self, session: Session, move: _Move, record: Record, events: Counter[str]) -> None:
         if move.outgoing:

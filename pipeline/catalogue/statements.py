@@ -134,7 +134,7 @@ STORED = (
         ended_at=_p("now"),
         **{name: _p(name) for name in _FACTS},
     )
-    .returning(*RECORD, exists().where(previews.c.sha256 == _p("sha256")))  # told along, it costs no round trip
+    .returning(exists().where(previews.c.sha256 == _p("sha256")))  # told along, it costs no round trip
 )
 _CANCELLED = {"status": Status.REJECTED.value, "error_code": CANCELLED.code.value, "error": CANCELLED.message}
 

@@ -8,12 +8,13 @@ from threading import Barrier
 
 import pytest
 
-from pipeline.catalogue import Catalogue, DeliveryFilters, Filters, Finishing, Outgoing
+from pipeline.catalogue import Catalogue, DeliveryFilters, Filters, Finishing, Outgoing, Preview, PreviewState
 from pipeline.errors import CancelledError, Code, PermanentError, PipelineError, RetryableError, SupersededError
 from pipeline.history import HistoryOutcome
-from pipeline.models import Claim, JustStored, Record, Status
-from tests.support.catalogues import Clock, attachment, claimed, counted, ending, stored
+from pipeline.models import Claim, JustStored, Kind, Record, Stage, Status
+from tests.support.catalogues import SHA256, Clock, attachment, claimed, counted, ending, stored
 
+TROUBLE = RetryableError(Code.FETCH_TIMEOUT, "media.example was silent for 15 s")
 TOO_WIDE = 2**70  # pixels, more than a column holds
 
 
@@ -59,7 +60,11 @@ class MovesContract:
         self, catalogue: Catalogue, clock: Clock, claims: list[Claim]
     ) -> None:
         clock.now += 1
-        several = catalogue.stored_many([(claim, stored(width=n)) for n, claim in enumerate(claims)])
+        facts = {"animated": True, "flags": ("macros", "encrypted")}
+        several = catalogue.stored_many([(claim, stored(width=n, **facts)) for n, claim in enumerate(claims)])
+        assert [Record.model_validate(dict(r)) for r in several if isinstance(r, Record)] == [
+            catalogue.get(claim.id) for claim in claims
+        ]
         assert all(isinstance(record, JustStored) for record in several)
         assert [(r.id, r.width, r.status) for r in several if isinstance(r, Record)] == [
             (claim.id, n, Status.STORED) for n, claim in enumerate(claims)
@@ -69,6 +74,33 @@ class MovesContract:
         assert done == [catalogue.get(claim.id) for claim in claims]
         assert said(done) == [Status.DONE] * 6
         assert counted(catalogue.totals()) == {"stored": 6, "done": 6}
+
+    def test_what_was_just_stored_tells_what_the_row_tells(self, catalogue: Catalogue, clock: Clock) -> None:
+        full = attachment(
+            kind="video", mimetype="video/mp4", filename="a.mp4", caption="olá", chat="c", sender="s", size=9, part=3,
+            expires_at=1_700_009_999,
+        )  # fmt: skip
+        catalogue.accept(full)
+        claim = claimed(catalogue, full.id)
+        catalogue.release(claim, stage=Stage.VALIDATE, attempts=2, error=TROUBLE)
+        clock.now += 5
+        record = catalogue.stored(claimed(catalogue, full.id), stored(duration_ms=5, pages=2))
+        assert isinstance(record, JustStored)
+        assert not record.previewed
+        found = catalogue.get(full.id)
+        assert found
+        assert {**dict(found), "previewed": False} == dict(record)
+        assert record.model_fields_set == JustStored.model_fields.keys()
+        assert (type(record.kind), type(record.status), type(record.stage)) == (Kind, Status, Stage)
+        assert JustStored.model_validate_json(record.model_dump_json()) == record
+
+    def test_what_was_just_stored_tells_whether_its_content_has_a_preview(
+        self, catalogue: Catalogue, claims: list[Claim]
+    ) -> None:
+        first = catalogue.stored(claims[0], stored())
+        catalogue.previews.keep(Preview(sha256=SHA256, state=PreviewState.NONE))
+        second = catalogue.stored(claims[1], stored())
+        assert [one.previewed for one in (first, second) if isinstance(one, JustStored)] == [False, True]
 
     def test_nothing_is_nothing(self, catalogue: Catalogue) -> None:
         assert (catalogue.stored_many([]), catalogue.finish_many([])) == ([], [])
