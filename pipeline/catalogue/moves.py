@@ -118,12 +118,26 @@ class Moves:
         """Where it does not apply, the row as it stands, if the claim still does."""
         claim = move.claim
         held = {"media_id": claim.id, "token": claim.token, "now": now, "history": move.history}
-        row = session.row(move.statement, **held, **move.values)
-        if row is None:
-            return self.standing(session, claim), False
         if move.statement is statements.STORED:
-            return rows.just_stored(claim.record, move.values, now=now, previewed=bool(row[0])), True
-        return rows.record(row), True
+            record = self._store(session, move, held)
+        elif move.statement is statements.FINISH_ANNOUNCED:
+            record = _announced(session, claim, held)
+        else:
+            row = session.row(move.statement, **held, **move.values)
+            record = rows.record(row) if row else None
+        return (record, True) if record else (self.standing(session, claim), False)
+
+    def _store(self, session: Session, move: _Move, held: dict[str, Any]) -> Record | None:
+        if self._database.dialect != "sqlite":
+            row = session.row(statements.STORED_AND_PREVIEWED, **held, **move.values)
+            if row is None:
+                return None
+            previewed = bool(row[0])
+        else:
+            if not session.change(statements.STORED, **held, **move.values):
+                return None
+            previewed = session.row(statements.PREVIEWED, sha256=move.values["sha256"]) is not None
+        return rows.just_stored(move.claim.record, move.values, now=held["now"], previewed=previewed)
 
     def _follow_up(self, session: Session, move: _Move, record: Record, events: Counter[str]) -> None:
         if move.outgoing:
@@ -131,6 +145,13 @@ class Moves:
         name = record.status.value if move.counter is None else move.counter
         if name:
             events[name] += 1
+
+
+def _announced(session: Session, claim: Claim, held: dict[str, Any]) -> Record | None:
+    if claim.record.status is Status.STORED and session.change(statements.FINISH_STORED, **held):
+        return rows.just_done(claim.record, now=held["now"])
+    row = session.row(statements.FINISH_ANNOUNCED, **held)
+    return rows.record(row) if row else None
 
 
 def _is_received(outcome: Record | PipelineError) -> bool:

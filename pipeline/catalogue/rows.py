@@ -14,6 +14,8 @@ from pipeline.payload_forms import clean_text
 
 M = TypeVar("M", bound=Model)
 
+_ID = re.compile(r"[0-9a-f]{32}")
+_TOKEN = re.compile(r"[0-9a-f]{32}\.[0-9a-f]{16}")
 _SHOWN = tuple(Record.model_fields)
 _STATUSES = {status.value: status for status in Status}
 _STAGES = {stage.value: stage for stage in Stage}
@@ -24,12 +26,12 @@ MAX_ERROR = 2000  # characters of an error's message that are kept
 
 def is_id(text: str) -> bool:
     """Whether this can be the id of an attachment; anything else is not worth a query, nor safe for the driver."""
-    return re.fullmatch(r"[0-9a-f]{32}", text) is not None
+    return _ID.fullmatch(text) is not None
 
 
 def is_token(text: str) -> bool:
     """Whether this can be the token of a claim."""
-    return re.fullmatch(r"[0-9a-f]{32}\.[0-9a-f]{16}", text) is not None
+    return _TOKEN.fullmatch(text) is not None
 
 
 def accepted_row(attachment: Attachment, *, intake: bool, now: int) -> dict[str, Any]:
@@ -151,6 +153,14 @@ def just_stored(before: Record, given: dict[str, Any], *, now: int, previewed: b
     ended = {"status": Status.STORED, "stage": Stage.NOTIFY, "attempts": 0, "error_code": None, "error": None}
     typed = {"kind": _KINDS[given["kind"]], "flags": _words(given["flags"]), "ended_at": now, "previewed": previewed}
     return _trusted(JustStored, {**vars(before), **given, **ended, **typed})
+
+
+def just_done(before: Record, *, now: int) -> Record:
+    """The row that FINISH_STORED has made of `before`."""
+    done = {"status": Status.DONE, "error_code": None, "error": None, "finished_at": now, "announced_at": now}
+    fields = {**vars(before), **done}
+    fields.pop("previewed", None)
+    return _trusted(Record, fields)
 
 
 def claim(token: str, row: Sequence[Any]) -> Claim:

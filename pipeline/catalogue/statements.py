@@ -126,16 +126,16 @@ STORED = (
     .values(
         status=literal_column("'stored'"),
         stage=literal_column("'notify'"),
-        attempts=0,
-        error_code=None,
-        error=None,
-        progress=None,
+        attempts=literal_column("0"),
         history=_told,
         ended_at=_p("now"),
+        **dict.fromkeys(("error_code", "error", "progress"), null()),
         **{name: _p(name) for name in _FACTS},
     )
-    .returning(exists().where(previews.c.sha256 == _p("sha256")))  # told along, it costs no round trip
 )
+PREVIEWED = select(previews.c.sha256).where(previews.c.sha256 == _p("sha256"))
+# One round trip to a server, where asking for both is one; on a file RETURNING costs three times the second question.
+STORED_AND_PREVIEWED = STORED.returning(exists().where(previews.c.sha256 == _p("sha256")))
 _CANCELLED = {"status": Status.REJECTED.value, "error_code": CANCELLED.code.value, "error": CANCELLED.message}
 
 
@@ -151,7 +151,7 @@ END = (
     .values(ended_at=_p("now"), history=_told, **{name: _unless_cancelled(name) for name in _ENDING})
     .returning(*RECORD)
 )
-_finished: dict[str, Any] = {"finished_at": _p("now"), "claim": None, "claimed_until": None, "history": _told}
+_finished: dict[str, Any] = {"finished_at": _p("now"), "claim": null(), "claimed_until": null(), "history": _told}
 
 
 def _unless_stored(name: str) -> Any:
@@ -169,6 +169,12 @@ FINISH_ANNOUNCED = (
         **_finished,
     )
     .returning(*RECORD)
+)
+# The same for what is known to be stored, whose row need not be read back.
+FINISH_STORED = (
+    update(media)
+    .where(HELD, media.c.status == literal_column("'stored'"))
+    .values(status=literal_column("'done'"), announced_at=_p("now"), error_code=null(), error=null(), **_finished)
 )
 FINISH_SILENTLY = update(media).where(HELD, ~_open).values(**_finished).returning(*RECORD)
 

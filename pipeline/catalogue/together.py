@@ -22,23 +22,26 @@ _all: weakref.WeakSet[Together[object, object]] = weakref.WeakSet()
 
 
 class _Asked(Generic[T, R]):
-    """One thread's item, and what became of it."""
+    """One thread's item, and what became of it. `told` is there once its thread waits for others."""
+
+    __slots__ = ("error", "item", "leads", "patience", "result", "settled", "told")
 
     def __init__(self, item: T, patience: Patience) -> None:
         self.item = item
         self.patience = patience
-        self.told = threading.Event()
+        self.told: threading.Event | None = None
         self.leads = False
+        self.settled = False
         self.result: R | None = None
-        self.error: PipelineError | None = RetryableError(Code.CATALOGUE, "the catalogue was not written")
+        self.error: PipelineError | None = None
 
     def settle(self, result: R) -> None:
-        self.result, self.error = result, None
+        self.result, self.error, self.settled = result, None, True
 
     def outcome(self) -> R:
-        if self.error is not None:
-            raise self.error
-        return self.result  # type: ignore[return-value]
+        if self.settled:
+            return self.result  # type: ignore[return-value]
+        raise self.error or RetryableError(Code.CATALOGUE, "the catalogue was not written")
 
 
 class Together(Generic[T, R]):
@@ -70,18 +73,19 @@ class Together(Generic[T, R]):
         with self._lock:
             self._waiting.append(mine)
             leads, self._led = not self._led, True
-        if leads or self._is_to_lead(mine):
+            mine.told = None if leads else threading.Event()
+        if mine.told is None or self._is_to_lead(mine, mine.told):
             self._lead(mine)
         return mine.outcome()
 
-    def _is_to_lead(self, mine: _Asked[T, R]) -> bool:
+    def _is_to_lead(self, mine: _Asked[T, R], told: threading.Event) -> bool:
         """Waits until others have written it, or until it is its turn to write for all."""
-        if not mine.told.wait(mine.patience.left_s):
+        if not told.wait(mine.patience.left_s):
             with self._lock:
                 if mine in self._waiting and not mine.leads:
                     self._waiting.remove(mine)
                     raise RetryableError(Code.CATALOGUE, f"the catalogue {self._database.where} is busy")
-            mine.told.wait()  # it is being written, by somebody whose patience ends before ours
+            told.wait()  # it is being written, by somebody whose patience ends before ours
         return mine.leads
 
     def _lead(self, mine: _Asked[T, R]) -> None:
@@ -125,9 +129,14 @@ class Together(Generic[T, R]):
             self._led = bool(self._waiting)
             if self._waiting:
                 self._waiting[0].leads = True
-                self._waiting[0].told.set()
+                _tell(self._waiting[0])
         for asked in taken:
-            asked.told.set()
+            _tell(asked)
+
+
+def _tell(asked: _Asked[T, R]) -> None:
+    if asked.told:
+        asked.told.set()
 
 
 def _after_fork() -> None:

@@ -102,6 +102,22 @@ class MovesContract:
         second = catalogue.stored(claims[1], stored())
         assert [one.previewed for one in (first, second) if isinstance(one, JustStored)] == [False, True]
 
+    def test_whoever_knows_that_it_is_stored_is_told_what_the_row_tells(
+        self, catalogue: Catalogue, clock: Clock, claims: list[Claim]
+    ) -> None:
+        stored_ones = catalogue.stored_many([(claim, stored(flags=("macros",))) for claim in claims])
+        known = [claim.model_copy(update={"record": row}) for claim, row in zip(claims, stored_ones, strict=True)]
+        clock.now += 7
+        catalogue.ended(claims[1], ending(stage=Stage.NOTIFY, code=Code.NOTIFY))
+        claimed(catalogue, claims[2].id, takeover=True)
+        outcomes = catalogue.finish_many([Finishing(claim, announced=True) for claim in known])
+        assert said(outcomes) == [Status.DONE, Status.FAILED, SupersededError, *[Status.DONE] * 3]
+        for claim, outcome in zip(claims, outcomes, strict=True):
+            if isinstance(outcome, Record):
+                assert type(outcome) is Record
+                assert outcome == catalogue.get(claim.id)
+        assert counted(catalogue.totals()) == {"stored": 6, "done": 4, "failed": 1}
+
     def test_nothing_is_nothing(self, catalogue: Catalogue) -> None:
         assert (catalogue.stored_many([]), catalogue.finish_many([])) == ([], [])
         assert counted(catalogue.totals()) == {}

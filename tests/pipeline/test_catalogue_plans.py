@@ -62,13 +62,14 @@ def test_no_listing_and_no_count_scans_the_table(database: Database, by: frozens
         (statements.DURATIONS, "COVERING INDEX ix_media_finished"),
         (statements.FINISHED_SINCE, "COVERING INDEX ix_media_finished"),
         (statements.listing(frozenset({"error"}), paged=False), "ix_media_error"),
+        (statements.PREVIEWED, "sqlite_autoindex_previews_1"),
         *(
             (statement, "sqlite_autoindex_media_1")
-            for statement in (statements.CLAIM, statements.RENEW, statements.GET)
+            for statement in (statements.CLAIM, statements.RENEW, statements.GET, statements.REOPEN)
         ),
         *(
             (statement, "sqlite_autoindex_media_1")
-            for statement in (statements.STORED, statements.END, statements.REOPEN)
+            for statement in (statements.STORED, statements.FINISH_STORED, statements.FINISH_ANNOUNCED, statements.END)
         ),
     ],
 )
