@@ -97,7 +97,7 @@ def handed_over(attachment: Attachment, mode: str, laps: Laps) -> None:
 
 def attempted(record: Record, attempt: Attempt | None) -> None:
     """An attempt at a stage is over; None stands for one that is not worth telling."""
-    if attempt:
+    if attempt and _Process.traces:  # asked first: this is for every stage of every file
         _tell(lambda traces: traces.attempted(record, attempt))
 
 
@@ -108,6 +108,8 @@ def taken_over(record: Record, stage: str, crashes: int) -> None:
 
 def ended(record: Record, history: Callable[[str], Sequence[HistoryEntry]]) -> None:
     """Nothing is left to do. `history` tells when a run began that is not the first."""
+    if _Process.traces is None:
+        return
 
     def tell(traces: Traces) -> None:
         replayed = (entry.at for entry in history(record.id) if entry.run == record.run) if record.run else ()

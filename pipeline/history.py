@@ -12,7 +12,6 @@ import re
 import time
 from collections.abc import Iterable
 from enum import StrEnum
-from functools import lru_cache
 from typing import Annotated, Any, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
@@ -41,6 +40,9 @@ class HistoryOutcome(StrEnum):
 FINAL = frozenset(
     {HistoryOutcome.REFUSED, HistoryOutcome.FAILED, HistoryOutcome.EXPIRED, HistoryOutcome.CANCELLED}
 )  # after these it is only announced
+
+# Looked up for every stage of every file.
+_DONE, _WAITS = HistoryOutcome.DONE, HistoryOutcome.WAITS
 
 _ENDINGS = {
     "rejected": HistoryOutcome.REFUSED,
@@ -136,12 +138,14 @@ class Trail:
             return None
         attempt = self._current(outcome, code, message)
         self._under_way = None
-        waited, self._waits = self._waits, outcome is HistoryOutcome.WAITS
+        waited, self._waits = self._waits, outcome is _WAITS
         if waited and self._waits:
             return None
-        if not (outcome is HistoryOutcome.DONE and self._told):
-            self._pending.append(self._line(attempt))
+        if outcome is not _DONE:
             self._final = self._final or outcome in FINAL
+        elif self._told:
+            return attempt
+        self._pending.append(self._line(attempt))
         return attempt
 
     def crashed(self, stage: str, workers: int) -> bool:
@@ -191,19 +195,20 @@ class Trail:
 
     def _line(self, attempt: Attempt) -> str:
         """As `HistoryEntry.line`, three times as fast for what nearly all attempts are: the first one, and done."""
-        at, ms = int(attempt.began * 1000), round(attempt.ms, 1)
-        if attempt.outcome is HistoryOutcome.DONE and attempt.number == 1 and not self.run:
-            return f'{{"stage":"{attempt.stage}","at":{at},"ms":{ms},"worker":"{worker_name()}"}}\n'
+        stage, number, began, took, outcome, code, message = attempt
+        at, ms = int(began * 1000), round(took, 1)
+        if outcome is _DONE and number == 1 and not self.run:
+            return f'{{"stage":"{stage}","at":{at},"ms":{ms},"worker":"{_Process.name}"}}\n'
         entry = HistoryEntry(
             run=self.run,
-            stage=attempt.stage,
-            attempt=attempt.number,
+            stage=stage,
+            attempt=number,
             at=at,
             ms=ms,
-            outcome=attempt.outcome,
-            code=attempt.code,
-            message=attempt.message,
-            worker=worker_name(),
+            outcome=outcome,
+            code=code,
+            message=message,
+            worker=_Process.name,
         )
         return entry.line()
 
@@ -214,10 +219,20 @@ def _carried_entries(lines: Iterable[Any]) -> list[HistoryEntry]:
 
 def worker_name() -> str:
     """This process, as entries name it."""
-    return f"{_host()}:{os.getpid()}"
+    return _Process.name
 
 
-@lru_cache(maxsize=1)
-def _host() -> str:
-    # Plain signs only: it stands in lines that are put together by hand.
-    return re.sub(r"[^\w.-]", "_", platform.node(), flags=re.ASCII)
+class _Process:
+    """What this process is called: asked for at its start, and by a forked child anew."""
+
+    name = ""
+
+    @classmethod
+    def find_name(cls) -> None:
+        # Plain signs only: it stands in lines that are put together by hand.
+        host = re.sub(r"[^\w.-]", "_", platform.node(), flags=re.ASCII)
+        cls.name = f"{host}:{os.getpid()}"
+
+
+_Process.find_name()
+os.register_at_fork(after_in_child=_Process.find_name)

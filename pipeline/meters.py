@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 import threading
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 BETWEEN = "|"  # the parts of a figure's name: metric, label values, of a histogram the bucket
 SUM, INFINITE = "sum", "+Inf"
@@ -26,19 +28,28 @@ class Pending:
         os.register_at_fork(after_in_child=self._forget)
 
     def _forget(self) -> None:
-        self._figures: dict[str, float] = {}
+        self._figures: defaultdict[str, float] = defaultdict(float)
         self._lock = threading.Lock()
+
+    def add_one(self, name: str, n: float) -> None:
+        with self._lock:
+            self._figures[name] += n
+
+    def add_two(self, first: str, n: float, second: str, m: float) -> None:
+        with self._lock:
+            self._figures[first] += n
+            self._figures[second] += m
 
     def add(self, figures: Mapping[str, float]) -> None:
         with self._lock:
             for name, n in figures.items():
-                self._figures[name] = self._figures.get(name, 0) + n
+                self._figures[name] += n
 
     def take(self) -> dict[str, float]:
         """All of them; they are the caller's from now on."""
         with self._lock:
-            taken, self._figures = self._figures, {}
-        return taken
+            taken, self._figures = self._figures, defaultdict(float)
+        return dict(taken)
 
 
 PENDING = Pending()
@@ -53,7 +64,7 @@ class Counter:
     labels: tuple[str, ...] = ()
 
     def add(self, *values: str, n: float = 1) -> None:
-        PENDING.add({BETWEEN.join((self.name, *values)): n})
+        PENDING.add_one(BETWEEN.join((self.name, *values)), n)
 
 
 @dataclass(frozen=True)
@@ -65,16 +76,16 @@ class Histogram:
     labels: tuple[str, ...]
     bounds: tuple[float, ...]
 
-    @property
+    @cached_property
     def buckets(self) -> tuple[str, ...]:
         """The upper bounds as they are written, the last one without an end."""
         return (*map(str, self.bounds), INFINITE)
 
-    def observe(self, seconds: float, *values: str) -> None:
-        place = bisect_left(self.bounds, seconds)
-        bucket = str(self.bounds[place]) if place < len(self.bounds) else INFINITE
-        name = BETWEEN.join((self.name, *values))
-        PENDING.add({f"{name}{BETWEEN}{bucket}": 1, f"{name}{BETWEEN}{SUM}": max(0.0, seconds)})
+    def observe(self, seconds: float, *values: str, n: int = 1) -> None:
+        """`n` things have taken so long, each of them."""
+        name = BETWEEN.join((self.name, *values, ""))
+        bucket = self.buckets[bisect_left(self.bounds, seconds)]
+        PENDING.add_two(name + bucket, n, name + SUM, n * seconds if seconds > 0 else 0.0)
 
 
 class Levels:

@@ -1,7 +1,8 @@
-"""Tells the log: one line for each ending."""
+"""Tells the log of each ending."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -19,7 +20,12 @@ def build(_settings: Settings, _outbound: Outbound) -> Callable[[Outcome], None]
 
 
 def write(told: Outcome) -> None:
-    """Writes the event under its name; what the sender wrote (caption, file name) stays out of the log."""
+    """Writes the event under its name; what the sender wrote (caption, file name) stays out of the log.
+
+    What is done is told at the level debug alone: the line of its last stage says the same.
+    """
+    if told.error is None and not log.is_enabled_for(logging.DEBUG):
+        return
     facts = {
         "id": told.id,
         "session": told.session,
@@ -29,4 +35,5 @@ def write(told: Outcome) -> None:
         "size": told.size,
         "error_code": told.error["code"] if told.error else None,
     }
-    log.info(told.type, **{name: value for name, value in facts.items() if value is not None})
+    level = logging.DEBUG if told.error is None else logging.INFO
+    log.log(level, told.type, **{name: value for name, value in facts.items() if value is not None})

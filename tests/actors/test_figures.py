@@ -99,6 +99,18 @@ def test_a_histogram_counts_up_to_each_bound(belt: Belt) -> None:
     assert page.value("took_seconds_sum") == pytest.approx(7.65)
 
 
+def test_several_that_took_equally_long_count_each(belt: Belt) -> None:
+    TOOK.observe(0.05, "fetch", n=3)
+    TOOK.observe(0.5, "fetch", n=2)
+    TOOK.observe(-1, "fetch")  # a clock that was set back
+    SEEN.add("fetch", n=4)
+    ship(belt)
+    page = Page(exposed([timed(TOOK, shipped(belt)), counted(SEEN, shipped(belt))]))
+    assert [page.value("took_seconds_bucket", stage="fetch", le=le) for le in ("0.1", "1.0")] == [4, 6]
+    assert page.value("took_seconds_sum") == pytest.approx(1.15)
+    assert page.value("seen_total") == 4
+
+
 def test_a_counter_without_labels_is_there_before_anything_was_counted() -> None:
     assert Page(exposed([counted(Counter("plain_total", "Plain."), {})])).value("plain_total") == 0
     assert exposed([counted(SEEN, {})]) == ""

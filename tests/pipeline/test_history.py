@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from pipeline.history import MAX_CARRIED, MAX_MESSAGE, HistoryEntry, HistoryOutcome, Trail, entry_now, read_lines
+import os
+
+from pipeline.history import (
+    MAX_CARRIED,
+    MAX_MESSAGE,
+    HistoryEntry,
+    HistoryOutcome,
+    Trail,
+    entry_now,
+    read_lines,
+    worker_name,
+)
 
 
 def attempted(trail: Trail, outcome: HistoryOutcome = HistoryOutcome.DONE, **error: str) -> None:
@@ -125,3 +136,16 @@ def test_a_message_is_kept_short_and_clean() -> None:
     assert entry.message
     assert entry.message.startswith("\ufffd?x")
     assert len(entry.message) == MAX_MESSAGE
+
+
+def test_a_forked_child_has_a_name_of_its_own() -> None:
+    mine = worker_name()
+    assert mine.endswith(f":{os.getpid()}")
+    child = os.fork()
+    if child == 0:
+        trail = Trail()
+        attempted(trail)
+        told = [read_lines(trail.lines())[0].worker, worker_name(), entry_now("fetch", HistoryOutcome.DONE).worker]
+        os._exit(0 if told == 3 * [f"{mine.partition(':')[0]}:{os.getpid()}"] else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert worker_name() == mine

@@ -28,7 +28,7 @@ def test_the_log_has_a_line_for_each_ending_without_what_people_wrote(monkeypatc
     with structlog.testing.capture_logs() as lines:
         write(EVENT)
         write(failed)
-    assert [line["event"] for line in lines] == ["media.done", "media.failed"]
+    assert [(line["event"], line["log_level"]) for line in lines] == [("media.done", "debug"), ("media.failed", "info")]
     assert [line.get("error_code") for line in lines] == [None, "broken"]
     assert (lines[0]["session"], lines[0]["id"], lines[0]["name"]) == (EVENT.session, EVENT.id, EVENT.name)
     assert "olá" not in repr(lines)
