@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 from pipeline.catalogue import Catalogue, Preview, PreviewState
 from pipeline.errors import Code, PermanentError
 from pipeline.media_types import MEDIA_TYPES, type_of
-from pipeline.media_types.limits import limits_of
+from pipeline.media_types.limits import rules_of
 from pipeline.models import Model, Record
 from pipeline.sandbox import Sandbox
 from pipeline.settings import MB, Settings
@@ -86,7 +86,7 @@ def derive(content: Content, *, storage: Storage, staging: Staging, sandbox: San
     if row is None or row.preview is None or size > MOST_BYTES:
         return Preview(sha256=content.sha256, state=PreviewState.NONE)
     with _at_hand(key, storage, staging) as path:
-        answer = sandbox.call(row.preview, path=str(path), name=row.name, limits=limits_of(settings).to_json())
+        answer = sandbox.call(row.preview, path=str(path), name=row.name, limits=rules_of(settings).text)
     rendered = _rendered(answer)
     if rendered.webp is not None:
         with staging.copy(content.sha256, [rendered.webp]) as picture:  # a link of it leaves no half behind

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import mimetypes
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from pipeline.errors import Code, PermanentError
-from pipeline.media_types import MEDIA_TYPES, OFFICE, OOXML, MediaType, allowed_types
-from pipeline.media_types.limits import limits_of
-from pipeline.models import Attachment, Detected, Fetched, Kind
-from pipeline.sandbox import Sandbox
+from pydantic import ValidationError
+
+from pipeline.errors import Code, PermanentError, PipelineError, StagingLostError, or_raise
+from pipeline.media_types import MEDIA_TYPES, OFFICE, OOXML, MediaType
+from pipeline.media_types.limits import Rules, rules_of
+from pipeline.models import Attachment, Checked, Detected, Fetched, Kind
+from pipeline.sandbox import Call, Sandbox, StillOut
 from pipeline.settings import Settings
 
+__all__ = ["Asked", "StillOut", "detect", "detect_many", "judge"]
+
+EXAMINE = "pipeline.media_types.examine:examine"
 IDENTIFY = "pipeline.media_types.sniff:identify"
+MAX_MESSAGE = 500
 ENCRYPTED_OOXML = "encrypted-ooxml"
 NO_CLAIM = frozenset({"application/octet-stream", "binary/octet-stream", "application/x-download", "*/*"})
 # Only what the standard library knows by itself: the answer must not depend on the files of this machine.
@@ -34,21 +40,60 @@ _BY_MIME = _names(lambda row: row.mimes)
 _BY_EXT = _names(lambda row: row.exts)
 
 
+class Asked(NamedTuple):
+    """One staged file: the attachment that declares it, and the absolute path of its bytes."""
+
+    attachment: Attachment
+    fetched: Fetched
+    path: str
+
+
 def detect(attachment: Attachment, fetched: Fetched, *, path: Path, sandbox: Sandbox, settings: Settings) -> Detected:
-    """What the staged file at `path` is. One call in the sandbox.
+    """What the staged file at `path` is. One call in the sandbox, two for a file that is too much for its check.
 
     Raises:
         PermanentError: `empty`, `type_not_allowed`, `type_mismatch`, `broken` or `expands_too_far` (an archive declared
             as an Office document), and what `Sandbox.call` raises.
     """
-    if fetched.size == 0:
-        raise PermanentError(Code.EMPTY, "holds not one byte")
-    content = sandbox.call(IDENTIFY, path=str(path.absolute()), limits=limits_of(settings).to_json())
-    return judge(attachment, fetched, content, settings)
+    asked = Asked(attachment, fetched, str(path.absolute()))
+    return or_raise(detect_many([asked], sandbox=sandbox, settings=settings)[0])
+
+
+def detect_many(items: Sequence[Asked], *, sandbox: Sandbox, settings: Settings) -> list[Detected | PipelineError]:
+    """What each of these files is, or the error that `detect` raises; one call in the sandbox for all of them.
+
+    Of several files some may come back as `StillOut`: one that takes long, and those behind it. They are to be asked
+    for again, best each alone; one file alone is awaited to its end, and nothing is decoded twice.
+    """
+    rules = rules_of(settings)
+    # Small ones first: they are rarely those that take long.
+    order = sorted((n for n, item in enumerate(items) if item.fetched.size), key=lambda n: items[n].fetched.size)
+    answers = sandbox.call_many([_call(items[n]) for n in order], limits=rules.text)
+    found: list[Detected | PipelineError] = [PermanentError(Code.EMPTY, "holds not one byte")] * len(items)
+    for n, answer in zip(order, answers, strict=True):
+        found[n] = _verdict(items[n], answer, sandbox=sandbox, rules=rules)
+    return found
+
+
+def _call(item: Asked) -> Call:
+    declared = {"path": item.path, "kind": item.attachment.kind, "size": item.fetched.size}
+    return Call(EXAMINE, declared, mark=item.fetched.sha256)
+
+
+def _verdict(item: Asked, answer: Any, *, sandbox: Sandbox, rules: Rules) -> Detected | PipelineError:
+    try:
+        if isinstance(answer, PipelineError) and not isinstance(answer, StillOut | StagingLostError):
+            # What kept it from its end may have been the check. That is for validate to find out.
+            answer = sandbox.call(IDENTIFY, path=item.path, limits=rules.text)
+        if isinstance(answer, PipelineError):
+            return answer
+        return _judged(item.attachment, item.fetched, answer, rules)
+    except PipelineError as error:
+        return error
 
 
 def judge(attachment: Attachment, fetched: Fetched, content: dict[str, Any], settings: Settings) -> Detected:
-    """The verdict on what `pipeline.media_types.sniff:identify` has found. Opens nothing.
+    """The verdict on what `pipeline.media_types.examine:examine` has found. Opens nothing.
 
     The content decides the type. The kind is the declared one where such content may be of that kind, else the
     natural one of the type: a photo sent as a document stays a document, a PDF sent as an image becomes one. What holds
@@ -57,16 +102,32 @@ def judge(attachment: Attachment, fetched: Fetched, content: dict[str, Any], set
     Raises:
         PermanentError: `type_not_allowed`, `type_mismatch`, `broken`, `expands_too_far`.
     """
+    return _judged(attachment, fetched, content, rules_of(settings))
+
+
+def _judged(attachment: Attachment, fetched: Fetched, content: dict[str, Any], rules: Rules) -> Detected:
     claims = _claims(attachment)
     row = MEDIA_TYPES.get(_name(content["name"], claims) or "")
-    if row is None or row.name not in allowed_types(settings.allowed_types):
+    if row is None or row.name not in rules.limits.checks:
         raise _refusal(row, content, claims)
-    kinds = _kinds(row, sound_only=content["sound_only"])
-    kind = attachment.kind if attachment.kind in kinds else kinds[0]
+    kind = row.kind_for(attachment.kind, sound_only=content["sound_only"])
     mismatch = _mismatch(attachment, row, kind)
-    if mismatch and settings.mismatch == "reject":
+    if mismatch and rules.reject_mismatch:
         raise PermanentError(Code.TYPE_MISMATCH, mismatch)
-    return Detected(fetched=fetched, kind=kind, mime=row.mime, ext=row.ext, mismatch=mismatch)
+    checked = _checked(content.get("checked"), row, kind, rules)
+    return Detected(fetched=fetched, kind=kind, mime=row.mime, ext=row.ext, mismatch=mismatch, checked=checked)
+
+
+def _checked(said: Any, row: MediaType, kind: Kind, rules: Rules) -> Checked | None:
+    """What a check found, if it was made for just this type and kind; the child may lie, or have judged otherwise."""
+    if not isinstance(said, dict) or (said.get("name"), said.get("kind")) != (row.name, kind):
+        return None
+    try:
+        checked = Checked.model_validate({**said, "limits": rules.mark})
+    except ValidationError:
+        return None
+    whole = (checked.facts is None) != (checked.fault is None)
+    return checked if whole and len(checked.fault.message if checked.fault else "") <= MAX_MESSAGE else None
 
 
 def _claims(attachment: Attachment) -> list[str]:
@@ -92,12 +153,6 @@ def _name(found: str | None, claims: list[str]) -> str | None:
     if found in {"text", "csv"}:
         return next((name for name in claims if name in {"text", "csv"}), found)
     return found
-
-
-def _kinds(row: MediaType, *, sound_only: bool) -> list[Kind]:
-    """The kinds that this content may be, the natural one first."""
-    unfit = {Kind.VIDEO} if sound_only else {Kind.AUDIO, Kind.PTT}
-    return [kind for kind in row.kinds if Kind.VIDEO not in row.kinds or kind not in unfit]
 
 
 def _refusal(row: MediaType | None, content: dict[str, Any], claims: list[str]) -> PermanentError:

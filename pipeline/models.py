@@ -77,7 +77,8 @@ class Model(BaseModel):
 
 
 class Fault(Model):
-    """What is wrong with an attachment before anything was fetched, as its gateway says or its message shows."""
+    """Why an attachment is refused: before anything was fetched, as its gateway says or its message shows, or by the
+    check of its type."""
 
     code: Code
     message: str
@@ -159,16 +160,6 @@ class Fetched(Model):
     sha256: str
 
 
-class Detected(Model):
-    """What the content is. `mismatch` says in words where the declaration differs, or is None."""
-
-    fetched: Fetched
-    kind: Kind
-    mime: str
-    ext: str
-    mismatch: str | None = None
-
-
 class Facts(Model):
     """What a decoder found out. Pixels, milliseconds; None where the type has no such thing."""
 
@@ -178,6 +169,31 @@ class Facts(Model):
     pages: int | None = None
     animated: bool | None = None
     flags: tuple[str, ...] = ()  # "macros", "encrypted", …: active content that was let through
+
+
+class Checked(Model):
+    """What the check of a type found when it was made together with detect: `facts`, or `fault` if it refuses.
+
+    `limits` names those that it kept; under others it says nothing.
+    """
+
+    limits: str
+    facts: Facts | None = None
+    fault: Fault | None = None
+
+
+class Detected(Model):
+    """What the content is. `mismatch` says in words where the declaration differs, or is None.
+
+    `checked` spares validate a call in the sandbox; without it validate makes one.
+    """
+
+    fetched: Fetched
+    kind: Kind
+    mime: str
+    ext: str
+    mismatch: str | None = None
+    checked: Checked | None = None
 
 
 class Validated(Model):

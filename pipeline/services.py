@@ -13,8 +13,8 @@ from pipeline.antivirus import Antivirus
 from pipeline.catalogue import WAIT_S, Catalogue, Finishing, Outgoing, Preview
 from pipeline.clamd import Clamd
 from pipeline.derive import Content, derive, discard, keep
-from pipeline.detect import detect
-from pipeline.errors import Code, PipelineError, or_raise
+from pipeline.detect import Asked, detect_many
+from pipeline.errors import Code, PipelineError, StagingLostError, or_raise
 from pipeline.fetch import fetch
 from pipeline.media_types import DECODERS, RENDERERS, allowed_types
 from pipeline.models import Claim, Detected, Ending, Fetched, Outcome, Record, Status, Validated
@@ -26,7 +26,7 @@ from pipeline.sandbox import Sandbox
 from pipeline.settings import Settings, current_settings
 from pipeline.staging import Staging
 from pipeline.storage import Storage, intake_key, open_storage
-from pipeline.validate import validate
+from pipeline.validate import validate, validate_known
 from pipeline.webhooks import Webhooks, build_webhooks
 
 DRAWING_NICE = 10  # previews are drawn with the CPU time that nobody else wants …
@@ -59,10 +59,24 @@ class Services:
         )
 
     def detect(self, claim: Claim, fetched: Fetched) -> Detected:
-        path = self.staging.path(claim.id)
-        return detect(claim.attachment, fetched, path=path, sandbox=self.sandbox, settings=self.settings)
+        return or_raise(self.detect_many([(claim, fetched)])[0])
+
+    def detect_many(self, work: Sequence[tuple[Claim, Fetched]]) -> list[Detected | PipelineError]:
+        """What each of these is, or the error that `detect` raises, or `StillOut` (see pipeline.detect), in order."""
+        folder = str(self.staging.folder.absolute())
+        lost = [None if self.staging.holds(claim.id) else StagingLostError(claim.id) for claim, _ in work]
+        asked = [
+            Asked(claim.attachment, fetched, f"{folder}/{claim.id}")
+            for (claim, fetched), error in zip(work, lost, strict=True)
+            if not error
+        ]
+        found = iter(detect_many(asked, sandbox=self.sandbox, settings=self.settings))
+        return [error or next(found) for error in lost]
 
     def validate(self, claim: Claim, detected: Detected) -> Validated:
+        known = validate_known(detected, settings=self.settings)
+        if known is not None:
+            return known
         path = self.staging.path(claim.id)
         return validate(detected, path=path, sandbox=self.sandbox, settings=self.settings)
 

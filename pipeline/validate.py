@@ -1,4 +1,4 @@
-"""The step validate: the limits of its kind, then a real decode in the sandbox."""
+"""The step validate: the limits of its kind, then a real decode in the sandbox, unless detect has had it made."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pipeline.errors import Code, PermanentError
 from pipeline.media_types import MediaType, type_of
-from pipeline.media_types.limits import limits_of
+from pipeline.media_types.limits import Rules, rules_of
 from pipeline.models import Detected, Facts, Validated
 from pipeline.sandbox import Sandbox
 from pipeline.settings import MB, Settings
@@ -19,16 +19,33 @@ def validate(detected: Detected, *, path: Path, sandbox: Sandbox, settings: Sett
         PermanentError: `too_large`, `too_many_pixels`, `too_many_frames`, `too_many_pages`, `too_long`, `empty`,
             `expands_too_far`, `active_content`, `broken`, and what `Sandbox.call` raises.
     """
-    check_size(detected, settings)
+    known = validate_known(detected, settings=settings)
+    if known is not None:
+        return known
     row = _row(detected)
-    limits = limits_of(settings).to_json()
+    limits = rules_of(settings).text
     facts = sandbox.call(row.check, path=str(path.absolute()), name=row.name, kind=detected.kind, limits=limits)
     return Validated(detected=detected, facts=Facts.model_validate(facts))
 
 
-def check_size(detected: Detected, settings: Settings) -> None:
-    """Raises PermanentError `too_large` if the file is larger than its kind may be."""
-    limit = settings.max_bytes(detected.kind)
+def validate_known(detected: Detected, *, settings: Settings) -> Validated | None:
+    """The same, of what was checked together with detect under the limits of these settings; None for the others.
+
+    Raises:
+        PermanentError: as `validate` does.
+    """
+    rules = rules_of(settings)
+    _check_size(detected, rules)
+    checked = detected.checked
+    if checked is None or checked.limits != rules.mark:
+        return None
+    if checked.fault:
+        raise PermanentError(checked.fault.code, checked.fault.message)
+    return Validated(detected=detected, facts=checked.facts) if checked.facts else None
+
+
+def _check_size(detected: Detected, rules: Rules) -> None:
+    limit = rules.limits.bytes_of[detected.kind]
     if detected.fetched.size > limit:
         found, most = detected.fetched.size / MB, limit / MB
         message = f"{detected.kind} of {found:.6g} MB; at most {most:g} MB are allowed"

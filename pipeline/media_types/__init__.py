@@ -1,7 +1,7 @@
 """The media types that Esteira knows, as data. A new type is one row here; decoders are named, not imported.
 
-Modules of this package that open untrusted bytes (sniff, image, audio_video, document, ole, opc and what they use) are
-loaded by the children of the sandbox only.
+Modules of this package that open untrusted bytes (examine, sniff, image, audio_video, document, ole, opc and what they
+use) are loaded by the children of the sandbox only.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pipeline.models import Kind
 
 # Loaded when a child of the sandbox starts, so that no attachment waits for it.
 DECODERS = (
-    "pipeline.media_types.sniff",
+    "pipeline.media_types.examine",
     "pipeline.media_types.image",
     "pipeline.media_types.audio_video",
     "pipeline.media_types.document",
@@ -61,6 +61,12 @@ class MediaType:
     def exts(self) -> frozenset[str]:
         """Every file extension that means this type, without the dot."""
         return frozenset({self.ext, *(alias[1:] for alias in self.also if alias.startswith("."))})
+
+    def kind_for(self, declared: Kind | None, *, sound_only: bool) -> Kind:
+        """The declared kind if content of this type may be of it, else the natural one."""
+        unfit = {Kind.VIDEO} if sound_only else {Kind.AUDIO, Kind.PTT}
+        kinds = [kind for kind in self.kinds if Kind.VIDEO not in self.kinds or kind not in unfit]
+        return declared if declared in kinds else kinds[0]
 
 
 _IMAGE = (Kind.IMAGE, Kind.DOCUMENT)

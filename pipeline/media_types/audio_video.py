@@ -15,7 +15,7 @@ from av.container import InputContainer
 from av.stream import Disposition
 
 from pipeline.errors import Code, PermanentError
-from pipeline.media_types.limits import Limits
+from pipeline.media_types.limits import Limits, parse_limits
 from pipeline.media_types.verdicts import broken, decoding
 
 DEMUXERS = {
@@ -31,7 +31,7 @@ FAULTS = (av.FFmpegError, ValueError, LookupError, TypeError, ArithmeticError, U
 av.logging.set_level(av.logging.PANIC)
 
 
-def inspect(path: str, *, name: str, kind: str, limits: dict[str, Any]) -> dict[str, Any]:
+def inspect(path: str, *, name: str, kind: str, limits: str) -> dict[str, Any]:
     """Duration in milliseconds, and for video width and height as it is shown (a rotation by 90° is applied).
 
     The duration is the container's; where it has none, the end of the last packet. A file sent as audio needs sound,
@@ -41,7 +41,7 @@ def inspect(path: str, *, name: str, kind: str, limits: dict[str, Any]) -> dict[
     Raises:
         PermanentError: `too_many_pixels`, `too_long`, `empty`, `broken`.
     """
-    caps = Limits(**limits)
+    caps = parse_limits(limits)
     with decoding(f"{name}", *FAULTS), open_media(path, DEMUXERS[name]) as container:
         stream = _main_stream(container, kind)
         _check_picture(stream, caps)

@@ -10,7 +10,7 @@ import pypdfium2
 from pypdfium2 import PdfiumError, raw
 
 from pipeline.errors import Code, PermanentError
-from pipeline.media_types.limits import Limits
+from pipeline.media_types.limits import Limits, parse_limits
 from pipeline.media_types.verdicts import broken, check_active, decoding
 
 PIECE = 1 << 20
@@ -20,7 +20,7 @@ UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 CONTROL = bytes(byte for byte in range(32) if byte not in b"\t\n\v\f\r\x1a\x1b")
 
 
-def inspect_pdf(path: str, *, limits: dict[str, Any], **_: Any) -> dict[str, Any]:
+def inspect_pdf(path: str, *, limits: str, **_: Any) -> dict[str, Any]:
     """Pages of a PDF, and its flags "encrypted" and "javascript".
 
     No page is rendered and no content stream is unpacked: only the tree of pages is read. A PDF that opens with no
@@ -29,7 +29,7 @@ def inspect_pdf(path: str, *, limits: dict[str, Any], **_: Any) -> dict[str, Any
     Raises:
         PermanentError: `too_many_pages`, `active_content`, `broken`.
     """
-    caps = Limits(**limits)
+    caps = parse_limits(limits)
     with decoding("a PDF document", PdfiumError):
         try:
             document = pypdfium2.PdfDocument(path)
@@ -78,7 +78,7 @@ def inspect_text(path: str, **_: Any) -> dict[str, Any]:
     return {}
 
 
-def inspect_rtf(path: str, *, limits: dict[str, Any], **_: Any) -> dict[str, Any]:
+def inspect_rtf(path: str, *, limits: str, **_: Any) -> dict[str, Any]:
     r"""The flag "objects" of an RTF document that embeds some (`\objdata`), after its frame is seen to be whole.
 
     Raises:
@@ -92,7 +92,7 @@ def inspect_rtf(path: str, *, limits: dict[str, Any], **_: Any) -> dict[str, Any
     if not kept.rstrip(b"\0\r\n\t ").endswith(b"}"):
         raise broken("ends before its last group is closed")
     flags = ("objects",) if objects else ()
-    check_active(flags, refuse=Limits(**limits).refuse_active)
+    check_active(flags, refuse=parse_limits(limits).refuse_active)
     return {"flags": list(flags)}
 
 

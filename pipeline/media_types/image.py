@@ -12,7 +12,7 @@ import pillow_heif
 from PIL import AvifImagePlugin, GifImagePlugin, Image, JpegImagePlugin, MpoImagePlugin, PngImagePlugin, WebPImagePlugin
 
 from pipeline.errors import Code, PermanentError
-from pipeline.media_types.limits import Limits
+from pipeline.media_types.limits import Limits, parse_limits
 from pipeline.media_types.verdicts import broken, decoding
 
 ORIENTATION = 0x0112  # the EXIF tag; 5 to 8 turn the picture by 90 degrees
@@ -29,13 +29,13 @@ pillow_heif.register_heif_opener(decode_threads=1, thumbnails=False, depth_image
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
 
 
-def inspect(path: str, *, name: str, limits: dict[str, Any], **_: Any) -> dict[str, Any]:
+def inspect(path: str, *, name: str, limits: str, **_: Any) -> dict[str, Any]:
     """Width, height and animation of a picture. Width and height are as it is shown: its EXIF orientation is applied.
 
     Raises:
         PermanentError: `too_many_pixels`, `too_many_frames`, `broken`.
     """
-    caps = Limits(**limits)
+    caps = parse_limits(limits)
     Image.MAX_IMAGE_PIXELS = caps.pixels
     if name == "webp":
         _check_size(*_webp_size(path), caps)

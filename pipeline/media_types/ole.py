@@ -10,7 +10,7 @@ from typing import Any
 
 import olefile
 
-from pipeline.media_types.limits import Limits
+from pipeline.media_types.limits import parse_limits
 from pipeline.media_types.verdicts import broken, check_active, decoding
 
 MAGIC = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
@@ -47,7 +47,7 @@ def main_stream(path: str) -> str | None:
         return next((MAIN_STREAMS[name] for name in _names(ole, STREAM, root=True) if name in MAIN_STREAMS), None)
 
 
-def inspect(path: str, *, limits: dict[str, Any], **_: Any) -> dict[str, Any]:
+def inspect(path: str, *, limits: str, **_: Any) -> dict[str, Any]:
     """The flags "macros" and "encrypted" of an Office document whose main stream is whole.
 
     Raises:
@@ -59,7 +59,7 @@ def inspect(path: str, *, limits: dict[str, Any], **_: Any) -> dict[str, Any]:
         encrypted = _is_encrypted(ole, entry)
         macros = bool(MACRO_STORAGES & set(_names(ole, STORAGE)))
     flags = (*(["macros"] if macros else []), *(["encrypted"] if encrypted else []))
-    check_active(flags, refuse=Limits(**limits).refuse_active)
+    check_active(flags, refuse=parse_limits(limits).refuse_active)
     return {"flags": list(flags)}
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from xml.parsers import expat
 
 from pipeline.media_types import ole
-from pipeline.media_types.limits import Limits
+from pipeline.media_types.limits import parse_limits
 from pipeline.media_types.verdicts import broken, check_active
 from pipeline.media_types.zips import Archive, open_archive
 
@@ -63,7 +63,7 @@ def main_type(path: str, *, expansion: int, entries: int) -> str | None:
         return main[0] if main else None
 
 
-def inspect(path: str, *, limits: dict[str, Any], **_: Any) -> dict[str, Any]:
+def inspect(path: str, *, limits: str, **_: Any) -> dict[str, Any]:
     """The flag "macros" of an Office document, after every byte of it was unpacked and its main part parsed.
 
     An encrypted one is an OLE file around the package: it is checked as that, and flagged "encrypted".
@@ -74,7 +74,7 @@ def inspect(path: str, *, limits: dict[str, Any], **_: Any) -> dict[str, Any]:
     """
     if ole.is_compound(path):
         return ole.inspect(path, limits=limits)
-    caps = Limits(**limits)
+    caps = parse_limits(limits)
     with open_archive(path, expansion=caps.expansion, entries=caps.entries) as archive:
         archive.check_entries()
         archive.check_bytes()

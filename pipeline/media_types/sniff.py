@@ -15,7 +15,7 @@ import magic
 
 from pipeline.errors import PermanentError
 from pipeline.media_types import boxes, matroska, mpeg, ole, opc
-from pipeline.media_types.limits import Limits
+from pipeline.media_types.limits import Limits, parse_limits
 
 HEAD = 65536
 PDF_WITHIN = 1024  # where readers look for the mark of a PDF, after garbage in front
@@ -34,7 +34,7 @@ AVI_STREAM = re.compile(rb"strh[\s\S]{4}(vids|auds|iavs)")  # iavs: DV, both in 
 RIFF_FORMS = {b"WAVE": "wav", b"AVI ": "avi", b"WEBP": "webp"}
 
 
-def identify(path: str, *, limits: dict[str, Any]) -> dict[str, Any]:
+def identify(path: str, *, limits: str) -> dict[str, Any]:
     """What the file is: `name` of its type or None, `mime` as libmagic says, `fault` (code and message) or None.
 
     A name may be missing from the table: nobody allows it then. `fault` says why a container could not be looked into.
@@ -44,7 +44,7 @@ def identify(path: str, *, limits: dict[str, Any]) -> dict[str, Any]:
     with Path(path).open("rb") as file:
         head = file.read(HEAD)
     try:
-        name, fault = _look(path, mime, head, Limits(**limits)), None
+        name, fault = _look(path, mime, head, parse_limits(limits)), None
     except PermanentError as error:
         name, fault = None, {"code": error.code, "message": error.message}
     return {"name": name, "mime": mime, "fault": fault, "sound_only": name in SOUND_ONLY and SOUND_ONLY[name](path)}

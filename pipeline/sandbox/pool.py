@@ -4,26 +4,48 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import threading
 import weakref
 from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import suppress
 from queue import Empty, LifoQueue
-from typing import Any
+from threading import Lock, Thread
+from typing import Any, NamedTuple
 
-from pipeline.errors import Code, PermanentError, PipelineError, RetryableError, StagingLostError
-from pipeline.meters import SANDBOX_DEATHS, SANDBOX_STARTS
-from pipeline.sandbox.process import Child, ChildBabblesError, ChildDiedError, ChildOverdueError
+from pipeline.errors import BusyError, Code, PermanentError, PipelineError, RetryableError, StagingLostError
+from pipeline.sandbox.seat import Answer, Seat, nonsense
 
-# Then a fresh child takes over, against leaks that are too small to be seen. Loading the decoders takes 0.4 s of CPU:
-# at a few milliseconds a call this keeps it below one per cent.
-CALLS_PER_CHILD = 20_000
+# No answer for so long, and those that have come are not held up any more.
+PATIENCE_S = 0.1
+MOST_LATE = 64
 MAX_MESSAGE = 500
-# Of the CPU time that a call could have had before its time by the clock was over. Not quite all of it: what the child
-# did not get in between, and what was not measured, are no excuse.
-BURNT = 0.9
-CAUSES = {-signal.SIGXCPU: "cpu", -signal.SIGKILL: "killed"}  # of a death, by its status
+CODES = frozenset(Code)
+
+
+class Call(NamedTuple):
+    """One call: "module:function" and its arguments, which are JSON values.
+
+    `mark` tells what the arguments name from what they may name another time, such as another file by the same name.
+    """
+
+    function: str
+    arguments: dict[str, Any]
+    mark: str = ""
+
+
+class StillOut(BusyError):  # noqa: N818 -- nothing is wrong: it is to be asked again
+    """What `call_many` returns for a call that takes long, and for those behind it that were not begun."""
+
+    def __init__(self) -> None:
+        super().__init__(Code.INTERNAL, "is still being decoded, or waits behind another one that is")
+
+
+class _Key(NamedTuple):
+    """A call as it is asked."""
+
+    shared: bytes
+    call: bytes
+    mark: str
 
 
 class Sandbox:
@@ -58,10 +80,11 @@ class Sandbox:
         _sandboxes.add(self)
 
     def _fill(self) -> None:
-        self._closing = threading.Lock()
-        self._seats = [_Seat(self._limits) for _ in range(self._processes)]
+        self._closing = Lock()
+        self._seats = [Seat(self._limits) for _ in range(self._processes)]
         # The seat used last is used next: children that are not needed are never started.
-        self._free: LifoQueue[_Seat] = LifoQueue()
+        self._free: LifoQueue[Seat] = LifoQueue()
+        self._late: dict[_Key, Future[Answer]] = {}  # what takes long, and has not been asked for again
         for seat in self._seats:
             self._free.put(seat)
 
@@ -75,15 +98,67 @@ class Sandbox:
                 not read a file; `internal` (retryable) if no child could be started.
             StagingLostError: the function did not find its file.
         """
-        request = json.dumps({"function": function, "arguments": arguments}).encode() + b"\n"
+        answer = self.call_many([Call(function, {})], **arguments)[0]
+        if isinstance(answer, PipelineError):
+            raise answer
+        return answer
+
+    def call_many(self, calls: Sequence[Call], **shared: Any) -> list[Any]:
+        """Runs these one after the other in one child: for each what it returned, or the error that `call` raises.
+
+        `shared` are arguments of all of them: a child that has just read the same ones does not read them again.
+
+        Once one takes longer than PATIENCE_S, `StillOut` stands in its place and in those behind it, which are not
+        begun. It goes on by itself: asked again with the same mark, its answer is there or is waited for, so no work is
+        lost, and whoever asks for each `StillOut` alone comes to an end. One call alone is awaited to its end.
+        """
+        if not calls:
+            return []
+        common = json.dumps(shared).encode()
+        keys = [_Key(common, json.dumps(call[:2]).encode(), call.mark) for call in calls]
+        patience_s = PATIENCE_S if len(calls) > 1 else None
+        late = [self._late.get(key) for key in keys] if self._late else []
+        answers = self._answers_with_late(keys, late, patience_s) if any(late) else self._ask(keys, patience_s)
+        return [StillOut() if answer is None else _unfold(answer) for answer in answers]
+
+    def _answers_with_late(
+        self, keys: Sequence[_Key], late: Sequence[Future[Answer] | None], patience_s: float | None
+    ) -> list[Answer | None]:
+        new = [key for key, future in zip(keys, late, strict=True) if future is None]
+        answers = iter(self._ask(new, patience_s) if new else [])
+        if not new:
+            wait([future for future in late if future], timeout=patience_s, return_when=FIRST_COMPLETED)
+        return [self._collect(key, future) if future else next(answers) for key, future in zip(keys, late, strict=True)]
+
+    def _collect(self, key: _Key, future: Future[Answer]) -> Answer | None:
+        if not future.done():
+            return None
+        self._late.pop(key, None)
+        return future.result()
+
+    def _ask(self, keys: Sequence[_Key], patience_s: float | None) -> list[Answer | None]:
+        """The answers of one child, and None for each that has not come."""
         seat = self._free.get()
+        answers: list[Answer] | None = None
         try:
             if self._closed:
-                raise RetryableError(Code.INTERNAL, "the sandbox is closed")
-            answer = seat.ask(request)
+                return [RetryableError(Code.INTERNAL, "the sandbox is closed")] * len(keys)
+            answers = seat.ask([key.call for key in keys], shared=keys[0].shared, patience_s=patience_s)
         finally:
-            self._free.put(seat)
-        return _unfold(answer)
+            if answers is None or len(answers) == len(keys):
+                self._free.put(seat)
+        if len(answers) < len(keys):
+            self._await_beside(seat, keys[len(answers)])
+        return [*answers, *([None] * (len(keys) - len(answers)))]
+
+    def _await_beside(self, seat: Seat, key: _Key) -> None:
+        # Ending the child instead would cost more than the work that it has done: a fresh one takes 0.4 s of CPU to
+        # load its decoders, and a picture of many frames is no fault.
+        future: Future[Answer] = Future()
+        self._late[key] = future
+        while len(self._late) > MOST_LATE:  # whoever asked for it has gone meanwhile
+            self._late.pop(next(iter(self._late)), None)
+        Thread(target=_finish, args=(seat, key, future, self._free), daemon=True).start()
 
     def warm(self) -> None:
         """Starts every child that is not running, without waiting for it.
@@ -91,7 +166,7 @@ class Sandbox:
         Raises:
             RetryableError: `internal`, if one cannot be started.
         """
-        idle: list[_Seat] = []
+        idle: list[Seat] = []
         with suppress(Empty):  # who is in use has a child
             while True:
                 idle.append(self._free.get_nowait())
@@ -139,111 +214,28 @@ def _forget_all() -> None:
 os.register_at_fork(after_in_child=_forget_all)
 
 
-class _Seat:
-    """The place of one child: empty, or with a child in it that has answered everything so far."""
-
-    def __init__(self, limits: dict[str, Any]) -> None:
-        self._limits = limits
-        self._child: Child | None = None
-        self.deaths = 0
-
-    def ask(self, request: bytes) -> dict[str, Any]:
-        """One answer. A file is blamed only for the end of a child that had seen no other file."""
-        used = bool(self._child and self._child.calls)
-        try:
-            return self._ask(request)
-        except ChildDiedError as death:
-            if not used or death.status == -signal.SIGXCPU:
-                raise _verdict(death.status) from None
-        try:
-            return self._ask(request)
-        except ChildDiedError as death:
-            raise _verdict(death.status) from None
-
-    def _ask(self, request: bytes) -> dict[str, Any]:
-        child = self.start()
-        self._await(child)
-        try:
-            answer = child.ask(request)
-        except ChildDiedError as death:
-            self._bury(CAUSES.get(death.status, "crash"))
-            raise
-        except ChildOverdueError as overdue:
-            self._bury("overdue")
-            raise self._too_long(overdue.cpu_s) from None
-        except ChildBabblesError:
-            self._bury("nonsense")
-            raise _nonsense() from None
-        except BaseException:
-            self.clear()
-            raise
-        if answer.get("tired") or child.calls >= CALLS_PER_CHILD:
-            self.clear()
-        return answer
-
-    def _too_long(self, cpu_s: float) -> PipelineError:
-        """The verdict on a call that did not end in time and has used so much CPU; Sandbox says why."""
-        if cpu_s >= BURNT * min(self._limits["cpu_s"], self._limits["wall_s"]):
-            return PermanentError(Code.TOO_COSTLY, "takes longer than is allowed")
-        message = f"took longer than is allowed, with {cpu_s:.1f} s of CPU: it waits, or the machine is too busy"
-        return RetryableError(Code.TOO_COSTLY, message)
-
-    def _await(self, child: Child) -> None:
-        try:
-            child.wait_ready()
-        except (ChildDiedError, ChildOverdueError) as error:
-            self._bury("start")
-            raise RetryableError(Code.INTERNAL, f"a decoder's process does not start: {error}") from None
-
-    def start(self) -> Child:
-        if self._child is None:
-            try:
-                self._child = Child(**self._limits)
-            except OSError as error:
-                message = f"a decoder's process cannot be started: {error.strerror}"
-                raise RetryableError(Code.INTERNAL, message) from error
-            SANDBOX_STARTS.add()
-        return self._child
-
-    def _bury(self, cause: str) -> None:
-        SANDBOX_DEATHS.add(cause)
-        self.deaths += 1
-        self.clear()
-
-    def clear(self) -> None:
-        if self._child is not None:
-            self._child.stop()
-            self._child = None
-
-    def disown(self) -> None:
-        if self._child is not None:
-            self._child.disown()
-            self._child = None
+def _finish(seat: Seat, key: _Key, future: Future[Answer], free: LifoQueue[Seat]) -> None:
+    try:
+        future.set_result(seat.finish(key.call, shared=key.shared))
+    except BaseException as error:
+        future.set_exception(error)
+        raise
+    finally:
+        free.put(seat)
 
 
-def _verdict(status: int) -> PipelineError:
-    if status == -signal.SIGXCPU:
-        return PermanentError(Code.TOO_COSTLY, "takes more CPU time than is allowed")
-    if status == -signal.SIGKILL:
-        # We have not done this: the kernel short of memory, or somebody who ends all processes.
-        return RetryableError(Code.INTERNAL, "the decoder's process was killed from outside")
-    how = f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
-    return PermanentError(Code.DECODER_CRASH, f"the decoder's process was ended {how}")
-
-
-def _nonsense() -> PermanentError:
-    return PermanentError(Code.DECODER_CRASH, "the decoder's process answered nonsense")
-
-
-def _unfold(answer: dict[str, Any]) -> Any:
+def _unfold(answer: Answer) -> Any:
     """The result, or what the function raised. The child may lie: whatever it says fits our own words."""
+    if isinstance(answer, PipelineError):
+        return answer
     if "error" not in answer:
         return answer.get("result")
     error = answer["error"] if isinstance(answer["error"], dict) else {}
     message = str(error.get("message"))[:MAX_MESSAGE]
     if error.get("permanence") == "lost":
-        raise StagingLostError(message)
-    if error.get("code") not in set(Code):
-        raise _nonsense()
+        return StagingLostError(message)
+    code = str(error.get("code"))
+    if code not in CODES:
+        return nonsense()
     kind = RetryableError if error.get("permanence") == "retryable" else PermanentError
-    raise kind(Code(error["code"]), message)
+    return kind(Code(code), message)

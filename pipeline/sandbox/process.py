@@ -15,6 +15,7 @@ from typing import Any
 
 START_S = 60.0  # a child on a starved machine still gets so long to load its decoders
 MAX_ANSWER = 1_000_000
+BROKEN_OFF = b"null\n"  # instead of the last answer
 INHERITED = ("LD_LIBRARY_PATH", "SYSTEMROOT")
 
 
@@ -45,9 +46,12 @@ class Child:
         self.calls = 0
         self._wall_s = wall_s
         self._ready = False
+        self._held, self._held_early = b"", b""
+        self._unanswered = 0
         hold, self._lifeline = os.pipe()
+        self._early, early = os.pipe()
         config = {"memory_bytes": memory_mb * 1_000_000, "cpu_s": cpu_s, "lifeline": hold, "preload": list(preload)}
-        config["nice"] = nice
+        config |= {"nice": nice, "early": early}
         try:
             self._process = subprocess.Popen(  # noqa: S603 -- our own interpreter and our own module
                 [sys.executable, "-P", "-m", "pipeline.sandbox", json.dumps(config)],
@@ -57,17 +61,19 @@ class Child:
                 bufsize=0,
                 cwd="/",
                 env=_environment(),
-                pass_fds=[hold],
+                pass_fds=[hold, early],
                 start_new_session=True,
             )
         except OSError:
-            os.close(self._lifeline)
+            self._close_pipes()
             raise
         finally:
             os.close(hold)
+            os.close(early)
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._requests, self._answers = self._process.stdin, self._process.stdout
+        os.set_blocking(self._early, False)
         self._poll = select.poll()
         self._poll.register(self._answers, select.POLLIN)
 
@@ -82,35 +88,112 @@ class Child:
             ChildDiedError, ChildOverdueError: it did not come up.
         """
         if not self._ready:
-            self._line(START_S)
+            self._begin_call()
+            if self._line(START_S) is None:
+                raise self._overdue()
             self._ready = True
 
-    def ask(self, request: bytes) -> dict[str, Any]:
-        """The child's answer to one line of JSON.
+    def ask(self, line: bytes, calls: int, answers: list[dict[str, Any]], *, patience_s: float | None = None) -> bool:
+        """Has the child work through a line of so many calls (see child.py), and appends its answers as far as they
+        came.
+
+        They are fewer than the calls only if the last of them says `tired`, and the rest was not begun. False as soon
+        as none has come for `patience_s`: the child is still at work, and `finish` is to be called.
 
         Raises:
-            ChildDiedError, ChildOverdueError, ChildBabblesError: there is none, and the child must be stopped.
+            ChildDiedError, ChildOverdueError, ChildBabblesError: the next call has no answer, and the child must be
+                stopped.
         """
-        self.calls += 1
+        self.calls += calls
+        self._unanswered = calls
+        self._begin_call()
+        self._write(line)
+        return self._collect(answers, patience_s)
+
+    def finish(self, answers: list[dict[str, Any]]) -> bool:
+        """Has the child break off behind the call that it works on, and appends the answers until then.
+
+        Raises: as `ask`.
+        """
+        self._write(b"\n")
+        return self._collect(answers, None)
+
+    def _write(self, text: bytes) -> None:
         try:
-            self._requests.write(request)
+            self._requests.write(text)
         except BrokenPipeError:
             raise ChildDiedError(self._process.wait()) from None
-        return _parsed(self._line(self._wall_s))
 
-    def _line(self, seconds: float) -> bytes:
-        held = b""
-        used_before, deadline = self._used_cpu_s(), time.monotonic() + seconds
-        while not held.endswith(b"\n"):
+    def _collect(self, answers: list[dict[str, Any]], patience_s: float | None) -> bool:
+        # Only the last answer wakes us: each time would cost more than many an answer. Those before it come by a pipe
+        # of their own, where they outlive their child.
+        before = len(answers)
+        while True:
+            left = self._since + self._wall_s - time.monotonic()
+            try:
+                line = self._line(left if patience_s is None else min(left, patience_s))
+            except ChildDiedError:
+                self._take_early(answers)
+                raise
+            came = self._take_early(answers)
+            if line == BROKEN_OFF and len(answers) > before:
+                return True
+            if line is not None:
+                answers.append(self._last(line))
+                return True
+            if came:
+                self._begin_call()
+            elif time.monotonic() >= self._since + self._wall_s:
+                raise self._overdue()
+            elif patience_s is not None:
+                return False
+
+    def _line(self, seconds: float) -> bytes | None:
+        """The line that the child ends its work with; None if there is none after so many seconds."""
+        deadline = time.monotonic() + seconds
+        while not self._held.endswith(b"\n"):
             if not self._poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
-                raise ChildOverdueError(self._used_cpu_s() - used_before)
+                return None
             piece = os.read(self._answers.fileno(), 65536)
             if not piece:
                 raise ChildDiedError(self._end())
-            held += piece
-            if len(held) > MAX_ANSWER:
+            self._held += piece
+            if len(self._held) > MAX_ANSWER:
                 raise ChildBabblesError
-        return held
+        line, self._held = self._held, b""
+        return line
+
+    def _take_early(self, answers: list[dict[str, Any]]) -> bool:
+        """Appends the answers that came before the last one; whether there were any."""
+        if self._unanswered == 1 and not self._held_early:
+            return False
+        while piece := self._read_early():
+            self._held_early += piece
+            if len(self._held_early) > MAX_ANSWER:
+                raise ChildBabblesError
+        *lines, self._held_early = self._held_early.split(b"\n")
+        self._unanswered -= len(lines)
+        if self._unanswered < 1:
+            raise ChildBabblesError
+        answers += map(_parsed, lines)
+        return bool(lines)
+
+    def _read_early(self) -> bytes:
+        try:
+            return os.read(self._early, 65536)
+        except BlockingIOError:
+            return b""
+
+    def _last(self, line: bytes) -> dict[str, Any]:
+        if self._unanswered != 1:
+            raise ChildBabblesError
+        return _parsed(line)
+
+    def _begin_call(self) -> None:
+        self._since, self._used_before = time.monotonic(), self._used_cpu_s()
+
+    def _overdue(self) -> ChildOverdueError:
+        return ChildOverdueError(self._used_cpu_s() - self._used_before)
 
     def _used_cpu_s(self) -> float:
         """Seconds of CPU used since the child began, in all its threads; for one that has ended too."""
@@ -125,15 +208,17 @@ class Child:
         """The status of a child that has closed its answers."""
         with suppress(subprocess.TimeoutExpired):
             return self._process.wait(timeout=1)
-        return self.stop()
+        return self._kill()
 
-    def stop(self) -> int:
-        """Ends the child and all that it may have started; returns its status."""
+    def _kill(self) -> int:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
-        status = self._process.wait()
+        return self._process.wait()
+
+    def stop(self) -> None:
+        """Ends the child and all that it may have started."""
+        self._kill()
         self._close()
-        return status
 
     def disown(self) -> None:
         """Lets go of a child that belongs to the process we were forked from."""
@@ -143,9 +228,13 @@ class Child:
     def _close(self) -> None:
         self._requests.close()
         self._answers.close()
+        self._close_pipes()
+
+    def _close_pipes(self) -> None:
         if self._lifeline >= 0:
             os.close(self._lifeline)
-            self._lifeline = -1
+            os.close(self._early)
+            self._lifeline = self._early = -1
 
 
 def _parsed(line: bytes) -> dict[str, Any]:

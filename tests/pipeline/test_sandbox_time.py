@@ -74,7 +74,7 @@ def test_file_32_a_decoder_that_ignores_the_end_of_its_cpu_time_is_refused_for_g
 def test_a_file_is_refused_for_its_cpu_time_and_not_for_the_time_by_the_clock(
     monkeypatch: pytest.MonkeyPatch, cpu_s: int, wall_s: float, used: float, verdict: type[PipelineError]
 ) -> None:
-    def overdue(*_: object) -> None:
+    def overdue(*_: object, **__: object) -> None:
         raise ChildOverdueError(used)
 
     monkeypatch.setattr(Child, "ask", overdue)

@@ -86,6 +86,18 @@ def work(seconds: float) -> None:
         pass
 
 
+def nap(seconds: float) -> int:
+    """Sleeps; returns how many naps this process has begun."""
+    _kept.append(seconds)
+    time.sleep(seconds)
+    return len(_kept)
+
+
+def nap_and_crash(seconds: float) -> None:
+    time.sleep(seconds)
+    segfault()
+
+
 def hang(**_: Any) -> None:
     time.sleep(60)
 

@@ -8,7 +8,7 @@ from typing import Any
 from PIL import Image, ImageCms, ImageOps
 
 from pipeline.media_types.image import FAULTS, FAULTS_OF_PILLOW, FORMATS
-from pipeline.media_types.limits import Limits
+from pipeline.media_types.limits import parse_limits
 from pipeline.media_types.previews.webp import EDGE, as_webp, fit
 from pipeline.media_types.verdicts import decoding
 
@@ -17,13 +17,13 @@ AS_IT_IS = frozenset({"L", "RGB", "RGBA", "CMYK"})
 SRGB = ImageCms.createProfile("sRGB")
 
 
-def render(path: str, *, name: str, limits: dict[str, Any]) -> dict[str, Any]:
+def render(path: str, *, name: str, limits: str) -> dict[str, Any]:
     """The first frame, turned as its EXIF orientation says, with its transparency.
 
     Raises:
         PermanentError: `broken`.
     """
-    Image.MAX_IMAGE_PIXELS = Limits(**limits).pixels
+    Image.MAX_IMAGE_PIXELS = parse_limits(limits).pixels
     with (
         decoding(f"a {FORMATS[name]} picture", *FAULTS_OF_PILLOW),
         Image.open(path, formats=[FORMATS[name]]) as image,

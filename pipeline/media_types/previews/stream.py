@@ -15,7 +15,7 @@ from PIL import Image, ImageStat
 
 from pipeline.errors import Code, PermanentError
 from pipeline.media_types.audio_video import DEMUXERS, FAULTS, duration_ms, open_media, packets, pictures
-from pipeline.media_types.limits import Limits
+from pipeline.media_types.limits import parse_limits
 from pipeline.media_types.previews.waveform import peaks
 from pipeline.media_types.previews.webp import as_webp, fitting
 from pipeline.media_types.verdicts import broken, decoding
@@ -28,7 +28,7 @@ BUDGET_S = 3.0  # of CPU, for all places together; one frame is always decoded
 TURNS = {90: Image.Transpose.ROTATE_90, 180: Image.Transpose.ROTATE_180, 270: Image.Transpose.ROTATE_270}
 
 
-def render(path: str, *, name: str, limits: dict[str, Any]) -> dict[str, Any]:
+def render(path: str, *, name: str, limits: str) -> dict[str, Any]:
     """A frame as it is shown, or a hundred peaks where there is sound alone.
 
     Raises:
@@ -37,7 +37,7 @@ def render(path: str, *, name: str, limits: dict[str, Any]) -> dict[str, Any]:
     with decoding(name, *FAULTS), open_media(path, DEMUXERS[name]) as container:
         shown = pictures(container)
         if shown:
-            return as_webp(_telling(container, shown[0], most=Limits(**limits).pixels))
+            return as_webp(_telling(container, shown[0], most=parse_limits(limits).pixels))
         sounds = list(container.streams.audio)
         if not sounds or sounds[0].codec_context is None:
             raise broken("holds no picture and no sound")
