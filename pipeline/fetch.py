@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from functools import partial
-from typing import BinaryIO
 
 from pipeline.base64_text import base64_pieces
 from pipeline.errors import Code, PermanentError, RetryableError
 from pipeline.gateways import source_of
 from pipeline.models import Attachment, Fetched
-from pipeline.outbound import Comer, Outbound
+from pipeline.outbound import Body, Comer, Outbound
 from pipeline.settings import Settings
-from pipeline.staging import Staging
+from pipeline.staging import Part, Staging
 from pipeline.storage import Storage, intake_key
 from pipeline.whatsapp import OVERHEAD, Bytes, Decryptor, key_kind, media_keys
 
@@ -43,17 +42,17 @@ def fetch(
         with staging.part(attachment.id) as out:
             return _check(attachment, _write(out, pieces, max_bytes))
     decryptor = _decryptor(attachment)
-    with staging.part(attachment.id) as out, _download(attachment, outbound=outbound, settings=settings) as pieces:
+    with staging.part(attachment.id) as out, _download(attachment, outbound=outbound, settings=settings) as body:
         if decryptor:
-            return _check(attachment, _decrypt(out, pieces, decryptor, max_bytes), decryptor)
-        return _check(attachment, _write(out, pieces, max_bytes))
+            return _check(attachment, _decrypt(out, body.pieces(), decryptor, max_bytes), decryptor)
+        return _check(attachment, _write(out, body.pieces(), max_bytes))
 
 
 def _staged(attachment: Attachment, staging: Staging) -> Fetched | None:
     if not staging.holds(attachment.id):
         return None
     try:
-        with staging.path(attachment.id).open("rb") as file:
+        with open(staging.place(attachment.id), "rb") as file:
             digest = hashlib.file_digest(file, "sha256")
             return _check(attachment, Fetched(size=file.tell(), sha256=digest.hexdigest()))
     except PermanentError:  # a machine that lost its power may keep a name without what it stood for
@@ -71,11 +70,10 @@ def _decryptor(attachment: Attachment) -> Decryptor | None:
     return Decryptor(media_keys(attachment.media_key, key_kind(attachment)))
 
 
-@contextmanager
-def _download(attachment: Attachment, *, outbound: Outbound, settings: Settings) -> Iterator[Iterator[bytes]]:
+def _download(attachment: Attachment, *, outbound: Outbound, settings: Settings) -> AbstractContextManager[Body]:
     source = source_of(attachment, outbound, settings)
     overhead = 0 if attachment.media_key is None else OVERHEAD
-    with outbound.get(
+    return outbound.get(
         source.url,
         headers=source.headers,
         credentials=source.credentials,
@@ -83,8 +81,7 @@ def _download(attachment: Attachment, *, outbound: Outbound, settings: Settings)
         deadline_s=partial(_allowance, settings),
         max_bytes=settings.max_bytes(attachment.kind) + overhead,
         comer=Comer(attachment.id, attachment.session),
-    ) as body:
-        yield body.chunks()
+    )
 
 
 def _allowance(settings: Settings, received: int | None) -> float:
@@ -92,21 +89,21 @@ def _allowance(settings: Settings, received: int | None) -> float:
     return settings.fetch_deadline_s + (received or 0) / settings.fetch_min_bytes_per_s
 
 
-def _write(out: BinaryIO, pieces: Iterator[bytes], max_bytes: int) -> Fetched:
+def _write(out: Part, pieces: Iterator[Bytes], max_bytes: int) -> Fetched:
     digest = hashlib.sha256()
     size = 0
     for piece in pieces:
         size += len(piece)
         _check_size(size, max_bytes)
         digest.update(piece)
-        _write_all(out, piece)
+        out.write(piece)
     return Fetched(size=size, sha256=digest.hexdigest())
 
 
-def _decrypt(out: BinaryIO, pieces: Iterator[bytes], decryptor: Decryptor, max_bytes: int) -> Fetched:
+def _decrypt(out: Part, pieces: Iterator[Bytes], decryptor: Decryptor, max_bytes: int) -> Fetched:
     for piece in pieces:
-        _write_all(out, decryptor.update(piece))
-    _write_all(out, decryptor.finish())
+        out.write(decryptor.update(piece))
+    out.write(decryptor.finish())
     _check_size(decryptor.size, max_bytes)
     return Fetched(size=decryptor.size, sha256=decryptor.file_sha256)
 
@@ -127,10 +124,3 @@ def _check(attachment: Attachment, fetched: Fetched, decryptor: Decryptor | None
 def _check_size(size: int, max_bytes: int) -> None:
     if size > max_bytes:
         raise PermanentError(Code.TOO_LARGE, f"the file is larger than {max_bytes} bytes")
-
-
-def _write_all(out: BinaryIO, piece: Bytes) -> None:
-    # The file is unbuffered, and a write to a nearly full disk may take only a part.
-    view = memoryview(piece)
-    while view:
-        view = view[out.write(view) :]

@@ -3,47 +3,29 @@
 from __future__ import annotations
 
 import email.utils
-import http.client
 import math
 import ssl
 import time
 
 from pipeline.errors import Code, PermanentError, PipelineError, RetryableError
-from pipeline.outbound.connection import Answer
+from pipeline.outbound.connection import Answer, TruncatedError
+from pipeline.outbound.heads import ProtocolError
 
 GONE = frozenset({401, 403, 404, 410})
 TRY_LATER = frozenset({408, 421, 425, 429})
-MAX_LENGTH_DIGITS = 18
 
 
-def transport_error(error: OSError | http.client.HTTPException, host: str) -> PipelineError:
-    """The error of ours for what http.client or a socket raised."""
-    if isinstance(error, http.client.IncompleteRead):
+def transport_error(error: OSError | ProtocolError | TruncatedError, host: str) -> PipelineError:
+    """The error of ours for what a connection raised."""
+    if isinstance(error, TruncatedError):
         return RetryableError(Code.FETCH_TRUNCATED, f"{host} ended the file before its end")
+    if isinstance(error, ProtocolError):
+        return PermanentError(Code.FETCH_PROTOCOL, f"{host} does not speak HTTP as it should: {error}")
     if isinstance(error, TimeoutError):
         return RetryableError(Code.FETCH_TIMEOUT, f"{host} takes too long")
     if isinstance(error, (ConnectionError, ssl.SSLError)):
         return RetryableError(Code.FETCH_RESET, f"{host} broke off the connection")
-    if isinstance(error, http.client.HTTPException):
-        return PermanentError(Code.FETCH_PROTOCOL, f"{host} does not speak HTTP as it should")
     return RetryableError(Code.FETCH_RESET, f"the connection to {host} was lost")
-
-
-def check_framing(answer: Answer) -> None:
-    """Refuses an answer whose end two readers might see in different places.
-
-    Raises:
-        PermanentError: `fetch_protocol`.
-    """
-    headers = answer.headers
-    lengths = {length.strip() for length in headers.get_all("Content-Length", ())}
-    codings = [coding.strip().lower() for coding in headers.get_all("Transfer-Encoding", ())]
-    if answer.status < 200 or headers.defects or headers.get_payload():
-        raise PermanentError(Code.FETCH_PROTOCOL, "the head of the answer is malformed")
-    if len(lengths) > 1 or not all(map(_is_length, lengths)):
-        raise PermanentError(Code.FETCH_PROTOCOL, "the answer has no clear Content-Length")
-    if codings and (lengths or codings != ["chunked"]):
-        raise PermanentError(Code.FETCH_PROTOCOL, "the answer's Transfer-Encoding leaves its length unclear")
 
 
 def check_encoding(answer: Answer) -> None:
@@ -52,13 +34,9 @@ def check_encoding(answer: Answer) -> None:
     Raises:
         PermanentError: `too_large`.
     """
-    codings = answer.headers.get_all("Content-Encoding", ())
+    codings = answer.headers.get_all("Content-Encoding")
     if any(coding.strip().lower() not in {"identity", ""} for coding in codings):
         raise PermanentError(Code.TOO_LARGE, "the answer is compressed, though asked not to be: its size is unknown")
-
-
-def _is_length(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= MAX_LENGTH_DIGITS
 
 
 def check_status(answer: Answer, host: str, *, introduced: bool = False) -> None:

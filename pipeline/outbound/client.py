@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import http.client
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import urljoin
 
 from pipeline.errors import Code, PermanentError, PipelineError, RetryableError
-from pipeline.outbound.answers import check_encoding, check_framing, check_status, refusal_of, retry_after
+from pipeline.outbound.answers import check_encoding, check_status, refusal_of, retry_after
 from pipeline.outbound.body import Body
 from pipeline.outbound.clock import Allowance, Clock
-from pipeline.outbound.connection import REDIRECTS, Answer
+from pipeline.outbound.connection import Answer, TruncatedError
 from pipeline.outbound.guard import Guard, Resolver, Target, parse_target, system_resolver
+from pipeline.outbound.heads import REDIRECTS, ProtocolError
 from pipeline.outbound.pace import Comer, LocalPace, Pace, enter
 from pipeline.outbound.pool import Slots
-from pipeline.outbound.transport import GuardedRequest, Transport
+from pipeline.outbound.transport import NO_HEADERS, GuardedRequest, Transport
 from pipeline.settings import Network
 
 MAX_REDIRECTS = 5
 TURN_S = 2.0  # how long a thread waits for its turn at a host before it makes itself useful elsewhere
 MAX_THROWN_AWAY = 64 * 1024  # bytes of an answer to a post that are read so that its connection can be kept
-NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -104,23 +102,22 @@ class Outbound:
         """
         clock = None
         target = self._guard.target(url, trusted=parse_target(trusted).origin if trusted else None)
-        headers_alone = dict(headers)
-        sent = {**headers, **credentials}
+        sent = {**headers, **credentials} if credentials else headers
         for _ in range(MAX_REDIRECTS + 1):
-            with self._slots.hold(target.host, timeout_s=TURN_S), ExitStack() as exchange:
+            with self._slots.hold(target.host, timeout_s=TURN_S):
                 if comer:
                     enter(self.pace, target.host, comer)
                 clock = clock or Clock(deadline_s)  # waiting for a turn is not the server's slowness
-                request = GuardedRequest("GET", target, headers=sent, clock=clock)
-                answer = exchange.enter_context(self._exchange(request))
-                if answer.status not in REDIRECTS:
-                    check_status(answer, target.host, introduced=bool(credentials) and sent is not headers_alone)
-                    check_encoding(answer)
-                    yield Body(answer, max_bytes=max_bytes, host=target.host)
-                    return
-                place = self._redirected(target, answer)
+                with self._transport.send(GuardedRequest("GET", target, headers=sent, clock=clock)) as exchange:
+                    answer = exchange.raw
+                    if answer.status not in REDIRECTS:
+                        check_status(answer, target.host, introduced=sent is not headers)
+                        check_encoding(answer)
+                        yield Body(answer, max_bytes=max_bytes, host=target.host)
+                        return
+                    place = self._redirected(target, answer)
             # Once away from the first origin, credentials do not come back: a redirect may lead there again.
-            sent = sent if place.origin == target.origin else headers_alone
+            sent = sent if place.origin == target.origin else headers
             target = place
         raise PermanentError(Code.FETCH_REDIRECT, f"{target.host} redirects too often")
 
@@ -137,7 +134,8 @@ class Outbound:
         target = self._guard.target(url)
         with self._slots.hold(target.host, timeout_s=TURN_S):
             request = GuardedRequest("GET", target, headers=credentials, clock=Clock(timeout_s))
-            with self._exchange(request) as answer:
+            with self._transport.send(request) as exchange:
+                answer = exchange.raw
                 refusal = refusal_of(answer, target.host, introduced=bool(credentials))
                 body = b""
                 try:
@@ -159,12 +157,13 @@ class Outbound:
         """
         clock = Clock(timeout_s)
         target = self._guard.target(url)
-        request = GuardedRequest("POST", target, headers={"Content-Length": str(len(body)), **headers}, clock=clock)
-        request.body = body
-        with self._exchange(request) as answer:
+        headers = {"Content-Length": str(len(body)), **headers}
+        request = GuardedRequest("POST", target, headers=headers, clock=clock, body=body)
+        with self._transport.send(request) as exchange:
+            answer = exchange.raw
             # The status is known: whatever is wrong with the rest costs the connection only.
-            with suppress(OSError, http.client.HTTPException):
-                answer.read(MAX_THROWN_AWAY)
+            with suppress(OSError, ProtocolError, TruncatedError):
+                answer.throw_away(MAX_THROWN_AWAY)
             return Posted(answer.status, retry_after(answer.headers.get("Retry-After")))
 
     def check(self, url: str) -> None:
@@ -187,7 +186,7 @@ class Outbound:
         location = answer.headers.get("Location")
         if not location:
             raise PermanentError(Code.FETCH_REDIRECT, f"{target.host} redirects to nowhere")
-        # http.client reads headers as Latin-1, servers send UTF-8.
+        # Headers are read as Latin-1, servers send UTF-8.
         location = location.encode("latin-1", "replace").decode("utf-8", "replace")
         try:
             place = self._guard.target(urljoin(target.url, location), trusted=target.origin if target.trusted else None)
@@ -196,15 +195,3 @@ class Outbound:
         if target.scheme == "https" and place.scheme == "http":
             raise PermanentError(Code.URL_BLOCKED, f"{target.host} redirects from https to http")
         return place
-
-    @contextmanager
-    def _exchange(self, request: GuardedRequest) -> Iterator[Answer]:
-        response = self._transport.send(request)
-        answer: Any = response.raw
-        try:
-            check_framing(answer)
-            yield answer
-        except BaseException:
-            self._transport.release(response, reusable=False)
-            raise
-        self._transport.release(response, reusable=True)

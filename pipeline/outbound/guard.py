@@ -9,7 +9,8 @@ import socket
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from urllib.parse import SplitResult, quote, urlsplit
+from functools import lru_cache
+from urllib.parse import quote, urlsplit
 
 from pipeline.errors import Code, PermanentError, RetryableError
 from pipeline.outbound.addresses import Address, is_public, is_within
@@ -18,12 +19,15 @@ from pipeline.settings import Network
 DEFAULT_PORTS = {"http": 80, "https": 443}
 MAX_HOST = 253  # characters of a name, RFC 1035
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
+_AUTHORITY = re.compile(r"[^/?#]*")
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\\]")
 _NAME = re.compile(r"(?:(?!-)[a-z0-9_-]{1,63}(?<!-)\.)*(?!-)[a-z0-9_-]{1,63}(?<!-)\.?")
 _IPV6 = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::[0-9]*)?")
 _LOCALHOST = re.compile(r"(?:.+\.)?localhost\.?")  # never asked of a name service, RFC 6761 §6.3
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _URL_SAFE = "%/:?[]@!$&'()*+,;=~"  # what a path or a query may hold as it is, RFC 3986
+_NOTHING_TO_QUOTE = re.compile(r"[A-Za-z0-9_.~%/:?\[\]@!$&'()*+,;=-]*")
+_REMEMBERED = 1024  # hosts
 
 Resolver = Callable[[str, int], Sequence[str]]
 Origin = tuple[str, str, int]  # scheme, host, port
@@ -73,26 +77,34 @@ def parse_target(url: str) -> Target:
     scheme = _SCHEME.match(url)
     if not scheme or scheme[1].lower() not in DEFAULT_PORTS:
         raise PermanentError(Code.URL_SCHEME, "only http and https are fetched")
-    rest = url[scheme.end() :]
-    if not rest.startswith("//") or _FORBIDDEN.search(url):
+    if not url.startswith("//", scheme.end()) or _FORBIDDEN.search(url):
         raise _blocked("the URL is malformed")
+    parts = _AUTHORITY.match(url, scheme.end() + 2)
+    assert parts
     # Parsers disagree on where a host ends before #@ and ?@; nobody needs either there.
-    if "@" in rest[2:].partition("/")[0]:
+    if "@" in url[parts.start() :].partition("/")[0]:
         raise _blocked("the URL names a user")
+    host, port = _place(scheme[1].lower(), parts[0])
+    return Target(scheme[1].lower(), host, port, _path(url[parts.end() :].partition("#")[0]))
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _place(scheme: str, netloc: str) -> tuple[str, int]:
+    """The host and the port."""
     try:
-        parts = urlsplit(url)
-        port = parts.port
+        port = urlsplit(f"//{netloc}").port
     except ValueError:
         raise _blocked("the URL is malformed") from None
-    return _target(parts, DEFAULT_PORTS[scheme[1].lower()] if port is None else port)
-
-
-def _target(parts: SplitResult, port: int) -> Target:
     if port == 0:
         raise _blocked("port 0 is no port")
-    path = quote(parts.path or "/", safe=_URL_SAFE)
-    query = f"?{quote(parts.query, safe=_URL_SAFE)}" if parts.query else ""
-    return Target(parts.scheme.lower(), _host(parts.netloc), port, path + query)
+    return _host(netloc), DEFAULT_PORTS[scheme] if port is None else port
+
+
+def _path(text: str) -> str:
+    """The path with the query, as it is asked for."""
+    path, mark, query = text.partition("?")
+    whole = f"{path or '/'}{mark if query else ''}{query}"
+    return whole if _NOTHING_TO_QUOTE.fullmatch(whole) else quote(whole, safe=_URL_SAFE)
 
 
 def _host(netloc: str) -> str:
@@ -149,6 +161,7 @@ class Guard:
         self._allowed = tuple(allow_private)
         self._ports = frozenset(ports)
         self._resolver = resolver
+        self._literal = lru_cache(maxsize=_REMEMBERED)(self._vet_literal)
 
     def target(self, url: str, *, trusted: Origin | None = None) -> Target:
         """The URL taken apart, if its form, scheme, port and, where it names an address, that address will do.
@@ -161,8 +174,7 @@ class Guard:
             return replace(target, trusted=True)
         if target.port not in self._ports and not self._allowed:
             raise _blocked(f"port {target.port} is not allowed")
-        if address := _ip(target.host):
-            self._vet(target, [address])
+        self._literal(target.host, target.port)
         return target
 
     def addresses(self, target: Target, *, timeout_s: float) -> list[Address]:
@@ -172,21 +184,24 @@ class Guard:
             PermanentError: `url_blocked`, if one address is not public or the port is not allowed.
             RetryableError: `fetch_dns`, if the name does not resolve in time.
         """
-        if address := _ip(target.host):
-            return self._vet(target, [address])
-        answers = self._resolve(target, timeout_s)
-        return self._vet(target, [address for answer in answers if (address := _ip(answer))])
+        if literal := _ip(target.host):
+            addresses = [literal]
+        else:
+            addresses = [address for answer in self._resolve(target, timeout_s) if (address := _ip(answer))]
+        return addresses if target.trusted else self._vet(target.host, target.port, addresses)
 
-    def _vet(self, target: Target, addresses: list[Address]) -> list[Address]:
-        if target.trusted:
-            return addresses
+    def _vet_literal(self, host: str, port: int) -> None:
+        if address := _ip(host):
+            self._vet(host, port, [address])
+
+    def _vet(self, host: str, port: int, addresses: list[Address]) -> list[Address]:
         # `localhost` is 127.0.0.1 and ::1: whoever allows one of them means it, and only that one is dialled.
         if allowed := [address for address in addresses if is_within(address, self._allowed)]:
             return allowed
-        if target.port not in self._ports:
-            raise _blocked(f"port {target.port} is not allowed")
+        if port not in self._ports:
+            raise _blocked(f"port {port} is not allowed")
         if not all(map(is_public, addresses)):
-            raise _blocked(f"{target.host} is not on the public internet")
+            raise _blocked(f"{host} is not on the public internet")
         return addresses
 
     def _resolve(self, target: Target, timeout_s: float) -> Sequence[str]:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 
 from pipeline.errors import BusyError, Code
 from pipeline.outbound.connection import Connection
@@ -36,14 +33,13 @@ class Pool:
     def give(self, place: Place, connection: Connection) -> None:
         """Keeps a connection whose last answer was read to its end. Beyond the size, the one unused longest goes."""
         connection.kept_at = time.monotonic()
-        surplus = None
         with self._lock:
-            self._kept[place] = [*self._kept.pop(place, []), connection]
+            connections = self._kept.pop(place, [])
+            connections.append(connection)
+            self._kept[place] = connections  # behind those of other places
             self._count += 1
-            oldest = next(iter(self._kept))
-        if self._count > self._size:
-            surplus = self._pop(oldest, index=0)
-        if surplus:
+            oldest = next(iter(self._kept)) if self._count > self._size else None
+        if oldest and (surplus := self._pop(oldest, index=0)):
             surplus.shut()
 
     def _pop(self, place: Place, *, index: int = -1) -> Connection | None:
@@ -67,10 +63,13 @@ class Pool:
             connection.shut()
 
 
-@dataclass
 class _Host:
-    free: threading.Semaphore
-    users: int = 0
+    """The requests to one host under way, and those that wait for them."""
+
+    def __init__(self, lock: threading.Lock) -> None:
+        self.busy = 0
+        self.waiting = 0
+        self.freed = threading.Condition(lock)
 
 
 class Slots:
@@ -81,28 +80,53 @@ class Slots:
         self._lock = threading.Lock()
         self._hosts: dict[str, _Host] = {}
 
-    @contextmanager
-    def hold(self, name: str, *, timeout_s: float) -> Iterator[None]:
-        """Waits for a turn at a host and keeps it for the block.
+    def hold(self, name: str, *, timeout_s: float) -> _Turn:
+        """For a `with` block, which waits for a turn at a host and keeps it.
 
         Raises:
             BusyError: `fetch_busy`, if there is none in time.
         """
-        with self._lock:
-            host = self._hosts.setdefault(name, _Host(threading.Semaphore(self._per_host)))
-            host.users += 1
-        try:
-            if not host.free.acquire(timeout=max(timeout_s, 0)):
-                raise BusyError(Code.FETCH_BUSY, f"{self._per_host} files are being fetched from {name}")
-            try:
-                yield
-            finally:
-                host.free.release()
-        finally:
-            self._leave(name, host)
+        return _Turn(self, name, timeout_s)
 
-    def _leave(self, name: str, host: _Host) -> None:
+    def enter(self, name: str, timeout_s: float) -> None:
         with self._lock:
-            host.users -= 1
-            if not host.users:
-                del self._hosts[name]
+            host = self._hosts.get(name)
+            if not host:
+                host = self._hosts[name] = _Host(self._lock)
+            if host.busy >= self._per_host and not self._wait(host, timeout_s):
+                self._forget(name, host)
+                raise BusyError(Code.FETCH_BUSY, f"{self._per_host} files are being fetched from {name}")
+            host.busy += 1
+
+    def leave(self, name: str) -> None:
+        with self._lock:
+            host = self._hosts[name]
+            host.busy -= 1
+            if host.waiting:
+                host.freed.notify()
+            self._forget(name, host)
+
+    def _wait(self, host: _Host, timeout_s: float) -> bool:
+        host.waiting += 1
+        try:
+            return host.freed.wait_for(lambda: host.busy < self._per_host, timeout_s)
+        finally:
+            host.waiting -= 1
+
+    def _forget(self, name: str, host: _Host) -> None:
+        if not (host.busy or host.waiting):
+            del self._hosts[name]
+
+
+class _Turn:
+    # A class, for a generator would cost more than the turn itself.
+    def __init__(self, slots: Slots, name: str, timeout_s: float) -> None:
+        self._slots = slots
+        self._name = name
+        self._timeout_s = timeout_s
+
+    def __enter__(self) -> None:
+        self._slots.enter(self._name, self._timeout_s)
+
+    def __exit__(self, *_: object) -> None:
+        self._slots.leave(self._name)
