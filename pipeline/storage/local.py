@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from uuid import uuid4
 
@@ -91,7 +92,11 @@ class LocalStorage:
         return self._place(key)
 
     def url(self, key: str) -> str:
-        return (self.root / checked_key(key)).as_uri()
+        return f"{self._uri}/{checked_key(key)}"  # no part of a key has to be quoted
+
+    @cached_property
+    def _uri(self) -> str:
+        return self.root.as_uri().removesuffix("/")
 
     def signed_url(self, key: str, *, method: Method, seconds: int) -> str | None:  # noqa: ARG002  part of the interface
         """None: nobody but this machine serves a folder."""

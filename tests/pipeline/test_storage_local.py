@@ -239,3 +239,8 @@ def test_a_root_that_was_wiped_is_made_again(storage: LocalStorage, staged: Path
 
 def test_the_url_is_the_file(storage: LocalStorage) -> None:
     assert storage.url(KEY) == (storage.root / KEY).as_uri()
+
+
+@pytest.mark.parametrize("folder", ["/a b/ç#?", "/", "/var/media"])
+def test_the_url_of_a_content_names_its_file_whatever_the_folder_is_called(folder: str) -> None:
+    assert LocalStorage(Path(folder)).url(KEY) == (Path(folder) / KEY).as_uri()
