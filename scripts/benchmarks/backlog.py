@@ -59,13 +59,13 @@ def measure(sizes: Sequence[int], first: int, rounds: int) -> Finding:
 
 
 def carried(waiting: Sequence[media.Row], first: int) -> Figures:
-    """Figures of the first files of a queue."""
+    """Figures of the first files of a queue; after a third of them both processes work, and caches are warm."""
     with trial() as run:
         assert isinstance(run.contestant, Esteira)
         tell(f"{len(waiting):,} are put onto the belt")
         run.contestant.pour(waiting)
         with run.working() as workers:
-            return between(run.reach(workers, max(1, first // 10)), run.reach(workers, first))
+            return between(run.reach(workers, first // 3), run.reach(workers, first))
 
 
 def described(found: dict[str, Figures]) -> tuple[list[Line], list[Chart]]:

@@ -36,7 +36,7 @@ SHORT: dict[str, Callable[[], Finding]] = {
     "listener": partial(listener.measure, 30, delay_s=0.1, **SHAPE),
     "slow": partial(slow.measure, 64, 0.25, Shape(hosts=4, per_host=8, **SHAPE)),
     "memory": partial(memory.measure, (50,)),
-    "backlog": partial(backlog.measure, (100, 2000), 100, 1),
+    "backlog": partial(backlog.measure, (300, 3000), 300, 1),
     "duplicates": partial(duplicates.measure, 100, 10, delay_s=0.05),
     "stages": partial(stages.measure, 10),
 }

@@ -56,7 +56,6 @@ def measure(count: int, inline: int, *, delay_ms: float) -> Finding:
     notes = [
         f"Queueing saves the listener {saved:.2f} % of what processing at once takes with a media server that answers "
         f"after {delay_ms:g} ms.",
-        f"Without its one synced write it takes {(middle[CALL] - middle[SYNC]) / middle[PING]:.1f} PINGs.",
     ]
     chart = Chart(
         "hook",

@@ -76,9 +76,10 @@ class _system:  # noqa: N801  (used as a function)
     def __enter__(self) -> tuple[Sender, Iterator[int]]:
         run = self._held.enter_context(trial(self._name, on_disk=True))
         workers = self._held.enter_context(run.working())
-        run.warm(workers, media.rows(media.load(WARM), self._server.url, prefix="w"))
+        sender = self._held.enter_context(run.sending())
+        run.warm(workers, sender, media.rows(media.load(WARM), self._server.url, prefix="w"))
         assert isinstance(run.contestant, Queued)
-        return self._held.enter_context(run.sending()), self._held.enter_context(run.contestant.hearing())
+        return sender, self._held.enter_context(run.contestant.hearing())
 
     def __exit__(self, *_: object) -> None:
         self._held.close()

@@ -71,11 +71,14 @@ def itself(paths: list[Path], server: MediaServer) -> Figures:
 def handed_over(paths: list[Path], server: MediaServer, *, processes: int, threads: int) -> Figures:
     """From the first call of process_media() to the last file done, with workers that are warm."""
     rows = media.rows(paths, server.url)
-    with trial(processes=processes, threads=threads, on_disk=True) as run, run.working() as workers:
-        run.warm(workers, rows[-WARM:])
-        with run.sending() as sender:
-            began = time.monotonic()
-            answers = sender.hand_over(rows[:-WARM])
-            last = run.reach(workers, len(rows))
+    with (
+        trial(processes=processes, threads=threads, on_disk=True) as run,
+        run.working() as workers,
+        run.sending() as sender,
+    ):
+        run.warm(workers, sender, rows[-WARM:])
+        began = time.monotonic()
+        answers = sender.hand_over(rows[:-WARM])
+        last = run.reach(workers, len(rows))
     held = statistics.median(float(answer["ns"]) for answer in answers)
     return {"files/s": len(answers) / (last.at - began), "held ms": held / 1e6}

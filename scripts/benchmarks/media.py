@@ -107,9 +107,20 @@ def name_of(number: int) -> str:
 
 def load(count: int, folder: Path = KEPT) -> list[Path]:
     """The first `count` files of the load; what is missing is made, on all cores."""
+    return _kept(range(count), folder)
+
+
+def of_kind(name: str, count: int) -> list[Path]:
+    """The first `count` files of one kind."""
+    each = ORDER.count(name)
+    numbers = range((count + each - 1) // each * len(ORDER))
+    return _kept([number for number in numbers if ORDER[number % len(ORDER)] == name][:count], KEPT)
+
+
+def _kept(numbers: Sequence[int], folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / name_of(number) for number in range(count)]
-    missing = [(number, path) for number, path in enumerate(paths) if not path.exists()]
+    paths = [folder / name_of(number) for number in numbers]
+    missing = [(number, path) for number, path in zip(numbers, paths, strict=True) if not path.exists()]
     if missing:
         with ProcessPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(make, missing, chunksize=8))
@@ -123,18 +134,6 @@ def make(wanted: tuple[int, Path]) -> None:
     part = path.with_suffix(f".{os.getpid()}.part")
     part.write_bytes(maker(np.random.default_rng((1, number))))
     part.rename(path)
-
-
-def of_kind(name: str, count: int) -> list[Path]:
-    """The first `count` files of one kind."""
-    numbers = [number for number in range(len(ORDER)) if ORDER[number] == name]
-    wanted = range((count + len(numbers) - 1) // len(numbers) * len(ORDER))
-    chosen = [number for number in wanted if ORDER[number % len(ORDER)] == name][:count]
-    KEPT.mkdir(parents=True, exist_ok=True)
-    for number in chosen:
-        if not (KEPT / name_of(number)).exists():
-            make((number, KEPT / name_of(number)))
-    return [KEPT / name_of(number) for number in chosen]
 
 
 def rows(paths: Sequence[Path], url: str, *, sessions: int = 20, prefix: str = "m") -> list[Row]:

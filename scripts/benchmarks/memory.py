@@ -77,13 +77,13 @@ def grown(size: int) -> Figures:
         tell(f"a document of {size} MB")
         small, large = (media.large_paper(folder / f"{mb}.pdf", mb * MB) for mb in (1, size))
         sounds = media.tiny_sounds(folder, 8)
-        with media_server(folder) as server, trial() as run, run.working() as workers:
-            run.warm(workers, media.rows([*sounds, small], server.url))
+        with media_server(folder) as server, trial() as run, run.working() as workers, run.sending() as sender:
+            run.warm(workers, sender, media.rows([*sounds, small], server.url))
             with sampled(workers) as rest:
                 time.sleep(REST_S)
             began = time.monotonic()
             with sampled(workers) as busy:
-                run.contestant.fill([media.row(large, server.url, "large")])
+                sender.hand_over([media.row(large, server.url, "large")])
                 run.reach(workers, len(sounds) + 2)
     return described(rest, busy) | {"seconds": time.monotonic() - began}
 

@@ -90,8 +90,8 @@ def carried(paths: Sequence[Path], delay_s: float, shape: Shape) -> tuple[float,
         rows = [
             media.row(path, server.urls[n % shape.hosts], f"m{n:06d}", f"s{n % 20:02d}") for n, path in enumerate(paths)
         ]
-        run.warm(workers, rows[-WARM:])
         with run.sending() as sender:
+            run.warm(workers, sender, rows[-WARM:])
             before, began = cpu_s(workers.leaders), time.monotonic()
             sender.hand_over(rows[:-WARM])
             last = run.reach(workers, len(rows))

@@ -9,14 +9,16 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import rich_click as click
 
-from actors.belt import QUICK_TIMEOUT_S, Handed, Step, open_belt
+from actors.belt import QUICK_TIMEOUT_S, Handed, Settlement, Step, open_belt
+from actors.crew import MOST
 from actors.hook import Hook
 from actors.leases import LEASES
 from actors.ledger import Ledger, entry
-from actors.work import perform, take
+from actors.work import Task, perform_all, take
 from cli.output import examples
 from pipeline.models import Claim, Model, Record, Stage, parse_attachment
 from pipeline.services import build_services
@@ -30,7 +32,6 @@ from scripts.benchmarks.trials import folder_for, tell
 from tests.support.valkey import ValkeyServer
 
 WARM = 10
-BATCH = 16
 WORKER = "bench"
 QUEUES = [stage.value for stage in reversed(Stage)]
 PARTS = ("thread", "sandbox", "Redis")
@@ -40,8 +41,11 @@ EXAMPLES = examples(
     "scripts/bench stages --profile profile.txt     and the functions that take it",
 )
 
-Spent = dict[str, tuple[float, float, float]]
-"""Of each step the µs of one file: in the thread itself, in the sandbox' children, in Redis."""
+Share = tuple[float, float, float]
+"""µs of one file: in the thread itself, in the sandbox' children, in Redis."""
+Spent = dict[str, Share]
+"""Of each step."""
+Item = TypeVar("Item")
 
 
 @click.command(epilog=EXAMPLES)
@@ -55,45 +59,63 @@ def stages(count: int, profile: Path | None, json_file: Path | None) -> None:
 
 def measure(count: int, profile: Path | None = None) -> Finding:
     """Every stage is gone through by all files of a kind before the next one begins: caches are as warm as they get."""
-    spent = {}
+    alone, crews = dict[str, Spent](), dict[str, Spent]()
     with one_thread(profile=profile is not None) as system:
-        files = {kind: media.of_kind(kind, count + WARM) for kind in media.KINDS}
+        files = {kind: media.of_kind(kind, WARM + 2 * count) for kind in media.KINDS}
         for paths in files.values():
-            system.run(paths[:WARM], "warm")
-        system.profiles.clear()
+            system.run(paths[:WARM], "warm", together=1)
         for kind, paths in files.items():
             tell(f"{count} × {kind}")
-            spent[kind] = system.run(paths[WARM:], "m")
+            alone[kind] = system.run(paths[WARM : WARM + count], "m", together=1)
+        system.profiles.clear()
+        for kind, paths in files.items():
+            crews[kind] = system.run(paths[WARM + count :], "m", together=MOST)
     if profile:
         write_profiles(system.profiles, count * len(media.KINDS), profile)
-    return described(spent, count)
+    return described(crews, alone, count)
 
 
-def described(spent: dict[str, Spent], count: int) -> Finding:
+def described(crews: dict[str, Spent], alone: dict[str, Spent], count: int) -> Finding:
     """The table, the chart of the mix."""
-    mix = {step: mixed([(media.KINDS[kind][1], spent[kind][step]) for kind in spent]) for step in STEPS}
+    mix = mix_of(crews)
     rows: list[Line] = [
         {
             "µs": step,
-            **{kind: sum(spent[kind][step]) for kind in spent},
+            **{kind: sum(crews[kind][step]) for kind in crews},
             "mix": sum(mix[step]),
-            **{f"{part} (mix)": value for part, value in zip(PARTS, mix[step], strict=True)},
+            **{f"{part}'s part": value for part, value in zip(PARTS, mix[step], strict=True)},
+            "mix, one by one": sum(mix_of(alone)[step]),
         }
         for step in STEPS
     ]
-    total: dict[str, float] = {name: sum(float(row[name] or 0) for row in rows) for name in rows[0] if name != "µs"}
+    total: Line = {name: sum(float(row[name] or 0) for row in rows) for name in rows[0] if name != "µs"}
     chart = Chart("stages", "Processor time of each stage, for a file of the mix", "µs", list(mix.items()), parts=PARTS)
-    title = f"Processor time of each stage in one thread, {count} files of each kind"
-    return Finding("stages", title, [*rows, {"µs": "all", **total}], [chart], figures=spent)
+    title = f"Processor time of each stage in one thread, {MOST} files at a time, {count} of each kind"
+    return Finding("stages", title, [*rows, {"µs": "all", **total}], [chart], figures={"crews": crews, "alone": alone})
 
 
-def mixed(parts: Sequence[tuple[int, tuple[float, ...]]]) -> tuple[float, ...]:
+def mix_of(spent: dict[str, Spent]) -> Spent:
+    """Of each step what it takes for a file of the load."""
+    return {step: mixed([(media.KINDS[kind][1], spent[kind][step]) for kind in spent]) for step in STEPS}
+
+
+def chunks(items: Sequence[Item], size: int) -> list[Sequence[Item]]:
+    """These items, so many at a time."""
+    return [items[first : first + size] for first in range(0, len(items), size)]
+
+
+def well(found: Model | BaseException) -> Model:
+    """What a stage found; raises what it raised."""
+    if isinstance(found, BaseException):
+        raise found
+    return found
+
+
+def mixed(parts: Sequence[tuple[int, Share]]) -> Share:
     """The mean of several lists of figures, each with its weight."""
     weights = sum(weight for weight, _ in parts)
-    columns = zip(*(figures for _, figures in parts), strict=True)
-    return tuple(
-        sum(weight * figure for (weight, _), figure in zip(parts, column, strict=True)) / weights for column in columns
-    )
+    first, second, third = (sum(weight * figures[n] for weight, figures in parts) / weights for n in range(3))
+    return first, second, third
 
 
 @contextlib.contextmanager
@@ -130,10 +152,10 @@ class OneThread:
         self._services.close()
         self._accepting.close()
 
-    def run(self, paths: Sequence[Path], prefix: str) -> Spent:
-        """What each step took for a file of these."""
+    def run(self, paths: Sequence[Path], prefix: str, *, together: int) -> Spent:
+        """What each step took for a file of these, `together` at a time where a worker takes several at once."""
         self._spent = {}
-        rows = media.rows(paths, self._server.url, prefix=f"{prefix}-{paths[0].suffix}-")
+        rows = media.rows(paths, self._server.url, prefix=f"{prefix}-{together}-{paths[0].suffix}-")
         attachments = [parse_attachment(row) for row in rows]
         with self._clock("hand over", len(rows)):
             for attachment in attachments:
@@ -141,32 +163,36 @@ class OneThread:
         handed: list[Handed] = []
         with self._clock("take", len(rows)):
             while len(handed) < len(rows):
-                handed += self._belt.fetch(WORKER, BATCH, QUEUES)[1]
+                handed += self._belt.fetch(WORKER, MOST, QUEUES)[1]
         with self._clock("claim", len(rows)):
             claims = [take(self._services, one.key) for one in handed]
-        records = self._through(claims)
+        records = self._through(claims, together)
         with self._clock("acknowledge", len(rows)):
-            for one, record in zip(handed, records, strict=True):
-                note = self._ledger.shelf(record), entry(record)
-                self._belt.finish(WORKER, one.key, one.serial, Step("done", one.queue), note=note)
+            for crew in chunks(list(zip(handed, records, strict=True)), together):
+                self._belt.finish_many(WORKER, [self._settlement(*one) for one in crew])
         return self._spent
 
-    def _through(self, claims: list[Claim]) -> list[Record]:
+    def _settlement(self, one: Handed, record: Record) -> Settlement:
+        note = self._ledger.shelf(record), entry(record)
+        return Settlement(one.key, one.serial, Step("done", one.queue), note, None)
+
+    def _through(self, claims: list[Claim], together: int) -> list[Record]:
+        """Every stage, one after the other; what the catalogue says at the end."""
         for claim in claims:
             LEASES.add(claim.token)
-        results: Sequence[Model | None] = [None] * len(claims)
+        results: list[Model | None] = [None] * len(claims)
         for stage in Stage:
-            given = [None if isinstance(result, Record) else result for result in results]
+            tasks = [Task(claim, result, 1) for claim, result in zip(claims, results, strict=True)]
+            crews = chunks(tasks, 1 if stage is Stage.FETCH else together)
             with self._clock(stage.value, len(claims)):
-                results = [
-                    perform(self._services, claim, stage, inputs, attempt=1)
-                    for claim, inputs in zip(claims, given, strict=True)
-                ]
-            records = [result for result in results if isinstance(result, Record)]
-            claims = [c.model_copy(update={"record": r}) for c, r in zip(claims, records, strict=False)] or claims
+                found = [one for crew in crews for one in perform_all(self._services, stage, crew)]
+            results = [well(one) for one in found]
+            if stage is Stage.PERSIST:
+                claims = [c.model_copy(update={"record": r}) for c, r in zip(claims, results, strict=True)]
+                results = [None] * len(claims)  # notify is given what the catalogue says
         for claim in claims:
             LEASES.drop(claim.token)
-        return records
+        return [result for result in results if isinstance(result, Record)]
 
     @contextlib.contextmanager
     def _clock(self, step: str, count: int) -> Iterator[None]:

@@ -133,10 +133,10 @@ class Trial:
         except sqlite3.OperationalError:  # busy, or not there yet
             return 0
 
-    def warm(self, workers: Running, rows: Sequence[Row]) -> None:
+    def warm(self, workers: Running, sender: Sender, rows: Sequence[Row]) -> None:
         """Some files first, so that imports and connections are not what is measured."""
         before = self.done()
-        self.contestant.fill(rows)
+        sender.hand_over(rows)
         self.reach(workers, before + len(rows))
 
     def _explained(self, workers: Running, done: int, wanted: int) -> str:

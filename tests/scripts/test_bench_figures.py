@@ -12,7 +12,7 @@ from scripts.benchmarks.findings import Chart, Finding, columns, keep, ratio, sh
 from scripts.benchmarks.machine import Trouble
 from scripts.benchmarks.memory import described
 from scripts.benchmarks.slow import Shape
-from scripts.benchmarks.stages import mixed
+from scripts.benchmarks.stages import chunks, mixed
 from scripts.benchmarks.trials import Mark, between, in_turns, medians
 
 FINDING = Finding("idle", "a title", [{"": "Esteira", "ms": 1.5}], [Chart("idle", "t", "ms", [("Esteira", [1.5])])])
@@ -83,7 +83,11 @@ def test_slow_servers_are_bound_by_threads_or_by_hosts(hosts: int, per_host: int
 
 
 def test_the_mix_weighs_each_kind() -> None:
-    assert mixed([(3, (10.0, 0.0)), (1, (30.0, 4.0))]) == (15.0, 1.0)
+    assert mixed([(3, (10.0, 0.0, 1.0)), (1, (30.0, 4.0, 1.0))]) == (15.0, 1.0, 1.0)
+
+
+def test_crews_are_full_but_for_the_last() -> None:
+    assert chunks([1, 2, 3, 4, 5], 2) == [[1, 2], [3, 4], [5]]
 
 
 def test_memory_grows_from_rest_to_its_peak() -> None:

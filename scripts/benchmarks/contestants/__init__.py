@@ -22,6 +22,7 @@ from typing import Any
 
 import redis
 
+from pipeline.catalogue import Catalogue
 from pipeline.notifiers.live import HISTORY
 from pipeline.settings import Settings
 from scripts.benchmarks.contestants.bare import table
@@ -63,7 +64,9 @@ class Esteira:
         own |= {"WEB_CONCURRENCY": str(place.processes), "WORKER_THREADS": str(place.threads)}
         self.env = {**place.env, **own, **place.given}
         self._poured = place.folder / "poured.jsonl"
-        call(["/bin/sh", "-c", procfile("release")], env=self.env, cwd=place.folder)
+        catalogue = Catalogue(f"sqlite:///{place.folder / 'esteira.db'}")
+        catalogue.migrate()
+        catalogue.close()
 
     def fill(self, rows: Sequence[Row]) -> None:
         source = self.place.folder / f"{rows[0]['message_id']}.jsonl"
