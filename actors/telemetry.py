@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping
 from functools import lru_cache
 from typing import Any
 
@@ -15,6 +15,7 @@ from sentry_sdk.integrations.logging import ignore_logger
 from sentry_sdk.types import Event, Hint
 
 from actors import tracing
+from actors.log_lines import JsonLine, Scrub, Stderr
 from pipeline.setting_names import unknown_names
 from pipeline.settings import Settings
 
@@ -27,8 +28,6 @@ URL_SECRETS = re.compile(r"(\w+://)(?:[^\s/@]*@)?([^\s?#\"']*)\?[^\s\"']*")
 URL_LOGIN = re.compile(r"(\w+://)[^\s/@]+@")
 HOOK_SECRETS = re.compile(r"(/hooks/[\w-]+[/?])[^\s\"']+")  # a gateway's secret may be the last part of the path
 
-Scrub = Callable[[Any], Any]
-
 log = structlog.get_logger(__name__)
 
 
@@ -37,7 +36,7 @@ def scrubber(secrets: list[str]) -> Scrub:
 
     They are known values, values of telling names, logins and queries of URLs, and the ends of hooks' paths.
     """
-    known = [secret for secret in secrets if len(secret) >= 6]
+    known = _worth_hiding(secrets)
 
     def text(value: str) -> str:
         value = _without_secret_places(value)
@@ -58,6 +57,12 @@ def scrubber(secrets: list[str]) -> Scrub:
         return value
 
     return scrub
+
+
+def _worth_hiding(secrets: list[str]) -> list[str]:
+    """Also as they stand in the repr() of what holds them."""
+    long = [secret for secret in secrets if len(secret) >= 6]
+    return list(dict.fromkeys([*long, *(repr(secret)[1:-1] for secret in long)]))
 
 
 def _without_secret_places(text: str) -> str:
@@ -125,10 +130,11 @@ def _configure_structlog(settings: Settings, scrub: Scrub) -> tuple[list[Any], A
         hide,
     ]
     renderer: Any = structlog.processors.JSONRenderer() if json_lines else structlog.dev.ConsoleRenderer()
+    ours = JsonLine(scrub, secrets=_worth_hiding(settings.secrets()), is_telling=_is_telling)
     structlog.configure(
-        processors=[*shared, renderer],
+        processors=[ours] if json_lines else [*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=_StderrLoggers(),
+        logger_factory=lambda *_: Stderr(),
         cache_logger_on_first_use=True,
     )
     return shared, renderer, level
@@ -148,11 +154,6 @@ class _CurrentStderr:
 
     def flush(self) -> None:
         sys.stderr.flush()
-
-
-class _StderrLoggers:
-    def __call__(self, *_: Any) -> structlog.WriteLogger:
-        return structlog.WriteLogger(_CurrentStderr())  # type: ignore[arg-type]
 
 
 def configure_sentry(settings: Settings, scrub: Scrub) -> None:
