@@ -11,6 +11,7 @@ scripts/bench memory      how far workers grow with a large file
 scripts/bench backlog     the cost of a file with 100,000 waiting
 scripts/bench duplicates  how often the same content is downloaded
 scripts/bench stages      what each stage costs, in a single thread
+scripts/bench catalogue   an attachment in a catalogue of ten million rows
 scripts/bench hooks       how soon a gateway's webhooks are answered
 scripts/bench fetch       a large file through fetch, plain and encrypted
 scripts/bench fair        a quiet session's file beside another's backlog
@@ -32,6 +33,7 @@ import rich_click as click
 from actors.telemetry import configure
 from pipeline.settings import load_settings
 from scripts.benchmarks.backlog import backlog
+from scripts.benchmarks.catalogue import catalogue
 from scripts.benchmarks.dashboard import dashboard
 from scripts.benchmarks.duplicates import duplicates
 from scripts.benchmarks.everything import everything
@@ -59,7 +61,7 @@ def main() -> None:
 
 for measure in (
     *(everything, throughput, idle, hook, listener, slow, memory, backlog, duplicates, stages),
-    *(hooks, fetch, fair, live, dashboard),
+    *(catalogue, hooks, fetch, fair, live, dashboard),
     report,
 ):
     main.add_command(measure)
