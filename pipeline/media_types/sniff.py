@@ -1,10 +1,12 @@
 """What a file is, by its content alone. Runs in the sandbox.
 
-libmagic speaks first; whatever it takes for a container, or for nothing it knows, is looked into here.
+Containers are looked into here, and some types are told by a signature that is theirs alone. What is left libmagic
+decides; whatever is nothing it knows is looked through for the marks of a few types that may begin anyhow.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from functools import cache
@@ -14,7 +16,7 @@ from typing import Any
 import magic
 
 from pipeline.errors import PermanentError
-from pipeline.media_types import boxes, matroska, mpeg, ole, opc
+from pipeline.media_types import MEDIA_TYPES, boxes, matroska, mpeg, ole, opc
 from pipeline.media_types.limits import Limits, parse_limits
 
 HEAD = 65536
@@ -27,6 +29,13 @@ PLAIN = {
     "audio/x-hx-aac-adts": "aac", "audio/aac": "aac", "text/rtf": "rtf", "application/rtf": "rtf",
     "text/plain": "text", "text/csv": "csv", "application/csv": "csv",
 }  # fmt: skip
+JPEG, JPEG_LS = b"\xff\xd8\xff", b"\xf7"
+SIGNATURES = (
+    (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "png"),
+    (b"GIF87a", "gif"),
+    (b"GIF89a", "gif"),
+    (b"%PDF-", "pdf"),
+)
 UNKNOWN = frozenset({"application/octet-stream", "text/plain", "application/x-empty", ""})
 OGG_CODECS = {b"OpusHead": "ogg", b"\x01vorbis": "ogg", b"\x7fFLAC": "ogg"}
 OGG_SKIPPED = (b"fishead\0", b"fisbone\0")  # describes the other streams
@@ -35,19 +44,32 @@ RIFF_FORMS = {b"WAVE": "wav", b"AVI ": "avi", b"WEBP": "webp"}
 
 
 def identify(path: str, *, limits: str) -> dict[str, Any]:
-    """What the file is: `name` of its type or None, `mime` as libmagic says, `fault` (code and message) or None.
+    """What the file is: `name` of its type or None, `mime` of that type or else as libmagic says, `fault` or None.
 
-    A name may be missing from the table: nobody allows it then. `fault` says why a container could not be looked into.
-    `sound_only`: it is of a type that is made for video, and holds sound and no picture.
+    A name may be missing from the table: nobody allows it then. `fault`, a code and a message, says why a container
+    could not be looked into. `sound_only`: it is of a type that is made for video, and holds sound and no picture.
     """
-    mime = _magic().from_file(path).lower()
-    with Path(path).open("rb") as file:
-        head = file.read(HEAD)
+    head = _head(path)
     try:
-        name, fault = _look(path, mime, head, parse_limits(limits)), None
+        name, fault = _look(path, head, parse_limits(limits)), None
     except PermanentError as error:
         name, fault = None, {"code": error.code, "message": error.message}
+    row = MEDIA_TYPES.get(name or "")
+    mime = row.mime if row else _mime(path)
     return {"name": name, "mime": mime, "fault": fault, "sound_only": name in SOUND_ONLY and SOUND_ONLY[name](path)}
+
+
+def _head(path: str) -> bytes:
+    file = os.open(path, os.O_RDONLY)
+    try:
+        return os.read(file, HEAD)
+    finally:
+        os.close(file)
+
+
+def _mime(path: str) -> str:
+    """What libmagic calls it. It reads up to a megabyte and takes its time, so it is asked only where that decides."""
+    return str(_magic().from_file(path)).lower()
 
 
 @cache
@@ -55,7 +77,7 @@ def _magic() -> Any:
     return magic.Magic(mime=True)
 
 
-def _look(path: str, mime: str, head: bytes, limits: Limits) -> str | None:
+def _look(path: str, head: bytes, limits: Limits) -> str | None:
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return opc.main_type(path, expansion=limits.expansion, entries=limits.entries)
     if head.startswith(ole.MAGIC):
@@ -63,6 +85,18 @@ def _look(path: str, mime: str, head: bytes, limits: Limits) -> str | None:
     for begins, look in CONTAINERS:
         if begins(head):
             return look(path, head)
+    return _signed(head) or _look_further(path, head)
+
+
+def _signed(head: bytes) -> str | None:
+    """The type whose signature the file begins with, where no other type begins so."""
+    if head.startswith(JPEG) and head[3:4] != JPEG_LS:
+        return "jpeg"
+    return next((name for signature, name in SIGNATURES if head.startswith(signature)), None)
+
+
+def _look_further(path: str, head: bytes) -> str | None:
+    mime = "" if head.startswith(b"ID3") else _mime(path)
     if mime.startswith("audio/mpeg") or head.startswith(b"ID3"):
         return _look_past_tag(path, head)
     if mime in UNKNOWN:

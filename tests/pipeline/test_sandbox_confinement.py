@@ -54,6 +54,8 @@ def test_a_child_inherits_no_secret(sandbox: Sandbox, monkeypatch: pytest.Monkey
         "LC_CTYPE",
         "PYTHONPATH",
         "MALLOC_ARENA_MAX",
+        "MALLOC_TRIM_THRESHOLD_",
+        "MALLOC_MMAP_THRESHOLD_",
         "OMP_NUM_THREADS",
         "LD_LIBRARY_PATH",
     }

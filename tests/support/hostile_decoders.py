@@ -86,15 +86,19 @@ def work(seconds: float) -> None:
         pass
 
 
-def nap(seconds: float) -> int:
-    """Sleeps; returns how many naps this process has begun."""
-    _kept.append(seconds)
+def nap(seconds: float) -> None:
     time.sleep(seconds)
+
+
+def toil(seconds: float) -> int:
+    """Works; returns how often this process has begun to."""
+    _kept.append(seconds)
+    work(seconds)
     return len(_kept)
 
 
-def nap_and_crash(seconds: float) -> None:
-    time.sleep(seconds)
+def toil_and_crash(seconds: float) -> None:
+    work(seconds)
     segfault()
 
 
