@@ -133,14 +133,14 @@ def _checked(said: Any, row: MediaType, kind: Kind, rules: Rules) -> Checked | N
 def _claims(attachment: Attachment) -> list[str]:
     """The names of the types that the declaration may mean: by its mime type, then by its file name."""
     by_mime = _BY_MIME.get(attachment.media_type, [])
-    by_ext = _BY_EXT.get(_extension(attachment), [])
+    by_ext = _BY_EXT.get(_extension(attachment), []) if attachment.filename else []
     return [*by_mime, *(name for name in by_ext if name not in by_mime)]
 
 
 def _extension(attachment: Attachment) -> str | None:
     """The extension of the declared file name, if it is one that says anything."""
-    ext = (attachment.filename or "").rpartition(".")[2].lower()
-    if "." not in (attachment.filename or "") or not ext:
+    ext = attachment.filename.rpartition(".")[2].lower() if attachment.filename else ""
+    if not ext or "." not in (attachment.filename or ""):
         return None
     known = ext in _BY_EXT or f".{ext}" in _known_extensions.types_map[True]
     return ext if known else None

@@ -246,7 +246,7 @@ class Child:
 
 def _parsed(line: bytes) -> dict[str, Any]:
     try:
-        answer = json.loads(line)
+        answer = json.loads(line.decode())  # given bytes, it would look which of five encodings they are in
     except (ValueError, RecursionError):
         raise ChildBabblesError from None
     if not isinstance(answer, dict):
