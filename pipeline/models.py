@@ -6,7 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass, fields
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -119,8 +119,7 @@ class Attachment(Model):
     @property
     def id(self) -> str:
         """32 hex digits from (gateway, session, message id, part): the same message twice has the same id."""
-        words = json.dumps([self.gateway, self.session, self.message_id, self.part])
-        return hashlib.sha256(words.encode()).hexdigest()[:32]
+        return _id_of(self.gateway, self.session, self.message_id, self.part)
 
     @property
     def expiry(self) -> int | None:
@@ -131,6 +130,11 @@ class Attachment(Model):
     def media_type(self) -> str | None:
         """The declared type without its parameters, in lower case: `audio/ogg` of `audio/ogg; codecs=opus`."""
         return self.mimetype.partition(";")[0].strip().lower() or None if self.mimetype else None
+
+
+@lru_cache(maxsize=256)  # it is asked for many times while an attachment is in the works
+def _id_of(*source: str | int) -> str:
+    return hashlib.sha256(json.dumps(source).encode()).hexdigest()[:32]
 
 
 def parse_attachment(fields: Any, *, has_file: bool = False) -> Attachment:

@@ -66,10 +66,10 @@ class Pool:
 class _Host:
     """The requests to one host under way, and those that wait for them."""
 
-    def __init__(self, lock: threading.Lock) -> None:
+    def __init__(self) -> None:
         self.busy = 0
         self.waiting = 0
-        self.freed = threading.Condition(lock)
+        self.freed: threading.Condition | None = None  # made by the first that waits
 
 
 class Slots:
@@ -92,7 +92,7 @@ class Slots:
         with self._lock:
             host = self._hosts.get(name)
             if not host:
-                host = self._hosts[name] = _Host(self._lock)
+                host = self._hosts[name] = _Host()
             if host.busy >= self._per_host and not self._wait(host, timeout_s):
                 self._forget(name, host)
                 raise BusyError(Code.FETCH_BUSY, f"{self._per_host} files are being fetched from {name}")
@@ -102,12 +102,13 @@ class Slots:
         with self._lock:
             host = self._hosts[name]
             host.busy -= 1
-            if host.waiting:
+            if host.freed:
                 host.freed.notify()
             self._forget(name, host)
 
     def _wait(self, host: _Host, timeout_s: float) -> bool:
         host.waiting += 1
+        host.freed = host.freed or threading.Condition(self._lock)
         try:
             return host.freed.wait_for(lambda: host.busy < self._per_host, timeout_s)
         finally:

@@ -67,12 +67,12 @@ class HostileServer:
         self._stopping.set()
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
+        self._thread.join(5)  # or it takes another peer, which nobody closes
         self._listener.close()
         for peer in self._peers:
             with suppress(OSError):
                 peer.shutdown(socket.SHUT_RDWR)
             peer.close()
-        self._thread.join(5)
 
     def _accept(self) -> None:
         while not self._stopping.is_set():
