@@ -20,6 +20,7 @@ from actors.retries import ClaimRefusedError, RetryPolicy, verdict_on
 from pipeline.errors import BusyError, CancelledError, PacedError, PipelineError, SupersededError
 from pipeline.meters import ATTEMPTS, ENDINGS, STAGE_SECONDS, WHOLE_SECONDS
 from pipeline.models import Claim, Detected, Ending, Fetched, Model, Record, Refusal, Stage, Status, Validated
+from pipeline.sandbox import StillOut
 from pipeline.services import Services, services
 
 INPUTS: dict[Stage, type[Model] | None] = {
@@ -30,6 +31,9 @@ INPUTS: dict[Stage, type[Model] | None] = {
     Stage.NOTIFY: Ending,
 }
 """What each stage is given. Notify is given nothing where the catalogue's row says it all."""
+
+NO_ATTEMPT = (PacedError, StillOut)
+"""What is raised by a step that has not begun, or is to begin anew."""
 
 Work = Sequence[tuple[Claim, Any]]
 Found = Model | BaseException
@@ -52,7 +56,7 @@ def _found(step: Callable[[Services, Claim, Any], Model], services: Services, cl
 
 STEPS: dict[Stage, Callable[[Services, Work], Sequence[Found]]] = {
     Stage.FETCH: _each(Services.fetch),
-    Stage.DETECT: _each(Services.detect),
+    Stage.DETECT: Services.detect_many,
     Stage.VALIDATE: _each(Services.validate),
     Stage.PERSIST: Services.persist_many,
     Stage.NOTIFY: _each(Services.notify),
@@ -163,14 +167,13 @@ def _step(services: Services, stage: Stage, work: Work) -> Sequence[Found]:
 
 
 def _measure(stage: Stage, outcomes: Sequence[Found], seconds: float) -> None:
+    wrong = sum(isinstance(outcome, BaseException) and not isinstance(outcome, NO_ATTEMPT) for outcome in outcomes)
     done = sum(not isinstance(outcome, BaseException) for outcome in outcomes)
-    wrong = sum(isinstance(outcome, BaseException) and not isinstance(outcome, PacedError) for outcome in outcomes)
     if done:
         ATTEMPTS.add(stage.value, "done", n=done)
+        STAGE_SECONDS.observe(seconds, stage.value, n=done)
     if wrong:
         ATTEMPTS.add(stage.value, "error", n=wrong)
-    for _ in range(done):
-        STAGE_SECONDS.observe(seconds, stage.value)
 
 
 def _log(services: Services, stage: Stage, task: Task, result: Model, *, ms: float) -> None:
@@ -249,7 +252,9 @@ def run_all(stage: Stage, deliveries: Sequence[Delivery]) -> list[BaseException 
     found = perform_all(tools, stage, [task for _, task in tasks]) if tasks else []
     for (number, _), outcome in zip(tasks, found, strict=True):
         delivery = deliveries[number]
-        if isinstance(outcome, BaseException):
+        if isinstance(outcome, StillOut):
+            delivery.verdict = _once_more(stage, delivery)
+        elif isinstance(outcome, BaseException):
             _let_go(tools, delivery, outcome)
             raised[number] = outcome
         else:
@@ -271,6 +276,13 @@ def _task(tools: Services, stage: Stage, delivery: Delivery) -> Task | None:
         _count_ending(tools, given_up)
         return None
     return Task(claim, given, delivery.attempt)
+
+
+def _once_more(stage: Stage, delivery: Delivery) -> Forward:
+    """The same stage again, for the crew: others took too long."""
+    asked = delivery.kwargs
+    inputs = stage_inputs(stage, asked.get("inputs"))
+    return Forward(stage, inputs, silent=bool(asked.get("silent")), lost=delivery.lost)
 
 
 def _note(tools: Services, delivery: Delivery, result: Model) -> None:
