@@ -59,7 +59,7 @@ STEPS: dict[Stage, Callable[[Services, Work], Sequence[Found]]] = {
     Stage.DETECT: Services.detect_many,
     Stage.VALIDATE: _each(Services.validate),
     Stage.PERSIST: Services.persist_many,
-    Stage.NOTIFY: _each(Services.notify),
+    Stage.NOTIFY: Services.notify_many,
 }
 
 # A process that was stopped for longer than a heartbeat's silence may have been replaced: before it stores or announces
