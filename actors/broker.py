@@ -146,6 +146,7 @@ class EsteiraBroker(dramatiq.Broker):
     def close(self) -> None:
         """Gives back what this worker still holds and takes it off the list of workers."""
         self.draining.set()
+        self.crew.wait(LAST_WORDS_S)
         try:
             for belt in self.belts:
                 belt.reap(self.worker_id, silence_ms=0, crash=False)

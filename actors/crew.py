@@ -8,6 +8,7 @@ what there is, which on a quiet system is its own attachment alone; what others 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 import structlog
@@ -27,7 +28,8 @@ log = structlog.get_logger()
 class Crew:
     """The attachments of this process that have left fetch. `settle` is called with all whose verdict is to go out.
 
-    At most `leaders` threads at a time take a crew through the stages; more would only wait for the sandbox.
+    One thread at a time takes a crew through the stages, up to `leaders` while whole crews wait for that; more would
+    only wait for the sandbox. An attachment that its decoder takes long for goes on in a thread of its own.
     """
 
     def __init__(
@@ -39,13 +41,14 @@ class Crew:
         self._places = leaders
         self._leading = 0
         self._waiting: list[Delivery] = []
+        self._slow: set[threading.Thread] = set()
         self._lock = threading.Lock()
 
     def join(self, delivery: Delivery) -> None:
         """Sees to it that a delivery goes on. Returns at once if others lead, else when nothing is left to lead."""
         with self._lock:
             self._waiting.append(delivery)
-            if self._leading >= self._places:
+            if self._leading >= self._places or (self._leading and len(self._waiting) < MOST):
                 return
             self._leading += 1
         while crew := self._next():
@@ -60,7 +63,33 @@ class Crew:
             log.exception("crew failed", attachments=len(crew))  # a fault of ours: without a verdict each comes again
             for delivery in crew:
                 delivery.verdict = None
+        left = [delivery for delivery in crew if self._chain.runs_on(delivery.verdict)]
+        if left:
+            self._part(left)
+            unready = {delivery.key for delivery in left}
+            crew = [delivery for delivery in crew if delivery.key not in unready]
         self._settle(crew)
+
+    def wait(self, seconds: float) -> None:
+        """Waits so long for the slow ones to come to their end."""
+        deadline = time.monotonic() + seconds
+        for thread in list(self._slow):
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _part(self, left: Sequence[Delivery]) -> None:
+        """The first of these takes long: it goes on alone, so that the others need not wait for it."""
+        slow, *mates = left
+        with self._lock:
+            self._waiting[:0] = mates
+        thread = threading.Thread(target=self._go_alone, args=(slow,), name=f"slow {slow.key}", daemon=True)
+        self._slow.add(thread)
+        thread.start()
+
+    def _go_alone(self, delivery: Delivery) -> None:
+        try:
+            self.go([delivery])
+        finally:
+            self._slow.discard(threading.current_thread())
 
     def _next(self) -> list[Delivery]:
         with self._lock:
