@@ -151,7 +151,7 @@ def folder_for(*, on_disk: bool = False) -> Iterator[Path]:
     """A folder for one block, in memory where that is possible."""
     usual = ON_DISK if on_disk else IN_MEMORY
     where = usual if os.access(usual, os.W_OK) else tempfile.gettempdir()
-    folder = Path(tempfile.mkdtemp(prefix="esteira-b6-", dir=where))
+    folder = Path(tempfile.mkdtemp(prefix="esteira-bench-", dir=where))
     try:
         yield folder
     finally:
