@@ -71,13 +71,14 @@ def grown(size: int) -> Figures:
     Raises:
         Trouble: there is no room for the document.
     """
-    with folder_for() as folder:
-        if shutil.disk_usage(folder).free < (COPIES + 1) * size * MB:
-            raise Trouble(f"a document of {size} MB needs {(COPIES + 1) * size / 1000:.1f} GB in {folder.parent}")
+    room = (COPIES + 1) * size * MB
+    with folder_for(room=room) as folder:
+        if shutil.disk_usage(folder).free < room:
+            raise Trouble(f"a document of {size} MB needs {room / 1e9:.1f} GB in {folder.parent}")
         tell(f"a document of {size} MB")
         small, large = (media.large_paper(folder / f"{mb}.pdf", mb * MB) for mb in (1, size))
         sounds = media.tiny_sounds(folder, 8)
-        with media_server(folder) as server, trial() as run, run.working() as workers, run.sending() as sender:
+        with media_server(folder) as server, trial(room=room) as run, run.working() as workers, run.sending() as sender:
             run.warm(workers, sender, media.rows([*sounds, small], server.url))
             with sampled(workers) as rest:
                 time.sleep(REST_S)

@@ -27,6 +27,7 @@ from tests.support.valkey import ValkeyServer
 
 IN_MEMORY = "/dev/shm"  # noqa: S108  where the disk is not to be measured …
 ON_DISK = "/var/tmp"  # noqa: S108  … and where it is
+ROOM = 1_000_000_000
 LOOK_S = 0.03
 STALL_S = 60.0
 LONGEST_S = 1800.0
@@ -147,23 +148,34 @@ class Trial:
 
 
 @contextlib.contextmanager
-def folder_for(*, on_disk: bool = False) -> Iterator[Path]:
-    """A folder for one block, in memory where that is possible."""
-    usual = ON_DISK if on_disk else IN_MEMORY
-    where = usual if os.access(usual, os.W_OK) else tempfile.gettempdir()
-    folder = Path(tempfile.mkdtemp(prefix="esteira-bench-", dir=where))
+def folder_for(*, on_disk: bool = False, room: int = ROOM) -> Iterator[Path]:
+    """A folder for one block, in memory unless that has no room for so many bytes, as in most containers."""
+    folder = Path(tempfile.mkdtemp(prefix="esteira-bench-", dir=place_with(room, on_disk=on_disk)))
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def place_with(room: int, *, on_disk: bool) -> str:
+    """The first of the usual places that may be written and has room for so many bytes."""
+    usual = (ON_DISK,) if on_disk else (IN_MEMORY, ON_DISK)
+    fit = (place for place in usual if os.access(place, os.W_OK) and shutil.disk_usage(place).free >= room)
+    return next(fit, tempfile.gettempdir())
+
+
 @contextlib.contextmanager
 def trial(
-    name: str = "Esteira", *, on_disk: bool = False, processes: int = 2, threads: int = 8, **given: str
+    name: str = "Esteira",
+    *,
+    on_disk: bool = False,
+    room: int = ROOM,
+    processes: int = 2,
+    threads: int = 8,
+    **given: str,
 ) -> Iterator[Trial]:
-    """A trial of this contestant; `given` are settings of Esteira."""
-    with folder_for(on_disk=on_disk) as folder:
+    """A trial of this contestant, see `folder_for`; `given` are settings of Esteira."""
+    with folder_for(on_disk=on_disk, room=room) as folder:
         valkey = ValkeyServer(folder / "valkey", arguments=("--auto-aof-rewrite-percentage", "0"))
         valkey.start()
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import os
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ from pipeline.models import parse_attachment
 from scripts.benchmarks import media
 from scripts.benchmarks.contestants.bare import decode, kind_of
 from scripts.benchmarks.media_server import MediaServer, media_server
-from scripts.benchmarks.trials import carry, trial
+from scripts.benchmarks.trials import ON_DISK, carry, place_with, trial
 
 FILES = 12
 
@@ -125,6 +126,11 @@ def test_a_bare_loop_carries_all_of_it(folder: Path, server: MediaServer) -> Non
         assert run.contestant.stored() == FILES
         leftover = run.contestant.place.folder
     assert not leftover.exists()
+
+
+def test_what_has_no_room_in_memory_goes_to_the_disk_and_then_wherever_there_is_any() -> None:
+    assert place_with(1, on_disk=True) == ON_DISK
+    assert place_with(1 << 60, on_disk=False) == tempfile.gettempdir()
 
 
 def test_carrying_tells_what_stood_in_the_way(server: MediaServer) -> None:
