@@ -161,20 +161,18 @@ class Sandbox:
         Thread(target=_finish, args=(seat, key, future, self._free), daemon=True).start()
 
     def warm(self) -> None:
-        """Starts every child that is not running, without waiting for it.
+        """Starts the child that is asked first, if it does not run, without waiting for it.
+
+        The others start when several are needed at once: where files are small, one has time for all.
 
         Raises:
-            RetryableError: `internal`, if one cannot be started.
+            RetryableError: `internal`, if it cannot be started.
         """
-        idle: list[Seat] = []
         with suppress(Empty):  # who is in use has a child
-            while True:
-                idle.append(self._free.get_nowait())
-        try:
-            for seat in idle:
+            seat = self._free.get_nowait()
+            try:
                 seat.start()
-        finally:
-            for seat in idle:
+            finally:
                 self._free.put(seat)
 
     @property
