@@ -16,6 +16,12 @@ from pipeline.folders import make_private
 
 WAIT_S = 5.0  # how long a transaction waits for a lock or for a free connection
 CONNECTIONS = 8  # kept open in each process
+# A host that loses its power or its network closes no connection. By default the server notices that after two hours,
+# in which the rows of an open transaction stay locked and the connections count.
+SETTINGS = (
+    "SET lock_timeout = {lock_ms}; SET idle_in_transaction_session_timeout = {idle_ms}; "
+    "SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3"
+)
 
 
 def database_url(url: str) -> URL:
@@ -68,7 +74,8 @@ def _make_folder(folder: Path) -> None:
 def open_postgresql(url: URL, *, wait_s: float) -> Engine:
     """A pool of connections on which every transaction is begun by hand; none is opened yet.
 
-    A connection is waited for at most `wait_s`, and so is a lock by what runs outside of a transaction.
+    A connection is waited for at most `wait_s`, and so is a lock by what runs outside of a transaction. The server ends
+    a transaction whose host has died silently, and lets go of its locks, after twice that time.
     """
     connecting = {
         "connect_timeout": max(2, math.ceil(wait_s)),  # whole seconds, and libpq takes no fewer
@@ -85,8 +92,8 @@ def open_postgresql(url: URL, *, wait_s: float) -> Engine:
         hide_parameters=True,
         connect_args=connecting,
     )
-    setting = f"SET lock_timeout = {int(1000 * wait_s)}"
-    event.listen(engine, "connect", lambda connection, _: connection.execute(setting))
+    settings = SETTINGS.format(lock_ms=int(1000 * wait_s), idle_ms=int(1000 * 2 * wait_s))
+    event.listen(engine, "connect", lambda connection, _: connection.execute(settings))
     return engine
 
 

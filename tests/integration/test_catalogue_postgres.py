@@ -205,6 +205,19 @@ def test_two_locks_one_after_the_other_are_waited_for_no_longer_than_one(url: st
     assert catalogue.accept(attachment()).fresh
 
 
+def test_what_a_host_had_locked_when_it_died_silently_is_free_after_a_while(url: str) -> None:
+    engine = engines.open_postgresql(engines.database_url(url), wait_s=0.5)
+    dead = engine.raw_connection()
+    dead.cursor().execute("BEGIN; LOCK TABLE media IN ACCESS EXCLUSIVE MODE")
+    assert Catalogue(url, wait_s=20).accept(attachment()).fresh
+    with pytest.raises(psycopg.Error):
+        dead.cursor().execute("COMMIT")
+    dead.invalidate()
+    with engine.connect() as alive:  # its server asks whether anybody is there, and a dead host's connections end
+        assert alive.exec_driver_sql("SHOW tcp_keepalives_idle").scalar() == "30"
+    engine.dispose()
+
+
 def test_a_pool_that_is_used_up_may_be_tried_again_later(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engines, "CONNECTIONS", 1)
     catalogue = Catalogue(url, wait_s=1)
