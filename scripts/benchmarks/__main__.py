@@ -13,6 +13,7 @@ scripts/bench duplicates  how often the same content is downloaded
 scripts/bench stages      what each stage costs, in a single thread
 scripts/bench catalogue   an attachment in a catalogue of ten million rows
 scripts/bench hooks       how soon a gateway's webhooks are answered
+scripts/bench hosts       workers on several hosts, and the death of one
 scripts/bench fetch       a large file through fetch, plain and encrypted
 scripts/bench fair        a quiet session's file beside another's backlog
 scripts/bench live        how soon clients hear of a stored file
@@ -41,6 +42,7 @@ from scripts.benchmarks.fair import fair
 from scripts.benchmarks.fetch import fetch
 from scripts.benchmarks.hook import hook
 from scripts.benchmarks.hooks import hooks
+from scripts.benchmarks.hosts import hosts
 from scripts.benchmarks.idle import idle
 from scripts.benchmarks.listener import listener
 from scripts.benchmarks.live import live
@@ -61,7 +63,7 @@ def main() -> None:
 
 for measure in (
     *(everything, throughput, idle, hook, listener, slow, memory, backlog, duplicates, stages),
-    *(catalogue, hooks, fetch, fair, live, dashboard),
+    *(catalogue, hooks, hosts, fetch, fair, live, dashboard),
     report,
 ):
     main.add_command(measure)

@@ -29,8 +29,9 @@ def binaries() -> Path | None:
 class PostgresServer:
     """One cluster in a folder of its own, which the unprivileged user of the package owns."""
 
-    def __init__(self, folder: Path, tools: Path) -> None:
-        self._folder, self._tools = folder, tools
+    def __init__(self, folder: Path, tools: Path, *, host: str = "127.0.0.1", connections: int = 120) -> None:
+        """It listens on `host`, for the network of that."""
+        self._folder, self._tools, self._host, self._connections = folder, tools, host, connections
         self.port = free_port()
         # The server refuses to run as root.
         self._as = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
@@ -40,16 +41,23 @@ class PostgresServer:
         self._run(
             "initdb", "-D", self._data, "-U", USER, f"--pwfile={folder}/password", "-A", "scram-sha-256", "--no-sync"
         )
+        with Path(self._data, "pg_hba.conf").open("a") as rules:
+            rules.write("host all all samenet scram-sha-256\n")
 
     @property
     def _data(self) -> str:
         return str(self._folder / "data")
 
+    @property
+    def pid(self) -> int:
+        return int(Path(self._data, "postmaster.pid").read_text().split()[0])
+
     def url(self, database: str = "postgres") -> str:
-        return f"postgresql://{USER}:{PASSWORD}@127.0.0.1:{self.port}/{database}"
+        return f"postgresql://{USER}:{PASSWORD}@{self._host}:{self.port}/{database}"
 
     def start(self) -> None:
-        options = f"-p {self.port} -k {self._folder} -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=120"
+        options = f"-p {self.port} -k {self._folder} -c listen_addresses={self._host} -c fsync=off"
+        options += f" -c max_connections={self._connections}"
         self._run("pg_ctl", "-D", self._data, "-w", "-l", str(self._folder / "log"), "-o", options, "start")
 
     def stop(self, mode: str = "immediate") -> None:

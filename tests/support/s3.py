@@ -27,17 +27,17 @@ class _Quiet(WSGIRequestHandler):
 class S3Server:
     """moto's S3. `fault` looks at each request and answers with a status line, or None to let it through."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "127.0.0.1") -> None:
         self.fault: Fault | None = None
         self.requests: list[str] = []
         self._app = DomainDispatcherApplication(create_backend_app)
-        self._server = make_server("127.0.0.1", 0, self._answer, threaded=True, request_handler=_Quiet)
+        self._server = make_server(host, 0, self._answer, threaded=True, request_handler=_Quiet)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
 
     @property
     def endpoint(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}"
+        return f"http://{self._server.host}:{self._server.server_port}"
 
     def client(self) -> Any:
         return boto3.client(

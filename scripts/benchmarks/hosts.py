@@ -1,0 +1,121 @@
+"""Workers on several hosts: network namespaces of this machine, with PostgreSQL, an S3 API and no shared folder."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import rich_click as click
+
+from cli.output import examples
+from scripts.benchmarks import media, networks
+from scripts.benchmarks.estate import Estate, carried, estate
+from scripts.benchmarks.findings import Chart, Finding, Line, json_option, tell_and_keep
+from scripts.benchmarks.outages import OUTAGES, lived_through
+from scripts.benchmarks.trials import Figures, in_turns, medians, tell
+
+SERVERS = ("Redis", "PostgreSQL", "S3")
+EXAMPLES = examples(
+    "scripts/bench hosts                                        three hosts; one of them dies in the middle",
+    "scripts/bench hosts --hosts 1 --hosts 2 --hosts 3 --local  each in turn; one with SQLite and a folder beside",
+    "scripts/bench hosts --outage cut                           a host loses its network, and gets it back",
+)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """So many hosts of so many worker processes; `local`: one with SQLite and a folder of its own."""
+
+    hosts: int
+    processes: int
+    local: bool = False
+
+    def __str__(self) -> str:
+        if self.local:
+            return "1 host, SQLite, folder"
+        return f"{self.hosts} host{'s' if self.hosts > 1 else ''}, PostgreSQL, S3"
+
+
+@click.command(epilog=EXAMPLES)
+@click.option("--hosts", "counts", type=click.IntRange(1, 16), multiple=True, show_default="3", help="How many.")
+@click.option("--local", is_flag=True, help="One host with SQLite and a folder, which no other can share.")
+@click.option("--files", type=click.IntRange(30, 100_000), default=600, show_default=True, help="Files of each round.")
+@click.option("--rounds", type=click.IntRange(1, 50), default=1, show_default=True, help="Of each, in turns.")
+@click.option("--processes", type=click.IntRange(1, 16), default=2, show_default=True, help="Worker processes a host.")
+@click.option(
+    "--outage",
+    type=click.Choice([*OUTAGES, "none"]),
+    default="kill",
+    show_default=True,
+    help="What befalls one of several hosts, with as many files again: it is killed, or its network is cut.",
+)
+@json_option
+def hosts(
+    counts: tuple[int, ...],
+    local: bool,
+    files: int,
+    rounds: int,
+    processes: int,
+    outage: str,
+    json_file: Path | None,
+) -> None:
+    """Files a second with workers on several hosts, how these share them, and what is left when one of them dies.
+
+    Each host is a network namespace of this machine with a folder of its own; Valkey, PostgreSQL, the S3 API (moto) and
+    the media server are on another, and so is the listener. All of them share the cores of this machine: what is
+    seen is what a file costs, not how much faster several machines are. Needs root, or user namespaces.
+    """
+    networks.enter(sys.argv[1:])
+    layouts = [Layout(1, processes, local=True)] * local
+    layouts += [Layout(count, processes) for count in dict.fromkeys(counts or (() if local else (3,)))]
+    tell_and_keep(measure(layouts, files, rounds, outage=outage), json_file)
+
+
+def measure(layouts: Sequence[Layout], files: int, rounds: int, *, outage: str) -> Finding:
+    """The queue is filled while its stage is paused, with all workers at rest; counted from a tenth of it on.
+
+    Raises:
+        Trouble: a file is not done, or one was done twice.
+    """
+    tell(f"making {2 * files} files, once, in {media.KEPT}")
+    paths = media.load(2 * files)
+    by_name = {str(layout): layout for layout in layouts}
+    notes: list[str] = []
+
+    def once(name: str) -> Figures:
+        layout = by_name[name]
+        with estate(layout.hosts, layout.processes, local=layout.local) as place:
+            figures = carried(place, media.rows(paths[:files], place.shared.media.url))
+            notes.append(_told(place, name))
+            if layout.hosts > 1 and outage != "none":
+                rows = media.rows(paths[files:], place.shared.media.url, prefix="o")
+                notes.append(f"{name}: {lived_through(place, rows, outage)}")
+        return figures
+
+    runs = in_turns(list(by_name), rounds, once)
+    found = {name: medians(runs[name]) for name in by_name}
+    rows = [_row(name, one) for name, one in found.items()]
+    parts = ("workers", *SERVERS)
+    bars = [(name, [one.get(f"{part} ms", 0.0) for part in parts]) for name, one in found.items()]
+    title = f"Workers on several hosts of one machine: {files} files, medians of {rounds}"
+    chart = Chart("hosts", "Processor time for a file", "ms", bars, parts=parts)
+    return Finding("hosts", title, rows, [chart], notes, figures={"rounds": runs, "notes": notes})
+
+
+def _row(name: str, one: Figures) -> Line:
+    servers = {f"{part}, CPU ms a file": one.get(f"{part} ms") for part in SERVERS}
+    return {
+        "": name,
+        "files/s": one["files/s"],
+        "workers, CPU ms a file": one["workers ms"],
+        **servers,
+        "others' CPU %": one["others %"],
+    }
+
+
+def _told(place: Estate, name: str) -> str:
+    finished = place.finished()
+    shares = ", ".join(f"{host} {len(ids)}" for host, ids in finished.items())
+    return f"{name}: {place.shared.done()} files done, each once; {shares}."
