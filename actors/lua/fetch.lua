@@ -111,10 +111,20 @@ local function hand_over(queue, key, lane, urgent, mark)
   return flight
 end
 
+-- What is taken leaves its lane when all is; until then the next one of its session stands behind it.
+local leaving, passed = {}, {}
+local function pass(waiting, session, member)
+  local place = waiting .. session
+  leaving[waiting] = leaving[waiting] or {}
+  leaving[waiting][#leaving[waiting] + 1] = member
+  passed[place] = (passed[place] or 0) + 1
+end
+
 -- Takes the first message of a session out of its lane.
 local function take(queue, lane, session)
   local waiting = waiting_of(queue, lane)
-  local found = redis.call('ZRANGEBYLEX', waiting, '[' .. session .. '\0', '(' .. session .. '\1', 'LIMIT', 0, 2)
+  local from, to, skip = '[' .. session .. '\0', '(' .. session .. '\1', passed[waiting .. session] or 0
+  local found = redis.call('ZRANGEBYLEX', waiting, from, to, 'LIMIT', skip, 2)
   local member, following = found[1], found[2]
   if not following then
     leave(queue, lane, session)
@@ -124,7 +134,7 @@ local function take(queue, lane, session)
     return
   end
   local mark, urgent = mark_of(queue, lane), is_urgent(member, session)
-  redis.call('ZREM', waiting, member)
+  pass(waiting, session, member)
   if not urgent then
     unhurried[#unhurried + 1] = mark .. member
   end
@@ -178,6 +188,9 @@ for i = 8, #ARGV do
       serve(queue)
     end
   end
+end
+for waiting, members in pairs(leaving) do
+  redis.call('ZREM', waiting, unpack(members))
 end
 if #handed > 0 then
   redis.call('HSET', held, unpack(handed))
