@@ -62,7 +62,8 @@ class Errand(MessageProxy):
 
 
 class Background:
-    """What this process holds of the second belt. `busy` says how many messages of the first one it holds.
+    """What this process holds of the second belt. `busy` says how many messages of the first one it holds,
+    or is about to ask for.
 
     At most one thread in four works on errands, one at least; all of them where no stage is served. None is taken
     while the attachments that the process holds could use every thread.
@@ -73,6 +74,7 @@ class Background:
         self.worker = worker
         self._busy = busy
         self._threads = self._share = 1  # set when the worker boots
+        self._alone = False
         self._held: dict[str, int] = {}
         self._changed = threading.Condition()
         self._called = True
@@ -83,6 +85,7 @@ class Background:
     def size_for(self, threads: int, *, alone: bool) -> None:
         """`alone`: this process serves no stage."""
         self._threads = threads
+        self._alone = alone
         self._share = threads if alone else max(1, threads // SHARE)
 
     def call(self) -> None:
@@ -140,7 +143,8 @@ class Background:
 
     def _room(self) -> int:
         held = len(self._held)
-        return min(self._share, self._threads - self._busy()) - held
+        busy = 0 if self._alone else self._busy()
+        return min(self._share, self._threads - busy) - held
 
 
 class BackgroundConsumer(Consumer):

@@ -78,7 +78,7 @@ class EsteiraBroker(dramatiq.Broker):
         self.sender = Belt(connect_sender(), queues=queues, lanes=lanes)
         self.ledger = ledger
         self.hands = Hands(lanes)
-        self.background = Background(self.belt.aside, self.worker_id, self.hands.count)
+        self.background = Background(self.belt.aside, self.worker_id, self.hands.busy)
         self.outage = Outage("redis")
         self.draining = threading.Event()  # takes nothing new
         self._feeder: BeltConsumer | None = None

@@ -114,7 +114,8 @@ class BeltConsumer(Consumer):
     def _fetch(self) -> None:
         broker = self.broker
         if self._uncertain:
-            broker.hands.take(broker.belt.held(broker.worker_id))
+            if held := broker.belt.held(broker.worker_id):
+                broker.hands.take(held)
             self._uncertain = False
         free, large = broker.hands.free()
         next_due, handed = self._ask(free, large)

@@ -29,6 +29,7 @@ class Hands:
         self._aboard: set[str] = set()  # of these, what no thread of its own works on any more
         self._ready: list[tuple[int, Handed]] = []
         self._changed = threading.Condition()
+        self._asked = False  # for the first time
         self._called = False
         self._dropped = False  # since the last look
         self._look_at = 0.0
@@ -44,6 +45,7 @@ class Hands:
     def take(self, handed: Iterable[Handed]) -> None:
         """Notes what was handed over; what this process knows already changes nothing."""
         with self._changed:
+            self._asked = True
             for item in handed:
                 known = self._held.get(item.key)
                 if known is not None and known.serial == item.serial:
@@ -91,9 +93,9 @@ class Hands:
         large = sum(item.large for item in self._held.values())
         return free, min(free, max(0, self.large_room - large))
 
-    def count(self) -> int:
-        """How many messages this process holds."""
-        return len(self._held)
+    def busy(self) -> int:
+        """How many messages this process holds; as long as it has not asked for any, as many as it would take."""
+        return len(self._held) if self._asked else self.room
 
     def call(self) -> None:
         """There is work: the feeder looks as soon as a thread has time for it."""

@@ -50,6 +50,14 @@ def test_work_is_fetched_when_it_is_announced_or_the_time_has_come(hands: Hands)
     assert not wants(hands)
 
 
+def test_a_process_that_has_not_asked_yet_has_no_time_for_anything_else(hands: Hands) -> None:
+    assert hands.busy() == 8
+    hands.take([])
+    assert hands.busy() == 0
+    fill(hands, 3)
+    assert hands.busy() == 3
+
+
 def test_a_process_with_no_thread_free_leaves_it_to_others(hands: Hands) -> None:
     fill(hands, 5)
     given(hands)
