@@ -40,7 +40,7 @@ from actors.ledger import Ledger, Shelf, entry
 from actors.outage import Outage
 from actors.places import Lanes
 from actors.retries import Retries
-from pipeline.models import Stage
+from pipeline.models import Detected, Fetched, Stage
 
 UNDECIDED_DELAY_MS = 5000
 LAST_WORDS_S = 2.0  # how long a worker that is told to stop waits for a Redis that is away
@@ -194,7 +194,7 @@ class EsteiraBroker(dramatiq.Broker):
 
     def conclude(self, delivery: Delivery) -> None:
         """Runs on as far as this worker may, then carries out the verdict. Another thread may do so for this one."""
-        if delivery.quarantined:  # nobody is to die with it
+        if delivery.quarantined or self._is_large(delivery):  # nobody is to die with it, or to wait until it is stored
             self.crew.go([delivery])
         elif self.chain.runs_on(delivery.verdict):
             self.hands.board(delivery.key)
@@ -257,6 +257,11 @@ class EsteiraBroker(dramatiq.Broker):
         if record.status == "failed":
             return Step("dead", record.stage.value, wire_form(stage_message(record.id, record.stage))), note
         return Step("done", delivery.queue), note
+
+    def _is_large(self, delivery: Delivery) -> bool:
+        found = delivery.result
+        fetched = found.fetched if isinstance(found, Detected) else found
+        return isinstance(fetched, Fetched) and fetched.size > self.hands.lanes.large_bytes
 
     def _served(self) -> set[str]:
         return set(self.queues if self.chain.served is None else self.chain.served)

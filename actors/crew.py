@@ -52,7 +52,10 @@ class Crew:
                 return
             self._leading += 1
         while crew := self._next():
-            self.go(crew)
+            try:
+                self.go(crew)
+            except Exception:  # who leads no more by mistake would keep others from it for ever
+                log.exception("crew not settled", ids=[delivery.key for delivery in crew])
 
     def go(self, crew: Sequence[Delivery]) -> None:
         """Takes these as far as this worker may, and has their verdicts carried out."""
@@ -68,13 +71,26 @@ class Crew:
             self._part(left)
             unready = {delivery.key for delivery in left}
             crew = [delivery for delivery in crew if delivery.key not in unready]
-        self._settle(crew)
+        self._carry_out(crew)
 
     def wait(self, seconds: float) -> None:
         """Waits so long for the slow ones to come to their end."""
         deadline = time.monotonic() + seconds
         for thread in list(self._slow):
             thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _carry_out(self, crew: Sequence[Delivery]) -> None:
+        """Has their verdicts carried out, and where one of them cannot be, those of the others."""
+        try:
+            self._settle(crew)
+        except Exception:
+            if len(crew) == 1 and crew[0].verdict is None:
+                raise
+            log.exception("not settled together", ids=[delivery.key for delivery in crew])
+            for delivery in crew:
+                if len(crew) == 1:
+                    delivery.verdict = None  # what cannot be told is done again
+                self._carry_out([delivery])
 
     def _part(self, left: Sequence[Delivery]) -> None:
         """The first of these takes long: it goes on alone, so that the others need not wait for it."""
@@ -83,7 +99,11 @@ class Crew:
             self._waiting[:0] = mates
         thread = threading.Thread(target=self._go_alone, args=(slow,), name=f"slow {slow.key}", daemon=True)
         self._slow.add(thread)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:  # no memory for another thread: its next stage goes through Redis
+            self._slow.discard(thread)
+            self._carry_out([slow])
 
     def _go_alone(self, delivery: Delivery) -> None:
         try:

@@ -123,12 +123,17 @@ class Hands:
         """How many messages have a thread or wait for one."""
         return len(self._held) - len(self._aboard)
 
+    def _is_full(self) -> bool:
+        return len(self._aboard) >= MOST_ABOARD
+
     def _may_give(self) -> bool:
-        if not self._ready or len(self._aboard) >= MOST_ABOARD:
+        if not self._ready or self._is_full():
             return False
         return self._busy() - len(self._ready) < self.threads + self.ahead
 
     def _wants(self) -> bool:
+        if self._is_full():  # others may have time for what this process could only keep
+            return False
         announced = self._called or time.monotonic() >= self._look_at
         idle = self._busy() < self.threads
         return announced and (idle or (self._dropped and self._busy() <= self.low_water))

@@ -247,19 +247,27 @@ def run_all(stage: Stage, deliveries: Sequence[Delivery]) -> list[BaseException 
         try:
             if task := _task(tools, stage, delivery):
                 tasks.append((number, task))
-        except PipelineError as error:
+        except Exception as error:  # noqa: BLE001  (each attachment's error is its own)
             raised[number] = error
     found = perform_all(tools, stage, [task for _, task in tasks]) if tasks else []
     for (number, _), outcome in zip(tasks, found, strict=True):
-        delivery = deliveries[number]
-        if isinstance(outcome, StillOut):
-            delivery.verdict = _once_more(stage, delivery)
-        elif isinstance(outcome, BaseException):
-            _let_go(tools, delivery, outcome)
-            raised[number] = outcome
-        else:
-            _note(tools, delivery, outcome)
+        try:
+            raised[number] = _take_in(tools, stage, deliveries[number], outcome)
+        except Exception as error:  # noqa: BLE001  (the same)
+            raised[number] = error
     return raised
+
+
+def _take_in(tools: Services, stage: Stage, delivery: Delivery, outcome: Found) -> BaseException | None:
+    """Notes what the step made of a delivery; returns what it has raised."""
+    if isinstance(outcome, StillOut):
+        delivery.verdict = _once_more(stage, delivery)
+        return None
+    if isinstance(outcome, BaseException):
+        _let_go(tools, delivery, outcome)
+        return outcome
+    _note(tools, delivery, outcome)
+    return None
 
 
 def _task(tools: Services, stage: Stage, delivery: Delivery) -> Task | None:

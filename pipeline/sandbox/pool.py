@@ -158,7 +158,10 @@ class Sandbox:
         self._late[key] = future
         while len(self._late) > MOST_LATE:  # whoever asked for it has gone meanwhile
             self._late.pop(next(iter(self._late)), None)
-        Thread(target=_finish, args=(seat, key, future, self._free), daemon=True).start()
+        try:
+            Thread(target=_finish, args=(seat, key, future, self._free), daemon=True).start()
+        except RuntimeError:  # no memory for another thread: then this one waits, or the seat would be lost
+            _finish(seat, key, future, self._free)
 
     def warm(self) -> None:
         """Starts the child that is asked first, if it does not run, without waiting for it.

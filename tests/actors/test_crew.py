@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from actors import crew as crews
+from actors import work
 from actors.chain import Chain, following
 from actors.crew import MOST, Crew
 from actors.delivery import Again, Delivery, Finished, Forward, stage_message
@@ -151,3 +152,68 @@ def test_one_that_takes_long_goes_on_alone_and_the_others_go_before_it(monkeypat
     slow_ends.set()
     ship.crew.wait(10)
     assert ship.verdicts()["slow"] == Finished()
+
+
+def test_who_leads_goes_on_when_a_verdict_cannot_be_carried_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    ship = Ship(monkeypatch)
+
+    def settle(deliveries: Sequence[Delivery]) -> None:
+        if any(delivery.key == "bad" and delivery.verdict for delivery in deliveries):
+            raise MemoryError
+        ship.settled.extend(deliveries)
+
+    ship.crew._settle = settle
+    ship.crew._waiting[:] = [fetched("before"), fetched("bad")]
+    ship.crew.join(fetched("behind"))
+    assert ship.verdicts() == {"before": Finished(), "bad": None, "behind": Finished()}
+    ship.crew._settle = broken
+    ship.crew.join(fetched("gone"))
+    ship.crew._settle = ship.settled.extend
+    ship.crew.join(fetched("next"))
+    assert ship.verdicts()["next"] == Finished()
+
+
+def broken(deliveries: Sequence[Delivery]) -> None:
+    raise MemoryError
+
+
+def out_of_threads(thread: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
+
+def test_one_that_takes_long_goes_on_through_redis_where_no_thread_can_be_started(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    onward = Forward(Stage.DETECT, FETCHED)
+
+    def run_all(stage: Stage, deliveries: Sequence[Delivery]) -> list[BaseException | None]:
+        for delivery in deliveries:
+            delivery.verdict = onward
+        return [None] * len(deliveries)
+
+    ship = Ship(monkeypatch, run_all)
+    monkeypatch.setattr(threading.Thread, "start", out_of_threads)
+    ship.crew._waiting[:] = [fetched("a")]
+    ship.crew.join(fetched("b"))
+    assert ship.verdicts() == {"a": onward, "b": onward}
+    ship.crew.wait(0)  # knows of none
+
+
+def test_what_is_wrong_with_one_before_or_after_its_step_costs_the_others_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def task(tools: object, stage: Stage, delivery: Delivery) -> work.Task | None:
+        if delivery.key == "before":
+            raise ValueError(delivery.key)
+        return work.Task(None, None, 1)  # type: ignore[arg-type]
+
+    def take_in(tools: object, stage: Stage, delivery: Delivery, outcome: object) -> None:
+        if delivery.key == "after":
+            raise ValueError(delivery.key)
+
+    monkeypatch.setattr(work, "services", lambda: None)
+    monkeypatch.setattr(work, "perform_all", lambda tools, stage, tasks: [FETCHED] * len(tasks))
+    monkeypatch.setattr(work, "_task", task)
+    monkeypatch.setattr(work, "_take_in", take_in)
+    raised = work.run_all(Stage.DETECT, [fetched(key) for key in ("a", "before", "after", "b")])
+    assert [str(error) if error else None for error in raised] == [None, "before", "after", None]

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from actors.belt import Handed
-from actors.hands import Hands
+from actors.hands import MOST_ABOARD, Hands
 from actors.places import Lanes
 
 NEVER = float("inf")
@@ -149,3 +149,14 @@ def test_a_feeder_that_waits_is_woken(monkeypatch: pytest.MonkeyPatch) -> None:
     thread.join(5)
     assert answers == [True]
     assert time.monotonic() - began < 2
+
+
+def test_a_process_with_enough_aboard_leaves_work_to_others_until_some_has_ended(hands: Hands) -> None:
+    for number in range(MOST_ABOARD):
+        fill(hands, 1, first=number)
+        assert given(hands) == [str(number)]
+        hands.board(str(number))
+    hands.call()
+    assert not wants(hands)
+    hands.drop("0", 1)
+    assert wants(hands)

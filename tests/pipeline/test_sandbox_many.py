@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -172,3 +173,17 @@ def test_close_waits_for_a_call_that_takes_long() -> None:
     box.close()
     assert box.call_many([slow]) == [1]
     assert isinstance(box.call_many([call("echo")])[0], RetryableError)
+
+
+def test_a_child_is_not_lost_when_no_thread_can_be_started_to_wait_for_it(
+    single: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    slow = call("toil", seconds=0.4)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", start)
+        assert isinstance(single.call_many([call("echo"), slow])[1], StillOut)
+    assert single.call_many([slow]) == [1]
+    assert single.call_many([slow]) == [2]
