@@ -25,7 +25,7 @@ from actors.figures import ship
 from actors.inline import run_inline
 from actors.intake import put_intake
 from actors.places import Place, place_of
-from actors.retries import report
+from actors.sentry import report
 from actors.telemetry import configure_guest
 from pipeline.errors import RetryableError
 from pipeline.models import Accepted, Attachment, Record, Stage, Status

@@ -11,12 +11,12 @@ from typing import Protocol, runtime_checkable
 
 import dramatiq
 import redis
-import sentry_sdk
 import structlog
 from dramatiq.broker import MessageProxy
 from dramatiq.middleware import SkipMessage
 
 from actors.delivery import Again, Delivery, Finished, Forward
+from actors.sentry import report_words
 from pipeline.errors import Code
 from pipeline.models import Ending, Stage, Status
 
@@ -67,7 +67,7 @@ class Quarantine(dramatiq.Middleware):
         silent = delivery.crashes > MAX_CRASHES or delivery.stage is Stage.NOTIFY
         delivery.verdict = Forward(Stage.NOTIFY, poison(delivery), silent=silent)
         log.error("poison", id=delivery.key, stage=delivery.actor_name, crashes=delivery.crashes)
-        sentry_sdk.capture_message(f"poison: a message brought {delivery.crashes} workers down", level="error")
+        report_words(f"poison: a message brought {delivery.crashes} workers down")
 
 
 def poison(delivery: Delivery) -> Ending:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import dramatiq
-import sentry_sdk
 import structlog
 from dramatiq.broker import MessageProxy
 
 from actors.delivery import Again, Delivery, Finished, Forward, Verdict
 from actors.presence import ACTIVITY
+from actors.sentry import report
 from pipeline.catalogue import CatalogueError
 from pipeline.errors import (
     AwayError,
@@ -189,11 +189,3 @@ class Retries(dramatiq.Middleware):
         elif isinstance(verdict, Forward):
             log.error("attempts used up", **facts, exc_info=trace)
             report(error, facts)
-
-
-def report(error: BaseException, facts: dict[str, Any]) -> None:
-    """Tells Sentry of an error, with the attachment, stage and attempt that it belongs to."""
-    with sentry_sdk.new_scope() as scope:
-        for name, value in facts.items():
-            scope.set_tag(name, value)
-        sentry_sdk.capture_exception(error)

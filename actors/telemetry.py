@@ -9,12 +9,9 @@ from collections.abc import Mapping, MutableMapping
 from functools import lru_cache
 from typing import Any
 
-import sentry_sdk
 import structlog
-from sentry_sdk.integrations.logging import ignore_logger
-from sentry_sdk.types import Event, Hint
 
-from actors import tracing
+from actors import sentry, tracing
 from actors.log_lines import JsonLine, Scrub, Stderr
 from pipeline.setting_names import unknown_names
 from pipeline.settings import Settings
@@ -98,7 +95,7 @@ def configure_guest(settings: Settings) -> None:
     scrub = scrubber(settings.secrets())
     if not structlog.is_configured():
         _configure_structlog(settings, scrub)
-    if not sentry_sdk.is_initialized():
+    if not sentry.has_begun():
         configure_sentry(settings, scrub)
     tracing.begin(scrub)
 
@@ -157,20 +154,6 @@ class _CurrentStderr:
 
 
 def configure_sentry(settings: Settings, scrub: Scrub) -> None:
-    """Sentry, if a DSN is set: last attempts and fallbacks only, which are captured where they happen."""
-    if not settings.sentry_dsn:
-        return
-
-    def before_send(event: Event, _: Hint) -> Event | None:
-        hidden: Event = scrub(event)
-        return hidden
-
-    sentry_sdk.init(
-        dsn=settings.sentry_dsn.get_secret_value(),
-        auto_enabling_integrations=False,  # Dramatiq's would send an event for every attempt
-        send_default_pii=False,
-        include_local_variables=False,
-        max_request_body_size="never",
-        before_send=before_send,
-    )
-    ignore_logger("dramatiq")
+    """Sentry, if a DSN is set."""
+    if settings.sentry_dsn:
+        sentry.begin(settings.sentry_dsn.get_secret_value(), scrub)

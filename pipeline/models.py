@@ -14,6 +14,7 @@ from pydantic_core import to_json
 
 from pipeline.errors import Code, PayloadError
 from pipeline.history import Trail
+from pipeline.kinds import Kind as Kind  # noqa: PLC0414 -- who imports models finds it among them
 from pipeline.payload_forms import (
     clean_text,
     display_name,
@@ -27,17 +28,6 @@ from pipeline.payload_forms import (
 
 MAX_URL = 16_384
 GATEWAYS_OWN = frozenset({"gateway", "remote_id", "fault"})  # fields that no sender of the generic JSON may set
-
-
-class Kind(StrEnum):
-    """What an attachment is for the people in the chat. `ptt` is a voice note."""
-
-    IMAGE = "image"
-    VIDEO = "video"
-    AUDIO = "audio"
-    PTT = "ptt"
-    DOCUMENT = "document"
-    STICKER = "sticker"
 
 
 class Status(StrEnum):

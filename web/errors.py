@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from actors.retries import report
+from actors.sentry import report
 from pipeline.errors import Code, PermanentError, PipelineError, RetryableError
 from pipeline.payload_forms import clean_text
 

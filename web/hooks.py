@@ -21,7 +21,7 @@ from starlette.exceptions import HTTPException
 
 from actors.hook import hook, process_media
 from actors.rates import Rates
-from actors.retries import report
+from actors.sentry import report
 from actors.tracing import CALLER
 from pipeline.errors import PayloadError, PipelineError
 from pipeline.gateways import GATEWAYS, Gateway, HookRequest, Parsed

@@ -21,7 +21,7 @@ from sqlalchemy import (
     update,
 )
 
-from pipeline.catalogue.statements import INSERTS
+from pipeline.catalogue.dialects import PerDialect, insert
 from pipeline.catalogue.tables import deliveries, endpoints
 
 SHOWN = (
@@ -47,10 +47,10 @@ def _insert(dialect: str) -> Executable:
     values: dict[str, Any] = {name: _p(name) for name in names}
     values |= {"status": literal_column("'pending'"), "attempts": literal_column("0")}
     values |= dict.fromkeys(("created_at", "since", "next_at"), _p("now"))
-    return INSERTS[dialect](deliveries).values(values).on_conflict_do_nothing(index_elements=["id"])  # type: ignore[no-any-return]
+    return insert(dialect, deliveries).values(values).on_conflict_do_nothing(index_elements=["id"])  # type: ignore[no-any-return]
 
 
-WRITE_DOWN = {dialect: _insert(dialect) for dialect in INSERTS}
+WRITE_DOWN = PerDialect(_insert)
 # Of a deletion: nothing of it is told any more, and no words of anybody stay here.
 SCRUB = (
     update(deliveries)
@@ -125,7 +125,7 @@ PROBE_NOW = (
 
 def _failing(dialect: str) -> Executable:
     values = {"name": "endpoint", "failures": "n", "failing_since": "now", "probe_at": "probe_at", "error": "error"}
-    adding = INSERTS[dialect](endpoints).values({column: _p(name) for column, name in values.items()})
+    adding = insert(dialect, endpoints).values({column: _p(name) for column, name in values.items()})
     news = {
         "failures": endpoints.c.failures + adding.excluded.failures,
         "failing_since": func.coalesce(endpoints.c.failing_since, adding.excluded.failing_since),
@@ -135,7 +135,7 @@ def _failing(dialect: str) -> Executable:
     return adding.on_conflict_do_update(index_elements=["name"], set_=news)  # type: ignore[no-any-return]
 
 
-FAILING = {dialect: _failing(dialect) for dialect in INSERTS}
+FAILING = PerDialect(_failing)
 
 # --- looking after them ---
 

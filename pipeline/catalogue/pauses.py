@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 from sqlalchemy import Executable, bindparam, delete, select
 
 from pipeline.catalogue.database import Database
-from pipeline.catalogue.statements import INSERTS
+from pipeline.catalogue.dialects import PerDialect, insert
 from pipeline.catalogue.tables import pauses
 
 PauseKind = Literal["stage", "session"]
@@ -24,10 +24,10 @@ class Pause(NamedTuple):
 
 def _adding(dialect: str) -> Executable:
     values: dict[str, Any] = {name: bindparam(name) for name in Pause._fields}
-    return INSERTS[dialect](pauses).values(values).on_conflict_do_nothing(index_elements=["kind", "name"])  # type: ignore[no-any-return]
+    return insert(dialect, pauses).values(values).on_conflict_do_nothing(index_elements=["kind", "name"])  # type: ignore[no-any-return]
 
 
-ADD = {dialect: _adding(dialect) for dialect in INSERTS}
+ADD = PerDialect(_adding)
 REMOVE = delete(pauses).where(pauses.c.kind == bindparam("kind"), pauses.c.name == bindparam("name"))
 ALL = select(*(pauses.c[name] for name in Pause._fields)).order_by(pauses.c.kind.desc(), pauses.c.name)
 

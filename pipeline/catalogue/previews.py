@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Executable, Select, bindparam, delete, select
 
 from pipeline.catalogue.database import Database
-from pipeline.catalogue.statements import INSERTS
+from pipeline.catalogue.dialects import PerDialect, insert
 from pipeline.catalogue.tables import previews
 from pipeline.models import Model
 
@@ -51,7 +51,7 @@ _of_one = previews.c.sha256 == bindparam("sha256")
 
 def _keeping(dialect: str) -> Executable:
     names = [column.name for column in previews.columns]
-    row = INSERTS[dialect](previews).values({name: bindparam(name) for name in names})
+    row = insert(dialect, previews).values({name: bindparam(name) for name in names})
     news = {name: row.excluded[name] for name in names if name != "sha256"}
     return row.on_conflict_do_update(index_elements=["sha256"], set_=news)  # type: ignore[no-any-return]
 
@@ -61,7 +61,7 @@ def _among(number: int) -> Select[Any]:
     return select(*_COLUMNS).where(previews.c.sha256.in_([bindparam(f"hash{at}") for at in range(number)]))
 
 
-KEEP = {dialect: _keeping(dialect) for dialect in INSERTS}
+KEEP = PerDialect(_keeping)
 FORGET = delete(previews).where(_of_one)
 
 

@@ -20,13 +20,12 @@ from sqlalchemy import (
     tuple_,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 
+from pipeline.catalogue.dialects import PerDialect, insert
 from pipeline.catalogue.tables import RECORD, counters, media, previews
 from pipeline.errors import CANCELLED
 from pipeline.models import Status
 
-INSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 CLAIMED = (*RECORD, media.c.payload, media.c.progress, media.c.intake)
 
 _p = bindparam
@@ -77,17 +76,17 @@ _REOPENING = ("status", "stage", "size", "expires_at", "ended_at", "payload", "p
 
 def _accepting(dialect: str) -> Executable:
     values: dict[str, Any] = {name: _p(name) for name in _HANDED_OVER}
-    return INSERTS[dialect](media).values(values).on_conflict_do_nothing(index_elements=["id"])  # type: ignore[no-any-return]
+    return insert(dialect, media).values(values).on_conflict_do_nothing(index_elements=["id"])  # type: ignore[no-any-return]
 
 
 def _counting(dialect: str) -> Executable:
-    adding = INSERTS[dialect](counters).values(name=_p("name"), shard=_p("shard"), n=_p("n"))
+    adding = insert(dialect, counters).values(name=_p("name"), shard=_p("shard"), n=_p("n"))
     total = {"n": counters.c.n + adding.excluded.n}
     return adding.on_conflict_do_update(index_elements=["name", "shard"], set_=total)  # type: ignore[no-any-return]
 
 
-ACCEPT = {dialect: _accepting(dialect) for dialect in INSERTS}
-COUNT = {dialect: _counting(dialect) for dialect in INSERTS}
+ACCEPT = PerDialect(_accepting)
+COUNT = PerDialect(_counting)
 STATUS = select(media.c.status).where(BY_ID)
 
 CLAIM = (

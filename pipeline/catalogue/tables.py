@@ -1,10 +1,10 @@
-"""The catalogue's tables. Times are Unix milliseconds; every index is there for one query of statements.py."""
+"""The catalogue's tables. Times are Unix milliseconds; their indexes stand in indexes.py."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, MetaData, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Integer, MetaData, Table, Text
 
 from pipeline.models import Record
 
@@ -136,50 +136,3 @@ counters = Table(
 )
 
 RECORD: tuple[Column[Any], ...] = tuple(media.c[name] for name in Record.model_fields)
-
-Index("ix_media_received", media.c.received_at)
-Index("ix_media_status", media.c.status, media.c.received_at)
-Index("ix_media_session", media.c.session, media.c.received_at)
-Index("ix_media_stage", media.c.stage, media.c.received_at)
-Index("ix_media_kind", media.c.kind, media.c.received_at)
-
-
-def _partial(name: str, *columns: Column[Any], where: Any) -> None:
-    Index(name, *columns, sqlite_where=where, postgresql_where=where)
-
-
-_partial("ix_media_error", media.c.error_code, media.c.received_at, where=media.c.error_code.is_not(None))
-_partial("ix_media_unfinished", media.c.received_at, where=media.c.finished_at.is_(None))
-# Covering: durations and throughput are read from the index alone, whatever the table's size.
-_partial(
-    "ix_media_finished",
-    media.c.finished_at,
-    media.c.status,
-    media.c.run,
-    media.c.received_at,
-    where=media.c.finished_at.is_not(None),
-)
-
-# For deletions: who else has this content; what of it was deleted lately; whose content has not gone yet.
-_partial("ix_media_content", media.c.sha256, where=media.c.sha256.is_not(None))
-_partial("ix_media_deleted", media.c.sha256, media.c.deleted_at, where=media.c.deleted_at.is_not(None))
-
-# Failures in groups, read from the index alone; what is searched for.
-_partial(
-    "ix_media_failures",
-    *(media.c.error_code, media.c.stage, media.c.session, media.c.status, media.c.received_at),
-    where=media.c.error_code.is_not(None),
-)
-Index("ix_media_message", media.c.message_id)
-_partial("ix_media_chat", media.c.chat, media.c.received_at, where=media.c.chat.is_not(None))
-
-# What to deliver now; lists of deliveries; those of an attachment that is deleted.
-Index("ix_deliveries_media", deliveries.c.media_id)
-Index("ix_deliveries_status", deliveries.c.status, deliveries.c.created_at, deliveries.c.endpoint)
-_partial(
-    "ix_deliveries_due",
-    deliveries.c.endpoint,
-    deliveries.c.next_at,
-    deliveries.c.since,
-    where=deliveries.c.next_at.is_not(None),
-)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from pipeline.errors import SettingsError
-from pipeline.models import Kind
+from pipeline.kinds import Kind
 
 # Loaded when a child of the sandbox starts, so that no attachment waits for it.
 DECODERS = (

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
+from pipeline.kinds import Kind
 from pipeline.media_types import MEDIA_TYPES, allowed_types
-from pipeline.models import Kind
 
 if TYPE_CHECKING:  # the sandbox needs no settings, and their library takes longer to load than some decoders
     from pipeline.settings import Settings

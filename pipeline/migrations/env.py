@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from pipeline.catalogue.tables import metadata
+from pipeline.catalogue.indexes import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -17,7 +17,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import create_engine
 
 from pipeline.catalogue import Catalogue, CatalogueError, Filters, engines, statements
-from pipeline.catalogue.tables import metadata
+from pipeline.catalogue.indexes import metadata
 from pipeline.errors import Code, RetryableError
 from pipeline.models import Status
 from tests.pipeline.contract_catalogue import CatalogueContract

@@ -11,8 +11,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 
 from pipeline.catalogue import Catalogue, CatalogueError
+from pipeline.catalogue.indexes import metadata
 from pipeline.catalogue.schema import HEAD
-from pipeline.catalogue.tables import metadata
 from pipeline.models import Attachment
 
 

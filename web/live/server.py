@@ -19,7 +19,7 @@ from fastapi import FastAPI
 from socketio import packet
 from socketio.exceptions import ConnectionRefusedError as Refused
 
-from actors.retries import report
+from actors.sentry import report
 from pipeline.errors import Code
 from pipeline.gateways import UnauthorizedError
 from pipeline.meters import SOCKET_CLIENTS
