@@ -13,7 +13,7 @@ from actors.chain import following
 from actors.delivery import Forward
 from actors.leases import LEASES
 from actors.retries import ClaimRefusedError, RetryPolicy, decide, ending_inputs
-from actors.work import entrance, perform, take
+from actors.work import entrance, flight_of, perform, take
 from pipeline.errors import PipelineError, SupersededError
 from pipeline.history import HistoryOutcome, outcome_of_ending
 from pipeline.meters import RETRIES
@@ -30,7 +30,7 @@ def run_inline(services: Services, media_id: str) -> Record | None:
     The returned record is unfinished then, and the sweep puts it on the belt.
     """
     try:
-        claim = take(services, media_id)
+        claim = take(services, media_id, flight=flight_of(services.settings, waits=False))
     except ClaimRefusedError:
         return services.catalogue.get(media_id)
     try:

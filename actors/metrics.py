@@ -27,6 +27,7 @@ TOTALS = {  # of the catalogue: they outlive Redis and every process
     "duplicates": "Attachments that were handed over once more.",
     "fallbacks": "Attachments that were worked on in the caller's process, for the queue was away.",
     "ignored": "Messages of gateways that carried no media.",
+    "deduplicated": "Attachments that were not downloaded, for storage held their content already.",
 }
 
 

@@ -17,11 +17,13 @@ from actors.errands import offer_after
 from actors.leases import LEASES
 from actors.presence import ACTIVITY
 from actors.retries import ClaimRefusedError, RetryPolicy, verdict_on
+from pipeline.catalogue import Flight
 from pipeline.errors import BusyError, CancelledError, PacedError, PipelineError, SupersededError
 from pipeline.meters import ATTEMPTS, ENDINGS, STAGE_SECONDS, WHOLE_SECONDS
 from pipeline.models import Claim, Detected, Ending, Fetched, Model, Record, Refusal, Stage, Status, Validated
 from pipeline.sandbox import StillOut
 from pipeline.services import Services, services
+from pipeline.settings import Settings
 
 INPUTS: dict[Stage, type[Model] | None] = {
     Stage.FETCH: None,
@@ -69,17 +71,30 @@ CERTAIN_S = 5.0
 log = structlog.get_logger()
 
 
-def take(services: Services, media_id: str, *, takeover: bool = False, heir_of: str | None = None) -> Claim:
+def take(
+    services: Services,
+    media_id: str,
+    *,
+    takeover: bool = False,
+    heir_of: str | None = None,
+    flight: Flight | None = None,
+) -> Claim:
     """The claim on an attachment; see `Catalogue.claim`.
 
     Raises:
         ClaimRefusedError: it has ended, somebody works on it, or nobody knows it.
+        PacedError: by its `flight` it waits for another with the same content.
     """
     lease_s = services.settings.claim_lease_s
-    claim = services.catalogue.claim(media_id, lease_s=lease_s, takeover=takeover, heir_of=heir_of)
+    claim = services.catalogue.claim(media_id, lease_s=lease_s, takeover=takeover, heir_of=heir_of, flight=flight)
     if isinstance(claim, Refusal):
         raise ClaimRefusedError(claim)
     return claim
+
+
+def flight_of(settings: Settings, *, waits: bool = True) -> Flight | None:
+    """How far what is to be fetched relies on others with the same content: FETCH_ONCE."""
+    return None if settings.fetch_once == "off" else Flight(anyone=settings.fetch_once == "all", waits=waits)
 
 
 def stage_inputs(stage: Stage, given: Model | dict[str, Any] | None) -> Model | None:
@@ -303,7 +318,8 @@ def _note(tools: Services, delivery: Delivery, result: Model) -> None:
 
 def _first_claim(tools: Services, delivery: Delivery, asked: Asked) -> Claim:
     # A message that comes again after its worker died has a claim on its row that nobody will ever use.
-    claim = take(tools, asked["media_id"], takeover=delivery.crashes > 0, heir_of=asked.get("heir_of"))
+    flight = flight_of(tools.settings) if delivery.stage is Stage.FETCH else None
+    claim = take(tools, asked["media_id"], takeover=delivery.crashes > 0, heir_of=asked.get("heir_of"), flight=flight)
     LEASES.add(claim.token)
     delivery.on_settled.append(partial(LEASES.drop, claim.token))
     claim.trail.resume(asked.get("trail", {}))

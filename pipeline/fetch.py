@@ -8,24 +8,33 @@ from contextlib import AbstractContextManager
 from functools import partial
 
 from pipeline.base64_text import base64_pieces
-from pipeline.errors import Code, PermanentError, RetryableError
+from pipeline.errors import Code, PermanentError, PipelineError, RetryableError
 from pipeline.gateways import source_of
+from pipeline.meters import NOT_DOWNLOADED_BYTES
 from pipeline.models import Attachment, Fetched
 from pipeline.outbound import Body, Comer, Outbound
 from pipeline.settings import Settings
 from pipeline.staging import Part, Staging
-from pipeline.storage import Storage, intake_key
+from pipeline.storage import Storage, content_key, intake_key
 from pipeline.whatsapp import OVERHEAD, Bytes, Decryptor, key_kind, media_keys
 
 PIECE = 256 * 1024
 
 
 def fetch(
-    attachment: Attachment, *, intake: bool, staging: Staging, outbound: Outbound, storage: Storage, settings: Settings
+    attachment: Attachment,
+    *,
+    intake: bool,
+    staging: Staging,
+    outbound: Outbound,
+    storage: Storage,
+    settings: Settings,
+    held: bool = False,
 ) -> Fetched:
     """Brings the bytes from where they lie: storage if `intake` says so, else the attachment's own data or its URL.
 
     What comes from a URL is decrypted if there is a media key. A file that is staged already is only hashed again.
+    `held` tells that storage held the declared content a moment ago: it comes from there if it still does.
 
     Raises:
         PermanentError: the attachment's own fault, `no_source`, `empty`, `too_large`, `hash_mismatch`, `decrypt_*`, and
@@ -41,6 +50,8 @@ def fetch(
         pieces = storage.chunks(intake_key(attachment.id)) if intake else base64_pieces(attachment.data or "")
         with staging.part(attachment.id) as out:
             return _check(attachment, _write(out, pieces, max_bytes))
+    if held and (found := _held(attachment, staging=staging, storage=storage, max_bytes=max_bytes)):
+        return found
     decryptor = _decryptor(attachment)
     with staging.part(attachment.id) as out, _download(attachment, outbound=outbound, settings=settings) as body:
         if decryptor:
@@ -62,6 +73,22 @@ def _staged(attachment: Attachment, staging: Staging) -> Fetched | None:
         return None
     except OSError as error:
         raise RetryableError(Code.STAGING, f"cannot read the staged file: {error.strerror}") from error
+
+
+def _held(attachment: Attachment, *, staging: Staging, storage: Storage, max_bytes: int) -> Fetched | None:
+    """The declared content out of storage; None if it is not there any more, or not to be had just now."""
+    assert attachment.file_sha256
+    chunks = storage.chunks(content_key(attachment.file_sha256))
+    try:
+        with staging.part(attachment.id) as out:
+            found = _check(attachment, _write(out, chunks, max_bytes))
+            _check_declared_size(attachment, found)
+    except PipelineError as error:
+        if error.code in {Code.TOO_LARGE, Code.STAGING}:  # so it would be from its source
+            raise
+        return None
+    NOT_DOWNLOADED_BYTES.add(n=found.size)
+    return found.model_copy(update={"deduplicated": True})
 
 
 def _decryptor(attachment: Attachment) -> Decryptor | None:
@@ -111,14 +138,19 @@ def _decrypt(out: Part, pieces: Iterator[Bytes], decryptor: Decryptor, max_bytes
 def _check(attachment: Attachment, fetched: Fetched, decryptor: Decryptor | None = None) -> Fetched:
     if decryptor and attachment.file_enc_sha256 not in {None, decryptor.file_enc_sha256}:
         raise PermanentError(Code.HASH_MISMATCH, "the encrypted bytes are not those that the message announced")
-    # Only beside a media key is the size worth a refusal: elsewhere senders get it wrong.
-    if decryptor and attachment.size not in {None, fetched.size}:
-        raise PermanentError(Code.HASH_MISMATCH, "the file has not the size that the message announced")
+    if decryptor:
+        _check_declared_size(attachment, fetched)
     if attachment.file_sha256 not in {None, fetched.sha256}:
         raise PermanentError(Code.HASH_MISMATCH, "the bytes are not those that the message announced")
     if fetched.size == 0:
         raise PermanentError(Code.EMPTY, "the file is empty")
     return fetched
+
+
+def _check_declared_size(attachment: Attachment, fetched: Fetched) -> None:
+    # Only beside a media key is the size worth a refusal: elsewhere senders get it wrong.
+    if attachment.media_key and attachment.size not in {None, fetched.size}:
+        raise PermanentError(Code.HASH_MISMATCH, "the file has not the size that the message announced")
 
 
 def _check_size(size: int, max_bytes: int) -> None:

@@ -136,6 +136,10 @@ STORED_BYTES = Counter("esteira_stored_bytes_total", "Bytes of stored attachment
 DEDUPLICATED_BYTES = Counter(
     "esteira_deduplicated_bytes_total", "Bytes among them that were not written, for the content stood there already."
 )
+NOT_DOWNLOADED_BYTES = Counter(
+    "esteira_not_downloaded_bytes_total",
+    "Bytes that were not downloaded, for storage held them already.",
+)
 SWEPT = Counter("esteira_swept_total", "Attachments that the belt had lost and the sweep brought back.")
 TAKEN_OVER = Counter("esteira_taken_over_total", "Messages taken over from workers that died.")
 SANDBOX_STARTS = Counter("esteira_sandbox_starts_total", "Decoding processes started.")
@@ -185,7 +189,7 @@ HOOK_SECONDS = Histogram(
 )
 
 COUNTERS = (
-    *(ATTEMPTS, RETRIES, ENDINGS, STORED_BYTES, DEDUPLICATED_BYTES, SWEPT, TAKEN_OVER),
+    *(ATTEMPTS, RETRIES, ENDINGS, STORED_BYTES, DEDUPLICATED_BYTES, NOT_DOWNLOADED_BYTES, SWEPT, TAKEN_OVER),
     *(SANDBOX_STARTS, SANDBOX_DEATHS, SCANS, CIRCUIT_OPENINGS, EVENTS_SENT, EVENTS_LOST, WEBHOOK_ATTEMPTS, PREVIEWS),
 )
 GAUGES = (EVENTS_WAITING, SOCKET_CLIENTS)

@@ -148,10 +148,14 @@ def parse_attachment(fields: Any, *, has_file: bool = False) -> Attachment:
 
 
 class Fetched(Model):
-    """Whole plaintext bytes in the staging directory under the attachment's id; `sha256` is theirs, in hex."""
+    """Whole plaintext bytes in the staging directory under the attachment's id; `sha256` is theirs, in hex.
+
+    `deduplicated` tells that storage held them already and they were not fetched again.
+    """
 
     size: int
     sha256: str
+    deduplicated: bool = False
 
 
 class Facts(Model):
@@ -327,6 +331,13 @@ class Outcome:
 _ALWAYS_TOLD = tuple(part.name for part in fields(Outcome) if part.name != "source")
 
 
+class Held(StrEnum):
+    """Why the content of an attachment need not be fetched: storage holds it, and this one has a right to it."""
+
+    BY_SOURCE = "source"  # it was fetched from the same source before
+    BY_HASH = "hash"  # its session has it, or whoever may have it for all sessions
+
+
 class Claim(Model):
     """The right to work on one attachment. Every write to the catalogue shows `token`; a lost claim writes nothing.
 
@@ -340,6 +351,7 @@ class Claim(Model):
     attachment: Attachment
     inputs: dict[str, Any] | None = None  # what the stage that failed was given, after a replay
     intake: bool = False  # its bytes lie in storage under intake/<id>
+    held: Held | None = None  # of one that is to be fetched
     trail: Trail = Field(default_factory=Trail, repr=False)
 
     @property

@@ -52,6 +52,7 @@ class Services:
         return fetch(
             claim.attachment,
             intake=claim.intake,
+            held=claim.held is not None,
             staging=self.staging,
             outbound=self.outbound,
             storage=self.storage,

@@ -102,6 +102,7 @@ class Settings(WebhookSettings):
     fetch_ports: Annotated[tuple[Port, ...], NoDecode] = (80, 443)
     fetch_per_host: Positive = 8
     fetch_rate: Annotated[dict[str, Measure], NoDecode, BeforeValidator(as_rates)] = Field(default_factory=dict)
+    fetch_once: Literal["session", "all", "off"] = "session"
     fetch_connect_timeout_s: Measure = 5
     fetch_read_timeout_s: Measure = 15
     fetch_deadline_s: Measure = 60  # and one second more for each FETCH_MIN_BYTES_PER_S of the file

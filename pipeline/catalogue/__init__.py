@@ -16,6 +16,7 @@ from pipeline.catalogue.delivery_models import (
 from pipeline.catalogue.engines import WAIT_S
 from pipeline.catalogue.failures import Failures
 from pipeline.catalogue.filters import Filters, moment_of
+from pipeline.catalogue.flights import Flight
 from pipeline.catalogue.moves import Finishing
 from pipeline.catalogue.pauses import Pause, PauseKind
 from pipeline.catalogue.previews import Preview, PreviewState
@@ -33,6 +34,7 @@ __all__ = [
     "Failures",
     "Filters",
     "Finishing",
+    "Flight",
     "Found",
     "Outgoing",
     "Parcel",

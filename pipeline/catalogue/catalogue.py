@@ -19,6 +19,7 @@ from pipeline.catalogue.engines import WAIT_S
 from pipeline.catalogue.failures import FailureGroups
 from pipeline.catalogue.figures import Figures, percentile
 from pipeline.catalogue.filters import Filters
+from pipeline.catalogue.flights import Flight
 from pipeline.catalogue.moves import Finishing, Moves
 from pipeline.catalogue.pauses import Pauses
 from pipeline.catalogue.previews import Previews
@@ -80,13 +81,23 @@ class Catalogue:
         return self._database.write(lambda session: self._accept(session, [row])[0])
 
     def claim(
-        self, media_id: str, *, lease_s: float, takeover: bool = False, heir_of: str | None = None
+        self,
+        media_id: str,
+        *,
+        lease_s: float,
+        takeover: bool = False,
+        heir_of: str | None = None,
+        flight: Flight | None = None,
     ) -> Claim | Refusal:
         """Takes the right to work on it for `lease_s` seconds.
 
-        `takeover` takes it from whoever holds it now; with `heir_of` from the holder of this token alone.
+        `takeover` takes it from whoever holds it now; with `heir_of` from the holder of this token alone. `flight` is
+        for who is about to fetch it.
+
+        Raises:
+            PacedError: `fetch_busy`, if by its `flight` it waits for another with the same content; it is not claimed.
         """
-        return self._claims.claim(media_id, lease_s=lease_s, takeover=takeover, heir_of=heir_of)
+        return self._claims.claim(media_id, lease_s=lease_s, takeover=takeover, heir_of=heir_of, flight=flight)
 
     def renew(self, tokens: Collection[str], *, lease_s: float) -> None:
         """Extends these claims to `lease_s` seconds from now; those that were lost stay lost."""

@@ -8,9 +8,11 @@ from typing import Any
 
 from pipeline.catalogue import rows, statements
 from pipeline.catalogue.database import Database
+from pipeline.catalogue.flights import Behind, Declared, Flight, look_around
 from pipeline.catalogue.session import Session
 from pipeline.catalogue.together import Together
-from pipeline.models import Claim, Refusal
+from pipeline.errors import Code, PacedError
+from pipeline.models import Claim, Refusal, Status
 
 FOR_EVER = 2**62  # later than every lease
 CLOCKS_DIFFER_S = 60  # at most: what is further ahead was written by a clock that is wrong
@@ -23,13 +25,18 @@ class Claims:
         self._database = database
         self._now = now
         self._wait_s = wait_s
-        self._claiming: Together[dict[str, Any], Claim | Refusal] = Together(database, _claim_all)
+        self._claiming: Together[dict[str, Any], Claim | Refusal | Behind] = Together(database, _claim_all)
 
-    def claim(self, media_id: str, *, lease_s: float, takeover: bool, heir_of: str | None) -> Claim | Refusal:
+    def claim(
+        self, media_id: str, *, lease_s: float, takeover: bool, heir_of: str | None, flight: Flight | None
+    ) -> Claim | Refusal:
         if not rows.is_id(media_id):
             return Refusal.UNKNOWN
         now = self._now()
         given = {
+            "flight": flight,
+            "one_by_one": self._database.dialect != "sqlite",
+            "now": now,
             "media_id": media_id,
             # The id within the token lets renew() find its row by the primary key.
             "token": f"{media_id}.{secrets.token_hex(8)}",
@@ -39,16 +46,29 @@ class Claims:
             "heir_of": heir_of if heir_of and rows.is_token(heir_of) else "",
         }
         if self._database.dialect == "sqlite":
-            return self._claiming.do(given, wait_s=self._wait_s)
-        return self._database.write(lambda session: _claim(session, given))
+            found = self._claiming.do(given, wait_s=self._wait_s)
+        else:
+            found = self._database.write(lambda session: _claim(session, given))
+        if isinstance(found, Behind):
+            raise PacedError(
+                Code.FETCH_BUSY, "another with this content is being fetched", retry_after=found.wait_ms / 1000
+            )
+        return found
 
 
-def _claim_all(session: Session, several: Sequence[dict[str, Any]]) -> list[Claim | Refusal]:
+def _claim_all(session: Session, several: Sequence[dict[str, Any]]) -> list[Claim | Refusal | Behind]:
     return [_claim(session, given) for given in several]
 
 
-def _claim(session: Session, given: dict[str, Any]) -> Claim | Refusal:
-    row = session.row(statements.CLAIM, **given)
+def _claim(session: Session, given: dict[str, Any]) -> Claim | Refusal | Behind:
+    flight: Flight | None = given["flight"]
+    row = session.row(statements.CLAIM_TO_FETCH if flight else statements.CLAIM, **given)
+    if row and flight:
+        *row, sha256, mark, has_others = row
+        claim = rows.claim(given["token"], row)
+        if has_others and claim.record.status is Status.RECEIVED:
+            return look_around(session, claim, Declared(sha256, mark), flight=flight, given=given)
+        return claim
     if row:
         return rows.claim(given["token"], row)
     held = session.row(statements.WHY_NOT, media_id=given["media_id"])

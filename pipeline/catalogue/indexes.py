@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Column, Index
+from sqlalchemy import Column, Index, literal_column
 
 from pipeline.catalogue.tables import deliveries, media, metadata
 
@@ -33,9 +33,16 @@ _partial(
     where=media.c.finished_at.is_not(None),
 )
 
-# For deletions: who else has this content; what of it was deleted lately; whose content has not gone yet.
-_partial("ix_media_content", media.c.sha256, where=media.c.sha256.is_not(None))
+# Who else has this content; for deletions: what of it was deleted lately; whose content has not gone yet.
+_partial("ix_media_content", media.c.sha256, media.c.session, where=media.c.sha256.is_not(None))
 _partial("ix_media_deleted", media.c.sha256, media.c.deleted_at, where=media.c.deleted_at.is_not(None))
+
+# Who else is to be fetched with this hash.
+_partial(
+    "ix_media_declared",
+    media.c.declared_sha256,
+    where=media.c.declared_sha256.is_not(None) & (media.c.status == literal_column("'received'")),
+)
 
 # Failures in groups, read from the index alone; what is searched for.
 _partial(

@@ -28,13 +28,13 @@ class Finishing(NamedTuple):
 
 
 class _Move(NamedTuple):
-    """One row's transition with its count: of this name, of the row's status if None, none if it is empty."""
+    """One row's transition, and what is counted with it: events of these names, or of the row's status if None."""
 
     claim: Claim
     statement: Executable
     history: str
     values: dict[str, Any]
-    counter: str | None = None
+    counters: Sequence[str] | None = None
     closing: bool = True  # the write is the last deed of the attempt under way
     outgoing: Outgoing | None = None
 
@@ -57,13 +57,14 @@ class Moves:
         moves = []
         for claim, stored in given:
             history = claim.trail.lines(closing=True)
-            moves.append(_Move(claim, statements.STORED, history, rows.stored_row(stored), counter="stored"))
+            counters = ("stored", "deduplicated") if stored.validated.detected.fetched.deduplicated else ("stored",)
+            moves.append(_Move(claim, statements.STORED, history, rows.stored_row(stored), counters=counters))
         return [CancelledError() if _is_received(record) else record for record in self._make(moves)]
 
     def ended(self, claim: Claim, ending: Ending) -> Record | PipelineError:
         final = rows.ending_entry(ending, run=claim.record.run)
         history = claim.trail.lines(final=final)
-        move = _Move(claim, statements.END, history, rows.ended_row(ending), counter="", closing=False)
+        move = _Move(claim, statements.END, history, rows.ended_row(ending), counters=(), closing=False)
         return self._make([move])[0]
 
     def finish(self, given: Sequence[Finishing]) -> list[Record | PipelineError]:
@@ -142,9 +143,7 @@ class Moves:
     def _follow_up(self, session: Session, move: _Move, record: Record, events: Counter[str]) -> None:
         if move.outgoing:
             self._deliveries.write_down(session, record, move.outgoing)
-        name = record.status.value if move.counter is None else move.counter
-        if name:
-            events[name] += 1
+        events.update((record.status.value,) if move.counters is None else move.counters)
 
 
 def _announced(session: Session, claim: Claim, held: dict[str, Any]) -> Record | None:

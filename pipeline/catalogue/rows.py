@@ -11,6 +11,7 @@ from pipeline.history import HistoryEntry, HistoryOutcome, Trail, entry_now, out
 from pipeline.models import Attachment, Claim, Ending, JustStored, Kind, Model, Record, Stage, Status, Stored
 from pipeline.new_source import NewSource, moved
 from pipeline.payload_forms import clean_text
+from pipeline.source_marks import source_mark
 
 M = TypeVar("M", bound=Model)
 
@@ -59,7 +60,14 @@ def accepted_row(attachment: Attachment, *, intake: bool, now: int) -> dict[str,
         "received_at": now,
         "intake": intake,
         "payload": payload(attachment),
+        "declared_sha256": _declared_sha256(attachment, intake=intake),
+        "source_mark": None if intake else source_mark(attachment),
     }
+
+
+def _declared_sha256(attachment: Attachment, *, intake: bool) -> str | None:
+    """The hash by which others with the same content are found; what need not be fetched has no use for them."""
+    return None if intake or attachment.data else attachment.file_sha256
 
 
 def _expires_at(attachment: Attachment) -> int | None:
@@ -128,6 +136,8 @@ def reopened_row(last: Claim, *, source: NewSource | None, intake: bool, now: in
         "progress": json.dumps(last.inputs) if resume and last.inputs is not None else None,
         "intake": given_here,
         "history": again.line(),
+        "declared_sha256": _declared_sha256(attachment, intake=given_here),
+        "moved": int(source is not None),
     }
 
 

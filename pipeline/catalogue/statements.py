@@ -6,7 +6,9 @@ import functools
 from typing import Any
 
 from sqlalchemy import (
+    ColumnElement,
     Executable,
+    Integer,
     Select,
     Text,
     bindparam,
@@ -64,14 +66,14 @@ _told = func.coalesce(_grown, literal_column("''")).concat(_p("history", type_=T
 _HANDED_OVER = (
     *("id", "gateway", "session", "message_id", "part", "chat", "sender", "status", "stage", "attempts", "run", "kind"),
     *("declared_kind", "declared_mime", "filename", "caption", "size", "expires_at"),
-    *("received_at", "intake", "payload"),
+    *("received_at", "intake", "payload", "declared_sha256", "source_mark"),
 )
 _FACTS = (
     *("kind", "mime", "ext", "size", "sha256", "name", "storage_key", "width", "height", "duration_ms", "pages"),
     *("animated", "flags", "mismatch"),
 )
 _ENDING = ("status", "stage", "attempts", "error_code", "error", "progress")
-_REOPENING = ("status", "stage", "size", "expires_at", "ended_at", "payload", "progress", "intake")
+_REOPENING = ("status", "stage", "size", "expires_at", "ended_at", "payload", "progress", "intake", "declared_sha256")
 
 
 def _accepting(dialect: str) -> Executable:
@@ -89,7 +91,7 @@ ACCEPT = PerDialect(_accepting)
 COUNT = PerDialect(_counting)
 STATUS = select(media.c.status).where(BY_ID)
 
-CLAIM = (
+_claiming = (
     update(media)
     .where(
         BY_ID,
@@ -102,8 +104,17 @@ CLAIM = (
         ),
     )
     .values(claim=_p("token"), claimed_until=_p("until"))
-    .returning(*CLAIMED)
 )
+CLAIM = _claiming.returning(*CLAIMED)
+# Whether another row names the hash that this one declares, told along: what nobody else has costs nothing more, what
+# others have is for flights.py. As text, for SQLAlchemy leaves out the tables' names in what SQLite returns.
+_has_others: ColumnElement[bool] = literal_column("""
+    CASE WHEN media.declared_sha256 IS NOT NULL THEN
+        EXISTS (SELECT 1 FROM media AS other WHERE other.sha256 = media.declared_sha256 AND other.id <> media.id)
+        OR EXISTS (SELECT 1 FROM media AS other WHERE other.declared_sha256 = media.declared_sha256
+            AND other.status = 'received' AND other.id <> media.id)
+    END""")
+CLAIM_TO_FETCH = _claiming.returning(*CLAIMED, media.c.declared_sha256, media.c.source_mark, _has_others)
 WHY_NOT = select(media.c.finished_at.is_not(None)).where(BY_ID)
 RENEW = update(media).where(HELD).values(claimed_until=_p("until"))
 RELEASE = (
@@ -197,6 +208,8 @@ REOPEN = (
         claim=None,
         claimed_until=_p("now"),
         history=_told,
+        # Its staged bytes may be those of the source before: they say nothing of the new one.
+        source_mark=case((_p("moved", type_=Integer) == literal_column("0"), media.c.source_mark), else_=null()),
         **{name: _p(name) for name in _REOPENING},
     )
     .returning(*RECORD)
@@ -217,7 +230,11 @@ DELETE = (
         payload=literal_column("'{}'"),
         intake=False,
         **dict.fromkeys(
-            ("chat", "sender", "name", "filename", "caption", "mismatch", "error", "progress", "history"), null()
+            (
+                *("chat", "sender", "name", "filename", "caption", "mismatch", "error", "progress", "history"),
+                *("declared_sha256", "source_mark"),
+            ),
+            null(),
         ),
     )
     .returning(*RECORD)

@@ -19,6 +19,7 @@ TOTALS = (
     "duplicates",
     "fallbacks",
     "ignored",
+    "deduplicated",
 )
 SHARDS = 16  # rows a counter is spread over: PostgreSQL lets one transaction at a time write a row
 
@@ -71,6 +72,8 @@ media = Table(
     Column("progress", Text),  # JSON: what the stage that failed was given
     Column("history", Text),  # a line of JSON for each attempt at a stage, the first one first
     Column("cancelled_at", BigInteger),
+    Column("declared_sha256", Text),  # where its bytes have to be fetched, and what they are said to be is known
+    Column("source_mark", Text),  # see pipeline.source_marks; None also if its content came from elsewhere
 )
 
 # One event to one endpoint. What is to be sent stands in `body` until it has been.

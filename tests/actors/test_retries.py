@@ -97,7 +97,7 @@ def test_what_another_has_or_had_is_let_go() -> None:
 def test_only_a_failed_ending_keeps_what_its_stage_was_given() -> None:
     inputs = Fetched(size=1, sha256="ab")
     failed = Ending(status=Status.FAILED, stage=Stage.DETECT, attempts=3, code=Code.STORAGE, message="")
-    assert ending_inputs(failed, inputs).inputs == {"size": 1, "sha256": "ab"}
+    assert ending_inputs(failed, inputs).inputs == {"size": 1, "sha256": "ab", "deduplicated": False}
     assert ending_inputs(failed, {"size": 1}).inputs == {"size": 1}
     refused = failed.model_copy(update={"status": Status.REJECTED})
     assert ending_inputs(refused, inputs).inputs is None

@@ -142,7 +142,14 @@ def test_stats_have_the_promised_shape(place: Site) -> None:
     assert set(figures["queues"]) == {"fetch", "detect", "validate", "persist", "notify", "derive"}
     assert figures["queues"]["fetch"] == {"ready": 1, "delayed": 0, "running": 0, "dead": 0}
     endings = {"stored", "done", "rejected", "failed", "expired"}
-    assert set(figures["totals"]) == endings | {"received", "retried", "duplicates", "fallbacks", "ignored"}
+    assert set(figures["totals"]) == endings | {
+        "received",
+        "retried",
+        "duplicates",
+        "deduplicated",
+        "fallbacks",
+        "ignored",
+    }
     assert figures["totals"]["received"] == 1
     assert set(figures["duration_ms"]) == {"mean", "p50", "p95", "p99"}
 

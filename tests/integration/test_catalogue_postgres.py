@@ -23,6 +23,7 @@ from pipeline.models import Status
 from tests.pipeline.contract_catalogue import CatalogueContract
 from tests.pipeline.contract_failures import FailuresContract
 from tests.pipeline.contract_figures import FiguresContract
+from tests.pipeline.contract_flights import FlightsContract
 from tests.pipeline.contract_history import HistoryContract
 from tests.pipeline.contract_moves import MovesContract
 from tests.pipeline.contract_previews import PreviewsContract
@@ -58,6 +59,12 @@ def url(empty: str) -> Iterator[str]:
 
 
 class TestContract(CatalogueContract):
+    @pytest.fixture
+    def url(self, url: str) -> str:
+        return url
+
+
+class TestFlights(FlightsContract):
     @pytest.fixture
     def url(self, url: str) -> str:
         return url

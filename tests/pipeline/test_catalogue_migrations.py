@@ -64,11 +64,11 @@ def test_a_catalogue_of_the_first_version_keeps_its_rows(tmp_path: Path) -> None
     catalogue.migrate()
     accepted = catalogue.accept(Attachment(session="s", message_id="m", url="http://a.example/", size=5, expires_at=9))
     with create_engine(url).begin() as connection:
-        for index in ("content", "deleted", "failures", "message", "chat"):
+        for index in ("content", "declared", "deleted", "failures", "message", "chat"):
             connection.exec_driver_sql(f"DROP INDEX ix_media_{index}")
         for table in ("deliveries", "endpoints", "pauses", "previews"):
             connection.exec_driver_sql(f"DROP TABLE {table}")
-        for column in ("expires_at", "deleted_at", "history", "cancelled_at"):
+        for column in ("expires_at", "deleted_at", "history", "cancelled_at", "declared_sha256", "source_mark"):
             connection.exec_driver_sql(f"ALTER TABLE media DROP COLUMN {column}")
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")
     with pytest.raises(CatalogueError, match="revision 0001, not"):

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Executable
 from sqlalchemy.dialects import sqlite
 
-from pipeline.catalogue import Catalogue, statements
+from pipeline.catalogue import Catalogue, flights, statements
 from pipeline.catalogue.database import Database
 
 FILTERS = ("status", "session", "error", "stage", "kind")
@@ -56,6 +56,11 @@ def test_no_listing_and_no_count_scans_the_table(database: Database, by: frozens
     [
         (statements.UNFINISHED_AFTER, "ix_media_unfinished"),
         (statements.HOLDERS, "ix_media_content"),
+        (flights.HELD_BY_SOURCE, "ix_media_content"),
+        (flights.HELD_BY_SESSION, "ix_media_content (sha256=? AND session=?)"),
+        (flights.HELD_BY_ANYONE, "ix_media_content"),
+        (statements.CLAIM_TO_FETCH, "other USING INDEX ix_media_content"),
+        (statements.CLAIM_TO_FETCH, "other USING INDEX ix_media_declared"),
         *((statements.deletions(contents), "ix_media_deleted") for contents in (1, 16)),
         (statements.UNDONE, "ix_media_status"),
         (statements.DELETE, "sqlite_autoindex_media_1"),
@@ -95,3 +100,8 @@ def test_the_totals_are_as_many_rows_as_names_and_shards(database: Database) -> 
         catalogue.add("fallbacks")
     with database.engine.connect() as connection:
         assert connection.exec_driver_sql("SELECT count(*), sum(n) FROM counters").one() == (16, 200)
+
+
+def test_who_fetches_the_same_content_is_found_by_index(database: Database) -> None:
+    """What the index has found is sorted, and that is a thousand rows at most."""
+    assert any("ix_media_declared" in step for step in plan(database, flights.UNDER_WAY))

@@ -22,6 +22,7 @@ from pipeline.catalogue.database import Database
 from pipeline.errors import Code, RetryableError, SettingsError, SupersededError
 from pipeline.models import Stage, Status
 from tests.pipeline.contract_catalogue import CatalogueContract
+from tests.pipeline.contract_flights import FlightsContract
 from tests.pipeline.contract_history import HistoryContract
 from tests.pipeline.contract_moves import MovesContract
 from tests.support.catalogues import MEDIA_KEY, attachment, claimed, ending, finished, stored
@@ -49,6 +50,12 @@ def removed(url: str) -> Path:
 
 
 class TestContract(CatalogueContract):
+    @pytest.fixture
+    def url(self, url: str) -> str:
+        return url
+
+
+class TestFlights(FlightsContract):
     @pytest.fixture
     def url(self, url: str) -> str:
         return url
