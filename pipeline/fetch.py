@@ -78,9 +78,9 @@ def _staged(attachment: Attachment, staging: Staging) -> Fetched | None:
 def _held(attachment: Attachment, *, staging: Staging, storage: Storage, max_bytes: int) -> Fetched | None:
     """The declared content out of storage; None if it is not there any more, or not to be had just now."""
     assert attachment.file_sha256
-    chunks = storage.chunks(content_key(attachment.file_sha256))
     try:
         with staging.part(attachment.id) as out:
+            chunks = storage.chunks(content_key(attachment.file_sha256))
             found = _check(attachment, _write(out, chunks, max_bytes))
             _check_declared_size(attachment, found)
     except PipelineError as error:

@@ -1,0 +1,224 @@
+"""Each content is downloaded once, however many carry it: real workers on one host and on two, and faults."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from actors.deletion import delete
+from actors.inline import run_inline
+from actors.work import flight_of, take
+from actors.workers import workers
+from pipeline.models import Held, Status
+from tests.support.media_server import Answer, MediaServer
+from tests.support.plant import Plant, photo, wait_until
+from tests.support.postgres import PostgresServer, postgres_server
+from tests.support.s3 import s3_server
+
+MakePlant = Callable[..., Plant]
+
+
+class Contents:
+    """So many photos on a server, by number."""
+
+    def __init__(self, number: int) -> None:
+        self.photos = [photo(size=(16, 12)) for _ in range(number)]
+        self.hashes = [hashlib.sha256(content).hexdigest() for content in self.photos]
+        self.server = MediaServer({f"{at}.jpg": content for at, content in enumerate(self.photos)})
+
+    def url(self, at: int, *, of: object = "") -> str:
+        """Where a photo is; `of` makes the URL another one."""
+        return f"{self.server.url(f'{at}.jpg')}?of={of}"
+
+    def hits(self) -> list[int]:
+        return [self.server.hits(f"{at}.jpg") for at in range(len(self.photos))]
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[PostgresServer]:
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.mark.slow
+def test_a_thousand_attachments_of_a_hundred_contents_are_a_hundred_downloads(make_plant: MakePlant) -> None:
+    plant, contents = make_plant(), Contents(100)
+    fields = [(at % 100, f"s{at % 20:02}", at) for at in range(1000)]
+    ids = [
+        plant.submit(session=session, url=contents.url(at, of=number), file_sha256=contents.hashes[at], kind="image").id
+        for at, session, number in fields
+    ]
+    with contents.server, plant.workers(processes=2, threads=8):
+        records = plant.ended(*ids, within_s=200)
+    assert contents.hits() == [1] * 100
+    assert [(record.status, record.sha256) for record in records] == [
+        (Status.DONE, contents.hashes[at]) for at, *_ in fields
+    ]
+    assert len(plant.stored_files()) == 100
+    assert plant.services.catalogue.totals()["deduplicated"] == 900
+    assert {record.attempts for record in records} == {0}
+
+
+def test_of_many_that_come_at_once_one_downloads_while_the_others_hold_no_thread(plant: Plant) -> None:
+    contents = Contents(2)
+    contents.server.delay_s = 2
+    with contents.server, plant.workers(processes=2, threads=2):
+        ids = [plant.submit(url=contents.url(0, of=n), file_sha256=contents.hashes[0]).id for n in range(12)]
+        wait_until(lambda: contents.hits()[0], 30)
+        other = plant.submit(url=contents.url(1)).id
+        assert plant.ended(other)[0].status is Status.DONE
+        assert {record.status for record in plant.ended(*ids)} == {Status.DONE}
+    assert contents.hits() == [1, 1]
+    assert all(plant.services.catalogue.history(media_id)[0].code is None for media_id in ids)
+
+
+def test_hosts_that_share_no_disk_download_once_together(
+    postgres: PostgresServer, make_plant: MakePlant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contents = Contents(6)
+    with s3_server(monkeypatch):
+        plant = make_plant(database_url=postgres.new_database(), storage_url="s3://media/x")
+        contents.server.delay_s = 0.5
+        plant.env["STAGING_DIR"] = str(tmp_path / "host-a")
+        with contents.server, plant.workers(threads=4):
+            plant.env["STAGING_DIR"] = str(tmp_path / "host-b")
+            with plant.workers(threads=4):
+                wait_until(lambda: len(workers(plant.belt)) == 2, 30)
+                ids = [
+                    # Six sessions in one group: the same upload, in a message to each.
+                    plant.submit(session=f"s{n}", url=contents.url(at), file_sha256=contents.hashes[at]).id
+                    for at in range(6)
+                    for n in range(6)
+                ]
+                records = plant.ended(*ids, within_s=90)
+        hands = {entry.worker for media_id in ids for entry in plant.services.catalogue.history(media_id)}
+    assert {record.status for record in records} == {Status.DONE}
+    assert contents.hits() == [1] * 6
+    assert len(hands) == 2
+
+
+def test_when_the_first_one_fails_the_next_takes_over_and_nobody_else_pays_for_it(plant: Plant) -> None:
+    contents = Contents(1)
+    contents.server.delay_s = 0.5
+    contents.server.answers["gone"] = Answer(410)
+    with contents.server, plant.workers(threads=4):
+        gone = plant.submit(url=contents.server.url("gone"), file_sha256=contents.hashes[0]).id
+        wait_until(lambda: contents.server.hits("gone"), 30)
+        others = [plant.submit(url=contents.url(0, of=n), file_sha256=contents.hashes[0]).id for n in range(5)]
+        [expired] = plant.ended(gone)
+        records = plant.ended(*others)
+    assert expired.status is Status.EXPIRED
+    assert {(record.status, record.attempts) for record in records} == {(Status.DONE, 0)}
+    assert contents.hits() == [1]
+
+
+def test_one_whose_server_is_down_gets_what_another_has_downloaded(plant: Plant) -> None:
+    contents = Contents(1)
+    contents.server.answers["down"] = Answer(503)
+    with contents.server, plant.workers(threads=4):
+        first = plant.submit(url=contents.server.url("down"), file_sha256=contents.hashes[0]).id
+        wait_until(lambda: contents.server.hits("down"), 30)
+        second = plant.submit(url=contents.url(0), file_sha256=contents.hashes[0]).id
+        records = plant.ended(first, second)
+    assert {record.status for record in records} == {Status.DONE}
+    assert contents.hits() == [1]
+
+
+def test_when_the_one_that_downloads_is_killed_another_does(make_plant: MakePlant) -> None:
+    plant, contents = make_plant(claim_lease_s="3"), Contents(1)
+    contents.server.delay_s = 60
+    with contents.server:
+        with plant.workers(threads=2) as doomed:
+            first = plant.submit(url=contents.url(0, of=0), file_sha256=contents.hashes[0]).id
+            wait_until(lambda: contents.hits() == [1], 30)
+            doomed.kill()
+        contents.server.delay_s = 0
+        others = [plant.submit(url=contents.url(0, of=n), file_sha256=contents.hashes[0]).id for n in range(1, 5)]
+        with plant.workers(threads=4):
+            assert {record.status for record in plant.ended(*others)} == {Status.DONE}
+            assert contents.hits() == [2]
+            plant.bury_the_dead()
+            assert plant.ended(first)[0].status is Status.DONE
+    assert contents.hits() == [2]
+
+
+def test_who_forges_a_hash_gets_nothing_of_another_session(plant: Plant) -> None:
+    contents = Contents(2)
+    with contents.server:
+        owner = plant.attachment(url=contents.url(0), file_sha256=contents.hashes[0])
+        forged = plant.attachment(session="forger", url=contents.url(1), file_sha256=contents.hashes[0])
+        ends = [run_inline(plant.services, plant.services.catalogue.accept(one).id) for one in (owner, forged)]
+    assert [(end.status, end.error_code) for end in ends if end] == [
+        (Status.DONE, None),
+        (Status.REJECTED, "hash_mismatch"),
+    ]
+    assert ends[1]
+    assert (ends[1].sha256, ends[1].storage_key) == (None, None)
+    assert contents.hits() == [1, 1]
+
+
+@pytest.mark.parametrize(("once", "hits"), [("all", [1]), ("off", [2])])
+def test_the_setting_says_whose_content_counts(make_plant: MakePlant, once: str, hits: list[int]) -> None:
+    plant, contents = make_plant(fetch_once=once), Contents(1)
+    with contents.server:
+        for session, of in (("one", 1), ("two", 2)):
+            one = plant.attachment(session=session, url=contents.url(0, of=of), file_sha256=contents.hashes[0])
+            end = run_inline(plant.services, plant.services.catalogue.accept(one).id)
+            assert end
+            assert end.status is Status.DONE
+    assert contents.hits() == hits
+
+
+def test_what_it_is_declared_as_is_judged_anew(make_plant: MakePlant) -> None:
+    plant, contents = make_plant(mismatch="reject"), Contents(1)
+    with contents.server:
+        for kind, mimetype in (("image", "image/jpeg"), ("document", "application/pdf")):
+            one = plant.attachment(url=contents.url(0), file_sha256=contents.hashes[0], kind=kind, mimetype=mimetype)
+            end = run_inline(plant.services, plant.services.catalogue.accept(one).id)
+    assert end
+    assert (end.status, end.error_code) == (Status.REJECTED, "type_mismatch")
+    assert contents.hits() == [1]
+
+
+def test_content_that_is_deleted_meanwhile_is_downloaded_again(plant: Plant) -> None:
+    contents, tools = Contents(1), plant.services
+    with contents.server:
+        first, second = (plant.attachment(url=contents.url(0), file_sha256=contents.hashes[0]) for _ in range(2))
+        run_inline(tools, tools.catalogue.accept(first).id)
+        claim = take(tools, tools.catalogue.accept(second).id, flight=flight_of(tools.settings))
+        assert claim.held is Held.BY_SOURCE
+        delete(tools, first.id)
+        assert plant.stored_files() == []
+        fetched = tools.fetch(claim)
+        assert not fetched.deduplicated
+        record = tools.persist(claim, tools.validate(claim, tools.detect(claim, fetched)))
+    assert [path.name for path in plant.stored_files()] == [record.sha256]
+    assert contents.hits() == [2]
+
+
+def test_content_that_is_deleted_after_it_was_taken_is_stored_again(plant: Plant) -> None:
+    contents, tools = Contents(1), plant.services
+    with contents.server:
+        first, second = (plant.attachment(url=contents.url(0), file_sha256=contents.hashes[0]) for _ in range(2))
+        run_inline(tools, tools.catalogue.accept(first).id)
+        claim = take(tools, tools.catalogue.accept(second).id, flight=flight_of(tools.settings))
+        fetched = tools.fetch(claim)
+        delete(tools, first.id)
+        record = tools.persist(claim, tools.validate(claim, tools.detect(claim, fetched)))
+    assert fetched.deduplicated
+    assert [path.name for path in plant.stored_files()] == [record.sha256]
+    assert contents.hits() == [1]
+
+
+def test_without_redis_a_listener_takes_what_is_stored(plant: Plant) -> None:
+    away = plant.with_redis("redis://127.0.0.1:9/0")
+    contents = Contents(1)
+    with contents.server:
+        receipts = [away.submit(url=contents.url(0, of=n), file_sha256=contents.hashes[0]) for n in range(3)]
+    assert [receipt.mode for receipt in receipts] == ["inline"] * 3
+    assert {record.status for record in plant.ended(*(receipt.id for receipt in receipts))} == {Status.DONE}
+    assert contents.hits() == [1]
+    away.close()
