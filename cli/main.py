@@ -1,43 +1,35 @@
-"""The command `esteira`: the group of all commands, and how their errors reach the one who typed them."""
+"""The command `esteira`: the group of all commands, each imported when it is called or listed."""
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+import importlib
+from typing import Any
 
-import dramatiq
-import redis
 import rich_click as click
+from click.exceptions import Exit
 
-from actors.checkup.belt import ADDRESS, LOGIN, redis_place
-from cli.cancel import cancel
-from cli.check import check
-from cli.delete import delete
-from cli.derive import derive
-from cli.doctor import doctor
-from cli.failures import failures
-from cli.migrate import migrate
-from cli.output import leave, say
-from cli.passes import link, token
-from cli.pauses import pause, pauses, resume
-from cli.replay import replay
-from cli.start import start
-from cli.stats import stats
-from cli.status import list_, status
-from cli.submit import submit
-from cli.sweep import sweep
-from cli.webhooks import webhooks
-from cli.workers import workers
-from pipeline.catalogue import CatalogueError
-from pipeline.errors import Code, PipelineError, RetryableError, SettingsError
-from pipeline.settings import current_settings
-
-FAILED, USAGE = 1, 2  # exit codes, beside 0 for done
-
-REMEDIES = {
-    Code.CATALOGUE: "check DATABASE_URL or VAR_DIR, who may read and write there, and that its server runs",
-    Code.QUEUE: ADDRESS,
-    Code.STAGING: "check STAGING_DIR and the free space there",
-    Code.STORAGE: "check STORAGE_URL and the free space there",
+COMMANDS = {
+    "start": "cli.start",
+    "submit": "cli.submit",
+    "status": "cli.status",
+    "list": "cli.status:list_",
+    "failures": "cli.failures",
+    "replay": "cli.replay",
+    "delete": "cli.delete",
+    "stats": "cli.stats",
+    "workers": "cli.workers",
+    "pause": "cli.pauses",
+    "resume": "cli.pauses",
+    "pauses": "cli.pauses",
+    "cancel": "cli.cancel",
+    "check": "cli.check",
+    "token": "cli.passes",
+    "link": "cli.passes",
+    "webhooks": "cli.webhooks",
+    "derive": "cli.derive",
+    "sweep": "cli.sweep",
+    "doctor": "cli.doctor",
+    "migrate": "cli.migrate",
 }
 
 EPILOG = """
@@ -49,41 +41,37 @@ Exit status: 0 done, 1 something failed, 2 wrong usage or a wrong setting. Setti
 class Commands(click.RichGroup):
     """A group whose commands end in one line on stderr, not in a traceback, when something outside them is wrong."""
 
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 -- as click calls it
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        # All of them take most of a second to import, and a call needs one.
+        return _command(cmd_name) if cmd_name in COMMANDS else None
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except SettingsError as error:
-            _fail(error.message, USAGE)
-        except CatalogueError as error:  # its message has the remedy already
-            _fail(error.message, FAILED)
-        except PipelineError as error:
-            # What waiting does not mend says itself what does.
-            remedy = REMEDIES.get(error.code) if isinstance(error, RetryableError) else None
-            _fail(f"{error.message}; {remedy}" if remedy else error.message, FAILED)
-        except redis.AuthenticationError:
-            _fail(f"Redis at {redis_place(current_settings())} refuses the login; {LOGIN}", FAILED)
-        except (redis.RedisError, dramatiq.ConnectionError):
-            _fail(f"Redis at {redis_place(current_settings())} does not answer; {ADDRESS}", FAILED)
+        except (click.ClickException, click.Abort, Exit):
+            raise
+        except Exception as error:
+            importlib.import_module("cli.faults").leave_with(error)
+            raise
 
 
-def _fail(message: str, status: int) -> NoReturn:
-    say(f"esteira: {message}")
-    leave(status)
+def every_command() -> list[click.Command]:
+    """All of them, imported."""
+    return [_command(name) for name in COMMANDS]
+
+
+def _command(name: str) -> click.Command:
+    module, _, attribute = COMMANDS[name].partition(":")
+    return getattr(importlib.import_module(module), attribute or name)  # type: ignore[no-any-return]
 
 
 @click.group(cls=Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="esteira", message="%(prog)s %(version)s")
 def esteira() -> None:
     """Takes the media of chat gateways off the listener's hands: fetch, check, store and announce, and lose none."""
-
-
-COMMANDS = (
-    *(start, submit, status, list_, failures, replay, delete, stats, workers),
-    *(pause, resume, pauses, cancel),
-    *(check, token, link, webhooks, derive, sweep, doctor, migrate),
-)
-for command in COMMANDS:
-    esteira.add_command(command)
 
 
 def main() -> None:

@@ -24,3 +24,7 @@ def test_what_few_processes_need_is_not_there_at_the_start(module: str) -> None:
 
 def test_a_child_of_the_sandbox_does_without_pydantic() -> None:
     assert imported_with("pipeline.media_types.examine", "magic", "pydantic") == ["magic"]
+
+
+def test_the_command_by_itself_imports_no_other() -> None:
+    assert imported_with("cli.main", "cli.main", "cli.status", "sqlalchemy", "pydantic", "redis") == ["cli.main"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click import Group
 
-from cli.main import COMMANDS as ALL
+from cli.main import every_command
 from pipeline.catalogue import Catalogue
 from pipeline.history import HistoryOutcome
 from pipeline.models import Stage
@@ -19,7 +19,7 @@ from tests.support.zygote import Zygote
 
 COMMANDS = [
     name
-    for command in ALL
+    for command in every_command()
     for name in (
         [f"{command.name} {sub}" for sub in command.commands] if isinstance(command, Group) else [command.name]
     )

@@ -95,6 +95,7 @@ def _become_esteira(request: dict[str, Any]) -> NoReturn:
 
 
 if __name__ == "__main__":
-    from cli.main import main
+    from cli.main import every_command, main
 
+    every_command()
     serve()
