@@ -54,7 +54,7 @@ def verify(request: HookRequest, settings: Settings) -> None:
 
 
 def _is_signed(token: str, key: SecretStr) -> bool:
-    # Imported where a key is set: it brings all of X.509 along, 50 ms for every process that needs none.
+    # Imported where a key is set: it brings all of X.509 along, 20 ms for every process that needs none.
     jwt = importlib.import_module("jwt")
     try:
         jwt.decode(
