@@ -133,8 +133,10 @@ class Background:
 
     def _wait(self) -> int:
         with self._changed:
-            patience = BUSY_POLL_S if self._called else min(POLL_S, max(0.0, self._look_at - time.monotonic()))
-            self._changed.wait_for(lambda: self._called and self._room() > 0, patience)
+            # While attachments take all threads the time to look passes without a look.
+            wanted = self._called or time.monotonic() >= self._look_at
+            patience = BUSY_POLL_S if wanted else min(POLL_S, self._look_at - time.monotonic())
+            self._changed.wait_for(lambda: (wanted or self._called) and self._room() > 0, max(0.0, patience))
             room = self._room()
             if room > 0 and (self._called or time.monotonic() >= self._look_at):
                 self._called = False
