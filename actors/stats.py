@@ -13,7 +13,8 @@ def stats() -> dict[str, Any]:
 
     The last of the queues is `derive`, for which no attachment waits and which counts in no session.
     `sessions` are the 100 with the most ready, the most first; one that has nothing ready and nothing running is in
-    none. `totals` count events: an attachment that failed, was replayed and got done counts once in each. `pauses` are
+    none. `oldest_unfinished_s` is how long ago the oldest arrived that has not ended, replays aside; 0 if all have.
+    `totals` count events: an attachment that failed, was replayed and got done counts once in each. `pauses` are
     what is paused, since when in Unix ms.
 
     Raises:
@@ -26,5 +27,6 @@ def stats() -> dict[str, Any]:
         "totals": catalogue.totals(),
         "duration_ms": catalogue.durations(),
         "per_minute": catalogue.per_minute(),
+        "oldest_unfinished_s": round(catalogue.oldest_s(), 3),
         "pauses": [pause._asdict() for pause in catalogue.pauses.all()],
     }

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from scripts.benchmarks.contestants import CALLER, procfile
-from scripts.benchmarks.machine import Running, Trouble, call, cpu_s, family, others_cpu_s, running, wait_for
+from scripts.benchmarks.machine import Running, Trouble, call, cpu_s, family, memory_mb, others_cpu_s, running, wait_for
 from scripts.benchmarks.media import Row
 from scripts.benchmarks.networks import Host, bridge, host
 from scripts.benchmarks.shared import Shared, shared
@@ -77,13 +77,11 @@ class Estate:
         script = f'"{sys.executable}" -m {CALLER} 8 < "{source}" > /dev/null'
         call([*self.listener.within, "/bin/sh", "-c", script], env=self.env, cwd=self.shared.folder)
 
-    def pour(self, rows: Sequence[Row]) -> Mark:
-        """Hands all of it over before any of it is worked on; how it stood when that began."""
+    def pour(self, rows: Sequence[Row]) -> None:
+        """Hands all of it over before any of it is worked on."""
         self.shared.pause()
         self.hand_over(rows)
-        begun = self.mark(self.shared.done())
         self.shared.resume()
-        return begun
 
     def alive(self) -> Counter[str]:
         """How many worker processes of each host have told Redis that they live."""
@@ -138,13 +136,26 @@ class Estate:
         return "\n".join([str(rows), *(f"{one.host.name}: {one.running.said(5)}" for one in self.workers)])
 
 
+class Sizes(NamedTuple):
+    """Bytes of Redis and the catalogue, and MB of each host's processes (PSS)."""
+
+    redis: int
+    catalogue: int
+    hosts_mb: tuple[float, ...]
+
+    @classmethod
+    def of(cls, place: Estate) -> Sizes:
+        memory = tuple(memory_mb(one.running.leaders)[1] for one in place.workers)
+        return cls(place.shared.redis_bytes(), place.shared.catalogue_bytes(), memory)
+
+
 @contextlib.contextmanager
-def estate(hosts: int, processes: int, *, local: bool) -> Iterator[Estate]:
+def estate(hosts: int, processes: int, *, stores: str) -> Iterator[Estate]:
     """All of it, with every worker process alive and nothing to do."""
     with contextlib.ExitStack() as held:
         folder = held.enter_context(folder_for())
         held.enter_context(bridge())
-        common = held.enter_context(shared(folder, local=local, connections=CONNECTIONS * (hosts * processes + 4)))
+        common = held.enter_context(shared(folder, stores, connections=CONNECTIONS * (hosts * processes + 4)))
         workers = []
         for number in range(1, hosts + 1):
             name = f"host{number}"
@@ -156,7 +167,7 @@ def estate(hosts: int, processes: int, *, local: bool) -> Iterator[Estate]:
             workers.append(Workers(there, log, started))
         (folder / "listener").mkdir()
         # SQLite cannot be shared: with it, the listener is where the workers are.
-        away = None if local else held.enter_context(host(100, "listener", folder / "listener"))
+        away = None if stores == "sqlite" else held.enter_context(host(100, "listener", folder / "listener"))
         env = common.env("listener" if away else "host1", processes=processes) | {"LOG_LEVEL": "error"}
         made = Estate(common, workers, away or workers[0].host, env)
         wanted = {one.host.name: processes for one in workers}
@@ -177,7 +188,12 @@ def carried(place: Estate, rows: Sequence[Row]) -> Figures:
     Raises:
         Trouble: not every file is done exactly once.
     """
-    begun = place.pour(rows)
+    empty = Sizes.of(place)
+    place.shared.pause()
+    place.hand_over(rows)
+    waiting = Sizes.of(place)
+    begun = place.mark(0)
+    place.shared.resume()
     first = place.reach(max(1, len(rows) // 10))
     last = place.reach(len(rows))
     place.check(len(rows))
@@ -185,7 +201,7 @@ def carried(place: Estate, rows: Sequence[Row]) -> Figures:
     if again:
         raise Trouble(f"{len(again)} files were downloaded more than once, among them {again[0]}")
     few = last.done - first.done < len(rows) // 3  # they went by within a look
-    return between(begun if few else first, last)
+    return between(begun if few else first, last) | grown(empty, waiting, Sizes.of(place), len(rows))
 
 
 def between(first: Mark, last: Mark) -> Figures:
@@ -194,3 +210,13 @@ def between(first: Mark, last: Mark) -> Figures:
     spent = {f"{name} ms": 1000 * (last.cpu[name] - first.cpu[name]) / files for name in last.cpu}
     others = 100 * (last.others - first.others) / seconds / (os.cpu_count() or 1)
     return {"files/s": files / seconds, **spent, "others %": others}
+
+
+def grown(empty: Sizes, waiting: Sizes, done: Sizes, files: int) -> Figures:
+    """What a file takes while it waits and when it is done, and what a host's workers take before and after."""
+    return {
+        "waiting, Redis bytes": (waiting.redis - empty.redis) / files,
+        "done, catalogue bytes": (done.catalogue - empty.catalogue) / files,
+        "host at rest MB": max(empty.hosts_mb),
+        "host MB": max(done.hosts_mb),
+    }

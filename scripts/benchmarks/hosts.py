@@ -12,35 +12,44 @@ import rich_click as click
 from cli.output import examples
 from scripts.benchmarks import media, networks
 from scripts.benchmarks.estate import Estate, carried, estate
-from scripts.benchmarks.findings import Chart, Finding, Line, json_option, tell_and_keep
+from scripts.benchmarks.findings import Chart, Finding, Line, json_option, shown, tell_and_keep
 from scripts.benchmarks.outages import OUTAGES, lived_through
+from scripts.benchmarks.shared import STORES
 from scripts.benchmarks.trials import Figures, in_turns, medians, tell
 
 SERVERS = ("Redis", "PostgreSQL", "S3")
 EXAMPLES = examples(
-    "scripts/bench hosts                                        three hosts; one of them dies in the middle",
-    "scripts/bench hosts --hosts 1 --hosts 2 --hosts 3 --local  each in turn; one with SQLite and a folder beside",
-    "scripts/bench hosts --outage cut                           a host loses its network, and gets it back",
+    "scripts/bench hosts                              three hosts; one of them dies in the middle",
+    "scripts/bench hosts --hosts 1 --hosts 2          each in turn",
+    "scripts/bench hosts --stores s3 --stores sqlite  one host with SQLite and a folder beside",
+    "scripts/bench hosts --outage cut                 a host loses its network, and gets it back",
 )
 
 
 @dataclass(frozen=True)
 class Layout:
-    """So many hosts of so many worker processes; `local`: one with SQLite and a folder of its own."""
+    """So many hosts of so many worker processes, with these stores."""
 
     hosts: int
     processes: int
-    local: bool = False
+    stores: str
 
     def __str__(self) -> str:
-        if self.local:
-            return "1 host, SQLite, folder"
-        return f"{self.hosts} host{'s' if self.hosts > 1 else ''}, PostgreSQL, S3"
+        return f"{self.hosts} host{'s' if self.hosts > 1 else ''}, {STORES[self.stores]}"
 
 
 @click.command(epilog=EXAMPLES)
-@click.option("--hosts", "counts", type=click.IntRange(1, 16), multiple=True, show_default="3", help="How many.")
-@click.option("--local", is_flag=True, help="One host with SQLite and a folder, which no other can share.")
+@click.option(
+    "--hosts", "counts", type=click.IntRange(1, 16), multiple=True, default=(3,), show_default=True, help="How many."
+)
+@click.option(
+    "--stores",
+    type=click.Choice(list(STORES)),
+    multiple=True,
+    default=("s3",),
+    show_default=True,
+    help="PostgreSQL with an S3 API, or with a folder that all hosts see; or SQLite and a folder, for one host.",
+)
 @click.option("--files", type=click.IntRange(30, 100_000), default=600, show_default=True, help="Files of each round.")
 @click.option("--rounds", type=click.IntRange(1, 50), default=1, show_default=True, help="Of each, in turns.")
 @click.option("--processes", type=click.IntRange(1, 16), default=2, show_default=True, help="Worker processes a host.")
@@ -54,7 +63,7 @@ class Layout:
 @json_option
 def hosts(
     counts: tuple[int, ...],
-    local: bool,
+    stores: tuple[str, ...],
     files: int,
     rounds: int,
     processes: int,
@@ -63,13 +72,15 @@ def hosts(
 ) -> None:
     """Files a second with workers on several hosts, how these share them, and what is left when one of them dies.
 
-    Each host is a network namespace of this machine with a folder of its own; Valkey, PostgreSQL, the S3 API (moto) and
-    the media server are on another, and so is the listener. All of them share the cores of this machine: what is
-    seen is what a file costs, not how much faster several machines are. Needs root, or user namespaces.
+    Each host is a network namespace of this machine with a folder of its own; Valkey, PostgreSQL, the S3 API (moto,
+    which takes more processor time than our workers) and the media server are on another, and so is the listener. All
+    of them share the cores of this machine: what is seen is what a file costs, not how much faster several machines
+    are. No previews are made. Needs root, or user namespaces.
     """
     networks.enter(sys.argv[1:])
-    layouts = [Layout(1, processes, local=True)] * local
-    layouts += [Layout(count, processes) for count in dict.fromkeys(counts or (() if local else (3,)))]
+    # SQLite is a file of one host.
+    each = [(1 if name == "sqlite" else count, name) for name in stores for count in counts]
+    layouts = [Layout(count, processes, name) for count, name in dict.fromkeys(each)]
     tell_and_keep(measure(layouts, files, rounds, outage=outage), json_file)
 
 
@@ -86,7 +97,7 @@ def measure(layouts: Sequence[Layout], files: int, rounds: int, *, outage: str) 
 
     def once(name: str) -> Figures:
         layout = by_name[name]
-        with estate(layout.hosts, layout.processes, local=layout.local) as place:
+        with estate(layout.hosts, layout.processes, stores=layout.stores) as place:
             figures = carried(place, media.rows(paths[:files], place.shared.media.url))
             notes.append(_told(place, name))
             if layout.hosts > 1 and outage != "none":
@@ -101,7 +112,8 @@ def measure(layouts: Sequence[Layout], files: int, rounds: int, *, outage: str) 
     bars = [(name, [one.get(f"{part} ms", 0.0) for part in parts]) for name, one in found.items()]
     title = f"Workers on several hosts of one machine: {files} files, medians of {rounds}"
     chart = Chart("hosts", "Processor time for a file", "ms", bars, parts=parts)
-    return Finding("hosts", title, rows, [chart], notes, figures={"rounds": runs, "notes": notes})
+    sizes = [_sizes(name, one) for name, one in found.items()]
+    return Finding("hosts", title, rows, [chart], notes + sizes, figures={"rounds": runs, "notes": notes})
 
 
 def _row(name: str, one: Figures) -> Line:
@@ -113,6 +125,14 @@ def _row(name: str, one: Figures) -> Line:
         **servers,
         "others' CPU %": one["others %"],
     }
+
+
+def _sizes(name: str, one: Figures) -> str:
+    return (
+        f"{name}: a file takes {shown(one['waiting, Redis bytes'])} bytes of Redis while it waits, and "
+        f"{shown(one['done, catalogue bytes'])} of the catalogue when it is done; a host's workers take "
+        f"{shown(one['host at rest MB'])} MB at rest and {shown(one['host MB'])} MB after the load (PSS)."
+    )
 
 
 def _told(place: Estate, name: str) -> str:

@@ -102,7 +102,10 @@ def host(number: int, name: str, folder: Path) -> Iterator[Host]:
         for words in (("link", "set", "lo", "up"), ("addr", "add", f"{made.address}/15", "dev", "eth0")):
             _ip(*words, within=made.within)
         _ip("link", "set", "eth0", "up", within=made.within)
-        yield made
+        try:
+            yield made
+        finally:
+            _ip("link", "del", made.cable)  # the kernel would take its time
 
 
 def _ip(*words: str, within: Sequence[str] = ()) -> None:

@@ -34,6 +34,11 @@ from tests.support.postgres import PostgresServer, binaries
 from tests.support.s3 import BUCKET
 from tests.support.valkey import ValkeyServer
 
+STORES = {
+    "s3": "PostgreSQL, S3",
+    "folder": "PostgreSQL, shared folder",
+    "sqlite": "SQLite, folder",
+}
 ON_HUB = ("--bind", "127.0.0.1", HUB, "--protected-mode", "no", "--auto-aof-rewrite-percentage", "0")
 START_S = 30.0
 HEEDED_S = 1.0
@@ -64,8 +69,8 @@ class Shared:
 
     def stored(self) -> int:
         """How many contents lie in storage."""
-        if "STORAGE_URL" not in self.settings:
-            place = self.folder / "host1" / "media"
+        if "AWS_ENDPOINT_URL" not in self.settings:
+            place = self.folder / "media" if "STORAGE_URL" in self.settings else self.folder / "host1" / "media"
             return sum(1 for path in place.rglob("*") if path.is_file() and not path.suffix)
         names = {name.lower(): value for name, value in ACCESS.items() if name != "AWS_REGION"}
         client = boto3.client(
@@ -74,6 +79,17 @@ class Shared:
         pages = client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
         keys = (entry["Key"] for page in pages for entry in page.get("Contents", []))
         return sum(1 for key in keys if "." not in key.rpartition("/")[2])
+
+    def redis_bytes(self) -> int:
+        """What its keys take."""
+        client = self.belt.client
+        return sum(int(client.memory_usage(key, samples=0) or 0) for key in client.scan_iter(count=1000))
+
+    def catalogue_bytes(self) -> int:
+        """What its tables and indexes take."""
+        if "DATABASE_URL" in self.settings:
+            return int(self.ask("SELECT pg_database_size(current_database())")[0][0])
+        return int(self.ask("SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()")[0][0])
 
     def pause(self) -> None:
         """Workers take nothing any more until `resume`."""
@@ -94,12 +110,13 @@ class Shared:
     def env(self, name: str, *, processes: int) -> dict[str, str]:
         """The environment of a host: nothing is shared but what stands in `settings`."""
         own = {"VAR_DIR": str(self.folder / name), "FETCH_ALLOW_PRIVATE": NETWORK, "LOG_FORMAT": "json"}
-        own["WEB_CONCURRENCY"] = str(processes)
+        # Previews take the time that nobody needs, so they would count for a file as soon as something is waited for.
+        own |= {"WEB_CONCURRENCY": str(processes), "PREVIEWS": "false"}
         return Place(self.folder, self.settings["REDIS_URL"]).env | own | dict(self.settings)
 
 
 @contextlib.contextmanager
-def shared(folder: Path, *, local: bool, connections: int) -> Iterator[Shared]:
+def shared(folder: Path, stores: str, *, connections: int) -> Iterator[Shared]:
     """Everything that the hosts share, for the length of the block, with a new catalogue.
 
     Raises:
@@ -111,12 +128,14 @@ def shared(folder: Path, *, local: bool, connections: int) -> Iterator[Shared]:
         valkey.start()
         settings = {"REDIS_URL": f"redis://{HUB}:{valkey.port}/0"}
         servers = {"Redis": {valkey.pid}}
-        if not local:
+        if stores != "sqlite":
             postgres = held.enter_context(_postgres(connections))
+            settings |= {"DATABASE_URL": postgres.url(), "STORAGE_URL": (folder / "media").as_uri()}
+            servers |= {"PostgreSQL": {postgres.pid}}
+        if stores == "s3":
             endpoint, pid = held.enter_context(_s3(folder))
-            settings |= {"DATABASE_URL": postgres.url(), "STORAGE_URL": f"s3://{BUCKET}", **ACCESS}
-            settings |= {"AWS_ENDPOINT_URL": endpoint}
-            servers |= {"PostgreSQL": {postgres.pid}, "S3": {pid}}
+            settings |= {"STORAGE_URL": f"s3://{BUCKET}", "AWS_ENDPOINT_URL": endpoint, **ACCESS}
+            servers |= {"S3": {pid}}
         source = held.enter_context(media_server(media.KEPT, hosts=[HUB]))
         (folder / "host1").mkdir()
         database = settings.get("DATABASE_URL") or f"sqlite:///{folder / 'host1' / 'esteira.db'}"
@@ -134,7 +153,7 @@ def _postgres(connections: int) -> Iterator[PostgresServer]:
     tools = binaries()
     if tools is None:
         raise Trouble(
-            "hosts share a catalogue in PostgreSQL: install postgresql (initdb, pg_ctl), or measure --local alone"
+            "hosts share a catalogue in PostgreSQL: install postgresql (initdb, pg_ctl), or take --stores sqlite"
         )
     # In memory and of its own: its user must get there, and into no folder of ours.
     where = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108

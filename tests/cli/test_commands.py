@@ -137,8 +137,11 @@ def test_a_setting_that_cannot_work_is_told_in_one_line(place: Site, name: str, 
 def test_stats_have_the_promised_shape(place: Site) -> None:
     place.run("submit", LOOPBACK)
     figures = place.run("stats", "--json").json
-    assert set(figures) == {"queues", "sessions", "totals", "duration_ms", "per_minute", "pauses"}
+    assert set(figures) == {
+        *("queues", "sessions", "totals", "duration_ms", "per_minute", "oldest_unfinished_s", "pauses"),
+    }
     assert figures["sessions"] == {"cli": {"ready": 1, "running": 0}}
+    assert 0 < figures["oldest_unfinished_s"] < 600
     assert set(figures["queues"]) == {"fetch", "detect", "validate", "persist", "notify", "derive"}
     assert figures["queues"]["fetch"] == {"ready": 1, "delayed": 0, "running": 0, "dead": 0}
     endings = {"stored", "done", "rejected", "failed", "expired"}

@@ -43,10 +43,11 @@ def test_two_hosts_share_the_work_and_what_a_dead_one_held_is_done_by_the_other(
     assert done.returncode == 0, done.stderr
     found = json.loads(kept.read_text())["measures"]["hosts"]
     assert [row[""] for row in found["rows"]] == ["2 hosts, PostgreSQL, S3"]
-    shared, died = found["notes"]
+    shared, died, sizes = found["notes"]
     assert "90 files done, each once; host1 " in shared
     assert " was killed " in died
     assert "All 90 were done, each once" in died
+    assert " MB at rest and " in sizes
 
 
 @pytest.mark.slow
@@ -54,7 +55,7 @@ def test_ctrl_c_leaves_nothing_of_the_hosts() -> None:
     needs_namespaces()
     with TemporaryDirectory(prefix="hosts-") as name:
         folder, said = Path(name), Path(name, "said")
-        command = [*COMMAND, "--local", "--files", "30"]
+        command = [*COMMAND, "--stores", "sqlite", "--files", "30"]
         with said.open("wb") as out:
             env = {**os.environ, "TMPDIR": name}
             process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=out, stderr=out, start_new_session=True)
