@@ -41,7 +41,7 @@ SHORT: dict[str, Callable[[], Finding]] = {
     "stages": partial(stages.measure, 10),
 }
 EXAMPLES = examples(
-    "scripts/bench all --json var/bench.json    some twelve minutes; scripts/bench report makes a document of it",
+    "scripts/bench all --json var/bench.json    some ten minutes; scripts/bench report makes a document of it",
     "scripts/bench all --short                  about a minute: whether it all still works, and the ratios",
 )
 

@@ -21,7 +21,7 @@ from scripts.benchmarks.trials import Sender, trial
 NAMES = ("stock Dramatiq", "Esteira")
 WARM = 16
 EXAMPLES = examples(
-    "scripts/bench idle               20 voice notes each: about a minute and a half",
+    "scripts/bench idle               20 voice notes each: a minute and a half",
     "scripts/bench idle --notes 50    for a maximum that says more",
 )
 

@@ -19,7 +19,7 @@ PROC = Path("/proc")
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 STOP_S = 10.0
-PARENT, SESSION, USER, STARTED = 1, 3, 11, 19  # places in /proc/PID/stat from the state on (proc(5))
+STATE, PARENT, SESSION, USER, STARTED = 0, 1, 3, 11, 19  # places in /proc/PID/stat from the state on (proc(5))
 
 
 class Trouble(click.ClickException):
@@ -142,17 +142,37 @@ def running(command: Sequence[str], log: Path, *, env: Mapping[str, str], cwd: P
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     """TERM to its group as a supervisor sends it; after ten seconds KILL to whatever is left of the family."""
-    before = family({process.pid})
+    members = family({process.pid})
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGTERM)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(STOP_S)
-    left = _stats()
-    for pid, stat in (before | family({process.pid})).items():
-        if pid in left and left[pid][STARTED] == stat[STARTED]:  # still that process
+    members |= family({process.pid})
+    if not _gone(members, within_s=STOP_S):
+        members |= family({process.pid})
+        for pid in _alive(members):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        _gone(members, within_s=STOP_S)
     process.wait(STOP_S)
+
+
+def _gone(members: Mapping[int, list[str]], *, within_s: float) -> bool:
+    """Whether all of them have ended, at the latest after so many seconds. A shell ends before what it has started."""
+    deadline = time.monotonic() + within_s
+    while _alive(members):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def _alive(members: Mapping[int, list[str]]) -> list[int]:
+    """Those that are there still; another process may have the same number meanwhile."""
+    now = _stats()
+    return [
+        pid
+        for pid, stat in members.items()
+        if pid in now and now[pid][STARTED] == stat[STARTED] and now[pid][STATE] != "Z"
+    ]
 
 
 def call(command: Sequence[str], *, env: Mapping[str, str], cwd: Path, within_s: float = 600) -> str:
