@@ -21,7 +21,7 @@ from pipeline.errors import Code
 from pipeline.models import Ending, Stage, Status
 
 MAX_CRASHES = 3
-ASIDE_MS = 500  # how long a suspect waits while another one runs
+ASIDE_MS = 200  # how long a suspect waits while another one runs: a host may leave a hundred of them
 
 log = structlog.get_logger()
 

@@ -13,6 +13,7 @@ from urllib.parse import quote
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
+from pipeline.cores import worker_processes
 from pipeline.errors import SettingsError
 from pipeline.gateway_settings import LOOPBACK
 from pipeline.models import Kind, Model
@@ -77,7 +78,7 @@ class Settings(WebhookSettings):
     dashboard: bool | None = None  # not set: where one process serves, for its pages live in the memory of one
 
     # the belt
-    web_concurrency: Positive = 2
+    web_concurrency: Positive = Field(default_factory=worker_processes)
     worker_threads: Positive = 8
     media_attempts: Positive = 3
     media_backoff_ms: Positive = 2000
