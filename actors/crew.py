@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import structlog
 
@@ -21,6 +22,7 @@ from actors.work import run_all
 from pipeline.models import Stage
 
 MOST = 16  # in one crew
+RELIEF_S = 1.0  # nobody has taken a crew for so long: then another thread leads those who wait
 
 log = structlog.get_logger()
 
@@ -28,8 +30,9 @@ log = structlog.get_logger()
 class Crew:
     """The attachments of this process that have left fetch. `settle` is called with all whose verdict is to go out.
 
-    One thread at a time takes a crew through the stages, up to `leaders` while whole crews wait for that; more would
-    only wait for the sandbox. An attachment that its decoder takes long for goes on in a thread of its own.
+    One thread at a time takes a crew through the stages, up to `leaders` while whole crews wait for that or others for
+    long; more would only wait for the sandbox. An attachment that its decoder takes long for goes on in a thread of its
+    own.
     """
 
     def __init__(
@@ -40,8 +43,10 @@ class Crew:
         self._settle = settle
         self._places = leaders
         self._leading = 0
+        self._taken = 0  # crews so far
+        self._watched = False
         self._waiting: list[Delivery] = []
-        self._slow: set[threading.Thread] = set()
+        self._beside: set[threading.Thread] = set()
         self._lock = threading.Lock()
 
     def join(self, delivery: Delivery) -> None:
@@ -49,13 +54,10 @@ class Crew:
         with self._lock:
             self._waiting.append(delivery)
             if self._leading >= self._places or (self._leading and len(self._waiting) < MOST):
+                self._watch()
                 return
             self._leading += 1
-        while crew := self._next():
-            try:
-                self.go(crew)
-            except Exception:  # who leads no more by mistake would keep others from it for ever
-                log.exception("crew not settled", ids=[delivery.key for delivery in crew])
+        self._lead()
 
     def go(self, crew: Sequence[Delivery]) -> None:
         """Takes these as far as this worker may, and has their verdicts carried out."""
@@ -74,10 +76,43 @@ class Crew:
         self._carry_out(crew)
 
     def wait(self, seconds: float) -> None:
-        """Waits so long for the slow ones to come to their end."""
+        """Waits so long for those that go on without a thread of the worker's to come to their end."""
         deadline = time.monotonic() + seconds
-        for thread in list(self._slow):
+        for thread in list(self._beside):
             thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _lead(self) -> None:
+        while crew := self._next():
+            try:
+                self.go(crew)
+            except Exception:  # who leads no more by mistake would keep others from it for ever
+                log.exception("crew not settled", ids=[delivery.key for delivery in crew])
+
+    def _watch(self) -> None:
+        """Sees to it that somebody looks after RELIEF_S, unless nobody more may lead. Called with the lock held."""
+        if self._watched or self._leading >= self._places:
+            return
+        watch = threading.Timer(RELIEF_S, self._relieve, args=(self._taken,))
+        watch.daemon = True
+        with suppress(RuntimeError):  # no memory for another thread: whoever leads comes to them
+            watch.start()
+            self._watched = True
+
+    def _relieve(self, taken: int) -> None:
+        """Leads as well, if those who do have taken no crew since."""
+        with self._lock:
+            self._watched = False
+            if not self._waiting:
+                return
+            if self._taken != taken or self._leading >= self._places:
+                self._watch()
+                return
+            self._leading += 1
+            self._beside.add(threading.current_thread())
+        try:
+            self._lead()
+        finally:
+            self._beside.discard(threading.current_thread())
 
     def _carry_out(self, crew: Sequence[Delivery]) -> None:
         """Has their verdicts carried out, and where one of them cannot be, those of the others."""
@@ -98,24 +133,26 @@ class Crew:
         with self._lock:
             self._waiting[:0] = mates
         thread = threading.Thread(target=self._go_alone, args=(slow,), name=f"slow {slow.key}", daemon=True)
-        self._slow.add(thread)
+        self._beside.add(thread)
         try:
             thread.start()
         except RuntimeError:  # no memory for another thread: its next stage goes through Redis
-            self._slow.discard(thread)
+            self._beside.discard(thread)
             self._carry_out([slow])
 
     def _go_alone(self, delivery: Delivery) -> None:
         try:
             self.go([delivery])
         finally:
-            self._slow.discard(threading.current_thread())
+            self._beside.discard(threading.current_thread())
 
     def _next(self) -> list[Delivery]:
         with self._lock:
             crew = self._waiting[:MOST]
             del self._waiting[:MOST]
-            if not crew:
+            if crew:
+                self._taken += 1
+            else:
                 self._leading -= 1
             return crew
 

@@ -129,6 +129,33 @@ def test_a_second_leader_begins_when_a_whole_crew_waits(
     assert len(ship.settled) == MOST + 1
 
 
+def test_nobody_waits_long_for_a_leader_whose_only_one_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, slow_ends, told = threading.Event(), threading.Event(), threading.Event()
+
+    def run_all(stage: Stage, deliveries: Sequence[Delivery]) -> list[BaseException | None]:
+        if deliveries[0].key == "slow":
+            begun.set()
+            assert slow_ends.wait(10)
+        elif stage is Stage.NOTIFY:
+            told.set()
+        return well(stage, deliveries)
+
+    monkeypatch.setattr(crews, "RELIEF_S", 0.05)
+    ship = Ship(monkeypatch, run_all, leaders=2)
+    leader = threading.Thread(target=ship.crew.join, args=(fetched("slow"),))
+    leader.start()
+    assert begun.wait(10)
+    for key in ("quick", "next"):
+        told.clear()
+        ship.crew.join(fetched(key))
+        assert told.wait(10)
+    ship.crew.wait(10)
+    assert ship.verdicts() == {"quick": Finished(), "next": Finished()}
+    slow_ends.set()
+    leader.join(10)
+    assert ship.verdicts()["slow"] == Finished()
+
+
 def test_one_that_takes_long_goes_on_alone_and_the_others_go_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
     slow_ends = threading.Event()
 
