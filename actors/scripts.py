@@ -75,9 +75,9 @@ class Scripts:
             answers = [_answer(connection) for _ in calls]
         except BaseException:  # an answer that somebody else would take for theirs may be on its way
             connection.disconnect()
+            self.client.connection_pool.release(connection)  # which dials once where there is nobody, not twice
             raise
-        finally:
-            self._idle.append(connection)
+        self._idle.append(connection)
         return answers
 
     def _ready_connection(self) -> Any:

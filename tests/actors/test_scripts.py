@@ -67,6 +67,25 @@ def test_a_server_that_is_away_is_told_and_found_again(scripts: Scripts, own_val
     assert scripts.call("echo", [], ["after"]) == b"after"
 
 
+def test_a_server_that_is_away_is_dialled_once_a_call(
+    scripts: Scripts, own_valkey: ValkeyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripts.call("echo", [], ["before"])
+    own_valkey.stop()
+    with pytest.raises(redis.ConnectionError):
+        scripts.call("echo", [], ["away"])
+    dialled = []
+
+    def refuse(connection: object) -> None:
+        dialled.append(connection)
+        raise redis.ConnectionError
+
+    monkeypatch.setattr(scripts.client.connection_pool.connection_class, "_connect", refuse)
+    with pytest.raises(redis.ConnectionError):
+        scripts.call("echo", [], ["away"])
+    assert len(dialled) == 1
+
+
 def test_an_answer_that_came_too_late_is_never_taken_for_the_next_one(own_valkey: ValkeyServer) -> None:
     scripts = Scripts(connect(own_valkey.url, timeout_s=1), TEXTS)
     scripts.call("echo", [], ["first"])
