@@ -47,11 +47,7 @@ class SqliteFile:
     def take(self) -> Opened:
         """The connection that was used last, for its pages are still at hand; else a new one."""
         file = self._identity()
-        while self._free:
-            try:
-                opened = self._free.pop()
-            except IndexError:  # another thread was faster
-                break
+        while opened := self._popped():
             # SQLite goes on writing to a file that was removed or replaced, where nobody will ever find it.
             if opened.file == file:
                 return opened
@@ -74,8 +70,8 @@ class SqliteFile:
     def close(self) -> None:
         """Closes those that nobody uses, and the others when they come back."""
         self._generation += 1
-        while self._free:
-            self._close(self._free.pop())
+        while opened := self._popped():
+            self._close(opened)
 
     def connect(self) -> sqlite3.Connection:
         """A new connection, which whoever asks for it closes. Its transactions are begun by hand."""
@@ -87,6 +83,12 @@ class SqliteFile:
             driver.close()
             raise
         return driver
+
+    def _popped(self) -> Opened | None:
+        try:
+            return self._free.pop()
+        except IndexError:  # asked for rather than looked up before: another thread may be faster
+            return None
 
     def _open(self) -> Opened:
         opened = Opened(self.connect(), self._generation, int(self._wait_s * 1000))
