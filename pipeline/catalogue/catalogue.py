@@ -28,7 +28,7 @@ from pipeline.catalogue.search import Search
 from pipeline.catalogue.session import Session
 from pipeline.catalogue.tables import TOTALS
 from pipeline.catalogue.together import Together
-from pipeline.errors import Code, PermanentError, PipelineError, SupersededError
+from pipeline.errors import Code, PermanentError, PipelineError, SupersededError, or_raise
 from pipeline.history import HistoryEntry, read_lines
 from pipeline.models import Accepted, Attachment, Claim, Ending, Record, Refusal, Stage, Status, Stored
 from pipeline.new_source import NewSource
@@ -116,7 +116,7 @@ class Catalogue:
         Raises:
             SupersededError: the claim was lost.
         """
-        return _raised(self._database.read(lambda session: self._moves.standing(session, claim)))
+        return or_raise(self._database.read(lambda session: self._moves.standing(session, claim)))
 
     def release(self, claim: Claim, *, stage: Stage, attempts: int, error: PipelineError | None) -> None:
         """Lets go of it with what the next attempt has to know. An ending that is decided already stays as it is.
@@ -144,7 +144,7 @@ class Catalogue:
             SupersededError: the claim was lost.
             CancelledError: somebody has cancelled it, and it is not stored.
         """
-        return _raised(self.stored_many([(claim, stored)])[0])
+        return or_raise(self.stored_many([(claim, stored)])[0])
 
     def stored_many(self, moves: Sequence[tuple[Claim, Stored]]) -> list[Record | PipelineError]:
         """`stored` for several in one transaction: each one's record, or the error that it alone has met."""
@@ -156,7 +156,7 @@ class Catalogue:
         Raises:
             SupersededError: the claim was lost.
         """
-        return _raised(self._moves.ended(claim, ending))
+        return or_raise(self._moves.ended(claim, ending))
 
     def finish(self, claim: Claim, *, announced: bool, outgoing: Outgoing | None = None) -> Record:
         """Closes it: nothing is left to do. What was stored is `done` once it is announced.
@@ -167,7 +167,7 @@ class Catalogue:
             SupersededError: the claim was lost.
             PermanentError: `internal`, if it has not ended, or is stored and not announced.
         """
-        return _raised(self.finish_many([Finishing(claim, announced, outgoing)])[0])
+        return or_raise(self.finish_many([Finishing(claim, announced, outgoing)])[0])
 
     def finish_many(self, moves: Sequence[Finishing]) -> list[Record | PipelineError]:
         """`finish` for several in one transaction: each one's record, or the error that it alone has met."""
@@ -369,12 +369,6 @@ class Catalogue:
 
 def _ms(seconds: float) -> int:
     return int(seconds * 1000)
-
-
-def _raised(outcome: Record | PipelineError) -> Record:
-    if isinstance(outcome, PipelineError):
-        raise outcome
-    return outcome
 
 
 def _holder(claim: Claim) -> dict[str, str]:
