@@ -30,7 +30,8 @@ def said(**fields: object) -> str:
     return identity.now(sandbox_deaths=2).model_copy(update=fields).model_dump_json()
 
 
-def test_a_worker_is_known_by_what_it_says_with_its_heartbeat(belt: Belt) -> None:
+def test_a_worker_is_known_by_what_it_says_with_its_heartbeat(belt: Belt, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ACTIVITY, "_last_error", None)
     belt.beat("w", silence_ms=MINUTE_MS, said=said(host="berlin", pid=7))
     [worker] = workers(belt)
     assert (worker.id, worker.host, worker.pid, worker.threads, worker.alive) == ("w", "berlin", 7, 4, True)

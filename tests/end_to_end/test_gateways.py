@@ -221,7 +221,7 @@ def test_all_dialects_end_as_files_in_storage_or_say_what_they_lack(town: Town, 
 def test_a_url_of_the_graph_api_is_made_when_the_file_is_fetched_and_with_the_numbers_own_token(town: Town) -> None:
     given, contents = with_graph(town, "cloud", renumbered(payload("cloud", "batch_of_two_numbers")))
     town.graph.requests.clear()
-    ids = [one["id"] for one in town.send("cloud", given)["accepted"]]
+    ids = [one["id"] for one in town.send("cloud", hashless(given))["accepted"]]
     assert {record.status for record in town.ended(ids).values()} == {"done"}
     assert len(contents) == 3
     asked = [request for request in town.graph.requests if request.path.startswith("/v23.0/")]
@@ -232,6 +232,11 @@ def test_a_url_of_the_graph_api_is_made_when_the_file_is_fetched_and_with_the_nu
 def renumbered(given: Any) -> Any:
     """The same messages once more under other ids: as they are, they were accepted by another test."""
     return json.loads(json.dumps(given).replace("wamid.HBgN", "wamid.HBgM"))
+
+
+def hashless(given: Any) -> Any:
+    """The same messages without their hashes, or nothing would be fetched that another test has brought."""
+    return json.loads(json.dumps(given).replace('"sha256"', '"unknown"'))
 
 
 def test_a_media_id_that_is_gone_expires_and_a_new_place_brings_it_back(town: Town) -> None:

@@ -115,7 +115,9 @@ def around(queue: ValkeyServer) -> Iterator[tuple[Site, str, WhatsAppServer, int
     port, receiver = free_port(), free_port()
     with ExitStack() as stack:
         whatsapp = stack.enter_context(WhatsAppServer())
-        place = stack.enter_context(site(REDIS_URL=queue.url, PORT=str(port), WEB_CONCURRENCY="1", **SECRETS))
+        # Messages here may hold the same picture, and each of them is to be fetched.
+        own = {"PORT": str(port), "WEB_CONCURRENCY": "1", "FETCH_ONCE": "off"}
+        place = stack.enter_context(site(REDIS_URL=queue.url, **own, **SECRETS))
         announced = f"http://127.0.0.1:{receiver}/esteira"
         place = place.with_settings(**whatsapp.env(place.folder), WEBHOOK_URL=announced)
         stack.enter_context(started(place))
