@@ -34,20 +34,16 @@ SHORT: dict[str, Callable[[], Finding]] = {
     "idle": partial(idle.measure, 3, pause_s=0.4),
     "hook": partial(hook.measure, 200, 5, delay_ms=100),
     "listener": partial(listener.measure, 30, delay_s=0.1, **SHAPE),
-    "slow": partial(slow.measure, 64, 0.25, Shape(hosts=4, per_host=8, **SHAPE)),
-    "memory": partial(memory.measure, (50,)),
-    "backlog": partial(backlog.measure, (300, 3000), 300, 1),
     "duplicates": partial(duplicates.measure, 100, 10, delay_s=0.05),
-    "stages": partial(stages.measure, 10),
 }
 EXAMPLES = examples(
     "scripts/bench all --json var/bench.json    some ten minutes; scripts/bench report makes a document of it",
-    "scripts/bench all --short                  about a minute: whether it all still works, and the ratios",
+    "scripts/bench all --short                  half a minute: the ratios of those that take seconds",
 )
 
 
 @click.command("all", epilog=EXAMPLES)
-@click.option("--short", is_flag=True, help="Few files and one round.")
+@click.option("--short", is_flag=True, help="Few files, one round, and only what takes seconds.")
 @json_option
 def everything(*, short: bool, json_file: Path | None) -> None:
     """Every measure in turn. It judges nothing: exit status 1 means that one of them did not work."""
