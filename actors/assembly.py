@@ -12,6 +12,7 @@ from actors.broker import EsteiraBroker
 from actors.chain import Chain
 from actors.chores import chores, sign_off
 from actors.courier import Courier
+from actors.crew import Places
 from actors.heartbeat import Heartbeat
 from actors.ledger import Ledger
 from actors.pausing import Pausing
@@ -20,6 +21,7 @@ from actors.quarantine import Quarantine
 from actors.retries import Retries, RetryPolicy
 from actors.signals import Signals
 from pipeline.catalogue import Pause
+from pipeline.cores import cores
 from pipeline.services import services
 from pipeline.settings import Settings
 
@@ -42,11 +44,18 @@ def build_broker(settings: Settings) -> EsteiraBroker:
         ledger=Ledger.of(settings),
         lanes=Lanes.of(settings),
         middleware=middleware,
-        leaders=settings.sandbox_processes,
+        places=_places(settings),
     )
     broker.add_middleware(Courier(settings))
     broker.add_middleware(Heartbeat(chores(broker, settings), last=partial(sign_off, broker)))
     return broker
+
+
+def _places(settings: Settings) -> Places:
+    # A second leader has a decoder of its own, which is a core's work: where each process has one core, the two would
+    # only take each other's time.
+    abreast = cores() // settings.web_concurrency
+    return Places(max(1, min(abreast, settings.sandbox_processes)), settings.sandbox_processes)
 
 
 def _pauses() -> list[Pause]:

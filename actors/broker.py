@@ -22,7 +22,7 @@ from actors.background import Background, BackgroundConsumer
 from actors.belt import Belt, Settlement, Step
 from actors.chain import Chain
 from actors.consumer import BeltConsumer
-from actors.crew import Crew
+from actors.crew import Crew, Places
 from actors.delivery import (
     Again,
     Back,
@@ -57,7 +57,7 @@ class EsteiraBroker(dramatiq.Broker):
         ledger: where finished jobs are noted.
         lanes: how messages take turns.
         middleware: with a `Chain` and `Retries` among them.
-        leaders: how many threads of a process take what was fetched through the other stages.
+        places: how many threads of a process take what was fetched through the other stages.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class EsteiraBroker(dramatiq.Broker):
         ledger: Ledger,
         lanes: Lanes,
         middleware: list[dramatiq.Middleware],
-        leaders: int = 1,
+        places: Places = Places(),  # noqa: B008  it is frozen
     ) -> None:
         super().__init__(middleware=[])
         queues = [stage.value for stage in Stage]
@@ -86,7 +86,7 @@ class EsteiraBroker(dramatiq.Broker):
         self.chain = next(item for item in middleware if isinstance(item, Chain))
         self.pausing = self.chain.pausing
         retries = next(item for item in middleware if isinstance(item, Retries))
-        self.crew = Crew(chain=self.chain, retries=retries, settle=self.settle, leaders=leaders)
+        self.crew = Crew(chain=self.chain, retries=retries, settle=self.settle, places=places)
         for item in middleware:
             self.add_middleware(item)
 

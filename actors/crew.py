@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import NamedTuple
 
 import structlog
 
@@ -27,21 +28,28 @@ RELIEF_S = 1.0  # nobody has taken a crew for so long: then another thread leads
 log = structlog.get_logger()
 
 
+class Places(NamedTuple):
+    """How many threads may lead at once: because there is much to do, and because one that leads takes long."""
+
+    abreast: int = 1
+    leaders: int = 1
+
+
 class Crew:
     """The attachments of this process that have left fetch. `settle` is called with all whose verdict is to go out.
 
-    One thread at a time takes a crew through the stages, up to `leaders` while whole crews wait for that or others for
-    long; more would only wait for the sandbox. An attachment that its decoder takes long for goes on in a thread of its
-    own.
+    One thread at a time takes a crew through the stages, up to `places.abreast` while whole crews wait for that, up to
+    `places.leaders` where somebody waits for long; more would only wait for the sandbox. An attachment that its decoder
+    takes long for goes on in a thread of its own.
     """
 
     def __init__(
-        self, *, chain: Chain, retries: Retries, settle: Callable[[Sequence[Delivery]], None], leaders: int
+        self, *, chain: Chain, retries: Retries, settle: Callable[[Sequence[Delivery]], None], places: Places
     ) -> None:
         self._chain = chain
         self._retries = retries
         self._settle = settle
-        self._places = leaders
+        self._places = places
         self._leading = 0
         self._taken = 0  # crews so far
         self._watched = False
@@ -53,7 +61,7 @@ class Crew:
         """Sees to it that a delivery goes on. Returns at once if others lead, else when nothing is left to lead."""
         with self._lock:
             self._waiting.append(delivery)
-            if self._leading >= self._places or (self._leading and len(self._waiting) < MOST):
+            if self._leading >= self._places.abreast or (self._leading and len(self._waiting) < MOST):
                 self._watch()
                 return
             self._leading += 1
@@ -90,7 +98,7 @@ class Crew:
 
     def _watch(self) -> None:
         """Sees to it that somebody looks after RELIEF_S, unless nobody more may lead. Called with the lock held."""
-        if self._watched or self._leading >= self._places:
+        if self._watched or self._leading >= self._places.leaders:
             return
         watch = threading.Timer(RELIEF_S, self._relieve, args=(self._taken,))
         watch.daemon = True
@@ -104,7 +112,7 @@ class Crew:
             self._watched = False
             if not self._waiting:
                 return
-            if self._taken != taken or self._leading >= self._places:
+            if self._taken != taken or self._leading >= self._places.leaders:
                 self._watch()
                 return
             self._leading += 1

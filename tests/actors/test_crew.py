@@ -10,7 +10,7 @@ import pytest
 from actors import crew as crews
 from actors import work
 from actors.chain import Chain, following
-from actors.crew import MOST, Crew
+from actors.crew import MOST, Crew, Places
 from actors.delivery import Again, Delivery, Finished, Forward, stage_message
 from actors.retries import Retries, RetryPolicy
 from pipeline.errors import Code, RetryableError
@@ -43,7 +43,9 @@ def well(stage: Stage, deliveries: Sequence[Delivery]) -> list[BaseException | N
 class Ship:
     """A crew whose stages are `run_all`; remembers which attachments were in which, and what became of each."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, run_all: RunAll = well, *, leaders: int = 1) -> None:
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, run_all: RunAll = well, *, leaders: int = 1, abreast: int = 1
+    ) -> None:
         self.ran: list[tuple[Stage, list[str]]] = []
         self.settled: list[Delivery] = []
 
@@ -52,7 +54,8 @@ class Ship:
             return run_all(stage, deliveries)
 
         monkeypatch.setattr(crews, "run_all", noted)
-        self.crew = Crew(chain=Chain(), retries=Retries(RetryPolicy()), settle=self.settled.extend, leaders=leaders)
+        places = Places(abreast, leaders)
+        self.crew = Crew(chain=Chain(), retries=Retries(RetryPolicy()), settle=self.settled.extend, places=places)
 
     def verdicts(self) -> dict[str, object]:
         return {delivery.key: delivery.verdict for delivery in self.settled}
@@ -99,9 +102,9 @@ def test_a_fault_of_ours_leaves_nobody_with_a_wrong_verdict(monkeypatch: pytest.
     assert ship.verdicts() == {"a": None}
 
 
-@pytest.mark.parametrize(("leaders", "led"), [(1, 1), (2, 2)])
+@pytest.mark.parametrize(("abreast", "led"), [(1, 1), (2, 2)])
 def test_a_second_leader_begins_when_a_whole_crew_waits(
-    monkeypatch: pytest.MonkeyPatch, leaders: int, led: int
+    monkeypatch: pytest.MonkeyPatch, abreast: int, led: int
 ) -> None:
     begun, go_on = threading.Semaphore(0), threading.Event()
 
@@ -111,7 +114,8 @@ def test_a_second_leader_begins_when_a_whole_crew_waits(
             assert go_on.wait(10)
         return well(stage, deliveries)
 
-    ship = Ship(monkeypatch, run_all, leaders=leaders)
+    monkeypatch.setattr(crews, "RELIEF_S", 60)
+    ship = Ship(monkeypatch, run_all, leaders=2, abreast=abreast)
     threads = [threading.Thread(target=ship.crew.join, args=(fetched("first"),))]
     threads[0].start()
     assert begun.acquire(timeout=10)
