@@ -89,7 +89,7 @@ class Hook:
         queued = self._enqueue(accepted.id, place_of(attachment, intake=inline_bytes))
         laps.mark("offer")
         if queued:
-            log.info("attachment queued", id=accepted.id, session=attachment.session, kind=attachment.kind)
+            log.debug("attachment queued", id=accepted.id, session=attachment.session, kind=attachment.kind)
             return Receipt(accepted.id, "queued", accepted.status)
         if self._is_paused(attachment.session):
             log.warning("attachment spooled: paused", id=accepted.id)

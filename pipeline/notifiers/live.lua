@@ -1,4 +1,5 @@
 -- Appends events to the history, but for those that stand there, and removes what is too old.
+-- Each is published too, on a channel with the history's name, for programs beside us that want no history.
 --
 -- KEYS: the history (stream), what stands in it (hash: event id -> place in the stream)
 -- ARGV: how many are kept, then for each event its id and the event as JSON
@@ -16,7 +17,9 @@ local places = redis.call('HMGET', KEYS[2], unpack(ids))
 local appended = {}
 for number, id in ipairs(ids) do
     if not places[number] and not appended[id] then
-        before = redis.call('XADD', KEYS[1], '*', 'id', id, 'before', before, 'event', ARGV[2 * number + 1])
+        local event = ARGV[2 * number + 1]
+        before = redis.call('XADD', KEYS[1], '*', 'id', id, 'before', before, 'event', event)
+        redis.call('PUBLISH', KEYS[1], event)
         appended[id] = true
         appended[#appended + 1] = id
         appended[#appended + 1] = before

@@ -58,6 +58,20 @@ def test_several_are_appended_in_their_order_with_one_call_and_each_once(valkey:
     assert sorted(client.hkeys(KNOWN)) == sorted(kept(valkey))
 
 
+def test_what_is_appended_is_published_once_for_programs_beside(valkey: ValkeyServer) -> None:
+    one, two = outcome(), outcome()
+    listener = valkey.client().pubsub(ignore_subscribe_messages=True)
+    listener.subscribe(HISTORY)
+    listener.get_message(timeout=5)
+    tell(valkey, one, one, two)
+    heard = []
+    while len(heard) < 2 and (message := listener.get_message(timeout=5)):
+        heard.append(json.loads(message["data"])["event_id"])
+    assert heard == ids(one, two)
+    assert listener.get_message(timeout=0.1) is None
+    listener.close()
+
+
 def test_a_history_that_was_thrown_away_alone_begins_anew(valkey: ValkeyServer) -> None:
     one = outcome()
     tell(valkey, one)
