@@ -39,17 +39,23 @@ def sweep_with(
         log.error("the belt was not whole", dropped=dropped, remedy="let Redis evict nothing; see `esteira doctor`")
     lost, after = 0, None
     while page := catalogue.unfinished(older_than_s=older_than_s, limit=BATCH, after=after):
-        known = {record.id: record for record in page}
-        for media_id in belt.missing(list(known)):
-            message, place = stage_message(media_id, _stage_of(known[media_id])), place_of_record(known[media_id])
-            lost += belt.offer(media_id, message.queue_name, wire_form(message), place=place)
-        after = page[-1].id
+        # Nearly all of a backlog is where it belongs: only what is not is read whole.
+        for media_id in belt.missing(page):
+            record = catalogue.get(media_id)
+            if record and record.finished_at is None:
+                lost += _put_back(belt, record)
+        after = page[-1]
         if going_on:
             going_on()
     if lost:
         SWEPT.add(n=lost)
         log.warning("swept", messages=lost)
     return lost
+
+
+def _put_back(belt: Belt, record: Record) -> bool:
+    message = stage_message(record.id, _stage_of(record))
+    return belt.offer(record.id, message.queue_name, wire_form(message), place=place_of_record(record))
 
 
 def _stage_of(record: Record) -> Stage:

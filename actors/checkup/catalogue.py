@@ -91,7 +91,7 @@ def check_unfinished(settings: Settings) -> Finding:
     """Attachments that should have ended, and whether the belt knows of them."""
     age = settings.sweep_after_s
     with closing(Catalogue(settings.database)) as catalogue:
-        ids = [record.id for record in catalogue.unfinished(older_than_s=age, limit=MOST)]
+        ids = catalogue.unfinished(older_than_s=age, limit=MOST)
     if not ids:
         return ok("unfinished", f"no attachment waits for more than {age:g} s")
     message = f"{len(ids)}{' or more' if len(ids) == MOST else ''} wait for more than {age:g} s"

@@ -270,12 +270,13 @@ class Catalogue:
         statement = statements.counting(frozenset(filters.given()))
         return self._number(statement, **filters.given(), since=filters.since or 0)
 
-    def unfinished(self, *, older_than_s: float, limit: int = 1000, after: str | None = None) -> list[Record]:
-        """Accepted so long ago or let go so long ago, and nobody works on them; oldest first, behind `after`."""
+    def unfinished(self, *, older_than_s: float, limit: int = 1000, after: str | None = None) -> list[str]:
+        """The ids of what was accepted or let go so long ago and nobody works on; oldest first, behind `after`."""
         now = self.now()
         given = {"now": now, "before": now - _ms(older_than_s), "limit": limit, **self._position(after)}
         given["absurd"] = now + _ms(LONGEST_LEASE_S + CLOCKS_DIFFER_S)
-        return self._records(statements.UNFINISHED_AFTER if after else statements.UNFINISHED, given)
+        statement = statements.UNFINISHED_AFTER if after else statements.UNFINISHED
+        return [row[0] for row in self._database.read(lambda session: session.rows(statement, **given))]
 
     # --- counting ---
 

@@ -271,7 +271,9 @@ _idle = or_(
 @functools.cache
 def _unfinished(*, paged: bool) -> Select[Any]:
     further = [tuple_(media.c.received_at, media.c.id) > tuple_(_p("after_at"), _p("after_id"))] if paged else []
-    return select(*RECORD).where(RUNNING, _idle, *further).order_by(media.c.received_at, media.c.id).limit(_p("limit"))
+    return (
+        select(media.c.id).where(RUNNING, _idle, *further).order_by(media.c.received_at, media.c.id).limit(_p("limit"))
+    )
 
 
 # What is replayed came at its first round's time: how old that is says nothing.

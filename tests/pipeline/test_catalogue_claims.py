@@ -160,7 +160,7 @@ class Claims(RuleBasedStateMachine):
             return
         held = {media_id for media_id, (_, until) in self.live.items() if until >= self.clock.now}
         known = {record.id for record in self.catalogue.find(Filters())}
-        found = {record.id for record in self.catalogue.unfinished(older_than_s=0)}
+        found = set(self.catalogue.unfinished(older_than_s=0))
         assert found == known - held - set(self.finished)
 
 
