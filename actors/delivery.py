@@ -9,12 +9,12 @@ from typing import Any
 from dramatiq import Message
 from dramatiq.broker import MessageProxy
 
-from actors.belt import Offer
+from actors.redis_queue.queue import EnqueueRequest
 from pipeline.models import Claim, Model, Record, Stage
 
 
 @dataclass(frozen=True)
-class Forward:
+class NextStage:
     """Goes on with this stage, with these inputs, after `delay_ms`.
 
     `silent` ends without an announcement; `lost` is how often the staged bytes were not where they were looked for.
@@ -28,7 +28,7 @@ class Forward:
 
 
 @dataclass(frozen=True)
-class Again:
+class Retry:
     """The same stage once more after `delay_ms`, as attempt number `attempt`."""
 
     delay_ms: int
@@ -43,16 +43,16 @@ class Finished:
 
 
 @dataclass(frozen=True)
-class Buried:
+class DeadLetter:
     """Cannot be worked on by anybody: kept as a dead letter."""
 
 
 @dataclass(frozen=True)
-class Back:
+class Requeue:
     """Was not begun: goes back to where it was, and nothing is counted."""
 
 
-Verdict = Forward | Again | Finished | Buried | Back
+Verdict = NextStage | Retry | Finished | DeadLetter | Requeue
 
 
 class Delivery(MessageProxy):
@@ -80,7 +80,7 @@ class Delivery(MessageProxy):
         self.on_settled: list[Callable[[], object]] = []
         self.claim: Claim | None = None
         self.result: Model | None = None
-        self.offer: Offer | None = None
+        self.offer: EnqueueRequest | None = None
         self.verdict: Verdict | None = None
 
     @property
@@ -102,7 +102,7 @@ class Delivery(MessageProxy):
         """As it was handed over."""
         return self._message
 
-    def go_on(self, onward: Forward) -> None:
+    def go_on(self, onward: NextStage) -> None:
         """Comes to the next stage in this worker's hands: still held under the same key and serial."""
         self.actor_name = onward.stage.value
         self.kwargs = stage_kwargs(

@@ -17,20 +17,20 @@ from typing import Literal
 import redis
 import structlog
 
-from actors import tracing
-from actors.belt import QUICK_TIMEOUT_S, Belt, open_belt
-from actors.breaker import Breaker
 from actors.delivery import stage_message, wire_form
-from actors.figures import ship
-from actors.inline import run_inline
-from actors.intake import put_intake
-from actors.places import Place, place_of
-from actors.sentry import report
-from actors.telemetry import configure_guest
+from actors.execution.inline import run_inline
+from actors.intake.circuit_breaker import Breaker
+from actors.intake.uploads import put_intake
+from actors.observability import tracing
+from actors.observability.logging import configure_guest
+from actors.observability.metrics_store import ship
+from actors.observability.sentry import report
+from actors.redis_queue.queue import QUICK_TIMEOUT_S, RedisQueue, open_queue
+from actors.redis_queue.scheduling import SchedulingInfo, place_of
+from pipeline.config.settings import current_settings
 from pipeline.errors import RetryableError
 from pipeline.models import Accepted, Attachment, Record, Stage, Status
 from pipeline.services import Services, build_services
-from pipeline.settings import current_settings
 from pipeline.storage import intake_key
 
 WAIT_S = 1.5  # for the catalogue: a listener is better asked to come again than held; workers wait longer
@@ -57,7 +57,7 @@ class Receipt:
 class Hook:
     """`process_media()` for one process: its catalogue, its short-tempered Redis client, its circuit breaker."""
 
-    def __init__(self, services: Services, belt: Belt) -> None:
+    def __init__(self, services: Services, belt: RedisQueue) -> None:
         self.services = services
         self.belt = belt
         # A write, for a Redis that is full or read-only answers a PING and takes nothing.
@@ -72,7 +72,9 @@ class Hook:
         tracing.handed_over(attachment, receipt.mode, laps)
         return receipt
 
-    def _take(self, attachment: Attachment, file: Path | None, aside: Aside | None, laps: tracing.Laps) -> Receipt:
+    def _take(
+        self, attachment: Attachment, file: Path | None, aside: Aside | None, laps: tracing.PhaseTimer
+    ) -> Receipt:
         inline_bytes = file is not None or bool(attachment.data)
         if inline_bytes and (known := self.services.catalogue.get(attachment.id)):
             self.services.catalogue.add("duplicates")
@@ -97,13 +99,16 @@ class Hook:
         return self._without_queue(accepted, aside)
 
     def _stands(self, media_id: str) -> bool:
-        """Whether the bytes stand in storage, now that there is a row; see `actors.chores.clear_intake`."""
+        """Whether the bytes stand in storage, now that there is a row.
+
+        See `actors.maintenance.schedule.clear_intake`.
+        """
         try:
             return self.services.storage.size(intake_key(media_id)) is not None
         except RetryableError:  # they did a moment ago, and the row is written
             return True
 
-    def _enqueue(self, media_id: str, place: Place) -> bool:
+    def _enqueue(self, media_id: str, place: SchedulingInfo) -> bool:
         if self.breaker.open:
             return False
         message = stage_message(media_id, Stage.FETCH)
@@ -179,4 +184,4 @@ def _hook_of(_pid: int) -> Hook:
     settings = current_settings()
     configure_guest(settings)
     services = build_services(settings, durable=settings.intake_sync, wait_s=WAIT_S)
-    return Hook(services, open_belt(settings, timeout_s=QUICK_TIMEOUT_S))
+    return Hook(services, open_queue(settings, timeout_s=QUICK_TIMEOUT_S))

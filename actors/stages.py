@@ -7,15 +7,15 @@ from typing import Unpack
 
 import dramatiq
 
-from actors import derive as previews
-from actors.assembly import build_broker
-from actors.pace import shared_pace
-from actors.telemetry import configure, tell_unknown_names
-from actors.work import Asked, run
+from actors import previews
+from actors.execution.executor import MessageArgs, run
+from actors.factory import build_broker
+from actors.observability.logging import configure, tell_unknown_names
+from actors.redis_queue.host_rate import shared_pace
+from pipeline.config.settings import current_settings
 from pipeline.errors import PipelineError, SettingsError
 from pipeline.models import Stage
 from pipeline.services import services
-from pipeline.settings import current_settings
 
 try:
     configure(current_settings())  # Sentry before the broker, or it misses what the broker does
@@ -29,31 +29,31 @@ services().outbound.pace = shared_pace(broker.belt, current_settings())
 
 
 @dramatiq.actor(queue_name="fetch", throws=PipelineError)
-def fetch(**_: Unpack[Asked]) -> None:
+def fetch(**_: Unpack[MessageArgs]) -> None:
     """From its source to the staging directory: whole, decrypted, hashed."""
     run(Stage.FETCH)
 
 
 @dramatiq.actor(queue_name="detect", throws=PipelineError)
-def detect(**_: Unpack[Asked]) -> None:
+def detect(**_: Unpack[MessageArgs]) -> None:
     """What the content is, whatever its sender calls it."""
     run(Stage.DETECT)
 
 
 @dramatiq.actor(queue_name="validate", throws=PipelineError)
-def validate(**_: Unpack[Asked]) -> None:
+def validate(**_: Unpack[MessageArgs]) -> None:
     """Decoded in the sandbox and within every limit."""
     run(Stage.VALIDATE)
 
 
 @dramatiq.actor(queue_name="persist", throws=PipelineError)
-def persist(**_: Unpack[Asked]) -> None:
+def persist(**_: Unpack[MessageArgs]) -> None:
     """Into storage under its own hash, and into the catalogue."""
     run(Stage.PERSIST)
 
 
 @dramatiq.actor(queue_name="notify", throws=PipelineError)
-def notify(**_: Unpack[Asked]) -> None:
+def notify(**_: Unpack[MessageArgs]) -> None:
     """Announced, however it ended."""
     run(Stage.NOTIFY)
 

@@ -16,7 +16,7 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
-from pipeline.payload_forms import clean_text
+from pipeline.values.gateway_values import clean_text
 
 MAX_MESSAGE = 300  # characters of an error's message that are kept for each attempt
 MAX_CARRIED = 20  # entries that ride in a message
@@ -115,7 +115,7 @@ class Attempt(NamedTuple):
     message: str | None = None
 
 
-class Trail:
+class AttemptLog:
     """What happened under one claim and stands in no row yet. For one thread at a time."""
 
     def __init__(self, run: int = 0) -> None:

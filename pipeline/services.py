@@ -8,26 +8,26 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 
-from pipeline.abreast import abreast
-from pipeline.antivirus import Antivirus
 from pipeline.catalogue import WAIT_S, Catalogue, Finishing, Outgoing, Preview
-from pipeline.clamd import Clamd
-from pipeline.derive import Content, derive, discard, keep
-from pipeline.detect import Asked, detect_many
+from pipeline.config.settings import Settings, current_settings
 from pipeline.errors import Code, PipelineError, StagingLostError, or_raise
-from pipeline.fetch import fetch
+from pipeline.http_client import LocalRateLimiter, Outbound
 from pipeline.media_types import DECODERS, RENDERERS, allowed_types
 from pipeline.models import Claim, Detected, Ending, Fetched, Outcome, Record, Status, Validated
 from pipeline.notifiers import Notifier, build_notifiers
-from pipeline.notify import notify_many, outcome
-from pipeline.outbound import LocalPace, Outbound
-from pipeline.persist import persist_many
+from pipeline.notifiers.webhooks import Webhooks, build_webhooks
+from pipeline.parallel import abreast
 from pipeline.sandbox import Sandbox
-from pipeline.settings import Settings, current_settings
-from pipeline.staging import Staging
+from pipeline.security.antivirus import Antivirus
+from pipeline.security.clamd import Clamd
+from pipeline.steps.detect import Asked, detect_many
+from pipeline.steps.fetch import fetch
+from pipeline.steps.notify import notify_many, outcome
+from pipeline.steps.persist import persist_many
+from pipeline.steps.preview import Content, derive, discard, keep
+from pipeline.steps.validate import validate, validate_known
 from pipeline.storage import Storage, intake_key, open_storage
-from pipeline.validate import validate, validate_known
-from pipeline.webhooks import Webhooks, build_webhooks
+from pipeline.storage.staging import Staging
 
 DRAWING_NICE = 10  # previews are drawn with the CPU time that nobody else wants …
 DRAWING_PATIENCE = 3  # … and so may take longer by the clock
@@ -63,7 +63,7 @@ class Services:
         return or_raise(self.detect_many([(claim, fetched)])[0])
 
     def detect_many(self, work: Sequence[tuple[Claim, Fetched]]) -> list[Detected | PipelineError]:
-        """What each of these is, or the error that `detect` raises, or `StillOut` (see pipeline.detect), in order."""
+        """What each of these is, or the error that `detect` raises, or `StillRunning` (see steps.detect), in order."""
         folder = str(self.staging.folder.absolute())
         lost = [None if self.staging.holds(claim.id) else StagingLostError(claim.id) for claim, _ in work]
         asked = [
@@ -204,7 +204,7 @@ def build_services(settings: Settings, *, durable: bool = False, wait_s: float =
         connect_timeout_s=settings.fetch_connect_timeout_s,
         read_timeout_s=settings.fetch_read_timeout_s,
     )
-    outbound.pace = LocalPace(settings.fetch_rate, share=share_of_rate(settings))
+    outbound.pace = LocalRateLimiter(settings.fetch_rate, share=share_of_rate(settings))
     sandbox = Sandbox(
         processes=settings.sandbox_processes,
         memory_mb=settings.sandbox_memory_mb,

@@ -12,7 +12,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from tests.support.plant import Plant
+from tests.support.system import Plant
 from tests.support.valkey import ValkeyServer, running_valkey
 
 CI = os.environ.get("CI") == "true"

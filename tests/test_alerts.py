@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from actors.figures import ship
-from actors.metrics import metrics_page
-from pipeline.meters import COUNTERS, GAUGES, HISTOGRAMS, PENDING, Counter
+from actors.observability.metrics_page import metrics_page
+from actors.observability.metrics_store import ship
+from pipeline.metrics import COUNTERS, GAUGES, HISTOGRAMS, PENDING, Counter
 from tests.conftest import missing
-from tests.support.plant import Plant
 from tests.support.scraped import Page
+from tests.support.system import Plant
 from tests.support.webhooks import SECRET
 
 DOCS = Path(__file__).parent.parent / "docs"

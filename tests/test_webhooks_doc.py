@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.outbound import Outbound
-from pipeline.outbound.client import Posted
-from pipeline.webhook_settings import EndpointSettings
-from pipeline.webhooks import Endpoint
+from pipeline.config.webhooks import EndpointSettings
+from pipeline.http_client import Outbound
+from pipeline.http_client.client import Posted
+from pipeline.notifiers.webhooks import Endpoint
 from tests.conftest import missing
 from tests.support.webhooks import OLDER, SECRET
 

@@ -11,6 +11,7 @@ from sqlalchemy import Executable
 
 from pipeline.catalogue import rows, statements
 from pipeline.catalogue.cancellations import Cancellations
+from pipeline.catalogue.claim_writes import ClaimWrites, Finishing
 from pipeline.catalogue.claims import CLOCKS_DIFFER_S, Claims
 from pipeline.catalogue.database import Database
 from pipeline.catalogue.deliveries import Deliveries
@@ -19,19 +20,18 @@ from pipeline.catalogue.engines import WAIT_S
 from pipeline.catalogue.failures import FailureGroups
 from pipeline.catalogue.figures import Figures, percentile
 from pipeline.catalogue.filters import Filters
-from pipeline.catalogue.flights import Flight
-from pipeline.catalogue.moves import Finishing, Moves
+from pipeline.catalogue.group_commit import GroupCommit
 from pipeline.catalogue.pauses import Pauses
 from pipeline.catalogue.previews import Previews
 from pipeline.catalogue.schema import check
 from pipeline.catalogue.search import Search
 from pipeline.catalogue.session import Session
+from pipeline.catalogue.single_flight import SingleFlight
 from pipeline.catalogue.tables import TOTALS
-from pipeline.catalogue.together import Together
 from pipeline.errors import Code, PermanentError, PipelineError, SupersededError, or_raise
 from pipeline.history import HistoryEntry, read_lines
 from pipeline.models import Accepted, Attachment, Claim, Ending, Record, Refusal, Stage, Status, Stored
-from pipeline.new_source import NewSource
+from pipeline.models.replacement_source import NewSource
 
 NEWEST = 1000  # finished attachments whose durations are looked at
 LONGEST_LEASE_S = 600
@@ -63,9 +63,9 @@ class Catalogue:
         self.figures = Figures(self._database)
         self.cancellations = Cancellations(self._database, now=self.now)
         self.deliveries = Deliveries(self._database, self.now)
-        self._moves = Moves(self._database, self.deliveries, self.now)
+        self._moves = ClaimWrites(self._database, self.deliveries, self.now)
         self._claims = Claims(self._database, self.now, wait_s=wait_s)
-        self._accepting: Together[dict[str, Any], Accepted] = Together(self._database, self._accept)
+        self._accepting: GroupCommit[dict[str, Any], Accepted] = GroupCommit(self._database, self._accept)
 
     # --- the way of one attachment ---
 
@@ -87,7 +87,7 @@ class Catalogue:
         lease_s: float,
         takeover: bool = False,
         heir_of: str | None = None,
-        flight: Flight | None = None,
+        flight: SingleFlight | None = None,
     ) -> Claim | Refusal:
         """Takes the right to work on it for `lease_s` seconds.
 
@@ -321,7 +321,7 @@ class Catalogue:
             CatalogueError: the tables were made by a newer version.
         """
         # Alembic takes 0.2 s to import, and no other command needs it.
-        importlib.import_module("pipeline.migrations.upgrade").upgrade(self._database)
+        importlib.import_module("pipeline.catalogue.migrations.upgrade").upgrade(self._database)
 
     def check_schema(self) -> None:
         """Raises CatalogueError if the tables are not those of this version."""

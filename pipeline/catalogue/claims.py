@@ -8,9 +8,9 @@ from typing import Any
 
 from pipeline.catalogue import rows, statements
 from pipeline.catalogue.database import Database
-from pipeline.catalogue.flights import Behind, Declared, Flight, look_around
+from pipeline.catalogue.group_commit import GroupCommit
 from pipeline.catalogue.session import Session
-from pipeline.catalogue.together import Together
+from pipeline.catalogue.single_flight import Declared, SingleFlight, WaitForOther, look_around
 from pipeline.errors import Code, PacedError
 from pipeline.models import Claim, Refusal, Status
 
@@ -25,10 +25,10 @@ class Claims:
         self._database = database
         self._now = now
         self._wait_s = wait_s
-        self._claiming: Together[dict[str, Any], Claim | Refusal | Behind] = Together(database, _claim_all)
+        self._claiming: GroupCommit[dict[str, Any], Claim | Refusal | WaitForOther] = GroupCommit(database, _claim_all)
 
     def claim(
-        self, media_id: str, *, lease_s: float, takeover: bool, heir_of: str | None, flight: Flight | None
+        self, media_id: str, *, lease_s: float, takeover: bool, heir_of: str | None, flight: SingleFlight | None
     ) -> Claim | Refusal:
         if not rows.is_id(media_id):
             return Refusal.UNKNOWN
@@ -49,19 +49,19 @@ class Claims:
             found = self._claiming.do(given, wait_s=self._wait_s)
         else:
             found = self._database.write(lambda session: _claim(session, given))
-        if isinstance(found, Behind):
+        if isinstance(found, WaitForOther):
             raise PacedError(
                 Code.FETCH_BUSY, "another with this content is being fetched", retry_after=found.wait_ms / 1000
             )
         return found
 
 
-def _claim_all(session: Session, several: Sequence[dict[str, Any]]) -> list[Claim | Refusal | Behind]:
+def _claim_all(session: Session, several: Sequence[dict[str, Any]]) -> list[Claim | Refusal | WaitForOther]:
     return [_claim(session, given) for given in several]
 
 
-def _claim(session: Session, given: dict[str, Any]) -> Claim | Refusal | Behind:
-    flight: Flight | None = given["flight"]
+def _claim(session: Session, given: dict[str, Any]) -> Claim | Refusal | WaitForOther:
+    flight: SingleFlight | None = given["flight"]
     row = session.row(statements.CLAIM_TO_FETCH if flight else statements.CLAIM, **given)
     if row and flight:
         *row, sha256, mark, has_others = row

@@ -14,13 +14,13 @@ from pipeline.catalogue.delivery_models import (
     NO_PROBE_LATER_MS,
     OPENS_AFTER,
     Circuit,
+    DeliveryAttempt,
     DeliveryFilters,
     DeliveryRecord,
+    EndpointStats,
     Exchange,
     Outgoing,
-    Parcel,
     Result,
-    Standing,
 )
 from pipeline.catalogue.session import Session
 from pipeline.models import Record
@@ -80,7 +80,7 @@ class Deliveries:
 
         return self._database.write(work)
 
-    def give_back(self, parcels: Iterable[Parcel]) -> None:
+    def give_back(self, parcels: Iterable[DeliveryAttempt]) -> None:
         """Lets go of what was not tried to its end, for another one to take at once."""
         given = [{"id": parcel.id, "token": parcel.token, "now": self._now()} for parcel in parcels]
         if given:
@@ -115,7 +115,7 @@ class Deliveries:
         given = {"media_id": media_id}
         return [_record(row) for row in self._database.read(lambda s: s.rows(statements.OF_MEDIA, **given))]
 
-    def standings(self, known: Iterable[str] = ()) -> list[Standing]:
+    def standings(self, known: Iterable[str] = ()) -> list[EndpointStats]:
         """How things stand at each endpoint that is `known`, that has something pending or has given something up."""
         now = self._now()
 
@@ -130,7 +130,7 @@ class Deliveries:
         circuits = {name: Circuit(*rest) for name, *rest in rows[2]}
         names = dict.fromkeys([*known, *sorted({*pending, *given_up})])
         return [
-            Standing(name, pending.get(name, (0, 0.0))[0], given_up.get(name, 0), pending.get(name, (0, 0.0))[1],
+            EndpointStats(name, pending.get(name, (0, 0.0))[0], given_up.get(name, 0), pending.get(name, (0, 0.0))[1],
                      circuits.get(name, Circuit()))
             for name in names
         ]  # fmt: skip
@@ -211,7 +211,9 @@ class Deliveries:
             next_at = now + int(result.again_s * 1000)
             session.change(statements.AGAIN, error=result.error[:MAX_ERROR], next_at=next_at, **mine)
 
-    def _take(self, session: Session, endpoint: str, circuit: Circuit, *, want: int, until: int) -> list[Parcel]:
+    def _take(
+        self, session: Session, endpoint: str, circuit: Circuit, *, want: int, until: int
+    ) -> list[DeliveryAttempt]:
         now = self._now()
         if want < 1 or circuit.waits_ms(now):
             return []
@@ -224,7 +226,7 @@ class Deliveries:
         found = session.rows(statements.CLAIM, token=token, **given)
         if circuit.open and not found:
             session.change(statements.PROBE_NOW, endpoint=endpoint)
-        return sorted((Parcel(token, *row) for row in found), key=lambda parcel: parcel.since)
+        return sorted((DeliveryAttempt(token, *row) for row in found), key=lambda parcel: parcel.since)
 
 
 def delivery_id(event_id: str, endpoint: str) -> str:

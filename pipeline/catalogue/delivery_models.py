@@ -34,7 +34,7 @@ class Outgoing(NamedTuple):
     endpoints: Sequence[str]
 
 
-class Parcel(NamedTuple):
+class DeliveryAttempt(NamedTuple):
     """A delivery that was claimed with this token; `attempts` were made before. `since` is when the first was due."""
 
     token: str
@@ -54,7 +54,7 @@ class Result(NamedTuple):
     `gone` says that the receiver wants no more; `quiet_s` is for how long it asks to be left alone.
     """
 
-    parcel: Parcel
+    parcel: DeliveryAttempt
     error: str | None = None
     again_s: float | None = None
     quiet_s: float = 0.0
@@ -88,7 +88,7 @@ class Circuit(NamedTuple):
 class Exchange(NamedTuple):
     """What came of an exchange: what to send now, and how it stood with the receiver before and after."""
 
-    parcels: list[Parcel]
+    parcels: list[DeliveryAttempt]
     before: Circuit
     after: Circuit
 
@@ -112,7 +112,7 @@ class DeliveryRecord(Model):
     ended_at: int | None = None
 
 
-class Standing(NamedTuple):
+class EndpointStats(NamedTuple):
     """How things stand at one endpoint."""
 
     endpoint: str

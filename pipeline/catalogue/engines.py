@@ -12,7 +12,7 @@ from sqlalchemy.pool import NullPool, PoolProxiedConnection
 
 from pipeline.catalogue.sqlite_file import SqliteFile
 from pipeline.errors import SettingsError
-from pipeline.folders import make_private
+from pipeline.security.private_dirs import make_private
 
 WAIT_S = 5.0  # how long a transaction waits for a lock or for a free connection
 CONNECTIONS = 8  # kept open in each process

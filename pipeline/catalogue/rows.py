@@ -7,11 +7,11 @@ import re
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from pipeline.history import HistoryEntry, HistoryOutcome, Trail, entry_now, outcome_of_ending
+from pipeline.history import AttemptLog, HistoryEntry, HistoryOutcome, entry_now, outcome_of_ending
 from pipeline.models import Attachment, Claim, Ending, JustStored, Kind, Model, Record, Stage, Status, Stored
-from pipeline.new_source import NewSource, moved
-from pipeline.payload_forms import clean_text
-from pipeline.source_marks import source_mark
+from pipeline.models.replacement_source import NewSource, moved
+from pipeline.models.source_fingerprint import source_mark
+from pipeline.values.gateway_values import clean_text
 
 M = TypeVar("M", bound=Model)
 
@@ -183,7 +183,7 @@ def claim(token: str, row: Sequence[Any]) -> Claim:
         attachment=Attachment.model_validate_json(payload),
         inputs=json.loads(progress) if progress else None,
         intake=intake,
-        trail=Trail(found.run),
+        trail=AttemptLog(found.run),
     )
 
 

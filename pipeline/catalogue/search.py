@@ -17,7 +17,7 @@ from pipeline.catalogue.database import Database
 from pipeline.catalogue.filters import Filters
 from pipeline.catalogue.tables import RECORD, media
 from pipeline.models import Record
-from pipeline.payload_forms import clean_text
+from pipeline.values.gateway_values import clean_text
 
 WITHIN = 10_000  # the newest that fit the filters, among which words are looked for
 PAGE = 1000

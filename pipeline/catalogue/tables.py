@@ -73,7 +73,7 @@ media = Table(
     Column("history", Text),  # a line of JSON for each attempt at a stage, the first one first
     Column("cancelled_at", BigInteger),
     Column("declared_sha256", Text),  # where its bytes have to be fetched, and what they are said to be is known
-    Column("source_mark", Text),  # see pipeline.source_marks; None also if its content came from elsewhere
+    Column("source_mark", Text),  # see pipeline.models.source_fingerprint; None also if its content came from elsewhere
 )
 
 # One event to one endpoint. What is to be sent stands in `body` until it has been.

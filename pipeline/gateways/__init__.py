@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from pipeline.config.settings import Settings
 from pipeline.gateways import cloud, evolution, media, waha, wppconnect
 from pipeline.gateways.intake import HookRequest, Parsed
 from pipeline.gateways.sources import Source
 from pipeline.gateways.verification import NoSecretError, UnauthorizedError
+from pipeline.http_client import Outbound
 from pipeline.models import Attachment
-from pipeline.outbound import Outbound
-from pipeline.settings import Settings
 
 __all__ = ["GATEWAYS", "Gateway", "HookRequest", "NoSecretError", "Parsed", "Source", "UnauthorizedError", "source_of"]
 

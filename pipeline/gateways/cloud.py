@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from pipeline.config.settings import Settings
 from pipeline.errors import Code, RetryableError
 from pipeline.gateways.graph import media_link
 from pipeline.gateways.intake import HookRequest, Parsed, attachment_of, check_batch
 from pipeline.gateways.sources import Source, as_declared
 from pipeline.gateways.verification import check_hmac, configured
+from pipeline.http_client import Outbound
 from pipeline.models import Attachment, Fault, Kind
-from pipeline.outbound import Outbound
-from pipeline.payload_forms import json_object, json_objects, said, seconds_in
-from pipeline.settings import Settings
+from pipeline.values.gateway_values import json_object, json_objects, said, seconds_in
 
 KINDS = ("image", "video", "audio", "document", "sticker")
 ID_LIFETIME_S = 7 * 24 * 3600  # of a media id in a webhook

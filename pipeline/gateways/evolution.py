@@ -9,12 +9,12 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from pipeline.config.settings import Settings
 from pipeline.gateways.intake import HookRequest, Parsed, attachment_of, check_batch, declared_size
 from pipeline.gateways.sources import as_declared, place_of
 from pipeline.gateways.verification import NoSecretError, UnauthorizedError, bearer, same
 from pipeline.models import Attachment, Kind
-from pipeline.payload_forms import json_object
-from pipeline.settings import Settings
+from pipeline.values.gateway_values import json_object
 
 EVENTS = frozenset({"messages.upsert", "send.message"})
 LEEWAY_S = 60  # that the two servers' clocks may differ by

@@ -7,10 +7,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline.config.settings import Settings
 from pipeline.errors import Code, PermanentError, PipelineError, RetryableError
-from pipeline.outbound import Outbound, Reply
-from pipeline.payload_forms import json_object
-from pipeline.settings import Settings
+from pipeline.http_client import Outbound, Reply
+from pipeline.values.gateway_values import json_object
 
 MAX_REPLY = 64 * 1024  # bytes
 

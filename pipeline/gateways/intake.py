@@ -10,11 +10,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from pipeline.base64_text import check_base64
+from pipeline.config.settings import Settings
 from pipeline.errors import Code, PayloadError
 from pipeline.models import Attachment, Fault
-from pipeline.payload_forms import whole_number
-from pipeline.settings import Settings
+from pipeline.values.base64_stream import check_base64
+from pipeline.values.gateway_values import whole_number
 
 FIELD_DEPTH = 2  # lists and objects within each other in one field
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline.base64_text import check_base64
+from pipeline.config.settings import Settings
 from pipeline.errors import PayloadError
 from pipeline.gateways.intake import HookRequest, Parsed
 from pipeline.gateways.sources import as_declared
 from pipeline.gateways.verification import UnauthorizedError, bearer, configured, same
 from pipeline.models import Attachment, parse_attachment
-from pipeline.settings import Settings
+from pipeline.values.base64_stream import check_base64
 
 source = as_declared
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pipeline.config.settings import Settings
 from pipeline.errors import Code, PermanentError
+from pipeline.http_client import Outbound
 from pipeline.models import Attachment
-from pipeline.outbound import Outbound
-from pipeline.settings import Settings
-from pipeline.whatsapp import ORIGIN, USELESS_URLS, media_url
+from pipeline.security.whatsapp_media import ORIGIN, USELESS_URLS, media_url
 
 
 @dataclass(frozen=True)

@@ -10,17 +10,17 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline.config.gateways import LOOPBACK
+from pipeline.config.settings import Settings
 from pipeline.errors import Code, PermanentError
-from pipeline.gateway_settings import LOOPBACK
 from pipeline.gateways.intake import HookRequest, Parsed, attachment_of
 from pipeline.gateways.sources import Source, as_declared
 from pipeline.gateways.verification import UnauthorizedError, check_hmac, configured
 from pipeline.gateways.waha_engines import engine_says
+from pipeline.http_client import Outbound
+from pipeline.http_client.ssrf_guard import parse_target
 from pipeline.models import Attachment, Fault, Kind
-from pipeline.outbound import Outbound
-from pipeline.outbound.guard import parse_target
-from pipeline.payload_forms import json_object, said, seconds_in
-from pipeline.settings import Settings
+from pipeline.values.gateway_values import json_object, said, seconds_in
 
 EVENTS = ("message", "message.any")
 # A repeat keeps the time of the first try, and the slowest policy with WAHA's own numbers (exponential, 15 attempts

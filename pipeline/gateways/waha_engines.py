@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.models import Kind
-from pipeline.payload_forms import json_object, whole_number
+from pipeline.values.gateway_values import json_object, whole_number
 
 MAX_WRAPPERS = 4  # view once, ephemeral, document with caption and what may come
 MAX_SIZE = 2**53

@@ -6,14 +6,14 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.base64_text import base64_pieces
+from pipeline.config.settings import Settings
 from pipeline.errors import PayloadError
 from pipeline.gateways.intake import HookRequest, Parsed, attachment_of, check_batch, declared_size
 from pipeline.gateways.sources import as_declared, place_of
 from pipeline.gateways.verification import UnauthorizedError, bearer, configured, same
 from pipeline.models import Attachment, Kind
-from pipeline.payload_forms import bytes_in
-from pipeline.settings import Settings
+from pipeline.values.base64_stream import base64_pieces
+from pipeline.values.gateway_values import bytes_in
 
 # The server's webhook events that are messages, and its socket's one, for those who pass that on.
 EVENTS = frozenset({"onmessage", "onanymessage", "onselfmessage", "unreadmessages", "receivedmessage"})

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from pipeline.errors import SettingsError
-from pipeline.kinds import Kind
+from pipeline.models.kinds import Kind
 
 # Loaded when a child of the sandbox starts, so that no attachment waits for it.
 DECODERS = (
@@ -48,7 +48,7 @@ class MediaType:
     def preview(self) -> str | None:
         """What draws a preview of it in the sandbox, "module:function"; None if there is nothing to show.
 
-        It is called with `path`, `name` and `limits`, and returns the fields of pipeline.derive.Rendered.
+        It is called with `path`, `name` and `limits`, and returns the fields of pipeline.steps.preview.Rendered.
         """
         return PREVIEWS.get(self.check)
 

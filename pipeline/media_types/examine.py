@@ -8,10 +8,10 @@ from functools import cache
 from typing import Any
 
 from pipeline.errors import PermanentError
-from pipeline.kinds import Kind
 from pipeline.media_types import MEDIA_TYPES
 from pipeline.media_types.limits import parse_limits
 from pipeline.media_types.sniff import identify
+from pipeline.models.kinds import Kind
 
 
 def examine(path: str, *, kind: str | None, size: int, limits: str) -> dict[str, Any]:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeline.kinds import Kind
 from pipeline.media_types import MEDIA_TYPES, allowed_types
+from pipeline.models.kinds import Kind
 
 if TYPE_CHECKING:  # the sandbox needs no settings, and their library takes longer to load than some decoders
-    from pipeline.settings import Settings
+    from pipeline.config.settings import Settings
 
 # All frames of an animation together may have the pixels of so many pictures of the largest size.
 ANIMATION_PICTURES = 10

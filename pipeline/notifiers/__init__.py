@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from types import MappingProxyType
 
+from pipeline.config.settings import Settings
+from pipeline.http_client import Outbound
 from pipeline.models import Outcome
 from pipeline.notifiers import live, log, node_socketio
-from pipeline.outbound import Outbound
-from pipeline.settings import Settings
 
 Notifier = Callable[[Outcome], None]
 Build = Callable[[Settings, Outbound], Notifier | None]

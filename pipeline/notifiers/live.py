@@ -10,20 +10,20 @@ from importlib import resources
 
 from pydantic_core import to_json
 
+from pipeline.config.settings import Settings
+from pipeline.http_client import Outbound
 from pipeline.models import Outcome
-from pipeline.notifiers.redis_post import Client, RedisPost
-from pipeline.outbound import Outbound
-from pipeline.settings import Settings
+from pipeline.notifiers.redis_post import BufferedRedisPublisher, Client
 
 HISTORY = "{esteira}:events"
 KNOWN = "{esteira}:events:known"
 LONGEST_TEXT = 4096  # of what strangers wrote: a thousand events must fit into anybody's Redis
 
 
-def build(settings: Settings, _outbound: Outbound) -> RedisPost | None:
+def build(settings: Settings, _outbound: Outbound) -> BufferedRedisPublisher | None:
     """The history of EVENT_HISTORY events, or None for 0."""
     most = settings.event_history
-    return RedisPost(settings.redis, Append(most), channel="live", most=most) if most else None
+    return BufferedRedisPublisher(settings.redis, Append(most), channel="live", most=most) if most else None
 
 
 class Append:

@@ -8,9 +8,9 @@ from typing import Any
 
 import structlog
 
+from pipeline.config.settings import Settings
+from pipeline.http_client import Outbound
 from pipeline.models import Outcome
-from pipeline.outbound import Outbound
-from pipeline.settings import Settings
 
 log: Any = structlog.get_logger(__name__)
 

@@ -8,16 +8,16 @@ from collections.abc import Sequence
 
 import msgpack
 
+from pipeline.config.settings import Settings
+from pipeline.http_client import Outbound
 from pipeline.models import Outcome
-from pipeline.notifiers.redis_post import Client, RedisPost
-from pipeline.outbound import Outbound
-from pipeline.settings import Settings
+from pipeline.notifiers.redis_post import BufferedRedisPublisher, Client
 
 EVENT = 2  # a packet's type in Socket.IO's protocol
 SENDER = "esteira"  # the adapter ignores what has its own name
 
 
-def build(settings: Settings, _outbound: Outbound) -> RedisPost | None:
+def build(settings: Settings, _outbound: Outbound) -> BufferedRedisPublisher | None:
     """The Node server's channel, or None unless NOTIFY_NODE_SOCKETIO is set."""
     if not settings.notify_node_socketio:
         return None
@@ -25,7 +25,7 @@ def build(settings: Settings, _outbound: Outbound) -> RedisPost | None:
     url = own.get_secret_value() if own else settings.redis
     key, namespace = settings.node_socketio_key, settings.node_socketio_namespace
     publish = Publish(key, namespace, by_session=settings.node_socketio_room == "session")
-    return RedisPost(url, publish, channel="node", most=max(1, settings.event_history))
+    return BufferedRedisPublisher(url, publish, channel="node", most=max(1, settings.event_history))
 
 
 class Publish:

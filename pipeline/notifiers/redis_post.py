@@ -16,7 +16,7 @@ import structlog
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from pipeline.meters import EVENTS_LOST, EVENTS_SENT, EVENTS_WAITING
+from pipeline.metrics import EVENTS_LOST, EVENTS_SENT, EVENTS_WAITING
 from pipeline.models import Outcome
 
 TIMEOUT_S = 0.25  # what an attachment waits at most, once an outage
@@ -29,7 +29,7 @@ Client = redis.Redis
 Send = Callable[[Client, Sequence[Outcome]], object]
 
 
-class RedisPost:
+class BufferedRedisPublisher:
     """Sends outcomes over one client with `send`, which may be called again for the same ones.
 
     `channel` names it in logs and figures; of what waits, the newest `most` are kept.

@@ -14,6 +14,6 @@ What holds, and by what:
 - A child ends when its parent ends: on the end of its input, and by a signal while it is busy.
 """
 
-from pipeline.sandbox.pool import Call, Sandbox, StillOut, deaths
+from pipeline.sandbox.pool import Call, Sandbox, StillRunning, deaths
 
-__all__ = ["Call", "Sandbox", "StillOut", "deaths"]
+__all__ = ["Call", "Sandbox", "StillRunning", "deaths"]

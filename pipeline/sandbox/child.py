@@ -25,9 +25,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import Code, PipelineError, RetryableError
-from pipeline.sandbox import confine
+from pipeline.sandbox import confinement
 
-MANY_OPEN_FILES = confine.MAX_OPEN_FILES // 2
+MANY_OPEN_FILES = confinement.MAX_OPEN_FILES // 2
 BROKEN_OFF = b"null\n"
 PAGE = resource.getpagesize()
 
@@ -49,14 +49,14 @@ def main(configuration: str) -> None:
     config = Configuration(**json.loads(configuration))
     answers = os.dup(1)
     os.dup2(2, 1)  # a library that prints must not write into the answers
-    confine.restore_signals()
-    confine.die_with_parent(config.lifeline)
+    confinement.restore_signals()
+    confinement.die_with_parent(config.lifeline)
     os.nice(config.nice)
-    confine.leave_network()
+    confinement.leave_network()
     for module in config.preload:
         importlib.import_module(module)
-    confine.limit_resources()
-    confine.refuse_calls()
+    confinement.limit_resources()
+    confinement.refuse_calls()
     gc.collect()
     gc.freeze()
     _serve(config, answers)

@@ -13,7 +13,7 @@ from threading import Lock, Thread
 from typing import Any, NamedTuple
 
 from pipeline.errors import BusyError, Code, PermanentError, PipelineError, RetryableError, StagingLostError
-from pipeline.sandbox.seat import Answer, Seat, nonsense
+from pipeline.sandbox.slot import Answer, ProcessSlot, nonsense
 
 # No answer for so long, and those that have come are not held up any more.
 PATIENCE_S = 0.1
@@ -33,7 +33,7 @@ class Call(NamedTuple):
     mark: str = ""
 
 
-class StillOut(BusyError):  # noqa: N818 -- nothing is wrong: it is to be asked again
+class StillRunning(BusyError):  # noqa: N818 -- nothing is wrong: it is to be asked again
     """What `call_many` returns for a call that takes long, and for those behind it that were not begun."""
 
     def __init__(self) -> None:
@@ -81,9 +81,9 @@ class Sandbox:
 
     def _fill(self) -> None:
         self._closing = Lock()
-        self._seats = [Seat(self._limits) for _ in range(self._processes)]
+        self._seats = [ProcessSlot(self._limits) for _ in range(self._processes)]
         # The seat used last is used next: children that are not needed are never started.
-        self._free: LifoQueue[Seat] = LifoQueue()
+        self._free: LifoQueue[ProcessSlot] = LifoQueue()
         self._late: dict[_Key, Future[Answer]] = {}  # what takes long, and has not been asked for again
         for seat in self._seats:
             self._free.put(seat)
@@ -119,7 +119,7 @@ class Sandbox:
         patience_s = PATIENCE_S if len(calls) > 1 else None
         late = [self._late.get(key) for key in keys] if self._late else []
         answers = self._answers_with_late(keys, late, patience_s) if any(late) else self._ask(keys, patience_s)
-        return [StillOut() if answer is None else _unfold(answer) for answer in answers]
+        return [StillRunning() if answer is None else _unfold(answer) for answer in answers]
 
     def _answers_with_late(
         self, keys: Sequence[_Key], late: Sequence[Future[Answer] | None], patience_s: float | None
@@ -151,7 +151,7 @@ class Sandbox:
             self._await_beside(seat, keys[len(answers)])
         return [*answers, *([None] * (len(keys) - len(answers)))]
 
-    def _await_beside(self, seat: Seat, key: _Key) -> None:
+    def _await_beside(self, seat: ProcessSlot, key: _Key) -> None:
         # Ending the child instead would cost more than the work that it has done: a fresh one takes 0.4 s of CPU to
         # load its decoders, and a picture of many frames is no fault.
         future: Future[Answer] = Future()
@@ -215,7 +215,7 @@ def _forget_all() -> None:
 os.register_at_fork(after_in_child=_forget_all)
 
 
-def _finish(seat: Seat, key: _Key, future: Future[Answer], free: LifoQueue[Seat]) -> None:
+def _finish(seat: ProcessSlot, key: _Key, future: Future[Answer], free: LifoQueue[ProcessSlot]) -> None:
     try:
         future.set_result(seat.finish(key.call, shared=key.shared))
     except BaseException as error:

@@ -36,7 +36,7 @@ class ChildOverdueError(Exception):
         self.cpu_s = cpu_s
 
 
-class ChildBabblesError(Exception):
+class InvalidReplyError(Exception):
     """Raised when a child's answer has no end or is no answer."""
 
 
@@ -166,7 +166,7 @@ class Child:
                 raise ChildDiedError(self._end())
             self._held += piece
             if len(self._held) > MAX_ANSWER:
-                raise ChildBabblesError
+                raise InvalidReplyError
         line, self._held = self._held, b""
         return line
 
@@ -177,11 +177,11 @@ class Child:
         while piece := self._read_early():
             self._held_early += piece
             if len(self._held_early) > MAX_ANSWER:
-                raise ChildBabblesError
+                raise InvalidReplyError
         *lines, self._held_early = self._held_early.split(b"\n")
         self._unanswered -= len(lines)
         if self._unanswered < 1:
-            raise ChildBabblesError
+            raise InvalidReplyError
         answers += map(_parsed, lines)
         return bool(lines)
 
@@ -193,7 +193,7 @@ class Child:
 
     def _last(self, line: bytes) -> dict[str, Any]:
         if self._unanswered != 1:
-            raise ChildBabblesError
+            raise InvalidReplyError
         return _parsed(line)
 
     def _begin_call(self) -> None:
@@ -248,9 +248,9 @@ def _parsed(line: bytes) -> dict[str, Any]:
     try:
         answer = json.loads(line.decode())  # given bytes, it would look which of five encodings they are in
     except (ValueError, RecursionError):
-        raise ChildBabblesError from None
+        raise InvalidReplyError from None
     if not isinstance(answer, dict):
-        raise ChildBabblesError
+        raise InvalidReplyError
     return answer
 
 

@@ -15,8 +15,8 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import from_url
 
-from pipeline.abreast import abreast
 from pipeline.errors import Code, PermanentError, PipelineError, RetryableError, SettingsError
+from pipeline.parallel import abreast
 from pipeline.storage.keys import CHUNK_BYTES, FilePath, Method, checked_key, is_key
 from pipeline.storage.local import staged_size
 

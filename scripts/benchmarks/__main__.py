@@ -31,8 +31,8 @@ import sys
 
 import rich_click as click
 
-from actors.telemetry import configure
-from pipeline.settings import load_settings
+from actors.observability.logging import configure
+from pipeline.config.settings import load_settings
 from scripts.benchmarks.backlog import backlog
 from scripts.benchmarks.catalogue import catalogue
 from scripts.benchmarks.dashboard import dashboard

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import rich_click as click
 
-from cli.output import examples
+from esteira.cli.output import examples
 from scripts.benchmarks import media
-from scripts.benchmarks.contestants import Esteira
+from scripts.benchmarks.baselines import Esteira
 from scripts.benchmarks.findings import Chart, Finding, Line, json_option, ratio, tell_and_keep
 from scripts.benchmarks.media_server import media_server
 from scripts.benchmarks.trials import Figures, between, folder_for, in_turns, medians, tell, trial

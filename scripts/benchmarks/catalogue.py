@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import rich_click as click
 
-from cli.output import examples
+from esteira.cli.output import examples
 from pipeline.catalogue import Catalogue, Finishing
 from pipeline.models import Attachment, Claim, Detected, Facts, Fetched, Kind, Record, Refusal, Stored, Validated
 from scripts.benchmarks.bulk import fill

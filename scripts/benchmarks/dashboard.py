@@ -15,10 +15,10 @@ from pathlib import Path
 import rich_click as click
 from playwright.sync_api import Page, sync_playwright
 
-from pipeline.settings import Settings
+from pipeline.config.settings import Settings
+from scripts.benchmarks.environment import show, site
 from scripts.benchmarks.hooks import ANSWERS_WITHIN_S, answers
 from scripts.benchmarks.rows import fill
-from scripts.benchmarks.site import show, site
 from tests.support.valkey import free_port
 
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
@@ -51,7 +51,7 @@ def dashboard(rows: int, loads: int, paths: tuple[str, ...]) -> None:
 
 
 def _pages() -> list[str]:
-    from web.dashboard.pages import PAGES  # noqa: PLC0415  NiceGUI is imported where it is wanted
+    from esteira.web.dashboard.pages import PAGES  # noqa: PLC0415  NiceGUI is imported where it is wanted
 
     return [page.path for page in PAGES if page.in_navigation]
 
@@ -61,7 +61,9 @@ def web_app(settings: Settings, port: int, token: str) -> Iterator[None]:
     """The running web app with its dashboard."""
     given = {"VAR_DIR": str(settings.var_dir), "PORT": str(port), "API_TOKEN": token, "DASHBOARD": "true"}
     with (settings.var_dir / "web.log").open("wb") as log:
-        process = subprocess.Popen([sys.executable, "-m", "web"], env=os.environ | given, stdout=log, stderr=log)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "esteira.web"], env=os.environ | given, stdout=log, stderr=log
+        )
     try:
         deadline = time.monotonic() + ANSWERS_WITHIN_S
         while not answers(port):

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import rich_click as click
 
-from cli.output import examples
+from esteira.cli.output import examples
 from scripts.benchmarks import backlog, duplicates, hook, idle, listener, memory, slow, stages, throughput
-from scripts.benchmarks.contestants import CONTESTANTS
+from scripts.benchmarks.baselines import CONTESTANTS
 from scripts.benchmarks.findings import Finding, json_option, tell_and_keep
 from scripts.benchmarks.slow import Shape
 from scripts.benchmarks.trials import tell

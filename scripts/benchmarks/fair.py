@@ -7,13 +7,13 @@ import time
 
 import rich_click as click
 
-from actors.belt import QUICK_TIMEOUT_S, open_belt
 from actors.hook import Hook
+from actors.redis_queue.queue import QUICK_TIMEOUT_S, open_queue
 from pipeline.models import Attachment
 from pipeline.services import Services
+from scripts.benchmarks.environment import VARIETY, running_workers, show, site
 from scripts.benchmarks.media_server import media_server
-from scripts.benchmarks.site import VARIETY, running_workers, show, site
-from tests.support.plant import photo
+from tests.support.system import photo
 
 
 @click.command()
@@ -45,7 +45,7 @@ def quiet_files(backlog: int, tries: int, *, delay_s: float, options: list[str])
         folder.mkdir()
         for number in range(VARIETY):
             (folder / f"{number}.jpg").write_bytes(photo(size=(320, 240)))
-        taker = Hook(services, open_belt(settings, timeout_s=QUICK_TIMEOUT_S))
+        taker = Hook(services, open_queue(settings, timeout_s=QUICK_TIMEOUT_S))
         with media_server(folder, delay_s=delay_s) as server:
 
             def take(session: str, number: int) -> str:

@@ -13,12 +13,12 @@ from pathlib import Path
 import rich_click as click
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from pipeline.fetch import fetch as fetch_step
+from pipeline.config.settings import Settings
 from pipeline.models import Attachment
 from pipeline.services import Services
-from pipeline.settings import Settings
+from pipeline.steps.fetch import fetch as fetch_step
+from scripts.benchmarks.environment import show, site
 from scripts.benchmarks.media_server import media_server
-from scripts.benchmarks.site import show, site
 from tests.support.whatsapp_media import encrypt
 
 PIECE = 256 * 1024

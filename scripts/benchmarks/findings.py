@@ -16,7 +16,7 @@ import rich_click as click
 from rich import box
 from rich.table import Table
 
-from scripts.benchmarks.site import console
+from scripts.benchmarks.environment import console
 
 Cell = str | float | int | None
 Line = Mapping[str, Cell]

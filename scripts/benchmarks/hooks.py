@@ -16,12 +16,12 @@ from dataclasses import asdict
 import psutil
 import rich_click as click
 
+from pipeline.config.settings import Settings
 from pipeline.services import Services
-from pipeline.settings import Settings
+from scripts.benchmarks.environment import VARIETY, running_workers, show, site
 from scripts.benchmarks.load import Figures, Load
 from scripts.benchmarks.media_server import media_server
-from scripts.benchmarks.site import VARIETY, running_workers, show, site
-from tests.support.plant import photo
+from tests.support.system import photo
 from tests.support.valkey import free_port
 
 ANSWERS_WITHIN_S = 60
@@ -84,7 +84,7 @@ def web_app(settings: Settings, port: int, **given: str) -> Iterator[psutil.Proc
     """The running web app with these settings beside the site's own."""
     env = os.environ | {"VAR_DIR": str(settings.var_dir), "PORT": str(port), "LOG_LEVEL": "info"} | given
     with (settings.var_dir / "web.log").open("wb") as log:
-        process = subprocess.Popen([sys.executable, "-m", "web"], env=env, stdout=log, stderr=log)
+        process = subprocess.Popen([sys.executable, "-m", "esteira.web"], env=env, stdout=log, stderr=log)
     try:
         deadline = time.monotonic() + ANSWERS_WITHIN_S
         while not answers(port):

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import rich_click as click
 
-from cli.output import examples
+from esteira.cli.output import examples
 from scripts.benchmarks import media, networks
-from scripts.benchmarks.estate import Estate, carried, estate
 from scripts.benchmarks.findings import Chart, Finding, Line, json_option, shown, tell_and_keep
+from scripts.benchmarks.host_cluster import Estate, carried, estate
 from scripts.benchmarks.outages import OUTAGES, lived_through
 from scripts.benchmarks.shared import STORES
 from scripts.benchmarks.trials import Figures, in_turns, medians, tell

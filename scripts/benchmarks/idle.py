@@ -11,9 +11,9 @@ from pathlib import Path
 
 import rich_click as click
 
-from cli.output import examples
+from esteira.cli.output import examples
 from scripts.benchmarks import media
-from scripts.benchmarks.contestants import Queued
+from scripts.benchmarks.baselines import Queued
 from scripts.benchmarks.findings import Chart, Finding, json_option, ratio, tell_and_keep
 from scripts.benchmarks.media_server import MediaServer, media_server
 from scripts.benchmarks.trials import Sender, trial

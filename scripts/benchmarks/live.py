@@ -14,19 +14,19 @@ import redis
 import rich_click as click
 from pydantic import SecretStr
 
-from actors.belt import QUICK_TIMEOUT_S, open_belt
 from actors.hook import Hook
+from actors.redis_queue.queue import QUICK_TIMEOUT_S, open_queue
+from pipeline.config.settings import Settings
+from pipeline.http_client import Outbound
 from pipeline.models import Attachment
 from pipeline.notifiers.live import build
-from pipeline.outbound import Outbound
-from pipeline.passes import Passes
+from pipeline.security.tokens import Passes
 from pipeline.services import Services
-from pipeline.settings import Settings
+from scripts.benchmarks.environment import running_workers, show, site
 from scripts.benchmarks.hooks import cpu_s, web_app
 from scripts.benchmarks.media_server import media_server
-from scripts.benchmarks.site import running_workers, show, site
 from tests.support.events import outcome
-from tests.support.plant import photo
+from tests.support.system import photo
 from tests.support.valkey import free_port
 
 TOKEN = "the-token-of-the-benchmark"  # noqa: S105
@@ -106,7 +106,7 @@ def listening(port: int, events: int, tokens: list[str]) -> Iterator[subprocess.
 
 def hand_over(settings: Settings, services: Services, url: str, rate: float, total: int) -> None:
     """So many files at a fixed rate, of twenty sessions in turn."""
-    taker = Hook(services, open_belt(settings, timeout_s=QUICK_TIMEOUT_S))
+    taker = Hook(services, open_queue(settings, timeout_s=QUICK_TIMEOUT_S))
     started = time.monotonic()
     for number in range(total):
         time.sleep(max(0.0, started + number / rate - time.monotonic()))
@@ -129,7 +129,7 @@ def cost(rounds: int, count: int) -> list[tuple[str, ...]]:
 def carried(count: int, **given: str) -> tuple[float, float]:
     """Files a second from a full queue, and milliseconds of the workers' processor time for a file."""
     with site() as (settings, services), media_server(served(settings, count)) as server:
-        taker = Hook(services, open_belt(settings, timeout_s=QUICK_TIMEOUT_S))
+        taker = Hook(services, open_queue(settings, timeout_s=QUICK_TIMEOUT_S))
         for number in range(count):
             taker.take(
                 Attachment(session="bench", message_id=str(number), url=f"{server.url}/{number}.jpg", kind="image")
@@ -157,7 +157,7 @@ def event_ms() -> tuple[float, float]:
         events = [outcome(name="1640995200_ababab.jpeg", caption="look at this", size=12345) for _ in range(EVENTS)]
         for event in events[:WARM]:  # the history is full then
             tell(event)
-        client = open_belt(settings).client
+        client = open_queue(settings).client
         before, began = redis_cpu_s(client), time.thread_time()
         for event in events[WARM:]:
             tell(event)

@@ -21,7 +21,7 @@ import av
 import numpy as np
 from PIL import Image
 
-from scripts.benchmarks.site import ROOT
+from scripts.benchmarks.environment import ROOT
 
 KEPT = ROOT / "var" / "bench" / "media"
 CLIPS = 3  # different videos; what follows makes each file another one

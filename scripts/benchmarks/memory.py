@@ -12,7 +12,7 @@ from pathlib import Path
 
 import rich_click as click
 
-from cli.output import examples
+from esteira.cli.output import examples
 from scripts.benchmarks import media
 from scripts.benchmarks.findings import Chart, Finding, Line, json_option, tell_and_keep
 from scripts.benchmarks.machine import Running, Trouble, memory_mb

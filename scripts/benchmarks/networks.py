@@ -15,8 +15,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from scripts.benchmarks.environment import ROOT
 from scripts.benchmarks.machine import Trouble, call, running, wait_for
-from scripts.benchmarks.site import ROOT
 
 INSIDE = "ESTEIRA_BENCH_HOSTS"
 NETWORK = "198.18.0.0/15"  # kept for benchmarks (RFC 2544): nobody's own

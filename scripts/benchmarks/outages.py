@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 
-from scripts.benchmarks.estate import ALIVE_S, BOOT_S, LONGEST_S, LOOK_S, Estate, Workers
+from scripts.benchmarks.host_cluster import ALIVE_S, BOOT_S, LONGEST_S, LOOK_S, Estate, Workers
 from scripts.benchmarks.machine import Trouble, wait_for
 from scripts.benchmarks.media import Row
 

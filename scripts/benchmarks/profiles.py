@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from scripts.benchmarks.site import ROOT
+from scripts.benchmarks.environment import ROOT
 
-MOST = 25
+MAX_BATCH = 25
 
 
 def write_profiles(profiles: Mapping[str, cProfile.Profile], count: int, path: Path) -> None:
@@ -24,7 +24,7 @@ def write_profiles(profiles: Mapping[str, cProfile.Profile], count: int, path: P
 def table(profile: cProfile.Profile, count: int) -> str:
     """The most expensive functions: calls, µs of their own and with what they call, for one file."""
     stats: Any = pstats.Stats(profile)
-    found = sorted(stats.stats.items(), key=lambda item: -item[1][2])[:MOST]
+    found = sorted(stats.stats.items(), key=lambda item: -item[1][2])[:MAX_BATCH]
     lines = ["   calls    own µs    all µs  function"]
     for function, (_, calls, own, whole, _) in found:
         figures = f"{calls / count:8.1f}  {1e6 * own / count:8.1f}  {1e6 * whole / count:8.1f}"

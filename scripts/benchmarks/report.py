@@ -10,7 +10,7 @@ from typing import Any
 
 import rich_click as click
 
-from cli.output import examples
+from esteira.cli.output import examples
 from scripts.benchmarks.charts import svg
 from scripts.benchmarks.findings import Chart, columns, shown
 from scripts.benchmarks.machine import Trouble

@@ -18,18 +18,18 @@ import boto3
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import OperationalError
 
-from actors.belt import Belt, open_belt
-from actors.pausing import tell
+from actors.middleware.pauses import tell
+from actors.redis_queue.queue import RedisQueue, open_queue
 from pipeline.catalogue import Catalogue
 from pipeline.catalogue.engines import database_url
+from pipeline.config.settings import load_settings
 from pipeline.models import Stage
-from pipeline.settings import load_settings
 from scripts.benchmarks import media
-from scripts.benchmarks.contestants import Place
+from scripts.benchmarks.baselines import Place
+from scripts.benchmarks.environment import ROOT
 from scripts.benchmarks.machine import Trouble, cpu_s, run_ns, running, wait_for
 from scripts.benchmarks.media_server import MediaServer, media_server
 from scripts.benchmarks.networks import HUB, NETWORK
-from scripts.benchmarks.site import ROOT
 from tests.support.postgres import PostgresServer, binaries
 from tests.support.s3 import BUCKET
 from tests.support.valkey import ValkeyServer
@@ -54,7 +54,7 @@ class Shared:
     settings: Mapping[str, str]
     servers: Mapping[str, set[int]]
     catalogue: Catalogue
-    belt: Belt
+    belt: RedisQueue
     engine: Engine
 
     def done(self) -> int:
@@ -141,7 +141,7 @@ def shared(folder: Path, stores: str, *, connections: int) -> Iterator[Shared]:
         database = settings.get("DATABASE_URL") or f"sqlite:///{folder / 'host1' / 'esteira.db'}"
         catalogue = held.enter_context(contextlib.closing(Catalogue(database)))
         catalogue.migrate()
-        belt = open_belt(load_settings(_env_file=None, var_dir=folder, redis_url=settings["REDIS_URL"]))
+        belt = open_queue(load_settings(_env_file=None, var_dir=folder, redis_url=settings["REDIS_URL"]))
         held.callback(belt.client.close)
         engine = create_engine(database_url(database))
         held.callback(engine.dispose)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import rich_click as click
 
-from cli.output import examples
-from pipeline.settings import Settings
+from esteira.cli.output import examples
+from pipeline.config.settings import Settings
 from scripts.benchmarks import media
 from scripts.benchmarks.findings import Finding, json_option, tell_and_keep
 from scripts.benchmarks.machine import cpu_s

@@ -13,16 +13,16 @@ from typing import TypeVar
 
 import rich_click as click
 
-from actors.belt import QUICK_TIMEOUT_S, Handed, Settlement, Step, open_belt
-from actors.crew import MOST
+from actors.execution.batch import MAX_BATCH
+from actors.execution.claims import CLAIM_REGISTRY
+from actors.execution.executor import Task, perform_all, take
 from actors.hook import Hook
-from actors.leases import LEASES
-from actors.ledger import Ledger, entry
-from actors.work import Task, perform_all, take
-from cli.output import examples
+from actors.redis_queue.finished_jobs import FinishedJobs, entry
+from actors.redis_queue.queue import QUICK_TIMEOUT_S, Ack, AckAction, FetchedMessage, open_queue
+from esteira.cli.output import examples
+from pipeline.config.settings import load_settings
 from pipeline.models import Claim, Model, Record, Stage, parse_attachment
 from pipeline.services import build_services
-from pipeline.settings import load_settings
 from scripts.benchmarks import media
 from scripts.benchmarks.findings import Chart, Finding, Line, json_option, tell_and_keep
 from scripts.benchmarks.machine import run_ns
@@ -69,7 +69,7 @@ def measure(count: int, profile: Path | None = None) -> Finding:
             alone[kind] = system.run(paths[WARM : WARM + count], "m", together=1)
         system.profiles.clear()
         for kind, paths in files.items():
-            crews[kind] = system.run(paths[WARM + count :], "m", together=MOST)
+            crews[kind] = system.run(paths[WARM + count :], "m", together=MAX_BATCH)
     if profile:
         write_profiles(system.profiles, count * len(media.KINDS), profile)
     return described(crews, alone, count)
@@ -90,7 +90,7 @@ def described(crews: dict[str, Spent], alone: dict[str, Spent], count: int) -> F
     ]
     total: Line = {name: sum(float(row[name] or 0) for row in rows) for name in rows[0] if name != "µs"}
     chart = Chart("stages", "Processor time of each stage, for a file of the mix", "µs", list(mix.items()), parts=PARTS)
-    title = f"Processor time of each stage in one thread, {MOST} files at a time, {count} of each kind"
+    title = f"Processor time of each stage in one thread, {MAX_BATCH} files at a time, {count} of each kind"
     return Finding("stages", title, [*rows, {"µs": "all", **total}], [chart], figures={"crews": crews, "alone": alone})
 
 
@@ -141,9 +141,9 @@ class OneThread:
         self._valkey, self._server = valkey, server
         self._services, self._accepting = build_services(settings), build_services(settings, durable=True)
         self._services.catalogue.migrate()
-        self._belt = open_belt(settings)
-        self._hook = Hook(self._accepting, open_belt(settings, timeout_s=QUICK_TIMEOUT_S))
-        self._ledger = Ledger.of(settings)
+        self._belt = open_queue(settings)
+        self._hook = Hook(self._accepting, open_queue(settings, timeout_s=QUICK_TIMEOUT_S))
+        self._ledger = FinishedJobs.of(settings)
         self._spent: Spent = {}
         self._profiling = profile
         self.profiles: dict[str, cProfile.Profile] = {}
@@ -160,10 +160,10 @@ class OneThread:
         with self._clock("hand over", len(rows)):
             for attachment in attachments:
                 self._hook.take(attachment)
-        handed: list[Handed] = []
+        handed: list[FetchedMessage] = []
         with self._clock("take", len(rows)):
             while len(handed) < len(rows):
-                handed += self._belt.fetch(WORKER, MOST, QUEUES)[1]
+                handed += self._belt.fetch(WORKER, MAX_BATCH, QUEUES)[1]
         with self._clock("claim", len(rows)):
             claims = [take(self._services, one.key) for one in handed]
         records = self._through(claims, together)
@@ -172,14 +172,14 @@ class OneThread:
                 self._belt.finish_many(WORKER, [self._settlement(*one) for one in crew])
         return self._spent
 
-    def _settlement(self, one: Handed, record: Record) -> Settlement:
+    def _settlement(self, one: FetchedMessage, record: Record) -> Ack:
         note = self._ledger.shelf(record), entry(record)
-        return Settlement(one.key, one.serial, Step("done", one.queue), note, None)
+        return Ack(one.key, one.serial, AckAction("done", one.queue), note, None)
 
     def _through(self, claims: list[Claim], together: int) -> list[Record]:
         """Every stage, one after the other; what the catalogue says at the end."""
         for claim in claims:
-            LEASES.add(claim.token)
+            CLAIM_REGISTRY.add(claim.token)
         results: list[Model | None] = [None] * len(claims)
         for stage in Stage:
             tasks = [Task(claim, result, 1) for claim, result in zip(claims, results, strict=True)]
@@ -191,7 +191,7 @@ class OneThread:
                 claims = [c.model_copy(update={"record": r}) for c, r in zip(claims, results, strict=True)]
                 results = [None] * len(claims)  # notify is given what the catalogue says
         for claim in claims:
-            LEASES.drop(claim.token)
+            CLAIM_REGISTRY.drop(claim.token)
         return [result for result in results if isinstance(result, Record)]
 
     @contextlib.contextmanager

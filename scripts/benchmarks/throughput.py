@@ -6,9 +6,9 @@ from pathlib import Path
 
 import rich_click as click
 
-from cli.output import examples
+from esteira.cli.output import examples
 from scripts.benchmarks import media, stages
-from scripts.benchmarks.contestants import CONTESTANTS
+from scripts.benchmarks.baselines import CONTESTANTS
 from scripts.benchmarks.findings import Chart, Finding, json_option, ratio, tell_and_keep
 from scripts.benchmarks.machine import Trouble
 from scripts.benchmarks.media_server import MediaServer, media_server

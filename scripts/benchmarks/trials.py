@@ -18,11 +18,11 @@ from typing import Any
 
 import rich_click as click
 
-from scripts.benchmarks.contestants import CONTESTANTS, Contestant, Esteira, Place, Queued
+from scripts.benchmarks.baselines import CONTESTANTS, Contestant, Esteira, Place, Queued
+from scripts.benchmarks.environment import ROOT
 from scripts.benchmarks.findings import shown
 from scripts.benchmarks.machine import Running, Trouble, cpu_s, others_cpu_s, run_ns, running
 from scripts.benchmarks.media import Row
-from scripts.benchmarks.site import ROOT
 from tests.support.valkey import ValkeyServer
 
 IN_MEMORY = "/dev/shm"  # noqa: S108  where the disk is not to be measured …

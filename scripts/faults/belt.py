@@ -8,8 +8,8 @@ from contextlib import suppress
 
 import redis
 
-from actors.keys import Keys
-from scripts.faults.site import Site
+from actors.redis_queue.keys import Keys
+from scripts.faults.environment import Site
 from tests.support.valkey import free_port
 
 OUTAGES = tuple(zip(("pause", "kill") * 5, (1, 3, 10, 20, 60) * 2, strict=True))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
+from scripts.faults.environment import Site
 from scripts.faults.product import replay
-from scripts.faults.site import Site
 
 # (mood, share of the requests, seconds); a whole outage is shorter than the three attempts of a step take together
 OUTAGES = (

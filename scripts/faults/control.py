@@ -12,10 +12,10 @@ from typing import Any
 import dramatiq
 from dramatiq.brokers.redis import RedisBroker
 
+from scripts.faults.environment import THREADS, WORKERS, Site
 from scripts.faults.files import File
+from scripts.faults.leftovers import Kept, Row, stock_table
 from scripts.faults.load import ACCEPTED, UNKNOWN, Answer
-from scripts.faults.remains import Kept, Row, stock_table
-from scripts.faults.site import THREADS, WORKERS, Site
 from scripts.faults.supervisor import Part
 
 STAGES = ("fetch", "detect", "validate", "persist", "notify")

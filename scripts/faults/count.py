@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from scripts.faults.environment import Site
 from scripts.faults.files import File
+from scripts.faults.leftovers import OPEN, Kept, Row
 from scripts.faults.load import ACCEPTED, REFUSED, UNKNOWN, Attempt
-from scripts.faults.remains import OPEN, Kept, Row
-from scripts.faults.site import Site
 from scripts.faults.times import Times, failed_attempts, times
 
 MUST_BE_ZERO = (

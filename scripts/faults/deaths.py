@@ -7,8 +7,8 @@ import subprocess
 import sys
 import time
 
-from scripts.faults.remains import sound
-from scripts.faults.site import Site
+from scripts.faults.environment import Site
+from scripts.faults.leftovers import sound
 
 LOW_S, HIGH_S = 4.0, 10.0  # between two kills: a worker takes seconds to boot, and the load must stay below capacity
 STARVED_S = 10.0

@@ -7,7 +7,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from scripts.faults.site import Site, SkippedError
+from scripts.faults.environment import Site, SkippedError
 
 DISK_MB = 60
 INODES = 6000

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from scripts.faults.site import Site
+from scripts.faults.environment import Site
 
 KIB_PER_MB = 1_000_000 / 1024
 _MEMORY = re.compile(r"^(Rss|Pss): +(\d+) kB$", re.MULTILINE)

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager, suppress
 
 import psutil
 
-from scripts.faults.site import Site
+from scripts.faults.environment import Site
 from scripts.faults.supervisor import Part
 from scripts.faults.times import failed_attempts
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from scripts.faults.files import File, next_file
 
-MOST = 40_000  # a run has an end, whatever it was asked for
+MAX_BATCH = 40_000  # a run has an end, whatever it was asked for
 ACCEPTED, UNKNOWN, REFUSED = "accepted", "unknown", "refused"
 
 
@@ -98,7 +98,7 @@ class Load:
 
     def _run(self) -> None:
         due = time.monotonic()
-        while not self._ending.wait(max(0.0, due - time.monotonic())) and len(self.files) < MOST:
+        while not self._ending.wait(max(0.0, due - time.monotonic())) and len(self.files) < MAX_BATCH:
             due += 1 / self.rate
             self._pool.submit(self._hand_over, self._new())
 

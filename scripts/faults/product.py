@@ -13,16 +13,16 @@ from typing import Any
 import requests
 
 from pipeline.catalogue import Catalogue
+from scripts.faults.environment import ROOT, THREADS, WORKERS, Site
 from scripts.faults.files import File
+from scripts.faults.leftovers import Kept, Row, esteira_deliveries, esteira_kept, esteira_rows
 from scripts.faults.load import ACCEPTED, REFUSED, UNKNOWN, Answer
-from scripts.faults.remains import Kept, Row, esteira_deliveries, esteira_kept, esteira_rows
-from scripts.faults.site import ROOT, THREADS, WORKERS, Site
 from scripts.faults.supervisor import Part
 from tests.support.valkey import free_port
 
 PATIENCE_S = 60.0  # how long a client waits for the hook's answer
 INLINE = 6  # every sixth file comes as base64
-# The source by a name that scripts.faults.nameless knows; each time by another one, for to a host that it has a
+# The source by a name that scripts.faults.dns_faults knows; each time by another one, for to a host that it has a
 # connection to, a worker goes without asking for its address.
 HOST = "host-{}.chaos.test"
 
@@ -75,7 +75,7 @@ class Esteira:
         env = site.environment(self.settings(site))
         env["CHAOS_NAMES"] = str(site.folder / "names")
         worker = ("dramatiq", site.terms.module, "--processes", "1", "--threads", str(THREADS))
-        web = ("web", "--host", "127.0.0.1")
+        web = ("esteira.web", "--host", "127.0.0.1")
         names = [f"worker{number}" for number in range(1, WORKERS + 1)]
         clocks = {name: {"CHAOS_CLOCK": str(site.folder / f"{name}.clock")} for name in names}
         workers = [site.python(name, *worker, env=env | clocks[name]) for name in names]

@@ -6,8 +6,8 @@ import secrets
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+from scripts.faults.environment import Site
 from scripts.faults.product import new_secret
-from scripts.faults.site import Site
 from scripts.faults.supervisor import Part
 
 UNAWARE_S = 2.0  # and for as long as the parts then take to end

@@ -10,8 +10,8 @@ from typing import Any
 
 from scripts.faults.control import Stock
 from scripts.faults.count import Tally, count, drain
+from scripts.faults.environment import Plant, Site, SkippedError, Terms
 from scripts.faults.product import Esteira
-from scripts.faults.site import Plant, Site, SkippedError, Terms
 from scripts.faults.steady import hold
 from scripts.faults.table import FAULTS, USUAL, Fault
 

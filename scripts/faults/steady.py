@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
+from scripts.faults.environment import Site
 from scripts.faults.gauges import Reading, Usage, per_hour, watched
-from scripts.faults.site import Site
 
 EVERY_S = 10.0
 # By so much the line through the last two thirds of a run may rise, for each role; in half an hour that is thrice as

@@ -28,7 +28,7 @@ import requests
 from dramatiq.brokers.redis import RedisBroker
 from PIL import Image
 
-from scripts.faults.remains import stock_table
+from scripts.faults.leftovers import stock_table
 
 PICTURES = {"image/jpeg", "image/png", "image/webp"}
 STREAMS = {"video/mp4", "video/quicktime", "video/x-msvideo", "audio/ogg", "audio/mpeg", "audio/x-wav"}

@@ -13,8 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from scripts.faults.leftovers import Kept, is_preview
 from scripts.faults.listening import Answering, Listening
-from scripts.faults.remains import Kept, is_preview
 from tests.support.s3 import BUCKET, S3Server
 
 SLOW_S = 3.0

@@ -9,9 +9,9 @@ import time
 from contextlib import closing
 from pathlib import Path
 
+from scripts.faults.environment import Site
+from scripts.faults.leftovers import esteira_deliveries
 from scripts.faults.product import Esteira, redeliver
-from scripts.faults.remains import esteira_deliveries
-from scripts.faults.site import Site
 from scripts.faults.times import failed_attempts
 
 NAMES_AWAY = (("failing", 4.0), ("slow", 10.0))
@@ -137,7 +137,7 @@ def shift_a_clock(site: Site, turn: int) -> None:
 
 
 def set_beside(clock: Path, seconds: float) -> None:
-    """See scripts.faults.untimely; written in place, for a worker has it in its memory."""
+    """See scripts.faults.clock_skew; written in place, for a worker has it in its memory."""
     file = os.open(clock, os.O_WRONLY)
     try:
         os.pwrite(file, struct.pack("d", seconds), 0)

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from scripts.faults import belt, buckets, deaths, disks, limits, rotation, rush, surroundings
-from scripts.faults.site import Site, Terms
+from scripts.faults.environment import Site, Terms
 
 USUAL = Terms()
 POISONED = Terms(poison=0.2, module="scripts.faults.poisoned", env={"SANDBOX_CPU_S": "2", "SANDBOX_MEMORY_MB": "256"})
 IN_BUCKETS = Terms(store=True)
-BY_NAME = Terms(module="scripts.faults.nameless", named=5)
-BY_ANOTHER_CLOCK = Terms(module="scripts.faults.untimely")
+BY_NAME = Terms(module="scripts.faults.dns_faults", named=5)
+BY_ANOTHER_CLOCK = Terms(module="scripts.faults.clock_skew")
 MORTAL = Terms(mortal=True)
 IMPATIENT = Terms(env={"WEBHOOK_RETRY_S": "1,2,3"})
 OVERLOADED = Terms(drain_s=1800)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from actors.chores import clear_intake
+from actors.maintenance.schedule import clear_intake
 from pipeline.services import services
 
 if __name__ == "__main__":

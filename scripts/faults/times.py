@@ -6,8 +6,8 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts.faults.remains import Row
-from scripts.faults.site import Site
+from scripts.faults.environment import Site
+from scripts.faults.leftovers import Row
 from scripts.faults.supervisor import Said, said
 
 STARTED, FINISHED, RETRIED = "attachment started", "attachment finished", "attempt failed"

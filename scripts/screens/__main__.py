@@ -14,8 +14,8 @@ from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
 
 from scripts.benchmarks.dashboard import CHROMIUM, FLAGS, log_in, web_app
-from scripts.benchmarks.site import site
-from scripts.screens.plant import busy, environment
+from scripts.benchmarks.environment import site
+from scripts.screens.system import busy, environment
 from tests.support.valkey import free_port
 
 FOLDER = Path(__file__).parents[2] / "docs" / "images"
@@ -54,7 +54,7 @@ def main(into: Path, wanted: tuple[str, ...], looks: tuple[str, ...]) -> None:
 
 
 def _paths(media_id: str) -> Iterator[tuple[str, str]]:
-    from web.dashboard.pages import PAGES  # noqa: PLC0415  NiceGUI is imported where it is wanted
+    from esteira.web.dashboard.pages import PAGES  # noqa: PLC0415  NiceGUI is imported where it is wanted
 
     yield "login", "/login"
     for page in PAGES:

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.errors import PayloadError, RetryableError
 from pipeline.models import Status
-from tests.support.plant import Plant, photo
+from tests.support.system import Plant, photo
 
 
 def test_a_new_attachment_is_written_down_and_queued(plant: Plant) -> None:

@@ -17,7 +17,7 @@ def imported_with(module: str, *names: str) -> list[str]:
     return done.stdout.split()
 
 
-@pytest.mark.parametrize("module", ["actors.hook", "actors.work", "cli.status"])
+@pytest.mark.parametrize("module", ["actors.hook", "actors.execution.executor", "esteira.cli.status"])
 def test_what_few_processes_need_is_not_there_at_the_start(module: str) -> None:
     assert imported_with(module, *HEAVY) == []
 
@@ -27,4 +27,6 @@ def test_a_child_of_the_sandbox_does_without_pydantic() -> None:
 
 
 def test_the_command_by_itself_imports_no_other() -> None:
-    assert imported_with("cli.main", "cli.main", "cli.status", "sqlalchemy", "pydantic", "redis") == ["cli.main"]
+    assert imported_with("esteira.cli.app", "esteira.cli.app", "esteira.cli.status", "sqlalchemy", "pydantic", "redis") == [
+        "esteira.cli.app"
+    ]

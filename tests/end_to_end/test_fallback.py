@@ -12,17 +12,17 @@ from typing import Any
 
 import pytest
 
-from cli.demo import pictures
+from esteira.cli.demo import pictures
 from tests.support.esteira import Site, wait_for
 from tests.support.media_server import MediaServer, Request
 from tests.support.valkey import ValkeyServer
 
 LISTENER = """
 import json, sys, time
-from actors import telemetry
+from actors.observability import logging
 from actors.hook import process_media
 from pipeline.models import Attachment
-from pipeline.settings import current_settings
+from pipeline.config.settings import current_settings
 import sentry_sdk
 
 telemetry.configure(current_settings())

@@ -15,11 +15,11 @@ from typing import Any
 import httpx
 import pytest
 
-from cli.waiting import endings
+from esteira.cli.waiting import endings
 from pipeline.catalogue import Catalogue
+from pipeline.config.settings import Settings
 from pipeline.gateways import GATEWAYS
 from pipeline.models import Attachment, Record
-from pipeline.settings import Settings
 from tests.support import gateway_senders as senders
 from tests.support.esteira import Site, site, started, wait_for
 from tests.support.gateway_servers import GraphServer, WahaServer, WhatsAppServer

@@ -18,9 +18,9 @@ import httpx
 import pytest
 
 from pipeline.catalogue import Catalogue, Filters
+from pipeline.config.settings import Settings
 from pipeline.gateways import GATEWAYS
 from pipeline.models import Record
-from pipeline.settings import Settings
 from tests.conftest import missing
 from tests.support.documents import Block, blocks, settings
 from tests.support.esteira import BIN, Site, site, started, wait_for

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cli.demo import pictures
+from esteira.cli.demo import pictures
 from tests.support.esteira import Site, site, started, wait_for
 from tests.support.media_server import MediaServer
 from tests.support.valkey import ValkeyServer, free_port

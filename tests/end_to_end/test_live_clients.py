@@ -11,14 +11,14 @@ from dataclasses import fields
 import pytest
 from pydantic import SecretStr
 
+from pipeline.config.settings import Settings
+from pipeline.http_client import Outbound
 from pipeline.models import Outcome
 from pipeline.notifiers import live
-from pipeline.outbound import Outbound
-from pipeline.passes import Passes
-from pipeline.settings import Settings
+from pipeline.security.tokens import Passes
 from tests.support.events import outcome
 from tests.support.node import clients
-from tests.support.plant import Plant, photo, wait_until
+from tests.support.system import Plant, photo, wait_until
 from tests.support.valkey import ValkeyServer
 from tests.support.web_server import TOKEN, WebServer, web_server
 

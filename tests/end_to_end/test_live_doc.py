@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.http_client import Outbound
 from pipeline.models import Outcome
 from pipeline.notifiers import live, node_socketio
-from pipeline.outbound import Outbound
 from tests.support.documents import blocks
 from tests.support.events import outcome
 from tests.support.node import clients, node_folder
-from tests.support.plant import Plant, wait_until
+from tests.support.system import Plant, wait_until
 from tests.support.valkey import ValkeyServer, free_port
 from tests.support.web_server import TOKEN, WebServer, web_server
 

@@ -14,13 +14,13 @@ import pytest
 import websocket
 from pydantic import SecretStr
 
+from pipeline.http_client import Outbound
 from pipeline.notifiers import live
-from pipeline.outbound import Outbound
-from pipeline.passes import Passes
+from pipeline.security.tokens import Passes
 from tests.support.events import outcome
 from tests.support.node import Talker, clients
-from tests.support.plant import Plant, wait_until
 from tests.support.sockets import let_in, raw_socket
+from tests.support.system import Plant, wait_until
 from tests.support.web_server import TOKEN, WebServer, web_server
 
 MB = 1024 * 1024

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.demo import pictures
+from esteira.cli.demo import pictures
 from tests.support.esteira import BIN, Site, site, wait_for
 from tests.support.media_server import MediaServer
 from tests.support.valkey import ValkeyServer, free_port

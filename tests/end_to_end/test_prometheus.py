@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from cli.demo import pictures
+from esteira.cli.demo import pictures
 from tests.conftest import missing
 from tests.support.esteira import Site, site, started, wait_for
 from tests.support.media_server import MediaServer

@@ -9,8 +9,8 @@ from itertools import pairwise
 
 import pytest
 
-from actors.keys import Keys
-from cli.demo import pictures, sounds
+from actors.redis_queue.keys import Keys
+from esteira.cli.demo import pictures, sounds
 from tests.support.esteira import Site, site, started, wait_for, write_jsonl
 from tests.support.media_server import Answer, MediaServer
 from tests.support.valkey import ValkeyServer, running_valkey

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from cli.demo import pictures
+from esteira.cli.demo import pictures
 from tests.support.esteira import Site, site, started, wait_for
 from tests.support.media_server import MediaServer
 from tests.support.valkey import free_port

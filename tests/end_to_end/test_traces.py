@@ -12,7 +12,7 @@ import pytest
 from pipeline.models import Status
 from tests.support.media_server import Answer, MediaServer
 from tests.support.otlp_receiver import Receiver, Told, otlp_receiver
-from tests.support.plant import Plant, photo, wait_until
+from tests.support.system import Plant, photo, wait_until
 from tests.support.valkey import free_port
 from tests.support.web_server import LEAN, TOKEN, web_server
 from tests.support.whatsapp_media import encrypt

@@ -19,9 +19,9 @@ from pipeline.errors import Code, RetryableError
 from pipeline.models import Record, Status
 from tests.support.disks import fill, small_disk
 from tests.support.media_server import MediaServer
-from tests.support.plant import Plant, Workers, photo, wait_until
 from tests.support.postgres import PostgresServer, postgres_server
 from tests.support.s3 import BUCKET, s3_server
+from tests.support.system import Plant, Workers, photo, wait_until
 from tests.support.valkey import ValkeyServer
 from tests.support.web import over_http
 

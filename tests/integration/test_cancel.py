@@ -10,15 +10,16 @@ from contextlib import suppress
 
 import pytest
 
-from actors import cancellation, controls
-from actors.belt import LOOKED_AT
-from actors.controls import cancel, pause, resume
-from actors.places import Place
+from actors.operations import cancel as cancel_module
+from actors.operations import pause as pause_module
+from actors.operations.pause import cancel, pause, resume
+from actors.redis_queue.queue import LOOKED_AT
+from actors.redis_queue.scheduling import SchedulingInfo
 from pipeline.catalogue import DeliveryFilters, DeliveryRecord
 from pipeline.errors import Code, PermanentError
 from pipeline.models import Record, Stage, Status
 from tests.support.media_server import MediaServer
-from tests.support.plant import Plant, Workers, photo, wait_until
+from tests.support.system import Plant, Workers, photo, wait_until
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
@@ -44,8 +45,8 @@ def server() -> Iterator[GatedServer]:
 @pytest.fixture
 def plant(make_plant: Callable[..., Plant], server: GatedServer, monkeypatch: pytest.MonkeyPatch) -> Plant:
     made = make_plant(media_backoff_ms="50", webhook_url=server.url("told"), webhook_secret=SECRET)
-    monkeypatch.setattr(cancellation, "hook", lambda: made.hook)
-    monkeypatch.setattr(controls, "hook", lambda: made.hook)
+    monkeypatch.setattr(cancel_module, "hook", lambda: made.hook)
+    monkeypatch.setattr(pause_module, "hook", lambda: made.hook)
     return made
 
 
@@ -191,7 +192,7 @@ def test_it_works_while_redis_is_away(plant: Plant, server: GatedServer, monkeyp
     media_id = plant.submit(url=server.url("0.jpg")).id
     cut_off = plant.with_redis("redis://127.0.0.1:1/0")
     with monkeypatch.context() as outage:
-        outage.setattr(cancellation, "hook", lambda: cut_off.hook)
+        outage.setattr(cancel_module, "hook", lambda: cut_off.hook)
         assert is_cancelled(cancel(media_id))
     cut_off.close()
     with plant.workers():  # what was left on the belt is found to have ended
@@ -203,10 +204,10 @@ def test_it_works_while_redis_is_away(plant: Plant, server: GatedServer, monkeyp
 def test_one_that_lies_too_deep_is_left_to_the_workers(plant: Plant, server: GatedServer) -> None:
     ids = [plant.submit(url=server.url("0.jpg")).id]
     for number in range(LOOKED_AT):
-        plant.belt.offer(f"before-{number}", "fetch", b"x", place=Place("s1"))
+        plant.belt.offer(f"before-{number}", "fetch", b"x", place=SchedulingInfo("s1"))
     deep = plant.submit(url=server.url("1.jpg")).id
     for number in range(LOOKED_AT):
-        plant.belt.offer(f"behind-{number}", "fetch", b"x", place=Place("s1"))
+        plant.belt.offer(f"behind-{number}", "fetch", b"x", place=SchedulingInfo("s1"))
     assert is_cancelled(cancel(deep))
     assert plant.belt.missing([deep]) == []
     assert is_cancelled(cancel(ids[0]))
@@ -218,7 +219,7 @@ def test_beside_running_workers_each_has_one_ending_and_is_announced_once(
     make_plant: Callable[..., Plant], server: GatedServer, monkeypatch: pytest.MonkeyPatch, chain: str
 ) -> None:
     plant = make_plant(chain=chain, webhook_url=server.url("told"), webhook_secret=SECRET)
-    monkeypatch.setattr(cancellation, "hook", lambda: plant.hook)
+    monkeypatch.setattr(cancel_module, "hook", lambda: plant.hook)
     server.gate.set()
     promised = set()
     with plant.workers(processes=2) as workers:

@@ -20,13 +20,13 @@ from pipeline.catalogue import Catalogue, CatalogueError, Filters, engines, stat
 from pipeline.catalogue.indexes import metadata
 from pipeline.errors import Code, RetryableError
 from pipeline.models import Status
-from tests.pipeline.contract_catalogue import CatalogueContract
-from tests.pipeline.contract_failures import FailuresContract
-from tests.pipeline.contract_figures import FiguresContract
-from tests.pipeline.contract_flights import FlightsContract
-from tests.pipeline.contract_history import HistoryContract
-from tests.pipeline.contract_moves import MovesContract
-from tests.pipeline.contract_previews import PreviewsContract
+from tests.pipeline.catalogue.contract_catalogue import CatalogueContract
+from tests.pipeline.catalogue.contract_claim_writes import MovesContract
+from tests.pipeline.catalogue.contract_failures import FailuresContract
+from tests.pipeline.catalogue.contract_figures import FiguresContract
+from tests.pipeline.catalogue.contract_history import HistoryContract
+from tests.pipeline.catalogue.contract_previews import PreviewsContract
+from tests.pipeline.catalogue.contract_single_flight import FlightsContract
 from tests.support.catalogues import MEDIA_KEY, attachment, claimed, finished, stored
 from tests.support.postgres import PASSWORD, PostgresServer, postgres_server
 

@@ -19,11 +19,11 @@ from typing import Any
 
 import pytest
 
-from actors.chores import clear
+from actors.maintenance.schedule import clear
 from pipeline.catalogue import DeliveryFilters, DeliveryStatus
 from pipeline.models import Record, Status
 from tests.support.media_server import Answer, MediaServer
-from tests.support.plant import Plant, photo, wait_until
+from tests.support.system import Plant, photo, wait_until
 from tests.support.valkey import ValkeyServer
 from tests.support.whatsapp_media import encrypt
 

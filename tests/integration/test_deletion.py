@@ -13,20 +13,20 @@ from typing import Any
 
 import pytest
 
-from actors import deletion
-from actors.chores import clear_intake
-from actors.deletion import delete, finish_deletions
-from pipeline import persist as persisting
+from actors.maintenance import deletions
+from actors.maintenance.deletions import delete, finish_deletions
+from actors.maintenance.schedule import clear_intake
 from pipeline.catalogue import Catalogue
 from pipeline.errors import Code, PermanentError, PipelineError, RetryableError
 from pipeline.models import Claim, Detected, Facts, Fetched, Kind, Record, Status, Validated
 from pipeline.notifiers.live import HISTORY
-from pipeline.persist import persist
 from pipeline.services import Services
+from pipeline.steps import persist as persisting
+from pipeline.steps.persist import persist
 from pipeline.storage import LocalStorage, content_key, intake_key
 from tests.support.catalogues import attachment, claimed, ending, finished
 from tests.support.media_server import MediaServer
-from tests.support.plant import Plant, photo
+from tests.support.system import Plant, photo
 
 CONTENT = b"what two have sent"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -140,7 +140,7 @@ def test_what_storage_did_not_remove_is_removed_later(
     assert row(tools, record.id).status is Status.DELETED
     assert tools.storage.size(KEY) == len(CONTENT)
     assert finish_deletions(tools) == 0
-    monkeypatch.setattr(deletion, "UNDONE_FOR_S", -1)
+    monkeypatch.setattr(deletions, "UNDONE_FOR_S", -1)
     assert finish_deletions(tools) == 1
     assert tools.storage.size(KEY) is None
     assert finish_deletions(tools) == 0
@@ -151,7 +151,7 @@ def test_a_deletion_that_is_too_slow_leaves_the_content_to_a_later_one(
 ) -> None:
     record = stored(tools, staged)
     with monkeypatch.context() as patched:
-        patched.setattr(deletion, "BEGUN_WITHIN_S", -1)
+        patched.setattr(deletions, "BEGUN_WITHIN_S", -1)
         delete(tools, record.id)
     assert tools.storage.size(KEY) == len(CONTENT)
     delete(tools, record.id)
@@ -219,7 +219,7 @@ def test_a_deletion_that_was_killed_holds_nobody_up_for_long(
     monkeypatch.setattr(persisting, "DELETION_WITHIN_MS", 500)
     new = stored(tools, staged)
     assert (row(tools, new.id).status, tools.storage.size(KEY)) == ("done", len(CONTENT))
-    monkeypatch.setattr(deletion, "UNDONE_FOR_S", -1)
+    monkeypatch.setattr(deletions, "UNDONE_FOR_S", -1)
     finish_deletions(tools)
     assert tools.storage.size(KEY) == len(CONTENT)
 

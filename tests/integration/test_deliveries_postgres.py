@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from pipeline.catalogue import Catalogue
-from tests.pipeline.contract_deliveries import DeliveriesContract, take
+from tests.pipeline.catalogue.contract_deliveries import DeliveriesContract, take
 from tests.support.postgres import PostgresServer, postgres_server
 from tests.support.webhooks import told
 

@@ -8,12 +8,12 @@ from typing import Any
 import psycopg
 import pytest
 
-from actors.keys import Keys
+from actors.redis_queue.keys import Keys
+from tests.support.cli_forkserver import Zygote, zygote
 from tests.support.esteira import Site, site
-from tests.support.plant import Plant, wait_until
 from tests.support.postgres import PostgresServer, postgres_server
+from tests.support.system import Plant, wait_until
 from tests.support.valkey import ValkeyServer, free_port, running_valkey
-from tests.support.zygote import Zygote, zygote
 
 
 @pytest.fixture(scope="module")

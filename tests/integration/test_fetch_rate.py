@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.models import Status
 from tests.support.media_server import Answer, MediaServer, Request
-from tests.support.plant import Plant, photo
+from tests.support.system import Plant, photo
 
 RATE = 10
 

@@ -19,7 +19,7 @@ import pytest
 from actors.hook import Receipt
 from pipeline.models import Status
 from tests.support.media_server import MediaServer
-from tests.support.plant import ROOT, Plant, photo, wait_until
+from tests.support.system import ROOT, Plant, photo, wait_until
 from tests.support.valkey import ValkeyServer
 
 # A listener that dies in the moment in which it has its answer.

@@ -14,8 +14,8 @@ import psycopg
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.support.plant import Plant, photo
 from tests.support.postgres import PostgresServer, postgres_server
+from tests.support.system import Plant, photo
 from tests.support.valkey import ValkeyServer
 from tests.support.web import over_http
 

@@ -10,18 +10,18 @@ from collections.abc import Callable, Iterator
 import docx
 import pytest
 
-from actors.checkup import antivirus
-from actors.checkup.finding import Finding, Level
-from actors.chores import clear_intake
-from pipeline.clamd import Clamd
+from actors.doctor import antivirus
+from actors.doctor.finding import Finding, Level
+from actors.maintenance.schedule import clear_intake
+from pipeline.config.settings import load_settings
 from pipeline.errors import Code
 from pipeline.models import Stage, Status
-from pipeline.settings import load_settings
+from pipeline.security.clamd import Clamd
 from pipeline.storage import intake_key
 from tests.conftest import missing
 from tests.support.clamd import EICAR, SIGNATURE, RealClamd, find_clamd, real_clamd
 from tests.support.media_server import MediaServer
-from tests.support.plant import Plant, photo, wait_until
+from tests.support.system import Plant, photo, wait_until
 
 NAME = f"{SIGNATURE}.UNOFFICIAL"
 STREAM_MB = 2

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
+from esteira.web.live.feed import Event, Feed
+from pipeline.config.settings import load_settings
+from pipeline.http_client import Outbound
 from pipeline.models import Outcome
 from pipeline.notifiers.live import HISTORY, KNOWN, Append, build, event_json, forget
-from pipeline.outbound import Outbound
-from pipeline.settings import load_settings
 from tests.support.events import outcome
 from tests.support.valkey import ValkeyServer
-from web.live.feed import Event, Feed
 
 
 def tell(valkey: ValkeyServer, *told: Outcome, most: int = 100) -> None:

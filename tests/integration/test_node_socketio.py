@@ -5,18 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from pipeline.http_client import Outbound
 from pipeline.notifiers import node_socketio
-from pipeline.notifiers.redis_post import RedisPost
-from pipeline.outbound import Outbound
+from pipeline.notifiers.redis_post import BufferedRedisPublisher
 from tests.support.events import outcome
 from tests.support.node import clients, node_server
-from tests.support.plant import Plant
+from tests.support.system import Plant
 from tests.support.valkey import ValkeyServer
 
 ROOMS = [{"room": "shop"}, {"room": "other"}, {}]
 
 
-def teller(plant: Plant) -> RedisPost:
+def teller(plant: Plant) -> BufferedRedisPublisher:
     tell = node_socketio.build(plant.settings, Outbound())
     assert tell
     return tell

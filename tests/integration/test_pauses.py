@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from actors import controls
-from actors.controls import pause, pauses, resume
-from actors.pausing import Pausing
+from actors.middleware.pauses import Pausing
+from actors.operations import pause as pause_module
+from actors.operations.pause import pause, pauses, resume
 from pipeline.errors import PayloadError
 from pipeline.models import Record, Status
 from tests.support.media_server import MediaServer
-from tests.support.plant import Plant, Workers, photo, wait_until
+from tests.support.system import Plant, Workers, photo, wait_until
 from tests.support.valkey import ValkeyServer
 
 HEARD_WITHIN_S = 1.0  # what docs/operations.md promises
@@ -27,7 +27,7 @@ def controlled(monkeypatch: pytest.MonkeyPatch) -> Callable[[Plant], Plant]:
     """Makes the controls those of a plant."""
 
     def take(plant: Plant) -> Plant:
-        monkeypatch.setattr(controls, "hook", lambda: plant.hook)
+        monkeypatch.setattr(pause_module, "hook", lambda: plant.hook)
         return plant
 
     return take

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from actors.deletion import delete
-from actors.inline import run_inline
-from actors.work import flight_of, take
-from actors.workers import workers
+from actors.execution.executor import flight_of, take
+from actors.execution.inline import run_inline
+from actors.maintenance.deletions import delete
+from actors.operations.workers import workers
 from pipeline.models import Held, Status
 from tests.support.media_server import Answer, MediaServer
-from tests.support.plant import Plant, photo, wait_until
 from tests.support.postgres import PostgresServer, postgres_server
 from tests.support.s3 import s3_server
+from tests.support.system import Plant, photo, wait_until
 
 MakePlant = Callable[..., Plant]
 

@@ -13,7 +13,7 @@ import requests
 
 from pipeline.errors import Code, RetryableError
 from pipeline.storage import ObjectStorage, object_store
-from tests.pipeline.contract_storage import KEY, StorageContract, whole
+from tests.pipeline.storage.contract_storage import KEY, StorageContract, whole
 from tests.support.s3 import BUCKET, S3Server, s3_server
 
 URL = f"s3://{BUCKET}/pre/fix"

@@ -11,7 +11,7 @@ import pytest
 from pipeline.catalogue import DeliveryFilters, DeliveryStatus
 from pipeline.models import Status
 from tests.support.media_server import Answer, MediaServer
-from tests.support.plant import Plant, photo, wait_until
+from tests.support.system import Plant, photo, wait_until
 from tests.support.webhooks import SECRET, endpoints, event_ids, posts
 
 Make = Callable[..., Plant]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import socket
 
-from actors.workers import workers
+from actors.operations.workers import workers
 from pipeline.models import Stage
 from tests.support.media_server import MediaServer
-from tests.support.plant import Plant, photo, wait_until
+from tests.support.system import Plant, photo, wait_until
 
 
 def test_what_a_worker_runs_is_seen_while_it_runs(plant: Plant) -> None:

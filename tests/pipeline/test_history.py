@@ -7,21 +7,21 @@ import os
 from pipeline.history import (
     MAX_CARRIED,
     MAX_MESSAGE,
+    AttemptLog,
     HistoryEntry,
     HistoryOutcome,
-    Trail,
     entry_now,
     read_lines,
     worker_name,
 )
 
 
-def attempted(trail: Trail, outcome: HistoryOutcome = HistoryOutcome.DONE, **error: str) -> None:
+def attempted(trail: AttemptLog, outcome: HistoryOutcome = HistoryOutcome.DONE, **error: str) -> None:
     trail.begin("fetch", 1)
     trail.end(outcome, **error)
 
 
-def outcomes(trail: Trail) -> list[str]:
+def outcomes(trail: AttemptLog) -> list[str]:
     return [entry.outcome.value for entry in read_lines(trail.lines())]
 
 
@@ -35,7 +35,7 @@ def test_an_entry_comes_back_as_it_was_written() -> None:
 
 
 def test_what_was_written_is_not_written_again() -> None:
-    trail = Trail()
+    trail = AttemptLog()
     attempted(trail)
     assert outcomes(trail) == ["done"]
     trail.written()
@@ -43,7 +43,7 @@ def test_what_was_written_is_not_written_again() -> None:
 
 
 def test_what_could_not_be_written_is_written_with_the_next() -> None:
-    trail = Trail()
+    trail = AttemptLog()
     attempted(trail)
     trail.lines()
     attempted(trail, HistoryOutcome.RETRY, code="storage", message="is full")
@@ -51,7 +51,7 @@ def test_what_could_not_be_written_is_written_with_the_next() -> None:
 
 
 def test_the_last_deed_of_an_attempt_tells_it_as_done_and_it_is_told_once() -> None:
-    trail = Trail()
+    trail = AttemptLog()
     trail.begin("persist", 1)
     assert [entry.stage for entry in read_lines(trail.lines(closing=True))] == ["persist"]
     trail.written(closing=True)
@@ -60,7 +60,7 @@ def test_the_last_deed_of_an_attempt_tells_it_as_done_and_it_is_told_once() -> N
 
 
 def test_an_attempt_that_fails_after_its_last_deed_says_so() -> None:
-    trail = Trail()
+    trail = AttemptLog()
     trail.begin("persist", 1)
     trail.written(closing=True)
     trail.end(HistoryOutcome.RETRY, code="storage", message="went away")
@@ -69,19 +69,19 @@ def test_an_attempt_that_fails_after_its_last_deed_says_so() -> None:
 
 def test_an_ending_is_told_unless_the_attempt_that_led_to_it_is() -> None:
     ending = entry_now("fetch", HistoryOutcome.FAILED, code="poison")
-    trail = Trail()
+    trail = AttemptLog()
     assert [entry.code for entry in read_lines(trail.lines(final=ending))] == ["poison"]
     attempted(trail, HistoryOutcome.FAILED, code="fetch_timeout", message="silent")
     assert [entry.code for entry in read_lines(trail.lines(final=ending))] == ["fetch_timeout"]
 
 
 def test_waiting_is_told_once_for_as_long_as_it_lasts() -> None:
-    trail = Trail()
+    trail = AttemptLog()
     attempted(trail, HistoryOutcome.WAITS, code="fetch_busy")
     trail.written()
     carried = trail.carried()
     assert carried == {"waits": True}
-    another = Trail()
+    another = AttemptLog()
     another.resume(carried)
     attempted(another, HistoryOutcome.WAITS, code="fetch_busy")
     assert another.lines() == ""
@@ -91,11 +91,11 @@ def test_waiting_is_told_once_for_as_long_as_it_lasts() -> None:
 
 
 def test_a_crash_is_told_once_for_each_death() -> None:
-    trail = Trail()
+    trail = AttemptLog()
     trail.crashed("fetch", 0)
     assert (trail.lines(), trail.carried()) == ("", None)
     trail.crashed("fetch", 1)
-    another = Trail()
+    another = AttemptLog()
     another.resume(trail.carried() or {})
     another.crashed("fetch", 1)
     assert outcomes(another) == ["crashed"]
@@ -104,11 +104,11 @@ def test_a_crash_is_told_once_for_each_death() -> None:
 
 
 def test_what_rides_along_comes_first_and_is_bounded() -> None:
-    trail = Trail()
+    trail = AttemptLog()
     for number in range(MAX_CARRIED + 5):
         trail.begin("fetch", number)
         trail.end(HistoryOutcome.RETRY)
-    another = Trail()
+    another = AttemptLog()
     another.resume(trail.carried() or {})
     attempted(another)
     found = read_lines(another.lines())
@@ -116,7 +116,7 @@ def test_what_rides_along_comes_first_and_is_bounded() -> None:
 
 
 def test_nonsense_that_rides_along_is_left_out() -> None:
-    trail = Trail()
+    trail = AttemptLog()
     trail.resume({"lines": ["", "nonsense", 7, '{"stage": "fetch"}'], "waits": "yes", "crashes": "many"})
     trail.resume({"lines": "text"})
     attempted(trail, HistoryOutcome.WAITS)
@@ -130,7 +130,7 @@ def test_a_line_that_was_cut_in_two_is_left_out_and_a_repeat_told_once() -> None
 
 
 def test_a_message_is_kept_short_and_clean() -> None:
-    trail = Trail()
+    trail = AttemptLog()
     attempted(trail, HistoryOutcome.RETRY, code="internal", message="\0\ud800" + "x" * 5000)
     (entry,) = read_lines(trail.lines())
     assert entry.message
@@ -143,7 +143,7 @@ def test_a_forked_child_has_a_name_of_its_own() -> None:
     assert mine.endswith(f":{os.getpid()}")
     child = os.fork()
     if child == 0:
-        trail = Trail()
+        trail = AttemptLog()
         attempted(trail)
         told = [read_lines(trail.lines())[0].worker, worker_name(), entry_now("fetch", HistoryOutcome.DONE).worker]
         os._exit(0 if told == 3 * [f"{mine.partition(':')[0]}:{os.getpid()}"] else 1)

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.errors import Code
 from pipeline.remedies import LANGUAGES, NOT_ENDINGS, english, portuguese, remedy
-from tests.support.plant import ROOT
+from tests.support.system import ROOT
 
 ENDINGS = sorted(set(Code) - NOT_ENDINGS)
 SETTING = re.compile(r"\b[A-Z]+(?:_[A-Z]+)+\b")

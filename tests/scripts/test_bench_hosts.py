@@ -17,7 +17,7 @@ from scripts.benchmarks.machine import Trouble
 from tests.conftest import CI
 from tests.scripts.test_chaos_interrupted import belonging_to
 from tests.support.esteira import wait_for
-from tests.support.plant import ROOT
+from tests.support.system import ROOT
 
 COMMAND = [sys.executable, "-m", "scripts.benchmarks", "hosts"]
 

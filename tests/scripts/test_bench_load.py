@@ -16,7 +16,7 @@ import pytest
 
 from pipeline.models import parse_attachment
 from scripts.benchmarks import media
-from scripts.benchmarks.contestants.bare import decode, kind_of
+from scripts.benchmarks.baselines.bare import decode, kind_of
 from scripts.benchmarks.media_server import MediaServer, media_server
 from scripts.benchmarks.trials import ON_DISK, carry, place_with, trial
 

@@ -10,8 +10,8 @@ import pytest
 
 from scripts.faults.count import Evidence, Tally, weigh
 from scripts.faults.files import GOOD, REFUSED, File
+from scripts.faults.leftovers import Kept, Row
 from scripts.faults.load import ACCEPTED, UNKNOWN, Answer, Attempt
-from scripts.faults.remains import Kept, Row
 
 PHOTO = File(7, GOOD, "jpeg", "image")
 PAGE = File(8, REFUSED, "html", "document")

@@ -38,7 +38,7 @@ def test_ctrl_c_ends_runs_side_by_side_with_all_that_they_started() -> None:
 
         def everything_runs() -> bool:
             assert process.poll() is None, said.read_text()
-            return sum("cli.leash" in part for part in belonging_to(folder)) >= 6
+            return sum("esteira.cli.parent_guard" in part for part in belonging_to(folder)) >= 6
 
         wait_for(everything_runs, timeout_s=150, every_s=0.5)
         os.killpg(process.pid, signal.SIGINT)  # to the whole group, as a terminal sends it

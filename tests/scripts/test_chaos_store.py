@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.errors import Code, RetryableError
 from pipeline.storage import ObjectStorage
-from scripts.faults.remains import Kept
+from scripts.faults.leftovers import Kept
 from scripts.faults.store import Store
 
 CONTENT = b"content of an object" * 50

@@ -9,15 +9,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from scripts.faults.site import ROOT
+from scripts.faults.environment import ROOT
 
 CLOCK = """
 import json, time
 began = time.time()
 from pathlib import Path
-import scripts.faults.untimely
+import scripts.faults.clock_skew
 from pipeline.catalogue import Catalogue
-from pipeline import webhooks
+from pipeline.notifiers import webhooks
 from scripts.faults.surroundings import set_beside
 
 def beside():
@@ -33,8 +33,8 @@ print(json.dumps(found))
 NAMES = """
 import json
 from pathlib import Path
-import scripts.faults.nameless
-from pipeline.outbound.guard import system_resolver
+import scripts.faults.dns_faults
+from pipeline.http_client.ssrf_guard import system_resolver
 found = [system_resolver("host-1.chaos.test", 80)]
 Path("names").write_text("failing")
 try:

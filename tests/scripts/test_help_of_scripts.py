@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import pytest
 
-from tests.support.plant import ROOT
+from tests.support.system import ROOT
 
 
 @pytest.mark.parametrize("module", ["scripts.benchmarks", "scripts.faults"])

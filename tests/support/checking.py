@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from pipeline.detect import detect
+from pipeline.config.settings import Settings
 from pipeline.errors import Code, PipelineError
 from pipeline.media_types import DECODERS
 from pipeline.models import Attachment, Detected, Fetched, Validated
 from pipeline.sandbox import Sandbox
-from pipeline.settings import Settings
-from pipeline.validate import validate
+from pipeline.steps.detect import detect
+from pipeline.steps.validate import validate
 from tests.support.samples import OFF
 
 

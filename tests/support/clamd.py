@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from actors.checkup.antivirus import EICAR
+from actors.doctor.antivirus import EICAR
 from tests.support.valkey import free_port
 
 SIGNATURE = "Esteira.Test.Eicar"  # clamd adds that it is not one of ClamAV's own: .UNOFFICIAL

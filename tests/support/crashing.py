@@ -14,16 +14,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from actors.belt import Belt
-from actors.courier import Lane
+from actors.execution.executor import STEPS
+from actors.redis_queue.queue import RedisQueue
 from actors.stages import broker
-from actors.work import STEPS
-from pipeline.catalogue import Catalogue, Finishing, Parcel
+from actors.webhooks.dispatcher import Lane
+from pipeline.catalogue import Catalogue, DeliveryAttempt, Finishing
 from pipeline.models import Model
+from pipeline.security.whatsapp_media import Decryptor
 from pipeline.services import services
-from pipeline.staging import Staging
 from pipeline.storage import LocalStorage
-from pipeline.whatsapp import Decryptor
+from pipeline.storage.staging import Staging
 
 __all__ = ["broker"]
 
@@ -51,7 +51,7 @@ def _ids_of(argument: Any) -> set[Any]:
         return {found for part in argument for found in _ids_of(part)}
     if isinstance(argument, str):
         return {argument}
-    if isinstance(argument, Model | Parcel | Finishing):
+    if isinstance(argument, Model | DeliveryAttempt | Finishing):
         claim = getattr(argument, "claim", argument)
         return {getattr(claim, name, None) for name in ("id", "media_id")}
     return set()
@@ -109,4 +109,4 @@ for _write in ("stored", "finish"):
 _watch(Lane, "_send", "delivery")
 _watch(Staging, "discard", "staging.discard")
 _watch(LocalStorage, "delete", "intake.delete")
-_watch(Belt, "finish_many", "belt.finish")
+_watch(RedisQueue, "finish_many", "belt.finish")

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.settings import Settings
-from tests.support.zygote import Zygote
+from pipeline.config.settings import Settings
+from tests.support.cli_forkserver import Zygote
 
 BIN = Path(sys.executable).parent
 START_S = 60

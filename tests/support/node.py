@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.conftest import missing
-from tests.support.plant import ROOT, wait_until
+from tests.support.system import ROOT, wait_until
 
 FOLDER = ROOT / "tests" / "node"
 

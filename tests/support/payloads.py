@@ -12,10 +12,10 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from pipeline.base64_text import base64_pieces
 from pipeline.models import Attachment
-from pipeline.payload_forms import bytes_in
-from pipeline.whatsapp import Decryptor, key_kind, media_keys
+from pipeline.security.whatsapp_media import Decryptor, key_kind, media_keys
+from pipeline.values.base64_stream import base64_pieces
+from pipeline.values.gateway_values import bytes_in
 from tests.support.whatsapp_media import encrypt
 
 PAYLOADS = Path(__file__).parents[1] / "payloads"

@@ -6,8 +6,8 @@ import os
 import signal
 from collections.abc import Sequence
 
+from actors.execution.executor import STEPS, Found, Work
 from actors.stages import broker
-from actors.work import STEPS, Found, Work
 from pipeline.models import Stage
 from pipeline.services import Services
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 from fastapi.testclient import TestClient
 
-from actors import belt, hook
-from pipeline import services, settings
-from tests.support.plant import Plant
-from web.app import build_app
+from actors import hook
+from actors.redis_queue import queue
+from esteira.web.app import build_app
+from pipeline import services
+from pipeline.config import settings
+from tests.support.system import Plant
 
 TOKEN = "a token of the tests"
 
@@ -19,6 +21,6 @@ def over_http(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> TestClient:
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("API_TOKEN", TOKEN)
     monkeypatch.setenv("DASHBOARD", "false")
-    for made_once in (settings.current_settings, services._services_of, hook._hook_of, belt._belt_of):
+    for made_once in (settings.current_settings, services._services_of, hook._hook_of, queue._belt_of):
         made_once.cache_clear()
     return TestClient(build_app(settings.current_settings()), headers={"Authorization": f"Bearer {TOKEN}"})

@@ -1,4 +1,4 @@
-"""`python -m web` as a process of its own, and requests to it as a gateway sends them."""
+"""`python -m esteira.web` as a process of its own, and requests to it as a gateway sends them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.support.plant import ROOT, Plant, wait_until
+from tests.support.system import ROOT, Plant, wait_until
 from tests.support.valkey import free_port
 
 TOKEN = "a token of the tests"

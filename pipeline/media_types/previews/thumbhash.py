@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from operator import mul
 from typing import NamedTuple
 
-MOST = 100  # pixels a side, as the algorithm has it: beyond that nothing is gained
+MAX_BATCH = 100  # pixels a side, as the algorithm has it: beyond that nothing is gained
 
 
 class _Channel(NamedTuple):
@@ -28,7 +28,7 @@ def thumbhash(width: int, height: int, rgba: bytes) -> bytes:
     Raises:
         ValueError: there are more pixels, or fewer bytes.
     """
-    if not (0 < width <= MOST and 0 < height <= MOST and len(rgba) == 4 * width * height):
+    if not (0 < width <= MAX_BATCH and 0 < height <= MAX_BATCH and len(rgba) == 4 * width * height):
         raise ValueError(f"{len(rgba)} bytes for {width} × {height} pixels")
     light, yellow, red, alpha = _planes(rgba)
     opaque = min(alpha) >= 1

@@ -1,0 +1,1 @@
+"""The Dramatiq broker, its consumers and the prefetched messages that they share."""

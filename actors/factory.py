@@ -1,0 +1,62 @@
+"""The one place that puts the belt together from settings."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import dramatiq
+from dramatiq.middleware import CurrentMessage
+
+from actors.broker.broker import EsteiraBroker
+from actors.execution.batch import BatchLimits
+from actors.maintenance.heartbeat import WorkerThreads
+from actors.maintenance.schedule import chores, sign_off
+from actors.middleware.pauses import Pausing
+from actors.middleware.poison import Quarantine
+from actors.middleware.retries import Retries, RetryPolicy
+from actors.middleware.routing import StageRouter
+from actors.middleware.signals import Signals
+from actors.redis_queue.finished_jobs import FinishedJobs
+from actors.redis_queue.queue import QUICK_TIMEOUT_S, WORKER_TIMEOUT_S, connect
+from actors.redis_queue.scheduling import SizeClasses
+from actors.webhooks.dispatcher import WebhookDispatcher
+from pipeline.catalogue import Pause
+from pipeline.config.cpu_count import cores
+from pipeline.config.settings import Settings
+from pipeline.services import services
+
+
+def build_broker(settings: Settings) -> EsteiraBroker:
+    """The broker with its middleware. It connects to nothing before it is used."""
+    policy = RetryPolicy(settings.media_attempts, settings.media_backoff_ms)
+    pausing = Pausing(_pauses)
+    middleware: list[dramatiq.Middleware] = [
+        Signals(),
+        CurrentMessage(),
+        StageRouter(hop=settings.chain == "hop", pausing=pausing),
+        Retries(policy),
+        pausing,
+        Quarantine(),
+    ]
+    broker = EsteiraBroker(
+        connect_worker=partial(connect, settings.redis, timeout_s=WORKER_TIMEOUT_S),
+        connect_sender=partial(connect, settings.redis, timeout_s=QUICK_TIMEOUT_S),
+        ledger=FinishedJobs.of(settings),
+        lanes=SizeClasses.of(settings),
+        middleware=middleware,
+        places=_places(settings),
+    )
+    broker.add_middleware(WebhookDispatcher(settings))
+    broker.add_middleware(WorkerThreads(chores(broker, settings), last=partial(sign_off, broker)))
+    return broker
+
+
+def _places(settings: Settings) -> BatchLimits:
+    # A second leader has a decoder of its own, which is a core's work: where each process has one core, the two would
+    # only take each other's time.
+    abreast = cores() // settings.web_concurrency
+    return BatchLimits(max(1, min(abreast, settings.sandbox_processes)), settings.sandbox_processes)
+
+
+def _pauses() -> list[Pause]:
+    return services().catalogue.pauses.all()

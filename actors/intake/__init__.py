@@ -1,0 +1,1 @@
+"""Accepts attachments: uploaded bytes, the intake rate limit and the circuit breaker of the hook."""

@@ -1,0 +1,31 @@
+"""Bytes that come along with an attachment, into storage, where every worker finds them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline.storage import Storage, intake_key
+from pipeline.values.base64_stream import base64_pieces
+
+PIECE = 256 * 1024
+
+
+def put_intake(storage: Storage, media_id: str, *, data: str | None, file: Path | None) -> None:
+    """Puts the bytes of a local file, or of text in base64, under the attachment's intake key.
+
+    Raises:
+        PayloadError: `data` is not base64.
+        RetryableError: `storage`.
+        OSError: the file cannot be read.
+    """
+    storage.put_chunks(_pieces(data, file), intake_key(media_id))
+
+
+def _pieces(data: str | None, file: Path | None) -> Iterator[bytes]:
+    if file is None:
+        yield from base64_pieces(data or "")
+        return
+    with file.open("rb") as source:
+        while piece := source.read(PIECE):
+            yield piece

@@ -1,0 +1,1 @@
+"""Periodic work of the worker processes: heartbeats, reaping, requeueing and deletions."""

@@ -1,0 +1,1 @@
+"""Dramatiq middleware: routing between stages, retries, poison messages, pauses and signals."""

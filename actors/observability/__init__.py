@@ -1,0 +1,1 @@
+"""Logs, Sentry, traces, metrics and the attempt log."""

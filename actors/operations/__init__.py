@@ -1,0 +1,1 @@
+"""Operator actions: replay, cancel, pause, delete, and the list of workers."""

@@ -1,0 +1,99 @@
+"""Cancelling: what has not ended ends `rejected`, code `cancelled`, and everybody is told."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import redis
+import structlog
+
+from actors.delivery import stage_message, wire_form
+from actors.execution.executor import perform, take
+from actors.execution.inline import kept
+from actors.hook import Hook, hook
+from actors.middleware.retries import ClaimRefusedError
+from actors.redis_queue.scheduling import place_of_record
+from pipeline.errors import CANCELLED, Code, PermanentError, SupersededError
+from pipeline.models import Claim, Ending, Record, Stage, Status
+
+log = structlog.get_logger()
+
+
+def why_not(record: Record | None) -> PermanentError | None:
+    """Why this attachment, or the lack of one, cannot be cancelled: `not_found` or `not_pending`; None if it can."""
+    if record is None:
+        return PermanentError(Code.NOT_FOUND, "unknown: there is no such attachment")
+    if record.status is Status.RECEIVED or is_cancelled(record):
+        return None
+    return PermanentError(Code.NOT_PENDING, f"is {record.status}; only what has not ended can be cancelled")
+
+
+def is_cancelled(record: Record) -> bool:
+    """Whether it has ended so."""
+    return record.status is Status.REJECTED and record.error_code == Code.CANCELLED
+
+
+def cancel(media_id: str) -> Record:
+    """Cancels an attachment that is neither stored nor refused; once more is no error.
+
+    What nobody works on ends and is announced before this returns. What a worker has begun ends when it comes to the
+    end of its step, and is still `received` here, with `cancelled_at`; it ends as cancelled, whatever happens. While
+    `notify` is paused its announcement waits.
+
+    Raises:
+        PermanentError: `not_found`; `not_pending`, if it is stored or has ended otherwise.
+        RetryableError: `catalogue`; once it is marked, the workers end it.
+    """
+    at = hook()
+    marked = at.services.catalogue.cancellations.ask(media_id)
+    if marked is None:
+        return _ended_before(at, media_id)
+    log.info("cancelled", id=media_id, session=marked.session)
+    try:
+        # What was taken off the belt is in no worker's hands, though a claim may be left by the one that had it last.
+        claim = take(at.services, media_id, takeover=_taken_off(at, media_id))
+    except ClaimRefusedError:
+        return at.services.catalogue.get(media_id) or marked
+    return _end(at, claim)
+
+
+def _ended_before(at: Hook, media_id: str) -> Record:
+    record = at.services.catalogue.get(media_id)
+    if reason := why_not(record):
+        raise reason
+    assert record is not None
+    return record
+
+
+def _taken_off(at: Hook, media_id: str) -> bool:
+    if at.breaker.open:
+        return False
+    try:
+        return at.belt.drop(media_id)
+    except (redis.RedisError, OSError) as error:
+        at.breaker.trip(error)
+        return False
+
+
+def _end(at: Hook, claim: Claim) -> Record:
+    record = claim.record
+    told = {"code": CANCELLED.code, "message": CANCELLED.message}
+    ending = Ending(status=Status.REJECTED, stage=record.stage, attempts=record.attempts, **told)
+    try:
+        with kept(at.services, claim):
+            if any((pause.kind, pause.name) == ("stage", Stage.NOTIFY) for pause in at.services.catalogue.pauses.all()):
+                return _leave_announcement(at, claim, at.services.catalogue.ended(claim, ending))
+            ended = perform(at.services, claim, Stage.NOTIFY, ending, attempt=1)
+            assert isinstance(ended, Record)
+            return ended
+    except SupersededError:
+        return at.services.catalogue.get(claim.id) or record
+
+
+def _leave_announcement(at: Hook, claim: Claim, record: Record) -> Record:
+    at.services.catalogue.release(claim, stage=Stage.NOTIFY, attempts=1, error=None)
+    message = stage_message(record.id, Stage.NOTIFY)
+    if not at.breaker.open:  # else the sweep puts it there
+        with suppress(redis.RedisError, OSError):
+            at.belt.offer(record.id, message.queue_name, wire_form(message), place=place_of_record(record))
+    return record

@@ -1,0 +1,1 @@
+"""The queue in Redis: keys, Lua scripts, scheduling, finished jobs and statistics."""

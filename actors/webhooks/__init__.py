@@ -1,0 +1,1 @@
+"""Delivers webhook events and lets operators inspect and redeliver them."""

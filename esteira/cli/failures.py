@@ -1,0 +1,42 @@
+"""`esteira failures`: what ended badly, in groups, with the remedy in plain words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import rich_click as click
+
+from esteira.cli.environment import catalogue_for_command
+from esteira.cli.filters import Since
+from esteira.cli.output import age, examples, print_json, print_table, printable
+from pipeline.catalogue import Failures
+from pipeline.remedies import LANGUAGES, remedy
+
+COLUMNS = ("code", "stage", "count", "sessions", "newest", "oldest", "example")
+
+
+@click.command(epilog=examples("esteira failures --since 1d", "esteira failures --json | jq '.[0].count'"))
+@click.option("--since", type=Since(), default=0, help="Received since: `1d`, `1w` or an ISO date; else all.")
+@click.option("--session", metavar="NAME", help="Of this session.")
+@click.option("--language", type=click.Choice(LANGUAGES), default="en", show_default=True, help="Of the remedies.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array of the groups.")
+def failures(since: int, session: str | None, language: str, as_json: bool) -> None:
+    """Shows what failed, was rejected or has expired, grouped by code and stage, and what to do about it."""
+    groups = catalogue_for_command().failures.find(since=since, session=session)
+    if as_json:
+        print_json([group.told(language=language) for group in groups])
+        return
+    print_table(COLUMNS, map(_row, groups))
+    for code in dict.fromkeys(group.code for group in groups):
+        if text := remedy(code, language=language):
+            click.echo(f"\n{printable(code)}\n  {text.happened}\n  {text.to_do}")
+
+
+def _row(group: Failures) -> tuple[Any, ...]:
+    times = (age(group.newest), age(group.oldest))
+    return (group.code, group.stage, group.count, _sessions(group), *times, group.example.id)
+
+
+def _sessions(group: Failures) -> str:
+    others = group.sessions - len(group.busiest)
+    return ", ".join(group.busiest) + (f" and {others} more" if others else "")

@@ -1,0 +1,54 @@
+"""`esteira token` and `esteira link`: what lets others in who must not have the API_TOKEN."""
+
+from __future__ import annotations
+
+import rich_click as click
+
+from esteira.cli.environment import catalogue_for_command, settings_for_command
+from esteira.cli.output import examples, print_json
+from pipeline.errors import Code, PermanentError
+from pipeline.security.tokens import LONGEST_LINK_S, LONGEST_TOKEN_DAYS, Passes
+
+
+@click.command(epilog=examples("esteira token shop", "esteira token shop --days 1"))
+@click.argument("session")
+@click.option(
+    "--days",
+    type=click.FloatRange(min=0, min_open=True, max=LONGEST_TOKEN_DAYS),
+    default=30,
+    show_default=True,
+    help="How long it is good for.",
+)
+def token(session: str, days: float) -> None:
+    """Prints a token that shows the attachments of one session over HTTP, and changes nothing.
+
+    It cannot be taken back alone: another API_TOKEN ends all tokens and links at once.
+    """
+    if not session.strip():
+        raise click.UsageError("a session has a name")
+    click.echo(Passes(settings_for_command().api_token).session_token(session, days=days))
+
+
+@click.command(epilog=examples("esteira link ID", "esteira link ID --seconds 60 --base https://media.example.com"))
+@click.argument("media_id", metavar="ID")
+@click.option(
+    "--seconds",
+    type=click.IntRange(1, LONGEST_LINK_S),
+    default=3600,
+    show_default=True,
+    help="How long it is good for.",
+)
+@click.option("--base", metavar="URL", help="Where the web app is seen; else this machine, at PORT.")
+@click.option("--json", "as_json", is_flag=True, help='Print `{"url", "expires"}`.')
+def link(media_id: str, seconds: int, base: str | None, as_json: bool) -> None:
+    """Prints a link to an attachment's content that opens without a token until it expires."""
+    settings = settings_for_command()
+    passes = Passes(settings.api_token)
+    if catalogue_for_command().get(media_id) is None:
+        raise PermanentError(Code.NOT_FOUND, f"no attachment has the id {media_id}; `esteira list` shows the newest")
+    path, expires = passes.link(media_id, seconds=seconds)
+    url = f"{(base or f'http://127.0.0.1:{settings.port}').rstrip('/')}{path}"
+    if as_json:
+        print_json({"url": url, "expires": expires})
+    else:
+        click.echo(url)

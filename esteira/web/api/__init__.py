@@ -1,0 +1,1 @@
+"""The HTTP API: attachments, content, replays, controls, failures, webhooks, health and metrics."""

@@ -1,0 +1,1 @@
+"""Authentication and authorisation: API tokens, session tokens, signed links and browser logins."""

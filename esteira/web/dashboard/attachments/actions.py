@@ -1,0 +1,163 @@
+"""What can be done with one attachment: replay, with a new source if need be, cancel, delete. The API does the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import redis
+from nicegui import ui
+from nicegui.elements.mixins.text_element import TextElement
+from starlette.concurrency import run_in_threadpool
+
+from actors.maintenance.deletions import delete
+from actors.operations.cancel import cancel
+from actors.operations.cancel import why_not as why_not_cancelled
+from actors.operations.replay import REPLAYABLE, replay_from_hook
+from esteira.web.dashboard.parts import box, text
+from esteira.web.dashboard.texts import TEXTS
+from esteira.web.dashboard.view import View
+from pipeline.errors import Code, PipelineError
+from pipeline.models import Record, Status
+from pipeline.models.replacement_source import NewSource, parse_new_source
+from pipeline.services import services
+
+
+def fault(view: View, error: Exception) -> str:
+    """An error in the words of the page's language, or in its own."""
+    code = error.code if isinstance(error, PipelineError) else Code.QUEUE
+    key = f"fault.{code}"
+    return view.t(key) if key in TEXTS[view.language] else str(getattr(error, "message", code))
+
+
+class Actions:
+    """The buttons that fit how an attachment stands, and what became of the last one that was pressed."""
+
+    def __init__(self, view: View, media_id: str, again: Callable[[], Any]) -> None:
+        self._view = view
+        self._id = media_id
+        self._again = again  # looks at the attachment once more
+        with box("div", "actions", role="group", aria_label=view.t("item.actions")):
+            self._replay = self._button("item.replay", self._send, "primary")
+            self._source = self._button("item.source")
+            self._cancel = self._button("item.cancel", self._stop)
+            self._delete = self._button("item.delete", classes="danger")
+        self._said = text("p", "", "said-line", role="status")
+        self._source.props["data-opens"] = _SourceDialog(view, self._send).html_id
+        self._delete.props["data-opens"] = _DeleteDialog(view, self._remove).html_id
+
+    def show(self, record: Record) -> None:
+        """Offers what can be done with it now."""
+        ended = record.finished_at is not None and record.deleted_at is None
+        for button in (self._replay, self._source):
+            button.set_visibility(ended and record.status in REPLAYABLE)
+        # The same source would only tell once more that it is gone.
+        first = self._source if record.status is Status.EXPIRED else self._replay
+        for button in (self._replay, self._source):
+            button.classes(**({"add": "primary"} if button is first else {"remove": "primary"}))
+        open_ = not (record.finished_at or record.cancelled_at or why_not_cancelled(record))
+        self._cancel.set_visibility(open_)
+        self._delete.set_visibility(ended)
+
+    def _button(self, key: str, pressed: Callable[[], Any] | None = None, classes: str = "") -> TextElement:
+        button = text("button", self._view.t(key), f"button {classes}", type="button")
+        return button.on("click", pressed) if pressed else button
+
+    async def _send(self, source: NewSource | None = None) -> None:
+        await self._do(lambda: replay_from_hook(self._id, source), "item.replay.done")
+
+    async def _remove(self) -> None:
+        await self._do(lambda: delete(services(), self._id), "item.delete.done")
+
+    async def _stop(self) -> None:
+        await self._do(lambda: cancel(self._id), "item.cancel.asked")
+
+    async def _do(self, work: Callable[[], Record], done: str) -> None:
+        try:
+            record = await run_in_threadpool(work)
+        except (PipelineError, redis.RedisError) as error:
+            self._say(self._view.t("shell.failed", reason=fault(self._view, error)), bad=True)
+        else:
+            ended = done == "item.cancel.asked" and record.finished_at is not None
+            self._say(self._view.t("item.cancel.done" if ended else done))
+        await self._again()
+
+    def _say(self, words: str, *, bad: bool = False) -> None:
+        self._said.text = words
+        self._said.classes(replace="fault" if bad else "said-line")
+
+
+class _Dialog:
+    """A question in front of the page, which keeps the focus. Escape or its last button close it."""
+
+    def __init__(self, view: View, title: str) -> None:
+        self._view = view
+        self._dialog = box("dialog", "card dialog")
+        with self._dialog:
+            named = text("h2", view.t(title))
+        self._dialog.props["aria-labelledby"] = named.html_id
+
+    @property
+    def html_id(self) -> str:
+        """For the attribute `data-opens` of a button."""
+        return str(self._dialog.html_id)
+
+    def _close(self) -> None:
+        ui.run_javascript(f"document.getElementById({self.html_id!r}).close()")
+
+    def _buttons(self, key: str, pressed: Callable[[], Any], *, classes: str, close: str) -> None:
+        with box("div", "actions"):
+            text("button", self._view.t(key), f"button {classes}", type="button").on("click", pressed)
+            text("button", self._view.t(close), "button", type="button", data_closes="")
+
+
+class _DeleteDialog(_Dialog):
+    def __init__(self, view: View, remove: Callable[[], Any]) -> None:
+        super().__init__(view, "item.delete.title")
+        self._remove = remove
+        with self._dialog:
+            text("p", view.t("item.delete.lead"))
+            self._buttons("item.delete.do", self._confirmed, classes="danger", close="item.keep")
+
+    async def _confirmed(self) -> None:
+        self._close()
+        await self._remove()
+
+
+class _SourceDialog(_Dialog):
+    def __init__(self, view: View, send: Callable[[NewSource | None], Any]) -> None:
+        super().__init__(view, "item.source.title")
+        self._send = send
+        with self._dialog:
+            text("p", view.t("item.source.lead"), "hint")
+            self._fields = {name: self._input(name) for name in ("url", "direct_path", "media_key")}
+            self._plain = ui.checkbox(view.t("item.source.plain"))
+            self._fault = text("p", "", "fault", role="alert")
+            self._fault.set_visibility(False)
+            self._buttons("item.replay", self._confirmed, classes="primary", close="item.close")
+
+    def _input(self, name: str) -> ui.input:
+        field = ui.input(self._view.t(f"item.source.{name}"), password=name == "media_key")
+        return field.props("outlined dense autocomplete=off")
+
+    async def _confirmed(self) -> None:
+        try:
+            source = self._given()
+        except PipelineError as error:
+            self._fault.text = error.message
+            self._fault.set_visibility(True)
+            return
+        self._fault.set_visibility(source is None)
+        if source is None:
+            self._fault.text = self._view.t("item.source.needed")
+            return
+        self._close()
+        await self._send(source)
+
+    def _given(self) -> NewSource | None:
+        fields: dict[str, str | None] = {
+            name: str(field.value).strip() for name, field in self._fields.items() if str(field.value or "").strip()
+        }
+        if self._plain.value:
+            fields["media_key"] = None
+        return parse_new_source(fields) if fields.keys() & {"url", "direct_path"} else None

@@ -1,0 +1,79 @@
+"""The way of an attachment through the five stages, attempt by attempt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from esteira.web.dashboard.parts import box, text
+from esteira.web.dashboard.view import View
+from pipeline.history import HistoryEntry, HistoryOutcome
+from pipeline.models import Record, Stage, Status
+
+STAGES = tuple(Stage)
+CONCERNED = {"running", "bad"}
+
+
+def show(view: View, record: Record, history: Sequence[HistoryEntry]) -> None:
+    """Each stage of this run: passed, under way, where it ended, or not reached; the runs before it below."""
+    with box("ol", "way"):
+        for stage in STAGES:
+            _stage(view, record, stage, [one for one in history if one.run == record.run and one.stage == stage])
+    if earlier := [one for one in history if one.run < record.run]:
+        with box("details", "more"):
+            text("summary", view.t("item.earlier"))
+            with box("ul", "attempts"):
+                for entry in earlier:
+                    _entry(view, entry, named=True)
+
+
+def state_of(record: Record, stage: Stage) -> str:
+    """`passed`, `running`, `bad` or `ahead`."""
+    here, there = STAGES.index(record.stage), STAGES.index(stage)
+    announced = stage is Stage.NOTIFY and record.announced_at is not None
+    if record.status in {Status.DONE, Status.DELETED} or there < here or announced:
+        return "passed"
+    if there > here:
+        return "ahead"
+    return "running" if record.status in {Status.RECEIVED, Status.STORED} else "bad"
+
+
+def _stage(view: View, record: Record, stage: Stage, entries: Sequence[HistoryEntry]) -> None:
+    state = state_of(record, stage)
+    with box("li", state, **({"aria_current": "step"} if state in CONCERNED else {})):
+        text("strong", view.t(f"now.stage.{stage}"))
+        if not entries or state != "passed":
+            text("span", view.t(f"item.stage.{state}"), "hint")
+        if entries:
+            with box("ul", "attempts"):
+                for entry in entries:
+                    _entry(view, entry)
+        elif stage is record.stage and state in CONCERNED:
+            _without_history(view, record)
+
+
+def _without_history(view: View, record: Record) -> None:
+    """What the row itself tells: what ended before there was a history, or has only begun."""
+    if record.attempts:
+        text("span", view.t("item.attempts", count=view.number(record.attempts)), "hint")
+    if record.error:
+        text("span", record.error, "said")
+
+
+def _entry(view: View, entry: HistoryEntry, *, named: bool = False) -> None:
+    bad = entry.outcome not in {HistoryOutcome.DONE, HistoryOutcome.WAITS, HistoryOutcome.REPLAYED}
+    with box("li", "bad-attempt" if bad else ""):
+        text("span", " · ".join(filter(None, _words(view, entry, named=named))), "hint")
+        if entry.message or entry.code:
+            text("span", ": ".join(filter(None, (entry.code, entry.message))), "said")
+
+
+def _words(view: View, entry: HistoryEntry, *, named: bool) -> Sequence[str | None]:
+    known = entry.stage in set(Stage)
+    return (
+        view.t(f"now.stage.{entry.stage}") if named and known else None,
+        view.t("item.attempt", number=view.number(entry.attempt)) if entry.attempt > 1 or entry.code else None,
+        view.t(f"item.outcome.{entry.outcome}"),
+        view.span(entry.ms / 1000) if entry.ms is not None else None,
+        view.moment(entry.at) if named else view.moment(entry.at).split()[1],
+        entry.worker,
+    )

@@ -1,0 +1,8 @@
+"""The pages of the dashboard, in the order of its navigation. A new one is a module and its line here (see `shell`)."""
+
+from __future__ import annotations
+
+from esteira.web.dashboard.pages import failures, item, media, now, sessions
+from esteira.web.dashboard.shell import Page
+
+PAGES: tuple[Page, ...] = (now.PAGE, media.PAGE, item.PAGE, failures.PAGE, sessions.PAGE)

@@ -1,0 +1,135 @@
+"""What happens now: the stages as a belt, pace, charts, and in plain words how things stand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from nicegui import ui
+from nicegui.elements.mixins.text_element import TextElement
+
+from esteira.web.dashboard.charts import Charts
+from esteira.web.dashboard.controls import pause_button
+from esteira.web.dashboard.health import Health
+from esteira.web.dashboard.parts import box, card, heading, text
+from esteira.web.dashboard.shell import Page
+from esteira.web.dashboard.status_poller import SAMPLER, Snapshot
+from esteira.web.dashboard.view import View
+from esteira.web.dashboard.workers import WorkerTable
+from pipeline.models import Stage
+
+STATES = ("ready", "running", "delayed", "dead")
+PACE = ("per_minute", "p50", "p95", "unfinished", "oldest")
+TOTALS = ("received", "done", "rejected", "failed", "expired", "retried", "duplicates", "fallbacks", "ignored")
+
+
+async def build(view: View) -> None:
+    """The page with the figures of this moment; from then on it is told of new ones for as long as it is open."""
+    snapshot = await SAMPLER.snapshot()
+    heading(view.t("now.title"))
+    board = Board(view)
+    if snapshot:
+        board.show(snapshot)
+    client = ui.context.client
+    client.on_connect(board.connect)
+    client.on_disconnect(lambda: SAMPLER.leave(board.show))
+    client.on_delete(lambda: SAMPLER.leave(board.show))
+
+
+class Board:
+    """The elements of one open page, and how they follow the figures."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self._health = Health(view)
+        self._stages: dict[str, StageCard] = {}
+        with card(view.t("now.belt"), "belt-card"):
+            text("p", view.t("now.belt.lead"), "lead")
+            with box("ol", "belt"):
+                self._stages = {stage.value: StageCard(view, stage.value) for stage in Stage}
+        with card(view.t("now.pace")), box("dl", "figures"):
+            self._pace = {name: figure(view.t(f"now.{name}")) for name in PACE}
+        self._charts = Charts(view)
+        with card(view.t("now.workers"), "table-card titled"):
+            self._workers = WorkerTable(view)
+        with card(view.t("now.totals")), box("dl", "figures small"):
+            self._totals = {name: figure(view.t(f"now.total.{name}")) for name in TOTALS}
+
+    def connect(self) -> None:
+        """The browser has painted the page and listens."""
+        self._charts.draw()
+        SAMPLER.watch(self.show)
+
+    def show(self, found: Snapshot) -> None:
+        """Brings the page up to this snapshot. What is away keeps its last figures."""
+        self._health.show(found)
+        if found.belt:
+            for name, stage in self._stages.items():
+                stage.show_counts(found.belt.counts.get(name, {}))
+            self._workers.show(found.belt.workers)
+        if found.rows:
+            self._show_pace(found)
+            self._charts.show(found.rows.minutes)
+            for name, element in self._totals.items():
+                show_figure(element, self._view.number(found.rows.totals.get(name, 0)))
+            for name, stage in self._stages.items():
+                stage.show_paused(name in found.rows.paused)
+
+    def _show_pace(self, found: Snapshot) -> None:
+        rows, view = found.rows, self._view
+        assert rows
+        ended = sum(rows.totals[name] for name in ("done", "rejected", "failed", "expired"))
+        shown = {"per_minute": view.number(rows.per_minute)}
+        shown["unfinished"] = view.number(max(0, rows.totals["received"] - ended))
+        shown["oldest"] = view.span(rows.oldest_s) if rows.oldest_s else view.t("now.none")
+        for name in ("p50", "p95"):
+            took = rows.durations[name]
+            shown[name] = "–" if took is None else view.span(took / 1000)
+        for name, value in shown.items():
+            show_figure(self._pace[name], value)
+
+
+class StageCard:
+    """One stage of the belt: what waits there, and the button that pauses it."""
+
+    def __init__(self, view: View, name: str) -> None:
+        self._view = view
+        self._name = name
+        self._title = view.t(f"now.stage.{name}")
+        with box("li", "stage") as self._card:
+            text("h3", self._title)
+            text("p", view.t(f"now.stage.{name}.does"), "hint")
+            with box("dl", "states"):
+                self._figures = {state: figure(view.t(f"now.{state}"), state) for state in STATES}
+            self._button = pause_button(view, "stage", name, self._title)
+
+    def show_counts(self, counts: Mapping[str, int]) -> None:
+        """Shows how many messages are in each state."""
+        for state, element in self._figures.items():
+            show_figure(element, self._view.number(counts.get(state, 0)))
+
+    def show_paused(self, paused: bool) -> None:
+        """Shows whether the stage is paused."""
+        self._button.show(paused)
+        self._card.classes("paused") if paused else self._card.classes(remove="paused")
+
+
+def show_figure(element: TextElement, value: str) -> None:
+    """Changes a figure; one that is nothing stands back."""
+    if element.text != value:
+        element.text = value
+        element.classes("changed") if value not in {"0", "–"} else element.classes(remove="changed")
+
+
+def figure(label: str, classes: str = "") -> TextElement:
+    """A figure under its name, within a list of such; returns what changes."""
+    with box("div", classes):
+        text("dt", label)
+        return text("dd", "–")
+
+
+PAGE = Page(
+    "/",
+    title="now.title",
+    icon="M3 12h4l3-8 4 16 3-8h4",
+    build=build,
+)

@@ -1,0 +1,129 @@
+"""Who waits, who runs, who fails."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from urllib.parse import quote
+
+import redis
+from starlette.concurrency import run_in_threadpool
+
+from actors.hook import hook
+from actors.operations.pause import pauses
+from esteira.web.dashboard.controls import pause_button
+from esteira.web.dashboard.parts import box, card, heading, link, text
+from esteira.web.dashboard.shell import Page
+from esteira.web.dashboard.view import View
+from pipeline.errors import PipelineError
+
+MAX_BATCH = 100
+DAY_MS = 24 * 3600 * 1000
+
+
+@dataclass(frozen=True)
+class SessionRow:
+    """A session: messages that wait and run, failures among what came within a day, its newest in Unix ms."""
+
+    name: str
+    ready: int = 0
+    running: int = 0
+    failed: int = 0
+    received_at: int | None = None
+    paused: bool = False
+
+
+async def build(view: View) -> None:
+    """The table, as it is when the page is opened."""
+    heading(view.t("sessions.title"), view.t("sessions.lead", most=MAX_BATCH))
+    rows, complete = await run_in_threadpool(sessions)
+    if not complete:
+        text("p", view.t("shell.away"), "notice", role="status")
+    if not rows:
+        text("p", view.t("sessions.none"), "empty")
+        return
+    with card(view.t("sessions.title"), "table-card"), box("table", "table stacked compact"):
+        _head(view)
+        with box("tbody"):
+            for row in rows:
+                _row(view, row)
+
+
+def sessions() -> tuple[list[SessionRow], bool]:
+    """At most 100 sessions: what is paused, who waits most, who fails most, who is newest; whether all was answered."""
+    waiting, complete = _waiting(), True
+    failed: dict[str, int] = {}
+    received: dict[str, int] = {}
+    paused: set[str] = set()
+    names = list(waiting or {})
+    try:
+        figures = hook().services.catalogue.figures
+        paused = {one.name for one in pauses() if one.kind == "session"}
+        failed = figures.failed_by_session(int(time.time() * 1000) - DAY_MS, limit=MAX_BATCH)
+        names = list(
+            dict.fromkeys(
+                [*names, *sorted(paused)[:MAX_BATCH], *failed, *sorted(figures.recent_sessions(limit=MAX_BATCH))]
+            )
+        )
+        received = figures.last_received(names)
+    except PipelineError:
+        complete = False
+    found = [
+        SessionRow(
+            name,
+            **(waiting or {}).get(name, {}),
+            failed=failed.get(name, 0),
+            received_at=received.get(name),
+            paused=name in paused,
+        )
+        for name in names
+    ]
+    found.sort(
+        key=lambda row: (not row.paused, -row.ready, -row.running, -row.failed, -(row.received_at or 0), row.name)
+    )
+    return found[:MAX_BATCH], complete and waiting is not None
+
+
+def _waiting() -> dict[str, dict[str, int]] | None:
+    own = hook()
+    if own.breaker.open:
+        return None
+    try:
+        return own.belt.sessions(MAX_BATCH)
+    except (redis.RedisError, OSError):
+        return None
+
+
+def _head(view: View) -> None:
+    with box("thead"), box("tr"):
+        text("th", view.t("sessions.name"), scope="col")
+        for name in ("ready", "running", "failed"):
+            text("th", view.t(f"sessions.{name}"), "number", scope="col")
+        text("th", view.t("sessions.received"), scope="col")
+        text("th", view.t("sessions.media"), scope="col")
+        text("th", view.t("sessions.control"), scope="col")
+
+
+def _row(view: View, row: SessionRow) -> None:
+    with box("tr"):
+        text("th", row.name, scope="row")
+        for name in ("ready", "running", "failed"):
+            n = getattr(row, name)
+            classes = "number bad" if name == "failed" and n else "number"
+            text("td", view.number(n), classes, data_label=view.t(f"sessions.{name}"))
+        received = view.moment(row.received_at) if row.received_at is not None else "–"
+        text("td", received, data_label=view.t("sessions.received"))
+        with box("td", data_label=view.t("sessions.media")):
+            path = f"/dashboard/media?session={quote(row.name, safe='')}"
+            link(view.t("sessions.show"), path, aria_label=view.t("sessions.show.of", session=row.name))
+        with box("td", data_label=view.t("sessions.control")):
+            pause_button(view, "session", row.name, row.name).show(row.paused)
+
+
+PAGE = Page(
+    "/dashboard/sessions",
+    title="sessions.title",
+    icon="M9 11a3.5 3.5 0 1 0 0-7 3.5 3.5 0 0 0 0 7M2.5 20c.5-3.5 3-5.5 6.5-5.5s6 2 6.5 5.5M16 4.5a3.5 3.5 0 0 1 0 6.5"
+    "M18 14.8c2 .7 3.2 2.6 3.5 5.2",
+    build=build,
+)

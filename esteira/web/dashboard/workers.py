@@ -1,0 +1,68 @@
+"""The worker processes: what each works on, how its heart beats, its newest error."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from actors.operations.workers import WorkerFacts
+from esteira.web.dashboard.parts import box, text
+from esteira.web.dashboard.view import View
+
+SHOWN = 50
+COLUMNS = ("process", "heart", "busy", "longest", "deaths", "error")
+
+
+class WorkerTable:
+    """A table that is drawn again when what it says has changed."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self._said: list[tuple[str, ...]] = []
+        with box("table", "table stacked"):
+            with box("thead"), box("tr"):
+                for column in COLUMNS:
+                    text("th", view.t(f"now.worker.{column}"), scope="col")
+            self._body = box("tbody")
+        self._empty = text("p", view.t("now.workers.none"), "hint")
+
+    def show(self, workers: Sequence[WorkerFacts]) -> None:
+        """Shows these, at most fifty."""
+        said = [(*self._row(worker), "" if worker.alive else "bad") for worker in workers[:SHOWN]]
+        self._empty.set_visibility(not said)
+        if said == self._said:
+            return
+        self._said = said
+        self._body.clear()
+        with self._body:
+            for *cells, state in said:
+                self._draw(cells, state)
+
+    def _draw(self, cells: Sequence[str], state: str) -> None:
+        with box("tr"):
+            text("th", cells[0], scope="row")
+            for column, cell in zip(COLUMNS[1:], cells[1:], strict=True):
+                classes = state if column == "heart" else ""
+                text("td", cell, classes, data_label=self._view.t(f"now.worker.{column}"))
+
+    def _row(self, worker: WorkerFacts) -> tuple[str, ...]:
+        view = self._view
+        alive = view.t("now.worker.alive")
+        heart = alive if worker.alive else view.t("now.worker.silent", span=view.span(worker.last_beat_s // 10 * 10))
+        busy = view.t("now.worker.busy.of", running=len(worker.running), threads=worker.threads)
+        process = f"{worker.host}:{worker.pid}" if worker.host else worker.id
+        return process, heart, busy, self._longest(worker), view.number(worker.sandbox_deaths), self._error(worker)
+
+    def _longest(self, worker: WorkerFacts) -> str:
+        if not worker.running:
+            return "–"
+        run, view = worker.running[0], self._view
+        seconds = max(0.0, time.time() - run.since_ms / 1000)
+        return view.t("now.worker.longest.of", stage=view.t(f"now.stage.{run.stage}"), span=view.span(seconds))
+
+    def _error(self, worker: WorkerFacts) -> str:
+        error, view = worker.last_error, self._view
+        if error is None:
+            return "–"
+        stage = view.t(f"now.stage.{error.stage}")
+        return view.t("now.worker.error.of", code=error.code.value, stage=stage, at=view.moment(error.at))

@@ -1,0 +1,1 @@
+"""HTTP intake: gateway hooks, request bodies, rate limit and the background fallback."""

@@ -1,0 +1,1 @@
+"""uvicorn's connections: limits on request heads and connection lifetimes."""

@@ -1,0 +1,70 @@
+"""The settings of the gateways' hooks: their secrets, their servers, their limits."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings
+
+from pipeline.config.parsers import is_header_value, is_web_url, secret_pairs
+
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+class GatewaySettings(BaseSettings):
+    """Every setting that has to do with a gateway, named as its environment variable in lower case."""
+
+    wppconnect_secret: SecretStr | None = None
+    evolution_jwt_key: SecretStr | None = None
+    evolution_secret: SecretStr | None = None
+    waha_hmac_key: SecretStr | None = None
+    waha_url: str | None = None
+    waha_api_key: SecretStr | None = None
+    waha_files_lifetime_s: Annotated[int, Field(ge=0, le=1_000_000_000)] = 180
+    cloud_app_secret: SecretStr | None = None
+    cloud_verify_token: SecretStr | None = None
+    cloud_access_token: SecretStr | None = None
+    cloud_access_tokens: SecretStr | None = None
+    cloud_graph_url: str = "https://graph.facebook.com/v23.0"
+
+    allow_unsigned_hooks: bool = False
+    hook_rate_per_minute: Annotated[int, Field(ge=0, le=1_000_000_000)] = 6000
+    hook_body_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 10
+
+    @field_validator("waha_url", "cloud_graph_url")
+    @classmethod
+    def _web_url(cls, value: str | None) -> str | None:
+        if value and not is_web_url(value):
+            raise ValueError("must be http://host:port or https://host, without a user or a query")
+        return value.rstrip("/") if value else value
+
+    @field_validator("cloud_access_tokens")
+    @classmethod
+    def _pairs(cls, value: SecretStr | None) -> SecretStr | None:
+        pairs = secret_pairs(value.get_secret_value()) if value else {}
+        if pairs is None or not all(map(is_header_value, pairs.values())):
+            raise ValueError("must be pairs of a phone number id and its token: 1234567890=EAAx,2345678901=EAAy")
+        return value
+
+    @field_validator("waha_api_key", "cloud_access_token")
+    @classmethod
+    def _shown(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and not is_header_value(value.get_secret_value()):
+            raise ValueError(
+                "cannot be sent in a header: it has a line break, a space at an end or a letter beyond ASCII"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _key_needs_a_server(self) -> Any:
+        if self.waha_api_key and not self.waha_url:
+            raise ValueError("WAHA_URL: is missing: WAHA_API_KEY is shown to that server alone")
+        return self
+
+    def cloud_token(self, phone_number_id: str) -> str | None:
+        """The access token of a phone number: its own from CLOUD_ACCESS_TOKENS, else CLOUD_ACCESS_TOKEN."""
+        own = secret_pairs(self.cloud_access_tokens.get_secret_value()) if self.cloud_access_tokens else None
+        if own and phone_number_id in own:
+            return own[phone_number_id]
+        return self.cloud_access_token.get_secret_value() if self.cloud_access_token else None

@@ -1,0 +1,226 @@
+"""Which URLs may be fetched, and to which addresses a connection for them may go."""
+
+from __future__ import annotations
+
+import ipaddress
+import queue
+import re
+import socket
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from urllib.parse import quote, urlsplit
+
+from pipeline.config.settings import Network
+from pipeline.errors import Code, PermanentError, RetryableError
+from pipeline.http_client.addresses import Address, is_public, is_within
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
+MAX_HOST = 253  # characters of a name, RFC 1035
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
+_AUTHORITY = re.compile(r"[^/?#]*")
+_FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\\]")
+_NAME = re.compile(r"(?:(?!-)[a-z0-9_-]{1,63}(?<!-)\.)*(?!-)[a-z0-9_-]{1,63}(?<!-)\.?")
+_IPV6 = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::[0-9]*)?")
+_LOCALHOST = re.compile(r"(?:.+\.)?localhost\.?")  # never asked of a name service, RFC 6761 §6.3
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
+_URL_SAFE = "%/:?[]@!$&'()*+,;=~"  # what a path or a query may hold as it is, RFC 3986
+_NOTHING_TO_QUOTE = re.compile(r"[A-Za-z0-9_.~%/:?\[\]@!$&'()*+,;=-]*")
+_REMEMBERED = 1024  # hosts
+
+Resolver = Callable[[str, int], Sequence[str]]
+Origin = tuple[str, str, int]  # scheme, host, port
+
+
+@dataclass(frozen=True)
+class Target:
+    """A URL taken apart. `host` is a lower-case ASCII name or an IP address without brackets.
+
+    `trusted` lets its addresses and its port pass unseen, for a server that the settings name.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    path: str = field(repr=False)  # with the query, which may hold a signature
+    trusted: bool = False
+
+    @property
+    def origin(self) -> Origin:
+        return self.scheme, self.host, self.port
+
+    @property
+    def place(self) -> tuple[Origin, bool]:
+        """What a connection to it may be kept for."""
+        return self.origin, self.trusted
+
+    @property
+    def authority(self) -> str:
+        """What the Host header says."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """Only to join a relative redirect to: it may carry a secret in its query."""
+        return f"{self.scheme}://{self.authority}{self.path}"
+
+
+def parse_target(url: str) -> Target:
+    """Takes a URL apart, and refuses every form that two parsers might read differently.
+
+    Raises:
+        PermanentError: `url_scheme` unless it is http or https, `url_blocked` for a form that is refused.
+    """
+    url = url.strip(" ")
+    scheme = _SCHEME.match(url)
+    if not scheme or scheme[1].lower() not in DEFAULT_PORTS:
+        raise PermanentError(Code.URL_SCHEME, "only http and https are fetched")
+    if not url.startswith("//", scheme.end()) or _FORBIDDEN.search(url):
+        raise _blocked("the URL is malformed")
+    parts = _AUTHORITY.match(url, scheme.end() + 2)
+    assert parts
+    # Parsers disagree on where a host ends before #@ and ?@; nobody needs either there.
+    if "@" in url[parts.start() :].partition("/")[0]:
+        raise _blocked("the URL names a user")
+    host, port = _place(scheme[1].lower(), parts[0])
+    return Target(scheme[1].lower(), host, port, _path(url[parts.end() :].partition("#")[0]))
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _place(scheme: str, netloc: str) -> tuple[str, int]:
+    """The host and the port."""
+    try:
+        port = urlsplit(f"//{netloc}").port
+    except ValueError:
+        raise _blocked("the URL is malformed") from None
+    if port == 0:
+        raise _blocked("port 0 is no port")
+    return _host(netloc), DEFAULT_PORTS[scheme] if port is None else port
+
+
+def _path(text: str) -> str:
+    """The path with the query, as it is asked for."""
+    path, mark, query = text.partition("?")
+    whole = f"{path or '/'}{mark if query else ''}{query}"
+    return whole if _NOTHING_TO_QUOTE.fullmatch(whole) else quote(whole, safe=_URL_SAFE)
+
+
+def _host(netloc: str) -> str:
+    if literal := _IPV6.fullmatch(netloc):
+        return _ipv6(literal[1])
+    host = _ascii(netloc.partition(":")[0])
+    if not _NAME.fullmatch(host):
+        raise _blocked("the host is malformed")
+    # The C library reads 127.1, 0x7f.1, 0177.0.0.1 and 2130706433 as addresses too: one spelling is enough.
+    if _NUMBER.fullmatch(host.rstrip(".").rpartition(".")[2]) and not _ip(host):
+        raise _blocked("the host is an address in an unusual form")
+    return host
+
+
+def _ascii(host: str) -> str:
+    if not host or len(host) > MAX_HOST:
+        raise _blocked("the URL has no host, or one that is too long")
+    if host.isascii():
+        return host.lower()
+    try:
+        return host.encode("idna").decode("ascii").lower()
+    except UnicodeError:
+        raise _blocked("the host is malformed") from None
+
+
+def _ipv6(text: str) -> str:
+    try:
+        return str(ipaddress.IPv6Address(text))
+    except ValueError:
+        raise _blocked("the host is malformed") from None
+
+
+def _ip(host: str) -> Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
+
+
+def _blocked(message: str) -> PermanentError:
+    return PermanentError(Code.URL_BLOCKED, message)
+
+
+def system_resolver(host: str, port: int) -> list[str]:
+    """Every address that this machine knows for a name, in its order of preference."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))
+
+
+class Guard:
+    """Decides where connections may go: to public addresses on the usual ports, and to what `allow_private` names."""
+
+    def __init__(self, *, allow_private: Sequence[Network], ports: Sequence[int], resolver: Resolver) -> None:
+        self._allowed = tuple(allow_private)
+        self._ports = frozenset(ports)
+        self._resolver = resolver
+        self._literal = lru_cache(maxsize=_REMEMBERED)(self._vet_literal)
+
+    def target(self, url: str, *, trusted: Origin | None = None) -> Target:
+        """The URL taken apart, if its form, scheme, port and, where it names an address, that address will do.
+
+        Raises:
+            PermanentError: `url_scheme` or `url_blocked`.
+        """
+        target = parse_target(url)
+        if target.origin == trusted:
+            return replace(target, trusted=True)
+        if target.port not in self._ports and not self._allowed:
+            raise _blocked(f"port {target.port} is not allowed")
+        self._literal(target.host, target.port)
+        return target
+
+    def addresses(self, target: Target, *, timeout_s: float) -> list[Address]:
+        """The addresses that may be dialled for a target. The name is resolved once, and every address is checked.
+
+        Raises:
+            PermanentError: `url_blocked`, if one address is not public or the port is not allowed.
+            RetryableError: `fetch_dns`, if the name does not resolve in time.
+        """
+        if literal := _ip(target.host):
+            addresses = [literal]
+        else:
+            addresses = [address for answer in self._resolve(target, timeout_s) if (address := _ip(answer))]
+        return addresses if target.trusted else self._vet(target.host, target.port, addresses)
+
+    def _vet_literal(self, host: str, port: int) -> None:
+        if address := _ip(host):
+            self._vet(host, port, [address])
+
+    def _vet(self, host: str, port: int, addresses: list[Address]) -> list[Address]:
+        # `localhost` is 127.0.0.1 and ::1: whoever allows one of them means it, and only that one is dialled.
+        if allowed := [address for address in addresses if is_within(address, self._allowed)]:
+            return allowed
+        if port not in self._ports:
+            raise _blocked(f"port {port} is not allowed")
+        if not all(map(is_public, addresses)):
+            raise _blocked(f"{host} is not on the public internet")
+        return addresses
+
+    def _resolve(self, target: Target, timeout_s: float) -> Sequence[str]:
+        if _LOCALHOST.fullmatch(target.host):
+            return ("127.0.0.1", "::1")
+        # getaddrinfo knows no timeout, so it runs in a thread that nobody waits for longer than that.
+        answer: queue.SimpleQueue[Sequence[str] | None] = queue.SimpleQueue()
+
+        def ask() -> None:
+            try:
+                answer.put(self._resolver(target.host, target.port))
+            except (OSError, UnicodeError):
+                answer.put(None)
+
+        threading.Thread(target=ask, name="resolve", daemon=True).start()
+        try:
+            addresses = answer.get(timeout=max(timeout_s, 0))
+        except queue.Empty:
+            raise RetryableError(Code.FETCH_DNS, f"resolving {target.host} takes too long") from None
+        if not addresses:
+            raise RetryableError(Code.FETCH_DNS, f"{target.host} cannot be resolved")
+        return addresses

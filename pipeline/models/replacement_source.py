@@ -1,0 +1,96 @@
+"""Another place of an attachment's bytes: what is handed in when those of its message are gone, or were wrong."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+
+from pipeline.errors import PayloadError
+from pipeline.models import MAX_URL, Attachment, Count, Empty, Model, Sha256, Url
+from pipeline.values.base64_stream import check_base64
+from pipeline.values.gateway_values import bytes_in, key_text
+
+KEY_BYTES = 32
+
+
+def _web_url(value: str | None) -> str | None:
+    fault = f"must be an http:// or https:// URL of at most {MAX_URL} characters"
+    if value is None:
+        return value
+    try:
+        parts = urlsplit(value)
+        good = parts.scheme in {"http", "https"} and bool(parts.hostname)
+    except ValueError:
+        good = False
+    if not good:
+        raise ValueError(fault)
+    return value
+
+
+def _path(value: str | None) -> str | None:
+    if value is not None and (not value.startswith("/") or value.startswith("//")):
+        raise ValueError("must be a path that begins with one /")
+    return value
+
+
+def _key(value: str | None) -> str | None:
+    if value is not None and len(bytes_in(value) or b"") != KEY_BYTES:
+        raise ValueError(f"must be {KEY_BYTES} bytes in base64 or hex, as an array or an object of bytes")
+    return value
+
+
+class NewSource(Model):
+    """What may be handed in, in the forms of an attachment's own fields.
+
+    What is not set stays as the message had it. `media_key`, the hashes and `size` may be set to None: then the bytes
+    are no ciphertext, or are not compared.
+    """
+
+    url: Annotated[Url, AfterValidator(_web_url)] = None
+    direct_path: Annotated[Url, AfterValidator(_path)] = None
+    data: Annotated[str | None, Empty, Field(repr=False)] = None
+    media_key: Annotated[str | None, AfterValidator(_key), BeforeValidator(key_text), Field(repr=False)] = None
+    file_sha256: Sha256 = None
+    file_enc_sha256: Sha256 = None
+    size: Count = None
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether the bytes lie at another place than the message said; else only what is known of them differs."""
+        return bool(self.url or self.direct_path or self.data)
+
+
+def parse_new_source(fields: Any) -> NewSource | None:
+    """A new source from JSON; None if it is empty, and the old one is asked once more.
+
+    Raises:
+        PayloadError: naming the field that is wrong, or the fields of which it has none.
+    """
+    if fields is None or fields == {}:
+        return None
+    if not isinstance(fields, dict):
+        raise PayloadError("", "a new source is a JSON object")
+    if not NewSource.model_fields.keys() & fields.keys():
+        raise PayloadError("", f"a new source has one of {', '.join(NewSource.model_fields)}")
+    try:
+        source = NewSource.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        raise PayloadError(str(first["loc"][0]), first["msg"].removeprefix("Value error, ")) from None
+    check_base64(source.data or "")
+    return source
+
+
+def moved(attachment: Attachment, source: NewSource, *, intake: bool = False) -> Attachment:
+    """The attachment as its new source has it; with `intake` its bytes lie in storage already."""
+    given = source.model_dump(exclude_unset=True, exclude={"url", "direct_path", "data"})
+    given["fault"] = None  # whatever was wrong with the message, its user has seen to it
+    if source.elsewhere or intake:
+        # Together: an old direct path would win over a new URL, and an old expiry says nothing of the new place.
+        place = {"url": source.url, "direct_path": source.direct_path, "expires_at": None, "remote_id": None}
+        given |= place
+    if given.get("media_key", attachment.media_key) != attachment.media_key:
+        given.setdefault("file_enc_sha256", None)  # under another key the same file is another ciphertext
+    return attachment.model_copy(update=given)

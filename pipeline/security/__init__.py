@@ -1,0 +1,1 @@
+"""WhatsApp decryption, tokens and signed links, private directories and the antivirus."""

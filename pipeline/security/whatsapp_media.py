@@ -1,0 +1,167 @@
+"""WhatsApp's media: where they lie, the keys derived from a media key, and decryption as a stream.
+
+The format is the one that WhatsApp Web's clients use: AES-256-CBC with PKCS#7 padding, then the first ten bytes of an
+HMAC-SHA256 over the iv and the ciphertext.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import CBC
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from pipeline.errors import Code, PermanentError
+from pipeline.models import Attachment, Kind
+from pipeline.values.gateway_values import bytes_in
+
+Bytes = bytes | memoryview
+
+KEY_BYTES = 32
+MAC_BYTES = 10
+BLOCK = 16
+OVERHEAD = BLOCK + MAC_BYTES  # how many bytes longer the ciphertext is than the plaintext, at most
+ORIGIN = "https://web.whatsapp.com"  # what a browser would send; some servers of WhatsApp want it
+# WhatsApp Web puts this into `url` when there is only a direct path.
+USELESS_URLS = frozenset({"https://web.whatsapp.net", "https://web.whatsapp.net/"})
+
+# One text for all that can be wrong with a ciphertext: who sent it learns nothing from it.
+REFUSAL = "the encrypted file was changed, or its key is another's"
+
+# Stickers are encrypted as images and voice notes as audio: there are four infos for six kinds.
+_INFO = {
+    Kind.IMAGE: b"WhatsApp Image Keys",
+    Kind.STICKER: b"WhatsApp Image Keys",
+    Kind.VIDEO: b"WhatsApp Video Keys",
+    Kind.AUDIO: b"WhatsApp Audio Keys",
+    Kind.PTT: b"WhatsApp Audio Keys",
+    Kind.DOCUMENT: b"WhatsApp Document Keys",
+}
+_DIRECT_PATH = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@%-][A-Za-z0-9._~!$&'()*+,;=:@%/?-]*")
+_DOT_SEGMENT = re.compile(r"(?:^|/|%2f|%5c)(?:\.|%2e){1,2}(?:/|%2f|%5c|$)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class MediaKeys:
+    """What a media key expands to: 16, 32 and 32 bytes. Its text shows none of them."""
+
+    iv: bytes = field(repr=False)
+    cipher: bytes = field(repr=False)
+    mac: bytes = field(repr=False)
+
+
+def media_keys(media_key: str, kind: Kind) -> MediaKeys:
+    """The keys of one file. `media_key` is 32 bytes in base64 or hex.
+
+    Raises:
+        PermanentError: `decrypt_key`, if it is anything else.
+    """
+    key = bytes_in(media_key)
+    if key is None or len(key) != KEY_BYTES:
+        raise PermanentError(Code.DECRYPT_KEY, f"the media key is not {KEY_BYTES} bytes in base64 or hex")
+    expanded = HKDF(algorithm=SHA256(), length=112, salt=None, info=_INFO[kind]).derive(key)
+    return MediaKeys(iv=expanded[:16], cipher=expanded[16:48], mac=expanded[48:80])
+
+
+def key_kind(attachment: Attachment) -> Kind:
+    """The kind that the keys depend on: as declared, else by the declared type; a document where nothing is known."""
+    if attachment.kind:
+        return attachment.kind
+    family = (attachment.media_type or "").partition("/")[0]
+    return {"image": Kind.IMAGE, "video": Kind.VIDEO, "audio": Kind.AUDIO}.get(family, Kind.DOCUMENT)
+
+
+def media_url(attachment: Attachment, hosts: Sequence[str]) -> str | None:
+    """Where the bytes lie: the direct path on the first of `hosts`, else the URL; None if there is neither.
+
+    Raises:
+        PermanentError: `url_blocked`, if the direct path is more than a path.
+    """
+    if hosts and (path := attachment.direct_path):
+        if not _DIRECT_PATH.fullmatch(path) or _DOT_SEGMENT.search(path.partition("?")[0]):
+            raise PermanentError(Code.URL_BLOCKED, "the direct path is not a plain path")
+        return f"https://{hosts[0]}{path}"
+    return None if attachment.url in USELESS_URLS else attachment.url
+
+
+class Decryptor:
+    """Decrypts one file piece by piece, and tells at the end whether it was whole and genuine.
+
+    What `update` and `finish` give must not be used for anything before `finish` has returned.
+    """
+
+    def __init__(self, keys: MediaKeys) -> None:
+        self._cipher = Cipher(AES(keys.cipher), CBC(keys.iv)).decryptor()
+        self._mac = hmac.new(keys.mac, keys.iv, hashlib.sha256)
+        self._enc_hash = hashlib.sha256()
+        self._hash = hashlib.sha256()
+        self._held = b""  # the newest bytes: they may be the padding and the MAC
+        self._out = bytearray()
+        self._received = 0
+        self.size = 0  # bytes of plaintext so far
+
+    def update(self, piece: Bytes) -> memoryview:
+        """The plaintext of this piece, as far as it is known yet. Valid until the next call."""
+        view = memoryview(piece)
+        self._enc_hash.update(view)
+        self._received += len(view)
+        if len(view) < OVERHEAD:
+            ready = self._held + bytes(view)
+            self._held = ready[-OVERHEAD:]
+            return self._decrypted(ready[:-OVERHEAD])
+        held, self._held = self._held, bytes(view[-OVERHEAD:])
+        return self._decrypted(held, view[:-OVERHEAD])
+
+    def _decrypted(self, *parts: Bytes) -> memoryview:
+        room = sum(len(memoryview(part)) for part in parts) + BLOCK * (len(parts) + 1)
+        if len(self._out) < room:
+            self._out = bytearray(room)
+        out = memoryview(self._out)
+        count = 0
+        for part in parts:
+            self._mac.update(part)
+            count += self._cipher.update_into(part, out[count:])
+        self._hash.update(out[:count])
+        self.size += count
+        return out[:count]
+
+    def finish(self) -> bytes:
+        """The rest of the plaintext, once the MAC over the whole ciphertext holds.
+
+        Raises:
+            PermanentError: `decrypt_format` or `decrypt_mac`.
+        """
+        if self._received < OVERHEAD or (self._received - MAC_BYTES) % BLOCK:
+            raise PermanentError(Code.DECRYPT_FORMAT, REFUSAL)
+        last, mac = self._held[:-MAC_BYTES], self._held[-MAC_BYTES:]
+        self._mac.update(last)
+        if not hmac.compare_digest(self._mac.digest()[:MAC_BYTES], mac):
+            raise PermanentError(Code.DECRYPT_MAC, REFUSAL)
+        rest = _unpadded(self._cipher.update(last))
+        self._hash.update(rest)
+        self.size += len(rest)
+        return rest
+
+    @property
+    def file_sha256(self) -> str:
+        """The hash of the plaintext so far, in hex."""
+        return self._hash.hexdigest()
+
+    @property
+    def file_enc_sha256(self) -> str:
+        """The hash of the ciphertext with its MAC so far, in hex."""
+        return self._enc_hash.hexdigest()
+
+
+def _unpadded(block: bytes) -> bytes:
+    count = block[-1]
+    if not 1 <= count <= BLOCK or block[-count:] != bytes([count]) * count:
+        raise PermanentError(Code.DECRYPT_FORMAT, REFUSAL)
+    return block[:-count]

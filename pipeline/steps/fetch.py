@@ -1,0 +1,158 @@
+"""The first step: an attachment's bytes, whole and in plaintext, into the staging directory."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from functools import partial
+
+from pipeline.config.settings import Settings
+from pipeline.errors import Code, PermanentError, PipelineError, RetryableError
+from pipeline.gateways import source_of
+from pipeline.http_client import Body, Outbound, Requester
+from pipeline.metrics import NOT_DOWNLOADED_BYTES
+from pipeline.models import Attachment, Fetched
+from pipeline.security.whatsapp_media import OVERHEAD, Bytes, Decryptor, key_kind, media_keys
+from pipeline.storage import Storage, content_key, intake_key
+from pipeline.storage.staging import Part, Staging
+from pipeline.values.base64_stream import base64_pieces
+
+PIECE = 256 * 1024
+
+
+def fetch(
+    attachment: Attachment,
+    *,
+    intake: bool,
+    staging: Staging,
+    outbound: Outbound,
+    storage: Storage,
+    settings: Settings,
+    held: bool = False,
+) -> Fetched:
+    """Brings the bytes from where they lie: storage if `intake` says so, else the attachment's own data or its URL.
+
+    What comes from a URL is decrypted if there is a media key. A file that is staged already is only hashed again.
+    `held` tells that storage held the declared content a moment ago: it comes from there if it still does.
+
+    Raises:
+        PermanentError: the attachment's own fault, `no_source`, `empty`, `too_large`, `hash_mismatch`, `decrypt_*`, and
+            what `Outbound.get` says.
+        RetryableError: `fetch_*`, `storage` or `staging`.
+    """
+    if attachment.fault:
+        raise PermanentError(attachment.fault.code, attachment.fault.message)
+    if staged := _staged(attachment, staging):
+        return staged
+    max_bytes = settings.max_bytes(attachment.kind)
+    if intake or attachment.data:
+        pieces = storage.chunks(intake_key(attachment.id)) if intake else base64_pieces(attachment.data or "")
+        with staging.part(attachment.id) as out:
+            return _check(attachment, _write(out, pieces, max_bytes))
+    if held and (found := _held(attachment, staging=staging, storage=storage, max_bytes=max_bytes)):
+        return found
+    decryptor = _decryptor(attachment)
+    with staging.part(attachment.id) as out, _download(attachment, outbound=outbound, settings=settings) as body:
+        if decryptor:
+            return _check(attachment, _decrypt(out, body.pieces(), decryptor, max_bytes), decryptor)
+        return _check(attachment, _write(out, body.pieces(), max_bytes))
+
+
+def _staged(attachment: Attachment, staging: Staging) -> Fetched | None:
+    if not staging.holds(attachment.id):
+        return None
+    try:
+        with open(staging.place(attachment.id), "rb") as file:
+            digest = hashlib.file_digest(file, "sha256")
+            return _check(attachment, Fetched(size=file.tell(), sha256=digest.hexdigest()))
+    except PermanentError:  # a machine that lost its power may keep a name without what it stood for
+        staging.discard(attachment.id)
+        return None
+    except FileNotFoundError:  # somebody else has just finished with it
+        return None
+    except OSError as error:
+        raise RetryableError(Code.STAGING, f"cannot read the staged file: {error.strerror}") from error
+
+
+def _held(attachment: Attachment, *, staging: Staging, storage: Storage, max_bytes: int) -> Fetched | None:
+    """The declared content out of storage; None if it is not there any more, or not to be had just now."""
+    assert attachment.file_sha256
+    try:
+        with staging.part(attachment.id) as out:
+            chunks = storage.chunks(content_key(attachment.file_sha256))
+            found = _check(attachment, _write(out, chunks, max_bytes))
+            _check_declared_size(attachment, found)
+    except PipelineError as error:
+        if error.code in {Code.TOO_LARGE, Code.STAGING}:  # so it would be from its source
+            raise
+        return None
+    NOT_DOWNLOADED_BYTES.add(n=found.size)
+    return found.model_copy(update={"deduplicated": True})
+
+
+def _decryptor(attachment: Attachment) -> Decryptor | None:
+    if attachment.media_key is None:
+        return None
+    return Decryptor(media_keys(attachment.media_key, key_kind(attachment)))
+
+
+def _download(attachment: Attachment, *, outbound: Outbound, settings: Settings) -> AbstractContextManager[Body]:
+    source = source_of(attachment, outbound, settings)
+    overhead = 0 if attachment.media_key is None else OVERHEAD
+    return outbound.get(
+        source.url,
+        headers=source.headers,
+        credentials=source.credentials,
+        trusted=source.trusted,
+        deadline_s=partial(_allowance, settings),
+        max_bytes=settings.max_bytes(attachment.kind) + overhead,
+        comer=Requester(attachment.id, attachment.session),
+    )
+
+
+def _allowance(settings: Settings, received: int | None) -> float:
+    """The seconds that so many bytes may take: slower than `fetch_min_bytes_per_s` is too slow after a while."""
+    return settings.fetch_deadline_s + (received or 0) / settings.fetch_min_bytes_per_s
+
+
+def _write(out: Part, pieces: Iterator[Bytes], max_bytes: int) -> Fetched:
+    digest = hashlib.sha256()
+    size = 0
+    for piece in pieces:
+        size += len(piece)
+        _check_size(size, max_bytes)
+        digest.update(piece)
+        out.write(piece)
+    return Fetched(size=size, sha256=digest.hexdigest())
+
+
+def _decrypt(out: Part, pieces: Iterator[Bytes], decryptor: Decryptor, max_bytes: int) -> Fetched:
+    for piece in pieces:
+        out.write(decryptor.update(piece))
+    out.write(decryptor.finish())
+    _check_size(decryptor.size, max_bytes)
+    return Fetched(size=decryptor.size, sha256=decryptor.file_sha256)
+
+
+def _check(attachment: Attachment, fetched: Fetched, decryptor: Decryptor | None = None) -> Fetched:
+    if decryptor and attachment.file_enc_sha256 not in {None, decryptor.file_enc_sha256}:
+        raise PermanentError(Code.HASH_MISMATCH, "the encrypted bytes are not those that the message announced")
+    if decryptor:
+        _check_declared_size(attachment, fetched)
+    if attachment.file_sha256 not in {None, fetched.sha256}:
+        raise PermanentError(Code.HASH_MISMATCH, "the bytes are not those that the message announced")
+    if fetched.size == 0:
+        raise PermanentError(Code.EMPTY, "the file is empty")
+    return fetched
+
+
+def _check_declared_size(attachment: Attachment, fetched: Fetched) -> None:
+    # Only beside a media key is the size worth a refusal: elsewhere senders get it wrong.
+    if attachment.media_key and attachment.size not in {None, fetched.size}:
+        raise PermanentError(Code.HASH_MISMATCH, "the file has not the size that the message announced")
+
+
+def _check_size(size: int, max_bytes: int) -> None:
+    if size > max_bytes:
+        raise PermanentError(Code.TOO_LARGE, f"the file is larger than {max_bytes} bytes")

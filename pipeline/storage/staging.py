@@ -1,0 +1,173 @@
+"""The staging directory: whole plaintext files under their attachment's id, and parts that are still being written.
+
+A file gets its id as its name only when it is whole and verified, so whoever finds it by that name can use it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import secrets
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+from uuid import uuid4
+
+from pipeline.errors import Code, RetryableError, StagingLostError
+from pipeline.security.private_dirs import make_private
+
+COPY = ".copy"
+
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+_RUN = secrets.token_hex(4)  # machines may share the folder, and a process may get the number of an earlier one
+_numbers = itertools.count()
+
+
+class Part:
+    """A file that is being written. What its block raises of the disk is a RetryableError (`staging`)."""
+
+    def __init__(self, folder: Path, media_id: str) -> None:
+        self._folder = folder
+        self._name = f"{folder}/{media_id}"
+        # Two workers may write the same attachment for a moment: one that was stopped and one that took over.
+        self._path = f"{self._name}.{_RUN}-{os.getpid():x}-{next(_numbers):x}.part"
+        self._descriptor = -1
+
+    def __enter__(self) -> Self:
+        try:
+            self._descriptor = self._opened()
+        except OSError as error:
+            raise _trouble(error) from error
+        return self
+
+    def write(self, piece: bytes | bytearray | memoryview) -> None:
+        """Writes all of it."""
+        written = os.write(self._descriptor, piece)
+        while written < len(piece):  # a nearly full disk takes a part, and says so at the next one
+            written += os.write(self._descriptor, memoryview(piece)[written:])
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        try:
+            os.close(self._descriptor)
+            if error is None:
+                os.rename(self._path, self._name)
+                return
+        except OSError as trouble:
+            error = error or trouble
+        with suppress(OSError):
+            os.unlink(self._path)
+        if isinstance(error, OSError):
+            raise _trouble(error) from error
+
+    def _opened(self) -> int:
+        try:
+            return os.open(self._path, _NEW, 0o666)
+        except FileNotFoundError:
+            make_private(self._folder)
+            return os.open(self._path, _NEW, 0o666)
+
+
+def _trouble(error: OSError) -> RetryableError:
+    return RetryableError(Code.STAGING, f"cannot write to the staging directory: {error.strerror}")
+
+
+@dataclass(frozen=True)
+class Staging:
+    """The folder on this machine where attachments lie between two steps."""
+
+    folder: Path
+
+    def path(self, media_id: str) -> Path:
+        """The staged file of this attachment.
+
+        Raises:
+            StagingLostError: it is not on this machine.
+        """
+        if not self.holds(media_id):
+            raise StagingLostError(media_id)
+        return self.folder / media_id
+
+    def place(self, media_id: str) -> str:
+        """Where its staged file is, if it is on this machine."""
+        return f"{self.folder}/{media_id}"
+
+    def holds(self, media_id: str) -> bool:
+        return os.path.isfile(self.place(media_id))
+
+    def part(self, media_id: str) -> Part:
+        """For a `with` block: a new file for this attachment, which gets its name at the end, or goes if that raises.
+
+        Raises:
+            RetryableError: `staging`, if the disk is full or cannot be written.
+        """
+        return Part(self.folder, media_id)
+
+    @contextmanager
+    def copy(self, name: str, chunks: Iterable[bytes]) -> Iterator[Path]:
+        """A file with these bytes, for as long as the block runs.
+
+        Raises:
+            RetryableError: `staging`, if the disk is full or cannot be written.
+        """
+        path = self.folder / f"{name}.{uuid4().hex[:8]}{COPY}"
+        try:
+            self._write(path, chunks)
+            yield path
+        finally:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+
+    def _write(self, path: Path, chunks: Iterable[bytes]) -> None:
+        try:
+            make_private(self.folder)
+            with path.open("xb") as out:
+                out.writelines(chunks)
+        except OSError as error:
+            raise _trouble(error) from error
+
+    def discard_copies(self, older_than_s: float) -> int:
+        """Removes copies that nobody has touched for so long: their process was killed; returns how many."""
+        removed = 0
+        for path in self.folder.glob(f"*{COPY}"):
+            with suppress(OSError):
+                if time.time() - path.stat().st_mtime > older_than_s:
+                    path.unlink()
+                    removed += 1
+        return removed
+
+    def discard(self, media_id: str) -> None:
+        """Removes the staged file, if there is one."""
+        with suppress(OSError):
+            os.unlink(self.place(media_id))
+
+    def untouched(self, *, at_least_s: float, at_most_s: float) -> set[str]:
+        """The attachments with a file here, whole or not, that nobody has touched for so long and not for longer."""
+        found = set()
+        with suppress(FileNotFoundError), os.scandir(self.folder) as entries:
+            for entry in entries:
+                with suppress(OSError):
+                    if at_least_s <= time.time() - entry.stat().st_mtime <= at_most_s:
+                        found.add(entry.name.partition(".")[0])
+        return found
+
+    def discard_parts(self, media_id: str) -> int:
+        """Removes what was being written for this attachment; returns how many files."""
+        parts = list(self.folder.glob(f"{media_id}.*.part"))
+        for part in parts:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
+        return len(parts)
+
+    def discard_older(self, seconds: float) -> int:
+        """Removes files that nobody has touched for so long, as a killed process leaves them; returns how many."""
+        removed = 0
+        with suppress(FileNotFoundError), os.scandir(self.folder) as entries:
+            for entry in entries:
+                with suppress(OSError):
+                    if entry.is_file() and time.time() - entry.stat().st_mtime > seconds:
+                        Path(entry.path).unlink()
+                        removed += 1
+        return removed

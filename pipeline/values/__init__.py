@@ -1,0 +1,1 @@
+"""Parsers for single values: gateway formats, base64 streams and timestamps."""

@@ -1,0 +1,62 @@
+"""What the doctor makes of what clamd says, where the real one cannot be brought to say it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from actors.doctor import antivirus
+from actors.doctor.finding import Level
+from pipeline.config.settings import Settings, load_settings
+from pipeline.security.clamd import Clamd
+from tests.support.clamd import Double, double
+
+BUILT = b"ClamAV 1.4.6/27825/Sat Nov 21 09:26:01 2026\0"
+
+
+@pytest.fixture
+def clamd() -> Iterator[Double]:
+    with double() as made:
+        made.version = BUILT
+        yield made
+
+
+def settings(address: str | None) -> Settings:
+    return load_settings(_env_file=None, **({"clamd_address": address} if address else {}))
+
+
+def level(clamd: Double, *, day: int) -> Level:
+    return antivirus.check_version(Clamd(clamd.address), now=lambda: datetime(2026, 11, day, 12, tzinfo=UTC)).level
+
+
+def test_signatures_that_nobody_renews_are_told(clamd: Double) -> None:
+    assert (level(clamd, day=22), level(clamd, day=30)) == (Level.OK, Level.WARN)
+
+
+def test_one_that_does_not_find_the_test_file_is_told(clamd: Double) -> None:
+    assert antivirus.check_finds(Clamd(clamd.address)).level is Level.WARN
+    clamd.verdict = b"stream: Win.Test.EICAR_HDB-1 FOUND\0"
+    assert antivirus.check_finds(Clamd(clamd.address)).level is Level.OK
+
+
+def test_something_else_at_its_address_fails(clamd: Double) -> None:
+    clamd.version = b"220 mail.example ESMTP\0"
+    [finding] = antivirus.examine(settings(clamd.address))
+    assert (finding.level, "no clamd" in finding.message) == (Level.FAIL, True)
+
+
+def test_one_that_hangs_fails(clamd: Double, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.security.clamd.CONNECT_S", 0.2)
+    clamd.version = b""
+    [finding] = antivirus.examine(settings(clamd.address))
+    assert (finding.level, finding.check) == (Level.FAIL, "antivirus")
+
+
+def test_without_an_address_nothing_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("CLAMD_ADDRESS", raising=False)
+    [finding] = antivirus.examine(settings(None))
+    assert finding.level is Level.OK

@@ -1,0 +1,182 @@
+"""What the doctor makes of what it is told, where no real server can be brought into that state."""
+
+from __future__ import annotations
+
+import resource
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actors.doctor import belt, decoders, disks, settings, storage
+from actors.doctor.belt import Vitals
+from actors.doctor.finding import Level
+from pipeline.config.settings import load_settings
+from pipeline.sandbox import Sandbox
+
+HEALTHY = {
+    "redis_version": "7.2.4",
+    "maxmemory_policy": "noeviction",
+    "aof_enabled": 1,
+    "used_memory": 5_000_000,
+    "maxmemory": 0,
+    "role": "master",
+}
+
+
+def vitals(*, skew_s: float = 0.0, silent_s: tuple[float, ...] = (1.0,), **info: Any) -> Vitals:
+    return Vitals(place="redis.example:6379", info=HEALTHY | info, skew_s=skew_s, silent_s=silent_s)
+
+
+def test_nothing_is_said_of_a_healthy_redis() -> None:
+    assert {check(vitals()).level for check in belt.CHECKS} == {Level.OK}
+
+
+@pytest.mark.parametrize(
+    ("info", "level", "shown"),
+    [
+        ({"redis_version": "6.2.0"}, Level.OK, "Redis 6.2.0"),
+        ({"redis_version": "7.2.4", "valkey_version": "8.0.1"}, Level.OK, "Valkey 8.0.1"),
+        ({"redis_version": "10.0.0"}, Level.OK, "Redis 10.0.0"),
+        ({"redis_version": "6.0.16"}, Level.WARN, "older than Redis 6.2"),
+        ({"redis_version": "4.0.9"}, Level.FAIL, "too old"),
+    ],
+)
+def test_versions_count_from_six_two(info: dict[str, str], level: Level, shown: str) -> None:
+    finding = belt.check_version(vitals(**info))
+    assert finding.level is level
+    assert shown in finding.message
+
+
+@pytest.mark.parametrize(
+    ("used", "most", "level"),
+    [(10, 0, Level.OK), (79, 100, Level.OK), (81, 100, Level.WARN), (100, 100, Level.FAIL), (130, 100, Level.FAIL)],
+)
+def test_memory_is_measured_against_its_limit(used: int, most: int, level: Level) -> None:
+    assert belt.check_memory(vitals(used_memory=used, maxmemory=most)).level is level
+
+
+@pytest.mark.parametrize(("skew_s", "level"), [(1.5, Level.OK), (2.5, Level.WARN), (-3600, Level.WARN)])
+def test_a_clock_that_is_off_is_told(skew_s: float, level: Level) -> None:
+    finding = belt.check_clock(vitals(skew_s=skew_s))
+    assert finding.level is level
+    assert (f"{skew_s:+.1f} s" in finding.message) is (level is Level.WARN)
+
+
+def test_workers_that_are_silent_for_too_long_do_not_count() -> None:
+    assert belt.check_workers(vitals(silent_s=(1.0, 11.0, 13.0))).message == "2 worker processes alive"
+    assert belt.check_workers(vitals(silent_s=(13.0,))).level is Level.WARN
+
+
+def test_an_append_only_file_that_cannot_be_written_is_a_failure() -> None:
+    assert belt.check_persistence(vitals(aof_last_write_status="err")).level is Level.FAIL
+
+
+def test_a_worker_with_too_few_files_is_told_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = load_settings(_env_file=None, worker_threads=8)
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (256, 4096))
+    assert settings.check_files(given).level is Level.OK
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (255, 4096))
+    assert settings.check_files(given).level is Level.WARN
+
+
+@pytest.mark.parametrize(
+    ("networks", "level"),
+    [
+        ("", Level.OK),
+        ("10.1.2.0/24,127.0.0.1/32", Level.OK),
+        ("10.0.0.0/8", Level.OK),
+        ("0.0.0.0/0", Level.WARN),
+        ("::/0", Level.WARN),
+        ("169.254.0.0/16", Level.WARN),
+        ("10.1.2.0/24,128.0.0.0/1", Level.WARN),
+    ],
+)
+def test_private_networks_that_are_wide_open_are_told(networks: str, level: Level) -> None:
+    assert settings.check_private(load_settings(_env_file=None, fetch_allow_private=networks)).level is level
+
+
+class _LyingStorage:
+    """Takes everything and gives back something else."""
+
+    def put_chunks(self, _chunks: Any, _key: str) -> int:
+        return 0
+
+    def chunks(self, _key: str) -> Any:
+        return iter([b"something else"])
+
+    def delete(self, _key: str) -> None:
+        """Nothing is there."""
+
+
+def test_a_storage_that_gives_back_other_bytes_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage, "open_storage", lambda _: _LyingStorage())
+    assert storage.check_storage(load_settings(_env_file=None)).level is Level.FAIL
+
+
+class _Child:
+    """Answers in the place of the sandbox's child."""
+
+    def __init__(self, answer: dict[str, Any]) -> None:
+        self._answer = answer
+
+    def call(self, _function: str) -> dict[str, Any]:
+        return self._answer
+
+
+def test_a_codec_that_is_missing_is_named() -> None:
+    child: Any = _Child({"version": "PyAV 18", "missing": ["amrnb", "opus"]})
+    finding = decoders.check_library("codecs", child, "streams")
+    assert (finding.level, finding.message) == (Level.FAIL, "PyAV 18 is built without amrnb, opus")
+
+
+def test_a_library_that_cannot_be_loaded_is_told() -> None:
+    sandbox = Sandbox(memory_mb=512, cpu_s=5, wall_s=20)
+    try:
+        finding = decoders.check_library("codecs", sandbox, "no_such_library")
+    finally:
+        sandbox.close()
+    assert finding.level is Level.FAIL
+    assert "cannot be loaded" in finding.message
+
+
+def test_decoders_that_nothing_confines_are_told() -> None:
+    assert decoders.check_filter(filtered=False).level is Level.WARN
+    assert decoders.check_network(str(Path("/proc/self/ns/net").readlink())).level is Level.WARN
+
+
+MOUNTS = """\
+22 1 8:1 / / rw - ext4 /dev/sda rw
+30 22 0:40 / /srv/my\\040nas rw shared:1 - nfs4 nas:/x rw
+31 30 0:41 / /srv/my\\040nas/fast rw - fuse.sshfs host:/ rw
+32 22 0:42 / /srv rw - xfs /dev/sdb rw
+"""
+
+
+def test_the_filesystem_is_that_of_the_nearest_mount(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    table = tmp_path / "mountinfo"
+    nas = tmp_path / "my nas"
+    nas.mkdir()
+    table.write_text(MOUNTS.replace("/srv", str(tmp_path)))
+    monkeypatch.setattr(disks, "MOUNTS", table)
+    assert disks.filesystem(Path("/usr")) == "ext4"
+    assert disks.filesystem(tmp_path / "not" / "yet") == "xfs"
+    assert disks.filesystem(nas / "esteira.db") == "nfs4"
+    (nas / "fast").mkdir()
+    assert disks.filesystem(nas / "fast") == "fuse.sshfs"
+
+
+@pytest.mark.parametrize(
+    ("kind", "network"),
+    [
+        ("nfs", True),
+        ("nfs4", True),
+        ("cifs", True),
+        ("fuse.sshfs", True),
+        ("9p", True),
+        ("ext4", False),
+        ("tmpfs", False),
+    ],
+)
+def test_network_filesystems_are_known_by_name(kind: str, network: bool) -> None:
+    assert disks.is_network(kind) is network

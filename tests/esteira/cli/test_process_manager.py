@@ -1,0 +1,97 @@
+"""Parts side by side: all end together, and the one that ended first is named."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+RUN = """
+import json, os, sys
+from esteira.cli.process_manager import run_parts
+print("ended:", run_parts(json.loads(sys.argv[1]), environment=os.environ), flush=True)
+"""
+
+
+def shell(script: str) -> list[str]:
+    return ["/bin/sh", "-c", script]
+
+
+def run_in_process(commands: dict[str, list[str]]) -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, "-c", RUN, json.dumps(commands)], stdout=subprocess.PIPE, text=True)
+
+
+def test_a_part_that_ends_is_named_and_the_others_are_ended() -> None:
+    process = run_in_process({"steady": ["sleep", "60"], "brief": shell("echo working; exit 3")})
+    out, _ = process.communicate(timeout=20)
+    assert "brief" in out
+    assert "| working" in out
+    assert "ended: brief (exit status 3)" in out
+    assert "steady stopped" in out
+
+
+def test_a_part_that_ends_without_an_error_is_named_too() -> None:
+    process = run_in_process({"steady": ["sleep", "60"], "brief": ["true"]})
+    out, _ = process.communicate(timeout=20)
+    assert "ended: brief (exit status 0)" in out
+
+
+def test_a_signal_lets_every_part_finish_what_it_does(tmp_path: Path) -> None:
+    note = tmp_path / "finished"
+    script = f"trap 'sleep 0.5; touch {note}; exit 0' TERM; echo ready; while :; do sleep 0.05; done"
+    process = run_in_process({"careful": shell(script)})
+    assert process.stdout
+    while "ready" not in process.stdout.readline():
+        pass
+    begin = time.monotonic()
+    os.kill(process.pid, signal.SIGINT)
+    out, _ = process.communicate(timeout=20)
+    assert note.exists()
+    assert "ended: None" in out
+    assert time.monotonic() - begin < 10
+
+
+HASTY = """
+import os, signal
+import honcho.manager
+from esteira.cli.process_manager import run_parts
+
+start = honcho.manager.Manager._start
+def start_and_end(manager):
+    start(manager)
+    os.kill(os.getpid(), signal.SIGTERM)  # before honcho has heard of any process id
+
+honcho.manager.Manager._start = start_and_end
+print("ended:", run_parts({"a": ["sleep", "60"], "b": ["sleep", "60"]}, environment=os.environ), flush=True)
+"""
+
+
+def test_a_signal_that_comes_while_parts_are_starting_ends_them_all() -> None:
+    done = subprocess.run([sys.executable, "-c", HASTY], capture_output=True, text=True, timeout=20, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "ended: None" in done.stdout
+
+
+INTERRUPTED = """
+import signal, sys
+from esteira.cli.process_manager import DirectOutput
+out = DirectOutput()
+signal.signal(signal.SIGALRM, lambda *_: print("from the handler", file=out, flush=True))
+signal.setitimer(signal.ITIMER_REAL, 0.3)
+for _ in range(20_000):
+    print("x" * 50, file=out, flush=True)
+print("whole", file=out, flush=True)
+"""
+
+
+def test_a_signal_in_the_middle_of_a_write_may_print_too() -> None:
+    process = subprocess.Popen([sys.executable, "-c", INTERRUPTED], stdout=subprocess.PIPE, text=True)
+    time.sleep(1)  # nobody reads: the pipe is full and the write is stuck
+    out, _ = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert "from the handler" in out
+    assert out.endswith("whole\n")

@@ -1,0 +1,93 @@
+"""Pausing, resuming and cancelling over HTTP: what is answered, and to whom."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from pydantic import SecretStr
+
+from pipeline.security.tokens import Passes
+from tests.support.media_server import MediaServer
+from tests.support.system import Plant, photo
+from tests.support.web import TOKEN, over_http
+
+
+@pytest.fixture
+def client(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+    with over_http(plant, monkeypatch) as client:
+        yield client
+
+
+def test_what_is_paused_is_told_and_goes_on(client: TestClient, plant: Plant) -> None:
+    answer = client.post("/pause", json={"session": "loja 1"}).json()
+    [paused] = answer["pauses"]
+    assert answer["changed"]
+    assert (paused["kind"], paused["name"]) == ("session", "loja 1")
+    assert abs(paused["since"] - time.time() * 1000) < 60_000
+    assert not client.post("/pause", json={"session": "loja 1"}).json()["changed"]
+    client.post("/pause", json={"stage": "notify"})
+    assert [one["name"] for one in client.get("/pauses").json()["pauses"]] == ["notify", "loja 1"]
+    assert client.get("/stats").json()["pauses"] == client.get("/pauses").json()["pauses"]
+    assert plant.belt.client.hexists(plant.belt.keys.paused, "session:loja 1")
+    assert client.post("/resume", json={"session": "loja 1"}).json()["changed"]
+    assert not client.post("/resume", json={"session": "loja 1"}).json()["changed"]
+    assert [one["name"] for one in client.get("/pauses").json()["pauses"]] == ["notify"]
+    page = client.get("/metrics").text
+    assert 'esteira_pauses{kind="stage"} 1' in page
+    assert 'esteira_pauses{kind="session"} 0' in page
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{}, {"stage": "fetsh"}, {"session": ""}, {"stage": "fetch", "session": "a"}, {"host": "a"}, {"session": 5}, [], 7],
+)
+@pytest.mark.parametrize("path", ["/pause", "/resume"])
+def test_what_names_nothing_is_refused(client: TestClient, path: str, body: Any) -> None:
+    answer = client.post(path, json=body)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "bad_payload")
+    assert client.get("/pauses").json() == {"pauses": []}
+
+
+def test_what_waits_is_cancelled_once_and_what_has_ended_is_not(client: TestClient, plant: Plant) -> None:
+    with MediaServer({"a.jpg": photo()}) as server:
+        waiting, done = (plant.submit(url=server.url("a.jpg")).id for _ in range(2))
+        answer = client.post(f"/media/{waiting}/cancel")
+        assert (answer.status_code, answer.json()["status"]) == (200, "rejected")
+        assert answer.json()["error_code"] == "cancelled"
+        assert client.post(f"/media/{waiting}/cancel").json() == answer.json()
+        with plant.workers():
+            plant.ended(done)
+    refused = client.post(f"/media/{done}/cancel")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (409, "not_pending")
+    assert client.post(f"/media/{'0' * 32}/cancel").status_code == 404
+    assert client.post(f"/media/{waiting}/replay").status_code == 202
+
+
+def test_what_a_worker_has_begun_is_taken_note_of(client: TestClient, plant: Plant) -> None:
+    media_id = plant.submit(url="http://127.0.0.1:1/").id
+    [held] = plant.belt.fetch("w", 1, ["fetch"])[1]
+    assert held.key == media_id
+    plant.services.catalogue.claim(media_id, lease_s=60)
+    answer = client.post(f"/media/{media_id}/cancel")
+    assert (answer.status_code, answer.json()["status"]) == (202, "received")
+    assert answer.json()["cancelled_at"] is not None
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", "/pauses"), ("POST", "/pause"), ("POST", "/resume"), ("POST", "/media/{id}/cancel")],
+)
+def test_a_sessions_token_controls_nothing(client: TestClient, plant: Plant, method: str, path: str) -> None:
+    media_id = plant.submit(url="http://127.0.0.1:1/", session="shop").id
+    token = Passes(SecretStr(TOKEN)).session_token("shop", days=1)
+    body = {"session": "shop"} if path in {"/pause", "/resume"} else None
+    for shown, status in ((token, 403), ("wrong", 401)):
+        headers = {"Authorization": f"Bearer {shown}"}
+        answer = client.request(method, path.format(id=media_id), json=body, headers=headers)
+        assert answer.status_code == status
+    assert plant.record(media_id).cancelled_at is None
+    assert plant.services.catalogue.pauses.all() == []

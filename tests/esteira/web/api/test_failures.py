@@ -1,0 +1,76 @@
+"""`GET /failures`: groups with their remedies, for who may see them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from pydantic import SecretStr
+
+from pipeline.models import Record, Status
+from pipeline.remedies import remedy
+from pipeline.security.tokens import Passes
+from tests.support.catalogues import finished
+from tests.support.system import Plant
+from tests.support.web import TOKEN, over_http
+
+
+@pytest.fixture
+def client(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+    with over_http(plant, monkeypatch) as client:
+        yield client
+
+
+def failed(plant: Plant, session: str) -> Record:
+    return finished(
+        plant.services.catalogue, Status.FAILED, of=plant.attachment(session=session, url="https://x.de/?k")
+    )
+
+
+def groups(client: TestClient, query: str = "", **headers: str) -> Any:
+    answer = client.get(f"/failures{query}", headers=headers)
+    assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-store")
+    return answer.json()["failures"]
+
+
+def test_groups_have_their_remedies(plant: Plant, client: TestClient) -> None:
+    failed(plant, "a")
+    newest = failed(plant, "b")
+    [group] = groups(client)
+    example = group.pop("example")
+    assert group == {
+        "code": "fetch_unavailable",
+        "stage": "fetch",
+        "count": 2,
+        "sessions": 2,
+        "busiest": ["a", "b"],
+        "oldest": group["oldest"],
+        "newest": newest.received_at,
+        **dict(zip(("happened", "to_do"), remedy("fetch_unavailable") or (), strict=True)),
+    }
+    assert set(example) == {"id", "session", "message_id", "error"}
+    [told] = groups(client, "?language=pt-BR&since=1h")
+    assert (told["happened"], told["to_do"]) == remedy("fetch_unavailable", language="pt-BR")
+    assert groups(client, "?since=2100-01-01") == []
+
+
+def test_api_03_a_sessions_token_sees_its_failures_alone(plant: Plant, client: TestClient) -> None:
+    for session in ("shop", "bar"):
+        failed(plant, session)
+    shown = {"Authorization": f"Bearer {Passes(SecretStr(TOKEN)).session_token('shop', days=1)}"}
+    [group] = groups(client, **shown)
+    assert (group["count"], group["busiest"], group["example"]["session"]) == (1, ["shop"], "shop")
+    assert groups(client, "?session=bar", **shown) == []
+    assert [group["count"] for group in groups(client, "?session=bar")] == [1]
+
+
+@pytest.mark.parametrize("query", ["?language=de", "?sesion=a", "?since=yesterday", "?session=", "?limit=3"])
+def test_a_wrong_parameter_is_refused(client: TestClient, query: str) -> None:
+    answer = client.get(f"/failures{query}")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "bad_payload")
+
+
+def test_api_05_nobody_reads_them_without_a_token(client: TestClient) -> None:
+    assert client.get("/failures", headers={"Authorization": ""}).status_code == 401

@@ -1,0 +1,50 @@
+"""`GET /media/{id}` tells the way through the stages, to each caller what is their business; the list does not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from actors.execution.inline import run_inline
+from pipeline.security.tokens import Passes
+from tests.support.media_server import MediaServer
+from tests.support.system import Plant, photo
+from tests.support.web import TOKEN, over_http
+
+
+@pytest.fixture
+def client(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    with over_http(plant, monkeypatch) as client:
+        yield client
+
+
+@pytest.fixture
+def done(plant: Plant) -> str:
+    with MediaServer({"a.jpg": photo()}) as server:
+        media_id = plant.submit(session="shop", url=server.url("a.jpg"), kind="image").id
+        run_inline(plant.services, media_id)
+    return media_id
+
+
+def test_one_attachment_brings_its_history_and_the_list_does_not(client: Any, done: str) -> None:
+    found = client.get(f"/media/{done}").json()["history"]
+    assert [entry["stage"] for entry in found] == ["fetch", "detect", "validate", "persist", "notify"]
+    assert {entry["outcome"] for entry in found} == {"done"}
+    assert set(found[0]) == {"run", "stage", "attempt", "at", "ms", "outcome", "code", "message", "worker"}
+    assert found[0]["worker"]
+    assert "history" not in client.get("/media").json()["media"][0]
+
+
+def test_a_session_does_not_learn_which_machine_did_it(client: Any, done: str) -> None:
+    token = Passes(SecretStr(TOKEN)).session_token("shop", days=1)
+    found = client.get(f"/media/{done}", headers={"Authorization": f"Bearer {token}"}).json()["history"]
+    assert len(found) == 5
+    assert all("worker" not in entry for entry in found)
+
+
+def test_what_is_deleted_has_no_history(client: Any, done: str) -> None:
+    assert client.delete(f"/media/{done}").status_code == 200
+    assert client.get(f"/media/{done}").json()["history"] == []

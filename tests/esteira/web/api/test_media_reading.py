@@ -1,0 +1,206 @@
+"""`GET /media` and `GET /media/{id}` on the real web app: pages, filters, and who may see what."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from pydantic import SecretStr
+
+from pipeline.models import Record, Status
+from pipeline.security.tokens import Passes
+from tests.support.catalogues import MEDIA_KEY, finished
+from tests.support.system import Plant
+from tests.support.web import over_http
+from tests.support.web_server import TOKEN, Reply, WebServer, web_server
+
+ALL = {"Authorization": f"Bearer {TOKEN}"}
+PASSES = Passes(SecretStr(TOKEN))
+SIGNED_URL = "https://media.example/x?signature=s1gnature"
+
+
+def of_session(session: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {PASSES.session_token(session, days=1)}"}
+
+
+@pytest.fixture
+def server(plant: Plant) -> Iterator[WebServer]:
+    with web_server(plant) as server:
+        yield server
+
+
+def made(plant: Plant, session: str, status: Status = Status.DONE, **fields: Any) -> Record:
+    given = {"url": SIGNED_URL, "media_key": "00" * 32, **fields}
+    return finished(plant.services.catalogue, status, of=plant.attachment(session=session, **given))
+
+
+def get(server: WebServer, path: str, headers: Mapping[str, str] = ALL) -> Reply:
+    return server.ask("GET", path, headers=headers)
+
+
+def ids(answer: Reply) -> list[str]:
+    assert answer.status == 200, answer.body
+    return [one["id"] for one in answer.json["media"]]
+
+
+def test_pages_follow_each_other_without_a_gap_or_a_repeat(plant: Plant, server: WebServer) -> None:
+    expected = [made(plant, "shop").id for _ in range(7)]
+    found: list[str] = []
+    path = "/media?limit=3"
+    for size in (3, 3, 1):
+        page = get(server, path)
+        found += ids(page)
+        assert len(page.json["media"]) == size
+        path = f"/media?limit=3&next={page.json['next']}"
+    assert page.json["next"] is None
+    assert sorted(found) == sorted(expected)
+    assert found == ids(get(server, "/media?limit=200"))
+    times = [one["received_at"] for one in get(server, "/media").json["media"]]
+    assert times == sorted(times, reverse=True)
+
+
+def test_every_filter_that_is_set_must_hold(plant: Plant, server: WebServer) -> None:
+    done = made(plant, "shop", kind="image").id
+    failed = made(plant, "shop", Status.FAILED, kind="video").id
+    other = made(plant, "bar ü", Status.FAILED, kind="video").id
+    for query, expected in {
+        "status=done": {done},
+        "status=failed": {failed, other},
+        "session=shop": {done, failed},
+        "session=bar%20%C3%BC": {other},
+        "error=fetch_unavailable": {failed, other},
+        "stage=fetch&session=shop": {failed},
+        "kind=video&status=failed&session=shop": {failed},
+        "since=1h": {done, failed, other},
+        f"since={int(time.time() * 1000) + 60_000}": set(),
+        "since=2100-01-01": set(),
+        "session=nobody": set(),
+    }.items():
+        assert set(ids(get(server, f"/media?{query}"))) == expected, query
+
+
+@pytest.mark.parametrize(
+    ("query", "named"),
+    [
+        ("status=ended", "status"),
+        ("status=", "status"),
+        ("session=", "session"),
+        ("session=a&session=b", "session"),
+        ("sesion=a", "sesion"),
+        ("since=yesterday", "since"),
+        ("limit=0", "limit"),
+        ("limit=201", "limit"),
+        ("limit=-1", "limit"),
+        ("limit=x", "limit"),
+        ("next=x", "next"),
+        ("next=" + "A" * 60, "next"),
+        ("kind=program", "kind"),
+    ],
+)
+def test_a_wrong_parameter_is_named_and_never_ignored(client: Any, query: str, named: str) -> None:
+    answer = client.get(f"/media?{query}")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "bad_payload")
+    assert named in answer.json()["error"]["message"]
+
+
+@pytest.fixture
+def client(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    with over_http(plant, monkeypatch) as client:
+        yield client
+
+
+def test_one_attachment_is_told_without_what_nobody_may_see(plant: Plant, server: WebServer) -> None:
+    record = made(plant, "shop", filename="a.jpg", caption="<script>alert(1)</script>")
+    answer = get(server, f"/media/{record.id}")
+    assert answer.json["status"] == "done"
+    assert answer.json["content"] == f"/media/{record.id}/content"
+    assert answer.headers["content-type"] == "application/json"
+    assert (answer.headers["x-content-type-options"], answer.headers["cache-control"]) == ("nosniff", "no-store")
+    assert not {"payload", "media_key", "url", "direct_path", "claim", "progress", "storage_key"} & set(answer.json)
+    for secret in (b"s1gnature", b"media.example/x", MEDIA_KEY.encode(), b"AAAAAAAA"):
+        assert secret not in answer.body
+    assert get(server, f"/media/{made(plant, 'shop', Status.FAILED).id}").json["content"] is None
+
+
+@pytest.mark.parametrize("media_id", ["f" * 32, "no-id", "%00", "..%2f..%2fetc%2fpasswd", "%2e%2e", "F" * 32])
+def test_what_is_unknown_is_not_found(client: Any, media_id: str) -> None:
+    answer = client.get(f"/media/{media_id}")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
+
+
+def test_api_03_a_sessions_token_sees_its_session_alone(plant: Plant, server: WebServer) -> None:
+    own, others = made(plant, "shop"), made(plant, "bar")
+    shop = of_session("shop")
+    assert ids(get(server, "/media", shop)) == [own.id]
+    assert ids(get(server, "/media?session=shop", shop)) == [own.id]
+    assert ids(get(server, "/media?session=bar", shop)) == []
+    assert get(server, f"/media/{own.id}", shop).status == 200
+    seconds = b'{"seconds": 60}'
+    nobodys = get(server, f"/media/{'f' * 32}", shop)
+    for answer in (
+        get(server, f"/media/{others.id}", shop),
+        server.ask("POST", f"/media/{others.id}/link", seconds, headers=shop),
+    ):
+        assert (answer.status, answer.body) == (nobodys.status, nobodys.body) == (404, nobodys.body)
+    assert server.ask("POST", f"/media/{own.id}/link", seconds, headers=shop).status == 201
+    for method, path in (
+        ("POST", f"/media/{own.id}/replay"),
+        ("POST", f"/media/{others.id}/replay"),
+        ("GET", "/stats"),
+        ("GET", "/workers"),
+        ("POST", "/hooks/media"),
+    ):
+        refused = server.ask(method, path, b"" if method == "POST" else None, headers=shop)
+        assert (refused.status, refused.code) in {(403, "unauthorized"), (401, "unauthorized")}, path
+
+
+def test_api_05_without_a_token_nothing_is_told(plant: Plant, server: WebServer) -> None:
+    record = made(plant, "shop")
+    late = Passes(SecretStr(TOKEN), clock=lambda: time.time() - 86_400 * 2).session_token("shop", days=1)
+    foreign = Passes(SecretStr(TOKEN + "2")).session_token("shop", days=1)
+    shown: list[dict[str, str]] = [{}, {"Cookie": f"token={TOKEN}"}]
+    shown += [{"Authorization": f"Bearer {token}"} for token in ("", "wrong", late, foreign)]
+    shown.append({"Authorization": f"Basic {TOKEN}"})
+    paths = ["/media", f"/media/{record.id}", "/stats", f"/media?token={quote(TOKEN)}"]
+    for path in paths:
+        for headers in shown:
+            answer = get(server, path, headers)
+            assert (answer.status, answer.code) == (401, "unauthorized"), (path, headers)
+            assert answer.headers["www-authenticate"] == "Bearer"
+    for path in ("/docs", "/redoc", "/openapi.json", "/metrics", "/debug", "/dramatiq"):
+        assert get(server, path, {}).status in {401, 404}, path
+
+
+def test_api_03_no_other_site_may_read(plant: Plant, server: WebServer) -> None:
+    headers = {**ALL, "Origin": "https://evil.example"}
+    assert not [name for name in get(server, "/media", headers).headers if name.startswith("access-control")]
+    asked = {"Origin": "https://evil.example", "Access-Control-Request-Method": "GET"}
+    assert server.ask("OPTIONS", "/media", headers=asked).status == 405
+
+
+@pytest.mark.parametrize(("method", "path"), [("PUT", "/media"), ("GET", "/hooks/media"), ("DELETE", "/stats")])
+def test_a_method_that_a_path_does_not_know_is_told_as_that(server: WebServer, method: str, path: str) -> None:
+    answer = server.ask(method, path, headers=ALL)
+    assert (answer.status, answer.code) == (405, "method_not_allowed")
+    assert answer.headers["allow"]
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{}", b'{"seconds": 0}', b'{"seconds": true}', b'{"seconds": "60"}', b'{"seconds": 604801}', b"[]"]
+)
+def test_a_link_needs_its_seconds(plant: Plant, client: Any, body: bytes) -> None:
+    answer = client.post(f"/media/{made(plant, 'shop').id}/link", content=body)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "bad_payload")
+
+
+def test_passes_are_not_made_from_a_short_api_token(plant: Plant) -> None:
+    record = made(plant, "shop")
+    with web_server(plant, api_token="short") as server:
+        short = {"Authorization": "Bearer short"}
+        assert get(server, "/media", short).status == 200
+        answer = server.ask("POST", f"/media/{record.id}/link", b'{"seconds": 60}', headers=short)
+        assert (answer.status, answer.code) == (503, "bad_setting")
+        assert get(server, "/media", {"Authorization": "Bearer x.y.z"}).status == 401

@@ -1,0 +1,158 @@
+"""`GET /media/{id}/thumbnail` and `preview` on the real web app: what comes, under which headers, and for whom."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from urllib.parse import urlsplit
+
+import pytest
+from pydantic import SecretStr
+
+from pipeline.catalogue import Preview, PreviewState
+from pipeline.models import Kind, Record
+from pipeline.security.tokens import Passes
+from pipeline.storage import thumbnail_key
+from tests.esteira.web.api.test_media_content import holding
+from tests.support.system import Plant
+from tests.support.web_server import TOKEN, Reply, WebServer, web_server
+
+ALL = {"Authorization": f"Bearer {TOKEN}"}
+PASSES = Passes(SecretStr(TOKEN))
+PICTURE = b"RIFF\x10\0\0\0WEBPVP8 and so on"
+
+
+@pytest.fixture
+def server(plant: Plant) -> Iterator[WebServer]:
+    with web_server(plant, previews="true") as server:
+        yield server
+
+
+def shown(plant: Plant, **fields: str) -> Record:
+    """An attachment that is done, with a thumbnail."""
+    record = holding(plant, os.urandom(1000), **fields)
+    assert record.sha256
+    plant.services.storage.put_chunks([PICTURE], thumbnail_key(record.sha256))
+    plant.services.catalogue.previews.keep(
+        Preview(sha256=record.sha256, state=PreviewState.MADE, thumbhash="abcd", width=320, height=240)
+    )
+    return record
+
+
+def get(server: WebServer, path: str, method: str = "GET", **headers: str) -> Reply:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return server.ask(method, path, headers={**ALL, **named})
+
+
+def test_a_thumbnail_comes_as_a_picture_that_runs_nothing_and_may_be_kept(plant: Plant, server: WebServer) -> None:
+    record = shown(plant)
+    answer = get(server, f"/media/{record.id}/thumbnail")
+    assert (answer.status, answer.body) == (200, PICTURE)
+    assert answer.headers["content-type"] == "image/webp"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert "sandbox" in answer.headers["content-security-policy"]
+    assert {"private", "immutable"} <= set(answer.headers["cache-control"].split(", "))
+    head = get(server, f"/media/{record.id}/thumbnail", "HEAD")
+    assert (head.status, head.body, head.headers["content-length"]) == (200, b"", str(len(PICTURE)))
+    known = get(server, f"/media/{record.id}/thumbnail", If_None_Match=answer.headers["etag"])
+    assert (known.status, known.body) == (304, b"")
+
+
+def test_the_tag_of_a_thumbnail_is_not_that_of_its_content(plant: Plant, server: WebServer) -> None:
+    record = shown(plant)
+    assert get(server, f"/media/{record.id}/thumbnail", If_None_Match=f'"{record.sha256}"').status == 200
+
+
+def test_whoever_may_have_the_content_may_have_the_thumbnail_and_nobody_else(plant: Plant, server: WebServer) -> None:
+    mine, others = shown(plant, session="mine"), shown(plant, session="others")
+    token = {"Authorization": f"Bearer {PASSES.session_token('mine', days=1)}"}
+    assert server.ask("GET", f"/media/{mine.id}/thumbnail", headers=token).status == 200
+    assert server.ask("GET", f"/media/{others.id}/thumbnail", headers=token).status == 404
+    assert server.ask("GET", f"/media/{mine.id}/thumbnail").status == 401
+    query = urlsplit(PASSES.link(mine.id, seconds=60)[0]).query
+    assert server.ask("GET", f"/media/{mine.id}/thumbnail?{query}").status == 200
+    assert server.ask("GET", f"/media/{others.id}/thumbnail?{query}").status == 401
+
+
+@pytest.mark.parametrize(
+    ("state", "said"), [(PreviewState.NONE, "nothing to show"), (PreviewState.FAILED, "could not be made")]
+)
+def test_what_has_no_thumbnail_is_told_with_a_code_of_its_own(
+    plant: Plant, server: WebServer, state: PreviewState, said: str
+) -> None:
+    record = holding(plant, os.urandom(1000))
+    plant.services.catalogue.previews.keep(Preview(sha256=str(record.sha256), state=state))
+    answer = get(server, f"/media/{record.id}/thumbnail")
+    assert (answer.status, answer.code) == (404, "no_preview")
+    assert said in answer.json["error"]["message"]
+    assert get(server, f"/media/{record.id}").json["preview"]["state"] == state
+
+
+@pytest.mark.parametrize("lose", ["row", "picture"])
+def test_what_is_not_made_yet_is_to_be_asked_for_again(plant: Plant, server: WebServer, lose: str) -> None:
+    record = shown(plant)
+    losing: dict[str, Callable[[str], None]] = {
+        "row": plant.services.catalogue.previews.forget,
+        "picture": lambda sha256: plant.services.storage.delete(thumbnail_key(sha256)),
+    }
+    losing[lose](str(record.sha256))
+    answer = get(server, f"/media/{record.id}/thumbnail")
+    assert (answer.status, answer.json) == (202, {"preview": "pending"})
+    assert answer.headers["cache-control"] == "no-store"
+    assert int(answer.headers["retry-after"]) >= 1
+    assert plant.belt.aside.counts()["derive"]["ready"] == 1
+    assert get(server, f"/media/{record.id}/thumbnail").status == 202
+    assert plant.belt.aside.counts()["derive"]["ready"] == 1
+
+
+def test_what_there_is_nothing_to_show_of_is_not_to_be_asked_for_again(plant: Plant, server: WebServer) -> None:
+    word = (Kind.DOCUMENT, "application/msword", "doc")
+    record = holding(plant, os.urandom(1000), type_=word)
+    answer = get(server, f"/media/{record.id}/thumbnail")
+    assert (answer.status, answer.code) == (404, "no_preview")
+    assert plant.belt.aside.counts()["derive"]["ready"] == 0
+
+
+def test_where_no_previews_are_made_nobody_is_told_to_wait_for_one(plant: Plant) -> None:
+    made, missing = shown(plant), holding(plant, os.urandom(1000))
+    with web_server(plant, previews="false") as server:
+        answer = get(server, f"/media/{missing.id}/thumbnail")
+        assert (answer.status, answer.code) == (404, "no_preview")
+        assert "PREVIEWS" in answer.json["error"]["message"]
+        assert get(server, f"/media/{made.id}/thumbnail").status == 200
+
+
+def test_while_redis_is_away_nobody_is_told_that_a_preview_is_being_made(plant: Plant) -> None:
+    made, missing = shown(plant), holding(plant, os.urandom(1000))
+    away = plant.with_redis("redis://127.0.0.1:1/0")
+    try:
+        with web_server(away, previews="true") as server:
+            answer = get(server, f"/media/{missing.id}/thumbnail")
+            assert (answer.status, answer.code) == (503, "queue")
+            assert get(server, f"/media/{made.id}/thumbnail").status == 200
+    finally:
+        away.close()
+
+
+def test_an_attachment_without_content_has_no_thumbnail(plant: Plant, server: WebServer) -> None:
+    waiting = plant.submit(url="http://127.0.0.1:1/x").id
+    assert get(server, f"/media/{waiting}/thumbnail").code == "not_found"
+    assert get(server, f"/media/{'0' * 32}/thumbnail").code == "not_found"
+    record = shown(plant)
+    assert server.ask("DELETE", f"/media/{record.id}", headers=ALL).status == 200
+    assert get(server, f"/media/{record.id}/thumbnail").status == 410
+    assert get(server, f"/media/{record.id}").json["preview"] is None
+
+
+def test_pages_and_single_attachments_tell_what_there_is_to_show(plant: Plant, server: WebServer) -> None:
+    record, other = shown(plant), holding(plant, os.urandom(1000))
+    expected = {"state": "made", "thumbhash": "abcd", "width": 320, "height": 240, "peaks": None}
+    assert get(server, f"/media/{record.id}").json["preview"] == expected
+    page = {one["id"]: one["preview"] for one in get(server, "/media").json["media"]}
+    assert page == {record.id: expected, other.id: None}
+    sound = holding(plant, os.urandom(1000))
+    plant.services.catalogue.previews.keep(
+        Preview(sha256=str(sound.sha256), state=PreviewState.MADE, peaks=tuple(range(100)))
+    )
+    assert get(server, f"/media/{sound.id}").json["preview"]["peaks"] == list(range(100))
+    assert get(server, f"/media/{sound.id}/thumbnail").code == "no_preview"

@@ -1,0 +1,191 @@
+"""`GET /metrics`: figures of the web app and of workers, for who may read them, also while a server is away."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from esteira.web.api.metrics import Metrics
+from esteira.web.auth.access import Authenticator
+from esteira.web.intake.ignored_counts import Tally
+from pipeline.config.settings import current_settings
+from pipeline.metrics import PENDING
+from pipeline.services import services
+from tests.conftest import missing
+from tests.support.media_server import MediaServer
+from tests.support.scraped import Page
+from tests.support.system import Plant, photo, wait_until
+from tests.support.valkey import ValkeyServer
+from tests.support.web import over_http
+
+METRICS_TOKEN = "a token that reads metrics"
+
+
+@pytest.fixture(autouse=True)
+def _nothing_pending() -> Iterator[None]:
+    PENDING.take()
+    yield
+    PENDING.take()
+
+
+@pytest.fixture
+def client(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+    monkeypatch.setenv("METRICS_TOKEN", METRICS_TOKEN)
+    monkeypatch.setattr("esteira.web.api.metrics.KEPT_S", 0)
+    with over_http(plant, monkeypatch) as made:
+        yield made
+
+
+def scrape(client: TestClient) -> Page:
+    answer = client.get("/metrics", headers={"Authorization": f"Bearer {METRICS_TOKEN}"})
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    return Page(answer.text)
+
+
+def test_it_tells_what_workers_did_in_processes_of_their_own(plant: Plant, client: TestClient) -> None:
+    content = photo()
+    with MediaServer({"a": content, "b": content, "c": b"<html></html>"}) as media:
+        given = [{"session": "a person's name", "message_id": n, "url": media.url(n), "kind": "image"} for n in "abc"]
+        ids = [one["id"] for one in client.post("/hooks/media", json=given).json()["accepted"]]
+        client.post("/hooks/media", json=given[0])
+        client.post("/hooks/media", json=given[0], headers={"Authorization": "Bearer wrong"})
+        waiting = scrape(client)
+        with plant.workers(threads=1) as workers:  # one after another, or both copies would be written
+            plant.ended(*ids)
+            assert scrape(client).value("esteira_workers") == 1
+            workers.stop()
+    assert waiting.value("esteira_queue_messages", stage="fetch", state="ready") == 3
+    assert (waiting.value("esteira_oldest_unfinished_seconds") or 0) > 0
+
+    page = scrape(client)
+    for name, labels, expected in [
+        ("esteira_up", {}, 2),
+        ("esteira_circuit_open", {}, 0),
+        ("esteira_received_total", {}, 3),
+        ("esteira_duplicates_total", {}, 1),
+        ("esteira_queue_messages", {}, 0),
+        ("esteira_oldest_unfinished_seconds", {}, 0),
+        ("esteira_workers", {}, 0),
+        ("esteira_endings_total", {"kind": "image", "status": "done", "code": ""}, 2),
+        ("esteira_endings_total", {"kind": "image", "status": "rejected", "code": "type_not_allowed"}, 1),
+        ("esteira_attempts_total", {"stage": "fetch", "outcome": "done"}, 3),
+        ("esteira_attempts_total", {"stage": "detect", "outcome": "error"}, 1),
+        ("esteira_stored_bytes_total", {}, 2 * len(content)),
+        ("esteira_deduplicated_bytes_total", {}, len(content)),
+        ("esteira_stage_duration_seconds_count", {"stage": "notify"}, 3),
+        ("esteira_whole_duration_seconds_count", {"status": "done"}, 2),
+        ("esteira_hook_duration_seconds_count", {"gateway": "media", "status": "202"}, 2),
+        ("esteira_hook_duration_seconds_count", {"gateway": "media", "status": "401"}, 1),
+    ]:
+        assert page.value(name, **labels) == expected, (name, labels)
+    assert (page.value("esteira_sandbox_starts_total") or 0) >= 1
+    assert (page.value("esteira_disk_free_bytes", place="storage") or 0) > 0
+    assert "person" not in page.text
+
+
+def test_retries_and_sweeps_are_counted(plant: Plant, client: TestClient) -> None:
+    receipt = plant.submit(url="http://127.0.0.1:9/nobody-listens", kind="image")
+    plant.belt.client.flushall()
+    assert plant.sweep() == 1
+    with plant.workers() as workers:
+        plant.ended(receipt.id)
+        workers.stop()
+    page = scrape(client)
+    assert page.value("esteira_swept_total") == 1
+    assert page.value("esteira_retries_total", stage="fetch", code="fetch_refused") == 2
+    assert page.value("esteira_attempts_total", stage="fetch", outcome="error") == 3
+    assert page.value("esteira_endings_total", status="failed", code="fetch_refused") == 1
+    assert page.value("esteira_queue_messages", state="dead") == 1
+
+
+@pytest.mark.parametrize("token", ["", "wrong", f"{METRICS_TOKEN} "[:-2]])
+def test_nobody_reads_it_without_a_token(client: TestClient, token: str) -> None:
+    answer = client.get("/metrics", headers={"Authorization": f"Bearer {token}"})
+    assert answer.status_code == 401
+    assert "esteira" not in answer.text
+
+
+def test_the_metrics_token_opens_nothing_else(client: TestClient) -> None:
+    shown = {"Authorization": f"Bearer {METRICS_TOKEN}"}
+    assert client.get("/stats", headers=shown).status_code == 401
+    assert client.post("/hooks/media", headers=shown, json={}).status_code == 401
+    assert client.get("/metrics").status_code == 200  # with the API_TOKEN
+
+
+def test_it_is_closed_as_long_as_no_token_is_set(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    with over_http(plant, monkeypatch) as client:
+        closed = current_settings().model_copy(update={"api_token": None})
+        metrics = Metrics(Authenticator(closed), Tally())
+        client.app.router.routes.clear()  # type: ignore[attr-defined]
+        metrics.add_routes(client.app)  # type: ignore[arg-type]
+        for token in ("", "None", "anything"):
+            assert client.get("/metrics", headers={"Authorization": f"Bearer {token}"}).status_code == 401
+
+
+def test_it_answers_at_once_while_redis_is_away(
+    own_valkey: ValkeyServer, plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("esteira.web.api.metrics.KEPT_S", 0)
+    monkeypatch.setenv("METRICS_TOKEN", METRICS_TOKEN)
+    with over_http(plant.with_redis(own_valkey.url), monkeypatch) as client:
+        assert scrape(client).value("esteira_up", part="redis") == 1
+        own_valkey.stop()
+        page = scrape(client)
+        assert page.value("esteira_up", part="redis") == 0
+        assert page.value("esteira_up", part="catalogue") == 1
+        assert page.value("esteira_received_total") == 0
+        assert page.value("esteira_queue_messages") is None
+        with MediaServer({"a": photo()}) as media:
+            given = {"session": "s", "message_id": "m", "url": media.url("a"), "kind": "image"}
+            answer = client.post("/hooks/media", json=given)
+            assert answer.status_code == 202
+            assert scrape(client).value("esteira_circuit_open") == 1
+            plant.ended(*[one["id"] for one in answer.json()["accepted"]])
+        assert scrape(client).value("esteira_fallbacks_total") == 1
+        own_valkey.start()
+        wait_until(lambda: scrape(client).value("esteira_up", part="redis"), 60)
+        # More than once if Redis took what this process was told nothing of in time, as on a crowded machine.
+        wait_until(lambda: scrape(client).value("esteira_endings_total", status="done"), 60)
+        assert scrape(client).value("esteira_circuit_openings_total")
+
+
+def test_it_answers_while_the_catalogue_is_away(client: TestClient, plant: Plant) -> None:
+    services().catalogue.close()
+    database = plant.folder / "esteira.db"
+    shutil.move(database, plant.folder / "gone.db")
+    Path(f"{database}").mkdir()
+    page = scrape(client)
+    assert page.value("esteira_up", part="catalogue") == 0
+    assert page.value("esteira_up", part="redis") == 1
+    assert page.value("esteira_received_total") is None
+
+
+def test_many_scrapers_cost_as_much_as_one(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    with over_http(plant, monkeypatch) as client:
+        made: list[object] = []
+        monkeypatch.setattr(
+            "esteira.web.api.metrics.metrics_page", lambda own: made.append(own) or f"page {len(made)}\n"
+        )
+        metrics = Metrics(Authenticator(current_settings()), Tally(), clock=lambda: now[0])
+        client.app.router.routes.clear()  # type: ignore[attr-defined]
+        metrics.add_routes(client.app)  # type: ignore[arg-type]
+        assert [client.get("/metrics").text for _ in range(3)] == ["page 1\n"] * 3
+        now[0] += 1
+        assert client.get("/metrics").text == "page 2\n"
+
+
+def test_promtool_finds_nothing_to_say_of_the_page(client: TestClient) -> None:
+    if not shutil.which("promtool"):
+        missing("promtool")
+    client.post("/hooks/media", json={})
+    page = scrape(client).text
+    command = ["promtool", "check", "metrics"]
+    found = subprocess.run(command, input=page, capture_output=True, text=True, timeout=30, check=False)
+    assert (found.returncode, found.stdout + found.stderr) == (0, "")

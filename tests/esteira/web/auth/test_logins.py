@@ -1,0 +1,163 @@
+"""Logins of browsers: signed, for a while, and not to be tried for ever."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import SecretStr
+from starlette.requests import Request
+from starlette.responses import Response
+
+from esteira.web.auth.logins import (
+    COOKIE,
+    LASTS_S,
+    MOST_OF_ALL,
+    MOST_OF_ONE,
+    WINDOW_S,
+    Logins,
+    is_same_origin,
+    logins_of,
+    over_https,
+)
+from pipeline.config.settings import Settings
+from pipeline.errors import SettingsError
+
+TOKEN = "a token of the tests"
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1_700_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def settings(token: str | None = TOKEN) -> Settings:
+    return Settings.model_construct(api_token=SecretStr(token) if token is not None else None)
+
+
+def request(**headers: str) -> Request:
+    raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+    return Request({"type": "http", "headers": raw, "scheme": "http", "path": "/", "server": ("h", 80)})
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def logins(clock: Clock) -> Logins:
+    return Logins(settings(), clock=clock)
+
+
+def begun(logins: Logins, *, secure: bool = False) -> tuple[str, str]:
+    """The login that an answer carries, and its whole Set-Cookie."""
+    answer = Response()
+    logins.begin(answer, secure=secure)
+    cookie = answer.headers["set-cookie"]
+    return cookie.partition("=")[2].partition(";")[0], cookie
+
+
+def test_a_cookie_is_for_this_site_and_no_script(logins: Logins) -> None:
+    _, cookie = begun(logins)
+    assert {"HttpOnly", "SameSite=strict", "Path=/", f"Max-Age={LASTS_S}"} <= set(cookie.split("; "))
+    assert "Secure" not in cookie
+    assert "Secure" in begun(logins, secure=True)[1]
+    assert TOKEN not in cookie
+
+
+def test_a_login_holds_until_it_expires(logins: Logins, clock: Clock) -> None:
+    login, _ = begun(logins)
+    assert logins.of(request(cookie=f"{COOKIE}={login}")) == login
+    clock.now += LASTS_S - 1
+    assert logins.holds(login)
+    clock.now += 1
+    assert not logins.holds(login)
+
+
+def test_every_login_is_another_and_ends_alone(logins: Logins) -> None:
+    (one, _), (other, _) = begun(logins), begun(logins)
+    assert one != other
+    answer = Response()
+    logins.end(one, answer)
+    assert not logins.holds(one)
+    assert logins.holds(other)
+    assert 'esteira_login=""' in answer.headers["set-cookie"]
+
+
+def test_another_token_ends_all_logins(logins: Logins, clock: Clock) -> None:
+    login, _ = begun(logins)
+    assert Logins(settings(), clock=clock).holds(login)
+    assert not Logins(settings("quite another token"), clock=clock).holds(login)
+
+
+def test_a_forged_login_holds_nothing(logins: Logins) -> None:
+    login, _ = begun(logins)
+    expiry, name, signature = login.split(".")
+    later = str(int(expiry) + 1)
+    flipped = signature[:-1] + ("0" if signature[-1] != "0" else "1")
+    for forged in (
+        f"{later}.{name}.{signature}",
+        f"{expiry}.{name}.{flipped}",
+        f"{login} ",
+        f"{login}.",
+        "",
+        "a.b.c",
+        "é",
+    ):
+        assert not logins.holds(forged)
+    assert logins.of(request()) is None
+    assert logins.of(request(cookie=f"{COOKIE}=; other=1")) is None
+
+
+def test_without_a_token_that_is_long_enough_there_are_no_logins() -> None:
+    assert logins_of(settings()) is not None
+    assert logins_of(settings(None)) is None
+    assert logins_of(settings("short")) is None
+    with pytest.raises(SettingsError, match="API_TOKEN"):
+        Logins(settings(""))
+
+
+def test_an_address_may_be_wrong_a_few_times_a_minute(logins: Logins, clock: Clock) -> None:
+    for _ in range(MOST_OF_ONE):
+        assert logins.wait_s("192.0.2.1") == 0
+        logins.note_wrong("192.0.2.1")
+        clock.now += 1
+    assert logins.wait_s("192.0.2.1") == WINDOW_S - MOST_OF_ONE
+    assert logins.wait_s("192.0.2.2") == 0
+    clock.now += WINDOW_S - MOST_OF_ONE
+    assert logins.wait_s("192.0.2.1") == 0
+
+
+def test_all_addresses_together_may_be_wrong_some_times_a_minute(logins: Logins, clock: Clock) -> None:
+    for number in range(MOST_OF_ALL):
+        logins.note_wrong(f"192.0.2.{number}")
+    assert logins.wait_s("198.51.100.1") == WINDOW_S
+    clock.now += WINDOW_S
+    assert logins.wait_s("198.51.100.1") == 0
+
+
+@pytest.mark.parametrize(
+    ("headers", "same"),
+    [
+        ({"host": "h:8000", "origin": "http://h:8000"}, True),
+        ({"host": "h", "origin": "https://h"}, True),
+        ({"host": "h:8000", "origin": "http://h:9000"}, False),
+        ({"host": "h", "origin": "http://evil.example"}, False),
+        ({"host": "h", "origin": "null"}, False),
+        ({"host": "", "origin": "null"}, False),
+        ({"host": "h", "sec_fetch_site": "same-origin"}, True),
+        ({"host": "h", "sec_fetch_site": "cross-site"}, False),
+        ({"host": "h", "sec_fetch_site": "same-site"}, False),
+        ({"host": "h"}, True),
+    ],
+)
+def test_a_page_of_another_origin_is_told_apart(headers: dict[str, str], same: bool) -> None:
+    assert is_same_origin(request(**headers)) is same
+
+
+def test_https_is_what_we_or_the_proxy_before_us_speak() -> None:
+    assert not over_https(request())
+    assert over_https(request(x_forwarded_proto="https"))
+    assert not over_https(request(x_forwarded_proto="http"))

@@ -1,0 +1,233 @@
+"""The way into the dashboard, and every way around it, as somebody with his own HTTP client goes them."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from urllib.parse import urlencode
+
+import pytest
+import websocket
+
+from tests.support.system import ROOT, Plant
+from tests.support.valkey import free_port
+from tests.support.web_server import TOKEN, Reply, WebServer, web_server
+
+SOCKET = "/_nicegui_ws/socket.io/?EIO=4&transport=websocket"
+PAGES = ("/", "/dashboard/sessions")
+
+
+@pytest.fixture
+def server(plant: Plant) -> Iterator[WebServer]:
+    with web_server(plant, dashboard="true") as running:
+        yield running
+
+
+def send(server: WebServer, path: str, *, headers: dict[str, str] | None = None, **fields: str) -> Reply:
+    given = {"Content-Type": "application/x-www-form-urlencoded", **(headers or {})}
+    return server.ask("POST", path, urlencode(fields), headers=given)
+
+
+def cookie_of(answer: Reply) -> dict[str, str]:
+    return {"Cookie": answer.headers["set-cookie"].partition(";")[0]}
+
+
+@pytest.fixture
+def cookie(server: WebServer) -> dict[str, str]:
+    answer = send(server, "/login", token=TOKEN)
+    assert answer.status == 303
+    return cookie_of(answer)
+
+
+def connect(server: WebServer, **headers: str) -> websocket.WebSocket:
+    url = f"ws://127.0.0.1:{server.port}{SOCKET}"
+    origin = headers.pop("Origin", f"http://127.0.0.1:{server.port}")
+    return websocket.create_connection(url, header=headers, origin=origin, timeout=20)
+
+
+def test_without_a_login_every_page_leads_to_it_and_no_file_is_given(server: WebServer, cookie: dict[str, str]) -> None:
+    assert server.ask("GET", "/").headers["location"] == "/login"
+    assert server.ask("GET", "/dashboard/sessions").headers["location"] == "/login?next=/dashboard/sessions"
+    assert server.ask("GET", "/dashboard/no-such-page").status == 303, "what there is, strangers do not learn"
+    page = server.ask("GET", "/", headers=cookie).body.decode()
+    files = set(re.findall(r'(/_nicegui/[^"\s)]+\.(?:js|css|mjs))', page))
+    assert len(files) > 5
+    for file in files:
+        assert server.ask("GET", file).status == 401
+        assert server.ask("GET", file, headers=cookie).status == 200
+
+
+def test_a_page_that_is_not_there_says_so(server: WebServer, cookie: dict[str, str]) -> None:
+    answer = server.ask("GET", "/dashboard/no-such-page", headers=cookie)
+    assert answer.status == 404
+    assert b"There is no such page" in answer.body
+    for path in ("/nothing", "/mediaa", "//dashboard/sessions"):
+        assert server.ask("GET", path, headers=cookie).code == "not_found"
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_every_page_has_the_strict_headers_and_its_own_nonce(
+    server: WebServer, cookie: dict[str, str], path: str
+) -> None:
+    nonces = set()
+    for _ in range(2):
+        answer = server.ask("GET", path, headers=cookie)
+        policy = answer.headers["content-security-policy"]
+        assert "unsafe-inline" not in policy
+        assert {"default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'"} <= set(policy.split("; "))
+        assert not re.search(r"https?:|\*", policy)
+        [nonce] = set(re.findall(r"'nonce-([^']+)'", policy))
+        nonces.add(nonce)
+        page = answer.body.decode()
+        for tag in re.findall(r"<(?:script|style)\b[^>]*>", page):
+            assert f'nonce="{nonce}"' in tag
+        assert " style=" not in page
+        assert answer.headers["x-frame-options"] == "DENY"
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["referrer-policy"] == "same-origin"
+        assert answer.headers["cache-control"] == "no-store"
+    assert len(nonces) == 2
+
+
+def test_the_login_runs_no_script_and_loads_nothing_but_its_style(server: WebServer) -> None:
+    answer = server.ask("GET", "/login")
+    assert "script-src" not in answer.headers["content-security-policy"]
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert b"<script" not in answer.body
+
+
+@pytest.mark.parametrize("token", ["", "a guess", TOKEN + " ", TOKEN[:-1], "é"])
+def test_nothing_but_the_token_opens(server: WebServer, token: str) -> None:
+    answer = send(server, "/login", token=token)
+    assert answer.status == 401
+    assert "set-cookie" not in answer.headers
+    if token:
+        assert token not in server.said()
+
+
+def test_guessing_is_slowed_down_also_for_who_guesses_right_at_last(server: WebServer) -> None:
+    assert [send(server, "/login", token="a guess").status for _ in range(5)] == [401] * 5
+    answer = send(server, "/login", token=TOKEN)
+    assert answer.status == 429
+    assert 0 < int(answer.headers["retry-after"]) <= 61
+    assert "set-cookie" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["https://evil.example/", "//evil.example", "/\\evil.example", "javascript:alert(1)", "/dashboard//x", "/stats"],
+)
+def test_a_login_leads_to_no_other_host(server: WebServer, target: str) -> None:
+    assert send(server, "/login", token=TOKEN, next=target).headers["location"] == "/"
+    assert send(server, "/login", token=TOKEN, next="/dashboard/sessions").headers["location"] == "/dashboard/sessions"
+
+
+@pytest.mark.parametrize("path", ["/login", "/logout", "/preferences"])
+def test_no_page_of_a_stranger_sends_a_form(server: WebServer, cookie: dict[str, str], path: str) -> None:
+    fields = {"token": TOKEN, "language": "pt-BR"}
+    for origin in ("https://evil.example", "null", f"http://127.0.0.1:{server.port + 1}"):
+        answer = send(server, path, headers={**cookie, "Origin": origin}, **fields)
+        assert answer.status == 403
+        assert "set-cookie" not in answer.headers
+    assert server.ask("GET", "/", headers=cookie).status == 200, "the login holds on"
+
+
+def test_a_form_that_is_no_form_is_refused(server: WebServer) -> None:
+    assert server.ask("POST", "/login", "token=" + "x" * 10_000).status == 413
+    assert server.ask("POST", "/login", b"\xff\xfe\x00").status == 401
+    assert send(server, "/preferences", language="<script>", theme="blue").status == 303
+    assert "set-cookie" not in send(server, "/preferences", language="<script>", theme="blue").headers
+
+
+def test_the_api_takes_no_cookie(server: WebServer, cookie: dict[str, str]) -> None:
+    """API-04: what changes something needs a token in a header, which no page of a stranger can send."""
+    asked = [("GET", "/stats"), ("GET", "/media"), ("GET", "/metrics"), ("POST", "/media/replay")]
+    asked += [("DELETE", f"/media/{'0' * 32}"), ("POST", f"/media/{'0' * 32}/replay"), ("POST", "/hooks/media")]
+    for method, path in asked:
+        assert server.ask(method, path, b"{}", headers=cookie).status == 401, path
+
+
+def refusal(server: WebServer, **headers: str) -> int:
+    with pytest.raises(websocket.WebSocketBadStatusException) as refused:
+        connect(server, **headers)
+    return int(refused.value.status_code)
+
+
+def test_the_socket_demands_the_login_and_a_page_of_this_host(server: WebServer, cookie: dict[str, str]) -> None:
+    assert refusal(server) == 403
+    assert refusal(server, Cookie="esteira_login=1.2.3") == 403
+    assert refusal(server, **cookie, Origin="https://evil.example") == 403
+    assert refusal(server, **cookie, Origin=f"http://127.0.0.1:{server.port + 1}") == 403
+    polling = "/_nicegui_ws/socket.io/?EIO=4&transport=polling"
+    assert server.ask("GET", polling).status == 403
+    assert server.ask("GET", polling, headers={**cookie, "Origin": "https://evil.example"}).status == 403
+    opened = connect(server, **cookie)
+    assert opened.recv().startswith('0{"sid"')
+    opened.close()
+
+
+def test_a_socket_closes_with_its_login(server: WebServer, cookie: dict[str, str]) -> None:
+    opened = connect(server, **cookie)
+    opened.recv()
+    assert send(server, "/logout", headers=cookie).status == 303
+    opened.send("40")
+    assert len(list(iter(opened.recv, ""))) < 5, "what comes last is that it is closed"
+    assert refusal(server, **cookie) == 403
+    assert server.ask("GET", "/", headers=cookie).status == 303
+
+
+def test_a_page_belongs_to_the_login_that_opened_it(server: WebServer, cookie: dict[str, str]) -> None:
+    page = server.ask("GET", "/", headers=cookie).body.decode()
+    [client] = re.findall(r'"?client_id"?\W+([0-9a-f-]{36})', page)
+    other = cookie_of(send(server, "/login", token=TOKEN))
+    path = f"/_nicegui_ws/socket.io/?EIO=4&transport=polling&client_id={client}"
+    assert server.ask("GET", path, headers=cookie).status == 200
+    assert server.ask("GET", path, headers=other).status == 403
+
+
+@pytest.mark.parametrize("token", ["", "short"])
+def test_without_a_token_it_says_what_to_set(plant: Plant, token: str) -> None:
+    with web_server(plant, dashboard="true", api_token=token) as server:
+        for path in ("/", "/login"):
+            answer = server.ask("GET", path, headers={"Accept-Language": "pt-BR"})
+            assert answer.status == 503
+            assert "API_TOKEN" in answer.body.decode()
+            assert "Crie um, coloque no .env" in answer.body.decode()
+        assert send(server, "/login", token=token).status == 503
+        assert server.ask("GET", "/dashboard/sessions").status == 404
+
+
+def test_switched_off_it_is_not_there(plant: Plant) -> None:
+    with web_server(plant, dashboard="false") as server:
+        for path in ("/", "/login", "/dashboard/sessions", "/dashboard/static/dashboard.css"):
+            assert server.ask("GET", path).code == "not_found"
+
+
+def test_switched_off_its_library_is_not_even_loaded(plant: Plant) -> None:
+    code = "import sys, esteira.web.app; sys.exit('nicegui' in sys.modules)"
+    env = plant.env | {"API_TOKEN": TOKEN}
+    for settings, loaded in (({"DASHBOARD": "false"}, 0), ({"WEB_WORKERS": "2"}, 0), ({}, 1)):
+        done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env | settings, timeout=120, check=False)
+        assert done.returncode == loaded, settings
+
+
+def test_it_lives_in_one_process_and_says_so(plant: Plant) -> None:
+    env = plant.env | {"WEB_WORKERS": "2", "DASHBOARD": "true", "PORT": str(free_port())}
+    command = [sys.executable, "-m", "esteira.web"]
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert re.match(r"esteira: DASHBOARD: .*WEB_WORKERS is 2", done.stderr)
+    with web_server(plant, dashboard="", web_workers="2") as server:
+        assert server.ask("GET", "/").code == "not_found"
+        told = [json.loads(line) for line in server.said().splitlines() if "no dashboard" in line]
+        assert {one["setting"] for one in told} == {"DASHBOARD"}
+
+
+def test_who_looks_on_does_not_keep_the_server_from_ending(server: WebServer, cookie: dict[str, str]) -> None:
+    opened = connect(server, **cookie)
+    opened.recv()
+    server.end()
+    assert "Traceback" not in server.said()

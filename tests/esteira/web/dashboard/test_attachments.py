@@ -1,0 +1,139 @@
+"""What the pages of attachments are made of: links, colours, stages, the table's address, rounds of replays."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import re
+from typing import Any
+
+import pytest
+
+from esteira.web.dashboard import bulk_replay
+from esteira.web.dashboard.attachments import links
+from esteira.web.dashboard.attachments.actions import fault
+from esteira.web.dashboard.attachments.parts import colour_of, name_of
+from esteira.web.dashboard.attachments.table_query import Asked
+from esteira.web.dashboard.attachments.timeline import state_of
+from esteira.web.dashboard.bulk_replay import BulkReplay, Choice, Round, forecast
+from esteira.web.dashboard.view import View
+from pipeline.catalogue import Catalogue
+from pipeline.errors import Code, PermanentError, RetryableError
+from pipeline.media_types.previews.thumbhash import thumbhash
+from pipeline.models import Record, Stage, Status
+from tests.support.catalogues import attachment, finished
+
+
+def record(**fields: Any) -> Record:
+    given = {"id": "ab" * 16, "gateway": "media", "session": "s", "message_id": "m", "part": 0, "received_at": 1}
+    return Record.model_validate({**given, "status": "done", "stage": "notify", **fields})
+
+
+def test_an_address_carries_any_name_and_leaves_out_what_is_empty() -> None:
+    assert links.listing(session="a/b?c&d#é") == "/dashboard/media?session=a%2Fb%3Fc%26d%23%C3%A9"
+    assert links.listing(session="", status=None) == "/dashboard/media"
+    asked = Asked.of({"status": "failed", "session": "  ", "search": " x ", "unknown": "1"})
+    assert (asked.given, asked.search, asked.narrowed) == ({"status": "failed"}, "x", True)
+    assert asked.path("there") == "/dashboard/media?status=failed&search=x&after=there"
+
+
+def test_it_is_called_as_its_sender_did_and_else_as_we_do() -> None:
+    assert name_of(record(filename="a.jpg", name="1_2.jpg")) == "a.jpg"
+    assert name_of(record(name="1_2.jpg")) == "1_2.jpg"
+    assert name_of(record()) == "m"
+
+
+@pytest.mark.parametrize("colour", [(250, 250, 250), (5, 5, 5), (200, 60, 40), (30, 90, 180), (40, 160, 70)])
+def test_the_colour_of_a_thumbhash_is_its_average(colour: tuple[int, int, int]) -> None:
+    made = base64.b64encode(thumbhash(8, 8, bytes((*colour, 255)) * 64)).decode()
+    found = re.fullmatch(r"rgb\((\d+) (\d+) (\d+)\)", str(colour_of(made)))
+    assert found
+    assert [abs(int(is_) - was) < 12 for is_, was in zip(found.groups(), colour, strict=True)] == [True] * 3
+
+
+def test_what_is_no_thumbhash_has_no_colour() -> None:
+    for none in (None, "", "!", "AA=="):
+        assert colour_of(none) is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "states"),
+    [
+        ({"status": "received", "stage": "detect"}, "passed running ahead ahead ahead"),
+        ({"status": "stored", "stage": "notify"}, "passed passed passed passed running"),
+        ({"status": "done", "stage": "notify"}, "passed passed passed passed passed"),
+        ({"status": "rejected", "stage": "validate", "announced_at": 5}, "passed passed bad ahead passed"),
+        ({"status": "failed", "stage": "notify"}, "passed passed passed passed bad"),
+    ],
+)
+def test_each_stage_is_passed_under_way_ended_or_ahead(fields: dict[str, Any], states: str) -> None:
+    assert [state_of(record(**fields), stage) for stage in Stage] == states.split()
+
+
+def test_errors_are_told_in_the_language_of_the_page() -> None:
+    assert fault(View("pt-BR"), PermanentError(Code.NOT_ENDED, "is done")).startswith("ele andou")
+    assert fault(View("en"), RetryableError(Code.STORAGE, "full")) == "storage does not answer. Try again."
+    assert fault(View("pt-BR"), PermanentError(Code.BAD_PAYLOAD, "url: is odd")) == "url: is odd"
+
+
+@pytest.fixture
+def catalogue(tmp_path: Any) -> Catalogue:
+    catalogue = Catalogue(f"sqlite:///{tmp_path}/catalogue.db")
+    catalogue.migrate()
+    return catalogue
+
+
+def test_a_forecast_counts_each_one_once_by_where_it_begins(catalogue: Catalogue) -> None:
+    failed = [finished(catalogue, Status.FAILED) for _ in range(3)]
+    expired = finished(catalogue, Status.EXPIRED, code=Code.SOURCE_GONE)
+    rejected = finished(catalogue, Status.REJECTED, stage=Stage.VALIDATE, code=Code.BROKEN)
+    done = finished(catalogue)
+    group = ("fetch_unavailable", Stage.FETCH)
+    ids = (failed[0].id, expired.id, rejected.id, done.id, "0" * 32)
+    found = forecast(catalogue, Choice((group,), ids))
+    assert (found.resumed, found.fetched, found.expired, found.total) == (3, 2, 1, 5)
+    assert forecast(catalogue, Choice((group,), since=catalogue.now() + 1)).total == 0
+
+
+def test_a_round_sends_each_one_once_counts_the_missed_and_breaks_off_when_nothing_answers(
+    catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = [finished(catalogue, Status.FAILED, of=attachment(session="s")) for _ in range(5)]
+    sent: list[str] = []
+
+    def send(media_id: str) -> None:
+        if media_id == records[1].id:
+            raise PermanentError(Code.NOT_ENDED, "somebody else was faster")
+        sent.append(media_id)
+
+    class Tools:
+        def __init__(self) -> None:
+            self.catalogue = catalogue
+
+    monkeypatch.setattr(bulk_replay, "services", Tools)
+    monkeypatch.setattr(bulk_replay, "replay_from_hook", send)
+    monkeypatch.setattr(bulk_replay, "PAGE", 2)
+    choice = Choice((("fetch_unavailable", Stage.FETCH),), (records[0].id,))
+    now = Round(choice, total=5, rate=100)
+    asyncio.run(now.run())
+    assert sorted(sent) == sorted(one.id for one in records if one is not records[1])
+    assert (now.sent, now.missed, now.over, now.fault) == (4, [records[1].id], True, None)
+
+    def fail(_media_id: str) -> None:
+        raise RetryableError(Code.CATALOGUE, "away")
+
+    monkeypatch.setattr(bulk_replay, "replay_from_hook", fail)
+    broken = Round(choice, total=5, rate=100)
+    asyncio.run(broken.run())
+    assert (broken.sent, broken.over) == (0, True)
+    assert isinstance(broken.fault, RetryableError)
+
+
+def test_there_is_one_round_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def two() -> tuple[bool, bool]:
+        kept = BulkReplay()
+        first, second = (kept.begin(Choice(), total=0, rate=1) for _ in range(2))
+        kept.forget()
+        return first is not None, second is None and kept.last is first
+
+    assert asyncio.run(two()) == (True, True)

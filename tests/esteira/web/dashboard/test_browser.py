@@ -1,0 +1,212 @@
+"""The dashboard in a real browser: the way in, what is seen live, both languages, both schemes, a phone, a keyboard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.conftest import missing
+from tests.support.browser import CHROMIUM, Browser, browser
+from tests.support.media_server import MediaServer
+from tests.support.system import Plant, photo
+from tests.support.valkey import running_valkey
+from tests.support.web_server import TOKEN, WebServer, web_server
+
+
+def figure(someone: Browser, stage: int, state: str) -> str:
+    return someone.page.inner_text(f".belt li:nth-child({stage}) .{state} dd")
+
+
+def test_a_file_is_seen_going_through(plant: Plant, someone: Browser) -> None:
+    page = someone.log_in()
+    page.wait_for_selector(".health .bad:has-text('No worker runs')")
+    with MediaServer({"a.jpg": photo()}) as media:
+        plant.submit(url=media.url("a.jpg"))
+        page.wait_for_selector(".belt li:nth-child(1) .ready dd:text-is('1')")
+        with plant.workers():
+            page.wait_for_selector("dl.small div:has(dt:text-is('done')) dd:text-is('1')")
+            page.wait_for_selector(".health .good:has-text('One worker process runs.')")
+    page.wait_for_selector(".belt li:nth-child(1) .ready dd:text-is('0')")
+    assert figure(someone, 1, "running") == "0"
+    assert page.inner_text(".charts section:nth-child(1) .hint").startswith("1 finished within the last hour: 1 done.")
+
+
+def test_a_stage_is_paused_and_resumed(plant: Plant, someone: Browser) -> None:
+    page = someone.log_in()
+    page.click("button[aria-label='Pause Fetch']")
+    page.wait_for_selector("button[aria-label='Resume Fetch']")
+    assert [(one.kind, one.name) for one in plant.services.catalogue.pauses.all()] == [("stage", "fetch")]
+    page.reload()
+    page.wait_for_selector(".stage.paused h3:text-is('Fetch')")
+    with MediaServer({"a.jpg": photo()}) as media, plant.workers():
+        plant.submit(url=media.url("a.jpg"))
+        page.wait_for_selector(".health .good:has-text('One worker process runs.')")
+        page.wait_for_selector(".belt li:nth-child(1) .ready dd:text-is('1')")
+        page.click("button[aria-label='Resume Fetch']")
+        page.wait_for_selector("dl.small div:has(dt:text-is('done')) dd:text-is('1')")
+    assert plant.services.catalogue.pauses.all() == []
+
+
+def test_what_strangers_call_themselves_is_text(plant: Plant, someone: Browser) -> None:
+    """API-04, HOOK-10: a session's name is shown as it is, and runs nowhere."""
+    names = [
+        "<img src=x onerror=alert(1)>",
+        "{{ 7*7 }}",
+        "`${alert(1)}`",
+        "</script><script>alert(1)</script>",
+        "'\";--",
+    ]
+    names += ["../../etc/passwd", "javascript:alert(1)"]
+    for name in names:
+        plant.submit(url="http://127.0.0.1:9/a.jpg", session=name)
+    dialogs: list[str] = []
+    someone.page.on("dialog", lambda dialog: dialogs.append(dialog.message))
+    page = someone.log_in("/dashboard/sessions")
+    page.wait_for_selector("tbody tr")
+    assert sorted(page.locator("tbody th").all_inner_texts()) == sorted(names)
+    assert page.locator("main img, main script").count() == 0
+    first = page.locator("tbody tr", has_text="onerror")
+    first.locator("button").click()
+    first.locator("button:text-is('Resume')").wait_for()
+    assert [(one.kind, one.name) for one in plant.services.catalogue.pauses.all()] == [("session", names[0])]
+    assert dialogs == []
+
+
+def test_redis_that_goes_away_is_told_in_plain_words(make_plant: Callable[..., Plant]) -> None:
+    if not CHROMIUM.exists():
+        missing("chromium")
+    with running_valkey() as valkey:
+        plant = make_plant().with_redis(valkey.url)
+        with web_server(plant, dashboard="true") as server, browser(server) as someone:
+            page = someone.log_in()
+            page.wait_for_selector(".health .good:text-is('Redis answers.')")
+            valkey.stop()
+            page.wait_for_selector(".health .bad:has-text('Redis is away')")
+            assert page.inner_text(".health li:nth-child(2)") == "The catalogue answers."
+            valkey.start()
+            page.wait_for_selector(".health .good:text-is('Redis answers.')")
+            assert someone.complaints == []
+        plant.close()
+
+
+def test_a_wrong_token_opens_nothing_and_is_not_tried_for_ever(someone: Browser) -> None:
+    page = someone.page
+    page.goto(someone.url("/dashboard/sessions"))
+    for _ in range(5):
+        page.fill("#token", "a guess")
+        with page.expect_navigation():
+            page.keyboard.press("Enter")
+        assert page.inner_text("[role=alert]") == "This is not the API_TOKEN."
+    page.fill("#token", TOKEN)
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
+    assert page.inner_text("[role=alert]").startswith("Too many attempts.")
+    someone.complaints = [said for said in someone.complaints if "401" not in said and "429" not in said]
+
+
+def test_the_language_follows_the_browser_and_is_remembered(server: WebServer) -> None:
+    with browser(server, language="pt-BR") as someone:
+        page = someone.log_in()
+        assert page.inner_text("h1") == "Agora"
+        assert page.get_attribute("html", "lang") == "pt-BR"
+        page.click("details.settings summary")
+        with page.expect_navigation():
+            page.click("button[name=language][value=en]")
+        page.wait_for_selector("h1:text-is('Now')")
+        page.goto(someone.url("/dashboard/sessions"))
+        page.wait_for_selector("h1:text-is('Sessions')")
+        assert page.get_attribute("html", "lang") == "en"
+        assert someone.complaints == []
+
+
+def background(someone: Browser) -> str:
+    return str(someone.page.evaluate("getComputedStyle(document.body).backgroundColor"))
+
+
+def test_the_appearance_follows_the_system_until_one_is_chosen(server: WebServer) -> None:
+    with browser(server, dark=True) as someone:
+        page = someone.log_in()
+        page.wait_for_selector("body.body--dark")
+        dark = background(someone)
+        page.click("details.settings summary")
+        with page.expect_navigation():
+            page.click("button[name=theme][value=light]")
+        page.wait_for_selector("body.body--light h1")
+        light = background(someone)
+        assert light != dark
+        page.goto(someone.url("/dashboard/sessions"))
+        page.wait_for_selector("body.body--light h1")
+        assert background(someone) == light
+        assert someone.complaints == []
+
+
+@pytest.mark.parametrize("path", ["/", "/dashboard/sessions"])
+def test_nothing_is_wider_than_a_phone(plant: Plant, server: WebServer, path: str) -> None:
+    plant.submit(url="http://127.0.0.1:9/a.jpg", session="a session with a name that is long " + "x" * 80)
+    with browser(server, phone=True) as someone:
+        page = someone.log_in(path)
+        page.wait_for_selector(".health .good, tbody")
+        width = page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
+        assert width[0] <= width[1]
+        box = page.locator("nav.pages").bounding_box()
+        assert box
+        assert box["y"] + box["height"] <= 844.5, "the pages stand at the thumb"
+        page.click("nav.pages a:last-child")
+        page.wait_for_selector("nav.pages a:last-child[aria-current=page]")
+
+
+def test_a_keyboard_is_enough(someone: Browser) -> None:
+    page = someone.log_in()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.closest('main') !== null")
+    page.goto(someone.url())
+    page.wait_for_selector("h1:text-is('Now')")
+    reached = []
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("document.activeElement.textContent.trim()"))
+        assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none"
+        if reached[-1] == "Settings":
+            break
+    assert reached[:6] == ["Skip to the content", "Esteira", "Now", "Media", "Failures", "Sessions"]
+    page.keyboard.press("Enter")
+    page.wait_for_selector("details.settings[open]")
+
+
+def test_landmarks_headings_and_labels_are_there(someone: Browser) -> None:
+    page = someone.log_in()
+    for selector in ("main", "header", "nav[aria-label]", ".health[aria-live=polite]"):
+        assert page.locator(selector).count() == 1, selector
+    assert page.locator("h1").count() == 1
+    for section in page.locator("main section").all():
+        named = section.get_attribute("aria-labelledby")
+        assert page.locator(f"#{named}").inner_text()
+    assert page.locator(".chart").count() == page.locator(".chart[aria-hidden=true]").count() == 2
+    for chart in page.locator(".charts section").all():
+        assert chart.locator(".hint").inner_text()
+
+
+def test_a_logout_ends_what_is_open_elsewhere(someone: Browser) -> None:
+    someone.log_in()
+    other = someone.new_page()
+    other.goto(someone.url("/dashboard/sessions"))
+    other.wait_for_selector("h1:text-is('Sessions')")
+    someone.page.click("details.settings summary")
+    someone.page.click("text=Log out")
+    someone.page.wait_for_selector("#token")
+    other.wait_for_selector("#token")
+    someone.complaints = [said for said in someone.complaints if "WebSocket" not in said and "403" not in said]
+
+
+def test_pages_come_back_to_a_server_that_has_started_anew_with_another_token(
+    make_plant: Callable[..., Plant], server: WebServer
+) -> None:
+    with browser(server) as someone:
+        page = someone.log_in()
+        server.end()
+        page.wait_for_selector("#popup[aria-hidden=false]", state="attached")
+        with web_server(make_plant(), dashboard="true", port=str(server.port), api_token="quite another token"):
+            page.wait_for_selector("#token")

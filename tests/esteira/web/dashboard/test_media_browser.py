@@ -1,0 +1,278 @@
+"""The pages of attachments in a real browser: watched, replayed, cancelled, deleted; nothing that is foreign runs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Locator, Page
+
+from pipeline.models import Record, Status
+from tests.support import samples
+from tests.support.browser import Browser, browser
+from tests.support.catalogues import finished
+from tests.support.media_server import Answer, MediaServer
+from tests.support.system import Plant, photo, wait_until
+from tests.support.web_server import WebServer
+
+MEDIA = "/dashboard/media"
+REPLAY = "[role=group] button:text-is('Replay')"
+MARKUP = (
+    '"><img src=x onerror="window.ran=1"><script>window.ran=1</script>{{constructor.constructor("window.ran=1")()}}'
+)
+PAYLOADS = (MARKUP, "javascript:window.ran=1", "\u202egpj.exe\u202c </textarea><svg onload=window.ran=1>")
+
+
+@pytest.fixture
+def plant(make_plant: Callable[..., Plant]) -> Plant:
+    return make_plant(MEDIA_BACKOFF_MS="10")
+
+
+def ended(plant: Plant, status: Status = Status.DONE, **fields: object) -> Record:
+    """An attachment that has ended so, without content."""
+    given = {"url": "http://127.0.0.1:9/x", **fields}
+    return finished(plant.services.catalogue, status, of=plant.attachment(**given))
+
+
+def names(page: Page) -> list[str]:
+    return page.locator("tbody th a").all_inner_texts()
+
+
+def test_a_file_is_watched_going_through_and_a_failed_one_is_replayed_and_done(plant: Plant, someone: Browser) -> None:
+    with MediaServer({"a.jpg": photo(), "b.jpg": photo()}) as media, plant.workers():
+        media.answers["a.jpg"] = Answer(status=503)
+        page = someone.log_in(MEDIA)
+        page.wait_for_selector("text=Nothing was handed over yet.")
+        failing = plant.submit(url=media.url("a.jpg"), filename="holiday.jpg", kind="image").id
+        page.click("text=Show them")
+        page.wait_for_selector("tr:has-text('holiday.jpg') .badge.failed")
+        page.click("text=holiday.jpg")
+        page.wait_for_selector("text=The media server is overloaded or out of order.")
+        assert page.locator(".bad-attempt .said").all_inner_texts() == ["fetch_unavailable: 127.0.0.1 answers 503"] * 3
+        del media.answers["a.jpg"]
+        page.click(REPLAY)
+        page.wait_for_selector("text=It is under way again.")
+        page.wait_for_selector(".item-head .badge.done")
+        picture = page.wait_for_selector("img.whole")
+        assert picture
+        wait_until(lambda: picture.evaluate("one => one.naturalWidth") == 64, 20)
+        assert page.locator(REPLAY).is_hidden()
+        assert plant.record(failing).run == 1
+        page.click("summary:has-text('Earlier runs')")
+        assert page.locator("details .bad-attempt").count() == 3
+
+
+def test_what_is_under_way_changes_in_the_table_without_a_reload(plant: Plant, someone: Browser) -> None:
+    with MediaServer({"a.jpg": photo()}) as media:
+        plant.submit(url=media.url("a.jpg"), filename="waits.jpg")
+        page = someone.log_in(MEDIA)
+        page.wait_for_selector("tr:has-text('waits.jpg') .badge:text-is('under way')")
+        page.evaluate("window.same = true")
+        with plant.workers():
+            page.wait_for_selector("tr:has-text('waits.jpg') .badge:text-is('done')")
+        assert page.evaluate("window.same")
+
+
+def test_what_waits_is_cancelled(plant: Plant, someone: Browser) -> None:
+    waiting = plant.submit(url="http://127.0.0.1:9/a.jpg").id
+    page = someone.log_in(f"{MEDIA}/{waiting}")
+    page.click("button:text-is('Cancel it')")
+    page.wait_for_selector("text=It was cancelled.")
+    page.wait_for_selector(".item-head .badge.rejected")
+    assert plant.record(waiting).error_code == "cancelled"
+    assert page.locator("button:text-is('Cancel it')").is_hidden()
+
+
+def test_a_new_source_is_asked_for_what_has_expired(plant: Plant, someone: Browser) -> None:
+    record = ended(plant, Status.EXPIRED)
+    page = someone.log_in(f"{MEDIA}/{record.id}")
+    page.click("text=Replay with a new source…")
+    page.click(".dialog[open] button:text-is('Replay')")
+    page.wait_for_selector(".dialog[open] [role=alert]:text-is('Give a URL or a path.')")
+    page.fill(".dialog[open] input >> nth=0", "ftp://media.example/a.jpg")
+    page.click(".dialog[open] button:text-is('Replay')")
+    page.wait_for_selector(".dialog[open] [role=alert]:has-text('must be an http:// or https:// URL')")
+    with MediaServer({"new.jpg": photo()}) as media:
+        page.fill(".dialog[open] input >> nth=0", media.url("new.jpg"))
+        page.click(".dialog[open] button:text-is('Replay')")
+        page.wait_for_selector("text=It is under way again.")
+        with plant.workers():
+            page.wait_for_selector(".item-head .badge.done")
+
+
+def test_a_deletion_is_asked_about_and_done_with_the_keyboard_alone(plant: Plant, someone: Browser) -> None:
+    record = ended(plant, Status.FAILED, caption="to be forgotten")
+    page = someone.log_in(f"{MEDIA}/{record.id}")
+    page.focus("button:text-is('Delete…')")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".dialog[open]")
+    page.keyboard.press("Escape")
+    page.wait_for_selector(".dialog[open]", state="detached")
+    assert plant.record(record.id).deleted_at is None
+    assert page.evaluate("document.activeElement.textContent") == "Delete…", "the focus comes back"
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".dialog[open] h2:text-is('Delete for good?')")
+    assert page.evaluate("document.activeElement.textContent") == "Delete for good"
+    page.keyboard.press("Enter")
+    page.wait_for_selector("text=It was deleted.")
+    page.wait_for_selector(".item-head .badge.deleted")
+    assert page.locator("text=to be forgotten").count() == 0
+    assert plant.record(record.id).caption is None
+
+
+def test_a_hash_is_copied_whole(plant: Plant, someone: Browser) -> None:
+    someone.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    with MediaServer({"a.jpg": photo()}) as media, plant.workers():
+        record = plant.ended(plant.submit(url=media.url("a.jpg")).id)[0]
+    page = someone.log_in(f"{MEDIA}/{record.id}")
+    page.click("button:text-is('Copy')")
+    page.wait_for_selector("button:text-is('Copied')")
+    assert page.evaluate("navigator.clipboard.readText()") == record.sha256
+
+
+def sought(player: Locator) -> None:
+    """Waits until a player that can be seen has its length and has gone to the first second."""
+    wait_until(lambda: player.evaluate("one => one.readyState >= 1 && one.duration > 1"), 20)
+    player.evaluate("one => { one.currentTime = 1; }")
+    wait_until(lambda: player.evaluate("one => !one.seeking && one.currentTime >= 1"), 20)
+    box = player.bounding_box()
+    assert box
+    assert box["height"] > 20
+
+
+def test_sound_and_video_play_and_documents_are_only_saved(plant: Plant, someone: Browser) -> None:
+    files = {
+        "a.ogg": samples.sound("ogg", "libopus", seconds=3),
+        "a.mp4": samples.video("mp4", "libx264", frames=50, movflags="faststart"),
+        "a.pdf": samples.pdf_by_pdfium(),
+    }
+    with MediaServer(files) as media, plant.workers():
+        kinds = {"a.ogg": "ptt", "a.mp4": "video", "a.pdf": "document"}
+        ids = {name: plant.submit(url=media.url(name), kind=kind, filename=name).id for name, kind in kinds.items()}
+        assert {record.status for record in plant.ended(*ids.values(), within_s=60)} == {Status.DONE}
+    page = someone.log_in(f"{MEDIA}/{ids['a.ogg']}")
+    for name, tag in (("a.ogg", "audio"), ("a.mp4", "video")):
+        page.goto(someone.url(f"{MEDIA}/{ids[name]}"))
+        page.wait_for_selector(f"{tag}.whole")
+        sought(page.locator(f"{tag}.whole"))
+    page.goto(someone.url(f"{MEDIA}/{ids['a.pdf']}"))
+    page.wait_for_selector("text=This is not opened here")
+    with page.expect_download() as saved:
+        page.click("a:text-is('Download')")
+    assert saved.value.suggested_filename == "a.pdf"
+    path = saved.value.path()
+    assert path.read_bytes() == files["a.pdf"]
+
+
+@pytest.mark.parametrize("payload", PAYLOADS, ids=["markup", "javascript", "direction"])
+def test_api_04_nothing_that_a_stranger_wrote_runs(plant: Plant, someone: Browser, payload: str) -> None:
+    fields = dict.fromkeys(("session", "message_id", "chat", "sender", "filename", "caption", "mimetype"), payload)
+    of = plant.attachment(url="http://127.0.0.1:9/x", **fields)
+    record = finished(plant.services.catalogue, Status.FAILED, of=of, message=payload)
+    page = someone.log_in(MEDIA)
+    spoken: list[str] = []
+    page.on("dialog", lambda dialog: (spoken.append(dialog.message), dialog.dismiss()))
+    for path in (MEDIA, f"{MEDIA}/{record.id}", "/dashboard/failures", "/dashboard/sessions"):
+        page.goto(someone.url(path))
+        page.wait_for_selector("main h1")
+        if path.endswith("failures"):
+            page.click("summary:has-text('Show single ones')")
+            page.wait_for_selector(".singles a")
+        text_of = payload if "\u202e" not in payload else "gpj.exe"
+        assert text_of in str(page.evaluate("document.body.textContent")), path
+        assert page.evaluate("window.ran") is None, path
+        assert page.locator("img[onerror], svg[onload], a[href^='javascript:' i], main script").count() == 0
+        assert [
+            href
+            for href in page.locator("main a").evaluate_all("all => all.map(one => one.protocol)")
+            if href != "http:"
+        ] == []
+    assert spoken == []
+
+
+def test_a_session_of_any_name_is_found_by_its_link(plant: Plant, someone: Browser) -> None:
+    odd = "a/b?c=d&e#f %41 é\u2028 <b>"
+    ended(plant, session=odd, filename="own.jpg")
+    ended(plant, session="other", filename="other.jpg")
+    page = someone.log_in(MEDIA)
+    with page.expect_navigation():
+        page.click("tr:has-text('own.jpg') .session a")
+    page.wait_for_selector("tr:has-text('own.jpg')")
+    assert names(page) == ["own.jpg"]
+    assert page.input_value("#filter-session").replace("\u2028", "") == odd.replace("\u2028", "")
+
+
+def test_filters_and_search_narrow_and_stand_in_the_address(plant: Plant, someone: Browser) -> None:
+    ended(plant, Status.FAILED, filename="Reunião.pdf", kind="document")
+    ended(plant, filename="photo.jpg", kind="image", session="shop")
+    ended(plant, Status.FAILED, filename="clip.mp4", kind="video", session="shop")
+    page = someone.log_in(MEDIA)
+    assert names(page) == ["clip.mp4", "photo.jpg", "Reunião.pdf"]
+    page.focus("#filter-search")
+    page.keyboard.type("reuniao")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**?search=reuniao")
+    page.wait_for_selector("main table")
+    assert names(page) == ["Reunião.pdf"]
+    page.click("text=Clear filters")
+    page.wait_for_url(f"**{MEDIA}")
+    page.click("summary:text-is('Filters')")
+    page.select_option("#filter-status", "failed")  # shown at once
+    page.wait_for_url("**?status=failed")
+    page.wait_for_selector("main table")
+    assert names(page) == ["clip.mp4", "Reunião.pdf"]
+    assert page.input_value("#filter-status") == "failed"
+    page.fill("#filter-session", "shop")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**session=shop**")
+    page.wait_for_selector("main table")
+    assert names(page) == ["clip.mp4"]
+    page.goto(someone.url(f"{MEDIA}?since=yesterday"))
+    page.wait_for_selector("[role=alert]:has-text('This cannot be shown: since')")
+
+
+def test_pages_follow_each_other_while_new_ones_come_in(plant: Plant, someone: Browser) -> None:
+    first = [ended(plant, filename=f"{number:03}.jpg") for number in range(60)]
+    page = someone.log_in(MEDIA)
+    seen = names(page)
+    ended(plant, filename="new.jpg")
+    page.wait_for_selector("text=Newer ones have come in.")
+    page.click("a[rel=next]")
+    page.wait_for_url("**after=**")
+    page.wait_for_selector("main table")
+    seen += names(page)
+    assert sorted(seen) == [f"{number:03}.jpg" for number in range(len(first))]
+    page.click("text=Back to the newest")
+    page.wait_for_selector("text=new.jpg")
+
+
+@pytest.mark.parametrize("path", [MEDIA, f"{MEDIA}/{{id}}", "/dashboard/failures"])
+def test_nothing_is_wider_than_a_phone(plant: Plant, server: WebServer, path: str) -> None:
+    long = "x" * 300
+    record = ended(
+        plant, Status.FAILED, session=long, filename=f"{long[:100]}.jpg", caption=long, chat=long, sender=long
+    )
+    with browser(server, phone=True) as someone:
+        page = someone.log_in(path.format(id=record.id))
+        page.wait_for_selector("main .card:not(.hidden)")
+        page.wait_for_timeout(300)
+        width = page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
+        assert width[0] <= width[1]
+        assert someone.complaints == []
+
+
+def test_the_page_of_what_is_unknown_says_so(someone: Browser) -> None:
+    page = someone.log_in(f"{MEDIA}/{'0' * 32}")
+    page.wait_for_selector("text=There is no attachment with this id.")
+
+
+def test_in_portuguese_every_word_is(plant: Plant, server: WebServer) -> None:
+    record = ended(plant, Status.FAILED, kind="video")
+    with browser(server, language="pt-BR") as someone:
+        page = someone.log_in(f"{MEDIA}/{record.id}")
+        page.wait_for_selector(".badge:text-is('falhou')")
+        page.wait_for_selector("text=O servidor de mídia está sobrecarregado ou fora do ar.")
+        told = page.inner_text("main")
+        assert not re.search(r"\b(the|Replay|Delete|Facts|Received|passed)\b", told)
+        assert someone.complaints == []

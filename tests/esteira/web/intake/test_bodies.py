@@ -1,0 +1,99 @@
+"""What of a body is JSON here, and how deep; and who finds room for one."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import AsyncExitStack, suppress
+from typing import Any
+
+import pytest
+from fastapi import Request
+from hypothesis import given
+from hypothesis import strategies as st
+
+from esteira.web.intake.bodies import MAX_DEPTH, Bodies, decode
+from pipeline.config.settings import load_settings
+from pipeline.errors import PayloadError, RetryableError
+
+PLAIN = st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.floats(allow_nan=False, allow_infinity=False)
+ANY = st.recursive(PLAIN | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=30)
+
+
+@given(ANY, st.booleans())
+def test_json_is_decoded_as_it_was_meant(value: Any, escaped: bool) -> None:
+    text = json.dumps(value, ensure_ascii=escaped)
+    assert decode(text.encode()) == value
+
+
+@given(st.binary())
+def test_other_bytes_are_refused_and_nothing_worse(body: bytes) -> None:
+    with suppress(PayloadError):
+        decode(body)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"", "not JSON"),
+        (b'{"a": 1', "not JSON"),
+        (b"\xff\xfe{\x00}\x00", "not JSON"),
+        (b'{"a": "\xed\xa0\x80"}', "not JSON"),
+        (b"[NaN]", "not JSON"),
+        (b"[-Infinity]", "not JSON"),
+        (b"[1e999]", "not JSON"),
+        (b"9" * 5000, "not JSON"),
+        (b'{"a": 1, "b": 2, "a": 1}', "same name twice"),
+        (b'[{"x": {"a": 1, "\\u0061": 2}}]', "same name twice"),
+        (b"[" * 10_000 + b"]" * 10_000, "not JSON"),
+    ],
+)
+def test_what_is_no_plain_json_is_refused(body: bytes, message: str) -> None:
+    with pytest.raises(PayloadError, match=message):
+        decode(body)
+
+
+def nested(levels: int) -> bytes:
+    inner: Any = {}
+    for number in range(levels - 1):
+        inner = {"a": inner} if number % 2 else [inner, {}]
+    return json.dumps(inner).encode()
+
+
+def test_the_deepest_allowed_passes_and_one_level_more_does_not() -> None:
+    assert decode(nested(MAX_DEPTH))
+    with pytest.raises(PayloadError, match="nested deeper"):
+        decode(nested(MAX_DEPTH + 1))
+
+
+def test_brackets_within_text_are_no_levels() -> None:
+    assert decode(json.dumps(["[{" * 500]).encode()) == ["[{" * 500]
+
+
+def sent(body: bytes) -> Request:
+    """A request with this body, which comes in pieces."""
+    pieces = [body[at : at + 10_000] for at in range(0, len(body), 10_000)]
+    messages = iter([{"type": "http.request", "body": piece, "more_body": True} for piece in pieces])
+
+    async def receive() -> Any:
+        return next(messages, {"type": "http.request", "body": b"", "more_body": False})
+
+    return Request({"type": "http", "method": "POST", "headers": []}, receive)
+
+
+def test_large_bodies_leave_room_for_the_small_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever holds all that may be held, and has shown no secret yet, does not keep the others' messages out."""
+    monkeypatch.setattr("esteira.web.intake.bodies.AT_LEAST_HELD", 0)
+    bodies = Bodies(load_settings(_env_file=None, max_body_mb=0.1))
+
+    async def held() -> None:
+        async with AsyncExitStack() as stack:
+            for _ in range(4):
+                assert len(await stack.enter_async_context(bodies.body_of(sent(b"x" * 100_000)))) == 100_000
+            assert await stack.enter_async_context(bodies.body_of(sent(b"y" * 60_000))) == b"y" * 60_000
+            with pytest.raises(RetryableError, match="too_many_requests"):
+                await stack.enter_async_context(bodies.body_of(sent(b"z" * 80_000)))
+        async with bodies.body_of(sent(b"z" * 80_000)) as body:
+            assert len(body) == 80_000
+
+    asyncio.run(held())

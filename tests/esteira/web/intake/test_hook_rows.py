@@ -1,0 +1,317 @@
+"""What no sender may do to the hooks, on the running app: two processes, a real Valkey, a real catalogue."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import hmac
+import json
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from pipeline.catalogue import Filters
+from pipeline.gateways import GATEWAYS
+from tests.support.json_shapes import ANY_JSON
+from tests.support.system import Plant
+from tests.support.valkey import ValkeyServer, running_valkey
+from tests.support.web_server import (
+    CLOUD_SECRET,
+    PATH_SECRET,
+    SECRETS,
+    TOKEN,
+    WAHA_KEY,
+    WebServer,
+    signed_by_cloud,
+    signed_by_waha,
+    web_server,
+)
+
+PER_MINUTE = 150
+GOOD = {"session": "s", "message_id": "m1", "url": "http://127.0.0.1:9/file", "kind": "image"}
+Sign = Callable[[bytes], dict[str, str]]
+SIGNED: dict[str, Sign] = {"cloud": signed_by_cloud, "waha": signed_by_waha}
+SHOWN: dict[str, Sign] = {
+    "media": lambda _: {"Authorization": f"Bearer {TOKEN}"},
+    "wppconnect": lambda _: {"X-Webhook-Secret": PATH_SECRET},
+    "evolution": lambda _: {"X-Webhook-Secret": SECRETS["evolution_secret"]},
+    **SIGNED,
+}
+
+
+@pytest.fixture(scope="module")
+def queue() -> Iterator[ValkeyServer]:
+    with running_valkey() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def plant(queue: ValkeyServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
+    made = Plant(tmp_path_factory.mktemp("rows"), queue.url, {})
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def server(plant: Plant) -> Iterator[WebServer]:
+    limits = {"max_body_mb": "12", "hook_body_timeout_s": "2", "hook_rate_per_minute": str(PER_MINUTE)}
+    with web_server(plant, web_workers="2", **limits) as running:
+        yield running
+        # After everything that was refused:
+        assert not [secret for secret in SECRETS.values() if secret in running.said()]
+        assert "Traceback" not in running.said()
+
+
+def images(*message_ids: str, session: str = "1001") -> Any:
+    """A payload of the Cloud API with images of these ids."""
+    messages = [
+        {
+            "from": "5511",
+            "id": name,
+            "timestamp": "1763800000",
+            "type": "image",
+            "image": {"id": name, "mime_type": "image/jpeg"},
+        }
+        for name in message_ids
+    ]
+    value = {"messaging_product": "whatsapp", "metadata": {"phone_number_id": session}, "messages": messages}
+    return {"object": "whatsapp_business_account", "entry": [{"id": "1", "changes": [{"value": value}]}]}
+
+
+def of_waha(message_id: str) -> Any:
+    media = {"url": "http://localhost:3000/api/files/a.jpg", "mimetype": "image/jpeg"}
+    return {
+        "event": "message",
+        "session": "waha",
+        "payload": {"id": message_id, "from": "5511@c.us", "hasMedia": True, "media": media},
+    }
+
+
+def payload_of(gateway: str, message_id: str) -> Any:
+    return images(message_id) if gateway == "cloud" else of_waha(message_id)
+
+
+def rows(plant: Plant, session: str) -> list[str]:
+    found = plant.services.catalogue.find(Filters(session=session), limit=1000)
+    return [record.message_id for record in found]
+
+
+@pytest.mark.parametrize("gateway", SIGNED)
+def test_hook_01_only_the_right_signature_lets_in(server: WebServer, plant: Plant, gateway: str) -> None:
+    body = json.dumps(payload_of(gateway, "hook-01")).encode()
+    right = SIGNED[gateway](body)
+    name = "X-Hub-Signature-256" if gateway == "cloud" else "X-Webhook-Hmac"
+    algorithm, key = ("sha256", CLOUD_SECRET) if gateway == "cloud" else ("sha512", WAHA_KEY)
+    sha1 = hmac.new(key.encode(), body, hashlib.sha1).hexdigest()
+    digest = right[name].removeprefix("sha256=")
+    wrong = [
+        "",
+        digest[:-1],
+        digest[:-2] + "00",
+        digest.upper(),
+        f"sha1={sha1}",
+        sha1,
+        "é",
+        "sha256=",
+        f"sha256={sha1}",
+    ]
+    wrong += [SIGNED[gateway](body + b" ")[name], hmac.new(b"other", body, algorithm).hexdigest()]
+    wrong += [digest] if gateway == "cloud" else [f"sha512={digest}"]
+    received = server.totals()["received"]
+    for value in wrong:
+        shown = {**right, name: value.encode().decode("latin-1")}
+        refused = server.ask("POST", f"/hooks/{gateway}", body, headers=shown)
+        assert (refused.status, refused.code) == (401, "unauthorized"), value
+    unsigned = server.ask("POST", f"/hooks/{gateway}", body)
+    assert (unsigned.status, unsigned.code) == (401, "unauthorized")
+    assert server.totals()["received"] == received
+    assert server.ask("POST", f"/hooks/{gateway}", body, headers=right).status == 202
+
+
+@pytest.mark.parametrize("gateway", SIGNED)
+def test_hook_02_the_bytes_are_signed_and_not_what_they_mean(server: WebServer, gateway: str) -> None:
+    given = payload_of(gateway, "hook-02 ção 😀")
+    forms = [
+        json.dumps(given).encode(),
+        json.dumps(given, ensure_ascii=False).encode(),
+        json.dumps(given, indent=3, ensure_ascii=False).encode() + b"\r\n",
+        json.dumps(given).replace("/", "\\/").encode(),
+    ]
+    for body in forms:
+        answer = server.ask("POST", f"/hooks/{gateway}", body, headers=SIGNED[gateway](body))
+        assert [one["message_id"] for one in answer.json["accepted"]] == ["hook-02 ção 😀"]
+        other = forms[0] if body is not forms[0] else forms[1]
+        refused = server.ask("POST", f"/hooks/{gateway}", other, headers=SIGNED[gateway](body))
+        assert (refused.status, refused.code) == (401, "unauthorized")
+
+
+@pytest.mark.parametrize("gateway", SIGNED)
+def test_hook_03_a_repeat_is_answered_and_is_no_second_job(server: WebServer, plant: Plant, gateway: str) -> None:
+    body = json.dumps(payload_of(gateway, f"hook-03 {gateway}")).encode()
+    headers = SIGNED[gateway](body)
+    answers = [server.ask("POST", f"/hooks/{gateway}", body, headers=headers) for _ in range(5)]
+    assert [answer.status for answer in answers] == [202] * 5
+    assert len({answer.json["accepted"][0]["id"] for answer in answers}) == 1
+    session = "1001" if gateway == "cloud" else "waha"
+    assert rows(plant, session).count(f"hook-03 {gateway}") == 1
+    assert plant.belt.counts()["fetch"]["ready"] == len(plant.services.catalogue.find(Filters(), limit=1000))
+
+
+def test_hook_03_a_stamp_of_long_ago_is_refused_where_there_is_one(server: WebServer) -> None:
+    body = json.dumps(of_waha("stale")).encode()
+    for at in (time.time() - 3 * 24 * 3600, time.time() + 3 * 24 * 3600):
+        assert server.ask("POST", "/hooks/waha", body, headers=signed_by_waha(body, at=at)).status == 401
+
+
+def test_hook_04_a_hundred_copies_at_once_are_one_job(server: WebServer, plant: Plant) -> None:
+    body = json.dumps(images("hook-04", session="1004")).encode()
+    headers = signed_by_cloud(body)
+    waiting = plant.belt.counts()["fetch"]["ready"]
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(lambda _: server.ask("POST", "/hooks/cloud", body, headers=headers), range(100)))
+    assert {answer.status for answer in answers} == {202}
+    assert len({answer.json["accepted"][0]["id"] for answer in answers}) == 1
+    assert rows(plant, "1004") == ["hook-04"]
+    assert plant.belt.counts()["fetch"]["ready"] == waiting + 1
+
+
+@pytest.mark.parametrize("gateway", [name for name in GATEWAYS if name != "media"])
+def test_hook_06_what_has_no_known_shape_is_acknowledged_and_counted(server: WebServer, gateway: str) -> None:
+    odd: list[Any] = [{}, [], None, 7, "text", {"event": "unknown"}, {"entry": None}, {"entry": [{"changes": None}]}]
+    odd += [{"entry": [{"changes": [{"value": {"messages": None}}]}]}, {"event": "message", "payload": None}]
+    odd += [{"event": "messages.upsert", "data": None}, {"event": "onmessage", "type": None}]
+    before = server.totals()["ignored"]
+    ignored = 0
+    for value in odd:
+        body = json.dumps(value).encode()
+        answer = server.ask("POST", f"/hooks/{gateway}", body, headers=SHOWN[gateway](body))
+        assert answer.status == 202, value
+        ignored += answer.json["ignored"]
+    assert ignored >= len(odd) - 1
+    within(lambda: server.totals()["ignored"] == before + ignored)
+
+
+def within(holds: Callable[[], bool], seconds: float = 5) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(given=ANY_JSON)
+def test_hook_06_no_json_at_all_makes_a_server_error(server: WebServer, given: Any) -> None:
+    body = json.dumps(given).encode()
+    for gateway, show in SHOWN.items():
+        answer = server.ask("POST", f"/hooks/{gateway}", body, headers=show(body))
+        assert answer.status in {202, 400, 429}, answer
+        assert answer.json
+
+
+def in_chunks(*parts: bytes, pause_s: float = 0) -> Iterator[bytes]:
+    for part in parts:
+        yield part
+        time.sleep(pause_s)
+
+
+GZIPPED = gzip.compress(b" " * 50_000_000)
+BAD_BODIES: dict[str, tuple[Any, dict[str, str], int, str]] = {
+    "10 MB of objects": (b"[" + b",".join([b'{"a":1}'] * 1_250_000) + b"]", {}, 400, "bad_payload"),
+    "20 MB": (b" " * 20_000_000, {}, 413, "too_large"),
+    "10,000 levels": (b"[" * 10_000 + b"]" * 10_000, {}, 400, "bad_payload"),
+    "100 levels": (b"[" * 100 + b"]" * 100, {}, 400, "bad_payload"),
+    "NaN": (json.dumps({**GOOD, "size": float("nan")}).encode(), {}, 400, "bad_payload"),
+    "infinity": (json.dumps({**GOOD, "size": 1}).replace("1}", "1e999}").encode(), {}, 400, "bad_payload"),
+    "a name twice": (b'{"session": "a", "session": "b", "message_id": "x", "data": "QQ=="}', {}, 400, "bad_payload"),
+    "no UTF-8": (b'{"session": "\xff", "message_id": "x", "data": "QQ=="}', {}, 400, "bad_payload"),
+    "no JSON": (b"session=a&message_id=b", {}, 400, "bad_payload"),
+    "nothing": (b"", {}, 400, "bad_payload"),
+    "a gzip bomb": (GZIPPED, {"Content-Encoding": "gzip"}, 400, "bad_payload"),
+    "a gzip bomb that says nothing": (GZIPPED, {}, 400, "bad_payload"),
+    "chunks that come slowly": (in_chunks(*[b" "] * 40, pause_s=0.1), {}, 408, "bad_payload"),
+    "chunks without an end": (in_chunks(*[b" " * 1_000_000] * 20), {}, 413, "too_large"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_BODIES)
+def test_hook_07_a_bad_body_is_refused_in_time(server: WebServer, name: str) -> None:
+    body, headers, status, code = BAD_BODIES[name]
+    began = time.monotonic()
+    answer = server.ask("POST", "/hooks/media", body, headers={"Authorization": f"Bearer {TOKEN}", **headers})
+    assert (answer.status, answer.code) == (status, code)
+    assert time.monotonic() - began < 15
+    assert server.process.poll() is None
+    assert "died" not in server.said()
+    assert server.ask("GET", "/healthz").status == 200
+
+
+QUESTION = "hub.mode={mode}&hub.verify_token={token}&hub.challenge={challenge}"
+
+
+def ask_as_meta(server: WebServer, *, token: str, mode: str = "subscribe", challenge: str = "1158201444") -> Any:
+    return server.ask("GET", "/hooks/cloud?" + QUESTION.format(mode=mode, token=token, challenge=challenge))
+
+
+def test_hook_08_the_challenge_is_answered_to_who_knows_the_word_and_as_plain_text(server: WebServer) -> None:
+    right = SECRETS["cloud_verify_token"].replace(" ", "%20")
+    answer = ask_as_meta(server, token=right)
+    assert (answer.status, answer.body) == (200, b"1158201444")
+    script = ask_as_meta(server, token=right, challenge="%3Cscript%3Ealert(1)%3C/script%3E")
+    assert script.body == b"<script>alert(1)</script>"
+    assert script.headers["content-type"].startswith("text/plain")
+    assert script.headers["x-content-type-options"] == "nosniff"
+    for wrong in ({"token": ""}, {"token": right[:-1]}, {"token": "%C3%A9"}, {"token": right, "mode": "unsubscribe"}):
+        refused = ask_as_meta(server, **wrong)
+        assert (refused.status, refused.code) == (403, "unauthorized")
+        assert b"1158201444" not in refused.body
+    assert server.ask("GET", "/hooks/cloud").status == 403
+
+
+def test_hook_10_names_that_mean_something_elsewhere_are_only_text(server: WebServer, plant: Plant) -> None:
+    names = [
+        "../../etc/passwd",
+        "\r\nDEL *\r\n",
+        "<img src=x onerror=alert(1)>",
+        "'; DROP TABLE media; --",
+        "{esteira}:x",
+    ]
+    for name in names:
+        answer = server.hand_over({**GOOD, "session": f"hook-10 {name}", "message_id": name, "chat": name})
+        [accepted] = answer.json["accepted"]
+        record = plant.record(accepted["id"])
+        assert (record.session, record.message_id, record.chat) == (f"hook-10 {name}", name, name)
+        assert answer.headers["content-type"] == "application/json"
+    assert not list(plant.folder.rglob("*passwd*"))
+    assert plant.belt.client.exists(plant.belt.keys.messages)
+
+
+def test_a_session_that_hands_over_too_much_is_told_to_wait_by_both_processes(server: WebServer, plant: Plant) -> None:
+    def send(batch: int) -> Any:
+        body = json.dumps(images(*(f"{batch}-{n}" for n in range(10)), session="busy")).encode()
+        return server.ask("POST", "/hooks/cloud", body, headers=signed_by_cloud(body))
+
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(send, range(PER_MINUTE // 10 + 5)))
+    assert sum(answer.status == 202 for answer in answers) == PER_MINUTE // 10
+    refused = [answer for answer in answers if answer.status != 202]
+    assert {(answer.status, answer.code) for answer in refused} == {(429, "too_many_requests")}
+    assert all(0 < int(answer.headers["retry-after"]) <= 60 for answer in refused)
+    assert len(rows(plant, "busy")) == PER_MINUTE, "a payload is accepted as a whole or not at all"
+    body = json.dumps(images("quiet-1", session="quiet")).encode()
+    assert server.ask("POST", "/hooks/cloud", body, headers=signed_by_cloud(body)).status == 202
+
+
+def test_a_secret_in_a_path_lets_in_and_reaches_no_log(server: WebServer) -> None:
+    body = json.dumps({"event": "onmessage", "session": "wpp", "id": "path", "type": "image", "body": "QQ=="}).encode()
+    assert server.ask("POST", f"/hooks/wppconnect/{PATH_SECRET}", body).status == 202
+    for wrong in ("guess-of-a-secret", "guess-of-a-secret/", "", "%2e%2e/guess-of-a-secret"):
+        assert server.ask("POST", f"/hooks/wppconnect/{wrong}", body).status == 401
+    assert server.ask("POST", f"/hooks/nobody/{PATH_SECRET}", body).status == 404
+    assert server.ask("POST", f"/elsewhere/{PATH_SECRET}", body).status == 404
+    assert server.ask("POST", "/hooks/media/" + TOKEN.replace(" ", "%20"), json.dumps(GOOD).encode()).status == 401
+    assert PATH_SECRET not in server.said()
+    assert "guess-of-a-secret" not in server.said()

@@ -1,0 +1,345 @@
+"""The web app: what the hook takes, refuses and promises."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from fastapi.testclient import TestClient
+
+from actors.observability.worker_info import Identity
+from actors.redis_queue.queue import open_queue
+from pipeline.catalogue import CatalogueError
+from pipeline.config.settings import Settings, current_settings
+from pipeline.errors import Code, PipelineError, RetryableError, SettingsError
+from pipeline.services import build_services
+from tests.support.valkey import ValkeyServer
+
+TOKEN = "a token of the tests"
+GOOD = {"session": "s", "message_id": "m1", "url": "http://127.0.0.1:9/file", "kind": "image"}
+
+
+@pytest.fixture
+def settings(valkey: ValkeyServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.chdir(tmp_path)
+    given = {"VAR_DIR": str(tmp_path), "REDIS_URL": valkey.url, "API_TOKEN": TOKEN, "MAX_BODY_MB": "0.01"}
+    given["DASHBOARD"] = "false"
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    forget()
+    made = current_settings()
+    build_services(made).catalogue.migrate()
+    yield made
+    forget()
+
+
+def forget() -> None:
+    """Makes this process one that has not read its settings yet."""
+    from actors import hook
+    from actors.redis_queue import queue
+    from pipeline import services
+
+    for made_once in (current_settings, services._services_of, hook._hook_of, queue._belt_of):
+        made_once.cache_clear()
+
+
+@pytest.fixture
+def client(settings: Settings) -> Iterator[TestClient]:
+    from esteira.web.app import build_app
+
+    with TestClient(build_app(settings), headers={"Authorization": f"Bearer {TOKEN}"}) as made:
+        yield made
+
+
+def test_one_attachment_is_accepted(client: TestClient) -> None:
+    answer = client.post("/hooks/media", json=GOOD)
+    assert answer.status_code == 202
+    [accepted] = answer.json()["accepted"]
+    assert answer.json()["ignored"] == 0
+    assert set(accepted) == {"id", "message_id", "status"}
+    assert (accepted["message_id"], accepted["status"], len(accepted["id"])) == ("m1", "received", 32)
+
+
+def test_a_list_is_accepted_in_its_order(client: TestClient) -> None:
+    answer = client.post("/hooks/media", json=[GOOD | {"message_id": name} for name in "abc"])
+    assert [one["message_id"] for one in answer.json()["accepted"]] == ["a", "b", "c"]
+
+
+def test_a_repeat_is_the_same_attachment(client: TestClient) -> None:
+    ids = {client.post("/hooks/media", json=GOOD).json()["accepted"][0]["id"] for _ in range(3)}
+    assert len(ids) == 1
+    assert client.get("/stats").json()["totals"]["received"] == 1
+
+
+def test_who_works_is_told(client: TestClient, settings: Settings) -> None:
+    assert client.get("/workers").json() == {"workers": []}
+    queue = open_queue(settings)
+    said = Identity(threads=4, queues=["fetch"]).now(sandbox_deaths=0)
+    queue.beat("w", silence_ms=60_000, said=said.model_dump_json())
+    [worker] = client.get("/workers").json()["workers"]
+    assert (worker["id"], worker["pid"], worker["alive"], worker["running"]) == ("w", said.pid, True, [])
+    queue.client.close()
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        None,
+        "",
+        "Bearer",
+        "Bearer wrong",
+        f"Basic {TOKEN}",
+        TOKEN,
+        f"Bearer {TOKEN}x",
+        f"Bearer {TOKEN[:-1]}",
+        "Bearer é",
+    ],
+)
+@pytest.mark.parametrize("path", ["/hooks/media", "/stats", "/workers"])
+def test_without_the_token_nothing_is_let_in(client: TestClient, header: str | None, path: str) -> None:
+    client.headers.pop("Authorization")
+    headers = {} if header is None else {"Authorization": header.encode("latin-1")}
+    method = "POST" if path.startswith("/hooks") else "GET"
+    answer = client.request(method, path, headers=headers, content=json.dumps(GOOD) if method == "POST" else None)
+    assert answer.status_code == 401
+    assert answer.json()["error"]["code"] == "unauthorized"
+    assert answer.headers["www-authenticate"] == "Bearer"
+    assert TOKEN not in answer.text
+
+
+def test_a_server_without_a_token_lets_nobody_in_and_says_why(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from esteira.web.app import build_app
+
+    with TestClient(build_app(settings.model_copy(update={"api_token": None}))) as client:
+        for value in ("Bearer ", "Bearer None", ""):
+            assert client.post("/hooks/media", json=GOOD, headers={"Authorization": value}).status_code == 401
+    assert capsys.readouterr().err.count("API_TOKEN") == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"", "not JSON"),
+        (b"{", "not JSON"),
+        (b"\xff\xfe", "not JSON"),
+        (b'{"session": NaN}', "not JSON"),
+        (b"[" * 5000, "not JSON"),
+        (b"1" * 5000, "not JSON"),
+        (b"7", "an attachment is a JSON object"),
+        (b"[]", "1 to 1000 attachments"),
+        (b"{}", "session: Field required"),
+        (json.dumps([GOOD, {**GOOD, "kind": "song"}]).encode(), "[1] kind: "),
+        (json.dumps({**GOOD, "url": None}).encode(), "url: one of url, data"),
+        (json.dumps({**GOOD, "url": None, "data": "*"}).encode(), "data: is not base64"),
+        (json.dumps([GOOD, {**GOOD, "url": None, "data": "*"}]).encode(), "[1] data: is not base64"),
+    ],
+)
+def test_a_bad_body_is_named_and_nothing_of_it_is_accepted(client: TestClient, body: bytes, message: str) -> None:
+    answer = client.post("/hooks/media", content=body)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["code"] == "bad_payload"
+    assert message in answer.json()["error"]["message"]
+    assert client.get("/stats").json()["totals"]["received"] == 0
+
+
+def test_a_body_beyond_the_limit_is_refused_whether_it_says_its_length_or_not(client: TestClient) -> None:
+    large = json.dumps({**GOOD, "caption": "x" * 20_000}).encode()
+
+    def in_pieces() -> Iterator[bytes]:
+        for start in range(0, len(large), 1000):
+            yield large[start : start + 1000]
+
+    for content in (large, in_pieces()):
+        answer = client.post("/hooks/media", content=content)
+        assert answer.status_code == 413
+        assert answer.json()["error"]["code"] == "too_large"
+
+
+def test_inline_bytes_are_written_down_before_the_answer(
+    client: TestClient, settings: Settings, tmp_path: Path
+) -> None:
+    row: dict[str, Any] = {**GOOD, "url": None, "data": base64.b64encode(b"content").decode()}
+    media_id = client.post("/hooks/media", json=row).json()["accepted"][0]["id"]
+    assert (tmp_path / "media" / "intake" / media_id).read_bytes() == b"content"
+
+
+def test_when_nothing_can_be_written_down_the_sender_is_asked_to_come_again(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise RetryableError(Code.CATALOGUE, "the catalogue is locked")
+
+    monkeypatch.setattr("esteira.web.intake.hooks.process_media", refuse)
+    answer = client.post("/hooks/media", json=GOOD)
+    assert answer.status_code == 503
+    assert int(answer.headers["retry-after"]) > 0
+    assert answer.json() == {"error": {"code": "catalogue", "message": "the catalogue is locked"}}
+
+
+@pytest.mark.parametrize("error", [SettingsError("VAR_DIR: cannot be made"), CatalogueError("has no tables")])
+def test_what_the_sender_cannot_mend_is_no_fault_of_the_sender(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, error: PipelineError
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("esteira.web.intake.hooks.process_media", refuse)
+    assert client.post("/hooks/media", json=GOOD).status_code == 503
+
+
+def test_health_needs_no_token_and_no_server(settings: Settings, own_valkey: ValkeyServer) -> None:
+    from esteira.web.app import build_app
+
+    elsewhere = settings.model_copy(update={"redis_url": type(settings.redis_url)(own_valkey.url)})
+    with TestClient(build_app(elsewhere)) as client:
+        assert client.get("/readyz").json() == {"status": "ok", "catalogue": "ok", "redis": "ok"}
+        own_valkey.stop()
+        assert client.get("/healthz").json() == {"status": "ok"}
+        answer = client.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json()["catalogue"] == "ok"
+    assert "does not answer" in answer.json()["redis"]
+
+
+def test_while_redis_is_away_nobody_knows_who_works(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise redis.ConnectionError("refused by a host that is nobody's business")
+
+    monkeypatch.setattr("esteira.web.api.health.workers", refuse)
+    answer = client.get("/workers")
+    assert (answer.status_code, answer.json()["error"]) == (503, {"code": "queue", "message": "Redis does not answer"})
+
+
+def test_whoever_asks_whether_it_is_ready_keeps_one_thread_at_most(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody has to show a token there, and while Redis hangs each probe takes its second."""
+    from esteira.web.api.health import Health
+    from esteira.web.auth.access import Authenticator
+    from esteira.web.intake.ignored_counts import Tally
+
+    probes: list[float] = []
+
+    def hang(_: Settings) -> str:
+        probes.append(time.monotonic())
+        time.sleep(0.2)
+        return "does not answer"
+
+    monkeypatch.setattr("esteira.web.api.health._probe_redis", hang)
+    health = Health(settings, Authenticator(settings), Tally())
+
+    async def all_at_once() -> set[int]:
+        answers = await asyncio.gather(*(health.answer_ready() for _ in range(100)))
+        return {answer.status_code for answer in [*answers, await health.answer_ready()]}
+
+    assert asyncio.run(all_at_once()) == {503}
+    assert len(probes) == 2, "one for those who came together, and a fresh one for who came later"
+
+
+def test_a_catalogue_without_tables_is_not_ready(client: TestClient, tmp_path: Path) -> None:
+    for file in tmp_path.glob("esteira.db*"):
+        file.unlink()
+    from pipeline.services import services
+
+    services().catalogue.close()
+    answer = client.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json()["catalogue"] != "ok"
+
+
+@pytest.mark.parametrize("path", ["/redoc", "/nothing"])
+def test_what_is_not_there_is_told_in_the_same_form(client: TestClient, path: str) -> None:
+    answer = client.get(path)
+    assert answer.status_code == 404
+    assert answer.json() == {"error": {"code": "not_found", "message": "Not Found"}}
+
+
+def test_a_payload_that_breaks_its_gateways_module_is_a_bad_one_and_no_500(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stumble(*_: object) -> None:
+        raise KeyError("secret-of-a-payload")
+
+    monkeypatch.setattr("pipeline.gateways.media.parse", stumble)
+    answer = client.post("/hooks/media", json=GOOD)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "bad_payload")
+    assert "secret-of-a-payload" not in answer.text
+    said = capsys.readouterr().err
+    assert "payload not understood" in said
+    assert "KeyError" in said
+    assert "stumble" in said
+    assert said.count("secret-of-a-payload") == 1, "in the line of the code that raised it, and nowhere else"
+
+
+def test_a_mistake_of_ours_asks_the_sender_to_come_again(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    from esteira.web.app import build_app
+
+    def stumble(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("esteira.web.intake.hooks.process_media", stumble)
+    with TestClient(build_app(settings), raise_server_exceptions=False) as client:
+        answer = client.post("/hooks/media", json=GOOD, headers={"Authorization": f"Bearer {TOKEN}"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "internal")
+    assert int(answer.headers["retry-after"]) > 0
+
+
+def test_bodies_beyond_what_the_process_can_hold_are_told_to_wait(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from esteira.web.intake import bodies
+
+    monkeypatch.setattr(bodies, "AT_ONCE", 0)
+    monkeypatch.setattr(bodies, "AT_LEAST_HELD", 3000)
+    monkeypatch.setattr(bodies, "SMALL", 0)
+    from esteira.web.app import build_app
+
+    with TestClient(build_app(current_settings()), headers=client.headers) as small:
+        large = {**GOOD, "caption": "x" * 4000}
+        for _ in range(3):
+            answer = small.post("/hooks/media", json=large)
+            assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
+        for number in range(5):
+            fits = {**GOOD, "message_id": f"fits {number}", "caption": "x" * 2000}
+            assert small.post("/hooks/media", json=fits).status_code == 202, "what was held is free again"
+
+
+def test_what_is_ignored_is_counted_even_if_the_catalogue_was_locked_for_a_while(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipeline.catalogue import Catalogue
+
+    monkeypatch.setenv("EVOLUTION_SECRET", "evolution")
+    current_settings.cache_clear()
+    from esteira.web.app import build_app
+
+    add = Catalogue.add
+
+    def refuse(*_: object) -> None:
+        raise RetryableError(Code.CATALOGUE, "locked")
+
+    with TestClient(build_app(current_settings()), headers=client.headers) as app:
+        monkeypatch.setattr(Catalogue, "add", refuse)
+        for _ in range(3):
+            answer = app.post("/hooks/evolution", json={}, headers={"X-Webhook-Secret": "evolution"})
+            assert answer.json() == {"accepted": [], "ignored": 1}
+        assert app.get("/stats").json()["totals"]["ignored"] == 0
+        monkeypatch.setattr(Catalogue, "add", add)
+        assert app.get("/stats").json()["totals"]["ignored"] == 3
+
+
+def test_nobody_is_sent_elsewhere_by_a_slash_too_many(client: TestClient) -> None:
+    answer = client.get("/healthz/", headers={"Host": "evil.example"}, follow_redirects=False)
+    assert (answer.status_code, "location" in answer.headers) == (404, False)
+    assert client.post("/hooks/media/", json=GOOD, follow_redirects=False).status_code == 202

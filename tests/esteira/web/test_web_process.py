@@ -1,0 +1,158 @@
+"""`python -m esteira.web`: how it starts, whom it trusts, and how it ends while there is no queue."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import pytest
+
+from pipeline.models import Status
+from tests.support.media_server import MediaServer
+from tests.support.system import ROOT, Plant, photo, wait_until
+from tests.support.valkey import ValkeyServer, free_port
+from tests.support.web_server import PATH_SECRET, WebServer, web_server
+
+GOOD = {"session": "s", "message_id": "m1", "url": "http://127.0.0.1:9/file", "kind": "image"}
+OPEN = {"allow_unsigned_hooks": "true"}
+TERMINATED = -signal.SIGTERM  # uvicorn ends in order, and then as the signal would have ended it
+UVICORN = ("uvicorn", "esteira.web.app:app", "--port", "{port}")
+
+
+def unsigned(server: WebServer, **headers: str) -> int:
+    return server.ask("POST", "/hooks/media", json.dumps(GOOD).encode(), headers=headers).status
+
+
+def old_proxy(server: WebServer) -> bytes:
+    """What it answers to nginx as it came for twenty years: HTTP/1.0, and nothing of whom it calls for."""
+    with server.connect() as connection:
+        body = json.dumps(GOOD)
+        head = f"POST /hooks/media HTTP/1.0\r\nHost: 127.0.0.1:{server.port}\r\nContent-Length: {len(body)}\r\n\r\n"
+        connection.sendall((head + body).encode())
+        return connection.recv(4096)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
+def test_open_hooks_do_not_start_where_others_could_call(plant: Plant, host: str) -> None:
+    finished = subprocess.run(
+        [sys.executable, "-m", "esteira.web", "--host", host],
+        cwd=ROOT,
+        env=plant.env | {"ALLOW_UNSIGNED_HOOKS": "true", "PORT": str(free_port())},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert finished.returncode == 2
+    assert finished.stderr.count("\n") == 1
+    assert "ALLOW_UNSIGNED_HOOKS" in finished.stderr
+
+
+@pytest.mark.parametrize("command", [("esteira.web",), UVICORN])
+def test_open_hooks_are_open_to_this_machine_and_not_to_whom_it_forwards_for(
+    plant: Plant, command: tuple[str, ...]
+) -> None:
+    with web_server(plant, *command, **OPEN) as server:
+        assert unsigned(server) == 202
+        for name in ("X-Forwarded-For", "Forwarded", "X-Real-IP", "Via", "CF-Connecting-IP", "X-Forwarded-Host"):
+            assert unsigned(server, **{name: "127.0.0.1"}) == 401
+        assert unsigned(server, Host="localhost") == unsigned(server, Host="[::1]:8000") == 202
+        for name in (
+            "hooks.example.org",
+            "127.0.0.1.example.org",
+            "127.0.0.1:80@example.org",
+            "192.0.2.1:8000",
+            "[",
+            "",
+        ):
+            assert unsigned(server, Host=name) == 401
+        assert unsigned(server, Origin="https://example.org") == 401, "a page in a browser is not its machine"
+        assert old_proxy(server).startswith(b"HTTP/1.1 401")
+        assert server.ask("GET", "/stats").status == 401
+        assert "ALLOW_UNSIGNED_HOOKS" in server.said()
+
+
+def test_uvicorns_own_command_writes_no_secret_of_a_path(plant: Plant) -> None:
+    with web_server(plant, *UVICORN) as server:
+        body = json.dumps({"event": "onmessage", "session": "w", "id": "1", "type": "chat"}).encode()
+        assert server.ask("POST", f"/hooks/wppconnect/{PATH_SECRET}", body).status == 202
+        assert server.ask("GET", "/hooks/cloud?hub.verify_token=a-guess").status == 403
+        assert server.end() == TERMINATED
+    assert PATH_SECRET not in server.said()
+    assert "a-guess" not in server.said()
+
+
+def test_a_hook_without_a_secret_names_the_setting_once_a_minute(plant: Plant) -> None:
+    with web_server(plant, waha_hmac_key="", cloud_verify_token="") as server:
+        for _ in range(5):
+            assert server.ask("POST", "/hooks/waha", b"{}").status == 401
+            assert server.ask("GET", "/hooks/cloud?hub.mode=subscribe&hub.verify_token=").status == 403
+        assert server.said().count("WAHA_HMAC_KEY") == 1
+        assert server.said().count("CLOUD_VERIFY_TOKEN") == 1
+
+
+def test_a_hook_that_is_shown_a_wrong_secret_says_so_once_a_minute(plant: Plant) -> None:
+    with web_server(plant) as server:
+        for _ in range(5):
+            assert server.ask("POST", "/hooks/wppconnect/a-guess", b"{}").status == 401
+            assert server.ask("POST", "/hooks/waha", b"{}").status == 401
+        assert server.said().count("its secret is missing or wrong") == 2
+        assert "a-guess" not in server.said()
+
+
+@pytest.fixture
+def away(make_plant: Callable[..., Plant]) -> Plant:
+    """A plant whose Redis nobody answers for."""
+    return make_plant().with_redis(f"redis://127.0.0.1:{free_port()}/0")
+
+
+def test_while_the_queue_is_away_the_sender_does_not_wait_for_the_steps(away: Plant) -> None:
+    photos = {f"{number}.jpg": photo() for number in range(6)}
+    with MediaServer(photos, delay_s=2) as media, web_server(away, fallback_concurrency="3") as server:
+        first = server.hand_over({**GOOD, "message_id": "first", "url": media.url("0.jpg")}).json["accepted"][0]
+        away.ended(first["id"])
+        began = time.monotonic()
+        rows = [{**GOOD, "message_id": name, "url": media.url(name)} for name in photos]
+        answers = [server.hand_over(row).json["accepted"][0] for row in rows]
+        assert time.monotonic() - began < 2
+        assert {answer["status"] for answer in answers} == {"received"}
+
+        def done() -> int:
+            return sum(away.record(answer["id"]).status is Status.DONE for answer in answers)
+
+        wait_until(lambda: done() == 3, 30)
+        time.sleep(1)
+        assert done() == 3, "what is beyond FALLBACK_CONCURRENCY waits for the sweep"
+        assert len(away.stored_files()) == 3
+
+
+def test_it_ends_in_order_with_what_runs_aside(away: Plant) -> None:
+    with MediaServer({"a.jpg": photo()}, delay_s=2) as media, web_server(away) as server:
+        taken = server.hand_over({**GOOD, "url": media.url("a.jpg")}).json["accepted"][0]
+        wait_until(lambda: media.hits("a.jpg"), 10)
+        assert server.end() == TERMINATED
+        assert away.record(taken["id"]).status is Status.DONE
+        assert "Traceback" not in server.said()
+
+
+def test_what_cannot_end_in_time_is_left_to_the_workers(make_plant: Callable[..., Plant], valkey: ValkeyServer) -> None:
+    plant = make_plant(claim_lease_s="2", media_backoff_ms="50")
+    elsewhere = plant.with_redis(f"redis://127.0.0.1:{free_port()}/0")
+    with MediaServer({"a.jpg": photo()}, delay_s=14) as media:
+        with web_server(elsewhere) as server:
+            taken = server.hand_over({**GOOD, "url": media.url("a.jpg")}).json["accepted"][0]
+            wait_until(lambda: media.hits("a.jpg"), 10)
+            began = time.monotonic()
+            assert server.end() == TERMINATED
+            assert 9 < time.monotonic() - began < 14
+            assert "left to the workers" in server.said()
+        media.delay_s = 0
+        time.sleep(2.1)  # its claim's lease
+        assert plant.sweep() == 1
+        with plant.workers():
+            [record] = plant.ended(taken["id"])
+        assert record.status is Status.DONE

@@ -1,0 +1,100 @@
+"""A worker that was stopped and replaced, and one that is told to end before its work does."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from actors.factory import build_broker
+from actors.maintenance import heartbeat
+from pipeline.metrics import PENDING
+from pipeline.models import Status
+from tests.support.media_server import MediaServer
+from tests.support.system import Plant, photo, wait_until
+
+SECRET = "whsec_c2VjcmV0LW9mLXRoZS10ZXN0LTEyMzQ1Ng=="
+
+
+def family(pid: int) -> list[int]:
+    """A process and its descendants."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *(descendant for child in children for descendant in family(int(child)))]
+
+
+@pytest.mark.slow
+def test_a_worker_that_wakes_up_after_it_was_replaced_stores_and_announces_nothing(plant: Plant) -> None:
+    with MediaServer({"a.jpg": photo()}, delay_s=2) as server, plant.workers() as frozen:
+        receipt = plant.submit(url=server.url("a.jpg"))
+        wait_until(lambda: server.hits("a.jpg"), 10)
+        stopped = family(frozen.process.pid)
+        for pid in stopped:
+            os.kill(pid, signal.SIGSTOP)
+        server.delay_s = 0
+        with plant.workers() as successor:
+            time.sleep(6)  # longer than a claim is taken for certain
+            plant.bury_the_dead()
+            [record] = plant.ended(receipt.id, within_s=30)
+            for pid in stopped:
+                os.kill(pid, signal.SIGCONT)
+            wait_until(lambda: frozen.said("taken over by another worker"), 20)
+            assert successor.said("attachment stored")
+        assert not frozen.said("attachment stored")
+        assert not frozen.said("media.done")
+    assert record.status is Status.DONE
+    assert plant.record(receipt.id) == record
+    assert len(plant.stored_files()) == 1
+    assert plant.staged_files() == []
+
+
+@pytest.mark.slow
+def test_work_that_outlasts_the_grace_period_is_handed_back_and_runs_at_once_elsewhere(plant: Plant) -> None:
+    with MediaServer({"a.jpg": photo()}, delay_s=10) as server:
+        with plant.workers(grace_s=1) as workers:
+            receipt = plant.submit(url=server.url("a.jpg"))
+            wait_until(lambda: server.hits("a.jpg"), 10)
+            began = time.monotonic()
+            assert workers.stop() == 0
+            assert time.monotonic() - began < 8
+        assert plant.belt.counts()["fetch"]["ready"] == 1
+        assert plant.belt.client.hlen(plant.belt.keys.crashes) == 0
+        server.delay_s = 0
+        with plant.workers():
+            [record] = plant.ended(receipt.id, within_s=8)
+    assert (record.status, record.attempts) == (Status.DONE, 0)
+
+
+class Clock:
+    """Stands for `time.monotonic` of the heartbeats."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+def test_after_an_outage_nobody_is_taken_for_dead_before_all_had_time_to_beat(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(heartbeat, "time", clock)
+    monkeypatch.setattr(heartbeat, "SILENCE_MS", 50)
+    monkeypatch.setattr(heartbeat, "REAPER_LOCK_MS", 1)
+    pulse = heartbeat.Heartbeat(build_broker(plant.settings))
+    PENDING.take()
+    plant.belt.offer("a", "fetch", b"1")
+
+    def beat_with_a_silent_worker() -> int:
+        plant.belt.fetch("silent", 1, ["fetch"])
+        time.sleep(0.1)
+        clock.now += 3
+        return pulse.beat()
+
+    assert [beat_with_a_silent_worker() for _ in range(4)] == [0, 0, 1, 1]
+    clock.now += 30  # Redis was away
+    assert [beat_with_a_silent_worker() for _ in range(4)] == [0, 0, 0, 1]
+    assert PENDING.take()["esteira_taken_over_total"] == 3

@@ -1,0 +1,70 @@
+"""A message that kills its worker fails after the third time; those that were beside it are done."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from actors.redis_queue.queue import AckAction, RedisQueue, connect
+from pipeline.models import Stage, Status
+from tests.support.media_server import MediaServer
+from tests.support.system import Plant, photo, wait_until
+from tests.support.valkey import ValkeyServer
+
+QUEUES = [stage.value for stage in Stage]
+
+
+@pytest.mark.slow
+def test_poison_ends_and_what_was_beside_it_is_done(plant: Plant) -> None:
+    with MediaServer({"a.jpg": photo()}, delay_s=0.05) as server:
+        innocent = [plant.submit(url=server.url("a.jpg")).id for _ in range(6)]
+        guilty = plant.submit(url=server.url("poison")).id
+        innocent += [plant.submit(url=server.url("a.jpg")).id for _ in range(6)]
+        deaths = 0
+        while deaths < 6 and not plant.record(guilty).finished_at:
+            with plant.workers(module="tests.support.poisonous", threads=4) as workers:
+                workers.process.wait(60) if deaths < 3 else plant.ended(guilty, within_s=60)
+                deaths += workers.process.poll() is not None
+            plant.bury_the_dead()
+        with plant.workers():
+            records = plant.ended(*innocent, within_s=60)
+            # A worker may have died between an ending and its finish on the belt: the next one clears up.
+            wait_until(lambda: not plant.belt.client.hlen(plant.belt.keys.crashes), 30)
+    assert deaths == 3
+    assert {(record.status, record.error_code) for record in records} == {(Status.DONE, None)}
+    ended = plant.record(guilty)
+    assert (ended.status, ended.error_code, ended.attempts) == (Status.FAILED, "poison", 3)
+    assert ended.announced_at
+
+
+@pytest.fixture
+def belt(valkey: ValkeyServer) -> RedisQueue:
+    return RedisQueue(connect(valkey.url, timeout_s=2), queues=QUEUES)
+
+
+def test_only_what_a_suspect_had_begun_is_blamed_again(belt: RedisQueue) -> None:
+    for key in ("a", "b"):
+        belt.offer(key, "fetch", b"1")
+    belt.fetch("w1", 2, QUEUES)
+    belt.reap("w1", silence_ms=0, crash=True)
+    _, handed = belt.fetch("w2", 2, QUEUES)
+    begun = next(item for item in handed if item.key == "a")
+    assert belt.begin("w2", "a", begun.serial)
+    assert not belt.begin("w2", "a", begun.serial + 100)
+    belt.reap("w2", silence_ms=0, crash=True)
+    _, handed = belt.fetch("w3", 2, QUEUES)
+    assert {item.key: item.crashes for item in handed} == {"a": 2, "b": 1}
+
+
+def test_another_attempt_does_not_clear_the_name_and_the_next_stage_does(belt: RedisQueue) -> None:
+    belt.offer("a", "fetch", json.dumps({}).encode())
+    belt.fetch("w1", 1, QUEUES)
+    belt.reap("w1", silence_ms=0, crash=True)
+    _, [item] = belt.fetch("w2", 1, QUEUES)
+    belt.finish("w2", "a", item.serial, AckAction("later", "fetch", b"1", 0))
+    _, [item] = belt.fetch("w2", 1, QUEUES)
+    assert item.crashes == 1
+    belt.finish("w2", "a", item.serial, AckAction("next", "detect", b"1"))
+    _, [item] = belt.fetch("w2", 1, QUEUES)
+    assert item.crashes == 0

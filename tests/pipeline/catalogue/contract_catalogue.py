@@ -1,0 +1,548 @@
+"""What the catalogue must do on every database."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.catalogue import Catalogue, Filters, Pause
+from pipeline.errors import CancelledError, Code, PermanentError, RetryableError, SupersededError
+from pipeline.models import Claim, Kind, Record, Refusal, Stage, Status
+from pipeline.models.replacement_source import NewSource
+from tests.support.catalogues import MEDIA_KEY, SHA256, Clock, attachment, claimed, counted, ending, finished, stored
+
+NEVER = "0" * 32
+TROUBLE = RetryableError(Code.FETCH_TIMEOUT, "media.example was silent for 15 s")
+
+
+class CatalogueContract:
+    """Inherit it and give it the fixtures `url` (an empty, migrated database) and `clock`."""
+
+    @pytest.fixture
+    def clock(self) -> Clock:
+        return Clock()
+
+    @pytest.fixture
+    def catalogue(self, url: str, clock: Clock) -> Catalogue:
+        return Catalogue(url, clock=clock)
+
+    # --- accept ---
+
+    def test_what_was_accepted_stands_there_as_declared(self, catalogue: Catalogue, clock: Clock) -> None:
+        given_ = attachment(
+            kind="ptt", mimetype="audio/ogg; codecs=opus", filename="a.ogg", caption="olá \0 \ud800 🎧", chat="c@g.us",
+            sender="s@c.us", part=2, gateway="wppconnect", message_id="true_1@c.us_3EB0",
+        )  # fmt: skip
+        accepted = catalogue.accept(given_)
+        assert (accepted.id, accepted.status, accepted.fresh) == (given_.id, Status.RECEIVED, True)
+        assert catalogue.get(given_.id) == Record(
+            id=given_.id, gateway="wppconnect", session="shop", message_id="true_1@c.us_3EB0", part=2, chat="c@g.us",
+            sender="s@c.us", status=Status.RECEIVED, stage=Stage.FETCH, kind=Kind.PTT, declared_kind=Kind.PTT,
+            declared_mime="audio/ogg; codecs=opus", filename="a.ogg", caption="olá \ufffd ? 🎧",
+            received_at=int(clock.now * 1000),
+        )  # fmt: skip
+
+    def test_a_repeat_is_answered_with_the_state_and_changes_nothing(self, catalogue: Catalogue, clock: Clock) -> None:
+        given_ = attachment(caption="first")
+        catalogue.accept(given_)
+        before = catalogue.get(given_.id)
+        clock.now += 5
+        repeat = catalogue.accept(given_.model_copy(update={"caption": "second"}))
+        assert (repeat.fresh, repeat.status) == (False, Status.RECEIVED)
+        assert catalogue.get(given_.id) == before
+        finished(catalogue, of=(other := attachment()))
+        assert catalogue.accept(other).status is Status.DONE
+        assert (catalogue.totals()["received"], catalogue.totals()["duplicates"]) == (2, 2)
+
+    def test_a_hundred_duplicates_at_once_are_one_row(self, catalogue: Catalogue) -> None:
+        given_ = attachment()
+        with ThreadPoolExecutor(20) as pool:
+            answers = list(pool.map(lambda _: catalogue.accept(given_), range(100)))
+        assert sum(answer.fresh for answer in answers) == 1
+        assert catalogue.count(Filters()) == 1
+        assert catalogue.totals()["received"] == 1
+        assert catalogue.totals()["duplicates"] == 99
+
+    # --- claims ---
+
+    def test_a_claim_brings_all_that_the_stages_need(self, catalogue: Catalogue) -> None:
+        given_ = attachment(media_key=MEDIA_KEY, direct_path="/v/t", data="aGVsbG8=", url=None, size=5)
+        claim = claimed(catalogue, catalogue.accept(given_, intake=True).id)
+        assert claim.attachment == given_.model_copy(update={"data": None})
+        assert (claim.record.status, claim.intake, claim.inputs) == (Status.RECEIVED, True, None)
+
+    def test_a_claim_is_exclusive_until_it_runs_out(self, catalogue: Catalogue, clock: Clock) -> None:
+        media_id = catalogue.accept(attachment()).id
+        first = claimed(catalogue, media_id, lease_s=60)
+        assert catalogue.claim(media_id, lease_s=60) is Refusal.HELD
+        clock.now += 61
+        second = claimed(catalogue, media_id, lease_s=60)
+        assert second.token != first.token
+        with pytest.raises(SupersededError):
+            catalogue.stored(first, stored())
+
+    def test_a_takeover_ends_the_other_claim_at_once(self, catalogue: Catalogue) -> None:
+        media_id = catalogue.accept(attachment()).id
+        lost = claimed(catalogue, media_id)
+        held = claimed(catalogue, media_id, takeover=True)
+        before = catalogue.get(media_id), catalogue.totals()
+        for use in uses(catalogue, lost):
+            with pytest.raises(SupersededError):
+                use()
+        assert (catalogue.get(media_id), catalogue.totals()) == before
+        assert catalogue.stored(held, stored()).status is Status.STORED
+
+    @pytest.mark.parametrize("heir_of", ["", "nonsense", "\0", "\ud800", f"{NEVER}.{'0' * 16}"])
+    def test_an_heir_takes_the_claim_of_its_holder_alone(self, catalogue: Catalogue, heir_of: str) -> None:
+        media_id = catalogue.accept(attachment()).id
+        first = claimed(catalogue, media_id)
+        assert catalogue.claim(media_id, lease_s=60, heir_of=heir_of) is Refusal.HELD
+        second = catalogue.claim(media_id, lease_s=60, heir_of=first.token)
+        assert isinstance(second, Claim)
+        assert catalogue.claim(media_id, lease_s=60, heir_of=first.token) is Refusal.HELD
+        with pytest.raises(SupersededError):
+            catalogue.stored(first, stored())
+
+    def test_of_many_who_claim_at_once_one_gets_it(self, catalogue: Catalogue) -> None:
+        ids = [catalogue.accept(attachment()).id for _ in range(5)]
+        with ThreadPoolExecutor(16) as pool:
+            answers = list(pool.map(lambda n: catalogue.claim(ids[n % 5], lease_s=60), range(80)))
+        given_ = [answer for answer in answers if isinstance(answer, Claim)]
+        assert sorted(claim.id for claim in given_) == sorted(ids)
+
+    @pytest.mark.parametrize("media_id", [NEVER, "", "no id", "' OR 1=1 --", "\0", "\ud800", "A" * 32])
+    def test_what_was_never_accepted_is_unknown(self, catalogue: Catalogue, media_id: str) -> None:
+        assert catalogue.claim(media_id, lease_s=60, takeover=True) is Refusal.UNKNOWN
+        assert catalogue.get(media_id) is None
+        assert catalogue.reopen(media_id) is None
+
+    def test_what_has_finished_cannot_be_claimed(self, catalogue: Catalogue) -> None:
+        assert catalogue.claim(finished(catalogue).id, lease_s=60, takeover=True) is Refusal.ENDED
+
+    def test_renewing_extends_what_is_held_and_revives_nothing(self, catalogue: Catalogue, clock: Clock) -> None:
+        kept, lost = (catalogue.accept(attachment()).id for _ in range(2))
+        tokens = [claimed(catalogue, media_id, lease_s=60).token for media_id in (kept, lost)]
+        taken = claimed(catalogue, lost, lease_s=10, takeover=True)
+        clock.now += 50
+        catalogue.renew([*tokens, "nonsense"], lease_s=60)
+        catalogue.renew([], lease_s=60)
+        clock.now += 50
+        assert catalogue.claim(kept, lease_s=60) is Refusal.HELD
+        assert claimed(catalogue, lost).token != taken.token
+
+    def test_a_release_notes_the_attempt_and_frees_the_claim(self, catalogue: Catalogue) -> None:
+        media_id = catalogue.accept(attachment()).id
+        catalogue.release(claimed(catalogue, media_id), stage=Stage.FETCH, attempts=1, error=TROUBLE)
+        record = catalogue.get(media_id)
+        assert record
+        assert (record.stage, record.attempts, record.error_code) == (Stage.FETCH, 1, "fetch_timeout")
+        assert record.error == TROUBLE.message
+        catalogue.release(claimed(catalogue, media_id), stage=Stage.DETECT, attempts=0, error=None)
+        record = catalogue.get(media_id)
+        assert record
+        assert (record.stage, record.attempts, record.error_code, record.error) == (Stage.DETECT, 0, None, None)
+        assert catalogue.totals()["retried"] == 1
+
+    # --- endings ---
+
+    def test_stored_content_is_done_once_it_is_announced(self, catalogue: Catalogue, clock: Clock) -> None:
+        claim = claimed(catalogue, catalogue.accept(attachment(kind="video")).id)
+        clock.now += 1
+        record = catalogue.stored(claim, stored(width=4, height=3, animated=False, flags=("macros", "encrypted")))
+        assert (record.status, record.stage, record.kind, record.declared_kind) == (
+            "stored",
+            "notify",
+            "image",
+            "video",
+        )
+        assert (record.sha256, record.storage_key) == ("ab" * 32, f"ab/{'ab' * 32}")
+        assert (record.width, record.height, record.animated, record.flags) == (4, 3, False, ("macros", "encrypted"))
+        assert (record.mime, record.ext, record.size, record.name) == (
+            "image/jpeg",
+            "jpeg",
+            7,
+            "1700000000_ababab.jpeg",
+        )
+        assert (record.mismatch, record.duration_ms, record.pages) == ("declared as video/mp4", None, None)
+        clock.now += 1
+        done = catalogue.finish(claim, announced=True)
+        assert (done.status, done.received_at + 1000, done.received_at + 2000) == (
+            "done",
+            done.ended_at,
+            done.finished_at,
+        )
+        assert done.announced_at == done.finished_at
+        assert counted(catalogue.totals()) == {"stored": 1, "done": 1}
+
+    def test_what_is_stored_cannot_finish_unannounced(self, catalogue: Catalogue) -> None:
+        claim = claimed(catalogue, catalogue.accept(attachment()).id)
+        for _ in range(2):
+            with pytest.raises(PermanentError) as caught:
+                catalogue.finish(claim, announced=False)
+            assert caught.value.code == Code.INTERNAL
+            catalogue.stored(claim, stored())
+        assert catalogue.finish(claim, announced=True).status is Status.DONE
+
+    def test_what_has_not_ended_cannot_finish(self, catalogue: Catalogue) -> None:
+        claim = claimed(catalogue, catalogue.accept(attachment()).id)
+        with pytest.raises(PermanentError):
+            catalogue.finish(claim, announced=True)
+
+    @pytest.mark.parametrize("status", [Status.REJECTED, Status.FAILED, Status.EXPIRED])
+    @pytest.mark.parametrize("announced", [True, False])
+    def test_every_other_ending_is_closed_and_counted_once(
+        self, catalogue: Catalogue, clock: Clock, status: Status, announced: bool
+    ) -> None:
+        claim = claimed(catalogue, catalogue.accept(attachment()).id)
+        record = catalogue.ended(claim, ending(status, Stage.VALIDATE, message="bad \0 " + "x" * 5000))
+        assert (record.status, record.stage, record.attempts, record.finished_at) == (status, "validate", 3, None)
+        assert record.error_code == "fetch_unavailable"
+        assert record.error
+        assert record.error.startswith("bad \ufffd xxx")
+        assert len(record.error) == 2000
+        assert counted(catalogue.totals()) == {}
+        clock.now += 1
+        closed = catalogue.finish(claim, announced=announced)
+        assert (closed.status, closed.announced_at is not None) == (status, announced)
+        assert counted(catalogue.totals()) == {status.value: 1}
+
+    def test_the_first_word_stands(self, catalogue: Catalogue, clock: Clock) -> None:
+        claim = claimed(catalogue, catalogue.accept(attachment()).id)
+        first = Record.model_validate(dict(catalogue.stored(claim, stored())))
+        clock.now += 9
+        assert catalogue.stored(claim, stored(width=9)) == first
+        refused = claimed(catalogue, catalogue.accept(attachment()).id)
+        rejected = catalogue.ended(refused, ending(Status.REJECTED))
+        assert catalogue.ended(refused, ending(Status.FAILED)) == rejected
+        assert catalogue.stored(refused, stored()) == rejected
+        assert counted(catalogue.totals()) == {"stored": 1}
+
+    def test_stored_content_whose_announcement_fails_for_good_ends_failed(self, catalogue: Catalogue) -> None:
+        claim = claimed(catalogue, catalogue.accept(attachment()).id)
+        catalogue.stored(claim, stored())
+        catalogue.ended(claim, ending(stage=Stage.NOTIFY, code=Code.NOTIFY))
+        record = catalogue.finish(claim, announced=False)
+        assert (record.status, record.stage, record.storage_key) == ("failed", "notify", f"ab/{'ab' * 32}")
+
+    def test_the_trouble_of_announcing_hides_no_ending(self, catalogue: Catalogue) -> None:
+        claim = claimed(catalogue, catalogue.accept(attachment()).id)
+        rejected = catalogue.ended(claim, ending(Status.REJECTED, Stage.VALIDATE, code=Code.BROKEN, message="broken"))
+        catalogue.release(claim, stage=Stage.NOTIFY, attempts=1, error=TROUBLE)
+        assert catalogue.get(claim.id) == rejected
+
+    def test_a_claim_ends_with_the_finish(self, catalogue: Catalogue) -> None:
+        claim = claimed(catalogue, catalogue.accept(attachment()).id)
+        catalogue.stored(claim, stored())
+        done, totals = catalogue.finish(claim, announced=True), catalogue.totals()
+        for use in uses(catalogue, claim):
+            with pytest.raises(SupersededError):
+                use()
+        catalogue.renew([claim.token], lease_s=60)
+        assert (catalogue.get(claim.id), catalogue.totals()) == (done, totals)
+
+    # --- replay ---
+
+    def test_a_failed_one_goes_on_where_it_failed(self, catalogue: Catalogue, clock: Clock) -> None:
+        inputs = {"fetched": {"size": 7, "sha256": "ab" * 32}}
+        failed = finished(catalogue, Status.FAILED, stage=Stage.DETECT, inputs=inputs)
+        clock.now += 100
+        record = catalogue.reopen(failed.id)
+        assert record
+        assert (record.status, record.stage, record.run, record.attempts) == ("received", "detect", 1, 0)
+        assert (record.error_code, record.ended_at, record.finished_at, record.announced_at) == (None,) * 4
+        assert record.received_at == failed.received_at
+        assert claimed(catalogue, failed.id).inputs == inputs
+
+    @pytest.mark.parametrize("status", [Status.REJECTED, Status.EXPIRED])
+    def test_what_was_refused_starts_at_fetch(self, catalogue: Catalogue, status: Status) -> None:
+        ended = finished(catalogue, status, stage=Stage.VALIDATE, inputs={"a": 1})
+        record = catalogue.reopen(ended.id)
+        assert record
+        assert (record.status, record.stage) == ("received", "fetch")
+        assert claimed(catalogue, ended.id).inputs is None
+
+    def test_what_was_only_not_announced_is_announced_again(self, catalogue: Catalogue) -> None:
+        claim = claimed(catalogue, catalogue.accept(attachment()).id)
+        catalogue.stored(claim, stored())
+        catalogue.ended(claim, ending(stage=Stage.NOTIFY))
+        catalogue.finish(claim, announced=False)
+        record = catalogue.reopen(claim.id)
+        assert record
+        assert (record.status, record.stage, record.run) == ("stored", "notify", 1)
+        assert record.ended_at is not None
+        assert catalogue.finish(claimed(catalogue, claim.id), announced=True).status is Status.DONE
+
+    def test_a_new_url_replaces_the_source_and_starts_at_fetch(self, catalogue: Catalogue) -> None:
+        old = attachment(direct_path="/v/old", media_key=MEDIA_KEY, expires_at=5, caption="kept")
+        failed = finished(catalogue, Status.FAILED, of=old, stage=Stage.PERSIST, inputs={"a": 1})
+        record = catalogue.reopen(failed.id, source=NewSource(url="https://media.example/new"))
+        assert record
+        assert record.stage is Stage.FETCH
+        claim = claimed(catalogue, failed.id)
+        new = old.model_copy(update={"url": "https://media.example/new", "direct_path": None, "expires_at": None})
+        assert (claim.attachment, claim.inputs) == (new, None)
+
+    def test_new_bytes_in_storage_take_the_place_of_every_source(self, catalogue: Catalogue) -> None:
+        expired = finished(catalogue, Status.EXPIRED, of=attachment(direct_path="/v/old", media_key=MEDIA_KEY))
+        catalogue.reopen(expired.id, source=NewSource(), intake=True)
+        claim = claimed(catalogue, expired.id)
+        assert (claim.intake, claim.attachment.url, claim.attachment.direct_path) == (True, None, None)
+
+    def test_bytes_in_storage_give_way_to_a_new_place_and_not_to_a_new_hash(self, catalogue: Catalogue) -> None:
+        for source, kept in ((NewSource(file_sha256="ab" * 32), True), (NewSource(direct_path="/v/new"), False)):
+            media_id = catalogue.accept(attachment(), intake=True).id
+            catalogue.ended(claim := claimed(catalogue, media_id), ending(Status.REJECTED))
+            catalogue.finish(claim, announced=True)
+            catalogue.reopen(media_id, source=source)
+            assert claimed(catalogue, media_id).intake is kept
+
+    def test_only_what_ended_without_success_is_replayed_and_once(self, catalogue: Catalogue) -> None:
+        assert catalogue.reopen(catalogue.accept(attachment()).id) is None
+        assert catalogue.reopen(finished(catalogue).id) is None
+        failed = finished(catalogue, Status.FAILED)
+        with ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(lambda _: catalogue.reopen(failed.id), range(16)))
+        assert sum(answer is not None for answer in answers) == 1
+
+    # --- looking ---
+
+    def test_the_newest_come_first_page_by_page(self, catalogue: Catalogue, clock: Clock) -> None:
+        ids = []
+        for number in range(25):
+            clock.now += number % 3 / 1000  # several in the same millisecond
+            ids.append(catalogue.accept(attachment()).id)
+        pages, after = [], None
+        while page := catalogue.find(Filters(), limit=4, after=after):
+            pages.extend(page)
+            after = page[-1].id
+        assert [(record.received_at, record.id) for record in pages] == sorted(
+            ((record.received_at, record.id) for record in pages), reverse=True
+        )
+        assert sorted(record.id for record in pages) == sorted(ids)
+
+    def test_filters_narrow_together(self, catalogue: Catalogue, clock: Clock) -> None:
+        finished(catalogue, of=attachment(session="a"))
+        failed = finished(catalogue, Status.FAILED, of=attachment(session="a", kind="video"), stage=Stage.DETECT)
+        clock.now += 60
+        late = finished(catalogue, Status.FAILED, of=attachment(session="b"), code=Code.BROKEN)
+        for filters, found in (
+            (Filters(), 3),
+            (Filters(status=Status.FAILED), 2),
+            (Filters(session="a"), 2),
+            (Filters(session="a", status=Status.FAILED, stage=Stage.DETECT, kind=Kind.VIDEO), [failed]),
+            (Filters(error="broken"), [late]),
+            (Filters(since=int(clock.now * 1000)), [late]),
+            (Filters(session="c\0"), []),
+        ):
+            records = catalogue.find(filters)
+            assert catalogue.count(filters) == len(records)
+            assert (records if isinstance(found, list) else len(records)) == found
+
+    @pytest.mark.parametrize("after", [NEVER, "no id", "\0"])
+    def test_a_page_behind_nothing_is_named(self, catalogue: Catalogue, after: str) -> None:
+        with pytest.raises(PermanentError) as caught:
+            catalogue.find(Filters(), after=after)
+        assert caught.value.code == Code.NOT_FOUND
+
+    def test_unfinished_are_those_that_nobody_works_on_any_more(self, catalogue: Catalogue, clock: Clock) -> None:
+        old, held, dead, released, unannounced = (catalogue.accept(attachment()).id for _ in range(5))
+        finished(catalogue)
+        claimed(catalogue, held, lease_s=500)
+        claimed(catalogue, dead, lease_s=50)
+        claim = claimed(catalogue, unannounced, lease_s=50)
+        catalogue.stored(claim, stored())
+        clock.now += 90
+        catalogue.release(claimed(catalogue, released), stage=Stage.FETCH, attempts=1, error=TROUBLE)
+        clock.now += 10
+        fresh = catalogue.accept(attachment()).id
+        found = catalogue.unfinished(older_than_s=30)
+        assert found == sorted([old, dead, unannounced])
+        clock.now += 31
+        found = catalogue.unfinished(older_than_s=30)
+        assert set(found) == {old, dead, unannounced, released, fresh}
+        first = catalogue.unfinished(older_than_s=30, limit=2)
+        rest = catalogue.unfinished(older_than_s=30, after=first[-1])
+        assert [*first, *rest] == found
+
+    def test_a_clock_that_was_wrong_keeps_nothing_waiting(self, catalogue: Catalogue, clock: Clock) -> None:
+        held, released, waiting = (catalogue.accept(attachment()).id for _ in range(3))
+        clock.now += 10 * 365 * 86_400
+        accepted = catalogue.accept(attachment()).id
+        claimed(catalogue, held)
+        catalogue.release(claimed(catalogue, released), stage=Stage.FETCH, attempts=1, error=TROUBLE)
+        clock.now -= 10 * 365 * 86_400
+        clock.now += 31
+        found = set(catalogue.unfinished(older_than_s=30))
+        assert found == {held, released, waiting, accepted}
+        assert claimed(catalogue, held)
+
+    def test_a_replayed_one_is_given_time_before_it_counts_as_unfinished(
+        self, catalogue: Catalogue, clock: Clock
+    ) -> None:
+        failed = finished(catalogue, Status.FAILED)
+        clock.now += 1000
+        catalogue.reopen(failed.id)
+        assert catalogue.unfinished(older_than_s=30) == []
+        clock.now += 31
+        assert catalogue.unfinished(older_than_s=30) == [failed.id]
+
+    # --- counting ---
+
+    def test_counts_of_many_threads_add_up(self, catalogue: Catalogue) -> None:
+        threads = [threading.Thread(target=lambda: [catalogue.add("fallbacks") for _ in range(20)]) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        catalogue.add("fallbacks", 5)
+        assert catalogue.totals()["fallbacks"] == 165
+
+    def test_durations_are_of_what_was_done_at_the_first_go(self, catalogue: Catalogue, clock: Clock) -> None:
+        assert catalogue.durations() == {"mean": None, "p50": None, "p95": None, "p99": None}
+        for seconds in range(1, 101):
+            claim = claimed(catalogue, catalogue.accept(attachment()).id)
+            clock.now += seconds
+            catalogue.stored(claim, stored())
+            catalogue.finish(claim, announced=True)
+        failed = finished(catalogue, Status.FAILED)
+        clock.now += 100_000
+        catalogue.reopen(failed.id)
+        replayed = claimed(catalogue, failed.id)
+        catalogue.stored(replayed, stored())
+        catalogue.finish(replayed, announced=True)
+        assert catalogue.durations() == {"mean": 50_500, "p50": 50_000, "p95": 95_000, "p99": 99_000}
+
+    def test_the_oldest_is_the_one_that_waits_longest_and_no_replayed_one(
+        self, catalogue: Catalogue, clock: Clock
+    ) -> None:
+        assert catalogue.oldest_s() == 0
+        replayed = finished(catalogue, Status.REJECTED)
+        clock.now += 1000
+        assert catalogue.reopen(replayed.id)
+        assert catalogue.oldest_s() == 0
+        first = catalogue.accept(attachment()).id
+        clock.now += 7
+        catalogue.accept(attachment())
+        assert catalogue.oldest_s() == 7
+        claim = claimed(catalogue, first)
+        catalogue.stored(claim, stored())
+        catalogue.finish(claim, announced=True)
+        assert catalogue.oldest_s() == 0
+
+    def test_the_last_minute_counts_every_ending(self, catalogue: Catalogue, clock: Clock) -> None:
+        finished(catalogue)
+        clock.now += 30
+        finished(catalogue, Status.FAILED)
+        finished(catalogue, Status.REJECTED)
+        assert catalogue.per_minute() == 3
+        clock.now += 31
+        assert catalogue.per_minute() == 2
+
+    # --- anything a gateway may send ---
+
+    def test_any_text_is_kept(self, catalogue: Catalogue) -> None:
+        text = st.text(st.characters(), max_size=40)
+
+        @settings(max_examples=40, deadline=None)
+        @given(session=st.text(st.characters(), min_size=1, max_size=40), caption=text, chat=text, error=text)
+        def keeps(session: str, caption: str, chat: str, error: str) -> None:
+            given_ = attachment(session=session, caption=caption, chat=chat, filename=caption, media_key=chat)
+            accepted = catalogue.accept(given_)
+            claim = claimed(catalogue, accepted.id, takeover=True)
+            assert claim.attachment == given_
+            assert (claim.record.session, claim.record.caption, claim.record.chat) == (
+                given_.session, given_.caption, given_.chat,
+            )  # fmt: skip
+            catalogue.release(claim, stage=Stage.FETCH, attempts=1, error=RetryableError(Code.STORAGE, error))
+            assert accepted.id in [record.id for record in catalogue.find(Filters(session=session))]
+
+        keeps()
+
+    # --- pauses ---
+
+    def test_pauses_stand_until_they_are_ended_and_keep_their_time(self, catalogue: Catalogue, clock: Clock) -> None:
+        began = int(clock.now * 1000)
+        assert catalogue.pauses.add("session", "loja 📎")
+        clock.now += 5
+        assert not catalogue.pauses.add("session", "loja 📎")
+        assert catalogue.pauses.add("stage", "fetch")
+        assert catalogue.pauses.all() == [
+            Pause("stage", "fetch", began + 5000),
+            Pause("session", "loja 📎", began),
+        ]
+        assert not catalogue.pauses.remove("session", "fetch")
+        assert catalogue.pauses.remove("stage", "fetch")
+        assert not catalogue.pauses.remove("stage", "fetch")
+        assert [pause.name for pause in catalogue.pauses.all()] == ["loja 📎"]
+
+    # --- cancelling ---
+
+    def test_what_is_cancelled_cannot_be_stored_and_ends_as_that(self, catalogue: Catalogue, clock: Clock) -> None:
+        claim = claimed(catalogue, catalogue.accept(attachment()).id)
+        asked = catalogue.cancellations.ask(claim.id)
+        assert asked
+        assert (asked.status, asked.cancelled_at) == (Status.RECEIVED, int(clock.now * 1000))
+        clock.now += 5
+        assert catalogue.cancellations.ask(claim.id) == asked
+        with pytest.raises(CancelledError):
+            catalogue.stored(claim, stored())
+        record = catalogue.ended(claim, ending(Status.FAILED, inputs={"size": 1, "sha256": "ab"}))
+        assert (record.status, record.error_code, record.error) == (Status.REJECTED, "cancelled", "it was cancelled")
+        assert catalogue.finish(claim, announced=True).status is Status.REJECTED
+        assert counted(catalogue.totals()) == {"rejected": 1}
+
+    def test_what_is_stored_or_has_ended_cannot_be_cancelled(self, catalogue: Catalogue) -> None:
+        under_way = claimed(catalogue, catalogue.accept(attachment()).id)
+        catalogue.stored(under_way, stored())
+        refused = claimed(catalogue, catalogue.accept(attachment()).id)
+        catalogue.ended(refused, ending())
+        ids = [under_way.id, refused.id, *(finished(catalogue, status).id for status in ENDINGS), NEVER, "no id"]
+        assert [catalogue.cancellations.ask(media_id) for media_id in ids] == [None] * len(ids)
+        assert catalogue.finish(refused, announced=True).status is Status.FAILED
+
+    def test_a_replay_forgets_that_it_was_cancelled(self, catalogue: Catalogue) -> None:
+        claim = claimed(catalogue, catalogue.accept(attachment()).id)
+        catalogue.cancellations.ask(claim.id)
+        catalogue.ended(claim, ending(Status.REJECTED))
+        catalogue.finish(claim, announced=True)
+        again = catalogue.reopen(claim.id)
+        assert again
+        assert (again.status, again.cancelled_at, again.run) == (Status.RECEIVED, None, 1)
+        assert catalogue.stored(claimed(catalogue, claim.id), stored()).status is Status.STORED
+
+    def test_content_that_is_withdrawn_is_held_by_nobody_and_seen_by_whoever_stores_it(
+        self, catalogue: Catalogue, clock: Clock
+    ) -> None:
+        claim = claimed(catalogue, catalogue.accept(attachment()).id)
+        catalogue.cancellations.ask(claim.id)
+        key = f"ab/{SHA256}"
+        noted = catalogue.cancellations.withdraw(claim, sha256=SHA256, key=key)
+        assert not catalogue.is_held(SHA256)
+        assert catalogue.deletions_of({SHA256, "0" * 64}, since=0) == {SHA256: [(int(clock.now * 1000), True)]}
+        catalogue.content_gone(noted)
+        assert catalogue.deletions_of([SHA256], since=0) == {SHA256: [(int(clock.now * 1000), False)]}
+        assert catalogue.deletions_of([SHA256], since=int(clock.now * 1000) + 1) == {}
+        assert catalogue.deletions_of([], since=0) == {}
+        assert catalogue.undone_deletions(older_than_s=-1) == []
+        catalogue.claim(claim.id, lease_s=60, takeover=True)
+        with pytest.raises(SupersededError):
+            catalogue.cancellations.withdraw(claim, sha256=SHA256, key=key)
+
+
+ENDINGS = (Status.DONE, Status.FAILED, Status.REJECTED, Status.EXPIRED)
+
+
+def uses(catalogue: Catalogue, claim: Claim) -> list[Callable[[], object]]:
+    """Every write that shows a claim."""
+    return [
+        lambda: catalogue.stored(claim, stored(width=1)),
+        lambda: catalogue.ended(claim, ending()),
+        lambda: catalogue.finish(claim, announced=True),
+        lambda: catalogue.finish(claim, announced=False),
+        lambda: catalogue.release(claim, stage=Stage.FETCH, attempts=2, error=TROUBLE),
+    ]

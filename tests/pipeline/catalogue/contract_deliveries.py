@@ -1,0 +1,357 @@
+"""What the outbox must do on every database."""
+
+from __future__ import annotations
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from pipeline.catalogue import Catalogue, Deliveries, DeliveryAttempt, DeliveryFilters, DeliveryStatus, Outgoing, Result
+from pipeline.errors import SupersededError
+from pipeline.models import Status
+from tests.support.catalogues import Clock, attachment, claimed, ending, finished, stored
+from tests.support.webhooks import deliveries_of, told
+
+PENDING, DELIVERED, UNDELIVERED, WITHDRAWN = DeliveryStatus
+
+
+def take(outbox: Deliveries, endpoint: str = "crm", *, want: int = 10, lease_s: float = 40) -> list[DeliveryAttempt]:
+    return outbox.exchange(endpoint, [], want=want, lease_s=lease_s).parcels
+
+
+def note(outbox: Deliveries, *results: Result, endpoint: str = "crm") -> bool:
+    """Notes results and takes nothing; whether the circuit is open then."""
+    return outbox.exchange(endpoint, results, want=0, lease_s=40).after.open
+
+
+def failed(parcel: DeliveryAttempt, again_s: float | None = 5, **more: float | bool) -> Result:
+    return Result(parcel, "the endpoint answered 500", again_s, **more)  # type: ignore[arg-type]
+
+
+class DeliveriesContract:
+    """Inherit it and give it the fixture `url` (an empty, migrated database)."""
+
+    @pytest.fixture
+    def clock(self) -> Clock:
+        return Clock()
+
+    @pytest.fixture
+    def catalogue(self, url: str, clock: Clock) -> Catalogue:
+        return Catalogue(url, clock=clock)
+
+    @pytest.fixture
+    def outbox(self, catalogue: Catalogue) -> Deliveries:
+        return catalogue.deliveries
+
+    # --- written down with the ending ---
+
+    def test_an_ending_and_its_deliveries_are_written_together(self, catalogue: Catalogue, outbox: Deliveries) -> None:
+        record = told(catalogue, "crm", "logs")
+        found = deliveries_of(catalogue, record)
+        assert record.status is Status.DONE
+        assert {(one.endpoint, one.status, one.attempts) for one in found} == {
+            ("crm", PENDING, 0), ("logs", PENDING, 0),
+        }  # fmt: skip
+        assert len({one.id for one in found}) == 2
+        assert {one.event_id for one in found} == {record.id}
+        assert [parcel.body for parcel in take(outbox)] == ['{"caption":"words"}']
+
+    def test_who_has_lost_the_claim_writes_down_nothing(self, catalogue: Catalogue) -> None:
+        claim = claimed(catalogue, catalogue.accept(attachment()).id)
+        catalogue.stored(claim, stored())
+        claimed(catalogue, claim.id, takeover=True)
+        with pytest.raises(SupersededError):
+            catalogue.finish(claim, announced=True, outgoing=Outgoing("e" * 32, "media.done", "{}", ["crm"]))
+        assert catalogue.deliveries.of_media(claim.id) == []
+
+    def test_the_same_event_is_written_down_once_for_an_endpoint(self, catalogue: Catalogue) -> None:
+        first = told(catalogue, "crm")
+        claim = claimed(catalogue, catalogue.accept(attachment()).id)
+        catalogue.ended(claim, ending())
+        catalogue.finish(claim, announced=True, outgoing=Outgoing(first.id, "media.done", "other", ["crm", "new"]))
+        assert catalogue.deliveries.count(DeliveryFilters(endpoint="crm")) == 1
+        assert [parcel.body for parcel in take(catalogue.deliveries)] == ['{"caption":"words"}']
+
+    def test_without_endpoints_nothing_is_written(self, catalogue: Catalogue) -> None:
+        record = finished(catalogue)
+        assert catalogue.deliveries.of_media(record.id) == []
+
+    # --- handing over ---
+
+    def test_what_is_taken_is_nobody_elses_until_its_lease_is_over(
+        self, catalogue: Catalogue, outbox: Deliveries, clock: Clock
+    ) -> None:
+        told(catalogue, "crm")
+        [mine] = take(outbox, lease_s=40)
+        clock.now += 39
+        assert (outbox.is_due("crm"), take(outbox)) == (False, [])
+        clock.now += 2
+        [theirs] = take(outbox)
+        assert (theirs.id, theirs.event_id) == (mine.id, mine.event_id)
+        note(outbox, Result(mine))  # too late: it is not counted, and nothing is lost
+        [record] = outbox.find(DeliveryFilters())
+        assert (record.status, record.attempts) == (PENDING, 0)
+        note(outbox, Result(theirs))
+        [record] = outbox.find(DeliveryFilters())
+        assert (record.status, record.attempts, record.next_at) == (DELIVERED, 1, None)
+
+    def test_endpoints_do_not_see_each_others(self, catalogue: Catalogue, outbox: Deliveries) -> None:
+        told(catalogue, "logs")
+        assert not outbox.is_due("crm")
+        assert take(outbox, "crm") == []
+        assert len(take(outbox, "logs")) == 1
+
+    def test_many_takers_get_each_delivery_once(self, catalogue: Catalogue, outbox: Deliveries) -> None:
+        for _ in range(30):
+            told(catalogue, "crm")
+        with ThreadPoolExecutor(6) as crowd:
+            taken = [p.id for batch in crowd.map(lambda _: take(outbox, want=4), range(12)) for p in batch]
+        taken += [parcel.id for parcel in take(outbox, want=30)]
+        assert max(Counter(taken).values()) == 1
+        assert len(taken) == 30
+
+    def test_the_oldest_go_first_and_no_more_than_wanted(
+        self, catalogue: Catalogue, outbox: Deliveries, clock: Clock
+    ) -> None:
+        records = []
+        for _ in range(3):
+            records.append(told(catalogue, "crm"))
+            clock.now += 1
+        assert [parcel.media_id for parcel in take(outbox, want=2)] == [one.id for one in records[:2]]
+
+    def test_a_failed_attempt_comes_back_after_its_wait(
+        self, catalogue: Catalogue, outbox: Deliveries, clock: Clock
+    ) -> None:
+        told(catalogue, "crm")
+        note(outbox, failed(take(outbox)[0], again_s=300))
+        [record] = outbox.find(DeliveryFilters())
+        assert (record.status, record.attempts, record.error) == (PENDING, 1, "the endpoint answered 500")
+        clock.now += 299
+        assert take(outbox) == []
+        clock.now += 1
+        assert [parcel.attempts for parcel in take(outbox)] == [1]
+
+    def test_what_is_given_up_is_listed_and_keeps_its_body(self, catalogue: Catalogue, outbox: Deliveries) -> None:
+        told(catalogue, "crm")
+        note(outbox, failed(take(outbox)[0], again_s=None))
+        [record] = outbox.find(DeliveryFilters(status=UNDELIVERED, endpoint="crm"))
+        assert (record.attempts, record.error, record.next_at) == (1, "the endpoint answered 500", None)
+        assert outbox.redeliver([record.id]) == [record.id]
+        [parcel] = take(outbox)
+        assert (parcel.body, parcel.attempts, parcel.event_id) == ('{"caption":"words"}', 0, record.event_id)
+
+    def test_what_was_delivered_is_not_delivered_again(self, catalogue: Catalogue, outbox: Deliveries) -> None:
+        told(catalogue, "crm")
+        note(outbox, Result(take(outbox)[0]))
+        [record] = outbox.find(DeliveryFilters())
+        assert outbox.redeliver([record.id, "0" * 32, "x'; --"]) == []
+        assert take(outbox) == []
+
+    def test_what_is_given_back_is_there_at_once(self, catalogue: Catalogue, outbox: Deliveries) -> None:
+        told(catalogue, "crm")
+        outbox.give_back(take(outbox))
+        assert [parcel.attempts for parcel in take(outbox)] == [0]
+
+    # --- the circuit ---
+
+    def test_after_five_failures_in_a_row_only_one_at_a_time_is_tried(
+        self, catalogue: Catalogue, outbox: Deliveries, clock: Clock
+    ) -> None:
+        for _ in range(8):
+            told(catalogue, "crm")
+        parcels = take(outbox, want=5)
+        assert [note(outbox, failed(parcel, 3600)) for parcel in parcels] == [False] * 4 + [True]
+        assert take(outbox) == []
+        assert outbox.circuit("crm").waits_ms(int(clock.now * 1000)) == 1000
+        clock.now += 1
+        assert len(take(outbox)) == 1
+        assert take(outbox) == [], "somebody tries just now"
+        assert [one.attempts for one in outbox.find(DeliveryFilters())].count(0) == 3
+
+    def test_many_who_open_it_at_the_same_time_leave_a_moment_for_the_probe(
+        self, catalogue: Catalogue, outbox: Deliveries, clock: Clock
+    ) -> None:
+        for _ in range(9):
+            told(catalogue, "crm")
+        parcels = take(outbox, want=8)
+        with ThreadPoolExecutor(8) as crowd:
+            list(crowd.map(lambda parcel: note(outbox, failed(parcel, 3600)), parcels))
+        circuit = outbox.circuit("crm")
+        assert (circuit.failures, circuit.open) == (8, True)
+        assert circuit.probe_at is not None
+        clock.now += 1
+        assert len(take(outbox)) == 1
+
+    def test_who_dies_while_it_probes_leaves_the_probe_to_others(
+        self, catalogue: Catalogue, outbox: Deliveries, clock: Clock
+    ) -> None:
+        for _ in range(2):
+            told(catalogue, "crm")
+        note(outbox, failed(take(outbox, want=1)[0], 3600, gone=True))
+        clock.now += 1
+        assert len(take(outbox, lease_s=40)) == 1
+        clock.now += 41
+        assert len(take(outbox)) == 1
+
+    def test_a_success_closes_it_and_brings_forward_what_failed_meanwhile(
+        self, catalogue: Catalogue, outbox: Deliveries, clock: Clock
+    ) -> None:
+        told(catalogue, "crm")
+        note(outbox, failed(take(outbox)[0], 7200))  # of its own, and another one goes well before the outage
+        told(catalogue, "crm")
+        note(outbox, Result(take(outbox)[0]))
+        clock.now += 1
+        for _ in range(6):
+            told(catalogue, "crm")
+        note(outbox, *(failed(parcel, 3600) for parcel in take(outbox, want=5)))
+        assert outbox.circuit("crm").open
+        clock.now += 1
+        found = outbox.exchange("crm", [Result(take(outbox)[0])], want=10, lease_s=40)
+        assert (found.before.open, found.after.open, outbox.circuit("crm").failures) == (True, False, 0)
+        assert len(found.parcels) == 5, "all but the one that failed before the outage"
+        assert {parcel.attempts for parcel in found.parcels} == {1}
+
+    def test_probes_come_more_seldom_the_longer_it_is_away(
+        self, catalogue: Catalogue, outbox: Deliveries, clock: Clock
+    ) -> None:
+        waits: list[int] = []
+        told(catalogue, "crm")
+        note(outbox, failed(take(outbox, want=1)[0], 1, gone=True))
+        while len(waits) < 12:
+            told(catalogue, "crm")
+            waits.append(outbox.circuit("crm").waits_ms(int(clock.now * 1000)))
+            clock.now += max(waits[-1] / 1000, 25)
+            note(outbox, failed(take(outbox)[0], 1))
+        assert (waits[0], waits[-1]) == (1000, 60_000)
+        assert waits == sorted(waits)
+
+    def test_a_receiver_that_asks_for_quiet_is_left_alone_but_not_for_days(
+        self, catalogue: Catalogue, outbox: Deliveries, clock: Clock
+    ) -> None:
+        told(catalogue, "crm")
+        note(outbox, failed(take(outbox)[0], 1, gone=True, quiet_s=90_000))
+        assert outbox.circuit("crm").waits_ms(int(clock.now * 1000)) == 600_000
+
+    def test_a_first_failure_has_a_moment_for_the_probe_already(self, catalogue: Catalogue, outbox: Deliveries) -> None:
+        """Another process may note the failure that opens the circuit without having seen this one."""
+        told(catalogue, "crm")
+        assert not note(outbox, failed(take(outbox)[0]))
+        assert outbox.circuit("crm").probe_at is not None
+
+    def test_one_bad_event_among_good_ones_opens_nothing(self, catalogue: Catalogue, outbox: Deliveries) -> None:
+        for _ in range(10):
+            told(catalogue, "crm")
+            told(catalogue, "crm")
+            bad, good = take(outbox, want=2)
+            assert not note(outbox, failed(bad, 3600), Result(good))
+        assert outbox.circuit("crm").failures == 0
+
+    def test_a_redelivery_probes_an_open_circuit_at_once(
+        self, catalogue: Catalogue, outbox: Deliveries, clock: Clock
+    ) -> None:
+        told(catalogue, "crm")
+        note(outbox, failed(take(outbox)[0], None, gone=True))
+        assert outbox.circuit("crm").waits_ms(int(clock.now * 1000))
+        [record] = outbox.find(DeliveryFilters())
+        outbox.redeliver([record.id])
+        assert [parcel.id for parcel in take(outbox)] == [record.id]
+
+    # --- looking after them ---
+
+    def test_how_things_stand_is_told_for_each_endpoint(
+        self, catalogue: Catalogue, outbox: Deliveries, clock: Clock
+    ) -> None:
+        told(catalogue, "crm", "old")
+        clock.now += 10
+        told(catalogue, "crm")
+        note(outbox, failed(take(outbox, "old")[0], None), endpoint="old")
+        found = {one.endpoint: one for one in outbox.standings(["crm", "idle"])}
+        assert list(found) == ["crm", "idle", "old"]
+        assert (found["crm"].pending, found["crm"].undelivered, found["crm"].oldest_s) == (2, 0, 10)
+        assert (found["old"].pending, found["old"].undelivered, found["old"].circuit.failures) == (0, 1, 1)
+        assert (found["idle"].pending, found["idle"].circuit.open) == (0, False)
+
+    def test_a_listing_is_narrowed_and_goes_on_in_pages(
+        self, catalogue: Catalogue, outbox: Deliveries, clock: Clock
+    ) -> None:
+        for number in range(5):
+            told(catalogue, "crm", session=f"s{number % 2}")
+            clock.now += 1
+        assert outbox.count(DeliveryFilters(session="s0")) == 3
+        first = outbox.find(DeliveryFilters(endpoint="crm"), limit=3)
+        rest = outbox.find(DeliveryFilters(endpoint="crm"), limit=3, after=(first[-1].created_at, first[-1].id))
+        seen = [one.created_at for one in (*first, *rest)]
+        assert (len(seen), seen) == (5, sorted(seen, reverse=True))
+        assert outbox.count(DeliveryFilters(since=int((clock.now - 2.5) * 1000))) == 2
+
+    def test_what_is_older_than_the_schedule_is_given_up_but_not_while_it_is_being_tried(
+        self, catalogue: Catalogue, outbox: Deliveries, clock: Clock
+    ) -> None:
+        told(catalogue, "crm")
+        told(catalogue, "crm")
+        clock.now += 100
+        told(catalogue, "crm")
+        take(outbox, want=1)
+        assert outbox.give_up("crm", older_than_s=50, why="there is no endpoint crm") == 1
+        [record] = outbox.find(DeliveryFilters(status=UNDELIVERED))
+        assert (record.error, record.next_at) == ("there is no endpoint crm", None)
+        assert outbox.count(DeliveryFilters(status=PENDING)) == 2
+
+    def test_what_was_delivered_long_ago_is_forgotten(
+        self, catalogue: Catalogue, outbox: Deliveries, clock: Clock
+    ) -> None:
+        for _ in range(3):
+            told(catalogue, "crm")
+        well, bad, _ = take(outbox)
+        note(outbox, Result(well), failed(bad, None))
+        clock.now += 1000
+        told(catalogue, "crm")
+        note(outbox, Result(take(outbox, want=1)[0]))
+        assert outbox.trim(older_than_s=500) == 1
+        assert outbox.get(well.id) is None
+        assert outbox.count(DeliveryFilters()) == 3
+
+    def test_a_time_of_a_clock_that_was_wrong_keeps_nothing_waiting(
+        self, catalogue: Catalogue, outbox: Deliveries, clock: Clock
+    ) -> None:
+        right = clock.now
+        clock.now += 10 * 365 * 86_400
+        told(catalogue, "crm")
+        told(catalogue, "crm")
+        take(outbox, want=1)
+        clock.now = right
+        assert take(outbox) == []
+        told(catalogue, "crm")
+        [tried] = take(outbox)
+        note(outbox, failed(tried, 300))
+        assert outbox.mend(lease_s=40) == 2
+        assert len(take(outbox)) == 2
+        assert outbox.mend(lease_s=40) == 0
+
+    def test_a_deletion_leaves_no_words_and_sends_nothing_more(self, catalogue: Catalogue, outbox: Deliveries) -> None:
+        record, other = told(catalogue, "crm", "logs"), told(catalogue, "crm")
+        note(outbox, Result(take(outbox, "logs")[0]), endpoint="logs")
+        [under_way] = [parcel for parcel in take(outbox) if parcel.media_id == record.id]
+        catalogue.delete(record.id)
+        found = {one.endpoint: one for one in deliveries_of(catalogue, record)}
+        assert found["logs"].status is DELIVERED
+        assert (found["crm"].status, found["crm"].error) == (WITHDRAWN, "the attachment was deleted")
+        note(outbox, failed(under_way, 1))
+        assert deliveries_of(catalogue, record)[0].next_at is None
+        assert outbox.redeliver([one.id for one in found.values()]) == []
+        assert outbox.count(DeliveryFilters(status=PENDING)) == 1
+        assert deliveries_of(catalogue, other)[0].status is PENDING
+
+    def test_what_was_given_up_and_then_deleted_is_nobodys_business_any_more(
+        self, catalogue: Catalogue, outbox: Deliveries, clock: Clock
+    ) -> None:
+        record = told(catalogue, "crm")
+        note(outbox, failed(take(outbox)[0], None))
+        assert [one.undelivered for one in outbox.standings(["crm"])] == [1]
+        catalogue.delete(record.id)
+        assert [one.undelivered for one in outbox.standings(["crm"])] == [0]
+        assert [one.status for one in deliveries_of(catalogue, record)] == [WITHDRAWN]
+        clock.now += 1000
+        assert outbox.trim(older_than_s=500) == 1
+        assert deliveries_of(catalogue, record) == []

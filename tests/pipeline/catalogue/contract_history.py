@@ -1,0 +1,127 @@
+"""What the catalogue keeps of an attachment's way, on every database."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.catalogue import Catalogue
+from pipeline.catalogue.statements import MAX_HISTORY
+from pipeline.errors import Code, RetryableError, SupersededError
+from pipeline.history import HistoryOutcome
+from pipeline.models import Claim, Stage, Status
+from pipeline.models.replacement_source import NewSource
+from tests.support.catalogues import attachment, claimed, ending, stored
+
+TROUBLE = RetryableError(Code.FETCH_TIMEOUT, "media.example was silent for 15 s \0 \ud800 ção")
+
+
+def attempted(
+    claim: Claim, stage: Stage, outcome: HistoryOutcome = HistoryOutcome.DONE, *, attempt: int = 1, message: str = ""
+) -> None:
+    claim.trail.begin(stage.value, attempt)
+    claim.trail.end(outcome, code="fetch_timeout" if message else None, message=message or None)
+
+
+def told(catalogue: Catalogue, media_id: str) -> list[tuple[int, str, int, str]]:
+    return [(entry.run, entry.stage, entry.attempt, entry.outcome) for entry in catalogue.history(media_id)]
+
+
+class HistoryContract:
+    """Inherit it and give it the fixture `url`: an empty, migrated database."""
+
+    @pytest.fixture
+    def catalogue(self, url: str) -> Catalogue:
+        return Catalogue(url)
+
+    @pytest.fixture
+    def media_id(self, catalogue: Catalogue) -> str:
+        return catalogue.accept(attachment()).id
+
+    def test_what_nobody_has_worked_on_has_no_history(self, catalogue: Catalogue, media_id: str) -> None:
+        assert catalogue.history(media_id) == catalogue.history("0" * 32) == catalogue.history("' OR 1=1 --") == []
+
+    def test_each_move_tells_what_happened_before_it(self, catalogue: Catalogue, media_id: str) -> None:
+        claim = claimed(catalogue, media_id)
+        attempted(claim, Stage.FETCH, HistoryOutcome.RETRY, message=TROUBLE.message)
+        catalogue.release(claim, stage=Stage.FETCH, attempts=1, error=TROUBLE)
+        claim = claimed(catalogue, media_id)
+        attempted(claim, Stage.FETCH, attempt=2)
+        claim.trail.begin("persist", 1)
+        catalogue.stored(claim, stored())
+        claim.trail.end(HistoryOutcome.DONE)
+        claim.trail.begin("notify", 1)
+        catalogue.finish(claim, announced=True)
+        claim.trail.end(HistoryOutcome.DONE)
+        assert told(catalogue, media_id) == [
+            (0, "fetch", 1, "retry"),
+            (0, "fetch", 2, "done"),
+            (0, "persist", 1, "done"),
+            (0, "notify", 1, "done"),
+        ]
+        assert catalogue.history(media_id)[0].message == "media.example was silent for 15 s \ufffd ? ção"
+        assert claim.trail.lines() == ""
+
+    def test_an_ending_is_told_once_however_often_it_is_said(self, catalogue: Catalogue, media_id: str) -> None:
+        claim = claimed(catalogue, media_id)
+        for _ in range(2):
+            catalogue.ended(claim, ending(code=Code.POISON, message="3 workers died"))
+        catalogue.finish(claim, announced=False)
+        assert told(catalogue, media_id) == [(0, "fetch", 3, "failed")]
+        assert [entry.code for entry in catalogue.history(media_id)] == ["poison"]
+
+    def test_what_was_cancelled_says_so(self, catalogue: Catalogue, media_id: str) -> None:
+        claim = claimed(catalogue, media_id)
+        catalogue.ended(claim, ending(Status.REJECTED, code=Code.CANCELLED, message="it was cancelled"))
+        assert told(catalogue, media_id) == [(0, "fetch", 3, "cancelled")]
+
+    def test_a_replay_is_told_with_its_run(self, catalogue: Catalogue, media_id: str) -> None:
+        for new in (None, NewSource(url="https://media.example/again")):
+            claim = claimed(catalogue, media_id)
+            catalogue.ended(claim, ending(Status.EXPIRED))
+            catalogue.finish(claim, announced=True)
+            catalogue.reopen(media_id, source=new)
+        attempted(claimed(catalogue, media_id), Stage.FETCH)
+        assert [entry[0::3] for entry in told(catalogue, media_id)] == [
+            (0, "expired"),
+            (1, "replayed"),
+            (1, "expired"),
+            (2, "replayed"),
+        ]
+        assert [entry.message for entry in catalogue.history(media_id)][1::2] == [None, "with a new source"]
+
+    def test_a_lost_claim_tells_nothing(self, catalogue: Catalogue, media_id: str) -> None:
+        lost = claimed(catalogue, media_id)
+        held = claimed(catalogue, media_id, takeover=True)
+        attempted(lost, Stage.FETCH)
+        for use in (
+            lambda: catalogue.stored(lost, stored()),
+            lambda: catalogue.ended(lost, ending()),
+            lambda: catalogue.release(lost, stage=Stage.FETCH, attempts=1, error=TROUBLE),
+            lambda: catalogue.finish(lost, announced=True),
+        ):
+            with pytest.raises(SupersededError):
+                use()
+        assert catalogue.history(media_id) == []
+        catalogue.stored(held, stored())
+        catalogue.finish(held, announced=True)
+        assert catalogue.history(media_id) == []
+
+    def test_it_does_not_grow_without_end_and_the_newest_stay(self, catalogue: Catalogue, media_id: str) -> None:
+        longest = 0
+        for attempt in range(1, 400):
+            claim = claimed(catalogue, media_id)
+            attempted(claim, Stage.FETCH, HistoryOutcome.RETRY, attempt=attempt, message=f"{attempt} " + "é" * 500)
+            catalogue.release(claim, stage=Stage.FETCH, attempts=attempt, error=None)
+            longest = max(longest, sum(len(entry.line()) for entry in catalogue.history(media_id)))
+        attempts = [entry.attempt for entry in catalogue.history(media_id)]
+        assert MAX_HISTORY / 2 < longest < MAX_HISTORY + 1000
+        assert attempts == list(range(attempts[0], 400))
+        assert len(attempts) > 50
+
+    def test_a_deletion_takes_it_along(self, catalogue: Catalogue, media_id: str) -> None:
+        claim = claimed(catalogue, media_id)
+        catalogue.ended(claim, ending())
+        catalogue.finish(claim, announced=True)
+        assert catalogue.history(media_id)
+        catalogue.delete(media_id)
+        assert catalogue.history(media_id) == []

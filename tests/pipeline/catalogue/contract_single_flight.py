@@ -1,0 +1,267 @@
+"""Who fetches a content that several declare, and who may have it without: on every database."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from pipeline.catalogue import Catalogue, Finishing, SingleFlight
+from pipeline.errors import Code, PacedError
+from pipeline.models import (
+    Attachment,
+    Claim,
+    Detected,
+    Facts,
+    Fetched,
+    Held,
+    Kind,
+    Refusal,
+    Stage,
+    Status,
+    Stored,
+    Validated,
+)
+from pipeline.models.replacement_source import NewSource
+from pipeline.storage import content_key
+from tests.support.catalogues import Clock, attachment, ending
+
+HASH = hashlib.sha256(b"a greeting that everybody passes on").hexdigest()
+KEY = "ab" * 32
+ALL = SingleFlight(anyone=True)
+LEASE_S = 30.0
+
+
+def declaring(**fields: Any) -> Attachment:
+    return attachment(**{"file_sha256": HASH, **fields})
+
+
+def elsewhere(number: int = 0) -> str:
+    return f"https://media.example/{number}?signature=another"
+
+
+def holding(sha256: str = HASH, *, deduplicated: bool = False) -> Stored:
+    fetched = Fetched(size=7, sha256=sha256, deduplicated=deduplicated)
+    detected = Detected(fetched=fetched, kind=Kind.IMAGE, mime="image/jpeg", ext="jpeg")
+    return Stored(validated=Validated(detected=detected, facts=Facts()), storage_key=content_key(sha256), name="x.jpeg")
+
+
+class FlightsContract:
+    """To be subclassed with a fixture `url`: a migrated, empty catalogue."""
+
+    @pytest.fixture
+    def clock(self) -> Clock:
+        return Clock()
+
+    @pytest.fixture
+    def catalogue(self, url: str, clock: Clock) -> Iterator[Catalogue]:
+        catalogue = Catalogue(url, clock=clock)
+        yield catalogue
+        catalogue.close()
+
+    def to_fetch(self, catalogue: Catalogue, media_id: str, flight: SingleFlight = SingleFlight()) -> Claim:  # noqa: B008
+        claim = catalogue.claim(media_id, lease_s=LEASE_S, flight=flight)
+        assert not isinstance(claim, Refusal), claim
+        return claim
+
+    def accepted(self, catalogue: Catalogue, **fields: Any) -> Claim:
+        return self.to_fetch(catalogue, catalogue.accept(declaring(**fields)).id)
+
+    def waits_s(self, catalogue: Catalogue, media_id: str, flight: SingleFlight = SingleFlight()) -> float:  # noqa: B008
+        """How long it is told to wait."""
+        with pytest.raises(PacedError) as error:
+            catalogue.claim(media_id, lease_s=LEASE_S, flight=flight)
+        assert error.value.code is Code.FETCH_BUSY
+        assert error.value.retry_after
+        return error.value.retry_after
+
+    def done(self, catalogue: Catalogue, **fields: Any) -> Claim:
+        claim = self.accepted(catalogue, **fields)
+        catalogue.stored(claim, holding())
+        catalogue.finish(claim, announced=True)
+        return claim
+
+    def test_of_two_at_once_the_second_waits_and_is_not_claimed(self, catalogue: Catalogue) -> None:
+        self.accepted(catalogue)
+        second = catalogue.accept(declaring(url=elsewhere())).id
+        assert self.waits_s(catalogue, second) <= 2
+        assert not isinstance(catalogue.claim(second, lease_s=LEASE_S), Refusal)
+
+    def test_who_waits_is_asked_again_when_the_other_has_taken_twice_as_long(
+        self, catalogue: Catalogue, clock: Clock
+    ) -> None:
+        self.accepted(catalogue)
+        second = catalogue.accept(declaring()).id
+        waits = []
+        for _ in range(12):
+            waits.append(self.waits_s(catalogue, second))
+            clock.now += waits[-1]
+        assert waits[0] == pytest.approx(0.025)
+        assert waits[4] == pytest.approx(0.2, rel=0.1)
+        assert waits[-1] == 2
+
+    def test_what_is_stored_is_held_for_its_session(self, catalogue: Catalogue) -> None:
+        self.done(catalogue)
+        assert self.accepted(catalogue, url=elsewhere()).held is Held.BY_HASH
+
+    def test_it_is_held_as_soon_as_it_is_stored(self, catalogue: Catalogue) -> None:
+        first = self.accepted(catalogue)
+        catalogue.stored(first, holding())
+        assert self.accepted(catalogue, url=elsewhere()).held is Held.BY_HASH
+
+    def test_another_session_that_only_knows_the_hash_has_no_right_to_it(self, catalogue: Catalogue) -> None:
+        self.done(catalogue)
+        assert self.accepted(catalogue, session="stranger", url=elsewhere()).held is None
+
+    def test_nor_does_it_wait_for_it(self, catalogue: Catalogue) -> None:
+        self.accepted(catalogue)
+        assert self.accepted(catalogue, session="stranger", url=elsewhere()).held is None
+
+    @pytest.mark.parametrize("same", [{"url": "https://a.example/f?sig=1"}, {"media_key": KEY, "direct_path": "/v/f"}])
+    def test_another_session_with_the_same_source_has_a_right_to_it(
+        self, catalogue: Catalogue, same: dict[str, str]
+    ) -> None:
+        self.done(catalogue, **same)
+        assert self.accepted(catalogue, session="other", **same).held is Held.BY_SOURCE
+
+    def test_a_media_key_is_the_same_source_whatever_path_and_spelling(self, catalogue: Catalogue) -> None:
+        self.done(catalogue, media_key=KEY, direct_path="/v/one?oe=1", kind="image")
+        again = {"media_key": bytes.fromhex(KEY), "direct_path": "/v/two?oe=2", "gateway": "waha"}
+        assert self.accepted(catalogue, session="other", **again).held is Held.BY_SOURCE
+
+    def test_another_media_key_is_another_source_though_the_url_is_the_same(self, catalogue: Catalogue) -> None:
+        self.done(catalogue, media_key=KEY)
+        assert self.accepted(catalogue, session="other", media_key="cd" * 32).held is None
+
+    def test_another_gateway_has_other_rights_at_a_url(self, catalogue: Catalogue) -> None:
+        self.done(catalogue, gateway="waha")
+        assert self.accepted(catalogue, session="other", gateway="media").held is None
+
+    def test_what_came_by_the_hash_proves_nothing_of_the_source_that_it_named(self, catalogue: Catalogue) -> None:
+        """Else somebody could send one session a forged message, and show its source in another."""
+        self.done(catalogue)
+        forged = {"media_key": KEY, "direct_path": "/v/forged"}
+        assert self.done(catalogue, **forged).held is Held.BY_HASH
+        assert self.accepted(catalogue, session="forger", **forged).held is None
+
+    def test_nor_does_what_was_replayed_with_another_source(self, catalogue: Catalogue) -> None:
+        failed = self.accepted(catalogue)
+        catalogue.ended(failed, ending(Status.EXPIRED, code=Code.SOURCE_GONE))
+        catalogue.finish(failed, announced=True)
+        source = {"url": "https://a.example/new"}
+        assert catalogue.reopen(failed.id, source=NewSource(**source))
+        again = self.to_fetch(catalogue, failed.id)
+        catalogue.stored(again, holding())
+        assert self.accepted(catalogue, session="one", **source).held is None
+        assert self.accepted(catalogue, session="two").held is None
+
+    def test_a_replay_waits_and_takes_as_a_new_one_does(self, catalogue: Catalogue) -> None:
+        failed = self.accepted(catalogue)
+        catalogue.ended(failed, ending(Status.FAILED))
+        catalogue.finish(failed, announced=True)
+        assert catalogue.reopen(failed.id)
+        other = self.accepted(catalogue, url=elsewhere())
+        self.waits_s(catalogue, failed.id)
+        catalogue.stored(other, holding())
+        assert self.to_fetch(catalogue, failed.id).held is Held.BY_HASH
+
+    def test_for_all_the_hash_is_enough(self, catalogue: Catalogue) -> None:
+        first = self.accepted(catalogue)
+        stranger = catalogue.accept(declaring(session="stranger", url=elsewhere())).id
+        self.waits_s(catalogue, stranger, ALL)
+        catalogue.stored(first, holding())
+        assert self.to_fetch(catalogue, stranger, ALL).held is Held.BY_HASH
+
+    def test_who_does_not_wait_takes_what_is_stored_all_the_same(self, catalogue: Catalogue) -> None:
+        first = self.accepted(catalogue)
+        second = catalogue.accept(declaring()).id
+        patient = self.to_fetch(catalogue, second, SingleFlight(waits=False))
+        assert patient.held is None
+        catalogue.release(patient, stage=Stage.FETCH, attempts=1, error=None)
+        catalogue.stored(first, holding())
+        assert self.to_fetch(catalogue, second, SingleFlight(waits=False)).held is Held.BY_SOURCE
+
+    def test_another_hash_and_none_at_all_stand_for_themselves(self, catalogue: Catalogue) -> None:
+        self.accepted(catalogue)
+        self.accepted(catalogue, file_sha256=None)
+        assert self.accepted(catalogue, file_sha256="cd" * 32).held is None
+        assert self.accepted(catalogue, file_sha256=None).held is None
+
+    def test_bytes_that_came_along_wait_for_nobody_and_hold_nobody_up(self, catalogue: Catalogue) -> None:
+        self.accepted(catalogue)
+        brought = catalogue.accept(declaring(), intake=True).id
+        assert self.to_fetch(catalogue, brought).held is None
+        assert self.accepted(catalogue, session="other", url=None, data="YQ==").held is None
+
+    @pytest.mark.parametrize("how", ["released", "ended"])
+    def test_the_next_one_takes_over_at_once_from_one_that_failed(self, catalogue: Catalogue, how: str) -> None:
+        first = self.accepted(catalogue)
+        second = catalogue.accept(declaring()).id
+        self.waits_s(catalogue, second)
+        if how == "released":
+            catalogue.release(first, stage=Stage.FETCH, attempts=1, error=None)
+        else:
+            catalogue.ended(first, ending(Status.REJECTED))
+        assert self.to_fetch(catalogue, second).held is None
+        if how == "released":
+            self.waits_s(catalogue, first.id)
+
+    def test_one_whose_worker_died_is_waited_for_until_its_lease_ends(self, catalogue: Catalogue, clock: Clock) -> None:
+        self.accepted(catalogue)
+        second = catalogue.accept(declaring()).id
+        clock.now += LEASE_S - 1
+        self.waits_s(catalogue, second)
+        clock.now += 2
+        assert self.to_fetch(catalogue, second).held is None
+
+    def test_a_clock_that_was_wrong_holds_nobody_up_for_ever(self, catalogue: Catalogue, clock: Clock) -> None:
+        clock.now += 3600
+        self.accepted(catalogue)
+        clock.now -= 3600
+        assert self.accepted(catalogue).held is None
+
+    def test_nobody_waits_longer_than_a_minute_for_a_source_that_is_not_his(
+        self, catalogue: Catalogue, clock: Clock
+    ) -> None:
+        waiting = [catalogue.accept(declaring(url=url)).id for url in (elsewhere(), "https://media.example/x")]
+        clock.now += 61
+        self.accepted(catalogue)
+        assert self.to_fetch(catalogue, waiting[0]).held is None
+        self.waits_s(catalogue, waiting[1])
+
+    def test_what_is_deleted_is_held_for_nobody(self, catalogue: Catalogue) -> None:
+        first = self.done(catalogue)
+        assert catalogue.delete(first.id)
+        assert self.accepted(catalogue).held is None
+
+    def test_what_was_deduplicated_is_counted(self, catalogue: Catalogue) -> None:
+        self.done(catalogue)
+        again = self.accepted(catalogue)
+        catalogue.stored_many([(again, holding(deduplicated=True))])
+        catalogue.finish_many([Finishing(again, announced=True)])
+        totals = catalogue.totals()
+        assert (totals["stored"], totals["deduplicated"], totals["done"]) == (2, 1, 2)
+
+    def test_of_many_that_are_claimed_at_the_same_moment_one_is_fetched(self, url: str) -> None:
+        catalogues = [Catalogue(url) for _ in range(3)]
+        for turn in range(8):
+            sha256 = hashlib.sha256(bytes([turn])).hexdigest()
+            ids = [catalogues[0].accept(declaring(file_sha256=sha256, url=elsewhere(n))).id for n in range(12)]
+            together = threading.Barrier(12)
+
+            def go(number: int, ids: list[str] = ids, together: threading.Barrier = together) -> bool:
+                together.wait(30)
+                try:
+                    catalogues[number % 3].claim(ids[number], lease_s=LEASE_S, flight=SingleFlight())
+                except PacedError:
+                    return False
+                return True
+
+            with ThreadPoolExecutor(12) as pool:
+                assert sum(pool.map(go, range(12))) == 1
+        for catalogue in catalogues:
+            catalogue.close()

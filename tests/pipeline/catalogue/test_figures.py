@@ -1,0 +1,56 @@
+"""The figures of the dashboard on SQLite: the contract, and that each of them has its index."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.catalogue import Catalogue, figures
+from pipeline.catalogue.database import Database
+from pipeline.catalogue.figures import percentile
+from tests.pipeline.catalogue.contract_figures import FiguresContract
+from tests.pipeline.catalogue.test_query_plans import plan
+
+
+class TestContract(FiguresContract):
+    @pytest.fixture
+    def url(self, tmp_path: Path) -> str:
+        url = f"sqlite:///{tmp_path}/catalogue.db"
+        Catalogue(url).migrate()
+        return url
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    url = f"sqlite:///{tmp_path_factory.mktemp('plans')}/catalogue.db"
+    Catalogue(url).migrate()
+    database = Database(url, durable=False)
+    yield database
+    database.close()
+
+
+@pytest.mark.parametrize(
+    ("statement", "index"),
+    [
+        (figures.ENDINGS, "SEARCH media USING COVERING INDEX ix_media_finished (finished_at>? AND finished_at<?)"),
+        (
+            figures.DURATIONS_OF_MINUTE,
+            "SEARCH media USING COVERING INDEX ix_media_finished (finished_at>? AND finished_at<?)",
+        ),
+        (figures.FAILED, "SEARCH media USING INDEX ix_media_status (status=? AND received_at>?)"),
+        (figures.RECENT, "SCAN media USING INDEX ix_media_received"),
+        (figures.LAST_RECEIVED, "SEARCH media USING COVERING INDEX ix_media_session (session=?)"),
+    ],
+    ids=["endings", "durations", "failed", "recent", "last received"],
+)
+def test_each_is_read_from_its_index_whatever_the_number_of_rows(
+    database: Database, statement: object, index: str
+) -> None:
+    assert [step for step in plan(database, statement) if "media" in step] == [index]
+
+
+@pytest.mark.parametrize(("percent", "value"), [(50, 5), (95, 10), (99, 10), (1, 1)])
+def test_a_percentile_is_the_nearest_rank(percent: int, value: int) -> None:
+    assert percentile(range(1, 11), percent) == value

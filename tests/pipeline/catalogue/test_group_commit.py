@@ -1,0 +1,192 @@
+"""What many threads hand over at the same time is written by few transactions, and each gets its own answer."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from pipeline.catalogue import Catalogue
+from pipeline.catalogue.database import Database
+from pipeline.catalogue.group_commit import MAX_BATCH, GroupCommit
+from pipeline.catalogue.session import Session
+from pipeline.errors import Code, PermanentError, PipelineError, RetryableError
+from pipeline.models import Attachment
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/catalogue.db"
+
+
+@contextmanager
+def locked(url: str) -> Iterator[None]:
+    with closing(sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)) as holder:
+        holder.execute("BEGIN EXCLUSIVE")
+        yield
+
+
+class Writer:
+    """A Together that answers each item with itself, and remembers what was written at once."""
+
+    def __init__(self, url: str, *, refused: str = "") -> None:
+        self.batches: list[list[str]] = []
+        self._refused = refused
+        self.together: GroupCommit[str, str] = GroupCommit(Database(url, durable=False), self._work)
+
+    def _work(self, session: Session, items: Sequence[str]) -> Sequence[str]:
+        if self._refused in items:
+            raise PermanentError(Code.CATALOGUE, f"{self._refused} cannot be held")
+        self.batches.append(list(items))
+        return [item.upper() for item in items]
+
+    def do(self, item: str, *, wait_s: float = 5) -> str | PipelineError:
+        try:
+            return self.together.do(item, wait_s=wait_s)
+        except PipelineError as error:
+            return error
+
+
+def words(count: int) -> list[str]:
+    return [f"word {number}" for number in range(count)]
+
+
+def test_who_is_alone_waits_for_nobody(url: str) -> None:
+    writer = Writer(url)
+    assert [writer.do(word) for word in "ab"] == ["A", "B"]
+    assert writer.batches == [["a"], ["b"]]
+
+
+def test_who_comes_while_the_file_is_locked_is_written_at_once_and_gets_his_own_answer(url: str) -> None:
+    writer = Writer(url)
+    given = words(50)
+    with ThreadPoolExecutor(len(given)) as pool:
+        with locked(url):
+            answers = [pool.submit(writer.do, word) for word in given]
+            time.sleep(0.5)
+            assert writer.batches == []
+        assert [answer.result() for answer in answers] == [word.upper() for word in given]
+    assert sorted(word for batch in writer.batches for word in batch) == sorted(given)
+    assert len(writer.batches) <= 2
+
+
+def test_no_transaction_grows_beyond_its_limit(url: str) -> None:
+    writer = Writer(url)
+    given = words(MAX_BATCH + 50)
+    with ThreadPoolExecutor(len(given)) as pool:
+        with locked(url):
+            answers = [pool.submit(writer.do, word) for word in given]
+            time.sleep(1)
+        assert Counter(answer.result() for answer in answers) == Counter(word.upper() for word in given)
+    assert max(map(len, writer.batches)) == MAX_BATCH
+
+
+def test_what_cannot_be_held_fails_for_its_sender_alone(url: str) -> None:
+    writer = Writer(url, refused="word 7")
+    given = words(20)
+    with ThreadPoolExecutor(len(given)) as pool:
+        with locked(url):
+            answers = dict(zip(given, [pool.submit(writer.do, word) for word in given], strict=True))
+            time.sleep(0.5)
+        found = {word: answer.result() for word, answer in answers.items()}
+    assert isinstance(found.pop("word 7"), PermanentError)
+    assert found == {word: word.upper() for word in found}
+    assert writer.do("after") == "AFTER"
+
+
+def test_a_lock_that_stays_is_told_to_each_when_his_own_patience_ends(url: str) -> None:
+    writer = Writer(url)
+    waits = [0.9, 0.3, 0.6, 0.3]
+
+    def refused(wait_s: float) -> float:
+        began = time.monotonic()
+        assert isinstance(writer.do("x", wait_s=wait_s), RetryableError)
+        return time.monotonic() - began
+
+    assert writer.do("before") == "BEFORE"
+    with locked(url), ThreadPoolExecutor(len(waits)) as pool:
+        took = list(pool.map(refused, waits))
+    for wait_s, seconds in zip(waits, took, strict=True):
+        assert wait_s - 0.05 < seconds < wait_s + 0.4
+    assert writer.do("after") == "AFTER"
+    assert writer.batches == [["before"], ["after"]], "who was refused is not written afterwards"
+
+
+def test_a_mistake_in_the_work_leaves_nobody_waiting(url: str) -> None:
+    entered, go_on = threading.Event(), threading.Event()
+
+    def work(_: Session, items: Sequence[str]) -> Sequence[str]:
+        entered.set()
+        go_on.wait(5)
+        if "bad" in items:
+            raise ZeroDivisionError
+        return list(items)
+
+    together: GroupCommit[str, str] = GroupCommit(Database(url, durable=False), work)
+    with ThreadPoolExecutor(2) as pool:
+        bad = pool.submit(together.do, "bad", wait_s=5)
+        assert entered.wait(5)
+        good = pool.submit(together.do, "good", wait_s=5)
+        go_on.set()
+        assert isinstance(bad.exception(5), ZeroDivisionError)
+        assert good.result(5) == "good"
+
+
+HOLDER = """
+import sqlite3, sys
+holder = sqlite3.connect(sys.argv[1], isolation_level=None)
+holder.execute("BEGIN EXCLUSIVE")
+print("locked", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def locked_elsewhere(url: str) -> Iterator[None]:
+    """As `locked`, by another process: SQLite's locks within one are inherited by a fork."""
+    command = [sys.executable, "-c", HOLDER, url.removeprefix("sqlite:///")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout
+        assert holder.stdout.readline() == b"locked\n"
+        yield
+        holder.kill()
+
+
+def test_a_fork_in_the_middle_of_a_write_hinders_neither_process(url: str) -> None:
+    writer = Writer(url)
+    assert writer.do("before") == "BEFORE"
+    with ThreadPoolExecutor(4) as pool:
+        with locked_elsewhere(url):
+            answers = [pool.submit(writer.do, word) for word in words(4)]
+            time.sleep(0.2)
+            child = os.fork()
+            if child == 0:
+                time.sleep(0.5)  # until the lock is gone
+                os._exit(42 if writer.do("child") == "CHILD" else 1)
+        assert {answer.result() for answer in answers} == {word.upper() for word in words(4)}
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 42
+
+
+def test_the_same_message_by_many_at_once_is_fresh_once(url: str) -> None:
+    catalogue = Catalogue(url, durable=True)
+    catalogue.migrate()
+    given = [
+        Attachment(session="s", message_id=str(number % 10), url="https://media.example/a") for number in range(100)
+    ]
+    with ThreadPoolExecutor(32) as pool:
+        accepted = list(pool.map(catalogue.accept, given))
+    assert [one.id for one in accepted] == [one.id for one in given]
+    assert sum(one.fresh for one in accepted) == 10
+    totals = catalogue.totals()
+    assert (totals["received"], totals["duplicates"]) == (10, 90)

@@ -1,0 +1,107 @@
+"""Every listing and figure of the catalogue comes from an index, whatever the number of rows."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from sqlalchemy import Executable
+from sqlalchemy.dialects import sqlite
+
+from pipeline.catalogue import Catalogue, single_flight, statements
+from pipeline.catalogue.database import Database
+
+FILTERS = ("status", "session", "error", "stage", "kind")
+COMBINATIONS = [frozenset(names) for n in range(len(FILTERS) + 1) for names in itertools.combinations(FILTERS, n)]
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    url = f"sqlite:///{tmp_path_factory.mktemp('plans')}/catalogue.db"
+    Catalogue(url).migrate()
+    database = Database(url, durable=False)
+    yield database
+    database.close()
+
+
+def plan(database: Database, statement: Any) -> list[str]:
+    compiled = statement.compile(dialect=sqlite.dialect(paramstyle="named"))
+    values = {name: bind.value if not bind.required else 0 for name, bind in compiled.binds.items()}
+    with database.engine.connect() as connection:
+        return [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled.string}", values)]
+
+
+def assert_indexed(steps: list[str]) -> None:
+    assert steps
+    for step in steps:
+        assert "SCAN media" not in step, steps
+        # Rows of the same millisecond may be sorted among themselves, never the whole.
+        assert "TEMP B-TREE" not in step or "RIGHT PART OF ORDER BY" in step or "LAST TERM" in step, steps
+
+
+@pytest.mark.parametrize("by", COMBINATIONS, ids=lambda by: "+".join(sorted(by)) or "all")
+def test_no_listing_and_no_count_scans_the_table(database: Database, by: frozenset[str]) -> None:
+    for statement in (
+        statements.listing(by, paged=False),
+        statements.listing(by, paged=True),
+        statements.counting(by),
+    ):
+        assert_indexed(plan(database, statement))
+
+
+@pytest.mark.parametrize(
+    ("statement", "index"),
+    [
+        (statements.UNFINISHED_AFTER, "ix_media_unfinished"),
+        (statements.HOLDERS, "ix_media_content"),
+        (single_flight.HELD_BY_SOURCE, "ix_media_content"),
+        (single_flight.HELD_BY_SESSION, "ix_media_content (sha256=? AND session=?)"),
+        (single_flight.HELD_BY_ANYONE, "ix_media_content"),
+        (statements.CLAIM_TO_FETCH, "other USING INDEX ix_media_content"),
+        (statements.CLAIM_TO_FETCH, "other USING INDEX ix_media_declared"),
+        *((statements.deletions(contents), "ix_media_deleted") for contents in (1, 16)),
+        (statements.UNDONE, "ix_media_status"),
+        (statements.DELETE, "sqlite_autoindex_media_1"),
+        (statements.DURATIONS, "COVERING INDEX ix_media_finished"),
+        (statements.FINISHED_SINCE, "COVERING INDEX ix_media_finished"),
+        (statements.listing(frozenset({"error"}), paged=False), "ix_media_error"),
+        (statements.PREVIEWED, "sqlite_autoindex_previews_1"),
+        *(
+            (statement, "sqlite_autoindex_media_1")
+            for statement in (statements.CLAIM, statements.RENEW, statements.GET, statements.REOPEN)
+        ),
+        *(
+            (statement, "sqlite_autoindex_media_1")
+            for statement in (statements.STORED, statements.FINISH_STORED, statements.FINISH_ANNOUNCED, statements.END)
+        ),
+    ],
+)
+def test_each_has_its_index(database: Database, statement: Executable, index: str) -> None:
+    steps = plan(database, statement)
+    assert_indexed(steps)
+    assert any(index in step for step in steps)
+
+
+def test_the_oldest_is_the_first_of_its_index(database: Database) -> None:
+    assert plan(database, statements.OLDEST) == ["SCAN media USING INDEX ix_media_unfinished"]
+
+
+def test_the_sweep_begins_at_the_oldest_that_is_unfinished_and_sees_no_other(database: Database) -> None:
+    steps = plan(database, statements.UNFINISHED)
+    assert [step for step in steps if "media" in step] == ["SCAN media USING INDEX ix_media_unfinished"]
+    assert "USE TEMP B-TREE FOR ORDER BY" not in steps
+
+
+def test_the_totals_are_as_many_rows_as_names_and_shards(database: Database) -> None:
+    catalogue = Catalogue(str(database.engine.url))
+    for _ in range(200):
+        catalogue.add("fallbacks")
+    with database.engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT count(*), sum(n) FROM counters").one() == (16, 200)
+
+
+def test_who_fetches_the_same_content_is_found_by_index(database: Database) -> None:
+    """What the index has found is sorted, and that is a thousand rows at most."""
+    assert any("ix_media_declared" in step for step in plan(database, single_flight.UNDER_WAY))

@@ -1,0 +1,256 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from sentry_sdk.utils import BadDsn, Dsn
+
+from pipeline.config.settings import Retention, Settings, load_settings
+from pipeline.errors import Code, SettingsError
+from pipeline.models import Kind
+from tests.support.webhooks import endpoints
+
+SECRET = "a-secret-value-of-someone"
+EVERY = sorted(name.upper() for name in Settings.model_fields)
+
+
+@pytest.fixture(autouse=True)
+def no_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in EVERY:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)  # where no .env is
+
+
+def with_environment(monkeypatch: pytest.MonkeyPatch, **values: str) -> Settings:
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    return load_settings()
+
+
+WRONG = [
+    ("REDIS_PORT", "http", "valid integer"),
+    ("REDIS_PORT", "70000", "less than or equal to 65535"),
+    ("REDIS_DB", "-1", "greater than or equal to 0"),
+    ("MEDIA_ATTEMPTS", "0", "greater than or equal to 1"),
+    ("MEDIA_ATTEMPTS", "3.5", "valid integer"),
+    ("MEDIA_BACKOFF_MS", "-2000", "greater than or equal to 1"),
+    ("WORKER_THREADS", "many", "valid integer"),
+    ("SWEEP_AFTER_S", "0", "greater than 0"),
+    ("FETCH_DEADLINE_S", "soon", "valid number"),
+    ("CHAIN", "jump", "'run' or 'hop'"),
+    ("FALLBACK", "later", "'sync' or 'spool'"),
+    ("INTAKE_SYNC", "perhaps", "valid boolean"),
+    ("MISMATCH", "ignore", "'correct' or 'reject'"),
+    ("ACTIVE_DOCUMENTS", "maybe", "'accept' or 'reject'"),
+    ("LOG_LEVEL", "loud", "'debug', 'info', 'warning' or 'error'"),
+    ("FETCH_ALLOW_PRIVATE", "somewhere", "'somewhere' is no network: use 10.1.2.0/24 or fd00::/8"),
+    ("FETCH_ALLOW_PRIVATE", "10.0.0.0/8, somewhere", "'somewhere' is no network"),
+    ("FETCH_ALLOW_PRIVATE", "10.0.0.1/8", "'10.0.0.1/8' has host bits set"),
+    ("FETCH_PORTS", "80,x", "valid integer"),
+    ("FETCH_PORTS", "99999", "less than or equal to 65535"),
+    ("FETCH_PORTS", "0", "greater than or equal to 1"),
+    ("WHATSAPP_HOSTS", "http://x", "'http://x' is no name of a host: use mmg.whatsapp.net"),
+    ("WHATSAPP_HOSTS", "a.example,b/c", "'b/c' is no name of a host"),
+    ("WHATSAPP_HOSTS", "user@a.example", "is no name of a host"),
+    ("CLAMD_ADDRESS", "/run/clamav/clamd.ctl", "must be unix:///run/clamav/clamd.ctl or tcp://host:3310"),
+    ("CLAMD_TIMEOUT_S", "0", "greater than 0"),
+    ("CLAIM_LEASE_S", "inf", "finite number"),
+    ("SWEEP_AFTER_S", "inf", "finite number"),
+    ("SWEEP_AFTER_S", "nan", "finite number"),
+    ("MAX_IMAGE_MB", "inf", "finite number"),
+    ("MAX_IMAGE_MB", "1e305", "less than or equal to 1000000000"),
+    ("MEDIA_BACKOFF_MS", "9" * 30, "less than or equal to 1000000000"),
+    ("REMOVE_ON_COMPLETE", "some", 'true, false, a number or {"age": seconds, "count": n}'),
+    ("REMOVE_ON_FAIL", "-1", "greater than or equal to 0"),
+    ("REMOVE_ON_FAIL", '{"cuont": 5}', 'knows only "age" and "count"'),
+    ("MAX_IMAGE_MB", "big", "valid number"),
+    ("LARGE_FILE_MB", "0", "greater than 0"),
+    ("LARGE_FILE_SHARE", "0", "greater than 0"),
+    ("LARGE_FILE_SHARE", "1.5", "less than or equal to 1"),
+    ("SESSION_WEIGHTS", "vip", "must be sessions with their weights: vip=4,test=0.5"),
+    ("SESSION_WEIGHTS", "=4", "must be sessions with their weights"),
+    ("SESSION_WEIGHTS", "vip=much", "valid number"),
+    ("SESSION_WEIGHTS", "vip=0", "greater than or equal to 0.01"),
+    ("SESSION_WEIGHTS", "vip=nan", "finite number"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "remedy"), WRONG, ids=[f"{name}={value}" for name, value, _ in WRONG])
+def test_a_wrong_setting_is_named_with_its_value_its_fault_and_where_to_look(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, remedy: str
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        with_environment(monkeypatch, **{name: value})
+    message = caught.value.message
+    assert caught.value.code == Code.BAD_SETTING
+    assert message.startswith(f"{name} {value!r}: ")
+    assert remedy in message
+    assert ".env.example" in message
+    assert len(message.splitlines()) == 1
+
+
+def test_every_wrong_setting_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SettingsError) as caught:
+        with_environment(monkeypatch, REDIS_PORT="x", CHAIN="y")
+    assert [line.split()[0] for line in caught.value.message.splitlines()] == ["REDIS_PORT", "CHAIN"]
+
+
+def test_a_webhook_needs_its_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SettingsError, match=r"^bad_setting: WEBHOOK_SECRET: is missing") as caught:
+        with_environment(monkeypatch, WEBHOOK_URL=f"https://{SECRET}@example.com/hook")
+    assert SECRET not in str(caught.value)
+
+
+def test_a_short_secret_is_refused_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SettingsError, match=r"WEBHOOK_SECRET: .*whsec_") as caught:
+        with_environment(monkeypatch, WEBHOOK_SECRET="tiny-secret", WEBHOOK_URL="https://example.com")
+    assert "tiny" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        "nonsense-SECRET",
+        "https://sentry.example/SECRET",
+        "https://SECRET@sentry.example/",
+        "https://SECRET@sentry.example/name",
+        "https://SECRET@/1",
+        "https://SECRET@sentry.example:port/1",
+        "ftp://SECRET@sentry.example/1",
+        "https://SECRET@[/1",
+    ],
+)
+def test_a_dsn_that_sentry_would_not_take_is_named_and_not_shown(monkeypatch: pytest.MonkeyPatch, dsn: str) -> None:
+    with pytest.raises(SettingsError, match=r"SENTRY_DSN: must be https://key@host/number") as caught:
+        with_environment(monkeypatch, SENTRY_DSN=dsn)
+    assert "SECRET" not in str(caught.value)
+    with pytest.raises((BadDsn, ValueError)):
+        Dsn(dsn)
+
+
+@pytest.mark.parametrize("dsn", ["https://key@o1.ingest.sentry.io/42", "http://key:secret@sentry.internal:9000/a/7"])
+def test_a_dsn_that_sentry_takes_is_taken(monkeypatch: pytest.MonkeyPatch, dsn: str) -> None:
+    kept = with_environment(monkeypatch, SENTRY_DSN=dsn).sentry_dsn
+    assert kept
+    assert Dsn(kept.get_secret_value()).project_id in {"42", "7"}
+
+
+def test_hosts_are_names_in_lower_case_with_a_port_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = with_environment(monkeypatch, WHATSAPP_HOSTS="MMG.whatsapp.net, 127.0.0.1:8443,media")
+    assert settings.whatsapp_hosts == ("mmg.whatsapp.net", "127.0.0.1:8443", "media")
+
+
+def test_no_secret_is_shown_by_the_settings_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = [name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)]
+    assert {"redis_url", "password_redis", "database_url", "webhook_secret", "api_token", "sentry_dsn"} <= set(secret)
+    values = {name: f"{SECRET}-{name}" for name in secret}
+    values |= {"redis_url": f"unix:///{SECRET}-redis_url", "sentry_dsn": f"https://{SECRET}-sentry_dsn@host/1"}
+    values |= {"cloud_access_tokens": f"123={SECRET}-of-123", "node_socketio_redis_url": f"unix:///{SECRET}-node"}
+    values |= {"webhook_secret": "whsec_c2VjcmV0LW9mLXNvbWVvbmU="}
+    values |= {"webhook_endpoints": endpoints({"name": "crm", "url": f"https://{SECRET}.example/"})}
+    given = {name.upper(): value for name, value in values.items()}
+    settings = with_environment(monkeypatch, **given, WAHA_URL="http://localhost:3000")
+    assert SECRET not in f"{settings!r} {settings}"
+    assert SECRET not in settings.model_dump_json()
+    assert {*values.values(), f"{SECRET}-of-123"} <= set(settings.secrets())
+
+
+def test_passwords_within_urls_are_secrets_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = with_environment(
+        monkeypatch,
+        REDIS_URL="redis://:redis-word@h/0",
+        DATABASE_URL="postgresql://u:data-word@h/d",
+        API_TOKEN="http://[",
+    )
+    assert {"redis-word", "data-word", "http://["} <= set(settings.secrets())
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        ("true", Retention(count=0)),
+        ("false", Retention()),
+        ("0", Retention(count=0)),
+        ("250", Retention(count=250)),
+        ('{"age": 3600}', Retention(age=3600)),
+        ('{"age": 3600, "count": 5}', Retention(age=3600, count=5)),
+        ("{}", Retention()),
+    ],
+)
+def test_retention_takes_the_forms_of_bullmq(monkeypatch: pytest.MonkeyPatch, value: str, kept: Retention) -> None:
+    settings = with_environment(monkeypatch, REMOVE_ON_COMPLETE=value, REMOVE_ON_FAIL=value)
+    assert (settings.remove_on_complete, settings.remove_on_fail) == (kept, kept)
+
+
+def test_the_defaults_are_those_of_the_seed() -> None:
+    settings = load_settings()
+    assert (settings.media_attempts, settings.media_backoff_ms) == (3, 2000)
+    assert (settings.remove_on_complete, settings.remove_on_fail) == (Retention(count=100), Retention(count=50))
+    assert settings.embedded
+
+
+@pytest.mark.parametrize(
+    ("environment", "url"),
+    [
+        ({"REDIS_HOST": "redis.internal"}, "redis://redis.internal:6379/0"),
+        ({"REDIS_HOST": "h", "REDIS_PORT": "7000", "REDIS_DB": "3"}, "redis://h:7000/3"),
+        ({"REDIS_HOST": "h", "PASSWORD_REDIS": "a b/@:"}, "redis://:a%20b%2F%40%3A@h:6379/0"),
+        ({"REDIS_URL": "rediss://u:p@cloud:1/2", "REDIS_HOST": "h"}, "rediss://u:p@cloud:1/2"),
+    ],
+)
+def test_redis_is_found_by_its_url_or_by_the_names_of_the_seed(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], url: str
+) -> None:
+    settings = with_environment(monkeypatch, **environment)
+    assert (settings.redis, settings.embedded) == (url, False)
+
+
+def test_without_settings_everything_lies_under_var(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    settings = with_environment(monkeypatch, VAR_DIR=str(tmp_path / "v a r"), REDIS_URL="", STAGING_DIR="")
+    assert settings.database == f"sqlite:///{tmp_path}/v a r/esteira.db"
+    assert settings.storage == f"file://{tmp_path}/v%20a%20r/media"
+    assert settings.staging == tmp_path / "v a r" / "staging"
+    assert settings.redis == f"unix://{tmp_path}/v a r/valkey.sock"
+
+
+def test_lists_are_words_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = with_environment(
+        monkeypatch, FETCH_ALLOW_PRIVATE=" 10.0.0.0/8,fd00::/8 ,", FETCH_PORTS="80, 8443", ALLOWED_TYPES="avif,csv"
+    )
+    assert [str(network) for network in settings.fetch_allow_private] == ["10.0.0.0/8", "fd00::/8"]
+    assert settings.fetch_ports == (80, 8443)
+    assert settings.allowed_types == {"avif", "csv"}
+
+
+def test_weights_are_sessions_with_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert with_environment(monkeypatch, SESSION_WEIGHTS="vip=4, test=0.5,a=b=2").session_weights == {
+        "vip": 4,
+        "test": 0.5,
+        "a=b": 2,
+    }
+
+
+def test_each_kind_has_its_limit_and_the_unknown_one_the_largest(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = with_environment(monkeypatch, MAX_IMAGE_MB="0.5", MAX_DOCUMENT_MB="3000")
+    limits = [settings.max_bytes(kind) for kind in Kind]
+    assert limits == [500_000, 256_000_000, 64_000_000, 64_000_000, 3_000_000_000, 1_000_000]
+    assert settings.max_bytes(None) == max(limits)
+
+
+def test_settings_come_from_the_env_file_and_the_environment_wins(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / ".env").write_text("MEDIA_ATTEMPTS=5\nMEDIA_BACKOFF_MS=10\nUNKNOWN=1\n")
+    settings = with_environment(monkeypatch, MEDIA_BACKOFF_MS="20")
+    assert (settings.media_attempts, settings.media_backoff_ms) == (5, 20)
+
+
+def test_a_wrong_line_of_the_env_file_is_named_too(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("MEDIA_ATTEMPTS=none\n")
+    with pytest.raises(SettingsError, match="MEDIA_ATTEMPTS"):
+        load_settings()
+
+
+def test_names_are_those_of_their_variables() -> None:
+    assert all(re.fullmatch(r"[A-Z][A-Z0-9_]+", name) for name in EVERY)

@@ -1,0 +1,74 @@
+"""Names that are no settings: told where they are mistakes, and nobody is bothered with those of others."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from pipeline.config.settings import Settings
+from pipeline.config.unknown_names import unknown_names
+
+ORDINARY = {
+    *("HOME", "PATH", "LANG", "TERM", "USER", "SHELL", "PWD", "HOSTNAME", "LOGNAME", "TZ", "EDITOR", "VIRTUAL_ENV"),
+    *("REDIS_TLS_URL", "REDIS_PORT_6379_TCP", "REDISCLOUD_URL", "POSTGRES_URL", "DYNO", "GITHUB_TOKEN", "NODE_ENV"),
+    *("AWS_REGION", "AWS_ENDPOINT_URL", "KUBERNETES_SERVICE_PORT", "SENTRY_RELEASE", "HTTP_PROXY", "CI", "DEBUG"),
+}
+
+
+@pytest.fixture(autouse=True)
+def _empty_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in list(os.environ):
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)  # where no .env is
+
+
+def told(monkeypatch: pytest.MonkeyPatch, *names: str) -> list[tuple[str, str | None]]:
+    for name in names:
+        monkeypatch.setenv(name, "hunter2")
+    return [(unknown.name, unknown.meant) for unknown in unknown_names()]
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("WEBHOOK_URLS", "WEBHOOK_URL"),
+        ("FETCH_PER_HOSTS", "FETCH_PER_HOST"),
+        ("WEB_CONCURENCY", "WEB_CONCURRENCY"),
+        ("MAX_DOCUMENTS_MB", "MAX_DOCUMENT_MB"),
+        ("REDIS_PASSWORD", "PASSWORD_REDIS"),
+        ("metric_token", "METRICS_TOKEN"),
+    ],
+)
+def test_a_setting_that_is_nearly_one_is_told_with_the_one_that_was_meant(
+    monkeypatch: pytest.MonkeyPatch, name: str, meant: str
+) -> None:
+    assert told(monkeypatch, name) == [(name.upper(), meant)]
+
+
+def test_settings_are_known_in_any_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert told(monkeypatch, *Settings.model_fields, *(name.upper() for name in Settings.model_fields)) == []
+
+
+def test_what_others_have_in_the_environment_is_nobodys_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert told(monkeypatch, *ORDINARY) == []
+
+
+def test_in_the_file_everything_unknown_is_told_and_values_never(tmp_path: Path) -> None:
+    lines = ["API_TOKEN=hunter2", "export WEBHOK_URL=hunter2", "MY_OWN=hunter2", "aws_region=x", "#WEBHOOK_URLS=", ""]
+    (tmp_path / ".env").write_text("\n".join(lines))
+    assert list(map(str, unknown_names())) == [
+        "MY_OWN (.env) is no setting",
+        "WEBHOK_URL (.env) is no setting: WEBHOOK_URL is",
+    ]
+
+
+def test_what_stands_in_both_is_told_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("WEBHOOK_URLS=x\n")
+    assert told(monkeypatch, "WEBHOOK_URLS") == [("WEBHOOK_URLS", "WEBHOOK_URL")]
+
+
+def test_the_example_holds_settings_alone() -> None:
+    example = Path(__file__).parents[3] / ".env.example"
+    assert unknown_names(example) == []

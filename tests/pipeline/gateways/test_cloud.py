@@ -1,0 +1,247 @@
+"""The Cloud API's hook: Meta's signature, every message of a batch, and media ids."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.config.settings import Settings, load_settings
+from pipeline.errors import Code, PayloadError
+from pipeline.gateways import GATEWAYS, HookRequest, NoSecretError, Parsed, UnauthorizedError
+from pipeline.models import Attachment, Fault, Kind
+from tests.support.json_shapes import ANY_JSON, mutations
+
+PAYLOADS = Path(__file__).parents[2] / "payloads" / "cloud"
+SAMPLES = {path.stem: json.loads(path.read_text()) for path in sorted(PAYLOADS.glob("*.json"))}
+CLOUD = GATEWAYS["cloud"]
+
+# The published example of the same header and algorithm: docs.github.com, "Validating webhook deliveries".
+BODY = b"Hello, World!"
+SECRET = "It's a Secret to Everybody"
+SIGNATURE = "757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
+
+
+def settings(**given: Any) -> Settings:
+    return load_settings(_env_file=None, **given)
+
+
+def verify(body: bytes, signature: str | None, *, secret: str = SECRET) -> None:
+    headers = {} if signature is None else {"x-hub-signature-256": signature}
+    CLOUD.verify(HookRequest(headers, body), settings(cloud_app_secret=secret))
+
+
+def parse(payload: Any, **given: Any) -> Parsed:
+    return CLOUD.parse(payload, settings(**given))
+
+
+def only(name: str) -> Attachment:
+    parsed = parse(SAMPLES[name])
+    assert parsed.ignored == 0
+    (attachment,) = parsed.attachments
+    return attachment
+
+
+def with_messages(*messages: Any) -> Any:
+    value = {"metadata": {"phone_number_id": "1"}, "messages": list(messages)}
+    return {"entry": [{"changes": [{"field": "messages", "value": value}]}]}
+
+
+def test_the_published_signature_is_let_in() -> None:
+    verify(BODY, f"sha256={SIGNATURE}")
+
+
+@pytest.mark.parametrize(
+    ("body", "signature"),
+    [
+        (BODY, None),
+        (BODY, ""),
+        (BODY, "sha256="),
+        (BODY, SIGNATURE),
+        (BODY, f"sha256={SIGNATURE[:-1]}"),
+        (BODY, f"sha256={SIGNATURE.upper()}"),
+        (BODY, f"SHA256={SIGNATURE}"),
+        (BODY, f"sha1={SIGNATURE}"),
+        (BODY, "sha1=" + hmac.new(SECRET.encode(), BODY, hashlib.sha1).hexdigest()),
+        (BODY, f"sha256=sha256={SIGNATURE}"),
+        (BODY, "sha256=ção"),
+        (b"Hello, World", f"sha256={SIGNATURE}"),
+        (b"", f"sha256={SIGNATURE}"),
+    ],
+)
+def test_any_other_signature_is_refused(body: bytes, signature: str | None) -> None:
+    with pytest.raises(UnauthorizedError):
+        verify(body, signature)
+
+
+def test_another_secret_is_refused() -> None:
+    with pytest.raises(UnauthorizedError):
+        verify(BODY, f"sha256={SIGNATURE}", secret="it's a secret to everybody")
+
+
+def test_the_raw_body_is_signed_with_its_escapes_as_meta_writes_them() -> None:
+    body = b'{"caption": "\\u00e4\\u00f6\\u00e5 \\/"}'
+    signature = "sha256=" + hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
+    verify(body, signature)
+    for same_json in (json.dumps(json.loads(body)), json.dumps(json.loads(body), ensure_ascii=False)):
+        with pytest.raises(UnauthorizedError):
+            verify(same_json.encode(), signature)
+
+
+def test_without_a_secret_nobody_is_let_in_and_the_setting_is_named() -> None:
+    with pytest.raises(NoSecretError) as error:
+        CLOUD.verify(HookRequest({"x-hub-signature-256": f"sha256={SIGNATURE}"}, BODY), settings())
+    assert error.value.setting == "CLOUD_APP_SECRET"
+
+
+def test_every_sample_gives_attachments_unless_its_name_says_that_it_is_ignored() -> None:
+    assert len(SAMPLES) >= 18
+    for name, sample in SAMPLES.items():
+        parsed = parse(sample)
+        assert bool(parsed.attachments) != name.startswith("ignored"), name
+        assert parsed.ignored or not name.startswith("ignored"), name
+        for attachment in parsed.attachments:
+            assert (attachment.gateway, attachment.url, attachment.timestamp) == ("cloud", None, 1790000000), name
+            assert attachment.sender, name
+            assert (attachment.remote_id is None) == (name in {"without_an_id", "too_large_for_meta"}), name
+
+
+def test_what_the_message_tells_is_kept_and_metas_url_is_not() -> None:
+    assert only("image").model_dump(exclude_none=True) == {
+        "gateway": "cloud",
+        "session": "106540352242922",
+        "message_id": "wamid.HBgN00000000000000000001",
+        "part": 0,
+        "kind": Kind.IMAGE,
+        "mimetype": "image/jpeg",
+        "file_sha256": hashlib.sha256(b"i").hexdigest(),
+        "chat": "5511988880001",
+        "sender": "5511988880001",
+        "caption": "A fachada",
+        "timestamp": 1790000000,
+        "expires_at": 1790000000 + 7 * 24 * 3600,
+        "remote_id": "1003383421387256",
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "file"),
+    [
+        ("voice_note", Kind.PTT, b"v"),  # its hash is in hex, the others' in base64
+        ("audio_file", Kind.AUDIO, b"a"),
+        ("video", Kind.VIDEO, b"m"),
+        ("document", Kind.DOCUMENT, b"d"),
+        ("animated_sticker", Kind.STICKER, b"s"),
+        ("echo_of_the_app", Kind.IMAGE, b"e"),
+    ],
+)
+def test_every_kind_is_known_with_its_hash(name: str, kind: Kind, file: bytes) -> None:
+    attachment = only(name)
+    assert (attachment.kind, attachment.file_sha256) == (kind, hashlib.sha256(file).hexdigest())
+    assert attachment.filename == ("contrato.pdf" if name == "document" else None)
+
+
+def test_chat_and_sender_are_right_without_a_number_in_groups_and_in_echoes() -> None:
+    people = {
+        name: (only(name).chat, only(name).sender) for name in ("user_id_alone", "group_image", "echo_of_the_app")
+    }
+    assert people == {
+        "user_id_alone": ("BR.13491208655302741918", "BR.13491208655302741918"),
+        "group_image": ("Y2FwaV9ncm91cDox", "5511988880001"),
+        "echo_of_the_app": ("5511988880001", "551140000000"),
+    }
+
+
+def test_an_id_that_stands_with_the_contact_alone_is_the_senders() -> None:
+    payload = with_messages({"id": "w", "type": "image", "image": {"id": "1"}})
+    payload["entry"][0]["changes"][0]["value"]["contacts"] = [{"user_id": "BR.1"}]
+    assert parse(payload).attachments[0].sender == "BR.1"
+    payload["entry"][0]["changes"][0]["value"]["contacts"].append({"user_id": "BR.2"})
+    assert parse(payload).attachments[0].sender is None  # it might be either's
+
+
+def test_all_of_a_batch_is_walked() -> None:
+    parsed = parse(SAMPLES["batch_of_two_numbers"])
+    assert [(one.session, one.kind) for one in parsed.attachments] == [
+        ("106540352242922", Kind.IMAGE),
+        ("106540352242922", Kind.PTT),
+        ("206540352242922", Kind.DOCUMENT),
+    ]
+    assert len({one.id for one in parsed.attachments}) == 3
+    assert parsed.ignored == 5  # a text, a reaction, three states of what was sent
+
+
+def test_a_batch_has_a_limit_over_all_its_changes() -> None:
+    image = {"id": "w", "type": "image", "image": {"id": "1"}}
+    payload = with_messages(image, image)
+    payload["entry"] *= 2
+    assert len(parse(payload, max_batch=4).attachments) == 4
+    with pytest.raises(PayloadError, match="MAX_BATCH"):
+        parse(payload, max_batch=3)
+
+
+def test_media_that_meta_could_not_take_end_with_its_reason() -> None:
+    large, broken = only("too_large_for_meta"), only("image_with_error")
+    assert large.fault == Fault(
+        code=Code.GATEWAY_ERROR,
+        message="Meta could not take the file: 131052 Media file size too big. Max file size we currently support: "
+        "100MB.",
+    )
+    assert broken.fault is not None
+    assert (broken.kind, broken.fault.message) == (
+        Kind.IMAGE,
+        "Meta could not take the file: 131052 Media download error",
+    )
+    missing = only("without_an_id").fault
+    assert missing is not None
+    assert missing.code == Code.NO_SOURCE
+
+
+def test_an_error_of_meta_is_bounded_and_shows_no_url() -> None:
+    title = "see https://lookaside.fbsbx.com/?hash=secret " + "x" * 5000
+    message = {"id": "w", "type": "image", "image": {"id": "1"}, "errors": [{"code": 1, "title": title}]}
+    (attachment,) = parse(with_messages(message)).attachments
+    assert attachment.fault is not None
+    assert attachment.fault.message.startswith("Meta could not take the file: 1 see (URL) xxx")
+    assert len(attachment.fault.message) < 250
+
+
+@pytest.mark.parametrize("kind", ["image", "video", "audio", "document", "sticker"])
+def test_what_is_unsupported_is_an_attachment_if_it_was_media(kind: str) -> None:
+    message = {"id": "w", "type": "unsupported", "unsupported": {"type": kind}, "errors": [{"code": 131051}]}
+    (attachment,) = parse(with_messages(message)).attachments
+    assert attachment.fault is not None
+    assert attachment.kind is None
+    assert parse(with_messages({**message, "unsupported": {"type": "poll_creation"}})) == Parsed(ignored=1)
+
+
+@given(ANY_JSON | mutations(list(SAMPLES.values())))
+def test_whatever_json_comes_is_parsed(payload: Any) -> None:
+    parsed = parse(payload)
+    assert parsed.attachments or parsed.ignored
+
+
+@given(
+    st.dictionaries(st.sampled_from(["id", "type", "image", "errors", "timestamp", "from", "unsupported"]), ANY_JSON)
+)
+def test_whatever_a_message_holds_is_parsed(message: Any) -> None:
+    parsed = parse(with_messages(message))
+    assert len(parsed.attachments) + parsed.ignored == 1
+
+
+@pytest.mark.parametrize("field", ["id", "mime_type", "sha256", "caption", "filename", "voice"])
+def test_a_deep_or_odd_field_ends_its_own_attachment_alone(field: str) -> None:
+    deep: Any = []
+    for _ in range(5000):
+        deep = [deep]
+    good = {"id": "a", "type": "audio", "audio": {"id": "2"}}
+    for odd in (deep, {"a": deep}, 10**400, "\ud800\0", float("nan")):
+        node = {"id": "1", "mime_type": "audio/ogg", "voice": True, field: odd}
+        parsed = parse(with_messages({"id": "w", "timestamp": "1", "type": "audio", "audio": node}, good))
+        assert [one.fault for one in parsed.attachments][1:] == [None]

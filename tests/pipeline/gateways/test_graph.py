@@ -1,0 +1,209 @@
+"""Media ids at Meta's Graph API, on a server that behaves like it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.config.settings import Settings, load_settings
+from pipeline.errors import Code, PermanentError, PipelineError, RetryableError
+from pipeline.gateways import Source, source_of
+from pipeline.models import Attachment
+from pipeline.steps.fetch import fetch
+from pipeline.storage import LocalStorage
+from pipeline.storage.staging import Staging
+from tests.support.gateway_servers import MALFORMED_TOKEN, UNKNOWN_ID, GraphServer, said
+from tests.support.media_server import Answer, MediaServer
+from tests.support.outbound import Names, local_outbound
+
+TOKEN = "EAAtest"
+PHOTO = b"\xff\xd8 a photo" * 1000
+PRIVATE = "127.0.0.0/8"
+
+
+@pytest.fixture
+def graph() -> Iterator[GraphServer]:
+    with GraphServer(TOKEN) as server:
+        server.media["1003"] = ("image/jpeg", PHOTO)
+        yield server
+
+
+def attachment(**fields: Any) -> Attachment:
+    return Attachment(**{"gateway": "cloud", "session": "106", "message_id": "w", "remote_id": "1003", **fields})
+
+
+def settings(graph: GraphServer, **given: Any) -> Settings:
+    known = {"cloud_graph_url": graph.base, "cloud_access_token": TOKEN, "fetch_allow_private": PRIVATE}
+    return load_settings(_env_file=None, **{**known, **given})
+
+
+def source(graph: GraphServer, media_id: str = "1003", **given: Any) -> Source:
+    return source_of(attachment(remote_id=media_id), local_outbound(), settings(graph, **given))
+
+
+def refusal(graph: GraphServer, media_id: str = "1003", **given: Any) -> PipelineError:
+    with pytest.raises(PipelineError) as error:
+        source(graph, media_id, **given)
+    assert TOKEN not in str(error.value)
+    return error.value
+
+
+def test_an_id_becomes_a_file_with_the_token(graph: GraphServer, tmp_path: Path) -> None:
+    fetched = fetch(
+        attachment(file_sha256=hashlib.sha256(PHOTO).hexdigest()),
+        intake=False,
+        staging=Staging(tmp_path / "staging"),
+        outbound=local_outbound(),
+        storage=LocalStorage(tmp_path / "media"),
+        settings=settings(graph),
+    )
+    assert (fetched.size, fetched.sha256) == (len(PHOTO), hashlib.sha256(PHOTO).hexdigest())
+    assert [request.path for request in graph.requests] == ["/v23.0/1003", "/bytes/1?hash=signature"]
+    assert {request.headers["authorization"] for request in graph.requests} == {f"Bearer {TOKEN}"}
+
+
+def test_each_fetch_asks_for_a_fresh_url(graph: GraphServer) -> None:
+    first = source(graph)
+    graph.links["1003"] = "http://127.0.0.1:1/second"
+    assert (first.url, source(graph).url) == (graph.url("bytes/1") + "?hash=signature", "http://127.0.0.1:1/second")
+    assert first.credentials == {"Authorization": f"Bearer {TOKEN}"}
+    assert first.trusted is None
+    assert TOKEN not in repr(first)
+
+
+def test_each_phone_number_has_its_own_token(graph: GraphServer) -> None:
+    for tokens, expected in (("106=EAAown,107=EAAother", "EAAown"), ("107=EAAother", TOKEN)):
+        graph.tokens = (expected,)
+        source(graph, cloud_access_tokens=tokens)
+        assert graph.requests[-1].headers["authorization"] == f"Bearer {expected}"
+
+
+def test_without_a_token_nothing_is_asked_and_the_settings_are_named(graph: GraphServer) -> None:
+    error = refusal(graph, cloud_access_token=None)
+    assert isinstance(error, RetryableError)
+    assert error.code == Code.FETCH_UNAUTHORIZED
+    assert "CLOUD_ACCESS_TOKEN or CLOUD_ACCESS_TOKENS" in error.message
+    assert graph.requests == []
+
+
+@pytest.mark.parametrize(
+    "media_id", ["", "../me", "1003/../../me", "1003?fields=x", "1003#", "1003%2Fx", "a b", "1\r\nX: y", "٣", "1" * 129]
+)
+def test_an_id_that_is_more_than_an_id_is_never_asked_for(graph: GraphServer, media_id: str) -> None:
+    assert refusal(graph, media_id).code == Code.NO_SOURCE
+    assert graph.requests == []
+
+
+def test_a_source_that_a_replay_gave_is_taken_as_it_stands(graph: GraphServer) -> None:
+    given = attachment(url="https://files.example.com/a", remote_id=None)
+    for one in (given, attachment(url="https://files.example.com/a")):
+        found = source_of(one, local_outbound(), settings(graph))
+        assert (found.url, found.credentials) == ("https://files.example.com/a", {})
+    assert graph.requests == []
+
+
+def error(code: Any, message: str = "m") -> dict[str, Any]:
+    return {"error": {"message": message, "type": "OAuthException", "code": code}}
+
+
+@pytest.mark.parametrize(
+    ("status", "content", "code", "kind"),
+    [
+        (400, UNKNOWN_ID, Code.SOURCE_GONE, PermanentError),
+        (404, UNKNOWN_ID, Code.SOURCE_GONE, PermanentError),
+        (404, {}, Code.SOURCE_GONE, PermanentError),
+        (400, error(2500), Code.FETCH_REFUSED, PermanentError),
+        (400, [], Code.FETCH_REFUSED, PermanentError),
+        (400, error("100"), Code.FETCH_REFUSED, PermanentError),
+        (400, error([100]), Code.FETCH_REFUSED, PermanentError),
+        (401, error(0), Code.FETCH_UNAUTHORIZED, RetryableError),
+        (401, {}, Code.FETCH_UNAUTHORIZED, RetryableError),
+        (400, MALFORMED_TOKEN, Code.FETCH_UNAUTHORIZED, RetryableError),
+        (403, error(10), Code.FETCH_UNAUTHORIZED, RetryableError),
+        (400, error(200), Code.FETCH_UNAUTHORIZED, RetryableError),
+        (403, error(4), Code.FETCH_UNAVAILABLE, RetryableError),
+        (400, error(80007), Code.FETCH_UNAVAILABLE, RetryableError),
+        (400, error(130429), Code.FETCH_UNAVAILABLE, RetryableError),
+        (429, {}, Code.FETCH_UNAVAILABLE, RetryableError),
+        (503, UNKNOWN_ID, Code.FETCH_UNAVAILABLE, RetryableError),
+        (500, error(2), Code.FETCH_UNAVAILABLE, RetryableError),
+    ],
+)
+def test_metas_codes_tell_what_a_refusal_means(
+    graph: GraphServer, status: int, content: Any, code: Code, kind: type[PipelineError]
+) -> None:
+    graph.answers["v23.0/1003"] = said(status, content, Retry_After="42")
+    found = refusal(graph)
+    assert (found.code, type(found)) == (code, kind)
+    if code == Code.FETCH_UNAVAILABLE:
+        assert isinstance(found, RetryableError)
+        assert found.retry_after == 42
+
+
+def test_a_wrong_token_is_no_expired_file_and_is_not_repeated(graph: GraphServer) -> None:
+    assert refusal(graph, cloud_access_token="EAAx").code == Code.FETCH_UNAUTHORIZED
+    graph.answers["v23.0/1003"] = said(400, error(190, f"Malformed access token {TOKEN}"))
+    assert refusal(graph).code == Code.FETCH_UNAUTHORIZED
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>",
+        b"[]",
+        b"{}",
+        b'{"url": null}',
+        b'{"url": ""}',
+        b'{"url": ["a"]}',
+        b"\xff",
+        b"[" * 20_000,
+        b'{"url": "http://127.0.0.1/"}' + b" " * 65_536,
+    ],
+)
+def test_an_answer_without_a_url_is_asked_for_again(graph: GraphServer, body: bytes) -> None:
+    graph.answers["v23.0/1003"] = Answer(200, {}, body)
+    found = refusal(graph)
+    assert isinstance(found, RetryableError)
+    assert found.code == Code.FETCH_PROTOCOL
+
+
+def test_the_token_is_never_shown_in_clear_unless_to_a_private_test_server(graph: GraphServer) -> None:
+    assert refusal(graph, fetch_allow_private="").code == Code.URL_BLOCKED
+    assert graph.requests == []
+
+
+def test_a_url_without_tls_gets_no_token_from_a_graph_with_it(
+    graph: GraphServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outbound = local_outbound()
+    answer = outbound.ask(
+        graph.base + "/1003", credentials={"Authorization": f"Bearer {TOKEN}"}, timeout_s=3, max_bytes=999
+    )
+    monkeypatch.setattr(outbound, "ask", lambda *_, **__: answer)
+    with pytest.raises(PermanentError, match="url_blocked"):
+        source_of(attachment(), outbound, settings(graph, cloud_graph_url="https://graph.facebook.com/v23.0"))
+
+
+def test_a_redirect_of_the_graph_is_not_followed(graph: GraphServer) -> None:
+    with MediaServer({"x": b"x"}) as other:
+        graph.answers["v23.0/1003"] = Answer(302, {"Location": other.url("x")})
+        assert refusal(graph).code == Code.FETCH_REDIRECT
+        assert other.requests == []
+
+
+def test_the_guard_holds_for_the_graph_and_for_what_it_names(graph: GraphServer) -> None:
+    guarded = local_outbound(allow_private=(), resolver=Names(["10.0.0.1"]))
+    with pytest.raises(PermanentError, match="url_blocked"):
+        source_of(attachment(), guarded, settings(graph))
+    graph.links["1003"] = "http://169.254.169.254/latest/meta-data"
+    found = source(graph)
+    with (
+        pytest.raises(PermanentError, match="url_blocked"),
+        local_outbound().get(found.url, credentials=found.credentials, deadline_s=2, max_bytes=10),
+    ):
+        pass

@@ -1,0 +1,266 @@
+"""WAHA's hook: who may call it, and what it tells of media in every engine's dialect."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from pipeline.config.settings import Settings, load_settings
+from pipeline.errors import Code
+from pipeline.gateways import GATEWAYS, HookRequest, NoSecretError, Parsed, UnauthorizedError
+from pipeline.models import Attachment, Kind
+from tests.support.json_shapes import ANY_JSON, mutations
+
+PAYLOADS = Path(__file__).parents[2] / "payloads" / "waha"
+SAMPLES = {path.stem: json.loads(path.read_text()) for path in sorted(PAYLOADS.glob("*.json"))}
+WAHA = GATEWAYS["waha"]
+
+# The example of WAHA's documentation, "HMAC authentication".
+BODY = b'{"event":"message","session":"default","engine":"WEBJS"}'
+KEY = "my-secret-key"
+SIGNATURE = (
+    "208f8a55dde9e05519e898b10b89bf0d0b3b0fdf11fdbf09b6b90476301b98d8"
+    "097c462b2b17a6ce93b6b47a136cf2e78a33a63f6752c2c1631777076153fa89"
+)
+
+
+def settings(**given: Any) -> Settings:
+    return load_settings(_env_file=None, **given)
+
+
+def request(body: bytes = BODY, *, age_s: float = 0, **headers: str | None) -> HookRequest:
+    shown = {
+        "x-webhook-hmac": SIGNATURE,
+        "x-webhook-hmac-algorithm": "sha512",
+        "x-webhook-timestamp": str(int((time.time() - age_s) * 1000)),
+        **{f"x-webhook-{name.replace('_', '-')}": value for name, value in headers.items()},
+    }
+    return HookRequest({name: value for name, value in shown.items() if value is not None}, body)
+
+
+def verify(made: HookRequest) -> None:
+    WAHA.verify(made, settings(waha_hmac_key=KEY))
+
+
+def parse(payload: Any, **given: Any) -> Parsed:
+    return WAHA.parse(payload, settings(**given))
+
+
+def only(name: str, **given: Any) -> Attachment:
+    parsed = parse(SAMPLES[name], **given)
+    assert parsed.ignored == 0
+    (attachment,) = parsed.attachments
+    return attachment
+
+
+def test_the_documented_signature_is_let_in() -> None:
+    verify(request())
+    verify(request(hmac_algorithm=None))
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        request(hmac=None),
+        request(hmac=""),
+        request(hmac="0" * 128),
+        request(hmac=SIGNATURE[:-1]),
+        request(hmac=SIGNATURE.upper()),
+        request(hmac=f"sha512={SIGNATURE}"),
+        request(hmac=hmac.new(KEY.encode(), BODY, hashlib.sha256).hexdigest()),
+        request(hmac="ção"),
+        request(BODY + b" "),
+        request(json.dumps(json.loads(BODY)).encode()),
+        request(b""),
+        request(hmac_algorithm="sha256"),
+    ],
+)
+def test_any_other_signature_is_refused(made: HookRequest) -> None:
+    with pytest.raises(UnauthorizedError, match="signature"):
+        verify(made)
+
+
+def test_the_raw_body_is_signed_whatever_its_characters() -> None:
+    body = '{"a": "\\u00e7\\ud83d\\ude00 ç😀"}'.encode()
+    signed = hmac.new(KEY.encode(), body, hashlib.sha512).hexdigest()
+    verify(request(body, hmac=signed))
+    with pytest.raises(UnauthorizedError):
+        verify(request(json.dumps(json.loads(body)).encode(), hmac=signed))
+
+
+def test_without_a_key_nobody_is_let_in_and_the_setting_is_named() -> None:
+    with pytest.raises(NoSecretError) as error:
+        WAHA.verify(request(), settings())
+    assert error.value.setting == "WAHA_HMAC_KEY"
+
+
+@pytest.mark.parametrize("age_s", [0, 44 * 3600, -3600])
+def test_repeats_are_let_in_for_as_long_as_waha_makes_them(age_s: float) -> None:
+    verify(request(age_s=age_s))
+
+
+@pytest.mark.parametrize("age_s", [49 * 3600, -49 * 3600])
+def test_an_old_request_is_refused(age_s: float) -> None:
+    with pytest.raises(UnauthorizedError, match="Timestamp"):
+        verify(request(age_s=age_s))
+
+
+@pytest.mark.parametrize("stamp", [None, "", "now", "1e12", "-1", "٣", "9" * 5000])
+def test_a_time_that_is_none_is_refused(stamp: str | None) -> None:
+    with pytest.raises(UnauthorizedError, match="Timestamp"):
+        verify(request(timestamp=stamp))
+
+
+def test_every_sample_gives_one_attachment_or_is_ignored_as_its_name_says() -> None:
+    assert len(SAMPLES) >= 16
+    for name, sample in SAMPLES.items():
+        parsed = parse(sample)
+        assert (len(parsed.attachments), parsed.ignored) == ((0, 1) if name.startswith("ignored") else (1, 0)), name
+        for attachment in parsed.attachments:
+            assert attachment.gateway == "waha"
+            assert attachment.session == sample["session"]
+            assert attachment.message_id == sample["payload"]["id"]
+            assert attachment.fault is None or attachment.url is None
+
+
+def test_what_the_message_tells_is_kept() -> None:
+    assert only("webjs_image").model_dump(exclude_none=True) == {
+        "gateway": "waha",
+        "session": "vendas",
+        "message_id": "false_5511988880001@c.us_3EB00000000000000001",
+        "part": 0,
+        "url": "http://localhost:3000/api/files/vendas/false_5511988880001@c.us_3EB00000000000000001.jpeg",
+        "kind": Kind.IMAGE,
+        "mimetype": "image/jpeg",
+        "size": 48213,
+        "caption": "Olha só 📷",
+        "chat": "5511988880001@c.us",
+        "sender": "5511988880001@c.us",
+        "timestamp": 1790000000,
+        "expires_at": 1790000003 + 180,
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "size"),
+    [
+        ("webjs_voice_note", Kind.PTT, 7811),
+        ("webjs_own_document", Kind.DOCUMENT, 91234),
+        ("noweb_group_voice_note", Kind.PTT, 8123),
+        ("noweb_view_once_video", Kind.VIDEO, 1048576),
+        ("noweb_own_sticker", Kind.STICKER, 20480),
+        ("gows_audio", Kind.AUDIO, 345678),
+        ("gows_document_with_caption", Kind.DOCUMENT, 10240),
+        ("older_version", Kind.IMAGE, None),
+    ],
+)
+def test_each_engine_tells_the_kind_and_the_size_in_its_own_words(name: str, kind: Kind, size: int | None) -> None:
+    attachment = only(name)
+    assert (attachment.kind, attachment.size) == (kind, size)
+
+
+@pytest.mark.parametrize(
+    ("mimetype", "filename", "kind"),
+    [
+        ("audio/ogg; codecs=opus", None, None),
+        ("image/webp", None, None),
+        ("image/png", None, Kind.IMAGE),
+        ("Video/MP4", None, Kind.VIDEO),
+        ("audio/mp4", None, Kind.AUDIO),
+        ("image/png", "planta.png", Kind.DOCUMENT),
+        ("application/pdf", None, None),
+        (None, None, None),
+    ],
+)
+def test_without_the_engines_record_the_kind_is_open_where_two_would_fit(
+    mimetype: str | None, filename: str | None, kind: Kind | None
+) -> None:
+    media = {"url": "http://w/x", "mimetype": mimetype, "filename": filename}
+    (attachment,) = parse({"event": "message", "payload": {"id": "1", "media": media}}).attachments
+    assert attachment.kind == kind
+
+
+@pytest.mark.parametrize("size", [0, -1, 10**400, 2**53 + 1, "9" * 5000, "١٢", "1e3", None, [1], {"low": 0, "high": 0}])
+def test_a_strange_size_is_no_fault_of_the_message(size: Any) -> None:
+    message = {**SAMPLES["webjs_image"]["payload"], "_data": {"type": "image", "size": size}}
+    (attachment,) = parse({"event": "message", "payload": message}).attachments
+    assert (attachment.size, attachment.fault) == (None, None)
+
+
+def test_chat_and_sender_are_right_in_groups_and_in_what_the_session_has_sent() -> None:
+    group = only("noweb_group_voice_note")
+    assert (group.chat, group.sender) == ("120363000000000001@g.us", "5511988880002@c.us")
+    for name in ("webjs_own_document", "noweb_own_sticker"):
+        own = only(name)
+        assert (own.chat, own.sender) == ("5511988880001@c.us", "5511900000000@c.us")
+
+
+def test_both_events_of_a_message_are_one_attachment() -> None:
+    once = only("webjs_image")
+    (again,) = parse({**SAMPLES["webjs_image"], "event": "message.any", "id": "evt_2"}).attachments
+    assert once.id == again.id
+
+
+def test_media_that_waha_does_not_have_end_with_the_reason() -> None:
+    failed = only("gows_failed_download").fault
+    assert failed is not None
+    assert failed.code == Code.GATEWAY_ERROR
+    assert "download failed with status code 404" in failed.message
+    for name in ("not_downloaded", "without_media"):
+        fault = only(name).fault
+        assert fault is not None
+        assert (fault.code, "WAHA_EVENTS_DOWNLOAD_MEDIA" in fault.message) == (Code.NO_SOURCE, True)
+
+
+@pytest.mark.parametrize(
+    ("error", "shown"),
+    [
+        ({"message": "no"}, "no"),
+        ("text", "text"),
+        ({}, None),
+        ({"code": 13}, "13"),
+        ([["deep"]], "it does not say why"),
+        ({"code": 10**5000}, "it does not say why"),
+        ({"details": "at https://mmg.whatsapp.net/a?oh=secret end\n x"}, "at (URL) end x"),
+        ({"message": "x" * 5000}, "x" * 200),
+    ],
+)
+def test_an_error_of_waha_is_bounded_and_shows_no_url(error: Any, shown: str | None) -> None:
+    payload = {"event": "message", "payload": {"id": "1", "hasMedia": True, "media": {"url": None, "error": error}}}
+    (attachment,) = parse(payload).attachments
+    assert attachment.fault is not None
+    if shown is None:  # an empty error is none
+        assert attachment.fault.code == Code.NO_SOURCE
+    else:
+        assert attachment.fault.message == f"WAHA could not download the file: {shown}"
+
+
+def test_a_file_expires_as_waha_is_set_to_but_not_in_s3() -> None:
+    assert only("webjs_image", waha_files_lifetime_s=60).expires_at == 1790000063
+    assert only("webjs_image", waha_files_lifetime_s=0).expires_at is None
+    assert only("older_version").expires_at == 1667561485 + 180
+    assert only("s3_image").expires_at is None
+
+
+@given(ANY_JSON | mutations(list(SAMPLES.values())))
+def test_whatever_json_comes_is_parsed(payload: Any) -> None:
+    parsed = parse(payload)
+    assert len(parsed.attachments) + parsed.ignored == 1
+
+
+@pytest.mark.parametrize("field", ["id", "from", "body", "timestamp", "media", "_data", "participant"])
+def test_a_deep_or_odd_field_ends_its_own_attachment_alone(field: str) -> None:
+    deep: Any = []
+    for _ in range(5000):
+        deep = [deep]
+    for odd in (deep, {"a": deep}, 10**400, "\ud800\0", float("nan")):
+        message = {**SAMPLES["webjs_image"]["payload"], field: odd}
+        (attachment,) = parse({**SAMPLES["webjs_image"], "payload": message}).attachments
+        assert attachment.gateway == "waha"

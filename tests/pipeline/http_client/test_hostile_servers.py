@@ -1,0 +1,196 @@
+"""Servers that misbehave: CHECKS rows SSRF-37 and HTTP-01 to HTTP-10."""
+
+from __future__ import annotations
+
+import email.utils
+import time
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from pipeline.errors import Code, PermanentError, RetryableError
+from pipeline.http_client.responses import retry_after
+from tests.support.hostile_server import HostileServer, Peer, Script, drips, floods, head, resets, says, stalls
+from tests.support.media_server import Answer, MediaServer
+from tests.support.memory import at_most
+from tests.support.outbound import fetched, local_outbound
+
+CHUNKED = head("Transfer-Encoding: chunked")
+ZEROS = b"10000\r\n" + bytes(0x10000) + b"\r\n"
+BOMB = zlib.compress(bytes(10_000_000), 9)
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    start = time.monotonic()
+    yield
+    assert time.monotonic() - start < seconds
+
+
+@pytest.mark.parametrize(
+    ("script", "code"),
+    [
+        pytest.param(says(head(status="101 Switching Protocols")), "fetch_protocol", id="SSRF-37-101"),
+        pytest.param(
+            says(head(status="103 Early Hints"), head("Content-Length: 1"), b"x"), "fetch_protocol", id="SSRF-37-103"
+        ),
+        pytest.param(floods(b"", head(status="100 Continue")), "fetch_protocol", id="SSRF-37-flood-of-100"),
+        pytest.param(says(b"just bytes, as in HTTP/0.9"), "fetch_protocol", id="SSRF-37-http-0.9"),
+        pytest.param(says(b"HTTP/2 200 OK\r\n\r\nx"), "fetch_protocol", id="SSRF-37-http-2"),
+        pytest.param(says(b"HTTP/1.1 2xx OK\r\n\r\nx"), "fetch_protocol", id="SSRF-37-no-status"),
+        pytest.param(
+            says(head("Content-Length: 1", "Content-Length: 2"), b"xx"), "fetch_protocol", id="SSRF-37-two-lengths"
+        ),
+        pytest.param(says(head("Content-Length: 1, 2"), b"xx"), "fetch_protocol", id="SSRF-37-two-lengths-in-one"),
+        pytest.param(says(head("Content-Length: -1"), b"x"), "fetch_protocol", id="SSRF-37-negative-length"),
+        pytest.param(says(head("Content-Length: 0x1"), b"x"), "fetch_protocol", id="SSRF-37-hex-length"),
+        pytest.param(says(head("Content-Length: ²"), b"x"), "fetch_protocol", id="SSRF-37-superscript-length"),
+        pytest.param(says(head(f"Content-Length: {'9' * 30}"), b"x"), "fetch_protocol", id="SSRF-37-huge-length"),
+        pytest.param(
+            says(head("Content-Length: 6", "Transfer-Encoding: chunked"), b"0\r\n\r\nx"),
+            "fetch_protocol",
+            id="SSRF-37-length-and-chunked",
+        ),
+        pytest.param(says(head("Transfer-Encoding: xchunked"), b"x"), "fetch_protocol", id="SSRF-37-unknown-coding"),
+        pytest.param(says(head("Transfer-Encoding: gzip, chunked"), b"x"), "fetch_protocol", id="SSRF-37-two-codings"),
+        pytest.param(says(head("Content-Length : 1"), b"x"), "fetch_protocol", id="SSRF-37-space-before-colon"),
+        pytest.param(says(head("no colon here", "Content-Length: 1"), b"x"), "fetch_protocol", id="SSRF-37-no-colon"),
+        pytest.param(says(CHUNKED, b"f" * 70_000), "fetch_protocol", id="SSRF-37-endless-chunk-size"),
+        pytest.param(stalls(head("Content-Length: 5000000000") + b"x" * 10), "too_large", id="HTTP-01"),
+        pytest.param(floods(CHUNKED, ZEROS), "too_large", id="HTTP-02-chunked"),
+        pytest.param(floods(head("Connection: close"), bytes(65536)), "too_large", id="HTTP-02-until-close"),
+        pytest.param(says(head("Content-Encoding: gzip"), BOMB), "too_large", id="HTTP-05-gzip"),
+        pytest.param(says(head("Content-Encoding: gzip, gzip"), BOMB), "too_large", id="HTTP-05-twice"),
+        pytest.param(
+            says(head("Content-Encoding: identity", "Content-Encoding: br"), BOMB), "too_large", id="HTTP-05-br"
+        ),
+        pytest.param(says(head("Content-Encoding: deflate"), BOMB), "too_large", id="HTTP-05-deflate"),
+        pytest.param(says(head(*["A: b"] * 100_000), b"x"), "fetch_protocol", id="HTTP-08-100000-headers"),
+        pytest.param(says(head("A: " + "b" * 10_000_000), b"x"), "fetch_protocol", id="HTTP-08-10-MB-line"),
+        pytest.param(
+            floods(head()[:-2], b"A: " + b"b" * 60_000 + b"\r\n"), "fetch_protocol", id="HTTP-08-endless-headers"
+        ),
+        pytest.param(floods(b"HTTP/1.1 200 ", b"O" * 65_536), "fetch_protocol", id="HTTP-08-endless-status"),
+    ],
+)
+def test_an_answer_that_cannot_be_trusted_is_refused_for_good(script: Script, code: str) -> None:
+    with HostileServer(script) as server, within(4), at_most(megabytes=32):
+        with pytest.raises(PermanentError) as error:
+            fetched(local_outbound(), server.url(), max_bytes=1_000_000)
+        assert (error.value.code, server.connections) == (code, 1)
+
+
+@pytest.mark.parametrize(
+    ("script", "code"),
+    [
+        pytest.param(says(head("Content-Length: 10"), b"x" * 9), "fetch_truncated", id="HTTP-04-length"),
+        pytest.param(says(CHUNKED, b"a\r\nxxxxx"), "fetch_truncated", id="HTTP-04-in-a-chunk"),
+        pytest.param(says(CHUNKED, b"5\r\nxxxxx\r\n"), "fetch_truncated", id="HTTP-04-between-chunks"),
+        pytest.param(drips(head("Content-Length: 1000000")), "fetch_timeout", id="HTTP-06-length"),
+        pytest.param(drips(CHUNKED, b"1\r\nx\r\n"), "fetch_timeout", id="HTTP-06-chunked"),
+        pytest.param(drips(CHUNKED, b"0"), "fetch_timeout", id="HTTP-06-chunk-size"),
+        pytest.param(drips(CHUNKED + b"0\r\n", b"A: b\r\n"), "fetch_timeout", id="HTTP-06-trailers"),
+        pytest.param(drips(b"", b"HTTP"), "fetch_timeout", id="HTTP-07-slow-status"),
+        pytest.param(drips(head()[:-2], b"A: b\r\n"), "fetch_timeout", id="HTTP-07-slow-headers"),
+        pytest.param(stalls(), "fetch_timeout", id="HTTP-07-no-answer"),
+        pytest.param(stalls(head("Content-Length: 9") + b"x"), "fetch_timeout", id="HTTP-06-silence"),
+        pytest.param(resets(head("Content-Length: 100000") + b"x" * 50_000), "fetch_reset", id="HTTP-09-in-the-body"),
+        pytest.param(resets(b"HTTP/1.1 200"), "fetch_reset", id="HTTP-09-in-the-head"),
+        pytest.param(says(b""), "fetch_reset", id="HTTP-09-no-answer"),
+        pytest.param(says(head(status="500 Oops")), "fetch_unavailable", id="HTTP-10-500"),
+        pytest.param(says(head(status="502 Bad Gateway")), "fetch_unavailable", id="HTTP-10-502"),
+        pytest.param(says(head(status="408 Request Timeout")), "fetch_unavailable", id="HTTP-10-408"),
+    ],
+)
+def test_trouble_that_may_pass_may_be_tried_again(script: Script, code: str) -> None:
+    with HostileServer(script) as server, within(3):
+        with pytest.raises(RetryableError) as error:
+            fetched(local_outbound(), server.url(), deadline_s=0.7)
+        assert (error.value.code, error.value.retry_after) == (code, None)
+
+
+@pytest.mark.parametrize("status", [pytest.param(status, id=f"HTTP-10-{status}") for status in (429, 500, 503)])
+def test_the_servers_wish_to_wait_is_passed_on(status: int) -> None:
+    with MediaServer() as server:
+        server.answers["a"] = Answer(status, {"Retry-After": "3600"})
+        with pytest.raises(RetryableError) as error:
+            fetched(local_outbound(), server.url("a"))
+        assert (error.value.code, error.value.retry_after) == (Code.FETCH_UNAVAILABLE, 3600)
+
+
+def test_retry_after_is_a_number_or_a_date() -> None:
+    soon = retry_after(email.utils.formatdate(time.time() + 120, usegmt=True))
+    assert soon is not None
+    assert 110 < soon <= 120
+    assert retry_after(email.utils.formatdate(time.time() - 120, usegmt=True)) == 0
+    assert [retry_after(text) for text in ("7", "-1", "soon", "nan", "inf", "", None)] == [7, 0] + [None] * 5
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [pytest.param(status, "source_gone", id=f"HTTP-11-{status}") for status in (401, 403, 404, 410)]
+    + [pytest.param(status, "empty", id=f"HTTP-13-{status}") for status in (204, 205, 206)]
+    + [pytest.param(status, "fetch_refused", id=str(status)) for status in (400, 405, 451)]
+    + [pytest.param(status, "fetch_protocol", id=str(status)) for status in (201, 202, 299)],
+)
+def test_a_status_that_promises_no_file_is_final(status: int, code: str) -> None:
+    with MediaServer() as server:
+        server.answers["a"] = Answer(status, body=b"part")
+        with pytest.raises(PermanentError) as error:
+            fetched(local_outbound(), server.url("a"))
+        assert error.value.code == code
+
+
+@pytest.mark.parametrize(
+    "more", [pytest.param(b"!", id="HTTP-03-a-byte"), pytest.param(bytes(10**6), id="HTTP-03-a-MB")]
+)
+def test_bytes_beyond_the_announced_length_are_not_read(more: bytes) -> None:
+    with HostileServer(says(head("Content-Length: 5"), b"hello" + more)) as server:
+        assert fetched(local_outbound(), server.url()) == b"hello"
+
+
+@pytest.mark.parametrize("filler", [pytest.param(0, id="HTTP-03-near"), pytest.param(100_000, id="HTTP-03-far")])
+def test_what_was_sent_too_much_is_not_taken_for_the_next_answer(filler: int) -> None:
+    """A smuggled answer must not stand for another file of that host."""
+    first = b"first" + bytes(filler)
+    smuggled = head("Content-Length: 4") + b"evil"
+    scripts = [
+        stalls(head(f"Content-Length: {len(first)}") + first + smuggled),
+        says(head("Content-Length: 4"), b"good"),
+    ]
+    with HostileServer(scripts) as server:
+        outbound = local_outbound()
+        assert fetched(outbound, server.url("/1")) == first
+        assert fetched(outbound, server.url("/2")) == b"good"
+
+
+def test_exactly_the_limit_is_let_through_and_a_byte_more_is_not() -> None:
+    for body in (head("Content-Length: 100") + b"x" * 100, CHUNKED + b"64\r\n" + b"x" * 100 + b"\r\n0\r\n\r\n"):
+        with HostileServer(says(body)) as server:
+            assert fetched(local_outbound(), server.url(), max_bytes=100) == b"x" * 100
+            with pytest.raises(PermanentError, match="too_large"):
+                fetched(local_outbound(), server.url(), max_bytes=99)
+
+
+def test_announcing_a_large_file_buys_no_time() -> None:
+    """HTTP-06: the pace counts, from the bytes that came."""
+    script = drips(head("Content-Length: 9000000"), b"x" * 10)
+    with HostileServer(script) as server, within(3), pytest.raises(RetryableError, match="fetch_timeout"):
+        fetched(local_outbound(), server.url(), deadline_s=lambda received: 0.5 + (received or 0) / 100_000)
+
+
+def test_a_server_that_keeps_the_pace_has_all_the_time_it_needs() -> None:
+    parts = b"x" * 300_000
+
+    def steadily(peer: Peer) -> None:
+        peer.request()
+        peer.send(head(f"Content-Length: {len(parts) * 6}"))
+        for _ in range(6):
+            peer.wait(0.15)
+            peer.send(parts)
+
+    with HostileServer(steadily) as server:
+        body = fetched(local_outbound(), server.url(), deadline_s=lambda received: 0.5 + (received or 0) / 1_000_000)
+        assert body == parts * 6

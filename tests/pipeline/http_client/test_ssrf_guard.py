@@ -1,0 +1,243 @@
+"""URLs that must open no connection: CHECKS rows SSRF-01 to SSRF-27, SSRF-32 to SSRF-36."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from pipeline.errors import Code, PermanentError, RetryableError
+from pipeline.http_client import Outbound
+from tests.support.hostile_server import HostileServer, canary
+from tests.support.media_server import MediaServer
+from tests.support.outbound import Names, fetched, local_outbound
+
+# P stands for the port on which the canary listens.
+FORMS = {
+    "SSRF-01": ["http://127.0.0.1:P/"],
+    "SSRF-02": ["http://127.0.0.2:P/", "http://127.127.127.127:P/"],
+    "SSRF-03": ["http://localhost:P/", "http://LOCALHOST.:P/", "http://LocalHost:P/"],
+    "SSRF-04": ["http://2130706433:P/", "http://2130706433.:P/"],
+    "SSRF-05": ["http://0177.0.0.1:P/", "http://017700000001:P/"],
+    "SSRF-06": ["http://0x7f000001:P/", "http://0x7f.1:P/", "http://0X7F.0.0.0x1:P/"],
+    "SSRF-07": ["http://127.1:P/", "http://127.0.1:P/"],
+    "SSRF-08": ["http://0:P/", "http://0.0.0.0:P/"],
+    "SSRF-09": ["http://[::1]:P/", "http://[0:0:0:0:0:0:0:1]:P/", "http://[::]:P/"],
+    "SSRF-10": ["http://[::ffff:127.0.0.1]:P/", "http://[::ffff:7f00:1]:P/"],
+    "SSRF-11": ["http://[::127.0.0.1]:P/"],
+    "SSRF-12": ["http://①②⑦.0.0.1:P/", "http://ⓛocalhost:P/", "http://127。0。0。1:P/"],
+    "SSRF-13": ["http://%31%32%37.0.0.1:P/"],
+    "SSRF-14": [
+        "http://127.0.0.1%00.example.com:P/",
+        "http://example.com%00@127.0.0.1:P/",
+        "http://127.0.0.1\0.example.com:P/",
+    ],
+    "SSRF-15": ["http://[fe80::1%25lo]:P/", "http://[::1%lo]:P/"],
+    "SSRF-16": ["http://169.254.169.254/latest/meta-data/", "http://2852039166/", "http://0xa9fea9fe/"],
+    "SSRF-17": ["http://[fd00:ec2::254]/"],
+    "SSRF-18": ["http://10.0.0.1/", "http://172.16.0.1/", "http://172.31.255.255/", "http://192.168.1.1/"],
+    "SSRF-19": ["http://100.64.0.1/", "http://100.127.255.255/"],
+    "SSRF-20": ["http://[64:ff9b::10.0.0.1]/", "http://[64:ff9b:1:a00:0:100::]/"],
+    "SSRF-21": ["http://[2002:a00:1::]/", "http://[2002:c0a8:1::]/"],
+    "SSRF-22": ["http://[2001:0:0:0:0:0:f5ff:fffe]/"],
+    "SSRF-23": ["http://[2001:db8::5efe:10.0.0.1]/", "http://[2a00:1450::5efe:10.0.0.1]/"],
+    "SSRF-24": ["http://[fc00::1]/", "http://[fd00::1]/", "http://[fe80::1]/", "http://[fec0::1]/"],
+    "SSRF-25": [
+        "http://224.0.0.1/",
+        "http://[ff02::1]/",
+        "http://255.255.255.255/",
+        "http://240.0.0.1/",
+        "http://198.18.0.1/",
+        "http://192.0.0.8/",
+        "http://203.0.113.1/",
+    ],
+    "SSRF-33": [
+        "http://user:pass@host/",
+        "http://good.example@127.0.0.1:P/",
+        "http://127.0.0.1:P\\@good.example/",
+        "http://good.example#@127.0.0.1:P/",
+        "http://good.example?@127.0.0.1:P/",
+        "http:127.0.0.1/",
+        "http:///127.0.0.1:P",
+        "http://[::1]x:P/",
+        "http://[::1/",
+        "http://a b/",
+        "http://-a.example/",
+        "http://a..example/",
+        "http://127.0.0.1:P\r\nHost: good.example/",
+        f"http://{'a' * 64}.example/",
+        f"http://{'a.' * 200}example/",
+    ],
+}
+PORTS = (22, 25, 6379, 5432, 9000, 0, 65536, -1)
+SCHEMES = (
+    "file:///etc/passwd",
+    "FILE:///etc/passwd",
+    "file://localhost/etc/passwd",
+    "ftp://127.0.0.1:P/",
+    "gopher://127.0.0.1:P/_FLUSHALL",
+    "dict://127.0.0.1:P/",
+    "ldap://127.0.0.1:P/",
+    "sftp://127.0.0.1:P/",
+    "tftp://127.0.0.1:P/",
+    "jar:http://127.0.0.1:P/!/",
+    "netdoc:///etc/passwd",
+    "data:text/html,x",
+    "blob:http://127.0.0.1:P/",
+    "javascript:alert(1)",
+    "s3://bucket/key",
+    "unix:/var/run/docker.sock",
+    "//127.0.0.1:P/",
+    "127.0.0.1:P",
+    "",
+)
+
+
+@pytest.fixture
+def trap() -> Iterator[HostileServer]:
+    with canary() as server:
+        yield server
+
+
+@pytest.fixture
+def dialled(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Every address to which this thread was to connect; others may still end what another test began."""
+    seen: list[Any] = []
+    connect = socket.socket.connect
+    own = threading.get_ident()
+
+    def spy(self: socket.socket, address: Any) -> None:
+        if threading.get_ident() == own:
+            seen.append(address)
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", spy)
+    return seen
+
+
+def rows(*names: str) -> list[Any]:
+    wanted = names or tuple(FORMS)
+    return [pytest.param(url, id=f"{row}-{number}") for row in wanted for number, url in enumerate(FORMS[row], start=1)]
+
+
+def refused(call: Any, *arguments: Any, **given: Any) -> PermanentError:
+    with pytest.raises(PermanentError) as error:
+        call(*arguments, **given)
+    return error.value
+
+
+def strict(trap: HostileServer, **given: Any) -> Outbound:
+    """The real rules, but for the canary's port, so that nothing is refused for its port alone."""
+    return Outbound(ports=(80, 443, trap.port), connect_timeout_s=1, **given)
+
+
+def at(trap: HostileServer, url: str) -> str:
+    return url.replace(":P", f":{trap.port}")
+
+
+@pytest.mark.parametrize("url", rows())
+def test_a_url_that_leads_inside_is_blocked_before_any_connection(
+    url: str, trap: HostileServer, dialled: list[Any]
+) -> None:
+    error = refused(fetched, strict(trap), at(trap, url))
+    assert error.code == Code.URL_BLOCKED
+    assert (trap.connections, dialled) == (0, [])
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(["127.0.0.1"], id="SSRF-26-loopback"),
+        pytest.param(["10.0.0.1"], id="SSRF-26-private"),
+        pytest.param(["::ffff:127.0.0.1"], id="SSRF-26-mapped"),
+        pytest.param(["93.184.216.34", "127.0.0.1"], id="SSRF-27-two-A"),
+        pytest.param(["127.0.0.1", "93.184.216.34"], id="SSRF-27-two-A-turned"),
+        pytest.param(["93.184.216.34", "::1"], id="SSRF-27-A-and-AAAA"),
+        pytest.param(["93.184.216.34", "fe80::1%lo"], id="SSRF-27-zone"),
+    ],
+)
+def test_a_name_with_one_inner_address_is_blocked(answer: list[str], trap: HostileServer, dialled: list[Any]) -> None:
+    outbound = strict(trap, resolver=Names(answer))
+    assert refused(fetched, outbound, at(trap, "http://media.example:P/")).code == Code.URL_BLOCKED
+    assert (trap.connections, dialled) == (0, [])
+
+
+@pytest.mark.parametrize("url", [pytest.param(url, id=f"SSRF-32-{url.partition(':')[0]}") for url in SCHEMES])
+def test_only_http_and_https_are_fetched(url: str, trap: HostileServer, dialled: list[Any]) -> None:
+    assert refused(fetched, strict(trap), at(trap, url)).code == Code.URL_SCHEME
+    assert (trap.connections, dialled) == (0, [])
+
+
+@pytest.mark.parametrize("port", [pytest.param(port, id=f"SSRF-34-{port}") for port in PORTS])
+def test_a_port_that_is_not_allowed_is_blocked_before_the_name_is_resolved(port: int, dialled: list[Any]) -> None:
+    names = Names(["93.184.216.34"])
+    error = refused(fetched, Outbound(resolver=names), f"http://media.example:{port}/")
+    assert (error.code, names.asked, dialled) == (Code.URL_BLOCKED, [], [])
+
+
+@pytest.mark.parametrize("port", [pytest.param(port, id=f"SSRF-34-allowance-{port}") for port in PORTS])
+def test_an_allowance_for_inner_networks_opens_no_ports_of_public_servers(port: int, dialled: list[Any]) -> None:
+    outbound = local_outbound(resolver=Names(["93.184.216.34"]))
+    assert refused(fetched, outbound, f"http://media.example:{port}/").code == Code.URL_BLOCKED
+    assert dialled == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, id=f"SSRF-35-{name}") for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")],
+)
+def test_proxies_from_the_environment_are_ignored(
+    name: str, trap: HostileServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, f"http://127.0.0.1:{trap.port}")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    with MediaServer({"a": b"direct"}) as server:
+        assert fetched(local_outbound(), server.url("a")) == b"direct"
+    assert refused(fetched, strict(trap), "http://127.0.0.1/").code == Code.URL_BLOCKED
+    assert trap.connections == 0
+
+
+@pytest.mark.parametrize("url", [pytest.param(param.values[0], id=f"SSRF-36-{param.id}") for param in rows()])
+def test_a_webhook_that_leads_inside_is_blocked_when_set_and_when_sent(
+    url: str, trap: HostileServer, dialled: list[Any]
+) -> None:
+    outbound = strict(trap)
+    assert refused(outbound.check, at(trap, url)).code == Code.URL_BLOCKED
+    assert refused(outbound.post, at(trap, url), b"{}", headers={}, timeout_s=1).code == Code.URL_BLOCKED
+    assert (trap.connections, dialled) == (0, [])
+
+
+@pytest.mark.parametrize("url", [pytest.param(url, id=f"SSRF-36-{url.partition(':')[0]}") for url in SCHEMES])
+def test_a_webhook_of_another_scheme_is_refused(url: str, trap: HostileServer, dialled: list[Any]) -> None:
+    outbound = strict(trap)
+    assert refused(outbound.check, at(trap, url)).code == Code.URL_SCHEME
+    assert refused(outbound.post, at(trap, url), b"{}", headers={}, timeout_s=1).code == Code.URL_SCHEME
+    assert (trap.connections, dialled) == (0, [])
+
+
+@pytest.mark.parametrize("place", [pytest.param(ip, id=f"SSRF-36-moves-to-{ip}") for ip in ("127.0.0.1", "10.0.0.1")])
+def test_a_webhook_whose_name_moves_inside_later_is_blocked_when_sent(
+    place: str, trap: HostileServer, dialled: list[Any]
+) -> None:
+    outbound = strict(trap, resolver=Names(["93.184.216.34"], [place]))
+    url = at(trap, "http://hook.example:P/")
+    outbound.check(url)
+    assert refused(outbound.post, url, b"{}", headers={}, timeout_s=1).code == Code.URL_BLOCKED
+    assert (trap.connections, dialled) == (0, [])
+
+
+def test_a_name_that_does_not_resolve_just_now_may_still_be_set_as_a_webhook(trap: HostileServer) -> None:
+    strict(trap, resolver=Names([])).check("http://hook.example/")
+
+
+def test_messages_name_the_host_at_most() -> None:
+    outbound = Outbound(resolver=Names([]))
+    url = "http://media.example/path-secret?token=query-secret"
+    with pytest.raises(RetryableError) as error:
+        fetched(outbound, url)
+    assert "secret" not in str(error.value)
+    error_with_user = refused(fetched, outbound, "http://user:password-secret@media.example/")
+    assert "secret" not in str(error_with_user)

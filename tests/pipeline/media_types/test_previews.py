@@ -1,0 +1,287 @@
+"""What previews show of pictures, videos, documents and sounds, drawn in the real sandbox."""
+
+from __future__ import annotations
+
+import base64
+import io
+import tempfile
+import wave
+from array import array
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from PIL import Image, ImageCms, ImageDraw, ImageStat
+
+from pipeline.config.settings import load_settings
+from pipeline.errors import Code, PermanentError
+from pipeline.media_types import MEDIA_TYPES, RENDERERS
+from pipeline.media_types.limits import limits_of
+from pipeline.sandbox import Sandbox
+from tests.support.samples import SAMPLES, pdf_by_hand, sample, tone
+
+LIMITS = limits_of(load_settings(_env_file=None)).to_json()
+TURNED = ["FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_90", "TRANSVERSE", "ROTATE_270"]
+TRANSPOSED = {turn: Image.Transpose[name] for turn, name in enumerate(TURNED, 2)}
+
+
+@pytest.fixture(scope="module")
+def box() -> Iterator[Sandbox]:
+    box = Sandbox(processes=1, memory_mb=1024, cpu_s=10, wall_s=60, preload=RENDERERS, nice=10)
+    yield box
+    box.close()
+
+
+def drawn(box: Sandbox, name: str, content: bytes) -> dict[str, Any]:
+    """The answer for content of the media type with this name."""
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(content)
+        file.flush()
+        preview = MEDIA_TYPES[name].preview
+        assert preview
+        answer: dict[str, Any] = box.call(preview, path=file.name, name=name, limits=LIMITS)
+    return answer
+
+
+def thumbnail(box: Sandbox, name: str, content: bytes) -> Image.Image:
+    answer = drawn(box, name, content)
+    image = Image.open(io.BytesIO(base64.b64decode(answer["webp"])), formats=["WEBP"])
+    image.load()
+    assert image.size == (answer["width"], answer["height"])
+    assert max(image.size) <= 320
+    return image
+
+
+def scene(size: tuple[int, int] = (800, 600)) -> Image.Image:
+    """Red at the top left, yellow at the bottom right, blue elsewhere."""
+    image = Image.new("RGB", size, "blue")
+    draw, (width, height) = ImageDraw.Draw(image), size
+    draw.rectangle((0, 0, max(0, width // 2 - 1), max(0, height // 2 - 1)), fill="red")
+    draw.rectangle((width // 2, height // 2, width, height), fill="yellow")
+    return image
+
+
+def encoded(image: Image.Image, form: str, **options: Any) -> bytes:
+    out = io.BytesIO()
+    image.save(out, form, **options)
+    return out.getvalue()
+
+
+def colours(image: Image.Image) -> list[str]:
+    """What a person would call the colours in the middle of each quarter."""
+    width, height = image.size
+    named = {"red": (255, 0, 0), "yellow": (255, 255, 0), "blue": (0, 0, 255), "black": (0, 0, 0)}
+    found = []
+    for x, y in ((1, 1), (3, 1), (1, 3), (3, 3)):
+        pixel = image.convert("RGB").getpixel((width * x // 4, height * y // 4))
+        assert isinstance(pixel, tuple)
+        found.append(min(named, key=lambda name: sum((a - b) ** 2 for a, b in zip(pixel, named[name], strict=True))))
+    return found
+
+
+AS_SEEN = ["red", "blue", "blue", "yellow"]
+
+
+# --- pictures ---
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_a_picture_is_shown_upright(box: Sandbox, turn: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    stored = scene().transpose(TRANSPOSED[turn]) if turn > 1 else scene()
+    found = thumbnail(box, "jpeg", encoded(stored, "JPEG", exif=exif, quality=95))
+    assert found.size == (320, 240)
+    assert colours(found) == AS_SEEN
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"), [((4000, 3000), (320, 240)), ((100, 80), (100, 80)), ((9000, 2), (320, 1)), ((1, 1), (1, 1))]
+)
+def test_a_picture_keeps_its_shape_and_is_not_blown_up(
+    box: Sandbox, size: tuple[int, int], shown: tuple[int, int]
+) -> None:
+    assert thumbnail(box, "png", encoded(scene(size), "PNG")).size == shown
+
+
+def test_what_is_transparent_stays_so_and_what_is_not_has_no_alpha(box: Sandbox) -> None:
+    sticker = Image.new("RGBA", (512, 512), (0, 0, 0, 0))
+    ImageDraw.Draw(sticker).ellipse((100, 100, 400, 400), fill=(0, 200, 0, 255))
+    for name, content in (
+        ("webp", encoded(sticker, "WEBP", lossless=True)),
+        ("png", encoded(sticker.quantize(), "PNG")),
+        ("gif", encoded(sticker, "GIF")),
+    ):
+        found = thumbnail(box, name, content)
+        assert found.mode == "RGBA"
+        assert (found.getpixel((2, 2))[3], found.getpixel((160, 160))[3]) == (0, 255)  # type: ignore[index]
+    assert thumbnail(box, "png", encoded(scene().convert("RGBA"), "PNG")).mode == "RGB"
+
+
+def test_an_animation_is_shown_by_its_first_frame(box: Sandbox) -> None:
+    frames = [scene((100, 100)), *(Image.new("RGB", (100, 100), "black") for _ in range(3))]
+    for name, form in (("gif", "GIF"), ("webp", "WEBP"), ("png", "PNG")):
+        content = encoded(frames[0], form, save_all=True, append_images=frames[1:])
+        assert colours(thumbnail(box, name, content)) == AS_SEEN
+
+
+def test_a_picture_of_sixteen_bits_keeps_its_shades(box: Sandbox) -> None:
+    ramp = np.tile(np.linspace(0, 65535, 400).astype("uint16"), (100, 1))
+    found = thumbnail(box, "png", encoded(Image.fromarray(ramp), "PNG")).convert("L")
+    assert [found.getpixel((x, 40)) for x in (4, 160, 315)] == pytest.approx([3, 128, 252], abs=6)
+
+
+def test_colours_of_a_profile_become_those_of_every_screen(box: Sandbox) -> None:
+    usual = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    profile = usual.replace(b"rXYZ", b"xXYZ").replace(b"bXYZ", b"rXYZ").replace(b"xXYZ", b"bXYZ")  # red is blue there
+    plain = encoded(Image.new("RGB", (50, 50), (120, 60, 200)), "PNG")
+    bad = encoded(Image.new("RGB", (50, 50), (120, 60, 200)), "PNG", icc_profile=b"no profile")
+    other = encoded(Image.new("RGB", (50, 50), (120, 60, 200)), "PNG", icc_profile=profile)
+    shown = [thumbnail(box, "png", content).getpixel((20, 20)) for content in (plain, bad, other)]
+    assert shown[0] == shown[1] == pytest.approx((120, 60, 200), abs=3)
+    assert shown[2] == pytest.approx((200, 60, 120), abs=12)
+
+
+def test_nothing_of_a_pictures_metadata_goes_along(box: Sandbox) -> None:
+    exif = Image.Exif()
+    exif[0x010F] = "a telephone"
+    exif.get_ifd(0x8825)[1] = "N"
+    answer = drawn(box, "jpeg", encoded(scene(), "JPEG", exif=exif, comment=b"where I live"))
+    picture = base64.b64decode(answer["webp"])
+    assert b"EXIF" not in picture
+    assert b"telephone" not in picture
+    assert b"where I live" not in picture
+
+
+# --- videos ---
+
+
+def clip(frames: Sequence[Image.Image], *, rotation: int = 0, **options: Any) -> bytes:
+    """An MP4 of 25 frames a second; `ratio` is that of its pixels."""
+    ratio = options.pop("ratio", None)
+    with tempfile.NamedTemporaryFile() as file:
+        with av.open(file.name, "w", format="mp4") as movie:
+            stream = movie.add_stream("libx264", rate=25)
+            stream.width, stream.height, stream.pix_fmt = *frames[0].size, "yuv420p"
+            if rotation:
+                stream.set_display_rotation(rotation)
+            if ratio:
+                stream.codec_context.sample_aspect_ratio = ratio
+            for frame in frames:
+                movie.mux(stream.encode(av.VideoFrame.from_image(frame)))
+            movie.mux(stream.encode(None))
+        return Path(file.name).read_bytes()
+
+
+def test_a_video_is_shown_by_its_first_frame_that_tells_something(box: Sandbox) -> None:
+    told, black = scene((320, 240)), Image.new("RGB", (320, 240))
+    white = Image.new("RGB", (320, 240), "white")
+    noise = Image.effect_noise((320, 240), 4).point(lambda value: value - 118).convert("RGB")
+    other = told.transpose(Image.Transpose.ROTATE_180)
+    assert colours(thumbnail(box, "mp4", clip([told] * 20 + [other] * 80))) == AS_SEEN
+    for blank in (black, white, noise):
+        assert colours(thumbnail(box, "mp4", clip([blank] * 40 + [told] * 60))) == AS_SEEN
+
+
+def test_a_video_that_shows_nothing_has_a_picture_of_that(box: Sandbox) -> None:
+    found = thumbnail(box, "mp4", clip([Image.new("RGB", (320, 240))] * 60))
+    assert ImageStat.Stat(found.convert("L")).mean[0] < 5
+
+
+@pytest.mark.parametrize("rotation", [90, 180, 270])
+def test_a_video_is_shown_as_its_telephone_was_held(box: Sandbox, rotation: int) -> None:
+    found = thumbnail(box, "mp4", clip([scene((320, 240))] * 5, rotation=rotation))
+    expected = scene((320, 240)).rotate(rotation, expand=True)
+    assert found.size == expected.size
+    assert colours(found) == colours(expected)
+
+
+def test_pixels_that_are_no_squares_are_shown_as_such(box: Sandbox) -> None:
+    assert thumbnail(box, "mp4", clip([scene((240, 240))] * 5, ratio=2)).size == (320, 160)
+
+
+# --- documents ---
+
+
+def test_a_document_is_shown_by_its_first_page_on_white(box: Sandbox) -> None:
+    picture = encoded(scene((400, 300)), "PDF")
+    assert colours(thumbnail(box, "pdf", picture)) == AS_SEEN
+    empty = thumbnail(box, "pdf", pdf_by_hand()).convert("L")
+    assert empty.size == (214, 320)
+    assert empty.getextrema()[0] >= 250  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    ("box_", "size"), [("14400000 14400000", (320, 320)), ("14400000 1", (320, 1)), ("2 4", (8, 16))]
+)
+def test_a_page_of_any_size_is_drawn_within_bounds(box: Sandbox, box_: str, size: tuple[int, int]) -> None:
+    content = pdf_by_hand().replace(b"[0 0 200 300]", f"[0 0 {box_}]".encode())
+    assert thumbnail(box, "pdf", content).size == size
+
+
+def test_a_locked_document_has_nothing_to_show(box: Sandbox) -> None:
+    assert drawn(box, "pdf", (Path(__file__).parents[2] / "files" / "locked.pdf").read_bytes()) == {}
+
+
+# --- sounds ---
+
+
+def recorded(samples: array[int]) -> bytes:
+    out = io.BytesIO()
+    with wave.open(out, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(8000)
+        file.writeframes(samples.tobytes())
+    return out.getvalue()
+
+
+def test_silence_has_no_peaks_and_a_tone_has_all_of_them(box: Sandbox) -> None:
+    assert drawn(box, "wav", recorded(array("h", [0] * 8000))) == {"peaks": [0] * 100}
+    assert drawn(box, "wav", recorded(array("h", [3, -3] * 4000))) == {"peaks": [0] * 100}
+    peaks = drawn(box, "wav", recorded(array("h", tone(16000, offset=0, rate=8000).tobytes())))["peaks"]
+    assert len(peaks) == 100
+    assert min(peaks) >= 95
+
+
+def test_peaks_are_where_it_is_loud(box: Sandbox) -> None:
+    loud, soft = [20000, -20000], [5000, -5000]
+    peaks = drawn(box, "wav", recorded(array("h", soft * 4000 + loud * 4000)))["peaks"]
+    assert peaks[10:40] == pytest.approx([25] * 30, abs=2)
+    assert peaks[60:90] == pytest.approx([100] * 30, abs=8)
+
+
+def test_a_sound_of_a_moment_has_a_hundred_peaks_too(box: Sandbox) -> None:
+    assert len(drawn(box, "wav", recorded(array("h", [9000, -9000] * 10)))["peaks"]) == 100
+
+
+def test_a_long_sound_is_heard_here_and_there(box: Sandbox) -> None:
+    hour = array("h", [0]) * (8000 * 1800) + array("h", [20000, -20000]) * (4000 * 1800)
+    peaks = drawn(box, "wav", recorded(hour))["peaks"]
+    assert peaks[:49] == [0] * 49
+    assert min(peaks[51:]) >= 90
+
+
+# --- all types ---
+
+
+@pytest.mark.parametrize("label", [label for label in SAMPLES if MEDIA_TYPES.get(label.partition("/")[0])])
+def test_each_sample_of_a_type_that_can_be_shown_is_shown(box: Sandbox, label: str) -> None:
+    name = label.partition("/")[0]
+    if MEDIA_TYPES[name].preview is None:
+        assert name not in {"jpeg", "mp4", "ogg", "pdf"}
+        return
+    answer = drawn(box, name, sample(label))
+    assert ("peaks" in answer) != ("webp" in answer)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("jpeg", b"\xff\xd8\xff"), ("mp4", b"ftyp"), ("pdf", b"%PDF-1.4"), ("ogg", b"")]
+)
+def test_what_cannot_be_read_is_broken(box: Sandbox, name: str, content: bytes) -> None:
+    with pytest.raises(PermanentError) as caught:
+        drawn(box, name, content)
+    assert caught.value.code is Code.BROKEN

@@ -1,0 +1,122 @@
+"""A new source for an attachment: what may be handed in, and what becomes of what the message said."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pytest
+
+from pipeline.errors import Code, PayloadError
+from pipeline.models import MAX_URL, Attachment, Fault
+from pipeline.models.replacement_source import NewSource, moved, parse_new_source
+
+KEY = bytes(range(32))
+OLD = Attachment(
+    gateway="wppconnect",
+    session="shop",
+    message_id="m1",
+    url="https://media.example/old",
+    direct_path="/v/old?oe=65A0B0C0",
+    media_key=base64.b64encode(KEY).decode(),
+    file_sha256="ab" * 32,
+    file_enc_sha256="cd" * 32,
+    size=7,
+    expires_at=5,
+    caption="kept",
+)
+
+
+def parsed(**fields: Any) -> NewSource:
+    source = parse_new_source(fields)
+    assert source
+    return source
+
+
+@pytest.mark.parametrize("nothing", [None, {}])
+def test_nothing_given_asks_the_old_source_again(nothing: Any) -> None:
+    assert parse_new_source(nothing) is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"url": "ftp://media.example/x"}, "url"),
+        ({"url": "/x"}, "url"),
+        ({"url": "https://["}, "url"),
+        ({"url": "https://media.example/" + "x" * MAX_URL}, "url"),
+        ({"url": 5}, "url"),
+        ({"direct_path": "v/t62"}, "direct_path"),
+        ({"direct_path": "//evil.example/x"}, "direct_path"),
+        ({"media_key": "short"}, "media_key"),
+        ({"media_key": ""}, "media_key"),
+        ({"media_key": [1] * 31}, "media_key"),
+        ({"media_key": 5}, "media_key"),
+        ({"file_sha256": "ab"}, "file_sha256"),
+        ({"file_enc_sha256": {"0": 1}}, "file_enc_sha256"),
+        ({"size": -1}, "size"),
+        ({"data": "!!!"}, "data"),
+        ({"data": 5}, "data"),
+    ],
+)
+def test_a_wrong_field_is_named_and_not_repeated(fields: dict[str, Any], named: str) -> None:
+    with pytest.raises(PayloadError) as caught:
+        parse_new_source(fields)
+    assert caught.value.field == named
+    assert str(fields[named])[:20] not in caught.value.message or not fields[named]
+
+
+@pytest.mark.parametrize("fields", [[], "https://media.example/x", 0, {"direct_paht": "/v/new"}])
+def test_what_holds_no_source_at_all_is_refused(fields: Any) -> None:
+    with pytest.raises(PayloadError):
+        parse_new_source(fields)
+
+
+@pytest.mark.parametrize("key", [KEY.hex(), list(KEY), {str(at): byte for at, byte in enumerate(KEY)}])
+def test_a_key_comes_in_every_form_of_the_gateways(key: Any) -> None:
+    assert parsed(media_key=key).media_key in {KEY.hex(), base64.b64encode(KEY).decode()}
+
+
+def test_a_new_path_leaves_the_old_place_and_keeps_what_is_known_of_the_content() -> None:
+    new = moved(OLD, parsed(direct_path="/v/new?oe=6ABCDEF0"))
+    assert (new.url, new.direct_path, new.expires_at) == (None, "/v/new?oe=6ABCDEF0", None)
+    assert new.expiry == 0x6ABCDEF0
+    kept = {"media_key", "file_sha256", "file_enc_sha256", "size", "caption", "message_id"}
+    assert new.model_dump(include=kept) == OLD.model_dump(include=kept)
+    assert new.id == OLD.id
+
+
+def test_a_new_url_wins_over_the_old_path() -> None:
+    new = moved(OLD, parsed(url="https://media.example/new"))
+    assert (new.url, new.direct_path, new.media_key) == ("https://media.example/new", None, OLD.media_key)
+
+
+def test_null_says_that_the_bytes_are_not_encrypted_or_not_compared() -> None:
+    new = moved(OLD, parsed(url="https://media.example/plain", media_key=None, file_sha256=None, size=None))
+    assert (new.media_key, new.file_sha256, new.file_enc_sha256, new.size) == (None, None, None, None)
+
+
+def test_under_another_key_the_old_ciphertext_is_not_expected() -> None:
+    key = base64.b64encode(bytes(32)).decode()
+    assert moved(OLD, parsed(media_key=key)).file_enc_sha256 is None
+    assert moved(OLD, parsed(media_key=key, file_enc_sha256="ef" * 32)).file_enc_sha256 == "ef" * 32
+    assert moved(OLD, parsed(media_key=OLD.media_key)).file_enc_sha256 == OLD.file_enc_sha256
+
+
+def test_what_was_wrong_with_the_message_does_not_refuse_what_was_handed_in() -> None:
+    at_fault = OLD.model_copy(update={"remote_id": "77", "fault": Fault(code=Code.GATEWAY_ERROR, message="gone")})
+    assert moved(at_fault, parsed(media_key=None)).remote_id == "77"
+    for source in (parsed(url="https://media.example/new"), parsed(media_key=None), parsed(data="aGVsbG8=")):
+        assert moved(at_fault, source).fault is None
+    assert moved(at_fault, parsed(url="https://media.example/new")).remote_id is None
+
+
+def test_bytes_handed_in_are_no_part_of_what_is_kept() -> None:
+    new = moved(OLD, parsed(data="aGVsbG8="), intake=True)
+    assert (new.data, new.url, new.direct_path) == (None, None, None)
+
+
+def test_no_secret_shows_in_its_text() -> None:
+    source = parsed(url="https://media.example/x?sig=s3cret", media_key=KEY.hex(), data="c2VjcmV0")
+    for secret in ("s3cret", KEY.hex(), "c2VjcmV0"):
+        assert secret not in repr(source)

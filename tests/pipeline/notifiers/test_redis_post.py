@@ -1,0 +1,160 @@
+"""Redis being away costs an announcement a moment at most, once; what waits goes in its order when it is back."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import redis
+import structlog
+
+from pipeline.metrics import LEVELS, PENDING
+from pipeline.models import Outcome
+from pipeline.notifiers import redis_post
+from pipeline.notifiers.redis_post import BufferedRedisPublisher
+from tests.support.events import outcome
+from tests.support.system import wait_until
+from tests.support.valkey import ValkeyServer
+
+
+class Server:
+    """Takes outcomes, or raises while it is away."""
+
+    def __init__(self) -> None:
+        self.away = False
+        self.asked = 0
+        self.got: list[str] = []
+
+    def __call__(self, _: object, told: Sequence[Outcome]) -> None:
+        self.asked += 1
+        if self.away:
+            raise redis.ConnectionError("away")
+        self.got += [one.event_id for one in told]
+
+
+def post(server: Server, *, most: int = 100) -> BufferedRedisPublisher:
+    return BufferedRedisPublisher("redis://127.0.0.1:1/0", server, channel="test", most=most)
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redis_post, "RETRY_S", 0.05)
+    monkeypatch.setattr(redis_post, "log", structlog.get_logger())
+
+
+def test_what_waits_goes_in_its_order_and_before_what_is_new() -> None:
+    server = Server()
+    tell, told = post(server), [outcome() for _ in range(30)]
+    tell(told[0])
+    server.away = True
+    for one in told[1:20]:
+        tell(one)
+    assert server.asked <= 1 + 1 + 5  # the first, the one that fails, and what tries again meanwhile
+    server.away = False
+    for one in told[20:]:
+        tell(one)
+        time.sleep(0.01)
+    wait_until(lambda: server.got == [one.event_id for one in told], 10)
+
+
+def test_several_go_together_and_keep_their_order_over_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redis_post, "AT_ONCE", 4)
+    server = Server()
+    tell, told = post(server), [outcome() for _ in range(20)]
+    PENDING.take()
+    tell.tell_all(told[:5])
+    assert (server.asked, len(server.got)) == (1, 5)
+    server.away = True
+    tell.tell_all(told[5:10])
+    tell(told[10])
+    tell.tell_all(told[11:])
+    asked = server.asked
+    server.away = False
+    wait_until(lambda: server.got == [one.event_id for one in told], 10)
+    assert server.asked - asked <= 4 + 5  # fifteen by fours, and what had tried before
+    wait_until(lambda: LEVELS.take().get("esteira_events_waiting|test", 0) == 0, 10)
+    assert PENDING.take()["esteira_events_sent_total|test"] == 20
+
+
+def test_of_more_at_once_than_may_wait_the_newest_are_kept() -> None:
+    server = Server()
+    server.away = True
+    tell, told = post(server, most=10), [outcome() for _ in range(25)]
+    PENDING.take()
+    tell.tell_all(told[:12])
+    tell.tell_all(told[12:])
+    assert PENDING.take()["esteira_events_lost_total|test"] == 15
+    server.away = False
+    wait_until(lambda: server.got == [one.event_id for one in told[15:]], 10)
+
+
+def test_an_outage_is_said_once_and_so_is_its_end() -> None:
+    server = Server()
+    server.away = True
+    tell = post(server)
+    with structlog.testing.capture_logs() as lines:
+        for _ in range(20):
+            tell(outcome())
+        time.sleep(0.2)
+        server.away = False
+        wait_until(lambda: len(server.got) == 20, 10)
+        wait_until(lambda: len(lines) == 2, 10)
+    assert [(line["event"], line["log_level"]) for line in lines] == [
+        ("events wait: redis away", "error"), ("events sent: redis back", "info"),
+    ]  # fmt: skip
+    assert lines[1]["events"] == 20
+
+
+def test_of_what_waits_the_newest_are_kept_and_the_lost_are_counted() -> None:
+    server = Server()
+    server.away = True
+    tell, told = post(server, most=10), [outcome() for _ in range(25)]
+    PENDING.take()
+    for one in told:
+        tell(one)
+    assert LEVELS.take()["esteira_events_waiting|test"] == 10
+    server.away = False
+    wait_until(lambda: len(server.got) == 10, 10)
+    assert server.got == [one.event_id for one in told[15:]]
+    figures = PENDING.take()
+    assert figures["esteira_events_lost_total|test"] == 15
+    wait_until(lambda: LEVELS.take().get("esteira_events_waiting|test", 0) == 0, 10)
+
+
+def test_many_threads_lose_nothing_over_an_outage() -> None:
+    server = Server()
+    tell, told = post(server, most=10_000), [[outcome() for _ in range(200)] for _ in range(4)]
+
+    def announce(mine: list[Outcome]) -> None:
+        for one in mine:
+            tell(one)
+            time.sleep(0.001)
+
+    threads = [threading.Thread(target=announce, args=(mine,)) for mine in told]
+    for thread in threads:
+        thread.start()
+    for _ in range(4):
+        server.away = not server.away
+        time.sleep(0.06)
+    for thread in threads:
+        thread.join()
+    wait_until(lambda: len(server.got) == 800, 20)
+    assert sorted(server.got) == sorted(one.event_id for mine in told for one in mine)
+
+
+def test_a_redis_that_hangs_holds_nobody_for_longer_than_a_quarter_of_a_second(own_valkey: ValkeyServer) -> None:
+    seen: list[Any] = []
+    tell = BufferedRedisPublisher(
+        own_valkey.url, lambda client, told: seen.extend((client.ping(), one) for one in told), channel="test", most=10
+    )
+    tell(outcome())
+    own_valkey.pause()
+    began = time.monotonic()
+    for _ in range(5):
+        tell(outcome())
+    assert time.monotonic() - began < 2
+    own_valkey.resume()
+    wait_until(lambda: len(seen) == 6, 20)

@@ -1,0 +1,239 @@
+from __future__ import annotations
+
+import base64
+import ipaddress
+import json
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from standardwebhooks import Webhook
+
+from pipeline.config.settings import load_settings
+from pipeline.config.webhooks import EVENT_TYPES
+from pipeline.errors import Code, RetryableError, SettingsError
+from pipeline.http_client import Outbound
+from pipeline.models import Outcome
+from pipeline.notifiers.webhooks import Endpoint, RefusedError, Webhooks, build_webhooks
+from pipeline.steps.notify import EVENTS
+from tests.support.webhooks import OLDER, endpoints
+
+SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef01234567").decode()
+LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
+EVENT = Outcome(
+    event_id="ab" * 16, type="media.done", at="2022-01-01T00:00:01.234Z", id="01" * 16, session="shop", message_id="m1",
+    caption="olá 🎧\n<b>", name="1640995200_ababab.jpeg", url="s3://bucket/ab/x",
+)  # fmt: skip
+
+
+class Receiver:
+    """A webhook endpoint on loopback that answers `status` and keeps what it got."""
+
+    def __init__(self) -> None:
+        self.status = 204
+        self.headers: dict[str, str] = {}
+        self.got: list[tuple[dict[str, str], bytes]] = []
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                receiver.got.append(({name.lower(): value for name, value in self.headers.items()}, body))
+                self.send_response(receiver.status)
+                self.send_header("Location", "http://127.0.0.1:9/elsewhere")
+                for name, value in receiver.headers.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", "6")
+                self.end_headers()
+                self.wfile.write(b"secret")
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server.server_port}/hook?token=secret-token"
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    receiver = Receiver()
+    yield receiver
+    receiver.close()
+
+
+def endpoint(url: str, *, secret: str = SECRET, **settings: Any) -> Endpoint:
+    return webhooks(webhook_url=url, webhook_secret=secret, **settings).endpoints["default"]
+
+
+def webhooks(**settings: Any) -> Webhooks:
+    return build_webhooks(load_settings(_env_file=None, **settings), Outbound(allow_private=LOOPBACK))
+
+
+def deliver(to: Endpoint) -> None:
+    to.send(EVENT.event_id, EVENT.json)
+
+
+def test_an_event_arrives_as_json_that_any_standard_webhooks_library_accepts(receiver: Receiver) -> None:
+    deliver(endpoint(receiver.url))
+    ((headers, body),) = receiver.got
+    assert Webhook(SECRET).verify(body, headers) == EVENT.payload()
+    assert json.loads(body)["type"] == "media.done"
+    assert headers["webhook-id"] == EVENT.event_id
+    assert headers["content-type"] == "application/json"
+
+
+def test_another_secret_does_not_verify(receiver: Receiver) -> None:
+    deliver(endpoint(receiver.url))
+    ((headers, body),) = receiver.got
+    with pytest.raises(Exception, match="No matching signature"):
+        Webhook(base64.b64encode(b"another secret of this length").decode()).verify(body, headers)
+
+
+def test_the_event_id_is_the_same_for_everyone_who_sends_it(receiver: Receiver) -> None:
+    to = endpoint(receiver.url)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: deliver(to), range(12)))
+    assert {headers["webhook-id"] for headers, _ in receiver.got} == {EVENT.event_id}
+    assert len({body for _, body in receiver.got}) == 1
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
+def test_every_2xx_is_a_delivery(receiver: Receiver, status: int) -> None:
+    receiver.status = status
+    deliver(endpoint(receiver.url))
+    assert len(receiver.got) == 1
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 400, 401, 404, 410, 429, 500, 503])
+def test_any_other_answer_may_be_tried_again_and_is_not_repeated_to_anyone(receiver: Receiver, status: int) -> None:
+    receiver.status = status
+    with pytest.raises(RefusedError) as caught:
+        deliver(endpoint(receiver.url))
+    assert caught.value.code == Code.NOTIFY
+    assert str(status) in caught.value.message
+    assert "secret" not in str(caught.value)
+    assert len(receiver.got) == 1
+
+
+def test_an_endpoint_that_is_away_may_be_tried_again(receiver: Receiver) -> None:
+    to = endpoint(receiver.url)
+    receiver.close()
+    with pytest.raises(RetryableError) as caught:
+        deliver(to)
+    assert caught.value.code == Code.NOTIFY
+    assert "secret" not in str(caught.value)
+
+
+def test_a_name_that_has_come_to_lead_inside_is_not_followed(receiver: Receiver) -> None:
+    """As after a change of its address: what was checked at the start is checked at each delivery."""
+    to = endpoint(receiver.url)
+    moved = Endpoint(to.settings, outbound=Outbound(), timeout_s=1)
+    with pytest.raises(RetryableError, match="url_blocked"):
+        deliver(moved)
+    assert receiver.got == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://127.0.0.1:9/", "http://169.254.169.254/", "http://[::1]:9/", "ftp://example.com/", "file:///etc/passwd"],
+)
+def test_a_url_that_leads_inside_stops_the_start_with_its_name(url: str) -> None:
+    settings = load_settings(_env_file=None, webhook_url=url, webhook_secret=SECRET)
+    with pytest.raises(SettingsError, match="WEBHOOK_URL"):
+        build_webhooks(settings, Outbound())
+
+
+@pytest.mark.parametrize("secret", ["whsec_!!!not-base64!!!", "whsec_" + "=" * 16, "just some words, no base64"])
+def test_a_secret_that_is_no_base64_stops_the_start_and_is_not_shown(receiver: Receiver, secret: str) -> None:
+    with pytest.raises(SettingsError, match="WEBHOOK_SECRET") as caught:
+        endpoint(receiver.url, secret=secret)
+    assert secret not in str(caught.value)
+
+
+@pytest.mark.parametrize("secret", [SECRET, SECRET.removeprefix("whsec_"), "whsec_" + "QUJD" * 5 + "QQ"])
+def test_secrets_come_with_or_without_prefix_and_padding(receiver: Receiver, secret: str) -> None:
+    deliver(endpoint(receiver.url, secret=secret))
+    ((headers, body),) = receiver.got
+    assert Webhook(secret).verify(body, headers)
+
+
+def test_while_secrets_are_exchanged_either_of_them_verifies_and_the_newest_comes_first(receiver: Receiver) -> None:
+    deliver(endpoint(receiver.url, secret=f"{SECRET}, {OLDER}"))
+    deliver(endpoint(receiver.url, secret=SECRET))
+    (headers, body), (alone, _) = receiver.got
+    for known in (SECRET, OLDER):
+        assert Webhook(known).verify(body, headers) == EVENT.payload()
+    both = headers["webhook-signature"].split(" ")
+    assert [len(both), len(alone["webhook-signature"].split(" "))] == [2, 1]
+    assert all(one.startswith("v1,") for one in both)
+    newest = {**headers, "webhook-signature": both[0]}
+    assert Webhook(SECRET).verify(body, newest)
+    with pytest.raises(Exception, match="No matching signature"):
+        Webhook(OLDER).verify(body, newest)
+
+
+def test_a_wait_that_the_receiver_asks_for_is_told(receiver: Receiver) -> None:
+    receiver.status, receiver.headers = 503, {"Retry-After": "120"}
+    with pytest.raises(RefusedError) as caught:
+        deliver(endpoint(receiver.url))
+    assert (caught.value.status, caught.value.retry_after) == (503, 120)
+
+
+def event(session: str, type_: str = "media.done") -> Outcome:
+    return replace(EVENT, session=session, type=type_)
+
+
+def test_filters_by_type_and_session_choose_the_receivers() -> None:
+    given = endpoints(
+        {"name": "all", "url": "http://127.0.0.1:1/"},
+        {"name": "bad-news", "url": "http://127.0.0.1:1/", "types": ["media.failed", "media.expired"]},
+        {"name": "shops", "url": "http://127.0.0.1:1/", "sessions": ["shop-*", "kiosk"]},
+        {"name": "both", "url": "http://127.0.0.1:1/", "types": ["media.failed"], "sessions": ["shop-1"]},
+    )
+    made = webhooks(webhook_endpoints=given, webhook_url="http://127.0.0.1:1/", webhook_secret=SECRET)
+    assert list(made.endpoints) == ["default", "all", "bad-news", "shops", "both"]
+    assert made.receivers(event("x")) == ["default", "all"]
+    assert made.receivers(event("kiosk")) == ["default", "all", "shops"]
+    assert made.receivers(event("kiosk-2")) == ["default", "all"]
+    assert made.receivers(event("shop-1", "media.failed")) == ["default", "all", "bad-news", "shops", "both"]
+
+
+def test_a_session_whose_name_looks_like_a_pattern_can_be_named() -> None:
+    made = webhooks(webhook_endpoints=endpoints({"name": "a", "url": "http://127.0.0.1:1/", "sessions": ["[1]"]}))
+    assert (made.receivers(event("[1]")), made.receivers(event("1")), made.receivers(event("2"))) == (["a"], ["a"], [])
+
+
+def test_the_types_that_a_filter_may_name_are_those_that_there_are() -> None:
+    assert set(EVENT_TYPES) == set(EVENTS.values())
+
+
+def test_an_endpoint_further_down_that_leads_inside_stops_the_start_with_its_name() -> None:
+    given = endpoints({"name": "crm", "url": "http://10.0.0.1/secret-path"})
+    with pytest.raises(SettingsError, match=r"WEBHOOK_ENDPOINTS: crm: .*not on the public internet") as caught:
+        build_webhooks(load_settings(_env_file=None, webhook_endpoints=given), Outbound())
+    assert "secret" not in str(caught.value)
+
+
+def test_where_an_endpoint_is_is_told_without_its_path() -> None:
+    assert endpoint("http://127.0.0.1:8443/secret-path?token=x").origin == "http://127.0.0.1:8443"
+
+
+def test_only_who_listens_for_an_endpoint_is_woken() -> None:
+    made, heard = Webhooks(), []
+    made.listen("crm", lambda: heard.append("crm"))
+    made.ring(["crm", "logs"])
+    made.listen("crm", None)
+    made.ring(["crm"])
+    assert heard == ["crm"]

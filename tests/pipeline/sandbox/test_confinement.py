@@ -1,0 +1,156 @@
+"""What a child of the sandbox cannot do, and how it ends with its parent."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pipeline.errors import Code, PermanentError, PipelineError
+from pipeline.sandbox import Sandbox
+
+HOSTILE = "tests.support.hostile_decoders"
+ROOT = Path(__file__).parents[3]
+
+filtered = pytest.mark.skipif(
+    platform.machine() not in {"x86_64", "aarch64"}, reason="system calls are filtered on x86-64 and ARM64 only"
+)
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    box = Sandbox(processes=1, memory_mb=200, cpu_s=2, wall_s=5)
+    yield box
+    box.close()
+
+
+def refused(sandbox: Sandbox, name: str, **arguments: object) -> Code:
+    with pytest.raises(PipelineError) as caught:
+        sandbox.call(f"{HOSTILE}:{name}", **arguments)
+    assert isinstance(caught.value, PermanentError)
+    return caught.value.code
+
+
+def test_a_child_inherits_no_secret(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("API_TOKEN", "very-secret")
+    box = Sandbox(processes=1, memory_mb=200, cpu_s=2, wall_s=5)
+    seen = box.call(f"{HOSTILE}:seen_environment")
+    box.close()
+    assert "API_TOKEN" not in seen
+    assert "very-secret" not in str(seen)
+    assert set(seen) <= {
+        "PATH",
+        "LC_ALL",
+        "LC_CTYPE",
+        "PYTHONPATH",
+        "MALLOC_ARENA_MAX",
+        "MALLOC_TRIM_THRESHOLD_",
+        "MALLOC_MMAP_THRESHOLD_",
+        "OMP_NUM_THREADS",
+        "LD_LIBRARY_PATH",
+    }
+
+
+def test_a_child_reaches_no_server(sandbox: Sandbox) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.3)
+        with pytest.raises(PipelineError):
+            sandbox.call(f"{HOSTILE}:connect", port=server.getsockname()[1])
+        with pytest.raises(TimeoutError):
+            server.accept()
+
+
+@filtered
+def test_a_child_starts_no_process(sandbox: Sandbox) -> None:
+    assert refused(sandbox, "fork_bomb") == Code.DECODER_CRASH
+    assert refused(sandbox, "run_program") == Code.DECODER_CRASH
+
+
+@filtered
+def test_a_child_creates_changes_and_removes_no_file(sandbox: Sandbox, tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    kept.write_bytes(b"kept")
+    assert refused(sandbox, "write", path=str(tmp_path / "new")) == Code.DECODER_CRASH
+    assert refused(sandbox, "overwrite", path=str(kept)) == Code.DECODER_CRASH
+    assert refused(sandbox, "remove", path=str(kept)) == Code.DECODER_CRASH
+    assert [(entry.name, entry.read_bytes()) for entry in tmp_path.iterdir()] == [("kept", b"kept")]
+
+
+@filtered
+def test_a_child_cannot_change_the_limits_of_its_parent(sandbox: Sandbox) -> None:
+    before = resource.prlimit(0, resource.RLIMIT_NOFILE)
+    assert refused(sandbox, "limit_process", process=os.getpid()) == Code.DECODER_CRASH
+    assert resource.prlimit(0, resource.RLIMIT_NOFILE) == before
+
+
+@filtered
+def test_a_child_cannot_signal_its_parent(sandbox: Sandbox) -> None:
+    assert refused(sandbox, "signal_process", number=0, process=os.getpid()) == Code.DECODER_CRASH
+
+
+def test_a_child_lives_in_a_session_of_its_own(sandbox: Sandbox) -> None:
+    child = sandbox.call(f"{HOSTILE}:pid")
+    assert os.getsid(child) == child != os.getsid(0)
+
+
+PARENT = f"""
+import sys, threading, time
+from pipeline.sandbox import Sandbox
+box = Sandbox(processes=2, memory_mb=200, cpu_s=30, wall_s=60)
+print(box.call("{HOSTILE}:pid"), flush=True)
+threading.Thread(target=lambda: box.call("{HOSTILE}:spin_in_c"), daemon=True).start()
+time.sleep(0.3)
+print(box.call("{HOSTILE}:pid"), flush=True)
+time.sleep(60)
+"""
+
+
+def test_children_idle_or_busy_die_with_a_parent_that_is_killed() -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, env=environment) as parent:
+        assert parent.stdout is not None
+        children = [psutil.Process(int(parent.stdout.readline())) for _ in range(2)]
+        assert len({child.pid for child in children}) == 2
+        parent.send_signal(signal.SIGKILL)
+    _, alive = psutil.wait_procs(children, timeout=3)
+    assert [child for child in alive if child.status() != psutil.STATUS_ZOMBIE] == []
+
+
+def test_a_process_forked_from_ours_starts_children_of_its_own() -> None:
+    box = Sandbox(processes=1, memory_mb=200, cpu_s=2, wall_s=5)
+    ours = box.call(f"{HOSTILE}:pid")
+    reading, writing = os.pipe()
+    forked = os.fork()
+    if forked == 0:
+        os.write(writing, str(box.call(f"{HOSTILE}:pid")).encode())
+        os._exit(0)
+    theirs = int(os.read(reading, 20))
+    os.waitpid(forked, 0)
+    os.close(reading)
+    os.close(writing)
+    assert theirs != ours
+    assert box.call(f"{HOSTILE}:pid") == ours
+    box.close()
+
+
+def test_a_flood_of_bad_calls_leaves_no_process_behind() -> None:
+    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    box = Sandbox(processes=2, memory_mb=200, cpu_s=1, wall_s=2)
+    for name in ("segfault", "abort", "leave", "fork_bomb") * 2:
+        with pytest.raises(PermanentError):
+            box.call(f"{HOSTILE}:{name}", **({"status": 1} if name == "leave" else {}))
+    box.close()
+    deadline = time.monotonic() + 5
+    while {child.pid for child in psutil.Process().children(recursive=True)} - before:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

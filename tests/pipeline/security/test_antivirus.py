@@ -1,0 +1,183 @@
+"""What clamd says of a file, and what becomes of the file: only one that it has looked at goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import AwayError, Code, PermanentError, PipelineError, RetryableError, StagingLostError
+from pipeline.metrics import PENDING
+from pipeline.security.antivirus import NOBODY_ASKED_S, PATIENCE_S, Antivirus
+from pipeline.security.clamd import Clamd
+from tests.support.clamd import Double, double
+
+CONTENT = bytes(range(256)) * 3000  # three chunks
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clamd() -> Iterator[Double]:
+    with double() as made:
+        yield made
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / ("a" * 32)
+    path.write_bytes(CONTENT)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _nothing_pending() -> Iterator[None]:
+    PENDING.take()
+    yield
+    PENDING.take()
+
+
+def scan(clamd: Double, file: Path, *, size: int = len(CONTENT), timeout_s: float = 30) -> None:
+    Antivirus(Clamd(clamd.address), timeout_s=timeout_s).check(file, size=size)
+
+
+def refused(clamd: Double, file: Path, *, size: int = len(CONTENT), timeout_s: float = 30) -> PipelineError:
+    with pytest.raises(PipelineError) as caught:
+        scan(clamd, file, size=size, timeout_s=timeout_s)
+    return caught.value
+
+
+def scans() -> dict[str, float]:
+    """The scans that were counted since the last look, by their outcome."""
+    name = "esteira_antivirus_scans_total|"
+    return {key.removeprefix(name): n for key, n in PENDING.take().items() if key.startswith(name)}
+
+
+def test_what_clamd_finds_clean_goes_on_and_clamd_has_seen_all_of_it(clamd: Double, file: Path) -> None:
+    scan(clamd, file)
+    assert b"".join(clamd.received) == CONTENT
+    assert scans() == {"clean": 1}
+
+
+def test_a_file_is_never_in_memory_as_a_whole(clamd: Double, file: Path) -> None:
+    scan(clamd, file)
+    assert len(clamd.received) == 3
+    assert max(map(len, clamd.received)) <= 256 * 1024
+
+
+def test_an_infected_file_is_refused_for_good_with_the_name_of_what_was_found(clamd: Double, file: Path) -> None:
+    clamd.verdict = b"stream: Win.Test.EICAR_HDB-1 FOUND\0"
+    error = refused(clamd, file)
+    assert isinstance(error, PermanentError)
+    assert (error.code, error.message) == (Code.MALWARE, "clamd finds Win.Test.EICAR_HDB-1")
+    assert scans() == {"infected": 1}
+
+
+@pytest.mark.parametrize(
+    ("verdict", "told"),
+    [
+        (b"INSTREAM size limit exceeded. ERROR\0", "StreamMaxLength"),
+        (b"stream: Heuristics.Limits.Exceeded.MaxFileSize FOUND\0", "a part of this file only"),
+        (b"stream: Can't allocate memory ERROR\0", "clamd cannot look at this file: Can't allocate memory ERROR"),
+        (b"stream: \x1b[31mred\r\n ERROR\0", "clamd cannot look at this file: [31mred ERROR"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "does not answer as clamd does"),
+        (b"UNKNOWN COMMAND\0", "does not answer as clamd does"),
+        (b"stream: OK not\0", "does not answer as clamd does"),
+        (b"OK\0", "does not answer as clamd does"),
+        (b"\0", "does not answer as clamd does"),
+        (b"\xff" * 5000, "does not answer as clamd does"),
+        (b"", "ended the connection without an answer"),
+    ],
+)
+def test_what_clamd_has_not_looked_at_is_tried_again_and_never_let_in(
+    clamd: Double, file: Path, verdict: bytes, told: str
+) -> None:
+    clamd.verdict = verdict
+    error = refused(clamd, file)
+    assert type(error) is RetryableError
+    assert error.code is Code.ANTIVIRUS
+    assert told in error.message
+    assert scans() == {"error": 1}
+
+
+@pytest.mark.parametrize("reads", [0, 1])
+def test_a_clamd_that_closes_midway_counts_as_an_attempt_for_the_file_may_be_to_blame(
+    clamd: Double, file: Path, reads: int
+) -> None:
+    clamd.reads, clamd.verdict = reads, b""
+    error = refused(clamd, file)
+    assert type(error) is RetryableError
+    assert "ended the connection" in error.message
+
+
+def test_why_clamd_closed_midway_is_heard(clamd: Double, file: Path) -> None:
+    clamd.reads, clamd.verdict = 1, b"INSTREAM size limit exceeded. ERROR\0"
+    assert "StreamMaxLength" in refused(clamd, file).message
+
+
+def test_a_file_on_which_clamd_gives_no_answer_in_time_counts_as_an_attempt(clamd: Double, file: Path) -> None:
+    clamd.verdict = None
+    error = refused(clamd, file, timeout_s=0.3)
+    assert type(error) is RetryableError
+    assert "no answer on this file" in error.message
+
+
+def test_for_a_clamd_that_hangs_altogether_it_waits(clamd: Double, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.security.clamd.CONNECT_S", 0.3)
+    clamd.verdict, clamd.pongs = None, False
+    assert isinstance(refused(clamd, file, timeout_s=0.3), AwayError)
+    assert scans() == {"away": 1}
+
+
+def test_a_file_that_is_gone_or_another_goes_back_to_fetch(clamd: Double, file: Path) -> None:
+    for size in (len(CONTENT) - 1, len(CONTENT) + 1):
+        assert isinstance(refused(clamd, file, size=size), StagingLostError)
+    file.unlink()
+    assert isinstance(refused(clamd, file), StagingLostError)
+
+
+def test_while_clamd_is_away_attachments_wait_longer_and_longer_and_after_hours_it_counts(
+    tmp_path: Path, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = Clock()
+    antivirus = Antivirus(Clamd(f"unix://{tmp_path}/nobody.ctl"), timeout_s=5, clock=clock)
+    began = clock.now
+    told = []
+    for after_s in (0, 1, 12, 200, PATIENCE_S - 1, PATIENCE_S + 1):
+        while clock.now < began + after_s:  # others ask meanwhile
+            with pytest.raises(RetryableError):
+                antivirus.check(file, size=len(CONTENT))
+            clock.now = min(began + after_s, clock.now + NOBODY_ASKED_S / 2)
+        with pytest.raises(RetryableError) as caught:
+            antivirus.check(file, size=len(CONTENT))
+        told.append((isinstance(caught.value, AwayError), caught.value.retry_after))
+    assert told == [(True, 0), (True, 1), (True, 12), (True, 30), (True, 30), (False, None)]
+    assert "No such file" in caught.value.message
+    assert str(tmp_path) not in caught.value.message
+
+
+def test_a_new_absence_is_waited_for_anew(tmp_path: Path, file: Path, clamd: Double) -> None:
+    clock = Clock()
+    antivirus = Antivirus(Clamd(clamd.address), timeout_s=5, clock=clock)
+    away, here = Clamd(f"unix://{tmp_path}/nobody.ctl"), Clamd(clamd.address)
+
+    def pause(passed_s: float) -> float | None:
+        clock.now += passed_s
+        with pytest.raises(AwayError) as caught:
+            antivirus.check(file, size=len(CONTENT))
+        return caught.value.retry_after
+
+    antivirus._clamd = away
+    assert [pause(0), pause(20)] == [0, 20]
+    antivirus._clamd = here
+    antivirus.check(file, size=len(CONTENT))
+    antivirus._clamd = away
+    assert pause(5) == 0
+    assert pause(PATIENCE_S) == 0  # nobody has asked meanwhile, so nobody knows that it was away

@@ -1,0 +1,75 @@
+"""The protocol of clamd, and the addresses at which it is asked."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from pipeline.config.parsers import clamd_place
+from pipeline.security.clamd import Clamd, ClamdAwayError
+from tests.support.clamd import Double, double
+
+
+@pytest.fixture
+def clamd() -> Iterator[Double]:
+    with double() as made:
+        yield made
+
+
+@pytest.mark.parametrize(
+    ("address", "place"),
+    [
+        ("unix:///run/clamav/clamd.ctl", "/run/clamav/clamd.ctl"),
+        ("tcp://127.0.0.1:3310", ("127.0.0.1", 3310)),
+        ("tcp://clamd.internal", ("clamd.internal", 3310)),
+        ("tcp://[::1]:3311", ("::1", 3311)),
+        ("tcp://host:3310/", ("host", 3310)),
+    ],
+)
+def test_an_address_names_a_socket_or_a_host(address: str, place: object) -> None:
+    assert clamd_place(address) == place
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("", "/run/clamav/clamd.ctl", "unix://", "unix:///", "unix://run/clamd.ctl", "clamd:3310", "http://host:3310"),
+        *("tcp://", "tcp://:3310", "tcp://host:0", "tcp://host:99999", "tcp://host:x", "tcp://user@host:3310"),
+        *("tcp://host:3310/path", "tcp://host:3310?x=1", "tcp://[::1"),
+    ],
+)
+def test_another_address_is_refused_with_an_example(address: str) -> None:
+    with pytest.raises(ValueError, match="or tcp://host:3310"):
+        clamd_place(address)
+
+
+def test_its_version_tells_its_signatures_and_their_age(clamd: Double) -> None:
+    clamd.version = b"ClamAV 1.4.6/27825/Sat Nov 21 09:26:01 2026\0"
+    program, signatures, made = Clamd(clamd.address).version()
+    assert (program, signatures) == ("ClamAV 1.4.6", 27825)
+    assert made
+    assert made.isoformat().startswith("2026-11-21T09:26:01")
+    clamd.version = b"ClamAV 1.4.6\0"
+    assert Clamd(clamd.address).version() == ("ClamAV 1.4.6", None, None)
+
+
+@pytest.mark.parametrize("said", [b"220 mail.example ESMTP\0", b"ClamAV 1/2/yesterday\0"])
+def test_what_is_no_clamd_has_no_version(clamd: Double, said: bytes) -> None:
+    clamd.version = said
+    with pytest.raises(ValueError):  # noqa: PT011  (that it is one is all that counts)
+        Clamd(clamd.address).version()
+
+
+def test_a_scan_ends_when_its_time_is_over_however_slowly_clamd_reads(clamd: Double) -> None:
+    clamd.reads, clamd.verdict = 1, None
+    began = time.monotonic()
+    with pytest.raises(TimeoutError):
+        Clamd(clamd.address).scan(iter([bytes(1_000_000)] * 50), within_s=0.5)
+    assert time.monotonic() - began < 20
+
+
+def test_nobody_listens(clamd: Double) -> None:
+    with pytest.raises(ClamdAwayError):
+        Clamd(clamd.address + "x").answers()

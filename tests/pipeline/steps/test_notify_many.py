@@ -1,0 +1,97 @@
+"""Several attachments are announced and closed together, and each fares by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipeline.catalogue import DeliveryFilters
+from pipeline.config.settings import load_settings
+from pipeline.errors import SupersededError
+from pipeline.models import Claim, Ending, Outcome, Record, Status
+from pipeline.services import Services, build_services
+from tests.support.catalogues import attachment, claimed, ending, stored
+from tests.support.webhooks import endpoints
+
+
+class Told:
+    """A notifier that remembers what it was told in one go."""
+
+    def __init__(self) -> None:
+        self.ids: list[list[str]] = []
+
+    def __call__(self, told: Outcome) -> None:
+        self.tell_all([told])
+
+    def tell_all(self, told: Sequence[Outcome]) -> None:
+        self.ids.append([one.id for one in told])
+
+
+@pytest.fixture
+def told() -> Told:
+    return Told()
+
+
+@pytest.fixture
+def services(tmp_path: Path, told: Told) -> Iterator[Services]:
+    given = endpoints(
+        {"name": "crm", "url": "http://127.0.0.1:9/"},
+        {"name": "bad", "url": "http://127.0.0.1:9/", "types": ["media.failed"]},
+    )
+    settings = load_settings(
+        _env_file=None, var_dir=tmp_path, webhook_endpoints=given, fetch_allow_private="127.0.0.0/8"
+    )
+    with closing(replace(build_services(settings), notifiers=[told])) as made:
+        made.catalogue.migrate()
+        yield made
+
+
+def staged(services: Services, *, store: bool = True) -> Claim:
+    """A claim on what is stored, or has still to end, with its file in the staging directory."""
+    claim = claimed(services.catalogue, services.catalogue.accept(attachment()).id)
+    services.staging.folder.mkdir(exist_ok=True)
+    (services.staging.folder / claim.id).write_bytes(b"bytes")
+    return claim.model_copy(update={"record": services.catalogue.stored(claim, stored())}) if store else claim
+
+
+def test_each_has_its_own_end_in_the_order_given(services: Services, told: Told) -> None:
+    rung: list[str] = []
+    for name in ("crm", "bad"):
+        services.webhooks.listen(name, lambda name=name: rung.append(name))
+    done, lost, last = (staged(services) for _ in range(3))
+    failed, gone = (staged(services, store=False) for _ in range(2))
+    claimed(services.catalogue, lost.id, takeover=True)
+    claimed(services.catalogue, gone.id, takeover=True)
+    work: list[tuple[Claim, Ending | None]] = [
+        (done, None), (lost, None), (failed, ending()), (gone, ending()), (last, None),
+    ]  # fmt: skip
+    found = services.notify_many(work)
+    assert [one.status if isinstance(one, Record) else type(one) for one in found] == [
+        Status.DONE, SupersededError, Status.FAILED, SupersededError, Status.DONE,
+    ]  # fmt: skip
+    assert [one.id for one in found if isinstance(one, Record)] == [done.id, failed.id, last.id]
+    assert told.ids == [[done.id, lost.id, failed.id, last.id]]
+    assert [services.staging.holds(claim.id) for claim in (done, failed, last)] == [False, True, False]
+    written = services.catalogue.deliveries.find(DeliveryFilters())
+    assert sorted((one.media_id, one.endpoint) for one in written) == sorted(
+        [(done.id, "crm"), (failed.id, "crm"), (failed.id, "bad"), (last.id, "crm")]
+    )
+    assert sorted(rung) == ["bad", "crm"]
+
+
+def test_alone_its_error_is_raised(services: Services) -> None:
+    claim = staged(services)
+    claimed(services.catalogue, claim.id, takeover=True)
+    with pytest.raises(SupersededError):
+        services.notify(claim, None)
+    with pytest.raises(SupersededError):
+        services.notify(claim, ending())
+
+
+def test_nobody_is_nobody(services: Services, told: Told) -> None:
+    assert services.notify_many([]) == []
+    assert told.ids == []

@@ -1,0 +1,250 @@
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from pipeline.catalogue import Catalogue
+from pipeline.errors import CancelledError, Code, PipelineError, RetryableError, StagingLostError, SupersededError
+from pipeline.metrics import PENDING
+from pipeline.models import Claim, Detected, Facts, Fetched, Kind, Record, Status, Stored, Validated
+from pipeline.steps.persist import persist, persist_many, stored_name
+from pipeline.storage import FilePath, LocalStorage, content_key
+from tests.support.catalogues import Clock, attachment, claimed
+
+CONTENT = b"a voice note"
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+VALIDATED = Validated(
+    detected=Detected(
+        fetched=Fetched(size=len(CONTENT), sha256=SHA256), kind=Kind.PTT, mime="audio/ogg", ext="ogg", mismatch=None
+    ),
+    facts=Facts(duration_ms=2100),
+)
+
+
+@pytest.fixture
+def catalogue(tmp_path: Path) -> Catalogue:
+    catalogue = Catalogue(f"sqlite:///{tmp_path}/catalogue.db", clock=Clock(1_640_995_200.9))
+    catalogue.migrate()
+    return catalogue
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> LocalStorage:
+    return LocalStorage(tmp_path / "media")
+
+
+@pytest.fixture
+def staged(tmp_path: Path) -> Path:
+    path = tmp_path / "staged"
+    path.write_bytes(CONTENT)
+    return path
+
+
+@pytest.fixture
+def claim(catalogue: Catalogue) -> Claim:
+    return claimed(catalogue, catalogue.accept(attachment()).id)
+
+
+def objects(storage: LocalStorage) -> list[str]:
+    return [path.relative_to(storage.root).as_posix() for path in storage.root.rglob("*") if path.is_file()]
+
+
+def test_content_stands_under_its_hash_and_its_facts_in_the_catalogue(
+    claim: Claim, staged: Path, storage: LocalStorage, catalogue: Catalogue
+) -> None:
+    record = persist(claim, VALIDATED, path=staged, storage=storage, catalogue=catalogue)
+    assert Record.model_validate(dict(record)) == catalogue.get(claim.id)
+    assert (record.status, record.storage_key, record.sha256) == (Status.STORED, content_key(SHA256), SHA256)
+    assert (record.kind, record.mime, record.ext, record.size, record.duration_ms) == (
+        "ptt", "audio/ogg", "ogg", len(CONTENT), 2100,
+    )  # fmt: skip
+    assert record.name == f"1640995200_{SHA256[:6]}.ogg"
+    assert (storage.root / content_key(SHA256)).read_bytes() == CONTENT
+    assert staged.exists()
+
+
+def test_the_same_content_of_two_attachments_is_stored_once(
+    claim: Claim, staged: Path, storage: LocalStorage, catalogue: Catalogue
+) -> None:
+    PENDING.take()
+    other = claimed(catalogue, catalogue.accept(attachment()).id)
+    for each in (claim, other):
+        persist(each, VALIDATED, path=staged, storage=storage, catalogue=catalogue)
+    assert objects(storage) == [content_key(SHA256)]
+    size = len(CONTENT)
+    assert PENDING.take() == {"esteira_stored_bytes_total": 2 * size, "esteira_deduplicated_bytes_total": size}
+
+
+def test_persisting_twice_is_the_same_as_once(
+    claim: Claim, staged: Path, storage: LocalStorage, catalogue: Catalogue
+) -> None:
+    first = persist(claim, VALIDATED, path=staged, storage=storage, catalogue=catalogue)
+    assert persist(claim, VALIDATED, path=staged, storage=storage, catalogue=catalogue) == Record.model_validate(
+        dict(first)
+    )
+    assert catalogue.totals()["stored"] == 1
+
+
+@pytest.mark.parametrize("content", [None, b"", b"a voice", CONTENT + b"!"])
+def test_what_is_not_staged_whole_is_lost_and_not_stored(
+    claim: Claim, staged: Path, storage: LocalStorage, catalogue: Catalogue, content: bytes | None
+) -> None:
+    staged.unlink() if content is None else staged.write_bytes(content)
+    before = catalogue.get(claim.id)
+    with pytest.raises(StagingLostError):
+        persist(claim, VALIDATED, path=staged, storage=storage, catalogue=catalogue)
+    assert (catalogue.get(claim.id), objects(storage)) == (before, [])
+
+
+def test_who_lost_the_claim_writes_nothing_to_the_catalogue(
+    claim: Claim, staged: Path, storage: LocalStorage, catalogue: Catalogue
+) -> None:
+    claimed(catalogue, claim.id, takeover=True)
+    with pytest.raises(SupersededError):
+        persist(claim, VALIDATED, path=staged, storage=storage, catalogue=catalogue)
+    record = catalogue.get(claim.id)
+    assert record
+    assert record.status is Status.RECEIVED
+
+
+def test_without_storage_the_catalogue_says_nothing_of_stored(
+    claim: Claim, staged: Path, storage: LocalStorage, catalogue: Catalogue
+) -> None:
+    storage.root.write_bytes(b"a file where the folder should be")
+    with pytest.raises(RetryableError) as caught:
+        persist(claim, VALIDATED, path=staged, storage=storage, catalogue=catalogue)
+    assert caught.value.code == Code.STORAGE
+    record = catalogue.get(claim.id)
+    assert record
+    assert record.status is Status.RECEIVED
+
+
+def test_the_name_is_the_seeds() -> None:
+    assert stored_name(1_640_995_200_999, "abc123" + "0" * 58, "jpeg") == "1640995200_abc123.jpeg"
+
+
+def test_what_was_cancelled_leaves_no_content_behind(
+    claim: Claim, staged: Path, storage: LocalStorage, catalogue: Catalogue
+) -> None:
+    catalogue.cancellations.ask(claim.id)
+    with pytest.raises(CancelledError):
+        persist(claim, VALIDATED, path=staged, storage=storage, catalogue=catalogue)
+    assert objects(storage) == []
+    record = catalogue.get(claim.id)
+    assert record
+    assert (record.status, record.storage_key) == (Status.RECEIVED, None)
+
+
+def test_content_that_another_attachment_has_outlives_a_cancelling(
+    claim: Claim, staged: Path, storage: LocalStorage, catalogue: Catalogue
+) -> None:
+    other = claimed(catalogue, catalogue.accept(attachment()).id)
+    catalogue.cancellations.ask(claim.id)
+    with pytest.raises(CancelledError):
+        persist(claim, VALIDATED, path=staged, storage=TakenUp(storage, other, catalogue), catalogue=catalogue)
+    assert objects(storage) == [content_key(SHA256)]
+    with pytest.raises(CancelledError):  # nor is what stood there before taken away
+        persist(claim, VALIDATED, path=staged, storage=storage, catalogue=catalogue)
+    assert objects(storage) == [content_key(SHA256)]
+
+
+class TakenUp(LocalStorage):
+    """While the first attachment stores its content, another one with the same has just noted its row."""
+
+    def __init__(self, storage: LocalStorage, other: Claim, catalogue: Catalogue) -> None:
+        super().__init__(storage.root)
+        self._other, self._catalogue = other, catalogue
+
+    def put_files(self, files: Sequence[tuple[FilePath, str]]) -> list[bool | PipelineError]:
+        written = super().put_files(files)
+        key = files[0][1]
+        self._catalogue.stored(self._other, Stored(validated=VALIDATED, storage_key=key, name="other.ogg"))
+        return written
+
+
+def test_who_stores_content_that_a_cancelling_takes_away_stores_it_again(
+    claim: Claim, staged: Path, storage: LocalStorage, catalogue: Catalogue
+) -> None:
+    other = claimed(catalogue, catalogue.accept(attachment()).id)
+    storage.put_file(staged, content_key(SHA256))
+    noted = catalogue.cancellations.withdraw(other, sha256=SHA256, key=content_key(SHA256))
+    assert not catalogue.is_held(SHA256)
+
+    class Withdrawn(LocalStorage):
+        def put_files(self, files: Sequence[tuple[FilePath, str]]) -> list[bool | PipelineError]:
+            written = super().put_files(files)
+            if catalogue.get(other.id) == noted:  # between the content's standing there and the row of it
+                self.delete(files[0][1])
+                catalogue.content_gone(noted)
+            return written
+
+    persist(claim, VALIDATED, path=staged, storage=Withdrawn(storage.root), catalogue=catalogue)
+    assert objects(storage) == [content_key(SHA256)]
+
+
+def carrying(content: bytes) -> Validated:
+    fetched = Fetched(size=len(content), sha256=hashlib.sha256(content).hexdigest())
+    return VALIDATED.model_copy(update={"detected": VALIDATED.detected.model_copy(update={"fetched": fetched})})
+
+
+def test_of_many_each_ends_by_itself_in_their_order(
+    staged: Path, storage: LocalStorage, catalogue: Catalogue, tmp_path: Path
+) -> None:
+    contents = [CONTENT, b"another", CONTENT, b"lost", b"superseded", b"cancelled", b"last"]
+    claims = [claimed(catalogue, catalogue.accept(attachment()).id) for _ in contents]
+    paths = [tmp_path / f"staged-{number}" for number in range(len(contents))]
+    for path, content in zip(paths, contents, strict=True):
+        path.write_bytes(content)
+    paths[3].unlink()
+    claimed(catalogue, claims[4].id, takeover=True)
+    catalogue.cancellations.ask(claims[5].id)
+    PENDING.take()
+    work = [(claim, carrying(content)) for claim, content in zip(claims, contents, strict=True)]
+    results = persist_many(work, paths=paths, storage=storage, catalogue=catalogue)
+    assert [Record if isinstance(result, Record) else type(result) for result in results] == [
+        Record, Record, Record, StagingLostError, SupersededError, CancelledError, Record,
+    ]  # fmt: skip
+    for result, claim, content in zip(results, claims, contents, strict=True):
+        if isinstance(result, Record):
+            assert (result.id, result.sha256) == (claim.id, hashlib.sha256(content).hexdigest())
+            assert (storage.root / content_key(result.sha256)).read_bytes() == content
+            found = catalogue.get(claim.id)
+            assert found
+            assert found.status is Status.STORED
+    kept = {content_key(hashlib.sha256(contents[index]).hexdigest()) for index in (0, 1, 4, 6)}
+    assert set(objects(storage)) == kept
+    size = len(CONTENT)
+    assert PENDING.take() == {
+        "esteira_stored_bytes_total": 2 * size + len(b"another") + len(b"last"),
+        "esteira_deduplicated_bytes_total": size,
+    }
+    assert persist_many([], paths=[], storage=storage, catalogue=catalogue) == []
+
+
+def test_of_many_only_the_content_that_a_deletion_took_away_is_stored_again(
+    staged: Path, storage: LocalStorage, catalogue: Catalogue, tmp_path: Path
+) -> None:
+    other, first, second = (claimed(catalogue, catalogue.accept(attachment()).id) for _ in range(3))
+    (tmp_path / "second").write_bytes(b"second")
+    storage.put_file(staged, content_key(SHA256))
+    noted = catalogue.cancellations.withdraw(other, sha256=SHA256, key=content_key(SHA256))
+    puts: list[int] = []
+
+    class Withdrawn(LocalStorage):
+        def put_files(self, files: Sequence[tuple[FilePath, str]]) -> list[bool | PipelineError]:
+            written = super().put_files(files)
+            puts.append(len(files))
+            if len(puts) == 1:
+                self.delete(content_key(SHA256))
+                catalogue.content_gone(noted)
+            return written
+
+    work = [(first, VALIDATED), (second, carrying(b"second"))]
+    paths = [staged, tmp_path / "second"]
+    results = persist_many(work, paths=paths, storage=Withdrawn(storage.root), catalogue=catalogue)
+    assert [isinstance(result, Record) for result in results] == [True, True]
+    assert puts == [2, 1]
+    assert len(objects(storage)) == 2

@@ -1,0 +1,326 @@
+"""Validate: limits before the decode, the decode itself, and what it finds out."""
+
+from __future__ import annotations
+
+import io
+import random
+import struct
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from hypothesis import HealthCheck
+from hypothesis import given as for_all
+from hypothesis import settings as bounded
+from hypothesis import strategies as st
+
+from pipeline.errors import Code, PermanentError, PipelineError
+from pipeline.media_types import DECODERS, MEDIA_TYPES
+from pipeline.models import Detected, Fetched, Kind
+from pipeline.sandbox import Sandbox
+from pipeline.steps.validate import validate
+from tests.support import hostile_files as hostile
+from tests.support.checking import EVERYTHING, Checker, checker, code_of, refusal, sandbox, settings
+from tests.support.samples import SAMPLES, animation, pillow, sample, wav_by_wave
+
+__all__ = ["checker", "sandbox"]
+
+CLIP = {"width": 160, "height": 120}
+FACTS: dict[str, dict[str, Any]] = {
+    "jpeg/pillow": {"width": 160, "height": 120, "animated": False},
+    "jpeg/turned": {"width": 120, "height": 160, "animated": False},
+    "jpeg/two-pictures": {"width": 64, "height": 48, "animated": False},
+    "png/animated": {"width": 64, "height": 48, "animated": True},
+    "webp/turned": {"width": 120, "height": 160, "animated": False},
+    "webp/animated": {"width": 64, "height": 48, "animated": True},
+    "gif/animated": {"width": 64, "height": 48, "animated": True},
+    "heic/libheif": {"width": 160, "height": 120, "animated": False},
+    "mp4/h264": {**CLIP, "duration_ms": 1000},
+    "mp4/fragmented": {**CLIP, "duration_ms": 400},
+    "mp4/turned": {"width": 120, "height": 160, "duration_ms": 400},
+    "avi/h264": {**CLIP, "duration_ms": 400},
+    "mkv/h264": {**CLIP, "duration_ms": 1024},
+    "wav/wave": {"duration_ms": 500},
+    "amr/narrow": {"duration_ms": 1100},
+    "pdf/hand": {"pages": 2},
+    "pdf/garbage-in-front": {"pages": 2},
+    "docm/python-docx": {"flags": ("macros",)},
+    "doc/libreoffice": {},
+}
+
+
+@pytest.mark.parametrize("label", FACTS)
+def test_a_decoder_finds_out_what_the_catalogue_wants_to_know(checker: Checker, label: str) -> None:
+    facts = checker.check(sample(label), given=EVERYTHING).facts
+    assert facts.model_dump(exclude_none=True) == {"flags": (), **FACTS[label]}
+
+
+@pytest.mark.parametrize(
+    "label", ["ogg/opus", "ogg/vorbis", "mp3/lame", "mp3/no-tag", "aac/adts", "m4a/aac", "flac/ffmpeg"]
+)
+def test_the_duration_of_a_second_is_a_second(checker: Checker, label: str) -> None:
+    duration = checker.check(sample(label), given=EVERYTHING).facts.duration_ms
+    assert duration is not None
+    assert 990 <= duration <= 1080
+
+
+@pytest.mark.parametrize(
+    ("kind", "label", "limit"),
+    [
+        ("image", "jpeg/pillow", "max_image_mb"),
+        ("sticker", "webp/pillow", "max_sticker_mb"),
+        ("video", "mp4/h264", "max_video_mb"),
+        ("audio", "ogg/opus", "max_audio_mb"),
+        ("ptt", "ogg/opus", "max_audio_mb"),
+        ("document", "jpeg/pillow", "max_document_mb"),
+    ],
+)
+def test_file_34_a_file_may_be_as_large_as_its_limit_and_not_a_byte_larger(
+    checker: Checker, kind: str, label: str, limit: str
+) -> None:
+    content = sample(label)
+    at_limit, below = settings(**{limit: len(content) / 1e6}), settings(**{limit: (len(content) - 1) / 1e6})
+    assert checker.code(content, kind=kind, given=at_limit) is None
+    assert checker.code(content, kind=kind, given=below) == Code.TOO_LARGE
+
+
+def test_file_34_a_large_file_is_refused_without_being_opened(checker: Checker) -> None:
+    detected = Detected(fetched=Fetched(size=10**12, sha256="0" * 64), kind=Kind.IMAGE, mime="image/png", ext="png")
+    missing = checker.folder / "missing"
+    assert (
+        code_of(lambda: validate(detected, path=missing, sandbox=checker.sandbox, settings=settings()))
+        == Code.TOO_LARGE
+    )
+
+
+def peak_memory_mb(checker: Checker) -> float:
+    pid = checker.sandbox.call("tests.support.hostile_decoders:pid")
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1000
+
+
+@pytest.mark.parametrize(
+    ("content", "codes"),
+    [
+        pytest.param(hostile.huge_png, {Code.TOO_MANY_PIXELS}, id="FILE-01"),
+        pytest.param(hostile.huge_jpeg, {Code.TOO_MANY_PIXELS}, id="FILE-02 jpeg"),
+        pytest.param(hostile.huge_webp, {Code.TOO_MANY_PIXELS}, id="FILE-02 webp"),
+        pytest.param(lambda: hostile.gif([(65535, 65535)]), {Code.TOO_MANY_PIXELS}, id="FILE-03 first frame"),
+        pytest.param(lambda: hostile.gif([(4, 4), (65535, 65535)]), {Code.TOO_MANY_PIXELS}, id="FILE-03 second frame"),
+        pytest.param(lambda: hostile.gif([(4, 4)], canvas=(65535, 65535)), {Code.TOO_MANY_PIXELS}, id="FILE-03 canvas"),
+        pytest.param(lambda: hostile.png_text(200), {Code.BROKEN}, id="FILE-04 one chunk"),
+        pytest.param(lambda: hostile.png_text(1, 100), {Code.BROKEN}, id="FILE-04 many chunks"),
+        pytest.param(lambda: hostile.webp_frames(10_000), {Code.TOO_MANY_FRAMES}, id="FILE-06 webp"),
+        pytest.param(lambda: hostile.gif([(4, 4)] * 10_000), {Code.TOO_MANY_FRAMES}, id="FILE-06 gif"),
+        pytest.param(lambda: hostile.png_frames(10_000), {Code.TOO_MANY_FRAMES}, id="FILE-06 apng"),
+        pytest.param(hostile.huge_animated_webp, {Code.TOO_MANY_PIXELS}, id="FILE-06 canvas"),
+    ],
+)
+def test_a_picture_bomb_is_refused_in_little_time_and_memory(tmp_path: Any, content: Any, codes: set[Code]) -> None:
+    body = content()
+    box = Sandbox(processes=1, memory_mb=1024, cpu_s=10, wall_s=20, preload=DECODERS)
+    checker = Checker(tmp_path, box)
+    checker.check(sample("png/hand"))
+    start = time.monotonic()
+    assert checker.code(body) in codes
+    assert time.monotonic() - start < 2
+    assert peak_memory_mb(checker) < 256
+    box.close()
+
+
+def test_file_06_many_frames_of_many_pixels_are_refused_together(checker: Checker) -> None:
+    content = animation("GIF", frames=20, size=(64, 48))
+    small = settings(max_image_mpx=64 * 48 / 1e6)
+    assert checker.code(content, given=small) == Code.TOO_MANY_FRAMES
+    assert checker.code(animation("GIF", frames=10, size=(64, 48)), given=small) is None
+
+
+def test_as_many_frames_as_allowed_are_decoded(checker: Checker) -> None:
+    assert checker.code(hostile.webp_frames(50), given=settings(max_frames=50)) is None
+    assert checker.code(hostile.webp_frames(51), given=settings(max_frames=50)) == Code.TOO_MANY_FRAMES
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+@pytest.mark.parametrize(
+    "label",
+    [
+        "jpeg/pillow",
+        "jpeg/progressive",
+        "png/pillow",
+        "webp/pillow",
+        "webp/lossless",
+        "webp/animated",
+        "gif/pillow",
+        "gif/animated",
+        "heic/libheif",
+    ],
+)
+def test_file_05_a_truncated_picture_is_broken(checker: Checker, label: str, share: float) -> None:
+    content = sample(label)
+    assert checker.code(content[: int(len(content) * share)]) == Code.BROKEN
+
+
+def test_file_18_a_picture_with_a_script_in_its_comment_is_a_picture(checker: Checker) -> None:
+    assert b"<?php" in sample("jpeg/grey")
+    assert checker.check(sample("jpeg/grey"), filename="a.php.jpg").detected.mime == "image/jpeg"
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        pytest.param(lambda: bytes(200_000) + sample("mp3/lame"), None, id="garbage in front"),
+        pytest.param(
+            lambda: random.Random(1).randbytes(200_000) + sample("mp3/no-tag"), None, id="other garbage in front"
+        ),
+        pytest.param(lambda: sample("mp3/no-tag"), None, id="no tag"),
+        pytest.param(hostile.mp3_tag_only, Code.BROKEN, id="tag only"),
+    ],
+)
+def test_file_27_an_mp3_is_known_by_its_frames(checker: Checker, content: Any, code: Code | None) -> None:
+    assert checker.code(content(), mimetype="audio/mpeg", filename="a.mp3", kind="audio") == code
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        pytest.param(lambda: sample("mp4/h264"), None, id="index at the end"),
+        pytest.param(lambda: sample("mp4/fast-start"), None, id="index in front"),
+        pytest.param(lambda: sample("mp4/fragmented"), None, id="fragments"),
+        pytest.param(hostile.mp4_with_long_sizes, None, id="64-bit sizes"),
+        pytest.param(hostile.mp4_with_too_long_data, None, id="data too long"),
+        pytest.param(lambda: hostile.mp4_boxes((b"ftyp", b"isom")), Code.BROKEN, id="stub"),
+        pytest.param(lambda: hostile.mp4_boxes(hostile.FTYP), Code.BROKEN, id="brand only"),
+        pytest.param(lambda: hostile.mp4_boxes(hostile.FTYP, (b"moov", b"")), Code.BROKEN, id="no tracks"),
+        pytest.param(lambda: sample("mp4/h264")[:-2000], Code.BROKEN, id="index cut off"),
+    ],
+)
+def test_file_28_an_mp4_is_accepted_if_it_plays(checker: Checker, content: Any, code: Code | None) -> None:
+    assert checker.code(content(), mimetype="video/mp4", kind="video") == code
+
+
+def rf64() -> bytes:
+    body = sample("wav/wave")
+    samples = body[44:]
+    sizes = b"ds64" + struct.pack("<IQQQI", 28, len(body) + 28, len(samples), len(samples) // 2, 0)
+    return b"RF64\xff\xff\xff\xffWAVE" + sizes + body[12:36] + b"data\xff\xff\xff\xff" + samples
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        pytest.param(rf64, None, id="rf64"),
+        pytest.param(
+            lambda: sample("wav/wave")[:36] + b"junk\x03\0\0\0abc\0" + sample("wav/wave")[36:], None, id="odd chunk"
+        ),
+        pytest.param(lambda: sample("wav/wave")[:-3000], None, id="truncated"),
+        pytest.param(lambda: wav_by_wave(seconds=0), Code.EMPTY, id="empty"),
+        pytest.param(lambda: sample("wav/wave")[:44], Code.EMPTY, id="nothing behind the header"),
+        pytest.param(lambda: sample("wav/wave")[:20], Code.BROKEN, id="half a header"),
+    ],
+)
+def test_file_29_a_wav_is_accepted_if_it_has_samples(checker: Checker, content: Any, code: Code | None) -> None:
+    assert checker.code(content(), mimetype="audio/wav") == code
+
+
+def test_sound_sent_as_video_and_video_sent_as_sound_get_their_kind(checker: Checker) -> None:
+    assert checker.check(sample("m4a/isom"), kind="video").detected.kind == Kind.AUDIO
+    assert checker.check(sample("mp4/mpeg4"), kind="ptt").detected.kind == Kind.VIDEO
+
+
+@pytest.mark.parametrize(
+    ("kind", "missing"), [("video", "no picture"), ("document", "no picture and no sound"), (None, "no picture")]
+)
+def test_a_refusal_says_what_is_missing_and_no_more(checker: Checker, kind: str | None, missing: str) -> None:
+    error = refusal(lambda: checker.check(hostile.mp4_boxes(hostile.FTYP, (b"moov", b"")), kind=kind))
+    assert error is not None
+    assert error.message == f"holds {missing}"
+
+
+def test_a_file_that_lasts_too_long_is_refused(checker: Checker) -> None:
+    assert checker.code(sample("ogg/opus"), given=settings(max_duration_s=1)) == Code.TOO_LONG
+    assert checker.code(sample("mp4/mpeg4"), given=settings(max_duration_s=1)) is None
+
+
+def test_a_video_of_too_many_pixels_is_refused(checker: Checker) -> None:
+    assert checker.code(sample("mp4/h264"), given=settings(max_image_mpx=0.019)) == Code.TOO_MANY_PIXELS
+
+
+def test_pixels_at_the_limit_are_allowed(checker: Checker) -> None:
+    assert checker.code(pillow("PNG", size=(100, 100)), given=settings(max_image_mpx=0.01)) is None
+    assert checker.code(pillow("PNG", size=(100, 101)), given=settings(max_image_mpx=0.01)) == Code.TOO_MANY_PIXELS
+
+
+def test_file_19_an_avi_with_a_playlist_for_subtitles_opens_nothing_else(checker: Checker) -> None:
+    content = sample("avi/h264")
+    playlist = (
+        b"GAB2\0\x02\0\x02\0\0\0a\0\x04\0" + len(b"#EXTM3U").to_bytes(4, "little") + b"#EXTM3U\nfile:///etc/passwd\n"
+    )
+    junk = b"JUNK" + len(playlist).to_bytes(4, "little") + playlist
+    at = content.index(b"LIST", content.index(b"LIST") + 4)
+    assert checker.check(content[:at] + junk + content[at:], kind="video").detected.ext == "avi"
+
+
+def test_a_missing_file_is_no_verdict_on_its_content(checker: Checker) -> None:
+    for label in ("jpeg/pillow", "ogg/opus", "pdf/hand", "doc/hand", "docx/hand"):
+        detected = checker.detect(sample(label)).model_copy(update={"checked": None})
+        missing = checker.folder / "missing"
+        work = lambda: validate(detected, path=missing, sandbox=checker.sandbox, settings=settings())  # noqa: B023, E731
+        assert code_of(work) == Code.STAGING_LOST, label
+
+
+@pytest.mark.parametrize(
+    ("decoder", "code"),
+    [
+        ("segfault", Code.DECODER_CRASH),
+        ("abort", Code.DECODER_CRASH),
+        ("fail", Code.DECODER_CRASH),
+        ("eat_memory", Code.TOO_COSTLY),
+        ("spin_in_c", Code.TOO_COSTLY),
+        ("hang", Code.TOO_COSTLY),
+    ],
+)
+def test_file_32_a_decoder_that_dies_refuses_its_file_and_others_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decoder: str, code: Code
+) -> None:
+    box = Sandbox(processes=2, memory_mb=300, cpu_s=1, wall_s=2)
+    checker = Checker(tmp_path, box)
+    hostile_row = replace(MEDIA_TYPES["gif"], check=f"tests.support.hostile_decoders:{decoder}")
+    monkeypatch.setitem(MEDIA_TYPES, "gif", hostile_row)
+    with ThreadPoolExecutor(2) as threads:
+        dying = threads.submit(checker.code, sample("gif/pillow"))
+        others = [checker.code(sample("png/hand")) for _ in range(5)]
+    assert dying.result() == code
+    assert others == [None] * 5
+    box.close()
+
+
+def test_a_relative_path_is_found_from_where_we_are(checker: Checker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(checker.folder)
+    relative = Checker(Path(), checker.sandbox)
+    assert relative.check(sample("png/hand")).detected.ext == "png"
+
+
+FUZZED = [label for label in SAMPLES if label not in {"ppt/libreoffice", "png/palette"}]
+
+
+@bounded(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@for_all(data=st.data())
+def test_damaged_files_get_a_verdict_and_nothing_else(checker: Checker, data: st.DataObject) -> None:
+    label = data.draw(st.sampled_from(FUZZED))
+    content = bytearray(sample(label))
+    for at in data.draw(st.lists(st.integers(0, len(content) - 1), max_size=8)):
+        content[at] ^= 1 << data.draw(st.integers(0, 7))
+    cut = data.draw(st.one_of(st.just(len(content)), st.integers(1, len(content))))
+    error = refusal(lambda: checker.check(bytes(content[:cut]), given=EVERYTHING))
+    assert error is None or isinstance(error, PermanentError)
+    assert error is None or error.code not in {Code.DECODER_CRASH, Code.INTERNAL}, f"{label}: {error}"
+
+
+def test_no_error_but_ours_reaches_the_caller(checker: Checker) -> None:
+    with pytest.raises(PipelineError):
+        checker.check(io.BytesIO(b"GIF89a").getvalue())
+    assert psutil.pid_exists(checker.sandbox.call("tests.support.hostile_decoders:pid"))

@@ -1,0 +1,246 @@
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import Code, PermanentError, RetryableError
+from pipeline.storage import FilePath, LocalStorage, content_key
+from tests.pipeline.storage.contract_storage import KEY, StorageContract, whole
+
+
+def files(root: Path) -> list[Path]:
+    return sorted(path for path in root.rglob("*") if path.is_file())
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> LocalStorage:
+    return LocalStorage(tmp_path / "root" / "media")
+
+
+@pytest.fixture
+def staged(tmp_path: Path) -> Path:
+    path = tmp_path / "staged"
+    path.write_bytes(b"content")
+    return path
+
+
+class TestContract(StorageContract):
+    def test_nothing_hidden_is_left_behind(self, storage: LocalStorage, staged: Path) -> None:
+        storage.put_file(staged, KEY)
+        storage.put_file(staged, KEY)
+        storage.put_chunks([b"x"], "intake/y")
+        assert [path.relative_to(storage.root).as_posix() for path in files(storage.root)] == [KEY, "intake/y"]
+
+
+def test_on_one_filesystem_no_byte_is_copied(storage: LocalStorage, staged: Path) -> None:
+    storage.put_file(staged, KEY)
+    assert (storage.root / KEY).stat().st_ino == staged.stat().st_ino
+
+
+@pytest.mark.parametrize("fault", [errno.EXDEV, errno.EPERM, errno.EMLINK])
+def test_where_links_do_not_work_the_file_is_copied(
+    storage: LocalStorage, staged: Path, monkeypatch: pytest.MonkeyPatch, fault: int
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(fault, os.strerror(fault))
+
+    monkeypatch.setattr(os, "link", refuse)
+    storage.put_file(staged, KEY)
+    assert whole(storage, KEY) == b"content"
+    assert (storage.root / KEY).stat().st_ino != staged.stat().st_ino
+    assert len(files(storage.root)) == 1
+
+
+def test_a_fresh_name_is_given_at_once_to_what_is_on_the_disk(
+    storage: LocalStorage, staged: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[str] = []
+    fsync, link = os.fsync, os.link
+
+    def noted_fsync(descriptor: int) -> None:
+        events.append(f"sync {Path(f'/proc/self/fd/{descriptor}').resolve().name}")
+        fsync(descriptor)
+
+    def noted_link(source: Path, name: str, *, dst_dir_fd: int) -> None:
+        events.append(f"name {Path(f'/proc/self/fd/{dst_dir_fd}/{name}').resolve().relative_to(storage.root)}")
+        link(source, name, dst_dir_fd=dst_dir_fd)
+
+    storage.put_chunks([b"x"], f"{KEY}-beside")  # so that the folders are there
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    monkeypatch.setattr(os, "link", noted_link)
+    storage.put_file(staged, KEY)
+    assert events == [f"sync {staged.name}", f"name {KEY}", f"sync {Path(KEY).parent.name}"]
+
+
+def test_content_has_its_name_only_when_it_is_on_the_disk(
+    storage: LocalStorage, staged: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[str] = []
+    fsync, replace = os.fsync, Path.replace
+
+    def noted_fsync(descriptor: int) -> None:
+        kind = "folder" if Path(f"/proc/self/fd/{descriptor}").resolve().is_dir() else "file"
+        events.append(f"sync {kind}")
+        fsync(descriptor)
+
+    def noted_replace(self: Path, target: Path) -> Path:
+        events.append("name")
+        return replace(self, target)
+
+    storage.put_chunks([b"x"], KEY)  # so that the folders are there
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    monkeypatch.setattr(Path, "replace", noted_replace)
+    storage.put_file(staged, KEY)
+    storage.put_chunks([b"y"], KEY)
+    assert events == ["sync file", "name", "sync folder"] * 2
+
+
+def test_of_many_files_each_is_on_the_disk_before_its_name_and_each_folder_is_asked_once(
+    storage: LocalStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = [content_key(start + "0" * 62) for start in ("ab", "ac", "ad")]
+    keys.insert(1, content_key("ab" + "1" * 62))
+    files: list[tuple[FilePath, str]] = []
+    for number, key in enumerate(keys):
+        (tmp_path / f"{number}").write_bytes(b"x")
+        files.append((tmp_path / f"{number}", key))
+        storage.put_chunks([b"x"], f"{key}-beside")  # so that the folders are there
+    asked: list[str] = []
+    fsync = os.fsync
+
+    def noted_fsync(descriptor: int) -> None:
+        asked.append(Path(f"/proc/self/fd/{descriptor}").resolve().name)
+        fsync(descriptor)
+        if asked[-1] == "ac":
+            raise OSError(errno.EIO, "a disk that fails")
+
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    results = storage.put_files(files)
+    assert asked == ["0", "1", "2", "3", "ab", "ac", "ad"]
+    assert [str(result) if isinstance(result, RetryableError) else result for result in results] == [
+        True, True, "storage: storage cannot be written: a disk that fails", True,
+    ]  # fmt: skip
+
+
+def test_no_descriptor_is_left_open(storage: LocalStorage, staged: Path, tmp_path: Path) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    storage.put_files([(staged, KEY), (staged, "x/y"), (tmp_path / "nothing", "a/b"), (staged, "../x")])
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("fault", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE])
+def test_trouble_with_the_disk_may_be_tried_again_and_leaves_nothing(
+    storage: LocalStorage, staged: Path, monkeypatch: pytest.MonkeyPatch, fault: int
+) -> None:
+    def fail(*_: object) -> int:
+        raise OSError(fault, os.strerror(fault), "/secret/place")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    for use in (lambda: storage.put_file(staged, KEY), lambda: storage.put_chunks([b"x"], KEY)):
+        with pytest.raises(RetryableError) as caught:
+            use()
+        assert caught.value.code == Code.STORAGE
+        assert "/secret/place" not in str(caught.value)
+    monkeypatch.undo()
+    assert files(storage.root) == []
+
+
+def test_a_full_disk_leaves_nothing_and_works_again_once_there_is_room(tmp_path: Path) -> None:
+    mount = tmp_path / "small"
+    mount.mkdir()
+    if (
+        os.geteuid() != 0
+        or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", mount], check=False).returncode
+    ):
+        pytest.skip("a small filesystem cannot be mounted here")
+    try:
+        storage = LocalStorage(mount / "media")
+        with pytest.raises(RetryableError, match="No space left"):
+            storage.put_chunks((b"x" * 65536 for _ in range(64)), KEY)
+        assert files(mount) == []
+        storage.put_chunks([b"fits"], KEY)
+        assert whole(storage, KEY) == b"fits"
+    finally:
+        subprocess.run(["umount", mount], check=True)
+
+
+def test_a_link_that_leads_out_of_the_root_is_refused(storage: LocalStorage, tmp_path: Path) -> None:
+    storage.put_chunks([b"x"], KEY)
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "secret").write_bytes(b"secret")
+    (storage.root / "ln").symlink_to(tmp_path / "outside")
+    (storage.root / "ab" / "one").symlink_to(tmp_path / "outside" / "secret")
+    for use in (
+        lambda: storage.put_file(tmp_path / "outside" / "secret", "ln/new"),
+        lambda: storage.put_file(tmp_path / "outside" / "secret", "ln/below/new"),
+        lambda: storage.put_chunks([b"x"], "ln/new"),
+        lambda: whole(storage, "ln/secret"),
+        lambda: storage.size("ln/secret"),
+        lambda: storage.delete("ln/secret"),
+    ):
+        with pytest.raises(PermanentError):
+            use()
+    with pytest.raises(RetryableError):
+        whole(storage, "ab/one")
+    assert storage.size("ab/one") is None
+    assert [(path.name, path.read_bytes()) for path in files(tmp_path / "outside")] == [("secret", b"secret")]
+
+
+def test_a_link_within_the_root_is_a_folder_like_others(storage: LocalStorage, staged: Path) -> None:
+    storage.put_chunks([b"x"], "there/x")
+    (storage.root / "here").symlink_to("there")
+    assert storage.put_file(staged, "here/y")
+    assert whole(storage, "there/y") == b"content"
+
+
+def test_what_a_killed_process_leaves_is_hidden_and_removed(storage: LocalStorage) -> None:
+    program = (
+        "import sys, time, pathlib; from pipeline.storage import LocalStorage\n"
+        "def source():\n    yield b'half'\n    print('half', flush=True)\n    time.sleep(60)\n"
+        "LocalStorage(pathlib.Path(sys.argv[1])).put_chunks(source(), 'ab/x')"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", program, str(storage.root)], stdout=subprocess.PIPE, cwd=Path(__file__).parents[3]
+    )
+    assert child.stdout
+    child.stdout.readline()
+    child.send_signal(signal.SIGKILL)
+    child.communicate()
+    assert storage.size("ab/x") is None
+    assert all(".parts" in path.parts for path in files(storage.root))
+    assert len(files(storage.root)) == 1
+    assert storage.discard_older(60) == 0
+    time.sleep(0.02)
+    assert storage.discard_older(0.01) == 1
+    assert files(storage.root) == []
+
+
+def test_a_link_to_an_old_file_is_not_taken_for_a_leftover(storage: LocalStorage, staged: Path) -> None:
+    os.utime(staged, (0, 0))
+    (storage.root / ".parts").mkdir(parents=True)
+    (storage.root / ".parts" / "being-written").hardlink_to(staged)
+    assert storage.discard_older(60) == 0
+
+
+def test_a_root_that_was_wiped_is_made_again(storage: LocalStorage, staged: Path) -> None:
+    storage.put_file(staged, KEY)
+    shutil.rmtree(storage.root)
+    storage.put_file(staged, KEY)
+    assert whole(storage, KEY) == b"content"
+
+
+def test_the_url_is_the_file(storage: LocalStorage) -> None:
+    assert storage.url(KEY) == (storage.root / KEY).as_uri()
+
+
+@pytest.mark.parametrize("folder", ["/a b/ç#?", "/", "/var/media"])
+def test_the_url_of_a_content_names_its_file_whatever_the_folder_is_called(folder: str) -> None:
+    assert LocalStorage(Path(folder)).url(KEY) == (Path(folder) / KEY).as_uri()

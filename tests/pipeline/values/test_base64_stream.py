@@ -1,0 +1,119 @@
+"""Whole files in base64: every form that gateways write, decoded in pieces, and nothing else."""
+
+from __future__ import annotations
+
+import base64
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.errors import Code, PayloadError
+from pipeline.values.base64_stream import PIECE, base64_pieces, check_base64
+from tests.support.memory import at_most
+
+
+def standard(raw: bytes) -> str:
+    return base64.b64encode(raw).decode()
+
+
+def for_urls(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).decode()
+
+
+ALPHABETS = {"standard": standard, "for URLs": for_urls}
+PADDING = {"padded": lambda text: text, "without padding": lambda text: text.rstrip("=")}
+DRESS = {
+    "bare": lambda text: text,
+    "in lines": lambda text: "".join(f"{text[at : at + 76]}\r\n" for at in range(0, len(text), 76)),
+    "after a long first line": lambda text: f"{text[:200]}\n{text[200:]}",
+    "in spaces": lambda text: f" {text}\n",
+    "as a data URL": lambda text: f"data:image/jpeg;base64,{text}",
+    "as a data URL with parameters": lambda text: f" DATA:audio/ogg; codecs=opus;BASE64,\n{text}",
+}
+
+
+PIECES = st.sampled_from([1, 4, 5, 64, PIECE])  # small ones meet every border within a few characters
+
+
+def decoded(text: str, piece: int = PIECE) -> bytes:
+    return b"".join(base64_pieces(text, piece=piece))
+
+
+@pytest.mark.parametrize("dress", [*DRESS])
+@pytest.mark.parametrize("padding", [*PADDING])
+@pytest.mark.parametrize("alphabet", [*ALPHABETS])
+@given(raw=st.binary(max_size=400), piece=PIECES)
+def test_every_form_of_base64_is_read(alphabet: str, padding: str, dress: str, raw: bytes, piece: int) -> None:
+    assert decoded(DRESS[dress](PADDING[padding](ALPHABETS[alphabet](raw))), piece) == raw
+
+
+@given(raw=st.binary(max_size=60), breaks=st.lists(st.integers(0, 80), max_size=10), piece=PIECES)
+def test_breaks_may_stand_anywhere(raw: bytes, breaks: list[int], piece: int) -> None:
+    text = standard(raw)
+    for at in breaks:
+        text = text[:at] + "\n" + text[at:]
+    assert decoded(text, piece) == raw
+
+
+@pytest.mark.parametrize("piece", [1, 4, 5, PIECE])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "!!!!",
+        "a",
+        "abcde",
+        "ä",
+        "=",
+        "====",
+        "QUJD=",
+        "QUJD====",
+        "QQ==QQ==",
+        "QQ==Q",
+        "Q=Q=",
+        "QUJD,QUJD",
+        "QUJD\0",
+        "QUJD\u2028QUJD",
+        "\ud800",
+        "data:image/jpeg;base64",
+        "data:,QUJD",
+        "data:text/plain,QUJD",
+        "data:image/jpeg;base64,%%%",
+    ],
+)
+def test_what_is_no_base64_is_refused(wrong: str, piece: int) -> None:
+    for use in (lambda: decoded(wrong, piece), lambda: check_base64(wrong)):
+        with pytest.raises(PayloadError) as caught:
+            use()
+        assert (caught.value.code, caught.value.field) == (Code.BAD_PAYLOAD, "data")
+        assert caught.value.message == "data: is not base64"
+
+
+@given(raw=st.binary(min_size=1, max_size=60), at=st.integers(0, 60), wrong=st.characters(exclude_characters=" \t\r\n"))
+def test_a_wrong_character_anywhere_is_found(raw: bytes, at: int, wrong: str) -> None:
+    text = standard(raw)
+    at %= len(text)
+    if wrong.isascii() and (wrong.isalnum() or wrong in "+/-_="):
+        wrong = "*"
+    with pytest.raises(PayloadError):
+        check_base64(text[:at] + wrong + text[at + 1 :])
+
+
+@pytest.mark.parametrize("empty", ["", "\n", "data:;base64,"])
+def test_nothing_is_no_bytes(empty: str) -> None:
+    assert decoded(empty) == b""
+    check_base64(empty)
+
+
+@pytest.mark.parametrize("dress", [*DRESS])
+def test_a_large_file_comes_in_small_pieces_that_are_let_go(dress: str) -> None:
+    raw = random.Random(1).randbytes(16_000_000)
+    text = DRESS[dress](standard(raw))
+    seen = 0
+    with at_most(megabytes=4):
+        for one in base64_pieces(text):
+            assert len(one) <= PIECE
+            assert one == raw[seen : seen + len(one)]
+            seen += len(one)
+    assert seen == len(raw)

@@ -1,0 +1,102 @@
+"""Runs `esteira` in a fork of a process that has imported it already: the same command without the second of imports.
+
+A command still has a process, an environment and streams of its own. `python -m
+tests.support.cli_forkserver` is the process that is forked: one JSON request a line on stdin, one exit status a line on
+stdout.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+class Zygote:
+    """The process that is forked, from the side of the tests. It runs one command at a time."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def run(
+        self, arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str], stdin: str, timeout: float
+    ) -> tuple[int, str, str]:
+        """Exit status, stdout and stderr of `esteira` with these arguments."""
+        with tempfile.TemporaryDirectory() as folder:
+            streams = [Path(folder, name) for name in ("stdin", "stdout", "stderr")]
+            streams[0].write_text(stdin)
+            request = {"arguments": list(arguments), "cwd": str(cwd), "env": dict(env), "timeout": timeout}
+            code = self._ask({**request, "streams": list(map(str, streams))})
+            assert code != -signal.SIGALRM, f"esteira {' '.join(arguments)} took more than {timeout} s"
+            return code, streams[1].read_text(), streams[2].read_text()
+
+    def _ask(self, request: dict[str, Any]) -> int:
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+        return int(self._process.stdout.readline())
+
+
+@contextlib.contextmanager
+def zygote() -> Iterator[Zygote]:
+    """One for the length of the block."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.support.cli_forkserver"],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield Zygote(process)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def serve() -> None:
+    """Forks for every request until stdin ends."""
+    for line in sys.stdin:
+        pid = os.fork()
+        if pid == 0:
+            _become_esteira(json.loads(line))
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        sys.stdout.write(f"{code}\n")
+        sys.stdout.flush()
+
+
+def _become_esteira(request: dict[str, Any]) -> NoReturn:
+    signal.alarm(int(request["timeout"]) + 1)
+    for number, path in enumerate(request["streams"]):
+        os.dup2(os.open(path, os.O_RDWR | os.O_CREAT), number)
+    sys.stdin = os.fdopen(0)
+    os.chdir(request["cwd"])
+    os.environ.clear()
+    os.environ.update(request["env"])
+    sys.argv = ["esteira", *request["arguments"]]
+    code = 1
+    try:
+        main()
+    except SystemExit as leaving:
+        code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+if __name__ == "__main__":
+    from esteira.cli.app import every_command, main
+
+    every_command()
+    serve()

@@ -1,5 +1,0 @@
-"""Endings as they happen, for Socket.IO clients: at the door, from Redis, to those who may hear of them."""
-
-from web.live.server import Live
-
-__all__ = ["Live"]
