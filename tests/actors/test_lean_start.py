@@ -27,6 +27,5 @@ def test_a_child_of_the_sandbox_does_without_pydantic() -> None:
 
 
 def test_the_command_by_itself_imports_no_other() -> None:
-    assert imported_with("esteira.cli.app", "esteira.cli.app", "esteira.cli.status", "sqlalchemy", "pydantic", "redis") == [
-        "esteira.cli.app"
-    ]
+    names = ("esteira.cli.app", "esteira.cli.status", "sqlalchemy", "pydantic", "redis")
+    assert imported_with("esteira.cli.app", *names) == ["esteira.cli.app"]

@@ -25,7 +25,7 @@ def upgrade(database: Database) -> None:
         with database.engine.begin() as connection:
             _take_turn(connection)
             config = Config()
-            config.set_main_option("script_location", "pipeline:migrations")
+            config.set_main_option("script_location", "pipeline.catalogue:migrations")
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
     except CommandError:
