@@ -26,7 +26,7 @@ def test_the_revisions_make_the_tables_that_the_statements_use(tmp_path: Path) -
 
 def test_the_newest_revision_is_the_one_that_is_asked_for() -> None:
     config = Config()
-    config.set_main_option("script_location", "pipeline:migrations")
+    config.set_main_option("script_location", "pipeline.catalogue:migrations")
     assert ScriptDirectory.from_config(config).get_heads() == [HEAD]
 
 
