@@ -66,18 +66,18 @@ class Delivery(MessageProxy):
     """
 
     def __init__(
-        self, message: Message[Any], *, key: str, serial: int, queue: str, crashes: int, session: str = ""
+        self, message: Message[Any], *, key: str, delivery_id: int, queue: str, crashes: int, session: str = ""
     ) -> None:
         super().__init__(message)
         self.actor_name: str = message.actor_name
         self.kwargs: dict[str, Any] = message.kwargs
         self.session = session
         self.key = key
-        self.serial = serial
+        self.delivery_id = delivery_id
         self.queue = queue
         self.crashes = crashes
         self.quarantined = False
-        self.on_settled: list[Callable[[], object]] = []
+        self.after_ack: list[Callable[[], object]] = []
         self.claim: Claim | None = None
         self.result: Model | None = None
         self.offer: EnqueueRequest | None = None
@@ -165,7 +165,7 @@ def inheritance(claim: Claim) -> dict[str, Any]:
     return {"heir_of": claim.token, "trail": carried} if carried else {"heir_of": claim.token}
 
 
-def wire_form(message: Message[Any]) -> bytes:
+def encode_message(message: Message[Any]) -> bytes:
     """The message as it rides on the belt, its inputs as plain JSON."""
     inputs = message.kwargs.get("inputs")
     if isinstance(inputs, Model):

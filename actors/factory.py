@@ -11,7 +11,7 @@ from actors.broker.broker import EsteiraBroker
 from actors.execution.batch import BatchLimits
 from actors.maintenance.heartbeat import WorkerThreads
 from actors.maintenance.schedule import chores, sign_off
-from actors.middleware.pauses import Pausing
+from actors.middleware.pauses import PauseMiddleware
 from actors.middleware.poison import Quarantine
 from actors.middleware.retries import Retries, RetryPolicy
 from actors.middleware.routing import StageRouter
@@ -29,29 +29,29 @@ from pipeline.services import services
 def build_broker(settings: Settings) -> EsteiraBroker:
     """The broker with its middleware. It connects to nothing before it is used."""
     policy = RetryPolicy(settings.media_attempts, settings.media_backoff_ms)
-    pausing = Pausing(_pauses)
+    pauses = PauseMiddleware(_pauses)
     middleware: list[dramatiq.Middleware] = [
         Signals(),
         CurrentMessage(),
-        StageRouter(hop=settings.chain == "hop", pausing=pausing),
+        StageRouter(hop=settings.chain == "hop", pauses=pauses),
         Retries(policy),
-        pausing,
+        pauses,
         Quarantine(),
     ]
     broker = EsteiraBroker(
         connect_worker=partial(connect, settings.redis, timeout_s=WORKER_TIMEOUT_S),
-        connect_sender=partial(connect, settings.redis, timeout_s=QUICK_TIMEOUT_S),
-        ledger=FinishedJobs.of(settings),
+        connect_enqueue=partial(connect, settings.redis, timeout_s=QUICK_TIMEOUT_S),
+        finished_jobs=FinishedJobs.of(settings),
         lanes=SizeClasses.of(settings),
         middleware=middleware,
-        places=_places(settings),
+        limits=_limits(settings),
     )
     broker.add_middleware(WebhookDispatcher(settings))
     broker.add_middleware(WorkerThreads(chores(broker, settings), last=partial(sign_off, broker)))
     return broker
 
 
-def _places(settings: Settings) -> BatchLimits:
+def _limits(settings: Settings) -> BatchLimits:
     # A second leader has a decoder of its own, which is a core's work: where each process has one core, the two would
     # only take each other's time.
     abreast = cores() // settings.web_concurrency

@@ -17,7 +17,7 @@ from typing import Literal
 import redis
 import structlog
 
-from actors.delivery import stage_message, wire_form
+from actors.delivery import encode_message, stage_message
 from actors.execution.inline import run_inline
 from actors.intake.circuit_breaker import Breaker
 from actors.intake.uploads import put_intake
@@ -113,7 +113,7 @@ class Hook:
             return False
         message = stage_message(media_id, Stage.FETCH)
         try:
-            self.belt.offer(media_id, message.queue_name, wire_form(message), place=place)
+            self.belt.offer(media_id, message.queue_name, encode_message(message), place=place)
         except (redis.RedisError, OSError) as error:
             if self.breaker.trip(error):
                 report(error, {"id": media_id, "fallback": self.services.settings.fallback})

@@ -35,7 +35,7 @@ class Wanted(TypedDict, total=False):
     attempt: int
 
 
-def ask(record: Record) -> None:
+def request_preview(record: Record) -> None:
     """Asks for the preview of an attachment's content, for one who must not wait for Redis.
 
     Raises:
@@ -74,7 +74,7 @@ def _make_alone(errand: Errand, content: Content) -> None:
         errand.again(ASIDE_MS, attempt=errand.attempt)
         return
     try:
-        if not background.belt.begin(background.worker, errand.key, errand.serial):
+        if not background.belt.begin(background.worker, errand.key, errand.delivery_id):
             errand.done()
         elif errand.crashes >= MAX_CRASHES:
             _fail(services(), errand, content, PermanentError(Code.POISON, "its workers died of it"))

@@ -25,7 +25,7 @@ except SettingsError as error:
     raise SystemExit(f"esteira: {error.message}") from None
 broker = build_broker(current_settings())
 dramatiq.set_broker(broker)
-services().outbound.pace = shared_pace(broker.belt, current_settings())
+services().outbound.pace = shared_pace(broker.redis_queue, current_settings())
 
 
 @dramatiq.actor(queue_name="fetch", throws=PipelineError)

@@ -29,8 +29,8 @@ from actors.delivery import (
     Requeue,
     Retry,
     Verdict,
+    encode_message,
     stage_message,
-    wire_form,
 )
 from actors.execution.batch import BatchLimits, StageBatcher
 from actors.middleware.retries import Retries
@@ -53,7 +53,7 @@ class EsteiraBroker(dramatiq.Broker):
 
     Parameters:
         connect_worker: makes the client of a worker process, with patience.
-        connect_sender: makes the client of whoever enqueues, without.
+        connect_enqueue: makes the client of whoever enqueues, without.
         ledger: where finished jobs are noted.
         lanes: how messages take turns.
         middleware: with a `Chain` and `Retries` among them.
@@ -64,29 +64,29 @@ class EsteiraBroker(dramatiq.Broker):
         self,
         *,
         connect_worker: Callable[[], redis.Redis],
-        connect_sender: Callable[[], redis.Redis],
-        ledger: FinishedJobs,
+        connect_enqueue: Callable[[], redis.Redis],
+        finished_jobs: FinishedJobs,
         lanes: SizeClasses,
         middleware: list[dramatiq.Middleware],
-        places: BatchLimits = BatchLimits(),  # noqa: B008  it is frozen
+        limits: BatchLimits = BatchLimits(),  # noqa: B008  it is frozen
     ) -> None:
         super().__init__(middleware=[])
         queues = [stage.value for stage in Stage]
         self.queues: set[str] = set()
         self.worker_id = uuid4().hex
-        self.belt = RedisQueue(connect_worker(), queues=queues, lanes=lanes)
-        self.sender = RedisQueue(connect_sender(), queues=queues, lanes=lanes)
-        self.ledger = ledger
-        self.hands = Prefetcher(lanes)
-        self.background = Background(self.belt.aside, self.worker_id, self.hands.busy)
+        self.redis_queue = RedisQueue(connect_worker(), queues=queues, lanes=lanes)
+        self.enqueue_client = RedisQueue(connect_enqueue(), queues=queues, lanes=lanes)
+        self.finished_jobs = finished_jobs
+        self.prefetcher = Prefetcher(lanes)
+        self.preview_prefetcher = Background(self.redis_queue.aside, self.worker_id, self.prefetcher.busy)
         self.outage = Outage("redis")
         self.draining = threading.Event()  # takes nothing new
         self._feeder: QueueConsumer | None = None
         self._feeder_lock = threading.Lock()
-        self.chain = next(item for item in middleware if isinstance(item, StageRouter))
-        self.pausing = self.chain.pausing
+        self.router = next(item for item in middleware if isinstance(item, StageRouter))
+        self.pauses = self.router.pauses
         retries = next(item for item in middleware if isinstance(item, Retries))
-        self.crew = StageBatcher(chain=self.chain, retries=retries, settle=self.settle, places=places)
+        self.batcher = StageBatcher(router=self.router, retries=retries, settle=self.settle, limits=limits)
         for item in middleware:
             self.add_middleware(item)
 
@@ -110,8 +110,8 @@ class EsteiraBroker(dramatiq.Broker):
         """
         self.emit_before("enqueue", message, delay)
         key = str(message.options.get("key", message.message_id))
-        self._of(self.sender, message.queue_name).offer(
-            key, message.queue_name, wire_form(message), delay_ms=delay or 0
+        self._of(self.enqueue_client, message.queue_name).offer(
+            key, message.queue_name, encode_message(message), delay_ms=delay or 0
         )
         self.emit_after("enqueue", message, delay)
         return message
@@ -124,7 +124,7 @@ class EsteiraBroker(dramatiq.Broker):
 
     def flush(self, queue_name: str) -> None:
         """Drops what waits in a queue."""
-        self._of(self.belt, queue_name).flush(queue_name)
+        self._of(self.redis_queue, queue_name).flush(queue_name)
 
     def flush_all(self) -> None:
         for queue_name in self.queues:
@@ -137,7 +137,7 @@ class EsteiraBroker(dramatiq.Broker):
             QueueJoinTimeout: when the time is over.
         """
         deadline = time.monotonic() + timeout / 1000 if timeout else None
-        belt = self._of(self.belt, queue_name)
+        belt = self._of(self.redis_queue, queue_name)
         while any(belt.counts()[queue_name][state] for state in ("ready", "delayed", "running")):
             if deadline and time.monotonic() > deadline:
                 raise QueueJoinTimeout(queue_name)  # type: ignore[no-untyped-call]
@@ -146,35 +146,35 @@ class EsteiraBroker(dramatiq.Broker):
     def close(self) -> None:
         """Gives back what this worker still holds and takes it off the list of workers."""
         self.draining.set()
-        self.crew.wait(SHUTDOWN_GRACE_S)
+        self.batcher.wait(SHUTDOWN_GRACE_S)
         try:
-            for belt in self.belts:
+            for belt in self.redis_queues:
                 belt.reap(self.worker_id, silence_ms=0, crash=False)
         except redis.RedisError as error:
             log.warning("could not sign off", error=type(error).__name__, remedy="the reaper will do it")
-        self.belt.client.close()
-        self.sender.client.close()
+        self.redis_queue.client.close()
+        self.enqueue_client.client.close()
 
     # ---- what its consumers and middleware use
 
     @property
-    def belts(self) -> tuple[RedisQueue, RedisQueue]:
+    def redis_queues(self) -> tuple[RedisQueue, RedisQueue]:
         """That of the five stages, and the one beside it."""
-        return self.belt, self.belt.aside
+        return self.redis_queue, self.redis_queue.aside
 
     def size_for(self, threads: int) -> None:
         """Says how many threads this process has; called when it boots."""
-        self.hands.size_for(threads)
-        self.background.size_for(threads, alone=not self.served)
+        self.prefetcher.size_for(threads)
+        self.preview_prefetcher.size_for(threads, alone=not self.stage_queues)
 
-    def lead(self, consumer: QueueConsumer) -> bool:
+    def acquire_fetcher(self, consumer: QueueConsumer) -> bool:
         """Whether this consumer feeds the process: the first that asks, until it is closed."""
         with self._feeder_lock:
             if self._feeder is None:
                 self._feeder = consumer
             return self._feeder is consumer
 
-    def resign(self, consumer: QueueConsumer) -> bool:
+    def release_fetcher(self, consumer: QueueConsumer) -> bool:
         """Lets another one feed the process; whether this one did."""
         with self._feeder_lock:
             fed = self._feeder is consumer
@@ -183,33 +183,33 @@ class EsteiraBroker(dramatiq.Broker):
             return fed
 
     @property
-    def served(self) -> list[str]:
+    def stage_queues(self) -> list[str]:
         """The stages that this process works on, the last one first: what is nearly done goes out first."""
         return [stage.value for stage in reversed(Stage) if stage.value in self._served()]
 
     @property
-    def all_served(self) -> list[str]:
+    def worker_queues(self) -> list[str]:
         """The same, and the sixth queue if it is among them."""
-        return [*self.served, *({DERIVE} & self._served())]
+        return [*self.stage_queues, *({DERIVE} & self._served())]
 
-    def conclude(self, delivery: Delivery) -> None:
+    def continue_or_ack(self, delivery: Delivery) -> None:
         """Runs on as far as this worker may, then carries out the verdict. Another thread may do so for this one."""
         if delivery.quarantined or self._is_large(delivery):  # nobody is to die with it, or to wait until it is stored
-            self.crew.go([delivery])
-        elif self.chain.runs_on(delivery.verdict):
-            self.hands.board(delivery.key)
-            self.crew.join(delivery)
+            self.batcher.run([delivery])
+        elif self.router.can_run_locally(delivery.verdict):
+            self.prefetcher.detach(delivery.key)
+            self.batcher.submit(delivery)
         else:
             self.settle([delivery])
 
-    def begin(self, delivery: Delivery) -> bool:
+    def start_attempt(self, delivery: Delivery) -> bool:
         """Notes that a message with crashes against its name is begun; False if it is not held any more."""
-        return self.belt.begin(self.worker_id, delivery.key, delivery.serial)
+        return self.redis_queue.begin(self.worker_id, delivery.key, delivery.delivery_id)
 
-    def hand_back(self, delivery: Delivery) -> None:
+    def requeue(self, delivery: Delivery) -> None:
         """Puts a message that was not worked on back to where it was."""
-        self.belt.finish(self.worker_id, delivery.key, delivery.serial, AckAction("back", delivery.queue))
-        self.hands.drop(delivery.key, delivery.serial)
+        self.redis_queue.finish(self.worker_id, delivery.key, delivery.delivery_id, AckAction("back", delivery.queue))
+        self.prefetcher.remove(delivery.key, delivery.delivery_id)
 
     def settle(self, deliveries: Sequence[Delivery]) -> None:
         """Carries out verdicts. Does not return before Redis has them."""
@@ -217,12 +217,12 @@ class EsteiraBroker(dramatiq.Broker):
             self._settle([self._settlement(delivery) for delivery in deliveries])
         finally:
             for delivery in deliveries:
-                for let_go in delivery.on_settled:
+                for let_go in delivery.after_ack:
                     let_go()
 
     def _settlement(self, delivery: Delivery) -> Ack:
         step, note = self._step(delivery)
-        return Ack(delivery.key, delivery.serial, step, note, delivery.offer)
+        return Ack(delivery.key, delivery.delivery_id, step, note, delivery.offer)
 
     def _step(self, delivery: Delivery) -> tuple[AckAction, tuple[FinishedJobList, str] | None]:
         # No verdict: a middleware failed, and Dramatiq has logged it.
@@ -238,14 +238,14 @@ class EsteiraBroker(dramatiq.Broker):
                     claim=delivery.claim,
                 )
                 how = "later" if verdict.delay_ms else "next"
-                return AckAction(how, verdict.stage.value, wire_form(message), verdict.delay_ms), None
+                return AckAction(how, verdict.stage.value, encode_message(message), verdict.delay_ms), None
             case Retry():
                 message = delivery.again(verdict.attempt)
-                return AckAction("later", message.queue_name, wire_form(message), verdict.delay_ms), None
+                return AckAction("later", message.queue_name, encode_message(message), verdict.delay_ms), None
             case Requeue():
                 return AckAction("back", delivery.queue), None
             case DeadLetter():
-                return AckAction("dead", delivery.queue, wire_form(delivery.message)), None
+                return AckAction("dead", delivery.queue, encode_message(delivery.message)), None
             case Finished():
                 return self._last_step(delivery, verdict)
 
@@ -253,18 +253,18 @@ class EsteiraBroker(dramatiq.Broker):
         record = verdict.record
         if record is None:
             return AckAction("done", delivery.queue), None
-        note = (self.ledger.shelf(record), entry(record))
+        note = (self.finished_jobs.shelf(record), entry(record))
         if record.status == "failed":
-            return AckAction("dead", record.stage.value, wire_form(stage_message(record.id, record.stage))), note
+            return AckAction("dead", record.stage.value, encode_message(stage_message(record.id, record.stage))), note
         return AckAction("done", delivery.queue), note
 
     def _is_large(self, delivery: Delivery) -> bool:
         found = delivery.result
         fetched = found.fetched if isinstance(found, Detected) else found
-        return isinstance(fetched, Fetched) and fetched.size > self.hands.lanes.large_bytes
+        return isinstance(fetched, Fetched) and fetched.size > self.prefetcher.lanes.large_bytes
 
     def _served(self) -> set[str]:
-        return set(self.queues if self.chain.served is None else self.chain.served)
+        return set(self.queues if self.router.worker_queues is None else self.router.worker_queues)
 
     @staticmethod
     def _of(belt: RedisQueue, queue_name: str) -> RedisQueue:
@@ -274,7 +274,7 @@ class EsteiraBroker(dramatiq.Broker):
         pause = 0.05
         while True:
             try:
-                held = self.belt.finish_many(self.worker_id, settlements)
+                held = self.redis_queue.finish_many(self.worker_id, settlements)
             except redis.RedisError as error:
                 self.outage.begin(error)
                 if self.draining.is_set() and self.outage.lasts_s > SHUTDOWN_GRACE_S:
@@ -292,4 +292,4 @@ class EsteiraBroker(dramatiq.Broker):
         for settlement, was_held in zip(settlements, held, strict=True):
             if not was_held:
                 log.warning("taken over by another worker", id=settlement.key, queue=settlement.step.queue)
-            self.hands.drop(settlement.key, settlement.serial)
+            self.prefetcher.remove(settlement.key, settlement.delivery_id)

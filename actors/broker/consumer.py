@@ -62,40 +62,40 @@ class QueueConsumer(Consumer):
 
     def __next__(self) -> Delivery | None:
         """The next message; None after a while without one."""
-        if self.broker.draining.is_set() or not self.broker.lead(self):
+        if self.broker.draining.is_set() or not self.broker.acquire_fetcher(self):
             time.sleep(self.timeout_s / 2)
             return None
-        handed = self.broker.hands.give()
+        handed = self.broker.prefetcher.pop()
         if handed is None:
             self._refill()
-            handed = self.broker.hands.give()
+            handed = self.broker.prefetcher.pop()
         return self._unpack(handed) if handed else None
 
     def ack(self, message: MessageProxy) -> None:
         if isinstance(message, Delivery):
-            self.broker.conclude(message)
+            self.broker.continue_or_ack(message)
 
     def nack(self, message: MessageProxy) -> None:
         """Dramatiq fails a message whose actor it does not know."""
         if isinstance(message, Delivery):
             message.verdict = DeadLetter()
             log.error("no such actor", actor=message.actor_name, id=message.key, remedy="kept as a dead letter")
-            self.broker.conclude(message)
+            self.broker.continue_or_ack(message)
 
     def requeue(self, messages: Iterable[MessageProxy]) -> None:
         for message in messages:
             if isinstance(message, Delivery):
                 try:
-                    self.broker.hand_back(message)
+                    self.broker.requeue(message)
                 except redis.RedisError as error:
                     raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call]
 
     def close(self) -> None:
-        if self.broker.resign(self):
-            self.broker.hands.put_away()
+        if self.broker.release_fetcher(self):
+            self.broker.prefetcher.release()
 
     def _refill(self) -> None:
-        if not self.broker.hands.wait(self._look_at):
+        if not self.broker.prefetcher.wait(self._look_at):
             return
         try:
             self._fetch()
@@ -114,23 +114,23 @@ class QueueConsumer(Consumer):
     def _fetch(self) -> None:
         broker = self.broker
         if self._uncertain:
-            if held := broker.belt.held(broker.worker_id):
-                broker.hands.take(held)
+            if held := broker.redis_queue.held(broker.worker_id):
+                broker.prefetcher.add(held)
             self._uncertain = False
-        free, large = broker.hands.free()
+        free, large = broker.prefetcher.free()
         next_due, handed = self._ask(free, large)
-        broker.hands.take(handed)
+        broker.prefetcher.add(handed)
         if free and len(handed) == free:  # there may be more
-            broker.hands.call()
+            broker.prefetcher.wake()
         self._look_at = time.monotonic() + (POLL_S if next_due is None else min(max(next_due, 0.001), POLL_S))
 
     def _ask(self, count: int, large: int) -> tuple[float | None, list[FetchedMessage]]:
         broker = self.broker
         for _ in range(2):
             with suppress(PauseStateUnknownError):
-                return broker.belt.fetch(broker.worker_id, count, broker.served, large=large, heed=True)
+                return broker.redis_queue.fetch(broker.worker_id, count, broker.stage_queues, large=large, heed=True)
             try:
-                broker.pausing.refresh(broker.belt)
+                broker.pauses.refresh(broker.redis_queue)
             except PipelineError as error:  # without the catalogue nothing could be worked on either
                 log.warning("not known what is paused", error=error.message)
                 break
@@ -151,7 +151,7 @@ class QueueConsumer(Consumer):
         return Delivery(
             message,
             key=handed.key,
-            serial=handed.serial,
+            delivery_id=handed.delivery_id,
             queue=handed.queue,
             crashes=handed.crashes,
             session=handed.session,
@@ -160,9 +160,9 @@ class QueueConsumer(Consumer):
     def _bury(self, handed: FetchedMessage) -> None:
         broker = self.broker
         try:
-            broker.belt.finish(
-                broker.worker_id, handed.key, handed.serial, AckAction("dead", handed.queue, handed.data)
+            broker.redis_queue.finish(
+                broker.worker_id, handed.key, handed.delivery_id, AckAction("dead", handed.queue, handed.data)
             )
         except redis.RedisError as error:  # it is still held, and comes again when this worker asks what it holds
             self._is_away(error)
-        broker.hands.drop(handed.key, handed.serial)
+        broker.prefetcher.remove(handed.key, handed.delivery_id)

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from actors.redis_queue.queue import FetchedMessage
 from actors.redis_queue.scheduling import SizeClasses
 
-MOST_ABOARD = 32  # then the threads wait: what is fetched lies on the disk, and dies with this process
+MAX_DETACHED = 32  # then the threads wait: what is fetched lies on the disk, and dies with this process
 POLL_S = 1.0  # how long a feeder sleeps at most: a wake-up can get lost with the connection that carries it
 
 
@@ -26,7 +26,7 @@ class Prefetcher:
         self.room = self.threads = self.large_room = 1  # set when the worker boots
         self.low_water = self.ahead = 0
         self._held: dict[str, FetchedMessage] = {}
-        self._aboard: set[str] = set()  # of these, what no thread of its own works on any more
+        self._detached: set[str] = set()  # of these, what no thread of its own works on any more
         self._ready: list[tuple[int, FetchedMessage]] = []
         self._changed = threading.Condition()
         self._asked = False  # for the first time
@@ -42,47 +42,47 @@ class Prefetcher:
         self.ahead = (threads + 3) // 4  # given out beyond the threads, so that none waits for the feeder
         self.large_room = self.lanes.large_threads(threads)
 
-    def take(self, handed: Iterable[FetchedMessage]) -> None:
+    def add(self, handed: Iterable[FetchedMessage]) -> None:
         """Notes what was handed over; what this process knows already changes nothing."""
         with self._changed:
             self._asked = True
             for item in handed:
                 known = self._held.get(item.key)
-                if known is not None and known.serial == item.serial:
+                if known is not None and known.delivery_id == item.delivery_id:
                     continue
                 if known is not None:  # that delivery is void: Redis gave the message out anew
                     self._ready = [entry for entry in self._ready if entry[1].key != item.key]
                     heapq.heapify(self._ready)
                 self._held[item.key] = item
-                heapq.heappush(self._ready, (item.turn, item))
+                heapq.heappush(self._ready, (item.priority, item))
 
-    def give(self) -> FetchedMessage | None:
+    def pop(self) -> FetchedMessage | None:
         """What is to run next; None while there is nothing or every thread has enough to do."""
         with self._changed:
             return heapq.heappop(self._ready)[1] if self._may_give() else None
 
-    def put_away(self) -> None:
+    def release(self) -> None:
         """Forgets what was not given out: it is among what this worker holds, and the next feeder asks for that."""
         with self._changed:
             for _, item in self._ready:
                 del self._held[item.key]
             self._ready.clear()
 
-    def drop(self, key: str, serial: int) -> None:
+    def remove(self, key: str, delivery_id: int) -> None:
         with self._changed:
             item = self._held.get(key)
-            if item is not None and item.serial == serial:
+            if item is not None and item.delivery_id == delivery_id:
                 del self._held[key]
-                self._aboard.discard(key)
+                self._detached.discard(key)
                 self._dropped = True
                 self._called |= item.large  # there may be another one that waits for its turn among the large
             if self._may_give() or self._wants():
                 self._changed.notify_all()
 
-    def board(self, key: str) -> None:
+    def detach(self, key: str) -> None:
         """Notes that this message goes on without a thread of its own: its thread has time for another one."""
         with self._changed:
-            self._aboard.add(key)
+            self._detached.add(key)
             self._dropped = True
             if self._may_give() or self._wants():
                 self._changed.notify_all()
@@ -97,7 +97,7 @@ class Prefetcher:
         """How many messages this process holds; as long as it has not asked for any, as many as it would take."""
         return len(self._held) if self._asked else self.room
 
-    def call(self) -> None:
+    def wake(self) -> None:
         """There is work: the feeder looks as soon as a thread has time for it."""
         with self._changed:
             self._called = True
@@ -121,10 +121,10 @@ class Prefetcher:
 
     def _busy(self) -> int:
         """How many messages have a thread or wait for one."""
-        return len(self._held) - len(self._aboard)
+        return len(self._held) - len(self._detached)
 
     def _is_full(self) -> bool:
-        return len(self._aboard) >= MOST_ABOARD
+        return len(self._detached) >= MAX_DETACHED
 
     def _may_give(self) -> bool:
         if not self._ready or self._is_full():

@@ -41,7 +41,7 @@ class Errand(MessageProxy):
         super().__init__(message)
         self.background = background
         self.key = handed.key
-        self.serial = handed.serial
+        self.delivery_id = handed.delivery_id
         self.crashes = handed.crashes
         self.step: AckAction | None = None
 
@@ -88,7 +88,7 @@ class Background:
         self._alone = alone
         self._share = threads if alone else max(1, threads // SHARE)
 
-    def call(self) -> None:
+    def wake(self) -> None:
         """There are errands."""
         with self._changed:
             self._called = True
@@ -104,20 +104,20 @@ class Background:
         if room < 1:
             return []
         handed = self.belt.held(self.worker) if self._uncertain else []
-        fresh = [item for item in handed if self._held.get(item.key) != item.serial]
+        fresh = [item for item in handed if self._held.get(item.key) != item.delivery_id]
         self._uncertain = False
         if not fresh:
             next_due, fresh = self.belt.fetch(self.worker, room, [DERIVE])
             self._look_at = time.monotonic() + min(POLL_S if next_due is None else next_due, POLL_S)
             self._called |= len(fresh) == room
         with self._changed:
-            self._held |= {item.key: item.serial for item in fresh}
+            self._held |= {item.key: item.delivery_id for item in fresh}
         return fresh
 
     def settle(self, errand: Errand | FetchedMessage, step: AckAction) -> None:
         """Carries a verdict out. If Redis is away it is held still, and comes again: an errand may be run twice."""
         try:
-            self.belt.finish(self.worker, errand.key, errand.serial, step)
+            self.belt.finish(self.worker, errand.key, errand.delivery_id, step)
         except redis.RedisError:
             self._uncertain = True
             raise
@@ -181,20 +181,20 @@ class BackgroundConsumer(Consumer):
         for message in messages:
             if isinstance(message, Errand):
                 try:
-                    self.broker.background.settle(message, AckAction("back", DERIVE))
+                    self.broker.preview_prefetcher.settle(message, AckAction("back", DERIVE))
                 except redis.RedisError as error:
                     raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call]
 
     def _fetch(self) -> None:
         try:
-            self._ready = self.broker.background.take()
+            self._ready = self.broker.preview_prefetcher.take()
         except redis.RedisError:
             self._is_away()
         else:
             self._pause = 0.05
 
     def _is_away(self) -> None:  # the consumers of the first belt say so
-        self.broker.background.lost()
+        self.broker.preview_prefetcher.lost()
         time.sleep(self._pause)
         self._pause = min(self._pause * 2, 1)
 
@@ -206,9 +206,9 @@ class BackgroundConsumer(Consumer):
 
     def _settle(self, item: Errand | FetchedMessage, step: AckAction) -> None:
         try:
-            self.broker.background.settle(item, step)
+            self.broker.preview_prefetcher.settle(item, step)
         except redis.RedisError:
-            self.broker.background.call()
+            self.broker.preview_prefetcher.wake()
 
     def _unpack(self, handed: FetchedMessage) -> Errand | None:
         try:
@@ -219,7 +219,7 @@ class BackgroundConsumer(Consumer):
             log.error("not a message", id=handed.key, queue=handed.queue, remedy="kept as a dead letter")
             self._settle(handed, AckAction("dead", DERIVE, handed.data))
             return None
-        return Errand(message, handed, self.broker.background)
+        return Errand(message, handed, self.broker.preview_prefetcher)
 
 
 def _is_well_formed(message: dramatiq.Message[Any]) -> bool:

@@ -16,9 +16,9 @@ from typing import NamedTuple
 import structlog
 
 from actors.delivery import Delivery, NextStage
-from actors.execution.executor import run_all
+from actors.execution.executor import run_stage
 from actors.middleware.retries import Retries
-from actors.middleware.routing import ORDER, StageRouter, following
+from actors.middleware.routing import ORDER, StageRouter, next_stage
 from actors.observability.worker_info import ACTIVITY
 from pipeline.models import Stage
 
@@ -44,12 +44,17 @@ class StageBatcher:
     """
 
     def __init__(
-        self, *, chain: StageRouter, retries: Retries, settle: Callable[[Sequence[Delivery]], None], places: BatchLimits
+        self,
+        *,
+        router: StageRouter,
+        retries: Retries,
+        settle: Callable[[Sequence[Delivery]], None],
+        limits: BatchLimits,
     ) -> None:
-        self._chain = chain
+        self._router = router
         self._retries = retries
         self._settle = settle
-        self._places = places
+        self._limits = limits
         self._leading = 0
         self._taken = 0  # crews so far
         self._watched = False
@@ -57,17 +62,17 @@ class StageBatcher:
         self._beside: set[threading.Thread] = set()
         self._lock = threading.Lock()
 
-    def join(self, delivery: Delivery) -> None:
+    def submit(self, delivery: Delivery) -> None:
         """Sees to it that a delivery goes on. Returns at once if others lead, else when nothing is left to lead."""
         with self._lock:
             self._waiting.append(delivery)
-            if self._leading >= self._places.abreast or (self._leading and len(self._waiting) < MAX_BATCH):
+            if self._leading >= self._limits.abreast or (self._leading and len(self._waiting) < MAX_BATCH):
                 self._watch()
                 return
             self._leading += 1
         self._lead()
 
-    def go(self, crew: Sequence[Delivery]) -> None:
+    def run(self, crew: Sequence[Delivery]) -> None:
         """Takes these as far as this worker may, and has their verdicts carried out."""
         try:
             for stage in ORDER:
@@ -76,7 +81,7 @@ class StageBatcher:
             log.exception("crew failed", attachments=len(crew))  # a fault of ours: without a verdict each comes again
             for delivery in crew:
                 delivery.verdict = None
-        left = [delivery for delivery in crew if self._chain.runs_on(delivery.verdict)]
+        left = [delivery for delivery in crew if self._router.can_run_locally(delivery.verdict)]
         if left:
             self._part(left)
             unready = {delivery.key for delivery in left}
@@ -92,13 +97,13 @@ class StageBatcher:
     def _lead(self) -> None:
         while crew := self._next():
             try:
-                self.go(crew)
+                self.run(crew)
             except Exception:  # who leads no more by mistake would keep others from it for ever
                 log.exception("crew not settled", ids=[delivery.key for delivery in crew])
 
     def _watch(self) -> None:
         """Sees to it that somebody looks after RELIEF_S, unless nobody more may lead. Called with the lock held."""
-        if self._watched or self._leading >= self._places.leaders:
+        if self._watched or self._leading >= self._limits.leaders:
             return
         watch = threading.Timer(LEADER_STALL_S, self._relieve, args=(self._taken,))
         watch.daemon = True
@@ -112,7 +117,7 @@ class StageBatcher:
             self._watched = False
             if not self._waiting:
                 return
-            if self._taken != taken or self._leading >= self._places.leaders:
+            if self._taken != taken or self._leading >= self._limits.leaders:
                 self._watch()
                 return
             self._leading += 1
@@ -150,7 +155,7 @@ class StageBatcher:
 
     def _go_alone(self, delivery: Delivery) -> None:
         try:
-            self.go([delivery])
+            self.run([delivery])
         finally:
             self._beside.discard(threading.current_thread())
 
@@ -169,15 +174,15 @@ class StageBatcher:
         aboard = []
         for delivery in crew:
             verdict = delivery.verdict
-            if isinstance(verdict, NextStage) and verdict.stage is stage and self._chain.runs_on(verdict):
+            if isinstance(verdict, NextStage) and verdict.stage is stage and self._router.can_run_locally(verdict):
                 delivery.go_on(verdict)
                 aboard.append(delivery)
         if not aboard:
             return
         with ACTIVITY.of([delivery.key for delivery in aboard], stage):
-            raised = run_all(stage, aboard)
+            raised = run_stage(stage, aboard)
         for delivery, error in zip(aboard, raised, strict=True):
             if error is not None:
                 self._retries.judge(delivery, error)
             elif delivery.verdict is None:
-                delivery.verdict = following(stage, delivery.result)
+                delivery.verdict = next_stage(stage, delivery.result)

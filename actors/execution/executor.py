@@ -71,12 +71,12 @@ RECHECK_CLAIM_S = 5.0
 log = structlog.get_logger()
 
 
-def take(
+def claim_attachment(
     services: Services,
     media_id: str,
     *,
     takeover: bool = False,
-    heir_of: str | None = None,
+    previous_token: str | None = None,
     flight: SingleFlight | None = None,
 ) -> Claim:
     """The claim on an attachment; see `Catalogue.claim`.
@@ -86,13 +86,15 @@ def take(
         PacedError: by its `flight` it waits for another with the same content.
     """
     lease_s = services.settings.claim_lease_s
-    claim = services.catalogue.claim(media_id, lease_s=lease_s, takeover=takeover, heir_of=heir_of, flight=flight)
+    claim = services.catalogue.claim(
+        media_id, lease_s=lease_s, takeover=takeover, heir_of=previous_token, flight=flight
+    )
     if isinstance(claim, Refusal):
         raise ClaimRefusedError(claim)
     return claim
 
 
-def flight_of(settings: Settings, *, waits: bool = True) -> SingleFlight | None:
+def single_flight_option(settings: Settings, *, waits: bool = True) -> SingleFlight | None:
     """How far what is to be fetched relies on others with the same content: FETCH_ONCE."""
     return None if settings.fetch_once == "off" else SingleFlight(anyone=settings.fetch_once == "all", waits=waits)
 
@@ -105,7 +107,7 @@ def stage_inputs(stage: Stage, given: Model | dict[str, Any] | None) -> Model | 
     return given if isinstance(given, Model) else model.model_validate(given)
 
 
-def entrance(claim: Claim, stage: Stage, inputs: Model | None) -> tuple[Stage, Model | None]:
+def resume_point(claim: Claim, stage: Stage, inputs: Model | None) -> tuple[Stage, Model | None]:
     """Where to start with a claim: at the stage asked for, but not before what the catalogue says is done.
 
     A stage whose inputs are nowhere to be had gives way to fetch, which finds the staged bytes if they are there.
@@ -126,7 +128,7 @@ class Task(NamedTuple):
     attempt: int
 
 
-def perform(services: Services, claim: Claim, stage: Stage, inputs: Model | None, *, attempt: int) -> Model:
+def run_step(services: Services, claim: Claim, stage: Stage, inputs: Model | None, *, attempt: int) -> Model:
     """Runs one step of one attachment and logs it.
 
     Whoever calls it tells the history if it raises: what follows is for them to say.
@@ -134,13 +136,13 @@ def perform(services: Services, claim: Claim, stage: Stage, inputs: Model | None
     Raises:
         PipelineError: as the step does.
     """
-    [found] = perform_all(services, stage, [Task(claim, inputs, attempt)])
+    [found] = run_steps(services, stage, [Task(claim, inputs, attempt)])
     if isinstance(found, BaseException):
         raise found
     return found
 
 
-def perform_all(services: Services, stage: Stage, tasks: Sequence[Task]) -> list[Found]:
+def run_steps(services: Services, stage: Stage, tasks: Sequence[Task]) -> list[Found]:
     """Runs one step of several attachments; what becomes of each, in their order."""
     started = time.perf_counter()
     found: list[Found | None] = [_begin(services, stage, task) for task in tasks]
@@ -245,12 +247,12 @@ def run(stage: Stage) -> None:
     delivery: Any = CurrentMessage.get_current_message()
     assert isinstance(delivery, Delivery)
     with ACTIVITY.of([delivery.key], stage):
-        [error] = run_all(stage, [delivery])
+        [error] = run_stage(stage, [delivery])
         if error is not None:
             raise error
 
 
-def run_all(stage: Stage, deliveries: Sequence[Delivery]) -> list[BaseException | None]:
+def run_stage(stage: Stage, deliveries: Sequence[Delivery]) -> list[BaseException | None]:
     """Performs a stage of several deliveries, and claims what has no claim yet; what each has raised, in their order.
 
     A result goes into its delivery; one whose stage is not the one to go on with has a verdict afterwards.
@@ -264,7 +266,7 @@ def run_all(stage: Stage, deliveries: Sequence[Delivery]) -> list[BaseException 
                 tasks.append((number, task))
         except Exception as error:  # noqa: BLE001  (each attachment's error is its own)
             raised[number] = error
-    found = perform_all(tools, stage, [task for _, task in tasks]) if tasks else []
+    found = run_steps(tools, stage, [task for _, task in tasks]) if tasks else []
     for (number, _), outcome in zip(tasks, found, strict=True):
         try:
             raised[number] = _take_in(tools, stage, deliveries[number], outcome)
@@ -289,7 +291,7 @@ def _task(tools: Services, stage: Stage, delivery: Delivery) -> Task | None:
     """What is to be done for a delivery; None if this stage has nothing to do for it."""
     asked: Any = delivery.kwargs
     claim = delivery.claim = delivery.claim or _first_claim(tools, delivery, asked)
-    start, given = entrance(claim, stage, stage_inputs(stage, asked.get("inputs")))
+    start, given = resume_point(claim, stage, stage_inputs(stage, asked.get("inputs")))
     if start is not stage:
         delivery.verdict = NextStage(start, given)
         return None
@@ -318,10 +320,12 @@ def _note(tools: Services, delivery: Delivery, result: Model) -> None:
 
 def _first_claim(tools: Services, delivery: Delivery, asked: MessageArgs) -> Claim:
     # A message that comes again after its worker died has a claim on its row that nobody will ever use.
-    flight = flight_of(tools.settings) if delivery.stage is Stage.FETCH else None
-    claim = take(tools, asked["media_id"], takeover=delivery.crashes > 0, heir_of=asked.get("heir_of"), flight=flight)
+    flight = single_flight_option(tools.settings) if delivery.stage is Stage.FETCH else None
+    claim = claim_attachment(
+        tools, asked["media_id"], takeover=delivery.crashes > 0, previous_token=asked.get("heir_of"), flight=flight
+    )
     CLAIM_REGISTRY.add(claim.token)
-    delivery.on_settled.append(partial(CLAIM_REGISTRY.drop, claim.token))
+    delivery.after_ack.append(partial(CLAIM_REGISTRY.drop, claim.token))
     claim.trail.resume(asked.get("trail", {}))
     inputs = asked.get("inputs")
     attempt_log.taken_over(claim, inputs.stage if isinstance(inputs, Ending) else delivery.stage, delivery.crashes)

@@ -10,9 +10,9 @@ import structlog
 
 from actors.delivery import NextStage
 from actors.execution.claims import CLAIM_REGISTRY
-from actors.execution.executor import entrance, flight_of, perform, take
+from actors.execution.executor import claim_attachment, resume_point, run_step, single_flight_option
 from actors.middleware.retries import ClaimRefusedError, RetryPolicy, decide, ending_inputs
-from actors.middleware.routing import following
+from actors.middleware.routing import next_stage
 from actors.observability import attempt_log
 from pipeline.errors import PipelineError, SupersededError
 from pipeline.history import HistoryOutcome, outcome_of_ending
@@ -30,11 +30,11 @@ def run_inline(services: Services, media_id: str) -> Record | None:
     The returned record is unfinished then, and the sweep puts it on the belt.
     """
     try:
-        claim = take(services, media_id, flight=flight_of(services.settings, waits=False))
+        claim = claim_attachment(services, media_id, flight=single_flight_option(services.settings, waits=False))
     except ClaimRefusedError:
         return services.catalogue.get(media_id)
     try:
-        with kept(services, claim):
+        with renewed_claim(services, claim):
             return _run(services, claim)
     except SupersededError:
         services.forget(media_id)
@@ -42,7 +42,7 @@ def run_inline(services: Services, media_id: str) -> Record | None:
 
 
 @contextmanager
-def kept(services: Services, claim: Claim) -> Iterator[None]:
+def renewed_claim(services: Services, claim: Claim) -> Iterator[None]:
     """Renews the claim for as long as the block runs: in a listener's process nothing else does."""
     lease_s = services.settings.claim_lease_s
     done = threading.Event()
@@ -62,10 +62,10 @@ def kept(services: Services, claim: Claim) -> Iterator[None]:
 
 
 def _run(services: Services, claim: Claim) -> Record | None:
-    stage, inputs = entrance(claim, Stage.FETCH, None)
+    stage, inputs = resume_point(claim, Stage.FETCH, None)
     while True:
         try:
-            result = perform(services, claim, stage, inputs, attempt=1)
+            result = run_step(services, claim, stage, inputs, attempt=1)
         except SupersededError:
             raise
         except PipelineError as error:
@@ -76,7 +76,7 @@ def _run(services: Services, claim: Claim) -> Record | None:
             continue
         if isinstance(result, Record):
             claim = claim.model_copy(update={"record": result})
-        onward = following(stage, result)
+        onward = next_stage(stage, result)
         if not isinstance(onward, NextStage):
             return onward.record
         stage, inputs = onward.stage, onward.inputs

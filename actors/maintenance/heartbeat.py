@@ -14,7 +14,7 @@ import redis
 import structlog
 
 from actors.broker.broker import EsteiraBroker
-from actors.middleware.pauses import NEWS_OF_PAUSES
+from actors.middleware.pauses import PAUSES_CHANGED
 from actors.observability.worker_info import Identity
 from actors.redis_queue.queue import RedisQueue
 from pipeline.errors import PipelineError
@@ -46,7 +46,7 @@ class WorkerThreads(dramatiq.Middleware):
     def before_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
         assert isinstance(broker, EsteiraBroker)
         broker.size_for(worker.worker_threads)
-        log.info("worker started", pid=os.getpid(), threads=worker.worker_threads, queues=broker.all_served)
+        log.info("worker started", pid=os.getpid(), threads=worker.worker_threads, queues=broker.worker_queues)
         self._spawn("heartbeat", partial(self._every, BEAT_S, Heartbeat(broker).beat))
         self._spawn("wake-up", partial(self._listen, broker))
         for seconds, chore in self.chores:
@@ -79,15 +79,15 @@ class WorkerThreads(dramatiq.Middleware):
     def _listen(self, broker: EsteiraBroker) -> None:
         while not self._stop.is_set():
             try:
-                with broker.belt.client.pubsub(ignore_subscribe_messages=True) as channel:  # type: ignore[no-untyped-call]
-                    aside = broker.background.belt.keys.channel
-                    channel.subscribe(broker.belt.keys.channel, aside)
-                    broker.hands.call()  # what came while nobody listened
-                    broker.background.call()
+                with broker.redis_queue.client.pubsub(ignore_subscribe_messages=True) as channel:  # type: ignore[no-untyped-call]
+                    aside = broker.preview_prefetcher.belt.keys.channel
+                    channel.subscribe(broker.redis_queue.keys.channel, aside)
+                    broker.prefetcher.wake()  # what came while nobody listened
+                    broker.preview_prefetcher.wake()
                     while not self._stop.is_set():
                         if heard := channel.get_message(timeout=LISTEN_S):
                             if heard["channel"] == aside.encode():
-                                broker.background.call()
+                                broker.preview_prefetcher.wake()
                             else:
                                 _answer(broker, heard["data"])
             except (redis.RedisError, OSError):  # consumers poll meanwhile, and say that Redis is away
@@ -95,10 +95,10 @@ class WorkerThreads(dramatiq.Middleware):
 
 
 def _answer(broker: EsteiraBroker, call: bytes) -> None:
-    if call == NEWS_OF_PAUSES:
+    if call == PAUSES_CHANGED:
         with suppress(PipelineError):  # what is paused is looked at every half second anyway
-            broker.pausing.refresh(broker.belt)
-    broker.hands.call()
+            broker.pauses.refresh(broker.redis_queue)
+    broker.prefetcher.wake()
 
 
 def _told(error: Exception) -> str:
@@ -115,12 +115,12 @@ class Heartbeat:
 
     def __init__(self, broker: EsteiraBroker) -> None:
         self._broker = broker
-        self._identity = Identity(threads=broker.hands.threads, queues=broker.all_served)
+        self._identity = Identity(threads=broker.prefetcher.threads, queues=broker.worker_queues)
         self._last = self._steady_since = time.monotonic()
 
     def beat(self) -> int:
         """One heartbeat; messages of workers that are dead go back to their queues. Returns how many."""
-        belt, aside = self._broker.belts
+        belt, aside = self._broker.redis_queues
         worker = self._broker.worker_id
         try:
             dead = belt.beat(worker, silence_ms=SILENCE_MS, said=self._said())

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import structlog
 
-from actors.delivery import stage_message, wire_form
+from actors.delivery import encode_message, stage_message
 from actors.observability.metrics_store import ship
 from actors.redis_queue.queue import RedisQueue, shared_queue
 from actors.redis_queue.scheduling import place_of_record
@@ -55,7 +55,7 @@ def sweep_with(
 
 def _put_back(belt: RedisQueue, record: Record) -> bool:
     message = stage_message(record.id, _stage_of(record))
-    return belt.offer(record.id, message.queue_name, wire_form(message), place=place_of_record(record))
+    return belt.offer(record.id, message.queue_name, encode_message(message), place=place_of_record(record))
 
 
 def _stage_of(record: Record) -> Stage:

@@ -86,17 +86,19 @@ def chores(broker: EsteiraBroker, settings: Settings) -> Chores:
 
     def sweep() -> None:
         ttl_ms = int(SWEEP_EVERY_S * 900)
-        if broker.sender.lock("sweep", ttl_ms=ttl_ms):  # and kept: in a long backlog another one would begin meanwhile
-            keep = partial(broker.sender.keep, "sweep", ttl_ms=ttl_ms)
-            broker.sender.aside.audit()  # what it drops is made when somebody asks for it
-            sweep_with(services().catalogue, broker.sender, older_than_s=settings.sweep_after_s, going_on=keep)
+        if broker.enqueue_client.lock(
+            "sweep", ttl_ms=ttl_ms
+        ):  # and kept: in a long backlog another one would begin meanwhile
+            keep = partial(broker.enqueue_client.keep, "sweep", ttl_ms=ttl_ms)
+            broker.enqueue_client.aside.audit()  # what it drops is made when somebody asks for it
+            sweep_with(services().catalogue, broker.enqueue_client, older_than_s=settings.sweep_after_s, going_on=keep)
 
     def tidy_intake() -> None:
-        if broker.sender.lock("intake", ttl_ms=int(TIDY_EVERY_S * 900)):
+        if broker.enqueue_client.lock("intake", ttl_ms=int(TIDY_EVERY_S * 900)):
             clear_intake(services())
 
     def end_deletions() -> None:
-        if broker.sender.lock("deletions", ttl_ms=int(TIDY_EVERY_S * 900)):
+        if broker.enqueue_client.lock("deletions", ttl_ms=int(TIDY_EVERY_S * 900)):
             finish_deletions(services())
 
     def renew_claims() -> None:
@@ -105,7 +107,7 @@ def chores(broker: EsteiraBroker, settings: Settings) -> Chores:
             services().catalogue.renew(tokens, lease_s=settings.claim_lease_s)
 
     def ship_figures() -> None:
-        ship(broker.belt)
+        ship(broker.redis_queue)
 
     return (
         (REFRESH_EVERY_S, _heeding(broker)),
@@ -123,7 +125,7 @@ def chores(broker: EsteiraBroker, settings: Settings) -> Chores:
 def _heeding(broker: EsteiraBroker) -> Callable[[], None]:
     def heed_pauses() -> None:
         with suppress(PipelineError):  # what was known before counts until the catalogue is back
-            broker.pausing.refresh(broker.belt)
+            broker.pauses.refresh(broker.redis_queue)
 
     return heed_pauses
 
@@ -145,7 +147,7 @@ def webhook_chore(broker: EsteiraBroker) -> Callable[[], None]:
     """What looks after deliveries, in one worker at a time."""
 
     def look_after_webhooks() -> None:
-        if broker.sender.lock("webhooks", ttl_ms=int(WEBHOOKS_EVERY_S * 900)):
+        if broker.enqueue_client.lock("webhooks", ttl_ms=int(WEBHOOKS_EVERY_S * 900)):
             look_after(services())
 
     return look_after_webhooks
@@ -154,7 +156,7 @@ def webhook_chore(broker: EsteiraBroker) -> Callable[[], None]:
 def sign_off(broker: EsteiraBroker) -> None:
     """What a worker does last."""
     let_go()
-    ship(broker.belt)
+    ship(broker.redis_queue)
     tracing.close()
 
 

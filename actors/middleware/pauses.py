@@ -22,13 +22,13 @@ from pipeline.catalogue import Pause
 # How often a worker looks: for so long, and a step that has just begun, it may run on into a stage that was paused when
 # the call that tells of it got lost. It is heard within milliseconds otherwise.
 REFRESH_EVERY_S = 0.5
-NEWS_OF_PAUSES = b"paused"  # on the channel of the wake-up calls; see pauses.lua
+PAUSES_CHANGED = b"paused"  # on the channel of the wake-up calls; see pauses.lua
 TRIES = 10  # each is spoilt by somebody else who told Redis just then
 
 Read = Callable[[], Sequence[Pause]]
 
 
-class Pausing(dramatiq.Middleware):
+class PauseMiddleware(dramatiq.Middleware):
     """Knows what is paused, and gives back what was handed out before it was, unless it has begun.
 
     `read` asks the catalogue.
@@ -41,7 +41,7 @@ class Pausing(dramatiq.Middleware):
         self.stages: frozenset[str] = frozenset()
         self.sessions: frozenset[str] = frozenset()
 
-    def holds(self, stage: str, session: str | None = None) -> bool:
+    def is_paused(self, stage: str, session: str | None = None) -> bool:
         """Whether this stage is paused, or this session."""
         return stage in self.stages or session in self.sessions
 
@@ -59,14 +59,14 @@ class Pausing(dramatiq.Middleware):
             self._note(pauses)
             if told is not None and self._known != (told, pauses):
                 with suppress(redis.RedisError):
-                    tell(belt, self._read)
+                    publish_pauses(belt, self._read)
                 self._known = (told, pauses)
 
     def before_process_message(self, broker: dramatiq.Broker, message: MessageProxy) -> None:
         # What has a claim has begun: the chain looks by itself before it goes on with another stage.
         if not isinstance(message, Delivery) or message.claim is not None:
             return
-        if self.holds(message.queue, message.session):
+        if self.is_paused(message.queue, message.session):
             message.verdict = Requeue()
             raise SkipMessage
 
@@ -75,7 +75,7 @@ class Pausing(dramatiq.Middleware):
         self.sessions = frozenset(pause.name for pause in pauses if pause.kind == "session")
 
 
-def tell(belt: RedisQueue, read: Read) -> None:
+def publish_pauses(belt: RedisQueue, read: Read) -> None:
     """Tells Redis what is paused, as the catalogue says it now.
 
     Raises:

@@ -30,7 +30,7 @@ log = structlog.get_logger()
 class Holder(Protocol):
     """The broker, as far as this middleware needs it."""
 
-    def begin(self, delivery: Delivery) -> bool:
+    def start_attempt(self, delivery: Delivery) -> bool:
         """Notes in Redis that this delivery is begun; False if it is not held any more."""
 
 
@@ -46,11 +46,11 @@ class Quarantine(dramatiq.Middleware):
         if not self._running.acquire(blocking=False):
             message.verdict = Retry(ASIDE_MS, message.attempt)
             raise SkipMessage
-        message.on_settled.append(self._running.release)
+        message.after_ack.append(self._running.release)
         message.quarantined = True
         assert isinstance(broker, Holder)
         try:
-            held = broker.begin(message)
+            held = broker.start_attempt(message)
         except redis.RedisError:  # Dramatiq would swallow it, and nobody would be to blame for the next crash
             message.verdict = Retry(ASIDE_MS, message.attempt)
             raise SkipMessage from None

@@ -8,13 +8,13 @@ import dramatiq
 from dramatiq.broker import MessageProxy
 
 from actors.delivery import Delivery, Finished, NextStage, Verdict
-from actors.middleware.pauses import Pausing
+from actors.middleware.pauses import PauseMiddleware
 from pipeline.models import Model, Record, Stage
 
 ORDER = tuple(Stage)
 
 
-def following(stage: Stage, result: Model | None) -> NextStage | Finished:
+def next_stage(stage: Stage, result: Model | None) -> NextStage | Finished:
     """What comes after a stage that went well, with its result as the next stage's input."""
     if stage is ORDER[-1]:
         return Finished(result if isinstance(result, Record) else None)
@@ -30,13 +30,13 @@ class StageRouter(dramatiq.Middleware):
     front of a paused stage it stops.
     """
 
-    def __init__(self, *, hop: bool = False, pausing: Pausing | None = None) -> None:
+    def __init__(self, *, hop: bool = False, pauses: PauseMiddleware | None = None) -> None:
         self.hop = hop
-        self.pausing = pausing or Pausing()
-        self.served: frozenset[str] | None = None  # None: every queue
+        self.pauses = pauses or PauseMiddleware()
+        self.worker_queues: frozenset[str] | None = None  # None: every queue
 
     def before_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
-        self.served = frozenset(worker.consumer_whitelist) if worker.consumer_whitelist else None
+        self.worker_queues = frozenset(worker.consumer_whitelist) if worker.consumer_whitelist else None
 
     def after_process_message(
         self,
@@ -47,15 +47,15 @@ class StageRouter(dramatiq.Middleware):
         exception: BaseException | None = None,
     ) -> None:
         if exception is None and isinstance(message, Delivery) and message.verdict is None:
-            message.verdict = following(message.stage, message.result)
+            message.verdict = next_stage(message.stage, message.result)
 
-    def runs_on(self, verdict: Verdict | None) -> bool:
+    def can_run_locally(self, verdict: Verdict | None) -> bool:
         """Whether this worker does the next stage itself, without a way through Redis.
 
         Never fetch: it waits for servers, and others would wait with it.
         """
         if not isinstance(verdict, NextStage) or self.hop or verdict.delay_ms:
             return False
-        if verdict.stage is ORDER[0] or self.pausing.holds(verdict.stage.value):
+        if verdict.stage is ORDER[0] or self.pauses.is_paused(verdict.stage.value):
             return False
-        return self.served is None or verdict.stage.value in self.served
+        return self.worker_queues is None or verdict.stage.value in self.worker_queues

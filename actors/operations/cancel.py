@@ -7,9 +7,9 @@ from contextlib import suppress
 import redis
 import structlog
 
-from actors.delivery import stage_message, wire_form
-from actors.execution.executor import perform, take
-from actors.execution.inline import kept
+from actors.delivery import encode_message, stage_message
+from actors.execution.executor import claim_attachment, run_step
+from actors.execution.inline import renewed_claim
 from actors.hook import Hook, hook
 from actors.middleware.retries import ClaimRefusedError
 from actors.redis_queue.scheduling import place_of_record
@@ -51,7 +51,7 @@ def cancel(media_id: str) -> Record:
     log.info("cancelled", id=media_id, session=marked.session)
     try:
         # What was taken off the belt is in no worker's hands, though a claim may be left by the one that had it last.
-        claim = take(at.services, media_id, takeover=_taken_off(at, media_id))
+        claim = claim_attachment(at.services, media_id, takeover=_taken_off(at, media_id))
     except ClaimRefusedError:
         return at.services.catalogue.get(media_id) or marked
     return _end(at, claim)
@@ -80,10 +80,10 @@ def _end(at: Hook, claim: Claim) -> Record:
     told = {"code": CANCELLED.code, "message": CANCELLED.message}
     ending = Ending(status=Status.REJECTED, stage=record.stage, attempts=record.attempts, **told)
     try:
-        with kept(at.services, claim):
+        with renewed_claim(at.services, claim):
             if any((pause.kind, pause.name) == ("stage", Stage.NOTIFY) for pause in at.services.catalogue.pauses.all()):
                 return _leave_announcement(at, claim, at.services.catalogue.ended(claim, ending))
-            ended = perform(at.services, claim, Stage.NOTIFY, ending, attempt=1)
+            ended = run_step(at.services, claim, Stage.NOTIFY, ending, attempt=1)
             assert isinstance(ended, Record)
             return ended
     except SupersededError:
@@ -95,5 +95,5 @@ def _leave_announcement(at: Hook, claim: Claim, record: Record) -> Record:
     message = stage_message(record.id, Stage.NOTIFY)
     if not at.breaker.open:  # else the sweep puts it there
         with suppress(redis.RedisError, OSError):
-            at.belt.offer(record.id, message.queue_name, wire_form(message), place=place_of_record(record))
+            at.belt.offer(record.id, message.queue_name, encode_message(message), place=place_of_record(record))
     return record

@@ -6,7 +6,7 @@ import redis
 import structlog
 
 from actors.hook import hook
-from actors.middleware.pauses import tell
+from actors.middleware.pauses import publish_pauses
 from actors.operations.cancel import cancel
 from pipeline.catalogue import Pause, PauseKind
 from pipeline.errors import PayloadError
@@ -75,6 +75,6 @@ def _spread() -> None:
     if at.breaker.open:
         return
     try:
-        tell(at.belt, at.services.catalogue.pauses.all)
+        publish_pauses(at.belt, at.services.catalogue.pauses.all)
     except (redis.RedisError, OSError) as error:
         at.breaker.trip(error)

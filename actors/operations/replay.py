@@ -9,7 +9,7 @@ from pathlib import Path
 import redis
 import structlog
 
-from actors.delivery import stage_message, wire_form
+from actors.delivery import encode_message, stage_message
 from actors.hook import hook
 from actors.intake.uploads import put_intake
 from actors.redis_queue.queue import RedisQueue, shared_queue
@@ -112,7 +112,7 @@ def _refusal(record: Record | None) -> PermanentError:
 def _offer(belt: RedisQueue, record: Record) -> None:
     message = stage_message(record.id, record.stage)
     deadline = time.monotonic() + LET_GO_WITHIN_S
-    while not belt.offer(record.id, message.queue_name, wire_form(message), place=place_of_record(record)):
+    while not belt.offer(record.id, message.queue_name, encode_message(message), place=place_of_record(record)):
         # The worker that brought it to its end notes that in the catalogue, and then lets go of it on the belt.
         if time.monotonic() > deadline:  # somebody else put it there, or the sweep will
             return

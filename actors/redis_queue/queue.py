@@ -61,12 +61,12 @@ class FetchedMessage(NamedTuple):
     """A message that a fetch handed over; `data` is as it was sent. Of several the one with the lowest turn is next."""
 
     key: str
-    serial: int
+    delivery_id: int
     crashes: int
     queue: str
     data: bytes
     large: bool
-    turn: int
+    priority: int
     session: str = ""
 
 
@@ -100,7 +100,7 @@ class Ack(NamedTuple):
     """
 
     key: str
-    serial: int
+    delivery_id: int
     step: AckAction
     note: tuple[FinishedJobList, str] | None = None
     offer: EnqueueRequest | None = None
@@ -154,9 +154,9 @@ class RedisQueue:
         """Everything that a worker holds."""
         return [_handed(row) for row in self._move("held", [self.keys.held(worker)], [])]
 
-    def begin(self, worker: str, key: str, serial: int) -> bool:
+    def begin(self, worker: str, key: str, delivery_id: int) -> bool:
         """Notes that a message with crashes against its name is begun; False if the delivery is not held any more."""
-        return bool(self.scripts.call("begin", [self.keys.held(worker)], [_name(key), serial]))
+        return bool(self.scripts.call("begin", [self.keys.held(worker)], [_name(key), delivery_id]))
 
     @cached_property
     def aside(self) -> RedisQueue:
@@ -171,14 +171,14 @@ class RedisQueue:
         self,
         worker: str,
         key: str,
-        serial: int,
+        delivery_id: int,
         step: AckAction,
         *,
         note: tuple[FinishedJobList, str] | None = None,
         offer: EnqueueRequest | None = None,
     ) -> bool:
         """Carries out a verdict; False if the delivery was not held any more. See `finish_many`."""
-        return self.finish_many(worker, [Ack(key, serial, step, note, offer)])[0]
+        return self.finish_many(worker, [Ack(key, delivery_id, step, note, offer)])[0]
 
     def finish_many(self, worker: str, endings: Sequence[Ack]) -> list[bool]:
         """Carries out verdicts, each with its ledger's entry, in one round trip; for each whether it was held still.
@@ -195,9 +195,9 @@ class RedisQueue:
         for name, shelf in shelves.items():
             keys += (self.keys.shelf(name), self.keys.entries(name))
             args += shelf.limits
-        for key, serial, step, note, _ in endings:
+        for key, delivery_id, step, note, _ in endings:
             shelf_and_entry = (numbers[note[0].name], note[1]) if note else (0, "")
-            args += (_name(key), serial, step.verdict, step.message, step.delay_ms, step.queue, *shelf_and_entry)
+            args += (_name(key), delivery_id, step.verdict, step.message, step.delay_ms, step.queue, *shelf_and_entry)
         calls = [self._call("finish", keys, args)]
         if offers := [ending.offer for ending in endings if ending.offer]:
             calls.append(self.aside._call("offer", [], self.aside._offered(offers)))
@@ -362,8 +362,8 @@ def _script(name: str) -> str:
 
 
 def _handed(row: list[Any]) -> FetchedMessage:
-    key, serial, crashes, queue, data, lane, turn, session = row
-    numbers = {"serial": int(serial), "crashes": int(crashes), "turn": int(turn)}
+    key, delivery_id, crashes, queue, data, lane, priority, session = row
+    numbers = {"delivery_id": int(delivery_id), "crashes": int(crashes), "priority": int(priority)}
     return FetchedMessage(
         _text(key), queue=queue.decode(), data=data, large=bool(lane), session=_text(session), **numbers
     )

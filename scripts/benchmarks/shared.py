@@ -18,7 +18,7 @@ import boto3
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import OperationalError
 
-from actors.middleware.pauses import tell
+from actors.middleware.pauses import publish_pauses
 from actors.redis_queue.queue import RedisQueue, open_queue
 from pipeline.catalogue import Catalogue
 from pipeline.catalogue.engines import database_url
@@ -94,12 +94,12 @@ class Shared:
     def pause(self) -> None:
         """Workers take nothing any more until `resume`."""
         self.catalogue.pauses.add("stage", Stage.FETCH)
-        tell(self.belt, self.catalogue.pauses.all)
+        publish_pauses(self.belt, self.catalogue.pauses.all)
         time.sleep(HEEDED_S)
 
     def resume(self) -> None:
         self.catalogue.pauses.remove("stage", Stage.FETCH)
-        tell(self.belt, self.catalogue.pauses.all)
+        publish_pauses(self.belt, self.catalogue.pauses.all)
 
     def cpu_s(self) -> dict[str, float]:
         """Processor time so far, by server."""

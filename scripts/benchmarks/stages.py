@@ -15,7 +15,7 @@ import rich_click as click
 
 from actors.execution.batch import MAX_BATCH
 from actors.execution.claims import CLAIM_REGISTRY
-from actors.execution.executor import Task, perform_all, take
+from actors.execution.executor import Task, claim_attachment, run_steps
 from actors.hook import Hook
 from actors.redis_queue.finished_jobs import FinishedJobs, entry
 from actors.redis_queue.queue import QUICK_TIMEOUT_S, Ack, AckAction, FetchedMessage, open_queue
@@ -165,7 +165,7 @@ class OneThread:
             while len(handed) < len(rows):
                 handed += self._belt.fetch(WORKER, MAX_BATCH, QUEUES)[1]
         with self._clock("claim", len(rows)):
-            claims = [take(self._services, one.key) for one in handed]
+            claims = [claim_attachment(self._services, one.key) for one in handed]
         records = self._through(claims, together)
         with self._clock("acknowledge", len(rows)):
             for crew in chunks(list(zip(handed, records, strict=True)), together):
@@ -174,7 +174,7 @@ class OneThread:
 
     def _settlement(self, one: FetchedMessage, record: Record) -> Ack:
         note = self._ledger.shelf(record), entry(record)
-        return Ack(one.key, one.serial, AckAction("done", one.queue), note, None)
+        return Ack(one.key, one.delivery_id, AckAction("done", one.queue), note, None)
 
     def _through(self, claims: list[Claim], together: int) -> list[Record]:
         """Every stage, one after the other; what the catalogue says at the end."""
@@ -185,7 +185,7 @@ class OneThread:
             tasks = [Task(claim, result, 1) for claim, result in zip(claims, results, strict=True)]
             crews = chunks(tasks, 1 if stage is Stage.FETCH else together)
             with self._clock(stage.value, len(claims)):
-                found = [one for crew in crews for one in perform_all(self._services, stage, crew)]
+                found = [one for crew in crews for one in run_steps(self._services, stage, crew)]
             results = [well(one) for one in found]
             if stage is Stage.PERSIST:
                 claims = [c.model_copy(update={"record": r}) for c, r in zip(claims, results, strict=True)]

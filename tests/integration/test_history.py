@@ -132,7 +132,7 @@ def test_poison_is_told_with_its_deaths(make_plant: Callable[..., Plant]) -> Non
 def _begin(plant: Plant, media_id: str) -> None:
     (held,) = plant.belt.held("w")
     assert held.key == media_id
-    plant.belt.begin("w", held.key, held.serial)
+    plant.belt.begin("w", held.key, held.delivery_id)
 
 
 def test_bytes_that_were_gone_are_told_as_a_way_back(make_plant: Callable[..., Plant]) -> None:

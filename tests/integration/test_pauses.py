@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from actors.middleware.pauses import Pausing
+from actors.middleware.pauses import PauseMiddleware
 from actors.operations import pause as pause_module
 from actors.operations.pause import pause, pauses, resume
 from pipeline.errors import PayloadError
@@ -208,7 +208,7 @@ def test_what_cannot_be_paused_is_named(plant: Plant, kind: Any, name: str, fiel
 
 def test_redis_is_told_by_any_worker_what_it_does_not_know(plant: Plant) -> None:
     plant.services.catalogue.pauses.add("session", "loja")  # and whoever did so died before telling Redis
-    Pausing(plant.services.catalogue.pauses.all).refresh(plant.belt)
+    PauseMiddleware(plant.services.catalogue.pauses.all).refresh(plant.belt)
     assert plant.belt.client.hkeys(plant.belt.keys.paused) == [b"told", b"session:loja"]
 
 

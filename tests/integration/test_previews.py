@@ -204,8 +204,8 @@ def test_what_brings_three_workers_down_is_given_up_and_hurts_no_other(plant: Pl
     belt = open_queue(plant.settings).aside
     for number in range(3):
         handed = belt.fetch(f"dead-{number}", 2, [DERIVE])[1]
-        serial = next(item.serial for item in handed if item.key == poison.key)
-        belt.begin(f"dead-{number}", poison.key, serial)
+        delivery_id = next(item.delivery_id for item in handed if item.key == poison.key)
+        belt.begin(f"dead-{number}", poison.key, delivery_id)
         belt.reap(f"dead-{number}", silence_ms=0, crash=True)
     with plant.workers() as workers:
         assert previewed(plant, media_id).state is PreviewState.FAILED

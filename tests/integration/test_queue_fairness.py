@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from actors.delivery import stage_message, wire_form
+from actors.delivery import encode_message, stage_message
 from pipeline.models import Stage, Status
 from tests.support.media_server import MediaServer
 from tests.support.system import Plant, photo, wait_until
@@ -96,7 +96,7 @@ def test_what_the_sweep_brings_back_has_its_place(plant: Plant) -> None:
     assert {name: plant.belt.client.zrange(name, 0, -1) for name in waiting} == waiting
     [item] = plant.belt.fetch("w", 1, ["fetch"])[1]
     assert (item.key, item.large) == (media_id, True)
-    assert item.turn < 0
+    assert item.priority < 0
 
 
 def test_work_in_the_lists_of_the_former_version_is_done_after_an_upgrade(plant: Plant) -> None:
@@ -104,7 +104,9 @@ def test_work_in_the_lists_of_the_former_version_is_done_after_an_upgrade(plant:
         ids = [plant.submit(url=server.url("a.jpg")).id for _ in range(3)]
         plant.belt.client.flushall()
         for media_id in ids:
-            plant.belt.client.hset(plant.belt.keys.messages, media_id, wire_form(stage_message(media_id, Stage.FETCH)))
+            plant.belt.client.hset(
+                plant.belt.keys.messages, media_id, encode_message(stage_message(media_id, Stage.FETCH))
+            )
             plant.belt.client.rpush(plant.belt.keys.ready("fetch"), media_id)
         with plant.workers():
             records = plant.ended(*ids)

@@ -14,8 +14,8 @@ import pytest
 import redis
 from dramatiq import Message
 
-from actors.delivery import stage_message, wire_form
-from actors.execution.executor import perform, take
+from actors.delivery import encode_message, stage_message
+from actors.execution.executor import claim_attachment, run_step
 from pipeline.models import Stage, Status
 from tests.support.media_server import MediaServer
 from tests.support.system import Plant, photo, wait_until
@@ -76,9 +76,9 @@ def test_poison_in_the_announcement_itself_ends_without_one(plant: Plant) -> Non
 def test_what_is_stored_is_not_announced_as_poison_too(plant: Plant) -> None:
     with MediaServer({"a.jpg": photo()}) as server:
         receipt = plant.submit(url=server.url("a.jpg"))
-        claim, result = take(plant.services, receipt.id), None
+        claim, result = claim_attachment(plant.services, receipt.id), None
         for stage in (Stage.FETCH, Stage.DETECT, Stage.VALIDATE, Stage.PERSIST):
-            result = perform(plant.services, claim, stage, result, attempt=1)
+            result = run_step(plant.services, claim, stage, result, attempt=1)
         plant.belt.client.hset(plant.belt.keys.crashes, receipt.id, 3)
         with plant.workers() as workers:
             [record] = plant.ended(receipt.id)
@@ -122,14 +122,14 @@ def test_garbage_on_the_belt_becomes_a_dead_letter_and_the_worker_lives(plant: P
 
 def test_a_message_for_an_unknown_actor_becomes_a_dead_letter(plant: Plant) -> None:
     message = stage_message("a" * 32, Stage.FETCH).copy(actor_name="transcribe")
-    plant.belt.offer("a" * 32, "fetch", wire_form(message))
+    plant.belt.offer("a" * 32, "fetch", encode_message(message))
     with plant.workers() as workers:
         wait_until(lambda: plant.belt.counts()["fetch"]["dead"] == 1, 10)
         assert workers.process.poll() is None
 
 
 def test_a_message_for_an_attachment_that_nobody_knows_is_dropped(plant: Plant) -> None:
-    plant.belt.offer("a" * 32, "fetch", wire_form(stage_message("a" * 32, Stage.FETCH)))
+    plant.belt.offer("a" * 32, "fetch", encode_message(stage_message("a" * 32, Stage.FETCH)))
     with plant.workers():
         wait_until(lambda: plant.belt.missing(["a" * 32]), 10)
     assert plant.belt.counts()["fetch"]["dead"] == 0

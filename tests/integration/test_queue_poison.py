@@ -50,8 +50,8 @@ def test_only_what_a_suspect_had_begun_is_blamed_again(belt: RedisQueue) -> None
     belt.reap("w1", silence_ms=0, crash=True)
     _, handed = belt.fetch("w2", 2, QUEUES)
     begun = next(item for item in handed if item.key == "a")
-    assert belt.begin("w2", "a", begun.serial)
-    assert not belt.begin("w2", "a", begun.serial + 100)
+    assert belt.begin("w2", "a", begun.delivery_id)
+    assert not belt.begin("w2", "a", begun.delivery_id + 100)
     belt.reap("w2", silence_ms=0, crash=True)
     _, handed = belt.fetch("w3", 2, QUEUES)
     assert {item.key: item.crashes for item in handed} == {"a": 2, "b": 1}
@@ -62,9 +62,9 @@ def test_another_attempt_does_not_clear_the_name_and_the_next_stage_does(belt: R
     belt.fetch("w1", 1, QUEUES)
     belt.reap("w1", silence_ms=0, crash=True)
     _, [item] = belt.fetch("w2", 1, QUEUES)
-    belt.finish("w2", "a", item.serial, AckAction("later", "fetch", b"1", 0))
+    belt.finish("w2", "a", item.delivery_id, AckAction("later", "fetch", b"1", 0))
     _, [item] = belt.fetch("w2", 1, QUEUES)
     assert item.crashes == 1
-    belt.finish("w2", "a", item.serial, AckAction("next", "detect", b"1"))
+    belt.finish("w2", "a", item.delivery_id, AckAction("next", "detect", b"1"))
     _, [item] = belt.fetch("w2", 1, QUEUES)
     assert item.crashes == 0

@@ -253,7 +253,7 @@ def test_a_sweep_of_a_long_backlog_stays_one_workers(plant: Plant, monkeypatch: 
     settings = plant.settings.model_copy(update={"sweep_after_s": 0})
     broker = build_broker(settings)
     kept: list[str] = []
-    monkeypatch.setattr(broker.sender, "keep", lambda name, ttl_ms: kept.append(name))
+    monkeypatch.setattr(broker.enqueue_client, "keep", lambda name, ttl_ms: kept.append(name))
     sweep = next(chore for _, chore in chores(broker, settings) if chore.__name__ == "sweep")
     sweep()
     assert kept == ["sweep"] * 3

@@ -102,8 +102,8 @@ class BeltMachine(RuleBasedStateMachine):
                 if not self._is_paused(queue, found.session.decode())
             ]
         if lost:  # the answer did not arrive: the worker asks what it holds
-            known = {(item.key, item.serial) for item in self.believed[worker]}
-            handed = [item for item in self.belt.held(worker) if (item.key, item.serial) not in known]
+            known = {(item.key, item.delivery_id) for item in self.believed[worker]}
+            handed = [item for item in self.belt.held(worker) if (item.key, item.delivery_id) not in known]
         self.believed[worker] += handed
 
     @precondition(lambda self: any(self.believed.values()))
@@ -131,8 +131,8 @@ class BeltMachine(RuleBasedStateMachine):
     def begin(self, data: st.DataObject) -> None:
         worker = data.draw(st.sampled_from([worker for worker in WORKERS if self.believed[worker]]))
         item = data.draw(st.sampled_from(self.believed[worker]))
-        known = {(held.key, held.serial) for held in self.belt.held(worker)}
-        assert self.belt.begin(worker, item.key, item.serial) == ((item.key, item.serial) in known)
+        known = {(held.key, held.delivery_id) for held in self.belt.held(worker)}
+        assert self.belt.begin(worker, item.key, item.delivery_id) == ((item.key, item.delivery_id) in known)
 
     @rule(worker=st.sampled_from(WORKERS))
     def die(self, worker: str) -> None:
@@ -193,7 +193,7 @@ class BeltMachine(RuleBasedStateMachine):
         return self.belt.finish_many(
             worker,
             [
-                Ack(item.key, item.serial, step, (SHELF, "{}") if step.verdict == "done" else None)
+                Ack(item.key, item.delivery_id, step, (SHELF, "{}") if step.verdict == "done" else None)
                 for item, step in endings
             ],
         )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.execution.executor import flight_of, take
+from actors.execution.executor import claim_attachment, single_flight_option
 from actors.execution.inline import run_inline
 from actors.maintenance.deletions import delete
 from actors.operations.workers import workers
@@ -188,7 +188,7 @@ def test_content_that_is_deleted_meanwhile_is_downloaded_again(plant: Plant) -> 
     with contents.server:
         first, second = (plant.attachment(url=contents.url(0), file_sha256=contents.hashes[0]) for _ in range(2))
         run_inline(tools, tools.catalogue.accept(first).id)
-        claim = take(tools, tools.catalogue.accept(second).id, flight=flight_of(tools.settings))
+        claim = claim_attachment(tools, tools.catalogue.accept(second).id, flight=single_flight_option(tools.settings))
         assert claim.held is Held.BY_SOURCE
         delete(tools, first.id)
         assert plant.stored_files() == []
@@ -204,7 +204,7 @@ def test_content_that_is_deleted_after_it_was_taken_is_stored_again(plant: Plant
     with contents.server:
         first, second = (plant.attachment(url=contents.url(0), file_sha256=contents.hashes[0]) for _ in range(2))
         run_inline(tools, tools.catalogue.accept(first).id)
-        claim = take(tools, tools.catalogue.accept(second).id, flight=flight_of(tools.settings))
+        claim = claim_attachment(tools, tools.catalogue.accept(second).id, flight=single_flight_option(tools.settings))
         fetched = tools.fetch(claim)
         delete(tools, first.id)
         record = tools.persist(claim, tools.validate(claim, tools.detect(claim, fetched)))

@@ -7,7 +7,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
-from actors.previews import ask
+from actors.previews import request_preview
 from esteira.web.api.content import GUARDS
 from esteira.web.api.media import visible
 from esteira.web.api.ranges import unchanged
@@ -70,7 +70,7 @@ class Thumbnail:
             raise PermanentError(Code.NO_PREVIEW, NOTHING)
         if not self._made_here:
             raise PermanentError(Code.NO_PREVIEW, "no previews are made here: PREVIEWS is false")
-        ask(record)
+        request_preview(record)
         headers = {"Cache-Control": "no-store", "Retry-After": str(RETRY_AFTER_S)}
         return JSONResponse({"preview": "pending"}, status_code=202, headers=headers)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from actors.broker.broker import preview_consumer
+from actors.broker import preview_consumer
 from actors.broker.preview_consumer import Background
 from actors.redis_queue.queue import RedisQueue, connect
 from tests.support.valkey import ValkeyServer

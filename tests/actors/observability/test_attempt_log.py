@@ -27,7 +27,7 @@ ID = "0" * 32
 def delivery(stage: Stage, attempt: int, *, inputs: Fetched | None = None, lost: int = 0) -> Delivery:
     message = stage_message(ID, stage, inputs=inputs, lost=lost)
     message = message.copy(kwargs={**message.kwargs, "attempt": attempt})
-    return Delivery(message, key=ID, serial=1, queue=stage.value, crashes=0)
+    return Delivery(message, key=ID, delivery_id=1, queue=stage.value, crashes=0)
 
 
 def follows(held: Delivery, error: PipelineError) -> tuple[Verdict, HistoryOutcome | None]:

@@ -33,7 +33,7 @@ def held(belt: RedisQueue, keys: str) -> dict[str, FetchedMessage]:
 
 
 def settlements(items: dict[str, FetchedMessage], step: AckAction = DONE, **more: object) -> list[Ack]:
-    return [Ack(item.key, item.serial, step, **more) for item in items.values()]  # type: ignore[arg-type]
+    return [Ack(item.key, item.delivery_id, step, **more) for item in items.values()]  # type: ignore[arg-type]
 
 
 def calls(belt: RedisQueue) -> int:
@@ -51,7 +51,7 @@ def test_each_of_several_goes_its_own_way(belt: RedisQueue) -> None:
         "d": DONE,
         "e": AckAction("dead", "notify", b"2"),
     }
-    assert belt.finish_many("w", [Ack(key, item[key].serial, step) for key, step in steps.items()]) == [True] * 5
+    assert belt.finish_many("w", [Ack(key, item[key].delivery_id, step) for key, step in steps.items()]) == [True] * 5
     counts = belt.counts()
     assert (counts["detect"]["ready"], counts["fetch"]["delayed"], counts["fetch"]["ready"]) == (1, 1, 1)
     assert counts["notify"]["dead"] == 1
@@ -63,7 +63,7 @@ def test_each_of_several_goes_its_own_way(belt: RedisQueue) -> None:
 
 def test_what_is_not_held_any_more_spoils_nothing_for_the_others(belt: RedisQueue) -> None:
     item = held(belt, "abc")
-    assert belt.finish("w", "b", item["b"].serial, AckAction("next", "detect", b"2"))
+    assert belt.finish("w", "b", item["b"].delivery_id, AckAction("next", "detect", b"2"))
     assert belt.finish_many("w", settlements(item)) == [True, False, True]
     assert belt.missing(list("abc")) == ["a", "c"]
 
@@ -94,9 +94,10 @@ def test_none_at_all_asks_nobody(belt: RedisQueue) -> None:
 def test_each_is_noted_on_its_own_shelf_within_its_caps(belt: RedisQueue) -> None:
     item = held(belt, "abcdefgh")
     endings = [
-        Ack(key, item[key].serial, DONE, (FAILED if key == "b" else COMPLETED, json.dumps(key))) for key in "abcdefg"
+        Ack(key, item[key].delivery_id, DONE, (FAILED if key == "b" else COMPLETED, json.dumps(key)))
+        for key in "abcdefg"
     ]
-    belt.finish_many("w", [*endings, Ack("h", item["h"].serial, DONE)])
+    belt.finish_many("w", [*endings, Ack("h", item["h"].delivery_id, DONE)])
     assert sorted(json.loads(entry) for entry in belt.ledger("completed")) == ["e", "f", "g"]
     assert belt.ledger("failed") == [b'"b"']
     assert belt.client.hlen(belt.keys.entries("completed")) == 3

@@ -51,7 +51,7 @@ def work_off(belt: RedisQueue) -> list[str]:
     done = []
     while handed := belt.fetch("v", 9, QUEUES)[1]:
         for item in handed:
-            assert belt.finish("v", item.key, item.serial, AckAction("done", item.queue))
+            assert belt.finish("v", item.key, item.delivery_id, AckAction("done", item.queue))
             done.append(item.key)
     return sorted(done)
 
@@ -83,7 +83,7 @@ def test_what_is_held_goes_on_when_what_waits_is_dropped(belt: RedisQueue) -> No
     assert belt.audit() == 3
     assert belt.missing(IDS) == ["c", "d", "late"]
     for item in belt.held("w"):
-        assert belt.finish("w", item.key, item.serial, AckAction("next", "detect", b"next"))
+        assert belt.finish("w", item.key, item.delivery_id, AckAction("next", "detect", b"next"))
     assert belt.counts()["detect"]["ready"] == 2
     assert belt.audit() == 0
 

@@ -24,7 +24,7 @@ def held(belt: RedisQueue, key: str = "a") -> int:
     """Puts a message on the belt and into the hands of `worker`; the serial of that."""
     assert belt.offer(key, "fetch", b"a message", place=SchedulingInfo("shop"))
     (handed,) = belt.fetch("worker", 1, ["fetch"])[1]
-    return handed.serial
+    return handed.delivery_id
 
 
 def errands(belt: RedisQueue) -> int:
@@ -46,18 +46,18 @@ def test_the_same_is_offered_once_as_long_as_it_waits_or_is_held(belt: RedisQueu
     _, (errand,) = belt.aside.fetch("worker", 5, [DERIVE])
     assert belt.finish("worker", "c", held(belt, "c"), DONE, offer=OFFER)
     assert errands(belt) == 0
-    belt.aside.finish("worker", errand.key, errand.serial, AckAction("done", DERIVE))
+    belt.aside.finish("worker", errand.key, errand.delivery_id, AckAction("done", DERIVE))
     assert belt.finish("worker", "d", held(belt, "d"), DONE, offer=OFFER)
     assert errands(belt) == 1
 
 
 def test_a_server_that_has_forgotten_the_scripts_loses_neither(belt: RedisQueue) -> None:
-    serial = held(belt)
+    delivery_id = held(belt)
     belt.client.script_flush()
-    assert belt.finish("worker", "a", serial, DONE, offer=OFFER)
+    assert belt.finish("worker", "a", delivery_id, DONE, offer=OFFER)
     assert errands(belt) == 1
     assert belt.missing(["a"]) == ["a"]
-    assert not belt.finish("worker", "a", serial, DONE, offer=OFFER)
+    assert not belt.finish("worker", "a", delivery_id, DONE, offer=OFFER)
 
 
 def test_an_offer_that_is_refused_leaves_the_verdict_as_it_is(belt: RedisQueue) -> None:
@@ -67,15 +67,15 @@ def test_an_offer_that_is_refused_leaves_the_verdict_as_it_is(belt: RedisQueue) 
 
 
 def test_a_verdict_that_is_refused_is_told(belt: RedisQueue) -> None:
-    serial = held(belt)
+    delivery_id = held(belt)
     belt.client.set(belt.keys.flight, "of another kind")
     with pytest.raises(redis.ResponseError):
-        belt.finish("worker", "a", serial, DONE, offer=OFFER)
+        belt.finish("worker", "a", delivery_id, DONE, offer=OFFER)
 
 
 def test_the_scripts_of_the_stages_see_nothing_of_errands(belt: RedisQueue) -> None:
     """Those of a version before this one neither: they are the same."""
-    serial = held(belt)
+    delivery_id = held(belt)
     for number in range(5):
         belt.aside.offer(f"derive:{number}", DERIVE, b"an errand", place=SchedulingInfo("shop"))
     belt.aside.fetch("worker", 2, [DERIVE])
@@ -86,7 +86,7 @@ def test_the_scripts_of_the_stages_see_nothing_of_errands(belt: RedisQueue) -> N
     assert belt.reap("worker", silence_ms=0, crash=True) == 1
     assert belt.aside.counts()[DERIVE]["running"] == 2
     assert belt.aside.reap("worker", silence_ms=0, crash=True) == 2
-    assert not belt.finish("worker", "a", serial, DONE)
+    assert not belt.finish("worker", "a", delivery_id, DONE)
     assert errands(belt) == 5
 
 

@@ -53,24 +53,24 @@ def test_a_finish_whose_answer_was_lost_may_be_sent_again(belt: RedisQueue) -> N
     belt.offer("a", "fetch", b"1")
     _, [item] = belt.fetch("w1", 1, QUEUES)
     step = AckAction("next", "detect", b"2")
-    assert belt.finish("w1", "a", item.serial, step)
-    assert not belt.finish("w1", "a", item.serial, step)
+    assert belt.finish("w1", "a", item.delivery_id, step)
+    assert not belt.finish("w1", "a", item.delivery_id, step)
     assert counts(belt, "detect") == (1, 0, 0, 0)
 
 
 def test_an_old_finish_does_not_end_a_new_delivery_of_the_same_key(belt: RedisQueue) -> None:
     belt.offer("a", "fetch", b"1")
     _, [first] = belt.fetch("w1", 1, QUEUES)
-    belt.finish("w1", "a", first.serial, AckAction("next", "detect", b"2"))
+    belt.finish("w1", "a", first.delivery_id, AckAction("next", "detect", b"2"))
     _, [second] = belt.fetch("w1", 1, QUEUES)
-    assert not belt.finish("w1", "a", first.serial, AckAction("done", "fetch"))
-    assert belt.finish("w1", "a", second.serial, AckAction("done", "detect"))
+    assert not belt.finish("w1", "a", first.delivery_id, AckAction("done", "fetch"))
+    assert belt.finish("w1", "a", second.delivery_id, AckAction("done", "detect"))
 
 
 def test_a_delayed_message_comes_when_it_is_due_and_not_before(belt: RedisQueue) -> None:
     belt.offer("a", "fetch", b"1")
     _, [item] = belt.fetch("w1", 1, QUEUES)
-    belt.finish("w1", "a", item.serial, AckAction("later", "fetch", b"1", 300))
+    belt.finish("w1", "a", item.delivery_id, AckAction("later", "fetch", b"1", 300))
     due, handed = belt.fetch("w1", 1, QUEUES)
     assert not handed
     assert due is not None
@@ -112,7 +112,7 @@ def test_a_worker_that_was_taken_for_dead_cannot_finish(belt: RedisQueue) -> Non
     belt.offer("a", "fetch", b"1")
     _, [item] = belt.fetch("w1", 1, QUEUES)
     belt.reap("w1", silence_ms=0, crash=True)
-    assert not belt.finish("w1", "a", item.serial, AckAction("done", "fetch"))
+    assert not belt.finish("w1", "a", item.delivery_id, AckAction("done", "fetch"))
     assert counts(belt) == (1, 0, 0, 0)
 
 
@@ -120,7 +120,7 @@ def test_a_handed_back_message_is_the_next_and_has_no_crash(belt: RedisQueue) ->
     belt.offer("a", "fetch", b"1")
     belt.offer("b", "fetch", b"2")
     _, [item] = belt.fetch("w1", 1, QUEUES)
-    belt.finish("w1", "a", item.serial, AckAction("back", "fetch"))
+    belt.finish("w1", "a", item.delivery_id, AckAction("back", "fetch"))
     _, [again] = belt.fetch("w2", 1, QUEUES)
     assert (again.key, again.crashes) == ("a", 0)
 
@@ -155,15 +155,15 @@ def test_a_message_whose_key_is_no_text_can_be_thrown_out(belt: RedisQueue) -> N
     belt.client.hset(belt.keys.messages, b"\xff\xfe", b"not a message")
     belt.client.rpush(belt.keys.ready("fetch"), b"\xff\xfe")
     _, [item] = belt.fetch("w1", 1, QUEUES)
-    assert belt.begin("w1", item.key, item.serial)
-    assert belt.finish("w1", item.key, item.serial, AckAction("dead", "fetch", item.data))
+    assert belt.begin("w1", item.key, item.delivery_id)
+    assert belt.finish("w1", item.key, item.delivery_id, AckAction("dead", "fetch", item.data))
     assert counts(belt) == (0, 0, 0, 1)
 
 
 def test_a_dead_letter_that_is_offered_again_is_none_any_more(belt: RedisQueue) -> None:
     belt.offer("a", "fetch", b"1")
     _, [item] = belt.fetch("w1", 1, QUEUES)
-    belt.finish("w1", "a", item.serial, AckAction("dead", "persist", b"1"))
+    belt.finish("w1", "a", item.delivery_id, AckAction("dead", "persist", b"1"))
     assert counts(belt, "persist") == (0, 0, 0, 1)
     belt.offer("a", "fetch", b"1")
     assert counts(belt, "persist") == (0, 0, 0, 0)
@@ -173,7 +173,9 @@ def finish_many(belt: RedisQueue, shelf: FinishedJobList, count: int) -> list[di
     for number in range(count):
         belt.offer(f"k{number}", "notify", b"1")
         _, [item] = belt.fetch("w1", 1, QUEUES)
-        belt.finish("w1", item.key, item.serial, AckAction("done", "notify"), note=(shelf, json.dumps({"n": number})))
+        belt.finish(
+            "w1", item.key, item.delivery_id, AckAction("done", "notify"), note=(shelf, json.dumps({"n": number}))
+        )
         time.sleep(0.002)
     return [json.loads(entry) for entry in belt.ledger(shelf.name)]
 
@@ -197,7 +199,7 @@ def test_the_ledger_forgets_what_is_too_old(belt: RedisQueue) -> None:
     time.sleep(1.1)
     belt.offer("last", "notify", b"1")
     _, [item] = belt.fetch("w1", 1, QUEUES)
-    belt.finish("w1", "last", item.serial, AckAction("done", "notify"), note=(shelf, '{"n": 99}'))
+    belt.finish("w1", "last", item.delivery_id, AckAction("done", "notify"), note=(shelf, '{"n": 99}'))
     assert [json.loads(entry)["n"] for entry in belt.ledger("completed")] == [99]
 
 
@@ -213,7 +215,7 @@ def test_every_key_lies_in_one_slot(belt: RedisQueue) -> None:
     belt.finish(
         "w1",
         "a",
-        item.serial,
+        item.delivery_id,
         AckAction("dead", "fetch", b"1"),
         note=(FinishedJobList("failed", Retention(), 60), "{}"),
     )

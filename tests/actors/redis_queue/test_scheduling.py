@@ -54,7 +54,7 @@ def sessions_of(handed: list[FetchedMessage]) -> Counter[str]:
 
 
 def finish(belt: RedisQueue, item: FetchedMessage, verdict: str = "done", *, delay_ms: int = 0) -> None:
-    assert belt.finish("w", item.key, item.serial, AckAction(verdict, item.queue, item.data, delay_ms))
+    assert belt.finish("w", item.key, item.delivery_id, AckAction(verdict, item.queue, item.data, delay_ms))
 
 
 # ---- perishable first
@@ -204,9 +204,9 @@ def test_who_has_little_in_flight_overtakes_what_was_handed_out_before(belt: Red
     offer(belt, "urgent", "busy", expires_at=in_ms(1000))
     urgent, quiet = fetch(belt, 2)
     assert (urgent.key, quiet.key) == ("urgent", "quiet")
-    assert urgent.turn < min(item.turn for item in before)
-    assert quiet.turn < before[-1].turn
-    assert [item.turn for item in before] == sorted(item.turn for item in before)
+    assert urgent.priority < min(item.priority for item in before)
+    assert quiet.priority < before[-1].priority
+    assert [item.priority for item in before] == sorted(item.priority for item in before)
 
 
 # ---- within a session
@@ -230,14 +230,14 @@ def test_a_message_keeps_its_place_on_the_way(belt: RedisQueue, verdict: str) ->
     offer(belt, "a", "s", size=LARGE, expires_at=in_ms(1000))
     [item] = fetch(belt, 1)
     assert belt.finish(
-        "w", "a", item.serial, AckAction(verdict, "validate" if verdict == "next" else "fetch", b"new", 1)
+        "w", "a", item.delivery_id, AckAction(verdict, "validate" if verdict == "next" else "fetch", b"new", 1)
     )
     time.sleep(0.01)
     offer(belt, "other", "t")
     assert belt.client.hlen(belt.keys.flight) == 0
     _, (again, _) = belt.fetch("w", 2, QUEUES[::-1])
     assert (again.key, again.large, again.data) == ("a", True, b"message" if verdict == "back" else b"new")
-    assert again.turn < 0
+    assert again.priority < 0
     assert belt.sessions()["s"] == {"ready": 0, "running": 1}
 
 
@@ -293,7 +293,7 @@ def test_any_name_of_a_session_comes_back_whole(belt: RedisQueue, session: str) 
     offer(belt, "b", session)
     assert list(belt.sessions()) == [session.replace("\0", "\ufffd")]
     [item] = fetch(belt, 1)
-    assert belt.begin("w", item.key, item.serial)
+    assert belt.begin("w", item.key, item.delivery_id)
     assert belt.held("w") == [item]
     assert belt.sessions() == {session.replace("\0", "\ufffd"): {"ready": 1, "running": 1}}
     finish(belt, item)
@@ -402,7 +402,7 @@ def test_a_cluster_takes_every_script() -> None:
         backlog(belt, "a", 3)
         offer(belt, "perishable", "b", size=LARGE, expires_at=in_ms(2 * HOUR_MS))
         one, two, *_ = fetch(belt, 3)
-        assert belt.begin("w", one.key, one.serial)
+        assert belt.begin("w", one.key, one.delivery_id)
         finish(belt, one, "next")
         finish(belt, two, "later", delay_ms=1)
         assert belt.beat("v", silence_ms=60_000) == []

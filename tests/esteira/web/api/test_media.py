@@ -218,7 +218,7 @@ def test_a_worker_that_has_not_let_go_of_it_yet_is_waited_for(plant: Plant, clie
     claim = claimed(plant.services.catalogue, receipt.id)
     plant.services.catalogue.ended(claim, ending(Status.EXPIRED))
     plant.services.catalogue.finish(claim, announced=True)
-    late = threading.Timer(0.3, plant.belt.finish, ("w1", handed.key, handed.serial, AckAction("done", "fetch")))
+    late = threading.Timer(0.3, plant.belt.finish, ("w1", handed.key, handed.delivery_id, AckAction("done", "fetch")))
     late.start()
     assert client.post(f"/media/{receipt.id}/replay").status_code == 202
     late.join()
