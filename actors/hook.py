@@ -21,10 +21,10 @@ from actors.delivery import encode_message, stage_message
 from actors.execution.inline import run_inline
 from actors.intake.circuit_breaker import Breaker
 from actors.intake.uploads import put_intake
-from actors.observability import tracing
-from actors.observability.logging import configure_guest
-from actors.observability.metrics_store import ship
-from actors.observability.sentry import report
+from actors.observability import metrics_store, tracing
+from actors.observability.logging import configure_in_listener
+from actors.observability.sentry import report_error
+from actors.observability.tracer import PhaseTimer
 from actors.redis_queue.queue import QUICK_TIMEOUT_S, RedisQueue, open_queue
 from actors.redis_queue.scheduling import SchedulingInfo, place_of
 from pipeline.config.settings import current_settings
@@ -62,19 +62,17 @@ class Hook:
         self.belt = belt
         # A write, for a Redis that is full or read-only answers a PING and takes nothing.
         # What a listener counts, it counts while Redis is away.
-        self.breaker = Breaker(partial(belt.lock, "probe", ttl_ms=1), back=partial(ship, belt))
+        self.breaker = Breaker(partial(belt.lock, "probe", ttl_ms=1), back=partial(metrics_store.flush, belt))
         self.places = threading.Semaphore(services.settings.fallback_concurrency)
 
     def take(self, attachment: Attachment, *, file: Path | None = None, aside: Aside | None = None) -> Receipt:
         """See `process_media`."""
-        laps = tracing.laps()
+        laps = tracing.phase_timer()
         receipt = self._take(attachment, file, aside, laps)
-        tracing.handed_over(attachment, receipt.mode, laps)
+        tracing.record_intake(attachment, receipt.mode, laps)
         return receipt
 
-    def _take(
-        self, attachment: Attachment, file: Path | None, aside: Aside | None, laps: tracing.PhaseTimer
-    ) -> Receipt:
+    def _take(self, attachment: Attachment, file: Path | None, aside: Aside | None, laps: PhaseTimer) -> Receipt:
         inline_bytes = file is not None or bool(attachment.data)
         if inline_bytes and (known := self.services.catalogue.get(attachment.id)):
             self.services.catalogue.add("duplicates")
@@ -116,7 +114,7 @@ class Hook:
             self.belt.offer(media_id, message.queue_name, encode_message(message), place=place)
         except (redis.RedisError, OSError) as error:
             if self.breaker.trip(error):
-                report(error, {"id": media_id, "fallback": self.services.settings.fallback})
+                report_error(error, {"id": media_id, "fallback": self.services.settings.fallback})
             return False
         return True
 
@@ -155,7 +153,7 @@ class Hook:
             return run_inline(self.services, media_id)
         except Exception as error:  # the listener's edge: it is written down, a worker will see to it
             log.exception("fallback failed", id=media_id, remedy="left to the workers")
-            report(error, {"id": media_id})
+            report_error(error, {"id": media_id})
             return None
 
 
@@ -182,6 +180,6 @@ def hook() -> Hook:
 @lru_cache(maxsize=1)
 def _hook_of(_pid: int) -> Hook:
     settings = current_settings()
-    configure_guest(settings)
+    configure_in_listener(settings)
     services = build_services(settings, durable=settings.intake_sync, wait_s=WAIT_S)
     return Hook(services, open_queue(settings, timeout_s=QUICK_TIMEOUT_S))

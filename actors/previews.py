@@ -16,7 +16,7 @@ from actors.middleware.retries import RetryPolicy
 from actors.redis_queue.preview_jobs import offer
 from pipeline.catalogue import Preview, PreviewState
 from pipeline.errors import Code, PermanentError, PipelineError, RetryableError, StagingLostError
-from pipeline.metrics import DERIVE_SECONDS, PREVIEWS
+from pipeline.metrics import PREVIEW_SECONDS, PREVIEWS
 from pipeline.models import Record
 from pipeline.services import Services, services
 from pipeline.steps.preview import Content
@@ -100,7 +100,7 @@ def _make(tools: Services, errand: Errand, content: Content) -> None:
     errand.done()
     taken = time.perf_counter() - started
     PREVIEWS.add(preview.state)
-    DERIVE_SECONDS.observe(taken, preview.state)
+    PREVIEW_SECONDS.observe(taken, preview.state)
     log.debug("preview made", sha256=content.sha256, state=preview.state.value, ms=round(taken * 1000, 1))
 
 

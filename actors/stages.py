@@ -10,7 +10,7 @@ import dramatiq
 from actors import previews
 from actors.execution.executor import MessageArgs, run
 from actors.factory import build_broker
-from actors.observability.logging import configure, tell_unknown_names
+from actors.observability.logging import configure_observability, warn_about_unknown_settings
 from actors.redis_queue.host_rate import shared_pace
 from pipeline.config.settings import current_settings
 from pipeline.errors import PipelineError, SettingsError
@@ -18,8 +18,8 @@ from pipeline.models import Stage
 from pipeline.services import services
 
 try:
-    configure(current_settings())  # Sentry before the broker, or it misses what the broker does
-    tell_unknown_names()
+    configure_observability(current_settings())  # Sentry before the broker, or it misses what the broker does
+    warn_about_unknown_settings()
     services().sandbox.warm()  # a wrong setting stops the worker here, not at its first attachment
 except SettingsError as error:
     raise SystemExit(f"esteira: {error.message}") from None

@@ -15,13 +15,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-BETWEEN = "|"  # the parts of a figure's name: metric, label values, of a histogram the bucket
-SUM, INFINITE = "sum", "+Inf"
-SHORT_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-LONG_S = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0)
+SEPARATOR = "|"  # the parts of a figure's name: metric, label values, of a histogram the bucket
+SUM, INFINITY = "sum", "+Inf"
+SHORT_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+LONG_BUCKETS_S = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0)
 
 
-class Pending:
+class CounterBuffer:
     """The figures of this process that nobody has taken yet. A forked child begins without its parent's."""
 
     def __init__(self) -> None:
@@ -32,28 +32,28 @@ class Pending:
         self._figures: defaultdict[str, float] = defaultdict(float)
         self._lock = threading.Lock()
 
-    def add_one(self, name: str, n: float) -> None:
+    def add(self, name: str, n: float) -> None:
         with self._lock:
             self._figures[name] += n
 
-    def add_two(self, first: str, n: float, second: str, m: float) -> None:
+    def add_pair(self, first: str, n: float, second: str, m: float) -> None:
         with self._lock:
             self._figures[first] += n
             self._figures[second] += m
 
-    def add(self, figures: Mapping[str, float]) -> None:
+    def add_all(self, figures: Mapping[str, float]) -> None:
         with self._lock:
             for name, n in figures.items():
                 self._figures[name] += n
 
-    def take(self) -> dict[str, float]:
+    def drain(self) -> dict[str, float]:
         """All of them; they are the caller's from now on."""
         with self._lock:
             taken, self._figures = self._figures, defaultdict(float)
         return dict(taken)
 
 
-PENDING = Pending()
+COUNTER_BUFFER = CounterBuffer()
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Counter:
     labels: tuple[str, ...] = ()
 
     def add(self, *values: str, n: float = 1) -> None:
-        PENDING.add_one(BETWEEN.join((self.name, *values)), n)
+        COUNTER_BUFFER.add(SEPARATOR.join((self.name, *values)), n)
 
 
 @dataclass(frozen=True)
@@ -80,16 +80,16 @@ class Histogram:
     @cached_property
     def buckets(self) -> tuple[str, ...]:
         """The upper bounds as they are written, the last one without an end."""
-        return (*map(str, self.bounds), INFINITE)
+        return (*map(str, self.bounds), INFINITY)
 
     def observe(self, seconds: float, *values: str, n: int = 1) -> None:
         """`n` things have taken so long, each of them."""
-        name = BETWEEN.join((self.name, *values, ""))
+        name = SEPARATOR.join((self.name, *values, ""))
         bucket = self.buckets[bisect_left(self.bounds, seconds)]
-        PENDING.add_two(name + bucket, n, name + SUM, n * seconds if seconds > 0 else 0.0)
+        COUNTER_BUFFER.add_pair(name + bucket, n, name + SUM, n * seconds if seconds > 0 else 0.0)
 
 
-class Levels:
+class GaugeValues:
     """What goes up and down in this process. A forked child begins without its parent's."""
 
     def __init__(self) -> None:
@@ -103,7 +103,7 @@ class Levels:
     def set(self, name: str, n: float) -> None:
         self._levels[name] = n
 
-    def take(self) -> dict[str, float]:
+    def changed(self) -> dict[str, float]:
         """Those that are not zero, and those that have just become it."""
         now = dict(self._levels)
         taken = {name: n for name, n in now.items() if n or self._told.get(name)}
@@ -111,7 +111,7 @@ class Levels:
         return taken
 
 
-LEVELS = Levels()
+GAUGE_VALUES = GaugeValues()
 
 
 @dataclass(frozen=True)
@@ -123,14 +123,14 @@ class Gauge:
     labels: tuple[str, ...] = ()
 
     def set(self, n: float, *values: str) -> None:
-        LEVELS.set(BETWEEN.join((self.name, *values)), n)
+        GAUGE_VALUES.set(SEPARATOR.join((self.name, *values)), n)
 
 
 ATTEMPTS = Counter(
     "esteira_attempts_total", "Attempts at a stage: outcome done, or error whatever follows.", ("stage", "outcome")
 )
 RETRIES = Counter("esteira_retries_total", "Attempts that will be made again, by the error's code.", ("stage", "code"))
-ENDINGS = Counter(
+RESULTS = Counter(
     "esteira_endings_total", "Attachments that ended; code is empty for what is done.", ("kind", "status", "code")
 )
 STORED_BYTES = Counter("esteira_stored_bytes_total", "Bytes of stored attachments, each counted whole.")
@@ -141,7 +141,7 @@ NOT_DOWNLOADED_BYTES = Counter(
     "esteira_not_downloaded_bytes_total",
     "Bytes that were not downloaded, for storage held them already.",
 )
-SWEPT = Counter("esteira_swept_total", "Attachments that the belt had lost and the sweep brought back.")
+REQUEUED = Counter("esteira_swept_total", "Attachments that the belt had lost and the sweep brought back.")
 TAKEN_OVER = Counter("esteira_taken_over_total", "Messages taken over from workers that died.")
 SANDBOX_STARTS = Counter("esteira_sandbox_starts_total", "Decoding processes started.")
 SANDBOX_DEATHS = Counter(
@@ -174,24 +174,30 @@ WEBHOOK_ATTEMPTS = Counter(
     ("endpoint", "outcome"),
 )
 STAGE_SECONDS = Histogram(
-    "esteira_stage_duration_seconds", "How long a stage took that went well.", ("stage",), (*SHORT_S, 30.0, 60.0)
+    "esteira_stage_duration_seconds",
+    "How long a stage took that went well.",
+    ("stage",),
+    (*SHORT_BUCKETS_S, 30.0, 60.0),
 )
 SCAN_SECONDS = Histogram(
-    "esteira_antivirus_duration_seconds", "How long a scan took that found nothing.", (), (*SHORT_S, 30.0, 60.0)
+    "esteira_antivirus_duration_seconds", "How long a scan took that found nothing.", (), (*SHORT_BUCKETS_S, 30.0, 60.0)
 )
-DERIVE_SECONDS = Histogram(
-    "esteira_preview_duration_seconds", "How long it took to make a preview.", ("outcome",), (*SHORT_S, 30.0, 60.0)
+PREVIEW_SECONDS = Histogram(
+    "esteira_preview_duration_seconds",
+    "How long it took to make a preview.",
+    ("outcome",),
+    (*SHORT_BUCKETS_S, 30.0, 60.0),
 )
-WHOLE_SECONDS = Histogram(
-    "esteira_whole_duration_seconds", "From received to finished, at the first go.", ("status",), LONG_S
+TOTAL_SECONDS = Histogram(
+    "esteira_whole_duration_seconds", "From received to finished, at the first go.", ("status",), LONG_BUCKETS_S
 )
 HOOK_SECONDS = Histogram(
-    "esteira_hook_duration_seconds", "From a hook's request to its answer.", ("gateway", "status"), SHORT_S
+    "esteira_hook_duration_seconds", "From a hook's request to its answer.", ("gateway", "status"), SHORT_BUCKETS_S
 )
 
 COUNTERS = (
-    *(ATTEMPTS, RETRIES, ENDINGS, STORED_BYTES, DEDUPLICATED_BYTES, NOT_DOWNLOADED_BYTES, SWEPT, TAKEN_OVER),
+    *(ATTEMPTS, RETRIES, RESULTS, STORED_BYTES, DEDUPLICATED_BYTES, NOT_DOWNLOADED_BYTES, REQUEUED, TAKEN_OVER),
     *(SANDBOX_STARTS, SANDBOX_DEATHS, SCANS, CIRCUIT_OPENINGS, EVENTS_SENT, EVENTS_LOST, WEBHOOK_ATTEMPTS, PREVIEWS),
 )
 GAUGES = (EVENTS_WAITING, SOCKET_CLIENTS)
-HISTOGRAMS = (STAGE_SECONDS, SCAN_SECONDS, WHOLE_SECONDS, HOOK_SECONDS, DERIVE_SECONDS)
+HISTOGRAMS = (STAGE_SECONDS, SCAN_SECONDS, TOTAL_SECONDS, HOOK_SECONDS, PREVIEW_SECONDS)

@@ -138,14 +138,14 @@ class Services:
         return outcome(record, url, claim.attachment)
 
     def _closing(self, claim: Claim, record: Record, told: Outcome) -> Finishing:
-        receivers = self.webhooks.receivers(told)
+        receivers = self.webhooks.endpoint_names(told)
         outgoing = Outgoing(told.event_id, told.type, told.json, receivers) if receivers else None
         self._clear_away(claim, record)
         return Finishing(claim, announced=True, outgoing=outgoing)
 
     def _ring(self, finished: Sequence[Finishing]) -> None:
         """Wakes those who deliver, once each; also where it was not written down, for it costs them one look."""
-        self.webhooks.ring({name for one in finished if one.outgoing for name in one.outgoing.endpoints})
+        self.webhooks.wake({name for one in finished if one.outgoing for name in one.outgoing.endpoints})
 
     def give_up(self, claim: Claim, ending: Ending) -> Record:
         """Ends it without an announcement, for announcing it is what failed, or brought its workers down."""

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from actors.observability.metrics_page import metrics_page
-from actors.observability.metrics_store import ship
-from pipeline.metrics import COUNTERS, GAUGES, HISTOGRAMS, PENDING, Counter
+from actors.observability.metrics_store import flush
+from pipeline.metrics import COUNTER_BUFFER, COUNTERS, GAUGES, HISTOGRAMS, Counter
 from tests.conftest import missing
 from tests.support.scraped import Page
 from tests.support.system import Plant
@@ -34,7 +34,7 @@ USE = re.compile(r"\b(esteira_\w+)\{([^}]*)\}")
 def page(make_plant: Callable[..., Plant]) -> Iterator[Page]:
     """A page on which every metric stands, as if each had counted something."""
     plant = make_plant(webhook_url="http://127.0.0.1:9/", webhook_secret=SECRET)
-    PENDING.take()
+    COUNTER_BUFFER.drain()
     for meter in (*COUNTERS, *HISTOGRAMS):
         values = ["x" for _ in meter.labels]
         if isinstance(meter, Counter):
@@ -43,9 +43,9 @@ def page(make_plant: Callable[..., Plant]) -> Iterator[Page]:
             meter.observe(1, *values)
     for gauge in GAUGES:
         gauge.set(1, *("x" for _ in gauge.labels))
-    ship(plant.belt)
+    flush(plant.belt)
     yield Page(metrics_page(plant.hook))
-    PENDING.take()
+    COUNTER_BUFFER.drain()
     for gauge in GAUGES:
         gauge.set(0, *("x" for _ in gauge.labels))
 

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from actors.doctor import antivirus, belt, catalogue, decoders, node_server, settings, storage
+from actors.doctor import antivirus, catalogue, decoders, node_server, redis_server, settings, storage
 from actors.doctor.finding import Finding, Level, fail
 from pipeline.config.settings import Settings
 from pipeline.errors import PipelineError
 
-Examination = Callable[[Settings], Iterator[Finding]]
+CheckGroup = Callable[[Settings], Iterator[Finding]]
 
-EXAMINATIONS: dict[str, Examination] = {
-    "settings": settings.examine,
-    "redis": belt.examine,
-    "node server": node_server.examine,
-    "catalogue": catalogue.examine,
-    "storage": storage.examine,
-    "decoders": decoders.examine,
-    "antivirus": antivirus.examine,
+CHECK_GROUPS: dict[str, CheckGroup] = {
+    "settings": settings.run_checks,
+    "redis": redis_server.run_checks,
+    "node server": node_server.run_checks,
+    "catalogue": catalogue.run_checks,
+    "storage": storage.run_checks,
+    "decoders": decoders.run_checks,
+    "antivirus": antivirus.run_checks,
 }
 
 
-def examine(given: Settings) -> Iterator[Finding]:
+def run_checks(given: Settings) -> Iterator[Finding]:
     """Every finding as soon as it is made. A part that is away costs its own checks, never those of another."""
-    for name, examination in EXAMINATIONS.items():
+    for name, examination in CHECK_GROUPS.items():
         try:
             yield from examination(given)
         except PipelineError as error:

@@ -18,7 +18,7 @@ EICAR = b"X5O!P%@AP[4\\PZX54(P^)7CC)7}$" + b"EICAR-STANDARD-ANTIVIRUS-TEST-FILE!
 LIMITS = "raise StreamMaxLength, MaxFileSize and MaxScanSize in clamd.conf, or lower MAX_DOCUMENT_MB and its likes"
 
 
-def examine(settings: Settings) -> Iterator[Finding]:
+def run_checks(settings: Settings) -> Iterator[Finding]:
     """Everything about clamd; one finding alone if there is none."""
     if settings.clamd_address is None:
         yield ok("antivirus", "CLAMD_ADDRESS is not set: nothing is scanned")
@@ -27,7 +27,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     try:
         yield check_version(clamd)
         yield check_finds(clamd)
-        yield check_candour(clamd)
+        yield check_partial_scans(clamd)
         yield check_limit(clamd, settings)
     except (ClamdAwayError, OSError) as error:
         why = str(error) or type(error).__name__
@@ -55,7 +55,7 @@ def check_finds(clamd: Clamd) -> Finding:
     return warn("antivirus test", "does not find the EICAR test file", "run freshclam, and look at clamd's log")
 
 
-def check_candour(clamd: Clamd) -> Finding:
+def check_partial_scans(clamd: Clamd) -> Finding:
     """Whether clamd tells of what it has seen a part of only. It says so of a file that is packed too often, too."""
     packed = b"esteira doctor was here"
     for _ in range(DEEPER):

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import redis
 
-from actors.doctor.belt import CLOCK_S, TIMEOUT_S
 from actors.doctor.disks import MEMORY, check_room, filesystem, is_network
 from actors.doctor.finding import Finding, fail, ok, warn
+from actors.doctor.redis_server import CLOCK_S, TIMEOUT_S
 from actors.redis_queue.queue import open_queue
 from pipeline.catalogue import Catalogue, CatalogueError, EndpointStats
 from pipeline.catalogue.database import REMEDY
@@ -23,12 +23,12 @@ LATE_S = 900
 PAUSES_SHOWN = 5
 MAX_BATCH = 1000  # unfinished attachments that are looked at
 
-ADDRESS = "check DATABASE_URL and that its server runs"
+CHECK_ADDRESS = "check DATABASE_URL and that its server runs"
 DAMAGED = "check DATABASE_URL; if the file is damaged, restore a backup or use sqlite3's .recover on a copy"
 TABLES = "run `esteira migrate`, or `esteira start`"
 
 
-def examine(settings: Settings) -> Iterator[Finding]:
+def run_checks(settings: Settings) -> Iterator[Finding]:
     """Everything about the catalogue; what cannot be asked of one that is away or empty is left out."""
     with closing(Health(settings.database)) as health:
         if health.file:
@@ -50,7 +50,7 @@ def check_tables(health: Health) -> Finding:
     except CatalogueError as error:
         return fail("catalogue", error.message.removesuffix(f": {REMEDY}"), TABLES)
     except PipelineError as error:
-        return fail("catalogue", error.message, DAMAGED if health.file else ADDRESS)
+        return fail("catalogue", error.message, DAMAGED if health.file else CHECK_ADDRESS)
     return ok("catalogue", f"{health.where}, its tables are up to date")
 
 

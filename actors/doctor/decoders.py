@@ -17,7 +17,7 @@ INSTALL = "install Esteira's dependencies anew: `uv sync`"
 CONFINE = "run on Linux on x86-64 or ARM64, and give the workers a user of their own"
 
 
-def examine(settings: Settings) -> Iterator[Finding]:
+def run_checks(settings: Settings) -> Iterator[Finding]:
     """Asks a child of the sandbox, for that is where decoders run; one finding alone if none starts."""
     sandbox = Sandbox(
         processes=1,

@@ -16,7 +16,7 @@ TIMEOUT_S = 3.0
 NAME = "node server"
 
 
-def examine(settings: Settings) -> Iterator[Finding]:
+def run_checks(settings: Settings) -> Iterator[Finding]:
     """One finding, or none where no Node server is told."""
     if not settings.notify_node_socketio:
         return

@@ -20,7 +20,7 @@ WIDE = {4: 8, 6: 32}  # a network with so short a prefix is no network of somebo
 FILES, FILES_A_THREAD = 128, 16  # open files of a worker process: sandbox, connections, the files of each attachment
 
 
-def examine(settings: Settings) -> Iterator[Finding]:
+def run_checks(settings: Settings) -> Iterator[Finding]:
     yield from (check(settings) for check in CHECKS)
 
 

@@ -15,7 +15,7 @@ from pipeline.storage.staging import Staging
 PROBE = b"esteira doctor was here"
 
 
-def examine(settings: Settings) -> Iterator[Finding]:
+def run_checks(settings: Settings) -> Iterator[Finding]:
     """A small object goes into storage and staging and out again; the disks below are looked at."""
     yield from (check(settings) for check in CHECKS)
     yield check_room("staging", settings.staging, wanted=settings.max_bytes(None))

@@ -179,7 +179,7 @@ class StageBatcher:
                 aboard.append(delivery)
         if not aboard:
             return
-        with ACTIVITY.of([delivery.key for delivery in aboard], stage):
+        with ACTIVITY.working_on([delivery.key for delivery in aboard], stage):
             raised = run_stage(stage, aboard)
         for delivery, error in zip(aboard, raised, strict=True):
             if error is not None:

@@ -20,7 +20,7 @@ from actors.redis_queue.preview_jobs import offer_after
 from pipeline.catalogue import SingleFlight
 from pipeline.config.settings import Settings
 from pipeline.errors import BusyError, CancelledError, PacedError, PipelineError, SupersededError
-from pipeline.metrics import ATTEMPTS, ENDINGS, STAGE_SECONDS, WHOLE_SECONDS
+from pipeline.metrics import ATTEMPTS, RESULTS, STAGE_SECONDS, TOTAL_SECONDS
 from pipeline.models import Claim, Detected, Ending, Fetched, Model, Record, Refusal, Stage, Status, Validated
 from pipeline.sandbox import StillRunning
 from pipeline.services import Services, services
@@ -156,7 +156,7 @@ def run_steps(services: Services, stage: Stage, tasks: Sequence[Task]) -> list[F
     _measure(stage, [outcomes[number] for number in fit], seconds)
     for task, outcome in zip(tasks, outcomes, strict=True):
         if not isinstance(outcome, BaseException):
-            attempt_log.went_well(task.claim)
+            attempt_log.record_success(task.claim)
             _log(services, stage, task, outcome, ms=round(seconds * 1000, 1))
     return outcomes
 
@@ -164,7 +164,7 @@ def run_steps(services: Services, stage: Stage, tasks: Sequence[Task]) -> list[F
 def _begin(services: Services, stage: Stage, task: Task) -> PipelineError | None:
     """Why the step must not be run; None if it may."""
     claim = task.claim
-    attempt_log.begin(claim, stage, task.attempt)
+    attempt_log.start_attempt(claim, stage, task.attempt)
     record = claim.record
     if CLAIM_REGISTRY.age(claim.token) > RECHECK_CLAIM_S:
         try:
@@ -217,10 +217,10 @@ def _log(services: Services, stage: Stage, task: Task, result: Model, *, ms: flo
 def _count_ending(services: Services, record: Record) -> int:
     """Counts an ending; returns the ms from received to finished."""
     whole = (record.finished_at or record.received_at) - record.received_at
-    ENDINGS.add(record.kind or "unknown", record.status, record.error_code or "")
+    RESULTS.add(record.kind or "unknown", record.status, record.error_code or "")
     if record.run == 0:  # a replay's time is that of the person who asked for it
-        WHOLE_SECONDS.observe(whole / 1000, record.status)
-    tracing.ended(record, services.catalogue.history)
+        TOTAL_SECONDS.observe(whole / 1000, record.status)
+    tracing.record_result(record, services.catalogue.history)
     return whole
 
 
@@ -246,7 +246,7 @@ def run(stage: Stage) -> None:
     """
     delivery: Any = CurrentMessage.get_current_message()
     assert isinstance(delivery, Delivery)
-    with ACTIVITY.of([delivery.key], stage):
+    with ACTIVITY.working_on([delivery.key], stage):
         [error] = run_stage(stage, [delivery])
         if error is not None:
             raise error
@@ -328,7 +328,7 @@ def _first_claim(tools: Services, delivery: Delivery, asked: MessageArgs) -> Cla
     delivery.after_ack.append(partial(CLAIM_REGISTRY.drop, claim.token))
     claim.trail.resume(asked.get("trail", {}))
     inputs = asked.get("inputs")
-    attempt_log.taken_over(claim, inputs.stage if isinstance(inputs, Ending) else delivery.stage, delivery.crashes)
+    attempt_log.record_crashes(claim, inputs.stage if isinstance(inputs, Ending) else delivery.stage, delivery.crashes)
     log.debug(
         "attachment started",
         id=claim.id,
@@ -352,7 +352,7 @@ def _let_go(tools: Services, delivery: Delivery, error: BaseException) -> None:
     verdict = verdict_on(policy, delivery, error)
     if delivery.claim is None:
         return
-    attempt_log.went_wrong(delivery.claim, attempt_log.outcome_of(verdict, attempt=delivery.attempt), error)
+    attempt_log.record_failure(delivery.claim, attempt_log.history_outcome(verdict, attempt=delivery.attempt), error)
     if isinstance(verdict, Retry) and isinstance(error, PipelineError):
         with suppress(PipelineError):
             noted = None if isinstance(error, BusyError) else error

@@ -88,11 +88,11 @@ def _ending(
     """How it ends for good, or None if a worker is to try again."""
     decision = decide(RetryPolicy(attempts=2), stage, 1, error)
     if isinstance(decision, Ending) and stage is not Stage.NOTIFY:
-        attempt_log.went_wrong(claim, outcome_of_ending(decision.status, decision.code), error)
+        attempt_log.record_failure(claim, outcome_of_ending(decision.status, decision.code), error)
         log.warning("attachment refused", id=claim.id, stage=stage.value, code=str(error.code), error=error.message)
         return ending_inputs(decision, inputs)
     left = HistoryOutcome.BACK if isinstance(decision, NextStage) else HistoryOutcome.RETRY
-    attempt_log.went_wrong(claim, left, error)
+    attempt_log.record_failure(claim, left, error)
     RETRIES.add(stage.value, error.code)
     log.warning("left to the workers", id=claim.id, stage=stage.value, code=str(error.code), error=error.message)
     services.catalogue.release(claim, stage=stage, attempts=1, error=error)

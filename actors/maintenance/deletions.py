@@ -14,7 +14,7 @@ import structlog
 from actors.redis_queue.queue import QUICK_TIMEOUT_S, connect
 from pipeline.errors import Code, PermanentError
 from pipeline.models import Record, Status
-from pipeline.notifiers.live import forget
+from pipeline.notifiers.live import remove_events
 from pipeline.services import Services
 from pipeline.steps.notify import event_ids
 from pipeline.storage import intake_key
@@ -62,7 +62,7 @@ def _take_back(tools: Services, tombstone: Record) -> None:
     """Takes what was told of it out of the history of live events; what clients have heard, they have heard."""
     try:
         with connect(tools.settings.redis, timeout_s=QUICK_TIMEOUT_S) as client:
-            forget(client, event_ids(tombstone))
+            remove_events(client, event_ids(tombstone))
     except (redis.RedisError, OSError) as error:
         reason = f"{type(error).__name__}: it stays until EVENT_HISTORY newer events have come"
         log.warning("live events keep what was deleted", id=tombstone.id, error=reason)

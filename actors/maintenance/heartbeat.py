@@ -15,7 +15,7 @@ import structlog
 
 from actors.broker.broker import EsteiraBroker
 from actors.middleware.pauses import PAUSES_CHANGED
-from actors.observability.worker_info import Identity
+from actors.observability.worker_info import WorkerIdentity
 from actors.redis_queue.queue import RedisQueue
 from pipeline.errors import PipelineError
 from pipeline.metrics import TAKEN_OVER
@@ -115,7 +115,7 @@ class Heartbeat:
 
     def __init__(self, broker: EsteiraBroker) -> None:
         self._broker = broker
-        self._identity = Identity(threads=broker.prefetcher.threads, queues=broker.worker_queues)
+        self._identity = WorkerIdentity(threads=broker.prefetcher.threads, queues=broker.worker_queues)
         self._last = self._steady_since = time.monotonic()
 
     def beat(self) -> int:
@@ -142,7 +142,7 @@ class Heartbeat:
         return sum(max(0, belt.reap(name, silence_ms=SILENCE_MS, crash=True)) for name in dead)
 
     def _said(self) -> str:
-        return self._identity.now(sandbox_deaths=deaths()).model_dump_json()
+        return self._identity.current_info(sandbox_deaths=deaths()).model_dump_json()
 
     def _is_steady(self) -> bool:
         now = time.monotonic()

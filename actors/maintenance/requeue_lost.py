@@ -11,11 +11,11 @@ from collections.abc import Callable
 import structlog
 
 from actors.delivery import encode_message, stage_message
-from actors.observability.metrics_store import ship
+from actors.observability import metrics_store
 from actors.redis_queue.queue import RedisQueue, shared_queue
 from actors.redis_queue.scheduling import place_of_record
 from pipeline.catalogue import Catalogue
-from pipeline.metrics import SWEPT
+from pipeline.metrics import REQUEUED
 from pipeline.models import Record, Stage, Status
 from pipeline.services import services
 
@@ -48,7 +48,7 @@ def sweep_with(
         if going_on:
             going_on()
     if lost:
-        SWEPT.add(n=lost)
+        REQUEUED.add(n=lost)
         log.warning("swept", messages=lost)
     return lost
 
@@ -68,5 +68,5 @@ def sweep(*, older_than_s: float | None = None) -> int:
     tools = services()
     age = tools.settings.sweep_after_s if older_than_s is None else older_than_s
     lost = sweep_with(tools.catalogue, shared_queue(), older_than_s=age)
-    ship(shared_queue())  # whoever asked for it may end now
+    metrics_store.flush(shared_queue())  # whoever asked for it may end now
     return lost

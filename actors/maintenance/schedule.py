@@ -14,8 +14,7 @@ from actors.maintenance.deletions import finish_deletions
 from actors.maintenance.heartbeat import Chores
 from actors.maintenance.requeue_lost import sweep_with
 from actors.middleware.pauses import REFRESH_EVERY_S
-from actors.observability import tracing
-from actors.observability.metrics_store import SHIP_EVERY_S, ship
+from actors.observability import metrics_store, tracing
 from actors.webhooks.admin import look_after
 from pipeline.config.settings import Settings
 from pipeline.errors import PipelineError
@@ -106,12 +105,12 @@ def chores(broker: EsteiraBroker, settings: Settings) -> Chores:
         if tokens:
             services().catalogue.renew(tokens, lease_s=settings.claim_lease_s)
 
-    def ship_figures() -> None:
-        ship(broker.redis_queue)
+    def flush_metrics() -> None:
+        metrics_store.flush(broker.redis_queue)
 
     return (
         (REFRESH_EVERY_S, _heeding(broker)),
-        (SHIP_EVERY_S, ship_figures),
+        (metrics_store.FLUSH_INTERVAL_S, flush_metrics),
         (SWEEP_EVERY_S, sweep),
         (TIDY_EVERY_S, tidy),
         (TIDY_EVERY_S, tidy_intake),
@@ -156,8 +155,8 @@ def webhook_chore(broker: EsteiraBroker) -> Callable[[], None]:
 def sign_off(broker: EsteiraBroker) -> None:
     """What a worker does last."""
     let_go()
-    ship(broker.redis_queue)
-    tracing.close()
+    metrics_store.flush(broker.redis_queue)
+    tracing.stop_tracing()
 
 
 def let_go() -> None:

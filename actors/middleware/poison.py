@@ -16,7 +16,7 @@ from dramatiq.broker import MessageProxy
 from dramatiq.middleware import SkipMessage
 
 from actors.delivery import Delivery, Finished, NextStage, Retry
-from actors.observability.sentry import report_words
+from actors.observability.sentry import report_message
 from pipeline.errors import Code
 from pipeline.models import Ending, Stage, Status
 
@@ -67,7 +67,7 @@ class Quarantine(dramatiq.Middleware):
         silent = delivery.crashes > MAX_CRASHES or delivery.stage is Stage.NOTIFY
         delivery.verdict = NextStage(Stage.NOTIFY, poison(delivery), silent=silent)
         log.error("poison", id=delivery.key, stage=delivery.actor_name, crashes=delivery.crashes)
-        report_words(f"poison: a message brought {delivery.crashes} workers down")
+        report_message(f"poison: a message brought {delivery.crashes} workers down")
 
 
 def poison(delivery: Delivery) -> Ending:

@@ -11,7 +11,7 @@ import structlog
 from dramatiq.broker import MessageProxy
 
 from actors.delivery import Delivery, Finished, NextStage, Retry, Verdict
-from actors.observability.sentry import report
+from actors.observability.sentry import report_error
 from actors.observability.worker_info import ACTIVITY
 from pipeline.catalogue import CatalogueError
 from pipeline.errors import (
@@ -176,7 +176,7 @@ class Retries(dramatiq.Middleware):
             "code": str(error.code) if isinstance(error, PipelineError) else str(Code.INTERNAL),
             "error": error.message if isinstance(error, PipelineError) else type(error).__name__,
         }
-        ACTIVITY.failed(Code(facts["code"]), delivery.stage)
+        ACTIVITY.record_error(Code(facts["code"]), delivery.stage)
         trace = None if isinstance(error, PipelineError) else error
         if isinstance(verdict, Retry):
             RETRIES.add(delivery.actor_name, facts["code"])
@@ -188,4 +188,4 @@ class Retries(dramatiq.Middleware):
             log.warning("attachment refused", **facts)
         elif isinstance(verdict, NextStage):
             log.error("attempts used up", **facts, exc_info=trace)
-            report(error, facts)
+            report_error(error, facts)

@@ -9,31 +9,31 @@ from pipeline.history import HistoryOutcome, outcome_of_ending
 from pipeline.models import Claim, Ending, Stage
 
 
-def begin(claim: Claim, stage: Stage, attempt: int) -> None:
+def start_attempt(claim: Claim, stage: Stage, attempt: int) -> None:
     """An attempt begins."""
     claim.trail.begin(stage.value, attempt)
 
 
-def went_well(claim: Claim) -> None:
+def record_success(claim: Claim) -> None:
     """The attempt that was begun is over."""
-    tracing.attempted(claim.record, claim.trail.end(HistoryOutcome.DONE))
+    tracing.record_attempt(claim.record, claim.trail.end(HistoryOutcome.DONE))
 
 
-def went_wrong(claim: Claim, outcome: HistoryOutcome | None, error: BaseException) -> None:
+def record_failure(claim: Claim, outcome: HistoryOutcome | None, error: BaseException) -> None:
     """The attempt that was begun has raised this; nothing is told of one that somebody else has taken over."""
     if outcome is None:
         return
     told = error if isinstance(error, PipelineError) else PipelineError(Code.INTERNAL, type(error).__name__)
-    tracing.attempted(claim.record, claim.trail.end(outcome, code=told.code.value, message=told.message))
+    tracing.record_attempt(claim.record, claim.trail.end(outcome, code=told.code.value, message=told.message))
 
 
-def taken_over(claim: Claim, stage: Stage, crashes: int) -> None:
+def record_crashes(claim: Claim, stage: Stage, crashes: int) -> None:
     """So many workers have died while they held it."""
     if claim.trail.crashed(stage.value, crashes):
-        tracing.taken_over(claim.record, stage.value, crashes)
+        tracing.record_crashes(claim.record, stage.value, crashes)
 
 
-def outcome_of(verdict: Verdict, *, attempt: int) -> HistoryOutcome | None:
+def history_outcome(verdict: Verdict, *, attempt: int) -> HistoryOutcome | None:
     """What a verdict on a failed attempt is in the history; None if there is nothing to tell."""
     match verdict:
         case Retry():

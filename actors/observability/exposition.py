@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Literal
 
-from pipeline.metrics import BETWEEN, SUM, Counter, Gauge, Histogram
+from pipeline.metrics import SEPARATOR, SUM, Counter, Gauge, Histogram
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -74,7 +74,7 @@ def _values(
     meter: Counter | Gauge | Histogram, figures: Mapping[str, float], *, parts: int
 ) -> Iterator[tuple[tuple[str, ...], float]]:
     for name, n in figures.items():
-        metric, *values = name.split(BETWEEN)
+        metric, *values = name.split(SEPARATOR)
         if metric == meter.name and len(values) == parts:  # another version may have had other labels
             yield tuple(values), n
 

@@ -76,28 +76,28 @@ def _is_telling(key: Any) -> bool:
     return isinstance(key, str) and SECRET_NAME.search(key) is not None
 
 
-def configure(settings: Settings) -> None:
+def configure_observability(settings: Settings) -> None:
     """Sets up logs, Sentry and traces for this process. To be called once, at its edge, before the broker is made."""
     scrub = scrubber(settings.secrets())
     configure_logs(settings, scrub)
     configure_sentry(settings, scrub)
-    tracing.begin(scrub)
+    tracing.start_tracing(scrub)
 
 
-def tell_unknown_names() -> None:
+def warn_about_unknown_settings() -> None:
     """Warns of what looks like a setting and is none. To be called once, where a process starts."""
     for unknown in unknown_names():
         log.warning("no setting", name=unknown.name, where=unknown.where, meant=unknown.meant)
 
 
-def configure_guest(settings: Settings) -> None:
+def configure_in_listener(settings: Settings) -> None:
     """The same within a listener's own process: what it has set up itself stays as it is."""
     scrub = scrubber(settings.secrets())
     if not structlog.is_configured():
         _configure_structlog(settings, scrub)
-    if not sentry.has_begun():
+    if not sentry.is_initialized():
         configure_sentry(settings, scrub)
-    tracing.begin(scrub)
+    tracing.start_tracing(scrub)
 
 
 def configure_logs(settings: Settings, scrub: Scrub) -> None:
@@ -156,4 +156,4 @@ class _CurrentStderr:
 def configure_sentry(settings: Settings, scrub: Scrub) -> None:
     """Sentry, if a DSN is set."""
     if settings.sentry_dsn:
-        sentry.begin(settings.sentry_dsn.get_secret_value(), scrub)
+        sentry.init(settings.sentry_dsn.get_secret_value(), scrub)

@@ -14,7 +14,7 @@ from actors.doctor.disks import existing
 from actors.hook import Hook
 from actors.maintenance.heartbeat import SILENCE_S
 from actors.observability.exposition import Family, Sample, counted, exposed, measured, timed
-from actors.observability.metrics_store import levels, shipped
+from actors.observability.metrics_store import read_counters, read_gauges
 from actors.redis_queue.queue import RedisQueue
 from pipeline.catalogue import EndpointStats
 from pipeline.errors import PipelineError
@@ -78,7 +78,7 @@ def _queues(own: Hook) -> Queues | None:
         return None
     try:
         counts = own.belt.counts() | own.belt.aside.counts()
-        return Queues(counts, _workers(own.belt), shipped(own.belt), levels(own.belt))
+        return Queues(counts, _workers(own.belt), read_counters(own.belt), read_gauges(own.belt))
     except (redis.RedisError, OSError):
         return None
 

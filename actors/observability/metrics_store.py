@@ -16,16 +16,16 @@ from typing import Any
 import redis
 
 from actors.redis_queue.queue import RedisQueue
-from pipeline.metrics import LEVELS, PENDING
+from pipeline.metrics import COUNTER_BUFFER, GAUGE_VALUES
 
-SHIP_EVERY_S = 3.0
+FLUSH_INTERVAL_S = 3.0
 LEVEL_MS = 15_000  # five times missed: its process is gone
 NUMBER = re.compile(rb"[0-9.e+-]*[0-9]")
 
 
-def ship(belt: RedisQueue) -> bool:
+def flush(belt: RedisQueue) -> bool:
     """Adds this process's figures to those in Redis; False if Redis did not take them, and they are kept."""
-    figures, levels = PENDING.take(), LEVELS.take()
+    figures, levels = COUNTER_BUFFER.drain(), GAUGE_VALUES.changed()
     if not figures and not levels:
         return True
     pipe = belt.client.pipeline(transaction=True)
@@ -40,12 +40,12 @@ def ship(belt: RedisQueue) -> bool:
         pipe.execute(raise_on_error=False)  # what one field refuses would be added to all the others again and again
     except (redis.RedisError, OSError):
         # If only the answer got lost they count twice: a spike is seen and understood, a gap is neither.
-        PENDING.add(figures)
+        COUNTER_BUFFER.add_all(figures)
         return False
     return True
 
 
-def shipped(belt: RedisQueue) -> dict[str, float]:
+def read_counters(belt: RedisQueue) -> dict[str, float]:
     """The figures of all processes since Redis holds them, by their names.
 
     Raises:
@@ -55,7 +55,7 @@ def shipped(belt: RedisQueue) -> dict[str, float]:
     return {name.decode(errors="replace"): float(n) for name, n in found.items() if NUMBER.fullmatch(n)}
 
 
-def levels(belt: RedisQueue) -> dict[str, float]:
+def read_gauges(belt: RedisQueue) -> dict[str, float]:
     """What goes up and down, added up over the processes that have told of it lately, by their names.
 
     Raises:

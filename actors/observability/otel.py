@@ -1,4 +1,4 @@
-"""Spans as OpenTelemetry has them, sent over OTLP/HTTP. To be imported only where somebody wants them: it is slow."""
+"""OpenTelemetry spans, sent over OTLP/HTTP. Imported only if tracing is on: the import takes half a second."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -27,198 +28,210 @@ from opentelemetry.trace import (
     Span,
     SpanContext,
     SpanKind,
-    Status,
     StatusCode,
     TraceFlags,
     get_current_span,
     set_span_in_context,
 )
+from opentelemetry.trace import Status as SpanStatus
 
-from actors.observability.tracing import ENDPOINTS, PhaseTimer
+from actors.observability.tracer import ENDPOINT_VARIABLES, PhaseTimer
 from pipeline.history import Attempt, HistoryOutcome
-from pipeline.models import Attachment, Record
-from pipeline.models import Status as EndpointStats
+from pipeline.models import Attachment, Record, Status
 
 SERVICE = "esteira"
-ROOT = "attachment"
-WELL = frozenset({HistoryOutcome.DONE, HistoryOutcome.WAITS})
+ROOT_SPAN = "attachment"
+OK_OUTCOMES = frozenset({HistoryOutcome.DONE, HistoryOutcome.WAITS})
 TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?", re.ASCII)
-# They tell what the variables hold, such as a token among the headers, and every failure; we tell the first.
-TALKATIVE = ("opentelemetry.exporter.otlp", "opentelemetry.sdk._shared_internal", "opentelemetry.util.re")
+# These loggers print the variables' values, such as a token among the headers, and every failed export.
+SILENCED_LOGGERS = ("opentelemetry.exporter.otlp", "opentelemetry.sdk._shared_internal", "opentelemetry.util.re")
 
-Facts = Mapping[str, str | int | None]
+Attributes = Mapping[str, str | int | None]
 
 log = structlog.get_logger()
 
 
-class OpenTelemetry:
-    """Spans of this process. The variables of OTEL_… say where they go, under what name and how many of them.
+class OpenTelemetryTracer:
+    """Creates and sends the spans of this process, as the OTEL_ environment variables say.
 
     Raises:
-        ValueError: one of the variables is wrong.
+        ValueError: a variable is invalid.
     """
 
     def __init__(self, scrub: Callable[[Any], Any]) -> None:
-        for name in TALKATIVE:
+        for name in SILENCED_LOGGERS:
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)
         self._scrub = scrub
-        self._ids = Ids()
+        self._ids = PresetIdGenerator()
         self._provider = TracerProvider(resource=_resource(), id_generator=self._ids, shutdown_on_exit=False)
-        self._provider.add_span_processor(BatchSpanProcessor(Exporter(OTLPSpanExporter())))
+        self._provider.add_span_processor(BatchSpanProcessor(LoggingExporter(OTLPSpanExporter())))
         self._tracer = self._provider.get_tracer(SERVICE)
-        atexit.register(self.close)
+        atexit.register(self.shutdown)
 
-    def handed_over(self, attachment: Attachment, mode: str, laps: PhaseTimer, caller: str | None) -> None:
-        """The hook's span, with a span for each of its parts, and a link to the trace that the caller is in."""
-        facts = {"session": attachment.session, "kind": attachment.kind, "gateway": attachment.gateway, "mode": mode}
-        end = laps.ends[-1][1] if laps.ends else laps.began
-        links = [Link(found) for found in (_caller(caller), get_current_span().get_span_context()) if found.is_valid]
-        parent = self._within(attachment.id, 0)
-        span = self._start("hook", parent, facts, laps.began, kind=SpanKind.SERVER, links=links)
-        began = laps.began
-        for name, at in laps.ends:
-            self._start(name, set_span_in_context(span), {}, began).end(at)
-            began = at
-        span.end(end)
+    def record_intake(self, attachment: Attachment, mode: str, timer: PhaseTimer, traceparent: str | None) -> None:
+        """Write the hook's span, a child span for each of its phases, and links to the caller's trace."""
+        attributes = {
+            "session": attachment.session,
+            "kind": attachment.kind,
+            "gateway": attachment.gateway,
+            "mode": mode,
+        }
+        callers = (_parse_traceparent(traceparent), get_current_span().get_span_context())
+        links = [Link(context) for context in callers if context.is_valid]
+        parent = self._root_context(attachment.id, 0)
+        span = self._start("hook", parent, attributes, timer.started_at, kind=SpanKind.SERVER, links=links)
+        started_at = timer.started_at
+        for name, ended_at in timer.ends:
+            self._start(name, set_span_in_context(span), {}, started_at).end(ended_at)
+            started_at = ended_at
+        span.end(started_at)
 
-    def attempted(self, record: Record, attempt: Attempt) -> None:
-        """The span of an attempt at a stage."""
-        began = int(attempt.began * 1e9)
-        facts = {
+    def record_attempt(self, record: Record, attempt: Attempt) -> None:
+        """Write the span of an attempt at a stage."""
+        started_at = int(attempt.began * 1e9)
+        attributes = {
             "stage": attempt.stage,
             "attempt": attempt.number,
             "outcome": attempt.outcome,
             "code": attempt.code,
-            **_facts(record),
+            **_record_attributes(record),
         }
-        span = self._start(attempt.stage, self._within(record.id, record.run), facts, began)
-        if attempt.outcome not in WELL:
-            span.set_status(Status(StatusCode.ERROR, self._said(attempt.code, attempt.message)))
-        span.end(began + int(attempt.ms * 1e6))
+        span = self._start(attempt.stage, self._root_context(record.id, record.run), attributes, started_at)
+        if attempt.outcome not in OK_OUTCOMES:
+            span.set_status(SpanStatus(StatusCode.ERROR, self._description(attempt.code, attempt.message)))
+        span.end(started_at + int(attempt.ms * 1e6))
 
-    def taken_over(self, record: Record, stage: str, crashes: int) -> None:
-        """A span without a length, where another worker goes on after a death."""
-        facts = {"stage": stage, "crashes": crashes, "outcome": HistoryOutcome.CRASHED, **_facts(record)}
-        span = self._start("crashed", self._within(record.id, record.run), facts, None)
-        span.set_status(Status(StatusCode.ERROR, "a worker died while it held it"))
+    def record_crashes(self, record: Record, stage: str, crashes: int) -> None:
+        """Write a span of zero length at the point where another worker continues after a crash."""
+        attributes = {
+            "stage": stage,
+            "crashes": crashes,
+            "outcome": HistoryOutcome.CRASHED,
+            **_record_attributes(record),
+        }
+        span = self._start("crashed", self._root_context(record.id, record.run), attributes, None)
+        span.set_status(SpanStatus(StatusCode.ERROR, "the worker crashed while it processed this attachment"))
         span.end()
 
-    def ended(self, record: Record, began: int) -> None:
-        """The span that holds all others, from `began` (Unix ms) to its last word."""
-        facts = {"status": record.status, "code": record.error_code, "size": record.size, **_facts(record)}
-        with self._ids.next_are(*ids_of(record.id, record.run)):
-            span = self._start(ROOT, Context(), facts, began * 1_000_000)
-        if record.status is not EndpointStats.DONE:
-            span.set_status(Status(StatusCode.ERROR, self._said(record.error_code, record.error)))
-        span.end((record.finished_at or began) * 1_000_000)
+    def record_result(self, record: Record, started_at: int) -> None:
+        """Write the root span of a run, which began at `started_at` (Unix ms)."""
+        attributes = {
+            "status": record.status,
+            "code": record.error_code,
+            "size": record.size,
+            **_record_attributes(record),
+        }
+        with self._ids.preset(*span_ids(record.id, record.run)):
+            span = self._start(ROOT_SPAN, Context(), attributes, started_at * 1_000_000)
+        if record.status is not Status.DONE:
+            span.set_status(SpanStatus(StatusCode.ERROR, self._description(record.error_code, record.error)))
+        span.end((record.finished_at or started_at) * 1_000_000)
 
-    def close(self, *, within_s: float = 2.0) -> None:
-        """Sends what is left; an endpoint that does not answer in time gets none of it."""
-        atexit.unregister(self.close)
+    def shutdown(self, *, timeout_s: float = 2.0) -> None:
+        """Send the remaining spans; those that the endpoint does not accept within `timeout_s` are lost."""
+        atexit.unregister(self.shutdown)
         sending = threading.Thread(target=self._provider.shutdown, name="traces", daemon=True)
         sending.start()
-        sending.join(within_s)
+        sending.join(timeout_s)
 
-    def _start(self, name: str, parent: Context, facts: Facts, began: int | None, **more: Any) -> Span:
-        told = {f"esteira.{key}": str(value) if isinstance(value, str) else value for key, value in facts.items()}
-        known = {key: value for key, value in told.items() if value is not None}
-        return self._tracer.start_span(name, context=parent, attributes=known, start_time=began, **more)
+    def _start(
+        self, name: str, parent: Context, attributes: Attributes, started_at: int | None, **options: Any
+    ) -> Span:
+        known = {
+            f"esteira.{key}": str(value) if isinstance(value, str) else value  # str() turns an enum member into text
+            for key, value in attributes.items()
+            if value is not None
+        }
+        return self._tracer.start_span(name, context=parent, attributes=known, start_time=started_at, **options)
 
-    def _within(self, media_id: str, run: int) -> Context:
-        trace_id, span_id = ids_of(media_id, run)
-        # The span that holds all others is written last and elsewhere; whether it is sampled comes out here as there.
-        decision = self._provider.sampler.should_sample(None, trace_id, ROOT).decision
+    def _root_context(self, media_id: str, run: int) -> Context:
+        """The root span as a parent, with the sampling decision that will be made when it is written at the end."""
+        trace_id, span_id = span_ids(media_id, run)
+        decision = self._provider.sampler.should_sample(None, trace_id, ROOT_SPAN).decision
         sampled = decision is Decision.RECORD_AND_SAMPLE
         flags = TraceFlags(TraceFlags.SAMPLED if sampled else TraceFlags.DEFAULT)
         return set_span_in_context(NonRecordingSpan(SpanContext(trace_id, span_id, True, flags)))
 
-    def _said(self, code: str | None, message: str | None) -> str:
+    def _description(self, code: str | None, message: str | None) -> str:
         return str(self._scrub(": ".join(part for part in (code, message) if part)))
 
 
-class Ids(RandomIdGenerator):
-    """Ids by chance, but for the spans that whoever makes them names beforehand, in the same thread."""
+class PresetIdGenerator(RandomIdGenerator):
+    """Random ids, except inside a `preset` block of the same thread."""
 
     def __init__(self) -> None:
-        self._given = threading.local()
+        self._preset = threading.local()
 
-    def next_are(self, trace_id: int, span_id: int) -> _Given:
-        """The ids of the span that is started within the block."""
-        return _Given(self._given, (trace_id, span_id))
+    @contextmanager
+    def preset(self, trace_id: int, span_id: int) -> Iterator[None]:
+        """The span that is started within the block gets these ids."""
+        self._preset.ids = (trace_id, span_id)
+        try:
+            yield
+        finally:
+            self._preset.ids = None
 
     def generate_trace_id(self) -> int:
-        given = getattr(self._given, "ids", None)
-        return given[0] if given else super().generate_trace_id()
+        ids = getattr(self._preset, "ids", None)
+        return ids[0] if ids else super().generate_trace_id()
 
     def generate_span_id(self) -> int:
-        given = getattr(self._given, "ids", None)
-        return given[1] if given else super().generate_span_id()
+        ids = getattr(self._preset, "ids", None)
+        return ids[1] if ids else super().generate_span_id()
 
 
-class _Given:
-    def __init__(self, place: threading.local, ids: tuple[int, int]) -> None:
-        self._place = place
-        self._ids = ids
+class LoggingExporter(SpanExporter):
+    """Sends spans through another exporter, and logs once when that fails and once when it works again."""
 
-    def __enter__(self) -> None:
-        self._place.ids = self._ids
-
-    def __exit__(self, *_: object) -> None:
-        self._place.ids = None
-
-
-class Exporter(SpanExporter):
-    """Sends spans, and says once that it cannot and once that it can again."""
-
-    def __init__(self, inner: SpanExporter) -> None:
-        self._inner = inner
+    def __init__(self, exporter: SpanExporter) -> None:
+        self._exporter = exporter
         self._failing = False
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         try:
-            result = self._inner.export(spans)
-        except Exception:  # noqa: BLE001  (the edge of its thread: whatever it is, it must not end the sending)
+            result = self._exporter.export(spans)
+        except Exception:  # noqa: BLE001  (the edge of the exporter's thread, which must go on)
             result = SpanExportResult.FAILURE
         failing = result is not SpanExportResult.SUCCESS
         if failing and not self._failing:
-            log.warning("traces cannot be sent", host=_host(), remedy="the work goes on without them")
+            log.warning("traces cannot be sent", host=_endpoint_host(), remedy="processing continues without traces")
         elif self._failing and not failing:
-            log.info("traces are sent again", host=_host())
+            log.info("traces are sent again", host=_endpoint_host())
         self._failing = failing
         return result
 
     def shutdown(self) -> None:
-        self._inner.shutdown()
+        self._exporter.shutdown()
 
 
-def ids_of(media_id: str, run: int) -> tuple[int, int]:
-    """The ids of an attachment's trace and of the span that holds all others. The first run's trace has its own id."""
+def span_ids(media_id: str, run: int) -> tuple[int, int]:
+    """The trace id and the root span's id of a run. The first run's trace id is the attachment's own id."""
     digest = hashlib.sha256(f"{media_id}:{run}".encode()).digest()
     trace_id = int.from_bytes(digest[:16], "big") if run else int(media_id, 16)
     return trace_id or 1, int.from_bytes(digest[16:24], "big") or 1
 
 
 def _resource() -> Resource:
-    """What the environment says of this service; its name is ours where it says none."""
-    found = Resource.create()
-    unnamed = str(found.attributes[SERVICE_NAME]).startswith("unknown_service")
-    return found.merge(Resource({SERVICE_NAME: SERVICE})) if unnamed else found
+    """The resource that the environment describes; the service is named `esteira` unless it names another."""
+    resource = Resource.create()
+    unnamed = str(resource.attributes[SERVICE_NAME]).startswith("unknown_service")
+    return resource.merge(Resource({SERVICE_NAME: SERVICE})) if unnamed else resource
 
 
-def _facts(record: Record) -> dict[str, str | int | None]:
+def _record_attributes(record: Record) -> dict[str, str | int | None]:
     return {"id": record.id, "run": record.run, "session": record.session, "kind": record.kind}
 
 
-def _caller(traceparent: str | None) -> SpanContext:
-    found = TRACEPARENT.fullmatch(traceparent or "")
-    if not found:
+def _parse_traceparent(traceparent: str | None) -> SpanContext:
+    match = TRACEPARENT.fullmatch(traceparent or "")
+    if not match:
         return INVALID_SPAN_CONTEXT
-    return SpanContext(int(found[1], 16), int(found[2], 16), True, TraceFlags(int(found[3], 16)))
+    return SpanContext(int(match[1], 16), int(match[2], 16), True, TraceFlags(int(match[3], 16)))
 
 
-def _host() -> str:
-    """Whom the spans go to, without what may be a secret in its URL."""
-    url = next((os.environ[name] for name in ENDPOINTS if os.environ.get(name)), "")
+def _endpoint_host() -> str:
+    """The host and port of the OTLP endpoint; the rest of its URL may contain a secret."""
+    url = next((os.environ[name] for name in ENDPOINT_VARIABLES if os.environ.get(name)), "")
     try:
         parts = urlsplit(url)
         return f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)

@@ -12,7 +12,7 @@ from typing import Any
 from actors.observability.json_lines import Scrub
 
 
-def begin(dsn: str, scrub: Scrub) -> None:
+def init(dsn: str, scrub: Scrub) -> None:
     """Sets it up for last attempts and fallbacks only, which are captured where they happen."""
     sdk = importlib.import_module("sentry_sdk")
 
@@ -30,13 +30,13 @@ def begin(dsn: str, scrub: Scrub) -> None:
     importlib.import_module("sentry_sdk.integrations.logging").ignore_logger("dramatiq")
 
 
-def has_begun() -> bool:
+def is_initialized() -> bool:
     """Whether anybody has set it up in this process."""
     sdk = _sdk()
     return sdk is not None and bool(sdk.is_initialized())
 
 
-def report(error: BaseException, facts: dict[str, Any]) -> None:
+def report_error(error: BaseException, facts: dict[str, Any]) -> None:
     """Tells Sentry of an error, with the attachment, stage and attempt that it belongs to."""
     sdk = _sdk()
     if sdk is None:
@@ -47,7 +47,7 @@ def report(error: BaseException, facts: dict[str, Any]) -> None:
         sdk.capture_exception(error)
 
 
-def report_words(words: str) -> None:
+def report_message(words: str) -> None:
     """Tells Sentry of what no exception stands for."""
     sdk = _sdk()
     if sdk is not None:

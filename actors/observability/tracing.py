@@ -1,144 +1,112 @@
-"""Traces from the hook to the announcement, where an endpoint is set for them; nothing at all where none is.
+"""Traces from the hook to the result event, if an OTLP endpoint is set; without one, every function returns at once.
 
-The trace of an attachment has its id, the span that holds all others an id made of it. So whoever works on it makes
-spans of the same trace, and nothing has to travel along with it. What speaks OpenTelemetry stands in
-`actors.observability.otel`, which is imported only where an endpoint is set: it takes half a second.
+An attachment's trace has the attachment's id, and the id of its root span is derived from it. So every process creates
+spans of the same trace without passing a context along. The OpenTelemetry code is in `actors.observability.otel`, which
+is imported only if an endpoint is set, because that import takes half a second.
 """
 
 from __future__ import annotations
 
 import importlib
 import os
-import time
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
+from actors.observability.tracer import ENDPOINT_VARIABLES, NullTimer, PhaseTimer, Tracer
 from pipeline.history import Attempt, HistoryEntry
 from pipeline.models import Attachment, Record
 
-ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
-PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
-SPOKEN = "http/protobuf"
+PROTOCOL_VARIABLES = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+SUPPORTED_PROTOCOL = "http/protobuf"
 
-# What the request that hands something over says of the trace that it belongs to itself.
-CALLER: ContextVar[str | None] = ContextVar("traceparent", default=None)
+# The `traceparent` header of the request that hands an attachment over: the hook's span links to that trace.
+CALLER_TRACEPARENT: ContextVar[str | None] = ContextVar("traceparent", default=None)
 
 log = structlog.get_logger()
 
 
-class PhaseTimer:
-    """Parts of a hand-over with the Unix nanoseconds of their ends; the first begins when this is made."""
-
-    def __init__(self) -> None:
-        self.began = time.time_ns()
-        self.ends: list[tuple[str, int]] = []
-
-    def mark(self, name: str) -> None:
-        """The part of this name is over."""
-        self.ends.append((name, time.time_ns()))
-
-
-class NullTimer(PhaseTimer):
-    """Where nobody wants to know."""
-
-    def mark(self, name: str) -> None:
-        pass
-
-
-class Traces(Protocol):
-    """What makes spans of what happens. None of it waits for anybody, and none of it raises."""
-
-    def handed_over(self, attachment: Attachment, mode: str, laps: PhaseTimer, caller: str | None) -> None: ...
-
-    def attempted(self, record: Record, attempt: Attempt) -> None: ...
-
-    def taken_over(self, record: Record, stage: str, crashes: int) -> None: ...
-
-    def ended(self, record: Record, began: int) -> None: ...
-
-    def close(self, *, within_s: float) -> None: ...
-
-
 class _Process:
-    """What this process traces with: nothing until it is told otherwise."""
+    """The tracer of this process; None while tracing is off."""
 
-    traces: Traces | None = None
-
-
-_NO_LAPS = NullTimer()
+    tracer: Tracer | None = None
 
 
-def begin(scrub: Callable[[Any], Any]) -> None:
-    """Traces from now on if the environment names an endpoint. `scrub` hides the secrets in a text."""
-    if _Process.traces is not None or not _is_wanted():
+_NULL_TIMER = NullTimer()
+
+
+def start_tracing(scrub: Callable[[Any], Any]) -> None:
+    """Start tracing if the environment names an endpoint. `scrub` removes the secrets from a text."""
+    if _Process.tracer is not None or not _is_enabled():
         return
-    if wrong := _unspoken():
-        log.warning("no traces: this protocol is not spoken", protocol=wrong, remedy=f"let it be {SPOKEN}")
-        return
-    try:
-        _Process.traces = importlib.import_module("actors.observability.otel").OpenTelemetry(scrub)
-    except (ValueError, OSError) as error:  # its words may show what the variables hold
-        log.warning("no traces: a variable of OTEL_… is wrong", error=type(error).__name__)
-
-
-def laps() -> PhaseTimer:
-    """For one hand-over."""
-    return PhaseTimer() if _Process.traces else _NO_LAPS
-
-
-def handed_over(attachment: Attachment, mode: str, laps: PhaseTimer) -> None:
-    """A listener or a gateway has handed this over."""
-    if laps is not _NO_LAPS:
-        _tell(lambda traces: traces.handed_over(attachment, mode, laps, CALLER.get()))
-
-
-def attempted(record: Record, attempt: Attempt | None) -> None:
-    """An attempt at a stage is over; None stands for one that is not worth telling."""
-    if attempt and _Process.traces:  # asked first: this is for every stage of every file
-        _tell(lambda traces: traces.attempted(record, attempt))
-
-
-def taken_over(record: Record, stage: str, crashes: int) -> None:
-    """So many workers have died while they held it."""
-    _tell(lambda traces: traces.taken_over(record, stage, crashes))
-
-
-def ended(record: Record, history: Callable[[str], Sequence[HistoryEntry]]) -> None:
-    """Nothing is left to do. `history` tells when a run began that is not the first."""
-    if _Process.traces is None:
-        return
-
-    def tell(traces: Traces) -> None:
-        replayed = (entry.at for entry in history(record.id) if entry.run == record.run) if record.run else ()
-        traces.ended(record, min(replayed, default=record.received_at))
-
-    _tell(tell)
-
-
-def close(*, within_s: float = 2.0) -> None:
-    """Sends what has not been sent yet, in so many seconds at most."""
-    traces, _Process.traces = _Process.traces, None
-    if traces:
-        traces.close(within_s=within_s)
-
-
-def _tell(told: Callable[[Traces], None]) -> None:
-    if _Process.traces is None:
+    if protocol := _unsupported_protocol():
+        remedy = f"set it to {SUPPORTED_PROTOCOL}"
+        log.warning("tracing disabled: OTLP protocol not supported", protocol=protocol, remedy=remedy)
         return
     try:
-        told(_Process.traces)
-    except Exception as error:  # noqa: BLE001  (the edge to what others wrote: no attachment fails for its trace)
-        log.warning("not traced", error=type(error).__name__)
+        _Process.tracer = importlib.import_module("actors.observability.otel").OpenTelemetryTracer(scrub)
+    except (ValueError, OSError) as error:  # only the type: the message may contain a variable's value
+        log.warning("tracing disabled: an OTEL_ variable is invalid", error=type(error).__name__)
 
 
-def _is_wanted() -> bool:
+def phase_timer() -> PhaseTimer:
+    """A timer for one `process_media()` call."""
+    return PhaseTimer() if _Process.tracer else _NULL_TIMER
+
+
+def record_intake(attachment: Attachment, mode: str, timer: PhaseTimer) -> None:
+    """Record that a listener or a gateway has handed this attachment over."""
+    if timer is not _NULL_TIMER:
+        _record(lambda tracer: tracer.record_intake(attachment, mode, timer, CALLER_TRACEPARENT.get()))
+
+
+def record_attempt(record: Record, attempt: Attempt | None) -> None:
+    """Record a finished attempt at a stage; None (an attempt that is not part of the history) is ignored."""
+    if attempt and _Process.tracer:  # checked before the lambda is made: this runs for every stage of every file
+        _record(lambda tracer: tracer.record_attempt(record, attempt))
+
+
+def record_crashes(record: Record, stage: str, crashes: int) -> None:
+    """Record how many workers have crashed while they processed this attachment."""
+    _record(lambda tracer: tracer.record_crashes(record, stage, crashes))
+
+
+def record_result(record: Record, history: Callable[[str], Sequence[HistoryEntry]]) -> None:
+    """Record the end of a run. `history` returns an attachment's history, which has the start time of a replay."""
+    if _Process.tracer is None:
+        return
+
+    def write(tracer: Tracer) -> None:
+        replays = (entry.at for entry in history(record.id) if entry.run == record.run) if record.run else ()
+        tracer.record_result(record, min(replays, default=record.received_at))
+
+    _record(write)
+
+
+def stop_tracing(*, timeout_s: float = 2.0) -> None:
+    """Send the remaining spans within `timeout_s`, and switch tracing off."""
+    tracer, _Process.tracer = _Process.tracer, None
+    if tracer:
+        tracer.shutdown(timeout_s=timeout_s)
+
+
+def _record(write: Callable[[Tracer], None]) -> None:
+    if _Process.tracer is None:
+        return
+    try:
+        write(_Process.tracer)
+    except Exception as error:  # noqa: BLE001  (third-party code: an attachment must not fail because of its trace)
+        log.warning("span not recorded", error=type(error).__name__)
+
+
+def _is_enabled() -> bool:
     off = os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true" or os.environ.get("OTEL_TRACES_EXPORTER") == "none"
-    return not off and any(os.environ.get(name) for name in ENDPOINTS)
+    return not off and any(os.environ.get(name) for name in ENDPOINT_VARIABLES)
 
 
-def _unspoken() -> str | None:
-    asked = next((os.environ[name] for name in PROTOCOLS if os.environ.get(name)), SPOKEN)
-    return None if asked == SPOKEN else asked
+def _unsupported_protocol() -> str | None:
+    protocols = (os.environ[name] for name in PROTOCOL_VARIABLES if os.environ.get(name))
+    protocol = next(protocols, SUPPORTED_PROTOCOL)
+    return None if protocol == SUPPORTED_PROTOCOL else protocol

@@ -13,7 +13,7 @@ from pipeline.errors import Code
 from pipeline.models import Model, Stage
 
 
-class Run(Model):
+class RunningAttachment(Model):
     """An attachment that a thread works on: its id, the stage, since when (Unix ms, by the worker's clock)."""
 
     id: str
@@ -29,7 +29,7 @@ class LastError(Model):
     at: int
 
 
-class Presence(Model):
+class WorkerInfo(Model):
     """A worker process as it describes itself. `started_at` is in Unix ms, `sandbox_deaths` counts since then."""
 
     host: str = ""
@@ -38,12 +38,12 @@ class Presence(Model):
     version: str = ""
     queues: tuple[str, ...] = ()
     started_at: int | None = None
-    running: tuple[Run, ...] = ()
+    running: tuple[RunningAttachment, ...] = ()
     sandbox_deaths: int = 0
     last_error: LastError | None = None
 
 
-class Activity:
+class WorkerActivity:
     """What this process works on."""
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class Activity:
         self._last_error: LastError | None = None
 
     @contextmanager
-    def of(self, keys: Sequence[str], stage: Stage) -> Iterator[None]:
+    def working_on(self, keys: Sequence[str], stage: Stage) -> Iterator[None]:
         """This stage of these attachments runs within the block."""
         now = _now_ms()
         for key in keys:
@@ -62,29 +62,31 @@ class Activity:
             for key in keys:
                 self._runs.pop(key, None)
 
-    def failed(self, code: Code, stage: Stage) -> None:
+    def record_error(self, code: Code, stage: Stage) -> None:
         """Notes an error."""
         self._last_error = LastError(code=code, stage=stage, at=_now_ms())
 
     @property
-    def running(self) -> tuple[Run, ...]:
+    def running(self) -> tuple[RunningAttachment, ...]:
         """The longest first."""
         found = sorted(self._runs.copy().items(), key=lambda run: run[1][1])
-        return tuple(Run.model_construct(id=key, stage=stage, since_ms=since) for key, (stage, since) in found)
+        return tuple(
+            RunningAttachment.model_construct(id=key, stage=stage, since_ms=since) for key, (stage, since) in found
+        )
 
     @property
     def last_error(self) -> LastError | None:
         return self._last_error
 
 
-ACTIVITY = Activity()
+ACTIVITY = WorkerActivity()
 
 
-class Identity:
+class WorkerIdentity:
     """This worker process: what stays the same from its start on, and what it does in this moment."""
 
     def __init__(self, *, threads: int, queues: Sequence[str]) -> None:
-        self._same = Presence(
+        self._same = WorkerInfo(
             host=socket.gethostname(),
             pid=os.getpid(),
             threads=threads,
@@ -93,7 +95,7 @@ class Identity:
             started_at=_now_ms(),
         )
 
-    def now(self, *, sandbox_deaths: int) -> Presence:
+    def current_info(self, *, sandbox_deaths: int) -> WorkerInfo:
         changing = {
             "running": ACTIVITY.running,
             "sandbox_deaths": sandbox_deaths,

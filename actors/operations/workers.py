@@ -7,11 +7,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from actors.maintenance.heartbeat import SILENCE_S
-from actors.observability.worker_info import Presence
+from actors.observability.worker_info import WorkerInfo
 from actors.redis_queue.queue import RedisQueue, shared_queue
 
 
-class WorkerFacts(Presence):
+class WorkerFacts(WorkerInfo):
     """A worker process. `last_beat_s` is how long ago it was heard, `alive` whether its heart beats.
 
     One whose facts this version cannot read, or that has not said any, has its id and its heartbeat alone.
@@ -38,8 +38,8 @@ def _facts(worker: str, silent_s: float, said: bytes | None) -> WorkerFacts:
     return WorkerFacts.model_construct(**{**dict(_read(said)), **seen})
 
 
-def _read(said: bytes | None) -> Presence:
+def _read(said: bytes | None) -> WorkerInfo:
     try:
-        return Presence.model_validate_json(said or b"{}")
+        return WorkerInfo.model_validate_json(said or b"{}")
     except ValidationError:
-        return Presence()
+        return WorkerInfo()

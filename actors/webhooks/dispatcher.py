@@ -189,13 +189,13 @@ class WebhookDispatcher(dramatiq.Middleware):
         tools = services()
         for name, endpoint in tools.webhooks.endpoints.items():
             lane = self._lanes[name] = EndpointWorker(endpoint, tools.catalogue.deliveries, self._settings)
-            tools.webhooks.listen(name, lane.ring)
+            tools.webhooks.set_waker(name, lane.ring)
             lane.start()
 
     def after_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
         """Not before: what ends within the grace period is delivered as ever."""
         for name in self._lanes:
-            services().webhooks.listen(name, None)
+            services().webhooks.set_waker(name, None)
         closing = [threading.Thread(target=lane.close) for lane in self._lanes.values()]
         for thread in closing:
             thread.start()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import rich_click as click
 
-from actors.doctor import Finding, Level, examine
+from actors.doctor import Finding, Level, run_checks
 from esteira.cli.environment import settings_for_command
 from esteira.cli.output import examples, leave, print_json, printable
 
@@ -26,7 +26,7 @@ def doctor(as_json: bool) -> None:
     one fault more would cost. A small object is written to storage and staging, and deleted.
     """
     findings = []
-    for finding in examine(settings_for_command()):
+    for finding in run_checks(settings_for_command()):
         findings.append(finding)
         if not as_json:
             _show(finding)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from click import get_current_context
 
-from actors.observability import logging
+from actors.observability.logging import configure_observability
 from pipeline.catalogue import Catalogue, CatalogueError
 from pipeline.catalogue.health import Health
 from pipeline.config.settings import Settings, current_settings
@@ -20,7 +20,7 @@ def settings_for_command() -> Settings:
     """The settings, with telemetry configured. A command logs warnings only, unless LOG_LEVEL asks for more."""
     settings = current_settings()
     loud = "log_level" in settings.model_fields_set
-    logging.configure(settings if loud else settings.model_copy(update={"log_level": "warning"}))
+    configure_observability(settings if loud else settings.model_copy(update={"log_level": "warning"}))
     return settings
 
 

@@ -7,7 +7,7 @@ from typing import NoReturn
 import dramatiq
 import redis
 
-from actors.doctor.belt import ADDRESS, LOGIN, redis_place
+from actors.doctor.redis_server import CHECK_ADDRESS, CHECK_LOGIN, redis_address
 from esteira.cli.output import leave, say
 from pipeline.catalogue import CatalogueError
 from pipeline.config.settings import current_settings
@@ -17,7 +17,7 @@ FAILED, USAGE = 1, 2  # exit codes, beside 0 for done
 
 REMEDIES = {
     Code.CATALOGUE: "check DATABASE_URL or VAR_DIR, who may read and write there, and that its server runs",
-    Code.QUEUE: ADDRESS,
+    Code.QUEUE: CHECK_ADDRESS,
     Code.STAGING: "check STAGING_DIR and the free space there",
     Code.STORAGE: "check STORAGE_URL and the free space there",
 }
@@ -35,9 +35,9 @@ def leave_with(error: Exception) -> None:
             remedy = REMEDIES.get(error.code) if isinstance(error, RetryableError) else None
             _fail(f"{error.message}; {remedy}" if remedy else error.message, FAILED)
         case redis.AuthenticationError():
-            _fail(f"Redis at {redis_place(current_settings())} refuses the login; {LOGIN}", FAILED)
+            _fail(f"Redis at {redis_address(current_settings())} refuses the login; {CHECK_LOGIN}", FAILED)
         case redis.RedisError() | dramatiq.ConnectionError():
-            _fail(f"Redis at {redis_place(current_settings())} does not answer; {ADDRESS}", FAILED)
+            _fail(f"Redis at {redis_address(current_settings())} does not answer; {CHECK_ADDRESS}", FAILED)
 
 
 def _fail(message: str, status: int) -> NoReturn:

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import redis
 import rich_click as click
 
-from actors.doctor.belt import redis_place
+from actors.doctor.redis_server import redis_address
 from esteira.cli.demo.launch import launch_demo
 from esteira.cli.embedded_valkey import embedded_valkey, sole_use
 from esteira.cli.environment import settings_for_command
@@ -105,7 +105,7 @@ def _check_port(settings: Settings) -> None:
 def _greet(settings: Settings, *, with_web: bool) -> None:
     database = urlsplit(settings.database)
     catalogue = database.path.removeprefix("/") if database.scheme == "sqlite" else database.hostname
-    say(f"queue      {redis_place(settings)}{' (embedded Valkey)' if settings.embedded else ''}")
+    say(f"queue      {redis_address(settings)}{' (embedded Valkey)' if settings.embedded else ''}")
     say(f"catalogue  {catalogue}")
     say(f"storage    {settings.storage}")
     if with_web:

@@ -6,7 +6,7 @@ import time
 
 import rich_click as click
 
-from actors.observability.worker_info import Run
+from actors.observability.worker_info import RunningAttachment
 from actors.operations.workers import WorkerFacts
 from actors.operations.workers import workers as current_workers
 from esteira.cli.environment import settings_for_command
@@ -44,5 +44,5 @@ def _row(worker: WorkerFacts) -> tuple[object, ...]:
     return (*facts, " ".join(worker.queues), worker.sandbox_deaths, failed, runs)
 
 
-def _run(run: Run) -> str:
+def _run(run: RunningAttachment) -> str:
     return f"{run.stage} {run.id} ({max(0.0, time.time() - run.since_ms / 1000):.0f}s)"

@@ -8,7 +8,7 @@ import sys
 
 import uvicorn
 
-from actors.observability import logging
+from actors.observability.logging import configure_observability
 from esteira.web.server.connections import want_files
 from pipeline.config.settings import current_settings
 from pipeline.errors import SettingsError
@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> int:
     except SettingsError as error:
         print(f"esteira: {error.message}", file=sys.stderr)  # noqa: T201
         return 2
-    logging.configure(settings)
+    configure_observability(settings)
     want_files()
     uvicorn.run(
         "esteira.web.app:app",

@@ -11,7 +11,8 @@ import structlog
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
-from actors.observability import logging, tracing
+from actors.observability import tracing
+from actors.observability.logging import configure_observability, warn_about_unknown_settings
 from esteira.web.api.content import Content
 from esteira.web.api.controls import Controls
 from esteira.web.api.docs import Docs
@@ -45,8 +46,8 @@ def build_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        logging.configure(settings)
-        logging.tell_unknown_names()
+        configure_observability(settings)
+        warn_about_unknown_settings()
         asyncio.get_running_loop().set_exception_handler(LoopExceptionHandler())
         if settings.allow_unsigned_hooks:
             log.warning("hooks take what comes from this machine without any secret: ALLOW_UNSIGNED_HOOKS is set")
@@ -55,14 +56,14 @@ def build_app(settings: Settings) -> FastAPI:
         await run_in_threadpool(hooks.prepare)
         tasks = [
             asyncio.create_task(keep())
-            for keep in (hooks.tally.keep_flushing, metrics.keep_shipping, live.keep_telling)
+            for keep in (hooks.tally.keep_flushing, metrics.keep_flushing, live.keep_telling)
         ]
         yield
         for task in tasks:
             task.cancel()
         await run_in_threadpool(hooks.close)
-        await run_in_threadpool(metrics.ship)
-        await run_in_threadpool(tracing.close)
+        await run_in_threadpool(metrics.flush)
+        await run_in_threadpool(tracing.stop_tracing)
         services().close()
 
     app = FastAPI(

@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from actors.observability.sentry import report
+from actors.observability.sentry import report_error
 from pipeline.errors import Code, PermanentError, PipelineError, RetryableError
 from pipeline.values.gateway_values import clean_text
 
@@ -82,7 +82,7 @@ async def _answer_refusal(_request: Request, error: Exception) -> JSONResponse:
 
 async def _answer_accident(_request: Request, error: Exception) -> JSONResponse:
     # The server's last edge: the sender is asked to come again, for a mistake of ours must cost no attachment.
-    report(error, {})
+    report_error(error, {})
     return _answer(503, Code.INTERNAL, "something went wrong here", {"Retry-After": str(RETRY_AFTER_S)})
 
 

@@ -1,6 +1,6 @@
 """Who is told when an attachment has ended. A new one is a module with `build` and its line in NOTIFIERS.
 
-One that can tell several at once has a method `tell_all` beside, which takes a sequence of them.
+One that can tell several at once has a method `publish_all` beside, which takes a sequence of them.
 """
 
 from __future__ import annotations

@@ -13,20 +13,22 @@ from pydantic_core import to_json
 from pipeline.config.settings import Settings
 from pipeline.http_client import Outbound
 from pipeline.models import Outcome
-from pipeline.notifiers.redis_post import BufferedRedisPublisher, Client
+from pipeline.notifiers.redis_publisher import BufferedRedisPublisher, Client
 
-HISTORY = "{esteira}:events"
-KNOWN = "{esteira}:events:known"
+EVENTS_KEY = "{esteira}:events"
+EVENT_IDS_KEY = "{esteira}:events:known"
 LONGEST_TEXT = 4096  # of what strangers wrote: a thousand events must fit into anybody's Redis
 
 
 def build(settings: Settings, _outbound: Outbound) -> BufferedRedisPublisher | None:
     """The history of EVENT_HISTORY events, or None for 0."""
     most = settings.event_history
-    return BufferedRedisPublisher(settings.redis, Append(most), channel="live", most=most) if most else None
+    return (
+        BufferedRedisPublisher(settings.redis, HistoryWriter(most), channel="live", max_waiting=most) if most else None
+    )
 
 
-class Append:
+class HistoryWriter:
     """Events into the history in one round trip; one that stands there already stays where it is."""
 
     def __init__(self, most: int) -> None:
@@ -40,17 +42,17 @@ class Append:
         args: list[str | int] = [self._most]
         for one in told:
             args += (one.event_id, event_json(one))
-        script(keys=[HISTORY, KNOWN], args=args)
+        script(keys=[EVENTS_KEY, EVENT_IDS_KEY], args=args)
 
 
-def forget(client: Client, event_ids: Sequence[str]) -> None:
+def remove_events(client: Client, event_ids: Sequence[str]) -> None:
     """Takes these out of the history, in one round trip; web processes drop what they have read of them.
 
     Raises:
         redis.RedisError: they stay until EVENT_HISTORY newer ones have come.
     """
     script = (resources.files("pipeline.notifiers") / "forget.lua").read_text()
-    client.eval(script, 2, HISTORY, KNOWN, *event_ids)
+    client.eval(script, 2, EVENTS_KEY, EVENT_IDS_KEY, *event_ids)
 
 
 def event_json(told: Outcome) -> str:

@@ -11,7 +11,7 @@ import msgpack
 from pipeline.config.settings import Settings
 from pipeline.http_client import Outbound
 from pipeline.models import Outcome
-from pipeline.notifiers.redis_post import BufferedRedisPublisher, Client
+from pipeline.notifiers.redis_publisher import BufferedRedisPublisher, Client
 
 EVENT = 2  # a packet's type in Socket.IO's protocol
 SENDER = "esteira"  # the adapter ignores what has its own name
@@ -24,11 +24,11 @@ def build(settings: Settings, _outbound: Outbound) -> BufferedRedisPublisher | N
     own = settings.node_socketio_redis_url
     url = own.get_secret_value() if own else settings.redis
     key, namespace = settings.node_socketio_key, settings.node_socketio_namespace
-    publish = Publish(key, namespace, by_session=settings.node_socketio_room == "session")
-    return BufferedRedisPublisher(url, publish, channel="node", most=max(1, settings.event_history))
+    publish = NodePublisher(key, namespace, by_session=settings.node_socketio_room == "session")
+    return BufferedRedisPublisher(url, publish, channel="node", max_waiting=max(1, settings.event_history))
 
 
-class Publish:
+class NodePublisher:
     """Events in one round trip, each to the room that is named like its session, or to the whole namespace."""
 
     def __init__(self, key: str, namespace: str, *, by_session: bool) -> None:

@@ -86,7 +86,7 @@ class Webhooks:
         self._bells: dict[str, Callable[[], object]] = {}
         self._lock = threading.Lock()
 
-    def receivers(self, told: Outcome) -> list[str]:
+    def endpoint_names(self, told: Outcome) -> list[str]:
         """The names of the endpoints that want this event."""
         return [
             name
@@ -94,7 +94,7 @@ class Webhooks:
             if endpoint.settings.wants(type_=told.type, session=told.session)
         ]
 
-    def listen(self, name: str, bell: Callable[[], object] | None) -> None:
+    def set_waker(self, name: str, bell: Callable[[], object] | None) -> None:
         """Has `bell` called whenever this process has written down something for that endpoint; None ends it."""
         with self._lock:
             if bell is None:
@@ -102,7 +102,7 @@ class Webhooks:
             else:
                 self._bells[name] = bell
 
-    def ring(self, names: Iterable[str]) -> None:
+    def wake(self, names: Iterable[str]) -> None:
         """Wakes whoever delivers to these endpoints in this process, if anybody does."""
         for name in names:
             if bell := self._bells.get(name):

@@ -79,14 +79,14 @@ def notify(told: Outcome, notifiers: Sequence[Notifier]) -> Outcome:
 
 
 def notify_many(told: Sequence[Outcome], notifiers: Sequence[Notifier]) -> None:
-    """Tells every notifier of all of them, in their order; in one go those that have a `tell_all`.
+    """Tells every notifier of all of them, in their order; in one go those that have a `publish_all`.
 
     One that fails is named in the log and costs neither the attachment nor the others.
     """
     for notifier in notifiers if told else ():
-        tell_all: Callable[[Sequence[Outcome]], None] | None = getattr(notifier, "tell_all", None)
-        if tell_all:
-            _tell(tell_all, told, told)
+        publish_all: Callable[[Sequence[Outcome]], None] | None = getattr(notifier, "publish_all", None)
+        if publish_all:
+            _tell(publish_all, told, told)
             continue
         for one in told:
             _tell(notifier, one, [one])

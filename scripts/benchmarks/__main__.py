@@ -31,7 +31,7 @@ import sys
 
 import rich_click as click
 
-from actors.observability.logging import configure
+from actors.observability.logging import configure_observability
 from pipeline.config.settings import load_settings
 from scripts.benchmarks.backlog import backlog
 from scripts.benchmarks.catalogue import catalogue
@@ -58,7 +58,7 @@ def main() -> None:
     """One command a measure."""
     os.environ["LOG_LEVEL"] = "error"
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
-    configure(load_settings(_env_file=None))
+    configure_observability(load_settings(_env_file=None))
 
 
 for measure in (

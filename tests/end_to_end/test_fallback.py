@@ -19,13 +19,13 @@ from tests.support.valkey import ValkeyServer
 
 LISTENER = """
 import json, sys, time
-from actors.observability import logging
+from actors.observability.logging import configure_observability
 from actors.hook import process_media
 from pipeline.models import Attachment
 from pipeline.config.settings import current_settings
 import sentry_sdk
 
-telemetry.configure(current_settings())
+configure_observability(current_settings())
 for line in sys.stdin:
     begin = time.monotonic()
     receipt = process_media(Attachment(session="listener", kind="image", **json.loads(line)))

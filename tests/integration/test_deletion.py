@@ -19,7 +19,7 @@ from actors.maintenance.schedule import clear_intake
 from pipeline.catalogue import Catalogue
 from pipeline.errors import Code, PermanentError, PipelineError, RetryableError
 from pipeline.models import Claim, Detected, Facts, Fetched, Kind, Record, Status, Validated
-from pipeline.notifiers.live import HISTORY
+from pipeline.notifiers.live import EVENTS_KEY
 from pipeline.services import Services
 from pipeline.steps import persist as persisting
 from pipeline.steps.persist import persist
@@ -82,7 +82,7 @@ def test_nothing_is_left_but_a_tombstone_and_a_repeat_brings_nothing_back(plant:
         sent = plant.attachment(session="shop", chat="551199", sender="551188", **given)
         [record] = plant.ended(plant.hook.take(sent).id)
         assert record.status is Status.DONE
-        assert "words" in str(plant.belt.client.xrange(HISTORY))
+        assert "words" in str(plant.belt.client.xrange(EVENTS_KEY))
         delete(plant.services, record.id)
         again = plant.hook.take(sent)
         assert (again.mode, again.status) == ("duplicate", "deleted")
@@ -92,7 +92,7 @@ def test_nothing_is_left_but_a_tombstone_and_a_repeat_brings_nothing_back(plant:
     assert not told & {"chat", "sender", "caption", "filename", "name", "error", "storage_key", "mismatch"}
     assert (left.session, left.message_id, left.run) == (record.session, record.message_id, 0)
     assert plant.stored_files() == []
-    assert "words" not in str(plant.belt.client.xrange(HISTORY))
+    assert "words" not in str(plant.belt.client.xrange(EVENTS_KEY))
     with closing(sqlite3.connect(plant.folder / "esteira.db")) as catalogue:
         assert "words" not in str(catalogue.execute("SELECT * FROM media").fetchall())
 

@@ -145,7 +145,7 @@ def test_what_clamd_has_seen_a_part_of_is_not_let_in_where_clamd_tells(
 
 def findings(address: str, **settings: str) -> dict[str, Finding]:
     made = load_settings(_env_file=None, clamd_address=address, **settings)
-    return {finding.check: finding for finding in antivirus.examine(made)}
+    return {finding.check: finding for finding in antivirus.run_checks(made)}
 
 
 def test_the_doctor_says_what_clamd_is_and_what_it_takes(clamd: RealClamd) -> None:

@@ -13,19 +13,19 @@ from esteira.web.live.feed import Event, Feed
 from pipeline.config.settings import load_settings
 from pipeline.http_client import Outbound
 from pipeline.models import Outcome
-from pipeline.notifiers.live import HISTORY, KNOWN, Append, build, event_json, forget
+from pipeline.notifiers.live import EVENT_IDS_KEY, EVENTS_KEY, HistoryWriter, build, event_json, remove_events
 from tests.support.events import outcome
 from tests.support.valkey import ValkeyServer
 
 
 def tell(valkey: ValkeyServer, *told: Outcome, most: int = 100) -> None:
-    append = Append(most)
+    append = HistoryWriter(most)
     for one in told:
         append(valkey.client(), [one])
 
 
 def kept(valkey: ValkeyServer) -> list[str]:
-    return [entry["id"] for _, entry in valkey.client().xrange(HISTORY)]
+    return [entry["id"] for _, entry in valkey.client().xrange(EVENTS_KEY)]
 
 
 def test_an_ending_stands_there_once_however_often_it_is_told(valkey: ValkeyServer) -> None:
@@ -38,30 +38,30 @@ def test_the_newest_are_kept_and_nothing_of_the_others(valkey: ValkeyServer) -> 
     told = [outcome() for _ in range(60)]
     tell(valkey, *told, most=25)
     assert kept(valkey) == [one.event_id for one in told[35:]]
-    assert sorted(valkey.client().hkeys(KNOWN)) == sorted(kept(valkey))
+    assert sorted(valkey.client().hkeys(EVENT_IDS_KEY)) == sorted(kept(valkey))
     tell(valkey, outcome(), most=5)  # somebody wants fewer from now on
-    assert len(kept(valkey)) == valkey.client().hlen(KNOWN) == 5
+    assert len(kept(valkey)) == valkey.client().hlen(EVENT_IDS_KEY) == 5
 
 
 def test_several_are_appended_in_their_order_with_one_call_and_each_once(valkey: ValkeyServer) -> None:
-    told, append, client = [outcome() for _ in range(40)], Append(30), valkey.client()
+    told, append, client = [outcome() for _ in range(40)], HistoryWriter(30), valkey.client()
     append(client, told[:10])
     append(client, [*told[5:10], *told[8:20], told[12]])
     append(client, told[:3])
     assert kept(valkey) == ids(*told[:20])
-    entries = client.xrange(HISTORY)
+    entries = client.xrange(EVENTS_KEY)
     assert [entry["before"] for _, entry in entries] == ["", *(place for place, _ in entries[:-1])]
     assert [json.loads(entry["event"])["event_id"] for _, entry in entries] == kept(valkey)
-    assert client.hgetall(KNOWN) == {entry["id"]: place for place, entry in entries}
+    assert client.hgetall(EVENT_IDS_KEY) == {entry["id"]: place for place, entry in entries}
     append(client, told)
     assert kept(valkey) == ids(*told[10:])
-    assert sorted(client.hkeys(KNOWN)) == sorted(kept(valkey))
+    assert sorted(client.hkeys(EVENT_IDS_KEY)) == sorted(kept(valkey))
 
 
 def test_what_is_appended_is_published_once_for_programs_beside(valkey: ValkeyServer) -> None:
     one, two = outcome(), outcome()
     listener = valkey.client().pubsub(ignore_subscribe_messages=True)
-    listener.subscribe(HISTORY)
+    listener.subscribe(EVENTS_KEY)
     listener.get_message(timeout=5)
     tell(valkey, one, one, two)
     heard = []
@@ -75,13 +75,13 @@ def test_what_is_appended_is_published_once_for_programs_beside(valkey: ValkeySe
 def test_a_history_that_was_thrown_away_alone_begins_anew(valkey: ValkeyServer) -> None:
     one = outcome()
     tell(valkey, one)
-    valkey.client().delete(HISTORY)
+    valkey.client().delete(EVENTS_KEY)
     tell(valkey, one)
     assert kept(valkey) == [one.event_id]
 
 
 def test_both_keys_lie_in_the_slot_of_the_belt() -> None:
-    assert {HISTORY.partition("}")[0], KNOWN.partition("}")[0]} == {"{esteira"}
+    assert {EVENTS_KEY.partition("}")[0], EVENT_IDS_KEY.partition("}")[0]} == {"{esteira"}
 
 
 def test_a_text_without_end_is_shortened_and_nothing_is_added() -> None:
@@ -182,7 +182,7 @@ def test_what_is_forgotten_is_told_to_nobody_any_more_and_leaves_no_gap(valkey: 
         await first.feed.ready.wait()
         tell(valkey, *told)
         await until(lambda: first.told == ids(*told))
-        forget(valkey.client(), [gone.event_id, "never told"])
+        remove_events(valkey.client(), [gone.event_id, "never told"])
         tell(valkey, after)
         await until(lambda: after.event_id in first.told)
         found = first.feed.since("")
@@ -192,10 +192,10 @@ def test_what_is_forgotten_is_told_to_nobody_any_more_and_leaves_no_gap(valkey: 
 
     reading(first, work)
     assert (first.told, first.gaps) == (ids(*told, after), 0)
-    assert gone.caption not in str(valkey.client().xrange(HISTORY))
-    assert sorted(valkey.client().hkeys(KNOWN)) == sorted(ids(*kept_ones, after))
+    assert gone.caption not in str(valkey.client().xrange(EVENTS_KEY))
+    assert sorted(valkey.client().hkeys(EVENT_IDS_KEY)) == sorted(ids(*kept_ones, after))
     tell(valkey, *(outcome() for _ in range(5)), most=5)
-    assert len(kept(valkey)) == valkey.client().hlen(KNOWN) == 5
+    assert len(kept(valkey)) == valkey.client().hlen(EVENT_IDS_KEY) == 5
 
 
 @pytest.mark.parametrize("clock", ["as it was", "set back"])
@@ -206,7 +206,7 @@ def test_a_redis_that_was_emptied_is_read_from_its_beginning(own_valkey: ValkeyS
         await reader.feed.ready.wait()
         if clock == "set back":  # what stands there is of a time to come
             far = f"{2**42}-0"
-            own_valkey.client().xadd(HISTORY, {"id": "f", "before": "", "event": event_json(before)}, id=far)
+            own_valkey.client().xadd(EVENTS_KEY, {"id": "f", "before": "", "event": event_json(before)}, id=far)
         else:
             tell(own_valkey, before)
         await until(lambda: reader.told == ids(before))
@@ -225,8 +225,8 @@ def test_what_is_no_event_is_passed_over(own_valkey: ValkeyServer) -> None:
         await reader.feed.ready.wait()
         client = own_valkey.client()
         for entry in ({"x": "y"}, {"event": "["}, {"event": "[]"}, {"event": "{}"}, {"event": NUMBERS}):
-            client.xadd(HISTORY, entry)
-        client.delete(HISTORY)
+            client.xadd(EVENTS_KEY, entry)
+        client.delete(EVENTS_KEY)
         tell(own_valkey, one)
         await until(lambda: one.event_id in reader.told)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from pipeline.http_client import Outbound
 from pipeline.notifiers import node_socketio
-from pipeline.notifiers.redis_post import BufferedRedisPublisher
+from pipeline.notifiers.redis_publisher import BufferedRedisPublisher
 from tests.support.events import outcome
 from tests.support.node import clients, node_server
 from tests.support.system import Plant
@@ -29,7 +29,7 @@ def test_an_event_reaches_the_room_of_its_session_with_its_whole_payload(
     one, two = outcome(session="shop", caption="olá 🎧", size=5), outcome(session="other", kind="media.failed")
     with node_server(valkey.url) as url, clients(url, ROOMS, whole=True) as listening:
         listening.wait("connect", 3)
-        tell.tell_all([one, two])
+        tell.publish_all([one, two])
         listening.wait("event", 2)
         time.sleep(0.3)
         heard = [[(told["name"], told["payload"]) for told in listening.what("event", client)] for client in range(3)]

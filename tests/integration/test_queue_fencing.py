@@ -11,7 +11,7 @@ import pytest
 
 from actors.factory import build_broker
 from actors.maintenance import heartbeat
-from pipeline.metrics import PENDING
+from pipeline.metrics import COUNTER_BUFFER
 from pipeline.models import Status
 from tests.support.media_server import MediaServer
 from tests.support.system import Plant, photo, wait_until
@@ -85,7 +85,7 @@ def test_after_an_outage_nobody_is_taken_for_dead_before_all_had_time_to_beat(
     monkeypatch.setattr(heartbeat, "SILENCE_MS", 50)
     monkeypatch.setattr(heartbeat, "REAPER_LOCK_MS", 1)
     pulse = heartbeat.Heartbeat(build_broker(plant.settings))
-    PENDING.take()
+    COUNTER_BUFFER.drain()
     plant.belt.offer("a", "fetch", b"1")
 
     def beat_with_a_silent_worker() -> int:
@@ -97,4 +97,4 @@ def test_after_an_outage_nobody_is_taken_for_dead_before_all_had_time_to_beat(
     assert [beat_with_a_silent_worker() for _ in range(4)] == [0, 0, 1, 1]
     clock.now += 30  # Redis was away
     assert [beat_with_a_silent_worker() for _ in range(4)] == [0, 0, 0, 1]
-    assert PENDING.take()["esteira_taken_over_total"] == 3
+    assert COUNTER_BUFFER.drain()["esteira_taken_over_total"] == 3

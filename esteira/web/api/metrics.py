@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from actors.hook import hook
 from actors.observability.exposition import CONTENT_TYPE
 from actors.observability.metrics_page import metrics_page
-from actors.observability.metrics_store import SHIP_EVERY_S, ship
+from actors.observability.metrics_store import FLUSH_INTERVAL_S, flush
 from esteira.web.auth.access import Authenticator
 from esteira.web.intake.ignored_counts import Tally
 from pipeline.errors import PipelineError
@@ -41,23 +41,23 @@ class Metrics:
         page = await run_in_threadpool(self._current)
         return Response(page, media_type=CONTENT_TYPE, headers={"Cache-Control": "no-store"})
 
-    async def keep_shipping(self) -> None:
+    async def keep_flushing(self) -> None:
         """Brings this process's figures to Redis every few seconds until it is cancelled."""
         while True:
-            await asyncio.sleep(SHIP_EVERY_S)
-            await run_in_threadpool(self.ship)
+            await asyncio.sleep(FLUSH_INTERVAL_S)
+            await run_in_threadpool(self.flush)
 
-    def ship(self) -> None:
+    def flush(self) -> None:
         """Brings this process's figures to Redis; what cannot go now goes later."""
         with suppress(PipelineError):
             own = hook()
             if not own.breaker.open:
-                ship(own.belt)
+                flush(own.belt)
 
     def _current(self) -> str:
         with self._making:
             if self._page is None or self._clock() - self._page[0] >= KEPT_S:
                 self._tally.flush()
-                self.ship()
+                self.flush()
                 self._page = (self._clock(), metrics_page(hook()))
             return self._page[1]

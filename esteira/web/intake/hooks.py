@@ -21,8 +21,8 @@ from starlette.exceptions import HTTPException
 
 from actors.hook import hook, process_media
 from actors.intake.rate_limit import Rates
-from actors.observability.sentry import report
-from actors.observability.tracing import CALLER
+from actors.observability.sentry import report_error
+from actors.observability.tracing import CALLER_TRACEPARENT
 from esteira.web.auth.access import Authenticator, headers_of, is_local
 from esteira.web.errors import status_of
 from esteira.web.intake.background import Aside
@@ -63,7 +63,7 @@ class Hooks:
         gateway = GATEWAYS.get(request.path_params["gateway"])
         if gateway is None:
             raise HTTPException(404)
-        CALLER.set(request.headers.get("traceparent"))
+        CALLER_TRACEPARENT.set(request.headers.get("traceparent"))
         with _timed(request.path_params["gateway"]):
             async with self.bodies.body_of(request) as body:
                 secret = request.path_params.get("secret") or None
@@ -146,4 +146,4 @@ def _tell(error: Exception) -> None:
     """Says where it happened and of what kind it is, without its words: they may be the payload's."""
     mistake = RuntimeError(type(error).__name__).with_traceback(error.__traceback__)
     log.error("payload not understood", error=str(mistake), where=traceback.format_tb(error.__traceback__)[-3:])
-    report(mistake, {})
+    report_error(mistake, {})

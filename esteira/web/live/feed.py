@@ -17,7 +17,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from actors.observability.outage import Outage
-from pipeline.notifiers.live import HISTORY
+from pipeline.notifiers.live import EVENTS_KEY
 
 BLOCK_MS = 5000
 TIMEOUT_S = 10.0  # more than BLOCK_MS: nothing to tell is no fault
@@ -91,7 +91,7 @@ class Feed:
         self._outage.end()
         self.ready.set()
         while True:
-            found = await self._client.xread({HISTORY: self._place or START}, count=PAGE, block=BLOCK_MS)
+            found = await self._client.xread({EVENTS_KEY: self._place or START}, count=PAGE, block=BLOCK_MS)
             for place, entry in found[0][1] if found else ():
                 await self._take(place.decode(), entry)
             if not found:
@@ -99,7 +99,7 @@ class Feed:
 
     async def _load(self) -> None:
         """The history that is there when the process begins: known, and nobody's news."""
-        for raw_place, entry in await self._client.xrange(HISTORY):
+        for raw_place, entry in await self._client.xrange(EVENTS_KEY):
             self._place = raw_place.decode()
             if (event := _event(entry)) is not None:
                 self._keep(event)
@@ -109,7 +109,7 @@ class Feed:
 
     async def _look_for_a_new_stream(self) -> None:
         """Begins again where all places lie behind ours: Redis was emptied and its clock set back."""
-        newest = await self._client.xrevrange(HISTORY, count=1)
+        newest = await self._client.xrevrange(EVENTS_KEY, count=1)
         if newest and _order(newest[0][0].decode()) < _order(self._place or START):
             self._place = START
             await self._break_off()

@@ -19,7 +19,7 @@ from fastapi import FastAPI
 from socketio import packet
 from socketio.exceptions import ConnectionRefusedError as Refused
 
-from actors.observability.sentry import report
+from actors.observability.sentry import report_error
 from esteira.web.auth.access import Authenticator, Caller
 from esteira.web.live.feed import Event, Feed
 from esteira.web.live.socket_guard import MAX_BYTES, PacketFilter, SocketGuard
@@ -218,7 +218,7 @@ async def _kept_up(work: Callable[[], Awaitable[None]]) -> None:
             await work()
         except Exception as error:  # the process's edge: one event that we stumble over must not silence all others
             log.exception("live events stumbled")
-            report(error, {})
+            report_error(error, {})
             await asyncio.sleep(LOOK_EVERY_S)
 
 

@@ -24,7 +24,7 @@ from typing import Any
 import redis
 
 from pipeline.config.settings import Settings
-from pipeline.notifiers.live import HISTORY
+from pipeline.notifiers.live import EVENTS_KEY
 from scripts.benchmarks.baselines.bare import table
 from scripts.benchmarks.environment import ROOT
 from scripts.benchmarks.machine import Trouble, call
@@ -88,12 +88,12 @@ class Esteira:
     def hearing(self) -> Iterator[Iterator[int]]:
         """The times (monotonic ns) at which endings are heard of, from now on."""
         with contextlib.closing(self.place.connect()) as client:
-            newest: Any = client.xrevrange(HISTORY, count=1)
+            newest: Any = client.xrevrange(EVENTS_KEY, count=1)
             yield self._heard(client, newest[0][0] if newest else b"0")
 
     def _heard(self, client: redis.Redis, last: bytes) -> Iterator[int]:
         while True:
-            found: Any = client.xread({HISTORY: last}, count=1, block=int(HEARD_WITHIN_S * 1000 / 2))
+            found: Any = client.xread({EVENTS_KEY: last}, count=1, block=int(HEARD_WITHIN_S * 1000 / 2))
             if not found:
                 raise Trouble("an ending was not announced")
             [(_, [(last, event)])] = found

@@ -44,19 +44,19 @@ def test_one_that_does_not_find_the_test_file_is_told(clamd: Double) -> None:
 
 def test_something_else_at_its_address_fails(clamd: Double) -> None:
     clamd.version = b"220 mail.example ESMTP\0"
-    [finding] = antivirus.examine(settings(clamd.address))
+    [finding] = antivirus.run_checks(settings(clamd.address))
     assert (finding.level, "no clamd" in finding.message) == (Level.FAIL, True)
 
 
 def test_one_that_hangs_fails(clamd: Double, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.security.clamd.CONNECT_S", 0.2)
     clamd.version = b""
-    [finding] = antivirus.examine(settings(clamd.address))
+    [finding] = antivirus.run_checks(settings(clamd.address))
     assert (finding.level, finding.check) == (Level.FAIL, "antivirus")
 
 
 def test_without_an_address_nothing_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("CLAMD_ADDRESS", raising=False)
-    [finding] = antivirus.examine(settings(None))
+    [finding] = antivirus.run_checks(settings(None))
     assert finding.level is Level.OK

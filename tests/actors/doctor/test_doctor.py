@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from actors.doctor import belt, decoders, disks, settings, storage
-from actors.doctor.belt import Vitals
+from actors.doctor import decoders, disks, redis_server, settings, storage
 from actors.doctor.finding import Level
+from actors.doctor.redis_server import RedisStatus
 from pipeline.config.settings import load_settings
 from pipeline.sandbox import Sandbox
 
@@ -24,12 +24,12 @@ HEALTHY = {
 }
 
 
-def vitals(*, skew_s: float = 0.0, silent_s: tuple[float, ...] = (1.0,), **info: Any) -> Vitals:
-    return Vitals(place="redis.example:6379", info=HEALTHY | info, skew_s=skew_s, silent_s=silent_s)
+def vitals(*, skew_s: float = 0.0, silent_s: tuple[float, ...] = (1.0,), **info: Any) -> RedisStatus:
+    return RedisStatus(place="redis.example:6379", info=HEALTHY | info, skew_s=skew_s, silent_s=silent_s)
 
 
 def test_nothing_is_said_of_a_healthy_redis() -> None:
-    assert {check(vitals()).level for check in belt.CHECKS} == {Level.OK}
+    assert {check(vitals()).level for check in redis_server.CHECKS} == {Level.OK}
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_nothing_is_said_of_a_healthy_redis() -> None:
     ],
 )
 def test_versions_count_from_six_two(info: dict[str, str], level: Level, shown: str) -> None:
-    finding = belt.check_version(vitals(**info))
+    finding = redis_server.check_version(vitals(**info))
     assert finding.level is level
     assert shown in finding.message
 
@@ -53,23 +53,23 @@ def test_versions_count_from_six_two(info: dict[str, str], level: Level, shown: 
     [(10, 0, Level.OK), (79, 100, Level.OK), (81, 100, Level.WARN), (100, 100, Level.FAIL), (130, 100, Level.FAIL)],
 )
 def test_memory_is_measured_against_its_limit(used: int, most: int, level: Level) -> None:
-    assert belt.check_memory(vitals(used_memory=used, maxmemory=most)).level is level
+    assert redis_server.check_memory(vitals(used_memory=used, maxmemory=most)).level is level
 
 
 @pytest.mark.parametrize(("skew_s", "level"), [(1.5, Level.OK), (2.5, Level.WARN), (-3600, Level.WARN)])
 def test_a_clock_that_is_off_is_told(skew_s: float, level: Level) -> None:
-    finding = belt.check_clock(vitals(skew_s=skew_s))
+    finding = redis_server.check_clock(vitals(skew_s=skew_s))
     assert finding.level is level
     assert (f"{skew_s:+.1f} s" in finding.message) is (level is Level.WARN)
 
 
 def test_workers_that_are_silent_for_too_long_do_not_count() -> None:
-    assert belt.check_workers(vitals(silent_s=(1.0, 11.0, 13.0))).message == "2 worker processes alive"
-    assert belt.check_workers(vitals(silent_s=(13.0,))).level is Level.WARN
+    assert redis_server.check_workers(vitals(silent_s=(1.0, 11.0, 13.0))).message == "2 worker processes alive"
+    assert redis_server.check_workers(vitals(silent_s=(13.0,))).level is Level.WARN
 
 
 def test_an_append_only_file_that_cannot_be_written_is_a_failure() -> None:
-    assert belt.check_persistence(vitals(aof_last_write_status="err")).level is Level.FAIL
+    assert redis_server.check_persistence(vitals(aof_last_write_status="err")).level is Level.FAIL
 
 
 def test_a_worker_with_too_few_files_is_told_of_it(monkeypatch: pytest.MonkeyPatch) -> None:

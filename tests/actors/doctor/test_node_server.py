@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from actors.doctor.finding import Level
-from actors.doctor.node_server import examine
+from actors.doctor.node_server import run_checks
 from pipeline.config.settings import load_settings
 from tests.support.valkey import ValkeyServer, free_port
 
 
 def levels(url: str, *, told: bool = True) -> list[Level]:
     given = load_settings(_env_file=None, notify_node_socketio=told, node_socketio_redis_url=url)
-    return [finding.level for finding in examine(given)]
+    return [finding.level for finding in run_checks(given)]
 
 
 def test_it_is_asked_for_only_where_a_node_server_is_told(valkey: ValkeyServer) -> None:

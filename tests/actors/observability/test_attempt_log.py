@@ -6,7 +6,7 @@ import pytest
 
 from actors.delivery import Delivery, Finished, Verdict, stage_message
 from actors.middleware.retries import RetryPolicy, verdict_on
-from actors.observability.attempt_log import outcome_of
+from actors.observability.attempt_log import history_outcome
 from pipeline.errors import (
     BusyError,
     CancelledError,
@@ -32,7 +32,7 @@ def delivery(stage: Stage, attempt: int, *, inputs: Fetched | None = None, lost:
 
 def follows(held: Delivery, error: PipelineError) -> tuple[Verdict, HistoryOutcome | None]:
     verdict = verdict_on(SEED, held, error)
-    return verdict, outcome_of(verdict, attempt=held.attempt)
+    return verdict, history_outcome(verdict, attempt=held.attempt)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.observability.json_lines import JsonLine, Stderr
-from actors.observability.logging import HIDDEN, SECRET_NAME, configure, scrubber
+from actors.observability.logging import HIDDEN, SECRET_NAME, configure_observability, scrubber
 from pipeline.config.settings import load_settings
 from pipeline.models import Attachment, Stage
 
@@ -146,7 +146,7 @@ class Stream:
 def test_each_line_is_written_with_one_call(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     stream = Stream()
     monkeypatch.setattr(sys, "stderr", stream)
-    configure(load_settings(_env_file=None, var_dir=tmp_path, log_format="json"))
+    configure_observability(load_settings(_env_file=None, var_dir=tmp_path, log_format="json"))
     try:
         logger = structlog.get_logger()
         logger.info("one", size=1)

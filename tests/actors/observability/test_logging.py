@@ -11,7 +11,7 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.observability.logging import HIDDEN, configure, scrubber
+from actors.observability.logging import HIDDEN, configure_observability, scrubber
 from pipeline.config.settings import load_settings
 
 SCRUB = scrubber(["hunter2hunter2"])
@@ -60,7 +60,9 @@ def test_scrubbing_keeps_the_shape(value: Any) -> None:
 def test_a_log_line_is_json_off_a_terminal_and_holds_no_secret(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    configure(load_settings(_env_file=None, var_dir=tmp_path, api_token="hunter2hunter2", log_format="json"))
+    configure_observability(
+        load_settings(_env_file=None, var_dir=tmp_path, api_token="hunter2hunter2", log_format="json")
+    )
     try:
         structlog.get_logger().warning("it happened", url="https://h/p?sig=1", note="hunter2hunter2", media_key="k")
     finally:

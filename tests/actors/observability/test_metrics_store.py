@@ -9,10 +9,10 @@ import pytest
 
 from actors.observability import metrics_store
 from actors.observability.exposition import Family, Sample, counted, exposed, timed
-from actors.observability.metrics_store import levels, ship, shipped
+from actors.observability.metrics_store import flush, read_counters, read_gauges
 from actors.redis_queue.queue import RedisQueue, connect
 from pipeline import metrics
-from pipeline.metrics import COUNTERS, GAUGES, HISTOGRAMS, PENDING, Counter, Gauge, Histogram, Levels
+from pipeline.metrics import COUNTER_BUFFER, COUNTERS, GAUGES, HISTOGRAMS, Counter, Gauge, GaugeValues, Histogram
 from pipeline.models import Stage
 from tests.support.scraped import Page
 from tests.support.valkey import ValkeyServer
@@ -28,70 +28,70 @@ def belt(valkey: ValkeyServer) -> RedisQueue:
 
 @pytest.fixture(autouse=True)
 def _nothing_pending() -> Iterator[None]:
-    PENDING.take()
+    COUNTER_BUFFER.drain()
     yield
-    PENDING.take()
+    COUNTER_BUFFER.drain()
 
 
 def test_what_several_processes_count_adds_up(belt: RedisQueue) -> None:
     for n in (1, 2):  # a process that ships twice is for Redis what two processes are
         SEEN.add("fetch", n=n)
         SEEN.add("notify")
-        assert ship(belt)
-    page = Page(exposed([counted(SEEN, shipped(belt))]))
+        assert flush(belt)
+    page = Page(exposed([counted(SEEN, read_counters(belt))]))
     assert (page.value("seen_total", stage="fetch"), page.value("seen_total", stage="notify")) == (3, 2)
 
 
 def test_what_was_shipped_is_not_shipped_again(belt: RedisQueue) -> None:
     SEEN.add("fetch")
-    assert ship(belt)
-    assert ship(belt)
-    assert shipped(belt) == {"seen_total|fetch": 1}
+    assert flush(belt)
+    assert flush(belt)
+    assert read_counters(belt) == {"seen_total|fetch": 1}
 
 
 def test_what_redis_does_not_take_is_kept_until_it_does(belt: RedisQueue, own_valkey: ValkeyServer) -> None:
     away = RedisQueue(connect(own_valkey.url, timeout_s=0.25), queues=["fetch"])
     own_valkey.stop()
     SEEN.add("fetch")
-    assert not ship(away)
+    assert not flush(away)
     SEEN.add("fetch")
-    assert ship(belt)
-    assert shipped(belt) == {"seen_total|fetch": 2}
+    assert flush(belt)
+    assert read_counters(belt) == {"seen_total|fetch": 2}
 
 
 def test_a_field_that_is_no_number_spoils_no_other(belt: RedisQueue) -> None:
     belt.client.hset(belt.keys.figures, "seen_total|fetch", "rubbish")
     SEEN.add("fetch")
     SEEN.add("notify")
-    assert ship(belt)
-    assert ship(belt)
-    assert shipped(belt) == {"seen_total|notify": 1}
+    assert flush(belt)
+    assert flush(belt)
+    assert read_counters(belt) == {"seen_total|notify": 1}
 
 
 def test_a_redis_that_is_full_takes_none_of_them_and_they_are_kept(belt: RedisQueue, own_valkey: ValkeyServer) -> None:
     full = RedisQueue(connect(own_valkey.url, timeout_s=2), queues=["fetch"])
     full.client.config_set("maxmemory", "1")
     SEEN.add("fetch")
-    assert not ship(full)
+    assert not flush(full)
     full.client.config_set("maxmemory", "0")
-    assert ship(full)
-    assert shipped(full) == {"seen_total|fetch": 1}
+    assert flush(full)
+    assert read_counters(full) == {"seen_total|fetch": 1}
 
 
 def test_a_forked_child_does_not_ship_its_parents_figures() -> None:
     SEEN.add("fetch")
     child = os.fork()
     if child == 0:
-        os._exit(1 if PENDING.take() else 0)
+        os._exit(1 if COUNTER_BUFFER.drain() else 0)
     assert os.waitpid(child, 0)[1] == 0
-    assert PENDING.take() == {"seen_total|fetch": 1}
+    assert COUNTER_BUFFER.drain() == {"seen_total|fetch": 1}
 
 
 def test_a_histogram_counts_up_to_each_bound(belt: RedisQueue) -> None:
     for seconds in (0.05, 0.1, 0.5, 7):
         TOOK.observe(seconds, "fetch")
-    ship(belt)
-    page = Page(exposed([timed(TOOK, shipped(belt))]))
+    flush(belt)
+    page = Page(exposed([timed(TOOK, read_counters(belt))]))
     assert page.kinds == {"took_seconds": "histogram"}
     found = [page.value("took_seconds_bucket", stage="fetch", le=le) for le in ("0.1", "1.0", "+Inf")]
     assert found == [2, 3, 4]
@@ -104,8 +104,8 @@ def test_several_that_took_equally_long_count_each(belt: RedisQueue) -> None:
     TOOK.observe(0.5, "fetch", n=2)
     TOOK.observe(-1, "fetch")  # a clock that was set back
     SEEN.add("fetch", n=4)
-    ship(belt)
-    page = Page(exposed([timed(TOOK, shipped(belt)), counted(SEEN, shipped(belt))]))
+    flush(belt)
+    page = Page(exposed([timed(TOOK, read_counters(belt)), counted(SEEN, read_counters(belt))]))
     assert [page.value("took_seconds_bucket", stage="fetch", le=le) for le in ("0.1", "1.0")] == [4, 6]
     assert page.value("took_seconds_sum") == pytest.approx(1.15)
     assert page.value("seen_total") == 4
@@ -156,21 +156,21 @@ def test_names_keep_to_the_conventions() -> None:
 def test_levels_of_all_living_processes_add_up_and_those_of_the_dead_go(
     belt: RedisQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own = Levels()  # threads of other tests may still tell theirs
+    own = GaugeValues()  # threads of other tests may still tell theirs
     for module in (metrics, metrics_store):
-        monkeypatch.setattr(module, "LEVELS", own)
+        monkeypatch.setattr(module, "GAUGE_VALUES", own)
     level = Gauge("esteira_level", "A level.", ("channel",))
     level.set(3, "live")
-    assert ship(belt)
+    assert flush(belt)
     other = belt.keys.level("esteira_level|live", "elsewhere:1")
     belt.client.set(other, 4, px=60_000)
     belt.client.sadd(belt.keys.levels, other)
-    assert levels(belt) == {"esteira_level|live": 7}
+    assert read_gauges(belt) == {"esteira_level|live": 7}
     assert all(0 < belt.client.pttl(key) <= 60_000 for key in belt.client.smembers(belt.keys.levels))
     belt.client.delete(other)
-    assert levels(belt) == {"esteira_level|live": 3}
+    assert read_gauges(belt) == {"esteira_level|live": 3}
     assert belt.client.scard(belt.keys.levels) == 1
     level.set(0, "live")
-    assert ship(belt)
-    assert levels(belt) == {"esteira_level|live": 0}
-    assert not own.take()  # nothing to tell any more
+    assert flush(belt)
+    assert read_gauges(belt) == {"esteira_level|live": 0}
+    assert not own.changed()  # nothing to tell any more

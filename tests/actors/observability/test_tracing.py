@@ -13,7 +13,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from actors.observability import tracing
-from actors.observability.otel import ids_of
+from actors.observability.otel import span_ids
 from pipeline.history import Attempt, HistoryOutcome
 from pipeline.models import Record, Stage, Status
 
@@ -28,9 +28,9 @@ ATTEMPT = Attempt("fetch", 1, 1.0, 1.0, HistoryOutcome.DONE)
 def untraced(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in [name for name in os.environ if name.startswith("OTEL_")]:
         monkeypatch.delenv(name)
-    tracing.close()
+    tracing.stop_tracing()
     yield
-    tracing.close()
+    tracing.stop_tracing()
 
 
 def test_nothing_of_it_is_imported_where_no_endpoint_is_set() -> None:
@@ -46,10 +46,10 @@ def test_nothing_of_it_is_imported_where_no_endpoint_is_set() -> None:
 
 def test_without_an_endpoint_there_is_no_thread_and_no_lap() -> None:
     before = threading.active_count()
-    tracing.begin(str)
-    laps = tracing.laps()
+    tracing.start_tracing(str)
+    laps = tracing.phase_timer()
     laps.mark("accept")
-    tracing.attempted(RECORD, ATTEMPT)
+    tracing.record_attempt(RECORD, ATTEMPT)
     assert (laps.ends, threading.active_count()) == ([], before)
 
 
@@ -57,27 +57,27 @@ def test_a_protocol_that_is_not_spoken_is_told(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
     with capture_logs() as said:
-        tracing.begin(str)
+        tracing.start_tracing(str)
     assert [line["protocol"] for line in said] == ["grpc"]
-    assert tracing.laps().ends == []
+    assert tracing.phase_timer().ends == []
 
 
 def test_no_attachment_fails_for_its_trace(monkeypatch: pytest.MonkeyPatch) -> None:
     class Broken:
-        def attempted(self, *_: Any) -> None:
+        def record_attempt(self, *_: Any) -> None:
             raise KeyError("s3cret")
 
-    monkeypatch.setattr(tracing._Process, "traces", Broken())
+    monkeypatch.setattr(tracing._Process, "tracer", Broken())
     with capture_logs() as said:
-        tracing.attempted(RECORD, ATTEMPT)
-    monkeypatch.setattr(tracing._Process, "traces", None)
+        tracing.record_attempt(RECORD, ATTEMPT)
+    monkeypatch.setattr(tracing._Process, "tracer", None)
     assert "s3cret" not in repr(said)
     assert [line["error"] for line in said] == ["KeyError"]
 
 
 def test_the_first_run_has_the_id_of_its_attachment_and_each_run_its_own() -> None:
-    assert ids_of(ID, 0)[0] == int(ID, 16)
-    found = {ids_of(ID, run) for run in range(5)}
+    assert span_ids(ID, 0)[0] == int(ID, 16)
+    found = {span_ids(ID, run) for run in range(5)}
     assert len({trace for trace, _ in found}) == len({span for _, span in found}) == 5
     assert all(0 < trace < 2**128 and 0 < span < 2**64 for trace, span in found)
-    assert ids_of("0" * 32, 0)[0] != 0
+    assert span_ids("0" * 32, 0)[0] != 0

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from actors.observability.worker_info import ACTIVITY, Activity, Identity
+from actors.observability.worker_info import ACTIVITY, WorkerActivity, WorkerIdentity
 from actors.operations import workers as reader
 from actors.operations.workers import workers
 from actors.redis_queue.queue import RedisQueue, connect
@@ -26,8 +26,8 @@ def belt(valkey: ValkeyServer) -> RedisQueue:
 
 
 def said(**fields: object) -> str:
-    identity = Identity(threads=4, queues=["notify", "fetch"])
-    return identity.now(sandbox_deaths=2).model_copy(update=fields).model_dump_json()
+    identity = WorkerIdentity(threads=4, queues=["notify", "fetch"])
+    return identity.current_info(sandbox_deaths=2).model_copy(update=fields).model_dump_json()
 
 
 def test_a_worker_is_known_by_what_it_says_with_its_heartbeat(
@@ -61,7 +61,7 @@ def test_its_heartbeat_and_what_it_says_are_one_command(belt: RedisQueue) -> Non
 
 
 def test_what_runs_is_told_with_its_stage_for_as_long_as_it_runs() -> None:
-    activity, begun, go_on = Activity(), threading.Event(), threading.Event()
+    activity, begun, go_on = WorkerActivity(), threading.Event(), threading.Event()
 
     def work() -> None:
         with activity.of("b" * 32, Stage.PERSIST):
@@ -79,7 +79,7 @@ def test_what_runs_is_told_with_its_stage_for_as_long_as_it_runs() -> None:
 
 
 def test_what_raises_runs_no_more() -> None:
-    activity = Activity()
+    activity = WorkerActivity()
     with pytest.raises(ValueError, match="broken"), activity.of("a" * 32, Stage.FETCH):
         raise ValueError("broken")
     assert activity.running == ()
@@ -87,9 +87,9 @@ def test_what_raises_runs_no_more() -> None:
 
 def test_what_it_runs_and_its_last_error_come_through(belt: RedisQueue, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ACTIVITY, "_last_error", None)
-    ACTIVITY.failed(Code.STORAGE, Stage.PERSIST)
-    ACTIVITY.failed(Code.FETCH_DNS, Stage.FETCH)
-    with ACTIVITY.of(["a" * 32], Stage.VALIDATE):
+    ACTIVITY.record_error(Code.STORAGE, Stage.PERSIST)
+    ACTIVITY.record_error(Code.FETCH_DNS, Stage.FETCH)
+    with ACTIVITY.working_on(["a" * 32], Stage.VALIDATE):
         belt.beat("w", silence_ms=MINUTE_MS, said=said())
     [worker] = workers(belt)
     assert [(run.id, run.stage) for run in worker.running] == [("a" * 32, Stage.VALIDATE)]

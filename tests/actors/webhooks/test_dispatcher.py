@@ -43,7 +43,7 @@ def make(tmp_path: Path) -> Iterator[Make]:
         for name, endpoint in tools.webhooks.endpoints.items() if at_work else ():
             lane = Lane(endpoint, tools.catalogue.deliveries, tools.settings)
             lanes.append(lane)
-            tools.webhooks.listen(name, lane.ring)
+            tools.webhooks.set_waker(name, lane.ring)
             lane.start()
         return tools
 
@@ -63,7 +63,7 @@ def receiver() -> Iterator[MediaServer]:
 def announce(tools: Services, *names: str, times: int = 1) -> list[str]:
     """Writes down an event for these endpoints, as the end of an attachment does; the event ids."""
     ids = [told(tools.catalogue, *names).id for _ in range(times)]
-    tools.webhooks.ring(names)
+    tools.webhooks.wake(names)
     return ids
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from actors.observability.worker_info import ACTIVITY, Identity
+from actors.observability.worker_info import ACTIVITY, WorkerIdentity
 from actors.redis_queue.queue import RedisQueue, connect
 from pipeline.models import Stage
 from tests.support.esteira import Site
@@ -15,8 +15,12 @@ MINUTE_MS = 60_000
 
 def beat(valkey: ValkeyServer) -> None:
     belt = RedisQueue(connect(valkey.url, timeout_s=2), queues=["fetch"])
-    with ACTIVITY.of(["f" * 32], Stage.FETCH):
-        said = Identity(threads=4, queues=["fetch"]).now(sandbox_deaths=3).model_copy(update={"host": "berlin"})
+    with ACTIVITY.working_on(["f" * 32], Stage.FETCH):
+        said = (
+            WorkerIdentity(threads=4, queues=["fetch"])
+            .current_info(sandbox_deaths=3)
+            .model_copy(update={"host": "berlin"})
+        )
         belt.beat("w", silence_ms=MINUTE_MS, said=said.model_dump_json())
 
 

@@ -14,7 +14,7 @@ import pytest
 import redis
 from fastapi.testclient import TestClient
 
-from actors.observability.worker_info import Identity
+from actors.observability.worker_info import WorkerIdentity
 from actors.redis_queue.queue import open_queue
 from pipeline.catalogue import CatalogueError
 from pipeline.config.settings import Settings, current_settings
@@ -83,7 +83,7 @@ def test_a_repeat_is_the_same_attachment(client: TestClient) -> None:
 def test_who_works_is_told(client: TestClient, settings: Settings) -> None:
     assert client.get("/workers").json() == {"workers": []}
     queue = open_queue(settings)
-    said = Identity(threads=4, queues=["fetch"]).now(sandbox_deaths=0)
+    said = WorkerIdentity(threads=4, queues=["fetch"]).current_info(sandbox_deaths=0)
     queue.beat("w", silence_ms=60_000, said=said.model_dump_json())
     [worker] = client.get("/workers").json()["workers"]
     assert (worker["id"], worker["pid"], worker["alive"], worker["running"]) == ("w", said.pid, True, [])

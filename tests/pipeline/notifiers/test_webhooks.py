@@ -204,15 +204,19 @@ def test_filters_by_type_and_session_choose_the_receivers() -> None:
     )
     made = webhooks(webhook_endpoints=given, webhook_url="http://127.0.0.1:1/", webhook_secret=SECRET)
     assert list(made.endpoints) == ["default", "all", "bad-news", "shops", "both"]
-    assert made.receivers(event("x")) == ["default", "all"]
-    assert made.receivers(event("kiosk")) == ["default", "all", "shops"]
-    assert made.receivers(event("kiosk-2")) == ["default", "all"]
-    assert made.receivers(event("shop-1", "media.failed")) == ["default", "all", "bad-news", "shops", "both"]
+    assert made.endpoint_names(event("x")) == ["default", "all"]
+    assert made.endpoint_names(event("kiosk")) == ["default", "all", "shops"]
+    assert made.endpoint_names(event("kiosk-2")) == ["default", "all"]
+    assert made.endpoint_names(event("shop-1", "media.failed")) == ["default", "all", "bad-news", "shops", "both"]
 
 
 def test_a_session_whose_name_looks_like_a_pattern_can_be_named() -> None:
     made = webhooks(webhook_endpoints=endpoints({"name": "a", "url": "http://127.0.0.1:1/", "sessions": ["[1]"]}))
-    assert (made.receivers(event("[1]")), made.receivers(event("1")), made.receivers(event("2"))) == (["a"], ["a"], [])
+    assert (made.endpoint_names(event("[1]")), made.endpoint_names(event("1")), made.endpoint_names(event("2"))) == (
+        ["a"],
+        ["a"],
+        [],
+    )
 
 
 def test_the_types_that_a_filter_may_name_are_those_that_there_are() -> None:
@@ -232,8 +236,8 @@ def test_where_an_endpoint_is_is_told_without_its_path() -> None:
 
 def test_only_who_listens_for_an_endpoint_is_woken() -> None:
     made, heard = Webhooks(), []
-    made.listen("crm", lambda: heard.append("crm"))
-    made.ring(["crm", "logs"])
-    made.listen("crm", None)
-    made.ring(["crm"])
+    made.set_waker("crm", lambda: heard.append("crm"))
+    made.wake(["crm", "logs"])
+    made.set_waker("crm", None)
+    made.wake(["crm"])
     assert heard == ["crm"]

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from pipeline.errors import Code, PermanentError, PipelineError, RetryableError, StagingLostError
-from pipeline.metrics import PENDING
+from pipeline.metrics import COUNTER_BUFFER
 from pipeline.sandbox import Sandbox
 
 HOSTILE = "tests.support.hostile_decoders"
@@ -51,14 +51,14 @@ def call(sandbox: Sandbox, name: str, **arguments: object) -> object:
     ],
 )
 def test_a_death_is_counted_by_its_cause(name: str, wall_s: float, cause: str | None) -> None:
-    PENDING.take()
+    COUNTER_BUFFER.drain()
     box = Sandbox(processes=1, memory_mb=MEMORY_MB, cpu_s=1, wall_s=wall_s)
     with suppress(PipelineError):
         call(box, name)
     expected = {"esteira_sandbox_starts_total": 1} | ({f"esteira_sandbox_deaths_total|{cause}": 1} if cause else {})
-    assert PENDING.take() == expected
+    assert COUNTER_BUFFER.drain() == expected
     call(box, "echo")
-    assert PENDING.take() == ({"esteira_sandbox_starts_total": 1} if cause else {})
+    assert COUNTER_BUFFER.drain() == ({"esteira_sandbox_starts_total": 1} if cause else {})
     box.close()
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import AwayError, Code, PermanentError, PipelineError, RetryableError, StagingLostError
-from pipeline.metrics import PENDING
+from pipeline.metrics import COUNTER_BUFFER
 from pipeline.security.antivirus import NOBODY_ASKED_S, PATIENCE_S, Antivirus
 from pipeline.security.clamd import Clamd
 from tests.support.clamd import Double, double
@@ -39,9 +39,9 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def _nothing_pending() -> Iterator[None]:
-    PENDING.take()
+    COUNTER_BUFFER.drain()
     yield
-    PENDING.take()
+    COUNTER_BUFFER.drain()
 
 
 def scan(clamd: Double, file: Path, *, size: int = len(CONTENT), timeout_s: float = 30) -> None:
@@ -57,7 +57,7 @@ def refused(clamd: Double, file: Path, *, size: int = len(CONTENT), timeout_s: f
 def scans() -> dict[str, float]:
     """The scans that were counted since the last look, by their outcome."""
     name = "esteira_antivirus_scans_total|"
-    return {key.removeprefix(name): n for key, n in PENDING.take().items() if key.startswith(name)}
+    return {key.removeprefix(name): n for key, n in COUNTER_BUFFER.drain().items() if key.startswith(name)}
 
 
 def test_what_clamd_finds_clean_goes_on_and_clamd_has_seen_all_of_it(clamd: Double, file: Path) -> None:

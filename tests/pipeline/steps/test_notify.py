@@ -130,7 +130,7 @@ class Post:
     def __call__(self, told: Outcome) -> None:
         raise AssertionError(told)
 
-    def tell_all(self, told: Sequence[Outcome]) -> None:
+    def publish_all(self, told: Sequence[Outcome]) -> None:
         self.got.append([one.id for one in told])
         if self.error:
             raise self.error

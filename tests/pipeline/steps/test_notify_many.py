@@ -25,9 +25,9 @@ class Told:
         self.ids: list[list[str]] = []
 
     def __call__(self, told: Outcome) -> None:
-        self.tell_all([told])
+        self.publish_all([told])
 
-    def tell_all(self, told: Sequence[Outcome]) -> None:
+    def publish_all(self, told: Sequence[Outcome]) -> None:
         self.ids.append([one.id for one in told])
 
 
@@ -61,7 +61,7 @@ def staged(services: Services, *, store: bool = True) -> Claim:
 def test_each_has_its_own_end_in_the_order_given(services: Services, told: Told) -> None:
     rung: list[str] = []
     for name in ("crm", "bad"):
-        services.webhooks.listen(name, lambda name=name: rung.append(name))
+        services.webhooks.set_waker(name, lambda name=name: rung.append(name))
     done, lost, last = (staged(services) for _ in range(3))
     failed, gone = (staged(services, store=False) for _ in range(2))
     claimed(services.catalogue, lost.id, takeover=True)

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.catalogue import Catalogue
 from pipeline.errors import CancelledError, Code, PipelineError, RetryableError, StagingLostError, SupersededError
-from pipeline.metrics import PENDING
+from pipeline.metrics import COUNTER_BUFFER
 from pipeline.models import Claim, Detected, Facts, Fetched, Kind, Record, Status, Stored, Validated
 from pipeline.steps.persist import persist, persist_many, stored_name
 from pipeline.storage import FilePath, LocalStorage, content_key
@@ -69,13 +69,13 @@ def test_content_stands_under_its_hash_and_its_facts_in_the_catalogue(
 def test_the_same_content_of_two_attachments_is_stored_once(
     claim: Claim, staged: Path, storage: LocalStorage, catalogue: Catalogue
 ) -> None:
-    PENDING.take()
+    COUNTER_BUFFER.drain()
     other = claimed(catalogue, catalogue.accept(attachment()).id)
     for each in (claim, other):
         persist(each, VALIDATED, path=staged, storage=storage, catalogue=catalogue)
     assert objects(storage) == [content_key(SHA256)]
     size = len(CONTENT)
-    assert PENDING.take() == {"esteira_stored_bytes_total": 2 * size, "esteira_deduplicated_bytes_total": size}
+    assert COUNTER_BUFFER.drain() == {"esteira_stored_bytes_total": 2 * size, "esteira_deduplicated_bytes_total": size}
 
 
 def test_persisting_twice_is_the_same_as_once(
@@ -201,7 +201,7 @@ def test_of_many_each_ends_by_itself_in_their_order(
     paths[3].unlink()
     claimed(catalogue, claims[4].id, takeover=True)
     catalogue.cancellations.ask(claims[5].id)
-    PENDING.take()
+    COUNTER_BUFFER.drain()
     work = [(claim, carrying(content)) for claim, content in zip(claims, contents, strict=True)]
     results = persist_many(work, paths=paths, storage=storage, catalogue=catalogue)
     assert [Record if isinstance(result, Record) else type(result) for result in results] == [
@@ -217,7 +217,7 @@ def test_of_many_each_ends_by_itself_in_their_order(
     kept = {content_key(hashlib.sha256(contents[index]).hexdigest()) for index in (0, 1, 4, 6)}
     assert set(objects(storage)) == kept
     size = len(CONTENT)
-    assert PENDING.take() == {
+    assert COUNTER_BUFFER.drain() == {
         "esteira_stored_bytes_total": 2 * size + len(b"another") + len(b"last"),
         "esteira_deduplicated_bytes_total": size,
     }

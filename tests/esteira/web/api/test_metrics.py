@@ -14,7 +14,7 @@ from esteira.web.api.metrics import Metrics
 from esteira.web.auth.access import Authenticator
 from esteira.web.intake.ignored_counts import Tally
 from pipeline.config.settings import current_settings
-from pipeline.metrics import PENDING
+from pipeline.metrics import COUNTER_BUFFER
 from pipeline.services import services
 from tests.conftest import missing
 from tests.support.media_server import MediaServer
@@ -28,9 +28,9 @@ METRICS_TOKEN = "a token that reads metrics"
 
 @pytest.fixture(autouse=True)
 def _nothing_pending() -> Iterator[None]:
-    PENDING.take()
+    COUNTER_BUFFER.drain()
     yield
-    PENDING.take()
+    COUNTER_BUFFER.drain()
 
 
 @pytest.fixture

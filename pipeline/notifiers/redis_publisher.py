@@ -35,22 +35,22 @@ class BufferedRedisPublisher:
     `channel` names it in logs and figures; of what waits, the newest `most` are kept.
     """
 
-    def __init__(self, url: str, send: Send, *, channel: str, most: int) -> None:
+    def __init__(self, url: str, send: Send, *, channel: str, max_waiting: int) -> None:
         self.channel = channel
         self._client = redis.Redis.from_url(
             url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S, retry=Retry(NoBackoff(), 0)
         )
         self._send = send
         self._waiting: deque[Outcome] = deque()
-        self._most = most
+        self._max_waiting = max_waiting
         self._away = False
         self._lock = threading.Lock()
 
     def __call__(self, told: Outcome) -> None:
         """Sends it, or keeps it for later; never raises."""
-        self.tell_all([told])
+        self.publish_all([told])
 
-    def tell_all(self, told: Sequence[Outcome]) -> None:
+    def publish_all(self, told: Sequence[Outcome]) -> None:
         """Sends them in one go, or keeps them for later; never raises."""
         if self._away and self._keep(told):
             return
@@ -72,7 +72,7 @@ class BufferedRedisPublisher:
 
     def _append(self, told: Sequence[Outcome]) -> None:
         self._waiting += told
-        lost = max(0, len(self._waiting) - self._most)
+        lost = max(0, len(self._waiting) - self._max_waiting)
         for _ in range(lost):
             self._waiting.popleft()
         if lost:

@@ -22,14 +22,14 @@ SCRIPTS_WRITE_SINCE = (5, 0)  # before, a script that had asked for the time cou
 FULL, NEARLY_FULL = 1.0, 0.8  # of maxmemory
 CLOCK_S = 2.0
 
-ADDRESS = "check REDIS_URL or REDIS_HOST and that its server runs; with neither set, `esteira start` runs one"
+CHECK_ADDRESS = "check REDIS_URL or REDIS_HOST and that its server runs; with neither set, `esteira start` runs one"
 # One script moves a message between keys, so all of them lie in one slot: a second shard would stand idle.
 NO_CLUSTER = "use a Redis without cluster mode, of which a replica may take over: Esteira does not follow MOVED"
-LOGIN = "check the password in REDIS_URL or PASSWORD_REDIS"
+CHECK_LOGIN = "check the password in REDIS_URL or PASSWORD_REDIS"
 
 
 @dataclass(frozen=True)
-class Vitals:
+class RedisStatus:
     """What Redis says of itself. `info` is its INFO, `skew_s` its clock less ours, `silent_s` each worker's silence.
 
     `shards` is over how many primaries a cluster divides its keys; 1 where it is none.
@@ -42,7 +42,7 @@ class Vitals:
     shards: int = 1
 
 
-def redis_place(settings: Settings) -> str:
+def redis_address(settings: Settings) -> str:
     """Where Redis is, without its password: host and port, or the socket's path."""
     parts = urlsplit(settings.redis)
     if parts.scheme == "unix":
@@ -50,26 +50,26 @@ def redis_place(settings: Settings) -> str:
     return f"{parts.hostname}:{parts.port or 6379}"
 
 
-def examine(settings: Settings) -> Iterator[Finding]:
+def run_checks(settings: Settings) -> Iterator[Finding]:
     """Everything about Redis; one finding alone if it does not answer."""
-    place = redis_place(settings)
+    place = redis_address(settings)
     belt = open_queue(settings, timeout_s=TIMEOUT_S)
     try:
-        vitals = take_vitals(belt, place)
+        vitals = read_status(belt, place)
     except redis.AuthenticationError:
-        yield fail("redis", f"{place} refuses the login", LOGIN)
+        yield fail("redis", f"{place} refuses the login", CHECK_LOGIN)
     except (redis.exceptions.AskError, redis.exceptions.MovedError) as moved:
         elsewhere = f"the belt's keys belong to its shard {moved.host}:{moved.port}"
         yield fail("redis", f"{place} is one shard of a cluster, and {elsewhere}", NO_CLUSTER)
     except (redis.RedisError, OSError) as error:
-        yield fail("redis", f"{place} does not answer ({type(error).__name__})", ADDRESS)
+        yield fail("redis", f"{place} does not answer ({type(error).__name__})", CHECK_ADDRESS)
     else:
         yield from (check(vitals) for check in CHECKS)
     finally:
         belt.client.close()
 
 
-def take_vitals(belt: RedisQueue, place: str) -> Vitals:
+def read_status(belt: RedisQueue, place: str) -> RedisStatus:
     """Asks Redis for all that the checks look at. INFO says everything: many providers refuse CONFIG.
 
     Raises:
@@ -82,7 +82,7 @@ def take_vitals(belt: RedisQueue, place: str) -> Vitals:
     beats: Any = belt.client.zrange(belt.keys.workers, 0, -1, withscores=True)
     silent = tuple(now - milliseconds / 1000 for _, milliseconds in beats)
     skew_s = now - (asked + time.time()) / 2
-    return Vitals(place=place, info=info, skew_s=skew_s, silent_s=silent, shards=_shards(belt, info))
+    return RedisStatus(place=place, info=info, skew_s=skew_s, silent_s=silent, shards=_shards(belt, info))
 
 
 def _shards(belt: RedisQueue, info: dict[str, Any]) -> int:
@@ -93,7 +93,7 @@ def _shards(belt: RedisQueue, info: dict[str, Any]) -> int:
     return int(found[1]) if found else 1
 
 
-def check_version(vitals: Vitals) -> Finding:
+def check_version(vitals: RedisStatus) -> Finding:
     info = vitals.info
     valkey = info.get("valkey_version")
     name = f"Valkey {valkey}" if valkey else f"Redis {info['redis_version']}"
@@ -106,14 +106,14 @@ def check_version(vitals: Vitals) -> Finding:
     return ok("redis", message)
 
 
-def check_cluster(vitals: Vitals) -> Finding:
+def check_cluster(vitals: RedisStatus) -> Finding:
     if vitals.shards > 1:
         message = f"a cluster of {vitals.shards} shards: the belt lies on this one; nothing works once it moves"
         return warn("cluster", message, NO_CLUSTER)
     return ok("cluster", "keeps all keys itself")
 
 
-def check_eviction(vitals: Vitals) -> Finding:
+def check_eviction(vitals: RedisStatus) -> Finding:
     policy = vitals.info.get("maxmemory_policy", "unknown")
     remedy = "CONFIG SET maxmemory-policy noeviction, and in its configuration file"
     if policy == "noeviction":
@@ -125,7 +125,7 @@ def check_eviction(vitals: Vitals) -> Finding:
     return fail("eviction", f"{policy}: {lost}", remedy)
 
 
-def check_persistence(vitals: Vitals) -> Finding:
+def check_persistence(vitals: RedisStatus) -> Finding:
     info = vitals.info
     if info.get("aof_enabled") and info.get("aof_last_write_status", "ok") != "ok":
         return fail("append-only file", "cannot be written, so Redis refuses work", "make room on the disk of Redis")
@@ -135,13 +135,13 @@ def check_persistence(vitals: Vitals) -> Finding:
     return warn("append-only file", forgets, "CONFIG SET appendonly yes, and in its configuration file")
 
 
-def check_role(vitals: Vitals) -> Finding:
+def check_role(vitals: RedisStatus) -> Finding:
     if vitals.info.get("role") in {"slave", "replica"} and vitals.info.get("slave_read_only", 1):
         return fail("role", "a read-only replica: nothing can be put on the belt", "point REDIS_URL at its primary")
     return ok("role", "takes writes")
 
 
-def check_memory(vitals: Vitals) -> Finding:
+def check_memory(vitals: RedisStatus) -> Finding:
     used, most = int(vitals.info["used_memory"]), int(vitals.info.get("maxmemory", 0))
     if not most:
         return ok("memory", f"{used / 1e6:.0f} MB used, no limit set")
@@ -152,13 +152,13 @@ def check_memory(vitals: Vitals) -> Finding:
     return warn("memory", message, remedy) if used > most * NEARLY_FULL else ok("memory", message)
 
 
-def check_clock(vitals: Vitals) -> Finding:
+def check_clock(vitals: RedisStatus) -> Finding:
     if abs(vitals.skew_s) > CLOCK_S:
         return warn("redis clock", f"differs from ours by {vitals.skew_s:+.1f} s", "let both machines use NTP")
     return ok("redis clock", f"within {CLOCK_S:g} s of ours")
 
 
-def check_workers(vitals: Vitals) -> Finding:
+def check_workers(vitals: RedisStatus) -> Finding:
     alive = sum(silent < SILENCE_S for silent in vitals.silent_s)
     if not alive:
         remedy = "run `esteira start`, or the worker line of the Procfile"
@@ -166,7 +166,7 @@ def check_workers(vitals: Vitals) -> Finding:
     return ok("workers", f"{alive} worker process{'es' if alive > 1 else ''} alive")
 
 
-CHECKS: tuple[Callable[[Vitals], Finding], ...] = (
+CHECKS: tuple[Callable[[RedisStatus], Finding], ...] = (
     check_version,
     check_cluster,
     check_role,

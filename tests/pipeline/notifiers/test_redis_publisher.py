@@ -11,10 +11,10 @@ import pytest
 import redis
 import structlog
 
-from pipeline.metrics import LEVELS, PENDING
+from pipeline.metrics import COUNTER_BUFFER, GAUGE_VALUES
 from pipeline.models import Outcome
-from pipeline.notifiers import redis_post
-from pipeline.notifiers.redis_post import BufferedRedisPublisher
+from pipeline.notifiers import redis_publisher
+from pipeline.notifiers.redis_publisher import BufferedRedisPublisher
 from tests.support.events import outcome
 from tests.support.system import wait_until
 from tests.support.valkey import ValkeyServer
@@ -35,14 +35,14 @@ class Server:
         self.got += [one.event_id for one in told]
 
 
-def post(server: Server, *, most: int = 100) -> BufferedRedisPublisher:
-    return BufferedRedisPublisher("redis://127.0.0.1:1/0", server, channel="test", most=most)
+def post(server: Server, *, max_waiting: int = 100) -> BufferedRedisPublisher:
+    return BufferedRedisPublisher("redis://127.0.0.1:1/0", server, channel="test", max_waiting=max_waiting)
 
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redis_post, "RETRY_S", 0.05)
-    monkeypatch.setattr(redis_post, "log", structlog.get_logger())
+    monkeypatch.setattr(redis_publisher, "RETRY_S", 0.05)
+    monkeypatch.setattr(redis_publisher, "log", structlog.get_logger())
 
 
 def test_what_waits_goes_in_its_order_and_before_what_is_new() -> None:
@@ -61,32 +61,32 @@ def test_what_waits_goes_in_its_order_and_before_what_is_new() -> None:
 
 
 def test_several_go_together_and_keep_their_order_over_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redis_post, "AT_ONCE", 4)
+    monkeypatch.setattr(redis_publisher, "AT_ONCE", 4)
     server = Server()
     tell, told = post(server), [outcome() for _ in range(20)]
-    PENDING.take()
-    tell.tell_all(told[:5])
+    COUNTER_BUFFER.drain()
+    tell.publish_all(told[:5])
     assert (server.asked, len(server.got)) == (1, 5)
     server.away = True
-    tell.tell_all(told[5:10])
+    tell.publish_all(told[5:10])
     tell(told[10])
-    tell.tell_all(told[11:])
+    tell.publish_all(told[11:])
     asked = server.asked
     server.away = False
     wait_until(lambda: server.got == [one.event_id for one in told], 10)
     assert server.asked - asked <= 4 + 5  # fifteen by fours, and what had tried before
-    wait_until(lambda: LEVELS.take().get("esteira_events_waiting|test", 0) == 0, 10)
-    assert PENDING.take()["esteira_events_sent_total|test"] == 20
+    wait_until(lambda: GAUGE_VALUES.changed().get("esteira_events_waiting|test", 0) == 0, 10)
+    assert COUNTER_BUFFER.drain()["esteira_events_sent_total|test"] == 20
 
 
 def test_of_more_at_once_than_may_wait_the_newest_are_kept() -> None:
     server = Server()
     server.away = True
-    tell, told = post(server, most=10), [outcome() for _ in range(25)]
-    PENDING.take()
-    tell.tell_all(told[:12])
-    tell.tell_all(told[12:])
-    assert PENDING.take()["esteira_events_lost_total|test"] == 15
+    tell, told = post(server, max_waiting=10), [outcome() for _ in range(25)]
+    COUNTER_BUFFER.drain()
+    tell.publish_all(told[:12])
+    tell.publish_all(told[12:])
+    assert COUNTER_BUFFER.drain()["esteira_events_lost_total|test"] == 15
     server.away = False
     wait_until(lambda: server.got == [one.event_id for one in told[15:]], 10)
 
@@ -111,22 +111,22 @@ def test_an_outage_is_said_once_and_so_is_its_end() -> None:
 def test_of_what_waits_the_newest_are_kept_and_the_lost_are_counted() -> None:
     server = Server()
     server.away = True
-    tell, told = post(server, most=10), [outcome() for _ in range(25)]
-    PENDING.take()
+    tell, told = post(server, max_waiting=10), [outcome() for _ in range(25)]
+    COUNTER_BUFFER.drain()
     for one in told:
         tell(one)
-    assert LEVELS.take()["esteira_events_waiting|test"] == 10
+    assert GAUGE_VALUES.changed()["esteira_events_waiting|test"] == 10
     server.away = False
     wait_until(lambda: len(server.got) == 10, 10)
     assert server.got == [one.event_id for one in told[15:]]
-    figures = PENDING.take()
+    figures = COUNTER_BUFFER.drain()
     assert figures["esteira_events_lost_total|test"] == 15
-    wait_until(lambda: LEVELS.take().get("esteira_events_waiting|test", 0) == 0, 10)
+    wait_until(lambda: GAUGE_VALUES.changed().get("esteira_events_waiting|test", 0) == 0, 10)
 
 
 def test_many_threads_lose_nothing_over_an_outage() -> None:
     server = Server()
-    tell, told = post(server, most=10_000), [[outcome() for _ in range(200)] for _ in range(4)]
+    tell, told = post(server, max_waiting=10_000), [[outcome() for _ in range(200)] for _ in range(4)]
 
     def announce(mine: list[Outcome]) -> None:
         for one in mine:
@@ -148,7 +148,10 @@ def test_many_threads_lose_nothing_over_an_outage() -> None:
 def test_a_redis_that_hangs_holds_nobody_for_longer_than_a_quarter_of_a_second(own_valkey: ValkeyServer) -> None:
     seen: list[Any] = []
     tell = BufferedRedisPublisher(
-        own_valkey.url, lambda client, told: seen.extend((client.ping(), one) for one in told), channel="test", most=10
+        own_valkey.url,
+        lambda client, told: seen.extend((client.ping(), one) for one in told),
+        channel="test",
+        max_waiting=10,
     )
     tell(outcome())
     own_valkey.pause()
