@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from actors.maintenance.heartbeat import SILENCE_S
 from actors.observability.metrics_page import metrics_page
 from actors.observability.metrics_store import flush
 from pipeline.metrics import COUNTER_BUFFER, COUNTERS, GAUGES, HISTOGRAMS, Counter
@@ -44,7 +45,7 @@ def page(make_plant: Callable[..., Plant]) -> Iterator[Page]:
     for gauge in GAUGES:
         gauge.set(1, *("x" for _ in gauge.labels))
     flush(plant.belt)
-    yield Page(metrics_page(plant.hook))
+    yield Page(metrics_page(plant.services, plant.belt, circuit_open=False, worker_timeout_s=SILENCE_S))
     COUNTER_BUFFER.drain()
     for gauge in GAUGES:
         gauge.set(0, *("x" for _ in gauge.labels))

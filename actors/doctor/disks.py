@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from actors.doctor.finding import Finding, fail, ok, warn
+from pipeline.values.paths import nearest_existing
 
 MOUNTS = Path("/proc/self/mountinfo")  # proc(5): a line for each mount
 NETWORK = re.compile(r"nfs\d?|cifs|smb\d?|smbfs|9p|afs|ceph|glusterfs|lustre|beegfs|gpfs|davfs|fuse\.(?!ext|ntfs).*")
@@ -16,17 +17,9 @@ LITTLE_BYTES, NO_BYTES = 1_000_000_000, 50_000_000
 LITTLE_INODES, NO_INODES = 10_000, 100
 
 
-def existing(path: Path) -> Path:
-    """The path, or the nearest folder above it that is there."""
-    path = path.absolute()
-    while not path.exists() and path != path.parent:
-        path = path.parent
-    return path
-
-
 def filesystem(path: Path) -> str:
     """The type of the filesystem that holds the path, as `mount` names it; `unknown` where nobody says."""
-    place = existing(path).resolve()
+    place = nearest_existing(path).resolve()
     try:
         lines = MOUNTS.read_text(errors="replace").splitlines()
     except OSError:
@@ -47,7 +40,7 @@ def is_network(kind: str) -> bool:
 def check_room(name: str, path: Path, *, wanted: int = LITTLE_BYTES) -> Finding:
     """Free bytes and inodes of the disk that holds the path; `wanted` bytes are enough."""
     check = f"{name} disk"
-    there = os.statvfs(existing(path))
+    there = os.statvfs(nearest_existing(path))
     free = there.f_bavail * there.f_frsize
     message = f"{free / 1e9:.1f} GB free at {path}"
     remedy = "make room, or move it to a larger disk"

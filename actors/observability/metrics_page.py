@@ -10,9 +10,6 @@ from typing import Any, NamedTuple
 
 import redis
 
-from actors.doctor.disks import existing
-from actors.hook import Hook
-from actors.maintenance.heartbeat import SILENCE_S
 from actors.observability.exposition import Family, Sample, counted, exposed, measured, timed
 from actors.observability.metrics_store import read_counters, read_gauges
 from actors.redis_queue.queue import RedisQueue
@@ -21,6 +18,7 @@ from pipeline.errors import PipelineError
 from pipeline.metrics import COUNTERS, GAUGES, HISTOGRAMS
 from pipeline.services import Services
 from pipeline.storage import LocalStorage
+from pipeline.values.paths import nearest_existing
 
 TOTALS = {  # of the catalogue: they outlive Redis and every process
     "received": "Attachments that were accepted, since the catalogue began.",
@@ -49,9 +47,12 @@ class Rows(NamedTuple):
     pauses: Mapping[str, int]
 
 
-def metrics_page(own: Hook) -> str:
+def metrics_page(services: Services, queue: RedisQueue, *, circuit_open: bool, worker_timeout_s: float) -> str:
     """The page, from what this process's hook is connected to. What is away is told as away, and left out."""
-    queues, rows = _queues(own), _rows(own.services)
+    queues = (
+        None if circuit_open else _queues(queue, worker_timeout_s)
+    )  # an open circuit: a scrape does not wait for Redis
+    rows = _rows(services)
     return exposed(
         [
             _gauge("esteira_build_info", "The version that answers.", Sample(1, {"version": version("esteira")})),
@@ -64,29 +65,27 @@ def metrics_page(own: Hook) -> str:
             _gauge(
                 "esteira_circuit_open",
                 "Whether the process that answers takes attachments without waiting for Redis.",
-                Sample(own.breaker.open),
+                Sample(circuit_open),
             ),
-            *_of_disks(own.services),
+            *_of_disks(services),
             *(_of_queues(queues) if queues else ()),
             *(_of_rows(rows) if rows else ()),
         ]
     )
 
 
-def _queues(own: Hook) -> Queues | None:
-    if own.breaker.open:  # nobody waits for it, nor does a scrape
-        return None
+def _queues(queue: RedisQueue, worker_timeout_s: float) -> Queues | None:
     try:
-        counts = own.belt.counts() | own.belt.aside.counts()
-        return Queues(counts, _workers(own.belt), read_counters(own.belt), read_gauges(own.belt))
+        counts = queue.counts() | queue.aside.counts()
+        return Queues(counts, _workers(queue, worker_timeout_s), read_counters(queue), read_gauges(queue))
     except (redis.RedisError, OSError):
         return None
 
 
-def _workers(belt: RedisQueue) -> int:
-    told: Any = belt.client.time()
-    seconds, _ = told
-    alive: Any = belt.client.zcount(belt.keys.workers, (seconds - SILENCE_S) * 1000, "+inf")
+def _workers(queue: RedisQueue, worker_timeout_s: float) -> int:
+    now: Any = queue.client.time()
+    seconds, _ = now
+    alive: Any = queue.client.zcount(queue.keys.workers, (seconds - worker_timeout_s) * 1000, "+inf")
     return int(alive)
 
 
@@ -155,7 +154,7 @@ def _of_disks(tools: Services) -> Iterator[Family]:
     free, size = [], []
     for place, path in places.items():
         try:
-            disk = shutil.disk_usage(existing(path))
+            disk = shutil.disk_usage(nearest_existing(path))
         except OSError:
             continue
         free.append(Sample(disk.free, {"place": place}))

@@ -12,6 +12,7 @@ from fastapi import FastAPI, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from actors.hook import hook
+from actors.maintenance.heartbeat import SILENCE_S
 from actors.observability.exposition import CONTENT_TYPE
 from actors.observability.metrics_page import metrics_page
 from actors.observability.metrics_store import FLUSH_INTERVAL_S, flush
@@ -59,5 +60,10 @@ class Metrics:
             if self._page is None or self._clock() - self._page[0] >= KEPT_S:
                 self._tally.flush()
                 self.flush()
-                self._page = (self._clock(), metrics_page(hook()))
+                self._page = (self._clock(), _page())
             return self._page[1]
+
+
+def _page() -> str:
+    own = hook()
+    return metrics_page(own.services, own.belt, circuit_open=own.breaker.open, worker_timeout_s=SILENCE_S)

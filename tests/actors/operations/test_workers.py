@@ -64,11 +64,11 @@ def test_what_runs_is_told_with_its_stage_for_as_long_as_it_runs() -> None:
     activity, begun, go_on = WorkerActivity(), threading.Event(), threading.Event()
 
     def work() -> None:
-        with activity.of("b" * 32, Stage.PERSIST):
+        with activity.working_on("b" * 32, Stage.PERSIST):
             begun.set()
             go_on.wait(10)
 
-    with activity.of("a" * 32, Stage.FETCH):
+    with activity.working_on("a" * 32, Stage.FETCH):
         thread = threading.Thread(target=work)
         thread.start()
         assert begun.wait(10)
@@ -80,7 +80,7 @@ def test_what_runs_is_told_with_its_stage_for_as_long_as_it_runs() -> None:
 
 def test_what_raises_runs_no_more() -> None:
     activity = WorkerActivity()
-    with pytest.raises(ValueError, match="broken"), activity.of("a" * 32, Stage.FETCH):
+    with pytest.raises(ValueError, match="broken"), activity.working_on("a" * 32, Stage.FETCH):
         raise ValueError("broken")
     assert activity.running == ()
 

@@ -171,7 +171,7 @@ def test_many_scrapers_cost_as_much_as_one(plant: Plant, monkeypatch: pytest.Mon
     with over_http(plant, monkeypatch) as client:
         made: list[object] = []
         monkeypatch.setattr(
-            "esteira.web.api.metrics.metrics_page", lambda own: made.append(own) or f"page {len(made)}\n"
+            "esteira.web.api.metrics.metrics_page", lambda *own, **_: made.append(own) or f"page {len(made)}\n"
         )
         metrics = Metrics(Authenticator(current_settings()), Tally(), clock=lambda: now[0])
         client.app.router.routes.clear()  # type: ignore[attr-defined]
