@@ -9,7 +9,7 @@ import sys
 import uvicorn
 
 from actors.observability.logging import configure_observability
-from esteira.web.server.connections import want_files
+from esteira.web.server.connections import raise_file_limit
 from pipeline.config.settings import current_settings
 from pipeline.errors import SettingsError
 
@@ -34,15 +34,15 @@ def main(arguments: list[str]) -> int:
         print(f"esteira: {error.message}", file=sys.stderr)  # noqa: T201
         return 2
     configure_observability(settings)
-    want_files()
+    raise_file_limit()
     uvicorn.run(
         "esteira.web.app:app",
         host=settings.web_host,
         port=settings.port,
         workers=settings.web_workers,
         loop="asyncio",  # esteira.web.server.connections counts on what it says when file descriptors run out
-        http="esteira.web.server.connections:PatientProtocol",
-        ws="esteira.web.server.connections:SocketProtocol",
+        http="esteira.web.server.connections:LimitedHttpProtocol",
+        ws="esteira.web.server.connections:LimitedSocketProtocol",
         ws_max_size=MAX_SOCKET_BYTES,
         ws_per_message_deflate=False,  # its memory for each socket, and what a few bytes unpack to
         ws_ping_interval=None,  # Socket.IO has its own

@@ -39,10 +39,10 @@ log = structlog.get_logger(__name__)
 
 def build_app(settings: Settings) -> FastAPI:
     """The app for these settings. A hook whose secret is not set answers 401."""
-    doorkeeper = Authenticator(settings)
-    hooks = Hooks(settings, doorkeeper)
-    metrics = Metrics(doorkeeper, hooks.tally)
-    live = Live(settings, doorkeeper)
+    authenticator = Authenticator(settings)
+    hooks = Hooks(settings, authenticator)
+    metrics = Metrics(authenticator, hooks.tally)
+    live = Live(settings, authenticator)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -56,7 +56,7 @@ def build_app(settings: Settings) -> FastAPI:
         await run_in_threadpool(hooks.prepare)
         tasks = [
             asyncio.create_task(keep())
-            for keep in (hooks.tally.keep_flushing, metrics.keep_flushing, live.keep_telling)
+            for keep in (hooks.tally.flush_periodically, metrics.keep_flushing, live.publish_events)
         ]
         yield
         for task in tasks:
@@ -71,17 +71,17 @@ def build_app(settings: Settings) -> FastAPI:
     )
     add_handlers(app)
     hooks.add_routes(app)
-    Media(doorkeeper, hooks.bodies).add_routes(app)
+    Media(authenticator, hooks.bodies).add_routes(app)
     metrics.add_routes(app)
     live.add_routes(app)
-    Replays(doorkeeper, hooks.bodies).add_routes(app)
-    Controls(doorkeeper, hooks.bodies).add_routes(app)
-    Content(settings, doorkeeper).add_routes(app)
-    Thumbnail(settings, doorkeeper).add_routes(app)
-    Failures(doorkeeper).add_routes(app)
-    Webhooks(doorkeeper, hooks.bodies).add_routes(app)
-    Health(settings, doorkeeper, hooks.tally).add_routes(app)
-    schema = Schema(app, doorkeeper)
+    Replays(authenticator, hooks.bodies).add_routes(app)
+    Controls(authenticator, hooks.bodies).add_routes(app)
+    Content(settings, authenticator).add_routes(app)
+    Thumbnail(settings, authenticator).add_routes(app)
+    Failures(authenticator).add_routes(app)
+    Webhooks(authenticator, hooks.bodies).add_routes(app)
+    Health(settings, authenticator, hooks.tally).add_routes(app)
+    schema = Schema(app, authenticator)
     schema.add_routes()
     Docs(schema).add_routes(app)
     add_dashboard(app, settings, hooks.bodies)

@@ -99,7 +99,7 @@ def test_who_shows_no_token_is_refused_with_a_code(plant: Plant, server: WebServ
         assert not listening.what("event")
     codes = {told["client"]: told["data"]["code"] for told in refused}
     assert codes == {**dict.fromkeys(range(5), "unauthorized"), 5: "bad_payload"}
-    assert expired not in server.said()
+    assert expired not in server.log_text()
 
 
 def test_a_token_that_expires_ends_its_socket_and_no_other(plant: Plant, server: WebServer) -> None:
@@ -148,7 +148,7 @@ def test_a_web_app_that_starts_anew_tells_what_was_missed(plant: Plant) -> None:
         listening.wait("connect", 20)
         tell(told[0])
         listening.wait("event", 20)
-        first.end()
+        first.terminate()
         listening.wait("disconnect", 20)
         for one in told[1:20]:
             tell(one)

@@ -18,8 +18,8 @@ from pipeline.http_client import Outbound
 from pipeline.notifiers import live
 from pipeline.security.tokens import Passes
 from tests.support.events import outcome
-from tests.support.node import Talker, clients
-from tests.support.sockets import let_in, raw_socket
+from tests.support.node import NodeClients, clients
+from tests.support.sockets import authenticated_socket, raw_socket
 from tests.support.system import Plant, wait_until
 from tests.support.web_server import TOKEN, WebServer, web_server
 
@@ -33,7 +33,7 @@ def server(plant: Plant) -> Iterator[WebServer]:
 
 
 @pytest.fixture
-def well_behaved(server: WebServer) -> Iterator[Talker]:
+def well_behaved(server: WebServer) -> Iterator[NodeClients]:
     with clients(f"http://127.0.0.1:{server.port}", [{"token": TOKEN}], transports=["websocket"]) as listening:
         listening.wait("connect")
         yield listening
@@ -62,10 +62,10 @@ def ended(one: websocket.WebSocket) -> bool:
 
 
 def test_garbage_and_the_rooms_of_others_get_a_client_nothing(
-    plant: Plant, server: WebServer, well_behaved: Talker
+    plant: Plant, server: WebServer, well_behaved: NodeClients
 ) -> None:
     token = Passes(SecretStr(TOKEN)).session_token("shop", days=1)
-    with let_in(server.port, token=token, room="session:other", session="other") as nosy:
+    with authenticated_socket(server.port, token=token, room="session:other", session="other") as nosy:
         for said in ("join", "enter_room", "subscribe", "connect", "disconnect", "message"):
             nosy.send(f'42["{said}","session:other"]')
             nosy.send(f'421["{said}",{{"room":"everything","session":"other"}}]')
@@ -80,15 +80,18 @@ def test_garbage_and_the_rooms_of_others_get_a_client_nothing(
                 heard.append(nosy.recv())
     assert [json.loads(one[2:])[1]["event_id"] for one in heard if one.startswith("42")] == ids[1:]
     wait_until(lambda: well_behaved.ids() == ids, 10)
-    assert "Traceback" not in server.said()
-    assert "session:other" not in server.said()
+    assert "Traceback" not in server.log_text()
+    assert "session:other" not in server.log_text()
 
 
 def test_floods_and_huge_messages_end_the_connection_they_come_by(
-    plant: Plant, server: WebServer, well_behaved: Talker
+    plant: Plant, server: WebServer, well_behaved: NodeClients
 ) -> None:
     before = memory_of(server)
-    with let_in(server.port, token=TOKEN) as flooding, let_in(server.port, token=TOKEN) as huge:
+    with (
+        authenticated_socket(server.port, token=TOKEN) as flooding,
+        authenticated_socket(server.port, token=TOKEN) as huge,
+    ):
         with contextlib.suppress(OSError):
             for _ in range(20_000):
                 flooding.send('42["flood"]')
@@ -99,10 +102,10 @@ def test_floods_and_huge_messages_end_the_connection_they_come_by(
     assert memory_of(server) - before < 30 * MB
     ids = told(plant)
     wait_until(lambda: well_behaved.ids() == ids, 10)
-    assert "Traceback" not in server.said()
+    assert "Traceback" not in server.log_text()
 
 
-def test_who_does_not_say_who_it_is_may_not_stay(plant: Plant, server: WebServer, well_behaved: Talker) -> None:
+def test_who_does_not_say_who_it_is_may_not_stay(plant: Plant, server: WebServer, well_behaved: NodeClients) -> None:
     with raw_socket(server.port, timeout_s=30) as silent, raw_socket(server.port, timeout_s=30) as wrong:
         wrong.send('40{"token":"wrong"}')
         assert wrong.recv().startswith("44{")
@@ -115,12 +118,12 @@ def test_who_does_not_say_who_it_is_may_not_stay(plant: Plant, server: WebServer
 
 def test_strangers_make_room_for_who_has_a_token(plant: Plant) -> None:
     with web_server(plant, socket_clients="5") as server, contextlib.ExitStack() as opened:
-        guests = [opened.enter_context(let_in(server.port, token=TOKEN)) for _ in range(2)]
+        guests = [opened.enter_context(authenticated_socket(server.port, token=TOKEN)) for _ in range(2)]
         for _ in range(20):
             with contextlib.suppress(websocket.WebSocketBadStatusException):
                 opened.enter_context(raw_socket(server.port))
             time.sleep(0.02)
-        guests += [opened.enter_context(let_in(server.port, token=TOKEN)) for _ in range(3)]
+        guests += [opened.enter_context(authenticated_socket(server.port, token=TOKEN)) for _ in range(3)]
         wait_until(lambda: refused(server), 20)
         [one] = told(plant)
         for guest in guests:
@@ -131,7 +134,7 @@ def refused(server: WebServer) -> bool:
     """Whether there is no room even for a stranger."""
     with contextlib.suppress(websocket.WebSocketBadStatusException), raw_socket(server.port):
         return False
-    return server.ask("GET", "/socket.io/?EIO=4&transport=polling").status == 503
+    return server.request("GET", "/socket.io/?EIO=4&transport=polling").status == 503
 
 
 def test_who_does_not_read_costs_a_bounded_amount_and_delays_nobody(make_plant: Callable[..., Plant]) -> None:
@@ -142,11 +145,11 @@ def test_who_does_not_read_costs_a_bounded_amount_and_delays_nobody(make_plant: 
         before = memory_of(server)
         with contextlib.ExitStack() as opened:
             for _ in range(10):
-                deaf = opened.enter_context(let_in(server.port, token=TOKEN))
+                deaf = opened.enter_context(authenticated_socket(server.port, token=TOKEN))
                 deaf.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             ids = told(plant, times=4000, caption="x" * 4000)
             wait_until(lambda: well_behaved.ids() == ids, 60)
-            wait_until(lambda: server.said().count("does not read") == 10, 60)
+            wait_until(lambda: server.log_text().count("does not read") == 10, 60)
             assert memory_of(server) - before < 150 * MB
 
 
@@ -158,7 +161,7 @@ def test_a_page_of_another_site_may_not_connect_unless_it_is_named(plant: Plant)
             (f"http://127.0.0.1:{server.port}", 200),
             ("https://app.example.com", 200),
         ):
-            reply = server.ask("GET", "/socket.io/?EIO=4&transport=polling", headers={"Origin": origin})
+            reply = server.request("GET", "/socket.io/?EIO=4&transport=polling", headers={"Origin": origin})
             allowed = reply.headers.get("access-control-allow-origin")
             assert (reply.status, allowed) == (status, origin if status == 200 else None)
             assert "access-control-allow-credentials" not in reply.headers
@@ -171,7 +174,7 @@ def test_a_thousand_clients_hear_of_it(plant: Plant, server: WebServer) -> None:
     auths = [{"token": TOKEN}] * 1000
     with clients(f"http://127.0.0.1:{server.port}", auths, transports=["websocket"], timeout=60_000) as listening:
         listening.wait("connect", 1000, within_s=90)
-        assert server.ask("GET", "/healthz").status == 200
+        assert server.request("GET", "/healthz").status == 200
         ids = told(plant, times=2)
         listening.wait("event", 2000, within_s=60)
         assert all(listening.ids(client) == ids for client in range(1000))

@@ -14,7 +14,7 @@ from tests.support.media_server import Answer, MediaServer
 from tests.support.otlp_receiver import Receiver, Told, otlp_receiver
 from tests.support.system import Plant, photo, wait_until
 from tests.support.valkey import free_port
-from tests.support.web_server import LEAN, TOKEN, web_server
+from tests.support.web_server import TOKEN, WITHOUT_DASHBOARD, web_server
 from tests.support.whatsapp_media import encrypt
 
 STAGES = ["fetch", "detect", "validate", "persist", "notify"]
@@ -32,7 +32,7 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture
 def traced(make_plant: Callable[..., Plant], receiver: Receiver) -> Plant:
-    return watched(make_plant(media_backoff_ms="50", **LEAN), receiver.url)
+    return watched(make_plant(media_backoff_ms="50", **WITHOUT_DASHBOARD), receiver.url)
 
 
 def watched(plant: Plant, url: str) -> Plant:
@@ -53,7 +53,7 @@ def test_one_trace_leads_from_the_hook_to_the_announcement(traced: Plant, receiv
     with MediaServer({"a.jpg": photo()}) as server, traced.workers() as workers, web_server(traced) as web:
         given = {"session": "shop", "message_id": "m1", "url": server.url("a.jpg"), "kind": "image"}
         shown = {"Authorization": f"Bearer {TOKEN}", "traceparent": f"00-{CALLER}-b7ad6b7169203331-01"}
-        answer = web.ask("POST", "/hooks/media", json.dumps(given), headers=shown)
+        answer = web.request("POST", "/hooks/media", json.dumps(given), headers=shown)
         media_id = answer.json["accepted"][0]["id"]
         (record,) = traced.ended(media_id)
         wait_until(lambda: len(receiver.of(media_id)) == 9, 30)
@@ -142,7 +142,7 @@ def test_an_endpoint_that_is_of_no_use_is_told_once_and_holds_nobody(
 ) -> None:
     receiver.status = 500
     url = receiver.url if answers else f"http://127.0.0.1:{free_port()}"
-    plant = watched(make_plant(**LEAN), f"{url}/?key={SIGNATURE}")
+    plant = watched(make_plant(**WITHOUT_DASHBOARD), f"{url}/?key={SIGNATURE}")
     with MediaServer({"a.jpg": photo()}) as server, plant.workers() as workers:
         ids = []
         for _ in range(3):

@@ -23,7 +23,7 @@ from tests.support.postgres import PostgresServer, postgres_server
 from tests.support.s3 import BUCKET, s3_server
 from tests.support.system import Plant, Workers, photo, wait_until
 from tests.support.valkey import ValkeyServer
-from tests.support.web import over_http
+from tests.support.web import app_client
 
 BACKOFF = {"MEDIA_BACKOFF_MS": "400"}
 NO_SECOND = BACKOFF | {"MEDIA_ATTEMPTS": "1"}  # where a fault that costs an attempt ends the attachment
@@ -167,7 +167,7 @@ def test_without_its_catalogue_the_hook_refuses_and_the_workers_wait(
 ) -> None:
     settings = NO_SECOND | {"DATABASE_URL": postgres.new_database()}
     with plant_with(tmp_path, valkey, **settings) as plant, plant.workers() as workers:
-        http = over_http(plant, monkeypatch)
+        http = app_client(plant, monkeypatch)
         media.delay_s = 1.5
         receipt = plant.submit(url=media.url("a.jpg"))
         wait_until(lambda: media.hits("a.jpg"), 10)

@@ -17,7 +17,7 @@ from fastapi.testclient import TestClient
 from tests.support.postgres import PostgresServer, postgres_server
 from tests.support.system import Plant, photo
 from tests.support.valkey import ValkeyServer
-from tests.support.web import over_http
+from tests.support.web import app_client
 
 AT_ONCE = 10
 ANSWERED_S = 4.0  # 1.5 s, and what a crowded machine adds; without a bound it takes 10
@@ -56,7 +56,7 @@ def held(
     locking: Locking = locked_table if server else locked_file
     settings = {"DATABASE_URL": server.new_database()} if server else {}
     with closing(Plant(tmp_path, valkey.url, settings)) as plant:
-        yield over_http(plant, monkeypatch), locking(plant)
+        yield app_client(plant, monkeypatch), locking(plant)
 
 
 def given(number: int) -> dict[str, str]:

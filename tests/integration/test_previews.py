@@ -353,13 +353,13 @@ def test_a_thumbnail_that_is_asked_for_over_http_is_made_and_then_given(plant: P
     with web_server(plant) as server, plant.workers():
 
         def status() -> int:
-            return server.ask("GET", f"/media/{media_id}/thumbnail", headers=token).status
+            return server.request("GET", f"/media/{media_id}/thumbnail", headers=token).status
 
         assert status() == 202
         wait_until(lambda: status() == 200, 60)
-        picture = server.ask("GET", f"/media/{media_id}/thumbnail", headers=token).body
-        told = server.ask("GET", f"/media/{media_id}", headers=token).json["preview"]
-        figures = server.ask("GET", "/stats", headers=token).json
+        picture = server.request("GET", f"/media/{media_id}/thumbnail", headers=token).body
+        told = server.request("GET", f"/media/{media_id}", headers=token).json["preview"]
+        figures = server.request("GET", "/stats", headers=token).json
     with Image.open(io.BytesIO(picture), formats=["WEBP"]) as image:
         assert image.size == (told["width"], told["height"])
     assert list(figures["queues"]) == [*STAGES, DERIVE]

@@ -39,7 +39,7 @@ def node_folder() -> Path:
     return FOLDER
 
 
-class Talker:
+class NodeClients:
     """A Node process that tells lines of JSON."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
@@ -77,11 +77,11 @@ class Talker:
 
 
 @contextmanager
-def clients(url: str, auths: Sequence[dict[str, Any]], *, whole: bool = False, **options: Any) -> Iterator[Talker]:
+def clients(url: str, auths: Sequence[dict[str, Any]], *, whole: bool = False, **options: Any) -> Iterator[NodeClients]:
     """Socket.IO clients for the length of the block, one for each of these auths; `whole` tells whole payloads."""
     given = {"url": url, "clients": list(auths), "options": options, "whole": whole}
     with running("listen.mjs", json.dumps(given)) as process:
-        yield Talker(process)
+        yield NodeClients(process)
 
 
 @contextmanager

@@ -24,7 +24,7 @@ def raw_socket(port: int, *, timeout_s: float = 10) -> Iterator[websocket.WebSoc
 
 
 @contextmanager
-def let_in(port: int, **auth: Any) -> Iterator[websocket.WebSocket]:
+def authenticated_socket(port: int, **auth: Any) -> Iterator[websocket.WebSocket]:
     """A websocket that was let in with this auth."""
     with raw_socket(port) as socket:
         socket.send("40" + json.dumps(auth))

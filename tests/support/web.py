@@ -15,7 +15,7 @@ from tests.support.system import Plant
 TOKEN = "a token of the tests"
 
 
-def over_http(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> TestClient:
+def app_client(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> TestClient:
     """A client of an app that has read the settings of this plant, and nothing before."""
     for name, value in plant.env.items():
         monkeypatch.setenv(name, value)

@@ -34,7 +34,7 @@ SECRETS = {
     "wppconnect_secret": PATH_SECRET,
     "evolution_secret": "another secret",
 }
-LEAN = {"dashboard": "false"}  # starts sooner
+WITHOUT_DASHBOARD = {"dashboard": "false"}  # starts sooner
 
 
 @dataclass(frozen=True)
@@ -63,11 +63,11 @@ class WebServer:
         self.port = port
         self._log = log
 
-    def said(self) -> str:
+    def log_text(self) -> str:
         """All that it has written."""
         return self._log.read_text(errors="replace")
 
-    def ask(
+    def request(
         self, method: str, path: str, body: Any = None, *, headers: Mapping[str, str] | None = None, timeout: float = 30
     ) -> Reply:
         """One request on a connection of its own. A body that is an iterator is sent in chunks."""
@@ -79,13 +79,13 @@ class WebServer:
             named = {name.lower(): value for name, value in answer.getheaders()}
             return Reply(answer.status, named, answer.read())
 
-    def hand_over(self, given: Any, **fields: str) -> Reply:
+    def post_media(self, given: Any, **fields: str) -> Reply:
         """Hands over to the generic hook: bytes as they are, other things as JSON."""
         body = given if isinstance(given, bytes) else json.dumps(given).encode()
-        return self.ask("POST", "/hooks/media", body, headers={"Authorization": f"Bearer {TOKEN}", **fields})
+        return self.request("POST", "/hooks/media", body, headers={"Authorization": f"Bearer {TOKEN}", **fields})
 
     def totals(self) -> dict[str, int]:
-        figures = self.ask("GET", "/stats", headers={"Authorization": f"Bearer {TOKEN}"}).json
+        figures = self.request("GET", "/stats", headers={"Authorization": f"Bearer {TOKEN}"}).json
         found: dict[str, int] = figures["totals"]
         return found
 
@@ -93,7 +93,7 @@ class WebServer:
         """A connection on which nothing was sent yet."""
         return socket.create_connection(("127.0.0.1", self.port), timeout=10)
 
-    def end(self) -> int:
+    def terminate(self) -> int:
         """SIGTERM to the whole group, as platforms send it; the exit status."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGTERM)
@@ -107,10 +107,10 @@ def web_server(
     """The app with the settings of a plant and these, ready; `files` is the most descriptors that it may open."""
     port = int(settings.pop("port", "0")) or free_port()
     env = plant.env | {"PORT": str(port), "LOG_FORMAT": "json"}
-    env |= {name.upper(): value for name, value in {**SECRETS, **LEAN, **settings}.items()}
+    env |= {name.upper(): value for name, value in {**SECRETS, **WITHOUT_DASHBOARD, **settings}.items()}
     log = plant.folder / f"web-{port}.log"
 
-    started = [sys.executable, "-m", *(part.format(port=port) for part in command or ("web",))]
+    started = [sys.executable, "-m", *(part.format(port=port) for part in command or ("esteira.web",))]
     with log.open("wb") as out:
         process = subprocess.Popen(started, cwd=ROOT, env=env, stdout=out, stderr=out, start_new_session=True)
     if files is not None:
@@ -126,9 +126,9 @@ def web_server(
 
 
 def _answers(server: WebServer) -> bool:
-    assert server.process.poll() is None, server.said()
+    assert server.process.poll() is None, server.log_text()
     try:
-        return server.ask("GET", "/healthz", timeout=2).status == 200
+        return server.request("GET", "/healthz", timeout=2).status == 200
     except OSError:
         return False
 

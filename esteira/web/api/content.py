@@ -36,8 +36,8 @@ LONGEST_NAME = 150
 class Content:
     """`/media/{id}/content`, for who shows the API_TOKEN, the session's token or a signed link."""
 
-    def __init__(self, settings: Settings, doorkeeper: Authenticator) -> None:
-        self._doorkeeper = doorkeeper
+    def __init__(self, settings: Settings, authenticator: Authenticator) -> None:
+        self._authenticator = authenticator
         self._redirects = settings.content_redirect
 
     def add_routes(self, app: FastAPI) -> None:
@@ -46,7 +46,7 @@ class Content:
 
     async def answer(self, request: Request) -> Response:
         """The stored bytes, whole or a part. 404: there are none for this caller; 416: not so many."""
-        caller = self._doorkeeper.admit_to_content(request)
+        caller = self._authenticator.authenticate_content(request)
         return await run_in_threadpool(self._answer, caller, request)
 
     def _answer(self, caller: Caller, request: Request) -> Response:

@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from actors.operations.pause import cancel, pause, pauses, resume
 from esteira.web.api.records import record_json
 from esteira.web.auth.access import Authenticator
-from esteira.web.intake.bodies import Bodies, decode
+from esteira.web.intake.bodies import BodyReader, decode
 from pipeline.catalogue import PauseKind
 from pipeline.errors import PayloadError
 from pipeline.models import Record
@@ -23,8 +23,8 @@ NO_STORE = {"Cache-Control": "no-store"}
 class Controls:
     """`/pause`, `/resume`, `/pauses` and `/media/{id}/cancel`. A session's token opens none of them."""
 
-    def __init__(self, doorkeeper: Authenticator, bodies: Bodies) -> None:
-        self._doorkeeper = doorkeeper
+    def __init__(self, authenticator: Authenticator, bodies: BodyReader) -> None:
+        self._authenticator = authenticator
         self._bodies = bodies
 
     def add_routes(self, app: FastAPI) -> None:
@@ -35,7 +35,7 @@ class Controls:
 
     async def show(self, request: Request) -> JSONResponse:
         """Everything that is paused: `{"pauses": [{"kind", "name", "since"}]}`; `since` is Unix milliseconds."""
-        self._doorkeeper.check_token(request)
+        self._authenticator.require_api_token(request)
         return JSONResponse({"pauses": await run_in_threadpool(_told)}, headers=NO_STORE)
 
     async def pause(self, request: Request) -> JSONResponse:
@@ -55,13 +55,13 @@ class Controls:
         200: it has ended, `rejected` with the code `cancelled`; 202: it ends so when the step that runs is over. 404:
         there is no such attachment; 409: it is stored or has ended otherwise. Once more is no error.
         """
-        self._doorkeeper.check_token(request)
+        self._authenticator.require_api_token(request)
         record: Record = await run_in_threadpool(cancel, request.path_params["media_id"])
         return JSONResponse(record_json(record), status_code=200 if record.ended_at else 202, headers=NO_STORE)
 
     async def _change(self, request: Request, change: Callable[[PauseKind, str], bool]) -> JSONResponse:
-        self._doorkeeper.check_token(request)
-        async with self._bodies.body_of(request) as body:
+        self._authenticator.require_api_token(request)
+        async with self._bodies.read_body(request) as body:
             kind, name = _named(decode(body))
             changed = await run_in_threadpool(change, kind, name)
         return JSONResponse({"changed": changed, "pauses": await run_in_threadpool(_told)}, headers=NO_STORE)

@@ -7,8 +7,8 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from esteira.web.api.reference import POLICY, page
 from esteira.web.api.schema import Schema
+from esteira.web.auth.logins import login_path
 from esteira.web.dashboard.headers import GUARDS
-from esteira.web.dashboard.routes import login_path
 from pipeline.gateways import UnauthorizedError
 
 PATH = "/docs"
@@ -27,7 +27,7 @@ class Docs:
         """The page; a browser that is not logged in is sent to the login if there is one."""
         headers = {**GUARDS, "Cache-Control": "no-store"}
         try:
-            self._schema.admit(request)
+            self._schema.authenticate(request)
         except UnauthorizedError:
             if not _can_log_in(request):
                 raise

@@ -15,7 +15,7 @@ from starlette.concurrency import run_in_threadpool
 from actors.operations.workers import workers
 from actors.redis_queue.queue_stats import stats
 from esteira.web.auth.access import Authenticator
-from esteira.web.intake.ignored_counts import Tally
+from esteira.web.intake.ignored_counts import IgnoredCounter
 from pipeline.config.settings import Settings
 from pipeline.errors import Code, PipelineError
 from pipeline.services import services
@@ -24,9 +24,9 @@ from pipeline.services import services
 class Health:
     """Whether the process lives, whether it can work, and what it has done."""
 
-    def __init__(self, settings: Settings, doorkeeper: Authenticator, tally: Tally) -> None:
+    def __init__(self, settings: Settings, authenticator: Authenticator, tally: IgnoredCounter) -> None:
         self._settings = settings
-        self._doorkeeper = doorkeeper
+        self._authenticator = authenticator
         self._tally = tally
         self._probe: asyncio.Future[dict[str, str | None]] | None = None
 
@@ -53,12 +53,12 @@ class Health:
 
     async def answer_stats(self, request: Request) -> dict[str, Any]:
         """The figures of `esteira stats --json`."""
-        self._doorkeeper.check_token(request)
+        self._authenticator.require_api_token(request)
         return await run_in_threadpool(self._stats)
 
     async def answer_workers(self, request: Request) -> dict[str, Any]:
         """Every worker process: where it runs, what it works on, whether its heart beats."""
-        self._doorkeeper.check_token(request)
+        self._authenticator.require_api_token(request)
         return {"workers": await run_in_threadpool(_workers)}
 
     def _stats(self) -> dict[str, Any]:

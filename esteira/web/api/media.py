@@ -14,17 +14,17 @@ from actors.operations.replay import replay_from_hook
 from esteira.web.api.records import (
     FILTERS,
     USUAL,
-    cursor,
-    filters_of,
+    decode_cursor,
+    encode_cursor,
     history_json,
     limit_of,
     once_each,
-    position,
+    parse_filters,
     record_json,
     unknown,
 )
 from esteira.web.auth.access import Authenticator, Caller
-from esteira.web.intake.bodies import Bodies, decode
+from esteira.web.intake.bodies import BodyReader, decode
 from pipeline.errors import PayloadError
 from pipeline.models import Record
 from pipeline.models.replacement_source import parse_new_source
@@ -37,8 +37,8 @@ PRIVATE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 class Media:
     """`/media`: to be read with the API_TOKEN or a session's token, to be changed with the API_TOKEN alone."""
 
-    def __init__(self, doorkeeper: Authenticator, bodies: Bodies) -> None:
-        self._doorkeeper = doorkeeper
+    def __init__(self, authenticator: Authenticator, bodies: BodyReader) -> None:
+        self._authenticator = authenticator
         self._bodies = bodies
 
     def add_routes(self, app: FastAPI) -> None:
@@ -53,13 +53,13 @@ class Media:
 
         Parameters: status, session, error, stage, kind, since, limit (1 to 200, else 50), next.
         """
-        caller = self._doorkeeper.admit(request)
+        caller = self._authenticator.authenticate(request)
         asked = once_each(request.query_params.multi_items(), known=(*FILTERS, "limit", "next"))
         return JSONResponse(await run_in_threadpool(_page, caller, asked), headers=PRIVATE)
 
     async def show(self, request: Request) -> JSONResponse:
         """One attachment with its `history`; 404 if there is none with this id, or it is another session's."""
-        caller = self._doorkeeper.admit(request)
+        caller = self._authenticator.authenticate(request)
         told = await run_in_threadpool(_shown, caller, request.path_params["media_id"])
         return JSONResponse(told, headers=PRIVATE)
 
@@ -68,7 +68,7 @@ class Media:
 
         404: there is no such attachment; 409: it is under way. Once more is no error.
         """
-        self._doorkeeper.check_token(request)
+        self._authenticator.require_api_token(request)
         tombstone = await run_in_threadpool(_delete, request.path_params["media_id"])
         return JSONResponse(record_json(tombstone), headers=PRIVATE)
 
@@ -77,10 +77,10 @@ class Media:
 
         `url` is a path on this server, `expires` Unix seconds.
         """
-        caller = self._doorkeeper.admit(request)
-        async with self._bodies.body_of(request) as body:
+        caller = self._authenticator.authenticate(request)
+        async with self._bodies.read_body(request) as body:
             seconds = _seconds(decode(body))
-            passes = self._doorkeeper.passes()
+            passes = self._authenticator.passes()
             made = await run_in_threadpool(_link, passes, caller, request.path_params["media_id"], seconds)
         return JSONResponse(made, status_code=201, headers=PRIVATE)
 
@@ -90,8 +90,8 @@ class Media:
         202 says that it is written down; while Redis is away, the workers' sweep puts it on the belt. 404: there is no
         such attachment; 409: it has not ended, or is done; 400 names the field that is wrong.
         """
-        self._doorkeeper.check_token(request)
-        async with self._bodies.body_of(request) as body:
+        self._authenticator.require_api_token(request)
+        async with self._bodies.read_body(request) as body:
             answer = await run_in_threadpool(_replay, request.path_params["media_id"], body)
         return JSONResponse(answer, status_code=202)
 
@@ -115,16 +115,16 @@ def _shown(caller: Caller, media_id: str) -> dict[str, Any]:
 
 
 def _page(caller: Caller, asked: dict[str, str]) -> dict[str, Any]:
-    filters = filters_of(asked)
+    filters = parse_filters(asked)
     limit = limit_of(asked.get("limit", str(USUAL)))
-    after = position(asked["next"]) if "next" in asked else None
+    after = decode_cursor(asked["next"]) if "next" in asked else None
     if caller.session is not None:
         if filters.session not in {None, caller.session}:
             return {"media": [], "next": None}
         filters = filters.model_copy(update={"session": caller.session})
     found = services().catalogue.find(filters, limit=limit + 1, after=after)
     page = found[:limit]
-    return {"media": _told(page), "next": cursor(page[-1]) if len(found) > limit else None}
+    return {"media": _told(page), "next": encode_cursor(page[-1]) if len(found) > limit else None}
 
 
 def _told(records: Sequence[Record]) -> list[dict[str, Any]]:

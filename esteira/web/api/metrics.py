@@ -17,7 +17,7 @@ from actors.observability.exposition import CONTENT_TYPE
 from actors.observability.metrics_page import metrics_page
 from actors.observability.metrics_store import FLUSH_INTERVAL_S, flush
 from esteira.web.auth.access import Authenticator
-from esteira.web.intake.ignored_counts import Tally
+from esteira.web.intake.ignored_counts import IgnoredCounter
 from pipeline.errors import PipelineError
 
 KEPT_S = 1.0  # several scrapers cost as much as one
@@ -26,8 +26,10 @@ KEPT_S = 1.0  # several scrapers cost as much as one
 class Metrics:
     """The figures of every process, for who shows the METRICS_TOKEN or the API_TOKEN."""
 
-    def __init__(self, doorkeeper: Authenticator, tally: Tally, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._doorkeeper = doorkeeper
+    def __init__(
+        self, authenticator: Authenticator, tally: IgnoredCounter, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._authenticator = authenticator
         self._tally = tally
         self._clock = clock
         self._page: tuple[float, str] | None = None
@@ -38,7 +40,7 @@ class Metrics:
 
     async def answer(self, request: Request) -> Response:
         """The page, at most a second old. It is there while Redis or the catalogue is away, and says so."""
-        self._doorkeeper.check_metrics_token(request)
+        self._authenticator.require_metrics_token(request)
         page = await run_in_threadpool(self._current)
         return Response(page, media_type=CONTENT_TYPE, headers={"Cache-Control": "no-store"})
 

@@ -58,7 +58,7 @@ def once_each(pairs: Iterable[tuple[str, str]], *, known: Iterable[str]) -> dict
     return found
 
 
-def filters_of(given: Mapping[str, Any]) -> Filters:
+def parse_filters(given: Mapping[str, Any]) -> Filters:
     """The filters among these parameters. `since` is Unix milliseconds, an age such as `2h`, or an ISO date or time.
 
     Raises:
@@ -97,12 +97,12 @@ def limit_of(text: str, *, most: int = MAX_BATCH) -> int:
     return number
 
 
-def cursor(last: Record) -> str:
+def encode_cursor(last: Record) -> str:
     """Where a page ends, for whoever asks for the next one."""
     return base64.urlsafe_b64encode(f"{last.received_at}.{last.id}".encode()).decode().rstrip("=")
 
 
-def position(text: str) -> tuple[int, str]:
+def decode_cursor(text: str) -> tuple[int, str]:
     """The place behind which a page begins.
 
     Raises:

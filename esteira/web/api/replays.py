@@ -12,9 +12,9 @@ from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
 from actors.operations.replay import REPLAYABLE, replay_from_hook
-from esteira.web.api.records import FILTERS, cursor, filters_of, limit_of, position
+from esteira.web.api.records import FILTERS, decode_cursor, encode_cursor, limit_of, parse_filters
 from esteira.web.auth.access import Authenticator
-from esteira.web.intake.bodies import Bodies, decode
+from esteira.web.intake.bodies import BodyReader, decode
 from pipeline.catalogue import Filters
 from pipeline.errors import Code, PayloadError, PermanentError, RetryableError
 from pipeline.models import Model, Record, Status
@@ -39,8 +39,8 @@ class Asked(Model):
 class Replays:
     """`POST /media/replay`, for who shows the API_TOKEN; one at a time in each process."""
 
-    def __init__(self, doorkeeper: Authenticator, bodies: Bodies) -> None:
-        self._doorkeeper = doorkeeper
+    def __init__(self, authenticator: Authenticator, bodies: BodyReader) -> None:
+        self._authenticator = authenticator
         self._bodies = bodies
         self._busy = threading.Lock()
 
@@ -53,8 +53,8 @@ class Replays:
         The answer says how many fit, how many go (or with `dry_run` would), which of them could not, and with `next`,
         which the next call may give, where to go on.
         """
-        self._doorkeeper.check_token(request)
-        async with self._bodies.body_of(request) as body:
+        self._authenticator.require_api_token(request)
+        async with self._bodies.read_body(request) as body:
             asked = _asked(decode(body) if body.strip() else {})
         return JSONResponse(await run_in_threadpool(self._replay, asked), status_code=200 if asked.dry_run else 202)
 
@@ -81,7 +81,7 @@ def _answer(
     matched: int, tried: Sequence[Record], *, missed: Sequence[str], more: bool, **others: Any
 ) -> dict[str, Any]:
     going = {"matched": matched, "replayed": len(tried) - len(missed), "missed": missed}
-    return {**going, "next": cursor(tried[-1]) if more and tried else None, **others}
+    return {**going, "next": encode_cursor(tried[-1]) if more and tried else None, **others}
 
 
 def _send(page: Sequence[Record], rate: float | None) -> tuple[Sequence[Record], list[str]]:
@@ -117,11 +117,11 @@ def _asked(body: Any) -> Asked:
     if rate is not None and (isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate <= 10_000):
         raise PayloadError("rate", "must be a number above 0: so many a second")
     return Asked(
-        filters=_each_status(filters_of(given)),
+        filters=_each_status(parse_filters(given)),
         dry_run=dry_run,
         limit=limit_of(str(given.get("limit", USUAL)), most=MAX_BATCH),
         rate=rate,
-        after=position(str(given["next"])) if "next" in given else None,
+        after=decode_cursor(str(given["next"])) if "next" in given else None,
     )
 
 

@@ -47,26 +47,26 @@ NAMED: dict[str, Any] = {
 class Schema:
     """The description of an app, made when it is first asked for."""
 
-    def __init__(self, app: FastAPI, doorkeeper: Authenticator) -> None:
+    def __init__(self, app: FastAPI, authenticator: Authenticator) -> None:
         self._app = app
-        self._doorkeeper = doorkeeper
+        self._authenticator = authenticator
         self._made: dict[str, Any] | None = None
 
     def add_routes(self) -> None:
         self._app.get("/openapi.json", include_in_schema=False)(self.answer)
 
     async def answer(self, request: Request) -> JSONResponse:
-        self.admit(request)
+        self.authenticate(request)
         return JSONResponse(self.described())
 
-    def admit(self, request: Request) -> None:
+    def authenticate(self, request: Request) -> None:
         """Returns if the request shows a token, or comes from a browser that is logged in to the dashboard.
 
         Raises:
             UnauthorizedError: neither.
         """
         if not logged_in(request):
-            self._doorkeeper.admit(request)
+            self._authenticator.authenticate(request)
 
     def described(self) -> dict[str, Any]:
         """The app's calls as OpenAPI has them."""

@@ -29,8 +29,8 @@ KEPT = "private, max-age=604800, immutable"
 class Thumbnail:
     """`/media/{id}/thumbnail`, for who shows the API_TOKEN, the session's token or a signed link to the content."""
 
-    def __init__(self, settings: Settings, doorkeeper: Authenticator) -> None:
-        self._doorkeeper = doorkeeper
+    def __init__(self, settings: Settings, authenticator: Authenticator) -> None:
+        self._authenticator = authenticator
         self._made_here = settings.previews
 
     def add_routes(self, app: FastAPI) -> None:
@@ -39,7 +39,7 @@ class Thumbnail:
 
     async def answer(self, request: Request) -> Response:
         """A WebP picture of at most 320 pixels. 202: it is not made yet; 404: there is nothing to show."""
-        caller = self._doorkeeper.admit_to_content(request)
+        caller = self._authenticator.authenticate_content(request)
         return await run_in_threadpool(self._answer, caller, request)
 
     def _answer(self, caller: Caller, request: Request) -> Response:

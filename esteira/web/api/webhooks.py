@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from actors.webhooks.admin import chosen, endpoints_told, newest, redeliver
 from esteira.web.api.records import MAX_BATCH, USUAL, limit_of, narrowed, once_each
 from esteira.web.auth.access import Authenticator
-from esteira.web.intake.bodies import Bodies, decode
+from esteira.web.intake.bodies import BodyReader, decode
 from pipeline.catalogue import DeliveryFilters, DeliveryStatus
 from pipeline.errors import PayloadError
 from pipeline.services import services
@@ -27,8 +27,8 @@ PRIVATE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 class Webhooks:
     """`/webhooks`, for who shows the API_TOKEN."""
 
-    def __init__(self, doorkeeper: Authenticator, bodies: Bodies) -> None:
-        self._doorkeeper = doorkeeper
+    def __init__(self, authenticator: Authenticator, bodies: BodyReader) -> None:
+        self._authenticator = authenticator
         self._bodies = bodies
 
     def add_routes(self, app: FastAPI) -> None:
@@ -38,7 +38,7 @@ class Webhooks:
 
     async def list(self, request: Request) -> JSONResponse:
         """Each endpoint with its filters, its counts and its circuit: `{"endpoints": […]}`."""
-        self._doorkeeper.check_token(request)
+        self._authenticator.require_api_token(request)
         return JSONResponse({"endpoints": await run_in_threadpool(_endpoints)}, headers=PRIVATE)
 
     async def deliveries(self, request: Request) -> JSONResponse:
@@ -46,7 +46,7 @@ class Webhooks:
 
         Parameters: status (else undelivered and pending), endpoint, session, since, limit (1 to 200, else 50).
         """
-        self._doorkeeper.check_token(request)
+        self._authenticator.require_api_token(request)
         asked = once_each(request.query_params.multi_items(), known=(*FILTERS, "limit"))
         return JSONResponse({"deliveries": await run_in_threadpool(_deliveries, asked)}, headers=PRIVATE)
 
@@ -55,8 +55,8 @@ class Webhooks:
 
         The answer says how many fit, how many go (or with `dry_run` would), and which of them could not.
         """
-        self._doorkeeper.check_token(request)
-        async with self._bodies.body_of(request) as body:
+        self._authenticator.require_api_token(request)
+        async with self._bodies.read_body(request) as body:
             asked = _asked(decode(body) if body.strip() else {})
         answer = await run_in_threadpool(_redeliver, asked)
         return JSONResponse(answer, status_code=200 if asked.get("dry_run") else 202, headers=PRIVATE)

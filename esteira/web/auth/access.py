@@ -55,7 +55,7 @@ class Authenticator:
         self._told: dict[str, float] = {}
         self._lock = threading.Lock()
 
-    def check(self, gateway: Gateway, request: HookRequest, *, local: bool) -> None:
+    def verify_hook(self, gateway: Gateway, request: HookRequest, *, local: bool) -> None:
         """Returns if this request may pass. `local` tells that it comes from this machine.
 
         Raises:
@@ -66,7 +66,7 @@ class Authenticator:
         try:
             gateway.verify(request, self._settings)
         except NoSecretError as error:
-            self.tell(error.setting)
+            self.warn_missing_secret(error.setting)
             raise
         except UnauthorizedError as error:
             # Some gateways keep to themselves what they are answered.
@@ -75,20 +75,20 @@ class Authenticator:
                 log.warning("hook refused: its secret is missing or wrong", gateway=name, remedy=error.message)
             raise
 
-    def admit(self, request: Request) -> Caller:
+    def authenticate(self, request: Request) -> Caller:
         """Who shows the API_TOKEN, which opens everything, or a session's token.
 
         Raises:
             UnauthorizedError: it is neither.
         """
-        given = HookRequest(headers_of(request), b"")
+        given = HookRequest(request_headers(request), b"")
         token = bearer(given.header("authorization"))
         session = self._passes.session_of(token) if self._passes and token.isascii() else None
         if session is None:
-            self.check(GATEWAYS["media"], given, local=False)
+            self.verify_hook(GATEWAYS["media"], given, local=False)
         return Caller(session)
 
-    def admit_to_content(self, request: Request) -> Caller:
+    def authenticate_content(self, request: Request) -> Caller:
         """As `admit`, but a signed link will do, which opens the content that it names.
 
         Raises:
@@ -96,23 +96,23 @@ class Authenticator:
         """
         asked = request.query_params
         if "signature" not in asked or "authorization" in request.headers:
-            return self.admit(request)
+            return self.authenticate(request)
         media_id = request.path_params["media_id"]
         if not (self._passes and self._passes.link_holds(media_id, asked.get("expires", ""), asked["signature"])):
             raise UnauthorizedError("this link is wrong or has expired")
         return Caller(media_id=media_id)
 
-    def check_token(self, request: Request) -> None:
+    def require_api_token(self, request: Request) -> None:
         """Returns if the request shows the API_TOKEN.
 
         Raises:
             UnauthorizedError: it does not.
             HTTPException: 403, if it shows a session's token, which changes nothing and sees no other's figures.
         """
-        if self.admit(request) != Caller():
+        if self.authenticate(request) != Caller():
             raise HTTPException(403, "a session's token only reads: this needs the API_TOKEN")
 
-    def admit_socket(self, token: str) -> tuple[Caller, int | None]:
+    def authenticate_token(self, token: str) -> tuple[Caller, int | None]:
         """Who a token lets in, and when it expires in Unix seconds; None for the API_TOKEN, which does not.
 
         Raises:
@@ -121,25 +121,25 @@ class Authenticator:
         shown = self._passes.read(token) if self._passes and token.isascii() else None
         if shown is not None:
             return Caller(shown.session), shown.expires
-        self.check(GATEWAYS["media"], HookRequest({"authorization": f"Bearer {token}"}, b""), local=False)
+        self.verify_hook(GATEWAYS["media"], HookRequest({"authorization": f"Bearer {token}"}, b""), local=False)
         return Caller(), None
 
     def passes(self) -> Passes:
         """Raises SettingsError if the API_TOKEN is too short to make any."""
         return self._passes or Passes(self._settings.api_token)
 
-    def check_metrics_token(self, request: Request) -> None:
+    def require_metrics_token(self, request: Request) -> None:
         """Returns if the request shows the METRICS_TOKEN, or else the API_TOKEN.
 
         Raises:
             UnauthorizedError: it shows neither.
         """
         expected = self._settings.metrics_token
-        given = bearer(headers_of(request).get("authorization", ""))
+        given = bearer(request_headers(request).get("authorization", ""))
         if expected is None or not same(given, expected.get_secret_value()):
-            self.check_token(request)
+            self.require_api_token(request)
 
-    def tell(self, setting: str) -> None:
+    def warn_missing_secret(self, setting: str) -> None:
         """Says in the log that a setting is missing."""
         if self._is_due(setting):
             log.warning("hook refused: until its secret is set, nobody can be let in", setting=setting)
@@ -153,12 +153,12 @@ class Authenticator:
         return True
 
 
-def headers_of(request: Request) -> dict[str, str]:
+def request_headers(request: Request) -> dict[str, str]:
     """The headers by their lower-case names, as UTF-8: bytes that are none survive a comparison."""
     return {name.decode("latin-1"): value.decode("utf-8", "surrogateescape") for name, value in request.headers.raw}
 
 
-def is_local(request: Request) -> bool:
+def is_local_request(request: Request) -> bool:
     """Whether a request came from this machine to a loopback address of it, and is passed on for nobody else.
 
     A proxy, a tunnel or a browser on this machine calls from it too. It says for whom, or asks for the name that they

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
+from urllib.parse import quote
 
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
@@ -19,10 +20,10 @@ from pipeline.gateways.verification import same
 from pipeline.security.tokens import Passes
 
 COOKIE = "esteira_login"
-LASTS_S = 12 * 3600
+LOGIN_LIFETIME_S = 12 * 3600
 WINDOW_S = 60.0
-MOST_OF_ONE = 5  # wrong tokens within the window, from one address …
-MOST_OF_ALL = 30  # … and from all of them, for an attacker may have many
+MAX_FAILURES_PER_ADDRESS = 5  # wrong tokens within the window, from one address …
+MAX_FAILURES_TOTAL = 30  # … and from all of them, for an attacker may have many
 
 
 class Logins:
@@ -40,39 +41,39 @@ class Logins:
         self._ended: dict[str, int] = {}
         self._wrong: deque[tuple[float, str]] = deque()
 
-    def of(self, request: HTTPConnection) -> str | None:
+    def login_of(self, request: HTTPConnection) -> str | None:
         """The login that a request or a WebSocket shows; None if it shows none that holds."""
         login = request.cookies.get(COOKIE)
-        return login if login and self.holds(login) else None
+        return login if login and self.is_valid(login) else None
 
-    def holds(self, login: str) -> bool:
+    def is_valid(self, login: str) -> bool:
         """Whether a login is genuine, has not expired and was not logged out."""
         return login not in self._ended and self._passes.login_expires(login) is not None
 
-    def is_token(self, given: str) -> bool:
+    def is_api_token(self, given: str) -> bool:
         """Whether this is the API_TOKEN; takes as long for a token that is nearly right as for any other."""
         return same(given, self._token)
 
-    def wait_s(self, address: str) -> float:
+    def lockout_s(self, address: str) -> float:
         """For how many seconds an address may not try again; 0 if it may now."""
         now = self._clock()
         while self._wrong and now - self._wrong[0][0] >= WINDOW_S:
             self._wrong.popleft()
         own = [at for at, who in self._wrong if who == address]
-        if len(own) >= MOST_OF_ONE:
-            return own[-MOST_OF_ONE] + WINDOW_S - now
-        return self._wrong[-MOST_OF_ALL][0] + WINDOW_S - now if len(self._wrong) >= MOST_OF_ALL else 0.0
+        if len(own) >= MAX_FAILURES_PER_ADDRESS:
+            return own[-MAX_FAILURES_PER_ADDRESS] + WINDOW_S - now
+        return self._wrong[-MAX_FAILURES_TOTAL][0] + WINDOW_S - now if len(self._wrong) >= MAX_FAILURES_TOTAL else 0.0
 
-    def note_wrong(self, address: str) -> None:
+    def record_failure(self, address: str) -> None:
         """Counts a wrong token against an address."""
         self._wrong.append((self._clock(), address))
 
-    def begin(self, answer: Response, *, secure: bool) -> None:
+    def log_in(self, answer: Response, *, secure: bool) -> None:
         """Gives the browser that gets this answer a login; `secure` if it came over HTTPS."""
-        login = self._passes.login(seconds=LASTS_S)
-        answer.set_cookie(COOKIE, login, max_age=LASTS_S, httponly=True, samesite="strict", secure=secure)
+        login = self._passes.login(seconds=LOGIN_LIFETIME_S)
+        answer.set_cookie(COOKIE, login, max_age=LOGIN_LIFETIME_S, httponly=True, samesite="strict", secure=secure)
 
-    def end(self, login: str, answer: Response) -> None:
+    def log_out(self, login: str, answer: Response) -> None:
         """Ends a login before its time, whoever may have a copy of it."""
         now = int(self._clock())
         self._ended = {ended: until for ended, until in self._ended.items() if until > now}
@@ -83,15 +84,20 @@ class Logins:
 def logged_in(request: HTTPConnection) -> bool:
     """Whether a request comes from a browser that is logged in to the dashboard of this app."""
     logins: Logins | None = getattr(request.app.state, "logins", None)
-    return logins is not None and logins.of(request) is not None
+    return logins is not None and logins.login_of(request) is not None
 
 
-def logins_of(settings: Settings) -> Logins | None:
+def build_logins(settings: Settings) -> Logins | None:
     """The logins that these settings allow; None without an API_TOKEN that is long enough."""
     try:
         return Logins(settings)
     except SettingsError:
         return None
+
+
+def login_path(target: str) -> str:
+    """The path of the login page that redirects to `target` after the login."""
+    return "/login" if target == "/" else f"/login?next={quote(target, safe='/')}"
 
 
 def is_same_origin(request: HTTPConnection) -> bool:
@@ -106,6 +112,6 @@ def is_same_origin(request: HTTPConnection) -> bool:
     return bool(found) and host == request.headers.get("host", "")
 
 
-def over_https(request: HTTPConnection) -> bool:
+def is_https(request: HTTPConnection) -> bool:
     """Whether the browser speaks HTTPS, to us or to the proxy in front of us."""
     return "https" in {request.url.scheme, request.headers.get("x-forwarded-proto", "").split(",")[0].strip()}

@@ -20,11 +20,10 @@ from starlette.responses import PlainTextResponse, RedirectResponse
 from starlette.routing import BaseRoute, Match, compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from esteira.web.auth.logins import Logins, is_same_origin
+from esteira.web.auth.logins import Logins, is_same_origin, login_path
 from esteira.web.dashboard.headers import GUARDS, page_policy
 from esteira.web.dashboard.pages import PAGES
 from esteira.web.dashboard.plain import lost_page
-from esteira.web.dashboard.routes import login_path
 from esteira.web.dashboard.shell import add_pages
 from esteira.web.dashboard.status_poller import SAMPLER
 from esteira.web.dashboard.view import view_of
@@ -116,7 +115,7 @@ class AuthRoute(BaseRoute):
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes it on, or answers itself: 303 to the login, 401, 403."""
         asked = HTTPConnection(scope)
-        login = self._logins.of(asked)
+        login = self._logins.login_of(asked)
         path = scope["path"]
         if path.startswith(SOCKET):
             await self._connect(asked, login, receive, send)
@@ -159,7 +158,7 @@ class AuthRoute(BaseRoute):
 
         async def receive_while_logged_in() -> Message:
             message = await receive()
-            if scope["type"] == "websocket" and not self._logins.holds(login):
+            if scope["type"] == "websocket" and not self._logins.is_valid(login):
                 return {"type": "websocket.disconnect", "code": 1008}
             return message
 
@@ -169,7 +168,7 @@ class AuthRoute(BaseRoute):
         """Whether the page that a socket names was given to the same login."""
         named = parse_qs(asked.scope.get("query_string", b"").decode("latin-1")).get("client_id", [""])[0]
         client = Client.instances.get(named)
-        return client is None or self._logins.of(client.request) == login
+        return client is None or self._logins.login_of(client.request) == login
 
 
 def _to_login(path: str) -> RedirectResponse:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from importlib import import_module, resources
-from urllib.parse import parse_qs, quote
+from urllib.parse import parse_qs
 
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.responses import RedirectResponse, Response
 from starlette.exceptions import HTTPException
 
-from esteira.web.auth.logins import Logins, is_same_origin, logins_of, over_https
+from esteira.web.auth.logins import Logins, build_logins, is_https, is_same_origin
 from esteira.web.dashboard.headers import GUARDS
 from esteira.web.dashboard.plain import closed_page, login_page
 from esteira.web.dashboard.texts import LANGUAGES
 from esteira.web.dashboard.view import LANGUAGE_COOKIE, THEME_COOKIE, THEMES, view_of
-from esteira.web.intake.bodies import Bodies
+from esteira.web.intake.bodies import BodyReader
 from pipeline.config.settings import Settings
 
 YEAR_S = 365 * 24 * 3600
@@ -35,7 +35,7 @@ log = structlog.get_logger(__name__)
 class DashboardRoutes:
     """Whoever is not logged in sees this and nothing else."""
 
-    def __init__(self, logins: Logins | None, bodies: Bodies) -> None:
+    def __init__(self, logins: Logins | None, bodies: BodyReader) -> None:
         self._logins = logins
         self._bodies = bodies
 
@@ -54,7 +54,7 @@ class DashboardRoutes:
         if self._logins is None:
             return closed_page(view)
         target = _inside(request.query_params.get("next", "/"))
-        return RedirectResponse(target, 303) if self._logins.of(request) else login_page(view, target=target)
+        return RedirectResponse(target, 303) if self._logins.login_of(request) else login_page(view, target=target)
 
     async def enter(self, request: Request) -> Response:
         """Gives a login for the API_TOKEN."""
@@ -66,23 +66,23 @@ class DashboardRoutes:
         if not is_same_origin(request):
             return login_page(view, target=target, fault=view.t("login.foreign"), status=403)
         address = request.client.host if request.client else ""
-        if wait_s := self._logins.wait_s(address):
+        if wait_s := self._logins.lockout_s(address):
             fault = view.t("login.wait", seconds=int(wait_s) + 1)
             return login_page(view, target=target, fault=fault, status=429, wait_s=wait_s)
-        if not self._logins.is_token(form.get("token", "")):
-            self._logins.note_wrong(address)
+        if not self._logins.is_api_token(form.get("token", "")):
+            self._logins.record_failure(address)
             log.warning("login refused: the token is wrong", address=address)
             return login_page(view, target=target, fault=view.t("login.wrong"), status=401)
         answer = RedirectResponse(target, 303, headers={"Cache-Control": "no-store"})
-        self._logins.begin(answer, secure=over_https(request))
+        self._logins.log_in(answer, secure=is_https(request))
         return answer
 
     async def leave(self, request: Request) -> Response:
         """Ends the login; its open pages close themselves."""
         _check_origin(request)
         answer = RedirectResponse("/login", 303)
-        if self._logins and (login := self._logins.of(request)):
-            self._logins.end(login, answer)
+        if self._logins and (login := self._logins.login_of(request)):
+            self._logins.log_out(login, answer)
         return answer
 
     async def prefer(self, request: Request) -> Response:
@@ -93,7 +93,7 @@ class DashboardRoutes:
         for name, cookie, known in (("language", LANGUAGE_COOKIE, LANGUAGES), ("theme", THEME_COOKIE, THEMES)):
             if (chosen := form.get(name)) in known:
                 answer.set_cookie(
-                    cookie, str(chosen), max_age=YEAR_S, httponly=True, samesite="strict", secure=over_https(request)
+                    cookie, str(chosen), max_age=YEAR_S, httponly=True, samesite="strict", secure=is_https(request)
                 )
         return answer
 
@@ -108,27 +108,22 @@ class DashboardRoutes:
         announced = request.headers.get("content-length", "")
         if announced.isdecimal() and int(announced) > LONGEST_FORM:
             raise HTTPException(413, "this is no form of ours")
-        async with self._bodies.body_of(request) as body:
+        async with self._bodies.read_body(request) as body:
             if len(body) > LONGEST_FORM:
                 raise HTTPException(413, "this is no form of ours")
             fields = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=8)
         return {name: values[0] for name, values in fields.items()}
 
 
-def add_dashboard(app: FastAPI, settings: Settings, bodies: Bodies) -> None:
+def add_dashboard(app: FastAPI, settings: Settings, bodies: BodyReader) -> None:
     """Adds the dashboard to the app if its settings have one; `app.state.logins` knows who is logged in to it."""
     if not settings.has_dashboard:
         return
-    logins = logins_of(settings)
+    logins = build_logins(settings)
     app.state.logins = logins
     DashboardRoutes(logins, bodies).add_routes(app)
     if logins is not None:
         import_module("esteira.web.dashboard.nicegui_mount").mount(app, logins)
-
-
-def login_path(target: str) -> str:
-    """The path of the login that leads on to a page."""
-    return "/login" if target == "/" else f"/login?next={quote(target, safe='/')}"
 
 
 def _inside(target: str) -> str:

@@ -11,7 +11,7 @@ import structlog
 log = structlog.get_logger(__name__)
 
 
-class Aside:
+class BackgroundRunner:
     """Runs functions in threads of their own, until it is closed. How many at a time is for its caller to bound.
 
     The threads do not keep the process: work that has not ended when it is closed is left to the workers.

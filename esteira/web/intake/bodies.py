@@ -22,7 +22,7 @@ SMALL = 64 * 1024  # bytes of any body that have room however much others hold: 
 LINGER_S = 2.0  # for a sender that reads the answer only when it has sent everything
 
 
-class Bodies:
+class BodyReader:
     """Reads bodies for one process: each within its limits, all together within what the process can hold."""
 
     def __init__(self, settings: Settings) -> None:
@@ -32,7 +32,7 @@ class Bodies:
         self._held = 0
 
     @asynccontextmanager
-    async def body_of(self, request: Request) -> AsyncIterator[bytes]:
+    async def read_body(self, request: Request) -> AsyncIterator[bytes]:
         """The body as it came, for as long as the block needs it.
 
         Raises:

@@ -23,12 +23,12 @@ from actors.hook import hook, process_media
 from actors.intake.rate_limit import Rates
 from actors.observability.sentry import report_error
 from actors.observability.tracing import CALLER_TRACEPARENT
-from esteira.web.auth.access import Authenticator, headers_of, is_local
+from esteira.web.auth.access import Authenticator, is_local_request, request_headers
 from esteira.web.errors import status_of
-from esteira.web.intake.background import Aside
-from esteira.web.intake.bodies import Bodies, decode
-from esteira.web.intake.ignored_counts import Tally
-from esteira.web.intake.rate_limit import take_places
+from esteira.web.intake.background import BackgroundRunner
+from esteira.web.intake.bodies import BodyReader, decode
+from esteira.web.intake.ignored_counts import IgnoredCounter
+from esteira.web.intake.rate_limit import check_rate_limit
 from pipeline.config.settings import Settings
 from pipeline.errors import PayloadError, PipelineError
 from pipeline.gateways import GATEWAYS, Gateway, HookRequest, Parsed
@@ -44,12 +44,12 @@ log = structlog.get_logger(__name__)
 class Hooks:
     """What the hooks of one process share."""
 
-    def __init__(self, settings: Settings, doorkeeper: Authenticator) -> None:
+    def __init__(self, settings: Settings, authenticator: Authenticator) -> None:
         self.settings = settings
-        self.doorkeeper = doorkeeper
-        self.bodies = Bodies(settings)
-        self.tally = Tally()
-        self._aside = Aside()
+        self.authenticator = authenticator
+        self.bodies = BodyReader(settings)
+        self.tally = IgnoredCounter()
+        self._aside = BackgroundRunner()
         self._rates: Rates | None = None
         self._making = threading.Lock()
 
@@ -65,10 +65,10 @@ class Hooks:
             raise HTTPException(404)
         CALLER_TRACEPARENT.set(request.headers.get("traceparent"))
         with _timed(request.path_params["gateway"]):
-            async with self.bodies.body_of(request) as body:
+            async with self.bodies.read_body(request) as body:
                 secret = request.path_params.get("secret") or None
-                given = HookRequest(headers_of(request), body, secret)
-                answer = await run_in_threadpool(self._answer, gateway, given, local=is_local(request))
+                given = HookRequest(request_headers(request), body, secret)
+                answer = await run_in_threadpool(self._answer, gateway, given, local=is_local_request(request))
         return JSONResponse(answer, status_code=202)
 
     async def answer_challenge(self, request: Request) -> PlainTextResponse:
@@ -76,7 +76,7 @@ class Hooks:
         asked = request.query_params
         expected = self.settings.cloud_verify_token
         if expected is None:
-            self.doorkeeper.tell("CLOUD_VERIFY_TOKEN")
+            self.authenticator.warn_missing_secret("CLOUD_VERIFY_TOKEN")
         elif asked.get("hub.mode") == "subscribe" and same(
             asked.get("hub.verify_token", ""), expected.get_secret_value()
         ):
@@ -95,9 +95,9 @@ class Hooks:
         self.tally.flush()
 
     def _answer(self, gateway: Gateway, given: HookRequest, *, local: bool) -> dict[str, Any]:
-        self.doorkeeper.check(gateway, given, local=local)
+        self.authenticator.verify_hook(gateway, given, local=local)
         parsed = _parse(gateway, decode(given.body), self.settings)
-        take_places(self._rates_of_process(), parsed.attachments)
+        check_rate_limit(self._rates_of_process(), parsed.attachments)
         accepted = [self._accept(attachment) for attachment in parsed.attachments]
         if parsed.ignored:
             self.tally.add(parsed.ignored)

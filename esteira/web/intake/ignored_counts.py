@@ -13,7 +13,7 @@ from pipeline.services import services
 FLUSH_EVERY_S = 1.0
 
 
-class Tally:
+class IgnoredCounter:
     """What was ignored since the last flush. A process that is killed loses a second of it, and no attachment."""
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class Tally:
         except PipelineError:
             self.add(count)
 
-    async def keep_flushing(self) -> None:
+    async def flush_periodically(self) -> None:
         """Flushes every second until it is cancelled."""
         while True:
             await asyncio.sleep(FLUSH_EVERY_S)

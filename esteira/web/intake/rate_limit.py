@@ -10,7 +10,7 @@ from pipeline.errors import Code, RetryableError
 from pipeline.models import Attachment
 
 
-def take_places(rates: Rates, attachments: Iterable[Attachment]) -> None:
+def check_rate_limit(rates: Rates, attachments: Iterable[Attachment]) -> None:
     """Counts all of a payload's attachments before the first is accepted.
 
     Raises:

@@ -23,7 +23,7 @@ from actors.observability.sentry import report_error
 from esteira.web.auth.access import Authenticator, Caller
 from esteira.web.live.feed import Event, Feed
 from esteira.web.live.socket_guard import MAX_BYTES, PacketFilter, SocketGuard
-from esteira.web.server.connections import most_sockets
+from esteira.web.server.connections import max_sockets
 from pipeline.config.settings import Settings
 from pipeline.errors import Code
 from pipeline.gateways import UnauthorizedError
@@ -58,10 +58,10 @@ class Listener:
 class Live:
     """The Socket.IO server of one web process. Nothing that a client sends does anything but let it in."""
 
-    def __init__(self, settings: Settings, doorkeeper: Authenticator) -> None:
-        self._doorkeeper = doorkeeper
+    def __init__(self, settings: Settings, authenticator: Authenticator) -> None:
+        self._authenticator = authenticator
         self._origins = frozenset(settings.socket_origins)
-        self._most = most_sockets(settings.socket_clients)
+        self._most = max_sockets(settings.socket_clients)
         self._listeners: dict[str, Listener] = {}  # by the id of its connection
         self._came: dict[str, float] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -88,7 +88,7 @@ class Live:
         if self._feed is not None:
             app.mount("/socket.io", self._doors)
 
-    async def keep_telling(self) -> None:
+    async def publish_events(self) -> None:
         """Tells what happens until it is cancelled."""
         if self._feed is None:
             return
@@ -105,7 +105,7 @@ class Live:
     async def _connect(self, sid: str, _environ: dict[str, Any], auth: Any = None) -> bool:
         token, since = _shown(auth)
         try:
-            caller, expires = self._doorkeeper.admit_socket(token)
+            caller, expires = self._authenticator.authenticate_token(token)
         except UnauthorizedError:
             raise Refused("the API_TOKEN or a session's token is needed", {"code": Code.UNAUTHORIZED.value}) from None
         eio_sid = self._server.manager.eio_sid_from_sid(sid, SPACE)

@@ -16,7 +16,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 HEAD_TIMEOUT_S = 10.0
-MAX_BATCH = 1000
+MAX_CONNECTIONS = 1000
 TELL_EVERY_S = 10.0
 FLUSH_S = 10.0  # for what a socket's other end has not read when its connection ends
 WANTED_FILES = 8192
@@ -24,19 +24,19 @@ WANTED_FILES = 8192
 log = structlog.get_logger(__name__)
 
 
-def most_connections() -> int:
+def max_connections() -> int:
     """How many a process holds open: half of its file descriptors at most, for the other half has work to do."""
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return MAX_BATCH if limit == resource.RLIM_INFINITY else max(1, min(MAX_BATCH, limit // 2))
+    return MAX_CONNECTIONS if limit == resource.RLIM_INFINITY else max(1, min(MAX_CONNECTIONS, limit // 2))
 
 
-def most_sockets(wanted: int) -> int:
+def max_sockets(wanted: int) -> int:
     """How many of so many sockets a process holds open beside them: a quarter of its file descriptors at most."""
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return wanted if limit == resource.RLIM_INFINITY else max(1, min(wanted, limit // 4))
 
 
-def want_files() -> None:
+def raise_file_limit() -> None:
     """Takes as many file descriptors as a thousand sockets need, if this process may."""
     limit, may = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = WANTED_FILES if may == resource.RLIM_INFINITY else min(WANTED_FILES, may)
@@ -44,14 +44,14 @@ def want_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, may))
 
 
-class PatientProtocol(H11Protocol):
+class LimitedHttpProtocol(H11Protocol):
     """A connection that ends when it has not sent a whole head in time; beyond the limit the one that idles longest
     makes room for a new one.
     """
 
     def __init__(self, *args: Any, **named: Any) -> None:
         super().__init__(*args, **named)
-        self._most = most_connections()
+        self._most = max_connections()
         self._since = self.loop.time()
         self._patience: asyncio.TimerHandle | None = None
         self._became_socket = False
@@ -91,7 +91,7 @@ class PatientProtocol(H11Protocol):
             self.transport.abort()
 
     def _make_room(self) -> None:
-        requesting = [other for other in self.connections if isinstance(other, PatientProtocol)]
+        requesting = [other for other in self.connections if isinstance(other, LimitedHttpProtocol)]
         if len(requesting) <= self._most:  # the others are sockets, which are counted where they are let in
             return
         idle = [other for other in requesting if other.idle]
@@ -110,7 +110,7 @@ class PatientProtocol(H11Protocol):
             self._patience = None
 
 
-class SocketProtocol(WebSocketsSansIOProtocol):
+class LimitedSocketProtocol(WebSocketsSansIOProtocol):
     """A socket that says nothing of its address, and whose end does not wait for ever for what nobody reads."""
 
     def __init__(self, *args: Any, **named: Any) -> None:

@@ -227,7 +227,7 @@ def test_whoever_asks_whether_it_is_ready_keeps_one_thread_at_most(
     """Nobody has to show a token there, and while Redis hangs each probe takes its second."""
     from esteira.web.api.health import Health
     from esteira.web.auth.access import Authenticator
-    from esteira.web.intake.ignored_counts import Tally
+    from esteira.web.intake.ignored_counts import IgnoredCounter
 
     probes: list[float] = []
 
@@ -237,7 +237,7 @@ def test_whoever_asks_whether_it_is_ready_keeps_one_thread_at_most(
         return "does not answer"
 
     monkeypatch.setattr("esteira.web.api.health._probe_redis", hang)
-    health = Health(settings, Authenticator(settings), Tally())
+    health = Health(settings, Authenticator(settings), IgnoredCounter())
 
     async def all_at_once() -> set[int]:
         answers = await asyncio.gather(*(health.answer_ready() for _ in range(100)))

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from esteira.web.auth.logins import COOKIE, Logins
 from pipeline.security.tokens import Passes
 from tests.support.system import Plant
-from tests.support.web import TOKEN, over_http
+from tests.support.web import TOKEN, app_client
 
 OPEN = {("get", "/healthz"), ("get", "/readyz")}
 FOR_LOGINS = {("get", "/docs"), ("get", "/openapi.json")}  # which tell nothing of any attachment
@@ -28,7 +28,7 @@ Call = tuple[str, str]
 
 @pytest.fixture
 def client(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
-    with over_http(plant, monkeypatch) as client:
+    with app_client(plant, monkeypatch) as client:
         client.headers.pop("authorization")
         yield client
 

@@ -24,7 +24,7 @@ UVICORN = ("uvicorn", "esteira.web.app:app", "--port", "{port}")
 
 
 def unsigned(server: WebServer, **headers: str) -> int:
-    return server.ask("POST", "/hooks/media", json.dumps(GOOD).encode(), headers=headers).status
+    return server.request("POST", "/hooks/media", json.dumps(GOOD).encode(), headers=headers).status
 
 
 def old_proxy(server: WebServer) -> bytes:
@@ -72,36 +72,36 @@ def test_open_hooks_are_open_to_this_machine_and_not_to_whom_it_forwards_for(
             assert unsigned(server, Host=name) == 401
         assert unsigned(server, Origin="https://example.org") == 401, "a page in a browser is not its machine"
         assert old_proxy(server).startswith(b"HTTP/1.1 401")
-        assert server.ask("GET", "/stats").status == 401
-        assert "ALLOW_UNSIGNED_HOOKS" in server.said()
+        assert server.request("GET", "/stats").status == 401
+        assert "ALLOW_UNSIGNED_HOOKS" in server.log_text()
 
 
 def test_uvicorns_own_command_writes_no_secret_of_a_path(plant: Plant) -> None:
     with web_server(plant, *UVICORN) as server:
         body = json.dumps({"event": "onmessage", "session": "w", "id": "1", "type": "chat"}).encode()
-        assert server.ask("POST", f"/hooks/wppconnect/{PATH_SECRET}", body).status == 202
-        assert server.ask("GET", "/hooks/cloud?hub.verify_token=a-guess").status == 403
-        assert server.end() == TERMINATED
-    assert PATH_SECRET not in server.said()
-    assert "a-guess" not in server.said()
+        assert server.request("POST", f"/hooks/wppconnect/{PATH_SECRET}", body).status == 202
+        assert server.request("GET", "/hooks/cloud?hub.verify_token=a-guess").status == 403
+        assert server.terminate() == TERMINATED
+    assert PATH_SECRET not in server.log_text()
+    assert "a-guess" not in server.log_text()
 
 
 def test_a_hook_without_a_secret_names_the_setting_once_a_minute(plant: Plant) -> None:
     with web_server(plant, waha_hmac_key="", cloud_verify_token="") as server:
         for _ in range(5):
-            assert server.ask("POST", "/hooks/waha", b"{}").status == 401
-            assert server.ask("GET", "/hooks/cloud?hub.mode=subscribe&hub.verify_token=").status == 403
-        assert server.said().count("WAHA_HMAC_KEY") == 1
-        assert server.said().count("CLOUD_VERIFY_TOKEN") == 1
+            assert server.request("POST", "/hooks/waha", b"{}").status == 401
+            assert server.request("GET", "/hooks/cloud?hub.mode=subscribe&hub.verify_token=").status == 403
+        assert server.log_text().count("WAHA_HMAC_KEY") == 1
+        assert server.log_text().count("CLOUD_VERIFY_TOKEN") == 1
 
 
 def test_a_hook_that_is_shown_a_wrong_secret_says_so_once_a_minute(plant: Plant) -> None:
     with web_server(plant) as server:
         for _ in range(5):
-            assert server.ask("POST", "/hooks/wppconnect/a-guess", b"{}").status == 401
-            assert server.ask("POST", "/hooks/waha", b"{}").status == 401
-        assert server.said().count("its secret is missing or wrong") == 2
-        assert "a-guess" not in server.said()
+            assert server.request("POST", "/hooks/wppconnect/a-guess", b"{}").status == 401
+            assert server.request("POST", "/hooks/waha", b"{}").status == 401
+        assert server.log_text().count("its secret is missing or wrong") == 2
+        assert "a-guess" not in server.log_text()
 
 
 @pytest.fixture
@@ -113,11 +113,11 @@ def away(make_plant: Callable[..., Plant]) -> Plant:
 def test_while_the_queue_is_away_the_sender_does_not_wait_for_the_steps(away: Plant) -> None:
     photos = {f"{number}.jpg": photo() for number in range(6)}
     with MediaServer(photos, delay_s=2) as media, web_server(away, fallback_concurrency="3") as server:
-        first = server.hand_over({**GOOD, "message_id": "first", "url": media.url("0.jpg")}).json["accepted"][0]
+        first = server.post_media({**GOOD, "message_id": "first", "url": media.url("0.jpg")}).json["accepted"][0]
         away.ended(first["id"])
         began = time.monotonic()
         rows = [{**GOOD, "message_id": name, "url": media.url(name)} for name in photos]
-        answers = [server.hand_over(row).json["accepted"][0] for row in rows]
+        answers = [server.post_media(row).json["accepted"][0] for row in rows]
         assert time.monotonic() - began < 2
         assert {answer["status"] for answer in answers} == {"received"}
 
@@ -132,11 +132,11 @@ def test_while_the_queue_is_away_the_sender_does_not_wait_for_the_steps(away: Pl
 
 def test_it_ends_in_order_with_what_runs_aside(away: Plant) -> None:
     with MediaServer({"a.jpg": photo()}, delay_s=2) as media, web_server(away) as server:
-        taken = server.hand_over({**GOOD, "url": media.url("a.jpg")}).json["accepted"][0]
+        taken = server.post_media({**GOOD, "url": media.url("a.jpg")}).json["accepted"][0]
         wait_until(lambda: media.hits("a.jpg"), 10)
-        assert server.end() == TERMINATED
+        assert server.terminate() == TERMINATED
         assert away.record(taken["id"]).status is Status.DONE
-        assert "Traceback" not in server.said()
+        assert "Traceback" not in server.log_text()
 
 
 def test_what_cannot_end_in_time_is_left_to_the_workers(make_plant: Callable[..., Plant], valkey: ValkeyServer) -> None:
@@ -144,12 +144,12 @@ def test_what_cannot_end_in_time_is_left_to_the_workers(make_plant: Callable[...
     elsewhere = plant.with_redis(f"redis://127.0.0.1:{free_port()}/0")
     with MediaServer({"a.jpg": photo()}, delay_s=14) as media:
         with web_server(elsewhere) as server:
-            taken = server.hand_over({**GOOD, "url": media.url("a.jpg")}).json["accepted"][0]
+            taken = server.post_media({**GOOD, "url": media.url("a.jpg")}).json["accepted"][0]
             wait_until(lambda: media.hits("a.jpg"), 10)
             began = time.monotonic()
-            assert server.end() == TERMINATED
+            assert server.terminate() == TERMINATED
             assert 9 < time.monotonic() - began < 14
-            assert "left to the workers" in server.said()
+            assert "left to the workers" in server.log_text()
         media.delay_s = 0
         time.sleep(2.1)  # its claim's lease
         assert plant.sweep() == 1

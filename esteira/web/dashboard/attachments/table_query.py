@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from esteira.web.api.records import cursor, filters_of, position
+from esteira.web.api.records import decode_cursor, encode_cursor, parse_filters
 from esteira.web.dashboard.attachments import links
 from pipeline.catalogue import Catalogue, Filters, Found
 
@@ -40,8 +40,8 @@ class Asked:
         Raises:
             PayloadError: a filter or the place is none.
         """
-        filters = filters_of(self.given)
-        after = position(self.after) if self.after else None
+        filters = parse_filters(self.given)
+        after = decode_cursor(self.after) if self.after else None
         if self.search:
             return catalogue.search.find(self.search, filters, limit=limit, after=after)
         records = catalogue.find(filters, limit=limit + 1, after=after)
@@ -49,7 +49,7 @@ class Asked:
 
     def behind(self, found: Found) -> str | None:
         """The address of the page behind this one."""
-        return self.path(cursor(found.records[-1])) if found.more else None
+        return self.path(encode_cursor(found.records[-1])) if found.more else None
 
     def filters(self) -> Filters:
-        return filters_of(self.given)
+        return parse_filters(self.given)

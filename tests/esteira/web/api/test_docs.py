@@ -17,7 +17,7 @@ from pipeline.security.tokens import Passes
 from tests.conftest import missing
 from tests.support.browser import CHROMIUM, browser
 from tests.support.system import Plant
-from tests.support.web import TOKEN, over_http
+from tests.support.web import TOKEN, app_client
 from tests.support.web_server import TOKEN as SERVER_TOKEN
 from tests.support.web_server import WebServer, web_server
 
@@ -27,7 +27,7 @@ AS_BROWSER = {"Accept": "text/html,application/xhtml+xml"}
 
 @pytest.fixture
 def client(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
-    with over_http(plant, monkeypatch) as client:
+    with app_client(plant, monkeypatch) as client:
         yield client
 
 
@@ -114,12 +114,12 @@ def server(plant: Plant) -> Iterator[WebServer]:
 
 
 def test_a_browser_is_led_to_the_login_and_a_program_is_told(server: WebServer) -> None:
-    led = server.ask("GET", "/docs", headers=AS_BROWSER)
+    led = server.request("GET", "/docs", headers=AS_BROWSER)
     assert (led.status, led.headers["location"]) == (303, "/login?next=/docs")
-    assert server.ask("GET", "/docs").status == 401
-    assert server.ask("GET", "/docs", headers={**AS_BROWSER, "Authorization": "Bearer wrong"}).status == 401
-    assert server.ask("GET", "/docs", headers={**AS_BROWSER, "Cookie": "esteira_login=forged"}).status == 303
-    assert server.ask("GET", "/openapi.json", headers={"Cookie": "esteira_login=forged"}).status == 401
+    assert server.request("GET", "/docs").status == 401
+    assert server.request("GET", "/docs", headers={**AS_BROWSER, "Authorization": "Bearer wrong"}).status == 401
+    assert server.request("GET", "/docs", headers={**AS_BROWSER, "Cookie": "esteira_login=forged"}).status == 303
+    assert server.request("GET", "/openapi.json", headers={"Cookie": "esteira_login=forged"}).status == 401
 
 
 @pytest.mark.parametrize("phone", [False, True], ids=["desktop", "phone"])

@@ -21,7 +21,7 @@ from tests.support.gateway_servers import WhatsAppServer
 from tests.support.media_server import MediaServer
 from tests.support.system import Plant, photo, wait_until
 from tests.support.valkey import ValkeyServer
-from tests.support.web import over_http
+from tests.support.web import app_client
 from tests.support.whatsapp_media import encrypt
 
 SECRET = "whsec_" + base64.b64encode(bytes(24)).decode()
@@ -49,7 +49,7 @@ def plant(make_plant: Callable[..., Plant], whatsapp: WhatsAppServer, sink: Medi
 
 @pytest.fixture
 def client(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
-    with over_http(plant, monkeypatch) as client:
+    with app_client(plant, monkeypatch) as client:
         yield client
 
 
@@ -260,7 +260,7 @@ def test_while_redis_is_away_it_is_written_down_and_the_sweep_brings_it(
 ) -> None:
     plant = make_plant(redis_url=own_valkey.url)
     expired = finished(plant.services.catalogue, Status.EXPIRED, of=plant.attachment(url="https://media.example/x"))
-    with over_http(plant, monkeypatch) as client:
+    with app_client(plant, monkeypatch) as client:
         own_valkey.kill()
         answer = client.post(f"/media/{expired.id}/replay", json={"url": "https://media.example/new"})
         assert (answer.status_code, answer.json()["status"]) == (202, "received")

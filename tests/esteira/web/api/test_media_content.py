@@ -57,7 +57,7 @@ def holding(
 
 def get(server: WebServer, media_id: str, method: str = "GET", **headers: str) -> Reply:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return server.ask(method, f"/media/{media_id}/content", headers={**ALL, **named})
+    return server.request(method, f"/media/{media_id}/content", headers={**ALL, **named})
 
 
 def test_the_whole_content_comes_with_its_hash_and_its_name(plant: Plant, server: WebServer) -> None:
@@ -145,11 +145,11 @@ def test_api_01_nothing_but_its_own_content_is_read(plant: Plant, server: WebSer
         f"/media/intake%2f{record.id}/content",
         f"//media/{record.id}/content",
     ):
-        answer = server.ask("GET", path, headers=ALL)
+        answer = server.request("GET", path, headers=ALL)
         assert (answer.status, answer.code) == (404, "not_found"), path
     others = {"Authorization": f"Bearer {PASSES.session_token('bar', days=1)}"}
-    nobodys = server.ask("GET", f"/media/{'f' * 32}/content", headers=others)
-    answer = server.ask("GET", f"/media/{record.id}/content", headers=others)
+    nobodys = server.request("GET", f"/media/{'f' * 32}/content", headers=others)
+    answer = server.request("GET", f"/media/{record.id}/content", headers=others)
     assert (answer.status, answer.body) == (404, nobodys.body)
     place.unlink()
     place.symlink_to(plant.folder / "secret")
@@ -159,10 +159,10 @@ def test_api_01_nothing_but_its_own_content_is_read(plant: Plant, server: WebSer
 
 def test_a_signed_link_opens_one_content_until_it_expires(plant: Plant, server: WebServer) -> None:
     record, other = holding(plant), holding(plant, b"other")
-    made = server.ask("POST", f"/media/{record.id}/link", b'{"seconds": 60}', headers=ALL)
+    made = server.request("POST", f"/media/{record.id}/link", b'{"seconds": 60}', headers=ALL)
     link = made.json["url"]
-    assert (made.status, server.ask("GET", link).body) == (201, CONTENT)
-    assert server.ask("GET", link, headers={"Range": "bytes=0-3"}).status == 206
+    assert (made.status, server.request("GET", link).body) == (201, CONTENT)
+    assert server.request("GET", link, headers={"Range": "bytes=0-3"}).status == 206
     late = Passes(SecretStr(TOKEN), clock=lambda: time.time() - 61).link(record.id, seconds=60)[0]
     query = link.partition("?")[2]
     for path in (
@@ -175,9 +175,9 @@ def test_a_signed_link_opens_one_content_until_it_expires(plant: Plant, server: 
         f"/media/{record.id}/content",
         f"/media/{record.id}/content?signature=&expires=",
     ):
-        answer = server.ask("GET", path)
+        answer = server.request("GET", path)
         assert (answer.status, answer.code) == (401, "unauthorized"), path
-    assert query.rpartition("=")[2] not in server.said()
+    assert query.rpartition("=")[2] not in server.log_text()
 
 
 @pytest.mark.parametrize("status", [Status.FAILED, Status.REJECTED, Status.EXPIRED])
@@ -208,8 +208,8 @@ def test_content_in_an_object_store_is_read_there(
         assert requests.head(get(server, record.id, "HEAD").headers["location"], timeout=10).status_code == 200
         assert get(server, record.id, If_None_Match=f'"{record.sha256}"').status == 304
         assert get(server, holding(plant, b"lost", in_storage=False).id).status == 404
-        assert "X-Amz-Signature" not in server.said()
-        through = server.ask("GET", f"/media/{record.id}/content?redirect=false", headers=ALL)
+        assert "X-Amz-Signature" not in server.log_text()
+        through = server.request("GET", f"/media/{record.id}/content?redirect=false", headers=ALL)
         assert (through.status, through.body) == (200, CONTENT), "a page that may show nothing from elsewhere"
     with web_server(plant, content_redirect="false") as server:
         answer = get(server, record.id, Range="bytes=7-299998")
@@ -253,28 +253,28 @@ def test_no_name_breaks_out_of_its_header(name: str) -> None:
 
 def test_what_is_deleted_is_gone_for_whoever_had_seen_it(plant: Plant, server: WebServer) -> None:
     record, twin = holding(plant, session="shop"), holding(plant, session="shop")
-    link = server.ask("POST", f"/media/{record.id}/link", b'{"seconds": 60}', headers=ALL).json["url"]
+    link = server.request("POST", f"/media/{record.id}/link", b'{"seconds": 60}', headers=ALL).json["url"]
     session = {"Authorization": f"Bearer {PASSES.session_token('shop', days=1)}"}
-    refused = server.ask("DELETE", f"/media/{record.id}", headers=session)
+    refused = server.request("DELETE", f"/media/{record.id}", headers=session)
     assert (refused.status, refused.code) == (403, "unauthorized")
     for shown in ({}, {"Authorization": "Bearer wrong"}, {"Cookie": f"token={TOKEN}"}):
-        assert server.ask("DELETE", f"/media/{record.id}", headers=shown).status == 401
+        assert server.request("DELETE", f"/media/{record.id}", headers=shown).status == 401
     assert get(server, record.id).status == 200
     for _ in range(2):
-        answer = server.ask("DELETE", f"/media/{record.id}", headers=ALL)
+        answer = server.request("DELETE", f"/media/{record.id}", headers=ALL)
         assert (answer.status, answer.json["status"], answer.json["content"]) == (200, "deleted", None)
     for again in (get(server, record.id), get(server, record.id, If_None_Match=f'"{record.sha256}"')):
         assert (again.status, again.code) == (410, "not_found")
-    assert server.ask("GET", link).status == 410
+    assert server.request("GET", link).status == 410
     assert get(server, twin.id).body == CONTENT
-    assert server.ask("DELETE", f"/media/{twin.id}", headers=ALL).status == 200
+    assert server.request("DELETE", f"/media/{twin.id}", headers=ALL).status == 200
     assert plant.stored_files() == []
-    assert server.ask("POST", f"/media/{twin.id}/replay", headers=ALL).status == 409
-    assert server.ask("GET", "/media?status=deleted", headers=ALL).json["media"][0]["deleted_at"]
+    assert server.request("POST", f"/media/{twin.id}/replay", headers=ALL).status == 409
+    assert server.request("GET", "/media?status=deleted", headers=ALL).json["media"][0]["deleted_at"]
 
 
 def test_what_is_unknown_or_under_way_is_not_deleted(plant: Plant, server: WebServer) -> None:
     waiting = plant.submit(url="https://media.example/x").id
     for media_id, status in ((waiting, 409), ("f" * 32, 404), ("no-id", 404), ("%00", 404), ("..%2fx", 404)):
-        assert server.ask("DELETE", f"/media/{media_id}", headers=ALL).status == status, media_id
+        assert server.request("DELETE", f"/media/{media_id}", headers=ALL).status == status, media_id
     assert plant.record(waiting).status is Status.RECEIVED

@@ -14,7 +14,7 @@ from pipeline.models import Record, Status
 from pipeline.security.tokens import Passes
 from tests.support.catalogues import MEDIA_KEY, finished
 from tests.support.system import Plant
-from tests.support.web import over_http
+from tests.support.web import app_client
 from tests.support.web_server import TOKEN, Reply, WebServer, web_server
 
 ALL = {"Authorization": f"Bearer {TOKEN}"}
@@ -38,7 +38,7 @@ def made(plant: Plant, session: str, status: Status = Status.DONE, **fields: Any
 
 
 def get(server: WebServer, path: str, headers: Mapping[str, str] = ALL) -> Reply:
-    return server.ask("GET", path, headers=headers)
+    return server.request("GET", path, headers=headers)
 
 
 def ids(answer: Reply) -> list[str]:
@@ -108,7 +108,7 @@ def test_a_wrong_parameter_is_named_and_never_ignored(client: Any, query: str, n
 
 @pytest.fixture
 def client(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    with over_http(plant, monkeypatch) as client:
+    with app_client(plant, monkeypatch) as client:
         yield client
 
 
@@ -142,10 +142,10 @@ def test_api_03_a_sessions_token_sees_its_session_alone(plant: Plant, server: We
     nobodys = get(server, f"/media/{'f' * 32}", shop)
     for answer in (
         get(server, f"/media/{others.id}", shop),
-        server.ask("POST", f"/media/{others.id}/link", seconds, headers=shop),
+        server.request("POST", f"/media/{others.id}/link", seconds, headers=shop),
     ):
         assert (answer.status, answer.body) == (nobodys.status, nobodys.body) == (404, nobodys.body)
-    assert server.ask("POST", f"/media/{own.id}/link", seconds, headers=shop).status == 201
+    assert server.request("POST", f"/media/{own.id}/link", seconds, headers=shop).status == 201
     for method, path in (
         ("POST", f"/media/{own.id}/replay"),
         ("POST", f"/media/{others.id}/replay"),
@@ -153,7 +153,7 @@ def test_api_03_a_sessions_token_sees_its_session_alone(plant: Plant, server: We
         ("GET", "/workers"),
         ("POST", "/hooks/media"),
     ):
-        refused = server.ask(method, path, b"" if method == "POST" else None, headers=shop)
+        refused = server.request(method, path, b"" if method == "POST" else None, headers=shop)
         assert (refused.status, refused.code) in {(403, "unauthorized"), (401, "unauthorized")}, path
 
 
@@ -178,12 +178,12 @@ def test_api_03_no_other_site_may_read(plant: Plant, server: WebServer) -> None:
     headers = {**ALL, "Origin": "https://evil.example"}
     assert not [name for name in get(server, "/media", headers).headers if name.startswith("access-control")]
     asked = {"Origin": "https://evil.example", "Access-Control-Request-Method": "GET"}
-    assert server.ask("OPTIONS", "/media", headers=asked).status == 405
+    assert server.request("OPTIONS", "/media", headers=asked).status == 405
 
 
 @pytest.mark.parametrize(("method", "path"), [("PUT", "/media"), ("GET", "/hooks/media"), ("DELETE", "/stats")])
 def test_a_method_that_a_path_does_not_know_is_told_as_that(server: WebServer, method: str, path: str) -> None:
-    answer = server.ask(method, path, headers=ALL)
+    answer = server.request(method, path, headers=ALL)
     assert (answer.status, answer.code) == (405, "method_not_allowed")
     assert answer.headers["allow"]
 
@@ -201,6 +201,6 @@ def test_passes_are_not_made_from_a_short_api_token(plant: Plant) -> None:
     with web_server(plant, api_token="short") as server:
         short = {"Authorization": "Bearer short"}
         assert get(server, "/media", short).status == 200
-        answer = server.ask("POST", f"/media/{record.id}/link", b'{"seconds": 60}', headers=short)
+        answer = server.request("POST", f"/media/{record.id}/link", b'{"seconds": 60}', headers=short)
         assert (answer.status, answer.code) == (503, "bad_setting")
         assert get(server, "/media", {"Authorization": "Bearer x.y.z"}).status == 401

@@ -15,12 +15,12 @@ from pipeline.models import Record, Status
 from pipeline.security.tokens import Passes
 from tests.support.catalogues import finished
 from tests.support.system import Plant
-from tests.support.web import TOKEN, over_http
+from tests.support.web import TOKEN, app_client
 
 
 @pytest.fixture
 def client(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
-    with over_http(plant, monkeypatch) as client:
+    with app_client(plant, monkeypatch) as client:
         yield client
 
 

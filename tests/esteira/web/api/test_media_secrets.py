@@ -39,9 +39,9 @@ def test_api_07_no_secret_is_logged_or_told(plant: Plant) -> None:
         ("DELETE", f"/media/{record.id}", None, shown),
     ]
     with web_server(plant, log_level="debug") as server:
-        answers = [server.ask(method, path, body, headers=headers) for method, path, body, headers in asked]
-        told = server.said() + "".join(answer.body.decode() + str(answer.headers) for answer in answers)
+        answers = [server.request(method, path, body, headers=headers) for method, path, body, headers in asked]
+        told = server.log_text() + "".join(answer.body.decode() + str(answer.headers) for answer in answers)
     assert {answer.status for answer in answers} >= {200, 202, 400, 401, 403, 404}
-    assert server.said()
+    assert server.log_text()
     for secret in (TOKEN, token, signature, MEDIA_KEY, "passw0rd", "us3r", "s1gnature", "Traceback"):
         assert secret not in told, secret

@@ -41,7 +41,7 @@ def shown(plant: Plant, **fields: str) -> Record:
 
 def get(server: WebServer, path: str, method: str = "GET", **headers: str) -> Reply:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return server.ask(method, path, headers={**ALL, **named})
+    return server.request(method, path, headers={**ALL, **named})
 
 
 def test_a_thumbnail_comes_as_a_picture_that_runs_nothing_and_may_be_kept(plant: Plant, server: WebServer) -> None:
@@ -66,12 +66,12 @@ def test_the_tag_of_a_thumbnail_is_not_that_of_its_content(plant: Plant, server:
 def test_whoever_may_have_the_content_may_have_the_thumbnail_and_nobody_else(plant: Plant, server: WebServer) -> None:
     mine, others = shown(plant, session="mine"), shown(plant, session="others")
     token = {"Authorization": f"Bearer {PASSES.session_token('mine', days=1)}"}
-    assert server.ask("GET", f"/media/{mine.id}/thumbnail", headers=token).status == 200
-    assert server.ask("GET", f"/media/{others.id}/thumbnail", headers=token).status == 404
-    assert server.ask("GET", f"/media/{mine.id}/thumbnail").status == 401
+    assert server.request("GET", f"/media/{mine.id}/thumbnail", headers=token).status == 200
+    assert server.request("GET", f"/media/{others.id}/thumbnail", headers=token).status == 404
+    assert server.request("GET", f"/media/{mine.id}/thumbnail").status == 401
     query = urlsplit(PASSES.link(mine.id, seconds=60)[0]).query
-    assert server.ask("GET", f"/media/{mine.id}/thumbnail?{query}").status == 200
-    assert server.ask("GET", f"/media/{others.id}/thumbnail?{query}").status == 401
+    assert server.request("GET", f"/media/{mine.id}/thumbnail?{query}").status == 200
+    assert server.request("GET", f"/media/{others.id}/thumbnail?{query}").status == 401
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_an_attachment_without_content_has_no_thumbnail(plant: Plant, server: We
     assert get(server, f"/media/{waiting}/thumbnail").code == "not_found"
     assert get(server, f"/media/{'0' * 32}/thumbnail").code == "not_found"
     record = shown(plant)
-    assert server.ask("DELETE", f"/media/{record.id}", headers=ALL).status == 200
+    assert server.request("DELETE", f"/media/{record.id}", headers=ALL).status == 200
     assert get(server, f"/media/{record.id}/thumbnail").status == 410
     assert get(server, f"/media/{record.id}").json["preview"] is None
 

@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 
 from esteira.web.api.metrics import Metrics
 from esteira.web.auth.access import Authenticator
-from esteira.web.intake.ignored_counts import Tally
+from esteira.web.intake.ignored_counts import IgnoredCounter
 from pipeline.config.settings import current_settings
 from pipeline.metrics import COUNTER_BUFFER
 from pipeline.services import services
@@ -21,7 +21,7 @@ from tests.support.media_server import MediaServer
 from tests.support.scraped import Page
 from tests.support.system import Plant, photo, wait_until
 from tests.support.valkey import ValkeyServer
-from tests.support.web import over_http
+from tests.support.web import app_client
 
 METRICS_TOKEN = "a token that reads metrics"
 
@@ -37,7 +37,7 @@ def _nothing_pending() -> Iterator[None]:
 def client(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
     monkeypatch.setenv("METRICS_TOKEN", METRICS_TOKEN)
     monkeypatch.setattr("esteira.web.api.metrics.KEPT_S", 0)
-    with over_http(plant, monkeypatch) as made:
+    with app_client(plant, monkeypatch) as made:
         yield made
 
 
@@ -119,9 +119,9 @@ def test_the_metrics_token_opens_nothing_else(client: TestClient) -> None:
 
 
 def test_it_is_closed_as_long_as_no_token_is_set(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
-    with over_http(plant, monkeypatch) as client:
+    with app_client(plant, monkeypatch) as client:
         closed = current_settings().model_copy(update={"api_token": None})
-        metrics = Metrics(Authenticator(closed), Tally())
+        metrics = Metrics(Authenticator(closed), IgnoredCounter())
         client.app.router.routes.clear()  # type: ignore[attr-defined]
         metrics.add_routes(client.app)  # type: ignore[arg-type]
         for token in ("", "None", "anything"):
@@ -133,7 +133,7 @@ def test_it_answers_at_once_while_redis_is_away(
 ) -> None:
     monkeypatch.setattr("esteira.web.api.metrics.KEPT_S", 0)
     monkeypatch.setenv("METRICS_TOKEN", METRICS_TOKEN)
-    with over_http(plant.with_redis(own_valkey.url), monkeypatch) as client:
+    with app_client(plant.with_redis(own_valkey.url), monkeypatch) as client:
         assert scrape(client).value("esteira_up", part="redis") == 1
         own_valkey.stop()
         page = scrape(client)
@@ -168,12 +168,12 @@ def test_it_answers_while_the_catalogue_is_away(client: TestClient, plant: Plant
 
 def test_many_scrapers_cost_as_much_as_one(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    with over_http(plant, monkeypatch) as client:
+    with app_client(plant, monkeypatch) as client:
         made: list[object] = []
         monkeypatch.setattr(
             "esteira.web.api.metrics.metrics_page", lambda *own, **_: made.append(own) or f"page {len(made)}\n"
         )
-        metrics = Metrics(Authenticator(current_settings()), Tally(), clock=lambda: now[0])
+        metrics = Metrics(Authenticator(current_settings()), IgnoredCounter(), clock=lambda: now[0])
         client.app.router.routes.clear()  # type: ignore[attr-defined]
         metrics.add_routes(client.app)  # type: ignore[arg-type]
         assert [client.get("/metrics").text for _ in range(3)] == ["page 1\n"] * 3

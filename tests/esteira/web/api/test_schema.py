@@ -13,12 +13,12 @@ from pydantic import SecretStr
 
 from pipeline.security.tokens import Passes
 from tests.support.system import Plant
-from tests.support.web import TOKEN, over_http
+from tests.support.web import TOKEN, app_client
 
 
 @pytest.fixture
 def client(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
-    with over_http(plant, monkeypatch) as client:
+    with app_client(plant, monkeypatch) as client:
         yield client
 
 

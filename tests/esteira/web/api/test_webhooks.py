@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from pipeline.catalogue import DeliveryStatus, Result
 from pipeline.security.tokens import Passes
 from tests.support.system import Plant
-from tests.support.web import TOKEN, over_http
+from tests.support.web import TOKEN, app_client
 from tests.support.webhooks import SECRET, endpoints, told
 
 
@@ -25,7 +25,7 @@ def plant(make_plant: Callable[..., Plant]) -> Plant:
 
 @pytest.fixture
 def client(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
-    with over_http(plant, monkeypatch) as client:
+    with app_client(plant, monkeypatch) as client:
         yield client
 
 

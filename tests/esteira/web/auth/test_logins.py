@@ -9,14 +9,14 @@ from starlette.responses import Response
 
 from esteira.web.auth.logins import (
     COOKIE,
-    LASTS_S,
-    MOST_OF_ALL,
-    MOST_OF_ONE,
+    LOGIN_LIFETIME_S,
+    MAX_FAILURES_PER_ADDRESS,
+    MAX_FAILURES_TOTAL,
     WINDOW_S,
     Logins,
+    build_logins,
+    is_https,
     is_same_origin,
-    logins_of,
-    over_https,
 )
 from pipeline.config.settings import Settings
 from pipeline.errors import SettingsError
@@ -54,14 +54,14 @@ def logins(clock: Clock) -> Logins:
 def begun(logins: Logins, *, secure: bool = False) -> tuple[str, str]:
     """The login that an answer carries, and its whole Set-Cookie."""
     answer = Response()
-    logins.begin(answer, secure=secure)
+    logins.log_in(answer, secure=secure)
     cookie = answer.headers["set-cookie"]
     return cookie.partition("=")[2].partition(";")[0], cookie
 
 
 def test_a_cookie_is_for_this_site_and_no_script(logins: Logins) -> None:
     _, cookie = begun(logins)
-    assert {"HttpOnly", "SameSite=strict", "Path=/", f"Max-Age={LASTS_S}"} <= set(cookie.split("; "))
+    assert {"HttpOnly", "SameSite=strict", "Path=/", f"Max-Age={LOGIN_LIFETIME_S}"} <= set(cookie.split("; "))
     assert "Secure" not in cookie
     assert "Secure" in begun(logins, secure=True)[1]
     assert TOKEN not in cookie
@@ -69,27 +69,27 @@ def test_a_cookie_is_for_this_site_and_no_script(logins: Logins) -> None:
 
 def test_a_login_holds_until_it_expires(logins: Logins, clock: Clock) -> None:
     login, _ = begun(logins)
-    assert logins.of(request(cookie=f"{COOKIE}={login}")) == login
-    clock.now += LASTS_S - 1
-    assert logins.holds(login)
+    assert logins.login_of(request(cookie=f"{COOKIE}={login}")) == login
+    clock.now += LOGIN_LIFETIME_S - 1
+    assert logins.is_valid(login)
     clock.now += 1
-    assert not logins.holds(login)
+    assert not logins.is_valid(login)
 
 
 def test_every_login_is_another_and_ends_alone(logins: Logins) -> None:
     (one, _), (other, _) = begun(logins), begun(logins)
     assert one != other
     answer = Response()
-    logins.end(one, answer)
-    assert not logins.holds(one)
-    assert logins.holds(other)
+    logins.log_out(one, answer)
+    assert not logins.is_valid(one)
+    assert logins.is_valid(other)
     assert 'esteira_login=""' in answer.headers["set-cookie"]
 
 
 def test_another_token_ends_all_logins(logins: Logins, clock: Clock) -> None:
     login, _ = begun(logins)
-    assert Logins(settings(), clock=clock).holds(login)
-    assert not Logins(settings("quite another token"), clock=clock).holds(login)
+    assert Logins(settings(), clock=clock).is_valid(login)
+    assert not Logins(settings("quite another token"), clock=clock).is_valid(login)
 
 
 def test_a_forged_login_holds_nothing(logins: Logins) -> None:
@@ -106,36 +106,36 @@ def test_a_forged_login_holds_nothing(logins: Logins) -> None:
         "a.b.c",
         "é",
     ):
-        assert not logins.holds(forged)
-    assert logins.of(request()) is None
-    assert logins.of(request(cookie=f"{COOKIE}=; other=1")) is None
+        assert not logins.is_valid(forged)
+    assert logins.login_of(request()) is None
+    assert logins.login_of(request(cookie=f"{COOKIE}=; other=1")) is None
 
 
 def test_without_a_token_that_is_long_enough_there_are_no_logins() -> None:
-    assert logins_of(settings()) is not None
-    assert logins_of(settings(None)) is None
-    assert logins_of(settings("short")) is None
+    assert build_logins(settings()) is not None
+    assert build_logins(settings(None)) is None
+    assert build_logins(settings("short")) is None
     with pytest.raises(SettingsError, match="API_TOKEN"):
         Logins(settings(""))
 
 
 def test_an_address_may_be_wrong_a_few_times_a_minute(logins: Logins, clock: Clock) -> None:
-    for _ in range(MOST_OF_ONE):
-        assert logins.wait_s("192.0.2.1") == 0
-        logins.note_wrong("192.0.2.1")
+    for _ in range(MAX_FAILURES_PER_ADDRESS):
+        assert logins.lockout_s("192.0.2.1") == 0
+        logins.record_failure("192.0.2.1")
         clock.now += 1
-    assert logins.wait_s("192.0.2.1") == WINDOW_S - MOST_OF_ONE
-    assert logins.wait_s("192.0.2.2") == 0
-    clock.now += WINDOW_S - MOST_OF_ONE
-    assert logins.wait_s("192.0.2.1") == 0
+    assert logins.lockout_s("192.0.2.1") == WINDOW_S - MAX_FAILURES_PER_ADDRESS
+    assert logins.lockout_s("192.0.2.2") == 0
+    clock.now += WINDOW_S - MAX_FAILURES_PER_ADDRESS
+    assert logins.lockout_s("192.0.2.1") == 0
 
 
 def test_all_addresses_together_may_be_wrong_some_times_a_minute(logins: Logins, clock: Clock) -> None:
-    for number in range(MOST_OF_ALL):
-        logins.note_wrong(f"192.0.2.{number}")
-    assert logins.wait_s("198.51.100.1") == WINDOW_S
+    for number in range(MAX_FAILURES_TOTAL):
+        logins.record_failure(f"192.0.2.{number}")
+    assert logins.lockout_s("198.51.100.1") == WINDOW_S
     clock.now += WINDOW_S
-    assert logins.wait_s("198.51.100.1") == 0
+    assert logins.lockout_s("198.51.100.1") == 0
 
 
 @pytest.mark.parametrize(
@@ -158,6 +158,6 @@ def test_a_page_of_another_origin_is_told_apart(headers: dict[str, str], same: b
 
 
 def test_https_is_what_we_or_the_proxy_before_us_speak() -> None:
-    assert not over_https(request())
-    assert over_https(request(x_forwarded_proto="https"))
-    assert not over_https(request(x_forwarded_proto="http"))
+    assert not is_https(request())
+    assert is_https(request(x_forwarded_proto="https"))
+    assert not is_https(request(x_forwarded_proto="http"))

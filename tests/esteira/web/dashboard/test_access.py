@@ -28,7 +28,7 @@ def server(plant: Plant) -> Iterator[WebServer]:
 
 def send(server: WebServer, path: str, *, headers: dict[str, str] | None = None, **fields: str) -> Reply:
     given = {"Content-Type": "application/x-www-form-urlencoded", **(headers or {})}
-    return server.ask("POST", path, urlencode(fields), headers=given)
+    return server.request("POST", path, urlencode(fields), headers=given)
 
 
 def cookie_of(answer: Reply) -> dict[str, str]:
@@ -49,23 +49,23 @@ def connect(server: WebServer, **headers: str) -> websocket.WebSocket:
 
 
 def test_without_a_login_every_page_leads_to_it_and_no_file_is_given(server: WebServer, cookie: dict[str, str]) -> None:
-    assert server.ask("GET", "/").headers["location"] == "/login"
-    assert server.ask("GET", "/dashboard/sessions").headers["location"] == "/login?next=/dashboard/sessions"
-    assert server.ask("GET", "/dashboard/no-such-page").status == 303, "what there is, strangers do not learn"
-    page = server.ask("GET", "/", headers=cookie).body.decode()
+    assert server.request("GET", "/").headers["location"] == "/login"
+    assert server.request("GET", "/dashboard/sessions").headers["location"] == "/login?next=/dashboard/sessions"
+    assert server.request("GET", "/dashboard/no-such-page").status == 303, "what there is, strangers do not learn"
+    page = server.request("GET", "/", headers=cookie).body.decode()
     files = set(re.findall(r'(/_nicegui/[^"\s)]+\.(?:js|css|mjs))', page))
     assert len(files) > 5
     for file in files:
-        assert server.ask("GET", file).status == 401
-        assert server.ask("GET", file, headers=cookie).status == 200
+        assert server.request("GET", file).status == 401
+        assert server.request("GET", file, headers=cookie).status == 200
 
 
 def test_a_page_that_is_not_there_says_so(server: WebServer, cookie: dict[str, str]) -> None:
-    answer = server.ask("GET", "/dashboard/no-such-page", headers=cookie)
+    answer = server.request("GET", "/dashboard/no-such-page", headers=cookie)
     assert answer.status == 404
     assert b"There is no such page" in answer.body
     for path in ("/nothing", "/mediaa", "//dashboard/sessions"):
-        assert server.ask("GET", path, headers=cookie).code == "not_found"
+        assert server.request("GET", path, headers=cookie).code == "not_found"
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -74,7 +74,7 @@ def test_every_page_has_the_strict_headers_and_its_own_nonce(
 ) -> None:
     nonces = set()
     for _ in range(2):
-        answer = server.ask("GET", path, headers=cookie)
+        answer = server.request("GET", path, headers=cookie)
         policy = answer.headers["content-security-policy"]
         assert "unsafe-inline" not in policy
         assert {"default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'"} <= set(policy.split("; "))
@@ -93,7 +93,7 @@ def test_every_page_has_the_strict_headers_and_its_own_nonce(
 
 
 def test_the_login_runs_no_script_and_loads_nothing_but_its_style(server: WebServer) -> None:
-    answer = server.ask("GET", "/login")
+    answer = server.request("GET", "/login")
     assert "script-src" not in answer.headers["content-security-policy"]
     assert "default-src 'none'" in answer.headers["content-security-policy"]
     assert b"<script" not in answer.body
@@ -105,7 +105,7 @@ def test_nothing_but_the_token_opens(server: WebServer, token: str) -> None:
     assert answer.status == 401
     assert "set-cookie" not in answer.headers
     if token:
-        assert token not in server.said()
+        assert token not in server.log_text()
 
 
 def test_guessing_is_slowed_down_also_for_who_guesses_right_at_last(server: WebServer) -> None:
@@ -132,12 +132,12 @@ def test_no_page_of_a_stranger_sends_a_form(server: WebServer, cookie: dict[str,
         answer = send(server, path, headers={**cookie, "Origin": origin}, **fields)
         assert answer.status == 403
         assert "set-cookie" not in answer.headers
-    assert server.ask("GET", "/", headers=cookie).status == 200, "the login holds on"
+    assert server.request("GET", "/", headers=cookie).status == 200, "the login holds on"
 
 
 def test_a_form_that_is_no_form_is_refused(server: WebServer) -> None:
-    assert server.ask("POST", "/login", "token=" + "x" * 10_000).status == 413
-    assert server.ask("POST", "/login", b"\xff\xfe\x00").status == 401
+    assert server.request("POST", "/login", "token=" + "x" * 10_000).status == 413
+    assert server.request("POST", "/login", b"\xff\xfe\x00").status == 401
     assert send(server, "/preferences", language="<script>", theme="blue").status == 303
     assert "set-cookie" not in send(server, "/preferences", language="<script>", theme="blue").headers
 
@@ -147,7 +147,7 @@ def test_the_api_takes_no_cookie(server: WebServer, cookie: dict[str, str]) -> N
     asked = [("GET", "/stats"), ("GET", "/media"), ("GET", "/metrics"), ("POST", "/media/replay")]
     asked += [("DELETE", f"/media/{'0' * 32}"), ("POST", f"/media/{'0' * 32}/replay"), ("POST", "/hooks/media")]
     for method, path in asked:
-        assert server.ask(method, path, b"{}", headers=cookie).status == 401, path
+        assert server.request(method, path, b"{}", headers=cookie).status == 401, path
 
 
 def refusal(server: WebServer, **headers: str) -> int:
@@ -162,8 +162,8 @@ def test_the_socket_demands_the_login_and_a_page_of_this_host(server: WebServer,
     assert refusal(server, **cookie, Origin="https://evil.example") == 403
     assert refusal(server, **cookie, Origin=f"http://127.0.0.1:{server.port + 1}") == 403
     polling = "/_nicegui_ws/socket.io/?EIO=4&transport=polling"
-    assert server.ask("GET", polling).status == 403
-    assert server.ask("GET", polling, headers={**cookie, "Origin": "https://evil.example"}).status == 403
+    assert server.request("GET", polling).status == 403
+    assert server.request("GET", polling, headers={**cookie, "Origin": "https://evil.example"}).status == 403
     opened = connect(server, **cookie)
     assert opened.recv().startswith('0{"sid"')
     opened.close()
@@ -176,34 +176,34 @@ def test_a_socket_closes_with_its_login(server: WebServer, cookie: dict[str, str
     opened.send("40")
     assert len(list(iter(opened.recv, ""))) < 5, "what comes last is that it is closed"
     assert refusal(server, **cookie) == 403
-    assert server.ask("GET", "/", headers=cookie).status == 303
+    assert server.request("GET", "/", headers=cookie).status == 303
 
 
 def test_a_page_belongs_to_the_login_that_opened_it(server: WebServer, cookie: dict[str, str]) -> None:
-    page = server.ask("GET", "/", headers=cookie).body.decode()
+    page = server.request("GET", "/", headers=cookie).body.decode()
     [client] = re.findall(r'"?client_id"?\W+([0-9a-f-]{36})', page)
     other = cookie_of(send(server, "/login", token=TOKEN))
     path = f"/_nicegui_ws/socket.io/?EIO=4&transport=polling&client_id={client}"
-    assert server.ask("GET", path, headers=cookie).status == 200
-    assert server.ask("GET", path, headers=other).status == 403
+    assert server.request("GET", path, headers=cookie).status == 200
+    assert server.request("GET", path, headers=other).status == 403
 
 
 @pytest.mark.parametrize("token", ["", "short"])
 def test_without_a_token_it_says_what_to_set(plant: Plant, token: str) -> None:
     with web_server(plant, dashboard="true", api_token=token) as server:
         for path in ("/", "/login"):
-            answer = server.ask("GET", path, headers={"Accept-Language": "pt-BR"})
+            answer = server.request("GET", path, headers={"Accept-Language": "pt-BR"})
             assert answer.status == 503
             assert "API_TOKEN" in answer.body.decode()
             assert "Crie um, coloque no .env" in answer.body.decode()
         assert send(server, "/login", token=token).status == 503
-        assert server.ask("GET", "/dashboard/sessions").status == 404
+        assert server.request("GET", "/dashboard/sessions").status == 404
 
 
 def test_switched_off_it_is_not_there(plant: Plant) -> None:
     with web_server(plant, dashboard="false") as server:
         for path in ("/", "/login", "/dashboard/sessions", "/dashboard/static/dashboard.css"):
-            assert server.ask("GET", path).code == "not_found"
+            assert server.request("GET", path).code == "not_found"
 
 
 def test_switched_off_its_library_is_not_even_loaded(plant: Plant) -> None:
@@ -221,13 +221,13 @@ def test_it_lives_in_one_process_and_says_so(plant: Plant) -> None:
     assert done.returncode == 2
     assert re.match(r"esteira: DASHBOARD: .*WEB_WORKERS is 2", done.stderr)
     with web_server(plant, dashboard="", web_workers="2") as server:
-        assert server.ask("GET", "/").code == "not_found"
-        told = [json.loads(line) for line in server.said().splitlines() if "no dashboard" in line]
+        assert server.request("GET", "/").code == "not_found"
+        told = [json.loads(line) for line in server.log_text().splitlines() if "no dashboard" in line]
         assert {one["setting"] for one in told} == {"DASHBOARD"}
 
 
 def test_who_looks_on_does_not_keep_the_server_from_ending(server: WebServer, cookie: dict[str, str]) -> None:
     opened = connect(server, **cookie)
     opened.recv()
-    server.end()
-    assert "Traceback" not in server.said()
+    server.terminate()
+    assert "Traceback" not in server.log_text()

@@ -206,7 +206,7 @@ def test_pages_come_back_to_a_server_that_has_started_anew_with_another_token(
 ) -> None:
     with browser(server) as someone:
         page = someone.log_in()
-        server.end()
+        server.terminate()
         page.wait_for_selector("#popup[aria-hidden=false]", state="attached")
         with web_server(make_plant(), dashboard="true", port=str(server.port), api_token="quite another token"):
             page.wait_for_selector("#token")

@@ -7,11 +7,11 @@ import time
 
 import pytest
 
-from esteira.web.intake.background import Aside
+from esteira.web.intake.background import BackgroundRunner
 
 
 def test_it_returns_at_once_and_the_work_is_done() -> None:
-    aside, go_on, done = Aside(), threading.Event(), threading.Event()
+    aside, go_on, done = BackgroundRunner(), threading.Event(), threading.Event()
     assert aside(lambda: (go_on.wait(5), done.set()))
     assert not done.is_set()
     go_on.set()
@@ -20,14 +20,14 @@ def test_it_returns_at_once_and_the_work_is_done() -> None:
 
 
 def test_closed_it_begins_nothing() -> None:
-    aside, done = Aside(), threading.Event()
+    aside, done = BackgroundRunner(), threading.Event()
     aside.close(within_s=1)
     assert not aside(done.set)
     assert not done.wait(0.1)
 
 
 def test_it_waits_for_what_has_begun_and_no_longer_than_it_may() -> None:
-    aside, never = Aside(), threading.Event()
+    aside, never = BackgroundRunner(), threading.Event()
     for _ in range(3):
         assert aside(lambda: never.wait(10))
     began = time.monotonic()
@@ -38,7 +38,7 @@ def test_it_waits_for_what_has_begun_and_no_longer_than_it_may() -> None:
 
 def test_work_that_fails_is_forgotten_like_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threading, "excepthook", lambda _: None)
-    aside = Aside()
+    aside = BackgroundRunner()
 
     def fail() -> None:
         raise ZeroDivisionError
@@ -54,4 +54,4 @@ def test_a_machine_without_threads_left_is_told_of(monkeypatch: pytest.MonkeyPat
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
-    assert not Aside()(lambda: None)
+    assert not BackgroundRunner()(lambda: None)

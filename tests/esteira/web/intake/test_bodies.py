@@ -12,7 +12,7 @@ from fastapi import Request
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esteira.web.intake.bodies import MAX_DEPTH, Bodies, decode
+from esteira.web.intake.bodies import MAX_DEPTH, BodyReader, decode
 from pipeline.config.settings import load_settings
 from pipeline.errors import PayloadError, RetryableError
 
@@ -84,16 +84,16 @@ def sent(body: bytes) -> Request:
 def test_large_bodies_leave_room_for_the_small_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever holds all that may be held, and has shown no secret yet, does not keep the others' messages out."""
     monkeypatch.setattr("esteira.web.intake.bodies.AT_LEAST_HELD", 0)
-    bodies = Bodies(load_settings(_env_file=None, max_body_mb=0.1))
+    bodies = BodyReader(load_settings(_env_file=None, max_body_mb=0.1))
 
     async def held() -> None:
         async with AsyncExitStack() as stack:
             for _ in range(4):
-                assert len(await stack.enter_async_context(bodies.body_of(sent(b"x" * 100_000)))) == 100_000
-            assert await stack.enter_async_context(bodies.body_of(sent(b"y" * 60_000))) == b"y" * 60_000
+                assert len(await stack.enter_async_context(bodies.read_body(sent(b"x" * 100_000)))) == 100_000
+            assert await stack.enter_async_context(bodies.read_body(sent(b"y" * 60_000))) == b"y" * 60_000
             with pytest.raises(RetryableError, match="too_many_requests"):
-                await stack.enter_async_context(bodies.body_of(sent(b"z" * 80_000)))
-        async with bodies.body_of(sent(b"z" * 80_000)) as body:
+                await stack.enter_async_context(bodies.read_body(sent(b"z" * 80_000)))
+        async with bodies.read_body(sent(b"z" * 80_000)) as body:
             assert len(body) == 80_000
 
     asyncio.run(held())

@@ -62,8 +62,8 @@ def server(plant: Plant) -> Iterator[WebServer]:
     with web_server(plant, web_workers="2", **limits) as running:
         yield running
         # After everything that was refused:
-        assert not [secret for secret in SECRETS.values() if secret in running.said()]
-        assert "Traceback" not in running.said()
+        assert not [secret for secret in SECRETS.values() if secret in running.log_text()]
+        assert "Traceback" not in running.log_text()
 
 
 def images(*message_ids: str, session: str = "1001") -> Any:
@@ -124,12 +124,12 @@ def test_hook_01_only_the_right_signature_lets_in(server: WebServer, plant: Plan
     received = server.totals()["received"]
     for value in wrong:
         shown = {**right, name: value.encode().decode("latin-1")}
-        refused = server.ask("POST", f"/hooks/{gateway}", body, headers=shown)
+        refused = server.request("POST", f"/hooks/{gateway}", body, headers=shown)
         assert (refused.status, refused.code) == (401, "unauthorized"), value
-    unsigned = server.ask("POST", f"/hooks/{gateway}", body)
+    unsigned = server.request("POST", f"/hooks/{gateway}", body)
     assert (unsigned.status, unsigned.code) == (401, "unauthorized")
     assert server.totals()["received"] == received
-    assert server.ask("POST", f"/hooks/{gateway}", body, headers=right).status == 202
+    assert server.request("POST", f"/hooks/{gateway}", body, headers=right).status == 202
 
 
 @pytest.mark.parametrize("gateway", SIGNED)
@@ -142,10 +142,10 @@ def test_hook_02_the_bytes_are_signed_and_not_what_they_mean(server: WebServer, 
         json.dumps(given).replace("/", "\\/").encode(),
     ]
     for body in forms:
-        answer = server.ask("POST", f"/hooks/{gateway}", body, headers=SIGNED[gateway](body))
+        answer = server.request("POST", f"/hooks/{gateway}", body, headers=SIGNED[gateway](body))
         assert [one["message_id"] for one in answer.json["accepted"]] == ["hook-02 ção 😀"]
         other = forms[0] if body is not forms[0] else forms[1]
-        refused = server.ask("POST", f"/hooks/{gateway}", other, headers=SIGNED[gateway](body))
+        refused = server.request("POST", f"/hooks/{gateway}", other, headers=SIGNED[gateway](body))
         assert (refused.status, refused.code) == (401, "unauthorized")
 
 
@@ -153,7 +153,7 @@ def test_hook_02_the_bytes_are_signed_and_not_what_they_mean(server: WebServer, 
 def test_hook_03_a_repeat_is_answered_and_is_no_second_job(server: WebServer, plant: Plant, gateway: str) -> None:
     body = json.dumps(payload_of(gateway, f"hook-03 {gateway}")).encode()
     headers = SIGNED[gateway](body)
-    answers = [server.ask("POST", f"/hooks/{gateway}", body, headers=headers) for _ in range(5)]
+    answers = [server.request("POST", f"/hooks/{gateway}", body, headers=headers) for _ in range(5)]
     assert [answer.status for answer in answers] == [202] * 5
     assert len({answer.json["accepted"][0]["id"] for answer in answers}) == 1
     session = "1001" if gateway == "cloud" else "waha"
@@ -164,7 +164,7 @@ def test_hook_03_a_repeat_is_answered_and_is_no_second_job(server: WebServer, pl
 def test_hook_03_a_stamp_of_long_ago_is_refused_where_there_is_one(server: WebServer) -> None:
     body = json.dumps(of_waha("stale")).encode()
     for at in (time.time() - 3 * 24 * 3600, time.time() + 3 * 24 * 3600):
-        assert server.ask("POST", "/hooks/waha", body, headers=signed_by_waha(body, at=at)).status == 401
+        assert server.request("POST", "/hooks/waha", body, headers=signed_by_waha(body, at=at)).status == 401
 
 
 def test_hook_04_a_hundred_copies_at_once_are_one_job(server: WebServer, plant: Plant) -> None:
@@ -172,7 +172,7 @@ def test_hook_04_a_hundred_copies_at_once_are_one_job(server: WebServer, plant: 
     headers = signed_by_cloud(body)
     waiting = plant.belt.counts()["fetch"]["ready"]
     with ThreadPoolExecutor(20) as pool:
-        answers = list(pool.map(lambda _: server.ask("POST", "/hooks/cloud", body, headers=headers), range(100)))
+        answers = list(pool.map(lambda _: server.request("POST", "/hooks/cloud", body, headers=headers), range(100)))
     assert {answer.status for answer in answers} == {202}
     assert len({answer.json["accepted"][0]["id"] for answer in answers}) == 1
     assert rows(plant, "1004") == ["hook-04"]
@@ -188,7 +188,7 @@ def test_hook_06_what_has_no_known_shape_is_acknowledged_and_counted(server: Web
     ignored = 0
     for value in odd:
         body = json.dumps(value).encode()
-        answer = server.ask("POST", f"/hooks/{gateway}", body, headers=SHOWN[gateway](body))
+        answer = server.request("POST", f"/hooks/{gateway}", body, headers=SHOWN[gateway](body))
         assert answer.status == 202, value
         ignored += answer.json["ignored"]
     assert ignored >= len(odd) - 1
@@ -207,7 +207,7 @@ def within(holds: Callable[[], bool], seconds: float = 5) -> None:
 def test_hook_06_no_json_at_all_makes_a_server_error(server: WebServer, given: Any) -> None:
     body = json.dumps(given).encode()
     for gateway, show in SHOWN.items():
-        answer = server.ask("POST", f"/hooks/{gateway}", body, headers=show(body))
+        answer = server.request("POST", f"/hooks/{gateway}", body, headers=show(body))
         assert answer.status in {202, 400, 429}, answer
         assert answer.json
 
@@ -241,19 +241,19 @@ BAD_BODIES: dict[str, tuple[Any, dict[str, str], int, str]] = {
 def test_hook_07_a_bad_body_is_refused_in_time(server: WebServer, name: str) -> None:
     body, headers, status, code = BAD_BODIES[name]
     began = time.monotonic()
-    answer = server.ask("POST", "/hooks/media", body, headers={"Authorization": f"Bearer {TOKEN}", **headers})
+    answer = server.request("POST", "/hooks/media", body, headers={"Authorization": f"Bearer {TOKEN}", **headers})
     assert (answer.status, answer.code) == (status, code)
     assert time.monotonic() - began < 15
     assert server.process.poll() is None
-    assert "died" not in server.said()
-    assert server.ask("GET", "/healthz").status == 200
+    assert "died" not in server.log_text()
+    assert server.request("GET", "/healthz").status == 200
 
 
 QUESTION = "hub.mode={mode}&hub.verify_token={token}&hub.challenge={challenge}"
 
 
 def ask_as_meta(server: WebServer, *, token: str, mode: str = "subscribe", challenge: str = "1158201444") -> Any:
-    return server.ask("GET", "/hooks/cloud?" + QUESTION.format(mode=mode, token=token, challenge=challenge))
+    return server.request("GET", "/hooks/cloud?" + QUESTION.format(mode=mode, token=token, challenge=challenge))
 
 
 def test_hook_08_the_challenge_is_answered_to_who_knows_the_word_and_as_plain_text(server: WebServer) -> None:
@@ -268,7 +268,7 @@ def test_hook_08_the_challenge_is_answered_to_who_knows_the_word_and_as_plain_te
         refused = ask_as_meta(server, **wrong)
         assert (refused.status, refused.code) == (403, "unauthorized")
         assert b"1158201444" not in refused.body
-    assert server.ask("GET", "/hooks/cloud").status == 403
+    assert server.request("GET", "/hooks/cloud").status == 403
 
 
 def test_hook_10_names_that_mean_something_elsewhere_are_only_text(server: WebServer, plant: Plant) -> None:
@@ -280,7 +280,7 @@ def test_hook_10_names_that_mean_something_elsewhere_are_only_text(server: WebSe
         "{esteira}:x",
     ]
     for name in names:
-        answer = server.hand_over({**GOOD, "session": f"hook-10 {name}", "message_id": name, "chat": name})
+        answer = server.post_media({**GOOD, "session": f"hook-10 {name}", "message_id": name, "chat": name})
         [accepted] = answer.json["accepted"]
         record = plant.record(accepted["id"])
         assert (record.session, record.message_id, record.chat) == (f"hook-10 {name}", name, name)
@@ -292,7 +292,7 @@ def test_hook_10_names_that_mean_something_elsewhere_are_only_text(server: WebSe
 def test_a_session_that_hands_over_too_much_is_told_to_wait_by_both_processes(server: WebServer, plant: Plant) -> None:
     def send(batch: int) -> Any:
         body = json.dumps(images(*(f"{batch}-{n}" for n in range(10)), session="busy")).encode()
-        return server.ask("POST", "/hooks/cloud", body, headers=signed_by_cloud(body))
+        return server.request("POST", "/hooks/cloud", body, headers=signed_by_cloud(body))
 
     with ThreadPoolExecutor(6) as pool:
         answers = list(pool.map(send, range(PER_MINUTE // 10 + 5)))
@@ -302,16 +302,16 @@ def test_a_session_that_hands_over_too_much_is_told_to_wait_by_both_processes(se
     assert all(0 < int(answer.headers["retry-after"]) <= 60 for answer in refused)
     assert len(rows(plant, "busy")) == PER_MINUTE, "a payload is accepted as a whole or not at all"
     body = json.dumps(images("quiet-1", session="quiet")).encode()
-    assert server.ask("POST", "/hooks/cloud", body, headers=signed_by_cloud(body)).status == 202
+    assert server.request("POST", "/hooks/cloud", body, headers=signed_by_cloud(body)).status == 202
 
 
 def test_a_secret_in_a_path_lets_in_and_reaches_no_log(server: WebServer) -> None:
     body = json.dumps({"event": "onmessage", "session": "wpp", "id": "path", "type": "image", "body": "QQ=="}).encode()
-    assert server.ask("POST", f"/hooks/wppconnect/{PATH_SECRET}", body).status == 202
+    assert server.request("POST", f"/hooks/wppconnect/{PATH_SECRET}", body).status == 202
     for wrong in ("guess-of-a-secret", "guess-of-a-secret/", "", "%2e%2e/guess-of-a-secret"):
-        assert server.ask("POST", f"/hooks/wppconnect/{wrong}", body).status == 401
-    assert server.ask("POST", f"/hooks/nobody/{PATH_SECRET}", body).status == 404
-    assert server.ask("POST", f"/elsewhere/{PATH_SECRET}", body).status == 404
-    assert server.ask("POST", "/hooks/media/" + TOKEN.replace(" ", "%20"), json.dumps(GOOD).encode()).status == 401
-    assert PATH_SECRET not in server.said()
-    assert "guess-of-a-secret" not in server.said()
+        assert server.request("POST", f"/hooks/wppconnect/{wrong}", body).status == 401
+    assert server.request("POST", f"/hooks/nobody/{PATH_SECRET}", body).status == 404
+    assert server.request("POST", f"/elsewhere/{PATH_SECRET}", body).status == 404
+    assert server.request("POST", "/hooks/media/" + TOKEN.replace(" ", "%20"), json.dumps(GOOD).encode()).status == 401
+    assert PATH_SECRET not in server.log_text()
+    assert "guess-of-a-secret" not in server.log_text()

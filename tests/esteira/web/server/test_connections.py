@@ -29,7 +29,7 @@ def quick_answers(server: WebServer, seconds: float) -> list[float]:
     took = []
     until = time.monotonic() + seconds
     while (began := time.monotonic()) < until:
-        assert server.hand_over({**GOOD, "message_id": str(began)}).status == 202
+        assert server.post_media({**GOOD, "message_id": str(began)}).status == 202
         took.append(time.monotonic() - began)
     return took
 
@@ -90,7 +90,7 @@ def test_a_thousand_idle_connections_leave_room_for_those_who_ask(plant: Plant) 
             connection = idle.enter_context(server.connect())
             connection.setblocking(False)
         assert statistics.median(quick_answers(server, 2)) < 1
-    assert "out of system resource" not in server.said()
+    assert "out of system resource" not in server.log_text()
 
 
 Patient = Callable[[], socket.socket]
@@ -106,9 +106,9 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
 def patient(monkeypatch: pytest.MonkeyPatch) -> Iterator[Patient]:
     """A server with little patience and little room, in a thread; gives connections to it."""
     monkeypatch.setattr(connections, "HEAD_TIMEOUT_S", 0.4)
-    monkeypatch.setattr(connections, "MOST", 3)
+    monkeypatch.setattr(connections, "MAX_CONNECTIONS", 3)
     port = free_port()
-    config = uvicorn.Config(echo, port=port, http=connections.PatientProtocol, lifespan="off", log_config=None)
+    config = uvicorn.Config(echo, port=port, http=connections.LimitedHttpProtocol, lifespan="off", log_config=None)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
