@@ -1,8 +1,9 @@
-"""What every test may use. A server that is missing is a skip at home and a failure in CI."""
+"""Fixtures for all tests. A missing server skips its tests on a developer's machine and fails them in CI."""
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -12,27 +13,42 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from tests.support.system import Plant
+from tests.support.system import RunningSystem
 from tests.support.valkey import ValkeyServer, running_valkey
 
 CI = os.environ.get("CI") == "true"
 
 
 def missing(what: str) -> None:
-    """Skips at home, fails in CI."""
+    """Skips the test on a developer's machine, fails it in CI."""
     if CI:
         pytest.fail(f"{what} is missing, and CI must have it")
     pytest.skip(f"{what} is missing")
 
 
+def _give_children_default_signals() -> None:
+    """Replaces ignored signals with a handler that does nothing.
+
+    A script that runs the tests in the background (`scripts/test &`, nohup) passes on SIGINT, SIGQUIT or SIGHUP as
+    ignored. Children inherit that, and the tests that interrupt a child would wait for ever. A handler, unlike
+    SIG_IGN, is reset to the default at exec, so that children get the default and pytest itself still ignores them.
+    """
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
+
+
+_give_children_default_signals()
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Two test processes a core: most tests wait, for a time-out, a heartbeat or a process that boots."""
+    """Two test processes per core: most tests wait for a timeout, a heartbeat or a process that starts."""
     return 2 * (os.cpu_count() or 1)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Side by side, the files with slow tests come first, so that all processes end at about the same time."""
+    """With xdist, runs files with slow tests first, so that all test processes finish at about the same time."""
     if hasattr(config, "workerinput"):
         slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
         items.sort(key=lambda item: -slow[item.path])
@@ -46,34 +62,34 @@ def _shared_valkey() -> Iterator[ValkeyServer]:
 
 @pytest.fixture
 def valkey(_shared_valkey: ValkeyServer) -> ValkeyServer:
-    """An empty Valkey. It is shared by all tests: whoever stops or pauses it uses `own_valkey`."""
+    """An empty Valkey, shared by all tests. Tests that stop or pause a server use `own_valkey`."""
     _shared_valkey.client().flushall()
     return _shared_valkey
 
 
 @pytest.fixture
 def own_valkey() -> Iterator[ValkeyServer]:
-    """A Valkey of this test alone, to be stopped, stalled, killed and started again."""
+    """A Valkey of this test alone, which it may stop, pause, kill and restart."""
     with running_valkey() as server:
         yield server
 
 
 @pytest.fixture
-def make_plant(valkey: ValkeyServer, tmp_path: Path) -> Iterator[Callable[..., Plant]]:
-    """Makes plants on the shared Valkey; settings by their names in lower case."""
-    made: list[Plant] = []
+def make_system(valkey: ValkeyServer, tmp_path: Path) -> Iterator[Callable[..., RunningSystem]]:
+    """Makes systems on the shared Valkey; keyword arguments are settings in lower case."""
+    systems: list[RunningSystem] = []
 
-    def make(**settings: str) -> Plant:
-        plant = Plant(tmp_path, valkey.url, {name.upper(): value for name, value in settings.items()})
-        made.append(plant)
-        return plant
+    def make(**settings: str) -> RunningSystem:
+        system = RunningSystem(tmp_path, valkey.url, {name.upper(): value for name, value in settings.items()})
+        systems.append(system)
+        return system
 
     yield make
-    for plant in made:
-        plant.close()
+    for system in systems:
+        system.close()
 
 
 @pytest.fixture
-def plant(make_plant: Callable[..., Plant]) -> Plant:
-    """A plant with quick retries: 50 and 100 ms."""
-    return make_plant(media_backoff_ms="50")
+def system(make_system: Callable[..., RunningSystem]) -> RunningSystem:
+    """A system with short retries: 50 and 100 ms."""
+    return make_system(media_backoff_ms="50")

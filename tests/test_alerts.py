@@ -19,7 +19,7 @@ from actors.observability.metrics_store import flush
 from pipeline.metrics import COUNTER_BUFFER, COUNTERS, GAUGES, HISTOGRAMS, Counter
 from tests.conftest import missing
 from tests.support.scraped import Page
-from tests.support.system import Plant
+from tests.support.system import RunningSystem
 from tests.support.webhooks import SECRET
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -32,9 +32,9 @@ USE = re.compile(r"\b(esteira_\w+)\{([^}]*)\}")
 
 
 @pytest.fixture
-def page(make_plant: Callable[..., Plant]) -> Iterator[Page]:
+def page(make_system: Callable[..., RunningSystem]) -> Iterator[Page]:
     """A page on which every metric stands, as if each had counted something."""
-    plant = make_plant(webhook_url="http://127.0.0.1:9/", webhook_secret=SECRET)
+    system = make_system(webhook_url="http://127.0.0.1:9/", webhook_secret=SECRET)
     COUNTER_BUFFER.drain()
     for meter in (*COUNTERS, *HISTOGRAMS):
         values = ["x" for _ in meter.labels]
@@ -44,8 +44,8 @@ def page(make_plant: Callable[..., Plant]) -> Iterator[Page]:
             meter.observe(1, *values)
     for gauge in GAUGES:
         gauge.set(1, *("x" for _ in gauge.labels))
-    flush(plant.belt)
-    yield Page(metrics_page(plant.services, plant.belt, circuit_open=False, worker_timeout_s=SILENCE_S))
+    flush(system.queue)
+    yield Page(metrics_page(system.services, system.queue, circuit_open=False, worker_timeout_s=SILENCE_S))
     COUNTER_BUFFER.drain()
     for gauge in GAUGES:
         gauge.set(0, *("x" for _ in gauge.labels))

@@ -113,4 +113,4 @@ def _greet(settings: Settings, *, with_web: bool) -> None:
         say(f"web        http://{settings.web_host}:{settings.port}{closed}")
         if settings.has_dashboard:
             say(f"dashboard  http://{settings.web_host}:{settings.port}/")
-    say("Ctrl-C ends it.")
+    say("Press Ctrl-C to stop.")

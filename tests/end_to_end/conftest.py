@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.esteira import Site, site, started
+from tests.support.esteira import Installation, new_installation, start_esteira
 from tests.support.media_server import MediaServer
 from tests.support.valkey import ValkeyServer, running_valkey
 
@@ -25,11 +25,11 @@ def sentry() -> Iterator[MediaServer]:
 
 
 @pytest.fixture(scope="module")
-def running(queue: ValkeyServer, sentry: MediaServer) -> Iterator[Site]:
+def running(queue: ValkeyServer, sentry: MediaServer) -> Iterator[Installation]:
     """A started Esteira without the web app; the tests of a module share it, each with a session of its own."""
     dsn = sentry.url("1").replace("http://", "http://key@")
-    with site(REDIS_URL=queue.url, SENTRY_DSN=dsn) as place, started(place, "--no-web"):
-        yield place
+    with new_installation(REDIS_URL=queue.url, SENTRY_DSN=dsn) as installation, start_esteira(installation, "--no-web"):
+        yield installation
 
 
 @pytest.fixture

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from esteira.cli.demo import pictures
-from tests.support.esteira import Site, wait_for
+from tests.support.esteira import Installation
 from tests.support.media_server import MediaServer, Request
 from tests.support.valkey import ValkeyServer
+from tests.support.waiting import wait_until
 
 LISTENER = """
 import json, sys, time
@@ -53,7 +54,7 @@ class Listener:
 
 
 @pytest.fixture
-def listener(running: Site) -> Iterator[Listener]:
+def listener(running: Installation) -> Iterator[Listener]:
     process = subprocess.Popen(
         [sys.executable, "-c", LISTENER],
         cwd=running.folder,
@@ -80,23 +81,23 @@ def _plain(request: Request) -> bytes:
 
 @pytest.mark.slow
 def test_a_queue_that_is_away_costs_the_listener_the_steps_and_no_attachment(
-    running: Site, queue: ValkeyServer, sentry: MediaServer, media: MediaServer, listener: Listener
+    running: Installation, queue: ValkeyServer, sentry: MediaServer, media: MediaServer, listener: Listener
 ) -> None:
     media.files |= {name: pictures.jpeg() for name in "abcde"}
     queued = listener.receives(media.url("a"))
     assert queued["mode"] == "queued"
-    wait_for(lambda: running.run("status", queued["id"], "--json").json["status"] == "done")
+    wait_until(lambda: running.run("status", queued["id"], "--json").json["status"] == "done")
 
     queue.stop()
     first, second = listener.receives(media.url("b")), listener.receives(media.url("c"))
     assert [(one["mode"], one["status"]) for one in (first, second)] == [("inline", "done")] * 2
-    wait_for(lambda: events(sentry))
+    wait_until(lambda: events(sentry))
     assert len(events(sentry)) == 1
-    assert len(running.media()) == 3
+    assert len(running.stored_files()) == 3
 
     queue.start()
-    wait_for(lambda: listener.receives(media.url("a"))["mode"] == "duplicate")
-    wait_for(lambda: receives_queued(listener, media), timeout_s=30, every_s=1)
+    wait_until(lambda: listener.receives(media.url("a"))["mode"] == "duplicate")
+    wait_until(lambda: receives_queued(listener, media), within_s=30, every_s=1)
     queue.pause()
     try:
         stalled = listener.receives(media.url("d"))
@@ -105,7 +106,7 @@ def test_a_queue_that_is_away_costs_the_listener_the_steps_and_no_attachment(
     assert (stalled["mode"], stalled["status"]) == ("inline", "done")
     assert stalled["took"] < 1 + second["took"]
 
-    wait_for(lambda: running.run("list", "--session", "listener", "--status", "received", "--json").json == [])
+    wait_until(lambda: running.run("list", "--session", "listener", "--status", "received", "--json").json == [])
     running.run("sweep", "--older-than", "0")
     assert [media.hits(name) for name in "abcd"] == [1] * 4
     records = running.run("list", "--session", "listener", "--json").json

@@ -21,12 +21,13 @@ from pipeline.config.settings import Settings
 from pipeline.gateways import GATEWAYS
 from pipeline.models import Attachment, Record
 from tests.support import gateway_senders as senders
-from tests.support.esteira import Site, site, started, wait_for
+from tests.support.esteira import Installation, new_installation, start_esteira
 from tests.support.gateway_servers import GraphServer, WahaServer, WhatsAppServer
 from tests.support.media_server import MediaServer
 from tests.support.payloads import content_of, held_by_whatsapp, media_file, names, payload
 from tests.support.samples import sample
 from tests.support.valkey import ValkeyServer, free_port
+from tests.support.waiting import wait_until
 
 WEBHOOK_SECRET = "whsec_" + base64.b64encode(bytes(24)).decode()
 SECOND_NUMBER = "206540352242922"
@@ -46,7 +47,7 @@ OF_NAMES = {".xlsx": lambda: sample("xlsx/openpyxl"), ".oga": CONTENTS["ptt"], "
 class Town:
     """Everything that stands around one running Esteira."""
 
-    place: Site
+    installation: Installation
     url: str
     whatsapp: WhatsAppServer
     waha: WahaServer
@@ -65,7 +66,7 @@ class Town:
 
     def ended(self, ids: list[str]) -> dict[str, Record]:
         """The records of these by their ids, once all have ended."""
-        catalogue = Catalogue(f"sqlite:///{self.place.folder / 'esteira.db'}")
+        catalogue = Catalogue(f"sqlite:///{self.installation.folder / 'esteira.db'}")
         found = {record.id: record for record in endings(catalogue, ids, timeout_s=60)}
         catalogue.close()
         return found
@@ -81,9 +82,9 @@ def town(queue: ValkeyServer) -> Iterator[Town]:
     with ExitStack() as stack:
         whatsapp, elsewhere, sink = (stack.enter_context(kind()) for kind in (WhatsAppServer, MediaServer, MediaServer))
         waha, graph = stack.enter_context(WahaServer("a-key-of-the-files")), stack.enter_context(GraphServer(*TOKENS))
-        place = stack.enter_context(site(REDIS_URL=queue.url, PORT=str(port), **senders.SETTINGS))
-        place = place.with_settings(
-            **whatsapp.env(place.folder),
+        installation = stack.enter_context(new_installation(REDIS_URL=queue.url, PORT=str(port), **senders.SETTINGS))
+        installation = installation.with_settings(
+            **whatsapp.env(installation.folder),
             WAHA_URL=waha.base,
             WAHA_API_KEY=waha.key,
             CLOUD_GRAPH_URL=graph.base,
@@ -92,9 +93,9 @@ def town(queue: ValkeyServer) -> Iterator[Town]:
             WEBHOOK_URL=sink.url("events"),
             WEBHOOK_SECRET=WEBHOOK_SECRET,
         )
-        stack.enter_context(started(place))
-        wait_for(lambda: answers(f"http://127.0.0.1:{port}/healthz"))
-        yield Town(place, f"http://127.0.0.1:{port}", whatsapp, waha, graph, elsewhere, sink)
+        stack.enter_context(start_esteira(installation))
+        wait_until(lambda: answers(f"http://127.0.0.1:{port}/healthz"))
+        yield Town(installation, f"http://127.0.0.1:{port}", whatsapp, waha, graph, elsewhere, sink)
 
 
 def answers(url: str) -> bool:
@@ -212,9 +213,9 @@ def test_all_dialects_end_as_files_in_storage_or_say_what_they_lack(town: Town, 
     for media_id, content in contents.items():
         record = records[media_id]
         assert record.sha256 == hashlib.sha256(content).hexdigest()
-        assert (town.place.folder / "media" / (record.storage_key or "")).read_bytes() == content
+        assert (town.installation.folder / "media" / (record.storage_key or "")).read_bytes() == content
     for media_id, record in records.items():
-        wait_for(lambda media_id=media_id: town.events(media_id))
+        wait_until(lambda media_id=media_id: town.events(media_id))
         assert {event["type"] for event in town.events(media_id)} == {f"media.{record.status.value}"}
 
 
@@ -246,7 +247,7 @@ def test_a_media_id_that_is_gone_expires_and_a_new_place_brings_it_back(town: To
     [accepted] = town.send("cloud", given)["accepted"]
     [record] = town.ended([accepted["id"]]).values()
     assert (record.status, record.error_code) == ("expired", "source_gone")
-    [event] = wait_for(lambda: town.events(accepted["id"]))
+    [event] = wait_until(lambda: town.events(accepted["id"]))
     assert event["source"]["message_id"] == attachment.message_id
     assert event["source"]["chat"] == attachment.chat
 
@@ -255,5 +256,5 @@ def test_a_media_id_that_is_gone_expires_and_a_new_place_brings_it_back(town: To
     headers = {"Authorization": f"Bearer {senders.SETTINGS['API_TOKEN']}"}
     answer = httpx.post(f"{town.url}/media/{accepted['id']}/replay", json=new, headers=headers)
     assert answer.status_code == 202, answer.text
-    done = wait_for(lambda: [one for one in town.ended([accepted["id"]]).values() if one.status == "done"])
+    done = wait_until(lambda: [one for one in town.ended([accepted["id"]]).values() if one.status == "done"])
     assert done[0].sha256 == hashlib.sha256(media_file("street.jpg")).hexdigest()

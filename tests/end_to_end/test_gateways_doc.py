@@ -23,10 +23,11 @@ from pipeline.gateways import GATEWAYS
 from pipeline.models import Record
 from tests.conftest import missing
 from tests.support.documents import Block, blocks, settings
-from tests.support.esteira import BIN, Site, site, started, wait_for
+from tests.support.esteira import BIN, Installation, new_installation, start_esteira
 from tests.support.gateway_servers import EvolutionServer, WahaServer
 from tests.support.payloads import media_file
 from tests.support.valkey import ValkeyServer, free_port
+from tests.support.waiting import wait_until
 
 SECTIONS = {"wppconnect": "WPPConnect", "evolution": "Evolution API", "waha": "WAHA", "cloud": "Meta's Cloud API"}
 TOKEN = "a-token-of-the-tests"
@@ -61,14 +62,14 @@ def own_settings(found: list[Block], ports: dict[str, str]) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def esteira(queue: ValkeyServer, address: str, **given: str) -> Iterator[Site]:
+def esteira(queue: ValkeyServer, address: str, **given: str) -> Iterator[Installation]:
     """A running Esteira with nothing set but this and where its parts stand, empty of what others have done."""
     queue.client().flushall()
     base = {"REDIS_URL": queue.url, "PORT": address[10:], "API_TOKEN": TOKEN, "FETCH_ALLOW_PRIVATE": ""}
     base |= {"WEB_CONCURRENCY": "1"}  # one worker process boots sooner than two
-    with site(**(base | given)) as place, started(place):
-        wait_for(lambda: answers(f"http://{address}/healthz"))
-        yield place
+    with new_installation(**(base | given)) as installation, start_esteira(installation):
+        wait_until(lambda: answers(f"http://{address}/healthz"))
+        yield installation
 
 
 def answers(url: str) -> bool:
@@ -80,12 +81,12 @@ def answers(url: str) -> bool:
 
 
 @contextlib.contextmanager
-def followed(commands: list[str], place: Site) -> Iterator[str]:
+def followed(commands: list[str], installation: Installation) -> Iterator[str]:
     """Runs the commands in a new folder that has a photo; what they said. Whatever they left running ends with them."""
-    folder = place.folder / "trial"
+    folder = installation.folder / "trial"
     folder.mkdir()
     (folder / "photo.jpg").write_bytes(media_file("photo.jpg"))
-    env = place.env | {"PATH": f"{BIN}:{os.environ['PATH']}"}
+    env = installation.env | {"PATH": f"{BIN}:{os.environ['PATH']}"}
     # A server that is begun with & needs a moment that a person takes anyway.
     script = "set -euo pipefail\n" + "\nsleep 1\n".join(commands)
     said = folder / "said"
@@ -101,11 +102,11 @@ def followed(commands: list[str], place: Site) -> Iterator[str]:
             os.killpg(shell.pid, signal.SIGTERM)
 
 
-def only_record(place: Site) -> Record:
+def only_record(installation: Installation) -> Record:
     """The one attachment, once it has ended."""
-    catalogue = Catalogue(f"sqlite:///{place.folder / 'esteira.db'}")
+    catalogue = Catalogue(f"sqlite:///{installation.folder / 'esteira.db'}")
     with contextlib.closing(catalogue):
-        wait_for(lambda: all(one.finished_at for one in catalogue.find(Filters())), timeout_s=40)
+        wait_until(lambda: all(one.finished_at for one in catalogue.find(Filters())), within_s=40)
         [record] = catalogue.find(Filters())
         return record
 
@@ -117,18 +118,18 @@ def test_a_trial_ends_with_the_first_stored_file(queue: ValkeyServer, ports: dic
     trial = [moved(one.code, ports) for one in found if (one.language, one.heading) == ("sh", "A trial")]
     *sending, look = trial
     address = ports["127.0.0.1:8000"]
-    with esteira(queue, address, **own_settings(found, ports)) as place, followed(sending, place) as said:
+    with esteira(queue, address, **own_settings(found, ports)) as installation, followed(sending, installation) as said:
         if gateway == "cloud":
             assert said.startswith("12345")
         assert '"accepted":[{"id"' in said.replace(" ", "")
-        record = only_record(place)
+        record = only_record(installation)
         assert (record.gateway, record.status, record.error_code) == (gateway, "done", None)
-        stored = place.folder / "media" / (record.storage_key or "")
+        stored = installation.folder / "media" / (record.storage_key or "")
         assert stored.read_bytes() == media_file("photo.jpg")
         listed = subprocess.run(
             ["bash", "-c", look],
-            env=place.env | {"PATH": f"{BIN}:{os.environ['PATH']}"},
-            cwd=place.folder,
+            env=installation.env | {"PATH": f"{BIN}:{os.environ['PATH']}"},
+            cwd=installation.folder,
             capture_output=True,
             text=True,
             check=True,

@@ -18,8 +18,9 @@ from pipeline.notifiers import live
 from pipeline.security.tokens import Passes
 from tests.support.events import outcome
 from tests.support.node import clients
-from tests.support.system import Plant, photo, wait_until
+from tests.support.system import RunningSystem, photo
 from tests.support.valkey import ValkeyServer
+from tests.support.waiting import wait_until
 from tests.support.web_server import TOKEN, WebServer, web_server
 
 WEBSOCKET = {"transports": ["websocket"]}
@@ -41,19 +42,21 @@ def teller(settings: Settings) -> Callable[[Outcome], None]:
 
 
 @pytest.fixture
-def server(plant: Plant) -> Iterator[WebServer]:
-    with web_server(plant) as running:
+def server(system: RunningSystem) -> Iterator[WebServer]:
+    with web_server(system) as running:
         yield running
 
 
-def test_what_workers_finish_reaches_those_who_may_hear_of_it_and_nobody_else(plant: Plant, server: WebServer) -> None:
-    shop, other = session_token(plant.settings, "shop"), session_token(plant.settings, "other")
+def test_what_workers_finish_reaches_those_who_may_hear_of_it_and_nobody_else(
+    system: RunningSystem, server: WebServer
+) -> None:
+    shop, other = session_token(system.settings, "shop"), session_token(system.settings, "other")
     picture = base64.b64encode(photo()).decode()
     auths = [{"token": TOKEN}, {"token": shop}, {"token": other}]
-    with clients(url_of(server), auths, whole=True) as listening, plant.workers():
+    with clients(url_of(server), auths, whole=True) as listening, system.workers():
         listening.wait("connect", 3)
         for data, session in ((picture, "shop"), ("AAAA", "shop"), (picture, "other")):
-            plant.submit(data=data, session=session, kind="image", caption="olá 🎧 <b>")
+            system.submit(data=data, session=session, kind="image", caption="olá 🎧 <b>")
         listening.wait("event", 6)
         heard = [[told["payload"] for told in listening.what("event", client)] for client in range(3)]
         time.sleep(0.5)
@@ -65,12 +68,12 @@ def test_what_workers_finish_reaches_those_who_may_hear_of_it_and_nobody_else(pl
     assert {payload["session"] for payload in heard[1]} == {"shop"}
     assert [payload["session"] for payload in heard[2]] == ["other"]
     for payload in heard[0]:
-        record = plant.record(payload["id"])
+        record = system.record(payload["id"])
         assert (payload["message_id"], payload["caption"]) == (record.message_id, "olá 🎧 <b>")
         assert set(payload) == {part.name for part in fields(Outcome)} - {"source"}
 
 
-def test_a_client_as_it_comes_polls_first_and_then_has_a_websocket(plant: Plant, server: WebServer) -> None:
+def test_a_client_as_it_comes_polls_first_and_then_has_a_websocket(system: RunningSystem, server: WebServer) -> None:
     with clients(url_of(server), [{"token": TOKEN}]) as listening:
         listening.wait("connect")
 
@@ -80,20 +83,20 @@ def test_a_client_as_it_comes_polls_first_and_then_has_a_websocket(plant: Plant,
             return told[-1]["name"] == "websocket"
 
         wait_until(upgraded, 10)
-        teller(plant.settings)(outcome())
+        teller(system.settings)(outcome())
         listening.wait("event")
     with clients(url_of(server), [{"token": TOKEN}], transports=["polling"]) as polling:
         polling.wait("connect")
-        teller(plant.settings)(outcome())
+        teller(system.settings)(outcome())
         polling.wait("event")
 
 
-def test_who_shows_no_token_is_refused_with_a_code(plant: Plant, server: WebServer) -> None:
-    expired = session_token(plant.settings, "shop", seconds=-10)
+def test_who_shows_no_token_is_refused_with_a_code(system: RunningSystem, server: WebServer) -> None:
+    expired = session_token(system.settings, "shop", seconds=-10)
     auths = [{}, {"token": "wrong"}, {"token": expired}, {"token": {"$": 1}}, {"token": "ü"}]
     with clients(url_of(server), [*auths, {"token": TOKEN, "since": 5}], **WEBSOCKET) as listening:
         refused = listening.wait("refused", 6)
-        teller(plant.settings)(outcome())
+        teller(system.settings)(outcome())
         time.sleep(0.5)
         assert not listening.what("connect")
         assert not listening.what("event")
@@ -102,22 +105,22 @@ def test_who_shows_no_token_is_refused_with_a_code(plant: Plant, server: WebServ
     assert expired not in server.log_text()
 
 
-def test_a_token_that_expires_ends_its_socket_and_no_other(plant: Plant, server: WebServer) -> None:
-    short, long = (session_token(plant.settings, "shop", seconds=seconds) for seconds in (3, 300))
+def test_a_token_that_expires_ends_its_socket_and_no_other(system: RunningSystem, server: WebServer) -> None:
+    short, long = (session_token(system.settings, "shop", seconds=seconds) for seconds in (3, 300))
     with clients(url_of(server), [{"token": short}, {"token": long}], **WEBSOCKET) as listening:
         listening.wait("connect", 2)
         [ended] = listening.wait("disconnect")
         assert (ended["client"], ended["reason"]) == (0, "io server disconnect")
         told = outcome()
-        teller(plant.settings)(told)
+        teller(system.settings)(told)
         listening.wait("event")
         assert (listening.ids(0), listening.ids(1)) == ([], [told.event_id])
 
 
 def test_whoever_drops_out_again_and_again_hears_of_everything_once_and_in_order(
-    plant: Plant, server: WebServer
+    system: RunningSystem, server: WebServer
 ) -> None:
-    tell, shop = teller(plant.settings), session_token(plant.settings, "shop")
+    tell, shop = teller(system.settings), session_token(system.settings, "shop")
     sessions = ("shop", "other", "shop", "shop")
     told = [outcome(session=sessions[number % 4]) for number in range(400)]
 
@@ -141,10 +144,10 @@ def test_whoever_drops_out_again_and_again_hears_of_everything_once_and_in_order
         assert len(listening.what("disconnect")) > 6
 
 
-def test_a_web_app_that_starts_anew_tells_what_was_missed(plant: Plant) -> None:
+def test_a_web_app_that_starts_anew_tells_what_was_missed(system: RunningSystem) -> None:
     """F22."""
-    tell, told = teller(plant.settings), [outcome() for _ in range(30)]
-    with web_server(plant) as first, clients(url_of(first), [{"token": TOKEN}] * 20, **WEBSOCKET) as listening:
+    tell, told = teller(system.settings), [outcome() for _ in range(30)]
+    with web_server(system) as first, clients(url_of(first), [{"token": TOKEN}] * 20, **WEBSOCKET) as listening:
         listening.wait("connect", 20)
         tell(told[0])
         listening.wait("event", 20)
@@ -152,7 +155,7 @@ def test_a_web_app_that_starts_anew_tells_what_was_missed(plant: Plant) -> None:
         listening.wait("disconnect", 20)
         for one in told[1:20]:
             tell(one)
-        with web_server(plant, port=str(first.port)):
+        with web_server(system, port=str(first.port)):
             listening.wait("connect", 40)
             for one in told[20:]:
                 tell(one)
@@ -160,13 +163,13 @@ def test_a_web_app_that_starts_anew_tells_what_was_missed(plant: Plant) -> None:
             wait_until(lambda: all(listening.ids(client) == expected for client in range(20)), 30)
 
 
-def test_who_was_away_for_too_long_is_told_of_the_gap(make_plant: Callable[..., Plant]) -> None:
-    plant = make_plant(event_history="20")
-    tell = teller(plant.settings)
+def test_who_was_away_for_too_long_is_told_of_the_gap(make_system: Callable[..., RunningSystem]) -> None:
+    system = make_system(event_history="20")
+    tell = teller(system.settings)
     told = [outcome() for _ in range(50)]
     for one in told:
         tell(one)
-    with web_server(plant) as server:
+    with web_server(system) as server:
         sinces = [told[10].event_id, told[35].event_id, "never"]
         auths = [{"token": TOKEN, "since": since} for since in sinces]
         with clients(url_of(server), auths, **WEBSOCKET, whole=True) as listening:
@@ -179,9 +182,9 @@ def test_who_was_away_for_too_long_is_told_of_the_gap(make_plant: Callable[..., 
     assert caught_up == [one.event_id for one in told[36:]]
 
 
-def test_several_web_processes_tell_everybody_and_let_nobody_poll(plant: Plant) -> None:
-    tell = teller(plant.settings)
-    with web_server(plant, web_workers="2") as server:
+def test_several_web_processes_tell_everybody_and_let_nobody_poll(system: RunningSystem) -> None:
+    tell = teller(system.settings)
+    with web_server(system, web_workers="2") as server:
         with clients(url_of(server), [{"token": TOKEN}] * 12, **WEBSOCKET) as listening:
             listening.wait("connect", 12)
             told = [outcome() for _ in range(60)]
@@ -196,11 +199,13 @@ def test_several_web_processes_tell_everybody_and_let_nobody_poll(plant: Plant) 
             polling.wait("refused")
 
 
-def test_events_go_on_after_redis_and_nobody_is_held_up_meanwhile(own_valkey: ValkeyServer, plant: Plant) -> None:
-    plant = plant.with_redis(own_valkey.url)
-    tell = teller(plant.settings)
+def test_events_go_on_after_redis_and_nobody_is_held_up_meanwhile(
+    own_valkey: ValkeyServer, system: RunningSystem
+) -> None:
+    system = system.with_redis(own_valkey.url)
+    tell = teller(system.settings)
     before, during, after = ([outcome() for _ in range(10)] for _ in range(3))
-    with web_server(plant) as server, clients(url_of(server), [{"token": TOKEN}], **WEBSOCKET) as listening:
+    with web_server(system) as server, clients(url_of(server), [{"token": TOKEN}], **WEBSOCKET) as listening:
         listening.wait("connect")
         for one in before:
             tell(one)
@@ -216,13 +221,13 @@ def test_events_go_on_after_redis_and_nobody_is_held_up_meanwhile(own_valkey: Va
         wait_until(lambda: len(listening.ids()) == 30, 30)
         assert listening.ids() == [one.event_id for one in [*before, *during, *after]]
         assert "esteira.gap" not in listening.names()
-    plant.close()
+    system.close()
 
 
-def test_a_redis_that_forgets_everything_is_told_of_as_a_gap(own_valkey: ValkeyServer, plant: Plant) -> None:
-    plant = plant.with_redis(own_valkey.url)
-    tell = teller(plant.settings)
-    with web_server(plant) as server, clients(url_of(server), [{"token": TOKEN}], **WEBSOCKET) as listening:
+def test_a_redis_that_forgets_everything_is_told_of_as_a_gap(own_valkey: ValkeyServer, system: RunningSystem) -> None:
+    system = system.with_redis(own_valkey.url)
+    tell = teller(system.settings)
+    with web_server(system) as server, clients(url_of(server), [{"token": TOKEN}], **WEBSOCKET) as listening:
         listening.wait("connect")
         tell(outcome())
         listening.wait("event")
@@ -231,4 +236,4 @@ def test_a_redis_that_forgets_everything_is_told_of_as_a_gap(own_valkey: ValkeyS
         tell(told)
         wait_until(lambda: told.event_id in listening.ids(), 20)
         assert listening.names() == ["media.done", "esteira.gap", "media.done"]
-    plant.close()
+    system.close()

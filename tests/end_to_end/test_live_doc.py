@@ -15,14 +15,15 @@ from pipeline.notifiers import live, node_socketio
 from tests.support.documents import blocks
 from tests.support.events import outcome
 from tests.support.node import clients, node_folder
-from tests.support.system import Plant, wait_until
+from tests.support.system import RunningSystem
 from tests.support.valkey import ValkeyServer, free_port
+from tests.support.waiting import wait_until
 from tests.support.web_server import TOKEN, WebServer, web_server
 
 
 @pytest.fixture
-def server(plant: Plant) -> Iterator[WebServer]:
-    with web_server(plant) as running:
+def server(system: RunningSystem) -> Iterator[WebServer]:
+    with web_server(system) as running:
         yield running
 
 
@@ -46,15 +47,15 @@ def python(text: str, folder: Path) -> list[str]:
 
 @pytest.mark.parametrize(("language", "command"), [("javascript", javascript), ("python", python)])
 def test_a_client_of_the_page_hears_of_an_ending(
-    plant: Plant,
+    system: RunningSystem,
     server: WebServer,
     tmp_path: Path,
     language: str,
     command: Callable[[str, Path], list[str]],
 ) -> None:
-    tell = live.build(plant.settings, Outbound())
+    tell = live.build(system.settings, Outbound())
     assert tell
-    env = plant.env | {"ESTEIRA_URL": f"http://127.0.0.1:{server.port}", "ESTEIRA_TOKEN": TOKEN}
+    env = system.env | {"ESTEIRA_URL": f"http://127.0.0.1:{server.port}", "ESTEIRA_TOKEN": TOKEN}
     said = tmp_path / "said"
     with said.open("wb") as out:
         client = subprocess.Popen(command(code("A client", language), tmp_path), env=env, stdout=out, stderr=out)
@@ -76,13 +77,13 @@ def test_a_client_of_the_page_hears_of_an_ending(
 
 
 def test_the_node_server_of_the_page_hands_them_on(
-    make_plant: Callable[..., Plant], valkey: ValkeyServer, tmp_path: Path
+    make_system: Callable[..., RunningSystem], valkey: ValkeyServer, tmp_path: Path
 ) -> None:
-    plant = make_plant(notify_node_socketio="true")
-    tell: Callable[[Outcome], None] | None = node_socketio.build(plant.settings, Outbound())
+    system = make_system(notify_node_socketio="true")
+    tell: Callable[[Outcome], None] | None = node_socketio.build(system.settings, Outbound())
     assert tell
     port = free_port()
-    env = plant.env | {"REDIS_URL": valkey.url, "PORT": str(port)}
+    env = system.env | {"REDIS_URL": valkey.url, "PORT": str(port)}
     process = subprocess.Popen(javascript(code("Into a Node server", "javascript"), tmp_path), env=env)
     try:
         with clients(f"http://127.0.0.1:{port}", [{"session": "shop"}, {"session": "other"}]) as listening:

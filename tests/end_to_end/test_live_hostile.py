@@ -20,15 +20,16 @@ from pipeline.security.tokens import Passes
 from tests.support.events import outcome
 from tests.support.node import NodeClients, clients
 from tests.support.sockets import authenticated_socket, raw_socket
-from tests.support.system import Plant, wait_until
+from tests.support.system import RunningSystem
+from tests.support.waiting import wait_until
 from tests.support.web_server import TOKEN, WebServer, web_server
 
 MB = 1024 * 1024
 
 
 @pytest.fixture
-def server(plant: Plant) -> Iterator[WebServer]:
-    with web_server(plant) as running:
+def server(system: RunningSystem) -> Iterator[WebServer]:
+    with web_server(system) as running:
         yield running
 
 
@@ -39,9 +40,9 @@ def well_behaved(server: WebServer) -> Iterator[NodeClients]:
         yield listening
 
 
-def told(plant: Plant, *, times: int = 1, **fields: str) -> list[str]:
+def told(system: RunningSystem, *, times: int = 1, **fields: str) -> list[str]:
     """Announces so many endings; their event ids."""
-    tell = live.build(plant.settings, Outbound())
+    tell = live.build(system.settings, Outbound())
     assert tell
     given = [outcome(**fields) for _ in range(times)]
     for one in given:
@@ -62,7 +63,7 @@ def ended(one: websocket.WebSocket) -> bool:
 
 
 def test_garbage_and_the_rooms_of_others_get_a_client_nothing(
-    plant: Plant, server: WebServer, well_behaved: NodeClients
+    system: RunningSystem, server: WebServer, well_behaved: NodeClients
 ) -> None:
     token = Passes(SecretStr(TOKEN)).session_token("shop", days=1)
     with authenticated_socket(server.port, token=token, room="session:other", session="other") as nosy:
@@ -72,7 +73,7 @@ def test_garbage_and_the_rooms_of_others_get_a_client_nothing(
         for said in ("40{", "451-[", "99", "b!!", "0{}", "\x00", "40/other,{}", "2" * 10_000):
             nosy.send(said)
         nosy.send_binary(b"\xff" * 1000)
-        ids = told(plant, session="other") + told(plant, session="shop")
+        ids = told(system, session="other") + told(system, session="shop")
         nosy.settimeout(3)
         heard = []
         with contextlib.suppress(websocket.WebSocketTimeoutException):
@@ -85,7 +86,7 @@ def test_garbage_and_the_rooms_of_others_get_a_client_nothing(
 
 
 def test_floods_and_huge_messages_end_the_connection_they_come_by(
-    plant: Plant, server: WebServer, well_behaved: NodeClients
+    system: RunningSystem, server: WebServer, well_behaved: NodeClients
 ) -> None:
     before = memory_of(server)
     with (
@@ -100,24 +101,26 @@ def test_floods_and_huge_messages_end_the_connection_they_come_by(
         assert ended(flooding)
         assert ended(huge)
     assert memory_of(server) - before < 30 * MB
-    ids = told(plant)
+    ids = told(system)
     wait_until(lambda: well_behaved.ids() == ids, 10)
     assert "Traceback" not in server.log_text()
 
 
-def test_who_does_not_say_who_it_is_may_not_stay(plant: Plant, server: WebServer, well_behaved: NodeClients) -> None:
+def test_who_does_not_say_who_it_is_may_not_stay(
+    system: RunningSystem, server: WebServer, well_behaved: NodeClients
+) -> None:
     with raw_socket(server.port, timeout_s=30) as silent, raw_socket(server.port, timeout_s=30) as wrong:
         wrong.send('40{"token":"wrong"}')
         assert wrong.recv().startswith("44{")
         assert ended(silent)
         assert ended(wrong)
-    ids = told(plant)
+    ids = told(system)
     wait_until(lambda: well_behaved.ids() == ids, 10)
     assert not well_behaved.what("disconnect")  # a socket may be silent for longer than a request's head
 
 
-def test_strangers_make_room_for_who_has_a_token(plant: Plant) -> None:
-    with web_server(plant, socket_clients="5") as server, contextlib.ExitStack() as opened:
+def test_strangers_make_room_for_who_has_a_token(system: RunningSystem) -> None:
+    with web_server(system, socket_clients="5") as server, contextlib.ExitStack() as opened:
         guests = [opened.enter_context(authenticated_socket(server.port, token=TOKEN)) for _ in range(2)]
         for _ in range(20):
             with contextlib.suppress(websocket.WebSocketBadStatusException):
@@ -125,7 +128,7 @@ def test_strangers_make_room_for_who_has_a_token(plant: Plant) -> None:
             time.sleep(0.02)
         guests += [opened.enter_context(authenticated_socket(server.port, token=TOKEN)) for _ in range(3)]
         wait_until(lambda: refused(server), 20)
-        [one] = told(plant)
+        [one] = told(system)
         for guest in guests:
             assert one in guest.recv()
 
@@ -137,24 +140,24 @@ def refused(server: WebServer) -> bool:
     return server.request("GET", "/socket.io/?EIO=4&transport=polling").status == 503
 
 
-def test_who_does_not_read_costs_a_bounded_amount_and_delays_nobody(make_plant: Callable[..., Plant]) -> None:
-    plant = make_plant(event_history="5000")
+def test_who_does_not_read_costs_a_bounded_amount_and_delays_nobody(make_system: Callable[..., RunningSystem]) -> None:
+    system = make_system(event_history="5000")
     everything = {"token": TOKEN}
-    with web_server(plant) as server, clients(f"http://127.0.0.1:{server.port}", [everything]) as well_behaved:
+    with web_server(system) as server, clients(f"http://127.0.0.1:{server.port}", [everything]) as well_behaved:
         well_behaved.wait("connect")
         before = memory_of(server)
         with contextlib.ExitStack() as opened:
             for _ in range(10):
                 deaf = opened.enter_context(authenticated_socket(server.port, token=TOKEN))
                 deaf.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            ids = told(plant, times=4000, caption="x" * 4000)
+            ids = told(system, times=4000, caption="x" * 4000)
             wait_until(lambda: well_behaved.ids() == ids, 60)
             wait_until(lambda: server.log_text().count("does not read") == 10, 60)
             assert memory_of(server) - before < 150 * MB
 
 
-def test_a_page_of_another_site_may_not_connect_unless_it_is_named(plant: Plant) -> None:
-    with web_server(plant, socket_origins="https://app.example.com") as server:
+def test_a_page_of_another_site_may_not_connect_unless_it_is_named(system: RunningSystem) -> None:
+    with web_server(system, socket_origins="https://app.example.com") as server:
         for origin, status in (
             ("https://evil.example", 400),
             ("null", 400),
@@ -167,7 +170,7 @@ def test_a_page_of_another_site_may_not_connect_unless_it_is_named(plant: Plant)
             assert "access-control-allow-credentials" not in reply.headers
 
 
-def test_a_thousand_clients_hear_of_it(plant: Plant, server: WebServer) -> None:
+def test_a_thousand_clients_hear_of_it(system: RunningSystem, server: WebServer) -> None:
     if resource.getrlimit(resource.RLIMIT_NOFILE)[1] < 8192:
         pytest.skip("not so many file descriptors here")
     before = memory_of(server)
@@ -175,7 +178,7 @@ def test_a_thousand_clients_hear_of_it(plant: Plant, server: WebServer) -> None:
     with clients(f"http://127.0.0.1:{server.port}", auths, transports=["websocket"], timeout=60_000) as listening:
         listening.wait("connect", 1000, within_s=90)
         assert server.request("GET", "/healthz").status == 200
-        ids = told(plant, times=2)
+        ids = told(system, times=2)
         listening.wait("event", 2000, within_s=60)
         assert all(listening.ids(client) == ids for client in range(1000))
         assert memory_of(server) - before < 150 * MB

@@ -17,11 +17,12 @@ import pytest
 
 from tests.conftest import missing
 from tests.support.documents import blocks
-from tests.support.esteira import Site, site, started, wait_for
+from tests.support.esteira import Installation, new_installation, start_esteira
 from tests.support.gateway_servers import WhatsAppServer
 from tests.support.media_server import Answer, MediaServer
 from tests.support.payloads import media_file
 from tests.support.valkey import ValkeyServer, free_port
+from tests.support.waiting import wait_until
 from tests.support.whatsapp_media import encrypt
 
 SECRETS = {
@@ -110,19 +111,19 @@ def listening(node: str, folder: Path, port: int, env: dict[str, str]) -> Iterat
 
 
 @pytest.fixture
-def around(queue: ValkeyServer) -> Iterator[tuple[Site, str, WhatsAppServer, int]]:
+def around(queue: ValkeyServer) -> Iterator[tuple[Installation, str, WhatsAppServer, int]]:
     """A running Esteira that announces to a port of its own; its URL, WhatsApp's servers, that port."""
     port, receiver = free_port(), free_port()
     with ExitStack() as stack:
         whatsapp = stack.enter_context(WhatsAppServer())
         # Messages here may hold the same picture, and each of them is to be fetched.
         own = {"PORT": str(port), "WEB_CONCURRENCY": "1", "FETCH_ONCE": "off"}
-        place = stack.enter_context(site(REDIS_URL=queue.url, **own, **SECRETS))
+        installation = stack.enter_context(new_installation(REDIS_URL=queue.url, **own, **SECRETS))
         announced = f"http://127.0.0.1:{receiver}/esteira"
-        place = place.with_settings(**whatsapp.env(place.folder), WEBHOOK_URL=announced)
-        stack.enter_context(started(place))
-        wait_for(lambda: is_up(f"http://127.0.0.1:{port}/healthz"))
-        yield place, f"http://127.0.0.1:{port}", whatsapp, receiver
+        installation = installation.with_settings(**whatsapp.env(installation.folder), WEBHOOK_URL=announced)
+        stack.enter_context(start_esteira(installation))
+        wait_until(lambda: is_up(f"http://127.0.0.1:{port}/healthz"))
+        yield installation, f"http://127.0.0.1:{port}", whatsapp, receiver
 
 
 def is_up(url: str) -> bool:
@@ -135,9 +136,9 @@ def is_up(url: str) -> bool:
 
 @pytest.mark.slow
 def test_a_message_is_handed_over_and_its_file_comes_even_after_it_has_expired(
-    node: str, listener: Path, around: tuple[Site, str, WhatsAppServer, int]
+    node: str, listener: Path, around: tuple[Installation, str, WhatsAppServer, int]
 ) -> None:
-    place, url, whatsapp, receiver = around
+    installation, url, whatsapp, receiver = around
     first, sealed = photo_message(1)
     second, _ = photo_message(2)
     second["directPath"] = "/v/t62.7118-24/lost.enc?oe=7FFFFFFF"
@@ -149,11 +150,11 @@ def test_a_message_is_handed_over_and_its_file_comes_even_after_it_has_expired(
             finished = handed_over(node, listener, message, url)
             assert finished.returncode == 0, finished.stderr
             ids.append(finished.stdout.strip())
-        wait_for(lambda: len(told.read_text().splitlines()) == 2, timeout_s=40)
+        wait_until(lambda: len(told.read_text().splitlines()) == 2, within_s=40)
         done = dict(line.split(" ") for line in told.read_text().splitlines())
     assert sorted(done) == sorted(ids)
     for media_id, run_number in zip(ids, (0, 1), strict=True):
-        record = place.run("status", media_id, "--json").json
+        record = installation.run("status", media_id, "--json").json
         assert (record["status"], record["run"], record["session"]) == ("done", run_number, "shop")
         assert Path(httpx.URL(done[media_id]).path).read_bytes() == media_file("photo.jpg")
 

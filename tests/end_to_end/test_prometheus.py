@@ -18,9 +18,10 @@ import pytest
 
 from esteira.cli.demo import pictures
 from tests.conftest import missing
-from tests.support.esteira import Site, site, started, wait_for
+from tests.support.esteira import Installation, new_installation, start_esteira
 from tests.support.media_server import MediaServer
 from tests.support.valkey import ValkeyServer, free_port
+from tests.support.waiting import wait_until
 
 DOCS = Path(__file__).parents[2] / "docs"
 SECRETS = {"API_TOKEN": "a token of the tests", "METRICS_TOKEN": "another that reads metrics"}
@@ -84,14 +85,16 @@ def prometheus(folder: Path, target: str) -> Iterator[Prometheus]:
 
 
 @pytest.fixture
-def place(queue: ValkeyServer) -> Iterator[Site]:
-    with site(REDIS_URL=queue.url, PORT=str(free_port()), WEB_WORKERS="2", **SECRETS) as made:
+def installation(queue: ValkeyServer) -> Iterator[Installation]:
+    with new_installation(REDIS_URL=queue.url, PORT=str(free_port()), WEB_WORKERS="2", **SECRETS) as made:
         yield made
 
 
-def submit(place: Site, media: MediaServer, *names: str) -> None:
+def submit(installation: Installation, media: MediaServer, *names: str) -> None:
     given = [{"session": "s", "message_id": name, "url": media.url(name), "kind": "image"} for name in names]
-    request = urllib.request.Request(f"http://127.0.0.1:{place.env['PORT']}/hooks/media", json.dumps(given).encode())
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{installation.env['PORT']}/hooks/media", json.dumps(given).encode()
+    )
     request.add_header("Authorization", f"Bearer {SECRETS['API_TOKEN']}")
     with urllib.request.urlopen(request, timeout=10) as answer:
         assert answer.status == 202
@@ -107,25 +110,27 @@ def asked_by_panels() -> list[str]:
 
 
 @pytest.mark.slow
-def test_a_prometheus_sees_what_all_processes_do(place: Site, media: MediaServer, tmp_path: Path) -> None:
+def test_a_prometheus_sees_what_all_processes_do(
+    installation: Installation, media: MediaServer, tmp_path: Path
+) -> None:
     media.files |= {"a": pictures.jpeg(), "b": b"<html>no picture</html>"}
-    target = f"127.0.0.1:{place.env['PORT']}"
-    with started(place, "--workers", "2"), prometheus(tmp_path, target) as seen:
-        wait_for(lambda: seen.value('up{job="esteira"}') == 1, timeout_s=60)
-        submit(place, media, "a", "b", "c")  # the last one is not there
-        wait_for(lambda: seen.value("sum(esteira_endings_total)") == 3, timeout_s=60, every_s=0.5)
-        wait_for(lambda: seen.value('sum(esteira_endings_total{status="done",kind="image"})') == 1)
-        wait_for(lambda: seen.value("esteira_received_total") == 3)
-        wait_for(lambda: seen.value("esteira_workers") == 2)
-        wait_for(lambda: seen.value("sum(esteira_hook_duration_seconds_count)") == 1)  # shipped by another process
+    target = f"127.0.0.1:{installation.env['PORT']}"
+    with start_esteira(installation, "--workers", "2"), prometheus(tmp_path, target) as seen:
+        wait_until(lambda: seen.value('up{job="esteira"}') == 1, within_s=60)
+        submit(installation, media, "a", "b", "c")  # the last one is not there
+        wait_until(lambda: seen.value("sum(esteira_endings_total)") == 3, within_s=60, every_s=0.5)
+        wait_until(lambda: seen.value('sum(esteira_endings_total{status="done",kind="image"})') == 1)
+        wait_until(lambda: seen.value("esteira_received_total") == 3)
+        wait_until(lambda: seen.value("esteira_workers") == 2)
+        wait_until(lambda: seen.value("sum(esteira_hook_duration_seconds_count)") == 1)  # shipped by another process
 
         found = [rule for group in seen.ask("rules")["groups"] for rule in group["rules"]]
         assert len(found) == (DOCS / "alerts.yml").read_text().count("- alert:")
-        wait_for(lambda: all(r["health"] == "ok" for g in seen.ask("rules")["groups"] for r in g["rules"]))
+        wait_until(lambda: all(r["health"] == "ok" for g in seen.ask("rules")["groups"] for r in g["rules"]))
         for query in asked_by_panels():
             asked = partial(seen.ask, "query", query=query.replace("$__rate_interval", "1m"))
             assert asked() is not None
             if not any(word in query for word in NOTHING_YET):
-                wait_for(lambda answer=asked: answer()["result"])  # a rate takes two scrapes
+                wait_until(lambda answer=asked: answer()["result"])  # a rate takes two scrapes
         firing = [alert["labels"]["alertname"] for alert in seen.ask("alerts")["alerts"] if alert["state"] == "firing"]
         assert firing == []

@@ -11,9 +11,10 @@ import pytest
 
 from actors.redis_queue.keys import Keys
 from esteira.cli.demo import pictures, sounds
-from tests.support.esteira import Site, site, started, wait_for, write_jsonl
+from tests.support.esteira import Installation, new_installation, start_esteira, write_jsonl
 from tests.support.media_server import Answer, MediaServer
 from tests.support.valkey import ValkeyServer, running_valkey
+from tests.support.waiting import wait_until
 from tests.support.whatsapp_media import encrypt
 
 
@@ -38,7 +39,9 @@ MAKERS = (
 )
 
 
-def test_a_hundred_different_files_are_stored_once_and_equal_their_sources(running: Site, media: MediaServer) -> None:
+def test_a_hundred_different_files_are_stored_once_and_equal_their_sources(
+    running: Installation, media: MediaServer
+) -> None:
     rows = []
     for number, (make, kind, mimetype) in enumerate(MAKERS):
         media.files[f"file{number}"] = make()
@@ -60,12 +63,12 @@ def test_a_hundred_different_files_are_stored_once_and_equal_their_sources(runni
         assert record["kind"] == row["kind"]
     stored = {record["storage_key"] for record in records.values()}
     assert len(stored) == 100
-    kept = [path for path in running.media() if str(path.relative_to(running.folder / "media")) in stored]
+    kept = [path for path in running.stored_files() if str(path.relative_to(running.folder / "media")) in stored]
     assert len(kept) == 100
-    wait_for(lambda: not list((running.folder / "staging").glob("*")))  # a preview may be drawn from a copy still
+    wait_until(lambda: not list((running.folder / "staging").glob("*")))  # a preview may be drawn from a copy still
 
 
-def test_an_encrypted_file_is_stored_decrypted(running: Site, media: MediaServer) -> None:
+def test_an_encrypted_file_is_stored_decrypted(running: Installation, media: MediaServer) -> None:
     plain = pictures.jpeg()
     sealed = encrypt(plain)
     media.files["sealed"] = sealed.data
@@ -77,7 +80,7 @@ def test_an_encrypted_file_is_stored_decrypted(running: Site, media: MediaServer
     assert (running.folder / "media" / record["storage_key"]).read_bytes() == plain
 
 
-def test_local_files_and_urls_arrive_alike(running: Site, media: MediaServer) -> None:
+def test_local_files_and_urls_arrive_alike(running: Installation, media: MediaServer) -> None:
     local = running.folder / "holiday.jpg"
     local.write_bytes(media.files.setdefault("remote.png", pictures.png())[:0] + pictures.jpeg())
     finished = running.run("submit", local, media.url("remote.png"), "--session", "alike", "--wait", "--json")
@@ -88,7 +91,7 @@ def test_local_files_and_urls_arrive_alike(running: Site, media: MediaServer) ->
     assert not (running.folder / "media" / "intake" / local_record["id"]).exists()
 
 
-def test_bad_media_ends_rejected_and_waiting_says_so(running: Site, media: MediaServer) -> None:
+def test_bad_media_ends_rejected_and_waiting_says_so(running: Installation, media: MediaServer) -> None:
     media.files["page.jpg"] = b"<!doctype html><html><body>Sign in</body></html>"
     finished = running.run("submit", media.url("page.jpg"), media.url("gone.jpg"), "--kind", "image", "--wait")
     assert finished.code == 1
@@ -99,7 +102,7 @@ def test_bad_media_ends_rejected_and_waiting_says_so(running: Site, media: Media
 
 
 @pytest.mark.slow
-def test_a_server_in_trouble_is_tried_three_times_and_a_replay_brings_it_to_its_end(running: Site) -> None:
+def test_a_server_in_trouble_is_tried_three_times_and_a_replay_brings_it_to_its_end(running: Installation) -> None:
     with TimedServer() as media:
         media.files["photo.jpg"] = pictures.jpeg()
         media.answers["photo.jpg"] = Answer(500)
@@ -122,38 +125,40 @@ def test_a_server_in_trouble_is_tried_three_times_and_a_replay_brings_it_to_its_
 
 
 @pytest.fixture
-def impatient() -> Iterator[tuple[Site, ValkeyServer]]:
+def impatient() -> Iterator[tuple[Installation, ValkeyServer]]:
     """An Esteira with a ledger of its own that tries once."""
     with (
         running_valkey() as queue,
-        site(REDIS_URL=queue.url, MEDIA_ATTEMPTS="1") as place,
-        started(place, "--no-web"),
+        new_installation(REDIS_URL=queue.url, MEDIA_ATTEMPTS="1") as installation,
+        start_esteira(installation, "--no-web"),
     ):
-        yield place, queue
+        yield installation, queue
 
 
 @pytest.mark.slow
 def test_the_ledger_keeps_100_and_50_and_all_failed_ones_can_be_replayed(
-    impatient: tuple[Site, ValkeyServer], media: MediaServer
+    impatient: tuple[Installation, ValkeyServer], media: MediaServer
 ) -> None:
-    place, queue = impatient
+    installation, queue = impatient
     media.files |= {f"good{number}": pictures.jpeg() for number in range(150)}
     media.answers |= {f"bad{number}": Answer(500) for number in range(80)}
     names = [f"good{number}" for number in range(150)] + [f"bad{number}" for number in range(80)]
     rows = [{"session": "s", "message_id": name, "url": media.url(name), "kind": "image"} for name in names]
-    finished = place.run("submit", "--jsonl", write_jsonl(place.folder / "load.jsonl", rows), "--wait", timeout=100)
+    finished = installation.run(
+        "submit", "--jsonl", write_jsonl(installation.folder / "load.jsonl", rows), "--wait", timeout=100
+    )
     assert "150 done, 80 failed" in finished.err, finished.err
     assert ledger(queue) == (100, 50)
 
     media.answers.clear()
     media.files |= {f"bad{number}": pictures.jpeg() for number in range(80)}
-    replayed = place.run("replay", "--status", "failed", "--yes", "--json").json
+    replayed = installation.run("replay", "--status", "failed", "--yes", "--json").json
     assert replayed == {"matched": 80, "replayed": 80, "missed": []}
-    again = place.run("submit", "--jsonl", place.folder / "load.jsonl", "--wait", timeout=100)
+    again = installation.run("submit", "--jsonl", installation.folder / "load.jsonl", "--wait", timeout=100)
     assert again.code == 0
     assert "230 done" in again.err
     assert ledger(queue)[0] == 100
-    assert place.run("stats", "--json").json["totals"]["done"] == 230
+    assert installation.run("stats", "--json").json["totals"]["done"] == 230
 
 
 def ledger(queue: ValkeyServer) -> tuple[int, int]:

@@ -12,23 +12,26 @@ import psutil
 import pytest
 
 from esteira.cli.demo import pictures
-from tests.support.esteira import Site, site, started, wait_for
+from tests.support.esteira import Installation, new_installation, start_esteira
 from tests.support.media_server import MediaServer
 from tests.support.valkey import free_port
+from tests.support.waiting import wait_until
 
 JPEG = pictures.jpeg()
 
 
 @pytest.fixture
-def place() -> Iterator[Site]:
-    with site(PORT=str(free_port()), API_TOKEN="token-of-this-test") as made:
+def installation() -> Iterator[Installation]:
+    with new_installation(PORT=str(free_port()), API_TOKEN="token-of-this-test") as made:
         yield made
 
 
-def ask(place: Site, path: str, *, body: object = None, token: str | None = "token-of-this-test") -> tuple[int, object]:
+def ask(
+    installation: Installation, path: str, *, body: object = None, token: str | None = "token-of-this-test"
+) -> tuple[int, object]:
     """Status and JSON of one request to the web app."""
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(f"http://127.0.0.1:{place.env['PORT']}{path}", data)
+    request = urllib.request.Request(f"http://127.0.0.1:{installation.env['PORT']}{path}", data)
     if token:
         request.add_header("Authorization", f"Bearer {token}")
     try:
@@ -38,9 +41,9 @@ def ask(place: Site, path: str, *, body: object = None, token: str | None = "tok
         return error.code, json.load(error)
 
 
-def answers(place: Site) -> bool:
+def answers(installation: Installation) -> bool:
     try:
-        return ask(place, "/readyz")[0] == 200
+        return ask(installation, "/readyz")[0] == 200
     except OSError:
         return False
 
@@ -51,27 +54,27 @@ def living(family: list[psutil.Process]) -> list[psutil.Process]:
 
 
 @pytest.mark.slow
-def test_it_starts_everything_takes_a_hook_and_ends_in_order(place: Site) -> None:
-    with MediaServer({"photo.jpg": JPEG}) as media, started(place) as running:
-        wait_for(lambda: answers(place), timeout_s=60)
+def test_it_starts_everything_takes_a_hook_and_ends_in_order(installation: Installation) -> None:
+    with MediaServer({"photo.jpg": JPEG}) as media, start_esteira(installation) as running:
+        wait_until(lambda: answers(installation), within_s=60)
         body = {"session": "s", "message_id": "m1", "url": media.url("photo.jpg"), "kind": "image"}
-        status, answer = ask(place, "/hooks/media", body=body)
+        status, answer = ask(installation, "/hooks/media", body=body)
         assert status == 202
         [accepted] = answer["accepted"]
-        wait_for(lambda: place.run("status", accepted["id"], "--json").json["finished_at"], every_s=0.5)
-        assert place.run("status", accepted["id"], "--json").json["status"] == "done"
-        assert ask(place, "/hooks/media", body=body, token=None)[0] == 401
-        assert ask(place, "/stats")[1]["totals"]["done"] == 1
+        wait_until(lambda: installation.run("status", accepted["id"], "--json").json["finished_at"], every_s=0.5)
+        assert installation.run("status", accepted["id"], "--json").json["status"] == "done"
+        assert ask(installation, "/hooks/media", body=body, token=None)[0] == 401
+        assert ask(installation, "/stats")[1]["totals"]["done"] == 1
         family = psutil.Process(running.process.pid).children(recursive=True)
         assert len(family) > 4
         assert running.end(signal.SIGINT) == 0
         assert living(family) == []
-    assert [path.read_bytes() for path in place.media()] == [JPEG]
+    assert [path.read_bytes() for path in installation.stored_files()] == [JPEG]
 
 
-def test_a_second_start_on_the_same_folder_says_so(place: Site) -> None:
-    with started(place, "--no-web", "--workers", "1") as running:
-        second = place.run("start", "--no-web")
+def test_a_second_start_on_the_same_folder_says_so(installation: Installation) -> None:
+    with start_esteira(installation, "--no-web", "--workers", "1") as running:
+        second = installation.run("start", "--no-web")
         assert second.code == 1
         assert f"in use by another `esteira start` (process {running.process.pid})" in second.err
         assert "REDIS_URL" not in second.err
@@ -79,9 +82,9 @@ def test_a_second_start_on_the_same_folder_says_so(place: Site) -> None:
 
 
 @pytest.mark.parametrize(("part", "name"), [("dramatiq", "worker"), ("valkey-server", "valkey")])
-def test_a_part_that_dies_ends_all_and_is_named(place: Site, part: str, name: str) -> None:
-    with started(place, "--no-web", "--workers", "1") as running:
-        wait_for(lambda: "worker started" in running.output())
+def test_a_part_that_dies_ends_all_and_is_named(installation: Installation, part: str, name: str) -> None:
+    with start_esteira(installation, "--no-web", "--workers", "1") as running:
+        wait_until(lambda: "worker started" in running.output())
         family = psutil.Process(running.process.pid).children(recursive=True)
         victims = [process for process in family if part in " ".join(process.cmdline())]
         victims[0].kill()
@@ -90,27 +93,27 @@ def test_a_part_that_dies_ends_all_and_is_named(place: Site, part: str, name: st
         assert living(family) == []
 
 
-def test_a_killed_start_leaves_nothing_behind_and_the_next_one_goes_on(place: Site) -> None:
-    with started(place, "--no-web", "--workers", "1") as running:
-        wait_for(lambda: "worker started" in running.output())
+def test_a_killed_start_leaves_nothing_behind_and_the_next_one_goes_on(installation: Installation) -> None:
+    with start_esteira(installation, "--no-web", "--workers", "1") as running:
+        wait_until(lambda: "worker started" in running.output())
         family = psutil.Process(running.process.pid).children(recursive=True)
         running.process.kill()
-        wait_for(lambda: not living(family), timeout_s=40)
-    with started(place, "--no-web", "--workers", "1") as again:
+        wait_until(lambda: not living(family), within_s=40)
+    with start_esteira(installation, "--no-web", "--workers", "1") as again:
         assert again.end() == 0
 
 
-def test_a_port_in_use_is_told_before_anything_starts(place: Site) -> None:
+def test_a_port_in_use_is_told_before_anything_starts(installation: Installation) -> None:
     with MediaServer() as other:
         port = other.url("x").split(":")[2].split("/")[0]
-        finished = place.with_settings(PORT=port).run("start")
+        finished = installation.with_settings(PORT=port).run("start")
     assert finished.code == 2
     assert f"PORT: cannot listen on 127.0.0.1:{port}" in finished.err
-    assert not (place.folder / "valkey").exists()
+    assert not (installation.folder / "valkey").exists()
 
 
-def test_an_address_of_another_machine_is_told_with_its_own_setting(place: Site) -> None:
-    finished = place.with_settings(WEB_HOST="192.0.2.1", PORT="8000").run("start")
+def test_an_address_of_another_machine_is_told_with_its_own_setting(installation: Installation) -> None:
+    finished = installation.with_settings(WEB_HOST="192.0.2.1", PORT="8000").run("start")
     assert finished.code == 2
     assert "WEB_HOST: cannot listen on 192.0.2.1:8000" in finished.err
 
@@ -127,9 +130,9 @@ def test_an_address_of_another_machine_is_told_with_its_own_setting(place: Site)
         ("WEBHOOK_URL", "http://127.0.0.1/"),
     ],
 )
-def test_a_wrong_setting_stops_the_start_with_its_name(place: Site, name: str, value: str) -> None:
+def test_a_wrong_setting_stops_the_start_with_its_name(installation: Installation, name: str, value: str) -> None:
     secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-    wrong = place.with_settings(WEBHOOK_SECRET=secret, FETCH_ALLOW_PRIVATE="", **{name: value})
+    wrong = installation.with_settings(WEBHOOK_SECRET=secret, FETCH_ALLOW_PRIVATE="", **{name: value})
     finished = wrong.run("start", "--no-web")
     assert finished.code == 2
     assert f"esteira: {name}" in finished.err
@@ -137,20 +140,20 @@ def test_a_wrong_setting_stops_the_start_with_its_name(place: Site, name: str, v
     assert secret not in finished.err
 
 
-def test_a_redis_that_is_named_and_away_is_told(place: Site) -> None:
-    finished = place.with_settings(REDIS_URL="redis://127.0.0.1:1/0").run("start", "--no-web")
+def test_a_redis_that_is_named_and_away_is_told(installation: Installation) -> None:
+    finished = installation.with_settings(REDIS_URL="redis://127.0.0.1:1/0").run("start", "--no-web")
     assert finished.code == 1
     assert "Redis at 127.0.0.1:1 does not answer" in finished.err
     assert "or run `esteira start`" not in finished.err
 
 
 @pytest.mark.slow
-def test_what_was_accepted_before_a_restart_is_done_after_it(place: Site) -> None:
+def test_what_was_accepted_before_a_restart_is_done_after_it(installation: Installation) -> None:
     with MediaServer({"photo.jpg": JPEG}) as media:
-        with started(place, "--no-web", "--workers", "1"):
+        with start_esteira(installation, "--no-web", "--workers", "1"):
             pass
-        spooling = place.with_settings(FALLBACK="spool")
+        spooling = installation.with_settings(FALLBACK="spool")
         [line] = spooling.run("submit", media.url("photo.jpg"), "--json").lines
         assert line["mode"] == "spooled"
-        with started(place.with_settings(SWEEP_AFTER_S="1"), "--no-web", "--workers", "1"):
-            wait_for(lambda: place.run("status", line["id"], "--json").json["status"] == "done", every_s=0.5)
+        with start_esteira(installation.with_settings(SWEEP_AFTER_S="1"), "--no-web", "--workers", "1"):
+            wait_until(lambda: installation.run("status", line["id"], "--json").json["status"] == "done", every_s=0.5)

@@ -12,8 +12,9 @@ import pytest
 from pipeline.models import Status
 from tests.support.media_server import Answer, MediaServer
 from tests.support.otlp_receiver import Receiver, Told, otlp_receiver
-from tests.support.system import Plant, photo, wait_until
+from tests.support.system import RunningSystem, photo
 from tests.support.valkey import free_port
+from tests.support.waiting import wait_until
 from tests.support.web_server import TOKEN, WITHOUT_DASHBOARD, web_server
 from tests.support.whatsapp_media import encrypt
 
@@ -31,17 +32,17 @@ def receiver() -> Iterator[Receiver]:
 
 
 @pytest.fixture
-def traced(make_plant: Callable[..., Plant], receiver: Receiver) -> Plant:
-    return watched(make_plant(media_backoff_ms="50", **WITHOUT_DASHBOARD), receiver.url)
+def traced(make_system: Callable[..., RunningSystem], receiver: Receiver) -> RunningSystem:
+    return watched(make_system(media_backoff_ms="50", **WITHOUT_DASHBOARD), receiver.url)
 
 
-def watched(plant: Plant, url: str) -> Plant:
-    plant.env |= {
+def watched(system: RunningSystem, url: str) -> RunningSystem:
+    system.env |= {
         "OTEL_EXPORTER_OTLP_ENDPOINT": url,
         "OTEL_EXPORTER_OTLP_HEADERS": f"authorization=Bearer%20{HEADER_TOKEN}",
         "OTEL_BSP_SCHEDULE_DELAY": "100",
     }
-    return plant
+    return system
 
 
 def root(spans: list[Told]) -> Told:
@@ -49,13 +50,13 @@ def root(spans: list[Told]) -> Told:
     return found
 
 
-def test_one_trace_leads_from_the_hook_to_the_announcement(traced: Plant, receiver: Receiver) -> None:
+def test_one_trace_leads_from_the_hook_to_the_announcement(traced: RunningSystem, receiver: Receiver) -> None:
     with MediaServer({"a.jpg": photo()}) as server, traced.workers() as workers, web_server(traced) as web:
         given = {"session": "shop", "message_id": "m1", "url": server.url("a.jpg"), "kind": "image"}
         shown = {"Authorization": f"Bearer {TOKEN}", "traceparent": f"00-{CALLER}-b7ad6b7169203331-01"}
         answer = web.request("POST", "/hooks/media", json.dumps(given), headers=shown)
         media_id = answer.json["accepted"][0]["id"]
-        (record,) = traced.ended(media_id)
+        (record,) = traced.wait_finished(media_id)
         wait_until(lambda: len(receiver.of(media_id)) == 9, 30)
         assert workers.stop() == 0
     spans = receiver.of(media_id)
@@ -78,7 +79,7 @@ def test_one_trace_leads_from_the_hook_to_the_announcement(traced: Plant, receiv
     }.items()  # fmt: skip
 
 
-def test_each_attempt_is_a_span_and_no_secret_is_in_any(traced: Plant, receiver: Receiver) -> None:
+def test_each_attempt_is_a_span_and_no_secret_is_in_any(traced: RunningSystem, receiver: Receiver) -> None:
     sealed = encrypt(photo())
     with MediaServer() as server, traced.workers() as workers:
         server.answers["a.enc"] = Answer(500)
@@ -86,7 +87,7 @@ def test_each_attempt_is_a_span_and_no_secret_is_in_any(traced: Plant, receiver:
             url=f"{server.url('a.enc')}?sig={SIGNATURE}", media_key=sealed.media_key, caption=CAPTION,
             filename=f"{CAPTION}.jpg", sender="5511999998888@c.us",
         ).id  # fmt: skip
-        traced.ended(media_id)
+        traced.wait_finished(media_id)
         wait_until(lambda: any(span.name == "attachment" for span in receiver.of(media_id)), 30)
         assert workers.stop() == 0
     attempts = [span for span in receiver.of(media_id) if span.name == "fetch"]
@@ -104,16 +105,16 @@ def test_each_attempt_is_a_span_and_no_secret_is_in_any(traced: Plant, receiver:
     assert HEADER_TOKEN not in workers.log.read_text()
 
 
-def test_a_replay_is_a_trace_of_its_own(traced: Plant, receiver: Receiver) -> None:
+def test_a_replay_is_a_trace_of_its_own(traced: RunningSystem, receiver: Receiver) -> None:
     with MediaServer() as server, traced.workers() as workers:
         server.answers["a.jpg"] = Answer(500)
         media_id = traced.submit(url=server.url("a.jpg")).id
-        traced.ended(media_id)
-        wait_until(lambda: traced.belt.missing([media_id]), 30)
+        traced.wait_finished(media_id)
+        wait_until(lambda: traced.queue.missing([media_id]), 30)
         server.answers["a.jpg"] = Answer(200, body=photo())
         assert traced.services.catalogue.reopen(media_id)
         traced.sweep()
-        traced.ended(media_id)
+        traced.wait_finished(media_id)
         assert workers.stop() == 0
     first, second = (span for span in receiver.spans if span.name == "attachment")
     assert (first.trace, first.attributes["esteira.run"], second.attributes["esteira.run"]) == (media_id, 0, 1)
@@ -121,16 +122,16 @@ def test_a_replay_is_a_trace_of_its_own(traced: Plant, receiver: Receiver) -> No
     assert second.begin >= first.end - 1_000_000
 
 
-def test_who_takes_over_from_the_dead_goes_on_in_the_same_trace(traced: Plant, receiver: Receiver) -> None:
+def test_who_takes_over_from_the_dead_goes_on_in_the_same_trace(traced: RunningSystem, receiver: Receiver) -> None:
     with MediaServer({"a.jpg": photo()}, delay_s=20) as server:
         with traced.workers() as workers:
             media_id = traced.submit(url=server.url("a.jpg"), kind="image").id
             wait_until(lambda: server.requests, 30)
             workers.kill()
         server.delay_s = 0
-        traced.bury_the_dead()
+        traced.reap_dead_workers()
         with traced.workers() as workers:
-            traced.ended(media_id)
+            traced.wait_finished(media_id)
             assert workers.stop() == 0
     names = [span.name for span in receiver.of(media_id)]
     assert names == ["attachment", "crashed", *STAGES]
@@ -138,22 +139,22 @@ def test_who_takes_over_from_the_dead_goes_on_in_the_same_trace(traced: Plant, r
 
 @pytest.mark.parametrize("answers", [False, True], ids=["nobody is there", "it takes nothing"])
 def test_an_endpoint_that_is_of_no_use_is_told_once_and_holds_nobody(
-    make_plant: Callable[..., Plant], receiver: Receiver, answers: bool
+    make_system: Callable[..., RunningSystem], receiver: Receiver, answers: bool
 ) -> None:
     receiver.status = 500
     url = receiver.url if answers else f"http://127.0.0.1:{free_port()}"
-    plant = watched(make_plant(**WITHOUT_DASHBOARD), f"{url}/?key={SIGNATURE}")
-    with MediaServer({"a.jpg": photo()}) as server, plant.workers() as workers:
+    system = watched(make_system(**WITHOUT_DASHBOARD), f"{url}/?key={SIGNATURE}")
+    with MediaServer({"a.jpg": photo()}) as server, system.workers() as workers:
         ids = []
         for _ in range(3):
-            ids.append(plant.submit(url=server.url("a.jpg"), kind="image").id)
-            plant.ended(ids[-1])
-        wait_until(lambda: workers.said("traces cannot be sent"), 40)
+            ids.append(system.submit(url=server.url("a.jpg"), kind="image").id)
+            system.wait_finished(ids[-1])
+        wait_until(lambda: workers.logged("traces cannot be sent"), 40)
         began = time.monotonic()
         assert workers.stop() == 0
         assert time.monotonic() - began < 20
-    assert {plant.record(media_id).status for media_id in ids} == {Status.DONE}
-    assert len(workers.said("traces cannot be sent")) == 1
+    assert {system.record(media_id).status for media_id in ids} == {Status.DONE}
+    assert len(workers.logged("traces cannot be sent")) == 1
     log = workers.log.read_text()
     assert HEADER_TOKEN not in log
     assert SIGNATURE not in log
@@ -164,17 +165,17 @@ def test_an_endpoint_that_is_of_no_use_is_told_once_and_holds_nobody(
     ("name", "value"),
     [("OTEL_TRACES_SAMPLER", "always_off"), ("OTEL_SDK_DISABLED", "true"), ("OTEL_TRACES_EXPORTER", "none")],
 )
-def test_the_standard_switches_turn_it_off(traced: Plant, receiver: Receiver, name: str, value: str) -> None:
+def test_the_standard_switches_turn_it_off(traced: RunningSystem, receiver: Receiver, name: str, value: str) -> None:
     traced.env[name] = value
     with MediaServer({"a.jpg": photo()}) as server, traced.workers() as workers:
-        traced.ended(traced.submit(url=server.url("a.jpg"), kind="image").id)
+        traced.wait_finished(traced.submit(url=server.url("a.jpg"), kind="image").id)
         assert workers.stop() == 0
     assert receiver.headers == []
 
 
-def test_the_service_has_the_name_that_it_is_given(traced: Plant, receiver: Receiver) -> None:
+def test_the_service_has_the_name_that_it_is_given(traced: RunningSystem, receiver: Receiver) -> None:
     traced.env |= {"OTEL_SERVICE_NAME": "belt-2", "OTEL_EXPORTER_OTLP_COMPRESSION": "gzip"}
     with MediaServer({"a.jpg": photo()}) as server, traced.workers() as workers:
-        traced.ended(traced.submit(url=server.url("a.jpg"), kind="image").id)
+        traced.wait_finished(traced.submit(url=server.url("a.jpg"), kind="image").id)
         assert workers.stop() == 0
     assert {span.service for span in receiver.spans} == {"belt-2"}

@@ -21,8 +21,9 @@ from tests.support.disks import fill, small_disk
 from tests.support.media_server import MediaServer
 from tests.support.postgres import PostgresServer, postgres_server
 from tests.support.s3 import BUCKET, s3_server
-from tests.support.system import Plant, Workers, photo, wait_until
+from tests.support.system import RunningSystem, Workers, photo
 from tests.support.valkey import ValkeyServer
+from tests.support.waiting import wait_until
 from tests.support.web import app_client
 
 BACKOFF = {"MEDIA_BACKOFF_MS": "400"}
@@ -36,15 +37,15 @@ def media() -> Iterator[MediaServer]:
 
 
 @pytest.fixture
-def own_plant(own_valkey: ValkeyServer, tmp_path: Path) -> Iterator[Plant]:
-    made = Plant(tmp_path, own_valkey.url, NO_SECOND)
+def own_system(own_valkey: ValkeyServer, tmp_path: Path) -> Iterator[RunningSystem]:
+    made = RunningSystem(tmp_path, own_valkey.url, NO_SECOND)
     yield made
     made.close()
 
 
 @contextmanager
-def plant_with(folder: Path, server: ValkeyServer, **settings: str) -> Iterator[Plant]:
-    made = Plant(folder, server.url, BACKOFF | settings)
+def system_with(folder: Path, server: ValkeyServer, **settings: str) -> Iterator[RunningSystem]:
+    made = RunningSystem(folder, server.url, BACKOFF | settings)
     try:
         yield made
     finally:
@@ -53,7 +54,7 @@ def plant_with(folder: Path, server: ValkeyServer, **settings: str) -> Iterator[
 
 def codes(workers: Workers) -> list[str]:
     """The codes of the attempts that failed so far."""
-    return [line["code"] for line in workers.said("attempt failed")]
+    return [line["code"] for line in workers.logged("attempt failed")]
 
 
 def whole(record: Record, content: bytes) -> bool:
@@ -70,16 +71,16 @@ def test_a_full_disk_costs_attempts_and_works_again_once_there_is_room(
 ) -> None:
     with small_disk(tmp_path / "disk", megabytes=2) as disk:
         place = {"STAGING_DIR": str(disk)} if which == "staging" else {"STORAGE_URL": disk.as_uri()}
-        with plant_with(tmp_path, valkey, **place) as plant, plant.workers() as workers:
+        with system_with(tmp_path, valkey, **place) as system, system.workers() as workers:
             ballast = fill(disk)
-            first = plant.submit(url=media.url("a.jpg"))
+            first = system.submit(url=media.url("a.jpg"))
             wait_until(lambda: codes(workers), 10)
             assert [path.name for path in files(disk)] == ["ballast"]
             ballast.unlink()
-            [record] = plant.ended(first.id)
+            [record] = system.wait_finished(first.id)
             assert whole(record, media.files["a.jpg"])  # type: ignore[arg-type]
             fill(disk)
-            [failed] = plant.ended(plant.submit(url=media.url("b.jpg")).id)
+            [failed] = system.wait_finished(system.submit(url=media.url("b.jpg")).id)
             assert (failed.status, failed.error_code, failed.attempts) == (Status.FAILED, which, 3)
             assert set(codes(workers)) == {which}
             assert [path.name for path in files(disk) if path.name != record.sha256] == ["ballast"]
@@ -91,18 +92,18 @@ def test_bytes_that_storage_has_no_room_for_are_refused_and_taken_once_it_has(
     data = base64.b64encode(photo(size=(640, 480))).decode()
     with (
         small_disk(tmp_path / "disk", megabytes=2) as disk,
-        plant_with(tmp_path, valkey, STORAGE_URL=disk.as_uri()) as plant,
+        system_with(tmp_path, valkey, STORAGE_URL=disk.as_uri()) as system,
     ):
         ballast = fill(disk)
-        attachment = plant.attachment(data=data)
+        attachment = system.attachment(data=data)
         with pytest.raises(RetryableError) as caught:
-            plant.hook.take(attachment)
+            system.hook.take(attachment)
         assert caught.value.code is Code.STORAGE
-        assert plant.services.catalogue.get(attachment.id) is None
+        assert system.services.catalogue.get(attachment.id) is None
         assert [path.name for path in files(disk)] == ["ballast"]
         ballast.unlink()
-        with plant.workers():
-            [record] = plant.ended(plant.hook.take(attachment).id)
+        with system.workers():
+            [record] = system.wait_finished(system.hook.take(attachment).id)
         assert record.status is Status.DONE
         assert [path.name for path in files(disk)] == [record.sha256]
 
@@ -110,13 +111,13 @@ def test_bytes_that_storage_has_no_room_for_are_refused_and_taken_once_it_has(
 def test_an_object_store_that_answers_503_for_a_while_costs_an_attempt(
     valkey: ValkeyServer, tmp_path: Path, media: MediaServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with s3_server(monkeypatch) as store, plant_with(tmp_path, valkey, STORAGE_URL=f"s3://{BUCKET}/x") as plant:
+    with s3_server(monkeypatch) as store, system_with(tmp_path, valkey, STORAGE_URL=f"s3://{BUCKET}/x") as system:
         store.fault = lambda _: "503 Slow Down"
-        with plant.workers() as workers:
-            receipt = plant.submit(url=media.url("a.jpg"))
+        with system.workers() as workers:
+            receipt = system.submit(url=media.url("a.jpg"))
             wait_until(lambda: codes(workers), 30)
             store.fault = None
-            [record] = plant.ended(receipt.id)
+            [record] = system.wait_finished(receipt.id)
             assert workers.process.poll() is None
         assert set(codes(workers)) == {"storage"}
         assert whole(record, media.files["a.jpg"])  # type: ignore[arg-type]
@@ -126,32 +127,34 @@ def test_an_object_store_that_answers_503_for_a_while_costs_an_attempt(
 
 
 @contextmanager
-def locked(plant: Plant) -> Iterator[None]:
+def locked(system: RunningSystem) -> Iterator[None]:
     """The catalogue's file, held by somebody else."""
-    with closing(sqlite3.connect(plant.folder / "esteira.db", isolation_level=None)) as holder:
+    with closing(sqlite3.connect(system.folder / "esteira.db", isolation_level=None)) as holder:
         holder.execute("BEGIN EXCLUSIVE")
         yield
         holder.execute("ROLLBACK")
 
 
 @pytest.mark.slow
-def test_a_locked_catalogue_costs_no_attempt_and_refuses_what_is_new(own_plant: Plant, media: MediaServer) -> None:
-    with own_plant.workers() as workers:
+def test_a_locked_catalogue_costs_no_attempt_and_refuses_what_is_new(
+    own_system: RunningSystem, media: MediaServer
+) -> None:
+    with own_system.workers() as workers:
         media.delay_s = 1
-        receipt = own_plant.submit(url=media.url("a.jpg"))
+        receipt = own_system.submit(url=media.url("a.jpg"))
         wait_until(lambda: media.hits("a.jpg"), 10)
-        with locked(own_plant):
+        with locked(own_system):
             began = time.monotonic()
             with pytest.raises(RetryableError) as caught:
-                own_plant.submit(url=media.url("b.jpg"))
+                own_system.submit(url=media.url("b.jpg"))
             assert caught.value.code is Code.CATALOGUE
             assert time.monotonic() - began < 8
             wait_until(lambda: codes(workers), 10)
-        [record] = own_plant.ended(receipt.id)
+        [record] = own_system.wait_finished(receipt.id)
         assert set(codes(workers)) == {"catalogue"}
         assert (record.status, record.attempts) == (Status.DONE, 0)
         assert media.hits("a.jpg") == 1
-        [later] = own_plant.ended(own_plant.submit(url=media.url("b.jpg")).id)
+        [later] = own_system.wait_finished(own_system.submit(url=media.url("b.jpg")).id)
     assert later.status is Status.DONE
 
 
@@ -166,26 +169,26 @@ def test_without_its_catalogue_the_hook_refuses_and_the_workers_wait(
     valkey: ValkeyServer, postgres: PostgresServer, tmp_path: Path, media: MediaServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = NO_SECOND | {"DATABASE_URL": postgres.new_database()}
-    with plant_with(tmp_path, valkey, **settings) as plant, plant.workers() as workers:
-        http = app_client(plant, monkeypatch)
+    with system_with(tmp_path, valkey, **settings) as system, system.workers() as workers:
+        http = app_client(system, monkeypatch)
         media.delay_s = 1.5
-        receipt = plant.submit(url=media.url("a.jpg"))
+        receipt = system.submit(url=media.url("a.jpg"))
         wait_until(lambda: media.hits("a.jpg"), 10)
         postgres.stop()
         given = {"session": "s", "message_id": "away", "url": media.url("b.jpg")}
         with pytest.raises(RetryableError):
-            plant.submit(url=media.url("b.jpg"))
+            system.submit(url=media.url("b.jpg"))
         answer = http.post("/hooks/media", json=given)
         assert (answer.status_code, answer.json()["error"]["code"]) == (503, "catalogue")
         assert int(answer.headers["Retry-After"]) > 0
         wait_until(lambda: codes(workers), 15)
         postgres.start()
         media.delay_s = 0
-        [record] = plant.ended(receipt.id)
+        [record] = system.wait_finished(receipt.id)
         assert (record.status, record.attempts, media.hits("a.jpg")) == (Status.DONE, 0, 1)
         accepted = http.post("/hooks/media", json=given)
         assert accepted.status_code == 202
-        [again] = plant.ended(accepted.json()["accepted"][0]["id"])
+        [again] = system.wait_finished(accepted.json()["accepted"][0]["id"])
     assert again.status is Status.DONE
 
 
@@ -211,32 +214,32 @@ REFUSALS = {"full": (_full, _roomy), "read-only": (_replica, _primary)}
 @pytest.mark.slow
 @pytest.mark.parametrize("how", REFUSALS)
 def test_a_valkey_that_takes_no_writes_loses_nothing_and_repeats_nothing(
-    own_plant: Plant, own_valkey: ValkeyServer, media: MediaServer, how: str
+    own_system: RunningSystem, own_valkey: ValkeyServer, media: MediaServer, how: str
 ) -> None:
     refuse, allow = REFUSALS[how]
-    with own_plant.workers(threads=1) as workers:
+    with own_system.workers(threads=1) as workers:
         media.delay_s = 1
-        old = [own_plant.submit(url=media.url("a.jpg")).id for _ in range(4)]  # more than a worker holds
+        old = [own_system.submit(url=media.url("a.jpg")).id for _ in range(4)]  # more than a worker holds
         wait_until(lambda: media.hits("a.jpg"), 10)
         refuse(own_valkey)
         media.delay_s = 0
-        meanwhile = own_plant.submit(url=media.url("b.jpg"))
+        meanwhile = own_system.submit(url=media.url("b.jpg"))
         assert (meanwhile.mode, meanwhile.status) == ("inline", Status.DONE)
         if how == "full":  # then the workers make it emptier
-            wait_until(lambda: own_plant.belt.missing(old) == old, 10)
+            wait_until(lambda: own_system.queue.missing(old) == old, 10)
         else:
-            own_plant.ended(old[0])
-            assert own_plant.belt.missing(old) == []  # what is done is not acknowledged yet
+            own_system.wait_finished(old[0])
+            assert own_system.queue.missing(old) == []  # what is done is not acknowledged yet
         allow(own_valkey)
-        wait_until(lambda: not own_plant.hook.breaker.open, 5)
-        later = own_plant.submit(url=media.url("c.jpg"))
+        wait_until(lambda: not own_system.hook.breaker.open, 5)
+        later = own_system.submit(url=media.url("c.jpg"))
         assert later.mode == "queued"
-        records = own_plant.ended(*old, later.id, within_s=10)
-        wait_until(lambda: own_plant.belt.missing([*old, later.id]) == [*old, later.id], 5)
+        records = own_system.wait_finished(*old, later.id, within_s=10)
+        wait_until(lambda: own_system.queue.missing([*old, later.id]) == [*old, later.id], 5)
         assert workers.process.poll() is None
     assert [(record.status, record.attempts) for record in records] == [(Status.DONE, 0)] * 5
     assert [media.hits(name) for name in ("a.jpg", "b.jpg", "c.jpg")] == [4, 1, 1]
-    assert len(own_plant.stored_files()) == 3
+    assert len(own_system.stored_files()) == 3
 
 
 def worker_process(workers: Workers) -> psutil.Process:
@@ -258,17 +261,19 @@ def few_files(process: psutil.Process) -> Iterator[None]:
 
 
 @pytest.mark.slow
-def test_a_worker_without_a_file_to_open_tries_again(make_plant: Callable[..., Plant], media: MediaServer) -> None:
-    plant = make_plant(media_backoff_ms="400")
-    with plant.workers() as workers:
-        plant.ended(plant.submit(url=media.url("a.jpg")).id)
+def test_a_worker_without_a_file_to_open_tries_again(
+    make_system: Callable[..., RunningSystem], media: MediaServer
+) -> None:
+    system = make_system(media_backoff_ms="400")
+    with system.workers() as workers:
+        system.wait_finished(system.submit(url=media.url("a.jpg")).id)
         process = worker_process(workers)
         with few_files(process):
-            receipt = plant.submit(url=media.url("b.jpg"))
+            receipt = system.submit(url=media.url("b.jpg"))
             wait_until(lambda: codes(workers), 10)
-        [record] = plant.ended(receipt.id)
+        [record] = system.wait_finished(receipt.id)
         assert process.is_running()
-        assert not workers.said("attempts used up")
+        assert not workers.logged("attempts used up")
     assert whole(record, media.files["b.jpg"])  # type: ignore[arg-type]
-    assert plant.staged_files() == []
-    assert len(plant.stored_files()) == 2
+    assert system.staged_files() == []
+    assert len(system.stored_files()) == 2

@@ -19,7 +19,8 @@ from pipeline.catalogue import DeliveryFilters, DeliveryRecord
 from pipeline.errors import Code, PermanentError
 from pipeline.models import Record, Stage, Status
 from tests.support.media_server import MediaServer
-from tests.support.system import Plant, Workers, photo, wait_until
+from tests.support.system import RunningSystem, Workers, photo
+from tests.support.waiting import wait_until
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
@@ -43,8 +44,10 @@ def server() -> Iterator[GatedServer]:
 
 
 @pytest.fixture
-def plant(make_plant: Callable[..., Plant], server: GatedServer, monkeypatch: pytest.MonkeyPatch) -> Plant:
-    made = make_plant(media_backoff_ms="50", webhook_url=server.url("told"), webhook_secret=SECRET)
+def system(
+    make_system: Callable[..., RunningSystem], server: GatedServer, monkeypatch: pytest.MonkeyPatch
+) -> RunningSystem:
+    made = make_system(media_backoff_ms="50", webhook_url=server.url("told"), webhook_secret=SECRET)
     monkeypatch.setattr(cancel_module, "hook", lambda: made.hook)
     monkeypatch.setattr(pause_module, "hook", lambda: made.hook)
     return made
@@ -54,97 +57,100 @@ def is_cancelled(record: Record) -> bool:
     return (record.status, record.error_code, bool(record.finished_at)) == (Status.REJECTED, Code.CANCELLED, True)
 
 
-def events(plant: Plant) -> list[DeliveryRecord]:
+def events(system: RunningSystem) -> list[DeliveryRecord]:
     """What was announced to the endpoint of webhooks."""
-    return plant.services.catalogue.deliveries.find(DeliveryFilters(), limit=1000)
+    return system.services.catalogue.deliveries.find(DeliveryFilters(), limit=1000)
 
 
-def assert_told_once(plant: Plant, *ids: str) -> None:
-    told = events(plant)
+def assert_told_once(system: RunningSystem, *ids: str) -> None:
+    told = events(system)
     assert sorted(event.media_id for event in told) == sorted(ids)
     assert len({event.event_id for event in told}) == len(ids)
     assert {event.type for event in told} == {"media.rejected"}
 
 
-def test_what_waits_ends_at_once_and_leaves_the_belt(plant: Plant, server: GatedServer) -> None:
-    kept, media_id = (plant.submit(url=server.url(f"{number}.jpg")).id for number in range(2))
+def test_what_waits_ends_at_once_and_leaves_the_belt(system: RunningSystem, server: GatedServer) -> None:
+    kept, media_id = (system.submit(url=server.url(f"{number}.jpg")).id for number in range(2))
     record = cancel(media_id)
     assert is_cancelled(record)
-    assert record == plant.record(media_id)
-    assert plant.belt.missing([kept, media_id]) == [media_id]
-    assert plant.belt.counts()["fetch"]["ready"] == 1
+    assert record == system.record(media_id)
+    assert system.queue.missing([kept, media_id]) == [media_id]
+    assert system.queue.counts()["fetch"]["ready"] == 1
     assert cancel(media_id) == record
-    assert_told_once(plant, media_id)
+    assert_told_once(system, media_id)
     server.gate.set()
-    with plant.workers():
-        assert plant.ended(kept)[0].status is Status.DONE
+    with system.workers():
+        assert system.wait_finished(kept)[0].status is Status.DONE
     assert server.hits("1.jpg") == 0
-    assert plant.belt.audit() == 0
+    assert system.queue.audit() == 0
 
 
-def test_what_a_worker_has_begun_ends_at_its_next_boundary(plant: Plant, server: GatedServer) -> None:
-    with plant.workers(threads=1):
-        media_id = plant.submit(url=server.url("0.jpg")).id
+def test_what_a_worker_has_begun_ends_at_its_next_boundary(system: RunningSystem, server: GatedServer) -> None:
+    with system.workers(threads=1):
+        media_id = system.submit(url=server.url("0.jpg")).id
         wait_until(lambda: server.hits("0.jpg"), 20)
         record = cancel(media_id)
         assert (record.status, record.finished_at) == (Status.RECEIVED, None)
         assert record.cancelled_at is not None
         assert cancel(media_id) == record
         server.gate.set()
-        [record] = plant.ended(media_id)
+        [record] = system.wait_finished(media_id)
     assert is_cancelled(record)
     assert record.stage is Stage.PERSIST
-    assert plant.stored_files() == []
-    assert plant.staged_files() == []
-    assert_told_once(plant, media_id)
+    assert system.stored_files() == []
+    assert system.staged_files() == []
+    assert_told_once(system, media_id)
 
 
-def test_what_lies_in_a_workers_hands_is_not_begun(plant: Plant, server: GatedServer) -> None:
-    ids = [plant.submit(url=server.url(f"{number}.jpg")).id for number in range(8)]
-    with plant.workers(threads=1):
+def test_what_lies_in_a_workers_hands_is_not_begun(system: RunningSystem, server: GatedServer) -> None:
+    ids = [system.submit(url=server.url(f"{number}.jpg")).id for number in range(8)]
+    with system.workers(threads=1):
         wait_until(lambda: server.requests, 20)
-        assert plant.belt.counts()["fetch"]["running"] == 2
+        assert system.queue.counts()["fetch"]["running"] == 2
         records = [cancel(media_id) for media_id in ids]
         assert [record.id for record in records if not is_cancelled(record)] == ids[:1]
         server.gate.set()
-        assert all(map(is_cancelled, plant.ended(*ids)))
-        wait_until(lambda: not any(states["running"] for states in plant.belt.counts().values()), 10)
+        assert all(map(is_cancelled, system.wait_finished(*ids)))
+        wait_until(lambda: not any(states["running"] for states in system.queue.counts().values()), 10)
     assert [request.path for request in server.requests if request.method == "GET"] == ["/0.jpg"]
-    assert_told_once(plant, *ids)
-    assert plant.belt.client.exists(plant.belt.keys.messages, plant.belt.keys.standing, plant.belt.keys.flight) == 0
+    assert_told_once(system, *ids)
+    assert (
+        system.queue.client.exists(system.queue.keys.messages, system.queue.keys.standing, system.queue.keys.flight)
+        == 0
+    )
 
 
 def test_what_waits_for_another_attempt_or_in_front_of_a_paused_stage_ends_at_once(
-    plant: Plant, server: GatedServer
+    system: RunningSystem, server: GatedServer
 ) -> None:
     server.gate.set()
     pause("stage", "validate")
-    with plant.workers():
-        retried = plant.submit(url="http://127.0.0.1:1/refused.jpg").id
-        held_up = plant.submit(url=server.url("0.jpg")).id
-        wait_until(lambda: plant.belt.counts()["validate"]["ready"] == 1, 20)
-        wait_until(lambda: plant.record(retried).attempts > 0 or plant.record(retried).finished_at, 20)
+    with system.workers():
+        retried = system.submit(url="http://127.0.0.1:1/refused.jpg").id
+        held_up = system.submit(url=server.url("0.jpg")).id
+        wait_until(lambda: system.queue.counts()["validate"]["ready"] == 1, 20)
+        wait_until(lambda: system.record(retried).attempts > 0 or system.record(retried).finished_at, 20)
         assert is_cancelled(cancel(held_up))  # though its last worker's claim is still good
-        assert plant.belt.counts()["validate"]["ready"] == 0
-        if plant.record(retried).finished_at is None:
+        assert system.queue.counts()["validate"]["ready"] == 0
+        if system.record(retried).finished_at is None:
             cancel(retried)
-        [record] = plant.ended(retried)
+        [record] = system.wait_finished(retried)
         assert record.status in {Status.REJECTED, Status.FAILED}
-    assert sorted(event.media_id for event in events(plant)) == sorted([retried, held_up])
+    assert sorted(event.media_id for event in events(system)) == sorted([retried, held_up])
 
 
-def test_what_is_stored_or_has_ended_is_refused(plant: Plant, server: GatedServer) -> None:
+def test_what_is_stored_or_has_ended_is_refused(system: RunningSystem, server: GatedServer) -> None:
     server.gate.set()
     pause("stage", "notify")
-    with plant.workers():
-        media_id = plant.submit(url=server.url("0.jpg")).id
-        wait_until(lambda: plant.record(media_id).status is Status.STORED, 20)
+    with system.workers():
+        media_id = system.submit(url=server.url("0.jpg")).id
+        wait_until(lambda: system.record(media_id).status is Status.STORED, 20)
         assert refusal(media_id).code is Code.NOT_PENDING
         resume("stage", "notify")
-        plant.ended(media_id)
+        system.wait_finished(media_id)
     assert refusal(media_id).code is Code.NOT_PENDING
     assert refusal("0" * 32).code is Code.NOT_FOUND
-    assert plant.record(media_id).status is Status.DONE
+    assert system.record(media_id).status is Status.DONE
 
 
 def refusal(media_id: str) -> PermanentError:
@@ -153,89 +159,91 @@ def refusal(media_id: str) -> PermanentError:
     return refused.value
 
 
-def test_a_cancelled_one_can_go_again(plant: Plant, server: GatedServer) -> None:
-    media_id = plant.submit(url=server.url("0.jpg")).id
+def test_a_cancelled_one_can_go_again(system: RunningSystem, server: GatedServer) -> None:
+    media_id = system.submit(url=server.url("0.jpg")).id
     cancel(media_id)
-    assert plant.services.catalogue.reopen(media_id)
+    assert system.services.catalogue.reopen(media_id)
     server.gate.set()
-    with plant.workers():
-        plant.sweep()
-        [record] = plant.ended(media_id)
+    with system.workers():
+        system.sweep()
+        [record] = system.wait_finished(media_id)
     assert (record.status, record.cancelled_at, record.run) == (Status.DONE, None, 1)
 
 
-def test_what_was_marked_by_one_that_died_is_ended_by_the_workers(plant: Plant, server: GatedServer) -> None:
-    media_id = plant.submit(url=server.url("0.jpg")).id
-    assert plant.services.catalogue.cancellations.ask(media_id)
-    assert plant.belt.drop(media_id)
-    plant.sweep()
-    with plant.workers():
-        assert is_cancelled(plant.ended(media_id)[0])
+def test_what_was_marked_by_one_that_died_is_ended_by_the_workers(system: RunningSystem, server: GatedServer) -> None:
+    media_id = system.submit(url=server.url("0.jpg")).id
+    assert system.services.catalogue.cancellations.ask(media_id)
+    assert system.queue.drop(media_id)
+    system.sweep()
+    with system.workers():
+        assert is_cancelled(system.wait_finished(media_id)[0])
     assert server.hits("0.jpg") == 0
-    assert_told_once(plant, media_id)
+    assert_told_once(system, media_id)
 
 
-def test_while_notify_is_paused_the_announcement_waits(plant: Plant, server: GatedServer) -> None:
-    media_id = plant.submit(url=server.url("0.jpg")).id
+def test_while_notify_is_paused_the_announcement_waits(system: RunningSystem, server: GatedServer) -> None:
+    media_id = system.submit(url=server.url("0.jpg")).id
     pause("stage", "notify")
     assert cancel(media_id).finished_at is None
-    assert plant.record(media_id).status is Status.REJECTED
-    with plant.workers():
-        wait_until(lambda: plant.belt.counts()["notify"]["ready"] == 1, 10)
-        assert events(plant) == []
+    assert system.record(media_id).status is Status.REJECTED
+    with system.workers():
+        wait_until(lambda: system.queue.counts()["notify"]["ready"] == 1, 10)
+        assert events(system) == []
         resume("stage", "notify")
-        assert is_cancelled(plant.ended(media_id)[0])
-    assert_told_once(plant, media_id)
+        assert is_cancelled(system.wait_finished(media_id)[0])
+    assert_told_once(system, media_id)
 
 
-def test_it_works_while_redis_is_away(plant: Plant, server: GatedServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    media_id = plant.submit(url=server.url("0.jpg")).id
-    cut_off = plant.with_redis("redis://127.0.0.1:1/0")
+def test_it_works_while_redis_is_away(
+    system: RunningSystem, server: GatedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    media_id = system.submit(url=server.url("0.jpg")).id
+    cut_off = system.with_redis("redis://127.0.0.1:1/0")
     with monkeypatch.context() as outage:
         outage.setattr(cancel_module, "hook", lambda: cut_off.hook)
         assert is_cancelled(cancel(media_id))
     cut_off.close()
-    with plant.workers():  # what was left on the belt is found to have ended
-        wait_until(lambda: plant.belt.missing([media_id]), 20)
+    with system.workers():  # what was left on the belt is found to have ended
+        wait_until(lambda: system.queue.missing([media_id]), 20)
     assert server.hits("0.jpg") == 0
-    assert_told_once(plant, media_id)
+    assert_told_once(system, media_id)
 
 
-def test_one_that_lies_too_deep_is_left_to_the_workers(plant: Plant, server: GatedServer) -> None:
-    ids = [plant.submit(url=server.url("0.jpg")).id]
+def test_one_that_lies_too_deep_is_left_to_the_workers(system: RunningSystem, server: GatedServer) -> None:
+    ids = [system.submit(url=server.url("0.jpg")).id]
     for number in range(LOOKED_AT):
-        plant.belt.offer(f"before-{number}", "fetch", b"x", place=SchedulingInfo("s1"))
-    deep = plant.submit(url=server.url("1.jpg")).id
+        system.queue.offer(f"before-{number}", "fetch", b"x", place=SchedulingInfo("s1"))
+    deep = system.submit(url=server.url("1.jpg")).id
     for number in range(LOOKED_AT):
-        plant.belt.offer(f"behind-{number}", "fetch", b"x", place=SchedulingInfo("s1"))
+        system.queue.offer(f"behind-{number}", "fetch", b"x", place=SchedulingInfo("s1"))
     assert is_cancelled(cancel(deep))
-    assert plant.belt.missing([deep]) == []
+    assert system.queue.missing([deep]) == []
     assert is_cancelled(cancel(ids[0]))
-    assert plant.belt.missing(ids) == ids
+    assert system.queue.missing(ids) == ids
 
 
 @pytest.mark.parametrize("chain", ["run", "hop"])
 def test_beside_running_workers_each_has_one_ending_and_is_announced_once(
-    make_plant: Callable[..., Plant], server: GatedServer, monkeypatch: pytest.MonkeyPatch, chain: str
+    make_system: Callable[..., RunningSystem], server: GatedServer, monkeypatch: pytest.MonkeyPatch, chain: str
 ) -> None:
-    plant = make_plant(chain=chain, webhook_url=server.url("told"), webhook_secret=SECRET)
-    monkeypatch.setattr(cancel_module, "hook", lambda: plant.hook)
+    system = make_system(chain=chain, webhook_url=server.url("told"), webhook_secret=SECRET)
+    monkeypatch.setattr(cancel_module, "hook", lambda: system.hook)
     server.gate.set()
     promised = set()
-    with plant.workers(processes=2) as workers:
-        ids = [plant.submit(url=server.url(f"{number % 8}.jpg")).id for number in range(120)]
+    with system.workers(processes=2) as workers:
+        ids = [system.submit(url=server.url(f"{number % 8}.jpg")).id for number in range(120)]
         for media_id in ids[::-2]:
             time.sleep(0.005)
             with suppress(PermanentError):  # it was faster
                 promised.add(cancel(media_id).id)
-        records = plant.ended(*ids)
+        records = system.wait_finished(*ids)
     cancelled = {record.id for record in records if is_cancelled(record)}
     assert cancelled == promised
     assert {record.status for record in records if record.id not in promised} == {Status.DONE}
-    told = events(plant)
+    told = events(system)
     assert len({event.event_id for event in told}) == len(told) == len(ids)
     assert {event.media_id for event in told if event.type == "media.rejected"} == cancelled
-    totals = plant.services.catalogue.totals()
+    totals = system.services.catalogue.totals()
     assert (totals["done"], totals["rejected"]) == (len(ids) - len(cancelled), len(cancelled))
     assert loudest(workers) == []
 

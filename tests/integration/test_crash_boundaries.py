@@ -23,8 +23,9 @@ from actors.maintenance.schedule import clear
 from pipeline.catalogue import DeliveryFilters, DeliveryStatus
 from pipeline.models import Record, Status
 from tests.support.media_server import Answer, MediaServer
-from tests.support.system import Plant, photo, wait_until
+from tests.support.system import RunningSystem, photo
 from tests.support.valkey import ValkeyServer
+from tests.support.waiting import wait_until
 from tests.support.whatsapp_media import encrypt
 
 SECRET = "whsec_c2VjcmV0LW9mLXRoZS10ZXN0LTEyMzQ1Ng=="
@@ -113,7 +114,7 @@ GROUPS = {"running on": ("run", RUNNING_ON), "recording": ("run", RECORDING), "h
 class Aftermath:
     """What a group left behind, once every attachment had ended."""
 
-    plant: Plant
+    system: RunningSystem
     server: MediaServer
     crashes: list[Crash]
     records: list[Record]
@@ -124,27 +125,29 @@ class Aftermath:
         return [request.headers["webhook-id"] for request in posts if json.loads(request.body)["id"] == media_id]
 
 
-def marker(plant: Plant, number: int) -> Path:
+def marker(system: RunningSystem, number: int) -> Path:
     """The file that a dying worker leaves."""
-    return plant.folder / f"crash-{number}"
+    return system.folder / f"crash-{number}"
 
 
-def go_through(plant: Plant, server: MediaServer, crashes: list[Crash]) -> Aftermath:
+def go_through(system: RunningSystem, server: MediaServer, crashes: list[Crash]) -> Aftermath:
     for number, crash in enumerate(crashes):
-        attachment = plant.attachment(**fields(crash, server, f"{number}.bin"))
+        attachment = system.attachment(**fields(crash, server, f"{number}.bin"))
         crash.id = attachment.id
-        plant.env |= {"CRASH_AT": crash.at, "CRASH_ID": crash.id, "CRASH_MARKER": str(marker(plant, number))}
-        with plant.workers(module="tests.support.crashing", threads=1) as workers:
-            plant.hook.take(attachment)  # now, for Dramatiq's master waits half a minute for a worker that dies at once
+        system.env |= {"CRASH_AT": crash.at, "CRASH_ID": crash.id, "CRASH_MARKER": str(marker(system, number))}
+        with system.workers(module="tests.support.crashing", threads=1) as workers:
+            system.hook.take(
+                attachment
+            )  # now, for Dramatiq's master waits half a minute for a worker that dies at once
             workers.process.wait(60)
-        plant.bury_the_dead()
+        system.reap_dead_workers()
     ids = [crash.id for crash in crashes]
-    with plant.workers():
-        records = plant.ended(*ids, within_s=60)
-        wait_until(lambda: plant.belt.missing(ids) == ids, 10)
+    with system.workers():
+        records = system.wait_finished(*ids, within_s=60)
+        wait_until(lambda: system.queue.missing(ids) == ids, 10)
         pending = DeliveryFilters(status=DeliveryStatus.PENDING)  # those of the killed come back after their lease
-        wait_until(lambda: plant.services.catalogue.deliveries.count(pending) == 0, 60)
-    return Aftermath(plant, server, crashes, records)
+        wait_until(lambda: system.services.catalogue.deliveries.count(pending) == 0, 60)
+    return Aftermath(system, server, crashes, records)
 
 
 def ended_once(found: Aftermath, number: int) -> bool:
@@ -153,7 +156,7 @@ def ended_once(found: Aftermath, number: int) -> bool:
     refused = crash.of == "page"
     ending = (Status.REJECTED, "type_not_allowed", 1) if refused else (Status.DONE, None, 0)
     sha256 = hashlib.sha256(crash.plain).hexdigest()
-    stored = [path.read_bytes() for path in found.plant.stored_files() if path.name == sha256]
+    stored = [path.read_bytes() for path in found.system.stored_files() if path.name == sha256]
     events = found.events(crash.id)
     hits = found.server.hits(f"{number}.bin")
     return (
@@ -177,11 +180,11 @@ def test_killed_at_any_boundary_each_attachment_ends_once_and_nothing_is_left(
     settings |= {"WEBHOOK_TIMEOUT_S": "2"}
     with (
         MediaServer() as server,
-        closing(Plant(tmp_path, valkey.url, settings | {"WEBHOOK_URL": server.url("hook")})) as plant,
+        closing(RunningSystem(tmp_path, valkey.url, settings | {"WEBHOOK_URL": server.url("hook")})) as system,
     ):
-        found = go_through(plant, server, crashes)
+        found = go_through(system, server, crashes)
         numbers = range(len(crashes))
-        assert [str(crashes[number]) for number in numbers if not marker(plant, number).exists()] == []
+        assert [str(crashes[number]) for number in numbers if not marker(system, number).exists()] == []
         assert [str(crashes[number]) for number in numbers if not ended_once(found, number)] == []
         assert_counted_once(found)
         assert_nothing_left(found)
@@ -189,7 +192,7 @@ def test_killed_at_any_boundary_each_attachment_ends_once_and_nothing_is_left(
 
 def assert_counted_once(found: Aftermath) -> None:
     endings = Counter(str(record.status) for record in found.records)
-    totals = found.plant.services.catalogue.totals()
+    totals = found.system.services.catalogue.totals()
     assert {name: totals[name] for name in ("received", "stored", "done", "rejected", "failed")} == {
         "received": len(found.crashes),
         "stored": endings["done"],
@@ -200,13 +203,13 @@ def assert_counted_once(found: Aftermath) -> None:
 
 
 def assert_nothing_left(found: Aftermath) -> None:
-    plant = found.plant
-    for name in plant.staged_files():  # what was being written; the workers clear it after twenty seconds
+    system = found.system
+    for name in system.staged_files():  # what was being written; the workers clear it after twenty seconds
         assert name.endswith(".part")
-        os.utime(plant.settings.staging / name, (time.time() - 60,) * 2)
-    clear(plant.services)
-    assert plant.staged_files() == []
-    assert len(plant.stored_files()) == sum(record.status is Status.DONE for record in found.records)
-    belt = plant.belt
+        os.utime(system.settings.staging / name, (time.time() - 60,) * 2)
+    clear(system.services)
+    assert system.staged_files() == []
+    assert len(system.stored_files()) == sum(record.status is Status.DONE for record in found.records)
+    belt = system.queue
     assert belt.client.hlen(belt.keys.messages) == belt.client.hlen(belt.keys.crashes) == 0
     assert all(counts == dict.fromkeys(counts, 0) for counts in belt.counts().values())

@@ -26,7 +26,7 @@ from pipeline.steps.persist import persist
 from pipeline.storage import LocalStorage, content_key, intake_key
 from tests.support.catalogues import attachment, claimed, ending, finished
 from tests.support.media_server import MediaServer
-from tests.support.system import Plant, photo
+from tests.support.system import RunningSystem, photo
 
 CONTENT = b"what two have sent"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -38,8 +38,8 @@ VALIDATED = Validated(
 
 
 @pytest.fixture
-def tools(plant: Plant) -> Services:
-    return plant.services
+def tools(system: RunningSystem) -> Services:
+    return system.services
 
 
 @pytest.fixture
@@ -76,36 +76,36 @@ def test_the_content_goes_with_the_last_that_has_it(tools: Services, staged: Pat
     assert tools.storage.size(KEY) is None
 
 
-def test_nothing_is_left_but_a_tombstone_and_a_repeat_brings_nothing_back(plant: Plant) -> None:
-    with MediaServer({"a.jpg": photo()}) as media, plant.workers():
+def test_nothing_is_left_but_a_tombstone_and_a_repeat_brings_nothing_back(system: RunningSystem) -> None:
+    with MediaServer({"a.jpg": photo()}) as media, system.workers():
         given = {"url": media.url("a.jpg"), "kind": "image", "caption": "words", "filename": "a name.jpg"}
-        sent = plant.attachment(session="shop", chat="551199", sender="551188", **given)
-        [record] = plant.ended(plant.hook.take(sent).id)
+        sent = system.attachment(session="shop", chat="551199", sender="551188", **given)
+        [record] = system.wait_finished(system.hook.take(sent).id)
         assert record.status is Status.DONE
-        assert "words" in str(plant.belt.client.xrange(EVENTS_KEY))
-        delete(plant.services, record.id)
-        again = plant.hook.take(sent)
+        assert "words" in str(system.queue.client.xrange(EVENTS_KEY))
+        delete(system.services, record.id)
+        again = system.hook.take(sent)
         assert (again.mode, again.status) == ("duplicate", "deleted")
         assert media.hits("a.jpg") == 1
-    left = plant.record(record.id)
+    left = system.record(record.id)
     told = {name for name, value in left.model_dump().items() if value not in (None, ())}
     assert not told & {"chat", "sender", "caption", "filename", "name", "error", "storage_key", "mismatch"}
     assert (left.session, left.message_id, left.run) == (record.session, record.message_id, 0)
-    assert plant.stored_files() == []
-    assert "words" not in str(plant.belt.client.xrange(EVENTS_KEY))
-    with closing(sqlite3.connect(plant.folder / "esteira.db")) as catalogue:
+    assert system.stored_files() == []
+    assert "words" not in str(system.queue.client.xrange(EVENTS_KEY))
+    with closing(sqlite3.connect(system.folder / "esteira.db")) as catalogue:
         assert "words" not in str(catalogue.execute("SELECT * FROM media").fetchall())
 
 
-def test_bytes_kept_for_a_replay_go_too_and_no_replay_brings_it_back(plant: Plant, tools: Services) -> None:
+def test_bytes_kept_for_a_replay_go_too_and_no_replay_brings_it_back(system: RunningSystem, tools: Services) -> None:
     failed = finished(tools.catalogue, Status.FAILED)
     tools.storage.put_chunks([b"x"], intake_key(failed.id))
     with tools.staging.part(failed.id) as part:
         part.write(b"x")
     delete(tools, failed.id)
-    assert (plant.stored_files(), plant.staged_files()) == ([], [])
+    assert (system.stored_files(), system.staged_files()) == ([], [])
     assert tools.catalogue.reopen(failed.id) is None
-    assert plant.sweep() == 0
+    assert system.sweep() == 0
     tools.storage.put_chunks([b"x"], intake_key(failed.id))  # by a replay that came too late
     assert clear_intake(tools, older_than_s=-1) == 1
 
@@ -225,9 +225,9 @@ def test_a_deletion_that_was_killed_holds_nobody_up_for_long(
 
 
 def test_whatever_meets_whatever_nobody_loses_content_and_none_is_left(
-    make_plant: Callable[..., Plant], staged: Path
+    make_system: Callable[..., RunningSystem], staged: Path
 ) -> None:
-    tools = make_plant().services
+    tools = make_system().services
     kept: list[str] = []
     faults: list[Exception] = []
 

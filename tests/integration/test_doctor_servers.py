@@ -9,16 +9,17 @@ import psycopg
 import pytest
 
 from actors.redis_queue.keys import Keys
-from tests.support.cli_forkserver import Zygote, zygote
-from tests.support.esteira import Site, site
+from tests.support.cli_forkserver import CliForkserver, cli_forkserver
+from tests.support.esteira import Installation, new_installation
 from tests.support.postgres import PostgresServer, postgres_server
-from tests.support.system import Plant, wait_until
+from tests.support.system import RunningSystem
 from tests.support.valkey import ValkeyServer, free_port, running_valkey
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
-def esteira() -> Iterator[Zygote]:
-    with zygote() as made:
+def esteira() -> Iterator[CliForkserver]:
+    with cli_forkserver() as made:
         yield made
 
 
@@ -29,15 +30,15 @@ def postgres() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture
-def place(own_valkey: ValkeyServer, esteira: Zygote) -> Iterator[Site]:
-    with site(esteira, REDIS_URL=own_valkey.url) as made:
+def installation(own_valkey: ValkeyServer, esteira: CliForkserver) -> Iterator[Installation]:
+    with new_installation(esteira, REDIS_URL=own_valkey.url) as made:
         assert made.run("migrate").code == 0
         yield made
 
 
-def examined(place: Site) -> tuple[int, dict[str, Any]]:
+def examined(installation: Installation) -> tuple[int, dict[str, Any]]:
     """The exit status, and the findings by the names of their checks."""
-    finished = place.run("doctor", "--json")
+    finished = installation.run("doctor", "--json")
     assert finished.err == ""
     return finished.code, {finding["check"]: finding for finding in finished.json["checks"]}
 
@@ -69,10 +70,10 @@ def _cluster(server: ValkeyServer) -> str:
 
 
 def test_a_shard_that_has_not_the_belts_keys_fails_and_one_that_has_is_a_risk(
-    shards: list[ValkeyServer], esteira: Zygote
+    shards: list[ValkeyServer], esteira: CliForkserver
 ) -> None:
     wrong, right = shards
-    with site(esteira, REDIS_URL=right.url) as made:
+    with new_installation(esteira, REDIS_URL=right.url) as made:
         assert made.run("migrate").code == 0
         assert examined(made)[1]["cluster"]["level"] == "warn"
         code, found = examined(made.with_settings(REDIS_URL=wrong.url))
@@ -82,65 +83,67 @@ def test_a_shard_that_has_not_the_belts_keys_fails_and_one_that_has_is_a_risk(
 
 
 @pytest.mark.parametrize("policy", ["allkeys-lru", "allkeys-random"])
-def test_a_policy_that_throws_queues_away_fails(place: Site, own_valkey: ValkeyServer, policy: str) -> None:
+def test_a_policy_that_throws_queues_away_fails(
+    installation: Installation, own_valkey: ValkeyServer, policy: str
+) -> None:
     configure(own_valkey, maxmemory_policy=policy)
-    code, findings = examined(place)
+    code, findings = examined(installation)
     assert (code, findings["eviction"]["level"]) == (1, "fail")
     assert "noeviction" in findings["eviction"]["remedy"]
 
 
-def test_a_policy_that_throws_only_the_ledger_away_warns(place: Site, own_valkey: ValkeyServer) -> None:
+def test_a_policy_that_throws_only_the_ledger_away_warns(installation: Installation, own_valkey: ValkeyServer) -> None:
     configure(own_valkey, maxmemory_policy="volatile-lru")
-    code, findings = examined(place)
+    code, findings = examined(installation)
     assert (code, findings["eviction"]["level"]) == (0, "warn")
 
 
 def test_no_append_only_file_warns_for_the_sweep_puts_back_what_is_forgotten(
-    place: Site, own_valkey: ValkeyServer
+    installation: Installation, own_valkey: ValkeyServer
 ) -> None:
     configure(own_valkey, appendonly="no")
-    code, findings = examined(place)
+    code, findings = examined(installation)
     assert (code, findings["append-only file"]["level"]) == (0, "warn")
     assert "appendonly yes" in findings["append-only file"]["remedy"]
 
 
-def test_a_full_redis_fails(place: Site, own_valkey: ValkeyServer) -> None:
+def test_a_full_redis_fails(installation: Installation, own_valkey: ValkeyServer) -> None:
     configure(own_valkey, maxmemory="1mb")
-    code, findings = examined(place)
+    code, findings = examined(installation)
     assert (code, findings["memory"]["level"]) == (1, "fail")
 
 
-def test_a_replica_fails(place: Site, own_valkey: ValkeyServer) -> None:
+def test_a_replica_fails(installation: Installation, own_valkey: ValkeyServer) -> None:
     with running_valkey() as primary:
         own_valkey.client().replicaof("127.0.0.1", primary.port)
-        code, findings = examined(place)
+        code, findings = examined(installation)
     assert (code, findings["role"]["level"]) == (1, "fail")
 
 
-def test_a_refused_login_is_told_as_such(place: Site, own_valkey: ValkeyServer) -> None:
+def test_a_refused_login_is_told_as_such(installation: Installation, own_valkey: ValkeyServer) -> None:
     configure(own_valkey, requirepass="hunter2")
-    code, findings = examined(place)
+    code, findings = examined(installation)
     assert (code, findings["redis"]["level"]) == (1, "fail")
     assert "PASSWORD_REDIS" in findings["redis"]["remedy"]
 
 
-def test_a_stalled_redis_is_told_in_time(place: Site, own_valkey: ValkeyServer) -> None:
+def test_a_stalled_redis_is_told_in_time(installation: Installation, own_valkey: ValkeyServer) -> None:
     own_valkey.pause()
-    code, findings = examined(place)
+    code, findings = examined(installation)
     own_valkey.resume()
     assert code == 1
     assert "TimeoutError" in findings["redis"]["message"]
 
 
-def test_living_workers_are_counted(plant: Plant, esteira: Zygote) -> None:
-    with plant.workers():
-        wait_until(lambda: plant.belt.client.zcard(plant.belt.keys.workers), 30)  # the first beat follows the boot
-        code, findings = examined(Site(plant.folder, plant.env, esteira))
+def test_living_workers_are_counted(system: RunningSystem, esteira: CliForkserver) -> None:
+    with system.workers():
+        wait_until(lambda: system.queue.client.zcard(system.queue.keys.workers), 30)  # the first beat follows the boot
+        code, findings = examined(Installation(system.folder, system.env, esteira))
     assert (code, findings["workers"]["message"]) == (0, "1 worker process alive")
 
 
-def test_postgresql_is_examined_with_its_clock(place: Site, postgres: PostgresServer) -> None:
-    there = place.with_settings(DATABASE_URL=postgres.new_database())
+def test_postgresql_is_examined_with_its_clock(installation: Installation, postgres: PostgresServer) -> None:
+    there = installation.with_settings(DATABASE_URL=postgres.new_database())
     code, findings = examined(there)
     assert (code, findings["catalogue"]["level"]) == (1, "fail")
     assert "esteira migrate" in findings["catalogue"]["remedy"]
@@ -151,9 +154,9 @@ def test_postgresql_is_examined_with_its_clock(place: Site, postgres: PostgresSe
     assert "catalogue journal" not in findings
 
 
-def test_a_postgresql_whose_clock_is_off_warns(place: Site, postgres: PostgresServer) -> None:
+def test_a_postgresql_whose_clock_is_off_warns(installation: Installation, postgres: PostgresServer) -> None:
     url = postgres.new_database()
-    there = place.with_settings(DATABASE_URL=url)
+    there = installation.with_settings(DATABASE_URL=url)
     assert there.run("migrate").code == 0
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("CREATE SCHEMA shifted")

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.models import Status
 from tests.support.media_server import Answer, MediaServer, Request
-from tests.support.system import Plant, photo
+from tests.support.system import RunningSystem, photo
 
 RATE = 10
 
@@ -38,47 +38,47 @@ def other() -> Iterator[TimedServer]:
         yield server
 
 
-def submit_all(plant: Plant, server: TimedServer, *, session: str = "s1", count: int) -> list[str]:
-    return [plant.submit(url=server.url(f"{number % 8}.jpg"), session=session).id for number in range(count)]
+def submit_all(system: RunningSystem, server: TimedServer, *, session: str = "s1", count: int) -> list[str]:
+    return [system.submit(url=server.url(f"{number % 8}.jpg"), session=session).id for number in range(count)]
 
 
 def test_a_host_is_asked_at_its_pace_and_others_are_not_held_up(
-    make_plant: Callable[..., Plant], paced: TimedServer, other: TimedServer
+    make_system: Callable[..., RunningSystem], paced: TimedServer, other: TimedServer
 ) -> None:
-    plant = make_plant(fetch_rate="127.0.0.1=120/m")
-    slow = submit_all(plant, paced, count=12)
-    fast = submit_all(plant, other, count=12)
-    with plant.workers(processes=2, threads=4) as workers:
-        records = plant.ended(*slow, *fast, within_s=60)
+    system = make_system(fetch_rate="127.0.0.1=120/m")
+    slow = submit_all(system, paced, count=12)
+    fast = submit_all(system, other, count=12)
+    with system.workers(processes=2, threads=4) as workers:
+        records = system.wait_finished(*slow, *fast, within_s=60)
         assert {record.status for record in records} == {Status.DONE}
         assert all(record.attempts == 0 for record in records)
-        assert not workers.said("attempt failed")
+        assert not workers.logged("attempt failed")
     assert (len(paced.asked_at), len(other.asked_at)) == (12, 12)
     assert paced.asked_at[-1] - paced.asked_at[0] >= 11 / 2 - 1.5  # the first may have been held up
     assert sum(at < other.asked_at[-1] for at in paced.asked_at) < 10
-    assert plant.belt.client.exists(plant.belt.keys.flight, plant.belt.keys.standing) == 0
+    assert system.queue.client.exists(system.queue.keys.flight, system.queue.keys.standing) == 0
 
 
 def test_a_second_session_has_its_share_of_a_host_that_another_has_flooded(
-    make_plant: Callable[..., Plant], paced: TimedServer
+    make_system: Callable[..., RunningSystem], paced: TimedServer
 ) -> None:
-    plant = make_plant(fetch_rate=f"127.0.0.1={RATE}/s")
-    busy = submit_all(plant, paced, session="busy", count=150)
-    with plant.workers(processes=2, threads=4):
-        plant.ended(*busy[:5])
-        quiet = submit_all(plant, paced, session="quiet", count=5)
-        plant.ended(*quiet)
-        still = sum(not plant.record(media_id).finished_at for media_id in busy)
+    system = make_system(fetch_rate=f"127.0.0.1={RATE}/s")
+    busy = submit_all(system, paced, session="busy", count=150)
+    with system.workers(processes=2, threads=4):
+        system.wait_finished(*busy[:5])
+        quiet = submit_all(system, paced, session="quiet", count=5)
+        system.wait_finished(*quiet)
+        still = sum(not system.record(media_id).finished_at for media_id in busy)
     assert still > 20  # first come, first served would leave none
 
 
 def test_a_redirect_counts_where_it_leads_to(
-    make_plant: Callable[..., Plant], paced: TimedServer, other: TimedServer
+    make_system: Callable[..., RunningSystem], paced: TimedServer, other: TimedServer
 ) -> None:
-    plant = make_plant(fetch_rate=f"127.0.0.1={RATE}/s")
+    system = make_system(fetch_rate=f"127.0.0.1={RATE}/s")
     other.answers["0.jpg"] = Answer(302, {"Location": paced.url("0.jpg")})
-    with plant.workers():
-        ids = [plant.submit(url=other.url("0.jpg")).id for _ in range(20)]
-        assert {record.status for record in plant.ended(*ids)} == {Status.DONE}
+    with system.workers():
+        ids = [system.submit(url=other.url("0.jpg")).id for _ in range(20)]
+        assert {record.status for record in system.wait_finished(*ids)} == {Status.DONE}
     assert len(paced.asked_at) == 20
     assert paced.asked_at[-1] - paced.asked_at[0] >= 19 / RATE - 1.5

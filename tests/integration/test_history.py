@@ -11,33 +11,34 @@ from actors.execution.inline import run_inline
 from pipeline.history import HistoryEntry
 from pipeline.models import Stage, Status
 from tests.support.media_server import Answer, MediaServer
-from tests.support.system import Plant, photo, wait_until
+from tests.support.system import RunningSystem, photo
+from tests.support.waiting import wait_until
 
 STAGES = [stage.value for stage in Stage]
 SECRET = "signature-that-nobody-may-see"
 
 
 @pytest.fixture(params=["run", "hop"])
-def either(request: pytest.FixtureRequest, make_plant: Callable[..., Plant]) -> Plant:
-    """A plant that runs on, and one that hops through Redis after each stage."""
-    return make_plant(media_backoff_ms="50", chain=request.param)
+def either(request: pytest.FixtureRequest, make_system: Callable[..., RunningSystem]) -> RunningSystem:
+    """A system that runs on, and one that hops through Redis after each stage."""
+    return make_system(media_backoff_ms="50", chain=request.param)
 
 
-def history(plant: Plant, media_id: str) -> list[HistoryEntry]:
+def history(system: RunningSystem, media_id: str) -> list[HistoryEntry]:
     """The way of what has ended, once its last word is written."""
-    plant.ended(media_id)
-    return plant.services.catalogue.history(media_id)
+    system.wait_finished(media_id)
+    return system.services.catalogue.history(media_id)
 
 
 def told(entries: list[HistoryEntry]) -> list[tuple[int, str, int, str]]:
     return [(entry.run, entry.stage, entry.attempt, entry.outcome.value) for entry in entries]
 
 
-def test_a_file_that_is_done_has_its_five_stages_in_order(either: Plant) -> None:
+def test_a_file_that_is_done_has_its_five_stages_in_order(either: RunningSystem) -> None:
     with MediaServer({"a.jpg": photo()}) as server, either.workers() as workers:
         receipt = either.submit(url=server.url("a.jpg"), kind="image")
         found = history(either, receipt.id)
-        wait_until(lambda: workers.said("attachment finished"), 10)
+        wait_until(lambda: workers.logged("attachment finished"), 10)
     record = either.record(receipt.id)
     assert told(found) == [(0, stage, 1, "done") for stage in STAGES]
     assert [entry.at for entry in found] == sorted(entry.at for entry in found)
@@ -46,7 +47,7 @@ def test_a_file_that_is_done_has_its_five_stages_in_order(either: Plant) -> None
     assert all(entry.ms is not None and entry.ms >= 0 and entry.worker for entry in found)
 
 
-def test_the_attempts_before_the_one_that_went_well_are_told(either: Plant) -> None:
+def test_the_attempts_before_the_one_that_went_well_are_told(either: RunningSystem) -> None:
     with MediaServer() as server, either.workers():
         server.answers["a.jpg"] = [Answer(500), Answer(503), Answer(200, body=photo())]
         receipt = either.submit(url=f"{server.url('a.jpg')}?sig={SECRET}", kind="image")
@@ -63,11 +64,11 @@ def test_the_attempts_before_the_one_that_went_well_are_told(either: Plant) -> N
     assert SECRET not in repr(found)
 
 
-def test_a_refusal_and_the_run_after_it_are_told_one_after_the_other(either: Plant) -> None:
+def test_a_refusal_and_the_run_after_it_are_told_one_after_the_other(either: RunningSystem) -> None:
     with MediaServer({"a.jpg": b"<html>log in</html>"}) as server, either.workers():
         receipt = either.submit(url=server.url("a.jpg"))
         first = history(either, receipt.id)
-        wait_until(lambda: either.belt.missing([receipt.id]), 10)
+        wait_until(lambda: either.queue.missing([receipt.id]), 10)
         server.files["a.jpg"] = photo()
         assert either.services.catalogue.reopen(receipt.id)
         either.sweep()
@@ -78,7 +79,7 @@ def test_a_refusal_and_the_run_after_it_are_told_one_after_the_other(either: Pla
     assert told(whole[3:]) == [(1, "fetch", 1, "replayed"), *((1, stage, 1, "done") for stage in STAGES)]
 
 
-def test_attempts_that_are_used_up_end_as_failed(either: Plant) -> None:
+def test_attempts_that_are_used_up_end_as_failed(either: RunningSystem) -> None:
     with MediaServer() as server, either.workers():
         server.answers["a.jpg"] = Answer(500)
         receipt = either.submit(url=server.url("a.jpg"))
@@ -91,59 +92,59 @@ def test_attempts_that_are_used_up_end_as_failed(either: Plant) -> None:
     ]
 
 
-def test_workers_that_serve_a_stage_each_tell_one_story(make_plant: Callable[..., Plant]) -> None:
-    plant = make_plant(media_backoff_ms="50")
+def test_workers_that_serve_a_stage_each_tell_one_story(make_system: Callable[..., RunningSystem]) -> None:
+    system = make_system(media_backoff_ms="50")
     with MediaServer({"a.jpg": photo()}) as server, ExitStack() as running:
         for queues in (("fetch", "detect"), ("validate",), ("persist", "notify")):
-            running.enter_context(plant.workers(queues=queues, threads=1))
-        found = history(plant, plant.submit(url=server.url("a.jpg"), kind="image").id)
+            running.enter_context(system.workers(queues=queues, threads=1))
+        found = history(system, system.submit(url=server.url("a.jpg"), kind="image").id)
     assert told(found) == [(0, stage, 1, "done") for stage in STAGES]
     assert len({entry.worker for entry in found}) == 3
 
 
-def test_a_worker_that_died_is_told_by_the_one_that_took_over(make_plant: Callable[..., Plant]) -> None:
-    plant = make_plant(media_backoff_ms="50")
+def test_a_worker_that_died_is_told_by_the_one_that_took_over(make_system: Callable[..., RunningSystem]) -> None:
+    system = make_system(media_backoff_ms="50")
     with MediaServer({"a.jpg": photo()}, delay_s=20) as server:
-        with plant.workers() as workers:
-            receipt = plant.submit(url=server.url("a.jpg"), kind="image")
+        with system.workers() as workers:
+            receipt = system.submit(url=server.url("a.jpg"), kind="image")
             wait_until(lambda: server.requests, 30)
             workers.kill()
         server.delay_s = 0
-        plant.bury_the_dead()
-        with plant.workers():
-            found = history(plant, receipt.id)
+        system.reap_dead_workers()
+        with system.workers():
+            found = history(system, receipt.id)
     assert told(found) == [(0, "fetch", 1, "crashed"), *((0, stage, 1, "done") for stage in STAGES)]
     assert found[0].message == "a worker died while it held it"
 
 
-def test_poison_is_told_with_its_deaths(make_plant: Callable[..., Plant]) -> None:
-    plant = make_plant()
-    media_id = plant.submit(url="http://127.0.0.1:1/never").id
+def test_poison_is_told_with_its_deaths(make_system: Callable[..., RunningSystem]) -> None:
+    system = make_system()
+    media_id = system.submit(url="http://127.0.0.1:1/never").id
     for _ in range(3):
-        plant.belt.fetch("w", 1, STAGES)
-        _begin(plant, media_id)
-        plant.belt.reap("w", silence_ms=0, crash=True)
-    with plant.workers():
-        found = history(plant, media_id)
+        system.queue.fetch("w", 1, STAGES)
+        _begin(system, media_id)
+        system.queue.reap("w", silence_ms=0, crash=True)
+    with system.workers():
+        found = history(system, media_id)
     assert told(found) == [(0, "fetch", 1, "crashed"), (0, "fetch", 3, "failed"), (0, "notify", 1, "done")]
     assert found[1].code == "poison"
 
 
-def _begin(plant: Plant, media_id: str) -> None:
-    (held,) = plant.belt.held("w")
+def _begin(system: RunningSystem, media_id: str) -> None:
+    (held,) = system.queue.held("w")
     assert held.key == media_id
-    plant.belt.begin("w", held.key, held.delivery_id)
+    system.queue.begin("w", held.key, held.delivery_id)
 
 
-def test_bytes_that_were_gone_are_told_as_a_way_back(make_plant: Callable[..., Plant]) -> None:
-    plant = make_plant(media_backoff_ms="50")
+def test_bytes_that_were_gone_are_told_as_a_way_back(make_system: Callable[..., RunningSystem]) -> None:
+    system = make_system(media_backoff_ms="50")
     with MediaServer({"a.jpg": photo()}) as server:
-        with plant.workers(queues=("fetch",)):
-            receipt = plant.submit(url=server.url("a.jpg"), kind="image")
-            wait_until(lambda: plant.belt.counts()["detect"]["ready"], 30)
-        plant.services.staging.discard(receipt.id)
-        with plant.workers():
-            found = history(plant, receipt.id)
+        with system.workers(queues=("fetch",)):
+            receipt = system.submit(url=server.url("a.jpg"), kind="image")
+            wait_until(lambda: system.queue.counts()["detect"]["ready"], 30)
+        system.services.staging.discard(receipt.id)
+        with system.workers():
+            found = history(system, receipt.id)
     assert told(found) == [
         (0, "fetch", 1, "done"),
         (0, "detect", 1, "back_to_fetch"),
@@ -151,18 +152,18 @@ def test_bytes_that_were_gone_are_told_as_a_way_back(make_plant: Callable[..., P
     ]
 
 
-def test_the_fallback_in_the_listeners_thread_tells_the_same(make_plant: Callable[..., Plant]) -> None:
-    plant = make_plant()
+def test_the_fallback_in_the_listeners_thread_tells_the_same(make_system: Callable[..., RunningSystem]) -> None:
+    system = make_system()
     with MediaServer({"a.jpg": photo(), "b.jpg": b"<html></html>"}) as server:
         server.answers["c.jpg"] = Answer(500)
-        stored, refused, left = (plant.submit(url=server.url(name)).id for name in ("a.jpg", "b.jpg", "c.jpg"))
+        stored, refused, left = (system.submit(url=server.url(name)).id for name in ("a.jpg", "b.jpg", "c.jpg"))
         for media_id in (stored, refused, left):
-            run_inline(plant.services, media_id)
-    assert plant.record(stored).status is Status.DONE
-    assert told(plant.services.catalogue.history(stored)) == [(0, stage, 1, "done") for stage in STAGES]
-    ended = told(plant.services.catalogue.history(refused))
+            run_inline(system.services, media_id)
+    assert system.record(stored).status is Status.DONE
+    assert told(system.services.catalogue.history(stored)) == [(0, stage, 1, "done") for stage in STAGES]
+    ended = told(system.services.catalogue.history(refused))
     assert ended[1:] == [
         (0, "detect", 1, "refused"),
         (0, "notify", 1, "done"),
     ]
-    assert told(plant.services.catalogue.history(left)) == [(0, "fetch", 1, "retry")]
+    assert told(system.services.catalogue.history(left)) == [(0, "fetch", 1, "retry")]

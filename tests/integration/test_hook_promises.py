@@ -19,8 +19,9 @@ import pytest
 from actors.hook import Receipt
 from pipeline.models import Status
 from tests.support.media_server import MediaServer
-from tests.support.system import ROOT, Plant, photo, wait_until
+from tests.support.system import ROOT, RunningSystem, photo
 from tests.support.valkey import ValkeyServer
+from tests.support.waiting import wait_until
 
 # A listener that dies in the moment in which it has its answer.
 DIES = (
@@ -38,9 +39,9 @@ SYNCED = (
 
 
 @contextmanager
-def own(folder: Path, server: ValkeyServer, **settings: str) -> Iterator[Plant]:
-    with closing(Plant(folder, server.url, settings)) as plant:
-        yield plant
+def own(folder: Path, server: ValkeyServer, **settings: str) -> Iterator[RunningSystem]:
+    with closing(RunningSystem(folder, server.url, settings)) as system:
+        yield system
 
 
 @pytest.fixture
@@ -56,72 +57,72 @@ def timed(take: Callable[[], Receipt]) -> tuple[Receipt, float]:
 
 @pytest.mark.parametrize("sync", ["true", "false"])
 def test_what_was_answered_is_there_though_the_listener_dies_at_once(
-    make_plant: Callable[..., Plant], media: MediaServer, sync: str
+    make_system: Callable[..., RunningSystem], media: MediaServer, sync: str
 ) -> None:
-    plant = make_plant(intake_sync=sync)
+    system = make_system(intake_sync=sync)
     died = subprocess.run(
         [sys.executable, "-c", DIES, media.url("a.jpg")],
         cwd=ROOT,
-        env=plant.env,
+        env=system.env,
         stdout=subprocess.PIPE,
         timeout=30,
         check=False,
     )
     assert died.returncode == -signal.SIGKILL
     media_id = died.stdout.decode().splitlines()[-1][-32:]
-    assert plant.record(media_id).status is Status.RECEIVED
-    with plant.workers():
-        [record] = plant.ended(media_id)
+    assert system.record(media_id).status is Status.RECEIVED
+    with system.workers():
+        [record] = system.wait_finished(media_id)
     assert record.status is Status.DONE
 
 
 @pytest.mark.parametrize(("sync", "syncs"), [("true", True), ("false", False)])
 def test_the_row_is_on_the_disk_before_the_answer_unless_that_is_not_wanted(
-    make_plant: Callable[..., Plant], sync: str, syncs: bool
+    make_system: Callable[..., RunningSystem], sync: str, syncs: bool
 ) -> None:
     strace = shutil.which("strace")
     if not strace:
         pytest.skip("strace shows what is synced, and is not here")
-    plant = make_plant(intake_sync=sync)
-    calls = plant.folder / "calls"
+    system = make_system(intake_sync=sync)
+    calls = system.folder / "calls"
     watching = [strace, "-f", "-qq", "-y", "-e", "trace=fdatasync,fsync,write", "-o", str(calls)]
     subprocess.run(
         [*watching, sys.executable, "-c", SYNCED],
         cwd=ROOT,
-        env=plant.env,
+        env=system.env,
         stdout=subprocess.DEVNULL,
         timeout=60,
         check=True,
     )
-    assert plant.services.catalogue.totals()["received"] == 3
+    assert system.services.catalogue.totals()["received"] == 3
     # The first one may make the log, which is synced in any case.
     second = re.search(r'"SECOND"(.*)"LAST"', calls.read_text(), re.DOTALL)
     assert second
     assert bool(re.search(r"sync\(\d+<[^>]*esteira\.db-wal>", second[1])) is syncs
 
 
-def test_a_repeat_is_answered_with_where_the_first_stands(plant: Plant, media: MediaServer) -> None:
-    attachment = plant.attachment(url=media.url("a.jpg"))
-    plant.hook.take(attachment)
-    repeat = plant.hook.take(attachment)
+def test_a_repeat_is_answered_with_where_the_first_stands(system: RunningSystem, media: MediaServer) -> None:
+    attachment = system.attachment(url=media.url("a.jpg"))
+    system.hook.take(attachment)
+    repeat = system.hook.take(attachment)
     assert (repeat.mode, repeat.status) == ("duplicate", Status.RECEIVED)
-    with plant.workers():
-        plant.ended(repeat.id)
-    assert (plant.hook.take(attachment).mode, plant.hook.take(attachment).status) == ("duplicate", Status.DONE)
+    with system.workers():
+        system.wait_finished(repeat.id)
+    assert (system.hook.take(attachment).mode, system.hook.take(attachment).status) == ("duplicate", Status.DONE)
     assert media.hits("a.jpg") == 1
 
 
 def test_taking_an_attachment_is_one_round_trip_to_redis(own_valkey: ValkeyServer, tmp_path: Path) -> None:
-    with own(tmp_path, own_valkey) as plant, closing(own_valkey.client()) as observer:
+    with own(tmp_path, own_valkey) as system, closing(own_valkey.client()) as observer:
 
         def requests() -> int:
             """How often the server has read from a connection so far, this question included."""
             return int(observer.info("stats")["total_reads_processed"])
 
-        plant.submit(url="https://media.example/first")  # connects, and loads the script
+        system.submit(url="https://media.example/first")  # connects, and loads the script
         requests()
         before = requests()
-        receipts = [plant.submit(url=f"https://media.example/{number}") for number in range(20)]
+        receipts = [system.submit(url=f"https://media.example/{number}") for number in range(20)]
         assert requests() - before == 20 + 1
     assert {receipt.mode for receipt in receipts} == {"queued"}
 
@@ -129,14 +130,14 @@ def test_taking_an_attachment_is_one_round_trip_to_redis(own_valkey: ValkeyServe
 def test_a_silent_valkey_is_waited_for_once_and_found_again_by_nobody_waiting(
     own_valkey: ValkeyServer, tmp_path: Path
 ) -> None:
-    with own(tmp_path, own_valkey, FALLBACK="spool") as plant:
-        plant.submit(url="https://media.example/first")
+    with own(tmp_path, own_valkey, FALLBACK="spool") as system:
+        system.submit(url="https://media.example/first")
         own_valkey.pause()
-        receipt, waited = timed(lambda: plant.submit(url="https://media.example/second"))
-        later = [timed(lambda: plant.submit(url="https://media.example/later")) for _ in range(40)]
+        receipt, waited = timed(lambda: system.submit(url="https://media.example/second"))
+        later = [timed(lambda: system.submit(url="https://media.example/later")) for _ in range(40)]
         own_valkey.resume()
-        wait_until(lambda: not plant.hook.breaker.open, 5)
-        assert plant.submit(url="https://media.example/last").mode == "queued"
+        wait_until(lambda: not system.hook.breaker.open, 5)
+        assert system.submit(url="https://media.example/last").mode == "queued"
     assert receipt.mode == "spooled"
     assert 0.2 < waited < 0.7
     assert {one.mode for one, _ in later} == {"spooled"}
@@ -147,18 +148,18 @@ def test_more_fallbacks_than_are_allowed_at_once_wait_for_the_sweep(
     own_valkey: ValkeyServer, tmp_path: Path, media: MediaServer
 ) -> None:
     media.files |= {f"{number}.jpg": photo() for number in range(7)}
-    with own(tmp_path, own_valkey, FALLBACK_CONCURRENCY="2", SWEEP_AFTER_S="1") as plant:
+    with own(tmp_path, own_valkey, FALLBACK_CONCURRENCY="2", SWEEP_AFTER_S="1") as system:
         own_valkey.stop()
-        plant.submit(url=media.url("a.jpg"))  # finds out that the queue is away, and warms the decoders
+        system.submit(url=media.url("a.jpg"))  # finds out that the queue is away, and warms the decoders
         media.delay_s = 1.5
         urls = [media.url(f"{number}.jpg") for number in range(7)]
         with ThreadPoolExecutor(7) as pool:
-            receipts = list(pool.map(lambda url: plant.submit(url=url), urls))
+            receipts = list(pool.map(lambda url: system.submit(url=url), urls))
         media.delay_s = 0
         assert Counter(receipt.mode for receipt in receipts) == {"inline": 2, "spooled": 5}
         own_valkey.start()
-        with plant.workers():
-            records = plant.ended(*(receipt.id for receipt in receipts))
+        with system.workers():
+            records = system.wait_finished(*(receipt.id for receipt in receipts))
         assert {record.status for record in records} == {Status.DONE}
         assert [media.hits(f"{number}.jpg") for number in range(7)] == [1] * 7
 
@@ -168,20 +169,20 @@ def test_what_was_enqueued_after_all_does_not_run_twice(
 ) -> None:
     """The answer to the enqueue comes too late; the hook and a worker have the same attachment then."""
     media.files["first.jpg"] = photo()
-    with own(tmp_path, own_valkey) as plant, plant.workers() as workers, ThreadPoolExecutor(1) as pool:
-        first = plant.submit(url=media.url("first.jpg"))  # connects, so that the next is sent before it is given up
-        plant.ended(first.id)
+    with own(tmp_path, own_valkey) as system, system.workers() as workers, ThreadPoolExecutor(1) as pool:
+        first = system.submit(url=media.url("first.jpg"))  # connects, so that the next is sent before it is given up
+        system.wait_finished(first.id)
         media.delay_s = 3
         own_valkey.pause()
-        taking = pool.submit(plant.submit, url=media.url("a.jpg"))
+        taking = pool.submit(system.submit, url=media.url("a.jpg"))
         wait_until(lambda: media.hits("a.jpg"), 10)  # the hook has given Redis up and asks the source itself
         own_valkey.resume()
-        wait_until(lambda: plant.belt.counts()["fetch"]["running"] + plant.belt.counts()["fetch"]["delayed"], 5)
+        wait_until(lambda: system.queue.counts()["fetch"]["running"] + system.queue.counts()["fetch"]["delayed"], 5)
         receipt = taking.result(20)
-        wait_until(lambda: plant.belt.missing([receipt.id]), 15)
-        assert {line["id"] for line in workers.said("attachment stored")} == {first.id}
-        assert {line["id"] for line in workers.said("media.done")} == {first.id}
-        totals = plant.services.catalogue.totals()
+        wait_until(lambda: system.queue.missing([receipt.id]), 15)
+        assert {line["id"] for line in workers.logged("attachment stored")} == {first.id}
+        assert {line["id"] for line in workers.logged("media.done")} == {first.id}
+        totals = system.services.catalogue.totals()
     assert (receipt.mode, receipt.status) == ("inline", Status.DONE)
     assert media.hits("a.jpg") == 1
     assert (totals["received"], totals["stored"], totals["done"]) == (2, 2, 2)
@@ -189,8 +190,8 @@ def test_what_was_enqueued_after_all_does_not_run_twice(
 
 def test_a_queue_that_is_away_is_no_reason_to_refuse(own_valkey: ValkeyServer, tmp_path: Path) -> None:
     """Nor is a source that cannot be reached at the same time: the row is written."""
-    with own(tmp_path, own_valkey) as plant:
+    with own(tmp_path, own_valkey) as system:
         own_valkey.stop()
-        receipts = [plant.submit(url="http://127.0.0.1:9/never") for _ in range(3)]
+        receipts = [system.submit(url="http://127.0.0.1:9/never") for _ in range(3)]
         assert {(receipt.mode, receipt.status) for receipt in receipts} == {("spooled", Status.RECEIVED)}
-        assert {plant.record(receipt.id).error_code for receipt in receipts} == {"fetch_refused"}
+        assert {system.record(receipt.id).error_code for receipt in receipts} == {"fetch_refused"}

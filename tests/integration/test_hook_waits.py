@@ -15,7 +15,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from tests.support.postgres import PostgresServer, postgres_server
-from tests.support.system import Plant, photo
+from tests.support.system import RunningSystem, photo
 from tests.support.valkey import ValkeyServer
 from tests.support.web import app_client
 
@@ -30,21 +30,21 @@ def postgres() -> Iterator[PostgresServer]:
 
 
 @contextmanager
-def locked_file(plant: Plant) -> Iterator[None]:
-    with closing(sqlite3.connect(plant.folder / "esteira.db", isolation_level=None)) as holder:
+def locked_file(system: RunningSystem) -> Iterator[None]:
+    with closing(sqlite3.connect(system.folder / "esteira.db", isolation_level=None)) as holder:
         holder.execute("BEGIN EXCLUSIVE")
         yield
 
 
 @contextmanager
-def locked_table(plant: Plant) -> Iterator[None]:
-    with psycopg.connect(plant.settings.database) as holder:
+def locked_table(system: RunningSystem) -> Iterator[None]:
+    with psycopg.connect(system.settings.database) as holder:
         holder.execute("LOCK TABLE media IN ROW EXCLUSIVE MODE")  # readers go on, as they do on SQLite
         holder.execute("LOCK TABLE counters IN SHARE MODE")
         yield
 
 
-Locking = Callable[[Plant], AbstractContextManager[None]]
+Locking = Callable[[RunningSystem], AbstractContextManager[None]]
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -55,8 +55,8 @@ def held(
     server = request.getfixturevalue("postgres") if request.param == "postgresql" else None
     locking: Locking = locked_table if server else locked_file
     settings = {"DATABASE_URL": server.new_database()} if server else {}
-    with closing(Plant(tmp_path, valkey.url, settings)) as plant:
-        yield app_client(plant, monkeypatch), locking(plant)
+    with closing(RunningSystem(tmp_path, valkey.url, settings)) as system:
+        yield app_client(system, monkeypatch), locking(system)
 
 
 def given(number: int) -> dict[str, str]:

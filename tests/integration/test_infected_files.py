@@ -21,7 +21,8 @@ from pipeline.storage import intake_key
 from tests.conftest import missing
 from tests.support.clamd import EICAR, SIGNATURE, RealClamd, find_clamd, real_clamd
 from tests.support.media_server import MediaServer
-from tests.support.system import Plant, photo, wait_until
+from tests.support.system import RunningSystem, photo
+from tests.support.waiting import wait_until
 
 NAME = f"{SIGNATURE}.UNOFFICIAL"
 STREAM_MB = 2
@@ -62,56 +63,56 @@ def letter(text: str) -> bytes:
     return out.getvalue()
 
 
-def kept(plant: Plant) -> list[str]:
+def kept(system: RunningSystem) -> list[str]:
     """What lies in storage and staging."""
-    return [path.name for path in plant.stored_files()] + plant.staged_files()
+    return [path.name for path in system.stored_files()] + system.staged_files()
 
 
 @pytest.mark.parametrize("place", ["unix", "tcp"])
 def test_an_infected_file_is_rejected_and_announced_and_nothing_of_it_is_kept(
-    make_plant: Callable[..., Plant], clamd: RealClamd, place: str
+    make_system: Callable[..., RunningSystem], clamd: RealClamd, place: str
 ) -> None:
-    plant = make_plant(clamd_address=getattr(clamd, place), allowed_types="text", media_backoff_ms="50")
+    system = make_system(clamd_address=getattr(clamd, place), allowed_types="text", media_backoff_ms="50")
     files = {"bad.docx": letter(EICAR.decode()), "bad.txt": b"Look:\n" + EICAR, "good.docx": letter("Dear all")}
-    with MediaServer(files) as server, plant.workers():
-        ids = [plant.submit(url=server.url(name), filename=name).id for name in files]
-        ids.append(plant.submit(data=base64.b64encode(files["bad.docx"]).decode(), filename="inline.docx").id)
-        letter_record, text_record, good, inline = plant.ended(*ids)
+    with MediaServer(files) as server, system.workers():
+        ids = [system.submit(url=server.url(name), filename=name).id for name in files]
+        ids.append(system.submit(data=base64.b64encode(files["bad.docx"]).decode(), filename="inline.docx").id)
+        letter_record, text_record, good, inline = system.wait_finished(*ids)
     for record in (letter_record, text_record, inline):
         assert (record.status, record.stage, record.error_code) == (Status.REJECTED, Stage.PERSIST, Code.MALWARE)
         assert (record.error, record.storage_key) == (f"clamd finds {NAME}", None)
         assert record.announced_at
     assert good.status is Status.DONE
     assert good.storage_key
-    assert kept(plant) == [good.storage_key.rpartition("/")[2]]
-    assert plant.services.storage.size(intake_key(inline.id)) is None
+    assert kept(system) == [good.storage_key.rpartition("/")[2]]
+    assert system.services.storage.size(intake_key(inline.id)) is None
 
 
 def test_inline_bytes_of_an_infected_file_that_storage_kept_are_tidied(
-    make_plant: Callable[..., Plant], clamd: RealClamd
+    make_system: Callable[..., RunningSystem], clamd: RealClamd
 ) -> None:
-    plant = make_plant(clamd_address=clamd.unix)
+    system = make_system(clamd_address=clamd.unix)
     infected = base64.b64encode(letter(EICAR.decode())).decode()
-    with plant.workers():
-        [record] = plant.ended(plant.submit(data=infected, filename="bad.docx").id)
-    plant.services.storage.put_chunks([b"storage was away when it ended"], intake_key(record.id))
+    with system.workers():
+        [record] = system.wait_finished(system.submit(data=infected, filename="bad.docx").id)
+    system.services.storage.put_chunks([b"storage was away when it ended"], intake_key(record.id))
     time.sleep(1.1)
-    assert clear_intake(plant.services, older_than_s=0) == 1
-    assert kept(plant) == []
+    assert clear_intake(system.services, older_than_s=0) == 1
+    assert kept(system) == []
 
 
 def test_while_clamd_is_away_attachments_wait_and_use_up_no_attempt(
-    make_plant: Callable[..., Plant], stopped: RealClamd
+    make_system: Callable[..., RunningSystem], stopped: RealClamd
 ) -> None:
-    plant = make_plant(clamd_address=stopped.unix, media_attempts="1", media_backoff_ms="50")
-    with MediaServer({"a.jpg": photo(), "b.docx": letter(EICAR.decode())}) as server, plant.workers():
-        ids = [plant.submit(url=server.url(name), filename=name).id for name in ("a.jpg", "b.docx")]
-        wait_until(lambda: all(plant.record(media_id).error_code for media_id in ids), 30)
+    system = make_system(clamd_address=stopped.unix, media_attempts="1", media_backoff_ms="50")
+    with MediaServer({"a.jpg": photo(), "b.docx": letter(EICAR.decode())}) as server, system.workers():
+        ids = [system.submit(url=server.url(name), filename=name).id for name in ("a.jpg", "b.docx")]
+        wait_until(lambda: all(system.record(media_id).error_code for media_id in ids), 30)
         time.sleep(1)
-        waiting = [plant.record(media_id) for media_id in ids]
-        assert kept(plant) == sorted(ids)  # staged, and stored nowhere
+        waiting = [system.record(media_id) for media_id in ids]
+        assert kept(system) == sorted(ids)  # staged, and stored nowhere
         stopped.start()
-        clean, bad = plant.ended(*ids, within_s=60)
+        clean, bad = system.wait_finished(*ids, within_s=60)
         assert [server.hits(name) for name in ("a.jpg", "b.docx")] == [1, 1]
     assert [(one.status, one.stage, one.error_code) for one in waiting] == [
         (Status.RECEIVED, Stage.PERSIST, Code.ANTIVIRUS)
@@ -121,26 +122,26 @@ def test_while_clamd_is_away_attachments_wait_and_use_up_no_attempt(
 
 
 def test_what_is_larger_than_clamd_takes_has_failed_and_is_kept_for_a_replay(
-    make_plant: Callable[..., Plant], clamd: RealClamd
+    make_system: Callable[..., RunningSystem], clamd: RealClamd
 ) -> None:
-    plant = make_plant(clamd_address=clamd.tcp, media_backoff_ms="20", allowed_types="text")
-    with MediaServer({"a.txt": b"line\n" * (STREAM_MB * 1_048_576 // 5 + 100)}) as server, plant.workers():
-        [record] = plant.ended(plant.submit(url=server.url("a.txt"), filename="a.txt").id)
+    system = make_system(clamd_address=clamd.tcp, media_backoff_ms="20", allowed_types="text")
+    with MediaServer({"a.txt": b"line\n" * (STREAM_MB * 1_048_576 // 5 + 100)}) as server, system.workers():
+        [record] = system.wait_finished(system.submit(url=server.url("a.txt"), filename="a.txt").id)
     assert (record.status, record.stage, record.error_code) == (Status.FAILED, Stage.PERSIST, Code.ANTIVIRUS)
     assert record.attempts == 3
-    assert plant.stored_files() == []
-    assert plant.staged_files() == [record.id]  # a replay goes on here
+    assert system.stored_files() == []
+    assert system.staged_files() == [record.id]  # a replay goes on here
 
 
 def test_what_clamd_has_seen_a_part_of_is_not_let_in_where_clamd_tells(
-    make_plant: Callable[..., Plant], candid: RealClamd
+    make_system: Callable[..., RunningSystem], candid: RealClamd
 ) -> None:
-    plant = make_plant(clamd_address=candid.unix, media_attempts="1", allowed_types="text")
-    with MediaServer({"a.txt": b"line\n" * 300_000}) as server, plant.workers():
-        [record] = plant.ended(plant.submit(url=server.url("a.txt"), filename="a.txt").id)
+    system = make_system(clamd_address=candid.unix, media_attempts="1", allowed_types="text")
+    with MediaServer({"a.txt": b"line\n" * 300_000}) as server, system.workers():
+        [record] = system.wait_finished(system.submit(url=server.url("a.txt"), filename="a.txt").id)
     assert (record.status, record.error_code) == (Status.FAILED, Code.ANTIVIRUS)
     assert "MaxFileSize" in str(record.error)
-    assert plant.stored_files() == []
+    assert system.stored_files() == []
 
 
 def findings(address: str, **settings: str) -> dict[str, Finding]:

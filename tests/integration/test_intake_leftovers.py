@@ -21,8 +21,9 @@ from pipeline.storage import intake_key
 from tests.support.catalogues import ending
 from tests.support.media_server import MediaServer
 from tests.support.s3 import BUCKET, S3Server, s3_server
-from tests.support.system import ROOT, Plant, photo, wait_until
+from tests.support.system import ROOT, RunningSystem, photo
 from tests.support.valkey import ValkeyServer
+from tests.support.waiting import wait_until
 
 OLD_S = INTAKE_AFTER_S + 60
 
@@ -34,45 +35,45 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
 
 
 @pytest.fixture(params=["local", "s3"])
-def either(request: pytest.FixtureRequest, valkey: ValkeyServer, tmp_path: Path) -> Iterator[Plant]:
-    """A plant on local storage and one on an object store."""
+def either(request: pytest.FixtureRequest, valkey: ValkeyServer, tmp_path: Path) -> Iterator[RunningSystem]:
+    """A system on local storage and one on an object store."""
     settings = {"MEDIA_BACKOFF_MS": "50"}
     if request.param == "s3":
         request.getfixturevalue("s3")
         settings["STORAGE_URL"] = f"s3://{BUCKET}/x"
-    with closing(Plant(tmp_path, valkey.url, settings)) as plant:
-        yield plant
+    with closing(RunningSystem(tmp_path, valkey.url, settings)) as system:
+        yield system
 
 
-def inline(plant: Plant, **fields: Any) -> Attachment:
-    return plant.attachment(data=base64.b64encode(photo()).decode(), **fields)
+def inline(system: RunningSystem, **fields: Any) -> Attachment:
+    return system.attachment(data=base64.b64encode(photo()).decode(), **fields)
 
 
-def stands(plant: Plant, media_id: str) -> bool:
-    return plant.services.storage.size(intake_key(media_id)) is not None
+def stands(system: RunningSystem, media_id: str) -> bool:
+    return system.services.storage.size(intake_key(media_id)) is not None
 
 
-def age(plant: Plant, media_id: str, seconds: float = OLD_S) -> None:
+def age(system: RunningSystem, media_id: str, seconds: float = OLD_S) -> None:
     """Makes the local intake object one that was written so long ago."""
     then = time.time() - seconds
-    os.utime(plant.folder / "media" / intake_key(media_id), (then, then))
+    os.utime(system.folder / "media" / intake_key(media_id), (then, then))
 
 
-def end(plant: Plant, media_id: str, how: Ending) -> None:
+def end(system: RunningSystem, media_id: str, how: Ending) -> None:
     """Ends it as a worker does."""
-    claim = plant.services.catalogue.claim(media_id, lease_s=60)
+    claim = system.services.catalogue.claim(media_id, lease_s=60)
     assert not isinstance(claim, Refusal)
-    plant.services.notify(claim, how)
+    system.services.notify(claim, how)
 
 
-def left_by_a_dead_web_app(plant: Plant) -> str:
+def left_by_a_dead_web_app(system: RunningSystem) -> str:
     """An intake object whose process died before it wrote the row."""
-    media_id = inline(plant).id
-    plant.services.storage.put_chunks([b"bytes"], intake_key(media_id))
+    media_id = inline(system).id
+    system.services.storage.put_chunks([b"bytes"], intake_key(media_id))
     return media_id
 
 
-def test_bytes_without_a_row_go_once_they_are_old(either: Plant) -> None:
+def test_bytes_without_a_row_go_once_they_are_old(either: RunningSystem) -> None:
     media_id = left_by_a_dead_web_app(either)
     assert clear_intake(either.services) == 0
     assert stands(either, media_id)
@@ -81,18 +82,18 @@ def test_bytes_without_a_row_go_once_they_are_old(either: Plant) -> None:
     assert not stands(either, media_id)
 
 
-def test_bytes_of_a_row_that_has_not_ended_stay_however_old(either: Plant) -> None:
+def test_bytes_of_a_row_that_has_not_ended_stay_however_old(either: RunningSystem) -> None:
     attachment = inline(either)
     either.hook.take(attachment)
     time.sleep(1.1)
     assert clear_intake(either.services, older_than_s=0) == 0
     with either.workers():
-        [record] = either.ended(attachment.id)
+        [record] = either.wait_finished(attachment.id)
     assert record.status is Status.DONE
 
 
 @pytest.mark.parametrize("status", [Status.REJECTED, Status.FAILED, Status.EXPIRED])
-def test_bytes_that_a_replay_may_ask_for_stay(either: Plant, status: Status) -> None:
+def test_bytes_that_a_replay_may_ask_for_stay(either: RunningSystem, status: Status) -> None:
     media_id = either.hook.take(inline(either)).id
     end(either, media_id, ending(status, Stage.FETCH))
     time.sleep(1.1)
@@ -100,10 +101,10 @@ def test_bytes_that_a_replay_may_ask_for_stay(either: Plant, status: Status) -> 
     assert stands(either, media_id)
 
 
-def test_bytes_of_what_is_done_go(either: Plant) -> None:
+def test_bytes_of_what_is_done_go(either: RunningSystem) -> None:
     attachment = inline(either)
     with either.workers():
-        [record] = either.ended(either.hook.take(attachment).id)
+        [record] = either.wait_finished(either.hook.take(attachment).id)
     assert record.status is Status.DONE
     assert not stands(either, attachment.id)
     either.services.storage.put_chunks([b"a copy that came at the same time"], intake_key(attachment.id))
@@ -112,14 +113,14 @@ def test_bytes_of_what_is_done_go(either: Plant) -> None:
     assert not stands(either, attachment.id)
 
 
-def test_what_is_no_attachments_stays(plant: Plant) -> None:
+def test_what_is_no_attachments_stays(system: RunningSystem) -> None:
     for key in ("intake/notes", f"intake/{'a' * 32}/b", f"intakes/{'a' * 32}", f"aa/{'a' * 32}"):
-        plant.services.storage.put_chunks([b"x"], key)
-    assert clear_intake(plant.services, older_than_s=-1) == 0
+        system.services.storage.put_chunks([b"x"], key)
+    assert clear_intake(system.services, older_than_s=-1) == 0
 
 
 def test_bytes_that_go_while_their_row_is_written_are_written_again(
-    either: Plant, monkeypatch: pytest.MonkeyPatch
+    either: RunningSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The chore at the worst of moments, with no regard to age: it has seen no row, and removes them."""
     attachment = inline(either)
@@ -133,12 +134,12 @@ def test_bytes_that_go_while_their_row_is_written_are_written_again(
     either.hook.take(attachment)
     assert stands(either, attachment.id)
     with either.workers():
-        [record] = either.ended(attachment.id)
+        [record] = either.wait_finished(attachment.id)
     assert record.status is Status.DONE
 
 
 def test_a_message_that_comes_again_once_no_row_was_seen_keeps_its_bytes(
-    either: Plant, monkeypatch: pytest.MonkeyPatch
+    either: RunningSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     attachment = inline(either)
     either.services.storage.put_chunks([b"of a process that died"], intake_key(attachment.id))
@@ -156,11 +157,11 @@ def test_a_message_that_comes_again_once_no_row_was_seen_keeps_its_bytes(
         once.setattr(either.services.catalogue, "get", get_before_the_hook)
         assert clear_intake(either.services, older_than_s=1) == 0
     with either.workers():
-        [record] = either.ended(attachment.id)
+        [record] = either.wait_finished(attachment.id)
     assert record.status is Status.DONE
 
 
-def test_a_web_app_killed_within_an_intake_leaves_nothing_after_an_hour(plant: Plant) -> None:
+def test_a_web_app_killed_within_an_intake_leaves_nothing_after_an_hour(system: RunningSystem) -> None:
     program = (
         "import sys, time; from pipeline.catalogue import Catalogue; from actors.hook import process_media\n"
         "from pipeline.models import Attachment\n"
@@ -169,33 +170,33 @@ def test_a_web_app_killed_within_an_intake_leaves_nothing_after_an_hour(plant: P
         "process_media(Attachment(session='s', message_id='m', data='Ynl0ZXM='))"
     )
     child = subprocess.Popen(
-        [sys.executable, "-c", program], cwd=ROOT, env=plant.env, stdout=subprocess.PIPE, start_new_session=True
+        [sys.executable, "-c", program], cwd=ROOT, env=system.env, stdout=subprocess.PIPE, start_new_session=True
     )
     assert child.stdout
     assert child.stdout.readline() == b"written\n"
     os.killpg(child.pid, signal.SIGKILL)
     child.communicate(timeout=10)
-    [left] = plant.stored_files()
+    [left] = system.stored_files()
     assert left.read_bytes() == b"bytes"
-    age(plant, left.name, INTAKE_AFTER_S - 60)
-    assert clear_intake(plant.services) == 0
-    age(plant, left.name)
-    assert clear_intake(plant.services) == 1
-    assert plant.stored_files() == []
+    age(system, left.name, INTAKE_AFTER_S - 60)
+    assert clear_intake(system.services) == 0
+    age(system, left.name)
+    assert clear_intake(system.services) == 1
+    assert system.stored_files() == []
 
 
-def test_workers_clear_the_intake_when_they_start_one_of_them_alone(make_plant: Callable[..., Plant]) -> None:
-    plant = make_plant()
-    first = left_by_a_dead_web_app(plant)
-    age(plant, first)
-    with MediaServer({"a.jpg": photo()}) as server, plant.workers(processes=2) as workers:
-        wait_until(lambda: not stands(plant, first), 15)
-        plant.ended(plant.submit(url=server.url("a.jpg")).id)
-        assert len(workers.said("intake tidied")) == 1
-        second = left_by_a_dead_web_app(plant)
-        age(plant, second)
-        with plant.workers() as others:  # their turn comes ten minutes later
-            plant.ended(plant.submit(url=server.url("a.jpg")).id)
+def test_workers_clear_the_intake_when_they_start_one_of_them_alone(make_system: Callable[..., RunningSystem]) -> None:
+    system = make_system()
+    first = left_by_a_dead_web_app(system)
+    age(system, first)
+    with MediaServer({"a.jpg": photo()}) as server, system.workers(processes=2) as workers:
+        wait_until(lambda: not stands(system, first), 15)
+        system.wait_finished(system.submit(url=server.url("a.jpg")).id)
+        assert len(workers.logged("intake tidied")) == 1
+        second = left_by_a_dead_web_app(system)
+        age(system, second)
+        with system.workers() as others:  # their turn comes ten minutes later
+            system.wait_finished(system.submit(url=server.url("a.jpg")).id)
             time.sleep(1)
-            assert others.said("intake tidied") == []
-    assert stands(plant, second)
+            assert others.logged("intake tidied") == []
+    assert stands(system, second)

@@ -10,55 +10,55 @@ import pytest
 from actors.maintenance.schedule import CLEAR_AFTER_S, CLEAR_WITHIN_S, clear
 from pipeline.models import Status
 from tests.support.media_server import MediaServer
-from tests.support.system import Plant, photo
+from tests.support.system import RunningSystem, photo
 
 PART = ".0123abcd.part"
 
 
-def leave(plant: Plant, name: str, *, age_s: float = CLEAR_AFTER_S + 5) -> None:
+def leave(system: RunningSystem, name: str, *, age_s: float = CLEAR_AFTER_S + 5) -> None:
     """A file in the staging directory that nobody has touched for so long."""
-    path = plant.settings.staging / name
+    path = system.settings.staging / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"half")
     then = time.time() - age_s
     os.utime(path, (then, then))
 
 
-def done(plant: Plant) -> str:
-    with MediaServer({"a.jpg": photo()}) as server, plant.workers():
-        [record] = plant.ended(plant.submit(url=server.url("a.jpg")).id)
+def done(system: RunningSystem) -> str:
+    with MediaServer({"a.jpg": photo()}) as server, system.workers():
+        [record] = system.wait_finished(system.submit(url=server.url("a.jpg")).id)
     assert record.status is Status.DONE
     return record.id
 
 
-def test_parts_and_bytes_of_an_attachment_that_has_ended_go(plant: Plant) -> None:
-    media_id = done(plant)
-    leave(plant, media_id)
-    leave(plant, media_id + PART)
-    assert clear(plant.services) == 1
-    assert plant.staged_files() == []
-    assert clear(plant.services) == 0
+def test_parts_and_bytes_of_an_attachment_that_has_ended_go(system: RunningSystem) -> None:
+    media_id = done(system)
+    leave(system, media_id)
+    leave(system, media_id + PART)
+    assert clear(system.services) == 1
+    assert system.staged_files() == []
+    assert clear(system.services) == 0
 
 
-def test_what_may_still_be_needed_stays(plant: Plant) -> None:
-    media_id = done(plant)
-    running = plant.submit(url="http://127.0.0.1:9/never").id  # and nobody works on it
-    leave(plant, running)
-    leave(plant, running + PART)
-    leave(plant, media_id + PART, age_s=1)
-    leave(plant, "f" * 32 + PART)
-    leave(plant, media_id, age_s=CLEAR_WITHIN_S + 5)
-    before = plant.staged_files()
-    assert clear(plant.services) == 0
-    assert plant.staged_files() == before
+def test_what_may_still_be_needed_stays(system: RunningSystem) -> None:
+    media_id = done(system)
+    running = system.submit(url="http://127.0.0.1:9/never").id  # and nobody works on it
+    leave(system, running)
+    leave(system, running + PART)
+    leave(system, media_id + PART, age_s=1)
+    leave(system, "f" * 32 + PART)
+    leave(system, media_id, age_s=CLEAR_WITHIN_S + 5)
+    before = system.staged_files()
+    assert clear(system.services) == 0
+    assert system.staged_files() == before
 
 
 @pytest.mark.slow
-def test_a_failed_ones_bytes_wait_for_the_replay_and_its_parts_do_not(plant: Plant) -> None:
-    with plant.workers():
-        [record] = plant.ended(plant.submit(url="http://127.0.0.1:9/never").id)
+def test_a_failed_ones_bytes_wait_for_the_replay_and_its_parts_do_not(system: RunningSystem) -> None:
+    with system.workers():
+        [record] = system.wait_finished(system.submit(url="http://127.0.0.1:9/never").id)
     assert record.status is Status.FAILED
-    leave(plant, record.id)
-    leave(plant, record.id + PART)
-    assert clear(plant.services) == 1
-    assert plant.staged_files() == [record.id]
+    leave(system, record.id)
+    leave(system, record.id + PART)
+    assert clear(system.services) == 1
+    assert system.staged_files() == [record.id]

@@ -10,22 +10,22 @@ from pipeline.notifiers import node_socketio
 from pipeline.notifiers.redis_publisher import BufferedRedisPublisher
 from tests.support.events import outcome
 from tests.support.node import clients, node_server
-from tests.support.system import Plant
+from tests.support.system import RunningSystem
 from tests.support.valkey import ValkeyServer
 
 ROOMS = [{"room": "shop"}, {"room": "other"}, {}]
 
 
-def teller(plant: Plant) -> BufferedRedisPublisher:
-    tell = node_socketio.build(plant.settings, Outbound())
+def teller(system: RunningSystem) -> BufferedRedisPublisher:
+    tell = node_socketio.build(system.settings, Outbound())
     assert tell
     return tell
 
 
 def test_an_event_reaches_the_room_of_its_session_with_its_whole_payload(
-    make_plant: Callable[..., Plant], valkey: ValkeyServer
+    make_system: Callable[..., RunningSystem], valkey: ValkeyServer
 ) -> None:
-    tell = teller(make_plant(notify_node_socketio="true"))
+    tell = teller(make_system(notify_node_socketio="true"))
     one, two = outcome(session="shop", caption="olá 🎧", size=5), outcome(session="other", kind="media.failed")
     with node_server(valkey.url) as url, clients(url, ROOMS, whole=True) as listening:
         listening.wait("connect", 3)
@@ -37,10 +37,10 @@ def test_an_event_reaches_the_room_of_its_session_with_its_whole_payload(
 
 
 def test_all_may_be_told_under_another_namespace_and_key_and_on_another_redis(
-    make_plant: Callable[..., Plant], own_valkey: ValkeyServer
+    make_system: Callable[..., RunningSystem], own_valkey: ValkeyServer
 ) -> None:
     given = {"node_socketio_room": "all", "node_socketio_namespace": "/media", "node_socketio_key": "theirs"}
-    tell = teller(make_plant(notify_node_socketio="true", node_socketio_redis_url=own_valkey.url, **given))
+    tell = teller(make_system(notify_node_socketio="true", node_socketio_redis_url=own_valkey.url, **given))
     told = outcome(session="s#1")
     with (
         node_server(own_valkey.url, namespace="/media", key="theirs") as url,
@@ -56,16 +56,16 @@ def test_all_may_be_told_under_another_namespace_and_key_and_on_another_redis(
 
 
 def test_a_worker_tells_both_the_node_server_and_our_own_clients(
-    make_plant: Callable[..., Plant], valkey: ValkeyServer
+    make_system: Callable[..., RunningSystem], valkey: ValkeyServer
 ) -> None:
-    plant = make_plant(notify_node_socketio="true")
-    with node_server(valkey.url) as url, clients(url, [{"room": "s1"}], whole=True) as listening, plant.workers():
+    system = make_system(notify_node_socketio="true")
+    with node_server(valkey.url) as url, clients(url, [{"room": "s1"}], whole=True) as listening, system.workers():
         listening.wait("connect")
-        receipt = plant.submit(data="AAAA", kind="image")
+        receipt = system.submit(data="AAAA", kind="image")
         [told] = listening.wait("event")
     assert (told["payload"]["id"], told["name"]) == (receipt.id, "media.rejected")
-    assert plant.belt.client.xlen("{esteira}:events") == 1
+    assert system.queue.client.xlen("{esteira}:events") == 1
 
 
-def test_it_is_off_unless_it_is_asked_for(plant: Plant) -> None:
-    assert node_socketio.build(plant.settings, Outbound()) is None
+def test_it_is_off_unless_it_is_asked_for(system: RunningSystem) -> None:
+    assert node_socketio.build(system.settings, Outbound()) is None

@@ -17,7 +17,7 @@ from pipeline.storage import content_key
 from tests.support import hostile_files as hostile
 from tests.support.s3 import BUCKET, s3_server
 from tests.support.samples import sample
-from tests.support.system import Plant
+from tests.support.system import RunningSystem
 
 FILES: dict[str, tuple[str, Callable[[], bytes]]] = {
     "a png of 4 gigapixels": ("png", hostile.huge_png),
@@ -43,23 +43,23 @@ FILES: dict[str, tuple[str, Callable[[], bytes]]] = {
 }
 
 
-def put(plant: Plant, content: bytes, type_: str) -> Content:
+def put(system: RunningSystem, content: bytes, type_: str) -> Content:
     sha256 = hashlib.sha256(content).hexdigest()
-    plant.services.storage.put_chunks([content], content_key(sha256))
+    system.services.storage.put_chunks([content], content_key(sha256))
     return Content(sha256=sha256, type=type_)
 
 
-def test_every_hostile_file_has_an_answer_in_time_and_leaves_nothing_behind(plant: Plant) -> None:
+def test_every_hostile_file_has_an_answer_in_time_and_leaves_nothing_behind(system: RunningSystem) -> None:
     for told, (type_, content) in FILES.items():
-        wanted = put(plant, content(), type_)
+        wanted = put(system, content(), type_)
         began = time.monotonic()
         with contextlib.suppress(PermanentError):
-            assert plant.services.derive(wanted).state in set(PreviewState), told
+            assert system.services.derive(wanted).state in set(PreviewState), told
         assert time.monotonic() - began < 60, told
-        assert plant.staged_files() == [], told
-    good = plant.services.derive(put(plant, sample("jpeg/pillow"), "jpeg"))
+        assert system.staged_files() == [], told
+    good = system.services.derive(put(system, sample("jpeg/pillow"), "jpeg"))
     assert good.state is PreviewState.MADE
-    left = {path.name for path in plant.stored_files() if path.parent.name == ".parts"}
+    left = {path.name for path in system.stored_files() if path.parent.name == ".parts"}
     assert left == set()
 
 
@@ -68,15 +68,15 @@ def test_every_hostile_file_has_an_answer_in_time_and_leaves_nothing_behind(plan
     [("segfault", Code.DECODER_CRASH), ("abort", Code.DECODER_CRASH), ("eat_memory", Code.TOO_COSTLY)],
 )
 def test_a_renderer_that_dies_costs_one_preview_and_no_worker(
-    plant: Plant, monkeypatch: pytest.MonkeyPatch, decoder: str, code: Code
+    system: RunningSystem, monkeypatch: pytest.MonkeyPatch, decoder: str, code: Code
 ) -> None:
     gif = MEDIA_TYPES["gif"]
     monkeypatch.setattr("pipeline.media_types.PREVIEWS", {gif.check: f"tests.support.hostile_decoders:{decoder}"})
     with pytest.raises(PermanentError) as caught:
-        plant.services.derive(put(plant, b"GIF89a", "gif"))
+        system.services.derive(put(system, b"GIF89a", "gif"))
     assert caught.value.code is code
     monkeypatch.undo()
-    assert plant.services.derive(put(plant, sample("gif/pillow"), "gif")).state is PreviewState.MADE
+    assert system.services.derive(put(system, sample("gif/pillow"), "gif")).state is PreviewState.MADE
 
 
 @pytest.mark.parametrize(
@@ -94,39 +94,43 @@ def test_a_renderer_that_dies_costs_one_preview_and_no_worker(
         {"peaks": [1]},
     ],
 )
-def test_a_renderer_that_lies_is_not_believed(plant: Plant, monkeypatch: pytest.MonkeyPatch, answer: object) -> None:
-    monkeypatch.setattr(type(plant.services.drawing), "call", lambda *_, **__: answer)
-    wanted = put(plant, sample("jpeg/pillow"), "jpeg")
+def test_a_renderer_that_lies_is_not_believed(
+    system: RunningSystem, monkeypatch: pytest.MonkeyPatch, answer: object
+) -> None:
+    monkeypatch.setattr(type(system.services.drawing), "call", lambda *_, **__: answer)
+    wanted = put(system, sample("jpeg/pillow"), "jpeg")
     with pytest.raises(PermanentError) as caught:
-        plant.services.derive(wanted)
+        system.services.derive(wanted)
     assert caught.value.code is Code.DECODER_CRASH
-    assert len(plant.stored_files()) == 1
+    assert len(system.stored_files()) == 1
 
 
-def test_what_is_too_large_has_no_preview_and_is_not_read(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
-    wanted = put(plant, sample("jpeg/pillow"), "jpeg")
+def test_what_is_too_large_has_no_preview_and_is_not_read(
+    system: RunningSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = put(system, sample("jpeg/pillow"), "jpeg")
     monkeypatch.setattr("pipeline.steps.preview.MOST_BYTES", 100)
-    assert plant.services.derive(wanted).state is PreviewState.NONE
+    assert system.services.derive(wanted).state is PreviewState.NONE
 
 
 def test_from_an_object_store_a_copy_is_drawn_and_removed(
-    make_plant: Callable[..., Plant], monkeypatch: pytest.MonkeyPatch
+    make_system: Callable[..., RunningSystem], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with s3_server(monkeypatch):
-        plant = make_plant(storage_url=f"s3://{BUCKET}")
-        good, bad = put(plant, sample("mp4/h264"), "mp4"), put(plant, b"no video", "mp4")
-        assert plant.services.derive(good).state is PreviewState.MADE
+        system = make_system(storage_url=f"s3://{BUCKET}")
+        good, bad = put(system, sample("mp4/h264"), "mp4"), put(system, b"no video", "mp4")
+        assert system.services.derive(good).state is PreviewState.MADE
         with pytest.raises(PipelineError):
-            plant.services.derive(bad)
-        assert plant.staged_files() == []
+            system.services.derive(bad)
+        assert system.staged_files() == []
 
 
-def test_copies_of_a_killed_process_are_removed_in_time(plant: Plant) -> None:
-    staging = plant.services.staging
+def test_copies_of_a_killed_process_are_removed_in_time(system: RunningSystem) -> None:
+    staging = system.services.staging
     with contextlib.suppress(RuntimeError), staging.copy("ab" * 32, [b"x"]) as path:
         path.rename(left := path.with_name(f"{'cd' * 32}.0123abcd.copy"))
         assert staging.discard_copies(600) == 0
         raise RuntimeError
-    assert plant.staged_files() == [left.name]
+    assert system.staged_files() == [left.name]
     assert staging.discard_copies(-1) == 1
-    assert plant.staged_files() == []
+    assert system.staged_files() == []

@@ -18,8 +18,9 @@ from actors.delivery import encode_message, stage_message
 from actors.execution.executor import claim_attachment, run_step
 from pipeline.models import Stage, Status
 from tests.support.media_server import MediaServer
-from tests.support.system import Plant, photo, wait_until
+from tests.support.system import RunningSystem, photo
 from tests.support.valkey import ValkeyServer
+from tests.support.waiting import wait_until
 
 
 def asking(kwargs: dict[str, Any]) -> bytes:
@@ -33,62 +34,62 @@ def misshapen(**fields: Any) -> bytes:
 
 
 @pytest.fixture
-def own_plant(own_valkey: ValkeyServer, tmp_path: Path) -> Iterator[Plant]:
-    made = Plant(tmp_path, own_valkey.url, {"MEDIA_BACKOFF_MS": "50", "SWEEP_AFTER_S": "1"})
+def own_system(own_valkey: ValkeyServer, tmp_path: Path) -> Iterator[RunningSystem]:
+    made = RunningSystem(tmp_path, own_valkey.url, {"MEDIA_BACKOFF_MS": "50", "SWEEP_AFTER_S": "1"})
     yield made
     made.close()
 
 
 @pytest.mark.slow
-def test_a_killed_workers_attachment_runs_again_within_twenty_seconds(plant: Plant) -> None:
+def test_a_killed_workers_attachment_runs_again_within_twenty_seconds(system: RunningSystem) -> None:
     with MediaServer({"a.jpg": photo()}, delay_s=3) as server:
-        with plant.workers() as workers:
-            receipt = plant.submit(url=server.url("a.jpg"))
+        with system.workers() as workers:
+            receipt = system.submit(url=server.url("a.jpg"))
             wait_until(lambda: server.hits("a.jpg"), 10)
             killed = time.monotonic()
             workers.kill()
         server.delay_s = 0
-        with plant.workers():
-            [record] = plant.ended(receipt.id, within_s=25)
+        with system.workers():
+            [record] = system.wait_finished(receipt.id, within_s=25)
             assert time.monotonic() - killed < 22
     assert (record.status, record.attempts) == (Status.DONE, 0)
-    assert len(plant.stored_files()) == 1
+    assert len(system.stored_files()) == 1
 
 
-def test_a_message_that_brought_three_workers_down_fails_as_poison_and_is_announced(plant: Plant) -> None:
-    receipt = plant.submit(url="http://127.0.0.1:9/never")
-    plant.belt.client.hset(plant.belt.keys.crashes, receipt.id, 3)
-    with plant.workers() as workers:
-        [record] = plant.ended(receipt.id)
-        wait_until(lambda: workers.said("media.failed"), 5)
+def test_a_message_that_brought_three_workers_down_fails_as_poison_and_is_announced(system: RunningSystem) -> None:
+    receipt = system.submit(url="http://127.0.0.1:9/never")
+    system.queue.client.hset(system.queue.keys.crashes, receipt.id, 3)
+    with system.workers() as workers:
+        [record] = system.wait_finished(receipt.id)
+        wait_until(lambda: workers.logged("media.failed"), 5)
     assert (record.status, record.error_code, record.stage) == (Status.FAILED, "poison", Stage.FETCH)
     assert record.announced_at
 
 
-def test_poison_in_the_announcement_itself_ends_without_one(plant: Plant) -> None:
-    receipt = plant.submit(url="http://127.0.0.1:9/never")
-    plant.belt.client.hset(plant.belt.keys.crashes, receipt.id, 4)
-    with plant.workers():
-        [record] = plant.ended(receipt.id)
+def test_poison_in_the_announcement_itself_ends_without_one(system: RunningSystem) -> None:
+    receipt = system.submit(url="http://127.0.0.1:9/never")
+    system.queue.client.hset(system.queue.keys.crashes, receipt.id, 4)
+    with system.workers():
+        [record] = system.wait_finished(receipt.id)
     assert (record.status, record.error_code, record.announced_at) == (Status.FAILED, "poison", None)
 
 
-def test_what_is_stored_is_not_announced_as_poison_too(plant: Plant) -> None:
+def test_what_is_stored_is_not_announced_as_poison_too(system: RunningSystem) -> None:
     with MediaServer({"a.jpg": photo()}) as server:
-        receipt = plant.submit(url=server.url("a.jpg"))
-        claim, result = claim_attachment(plant.services, receipt.id), None
+        receipt = system.submit(url=server.url("a.jpg"))
+        claim, result = claim_attachment(system.services, receipt.id), None
         for stage in (Stage.FETCH, Stage.DETECT, Stage.VALIDATE, Stage.PERSIST):
-            result = run_step(plant.services, claim, stage, result, attempt=1)
-        plant.belt.client.hset(plant.belt.keys.crashes, receipt.id, 3)
-        with plant.workers() as workers:
-            [record] = plant.ended(receipt.id)
-            assert not workers.said("media.failed")
+            result = run_step(system.services, claim, stage, result, attempt=1)
+        system.queue.client.hset(system.queue.keys.crashes, receipt.id, 3)
+        with system.workers() as workers:
+            [record] = system.wait_finished(receipt.id)
+            assert not workers.logged("media.failed")
         assert (record.status, record.error_code, record.announced_at) == (Status.FAILED, "poison", None)
-        plant.services.catalogue.reopen(receipt.id)
-        plant.sweep()
-        with plant.workers() as workers:
-            [record] = plant.ended(receipt.id)
-            wait_until(lambda: workers.said("media.done"), 5)
+        system.services.catalogue.reopen(receipt.id)
+        system.sweep()
+        with system.workers() as workers:
+            [record] = system.wait_finished(receipt.id)
+            wait_until(lambda: workers.logged("media.done"), 5)
     assert record.status is Status.DONE
 
 
@@ -110,207 +111,211 @@ def test_what_is_stored_is_not_announced_as_poison_too(plant: Plant) -> None:
     ],
     ids=["text", "list", "half", "bytes", "attempt", "id", "inputs", "old", "actor", "options", "throws", "eta"],
 )
-def test_garbage_on_the_belt_becomes_a_dead_letter_and_the_worker_lives(plant: Plant, garbage: bytes) -> None:
-    plant.belt.offer("garbage", "fetch", garbage)
-    with MediaServer({"a.jpg": photo()}) as server, plant.workers():
-        receipt = plant.submit(url=server.url("a.jpg"))
-        [record] = plant.ended(receipt.id)
+def test_garbage_on_the_belt_becomes_a_dead_letter_and_the_worker_lives(system: RunningSystem, garbage: bytes) -> None:
+    system.queue.offer("garbage", "fetch", garbage)
+    with MediaServer({"a.jpg": photo()}) as server, system.workers():
+        receipt = system.submit(url=server.url("a.jpg"))
+        [record] = system.wait_finished(receipt.id)
         empty_but_one = {"ready": 0, "delayed": 0, "running": 0, "dead": 1}
-        wait_until(lambda: plant.belt.counts()["fetch"] == empty_but_one, 5)
+        wait_until(lambda: system.queue.counts()["fetch"] == empty_but_one, 5)
     assert record.status is Status.DONE
 
 
-def test_a_message_for_an_unknown_actor_becomes_a_dead_letter(plant: Plant) -> None:
+def test_a_message_for_an_unknown_actor_becomes_a_dead_letter(system: RunningSystem) -> None:
     message = stage_message("a" * 32, Stage.FETCH).copy(actor_name="transcribe")
-    plant.belt.offer("a" * 32, "fetch", encode_message(message))
-    with plant.workers() as workers:
-        wait_until(lambda: plant.belt.counts()["fetch"]["dead"] == 1, 10)
+    system.queue.offer("a" * 32, "fetch", encode_message(message))
+    with system.workers() as workers:
+        wait_until(lambda: system.queue.counts()["fetch"]["dead"] == 1, 10)
         assert workers.process.poll() is None
 
 
-def test_a_message_for_an_attachment_that_nobody_knows_is_dropped(plant: Plant) -> None:
-    plant.belt.offer("a" * 32, "fetch", encode_message(stage_message("a" * 32, Stage.FETCH)))
-    with plant.workers():
-        wait_until(lambda: plant.belt.missing(["a" * 32]), 10)
-    assert plant.belt.counts()["fetch"]["dead"] == 0
+def test_a_message_for_an_attachment_that_nobody_knows_is_dropped(system: RunningSystem) -> None:
+    system.queue.offer("a" * 32, "fetch", encode_message(stage_message("a" * 32, Stage.FETCH)))
+    with system.workers():
+        wait_until(lambda: system.queue.missing(["a" * 32]), 10)
+    assert system.queue.counts()["fetch"]["dead"] == 0
 
 
-def test_after_a_wipe_everything_unfinished_comes_back(plant: Plant) -> None:
+def test_after_a_wipe_everything_unfinished_comes_back(system: RunningSystem) -> None:
     with MediaServer({"a.jpg": photo(), "b.jpg": photo()}) as server:
-        first = plant.submit(url=server.url("a.jpg"))
-        with plant.workers():
-            plant.ended(first.id)
-        second = plant.submit(url=server.url("b.jpg"))
-        plant.belt.client.flushall()
-        assert plant.sweep() == 1
-        assert plant.sweep() == 0
-        with plant.workers():
-            [record] = plant.ended(second.id)
+        first = system.submit(url=server.url("a.jpg"))
+        with system.workers():
+            system.wait_finished(first.id)
+        second = system.submit(url=server.url("b.jpg"))
+        system.queue.client.flushall()
+        assert system.sweep() == 1
+        assert system.sweep() == 0
+        with system.workers():
+            [record] = system.wait_finished(second.id)
         assert (server.hits("a.jpg"), server.hits("b.jpg")) == (1, 1)
     assert record.status is Status.DONE
 
 
 @pytest.mark.parametrize("part", ["waiting:fetch:small", "held:gone", "turns:fetch:small"])
-def test_after_a_part_of_the_belt_was_thrown_away_everything_unfinished_comes_back(plant: Plant, part: str) -> None:
+def test_after_a_part_of_the_belt_was_thrown_away_everything_unfinished_comes_back(
+    system: RunningSystem, part: str
+) -> None:
     with MediaServer({"a.jpg": photo(), "b.jpg": photo()}) as server:
-        ids = [plant.submit(url=server.url(name)).id for name in ("a.jpg", "b.jpg")]
-        plant.belt.fetch("gone", 1, ["fetch"])
-        plant.belt.client.delete(f"{{esteira}}:{part}")
-        plant.sweep()
-        plant.belt.reap("gone", silence_ms=0, crash=False)
-        with plant.workers():
-            records = plant.ended(*ids)
+        ids = [system.submit(url=server.url(name)).id for name in ("a.jpg", "b.jpg")]
+        system.queue.fetch("gone", 1, ["fetch"])
+        system.queue.client.delete(f"{{esteira}}:{part}")
+        system.sweep()
+        system.queue.reap("gone", silence_ms=0, crash=False)
+        with system.workers():
+            records = system.wait_finished(*ids)
         assert (server.hits("a.jpg"), server.hits("b.jpg")) == (1, 1)
     assert {record.status for record in records} == {Status.DONE}
 
 
-def test_a_full_valkey_is_emptied_by_its_workers(own_plant: Plant, own_valkey: ValkeyServer) -> None:
+def test_a_full_valkey_is_emptied_by_its_workers(own_system: RunningSystem, own_valkey: ValkeyServer) -> None:
     with MediaServer({"a.jpg": photo()}) as server:
-        ids = [own_plant.submit(url=server.url("a.jpg")).id for _ in range(3)]
+        ids = [own_system.submit(url=server.url("a.jpg")).id for _ in range(3)]
         client = own_valkey.client()
         client.config_set("maxmemory-policy", "noeviction")
         client.config_set("maxmemory", int(client.info("memory")["used_memory"]) - 10_000)
         with pytest.raises(redis.RedisError):
-            own_plant.belt.offer("more", "fetch", b"1")
-        with own_plant.workers():
-            records = own_plant.ended(*ids)
-            wait_until(lambda: own_plant.belt.missing(ids) == ids, 5)
+            own_system.queue.offer("more", "fetch", b"1")
+        with own_system.workers():
+            records = own_system.wait_finished(*ids)
+            wait_until(lambda: own_system.queue.missing(ids) == ids, 5)
     assert {record.status for record in records} == {Status.DONE}
 
 
 def test_staged_bytes_that_are_on_no_machine_end_the_attachment_after_three_returns(
-    make_plant: Callable[..., Plant], tmp_path: Path
+    make_system: Callable[..., RunningSystem], tmp_path: Path
 ) -> None:
-    here = make_plant(media_backoff_ms="50", staging_dir=str(tmp_path / "here"))
-    there = make_plant(media_backoff_ms="50", staging_dir=str(tmp_path / "there"))
+    here = make_system(media_backoff_ms="50", staging_dir=str(tmp_path / "here"))
+    there = make_system(media_backoff_ms="50", staging_dir=str(tmp_path / "there"))
     rest = ("detect", "validate", "persist", "notify")
     with MediaServer({"a.jpg": photo()}) as server, here.workers(queues=("fetch",)) as fetching:
         with there.workers(queues=rest) as checking:
             receipt = here.submit(url=server.url("a.jpg"))
-            [record] = here.ended(receipt.id)
-            assert len(checking.said("back to fetch")) == 3
-        assert len(fetching.said("attachment started")) == 4
+            [record] = here.wait_finished(receipt.id)
+            assert len(checking.logged("back to fetch")) == 3
+        assert len(fetching.logged("attachment started")) == 4
         assert server.hits("a.jpg") == 1
     assert (record.status, record.error_code, record.stage) == (Status.FAILED, "staging_lost", Stage.DETECT)
 
 
 def test_a_fallback_that_outlasts_its_lease_runs_once(own_valkey: ValkeyServer, tmp_path: Path) -> None:
     settings = {"CLAIM_LEASE_S": "1", "SWEEP_AFTER_S": "0.5", "MEDIA_BACKOFF_MS": "50"}
-    plant = Plant(tmp_path, own_valkey.url, settings)
-    away = plant.with_redis("redis://127.0.0.1:1/0")
+    system = RunningSystem(tmp_path, own_valkey.url, settings)
+    away = system.with_redis("redis://127.0.0.1:1/0")
     try:
-        with MediaServer({"a.jpg": photo()}, delay_s=3) as server, plant.workers():
+        with MediaServer({"a.jpg": photo()}, delay_s=3) as server, system.workers():
             receipt = away.submit(url=server.url("a.jpg"))
             assert (receipt.mode, receipt.status) == ("inline", Status.DONE)
-            assert plant.sweep() == 0
+            assert system.sweep() == 0
             assert server.hits("a.jpg") == 1
     finally:
         away.close()
-        plant.close()
+        system.close()
 
 
-def test_a_valkey_that_takes_nothing_keeps_the_circuit_open(own_plant: Plant, own_valkey: ValkeyServer) -> None:
+def test_a_valkey_that_takes_nothing_keeps_the_circuit_open(
+    own_system: RunningSystem, own_valkey: ValkeyServer
+) -> None:
     client = own_valkey.client()
     client.replicaof("127.0.0.1", "1")
     with MediaServer({"a.jpg": photo()}) as server:
-        assert own_plant.submit(url=server.url("a.jpg")).mode == "inline"
+        assert own_system.submit(url=server.url("a.jpg")).mode == "inline"
         time.sleep(2.5)  # longer than two probes
-        assert own_plant.hook.breaker.open
+        assert own_system.hook.breaker.open
         client.replicaof("NO", "ONE")
-        wait_until(lambda: not own_plant.hook.breaker.open, 5)
+        wait_until(lambda: not own_system.hook.breaker.open, 5)
 
 
-def test_workers_go_on_when_valkey_comes_back(own_plant: Plant, own_valkey: ValkeyServer) -> None:
-    with MediaServer({"a.jpg": photo(), "b.jpg": photo()}) as server, own_plant.workers() as workers:
-        own_plant.ended(own_plant.submit(url=server.url("a.jpg")).id)
+def test_workers_go_on_when_valkey_comes_back(own_system: RunningSystem, own_valkey: ValkeyServer) -> None:
+    with MediaServer({"a.jpg": photo(), "b.jpg": photo()}) as server, own_system.workers() as workers:
+        own_system.wait_finished(own_system.submit(url=server.url("a.jpg")).id)
         own_valkey.kill()
-        wait_until(lambda: workers.said("server away"), 10)
+        wait_until(lambda: workers.logged("server away"), 10)
         own_valkey.start()
-        wait_until(lambda: workers.said("server back"), 10)
-        receipt = own_plant.submit(url=server.url("b.jpg"))
-        [record] = own_plant.ended(receipt.id, within_s=10)
+        wait_until(lambda: workers.logged("server back"), 10)
+        receipt = own_system.submit(url=server.url("b.jpg"))
+        [record] = own_system.wait_finished(receipt.id, within_s=10)
     assert record.status is Status.DONE
 
 
 @pytest.mark.parametrize("fault", ["stop", "pause"])
 def test_without_valkey_the_five_steps_run_in_the_listener(
-    own_plant: Plant, own_valkey: ValkeyServer, fault: str
+    own_system: RunningSystem, own_valkey: ValkeyServer, fault: str
 ) -> None:
     with MediaServer({"a.jpg": photo(), "b.jpg": photo()}) as server:
         getattr(own_valkey, fault)()
         started = time.monotonic()
-        receipt = own_plant.submit(url=server.url("a.jpg"))
+        receipt = own_system.submit(url=server.url("a.jpg"))
         assert (receipt.mode, receipt.status) == ("inline", Status.DONE)
-        second = own_plant.submit(url=server.url("b.jpg"))
+        second = own_system.submit(url=server.url("b.jpg"))
         assert second.mode == "inline"
         assert time.monotonic() - started < 10
         own_valkey.start() if fault == "stop" else own_valkey.resume()
-        wait_until(lambda: not own_plant.hook.breaker.open, 5)
-        with own_plant.workers() as workers:
+        wait_until(lambda: not own_system.hook.breaker.open, 5)
+        with own_system.workers() as workers:
             time.sleep(1)
-            assert not workers.said("attachment started")
+            assert not workers.logged("attachment started")
         assert (server.hits("a.jpg"), server.hits("b.jpg")) == (1, 1)
-    assert own_plant.services.catalogue.totals()["fallbacks"] == 2
+    assert own_system.services.catalogue.totals()["fallbacks"] == 2
 
 
 def test_an_attachment_that_fails_in_the_listener_is_left_to_the_workers(
-    own_plant: Plant, own_valkey: ValkeyServer
+    own_system: RunningSystem, own_valkey: ValkeyServer
 ) -> None:
     with MediaServer({"a.jpg": photo()}, delay_s=0) as server:
         url = server.url("a.jpg")
         port = server.port
     own_valkey.stop()
-    receipt = own_plant.submit(url=url)
+    receipt = own_system.submit(url=url)
     assert (receipt.mode, receipt.status) == ("spooled", Status.RECEIVED)
-    record = own_plant.record(receipt.id)
+    record = own_system.record(receipt.id)
     assert (record.error_code, record.attempts) == ("fetch_refused", 1)
     assert port
     own_valkey.start()
-    with own_plant.workers():
-        [failed] = own_plant.ended(receipt.id, within_s=40)
+    with own_system.workers():
+        [failed] = own_system.wait_finished(receipt.id, within_s=40)
     assert failed.status is Status.FAILED
 
 
 def test_spooling_waits_for_the_sweep(
-    make_plant: Callable[..., Plant], own_valkey: ValkeyServer, tmp_path: Path
+    make_system: Callable[..., RunningSystem], own_valkey: ValkeyServer, tmp_path: Path
 ) -> None:
-    plant = Plant(tmp_path, own_valkey.url, {"FALLBACK": "spool"})
+    system = RunningSystem(tmp_path, own_valkey.url, {"FALLBACK": "spool"})
     try:
         own_valkey.stop()
         with MediaServer({"a.jpg": photo()}) as server:
-            receipt = plant.submit(url=server.url("a.jpg"))
+            receipt = system.submit(url=server.url("a.jpg"))
             assert receipt.mode == "spooled"
             own_valkey.start()
-            assert plant.sweep() == 1
-            with plant.workers():
-                [record] = plant.ended(receipt.id)
+            assert system.sweep() == 1
+            with system.workers():
+                [record] = system.wait_finished(receipt.id)
         assert record.status is Status.DONE
     finally:
-        plant.close()
+        system.close()
 
 
-def test_a_stopped_group_hands_back_what_waits_and_burns_no_attempt(plant: Plant) -> None:
+def test_a_stopped_group_hands_back_what_waits_and_burns_no_attempt(system: RunningSystem) -> None:
     with MediaServer({"a.jpg": photo()}, delay_s=1.5) as server:
-        with plant.workers(threads=1) as workers:
-            ids = [plant.submit(url=server.url("a.jpg")).id for _ in range(3)]
+        with system.workers(threads=1) as workers:
+            ids = [system.submit(url=server.url("a.jpg")).id for _ in range(3)]
             wait_until(lambda: server.hits("a.jpg"), 10)
             os.killpg(workers.process.pid, signal.SIGTERM)
             os.killpg(workers.process.pid, signal.SIGTERM)
             assert workers.process.wait(20) == 0
-        counts = plant.belt.counts()["fetch"]
+        counts = system.queue.counts()["fetch"]
         assert (counts["ready"], counts["running"], counts["delayed"]) == (2, 0, 0)
-        assert plant.belt.client.hlen(plant.belt.keys.crashes) == 0
+        assert system.queue.client.hlen(system.queue.keys.crashes) == 0
         server.delay_s = 0
-        with plant.workers():
-            records = plant.ended(*ids)
+        with system.workers():
+            records = system.wait_finished(*ids)
     assert [(record.status, record.attempts) for record in records] == [(Status.DONE, 0)] * 3
 
 
-def test_no_secret_rides_on_the_belt(plant: Plant) -> None:
+def test_no_secret_rides_on_the_belt(system: RunningSystem) -> None:
     key = "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVowMTIzNDU="
-    plant.submit(url="https://media.example/x?oh=SIGNED&oe=123", media_key=key, kind="image")
-    for name in plant.belt.client.scan_iter("*"):
-        kind = plant.belt.client.type(name)
-        value = plant.belt.client.hgetall(name) if kind == b"hash" else plant.belt.client.dump(name)
+    system.submit(url="https://media.example/x?oh=SIGNED&oe=123", media_key=key, kind="image")
+    for name in system.queue.client.scan_iter("*"):
+        kind = system.queue.client.type(name)
+        value = system.queue.client.hgetall(name) if kind == b"hash" else system.queue.client.dump(name)
         assert key not in repr(value)
         assert "SIGNED" not in repr(value)

@@ -14,7 +14,8 @@ from actors.maintenance import heartbeat
 from pipeline.metrics import COUNTER_BUFFER
 from pipeline.models import Status
 from tests.support.media_server import MediaServer
-from tests.support.system import Plant, photo, wait_until
+from tests.support.system import RunningSystem, photo
+from tests.support.waiting import wait_until
 
 SECRET = "whsec_c2VjcmV0LW9mLXRoZS10ZXN0LTEyMzQ1Ng=="
 
@@ -26,44 +27,44 @@ def family(pid: int) -> list[int]:
 
 
 @pytest.mark.slow
-def test_a_worker_that_wakes_up_after_it_was_replaced_stores_and_announces_nothing(plant: Plant) -> None:
-    with MediaServer({"a.jpg": photo()}, delay_s=2) as server, plant.workers() as frozen:
-        receipt = plant.submit(url=server.url("a.jpg"))
+def test_a_worker_that_wakes_up_after_it_was_replaced_stores_and_announces_nothing(system: RunningSystem) -> None:
+    with MediaServer({"a.jpg": photo()}, delay_s=2) as server, system.workers() as frozen:
+        receipt = system.submit(url=server.url("a.jpg"))
         wait_until(lambda: server.hits("a.jpg"), 10)
         stopped = family(frozen.process.pid)
         for pid in stopped:
             os.kill(pid, signal.SIGSTOP)
         server.delay_s = 0
-        with plant.workers() as successor:
+        with system.workers() as successor:
             time.sleep(6)  # longer than a claim is taken for certain
-            plant.bury_the_dead()
-            [record] = plant.ended(receipt.id, within_s=30)
+            system.reap_dead_workers()
+            [record] = system.wait_finished(receipt.id, within_s=30)
             for pid in stopped:
                 os.kill(pid, signal.SIGCONT)
-            wait_until(lambda: frozen.said("taken over by another worker"), 20)
-            assert successor.said("attachment stored")
-        assert not frozen.said("attachment stored")
-        assert not frozen.said("media.done")
+            wait_until(lambda: frozen.logged("taken over by another worker"), 20)
+            assert successor.logged("attachment stored")
+        assert not frozen.logged("attachment stored")
+        assert not frozen.logged("media.done")
     assert record.status is Status.DONE
-    assert plant.record(receipt.id) == record
-    assert len(plant.stored_files()) == 1
-    assert plant.staged_files() == []
+    assert system.record(receipt.id) == record
+    assert len(system.stored_files()) == 1
+    assert system.staged_files() == []
 
 
 @pytest.mark.slow
-def test_work_that_outlasts_the_grace_period_is_handed_back_and_runs_at_once_elsewhere(plant: Plant) -> None:
+def test_work_that_outlasts_the_grace_period_is_handed_back_and_runs_at_once_elsewhere(system: RunningSystem) -> None:
     with MediaServer({"a.jpg": photo()}, delay_s=10) as server:
-        with plant.workers(grace_s=1) as workers:
-            receipt = plant.submit(url=server.url("a.jpg"))
+        with system.workers(grace_s=1) as workers:
+            receipt = system.submit(url=server.url("a.jpg"))
             wait_until(lambda: server.hits("a.jpg"), 10)
             began = time.monotonic()
             assert workers.stop() == 0
             assert time.monotonic() - began < 8
-        assert plant.belt.counts()["fetch"]["ready"] == 1
-        assert plant.belt.client.hlen(plant.belt.keys.crashes) == 0
+        assert system.queue.counts()["fetch"]["ready"] == 1
+        assert system.queue.client.hlen(system.queue.keys.crashes) == 0
         server.delay_s = 0
-        with plant.workers():
-            [record] = plant.ended(receipt.id, within_s=8)
+        with system.workers():
+            [record] = system.wait_finished(receipt.id, within_s=8)
     assert (record.status, record.attempts) == (Status.DONE, 0)
 
 
@@ -78,18 +79,18 @@ class Clock:
 
 
 def test_after_an_outage_nobody_is_taken_for_dead_before_all_had_time_to_beat(
-    plant: Plant, monkeypatch: pytest.MonkeyPatch
+    system: RunningSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock()
     monkeypatch.setattr(heartbeat, "time", clock)
     monkeypatch.setattr(heartbeat, "SILENCE_MS", 50)
     monkeypatch.setattr(heartbeat, "REAPER_LOCK_MS", 1)
-    pulse = heartbeat.Heartbeat(build_broker(plant.settings))
+    pulse = heartbeat.Heartbeat(build_broker(system.settings))
     COUNTER_BUFFER.drain()
-    plant.belt.offer("a", "fetch", b"1")
+    system.queue.offer("a", "fetch", b"1")
 
     def beat_with_a_silent_worker() -> int:
-        plant.belt.fetch("silent", 1, ["fetch"])
+        system.queue.fetch("silent", 1, ["fetch"])
         time.sleep(0.1)
         clock.now += 3
         return pulse.beat()

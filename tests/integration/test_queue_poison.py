@@ -9,31 +9,32 @@ import pytest
 from actors.redis_queue.queue import AckAction, RedisQueue, connect
 from pipeline.models import Stage, Status
 from tests.support.media_server import MediaServer
-from tests.support.system import Plant, photo, wait_until
+from tests.support.system import RunningSystem, photo
 from tests.support.valkey import ValkeyServer
+from tests.support.waiting import wait_until
 
 QUEUES = [stage.value for stage in Stage]
 
 
 @pytest.mark.slow
-def test_poison_ends_and_what_was_beside_it_is_done(plant: Plant) -> None:
+def test_poison_ends_and_what_was_beside_it_is_done(system: RunningSystem) -> None:
     with MediaServer({"a.jpg": photo()}, delay_s=0.05) as server:
-        innocent = [plant.submit(url=server.url("a.jpg")).id for _ in range(6)]
-        guilty = plant.submit(url=server.url("poison")).id
-        innocent += [plant.submit(url=server.url("a.jpg")).id for _ in range(6)]
+        innocent = [system.submit(url=server.url("a.jpg")).id for _ in range(6)]
+        guilty = system.submit(url=server.url("poison")).id
+        innocent += [system.submit(url=server.url("a.jpg")).id for _ in range(6)]
         deaths = 0
-        while deaths < 6 and not plant.record(guilty).finished_at:
-            with plant.workers(module="tests.support.poisonous", threads=4) as workers:
-                workers.process.wait(60) if deaths < 3 else plant.ended(guilty, within_s=60)
+        while deaths < 6 and not system.record(guilty).finished_at:
+            with system.workers(module="tests.support.poisonous", threads=4) as workers:
+                workers.process.wait(60) if deaths < 3 else system.wait_finished(guilty, within_s=60)
                 deaths += workers.process.poll() is not None
-            plant.bury_the_dead()
-        with plant.workers():
-            records = plant.ended(*innocent, within_s=60)
+            system.reap_dead_workers()
+        with system.workers():
+            records = system.wait_finished(*innocent, within_s=60)
             # A worker may have died between an ending and its finish on the belt: the next one clears up.
-            wait_until(lambda: not plant.belt.client.hlen(plant.belt.keys.crashes), 30)
+            wait_until(lambda: not system.queue.client.hlen(system.queue.keys.crashes), 30)
     assert deaths == 3
     assert {(record.status, record.error_code) for record in records} == {(Status.DONE, None)}
-    ended = plant.record(guilty)
+    ended = system.record(guilty)
     assert (ended.status, ended.error_code, ended.attempts) == (Status.FAILED, "poison", 3)
     assert ended.announced_at
 

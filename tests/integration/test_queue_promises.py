@@ -17,8 +17,9 @@ from actors.factory import build_broker
 from actors.maintenance.schedule import chores
 from pipeline.models import Status
 from tests.support.media_server import Answer, MediaServer
-from tests.support.system import Plant, photo, wait_until
+from tests.support.system import RunningSystem, photo
 from tests.support.valkey import ValkeyServer
+from tests.support.waiting import wait_until
 
 SECRET = "whsec_c2VjcmV0LW9mLXRoZS10ZXN0LTEyMzQ1Ng=="
 NO_SWEEP = {"SWEEP_AFTER_S": "3600"}
@@ -50,9 +51,9 @@ def media() -> Iterator[Clocked]:
 
 
 @contextmanager
-def own(folder: Path, server: ValkeyServer, **settings: str) -> Iterator[Plant]:
-    with closing(Plant(folder, server.url, settings)) as plant:
-        yield plant
+def own(folder: Path, server: ValkeyServer, **settings: str) -> Iterator[RunningSystem]:
+    with closing(RunningSystem(folder, server.url, settings)) as system:
+        yield system
 
 
 def told(server: MediaServer) -> list[str]:
@@ -60,8 +61,8 @@ def told(server: MediaServer) -> list[str]:
     return [request.headers["webhook-id"] for request in server.requests if request.method == "POST"]
 
 
-def waiting(plant: Plant, queue: str, lane: str = "ready") -> int:
-    return plant.belt.counts()[queue][lane]
+def waiting(system: RunningSystem, queue: str, lane: str = "ready") -> int:
+    return system.queue.counts()[queue][lane]
 
 
 @pytest.mark.slow
@@ -69,39 +70,41 @@ def test_a_retry_that_waits_outlives_its_worker_and_a_killed_valkey(
     own_valkey: ValkeyServer, tmp_path: Path, media: Clocked
 ) -> None:
     media.answers["a.jpg"] = [Answer(500), Answer(200, body=photo())]
-    with own(tmp_path, own_valkey, MEDIA_BACKOFF_MS="3000", **NO_SWEEP) as plant:
-        with plant.workers() as first:
-            receipt = plant.submit(url=media.url("a.jpg"))
-            wait_until(lambda: waiting(plant, "fetch", "delayed"), 10)
+    with own(tmp_path, own_valkey, MEDIA_BACKOFF_MS="3000", **NO_SWEEP) as system:
+        with system.workers() as first:
+            receipt = system.submit(url=media.url("a.jpg"))
+            wait_until(lambda: waiting(system, "fetch", "delayed"), 10)
             first.kill()
         own_valkey.kill()
         own_valkey.start()
-        with plant.workers() as second:
-            [record] = plant.ended(receipt.id)
-        attempts = [line["attempt"] for line in second.said("attachment started")]
+        with system.workers() as second:
+            [record] = system.wait_finished(receipt.id)
+        attempts = [line["attempt"] for line in second.logged("attachment started")]
     assert (record.status, attempts, media.hits("a.jpg")) == (Status.DONE, [2], 2)
     assert media.pauses("a.jpg")[0] >= 3
 
 
 @pytest.mark.slow
 def test_the_next_stage_outlives_a_killed_valkey(own_valkey: ValkeyServer, tmp_path: Path, media: Clocked) -> None:
-    with own(tmp_path, own_valkey, **NO_SWEEP) as plant:
-        with plant.workers(queues=("fetch", "detect")):
-            receipt = plant.submit(url=media.url("a.jpg"))
-            wait_until(lambda: waiting(plant, "validate"), 10)
+    with own(tmp_path, own_valkey, **NO_SWEEP) as system:
+        with system.workers(queues=("fetch", "detect")):
+            receipt = system.submit(url=media.url("a.jpg"))
+            wait_until(lambda: waiting(system, "validate"), 10)
         own_valkey.kill()
         own_valkey.start()
-        with plant.workers(queues=("validate", "persist", "notify")):
-            [record] = plant.ended(receipt.id)
+        with system.workers(queues=("validate", "persist", "notify")):
+            [record] = system.wait_finished(receipt.id)
     assert (record.status, media.hits("a.jpg")) == (Status.DONE, 1)
 
 
 @pytest.mark.parametrize("chain", ["run", "hop"])
-def test_each_stage_has_three_attempts_of_its_own(make_plant: Callable[..., Plant], media: Clocked, chain: str) -> None:
+def test_each_stage_has_three_attempts_of_its_own(
+    make_system: Callable[..., RunningSystem], media: Clocked, chain: str
+) -> None:
     media.answers["a.jpg"] = [Answer(500), Answer(503), Answer(200, body=photo())]
-    plant = make_plant(media_backoff_ms="1200", chain=chain)
-    with plant.workers():
-        [record] = plant.ended(plant.submit(url=media.url("a.jpg")).id)
+    system = make_system(media_backoff_ms="1200", chain=chain)
+    with system.workers():
+        [record] = system.wait_finished(system.submit(url=media.url("a.jpg")).id)
     assert (record.status, media.hits("a.jpg")) == (Status.DONE, 3)
     first, second = media.pauses("a.jpg")
     assert 1.19 < first < 1.9
@@ -109,119 +112,119 @@ def test_each_stage_has_three_attempts_of_its_own(make_plant: Callable[..., Plan
 
 
 def test_a_short_backoff_is_not_rounded_up_to_the_idle_workers_next_look(
-    make_plant: Callable[..., Plant], media: Clocked
+    make_system: Callable[..., RunningSystem], media: Clocked
 ) -> None:
     media.answers["a.jpg"] = [Answer(500), Answer(503), Answer(200, body=photo())]
-    plant = make_plant(media_backoff_ms="150")
-    with plant.workers():
-        plant.ended(plant.submit(url=media.url("a.jpg")).id)
+    system = make_system(media_backoff_ms="150")
+    with system.workers():
+        system.wait_finished(system.submit(url=media.url("a.jpg")).id)
     assert min(media.pauses("a.jpg")) < 0.7
 
 
-def test_a_servers_retry_after_is_waited_for(plant: Plant, media: Clocked) -> None:
+def test_a_servers_retry_after_is_waited_for(system: RunningSystem, media: Clocked) -> None:
     media.answers["a.jpg"] = [Answer(429, {"Retry-After": "2"}), Answer(200, body=photo())]
-    with plant.workers():
-        [record] = plant.ended(plant.submit(url=media.url("a.jpg")).id)
+    with system.workers():
+        [record] = system.wait_finished(system.submit(url=media.url("a.jpg")).id)
     assert record.status is Status.DONE
     assert media.pauses("a.jpg") == [pytest.approx(2.2, abs=0.4)]
 
 
 @pytest.mark.parametrize(("chain", "holding"), [("run", "fetch"), ("hop", "detect")])
 def test_the_message_that_began_a_chain_is_held_until_it_ends(
-    make_plant: Callable[..., Plant], media: Clocked, chain: str, holding: str
+    make_system: Callable[..., RunningSystem], media: Clocked, chain: str, holding: str
 ) -> None:
     media.slow["a.jpg"] = 1.0
-    plant = make_plant(chain=chain)
-    with plant.workers(), closing(sqlite3.connect(plant.folder / "esteira.db", isolation_level=None)) as other:
-        receipt = plant.submit(url=media.url("a.jpg"))
+    system = make_system(chain=chain)
+    with system.workers(), closing(sqlite3.connect(system.folder / "esteira.db", isolation_level=None)) as other:
+        receipt = system.submit(url=media.url("a.jpg"))
         wait_until(lambda: media.hits("a.jpg"), 15)
         other.execute("BEGIN IMMEDIATE")  # who runs on comes as far as its first note, who hops to its next claim
-        wait_until(plant.stored_files if chain == "run" else lambda: waiting(plant, "detect", "running"), 15)
-        assert {stage: waiting(plant, stage, "running") for stage in STAGES} == {
+        wait_until(system.stored_files if chain == "run" else lambda: waiting(system, "detect", "running"), 15)
+        assert {stage: waiting(system, stage, "running") for stage in STAGES} == {
             stage: int(stage == holding) for stage in STAGES
         }
         other.execute("ROLLBACK")
-        plant.ended(receipt.id)
-        wait_until(lambda: plant.belt.missing([receipt.id]), 5)
+        system.wait_finished(receipt.id)
+        wait_until(lambda: system.queue.missing([receipt.id]), 5)
 
 
 @pytest.mark.slow
-def test_an_idle_worker_is_woken_by_the_enqueue(plant: Plant, media: Clocked) -> None:
+def test_an_idle_worker_is_woken_by_the_enqueue(system: RunningSystem, media: Clocked) -> None:
     media.files |= {f"{number}.jpg": photo() for number in range(9)}
     lags = []
-    with plant.workers():
-        plant.ended(plant.submit(url=media.url("a.jpg")).id)
+    with system.workers():
+        system.wait_finished(system.submit(url=media.url("a.jpg")).id)
         for number in range(9):
             time.sleep(0.37)  # at another moment of its poll each time, which comes once a second
             began = time.monotonic()
-            receipt = plant.submit(url=media.url(f"{number}.jpg"))
-            plant.ended(receipt.id)
+            receipt = system.submit(url=media.url(f"{number}.jpg"))
+            system.wait_finished(receipt.id)
             lags.append(media.times[f"{number}.jpg"][0] - began)
     assert median(lags) < 0.15, lags
 
 
 @pytest.mark.parametrize("chain", ["run", "hop"])
 def test_nothing_big_rides_in_redis(
-    make_plant: Callable[..., Plant], valkey: ValkeyServer, media: Clocked, chain: str
+    make_system: Callable[..., RunningSystem], valkey: ValkeyServer, media: Clocked, chain: str
 ) -> None:
     big = photo(size=(1200, 900))
     media.files["big.jpg"] = big
-    plant = make_plant(chain=chain)
+    system = make_system(chain=chain)
     client = valkey.client()
 
     def largest() -> int:
         return max((int(client.memory_usage(key) or 0) for key in client.scan_iter()), default=0)
 
-    ids = [plant.submit(data=base64.b64encode(big).decode()).id, plant.submit(url=media.url("big.jpg")).id]
+    ids = [system.submit(data=base64.b64encode(big).decode()).id, system.submit(url=media.url("big.jpg")).id]
     seen = [largest()]
 
     def all_ended() -> bool:
         seen.append(largest())
-        return all(plant.record(media_id).finished_at for media_id in ids)
+        return all(system.record(media_id).finished_at for media_id in ids)
 
-    with plant.workers():
+    with system.workers():
         wait_until(all_ended, 30)
     assert len(big) > 300_000
     assert 0 < max(seen) < 20_000
 
 
 def test_inline_bytes_are_found_by_a_worker_that_shares_nothing_but_storage(
-    make_plant: Callable[..., Plant], tmp_path: Path
+    make_system: Callable[..., RunningSystem], tmp_path: Path
 ) -> None:
-    here = make_plant(staging_dir=str(tmp_path / "here"))
-    there = make_plant(staging_dir=str(tmp_path / "there"))
+    here = make_system(staging_dir=str(tmp_path / "here"))
+    there = make_system(staging_dir=str(tmp_path / "there"))
     receipt = here.submit(data=base64.b64encode(photo()).decode())
     with there.workers():
-        [record] = here.ended(receipt.id)
+        [record] = here.wait_finished(receipt.id)
     assert record.status is Status.DONE
     assert here.staged_files() == there.staged_files() == []
 
 
-def test_a_stage_whose_staged_bytes_are_gone_has_them_fetched_again(plant: Plant, media: Clocked) -> None:
-    with plant.workers(queues=("fetch", "detect")):
-        receipt = plant.submit(url=media.url("a.jpg"))
-        wait_until(lambda: waiting(plant, "validate"), 10)
-    assert plant.staged_files() == [receipt.id]
-    (plant.settings.staging / receipt.id).unlink()
-    with plant.workers() as workers:
-        [record] = plant.ended(receipt.id)
-        assert len(workers.said("back to fetch")) == 1
+def test_a_stage_whose_staged_bytes_are_gone_has_them_fetched_again(system: RunningSystem, media: Clocked) -> None:
+    with system.workers(queues=("fetch", "detect")):
+        receipt = system.submit(url=media.url("a.jpg"))
+        wait_until(lambda: waiting(system, "validate"), 10)
+    assert system.staged_files() == [receipt.id]
+    (system.settings.staging / receipt.id).unlink()
+    with system.workers() as workers:
+        [record] = system.wait_finished(receipt.id)
+        assert len(workers.logged("back to fetch")) == 1
     assert (record.status, record.attempts, media.hits("a.jpg")) == (Status.DONE, 0, 2)
 
 
 @pytest.mark.slow
 def test_what_redis_forgot_is_swept_back_once_by_one_of_many_workers(
-    make_plant: Callable[..., Plant], valkey: ValkeyServer, media: Clocked
+    make_system: Callable[..., RunningSystem], valkey: ValkeyServer, media: Clocked
 ) -> None:
     names = [f"{number}.jpg" for number in range(30)]
     media.files |= {name: photo() for name in names}
-    plant = make_plant(sweep_after_s="1")
-    ids = [plant.submit(url=media.url(name)).id for name in names]
+    system = make_system(sweep_after_s="1")
+    ids = [system.submit(url=media.url(name)).id for name in names]
     valkey.client().flushall()
     time.sleep(1.1)
-    with plant.workers(processes=3, threads=2) as workers:
-        records = plant.ended(*ids)
-        found = [line["messages"] for line in workers.said("swept")]
+    with system.workers(processes=3, threads=2) as workers:
+        records = system.wait_finished(*ids)
+        found = [line["messages"] for line in workers.logged("swept")]
     assert {record.status for record in records} == {Status.DONE}
     assert [media.hits(name) for name in names] == [1] * 30
     assert found == [30]
@@ -229,28 +232,28 @@ def test_what_redis_forgot_is_swept_back_once_by_one_of_many_workers(
 
 @pytest.mark.slow
 def test_what_is_stored_and_forgotten_is_only_announced(
-    make_plant: Callable[..., Plant], valkey: ValkeyServer, media: Clocked
+    make_system: Callable[..., RunningSystem], valkey: ValkeyServer, media: Clocked
 ) -> None:
-    plant = make_plant(sweep_after_s="1", claim_lease_s="2", webhook_url=media.url("hook"), webhook_secret=SECRET)
-    with plant.workers(queues=("fetch", "detect", "validate", "persist")):
-        receipt = plant.submit(url=media.url("a.jpg"))
-        wait_until(lambda: waiting(plant, "notify"), 15)
-    assert (plant.record(receipt.id).status, told(media)) == (Status.STORED, [])
+    system = make_system(sweep_after_s="1", claim_lease_s="2", webhook_url=media.url("hook"), webhook_secret=SECRET)
+    with system.workers(queues=("fetch", "detect", "validate", "persist")):
+        receipt = system.submit(url=media.url("a.jpg"))
+        wait_until(lambda: waiting(system, "notify"), 15)
+    assert (system.record(receipt.id).status, told(media)) == (Status.STORED, [])
     valkey.client().flushall()
-    with plant.workers() as workers:
-        [record] = plant.ended(receipt.id)
+    with system.workers() as workers:
+        [record] = system.wait_finished(receipt.id)
         wait_until(lambda: told(media), 15)
-        assert [line["messages"] for line in workers.said("swept")] == [1]
+        assert [line["messages"] for line in workers.logged("swept")] == [1]
     assert (record.status, media.hits("a.jpg"), len(told(media))) == (Status.DONE, 1, 1)
 
 
 @pytest.mark.slow
-def test_a_sweep_of_a_long_backlog_stays_one_workers(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sweep_of_a_long_backlog_stays_one_workers(system: RunningSystem, monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(5):
-        plant.submit(url="http://127.0.0.1:9/never")
+        system.submit(url="http://127.0.0.1:9/never")
     monkeypatch.setattr("actors.maintenance.requeue_lost.BATCH", 2)
-    monkeypatch.setattr("actors.maintenance.schedule.services", lambda: plant.services)
-    settings = plant.settings.model_copy(update={"sweep_after_s": 0})
+    monkeypatch.setattr("actors.maintenance.schedule.services", lambda: system.services)
+    settings = system.settings.model_copy(update={"sweep_after_s": 0})
     broker = build_broker(settings)
     kept: list[str] = []
     monkeypatch.setattr(broker.enqueue_client, "keep", lambda name, ttl_ms: kept.append(name))
@@ -260,15 +263,15 @@ def test_a_sweep_of_a_long_backlog_stays_one_workers(plant: Plant, monkeypatch: 
 
 
 def test_what_waits_for_its_retry_or_is_under_way_is_not_swept(
-    make_plant: Callable[..., Plant], media: Clocked
+    make_system: Callable[..., RunningSystem], media: Clocked
 ) -> None:
     media.answers["a.jpg"] = [Answer(500), Answer(200, body=photo())]
     media.slow["b.jpg"] = 12.5  # longer than the pause between two sweeps
     media.files["b.jpg"] = photo()
-    plant = make_plant(sweep_after_s="1", media_backoff_ms="12000")
-    with plant.workers() as workers:
-        ids = [plant.submit(url=media.url(name)).id for name in ("a.jpg", "b.jpg")]
-        records = plant.ended(*ids, within_s=40)
-        assert workers.said("swept") == []
+    system = make_system(sweep_after_s="1", media_backoff_ms="12000")
+    with system.workers() as workers:
+        ids = [system.submit(url=media.url(name)).id for name in ("a.jpg", "b.jpg")]
+        records = system.wait_finished(*ids, within_s=40)
+        assert workers.logged("swept") == []
     assert [record.status for record in records] == [Status.DONE] * 2
     assert (media.hits("a.jpg"), media.hits("b.jpg")) == (2, 1)

@@ -9,24 +9,25 @@ import pytest
 
 from pipeline.models import Stage, Status
 from tests.support.media_server import Answer, MediaServer
-from tests.support.system import Plant, photo, wait_until
+from tests.support.system import RunningSystem, photo
+from tests.support.waiting import wait_until
 from tests.support.webhooks import event_ids, posts
 
 SECRET = "whsec_" + "c2VjcmV0LW9mLXRoZS10ZXN0LTEyMzQ1Ng=="
 
 
 @pytest.fixture(params=["run", "hop"])
-def either(request: pytest.FixtureRequest, make_plant: Callable[..., Plant]) -> Plant:
-    """A plant that runs on, and one that hops through Redis after each stage."""
-    return make_plant(media_backoff_ms="50", chain=request.param)
+def either(request: pytest.FixtureRequest, make_system: Callable[..., RunningSystem]) -> RunningSystem:
+    """A system that runs on, and one that hops through Redis after each stage."""
+    return make_system(media_backoff_ms="50", chain=request.param)
 
 
-def test_a_photo_is_stored_as_it_is_and_done(either: Plant) -> None:
+def test_a_photo_is_stored_as_it_is_and_done(either: RunningSystem) -> None:
     image = photo()
     with MediaServer({"a.jpg": image}) as server, either.workers():
         receipt = either.submit(url=server.url("a.jpg"), kind="image", mimetype="image/jpeg")
-        [record] = either.ended(receipt.id)
-        wait_until(lambda: either.belt.missing([receipt.id]), 5)
+        [record] = either.wait_finished(receipt.id)
+        wait_until(lambda: either.queue.missing([receipt.id]), 5)
     sha256 = hashlib.sha256(image).hexdigest()
     assert (record.status, record.sha256, record.size) == (Status.DONE, sha256, len(image))
     assert (record.width, record.height, record.mime) == (64, 48, "image/jpeg")
@@ -36,90 +37,90 @@ def test_a_photo_is_stored_as_it_is_and_done(either: Plant) -> None:
     assert either.staged_files() == []
 
 
-def test_each_step_leaves_its_line_in_the_log(either: Plant) -> None:
+def test_each_step_leaves_its_line_in_the_log(either: RunningSystem) -> None:
     with MediaServer({"a.jpg": photo()}) as server, either.workers() as workers:
         receipt = either.submit(url=server.url("a.jpg"), kind="image")
-        either.ended(receipt.id)
-        wait_until(lambda: workers.said("attachment finished"), 5)
-        [stored] = workers.said("attachment stored")
-        [finished] = workers.said("attachment finished")
-        assert workers.said("attachment started")[0]["id"] == receipt.id
+        either.wait_finished(receipt.id)
+        wait_until(lambda: workers.logged("attachment finished"), 5)
+        [stored] = workers.logged("attachment stored")
+        [finished] = workers.logged("attachment finished")
+        assert workers.logged("attachment started")[0]["id"] == receipt.id
     assert (stored["session"], stored["stage"], stored["attempt"]) == ("s1", "persist", 1)
     assert finished["name"].endswith(".jpeg")
     assert stored["ms"] >= 0
     assert finished["status"] == "done"
 
 
-def test_a_server_error_is_tried_three_times_and_fails(either: Plant) -> None:
+def test_a_server_error_is_tried_three_times_and_fails(either: RunningSystem) -> None:
     with MediaServer() as server, either.workers():
         server.answers["a.jpg"] = Answer(500)
         receipt = either.submit(url=server.url("a.jpg"))
-        [record] = either.ended(receipt.id)
+        [record] = either.wait_finished(receipt.id)
         assert server.hits("a.jpg") == 3
-        wait_until(lambda: either.belt.missing([receipt.id]), 5)
+        wait_until(lambda: either.queue.missing([receipt.id]), 5)
     assert (record.status, record.stage, record.attempts) == (Status.FAILED, Stage.FETCH, 3)
     assert record.error_code == "fetch_unavailable"
-    assert either.belt.counts()["fetch"]["dead"] == 1
+    assert either.queue.counts()["fetch"]["dead"] == 1
 
 
-def test_a_failed_attachment_is_done_after_a_replay(either: Plant) -> None:
+def test_a_failed_attachment_is_done_after_a_replay(either: RunningSystem) -> None:
     with MediaServer({"a.jpg": photo()}) as server, either.workers():
         server.answers["a.jpg"] = Answer(500)
         receipt = either.submit(url=server.url("a.jpg"))
-        either.ended(receipt.id)
+        either.wait_finished(receipt.id)
         del server.answers["a.jpg"]
         reopened = either.services.catalogue.reopen(receipt.id)
         assert reopened
         assert reopened.status is Status.RECEIVED
         either.sweep()
-        [record] = either.ended(receipt.id)
+        [record] = either.wait_finished(receipt.id)
     assert (record.status, record.run) == (Status.DONE, 1)
-    assert either.belt.counts()["fetch"]["dead"] == 0
+    assert either.queue.counts()["fetch"]["dead"] == 0
 
 
-def test_what_is_refused_is_not_tried_again(either: Plant) -> None:
+def test_what_is_refused_is_not_tried_again(either: RunningSystem) -> None:
     with MediaServer({"a.jpg": b"<html>log in</html>"}) as server, either.workers():
         receipt = either.submit(url=server.url("a.jpg"), kind="image")
-        [record] = either.ended(receipt.id)
-        wait_until(lambda: either.belt.missing([receipt.id]), 5)
+        [record] = either.wait_finished(receipt.id)
+        wait_until(lambda: either.queue.missing([receipt.id]), 5)
         assert server.hits("a.jpg") == 1
     assert (record.status, record.error_code) == (Status.REJECTED, "type_not_allowed")
     assert either.stored_files() == []
     assert either.staged_files() == []
 
 
-def test_a_source_that_is_gone_expires(either: Plant) -> None:
+def test_a_source_that_is_gone_expires(either: RunningSystem) -> None:
     with MediaServer() as server, either.workers():
         receipt = either.submit(url=server.url("gone.jpg"))
-        [record] = either.ended(receipt.id)
+        [record] = either.wait_finished(receipt.id)
     assert (record.status, record.error_code) == (Status.EXPIRED, "source_gone")
 
 
 @pytest.mark.parametrize("chain", ["run", "hop"])
 def test_what_an_endpoint_does_not_take_is_done_all_the_same_and_told_later(
-    make_plant: Callable[..., Plant], chain: str
+    make_system: Callable[..., RunningSystem], chain: str
 ) -> None:
     with MediaServer({"a.jpg": photo()}) as server:
         server.answers["hook"] = [Answer(500), Answer(500), Answer(204)]
         settings = {"webhook_url": server.url("hook"), "webhook_secret": SECRET, "webhook_retry_s": "0.5,0.5"}
-        plant = make_plant(media_backoff_ms="50", chain=chain, **settings)
-        with plant.workers():
-            receipt = plant.submit(url=server.url("a.jpg"))
-            [record] = plant.ended(receipt.id)
+        system = make_system(media_backoff_ms="50", chain=chain, **settings)
+        with system.workers():
+            receipt = system.submit(url=server.url("a.jpg"))
+            [record] = system.wait_finished(receipt.id)
             assert (record.status, record.error_code, record.error) == (Status.DONE, None, None)
             wait_until(lambda: len(posts(server, "hook")) == 3, 30)
         assert server.hits("a.jpg") == 1
         assert len(set(event_ids(server, "hook"))) == 1
 
 
-def test_endings_without_a_file_are_announced_too(make_plant: Callable[..., Plant]) -> None:
+def test_endings_without_a_file_are_announced_too(make_system: Callable[..., RunningSystem]) -> None:
     with MediaServer({"bad.jpg": b"<html>"}) as server:
-        plant = make_plant(media_backoff_ms="20", webhook_url=server.url("hook"), webhook_secret=SECRET)
+        system = make_system(media_backoff_ms="20", webhook_url=server.url("hook"), webhook_secret=SECRET)
         server.answers["broken.jpg"] = Answer(503)
-        with plant.workers():
+        with system.workers():
             names = ["bad.jpg", "broken.jpg", "gone.jpg"]
-            ids = [plant.submit(url=server.url(name), kind="image").id for name in names]
-            plant.ended(*ids)
+            ids = [system.submit(url=server.url(name), kind="image").id for name in names]
+            system.wait_finished(*ids)
             wait_until(lambda: len(posts(server, "hook")) == 3, 30)
         told = {request.headers["webhook-id"]: request for request in posts(server, "hook")}
         assert len(told) == 3
@@ -127,32 +128,32 @@ def test_endings_without_a_file_are_announced_too(make_plant: Callable[..., Plan
     assert all(f'"media.{ending}"' in bodies for ending in ("rejected", "failed", "expired"))
 
 
-def test_workers_of_single_queues_hand_the_attachment_on(plant: Plant) -> None:
-    with MediaServer({"a.jpg": photo()}) as server, plant.workers(queues=("fetch", "detect")):
-        receipt = plant.submit(url=server.url("a.jpg"))
-        wait_until(lambda: plant.belt.counts()["validate"]["ready"] == 1, 10)
-        with plant.workers(queues=("validate", "persist", "notify")):
-            [record] = plant.ended(receipt.id)
+def test_workers_of_single_queues_hand_the_attachment_on(system: RunningSystem) -> None:
+    with MediaServer({"a.jpg": photo()}) as server, system.workers(queues=("fetch", "detect")):
+        receipt = system.submit(url=server.url("a.jpg"))
+        wait_until(lambda: system.queue.counts()["validate"]["ready"] == 1, 10)
+        with system.workers(queues=("validate", "persist", "notify")):
+            [record] = system.wait_finished(receipt.id)
         assert server.hits("a.jpg") == 1
     assert record.status is Status.DONE
 
 
-def test_a_hundred_attachments_of_one_content_are_stored_once(plant: Plant) -> None:
-    with MediaServer({"a.jpg": photo()}) as server, plant.workers(processes=2):
-        ids = [plant.submit(url=server.url("a.jpg")).id for _ in range(100)]
-        records = plant.ended(*ids)
+def test_a_hundred_attachments_of_one_content_are_stored_once(system: RunningSystem) -> None:
+    with MediaServer({"a.jpg": photo()}) as server, system.workers(processes=2):
+        ids = [system.submit(url=server.url("a.jpg")).id for _ in range(100)]
+        records = system.wait_finished(*ids)
     assert {record.status for record in records} == {Status.DONE}
     assert len({record.storage_key for record in records}) == 1
-    assert len(plant.stored_files()) == 1
+    assert len(system.stored_files()) == 1
 
 
-def test_inline_bytes_leave_the_intake_when_they_are_done(plant: Plant) -> None:
+def test_inline_bytes_leave_the_intake_when_they_are_done(system: RunningSystem) -> None:
     image = photo()
-    file = plant.folder / "given.jpg"
+    file = system.folder / "given.jpg"
     file.write_bytes(image)
-    with plant.workers():
-        receipt = plant.hook.take(plant.attachment(), file=file)
-        [record] = plant.ended(receipt.id)
-        wait_until(lambda: len(plant.stored_files()) == 1, 5)
+    with system.workers():
+        receipt = system.hook.take(system.attachment(), file=file)
+        [record] = system.wait_finished(receipt.id)
+        wait_until(lambda: len(system.stored_files()) == 1, 5)
     assert record.sha256 == hashlib.sha256(image).hexdigest()
-    assert plant.stored_files()[0].read_bytes() == image
+    assert system.stored_files()[0].read_bytes() == image

@@ -16,9 +16,10 @@ from pipeline.models import Held, Status
 from tests.support.media_server import Answer, MediaServer
 from tests.support.postgres import PostgresServer, postgres_server
 from tests.support.s3 import s3_server
-from tests.support.system import Plant, photo, wait_until
+from tests.support.system import RunningSystem, photo
+from tests.support.waiting import wait_until
 
-MakePlant = Callable[..., Plant]
+MakeSystem = Callable[..., RunningSystem]
 
 
 class Contents:
@@ -44,113 +45,115 @@ def postgres() -> Iterator[PostgresServer]:
 
 
 @pytest.mark.slow
-def test_a_thousand_attachments_of_a_hundred_contents_are_a_hundred_downloads(make_plant: MakePlant) -> None:
-    plant, contents = make_plant(), Contents(100)
+def test_a_thousand_attachments_of_a_hundred_contents_are_a_hundred_downloads(make_system: MakeSystem) -> None:
+    system, contents = make_system(), Contents(100)
     fields = [(at % 100, f"s{at % 20:02}", at) for at in range(1000)]
     ids = [
-        plant.submit(session=session, url=contents.url(at, of=number), file_sha256=contents.hashes[at], kind="image").id
+        system.submit(
+            session=session, url=contents.url(at, of=number), file_sha256=contents.hashes[at], kind="image"
+        ).id
         for at, session, number in fields
     ]
-    with contents.server, plant.workers(processes=2, threads=8):
-        records = plant.ended(*ids, within_s=200)
+    with contents.server, system.workers(processes=2, threads=8):
+        records = system.wait_finished(*ids, within_s=200)
     assert contents.hits() == [1] * 100
     assert [(record.status, record.sha256) for record in records] == [
         (Status.DONE, contents.hashes[at]) for at, *_ in fields
     ]
-    assert len(plant.stored_files()) == 100
-    assert plant.services.catalogue.totals()["deduplicated"] == 900
+    assert len(system.stored_files()) == 100
+    assert system.services.catalogue.totals()["deduplicated"] == 900
     assert {record.attempts for record in records} == {0}
 
 
-def test_of_many_that_come_at_once_one_downloads_while_the_others_hold_no_thread(plant: Plant) -> None:
+def test_of_many_that_come_at_once_one_downloads_while_the_others_hold_no_thread(system: RunningSystem) -> None:
     contents = Contents(2)
     contents.server.delay_s = 2
-    with contents.server, plant.workers(processes=2, threads=2):
-        ids = [plant.submit(url=contents.url(0, of=n), file_sha256=contents.hashes[0]).id for n in range(12)]
+    with contents.server, system.workers(processes=2, threads=2):
+        ids = [system.submit(url=contents.url(0, of=n), file_sha256=contents.hashes[0]).id for n in range(12)]
         wait_until(lambda: contents.hits()[0], 30)
-        other = plant.submit(url=contents.url(1)).id
-        assert plant.ended(other)[0].status is Status.DONE
-        assert {record.status for record in plant.ended(*ids)} == {Status.DONE}
+        other = system.submit(url=contents.url(1)).id
+        assert system.wait_finished(other)[0].status is Status.DONE
+        assert {record.status for record in system.wait_finished(*ids)} == {Status.DONE}
     assert contents.hits() == [1, 1]
-    assert all(plant.services.catalogue.history(media_id)[0].code is None for media_id in ids)
+    assert all(system.services.catalogue.history(media_id)[0].code is None for media_id in ids)
 
 
 def test_hosts_that_share_no_disk_download_once_together(
-    postgres: PostgresServer, make_plant: MakePlant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    postgres: PostgresServer, make_system: MakeSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     contents = Contents(6)
     with s3_server(monkeypatch):
-        plant = make_plant(database_url=postgres.new_database(), storage_url="s3://media/x")
+        system = make_system(database_url=postgres.new_database(), storage_url="s3://media/x")
         contents.server.delay_s = 0.5
-        plant.env["STAGING_DIR"] = str(tmp_path / "host-a")
-        with contents.server, plant.workers(threads=4):
-            plant.env["STAGING_DIR"] = str(tmp_path / "host-b")
-            with plant.workers(threads=4):
-                wait_until(lambda: len(workers(plant.belt)) == 2, 30)
+        system.env["STAGING_DIR"] = str(tmp_path / "host-a")
+        with contents.server, system.workers(threads=4):
+            system.env["STAGING_DIR"] = str(tmp_path / "host-b")
+            with system.workers(threads=4):
+                wait_until(lambda: len(workers(system.queue)) == 2, 30)
                 ids = [
                     # Six sessions in one group: the same upload, in a message to each.
-                    plant.submit(session=f"s{n}", url=contents.url(at), file_sha256=contents.hashes[at]).id
+                    system.submit(session=f"s{n}", url=contents.url(at), file_sha256=contents.hashes[at]).id
                     for at in range(6)
                     for n in range(6)
                 ]
-                records = plant.ended(*ids, within_s=90)
-        hands = {entry.worker for media_id in ids for entry in plant.services.catalogue.history(media_id)}
+                records = system.wait_finished(*ids, within_s=90)
+        hands = {entry.worker for media_id in ids for entry in system.services.catalogue.history(media_id)}
     assert {record.status for record in records} == {Status.DONE}
     assert contents.hits() == [1] * 6
     assert len(hands) == 2
 
 
-def test_when_the_first_one_fails_the_next_takes_over_and_nobody_else_pays_for_it(plant: Plant) -> None:
+def test_when_the_first_one_fails_the_next_takes_over_and_nobody_else_pays_for_it(system: RunningSystem) -> None:
     contents = Contents(1)
     contents.server.delay_s = 0.5
     contents.server.answers["gone"] = Answer(410)
-    with contents.server, plant.workers(threads=4):
-        gone = plant.submit(url=contents.server.url("gone"), file_sha256=contents.hashes[0]).id
+    with contents.server, system.workers(threads=4):
+        gone = system.submit(url=contents.server.url("gone"), file_sha256=contents.hashes[0]).id
         wait_until(lambda: contents.server.hits("gone"), 30)
-        others = [plant.submit(url=contents.url(0, of=n), file_sha256=contents.hashes[0]).id for n in range(5)]
-        [expired] = plant.ended(gone)
-        records = plant.ended(*others)
+        others = [system.submit(url=contents.url(0, of=n), file_sha256=contents.hashes[0]).id for n in range(5)]
+        [expired] = system.wait_finished(gone)
+        records = system.wait_finished(*others)
     assert expired.status is Status.EXPIRED
     assert {(record.status, record.attempts) for record in records} == {(Status.DONE, 0)}
     assert contents.hits() == [1]
 
 
-def test_one_whose_server_is_down_gets_what_another_has_downloaded(plant: Plant) -> None:
+def test_one_whose_server_is_down_gets_what_another_has_downloaded(system: RunningSystem) -> None:
     contents = Contents(1)
     contents.server.answers["down"] = Answer(503)
-    with contents.server, plant.workers(threads=4):
-        first = plant.submit(url=contents.server.url("down"), file_sha256=contents.hashes[0]).id
+    with contents.server, system.workers(threads=4):
+        first = system.submit(url=contents.server.url("down"), file_sha256=contents.hashes[0]).id
         wait_until(lambda: contents.server.hits("down"), 30)
-        second = plant.submit(url=contents.url(0), file_sha256=contents.hashes[0]).id
-        records = plant.ended(first, second)
+        second = system.submit(url=contents.url(0), file_sha256=contents.hashes[0]).id
+        records = system.wait_finished(first, second)
     assert {record.status for record in records} == {Status.DONE}
     assert contents.hits() == [1]
 
 
-def test_when_the_one_that_downloads_is_killed_another_does(make_plant: MakePlant) -> None:
-    plant, contents = make_plant(claim_lease_s="3"), Contents(1)
+def test_when_the_one_that_downloads_is_killed_another_does(make_system: MakeSystem) -> None:
+    system, contents = make_system(claim_lease_s="3"), Contents(1)
     contents.server.delay_s = 60
     with contents.server:
-        with plant.workers(threads=2) as doomed:
-            first = plant.submit(url=contents.url(0, of=0), file_sha256=contents.hashes[0]).id
+        with system.workers(threads=2) as doomed:
+            first = system.submit(url=contents.url(0, of=0), file_sha256=contents.hashes[0]).id
             wait_until(lambda: contents.hits() == [1], 30)
             doomed.kill()
         contents.server.delay_s = 0
-        others = [plant.submit(url=contents.url(0, of=n), file_sha256=contents.hashes[0]).id for n in range(1, 5)]
-        with plant.workers(threads=4):
-            assert {record.status for record in plant.ended(*others)} == {Status.DONE}
+        others = [system.submit(url=contents.url(0, of=n), file_sha256=contents.hashes[0]).id for n in range(1, 5)]
+        with system.workers(threads=4):
+            assert {record.status for record in system.wait_finished(*others)} == {Status.DONE}
             assert contents.hits() == [2]
-            plant.bury_the_dead()
-            assert plant.ended(first)[0].status is Status.DONE
+            system.reap_dead_workers()
+            assert system.wait_finished(first)[0].status is Status.DONE
     assert contents.hits() == [2]
 
 
-def test_who_forges_a_hash_gets_nothing_of_another_session(plant: Plant) -> None:
+def test_who_forges_a_hash_gets_nothing_of_another_session(system: RunningSystem) -> None:
     contents = Contents(2)
     with contents.server:
-        owner = plant.attachment(url=contents.url(0), file_sha256=contents.hashes[0])
-        forged = plant.attachment(session="forger", url=contents.url(1), file_sha256=contents.hashes[0])
-        ends = [run_inline(plant.services, plant.services.catalogue.accept(one).id) for one in (owner, forged)]
+        owner = system.attachment(url=contents.url(0), file_sha256=contents.hashes[0])
+        forged = system.attachment(session="forger", url=contents.url(1), file_sha256=contents.hashes[0])
+        ends = [run_inline(system.services, system.services.catalogue.accept(one).id) for one in (owner, forged)]
     assert [(end.status, end.error_code) for end in ends if end] == [
         (Status.DONE, None),
         (Status.REJECTED, "hash_mismatch"),
@@ -161,64 +164,64 @@ def test_who_forges_a_hash_gets_nothing_of_another_session(plant: Plant) -> None
 
 
 @pytest.mark.parametrize(("once", "hits"), [("all", [1]), ("off", [2])])
-def test_the_setting_says_whose_content_counts(make_plant: MakePlant, once: str, hits: list[int]) -> None:
-    plant, contents = make_plant(fetch_once=once), Contents(1)
+def test_the_setting_says_whose_content_counts(make_system: MakeSystem, once: str, hits: list[int]) -> None:
+    system, contents = make_system(fetch_once=once), Contents(1)
     with contents.server:
         for session, of in (("one", 1), ("two", 2)):
-            one = plant.attachment(session=session, url=contents.url(0, of=of), file_sha256=contents.hashes[0])
-            end = run_inline(plant.services, plant.services.catalogue.accept(one).id)
+            one = system.attachment(session=session, url=contents.url(0, of=of), file_sha256=contents.hashes[0])
+            end = run_inline(system.services, system.services.catalogue.accept(one).id)
             assert end
             assert end.status is Status.DONE
     assert contents.hits() == hits
 
 
-def test_what_it_is_declared_as_is_judged_anew(make_plant: MakePlant) -> None:
-    plant, contents = make_plant(mismatch="reject"), Contents(1)
+def test_what_it_is_declared_as_is_judged_anew(make_system: MakeSystem) -> None:
+    system, contents = make_system(mismatch="reject"), Contents(1)
     with contents.server:
         for kind, mimetype in (("image", "image/jpeg"), ("document", "application/pdf")):
-            one = plant.attachment(url=contents.url(0), file_sha256=contents.hashes[0], kind=kind, mimetype=mimetype)
-            end = run_inline(plant.services, plant.services.catalogue.accept(one).id)
+            one = system.attachment(url=contents.url(0), file_sha256=contents.hashes[0], kind=kind, mimetype=mimetype)
+            end = run_inline(system.services, system.services.catalogue.accept(one).id)
     assert end
     assert (end.status, end.error_code) == (Status.REJECTED, "type_mismatch")
     assert contents.hits() == [1]
 
 
-def test_content_that_is_deleted_meanwhile_is_downloaded_again(plant: Plant) -> None:
-    contents, tools = Contents(1), plant.services
+def test_content_that_is_deleted_meanwhile_is_downloaded_again(system: RunningSystem) -> None:
+    contents, tools = Contents(1), system.services
     with contents.server:
-        first, second = (plant.attachment(url=contents.url(0), file_sha256=contents.hashes[0]) for _ in range(2))
+        first, second = (system.attachment(url=contents.url(0), file_sha256=contents.hashes[0]) for _ in range(2))
         run_inline(tools, tools.catalogue.accept(first).id)
         claim = claim_attachment(tools, tools.catalogue.accept(second).id, flight=single_flight_option(tools.settings))
         assert claim.held is Held.BY_SOURCE
         delete(tools, first.id)
-        assert plant.stored_files() == []
+        assert system.stored_files() == []
         fetched = tools.fetch(claim)
         assert not fetched.deduplicated
         record = tools.persist(claim, tools.validate(claim, tools.detect(claim, fetched)))
-    assert [path.name for path in plant.stored_files()] == [record.sha256]
+    assert [path.name for path in system.stored_files()] == [record.sha256]
     assert contents.hits() == [2]
 
 
-def test_content_that_is_deleted_after_it_was_taken_is_stored_again(plant: Plant) -> None:
-    contents, tools = Contents(1), plant.services
+def test_content_that_is_deleted_after_it_was_taken_is_stored_again(system: RunningSystem) -> None:
+    contents, tools = Contents(1), system.services
     with contents.server:
-        first, second = (plant.attachment(url=contents.url(0), file_sha256=contents.hashes[0]) for _ in range(2))
+        first, second = (system.attachment(url=contents.url(0), file_sha256=contents.hashes[0]) for _ in range(2))
         run_inline(tools, tools.catalogue.accept(first).id)
         claim = claim_attachment(tools, tools.catalogue.accept(second).id, flight=single_flight_option(tools.settings))
         fetched = tools.fetch(claim)
         delete(tools, first.id)
         record = tools.persist(claim, tools.validate(claim, tools.detect(claim, fetched)))
     assert fetched.deduplicated
-    assert [path.name for path in plant.stored_files()] == [record.sha256]
+    assert [path.name for path in system.stored_files()] == [record.sha256]
     assert contents.hits() == [1]
 
 
-def test_without_redis_a_listener_takes_what_is_stored(plant: Plant) -> None:
-    away = plant.with_redis("redis://127.0.0.1:9/0")
+def test_without_redis_a_listener_takes_what_is_stored(system: RunningSystem) -> None:
+    away = system.with_redis("redis://127.0.0.1:9/0")
     contents = Contents(1)
     with contents.server:
         receipts = [away.submit(url=contents.url(0, of=n), file_sha256=contents.hashes[0]) for n in range(3)]
     assert [receipt.mode for receipt in receipts] == ["inline"] * 3
-    assert {record.status for record in plant.ended(*(receipt.id for receipt in receipts))} == {Status.DONE}
+    assert {record.status for record in system.wait_finished(*(receipt.id for receipt in receipts))} == {Status.DONE}
     assert contents.hits() == [1]
     away.close()

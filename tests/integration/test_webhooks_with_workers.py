@@ -11,10 +11,11 @@ import pytest
 from pipeline.catalogue import DeliveryFilters, DeliveryStatus
 from pipeline.models import Status
 from tests.support.media_server import Answer, MediaServer
-from tests.support.system import Plant, photo, wait_until
+from tests.support.system import RunningSystem, photo
+from tests.support.waiting import wait_until
 from tests.support.webhooks import SECRET, endpoints, event_ids, posts
 
-Make = Callable[..., Plant]
+Make = Callable[..., RunningSystem]
 
 
 @pytest.fixture
@@ -23,25 +24,25 @@ def server() -> Iterator[MediaServer]:
         yield server
 
 
-def count(plant: Plant, status: DeliveryStatus, **filters: str) -> int:
-    return plant.services.catalogue.deliveries.count(DeliveryFilters(status=status, **filters))
+def count(system: RunningSystem, status: DeliveryStatus, **filters: str) -> int:
+    return system.services.catalogue.deliveries.count(DeliveryFilters(status=status, **filters))
 
 
 def test_an_outage_costs_the_belt_nothing_and_in_the_end_each_event_is_there_once(
-    make_plant: Make, server: MediaServer
+    make_system: Make, server: MediaServer
 ) -> None:
     server.answers["hook"] = Answer(503)
-    plant = make_plant(webhook_url=server.url("hook"), webhook_secret=SECRET, webhook_retry_s="900")
-    with plant.workers(processes=2):
-        ids = [plant.submit(url=server.url(f"{number}.jpg")).id for number in range(12)]
-        records = plant.ended(*ids)
+    system = make_system(webhook_url=server.url("hook"), webhook_secret=SECRET, webhook_retry_s="900")
+    with system.workers(processes=2):
+        ids = [system.submit(url=server.url(f"{number}.jpg")).id for number in range(12)]
+        records = system.wait_finished(*ids)
         assert {record.status for record in records} == {Status.DONE}
         assert all(record.announced_at for record in records)
-        wait_until(lambda: plant.services.catalogue.deliveries.circuit("default").open, 20)
-        assert count(plant, DeliveryStatus.PENDING) == 12
+        wait_until(lambda: system.services.catalogue.deliveries.circuit("default").open, 20)
+        assert count(system, DeliveryStatus.PENDING) == 12
         server.answers["hook"] = Answer(204)
         refused = len(posts(server, "hook"))
-        wait_until(lambda: count(plant, DeliveryStatus.DELIVERED) == 12, 60)
+        wait_until(lambda: count(system, DeliveryStatus.DELIVERED) == 12, 60)
         taken = [json.loads(request.body) for request in posts(server, "hook")[refused:]]
     # One that was under way in the moment of the change may have been refused or taken: only repeats count.
     assert {event["id"] for event in taken} <= set(ids)
@@ -50,19 +51,19 @@ def test_an_outage_costs_the_belt_nothing_and_in_the_end_each_event_is_there_onc
     assert {event["type"] for event in taken} == {"media.done"}
 
 
-def test_each_endpoint_gets_what_it_asked_for(make_plant: Make, server: MediaServer) -> None:
+def test_each_endpoint_gets_what_it_asked_for(make_system: Make, server: MediaServer) -> None:
     server.files["bad.jpg"] = b"<html>"
     given = endpoints(
         {"name": "all", "url": server.url("all")},
         {"name": "bad-news", "url": server.url("bad-news"), "types": ["media.rejected"]},
         {"name": "shops", "url": server.url("shops"), "sessions": ["shop-*"]},
     )
-    plant = make_plant(webhook_endpoints=given)
-    with plant.workers():
-        good = plant.submit(url=server.url("1.jpg"), session="shop-1").id
-        bad = plant.submit(url=server.url("bad.jpg"), session="other", kind="image").id
-        plant.ended(good, bad)
-        wait_until(lambda: count(plant, DeliveryStatus.DELIVERED) == 4, 30)
+    system = make_system(webhook_endpoints=given)
+    with system.workers():
+        good = system.submit(url=server.url("1.jpg"), session="shop-1").id
+        bad = system.submit(url=server.url("bad.jpg"), session="other", kind="image").id
+        system.wait_finished(good, bad)
+        wait_until(lambda: count(system, DeliveryStatus.DELIVERED) == 4, 30)
     found = {
         name: {json.loads(request.body)["id"] for request in posts(server, name)}
         for name in ("all", "bad-news", "shops")
@@ -71,23 +72,23 @@ def test_each_endpoint_gets_what_it_asked_for(make_plant: Make, server: MediaSer
 
 
 def test_what_a_listener_brought_to_its_end_alone_is_delivered_by_workers(
-    make_plant: Make, server: MediaServer
+    make_system: Make, server: MediaServer
 ) -> None:
-    plant = make_plant(webhook_url=server.url("hook"), webhook_secret=SECRET)
-    alone = plant.with_redis("redis://127.0.0.1:1/0")
+    system = make_system(webhook_url=server.url("hook"), webhook_secret=SECRET)
+    alone = system.with_redis("redis://127.0.0.1:1/0")
     try:
         receipt = alone.submit(url=server.url("1.jpg"))
         assert (receipt.mode, receipt.status) == ("inline", Status.DONE)
-        assert (count(plant, DeliveryStatus.PENDING), posts(server, "hook")) == (1, [])
+        assert (count(system, DeliveryStatus.PENDING), posts(server, "hook")) == (1, [])
     finally:
         alone.close()
-    with plant.workers():
-        wait_until(lambda: count(plant, DeliveryStatus.DELIVERED) == 1, 30)
+    with system.workers():
+        wait_until(lambda: count(system, DeliveryStatus.DELIVERED) == 1, 30)
     assert [json.loads(request.body)["id"] for request in posts(server, "hook")] == [receipt.id]
 
 
 @pytest.mark.slow
-def test_what_a_killed_worker_was_about_to_deliver_comes_again_under_the_same_id(make_plant: Make) -> None:
+def test_what_a_killed_worker_was_about_to_deliver_comes_again_under_the_same_id(make_system: Make) -> None:
     class Stalling(MediaServer):
         def reply(self, request: object, name: str) -> Answer | None:
             if name == "hook" and len(posts(self, "hook")) == 1:
@@ -95,13 +96,13 @@ def test_what_a_killed_worker_was_about_to_deliver_comes_again_under_the_same_id
             return super().reply(request, name)  # type: ignore[arg-type]
 
     with Stalling({"a.jpg": photo()}) as server:
-        plant = make_plant(webhook_url=server.url("hook"), webhook_secret=SECRET, webhook_timeout_s="5")
-        with plant.workers() as workers:
-            receipt = plant.submit(url=server.url("a.jpg"))
+        system = make_system(webhook_url=server.url("hook"), webhook_secret=SECRET, webhook_timeout_s="5")
+        with system.workers() as workers:
+            receipt = system.submit(url=server.url("a.jpg"))
             wait_until(lambda: posts(server, "hook"), 30)
             workers.kill()
-        assert plant.record(receipt.id).status is Status.DONE
-        with plant.workers():
-            wait_until(lambda: count(plant, DeliveryStatus.DELIVERED) == 1, 60)
+        assert system.record(receipt.id).status is Status.DONE
+        with system.workers():
+            wait_until(lambda: count(system, DeliveryStatus.DELIVERED) == 1, 60)
         first, again = event_ids(server, "hook")
     assert first == again

@@ -8,14 +8,15 @@ import socket
 from actors.operations.workers import workers
 from pipeline.models import Stage
 from tests.support.media_server import MediaServer
-from tests.support.system import Plant, photo, wait_until
+from tests.support.system import RunningSystem, photo
+from tests.support.waiting import wait_until
 
 
-def test_what_a_worker_runs_is_seen_while_it_runs(plant: Plant) -> None:
-    with MediaServer({"a.jpg": photo()}, delay_s=60) as server, plant.workers(threads=3):
-        receipt = plant.submit(url=server.url("a.jpg"))
-        wait_until(lambda: any(worker.running for worker in workers(plant.belt)), 30)
-        [worker] = workers(plant.belt)
+def test_what_a_worker_runs_is_seen_while_it_runs(system: RunningSystem) -> None:
+    with MediaServer({"a.jpg": photo()}, delay_s=60) as server, system.workers(threads=3):
+        receipt = system.submit(url=server.url("a.jpg"))
+        wait_until(lambda: any(worker.running for worker in workers(system.queue)), 30)
+        [worker] = workers(system.queue)
         server.delay_s = 0
     assert [(run.id, run.stage) for run in worker.running] == [(receipt.id, Stage.FETCH)]
     assert (worker.host, worker.threads, worker.alive) == (socket.gethostname(), 3, True)
@@ -23,32 +24,32 @@ def test_what_a_worker_runs_is_seen_while_it_runs(plant: Plant) -> None:
     assert worker.pid != os.getpid()
 
 
-def test_the_last_error_is_told_and_nothing_of_the_source(plant: Plant) -> None:
-    with plant.workers():
-        plant.submit(url="http://127.0.0.1:9/never?token=very-secret")
-        wait_until(lambda: any(worker.last_error for worker in workers(plant.belt)), 30)
-        [worker] = workers(plant.belt)
-        said = plant.belt.client.get(plant.belt.keys.said(worker.id))
+def test_the_last_error_is_told_and_nothing_of_the_source(system: RunningSystem) -> None:
+    with system.workers():
+        system.submit(url="http://127.0.0.1:9/never?token=very-secret")
+        wait_until(lambda: any(worker.last_error for worker in workers(system.queue)), 30)
+        [worker] = workers(system.queue)
+        said = system.queue.client.get(system.queue.keys.said(worker.id))
     assert worker.last_error
     assert (worker.last_error.code, worker.last_error.stage) == ("fetch_refused", Stage.FETCH)
     assert b"secret" not in said  # type: ignore[operator]
     assert b"127.0.0.1" not in said  # type: ignore[operator]
 
 
-def test_who_is_told_to_stop_is_not_shown_any_more(plant: Plant) -> None:
-    with plant.workers() as running:
-        wait_until(lambda: workers(plant.belt), 30)
+def test_who_is_told_to_stop_is_not_shown_any_more(system: RunningSystem) -> None:
+    with system.workers() as running:
+        wait_until(lambda: workers(system.queue), 30)
         assert running.stop() == 0
-        assert workers(plant.belt) == []
-        [started], [stopped] = running.said("worker started"), running.said("worker stopped")
+        assert workers(system.queue) == []
+        [started], [stopped] = running.logged("worker started"), running.logged("worker stopped")
     assert started["pid"] == stopped["pid"]
     assert started["threads"] == 4
 
 
-def test_a_worker_warns_of_what_looks_like_a_setting_and_is_none(plant: Plant) -> None:
-    plant.env["WEBHOOK_URLS"] = "https://hunter2.example"
-    with plant.workers() as running:
-        wait_until(lambda: running.said("no setting"), 30)
-        [said] = running.said("no setting")
+def test_a_worker_warns_of_what_looks_like_a_setting_and_is_none(system: RunningSystem) -> None:
+    system.env["WEBHOOK_URLS"] = "https://hunter2.example"
+    with system.workers() as running:
+        wait_until(lambda: running.logged("no setting"), 30)
+        [said] = running.logged("no setting")
     assert (said["level"], said["name"], said["meant"]) == ("warning", "WEBHOOK_URLS", "WEBHOOK_URL")
     assert "hunter2" not in running.log.read_text()

@@ -16,8 +16,8 @@ from scripts.benchmarks import networks
 from scripts.benchmarks.machine import Trouble
 from tests.conftest import CI
 from tests.scripts.test_chaos_interrupted import belonging_to
-from tests.support.esteira import wait_for
 from tests.support.system import ROOT
+from tests.support.waiting import wait_until
 
 COMMAND = [sys.executable, "-m", "scripts.benchmarks", "hosts"]
 
@@ -64,10 +64,10 @@ def test_ctrl_c_leaves_nothing_of_the_hosts() -> None:
             assert process.poll() is None, said.read_text()
             return sum("actors.stages" in part for part in belonging_to(folder)) >= 3
 
-        wait_for(workers_run, timeout_s=150, every_s=0.2)
+        wait_until(workers_run, within_s=150, every_s=0.2)
         os.killpg(process.pid, signal.SIGINT)  # to the whole group, as a terminal sends it
         assert process.wait(60) != 0
-        wait_for(lambda: not belonging_to(folder), timeout_s=30, every_s=0.5)
+        wait_until(lambda: not belonging_to(folder), within_s=30, every_s=0.5)
 
 
 def test_a_machine_that_lets_nobody_make_a_network_is_told_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 import psutil
 
-from tests.support.esteira import wait_for
+from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 
@@ -40,8 +40,8 @@ def test_ctrl_c_ends_runs_side_by_side_with_all_that_they_started() -> None:
             assert process.poll() is None, said.read_text()
             return sum("esteira.cli.parent_guard" in part for part in belonging_to(folder)) >= 6
 
-        wait_for(everything_runs, timeout_s=150, every_s=0.5)
+        wait_until(everything_runs, within_s=150, every_s=0.5)
         os.killpg(process.pid, signal.SIGINT)  # to the whole group, as a terminal sends it
         assert process.wait(60) != 0
-        wait_for(lambda: not belonging_to(folder), timeout_s=15, every_s=0.5)
+        wait_until(lambda: not belonging_to(folder), within_s=15, every_s=0.5)
         assert [path.name for path in folder.iterdir()] == ["said"]

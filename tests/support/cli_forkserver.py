@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 ROOT = Path(__file__).parent.parent.parent
 
 
-class Zygote:
+class CliForkserver:
     """The process that is forked, from the side of the tests. It runs one command at a time."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
@@ -48,7 +48,7 @@ class Zygote:
 
 
 @contextlib.contextmanager
-def zygote() -> Iterator[Zygote]:
+def cli_forkserver() -> Iterator[CliForkserver]:
     """One for the length of the block."""
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.support.cli_forkserver"],
@@ -58,7 +58,7 @@ def zygote() -> Iterator[Zygote]:
         text=True,
     )
     try:
-        yield Zygote(process)
+        yield CliForkserver(process)
     finally:
         process.kill()
         process.wait()

@@ -1,4 +1,4 @@
-"""The command `esteira` as a user runs it: in processes of its own, on a VAR_DIR of its own."""
+"""The command `esteira` as a user runs it: in processes of its own, with a VAR_DIR of its own."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline.config.settings import Settings
-from tests.support.cli_forkserver import Zygote
+from tests.support.cli_forkserver import CliForkserver
+from tests.support.waiting import wait_until
 
 BIN = Path(sys.executable).parent
 START_S = 60
@@ -25,45 +25,50 @@ STOP_S = 60
 
 
 @dataclass(frozen=True)
-class Site:
-    """Settings for one test: a folder, and the environment that names it."""
+class Installation:
+    """An installation of Esteira for one test: a folder, and the environment with its settings."""
 
     folder: Path
     env: dict[str, str]
-    zygote: Zygote | None = None
+    forkserver: CliForkserver | None = None
 
-    def run(self, *arguments: str | Path, stdin: str | None = None, timeout: float = 60) -> Finished:
-        """Runs `esteira` with these arguments to its end."""
-        if self.zygote:
-            place = {"cwd": self.folder, "env": self.env}
-            return Finished(*self.zygote.run([*map(str, arguments)], **place, stdin=stdin or "", timeout=timeout))
-        command = [str(BIN / "esteira"), *map(str, arguments)]
-        return self._finish(command, stdin or "", timeout)
+    def run(self, *arguments: str | Path, stdin: str | None = None, timeout: float = 60) -> CommandResult:
+        """Runs `esteira` with these arguments and waits for its end."""
+        words = [*map(str, arguments)]
+        if self.forkserver:
+            finished = self.forkserver.run(words, cwd=self.folder, env=self.env, stdin=stdin or "", timeout=timeout)
+            return CommandResult(*finished)
+        return self._run([str(BIN / "esteira"), *words], stdin or "", timeout)
 
-    def python(self, code: str, *arguments: str, timeout: float = 60) -> Finished:
-        """Runs Python code as a listener's own process would."""
-        command = [sys.executable, "-c", code, *arguments]
-        return self._finish(command, "", timeout)
+    def python(self, code: str, *arguments: str, timeout: float = 60) -> CommandResult:
+        """Runs Python code in a process of its own, as a bot would."""
+        return self._run([sys.executable, "-c", code, *arguments], "", timeout)
 
-    def _finish(self, command: list[str], stdin: str, timeout: float) -> Finished:
-        place = {"cwd": self.folder, "env": self.env}
+    def _run(self, command: list[str], stdin: str, timeout: float) -> CommandResult:
         finished = subprocess.run(
-            command, **place, input=stdin, capture_output=True, text=True, timeout=timeout, check=False
+            command,
+            cwd=self.folder,
+            env=self.env,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
         )
-        return Finished(finished.returncode, finished.stdout, finished.stderr)
+        return CommandResult(finished.returncode, finished.stdout, finished.stderr)
 
-    def with_settings(self, **settings: str) -> Site:
-        """The same site with these settings too."""
-        return Site(self.folder, self.env | settings, self.zygote)
+    def with_settings(self, **settings: str) -> Installation:
+        """The same installation with these settings in addition."""
+        return Installation(self.folder, self.env | settings, self.forkserver)
 
-    def media(self) -> list[Path]:
-        """What stands in storage, in its final place, without what was made of it for the eye."""
+    def stored_files(self) -> list[Path]:
+        """The stored originals, without previews (their names have a suffix)."""
         return [path for path in (self.folder / "media").rglob("*") if path.is_file() and not path.suffix]
 
 
 @dataclass(frozen=True)
-class Finished:
-    """How a command ended."""
+class CommandResult:
+    """Exit code and output of a command."""
 
     code: int
     out: str
@@ -75,24 +80,24 @@ class Finished:
 
     @property
     def lines(self) -> list[Any]:
-        """One JSON value a line."""
+        """The JSON value of each line of stdout."""
         return [json.loads(line) for line in self.out.splitlines()]
 
 
 @contextlib.contextmanager
-def site(zygote: Zygote | None = None, **settings: str) -> Iterator[Site]:
-    """A site without any setting but these; its path is short enough for a unix socket."""
+def new_installation(forkserver: CliForkserver | None = None, **settings: str) -> Iterator[Installation]:
+    """An installation with no other settings than these; its path is short enough for a unix socket."""
     folder = Path(tempfile.mkdtemp(prefix="esteira-"))
     ours = {name.upper() for name in Settings.model_fields}
     kept = {name: value for name, value in os.environ.items() if name not in ours}
     defaults = {"VAR_DIR": str(folder), "FETCH_ALLOW_PRIVATE": "127.0.0.0/8", "WORKER_THREADS": "4"}
     try:
-        yield Site(folder, kept | defaults | settings, zygote)
+        yield Installation(folder, kept | defaults | settings, forkserver)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-class Running:
+class RunningEsteira:
     """`esteira start` in the background."""
 
     def __init__(self, process: subprocess.Popen[str], log: Path) -> None:
@@ -102,46 +107,37 @@ class Running:
     def output(self) -> str:
         return self.log.read_text(errors="replace")
 
-    def end(self, how: signal.Signals = signal.SIGINT) -> int:
-        """Ends it as Ctrl-C does; its exit status."""
+    def stop(self, sent: signal.Signals = signal.SIGINT) -> int:
+        """Stops it as Ctrl-C does, or with another signal; returns the exit status."""
         if self.process.poll() is None:
-            self.process.send_signal(how)
+            self.process.send_signal(sent)
         return self.process.wait(STOP_S)
 
 
 @contextlib.contextmanager
-def started(place: Site, *arguments: str) -> Iterator[Running]:
-    """`esteira start` for the length of the block, ready for work."""
-    log = Path(tempfile.mkdtemp(dir=place.folder)) / "start.log"  # one for each start
+def start_esteira(installation: Installation, *arguments: str) -> Iterator[RunningEsteira]:
+    """Runs `esteira start` for the length of the block; it is ready for work when the block begins."""
+    log = Path(tempfile.mkdtemp(dir=installation.folder)) / "start.log"  # one for each start
     command = [str(BIN / "esteira"), "start", *arguments]
     with log.open("ab") as out:
         process: subprocess.Popen[Any] = subprocess.Popen(
-            command, cwd=place.folder, env=place.env, stdout=out, stderr=out, start_new_session=True
+            command, cwd=installation.folder, env=installation.env, stdout=out, stderr=out, start_new_session=True
         )
-    running = Running(process, log)
+    running = RunningEsteira(process, log)
     try:
-        wait_for(lambda: "Ctrl-C ends it" in running.output() or process.poll() is not None, timeout_s=START_S)
+        wait_until(lambda: "Press Ctrl-C to stop" in running.output() or process.poll() is not None, START_S)
         assert process.poll() is None, running.output()
         yield running
     finally:
         try:
-            running.end()
+            running.stop()
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
             raise
 
 
-def wait_for(condition: Callable[[], Any], *, timeout_s: float = 30, every_s: float = 0.05) -> Any:
-    """Waits until the condition holds and returns what it gave."""
-    deadline = time.monotonic() + timeout_s
-    while not (value := condition()):
-        assert time.monotonic() < deadline, "it did not come to pass in time"
-        time.sleep(every_s)
-    return value
-
-
 def write_jsonl(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
-    """Writes the rows one a line."""
+    """Writes each row as one line of JSON."""
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.conftest import missing
-from tests.support.system import ROOT, wait_until
+from tests.support.system import ROOT
+from tests.support.waiting import wait_until
 
 FOLDER = ROOT / "tests" / "node"
 

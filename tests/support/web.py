@@ -1,4 +1,4 @@
-"""The web app in the process of a test, with the settings of a plant."""
+"""The web app in the process of a test, with the settings of a system."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from actors.redis_queue import queue
 from esteira.web.app import build_app
 from pipeline import services
 from pipeline.config import settings
-from tests.support.system import Plant
+from tests.support.system import RunningSystem
 
 TOKEN = "a token of the tests"
 
 
-def app_client(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> TestClient:
-    """A client of an app that has read the settings of this plant, and nothing before."""
-    for name, value in plant.env.items():
+def app_client(system: RunningSystem, monkeypatch: pytest.MonkeyPatch) -> TestClient:
+    """A client of an app that has read the settings of this system, and nothing before."""
+    for name, value in system.env.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("API_TOKEN", TOKEN)
     monkeypatch.setenv("DASHBOARD", "false")

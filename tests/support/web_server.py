@@ -19,8 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.support.system import ROOT, Plant, wait_until
+from tests.support.system import ROOT, RunningSystem
 from tests.support.valkey import free_port
+from tests.support.waiting import wait_until
 
 TOKEN = "a token of the tests"
 CLOUD_SECRET = "an app's secret"
@@ -102,13 +103,13 @@ class WebServer:
 
 @contextlib.contextmanager
 def web_server(
-    plant: Plant, *command: str, files: int | None = None, alive_s: float = 60, **settings: str
+    system: RunningSystem, *command: str, files: int | None = None, alive_s: float = 60, **settings: str
 ) -> Iterator[WebServer]:
-    """The app with the settings of a plant and these, ready; `files` is the most descriptors that it may open."""
+    """The app with the settings of a system and these, ready; `files` is the most descriptors that it may open."""
     port = int(settings.pop("port", "0")) or free_port()
-    env = plant.env | {"PORT": str(port), "LOG_FORMAT": "json"}
+    env = system.env | {"PORT": str(port), "LOG_FORMAT": "json"}
     env |= {name.upper(): value for name, value in {**SECRETS, **WITHOUT_DASHBOARD, **settings}.items()}
-    log = plant.folder / f"web-{port}.log"
+    log = system.folder / f"web-{port}.log"
 
     started = [sys.executable, "-m", *(part.format(port=port) for part in command or ("esteira.web",))]
     with log.open("wb") as out:

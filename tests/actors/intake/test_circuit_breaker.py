@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from actors.intake.circuit_breaker import Breaker
-from tests.support.system import wait_until
+from tests.support.waiting import wait_until
 
 ERROR = redis.ConnectionError("refused")
 

@@ -20,8 +20,8 @@ from pipeline.errors import Code, RetryableError
 from pipeline.notifiers.webhooks import RefusedError
 from pipeline.services import Services, build_services
 from tests.support.media_server import Answer, MediaServer
-from tests.support.system import wait_until
 from tests.support.tls import server_context
+from tests.support.waiting import wait_until
 from tests.support.webhooks import OLDER, SECRET, endpoints, event_ids, posts, told
 
 PARCEL = DeliveryAttempt("t" * 32, "1" * 32, "e" * 32, "a" * 32, "shop", "media.done", 0, 0, "{}")

@@ -9,20 +9,22 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.support.cli_forkserver import Zygote
-from tests.support.esteira import Site, site
+from tests.support.cli_forkserver import CliForkserver
+from tests.support.esteira import Installation, new_installation
 
 FIELDS = ["path", "verdict", "kind", "mime", "ext", "error_code", "error"]
 
 
 @pytest.fixture
-def nowhere(esteira: Zygote) -> Iterator[Site]:
-    """A site whose Redis and catalogue do not exist."""
-    with site(esteira, REDIS_URL="redis://127.0.0.1:1/0", DATABASE_URL="postgresql://127.0.0.1:1/none") as made:
+def nowhere(esteira: CliForkserver) -> Iterator[Installation]:
+    """An installation whose Redis and catalogue do not exist."""
+    with new_installation(
+        esteira, REDIS_URL="redis://127.0.0.1:1/0", DATABASE_URL="postgresql://127.0.0.1:1/none"
+    ) as made:
         yield made
 
 
-def test_every_file_gets_its_line_in_order(nowhere: Site, tmp_path: Path) -> None:
+def test_every_file_gets_its_line_in_order(nowhere: Installation, tmp_path: Path) -> None:
     names = [tmp_path / name for name in ("a.png", "b.jpg", "empty.jpg", "missing.jpg", "page.jpg")]
     Image.new("RGB", (40, 30), "teal").save(names[0])
     Image.new("RGB", (40, 30), "teal").save(names[1], "JPEG")
@@ -39,7 +41,7 @@ def test_every_file_gets_its_line_in_order(nowhere: Site, tmp_path: Path) -> Non
     assert (first["kind"], first["mime"], first["ext"]) == ("image", "image/png", "png")
 
 
-def test_only_good_files_end_well(nowhere: Site, tmp_path: Path) -> None:
+def test_only_good_files_end_well(nowhere: Installation, tmp_path: Path) -> None:
     file = tmp_path / "sticker.webp"
     Image.new("RGB", (512, 512), "teal").save(file)
     finished = nowhere.run("check", file, "--kind", "sticker", "--json")
@@ -48,13 +50,13 @@ def test_only_good_files_end_well(nowhere: Site, tmp_path: Path) -> None:
     assert finished.err == ""
 
 
-def test_a_pipe_does_not_hang_it(nowhere: Site, tmp_path: Path) -> None:
+def test_a_pipe_does_not_hang_it(nowhere: Installation, tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     assert nowhere.run("check", pipe, timeout=20).lines[0]["error_code"] == "no_source"
 
 
-def test_a_name_that_is_not_utf_8_is_json_all_the_same(nowhere: Site, tmp_path: Path) -> None:
+def test_a_name_that_is_not_utf_8_is_json_all_the_same(nowhere: Installation, tmp_path: Path) -> None:
     file = tmp_path / os.fsdecode(b"caf\xe9 \xc3\xa9.png")
     Image.new("RGB", (40, 30), "teal").save(file, "PNG")
     finished = nowhere.run("check", file)

@@ -13,8 +13,8 @@ from pipeline.catalogue import Catalogue
 from pipeline.history import HistoryOutcome
 from pipeline.models import Stage
 from tests.support.catalogues import claimed
-from tests.support.cli_forkserver import Zygote
-from tests.support.esteira import Site, site, write_jsonl
+from tests.support.cli_forkserver import CliForkserver
+from tests.support.esteira import Installation, new_installation, write_jsonl
 from tests.support.valkey import ValkeyServer
 
 COMMANDS = [
@@ -29,16 +29,16 @@ LOOPBACK = "http://127.0.0.1:9/file"
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_explains_itself_with_an_example(command: str, esteira: Zygote) -> None:
-    with site(esteira) as place:
-        finished = place.run(*command.split(), "--help")
+def test_every_command_explains_itself_with_an_example(command: str, esteira: CliForkserver) -> None:
+    with new_installation(esteira) as installation:
+        finished = installation.run(*command.split(), "--help")
     assert finished.code == 0
     assert f"esteira {command}" in finished.out
     assert "Example" in finished.out
 
 
-def test_an_unknown_id_is_told_in_one_line(place: Site) -> None:
-    finished = place.run("status", UNKNOWN)
+def test_an_unknown_id_is_told_in_one_line(installation: Installation) -> None:
+    finished = installation.run("status", UNKNOWN)
     assert finished.code == 1
     assert finished.out == ""
     assert finished.err.splitlines() == [
@@ -47,9 +47,11 @@ def test_an_unknown_id_is_told_in_one_line(place: Site) -> None:
 
 
 @pytest.mark.parametrize("arguments", [("stats",), ("workers",), ("sweep", "--older-than", "0")])
-def test_redis_out_of_reach_is_told_in_one_line_with_the_remedy(place: Site, arguments: tuple[str, ...]) -> None:
-    place.run("submit", LOOPBACK)
-    finished = place.with_settings(REDIS_URL="redis://:hunter2@127.0.0.1:1/0").run(*arguments)
+def test_redis_out_of_reach_is_told_in_one_line_with_the_remedy(
+    installation: Installation, arguments: tuple[str, ...]
+) -> None:
+    installation.run("submit", LOOPBACK)
+    finished = installation.with_settings(REDIS_URL="redis://:hunter2@127.0.0.1:1/0").run(*arguments)
     assert finished.code == 1
     [line] = finished.err.splitlines()
     assert "Redis at 127.0.0.1:1 does not answer" in line
@@ -61,8 +63,8 @@ def test_redis_out_of_reach_is_told_in_one_line_with_the_remedy(place: Site, arg
     "arguments",
     [("stats",), ("list",), ("failures",), ("status", UNKNOWN), ("submit", LOOPBACK), ("replay", "--yes")],
 )
-def test_a_catalogue_out_of_reach_is_told_in_one_line(place: Site, arguments: tuple[str, ...]) -> None:
-    away = place.with_settings(DATABASE_URL="postgresql://user:hunter2@127.0.0.1:1/db")
+def test_a_catalogue_out_of_reach_is_told_in_one_line(installation: Installation, arguments: tuple[str, ...]) -> None:
+    away = installation.with_settings(DATABASE_URL="postgresql://user:hunter2@127.0.0.1:1/db")
     finished = away.run(*arguments)
     assert finished.code == 1
     [line] = finished.err.splitlines()
@@ -72,9 +74,9 @@ def test_a_catalogue_out_of_reach_is_told_in_one_line(place: Site, arguments: tu
 
 @pytest.mark.parametrize("arguments", [("stats",), ("list",), ("submit", LOOPBACK)])
 def test_a_catalogue_that_was_never_made_is_told_with_the_remedy(
-    valkey: ValkeyServer, esteira: Zygote, arguments: tuple[str, ...]
+    valkey: ValkeyServer, esteira: CliForkserver, arguments: tuple[str, ...]
 ) -> None:
-    with site(esteira, REDIS_URL=valkey.url) as fresh:
+    with new_installation(esteira, REDIS_URL=valkey.url) as fresh:
         finished = fresh.run(*arguments)
         assert list(fresh.folder.iterdir()) == [], "who asks in the wrong folder finds nothing of it there"
     assert finished.code == 1
@@ -84,21 +86,21 @@ def test_a_catalogue_that_was_never_made_is_told_with_the_remedy(
     assert "VAR_DIR" in line
 
 
-def test_a_catalogue_without_tables_is_told_with_the_remedy(place: Site) -> None:
-    empty = place.folder / "empty.db"
+def test_a_catalogue_without_tables_is_told_with_the_remedy(installation: Installation) -> None:
+    empty = installation.folder / "empty.db"
     empty.touch()
-    finished = place.with_settings(DATABASE_URL=f"sqlite:///{empty}").run("list")
+    finished = installation.with_settings(DATABASE_URL=f"sqlite:///{empty}").run("list")
     assert finished.code == 1
     [line] = finished.err.splitlines()
     assert "has no tables" in line
     assert "esteira start" in line
 
 
-def test_a_wrong_password_is_told_from_a_redis_that_is_away(place: Site, valkey: ValkeyServer) -> None:
+def test_a_wrong_password_is_told_from_a_redis_that_is_away(installation: Installation, valkey: ValkeyServer) -> None:
     with valkey.client() as client:
         client.config_set("requirepass", "correct")
         try:
-            finished = place.with_settings(REDIS_URL=valkey.url.replace("//", "//:hunter2@")).run("stats")
+            finished = installation.with_settings(REDIS_URL=valkey.url.replace("//", "//:hunter2@")).run("stats")
         finally:
             client.config_set("requirepass", "")
     assert finished.code == 1
@@ -109,8 +111,8 @@ def test_a_wrong_password_is_told_from_a_redis_that_is_away(place: Site, valkey:
 
 
 @pytest.mark.parametrize("command", ["start", "list", "stats", "migrate"])
-def test_a_wrong_setting_is_named_with_its_fault(place: Site, command: str) -> None:
-    finished = place.with_settings(MEDIA_ATTEMPTS="none", WORKER_THREADS="0").run(command)
+def test_a_wrong_setting_is_named_with_its_fault(installation: Installation, command: str) -> None:
+    finished = installation.with_settings(MEDIA_ATTEMPTS="none", WORKER_THREADS="0").run(command)
     assert finished.code == 2
     assert "MEDIA_ATTEMPTS 'none': Input should be a valid integer" in finished.err
     assert "WORKER_THREADS '0': Input should be greater than or equal to 1" in finished.err
@@ -125,8 +127,10 @@ def test_a_wrong_setting_is_named_with_its_fault(place: Site, command: str) -> N
         ("SENTRY_DSN", "nonsense", "SENTRY_DSN: must be https://key@host/number"),
     ],
 )
-def test_a_setting_that_cannot_work_is_told_in_one_line(place: Site, name: str, value: str, told: str) -> None:
-    finished = place.with_settings(**{name: value}).run("migrate")
+def test_a_setting_that_cannot_work_is_told_in_one_line(
+    installation: Installation, name: str, value: str, told: str
+) -> None:
+    finished = installation.with_settings(**{name: value}).run("migrate")
     assert finished.code == 2
     [line] = finished.err.splitlines()
     assert told in line
@@ -134,9 +138,9 @@ def test_a_setting_that_cannot_work_is_told_in_one_line(place: Site, name: str, 
     assert "nonsense" not in line
 
 
-def test_stats_have_the_promised_shape(place: Site) -> None:
-    place.run("submit", LOOPBACK)
-    figures = place.run("stats", "--json").json
+def test_stats_have_the_promised_shape(installation: Installation) -> None:
+    installation.run("submit", LOOPBACK)
+    figures = installation.run("stats", "--json").json
     assert set(figures) == {
         *("queues", "sessions", "totals", "duration_ms", "per_minute", "oldest_unfinished_s", "pauses"),
     }
@@ -157,29 +161,29 @@ def test_stats_have_the_promised_shape(place: Site) -> None:
     assert set(figures["duration_ms"]) == {"mean", "p50", "p95", "p99"}
 
 
-def test_stats_for_people_name_every_queue_and_total(place: Site) -> None:
-    shown = place.run("stats").out
+def test_stats_for_people_name_every_queue_and_total(installation: Installation) -> None:
+    shown = installation.run("stats").out
     for word in ("fetch", "notify", "ready", "dead", "received 0", "fallbacks 0", "p95 –"):
         assert word in shown
 
 
-def test_stats_for_people_name_the_ten_sessions_with_most_ready(place: Site, tmp_path: Path) -> None:
+def test_stats_for_people_name_the_ten_sessions_with_most_ready(installation: Installation, tmp_path: Path) -> None:
     lines = [
         {"session": f"s{number:02}", "message_id": f"{turn}", "url": LOOPBACK}
         for number in range(12)
         for turn in range(number + 1)
     ]
-    place.run("submit", "--jsonl", write_jsonl(tmp_path / "load.jsonl", lines))
-    shown = place.run("stats").out
+    installation.run("submit", "--jsonl", write_jsonl(tmp_path / "load.jsonl", lines))
+    shown = installation.run("stats").out
     assert [word for word in shown.split() if word.startswith("s") and word[1:].isdecimal()] == [
         f"s{number:02}" for number in range(11, 1, -1)
     ]
-    assert len(place.run("stats", "--json").json["sessions"]) == 12
+    assert len(installation.run("stats", "--json").json["sessions"]) == 12
 
 
-def test_the_list_is_narrowed_by_every_filter(place: Site) -> None:
-    place.run("submit", LOOPBACK, "--session", "a", "--kind", "image")
-    place.run("submit", LOOPBACK, "--session", "b")
+def test_the_list_is_narrowed_by_every_filter(installation: Installation) -> None:
+    installation.run("submit", LOOPBACK, "--session", "a", "--kind", "image")
+    installation.run("submit", LOOPBACK, "--session", "b")
     for filters, count in (
         ((), 2),
         (("--session", "a"), 1),
@@ -193,54 +197,54 @@ def test_the_list_is_narrowed_by_every_filter(place: Site) -> None:
         (("--since", "999999w"), 2),
         (("--limit", "1"), 1),
     ):
-        assert len(place.run("list", "--json", *filters).json) == count, filters
+        assert len(installation.run("list", "--json", *filters).json) == count, filters
 
 
-def test_the_list_says_how_many_more_there_are(place: Site) -> None:
-    place.run("submit", *[LOOPBACK] * 3)
-    shown = place.run("list", "--limit", "2").out
+def test_the_list_says_how_many_more_there_are(installation: Installation) -> None:
+    installation.run("submit", *[LOOPBACK] * 3)
+    shown = installation.run("list", "--limit", "2").out
     assert "2 of 3" in shown
     assert len(shown.splitlines()) == 4
 
 
-def test_status_shows_one_attachment(place: Site) -> None:
-    media_id = place.run("submit", LOOPBACK, "--session", "sho\x1b[2Jp", "--json").lines[0]["id"]
-    assert place.run("status", media_id, "--json").json["session"] == "sho\x1b[2Jp"
-    shown = place.run("status", media_id).out
+def test_status_shows_one_attachment(installation: Installation) -> None:
+    media_id = installation.run("submit", LOOPBACK, "--session", "sho\x1b[2Jp", "--json").lines[0]["id"]
+    assert installation.run("status", media_id, "--json").json["session"] == "sho\x1b[2Jp"
+    shown = installation.run("status", media_id).out
     assert "received" in shown
     assert "\x1b" not in shown
 
 
-def test_status_shows_every_time_as_a_clock_does(place: Site) -> None:
-    media_id = place.run("submit", LOOPBACK, "--json").lines[0]["id"]
-    assert place.run("cancel", media_id).code == 0
-    shown = place.run("status", media_id).out
+def test_status_shows_every_time_as_a_clock_does(installation: Installation) -> None:
+    media_id = installation.run("submit", LOOPBACK, "--json").lines[0]["id"]
+    assert installation.run("cancel", media_id).code == 0
+    shown = installation.run("status", media_id).out
     times = dict(re.findall(r"(?m)^(\w+_at) +(.+)$", shown))
     assert {"received_at", "cancelled_at", "finished_at"} <= set(times)
     assert all(re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", value) for value in times.values()), times
 
 
-def test_status_tells_the_way_through_the_stages(place: Site) -> None:
-    media_id = place.run("submit", LOOPBACK, "--json").lines[0]["id"]
-    assert place.run("status", media_id, "--json").json["history"] == []
-    catalogue = Catalogue(f"sqlite:///{place.folder}/esteira.db")
+def test_status_tells_the_way_through_the_stages(installation: Installation) -> None:
+    media_id = installation.run("submit", LOOPBACK, "--json").lines[0]["id"]
+    assert installation.run("status", media_id, "--json").json["history"] == []
+    catalogue = Catalogue(f"sqlite:///{installation.folder}/esteira.db")
     claim = claimed(catalogue, media_id)
     claim.trail.begin("fetch", 1)
     claim.trail.end(HistoryOutcome.RETRY, code="fetch_timeout", message="was \x1b[2J silent")
     catalogue.release(claim, stage=Stage.FETCH, attempts=1, error=None)
-    (entry,) = place.run("status", media_id, "--json").json["history"]
+    (entry,) = installation.run("status", media_id, "--json").json["history"]
     assert (entry["stage"], entry["attempt"], entry["outcome"]) == ("fetch", 1, "retry")
-    shown = place.run("status", media_id).out
+    shown = installation.run("status", media_id).out
     assert "fetch_timeout: was" in shown
     assert "\x1b" not in shown
 
 
-def test_a_sweep_puts_back_what_redis_lost(place: Site, valkey: ValkeyServer) -> None:
-    place.run("submit", LOOPBACK, LOOPBACK)
-    assert place.run("sweep", "--older-than", "0", "--json").json == {"swept": 0}
+def test_a_sweep_puts_back_what_redis_lost(installation: Installation, valkey: ValkeyServer) -> None:
+    installation.run("submit", LOOPBACK, LOOPBACK)
+    assert installation.run("sweep", "--older-than", "0", "--json").json == {"swept": 0}
     valkey.client().flushall()
-    assert place.run("sweep", "--older-than", "0", "--json").json == {"swept": 2}
+    assert installation.run("sweep", "--older-than", "0", "--json").json == {"swept": 2}
 
 
-def test_migrate_may_be_repeated(place: Site) -> None:
-    assert [place.run("migrate").code for _ in range(2)] == [0, 0]
+def test_migrate_may_be_repeated(installation: Installation) -> None:
+    assert [installation.run("migrate").code for _ in range(2)] == [0, 0]

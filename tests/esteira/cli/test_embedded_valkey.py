@@ -13,7 +13,7 @@ import redis
 from esteira.cli.embedded_valkey import MAX_SOCKET_PATH, embedded_valkey, sole_use
 from pipeline.config.settings import Settings, load_settings
 from pipeline.errors import PermanentError, SettingsError
-from tests.support.esteira import wait_for
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_it_ends_when_its_parent_is_killed(settings: Settings) -> None:
     pid = int(parent.stdout.readline())
     parent.kill()
     parent.wait()
-    wait_for(lambda: not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/stat").read_text().split()[2])
+    wait_until(lambda: not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/stat").read_text().split()[2])
 
 
 def test_a_folder_in_use_is_refused_with_the_holder(tmp_path: Path) -> None:

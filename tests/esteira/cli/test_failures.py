@@ -7,11 +7,11 @@ from pipeline.errors import Code
 from pipeline.models import Record, Stage, Status
 from pipeline.remedies import remedy
 from tests.support.catalogues import attachment, finished
-from tests.support.esteira import Site
+from tests.support.esteira import Installation
 
 
-def failed(place: Site, code: Code, stage: Stage = Stage.FETCH, session: str = "shop") -> Record:
-    catalogue = Catalogue(f"sqlite:///{place.folder}/esteira.db")
+def failed(installation: Installation, code: Code, stage: Stage = Stage.FETCH, session: str = "shop") -> Record:
+    catalogue = Catalogue(f"sqlite:///{installation.folder}/esteira.db")
     try:
         of = attachment(session=session)
         return finished(catalogue, Status.FAILED, of=of, stage=stage, code=code, message="as it says itself")
@@ -19,11 +19,11 @@ def failed(place: Site, code: Code, stage: Stage = Stage.FETCH, session: str = "
         catalogue.close()
 
 
-def test_failures_are_shown_in_groups_with_their_remedies(place: Site) -> None:
+def test_failures_are_shown_in_groups_with_their_remedies(installation: Installation) -> None:
     for session in ("shop", "shop", "ba\x1b[2Jr"):
-        failed(place, Code.FETCH_TIMEOUT, session=session)
-    last = failed(place, Code.STORAGE, Stage.PERSIST)
-    shown = place.run("failures").out
+        failed(installation, Code.FETCH_TIMEOUT, session=session)
+    last = failed(installation, Code.STORAGE, Stage.PERSIST)
+    shown = installation.run("failures").out
     table, *told = shown.split("\n\n")
     assert [line.split()[:3] for line in table.splitlines()[1:]] == [
         ["fetch_timeout", "fetch", "3"],
@@ -36,19 +36,19 @@ def test_failures_are_shown_in_groups_with_their_remedies(place: Site) -> None:
     assert [line.strip() for line in told[1].splitlines()] == ["storage", *words]
 
 
-def test_failures_as_json_have_their_texts_in_the_language_asked_for(place: Site) -> None:
-    record = failed(place, Code.FETCH_TIMEOUT)
-    [group] = place.run("failures", "--json", "--language", "pt-BR", "--since", "1h").json
+def test_failures_as_json_have_their_texts_in_the_language_asked_for(installation: Installation) -> None:
+    record = failed(installation, Code.FETCH_TIMEOUT)
+    [group] = installation.run("failures", "--json", "--language", "pt-BR", "--since", "1h").json
     assert (group["code"], group["stage"], group["count"], group["busiest"]) == ("fetch_timeout", "fetch", 1, ["shop"])
     assert group["example"]["id"] == record.id
     assert (group["happened"], group["to_do"]) == remedy("fetch_timeout", language="pt-BR")
-    assert place.run("failures", "--json", "--session", "other").json == []
+    assert installation.run("failures", "--json", "--session", "other").json == []
 
 
-def test_status_tells_the_remedy_of_what_failed_and_of_nothing_else(place: Site) -> None:
+def test_status_tells_the_remedy_of_what_failed_and_of_nothing_else(installation: Installation) -> None:
     words = remedy("source_gone")
     assert words
-    shown = place.run("status", failed(place, Code.SOURCE_GONE).id).out
+    shown = installation.run("status", failed(installation, Code.SOURCE_GONE).id).out
     assert [line for line in shown.splitlines() if line][-2:] == list(words)
-    waiting = place.run("submit", "http://127.0.0.1:9/x", "--json").lines[0]["id"]
-    assert "\n\n" not in place.run("status", waiting).out
+    waiting = installation.run("submit", "http://127.0.0.1:9/x", "--json").lines[0]["id"]
+    assert "\n\n" not in installation.run("status", waiting).out

@@ -10,108 +10,110 @@ from typing import Any
 
 import pytest
 
-from tests.support.esteira import Site
+from tests.support.esteira import Installation
 
 REFUSED = "ftp://127.0.0.1/file"  # ends `rejected` at once, without any server
 
 
 @pytest.fixture
-def rejected(place: Site) -> list[str]:
+def rejected(installation: Installation) -> list[str]:
     """Ids of three attachments that were rejected, oldest first; the queue was away, so they ran at once."""
-    away = place.with_settings(REDIS_URL="redis://127.0.0.1:1/0")
+    away = installation.with_settings(REDIS_URL="redis://127.0.0.1:1/0")
     lines = away.run("submit", *[REFUSED] * 3, "--json").lines
     assert [(line["mode"], line["status"]) for line in lines] == [("inline", "rejected")] * 3
     return [line["id"] for line in lines]
 
 
-def test_a_dry_run_tells_what_would_go_and_changes_nothing(place: Site, rejected: list[str]) -> None:
-    told = place.run("replay", "--status", "rejected", "--dry-run", "--json")
+def test_a_dry_run_tells_what_would_go_and_changes_nothing(installation: Installation, rejected: list[str]) -> None:
+    told = installation.run("replay", "--status", "rejected", "--dry-run", "--json")
     assert told.json == {"matched": 3, "ids": rejected, "missed": []}
-    assert "3 would be sent again" in place.run("replay", "--status", "rejected", "--dry-run").out
-    assert len(place.run("list", "--status", "rejected", "--json").json) == 3
+    assert "3 would be sent again" in installation.run("replay", "--status", "rejected", "--dry-run").out
+    assert len(installation.run("list", "--status", "rejected", "--json").json) == 3
 
 
-def test_without_a_terminal_it_does_not_guess_the_answer(place: Site, rejected: list[str]) -> None:
-    finished = place.run("replay", "--status", "rejected")
+def test_without_a_terminal_it_does_not_guess_the_answer(installation: Installation, rejected: list[str]) -> None:
+    finished = installation.run("replay", "--status", "rejected")
     assert finished.code == 2
     assert "3 would be sent again" in finished.err
     assert "--yes" in finished.err
-    assert len(place.run("list", "--status", "rejected", "--json").json) == 3
+    assert len(installation.run("list", "--status", "rejected", "--json").json) == 3
 
 
-def test_filters_choose_what_goes(place: Site, rejected: list[str]) -> None:
-    assert place.run("replay", "--yes", "--json").json["matched"] == 0  # only failed ones, unless told otherwise
-    assert place.run("replay", "--error", "broken", "--yes", "--json").json["matched"] == 0
-    sent = place.run("replay", "--error", "url_scheme", "--yes", "--json")
+def test_filters_choose_what_goes(installation: Installation, rejected: list[str]) -> None:
+    assert installation.run("replay", "--yes", "--json").json["matched"] == 0  # only failed ones, unless told otherwise
+    assert installation.run("replay", "--error", "broken", "--yes", "--json").json["matched"] == 0
+    sent = installation.run("replay", "--error", "url_scheme", "--yes", "--json")
     assert sent.json == {"matched": 3, "replayed": 3, "missed": []}
-    assert len(place.run("list", "--status", "received", "--json").json) == 3
+    assert len(installation.run("list", "--status", "received", "--json").json) == 3
 
 
-def test_named_ones_go_without_a_question(place: Site, rejected: list[str]) -> None:
-    assert place.run("replay", rejected[0]).out == "1 of 1 sent again\n"
-    assert place.run("status", rejected[0], "--json").json["run"] == 1
+def test_named_ones_go_without_a_question(installation: Installation, rejected: list[str]) -> None:
+    assert installation.run("replay", rejected[0]).out == "1 of 1 sent again\n"
+    assert installation.run("status", rejected[0], "--json").json["run"] == 1
 
 
-def test_a_new_url_takes_the_place_of_the_old_one(place: Site, rejected: list[str]) -> None:
-    assert place.run("replay", rejected[0], "--url", "http://127.0.0.1:9/new").code == 0
-    assert place.run("status", rejected[0], "--json").json["stage"] == "fetch"
+def test_a_new_url_takes_the_place_of_the_old_one(installation: Installation, rejected: list[str]) -> None:
+    assert installation.run("replay", rejected[0], "--url", "http://127.0.0.1:9/new").code == 0
+    assert installation.run("status", rejected[0], "--json").json["stage"] == "fetch"
 
 
-def test_what_cannot_go_is_named_and_the_others_go(place: Site, rejected: list[str]) -> None:
-    waiting = place.run("submit", "http://127.0.0.1:9/file", "--json").lines[0]["id"]
-    finished = place.run("replay", "f" * 32, waiting, rejected[0], "--json")
+def test_what_cannot_go_is_named_and_the_others_go(installation: Installation, rejected: list[str]) -> None:
+    waiting = installation.run("submit", "http://127.0.0.1:9/file", "--json").lines[0]["id"]
+    finished = installation.run("replay", "f" * 32, waiting, rejected[0], "--json")
     assert finished.code == 1
     assert finished.json == {"matched": 3, "replayed": 1, "missed": ["f" * 32, waiting]}
     assert f"{'f' * 32}: unknown" in finished.err
     assert f"{waiting}: is received" in finished.err
 
 
-def test_a_dry_run_names_what_cannot_go(place: Site, rejected: list[str]) -> None:
-    finished = place.run("replay", "f" * 32, rejected[0], "--dry-run", "--json")
+def test_a_dry_run_names_what_cannot_go(installation: Installation, rejected: list[str]) -> None:
+    finished = installation.run("replay", "f" * 32, rejected[0], "--dry-run", "--json")
     assert finished.code == 1
     assert finished.json == {"matched": 2, "ids": [rejected[0]], "missed": ["f" * 32]}
     assert f"{'f' * 32}: unknown" in finished.err
-    assert "1 would be sent again" in place.run("replay", "f" * 32, rejected[0], "--dry-run").out
+    assert "1 would be sent again" in installation.run("replay", "f" * 32, rejected[0], "--dry-run").out
 
 
-def test_a_rate_is_kept(place: Site, rejected: list[str]) -> None:
-    finished = place.run("replay", "--status", "rejected", "--yes", "--rate", "2", "--json")
+def test_a_rate_is_kept(installation: Installation, rejected: list[str]) -> None:
+    finished = installation.run("replay", "--status", "rejected", "--yes", "--rate", "2", "--json")
     assert finished.json["replayed"] == 3
-    records = [place.run("status", media_id, "--json").json for media_id in rejected]
+    records = [installation.run("status", media_id, "--json").json for media_id in rejected]
     assert {record["run"] for record in records} == {1}
 
 
-def payload(place: Site, media_id: str) -> dict[str, Any]:
+def payload(installation: Installation, media_id: str) -> dict[str, Any]:
     """What the catalogue keeps of this attachment for a replay."""
-    with closing(sqlite3.connect(place.folder / "esteira.db")) as catalogue:
+    with closing(sqlite3.connect(installation.folder / "esteira.db")) as catalogue:
         return dict(json.loads(*catalogue.execute("SELECT payload FROM media WHERE id = ?", (media_id,)).fetchone()))
 
 
-def test_a_new_path_and_its_key_come_from_the_command_line_and_from_a_file(place: Site, rejected: list[str]) -> None:
+def test_a_new_path_and_its_key_come_from_the_command_line_and_from_a_file(
+    installation: Installation, rejected: list[str]
+) -> None:
     key = base64.b64encode(bytes(range(32))).decode()
     options = ("--direct-path", "/v/t62.7118-24/new.enc?oe=6ABCDEF0", "--media-key-file", "-")
-    assert place.run("replay", rejected[0], *options, stdin=f"{key}\n").code == 0
-    kept = payload(place, rejected[0])
+    assert installation.run("replay", rejected[0], *options, stdin=f"{key}\n").code == 0
+    kept = payload(installation, rejected[0])
     assert (kept["direct_path"], kept["media_key"]) == ("/v/t62.7118-24/new.enc?oe=6ABCDEF0", key)
     assert "url" not in kept
 
 
-def test_what_is_not_encrypted_any_more_is_said_so(place: Site, rejected: list[str]) -> None:
-    key = place.folder / "key"
+def test_what_is_not_encrypted_any_more_is_said_so(installation: Installation, rejected: list[str]) -> None:
+    key = installation.folder / "key"
     key.write_text(bytes(range(32)).hex())
     url = ("--url", "http://127.0.0.1:9/new")
-    assert place.run("replay", rejected[0], *url, "--media-key-file", key).code == 0
-    assert payload(place, rejected[0])["media_key"] == bytes(range(32)).hex()
-    assert place.run("replay", rejected[1], *url, "--no-media-key").code == 0
-    assert "media_key" not in payload(place, rejected[1])
+    assert installation.run("replay", rejected[0], *url, "--media-key-file", key).code == 0
+    assert payload(installation, rejected[0])["media_key"] == bytes(range(32)).hex()
+    assert installation.run("replay", rejected[1], *url, "--no-media-key").code == 0
+    assert "media_key" not in payload(installation, rejected[1])
 
 
-def test_a_local_file_is_in_storage_before_the_command_ends(place: Site, rejected: list[str]) -> None:
-    file = place.folder / "again.jpg"
+def test_a_local_file_is_in_storage_before_the_command_ends(installation: Installation, rejected: list[str]) -> None:
+    file = installation.folder / "again.jpg"
     file.write_bytes(b"a picture")
-    assert place.run("replay", rejected[0], "--file", file).code == 0
-    assert (place.folder / "media" / "intake" / rejected[0]).read_bytes() == b"a picture"
-    assert "url" not in payload(place, rejected[0])
+    assert installation.run("replay", rejected[0], "--file", file).code == 0
+    assert (installation.folder / "media" / "intake" / rejected[0]).read_bytes() == b"a picture"
+    assert "url" not in payload(installation, rejected[0])
 
 
 @pytest.mark.parametrize(
@@ -127,23 +129,23 @@ def test_a_local_file_is_in_storage_before_the_command_ends(place: Site, rejecte
     ],
 )
 def test_a_source_that_cannot_be_one_is_refused_by_its_option(
-    place: Site, rejected: list[str], options: tuple[str, ...], named: str
+    installation: Installation, rejected: list[str], options: tuple[str, ...], named: str
 ) -> None:
-    finished = place.run("replay", rejected[0], *options)
+    finished = installation.run("replay", rejected[0], *options)
     assert finished.code == 2
     assert named in finished.err
-    assert place.run("status", rejected[0], "--json").json["run"] == 0
+    assert installation.run("status", rejected[0], "--json").json["run"] == 0
 
 
-def test_nonsense_is_refused(place: Site, rejected: list[str]) -> None:
-    assert place.run("replay", *rejected, "--url", "http://127.0.0.1:9/new").code == 2
-    assert place.run("replay", "--url", "http://127.0.0.1:9/new").code == 2
-    assert place.run("replay", "--status", "rejected", "--yes", "--no-media-key").code == 2
-    assert place.run("replay", rejected[0], "--status", "failed").code == 2
+def test_nonsense_is_refused(installation: Installation, rejected: list[str]) -> None:
+    assert installation.run("replay", *rejected, "--url", "http://127.0.0.1:9/new").code == 2
+    assert installation.run("replay", "--url", "http://127.0.0.1:9/new").code == 2
+    assert installation.run("replay", "--status", "rejected", "--yes", "--no-media-key").code == 2
+    assert installation.run("replay", rejected[0], "--status", "failed").code == 2
     for url in ("", "ftp://127.0.0.1/x", "/x", "https://", "https://[", "https://127.0.0.1/" + "x" * 20_000):
-        finished = place.run("replay", rejected[0], "--url", url)
+        finished = installation.run("replay", rejected[0], "--url", url)
         assert finished.code == 2, url
         assert "--url" in finished.err
-    assert place.run("status", rejected[0], "--json").json["run"] == 0
-    assert place.run("replay", "--status", "done").code == 2
-    assert place.run("replay", "--rate", "0").code == 2
+    assert installation.run("status", rejected[0], "--json").json["run"] == 0
+    assert installation.run("replay", "--status", "done").code == 2
+    assert installation.run("replay", "--rate", "0").code == 2

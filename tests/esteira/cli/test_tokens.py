@@ -8,20 +8,20 @@ import time
 from pydantic import SecretStr
 
 from pipeline.security.tokens import Passes
-from tests.support.esteira import Site
+from tests.support.esteira import Installation
 
 TOKEN = "a token of the tests"
 UNKNOWN = "0" * 32
 
 
-def test_a_token_is_for_its_session_and_its_days(place: Site) -> None:
-    printed = place.with_settings(API_TOKEN=TOKEN).run("token", "shop", "--days", "2").out.strip()
+def test_a_token_is_for_its_session_and_its_days(installation: Installation) -> None:
+    printed = installation.with_settings(API_TOKEN=TOKEN).run("token", "shop", "--days", "2").out.strip()
     assert Passes(SecretStr(TOKEN)).session_of(printed) == "shop"
     assert Passes(SecretStr(TOKEN), clock=lambda: time.time() + 2 * 86_400).session_of(printed) is None
 
 
-def test_a_link_is_for_its_attachment_and_its_seconds(place: Site) -> None:
-    given = place.with_settings(API_TOKEN=TOKEN)
+def test_a_link_is_for_its_attachment_and_its_seconds(installation: Installation) -> None:
+    given = installation.with_settings(API_TOKEN=TOKEN)
     media_id = json.loads(given.run("submit", "http://127.0.0.1:9/file", "--json").out)["id"]
     made = json.loads(given.run("link", media_id, "--seconds", "9", "--base", "https://m.example/", "--json").out)
     path, _, query = made["url"].partition("?")
@@ -31,14 +31,14 @@ def test_a_link_is_for_its_attachment_and_its_seconds(place: Site) -> None:
     assert given.run("link", media_id).out.startswith("http://127.0.0.1:")
 
 
-def test_what_cannot_be_made_is_told_in_one_line(place: Site) -> None:
+def test_what_cannot_be_made_is_told_in_one_line(installation: Installation) -> None:
     for arguments, code, said in (
         (("token", "shop"), 2, "API_TOKEN"),
         (("link", UNKNOWN), 2, "API_TOKEN"),
     ):
-        finished = place.run(*arguments)
+        finished = installation.run(*arguments)
         assert (finished.code, finished.out) == (code, "")
         assert said in finished.err
-    known = place.with_settings(API_TOKEN=TOKEN)
+    known = installation.with_settings(API_TOKEN=TOKEN)
     assert known.run("link", UNKNOWN).code == 1
     assert known.run("token", " ").code == 2

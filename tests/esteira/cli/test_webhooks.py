@@ -7,22 +7,24 @@ from contextlib import closing
 import pytest
 
 from pipeline.catalogue import Catalogue, Result
-from tests.support.esteira import Site
+from tests.support.esteira import Installation
 from tests.support.webhooks import SECRET, endpoints, told
 
 
 @pytest.fixture
-def crm(place: Site) -> Site:
-    """A site with an endpoint, an event that waits for it, and one that was given up."""
-    with closing(Catalogue(f"sqlite:///{place.folder}/esteira.db")) as catalogue:
+def crm(installation: Installation) -> Installation:
+    """An installation with an endpoint, an event that waits for it, and one that was given up."""
+    with closing(Catalogue(f"sqlite:///{installation.folder}/esteira.db")) as catalogue:
         told(catalogue, "crm")
         [parcel] = catalogue.deliveries.exchange("crm", [], want=1, lease_s=40).parcels
         catalogue.deliveries.exchange("crm", [Result(parcel, "the endpoint answered 500")], want=0, lease_s=40)
         told(catalogue, "crm", session="s2")
-    return place.with_settings(WEBHOOK_ENDPOINTS=endpoints({"name": "crm", "url": "http://127.0.0.1:9/secret-path"}))
+    return installation.with_settings(
+        WEBHOOK_ENDPOINTS=endpoints({"name": "crm", "url": "http://127.0.0.1:9/secret-path"})
+    )
 
 
-def test_the_list_shows_endpoints_and_what_they_have_not_got(crm: Site) -> None:
+def test_the_list_shows_endpoints_and_what_they_have_not_got(crm: Installation) -> None:
     shown = crm.run("webhooks", "list")
     assert shown.code == 0, shown.err
     for word in ("crm", "http://127.0.0.1:9", "closed", "undelivered", "pending", "media.done", "answered 500"):
@@ -35,7 +37,7 @@ def test_the_list_shows_endpoints_and_what_they_have_not_got(crm: Site) -> None:
     assert crm.run("webhooks", "list", "--since", "1h", "--endpoint", "other", "--json").json["deliveries"] == []
 
 
-def test_a_redelivery_is_counted_asked_about_and_made(crm: Site) -> None:
+def test_a_redelivery_is_counted_asked_about_and_made(crm: Installation) -> None:
     dry = crm.run("webhooks", "redeliver", "--endpoint", "crm", "--dry-run", "--json").json
     assert dry["matched"] == 1
     asked = crm.run("webhooks", "redeliver", "--endpoint", "crm")
@@ -45,7 +47,7 @@ def test_a_redelivery_is_counted_asked_about_and_made(crm: Site) -> None:
     assert crm.run("webhooks", "list", "--json").json["endpoints"][0]["pending"] == 2
 
 
-def test_named_ones_go_without_a_question_and_what_cannot_is_named(crm: Site) -> None:
+def test_named_ones_go_without_a_question_and_what_cannot_is_named(crm: Installation) -> None:
     [lost] = crm.run("webhooks", "redeliver", "--dry-run", "--json").json["ids"]
     made = crm.run("webhooks", "redeliver", lost, "0" * 32, "--json")
     assert (made.code, made.json["missed"]) == (1, ["0" * 32])
@@ -54,14 +56,14 @@ def test_named_ones_go_without_a_question_and_what_cannot_is_named(crm: Site) ->
     assert (both.code, "ids or filters" in both.err) == (2, True)
 
 
-def test_the_doctor_tells_of_what_was_given_up(crm: Site) -> None:
+def test_the_doctor_tells_of_what_was_given_up(crm: Installation) -> None:
     findings = {one["check"]: one for one in crm.run("doctor", "--json").json["checks"]}
     assert findings["webhooks"]["message"] == "signed, to crm"
     assert findings["webhook events"]["level"] == "warn"
     assert "crm: 1 wait, 1 given up" in findings["webhook events"]["message"]
 
 
-def test_the_doctor_minds_captions_that_go_out_in_clear(place: Site) -> None:
-    open_ = place.with_settings(WEBHOOK_ENDPOINTS=endpoints({"name": "crm", "url": "http://crm.example/"}))
+def test_the_doctor_minds_captions_that_go_out_in_clear(installation: Installation) -> None:
+    open_ = installation.with_settings(WEBHOOK_ENDPOINTS=endpoints({"name": "crm", "url": "http://crm.example/"}))
     findings = {one["check"]: one for one in open_.run("doctor", "--json").json["checks"]}
     assert findings["webhooks"]["level"] == "warn"

@@ -7,7 +7,7 @@ import json
 from actors.observability.worker_info import ACTIVITY, WorkerIdentity
 from actors.redis_queue.queue import RedisQueue, connect
 from pipeline.models import Stage
-from tests.support.esteira import Site
+from tests.support.esteira import Installation
 from tests.support.valkey import ValkeyServer
 
 MINUTE_MS = 60_000
@@ -24,16 +24,16 @@ def beat(valkey: ValkeyServer) -> None:
         belt.beat("w", silence_ms=MINUTE_MS, said=said.model_dump_json())
 
 
-def test_nobody_works_and_it_is_said(place: Site) -> None:
-    finished = place.run("workers")
+def test_nobody_works_and_it_is_said(installation: Installation) -> None:
+    finished = installation.run("workers")
     assert finished.code == 0
     assert finished.out.splitlines()[-1] == "0 worker processes alive"
-    assert place.run("workers", "--json").out == "[]\n"
+    assert installation.run("workers", "--json").out == "[]\n"
 
 
-def test_people_and_programs_see_who_works_on_what(place: Site, valkey: ValkeyServer) -> None:
+def test_people_and_programs_see_who_works_on_what(installation: Installation, valkey: ValkeyServer) -> None:
     beat(valkey)
-    [told] = json.loads(place.run("workers", "--json").out)
+    [told] = json.loads(installation.run("workers", "--json").out)
     assert (told["id"], told["host"], told["threads"], told["alive"], told["sandbox_deaths"]) == (
         "w",
         "berlin",
@@ -42,7 +42,7 @@ def test_people_and_programs_see_who_works_on_what(place: Site, valkey: ValkeySe
         3,
     )
     assert [(run["id"], run["stage"]) for run in told["running"]] == [("f" * 32, "fetch")]
-    _, row, footer = place.run("workers").out.splitlines()
+    _, row, footer = installation.run("workers").out.splitlines()
     assert "berlin" in row
     assert "fetch " + "f" * 32 in row
     assert footer == "1 worker process alive"

@@ -8,15 +8,15 @@ import pytest
 
 from tests.conftest import missing
 from tests.support.browser import CHROMIUM, Browser, browser
-from tests.support.system import Plant
+from tests.support.system import RunningSystem
 from tests.support.web_server import WebServer, web_server
 
 
 @pytest.fixture
-def server(plant: Plant) -> Iterator[WebServer]:
+def server(system: RunningSystem) -> Iterator[WebServer]:
     if not CHROMIUM.exists():
         missing("chromium")
-    with web_server(plant, dashboard="true") as running:
+    with web_server(system, dashboard="true") as running:
         yield running
 
 

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from esteira.web.auth.logins import COOKIE, Logins
 from pipeline.security.tokens import Passes
-from tests.support.system import Plant
+from tests.support.system import RunningSystem
 from tests.support.web import TOKEN, app_client
 
 OPEN = {("get", "/healthz"), ("get", "/readyz")}
@@ -27,8 +27,8 @@ Call = tuple[str, str]
 
 
 @pytest.fixture
-def client(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
-    with app_client(plant, monkeypatch) as client:
+def client(system: RunningSystem, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+    with app_client(system, monkeypatch) as client:
         client.headers.pop("authorization")
         yield client
 
@@ -53,8 +53,8 @@ def test_api_05_nothing_answers_without_a_token(client: TestClient) -> None:
     assert {call for call in calls(client) if not refused(client, call)} == OPEN
 
 
-def test_api_04_a_login_opens_no_call(client: TestClient, plant: Plant) -> None:
-    settings = plant.settings.model_copy(update={"api_token": SecretStr(TOKEN)})
+def test_api_04_a_login_opens_no_call(client: TestClient, system: RunningSystem) -> None:
+    settings = system.settings.model_copy(update={"api_token": SecretStr(TOKEN)})
     client.app.state.logins = Logins(settings)  # type: ignore[attr-defined]
     cookie = f"{COOKIE}={Passes(SecretStr(TOKEN)).login(seconds=60)}"
     assert {call for call in calls(client) if not refused(client, call, cookie=cookie)} == OPEN | FOR_LOGINS

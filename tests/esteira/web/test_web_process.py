@@ -13,8 +13,9 @@ import pytest
 
 from pipeline.models import Status
 from tests.support.media_server import MediaServer
-from tests.support.system import ROOT, Plant, photo, wait_until
+from tests.support.system import ROOT, RunningSystem, photo
 from tests.support.valkey import ValkeyServer, free_port
+from tests.support.waiting import wait_until
 from tests.support.web_server import PATH_SECRET, WebServer, web_server
 
 GOOD = {"session": "s", "message_id": "m1", "url": "http://127.0.0.1:9/file", "kind": "image"}
@@ -37,11 +38,11 @@ def old_proxy(server: WebServer) -> bytes:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
-def test_open_hooks_do_not_start_where_others_could_call(plant: Plant, host: str) -> None:
+def test_open_hooks_do_not_start_where_others_could_call(system: RunningSystem, host: str) -> None:
     finished = subprocess.run(
         [sys.executable, "-m", "esteira.web", "--host", host],
         cwd=ROOT,
-        env=plant.env | {"ALLOW_UNSIGNED_HOOKS": "true", "PORT": str(free_port())},
+        env=system.env | {"ALLOW_UNSIGNED_HOOKS": "true", "PORT": str(free_port())},
         capture_output=True,
         text=True,
         timeout=60,
@@ -54,9 +55,9 @@ def test_open_hooks_do_not_start_where_others_could_call(plant: Plant, host: str
 
 @pytest.mark.parametrize("command", [("esteira.web",), UVICORN])
 def test_open_hooks_are_open_to_this_machine_and_not_to_whom_it_forwards_for(
-    plant: Plant, command: tuple[str, ...]
+    system: RunningSystem, command: tuple[str, ...]
 ) -> None:
-    with web_server(plant, *command, **OPEN) as server:
+    with web_server(system, *command, **OPEN) as server:
         assert unsigned(server) == 202
         for name in ("X-Forwarded-For", "Forwarded", "X-Real-IP", "Via", "CF-Connecting-IP", "X-Forwarded-Host"):
             assert unsigned(server, **{name: "127.0.0.1"}) == 401
@@ -76,8 +77,8 @@ def test_open_hooks_are_open_to_this_machine_and_not_to_whom_it_forwards_for(
         assert "ALLOW_UNSIGNED_HOOKS" in server.log_text()
 
 
-def test_uvicorns_own_command_writes_no_secret_of_a_path(plant: Plant) -> None:
-    with web_server(plant, *UVICORN) as server:
+def test_uvicorns_own_command_writes_no_secret_of_a_path(system: RunningSystem) -> None:
+    with web_server(system, *UVICORN) as server:
         body = json.dumps({"event": "onmessage", "session": "w", "id": "1", "type": "chat"}).encode()
         assert server.request("POST", f"/hooks/wppconnect/{PATH_SECRET}", body).status == 202
         assert server.request("GET", "/hooks/cloud?hub.verify_token=a-guess").status == 403
@@ -86,8 +87,8 @@ def test_uvicorns_own_command_writes_no_secret_of_a_path(plant: Plant) -> None:
     assert "a-guess" not in server.log_text()
 
 
-def test_a_hook_without_a_secret_names_the_setting_once_a_minute(plant: Plant) -> None:
-    with web_server(plant, waha_hmac_key="", cloud_verify_token="") as server:
+def test_a_hook_without_a_secret_names_the_setting_once_a_minute(system: RunningSystem) -> None:
+    with web_server(system, waha_hmac_key="", cloud_verify_token="") as server:
         for _ in range(5):
             assert server.request("POST", "/hooks/waha", b"{}").status == 401
             assert server.request("GET", "/hooks/cloud?hub.mode=subscribe&hub.verify_token=").status == 403
@@ -95,8 +96,8 @@ def test_a_hook_without_a_secret_names_the_setting_once_a_minute(plant: Plant) -
         assert server.log_text().count("CLOUD_VERIFY_TOKEN") == 1
 
 
-def test_a_hook_that_is_shown_a_wrong_secret_says_so_once_a_minute(plant: Plant) -> None:
-    with web_server(plant) as server:
+def test_a_hook_that_is_shown_a_wrong_secret_says_so_once_a_minute(system: RunningSystem) -> None:
+    with web_server(system) as server:
         for _ in range(5):
             assert server.request("POST", "/hooks/wppconnect/a-guess", b"{}").status == 401
             assert server.request("POST", "/hooks/waha", b"{}").status == 401
@@ -105,16 +106,16 @@ def test_a_hook_that_is_shown_a_wrong_secret_says_so_once_a_minute(plant: Plant)
 
 
 @pytest.fixture
-def away(make_plant: Callable[..., Plant]) -> Plant:
-    """A plant whose Redis nobody answers for."""
-    return make_plant().with_redis(f"redis://127.0.0.1:{free_port()}/0")
+def away(make_system: Callable[..., RunningSystem]) -> RunningSystem:
+    """A system whose Redis nobody answers for."""
+    return make_system().with_redis(f"redis://127.0.0.1:{free_port()}/0")
 
 
-def test_while_the_queue_is_away_the_sender_does_not_wait_for_the_steps(away: Plant) -> None:
+def test_while_the_queue_is_away_the_sender_does_not_wait_for_the_steps(away: RunningSystem) -> None:
     photos = {f"{number}.jpg": photo() for number in range(6)}
     with MediaServer(photos, delay_s=2) as media, web_server(away, fallback_concurrency="3") as server:
         first = server.post_media({**GOOD, "message_id": "first", "url": media.url("0.jpg")}).json["accepted"][0]
-        away.ended(first["id"])
+        away.wait_finished(first["id"])
         began = time.monotonic()
         rows = [{**GOOD, "message_id": name, "url": media.url(name)} for name in photos]
         answers = [server.post_media(row).json["accepted"][0] for row in rows]
@@ -130,7 +131,7 @@ def test_while_the_queue_is_away_the_sender_does_not_wait_for_the_steps(away: Pl
         assert len(away.stored_files()) == 3
 
 
-def test_it_ends_in_order_with_what_runs_aside(away: Plant) -> None:
+def test_it_ends_in_order_with_what_runs_aside(away: RunningSystem) -> None:
     with MediaServer({"a.jpg": photo()}, delay_s=2) as media, web_server(away) as server:
         taken = server.post_media({**GOOD, "url": media.url("a.jpg")}).json["accepted"][0]
         wait_until(lambda: media.hits("a.jpg"), 10)
@@ -139,9 +140,11 @@ def test_it_ends_in_order_with_what_runs_aside(away: Plant) -> None:
         assert "Traceback" not in server.log_text()
 
 
-def test_what_cannot_end_in_time_is_left_to_the_workers(make_plant: Callable[..., Plant], valkey: ValkeyServer) -> None:
-    plant = make_plant(claim_lease_s="2", media_backoff_ms="50")
-    elsewhere = plant.with_redis(f"redis://127.0.0.1:{free_port()}/0")
+def test_what_cannot_end_in_time_is_left_to_the_workers(
+    make_system: Callable[..., RunningSystem], valkey: ValkeyServer
+) -> None:
+    system = make_system(claim_lease_s="2", media_backoff_ms="50")
+    elsewhere = system.with_redis(f"redis://127.0.0.1:{free_port()}/0")
     with MediaServer({"a.jpg": photo()}, delay_s=14) as media:
         with web_server(elsewhere) as server:
             taken = server.post_media({**GOOD, "url": media.url("a.jpg")}).json["accepted"][0]
@@ -152,7 +155,7 @@ def test_what_cannot_end_in_time_is_left_to_the_workers(make_plant: Callable[...
             assert "left to the workers" in server.log_text()
         media.delay_s = 0
         time.sleep(2.1)  # its claim's lease
-        assert plant.sweep() == 1
-        with plant.workers():
-            [record] = plant.ended(taken["id"])
+        assert system.sweep() == 1
+        with system.workers():
+            [record] = system.wait_finished(taken["id"])
         assert record.status is Status.DONE

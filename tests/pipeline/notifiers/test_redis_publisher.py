@@ -16,8 +16,8 @@ from pipeline.models import Outcome
 from pipeline.notifiers import redis_publisher
 from pipeline.notifiers.redis_publisher import BufferedRedisPublisher
 from tests.support.events import outcome
-from tests.support.system import wait_until
 from tests.support.valkey import ValkeyServer
+from tests.support.waiting import wait_until
 
 
 class Server:

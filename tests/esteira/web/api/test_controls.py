@@ -12,17 +12,17 @@ from pydantic import SecretStr
 
 from pipeline.security.tokens import Passes
 from tests.support.media_server import MediaServer
-from tests.support.system import Plant, photo
+from tests.support.system import RunningSystem, photo
 from tests.support.web import TOKEN, app_client
 
 
 @pytest.fixture
-def client(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
-    with app_client(plant, monkeypatch) as client:
+def client(system: RunningSystem, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+    with app_client(system, monkeypatch) as client:
         yield client
 
 
-def test_what_is_paused_is_told_and_goes_on(client: TestClient, plant: Plant) -> None:
+def test_what_is_paused_is_told_and_goes_on(client: TestClient, system: RunningSystem) -> None:
     answer = client.post("/pause", json={"session": "loja 1"}).json()
     [paused] = answer["pauses"]
     assert answer["changed"]
@@ -32,7 +32,7 @@ def test_what_is_paused_is_told_and_goes_on(client: TestClient, plant: Plant) ->
     client.post("/pause", json={"stage": "notify"})
     assert [one["name"] for one in client.get("/pauses").json()["pauses"]] == ["notify", "loja 1"]
     assert client.get("/stats").json()["pauses"] == client.get("/pauses").json()["pauses"]
-    assert plant.belt.client.hexists(plant.belt.keys.paused, "session:loja 1")
+    assert system.queue.client.hexists(system.queue.keys.paused, "session:loja 1")
     assert client.post("/resume", json={"session": "loja 1"}).json()["changed"]
     assert not client.post("/resume", json={"session": "loja 1"}).json()["changed"]
     assert [one["name"] for one in client.get("/pauses").json()["pauses"]] == ["notify"]
@@ -52,26 +52,26 @@ def test_what_names_nothing_is_refused(client: TestClient, path: str, body: Any)
     assert client.get("/pauses").json() == {"pauses": []}
 
 
-def test_what_waits_is_cancelled_once_and_what_has_ended_is_not(client: TestClient, plant: Plant) -> None:
+def test_what_waits_is_cancelled_once_and_what_has_ended_is_not(client: TestClient, system: RunningSystem) -> None:
     with MediaServer({"a.jpg": photo()}) as server:
-        waiting, done = (plant.submit(url=server.url("a.jpg")).id for _ in range(2))
+        waiting, done = (system.submit(url=server.url("a.jpg")).id for _ in range(2))
         answer = client.post(f"/media/{waiting}/cancel")
         assert (answer.status_code, answer.json()["status"]) == (200, "rejected")
         assert answer.json()["error_code"] == "cancelled"
         assert client.post(f"/media/{waiting}/cancel").json() == answer.json()
-        with plant.workers():
-            plant.ended(done)
+        with system.workers():
+            system.wait_finished(done)
     refused = client.post(f"/media/{done}/cancel")
     assert (refused.status_code, refused.json()["error"]["code"]) == (409, "not_pending")
     assert client.post(f"/media/{'0' * 32}/cancel").status_code == 404
     assert client.post(f"/media/{waiting}/replay").status_code == 202
 
 
-def test_what_a_worker_has_begun_is_taken_note_of(client: TestClient, plant: Plant) -> None:
-    media_id = plant.submit(url="http://127.0.0.1:1/").id
-    [held] = plant.belt.fetch("w", 1, ["fetch"])[1]
+def test_what_a_worker_has_begun_is_taken_note_of(client: TestClient, system: RunningSystem) -> None:
+    media_id = system.submit(url="http://127.0.0.1:1/").id
+    [held] = system.queue.fetch("w", 1, ["fetch"])[1]
     assert held.key == media_id
-    plant.services.catalogue.claim(media_id, lease_s=60)
+    system.services.catalogue.claim(media_id, lease_s=60)
     answer = client.post(f"/media/{media_id}/cancel")
     assert (answer.status_code, answer.json()["status"]) == (202, "received")
     assert answer.json()["cancelled_at"] is not None
@@ -81,13 +81,13 @@ def test_what_a_worker_has_begun_is_taken_note_of(client: TestClient, plant: Pla
     ("method", "path"),
     [("GET", "/pauses"), ("POST", "/pause"), ("POST", "/resume"), ("POST", "/media/{id}/cancel")],
 )
-def test_a_sessions_token_controls_nothing(client: TestClient, plant: Plant, method: str, path: str) -> None:
-    media_id = plant.submit(url="http://127.0.0.1:1/", session="shop").id
+def test_a_sessions_token_controls_nothing(client: TestClient, system: RunningSystem, method: str, path: str) -> None:
+    media_id = system.submit(url="http://127.0.0.1:1/", session="shop").id
     token = Passes(SecretStr(TOKEN)).session_token("shop", days=1)
     body = {"session": "shop"} if path in {"/pause", "/resume"} else None
     for shown, status in ((token, 403), ("wrong", 401)):
         headers = {"Authorization": f"Bearer {shown}"}
         answer = client.request(method, path.format(id=media_id), json=body, headers=headers)
         assert answer.status_code == status
-    assert plant.record(media_id).cancelled_at is None
-    assert plant.services.catalogue.pauses.all() == []
+    assert system.record(media_id).cancelled_at is None
+    assert system.services.catalogue.pauses.all() == []

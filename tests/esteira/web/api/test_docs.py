@@ -16,7 +16,7 @@ from esteira.web.api.reference import page
 from pipeline.security.tokens import Passes
 from tests.conftest import missing
 from tests.support.browser import CHROMIUM, browser
-from tests.support.system import Plant
+from tests.support.system import RunningSystem
 from tests.support.web import TOKEN, app_client
 from tests.support.web_server import TOKEN as SERVER_TOKEN
 from tests.support.web_server import WebServer, web_server
@@ -26,8 +26,8 @@ AS_BROWSER = {"Accept": "text/html,application/xhtml+xml"}
 
 
 @pytest.fixture
-def client(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
-    with app_client(plant, monkeypatch) as client:
+def client(system: RunningSystem, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+    with app_client(system, monkeypatch) as client:
         yield client
 
 
@@ -108,8 +108,8 @@ def test_what_stands_in_a_description_is_never_markup() -> None:
 
 
 @pytest.fixture
-def server(plant: Plant) -> Iterator[WebServer]:
-    with web_server(plant, dashboard="true") as running:
+def server(system: RunningSystem) -> Iterator[WebServer]:
+    with web_server(system, dashboard="true") as running:
         yield running
 
 

@@ -13,19 +13,19 @@ from pipeline.models import Record, Status
 from pipeline.remedies import remedy
 from pipeline.security.tokens import Passes
 from tests.support.catalogues import finished
-from tests.support.system import Plant
+from tests.support.system import RunningSystem
 from tests.support.web import TOKEN, app_client
 
 
 @pytest.fixture
-def client(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
-    with app_client(plant, monkeypatch) as client:
+def client(system: RunningSystem, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+    with app_client(system, monkeypatch) as client:
         yield client
 
 
-def failed(plant: Plant, session: str) -> Record:
+def failed(system: RunningSystem, session: str) -> Record:
     return finished(
-        plant.services.catalogue, Status.FAILED, of=plant.attachment(session=session, url="https://x.de/?k")
+        system.services.catalogue, Status.FAILED, of=system.attachment(session=session, url="https://x.de/?k")
     )
 
 
@@ -35,9 +35,9 @@ def groups(client: TestClient, query: str = "", **headers: str) -> Any:
     return answer.json()["failures"]
 
 
-def test_groups_have_their_remedies(plant: Plant, client: TestClient) -> None:
-    failed(plant, "a")
-    newest = failed(plant, "b")
+def test_groups_have_their_remedies(system: RunningSystem, client: TestClient) -> None:
+    failed(system, "a")
+    newest = failed(system, "b")
     [group] = groups(client)
     example = group.pop("example")
     assert group == {
@@ -56,9 +56,9 @@ def test_groups_have_their_remedies(plant: Plant, client: TestClient) -> None:
     assert groups(client, "?since=2100-01-01") == []
 
 
-def test_api_03_a_sessions_token_sees_its_failures_alone(plant: Plant, client: TestClient) -> None:
+def test_api_03_a_sessions_token_sees_its_failures_alone(system: RunningSystem, client: TestClient) -> None:
     for session in ("shop", "bar"):
-        failed(plant, session)
+        failed(system, session)
     shown = {"Authorization": f"Bearer {Passes(SecretStr(TOKEN)).session_token('shop', days=1)}"}
     [group] = groups(client, **shown)
     assert (group["count"], group["busiest"], group["example"]["session"]) == (1, ["shop"], "shop")

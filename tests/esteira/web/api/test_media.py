@@ -19,8 +19,9 @@ from pipeline.models import Record, Status
 from tests.support.catalogues import claimed, ending, finished, stored
 from tests.support.gateway_servers import WhatsAppServer
 from tests.support.media_server import MediaServer
-from tests.support.system import Plant, photo, wait_until
+from tests.support.system import RunningSystem, photo
 from tests.support.valkey import ValkeyServer
+from tests.support.waiting import wait_until
 from tests.support.web import app_client
 from tests.support.whatsapp_media import encrypt
 
@@ -42,45 +43,47 @@ def sink() -> Iterator[MediaServer]:
 
 
 @pytest.fixture
-def plant(make_plant: Callable[..., Plant], whatsapp: WhatsAppServer, sink: MediaServer, tmp_path: Any) -> Plant:
+def system(
+    make_system: Callable[..., RunningSystem], whatsapp: WhatsAppServer, sink: MediaServer, tmp_path: Any
+) -> RunningSystem:
     env = {name.lower(): value for name, value in whatsapp.env(tmp_path).items()}
-    return make_plant(media_backoff_ms="50", webhook_url=sink.url("events"), webhook_secret=SECRET, **env)
+    return make_system(media_backoff_ms="50", webhook_url=sink.url("events"), webhook_secret=SECRET, **env)
 
 
 @pytest.fixture
-def client(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
-    with app_client(plant, monkeypatch) as client:
+def client(system: RunningSystem, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+    with app_client(system, monkeypatch) as client:
         yield client
 
 
 @pytest.fixture
-def expired(plant: Plant) -> Record:
+def expired(system: RunningSystem) -> Record:
     """An attachment as a gateway declared it, whose source is gone."""
     sealed = encrypt(photo())
-    attachment = plant.attachment(
+    attachment = system.attachment(
         gateway="evolution", chat="551199@s.whatsapp.net", kind="image", direct_path=OLD, **sealed.fields()
     )
-    return finished(plant.services.catalogue, Status.EXPIRED, of=attachment)
+    return finished(system.services.catalogue, Status.EXPIRED, of=attachment)
 
 
 def events(sink: MediaServer) -> list[dict[str, Any]]:
     return [json.loads(request.body) for request in sink.requests]
 
 
-def stored_bytes(plant: Plant, record: Record) -> bytes:
+def stored_bytes(system: RunningSystem, record: Record) -> bytes:
     assert record.storage_key, record
-    return b"".join(plant.services.storage.chunks(record.storage_key))
+    return b"".join(system.services.storage.chunks(record.storage_key))
 
 
 def test_an_expired_file_is_asked_for_and_handed_in_as_a_new_path(
-    plant: Plant, client: TestClient, whatsapp: WhatsAppServer, sink: MediaServer
+    system: RunningSystem, client: TestClient, whatsapp: WhatsAppServer, sink: MediaServer
 ) -> None:
     image = photo()
     sealed = encrypt(image)
     whatsapp.lost.add(OLD.partition("?")[0])
-    with plant.workers():
-        media_id = plant.submit(chat="551199@s.whatsapp.net", kind="image", direct_path=OLD, **sealed.fields()).id
-        [record] = plant.ended(media_id)
+    with system.workers():
+        media_id = system.submit(chat="551199@s.whatsapp.net", kind="image", direct_path=OLD, **sealed.fields()).id
+        [record] = system.wait_finished(media_id)
         assert (record.status, record.error_code) == ("expired", "source_gone")
         wait_until(lambda: events(sink), 20)
         [event] = events(sink)
@@ -97,78 +100,82 @@ def test_an_expired_file_is_asked_for_and_handed_in_as_a_new_path(
         whatsapp.hold(NEW, sealed.data)
         answer = client.post(f"/media/{event['id']}/replay", json={"direct_path": NEW})
         assert (answer.status_code, answer.json()) == (202, {"id": media_id, "status": "received", "stage": "fetch"})
-        [record] = plant.ended(media_id)
+        [record] = system.wait_finished(media_id)
         wait_until(lambda: len(events(sink)) == 2, 20)
     assert (record.status, record.run) == ("done", 1)
-    assert stored_bytes(plant, record) == image
+    assert stored_bytes(system, record) == image
     assert [event["type"] for event in events(sink)] == ["media.expired", "media.done"]
     assert "source" not in events(sink)[1]
 
 
-def test_the_bytes_themselves_may_be_handed_in(plant: Plant, client: TestClient, expired: Record) -> None:
+def test_the_bytes_themselves_may_be_handed_in(system: RunningSystem, client: TestClient, expired: Record) -> None:
     image = photo()
     given = {"data": base64.b64encode(image).decode(), "file_sha256": None}
     assert client.post(f"/media/{expired.id}/replay", json=given).status_code == 202
-    assert b"".join(plant.services.storage.chunks(f"intake/{expired.id}")) == image
-    with plant.workers():
-        [record] = plant.ended(expired.id)
-    assert (record.status, stored_bytes(plant, record)) == ("done", image)
+    assert b"".join(system.services.storage.chunks(f"intake/{expired.id}")) == image
+    with system.workers():
+        [record] = system.wait_finished(expired.id)
+    assert (record.status, stored_bytes(system, record)) == ("done", image)
 
 
-def test_another_file_than_the_message_announced_is_refused(plant: Plant, client: TestClient, expired: Record) -> None:
+def test_another_file_than_the_message_announced_is_refused(
+    system: RunningSystem, client: TestClient, expired: Record
+) -> None:
     given = {"data": base64.b64encode(photo()).decode()}
     assert client.post(f"/media/{expired.id}/replay", json=given).status_code == 202
-    with plant.workers():
-        [record] = plant.ended(expired.id)
+    with system.workers():
+        [record] = system.wait_finished(expired.id)
     assert (record.status, record.error_code) == ("rejected", "hash_mismatch")
 
 
-def test_a_new_key_opens_what_a_wrong_one_did_not(plant: Plant, client: TestClient, whatsapp: WhatsAppServer) -> None:
+def test_a_new_key_opens_what_a_wrong_one_did_not(
+    system: RunningSystem, client: TestClient, whatsapp: WhatsAppServer
+) -> None:
     image = photo()
     sealed = encrypt(image, key=b"k" * 32)
     whatsapp.hold(OLD, sealed.data)
     wrong = {**sealed.fields(), "media_key": bytes(32).hex()}
-    with plant.workers():
-        media_id = plant.submit(kind="image", direct_path=OLD, **wrong).id
-        assert plant.ended(media_id)[0].error_code == "decrypt_mac"
+    with system.workers():
+        media_id = system.submit(kind="image", direct_path=OLD, **wrong).id
+        assert system.wait_finished(media_id)[0].error_code == "decrypt_mac"
         given = {"media_key": list(b"k" * 32), "file_enc_sha256": sealed.file_enc_sha256}
         assert client.post(f"/media/{media_id}/replay", json=given).status_code == 202
-        [record] = plant.ended(media_id)
-    assert (record.status, stored_bytes(plant, record)) == ("done", image)
+        [record] = system.wait_finished(media_id)
+    assert (record.status, stored_bytes(system, record)) == ("done", image)
 
 
 def test_without_a_new_source_the_old_one_is_asked_again(
-    plant: Plant, client: TestClient, whatsapp: WhatsAppServer
+    system: RunningSystem, client: TestClient, whatsapp: WhatsAppServer
 ) -> None:
     sealed = encrypt(photo())
     whatsapp.lost.add(OLD.partition("?")[0])
-    with plant.workers():
-        media_id = plant.submit(kind="image", direct_path=OLD, **sealed.fields()).id
-        assert plant.ended(media_id)[0].status == "expired"
+    with system.workers():
+        media_id = system.submit(kind="image", direct_path=OLD, **sealed.fields()).id
+        assert system.wait_finished(media_id)[0].status == "expired"
         whatsapp.lost.clear()
         whatsapp.hold(OLD, sealed.data)
         assert client.post(f"/media/{media_id}/replay").status_code == 202
-        assert plant.ended(media_id)[0].status == "done"
+        assert system.wait_finished(media_id)[0].status == "done"
 
 
 @pytest.mark.parametrize("body", [b"", b" \n", b"{}", b"null"])
 def test_an_empty_body_changes_nothing_of_the_source(
-    plant: Plant, client: TestClient, expired: Record, body: bytes
+    system: RunningSystem, client: TestClient, expired: Record, body: bytes
 ) -> None:
-    before = kept_payload(plant, expired.id)
+    before = kept_payload(system, expired.id)
     assert client.post(f"/media/{expired.id}/replay", content=body).status_code == 202
-    assert plant.record(expired.id).run == 1
-    assert kept_payload(plant, expired.id) == before
+    assert system.record(expired.id).run == 1
+    assert kept_payload(system, expired.id) == before
 
 
-def kept_payload(plant: Plant, media_id: str) -> Any:
-    with closing(sqlite3.connect(plant.folder / "esteira.db")) as catalogue:
+def kept_payload(system: RunningSystem, media_id: str) -> Any:
+    with closing(sqlite3.connect(system.folder / "esteira.db")) as catalogue:
         return json.loads(*catalogue.execute("SELECT payload FROM media WHERE id = ?", (media_id,)).fetchone())
 
 
-def test_what_failed_late_goes_on_where_it_stood(plant: Plant, client: TestClient) -> None:
-    catalogue = plant.services.catalogue
-    claim = claimed(catalogue, catalogue.accept(plant.attachment(url="https://media.example/x")).id)
+def test_what_failed_late_goes_on_where_it_stood(system: RunningSystem, client: TestClient) -> None:
+    catalogue = system.services.catalogue
+    claim = claimed(catalogue, catalogue.accept(system.attachment(url="https://media.example/x")).id)
     catalogue.stored(claim, stored())
     catalogue.ended(claim, ending(stage="notify", code="notify"))
     catalogue.finish(claim, announced=False)
@@ -186,24 +193,24 @@ def test_what_is_unknown_is_not_found(client: TestClient, media_id: str) -> None
     assert refusal(client, media_id)[:2] in {(404, "not_found")}
 
 
-def test_what_is_under_way_or_done_cannot_go_again(plant: Plant, client: TestClient) -> None:
-    catalogue = plant.services.catalogue
-    waiting = plant.submit(url="https://media.example/x").id
+def test_what_is_under_way_or_done_cannot_go_again(system: RunningSystem, client: TestClient) -> None:
+    catalogue = system.services.catalogue
+    waiting = system.submit(url="https://media.example/x").id
     done = finished(catalogue).id
-    held = claimed(catalogue, catalogue.accept(plant.attachment(url="https://media.example/x")).id)
+    held = claimed(catalogue, catalogue.accept(system.attachment(url="https://media.example/x")).id)
     catalogue.ended(held, ending(Status.EXPIRED))  # not announced yet
     given = {"json": {"data": base64.b64encode(b"other bytes").decode()}}
     for media_id in (waiting, done, held.id):
-        before = plant.record(media_id)
+        before = system.record(media_id)
         for request in ({}, given):
             assert refusal(client, media_id, **request)[:2] == (409, "not_ended")
-        assert plant.record(media_id) == before
-    assert plant.stored_files() == []
+        assert system.record(media_id) == before
+    assert system.stored_files() == []
 
 
-def test_an_answer_to_an_announcement_may_come_before_the_note_of_it(plant: Plant, client: TestClient) -> None:
-    catalogue = plant.services.catalogue
-    claim = claimed(catalogue, catalogue.accept(plant.attachment(url="https://media.example/x")).id)
+def test_an_answer_to_an_announcement_may_come_before_the_note_of_it(system: RunningSystem, client: TestClient) -> None:
+    catalogue = system.services.catalogue
+    claim = claimed(catalogue, catalogue.accept(system.attachment(url="https://media.example/x")).id)
     catalogue.ended(claim, ending(Status.EXPIRED))
     late = threading.Timer(0.3, catalogue.finish, (claim,), {"announced": True})
     late.start()
@@ -212,17 +219,17 @@ def test_an_answer_to_an_announcement_may_come_before_the_note_of_it(plant: Plan
     assert (answer.status_code, answer.json()["status"]) == (202, "received")
 
 
-def test_a_worker_that_has_not_let_go_of_it_yet_is_waited_for(plant: Plant, client: TestClient) -> None:
-    receipt = plant.submit(url="https://media.example/x")
-    _, [handed] = plant.belt.fetch("w1", 1, ["fetch"])
-    claim = claimed(plant.services.catalogue, receipt.id)
-    plant.services.catalogue.ended(claim, ending(Status.EXPIRED))
-    plant.services.catalogue.finish(claim, announced=True)
-    late = threading.Timer(0.3, plant.belt.finish, ("w1", handed.key, handed.delivery_id, AckAction("done", "fetch")))
+def test_a_worker_that_has_not_let_go_of_it_yet_is_waited_for(system: RunningSystem, client: TestClient) -> None:
+    receipt = system.submit(url="https://media.example/x")
+    _, [handed] = system.queue.fetch("w1", 1, ["fetch"])
+    claim = claimed(system.services.catalogue, receipt.id)
+    system.services.catalogue.ended(claim, ending(Status.EXPIRED))
+    system.services.catalogue.finish(claim, announced=True)
+    late = threading.Timer(0.3, system.queue.finish, ("w1", handed.key, handed.delivery_id, AckAction("done", "fetch")))
     late.start()
     assert client.post(f"/media/{receipt.id}/replay").status_code == 202
     late.join()
-    assert plant.belt.counts()["fetch"]["ready"] == 1
+    assert system.queue.counts()["fetch"]["ready"] == 1
 
 
 @pytest.mark.parametrize(
@@ -241,40 +248,40 @@ def test_a_worker_that_has_not_let_go_of_it_yet_is_waited_for(plant: Plant, clie
     ],
 )
 def test_a_wrong_body_is_named_and_opens_nothing(
-    plant: Plant, client: TestClient, expired: Record, body: bytes, named: str
+    system: RunningSystem, client: TestClient, expired: Record, body: bytes, named: str
 ) -> None:
     status, code, message = refusal(client, expired.id, content=body)
     assert (status, code) == (400, "bad_payload")
     assert named in message
-    assert plant.record(expired.id) == expired
+    assert system.record(expired.id) == expired
 
 
-def test_only_who_shows_the_token_may_replay(plant: Plant, client: TestClient, expired: Record) -> None:
+def test_only_who_shows_the_token_may_replay(system: RunningSystem, client: TestClient, expired: Record) -> None:
     for shown in ("", "Bearer", "Bearer wrong", f"Basic {client.headers['authorization'][7:]}"):
         assert refusal(client, expired.id, headers={"Authorization": shown})[:2] == (401, "unauthorized")
-    assert plant.record(expired.id) == expired
+    assert system.record(expired.id) == expired
 
 
 def test_while_redis_is_away_it_is_written_down_and_the_sweep_brings_it(
-    make_plant: Callable[..., Plant], own_valkey: ValkeyServer, monkeypatch: pytest.MonkeyPatch
+    make_system: Callable[..., RunningSystem], own_valkey: ValkeyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plant = make_plant(redis_url=own_valkey.url)
-    expired = finished(plant.services.catalogue, Status.EXPIRED, of=plant.attachment(url="https://media.example/x"))
-    with app_client(plant, monkeypatch) as client:
+    system = make_system(redis_url=own_valkey.url)
+    expired = finished(system.services.catalogue, Status.EXPIRED, of=system.attachment(url="https://media.example/x"))
+    with app_client(system, monkeypatch) as client:
         own_valkey.kill()
         answer = client.post(f"/media/{expired.id}/replay", json={"url": "https://media.example/new"})
         assert (answer.status_code, answer.json()["status"]) == (202, "received")
         own_valkey.start()
-    assert plant.record(expired.id).status is Status.RECEIVED
-    assert plant.sweep() == 1
+    assert system.record(expired.id).status is Status.RECEIVED
+    assert system.sweep() == 1
 
 
 def test_while_the_catalogue_is_away_the_caller_is_asked_to_come_again(
-    plant: Plant, client: TestClient, expired: Record
+    system: RunningSystem, client: TestClient, expired: Record
 ) -> None:
-    plant.services.close()
-    (plant.folder / "esteira.db").rename(plant.folder / "elsewhere.db")
-    (plant.folder / "esteira.db").mkdir()
+    system.services.close()
+    (system.folder / "esteira.db").rename(system.folder / "elsewhere.db")
+    (system.folder / "esteira.db").mkdir()
     answer = client.post(f"/media/{expired.id}/replay")
     assert answer.status_code == 503
     assert int(answer.headers["retry-after"]) > 0

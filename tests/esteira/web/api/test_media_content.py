@@ -19,7 +19,7 @@ from pipeline.security.tokens import Passes
 from pipeline.storage import content_key
 from tests.support.catalogues import claimed, finished
 from tests.support.s3 import S3Server, s3_server
-from tests.support.system import Plant
+from tests.support.system import RunningSystem
 from tests.support.web_server import TOKEN, Reply, WebServer, web_server
 
 ALL = {"Authorization": f"Bearer {TOKEN}"}
@@ -28,13 +28,13 @@ CONTENT = os.urandom(300_000)
 
 
 @pytest.fixture
-def server(plant: Plant) -> Iterator[WebServer]:
-    with web_server(plant) as server:
+def server(system: RunningSystem) -> Iterator[WebServer]:
+    with web_server(system) as server:
         yield server
 
 
 def holding(
-    plant: Plant,
+    system: RunningSystem,
     content: bytes = CONTENT,
     *,
     type_: tuple[Kind, str, str] = (Kind.IMAGE, "image/jpeg", "jpeg"),
@@ -43,10 +43,10 @@ def holding(
 ) -> Record:
     """An attachment that is done and has this content."""
     sha256 = hashlib.sha256(content).hexdigest()
-    catalogue = plant.services.catalogue
-    claim = claimed(catalogue, catalogue.accept(plant.attachment(url="https://media.example/x", **fields)).id)
+    catalogue = system.services.catalogue
+    claim = claimed(catalogue, catalogue.accept(system.attachment(url="https://media.example/x", **fields)).id)
     if in_storage:
-        plant.services.storage.put_chunks([content], content_key(sha256))
+        system.services.storage.put_chunks([content], content_key(sha256))
     kind, mime, ext = type_
     detected = Detected(fetched=Fetched(size=len(content), sha256=sha256), kind=kind, mime=mime, ext=ext)
     validated = Validated(detected=detected, facts=Facts())
@@ -60,8 +60,8 @@ def get(server: WebServer, media_id: str, method: str = "GET", **headers: str) -
     return server.request(method, f"/media/{media_id}/content", headers={**ALL, **named})
 
 
-def test_the_whole_content_comes_with_its_hash_and_its_name(plant: Plant, server: WebServer) -> None:
-    record = holding(plant, filename="férias “1”.JPG")
+def test_the_whole_content_comes_with_its_hash_and_its_name(system: RunningSystem, server: WebServer) -> None:
+    record = holding(system, filename="férias “1”.JPG")
     answer = get(server, record.id)
     assert (answer.status, answer.body) == (200, CONTENT)
     assert answer.headers["etag"] == f'"{record.sha256}"'
@@ -78,8 +78,8 @@ def test_the_whole_content_comes_with_its_hash_and_its_name(plant: Plant, server
     assert [head.headers[name] for name in same] == [answer.headers[name] for name in same]
 
 
-def test_a_part_comes_alone_and_what_is_known_not_at_all(plant: Plant, server: WebServer) -> None:
-    record = holding(plant)
+def test_a_part_comes_alone_and_what_is_known_not_at_all(system: RunningSystem, server: WebServer) -> None:
+    record = holding(system)
     size, etag = len(CONTENT), f'"{record.sha256}"'
     for asked, start, stop in (
         ("bytes=0-0", 0, 1),
@@ -108,7 +108,7 @@ def test_a_part_comes_alone_and_what_is_known_not_at_all(plant: Plant, server: W
     assert get(server, record.id, If_None_Match='"other"').status == 200
 
 
-def test_api_02_no_browser_runs_it(plant: Plant, server: WebServer) -> None:
+def test_api_02_no_browser_runs_it(system: RunningSystem, server: WebServer) -> None:
     for number, (type_, shown) in enumerate(
         (
             ((Kind.IMAGE, "image/jpeg", "jpeg"), "inline"),
@@ -120,7 +120,7 @@ def test_api_02_no_browser_runs_it(plant: Plant, server: WebServer) -> None:
             ((Kind.IMAGE, "image/svg+xml", "svg"), "attachment"),
         )
     ):
-        record = holding(plant, b"<script>alert(%d)</script>" % number, type_=type_, filename="a.htm")
+        record = holding(system, b"<script>alert(%d)</script>" % number, type_=type_, filename="a.htm")
         for asked in ({}, {"Range": "bytes=0-3"}):
             headers = get(server, record.id, **asked).headers
             assert headers["content-type"].partition(";")[0] == type_[1]
@@ -129,10 +129,10 @@ def test_api_02_no_browser_runs_it(plant: Plant, server: WebServer) -> None:
             assert headers["content-disposition"] == f'{shown}; filename="a.htm.{type_[2]}"'
 
 
-def test_api_01_nothing_but_its_own_content_is_read(plant: Plant, server: WebServer) -> None:
-    record = holding(plant, session="shop")
-    (plant.folder / "secret").write_bytes(b"root:x:0")
-    place = plant.folder / "media" / str(record.storage_key)
+def test_api_01_nothing_but_its_own_content_is_read(system: RunningSystem, server: WebServer) -> None:
+    record = holding(system, session="shop")
+    (system.folder / "secret").write_bytes(b"root:x:0")
+    place = system.folder / "media" / str(record.storage_key)
     for path in (
         f"/media/{record.id}/../../../../etc/passwd",
         "/media/../../etc/passwd/content",
@@ -152,13 +152,13 @@ def test_api_01_nothing_but_its_own_content_is_read(plant: Plant, server: WebSer
     answer = server.request("GET", f"/media/{record.id}/content", headers=others)
     assert (answer.status, answer.body) == (404, nobodys.body)
     place.unlink()
-    place.symlink_to(plant.folder / "secret")
+    place.symlink_to(system.folder / "secret")
     answer = get(server, record.id)
     assert (answer.status, b"root" in answer.body) == (404, False)
 
 
-def test_a_signed_link_opens_one_content_until_it_expires(plant: Plant, server: WebServer) -> None:
-    record, other = holding(plant), holding(plant, b"other")
+def test_a_signed_link_opens_one_content_until_it_expires(system: RunningSystem, server: WebServer) -> None:
+    record, other = holding(system), holding(system, b"other")
     made = server.request("POST", f"/media/{record.id}/link", b'{"seconds": 60}', headers=ALL)
     link = made.json["url"]
     assert (made.status, server.request("GET", link).body) == (201, CONTENT)
@@ -181,11 +181,11 @@ def test_a_signed_link_opens_one_content_until_it_expires(plant: Plant, server: 
 
 
 @pytest.mark.parametrize("status", [Status.FAILED, Status.REJECTED, Status.EXPIRED])
-def test_what_has_no_content_is_not_found(plant: Plant, server: WebServer, status: Status) -> None:
-    record = finished(plant.services.catalogue, status, of=plant.attachment(url="https://media.example/x"))
+def test_what_has_no_content_is_not_found(system: RunningSystem, server: WebServer, status: Status) -> None:
+    record = finished(system.services.catalogue, status, of=system.attachment(url="https://media.example/x"))
     answer = get(server, record.id)
     assert (answer.status, answer.code) == (404, "not_found")
-    assert get(server, holding(plant, b"lost", in_storage=False).id).status == 404
+    assert get(server, holding(system, b"lost", in_storage=False).id).status == 404
 
 
 @pytest.fixture
@@ -195,11 +195,11 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
 
 
 def test_content_in_an_object_store_is_read_there(
-    bucket: S3Server, make_plant: Callable[..., Plant], tmp_path: Path
+    bucket: S3Server, make_system: Callable[..., RunningSystem], tmp_path: Path
 ) -> None:
-    plant = make_plant(storage_url="s3://media/pre")
-    record = holding(plant)
-    with web_server(plant) as server:
+    system = make_system(storage_url="s3://media/pre")
+    record = holding(system)
+    with web_server(system) as server:
         answer = get(server, record.id)
         assert (answer.status, answer.headers["cache-control"]) == (307, "no-store")
         there = answer.headers["location"]
@@ -207,11 +207,11 @@ def test_content_in_an_object_store_is_read_there(
         assert requests.get(there, timeout=10).content == CONTENT
         assert requests.head(get(server, record.id, "HEAD").headers["location"], timeout=10).status_code == 200
         assert get(server, record.id, If_None_Match=f'"{record.sha256}"').status == 304
-        assert get(server, holding(plant, b"lost", in_storage=False).id).status == 404
+        assert get(server, holding(system, b"lost", in_storage=False).id).status == 404
         assert "X-Amz-Signature" not in server.log_text()
         through = server.request("GET", f"/media/{record.id}/content?redirect=false", headers=ALL)
         assert (through.status, through.body) == (200, CONTENT), "a page that may show nothing from elsewhere"
-    with web_server(plant, content_redirect="false") as server:
+    with web_server(system, content_redirect="false") as server:
         answer = get(server, record.id, Range="bytes=7-299998")
         assert (answer.status, answer.body) == (206, CONTENT[7:299_999])
 
@@ -251,8 +251,8 @@ def test_no_name_breaks_out_of_its_header(name: str) -> None:
     assert header.count('"') == 2
 
 
-def test_what_is_deleted_is_gone_for_whoever_had_seen_it(plant: Plant, server: WebServer) -> None:
-    record, twin = holding(plant, session="shop"), holding(plant, session="shop")
+def test_what_is_deleted_is_gone_for_whoever_had_seen_it(system: RunningSystem, server: WebServer) -> None:
+    record, twin = holding(system, session="shop"), holding(system, session="shop")
     link = server.request("POST", f"/media/{record.id}/link", b'{"seconds": 60}', headers=ALL).json["url"]
     session = {"Authorization": f"Bearer {PASSES.session_token('shop', days=1)}"}
     refused = server.request("DELETE", f"/media/{record.id}", headers=session)
@@ -268,13 +268,13 @@ def test_what_is_deleted_is_gone_for_whoever_had_seen_it(plant: Plant, server: W
     assert server.request("GET", link).status == 410
     assert get(server, twin.id).body == CONTENT
     assert server.request("DELETE", f"/media/{twin.id}", headers=ALL).status == 200
-    assert plant.stored_files() == []
+    assert system.stored_files() == []
     assert server.request("POST", f"/media/{twin.id}/replay", headers=ALL).status == 409
     assert server.request("GET", "/media?status=deleted", headers=ALL).json["media"][0]["deleted_at"]
 
 
-def test_what_is_unknown_or_under_way_is_not_deleted(plant: Plant, server: WebServer) -> None:
-    waiting = plant.submit(url="https://media.example/x").id
+def test_what_is_unknown_or_under_way_is_not_deleted(system: RunningSystem, server: WebServer) -> None:
+    waiting = system.submit(url="https://media.example/x").id
     for media_id, status in ((waiting, 409), ("f" * 32, 404), ("no-id", 404), ("%00", 404), ("..%2fx", 404)):
         assert server.request("DELETE", f"/media/{media_id}", headers=ALL).status == status, media_id
-    assert plant.record(waiting).status is Status.RECEIVED
+    assert system.record(waiting).status is Status.RECEIVED

@@ -11,21 +11,21 @@ from pydantic import SecretStr
 from actors.execution.inline import run_inline
 from pipeline.security.tokens import Passes
 from tests.support.media_server import MediaServer
-from tests.support.system import Plant, photo
+from tests.support.system import RunningSystem, photo
 from tests.support.web import TOKEN, app_client
 
 
 @pytest.fixture
-def client(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    with app_client(plant, monkeypatch) as client:
+def client(system: RunningSystem, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    with app_client(system, monkeypatch) as client:
         yield client
 
 
 @pytest.fixture
-def done(plant: Plant) -> str:
+def done(system: RunningSystem) -> str:
     with MediaServer({"a.jpg": photo()}) as server:
-        media_id = plant.submit(session="shop", url=server.url("a.jpg"), kind="image").id
-        run_inline(plant.services, media_id)
+        media_id = system.submit(session="shop", url=server.url("a.jpg"), kind="image").id
+        run_inline(system.services, media_id)
     return media_id
 
 

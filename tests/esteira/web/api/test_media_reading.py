@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from pipeline.models import Record, Status
 from pipeline.security.tokens import Passes
 from tests.support.catalogues import MEDIA_KEY, finished
-from tests.support.system import Plant
+from tests.support.system import RunningSystem
 from tests.support.web import app_client
 from tests.support.web_server import TOKEN, Reply, WebServer, web_server
 
@@ -27,14 +27,14 @@ def of_session(session: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def server(plant: Plant) -> Iterator[WebServer]:
-    with web_server(plant) as server:
+def server(system: RunningSystem) -> Iterator[WebServer]:
+    with web_server(system) as server:
         yield server
 
 
-def made(plant: Plant, session: str, status: Status = Status.DONE, **fields: Any) -> Record:
+def made(system: RunningSystem, session: str, status: Status = Status.DONE, **fields: Any) -> Record:
     given = {"url": SIGNED_URL, "media_key": "00" * 32, **fields}
-    return finished(plant.services.catalogue, status, of=plant.attachment(session=session, **given))
+    return finished(system.services.catalogue, status, of=system.attachment(session=session, **given))
 
 
 def get(server: WebServer, path: str, headers: Mapping[str, str] = ALL) -> Reply:
@@ -46,8 +46,8 @@ def ids(answer: Reply) -> list[str]:
     return [one["id"] for one in answer.json["media"]]
 
 
-def test_pages_follow_each_other_without_a_gap_or_a_repeat(plant: Plant, server: WebServer) -> None:
-    expected = [made(plant, "shop").id for _ in range(7)]
+def test_pages_follow_each_other_without_a_gap_or_a_repeat(system: RunningSystem, server: WebServer) -> None:
+    expected = [made(system, "shop").id for _ in range(7)]
     found: list[str] = []
     path = "/media?limit=3"
     for size in (3, 3, 1):
@@ -62,10 +62,10 @@ def test_pages_follow_each_other_without_a_gap_or_a_repeat(plant: Plant, server:
     assert times == sorted(times, reverse=True)
 
 
-def test_every_filter_that_is_set_must_hold(plant: Plant, server: WebServer) -> None:
-    done = made(plant, "shop", kind="image").id
-    failed = made(plant, "shop", Status.FAILED, kind="video").id
-    other = made(plant, "bar ü", Status.FAILED, kind="video").id
+def test_every_filter_that_is_set_must_hold(system: RunningSystem, server: WebServer) -> None:
+    done = made(system, "shop", kind="image").id
+    failed = made(system, "shop", Status.FAILED, kind="video").id
+    other = made(system, "bar ü", Status.FAILED, kind="video").id
     for query, expected in {
         "status=done": {done},
         "status=failed": {failed, other},
@@ -107,13 +107,13 @@ def test_a_wrong_parameter_is_named_and_never_ignored(client: Any, query: str, n
 
 
 @pytest.fixture
-def client(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    with app_client(plant, monkeypatch) as client:
+def client(system: RunningSystem, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    with app_client(system, monkeypatch) as client:
         yield client
 
 
-def test_one_attachment_is_told_without_what_nobody_may_see(plant: Plant, server: WebServer) -> None:
-    record = made(plant, "shop", filename="a.jpg", caption="<script>alert(1)</script>")
+def test_one_attachment_is_told_without_what_nobody_may_see(system: RunningSystem, server: WebServer) -> None:
+    record = made(system, "shop", filename="a.jpg", caption="<script>alert(1)</script>")
     answer = get(server, f"/media/{record.id}")
     assert answer.json["status"] == "done"
     assert answer.json["content"] == f"/media/{record.id}/content"
@@ -122,7 +122,7 @@ def test_one_attachment_is_told_without_what_nobody_may_see(plant: Plant, server
     assert not {"payload", "media_key", "url", "direct_path", "claim", "progress", "storage_key"} & set(answer.json)
     for secret in (b"s1gnature", b"media.example/x", MEDIA_KEY.encode(), b"AAAAAAAA"):
         assert secret not in answer.body
-    assert get(server, f"/media/{made(plant, 'shop', Status.FAILED).id}").json["content"] is None
+    assert get(server, f"/media/{made(system, 'shop', Status.FAILED).id}").json["content"] is None
 
 
 @pytest.mark.parametrize("media_id", ["f" * 32, "no-id", "%00", "..%2f..%2fetc%2fpasswd", "%2e%2e", "F" * 32])
@@ -131,8 +131,8 @@ def test_what_is_unknown_is_not_found(client: Any, media_id: str) -> None:
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
 
 
-def test_api_03_a_sessions_token_sees_its_session_alone(plant: Plant, server: WebServer) -> None:
-    own, others = made(plant, "shop"), made(plant, "bar")
+def test_api_03_a_sessions_token_sees_its_session_alone(system: RunningSystem, server: WebServer) -> None:
+    own, others = made(system, "shop"), made(system, "bar")
     shop = of_session("shop")
     assert ids(get(server, "/media", shop)) == [own.id]
     assert ids(get(server, "/media?session=shop", shop)) == [own.id]
@@ -157,8 +157,8 @@ def test_api_03_a_sessions_token_sees_its_session_alone(plant: Plant, server: We
         assert (refused.status, refused.code) in {(403, "unauthorized"), (401, "unauthorized")}, path
 
 
-def test_api_05_without_a_token_nothing_is_told(plant: Plant, server: WebServer) -> None:
-    record = made(plant, "shop")
+def test_api_05_without_a_token_nothing_is_told(system: RunningSystem, server: WebServer) -> None:
+    record = made(system, "shop")
     late = Passes(SecretStr(TOKEN), clock=lambda: time.time() - 86_400 * 2).session_token("shop", days=1)
     foreign = Passes(SecretStr(TOKEN + "2")).session_token("shop", days=1)
     shown: list[dict[str, str]] = [{}, {"Cookie": f"token={TOKEN}"}]
@@ -174,7 +174,7 @@ def test_api_05_without_a_token_nothing_is_told(plant: Plant, server: WebServer)
         assert get(server, path, {}).status in {401, 404}, path
 
 
-def test_api_03_no_other_site_may_read(plant: Plant, server: WebServer) -> None:
+def test_api_03_no_other_site_may_read(system: RunningSystem, server: WebServer) -> None:
     headers = {**ALL, "Origin": "https://evil.example"}
     assert not [name for name in get(server, "/media", headers).headers if name.startswith("access-control")]
     asked = {"Origin": "https://evil.example", "Access-Control-Request-Method": "GET"}
@@ -191,14 +191,14 @@ def test_a_method_that_a_path_does_not_know_is_told_as_that(server: WebServer, m
 @pytest.mark.parametrize(
     "body", [b"", b"{}", b'{"seconds": 0}', b'{"seconds": true}', b'{"seconds": "60"}', b'{"seconds": 604801}', b"[]"]
 )
-def test_a_link_needs_its_seconds(plant: Plant, client: Any, body: bytes) -> None:
-    answer = client.post(f"/media/{made(plant, 'shop').id}/link", content=body)
+def test_a_link_needs_its_seconds(system: RunningSystem, client: Any, body: bytes) -> None:
+    answer = client.post(f"/media/{made(system, 'shop').id}/link", content=body)
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "bad_payload")
 
 
-def test_passes_are_not_made_from_a_short_api_token(plant: Plant) -> None:
-    record = made(plant, "shop")
-    with web_server(plant, api_token="short") as server:
+def test_passes_are_not_made_from_a_short_api_token(system: RunningSystem) -> None:
+    record = made(system, "shop")
+    with web_server(system, api_token="short") as server:
         short = {"Authorization": "Bearer short"}
         assert get(server, "/media", short).status == 200
         answer = server.request("POST", f"/media/{record.id}/link", b'{"seconds": 60}', headers=short)

@@ -14,19 +14,19 @@ from esteira.web.api import replays
 from pipeline.models import Record, Status
 from pipeline.security.tokens import Passes
 from tests.support.catalogues import finished
-from tests.support.system import Plant
+from tests.support.system import RunningSystem
 from tests.support.web import TOKEN, app_client
 
 
 @pytest.fixture
-def client(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
-    with app_client(plant, monkeypatch) as client:
+def client(system: RunningSystem, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+    with app_client(system, monkeypatch) as client:
         yield client
 
 
-def ended(plant: Plant, status: Status = Status.FAILED, session: str = "shop", **how: Any) -> Record:
-    attachment = plant.attachment(session=session, url="https://media.example/x", kind="image")
-    return finished(plant.services.catalogue, status, of=attachment, **how)
+def ended(system: RunningSystem, status: Status = Status.FAILED, session: str = "shop", **how: Any) -> Record:
+    attachment = system.attachment(session=session, url="https://media.example/x", kind="image")
+    return finished(system.services.catalogue, status, of=attachment, **how)
 
 
 def ask(client: TestClient, **body: Any) -> Any:
@@ -35,71 +35,71 @@ def ask(client: TestClient, **body: Any) -> Any:
     return answer.json()
 
 
-def runs(plant: Plant, *records: Record) -> list[int]:
-    return [plant.record(record.id).run for record in records]
+def runs(system: RunningSystem, *records: Record) -> list[int]:
+    return [system.record(record.id).run for record in records]
 
 
-def test_a_dry_run_counts_and_sends_nothing(plant: Plant, client: TestClient) -> None:
-    failed = [ended(plant) for _ in range(3)]
-    ended(plant, Status.EXPIRED)
+def test_a_dry_run_counts_and_sends_nothing(system: RunningSystem, client: TestClient) -> None:
+    failed = [ended(system) for _ in range(3)]
+    ended(system, Status.EXPIRED)
     told = ask(client, dry_run=True, limit=2)
     assert (told["matched"], told["replayed"], told["missed"]) == (3, 2, [])
     again = ask(client, dry_run=True, limit=2, next=told["next"])
     assert sorted(told["ids"] + again["ids"]) == sorted(record.id for record in failed)
     assert again["next"] is None
-    assert runs(plant, *failed) == [0, 0, 0]
+    assert runs(system, *failed) == [0, 0, 0]
 
 
-def test_what_fits_goes_onto_the_belt_and_nothing_else(plant: Plant, client: TestClient) -> None:
-    failed, other, expired = ended(plant), ended(plant, session="bar"), ended(plant, Status.EXPIRED)
-    done = ended(plant, Status.DONE)
+def test_what_fits_goes_onto_the_belt_and_nothing_else(system: RunningSystem, client: TestClient) -> None:
+    failed, other, expired = ended(system), ended(system, session="bar"), ended(system, Status.EXPIRED)
+    done = ended(system, Status.DONE)
     assert ask(client, session="shop") == {"matched": 1, "replayed": 1, "missed": [], "next": None}
-    assert runs(plant, failed, other, expired, done) == [1, 0, 0, 0]
-    assert plant.belt.counts()["fetch"]["ready"] == 1
+    assert runs(system, failed, other, expired, done) == [1, 0, 0, 0]
+    assert system.queue.counts()["fetch"]["ready"] == 1
     assert ask(client, status="expired")["replayed"] == 1
     assert ask(client, error="fetch_unavailable", since="1h", kind="image")["replayed"] == 1
-    assert runs(plant, failed, other, expired, done) == [1, 1, 1, 0]
+    assert runs(system, failed, other, expired, done) == [1, 1, 1, 0]
     assert ask(client, error="fetch_unavailable")["matched"] == 0
 
 
-def test_at_most_so_many_at_once_and_the_rest_at_the_next_call(plant: Plant, client: TestClient) -> None:
-    failed = [ended(plant) for _ in range(5)]
+def test_at_most_so_many_at_once_and_the_rest_at_the_next_call(system: RunningSystem, client: TestClient) -> None:
+    failed = [ended(system) for _ in range(5)]
     first = ask(client, limit=3)
     assert (first["matched"], first["replayed"]) == (5, 3)
-    assert sum(runs(plant, *failed)) == 3
+    assert sum(runs(system, *failed)) == 3
     second = ask(client, limit=3, next=first["next"])
     assert (second["matched"], second["replayed"], second["next"]) == (2, 2, None)
-    assert runs(plant, *failed) == [1] * 5
+    assert runs(system, *failed) == [1] * 5
 
 
 def test_it_keeps_to_the_rate_and_to_its_time(
-    plant: Plant, client: TestClient, monkeypatch: pytest.MonkeyPatch
+    system: RunningSystem, client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    failed = [ended(plant) for _ in range(6)]
+    failed = [ended(system) for _ in range(6)]
     monkeypatch.setattr(replays, "WITHIN_S", 0.5)
     began = time.monotonic()
     told = ask(client, rate=5)
     assert time.monotonic() - began >= 0.2
     assert 1 <= told["replayed"] <= 3
-    assert sum(runs(plant, *failed)) == told["replayed"]
+    assert sum(runs(system, *failed)) == told["replayed"]
     assert told["next"]
     monkeypatch.setattr(replays, "WITHIN_S", 20.0)
     assert ask(client, next=told["next"])["replayed"] == 6 - told["replayed"]
 
 
 def test_what_somebody_else_has_sent_meanwhile_is_missed(
-    plant: Plant, client: TestClient, monkeypatch: pytest.MonkeyPatch
+    system: RunningSystem, client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first, second = ended(plant), ended(plant)
+    first, second = ended(system), ended(system)
     send = replays.replay_from_hook
 
     def faster(media_id: str) -> Record:
-        plant.services.catalogue.reopen(first.id)
+        system.services.catalogue.reopen(first.id)
         return send(media_id)
 
     monkeypatch.setattr(replays, "replay_from_hook", faster)
     assert ask(client) == {"matched": 2, "replayed": 1, "missed": [first.id], "next": None}
-    assert runs(plant, first, second) == [1, 1]
+    assert runs(system, first, second) == [1, 1]
 
 
 @pytest.mark.parametrize(
@@ -121,17 +121,21 @@ def test_what_somebody_else_has_sent_meanwhile_is_missed(
         (b"{", "JSON"),
     ],
 )
-def test_a_wrong_body_is_named_and_sends_nothing(plant: Plant, client: TestClient, body: bytes, named: str) -> None:
-    failed = ended(plant)
+def test_a_wrong_body_is_named_and_sends_nothing(
+    system: RunningSystem, client: TestClient, body: bytes, named: str
+) -> None:
+    failed = ended(system)
     answer = client.post("/media/replay", content=body)
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "bad_payload")
     assert named in answer.json()["error"]["message"]
-    assert runs(plant, failed) == [0]
+    assert runs(system, failed) == [0]
 
 
-def test_one_replay_of_many_at_a_time(plant: Plant, client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    ended(plant)
-    ended(plant)
+def test_one_replay_of_many_at_a_time(
+    system: RunningSystem, client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended(system)
+    ended(system)
     told: list[int] = []
 
     def meanwhile(media_id: str) -> None:
@@ -145,10 +149,10 @@ def test_one_replay_of_many_at_a_time(plant: Plant, client: TestClient, monkeypa
     ask(client)
 
 
-def test_only_the_api_token_sends_many(plant: Plant, client: TestClient) -> None:
-    failed = ended(plant)
+def test_only_the_api_token_sends_many(system: RunningSystem, client: TestClient) -> None:
+    failed = ended(system)
     session = Passes(SecretStr(TOKEN)).session_token("shop", days=1)
     for shown, status in (("", 401), ("Bearer wrong", 401), (f"Bearer {session}", 403)):
         answer = client.post("/media/replay", json={}, headers={"Authorization": shown})
         assert (answer.status_code, answer.json()["error"]["code"]) == (status, "unauthorized")
-    assert runs(plant, failed) == [0]
+    assert runs(system, failed) == [0]

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from pipeline.models import Status
 from pipeline.security.tokens import Passes
 from tests.support.catalogues import finished
-from tests.support.system import Plant
+from tests.support.system import RunningSystem
 from tests.support.web_server import TOKEN, web_server
 
 ALL = {"Authorization": f"Bearer {TOKEN}"}
@@ -17,9 +17,9 @@ MEDIA_KEY = base64.b64encode(bytes(range(32))).decode()
 SOURCE = "https://us3r:passw0rd@media.example/x.enc?oh=s1gnature"
 
 
-def test_api_07_no_secret_is_logged_or_told(plant: Plant) -> None:
-    attachment = plant.attachment(session="shop", url=SOURCE, direct_path="/v/x?oh=s1gnature", media_key=MEDIA_KEY)
-    record = finished(plant.services.catalogue, Status.FAILED, of=attachment)
+def test_api_07_no_secret_is_logged_or_told(system: RunningSystem) -> None:
+    attachment = system.attachment(session="shop", url=SOURCE, direct_path="/v/x?oh=s1gnature", media_key=MEDIA_KEY)
+    record = finished(system.services.catalogue, Status.FAILED, of=attachment)
     passes = Passes(SecretStr(TOKEN))
     token = passes.session_token("shop", days=1)
     link, _ = passes.link(record.id, seconds=60)
@@ -38,7 +38,7 @@ def test_api_07_no_secret_is_logged_or_told(plant: Plant) -> None:
         ("DELETE", f"/media/{record.id}", None, ALL),
         ("DELETE", f"/media/{record.id}", None, shown),
     ]
-    with web_server(plant, log_level="debug") as server:
+    with web_server(system, log_level="debug") as server:
         answers = [server.request(method, path, body, headers=headers) for method, path, body, headers in asked]
         told = server.log_text() + "".join(answer.body.decode() + str(answer.headers) for answer in answers)
     assert {answer.status for answer in answers} >= {200, 202, 400, 401, 403, 404}

@@ -14,7 +14,7 @@ from pipeline.models import Kind, Record
 from pipeline.security.tokens import Passes
 from pipeline.storage import thumbnail_key
 from tests.esteira.web.api.test_media_content import holding
-from tests.support.system import Plant
+from tests.support.system import RunningSystem
 from tests.support.web_server import TOKEN, Reply, WebServer, web_server
 
 ALL = {"Authorization": f"Bearer {TOKEN}"}
@@ -23,17 +23,17 @@ PICTURE = b"RIFF\x10\0\0\0WEBPVP8 and so on"
 
 
 @pytest.fixture
-def server(plant: Plant) -> Iterator[WebServer]:
-    with web_server(plant, previews="true") as server:
+def server(system: RunningSystem) -> Iterator[WebServer]:
+    with web_server(system, previews="true") as server:
         yield server
 
 
-def shown(plant: Plant, **fields: str) -> Record:
+def shown(system: RunningSystem, **fields: str) -> Record:
     """An attachment that is done, with a thumbnail."""
-    record = holding(plant, os.urandom(1000), **fields)
+    record = holding(system, os.urandom(1000), **fields)
     assert record.sha256
-    plant.services.storage.put_chunks([PICTURE], thumbnail_key(record.sha256))
-    plant.services.catalogue.previews.keep(
+    system.services.storage.put_chunks([PICTURE], thumbnail_key(record.sha256))
+    system.services.catalogue.previews.keep(
         Preview(sha256=record.sha256, state=PreviewState.MADE, thumbhash="abcd", width=320, height=240)
     )
     return record
@@ -44,8 +44,10 @@ def get(server: WebServer, path: str, method: str = "GET", **headers: str) -> Re
     return server.request(method, path, headers={**ALL, **named})
 
 
-def test_a_thumbnail_comes_as_a_picture_that_runs_nothing_and_may_be_kept(plant: Plant, server: WebServer) -> None:
-    record = shown(plant)
+def test_a_thumbnail_comes_as_a_picture_that_runs_nothing_and_may_be_kept(
+    system: RunningSystem, server: WebServer
+) -> None:
+    record = shown(system)
     answer = get(server, f"/media/{record.id}/thumbnail")
     assert (answer.status, answer.body) == (200, PICTURE)
     assert answer.headers["content-type"] == "image/webp"
@@ -58,13 +60,15 @@ def test_a_thumbnail_comes_as_a_picture_that_runs_nothing_and_may_be_kept(plant:
     assert (known.status, known.body) == (304, b"")
 
 
-def test_the_tag_of_a_thumbnail_is_not_that_of_its_content(plant: Plant, server: WebServer) -> None:
-    record = shown(plant)
+def test_the_tag_of_a_thumbnail_is_not_that_of_its_content(system: RunningSystem, server: WebServer) -> None:
+    record = shown(system)
     assert get(server, f"/media/{record.id}/thumbnail", If_None_Match=f'"{record.sha256}"').status == 200
 
 
-def test_whoever_may_have_the_content_may_have_the_thumbnail_and_nobody_else(plant: Plant, server: WebServer) -> None:
-    mine, others = shown(plant, session="mine"), shown(plant, session="others")
+def test_whoever_may_have_the_content_may_have_the_thumbnail_and_nobody_else(
+    system: RunningSystem, server: WebServer
+) -> None:
+    mine, others = shown(system, session="mine"), shown(system, session="others")
     token = {"Authorization": f"Bearer {PASSES.session_token('mine', days=1)}"}
     assert server.request("GET", f"/media/{mine.id}/thumbnail", headers=token).status == 200
     assert server.request("GET", f"/media/{others.id}/thumbnail", headers=token).status == 404
@@ -78,10 +82,10 @@ def test_whoever_may_have_the_content_may_have_the_thumbnail_and_nobody_else(pla
     ("state", "said"), [(PreviewState.NONE, "nothing to show"), (PreviewState.FAILED, "could not be made")]
 )
 def test_what_has_no_thumbnail_is_told_with_a_code_of_its_own(
-    plant: Plant, server: WebServer, state: PreviewState, said: str
+    system: RunningSystem, server: WebServer, state: PreviewState, said: str
 ) -> None:
-    record = holding(plant, os.urandom(1000))
-    plant.services.catalogue.previews.keep(Preview(sha256=str(record.sha256), state=state))
+    record = holding(system, os.urandom(1000))
+    system.services.catalogue.previews.keep(Preview(sha256=str(record.sha256), state=state))
     answer = get(server, f"/media/{record.id}/thumbnail")
     assert (answer.status, answer.code) == (404, "no_preview")
     assert said in answer.json["error"]["message"]
@@ -89,42 +93,44 @@ def test_what_has_no_thumbnail_is_told_with_a_code_of_its_own(
 
 
 @pytest.mark.parametrize("lose", ["row", "picture"])
-def test_what_is_not_made_yet_is_to_be_asked_for_again(plant: Plant, server: WebServer, lose: str) -> None:
-    record = shown(plant)
+def test_what_is_not_made_yet_is_to_be_asked_for_again(system: RunningSystem, server: WebServer, lose: str) -> None:
+    record = shown(system)
     losing: dict[str, Callable[[str], None]] = {
-        "row": plant.services.catalogue.previews.forget,
-        "picture": lambda sha256: plant.services.storage.delete(thumbnail_key(sha256)),
+        "row": system.services.catalogue.previews.forget,
+        "picture": lambda sha256: system.services.storage.delete(thumbnail_key(sha256)),
     }
     losing[lose](str(record.sha256))
     answer = get(server, f"/media/{record.id}/thumbnail")
     assert (answer.status, answer.json) == (202, {"preview": "pending"})
     assert answer.headers["cache-control"] == "no-store"
     assert int(answer.headers["retry-after"]) >= 1
-    assert plant.belt.aside.counts()["derive"]["ready"] == 1
+    assert system.queue.aside.counts()["derive"]["ready"] == 1
     assert get(server, f"/media/{record.id}/thumbnail").status == 202
-    assert plant.belt.aside.counts()["derive"]["ready"] == 1
+    assert system.queue.aside.counts()["derive"]["ready"] == 1
 
 
-def test_what_there_is_nothing_to_show_of_is_not_to_be_asked_for_again(plant: Plant, server: WebServer) -> None:
+def test_what_there_is_nothing_to_show_of_is_not_to_be_asked_for_again(
+    system: RunningSystem, server: WebServer
+) -> None:
     word = (Kind.DOCUMENT, "application/msword", "doc")
-    record = holding(plant, os.urandom(1000), type_=word)
+    record = holding(system, os.urandom(1000), type_=word)
     answer = get(server, f"/media/{record.id}/thumbnail")
     assert (answer.status, answer.code) == (404, "no_preview")
-    assert plant.belt.aside.counts()["derive"]["ready"] == 0
+    assert system.queue.aside.counts()["derive"]["ready"] == 0
 
 
-def test_where_no_previews_are_made_nobody_is_told_to_wait_for_one(plant: Plant) -> None:
-    made, missing = shown(plant), holding(plant, os.urandom(1000))
-    with web_server(plant, previews="false") as server:
+def test_where_no_previews_are_made_nobody_is_told_to_wait_for_one(system: RunningSystem) -> None:
+    made, missing = shown(system), holding(system, os.urandom(1000))
+    with web_server(system, previews="false") as server:
         answer = get(server, f"/media/{missing.id}/thumbnail")
         assert (answer.status, answer.code) == (404, "no_preview")
         assert "PREVIEWS" in answer.json["error"]["message"]
         assert get(server, f"/media/{made.id}/thumbnail").status == 200
 
 
-def test_while_redis_is_away_nobody_is_told_that_a_preview_is_being_made(plant: Plant) -> None:
-    made, missing = shown(plant), holding(plant, os.urandom(1000))
-    away = plant.with_redis("redis://127.0.0.1:1/0")
+def test_while_redis_is_away_nobody_is_told_that_a_preview_is_being_made(system: RunningSystem) -> None:
+    made, missing = shown(system), holding(system, os.urandom(1000))
+    away = system.with_redis("redis://127.0.0.1:1/0")
     try:
         with web_server(away, previews="true") as server:
             answer = get(server, f"/media/{missing.id}/thumbnail")
@@ -134,24 +140,24 @@ def test_while_redis_is_away_nobody_is_told_that_a_preview_is_being_made(plant: 
         away.close()
 
 
-def test_an_attachment_without_content_has_no_thumbnail(plant: Plant, server: WebServer) -> None:
-    waiting = plant.submit(url="http://127.0.0.1:1/x").id
+def test_an_attachment_without_content_has_no_thumbnail(system: RunningSystem, server: WebServer) -> None:
+    waiting = system.submit(url="http://127.0.0.1:1/x").id
     assert get(server, f"/media/{waiting}/thumbnail").code == "not_found"
     assert get(server, f"/media/{'0' * 32}/thumbnail").code == "not_found"
-    record = shown(plant)
+    record = shown(system)
     assert server.request("DELETE", f"/media/{record.id}", headers=ALL).status == 200
     assert get(server, f"/media/{record.id}/thumbnail").status == 410
     assert get(server, f"/media/{record.id}").json["preview"] is None
 
 
-def test_pages_and_single_attachments_tell_what_there_is_to_show(plant: Plant, server: WebServer) -> None:
-    record, other = shown(plant), holding(plant, os.urandom(1000))
+def test_pages_and_single_attachments_tell_what_there_is_to_show(system: RunningSystem, server: WebServer) -> None:
+    record, other = shown(system), holding(system, os.urandom(1000))
     expected = {"state": "made", "thumbhash": "abcd", "width": 320, "height": 240, "peaks": None}
     assert get(server, f"/media/{record.id}").json["preview"] == expected
     page = {one["id"]: one["preview"] for one in get(server, "/media").json["media"]}
     assert page == {record.id: expected, other.id: None}
-    sound = holding(plant, os.urandom(1000))
-    plant.services.catalogue.previews.keep(
+    sound = holding(system, os.urandom(1000))
+    system.services.catalogue.previews.keep(
         Preview(sha256=str(sound.sha256), state=PreviewState.MADE, peaks=tuple(range(100)))
     )
     assert get(server, f"/media/{sound.id}").json["preview"]["peaks"] == list(range(100))

@@ -19,8 +19,9 @@ from pipeline.services import services
 from tests.conftest import missing
 from tests.support.media_server import MediaServer
 from tests.support.scraped import Page
-from tests.support.system import Plant, photo, wait_until
+from tests.support.system import RunningSystem, photo
 from tests.support.valkey import ValkeyServer
+from tests.support.waiting import wait_until
 from tests.support.web import app_client
 
 METRICS_TOKEN = "a token that reads metrics"
@@ -34,10 +35,10 @@ def _nothing_pending() -> Iterator[None]:
 
 
 @pytest.fixture
-def client(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+def client(system: RunningSystem, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
     monkeypatch.setenv("METRICS_TOKEN", METRICS_TOKEN)
     monkeypatch.setattr("esteira.web.api.metrics.KEPT_S", 0)
-    with app_client(plant, monkeypatch) as made:
+    with app_client(system, monkeypatch) as made:
         yield made
 
 
@@ -48,7 +49,7 @@ def scrape(client: TestClient) -> Page:
     return Page(answer.text)
 
 
-def test_it_tells_what_workers_did_in_processes_of_their_own(plant: Plant, client: TestClient) -> None:
+def test_it_tells_what_workers_did_in_processes_of_their_own(system: RunningSystem, client: TestClient) -> None:
     content = photo()
     with MediaServer({"a": content, "b": content, "c": b"<html></html>"}) as media:
         given = [{"session": "a person's name", "message_id": n, "url": media.url(n), "kind": "image"} for n in "abc"]
@@ -56,8 +57,8 @@ def test_it_tells_what_workers_did_in_processes_of_their_own(plant: Plant, clien
         client.post("/hooks/media", json=given[0])
         client.post("/hooks/media", json=given[0], headers={"Authorization": "Bearer wrong"})
         waiting = scrape(client)
-        with plant.workers(threads=1) as workers:  # one after another, or both copies would be written
-            plant.ended(*ids)
+        with system.workers(threads=1) as workers:  # one after another, or both copies would be written
+            system.wait_finished(*ids)
             assert scrape(client).value("esteira_workers") == 1
             workers.stop()
     assert waiting.value("esteira_queue_messages", stage="fetch", state="ready") == 3
@@ -89,12 +90,12 @@ def test_it_tells_what_workers_did_in_processes_of_their_own(plant: Plant, clien
     assert "person" not in page.text
 
 
-def test_retries_and_sweeps_are_counted(plant: Plant, client: TestClient) -> None:
-    receipt = plant.submit(url="http://127.0.0.1:9/nobody-listens", kind="image")
-    plant.belt.client.flushall()
-    assert plant.sweep() == 1
-    with plant.workers() as workers:
-        plant.ended(receipt.id)
+def test_retries_and_sweeps_are_counted(system: RunningSystem, client: TestClient) -> None:
+    receipt = system.submit(url="http://127.0.0.1:9/nobody-listens", kind="image")
+    system.queue.client.flushall()
+    assert system.sweep() == 1
+    with system.workers() as workers:
+        system.wait_finished(receipt.id)
         workers.stop()
     page = scrape(client)
     assert page.value("esteira_swept_total") == 1
@@ -118,8 +119,8 @@ def test_the_metrics_token_opens_nothing_else(client: TestClient) -> None:
     assert client.get("/metrics").status_code == 200  # with the API_TOKEN
 
 
-def test_it_is_closed_as_long_as_no_token_is_set(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
-    with app_client(plant, monkeypatch) as client:
+def test_it_is_closed_as_long_as_no_token_is_set(system: RunningSystem, monkeypatch: pytest.MonkeyPatch) -> None:
+    with app_client(system, monkeypatch) as client:
         closed = current_settings().model_copy(update={"api_token": None})
         metrics = Metrics(Authenticator(closed), IgnoredCounter())
         client.app.router.routes.clear()  # type: ignore[attr-defined]
@@ -129,11 +130,11 @@ def test_it_is_closed_as_long_as_no_token_is_set(plant: Plant, monkeypatch: pyte
 
 
 def test_it_answers_at_once_while_redis_is_away(
-    own_valkey: ValkeyServer, plant: Plant, monkeypatch: pytest.MonkeyPatch
+    own_valkey: ValkeyServer, system: RunningSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("esteira.web.api.metrics.KEPT_S", 0)
     monkeypatch.setenv("METRICS_TOKEN", METRICS_TOKEN)
-    with app_client(plant.with_redis(own_valkey.url), monkeypatch) as client:
+    with app_client(system.with_redis(own_valkey.url), monkeypatch) as client:
         assert scrape(client).value("esteira_up", part="redis") == 1
         own_valkey.stop()
         page = scrape(client)
@@ -146,7 +147,7 @@ def test_it_answers_at_once_while_redis_is_away(
             answer = client.post("/hooks/media", json=given)
             assert answer.status_code == 202
             assert scrape(client).value("esteira_circuit_open") == 1
-            plant.ended(*[one["id"] for one in answer.json()["accepted"]])
+            system.wait_finished(*[one["id"] for one in answer.json()["accepted"]])
         assert scrape(client).value("esteira_fallbacks_total") == 1
         own_valkey.start()
         wait_until(lambda: scrape(client).value("esteira_up", part="redis"), 60)
@@ -155,10 +156,10 @@ def test_it_answers_at_once_while_redis_is_away(
         assert scrape(client).value("esteira_circuit_openings_total")
 
 
-def test_it_answers_while_the_catalogue_is_away(client: TestClient, plant: Plant) -> None:
+def test_it_answers_while_the_catalogue_is_away(client: TestClient, system: RunningSystem) -> None:
     services().catalogue.close()
-    database = plant.folder / "esteira.db"
-    shutil.move(database, plant.folder / "gone.db")
+    database = system.folder / "esteira.db"
+    shutil.move(database, system.folder / "gone.db")
     Path(f"{database}").mkdir()
     page = scrape(client)
     assert page.value("esteira_up", part="catalogue") == 0
@@ -166,9 +167,9 @@ def test_it_answers_while_the_catalogue_is_away(client: TestClient, plant: Plant
     assert page.value("esteira_received_total") is None
 
 
-def test_many_scrapers_cost_as_much_as_one(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_scrapers_cost_as_much_as_one(system: RunningSystem, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    with app_client(plant, monkeypatch) as client:
+    with app_client(system, monkeypatch) as client:
         made: list[object] = []
         monkeypatch.setattr(
             "esteira.web.api.metrics.metrics_page", lambda *own, **_: made.append(own) or f"page {len(made)}\n"

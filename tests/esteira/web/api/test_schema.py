@@ -12,13 +12,13 @@ from openapi_spec_validator import validate
 from pydantic import SecretStr
 
 from pipeline.security.tokens import Passes
-from tests.support.system import Plant
+from tests.support.system import RunningSystem
 from tests.support.web import TOKEN, app_client
 
 
 @pytest.fixture
-def client(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
-    with app_client(plant, monkeypatch) as client:
+def client(system: RunningSystem, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+    with app_client(system, monkeypatch) as client:
         yield client
 
 

@@ -12,41 +12,41 @@ from pydantic import SecretStr
 
 from pipeline.catalogue import DeliveryStatus, Result
 from pipeline.security.tokens import Passes
-from tests.support.system import Plant
+from tests.support.system import RunningSystem
 from tests.support.web import TOKEN, app_client
 from tests.support.webhooks import SECRET, endpoints, told
 
 
 @pytest.fixture
-def plant(make_plant: Callable[..., Plant]) -> Plant:
+def system(make_system: Callable[..., RunningSystem]) -> RunningSystem:
     given = {"name": "crm", "url": "http://127.0.0.1:9/secret-path", "types": ["media.done"], "sessions": ["s*"]}
-    return make_plant(webhook_endpoints=endpoints(given))
+    return make_system(webhook_endpoints=endpoints(given))
 
 
 @pytest.fixture
-def client(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
-    with app_client(plant, monkeypatch) as client:
+def client(system: RunningSystem, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+    with app_client(system, monkeypatch) as client:
         yield client
 
 
-def given_up(plant: Plant, *, session: str = "shop", endpoint: str = "crm") -> str:
+def given_up(system: RunningSystem, *, session: str = "shop", endpoint: str = "crm") -> str:
     """The id of a delivery that was tried and given up."""
-    record = told(plant.services.catalogue, endpoint, session=session)
-    outbox = plant.services.catalogue.deliveries
+    record = told(system.services.catalogue, endpoint, session=session)
+    outbox = system.services.catalogue.deliveries
     [parcel] = [one for one in outbox.exchange(endpoint, [], want=9, lease_s=40).parcels if one.media_id == record.id]
     outbox.exchange(endpoint, [Result(parcel, "the endpoint answered 500")], want=0, lease_s=40)
     return parcel.id
 
 
-def status(plant: Plant, delivery: str) -> DeliveryStatus:
-    found = plant.services.catalogue.deliveries.get(delivery)
+def status(system: RunningSystem, delivery: str) -> DeliveryStatus:
+    found = system.services.catalogue.deliveries.get(delivery)
     assert found
     return found.status
 
 
-def test_each_endpoint_is_told_with_its_counts_and_its_circuit(plant: Plant, client: TestClient) -> None:
-    given_up(plant)
-    told(plant.services.catalogue, "crm")
+def test_each_endpoint_is_told_with_its_counts_and_its_circuit(system: RunningSystem, client: TestClient) -> None:
+    given_up(system)
+    told(system.services.catalogue, "crm")
     answer = client.get("/webhooks")
     [endpoint] = answer.json()["endpoints"]
     assert endpoint.pop("oldest_pending_s") >= 0
@@ -61,8 +61,8 @@ def test_each_endpoint_is_told_with_its_counts_and_its_circuit(plant: Plant, cli
     assert SECRET not in answer.text
 
 
-def test_deliveries_are_listed_without_their_bodies_and_narrowed(plant: Plant, client: TestClient) -> None:
-    lost, _ = given_up(plant), told(plant.services.catalogue, "crm", session="s2")
+def test_deliveries_are_listed_without_their_bodies_and_narrowed(system: RunningSystem, client: TestClient) -> None:
+    lost, _ = given_up(system), told(system.services.catalogue, "crm", session="s2")
     answer = client.get("/webhooks/deliveries")
     assert {one["status"] for one in answer.json()["deliveries"]} == {"pending", "undelivered"}
     assert "words" not in answer.text
@@ -72,14 +72,14 @@ def test_deliveries_are_listed_without_their_bodies_and_narrowed(plant: Plant, c
     assert len(client.get("/webhooks/deliveries?limit=1").json()["deliveries"]) == 1
 
 
-def test_what_was_given_up_is_counted_then_redelivered(plant: Plant, client: TestClient) -> None:
-    first, second = given_up(plant), given_up(plant, session="s2")
+def test_what_was_given_up_is_counted_then_redelivered(system: RunningSystem, client: TestClient) -> None:
+    first, second = given_up(system), given_up(system, session="s2")
     dry = client.post("/webhooks/redeliver", json={"dry_run": True})
     assert (dry.status_code, dry.json()) == (200, {"matched": 2, "ids": [first, second]})
-    assert status(plant, first) is DeliveryStatus.UNDELIVERED
+    assert status(system, first) is DeliveryStatus.UNDELIVERED
     answer = client.post("/webhooks/redeliver", json={"session": "s2"})
     assert (answer.status_code, answer.json()) == (202, {"matched": 1, "redelivered": 1, "missed": []})
-    assert (status(plant, first), status(plant, second)) == (DeliveryStatus.UNDELIVERED, DeliveryStatus.PENDING)
+    assert (status(system, first), status(system, second)) == (DeliveryStatus.UNDELIVERED, DeliveryStatus.PENDING)
     body = json.dumps({"ids": [first, "0" * 32, "' OR 1=1", "\ud800"]})
     answer = client.post("/webhooks/redeliver", content=body)
     assert answer.json()["redelivered"] == 1
@@ -87,8 +87,8 @@ def test_what_was_given_up_is_counted_then_redelivered(plant: Plant, client: Tes
     assert client.post("/webhooks/redeliver").json() == {"matched": 0, "redelivered": 0, "missed": []}
 
 
-def test_what_is_for_an_endpoint_that_is_gone_cannot_be_redelivered(plant: Plant, client: TestClient) -> None:
-    lost = given_up(plant, endpoint="old")
+def test_what_is_for_an_endpoint_that_is_gone_cannot_be_redelivered(system: RunningSystem, client: TestClient) -> None:
+    lost = given_up(system, endpoint="old")
     assert client.post("/webhooks/redeliver").json()["matched"] == 0
     assert client.post("/webhooks/redeliver", json={"ids": [lost]}).json()["missed"] == [lost]
 
@@ -108,12 +108,14 @@ def test_what_is_for_an_endpoint_that_is_gone_cannot_be_redelivered(plant: Plant
         ({"since": "yesterday"}, "since"),
     ],
 )
-def test_a_wrong_body_is_named_and_changes_nothing(plant: Plant, client: TestClient, body: Any, field: str) -> None:
-    lost = given_up(plant)
+def test_a_wrong_body_is_named_and_changes_nothing(
+    system: RunningSystem, client: TestClient, body: Any, field: str
+) -> None:
+    lost = given_up(system)
     answer = client.post("/webhooks/redeliver", json=body)
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "bad_payload")
     assert field in answer.json()["error"]["message"]
-    assert status(plant, lost) is DeliveryStatus.UNDELIVERED
+    assert status(system, lost) is DeliveryStatus.UNDELIVERED
 
 
 @pytest.mark.parametrize("query", ["status=lost", "nonsense=1", "limit=0", "since=never", "endpoint="])
@@ -121,8 +123,8 @@ def test_a_wrong_parameter_is_refused(client: TestClient, query: str) -> None:
     assert client.get(f"/webhooks/deliveries?{query}").status_code == 400
 
 
-def test_only_the_api_token_opens_it(plant: Plant, client: TestClient) -> None:
-    given_up(plant)
+def test_only_the_api_token_opens_it(system: RunningSystem, client: TestClient) -> None:
+    given_up(system)
     session = Passes(SecretStr(TOKEN)).session_token("shop", days=1)
     for shown, expected in (("Bearer wrong", 401), (f"Bearer {session}", 403)):
         headers = {"Authorization": shown}

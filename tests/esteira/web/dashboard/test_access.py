@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 import pytest
 import websocket
 
-from tests.support.system import ROOT, Plant
+from tests.support.system import ROOT, RunningSystem
 from tests.support.valkey import free_port
 from tests.support.web_server import TOKEN, Reply, WebServer, web_server
 
@@ -21,8 +21,8 @@ PAGES = ("/", "/dashboard/sessions")
 
 
 @pytest.fixture
-def server(plant: Plant) -> Iterator[WebServer]:
-    with web_server(plant, dashboard="true") as running:
+def server(system: RunningSystem) -> Iterator[WebServer]:
+    with web_server(system, dashboard="true") as running:
         yield running
 
 
@@ -189,8 +189,8 @@ def test_a_page_belongs_to_the_login_that_opened_it(server: WebServer, cookie: d
 
 
 @pytest.mark.parametrize("token", ["", "short"])
-def test_without_a_token_it_says_what_to_set(plant: Plant, token: str) -> None:
-    with web_server(plant, dashboard="true", api_token=token) as server:
+def test_without_a_token_it_says_what_to_set(system: RunningSystem, token: str) -> None:
+    with web_server(system, dashboard="true", api_token=token) as server:
         for path in ("/", "/login"):
             answer = server.request("GET", path, headers={"Accept-Language": "pt-BR"})
             assert answer.status == 503
@@ -200,27 +200,27 @@ def test_without_a_token_it_says_what_to_set(plant: Plant, token: str) -> None:
         assert server.request("GET", "/dashboard/sessions").status == 404
 
 
-def test_switched_off_it_is_not_there(plant: Plant) -> None:
-    with web_server(plant, dashboard="false") as server:
+def test_switched_off_it_is_not_there(system: RunningSystem) -> None:
+    with web_server(system, dashboard="false") as server:
         for path in ("/", "/login", "/dashboard/sessions", "/dashboard/static/dashboard.css"):
             assert server.request("GET", path).code == "not_found"
 
 
-def test_switched_off_its_library_is_not_even_loaded(plant: Plant) -> None:
+def test_switched_off_its_library_is_not_even_loaded(system: RunningSystem) -> None:
     code = "import sys, esteira.web.app; sys.exit('nicegui' in sys.modules)"
-    env = plant.env | {"API_TOKEN": TOKEN}
+    env = system.env | {"API_TOKEN": TOKEN}
     for settings, loaded in (({"DASHBOARD": "false"}, 0), ({"WEB_WORKERS": "2"}, 0), ({}, 1)):
         done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env | settings, timeout=120, check=False)
         assert done.returncode == loaded, settings
 
 
-def test_it_lives_in_one_process_and_says_so(plant: Plant) -> None:
-    env = plant.env | {"WEB_WORKERS": "2", "DASHBOARD": "true", "PORT": str(free_port())}
+def test_it_lives_in_one_process_and_says_so(system: RunningSystem) -> None:
+    env = system.env | {"WEB_WORKERS": "2", "DASHBOARD": "true", "PORT": str(free_port())}
     command = [sys.executable, "-m", "esteira.web"]
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
     assert re.match(r"esteira: DASHBOARD: .*WEB_WORKERS is 2", done.stderr)
-    with web_server(plant, dashboard="", web_workers="2") as server:
+    with web_server(system, dashboard="", web_workers="2") as server:
         assert server.request("GET", "/").code == "not_found"
         told = [json.loads(line) for line in server.log_text().splitlines() if "no dashboard" in line]
         assert {one["setting"] for one in told} == {"DASHBOARD"}

@@ -9,7 +9,7 @@ import pytest
 from tests.conftest import missing
 from tests.support.browser import CHROMIUM, Browser, browser
 from tests.support.media_server import MediaServer
-from tests.support.system import Plant, photo
+from tests.support.system import RunningSystem, photo
 from tests.support.valkey import running_valkey
 from tests.support.web_server import TOKEN, WebServer, web_server
 
@@ -18,13 +18,13 @@ def figure(someone: Browser, stage: int, state: str) -> str:
     return someone.page.inner_text(f".belt li:nth-child({stage}) .{state} dd")
 
 
-def test_a_file_is_seen_going_through(plant: Plant, someone: Browser) -> None:
+def test_a_file_is_seen_going_through(system: RunningSystem, someone: Browser) -> None:
     page = someone.log_in()
     page.wait_for_selector(".health .bad:has-text('No worker runs')")
     with MediaServer({"a.jpg": photo()}) as media:
-        plant.submit(url=media.url("a.jpg"))
+        system.submit(url=media.url("a.jpg"))
         page.wait_for_selector(".belt li:nth-child(1) .ready dd:text-is('1')")
-        with plant.workers():
+        with system.workers():
             page.wait_for_selector("dl.small div:has(dt:text-is('done')) dd:text-is('1')")
             page.wait_for_selector(".health .good:has-text('One worker process runs.')")
     page.wait_for_selector(".belt li:nth-child(1) .ready dd:text-is('0')")
@@ -32,23 +32,23 @@ def test_a_file_is_seen_going_through(plant: Plant, someone: Browser) -> None:
     assert page.inner_text(".charts section:nth-child(1) .hint").startswith("1 finished within the last hour: 1 done.")
 
 
-def test_a_stage_is_paused_and_resumed(plant: Plant, someone: Browser) -> None:
+def test_a_stage_is_paused_and_resumed(system: RunningSystem, someone: Browser) -> None:
     page = someone.log_in()
     page.click("button[aria-label='Pause Fetch']")
     page.wait_for_selector("button[aria-label='Resume Fetch']")
-    assert [(one.kind, one.name) for one in plant.services.catalogue.pauses.all()] == [("stage", "fetch")]
+    assert [(one.kind, one.name) for one in system.services.catalogue.pauses.all()] == [("stage", "fetch")]
     page.reload()
     page.wait_for_selector(".stage.paused h3:text-is('Fetch')")
-    with MediaServer({"a.jpg": photo()}) as media, plant.workers():
-        plant.submit(url=media.url("a.jpg"))
+    with MediaServer({"a.jpg": photo()}) as media, system.workers():
+        system.submit(url=media.url("a.jpg"))
         page.wait_for_selector(".health .good:has-text('One worker process runs.')")
         page.wait_for_selector(".belt li:nth-child(1) .ready dd:text-is('1')")
         page.click("button[aria-label='Resume Fetch']")
         page.wait_for_selector("dl.small div:has(dt:text-is('done')) dd:text-is('1')")
-    assert plant.services.catalogue.pauses.all() == []
+    assert system.services.catalogue.pauses.all() == []
 
 
-def test_what_strangers_call_themselves_is_text(plant: Plant, someone: Browser) -> None:
+def test_what_strangers_call_themselves_is_text(system: RunningSystem, someone: Browser) -> None:
     """API-04, HOOK-10: a session's name is shown as it is, and runs nowhere."""
     names = [
         "<img src=x onerror=alert(1)>",
@@ -59,7 +59,7 @@ def test_what_strangers_call_themselves_is_text(plant: Plant, someone: Browser) 
     ]
     names += ["../../etc/passwd", "javascript:alert(1)"]
     for name in names:
-        plant.submit(url="http://127.0.0.1:9/a.jpg", session=name)
+        system.submit(url="http://127.0.0.1:9/a.jpg", session=name)
     dialogs: list[str] = []
     someone.page.on("dialog", lambda dialog: dialogs.append(dialog.message))
     page = someone.log_in("/dashboard/sessions")
@@ -69,16 +69,16 @@ def test_what_strangers_call_themselves_is_text(plant: Plant, someone: Browser) 
     first = page.locator("tbody tr", has_text="onerror")
     first.locator("button").click()
     first.locator("button:text-is('Resume')").wait_for()
-    assert [(one.kind, one.name) for one in plant.services.catalogue.pauses.all()] == [("session", names[0])]
+    assert [(one.kind, one.name) for one in system.services.catalogue.pauses.all()] == [("session", names[0])]
     assert dialogs == []
 
 
-def test_redis_that_goes_away_is_told_in_plain_words(make_plant: Callable[..., Plant]) -> None:
+def test_redis_that_goes_away_is_told_in_plain_words(make_system: Callable[..., RunningSystem]) -> None:
     if not CHROMIUM.exists():
         missing("chromium")
     with running_valkey() as valkey:
-        plant = make_plant().with_redis(valkey.url)
-        with web_server(plant, dashboard="true") as server, browser(server) as someone:
+        system = make_system().with_redis(valkey.url)
+        with web_server(system, dashboard="true") as server, browser(server) as someone:
             page = someone.log_in()
             page.wait_for_selector(".health .good:text-is('Redis answers.')")
             valkey.stop()
@@ -87,7 +87,7 @@ def test_redis_that_goes_away_is_told_in_plain_words(make_plant: Callable[..., P
             valkey.start()
             page.wait_for_selector(".health .good:text-is('Redis answers.')")
             assert someone.complaints == []
-        plant.close()
+        system.close()
 
 
 def test_a_wrong_token_opens_nothing_and_is_not_tried_for_ever(someone: Browser) -> None:
@@ -142,8 +142,8 @@ def test_the_appearance_follows_the_system_until_one_is_chosen(server: WebServer
 
 
 @pytest.mark.parametrize("path", ["/", "/dashboard/sessions"])
-def test_nothing_is_wider_than_a_phone(plant: Plant, server: WebServer, path: str) -> None:
-    plant.submit(url="http://127.0.0.1:9/a.jpg", session="a session with a name that is long " + "x" * 80)
+def test_nothing_is_wider_than_a_phone(system: RunningSystem, server: WebServer, path: str) -> None:
+    system.submit(url="http://127.0.0.1:9/a.jpg", session="a session with a name that is long " + "x" * 80)
     with browser(server, phone=True) as someone:
         page = someone.log_in(path)
         page.wait_for_selector(".health .good, tbody")
@@ -202,11 +202,11 @@ def test_a_logout_ends_what_is_open_elsewhere(someone: Browser) -> None:
 
 
 def test_pages_come_back_to_a_server_that_has_started_anew_with_another_token(
-    make_plant: Callable[..., Plant], server: WebServer
+    make_system: Callable[..., RunningSystem], server: WebServer
 ) -> None:
     with browser(server) as someone:
         page = someone.log_in()
         server.terminate()
         page.wait_for_selector("#popup[aria-hidden=false]", state="attached")
-        with web_server(make_plant(), dashboard="true", port=str(server.port), api_token="quite another token"):
+        with web_server(make_system(), dashboard="true", port=str(server.port), api_token="quite another token"):
             page.wait_for_selector("#token")

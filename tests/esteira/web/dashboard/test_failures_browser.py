@@ -9,23 +9,26 @@ from pipeline.models import Record, Stage, Status
 from tests.support.browser import Browser
 from tests.support.catalogues import finished
 from tests.support.media_server import MediaServer
-from tests.support.system import Plant, photo, wait_until
+from tests.support.system import RunningSystem, photo
+from tests.support.waiting import wait_until
 
 FAILURES = "/dashboard/failures"
 
 
-def failed(plant: Plant, url: str, code: Code = Code.FETCH_UNAVAILABLE, status: Status = Status.FAILED) -> Record:
-    return finished(plant.services.catalogue, status, of=plant.attachment(url=url), stage=Stage.FETCH, code=code)
+def failed(
+    system: RunningSystem, url: str, code: Code = Code.FETCH_UNAVAILABLE, status: Status = Status.FAILED
+) -> Record:
+    return finished(system.services.catalogue, status, of=system.attachment(url=url), stage=Stage.FETCH, code=code)
 
 
 def told(page: Page) -> str:
     return page.inner_text(".bar [role=status]")
 
 
-def test_a_group_is_tried_first_and_then_replayed_until_all_are_done(plant: Plant, someone: Browser) -> None:
+def test_a_group_is_tried_first_and_then_replayed_until_all_are_done(system: RunningSystem, someone: Browser) -> None:
     with MediaServer({"a.jpg": photo()}) as media:
-        ids = [failed(plant, media.url("a.jpg")).id for _ in range(3)]
-        gone = failed(plant, media.url("a.jpg"), Code.SOURCE_GONE, Status.EXPIRED)
+        ids = [failed(system, media.url("a.jpg")).id for _ in range(3)]
+        gone = failed(system, media.url("a.jpg"), Code.SOURCE_GONE, Status.EXPIRED)
         page = someone.log_in(FAILURES)
         page.wait_for_selector("section.group:has-text('fetch_unavailable') .count:text-is('3')")
         page.wait_for_selector("text=Wait until it answers again, then replay.")
@@ -40,14 +43,14 @@ def test_a_group_is_tried_first_and_then_replayed_until_all_are_done(plant: Plan
             "1 are fetched once more",
             "Of 1 the source was gone: without a new one they expire again.",
         ]
-        assert [plant.record(one).status for one in ids] == [Status.FAILED] * 3, "a dry run sends nothing"
+        assert [system.record(one).status for one in ids] == [Status.FAILED] * 3, "a dry run sends nothing"
         page.uncheck("section.group:has-text('source_gone') .tick")
         page.wait_for_selector(".bar :text('Groups: 1.')")
         page.click("button:text-is('Replay')")
         page.wait_for_selector(".round :text('Done: 3 of 3 are under way again.')")
-        with plant.workers():
-            assert {record.status for record in plant.ended(*ids)} == {Status.DONE}
-        assert plant.record(gone.id).status is Status.EXPIRED
+        with system.workers():
+            assert {record.status for record in system.wait_finished(*ids)} == {Status.DONE}
+        assert system.record(gone.id).status is Status.EXPIRED
         page.reload()
         page.wait_for_selector(".round :text('Done: 3 of 3 are under way again.')")
         assert page.locator("section.group").count() == 1
@@ -55,8 +58,10 @@ def test_a_group_is_tried_first_and_then_replayed_until_all_are_done(plant: Plan
         page.wait_for_selector(".round", state="hidden")
 
 
-def test_a_round_goes_on_when_the_page_is_left_and_ends_when_it_is_stopped(plant: Plant, someone: Browser) -> None:
-    ids = [failed(plant, "http://127.0.0.1:9/x").id for _ in range(40)]
+def test_a_round_goes_on_when_the_page_is_left_and_ends_when_it_is_stopped(
+    system: RunningSystem, someone: Browser
+) -> None:
+    ids = [failed(system, "http://127.0.0.1:9/x").id for _ in range(40)]
     page = someone.log_in(FAILURES)
     page.check(".group .tick")
     page.select_option("#rate", "1")
@@ -64,24 +69,26 @@ def test_a_round_goes_on_when_the_page_is_left_and_ends_when_it_is_stopped(plant
     page.wait_for_selector(".round :text('of 40 sent.')")
     page.goto(someone.url("/dashboard/media"))
     page.wait_for_selector("main table")
-    before = replayed(plant, ids)
-    wait_until(lambda: replayed(plant, ids) > before, 30)
+    before = replayed(system, ids)
+    wait_until(lambda: replayed(system, ids) > before, 30)
     page.goto(someone.url(FAILURES))
     page.wait_for_selector(".round :text('of 40 sent.')")
     page.click("button:text-is('Stop')")
     page.wait_for_selector(".round :text('Stopped:')")
-    stopped = replayed(plant, ids)
+    stopped = replayed(system, ids)
     assert 0 < stopped < 40
     page.wait_for_timeout(2500)
-    assert replayed(plant, ids) == stopped
+    assert replayed(system, ids) == stopped
 
 
-def replayed(plant: Plant, ids: list[str]) -> int:
-    return sum(plant.record(media_id).run for media_id in ids)
+def replayed(system: RunningSystem, ids: list[str]) -> int:
+    return sum(system.record(media_id).run for media_id in ids)
 
 
-def test_single_ones_are_chosen_with_the_keyboard_and_the_missed_are_listed(plant: Plant, someone: Browser) -> None:
-    first, second, third = (failed(plant, "http://127.0.0.1:9/x") for _ in range(3))
+def test_single_ones_are_chosen_with_the_keyboard_and_the_missed_are_listed(
+    system: RunningSystem, someone: Browser
+) -> None:
+    first, second, third = (failed(system, "http://127.0.0.1:9/x") for _ in range(3))
     page = someone.log_in(FAILURES)
     page.focus("summary:has-text('Show single ones')")
     page.keyboard.press("Enter")
@@ -94,14 +101,14 @@ def test_single_ones_are_chosen_with_the_keyboard_and_the_missed_are_listed(plan
     # The newest goes first; the other is deleted before its turn.
     page.focus("button:text-is('Replay')")
     page.keyboard.press("Enter")
-    wait_until(lambda: plant.record(first.id).run == 1, 30)
-    plant.services.catalogue.delete(second.id)
+    wait_until(lambda: system.record(first.id).run == 1, 30)
+    system.services.catalogue.delete(second.id)
     page.wait_for_selector(".round :text('Done: 1 of 2 are under way again.')")
     assert page.locator(".results a").all_inner_texts() == [second.id]
-    assert plant.record(third.id).run == 0
+    assert system.record(third.id).run == 0
 
 
-def test_the_time_that_is_looked_at_is_chosen(plant: Plant, someone: Browser) -> None:
+def test_the_time_that_is_looked_at_is_chosen(system: RunningSystem, someone: Browser) -> None:
     page = someone.log_in(FAILURES)
     page.wait_for_selector("text=Nothing that came within the last day has ended badly.")
     page.click("text=Ever")

@@ -13,7 +13,8 @@ from tests.support import samples
 from tests.support.browser import Browser, browser
 from tests.support.catalogues import finished
 from tests.support.media_server import Answer, MediaServer
-from tests.support.system import Plant, photo, wait_until
+from tests.support.system import RunningSystem, photo
+from tests.support.waiting import wait_until
 from tests.support.web_server import WebServer
 
 MEDIA = "/dashboard/media"
@@ -25,26 +26,28 @@ PAYLOADS = (MARKUP, "javascript:window.ran=1", "\u202egpj.exe\u202c </textarea><
 
 
 @pytest.fixture
-def plant(make_plant: Callable[..., Plant]) -> Plant:
-    return make_plant(MEDIA_BACKOFF_MS="10")
+def system(make_system: Callable[..., RunningSystem]) -> RunningSystem:
+    return make_system(MEDIA_BACKOFF_MS="10")
 
 
-def ended(plant: Plant, status: Status = Status.DONE, **fields: object) -> Record:
+def ended(system: RunningSystem, status: Status = Status.DONE, **fields: object) -> Record:
     """An attachment that has ended so, without content."""
     given = {"url": "http://127.0.0.1:9/x", **fields}
-    return finished(plant.services.catalogue, status, of=plant.attachment(**given))
+    return finished(system.services.catalogue, status, of=system.attachment(**given))
 
 
 def names(page: Page) -> list[str]:
     return page.locator("tbody th a").all_inner_texts()
 
 
-def test_a_file_is_watched_going_through_and_a_failed_one_is_replayed_and_done(plant: Plant, someone: Browser) -> None:
-    with MediaServer({"a.jpg": photo(), "b.jpg": photo()}) as media, plant.workers():
+def test_a_file_is_watched_going_through_and_a_failed_one_is_replayed_and_done(
+    system: RunningSystem, someone: Browser
+) -> None:
+    with MediaServer({"a.jpg": photo(), "b.jpg": photo()}) as media, system.workers():
         media.answers["a.jpg"] = Answer(status=503)
         page = someone.log_in(MEDIA)
         page.wait_for_selector("text=Nothing was handed over yet.")
-        failing = plant.submit(url=media.url("a.jpg"), filename="holiday.jpg", kind="image").id
+        failing = system.submit(url=media.url("a.jpg"), filename="holiday.jpg", kind="image").id
         page.click("text=Show them")
         page.wait_for_selector("tr:has-text('holiday.jpg') .badge.failed")
         page.click("text=holiday.jpg")
@@ -58,34 +61,34 @@ def test_a_file_is_watched_going_through_and_a_failed_one_is_replayed_and_done(p
         assert picture
         wait_until(lambda: picture.evaluate("one => one.naturalWidth") == 64, 20)
         assert page.locator(REPLAY).is_hidden()
-        assert plant.record(failing).run == 1
+        assert system.record(failing).run == 1
         page.click("summary:has-text('Earlier runs')")
         assert page.locator("details .bad-attempt").count() == 3
 
 
-def test_what_is_under_way_changes_in_the_table_without_a_reload(plant: Plant, someone: Browser) -> None:
+def test_what_is_under_way_changes_in_the_table_without_a_reload(system: RunningSystem, someone: Browser) -> None:
     with MediaServer({"a.jpg": photo()}) as media:
-        plant.submit(url=media.url("a.jpg"), filename="waits.jpg")
+        system.submit(url=media.url("a.jpg"), filename="waits.jpg")
         page = someone.log_in(MEDIA)
         page.wait_for_selector("tr:has-text('waits.jpg') .badge:text-is('under way')")
         page.evaluate("window.same = true")
-        with plant.workers():
+        with system.workers():
             page.wait_for_selector("tr:has-text('waits.jpg') .badge:text-is('done')")
         assert page.evaluate("window.same")
 
 
-def test_what_waits_is_cancelled(plant: Plant, someone: Browser) -> None:
-    waiting = plant.submit(url="http://127.0.0.1:9/a.jpg").id
+def test_what_waits_is_cancelled(system: RunningSystem, someone: Browser) -> None:
+    waiting = system.submit(url="http://127.0.0.1:9/a.jpg").id
     page = someone.log_in(f"{MEDIA}/{waiting}")
     page.click("button:text-is('Cancel it')")
     page.wait_for_selector("text=It was cancelled.")
     page.wait_for_selector(".item-head .badge.rejected")
-    assert plant.record(waiting).error_code == "cancelled"
+    assert system.record(waiting).error_code == "cancelled"
     assert page.locator("button:text-is('Cancel it')").is_hidden()
 
 
-def test_a_new_source_is_asked_for_what_has_expired(plant: Plant, someone: Browser) -> None:
-    record = ended(plant, Status.EXPIRED)
+def test_a_new_source_is_asked_for_what_has_expired(system: RunningSystem, someone: Browser) -> None:
+    record = ended(system, Status.EXPIRED)
     page = someone.log_in(f"{MEDIA}/{record.id}")
     page.click("text=Replay with a new source…")
     page.click(".dialog[open] button:text-is('Replay')")
@@ -97,19 +100,19 @@ def test_a_new_source_is_asked_for_what_has_expired(plant: Plant, someone: Brows
         page.fill(".dialog[open] input >> nth=0", media.url("new.jpg"))
         page.click(".dialog[open] button:text-is('Replay')")
         page.wait_for_selector("text=It is under way again.")
-        with plant.workers():
+        with system.workers():
             page.wait_for_selector(".item-head .badge.done")
 
 
-def test_a_deletion_is_asked_about_and_done_with_the_keyboard_alone(plant: Plant, someone: Browser) -> None:
-    record = ended(plant, Status.FAILED, caption="to be forgotten")
+def test_a_deletion_is_asked_about_and_done_with_the_keyboard_alone(system: RunningSystem, someone: Browser) -> None:
+    record = ended(system, Status.FAILED, caption="to be forgotten")
     page = someone.log_in(f"{MEDIA}/{record.id}")
     page.focus("button:text-is('Delete…')")
     page.keyboard.press("Enter")
     page.wait_for_selector(".dialog[open]")
     page.keyboard.press("Escape")
     page.wait_for_selector(".dialog[open]", state="detached")
-    assert plant.record(record.id).deleted_at is None
+    assert system.record(record.id).deleted_at is None
     assert page.evaluate("document.activeElement.textContent") == "Delete…", "the focus comes back"
     page.keyboard.press("Enter")
     page.wait_for_selector(".dialog[open] h2:text-is('Delete for good?')")
@@ -118,13 +121,13 @@ def test_a_deletion_is_asked_about_and_done_with_the_keyboard_alone(plant: Plant
     page.wait_for_selector("text=It was deleted.")
     page.wait_for_selector(".item-head .badge.deleted")
     assert page.locator("text=to be forgotten").count() == 0
-    assert plant.record(record.id).caption is None
+    assert system.record(record.id).caption is None
 
 
-def test_a_hash_is_copied_whole(plant: Plant, someone: Browser) -> None:
+def test_a_hash_is_copied_whole(system: RunningSystem, someone: Browser) -> None:
     someone.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    with MediaServer({"a.jpg": photo()}) as media, plant.workers():
-        record = plant.ended(plant.submit(url=media.url("a.jpg")).id)[0]
+    with MediaServer({"a.jpg": photo()}) as media, system.workers():
+        record = system.wait_finished(system.submit(url=media.url("a.jpg")).id)[0]
     page = someone.log_in(f"{MEDIA}/{record.id}")
     page.click("button:text-is('Copy')")
     page.wait_for_selector("button:text-is('Copied')")
@@ -141,16 +144,16 @@ def sought(player: Locator) -> None:
     assert box["height"] > 20
 
 
-def test_sound_and_video_play_and_documents_are_only_saved(plant: Plant, someone: Browser) -> None:
+def test_sound_and_video_play_and_documents_are_only_saved(system: RunningSystem, someone: Browser) -> None:
     files = {
         "a.ogg": samples.sound("ogg", "libopus", seconds=3),
         "a.mp4": samples.video("mp4", "libx264", frames=50, movflags="faststart"),
         "a.pdf": samples.pdf_by_pdfium(),
     }
-    with MediaServer(files) as media, plant.workers():
+    with MediaServer(files) as media, system.workers():
         kinds = {"a.ogg": "ptt", "a.mp4": "video", "a.pdf": "document"}
-        ids = {name: plant.submit(url=media.url(name), kind=kind, filename=name).id for name, kind in kinds.items()}
-        assert {record.status for record in plant.ended(*ids.values(), within_s=60)} == {Status.DONE}
+        ids = {name: system.submit(url=media.url(name), kind=kind, filename=name).id for name, kind in kinds.items()}
+        assert {record.status for record in system.wait_finished(*ids.values(), within_s=60)} == {Status.DONE}
     page = someone.log_in(f"{MEDIA}/{ids['a.ogg']}")
     for name, tag in (("a.ogg", "audio"), ("a.mp4", "video")):
         page.goto(someone.url(f"{MEDIA}/{ids[name]}"))
@@ -166,10 +169,10 @@ def test_sound_and_video_play_and_documents_are_only_saved(plant: Plant, someone
 
 
 @pytest.mark.parametrize("payload", PAYLOADS, ids=["markup", "javascript", "direction"])
-def test_api_04_nothing_that_a_stranger_wrote_runs(plant: Plant, someone: Browser, payload: str) -> None:
+def test_api_04_nothing_that_a_stranger_wrote_runs(system: RunningSystem, someone: Browser, payload: str) -> None:
     fields = dict.fromkeys(("session", "message_id", "chat", "sender", "filename", "caption", "mimetype"), payload)
-    of = plant.attachment(url="http://127.0.0.1:9/x", **fields)
-    record = finished(plant.services.catalogue, Status.FAILED, of=of, message=payload)
+    of = system.attachment(url="http://127.0.0.1:9/x", **fields)
+    record = finished(system.services.catalogue, Status.FAILED, of=of, message=payload)
     page = someone.log_in(MEDIA)
     spoken: list[str] = []
     page.on("dialog", lambda dialog: (spoken.append(dialog.message), dialog.dismiss()))
@@ -191,10 +194,10 @@ def test_api_04_nothing_that_a_stranger_wrote_runs(plant: Plant, someone: Browse
     assert spoken == []
 
 
-def test_a_session_of_any_name_is_found_by_its_link(plant: Plant, someone: Browser) -> None:
+def test_a_session_of_any_name_is_found_by_its_link(system: RunningSystem, someone: Browser) -> None:
     odd = "a/b?c=d&e#f %41 é\u2028 <b>"
-    ended(plant, session=odd, filename="own.jpg")
-    ended(plant, session="other", filename="other.jpg")
+    ended(system, session=odd, filename="own.jpg")
+    ended(system, session="other", filename="other.jpg")
     page = someone.log_in(MEDIA)
     with page.expect_navigation():
         page.click("tr:has-text('own.jpg') .session a")
@@ -203,10 +206,10 @@ def test_a_session_of_any_name_is_found_by_its_link(plant: Plant, someone: Brows
     assert page.input_value("#filter-session").replace("\u2028", "") == odd.replace("\u2028", "")
 
 
-def test_filters_and_search_narrow_and_stand_in_the_address(plant: Plant, someone: Browser) -> None:
-    ended(plant, Status.FAILED, filename="Reunião.pdf", kind="document")
-    ended(plant, filename="photo.jpg", kind="image", session="shop")
-    ended(plant, Status.FAILED, filename="clip.mp4", kind="video", session="shop")
+def test_filters_and_search_narrow_and_stand_in_the_address(system: RunningSystem, someone: Browser) -> None:
+    ended(system, Status.FAILED, filename="Reunião.pdf", kind="document")
+    ended(system, filename="photo.jpg", kind="image", session="shop")
+    ended(system, Status.FAILED, filename="clip.mp4", kind="video", session="shop")
     page = someone.log_in(MEDIA)
     assert names(page) == ["clip.mp4", "photo.jpg", "Reunião.pdf"]
     page.focus("#filter-search")
@@ -232,11 +235,11 @@ def test_filters_and_search_narrow_and_stand_in_the_address(plant: Plant, someon
     page.wait_for_selector("[role=alert]:has-text('This cannot be shown: since')")
 
 
-def test_pages_follow_each_other_while_new_ones_come_in(plant: Plant, someone: Browser) -> None:
-    first = [ended(plant, filename=f"{number:03}.jpg") for number in range(60)]
+def test_pages_follow_each_other_while_new_ones_come_in(system: RunningSystem, someone: Browser) -> None:
+    first = [ended(system, filename=f"{number:03}.jpg") for number in range(60)]
     page = someone.log_in(MEDIA)
     seen = names(page)
-    ended(plant, filename="new.jpg")
+    ended(system, filename="new.jpg")
     page.wait_for_selector("text=Newer ones have come in.")
     page.click("a[rel=next]")
     page.wait_for_url("**after=**")
@@ -248,10 +251,10 @@ def test_pages_follow_each_other_while_new_ones_come_in(plant: Plant, someone: B
 
 
 @pytest.mark.parametrize("path", [MEDIA, f"{MEDIA}/{{id}}", "/dashboard/failures"])
-def test_nothing_is_wider_than_a_phone(plant: Plant, server: WebServer, path: str) -> None:
+def test_nothing_is_wider_than_a_phone(system: RunningSystem, server: WebServer, path: str) -> None:
     long = "x" * 300
     record = ended(
-        plant, Status.FAILED, session=long, filename=f"{long[:100]}.jpg", caption=long, chat=long, sender=long
+        system, Status.FAILED, session=long, filename=f"{long[:100]}.jpg", caption=long, chat=long, sender=long
     )
     with browser(server, phone=True) as someone:
         page = someone.log_in(path.format(id=record.id))
@@ -267,8 +270,8 @@ def test_the_page_of_what_is_unknown_says_so(someone: Browser) -> None:
     page.wait_for_selector("text=There is no attachment with this id.")
 
 
-def test_in_portuguese_every_word_is(plant: Plant, server: WebServer) -> None:
-    record = ended(plant, Status.FAILED, kind="video")
+def test_in_portuguese_every_word_is(system: RunningSystem, server: WebServer) -> None:
+    record = ended(system, Status.FAILED, kind="video")
     with browser(server, language="pt-BR") as someone:
         page = someone.log_in(f"{MEDIA}/{record.id}")
         page.wait_for_selector(".badge:text-is('falhou')")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from esteira.web.dashboard.status_poller import Looker, Snapshot, StatusPoller
-from tests.support.system import Plant
+from tests.support.system import RunningSystem
 from tests.support.valkey import ValkeyServer
 
 NOTHING = Snapshot(None, None)
@@ -105,13 +105,13 @@ def test_a_page_does_not_wait_long_for_figures() -> None:
 
 
 @pytest.fixture
-def own_plant(own_valkey: ValkeyServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plant:
-    plant = Plant(tmp_path, own_valkey.url, {})
-    monkeypatch.setattr("esteira.web.dashboard.status_poller.hook", lambda: plant.hook)
-    return plant
+def own_system(own_valkey: ValkeyServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunningSystem:
+    system = RunningSystem(tmp_path, own_valkey.url, {})
+    monkeypatch.setattr("esteira.web.dashboard.status_poller.hook", lambda: system.hook)
+    return system
 
 
-def test_what_is_away_is_said_with_how_long_and_comes_back(own_plant: Plant, own_valkey: ValkeyServer) -> None:
+def test_what_is_away_is_said_with_how_long_and_comes_back(own_system: RunningSystem, own_valkey: ValkeyServer) -> None:
     now = [100.0]
     looker = Looker(clock=lambda: now[0])
     found = looker.look()
@@ -128,13 +128,13 @@ def test_what_is_away_is_said_with_how_long_and_comes_back(own_plant: Plant, own
     found = looker.look()
     assert found.belt
     assert found.belt_away_s == 0
-    own_plant.close()
+    own_system.close()
 
 
 def test_of_the_last_hour_only_the_newest_minutes_are_asked_for_again(
-    own_plant: Plant, monkeypatch: pytest.MonkeyPatch
+    own_system: RunningSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    figures = own_plant.hook.services.catalogue.figures
+    figures = own_system.hook.services.catalogue.figures
     asked: list[int] = []
     whole = figures.minutes
 
@@ -152,4 +152,4 @@ def test_of_the_last_hour_only_the_newest_minutes_are_asked_for_again(
     ats = [one.at for one in found.rows.minutes]
     assert ats == sorted(ats)
     assert len(ats) in {60, 61}
-    own_plant.close()
+    own_system.close()

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from pipeline.catalogue import Filters
 from pipeline.gateways import GATEWAYS
 from tests.support.json_shapes import ANY_JSON
-from tests.support.system import Plant
+from tests.support.system import RunningSystem
 from tests.support.valkey import ValkeyServer, running_valkey
 from tests.support.web_server import (
     CLOUD_SECRET,
@@ -50,16 +50,16 @@ def queue() -> Iterator[ValkeyServer]:
 
 
 @pytest.fixture(scope="module")
-def plant(queue: ValkeyServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
-    made = Plant(tmp_path_factory.mktemp("rows"), queue.url, {})
+def system(queue: ValkeyServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSystem]:
+    made = RunningSystem(tmp_path_factory.mktemp("rows"), queue.url, {})
     yield made
     made.close()
 
 
 @pytest.fixture(scope="module")
-def server(plant: Plant) -> Iterator[WebServer]:
+def server(system: RunningSystem) -> Iterator[WebServer]:
     limits = {"max_body_mb": "12", "hook_body_timeout_s": "2", "hook_rate_per_minute": str(PER_MINUTE)}
-    with web_server(plant, web_workers="2", **limits) as running:
+    with web_server(system, web_workers="2", **limits) as running:
         yield running
         # After everything that was refused:
         assert not [secret for secret in SECRETS.values() if secret in running.log_text()]
@@ -95,13 +95,13 @@ def payload_of(gateway: str, message_id: str) -> Any:
     return images(message_id) if gateway == "cloud" else of_waha(message_id)
 
 
-def rows(plant: Plant, session: str) -> list[str]:
-    found = plant.services.catalogue.find(Filters(session=session), limit=1000)
+def rows(system: RunningSystem, session: str) -> list[str]:
+    found = system.services.catalogue.find(Filters(session=session), limit=1000)
     return [record.message_id for record in found]
 
 
 @pytest.mark.parametrize("gateway", SIGNED)
-def test_hook_01_only_the_right_signature_lets_in(server: WebServer, plant: Plant, gateway: str) -> None:
+def test_hook_01_only_the_right_signature_lets_in(server: WebServer, system: RunningSystem, gateway: str) -> None:
     body = json.dumps(payload_of(gateway, "hook-01")).encode()
     right = SIGNED[gateway](body)
     name = "X-Hub-Signature-256" if gateway == "cloud" else "X-Webhook-Hmac"
@@ -150,15 +150,17 @@ def test_hook_02_the_bytes_are_signed_and_not_what_they_mean(server: WebServer, 
 
 
 @pytest.mark.parametrize("gateway", SIGNED)
-def test_hook_03_a_repeat_is_answered_and_is_no_second_job(server: WebServer, plant: Plant, gateway: str) -> None:
+def test_hook_03_a_repeat_is_answered_and_is_no_second_job(
+    server: WebServer, system: RunningSystem, gateway: str
+) -> None:
     body = json.dumps(payload_of(gateway, f"hook-03 {gateway}")).encode()
     headers = SIGNED[gateway](body)
     answers = [server.request("POST", f"/hooks/{gateway}", body, headers=headers) for _ in range(5)]
     assert [answer.status for answer in answers] == [202] * 5
     assert len({answer.json["accepted"][0]["id"] for answer in answers}) == 1
     session = "1001" if gateway == "cloud" else "waha"
-    assert rows(plant, session).count(f"hook-03 {gateway}") == 1
-    assert plant.belt.counts()["fetch"]["ready"] == len(plant.services.catalogue.find(Filters(), limit=1000))
+    assert rows(system, session).count(f"hook-03 {gateway}") == 1
+    assert system.queue.counts()["fetch"]["ready"] == len(system.services.catalogue.find(Filters(), limit=1000))
 
 
 def test_hook_03_a_stamp_of_long_ago_is_refused_where_there_is_one(server: WebServer) -> None:
@@ -167,16 +169,16 @@ def test_hook_03_a_stamp_of_long_ago_is_refused_where_there_is_one(server: WebSe
         assert server.request("POST", "/hooks/waha", body, headers=signed_by_waha(body, at=at)).status == 401
 
 
-def test_hook_04_a_hundred_copies_at_once_are_one_job(server: WebServer, plant: Plant) -> None:
+def test_hook_04_a_hundred_copies_at_once_are_one_job(server: WebServer, system: RunningSystem) -> None:
     body = json.dumps(images("hook-04", session="1004")).encode()
     headers = signed_by_cloud(body)
-    waiting = plant.belt.counts()["fetch"]["ready"]
+    waiting = system.queue.counts()["fetch"]["ready"]
     with ThreadPoolExecutor(20) as pool:
         answers = list(pool.map(lambda _: server.request("POST", "/hooks/cloud", body, headers=headers), range(100)))
     assert {answer.status for answer in answers} == {202}
     assert len({answer.json["accepted"][0]["id"] for answer in answers}) == 1
-    assert rows(plant, "1004") == ["hook-04"]
-    assert plant.belt.counts()["fetch"]["ready"] == waiting + 1
+    assert rows(system, "1004") == ["hook-04"]
+    assert system.queue.counts()["fetch"]["ready"] == waiting + 1
 
 
 @pytest.mark.parametrize("gateway", [name for name in GATEWAYS if name != "media"])
@@ -271,7 +273,7 @@ def test_hook_08_the_challenge_is_answered_to_who_knows_the_word_and_as_plain_te
     assert server.request("GET", "/hooks/cloud").status == 403
 
 
-def test_hook_10_names_that_mean_something_elsewhere_are_only_text(server: WebServer, plant: Plant) -> None:
+def test_hook_10_names_that_mean_something_elsewhere_are_only_text(server: WebServer, system: RunningSystem) -> None:
     names = [
         "../../etc/passwd",
         "\r\nDEL *\r\n",
@@ -282,14 +284,16 @@ def test_hook_10_names_that_mean_something_elsewhere_are_only_text(server: WebSe
     for name in names:
         answer = server.post_media({**GOOD, "session": f"hook-10 {name}", "message_id": name, "chat": name})
         [accepted] = answer.json["accepted"]
-        record = plant.record(accepted["id"])
+        record = system.record(accepted["id"])
         assert (record.session, record.message_id, record.chat) == (f"hook-10 {name}", name, name)
         assert answer.headers["content-type"] == "application/json"
-    assert not list(plant.folder.rglob("*passwd*"))
-    assert plant.belt.client.exists(plant.belt.keys.messages)
+    assert not list(system.folder.rglob("*passwd*"))
+    assert system.queue.client.exists(system.queue.keys.messages)
 
 
-def test_a_session_that_hands_over_too_much_is_told_to_wait_by_both_processes(server: WebServer, plant: Plant) -> None:
+def test_a_session_that_hands_over_too_much_is_told_to_wait_by_both_processes(
+    server: WebServer, system: RunningSystem
+) -> None:
     def send(batch: int) -> Any:
         body = json.dumps(images(*(f"{batch}-{n}" for n in range(10)), session="busy")).encode()
         return server.request("POST", "/hooks/cloud", body, headers=signed_by_cloud(body))
@@ -300,7 +304,7 @@ def test_a_session_that_hands_over_too_much_is_told_to_wait_by_both_processes(se
     refused = [answer for answer in answers if answer.status != 202]
     assert {(answer.status, answer.code) for answer in refused} == {(429, "too_many_requests")}
     assert all(0 < int(answer.headers["retry-after"]) <= 60 for answer in refused)
-    assert len(rows(plant, "busy")) == PER_MINUTE, "a payload is accepted as a whole or not at all"
+    assert len(rows(system, "busy")) == PER_MINUTE, "a payload is accepted as a whole or not at all"
     body = json.dumps(images("quiet-1", session="quiet")).encode()
     assert server.request("POST", "/hooks/cloud", body, headers=signed_by_cloud(body)).status == 202
 

@@ -14,8 +14,9 @@ import pytest
 import uvicorn
 
 from esteira.web.server import connections
-from tests.support.system import Plant, wait_until
+from tests.support.system import RunningSystem
 from tests.support.valkey import free_port
+from tests.support.waiting import wait_until
 from tests.support.web_server import TOKEN, WebServer, web_server
 
 GOOD = {"session": "s", "url": "http://127.0.0.1:9/file", "kind": "image"}
@@ -66,8 +67,8 @@ def everything_from(connection: socket.socket, seconds: float) -> bytes:
     return said
 
 
-def test_fifty_bodies_of_a_byte_a_second_delay_nobody_and_end_in_time(plant: Plant) -> None:
-    with web_server(plant, hook_body_timeout_s="4") as server:
+def test_fifty_bodies_of_a_byte_a_second_delay_nobody_and_end_in_time(system: RunningSystem) -> None:
+    with web_server(system, hook_body_timeout_s="4") as server:
         quick_answers(server, 0.5)
         alone = quick_answers(server, 2)
         slow = [server.connect() for _ in range(50)]
@@ -84,8 +85,8 @@ def test_fifty_bodies_of_a_byte_a_second_delay_nobody_and_end_in_time(plant: Pla
         assert b'"bad_payload"' in answer
 
 
-def test_a_thousand_idle_connections_leave_room_for_those_who_ask(plant: Plant) -> None:
-    with web_server(plant, files=400) as server, contextlib.ExitStack() as idle:
+def test_a_thousand_idle_connections_leave_room_for_those_who_ask(system: RunningSystem) -> None:
+    with web_server(system, files=400) as server, contextlib.ExitStack() as idle:
         for _ in range(1000):
             connection = idle.enter_context(server.connect())
             connection.setblocking(False)
