@@ -12,7 +12,7 @@ from pipeline.catalogue import WAIT_S, Catalogue, Finishing, Outgoing, Preview
 from pipeline.config.settings import Settings, current_settings
 from pipeline.errors import Code, PipelineError, StagingLostError, or_raise
 from pipeline.http_client import LocalRateLimiter, Outbound
-from pipeline.media_types import DECODERS, RENDERERS, allowed_types
+from pipeline.media_types import DECODER_MODULES, PREVIEW_MODULES, allowed_types
 from pipeline.models import Claim, Detected, Ending, Fetched, Outcome, Record, Status, Validated
 from pipeline.notifiers import Notifier, build_notifiers
 from pipeline.notifiers.webhooks import Webhooks, build_webhooks
@@ -20,12 +20,12 @@ from pipeline.parallel import abreast
 from pipeline.sandbox import Sandbox
 from pipeline.security.antivirus import Antivirus
 from pipeline.security.clamd import Clamd
-from pipeline.steps.detect import Asked, detect_many
+from pipeline.steps.detect import StagedFile, detect_many
 from pipeline.steps.fetch import fetch
 from pipeline.steps.notify import notify_many, outcome
 from pipeline.steps.persist import persist_many
 from pipeline.steps.preview import Content, derive, discard, keep
-from pipeline.steps.validate import validate, validate_known
+from pipeline.steps.validate import validate, validate_checked
 from pipeline.storage import Storage, intake_key, open_storage
 from pipeline.storage.staging import Staging
 
@@ -67,7 +67,7 @@ class Services:
         folder = str(self.staging.folder.absolute())
         lost = [None if self.staging.holds(claim.id) else StagingLostError(claim.id) for claim, _ in work]
         asked = [
-            Asked(claim.attachment, fetched, f"{folder}/{claim.id}")
+            StagedFile(claim.attachment, fetched, f"{folder}/{claim.id}")
             for (claim, fetched), error in zip(work, lost, strict=True)
             if not error
         ]
@@ -75,7 +75,7 @@ class Services:
         return [error or next(found) for error in lost]
 
     def validate(self, claim: Claim, detected: Detected) -> Validated:
-        known = validate_known(detected, settings=self.settings)
+        known = validate_checked(detected, settings=self.settings)
         if known is not None:
             return known
         path = self.staging.path(claim.id)
@@ -210,14 +210,14 @@ def build_services(settings: Settings, *, durable: bool = False, wait_s: float =
         memory_mb=settings.sandbox_memory_mb,
         cpu_s=settings.sandbox_cpu_s,
         wall_s=settings.sandbox_wall_s,
-        preload=DECODERS,
+        preload=DECODER_MODULES,
     )
     drawing = Sandbox(  # of its own: whoever checks an attachment does not wait until a picture is drawn
         processes=settings.sandbox_processes,
         memory_mb=settings.sandbox_memory_mb,
         cpu_s=settings.sandbox_cpu_s,
         wall_s=settings.sandbox_wall_s * DRAWING_PATIENCE,
-        preload=RENDERERS,
+        preload=PREVIEW_MODULES,
         nice=DRAWING_NICE,
     )
     allowed_types(settings.allowed_types)  # a name that is none stops the start, not the first attachment

@@ -12,7 +12,7 @@ from pipeline.errors import PipelineError
 from pipeline.sandbox import Sandbox
 
 INVENTORY = "pipeline.media_types.inventory"
-LIBRARIES = {"libmagic": "sniffer", "codecs": "streams", "pictures": "pictures", "pdf": "pages"}
+LIBRARIES = {"libmagic": "libmagic", "codecs": "ffmpeg", "pictures": "pillow", "pdf": "pdfium"}
 INSTALL = "install Esteira's dependencies anew: `uv sync`"
 CONFINE = "run on Linux on x86-64 or ARM64, and give the workers a user of their own"
 

@@ -14,11 +14,12 @@ from pipeline.errors import SettingsError
 from pipeline.models.kinds import Kind
 
 # Loaded when a child of the sandbox starts, so that no attachment waits for it.
-DECODERS = (
+DECODER_MODULES = (
     "pipeline.media_types.examine",
     "pipeline.media_types.image",
     "pipeline.media_types.audio_video",
-    "pipeline.media_types.document",
+    "pipeline.media_types.pdf",
+    "pipeline.media_types.text",
     "pipeline.media_types.ole",
     "pipeline.media_types.opc",
 )
@@ -78,18 +79,18 @@ _DOCUMENT = (Kind.DOCUMENT,)
 
 _PICTURE = "pipeline.media_types.image:inspect"
 _STREAMS = "pipeline.media_types.audio_video:inspect"
-_PDF = "pipeline.media_types.document:inspect_pdf"
-_TEXT = "pipeline.media_types.document:inspect_text"
-_RTF = "pipeline.media_types.document:inspect_rtf"
+_PDF = "pipeline.media_types.pdf:inspect"
+_TEXT = "pipeline.media_types.text:inspect_text"
+_RTF = "pipeline.media_types.text:inspect_rtf"
 _OLE = "pipeline.media_types.ole:inspect"
 _OPC = "pipeline.media_types.opc:inspect"
 
 PREVIEWS = {
-    _PICTURE: "pipeline.media_types.previews.picture:render",
-    _STREAMS: "pipeline.media_types.previews.stream:render",
-    _PDF: "pipeline.media_types.previews.page:render",
+    _PICTURE: "pipeline.media_types.previews.image:render",
+    _STREAMS: "pipeline.media_types.previews.audio_video:render",
+    _PDF: "pipeline.media_types.previews.pdf:render",
 }
-RENDERERS = tuple(name.partition(":")[0] for name in PREVIEWS.values())
+PREVIEW_MODULES = tuple(name.partition(":")[0] for name in PREVIEWS.values())
 
 _WORD = "application/vnd.ms-word"
 _EXCEL = "application/vnd.ms-excel"
@@ -135,11 +136,11 @@ _ROWS = (
 
 MEDIA_TYPES: dict[str, MediaType] = {row.name: row for row in _ROWS}
 
-OOXML = ("docx", "xlsx", "pptx", "ppsx", "docm", "xlsm", "pptm")  # what may lie behind an EncryptedPackage
-OFFICE = frozenset({"pdf", "doc", "xls", "ppt", "rtf", *OOXML})
+OOXML_TYPES = ("docx", "xlsx", "pptx", "ppsx", "docm", "xlsm", "pptm")  # what may lie behind an EncryptedPackage
+OFFICE_TYPES = frozenset({"pdf", "doc", "xls", "ppt", "rtf", *OOXML_TYPES})
 
 
-def type_of(mime: str | None, ext: str | None) -> MediaType | None:
+def media_type_for(mime: str | None, ext: str | None) -> MediaType | None:
     """The type that is stored under this mime type and extension."""
     return next((row for row in MEDIA_TYPES.values() if (row.mime, row.ext) == (mime, ext)), None)
 

@@ -16,7 +16,7 @@ from av.stream import Disposition
 
 from pipeline.errors import Code, PermanentError
 from pipeline.media_types.limits import Limits, parse_limits
-from pipeline.media_types.verdicts import broken, decoding
+from pipeline.media_types.rejections import broken, decoding
 
 DEMUXERS = {
     "mp4": "mov", "mov": "mov", "3gp": "mov", "3ga": "mov", "m4a": "mov", "avi": "avi", "mkv": "matroska",

@@ -13,7 +13,7 @@ from PIL import AvifImagePlugin, GifImagePlugin, Image, JpegImagePlugin, MpoImag
 
 from pipeline.errors import Code, PermanentError
 from pipeline.media_types.limits import Limits, parse_limits
-from pipeline.media_types.verdicts import broken, decoding
+from pipeline.media_types.rejections import broken, decoding
 
 ORIENTATION = 0x0112  # the EXIF tag; 5 to 8 turn the picture by 90 degrees
 FORMATS = {"jpeg": "JPEG", "png": "PNG", "webp": "WEBP", "gif": "GIF", "heic": "HEIF", "avif": "AVIF"}

@@ -1,6 +1,6 @@
-"""Which decoders are there, and what confines them. Runs in the sandbox, for `esteira doctor`.
+"""Versions of the decoders and the confinement of this process. Runs in the sandbox, for `esteira doctor`.
 
-Libraries are loaded where they are asked for: one that is missing must not hide the others.
+Each function imports its own library: a missing library must not hide the state of the others.
 """
 
 from __future__ import annotations
@@ -9,21 +9,22 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-CODECS = ("opus", "vorbis", "h264", "aac", "amrnb", "amrwb", "mp3")  # FFmpeg's names of what chats send
+# FFmpeg's names of the codecs that chat applications send.
+CODECS = ("opus", "vorbis", "h264", "aac", "amrnb", "amrwb", "mp3")
 
 
-def sniffer() -> dict[str, Any]:
-    """libmagic, asked about bytes that every version of it knows."""
+def libmagic() -> dict[str, Any]:
+    """Version of libmagic; "PDF" is missing if it does not recognize the start of a PDF."""
     magic = importlib.import_module("magic")
-    found = magic.from_buffer(b"%PDF-1.7\n", mime=True)
+    mime = magic.from_buffer(b"%PDF-1.7\n", mime=True)
     return {
         "version": f"libmagic {magic.version() / 100:.2f}",
-        "missing": [] if found == "application/pdf" else ["PDF"],
+        "missing": [] if mime == "application/pdf" else ["PDF"],
     }
 
 
-def streams() -> dict[str, Any]:
-    """FFmpeg's decoders, as PyAV brings them."""
+def ffmpeg() -> dict[str, Any]:
+    """Version of PyAV, and those of CODECS that its FFmpeg cannot decode."""
     av = importlib.import_module("av")
     return {
         "version": f"PyAV {av.__version__}",
@@ -31,24 +32,24 @@ def streams() -> dict[str, Any]:
     }
 
 
-def pictures() -> dict[str, Any]:
-    """Pillow, with the formats that it may have been built without."""
-    pillow = importlib.import_module("PIL")
+def pillow() -> dict[str, Any]:
+    """Versions of Pillow and libheif, and the formats that they were built without."""
+    pil = importlib.import_module("PIL")
     features = importlib.import_module("PIL.features")
     heif = importlib.import_module("pillow_heif").libheif_info()
-    there = {"WebP": features.check("webp"), "AVIF": features.check("avif"), "HEIF": heif["decoders"]}
+    formats = {"WebP": features.check("webp"), "AVIF": features.check("avif"), "HEIF": heif["decoders"]}
     return {
-        "version": f"Pillow {pillow.__version__}, libheif {heif['libheif']}",
-        "missing": [name for name, found in there.items() if not found],
+        "version": f"Pillow {pil.__version__}, libheif {heif['libheif']}",
+        "missing": [name for name, available in formats.items() if not available],
     }
 
 
-def pages() -> dict[str, Any]:
-    """pdfium."""
+def pdfium() -> dict[str, Any]:
+    """Version of PDFium."""
     return {"version": f"pdfium {importlib.import_module('pypdfium2').PDFIUM_INFO}", "missing": []}
 
 
 def confinement() -> dict[str, Any]:
-    """Whether a filter of system calls is in force (proc(5): Seccomp is 2), and the network namespace."""
+    """Whether a seccomp filter is active (Seccomp is 2, see proc(5)), and the network namespace of this process."""
     status = dict(line.partition(":\t")[::2] for line in Path("/proc/self/status").read_text().splitlines())
     return {"filtered": status.get("Seccomp") == "2", "network": str(Path("/proc/self/ns/net").readlink())}

@@ -46,7 +46,7 @@ def parse_limits(text: str) -> Limits:
     return Limits(**json.loads(text))
 
 
-def limits_of(settings: Settings) -> Limits:
+def limits_from(settings: Settings) -> Limits:
     """The limits that the settings ask for."""
     pixels = int(settings.max_image_mpx * 1_000_000)
     return Limits(
@@ -75,13 +75,13 @@ class Rules(NamedTuple):
 _last: tuple[Settings, Rules] | None = None
 
 
-def rules_of(settings: Settings) -> Rules:
+def rules_from(settings: Settings) -> Rules:
     """The rules that the settings ask for."""
     global _last  # noqa: PLW0603 -- settings are read once, and asked about at every file; one entry is enough
     last = _last
     if last is not None and last[0] is settings:
         return last[1]
-    limits = limits_of(settings)
+    limits = limits_from(settings)
     text = limits.to_json()
     mark = hashlib.sha256(text.encode()).hexdigest()[:16]
     rules = Rules(limits, text, mark, settings.mismatch == "reject")

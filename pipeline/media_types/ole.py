@@ -11,7 +11,7 @@ from typing import Any
 import olefile
 
 from pipeline.media_types.limits import parse_limits
-from pipeline.media_types.verdicts import broken, check_active, decoding
+from pipeline.media_types.rejections import broken, check_active, decoding
 
 MAGIC = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 ENCRYPTED_OOXML = "encrypted-ooxml"

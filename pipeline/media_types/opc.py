@@ -8,8 +8,8 @@ from xml.parsers import expat
 
 from pipeline.media_types import ole
 from pipeline.media_types.limits import parse_limits
-from pipeline.media_types.verdicts import broken, check_active
-from pipeline.media_types.zips import Archive, open_archive
+from pipeline.media_types.rejections import broken, check_active
+from pipeline.media_types.zip_archive import Archive, open_archive
 
 CONTENT_TYPES = "[Content_Types].xml"
 MAX_CONTENT_TYPES = 4_000_000

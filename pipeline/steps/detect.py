@@ -11,12 +11,12 @@ from pydantic import ValidationError
 
 from pipeline.config.settings import Settings
 from pipeline.errors import Code, PermanentError, PipelineError, StagingLostError, or_raise
-from pipeline.media_types import MEDIA_TYPES, OFFICE, OOXML, MediaType
-from pipeline.media_types.limits import Rules, rules_of
+from pipeline.media_types import MEDIA_TYPES, OFFICE_TYPES, OOXML_TYPES, MediaType
+from pipeline.media_types.limits import Rules, rules_from
 from pipeline.models import Attachment, Checked, Detected, Fetched, Kind
 from pipeline.sandbox import Call, Sandbox, StillRunning
 
-__all__ = ["Asked", "StillRunning", "detect", "detect_many", "judge"]
+__all__ = ["StagedFile", "StillRunning", "detect", "detect_many", "judge"]
 
 EXAMINE = "pipeline.media_types.examine:examine"
 IDENTIFY = "pipeline.media_types.sniff:identify"
@@ -40,7 +40,7 @@ _BY_MIME = _names(lambda row: row.mimes)
 _BY_EXT = _names(lambda row: row.exts)
 
 
-class Asked(NamedTuple):
+class StagedFile(NamedTuple):
     """One staged file: the attachment that declares it, and the absolute path of its bytes."""
 
     attachment: Attachment
@@ -55,17 +55,17 @@ def detect(attachment: Attachment, fetched: Fetched, *, path: Path, sandbox: San
         PermanentError: `empty`, `type_not_allowed`, `type_mismatch`, `broken` or `expands_too_far` (an archive declared
             as an Office document), and what `Sandbox.call` raises.
     """
-    asked = Asked(attachment, fetched, str(path.absolute()))
+    asked = StagedFile(attachment, fetched, str(path.absolute()))
     return or_raise(detect_many([asked], sandbox=sandbox, settings=settings)[0])
 
 
-def detect_many(items: Sequence[Asked], *, sandbox: Sandbox, settings: Settings) -> list[Detected | PipelineError]:
+def detect_many(items: Sequence[StagedFile], *, sandbox: Sandbox, settings: Settings) -> list[Detected | PipelineError]:
     """What each of these files is, or the error that `detect` raises; one call in the sandbox for all of them.
 
     Of several files some may come back as `StillOut`: one that takes long, and those behind it. They are to be asked
     for again, best each alone; one file alone is awaited to its end, and nothing is decoded twice.
     """
-    rules = rules_of(settings)
+    rules = rules_from(settings)
     # Small ones first: they are rarely those that take long.
     order = sorted((n for n, item in enumerate(items) if item.fetched.size), key=lambda n: items[n].fetched.size)
     answers = sandbox.call_many([_call(items[n]) for n in order], limits=rules.text)
@@ -75,12 +75,12 @@ def detect_many(items: Sequence[Asked], *, sandbox: Sandbox, settings: Settings)
     return found
 
 
-def _call(item: Asked) -> Call:
+def _call(item: StagedFile) -> Call:
     declared = {"path": item.path, "kind": item.attachment.kind, "size": item.fetched.size}
     return Call(EXAMINE, declared, mark=item.fetched.sha256)
 
 
-def _verdict(item: Asked, answer: Any, *, sandbox: Sandbox, rules: Rules) -> Detected | PipelineError:
+def _verdict(item: StagedFile, answer: Any, *, sandbox: Sandbox, rules: Rules) -> Detected | PipelineError:
     try:
         if isinstance(answer, PipelineError) and not isinstance(answer, StillRunning | StagingLostError):
             # What kept it from its end may have been the check. That is for validate to find out.
@@ -102,7 +102,7 @@ def judge(attachment: Attachment, fetched: Fetched, content: dict[str, Any], set
     Raises:
         PermanentError: `type_not_allowed`, `type_mismatch`, `broken`, `expands_too_far`.
     """
-    return _judged(attachment, fetched, content, rules_of(settings))
+    return _judged(attachment, fetched, content, rules_from(settings))
 
 
 def _judged(attachment: Attachment, fetched: Fetched, content: dict[str, Any], rules: Rules) -> Detected:
@@ -149,7 +149,7 @@ def _extension(attachment: Attachment) -> str | None:
 def _name(found: str | None, claims: list[str]) -> str | None:
     """The type, where the content leaves it open: what encryption hides, and whether text is CSV, is as declared."""
     if found == ENCRYPTED_OOXML:
-        return next((name for name in claims if name in OOXML), None)
+        return next((name for name in claims if name in OOXML_TYPES), None)
     if found in {"text", "csv"}:
         return next((name for name in claims if name in {"text", "csv"}), found)
     return found
@@ -157,7 +157,7 @@ def _name(found: str | None, claims: list[str]) -> str | None:
 
 def _refusal(row: MediaType | None, content: dict[str, Any], claims: list[str]) -> PermanentError:
     """Why content of no allowed type is refused: what poses as an Office document is more than just not allowed."""
-    office = [name for name in claims if name in OFFICE]
+    office = [name for name in claims if name in OFFICE_TYPES]
     what = row.mime if row else content["mime"]
     if row is not None and row.name in claims:
         message = f"{what} is not let in unless ALLOWED_TYPES names {row.name}"

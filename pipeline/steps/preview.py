@@ -14,8 +14,8 @@ from pydantic import BeforeValidator, Field, ValidationError
 from pipeline.catalogue import Catalogue, Preview, PreviewState
 from pipeline.config.settings import MB, Settings
 from pipeline.errors import Code, PermanentError
-from pipeline.media_types import MEDIA_TYPES, type_of
-from pipeline.media_types.limits import rules_of
+from pipeline.media_types import MEDIA_TYPES, media_type_for
+from pipeline.media_types.limits import rules_from
 from pipeline.models import Model, Record
 from pipeline.sandbox import Sandbox
 from pipeline.storage import Storage, content_key, thumbnail_key
@@ -66,7 +66,7 @@ def content_of(record: Record) -> Content | None:
     """The content of this attachment, if it is stored and of a type that there is something to show of."""
     if record.sha256 is None or record.storage_key is None or record.deleted_at is not None:
         return None
-    found = type_of(record.mime, record.ext)
+    found = media_type_for(record.mime, record.ext)
     return Content(sha256=record.sha256, type=found.name) if found and found.preview else None
 
 
@@ -86,7 +86,7 @@ def derive(content: Content, *, storage: Storage, staging: Staging, sandbox: San
     if row is None or row.preview is None or size > MOST_BYTES:
         return Preview(sha256=content.sha256, state=PreviewState.NONE)
     with _at_hand(key, storage, staging) as path:
-        answer = sandbox.call(row.preview, path=str(path), name=row.name, limits=rules_of(settings).text)
+        answer = sandbox.call(row.preview, path=str(path), name=row.name, limits=rules_from(settings).text)
     rendered = _rendered(answer)
     if rendered.webp is not None:
         with staging.copy(content.sha256, [rendered.webp]) as picture:  # a link of it leaves no half behind

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from pipeline.config.settings import MB, Settings
 from pipeline.errors import Code, PermanentError
-from pipeline.media_types import MediaType, type_of
-from pipeline.media_types.limits import Rules, rules_of
+from pipeline.media_types import MediaType, media_type_for
+from pipeline.media_types.limits import Rules, rules_from
 from pipeline.models import Detected, Facts, Validated
 from pipeline.sandbox import Sandbox
 
@@ -19,22 +19,22 @@ def validate(detected: Detected, *, path: Path, sandbox: Sandbox, settings: Sett
         PermanentError: `too_large`, `too_many_pixels`, `too_many_frames`, `too_many_pages`, `too_long`, `empty`,
             `expands_too_far`, `active_content`, `broken`, and what `Sandbox.call` raises.
     """
-    known = validate_known(detected, settings=settings)
+    known = validate_checked(detected, settings=settings)
     if known is not None:
         return known
     row = _row(detected)
-    limits = rules_of(settings).text
+    limits = rules_from(settings).text
     facts = sandbox.call(row.check, path=str(path.absolute()), name=row.name, kind=detected.kind, limits=limits)
     return Validated(detected=detected, facts=Facts.model_validate(facts))
 
 
-def validate_known(detected: Detected, *, settings: Settings) -> Validated | None:
+def validate_checked(detected: Detected, *, settings: Settings) -> Validated | None:
     """The same, of what was checked together with detect under the limits of these settings; None for the others.
 
     Raises:
         PermanentError: as `validate` does.
     """
-    rules = rules_of(settings)
+    rules = rules_from(settings)
     _check_size(detected, rules)
     checked = detected.checked
     if checked is None or checked.limits != rules.mark:
@@ -53,7 +53,7 @@ def _check_size(detected: Detected, rules: Rules) -> None:
 
 
 def _row(detected: Detected) -> MediaType:
-    found = type_of(detected.mime, detected.ext)
+    found = media_type_for(detected.mime, detected.ext)
     if found is None:
         raise PermanentError(Code.TYPE_NOT_ALLOWED, f"{detected.mime} is not let in")
     return found

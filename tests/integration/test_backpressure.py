@@ -17,7 +17,7 @@ import pytest
 
 from pipeline.errors import Code, RetryableError
 from pipeline.models import Record, Status
-from tests.support.disks import fill, small_disk
+from tests.support.disks import fill_disk, small_disk
 from tests.support.media_server import MediaServer
 from tests.support.postgres import PostgresServer, postgres_server
 from tests.support.s3 import BUCKET, s3_server
@@ -72,14 +72,14 @@ def test_a_full_disk_costs_attempts_and_works_again_once_there_is_room(
     with small_disk(tmp_path / "disk", megabytes=2) as disk:
         place = {"STAGING_DIR": str(disk)} if which == "staging" else {"STORAGE_URL": disk.as_uri()}
         with system_with(tmp_path, valkey, **place) as system, system.workers() as workers:
-            ballast = fill(disk)
+            ballast = fill_disk(disk)
             first = system.submit(url=media.url("a.jpg"))
             wait_until(lambda: codes(workers), 10)
             assert [path.name for path in files(disk)] == ["ballast"]
             ballast.unlink()
             [record] = system.wait_finished(first.id)
             assert whole(record, media.files["a.jpg"])  # type: ignore[arg-type]
-            fill(disk)
+            fill_disk(disk)
             [failed] = system.wait_finished(system.submit(url=media.url("b.jpg")).id)
             assert (failed.status, failed.error_code, failed.attempts) == (Status.FAILED, which, 3)
             assert set(codes(workers)) == {which}
@@ -94,7 +94,7 @@ def test_bytes_that_storage_has_no_room_for_are_refused_and_taken_once_it_has(
         small_disk(tmp_path / "disk", megabytes=2) as disk,
         system_with(tmp_path, valkey, STORAGE_URL=disk.as_uri()) as system,
     ):
-        ballast = fill(disk)
+        ballast = fill_disk(disk)
         attachment = system.attachment(data=data)
         with pytest.raises(RetryableError) as caught:
             system.hook.take(attachment)

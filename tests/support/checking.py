@@ -11,12 +11,12 @@ import pytest
 
 from pipeline.config.settings import Settings
 from pipeline.errors import Code, PipelineError
-from pipeline.media_types import DECODERS
+from pipeline.media_types import DECODER_MODULES
 from pipeline.models import Attachment, Detected, Fetched, Validated
 from pipeline.sandbox import Sandbox
 from pipeline.steps.detect import detect
 from pipeline.steps.validate import validate
-from tests.support.samples import OFF
+from tests.support.samples import OPTIONAL_TYPES
 
 
 def settings(**given: Any) -> Settings:
@@ -24,7 +24,7 @@ def settings(**given: Any) -> Settings:
     return Settings(_env_file=None, **given)
 
 
-EVERYTHING = settings(allowed_types=OFF)
+EVERYTHING = settings(allowed_types=OPTIONAL_TYPES)
 
 
 class Checker:
@@ -75,7 +75,7 @@ def refusal(work: Callable[[], object]) -> PipelineError | None:
 
 @pytest.fixture(scope="module")
 def sandbox() -> Any:
-    box = Sandbox(processes=1, memory_mb=400, cpu_s=5, wall_s=15, preload=DECODERS)
+    box = Sandbox(processes=1, memory_mb=400, cpu_s=5, wall_s=15, preload=DECODER_MODULES)
     yield box
     box.close()
 

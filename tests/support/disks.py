@@ -24,7 +24,7 @@ def small_disk(folder: Path, *, megabytes: int) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-def fill(folder: Path) -> Path:
+def fill_disk(folder: Path) -> Path:
     """Takes all the room that is left on the folder's disk; removing the returned file gives it back."""
     ballast = folder / "ballast"
     room = os.statvfs(folder)

@@ -17,7 +17,7 @@ def _peak_kib() -> int:
 
 
 @contextmanager
-def at_most(megabytes: float) -> Iterator[None]:
+def peak_memory_below(megabytes: float) -> Iterator[None]:
     """Fails if this process grows by more within the block, even for a moment."""
     try:
         Path("/proc/self/clear_refs").write_text("5")  # starts the peak anew, proc(5)

@@ -31,7 +31,8 @@ from pipeline.media_types import MEDIA_TYPES, MediaType
 from tests.support import compound_files as office
 
 FILES = Path(__file__).parents[1] / "files"
-OFF = frozenset({"avif", "mkv", "webm", "flac", "ppt", "text", "csv", "rtf"})  # unless ALLOWED_TYPES names them
+# Types that are accepted only if ALLOWED_TYPES names them.
+OPTIONAL_TYPES = frozenset({"avif", "mkv", "webm", "flac", "ppt", "text", "csv", "rtf"})
 SIZE = (160, 120)
 
 pillow_heif.register_heif_opener()
@@ -43,7 +44,7 @@ def sample(label: str) -> bytes:
     return SAMPLES[label]()
 
 
-def row_of(label: str) -> MediaType:
+def media_type_of(label: str) -> MediaType:
     """The row of MEDIA_TYPES that this sample is of."""
     return MEDIA_TYPES[label.partition("/")[0]]
 

@@ -14,7 +14,7 @@ from pipeline.errors import Code, PermanentError, RetryableError
 from pipeline.http_client.responses import retry_after
 from tests.support.hostile_server import HostileServer, Peer, Script, drips, floods, head, resets, says, stalls
 from tests.support.media_server import Answer, MediaServer
-from tests.support.memory import at_most
+from tests.support.memory import peak_memory_below
 from tests.support.outbound import fetched, local_outbound
 
 CHUNKED = head("Transfer-Encoding: chunked")
@@ -76,7 +76,7 @@ def within(seconds: float) -> Iterator[None]:
     ],
 )
 def test_an_answer_that_cannot_be_trusted_is_refused_for_good(script: Script, code: str) -> None:
-    with HostileServer(script) as server, within(4), at_most(megabytes=32):
+    with HostileServer(script) as server, within(4), peak_memory_below(megabytes=32):
         with pytest.raises(PermanentError) as error:
             fetched(local_outbound(), server.url(), max_bytes=1_000_000)
         assert (error.value.code, server.connections) == (code, 1)

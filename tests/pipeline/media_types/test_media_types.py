@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import Code, SettingsError
-from pipeline.media_types import DECODERS, MEDIA_TYPES, OFFICE, OOXML, allowed_types
+from pipeline.media_types import DECODER_MODULES, MEDIA_TYPES, OFFICE_TYPES, OOXML_TYPES, allowed_types
 from pipeline.models import Kind
 from tests.support.checking import EVERYTHING, Checker, checker, sandbox, settings
 from tests.support.odd_files import ODD
-from tests.support.samples import OFF, SAMPLES, row_of, sample
+from tests.support.samples import OPTIONAL_TYPES, SAMPLES, media_type_of, sample
 
 __all__ = ["checker", "sandbox"]
 ROOT = Path(__file__).parents[3]
@@ -22,29 +22,29 @@ ROOT = Path(__file__).parents[3]
 
 @pytest.mark.parametrize("label", SAMPLES)
 def test_a_real_file_is_what_it_is_whoever_made_it(checker: Checker, label: str) -> None:
-    row = row_of(label)
+    row = media_type_of(label)
     found = checker.check(sample(label), given=EVERYTHING).detected
     assert (found.mime, found.ext, found.kind, found.mismatch) == (row.mime, row.ext, row.kinds[0], None)
 
 
 @pytest.mark.parametrize("label", ODD)
 def test_an_odd_file_that_is_valid_is_what_it_is(checker: Checker, label: str) -> None:
-    row = row_of(label)
+    row = media_type_of(label)
     found = checker.check(ODD[label](), given=settings()).detected
     assert (found.mime, found.ext, found.kind, found.mismatch) == (row.mime, row.ext, row.kinds[0], None)
 
 
 @pytest.mark.parametrize("label", SAMPLES)
 def test_a_type_that_is_off_is_let_in_only_by_name(checker: Checker, label: str) -> None:
-    row = row_of(label)
+    row = media_type_of(label)
     declared = {"mimetype": row.mime, "filename": f"x.{row.ext}"}
     assert checker.code(sample(label), **declared) == (None if row.default else Code.TYPE_NOT_ALLOWED)
     assert checker.code(sample(label), given=settings(allowed_types={row.name}), **declared) is None
 
 
 def test_every_type_has_a_sample_and_the_documented_default() -> None:
-    assert {row_of(label).name for label in SAMPLES} == set(MEDIA_TYPES)
-    assert {row.name for row in MEDIA_TYPES.values() if not row.default} == OFF
+    assert {media_type_of(label).name for label in SAMPLES} == set(MEDIA_TYPES)
+    assert {row.name for row in MEDIA_TYPES.values() if not row.default} == OPTIONAL_TYPES
 
 
 @pytest.mark.parametrize("row", MEDIA_TYPES.values(), ids=MEDIA_TYPES)
@@ -52,7 +52,7 @@ def test_a_row_is_sound(row: object) -> None:
     found = MEDIA_TYPES[row.name]  # type: ignore[attr-defined]
     module, _, function = found.check.partition(":")
     assert callable(getattr(importlib.import_module(module), function))
-    assert module in DECODERS
+    assert module in DECODER_MODULES
     assert all(name == name.lower() for name in found.mimes | found.exts)
     assert Kind.DOCUMENT in found.kinds
     assert len(set(found.kinds)) == len(found.kinds)
@@ -63,7 +63,7 @@ def test_mime_and_extension_together_name_one_type() -> None:
 
 
 def test_office_types_are_in_the_table() -> None:
-    assert set(OOXML) <= OFFICE <= set(MEDIA_TYPES)
+    assert set(OOXML_TYPES) <= OFFICE_TYPES <= set(MEDIA_TYPES)
 
 
 def test_a_type_that_does_not_exist_is_named_with_those_that_do() -> None:

@@ -18,19 +18,19 @@ from PIL import Image, ImageCms, ImageDraw, ImageStat
 
 from pipeline.config.settings import load_settings
 from pipeline.errors import Code, PermanentError
-from pipeline.media_types import MEDIA_TYPES, RENDERERS
-from pipeline.media_types.limits import limits_of
+from pipeline.media_types import MEDIA_TYPES, PREVIEW_MODULES
+from pipeline.media_types.limits import limits_from
 from pipeline.sandbox import Sandbox
 from tests.support.samples import SAMPLES, pdf_by_hand, sample, tone
 
-LIMITS = limits_of(load_settings(_env_file=None)).to_json()
+LIMITS = limits_from(load_settings(_env_file=None)).to_json()
 TURNED = ["FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_90", "TRANSVERSE", "ROTATE_270"]
 TRANSPOSED = {turn: Image.Transpose[name] for turn, name in enumerate(TURNED, 2)}
 
 
 @pytest.fixture(scope="module")
 def box() -> Iterator[Sandbox]:
-    box = Sandbox(processes=1, memory_mb=1024, cpu_s=10, wall_s=60, preload=RENDERERS, nice=10)
+    box = Sandbox(processes=1, memory_mb=1024, cpu_s=10, wall_s=60, preload=PREVIEW_MODULES, nice=10)
     yield box
     box.close()
 

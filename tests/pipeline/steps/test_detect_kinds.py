@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.checking import EVERYTHING, Checker, checker, sandbox
 from tests.support.odd_files import SOUND_ONLY
-from tests.support.samples import row_of, sample
+from tests.support.samples import media_type_of, sample
 
 __all__ = ["checker", "sandbox"]
 
@@ -44,7 +44,7 @@ def test_sound_alone_is_no_video_whatever_it_came_in(
     checker: Checker, label: str, declared: str | None, kind: str
 ) -> None:
     found = checker.check(SOUND_ONLY[label](), kind=declared, given=EVERYTHING)
-    assert (found.detected.kind, found.detected.mime) == (kind, row_of(label).mime)
+    assert (found.detected.kind, found.detected.mime) == (kind, media_type_of(label).mime)
     assert bool(found.detected.mismatch) is (declared == "video")
     assert found.facts.width is None
     assert 990 <= (found.facts.duration_ms or 0) <= 1080
@@ -54,5 +54,5 @@ def test_sound_alone_is_no_video_whatever_it_came_in(
 @pytest.mark.parametrize("label", ["mp4/h264", "mov/h264", "avi/mpeg4", "avi/h264", "3gp/h263", "mkv/h264", "webm/vp9"])
 def test_a_video_sent_as_sound_is_a_video(checker: Checker, label: str, declared: str) -> None:
     found = checker.check(sample(label), kind=declared, given=EVERYTHING).detected
-    assert (found.kind, found.mime) == ("video", row_of(label).mime)
+    assert (found.kind, found.mime) == ("video", media_type_of(label).mime)
     assert found.mismatch == f"sent as {declared}, is video"

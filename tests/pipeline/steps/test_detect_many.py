@@ -13,12 +13,12 @@ from PIL import Image
 
 from pipeline.config.settings import Settings
 from pipeline.errors import Code, PermanentError, PipelineError, StagingLostError
-from pipeline.media_types.limits import rules_of
+from pipeline.media_types.limits import rules_from
 from pipeline.models import Attachment, Claim, Detected, Fetched, Kind, Validated
 from pipeline.sandbox import Sandbox, pool
 from pipeline.services import build_services
-from pipeline.steps.detect import EXAMINE, IDENTIFY, Asked, StillRunning, detect_many, judge
-from pipeline.steps.validate import validate, validate_known
+from pipeline.steps.detect import EXAMINE, IDENTIFY, StagedFile, StillRunning, detect_many, judge
+from pipeline.steps.validate import validate, validate_checked
 from tests.support import hostile_files as hostile
 from tests.support.checking import EVERYTHING, Checker, checker, refusal, sandbox, settings
 from tests.support.samples import SAMPLES, pdf_by_hand, sample
@@ -42,16 +42,16 @@ def black_png(size: tuple[int, int]) -> bytes:
     return out.getvalue()
 
 
-def asked(checker: Checker, content: bytes, **declared: Any) -> Asked:
+def asked(checker: Checker, content: bytes, **declared: Any) -> StagedFile:
     name = hashlib.sha256(content).hexdigest()
     path = checker.folder / name[:32]
     path.write_bytes(content)
-    return Asked(
+    return StagedFile(
         Attachment(session="s", message_id="m", **declared), Fetched(size=len(content), sha256=name), str(path)
     )
 
 
-def to_the_end(items: list[Asked], *, box: Sandbox, given: Settings = DEFAULTS) -> list[Detected | PipelineError]:
+def to_the_end(items: list[StagedFile], *, box: Sandbox, given: Settings = DEFAULTS) -> list[Detected | PipelineError]:
     """As a caller does: what is still out is asked for again, alone."""
     found = detect_many(items, sandbox=box, settings=given)
     return [
@@ -117,7 +117,7 @@ def test_a_message_of_an_earlier_version_is_checked_by_a_call(checker: Checker) 
     item = asked(checker, sample("jpeg/pillow"), kind="image")
     old = {"fetched": item.fetched.model_dump(), "kind": "image", "mime": "image/jpeg", "ext": "jpeg", "mismatch": None}
     detected = Detected.model_validate(old)
-    assert validate_known(detected, settings=DEFAULTS) is None
+    assert validate_checked(detected, settings=DEFAULTS) is None
     facts = validate(detected, path=Path(item.path), sandbox=checker.sandbox, settings=DEFAULTS).facts
     assert (facts.width, facts.height) == (160, 120)
 
@@ -177,7 +177,7 @@ def test_nothing_is_decoded_that_is_larger_than_its_kind_may_be(
     checker: Checker, declared: str | None, size: int, checked_as: str | None
 ) -> None:
     path = asked(checker, sample("jpeg/pillow")).path
-    said = checker.sandbox.call(EXAMINE, path=path, kind=declared, size=size, limits=rules_of(DEFAULTS).text)
+    said = checker.sandbox.call(EXAMINE, path=path, kind=declared, size=size, limits=rules_from(DEFAULTS).text)
     assert said["name"] == "jpeg"
     assert said.get("checked", {}).get("kind") == checked_as
 
@@ -185,7 +185,7 @@ def test_nothing_is_decoded_that_is_larger_than_its_kind_may_be(
 def test_nothing_is_decoded_that_is_of_no_allowed_type(checker: Checker) -> None:
     path = asked(checker, sample("flac/ffmpeg")).path
     off, on = (
-        checker.sandbox.call(EXAMINE, path=path, kind=None, size=1, limits=rules_of(given).text)
+        checker.sandbox.call(EXAMINE, path=path, kind=None, size=1, limits=rules_from(given).text)
         for given in (DEFAULTS, EVERYTHING)
     )
     assert (off["name"], "checked" in off, "checked" in on) == ("flac", False, True)
@@ -241,7 +241,7 @@ def test_what_is_still_out_has_its_verdict_when_it_is_asked_for_alone(
 
 def test_identification_alone_still_decides_nothing_of_the_check(checker: Checker) -> None:
     path = asked(checker, sample("jpeg/pillow")[:-200]).path
-    said = checker.sandbox.call(IDENTIFY, path=path, limits=rules_of(DEFAULTS).text)
+    said = checker.sandbox.call(IDENTIFY, path=path, limits=rules_from(DEFAULTS).text)
     assert (said["name"], "checked" in said) == ("jpeg", False)
 
 

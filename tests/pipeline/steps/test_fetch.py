@@ -18,7 +18,7 @@ from pipeline.storage import LocalStorage, intake_key
 from pipeline.storage.staging import Staging
 from tests.support.hostile_server import HostileServer, drips, floods, head, resets, says
 from tests.support.media_server import Answer, MediaServer
-from tests.support.memory import at_most
+from tests.support.memory import peak_memory_below
 from tests.support.outbound import local_outbound
 from tests.support.whatsapp_media import encrypt
 
@@ -311,5 +311,5 @@ def test_memory_stays_flat_however_large_the_file(fields: dict[str, Any], bench:
     source = tmp_path / "large"
     source.write_bytes(encrypt(plain, kind="document").data if fields else plain)
     del plain
-    with MediaServer({"large": source}) as server, at_most(megabytes=20):
+    with MediaServer({"large": source}) as server, peak_memory_below(megabytes=20):
         assert bench.fetch(url=server.url("large"), **fields).size == 100 * MB

@@ -19,7 +19,7 @@ from hypothesis import settings as bounded
 from hypothesis import strategies as st
 
 from pipeline.errors import Code, PermanentError, PipelineError
-from pipeline.media_types import DECODERS, MEDIA_TYPES
+from pipeline.media_types import DECODER_MODULES, MEDIA_TYPES
 from pipeline.models import Detected, Fetched, Kind
 from pipeline.sandbox import Sandbox
 from pipeline.steps.validate import validate
@@ -122,7 +122,7 @@ def peak_memory_mb(checker: Checker) -> float:
 )
 def test_a_picture_bomb_is_refused_in_little_time_and_memory(tmp_path: Any, content: Any, codes: set[Code]) -> None:
     body = content()
-    box = Sandbox(processes=1, memory_mb=1024, cpu_s=10, wall_s=20, preload=DECODERS)
+    box = Sandbox(processes=1, memory_mb=1024, cpu_s=10, wall_s=20, preload=DECODER_MODULES)
     checker = Checker(tmp_path, box)
     checker.check(sample("png/hand"))
     start = time.monotonic()

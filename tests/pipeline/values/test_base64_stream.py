@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import Code, PayloadError
 from pipeline.values.base64_stream import PIECE, base64_pieces, check_base64
-from tests.support.memory import at_most
+from tests.support.memory import peak_memory_below
 
 
 def standard(raw: bytes) -> str:
@@ -111,7 +111,7 @@ def test_a_large_file_comes_in_small_pieces_that_are_let_go(dress: str) -> None:
     raw = random.Random(1).randbytes(16_000_000)
     text = DRESS[dress](standard(raw))
     seen = 0
-    with at_most(megabytes=4):
+    with peak_memory_below(megabytes=4):
         for one in base64_pieces(text):
             assert len(one) <= PIECE
             assert one == raw[seen : seen + len(one)]

@@ -8,9 +8,9 @@ from typing import Any
 import pypdfium2
 from pypdfium2 import PdfiumError
 
-from pipeline.media_types.document import PASSWORD_ERRORS
-from pipeline.media_types.previews.webp import EDGE, as_webp, fit
-from pipeline.media_types.verdicts import broken, decoding
+from pipeline.media_types.pdf import PASSWORD_ERRORS
+from pipeline.media_types.previews.thumbnail import EDGE, as_webp, fit
+from pipeline.media_types.rejections import broken, decoding
 
 DRAWN = 2 * EDGE  # drawn larger and averaged, small print looks like print
 MOST_SCALE = 4.0  # a page of a few points is not blown up

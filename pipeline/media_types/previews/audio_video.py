@@ -16,9 +16,9 @@ from PIL import Image, ImageStat
 from pipeline.errors import Code, PermanentError
 from pipeline.media_types.audio_video import DEMUXERS, FAULTS, duration_ms, open_media, packets, pictures
 from pipeline.media_types.limits import parse_limits
+from pipeline.media_types.previews.thumbnail import as_webp, fitting
 from pipeline.media_types.previews.waveform import peaks
-from pipeline.media_types.previews.webp import as_webp, fitting
-from pipeline.media_types.verdicts import broken, decoding
+from pipeline.media_types.rejections import broken, decoding
 
 EARLY_S = (1.0, 3.0)  # where a picture has often faded in
 PARTS = (0.1, 0.25, 0.5)  # of the whole

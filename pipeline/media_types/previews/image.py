@@ -9,8 +9,8 @@ from PIL import Image, ImageCms, ImageOps
 
 from pipeline.media_types.image import FAULTS, FAULTS_OF_PILLOW, FORMATS
 from pipeline.media_types.limits import parse_limits
-from pipeline.media_types.previews.webp import EDGE, as_webp, fit
-from pipeline.media_types.verdicts import decoding
+from pipeline.media_types.previews.thumbnail import EDGE, as_webp, fit
+from pipeline.media_types.rejections import decoding
 
 DEEP = frozenset({"I", "I;16", "I;16L", "I;16B", "I;16N"})  # more than 8 bits for each pixel
 AS_IT_IS = frozenset({"L", "RGB", "RGBA", "CMYK"})

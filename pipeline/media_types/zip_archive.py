@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from pipeline.errors import Code, PermanentError
-from pipeline.media_types.verdicts import broken, decoding
+from pipeline.media_types.rejections import broken, decoding
 
 END_RECORD, LOCAL_HEADER = b"PK\x05\x06", b"PK\x03\x04"
 END_SIZE, LOCAL_SIZE = 22, 30
