@@ -1,9 +1,9 @@
-"""Audio and video: streams, duration, and the first frames really decoded. Runs in the sandbox."""
+"""Check of audio and video with FFmpeg (PyAV): streams, duration, and the first frames decoded. Runs in the sandbox."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,72 +22,87 @@ DEMUXERS = {
     "mp4": "mov", "mov": "mov", "3gp": "mov", "3ga": "mov", "m4a": "mov", "avi": "avi", "mkv": "matroska",
     "webm": "matroska", "ogg": "ogg", "mp3": "mp3", "wav": "wav", "aac": "aac", "amr": "amr", "flac": "flac",
 }  # fmt: skip
-COUNTED = frozenset({"aac", "amr"})  # without a length in their headers FFmpeg guesses it from the bit rate
+COUNTED = frozenset({"aac", "amr"})  # no duration in the header: FFmpeg's estimate from the bit rate is too rough
 MISSING = {"audio": "no sound", "ptt": "no sound", "video": "no picture"}
-FIRST_FRAMES = 3
-TRIED_PACKETS = 300  # after a tag or garbage the first packets may be damaged, as players accept
+FIRST_FRAMES = 3  # decoded; a file that yields none is broken
+TRIED_PACKETS = 300  # behind a tag or garbage the first packets may be damaged, which players accept
 FAULTS = (av.FFmpegError, ValueError, LookupError, TypeError, ArithmeticError, UnicodeError)
 
 av.logging.set_level(av.logging.PANIC)
 
 
-def inspect(path: str, *, name: str, kind: str, limits: str) -> dict[str, Any]:
-    """Duration in milliseconds, and for video width and height as it is shown (a rotation by 90° is applied).
+def inspect(path: str, *, name: str, kind: str, limits: str, container: InputContainer | None = None) -> dict[str, Any]:
+    """Duration in milliseconds; for video also width and height as displayed (a rotation by 90° is applied).
 
-    The duration is the container's; where it has none, the end of the last packet. A file sent as audio needs sound,
-    one sent as video needs a picture, a document either. Only the one demuxer of the type is let at the bytes, and only
-    the protocol "file": FFmpeg would open playlists and what they name.
+    The duration is the container's, or the end of the last packet if the container has none. A file of kind audio or
+    ptt needs an audio stream, one of kind video a video stream, a document either. `container` is the file if it is
+    open already; the caller closes it.
 
     Raises:
         PermanentError: `too_many_pixels`, `too_long`, `empty`, `broken`.
     """
     caps = parse_limits(limits)
-    with decoding(f"{name}", *FAULTS), open_media(path, DEMUXERS[name]) as container:
-        stream = _main_stream(container, kind)
-        _check_picture(stream, caps)
-        frames = _first_frames(container, stream)
+    with decoding(name, *FAULTS), _opened(path, name, container) as media:
+        stream = _main_stream(media, kind)
+        _check_pixels(stream, caps)
+        frames = _first_frames(media, stream)
         if not frames:
             raise _undecodable(path, name)
-        duration = duration_ms(container, stream, counted=name in COUNTED)
+        duration = duration_ms(media, stream, counted=name in COUNTED)
         if duration > caps.duration_s * 1000:
             raise PermanentError(Code.TOO_LONG, f"lasts {duration // 1000} s; at most {caps.duration_s} s are allowed")
-        return {**_size(frames[0]), "duration_ms": duration}
+        return {**_display_size(frames[0]), "duration_ms": duration}
+
+
+def _opened(path: str, name: str, container: InputContainer | None) -> AbstractContextManager[InputContainer]:
+    return open_media(path, DEMUXERS[name]) if container is None else nullcontext(container)
 
 
 def open_media(path: str, demuxer: str) -> InputContainer:
-    """The file, for this one demuxer and the protocol "file" alone."""
+    """Opens a file with this demuxer and the protocol "file" alone: FFmpeg would follow playlists to other files."""
     options = {"format_whitelist": demuxer, "protocol_whitelist": "file"}
-    # Reached by its path the file would be a URL to FFmpeg, and a name with a colon a protocol.
+    # Without the prefix FFmpeg takes the path for a URL, and a colon in it for the end of a protocol's name.
     return av.open(f"file:{path}", format=demuxer, container_options=options, metadata_errors="replace")
 
 
+def try_open(path: str, name: str) -> InputContainer | None:
+    """Opens a file of this type; None if FFmpeg cannot, for the check then raises the reason."""
+    try:
+        with decoding(name, *FAULTS):
+            return open_media(path, DEMUXERS[name])
+    except PermanentError:
+        return None
+
+
 def _main_stream(container: InputContainer, kind: str) -> AudioStream | VideoStream:
-    video = pictures(container)
-    audio = list(container.streams.audio)
-    wanted: list[AudioStream | VideoStream] = []
-    wanted += video if kind not in {"audio", "ptt"} else []
-    wanted += audio if kind != "video" else []
-    if not wanted:
+    streams: list[AudioStream | VideoStream] = []
+    if kind not in {"audio", "ptt"}:
+        streams += moving_pictures(container)
+    if kind != "video":
+        streams += container.streams.audio
+    if not streams:
         raise broken(f"holds {MISSING.get(kind, 'no picture and no sound')}")
-    if wanted[0].codec_context is None:
+    if streams[0].codec_context is None:
         raise broken("is coded in a way that no player knows")
-    return wanted[0]
+    return streams[0]
 
 
-def pictures(container: InputContainer) -> list[VideoStream]:
-    """The streams that are pictures that move: not the cover of a record."""
+def moving_pictures(container: InputContainer) -> list[VideoStream]:
+    """The video streams without attached pictures, such as covers and the pictures of chapters."""
     return [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
 
 
-def _check_picture(stream: AudioStream | VideoStream, caps: Limits) -> None:
-    if isinstance(stream, VideoStream) and stream.codec_context.width * stream.codec_context.height > caps.pixels:
-        found = f"{stream.codec_context.width} × {stream.codec_context.height}"
-        message = f"has {found} pixels; at most {caps.pixels / 1e6:g} Mpx are allowed"
+def _check_pixels(stream: AudioStream | VideoStream, caps: Limits) -> None:
+    if not isinstance(stream, VideoStream):
+        return
+    width, height = stream.codec_context.width, stream.codec_context.height
+    if width * height > caps.pixels:
+        message = f"has {width} × {height} pixels; at most {caps.pixels / 1e6:g} Mpx are allowed"
         raise PermanentError(Code.TOO_MANY_PIXELS, message)
 
 
 def _first_frames(container: InputContainer, stream: AudioStream | VideoStream) -> list[AudioFrame | VideoFrame]:
-    """A few decoded frames, fewer if the file has no more."""
+    """At least FIRST_FRAMES decoded frames, fewer if the file has no more."""
     stream.codec_context.thread_count = 1
     frames: list[AudioFrame | VideoFrame] = []
     for tried, packet in enumerate(packets(container, stream)):
@@ -98,7 +113,7 @@ def _first_frames(container: InputContainer, stream: AudioStream | VideoStream) 
     return frames
 
 
-def _size(frame: AudioFrame | VideoFrame) -> dict[str, int]:
+def _display_size(frame: AudioFrame | VideoFrame) -> dict[str, int]:
     if not isinstance(frame, VideoFrame):
         return {}
     turned = frame.rotation % 180 != 0
@@ -106,7 +121,7 @@ def _size(frame: AudioFrame | VideoFrame) -> dict[str, int]:
 
 
 def packets(container: InputContainer, stream: AudioStream | VideoStream) -> Iterator[Any]:
-    """Packets until the end of what is there: a file that is cut short plays up to the cut."""
+    """Packets of a stream until the file ends or is damaged: a truncated file plays up to that point."""
     try:
         yield from container.demux(stream)
     except (av.error.InvalidDataError, av.error.EOFError):
@@ -114,13 +129,13 @@ def packets(container: InputContainer, stream: AudioStream | VideoStream) -> Ite
 
 
 def _undecodable(path: str, name: str) -> PermanentError:
-    if name == "wav" and _wav_is_silent(path):
-        return PermanentError(Code.EMPTY, "holds not one sample")
+    if name == "wav" and _wav_is_empty(path):
+        return PermanentError(Code.EMPTY, "holds no samples")
     return broken("not one frame can be decoded")
 
 
-def _wav_is_silent(path: str) -> bool:
-    """Whether there is a data chunk, and nothing in it."""
+def _wav_is_empty(path: str) -> bool:
+    """Whether there is a data chunk without bytes."""
     with Path(path).open("rb") as file:
         head = file.read(65536)
     start = head.find(b"data")
@@ -128,7 +143,7 @@ def _wav_is_silent(path: str) -> bool:
 
 
 def duration_ms(container: InputContainer, stream: AudioStream | VideoStream, *, counted: bool = False) -> int:
-    """What the container says, or with `counted`, or if it says nothing, the end of the last packet."""
+    """Duration that the container states; the end of the last packet if it states none, or with `counted`."""
     if container.duration and container.duration > 0 and not counted:
         return int(container.duration // 1000)  # microseconds
     container.seek(0)

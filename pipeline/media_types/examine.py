@@ -1,4 +1,4 @@
-"""What a file is, and at once the check of its type: one call in the sandbox instead of two."""
+"""Identification of a file and the check of its type in one call to the sandbox: a call costs more than most checks."""
 
 from __future__ import annotations
 
@@ -7,38 +7,44 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+from av.container import InputContainer
+
 from pipeline.errors import PermanentError
-from pipeline.media_types import MEDIA_TYPES
+from pipeline.media_types import MEDIA_TYPES, MediaType
 from pipeline.media_types.limits import parse_limits
-from pipeline.media_types.sniff import identify
+from pipeline.media_types.sniff import identified
 from pipeline.models.kinds import Kind
 
 
 def examine(path: str, *, kind: str | None, size: int, limits: str) -> dict[str, Any]:
-    """What `identify` says, and as `checked` what the check of that type says: with `facts`, or `fault` if it refuses.
+    """The fields of `sniff.identify`, and `checked`: the result of the check of the identified type.
 
-    `kind` is the declared one, `size` that of the file in bytes. Nothing is checked that is of no type that is let in,
-    or larger than its kind may be. `checked` names the type and the kind that it was made for: what an attachment is
-    taken for is not decided here.
+    `kind` is the declared kind, `size` the size of the file in bytes. `checked` holds the type (`name`) and `kind` that
+    the check was made for, and `facts`, or `fault` if the check refuses the file. It is missing if the type is not
+    allowed or the file is larger than its kind may be. The parent process decides which type and kind the attachment
+    gets.
     """
-    content = identify(path, limits=limits)
     rules = parse_limits(limits)
-    row = MEDIA_TYPES.get(content["name"] or "")
-    check = rules.checks.get(row.name) if row else None
-    if row is None or check is None:
-        return content
-    taken_as = row.kind_for(Kind(kind) if kind else None, sound_only=content["sound_only"])
-    if size > rules.bytes_of[taken_as]:
-        return content
-    return content | {"checked": _check(path, check, name=row.name, kind=taken_as, limits=limits)}
+    with identified(path, limits=limits) as (content, container):
+        media_type = MEDIA_TYPES.get(content["name"] or "")
+        if media_type is None or media_type.name not in rules.checks:
+            return content
+        checked_kind = media_type.kind_for(Kind(kind) if kind else None, sound_only=content["sound_only"])
+        if size > rules.bytes_of[checked_kind]:
+            return content
+        return content | {"checked": _check(path, media_type, checked_kind, limits=limits, container=container)}
 
 
-def _check(path: str, check: str, *, name: str, kind: Kind, limits: str) -> dict[str, Any]:
+def _check(
+    path: str, media_type: MediaType, kind: Kind, *, limits: str, container: InputContainer | None
+) -> dict[str, Any]:
+    check = parse_limits(limits).checks[media_type.name]
+    opened = {} if container is None else {"container": container}
     try:
-        facts = _function(check)(path, name=name, kind=kind, limits=limits)
+        facts = _function(check)(path, name=media_type.name, kind=kind, limits=limits, **opened)
     except PermanentError as error:
-        return {"name": name, "kind": kind, "fault": {"code": error.code, "message": error.message}}
-    return {"name": name, "kind": kind, "facts": facts}
+        return {"name": media_type.name, "kind": kind, "fault": {"code": error.code, "message": error.message}}
+    return {"name": media_type.name, "kind": kind, "facts": facts}
 
 
 @cache
@@ -47,5 +53,6 @@ def _function(name: str) -> Callable[..., dict[str, Any]]:
     return getattr(importlib.import_module(module), attribute)  # type: ignore[no-any-return]
 
 
-for _row in MEDIA_TYPES.values():  # within a call it would be at the cost of a file
-    _function(_row.check)
+# Imported when the child starts, so that no file's time and memory limits pay for it.
+for _media_type in MEDIA_TYPES.values():
+    _function(_media_type.check)

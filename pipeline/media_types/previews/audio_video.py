@@ -14,7 +14,7 @@ from av.container import InputContainer
 from PIL import Image, ImageStat
 
 from pipeline.errors import Code, PermanentError
-from pipeline.media_types.audio_video import DEMUXERS, FAULTS, duration_ms, open_media, packets, pictures
+from pipeline.media_types.audio_video import DEMUXERS, FAULTS, duration_ms, moving_pictures, open_media, packets
 from pipeline.media_types.limits import parse_limits
 from pipeline.media_types.previews.thumbnail import as_webp, fitting
 from pipeline.media_types.previews.waveform import peaks
@@ -35,7 +35,7 @@ def render(path: str, *, name: str, limits: str) -> dict[str, Any]:
         PermanentError: `too_many_pixels`, `broken`.
     """
     with decoding(name, *FAULTS), open_media(path, DEMUXERS[name]) as container:
-        shown = pictures(container)
+        shown = moving_pictures(container)
         if shown:
             return as_webp(_telling(container, shown[0], most=parse_limits(limits).pixels))
         sounds = list(container.streams.audio)
