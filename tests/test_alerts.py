@@ -78,7 +78,7 @@ def test_every_label_that_is_asked_for_exists(page: Page) -> None:
 
 
 def test_every_metric_is_explained_and_no_other(page: Page) -> None:
-    table = OPERATIONS.split("## What is told")[1].split("## What to do")[0]
+    table = OPERATIONS.split("## Metrics")[1].split("## What to do")[0]
     assert set(METRIC.findall(table)) == set(page.kinds)
 
 
