@@ -161,7 +161,7 @@ def _message(media_id: str, stage: Stage, kwargs: dict[str, Any]) -> Message[Any
 
 def inheritance(claim: Claim) -> dict[str, Any]:
     """What a message tells of the claim that is left to whoever gets it."""
-    carried = claim.trail.carried()
+    carried = claim.attempt_log.export()
     return {"heir_of": claim.token, "trail": carried} if carried else {"heir_of": claim.token}
 
 

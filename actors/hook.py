@@ -75,7 +75,7 @@ class Hook:
     def _take(self, attachment: Attachment, file: Path | None, aside: Aside | None, laps: PhaseTimer) -> Receipt:
         inline_bytes = file is not None or bool(attachment.data)
         if inline_bytes and (known := self.services.catalogue.get(attachment.id)):
-            self.services.catalogue.add("duplicates")
+            self.services.catalogue.increment("duplicates")
             return Receipt(known.id, "duplicate", known.status)
         if inline_bytes:
             put_intake(self.services.storage, attachment.id, data=attachment.data, file=file)
@@ -149,7 +149,7 @@ class Hook:
 
     def _run_inline(self, media_id: str) -> Record | None:
         try:
-            self.services.catalogue.add("fallbacks")
+            self.services.catalogue.increment("fallbacks")
             return run_inline(self.services, media_id)
         except Exception as error:  # the listener's edge: it is written down, a worker will see to it
             log.exception("fallback failed", id=media_id, remedy="left to the workers")

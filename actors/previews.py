@@ -87,16 +87,16 @@ def _make_alone(errand: Errand, content: Content) -> None:
 
 
 def _make(tools: Services, errand: Errand, content: Content) -> None:
-    if tools.catalogue.previews.of([content.sha256]):
+    if tools.catalogue.previews.get_many([content.sha256]):
         errand.done()
         return
     started = time.perf_counter()
     try:
-        preview = tools.derive(content)
+        preview = tools.make_preview(content)
     except PipelineError as error:
         _see_to(tools, errand, content, error)
         return
-    tools.keep_preview(preview)
+    tools.save_preview(preview)
     errand.done()
     taken = time.perf_counter() - started
     PREVIEWS.add(preview.state)
@@ -117,7 +117,7 @@ def _see_to(tools: Services, errand: Errand, content: Content, error: PipelineEr
 
 
 def _fail(tools: Services, errand: Errand, content: Content, error: PipelineError) -> None:
-    tools.keep_preview(Preview(sha256=content.sha256, state=PreviewState.FAILED))
+    tools.save_preview(Preview(sha256=content.sha256, state=PreviewState.FAILED))
     errand.done()
     PREVIEWS.add(PreviewState.FAILED)
     facts = {"sha256": content.sha256, "type": content.type, "attempt": errand.attempt, "code": str(error.code)}

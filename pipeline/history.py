@@ -1,7 +1,7 @@
-"""An attachment's way through the stages: an entry for each attempt, written along with what is written anyway.
+"""The history of an attachment: one entry for each attempt at a stage.
 
-Nothing is written for its own sake. What happened waits in the claim's trail for the next move of the attachment in the
-catalogue; where another process makes that move, it rides in the belt's message.
+History needs no write of its own. Entries wait in the attempt log of the claim until the next update of the
+attachment's row; if another process makes that update, they travel in the queue message.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _ENDINGS = {
 }
 
 
-def outcome_of_ending(status: str, code: str) -> HistoryOutcome:
+def failure_outcome(status: str, code: str) -> HistoryOutcome:
     """What an ending with this status and this error is called here."""
     return HistoryOutcome.CANCELLED if code == HistoryOutcome.CANCELLED.value else _ENDINGS[status]
 
@@ -83,7 +83,7 @@ class HistoryEntry(BaseModel):
         return self.model_dump_json(exclude_defaults=True) + "\n"
 
 
-def entry_now(stage: str, outcome: HistoryOutcome, **fields: Any) -> HistoryEntry:
+def new_entry(stage: str, outcome: HistoryOutcome, **fields: Any) -> HistoryEntry:
     """What happens just now, in this process."""
     return HistoryEntry(stage=stage, outcome=outcome, at=int(time.time() * 1000), worker=worker_name(), **fields)
 
@@ -127,12 +127,12 @@ class AttemptLog:
         self._waits = False
         self._crashes = 0
 
-    def begin(self, stage: str, number: int) -> None:
+    def start(self, stage: str, number: int) -> None:
         """An attempt begins now."""
         self._under_way = (stage, number, time.time(), time.perf_counter())
         self._told = False
 
-    def end(self, outcome: HistoryOutcome, *, code: str | None = None, message: str | None = None) -> Attempt | None:
+    def finish(self, outcome: HistoryOutcome, *, code: str | None = None, message: str | None = None) -> Attempt | None:
         """The attempt is over; None if none was under way, or it goes on waiting as the one before did."""
         if self._under_way is None:
             return None
@@ -148,16 +148,16 @@ class AttemptLog:
         self._pending.append(self._line(attempt))
         return attempt
 
-    def crashed(self, stage: str, workers: int) -> bool:
+    def record_crash(self, stage: str, workers: int) -> bool:
         """So many workers have died while they held it; False if that is known."""
         if workers <= self._crashes:
             return False
         self._crashes = workers
         died = f"{workers} workers have died while they held it" if workers > 1 else "a worker died while it held it"
-        self._pending.append(entry_now(stage, HistoryOutcome.CRASHED, run=self.run, message=died).line())
+        self._pending.append(new_entry(stage, HistoryOutcome.CRASHED, run=self.run, message=died).line())
         return True
 
-    def lines(self, *, closing: bool = False, final: HistoryEntry | None = None) -> str:
+    def pending_lines(self, *, closing: bool = False, final: HistoryEntry | None = None) -> str:
         """What is to be written now.
 
         `closing` tells the attempt under way as done: the write is its last deed. `final` is the ending that is
@@ -168,18 +168,18 @@ class AttemptLog:
             told += self._line(self._current(HistoryOutcome.DONE))
         return told + final.line() if final and not self._final else told
 
-    def written(self, *, closing: bool = False) -> None:
+    def mark_written(self, *, closing: bool = False) -> None:
         """What `lines` told stands in the row now."""
         self._pending.clear()
         self._final = False
         self._told = self._told or closing
 
-    def carried(self) -> dict[str, Any] | None:
+    def export(self) -> dict[str, Any] | None:
         """What another process has to know that goes on with it; None if that is nothing."""
         known = {"lines": self._pending[-MAX_CARRIED:], "waits": self._waits, "crashes": self._crashes}
         return {name: value for name, value in known.items() if value} or None
 
-    def resume(self, carried: dict[str, Any]) -> None:
+    def restore(self, carried: dict[str, Any]) -> None:
         """Goes on with what the process before has carried; what is not of that form is left out."""
         lines, crashes = carried.get("lines"), carried.get("crashes")
         found = _carried_entries(lines if isinstance(lines, list) else ())

@@ -10,11 +10,11 @@ from typing import TypeVar
 from pipeline.errors import PipelineError
 
 Item = TypeVar("Item")
-Result = TypeVar("Result")
+DeliveryResult = TypeVar("DeliveryResult")
 THREADS = 16
 
 
-def attempt(work: Callable[[Item], Result], item: Item) -> Result | PipelineError:
+def result_or_error(work: Callable[[Item], DeliveryResult], item: Item) -> DeliveryResult | PipelineError:
     """What comes of the item, or the error that it raises."""
     try:
         return work(item)
@@ -22,9 +22,9 @@ def attempt(work: Callable[[Item], Result], item: Item) -> Result | PipelineErro
         return error
 
 
-def abreast(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result | PipelineError]:
+def map_parallel(work: Callable[[Item], DeliveryResult], items: Sequence[Item]) -> list[DeliveryResult | PipelineError]:
     """What comes of each item, in their order: at most 16 at a time wait."""
     if len(items) < 2:
-        return [attempt(work, item) for item in items]
-    with ThreadPoolExecutor(min(len(items), THREADS), thread_name_prefix="abreast") as threads:
-        return list(threads.map(partial(attempt, work), items))
+        return [result_or_error(work, item) for item in items]
+    with ThreadPoolExecutor(min(len(items), THREADS), thread_name_prefix="map_parallel") as threads:
+        return list(threads.map(partial(result_or_error, work), items))

@@ -8,21 +8,21 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 
-from pipeline.catalogue import WAIT_S, Catalogue, Finishing, Outgoing, Preview
+from pipeline.catalogue import WAIT_S, Catalogue, FinishRequest, OutgoingEvent, Preview
 from pipeline.config.settings import Settings, current_settings
-from pipeline.errors import Code, PipelineError, StagingLostError, or_raise
+from pipeline.errors import Code, PipelineError, StagingLostError
 from pipeline.http_client import LocalRateLimiter, Outbound
 from pipeline.media_types import DECODER_MODULES, PREVIEW_MODULES, allowed_types
-from pipeline.models import Claim, Detected, Ending, Fetched, Outcome, Record, Status, Validated
+from pipeline.models import Claim, Detected, Failure, Fetched, Outcome, Record, Status, Validated
 from pipeline.notifiers import Notifier, build_notifiers
 from pipeline.notifiers.webhooks import Webhooks, build_webhooks
-from pipeline.parallel import abreast
+from pipeline.parallel import map_parallel
 from pipeline.sandbox import Sandbox
 from pipeline.security.antivirus import Antivirus
 from pipeline.security.clamd import Clamd
 from pipeline.steps.detect import StagedFile, detect_many
 from pipeline.steps.fetch import fetch
-from pipeline.steps.notify import notify_many, outcome
+from pipeline.steps.notify import build_outcome, notify_many
 from pipeline.steps.persist import persist_many
 from pipeline.steps.preview import Content, derive, discard, keep
 from pipeline.steps.validate import validate, validate_checked
@@ -43,7 +43,7 @@ class Services:
     staging: Staging
     outbound: Outbound
     sandbox: Sandbox
-    drawing: Sandbox
+    preview_sandbox: Sandbox
     notifiers: Sequence[Notifier]
     webhooks: Webhooks
     antivirus: Antivirus | None = None
@@ -52,20 +52,17 @@ class Services:
         return fetch(
             claim.attachment,
             intake=claim.intake,
-            held=claim.held is not None,
+            held=claim.content_match is not None,
             staging=self.staging,
             outbound=self.outbound,
             storage=self.storage,
             settings=self.settings,
         )
 
-    def detect(self, claim: Claim, fetched: Fetched) -> Detected:
-        return or_raise(self.detect_many([(claim, fetched)])[0])
-
     def detect_many(self, work: Sequence[tuple[Claim, Fetched]]) -> list[Detected | PipelineError]:
         """What each of these is, or the error that `detect` raises, or `StillRunning` (see steps.detect), in order."""
         folder = str(self.staging.folder.absolute())
-        lost = [None if self.staging.holds(claim.id) else StagingLostError(claim.id) for claim, _ in work]
+        lost = [None if self.staging.exists(claim.id) else StagingLostError(claim.id) for claim, _ in work]
         asked = [
             StagedFile(claim.attachment, fetched, f"{folder}/{claim.id}")
             for (claim, fetched), error in zip(work, lost, strict=True)
@@ -81,14 +78,11 @@ class Services:
         path = self.staging.path(claim.id)
         return validate(detected, path=path, sandbox=self.sandbox, settings=self.settings)
 
-    def persist(self, claim: Claim, validated: Validated) -> Record:
-        return or_raise(self.persist_many([(claim, validated)])[0])
-
     def persist_many(self, work: Sequence[tuple[Claim, Validated]]) -> list[Record | PipelineError]:
         """Persists several, after the antivirus has looked at each: what comes of each, or its error, in order."""
         refused = self._scan(work)
         clean = [item for item, refusal in zip(work, refused, strict=True) if not refusal]
-        paths = [self.staging.place(claim.id) for claim, _ in clean]
+        paths = [self.staging.file_path(claim.id) for claim, _ in clean]
         results = iter(persist_many(clean, paths=paths, storage=self.storage, catalogue=self.catalogue))
         return [refusal or next(results) for refusal in refused]
 
@@ -100,20 +94,9 @@ class Services:
             claim, validated = item
             antivirus.check(self.staging.path(claim.id), size=validated.detected.fetched.size)
 
-        return abreast(scan, work)
+        return map_parallel(scan, work)
 
-    def notify(self, claim: Claim, ending: Ending | None) -> Record:
-        """Announces how it ended: `ending`, or stored if there is none. Then nothing is left to do for it.
-
-        What webhooks have to tell is written down together with that, and stays until it is delivered.
-
-        Raises:
-            RetryableError: `catalogue`.
-            SupersededError: the claim was lost.
-        """
-        return or_raise(self.notify_many([(claim, ending)])[0])
-
-    def notify_many(self, work: Sequence[tuple[Claim, Ending | None]]) -> list[Record | PipelineError]:
+    def notify_many(self, work: Sequence[tuple[Claim, Failure | None]]) -> list[Record | PipelineError]:
         """`notify` for several: each one's record, or the error that it alone has met, in the order of `work`."""
         results = [self._ended(claim, ending) for claim, ending in work]
         ended = {place: record for place, record in enumerate(results) if isinstance(record, Record)}
@@ -125,31 +108,31 @@ class Services:
         self._ring(moves)
         return results
 
-    def _ended(self, claim: Claim, ending: Ending | None) -> Record | PipelineError:
+    def _ended(self, claim: Claim, ending: Failure | None) -> Record | PipelineError:
         if ending is None:
             return claim.record
         try:
-            return self.catalogue.ended(claim, ending)
+            return self.catalogue.mark_failed(claim, ending)
         except PipelineError as error:
             return error
 
     def _outcome(self, claim: Claim, record: Record) -> Outcome:
         url = self.storage.url(record.storage_key) if record.storage_key else None
-        return outcome(record, url, claim.attachment)
+        return build_outcome(record, url, claim.attachment)
 
-    def _closing(self, claim: Claim, record: Record, told: Outcome) -> Finishing:
+    def _closing(self, claim: Claim, record: Record, told: Outcome) -> FinishRequest:
         receivers = self.webhooks.endpoint_names(told)
-        outgoing = Outgoing(told.event_id, told.type, told.json, receivers) if receivers else None
+        outgoing = OutgoingEvent(told.event_id, told.type, told.json, receivers) if receivers else None
         self._clear_away(claim, record)
-        return Finishing(claim, announced=True, outgoing=outgoing)
+        return FinishRequest(claim, announced=True, outgoing=outgoing)
 
-    def _ring(self, finished: Sequence[Finishing]) -> None:
+    def _ring(self, finished: Sequence[FinishRequest]) -> None:
         """Wakes those who deliver, once each; also where it was not written down, for it costs them one look."""
         self.webhooks.wake({name for one in finished if one.outgoing for name in one.outgoing.endpoints})
 
-    def give_up(self, claim: Claim, ending: Ending) -> Record:
+    def finish_unannounced(self, claim: Claim, ending: Failure) -> Record:
         """Ends it without an announcement, for announcing it is what failed, or brought its workers down."""
-        record = self.catalogue.ended(claim, ending)
+        record = self.catalogue.mark_failed(claim, ending)
         self._clear_away(claim, record)
         return self.catalogue.finish(claim, announced=False)
 
@@ -157,21 +140,23 @@ class Services:
         # Before the last word: whoever is killed between the two is replaced, and nobody comes back after it.
         if record.status is not Status.FAILED:  # a replay of a failed one starts from its staged bytes
             self.staging.discard(claim.id)
-        if claim.intake and (record.status is Status.STORED or infected(record)):
+        if claim.intake and (record.status is Status.STORED or is_infected(record)):
             with suppress(PipelineError):  # announced as it is, it must not fail for what is left lying about
                 self.storage.delete(intake_key(claim.id))
 
-    def forget(self, media_id: str) -> None:
+    def discard_staged(self, media_id: str) -> None:
         """Removes what was staged for an attachment that somebody else has brought to its end meanwhile."""
         record = self.catalogue.get(media_id)
         if record and record.finished_at and record.status is not Status.FAILED:
             self.staging.discard(media_id)
 
-    def derive(self, content: Content) -> Preview:
-        """Makes the preview of a content; `keep_preview` notes it."""
-        return derive(content, storage=self.storage, staging=self.staging, sandbox=self.drawing, settings=self.settings)
+    def make_preview(self, content: Content) -> Preview:
+        """Makes the preview of a content; `save_preview` notes it."""
+        return derive(
+            content, storage=self.storage, staging=self.staging, sandbox=self.preview_sandbox, settings=self.settings
+        )
 
-    def keep_preview(self, preview: Preview) -> None:
+    def save_preview(self, preview: Preview) -> None:
         keep(preview, storage=self.storage, catalogue=self.catalogue)
 
     def discard_preview(self, sha256: str) -> None:
@@ -179,12 +164,12 @@ class Services:
 
     def close(self) -> None:
         self.sandbox.close()
-        self.drawing.close()
+        self.preview_sandbox.close()
         self.outbound.close()
         self.catalogue.close()
 
 
-def infected(record: Record) -> bool:
+def is_infected(record: Record) -> bool:
     """Whether it was refused for what the antivirus found: nothing of it is kept, not even for a replay."""
     return record.status is Status.REJECTED and record.error_code == Code.MALWARE
 
@@ -212,7 +197,7 @@ def build_services(settings: Settings, *, durable: bool = False, wait_s: float =
         wall_s=settings.sandbox_wall_s,
         preload=DECODER_MODULES,
     )
-    drawing = Sandbox(  # of its own: whoever checks an attachment does not wait until a picture is drawn
+    preview_sandbox = Sandbox(  # of its own: whoever checks an attachment does not wait until a picture is drawn
         processes=settings.sandbox_processes,
         memory_mb=settings.sandbox_memory_mb,
         cpu_s=settings.sandbox_cpu_s,
@@ -228,7 +213,7 @@ def build_services(settings: Settings, *, durable: bool = False, wait_s: float =
         staging=Staging(settings.staging),
         outbound=outbound,
         sandbox=sandbox,
-        drawing=drawing,
+        preview_sandbox=preview_sandbox,
         notifiers=build_notifiers(settings, outbound),
         antivirus=_antivirus(settings),
         webhooks=build_webhooks(settings, outbound),

@@ -14,7 +14,7 @@ from actors.doctor.redis_server import CLOCK_S, TIMEOUT_S
 from actors.redis_queue.queue import open_queue
 from pipeline.catalogue import Catalogue, CatalogueError, EndpointStats
 from pipeline.catalogue.database import REMEDY
-from pipeline.catalogue.health import Health
+from pipeline.catalogue.health import DatabaseHealth
 from pipeline.config.settings import Settings
 from pipeline.errors import PipelineError
 
@@ -30,7 +30,7 @@ TABLES = "run `esteira migrate`, or `esteira start`"
 
 def run_checks(settings: Settings) -> Iterator[Finding]:
     """Everything about the catalogue; what cannot be asked of one that is away or empty is left out."""
-    with closing(Health(settings.database)) as health:
+    with closing(DatabaseHealth(settings.database)) as health:
         if health.file:
             yield check_room("catalogue", health.file)
         tables = check_tables(health)
@@ -42,7 +42,7 @@ def run_checks(settings: Settings) -> Iterator[Finding]:
             yield check_pauses(settings)
 
 
-def check_tables(health: Health) -> Finding:
+def check_tables(health: DatabaseHealth) -> Finding:
     if health.missing:
         return fail("catalogue", f"there is none at {health.where}", TABLES)
     try:
@@ -54,7 +54,7 @@ def check_tables(health: Health) -> Finding:
     return ok("catalogue", f"{health.where}, its tables are up to date")
 
 
-def check_place(health: Health) -> Finding:
+def check_place(health: DatabaseHealth) -> Finding:
     kind = filesystem(health.file or Path())
     if is_network(kind):
         remedy = "put it on a local disk, or use PostgreSQL"
@@ -64,23 +64,23 @@ def check_place(health: Health) -> Finding:
     return ok("catalogue place", f"a file on {kind}")
 
 
-def check_journal(health: Health) -> Finding:
-    mode = health.journal()
+def check_journal(health: DatabaseHealth) -> Finding:
+    mode = health.journal_mode()
     if mode != "wal":
         return warn("catalogue journal", f"{mode}: readers and writers wait for each other", "put it on a local disk")
     return ok("catalogue journal", "write-ahead log")
 
 
-def check_integrity(health: Health) -> Finding:
+def check_integrity(health: DatabaseHealth) -> Finding:
     size = health.file.stat().st_size if health.file else 0
     if size > SMALL_BYTES:
         return ok("catalogue integrity", f"not looked at: {size / 1e9:.1f} GB take too long")
-    if fault := health.fault():
+    if fault := health.integrity_error():
         return fail("catalogue integrity", fault.replace("\n", " "), f"stop the workers; {DAMAGED}")
     return ok("catalogue integrity", "quick_check finds nothing wrong")
 
 
-def check_clock(health: Health) -> Finding:
+def check_clock(health: DatabaseHealth) -> Finding:
     skew = health.skew_s() or 0.0
     if abs(skew) > CLOCK_S:
         return warn("catalogue clock", f"differs from ours by {skew:+.1f} s", "let both machines use NTP")
@@ -113,7 +113,7 @@ def check_deliveries(settings: Settings) -> Finding:
     """Events that endpoints of webhooks should have got."""
     names = [endpoint.name for endpoint in settings.endpoints]
     with closing(Catalogue(settings.database)) as catalogue:
-        standings = catalogue.deliveries.standings(names)
+        standings = catalogue.deliveries.endpoint_stats(names)
     late = [one for one in standings if one.undelivered or one.oldest_s > LATE_S or one.circuit.open]
     if late:
         told = "; ".join(f"{one.endpoint}: {_deliveries(one)}" for one in late)
@@ -139,5 +139,5 @@ def check_pauses(settings: Settings) -> Finding:
     return warn("pauses", f"what waits there keeps waiting: {shown}{more}", "`esteira resume` when the reason is gone")
 
 
-FILE_CHECKS: tuple[Callable[[Health], Finding], ...] = (check_place, check_journal, check_integrity)
-SERVER_CHECKS: tuple[Callable[[Health], Finding], ...] = (check_clock,)
+FILE_CHECKS: tuple[Callable[[DatabaseHealth], Finding], ...] = (check_place, check_journal, check_integrity)
+SERVER_CHECKS: tuple[Callable[[DatabaseHealth], Finding], ...] = (check_clock,)

@@ -21,7 +21,7 @@ from pipeline.catalogue import SingleFlight
 from pipeline.config.settings import Settings
 from pipeline.errors import BusyError, CancelledError, PacedError, PipelineError, SupersededError
 from pipeline.metrics import ATTEMPTS, RESULTS, STAGE_SECONDS, TOTAL_SECONDS
-from pipeline.models import Claim, Detected, Ending, Fetched, Model, Record, Refusal, Stage, Status, Validated
+from pipeline.models import Claim, Detected, Failure, Fetched, Model, Record, Refusal, Stage, Status, Validated
 from pipeline.sandbox import StillRunning
 from pipeline.services import Services, services
 
@@ -30,7 +30,7 @@ INPUTS: dict[Stage, type[Model] | None] = {
     Stage.DETECT: Fetched,
     Stage.VALIDATE: Detected,
     Stage.PERSIST: Validated,
-    Stage.NOTIFY: Ending,
+    Stage.NOTIFY: Failure,
 }
 """What each stage is given. Notify is given nothing where the catalogue's row says it all."""
 
@@ -87,7 +87,7 @@ def claim_attachment(
     """
     lease_s = services.settings.claim_lease_s
     claim = services.catalogue.claim(
-        media_id, lease_s=lease_s, takeover=takeover, heir_of=previous_token, flight=flight
+        media_id, lease_s=lease_s, takeover=takeover, previous_token=previous_token, single_flight=flight
     )
     if isinstance(claim, Refusal):
         raise ClaimRefusedError(claim)
@@ -112,7 +112,7 @@ def resume_point(claim: Claim, stage: Stage, inputs: Model | None) -> tuple[Stag
 
     A stage whose inputs are nowhere to be had gives way to fetch, which finds the staged bytes if they are there.
     """
-    if claim.record.status is not Status.RECEIVED and not isinstance(inputs, Ending):
+    if claim.record.status is not Status.RECEIVED and not isinstance(inputs, Failure):
         return Stage.NOTIFY, None
     inputs = inputs or stage_inputs(stage, claim.inputs)
     if inputs is None and stage not in {Stage.FETCH, Stage.NOTIFY}:
@@ -296,8 +296,8 @@ def _task(tools: Services, stage: Stage, delivery: Delivery) -> Task | None:
         delivery.verdict = NextStage(start, given)
         return None
     # What is stored may have been announced as that, and no receiver heeds another ending under the same event id.
-    if isinstance(given, Ending) and (asked.get("silent") or claim.record.status is Status.STORED):
-        given_up = delivery.result = tools.give_up(claim, given)
+    if isinstance(given, Failure) and (asked.get("silent") or claim.record.status is Status.STORED):
+        given_up = delivery.result = tools.finish_unannounced(claim, given)
         _count_ending(tools, given_up)
         return None
     return Task(claim, given, delivery.attempt)
@@ -326,9 +326,9 @@ def _first_claim(tools: Services, delivery: Delivery, asked: MessageArgs) -> Cla
     )
     CLAIM_REGISTRY.add(claim.token)
     delivery.after_ack.append(partial(CLAIM_REGISTRY.drop, claim.token))
-    claim.trail.resume(asked.get("trail", {}))
+    claim.attempt_log.restore(asked.get("trail", {}))
     inputs = asked.get("inputs")
-    attempt_log.record_crashes(claim, inputs.stage if isinstance(inputs, Ending) else delivery.stage, delivery.crashes)
+    attempt_log.record_crashes(claim, inputs.stage if isinstance(inputs, Failure) else delivery.stage, delivery.crashes)
     log.debug(
         "attachment started",
         id=claim.id,
@@ -346,7 +346,7 @@ def _let_go(tools: Services, delivery: Delivery, error: BaseException) -> None:
     """
     if isinstance(error, SupersededError):
         with suppress(PipelineError):
-            tools.forget(delivery.key)
+            tools.discard_staged(delivery.key)
         return
     policy = RetryPolicy(tools.settings.media_attempts, tools.settings.media_backoff_ms)
     verdict = verdict_on(policy, delivery, error)

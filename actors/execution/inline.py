@@ -15,9 +15,9 @@ from actors.middleware.retries import ClaimRefusedError, RetryPolicy, decide, en
 from actors.middleware.routing import next_stage
 from actors.observability import attempt_log
 from pipeline.errors import PipelineError, SupersededError
-from pipeline.history import HistoryOutcome, outcome_of_ending
+from pipeline.history import HistoryOutcome, failure_outcome
 from pipeline.metrics import RETRIES
-from pipeline.models import Claim, Ending, Model, Record, Stage
+from pipeline.models import Claim, Failure, Model, Record, Stage
 from pipeline.services import Services
 
 log = structlog.get_logger()
@@ -37,7 +37,7 @@ def run_inline(services: Services, media_id: str) -> Record | None:
         with renewed_claim(services, claim):
             return _run(services, claim)
     except SupersededError:
-        services.forget(media_id)
+        services.discard_staged(media_id)
         return services.catalogue.get(media_id)
 
 
@@ -84,11 +84,11 @@ def _run(services: Services, claim: Claim) -> Record | None:
 
 def _ending(
     services: Services, claim: Claim, stage: Stage, inputs: Model | None, error: PipelineError
-) -> Ending | None:
+) -> Failure | None:
     """How it ends for good, or None if a worker is to try again."""
     decision = decide(RetryPolicy(attempts=2), stage, 1, error)
-    if isinstance(decision, Ending) and stage is not Stage.NOTIFY:
-        attempt_log.record_failure(claim, outcome_of_ending(decision.status, decision.code), error)
+    if isinstance(decision, Failure) and stage is not Stage.NOTIFY:
+        attempt_log.record_failure(claim, failure_outcome(decision.status, decision.code), error)
         log.warning("attachment refused", id=claim.id, stage=stage.value, code=str(error.code), error=error.message)
         return ending_inputs(decision, inputs)
     left = HistoryOutcome.BACK if isinstance(decision, NextStage) else HistoryOutcome.RETRY

@@ -41,7 +41,7 @@ def delete(tools: Services, media_id: str) -> Record:
     tools.staging.discard(media_id)
     tools.storage.delete(intake_key(media_id))
     if tombstone.storage_key and _remove_content(tools, tombstone, began):
-        tools.catalogue.content_gone(tombstone)
+        tools.catalogue.mark_content_deleted(tombstone)
     log.info("attachment deleted", id=media_id, session=tombstone.session)
     return tombstone
 
@@ -52,7 +52,7 @@ def finish_deletions(tools: Services) -> int:
     Raises:
         RetryableError: `catalogue` or `storage`.
     """
-    undone = tools.catalogue.undone_deletions(older_than_s=UNDONE_FOR_S)
+    undone = tools.catalogue.unfinished_deletions(older_than_s=UNDONE_FOR_S)
     for media_id in undone:
         delete(tools, media_id)
     return len(undone)
@@ -70,7 +70,7 @@ def _take_back(tools: Services, tombstone: Record) -> None:
 
 def _remove_content(tools: Services, tombstone: Record, began: float) -> bool:
     """Whether nothing is left to do for the content: it is gone, or another attachment has it."""
-    if tombstone.sha256 is None or tombstone.storage_key is None or tools.catalogue.is_held(tombstone.sha256):
+    if tombstone.sha256 is None or tombstone.storage_key is None or tools.catalogue.is_content_in_use(tombstone.sha256):
         return True
     if time.monotonic() - began > BEGUN_WITHIN_S:
         return False

@@ -19,7 +19,7 @@ from actors.webhooks.admin import look_after
 from pipeline.config.settings import Settings
 from pipeline.errors import PipelineError
 from pipeline.models import Status
-from pipeline.services import Services, infected, services
+from pipeline.services import Services, is_infected, services
 from pipeline.storage import INTAKE, intake_id
 
 STAGED_FOR_S = 24 * 3600  # how long a failed attachment's bytes wait for a replay; a later one downloads again
@@ -43,11 +43,11 @@ def clear(tools: Services) -> int:
         RetryableError: `catalogue`.
     """
     cleared = 0
-    for media_id in tools.staging.untouched(at_least_s=CLEAR_AFTER_S, at_most_s=CLEAR_WITHIN_S):
+    for media_id in tools.staging.idle_ids(at_least_s=CLEAR_AFTER_S, at_most_s=CLEAR_WITHIN_S):
         record = tools.catalogue.get(media_id)
         if record is None or record.finished_at is None:
             continue
-        whole = tools.staging.holds(media_id) and record.status is not Status.FAILED  # that one waits for a replay
+        whole = tools.staging.exists(media_id) and record.status is not Status.FAILED  # that one waits for a replay
         if whole:
             tools.staging.discard(media_id)
         cleared += bool(tools.staging.discard_parts(media_id)) or whole
@@ -68,13 +68,13 @@ def clear_intake(tools: Services, *, older_than_s: float = INTAKE_AFTER_S) -> in
     # bytes before their age was looked at, they are young. Only an intake that passes, all of it, between the age and
     # the removal would lose them, and these two follow each other at once.
     cleared = 0
-    for key in tools.storage.older(INTAKE, older_than_s):
+    for key in tools.storage.list_older(INTAKE, older_than_s):
         media_id = intake_id(key)
         if media_id is None:
             continue
         record = tools.catalogue.get(media_id)
-        if record is None or record.status in {Status.DONE, Status.DELETED} or infected(record):
-            cleared += tools.storage.delete_older(key, older_than_s)
+        if record is None or record.status in {Status.DONE, Status.DELETED} or is_infected(record):
+            cleared += tools.storage.delete_if_older(key, older_than_s)
     if cleared:
         log.info("intake tidied", attachments=cleared)
     return cleared
@@ -131,7 +131,7 @@ def _heeding(broker: EsteiraBroker) -> Callable[[], None]:
 
 def tidy() -> None:
     tools = services()
-    removed = tools.staging.discard_older(STAGED_FOR_S) + tools.storage.discard_older(PARTS_FOR_S)
+    removed = tools.staging.discard_older(STAGED_FOR_S) + tools.storage.discard_stale_parts(PARTS_FOR_S)
     if removed:
         log.info("tidied", files=removed)
 

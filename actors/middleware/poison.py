@@ -18,7 +18,7 @@ from dramatiq.middleware import SkipMessage
 from actors.delivery import Delivery, Finished, NextStage, Retry
 from actors.observability.sentry import report_message
 from pipeline.errors import Code
-from pipeline.models import Ending, Stage, Status
+from pipeline.models import Failure, Stage, Status
 
 MAX_CRASHES = 3
 ASIDE_MS = 200  # how long a suspect waits while another one runs: a host may leave a hundred of them
@@ -70,9 +70,9 @@ class Quarantine(dramatiq.Middleware):
         report_message(f"poison: a message brought {delivery.crashes} workers down")
 
 
-def poison(delivery: Delivery) -> Ending:
+def poison(delivery: Delivery) -> Failure:
     """The ending of a message that brought its workers down."""
-    return Ending(
+    return Failure(
         status=Status.FAILED,
         stage=delivery.stage,
         attempts=delivery.crashes,

@@ -26,7 +26,7 @@ from pipeline.errors import (
     SupersededError,
 )
 from pipeline.metrics import RETRIES
-from pipeline.models import Ending, Model, Refusal, Stage, Status
+from pipeline.models import Failure, Model, Refusal, Stage, Status
 
 MAX_RETRY_AFTER_S = 600
 MAX_PATIENCE_MS = 30_000
@@ -59,7 +59,7 @@ class RetryPolicy:
 
 def decide(
     policy: RetryPolicy, stage: Stage, attempt: int, error: BaseException
-) -> Retry | Ending | Finished | NextStage:
+) -> Retry | Failure | Finished | NextStage:
     """What follows an error: another attempt, an ending, back to fetch, or nothing at all.
 
     An error that is none of ours counts as retryable: a bug must not lose an attachment.
@@ -73,7 +73,7 @@ def decide(
             return NextStage(Stage.FETCH)
         case PermanentError():
             status = Status.EXPIRED if error.code is Code.SOURCE_GONE else Status.REJECTED
-            return Ending(status=status, stage=stage, attempts=attempt, code=error.code, message=error.message)
+            return Failure(status=status, stage=stage, attempts=attempt, code=error.code, message=error.message)
         case RetryableError():
             retryable = error
         case _:
@@ -99,11 +99,11 @@ def _patience_ms(policy: RetryPolicy, attempt: int, error: BaseException) -> int
     return None
 
 
-def _failed(stage: Stage, attempt: int, error: PipelineError) -> Ending:
-    return Ending(status=Status.FAILED, stage=stage, attempts=attempt, code=error.code, message=error.message)
+def _failed(stage: Stage, attempt: int, error: PipelineError) -> Failure:
+    return Failure(status=Status.FAILED, stage=stage, attempts=attempt, code=error.code, message=error.message)
 
 
-def ending_inputs(ending: Ending, inputs: Any) -> Ending:
+def ending_inputs(ending: Failure, inputs: Any) -> Failure:
     """The ending with what its stage was given, so that a replay can start there."""
     if ending.status is not Status.FAILED or ending.stage is Stage.NOTIFY:
         return ending
@@ -115,7 +115,7 @@ def ending_inputs(ending: Ending, inputs: Any) -> Ending:
 def verdict_on(policy: RetryPolicy, delivery: Delivery, error: BaseException) -> Verdict:
     """What becomes of a delivery whose stage has raised this."""
     decision = decide(policy, delivery.stage, delivery.attempt, error)
-    if isinstance(decision, Ending):
+    if isinstance(decision, Failure):
         return _end(delivery, decision)
     if isinstance(decision, NextStage):
         return _look_again(policy, delivery)
@@ -131,7 +131,7 @@ def _look_again(policy: RetryPolicy, delivery: Delivery) -> Verdict:
     return _end(delivery, _failed(delivery.stage, delivery.attempt, gone))
 
 
-def _end(delivery: Delivery, ending: Ending) -> Verdict:
+def _end(delivery: Delivery, ending: Failure) -> Verdict:
     if delivery.kwargs.get("silent"):  # what cannot even end must not go round at once
         return Retry(MAX_PATIENCE_MS, delivery.attempt)
     if delivery.stage is not Stage.NOTIFY:

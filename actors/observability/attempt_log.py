@@ -5,18 +5,18 @@ from __future__ import annotations
 from actors.delivery import NextStage, Retry, Verdict
 from actors.observability import tracing
 from pipeline.errors import Code, PipelineError
-from pipeline.history import HistoryOutcome, outcome_of_ending
-from pipeline.models import Claim, Ending, Stage
+from pipeline.history import HistoryOutcome, failure_outcome
+from pipeline.models import Claim, Failure, Stage
 
 
 def start_attempt(claim: Claim, stage: Stage, attempt: int) -> None:
     """An attempt begins."""
-    claim.trail.begin(stage.value, attempt)
+    claim.attempt_log.start(stage.value, attempt)
 
 
 def record_success(claim: Claim) -> None:
     """The attempt that was begun is over."""
-    tracing.record_attempt(claim.record, claim.trail.end(HistoryOutcome.DONE))
+    tracing.record_attempt(claim.record, claim.attempt_log.finish(HistoryOutcome.DONE))
 
 
 def record_failure(claim: Claim, outcome: HistoryOutcome | None, error: BaseException) -> None:
@@ -24,12 +24,12 @@ def record_failure(claim: Claim, outcome: HistoryOutcome | None, error: BaseExce
     if outcome is None:
         return
     told = error if isinstance(error, PipelineError) else PipelineError(Code.INTERNAL, type(error).__name__)
-    tracing.record_attempt(claim.record, claim.trail.end(outcome, code=told.code.value, message=told.message))
+    tracing.record_attempt(claim.record, claim.attempt_log.finish(outcome, code=told.code.value, message=told.message))
 
 
 def record_crashes(claim: Claim, stage: Stage, crashes: int) -> None:
     """So many workers have died while they held it."""
-    if claim.trail.crashed(stage.value, crashes):
+    if claim.attempt_log.record_crash(stage.value, crashes):
         tracing.record_crashes(claim.record, stage.value, crashes)
 
 
@@ -40,6 +40,6 @@ def history_outcome(verdict: Verdict, *, attempt: int) -> HistoryOutcome | None:
             return HistoryOutcome.WAITS if verdict.attempt == attempt else HistoryOutcome.RETRY
         case NextStage(stage=Stage.FETCH):
             return HistoryOutcome.BACK
-        case NextStage(inputs=Ending() as ending):
-            return outcome_of_ending(ending.status, ending.code)
+        case NextStage(inputs=Failure() as ending):
+            return failure_outcome(ending.status, ending.code)
     return None

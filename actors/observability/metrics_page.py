@@ -95,7 +95,7 @@ def _rows(tools: Services) -> Rows | None:
         return Rows(
             totals=tools.catalogue.totals(),
             oldest_s=tools.catalogue.oldest_s(),
-            webhooks=tools.catalogue.deliveries.standings(tools.webhooks.endpoints),
+            webhooks=tools.catalogue.deliveries.endpoint_stats(tools.webhooks.endpoints),
             pauses={kind: kinds[kind] for kind in ("stage", "session")},
         )
     except PipelineError:

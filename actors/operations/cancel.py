@@ -14,7 +14,7 @@ from actors.hook import Hook, hook
 from actors.middleware.retries import ClaimRefusedError
 from actors.redis_queue.scheduling import place_of_record
 from pipeline.errors import CANCELLED, Code, PermanentError, SupersededError
-from pipeline.models import Claim, Ending, Record, Stage, Status
+from pipeline.models import Claim, Failure, Record, Stage, Status
 
 log = structlog.get_logger()
 
@@ -45,7 +45,7 @@ def cancel(media_id: str) -> Record:
         RetryableError: `catalogue`; once it is marked, the workers end it.
     """
     at = hook()
-    marked = at.services.catalogue.cancellations.ask(media_id)
+    marked = at.services.catalogue.cancellations.request(media_id)
     if marked is None:
         return _ended_before(at, media_id)
     log.info("cancelled", id=media_id, session=marked.session)
@@ -78,11 +78,11 @@ def _taken_off(at: Hook, media_id: str) -> bool:
 def _end(at: Hook, claim: Claim) -> Record:
     record = claim.record
     told = {"code": CANCELLED.code, "message": CANCELLED.message}
-    ending = Ending(status=Status.REJECTED, stage=record.stage, attempts=record.attempts, **told)
+    ending = Failure(status=Status.REJECTED, stage=record.stage, attempts=record.attempts, **told)
     try:
         with renewed_claim(at.services, claim):
             if any((pause.kind, pause.name) == ("stage", Stage.NOTIFY) for pause in at.services.catalogue.pauses.all()):
-                return _leave_announcement(at, claim, at.services.catalogue.ended(claim, ending))
+                return _leave_announcement(at, claim, at.services.catalogue.mark_failed(claim, ending))
             ended = run_step(at.services, claim, Stage.NOTIFY, ending, attempt=1)
             assert isinstance(ended, Record)
             return ended

@@ -77,7 +77,7 @@ def _reopened(tools: Services, media_id: str, source: NewSource | None, file: Pa
     record = tools.catalogue.reopen(media_id, source=source, intake=intake)
     if record is None:  # somebody else was faster
         raise _refusal(tools.catalogue.get(media_id))
-    if source and source.elsewhere and not intake:
+    if source and source.has_location and not intake:
         with suppress(PipelineError):  # nobody asks for it any more, and it is tidied in time
             tools.storage.delete(intake_key(media_id))
     log.info("attachment replayed", id=record.id, session=record.session, stage=record.stage.value, run=record.run)

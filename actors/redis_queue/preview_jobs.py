@@ -9,7 +9,7 @@ from dramatiq import Message
 from actors.redis_queue.keys import DERIVE
 from actors.redis_queue.queue import EnqueueRequest, RedisQueue
 from actors.redis_queue.scheduling import SchedulingInfo
-from pipeline.models import JustStored, Record
+from pipeline.models import Record, StoredRecord
 from pipeline.services import Services
 from pipeline.steps.preview import Content, content_of
 
@@ -31,7 +31,7 @@ def offer_of(record: Record) -> EnqueueRequest | None:
 
 def offer_after(tools: Services, result: object) -> EnqueueRequest | None:
     """The offer for a content that has just been stored, unless a preview of it was made before."""
-    if not tools.settings.previews or not isinstance(result, JustStored) or result.previewed:
+    if not tools.settings.previews or not isinstance(result, StoredRecord) or result.has_preview:
         return None
     return offer_of(result)
 

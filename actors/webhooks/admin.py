@@ -34,10 +34,10 @@ def look_after(tools: Services) -> int:
         RetryableError: `catalogue`.
     """
     deliveries, settings = tools.catalogue.deliveries, tools.settings
-    deliveries.mend(lease_s=lease_s(settings))
+    deliveries.fix_due_times(lease_s=lease_s(settings))
     deliveries.trim(older_than_s=settings.webhook_keep_days * DAY_S)
     given_up = 0
-    for standing in deliveries.standings():
+    for standing in deliveries.endpoint_stats():
         if reason := _reason(tools, standing):
             n = deliveries.give_up(standing.endpoint, older_than_s=given_up_after_s(settings), why=reason)
             if n:
@@ -53,7 +53,7 @@ def _reason(tools: Services, standing: EndpointStats) -> str | None:
         return f"there is no endpoint {standing.endpoint} in the settings any more"
     # Only while a probe has just failed: workers that have been away for days shall try before anything is given up.
     circuit = standing.circuit
-    if circuit.open and circuit.waits_ms(int(time.time() * 1000)):
+    if circuit.open and circuit.wait_ms(int(time.time() * 1000)):
         return f"given up while the endpoint was away: {circuit.error}"
     return None
 
@@ -67,7 +67,7 @@ def endpoints_told(tools: Services) -> list[dict[str, Any]]:
         RetryableError: `catalogue`.
     """
     known = tools.webhooks.endpoints
-    return [_told(known.get(one.endpoint), one) for one in tools.catalogue.deliveries.standings(known)]
+    return [_told(known.get(one.endpoint), one) for one in tools.catalogue.deliveries.endpoint_stats(known)]
 
 
 def _told(endpoint: Endpoint | None, standing: EndpointStats) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import dramatiq
 import structlog
 
-from pipeline.catalogue import Circuit, Deliveries, DeliveryAttempt, Result
+from pipeline.catalogue import Deliveries, DeliveryAttempt, DeliveryResult, EndpointCircuit
 from pipeline.config.settings import Settings
 from pipeline.errors import Code, PipelineError, RetryableError
 from pipeline.metrics import WEBHOOK_ATTEMPTS
@@ -36,19 +36,19 @@ def lease_s(settings: Settings) -> float:
     return settings.webhook_timeout_s + 15
 
 
-def result_of(parcel: DeliveryAttempt, error: RetryableError, waits_s: Sequence[float]) -> Result:
+def result_of(parcel: DeliveryAttempt, error: RetryableError, waits_s: Sequence[float]) -> DeliveryResult:
     """What follows a failed attempt: the schedule's next wait, or a longer one that the receiver asks for; or no other.
 
     Not even 410 is the end: an endpoint is there because its operator says so, and goes when its setting does.
     """
     asked_s = error.retry_after or 0.0
     if parcel.attempts >= len(waits_s):
-        again_s = None
+        retry_in_s = None
     else:
         usual_s = waits_s[parcel.attempts] * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  hides nothing
-        again_s = max(usual_s, min(asked_s, LONGEST_RETRY_AFTER_S))
+        retry_in_s = max(usual_s, min(asked_s, LONGEST_RETRY_AFTER_S))
     gone = isinstance(error, RefusedError) and error.status == GONE
-    return Result(parcel, error.message, again_s, quiet_s=asked_s, gone=gone)
+    return DeliveryResult(parcel, error.message, retry_in_s, retry_after_s=asked_s, gone=gone)
 
 
 class EndpointWorker:
@@ -62,7 +62,7 @@ class EndpointWorker:
         self._bell = threading.Event()
         self._closing = threading.Event()
         self._lock = threading.Lock()
-        self._results: list[Result] = []
+        self._results: list[DeliveryResult] = []
         self._under_way: dict[str, DeliveryAttempt] = {}
         self._quiet_until = 0.0  # of the monotonic clock: while the circuit is open nobody looks for work
         self._thread = threading.Thread(target=self._run, name=f"webhook {endpoint.name}", daemon=True)
@@ -85,7 +85,7 @@ class EndpointWorker:
             left = list(self._under_way.values())
         try:
             self._exchange(want=0)
-            self._deliveries.give_back(left)
+            self._deliveries.release(left)
         except PipelineError as error:
             log.warning("webhooks left behind", endpoint=self._endpoint.name, count=len(left), error=error.message)
 
@@ -114,8 +114,8 @@ class EndpointWorker:
             return False
         return self._may_send(self._deliveries.circuit(self._endpoint.name))
 
-    def _may_send(self, circuit: Circuit) -> bool:
-        waits_ms = circuit.waits_ms(int(time.time() * 1000))
+    def _may_send(self, circuit: EndpointCircuit) -> bool:
+        waits_ms = circuit.wait_ms(int(time.time() * 1000))
         # Looked at once a second all the same: another process may have had an answer meanwhile.
         self._quiet_until = time.monotonic() + min(waits_ms / 1000, POLL_S)
         return waits_ms == 0
@@ -125,12 +125,12 @@ class EndpointWorker:
             noted = list(self._results)
         if not (noted or want):
             return
-        found = self._deliveries.exchange(self._endpoint.name, noted, want=want, lease_s=self._lease_s)
+        found = self._deliveries.record_and_claim(self._endpoint.name, noted, want=want, lease_s=self._lease_s)
         with self._lock:
             del self._results[: len(noted)]
         self._tell(noted, found.before, found.after)
         self._may_send(found.after)
-        for parcel in found.parcels:
+        for parcel in found.attempts:
             self._begin(parcel)
 
     def _begin(self, parcel: DeliveryAttempt) -> None:
@@ -145,7 +145,7 @@ class EndpointWorker:
     def _send(self, parcel: DeliveryAttempt) -> None:
         try:
             self._endpoint.send(parcel.event_id, parcel.body)
-            result = Result(parcel)
+            result = DeliveryResult(parcel)
         except RetryableError as error:
             result = result_of(parcel, error, self._settings.webhook_retry_s)
         except Exception as error:  # the edge of a thread: a fault of ours counts as an attempt
@@ -157,21 +157,21 @@ class EndpointWorker:
             self._under_way.pop(parcel.id, None)
         self._bell.set()
 
-    def _tell(self, noted: Sequence[Result], before: Circuit, after: Circuit) -> None:
+    def _tell(self, noted: Sequence[DeliveryResult], before: EndpointCircuit, after: EndpointCircuit) -> None:
         name = self._endpoint.name
         for result in noted:
-            parcel = result.parcel
+            parcel = result.attempt
             facts = {"endpoint": name, "id": parcel.media_id, "session": parcel.session, "event_id": parcel.event_id}
             facts["attempt"] = str(parcel.attempts + 1)
             if result.error is None:
                 WEBHOOK_ATTEMPTS.add(name, "delivered")
                 log.debug("webhook delivered", **facts)
-            elif result.again_s is None:
+            elif result.retry_in_s is None:
                 WEBHOOK_ATTEMPTS.add(name, "undelivered")
                 log.error("webhook given up", error=result.error, remedy="esteira webhooks redeliver", **facts)
             else:
                 WEBHOOK_ATTEMPTS.add(name, "failed")
-                log.warning("webhook failed", error=result.error, retry_in_s=round(result.again_s, 1), **facts)
+                log.warning("webhook failed", error=result.error, retry_in_s=round(result.retry_in_s, 1), **facts)
         if after.open and not before.open:
             log.error("webhook endpoint away", endpoint=name, error=after.error, remedy="its events wait for it")
         elif before.open and not after.open:

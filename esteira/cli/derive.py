@@ -66,7 +66,7 @@ def _wanted(tools: Services, filters: dict[str, Any], *, over: frozenset[Preview
     chosen = each_status(statuses, filters)
     for page in chain.from_iterable(pages(tools.catalogue, each) for each in chosen):
         records = [record for record in page if content_of(record)]
-        noted = tools.catalogue.previews.of(str(record.sha256) for record in records)
+        noted = tools.catalogue.previews.get_many(str(record.sha256) for record in records)
         for record in records:
             known = noted.get(str(record.sha256))
             if known is None or known.state in over:

@@ -9,7 +9,7 @@ from click import get_current_context
 
 from actors.observability.logging import configure_observability
 from pipeline.catalogue import Catalogue, CatalogueError
-from pipeline.catalogue.health import Health
+from pipeline.catalogue.health import DatabaseHealth
 from pipeline.config.settings import Settings, current_settings
 from pipeline.errors import SettingsError
 from pipeline.security.private_dirs import make_private
@@ -40,7 +40,7 @@ def services_for_command() -> Services:
 
 def _look_for_catalogue(settings: Settings) -> None:
     # Whoever calls a command in another folder by mistake is told so, and finds no empty catalogue there afterwards.
-    with closing(Health(settings.database)) as health:
+    with closing(DatabaseHealth(settings.database)) as health:
         if health.missing:
             remedy = "`esteira start` makes one; if it stands elsewhere, call this in its folder, or set VAR_DIR"
             raise CatalogueError(f"there is no catalogue at {health.where}: {remedy}")

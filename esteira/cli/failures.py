@@ -9,7 +9,7 @@ import rich_click as click
 from esteira.cli.environment import catalogue_for_command
 from esteira.cli.filters import Since
 from esteira.cli.output import age, examples, print_json, print_table, printable
-from pipeline.catalogue import Failures
+from pipeline.catalogue import FailureGroup
 from pipeline.remedies import LANGUAGES, remedy
 
 COLUMNS = ("code", "stage", "count", "sessions", "newest", "oldest", "example")
@@ -24,7 +24,7 @@ def failures(since: int, session: str | None, language: str, as_json: bool) -> N
     """Shows what failed, was rejected or has expired, grouped by code and stage, and what to do about it."""
     groups = catalogue_for_command().failures.find(since=since, session=session)
     if as_json:
-        print_json([group.told(language=language) for group in groups])
+        print_json([group.to_json(language=language) for group in groups])
         return
     print_table(COLUMNS, map(_row, groups))
     for code in dict.fromkeys(group.code for group in groups):
@@ -32,11 +32,11 @@ def failures(since: int, session: str | None, language: str, as_json: bool) -> N
             click.echo(f"\n{printable(code)}\n  {text.happened}\n  {text.to_do}")
 
 
-def _row(group: Failures) -> tuple[Any, ...]:
+def _row(group: FailureGroup) -> tuple[Any, ...]:
     times = (age(group.newest), age(group.oldest))
     return (group.code, group.stage, group.count, _sessions(group), *times, group.example.id)
 
 
-def _sessions(group: Failures) -> str:
+def _sessions(group: FailureGroup) -> str:
     others = group.sessions - len(group.busiest)
     return ", ".join(group.busiest) + (f" and {others} more" if others else "")

@@ -7,7 +7,7 @@ from typing import Any
 
 import rich_click as click
 
-from pipeline.catalogue import moment_of
+from pipeline.catalogue import parse_since
 from pipeline.models import Kind, Stage, Status
 
 
@@ -20,7 +20,7 @@ class Since(click.ParamType[int]):
         if isinstance(value, int):
             return value
         try:
-            return moment_of(value)
+            return parse_since(value)
         except ValueError as error:
             self.fail(f"{value!r} {error}", param, ctx)
 

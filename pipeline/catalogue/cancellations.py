@@ -34,7 +34,7 @@ class Cancellations:
         self._database = database
         self._now = now
 
-    def ask(self, media_id: str) -> Record | None:
+    def request(self, media_id: str) -> Record | None:
         """Marks one that is neither stored nor refused; once more changes nothing. None if there is no such one."""
         if not rows.is_id(media_id):
             return None

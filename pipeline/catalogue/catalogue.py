@@ -11,14 +11,13 @@ from sqlalchemy import Executable
 
 from pipeline.catalogue import rows, statements
 from pipeline.catalogue.cancellations import Cancellations
-from pipeline.catalogue.claim_writes import ClaimWrites, Finishing
+from pipeline.catalogue.claim_writes import ClaimWrites, FinishRequest
 from pipeline.catalogue.claims import CLOCKS_DIFFER_S, Claims
 from pipeline.catalogue.database import Database
 from pipeline.catalogue.deliveries import Deliveries
-from pipeline.catalogue.delivery_models import Outgoing
+from pipeline.catalogue.delivery_models import OutgoingEvent
 from pipeline.catalogue.engines import WAIT_S
 from pipeline.catalogue.failures import FailureGroups
-from pipeline.catalogue.figures import Figures, percentile
 from pipeline.catalogue.filters import Filters
 from pipeline.catalogue.group_commit import GroupCommit
 from pipeline.catalogue.pauses import Pauses
@@ -27,10 +26,11 @@ from pipeline.catalogue.schema import check
 from pipeline.catalogue.search import Search
 from pipeline.catalogue.session import Session
 from pipeline.catalogue.single_flight import SingleFlight
+from pipeline.catalogue.statistics import Statistics, percentile
 from pipeline.catalogue.tables import TOTALS
 from pipeline.errors import Code, PermanentError, PipelineError, SupersededError, or_raise
 from pipeline.history import HistoryEntry, read_lines
-from pipeline.models import Accepted, Attachment, Claim, Ending, Record, Refusal, Stage, Status, Stored
+from pipeline.models import Accepted, Attachment, Claim, Failure, Record, Refusal, Stage, Status, Stored
 from pipeline.models.replacement_source import NewSource
 
 NEWEST = 1000  # finished attachments whose durations are looked at
@@ -60,7 +60,7 @@ class Catalogue:
         self.failures = FailureGroups(self._database)
         self.search = Search(self._database)
         self.pauses = Pauses(self._database, now=self.now)
-        self.figures = Figures(self._database)
+        self.statistics = Statistics(self._database)
         self.cancellations = Cancellations(self._database, now=self.now)
         self.deliveries = Deliveries(self._database, self.now)
         self._moves = ClaimWrites(self._database, self.deliveries, self.now)
@@ -86,8 +86,8 @@ class Catalogue:
         *,
         lease_s: float,
         takeover: bool = False,
-        heir_of: str | None = None,
-        flight: SingleFlight | None = None,
+        previous_token: str | None = None,
+        single_flight: SingleFlight | None = None,
     ) -> Claim | Refusal:
         """Takes the right to work on it for `lease_s` seconds.
 
@@ -97,7 +97,9 @@ class Catalogue:
         Raises:
             PacedError: `fetch_busy`, if by its `flight` it waits for another with the same content; it is not claimed.
         """
-        return self._claims.claim(media_id, lease_s=lease_s, takeover=takeover, heir_of=heir_of, flight=flight)
+        return self._claims.claim(
+            media_id, lease_s=lease_s, takeover=takeover, previous_token=previous_token, single_flight=single_flight
+        )
 
     def renew(self, tokens: Collection[str], *, lease_s: float) -> None:
         """Extends these claims to `lease_s` seconds from now; those that were lost stay lost."""
@@ -126,7 +128,7 @@ class Catalogue:
         """
         told = (error.code.value, rows.shortened(error.message)) if error else (None, None)
         news = {"new_stage": stage.value, "new_attempts": attempts, "new_error_code": told[0], "new_error": told[1]}
-        news["history"] = claim.trail.lines()
+        news["history"] = claim.attempt_log.pending_lines()
 
         def work(session: Session) -> None:
             if not session.row(statements.RELEASE, **_holder(claim), now=self.now(), **news):
@@ -135,22 +137,13 @@ class Catalogue:
                 self._moves.count(session, {"retried": 1})
 
         self._database.write(work)
-        claim.trail.written()
+        claim.attempt_log.mark_written()
 
-    def stored(self, claim: Claim, stored: Stored) -> Record:
-        """Notes that its content stands in storage; JustStored. Said twice, or after an ending, the first word stands.
-
-        Raises:
-            SupersededError: the claim was lost.
-            CancelledError: somebody has cancelled it, and it is not stored.
-        """
-        return or_raise(self.stored_many([(claim, stored)])[0])
-
-    def stored_many(self, moves: Sequence[tuple[Claim, Stored]]) -> list[Record | PipelineError]:
+    def mark_stored_many(self, moves: Sequence[tuple[Claim, Stored]]) -> list[Record | PipelineError]:
         """`stored` for several in one transaction: each one's record, or the error that it alone has met."""
         return self._moves.stored(moves)
 
-    def ended(self, claim: Claim, ending: Ending) -> Record:
+    def mark_failed(self, claim: Claim, ending: Failure) -> Record:
         """Notes how it ended without success; its announcement and `finish` follow. The first ending stands.
 
         Raises:
@@ -158,7 +151,7 @@ class Catalogue:
         """
         return or_raise(self._moves.ended(claim, ending))
 
-    def finish(self, claim: Claim, *, announced: bool, outgoing: Outgoing | None = None) -> Record:
+    def finish(self, claim: Claim, *, announced: bool, outgoing: OutgoingEvent | None = None) -> Record:
         """Closes it: nothing is left to do. What was stored is `done` once it is announced.
 
         `outgoing` is written down for each of its endpoints in the same transaction.
@@ -167,9 +160,9 @@ class Catalogue:
             SupersededError: the claim was lost.
             PermanentError: `internal`, if it has not ended, or is stored and not announced.
         """
-        return or_raise(self.finish_many([Finishing(claim, announced, outgoing)])[0])
+        return or_raise(self.finish_many([FinishRequest(claim, announced, outgoing)])[0])
 
-    def finish_many(self, moves: Sequence[Finishing]) -> list[Record | PipelineError]:
+    def finish_many(self, moves: Sequence[FinishRequest]) -> list[Record | PipelineError]:
         """`finish` for several in one transaction: each one's record, or the error that it alone has met."""
         return self._moves.finish(moves)
 
@@ -210,16 +203,16 @@ class Catalogue:
 
         return self._database.write(work)
 
-    def is_held(self, sha256: str) -> bool:
+    def is_content_in_use(self, sha256: str) -> bool:
         """Whether an attachment that is not deleted has this content."""
         return self._database.read(lambda session: session.row(statements.HOLDERS, sha256=sha256)) is not None
 
-    def content_gone(self, tombstone: Record) -> None:
+    def mark_content_deleted(self, tombstone: Record) -> None:
         """Notes that a deletion is through, unless it was begun again meanwhile."""
         given = {"media_id": tombstone.id, "deleted_at": tombstone.deleted_at}
         self._database.write(lambda session: session.change(statements.CONTENT_GONE, **given))
 
-    def deletions_of(self, hashes: Collection[str], *, since: int) -> dict[str, list[tuple[int, bool]]]:
+    def find_deletions(self, hashes: Collection[str], *, since: int) -> dict[str, list[tuple[int, bool]]]:
         """When attachments with these contents were deleted (ms), and whether the content may still go for it.
 
         Contents of which none was deleted are left out.
@@ -233,7 +226,7 @@ class Catalogue:
             found.setdefault(sha256, []).append((at, bool(undone)))
         return found
 
-    def undone_deletions(self, *, older_than_s: float, limit: int = 1000) -> list[str]:
+    def unfinished_deletions(self, *, older_than_s: float, limit: int = 1000) -> list[str]:
         """The ids of deletions that somebody began so long ago and did not end."""
         given = {"before": self.now() - _ms(older_than_s), "limit": limit}
         return [row[0] for row in self._database.read(lambda session: session.rows(statements.UNDONE, **given))]
@@ -280,7 +273,7 @@ class Catalogue:
 
     # --- counting ---
 
-    def add(self, name: str, n: int = 1) -> None:
+    def increment(self, name: str, n: int = 1) -> None:
         """Counts `n` more events of this name."""
         self._database.write(lambda session: self._moves.count(session, {name: n}))
 

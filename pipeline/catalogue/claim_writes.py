@@ -12,19 +12,19 @@ from sqlalchemy import Executable
 from pipeline.catalogue import rows, statements
 from pipeline.catalogue.database import Database
 from pipeline.catalogue.deliveries import Deliveries
-from pipeline.catalogue.delivery_models import Outgoing
+from pipeline.catalogue.delivery_models import OutgoingEvent
 from pipeline.catalogue.session import Session
 from pipeline.catalogue.tables import SHARDS
 from pipeline.errors import CancelledError, Code, PermanentError, PipelineError, SupersededError
-from pipeline.models import Claim, Ending, Record, Status, Stored
+from pipeline.models import Claim, Failure, Record, Status, Stored
 
 
-class Finishing(NamedTuple):
+class FinishRequest(NamedTuple):
     """An attachment to be closed; see `Catalogue.finish`."""
 
     claim: Claim
     announced: bool
-    outgoing: Outgoing | None = None
+    outgoing: OutgoingEvent | None = None
 
 
 class _Move(NamedTuple):
@@ -36,7 +36,7 @@ class _Move(NamedTuple):
     values: dict[str, Any]
     counters: Sequence[str] | None = None
     closing: bool = True  # the write is the last deed of the attempt under way
-    outgoing: Outgoing | None = None
+    outgoing: OutgoingEvent | None = None
 
 
 Moved = tuple[Record | PipelineError, bool]  # and whether the move applied
@@ -56,22 +56,22 @@ class ClaimWrites:
     def stored(self, given: Sequence[tuple[Claim, Stored]]) -> list[Record | PipelineError]:
         moves = []
         for claim, stored in given:
-            history = claim.trail.lines(closing=True)
+            history = claim.attempt_log.pending_lines(closing=True)
             counters = ("stored", "deduplicated") if stored.validated.detected.fetched.deduplicated else ("stored",)
             moves.append(_Move(claim, statements.STORED, history, rows.stored_row(stored), counters=counters))
         return [CancelledError() if _is_received(record) else record for record in self._make(moves)]
 
-    def ended(self, claim: Claim, ending: Ending) -> Record | PipelineError:
+    def ended(self, claim: Claim, ending: Failure) -> Record | PipelineError:
         final = rows.ending_entry(ending, run=claim.record.run)
-        history = claim.trail.lines(final=final)
+        history = claim.attempt_log.pending_lines(final=final)
         move = _Move(claim, statements.END, history, rows.ended_row(ending), counters=(), closing=False)
         return self._make([move])[0]
 
-    def finish(self, given: Sequence[Finishing]) -> list[Record | PipelineError]:
+    def finish(self, given: Sequence[FinishRequest]) -> list[Record | PipelineError]:
         moves = []
         for claim, announced, outgoing in given:
             statement = statements.FINISH_ANNOUNCED if announced else statements.FINISH_SILENTLY
-            moves.append(_Move(claim, statement, claim.trail.lines(closing=True), {}, outgoing=outgoing))
+            moves.append(_Move(claim, statement, claim.attempt_log.pending_lines(closing=True), {}, outgoing=outgoing))
         return [_finished(record) for record in self._make(moves)]
 
     def standing(self, session: Session, claim: Claim) -> Record | SupersededError:
@@ -99,7 +99,7 @@ class ClaimWrites:
             return [error] * len(moves)
         for move, (_, applied) in zip(moves, made, strict=True):
             if applied:
-                move.claim.trail.written(closing=move.closing)
+                move.claim.attempt_log.mark_written(closing=move.closing)
         return [outcome for outcome, _ in made]
 
     def _all(self, session: Session, moves: Sequence[_Move]) -> list[Moved]:
@@ -133,12 +133,12 @@ class ClaimWrites:
             row = session.row(statements.STORED_AND_PREVIEWED, **held, **move.values)
             if row is None:
                 return None
-            previewed = bool(row[0])
+            has_preview = bool(row[0])
         else:
             if not session.change(statements.STORED, **held, **move.values):
                 return None
-            previewed = session.row(statements.PREVIEWED, sha256=move.values["sha256"]) is not None
-        return rows.just_stored(move.claim.record, move.values, now=held["now"], previewed=previewed)
+            has_preview = session.row(statements.PREVIEWED, sha256=move.values["sha256"]) is not None
+        return rows.just_stored(move.claim.record, move.values, now=held["now"], has_preview=has_preview)
 
     def _follow_up(self, session: Session, move: _Move, record: Record, events: Counter[str]) -> None:
         if move.outgoing:

@@ -28,13 +28,19 @@ class Claims:
         self._claiming: GroupCommit[dict[str, Any], Claim | Refusal | WaitForOther] = GroupCommit(database, _claim_all)
 
     def claim(
-        self, media_id: str, *, lease_s: float, takeover: bool, heir_of: str | None, flight: SingleFlight | None
+        self,
+        media_id: str,
+        *,
+        lease_s: float,
+        takeover: bool,
+        previous_token: str | None,
+        single_flight: SingleFlight | None,
     ) -> Claim | Refusal:
         if not rows.is_id(media_id):
             return Refusal.UNKNOWN
         now = self._now()
         given = {
-            "flight": flight,
+            "flight": single_flight,
             "one_by_one": self._database.dialect != "sqlite",
             "now": now,
             "media_id": media_id,
@@ -43,7 +49,7 @@ class Claims:
             "before": FOR_EVER if takeover else now,
             "absurd": now + int((lease_s + CLOCKS_DIFFER_S) * 1000),
             "until": now + int(lease_s * 1000),
-            "heir_of": heir_of if heir_of and rows.is_token(heir_of) else "",
+            "heir_of": previous_token if previous_token and rows.is_token(previous_token) else "",
         }
         if self._database.dialect == "sqlite":
             found = self._claiming.do(given, wait_s=self._wait_s)

@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from pipeline.catalogue.engines import CONNECTIONS, WAIT_S, PostgresqlPool, database_url, open_postgresql, open_sqlite
-from pipeline.catalogue.session import Parameters, Patience, PostgresqlSession, Session, SqliteSession
+from pipeline.catalogue.session import Parameters, PostgresqlSession, Session, SqliteSession, WaitBudget
 from pipeline.catalogue.sqlite_file import SqliteFile
 from pipeline.errors import Code, PermanentError, RetryableError
 
@@ -67,7 +67,7 @@ class Database:
 
     def _open(self) -> None:
         self._connections: Any
-        self._session: Callable[[Any, Callable[[Executable], tuple[str, Parameters]], Patience], Session]
+        self._session: Callable[[Any, Callable[[Executable], tuple[str, Parameters]], WaitBudget], Session]
         self._turn: threading.Lock | None = None
         if self.dialect != "sqlite":
             self.engine = open_postgresql(self._url, wait_s=self._wait_s)
@@ -91,7 +91,7 @@ class Database:
         Raises:
             RetryableError: `catalogue`; nothing was written, or it is unknown whether the commit arrived.
         """
-        patience = Patience(self._wait_s if wait_s is None else wait_s)
+        patience = WaitBudget(self._wait_s if wait_s is None else wait_s)
         if self._turn is None:
             return self._again(work, patience, writes=True)
         # One at a time in this process, for SQLite waits by sleeping. Two processes of 8 threads: 1750 attachments a
@@ -105,12 +105,12 @@ class Database:
 
     def read(self, work: Callable[[Session], T]) -> T:
         """Does `work` outside of a transaction; each statement sees its own state."""
-        return self._again(work, Patience(self._wait_s), writes=False)
+        return self._again(work, WaitBudget(self._wait_s), writes=False)
 
     def close(self) -> None:
         self._connections.close()
 
-    def _again(self, work: Callable[[Session], T], patience: Patience, *, writes: bool) -> T:
+    def _again(self, work: Callable[[Session], T], patience: WaitBudget, *, writes: bool) -> T:
         # A restarted server is noticed by the first statement on an old connection. Asking before each use would cost
         # a round trip every time; doing it again on a new connection costs one only then, and nothing was committed.
         try:
@@ -120,7 +120,7 @@ class Database:
                 raise
             return self._within(work, patience, writes=writes)
 
-    def _within(self, work: Callable[[Session], T], patience: Patience, *, writes: bool) -> T:
+    def _within(self, work: Callable[[Session], T], patience: WaitBudget, *, writes: bool) -> T:
         """Does it on a connection; whatever was not committed is rolled back when that goes back."""
         connection, session = None, None
         try:

@@ -13,14 +13,14 @@ from pipeline.catalogue.database import Database
 from pipeline.catalogue.delivery_models import (
     NO_PROBE_LATER_MS,
     OPENS_AFTER,
-    Circuit,
     DeliveryAttempt,
     DeliveryFilters,
     DeliveryRecord,
+    DeliveryResult,
+    EndpointCircuit,
     EndpointStats,
     Exchange,
-    Outgoing,
-    Result,
+    OutgoingEvent,
 )
 from pipeline.catalogue.session import Session
 from pipeline.models import Record
@@ -44,7 +44,7 @@ class Deliveries:
 
     # --- within the transactions of the catalogue ---
 
-    def write_down(self, session: Session, record: Record, outgoing: Outgoing) -> None:
+    def write_down(self, session: Session, record: Record, outgoing: OutgoingEvent) -> None:
         """A row for each endpoint; said twice, the first word stands."""
         told = {"event_id": outgoing.event_id, "type": outgoing.type, "body": outgoing.body}
         of = {"media_id": record.id, "session": record.session, "now": self._now()}
@@ -62,10 +62,12 @@ class Deliveries:
         given = {"endpoint": endpoint, "now": self._now()}
         return self._database.read(lambda session: session.row(statements.IS_DUE, **given)) is not None
 
-    def circuit(self, endpoint: str) -> Circuit:
+    def circuit(self, endpoint: str) -> EndpointCircuit:
         return self._database.read(lambda session: self._circuit(session, endpoint))
 
-    def exchange(self, endpoint: str, results: Sequence[Result], *, want: int, lease_s: float) -> Exchange:
+    def record_and_claim(
+        self, endpoint: str, results: Sequence[DeliveryResult], *, want: int, lease_s: float
+    ) -> Exchange:
         """Notes how attempts ended, and takes up to `want` others to be made now: one transaction.
 
         Whoever does not come back within `lease_s` is taken for dead, and the attempt is made by another one. While the
@@ -75,14 +77,14 @@ class Deliveries:
         def work(session: Session) -> Exchange:
             before = self._circuit(session, endpoint)
             after = self._note(session, endpoint, before, results)
-            parcels = self._take(session, endpoint, after, want=want, until=self._now() + int(lease_s * 1000))
-            return Exchange(parcels, before, after)
+            attempts = self._take(session, endpoint, after, want=want, until=self._now() + int(lease_s * 1000))
+            return Exchange(attempts, before, after)
 
         return self._database.write(work)
 
-    def give_back(self, parcels: Iterable[DeliveryAttempt]) -> None:
+    def release(self, attempts: Iterable[DeliveryAttempt]) -> None:
         """Lets go of what was not tried to its end, for another one to take at once."""
-        given = [{"id": parcel.id, "token": parcel.token, "now": self._now()} for parcel in parcels]
+        given = [{"id": attempt.id, "token": attempt.token, "now": self._now()} for attempt in attempts]
         if given:
             self._database.write(lambda session: [session.change(statements.GIVE_BACK, **one) for one in given])
 
@@ -110,12 +112,7 @@ class Deliveries:
         row = self._database.read(lambda session: session.row(statement, **given))
         return int(row[0]) if row else 0
 
-    def of_media(self, media_id: str) -> list[DeliveryRecord]:
-        """Those of one attachment, the oldest first."""
-        given = {"media_id": media_id}
-        return [_record(row) for row in self._database.read(lambda s: s.rows(statements.OF_MEDIA, **given))]
-
-    def standings(self, known: Iterable[str] = ()) -> list[EndpointStats]:
+    def endpoint_stats(self, known: Iterable[str] = ()) -> list[EndpointStats]:
         """How things stand at each endpoint that is `known`, that has something pending or has given something up."""
         now = self._now()
 
@@ -127,11 +124,11 @@ class Deliveries:
         rows = self._database.read(work)
         pending = {name: (int(n), max(0, now - since) / 1000) for name, n, since in rows[0]}
         given_up = {name: int(n) for name, n in rows[1]}
-        circuits = {name: Circuit(*rest) for name, *rest in rows[2]}
+        circuits = {name: EndpointCircuit(*rest) for name, *rest in rows[2]}
         names = dict.fromkeys([*known, *sorted({*pending, *given_up})])
         return [
             EndpointStats(name, pending.get(name, (0, 0.0))[0], given_up.get(name, 0), pending.get(name, (0, 0.0))[1],
-                     circuits.get(name, Circuit()))
+                     circuits.get(name, EndpointCircuit()))
             for name in names
         ]  # fmt: skip
 
@@ -157,7 +154,7 @@ class Deliveries:
         given = {"endpoint": endpoint, "before": self._now() - int(older_than_s * 1000), "why": why[:MAX_ERROR]}
         return self._database.write(lambda session: session.change(statements.GIVE_UP, now=self._now(), **given))
 
-    def mend(self, *, lease_s: float) -> int:
+    def fix_due_times(self, *, lease_s: float) -> int:
         """Makes due at once what only a clock that is wrong can have put off; how many."""
         now = self._now()
         given = {"now": now, "lease_absurd": now + int(lease_s * 1000) + CLOCKS_DIFFER_MS}
@@ -176,16 +173,18 @@ class Deliveries:
     # --- within ---
 
     @staticmethod
-    def _circuit(session: Session, endpoint: str) -> Circuit:
+    def _circuit(session: Session, endpoint: str) -> EndpointCircuit:
         row = session.row(statements.CIRCUIT_OF, endpoint=endpoint)
-        return Circuit(*row) if row else Circuit()
+        return EndpointCircuit(*row) if row else EndpointCircuit()
 
-    def _note(self, session: Session, endpoint: str, before: Circuit, results: Sequence[Result]) -> Circuit:
+    def _note(
+        self, session: Session, endpoint: str, before: EndpointCircuit, results: Sequence[DeliveryResult]
+    ) -> EndpointCircuit:
         """Writes down how attempts ended, in their order; how it stands with the receiver after them."""
         now = self._now()
         last_well = max((place for place, result in enumerate(results) if result.error is None), default=-1)
         failed = results[last_well + 1 :]
-        circuit = before if last_well < 0 else Circuit()
+        circuit = before if last_well < 0 else EndpointCircuit()
         if last_well >= 0 and before.failures:
             session.change(statements.WELL, endpoint=endpoint)
         if failed:
@@ -201,21 +200,21 @@ class Deliveries:
         return circuit
 
     @staticmethod
-    def _settle(session: Session, result: Result, now: int) -> None:
-        mine = {"id": result.parcel.id, "token": result.parcel.token, "now": now}
+    def _settle(session: Session, result: DeliveryResult, now: int) -> None:
+        mine = {"id": result.attempt.id, "token": result.attempt.token, "now": now}
         if result.error is None:
             session.change(statements.DELIVERED, **mine)
-        elif result.again_s is None:
+        elif result.retry_in_s is None:
             session.change(statements.UNDELIVERED, error=result.error[:MAX_ERROR], **mine)
         else:
-            next_at = now + int(result.again_s * 1000)
+            next_at = now + int(result.retry_in_s * 1000)
             session.change(statements.AGAIN, error=result.error[:MAX_ERROR], next_at=next_at, **mine)
 
     def _take(
-        self, session: Session, endpoint: str, circuit: Circuit, *, want: int, until: int
+        self, session: Session, endpoint: str, circuit: EndpointCircuit, *, want: int, until: int
     ) -> list[DeliveryAttempt]:
         now = self._now()
-        if want < 1 or circuit.waits_ms(now):
+        if want < 1 or circuit.wait_ms(now):
             return []
         if circuit.open:
             probe = {"endpoint": endpoint, "now": now, "absurd": now + NO_PROBE_LATER_MS, "until": until}
@@ -226,7 +225,7 @@ class Deliveries:
         found = session.rows(statements.CLAIM, token=token, **given)
         if circuit.open and not found:
             session.change(statements.PROBE_NOW, endpoint=endpoint)
-        return sorted((DeliveryAttempt(token, *row) for row in found), key=lambda parcel: parcel.since)
+        return sorted((DeliveryAttempt(token, *row) for row in found), key=lambda attempt: attempt.since)
 
 
 def delivery_id(event_id: str, endpoint: str) -> str:
@@ -238,14 +237,14 @@ def is_delivery_id(text: str) -> bool:
     return re.fullmatch(r"[0-9a-f]{32}", text) is not None
 
 
-def _failing(circuit: Circuit, failed: Sequence[Result], now: int) -> Circuit:
+def _failing(circuit: EndpointCircuit, failed: Sequence[DeliveryResult], now: int) -> EndpointCircuit:
     n = sum(OPENS_AFTER if result.gone else 1 for result in failed)
     since = circuit.failing_since if circuit.failing_since is not None else now
     error = str(failed[-1].error)[:MAX_ERROR]
     longer = circuit._replace(failures=circuit.failures + n, failing_since=since, error=error)
-    quiet_s = max(result.quiet_s for result in failed)
+    retry_after_s = max(result.retry_after_s for result in failed)
     # Also while it is closed: another process may note the failure that opens it in this moment.
-    return longer._replace(probe_at=now + longer.probe_after_ms(now, quiet_s=quiet_s))
+    return longer._replace(probe_at=now + longer.probe_delay_ms(now, retry_after_s=retry_after_s))
 
 
 def _record(row: Sequence[Any]) -> DeliveryRecord:

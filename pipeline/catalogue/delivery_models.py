@@ -25,7 +25,7 @@ class DeliveryStatus(StrEnum):
     WITHDRAWN = "withdrawn"  # its attachment was deleted before it was delivered
 
 
-class Outgoing(NamedTuple):
+class OutgoingEvent(NamedTuple):
     """An event and the endpoints that it goes to. `body` is the JSON that each of them is sent."""
 
     event_id: str
@@ -48,20 +48,20 @@ class DeliveryAttempt(NamedTuple):
     body: str
 
 
-class Result(NamedTuple):
-    """How an attempt ended: well without an `error`; else `again_s` is the wait in seconds, None gives it up.
+class DeliveryResult(NamedTuple):
+    """How an attempt ended: well without an `error`; else `retry_in_s` is the wait in seconds, None gives it up.
 
-    `gone` says that the receiver wants no more; `quiet_s` is for how long it asks to be left alone.
+    `gone` says that the receiver wants no more; `retry_after_s` is for how long it asks to be left alone.
     """
 
-    parcel: DeliveryAttempt
+    attempt: DeliveryAttempt
     error: str | None = None
-    again_s: float | None = None
-    quiet_s: float = 0.0
+    retry_in_s: float | None = None
+    retry_after_s: float = 0.0
     gone: bool = False
 
 
-class Circuit(NamedTuple):
+class EndpointCircuit(NamedTuple):
     """How it goes with a receiver: open after five failures in a row, with one attempt at a time from then on."""
 
     failures: int = 0
@@ -73,24 +73,24 @@ class Circuit(NamedTuple):
     def open(self) -> bool:
         return self.failures >= OPENS_AFTER
 
-    def waits_ms(self, now: int) -> int:
+    def wait_ms(self, now: int) -> int:
         """For how long nothing is to be sent; 0 if something may be."""
         wait = (self.probe_at or 0) - now if self.open else 0
         return wait if 0 < wait <= NO_PROBE_LATER_MS else 0
 
-    def probe_after_ms(self, now: int, *, quiet_s: float) -> int:
+    def probe_delay_ms(self, now: int, *, retry_after_s: float) -> int:
         """The wait before the next probe: a quarter of how long it has failed, from a second to a minute."""
         failing = now - (self.failing_since if self.failing_since is not None else now)
         usual = min(max(failing // 4, SHORTEST_PROBE_MS), LONGEST_PROBE_MS)
-        return max(usual, min(int(quiet_s * 1000), LONGEST_QUIET_MS))
+        return max(usual, min(int(retry_after_s * 1000), LONGEST_QUIET_MS))
 
 
 class Exchange(NamedTuple):
-    """What came of an exchange: what to send now, and how it stood with the receiver before and after."""
+    """What came of an record_and_claim: what to send now, and how it stood with the receiver before and after."""
 
-    parcels: list[DeliveryAttempt]
-    before: Circuit
-    after: Circuit
+    attempts: list[DeliveryAttempt]
+    before: EndpointCircuit
+    after: EndpointCircuit
 
 
 class DeliveryRecord(Model):
@@ -119,7 +119,7 @@ class EndpointStats(NamedTuple):
     pending: int = 0
     undelivered: int = 0
     oldest_s: float = 0.0  # for how long the oldest that is pending has been
-    circuit: Circuit = Circuit()
+    circuit: EndpointCircuit = EndpointCircuit()
 
 
 class DeliveryFilters(Model):

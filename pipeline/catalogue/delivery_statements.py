@@ -171,7 +171,6 @@ TRIM = delete(deliveries).where(
         .limit(_p("limit"))
     )
 )
-OF_MEDIA = select(*_shown).where(deliveries.c.media_id == _p("media_id")).order_by(deliveries.c.created_at)
 REDELIVER = (
     update(deliveries)
     .where(deliveries.c.id == _p("id"), deliveries.c.body.is_not(None))

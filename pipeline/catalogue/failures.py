@@ -21,7 +21,7 @@ _p = bindparam
 _BAD: list[Any] = [literal_column(f"'{status.value}'") for status in (Status.FAILED, Status.REJECTED, Status.EXPIRED)]
 
 
-class Failures(Model):
+class FailureGroup(Model):
     """What failed, was rejected or has expired with one code at one stage. Times are when they were received, in ms."""
 
     code: str
@@ -33,7 +33,7 @@ class Failures(Model):
     newest: int
     example: Record  # the newest one
 
-    def told(self, *, language: str = "en") -> dict[str, Any]:
+    def to_json(self, *, language: str = "en") -> dict[str, Any]:
         """The group as JSON, with what happened and what to do in words."""
         shown = self.model_dump(mode="json", exclude={"example"})
         words = remedy(self.code, language=language)
@@ -51,14 +51,14 @@ class FailureGroups:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def find(self, *, since: int = 0, session: str | None = None) -> list[Failures]:
+    def find(self, *, since: int = 0, session: str | None = None) -> list[FailureGroup]:
         """All groups of what was received since (Unix ms), of one session or of all; the largest first."""
         given: dict[str, Any] = {"since": since} | ({"session": session} if session is not None else {})
         found = self._database.read(lambda at: self._read(at, given))
         return sorted(found, key=lambda group: (-group.count, group.code, group.stage))
 
     @staticmethod
-    def _read(at: Session, given: dict[str, Any]) -> list[Failures]:
+    def _read(at: Session, given: dict[str, Any]) -> list[FailureGroup]:
         narrowed = "session" in given
         found = []
         for row in at.rows(grouping(narrowed=narrowed), **given):
@@ -68,9 +68,9 @@ class FailureGroups:
         return found
 
 
-def _group(row: Sequence[Any], example: Sequence[Any]) -> Failures:
+def _group(row: Sequence[Any], example: Sequence[Any]) -> FailureGroup:
     code, stage, count, sessions, oldest, newest, *busiest = row
-    return Failures(
+    return FailureGroup(
         code=code,
         stage=stage,
         count=int(count),

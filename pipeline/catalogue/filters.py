@@ -29,7 +29,7 @@ class Filters(Model):
         return self.model_dump(mode="json", exclude_none=True, exclude={"since"})
 
 
-def moment_of(text: str) -> int:
+def parse_since(text: str) -> int:
     """Unix milliseconds of `2h`, `3d` (so long ago) or of an ISO date or time; what was before 1970 is 1970.
 
     Raises:

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Generic, TypeVar
 
 from pipeline.catalogue.database import Database
-from pipeline.catalogue.session import Patience, Session
+from pipeline.catalogue.session import Session, WaitBudget
 from pipeline.errors import Code, PermanentError, PipelineError, RetryableError
 
 T = TypeVar("T")
@@ -26,7 +26,7 @@ class _Asked(Generic[T, R]):
 
     __slots__ = ("error", "item", "leads", "patience", "result", "settled", "told")
 
-    def __init__(self, item: T, patience: Patience) -> None:
+    def __init__(self, item: T, patience: WaitBudget) -> None:
         self.item = item
         self.patience = patience
         self.told: threading.Event | None = None
@@ -69,7 +69,7 @@ class GroupCommit(Generic[T, R]):
         Raises:
             PipelineError: whatever `work` and the database raise; RetryableError, if it takes longer than `wait_s`.
         """
-        mine: _Asked[T, R] = _Asked(item, Patience(wait_s))
+        mine: _Asked[T, R] = _Asked(item, WaitBudget(wait_s))
         with self._lock:
             self._waiting.append(mine)
             leads, self._led = not self._led, True

@@ -17,7 +17,7 @@ JOURNAL = text("PRAGMA journal_mode")
 QUICK_CHECK = text("PRAGMA quick_check(1)")
 
 
-class Health:
+class DatabaseHealth:
     """A database under examination. Nothing is made: a file that is not there stays away.
 
     Every method raises RetryableError (`catalogue`) or CatalogueError, as those of Catalogue do.
@@ -49,11 +49,11 @@ class Health:
         server = float(self._value(SERVER_CLOCK))
         return server - (asked + time.time()) / 2
 
-    def journal(self) -> str:
+    def journal_mode(self) -> str:
         """SQLite's journal mode: `wal` where the filesystem can do it."""
         return str(self._value(JOURNAL))
 
-    def fault(self) -> str | None:
+    def integrity_error(self) -> str | None:
         """The first thing wrong within a SQLite file, or None. Reads the whole file."""
         found = str(self._value(QUICK_CHECK))
         return None if found == "ok" else found

@@ -44,7 +44,7 @@ _partial(
     where=media.c.declared_sha256.is_not(None) & (media.c.status == literal_column("'received'")),
 )
 
-# Failures in groups, read from the index alone; what is searched for.
+# FailureGroup in groups, read from the index alone; what is searched for.
 _partial(
     "ix_media_failures",
     *(media.c.error_code, media.c.stage, media.c.session, media.c.status, media.c.received_at),

@@ -75,18 +75,18 @@ class Previews:
         self._database = database
         self._now = now
 
-    def of(self, hashes: Iterable[str]) -> dict[str, Preview]:
+    def get_many(self, hashes: Iterable[str]) -> dict[str, Preview]:
         """The previews of these contents, by their hashes; one question for 200 of them."""
         wanted = sorted(set(hashes))
         found = [row for part in _parts(wanted) for row in self._rows(part)]
         return {row[0]: _preview(row) for row in found}
 
-    def keep(self, preview: Preview) -> None:
+    def save(self, preview: Preview) -> None:
         """Notes how the making ended, in place of what was noted before."""
         row = preview.model_dump(mode="json") | {"peaks": _text(preview.peaks), "made_at": self._now()}
         self._database.write(lambda session: session.change(KEEP[self._database.dialect], **row))
 
-    def forget(self, sha256: str) -> None:
+    def delete(self, sha256: str) -> None:
         """Notes that there is none any more."""
         self._database.write(lambda session: session.change(FORGET, sha256=sha256))
 

@@ -7,9 +7,9 @@ import re
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from pipeline.history import AttemptLog, HistoryEntry, HistoryOutcome, entry_now, outcome_of_ending
-from pipeline.models import Attachment, Claim, Ending, JustStored, Kind, Model, Record, Stage, Status, Stored
-from pipeline.models.replacement_source import NewSource, moved
+from pipeline.history import AttemptLog, HistoryEntry, HistoryOutcome, failure_outcome, new_entry
+from pipeline.models import Attachment, Claim, Failure, Kind, Model, Record, Stage, Status, Stored, StoredRecord
+from pipeline.models.replacement_source import NewSource, with_new_source
 from pipeline.models.source_fingerprint import source_mark
 from pipeline.values.gateway_values import clean_text
 
@@ -96,7 +96,7 @@ def stored_row(stored: Stored) -> dict[str, Any]:
     }
 
 
-def ended_row(ending: Ending) -> dict[str, Any]:
+def ended_row(ending: Failure) -> dict[str, Any]:
     """The columns that an ending fills."""
     return {
         "status": ending.status.value,
@@ -108,11 +108,11 @@ def ended_row(ending: Ending) -> dict[str, Any]:
     }
 
 
-def ending_entry(ending: Ending, *, run: int) -> HistoryEntry:
+def ending_entry(ending: Failure, *, run: int) -> HistoryEntry:
     """How an ending is told where no attempt led to it."""
-    outcome = outcome_of_ending(ending.status, ending.code)
+    outcome = failure_outcome(ending.status, ending.code)
     fields = {"run": run, "attempt": ending.attempts, "code": ending.code.value, "message": ending.message}
-    return entry_now(ending.stage.value, outcome, **fields)
+    return new_entry(ending.stage.value, outcome, **fields)
 
 
 def reopened_row(last: Claim, *, source: NewSource | None, intake: bool, now: int) -> dict[str, Any]:
@@ -121,11 +121,11 @@ def reopened_row(last: Claim, *, source: NewSource | None, intake: bool, now: in
     announcing = record.stage is Stage.NOTIFY
     resume = source is None and record.status is Status.FAILED and not (announcing and record.storage_key is None)
     announce = resume and announcing
-    attachment = moved(last.attachment, source, intake=intake) if source else last.attachment
-    given_here = intake or (last.intake and not (source and source.elsewhere))
+    attachment = with_new_source(last.attachment, source, intake=intake) if source else last.attachment
+    given_here = intake or (last.intake and not (source and source.has_location))
     stage = record.stage if resume else Stage.FETCH
     told = "with a new source" if source else None
-    again = entry_now(stage.value, HistoryOutcome.REPLAYED, run=record.run + 1, message=told)
+    again = new_entry(stage.value, HistoryOutcome.REPLAYED, run=record.run + 1, message=told)
     return {
         "status": (Status.STORED if announce else Status.RECEIVED).value,
         "stage": stage.value,
@@ -158,18 +158,23 @@ def record(row: Sequence[Any]) -> Record:
     return _trusted(Record, fields)
 
 
-def just_stored(before: Record, given: dict[str, Any], *, now: int, previewed: bool) -> JustStored:
+def just_stored(before: Record, given: dict[str, Any], *, now: int, has_preview: bool) -> StoredRecord:
     """The row that STORED has made of `before` with the values of `stored_row`: nobody else writes under a claim."""
     ended = {"status": Status.STORED, "stage": Stage.NOTIFY, "attempts": 0, "error_code": None, "error": None}
-    typed = {"kind": _KINDS[given["kind"]], "flags": _words(given["flags"]), "ended_at": now, "previewed": previewed}
-    return _trusted(JustStored, {**vars(before), **given, **ended, **typed})
+    typed = {
+        "kind": _KINDS[given["kind"]],
+        "flags": _words(given["flags"]),
+        "ended_at": now,
+        "has_preview": has_preview,
+    }
+    return _trusted(StoredRecord, {**vars(before), **given, **ended, **typed})
 
 
 def just_done(before: Record, *, now: int) -> Record:
     """The row that FINISH_STORED has made of `before`."""
     done = {"status": Status.DONE, "error_code": None, "error": None, "finished_at": now, "announced_at": now}
     fields = {**vars(before), **done}
-    fields.pop("previewed", None)
+    fields.pop("has_preview", None)
     return _trusted(Record, fields)
 
 
@@ -183,7 +188,7 @@ def claim(token: str, row: Sequence[Any]) -> Claim:
         attachment=Attachment.model_validate_json(payload),
         inputs=json.loads(progress) if progress else None,
         intake=intake,
-        trail=AttemptLog(found.run),
+        attempt_log=AttemptLog(found.run),
     )
 
 

@@ -42,12 +42,12 @@ _WAYS = {
 }
 
 
-class Found(NamedTuple):
+class SearchResult(NamedTuple):
     """A page of what was found, the newest first. `partly` tells that words were not looked for in all."""
 
     records: list[Record]
     more: bool
-    partly: bool
+    partial: bool
 
 
 class Search:
@@ -61,7 +61,7 @@ class Search:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def find(self, text: str, filters: Filters, *, limit: int = 50, after: Position | None = None) -> Found:
+    def find(self, text: str, filters: Filters, *, limit: int = 50, after: Position | None = None) -> SearchResult:
         """What fits the text and every filter, behind the position `after`."""
         wanted = str(clean_text(text)).strip()[:LONGEST]
         given = {**filters.given(), "since": filters.since or 0}
@@ -72,7 +72,7 @@ class Search:
         words = [] if re.fullmatch(r"[0-9a-fA-F]{32,}", wanted) else plain(wanted).split()
         worded = self._worded(words, self._newest(by, given, after), floor) if words else iter(())
         found = list(islice(_once(heapq.merge(*exact, worded, key=_place, reverse=True)), limit + 1))
-        return Found([rows.record(row) for row in found[:limit]], len(found) > limit, floor is not None)
+        return SearchResult([rows.record(row) for row in found[:limit]], len(found) > limit, floor is not None)
 
     def _exactly(self, way: str, given: dict[str, Any], *, by: frozenset[str], after: Position | None) -> list[Row]:
         return self._rows(finding(way, by, paged=after is not None), {**given, **_behind(after), "within": WITHIN})

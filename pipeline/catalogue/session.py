@@ -15,7 +15,7 @@ Parameters = Mapping[str, Any]
 WORTH_TELLING_MS = 50  # waited in one statement, before the connection is told of it
 
 
-class Patience:
+class WaitBudget:
     """How long a transaction may still wait, for all that it waits for together."""
 
     def __init__(self, seconds: float) -> None:
@@ -35,7 +35,7 @@ class Session:
     """Runs statements on one connection, within one transaction or outside of any."""
 
     def __init__(
-        self, driver: Any, compiled: Callable[[Executable], tuple[str, Parameters]], patience: Patience
+        self, driver: Any, compiled: Callable[[Executable], tuple[str, Parameters]], patience: WaitBudget
     ) -> None:
         self._driver = driver
         self._compiled = compiled
@@ -71,7 +71,7 @@ class SqliteSession(Session):
     """On a connection to a file; it is told how long it may wait, for so was the last who had it."""
 
     def __init__(
-        self, opened: Opened, compiled: Callable[[Executable], tuple[str, Parameters]], patience: Patience
+        self, opened: Opened, compiled: Callable[[Executable], tuple[str, Parameters]], patience: WaitBudget
     ) -> None:
         super().__init__(opened.driver, compiled, patience)
         left_ms = patience.left_ms
@@ -88,7 +88,7 @@ class PostgresqlSession(Session):
     """Its statements share the patience, though the server counts for each lock anew."""
 
     def __init__(
-        self, pooled: Any, compiled: Callable[[Executable], tuple[str, Parameters]], patience: Patience
+        self, pooled: Any, compiled: Callable[[Executable], tuple[str, Parameters]], patience: WaitBudget
     ) -> None:
         super().__init__(pooled.driver_connection, compiled, patience)
         self._told_ms = 0

@@ -14,7 +14,7 @@ from sqlalchemy import BigInteger, ColumnElement, Integer, Select, bindparam, fu
 from pipeline.catalogue.session import Session
 from pipeline.catalogue.statements import BY_ID, HELD, IS_RECEIVED
 from pipeline.catalogue.tables import media
-from pipeline.models import Claim, Held, Status
+from pipeline.models import Claim, ContentMatch, Status
 
 MAX_BATCH = 1000  # others that are looked at; one content may come a hundred thousand times
 SHORTEST_WAIT_MS = 25
@@ -113,9 +113,9 @@ def look_around(
             session.change(LET_GO, **known)
             return WaitForOther(_wait_ms(known["now"], since=under_way[0] - (known["until"] - known["now"])))
         held = _held(session, flight, known) if given["one_by_one"] else None
-    if held is Held.BY_HASH:
+    if held is ContentMatch.BY_HASH:
         session.change(NO_PROOF, **known)
-    return claim.model_copy(update={"held": held}) if held else claim
+    return claim.model_copy(update={"content_match": held}) if held else claim
 
 
 def _patience(claim: Claim, flight: SingleFlight, now: int) -> dict[str, Any]:
@@ -127,11 +127,11 @@ def _patience(claim: Claim, flight: SingleFlight, now: int) -> dict[str, Any]:
     }
 
 
-def _held(session: Session, flight: SingleFlight, known: Mapping[str, Any]) -> Held | None:
+def _held(session: Session, flight: SingleFlight, known: Mapping[str, Any]) -> ContentMatch | None:
     if known["mark"] and session.row(HELD_BY_SOURCE, **known):
-        return Held.BY_SOURCE
+        return ContentMatch.BY_SOURCE
     by_hash = HELD_BY_ANYONE if flight.anyone else HELD_BY_SESSION
-    return Held.BY_HASH if session.row(by_hash, **known) else None
+    return ContentMatch.BY_HASH if session.row(by_hash, **known) else None
 
 
 def _wait_ms(now: int, *, since: int) -> int:

@@ -209,7 +209,7 @@ class Stored(Model):
     name: str
 
 
-class Ending(Model):
+class Failure(Model):
     """Why an attachment ends without being stored, decided at `stage` after `attempts` attempts there.
 
     `inputs` is what the stage was given, so that a replay can start there.
@@ -266,10 +266,10 @@ class Record(Model):
     cancelled_at: int | None = None  # when somebody asked for it
 
 
-class JustStored(Record):
-    """A row whose content has just been stored. `previewed` tells that a preview of it was made before, or tried."""
+class StoredRecord(Record):
+    """A row whose content has just been stored. `has_preview` tells that a preview of it was made before, or tried."""
 
-    previewed: bool
+    has_preview: bool
 
 
 class LostSource(Model):
@@ -331,7 +331,7 @@ class Outcome:
 _ALWAYS_TOLD = tuple(part.name for part in fields(Outcome) if part.name != "source")
 
 
-class Held(StrEnum):
+class ContentMatch(StrEnum):
     """Why the content of an attachment need not be fetched: storage holds it, and this one has a right to it."""
 
     BY_SOURCE = "source"  # it was fetched from the same source before
@@ -341,7 +341,7 @@ class Held(StrEnum):
 class Claim(Model):
     """The right to work on one attachment. Every write to the catalogue shows `token`; a lost claim writes nothing.
 
-    `trail` is what happened under it since the last write.
+    `attempt_log` is what happened under it since the last write.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -351,8 +351,8 @@ class Claim(Model):
     attachment: Attachment
     inputs: dict[str, Any] | None = None  # what the stage that failed was given, after a replay
     intake: bool = False  # its bytes lie in storage under intake/<id>
-    held: Held | None = None  # of one that is to be fetched
-    trail: AttemptLog = Field(default_factory=AttemptLog, repr=False)
+    content_match: ContentMatch | None = None  # of one that is to be fetched
+    attempt_log: AttemptLog = Field(default_factory=AttemptLog, repr=False)
 
     @property
     def id(self) -> str:

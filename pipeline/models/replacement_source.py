@@ -57,7 +57,7 @@ class NewSource(Model):
     size: Count = None
 
     @property
-    def elsewhere(self) -> bool:
+    def has_location(self) -> bool:
         """Whether the bytes lie at another place than the message said; else only what is known of them differs."""
         return bool(self.url or self.direct_path or self.data)
 
@@ -83,11 +83,11 @@ def parse_new_source(fields: Any) -> NewSource | None:
     return source
 
 
-def moved(attachment: Attachment, source: NewSource, *, intake: bool = False) -> Attachment:
+def with_new_source(attachment: Attachment, source: NewSource, *, intake: bool = False) -> Attachment:
     """The attachment as its new source has it; with `intake` its bytes lie in storage already."""
     given = source.model_dump(exclude_unset=True, exclude={"url", "direct_path", "data"})
     given["fault"] = None  # whatever was wrong with the message, its user has seen to it
-    if source.elsewhere or intake:
+    if source.has_location or intake:
         # Together: an old direct path would win over a new URL, and an old expiry says nothing of the new place.
         place = {"url": source.url, "direct_path": source.direct_path, "expires_at": None, "remote_id": None}
         given |= place

@@ -60,10 +60,10 @@ def fetch(
 
 
 def _staged(attachment: Attachment, staging: Staging) -> Fetched | None:
-    if not staging.holds(attachment.id):
+    if not staging.exists(attachment.id):
         return None
     try:
-        with open(staging.place(attachment.id), "rb") as file:
+        with open(staging.file_path(attachment.id), "rb") as file:
             digest = hashlib.file_digest(file, "sha256")
             return _check(attachment, Fetched(size=file.tell(), sha256=digest.hexdigest()))
     except PermanentError:  # a machine that lost its power may keep a name without what it stood for

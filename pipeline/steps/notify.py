@@ -30,7 +30,7 @@ EVENTS = {
 }
 
 
-def outcome(record: Record, url: str | None, attachment: Attachment | None = None) -> Outcome:
+def build_outcome(record: Record, url: str | None, attachment: Attachment | None = None) -> Outcome:
     """The announcement of a record that has ended; `url` is where its content stands.
 
     Of what has expired it tells what the `attachment` says of its source, so that a new upload can be asked for.
@@ -70,12 +70,6 @@ def event_id(record: Record) -> str:
 def event_ids(record: Record) -> list[str]:
     """Those of all its endings so far, this run's the last."""
     return [_event_id(record.id, run) for run in range(record.run + 1)]
-
-
-def notify(told: Outcome, notifiers: Sequence[Notifier]) -> Outcome:
-    """Tells every notifier; see `notify_many`."""
-    notify_many([told], notifiers)
-    return told
 
 
 def notify_many(told: Sequence[Outcome], notifiers: Sequence[Notifier]) -> None:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from pipeline.catalogue import Catalogue
-from pipeline.errors import CancelledError, PipelineError, RetryableError, StagingLostError, or_raise
+from pipeline.errors import CancelledError, PipelineError, RetryableError, StagingLostError
 from pipeline.metrics import DEDUPLICATED_BYTES, STORED_BYTES
 from pipeline.models import Claim, Record, Stored, Validated
 from pipeline.storage import FilePath, Storage, content_key
@@ -40,18 +40,6 @@ class _Item:
     @property
     def sha256(self) -> str:
         return self.stored.validated.detected.fetched.sha256
-
-
-def persist(claim: Claim, validated: Validated, *, path: FilePath, storage: Storage, catalogue: Catalogue) -> Record:
-    """Stores the staged file at `path` once for its content, however many attachments carry it, and notes it.
-
-    Raises:
-        StagingLostError: the staged file is gone, or is not what was validated.
-        CancelledError: somebody has cancelled it; its content has gone again, unless others have it.
-        SupersededError: somebody else has taken the attachment over; the content stays, for it has its own name.
-        RetryableError: `storage` or `catalogue`.
-    """
-    return or_raise(persist_many([(claim, validated)], paths=[path], storage=storage, catalogue=catalogue)[0])
 
 
 def persist_many(
@@ -94,7 +82,7 @@ def _put(items: list[_Item], storage: Storage) -> None:
 
 
 def _note(items: list[_Item], catalogue: Catalogue) -> None:
-    results = catalogue.stored_many([(item.claim, item.stored) for item in items])
+    results = catalogue.mark_stored_many([(item.claim, item.stored) for item in items])
     for item, result in zip(items, results, strict=True):
         item.result = result
 
@@ -122,7 +110,7 @@ def _deleted(catalogue: Catalogue, hashes: set[str], *, since: int) -> set[str]:
     Whoever deletes looks for others with the content after having noted the deletion. From now on it finds this one.
     """
     deleted: set[str] = set()
-    while found := catalogue.deletions_of(hashes - deleted, since=since):
+    while found := catalogue.find_deletions(hashes - deleted, since=since):
         under_way = catalogue.now() - DELETION_WITHIN_MS
         deleted |= {one for one, said in found.items() if not any(undone and at > under_way for at, undone in said)}
         if deleted.issuperset(found):
@@ -147,9 +135,9 @@ def _withdraw(claim: Claim, sha256: str, *, storage: Storage, catalogue: Catalog
     with suppress(RetryableError):  # it stays, under its own name, and the cancelling is not held up for that
         noted = catalogue.cancellations.withdraw(claim, sha256=sha256, key=key)
         # Later than that, somebody may have stopped waiting for it.
-        if not catalogue.is_held(sha256) and time.monotonic() - began < WITHDRAWN_WITHIN_S:
+        if not catalogue.is_content_in_use(sha256) and time.monotonic() - began < WITHDRAWN_WITHIN_S:
             storage.delete(key)
-        catalogue.content_gone(noted)
+        catalogue.mark_content_deleted(noted)
 
 
 def _size(path: FilePath) -> int | None:

@@ -102,15 +102,15 @@ def keep(preview: Preview, *, storage: Storage, catalogue: Catalogue) -> None:
     Whoever deletes notes that first, then removes all of it: this looks after its own note, so one of the two sees the
     other's.
     """
-    catalogue.previews.keep(preview)
-    if not catalogue.is_held(preview.sha256):
+    catalogue.previews.save(preview)
+    if not catalogue.is_content_in_use(preview.sha256):
         discard(preview.sha256, storage=storage, catalogue=catalogue)
 
 
 def discard(sha256: str, *, storage: Storage, catalogue: Catalogue) -> None:
     """Removes what was made of a content."""
     storage.delete(thumbnail_key(sha256))
-    catalogue.previews.forget(sha256)
+    catalogue.previews.delete(sha256)
 
 
 @contextmanager

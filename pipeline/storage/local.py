@@ -108,7 +108,7 @@ class LocalStorage:
         with _trouble("written"), suppress(FileNotFoundError):
             self._place(key).unlink()
 
-    def older(self, folder: str, seconds: float) -> Iterator[str]:
+    def list_older(self, folder: str, seconds: float) -> Iterator[str]:
         """The keys right below `folder` whose content was written longer ago than that, in no order.
 
         Raises:
@@ -122,7 +122,7 @@ class LocalStorage:
                     if is_key(key) and stat.S_ISREG(found.st_mode) and _is_older(found, seconds):
                         yield key
 
-    def delete_older(self, key: str, seconds: float) -> bool:
+    def delete_if_older(self, key: str, seconds: float) -> bool:
         """Removes what stands under the key if it was written longer ago than that; whether it did."""
         with _trouble("written"), suppress(FileNotFoundError):
             place = self._place(key)
@@ -131,7 +131,7 @@ class LocalStorage:
                 return True
         return False
 
-    def discard_older(self, seconds: float) -> int:
+    def discard_stale_parts(self, seconds: float) -> int:
         """Removes what a killed process left half-written so long ago; returns how many files."""
         removed = 0
         with suppress(FileNotFoundError), os.scandir(self.root / PARTS) as entries:

@@ -16,7 +16,7 @@ from obstore.exceptions import BaseError
 from obstore.store import from_url
 
 from pipeline.errors import Code, PermanentError, PipelineError, RetryableError, SettingsError
-from pipeline.parallel import abreast
+from pipeline.parallel import map_parallel
 from pipeline.storage.keys import CHUNK_BYTES, FilePath, Method, checked_key, is_key
 from pipeline.storage.local import staged_size
 
@@ -68,7 +68,7 @@ class ObjectStorage:
 
     def put_files(self, files: Sequence[tuple[FilePath, str]]) -> list[bool | PipelineError]:
         """Stores files under their keys as `put_file` does one: what comes of each, or its error, in their order."""
-        return abreast(lambda file: self.put_file(*file), files)
+        return map_parallel(lambda file: self.put_file(*file), files)
 
     def put_chunks(self, chunks: Iterable[bytes], key: str) -> int:
         """Stores these bytes under the key, in place of what stood there; returns how many.
@@ -133,7 +133,7 @@ class ObjectStorage:
             except FileNotFoundError:
                 return
 
-    def older(self, folder: str, seconds: float) -> Iterator[str]:
+    def list_older(self, folder: str, seconds: float) -> Iterator[str]:
         """The keys right below `folder` whose content was written longer ago than that, by the store's clock.
 
         Raises:
@@ -147,7 +147,7 @@ class ObjectStorage:
                 if is_key(key) and key.rpartition("/")[0] == folder and _is_older(entry, seconds):
                     yield key
 
-    def delete_older(self, key: str, seconds: float) -> bool:
+    def delete_if_older(self, key: str, seconds: float) -> bool:
         """Removes what stands under the key if it was written longer ago than that; whether it did."""
         with _trouble():
             try:
@@ -159,7 +159,7 @@ class ObjectStorage:
                 return False
         return old
 
-    def discard_older(self, seconds: float) -> int:  # noqa: ARG002  part of the interface
+    def discard_stale_parts(self, seconds: float) -> int:  # noqa: ARG002  part of the interface
         """Nothing to do: an upload that fails is aborted. Those of a killed process belong to a rule of the bucket."""
         return 0
 

@@ -49,15 +49,15 @@ class Storage(Protocol):
 
     def delete(self, key: str) -> None: ...
 
-    def older(self, folder: str, seconds: float) -> Iterator[str]:
+    def list_older(self, folder: str, seconds: float) -> Iterator[str]:
         """The keys right below `folder` that were written longer ago than that, a page at a time."""
         ...
 
-    def delete_older(self, key: str, seconds: float) -> bool:
+    def delete_if_older(self, key: str, seconds: float) -> bool:
         """Deletes it if it was written longer ago than that; whether it did."""
         ...
 
-    def discard_older(self, seconds: float) -> int: ...
+    def discard_stale_parts(self, seconds: float) -> int: ...
 
 
 def open_storage(url: str) -> Storage:

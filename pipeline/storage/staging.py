@@ -86,16 +86,16 @@ class Staging:
         Raises:
             StagingLostError: it is not on this machine.
         """
-        if not self.holds(media_id):
+        if not self.exists(media_id):
             raise StagingLostError(media_id)
         return self.folder / media_id
 
-    def place(self, media_id: str) -> str:
+    def file_path(self, media_id: str) -> str:
         """Where its staged file is, if it is on this machine."""
         return f"{self.folder}/{media_id}"
 
-    def holds(self, media_id: str) -> bool:
-        return os.path.isfile(self.place(media_id))
+    def exists(self, media_id: str) -> bool:
+        return os.path.isfile(self.file_path(media_id))
 
     def part(self, media_id: str) -> Part:
         """For a `with` block: a new file for this attachment, which gets its name at the end, or goes if that raises.
@@ -141,9 +141,9 @@ class Staging:
     def discard(self, media_id: str) -> None:
         """Removes the staged file, if there is one."""
         with suppress(OSError):
-            os.unlink(self.place(media_id))
+            os.unlink(self.file_path(media_id))
 
-    def untouched(self, *, at_least_s: float, at_most_s: float) -> set[str]:
+    def idle_ids(self, *, at_least_s: float, at_most_s: float) -> set[str]:
         """The attachments with a file here, whole or not, that nobody has touched for so long and not for longer."""
         found = set()
         with suppress(FileNotFoundError), os.scandir(self.folder) as entries:

@@ -14,7 +14,7 @@ from typing import TypeVar
 import rich_click as click
 
 from esteira.cli.output import examples
-from pipeline.catalogue import Catalogue, Finishing
+from pipeline.catalogue import Catalogue, FinishRequest
 from pipeline.models import Attachment, Claim, Detected, Facts, Fetched, Kind, Record, Refusal, Stored, Validated
 from scripts.benchmarks.bulk import fill
 from scripts.benchmarks.findings import Chart, Finding, Line, json_option, ratio, tell_and_keep
@@ -114,9 +114,9 @@ class Run:
             claims = [self._timed("claim", partial(self._catalogue.claim, one, lease_s=60)) for one in ids]
             held = [claim for claim in claims if not isinstance(claim, Refusal)]
             contents = [(claim, _stored(claim)) for claim in held]
-            records = self._timed("stored", partial(self._catalogue.stored_many, contents), files=CREW)
+            records = self._timed("stored", partial(self._catalogue.mark_stored_many, contents), files=CREW)
             known = [claim.model_copy(update={"record": record}) for claim, record in zip(held, records, strict=True)]
-            moves = [Finishing(claim, announced=True) for claim in known]
+            moves = [FinishRequest(claim, announced=True) for claim in known]
             done = self._timed("finish", partial(self._catalogue.finish_many, moves), files=CREW)
             assert sum(isinstance(record, Record) for record in done) == CREW, done
 

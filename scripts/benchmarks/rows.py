@@ -61,7 +61,7 @@ def fill(services: Services, count: int, *, seed: int = 7) -> None:
             totals.update(row["status"] for row in rows)
     engine.dispose()
     for name, n in {**totals, "received": count, "stored": totals["done"], "retried": count // 90}.items():
-        services.catalogue.add(name, n)
+        services.catalogue.increment(name, n)
 
 
 def _row(dice: random.Random, number: int, now: int) -> dict[str, Any]:

@@ -7,5 +7,5 @@ from pipeline.services import services
 
 if __name__ == "__main__":
     clear_intake(services(), older_than_s=0)
-    services().storage.discard_older(0)
+    services().storage.discard_stale_parts(0)
     services().close()

@@ -172,7 +172,7 @@ def test_a_cancelled_one_can_go_again(system: RunningSystem, server: GatedServer
 
 def test_what_was_marked_by_one_that_died_is_ended_by_the_workers(system: RunningSystem, server: GatedServer) -> None:
     media_id = system.submit(url=server.url("0.jpg")).id
-    assert system.services.catalogue.cancellations.ask(media_id)
+    assert system.services.catalogue.cancellations.request(media_id)
     assert system.queue.drop(media_id)
     system.sweep()
     with system.workers():

@@ -23,11 +23,11 @@ from pipeline.models import Status
 from tests.pipeline.catalogue.contract_catalogue import CatalogueContract
 from tests.pipeline.catalogue.contract_claim_writes import MovesContract
 from tests.pipeline.catalogue.contract_failures import FailuresContract
-from tests.pipeline.catalogue.contract_figures import FiguresContract
 from tests.pipeline.catalogue.contract_history import HistoryContract
 from tests.pipeline.catalogue.contract_previews import PreviewsContract
 from tests.pipeline.catalogue.contract_single_flight import FlightsContract
-from tests.support.catalogues import MEDIA_KEY, attachment, claimed, finished, stored
+from tests.pipeline.catalogue.contract_statistics import StatisticsContract
+from tests.support.catalogues import MEDIA_KEY, attachment, claimed, finished, mark_stored, stored
 from tests.support.postgres import PASSWORD, PostgresServer, postgres_server
 
 ROOT = Path(__file__).parents[2]
@@ -88,7 +88,7 @@ class TestPreviews(PreviewsContract):
         return url
 
 
-class TestFigures(FiguresContract):
+class TestFigures(StatisticsContract):
     @pytest.fixture
     def url(self, url: str) -> str:
         return url
@@ -162,7 +162,7 @@ def test_a_restart_of_the_server_costs_no_call_and_no_restart_of_ours(
     claim = claimed(catalogue, catalogue.accept(attachment()).id)
     server.stop(mode)
     server.start()
-    assert catalogue.stored(claim, stored()).status is Status.STORED
+    assert mark_stored(catalogue, claim, stored()).status is Status.STORED
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(lambda _: catalogue.accept(attachment()), range(30)))
     assert catalogue.totals()["received"] == 61

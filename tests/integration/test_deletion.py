@@ -17,14 +17,14 @@ from actors.maintenance import deletions
 from actors.maintenance.deletions import delete, finish_deletions
 from actors.maintenance.schedule import clear_intake
 from pipeline.catalogue import Catalogue
-from pipeline.errors import Code, PermanentError, PipelineError, RetryableError
+from pipeline.errors import Code, PermanentError, PipelineError, RetryableError, or_raise
 from pipeline.models import Claim, Detected, Facts, Fetched, Kind, Record, Status, Validated
 from pipeline.notifiers.live import EVENTS_KEY
 from pipeline.services import Services
 from pipeline.steps import persist as persisting
-from pipeline.steps.persist import persist
+from pipeline.steps.persist import persist_many
 from pipeline.storage import LocalStorage, content_key, intake_key
-from tests.support.catalogues import attachment, claimed, ending, finished
+from tests.support.catalogues import attachment, claimed, failure, finished
 from tests.support.media_server import MediaServer
 from tests.support.system import RunningSystem, photo
 
@@ -56,7 +56,7 @@ def begun(tools: Services) -> Claim:
 def stored(tools: Services, staged: Path, claim: Claim | None = None) -> Record:
     """An attachment that is done and has the content."""
     claim = claim or begun(tools)
-    persist(claim, VALIDATED, path=staged, storage=tools.storage, catalogue=tools.catalogue)
+    or_raise(persist_many([(claim, VALIDATED)], paths=[staged], storage=tools.storage, catalogue=tools.catalogue)[0])
     return tools.catalogue.finish(claim, announced=True)
 
 
@@ -113,7 +113,7 @@ def test_bytes_kept_for_a_replay_go_too_and_no_replay_brings_it_back(system: Run
 def test_only_what_has_ended_is_deleted_and_twice_is_no_error(tools: Services, staged: Path) -> None:
     held = begun(tools)
     ended = begun(tools)
-    tools.catalogue.ended(ended, ending())  # not announced yet
+    tools.catalogue.mark_failed(ended, failure())  # not announced yet
     for media_id, code in ((held.id, Code.NOT_ENDED), (ended.id, Code.NOT_ENDED), ("f" * 32, Code.NOT_FOUND)):
         with pytest.raises(PermanentError) as caught:
             delete(tools, media_id)
@@ -161,8 +161,8 @@ def test_a_deletion_that_is_too_slow_leaves_the_content_to_a_later_one(
 # Where a deletion may be when somebody else stores the same content from beginning to end.
 MOMENTS: dict[str, tuple[type[Any], str, bool]] = {
     "before its note": (Catalogue, "delete", False),
-    "before its look": (Catalogue, "is_held", False),
-    "after its look": (Catalogue, "is_held", True),
+    "before its look": (Catalogue, "is_content_in_use", False),
+    "after its look": (Catalogue, "is_content_in_use", True),
     "after the removal": (LocalStorage, "delete", True),
 }
 
@@ -190,7 +190,7 @@ def test_content_that_is_stored_meanwhile_stands_afterwards(
     assert (row(tools, new.id).status, tools.storage.size(KEY)) == ("done", len(CONTENT))
 
 
-@pytest.mark.parametrize("step", ["put_files", "stored_many"])
+@pytest.mark.parametrize("step", ["put_files", "mark_stored_many"])
 def test_a_deletion_between_two_steps_of_persist_takes_nothing_away(
     tools: Services, staged: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:

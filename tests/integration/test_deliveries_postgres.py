@@ -46,7 +46,7 @@ def test_who_takes_does_not_wait_for_another_who_has_not_committed(url: str) -> 
         row = other.execute("SELECT id FROM deliveries ORDER BY next_at, id LIMIT 1 FOR UPDATE").fetchone()
         assert row
         found: list[str] = []
-        taking = threading.Thread(target=lambda: found.extend(parcel.id for parcel in take(catalogue.deliveries)))
+        taking = threading.Thread(target=lambda: found.extend(attempt.id for attempt in take(catalogue.deliveries)))
         taking.start()
         taking.join(4)
         assert len(found) == 1

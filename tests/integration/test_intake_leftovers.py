@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 
 from actors.maintenance.schedule import INTAKE_AFTER_S, clear_intake
-from pipeline.models import Attachment, Ending, Record, Refusal, Stage, Status
+from pipeline.errors import or_raise
+from pipeline.models import Attachment, Failure, Record, Refusal, Stage, Status
 from pipeline.storage import intake_key
-from tests.support.catalogues import ending
+from tests.support.catalogues import failure
 from tests.support.media_server import MediaServer
 from tests.support.s3 import BUCKET, S3Server, s3_server
 from tests.support.system import ROOT, RunningSystem, photo
@@ -59,11 +60,11 @@ def age(system: RunningSystem, media_id: str, seconds: float = OLD_S) -> None:
     os.utime(system.folder / "media" / intake_key(media_id), (then, then))
 
 
-def end(system: RunningSystem, media_id: str, how: Ending) -> None:
+def end(system: RunningSystem, media_id: str, how: Failure) -> None:
     """Ends it as a worker does."""
     claim = system.services.catalogue.claim(media_id, lease_s=60)
     assert not isinstance(claim, Refusal)
-    system.services.notify(claim, how)
+    or_raise(system.services.notify_many([(claim, how)])[0])
 
 
 def left_by_a_dead_web_app(system: RunningSystem) -> str:
@@ -95,7 +96,7 @@ def test_bytes_of_a_row_that_has_not_ended_stay_however_old(either: RunningSyste
 @pytest.mark.parametrize("status", [Status.REJECTED, Status.FAILED, Status.EXPIRED])
 def test_bytes_that_a_replay_may_ask_for_stay(either: RunningSystem, status: Status) -> None:
     media_id = either.hook.take(inline(either)).id
-    end(either, media_id, ending(status, Stage.FETCH))
+    end(either, media_id, failure(status, Stage.FETCH))
     time.sleep(1.1)
     assert clear_intake(either.services, older_than_s=0) == 0
     assert stands(either, media_id)

@@ -41,7 +41,7 @@ def handed_over(system: RunningSystem, content: bytes, **fields: str) -> str:
 
 
 def preview_of(system: RunningSystem, record: Record) -> Preview | None:
-    return system.services.catalogue.previews.of([str(record.sha256)]).get(str(record.sha256))
+    return system.services.catalogue.previews.get_many([str(record.sha256)]).get(str(record.sha256))
 
 
 def previewed(system: RunningSystem, media_id: str, *, within_s: float = 60) -> Preview:
@@ -247,7 +247,7 @@ def test_a_content_that_is_gone_leaves_nothing_behind(system: RunningSystem) -> 
     system.queue.aside.offer(str(message.options["key"]), DERIVE, message.encode())
     with system.workers():
         wait_until(lambda: not any(errands(system).values()), 20)
-    assert system.services.catalogue.previews.of(["ab" * 32]) == {}
+    assert system.services.catalogue.previews.get_many(["ab" * 32]) == {}
 
 
 def test_a_wiped_redis_costs_previews_alone_and_they_can_be_asked_for_again(system: RunningSystem) -> None:
@@ -284,10 +284,10 @@ def test_a_preview_that_is_made_while_its_content_is_deleted_does_not_stay(syste
     (record,) = shown(system, photo())
     content = content_of(record)
     assert content
-    preview = system.services.derive(content)  # drawn, and put beside the content …
+    preview = system.services.make_preview(content)  # drawn, and put beside the content …
     delete(system.services, record.id)  # … which goes …
     system.services.storage.put_chunks([b"RIFF"], thumbnail_key(content.sha256))
-    system.services.keep_preview(preview)  # … before that is noted
+    system.services.save_preview(preview)  # … before that is noted
     assert preview_of(system, record) is None
     assert system.stored_files() == []
 

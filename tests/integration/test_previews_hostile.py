@@ -54,10 +54,10 @@ def test_every_hostile_file_has_an_answer_in_time_and_leaves_nothing_behind(syst
         wanted = put(system, content(), type_)
         began = time.monotonic()
         with contextlib.suppress(PermanentError):
-            assert system.services.derive(wanted).state in set(PreviewState), told
+            assert system.services.make_preview(wanted).state in set(PreviewState), told
         assert time.monotonic() - began < 60, told
         assert system.staged_files() == [], told
-    good = system.services.derive(put(system, sample("jpeg/pillow"), "jpeg"))
+    good = system.services.make_preview(put(system, sample("jpeg/pillow"), "jpeg"))
     assert good.state is PreviewState.MADE
     left = {path.name for path in system.stored_files() if path.parent.name == ".parts"}
     assert left == set()
@@ -73,10 +73,10 @@ def test_a_renderer_that_dies_costs_one_preview_and_no_worker(
     gif = MEDIA_TYPES["gif"]
     monkeypatch.setattr("pipeline.media_types.PREVIEWS", {gif.check: f"tests.support.hostile_decoders:{decoder}"})
     with pytest.raises(PermanentError) as caught:
-        system.services.derive(put(system, b"GIF89a", "gif"))
+        system.services.make_preview(put(system, b"GIF89a", "gif"))
     assert caught.value.code is code
     monkeypatch.undo()
-    assert system.services.derive(put(system, sample("gif/pillow"), "gif")).state is PreviewState.MADE
+    assert system.services.make_preview(put(system, sample("gif/pillow"), "gif")).state is PreviewState.MADE
 
 
 @pytest.mark.parametrize(
@@ -97,10 +97,10 @@ def test_a_renderer_that_dies_costs_one_preview_and_no_worker(
 def test_a_renderer_that_lies_is_not_believed(
     system: RunningSystem, monkeypatch: pytest.MonkeyPatch, answer: object
 ) -> None:
-    monkeypatch.setattr(type(system.services.drawing), "call", lambda *_, **__: answer)
+    monkeypatch.setattr(type(system.services.preview_sandbox), "call", lambda *_, **__: answer)
     wanted = put(system, sample("jpeg/pillow"), "jpeg")
     with pytest.raises(PermanentError) as caught:
-        system.services.derive(wanted)
+        system.services.make_preview(wanted)
     assert caught.value.code is Code.DECODER_CRASH
     assert len(system.stored_files()) == 1
 
@@ -110,7 +110,7 @@ def test_what_is_too_large_has_no_preview_and_is_not_read(
 ) -> None:
     wanted = put(system, sample("jpeg/pillow"), "jpeg")
     monkeypatch.setattr("pipeline.steps.preview.MOST_BYTES", 100)
-    assert system.services.derive(wanted).state is PreviewState.NONE
+    assert system.services.make_preview(wanted).state is PreviewState.NONE
 
 
 def test_from_an_object_store_a_copy_is_drawn_and_removed(
@@ -119,9 +119,9 @@ def test_from_an_object_store_a_copy_is_drawn_and_removed(
     with s3_server(monkeypatch):
         system = make_system(storage_url=f"s3://{BUCKET}")
         good, bad = put(system, sample("mp4/h264"), "mp4"), put(system, b"no video", "mp4")
-        assert system.services.derive(good).state is PreviewState.MADE
+        assert system.services.make_preview(good).state is PreviewState.MADE
         with pytest.raises(PipelineError):
-            system.services.derive(bad)
+            system.services.make_preview(bad)
         assert system.staged_files() == []
 
 

@@ -12,7 +12,9 @@ from actors.execution.executor import claim_attachment, single_flight_option
 from actors.execution.inline import run_inline
 from actors.maintenance.deletions import delete
 from actors.operations.workers import workers
-from pipeline.models import Held, Status
+from pipeline.errors import or_raise
+from pipeline.models import Claim, ContentMatch, Fetched, Record, Status
+from pipeline.services import Services
 from tests.support.media_server import Answer, MediaServer
 from tests.support.postgres import PostgresServer, postgres_server
 from tests.support.s3 import s3_server
@@ -186,18 +188,24 @@ def test_what_it_is_declared_as_is_judged_anew(make_system: MakeSystem) -> None:
     assert contents.hits() == [1]
 
 
+def store(tools: Services, claim: Claim, fetched: Fetched) -> Record:
+    """Runs detect, validate and persist."""
+    detected = or_raise(tools.detect_many([(claim, fetched)])[0])
+    return or_raise(tools.persist_many([(claim, tools.validate(claim, detected))])[0])
+
+
 def test_content_that_is_deleted_meanwhile_is_downloaded_again(system: RunningSystem) -> None:
     contents, tools = Contents(1), system.services
     with contents.server:
         first, second = (system.attachment(url=contents.url(0), file_sha256=contents.hashes[0]) for _ in range(2))
         run_inline(tools, tools.catalogue.accept(first).id)
         claim = claim_attachment(tools, tools.catalogue.accept(second).id, flight=single_flight_option(tools.settings))
-        assert claim.held is Held.BY_SOURCE
+        assert claim.content_match is ContentMatch.BY_SOURCE
         delete(tools, first.id)
         assert system.stored_files() == []
         fetched = tools.fetch(claim)
         assert not fetched.deduplicated
-        record = tools.persist(claim, tools.validate(claim, tools.detect(claim, fetched)))
+        record = store(tools, claim, fetched)
     assert [path.name for path in system.stored_files()] == [record.sha256]
     assert contents.hits() == [2]
 
@@ -210,7 +218,7 @@ def test_content_that_is_deleted_after_it_was_taken_is_stored_again(system: Runn
         claim = claim_attachment(tools, tools.catalogue.accept(second).id, flight=single_flight_option(tools.settings))
         fetched = tools.fetch(claim)
         delete(tools, first.id)
-        record = tools.persist(claim, tools.validate(claim, tools.detect(claim, fetched)))
+        record = store(tools, claim, fetched)
     assert fetched.deduplicated
     assert [path.name for path in system.stored_files()] == [record.sha256]
     assert contents.hits() == [1]

@@ -158,7 +158,7 @@ def test_a_listing_goes_on_over_all_of_its_pages(
         storage.put_chunks([b"x"], key)
     time.sleep(1.1)
     server.requests.clear()
-    assert list(storage.older("intake", 0)) == keys
+    assert list(storage.list_older("intake", 0)) == keys
     assert sum("list-type" in line for line in server.requests) == 4
 
 
@@ -168,10 +168,10 @@ def test_a_removal_for_age_is_made_at_once_or_not_at_all(storage: ObjectStorage,
     server.requests.clear()
     server.fault = lambda environ: UNAVAILABLE if environ["REQUEST_METHOD"] in {"DELETE", "POST"} else None
     with pytest.raises(RetryableError):
-        storage.delete_older("intake/a", 0)
+        storage.delete_if_older("intake/a", 0)
     assert len(server.requests) == 2  # the look, and one try
     server.fault = None
-    assert storage.delete_older("intake/a", 0)
+    assert storage.delete_if_older("intake/a", 0)
 
 
 @pytest.mark.parametrize("when", [0, 2])

@@ -1,4 +1,4 @@
-"""The trail of a claim: what is written when, what rides along, what is let go."""
+"""The attempt_log of a claim: what is written when, what rides along, what is let go."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from pipeline.history import (
     AttemptLog,
     HistoryEntry,
     HistoryOutcome,
-    entry_now,
+    new_entry,
     read_lines,
     worker_name,
 )
 
 
-def attempted(trail: AttemptLog, outcome: HistoryOutcome = HistoryOutcome.DONE, **error: str) -> None:
-    trail.begin("fetch", 1)
-    trail.end(outcome, **error)
+def attempted(attempt_log: AttemptLog, outcome: HistoryOutcome = HistoryOutcome.DONE, **error: str) -> None:
+    attempt_log.start("fetch", 1)
+    attempt_log.finish(outcome, **error)
 
 
-def outcomes(trail: AttemptLog) -> list[str]:
-    return [entry.outcome.value for entry in read_lines(trail.lines())]
+def outcomes(attempt_log: AttemptLog) -> list[str]:
+    return [entry.outcome.value for entry in read_lines(attempt_log.pending_lines())]
 
 
 def test_an_entry_comes_back_as_it_was_written() -> None:
@@ -35,92 +35,92 @@ def test_an_entry_comes_back_as_it_was_written() -> None:
 
 
 def test_what_was_written_is_not_written_again() -> None:
-    trail = AttemptLog()
-    attempted(trail)
-    assert outcomes(trail) == ["done"]
-    trail.written()
-    assert trail.lines() == ""
+    attempt_log = AttemptLog()
+    attempted(attempt_log)
+    assert outcomes(attempt_log) == ["done"]
+    attempt_log.mark_written()
+    assert attempt_log.pending_lines() == ""
 
 
 def test_what_could_not_be_written_is_written_with_the_next() -> None:
-    trail = AttemptLog()
-    attempted(trail)
-    trail.lines()
-    attempted(trail, HistoryOutcome.RETRY, code="storage", message="is full")
-    assert outcomes(trail) == ["done", "retry"]
+    attempt_log = AttemptLog()
+    attempted(attempt_log)
+    attempt_log.pending_lines()
+    attempted(attempt_log, HistoryOutcome.RETRY, code="storage", message="is full")
+    assert outcomes(attempt_log) == ["done", "retry"]
 
 
 def test_the_last_deed_of_an_attempt_tells_it_as_done_and_it_is_told_once() -> None:
-    trail = AttemptLog()
-    trail.begin("persist", 1)
-    assert [entry.stage for entry in read_lines(trail.lines(closing=True))] == ["persist"]
-    trail.written(closing=True)
-    trail.end(HistoryOutcome.DONE)
-    assert trail.lines() == ""
+    attempt_log = AttemptLog()
+    attempt_log.start("persist", 1)
+    assert [entry.stage for entry in read_lines(attempt_log.pending_lines(closing=True))] == ["persist"]
+    attempt_log.mark_written(closing=True)
+    attempt_log.finish(HistoryOutcome.DONE)
+    assert attempt_log.pending_lines() == ""
 
 
 def test_an_attempt_that_fails_after_its_last_deed_says_so() -> None:
-    trail = AttemptLog()
-    trail.begin("persist", 1)
-    trail.written(closing=True)
-    trail.end(HistoryOutcome.RETRY, code="storage", message="went away")
-    assert outcomes(trail) == ["retry"]
+    attempt_log = AttemptLog()
+    attempt_log.start("persist", 1)
+    attempt_log.mark_written(closing=True)
+    attempt_log.finish(HistoryOutcome.RETRY, code="storage", message="went away")
+    assert outcomes(attempt_log) == ["retry"]
 
 
 def test_an_ending_is_told_unless_the_attempt_that_led_to_it_is() -> None:
-    ending = entry_now("fetch", HistoryOutcome.FAILED, code="poison")
-    trail = AttemptLog()
-    assert [entry.code for entry in read_lines(trail.lines(final=ending))] == ["poison"]
-    attempted(trail, HistoryOutcome.FAILED, code="fetch_timeout", message="silent")
-    assert [entry.code for entry in read_lines(trail.lines(final=ending))] == ["fetch_timeout"]
+    ending = new_entry("fetch", HistoryOutcome.FAILED, code="poison")
+    attempt_log = AttemptLog()
+    assert [entry.code for entry in read_lines(attempt_log.pending_lines(final=ending))] == ["poison"]
+    attempted(attempt_log, HistoryOutcome.FAILED, code="fetch_timeout", message="silent")
+    assert [entry.code for entry in read_lines(attempt_log.pending_lines(final=ending))] == ["fetch_timeout"]
 
 
 def test_waiting_is_told_once_for_as_long_as_it_lasts() -> None:
-    trail = AttemptLog()
-    attempted(trail, HistoryOutcome.WAITS, code="fetch_busy")
-    trail.written()
-    carried = trail.carried()
+    attempt_log = AttemptLog()
+    attempted(attempt_log, HistoryOutcome.WAITS, code="fetch_busy")
+    attempt_log.mark_written()
+    carried = attempt_log.export()
     assert carried == {"waits": True}
     another = AttemptLog()
-    another.resume(carried)
+    another.restore(carried)
     attempted(another, HistoryOutcome.WAITS, code="fetch_busy")
-    assert another.lines() == ""
+    assert another.pending_lines() == ""
     attempted(another)
     attempted(another, HistoryOutcome.WAITS, code="fetch_busy")
     assert outcomes(another) == ["done", "waits"]
 
 
 def test_a_crash_is_told_once_for_each_death() -> None:
-    trail = AttemptLog()
-    trail.crashed("fetch", 0)
-    assert (trail.lines(), trail.carried()) == ("", None)
-    trail.crashed("fetch", 1)
+    attempt_log = AttemptLog()
+    attempt_log.record_crash("fetch", 0)
+    assert (attempt_log.pending_lines(), attempt_log.export()) == ("", None)
+    attempt_log.record_crash("fetch", 1)
     another = AttemptLog()
-    another.resume(trail.carried() or {})
-    another.crashed("fetch", 1)
+    another.restore(attempt_log.export() or {})
+    another.record_crash("fetch", 1)
     assert outcomes(another) == ["crashed"]
-    another.crashed("fetch", 2)
+    another.record_crash("fetch", 2)
     assert outcomes(another) == ["crashed", "crashed"]
 
 
 def test_what_rides_along_comes_first_and_is_bounded() -> None:
-    trail = AttemptLog()
+    attempt_log = AttemptLog()
     for number in range(MAX_CARRIED + 5):
-        trail.begin("fetch", number)
-        trail.end(HistoryOutcome.RETRY)
+        attempt_log.start("fetch", number)
+        attempt_log.finish(HistoryOutcome.RETRY)
     another = AttemptLog()
-    another.resume(trail.carried() or {})
+    another.restore(attempt_log.export() or {})
     attempted(another)
-    found = read_lines(another.lines())
+    found = read_lines(another.pending_lines())
     assert [entry.attempt for entry in found] == [*range(5, MAX_CARRIED + 5), 1]
 
 
 def test_nonsense_that_rides_along_is_left_out() -> None:
-    trail = AttemptLog()
-    trail.resume({"lines": ["", "nonsense", 7, '{"stage": "fetch"}'], "waits": "yes", "crashes": "many"})
-    trail.resume({"lines": "text"})
-    attempted(trail, HistoryOutcome.WAITS)
-    assert outcomes(trail) == ["waits"]
+    attempt_log = AttemptLog()
+    attempt_log.restore({"lines": ["", "nonsense", 7, '{"stage": "fetch"}'], "waits": "yes", "crashes": "many"})
+    attempt_log.restore({"lines": "text"})
+    attempted(attempt_log, HistoryOutcome.WAITS)
+    assert outcomes(attempt_log) == ["waits"]
 
 
 def test_a_line_that_was_cut_in_two_is_left_out_and_a_repeat_told_once() -> None:
@@ -130,9 +130,9 @@ def test_a_line_that_was_cut_in_two_is_left_out_and_a_repeat_told_once() -> None
 
 
 def test_a_message_is_kept_short_and_clean() -> None:
-    trail = AttemptLog()
-    attempted(trail, HistoryOutcome.RETRY, code="internal", message="\0\ud800" + "x" * 5000)
-    (entry,) = read_lines(trail.lines())
+    attempt_log = AttemptLog()
+    attempted(attempt_log, HistoryOutcome.RETRY, code="internal", message="\0\ud800" + "x" * 5000)
+    (entry,) = read_lines(attempt_log.pending_lines())
     assert entry.message
     assert entry.message.startswith("\ufffd?x")
     assert len(entry.message) == MAX_MESSAGE
@@ -143,9 +143,13 @@ def test_a_forked_child_has_a_name_of_its_own() -> None:
     assert mine.endswith(f":{os.getpid()}")
     child = os.fork()
     if child == 0:
-        trail = AttemptLog()
-        attempted(trail)
-        told = [read_lines(trail.lines())[0].worker, worker_name(), entry_now("fetch", HistoryOutcome.DONE).worker]
+        attempt_log = AttemptLog()
+        attempted(attempt_log)
+        told = [
+            read_lines(attempt_log.pending_lines())[0].worker,
+            worker_name(),
+            new_entry("fetch", HistoryOutcome.DONE).worker,
+        ]
         os._exit(0 if told == 3 * [f"{mine.partition(':')[0]}:{os.getpid()}"] else 1)
     assert os.waitpid(child, 0)[1] == 0
     assert worker_name() == mine

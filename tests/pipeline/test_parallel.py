@@ -3,7 +3,7 @@ from __future__ import annotations
 import threading
 
 from pipeline.errors import Code, RetryableError
-from pipeline.parallel import THREADS, abreast
+from pipeline.parallel import THREADS, map_parallel
 
 
 def test_each_comes_back_in_its_place_though_all_wait_for_each_other() -> None:
@@ -16,9 +16,9 @@ def test_each_comes_back_in_its_place_though_all_wait_for_each_other() -> None:
             raise fault
         return number * 2
 
-    assert abreast(work, range(THREADS)) == [fault if number == 3 else number * 2 for number in range(THREADS)]
+    assert map_parallel(work, range(THREADS)) == [fault if number == 3 else number * 2 for number in range(THREADS)]
 
 
 def test_one_alone_costs_no_thread() -> None:
-    assert abreast(lambda _: threading.current_thread(), ["one"]) == [threading.current_thread()]
-    assert abreast(lambda _: None, []) == []
+    assert map_parallel(lambda _: threading.current_thread(), ["one"]) == [threading.current_thread()]
+    assert map_parallel(lambda _: None, []) == []

@@ -6,13 +6,13 @@ import itertools
 from typing import Any
 
 from pipeline.catalogue import Catalogue
-from pipeline.errors import Code
+from pipeline.errors import Code, or_raise
 from pipeline.models import (
     Attachment,
     Claim,
     Detected,
-    Ending,
     Facts,
+    Failure,
     Fetched,
     Kind,
     Record,
@@ -56,9 +56,9 @@ def stored(**facts: Any) -> Stored:
     return Stored(validated=validated(**facts), storage_key=f"ab/{SHA256}", name="1700000000_ababab.jpeg")
 
 
-def ending(status: Status = Status.FAILED, stage: Stage = Stage.FETCH, **fields: Any) -> Ending:
+def failure(status: Status = Status.FAILED, stage: Stage = Stage.FETCH, **fields: Any) -> Failure:
     given = {"attempts": 3, "code": Code.FETCH_UNAVAILABLE, "message": "media.example answered 500", **fields}
-    return Ending(status=status, stage=stage, **given)
+    return Failure(status=status, stage=stage, **given)
 
 
 def claimed(catalogue: Catalogue, media_id: str, *, lease_s: float = 60, takeover: bool = False) -> Claim:
@@ -67,13 +67,18 @@ def claimed(catalogue: Catalogue, media_id: str, *, lease_s: float = 60, takeove
     return claim
 
 
+def mark_stored(catalogue: Catalogue, claim: Claim, content: Stored) -> Record:
+    """Notes that this content is stored; raises the error that `Catalogue.mark_stored_many` returns."""
+    return or_raise(catalogue.mark_stored_many([(claim, content)])[0])
+
+
 def finished(catalogue: Catalogue, status: Status = Status.DONE, *, of: Attachment | None = None, **how: Any) -> Record:
     """An attachment that went all the way to this status."""
     claim = claimed(catalogue, catalogue.accept(of or attachment()).id)
     if status is Status.DONE:
-        catalogue.stored(claim, stored())
+        mark_stored(catalogue, claim, stored())
     else:
-        catalogue.ended(claim, ending(status, **how))
+        catalogue.mark_failed(claim, failure(status, **how))
     return catalogue.finish(claim, announced=True)
 
 

@@ -18,7 +18,7 @@ from actors.execution.executor import STEPS
 from actors.redis_queue.queue import RedisQueue
 from actors.stages import broker
 from actors.webhooks.dispatcher import Lane
-from pipeline.catalogue import Catalogue, DeliveryAttempt, Finishing
+from pipeline.catalogue import Catalogue, DeliveryAttempt, FinishRequest
 from pipeline.models import Model
 from pipeline.security.whatsapp_media import Decryptor
 from pipeline.services import services
@@ -51,7 +51,7 @@ def _ids_of(argument: Any) -> set[Any]:
         return {found for part in argument for found in _ids_of(part)}
     if isinstance(argument, str):
         return {argument}
-    if isinstance(argument, Model | DeliveryAttempt | Finishing):
+    if isinstance(argument, Model | DeliveryAttempt | FinishRequest):
         claim = getattr(argument, "claim", argument)
         return {getattr(claim, name, None) for name in ("id", "media_id")}
     return set()
@@ -102,10 +102,11 @@ for _naming in ("rename", "replace", "link"):
 _watch(os, "fsync", "storage.sync", where=partial(_synced, _STORAGE))
 _watch(Decryptor, "update", "decrypt.update")
 _watch(Decryptor, "finish", "decrypt.mac")
-for _write in ("claim", "release", "ended"):
-    _watch(Catalogue, _write, f"catalogue.{_write}")
-for _write in ("stored", "finish"):
-    _watch(Catalogue, f"{_write}_many", f"catalogue.{_write}")
+_watch(Catalogue, "claim", "catalogue.claim")
+_watch(Catalogue, "release", "catalogue.release")
+_watch(Catalogue, "mark_failed", "catalogue.ended")
+_watch(Catalogue, "mark_stored_many", "catalogue.stored")
+_watch(Catalogue, "finish_many", "catalogue.finish")
 _watch(Lane, "_send", "delivery")
 _watch(Staging, "discard", "staging.discard")
 _watch(LocalStorage, "delete", "intake.delete")

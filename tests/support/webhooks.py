@@ -6,9 +6,9 @@ import base64
 import json
 from typing import Any
 
-from pipeline.catalogue import Catalogue, DeliveryRecord, Outgoing
+from pipeline.catalogue import Catalogue, DeliveryFilters, DeliveryRecord, OutgoingEvent
 from pipeline.models import Record
-from tests.support.catalogues import attachment, claimed, stored
+from tests.support.catalogues import attachment, claimed, mark_stored, stored
 from tests.support.media_server import MediaServer, Request
 
 SECRET = "whsec_" + base64.b64encode(b"a-secret-of-twenty-four-b").decode()
@@ -33,9 +33,9 @@ def event_ids(server: MediaServer, name: str) -> list[str]:
 def told(catalogue: Catalogue, *names: str, body: str = '{"caption":"words"}', session: str = "shop") -> Record:
     """An attachment that is done, its event written down for these endpoints."""
     claim = claimed(catalogue, catalogue.accept(attachment(session=session)).id)
-    catalogue.stored(claim, stored())
-    return catalogue.finish(claim, announced=True, outgoing=Outgoing(claim.id, "media.done", body, names))
+    mark_stored(catalogue, claim, stored())
+    return catalogue.finish(claim, announced=True, outgoing=OutgoingEvent(claim.id, "media.done", body, names))
 
 
 def deliveries_of(catalogue: Catalogue, record: Record) -> list[DeliveryRecord]:
-    return catalogue.deliveries.of_media(record.id)
+    return [one for one in reversed(catalogue.deliveries.find(DeliveryFilters())) if one.media_id == record.id]

@@ -43,4 +43,4 @@ def _groups(caller: Caller, asked: dict[str, str]) -> list[dict[str, Any]]:
         return []
     session = caller.session if caller.session is not None else filters.session
     found = services().catalogue.failures.find(since=filters.since or 0, session=session)
-    return [group.told(language=language) for group in found]
+    return [group.to_json(language=language) for group in found]

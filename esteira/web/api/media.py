@@ -129,7 +129,7 @@ def _page(caller: Caller, asked: dict[str, str]) -> dict[str, Any]:
 
 def _told(records: Sequence[Record]) -> list[dict[str, Any]]:
     """Attachments with their previews, which one question finds for all of them."""
-    previews = services().catalogue.previews.of(one.sha256 for one in records if one.sha256)
+    previews = services().catalogue.previews.get_many(one.sha256 for one in records if one.sha256)
     return [record_json(one, previews.get(one.sha256 or "")) for one in records]
 
 

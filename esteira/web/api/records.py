@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from pipeline.catalogue import Filters, Preview, moment_of
+from pipeline.catalogue import Filters, Preview, parse_since
 from pipeline.errors import Code, PayloadError, PermanentError
 from pipeline.history import HistoryEntry
 from pipeline.models import Model, Record
@@ -76,7 +76,7 @@ def narrowed(kind: type[M], given: Mapping[str, Any]) -> M:
     wanted = {name: given[name] for name in kind.model_fields if name in given}
     try:
         if isinstance(since := wanted.get("since"), str):
-            wanted["since"] = int(since) if re.fullmatch(r"\d{11,16}", since, re.ASCII) else moment_of(since)
+            wanted["since"] = int(since) if re.fullmatch(r"\d{11,16}", since, re.ASCII) else parse_since(since)
         return kind.model_validate(wanted)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]

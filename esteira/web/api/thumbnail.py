@@ -46,7 +46,7 @@ class Thumbnail:
         record = visible(caller, request.path_params["media_id"])
         sha256 = _content_of(record)
         etag = f'"{sha256}.thumb"'
-        preview = services().catalogue.previews.of([sha256]).get(sha256)
+        preview = services().catalogue.previews.get_many([sha256]).get(sha256)
         if preview is None:
             return self._ask_for(record)
         if not preview.has_thumbnail:
@@ -57,7 +57,7 @@ class Thumbnail:
         try:
             picture = b"".join(services().storage.chunks(thumbnail_key(sha256)))
         except PermanentError:  # somebody has tidied storage
-            services().catalogue.previews.forget(sha256)
+            services().catalogue.previews.delete(sha256)
             return self._ask_for(record)
         headers = {**GUARDS, "ETag": etag, "Cache-Control": KEPT, "Content-Type": "image/webp"}
         if request.method == "HEAD":

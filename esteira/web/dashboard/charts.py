@@ -10,7 +10,7 @@ from nicegui import ui
 
 from esteira.web.dashboard.parts import box, card, text
 from esteira.web.dashboard.view import View
-from pipeline.catalogue.figures import Minute
+from pipeline.catalogue.statistics import Minute
 
 ENDINGS = {"done": "#0f9d8a", "expired": "#8a94a6", "rejected": "#e0a526", "failed": "#d6455d"}
 LINES = {"p50": "#0f9d8a", "p95": "#e0a526"}

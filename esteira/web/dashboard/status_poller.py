@@ -15,7 +15,7 @@ from starlette.concurrency import run_in_threadpool
 from actors.hook import hook
 from actors.operations.workers import WorkerFacts, workers
 from pipeline.catalogue.delivery_models import EndpointStats
-from pipeline.catalogue.figures import MINUTE_MS, Minute
+from pipeline.catalogue.statistics import MINUTE_MS, Minute
 from pipeline.errors import PipelineError
 
 EVERY_S = 2.0
@@ -123,7 +123,7 @@ class Looker:
                 catalogue.oldest_s(),
                 self._newest_minutes(catalogue.now()),
                 frozenset(one.name for one in catalogue.pauses.all() if one.kind == "stage"),
-                tuple(catalogue.deliveries.standings(endpoints)),
+                tuple(catalogue.deliveries.endpoint_stats(endpoints)),
             )
         except PipelineError:
             return None
@@ -132,7 +132,7 @@ class Looker:
         first = now - now % MINUTE_MS - (SHOWN_MINUTES - 1) * MINUTE_MS
         known = [at for at in self._minutes if at >= first]
         since = max(first, max(known) - LATE_MINUTES * MINUTE_MS) if known else first
-        fresh = hook().services.catalogue.figures.minutes(since, now)
+        fresh = hook().services.catalogue.statistics.minutes(since, now)
         self._minutes = {at: self._minutes[at] for at in known} | {one.at: one for one in fresh}
         return tuple(self._minutes[at] for at in sorted(self._minutes))
 

@@ -31,7 +31,7 @@ class IgnoredCounter:
         if not count:
             return
         try:
-            services().catalogue.add("ignored", count)
+            services().catalogue.increment("ignored", count)
         except PipelineError:
             self.add(count)
 

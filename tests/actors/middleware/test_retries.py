@@ -17,7 +17,7 @@ from pipeline.errors import (
     StagingLostError,
     SupersededError,
 )
-from pipeline.models import Ending, Fetched, Refusal, Stage, Status
+from pipeline.models import Failure, Fetched, Refusal, Stage, Status
 
 SEED = RetryPolicy(attempts=3, backoff_ms=2000)
 UNAVAILABLE = RetryableError(Code.FETCH_UNAVAILABLE, "answers 503")
@@ -27,7 +27,7 @@ def test_three_attempts_wait_two_and_four_seconds() -> None:
     assert decide(SEED, Stage.FETCH, 1, UNAVAILABLE) == Retry(2000, 2)
     assert decide(SEED, Stage.FETCH, 2, UNAVAILABLE) == Retry(4000, 3)
     last = decide(SEED, Stage.FETCH, 3, UNAVAILABLE)
-    assert isinstance(last, Ending)
+    assert isinstance(last, Failure)
     assert (last.status, last.stage, last.attempts, last.code) == (Status.FAILED, Stage.FETCH, 3, UNAVAILABLE.code)
 
 
@@ -40,7 +40,7 @@ def test_a_servers_wish_lengthens_the_wait_up_to_ten_minutes(wished: float, dela
 @given(stage=st.sampled_from(Stage), attempt=st.integers(1, 10), code=st.sampled_from(Code))
 def test_a_permanent_error_is_never_tried_again(stage: Stage, attempt: int, code: Code) -> None:
     decision = decide(SEED, stage, attempt, PermanentError(code, "no"))
-    assert isinstance(decision, Ending)
+    assert isinstance(decision, Failure)
     assert decision.status is (Status.EXPIRED if code is Code.SOURCE_GONE else Status.REJECTED)
 
 
@@ -65,7 +65,7 @@ def test_a_catalogue_that_is_away_costs_patience_but_no_attempt() -> None:
 def test_a_bug_is_tried_again_and_names_itself_without_its_words() -> None:
     assert isinstance(decide(SEED, Stage.DETECT, 1, ValueError("secret")), Retry)
     last = decide(SEED, Stage.DETECT, 3, ValueError("secret"))
-    assert isinstance(last, Ending)
+    assert isinstance(last, Failure)
     assert (last.code, last.message) == (Code.INTERNAL, "ValueError")
 
 
@@ -96,7 +96,7 @@ def test_what_another_has_or_had_is_let_go() -> None:
 
 def test_only_a_failed_ending_keeps_what_its_stage_was_given() -> None:
     inputs = Fetched(size=1, sha256="ab")
-    failed = Ending(status=Status.FAILED, stage=Stage.DETECT, attempts=3, code=Code.STORAGE, message="")
+    failed = Failure(status=Status.FAILED, stage=Stage.DETECT, attempts=3, code=Code.STORAGE, message="")
     assert ending_inputs(failed, inputs).inputs == {"size": 1, "sha256": "ab", "deduplicated": False}
     assert ending_inputs(failed, {"size": 1}).inputs == {"size": 1}
     refused = failed.model_copy(update={"status": Status.REJECTED})

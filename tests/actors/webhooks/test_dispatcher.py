@@ -203,14 +203,17 @@ def test_what_is_noted_waits_for_a_catalogue_that_is_away_or_a_fault_of_ours(mak
     announce(tools, "crm")
     deliveries = tools.catalogue.deliveries
     lane = Lane(tools.webhooks.endpoints["crm"], deliveries, tools.settings)
-    exchange, failures = deliveries.exchange, [RetryableError(Code.CATALOGUE, "away"), KeyError("a fault of ours")]
+    exchange, failures = (
+        deliveries.record_and_claim,
+        [RetryableError(Code.CATALOGUE, "away"), KeyError("a fault of ours")],
+    )
 
     def unreliable(*args: object, **kwargs: object) -> object:
         if posts(receiver, "hook") and failures:
             raise failures.pop()
         return exchange(*args, **kwargs)  # type: ignore[arg-type]
 
-    deliveries.exchange = unreliable  # type: ignore[method-assign, assignment]
+    deliveries.record_and_claim = unreliable  # type: ignore[method-assign, assignment]
     lane.start()
     wait_until(lambda: rows(tools.catalogue, DELIVERED), 30)
     lane.close()
@@ -249,19 +252,19 @@ def test_what_is_older_than_the_schedule_is_given_up_only_while_a_probe_has_just
 
 def test_the_schedule_has_jitter_and_an_end() -> None:
     error = RefusedError(500)
-    waits = {result_of(PARCEL, error, (100, 200)).again_s for _ in range(200)}
+    waits = {result_of(PARCEL, error, (100, 200)).retry_in_s for _ in range(200)}
     assert len(waits) > 100
     assert 90 <= min(filter(None, waits)) < 95
     assert 105 < max(filter(None, waits)) <= 110
-    second = result_of(PARCEL._replace(attempts=1), error, (100, 200)).again_s
+    second = result_of(PARCEL._replace(attempts=1), error, (100, 200)).retry_in_s
     assert second is not None
     assert 180 <= second <= 220
-    assert result_of(PARCEL._replace(attempts=2), error, (100, 200)).again_s is None
+    assert result_of(PARCEL._replace(attempts=2), error, (100, 200)).retry_in_s is None
 
 
 def test_a_retry_after_lengthens_a_wait_up_to_a_day_and_shortens_none() -> None:
     def wait(retry_after: float) -> float | None:
-        return result_of(PARCEL, RefusedError(503, retry_after=retry_after), (100,)).again_s
+        return result_of(PARCEL, RefusedError(503, retry_after=retry_after), (100,)).retry_in_s
 
     assert wait(500) == 500
     assert wait(10**9) == 86_400
@@ -272,7 +275,7 @@ def test_a_retry_after_lengthens_a_wait_up_to_a_day_and_shortens_none() -> None:
 
 def test_410_opens_the_circuit_and_ends_nothing() -> None:
     result = result_of(PARCEL, RefusedError(410), (100,))
-    assert (result.gone, result.again_s is not None) == (True, True)
+    assert (result.gone, result.retry_in_s is not None) == (True, True)
 
 
 def test_a_catalogue_shared_by_two_processes_hands_each_event_over_once(make: Make, receiver: MediaServer) -> None:

@@ -229,8 +229,8 @@ def test_status_tells_the_way_through_the_stages(installation: Installation) -> 
     assert installation.run("status", media_id, "--json").json["history"] == []
     catalogue = Catalogue(f"sqlite:///{installation.folder}/esteira.db")
     claim = claimed(catalogue, media_id)
-    claim.trail.begin("fetch", 1)
-    claim.trail.end(HistoryOutcome.RETRY, code="fetch_timeout", message="was \x1b[2J silent")
+    claim.attempt_log.start("fetch", 1)
+    claim.attempt_log.finish(HistoryOutcome.RETRY, code="fetch_timeout", message="was \x1b[2J silent")
     catalogue.release(claim, stage=Stage.FETCH, attempts=1, error=None)
     (entry,) = installation.run("status", media_id, "--json").json["history"]
     assert (entry["stage"], entry["attempt"], entry["outcome"]) == ("fetch", 1, "retry")

@@ -50,10 +50,10 @@ def test_what_is_noted_is_asked_for_anew_only_on_request(
     installation: Installation, catalogue: Catalogue, state: PreviewState, options: tuple[str, ...], asked: int
 ) -> None:
     finished(catalogue)
-    catalogue.previews.keep(Preview(sha256=SHA256, state=state))
+    catalogue.previews.save(Preview(sha256=SHA256, state=state))
     assert installation.run("derive", "--yes", "--json", *options).json == {"matched": asked, "asked": asked}
     assert waiting(installation) == asked
-    assert bool(catalogue.previews.of([SHA256])) is not bool(asked)
+    assert bool(catalogue.previews.get_many([SHA256])) is not bool(asked)
 
 
 def test_what_is_not_stored_has_no_preview(installation: Installation, catalogue: Catalogue) -> None:

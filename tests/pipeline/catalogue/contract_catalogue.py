@@ -14,7 +14,18 @@ from pipeline.catalogue import Catalogue, Filters, Pause
 from pipeline.errors import CancelledError, Code, PermanentError, RetryableError, SupersededError
 from pipeline.models import Claim, Kind, Record, Refusal, Stage, Status
 from pipeline.models.replacement_source import NewSource
-from tests.support.catalogues import MEDIA_KEY, SHA256, Clock, attachment, claimed, counted, ending, finished, stored
+from tests.support.catalogues import (
+    MEDIA_KEY,
+    SHA256,
+    Clock,
+    attachment,
+    claimed,
+    counted,
+    failure,
+    finished,
+    mark_stored,
+    stored,
+)
 
 NEVER = "0" * 32
 TROUBLE = RetryableError(Code.FETCH_TIMEOUT, "media.example was silent for 15 s")
@@ -84,7 +95,7 @@ class CatalogueContract:
         second = claimed(catalogue, media_id, lease_s=60)
         assert second.token != first.token
         with pytest.raises(SupersededError):
-            catalogue.stored(first, stored())
+            mark_stored(catalogue, first, stored())
 
     def test_a_takeover_ends_the_other_claim_at_once(self, catalogue: Catalogue) -> None:
         media_id = catalogue.accept(attachment()).id
@@ -95,18 +106,18 @@ class CatalogueContract:
             with pytest.raises(SupersededError):
                 use()
         assert (catalogue.get(media_id), catalogue.totals()) == before
-        assert catalogue.stored(held, stored()).status is Status.STORED
+        assert mark_stored(catalogue, held, stored()).status is Status.STORED
 
     @pytest.mark.parametrize("heir_of", ["", "nonsense", "\0", "\ud800", f"{NEVER}.{'0' * 16}"])
     def test_an_heir_takes_the_claim_of_its_holder_alone(self, catalogue: Catalogue, heir_of: str) -> None:
         media_id = catalogue.accept(attachment()).id
         first = claimed(catalogue, media_id)
-        assert catalogue.claim(media_id, lease_s=60, heir_of=heir_of) is Refusal.HELD
-        second = catalogue.claim(media_id, lease_s=60, heir_of=first.token)
+        assert catalogue.claim(media_id, lease_s=60, previous_token=heir_of) is Refusal.HELD
+        second = catalogue.claim(media_id, lease_s=60, previous_token=first.token)
         assert isinstance(second, Claim)
-        assert catalogue.claim(media_id, lease_s=60, heir_of=first.token) is Refusal.HELD
+        assert catalogue.claim(media_id, lease_s=60, previous_token=first.token) is Refusal.HELD
         with pytest.raises(SupersededError):
-            catalogue.stored(first, stored())
+            mark_stored(catalogue, first, stored())
 
     def test_of_many_who_claim_at_once_one_gets_it(self, catalogue: Catalogue) -> None:
         ids = [catalogue.accept(attachment()).id for _ in range(5)]
@@ -153,7 +164,7 @@ class CatalogueContract:
     def test_stored_content_is_done_once_it_is_announced(self, catalogue: Catalogue, clock: Clock) -> None:
         claim = claimed(catalogue, catalogue.accept(attachment(kind="video")).id)
         clock.now += 1
-        record = catalogue.stored(claim, stored(width=4, height=3, animated=False, flags=("macros", "encrypted")))
+        record = mark_stored(catalogue, claim, stored(width=4, height=3, animated=False, flags=("macros", "encrypted")))
         assert (record.status, record.stage, record.kind, record.declared_kind) == (
             "stored",
             "notify",
@@ -185,7 +196,7 @@ class CatalogueContract:
             with pytest.raises(PermanentError) as caught:
                 catalogue.finish(claim, announced=False)
             assert caught.value.code == Code.INTERNAL
-            catalogue.stored(claim, stored())
+            mark_stored(catalogue, claim, stored())
         assert catalogue.finish(claim, announced=True).status is Status.DONE
 
     def test_what_has_not_ended_cannot_finish(self, catalogue: Catalogue) -> None:
@@ -199,7 +210,7 @@ class CatalogueContract:
         self, catalogue: Catalogue, clock: Clock, status: Status, announced: bool
     ) -> None:
         claim = claimed(catalogue, catalogue.accept(attachment()).id)
-        record = catalogue.ended(claim, ending(status, Stage.VALIDATE, message="bad \0 " + "x" * 5000))
+        record = catalogue.mark_failed(claim, failure(status, Stage.VALIDATE, message="bad \0 " + "x" * 5000))
         assert (record.status, record.stage, record.attempts, record.finished_at) == (status, "validate", 3, None)
         assert record.error_code == "fetch_unavailable"
         assert record.error
@@ -213,31 +224,33 @@ class CatalogueContract:
 
     def test_the_first_word_stands(self, catalogue: Catalogue, clock: Clock) -> None:
         claim = claimed(catalogue, catalogue.accept(attachment()).id)
-        first = Record.model_validate(dict(catalogue.stored(claim, stored())))
+        first = Record.model_validate(dict(mark_stored(catalogue, claim, stored())))
         clock.now += 9
-        assert catalogue.stored(claim, stored(width=9)) == first
+        assert mark_stored(catalogue, claim, stored(width=9)) == first
         refused = claimed(catalogue, catalogue.accept(attachment()).id)
-        rejected = catalogue.ended(refused, ending(Status.REJECTED))
-        assert catalogue.ended(refused, ending(Status.FAILED)) == rejected
-        assert catalogue.stored(refused, stored()) == rejected
+        rejected = catalogue.mark_failed(refused, failure(Status.REJECTED))
+        assert catalogue.mark_failed(refused, failure(Status.FAILED)) == rejected
+        assert mark_stored(catalogue, refused, stored()) == rejected
         assert counted(catalogue.totals()) == {"stored": 1}
 
     def test_stored_content_whose_announcement_fails_for_good_ends_failed(self, catalogue: Catalogue) -> None:
         claim = claimed(catalogue, catalogue.accept(attachment()).id)
-        catalogue.stored(claim, stored())
-        catalogue.ended(claim, ending(stage=Stage.NOTIFY, code=Code.NOTIFY))
+        mark_stored(catalogue, claim, stored())
+        catalogue.mark_failed(claim, failure(stage=Stage.NOTIFY, code=Code.NOTIFY))
         record = catalogue.finish(claim, announced=False)
         assert (record.status, record.stage, record.storage_key) == ("failed", "notify", f"ab/{'ab' * 32}")
 
     def test_the_trouble_of_announcing_hides_no_ending(self, catalogue: Catalogue) -> None:
         claim = claimed(catalogue, catalogue.accept(attachment()).id)
-        rejected = catalogue.ended(claim, ending(Status.REJECTED, Stage.VALIDATE, code=Code.BROKEN, message="broken"))
+        rejected = catalogue.mark_failed(
+            claim, failure(Status.REJECTED, Stage.VALIDATE, code=Code.BROKEN, message="broken")
+        )
         catalogue.release(claim, stage=Stage.NOTIFY, attempts=1, error=TROUBLE)
         assert catalogue.get(claim.id) == rejected
 
     def test_a_claim_ends_with_the_finish(self, catalogue: Catalogue) -> None:
         claim = claimed(catalogue, catalogue.accept(attachment()).id)
-        catalogue.stored(claim, stored())
+        mark_stored(catalogue, claim, stored())
         done, totals = catalogue.finish(claim, announced=True), catalogue.totals()
         for use in uses(catalogue, claim):
             with pytest.raises(SupersededError):
@@ -268,8 +281,8 @@ class CatalogueContract:
 
     def test_what_was_only_not_announced_is_announced_again(self, catalogue: Catalogue) -> None:
         claim = claimed(catalogue, catalogue.accept(attachment()).id)
-        catalogue.stored(claim, stored())
-        catalogue.ended(claim, ending(stage=Stage.NOTIFY))
+        mark_stored(catalogue, claim, stored())
+        catalogue.mark_failed(claim, failure(stage=Stage.NOTIFY))
         catalogue.finish(claim, announced=False)
         record = catalogue.reopen(claim.id)
         assert record
@@ -296,7 +309,7 @@ class CatalogueContract:
     def test_bytes_in_storage_give_way_to_a_new_place_and_not_to_a_new_hash(self, catalogue: Catalogue) -> None:
         for source, kept in ((NewSource(file_sha256="ab" * 32), True), (NewSource(direct_path="/v/new"), False)):
             media_id = catalogue.accept(attachment(), intake=True).id
-            catalogue.ended(claim := claimed(catalogue, media_id), ending(Status.REJECTED))
+            catalogue.mark_failed(claim := claimed(catalogue, media_id), failure(Status.REJECTED))
             catalogue.finish(claim, announced=True)
             catalogue.reopen(media_id, source=source)
             assert claimed(catalogue, media_id).intake is kept
@@ -355,7 +368,7 @@ class CatalogueContract:
         claimed(catalogue, held, lease_s=500)
         claimed(catalogue, dead, lease_s=50)
         claim = claimed(catalogue, unannounced, lease_s=50)
-        catalogue.stored(claim, stored())
+        mark_stored(catalogue, claim, stored())
         clock.now += 90
         catalogue.release(claimed(catalogue, released), stage=Stage.FETCH, attempts=1, error=TROUBLE)
         clock.now += 10
@@ -394,12 +407,14 @@ class CatalogueContract:
     # --- counting ---
 
     def test_counts_of_many_threads_add_up(self, catalogue: Catalogue) -> None:
-        threads = [threading.Thread(target=lambda: [catalogue.add("fallbacks") for _ in range(20)]) for _ in range(8)]
+        threads = [
+            threading.Thread(target=lambda: [catalogue.increment("fallbacks") for _ in range(20)]) for _ in range(8)
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        catalogue.add("fallbacks", 5)
+        catalogue.increment("fallbacks", 5)
         assert catalogue.totals()["fallbacks"] == 165
 
     def test_durations_are_of_what_was_done_at_the_first_go(self, catalogue: Catalogue, clock: Clock) -> None:
@@ -407,13 +422,13 @@ class CatalogueContract:
         for seconds in range(1, 101):
             claim = claimed(catalogue, catalogue.accept(attachment()).id)
             clock.now += seconds
-            catalogue.stored(claim, stored())
+            mark_stored(catalogue, claim, stored())
             catalogue.finish(claim, announced=True)
         failed = finished(catalogue, Status.FAILED)
         clock.now += 100_000
         catalogue.reopen(failed.id)
         replayed = claimed(catalogue, failed.id)
-        catalogue.stored(replayed, stored())
+        mark_stored(catalogue, replayed, stored())
         catalogue.finish(replayed, announced=True)
         assert catalogue.durations() == {"mean": 50_500, "p50": 50_000, "p95": 95_000, "p99": 99_000}
 
@@ -430,7 +445,7 @@ class CatalogueContract:
         catalogue.accept(attachment())
         assert catalogue.oldest_s() == 7
         claim = claimed(catalogue, first)
-        catalogue.stored(claim, stored())
+        mark_stored(catalogue, claim, stored())
         catalogue.finish(claim, announced=True)
         assert catalogue.oldest_s() == 0
 
@@ -484,51 +499,51 @@ class CatalogueContract:
 
     def test_what_is_cancelled_cannot_be_stored_and_ends_as_that(self, catalogue: Catalogue, clock: Clock) -> None:
         claim = claimed(catalogue, catalogue.accept(attachment()).id)
-        asked = catalogue.cancellations.ask(claim.id)
+        asked = catalogue.cancellations.request(claim.id)
         assert asked
         assert (asked.status, asked.cancelled_at) == (Status.RECEIVED, int(clock.now * 1000))
         clock.now += 5
-        assert catalogue.cancellations.ask(claim.id) == asked
+        assert catalogue.cancellations.request(claim.id) == asked
         with pytest.raises(CancelledError):
-            catalogue.stored(claim, stored())
-        record = catalogue.ended(claim, ending(Status.FAILED, inputs={"size": 1, "sha256": "ab"}))
+            mark_stored(catalogue, claim, stored())
+        record = catalogue.mark_failed(claim, failure(Status.FAILED, inputs={"size": 1, "sha256": "ab"}))
         assert (record.status, record.error_code, record.error) == (Status.REJECTED, "cancelled", "it was cancelled")
         assert catalogue.finish(claim, announced=True).status is Status.REJECTED
         assert counted(catalogue.totals()) == {"rejected": 1}
 
     def test_what_is_stored_or_has_ended_cannot_be_cancelled(self, catalogue: Catalogue) -> None:
         under_way = claimed(catalogue, catalogue.accept(attachment()).id)
-        catalogue.stored(under_way, stored())
+        mark_stored(catalogue, under_way, stored())
         refused = claimed(catalogue, catalogue.accept(attachment()).id)
-        catalogue.ended(refused, ending())
+        catalogue.mark_failed(refused, failure())
         ids = [under_way.id, refused.id, *(finished(catalogue, status).id for status in ENDINGS), NEVER, "no id"]
-        assert [catalogue.cancellations.ask(media_id) for media_id in ids] == [None] * len(ids)
+        assert [catalogue.cancellations.request(media_id) for media_id in ids] == [None] * len(ids)
         assert catalogue.finish(refused, announced=True).status is Status.FAILED
 
     def test_a_replay_forgets_that_it_was_cancelled(self, catalogue: Catalogue) -> None:
         claim = claimed(catalogue, catalogue.accept(attachment()).id)
-        catalogue.cancellations.ask(claim.id)
-        catalogue.ended(claim, ending(Status.REJECTED))
+        catalogue.cancellations.request(claim.id)
+        catalogue.mark_failed(claim, failure(Status.REJECTED))
         catalogue.finish(claim, announced=True)
         again = catalogue.reopen(claim.id)
         assert again
         assert (again.status, again.cancelled_at, again.run) == (Status.RECEIVED, None, 1)
-        assert catalogue.stored(claimed(catalogue, claim.id), stored()).status is Status.STORED
+        assert mark_stored(catalogue, claimed(catalogue, claim.id), stored()).status is Status.STORED
 
     def test_content_that_is_withdrawn_is_held_by_nobody_and_seen_by_whoever_stores_it(
         self, catalogue: Catalogue, clock: Clock
     ) -> None:
         claim = claimed(catalogue, catalogue.accept(attachment()).id)
-        catalogue.cancellations.ask(claim.id)
+        catalogue.cancellations.request(claim.id)
         key = f"ab/{SHA256}"
         noted = catalogue.cancellations.withdraw(claim, sha256=SHA256, key=key)
-        assert not catalogue.is_held(SHA256)
-        assert catalogue.deletions_of({SHA256, "0" * 64}, since=0) == {SHA256: [(int(clock.now * 1000), True)]}
-        catalogue.content_gone(noted)
-        assert catalogue.deletions_of([SHA256], since=0) == {SHA256: [(int(clock.now * 1000), False)]}
-        assert catalogue.deletions_of([SHA256], since=int(clock.now * 1000) + 1) == {}
-        assert catalogue.deletions_of([], since=0) == {}
-        assert catalogue.undone_deletions(older_than_s=-1) == []
+        assert not catalogue.is_content_in_use(SHA256)
+        assert catalogue.find_deletions({SHA256, "0" * 64}, since=0) == {SHA256: [(int(clock.now * 1000), True)]}
+        catalogue.mark_content_deleted(noted)
+        assert catalogue.find_deletions([SHA256], since=0) == {SHA256: [(int(clock.now * 1000), False)]}
+        assert catalogue.find_deletions([SHA256], since=int(clock.now * 1000) + 1) == {}
+        assert catalogue.find_deletions([], since=0) == {}
+        assert catalogue.unfinished_deletions(older_than_s=-1) == []
         catalogue.claim(claim.id, lease_s=60, takeover=True)
         with pytest.raises(SupersededError):
             catalogue.cancellations.withdraw(claim, sha256=SHA256, key=key)
@@ -540,8 +555,8 @@ ENDINGS = (Status.DONE, Status.FAILED, Status.REJECTED, Status.EXPIRED)
 def uses(catalogue: Catalogue, claim: Claim) -> list[Callable[[], object]]:
     """Every write that shows a claim."""
     return [
-        lambda: catalogue.stored(claim, stored(width=1)),
-        lambda: catalogue.ended(claim, ending()),
+        lambda: mark_stored(catalogue, claim, stored(width=1)),
+        lambda: catalogue.mark_failed(claim, failure()),
         lambda: catalogue.finish(claim, announced=True),
         lambda: catalogue.finish(claim, announced=False),
         lambda: catalogue.release(claim, stage=Stage.FETCH, attempts=2, error=TROUBLE),

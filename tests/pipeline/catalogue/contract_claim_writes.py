@@ -8,18 +8,18 @@ from threading import Barrier
 
 import pytest
 
-from pipeline.catalogue import Catalogue, DeliveryFilters, Filters, Finishing, Outgoing, Preview, PreviewState
+from pipeline.catalogue import Catalogue, DeliveryFilters, Filters, FinishRequest, OutgoingEvent, Preview, PreviewState
 from pipeline.errors import CancelledError, Code, PermanentError, PipelineError, RetryableError, SupersededError
 from pipeline.history import HistoryOutcome
-from pipeline.models import Claim, JustStored, Kind, Record, Stage, Status
-from tests.support.catalogues import SHA256, Clock, attachment, claimed, counted, ending, stored
+from pipeline.models import Claim, Kind, Record, Stage, Status, StoredRecord
+from tests.support.catalogues import SHA256, Clock, attachment, claimed, counted, failure, mark_stored, stored
 
 TROUBLE = RetryableError(Code.FETCH_TIMEOUT, "media.example was silent for 15 s")
 TOO_WIDE = 2**70  # pixels, more than a column holds
 
 
-def outgoing(claim: Claim) -> Outgoing:
-    return Outgoing(f"event-{claim.id}", "media.done", "{}", ["shop", "office"])
+def outgoing(claim: Claim) -> OutgoingEvent:
+    return OutgoingEvent(f"event-{claim.id}", "media.done", "{}", ["shop", "office"])
 
 
 def said(outcomes: list[Record | PipelineError]) -> list[object]:
@@ -33,7 +33,7 @@ def at_once(catalogue: Catalogue, *orders: list[Claim]) -> list[object]:
 
     def move(order: list[Claim]) -> list[object]:
         barrier.wait(30)
-        return said(catalogue.stored_many([(claim, stored()) for claim in order]))
+        return said(catalogue.mark_stored_many([(claim, stored()) for claim in order]))
 
     with ThreadPoolExecutor(len(orders)) as pool:
         return [one for outcomes in pool.map(move, orders) for one in outcomes]
@@ -61,16 +61,16 @@ class MovesContract:
     ) -> None:
         clock.now += 1
         facts = {"animated": True, "flags": ("macros", "encrypted")}
-        several = catalogue.stored_many([(claim, stored(width=n, **facts)) for n, claim in enumerate(claims)])
+        several = catalogue.mark_stored_many([(claim, stored(width=n, **facts)) for n, claim in enumerate(claims)])
         assert [Record.model_validate(dict(r)) for r in several if isinstance(r, Record)] == [
             catalogue.get(claim.id) for claim in claims
         ]
-        assert all(isinstance(record, JustStored) for record in several)
+        assert all(isinstance(record, StoredRecord) for record in several)
         assert [(r.id, r.width, r.status) for r in several if isinstance(r, Record)] == [
             (claim.id, n, Status.STORED) for n, claim in enumerate(claims)
         ]
         clock.now += 1
-        done = catalogue.finish_many([Finishing(claim, announced=True) for claim in claims])
+        done = catalogue.finish_many([FinishRequest(claim, announced=True) for claim in claims])
         assert done == [catalogue.get(claim.id) for claim in claims]
         assert said(done) == [Status.DONE] * 6
         assert counted(catalogue.totals()) == {"stored": 6, "done": 6}
@@ -84,33 +84,33 @@ class MovesContract:
         claim = claimed(catalogue, full.id)
         catalogue.release(claim, stage=Stage.VALIDATE, attempts=2, error=TROUBLE)
         clock.now += 5
-        record = catalogue.stored(claimed(catalogue, full.id), stored(duration_ms=5, pages=2))
-        assert isinstance(record, JustStored)
-        assert not record.previewed
+        record = mark_stored(catalogue, claimed(catalogue, full.id), stored(duration_ms=5, pages=2))
+        assert isinstance(record, StoredRecord)
+        assert not record.has_preview
         found = catalogue.get(full.id)
         assert found
-        assert {**dict(found), "previewed": False} == dict(record)
-        assert record.model_fields_set == JustStored.model_fields.keys()
+        assert {**dict(found), "has_preview": False} == dict(record)
+        assert record.model_fields_set == StoredRecord.model_fields.keys()
         assert (type(record.kind), type(record.status), type(record.stage)) == (Kind, Status, Stage)
-        assert JustStored.model_validate_json(record.model_dump_json()) == record
+        assert StoredRecord.model_validate_json(record.model_dump_json()) == record
 
     def test_what_was_just_stored_tells_whether_its_content_has_a_preview(
         self, catalogue: Catalogue, claims: list[Claim]
     ) -> None:
-        first = catalogue.stored(claims[0], stored())
-        catalogue.previews.keep(Preview(sha256=SHA256, state=PreviewState.NONE))
-        second = catalogue.stored(claims[1], stored())
-        assert [one.previewed for one in (first, second) if isinstance(one, JustStored)] == [False, True]
+        first = mark_stored(catalogue, claims[0], stored())
+        catalogue.previews.save(Preview(sha256=SHA256, state=PreviewState.NONE))
+        second = mark_stored(catalogue, claims[1], stored())
+        assert [one.has_preview for one in (first, second) if isinstance(one, StoredRecord)] == [False, True]
 
     def test_whoever_knows_that_it_is_stored_is_told_what_the_row_tells(
         self, catalogue: Catalogue, clock: Clock, claims: list[Claim]
     ) -> None:
-        stored_ones = catalogue.stored_many([(claim, stored(flags=("macros",))) for claim in claims])
+        stored_ones = catalogue.mark_stored_many([(claim, stored(flags=("macros",))) for claim in claims])
         known = [claim.model_copy(update={"record": row}) for claim, row in zip(claims, stored_ones, strict=True)]
         clock.now += 7
-        catalogue.ended(claims[1], ending(stage=Stage.NOTIFY, code=Code.NOTIFY))
+        catalogue.mark_failed(claims[1], failure(stage=Stage.NOTIFY, code=Code.NOTIFY))
         claimed(catalogue, claims[2].id, takeover=True)
-        outcomes = catalogue.finish_many([Finishing(claim, announced=True) for claim in known])
+        outcomes = catalogue.finish_many([FinishRequest(claim, announced=True) for claim in known])
         assert said(outcomes) == [Status.DONE, Status.FAILED, SupersededError, *[Status.DONE] * 3]
         for claim, outcome in zip(claims, outcomes, strict=True):
             if isinstance(outcome, Record):
@@ -119,38 +119,38 @@ class MovesContract:
         assert counted(catalogue.totals()) == {"stored": 6, "done": 4, "failed": 1}
 
     def test_nothing_is_nothing(self, catalogue: Catalogue) -> None:
-        assert (catalogue.stored_many([]), catalogue.finish_many([])) == ([], [])
+        assert (catalogue.mark_stored_many([]), catalogue.finish_many([])) == ([], [])
         assert counted(catalogue.totals()) == {}
 
     def test_who_was_cancelled_or_superseded_spoils_no_other(self, catalogue: Catalogue, claims: list[Claim]) -> None:
-        catalogue.cancellations.ask(claims[1].id)
+        catalogue.cancellations.request(claims[1].id)
         claimed(catalogue, claims[3].id, takeover=True)
-        catalogue.ended(claims[4], ending(Status.REJECTED))
-        outcomes = catalogue.stored_many([(claim, stored()) for claim in claims])
+        catalogue.mark_failed(claims[4], failure(Status.REJECTED))
+        outcomes = catalogue.mark_stored_many([(claim, stored()) for claim in claims])
         first = Status.STORED
         assert said(outcomes) == [first, CancelledError, first, SupersededError, Status.REJECTED, first]
         assert counted(catalogue.totals()) == {"stored": 3}
-        outcomes = catalogue.finish_many([Finishing(claim, announced=True) for claim in claims])
+        outcomes = catalogue.finish_many([FinishRequest(claim, announced=True) for claim in claims])
         done = Status.DONE
         assert said(outcomes) == [done, PermanentError, done, SupersededError, Status.REJECTED, done]
         assert counted(catalogue.totals()) == {"stored": 3, "done": 3, "rejected": 1}
 
     def test_what_cannot_be_held_fails_alone(self, catalogue: Catalogue, claims: list[Claim]) -> None:
         moves = [(claim, stored(width=TOO_WIDE if n == 2 else n)) for n, claim in enumerate(claims)]
-        outcomes = catalogue.stored_many(moves)
+        outcomes = catalogue.mark_stored_many(moves)
         assert said(outcomes) == [Status.STORED, Status.STORED, PermanentError, *[Status.STORED] * 3]
         assert isinstance(outcomes[2], PermanentError)
         assert outcomes[2].code == Code.CATALOGUE
         with pytest.raises(PermanentError, match="cannot hold"):
-            catalogue.stored(claims[2], stored(width=TOO_WIDE))
+            mark_stored(catalogue, claims[2], stored(width=TOO_WIDE))
         assert counted(catalogue.totals()) == {"stored": 5}
         assert catalogue.count(Filters(status=Status.RECEIVED)) == 1
 
     def test_different_endings_are_counted_by_their_own_names(self, catalogue: Catalogue, claims: list[Claim]) -> None:
         for claim, status in zip(claims, (Status.FAILED, Status.REJECTED, Status.REJECTED), strict=False):
-            catalogue.ended(claim, ending(status))
-        catalogue.stored_many([(claim, stored()) for claim in claims[3:]])
-        outcomes = catalogue.finish_many([Finishing(claim, announced=n != 1) for n, claim in enumerate(claims)])
+            catalogue.mark_failed(claim, failure(status))
+        catalogue.mark_stored_many([(claim, stored()) for claim in claims[3:]])
+        outcomes = catalogue.finish_many([FinishRequest(claim, announced=n != 1) for n, claim in enumerate(claims)])
         assert [r.announced_at is not None for r in outcomes if isinstance(r, Record)] == [True, False, *[True] * 4]
         assert Counter(said(outcomes)) == {Status.DONE: 3, Status.REJECTED: 2, Status.FAILED: 1}
         assert counted(catalogue.totals()) == {"stored": 3, "done": 3, "rejected": 2, "failed": 1}
@@ -158,32 +158,32 @@ class MovesContract:
     def test_the_outbox_gets_what_belongs_to_those_that_were_finished(
         self, catalogue: Catalogue, claims: list[Claim]
     ) -> None:
-        catalogue.stored_many([(claim, stored()) for claim in claims])
+        catalogue.mark_stored_many([(claim, stored()) for claim in claims])
         claimed(catalogue, claims[0].id, takeover=True)
-        catalogue.finish_many([Finishing(claim, announced=True, outgoing=outgoing(claim)) for claim in claims[:3]])
+        catalogue.finish_many([FinishRequest(claim, announced=True, outgoing=outgoing(claim)) for claim in claims[:3]])
         written = Counter(found.media_id for found in catalogue.deliveries.find(DeliveryFilters()))
         assert written == {claims[1].id: 2, claims[2].id: 2}
 
     def test_the_same_one_twice_is_written_once(self, catalogue: Catalogue, claims: list[Claim]) -> None:
         twice = [(claims[0], stored(width=1)), (claims[0], stored(width=2))]
-        outcomes = catalogue.stored_many(twice)
+        outcomes = catalogue.mark_stored_many(twice)
         assert [r.width for r in outcomes if isinstance(r, Record)] == [1, 1]
-        outcomes = catalogue.finish_many([Finishing(claims[0], announced=True)] * 2)
+        outcomes = catalogue.finish_many([FinishRequest(claims[0], announced=True)] * 2)
         assert said(outcomes) == [Status.DONE, SupersededError]
         assert counted(catalogue.totals()) == {"stored": 1, "done": 1}
 
     def test_each_history_tells_its_own_way_once(self, catalogue: Catalogue, claims: list[Claim]) -> None:
         claimed(catalogue, claims[1].id, takeover=True)
         for claim in claims[:3]:
-            claim.trail.begin("persist", 1)
-        catalogue.stored_many([(claim, stored()) for claim in claims[:3]])
+            claim.attempt_log.start("persist", 1)
+        catalogue.mark_stored_many([(claim, stored()) for claim in claims[:3]])
         for claim in claims[:3]:
-            claim.trail.end(HistoryOutcome.DONE)
-            claim.trail.begin("notify", 1)
-        catalogue.finish_many([Finishing(claim, announced=True) for claim in claims[:3]])
+            claim.attempt_log.finish(HistoryOutcome.DONE)
+            claim.attempt_log.start("notify", 1)
+        catalogue.finish_many([FinishRequest(claim, announced=True) for claim in claims[:3]])
         told = [[entry.stage for entry in catalogue.history(claim.id)] for claim in claims[:3]]
         assert told == [["persist", "notify"], [], ["persist", "notify"]]
-        assert claims[1].trail.lines(), "what was not written waits for the next write"
+        assert claims[1].attempt_log.pending_lines(), "what was not written waits for the next write"
 
     def test_two_who_move_the_same_rows_in_other_orders_never_hinder_each_other(self, catalogue: Catalogue) -> None:
         for _ in range(5):
@@ -201,7 +201,7 @@ class MovesContract:
 
         with monkeypatch.context() as patched:
             patched.setattr("pipeline.catalogue.database.Database.write", away)
-            assert catalogue.stored_many([(claim, stored()) for claim in claims]) == [trouble] * 6
+            assert catalogue.mark_stored_many([(claim, stored()) for claim in claims]) == [trouble] * 6
             with pytest.raises(RetryableError, match="went away"):
                 catalogue.finish(claims[0], announced=True)
-        assert said(catalogue.stored_many([(claims[0], stored())])) == [Status.STORED]
+        assert said(catalogue.mark_stored_many([(claims[0], stored())])) == [Status.STORED]

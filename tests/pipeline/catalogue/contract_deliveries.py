@@ -7,26 +7,34 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from pipeline.catalogue import Catalogue, Deliveries, DeliveryAttempt, DeliveryFilters, DeliveryStatus, Outgoing, Result
+from pipeline.catalogue import (
+    Catalogue,
+    Deliveries,
+    DeliveryAttempt,
+    DeliveryFilters,
+    DeliveryResult,
+    DeliveryStatus,
+    OutgoingEvent,
+)
 from pipeline.errors import SupersededError
 from pipeline.models import Status
-from tests.support.catalogues import Clock, attachment, claimed, ending, finished, stored
+from tests.support.catalogues import Clock, attachment, claimed, failure, finished, mark_stored, stored
 from tests.support.webhooks import deliveries_of, told
 
 PENDING, DELIVERED, UNDELIVERED, WITHDRAWN = DeliveryStatus
 
 
 def take(outbox: Deliveries, endpoint: str = "crm", *, want: int = 10, lease_s: float = 40) -> list[DeliveryAttempt]:
-    return outbox.exchange(endpoint, [], want=want, lease_s=lease_s).parcels
+    return outbox.record_and_claim(endpoint, [], want=want, lease_s=lease_s).attempts
 
 
-def note(outbox: Deliveries, *results: Result, endpoint: str = "crm") -> bool:
+def note(outbox: Deliveries, *results: DeliveryResult, endpoint: str = "crm") -> bool:
     """Notes results and takes nothing; whether the circuit is open then."""
-    return outbox.exchange(endpoint, results, want=0, lease_s=40).after.open
+    return outbox.record_and_claim(endpoint, results, want=0, lease_s=40).after.open
 
 
-def failed(parcel: DeliveryAttempt, again_s: float | None = 5, **more: float | bool) -> Result:
-    return Result(parcel, "the endpoint answered 500", again_s, **more)  # type: ignore[arg-type]
+def failed(attempt: DeliveryAttempt, retry_in_s: float | None = 5, **more: float | bool) -> DeliveryResult:
+    return DeliveryResult(attempt, "the endpoint answered 500", retry_in_s, **more)  # type: ignore[arg-type]
 
 
 class DeliveriesContract:
@@ -55,27 +63,27 @@ class DeliveriesContract:
         }  # fmt: skip
         assert len({one.id for one in found}) == 2
         assert {one.event_id for one in found} == {record.id}
-        assert [parcel.body for parcel in take(outbox)] == ['{"caption":"words"}']
+        assert [attempt.body for attempt in take(outbox)] == ['{"caption":"words"}']
 
     def test_who_has_lost_the_claim_writes_down_nothing(self, catalogue: Catalogue) -> None:
         claim = claimed(catalogue, catalogue.accept(attachment()).id)
-        catalogue.stored(claim, stored())
+        mark_stored(catalogue, claim, stored())
         claimed(catalogue, claim.id, takeover=True)
         with pytest.raises(SupersededError):
-            catalogue.finish(claim, announced=True, outgoing=Outgoing("e" * 32, "media.done", "{}", ["crm"]))
-        assert catalogue.deliveries.of_media(claim.id) == []
+            catalogue.finish(claim, announced=True, outgoing=OutgoingEvent("e" * 32, "media.done", "{}", ["crm"]))
+        assert catalogue.deliveries.find(DeliveryFilters()) == []
 
     def test_the_same_event_is_written_down_once_for_an_endpoint(self, catalogue: Catalogue) -> None:
         first = told(catalogue, "crm")
         claim = claimed(catalogue, catalogue.accept(attachment()).id)
-        catalogue.ended(claim, ending())
-        catalogue.finish(claim, announced=True, outgoing=Outgoing(first.id, "media.done", "other", ["crm", "new"]))
+        catalogue.mark_failed(claim, failure())
+        catalogue.finish(claim, announced=True, outgoing=OutgoingEvent(first.id, "media.done", "other", ["crm", "new"]))
         assert catalogue.deliveries.count(DeliveryFilters(endpoint="crm")) == 1
-        assert [parcel.body for parcel in take(catalogue.deliveries)] == ['{"caption":"words"}']
+        assert [attempt.body for attempt in take(catalogue.deliveries)] == ['{"caption":"words"}']
 
     def test_without_endpoints_nothing_is_written(self, catalogue: Catalogue) -> None:
-        record = finished(catalogue)
-        assert catalogue.deliveries.of_media(record.id) == []
+        finished(catalogue)
+        assert catalogue.deliveries.find(DeliveryFilters()) == []
 
     # --- handing over ---
 
@@ -89,10 +97,10 @@ class DeliveriesContract:
         clock.now += 2
         [theirs] = take(outbox)
         assert (theirs.id, theirs.event_id) == (mine.id, mine.event_id)
-        note(outbox, Result(mine))  # too late: it is not counted, and nothing is lost
+        note(outbox, DeliveryResult(mine))  # too late: it is not counted, and nothing is lost
         [record] = outbox.find(DeliveryFilters())
         assert (record.status, record.attempts) == (PENDING, 0)
-        note(outbox, Result(theirs))
+        note(outbox, DeliveryResult(theirs))
         [record] = outbox.find(DeliveryFilters())
         assert (record.status, record.attempts, record.next_at) == (DELIVERED, 1, None)
 
@@ -107,7 +115,7 @@ class DeliveriesContract:
             told(catalogue, "crm")
         with ThreadPoolExecutor(6) as crowd:
             taken = [p.id for batch in crowd.map(lambda _: take(outbox, want=4), range(12)) for p in batch]
-        taken += [parcel.id for parcel in take(outbox, want=30)]
+        taken += [attempt.id for attempt in take(outbox, want=30)]
         assert max(Counter(taken).values()) == 1
         assert len(taken) == 30
 
@@ -118,40 +126,40 @@ class DeliveriesContract:
         for _ in range(3):
             records.append(told(catalogue, "crm"))
             clock.now += 1
-        assert [parcel.media_id for parcel in take(outbox, want=2)] == [one.id for one in records[:2]]
+        assert [attempt.media_id for attempt in take(outbox, want=2)] == [one.id for one in records[:2]]
 
     def test_a_failed_attempt_comes_back_after_its_wait(
         self, catalogue: Catalogue, outbox: Deliveries, clock: Clock
     ) -> None:
         told(catalogue, "crm")
-        note(outbox, failed(take(outbox)[0], again_s=300))
+        note(outbox, failed(take(outbox)[0], retry_in_s=300))
         [record] = outbox.find(DeliveryFilters())
         assert (record.status, record.attempts, record.error) == (PENDING, 1, "the endpoint answered 500")
         clock.now += 299
         assert take(outbox) == []
         clock.now += 1
-        assert [parcel.attempts for parcel in take(outbox)] == [1]
+        assert [attempt.attempts for attempt in take(outbox)] == [1]
 
     def test_what_is_given_up_is_listed_and_keeps_its_body(self, catalogue: Catalogue, outbox: Deliveries) -> None:
         told(catalogue, "crm")
-        note(outbox, failed(take(outbox)[0], again_s=None))
+        note(outbox, failed(take(outbox)[0], retry_in_s=None))
         [record] = outbox.find(DeliveryFilters(status=UNDELIVERED, endpoint="crm"))
         assert (record.attempts, record.error, record.next_at) == (1, "the endpoint answered 500", None)
         assert outbox.redeliver([record.id]) == [record.id]
-        [parcel] = take(outbox)
-        assert (parcel.body, parcel.attempts, parcel.event_id) == ('{"caption":"words"}', 0, record.event_id)
+        [attempt] = take(outbox)
+        assert (attempt.body, attempt.attempts, attempt.event_id) == ('{"caption":"words"}', 0, record.event_id)
 
     def test_what_was_delivered_is_not_delivered_again(self, catalogue: Catalogue, outbox: Deliveries) -> None:
         told(catalogue, "crm")
-        note(outbox, Result(take(outbox)[0]))
+        note(outbox, DeliveryResult(take(outbox)[0]))
         [record] = outbox.find(DeliveryFilters())
         assert outbox.redeliver([record.id, "0" * 32, "x'; --"]) == []
         assert take(outbox) == []
 
     def test_what_is_given_back_is_there_at_once(self, catalogue: Catalogue, outbox: Deliveries) -> None:
         told(catalogue, "crm")
-        outbox.give_back(take(outbox))
-        assert [parcel.attempts for parcel in take(outbox)] == [0]
+        outbox.release(take(outbox))
+        assert [attempt.attempts for attempt in take(outbox)] == [0]
 
     # --- the circuit ---
 
@@ -160,10 +168,10 @@ class DeliveriesContract:
     ) -> None:
         for _ in range(8):
             told(catalogue, "crm")
-        parcels = take(outbox, want=5)
-        assert [note(outbox, failed(parcel, 3600)) for parcel in parcels] == [False] * 4 + [True]
+        attempts = take(outbox, want=5)
+        assert [note(outbox, failed(attempt, 3600)) for attempt in attempts] == [False] * 4 + [True]
         assert take(outbox) == []
-        assert outbox.circuit("crm").waits_ms(int(clock.now * 1000)) == 1000
+        assert outbox.circuit("crm").wait_ms(int(clock.now * 1000)) == 1000
         clock.now += 1
         assert len(take(outbox)) == 1
         assert take(outbox) == [], "somebody tries just now"
@@ -174,9 +182,9 @@ class DeliveriesContract:
     ) -> None:
         for _ in range(9):
             told(catalogue, "crm")
-        parcels = take(outbox, want=8)
+        attempts = take(outbox, want=8)
         with ThreadPoolExecutor(8) as crowd:
-            list(crowd.map(lambda parcel: note(outbox, failed(parcel, 3600)), parcels))
+            list(crowd.map(lambda attempt: note(outbox, failed(attempt, 3600)), attempts))
         circuit = outbox.circuit("crm")
         assert (circuit.failures, circuit.open) == (8, True)
         assert circuit.probe_at is not None
@@ -200,17 +208,17 @@ class DeliveriesContract:
         told(catalogue, "crm")
         note(outbox, failed(take(outbox)[0], 7200))  # of its own, and another one goes well before the outage
         told(catalogue, "crm")
-        note(outbox, Result(take(outbox)[0]))
+        note(outbox, DeliveryResult(take(outbox)[0]))
         clock.now += 1
         for _ in range(6):
             told(catalogue, "crm")
-        note(outbox, *(failed(parcel, 3600) for parcel in take(outbox, want=5)))
+        note(outbox, *(failed(attempt, 3600) for attempt in take(outbox, want=5)))
         assert outbox.circuit("crm").open
         clock.now += 1
-        found = outbox.exchange("crm", [Result(take(outbox)[0])], want=10, lease_s=40)
+        found = outbox.record_and_claim("crm", [DeliveryResult(take(outbox)[0])], want=10, lease_s=40)
         assert (found.before.open, found.after.open, outbox.circuit("crm").failures) == (True, False, 0)
-        assert len(found.parcels) == 5, "all but the one that failed before the outage"
-        assert {parcel.attempts for parcel in found.parcels} == {1}
+        assert len(found.attempts) == 5, "all but the one that failed before the outage"
+        assert {attempt.attempts for attempt in found.attempts} == {1}
 
     def test_probes_come_more_seldom_the_longer_it_is_away(
         self, catalogue: Catalogue, outbox: Deliveries, clock: Clock
@@ -220,7 +228,7 @@ class DeliveriesContract:
         note(outbox, failed(take(outbox, want=1)[0], 1, gone=True))
         while len(waits) < 12:
             told(catalogue, "crm")
-            waits.append(outbox.circuit("crm").waits_ms(int(clock.now * 1000)))
+            waits.append(outbox.circuit("crm").wait_ms(int(clock.now * 1000)))
             clock.now += max(waits[-1] / 1000, 25)
             note(outbox, failed(take(outbox)[0], 1))
         assert (waits[0], waits[-1]) == (1000, 60_000)
@@ -230,8 +238,8 @@ class DeliveriesContract:
         self, catalogue: Catalogue, outbox: Deliveries, clock: Clock
     ) -> None:
         told(catalogue, "crm")
-        note(outbox, failed(take(outbox)[0], 1, gone=True, quiet_s=90_000))
-        assert outbox.circuit("crm").waits_ms(int(clock.now * 1000)) == 600_000
+        note(outbox, failed(take(outbox)[0], 1, gone=True, retry_after_s=90_000))
+        assert outbox.circuit("crm").wait_ms(int(clock.now * 1000)) == 600_000
 
     def test_a_first_failure_has_a_moment_for_the_probe_already(self, catalogue: Catalogue, outbox: Deliveries) -> None:
         """Another process may note the failure that opens the circuit without having seen this one."""
@@ -244,7 +252,7 @@ class DeliveriesContract:
             told(catalogue, "crm")
             told(catalogue, "crm")
             bad, good = take(outbox, want=2)
-            assert not note(outbox, failed(bad, 3600), Result(good))
+            assert not note(outbox, failed(bad, 3600), DeliveryResult(good))
         assert outbox.circuit("crm").failures == 0
 
     def test_a_redelivery_probes_an_open_circuit_at_once(
@@ -252,10 +260,10 @@ class DeliveriesContract:
     ) -> None:
         told(catalogue, "crm")
         note(outbox, failed(take(outbox)[0], None, gone=True))
-        assert outbox.circuit("crm").waits_ms(int(clock.now * 1000))
+        assert outbox.circuit("crm").wait_ms(int(clock.now * 1000))
         [record] = outbox.find(DeliveryFilters())
         outbox.redeliver([record.id])
-        assert [parcel.id for parcel in take(outbox)] == [record.id]
+        assert [attempt.id for attempt in take(outbox)] == [record.id]
 
     # --- looking after them ---
 
@@ -266,7 +274,7 @@ class DeliveriesContract:
         clock.now += 10
         told(catalogue, "crm")
         note(outbox, failed(take(outbox, "old")[0], None), endpoint="old")
-        found = {one.endpoint: one for one in outbox.standings(["crm", "idle"])}
+        found = {one.endpoint: one for one in outbox.endpoint_stats(["crm", "idle"])}
         assert list(found) == ["crm", "idle", "old"]
         assert (found["crm"].pending, found["crm"].undelivered, found["crm"].oldest_s) == (2, 0, 10)
         assert (found["old"].pending, found["old"].undelivered, found["old"].circuit.failures) == (0, 1, 1)
@@ -304,10 +312,10 @@ class DeliveriesContract:
         for _ in range(3):
             told(catalogue, "crm")
         well, bad, _ = take(outbox)
-        note(outbox, Result(well), failed(bad, None))
+        note(outbox, DeliveryResult(well), failed(bad, None))
         clock.now += 1000
         told(catalogue, "crm")
-        note(outbox, Result(take(outbox, want=1)[0]))
+        note(outbox, DeliveryResult(take(outbox, want=1)[0]))
         assert outbox.trim(older_than_s=500) == 1
         assert outbox.get(well.id) is None
         assert outbox.count(DeliveryFilters()) == 3
@@ -325,14 +333,14 @@ class DeliveriesContract:
         told(catalogue, "crm")
         [tried] = take(outbox)
         note(outbox, failed(tried, 300))
-        assert outbox.mend(lease_s=40) == 2
+        assert outbox.fix_due_times(lease_s=40) == 2
         assert len(take(outbox)) == 2
-        assert outbox.mend(lease_s=40) == 0
+        assert outbox.fix_due_times(lease_s=40) == 0
 
     def test_a_deletion_leaves_no_words_and_sends_nothing_more(self, catalogue: Catalogue, outbox: Deliveries) -> None:
         record, other = told(catalogue, "crm", "logs"), told(catalogue, "crm")
-        note(outbox, Result(take(outbox, "logs")[0]), endpoint="logs")
-        [under_way] = [parcel for parcel in take(outbox) if parcel.media_id == record.id]
+        note(outbox, DeliveryResult(take(outbox, "logs")[0]), endpoint="logs")
+        [under_way] = [attempt for attempt in take(outbox) if attempt.media_id == record.id]
         catalogue.delete(record.id)
         found = {one.endpoint: one for one in deliveries_of(catalogue, record)}
         assert found["logs"].status is DELIVERED
@@ -348,9 +356,9 @@ class DeliveriesContract:
     ) -> None:
         record = told(catalogue, "crm")
         note(outbox, failed(take(outbox)[0], None))
-        assert [one.undelivered for one in outbox.standings(["crm"])] == [1]
+        assert [one.undelivered for one in outbox.endpoint_stats(["crm"])] == [1]
         catalogue.delete(record.id)
-        assert [one.undelivered for one in outbox.standings(["crm"])] == [0]
+        assert [one.undelivered for one in outbox.endpoint_stats(["crm"])] == [0]
         assert [one.status for one in deliveries_of(catalogue, record)] == [WITHDRAWN]
         clock.now += 1000
         assert outbox.trim(older_than_s=500) == 1

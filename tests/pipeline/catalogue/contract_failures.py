@@ -93,7 +93,7 @@ class FailuresContract:
             assert text
             page = catalogue.search.find(text, Filters())
             assert [one.id for one in page.records] == [found.id], text
-            assert (page.more, page.partly) == (False, False)
+            assert (page.more, page.partial) == (False, False)
 
     def test_what_fits_nothing_finds_nothing(self, catalogue: Catalogue) -> None:
         finished(catalogue, of=attachment(caption="100 percent_of nothing", chat="1@c.us"))
@@ -146,7 +146,7 @@ class FailuresContract:
             clock.now += 1
             newer.append(finished(catalogue, of=attachment(session="new", caption="needle")).id)
         page = catalogue.search.find("needle", Filters())
-        assert ([one.id for one in page.records], page.partly) == (newer[::-1], True)
+        assert ([one.id for one in page.records], page.partial) == (newer[::-1], True)
         assert [one.id for one in catalogue.search.find("9@c.us", Filters()).records] == [old.id]
         within_session = catalogue.search.find("needle", Filters(session="old"))
-        assert ([one.id for one in within_session.records], within_session.partly) == ([old.id], False)
+        assert ([one.id for one in within_session.records], within_session.partial) == ([old.id], False)

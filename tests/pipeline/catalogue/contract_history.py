@@ -10,7 +10,7 @@ from pipeline.errors import Code, RetryableError, SupersededError
 from pipeline.history import HistoryOutcome
 from pipeline.models import Claim, Stage, Status
 from pipeline.models.replacement_source import NewSource
-from tests.support.catalogues import attachment, claimed, ending, stored
+from tests.support.catalogues import attachment, claimed, failure, mark_stored, stored
 
 TROUBLE = RetryableError(Code.FETCH_TIMEOUT, "media.example was silent for 15 s \0 \ud800 ção")
 
@@ -18,8 +18,8 @@ TROUBLE = RetryableError(Code.FETCH_TIMEOUT, "media.example was silent for 15 s 
 def attempted(
     claim: Claim, stage: Stage, outcome: HistoryOutcome = HistoryOutcome.DONE, *, attempt: int = 1, message: str = ""
 ) -> None:
-    claim.trail.begin(stage.value, attempt)
-    claim.trail.end(outcome, code="fetch_timeout" if message else None, message=message or None)
+    claim.attempt_log.start(stage.value, attempt)
+    claim.attempt_log.finish(outcome, code="fetch_timeout" if message else None, message=message or None)
 
 
 def told(catalogue: Catalogue, media_id: str) -> list[tuple[int, str, int, str]]:
@@ -46,12 +46,12 @@ class HistoryContract:
         catalogue.release(claim, stage=Stage.FETCH, attempts=1, error=TROUBLE)
         claim = claimed(catalogue, media_id)
         attempted(claim, Stage.FETCH, attempt=2)
-        claim.trail.begin("persist", 1)
-        catalogue.stored(claim, stored())
-        claim.trail.end(HistoryOutcome.DONE)
-        claim.trail.begin("notify", 1)
+        claim.attempt_log.start("persist", 1)
+        mark_stored(catalogue, claim, stored())
+        claim.attempt_log.finish(HistoryOutcome.DONE)
+        claim.attempt_log.start("notify", 1)
         catalogue.finish(claim, announced=True)
-        claim.trail.end(HistoryOutcome.DONE)
+        claim.attempt_log.finish(HistoryOutcome.DONE)
         assert told(catalogue, media_id) == [
             (0, "fetch", 1, "retry"),
             (0, "fetch", 2, "done"),
@@ -59,25 +59,25 @@ class HistoryContract:
             (0, "notify", 1, "done"),
         ]
         assert catalogue.history(media_id)[0].message == "media.example was silent for 15 s \ufffd ? ção"
-        assert claim.trail.lines() == ""
+        assert claim.attempt_log.pending_lines() == ""
 
     def test_an_ending_is_told_once_however_often_it_is_said(self, catalogue: Catalogue, media_id: str) -> None:
         claim = claimed(catalogue, media_id)
         for _ in range(2):
-            catalogue.ended(claim, ending(code=Code.POISON, message="3 workers died"))
+            catalogue.mark_failed(claim, failure(code=Code.POISON, message="3 workers died"))
         catalogue.finish(claim, announced=False)
         assert told(catalogue, media_id) == [(0, "fetch", 3, "failed")]
         assert [entry.code for entry in catalogue.history(media_id)] == ["poison"]
 
     def test_what_was_cancelled_says_so(self, catalogue: Catalogue, media_id: str) -> None:
         claim = claimed(catalogue, media_id)
-        catalogue.ended(claim, ending(Status.REJECTED, code=Code.CANCELLED, message="it was cancelled"))
+        catalogue.mark_failed(claim, failure(Status.REJECTED, code=Code.CANCELLED, message="it was cancelled"))
         assert told(catalogue, media_id) == [(0, "fetch", 3, "cancelled")]
 
     def test_a_replay_is_told_with_its_run(self, catalogue: Catalogue, media_id: str) -> None:
         for new in (None, NewSource(url="https://media.example/again")):
             claim = claimed(catalogue, media_id)
-            catalogue.ended(claim, ending(Status.EXPIRED))
+            catalogue.mark_failed(claim, failure(Status.EXPIRED))
             catalogue.finish(claim, announced=True)
             catalogue.reopen(media_id, source=new)
         attempted(claimed(catalogue, media_id), Stage.FETCH)
@@ -94,15 +94,15 @@ class HistoryContract:
         held = claimed(catalogue, media_id, takeover=True)
         attempted(lost, Stage.FETCH)
         for use in (
-            lambda: catalogue.stored(lost, stored()),
-            lambda: catalogue.ended(lost, ending()),
+            lambda: mark_stored(catalogue, lost, stored()),
+            lambda: catalogue.mark_failed(lost, failure()),
             lambda: catalogue.release(lost, stage=Stage.FETCH, attempts=1, error=TROUBLE),
             lambda: catalogue.finish(lost, announced=True),
         ):
             with pytest.raises(SupersededError):
                 use()
         assert catalogue.history(media_id) == []
-        catalogue.stored(held, stored())
+        mark_stored(catalogue, held, stored())
         catalogue.finish(held, announced=True)
         assert catalogue.history(media_id) == []
 
@@ -120,7 +120,7 @@ class HistoryContract:
 
     def test_a_deletion_takes_it_along(self, catalogue: Catalogue, media_id: str) -> None:
         claim = claimed(catalogue, media_id)
-        catalogue.ended(claim, ending())
+        catalogue.mark_failed(claim, failure())
         catalogue.finish(claim, announced=True)
         assert catalogue.history(media_id)
         catalogue.delete(media_id)

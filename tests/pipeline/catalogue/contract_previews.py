@@ -19,16 +19,16 @@ class PreviewsContract:
         made = Preview(sha256=hashes[0], state=PreviewState.MADE, thumbhash="YJqGPQw7", width=320, height=200)
         sound = Preview(sha256=hashes[449], state=PreviewState.MADE, peaks=(0, 100, 7))
         for preview in (made, sound):
-            catalogue.previews.keep(preview)
-        assert catalogue.previews.of([*hashes, *hashes]) == {hashes[0]: made, hashes[449]: sound}
-        assert catalogue.previews.of(hashes[:20]) == {hashes[0]: made}
-        assert catalogue.previews.of([]) == {}
+            catalogue.previews.save(preview)
+        assert catalogue.previews.get_many([*hashes, *hashes]) == {hashes[0]: made, hashes[449]: sound}
+        assert catalogue.previews.get_many(hashes[:20]) == {hashes[0]: made}
+        assert catalogue.previews.get_many([]) == {}
 
     def test_the_newest_word_on_a_preview_stands_until_it_is_forgotten(self, catalogue: Catalogue) -> None:
         first = Preview(sha256="ab" * 32, state=PreviewState.MADE, width=1, height=2)
         second = Preview(sha256="ab" * 32, state=PreviewState.FAILED)
-        catalogue.previews.keep(first)
-        catalogue.previews.keep(second)
-        assert catalogue.previews.of(["ab" * 32]) == {"ab" * 32: second}
-        catalogue.previews.forget("ab" * 32)
-        assert catalogue.previews.of(["ab" * 32]) == {}
+        catalogue.previews.save(first)
+        catalogue.previews.save(second)
+        assert catalogue.previews.get_many(["ab" * 32]) == {"ab" * 32: second}
+        catalogue.previews.delete("ab" * 32)
+        assert catalogue.previews.get_many(["ab" * 32]) == {}

@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from pipeline.catalogue import Catalogue, Finishing, SingleFlight
+from pipeline.catalogue import Catalogue, FinishRequest, SingleFlight
 from pipeline.errors import Code, PacedError
 from pipeline.models import (
     Attachment,
     Claim,
+    ContentMatch,
     Detected,
     Facts,
     Fetched,
-    Held,
     Kind,
     Refusal,
     Stage,
@@ -28,7 +28,7 @@ from pipeline.models import (
 )
 from pipeline.models.replacement_source import NewSource
 from pipeline.storage import content_key
-from tests.support.catalogues import Clock, attachment, ending
+from tests.support.catalogues import Clock, attachment, failure, mark_stored
 
 HASH = hashlib.sha256(b"a greeting that everybody passes on").hexdigest()
 KEY = "ab" * 32
@@ -64,7 +64,7 @@ class FlightsContract:
         catalogue.close()
 
     def to_fetch(self, catalogue: Catalogue, media_id: str, flight: SingleFlight = SingleFlight()) -> Claim:  # noqa: B008
-        claim = catalogue.claim(media_id, lease_s=LEASE_S, flight=flight)
+        claim = catalogue.claim(media_id, lease_s=LEASE_S, single_flight=flight)
         assert not isinstance(claim, Refusal), claim
         return claim
 
@@ -74,14 +74,14 @@ class FlightsContract:
     def waits_s(self, catalogue: Catalogue, media_id: str, flight: SingleFlight = SingleFlight()) -> float:  # noqa: B008
         """How long it is told to wait."""
         with pytest.raises(PacedError) as error:
-            catalogue.claim(media_id, lease_s=LEASE_S, flight=flight)
+            catalogue.claim(media_id, lease_s=LEASE_S, single_flight=flight)
         assert error.value.code is Code.FETCH_BUSY
         assert error.value.retry_after
         return error.value.retry_after
 
     def done(self, catalogue: Catalogue, **fields: Any) -> Claim:
         claim = self.accepted(catalogue, **fields)
-        catalogue.stored(claim, holding())
+        mark_stored(catalogue, claim, holding())
         catalogue.finish(claim, announced=True)
         return claim
 
@@ -106,96 +106,96 @@ class FlightsContract:
 
     def test_what_is_stored_is_held_for_its_session(self, catalogue: Catalogue) -> None:
         self.done(catalogue)
-        assert self.accepted(catalogue, url=elsewhere()).held is Held.BY_HASH
+        assert self.accepted(catalogue, url=elsewhere()).content_match is ContentMatch.BY_HASH
 
     def test_it_is_held_as_soon_as_it_is_stored(self, catalogue: Catalogue) -> None:
         first = self.accepted(catalogue)
-        catalogue.stored(first, holding())
-        assert self.accepted(catalogue, url=elsewhere()).held is Held.BY_HASH
+        mark_stored(catalogue, first, holding())
+        assert self.accepted(catalogue, url=elsewhere()).content_match is ContentMatch.BY_HASH
 
     def test_another_session_that_only_knows_the_hash_has_no_right_to_it(self, catalogue: Catalogue) -> None:
         self.done(catalogue)
-        assert self.accepted(catalogue, session="stranger", url=elsewhere()).held is None
+        assert self.accepted(catalogue, session="stranger", url=elsewhere()).content_match is None
 
     def test_nor_does_it_wait_for_it(self, catalogue: Catalogue) -> None:
         self.accepted(catalogue)
-        assert self.accepted(catalogue, session="stranger", url=elsewhere()).held is None
+        assert self.accepted(catalogue, session="stranger", url=elsewhere()).content_match is None
 
     @pytest.mark.parametrize("same", [{"url": "https://a.example/f?sig=1"}, {"media_key": KEY, "direct_path": "/v/f"}])
     def test_another_session_with_the_same_source_has_a_right_to_it(
         self, catalogue: Catalogue, same: dict[str, str]
     ) -> None:
         self.done(catalogue, **same)
-        assert self.accepted(catalogue, session="other", **same).held is Held.BY_SOURCE
+        assert self.accepted(catalogue, session="other", **same).content_match is ContentMatch.BY_SOURCE
 
     def test_a_media_key_is_the_same_source_whatever_path_and_spelling(self, catalogue: Catalogue) -> None:
         self.done(catalogue, media_key=KEY, direct_path="/v/one?oe=1", kind="image")
         again = {"media_key": bytes.fromhex(KEY), "direct_path": "/v/two?oe=2", "gateway": "waha"}
-        assert self.accepted(catalogue, session="other", **again).held is Held.BY_SOURCE
+        assert self.accepted(catalogue, session="other", **again).content_match is ContentMatch.BY_SOURCE
 
     def test_another_media_key_is_another_source_though_the_url_is_the_same(self, catalogue: Catalogue) -> None:
         self.done(catalogue, media_key=KEY)
-        assert self.accepted(catalogue, session="other", media_key="cd" * 32).held is None
+        assert self.accepted(catalogue, session="other", media_key="cd" * 32).content_match is None
 
     def test_another_gateway_has_other_rights_at_a_url(self, catalogue: Catalogue) -> None:
         self.done(catalogue, gateway="waha")
-        assert self.accepted(catalogue, session="other", gateway="media").held is None
+        assert self.accepted(catalogue, session="other", gateway="media").content_match is None
 
     def test_what_came_by_the_hash_proves_nothing_of_the_source_that_it_named(self, catalogue: Catalogue) -> None:
         """Else somebody could send one session a forged message, and show its source in another."""
         self.done(catalogue)
         forged = {"media_key": KEY, "direct_path": "/v/forged"}
-        assert self.done(catalogue, **forged).held is Held.BY_HASH
-        assert self.accepted(catalogue, session="forger", **forged).held is None
+        assert self.done(catalogue, **forged).content_match is ContentMatch.BY_HASH
+        assert self.accepted(catalogue, session="forger", **forged).content_match is None
 
     def test_nor_does_what_was_replayed_with_another_source(self, catalogue: Catalogue) -> None:
         failed = self.accepted(catalogue)
-        catalogue.ended(failed, ending(Status.EXPIRED, code=Code.SOURCE_GONE))
+        catalogue.mark_failed(failed, failure(Status.EXPIRED, code=Code.SOURCE_GONE))
         catalogue.finish(failed, announced=True)
         source = {"url": "https://a.example/new"}
         assert catalogue.reopen(failed.id, source=NewSource(**source))
         again = self.to_fetch(catalogue, failed.id)
-        catalogue.stored(again, holding())
-        assert self.accepted(catalogue, session="one", **source).held is None
-        assert self.accepted(catalogue, session="two").held is None
+        mark_stored(catalogue, again, holding())
+        assert self.accepted(catalogue, session="one", **source).content_match is None
+        assert self.accepted(catalogue, session="two").content_match is None
 
     def test_a_replay_waits_and_takes_as_a_new_one_does(self, catalogue: Catalogue) -> None:
         failed = self.accepted(catalogue)
-        catalogue.ended(failed, ending(Status.FAILED))
+        catalogue.mark_failed(failed, failure(Status.FAILED))
         catalogue.finish(failed, announced=True)
         assert catalogue.reopen(failed.id)
         other = self.accepted(catalogue, url=elsewhere())
         self.waits_s(catalogue, failed.id)
-        catalogue.stored(other, holding())
-        assert self.to_fetch(catalogue, failed.id).held is Held.BY_HASH
+        mark_stored(catalogue, other, holding())
+        assert self.to_fetch(catalogue, failed.id).content_match is ContentMatch.BY_HASH
 
     def test_for_all_the_hash_is_enough(self, catalogue: Catalogue) -> None:
         first = self.accepted(catalogue)
         stranger = catalogue.accept(declaring(session="stranger", url=elsewhere())).id
         self.waits_s(catalogue, stranger, ALL)
-        catalogue.stored(first, holding())
-        assert self.to_fetch(catalogue, stranger, ALL).held is Held.BY_HASH
+        mark_stored(catalogue, first, holding())
+        assert self.to_fetch(catalogue, stranger, ALL).content_match is ContentMatch.BY_HASH
 
     def test_who_does_not_wait_takes_what_is_stored_all_the_same(self, catalogue: Catalogue) -> None:
         first = self.accepted(catalogue)
         second = catalogue.accept(declaring()).id
         patient = self.to_fetch(catalogue, second, SingleFlight(waits=False))
-        assert patient.held is None
+        assert patient.content_match is None
         catalogue.release(patient, stage=Stage.FETCH, attempts=1, error=None)
-        catalogue.stored(first, holding())
-        assert self.to_fetch(catalogue, second, SingleFlight(waits=False)).held is Held.BY_SOURCE
+        mark_stored(catalogue, first, holding())
+        assert self.to_fetch(catalogue, second, SingleFlight(waits=False)).content_match is ContentMatch.BY_SOURCE
 
     def test_another_hash_and_none_at_all_stand_for_themselves(self, catalogue: Catalogue) -> None:
         self.accepted(catalogue)
         self.accepted(catalogue, file_sha256=None)
-        assert self.accepted(catalogue, file_sha256="cd" * 32).held is None
-        assert self.accepted(catalogue, file_sha256=None).held is None
+        assert self.accepted(catalogue, file_sha256="cd" * 32).content_match is None
+        assert self.accepted(catalogue, file_sha256=None).content_match is None
 
     def test_bytes_that_came_along_wait_for_nobody_and_hold_nobody_up(self, catalogue: Catalogue) -> None:
         self.accepted(catalogue)
         brought = catalogue.accept(declaring(), intake=True).id
-        assert self.to_fetch(catalogue, brought).held is None
-        assert self.accepted(catalogue, session="other", url=None, data="YQ==").held is None
+        assert self.to_fetch(catalogue, brought).content_match is None
+        assert self.accepted(catalogue, session="other", url=None, data="YQ==").content_match is None
 
     @pytest.mark.parametrize("how", ["released", "ended"])
     def test_the_next_one_takes_over_at_once_from_one_that_failed(self, catalogue: Catalogue, how: str) -> None:
@@ -205,8 +205,8 @@ class FlightsContract:
         if how == "released":
             catalogue.release(first, stage=Stage.FETCH, attempts=1, error=None)
         else:
-            catalogue.ended(first, ending(Status.REJECTED))
-        assert self.to_fetch(catalogue, second).held is None
+            catalogue.mark_failed(first, failure(Status.REJECTED))
+        assert self.to_fetch(catalogue, second).content_match is None
         if how == "released":
             self.waits_s(catalogue, first.id)
 
@@ -216,13 +216,13 @@ class FlightsContract:
         clock.now += LEASE_S - 1
         self.waits_s(catalogue, second)
         clock.now += 2
-        assert self.to_fetch(catalogue, second).held is None
+        assert self.to_fetch(catalogue, second).content_match is None
 
     def test_a_clock_that_was_wrong_holds_nobody_up_for_ever(self, catalogue: Catalogue, clock: Clock) -> None:
         clock.now += 3600
         self.accepted(catalogue)
         clock.now -= 3600
-        assert self.accepted(catalogue).held is None
+        assert self.accepted(catalogue).content_match is None
 
     def test_nobody_waits_longer_than_a_minute_for_a_source_that_is_not_his(
         self, catalogue: Catalogue, clock: Clock
@@ -230,19 +230,19 @@ class FlightsContract:
         waiting = [catalogue.accept(declaring(url=url)).id for url in (elsewhere(), "https://media.example/x")]
         clock.now += 61
         self.accepted(catalogue)
-        assert self.to_fetch(catalogue, waiting[0]).held is None
+        assert self.to_fetch(catalogue, waiting[0]).content_match is None
         self.waits_s(catalogue, waiting[1])
 
     def test_what_is_deleted_is_held_for_nobody(self, catalogue: Catalogue) -> None:
         first = self.done(catalogue)
         assert catalogue.delete(first.id)
-        assert self.accepted(catalogue).held is None
+        assert self.accepted(catalogue).content_match is None
 
     def test_what_was_deduplicated_is_counted(self, catalogue: Catalogue) -> None:
         self.done(catalogue)
         again = self.accepted(catalogue)
-        catalogue.stored_many([(again, holding(deduplicated=True))])
-        catalogue.finish_many([Finishing(again, announced=True)])
+        catalogue.mark_stored_many([(again, holding(deduplicated=True))])
+        catalogue.finish_many([FinishRequest(again, announced=True)])
         totals = catalogue.totals()
         assert (totals["stored"], totals["deduplicated"], totals["done"]) == (2, 1, 2)
 
@@ -256,7 +256,7 @@ class FlightsContract:
             def go(number: int, ids: list[str] = ids, together: threading.Barrier = together) -> bool:
                 together.wait(30)
                 try:
-                    catalogues[number % 3].claim(ids[number], lease_s=LEASE_S, flight=SingleFlight())
+                    catalogues[number % 3].claim(ids[number], lease_s=LEASE_S, single_flight=SingleFlight())
                 except PacedError:
                     return False
                 return True

@@ -25,7 +25,7 @@ from tests.pipeline.catalogue.contract_catalogue import CatalogueContract
 from tests.pipeline.catalogue.contract_claim_writes import MovesContract
 from tests.pipeline.catalogue.contract_history import HistoryContract
 from tests.pipeline.catalogue.contract_single_flight import FlightsContract
-from tests.support.catalogues import MEDIA_KEY, attachment, claimed, ending, finished, stored
+from tests.support.catalogues import MEDIA_KEY, attachment, claimed, failure, finished, stored
 
 ROOT = Path(__file__).parents[3]
 SPAWN = multiprocessing.get_context("spawn")
@@ -204,7 +204,7 @@ def test_a_lost_claim_leaves_no_transaction_open(url: str) -> None:
     claim = claimed(catalogue, catalogue.accept(attachment()).id)
     claimed(catalogue, claim.id, takeover=True)
     with pytest.raises(SupersededError):
-        catalogue.ended(claim, ending())
+        catalogue.mark_failed(claim, failure())
     connected(url).execute("BEGIN IMMEDIATE")
 
 
@@ -322,5 +322,5 @@ def test_a_replay_of_what_failed_at_notify_without_content_starts_at_fetch(url: 
     record = catalogue.reopen(failed.id)
     assert record
     assert (record.status, record.stage) == (Status.RECEIVED, Stage.FETCH)
-    assert catalogue.ended(claimed(catalogue, failed.id), ending()).status is Status.FAILED
+    assert catalogue.mark_failed(claimed(catalogue, failed.id), failure()).status is Status.FAILED
     assert stored()

@@ -15,7 +15,7 @@ from pipeline.catalogue import Catalogue, Filters
 from pipeline.errors import Code, PermanentError, RetryableError, SupersededError
 from pipeline.models import Claim, Record, Refusal, Stage, Status
 from pipeline.models.replacement_source import NewSource
-from tests.support.catalogues import Clock, attachment, ending, stored
+from tests.support.catalogues import Clock, attachment, failure, mark_stored, stored
 
 ATTACHMENTS = 2
 LEASE_S = 60
@@ -89,13 +89,15 @@ class Claims(RuleBasedStateMachine):
     @rule(data=st.data())
     def store(self, data: st.DataObject) -> None:
         before = self.statuses()
-        if self.write(data, lambda claim: self.catalogue.stored(claim, stored())):
+        if self.write(data, lambda claim: mark_stored(self.catalogue, claim, stored())):
             self.events["stored"] += before[self.last.id] is Status.RECEIVED
 
     @precondition(lambda self: self.given)
     @rule(data=st.data(), status=st.sampled_from(ENDINGS), stage=st.sampled_from(Stage))
     def end(self, data: st.DataObject, status: Status, stage: Stage) -> None:
-        self.write(data, lambda claim: self.catalogue.ended(claim, ending(status, stage, inputs={"at": stage.value})))
+        self.write(
+            data, lambda claim: self.catalogue.mark_failed(claim, failure(status, stage, inputs={"at": stage.value}))
+        )
 
     @precondition(lambda self: self.given)
     @rule(data=st.data(), announced=st.booleans())

@@ -35,7 +35,6 @@ class TestContract(DeliveriesContract):
         (statements.UNDELIVERED_COUNT, "COVERING INDEX ix_deliveries_status (status=?)"),
         (statements.TRIM, "ix_deliveries_status (status=? AND created_at<?)"),
         (statements.SCRUB, "ix_deliveries_media"),
-        (statements.OF_MEDIA, "ix_deliveries_media"),
         (statements.DELIVERED, "sqlite_autoindex_deliveries_1"),
         (statements.AGAIN, "sqlite_autoindex_deliveries_1"),
         (statements.REDELIVER, "sqlite_autoindex_deliveries_1"),

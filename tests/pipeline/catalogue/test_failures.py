@@ -84,6 +84,6 @@ def test_words_are_looked_for_along_an_index(database: Database, by: frozenset[s
 def test_a_group_is_told_with_its_remedy_in_the_language_asked_for(url: str) -> None:
     catalogue = Catalogue(url)
     record = finished(catalogue, Status.FAILED)
-    told = catalogue.failures.find()[0].told(language="pt-BR")
+    told = catalogue.failures.find()[0].to_json(language="pt-BR")
     assert (told["code"], told["count"], told["example"]["id"]) == ("fetch_unavailable", 1, record.id)
     assert (told["happened"], told["to_do"]) == remedy("fetch_unavailable", language="pt-BR")

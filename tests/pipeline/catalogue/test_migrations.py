@@ -33,7 +33,7 @@ def test_the_newest_revision_is_the_one_that_is_asked_for() -> None:
 def test_migrating_again_keeps_what_is_there(tmp_path: Path) -> None:
     catalogue = Catalogue(f"sqlite:///{tmp_path}/catalogue.db")
     catalogue.migrate()
-    catalogue.add("fallbacks", 3)
+    catalogue.increment("fallbacks", 3)
     catalogue.migrate()
     assert catalogue.totals()["fallbacks"] == 3
 

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.catalogue import Catalogue
 from pipeline.errors import Code
-from pipeline.models import Attachment, Claim, Ending, Record, Stage, Status
+from pipeline.models import Attachment, Claim, Failure, Record, Stage, Status
 from pipeline.models.replacement_source import NewSource
 
 OE = 0x66B0F5A0
@@ -54,8 +54,8 @@ def test_a_replay_with_a_new_source_forgets_the_old_expiry(
     record = accepted(catalogue, size=5, expires_at=9)
     claim = catalogue.claim(record.id, lease_s=30)
     assert isinstance(claim, Claim)
-    ending = Ending(status=Status.EXPIRED, stage=Stage.FETCH, attempts=1, code=Code.SOURCE_GONE, message="gone")
-    catalogue.ended(claim, ending)
+    ending = Failure(status=Status.EXPIRED, stage=Stage.FETCH, attempts=1, code=Code.SOURCE_GONE, message="gone")
+    catalogue.mark_failed(claim, ending)
     catalogue.finish(claim, announced=True)
     reopened = catalogue.reopen(record.id, source=source)
     assert reopened

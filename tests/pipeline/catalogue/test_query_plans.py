@@ -97,7 +97,7 @@ def test_the_sweep_begins_at_the_oldest_that_is_unfinished_and_sees_no_other(dat
 def test_the_totals_are_as_many_rows_as_names_and_shards(database: Database) -> None:
     catalogue = Catalogue(str(database.engine.url))
     for _ in range(200):
-        catalogue.add("fallbacks")
+        catalogue.increment("fallbacks")
     with database.engine.connect() as connection:
         assert connection.exec_driver_sql("SELECT count(*), sum(n) FROM counters").one() == (16, 200)
 

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.errors import Code, PayloadError
 from pipeline.models import MAX_URL, Attachment, Fault
-from pipeline.models.replacement_source import NewSource, moved, parse_new_source
+from pipeline.models.replacement_source import NewSource, parse_new_source, with_new_source
 
 KEY = bytes(range(32))
 OLD = Attachment(
@@ -78,7 +78,7 @@ def test_a_key_comes_in_every_form_of_the_gateways(key: Any) -> None:
 
 
 def test_a_new_path_leaves_the_old_place_and_keeps_what_is_known_of_the_content() -> None:
-    new = moved(OLD, parsed(direct_path="/v/new?oe=6ABCDEF0"))
+    new = with_new_source(OLD, parsed(direct_path="/v/new?oe=6ABCDEF0"))
     assert (new.url, new.direct_path, new.expires_at) == (None, "/v/new?oe=6ABCDEF0", None)
     assert new.expiry == 0x6ABCDEF0
     kept = {"media_key", "file_sha256", "file_enc_sha256", "size", "caption", "message_id"}
@@ -87,32 +87,32 @@ def test_a_new_path_leaves_the_old_place_and_keeps_what_is_known_of_the_content(
 
 
 def test_a_new_url_wins_over_the_old_path() -> None:
-    new = moved(OLD, parsed(url="https://media.example/new"))
+    new = with_new_source(OLD, parsed(url="https://media.example/new"))
     assert (new.url, new.direct_path, new.media_key) == ("https://media.example/new", None, OLD.media_key)
 
 
 def test_null_says_that_the_bytes_are_not_encrypted_or_not_compared() -> None:
-    new = moved(OLD, parsed(url="https://media.example/plain", media_key=None, file_sha256=None, size=None))
+    new = with_new_source(OLD, parsed(url="https://media.example/plain", media_key=None, file_sha256=None, size=None))
     assert (new.media_key, new.file_sha256, new.file_enc_sha256, new.size) == (None, None, None, None)
 
 
 def test_under_another_key_the_old_ciphertext_is_not_expected() -> None:
     key = base64.b64encode(bytes(32)).decode()
-    assert moved(OLD, parsed(media_key=key)).file_enc_sha256 is None
-    assert moved(OLD, parsed(media_key=key, file_enc_sha256="ef" * 32)).file_enc_sha256 == "ef" * 32
-    assert moved(OLD, parsed(media_key=OLD.media_key)).file_enc_sha256 == OLD.file_enc_sha256
+    assert with_new_source(OLD, parsed(media_key=key)).file_enc_sha256 is None
+    assert with_new_source(OLD, parsed(media_key=key, file_enc_sha256="ef" * 32)).file_enc_sha256 == "ef" * 32
+    assert with_new_source(OLD, parsed(media_key=OLD.media_key)).file_enc_sha256 == OLD.file_enc_sha256
 
 
 def test_what_was_wrong_with_the_message_does_not_refuse_what_was_handed_in() -> None:
     at_fault = OLD.model_copy(update={"remote_id": "77", "fault": Fault(code=Code.GATEWAY_ERROR, message="gone")})
-    assert moved(at_fault, parsed(media_key=None)).remote_id == "77"
+    assert with_new_source(at_fault, parsed(media_key=None)).remote_id == "77"
     for source in (parsed(url="https://media.example/new"), parsed(media_key=None), parsed(data="aGVsbG8=")):
-        assert moved(at_fault, source).fault is None
-    assert moved(at_fault, parsed(url="https://media.example/new")).remote_id is None
+        assert with_new_source(at_fault, source).fault is None
+    assert with_new_source(at_fault, parsed(url="https://media.example/new")).remote_id is None
 
 
 def test_bytes_handed_in_are_no_part_of_what_is_kept() -> None:
-    new = moved(OLD, parsed(data="aGVsbG8="), intake=True)
+    new = with_new_source(OLD, parsed(data="aGVsbG8="), intake=True)
     assert (new.data, new.url, new.direct_path) == (None, None, None)
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import Code, RetryableError
 from pipeline.models import Attachment, Kind, Outcome, Record, Stage, Status
-from pipeline.steps.notify import event_id, notify, notify_many, outcome
+from pipeline.steps.notify import build_outcome, event_id, notify_many
 
 FIELDS = [
     *("event_id", "type", "at", "id", "session", "message_id", "chat", "sender", "kind", "mime", "name", "size"),
@@ -31,7 +31,7 @@ def record(**fields: object) -> Record:
 
 
 def test_the_event_has_every_field_of_the_contract_and_no_other() -> None:
-    payload = outcome(record(), "file:///media/ab/x").payload()
+    payload = build_outcome(record(), "file:///media/ab/x").payload()
     assert list(payload) == FIELDS
     assert json.loads(json.dumps(payload)) == {
         "event_id": event_id(record()), "type": "media.done", "at": "2022-01-01T00:00:01.234Z",
@@ -43,7 +43,7 @@ def test_the_event_has_every_field_of_the_contract_and_no_other() -> None:
 
 @pytest.mark.parametrize("status", [Status.REJECTED, Status.FAILED, Status.EXPIRED])
 def test_every_other_ending_tells_its_error_and_no_url(status: Status) -> None:
-    told = outcome(record(status=status, error_code="broken", error="the image is cut off"), "file:///x")
+    told = build_outcome(record(status=status, error_code="broken", error="the image is cut off"), "file:///x")
     assert (told.type, told.url) == (f"media.{status.value}", None)
     assert told.error == {"code": "broken", "message": "the image is cut off"}
 
@@ -54,7 +54,7 @@ def test_only_what_has_expired_tells_what_a_new_upload_is_asked_with() -> None:
         session="shop", message_id="m1", chat="c@g.us", media_key=key.hex(),
         direct_path="/v/t62.7118-24/f1.enc?ccb=11-4&oh=s3cret&oe=65A0B0C0", url="https://media.example/x?sig=s3cret",
     )  # fmt: skip
-    payload = outcome(record(status=Status.EXPIRED, error_code="source_gone"), None, attachment).payload()
+    payload = build_outcome(record(status=Status.EXPIRED, error_code="source_gone"), None, attachment).payload()
     assert list(payload) == [*FIELDS, "source"]
     assert payload["source"] == {
         "chat": "c@g.us", "message_id": "m1", "direct_path": "/v/t62.7118-24/f1.enc",
@@ -63,31 +63,34 @@ def test_only_what_has_expired_tells_what_a_new_upload_is_asked_with() -> None:
     assert "s3cret" not in json.dumps(payload)
     assert key.hex() not in json.dumps(payload)
     for status in (Status.DONE, Status.REJECTED, Status.FAILED):
-        assert list(outcome(record(status=status), None, attachment).payload()) == FIELDS
+        assert list(build_outcome(record(status=status), None, attachment).payload()) == FIELDS
 
 
 def test_what_has_no_key_and_no_path_has_no_fingerprint_of_them() -> None:
     attachment = Attachment(session="shop", message_id="m1", url="https://media.example/x", media_key="no key at all!")
-    payload = outcome(record(status=Status.EXPIRED), None, attachment).payload()
+    payload = build_outcome(record(status=Status.EXPIRED), None, attachment).payload()
     assert payload["source"] == {"chat": None, "message_id": "m1", "direct_path": None, "key_fingerprint": None}
 
 
 def test_an_ending_without_a_code_has_one_all_the_same() -> None:
-    assert outcome(record(status=Status.FAILED), None).error == {"code": "internal", "message": ""}
+    assert build_outcome(record(status=Status.FAILED), None).error == {"code": "internal", "message": ""}
 
 
 def test_a_done_record_tells_no_trouble_that_was_overcome() -> None:
-    assert outcome(record(status=Status.DONE, error_code="notify", error="webhook: 500"), None).error is None
+    assert build_outcome(record(status=Status.DONE, error_code="notify", error="webhook: 500"), None).error is None
 
 
 def test_what_has_not_ended_cannot_be_announced() -> None:
     with pytest.raises(KeyError):
-        outcome(record(status=Status.RECEIVED), None)
+        build_outcome(record(status=Status.RECEIVED), None)
 
 
 @given(st.integers(0, 50), st.integers(0, 50))
 def test_one_ending_has_one_event_id(run: int, other: int) -> None:
-    first, second = outcome(record(run=run), None), outcome(record(run=other, ended_at=5, caption="x"), "file:///y")
+    first, second = (
+        build_outcome(record(run=run), None),
+        build_outcome(record(run=other, ended_at=5, caption="x"), "file:///y"),
+    )
     assert (first.event_id == second.event_id) == (run == other)
     assert len(first.event_id) == 32
     int(first.event_id, 16)
@@ -110,9 +113,9 @@ def test_every_notifier_is_told_also_after_one_that_fails_and_none_fails_the_att
         told.append(("broken", event.event_id))
         raise KeyError("what its author forgot: olá")
 
-    event = outcome(record(), None)
+    event = build_outcome(record(), None)
     with structlog.testing.capture_logs() as lines:
-        assert notify(event, [refusing, good, broken, good]) is event
+        notify_many([event], [refusing, good, broken, good])
     assert [name for name, _ in told] == ["refusing", "good", "broken", "good"]
     assert {id_ for _, id_ in told} == {event.event_id}
     assert [(line["event"], line["error"]) for line in lines] == [
@@ -138,7 +141,7 @@ class Post:
 
 def test_several_are_told_in_one_go_where_a_notifier_can_and_else_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.steps.notify.log", structlog.get_logger())
-    told = [outcome(record(id=f"{number:032d}"), None) for number in range(3)]
+    told = [build_outcome(record(id=f"{number:032d}"), None) for number in range(3)]
     post, broken, each = Post(), Post(ValueError("x")), list[str]()
 
     def one_by_one(event: Outcome) -> None:
@@ -162,12 +165,12 @@ def test_several_are_told_in_one_go_where_a_notifier_can_and_else_one_by_one(mon
 def test_the_event_as_it_is_sent_is_its_payload_without_blanks(
     caption: str, error: str, size: int | None, status: Status
 ) -> None:
-    told = outcome(record(caption=caption, error=error, size=size, status=status), None)
+    told = build_outcome(record(caption=caption, error=error, size=size, status=status), None)
     assert json.loads(told.json) == told.payload()
     assert told.json == json.dumps(told.payload(), ensure_ascii=False, separators=(",", ":"))
 
 
 @given(st.integers(0, 253_402_300_799_999))
 def test_the_moment_is_told_to_the_millisecond(ended_at: int) -> None:
-    at = datetime.fromisoformat(outcome(record(ended_at=ended_at), None).at)
+    at = datetime.fromisoformat(build_outcome(record(ended_at=ended_at), None).at)
     assert at == datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ended_at)

@@ -12,9 +12,9 @@ import pytest
 from pipeline.catalogue import DeliveryFilters
 from pipeline.config.settings import load_settings
 from pipeline.errors import SupersededError
-from pipeline.models import Claim, Ending, Outcome, Record, Status
+from pipeline.models import Claim, Failure, Outcome, Record, Status
 from pipeline.services import Services, build_services
-from tests.support.catalogues import attachment, claimed, ending, stored
+from tests.support.catalogues import attachment, claimed, failure, mark_stored, stored
 from tests.support.webhooks import endpoints
 
 
@@ -55,7 +55,7 @@ def staged(services: Services, *, store: bool = True) -> Claim:
     claim = claimed(services.catalogue, services.catalogue.accept(attachment()).id)
     services.staging.folder.mkdir(exist_ok=True)
     (services.staging.folder / claim.id).write_bytes(b"bytes")
-    return claim.model_copy(update={"record": services.catalogue.stored(claim, stored())}) if store else claim
+    return claim.model_copy(update={"record": mark_stored(services.catalogue, claim, stored())}) if store else claim
 
 
 def test_each_has_its_own_end_in_the_order_given(services: Services, told: Told) -> None:
@@ -66,8 +66,8 @@ def test_each_has_its_own_end_in_the_order_given(services: Services, told: Told)
     failed, gone = (staged(services, store=False) for _ in range(2))
     claimed(services.catalogue, lost.id, takeover=True)
     claimed(services.catalogue, gone.id, takeover=True)
-    work: list[tuple[Claim, Ending | None]] = [
-        (done, None), (lost, None), (failed, ending()), (gone, ending()), (last, None),
+    work: list[tuple[Claim, Failure | None]] = [
+        (done, None), (lost, None), (failed, failure()), (gone, failure()), (last, None),
     ]  # fmt: skip
     found = services.notify_many(work)
     assert [one.status if isinstance(one, Record) else type(one) for one in found] == [
@@ -75,21 +75,12 @@ def test_each_has_its_own_end_in_the_order_given(services: Services, told: Told)
     ]  # fmt: skip
     assert [one.id for one in found if isinstance(one, Record)] == [done.id, failed.id, last.id]
     assert told.ids == [[done.id, lost.id, failed.id, last.id]]
-    assert [services.staging.holds(claim.id) for claim in (done, failed, last)] == [False, True, False]
+    assert [services.staging.exists(claim.id) for claim in (done, failed, last)] == [False, True, False]
     written = services.catalogue.deliveries.find(DeliveryFilters())
     assert sorted((one.media_id, one.endpoint) for one in written) == sorted(
         [(done.id, "crm"), (failed.id, "crm"), (failed.id, "bad"), (last.id, "crm")]
     )
     assert sorted(rung) == ["bad", "crm"]
-
-
-def test_alone_its_error_is_raised(services: Services) -> None:
-    claim = staged(services)
-    claimed(services.catalogue, claim.id, takeover=True)
-    with pytest.raises(SupersededError):
-        services.notify(claim, None)
-    with pytest.raises(SupersededError):
-        services.notify(claim, ending())
 
 
 def test_nobody_is_nobody(services: Services, told: Told) -> None:

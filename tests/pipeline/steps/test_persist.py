@@ -7,12 +7,20 @@ from pathlib import Path
 import pytest
 
 from pipeline.catalogue import Catalogue
-from pipeline.errors import CancelledError, Code, PipelineError, RetryableError, StagingLostError, SupersededError
+from pipeline.errors import (
+    CancelledError,
+    Code,
+    PipelineError,
+    RetryableError,
+    StagingLostError,
+    SupersededError,
+    or_raise,
+)
 from pipeline.metrics import COUNTER_BUFFER
 from pipeline.models import Claim, Detected, Facts, Fetched, Kind, Record, Status, Stored, Validated
-from pipeline.steps.persist import persist, persist_many, stored_name
+from pipeline.steps.persist import persist_many, stored_name
 from pipeline.storage import FilePath, LocalStorage, content_key
-from tests.support.catalogues import Clock, attachment, claimed
+from tests.support.catalogues import Clock, attachment, claimed, mark_stored
 
 CONTENT = b"a voice note"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -52,10 +60,15 @@ def objects(storage: LocalStorage) -> list[str]:
     return [path.relative_to(storage.root).as_posix() for path in storage.root.rglob("*") if path.is_file()]
 
 
+def persist(claim: Claim, *, path: Path, storage: LocalStorage, catalogue: Catalogue) -> Record:
+    """Persists one attachment; raises the error that `persist_many` returns."""
+    return or_raise(persist_many([(claim, VALIDATED)], paths=[path], storage=storage, catalogue=catalogue)[0])
+
+
 def test_content_stands_under_its_hash_and_its_facts_in_the_catalogue(
     claim: Claim, staged: Path, storage: LocalStorage, catalogue: Catalogue
 ) -> None:
-    record = persist(claim, VALIDATED, path=staged, storage=storage, catalogue=catalogue)
+    record = persist(claim, path=staged, storage=storage, catalogue=catalogue)
     assert Record.model_validate(dict(record)) == catalogue.get(claim.id)
     assert (record.status, record.storage_key, record.sha256) == (Status.STORED, content_key(SHA256), SHA256)
     assert (record.kind, record.mime, record.ext, record.size, record.duration_ms) == (
@@ -72,7 +85,7 @@ def test_the_same_content_of_two_attachments_is_stored_once(
     COUNTER_BUFFER.drain()
     other = claimed(catalogue, catalogue.accept(attachment()).id)
     for each in (claim, other):
-        persist(each, VALIDATED, path=staged, storage=storage, catalogue=catalogue)
+        persist(each, path=staged, storage=storage, catalogue=catalogue)
     assert objects(storage) == [content_key(SHA256)]
     size = len(CONTENT)
     assert COUNTER_BUFFER.drain() == {"esteira_stored_bytes_total": 2 * size, "esteira_deduplicated_bytes_total": size}
@@ -81,10 +94,8 @@ def test_the_same_content_of_two_attachments_is_stored_once(
 def test_persisting_twice_is_the_same_as_once(
     claim: Claim, staged: Path, storage: LocalStorage, catalogue: Catalogue
 ) -> None:
-    first = persist(claim, VALIDATED, path=staged, storage=storage, catalogue=catalogue)
-    assert persist(claim, VALIDATED, path=staged, storage=storage, catalogue=catalogue) == Record.model_validate(
-        dict(first)
-    )
+    first = persist(claim, path=staged, storage=storage, catalogue=catalogue)
+    assert persist(claim, path=staged, storage=storage, catalogue=catalogue) == Record.model_validate(dict(first))
     assert catalogue.totals()["stored"] == 1
 
 
@@ -95,7 +106,7 @@ def test_what_is_not_staged_whole_is_lost_and_not_stored(
     staged.unlink() if content is None else staged.write_bytes(content)
     before = catalogue.get(claim.id)
     with pytest.raises(StagingLostError):
-        persist(claim, VALIDATED, path=staged, storage=storage, catalogue=catalogue)
+        persist(claim, path=staged, storage=storage, catalogue=catalogue)
     assert (catalogue.get(claim.id), objects(storage)) == (before, [])
 
 
@@ -104,7 +115,7 @@ def test_who_lost_the_claim_writes_nothing_to_the_catalogue(
 ) -> None:
     claimed(catalogue, claim.id, takeover=True)
     with pytest.raises(SupersededError):
-        persist(claim, VALIDATED, path=staged, storage=storage, catalogue=catalogue)
+        persist(claim, path=staged, storage=storage, catalogue=catalogue)
     record = catalogue.get(claim.id)
     assert record
     assert record.status is Status.RECEIVED
@@ -115,7 +126,7 @@ def test_without_storage_the_catalogue_says_nothing_of_stored(
 ) -> None:
     storage.root.write_bytes(b"a file where the folder should be")
     with pytest.raises(RetryableError) as caught:
-        persist(claim, VALIDATED, path=staged, storage=storage, catalogue=catalogue)
+        persist(claim, path=staged, storage=storage, catalogue=catalogue)
     assert caught.value.code == Code.STORAGE
     record = catalogue.get(claim.id)
     assert record
@@ -129,9 +140,9 @@ def test_the_name_is_the_seeds() -> None:
 def test_what_was_cancelled_leaves_no_content_behind(
     claim: Claim, staged: Path, storage: LocalStorage, catalogue: Catalogue
 ) -> None:
-    catalogue.cancellations.ask(claim.id)
+    catalogue.cancellations.request(claim.id)
     with pytest.raises(CancelledError):
-        persist(claim, VALIDATED, path=staged, storage=storage, catalogue=catalogue)
+        persist(claim, path=staged, storage=storage, catalogue=catalogue)
     assert objects(storage) == []
     record = catalogue.get(claim.id)
     assert record
@@ -142,12 +153,12 @@ def test_content_that_another_attachment_has_outlives_a_cancelling(
     claim: Claim, staged: Path, storage: LocalStorage, catalogue: Catalogue
 ) -> None:
     other = claimed(catalogue, catalogue.accept(attachment()).id)
-    catalogue.cancellations.ask(claim.id)
+    catalogue.cancellations.request(claim.id)
     with pytest.raises(CancelledError):
-        persist(claim, VALIDATED, path=staged, storage=TakenUp(storage, other, catalogue), catalogue=catalogue)
+        persist(claim, path=staged, storage=TakenUp(storage, other, catalogue), catalogue=catalogue)
     assert objects(storage) == [content_key(SHA256)]
     with pytest.raises(CancelledError):  # nor is what stood there before taken away
-        persist(claim, VALIDATED, path=staged, storage=storage, catalogue=catalogue)
+        persist(claim, path=staged, storage=storage, catalogue=catalogue)
     assert objects(storage) == [content_key(SHA256)]
 
 
@@ -161,7 +172,7 @@ class TakenUp(LocalStorage):
     def put_files(self, files: Sequence[tuple[FilePath, str]]) -> list[bool | PipelineError]:
         written = super().put_files(files)
         key = files[0][1]
-        self._catalogue.stored(self._other, Stored(validated=VALIDATED, storage_key=key, name="other.ogg"))
+        mark_stored(self._catalogue, self._other, Stored(validated=VALIDATED, storage_key=key, name="other.ogg"))
         return written
 
 
@@ -171,17 +182,17 @@ def test_who_stores_content_that_a_cancelling_takes_away_stores_it_again(
     other = claimed(catalogue, catalogue.accept(attachment()).id)
     storage.put_file(staged, content_key(SHA256))
     noted = catalogue.cancellations.withdraw(other, sha256=SHA256, key=content_key(SHA256))
-    assert not catalogue.is_held(SHA256)
+    assert not catalogue.is_content_in_use(SHA256)
 
     class Withdrawn(LocalStorage):
         def put_files(self, files: Sequence[tuple[FilePath, str]]) -> list[bool | PipelineError]:
             written = super().put_files(files)
             if catalogue.get(other.id) == noted:  # between the content's standing there and the row of it
                 self.delete(files[0][1])
-                catalogue.content_gone(noted)
+                catalogue.mark_content_deleted(noted)
             return written
 
-    persist(claim, VALIDATED, path=staged, storage=Withdrawn(storage.root), catalogue=catalogue)
+    persist(claim, path=staged, storage=Withdrawn(storage.root), catalogue=catalogue)
     assert objects(storage) == [content_key(SHA256)]
 
 
@@ -200,7 +211,7 @@ def test_of_many_each_ends_by_itself_in_their_order(
         path.write_bytes(content)
     paths[3].unlink()
     claimed(catalogue, claims[4].id, takeover=True)
-    catalogue.cancellations.ask(claims[5].id)
+    catalogue.cancellations.request(claims[5].id)
     COUNTER_BUFFER.drain()
     work = [(claim, carrying(content)) for claim, content in zip(claims, contents, strict=True)]
     results = persist_many(work, paths=paths, storage=storage, catalogue=catalogue)
@@ -239,7 +250,7 @@ def test_of_many_only_the_content_that_a_deletion_took_away_is_stored_again(
             puts.append(len(files))
             if len(puts) == 1:
                 self.delete(content_key(SHA256))
-                catalogue.content_gone(noted)
+                catalogue.mark_content_deleted(noted)
             return written
 
     work = [(first, VALIDATED), (second, carrying(b"second"))]

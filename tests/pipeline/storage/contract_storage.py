@@ -141,17 +141,17 @@ class StorageContract:
     def test_old_keys_of_a_folder_are_those_right_below_it(self, storage: Storage) -> None:
         for key in ("intake/a", "intake/b", "intake/b2/c", "intakes/d", "in/e", KEY):
             storage.put_chunks([b"x"], key)
-        assert list(storage.older("intake", 3600)) == []
+        assert list(storage.list_older("intake", 3600)) == []
         time.sleep(1.1)  # stores tell whole seconds
-        assert sorted(storage.older("intake", 0)) == ["intake/a", "intake/b"]
-        assert list(storage.older("nothing", 0)) == []
+        assert sorted(storage.list_older("intake", 0)) == ["intake/a", "intake/b"]
+        assert list(storage.list_older("nothing", 0)) == []
 
     def test_many_old_keys_are_all_told(self, storage: Storage) -> None:
         expected = {f"intake/{number:04}" for number in range(50)}
         for key in expected:
             storage.put_chunks([b"x"], key)
         time.sleep(1.1)
-        found = list(storage.older("intake", 0))
+        found = list(storage.list_older("intake", 0))
         assert len(found) == len(expected)
         assert set(found) == expected
 
@@ -159,25 +159,25 @@ class StorageContract:
         for number in range(20):
             storage.put_chunks([b"x"], f"intake/{number}")
         time.sleep(1.1)
-        assert sum(storage.delete_older(key, 0) for key in storage.older("intake", 0)) == 20
-        assert list(storage.older("intake", 0)) == []
+        assert sum(storage.delete_if_older(key, 0) for key in storage.list_older("intake", 0)) == 20
+        assert list(storage.list_older("intake", 0)) == []
 
     def test_what_was_written_again_is_not_old(self, storage: Storage) -> None:
         storage.put_chunks([b"first"], "intake/a")
         time.sleep(2.1)
-        assert list(storage.older("intake", 1)) == ["intake/a"]
+        assert list(storage.list_older("intake", 1)) == ["intake/a"]
         storage.put_chunks([b"second"], "intake/a")
-        assert not storage.delete_older("intake/a", 1)
+        assert not storage.delete_if_older("intake/a", 1)
         assert whole(storage, "intake/a") == b"second"
 
     def test_only_what_is_old_and_there_is_deleted_for_its_age(self, storage: Storage) -> None:
         storage.put_chunks([b"x"], "intake/a")
-        assert not storage.delete_older("intake/a", 3600)
+        assert not storage.delete_if_older("intake/a", 3600)
         assert storage.size("intake/a") == 1
         time.sleep(1.1)
-        assert storage.delete_older("intake/a", 0)
+        assert storage.delete_if_older("intake/a", 0)
         assert storage.size("intake/a") is None
-        assert not storage.delete_older("intake/a", 0)
+        assert not storage.delete_if_older("intake/a", 0)
 
     def test_a_staged_file_that_is_gone_is_said_to_be_lost(self, storage: Storage, tmp_path: Path) -> None:
         with pytest.raises(StagingLostError):
@@ -194,8 +194,8 @@ class StorageContract:
             lambda: storage.url(key),
             lambda: storage.signed_url(key, method="GET", seconds=60),
             lambda: storage.delete(key),
-            lambda: storage.delete_older(key, 0),
-            lambda: list(storage.older(key, 0)),
+            lambda: storage.delete_if_older(key, 0),
+            lambda: list(storage.list_older(key, 0)),
         ):
             with pytest.raises(PermanentError) as caught:
                 use()

@@ -217,9 +217,9 @@ def test_what_a_killed_process_leaves_is_hidden_and_removed(storage: LocalStorag
     assert storage.size("ab/x") is None
     assert all(".parts" in path.parts for path in files(storage.root))
     assert len(files(storage.root)) == 1
-    assert storage.discard_older(60) == 0
+    assert storage.discard_stale_parts(60) == 0
     time.sleep(0.02)
-    assert storage.discard_older(0.01) == 1
+    assert storage.discard_stale_parts(0.01) == 1
     assert files(storage.root) == []
 
 
@@ -227,7 +227,7 @@ def test_a_link_to_an_old_file_is_not_taken_for_a_leftover(storage: LocalStorage
     os.utime(staged, (0, 0))
     (storage.root / ".parts").mkdir(parents=True)
     (storage.root / ".parts" / "being-written").hardlink_to(staged)
-    assert storage.discard_older(60) == 0
+    assert storage.discard_stale_parts(60) == 0
 
 
 def test_a_root_that_was_wiped_is_made_again(storage: LocalStorage, staged: Path) -> None:

@@ -24,7 +24,7 @@ def names(staging: Staging) -> list[str]:
 def test_a_part_gets_its_name_when_it_is_whole(staging: Staging) -> None:
     with staging.part("a") as out:
         out.write(b"bytes")
-        assert not staging.holds("a")
+        assert not staging.exists("a")
         assert len(names(staging)) == 1
     assert staging.path("a").read_bytes() == b"bytes"
     assert names(staging) == ["a"]
@@ -76,7 +76,7 @@ def test_discarding_is_no_error_twice(staging: Staging) -> None:
         out.write(b"bytes")
     staging.discard("a")
     staging.discard("a")
-    assert not staging.holds("a")
+    assert not staging.exists("a")
 
 
 def test_what_nobody_has_touched_for_long_goes(staging: Staging) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from esteira.web.api.records import decode_cursor, encode_cursor, parse_filters
 from esteira.web.dashboard.attachments import links
-from pipeline.catalogue import Catalogue, Filters, Found
+from pipeline.catalogue import Catalogue, Filters, SearchResult
 
 NAMES = ("status", "session", "kind", "stage", "error", "since")
 PAGE = 50
@@ -34,7 +34,7 @@ class Asked:
         """The address of this table, from its top or from behind a place."""
         return links.listing(**self.given, search=self.search, after=after)
 
-    def page(self, catalogue: Catalogue, *, limit: int = PAGE) -> Found:
+    def page(self, catalogue: Catalogue, *, limit: int = PAGE) -> SearchResult:
         """The attachments of this page.
 
         Raises:
@@ -45,9 +45,9 @@ class Asked:
         if self.search:
             return catalogue.search.find(self.search, filters, limit=limit, after=after)
         records = catalogue.find(filters, limit=limit + 1, after=after)
-        return Found(records[:limit], len(records) > limit, partly=False)
+        return SearchResult(records[:limit], len(records) > limit, partial=False)
 
-    def behind(self, found: Found) -> str | None:
+    def behind(self, found: SearchResult) -> str | None:
         """The address of the page behind this one."""
         return self.path(encode_cursor(found.records[-1])) if found.more else None
 

@@ -14,7 +14,7 @@ from esteira.web.dashboard.failure_selection.selection import Selection
 from esteira.web.dashboard.parts import box, heading, link, text
 from esteira.web.dashboard.shell import Page
 from esteira.web.dashboard.view import View
-from pipeline.catalogue import Failures, Filters, moment_of
+from pipeline.catalogue import FailureGroup, Filters, parse_since
 from pipeline.errors import PipelineError
 from pipeline.models import Record, Stage
 from pipeline.remedies import remedy
@@ -29,7 +29,7 @@ async def build(view: View) -> None:
     parts.head()
     given = ui.context.client.request.query_params.get("since", SINCES[0])
     chosen = given if given in SINCES else SINCES[0]
-    since = moment_of(chosen) if chosen else 0
+    since = parse_since(chosen) if chosen else 0
     heading(view.t("failures.title"), view.t("failures.lead"))
     _times(view, chosen)
     progress = Progress(view)
@@ -61,7 +61,7 @@ def _times(view: View, chosen: str) -> None:
 class _Group:
     """One code at one stage."""
 
-    def __init__(self, view: View, group: Failures, selection: Selection, since: int) -> None:
+    def __init__(self, view: View, group: FailureGroup, selection: Selection, since: int) -> None:
         self._view, self._group, self._selection, self._since = view, group, selection, since
         self._opened = False
         with box("section", "card group") as section:
@@ -146,7 +146,7 @@ def _newest(chosen: Sequence[Filters]) -> list[Record]:
     return sorted(found, key=lambda record: (record.received_at, record.id), reverse=True)[:SINGLE]
 
 
-def _sessions(view: View, group: Failures) -> str:
+def _sessions(view: View, group: FailureGroup) -> str:
     others = group.sessions - len(group.busiest)
     names = ", ".join(group.busiest)
     return view.t("failures.sessions.more", names=names, count=view.number(others)) if others else names

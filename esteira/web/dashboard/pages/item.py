@@ -58,7 +58,7 @@ def _look(media_id: str) -> _Found | None:
     record = catalogue.get(media_id)
     if record is None:
         return None
-    made = catalogue.previews.of([record.sha256]) if record.sha256 else {}
+    made = catalogue.previews.get_many([record.sha256]) if record.sha256 else {}
     return _Found(record, made.get(record.sha256 or ""), catalogue.history(media_id))
 
 

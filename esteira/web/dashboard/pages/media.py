@@ -13,7 +13,7 @@ from esteira.web.dashboard.attachments.table_query import Asked
 from esteira.web.dashboard.parts import box, card, heading, link, text
 from esteira.web.dashboard.shell import Page
 from esteira.web.dashboard.view import View
-from pipeline.catalogue import Found, Preview
+from pipeline.catalogue import Preview, SearchResult
 from pipeline.catalogue.search import LONGEST, WITHIN
 from pipeline.errors import PayloadError, PipelineError
 from pipeline.models import Kind, Record, Stage, Status
@@ -40,7 +40,7 @@ async def build(view: View) -> None:
     except PipelineError:
         text("p", view.t("shell.away"), "notice", role="status")
         return
-    if found.partly and asked.search:
+    if found.partial and asked.search:
         text("p", view.t("media.partly", within=view.number(WITHIN)), "hint")
     if not found.records:
         text("p", view.t("media.none" if asked.narrowed or asked.after else "media.nothing"), "empty", role="status")
@@ -49,10 +49,10 @@ async def build(view: View) -> None:
     _Watch(asked, found, table, newer).begin()
 
 
-def _look(asked: Asked) -> tuple[Found, Mapping[str, Preview]]:
+def _look(asked: Asked) -> tuple[SearchResult, Mapping[str, Preview]]:
     catalogue = services().catalogue
     found = asked.page(catalogue)
-    return found, catalogue.previews.of(record.sha256 for record in found.records if record.sha256)
+    return found, catalogue.previews.get_many(record.sha256 for record in found.records if record.sha256)
 
 
 class _Table:
@@ -107,7 +107,7 @@ class _Table:
 class _Watch:
     """Looks again every two seconds, as long as the page is open: at what is under way, and whether newer ones came."""
 
-    def __init__(self, asked: Asked, found: Found, table: _Table | None, newer: ui.element) -> None:
+    def __init__(self, asked: Asked, found: SearchResult, table: _Table | None, newer: ui.element) -> None:
         self._asked = asked
         self._newest = (found.records[0].received_at, found.records[0].id) if found.records else (0, "")
         self._table = table
@@ -154,7 +154,7 @@ def _newer(view: View, asked: Asked) -> ui.element:
     return notice
 
 
-def _pages(view: View, asked: Asked, found: Found) -> None:
+def _pages(view: View, asked: Asked, found: SearchResult) -> None:
     older = asked.behind(found)
     if not (asked.after or older):
         return

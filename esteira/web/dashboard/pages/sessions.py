@@ -57,7 +57,7 @@ def sessions() -> tuple[list[SessionRow], bool]:
     paused: set[str] = set()
     names = list(waiting or {})
     try:
-        figures = hook().services.catalogue.figures
+        figures = hook().services.catalogue.statistics
         paused = {one.name for one in pauses() if one.kind == "session"}
         failed = figures.failed_by_session(int(time.time() * 1000) - DAY_MS, limit=MAX_BATCH)
         names = list(

@@ -16,7 +16,7 @@ from fastapi.testclient import TestClient
 
 from actors.redis_queue.queue import AckAction
 from pipeline.models import Record, Status
-from tests.support.catalogues import claimed, ending, finished, stored
+from tests.support.catalogues import claimed, failure, finished, mark_stored, stored
 from tests.support.gateway_servers import WhatsAppServer
 from tests.support.media_server import MediaServer
 from tests.support.system import RunningSystem, photo
@@ -176,8 +176,8 @@ def kept_payload(system: RunningSystem, media_id: str) -> Any:
 def test_what_failed_late_goes_on_where_it_stood(system: RunningSystem, client: TestClient) -> None:
     catalogue = system.services.catalogue
     claim = claimed(catalogue, catalogue.accept(system.attachment(url="https://media.example/x")).id)
-    catalogue.stored(claim, stored())
-    catalogue.ended(claim, ending(stage="notify", code="notify"))
+    mark_stored(catalogue, claim, stored())
+    catalogue.mark_failed(claim, failure(stage="notify", code="notify"))
     catalogue.finish(claim, announced=False)
     answer = client.post(f"/media/{claim.id}/replay")
     assert answer.json() == {"id": claim.id, "status": "stored", "stage": "notify"}
@@ -198,7 +198,7 @@ def test_what_is_under_way_or_done_cannot_go_again(system: RunningSystem, client
     waiting = system.submit(url="https://media.example/x").id
     done = finished(catalogue).id
     held = claimed(catalogue, catalogue.accept(system.attachment(url="https://media.example/x")).id)
-    catalogue.ended(held, ending(Status.EXPIRED))  # not announced yet
+    catalogue.mark_failed(held, failure(Status.EXPIRED))  # not announced yet
     given = {"json": {"data": base64.b64encode(b"other bytes").decode()}}
     for media_id in (waiting, done, held.id):
         before = system.record(media_id)
@@ -211,7 +211,7 @@ def test_what_is_under_way_or_done_cannot_go_again(system: RunningSystem, client
 def test_an_answer_to_an_announcement_may_come_before_the_note_of_it(system: RunningSystem, client: TestClient) -> None:
     catalogue = system.services.catalogue
     claim = claimed(catalogue, catalogue.accept(system.attachment(url="https://media.example/x")).id)
-    catalogue.ended(claim, ending(Status.EXPIRED))
+    catalogue.mark_failed(claim, failure(Status.EXPIRED))
     late = threading.Timer(0.3, catalogue.finish, (claim,), {"announced": True})
     late.start()
     answer = client.post(f"/media/{claim.id}/replay", json={"url": "https://media.example/new"})
@@ -223,7 +223,7 @@ def test_a_worker_that_has_not_let_go_of_it_yet_is_waited_for(system: RunningSys
     receipt = system.submit(url="https://media.example/x")
     _, [handed] = system.queue.fetch("w1", 1, ["fetch"])
     claim = claimed(system.services.catalogue, receipt.id)
-    system.services.catalogue.ended(claim, ending(Status.EXPIRED))
+    system.services.catalogue.mark_failed(claim, failure(Status.EXPIRED))
     system.services.catalogue.finish(claim, announced=True)
     late = threading.Timer(0.3, system.queue.finish, ("w1", handed.key, handed.delivery_id, AckAction("done", "fetch")))
     late.start()

@@ -17,7 +17,7 @@ from esteira.web.api.content import disposition, saved_name
 from pipeline.models import Detected, Facts, Fetched, Kind, Record, Status, Stored, Validated
 from pipeline.security.tokens import Passes
 from pipeline.storage import content_key
-from tests.support.catalogues import claimed, finished
+from tests.support.catalogues import claimed, finished, mark_stored
 from tests.support.s3 import S3Server, s3_server
 from tests.support.system import RunningSystem
 from tests.support.web_server import TOKEN, Reply, WebServer, web_server
@@ -51,7 +51,7 @@ def holding(
     detected = Detected(fetched=Fetched(size=len(content), sha256=sha256), kind=kind, mime=mime, ext=ext)
     validated = Validated(detected=detected, facts=Facts())
     name = f"1700000000_{sha256[:6]}.{ext}"
-    catalogue.stored(claim, Stored(validated=validated, storage_key=content_key(sha256), name=name))
+    mark_stored(catalogue, claim, Stored(validated=validated, storage_key=content_key(sha256), name=name))
     return catalogue.finish(claim, announced=True)
 
 

@@ -33,7 +33,7 @@ def shown(system: RunningSystem, **fields: str) -> Record:
     record = holding(system, os.urandom(1000), **fields)
     assert record.sha256
     system.services.storage.put_chunks([PICTURE], thumbnail_key(record.sha256))
-    system.services.catalogue.previews.keep(
+    system.services.catalogue.previews.save(
         Preview(sha256=record.sha256, state=PreviewState.MADE, thumbhash="abcd", width=320, height=240)
     )
     return record
@@ -85,7 +85,7 @@ def test_what_has_no_thumbnail_is_told_with_a_code_of_its_own(
     system: RunningSystem, server: WebServer, state: PreviewState, said: str
 ) -> None:
     record = holding(system, os.urandom(1000))
-    system.services.catalogue.previews.keep(Preview(sha256=str(record.sha256), state=state))
+    system.services.catalogue.previews.save(Preview(sha256=str(record.sha256), state=state))
     answer = get(server, f"/media/{record.id}/thumbnail")
     assert (answer.status, answer.code) == (404, "no_preview")
     assert said in answer.json["error"]["message"]
@@ -96,7 +96,7 @@ def test_what_has_no_thumbnail_is_told_with_a_code_of_its_own(
 def test_what_is_not_made_yet_is_to_be_asked_for_again(system: RunningSystem, server: WebServer, lose: str) -> None:
     record = shown(system)
     losing: dict[str, Callable[[str], None]] = {
-        "row": system.services.catalogue.previews.forget,
+        "row": system.services.catalogue.previews.delete,
         "picture": lambda sha256: system.services.storage.delete(thumbnail_key(sha256)),
     }
     losing[lose](str(record.sha256))
@@ -157,7 +157,7 @@ def test_pages_and_single_attachments_tell_what_there_is_to_show(system: Running
     page = {one["id"]: one["preview"] for one in get(server, "/media").json["media"]}
     assert page == {record.id: expected, other.id: None}
     sound = holding(system, os.urandom(1000))
-    system.services.catalogue.previews.keep(
+    system.services.catalogue.previews.save(
         Preview(sha256=str(sound.sha256), state=PreviewState.MADE, peaks=tuple(range(100)))
     )
     assert get(server, f"/media/{sound.id}").json["preview"]["peaks"] == list(range(100))

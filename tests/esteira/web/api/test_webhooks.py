@@ -10,7 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 from pydantic import SecretStr
 
-from pipeline.catalogue import DeliveryStatus, Result
+from pipeline.catalogue import DeliveryResult, DeliveryStatus
 from pipeline.security.tokens import Passes
 from tests.support.system import RunningSystem
 from tests.support.web import TOKEN, app_client
@@ -33,8 +33,10 @@ def given_up(system: RunningSystem, *, session: str = "shop", endpoint: str = "c
     """The id of a delivery that was tried and given up."""
     record = told(system.services.catalogue, endpoint, session=session)
     outbox = system.services.catalogue.deliveries
-    [parcel] = [one for one in outbox.exchange(endpoint, [], want=9, lease_s=40).parcels if one.media_id == record.id]
-    outbox.exchange(endpoint, [Result(parcel, "the endpoint answered 500")], want=0, lease_s=40)
+    [parcel] = [
+        one for one in outbox.record_and_claim(endpoint, [], want=9, lease_s=40).attempts if one.media_id == record.id
+    ]
+    outbox.record_and_claim(endpoint, [DeliveryResult(parcel, "the endpoint answered 500")], want=0, lease_s=40)
     return parcel.id
 
 

@@ -7,9 +7,9 @@ import pytest
 from esteira.web.dashboard.health import webhooks_line
 from esteira.web.dashboard.status_poller import Rows, Snapshot
 from esteira.web.dashboard.view import View
-from pipeline.catalogue.delivery_models import OPENS_AFTER, Circuit, EndpointStats
+from pipeline.catalogue.delivery_models import OPENS_AFTER, EndpointCircuit, EndpointStats
 
-AWAY = Circuit(failures=OPENS_AFTER, failing_since=1, probe_at=2)
+AWAY = EndpointCircuit(failures=OPENS_AFTER, failing_since=1, probe_at=2)
 
 
 def said(*standings: EndpointStats, language: str = "en") -> str | None:
@@ -29,7 +29,7 @@ def test_events_that_were_given_up_are_counted_over_all_receivers() -> None:
     )
 
 
-@pytest.mark.parametrize("standings", [(), (EndpointStats("crm", pending=5, circuit=Circuit(failures=1)),)])
+@pytest.mark.parametrize("standings", [(), (EndpointStats("crm", pending=5, circuit=EndpointCircuit(failures=1)),)])
 def test_what_is_under_way_is_no_trouble(standings: tuple[EndpointStats, ...]) -> None:
     assert said(*standings) is None
 

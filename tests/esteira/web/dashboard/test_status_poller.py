@@ -134,7 +134,7 @@ def test_what_is_away_is_said_with_how_long_and_comes_back(own_system: RunningSy
 def test_of_the_last_hour_only_the_newest_minutes_are_asked_for_again(
     own_system: RunningSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    figures = own_system.hook.services.catalogue.figures
+    figures = own_system.hook.services.catalogue.statistics
     asked: list[int] = []
     whole = figures.minutes
 

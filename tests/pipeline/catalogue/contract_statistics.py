@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from pipeline.catalogue import Catalogue
-from pipeline.catalogue.figures import MINUTE_MS
+from pipeline.catalogue.statistics import MINUTE_MS
 from pipeline.models import Status
-from tests.support.catalogues import Clock, attachment, claimed, finished, stored
+from tests.support.catalogues import Clock, attachment, claimed, finished, mark_stored, stored
 
 HOUR_MS = 60 * MINUTE_MS
 
 
-class FiguresContract:
+class StatisticsContract:
     """Inherit it and give it the fixture `url` (an empty, migrated database)."""
 
     @pytest.fixture
@@ -33,7 +33,7 @@ class FiguresContract:
         finished(catalogue, Status.EXPIRED)
         clock.now += 120
         catalogue.accept(attachment())
-        minutes = catalogue.figures.minutes(began + 5, catalogue.now())
+        minutes = catalogue.statistics.minutes(began + 5, catalogue.now())
         assert [(one.at - began, dict(one.endings)) for one in minutes] == [
             (0, {"done": 2, "failed": 1}),
             (MINUTE_MS, {"expired": 1}),
@@ -45,21 +45,21 @@ class FiguresContract:
         waiting = [claimed(catalogue, catalogue.accept(attachment()).id) for _ in range(20)]
         for claim in waiting:
             clock.now += 1
-            catalogue.stored(claim, stored())
+            mark_stored(catalogue, claim, stored())
             catalogue.finish(claim, announced=True)
         failed = finished(catalogue, Status.FAILED)
         clock.now += 10
         assert catalogue.reopen(failed.id)
         again = claimed(catalogue, failed.id)
-        catalogue.stored(again, stored())
+        mark_stored(catalogue, again, stored())
         catalogue.finish(again, announced=True)
-        [minute] = catalogue.figures.minutes(catalogue.now(), catalogue.now())
+        [minute] = catalogue.statistics.minutes(catalogue.now(), catalogue.now())
         assert minute.endings == {"done": 21}
         assert (minute.p50_ms, minute.p95_ms) == (10_000, 19_000)
 
     def test_a_minute_in_which_nothing_was_done_has_no_durations(self, catalogue: Catalogue) -> None:
         finished(catalogue, Status.REJECTED)
-        [minute] = catalogue.figures.minutes(catalogue.now(), catalogue.now())
+        [minute] = catalogue.statistics.minutes(catalogue.now(), catalogue.now())
         assert (minute.endings, minute.p50_ms, minute.p95_ms) == ({"rejected": 1}, None, None)
 
     def test_who_fails_most_comes_first_and_yesterday_does_not_count(self, catalogue: Catalogue, clock: Clock) -> None:
@@ -69,8 +69,8 @@ class FiguresContract:
         for session in ("b", "a", "b", "c", "b", "a"):
             finished(catalogue, Status.FAILED, of=attachment(session=session))
         finished(catalogue, Status.REJECTED, of=attachment(session="c"))
-        assert list(catalogue.figures.failed_by_session(since, limit=2).items()) == [("b", 3), ("a", 2)]
-        assert "old" not in catalogue.figures.failed_by_session(since, limit=9)
+        assert list(catalogue.statistics.failed_by_session(since, limit=2).items()) == [("b", 3), ("a", 2)]
+        assert "old" not in catalogue.statistics.failed_by_session(since, limit=9)
 
     def test_of_each_session_the_newest_is_known(self, catalogue: Catalogue, clock: Clock) -> None:
         catalogue.accept(attachment(session="a"))
@@ -79,6 +79,6 @@ class FiguresContract:
         newest = catalogue.now()
         clock.now += 5
         catalogue.accept(attachment(session="b"))
-        assert sorted(catalogue.figures.recent_sessions(limit=9)) == ["a", "b"]
-        assert len(catalogue.figures.recent_sessions(limit=1)) == 1
-        assert catalogue.figures.last_received(["a", "nobody"]) == {"a": newest}
+        assert sorted(catalogue.statistics.recent_sessions(limit=9)) == ["a", "b"]
+        assert len(catalogue.statistics.recent_sessions(limit=1)) == 1
+        assert catalogue.statistics.last_received(["a", "nobody"]) == {"a": newest}

@@ -1,4 +1,4 @@
-"""The figures of the dashboard on SQLite: the contract, and that each of them has its index."""
+"""The statistics of the dashboard on SQLite: the contract, and that each of them has its index."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.catalogue import Catalogue, figures
+from pipeline.catalogue import Catalogue, statistics
 from pipeline.catalogue.database import Database
-from pipeline.catalogue.figures import percentile
-from tests.pipeline.catalogue.contract_figures import FiguresContract
+from pipeline.catalogue.statistics import percentile
+from tests.pipeline.catalogue.contract_statistics import StatisticsContract
 from tests.pipeline.catalogue.test_query_plans import plan
 
 
-class TestContract(FiguresContract):
+class TestContract(StatisticsContract):
     @pytest.fixture
     def url(self, tmp_path: Path) -> str:
         url = f"sqlite:///{tmp_path}/catalogue.db"
@@ -34,14 +34,14 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
 @pytest.mark.parametrize(
     ("statement", "index"),
     [
-        (figures.ENDINGS, "SEARCH media USING COVERING INDEX ix_media_finished (finished_at>? AND finished_at<?)"),
+        (statistics.ENDINGS, "SEARCH media USING COVERING INDEX ix_media_finished (finished_at>? AND finished_at<?)"),
         (
-            figures.DURATIONS_OF_MINUTE,
+            statistics.DURATIONS_OF_MINUTE,
             "SEARCH media USING COVERING INDEX ix_media_finished (finished_at>? AND finished_at<?)",
         ),
-        (figures.FAILED, "SEARCH media USING INDEX ix_media_status (status=? AND received_at>?)"),
-        (figures.RECENT, "SCAN media USING INDEX ix_media_received"),
-        (figures.LAST_RECEIVED, "SEARCH media USING COVERING INDEX ix_media_session (session=?)"),
+        (statistics.FAILED, "SEARCH media USING INDEX ix_media_status (status=? AND received_at>?)"),
+        (statistics.RECENT, "SCAN media USING INDEX ix_media_received"),
+        (statistics.LAST_RECEIVED, "SEARCH media USING COVERING INDEX ix_media_session (session=?)"),
     ],
     ids=["endings", "durations", "failed", "recent", "last received"],
 )

@@ -64,7 +64,7 @@ class Minute:
     p95_ms: int | None = None
 
 
-class Figures:
+class Statistics:
     """Questions of the dashboard to the catalogue; each raises what `Catalogue` raises."""
 
     def __init__(self, database: Database) -> None:
