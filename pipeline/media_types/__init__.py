@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from pipeline.errors import SettingsError
-from pipeline.models.kinds import Kind
+from pipeline.values.kinds import Kind
 
 # Loaded when a child of the sandbox starts, so that no attachment waits for it.
 DECODER_MODULES = (

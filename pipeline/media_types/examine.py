@@ -13,7 +13,7 @@ from pipeline.errors import PermanentError
 from pipeline.media_types import MEDIA_TYPES, MediaType
 from pipeline.media_types.limits import parse_limits
 from pipeline.media_types.sniff import identified
-from pipeline.models.kinds import Kind
+from pipeline.values.kinds import Kind
 
 
 def examine(path: str, *, kind: str | None, size: int, limits: str) -> dict[str, Any]:

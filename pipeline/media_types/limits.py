@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline.media_types import MEDIA_TYPES, allowed_types
-from pipeline.models.kinds import Kind
+from pipeline.values.kinds import Kind
 
 if TYPE_CHECKING:  # the sandbox needs no settings, and their library takes longer to load than some decoders
     from pipeline.config.settings import Settings

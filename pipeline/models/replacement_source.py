@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
 from pipeline.errors import PayloadError
-from pipeline.models import MAX_URL, Attachment, Count, Empty, Model, Sha256, Url
+from pipeline.models.attachment import Attachment
+from pipeline.models.base import MAX_URL, Count, Empty, Model, Sha256, Url
 from pipeline.values.base64_stream import check_base64
 from pipeline.values.gateway_values import bytes_in, key_text
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 
-from pipeline.models import Attachment
+from pipeline.models.attachment import Attachment
 from pipeline.values.gateway_values import bytes_in
 
 MARK_DIGITS = 32

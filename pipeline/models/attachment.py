@@ -1,0 +1,97 @@
+"""The attachment as its gateway declared it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import lru_cache
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, ValidationError
+
+from pipeline.errors import Code, PayloadError
+from pipeline.models.base import Count, Empty, Identifier, Model, Sha256, Text, Url
+from pipeline.values.gateway_values import display_name, expiry_in, key_text
+from pipeline.values.kinds import Kind
+
+GATEWAY_ONLY = frozenset({"gateway", "remote_id", "fault"})  # fields that a sender of the generic JSON may not set
+
+
+class Fault(Model):
+    """Why an attachment is refused, found by its gateway, in its message or by the check of its type."""
+
+    code: Code
+    message: str
+
+
+class Attachment(Model):
+    """What a message carries, as a gateway declared it.
+
+    With a `media_key` the bytes at the source are WhatsApp ciphertext. `data` is the whole file in base64. `size` is
+    the declared size of the plaintext in bytes, `timestamp` and `expires_at` are Unix seconds.
+
+    Only gateways set two of the fields: `remote_id` is the gateway server's own name of the file, `fault` is the reason
+    why there is nothing to fetch.
+    """
+
+    gateway: Identifier = "media"
+    session: Identifier
+    message_id: Identifier
+    part: int = Field(default=0, ge=0, le=10_000)
+    url: Url = None
+    data: Annotated[str | None, Empty, Field(repr=False)] = None
+    kind: Kind | None = None
+    mimetype: Text = None
+    filename: Annotated[str | None, BeforeValidator(display_name)] = None
+    size: Count = None
+    media_key: Annotated[str | None, BeforeValidator(key_text), Field(repr=False)] = None
+    direct_path: Url = None
+    file_sha256: Sha256 = None
+    file_enc_sha256: Sha256 = None
+    chat: Text = None
+    sender: Text = None
+    caption: Text = None
+    timestamp: Count = None
+    expires_at: Count = None
+    remote_id: Text = None
+    fault: Fault | None = None
+
+    @property
+    def id(self) -> str:
+        """32 hex digits from (gateway, session, message id, part). A repeated message has the same id."""
+        return _id_of(self.gateway, self.session, self.message_id, self.part)
+
+    @property
+    def expiry(self) -> int | None:
+        """When the source expires, in Unix seconds: as declared, or as WhatsApp writes it into the path."""
+        return self.expires_at or expiry_in(self.direct_path) or expiry_in(self.url)
+
+    @property
+    def media_type(self) -> str | None:
+        """The declared type in lower case without parameters: `audio/ogg` for `audio/ogg; codecs=opus`."""
+        return self.mimetype.partition(";")[0].strip().lower() or None if self.mimetype else None
+
+
+@lru_cache(maxsize=256)  # each attachment's id is read many times while it is processed
+def _id_of(*source: str | int) -> str:
+    return hashlib.sha256(json.dumps(source).encode()).hexdigest()[:32]
+
+
+def parse_attachment(fields: Any, *, has_file: bool = False) -> Attachment:
+    """Parses one attachment from the generic JSON: the body of the generic hook, or a line of `submit --jsonl`.
+
+    With `has_file` its bytes are a local file, and it needs no other source.
+
+    Raises:
+        PayloadError: names the first field that is wrong or missing.
+    """
+    if not isinstance(fields, dict):
+        raise PayloadError("", "an attachment is a JSON object")
+    try:
+        attachment = Attachment.model_validate({name: fields[name] for name in fields if name not in GATEWAY_ONLY})
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        raise PayloadError(".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")) from None
+    if not (has_file or attachment.url or attachment.data or attachment.direct_path):
+        raise PayloadError("url", "one of url, data and direct_path is needed")
+    return attachment

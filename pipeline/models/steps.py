@@ -1,0 +1,69 @@
+"""The results of the steps, each of which is the input of the next step."""
+
+from __future__ import annotations
+
+from pipeline.models.attachment import Fault
+from pipeline.models.base import Model
+from pipeline.values.kinds import Kind
+
+
+class Fetched(Model):
+    """Complete plaintext in the staging directory under the attachment's id. `sha256` is its hash in hex.
+
+    `deduplicated`: the bytes were copied from storage instead of fetched.
+    """
+
+    size: int
+    sha256: str
+    deduplicated: bool = False
+
+
+class Facts(Model):
+    """Measurements by a decoder: pixels, milliseconds, pages. None where the type has no such property."""
+
+    width: int | None = None
+    height: int | None = None
+    duration_ms: int | None = None
+    pages: int | None = None
+    animated: bool | None = None
+    flags: tuple[str, ...] = ()  # active content that was accepted: "macros", "encrypted", …
+
+
+class Checked(Model):
+    """The result of a type check that ran together with detect: `facts`, or the `fault` for which it refuses.
+
+    `limits` identifies the limits that it applied. The result is not valid under other limits.
+    """
+
+    limits: str
+    facts: Facts | None = None
+    fault: Fault | None = None
+
+
+class Detected(Model):
+    """The type of the content. `mismatch` describes a difference from the declared type, or is None.
+
+    With `checked` validate needs no call to the sandbox.
+    """
+
+    fetched: Fetched
+    kind: Kind
+    mime: str
+    ext: str
+    mismatch: str | None = None
+    checked: Checked | None = None
+
+
+class Validated(Model):
+    """Content that was decoded and is within all limits."""
+
+    detected: Detected
+    facts: Facts
+
+
+class Stored(Model):
+    """Content in storage under its own hash. `name` has the form `<unix seconds>_<sha256[:6]>.<ext>`."""
+
+    validated: Validated
+    storage_key: str
+    name: str
