@@ -58,7 +58,7 @@ Verdict = NextStage | Retry | Finished | DeadLetter | Requeue
 class Delivery(MessageProxy):
     """A message that this worker holds.
 
-    `key` is its name on the belt, `serial` the number of this delivery (a later delivery of the same key has another),
+    `key` is its name on the belt, `delivery_id` the number of this delivery (another for each delivery of a key),
     `queue` where it was waiting, `crashes` how many workers died while they held it, `session` whose it is. `stage` and
     `kwargs` are those of the stage that it has come to. The claim is that of the first stage that ran. `result` is what
     the stage found, `offer` what goes onto the belt beside with the verdict, `on_settled` what is let go of once Redis
@@ -80,7 +80,7 @@ class Delivery(MessageProxy):
         self.after_ack: list[Callable[[], object]] = []
         self.claim: Claim | None = None
         self.result: Model | None = None
-        self.offer: EnqueueRequest | None = None
+        self.preview_job: EnqueueRequest | None = None
         self.verdict: Verdict | None = None
 
     @property
@@ -103,7 +103,7 @@ class Delivery(MessageProxy):
         return self._message
 
     def go_on(self, onward: NextStage) -> None:
-        """Comes to the next stage in this worker's hands: still held under the same key and serial."""
+        """Comes to the next stage in this worker's hands: still held under the same key and delivery_id."""
         self.actor_name = onward.stage.value
         self.kwargs = stage_kwargs(
             str(self.kwargs["media_id"]),

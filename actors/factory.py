@@ -42,7 +42,7 @@ def build_broker(settings: Settings) -> EsteiraBroker:
         connect_worker=partial(connect, settings.redis, timeout_s=WORKER_TIMEOUT_S),
         connect_enqueue=partial(connect, settings.redis, timeout_s=QUICK_TIMEOUT_S),
         finished_jobs=FinishedJobs.of(settings),
-        lanes=SizeClasses.of(settings),
+        size_classes=SizeClasses.of(settings),
         middleware=middleware,
         limits=_limits(settings),
     )

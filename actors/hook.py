@@ -19,14 +19,14 @@ import structlog
 
 from actors.delivery import encode_message, stage_message
 from actors.execution.inline import run_inline
-from actors.intake.circuit_breaker import Breaker
+from actors.intake.circuit_breaker import CircuitBreaker
 from actors.intake.uploads import put_intake
 from actors.observability import metrics_store, tracing
 from actors.observability.logging import configure_in_listener
 from actors.observability.sentry import report_error
 from actors.observability.tracer import PhaseTimer
 from actors.redis_queue.queue import QUICK_TIMEOUT_S, RedisQueue, open_queue
-from actors.redis_queue.scheduling import SchedulingInfo, place_of
+from actors.redis_queue.scheduling import SchedulingInfo, scheduling_of
 from pipeline.config.settings import current_settings
 from pipeline.errors import RetryableError
 from pipeline.models import Accepted, Attachment, Record, Stage, Status
@@ -57,15 +57,17 @@ class Receipt:
 class Hook:
     """`process_media()` for one process: its catalogue, its short-tempered Redis client, its circuit breaker."""
 
-    def __init__(self, services: Services, belt: RedisQueue) -> None:
+    def __init__(self, services: Services, queue: RedisQueue) -> None:
         self.services = services
-        self.belt = belt
+        self.queue = queue
         # A write, for a Redis that is full or read-only answers a PING and takes nothing.
         # What a listener counts, it counts while Redis is away.
-        self.breaker = Breaker(partial(belt.lock, "probe", ttl_ms=1), back=partial(metrics_store.flush, belt))
+        self.breaker = CircuitBreaker(
+            partial(queue.locks.acquire, "probe", ttl_ms=1), back=partial(metrics_store.flush, queue)
+        )
         self.places = threading.Semaphore(services.settings.fallback_concurrency)
 
-    def take(self, attachment: Attachment, *, file: Path | None = None, aside: Aside | None = None) -> Receipt:
+    def accept(self, attachment: Attachment, *, file: Path | None = None, aside: Aside | None = None) -> Receipt:
         """See `process_media`."""
         laps = tracing.phase_timer()
         receipt = self._take(attachment, file, aside, laps)
@@ -86,7 +88,7 @@ class Hook:
             return Receipt(accepted.id, "duplicate", accepted.status)
         if inline_bytes and not self._stands(accepted.id):
             put_intake(self.services.storage, accepted.id, data=attachment.data, file=file)
-        queued = self._enqueue(accepted.id, place_of(attachment, intake=inline_bytes))
+        queued = self._enqueue(accepted.id, scheduling_of(attachment, intake=inline_bytes))
         laps.mark("offer")
         if queued:
             log.debug("attachment queued", id=accepted.id, session=attachment.session, kind=attachment.kind)
@@ -99,7 +101,7 @@ class Hook:
     def _stands(self, media_id: str) -> bool:
         """Whether the bytes stand in storage, now that there is a row.
 
-        See `actors.maintenance.schedule.clear_intake`.
+        See `actors.maintenance.schedule.remove_leftover_intake`.
         """
         try:
             return self.services.storage.size(intake_key(media_id)) is not None
@@ -107,11 +109,11 @@ class Hook:
             return True
 
     def _enqueue(self, media_id: str, place: SchedulingInfo) -> bool:
-        if self.breaker.open:
+        if self.breaker.is_open:
             return False
         message = stage_message(media_id, Stage.FETCH)
         try:
-            self.belt.offer(media_id, message.queue_name, encode_message(message), place=place)
+            self.queue.enqueue(media_id, message.queue_name, encode_message(message), scheduling=place)
         except (redis.RedisError, OSError) as error:
             if self.breaker.trip(error):
                 report_error(error, {"id": media_id, "fallback": self.services.settings.fallback})
@@ -169,7 +171,7 @@ def process_media(attachment: Attachment, *, file: Path | None = None, aside: As
         PayloadError: `data` is not base64.
         RetryableError: nothing durable could be written (`catalogue`, `storage`); the caller keeps the attachment.
     """
-    return hook().take(attachment, file=file, aside=aside)
+    return hook().accept(attachment, file=file, aside=aside)
 
 
 def hook() -> Hook:

@@ -13,7 +13,7 @@ from actors.broker.preview_consumer import Errand
 from actors.hook import hook
 from actors.middleware.poison import MAX_CRASHES
 from actors.middleware.retries import RetryPolicy
-from actors.redis_queue.preview_jobs import offer
+from actors.redis_queue.preview_jobs import request_preview as enqueue_preview
 from pipeline.catalogue import Preview, PreviewState
 from pipeline.errors import Code, PermanentError, PipelineError, RetryableError, StagingLostError
 from pipeline.metrics import PREVIEW_SECONDS, PREVIEWS
@@ -42,9 +42,9 @@ def request_preview(record: Record) -> None:
         RetryableError: `queue`, while Redis is away.
     """
     at = hook()
-    if not at.breaker.open:
+    if not at.breaker.is_open:
         try:
-            offer(at.belt, record)
+            enqueue_preview(at.queue, record)
         except (redis.RedisError, OSError) as error:
             at.breaker.trip(error)
         else:
@@ -74,7 +74,7 @@ def _make_alone(errand: Errand, content: Content) -> None:
         errand.again(ASIDE_MS, attempt=errand.attempt)
         return
     try:
-        if not background.belt.begin(background.worker, errand.key, errand.delivery_id):
+        if not background.belt.mark_started(background.worker, errand.key, errand.delivery_id):
             errand.done()
         elif errand.crashes >= MAX_CRASHES:
             _fail(services(), errand, content, PermanentError(Code.POISON, "its workers died of it"))

@@ -11,7 +11,7 @@ from actors import previews
 from actors.execution.executor import MessageArgs, run
 from actors.factory import build_broker
 from actors.observability.logging import configure_observability, warn_about_unknown_settings
-from actors.redis_queue.host_rate import shared_pace
+from actors.redis_queue.host_rate import shared_host_rate_limiter
 from pipeline.config.settings import current_settings
 from pipeline.errors import PipelineError, SettingsError
 from pipeline.models import Stage
@@ -25,7 +25,7 @@ except SettingsError as error:
     raise SystemExit(f"esteira: {error.message}") from None
 broker = build_broker(current_settings())
 dramatiq.set_broker(broker)
-services().outbound.pace = shared_pace(broker.redis_queue, current_settings())
+services().outbound.pace = shared_host_rate_limiter(broker.redis_queue, current_settings())
 
 
 @dramatiq.actor(queue_name="fetch", throws=PipelineError)

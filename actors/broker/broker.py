@@ -37,7 +37,7 @@ from actors.middleware.retries import Retries
 from actors.middleware.routing import StageRouter
 from actors.observability.outage import Outage
 from actors.redis_queue.finished_jobs import FinishedJobList, FinishedJobs, entry
-from actors.redis_queue.keys import DERIVE
+from actors.redis_queue.keys import PREVIEW_QUEUE
 from actors.redis_queue.queue import Ack, AckAction, RedisQueue
 from actors.redis_queue.scheduling import SizeClasses
 from pipeline.models import Detected, Fetched, Stage
@@ -55,7 +55,7 @@ class EsteiraBroker(dramatiq.Broker):
         connect_worker: makes the client of a worker process, with patience.
         connect_enqueue: makes the client of whoever enqueues, without.
         ledger: where finished jobs are noted.
-        lanes: how messages take turns.
+        size_classes: how messages take turns.
         middleware: with a `Chain` and `Retries` among them.
         places: how many threads of a process take what was fetched through the other stages.
     """
@@ -66,7 +66,7 @@ class EsteiraBroker(dramatiq.Broker):
         connect_worker: Callable[[], redis.Redis],
         connect_enqueue: Callable[[], redis.Redis],
         finished_jobs: FinishedJobs,
-        lanes: SizeClasses,
+        size_classes: SizeClasses,
         middleware: list[dramatiq.Middleware],
         limits: BatchLimits = BatchLimits(),  # noqa: B008  it is frozen
     ) -> None:
@@ -74,11 +74,11 @@ class EsteiraBroker(dramatiq.Broker):
         queues = [stage.value for stage in Stage]
         self.queues: set[str] = set()
         self.worker_id = uuid4().hex
-        self.redis_queue = RedisQueue(connect_worker(), queues=queues, lanes=lanes)
-        self.enqueue_client = RedisQueue(connect_enqueue(), queues=queues, lanes=lanes)
+        self.redis_queue = RedisQueue(connect_worker(), queues=queues, size_classes=size_classes)
+        self.enqueue_client = RedisQueue(connect_enqueue(), queues=queues, size_classes=size_classes)
         self.finished_jobs = finished_jobs
-        self.prefetcher = Prefetcher(lanes)
-        self.preview_prefetcher = Background(self.redis_queue.aside, self.worker_id, self.prefetcher.busy)
+        self.prefetcher = Prefetcher(size_classes)
+        self.preview_prefetcher = Background(self.redis_queue.preview_queue, self.worker_id, self.prefetcher.busy)
         self.outage = Outage("redis")
         self.draining = threading.Event()  # takes nothing new
         self._feeder: QueueConsumer | None = None
@@ -110,7 +110,7 @@ class EsteiraBroker(dramatiq.Broker):
         """
         self.emit_before("enqueue", message, delay)
         key = str(message.options.get("key", message.message_id))
-        self._of(self.enqueue_client, message.queue_name).offer(
+        self._of(self.enqueue_client, message.queue_name).enqueue(
             key, message.queue_name, encode_message(message), delay_ms=delay or 0
         )
         self.emit_after("enqueue", message, delay)
@@ -118,7 +118,7 @@ class EsteiraBroker(dramatiq.Broker):
 
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> Consumer:
         """A consumer. The first one of a process feeds all its queues but `derive`, the others acknowledge only."""
-        if queue_name == DERIVE:
+        if queue_name == PREVIEW_QUEUE:
             return BackgroundConsumer(self, timeout)
         return QueueConsumer(self, queue_name, timeout)
 
@@ -138,7 +138,7 @@ class EsteiraBroker(dramatiq.Broker):
         """
         deadline = time.monotonic() + timeout / 1000 if timeout else None
         belt = self._of(self.redis_queue, queue_name)
-        while any(belt.counts()[queue_name][state] for state in ("ready", "delayed", "running")):
+        while any(belt.stats.counts()[queue_name][state] for state in ("ready", "delayed", "running")):
             if deadline and time.monotonic() > deadline:
                 raise QueueJoinTimeout(queue_name)  # type: ignore[no-untyped-call]
             time.sleep(0.05)
@@ -160,7 +160,7 @@ class EsteiraBroker(dramatiq.Broker):
     @property
     def redis_queues(self) -> tuple[RedisQueue, RedisQueue]:
         """That of the five stages, and the one beside it."""
-        return self.redis_queue, self.redis_queue.aside
+        return self.redis_queue, self.redis_queue.preview_queue
 
     def size_for(self, threads: int) -> None:
         """Says how many threads this process has; called when it boots."""
@@ -190,7 +190,7 @@ class EsteiraBroker(dramatiq.Broker):
     @property
     def worker_queues(self) -> list[str]:
         """The same, and the sixth queue if it is among them."""
-        return [*self.stage_queues, *({DERIVE} & self._served())]
+        return [*self.stage_queues, *({PREVIEW_QUEUE} & self._served())]
 
     def continue_or_ack(self, delivery: Delivery) -> None:
         """Runs on as far as this worker may, then carries out the verdict. Another thread may do so for this one."""
@@ -204,11 +204,11 @@ class EsteiraBroker(dramatiq.Broker):
 
     def start_attempt(self, delivery: Delivery) -> bool:
         """Notes that a message with crashes against its name is begun; False if it is not held any more."""
-        return self.redis_queue.begin(self.worker_id, delivery.key, delivery.delivery_id)
+        return self.redis_queue.mark_started(self.worker_id, delivery.key, delivery.delivery_id)
 
     def requeue(self, delivery: Delivery) -> None:
         """Puts a message that was not worked on back to where it was."""
-        self.redis_queue.finish(self.worker_id, delivery.key, delivery.delivery_id, AckAction("back", delivery.queue))
+        self.redis_queue.ack(self.worker_id, delivery.key, delivery.delivery_id, AckAction("back", delivery.queue))
         self.prefetcher.remove(delivery.key, delivery.delivery_id)
 
     def settle(self, deliveries: Sequence[Delivery]) -> None:
@@ -222,7 +222,7 @@ class EsteiraBroker(dramatiq.Broker):
 
     def _settlement(self, delivery: Delivery) -> Ack:
         step, note = self._step(delivery)
-        return Ack(delivery.key, delivery.delivery_id, step, note, delivery.offer)
+        return Ack(delivery.key, delivery.delivery_id, step, note, delivery.preview_job)
 
     def _step(self, delivery: Delivery) -> tuple[AckAction, tuple[FinishedJobList, str] | None]:
         # No verdict: a middleware failed, and Dramatiq has logged it.
@@ -253,7 +253,7 @@ class EsteiraBroker(dramatiq.Broker):
         record = verdict.record
         if record is None:
             return AckAction("done", delivery.queue), None
-        note = (self.finished_jobs.shelf(record), entry(record))
+        note = (self.finished_jobs.list_for(record), entry(record))
         if record.status == "failed":
             return AckAction("dead", record.stage.value, encode_message(stage_message(record.id, record.stage))), note
         return AckAction("done", delivery.queue), note
@@ -261,20 +261,20 @@ class EsteiraBroker(dramatiq.Broker):
     def _is_large(self, delivery: Delivery) -> bool:
         found = delivery.result
         fetched = found.fetched if isinstance(found, Detected) else found
-        return isinstance(fetched, Fetched) and fetched.size > self.prefetcher.lanes.large_bytes
+        return isinstance(fetched, Fetched) and fetched.size > self.prefetcher.size_classes.large_bytes
 
     def _served(self) -> set[str]:
         return set(self.queues if self.router.worker_queues is None else self.router.worker_queues)
 
     @staticmethod
     def _of(belt: RedisQueue, queue_name: str) -> RedisQueue:
-        return belt.aside if queue_name == DERIVE else belt
+        return belt.preview_queue if queue_name == PREVIEW_QUEUE else belt
 
     def _settle(self, settlements: Sequence[Ack]) -> None:
         pause = 0.05
         while True:
             try:
-                held = self.redis_queue.finish_many(self.worker_id, settlements)
+                held = self.redis_queue.ack_many(self.worker_id, settlements)
             except redis.RedisError as error:
                 self.outage.begin(error)
                 if self.draining.is_set() and self.outage.lasts_s > SHUTDOWN_GRACE_S:
@@ -291,5 +291,5 @@ class EsteiraBroker(dramatiq.Broker):
     def _drop(self, settlements: Sequence[Ack], held: Sequence[bool]) -> None:
         for settlement, was_held in zip(settlements, held, strict=True):
             if not was_held:
-                log.warning("taken over by another worker", id=settlement.key, queue=settlement.step.queue)
+                log.warning("taken over by another worker", id=settlement.key, queue=settlement.action.queue)
             self.prefetcher.remove(settlement.key, settlement.delivery_id)

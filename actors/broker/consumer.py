@@ -15,7 +15,7 @@ from dramatiq.errors import ConnectionClosed, DecodeError
 
 from actors.broker.prefetch import POLL_S
 from actors.delivery import DeadLetter, Delivery
-from actors.redis_queue.keys import DERIVE
+from actors.redis_queue.keys import PREVIEW_QUEUE
 from actors.redis_queue.queue import AckAction, FetchedMessage, PauseStateUnknownError
 from pipeline.errors import PipelineError
 
@@ -33,7 +33,7 @@ def is_well_formed(message: dramatiq.Message[Any]) -> bool:
     asked = message.kwargs
     return (
         isinstance(message.actor_name, str)
-        and message.actor_name != DERIVE  # which has a belt of its own
+        and message.actor_name != PREVIEW_QUEUE  # which has a belt of its own
         and isinstance(message.options, dict)
         and set(message.options) <= OPTIONS
         and not message.args
@@ -114,7 +114,7 @@ class QueueConsumer(Consumer):
     def _fetch(self) -> None:
         broker = self.broker
         if self._uncertain:
-            if held := broker.redis_queue.held(broker.worker_id):
+            if held := broker.redis_queue.held_messages(broker.worker_id):
                 broker.prefetcher.add(held)
             self._uncertain = False
         free, large = broker.prefetcher.free()
@@ -128,7 +128,9 @@ class QueueConsumer(Consumer):
         broker = self.broker
         for _ in range(2):
             with suppress(PauseStateUnknownError):
-                return broker.redis_queue.fetch(broker.worker_id, count, broker.stage_queues, large=large, heed=True)
+                return broker.redis_queue.fetch(
+                    broker.worker_id, count, broker.stage_queues, large=large, require_pause_state=True
+                )
             try:
                 broker.pauses.refresh(broker.redis_queue)
             except PipelineError as error:  # without the catalogue nothing could be worked on either
@@ -160,7 +162,7 @@ class QueueConsumer(Consumer):
     def _bury(self, handed: FetchedMessage) -> None:
         broker = self.broker
         try:
-            broker.redis_queue.finish(
+            broker.redis_queue.ack(
                 broker.worker_id, handed.key, handed.delivery_id, AckAction("dead", handed.queue, handed.data)
             )
         except redis.RedisError as error:  # it is still held, and comes again when this worker asks what it holds

@@ -21,8 +21,8 @@ class Prefetcher:
     has little in flight overtakes what others have here already.
     """
 
-    def __init__(self, lanes: SizeClasses) -> None:
-        self.lanes = lanes
+    def __init__(self, size_classes: SizeClasses) -> None:
+        self.size_classes = size_classes
         self.room = self.threads = self.large_room = 1  # set when the worker boots
         self.low_water = self.ahead = 0
         self._held: dict[str, FetchedMessage] = {}
@@ -40,7 +40,7 @@ class Prefetcher:
         self.room = threads * 2
         self.low_water = threads + threads // 2
         self.ahead = (threads + 3) // 4  # given out beyond the threads, so that none waits for the feeder
-        self.large_room = self.lanes.large_threads(threads)
+        self.large_room = self.size_classes.large_threads(threads)
 
     def add(self, handed: Iterable[FetchedMessage]) -> None:
         """Notes what was handed over; what this process knows already changes nothing."""

@@ -18,7 +18,7 @@ import structlog
 from dramatiq.broker import Consumer, MessageProxy
 from dramatiq.errors import ConnectionClosed, DecodeError
 
-from actors.redis_queue.keys import DERIVE
+from actors.redis_queue.keys import PREVIEW_QUEUE
 from actors.redis_queue.queue import AckAction, FetchedMessage, RedisQueue
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 SHARE = 4  # one thread in so many
 POLL_S = 3.0  # a wake-up call can get lost, and nobody waits for it
 BUSY_POLL_S = 0.1  # how soon it is looked again whether a thread is free
-ASKED = frozenset({"sha256", "type", "attempt"})  # see actors.redis_queue.preview_jobs.errand_message
+ASKED = frozenset({"sha256", "type", "attempt"})  # see actors.redis_queue.preview_jobs.preview_message
 UNDECIDED_MS = 5000
 MOST_MISTAKES = 3
 
@@ -51,14 +51,14 @@ class Errand(MessageProxy):
         return int(self.kwargs.get("attempt", 1))
 
     def done(self) -> None:
-        self.step = AckAction("done", DERIVE)
+        self.step = AckAction("done", PREVIEW_QUEUE)
 
     def bury(self) -> None:
-        self.step = AckAction("dead", DERIVE, self._message.encode())
+        self.step = AckAction("dead", PREVIEW_QUEUE, self._message.encode())
 
     def again(self, delay_ms: int, *, attempt: int) -> None:
         message = self._message.copy(kwargs={**self.kwargs, "attempt": attempt})
-        self.step = AckAction("later", DERIVE, message.encode(), delay_ms)
+        self.step = AckAction("later", PREVIEW_QUEUE, message.encode(), delay_ms)
 
 
 class Background:
@@ -103,11 +103,11 @@ class Background:
         room = self._wait()
         if room < 1:
             return []
-        handed = self.belt.held(self.worker) if self._uncertain else []
+        handed = self.belt.held_messages(self.worker) if self._uncertain else []
         fresh = [item for item in handed if self._held.get(item.key) != item.delivery_id]
         self._uncertain = False
         if not fresh:
-            next_due, fresh = self.belt.fetch(self.worker, room, [DERIVE])
+            next_due, fresh = self.belt.fetch(self.worker, room, [PREVIEW_QUEUE])
             self._look_at = time.monotonic() + min(POLL_S if next_due is None else next_due, POLL_S)
             self._called |= len(fresh) == room
         with self._changed:
@@ -117,7 +117,7 @@ class Background:
     def settle(self, errand: Errand | FetchedMessage, step: AckAction) -> None:
         """Carries a verdict out. If Redis is away it is held still, and comes again: an errand may be run twice."""
         try:
-            self.belt.finish(self.worker, errand.key, errand.delivery_id, step)
+            self.belt.ack(self.worker, errand.key, errand.delivery_id, step)
         except redis.RedisError:
             self._uncertain = True
             raise
@@ -181,7 +181,7 @@ class BackgroundConsumer(Consumer):
         for message in messages:
             if isinstance(message, Errand):
                 try:
-                    self.broker.preview_prefetcher.settle(message, AckAction("back", DERIVE))
+                    self.broker.preview_prefetcher.settle(message, AckAction("back", PREVIEW_QUEUE))
                 except redis.RedisError as error:
                     raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call]
 
@@ -217,7 +217,7 @@ class BackgroundConsumer(Consumer):
             message = None
         if message is None or not _is_well_formed(message):
             log.error("not a message", id=handed.key, queue=handed.queue, remedy="kept as a dead letter")
-            self._settle(handed, AckAction("dead", DERIVE, handed.data))
+            self._settle(handed, AckAction("dead", PREVIEW_QUEUE, handed.data))
             return None
         return Errand(message, handed, self.broker.preview_prefetcher)
 
@@ -225,7 +225,7 @@ class BackgroundConsumer(Consumer):
 def _is_well_formed(message: dramatiq.Message[Any]) -> bool:
     asked = message.kwargs
     return (
-        message.actor_name == message.queue_name == DERIVE
+        message.actor_name == message.queue_name == PREVIEW_QUEUE
         and isinstance(message.options, dict)
         and not set(message.options) - {"key"}
         and not message.args

@@ -97,7 +97,7 @@ def check_unfinished(settings: Settings) -> Finding:
     message = f"{len(ids)}{' or more' if len(ids) == MAX_BATCH else ''} wait for more than {age:g} s"
     belt = open_queue(settings, timeout_s=TIMEOUT_S)
     try:
-        missing = len(belt.missing(ids))
+        missing = len(belt.find_missing(ids))
     except (redis.RedisError, OSError):
         return warn("unfinished", message, "see to Redis; the workers' sweep puts back what the belt has lost")
     finally:

@@ -16,7 +16,7 @@ from actors.execution.claims import CLAIM_REGISTRY
 from actors.middleware.retries import ClaimRefusedError, RetryPolicy, verdict_on
 from actors.observability import attempt_log, tracing
 from actors.observability.worker_info import ACTIVITY
-from actors.redis_queue.preview_jobs import offer_after
+from actors.redis_queue.preview_jobs import preview_job_after
 from pipeline.catalogue import SingleFlight
 from pipeline.config.settings import Settings
 from pipeline.errors import BusyError, CancelledError, PacedError, PipelineError, SupersededError
@@ -312,7 +312,7 @@ def _once_more(stage: Stage, delivery: Delivery) -> NextStage:
 
 def _note(tools: Services, delivery: Delivery, result: Model) -> None:
     delivery.result = result
-    delivery.offer = offer_after(tools, result) or delivery.offer
+    delivery.preview_job = preview_job_after(tools, result) or delivery.preview_job
     if isinstance(result, Record):
         assert delivery.claim is not None
         delivery.claim = delivery.claim.model_copy(update={"record": result})

@@ -13,7 +13,7 @@ from pipeline.metrics import CIRCUIT_OPENINGS
 PROBE_EVERY_S = 1.0
 
 
-class Breaker:
+class CircuitBreaker:
     """Open while Redis is away. `probe` raises as long as it is; it runs in the background, never in the caller.
 
     So does `back`, once Redis has answered.
@@ -27,7 +27,7 @@ class Breaker:
         self._answered.set()
 
     @property
-    def open(self) -> bool:
+    def is_open(self) -> bool:
         return not self._answered.is_set()
 
     @property

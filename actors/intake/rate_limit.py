@@ -15,7 +15,7 @@ from importlib import resources
 
 import redis
 
-from actors.intake.circuit_breaker import Breaker
+from actors.intake.circuit_breaker import CircuitBreaker
 from actors.redis_queue.queue import RedisQueue
 
 WINDOW_S = 60.0
@@ -48,7 +48,7 @@ class Windows:
         return places
 
 
-class Rates:
+class IntakeRateLimit:
     """Counts by sender. A window begins with the first place that is taken and lasts a minute.
 
     What is wanted at once and is more than a minute's places is given while any of them is left, and uses up all of
@@ -56,7 +56,7 @@ class Rates:
     """
 
     def __init__(
-        self, belt: RedisQueue, breaker: Breaker, *, per_minute: int, clock: Callable[[], float] = time.monotonic
+        self, belt: RedisQueue, breaker: CircuitBreaker, *, per_minute: int, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._breaker = breaker
         self._limit = per_minute
@@ -72,7 +72,7 @@ class Rates:
         """Takes so many for each of these senders and returns 0, or takes none and returns the seconds to wait."""
         if not self._limit or self._take_reserved(wanted):
             return 0
-        if not self._breaker.open:
+        if not self._breaker.is_open:
             try:
                 return self._take_shared(wanted)
             except (redis.RedisError, OSError) as error:

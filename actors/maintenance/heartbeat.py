@@ -123,8 +123,8 @@ class Heartbeat:
         belt, aside = self._broker.redis_queues
         worker = self._broker.worker_id
         try:
-            dead = belt.beat(worker, silence_ms=SILENCE_MS, said=self._said())
-            dead_aside = aside.beat(worker, silence_ms=SILENCE_MS)
+            dead = belt.heartbeat(worker, silence_ms=SILENCE_MS, info=self._said())
+            dead_aside = aside.heartbeat(worker, silence_ms=SILENCE_MS)
             if not self._is_steady():
                 return 0
             taken = self._take_over(belt, dead) + self._take_over(aside, dead_aside)
@@ -137,7 +137,7 @@ class Heartbeat:
 
     @staticmethod
     def _take_over(belt: RedisQueue, dead: list[str]) -> int:
-        if not dead or not belt.lock("reaper", ttl_ms=REAPER_LOCK_MS):
+        if not dead or not belt.locks.acquire("reaper", ttl_ms=REAPER_LOCK_MS):
             return 0
         return sum(max(0, belt.reap(name, silence_ms=SILENCE_MS, crash=True)) for name in dead)
 

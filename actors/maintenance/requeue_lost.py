@@ -13,7 +13,7 @@ import structlog
 from actors.delivery import encode_message, stage_message
 from actors.observability import metrics_store
 from actors.redis_queue.queue import RedisQueue, shared_queue
-from actors.redis_queue.scheduling import place_of_record
+from actors.redis_queue.scheduling import scheduling_of_record
 from pipeline.catalogue import Catalogue
 from pipeline.metrics import REQUEUED
 from pipeline.models import Record, Stage, Status
@@ -24,7 +24,7 @@ BATCH = 1000
 log = structlog.get_logger()
 
 
-def sweep_with(
+def requeue_lost(
     catalogue: Catalogue, belt: RedisQueue, *, older_than_s: float, going_on: Callable[[], object] | None = None
 ) -> int:
     """Puts unfinished attachments that nobody works on back onto the belt; how many it had lost.
@@ -40,7 +40,7 @@ def sweep_with(
     lost, after = 0, None
     while page := catalogue.unfinished(older_than_s=older_than_s, limit=BATCH, after=after):
         # Nearly all of a backlog is where it belongs: only what is not is read whole.
-        for media_id in belt.missing(page):
+        for media_id in belt.find_missing(page):
             record = catalogue.get(media_id)
             if record and record.finished_at is None:
                 lost += _put_back(belt, record)
@@ -55,7 +55,7 @@ def sweep_with(
 
 def _put_back(belt: RedisQueue, record: Record) -> bool:
     message = stage_message(record.id, _stage_of(record))
-    return belt.offer(record.id, message.queue_name, encode_message(message), place=place_of_record(record))
+    return belt.enqueue(record.id, message.queue_name, encode_message(message), scheduling=scheduling_of_record(record))
 
 
 def _stage_of(record: Record) -> Stage:
@@ -67,6 +67,6 @@ def sweep(*, older_than_s: float | None = None) -> int:
     """One sweep now; how many attachments went back onto the belt."""
     tools = services()
     age = tools.settings.sweep_after_s if older_than_s is None else older_than_s
-    lost = sweep_with(tools.catalogue, shared_queue(), older_than_s=age)
+    lost = requeue_lost(tools.catalogue, shared_queue(), older_than_s=age)
     metrics_store.flush(shared_queue())  # whoever asked for it may end now
     return lost

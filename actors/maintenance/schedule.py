@@ -12,10 +12,10 @@ from actors.broker.broker import EsteiraBroker
 from actors.execution.claims import CLAIM_REGISTRY
 from actors.maintenance.deletions import finish_deletions
 from actors.maintenance.heartbeat import Chores
-from actors.maintenance.requeue_lost import sweep_with
+from actors.maintenance.requeue_lost import requeue_lost
 from actors.middleware.pauses import REFRESH_EVERY_S
 from actors.observability import metrics_store, tracing
-from actors.webhooks.admin import look_after
+from actors.webhooks.admin import maintain_deliveries
 from pipeline.config.settings import Settings
 from pipeline.errors import PipelineError
 from pipeline.models import Status
@@ -54,7 +54,7 @@ def clear(tools: Services) -> int:
     return cleared
 
 
-def clear_intake(tools: Services, *, older_than_s: float = INTAKE_AFTER_S) -> int:
+def remove_leftover_intake(tools: Services, *, older_than_s: float = INTAKE_AFTER_S) -> int:
     """Removes inline bytes that nobody will ask for: no row was ever written, or it is done. Returns how many.
 
     Those of rejected, failed and expired attachments stay, for a replay starts from them; infected ones do not.
@@ -85,19 +85,20 @@ def chores(broker: EsteiraBroker, settings: Settings) -> Chores:
 
     def sweep() -> None:
         ttl_ms = int(SWEEP_EVERY_S * 900)
-        if broker.enqueue_client.lock(
+        if broker.enqueue_client.locks.acquire(
             "sweep", ttl_ms=ttl_ms
         ):  # and kept: in a long backlog another one would begin meanwhile
-            keep = partial(broker.enqueue_client.keep, "sweep", ttl_ms=ttl_ms)
-            broker.enqueue_client.aside.audit()  # what it drops is made when somebody asks for it
-            sweep_with(services().catalogue, broker.enqueue_client, older_than_s=settings.sweep_after_s, going_on=keep)
+            keep = partial(broker.enqueue_client.locks.extend, "sweep", ttl_ms=ttl_ms)
+            broker.enqueue_client.preview_queue.audit()  # what it drops is made when somebody asks for it
+            age_s = settings.sweep_after_s
+            requeue_lost(services().catalogue, broker.enqueue_client, older_than_s=age_s, going_on=keep)
 
     def tidy_intake() -> None:
-        if broker.enqueue_client.lock("intake", ttl_ms=int(TIDY_EVERY_S * 900)):
-            clear_intake(services())
+        if broker.enqueue_client.locks.acquire("intake", ttl_ms=int(TIDY_EVERY_S * 900)):
+            remove_leftover_intake(services())
 
     def end_deletions() -> None:
-        if broker.enqueue_client.lock("deletions", ttl_ms=int(TIDY_EVERY_S * 900)):
+        if broker.enqueue_client.locks.acquire("deletions", ttl_ms=int(TIDY_EVERY_S * 900)):
             finish_deletions(services())
 
     def renew_claims() -> None:
@@ -146,8 +147,8 @@ def webhook_chore(broker: EsteiraBroker) -> Callable[[], None]:
     """What looks after deliveries, in one worker at a time."""
 
     def look_after_webhooks() -> None:
-        if broker.enqueue_client.lock("webhooks", ttl_ms=int(WEBHOOKS_EVERY_S * 900)):
-            look_after(services())
+        if broker.enqueue_client.locks.acquire("webhooks", ttl_ms=int(WEBHOOKS_EVERY_S * 900)):
+            maintain_deliveries(services())
 
     return look_after_webhooks
 

@@ -54,7 +54,7 @@ class PauseMiddleware(dramatiq.Middleware):
         with self._refreshing:
             told = None
             with suppress(redis.RedisError):  # the consumers say so, and this is tried again
-                told = belt.pauses_told()
+                told = belt.pauses_version()
             pauses = self._read()
             self._note(pauses)
             if told is not None and self._known != (told, pauses):
@@ -83,6 +83,6 @@ def publish_pauses(belt: RedisQueue, read: Read) -> None:
         redis.RedisError: Redis is away.
     """
     for _ in range(TRIES):
-        told = belt.pauses_told()
-        if belt.tell_pauses(read(), told=told):
+        told = belt.pauses_version()
+        if belt.publish_pauses(read(), version=told):
             return

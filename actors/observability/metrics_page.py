@@ -76,7 +76,7 @@ def metrics_page(services: Services, queue: RedisQueue, *, circuit_open: bool, w
 
 def _queues(queue: RedisQueue, worker_timeout_s: float) -> Queues | None:
     try:
-        counts = queue.counts() | queue.aside.counts()
+        counts = queue.stats.counts() | queue.preview_queue.stats.counts()
         return Queues(counts, _workers(queue, worker_timeout_s), read_counters(queue), read_gauges(queue))
     except (redis.RedisError, OSError):
         return None

@@ -31,11 +31,11 @@ def flush(belt: RedisQueue) -> bool:
     pipe = belt.client.pipeline(transaction=True)
     process = f"{socket.gethostname()}:{os.getpid()}"
     for name, n in levels.items():
-        key = belt.keys.level(name, process)
+        key = belt.keys.gauge(name, process)
         pipe.set(key, n, px=LEVEL_MS)
-        pipe.sadd(belt.keys.levels, key)
+        pipe.sadd(belt.keys.gauges, key)
     for name, n in figures.items():
-        pipe.hincrbyfloat(belt.keys.figures, name, n)
+        pipe.hincrbyfloat(belt.keys.metrics, name, n)
     try:
         pipe.execute(raise_on_error=False)  # what one field refuses would be added to all the others again and again
     except (redis.RedisError, OSError):
@@ -51,7 +51,7 @@ def read_counters(belt: RedisQueue) -> dict[str, float]:
     Raises:
         redis.RedisError: it is away.
     """
-    found: dict[bytes, bytes] = dict(belt.client.hgetall(belt.keys.figures))  # type: ignore[arg-type]
+    found: dict[bytes, bytes] = dict(belt.client.hgetall(belt.keys.metrics))  # type: ignore[arg-type]
     return {name.decode(errors="replace"): float(n) for name, n in found.items() if NUMBER.fullmatch(n)}
 
 
@@ -61,14 +61,14 @@ def read_gauges(belt: RedisQueue) -> dict[str, float]:
     Raises:
         redis.RedisError: it is away.
     """
-    members: Any = belt.client.smembers(belt.keys.levels)
+    members: Any = belt.client.smembers(belt.keys.gauges)
     keys = sorted(members)
     values: Any = belt.client.mget(keys) if keys else []
     gone = [key for key, n in zip(keys, values, strict=True) if n is None]
     if gone:
-        belt.client.srem(belt.keys.levels, *gone)
+        belt.client.srem(belt.keys.gauges, *gone)
     found: dict[str, float] = {}
-    before = len(belt.keys.level("", "")) - 1
+    before = len(belt.keys.gauge("", "")) - 1
     for key, n in zip(keys, values, strict=True):
         if n is not None and NUMBER.fullmatch(n):
             name = key.decode(errors="replace")[before:].partition(":")[0]

@@ -12,14 +12,14 @@ from actors.execution.executor import claim_attachment, run_step
 from actors.execution.inline import renewed_claim
 from actors.hook import Hook, hook
 from actors.middleware.retries import ClaimRefusedError
-from actors.redis_queue.scheduling import place_of_record
+from actors.redis_queue.scheduling import scheduling_of_record
 from pipeline.errors import CANCELLED, Code, PermanentError, SupersededError
 from pipeline.models import Claim, Failure, Record, Stage, Status
 
 log = structlog.get_logger()
 
 
-def why_not(record: Record | None) -> PermanentError | None:
+def cancel_refusal(record: Record | None) -> PermanentError | None:
     """Why this attachment, or the lack of one, cannot be cancelled: `not_found` or `not_pending`; None if it can."""
     if record is None:
         return PermanentError(Code.NOT_FOUND, "unknown: there is no such attachment")
@@ -59,17 +59,17 @@ def cancel(media_id: str) -> Record:
 
 def _ended_before(at: Hook, media_id: str) -> Record:
     record = at.services.catalogue.get(media_id)
-    if reason := why_not(record):
+    if reason := cancel_refusal(record):
         raise reason
     assert record is not None
     return record
 
 
 def _taken_off(at: Hook, media_id: str) -> bool:
-    if at.breaker.open:
+    if at.breaker.is_open:
         return False
     try:
-        return at.belt.drop(media_id)
+        return at.queue.remove(media_id)
     except (redis.RedisError, OSError) as error:
         at.breaker.trip(error)
         return False
@@ -93,7 +93,9 @@ def _end(at: Hook, claim: Claim) -> Record:
 def _leave_announcement(at: Hook, claim: Claim, record: Record) -> Record:
     at.services.catalogue.release(claim, stage=Stage.NOTIFY, attempts=1, error=None)
     message = stage_message(record.id, Stage.NOTIFY)
-    if not at.breaker.open:  # else the sweep puts it there
+    if not at.breaker.is_open:  # else the sweep puts it there
         with suppress(redis.RedisError, OSError):
-            at.belt.offer(record.id, message.queue_name, encode_message(message), place=place_of_record(record))
+            at.queue.enqueue(
+                record.id, message.queue_name, encode_message(message), scheduling=scheduling_of_record(record)
+            )
     return record

@@ -72,9 +72,9 @@ def _checked(kind: str, name: str) -> str:
 def _spread() -> None:
     """Tells Redis, or leaves it to the workers, who do so as soon as it answers."""
     at = hook()
-    if at.breaker.open:
+    if at.breaker.is_open:
         return
     try:
-        publish_pauses(at.belt, at.services.catalogue.pauses.all)
+        publish_pauses(at.queue, at.services.catalogue.pauses.all)
     except (redis.RedisError, OSError) as error:
         at.breaker.trip(error)

@@ -13,7 +13,7 @@ from actors.delivery import encode_message, stage_message
 from actors.hook import hook
 from actors.intake.uploads import put_intake
 from actors.redis_queue.queue import RedisQueue, shared_queue
-from actors.redis_queue.scheduling import place_of_record
+from actors.redis_queue.scheduling import scheduling_of_record
 from pipeline.catalogue import Catalogue
 from pipeline.errors import Code, PermanentError, PipelineError
 from pipeline.models import Record, Status
@@ -29,7 +29,7 @@ PAUSE_S = 0.05
 log = structlog.get_logger()
 
 
-def why_not(record: Record | None) -> PermanentError | None:
+def replay_refusal(record: Record | None) -> PermanentError | None:
     """Why this attachment, or the lack of one, cannot go again: `not_found` or `not_ended`; None if it can."""
     return None if record and record.status in REPLAYABLE else _refusal(record)
 
@@ -51,16 +51,16 @@ def replay(media_id: str, source: NewSource | None = None, *, file: Path | None 
     return record
 
 
-def replay_from_hook(media_id: str, source: NewSource | None = None) -> Record:
+def replay_without_waiting(media_id: str, source: NewSource | None = None) -> Record:
     """As `replay`, for one who must not wait for Redis: while it is away, the sweep puts the attachment on the belt.
 
     It is open again on disk before this returns.
     """
     at = hook()
     record = _reopened(at.services, media_id, source, None)
-    if not at.breaker.open:
+    if not at.breaker.is_open:
         try:
-            _offer(at.belt, record)
+            _offer(at.queue, record)
         except (redis.RedisError, OSError) as error:
             at.breaker.trip(error)
     return record
@@ -92,7 +92,7 @@ def _wait_for_its_end(catalogue: Catalogue, media_id: str) -> None:
     deadline = time.monotonic() + ANNOUNCED_WITHIN_S
     while True:
         record = catalogue.get(media_id)
-        if reason := why_not(record):
+        if reason := replay_refusal(record):
             raise reason
         if record and record.finished_at is not None:
             return
@@ -112,7 +112,9 @@ def _refusal(record: Record | None) -> PermanentError:
 def _offer(belt: RedisQueue, record: Record) -> None:
     message = stage_message(record.id, record.stage)
     deadline = time.monotonic() + LET_GO_WITHIN_S
-    while not belt.offer(record.id, message.queue_name, encode_message(message), place=place_of_record(record)):
+    while not belt.enqueue(
+        record.id, message.queue_name, encode_message(message), scheduling=scheduling_of_record(record)
+    ):
         # The worker that brought it to its end notes that in the catalogue, and then lets go of it on the belt.
         if time.monotonic() > deadline:  # somebody else put it there, or the sweep will
             return

@@ -41,7 +41,7 @@ class FinishedJobs:
             failed=FinishedJobList("failed", settings.remove_on_fail, settings.result_ttl_failed_s),
         )
 
-    def shelf(self, record: Record) -> FinishedJobList:
+    def list_for(self, record: Record) -> FinishedJobList:
         """`completed` for what is done; everything else has failed, as a thrown error fails a BullMQ job."""
         return self.completed if record.status is Status.DONE else self.failed
 

@@ -13,7 +13,7 @@ from pipeline.http_client.host_rate import EARLY_S, GRACE_S, LATE_S, LONGEST_WAI
 from pipeline.services import share_of_rate
 
 
-class SharedPace:
+class SharedHostRateLimiter:
     """Asks Redis, and only for hosts that have a rate; while it is away, `alone` counts this process's share."""
 
     def __init__(self, belt: RedisQueue, rates: HostRates, *, alone: HostRateLimiter) -> None:
@@ -31,13 +31,13 @@ class SharedPace:
         interval_s = 1 / rate
         seconds = (interval_s, horizon_s(interval_s), GRACE_S, LATE_S, EARLY_S, LONGEST_WAIT_S)
         try:
-            waits = self._script(self._keys.pace(normal(host)), [*comer, *(each * 1000 for each in seconds)])
+            waits = self._script(self._keys.host_rate(normal(host)), [*comer, *(each * 1000 for each in seconds)])
         except redis.RedisError:
             return self._alone.wait_s(host, comer)
         return float(waits) / 1000
 
 
-def shared_pace(belt: RedisQueue, settings: Settings) -> HostRateLimiter:
+def shared_host_rate_limiter(belt: RedisQueue, settings: Settings) -> HostRateLimiter:
     """The pace of a worker."""
     alone = LocalRateLimiter(settings.fetch_rate, share=share_of_rate(settings))
-    return SharedPace(belt, HostRates(settings.fetch_rate), alone=alone)
+    return SharedHostRateLimiter(belt, HostRates(settings.fetch_rate), alone=alone)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-DERIVE = "derive"  # the queue beside those of the five stages; see actors.broker.preview_consumer
-LANES = ("small", "large")  # in the order of their numbers in the scripts
+PREVIEW_QUEUE = "derive"  # the queue beside those of the five stages; see actors.broker.preview_consumer
+SIZE_CLASSES = ("small", "large")  # in the order of their numbers in the scripts
 
 
 @dataclass(frozen=True)
@@ -14,10 +13,10 @@ class Keys:
     """Keys under one namespace.
 
     `messages` hash key → place and message · `waiting(queue, lane)` sorted set of "session NUL urgency position key" ·
-    `turns(queue, lane)` sorted set session → its turn · `standing` hash session → lanes in which it waits for one ·
+    `turns(queue, lane)` sorted set session → its turn · `standing` hash session → where it waits for one ·
     `flight` hash session → what it has in flight · `expiring` sorted set lane and member of waiting → Unix ms ·
     `delayed(queue)` sorted set key → due, ms ·
-    `held(worker)` hash key → "serial:queue:begun:turn:place", `begun` for a suspect that runs, else nothing ·
+    `held(worker)` hash key → "delivery_id:queue:begun:turn:place", `begun` for a suspect that runs, else nothing ·
     `workers` sorted set worker → last heartbeat, ms · `said(worker)` JSON, what it says of itself ·
     `clock` ms when the belt was last looked over ·
     `crashes` hash key → workers that died holding it · `dead(queue)` sorted set key → ms, `dead_messages` hash ·
@@ -49,7 +48,7 @@ class Keys:
         return self._key("crashes")
 
     @property
-    def serial(self) -> str:
+    def delivery_counter(self) -> str:
         return self._key("serial")
 
     @property
@@ -57,11 +56,11 @@ class Keys:
         return self._key("position")
 
     @property
-    def flight(self) -> str:
+    def in_flight(self) -> str:
         return self._key("flight")
 
     @property
-    def standing(self) -> str:
+    def session_marks(self) -> str:
         return self._key("standing")
 
     @property
@@ -77,14 +76,14 @@ class Keys:
         return self._key("clock")
 
     @property
-    def figures(self) -> str:
+    def metrics(self) -> str:
         return self._key("figures")
 
     @property
-    def levels(self) -> str:
+    def gauges(self) -> str:
         return self._key("levels")
 
-    def level(self, name: str, process: str) -> str:
+    def gauge(self, name: str, process: str) -> str:
         return self._key(f"level:{name}:{process}")
 
     @property
@@ -118,30 +117,22 @@ class Keys:
     def held(self, worker: str) -> str:
         return self._key(f"held:{worker}")
 
-    def said(self, worker: str) -> str:
+    def worker_info(self, worker: str) -> str:
         return self._key(f"said:{worker}")
 
-    def shelf(self, name: str) -> str:
+    def finished_index(self, name: str) -> str:
         return self._key(f"ledger:{name}")
 
-    def entries(self, name: str) -> str:
+    def finished_entries(self, name: str) -> str:
         return self._key(f"ledger:{name}:entries")
 
     @property
     def of_all(self) -> list[str]:
         """What every script of lanes.lua is given first: the keys that belong to no queue."""
-        names = [self.messages, self.crashes, self.serial, self.position, self.flight, self.standing]
+        names = [self.messages, self.crashes, self.delivery_counter, self.position, self.in_flight, self.session_marks]
         return [*names, self.expiring, self.dead_messages, self.paused]
 
-    def of_queues(self, queues: Sequence[str]) -> list[str]:
-        """All that the scripts of lanes.lua touch beside their own: lanes.lua makes those of a queue by itself."""
-        names = self.of_all
-        for queue in queues:
-            names += [self.waiting(queue, lane) for lane in LANES] + [self.turns(queue, lane) for lane in LANES]
-            names += [self.delayed(queue), self.dead(queue), self.ready(queue)]
-        return names
-
-    def pace(self, host: str) -> list[str]:
+    def host_rate(self, host: str) -> list[str]:
         """Of a host that has a rate: its next free turn, turns given away, who waits, the ends of sessions' lines."""
         name = self._key(f"pace:{host}")
         return [name, f"{name}:given", f"{name}:waiting", f"{name}:lines"]

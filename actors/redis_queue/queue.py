@@ -6,7 +6,6 @@ Every script is idempotent, so a call whose answer was lost may be made again.
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property, lru_cache
@@ -18,7 +17,9 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from actors.redis_queue.finished_jobs import FinishedJobList
-from actors.redis_queue.keys import DERIVE, LANES, Keys
+from actors.redis_queue.keys import PREVIEW_QUEUE, Keys
+from actors.redis_queue.locks import Locks
+from actors.redis_queue.queue_stats import QueueStats
 from actors.redis_queue.scheduling import SchedulingInfo, SizeClasses
 from actors.redis_queue.script_runner import Call, Scripts, Word
 from pipeline.config.settings import Settings, current_settings
@@ -39,7 +40,6 @@ MOVES = (
     "pauses",
     "drop",
 )  # those that lanes.lua stands in front of
-SESSIONS_SHOWN = 100
 UNTOLD = -2  # see fetch.lua
 LOOKED_AT = 2000  # see drop.lua: a millisecond or two
 SAID_FOR_MS = 60_000  # how long the last words of a worker are kept that was killed
@@ -80,7 +80,7 @@ class EnqueueRequest(NamedTuple):
     key: str
     queue: str
     message: bytes
-    place: SchedulingInfo = ANYWHERE
+    scheduling: SchedulingInfo = ANYWHERE
     delay_ms: int = 0
 
 
@@ -101,9 +101,9 @@ class Ack(NamedTuple):
 
     key: str
     delivery_id: int
-    step: AckAction
-    note: tuple[FinishedJobList, str] | None = None
-    offer: EnqueueRequest | None = None
+    action: AckAction
+    finished_job: tuple[FinishedJobList, str] | None = None
+    preview_job: EnqueueRequest | None = None
 
 
 class RedisQueue:
@@ -113,74 +113,90 @@ class RedisQueue:
     """
 
     def __init__(
-        self, client: redis.Redis, *, queues: Sequence[str], keys: Keys | None = None, lanes: SizeClasses | None = None
+        self,
+        client: redis.Redis,
+        *,
+        queues: Sequence[str],
+        keys: Keys | None = None,
+        size_classes: SizeClasses | None = None,
     ) -> None:
         self.client = client
         self.queues = tuple(queues)
         self.keys = keys or Keys()
-        self.lanes = lanes or SizeClasses()
+        self.size_classes = size_classes or SizeClasses()
         self._common_keys = self.keys.of_all
         self._common_args = (",".join(self.queues), self.keys.channel, self.keys.prefix)
         self.scripts = Scripts(client, _texts())
 
-    def offer(
-        self, key: str, queue: str, message: bytes, *, place: SchedulingInfo = ANYWHERE, delay_ms: int = 0
+    def enqueue(
+        self, key: str, queue: str, message: bytes, *, scheduling: SchedulingInfo = ANYWHERE, delay_ms: int = 0
     ) -> bool:
         """Puts a message on the belt; False if its key is on it already."""
-        return bool(self._move("offer", [], self._offered([EnqueueRequest(key, queue, message, place, delay_ms)])))
+        return bool(
+            self._move("offer", [], self._enqueue_args([EnqueueRequest(key, queue, message, scheduling, delay_ms)]))
+        )
 
-    def missing(self, keys: Sequence[str]) -> list[str]:
+    def find_missing(self, keys: Sequence[str]) -> list[str]:
         """Which of these keys are not on the belt."""
         return [key.decode() for key in self.scripts.call("missing", [self.keys.messages], keys)] if keys else []
 
     def fetch(
-        self, worker: str, count: int, queues: Sequence[str], *, large: int | None = None, heed: bool = False
+        self,
+        worker: str,
+        count: int,
+        queues: Sequence[str],
+        *,
+        large: int | None = None,
+        require_pause_state: bool = False,
     ) -> tuple[float | None, list[FetchedMessage]]:
         """Up to `count` messages for a worker, at most `large` of them of large files (None: as many as there are).
 
         Also returns the seconds until the next delayed message is due, or None.
 
         Raises:
-            UntoldError: with `heed`, if it is unknown what is paused.
+            UntoldError: with `require_pause_state`, if it is unknown what is paused.
         """
         at_most = count if large is None else large
         keys = [self.keys.workers, self.keys.held(worker)]
-        due_ms, *handed = self._move("fetch", keys, [worker, count, at_most, int(heed), *queues])
+        due_ms, *handed = self._move("fetch", keys, [worker, count, at_most, int(require_pause_state), *queues])
         if due_ms == UNTOLD:
             raise PauseStateUnknownError
         return (due_ms / 1000 if due_ms >= 0 else None), [_handed(row) for row in handed]
 
-    def held(self, worker: str) -> list[FetchedMessage]:
+    def held_messages(self, worker: str) -> list[FetchedMessage]:
         """Everything that a worker holds."""
         return [_handed(row) for row in self._move("held", [self.keys.held(worker)], [])]
 
-    def begin(self, worker: str, key: str, delivery_id: int) -> bool:
+    def mark_started(self, worker: str, key: str, delivery_id: int) -> bool:
         """Notes that a message with crashes against its name is begun; False if the delivery is not held any more."""
         return bool(self.scripts.call("begin", [self.keys.held(worker)], [_name(key), delivery_id]))
 
     @cached_property
-    def aside(self) -> RedisQueue:
+    def preview_queue(self) -> RedisQueue:
         """The belt beside this one, for what nothing waits for; see actors.broker.preview_consumer."""
         beside = RedisQueue(
-            self.client, queues=[DERIVE], keys=replace(self.keys, beside=f"{DERIVE}:"), lanes=self.lanes
+            self.client,
+            queues=[PREVIEW_QUEUE],
+            keys=replace(self.keys, beside=f"{PREVIEW_QUEUE}:"),
+            size_classes=self.size_classes,
         )
         beside.scripts = self.scripts
         return beside
 
-    def finish(
+    def ack(
         self,
         worker: str,
         key: str,
         delivery_id: int,
-        step: AckAction,
+        action: AckAction,
         *,
-        note: tuple[FinishedJobList, str] | None = None,
-        offer: EnqueueRequest | None = None,
+        finished_job: tuple[FinishedJobList, str] | None = None,
+        preview_job: EnqueueRequest | None = None,
     ) -> bool:
-        """Carries out a verdict; False if the delivery was not held any more. See `finish_many`."""
-        return self.finish_many(worker, [Ack(key, delivery_id, step, note, offer)])[0]
+        """Carries out a verdict; False if the delivery was not held any more. See `ack_many`."""
+        return self.ack_many(worker, [Ack(key, delivery_id, action, finished_job, preview_job)])[0]
 
-    def finish_many(self, worker: str, endings: Sequence[Ack]) -> list[bool]:
+    def ack_many(self, worker: str, endings: Sequence[Ack]) -> list[bool]:
         """Carries out verdicts, each with its ledger's entry, in one round trip; for each whether it was held still.
 
         Each is carried out whole or not at all. Where this raises, they may all be sent again: what was carried out is
@@ -188,19 +204,19 @@ class RedisQueue:
         """
         if not endings:
             return []
-        shelves = {note[0].name: note[0] for note in (ending.note for ending in endings) if note}
+        shelves = {note[0].name: note[0] for note in (ending.finished_job for ending in endings) if note}
         numbers = {name: number for number, name in enumerate(shelves, 1)}
         keys = [self.keys.held(worker)]
         args: list[Word] = [len(shelves)]
         for name, shelf in shelves.items():
-            keys += (self.keys.shelf(name), self.keys.entries(name))
+            keys += (self.keys.finished_index(name), self.keys.finished_entries(name))
             args += shelf.limits
         for key, delivery_id, step, note, _ in endings:
             shelf_and_entry = (numbers[note[0].name], note[1]) if note else (0, "")
             args += (_name(key), delivery_id, step.verdict, step.message, step.delay_ms, step.queue, *shelf_and_entry)
         calls = [self._call("finish", keys, args)]
-        if offers := [ending.offer for ending in endings if ending.offer]:
-            calls.append(self.aside._call("offer", [], self.aside._offered(offers)))
+        if offers := [ending.preview_job for ending in endings if ending.preview_job]:
+            calls.append(self.preview_queue._call("offer", [], self.preview_queue._enqueue_args(offers)))
         done, *_ = self.scripts.call_all(calls)
         if isinstance(done, redis.RedisError):
             raise done
@@ -210,22 +226,10 @@ class RedisQueue:
         """Drops what waits in a queue."""
         self._move("flush", [], [queue])
 
-    def beat(self, worker: str, *, silence_ms: int, said: str = "") -> list[str]:
+    def heartbeat(self, worker: str, *, silence_ms: int, info: str = "") -> list[str]:
         """One heartbeat, with what the worker says of itself; those that were silent for longer than `silence_ms`."""
-        keys = [self.keys.workers, self.keys.said(worker)]
-        return [name.decode() for name in self.scripts.call("beat", keys, [worker, silence_ms, said, SAID_FOR_MS])]
-
-    def presences(self) -> list[tuple[str, float, bytes | None]]:
-        """Each worker on the list: its name, the seconds since its heartbeat, what it said if that is kept still."""
-        pipe = self.client.pipeline(transaction=False)
-        pipe.time()
-        pipe.zrange(self.keys.workers, 0, -1, withscores=True)
-        (seconds, microseconds), beats = pipe.execute()
-        names = [name.decode() for name, _ in beats]
-        said: Any = self.client.mget([self.keys.said(name) for name in names]) if names else []
-        now = seconds + microseconds / 1_000_000
-        silent = [max(0.0, now - milliseconds / 1000) for _, milliseconds in beats]
-        return list(zip(names, silent, said, strict=True))
+        keys = [self.keys.workers, self.keys.worker_info(worker)]
+        return [name.decode() for name in self.scripts.call("beat", keys, [worker, silence_ms, info, SAID_FOR_MS])]
 
     def reap(self, worker: str, *, silence_ms: int, crash: bool) -> int:
         """Takes back what a dead worker held; how many messages, or -1 if it lives or is gone already."""
@@ -247,99 +251,63 @@ class RedisQueue:
     def _call(self, name: str, keys: Sequence[str], args: Sequence[Word]) -> Call:
         return Call(name, [*self._common_keys, *keys], [*self._common_args, *args])
 
-    def drop(self, key: str) -> bool:
+    def remove(self, key: str) -> bool:
         """Takes a message off the belt, unless a worker holds it or far too many of its session wait around it."""
         return bool(self._move("drop", [], [_name(key), LOOKED_AT]))
 
-    def pauses_told(self) -> str:
-        """How often this Redis was told what is paused, as `tell_pauses` wants it; "" if never."""
+    def pauses_version(self) -> str:
+        """How often this Redis was told what is paused, as `publish_pauses` wants it; "" if never."""
         told: Any = self.client.hget(self.keys.paused, "told")
         return told.decode() if told else ""
 
-    def tell_pauses(self, pauses: Iterable[tuple[str, str, int]], *, told: str) -> bool:
+    def publish_pauses(self, pauses: Iterable[tuple[str, str, int]], *, version: str) -> bool:
         """Tells it all that is paused (kind, name, since). Those who run and who sleep are called if that is news.
 
-        `told` is what `pauses_told` said before the pauses were read. False if it was told something meanwhile.
+        `version` is what `pauses_version` returned before the pauses were read. False if it has changed since.
         """
         given = [word for kind, name, since in pauses for word in (f"{kind}:{name}", since)]
-        return bool(self._move("pauses", [], [told, *given]))
+        return bool(self._move("pauses", [], [version, *given]))
 
-    def _offered(self, offers: Sequence[EnqueueRequest]) -> list[Word]:
+    def _enqueue_args(self, offers: Sequence[EnqueueRequest]) -> list[Word]:
         return [
             word
             for offer in offers
-            for word in (offer.key, offer.message, self.lanes.text(offer.place), offer.delay_ms, offer.queue)
+            for word in (
+                offer.key,
+                offer.message,
+                self.size_classes.text(offer.scheduling),
+                offer.delay_ms,
+                offer.queue,
+            )
         ]
 
-    def lock(self, name: str, *, ttl_ms: int) -> bool:
-        """Whether this caller may do the named chore now; nobody else may for `ttl_ms`."""
-        return bool(self.client.set(self.keys.lock(name), "1", nx=True, px=ttl_ms))
+    @cached_property
+    def stats(self) -> QueueStats:
+        """Counts of messages, sessions and workers."""
+        return QueueStats(self.client, self.keys, self.queues)
 
-    def keep(self, name: str, *, ttl_ms: int) -> None:
-        """Keeps a lock for `ttl_ms` from now, for a chore that takes longer than was thought."""
-        self.client.set(self.keys.lock(name), "1", xx=True, px=ttl_ms)
-
-    def counts(self) -> dict[str, dict[str, int]]:
-        """For each queue how many messages are ready, delayed, running and dead letters."""
-        pipe = self.client.pipeline(transaction=False)
-        for queue in self.queues:
-            for lane in LANES:
-                pipe.zcard(self.keys.waiting(queue, lane))
-            pipe.llen(self.keys.ready(queue))
-            pipe.zcard(self.keys.delayed(queue))
-            pipe.zcard(self.keys.dead(queue))
-        sizes = iter(pipe.execute())
-        counts = {
-            queue: {"ready": next(sizes) + next(sizes) + next(sizes), "delayed": next(sizes), "running": 0}
-            | {"dead": next(sizes)}
-            for queue in self.queues
-        }
-        for value in self._held_values():
-            queue = value.decode(errors="replace").split(":")[1]
-            if queue in counts:
-                counts[queue]["running"] += 1
-        return counts
-
-    def sessions(self, limit: int = SESSIONS_SHOWN) -> dict[str, dict[str, int]]:
-        """For each session how many messages are ready and running; those with most ready, at most `limit`."""
-        ready: Counter[bytes] = Counter()
-        for queue in self.queues:
-            for lane in LANES:
-                ready.update(self._ready_by_session(queue, lane))
-        running = Counter(_session(value) for value in self._held_values())
-        names = sorted({*ready, *running}, key=lambda name: (-ready[name], -running[name], name))
-        return {
-            name.decode(errors="replace"): {"ready": ready[name], "running": running[name]} for name in names[:limit]
-        }
-
-    def _ready_by_session(self, queue: str, lane: str) -> dict[bytes, int]:
-        names = self._range(self.keys.turns(queue, lane))
-        pipe = self.client.pipeline(transaction=False)
-        for name in names:
-            pipe.zlexcount(self.keys.waiting(queue, lane), b"[" + name + b"\0", b"(" + name + b"\1")
-        return dict(zip(names, pipe.execute(), strict=True))
-
-    def _held_values(self) -> list[bytes]:
-        pipe = self.client.pipeline(transaction=False)
-        for worker in self._range(self.keys.workers):
-            pipe.hvals(self.keys.held(worker.decode()))
-        return [value for values in pipe.execute() for value in values]
+    @cached_property
+    def locks(self) -> Locks:
+        """Locks with a time to live, shared by all processes."""
+        return Locks(self.client, self.keys)
 
     def _range(self, name: str) -> list[bytes]:
         found: Any = self.client.zrange(name, 0, -1)
         return list(found)
 
-    def ledger(self, name: str) -> list[bytes]:
+    def finished_jobs(self, name: str) -> list[bytes]:
         """The entries of a shelf of the ledger, newest first."""
-        ids: Any = self.client.zrevrange(self.keys.shelf(name), 0, -1)
-        entries: Any = self.client.hmget(self.keys.entries(name), ids) if ids else []
+        ids: Any = self.client.zrevrange(self.keys.finished_index(name), 0, -1)
+        entries: Any = self.client.hmget(self.keys.finished_entries(name), ids) if ids else []
         return [found for found in entries if found is not None]
 
 
 def open_queue(settings: Settings, *, timeout_s: float = WORKER_TIMEOUT_S) -> RedisQueue:
     """The belt for whoever looks at it or puts something on it without being a worker."""
     queues = [stage.value for stage in Stage]
-    return RedisQueue(connect(settings.redis, timeout_s=timeout_s), queues=queues, lanes=SizeClasses.of(settings))
+    return RedisQueue(
+        connect(settings.redis, timeout_s=timeout_s), queues=queues, size_classes=SizeClasses.of(settings)
+    )
 
 
 def shared_queue() -> RedisQueue:
@@ -362,8 +330,8 @@ def _script(name: str) -> str:
 
 
 def _handed(row: list[Any]) -> FetchedMessage:
-    key, delivery_id, crashes, queue, data, lane, priority, session = row
-    numbers = {"delivery_id": int(delivery_id), "crashes": int(crashes), "priority": int(priority)}
+    key, delivery_id, crashes, queue, data, lane, turn, session = row
+    numbers = {"delivery_id": int(delivery_id), "crashes": int(crashes), "priority": int(turn)}
     return FetchedMessage(
         _text(key), queue=queue.decode(), data=data, large=bool(lane), session=_text(session), **numbers
     )
@@ -376,9 +344,3 @@ def _name(key: str) -> bytes:
 
 def _text(name: bytes) -> str:
     return name.decode("utf-8", "surrogateescape")
-
-
-def _session(held: bytes) -> bytes:
-    """Whose message this is, as `held` says it (see lanes.lua)."""
-    place = held.split(b":", 4)[4:]
-    return place[0].split(b",", 3)[3] if place else b""

@@ -22,13 +22,13 @@ class SchedulingInfo(NamedTuple):
     expires_at: int | None = None
 
 
-def place_of(attachment: Attachment, *, intake: bool = False) -> SchedulingInfo:
+def scheduling_of(attachment: Attachment, *, intake: bool = False) -> SchedulingInfo:
     """The place of an attachment just handed over; with `intake` it came with its bytes, which do not expire."""
     expiry = None if intake else attachment.expiry
     return SchedulingInfo(attachment.session, attachment.size or 0, expiry * 1000 if expiry is not None else None)
 
 
-def place_of_record(record: Record) -> SchedulingInfo:
+def scheduling_of_record(record: Record) -> SchedulingInfo:
     """The place of an attachment as the catalogue knows it."""
     return SchedulingInfo(record.session, record.size or 0, record.expires_at)
 

@@ -27,7 +27,7 @@ def given_up_after_s(settings: Settings) -> float:
     return SLACK * sum(settings.webhook_retry_s)
 
 
-def look_after(tools: Services) -> int:
+def maintain_deliveries(tools: Services) -> int:
     """Gives up what the schedule is over for, mends times of wrong clocks, forgets what is done; how many it gave up.
 
     Raises:
@@ -58,7 +58,7 @@ def _reason(tools: Services, standing: EndpointStats) -> str | None:
     return None
 
 
-def endpoints_told(tools: Services) -> list[dict[str, Any]]:
+def endpoints_json(tools: Services) -> list[dict[str, Any]]:
     """Each endpoint as JSON, those of the settings first, and those that only have deliveries left.
 
     Times are Unix milliseconds. Of the URL only the origin is told, of the secrets nothing.
@@ -85,7 +85,7 @@ def _told(endpoint: Endpoint | None, standing: EndpointStats) -> dict[str, Any]:
     }
 
 
-def newest(
+def newest_deliveries(
     deliveries: Deliveries, filters: DeliveryFilters, *, statuses: Sequence[DeliveryStatus], limit: int
 ) -> list[DeliveryRecord]:
     """At most `limit` deliveries of these statuses, the newest first."""
@@ -94,7 +94,7 @@ def newest(
     return sorted(found, key=lambda one: (one.created_at, one.id), reverse=True)[:limit]
 
 
-def chosen(tools: Services, filters: DeliveryFilters, *, limit: int | None = None) -> list[str]:
+def redeliverable_ids(tools: Services, filters: DeliveryFilters, *, limit: int | None = None) -> list[str]:
     """The ids of what fits and can be redelivered: given up, or waiting for its turn; the oldest first.
 
     Without a status in the filters it is what was given up.

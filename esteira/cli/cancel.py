@@ -7,7 +7,7 @@ from typing import Any
 
 import rich_click as click
 
-from actors.operations.cancel import why_not
+from actors.operations.cancel import cancel_refusal
 from actors.operations.pause import cancel as cancel_one
 from esteira.cli.environment import catalogue_for_command
 from esteira.cli.filters import filter_options
@@ -71,7 +71,7 @@ def _show(catalogue: Catalogue, chosen: Sequence[str], as_json: bool) -> list[st
 
 
 def _is_missed(media_id: str, record: Record | None) -> bool:
-    reason = why_not(record)
+    reason = cancel_refusal(record)
     if reason:
         say(f"{media_id}: {reason.message}")
     return reason is not None

@@ -8,7 +8,7 @@ from typing import Any
 
 import rich_click as click
 
-from actors.redis_queue.preview_jobs import offer
+from actors.redis_queue.preview_jobs import request_preview
 from actors.redis_queue.queue import shared_queue
 from esteira.cli.environment import services_for_command
 from esteira.cli.filters import filter_options
@@ -81,5 +81,5 @@ def _ask_workers(tools: Services, wanted: Sequence[tuple[Record, bool]]) -> int:
         for record, noted in bar.track(wanted, description="previews"):
             if noted:
                 tools.discard_preview(str(record.sha256))
-            asked += offer(belt, record)
+            asked += request_preview(belt, record)
     return asked

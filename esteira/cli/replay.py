@@ -9,7 +9,7 @@ from typing import Any
 
 import rich_click as click
 
-from actors.operations.replay import REPLAYABLE, why_not
+from actors.operations.replay import REPLAYABLE, replay_refusal
 from actors.operations.replay import replay as replay_one
 from esteira.cli.environment import catalogue_for_command
 from esteira.cli.filters import filter_options
@@ -95,7 +95,7 @@ def _show(catalogue: Catalogue, chosen: Sequence[str], as_json: bool, *, named: 
 
 
 def _is_missed(catalogue: Catalogue, media_id: str) -> bool:
-    reason = why_not(catalogue.get(media_id))
+    reason = replay_refusal(catalogue.get(media_id))
     if reason:
         say(f"{media_id}: {reason.message}")
     return reason is not None

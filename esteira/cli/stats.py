@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from actors.redis_queue.queue_stats import stats as current_stats
+from actors.operations.stats import stats as current_stats
 from esteira.cli.environment import services_for_command
 from esteira.cli.output import console, examples, print_json, printable
 

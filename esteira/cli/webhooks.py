@@ -6,7 +6,7 @@ from typing import Any
 
 import rich_click as click
 
-from actors.webhooks.admin import chosen, endpoints_told, newest
+from actors.webhooks.admin import endpoints_json, newest_deliveries, redeliverable_ids
 from actors.webhooks.admin import redeliver as redeliver_these
 from esteira.cli.environment import services_for_command
 from esteira.cli.filters import Since
@@ -49,8 +49,8 @@ def list_(status: tuple[str, ...], limit: int, as_json: bool, **filters: Any) ->
     """
     tools = services_for_command()
     statuses = tuple(map(DeliveryStatus, status)) or WAITING
-    endpoints = endpoints_told(tools)
-    found = newest(tools.catalogue.deliveries, DeliveryFilters(**filters), statuses=statuses, limit=limit)
+    endpoints = endpoints_json(tools)
+    found = newest_deliveries(tools.catalogue.deliveries, DeliveryFilters(**filters), statuses=statuses, limit=limit)
     if as_json:
         print_json({"endpoints": endpoints, "deliveries": [one.model_dump(mode="json") for one in found]})
         return
@@ -89,7 +89,7 @@ def redeliver(ids: tuple[str, ...], dry_run: bool, yes: bool, as_json: bool, **f
     if ids and any(filters.values()):
         raise click.UsageError("give ids or filters, not both")
     tools = services_for_command()
-    wanted = list(dict.fromkeys(ids)) or chosen(tools, DeliveryFilters(**filters))
+    wanted = list(dict.fromkeys(ids)) or redeliverable_ids(tools, DeliveryFilters(**filters))
     if dry_run:
         _print({"matched": len(wanted), "ids": wanted}, f"{len(wanted)} would be redelivered", as_json)
         return

@@ -7,7 +7,7 @@ import time
 import rich_click as click
 
 from actors.observability.worker_info import RunningAttachment
-from actors.operations.workers import WorkerFacts
+from actors.operations.workers import WorkerStatus
 from actors.operations.workers import workers as current_workers
 from esteira.cli.environment import settings_for_command
 from esteira.cli.output import age, examples, print_json, print_table
@@ -34,7 +34,7 @@ def workers(as_json: bool) -> None:
         print_table(COLUMNS, map(_row, found), footer=f"{alive} worker process{'' if alive == 1 else 'es'} alive")
 
 
-def _row(worker: WorkerFacts) -> tuple[object, ...]:
+def _row(worker: WorkerStatus) -> tuple[object, ...]:
     heard = f"{worker.last_beat_s:.0f}s ago" + ("" if worker.alive else ", silent")
     up = age(worker.started_at) if worker.started_at else None
     error = worker.last_error

@@ -85,7 +85,7 @@ class Estate:
 
     def alive(self) -> Counter[str]:
         """How many worker processes of each host have told Redis that they live."""
-        found = ((silent, said) for _, silent, said in self.shared.belt.presences() if said)
+        found = ((silent, said) for _, silent, said in self.shared.belt.stats.workers() if said)
         return Counter(str(json.loads(said)["host"]) for silent, said in found if silent < ALIVE_S)
 
     def reach(self, wanted: int) -> Mark:

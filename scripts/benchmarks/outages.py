@@ -38,7 +38,7 @@ def lived_through(place: Estate, rows: Sequence[Row], outage: str) -> str:
     names = _names(place, victim)
     at_ms = time.time() * 1000
     OUTAGES[outage](victim)
-    held = [one.key for name in names for one in place.shared.belt.held(name)]
+    held = [one.key for name in names for one in place.shared.belt.held_messages(name)]
     taken_s = _taken_back(place, names, at_ms)
     place.reach(before + len(rows))
     told = _told(place, held, at_ms)
@@ -55,14 +55,14 @@ def lived_through(place: Estate, rows: Sequence[Row], outage: str) -> str:
 
 def _names(place: Estate, victim: Workers) -> list[str]:
     """The ids under which the belt knows the worker processes of a host."""
-    presences = place.shared.belt.presences()
+    presences = place.shared.belt.stats.workers()
     return [name for name, _, said in presences if said and json.loads(said)["host"] == victim.host.name]
 
 
 def _taken_back(place: Estate, names: Sequence[str], at_ms: float) -> float:
     """Seconds until nothing is held by these any more."""
     deadline = time.monotonic() + LONGEST_S
-    while any(place.shared.belt.held(name) for name in names):
+    while any(place.shared.belt.held_messages(name) for name in names):
         if time.monotonic() > deadline:
             raise Trouble("what the host held was not taken over")
         time.sleep(LOOK_S)

@@ -159,7 +159,7 @@ class OneThread:
         attachments = [parse_attachment(row) for row in rows]
         with self._clock("hand over", len(rows)):
             for attachment in attachments:
-                self._hook.take(attachment)
+                self._hook.accept(attachment)
         handed: list[FetchedMessage] = []
         with self._clock("take", len(rows)):
             while len(handed) < len(rows):
@@ -169,11 +169,11 @@ class OneThread:
         records = self._through(claims, together)
         with self._clock("acknowledge", len(rows)):
             for crew in chunks(list(zip(handed, records, strict=True)), together):
-                self._belt.finish_many(WORKER, [self._settlement(*one) for one in crew])
+                self._belt.ack_many(WORKER, [self._settlement(*one) for one in crew])
         return self._spent
 
     def _settlement(self, one: FetchedMessage, record: Record) -> Ack:
-        note = self._ledger.shelf(record), entry(record)
+        note = self._ledger.list_for(record), entry(record)
         return Ack(one.key, one.delivery_id, AckAction("done", one.queue), note, None)
 
     def _through(self, claims: list[Claim], together: int) -> list[Record]:

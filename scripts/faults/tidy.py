@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from actors.maintenance.schedule import clear_intake
+from actors.maintenance.schedule import remove_leftover_intake
 from pipeline.services import services
 
 if __name__ == "__main__":
-    clear_intake(services(), older_than_s=0)
+    remove_leftover_intake(services(), older_than_s=0)
     services().storage.discard_stale_parts(0)
     services().close()

@@ -98,7 +98,7 @@ def _feed(services: Services, url: str, stock: list[Sample], stopped: Event) -> 
     belt = open_queue(services.settings)
     number = len(stock)
     while not stopped.wait(0.4):
-        while belt.counts()["fetch"]["ready"] < BACKLOG:
+        while belt.stats.counts()["fetch"]["ready"] < BACKLOG:
             number += 1
             which = number * 7 % len(stock)
             _hand_over(f"{url}/{which}" if number % 20 else f"{url}/gone", number, stock[which])

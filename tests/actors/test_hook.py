@@ -16,7 +16,7 @@ def test_a_new_attachment_is_written_down_and_queued(system: RunningSystem) -> N
     receipt = system.submit(url="https://media.example/a.jpg")
     assert (receipt.mode, receipt.status) == ("queued", Status.RECEIVED)
     assert system.record(receipt.id).status is Status.RECEIVED
-    assert system.queue.counts()["fetch"]["ready"] == 1
+    assert system.queue.stats.counts()["fetch"]["ready"] == 1
 
 
 def test_the_same_message_twice_is_one_row_and_answered_with_its_state(system: RunningSystem) -> None:
@@ -29,10 +29,10 @@ def test_the_same_message_twice_is_one_row_and_answered_with_its_state(system: R
 def test_a_hundred_copies_at_once_are_one_job(system: RunningSystem) -> None:
     attachment = system.attachment(url="https://media.example/a.jpg")
     with ThreadPoolExecutor(16) as pool:
-        modes = [receipt.mode for receipt in pool.map(system.hook.take, [attachment] * 100)]
+        modes = [receipt.mode for receipt in pool.map(system.hook.accept, [attachment] * 100)]
     assert sorted(set(modes)) == ["duplicate", "queued"]
     assert modes.count("queued") == 1
-    assert system.queue.counts()["fetch"]["ready"] == 1
+    assert system.queue.stats.counts()["fetch"]["ready"] == 1
 
 
 def test_inline_bytes_stand_in_storage_before_the_answer(system: RunningSystem) -> None:
@@ -78,4 +78,4 @@ def test_it_raises_where_nothing_durable_can_be_written(system: RunningSystem) -
     database.mkdir()
     with pytest.raises(RetryableError):
         system.submit(url="https://media.example/a.jpg")
-    assert system.queue.counts()["fetch"]["ready"] == 0
+    assert system.queue.stats.counts()["fetch"]["ready"] == 0

@@ -164,4 +164,4 @@ def test_the_ledger_keeps_100_and_50_and_all_failed_ones_can_be_replayed(
 def ledger(queue: ValkeyServer) -> tuple[int, int]:
     """How many completed and failed jobs it holds."""
     client, keys = queue.client(), Keys()
-    return tuple(client.zcard(keys.shelf(name)) for name in ("completed", "failed"))
+    return tuple(client.zcard(keys.finished_index(name)) for name in ("completed", "failed"))

@@ -110,7 +110,7 @@ def test_a_replay_is_a_trace_of_its_own(traced: RunningSystem, receiver: Receive
         server.answers["a.jpg"] = Answer(500)
         media_id = traced.submit(url=server.url("a.jpg")).id
         traced.wait_finished(media_id)
-        wait_until(lambda: traced.queue.missing([media_id]), 30)
+        wait_until(lambda: traced.queue.find_missing([media_id]), 30)
         server.answers["a.jpg"] = Answer(200, body=photo())
         assert traced.services.catalogue.reopen(media_id)
         traced.sweep()

@@ -97,13 +97,13 @@ def test_bytes_that_storage_has_no_room_for_are_refused_and_taken_once_it_has(
         ballast = fill_disk(disk)
         attachment = system.attachment(data=data)
         with pytest.raises(RetryableError) as caught:
-            system.hook.take(attachment)
+            system.hook.accept(attachment)
         assert caught.value.code is Code.STORAGE
         assert system.services.catalogue.get(attachment.id) is None
         assert [path.name for path in files(disk)] == ["ballast"]
         ballast.unlink()
         with system.workers():
-            [record] = system.wait_finished(system.hook.take(attachment).id)
+            [record] = system.wait_finished(system.hook.accept(attachment).id)
         assert record.status is Status.DONE
         assert [path.name for path in files(disk)] == [record.sha256]
 
@@ -226,16 +226,16 @@ def test_a_valkey_that_takes_no_writes_loses_nothing_and_repeats_nothing(
         meanwhile = own_system.submit(url=media.url("b.jpg"))
         assert (meanwhile.mode, meanwhile.status) == ("inline", Status.DONE)
         if how == "full":  # then the workers make it emptier
-            wait_until(lambda: own_system.queue.missing(old) == old, 10)
+            wait_until(lambda: own_system.queue.find_missing(old) == old, 10)
         else:
             own_system.wait_finished(old[0])
-            assert own_system.queue.missing(old) == []  # what is done is not acknowledged yet
+            assert own_system.queue.find_missing(old) == []  # what is done is not acknowledged yet
         allow(own_valkey)
-        wait_until(lambda: not own_system.hook.breaker.open, 5)
+        wait_until(lambda: not own_system.hook.breaker.is_open, 5)
         later = own_system.submit(url=media.url("c.jpg"))
         assert later.mode == "queued"
         records = own_system.wait_finished(*old, later.id, within_s=10)
-        wait_until(lambda: own_system.queue.missing([*old, later.id]) == [*old, later.id], 5)
+        wait_until(lambda: own_system.queue.find_missing([*old, later.id]) == [*old, later.id], 5)
         assert workers.process.poll() is None
     assert [(record.status, record.attempts) for record in records] == [(Status.DONE, 0)] * 5
     assert [media.hits(name) for name in ("a.jpg", "b.jpg", "c.jpg")] == [4, 1, 1]

@@ -74,8 +74,8 @@ def test_what_waits_ends_at_once_and_leaves_the_belt(system: RunningSystem, serv
     record = cancel(media_id)
     assert is_cancelled(record)
     assert record == system.record(media_id)
-    assert system.queue.missing([kept, media_id]) == [media_id]
-    assert system.queue.counts()["fetch"]["ready"] == 1
+    assert system.queue.find_missing([kept, media_id]) == [media_id]
+    assert system.queue.stats.counts()["fetch"]["ready"] == 1
     assert cancel(media_id) == record
     assert_told_once(system, media_id)
     server.gate.set()
@@ -106,16 +106,18 @@ def test_what_lies_in_a_workers_hands_is_not_begun(system: RunningSystem, server
     ids = [system.submit(url=server.url(f"{number}.jpg")).id for number in range(8)]
     with system.workers(threads=1):
         wait_until(lambda: server.requests, 20)
-        assert system.queue.counts()["fetch"]["running"] == 2
+        assert system.queue.stats.counts()["fetch"]["running"] == 2
         records = [cancel(media_id) for media_id in ids]
         assert [record.id for record in records if not is_cancelled(record)] == ids[:1]
         server.gate.set()
         assert all(map(is_cancelled, system.wait_finished(*ids)))
-        wait_until(lambda: not any(states["running"] for states in system.queue.counts().values()), 10)
+        wait_until(lambda: not any(states["running"] for states in system.queue.stats.counts().values()), 10)
     assert [request.path for request in server.requests if request.method == "GET"] == ["/0.jpg"]
     assert_told_once(system, *ids)
     assert (
-        system.queue.client.exists(system.queue.keys.messages, system.queue.keys.standing, system.queue.keys.flight)
+        system.queue.client.exists(
+            system.queue.keys.messages, system.queue.keys.session_marks, system.queue.keys.in_flight
+        )
         == 0
     )
 
@@ -128,10 +130,10 @@ def test_what_waits_for_another_attempt_or_in_front_of_a_paused_stage_ends_at_on
     with system.workers():
         retried = system.submit(url="http://127.0.0.1:1/refused.jpg").id
         held_up = system.submit(url=server.url("0.jpg")).id
-        wait_until(lambda: system.queue.counts()["validate"]["ready"] == 1, 20)
+        wait_until(lambda: system.queue.stats.counts()["validate"]["ready"] == 1, 20)
         wait_until(lambda: system.record(retried).attempts > 0 or system.record(retried).finished_at, 20)
         assert is_cancelled(cancel(held_up))  # though its last worker's claim is still good
-        assert system.queue.counts()["validate"]["ready"] == 0
+        assert system.queue.stats.counts()["validate"]["ready"] == 0
         if system.record(retried).finished_at is None:
             cancel(retried)
         [record] = system.wait_finished(retried)
@@ -173,7 +175,7 @@ def test_a_cancelled_one_can_go_again(system: RunningSystem, server: GatedServer
 def test_what_was_marked_by_one_that_died_is_ended_by_the_workers(system: RunningSystem, server: GatedServer) -> None:
     media_id = system.submit(url=server.url("0.jpg")).id
     assert system.services.catalogue.cancellations.request(media_id)
-    assert system.queue.drop(media_id)
+    assert system.queue.remove(media_id)
     system.sweep()
     with system.workers():
         assert is_cancelled(system.wait_finished(media_id)[0])
@@ -187,7 +189,7 @@ def test_while_notify_is_paused_the_announcement_waits(system: RunningSystem, se
     assert cancel(media_id).finished_at is None
     assert system.record(media_id).status is Status.REJECTED
     with system.workers():
-        wait_until(lambda: system.queue.counts()["notify"]["ready"] == 1, 10)
+        wait_until(lambda: system.queue.stats.counts()["notify"]["ready"] == 1, 10)
         assert events(system) == []
         resume("stage", "notify")
         assert is_cancelled(system.wait_finished(media_id)[0])
@@ -204,7 +206,7 @@ def test_it_works_while_redis_is_away(
         assert is_cancelled(cancel(media_id))
     cut_off.close()
     with system.workers():  # what was left on the belt is found to have ended
-        wait_until(lambda: system.queue.missing([media_id]), 20)
+        wait_until(lambda: system.queue.find_missing([media_id]), 20)
     assert server.hits("0.jpg") == 0
     assert_told_once(system, media_id)
 
@@ -212,14 +214,14 @@ def test_it_works_while_redis_is_away(
 def test_one_that_lies_too_deep_is_left_to_the_workers(system: RunningSystem, server: GatedServer) -> None:
     ids = [system.submit(url=server.url("0.jpg")).id]
     for number in range(LOOKED_AT):
-        system.queue.offer(f"before-{number}", "fetch", b"x", place=SchedulingInfo("s1"))
+        system.queue.enqueue(f"before-{number}", "fetch", b"x", scheduling=SchedulingInfo("s1"))
     deep = system.submit(url=server.url("1.jpg")).id
     for number in range(LOOKED_AT):
-        system.queue.offer(f"behind-{number}", "fetch", b"x", place=SchedulingInfo("s1"))
+        system.queue.enqueue(f"behind-{number}", "fetch", b"x", scheduling=SchedulingInfo("s1"))
     assert is_cancelled(cancel(deep))
-    assert system.queue.missing([deep]) == []
+    assert system.queue.find_missing([deep]) == []
     assert is_cancelled(cancel(ids[0]))
-    assert system.queue.missing(ids) == ids
+    assert system.queue.find_missing(ids) == ids
 
 
 @pytest.mark.parametrize("chain", ["run", "hop"])

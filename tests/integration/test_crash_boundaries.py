@@ -92,15 +92,15 @@ RECORDING = [
     Crash("after delivery"),
     Crash("before staging.discard"),
     Crash("after staging.discard"),
-    Crash("before belt.finish"),
-    Crash("after belt.finish"),
-    Crash("before belt.finish", of="flaky", downloads=2),
-    Crash("after belt.finish", of="flaky", downloads=2),
+    Crash("before belt.ack"),
+    Crash("after belt.ack"),
+    Crash("before belt.ack", of="flaky", downloads=2),
+    Crash("after belt.ack", of="flaky", downloads=2),
 ]
 HOPPING = [
     Crash("after fetch"),
-    Crash("before belt.finish"),
-    Crash("after belt.finish"),
+    Crash("before belt.ack"),
+    Crash("after belt.ack"),
     Crash("before detect"),
     Crash("before validate"),
     Crash("before persist"),
@@ -136,7 +136,7 @@ def go_through(system: RunningSystem, server: MediaServer, crashes: list[Crash])
         crash.id = attachment.id
         system.env |= {"CRASH_AT": crash.at, "CRASH_ID": crash.id, "CRASH_MARKER": str(marker(system, number))}
         with system.workers(module="tests.support.crashing", threads=1) as workers:
-            system.hook.take(
+            system.hook.accept(
                 attachment
             )  # now, for Dramatiq's master waits half a minute for a worker that dies at once
             workers.process.wait(60)
@@ -144,7 +144,7 @@ def go_through(system: RunningSystem, server: MediaServer, crashes: list[Crash])
     ids = [crash.id for crash in crashes]
     with system.workers():
         records = system.wait_finished(*ids, within_s=60)
-        wait_until(lambda: system.queue.missing(ids) == ids, 10)
+        wait_until(lambda: system.queue.find_missing(ids) == ids, 10)
         pending = DeliveryFilters(status=DeliveryStatus.PENDING)  # those of the killed come back after their lease
         wait_until(lambda: system.services.catalogue.deliveries.count(pending) == 0, 60)
     return Aftermath(system, server, crashes, records)
@@ -212,4 +212,4 @@ def assert_nothing_left(found: Aftermath) -> None:
     assert len(system.stored_files()) == sum(record.status is Status.DONE for record in found.records)
     belt = system.queue
     assert belt.client.hlen(belt.keys.messages) == belt.client.hlen(belt.keys.crashes) == 0
-    assert all(counts == dict.fromkeys(counts, 0) for counts in belt.counts().values())
+    assert all(counts == dict.fromkeys(counts, 0) for counts in belt.stats.counts().values())

@@ -15,7 +15,7 @@ import pytest
 
 from actors.maintenance import deletions
 from actors.maintenance.deletions import delete, finish_deletions
-from actors.maintenance.schedule import clear_intake
+from actors.maintenance.schedule import remove_leftover_intake
 from pipeline.catalogue import Catalogue
 from pipeline.errors import Code, PermanentError, PipelineError, RetryableError, or_raise
 from pipeline.models import Claim, Detected, Facts, Fetched, Kind, Record, Status, Validated
@@ -80,11 +80,11 @@ def test_nothing_is_left_but_a_tombstone_and_a_repeat_brings_nothing_back(system
     with MediaServer({"a.jpg": photo()}) as media, system.workers():
         given = {"url": media.url("a.jpg"), "kind": "image", "caption": "words", "filename": "a name.jpg"}
         sent = system.attachment(session="shop", chat="551199", sender="551188", **given)
-        [record] = system.wait_finished(system.hook.take(sent).id)
+        [record] = system.wait_finished(system.hook.accept(sent).id)
         assert record.status is Status.DONE
         assert "words" in str(system.queue.client.xrange(EVENTS_KEY))
         delete(system.services, record.id)
-        again = system.hook.take(sent)
+        again = system.hook.accept(sent)
         assert (again.mode, again.status) == ("duplicate", "deleted")
         assert media.hits("a.jpg") == 1
     left = system.record(record.id)
@@ -107,7 +107,7 @@ def test_bytes_kept_for_a_replay_go_too_and_no_replay_brings_it_back(system: Run
     assert tools.catalogue.reopen(failed.id) is None
     assert system.sweep() == 0
     tools.storage.put_chunks([b"x"], intake_key(failed.id))  # by a replay that came too late
-    assert clear_intake(tools, older_than_s=-1) == 1
+    assert remove_leftover_intake(tools, older_than_s=-1) == 1
 
 
 def test_only_what_has_ended_is_deleted_and_twice_is_no_error(tools: Services, staged: Path) -> None:

@@ -56,7 +56,7 @@ def test_a_host_is_asked_at_its_pace_and_others_are_not_held_up(
     assert (len(paced.asked_at), len(other.asked_at)) == (12, 12)
     assert paced.asked_at[-1] - paced.asked_at[0] >= 11 / 2 - 1.5  # the first may have been held up
     assert sum(at < other.asked_at[-1] for at in paced.asked_at) < 10
-    assert system.queue.client.exists(system.queue.keys.flight, system.queue.keys.standing) == 0
+    assert system.queue.client.exists(system.queue.keys.in_flight, system.queue.keys.session_marks) == 0
 
 
 def test_a_second_session_has_its_share_of_a_host_that_another_has_flooded(

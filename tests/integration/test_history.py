@@ -68,7 +68,7 @@ def test_a_refusal_and_the_run_after_it_are_told_one_after_the_other(either: Run
     with MediaServer({"a.jpg": b"<html>log in</html>"}) as server, either.workers():
         receipt = either.submit(url=server.url("a.jpg"))
         first = history(either, receipt.id)
-        wait_until(lambda: either.queue.missing([receipt.id]), 10)
+        wait_until(lambda: either.queue.find_missing([receipt.id]), 10)
         server.files["a.jpg"] = photo()
         assert either.services.catalogue.reopen(receipt.id)
         either.sweep()
@@ -131,9 +131,9 @@ def test_poison_is_told_with_its_deaths(make_system: Callable[..., RunningSystem
 
 
 def _begin(system: RunningSystem, media_id: str) -> None:
-    (held,) = system.queue.held("w")
+    (held,) = system.queue.held_messages("w")
     assert held.key == media_id
-    system.queue.begin("w", held.key, held.delivery_id)
+    system.queue.mark_started("w", held.key, held.delivery_id)
 
 
 def test_bytes_that_were_gone_are_told_as_a_way_back(make_system: Callable[..., RunningSystem]) -> None:
@@ -141,7 +141,7 @@ def test_bytes_that_were_gone_are_told_as_a_way_back(make_system: Callable[..., 
     with MediaServer({"a.jpg": photo()}) as server:
         with system.workers(queues=("fetch",)):
             receipt = system.submit(url=server.url("a.jpg"), kind="image")
-            wait_until(lambda: system.queue.counts()["detect"]["ready"], 30)
+            wait_until(lambda: system.queue.stats.counts()["detect"]["ready"], 30)
         system.services.staging.discard(receipt.id)
         with system.workers():
             found = history(system, receipt.id)

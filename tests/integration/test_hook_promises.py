@@ -103,12 +103,12 @@ def test_the_row_is_on_the_disk_before_the_answer_unless_that_is_not_wanted(
 
 def test_a_repeat_is_answered_with_where_the_first_stands(system: RunningSystem, media: MediaServer) -> None:
     attachment = system.attachment(url=media.url("a.jpg"))
-    system.hook.take(attachment)
-    repeat = system.hook.take(attachment)
+    system.hook.accept(attachment)
+    repeat = system.hook.accept(attachment)
     assert (repeat.mode, repeat.status) == ("duplicate", Status.RECEIVED)
     with system.workers():
         system.wait_finished(repeat.id)
-    assert (system.hook.take(attachment).mode, system.hook.take(attachment).status) == ("duplicate", Status.DONE)
+    assert (system.hook.accept(attachment).mode, system.hook.accept(attachment).status) == ("duplicate", Status.DONE)
     assert media.hits("a.jpg") == 1
 
 
@@ -136,7 +136,7 @@ def test_a_silent_valkey_is_waited_for_once_and_found_again_by_nobody_waiting(
         receipt, waited = timed(lambda: system.submit(url="https://media.example/second"))
         later = [timed(lambda: system.submit(url="https://media.example/later")) for _ in range(40)]
         own_valkey.resume()
-        wait_until(lambda: not system.hook.breaker.open, 5)
+        wait_until(lambda: not system.hook.breaker.is_open, 5)
         assert system.submit(url="https://media.example/last").mode == "queued"
     assert receipt.mode == "spooled"
     assert 0.2 < waited < 0.7
@@ -177,9 +177,11 @@ def test_what_was_enqueued_after_all_does_not_run_twice(
         taking = pool.submit(system.submit, url=media.url("a.jpg"))
         wait_until(lambda: media.hits("a.jpg"), 10)  # the hook has given Redis up and asks the source itself
         own_valkey.resume()
-        wait_until(lambda: system.queue.counts()["fetch"]["running"] + system.queue.counts()["fetch"]["delayed"], 5)
+        wait_until(
+            lambda: system.queue.stats.counts()["fetch"]["running"] + system.queue.stats.counts()["fetch"]["delayed"], 5
+        )
         receipt = taking.result(20)
-        wait_until(lambda: system.queue.missing([receipt.id]), 15)
+        wait_until(lambda: system.queue.find_missing([receipt.id]), 15)
         assert {line["id"] for line in workers.logged("attachment stored")} == {first.id}
         assert {line["id"] for line in workers.logged("media.done")} == {first.id}
         totals = system.services.catalogue.totals()

@@ -12,7 +12,7 @@ import pytest
 
 from actors.doctor import antivirus
 from actors.doctor.finding import Finding, Level
-from actors.maintenance.schedule import clear_intake
+from actors.maintenance.schedule import remove_leftover_intake
 from pipeline.config.settings import load_settings
 from pipeline.errors import Code
 from pipeline.models import Stage, Status
@@ -97,7 +97,7 @@ def test_inline_bytes_of_an_infected_file_that_storage_kept_are_tidied(
         [record] = system.wait_finished(system.submit(data=infected, filename="bad.docx").id)
     system.services.storage.put_chunks([b"storage was away when it ended"], intake_key(record.id))
     time.sleep(1.1)
-    assert clear_intake(system.services, older_than_s=0) == 1
+    assert remove_leftover_intake(system.services, older_than_s=0) == 1
     assert kept(system) == []
 
 

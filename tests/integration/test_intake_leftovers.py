@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from actors.maintenance.schedule import INTAKE_AFTER_S, clear_intake
+from actors.maintenance.schedule import INTAKE_AFTER_S, remove_leftover_intake
 from pipeline.errors import or_raise
 from pipeline.models import Attachment, Failure, Record, Refusal, Stage, Status
 from pipeline.storage import intake_key
@@ -76,18 +76,18 @@ def left_by_a_dead_web_app(system: RunningSystem) -> str:
 
 def test_bytes_without_a_row_go_once_they_are_old(either: RunningSystem) -> None:
     media_id = left_by_a_dead_web_app(either)
-    assert clear_intake(either.services) == 0
+    assert remove_leftover_intake(either.services) == 0
     assert stands(either, media_id)
     time.sleep(2.1)  # stores tell whole seconds
-    assert clear_intake(either.services, older_than_s=1) == 1
+    assert remove_leftover_intake(either.services, older_than_s=1) == 1
     assert not stands(either, media_id)
 
 
 def test_bytes_of_a_row_that_has_not_ended_stay_however_old(either: RunningSystem) -> None:
     attachment = inline(either)
-    either.hook.take(attachment)
+    either.hook.accept(attachment)
     time.sleep(1.1)
-    assert clear_intake(either.services, older_than_s=0) == 0
+    assert remove_leftover_intake(either.services, older_than_s=0) == 0
     with either.workers():
         [record] = either.wait_finished(attachment.id)
     assert record.status is Status.DONE
@@ -95,29 +95,29 @@ def test_bytes_of_a_row_that_has_not_ended_stay_however_old(either: RunningSyste
 
 @pytest.mark.parametrize("status", [Status.REJECTED, Status.FAILED, Status.EXPIRED])
 def test_bytes_that_a_replay_may_ask_for_stay(either: RunningSystem, status: Status) -> None:
-    media_id = either.hook.take(inline(either)).id
+    media_id = either.hook.accept(inline(either)).id
     end(either, media_id, failure(status, Stage.FETCH))
     time.sleep(1.1)
-    assert clear_intake(either.services, older_than_s=0) == 0
+    assert remove_leftover_intake(either.services, older_than_s=0) == 0
     assert stands(either, media_id)
 
 
 def test_bytes_of_what_is_done_go(either: RunningSystem) -> None:
     attachment = inline(either)
     with either.workers():
-        [record] = either.wait_finished(either.hook.take(attachment).id)
+        [record] = either.wait_finished(either.hook.accept(attachment).id)
     assert record.status is Status.DONE
     assert not stands(either, attachment.id)
     either.services.storage.put_chunks([b"a copy that came at the same time"], intake_key(attachment.id))
     time.sleep(1.1)
-    assert clear_intake(either.services, older_than_s=0) == 1
+    assert remove_leftover_intake(either.services, older_than_s=0) == 1
     assert not stands(either, attachment.id)
 
 
 def test_what_is_no_attachments_stays(system: RunningSystem) -> None:
     for key in ("intake/notes", f"intake/{'a' * 32}/b", f"intakes/{'a' * 32}", f"aa/{'a' * 32}"):
         system.services.storage.put_chunks([b"x"], key)
-    assert clear_intake(system.services, older_than_s=-1) == 0
+    assert remove_leftover_intake(system.services, older_than_s=-1) == 0
 
 
 def test_bytes_that_go_while_their_row_is_written_are_written_again(
@@ -128,11 +128,11 @@ def test_bytes_that_go_while_their_row_is_written_are_written_again(
     accept = either.services.catalogue.accept
 
     def accept_after_the_chore(*given: Any, **options: Any) -> Any:
-        assert clear_intake(either.services, older_than_s=-3600) == 1
+        assert remove_leftover_intake(either.services, older_than_s=-3600) == 1
         return accept(*given, **options)
 
     monkeypatch.setattr(either.services.catalogue, "accept", accept_after_the_chore)
-    either.hook.take(attachment)
+    either.hook.accept(attachment)
     assert stands(either, attachment.id)
     with either.workers():
         [record] = either.wait_finished(attachment.id)
@@ -152,11 +152,11 @@ def test_a_message_that_comes_again_once_no_row_was_seen_keeps_its_bytes(
         def get_before_the_hook(media_id: str) -> Record | None:
             record = get(media_id)
             once.undo()
-            either.hook.take(attachment)
+            either.hook.accept(attachment)
             return record
 
         once.setattr(either.services.catalogue, "get", get_before_the_hook)
-        assert clear_intake(either.services, older_than_s=1) == 0
+        assert remove_leftover_intake(either.services, older_than_s=1) == 0
     with either.workers():
         [record] = either.wait_finished(attachment.id)
     assert record.status is Status.DONE
@@ -180,9 +180,9 @@ def test_a_web_app_killed_within_an_intake_leaves_nothing_after_an_hour(system: 
     [left] = system.stored_files()
     assert left.read_bytes() == b"bytes"
     age(system, left.name, INTAKE_AFTER_S - 60)
-    assert clear_intake(system.services) == 0
+    assert remove_leftover_intake(system.services) == 0
     age(system, left.name)
-    assert clear_intake(system.services) == 1
+    assert remove_leftover_intake(system.services) == 1
     assert system.stored_files() == []
 
 

@@ -66,7 +66,7 @@ def open_ones(system: RunningSystem, ids: list[str]) -> list[Record]:
 
 def settled(system: RunningSystem) -> bool:
     """Whether nothing is held by any worker."""
-    return sum(states["running"] for states in system.queue.counts().values()) == 0
+    return sum(states["running"] for states in system.queue.stats.counts().values()) == 0
 
 
 @pytest.mark.parametrize("chain", ["run", "hop"])
@@ -90,7 +90,7 @@ def test_nothing_begins_a_stage_that_was_paused_under_load(
         waiting = open_ones(system, ids)
         assert seen(stage, server, workers) == begun
         assert waiting
-        assert system.queue.counts()[stage]["ready"] == len(waiting)
+        assert system.queue.stats.counts()[stage]["ready"] == len(waiting)
         assert system.sweep() == 0
         assert resume("stage", stage)
         assert {record.status for record in system.wait_finished(*ids)} == {Status.DONE}
@@ -106,7 +106,7 @@ def test_a_pause_outlives_workers_and_a_wiped_redis(
     with system.workers():
         ids = submit_all(system, server)
         silent = [system.submit(url=server.url("0.jpg"), session="quiet").id for _ in range(3)]
-        wait_until(lambda: system.queue.counts()["detect"]["ready"] == len(ids), 30)
+        wait_until(lambda: system.queue.stats.counts()["detect"]["ready"] == len(ids), 30)
         own_valkey.client().flushall()
         wait_until(lambda: swept_to("detect", system) == len(ids), 30)
     system.reap_dead_workers()
@@ -115,7 +115,7 @@ def test_a_pause_outlives_workers_and_a_wiped_redis(
     own_valkey.start()
     with system.workers():
         wait_until(lambda: swept_to("detect", system) == len(ids), 30)
-        assert system.queue.sessions()["quiet"] == {"ready": 3, "running": 0}
+        assert system.queue.stats.sessions()["quiet"] == {"ready": 3, "running": 0}
         assert len(open_ones(system, [*ids, *silent])) == len(ids) + 3
         resume("stage", "detect")
         system.wait_finished(*ids)
@@ -138,7 +138,8 @@ def test_a_paused_session_waits_beside_one_that_runs(system: RunningSystem, serv
         resume("session", "quiet")
         assert {record.status for record in system.wait_finished(*quiet)} == {Status.DONE}
         # What has ended in the catalogue lets go of the belt a moment later.
-        wait_until(lambda: not system.queue.client.exists(system.queue.keys.flight, system.queue.keys.standing), 30)
+        keys = system.queue.keys
+        wait_until(lambda: not system.queue.client.exists(keys.in_flight, keys.session_marks), 30)
 
 
 def test_what_was_handed_out_and_had_not_begun_goes_back(system: RunningSystem) -> None:
@@ -146,14 +147,14 @@ def test_what_was_handed_out_and_had_not_begun_goes_back(system: RunningSystem) 
         ids = submit_all(system, server)  # before there are workers, or they take what there is one by one
         with system.workers(threads=2):
             wait_until(lambda: len(server.requests) == 2, 20)
-            wait_until(lambda: system.queue.counts()["fetch"]["running"] > 2, 10)
+            wait_until(lambda: system.queue.stats.counts()["fetch"]["running"] > 2, 10)
             pause("session", "s1")
             time.sleep(HEARD_WITHIN_S)
             server.gate.set()
             wait_until(lambda: settled(system), 30)
             assert len(server.requests) == 2
-            assert system.queue.counts()["fetch"]["ready"] == len(ids) - 2
-            assert system.queue.client.exists(system.queue.keys.flight) == 0
+            assert system.queue.stats.counts()["fetch"]["ready"] == len(ids) - 2
+            assert system.queue.client.exists(system.queue.keys.in_flight) == 0
             resume("session", "s1")
             system.wait_finished(*ids)
             assert len(server.requests) == len(ids)
@@ -221,16 +222,16 @@ def test_redis_is_told_by_any_worker_what_it_does_not_know(system: RunningSystem
 
 
 def test_who_read_before_another_told_tells_nothing(system: RunningSystem) -> None:
-    told = system.queue.pauses_told()
-    assert system.queue.tell_pauses([("session", "a", 1)], told=told)
-    assert not system.queue.tell_pauses([], told=told)
+    told = system.queue.pauses_version()
+    assert system.queue.publish_pauses([("session", "a", 1)], version=told)
+    assert not system.queue.publish_pauses([], version=told)
     assert system.queue.client.hexists(system.queue.keys.paused, "session:a")
 
 
 def swept_to(stage: str, system: RunningSystem) -> int:
     """How many wait there after another sweep; claims must run out before it finds what it looks for."""
     system.sweep()
-    return system.queue.counts()[stage]["ready"]
+    return system.queue.stats.counts()[stage]["ready"]
 
 
 def seen(stage: str, server: MediaServer, workers: Workers) -> int:

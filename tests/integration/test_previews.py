@@ -14,8 +14,8 @@ from PIL import Image
 
 from actors.broker.preview_consumer import Background
 from actors.maintenance.deletions import delete, finish_deletions
-from actors.redis_queue.keys import DERIVE
-from actors.redis_queue.preview_jobs import errand_message, offer, offer_of
+from actors.redis_queue.keys import PREVIEW_QUEUE
+from actors.redis_queue.preview_jobs import preview_job_for, preview_message, request_preview
 from actors.redis_queue.queue import open_queue
 from pipeline.catalogue import Preview, PreviewState
 from pipeline.models import Record, Stage, Status
@@ -63,7 +63,7 @@ def done_but_for_previews(system: RunningSystem, number: int, **fields: str) -> 
 
 
 def errands(system: RunningSystem) -> dict[str, int]:
-    return system.queue.aside.counts()[DERIVE]
+    return system.queue.preview_queue.stats.counts()[PREVIEW_QUEUE]
 
 
 @pytest.mark.parametrize("name", ["jpeg/pillow", "webp/animated", "mp4/h264", "pdf/libreoffice"])
@@ -140,21 +140,21 @@ def test_every_attachment_goes_before_every_preview(system: RunningSystem) -> No
 
 def test_workers_of_the_stages_alone_leave_previews_to_those_that_serve_them(system: RunningSystem) -> None:
     ids = done_but_for_previews(system, 3)
-    with system.workers(queues=(DERIVE,)):
+    with system.workers(queues=(PREVIEW_QUEUE,)):
         for media_id in ids:
             assert previewed(system, media_id).state is PreviewState.MADE
 
 
 def background(system: RunningSystem, *, busy: list[int], threads: int, alone: bool = False) -> Background:
-    held = Background(open_queue(system.settings).aside, "tester", lambda: busy[0])
+    held = Background(open_queue(system.settings).preview_queue, "tester", lambda: busy[0])
     held.size_for(threads, alone=alone)
     return held
 
 
 def put_errands(system: RunningSystem, number: int) -> None:
     for count in range(number):
-        message = errand_message(Content(sha256=f"{count:064x}", type="jpeg"))
-        system.queue.aside.offer(str(message.options["key"]), DERIVE, message.encode())
+        message = preview_message(Content(sha256=f"{count:064x}", type="jpeg"))
+        system.queue.preview_queue.enqueue(str(message.options["key"]), PREVIEW_QUEUE, message.encode())
 
 
 def test_previews_take_a_quarter_of_the_threads_and_none_that_an_attachment_needs(system: RunningSystem) -> None:
@@ -168,7 +168,7 @@ def test_previews_take_a_quarter_of_the_threads_and_none_that_an_attachment_need
     assert len(ours.take()) == 6
     for threads, occupied, room in ((8, 8, 0), (8, 20, 0), (8, 7, 1), (1, 0, 1), (3, 0, 1), (1, 1, 0)):
         busy[0] = occupied
-        system.queue.aside.client.flushall()
+        system.queue.preview_queue.client.flushall()
         put_errands(system, 20)
         assert len(background(system, busy=busy, threads=threads).take()) == room
 
@@ -176,7 +176,7 @@ def test_previews_take_a_quarter_of_the_threads_and_none_that_an_attachment_need
 def test_sessions_take_turns_with_their_previews(system: RunningSystem) -> None:
     done_but_for_previews(system, 6, session="many")
     (few,) = done_but_for_previews(system, 1, session="few")
-    wanted = offer_of(system.record(few))
+    wanted = preview_job_for(system.record(few))
     assert wanted
     ours = background(system, busy=[0], threads=2, alone=True)
     assert wanted.key in {item.key for item in ours.take()}
@@ -185,14 +185,14 @@ def test_sessions_take_turns_with_their_previews(system: RunningSystem) -> None:
 def test_the_sessions_figures_are_those_of_the_stages(system: RunningSystem) -> None:
     put_errands(system, 3)
     assert errands(system)["ready"] == 3
-    assert system.queue.sessions() == {}
-    assert DERIVE not in system.queue.counts()
+    assert system.queue.stats.sessions() == {}
+    assert PREVIEW_QUEUE not in system.queue.stats.counts()
 
 
 def test_what_a_dead_worker_held_is_drawn_by_another(system: RunningSystem) -> None:
     (media_id,) = done_but_for_previews(system, 1)
-    dead = open_queue(system.settings).aside
-    assert dead.fetch("dead", 1, [DERIVE])[1]
+    dead = open_queue(system.settings).preview_queue
+    assert dead.fetch("dead", 1, [PREVIEW_QUEUE])[1]
     assert dead.reap("dead", silence_ms=0, crash=True) == 1
     with system.workers():
         assert previewed(system, media_id).state is PreviewState.MADE
@@ -200,13 +200,13 @@ def test_what_a_dead_worker_held_is_drawn_by_another(system: RunningSystem) -> N
 
 def test_what_brings_three_workers_down_is_given_up_and_hurts_no_other(system: RunningSystem) -> None:
     media_id, other = done_but_for_previews(system, 2)
-    poison = offer_of(system.record(media_id))
+    poison = preview_job_for(system.record(media_id))
     assert poison
-    belt = open_queue(system.settings).aside
+    belt = open_queue(system.settings).preview_queue
     for number in range(3):
-        handed = belt.fetch(f"dead-{number}", 2, [DERIVE])[1]
+        handed = belt.fetch(f"dead-{number}", 2, [PREVIEW_QUEUE])[1]
         delivery_id = next(item.delivery_id for item in handed if item.key == poison.key)
-        belt.begin(f"dead-{number}", poison.key, delivery_id)
+        belt.mark_started(f"dead-{number}", poison.key, delivery_id)
         belt.reap(f"dead-{number}", silence_ms=0, crash=True)
     with system.workers() as workers:
         assert previewed(system, media_id).state is PreviewState.FAILED
@@ -217,8 +217,8 @@ def test_what_brings_three_workers_down_is_given_up_and_hurts_no_other(system: R
 
 
 def test_garbage_among_errands_is_put_aside(system: RunningSystem) -> None:
-    aside = system.queue.aside
-    good = errand_message(Content(sha256="ab" * 32, type="jpeg"))
+    aside = system.queue.preview_queue
+    good = preview_message(Content(sha256="ab" * 32, type="jpeg"))
     wrong = {
         "no-message": b"{",
         "other-actor": good.copy(actor_name="fetch").encode(),
@@ -228,7 +228,7 @@ def test_garbage_among_errands_is_put_aside(system: RunningSystem) -> None:
         "options": good.copy(options={"retries": 1}).encode(),
     }
     for key, data in wrong.items():
-        aside.offer(key, DERIVE, data)
+        aside.enqueue(key, PREVIEW_QUEUE, data)
     media_id = handed_over(system, photo())
     with system.workers():
         assert previewed(system, media_id).state is PreviewState.MADE
@@ -236,15 +236,15 @@ def test_garbage_among_errands_is_put_aside(system: RunningSystem) -> None:
 
 
 def test_an_errand_on_the_belt_of_the_stages_is_no_message(system: RunningSystem) -> None:
-    system.queue.offer("x", "fetch", errand_message(Content(sha256="ab" * 32, type="jpeg")).encode())
+    system.queue.enqueue("x", "fetch", preview_message(Content(sha256="ab" * 32, type="jpeg")).encode())
     with system.workers():
         system.wait_finished(handed_over(system, photo()))
-        wait_until(lambda: system.queue.counts()["fetch"]["dead"] == 1, 10)
+        wait_until(lambda: system.queue.stats.counts()["fetch"]["dead"] == 1, 10)
 
 
 def test_a_content_that_is_gone_leaves_nothing_behind(system: RunningSystem) -> None:
-    message = errand_message(Content(sha256="ab" * 32, type="jpeg"))
-    system.queue.aside.offer(str(message.options["key"]), DERIVE, message.encode())
+    message = preview_message(Content(sha256="ab" * 32, type="jpeg"))
+    system.queue.preview_queue.enqueue(str(message.options["key"]), PREVIEW_QUEUE, message.encode())
     with system.workers():
         wait_until(lambda: not any(errands(system).values()), 20)
     assert system.services.catalogue.previews.get_many(["ab" * 32]) == {}
@@ -255,8 +255,8 @@ def test_a_wiped_redis_costs_previews_alone_and_they_can_be_asked_for_again(syst
     (record,) = system.wait_finished(media_id)
     system.queue.client.flushall()
     assert system.sweep() == 0
-    assert offer(system.queue, record)
-    assert not offer(system.queue, record)
+    assert request_preview(system.queue, record)
+    assert not request_preview(system.queue, record)
     with system.workers():
         assert previewed(system, media_id).state is PreviewState.MADE
 
@@ -327,7 +327,7 @@ def test_a_preview_whose_catalogue_is_away_waits_for_it(system: RunningSystem) -
     (media_id,) = done_but_for_previews(system, 1)
     with contextlib.closing(sqlite3.connect(system.folder / "esteira.db", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        with system.workers(queues=(DERIVE,)) as workers:
+        with system.workers(queues=(PREVIEW_QUEUE,)) as workers:
             wait_until(lambda: workers.logged("preview put off"), 90)
             other.execute("ROLLBACK")
             assert previewed(system, media_id).state is PreviewState.MADE
@@ -335,7 +335,7 @@ def test_a_preview_whose_catalogue_is_away_waits_for_it(system: RunningSystem) -
 
 def test_what_cannot_be_drawn_is_noted_and_the_worker_goes_on(system: RunningSystem) -> None:
     broken = holding(system, b"no picture at all")
-    assert offer(system.queue, broken)
+    assert request_preview(system.queue, broken)
     with system.workers() as workers:
         wait_until(lambda: preview_of(system, broken), 60)
         assert previewed(system, handed_over(system, photo())).state is PreviewState.MADE
@@ -363,5 +363,5 @@ def test_a_thumbnail_that_is_asked_for_over_http_is_made_and_then_given(system: 
         figures = server.request("GET", "/stats", headers=token).json
     with Image.open(io.BytesIO(picture), formats=["WEBP"]) as image:
         assert image.size == (told["width"], told["height"])
-    assert list(figures["queues"]) == [*STAGES, DERIVE]
+    assert list(figures["queues"]) == [*STAGES, PREVIEW_QUEUE]
     assert figures["totals"]["done"] == 1

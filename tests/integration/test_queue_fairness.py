@@ -52,7 +52,7 @@ def test_a_voice_note_passes_while_large_documents_are_on_their_way(
         assert sum(bool(system.record(media_id).finished_at) for media_id in large) <= 1
         assert {record.status for record in system.wait_finished(*large, within_s=60)} == {Status.DONE}
         assert server.most_at_once == 1  # of four threads
-    assert system.queue.client.exists(system.queue.keys.flight, system.queue.keys.standing) == 0
+    assert system.queue.client.exists(system.queue.keys.in_flight, system.queue.keys.session_marks) == 0
 
 
 def test_one_file_is_among_the_next_beside_three_hundred_of_another_session(system: RunningSystem) -> None:
@@ -64,7 +64,7 @@ def test_one_file_is_among_the_next_beside_three_hundred_of_another_session(syst
             quiet = system.submit(url=server.url("a.jpg"), session="quiet").id
             system.wait_finished(quiet)
             done = system.services.catalogue.totals()["done"]
-            assert system.queue.sessions()["busy"]["ready"] > 100
+            assert system.queue.stats.sessions()["busy"]["ready"] > 100
     assert done < 150
 
 

@@ -112,28 +112,28 @@ def test_what_is_stored_is_not_announced_as_poison_too(system: RunningSystem) ->
     ids=["text", "list", "half", "bytes", "attempt", "id", "inputs", "old", "actor", "options", "throws", "eta"],
 )
 def test_garbage_on_the_belt_becomes_a_dead_letter_and_the_worker_lives(system: RunningSystem, garbage: bytes) -> None:
-    system.queue.offer("garbage", "fetch", garbage)
+    system.queue.enqueue("garbage", "fetch", garbage)
     with MediaServer({"a.jpg": photo()}) as server, system.workers():
         receipt = system.submit(url=server.url("a.jpg"))
         [record] = system.wait_finished(receipt.id)
         empty_but_one = {"ready": 0, "delayed": 0, "running": 0, "dead": 1}
-        wait_until(lambda: system.queue.counts()["fetch"] == empty_but_one, 5)
+        wait_until(lambda: system.queue.stats.counts()["fetch"] == empty_but_one, 5)
     assert record.status is Status.DONE
 
 
 def test_a_message_for_an_unknown_actor_becomes_a_dead_letter(system: RunningSystem) -> None:
     message = stage_message("a" * 32, Stage.FETCH).copy(actor_name="transcribe")
-    system.queue.offer("a" * 32, "fetch", encode_message(message))
+    system.queue.enqueue("a" * 32, "fetch", encode_message(message))
     with system.workers() as workers:
-        wait_until(lambda: system.queue.counts()["fetch"]["dead"] == 1, 10)
+        wait_until(lambda: system.queue.stats.counts()["fetch"]["dead"] == 1, 10)
         assert workers.process.poll() is None
 
 
 def test_a_message_for_an_attachment_that_nobody_knows_is_dropped(system: RunningSystem) -> None:
-    system.queue.offer("a" * 32, "fetch", encode_message(stage_message("a" * 32, Stage.FETCH)))
+    system.queue.enqueue("a" * 32, "fetch", encode_message(stage_message("a" * 32, Stage.FETCH)))
     with system.workers():
-        wait_until(lambda: system.queue.missing(["a" * 32]), 10)
-    assert system.queue.counts()["fetch"]["dead"] == 0
+        wait_until(lambda: system.queue.find_missing(["a" * 32]), 10)
+    assert system.queue.stats.counts()["fetch"]["dead"] == 0
 
 
 def test_after_a_wipe_everything_unfinished_comes_back(system: RunningSystem) -> None:
@@ -174,10 +174,10 @@ def test_a_full_valkey_is_emptied_by_its_workers(own_system: RunningSystem, own_
         client.config_set("maxmemory-policy", "noeviction")
         client.config_set("maxmemory", int(client.info("memory")["used_memory"]) - 10_000)
         with pytest.raises(redis.RedisError):
-            own_system.queue.offer("more", "fetch", b"1")
+            own_system.queue.enqueue("more", "fetch", b"1")
         with own_system.workers():
             records = own_system.wait_finished(*ids)
-            wait_until(lambda: own_system.queue.missing(ids) == ids, 5)
+            wait_until(lambda: own_system.queue.find_missing(ids) == ids, 5)
     assert {record.status for record in records} == {Status.DONE}
 
 
@@ -220,9 +220,9 @@ def test_a_valkey_that_takes_nothing_keeps_the_circuit_open(
     with MediaServer({"a.jpg": photo()}) as server:
         assert own_system.submit(url=server.url("a.jpg")).mode == "inline"
         time.sleep(2.5)  # longer than two probes
-        assert own_system.hook.breaker.open
+        assert own_system.hook.breaker.is_open
         client.replicaof("NO", "ONE")
-        wait_until(lambda: not own_system.hook.breaker.open, 5)
+        wait_until(lambda: not own_system.hook.breaker.is_open, 5)
 
 
 def test_workers_go_on_when_valkey_comes_back(own_system: RunningSystem, own_valkey: ValkeyServer) -> None:
@@ -250,7 +250,7 @@ def test_without_valkey_the_five_steps_run_in_the_listener(
         assert second.mode == "inline"
         assert time.monotonic() - started < 10
         own_valkey.start() if fault == "stop" else own_valkey.resume()
-        wait_until(lambda: not own_system.hook.breaker.open, 5)
+        wait_until(lambda: not own_system.hook.breaker.is_open, 5)
         with own_system.workers() as workers:
             time.sleep(1)
             assert not workers.logged("attachment started")
@@ -302,7 +302,7 @@ def test_a_stopped_group_hands_back_what_waits_and_burns_no_attempt(system: Runn
             os.killpg(workers.process.pid, signal.SIGTERM)
             os.killpg(workers.process.pid, signal.SIGTERM)
             assert workers.process.wait(20) == 0
-        counts = system.queue.counts()["fetch"]
+        counts = system.queue.stats.counts()["fetch"]
         assert (counts["ready"], counts["running"], counts["delayed"]) == (2, 0, 0)
         assert system.queue.client.hlen(system.queue.keys.crashes) == 0
         server.delay_s = 0

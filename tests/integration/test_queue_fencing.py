@@ -60,7 +60,7 @@ def test_work_that_outlasts_the_grace_period_is_handed_back_and_runs_at_once_els
             began = time.monotonic()
             assert workers.stop() == 0
             assert time.monotonic() - began < 8
-        assert system.queue.counts()["fetch"]["ready"] == 1
+        assert system.queue.stats.counts()["fetch"]["ready"] == 1
         assert system.queue.client.hlen(system.queue.keys.crashes) == 0
         server.delay_s = 0
         with system.workers():
@@ -87,7 +87,7 @@ def test_after_an_outage_nobody_is_taken_for_dead_before_all_had_time_to_beat(
     monkeypatch.setattr(heartbeat, "REAPER_LOCK_MS", 1)
     pulse = heartbeat.Heartbeat(build_broker(system.settings))
     COUNTER_BUFFER.drain()
-    system.queue.offer("a", "fetch", b"1")
+    system.queue.enqueue("a", "fetch", b"1")
 
     def beat_with_a_silent_worker() -> int:
         system.queue.fetch("silent", 1, ["fetch"])

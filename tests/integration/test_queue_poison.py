@@ -46,26 +46,26 @@ def belt(valkey: ValkeyServer) -> RedisQueue:
 
 def test_only_what_a_suspect_had_begun_is_blamed_again(belt: RedisQueue) -> None:
     for key in ("a", "b"):
-        belt.offer(key, "fetch", b"1")
+        belt.enqueue(key, "fetch", b"1")
     belt.fetch("w1", 2, QUEUES)
     belt.reap("w1", silence_ms=0, crash=True)
     _, handed = belt.fetch("w2", 2, QUEUES)
     begun = next(item for item in handed if item.key == "a")
-    assert belt.begin("w2", "a", begun.delivery_id)
-    assert not belt.begin("w2", "a", begun.delivery_id + 100)
+    assert belt.mark_started("w2", "a", begun.delivery_id)
+    assert not belt.mark_started("w2", "a", begun.delivery_id + 100)
     belt.reap("w2", silence_ms=0, crash=True)
     _, handed = belt.fetch("w3", 2, QUEUES)
     assert {item.key: item.crashes for item in handed} == {"a": 2, "b": 1}
 
 
 def test_another_attempt_does_not_clear_the_name_and_the_next_stage_does(belt: RedisQueue) -> None:
-    belt.offer("a", "fetch", json.dumps({}).encode())
+    belt.enqueue("a", "fetch", json.dumps({}).encode())
     belt.fetch("w1", 1, QUEUES)
     belt.reap("w1", silence_ms=0, crash=True)
     _, [item] = belt.fetch("w2", 1, QUEUES)
-    belt.finish("w2", "a", item.delivery_id, AckAction("later", "fetch", b"1", 0))
+    belt.ack("w2", "a", item.delivery_id, AckAction("later", "fetch", b"1", 0))
     _, [item] = belt.fetch("w2", 1, QUEUES)
     assert item.crashes == 1
-    belt.finish("w2", "a", item.delivery_id, AckAction("next", "detect", b"1"))
+    belt.ack("w2", "a", item.delivery_id, AckAction("next", "detect", b"1"))
     _, [item] = belt.fetch("w2", 1, QUEUES)
     assert item.crashes == 0

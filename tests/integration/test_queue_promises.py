@@ -62,7 +62,7 @@ def told(server: MediaServer) -> list[str]:
 
 
 def waiting(system: RunningSystem, queue: str, lane: str = "ready") -> int:
-    return system.queue.counts()[queue][lane]
+    return system.queue.stats.counts()[queue][lane]
 
 
 @pytest.mark.slow
@@ -145,7 +145,7 @@ def test_the_message_that_began_a_chain_is_held_until_it_ends(
         }
         other.execute("ROLLBACK")
         system.wait_finished(receipt.id)
-        wait_until(lambda: system.queue.missing([receipt.id]), 5)
+        wait_until(lambda: system.queue.find_missing([receipt.id]), 5)
 
 
 @pytest.mark.slow
@@ -256,7 +256,7 @@ def test_a_sweep_of_a_long_backlog_stays_one_workers(system: RunningSystem, monk
     settings = system.settings.model_copy(update={"sweep_after_s": 0})
     broker = build_broker(settings)
     kept: list[str] = []
-    monkeypatch.setattr(broker.enqueue_client, "keep", lambda name, ttl_ms: kept.append(name))
+    monkeypatch.setattr(broker.enqueue_client.locks, "extend", lambda name, ttl_ms: kept.append(name))
     sweep = next(chore for _, chore in chores(broker, settings) if chore.__name__ == "sweep")
     sweep()
     assert kept == ["sweep"] * 3

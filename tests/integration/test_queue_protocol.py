@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from actors.redis_queue.finished_jobs import FinishedJobList
-from actors.redis_queue.keys import LANES
+from actors.redis_queue.keys import SIZE_CLASSES
 from actors.redis_queue.queue import Ack, AckAction, FetchedMessage, PauseStateUnknownError, RedisQueue, connect
 from actors.redis_queue.scheduling import SchedulingInfo, SizeClasses
 from pipeline.config.settings import Retention
@@ -75,7 +75,9 @@ class BeltMachine(RuleBasedStateMachine):
     def offer(self, key: str, queue: str, delay: int, place: tuple[str, int, int | None]) -> None:
         session, size, expires_in = place
         expires_at = None if expires_in is None else int(time.time() * 1000) + expires_in
-        put = self.belt.offer(key, queue, b"message", place=SchedulingInfo(session, size, expires_at), delay_ms=delay)
+        put = self.belt.enqueue(
+            key, queue, b"message", scheduling=SchedulingInfo(session, size, expires_at), delay_ms=delay
+        )
         assert put == (key not in self.accepted)
         self.accepted.add(key)
         self.dead.discard(key)
@@ -89,7 +91,7 @@ class BeltMachine(RuleBasedStateMachine):
 
     @rule(worker=st.sampled_from(WORKERS), count=st.integers(1, 3), lost=st.booleans())
     def fetch(self, worker: str, count: int, lost: bool) -> None:
-        large = LARGE_SHARE - sum(item.large for item in self.belt.held(worker))
+        large = LARGE_SHARE - sum(item.large for item in self.belt.held_messages(worker))
         _, handed = self.belt.fetch(worker, count, QUEUES, large=large)
         assert len(handed) <= count
         assert all(item.data == b"message" for item in handed)
@@ -103,7 +105,7 @@ class BeltMachine(RuleBasedStateMachine):
             ]
         if lost:  # the answer did not arrive: the worker asks what it holds
             known = {(item.key, item.delivery_id) for item in self.believed[worker]}
-            handed = [item for item in self.belt.held(worker) if (item.key, item.delivery_id) not in known]
+            handed = [item for item in self.belt.held_messages(worker) if (item.key, item.delivery_id) not in known]
         self.believed[worker] += handed
 
     @precondition(lambda self: any(self.believed.values()))
@@ -131,8 +133,8 @@ class BeltMachine(RuleBasedStateMachine):
     def begin(self, data: st.DataObject) -> None:
         worker = data.draw(st.sampled_from([worker for worker in WORKERS if self.believed[worker]]))
         item = data.draw(st.sampled_from(self.believed[worker]))
-        known = {(held.key, held.delivery_id) for held in self.belt.held(worker)}
-        assert self.belt.begin(worker, item.key, item.delivery_id) == ((item.key, item.delivery_id) in known)
+        known = {(held.key, held.delivery_id) for held in self.belt.held_messages(worker)}
+        assert self.belt.mark_started(worker, item.key, item.delivery_id) == ((item.key, item.delivery_id) in known)
 
     @rule(worker=st.sampled_from(WORKERS))
     def die(self, worker: str) -> None:
@@ -158,9 +160,9 @@ class BeltMachine(RuleBasedStateMachine):
     @rule(key=st.sampled_from(KEYS))
     def drop(self, key: str) -> None:
         """Cancelled: it goes unless somebody holds it."""
-        held = any(key == item.key for worker in WORKERS for item in self.belt.held(worker))
+        held = any(key == item.key for worker in WORKERS for item in self.belt.held_messages(worker))
         listed = any(key.encode() in self.belt.client.lrange(self.belt.keys.ready(queue), 0, -1) for queue in QUEUES)
-        dropped = self.belt.drop(key)
+        dropped = self.belt.remove(key)
         assert dropped == (key in self.accepted and not held and not listed)
         self.accepted -= {key} if dropped else set()
 
@@ -169,12 +171,12 @@ class BeltMachine(RuleBasedStateMachine):
         """Redis throws it away: nobody who heeds pauses is given anything before it is told again."""
         self.belt.client.delete(self.belt.keys.paused)
         with pytest.raises(PauseStateUnknownError):
-            self.belt.fetch("w1", 9, QUEUES, heed=True)
+            self.belt.fetch("w1", 9, QUEUES, require_pause_state=True)
         self._tell()
 
     def _tell(self) -> None:
-        told = self.belt.pauses_told()
-        assert self.belt.tell_pauses([(*one, 1) for one in self.paused], told=told)
+        told = self.belt.pauses_version()
+        assert self.belt.publish_pauses([(*one, 1) for one in self.paused], version=told)
 
     def _is_paused(self, queue: str, session: str) -> bool:
         return not self.paused.isdisjoint({("stage", queue), ("session", session)})
@@ -190,7 +192,7 @@ class BeltMachine(RuleBasedStateMachine):
                 self.dead.add(item.key)
 
     def _finish(self, worker: str, endings: list[tuple[FetchedMessage, AckAction]]) -> list[bool]:
-        return self.belt.finish_many(
+        return self.belt.ack_many(
             worker,
             [
                 Ack(item.key, item.delivery_id, step, (SHELF, "{}") if step.verdict == "done" else None)
@@ -214,8 +216,8 @@ class BeltMachine(RuleBasedStateMachine):
         dead = [key for queue in QUEUES for key in self.belt.client.zrange(self.belt.keys.dead(queue), 0, -1)]
         assert sorted(key.decode() for key in dead) == sorted(self.dead)
         assert {key.decode() for key in self.belt.client.hkeys(self.belt.keys.dead_messages)} == self.dead
-        assert len(self.belt.ledger("completed")) <= CAP
-        assert self.belt.client.hlen(self.belt.keys.entries("completed")) <= CAP
+        assert len(self.belt.finished_jobs("completed")) <= CAP
+        assert self.belt.client.hlen(self.belt.keys.finished_entries("completed")) <= CAP
 
     @invariant()
     def what_is_in_flight_is_what_is_held(self) -> None:
@@ -229,13 +231,13 @@ class BeltMachine(RuleBasedStateMachine):
     @invariant()
     def nobody_holds_more_large_files_than_its_share(self) -> None:
         for worker in WORKERS:
-            assert sum(item.large for item in self.belt.held(worker)) <= LARGE_SHARE
+            assert sum(item.large for item in self.belt.held_messages(worker)) <= LARGE_SHARE
 
     @invariant()
     def a_session_has_a_turn_where_something_of_it_waits_and_nowhere_else(self) -> None:
         marks: dict[bytes, set[str]] = {}
         flight = self._flight()
-        for number, (queue, lane) in enumerate((queue, lane) for queue in QUEUES for lane in LANES):
+        for number, (queue, lane) in enumerate((queue, lane) for queue in QUEUES for lane in SIZE_CLASSES):
             first: dict[bytes, Waiting] = {}
             for found in self._waiting(queue, lane):
                 first.setdefault(found.session, found)
@@ -247,25 +249,25 @@ class BeltMachine(RuleBasedStateMachine):
                 aside, in_band = divmod(int(turn), 2 * BAND)
                 assert aside == (("session", session.decode()) in self.paused)
                 assert (in_band < BAND, in_band % BAND // RANK) == (first[session].urgent, rank)
-        standing = self.belt.client.hgetall(self.belt.keys.standing)
+        standing = self.belt.client.hgetall(self.belt.keys.session_marks)
         assert {session: set(value.decode()) for session, value in standing.items()} == marks
         assert all(len(value) == len(set(value)) for value in standing.values())
 
     @invariant()
     def what_waits_knows_its_place(self) -> None:
         perishable = {}
-        for number, (queue, lane) in enumerate((queue, lane) for queue in QUEUES for lane in LANES):
+        for number, (queue, lane) in enumerate((queue, lane) for queue in QUEUES for lane in SIZE_CLASSES):
             for found in self._waiting(queue, lane):
                 value = self.belt.client.hget(self.belt.keys.messages, found.key)
                 text = value[1:].partition(b"\0")[0] if value.startswith(b"\1") else b"1000,0,0,"
                 _, large, expires, session = text.split(b",", 3)
-                assert (session, LANES[int(large)]) == (found.session, lane)
+                assert (session, SIZE_CLASSES[int(large)]) == (found.session, lane)
                 if int(expires) and not found.urgent:
                     perishable[chr(65 + number).encode() + found.member] = float(expires)
         assert dict(self.belt.client.zrange(self.belt.keys.expiring, 0, -1, withscores=True)) == perishable
 
     def _flight(self) -> Counter[bytes]:
-        flight = {session: int(n) for session, n in self.belt.client.hgetall(self.belt.keys.flight).items()}
+        flight = {session: int(n) for session, n in self.belt.client.hgetall(self.belt.keys.in_flight).items()}
         assert all(n > 0 for n in flight.values())
         return Counter(flight)
 
@@ -279,7 +281,7 @@ class BeltMachine(RuleBasedStateMachine):
         places: list[bytes] = []
         for queue in QUEUES:
             places += client.lrange(self.belt.keys.ready(queue), 0, -1)
-            places += [found.key for lane in LANES for found in self._waiting(queue, lane)]
+            places += [found.key for lane in SIZE_CLASSES for found in self._waiting(queue, lane)]
             places += client.zrange(self.belt.keys.delayed(queue), 0, -1)
         for worker in WORKERS:
             places += client.hkeys(self.belt.keys.held(worker))
@@ -288,8 +290,8 @@ class BeltMachine(RuleBasedStateMachine):
 
 @pytest.mark.slow
 def test_the_protocol_holds_under_any_interleaving(valkey: ValkeyServer) -> None:
-    lanes = SizeClasses(weights={"x": 3})
-    BeltMachine.belt = RedisQueue(connect(valkey.url, timeout_s=5), queues=QUEUES, lanes=lanes)
+    size_classes = SizeClasses(weights={"x": 3})
+    BeltMachine.belt = RedisQueue(connect(valkey.url, timeout_s=5), queues=QUEUES, size_classes=size_classes)
     run_state_machine_as_test(
         BeltMachine,
         settings=settings(

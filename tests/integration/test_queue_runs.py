@@ -27,7 +27,7 @@ def test_a_photo_is_stored_as_it_is_and_done(either: RunningSystem) -> None:
     with MediaServer({"a.jpg": image}) as server, either.workers():
         receipt = either.submit(url=server.url("a.jpg"), kind="image", mimetype="image/jpeg")
         [record] = either.wait_finished(receipt.id)
-        wait_until(lambda: either.queue.missing([receipt.id]), 5)
+        wait_until(lambda: either.queue.find_missing([receipt.id]), 5)
     sha256 = hashlib.sha256(image).hexdigest()
     assert (record.status, record.sha256, record.size) == (Status.DONE, sha256, len(image))
     assert (record.width, record.height, record.mime) == (64, 48, "image/jpeg")
@@ -57,10 +57,10 @@ def test_a_server_error_is_tried_three_times_and_fails(either: RunningSystem) ->
         receipt = either.submit(url=server.url("a.jpg"))
         [record] = either.wait_finished(receipt.id)
         assert server.hits("a.jpg") == 3
-        wait_until(lambda: either.queue.missing([receipt.id]), 5)
+        wait_until(lambda: either.queue.find_missing([receipt.id]), 5)
     assert (record.status, record.stage, record.attempts) == (Status.FAILED, Stage.FETCH, 3)
     assert record.error_code == "fetch_unavailable"
-    assert either.queue.counts()["fetch"]["dead"] == 1
+    assert either.queue.stats.counts()["fetch"]["dead"] == 1
 
 
 def test_a_failed_attachment_is_done_after_a_replay(either: RunningSystem) -> None:
@@ -75,14 +75,14 @@ def test_a_failed_attachment_is_done_after_a_replay(either: RunningSystem) -> No
         either.sweep()
         [record] = either.wait_finished(receipt.id)
     assert (record.status, record.run) == (Status.DONE, 1)
-    assert either.queue.counts()["fetch"]["dead"] == 0
+    assert either.queue.stats.counts()["fetch"]["dead"] == 0
 
 
 def test_what_is_refused_is_not_tried_again(either: RunningSystem) -> None:
     with MediaServer({"a.jpg": b"<html>log in</html>"}) as server, either.workers():
         receipt = either.submit(url=server.url("a.jpg"), kind="image")
         [record] = either.wait_finished(receipt.id)
-        wait_until(lambda: either.queue.missing([receipt.id]), 5)
+        wait_until(lambda: either.queue.find_missing([receipt.id]), 5)
         assert server.hits("a.jpg") == 1
     assert (record.status, record.error_code) == (Status.REJECTED, "type_not_allowed")
     assert either.stored_files() == []
@@ -131,7 +131,7 @@ def test_endings_without_a_file_are_announced_too(make_system: Callable[..., Run
 def test_workers_of_single_queues_hand_the_attachment_on(system: RunningSystem) -> None:
     with MediaServer({"a.jpg": photo()}) as server, system.workers(queues=("fetch", "detect")):
         receipt = system.submit(url=server.url("a.jpg"))
-        wait_until(lambda: system.queue.counts()["validate"]["ready"] == 1, 10)
+        wait_until(lambda: system.queue.stats.counts()["validate"]["ready"] == 1, 10)
         with system.workers(queues=("validate", "persist", "notify")):
             [record] = system.wait_finished(receipt.id)
         assert server.hits("a.jpg") == 1
@@ -152,7 +152,7 @@ def test_inline_bytes_leave_the_intake_when_they_are_done(system: RunningSystem)
     file = system.folder / "given.jpg"
     file.write_bytes(image)
     with system.workers():
-        receipt = system.hook.take(system.attachment(), file=file)
+        receipt = system.hook.accept(system.attachment(), file=file)
         [record] = system.wait_finished(receipt.id)
         wait_until(lambda: len(system.stored_files()) == 1, 5)
     assert record.sha256 == hashlib.sha256(image).hexdigest()

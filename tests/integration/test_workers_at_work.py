@@ -29,7 +29,7 @@ def test_the_last_error_is_told_and_nothing_of_the_source(system: RunningSystem)
         system.submit(url="http://127.0.0.1:9/never?token=very-secret")
         wait_until(lambda: any(worker.last_error for worker in workers(system.queue)), 30)
         [worker] = workers(system.queue)
-        said = system.queue.client.get(system.queue.keys.said(worker.id))
+        said = system.queue.client.get(system.queue.keys.worker_info(worker.id))
     assert worker.last_error
     assert (worker.last_error.code, worker.last_error.stage) == ("fetch_refused", Stage.FETCH)
     assert b"secret" not in said  # type: ignore[operator]

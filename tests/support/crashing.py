@@ -17,7 +17,7 @@ from typing import Any
 from actors.execution.executor import STEPS
 from actors.redis_queue.queue import RedisQueue
 from actors.stages import broker
-from actors.webhooks.dispatcher import Lane
+from actors.webhooks.dispatcher import EndpointWorker
 from pipeline.catalogue import Catalogue, DeliveryAttempt, FinishRequest
 from pipeline.models import Model
 from pipeline.security.whatsapp_media import Decryptor
@@ -106,8 +106,8 @@ _watch(Catalogue, "claim", "catalogue.claim")
 _watch(Catalogue, "release", "catalogue.release")
 _watch(Catalogue, "mark_failed", "catalogue.ended")
 _watch(Catalogue, "mark_stored_many", "catalogue.stored")
-_watch(Catalogue, "finish_many", "catalogue.finish")
-_watch(Lane, "_send", "delivery")
+_watch(Catalogue, "ack_many", "catalogue.finish")
+_watch(EndpointWorker, "_send", "delivery")
 _watch(Staging, "discard", "staging.discard")
 _watch(LocalStorage, "delete", "intake.delete")
-_watch(RedisQueue, "finish_many", "belt.finish")
+_watch(RedisQueue, "ack_many", "belt.ack")

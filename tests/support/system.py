@@ -18,7 +18,7 @@ from typing import Any
 from PIL import Image
 
 from actors.hook import Hook, Receipt
-from actors.maintenance.requeue_lost import sweep_with
+from actors.maintenance.requeue_lost import requeue_lost
 from actors.redis_queue.queue import QUICK_TIMEOUT_S, RedisQueue, open_queue
 from pipeline.config.settings import Settings, load_settings
 from pipeline.models import Attachment, Record
@@ -92,7 +92,7 @@ class RunningSystem:
         return Attachment.model_validate({"session": "s1", "message_id": f"m{next(_number)}", **fields})
 
     def submit(self, **fields: Any) -> Receipt:
-        return self.hook.take(self.attachment(**fields))
+        return self.hook.accept(self.attachment(**fields))
 
     @contextlib.contextmanager
     def workers(
@@ -122,7 +122,7 @@ class RunningSystem:
 
     def sweep(self) -> int:
         """Requeues all lost attachments, however young; returns their number."""
-        return sweep_with(self.services.catalogue, self.queue, older_than_s=0)
+        return requeue_lost(self.services.catalogue, self.queue, older_than_s=0)
 
     def reap_dead_workers(self) -> int:
         """Takes back at once the messages of dead workers, as live workers do after twelve seconds of silence."""
@@ -149,4 +149,4 @@ class RunningSystem:
     def close(self) -> None:
         self.services.close()
         self.queue.client.close()
-        self.hook.belt.client.close()
+        self.hook.queue.client.close()

@@ -12,8 +12,8 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
+from actors.operations.stats import stats
 from actors.operations.workers import workers
-from actors.redis_queue.queue_stats import stats
 from esteira.web.auth.access import Authenticator
 from esteira.web.intake.ignored_counts import IgnoredCounter
 from pipeline.config.settings import Settings

@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
 from actors.maintenance.deletions import delete
-from actors.operations.replay import replay_from_hook
+from actors.operations.replay import replay_without_waiting
 from esteira.web.api.records import (
     FILTERS,
     USUAL,
@@ -150,5 +150,5 @@ def _delete(media_id: str) -> Record:
 
 
 def _replay(media_id: str, body: bytes) -> dict[str, str]:
-    record = replay_from_hook(media_id, parse_new_source(decode(body) if body.strip() else None))
+    record = replay_without_waiting(media_id, parse_new_source(decode(body) if body.strip() else None))
     return {"id": record.id, "status": record.status, "stage": record.stage}

@@ -54,8 +54,8 @@ class Metrics:
         """Brings this process's figures to Redis; what cannot go now goes later."""
         with suppress(PipelineError):
             own = hook()
-            if not own.breaker.open:
-                flush(own.belt)
+            if not own.breaker.is_open:
+                flush(own.queue)
 
     def _current(self) -> str:
         with self._making:
@@ -68,4 +68,4 @@ class Metrics:
 
 def _page() -> str:
     own = hook()
-    return metrics_page(own.services, own.belt, circuit_open=own.breaker.open, worker_timeout_s=SILENCE_S)
+    return metrics_page(own.services, own.queue, circuit_open=own.breaker.is_open, worker_timeout_s=SILENCE_S)

@@ -11,7 +11,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
-from actors.operations.replay import REPLAYABLE, replay_from_hook
+from actors.operations.replay import REPLAYABLE, replay_without_waiting
 from esteira.web.api.records import FILTERS, decode_cursor, encode_cursor, limit_of, parse_filters
 from esteira.web.auth.access import Authenticator
 from esteira.web.intake.bodies import BodyReader, decode
@@ -94,7 +94,7 @@ def _send(page: Sequence[Record], rate: float | None) -> tuple[Sequence[Record],
             return page[:index], missed
         time.sleep(max(0.0, due - time.monotonic()))
         try:
-            replay_from_hook(record.id)
+            replay_without_waiting(record.id)
         except PermanentError as error:
             if error.code not in {Code.NOT_FOUND, Code.NOT_ENDED}:
                 raise

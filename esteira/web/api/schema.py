@@ -10,7 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
 
-from actors.operations.workers import WorkerFacts
+from actors.operations.workers import WorkerStatus
 from esteira.web.api.records import FILTERS, MAX_BATCH
 from esteira.web.api.replays import MAX_BATCH as MOST_REPLAYS
 from esteira.web.api.webhooks import FILTERS as DELIVERY_FILTERS
@@ -80,7 +80,7 @@ def _described(app: FastAPI) -> dict[str, Any]:
     schemas = made.setdefault("components", {}).setdefault("schemas", {})
     made["components"]["securitySchemes"] = SCHEMES
     made["security"] = [{"token": []}]
-    for model in (Record, HistoryEntry, Attachment, NewSource, Filters, Preview, WorkerFacts):
+    for model in (Record, HistoryEntry, Attachment, NewSource, Filters, Preview, WorkerStatus):
         described = model.model_json_schema(ref_template=REF)
         schemas |= described.pop("$defs", {}) | {model.__name__: described}
     told = schemas["Record"]["properties"]
@@ -111,7 +111,7 @@ def _described(app: FastAPI) -> dict[str, Any]:
         cancelled.setdefault(status, {"description": "It ends when its step is over"})["content"] = _json(record)
     page = {"type": "object", "properties": {"media": {"type": "array", "items": record}, "next": NEXT}}
     made["paths"]["/media"]["get"]["responses"]["200"]["content"] = _json(page)
-    workers = {"type": "array", "items": {"$ref": REF.format(model="WorkerFacts")}}
+    workers = {"type": "array", "items": {"$ref": REF.format(model="WorkerStatus")}}
     told_by_workers = {"type": "object", "properties": {"workers": workers}}
     made["paths"]["/workers"]["get"]["responses"]["200"]["content"] = _json(told_by_workers)
     return made

@@ -9,7 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
-from actors.webhooks.admin import chosen, endpoints_told, newest, redeliver
+from actors.webhooks.admin import endpoints_json, newest_deliveries, redeliver, redeliverable_ids
 from esteira.web.api.records import MAX_BATCH, USUAL, limit_of, narrowed, once_each
 from esteira.web.auth.access import Authenticator
 from esteira.web.intake.bodies import BodyReader, decode
@@ -63,14 +63,14 @@ class Webhooks:
 
 
 def _endpoints() -> list[dict[str, Any]]:
-    return endpoints_told(services())
+    return endpoints_json(services())
 
 
 def _deliveries(asked: Mapping[str, str]) -> list[dict[str, Any]]:
     filters = narrowed(DeliveryFilters, asked)
     limit = limit_of(asked.get("limit", str(USUAL)), most=MAX_BATCH)
     statuses = (filters.status,) if filters.status else WAITING
-    found = newest(services().catalogue.deliveries, filters, statuses=statuses, limit=limit)
+    found = newest_deliveries(services().catalogue.deliveries, filters, statuses=statuses, limit=limit)
     return [one.model_dump(mode="json") for one in found]
 
 
@@ -80,7 +80,7 @@ def _redeliver(asked: Mapping[str, Any]) -> dict[str, Any]:
     wanted = (
         list(dict.fromkeys(map(clean_text, ids)))
         if ids is not None
-        else chosen(tools, narrowed(DeliveryFilters, asked), limit=MOST_IDS)
+        else redeliverable_ids(tools, narrowed(DeliveryFilters, asked), limit=MOST_IDS)
     )
     if asked.get("dry_run"):
         return {"matched": len(wanted), "ids": wanted}

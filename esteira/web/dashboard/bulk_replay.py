@@ -11,7 +11,7 @@ import redis
 import structlog
 from starlette.concurrency import run_in_threadpool
 
-from actors.operations.replay import REPLAYABLE, replay_from_hook
+from actors.operations.replay import REPLAYABLE, replay_without_waiting
 from pipeline.catalogue import Catalogue, Filters
 from pipeline.errors import Code, PermanentError, PipelineError
 from pipeline.models import Record, Stage, Status
@@ -122,7 +122,7 @@ class Round:
 
     async def _send(self, media_id: str) -> None:
         try:
-            await run_in_threadpool(replay_from_hook, media_id)
+            await run_in_threadpool(replay_without_waiting, media_id)
         except PermanentError as error:
             if error.code not in {Code.NOT_FOUND, Code.NOT_ENDED}:
                 raise

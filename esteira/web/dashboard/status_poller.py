@@ -13,7 +13,7 @@ import structlog
 from starlette.concurrency import run_in_threadpool
 
 from actors.hook import hook
-from actors.operations.workers import WorkerFacts, workers
+from actors.operations.workers import WorkerStatus, workers
 from pipeline.catalogue.delivery_models import EndpointStats
 from pipeline.catalogue.statistics import MINUTE_MS, Minute
 from pipeline.errors import PipelineError
@@ -31,7 +31,7 @@ class QueueCounts:
     """What Redis says: messages by stage and state, and the workers, those that died within the minute among them."""
 
     counts: Mapping[str, Mapping[str, int]]
-    workers: tuple[WorkerFacts, ...]
+    workers: tuple[WorkerStatus, ...]
 
     @property
     def living(self) -> int:
@@ -101,15 +101,15 @@ class Looker:
             rows,
             self._belt_away.note(answered=belt is not None),
             self._rows_away.note(answered=rows is not None),
-            hook().breaker.open,
+            hook().breaker.is_open,
         )
 
     def _belt(self) -> QueueCounts | None:
         own = hook()
-        if own.breaker.open:
+        if own.breaker.is_open:
             return None
         try:
-            return QueueCounts(own.belt.counts(), tuple(workers(own.belt)))
+            return QueueCounts(own.queue.stats.counts(), tuple(workers(own.queue)))
         except (redis.RedisError, OSError):
             return None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from actors.operations.workers import WorkerFacts
+from actors.operations.workers import WorkerStatus
 from esteira.web.dashboard.parts import box, text
 from esteira.web.dashboard.view import View
 
@@ -26,7 +26,7 @@ class WorkerTable:
             self._body = box("tbody")
         self._empty = text("p", view.t("now.workers.none"), "hint")
 
-    def show(self, workers: Sequence[WorkerFacts]) -> None:
+    def show(self, workers: Sequence[WorkerStatus]) -> None:
         """Shows these, at most fifty."""
         said = [(*self._row(worker), "" if worker.alive else "bad") for worker in workers[:SHOWN]]
         self._empty.set_visibility(not said)
@@ -45,7 +45,7 @@ class WorkerTable:
                 classes = state if column == "heart" else ""
                 text("td", cell, classes, data_label=self._view.t(f"now.worker.{column}"))
 
-    def _row(self, worker: WorkerFacts) -> tuple[str, ...]:
+    def _row(self, worker: WorkerStatus) -> tuple[str, ...]:
         view = self._view
         alive = view.t("now.worker.alive")
         heart = alive if worker.alive else view.t("now.worker.silent", span=view.span(worker.last_beat_s // 10 * 10))
@@ -53,14 +53,14 @@ class WorkerTable:
         process = f"{worker.host}:{worker.pid}" if worker.host else worker.id
         return process, heart, busy, self._longest(worker), view.number(worker.sandbox_deaths), self._error(worker)
 
-    def _longest(self, worker: WorkerFacts) -> str:
+    def _longest(self, worker: WorkerStatus) -> str:
         if not worker.running:
             return "–"
         run, view = worker.running[0], self._view
         seconds = max(0.0, time.time() - run.since_ms / 1000)
         return view.t("now.worker.longest.of", stage=view.t(f"now.stage.{run.stage}"), span=view.span(seconds))
 
-    def _error(self, worker: WorkerFacts) -> str:
+    def _error(self, worker: WorkerStatus) -> str:
         error, view = worker.last_error, self._view
         if error is None:
             return "–"

@@ -20,7 +20,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from actors.hook import hook, process_media
-from actors.intake.rate_limit import Rates
+from actors.intake.rate_limit import IntakeRateLimit
 from actors.observability.sentry import report_error
 from actors.observability.tracing import CALLER_TRACEPARENT
 from esteira.web.auth.access import Authenticator, is_local_request, request_headers
@@ -50,7 +50,7 @@ class Hooks:
         self.bodies = BodyReader(settings)
         self.tally = IgnoredCounter()
         self._aside = BackgroundRunner()
-        self._rates: Rates | None = None
+        self._rates: IntakeRateLimit | None = None
         self._making = threading.Lock()
 
     def add_routes(self, app: FastAPI) -> None:
@@ -103,11 +103,11 @@ class Hooks:
             self.tally.add(parsed.ignored)
         return {"accepted": accepted, "ignored": parsed.ignored}
 
-    def _rates_of_process(self) -> Rates:
+    def _rates_of_process(self) -> IntakeRateLimit:
         with self._making:
             if self._rates is None:
                 own = hook()
-                self._rates = Rates(own.belt, own.breaker, per_minute=self.settings.hook_rate_per_minute)
+                self._rates = IntakeRateLimit(own.queue, own.breaker, per_minute=self.settings.hook_rate_per_minute)
             return self._rates
 
     def _accept(self, attachment: Attachment) -> dict[str, str]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from actors.intake.rate_limit import Rates
+from actors.intake.rate_limit import IntakeRateLimit
 from pipeline.errors import Code, RetryableError
 from pipeline.models import Attachment
 
 
-def check_rate_limit(rates: Rates, attachments: Iterable[Attachment]) -> None:
+def check_rate_limit(rates: IntakeRateLimit, attachments: Iterable[Attachment]) -> None:
     """Counts all of a payload's attachments before the first is accepted.
 
     Raises:

@@ -29,7 +29,7 @@ def broker(valkey: ValkeyServer) -> EsteiraBroker:
         connect_worker=lambda: connect(valkey.url, timeout_s=2),
         connect_enqueue=lambda: connect(valkey.url, timeout_s=2),
         finished_jobs=FinishedJobs(SHELF, SHELF),
-        lanes=SizeClasses(),
+        size_classes=SizeClasses(),
         middleware=[StageRouter(), Retries(RetryPolicy())],
     )
     made.declare_queue("fetch")
@@ -43,21 +43,21 @@ def away(*_: Any, **__: Any) -> bool:
 def test_garbage_is_buried_though_redis_was_away_when_it_was_found(
     broker: EsteiraBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    broker.enqueue_client.offer("garbage", "fetch", b"not json")
+    broker.enqueue_client.enqueue("garbage", "fetch", b"not json")
     consumer = broker.consume("fetch", timeout=20)
     with monkeypatch.context() as outage:
-        outage.setattr(broker.redis_queue, "finish", away)
+        outage.setattr(broker.redis_queue, "ack", away)
         assert next(consumer) is None
-    assert broker.redis_queue.counts()["fetch"]["running"] == 1
+    assert broker.redis_queue.stats.counts()["fetch"]["running"] == 1
     assert next(consumer) is None
-    assert broker.redis_queue.counts()["fetch"] == {"ready": 0, "delayed": 0, "running": 0, "dead": 1}
+    assert broker.redis_queue.stats.counts()["fetch"] == {"ready": 0, "delayed": 0, "running": 0, "dead": 1}
     assert broker.prefetcher.free()[0] == broker.prefetcher.room
 
 
 def test_a_suspect_does_not_run_while_redis_cannot_be_told(
     broker: EsteiraBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(broker.redis_queue, "begin", away)
+    monkeypatch.setattr(broker.redis_queue, "mark_started", away)
     message = stage_message("a" * 32, Stage.FETCH)
     delivery = Delivery(message, key="a" * 32, delivery_id=1, queue="fetch", crashes=MAX_CRASHES)
     with pytest.raises(SkipMessage):

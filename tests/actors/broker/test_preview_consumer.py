@@ -16,7 +16,7 @@ from tests.support.valkey import ValkeyServer
 @pytest.fixture
 def belt(valkey: ValkeyServer) -> Iterator[RedisQueue]:
     made = RedisQueue(connect(valkey.url, timeout_s=5), queues=["fetch"])
-    yield made.aside
+    yield made.preview_queue
     made.client.close()
 
 
@@ -45,7 +45,7 @@ def test_an_errand_that_nobody_announced_is_found_once_there_is_room(
     beside.size_for(8, alone=False)
     assert beside.take() == []
     held = 8
-    belt.offer("errand", "derive", b"{}")
+    belt.enqueue("errand", "derive", b"{}")
     time.sleep(0.1)
     assert beside.take() == []
     held = 0

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import redis
 
-from actors.intake.circuit_breaker import Breaker
+from actors.intake.circuit_breaker import CircuitBreaker
 from tests.support.waiting import wait_until
 
 ERROR = redis.ConnectionError("refused")
@@ -33,16 +33,16 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Server:
 
 
 def test_it_is_open_until_a_probe_is_answered(server: Server) -> None:
-    breaker = Breaker(server.probe)
+    breaker = CircuitBreaker(server.probe)
     assert [breaker.trip(ERROR), breaker.trip(ERROR)] == [True, False]
     time.sleep(0.05)
-    assert breaker.open
+    assert breaker.is_open
     server.away = False
-    wait_until(lambda: not breaker.open, 2)
+    wait_until(lambda: not breaker.is_open, 2)
 
 
 def test_a_failure_in_the_moment_of_closing_opens_it_again(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    breaker = Breaker(server.probe)
+    breaker = CircuitBreaker(server.probe)
 
     class Log:
         """Is told that Redis is back, and in this moment it goes away."""
@@ -60,21 +60,21 @@ def test_a_failure_in_the_moment_of_closing_opens_it_again(server: Server, monke
     server.away = False
     wait_until(lambda: server.away, 2)
     time.sleep(0.05)
-    assert breaker.open
+    assert breaker.is_open
     monkeypatch.undo()
     server.away = False
-    wait_until(lambda: not breaker.open, 3)
+    wait_until(lambda: not breaker.is_open, 3)
 
 
 def test_without_a_thread_for_the_probe_it_does_not_stay_open(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    breaker = Breaker(server.probe)
+    breaker = CircuitBreaker(server.probe)
     with monkeypatch.context() as full:
         full.setattr(threading.Thread, "start", refuse)
         assert breaker.trip(ERROR)
     assert breaker.trip(ERROR)
-    assert breaker.open
+    assert breaker.is_open
     server.away = False
-    wait_until(lambda: not breaker.open, 2)
+    wait_until(lambda: not breaker.is_open, 2)

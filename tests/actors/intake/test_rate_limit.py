@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from actors.intake.circuit_breaker import Breaker
-from actors.intake.rate_limit import Rates
+from actors.intake.circuit_breaker import CircuitBreaker
+from actors.intake.rate_limit import IntakeRateLimit
 from actors.redis_queue.queue import RedisQueue, connect
 from tests.support.valkey import ValkeyServer, free_port
 
@@ -20,13 +20,13 @@ class Clock:
         return self.now
 
 
-def process(url: str, *, per_minute: int, clock: Clock | None = None) -> Rates:
+def process(url: str, *, per_minute: int, clock: Clock | None = None) -> IntakeRateLimit:
     """The counts of one process. `Clock` is what it reads; Redis has a clock of its own."""
     belt = RedisQueue(connect(url, timeout_s=1), queues=["fetch"])
-    return Rates(belt, Breaker(belt.client.ping), per_minute=per_minute, clock=clock or Clock())
+    return IntakeRateLimit(belt, CircuitBreaker(belt.client.ping), per_minute=per_minute, clock=clock or Clock())
 
 
-def granted(rates: Rates, sender: str, *, most: int = 10_000) -> int:
+def granted(rates: IntakeRateLimit, sender: str, *, most: int = 10_000) -> int:
     """How many times one place is given."""
     return next(count for count in range(most) if rates.take({sender: 1}))
 

@@ -60,7 +60,7 @@ def test_what_redis_does_not_take_is_kept_until_it_does(belt: RedisQueue, own_va
 
 
 def test_a_field_that_is_no_number_spoils_no_other(belt: RedisQueue) -> None:
-    belt.client.hset(belt.keys.figures, "seen_total|fetch", "rubbish")
+    belt.client.hset(belt.keys.metrics, "seen_total|fetch", "rubbish")
     SEEN.add("fetch")
     SEEN.add("notify")
     assert flush(belt)
@@ -162,14 +162,14 @@ def test_levels_of_all_living_processes_add_up_and_those_of_the_dead_go(
     level = Gauge("esteira_level", "A level.", ("channel",))
     level.set(3, "live")
     assert flush(belt)
-    other = belt.keys.level("esteira_level|live", "elsewhere:1")
+    other = belt.keys.gauge("esteira_level|live", "elsewhere:1")
     belt.client.set(other, 4, px=60_000)
-    belt.client.sadd(belt.keys.levels, other)
+    belt.client.sadd(belt.keys.gauges, other)
     assert read_gauges(belt) == {"esteira_level|live": 7}
-    assert all(0 < belt.client.pttl(key) <= 60_000 for key in belt.client.smembers(belt.keys.levels))
+    assert all(0 < belt.client.pttl(key) <= 60_000 for key in belt.client.smembers(belt.keys.gauges))
     belt.client.delete(other)
     assert read_gauges(belt) == {"esteira_level|live": 3}
-    assert belt.client.scard(belt.keys.levels) == 1
+    assert belt.client.scard(belt.keys.gauges) == 1
     level.set(0, "live")
     assert flush(belt)
     assert read_gauges(belt) == {"esteira_level|live": 0}

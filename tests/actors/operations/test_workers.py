@@ -34,7 +34,7 @@ def test_a_worker_is_known_by_what_it_says_with_its_heartbeat(
     belt: RedisQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ACTIVITY, "_last_error", None)
-    belt.beat("w", silence_ms=MINUTE_MS, said=said(host="berlin", pid=7))
+    belt.heartbeat("w", silence_ms=MINUTE_MS, info=said(host="berlin", pid=7))
     [worker] = workers(belt)
     assert (worker.id, worker.host, worker.pid, worker.threads, worker.alive) == ("w", "berlin", 7, 4, True)
     assert (worker.queues, worker.sandbox_deaths, worker.running, worker.last_error) == (
@@ -50,13 +50,13 @@ def test_a_worker_is_known_by_what_it_says_with_its_heartbeat(
 
 
 def test_its_heartbeat_and_what_it_says_are_one_command(belt: RedisQueue) -> None:
-    belt.beat("w", silence_ms=MINUTE_MS, said=said())  # and the script is known from here on
+    belt.heartbeat("w", silence_ms=MINUTE_MS, info=said())  # and the script is known from here on
     belt.client.config_resetstat()
-    belt.beat("w", silence_ms=MINUTE_MS, said=said())
+    belt.heartbeat("w", silence_ms=MINUTE_MS, info=said())
     calls: Any = belt.client.info("commandstats")
     assert calls["cmdstat_evalsha"]["calls"] == 1
     assert calls.keys() <= {f"cmdstat_{name}" for name in (*WITHIN_THE_SCRIPT, "evalsha", "config|resetstat")}
-    kept_ms: Any = belt.client.pttl(belt.keys.said("w"))
+    kept_ms: Any = belt.client.pttl(belt.keys.worker_info("w"))
     assert 30_000 < kept_ms <= 60_000
 
 
@@ -90,7 +90,7 @@ def test_what_it_runs_and_its_last_error_come_through(belt: RedisQueue, monkeypa
     ACTIVITY.record_error(Code.STORAGE, Stage.PERSIST)
     ACTIVITY.record_error(Code.FETCH_DNS, Stage.FETCH)
     with ACTIVITY.working_on(["a" * 32], Stage.VALIDATE):
-        belt.beat("w", silence_ms=MINUTE_MS, said=said())
+        belt.heartbeat("w", silence_ms=MINUTE_MS, info=said())
     [worker] = workers(belt)
     assert [(run.id, run.stage) for run in worker.running] == [("a" * 32, Stage.VALIDATE)]
     assert worker.running[0].since_ms <= time.time() * 1000
@@ -102,29 +102,29 @@ def test_one_that_was_silent_too_long_is_dead_and_gone_when_its_words_have_expir
     belt: RedisQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reader, "SILENCE_S", 0.05)
-    belt.beat("w", silence_ms=MINUTE_MS, said=said())
+    belt.heartbeat("w", silence_ms=MINUTE_MS, info=said())
     time.sleep(0.1)
     assert [worker.alive for worker in workers(belt)] == [False]
-    belt.client.delete(belt.keys.said("w"))
+    belt.client.delete(belt.keys.worker_info("w"))
     assert workers(belt) == []
 
 
 def test_one_that_has_signed_off_is_gone_at_once(belt: RedisQueue) -> None:
-    belt.beat("w", silence_ms=MINUTE_MS, said=said())
+    belt.heartbeat("w", silence_ms=MINUTE_MS, info=said())
     belt.reap("w", silence_ms=0, crash=False)
     assert workers(belt) == []
 
 
 @pytest.mark.parametrize("words", ["", "{", "[]", '{"pid": "seven"}', '{"running": [{"stage": "unheard of"}]}'])
 def test_one_of_another_version_is_there_whatever_it_says(belt: RedisQueue, words: str) -> None:
-    belt.beat("w", silence_ms=MINUTE_MS, said=words)
+    belt.heartbeat("w", silence_ms=MINUTE_MS, info=words)
     [worker] = workers(belt)
     assert (worker.id, worker.alive, worker.host) == ("w", True, "")
 
 
 def test_the_living_come_first_then_by_host_and_process(belt: RedisQueue) -> None:
     for name, host, pid in (("1", "b", 1), ("2", "a", 20), ("3", "a", 3)):
-        belt.beat(name, silence_ms=MINUTE_MS, said=said(host=host, pid=pid))
+        belt.heartbeat(name, silence_ms=MINUTE_MS, info=said(host=host, pid=pid))
     belt.client.zadd(belt.keys.workers, {"3": 1})
     assert [worker.id for worker in workers(belt)] == ["2", "1", "3"]
 
@@ -132,5 +132,5 @@ def test_the_living_come_first_then_by_host_and_process(belt: RedisQueue) -> Non
 def test_a_full_redis_hears_a_heartbeat_all_the_same(own_valkey: ValkeyServer) -> None:
     belt = RedisQueue(connect(own_valkey.url, timeout_s=2), queues=["fetch"])
     belt.client.config_set("maxmemory", "1")
-    belt.beat("w", silence_ms=MINUTE_MS, said=said(host="berlin"))
+    belt.heartbeat("w", silence_ms=MINUTE_MS, info=said(host="berlin"))
     assert [worker.host for worker in workers(belt)] == ["berlin"]

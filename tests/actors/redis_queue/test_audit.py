@@ -31,7 +31,7 @@ def belt(valkey: ValkeyServer) -> RedisQueue:
 
 
 def offer(belt: RedisQueue, key: str, *, delay_ms: int = 0) -> bool:
-    return belt.offer(key, "fetch", b"message", place=SchedulingInfo("s"), delay_ms=delay_ms)
+    return belt.enqueue(key, "fetch", b"message", scheduling=SchedulingInfo("s"), delay_ms=delay_ms)
 
 
 def fill(belt: RedisQueue) -> None:
@@ -44,14 +44,14 @@ def fill(belt: RedisQueue) -> None:
 
 
 def put_back(belt: RedisQueue) -> list[str]:
-    return [key for key in belt.missing(IDS) if offer(belt, key)]
+    return [key for key in belt.find_missing(IDS) if offer(belt, key)]
 
 
 def work_off(belt: RedisQueue) -> list[str]:
     done = []
     while handed := belt.fetch("v", 9, QUEUES)[1]:
         for item in handed:
-            assert belt.finish("v", item.key, item.delivery_id, AckAction("done", item.queue))
+            assert belt.ack("v", item.key, item.delivery_id, AckAction("done", item.queue))
             done.append(item.key)
     return sorted(done)
 
@@ -66,7 +66,7 @@ def test_whichever_part_is_thrown_away_every_message_runs_once(belt: RedisQueue,
     assert belt.audit() == 0
     belt.reap("w", silence_ms=0, crash=True)
     assert work_off(belt) == IDS
-    assert belt.client.exists(belt.keys.messages, belt.keys.flight, belt.keys.standing) == 0
+    assert belt.client.exists(belt.keys.messages, belt.keys.in_flight, belt.keys.session_marks) == 0
 
 
 def test_a_belt_that_is_whole_loses_nothing(belt: RedisQueue) -> None:
@@ -81,21 +81,21 @@ def test_what_is_held_goes_on_when_what_waits_is_dropped(belt: RedisQueue) -> No
     fill(belt)
     belt.client.delete(belt.keys.waiting("fetch", "small"))
     assert belt.audit() == 3
-    assert belt.missing(IDS) == ["c", "d", "late"]
-    for item in belt.held("w"):
-        assert belt.finish("w", item.key, item.delivery_id, AckAction("next", "detect", b"next"))
-    assert belt.counts()["detect"]["ready"] == 2
+    assert belt.find_missing(IDS) == ["c", "d", "late"]
+    for item in belt.held_messages("w"):
+        assert belt.ack("w", item.key, item.delivery_id, AckAction("next", "detect", b"next"))
+    assert belt.stats.counts()["detect"]["ready"] == 2
     assert belt.audit() == 0
 
 
 @pytest.mark.parametrize("wrong", [{"s": 5000}, {"s": 2000, "t": 1000}, {}])
 def test_accounts_that_are_wrong_are_drawn_up_anew(belt: RedisQueue, wrong: dict[str, int]) -> None:
     fill(belt)
-    belt.client.delete(belt.keys.flight)
+    belt.client.delete(belt.keys.in_flight)
     for session, charge in wrong.items():
-        belt.client.hset(belt.keys.flight, session, charge)
+        belt.client.hset(belt.keys.in_flight, session, charge)
     assert belt.audit() == 0
-    assert belt.client.hgetall(belt.keys.flight) == {b"s": b"2000"}
+    assert belt.client.hgetall(belt.keys.in_flight) == {b"s": b"2000"}
     assert put_back(belt) == []
 
 
@@ -104,7 +104,7 @@ def test_nothing_is_judged_while_lists_of_the_former_version_wait(belt: RedisQue
     belt.client.rpush(belt.keys.ready("notify"), "nowhere")
     belt.client.delete(belt.keys.waiting("fetch", "small"))
     assert belt.audit() == -1
-    assert belt.missing(IDS) == []
+    assert belt.find_missing(IDS) == []
 
 
 def test_a_message_that_waits_twice_is_given_to_its_holder_once(belt: RedisQueue) -> None:
@@ -113,7 +113,7 @@ def test_a_message_that_waits_twice_is_given_to_its_holder_once(belt: RedisQueue
     offer(belt, "a")
     _, handed = belt.fetch("w", 9, QUEUES)
     assert [item.key for item in handed] == ["a"]
-    assert belt.client.hgetall(belt.keys.flight) == {b"s": b"1000"}
+    assert belt.client.hgetall(belt.keys.in_flight) == {b"s": b"1000"}
 
 
 def test_a_fetch_gives_up_after_so_many_that_are_nothing_and_the_next_goes_on(belt: RedisQueue) -> None:
@@ -123,7 +123,7 @@ def test_a_fetch_gives_up_after_so_many_that_are_nothing_and_the_next_goes_on(be
     offer(belt, "good")
     for left in (350, 100):
         assert belt.fetch("w", 4, QUEUES) == (0, [])
-        assert belt.counts()["fetch"]["ready"] == left + 1
+        assert belt.stats.counts()["fetch"]["ready"] == left + 1
     due, [item] = belt.fetch("w", 4, QUEUES)
     assert (due, item.key) == (None, "good")
 
@@ -150,7 +150,7 @@ def test_the_dead_do_not_live_by_a_clock_that_was_ahead(belt: RedisQueue) -> Non
     belt.fetch("dead", 1, QUEUES)
     hours_ahead = int(time.time() * 1000) + 3 * 3_600_000
     belt.client.zadd(belt.keys.workers, {"dead": hours_ahead})
-    assert belt.beat("w", silence_ms=100) == []
+    assert belt.heartbeat("w", silence_ms=100) == []
     time.sleep(0.12)
-    assert belt.beat("w", silence_ms=100) == ["dead"]
+    assert belt.heartbeat("w", silence_ms=100) == ["dead"]
     assert belt.reap("dead", silence_ms=100, crash=True) == 1

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from actors.redis_queue.host_rate import SharedPace
+from actors.redis_queue.host_rate import SharedHostRateLimiter
 from actors.redis_queue.queue import RedisQueue, connect
 from pipeline.http_client import HostRates, LocalRateLimiter, Requester
 from tests.support.catalogues import Clock
@@ -14,9 +14,9 @@ from tests.support.host_rates import MakePace, PaceContract, waits
 from tests.support.valkey import ValkeyServer, free_port
 
 
-def shared(url: str, rates: dict[str, float]) -> SharedPace:
+def shared(url: str, rates: dict[str, float]) -> SharedHostRateLimiter:
     belt = RedisQueue(connect(url, timeout_s=2), queues=["fetch"])
-    return SharedPace(belt, HostRates(rates), alone=LocalRateLimiter(rates, share=0.5, clock=Clock()))
+    return SharedHostRateLimiter(belt, HostRates(rates), alone=LocalRateLimiter(rates, share=0.5, clock=Clock()))
 
 
 class TestSharedPace(PaceContract):

@@ -19,8 +19,8 @@ HOUR_MS = 3_600_000
 LARGE = 100_000_000
 
 
-def belt_on(server: ValkeyServer, lanes: SizeClasses | None = None) -> RedisQueue:
-    return RedisQueue(connect(server.url, timeout_s=2), queues=QUEUES, lanes=lanes)
+def belt_on(server: ValkeyServer, size_classes: SizeClasses | None = None) -> RedisQueue:
+    return RedisQueue(connect(server.url, timeout_s=2), queues=QUEUES, size_classes=size_classes)
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def in_ms(milliseconds: int) -> int:
 
 
 def offer(belt: RedisQueue, key: str, session: str = "s", *, size: int = 0, expires_at: int | None = None) -> None:
-    assert belt.offer(key, "fetch", b"message", place=SchedulingInfo(session, size, expires_at))
+    assert belt.enqueue(key, "fetch", b"message", scheduling=SchedulingInfo(session, size, expires_at))
 
 
 def backlog(belt: RedisQueue, session: str, count: int, *, size: int = 0) -> None:
@@ -54,7 +54,7 @@ def sessions_of(handed: list[FetchedMessage]) -> Counter[str]:
 
 
 def finish(belt: RedisQueue, item: FetchedMessage, verdict: str = "done", *, delay_ms: int = 0) -> None:
-    assert belt.finish("w", item.key, item.delivery_id, AckAction(verdict, item.queue, item.data, delay_ms))
+    assert belt.ack("w", item.key, item.delivery_id, AckAction(verdict, item.queue, item.data, delay_ms))
 
 
 # ---- perishable first
@@ -229,16 +229,16 @@ def test_what_is_due_handed_back_or_reaped_goes_to_its_sessions_front(belt: Redi
 def test_a_message_keeps_its_place_on_the_way(belt: RedisQueue, verdict: str) -> None:
     offer(belt, "a", "s", size=LARGE, expires_at=in_ms(1000))
     [item] = fetch(belt, 1)
-    assert belt.finish(
+    assert belt.ack(
         "w", "a", item.delivery_id, AckAction(verdict, "validate" if verdict == "next" else "fetch", b"new", 1)
     )
     time.sleep(0.01)
     offer(belt, "other", "t")
-    assert belt.client.hlen(belt.keys.flight) == 0
+    assert belt.client.hlen(belt.keys.in_flight) == 0
     _, (again, _) = belt.fetch("w", 2, QUEUES[::-1])
     assert (again.key, again.large, again.data) == ("a", True, b"message" if verdict == "back" else b"new")
     assert again.priority < 0
-    assert belt.sessions()["s"] == {"ready": 0, "running": 1}
+    assert belt.stats.sessions()["s"] == {"ready": 0, "running": 1}
 
 
 # ---- accounts
@@ -248,10 +248,10 @@ def test_what_is_finished_is_not_in_flight_any_more(belt: RedisQueue) -> None:
     backlog(belt, "a", 3)
     offer(belt, "big", "b", size=LARGE)
     handed = fetch(belt, 9)
-    assert belt.client.hgetall(belt.keys.flight) == {b"a": b"3000", b"b": b"7250"}
+    assert belt.client.hgetall(belt.keys.in_flight) == {b"a": b"3000", b"b": b"7250"}
     for item, verdict in zip(handed, ["done", "dead", "later", "back"], strict=True):
         finish(belt, item, verdict, delay_ms=HOUR_MS)
-    assert belt.client.exists(belt.keys.flight) == 0
+    assert belt.client.exists(belt.keys.in_flight) == 0
 
 
 def test_what_dead_workers_held_is_not_in_flight_any_more(belt: RedisQueue) -> None:
@@ -259,18 +259,18 @@ def test_what_dead_workers_held_is_not_in_flight_any_more(belt: RedisQueue) -> N
     fetch(belt, 2)
     belt.client.hdel(belt.keys.messages, "a-0000")
     belt.reap("w", silence_ms=0, crash=True)
-    assert belt.client.exists(belt.keys.flight) == 0
+    assert belt.client.exists(belt.keys.in_flight) == 0
 
 
 def test_accounts_that_were_lost_begin_at_nothing(belt: RedisQueue) -> None:
     backlog(belt, "a", 4)
     one, two = fetch(belt, 2)
-    belt.client.delete(belt.keys.flight)
+    belt.client.delete(belt.keys.in_flight)
     finish(belt, one)
-    assert belt.client.exists(belt.keys.flight) == 0
+    assert belt.client.exists(belt.keys.in_flight) == 0
     fetch(belt, 1)
     finish(belt, two)
-    assert belt.client.exists(belt.keys.flight) == 0
+    assert belt.client.exists(belt.keys.in_flight) == 0
 
 
 def test_sessions_are_told_with_what_waits_and_runs_the_longest_first(belt: RedisQueue) -> None:
@@ -278,42 +278,42 @@ def test_sessions_are_told_with_what_waits_and_runs_the_longest_first(belt: Redi
     backlog(belt, "b", 5)
     offer(belt, "c-large", "c", size=LARGE)
     fetch(belt, 3)
-    assert belt.sessions() == {
+    assert belt.stats.sessions() == {
         "b": {"ready": 4, "running": 1},
         "a": {"ready": 1, "running": 1},
         "c": {"ready": 0, "running": 1},
     }
-    assert list(belt.sessions(limit=2)) == ["b", "a"]
-    assert belt.counts()["fetch"] == {"ready": 5, "delayed": 0, "running": 3, "dead": 0}
+    assert list(belt.stats.sessions(limit=2)) == ["b", "a"]
+    assert belt.stats.counts()["fetch"] == {"ready": 5, "delayed": 0, "running": 3, "dead": 0}
 
 
 @pytest.mark.parametrize("session", ["with:colons,and=more", "ação 📎", "a\0b", "x" * 512, ""])
 def test_any_name_of_a_session_comes_back_whole(belt: RedisQueue, session: str) -> None:
     offer(belt, "a", session, expires_at=in_ms(2 * HOUR_MS))
     offer(belt, "b", session)
-    assert list(belt.sessions()) == [session.replace("\0", "\ufffd")]
+    assert list(belt.stats.sessions()) == [session.replace("\0", "\ufffd")]
     [item] = fetch(belt, 1)
-    assert belt.begin("w", item.key, item.delivery_id)
-    assert belt.held("w") == [item]
-    assert belt.sessions() == {session.replace("\0", "\ufffd"): {"ready": 1, "running": 1}}
+    assert belt.mark_started("w", item.key, item.delivery_id)
+    assert belt.held_messages("w") == [item]
+    assert belt.stats.sessions() == {session.replace("\0", "\ufffd"): {"ready": 1, "running": 1}}
     finish(belt, item)
-    assert belt.client.exists(belt.keys.flight, belt.keys.expiring) == 0
+    assert belt.client.exists(belt.keys.in_flight, belt.keys.expiring) == 0
 
 
 def test_a_queue_that_was_flushed_leaves_nothing_behind(belt: RedisQueue) -> None:
     backlog(belt, "a", 3)
     backlog(belt, "b", 2, size=LARGE)
     offer(belt, "perishable", "c", expires_at=in_ms(2 * HOUR_MS))
-    belt.offer("delayed", "fetch", b"message", delay_ms=HOUR_MS)
-    belt.offer("elsewhere", "notify", b"message", place=SchedulingInfo("a"))
+    belt.enqueue("delayed", "fetch", b"message", delay_ms=HOUR_MS)
+    belt.enqueue("elsewhere", "notify", b"message", scheduling=SchedulingInfo("a"))
     fetch(belt, 1, large=0)
     belt.client.hset(belt.keys.messages, "listed", b"message")
     belt.client.rpush(belt.keys.ready("fetch"), "listed")
     belt.flush("fetch")
-    assert belt.counts()["fetch"] == {"ready": 0, "delayed": 0, "running": 1, "dead": 0}
+    assert belt.stats.counts()["fetch"] == {"ready": 0, "delayed": 0, "running": 1, "dead": 0}
     assert set(belt.client.hkeys(belt.keys.messages)) == {b"a-0000", b"elsewhere"}
     assert belt.client.exists(belt.keys.expiring) == 0
-    assert list(belt.client.hgetall(belt.keys.standing)) == [b"a"]
+    assert list(belt.client.hgetall(belt.keys.session_marks)) == [b"a"]
     assert keys_of(fetch(belt, 9)) == ["elsewhere"]
 
 
@@ -360,32 +360,6 @@ def test_who_sleeps_is_told_of_what_will_be_due(belt: RedisQueue) -> None:
 # ---- from the former version
 
 
-def test_what_waited_in_the_lists_of_the_former_version_is_served(belt: RedisQueue) -> None:
-    for key in ("old-1", "old-2", "old-delayed"):
-        belt.client.hset(belt.keys.messages, key, b'{"old": 1}')
-    belt.client.rpush(belt.keys.ready("fetch"), "old-1", "old-2")
-    belt.client.zadd(belt.keys.delayed("fetch"), {"old-delayed": 1})
-    assert belt.counts()["fetch"]["ready"] == 2
-    handed = fetch(belt, 9)
-    assert sorted(keys_of(handed)) == ["old-1", "old-2", "old-delayed"]
-    assert {item.data for item in handed} == {b'{"old": 1}'}
-    for item in handed:
-        finish(belt, item)
-    assert belt.client.exists(belt.keys.messages, belt.keys.flight, belt.keys.standing) == 0
-
-
-@pytest.mark.parametrize(("value", "crashes"), [("7:fetch", 1), ("7:fetch:begun", 1), ("7:transcribe", 1)])
-def test_what_a_worker_of_the_former_version_held_comes_back(belt: RedisQueue, value: str, crashes: int) -> None:
-    belt.client.hset(belt.keys.messages, "old", b'{"old": 1}')
-    belt.client.hset(belt.keys.held("former"), "old", value)
-    belt.client.zadd(belt.keys.workers, {"former": 1})
-    assert belt.counts()["fetch"]["running"] == (0 if "transcribe" in value else 1)
-    assert belt.sessions() == {"": {"ready": 0, "running": 1}}
-    assert belt.reap("former", silence_ms=1, crash=True) == 1
-    [item] = fetch(belt, 1)
-    assert (item.key, item.data, item.crashes, item.queue) == ("old", b'{"old": 1}', crashes, "fetch")
-
-
 # ---- Redis Cluster
 
 
@@ -402,15 +376,17 @@ def test_a_cluster_takes_every_script() -> None:
         backlog(belt, "a", 3)
         offer(belt, "perishable", "b", size=LARGE, expires_at=in_ms(2 * HOUR_MS))
         one, two, *_ = fetch(belt, 3)
-        assert belt.begin("w", one.key, one.delivery_id)
+        assert belt.mark_started("w", one.key, one.delivery_id)
         finish(belt, one, "next")
         finish(belt, two, "later", delay_ms=1)
-        assert belt.beat("v", silence_ms=60_000) == []
+        assert belt.heartbeat("v", silence_ms=60_000) == []
         assert belt.reap("w", silence_ms=0, crash=True) == 1
-        assert belt.missing(["a-0000", "nowhere"]) == ["nowhere"]
+        assert belt.find_missing(["a-0000", "nowhere"]) == ["nowhere"]
         assert belt.audit() == 0
         belt.client.hset(belt.keys.messages, "nowhere", b"1")
         assert belt.audit() == 5
         backlog(belt, "a", 3)
-        assert belt.counts()["fetch"]["ready"] == sum(told["ready"] for told in belt.sessions().values()) == 3
+        assert (
+            belt.stats.counts()["fetch"]["ready"] == sum(told["ready"] for told in belt.stats.sessions().values()) == 3
+        )
         belt.client.close()

@@ -12,8 +12,8 @@ import pytest
 import trustme
 from standardwebhooks import Webhook
 
-from actors.webhooks.admin import chosen, endpoints_told, look_after, redeliver
-from actors.webhooks.dispatcher import Lane, result_of
+from actors.webhooks.admin import endpoints_json, maintain_deliveries, redeliver, redeliverable_ids
+from actors.webhooks.dispatcher import EndpointWorker, result_of
 from pipeline.catalogue import Catalogue, DeliveryAttempt, DeliveryFilters, DeliveryRecord, DeliveryStatus
 from pipeline.config.settings import load_settings
 from pipeline.errors import Code, RetryableError
@@ -33,7 +33,7 @@ Make = Callable[..., Services]
 def make(tmp_path: Path) -> Iterator[Make]:
     """Services with these endpoints, and their lanes at work."""
     opened: list[Services] = []
-    lanes: list[Lane] = []
+    lanes: list[EndpointWorker] = []
 
     def build(*given: dict[str, object], at_work: bool = True, **settings: str) -> Services:
         env = {"var_dir": str(tmp_path), "fetch_allow_private": "127.0.0.0/8", "event_history": 0, **settings}
@@ -41,7 +41,7 @@ def make(tmp_path: Path) -> Iterator[Make]:
         tools.catalogue.migrate()
         opened.append(tools)
         for name, endpoint in tools.webhooks.endpoints.items() if at_work else ():
-            lane = Lane(endpoint, tools.catalogue.deliveries, tools.settings)
+            lane = EndpointWorker(endpoint, tools.catalogue.deliveries, tools.settings)
             lanes.append(lane)
             tools.webhooks.set_waker(name, lane.ring)
             lane.start()
@@ -94,7 +94,7 @@ def test_an_endpoint_that_was_away_gets_everything_when_it_is_back(make: Make, r
     tools = make({"name": "crm", "url": receiver.url("hook")}, webhook_retry_s="600,600")
     ids = announce(tools, "crm", times=12)
     wait_until(lambda: tools.catalogue.deliveries.circuit("crm").open, 20)
-    [state] = endpoints_told(tools)
+    [state] = endpoints_json(tools)
     assert (state["circuit"]["state"], state["circuit"]["error"]) == ("open", "the endpoint answered 500")
     tried = len(posts(receiver, "hook"))
     assert tried < 12, "the others lose no attempt"
@@ -103,8 +103,8 @@ def test_an_endpoint_that_was_away_gets_everything_when_it_is_back(make: Make, r
     refused = len(posts(receiver, "hook"))
     wait_until(lambda: len(rows(tools.catalogue, DELIVERED)) == 15, 40)
     assert sorted(event_ids(receiver, "hook")[refused:])[:15] == sorted(ids)
-    assert endpoints_told(tools)[0]["circuit"]["state"] == "closed"
-    assert endpoints_told(tools)[0]["pending"] == 0
+    assert endpoints_json(tools)[0]["circuit"]["state"] == "closed"
+    assert endpoints_json(tools)[0]["pending"] == 0
 
 
 def test_a_slow_endpoint_holds_up_no_other(make: Make) -> None:
@@ -165,10 +165,10 @@ def test_what_was_given_up_goes_once_more_when_it_is_asked_for(make: Make, recei
     receiver.answers["hook"] = Answer(500)
     tools = make({"name": "crm", "url": receiver.url("hook")}, webhook_retry_s="0.1")
     ids = announce(tools, "crm", times=7)
-    wait_until(lambda: endpoints_told(tools)[0]["circuit"]["state"] == "open", 20)
+    wait_until(lambda: endpoints_json(tools)[0]["circuit"]["state"] == "open", 20)
     wait_until(lambda: rows(tools.catalogue, UNDELIVERED), 20)
     receiver.answers["hook"] = Answer(204)
-    wanted = chosen(tools, DeliveryFilters(endpoint="crm"))
+    wanted = redeliverable_ids(tools, DeliveryFilters(endpoint="crm"))
     assert redeliver(tools, [*wanted, "0" * 32]) == ["0" * 32]
     wait_until(lambda: len(rows(tools.catalogue, DELIVERED)) == 7, 40)
     assert set(event_ids(receiver, "hook")) == set(ids)
@@ -177,7 +177,7 @@ def test_what_was_given_up_goes_once_more_when_it_is_asked_for(make: Make, recei
 def test_who_is_told_to_stop_waits_for_the_answer_and_notes_it(make: Make) -> None:
     with MediaServer(delay_s=1.0) as server:
         tools = make({"name": "crm", "url": server.url("hook")}, at_work=False)
-        lane = Lane(tools.webhooks.endpoints["crm"], tools.catalogue.deliveries, tools.settings)
+        lane = EndpointWorker(tools.webhooks.endpoints["crm"], tools.catalogue.deliveries, tools.settings)
         lane.start()
         announce(tools, "crm")
         wait_until(lambda: posts(server, "hook"), 20)
@@ -189,7 +189,7 @@ def test_who_is_told_to_stop_waits_for_the_answer_and_notes_it(make: Make) -> No
 def test_who_cannot_wait_leaves_it_for_others_to_take_at_once(make: Make) -> None:
     with MediaServer(delay_s=3.0) as server:
         tools = make({"name": "crm", "url": server.url("hook")}, at_work=False)
-        lane = Lane(tools.webhooks.endpoints["crm"], tools.catalogue.deliveries, tools.settings)
+        lane = EndpointWorker(tools.webhooks.endpoints["crm"], tools.catalogue.deliveries, tools.settings)
         lane.start()
         announce(tools, "crm")
         wait_until(lambda: posts(server, "hook"), 20)
@@ -202,7 +202,7 @@ def test_what_is_noted_waits_for_a_catalogue_that_is_away_or_a_fault_of_ours(mak
     tools = make({"name": "crm", "url": receiver.url("hook")}, at_work=False)
     announce(tools, "crm")
     deliveries = tools.catalogue.deliveries
-    lane = Lane(tools.webhooks.endpoints["crm"], deliveries, tools.settings)
+    lane = EndpointWorker(tools.webhooks.endpoints["crm"], deliveries, tools.settings)
     exchange, failures = (
         deliveries.record_and_claim,
         [RetryableError(Code.CATALOGUE, "away"), KeyError("a fault of ours")],
@@ -223,14 +223,14 @@ def test_what_is_noted_waits_for_a_catalogue_that_is_away_or_a_fault_of_ours(mak
 def test_what_waits_for_an_endpoint_that_is_gone_is_listed_then_given_up(make: Make, tmp_path: Path) -> None:
     tools = make({"name": "crm", "url": "http://127.0.0.1:9/"}, at_work=False, webhook_retry_s="0.2")
     told(tools.catalogue, "crm", "old")
-    assert look_after(tools) == 0
-    state = endpoints_told(tools)[1]
+    assert maintain_deliveries(tools) == 0
+    state = endpoints_json(tools)[1]
     assert (state["name"], state["configured"], state["origin"], state["pending"]) == ("old", False, None, 1)
     time.sleep(0.4)
-    assert look_after(tools) == 1
+    assert maintain_deliveries(tools) == 1
     [given_up] = rows(tools.catalogue, UNDELIVERED)
     assert (given_up.endpoint, given_up.error) == ("old", "there is no endpoint old in the settings any more")
-    assert chosen(tools, DeliveryFilters()) == []
+    assert redeliverable_ids(tools, DeliveryFilters()) == []
     assert redeliver(tools, [given_up.id]) == [given_up.id]
     assert [one.endpoint for one in rows(tools.catalogue, PENDING)] == ["crm"], "nobody has tried it yet"
 
@@ -244,7 +244,7 @@ def test_what_is_older_than_the_schedule_is_given_up_only_while_a_probe_has_just
     wait_until(lambda: tools.catalogue.deliveries.circuit("crm").open, 20)
     aged = make({"name": "crm", "url": receiver.url("hook")}, at_work=False, webhook_retry_s="0.1")
     time.sleep(0.3)
-    wait_until(lambda: look_after(aged), 20)
+    wait_until(lambda: maintain_deliveries(aged), 20)
     assert {one.error for one in rows(tools.catalogue, UNDELIVERED)} == {
         "given up while the endpoint was away: the endpoint answered 410"
     }
@@ -289,7 +289,7 @@ def test_a_catalogue_shared_by_two_processes_hands_each_event_over_once(make: Ma
 def test_a_listing_of_endpoints_shows_no_path_and_no_secret(make: Make, tmp_path: Path) -> None:
     tools = make({"name": "crm", "url": "http://127.0.0.1:9/secret-path", "types": ["media.done"]}, at_work=False)
     with closing(tools.catalogue):
-        shown = repr(endpoints_told(tools))
+        shown = repr(endpoints_json(tools))
     assert "http://127.0.0.1:9" in shown
     assert "secret-path" not in shown
     assert SECRET not in shown

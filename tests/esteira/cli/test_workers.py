@@ -21,7 +21,7 @@ def beat(valkey: ValkeyServer) -> None:
             .current_info(sandbox_deaths=3)
             .model_copy(update={"host": "berlin"})
         )
-        belt.beat("w", silence_ms=MINUTE_MS, said=said.model_dump_json())
+        belt.heartbeat("w", silence_ms=MINUTE_MS, info=said.model_dump_json())
 
 
 def test_nobody_works_and_it_is_said(installation: Installation) -> None:

@@ -84,7 +84,7 @@ def test_who_works_is_told(client: TestClient, settings: Settings) -> None:
     assert client.get("/workers").json() == {"workers": []}
     queue = open_queue(settings)
     said = WorkerIdentity(threads=4, queues=["fetch"]).current_info(sandbox_deaths=0)
-    queue.beat("w", silence_ms=60_000, said=said.model_dump_json())
+    queue.heartbeat("w", silence_ms=60_000, info=said.model_dump_json())
     [worker] = client.get("/workers").json()["workers"]
     assert (worker["id"], worker["pid"], worker["alive"], worker["running"]) == ("w", said.pid, True, [])
     queue.client.close()

@@ -12,8 +12,8 @@ from starlette.concurrency import run_in_threadpool
 
 from actors.maintenance.deletions import delete
 from actors.operations.cancel import cancel
-from actors.operations.cancel import why_not as why_not_cancelled
-from actors.operations.replay import REPLAYABLE, replay_from_hook
+from actors.operations.cancel import cancel_refusal as why_not_cancelled
+from actors.operations.replay import REPLAYABLE, replay_without_waiting
 from esteira.web.dashboard.parts import box, text
 from esteira.web.dashboard.texts import TEXTS
 from esteira.web.dashboard.view import View
@@ -64,7 +64,7 @@ class Actions:
         return button.on("click", pressed) if pressed else button
 
     async def _send(self, source: NewSource | None = None) -> None:
-        await self._do(lambda: replay_from_hook(self._id, source), "item.replay.done")
+        await self._do(lambda: replay_without_waiting(self._id, source), "item.replay.done")
 
     async def _remove(self) -> None:
         await self._do(lambda: delete(services(), self._id), "item.delete.done")

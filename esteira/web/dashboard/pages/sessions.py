@@ -86,10 +86,10 @@ def sessions() -> tuple[list[SessionRow], bool]:
 
 def _waiting() -> dict[str, dict[str, int]] | None:
     own = hook()
-    if own.breaker.open:
+    if own.breaker.is_open:
         return None
     try:
-        return own.belt.sessions(MAX_BATCH)
+        return own.queue.stats.sessions(MAX_BATCH)
     except (redis.RedisError, OSError):
         return None
 

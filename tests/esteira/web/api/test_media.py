@@ -225,11 +225,11 @@ def test_a_worker_that_has_not_let_go_of_it_yet_is_waited_for(system: RunningSys
     claim = claimed(system.services.catalogue, receipt.id)
     system.services.catalogue.mark_failed(claim, failure(Status.EXPIRED))
     system.services.catalogue.finish(claim, announced=True)
-    late = threading.Timer(0.3, system.queue.finish, ("w1", handed.key, handed.delivery_id, AckAction("done", "fetch")))
+    late = threading.Timer(0.3, system.queue.ack, ("w1", handed.key, handed.delivery_id, AckAction("done", "fetch")))
     late.start()
     assert client.post(f"/media/{receipt.id}/replay").status_code == 202
     late.join()
-    assert system.queue.counts()["fetch"]["ready"] == 1
+    assert system.queue.stats.counts()["fetch"]["ready"] == 1
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def test_what_fits_goes_onto_the_belt_and_nothing_else(system: RunningSystem, cl
     done = ended(system, Status.DONE)
     assert ask(client, session="shop") == {"matched": 1, "replayed": 1, "missed": [], "next": None}
     assert runs(system, failed, other, expired, done) == [1, 0, 0, 0]
-    assert system.queue.counts()["fetch"]["ready"] == 1
+    assert system.queue.stats.counts()["fetch"]["ready"] == 1
     assert ask(client, status="expired")["replayed"] == 1
     assert ask(client, error="fetch_unavailable", since="1h", kind="image")["replayed"] == 1
     assert runs(system, failed, other, expired, done) == [1, 1, 1, 0]
@@ -91,13 +91,13 @@ def test_what_somebody_else_has_sent_meanwhile_is_missed(
     system: RunningSystem, client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = ended(system), ended(system)
-    send = replays.replay_from_hook
+    send = replays.replay_without_waiting
 
     def faster(media_id: str) -> Record:
         system.services.catalogue.reopen(first.id)
         return send(media_id)
 
-    monkeypatch.setattr(replays, "replay_from_hook", faster)
+    monkeypatch.setattr(replays, "replay_without_waiting", faster)
     assert ask(client) == {"matched": 2, "replayed": 1, "missed": [first.id], "next": None}
     assert runs(system, first, second) == [1, 1]
 
@@ -142,10 +142,10 @@ def test_one_replay_of_many_at_a_time(
         told.append(client.post("/media/replay", json={}).status_code)
         told.append(client.post("/media/replay", json={"dry_run": True}).status_code)
 
-    monkeypatch.setattr(replays, "replay_from_hook", meanwhile)
+    monkeypatch.setattr(replays, "replay_without_waiting", meanwhile)
     ask(client, limit=1)
     assert told == [429, 200]
-    monkeypatch.setattr(replays, "replay_from_hook", lambda _: None)
+    monkeypatch.setattr(replays, "replay_without_waiting", lambda _: None)
     ask(client)
 
 

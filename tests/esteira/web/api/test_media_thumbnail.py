@@ -104,9 +104,9 @@ def test_what_is_not_made_yet_is_to_be_asked_for_again(system: RunningSystem, se
     assert (answer.status, answer.json) == (202, {"preview": "pending"})
     assert answer.headers["cache-control"] == "no-store"
     assert int(answer.headers["retry-after"]) >= 1
-    assert system.queue.aside.counts()["derive"]["ready"] == 1
+    assert system.queue.preview_queue.stats.counts()["derive"]["ready"] == 1
     assert get(server, f"/media/{record.id}/thumbnail").status == 202
-    assert system.queue.aside.counts()["derive"]["ready"] == 1
+    assert system.queue.preview_queue.stats.counts()["derive"]["ready"] == 1
 
 
 def test_what_there_is_nothing_to_show_of_is_not_to_be_asked_for_again(
@@ -116,7 +116,7 @@ def test_what_there_is_nothing_to_show_of_is_not_to_be_asked_for_again(
     record = holding(system, os.urandom(1000), type_=word)
     answer = get(server, f"/media/{record.id}/thumbnail")
     assert (answer.status, answer.code) == (404, "no_preview")
-    assert system.queue.aside.counts()["derive"]["ready"] == 0
+    assert system.queue.preview_queue.stats.counts()["derive"]["ready"] == 0
 
 
 def test_where_no_previews_are_made_nobody_is_told_to_wait_for_one(system: RunningSystem) -> None:

@@ -111,7 +111,7 @@ def test_a_round_sends_each_one_once_counts_the_missed_and_breaks_off_when_nothi
             self.catalogue = catalogue
 
     monkeypatch.setattr(bulk_replay, "services", Tools)
-    monkeypatch.setattr(bulk_replay, "replay_from_hook", send)
+    monkeypatch.setattr(bulk_replay, "replay_without_waiting", send)
     monkeypatch.setattr(bulk_replay, "PAGE", 2)
     choice = Choice((("fetch_unavailable", Stage.FETCH),), (records[0].id,))
     now = Round(choice, total=5, rate=100)
@@ -122,7 +122,7 @@ def test_a_round_sends_each_one_once_counts_the_missed_and_breaks_off_when_nothi
     def fail(_media_id: str) -> None:
         raise RetryableError(Code.CATALOGUE, "away")
 
-    monkeypatch.setattr(bulk_replay, "replay_from_hook", fail)
+    monkeypatch.setattr(bulk_replay, "replay_without_waiting", fail)
     broken = Round(choice, total=5, rate=100)
     asyncio.run(broken.run())
     assert (broken.sent, broken.over) == (0, True)

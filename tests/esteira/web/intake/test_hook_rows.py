@@ -160,7 +160,7 @@ def test_hook_03_a_repeat_is_answered_and_is_no_second_job(
     assert len({answer.json["accepted"][0]["id"] for answer in answers}) == 1
     session = "1001" if gateway == "cloud" else "waha"
     assert rows(system, session).count(f"hook-03 {gateway}") == 1
-    assert system.queue.counts()["fetch"]["ready"] == len(system.services.catalogue.find(Filters(), limit=1000))
+    assert system.queue.stats.counts()["fetch"]["ready"] == len(system.services.catalogue.find(Filters(), limit=1000))
 
 
 def test_hook_03_a_stamp_of_long_ago_is_refused_where_there_is_one(server: WebServer) -> None:
@@ -172,13 +172,13 @@ def test_hook_03_a_stamp_of_long_ago_is_refused_where_there_is_one(server: WebSe
 def test_hook_04_a_hundred_copies_at_once_are_one_job(server: WebServer, system: RunningSystem) -> None:
     body = json.dumps(images("hook-04", session="1004")).encode()
     headers = signed_by_cloud(body)
-    waiting = system.queue.counts()["fetch"]["ready"]
+    waiting = system.queue.stats.counts()["fetch"]["ready"]
     with ThreadPoolExecutor(20) as pool:
         answers = list(pool.map(lambda _: server.request("POST", "/hooks/cloud", body, headers=headers), range(100)))
     assert {answer.status for answer in answers} == {202}
     assert len({answer.json["accepted"][0]["id"] for answer in answers}) == 1
     assert rows(system, "1004") == ["hook-04"]
-    assert system.queue.counts()["fetch"]["ready"] == waiting + 1
+    assert system.queue.stats.counts()["fetch"]["ready"] == waiting + 1
 
 
 @pytest.mark.parametrize("gateway", [name for name in GATEWAYS if name != "media"])

@@ -1,0 +1,23 @@
+"""Locks with a time to live: one process at a time runs a maintenance task."""
+
+from __future__ import annotations
+
+import redis
+
+from actors.redis_queue.keys import Keys
+
+
+class Locks:
+    """Named locks in Redis. A lock is never released: it expires, so that a task runs at most once in its interval."""
+
+    def __init__(self, client: redis.Redis, keys: Keys) -> None:
+        self._client = client
+        self._keys = keys
+
+    def acquire(self, name: str, *, ttl_ms: int) -> bool:
+        """Whether the caller holds the lock now; no other process gets it for `ttl_ms`."""
+        return bool(self._client.set(self._keys.lock(name), "1", nx=True, px=ttl_ms))
+
+    def extend(self, name: str, *, ttl_ms: int) -> None:
+        """Restarts the lock's time to live, for a task that takes longer than its interval."""
+        self._client.set(self._keys.lock(name), "1", xx=True, px=ttl_ms)
