@@ -1,1 +1,1 @@
-"""Logs, Sentry, traces, metrics and the attempt log."""
+"""Logs, Sentry, traces, metrics, worker info and the attempt log."""

@@ -1,19 +1,20 @@
-"""Sentry, where it was set up: by SENTRY_DSN, or by the listener whose process this is.
+"""Sentry, if it was set up: by SENTRY_DSN, or by the listener whose process this is.
 
-Nothing is captured elsewhere, so nothing is imported there: it takes 27 ms of CPU time.
+The SDK is imported only when it is used, because its import takes 27 ms of CPU time.
 """
 
 from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Mapping
 from typing import Any
 
-from actors.observability.json_lines import Scrub
+from actors.observability.scrubber import Scrub
 
 
 def init(dsn: str, scrub: Scrub) -> None:
-    """Sets it up for last attempts and fallbacks only, which are captured where they happen."""
+    """Set Sentry up without automatic capture: only last attempts, fallbacks and unexpected errors are reported."""
     sdk = importlib.import_module("sentry_sdk")
 
     def before_send(event: Any, _: Any) -> Any:
@@ -31,28 +32,28 @@ def init(dsn: str, scrub: Scrub) -> None:
 
 
 def is_initialized() -> bool:
-    """Whether anybody has set it up in this process."""
+    """Whether Sentry is set up in this process, by Esteira or by the listener."""
     sdk = _sdk()
     return sdk is not None and bool(sdk.is_initialized())
 
 
-def report_error(error: BaseException, facts: dict[str, Any]) -> None:
-    """Tells Sentry of an error, with the attachment, stage and attempt that it belongs to."""
+def report_error(error: BaseException, tags: Mapping[str, Any]) -> None:
+    """Send an error with tags such as the attachment's id, the stage and the attempt."""
     sdk = _sdk()
     if sdk is None:
         return
     with sdk.new_scope() as scope:
-        for name, value in facts.items():
+        for name, value in tags.items():
             scope.set_tag(name, value)
         sdk.capture_exception(error)
 
 
-def report_message(words: str) -> None:
-    """Tells Sentry of what no exception stands for."""
+def report_message(message: str) -> None:
+    """Send an error that has no exception."""
     sdk = _sdk()
     if sdk is not None:
-        sdk.capture_message(words, level="error")
+        sdk.capture_message(message, level="error")
 
 
 def _sdk() -> Any:
-    return sys.modules.get("sentry_sdk")  # whoever has set it up has imported it
+    return sys.modules.get("sentry_sdk")  # None if it was never imported, and so never set up
