@@ -14,12 +14,11 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Literal
 
-import redis
 import structlog
 
 from actors.delivery import encode_message, stage_message
 from actors.execution.inline import run_inline
-from actors.intake.circuit_breaker import CircuitBreaker
+from actors.intake.circuit_breaker import CircuitBreaker, RedisUnavailableError
 from actors.intake.uploads import put_intake
 from actors.observability import metrics_store, tracing
 from actors.observability.logging import configure_in_listener
@@ -63,7 +62,7 @@ class Hook:
         # A write, for a Redis that is full or read-only answers a PING and takes nothing.
         # What a listener counts, it counts while Redis is away.
         self.breaker = CircuitBreaker(
-            partial(queue.locks.acquire, "probe", ttl_ms=1), back=partial(metrics_store.flush, queue)
+            partial(queue.locks.acquire, "probe", ttl_ms=1), on_close=partial(metrics_store.flush, queue)
         )
         self.places = threading.Semaphore(services.settings.fallback_concurrency)
 
@@ -109,14 +108,13 @@ class Hook:
             return True
 
     def _enqueue(self, media_id: str, place: SchedulingInfo) -> bool:
-        if self.breaker.is_open:
-            return False
         message = stage_message(media_id, Stage.FETCH)
+        enqueue = partial(self.queue.enqueue, media_id, message.queue_name, encode_message(message), scheduling=place)
         try:
-            self.queue.enqueue(media_id, message.queue_name, encode_message(message), scheduling=place)
-        except (redis.RedisError, OSError) as error:
-            if self.breaker.trip(error):
-                report_error(error, {"id": media_id, "fallback": self.services.settings.fallback})
+            self.breaker.call(enqueue)
+        except RedisUnavailableError as unavailable:
+            if unavailable.error:
+                report_error(unavailable.error, {"id": media_id, "fallback": self.services.settings.fallback})
             return False
         return True
 

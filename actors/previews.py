@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any, Required, TypedDict
 
 import redis
@@ -11,6 +12,7 @@ from dramatiq.middleware import CurrentMessage
 
 from actors.broker.preview_consumer import Errand
 from actors.hook import hook
+from actors.intake.circuit_breaker import RedisUnavailableError
 from actors.middleware.poison import MAX_CRASHES
 from actors.middleware.retries import RetryPolicy
 from actors.redis_queue.preview_jobs import request_preview as enqueue_preview
@@ -41,15 +43,11 @@ def request_preview(record: Record) -> None:
     Raises:
         RetryableError: `queue`, while Redis is away.
     """
-    at = hook()
-    if not at.breaker.is_open:
-        try:
-            enqueue_preview(at.queue, record)
-        except (redis.RedisError, OSError) as error:
-            at.breaker.trip(error)
-        else:
-            return
-    raise RetryableError(Code.QUEUE, "the queue is away, and nobody can be asked to make it")
+    own = hook()
+    try:
+        own.breaker.call(partial(enqueue_preview, own.queue, record))
+    except RedisUnavailableError:
+        raise RetryableError(Code.QUEUE, "the queue is away, and nobody can be asked to make it") from None
 
 
 def run(asked: Wanted) -> None:

@@ -35,12 +35,12 @@ from actors.delivery import (
 from actors.execution.batch import BatchLimits, StageBatcher
 from actors.middleware.retries import Retries
 from actors.middleware.routing import StageRouter
-from actors.observability.outage import Outage
 from actors.redis_queue.finished_jobs import FinishedJobList, FinishedJobs, entry
 from actors.redis_queue.keys import PREVIEW_QUEUE
 from actors.redis_queue.queue import Ack, AckAction, RedisQueue
 from actors.redis_queue.scheduling import SizeClasses
 from pipeline.models import Detected, Fetched, Stage
+from pipeline.outage import Outage
 
 UNDECIDED_DELAY_MS = 5000
 SHUTDOWN_GRACE_S = 2.0  # how long a worker that is told to stop waits for a Redis that is away
@@ -277,7 +277,7 @@ class EsteiraBroker(dramatiq.Broker):
                 held = self.redis_queue.ack_many(self.worker_id, settlements)
             except redis.RedisError as error:
                 self.outage.begin(error)
-                if self.draining.is_set() and self.outage.lasts_s > SHUTDOWN_GRACE_S:
+                if self.draining.is_set() and self.outage.duration_s > SHUTDOWN_GRACE_S:
                     ids = [settlement.key for settlement in settlements]
                     log.warning("not acknowledged", ids=ids, remedy="another worker takes them over")
                     return

@@ -1,27 +1,42 @@
-"""The circuit breaker of the hook: after the first failure nobody waits for Redis any more until it answers a probe."""
+"""The circuit breaker in front of Redis: after a failed call, no caller waits for Redis until it answers again."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import TypeVar
 
 import redis
 
-from actors.observability.outage import Outage
 from pipeline.metrics import CIRCUIT_OPENINGS
+from pipeline.outage import Outage
 
-PROBE_EVERY_S = 1.0
+PROBE_EVERY_S = 1.0  # while the circuit is open; callers fall back for up to a second longer than the outage
+
+T = TypeVar("T")
+
+
+class RedisUnavailableError(Exception):
+    """Raised by `CircuitBreaker.call` while the circuit is open, and by the call that fails.
+
+    `error` is what the failed call raised, and only for the call that opened the circuit; None for all others.
+    """
+
+    def __init__(self, error: Exception | None = None) -> None:
+        super().__init__("redis is unavailable")
+        self.error = error
 
 
 class CircuitBreaker:
-    """Open while Redis is away. `probe` raises as long as it is; it runs in the background, never in the caller.
+    """Skips calls to Redis while it is away.
 
-    So does `back`, once Redis has answered.
+    `probe` makes a call that raises as long as Redis is away. It runs in a background thread, never in a caller's, and
+    so does `on_close` once the probe has succeeded.
     """
 
-    def __init__(self, probe: Callable[[], object], *, back: Callable[[], object] = bool) -> None:
+    def __init__(self, probe: Callable[[], object], *, on_close: Callable[[], object] = bool) -> None:
         self._probe = probe
-        self._back = back
+        self._on_close = on_close
         self._outage = Outage("redis")
         self._answered = threading.Event()
         self._answered.set()
@@ -30,20 +45,28 @@ class CircuitBreaker:
     def is_open(self) -> bool:
         return not self._answered.is_set()
 
-    @property
-    def away_s(self) -> float:
-        """For how many seconds Redis has been away; 0 while the circuit is closed."""
-        return self._outage.lasts_s
+    def call(self, command: Callable[[], T]) -> T:
+        """Runs a command on Redis, or skips it while the circuit is open.
 
-    def trip(self, error: Exception) -> bool:
-        """Opens the circuit; True for the first caller, who tells of it."""
+        Raises:
+            RedisUnavailableError: the command was skipped, or failed and opened the circuit.
+        """
+        if self.is_open:
+            raise RedisUnavailableError
+        try:
+            return command()
+        except (redis.RedisError, OSError) as error:
+            raise RedisUnavailableError(error if self._open(error) else None) from error
+
+    def _open(self, error: Exception) -> bool:
+        """Opens the circuit; True for the call that opened it."""
         if not self._outage.begin(error):
             return False
         CIRCUIT_OPENINGS.add()
         self._answered.clear()
         try:
             threading.Thread(target=self._watch, name="redis probe", daemon=True).start()
-        except RuntimeError:  # the machine has no more threads, and nobody would close it again
+        except RuntimeError:  # no thread can be started, so nothing would close the circuit again
             self._close()
         return True
 
@@ -54,8 +77,8 @@ class CircuitBreaker:
             except (redis.RedisError, OSError):
                 continue
             self._close()
-            self._back()
+            self._on_close()
 
     def _close(self) -> None:
-        self._answered.set()  # first: who fails from here on may open it anew, with a watch of its own
+        self._answered.set()  # before the outage ends: a call that fails from now on opens the circuit anew
         self._outage.end()

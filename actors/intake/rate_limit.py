@@ -11,11 +11,10 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib import resources
 
-import redis
-
-from actors.intake.circuit_breaker import CircuitBreaker
+from actors.intake.circuit_breaker import CircuitBreaker, RedisUnavailableError
 from actors.redis_queue.queue import RedisQueue
 
 WINDOW_S = 60.0
@@ -72,12 +71,10 @@ class IntakeRateLimit:
         """Takes so many for each of these senders and returns 0, or takes none and returns the seconds to wait."""
         if not self._limit or self._take_reserved(wanted):
             return 0
-        if not self._breaker.is_open:
-            try:
-                return self._take_shared(wanted)
-            except (redis.RedisError, OSError) as error:
-                self._breaker.trip(error)
-        return self._take_alone(wanted)
+        try:
+            return self._breaker.call(partial(self._take_shared, wanted))
+        except RedisUnavailableError:
+            return self._take_alone(wanted)
 
     def _take_reserved(self, wanted: Mapping[str, int]) -> bool:
         with self._lock:

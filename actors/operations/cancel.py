@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 
-import redis
 import structlog
 
 from actors.delivery import encode_message, stage_message
 from actors.execution.executor import claim_attachment, run_step
 from actors.execution.inline import renewed_claim
 from actors.hook import Hook, hook
+from actors.intake.circuit_breaker import RedisUnavailableError
 from actors.middleware.retries import ClaimRefusedError
 from actors.redis_queue.scheduling import scheduling_of_record
 from pipeline.errors import CANCELLED, Code, PermanentError, SupersededError
@@ -66,12 +67,9 @@ def _ended_before(at: Hook, media_id: str) -> Record:
 
 
 def _taken_off(at: Hook, media_id: str) -> bool:
-    if at.breaker.is_open:
-        return False
     try:
-        return at.queue.remove(media_id)
-    except (redis.RedisError, OSError) as error:
-        at.breaker.trip(error)
+        return at.breaker.call(partial(at.queue.remove, media_id))
+    except RedisUnavailableError:
         return False
 
 
@@ -93,9 +91,8 @@ def _end(at: Hook, claim: Claim) -> Record:
 def _leave_announcement(at: Hook, claim: Claim, record: Record) -> Record:
     at.services.catalogue.release(claim, stage=Stage.NOTIFY, attempts=1, error=None)
     message = stage_message(record.id, Stage.NOTIFY)
-    if not at.breaker.is_open:  # else the sweep puts it there
-        with suppress(redis.RedisError, OSError):
-            at.queue.enqueue(
-                record.id, message.queue_name, encode_message(message), scheduling=scheduling_of_record(record)
-            )
+    scheduling = scheduling_of_record(record)
+    enqueue = partial(at.queue.enqueue, record.id, message.queue_name, encode_message(message), scheduling=scheduling)
+    with suppress(RedisUnavailableError):  # a later sweep enqueues it
+        at.breaker.call(enqueue)
     return record

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import redis
+from contextlib import suppress
+from functools import partial
+
 import structlog
 
 from actors.hook import hook
+from actors.intake.circuit_breaker import RedisUnavailableError
 from actors.middleware.pauses import publish_pauses
 from actors.operations.cancel import cancel
 from pipeline.catalogue import Pause, PauseKind
@@ -72,9 +75,5 @@ def _checked(kind: str, name: str) -> str:
 def _spread() -> None:
     """Tells Redis, or leaves it to the workers, who do so as soon as it answers."""
     at = hook()
-    if at.breaker.is_open:
-        return
-    try:
-        publish_pauses(at.queue, at.services.catalogue.pauses.all)
-    except (redis.RedisError, OSError) as error:
-        at.breaker.trip(error)
+    with suppress(RedisUnavailableError):
+        at.breaker.call(partial(publish_pauses, at.queue, at.services.catalogue.pauses.all))

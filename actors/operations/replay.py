@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
-import redis
 import structlog
 
 from actors.delivery import encode_message, stage_message
 from actors.hook import hook
+from actors.intake.circuit_breaker import RedisUnavailableError
 from actors.intake.uploads import put_intake
 from actors.redis_queue.queue import RedisQueue, shared_queue
 from actors.redis_queue.scheduling import scheduling_of_record
@@ -58,11 +59,8 @@ def replay_without_waiting(media_id: str, source: NewSource | None = None) -> Re
     """
     at = hook()
     record = _reopened(at.services, media_id, source, None)
-    if not at.breaker.is_open:
-        try:
-            _offer(at.queue, record)
-        except (redis.RedisError, OSError) as error:
-            at.breaker.trip(error)
+    with suppress(RedisUnavailableError):
+        at.breaker.call(partial(_offer, at.queue, record))
     return record
 
 

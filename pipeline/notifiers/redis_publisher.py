@@ -12,18 +12,16 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 
 import redis
-import structlog
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from pipeline.metrics import EVENTS_LOST, EVENTS_SENT, EVENTS_WAITING
 from pipeline.models import Outcome
+from pipeline.outage import Outage
 
 TIMEOUT_S = 0.25  # what an attachment waits at most, once an outage
 RETRY_S = 0.5
 AT_ONCE = 100  # of what has waited
-
-log = structlog.get_logger(__name__)
 
 Client = redis.Redis
 Send = Callable[[Client, Sequence[Outcome]], object]
@@ -43,7 +41,7 @@ class BufferedRedisPublisher:
         self._send = send
         self._waiting: deque[Outcome] = deque()
         self._max_waiting = max_waiting
-        self._away = False
+        self._outage = Outage(f"redis ({channel})", remedy="events wait in this process")
         self._lock = threading.Lock()
 
     def __call__(self, told: Outcome) -> None:
@@ -52,7 +50,7 @@ class BufferedRedisPublisher:
 
     def publish_all(self, told: Sequence[Outcome]) -> None:
         """Sends them in one go, or keeps them for later; never raises."""
-        if self._away and self._keep(told):
+        if self._outage.is_active and self._keep(told):
             return
         try:
             self._deliver(told)
@@ -66,9 +64,9 @@ class BufferedRedisPublisher:
     def _keep(self, told: Sequence[Outcome]) -> bool:
         """False if Redis is back meanwhile."""
         with self._lock:
-            if self._away:
+            if self._outage.is_active:
                 self._append(told)
-            return self._away
+            return self._outage.is_active
 
     def _append(self, told: Sequence[Outcome]) -> None:
         self._waiting += told
@@ -82,36 +80,31 @@ class BufferedRedisPublisher:
     def _begin_outage(self, told: Sequence[Outcome], error: Exception) -> None:
         with self._lock:
             self._append(told)
-            if self._away:
+            if not self._outage.begin(error):
                 return
-            self._away = True
-        log.error("events wait: redis away", channel=self.channel, error=f"{type(error).__name__}: {error}")
         threading.Thread(target=self._catch_up, name=f"events {self.channel}", daemon=True).start()
 
     def _catch_up(self) -> None:
         over = threading.Event()
         while not over.wait(RETRY_S):
             try:
-                sent = self._send_waiting()
+                self._send_waiting()
             except (redis.RedisError, OSError):
                 continue
-            log.info("events sent: redis back", channel=self.channel, events=sent)
             over.set()
 
-    def _send_waiting(self) -> int:
+    def _send_waiting(self) -> None:
         """Sends what waits, the oldest first, until nothing does; then the outage is over."""
-        sent = 0
         while told := self._oldest():
             self._deliver(told)
-            sent += len(told)
             with self._lock:
                 for one in told:
                     if self._waiting and self._waiting[0] is one:  # it may have had to make room meanwhile
                         self._waiting.popleft()
                 EVENTS_WAITING.set(len(self._waiting), self.channel)
-        return sent
 
     def _oldest(self) -> list[Outcome]:
         with self._lock:
-            self._away = bool(self._waiting)
+            if not self._waiting:
+                self._outage.end()
             return list(islice(self._waiting, AT_ONCE))

@@ -6,15 +6,13 @@ Nothing goes in that was not looked at. While clamd is away, attachments wait; w
 from __future__ import annotations
 
 import re
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import structlog
-
 from pipeline.errors import AwayError, Code, PermanentError, PipelineError, RetryableError, StagingLostError
 from pipeline.metrics import SCAN_SECONDS, SCANS
+from pipeline.outage import Outage
 from pipeline.security.clamd import TOO_LONG, Clamd, ClamdAwayError
 
 PATIENCE_S = 6 * 3600.0  # how long attachments wait for a clamd that is away, before that counts as an attempt
@@ -26,8 +24,6 @@ FOUND = re.compile(r"stream: (.+) FOUND")
 PARTLY = "Heuristics.Limits.Exceeded"  # what clamd finds in a file of which it has seen a part, with AlertExceedsMax
 MAX_SHOWN = 200
 
-log = structlog.get_logger()
-
 
 class Antivirus:
     """The scans of this process. `timeout_s` is for one file, and a second more for each 10 MB of it."""
@@ -35,7 +31,12 @@ class Antivirus:
     def __init__(self, clamd: Clamd, *, timeout_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._clamd = clamd
         self._timeout_s = timeout_s
-        self._absence = _Absence(clock)
+        self._outage = Outage(
+            "clamd",
+            remedy="attachments wait for it; start it, or unset CLAMD_ADDRESS",
+            stale_after_s=NOBODY_ASKED_S,
+            clock=clock,
+        )
 
     def check(self, path: Path, *, size: int) -> None:
         """Returns if clamd has looked at the file, which has `size` bytes, and finds nothing.
@@ -67,7 +68,7 @@ class Antivirus:
             raise RetryableError(Code.ANTIVIRUS, f"clamd gave no answer on this file for {within_s:.0f} s") from None
         except OSError:  # it may be this file that brings it down, so it counts
             raise RetryableError(Code.ANTIVIRUS, "clamd ended the connection without an answer") from None
-        self._absence.end()
+        self._outage.end()
         return answer
 
     def _lives(self) -> bool:
@@ -77,40 +78,12 @@ class Antivirus:
             return False
 
     def _away(self, why: str) -> RetryableError:
-        away_s = self._absence.note(why)
+        self._outage.begin(why)
+        away_s = self._outage.duration_s
         message = f"clamd does not answer ({why})"
         if away_s > PATIENCE_S:
             return RetryableError(Code.ANTIVIRUS, message)
         return AwayError(Code.ANTIVIRUS, message, retry_after=min(away_s, LONGEST_PAUSE_S))
-
-
-class _Absence:
-    """Since when clamd has been away, as far as anybody wanted it; told once in the log, and once when it is back."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._since: float | None = None
-        self._asked = 0.0
-
-    def note(self, why: str) -> float:
-        """It is away; for how many seconds now."""
-        with self._lock:
-            now = self._clock()
-            begins = self._since is None or now - self._asked > NOBODY_ASKED_S
-            since = now if self._since is None or begins else self._since
-            self._since, self._asked = since, now
-        if begins:
-            log.error("clamd away", error=why, remedy="attachments wait for it; start it, or unset CLAMD_ADDRESS")
-        return now - since
-
-    def end(self) -> None:
-        if self._since is None:  # nearly always, hence without the lock
-            return
-        with self._lock:
-            was_away, self._since = self._since is not None, None
-        if was_away:
-            log.info("clamd back")
 
 
 def _chunks(path: Path, size: int) -> Iterator[bytes]:

@@ -17,6 +17,7 @@ from actors.operations.workers import WorkerStatus, workers
 from pipeline.catalogue.delivery_models import EndpointStats
 from pipeline.catalogue.statistics import MINUTE_MS, Minute
 from pipeline.errors import PipelineError
+from pipeline.outage import Outage
 
 EVERY_S = 2.0
 SHOWN_MINUTES = 60
@@ -66,23 +67,6 @@ class Snapshot:
 Watcher = Callable[[Snapshot], None]
 
 
-class Away:
-    """Since when something has not answered."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._since: float | None = None
-
-    def note(self, *, answered: bool) -> float:
-        """For how many seconds it has been away by now."""
-        if answered:
-            self._since = None
-            return 0.0
-        if self._since is None:
-            self._since = self._clock()
-        return self._clock() - self._since
-
-
 @dataclass
 class Looker:
     """Takes snapshots, in whatever thread it is called; one at a time."""
@@ -91,7 +75,8 @@ class Looker:
     _minutes: dict[int, Minute] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._belt_away, self._rows_away = Away(self.clock), Away(self.clock)
+        self._redis_outage = Outage("redis", logged=False, clock=self.clock)
+        self._catalogue_outage = Outage("catalogue", logged=False, clock=self.clock)
 
     def look(self) -> Snapshot:
         """Asks Redis for a quarter of a second at most for each answer, and the catalogue as hooks do."""
@@ -99,8 +84,8 @@ class Looker:
         return Snapshot(
             belt,
             rows,
-            self._belt_away.note(answered=belt is not None),
-            self._rows_away.note(answered=rows is not None),
+            _outage_s(self._redis_outage, answered=belt is not None),
+            _outage_s(self._catalogue_outage, answered=rows is not None),
             hook().breaker.is_open,
         )
 
@@ -135,6 +120,15 @@ class Looker:
         fresh = hook().services.catalogue.statistics.minutes(since, now)
         self._minutes = {at: self._minutes[at] for at in known} | {one.at: one for one in fresh}
         return tuple(self._minutes[at] for at in sorted(self._minutes))
+
+
+def _outage_s(outage: Outage, *, answered: bool) -> float:
+    """Records whether the server answered; returns for how many seconds it has not."""
+    if answered:
+        outage.end()
+    else:
+        outage.begin("no answer")
+    return outage.duration_s
 
 
 class StatusPoller:

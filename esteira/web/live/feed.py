@@ -16,8 +16,8 @@ import redis.asyncio
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from actors.observability.outage import Outage
 from pipeline.notifiers.live import EVENTS_KEY
+from pipeline.outage import Outage
 
 BLOCK_MS = 5000
 TIMEOUT_S = 10.0  # more than BLOCK_MS: nothing to tell is no fault
@@ -104,7 +104,7 @@ class Feed:
             if (event := _event(entry)) is not None:
                 self._keep(event)
         self._place = self._place or START
-        if self._outage.lasts_s:  # some are connected already, who knows since when
+        if self._outage.is_active:  # some are connected already, who knows since when
             await self._missed()
 
     async def _look_for_a_new_stream(self) -> None:
