@@ -45,7 +45,7 @@ def page(make_system: Callable[..., RunningSystem]) -> Iterator[Page]:
     for gauge in GAUGES:
         gauge.set(1, *("x" for _ in gauge.labels))
     flush(system.queue)
-    yield Page(metrics_page(system.services, system.queue, circuit_open=False, worker_timeout_s=SILENCE_S))
+    yield Page(metrics_page(system.services, system.queue, circuit_open=False, worker_timeout_s=SILENCE_S).decode())
     COUNTER_BUFFER.drain()
     for gauge in GAUGES:
         gauge.set(0, *("x" for _ in gauge.labels))

@@ -1,4 +1,4 @@
-"""Everything that `GET /metrics` tells: the figures of all processes, and how things stand in this moment."""
+"""The text of `GET /metrics`: the metrics of all processes, and the current state of queues, catalogue and disks."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from importlib.metadata import version
 from typing import Any, NamedTuple
 
 import redis
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.registry import Collector
 
-from actors.observability.exposition import Family, Sample, counted, exposed, measured, timed
+from actors.observability.metric_families import counter_family, gauge_family, gauge_of, histogram_family
 from actors.observability.metrics_store import read_counters, read_gauges
 from actors.redis_queue.queue import RedisQueue
 from pipeline.catalogue import EndpointStats
@@ -20,26 +23,38 @@ from pipeline.services import Services
 from pipeline.storage import LocalStorage
 from pipeline.values.paths import nearest_existing
 
-TOTALS = {  # of the catalogue: they outlive Redis and every process
-    "received": "Attachments that were accepted, since the catalogue began.",
-    "duplicates": "Attachments that were handed over once more.",
-    "fallbacks": "Attachments that were worked on in the caller's process, for the queue was away.",
-    "ignored": "Messages of gateways that carried no media.",
-    "deduplicated": "Attachments that were not downloaded, for storage held their content already.",
+CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+
+# Counted in the catalogue: these survive the loss of Redis and the restart of every process.
+TOTALS = {
+    "received": "Attachments accepted since the catalogue was created.",
+    "duplicates": "Attachments handed over that were already known.",
+    "fallbacks": "Attachments processed in the caller's process because the queue was unreachable.",
+    "ignored": "Messages without media received from gateways.",
+    "deduplicated": "Attachments that were not downloaded because storage already had their content.",
+}
+WEBHOOK_GAUGES: dict[str, tuple[str, Callable[[EndpointStats], float]]] = {
+    "pending": ("Events that are not delivered to this endpoint yet.", lambda stats: stats.pending),
+    "undelivered": ("Events that were given up and not redelivered.", lambda stats: stats.undelivered),
+    "oldest_pending_seconds": ("Age of the oldest pending event.", lambda stats: stats.oldest_s),
+    "circuit_open": (
+        "1 while this endpoint fails and gets one event at a time, 0 otherwise.",
+        lambda stats: stats.circuit.open,
+    ),
 }
 
 
-class Queues(NamedTuple):
-    """How things stand in Redis: messages by stage and state, living workers, what processes have told of."""
+class QueueState(NamedTuple):
+    """The state of Redis: messages by stage and state, running workers, and the values of `metrics_store`."""
 
-    counts: Mapping[str, Mapping[str, int]]
+    messages: Mapping[str, Mapping[str, int]]
     workers: int
-    figures: Mapping[str, float]
-    levels: Mapping[str, float]
+    counters: Mapping[str, float]
+    gauges: Mapping[str, float]
 
 
-class Rows(NamedTuple):
-    """How things stand in the catalogue."""
+class CatalogueState(NamedTuple):
+    """The state of the catalogue; `pauses` counts them by kind."""
 
     totals: Mapping[str, int]
     oldest_s: float
@@ -47,123 +62,107 @@ class Rows(NamedTuple):
     pauses: Mapping[str, int]
 
 
-def metrics_page(services: Services, queue: RedisQueue, *, circuit_open: bool, worker_timeout_s: float) -> str:
-    """The page, from what this process's hook is connected to. What is away is told as away, and left out."""
-    queues = (
-        None if circuit_open else _queues(queue, worker_timeout_s)
-    )  # an open circuit: a scrape does not wait for Redis
-    rows = _rows(services)
-    return exposed(
-        [
-            _gauge("esteira_build_info", "The version that answers.", Sample(1, {"version": version("esteira")})),
-            _gauge(
-                "esteira_up",
-                "Whether redis and the catalogue answer.",
-                Sample(queues is not None, {"part": "redis"}),
-                Sample(rows is not None, {"part": "catalogue"}),
-            ),
-            _gauge(
-                "esteira_circuit_open",
-                "Whether the process that answers takes attachments without waiting for Redis.",
-                Sample(circuit_open),
-            ),
-            *_of_disks(services),
-            *(_of_queues(queues) if queues else ()),
-            *(_of_rows(rows) if rows else ()),
-        ]
-    )
+class MetricsCollector(Collector):
+    """Collects every metric. If Redis or the catalogue is unreachable, `esteira_up` says so and its part is missing.
+
+    `circuit_open`: the process considers Redis unreachable, so a scrape does not wait for it.
+    `worker_timeout_s`: a worker without a heartbeat for that long does not count as running.
+    """
+
+    def __init__(self, services: Services, queue: RedisQueue, *, circuit_open: bool, worker_timeout_s: float) -> None:
+        self._services = services
+        self._queue = queue
+        self._circuit_open = circuit_open
+        self._worker_timeout_s = worker_timeout_s
+
+    def collect(self) -> Iterator[Metric]:
+        """Every family that has a sample."""
+        return (family for family in self._families() if family.samples)
+
+    def _families(self) -> Iterator[Metric]:
+        queues = None if self._circuit_open else _queue_state(self._queue, self._worker_timeout_s)
+        catalogue = _catalogue_state(self._services)
+        yield gauge_of("esteira_build_info", "The running version.", ("version",), [((version("esteira"),), 1)])
+        up = [(("redis",), queues is not None), (("catalogue",), catalogue is not None)]
+        yield gauge_of("esteira_up", "Whether Redis and the catalogue are reachable.", ("part",), up)
+        text = "1 while the answering process considers Redis unreachable and processes attachments without the queue."
+        yield gauge_of("esteira_circuit_open", text, (), [((), self._circuit_open)])
+        yield from _disk_families(self._services)
+        if queues:
+            yield from _queue_families(queues)
+        if catalogue:
+            yield from _catalogue_families(catalogue)
 
 
-def _queues(queue: RedisQueue, worker_timeout_s: float) -> Queues | None:
+def metrics_page(services: Services, queue: RedisQueue, *, circuit_open: bool, worker_timeout_s: float) -> bytes:
+    """The page in Prometheus' text format; the arguments are those of MetricsCollector."""
+    collector = MetricsCollector(services, queue, circuit_open=circuit_open, worker_timeout_s=worker_timeout_s)
+    return generate_latest(collector)
+
+
+def _queue_state(queue: RedisQueue, worker_timeout_s: float) -> QueueState | None:
     try:
-        counts = queue.stats.counts() | queue.preview_queue.stats.counts()
-        return Queues(counts, _workers(queue, worker_timeout_s), read_counters(queue), read_gauges(queue))
+        messages = queue.stats.counts() | queue.preview_queue.stats.counts()
+        return QueueState(messages, _running_workers(queue, worker_timeout_s), read_counters(queue), read_gauges(queue))
     except (redis.RedisError, OSError):
         return None
 
 
-def _workers(queue: RedisQueue, worker_timeout_s: float) -> int:
+def _running_workers(queue: RedisQueue, worker_timeout_s: float) -> int:
     now: Any = queue.client.time()
     seconds, _ = now
-    alive: Any = queue.client.zcount(queue.keys.workers, (seconds - worker_timeout_s) * 1000, "+inf")
-    return int(alive)
+    workers: Any = queue.client.zcount(queue.keys.workers, (seconds - worker_timeout_s) * 1000, "+inf")
+    return int(workers)
 
 
-def _rows(tools: Services) -> Rows | None:
+def _catalogue_state(services: Services) -> CatalogueState | None:
+    catalogue = services.catalogue
     try:
-        kinds = Counter(pause.kind for pause in tools.catalogue.pauses.all())
-        return Rows(
-            totals=tools.catalogue.totals(),
-            oldest_s=tools.catalogue.oldest_s(),
-            webhooks=tools.catalogue.deliveries.endpoint_stats(tools.webhooks.endpoints),
+        kinds = Counter(pause.kind for pause in catalogue.pauses.all())
+        return CatalogueState(
+            totals=catalogue.totals(),
+            oldest_s=catalogue.oldest_s(),
+            webhooks=catalogue.deliveries.endpoint_stats(services.webhooks.endpoints),
             pauses={kind: kinds[kind] for kind in ("stage", "session")},
         )
     except PipelineError:
         return None
 
 
-def _of_queues(queues: Queues) -> Iterator[Family]:
-    states = [
-        Sample(n, {"stage": stage, "state": state})
-        for stage, counts in queues.counts.items()
-        for state, n in counts.items()
-    ]
-    yield _gauge(
-        "esteira_queue_messages",
-        "Messages by the stage they wait for or ran from: ready, delayed, running, dead.",
-        *states,
-    )
-    yield _gauge("esteira_workers", "Worker processes whose heart beats.", Sample(queues.workers))
-    yield from (counted(counter, queues.figures) for counter in COUNTERS)
-    yield from (measured(gauge, queues.levels) for gauge in GAUGES)
-    yield from (timed(histogram, queues.figures) for histogram in HISTOGRAMS)
+def _queue_families(queues: QueueState) -> Iterator[Metric]:
+    messages = [((stage, state), count) for stage, counts in queues.messages.items() for state, count in counts.items()]
+    text = "Messages by stage and state: ready, delayed, running, dead."
+    yield gauge_of("esteira_queue_messages", text, ("stage", "state"), messages)
+    yield gauge_of("esteira_workers", "Running worker processes.", (), [((), queues.workers)])
+    yield from (counter_family(counter, queues.counters) for counter in COUNTERS)
+    yield from (gauge_family(gauge, queues.gauges) for gauge in GAUGES)
+    yield from (histogram_family(histogram, queues.counters) for histogram in HISTOGRAMS)
 
 
-def _of_rows(rows: Rows) -> Iterator[Family]:
+def _catalogue_families(catalogue: CatalogueState) -> Iterator[Metric]:
     for name, text in TOTALS.items():
-        yield Family(f"esteira_{name}_total", "counter", text, [Sample(rows.totals[name])])
-    paused = [Sample(n, {"kind": kind}) for kind, n in rows.pauses.items()]
-    yield _gauge("esteira_pauses", "Stages and sessions that somebody has paused.", *paused)
-    text = "How long ago the oldest arrived that has not ended, replays aside; 0 if all have."
-    yield _gauge("esteira_oldest_unfinished_seconds", text, Sample(rows.oldest_s))
-    yield from _of_webhooks(rows.webhooks)
+        yield CounterMetricFamily(f"esteira_{name}_total", text, catalogue.totals[name])
+    pauses = [((kind,), count) for kind, count in catalogue.pauses.items()]
+    yield gauge_of("esteira_pauses", "Paused stages and sessions.", ("kind",), pauses)
+    text = "Age of the oldest unfinished attachment, replays not included; 0 if there is none."
+    yield gauge_of("esteira_oldest_unfinished_seconds", text, (), [((), catalogue.oldest_s)])
+    for name, (text, value) in WEBHOOK_GAUGES.items():
+        samples = [((stats.endpoint,), value(stats)) for stats in catalogue.webhooks]
+        yield gauge_of(f"esteira_webhook_{name}", text, ("endpoint",), samples)
 
 
-def _of_webhooks(standings: Sequence[EndpointStats]) -> Iterator[Family]:
-    figures: dict[str, tuple[str, Callable[[EndpointStats], float]]] = {
-        "pending": ("Events that an endpoint has still to get.", lambda one: one.pending),
-        "undelivered": ("Events that were given up and not redelivered.", lambda one: one.undelivered),
-        "oldest_pending_seconds": (
-            "How long the oldest of those has waited that it has to get.",
-            lambda one: one.oldest_s,
-        ),
-        "circuit_open": (
-            "Whether an endpoint fails, and is tried with one event at a time.",
-            lambda one: one.circuit.open,
-        ),
-    }
-    for name, (text, figure) in figures.items():
-        samples = (Sample(figure(one), {"endpoint": one.endpoint}) for one in standings)
-        yield _gauge(f"esteira_webhook_{name}", text, *samples)
-
-
-def _of_disks(tools: Services) -> Iterator[Family]:
-    places = {"var": tools.settings.var_dir, "staging": tools.settings.staging}
-    if isinstance(tools.storage, LocalStorage):
-        places["storage"] = tools.storage.root
+def _disk_families(services: Services) -> Iterator[Metric]:
+    directories = {"var": services.settings.var_dir, "staging": services.settings.staging}
+    if isinstance(services.storage, LocalStorage):
+        directories["storage"] = services.storage.root
     free, size = [], []
-    for place, path in places.items():
+    for name, path in directories.items():
         try:
             disk = shutil.disk_usage(nearest_existing(path))
         except OSError:
             continue
-        free.append(Sample(disk.free, {"place": place}))
-        size.append(Sample(disk.total, {"place": place}))
-    yield _gauge(
-        "esteira_disk_free_bytes", "Free bytes of the disk that holds this folder, on the web app's host.", *free
-    )
-    yield _gauge("esteira_disk_size_bytes", "Size of the disk that holds this folder.", *size)
-
-
-def _gauge(name: str, text: str, *samples: Sample) -> Family:
-    return Family(name, "gauge", text, list(samples))
+        free.append(((name,), float(disk.free)))
+        size.append(((name,), float(disk.total)))
+    text = "Free bytes on the disk of this directory, on the host that answers."
+    yield gauge_of("esteira_disk_free_bytes", text, ("place",), free)
+    yield gauge_of("esteira_disk_size_bytes", "Size of the disk of this directory in bytes.", ("place",), size)

@@ -49,7 +49,7 @@ def test_who_is_told_to_stop_is_not_shown_any_more(system: RunningSystem) -> Non
 def test_a_worker_warns_of_what_looks_like_a_setting_and_is_none(system: RunningSystem) -> None:
     system.env["WEBHOOK_URLS"] = "https://hunter2.example"
     with system.workers() as running:
-        wait_until(lambda: running.logged("no setting"), 30)
-        [said] = running.logged("no setting")
+        wait_until(lambda: running.logged("unknown setting"), 30)
+        [said] = running.logged("unknown setting")
     assert (said["level"], said["name"], said["meant"]) == ("warning", "WEBHOOK_URLS", "WEBHOOK_URL")
     assert "hunter2" not in running.log.read_text()

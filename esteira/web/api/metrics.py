@@ -13,59 +13,63 @@ from starlette.concurrency import run_in_threadpool
 
 from actors.hook import hook
 from actors.maintenance.heartbeat import SILENCE_S
-from actors.observability.exposition import CONTENT_TYPE
-from actors.observability.metrics_page import metrics_page
-from actors.observability.metrics_store import FLUSH_INTERVAL_S, flush
+from actors.observability import metrics_store
+from actors.observability.metrics_page import CONTENT_TYPE, metrics_page
 from esteira.web.auth.access import Authenticator
 from esteira.web.intake.ignored_counts import IgnoredCounter
 from pipeline.errors import PipelineError
 
-KEPT_S = 1.0  # several scrapers cost as much as one
+CACHE_S = 1.0  # a page is reused for this long, so that several scrapers cost as much as one
 
 
 class Metrics:
-    """The figures of every process, for who shows the METRICS_TOKEN or the API_TOKEN."""
+    """The metrics of all processes, for requests with the METRICS_TOKEN or the API_TOKEN."""
 
     def __init__(
-        self, authenticator: Authenticator, tally: IgnoredCounter, *, clock: Callable[[], float] = time.monotonic
+        self,
+        authenticator: Authenticator,
+        ignored_counter: IgnoredCounter,
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._authenticator = authenticator
-        self._tally = tally
+        self._ignored_counter = ignored_counter
         self._clock = clock
-        self._page: tuple[float, str] | None = None
-        self._making = threading.Lock()
+        self._cached: tuple[float, bytes] | None = None
+        self._lock = threading.Lock()
 
     def add_routes(self, app: FastAPI) -> None:
         app.get("/metrics")(self.answer)
 
     async def answer(self, request: Request) -> Response:
-        """The page, at most a second old. It is there while Redis or the catalogue is away, and says so."""
+        """The page, at most CACHE_S old. It is also served while Redis or the catalogue is unreachable."""
         self._authenticator.require_metrics_token(request)
-        page = await run_in_threadpool(self._current)
+        page = await run_in_threadpool(self._page)
         return Response(page, media_type=CONTENT_TYPE, headers={"Cache-Control": "no-store"})
 
     async def keep_flushing(self) -> None:
-        """Brings this process's figures to Redis every few seconds until it is cancelled."""
+        """Flush this process's metrics to Redis every few seconds, until cancelled."""
         while True:
-            await asyncio.sleep(FLUSH_INTERVAL_S)
+            await asyncio.sleep(metrics_store.FLUSH_INTERVAL_S)
             await run_in_threadpool(self.flush)
 
     def flush(self) -> None:
-        """Brings this process's figures to Redis; what cannot go now goes later."""
+        """Flush this process's metrics to Redis; what fails is kept for the next flush."""
         with suppress(PipelineError):
-            own = hook()
-            if not own.breaker.is_open:
-                flush(own.queue)
+            process = hook()
+            if not process.breaker.is_open:
+                metrics_store.flush(process.queue)
 
-    def _current(self) -> str:
-        with self._making:
-            if self._page is None or self._clock() - self._page[0] >= KEPT_S:
-                self._tally.flush()
+    def _page(self) -> bytes:
+        with self._lock:
+            if self._cached is None or self._clock() - self._cached[0] >= CACHE_S:
+                self._ignored_counter.flush()
                 self.flush()
-                self._page = (self._clock(), _page())
-            return self._page[1]
+                self._cached = (self._clock(), _render())
+            return self._cached[1]
 
 
-def _page() -> str:
-    own = hook()
-    return metrics_page(own.services, own.queue, circuit_open=own.breaker.is_open, worker_timeout_s=SILENCE_S)
+def _render() -> bytes:
+    process = hook()
+    circuit_open = process.breaker.is_open
+    return metrics_page(process.services, process.queue, circuit_open=circuit_open, worker_timeout_s=SILENCE_S)

@@ -30,7 +30,8 @@ FRAGMENTS = [
     *("olá", "{", "\x7f", "\u2028", "\ud800", '"', "a"),
 ]
 TEXTS = st.lists(st.sampled_from(FRAGMENTS), max_size=4).map("".join) | st.text()
-SCALARS = st.none() | st.booleans() | st.integers(-(2**65), 2**65) | st.floats(allow_nan=False, allow_infinity=False) | TEXTS
+FLOATS = st.floats(allow_nan=False, allow_infinity=False)
+SCALARS = st.none() | st.booleans() | st.integers(-(2**65), 2**65) | FLOATS | TEXTS
 NAMES = st.sampled_from(["id", "error", "url", "media_key", "token", "note"]) | st.text(min_size=1)
 VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3))
 EVENTS = st.dictionaries(NAMES, VALUES, max_size=5)

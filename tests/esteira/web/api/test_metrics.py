@@ -37,7 +37,7 @@ def _nothing_pending() -> Iterator[None]:
 @pytest.fixture
 def client(system: RunningSystem, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
     monkeypatch.setenv("METRICS_TOKEN", METRICS_TOKEN)
-    monkeypatch.setattr("esteira.web.api.metrics.KEPT_S", 0)
+    monkeypatch.setattr("esteira.web.api.metrics.CACHE_S", 0)
     with app_client(system, monkeypatch) as made:
         yield made
 
@@ -132,7 +132,7 @@ def test_it_is_closed_as_long_as_no_token_is_set(system: RunningSystem, monkeypa
 def test_it_answers_at_once_while_redis_is_away(
     own_valkey: ValkeyServer, system: RunningSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("esteira.web.api.metrics.KEPT_S", 0)
+    monkeypatch.setattr("esteira.web.api.metrics.CACHE_S", 0)
     monkeypatch.setenv("METRICS_TOKEN", METRICS_TOKEN)
     with app_client(system.with_redis(own_valkey.url), monkeypatch) as client:
         assert scrape(client).value("esteira_up", part="redis") == 1
