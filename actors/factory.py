@@ -21,7 +21,7 @@ from actors.redis_queue.queue import QUICK_TIMEOUT_S, WORKER_TIMEOUT_S, connect
 from actors.redis_queue.scheduling import SizeClasses
 from actors.webhooks.dispatcher import WebhookDispatcher
 from pipeline.catalogue import Pause
-from pipeline.config.cpu_count import cores
+from pipeline.config.cpu_count import available_cpus
 from pipeline.config.settings import Settings
 from pipeline.services import services
 
@@ -54,7 +54,7 @@ def build_broker(settings: Settings) -> EsteiraBroker:
 def _limits(settings: Settings) -> BatchLimits:
     # A second leader has a decoder of its own, which is a core's work: where each process has one core, the two would
     # only take each other's time.
-    abreast = cores() // settings.web_concurrency
+    abreast = available_cpus() // settings.web_concurrency
     return BatchLimits(max(1, min(abreast, settings.sandbox_processes)), settings.sandbox_processes)
 
 

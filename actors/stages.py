@@ -25,7 +25,7 @@ except SettingsError as error:
     raise SystemExit(f"esteira: {error.message}") from None
 broker = build_broker(current_settings())
 dramatiq.set_broker(broker)
-services().outbound.pace = shared_host_rate_limiter(broker.redis_queue, current_settings())
+services().http_client.rate_limiter = shared_host_rate_limiter(broker.redis_queue, current_settings())
 
 
 @dramatiq.actor(queue_name="fetch", throws=PipelineError)

@@ -11,7 +11,7 @@ from functools import lru_cache
 from pipeline.catalogue import WAIT_S, Catalogue, FinishRequest, OutgoingEvent, Preview
 from pipeline.config.settings import Settings, current_settings
 from pipeline.errors import Code, PipelineError, StagingLostError
-from pipeline.http_client import LocalRateLimiter, Outbound
+from pipeline.http_client import HttpClient, LocalRateLimiter
 from pipeline.media_types import DECODER_MODULES, PREVIEW_MODULES, allowed_types
 from pipeline.models import Claim, Detected, Failure, Fetched, Outcome, Record, Status, Validated
 from pipeline.notifiers import Notifier, build_notifiers
@@ -41,7 +41,7 @@ class Services:
     catalogue: Catalogue
     storage: Storage
     staging: Staging
-    outbound: Outbound
+    http_client: HttpClient
     sandbox: Sandbox
     preview_sandbox: Sandbox
     notifiers: Sequence[Notifier]
@@ -54,7 +54,7 @@ class Services:
             intake=claim.intake,
             held=claim.content_match is not None,
             staging=self.staging,
-            outbound=self.outbound,
+            http_client=self.http_client,
             storage=self.storage,
             settings=self.settings,
         )
@@ -165,7 +165,7 @@ class Services:
     def close(self) -> None:
         self.sandbox.close()
         self.preview_sandbox.close()
-        self.outbound.close()
+        self.http_client.close()
         self.catalogue.close()
 
 
@@ -182,14 +182,14 @@ def build_services(settings: Settings, *, durable: bool = False, wait_s: float =
     Raises:
         SettingsError: a setting that only its user can judge is wrong.
     """
-    outbound = Outbound(
+    http_client = HttpClient(
         allow_private=settings.fetch_allow_private,
         ports=settings.fetch_ports,
         per_host=settings.fetch_per_host,
         connect_timeout_s=settings.fetch_connect_timeout_s,
         read_timeout_s=settings.fetch_read_timeout_s,
     )
-    outbound.pace = LocalRateLimiter(settings.fetch_rate, share=share_of_rate(settings))
+    http_client.rate_limiter = LocalRateLimiter(settings.fetch_rate, share=share_of_rate(settings))
     sandbox = Sandbox(
         processes=settings.sandbox_processes,
         memory_mb=settings.sandbox_memory_mb,
@@ -211,12 +211,12 @@ def build_services(settings: Settings, *, durable: bool = False, wait_s: float =
         catalogue=Catalogue(settings.database, durable=durable, wait_s=wait_s),
         storage=open_storage(settings.storage),
         staging=Staging(settings.staging),
-        outbound=outbound,
+        http_client=http_client,
         sandbox=sandbox,
         preview_sandbox=preview_sandbox,
-        notifiers=build_notifiers(settings, outbound),
+        notifiers=build_notifiers(settings, http_client),
         antivirus=_antivirus(settings),
-        webhooks=build_webhooks(settings, outbound),
+        webhooks=build_webhooks(settings, http_client),
     )
 
 

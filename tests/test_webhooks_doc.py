@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from pipeline.config.webhooks import EndpointSettings
-from pipeline.http_client import Outbound
-from pipeline.http_client.client import Posted
+from pipeline.http_client import HttpClient
+from pipeline.http_client.client import PostResult
 from pipeline.notifiers.webhooks import Endpoint
 from tests.conftest import missing
 from tests.support.webhooks import OLDER, SECRET
@@ -34,10 +34,10 @@ def sent(*secrets: str) -> dict[str, str]:
     """The headers of an event that is signed with these."""
     caught: dict[str, str] = {}
 
-    class Catching(Outbound):
-        def post(self, url: str, body: bytes, *, headers: Any, timeout_s: float) -> Posted:
+    class Catching(HttpClient):
+        def post(self, url: str, body: bytes, *, headers: Any, timeout_s: float) -> PostResult:
             caught.update(headers)
-            return Posted(204)
+            return PostResult(204)
 
     settings = EndpointSettings(name="a", url="http://a.example/", secrets=secrets)  # type: ignore[arg-type]
     Endpoint(settings, Catching(), 1).send("e" * 32, BODY)

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 
 from actors.doctor.finding import Finding, fail, ok, warn
 from pipeline.config.settings import MB, Settings
-from pipeline.security.antivirus import PARTLY
-from pipeline.security.clamd import MOST_AT_ONCE, Clamd, ClamdAwayError
+from pipeline.security.antivirus import LIMITS_SIGNATURE
+from pipeline.security.clamd import MAX_CHUNK_BYTES, Clamd, ClamdUnavailableError
 
 OLD_DAYS = 7
 DEEPER = 300  # than any MaxRecursion
@@ -29,7 +29,7 @@ def run_checks(settings: Settings) -> Iterator[Finding]:
         yield check_finds(clamd)
         yield check_partial_scans(clamd)
         yield check_limit(clamd, settings)
-    except (ClamdAwayError, OSError) as error:
+    except (ClamdUnavailableError, OSError) as error:
         why = str(error) or type(error).__name__
         remedy = "start clamd, check CLAMD_ADDRESS and who may use its socket; until then attachments wait"
         yield fail("antivirus", f"{settings.clamd_address} does not answer ({why})", remedy)
@@ -49,7 +49,7 @@ def check_version(clamd: Clamd, *, now: Callable[[], datetime] = lambda: datetim
 
 
 def check_finds(clamd: Clamd) -> Finding:
-    answer = clamd.scan([EICAR], within_s=30)
+    answer = clamd.scan([EICAR], timeout_s=30)
     if answer.endswith("FOUND"):
         return ok("antivirus test", "finds the EICAR test file")
     return warn("antivirus test", "does not find the EICAR test file", "run freshclam, and look at clamd's log")
@@ -60,7 +60,7 @@ def check_partial_scans(clamd: Clamd) -> Finding:
     packed = b"esteira doctor was here"
     for _ in range(DEEPER):
         packed = gzip.compress(packed, mtime=0)
-    if PARTLY in clamd.scan([packed], within_s=30):
+    if LIMITS_SIGNATURE in clamd.scan([packed], timeout_s=30):
         return ok("antivirus candour", "tells of files of which it has seen a part only: those fail")
     message = "calls clean what is beyond its MaxFileSize, MaxScanSize or MaxScanTime, unseen"
     return warn("antivirus candour", message, "set AlertExceedsMax yes in clamd.conf")
@@ -68,8 +68,8 @@ def check_partial_scans(clamd: Clamd) -> Finding:
 
 def check_limit(clamd: Clamd, settings: Settings) -> Finding:
     """Whether clamd takes the largest file that is let in. It tells its StreamMaxLength by what it refuses."""
-    wanted = min(settings.max_bytes(None), MOST_AT_ONCE)
-    if clamd.takes(wanted):
+    wanted = min(settings.max_bytes(None), MAX_CHUNK_BYTES)
+    if clamd.accepts(wanted):
         return ok("antivirus limit", f"takes files of {wanted / MB:g} MB; mind its MaxFileSize and MaxScanSize, too")
     message = f"takes files of {_most(clamd, wanted) / MB:.0f} MB at most, {wanted / MB:g} MB are let in: those fail"
     return warn("antivirus limit", message, LIMITS)
@@ -80,7 +80,7 @@ def _most(clamd: Clamd, refused: int) -> int:
     taken = 0
     while refused - taken > MB:
         middle = (taken + refused) // 2
-        if clamd.takes(middle):
+        if clamd.accepts(middle):
             taken = middle
         else:
             refused = middle

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
 from actors.doctor.finding import Finding, fail, ok, warn
-from pipeline.config.gateways import LOOPBACK
+from pipeline.config.gateways import LOOPBACK_HOSTS
 from pipeline.config.settings import Network, Settings
 from pipeline.config.unknown_names import unknown_names
 from pipeline.errors import SettingsError
-from pipeline.security.tokens import SHORTEST_API_TOKEN
+from pipeline.security.tokens import MIN_API_TOKEN_LENGTH
 from pipeline.services import build_services
 
 METADATA = ipaddress.ip_address("169.254.169.254")  # where clouds hand out credentials
@@ -68,8 +68,10 @@ def check_intake(settings: Settings) -> Finding:
 def check_token(settings: Settings) -> Finding:
     if settings.api_token is None:
         return ok("web", "API_TOKEN is not set: /hooks/media and the API answer 401, there is no dashboard")
-    if len(settings.api_token.get_secret_value()) < SHORTEST_API_TOKEN:
-        message = f"API_TOKEN has fewer than {SHORTEST_API_TOKEN} characters: no dashboard, no session tokens, no links"
+    if len(settings.api_token.get_secret_value()) < MIN_API_TOKEN_LENGTH:
+        message = (
+            f"API_TOKEN has fewer than {MIN_API_TOKEN_LENGTH} characters: no dashboard, no session tokens, no links"
+        )
         return warn("web", message, "take another, such as `openssl rand -hex 32` gives")
     return ok("web", "API_TOKEN is set")
 
@@ -85,7 +87,7 @@ def check_files(settings: Settings) -> Finding:
 
 def _goes_open(url: str) -> bool:
     parts = urlsplit(url)
-    return parts.scheme.lower() == "http" and parts.hostname not in LOOPBACK
+    return parts.scheme.lower() == "http" and parts.hostname not in LOOPBACK_HOSTS
 
 
 def check_webhooks(settings: Settings) -> Finding:

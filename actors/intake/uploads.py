@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.storage import Storage, intake_key
-from pipeline.values.base64_stream import base64_pieces
+from pipeline.values.base64_stream import decode_base64
 
 PIECE = 256 * 1024
 
@@ -24,7 +24,7 @@ def put_intake(storage: Storage, media_id: str, *, data: str | None, file: Path 
 
 def _pieces(data: str | None, file: Path | None) -> Iterator[bytes]:
     if file is None:
-        yield from base64_pieces(data or "")
+        yield from decode_base64(data or "")
         return
     with file.open("rb") as source:
         while piece := source.read(PIECE):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from pipeline.config.settings import Retention, Settings
+from pipeline.config.settings import JobRetention, Settings
 from pipeline.models import Record, Status
 
 
@@ -17,7 +17,7 @@ class FinishedJobList:
     """One of the ledger's two lists: how many entries it keeps, how old they may get and their time to live."""
 
     name: str
-    retention: Retention
+    retention: JobRetention
     ttl_s: int
 
     @property

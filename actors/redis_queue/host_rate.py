@@ -9,7 +9,14 @@ import redis
 from actors.redis_queue.queue import RedisQueue
 from pipeline.config.settings import Settings
 from pipeline.http_client import HostRateLimiter, HostRates, LocalRateLimiter, Requester
-from pipeline.http_client.host_rate import EARLY_S, GRACE_S, LATE_S, LONGEST_WAIT_S, horizon_s, normal
+from pipeline.http_client.host_rate import (
+    CLOCK_TOLERANCE_S,
+    MAX_SLOT_WAIT_S,
+    SLOT_GRACE_S,
+    WAITER_TTL_S,
+    horizon_s,
+    normalized_host,
+)
 from pipeline.services import share_of_rate
 
 
@@ -24,17 +31,19 @@ class SharedHostRateLimiter:
             (resources.files("actors.redis_queue") / "lua" / "pace.lua").read_text()
         )
 
-    def wait_s(self, host: str, comer: Requester) -> float:
+    def acquire(self, host: str, requester: Requester) -> float:
         rate = self._rates.of(host)
         if rate is None:
             return 0.0
         interval_s = 1 / rate
-        seconds = (interval_s, horizon_s(interval_s), GRACE_S, LATE_S, EARLY_S, LONGEST_WAIT_S)
+        seconds = (interval_s, horizon_s(interval_s), SLOT_GRACE_S, WAITER_TTL_S, CLOCK_TOLERANCE_S, MAX_SLOT_WAIT_S)
         try:
-            waits = self._script(self._keys.host_rate(normal(host)), [*comer, *(each * 1000 for each in seconds)])
+            wait_ms = self._script(
+                self._keys.host_rate(normalized_host(host)), [*requester, *(each * 1000 for each in seconds)]
+            )
         except redis.RedisError:
-            return self._alone.wait_s(host, comer)
-        return float(waits) / 1000
+            return self._alone.acquire(host, requester)
+        return float(wait_ms) / 1000
 
 
 def shared_host_rate_limiter(belt: RedisQueue, settings: Settings) -> HostRateLimiter:

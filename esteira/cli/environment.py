@@ -12,7 +12,7 @@ from pipeline.catalogue import Catalogue, CatalogueError
 from pipeline.catalogue.health import DatabaseHealth
 from pipeline.config.settings import Settings, current_settings
 from pipeline.errors import SettingsError
-from pipeline.security.private_dirs import make_private
+from pipeline.security.private_dirs import make_private_dir
 from pipeline.services import Services, services
 
 
@@ -58,6 +58,6 @@ def make_folder(folder: Path) -> None:
         SettingsError: it cannot be made.
     """
     try:
-        make_private(folder)
+        make_private_dir(folder)
     except OSError as error:
         raise SettingsError(f"VAR_DIR: cannot make the folder {folder}: {error.strerror}") from None

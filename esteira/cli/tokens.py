@@ -7,14 +7,14 @@ import rich_click as click
 from esteira.cli.environment import catalogue_for_command, settings_for_command
 from esteira.cli.output import examples, print_json
 from pipeline.errors import Code, PermanentError
-from pipeline.security.tokens import LONGEST_LINK_S, LONGEST_TOKEN_DAYS, Passes
+from pipeline.security.tokens import MAX_LINK_S, MAX_TOKEN_DAYS, TokenSigner
 
 
 @click.command(epilog=examples("esteira token shop", "esteira token shop --days 1"))
 @click.argument("session")
 @click.option(
     "--days",
-    type=click.FloatRange(min=0, min_open=True, max=LONGEST_TOKEN_DAYS),
+    type=click.FloatRange(min=0, min_open=True, max=MAX_TOKEN_DAYS),
     default=30,
     show_default=True,
     help="How long it is good for.",
@@ -26,14 +26,14 @@ def token(session: str, days: float) -> None:
     """
     if not session.strip():
         raise click.UsageError("a session has a name")
-    click.echo(Passes(settings_for_command().api_token).session_token(session, days=days))
+    click.echo(TokenSigner(settings_for_command().api_token).session_token(session, days=days))
 
 
 @click.command(epilog=examples("esteira link ID", "esteira link ID --seconds 60 --base https://media.example.com"))
 @click.argument("media_id", metavar="ID")
 @click.option(
     "--seconds",
-    type=click.IntRange(1, LONGEST_LINK_S),
+    type=click.IntRange(1, MAX_LINK_S),
     default=3600,
     show_default=True,
     help="How long it is good for.",
@@ -43,10 +43,10 @@ def token(session: str, days: float) -> None:
 def link(media_id: str, seconds: int, base: str | None, as_json: bool) -> None:
     """Prints a link to an attachment's content that opens without a token until it expires."""
     settings = settings_for_command()
-    passes = Passes(settings.api_token)
+    signer = TokenSigner(settings.api_token)
     if catalogue_for_command().get(media_id) is None:
         raise PermanentError(Code.NOT_FOUND, f"no attachment has the id {media_id}; `esteira list` shows the newest")
-    path, expires = passes.link(media_id, seconds=seconds)
+    path, expires = signer.link(media_id, seconds=seconds)
     url = f"{(base or f'http://127.0.0.1:{settings.port}').rstrip('/')}{path}"
     if as_json:
         print_json({"url": url, "expires": expires})

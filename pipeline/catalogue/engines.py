@@ -12,7 +12,7 @@ from sqlalchemy.pool import NullPool, PoolProxiedConnection
 
 from pipeline.catalogue.sqlite_file import SqliteFile
 from pipeline.errors import SettingsError
-from pipeline.security.private_dirs import make_private
+from pipeline.security.private_dirs import make_private_dir
 
 WAIT_S = 5.0  # how long a transaction waits for a lock or for a free connection
 CONNECTIONS = 8  # kept open in each process
@@ -63,7 +63,7 @@ def open_sqlite(url: URL, file: SqliteFile) -> Engine:
 
 def _make_folder(folder: Path) -> None:
     try:
-        make_private(folder)
+        make_private_dir(folder)
     except OSError as error:
         fault = f"cannot make the folder {folder}: {error.strerror}"
         raise SettingsError(

@@ -9,7 +9,7 @@ from pathlib import Path
 CGROUP = Path("/sys/fs/cgroup")
 
 
-def cores(cgroup: Path = CGROUP) -> int:
+def available_cpus(cgroup: Path = CGROUP) -> int:
     """Those that the scheduler lets us on, or what a container's limit comes to, rounded up; one at least."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(allowed, _limit(cgroup) or allowed))
@@ -17,7 +17,7 @@ def cores(cgroup: Path = CGROUP) -> int:
 
 def worker_processes() -> int:
     """WEB_CONCURRENCY where it is not set: one for each core, and two at least, so that one goes on when one ends."""
-    return max(2, cores())
+    return max(2, available_cpus())
 
 
 def _limit(cgroup: Path) -> int | None:

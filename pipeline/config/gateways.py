@@ -9,7 +9,7 @@ from pydantic_settings import BaseSettings
 
 from pipeline.config.parsers import is_header_value, is_web_url, secret_pairs
 
-LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class GatewaySettings(BaseSettings):

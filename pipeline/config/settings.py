@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_v
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from pipeline.config.cpu_count import worker_processes
-from pipeline.config.gateways import LOOPBACK
+from pipeline.config.gateways import LOOPBACK_HOSTS
 from pipeline.config.parsers import (
     as_host,
     as_network,
@@ -41,7 +41,7 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 Weight = Annotated[float, Field(ge=0.01, le=100, allow_inf_nan=False)]
 
 
-class Retention(Model):
+class JobRetention(Model):
     """How many finished jobs the ledger keeps, as in BullMQ's removeOnComplete and removeOnFail.
 
     `count` None keeps all, 0 keeps none; `age` is in seconds, None keeps for any age.
@@ -83,8 +83,8 @@ class Settings(WebhookSettings):
     media_attempts: Positive = 3
     media_backoff_ms: Positive = 2000
     chain: Literal["run", "hop"] = "run"
-    remove_on_complete: Annotated[Retention, NoDecode] = Retention(count=100)
-    remove_on_fail: Annotated[Retention, NoDecode] = Retention(count=50)
+    remove_on_complete: Annotated[JobRetention, NoDecode] = JobRetention(count=100)
+    remove_on_fail: Annotated[JobRetention, NoDecode] = JobRetention(count=50)
     result_ttl_completed_s: Positive = 24 * 3600
     result_ttl_failed_s: Positive = 7 * 24 * 3600
     sweep_after_s: Measure = 30
@@ -192,7 +192,7 @@ class Settings(WebhookSettings):
 
     @model_validator(mode="after")
     def _unsigned_stay_at_home(self) -> Settings:
-        if self.allow_unsigned_hooks and self.web_host not in LOOPBACK:
+        if self.allow_unsigned_hooks and self.web_host not in LOOPBACK_HOSTS:
             raise ValueError(
                 f"ALLOW_UNSIGNED_HOOKS: is for trials on this machine alone, and WEB_HOST is {self.web_host}: set the "
                 "gateways' secrets instead, or WEB_HOST=127.0.0.1"
@@ -277,9 +277,9 @@ def _as_retention(value: Any) -> Any:
         except json.JSONDecodeError:
             raise ValueError('must be true, false, a number or {"age": seconds, "count": n}') from None
     if isinstance(value, bool):
-        return Retention(count=0) if value else Retention()
+        return JobRetention(count=0) if value else JobRetention()
     if isinstance(value, int):
-        return Retention(count=value)
+        return JobRetention(count=value)
     if isinstance(value, dict) and not set(value) <= {"age", "count"}:
         raise ValueError('knows only "age" and "count"')
     return value

@@ -15,7 +15,7 @@ from pipeline.config.gateways import GatewaySettings
 from pipeline.models import Model
 
 EVENT_TYPES = ("media.done", "media.rejected", "media.failed", "media.expired")
-DEFAULT = "default"  # the name of the endpoint at WEBHOOK_URL
+DEFAULT_ENDPOINT = "default"  # the name of the endpoint at WEBHOOK_URL
 SHORTEST_KEY = 16  # bytes
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 SHORT = "is too short: use whsec_ and at least 24 random bytes in base64"
@@ -42,7 +42,7 @@ class EndpointSettings(Model):
     types: frozenset[str] = frozenset()
     sessions: tuple[str, ...] = ()
 
-    def wants(self, *, type_: str, session: str) -> bool:
+    def matches(self, *, type_: str, session: str) -> bool:
         """Whether events of this type and session go there."""
         if self.types and type_ not in self.types:
             return False
@@ -79,8 +79,8 @@ class WebhookSettings(GatewaySettings):
         if self.webhook_url and not self.webhook_secret:
             raise ValueError("WEBHOOK_SECRET: is missing: WEBHOOK_URL needs it to sign what it sends")
         names = [endpoint.name for endpoint in self.endpoints]
-        if self.webhook_url and names.count(DEFAULT) > 1:
-            raise ValueError(f"WEBHOOK_ENDPOINTS: {DEFAULT!r} is the one at WEBHOOK_URL: name it otherwise")
+        if self.webhook_url and names.count(DEFAULT_ENDPOINT) > 1:
+            raise ValueError(f"WEBHOOK_ENDPOINTS: {DEFAULT_ENDPOINT!r} is the one at WEBHOOK_URL: name it otherwise")
         return self
 
     @property
@@ -90,7 +90,7 @@ class WebhookSettings(GatewaySettings):
         if not (self.webhook_url and self.webhook_secret):
             return further
         secrets = tuple(map(SecretStr, _listed(self.webhook_secret.get_secret_value())))
-        return EndpointSettings(name=DEFAULT, url=self.webhook_url, secrets=secrets), *further
+        return EndpointSettings(name=DEFAULT_ENDPOINT, url=self.webhook_url, secrets=secrets), *further
 
     @property
     def webhook_secrets(self) -> list[str]:

@@ -10,13 +10,22 @@ from typing import Any, Protocol
 
 from pipeline.config.settings import Settings
 from pipeline.gateways import cloud, evolution, media, waha, wppconnect
-from pipeline.gateways.intake import HookRequest, Parsed
+from pipeline.gateways.intake import HookRequest, ParsedPayload
 from pipeline.gateways.sources import Source
 from pipeline.gateways.verification import NoSecretError, UnauthorizedError
-from pipeline.http_client import Outbound
+from pipeline.http_client import HttpClient
 from pipeline.models import Attachment
 
-__all__ = ["GATEWAYS", "Gateway", "HookRequest", "NoSecretError", "Parsed", "Source", "UnauthorizedError", "source_of"]
+__all__ = [
+    "GATEWAYS",
+    "Gateway",
+    "HookRequest",
+    "NoSecretError",
+    "ParsedPayload",
+    "Source",
+    "UnauthorizedError",
+    "source_of",
+]
 
 
 class Gateway(Protocol):
@@ -29,14 +38,14 @@ class Gateway(Protocol):
             UnauthorizedError: it shows none or a wrong one, or none is set.
         """
 
-    def parse(self, payload: Any, settings: Settings, /) -> Parsed:
+    def parse(self, payload: Any, settings: Settings, /) -> ParsedPayload:
         """The attachments in a payload (its JSON, decoded). What fits no known shape is counted as ignored.
 
         Raises:
             PayloadError: it holds more messages than MAX_BATCH.
         """
 
-    def source(self, attachment: Attachment, outbound: Outbound, settings: Settings, /) -> Source:
+    def source(self, attachment: Attachment, http_client: HttpClient, settings: Settings, /) -> Source:
         """Where its bytes lie just now.
 
         Raises:
@@ -54,10 +63,10 @@ GATEWAYS: Mapping[str, Gateway] = {
 }
 
 
-def source_of(attachment: Attachment, outbound: Outbound, settings: Settings) -> Source:
+def source_of(attachment: Attachment, http_client: HttpClient, settings: Settings) -> Source:
     """Where an attachment's bytes lie, as its gateway knows; as it declares where that is none of ours.
 
     Raises:
         PermanentError, RetryableError: see `Gateway.source`.
     """
-    return GATEWAYS.get(attachment.gateway, media).source(attachment, outbound, settings)
+    return GATEWAYS.get(attachment.gateway, media).source(attachment, http_client, settings)

@@ -8,10 +8,10 @@ from typing import Any
 from pipeline.config.settings import Settings
 from pipeline.errors import Code, RetryableError
 from pipeline.gateways.graph import media_link
-from pipeline.gateways.intake import HookRequest, Parsed, attachment_of, check_batch
-from pipeline.gateways.sources import Source, as_declared
+from pipeline.gateways.intake import HookRequest, ParsedPayload, build_attachment, check_batch
+from pipeline.gateways.sources import Source, declared_source
 from pipeline.gateways.verification import check_hmac, configured
-from pipeline.http_client import Outbound
+from pipeline.http_client import HttpClient
 from pipeline.models import Attachment, Fault, Kind
 from pipeline.values.gateway_values import json_object, json_objects, said, seconds_in
 
@@ -34,7 +34,7 @@ def verify(request: HookRequest, settings: Settings) -> None:
     check_hmac(request.body, given, key=key, digest="sha256")
 
 
-def parse(payload: Any, settings: Settings) -> Parsed:
+def parse(payload: Any, settings: Settings) -> ParsedPayload:
     """The attachments of all messages of all changes of all entries, also of those that the business itself has sent.
 
     Raises:
@@ -50,7 +50,7 @@ def parse(payload: Any, settings: Settings) -> Parsed:
         attachments += found
         others = len(json_objects(value.get("statuses"))) + len(json_objects(value.get("errors")))
         ignored += len(messages) - len(found) + others or int(not found)
-    return Parsed(tuple(attachments), ignored or int(not attachments))
+    return ParsedPayload(tuple(attachments), ignored or int(not attachments))
 
 
 def _values(payload: Any) -> Iterator[Mapping[str, Any]]:
@@ -77,7 +77,7 @@ def _attachment(value: Mapping[str, Any], message: Mapping[str, Any], name: str)
     # People with a username may show no number, only an id that is made for this business.
     sender = _first(message, "from", "from_user_id", "user_id") or _first(contact, "user_id", "wa_id")
     sent_at = seconds_in(message.get("timestamp"))
-    return attachment_of(
+    return build_attachment(
         {
             "gateway": "cloud",
             "session": json_object(value.get("metadata")).get("phone_number_id"),
@@ -104,7 +104,7 @@ def _fault(message: Mapping[str, Any], node: Mapping[str, Any]) -> Fault | None:
     return None if node.get("id") else Fault(code=Code.NO_SOURCE, message="the message names no media id")
 
 
-def source(attachment: Attachment, outbound: Outbound, settings: Settings) -> Source:
+def source(attachment: Attachment, http_client: HttpClient, settings: Settings) -> Source:
     """The URL that the Graph API makes for a media id, with the number's token; one that a replay gave as it stands.
 
     Raises:
@@ -112,13 +112,13 @@ def source(attachment: Attachment, outbound: Outbound, settings: Settings) -> So
         RetryableError: `fetch_unauthorized`, if the number has no token, and what `media_link` says.
     """
     if attachment.remote_id is None or attachment.url or attachment.direct_path:
-        return as_declared(attachment, outbound, settings)
+        return declared_source(attachment, http_client, settings)
     # To be tried again, for a setting is missing, and nothing is wrong with the file.
     if not (token := settings.cloud_token(attachment.session)):
         missing = "no access token is set for this phone number: set CLOUD_ACCESS_TOKEN or CLOUD_ACCESS_TOKENS"
         raise RetryableError(Code.FETCH_UNAUTHORIZED, missing)
     credentials = {"Authorization": f"Bearer {token}"}
-    return Source(media_link(attachment.remote_id, credentials, outbound, settings), credentials=credentials)
+    return Source(media_link(attachment.remote_id, credentials, http_client, settings), credentials=credentials)
 
 
 def _first(fields: Mapping[str, Any], *names: str) -> Any:

@@ -10,9 +10,9 @@ from typing import Any
 from pydantic import SecretStr
 
 from pipeline.config.settings import Settings
-from pipeline.gateways.intake import HookRequest, Parsed, attachment_of, check_batch, declared_size
-from pipeline.gateways.sources import as_declared, place_of
-from pipeline.gateways.verification import NoSecretError, UnauthorizedError, bearer, same
+from pipeline.gateways.intake import HookRequest, ParsedPayload, build_attachment, check_batch, declared_size
+from pipeline.gateways.sources import declared_source, media_location
+from pipeline.gateways.verification import NoSecretError, UnauthorizedError, bearer_token, constant_time_equal
 from pipeline.models import Attachment, Kind
 from pipeline.values.gateway_values import json_object
 
@@ -31,7 +31,7 @@ KINDS: Mapping[str, Kind] = {
 # What a message answers to or shares is another's; the edit of a caption repeats the file that it belongs to.
 NOT_ITS_OWN = frozenset({"contextInfo", "quotedMessage", "protocolMessage"})
 
-source = as_declared
+source = declared_source
 
 
 def verify(request: HookRequest, settings: Settings) -> None:
@@ -45,9 +45,9 @@ def verify(request: HookRequest, settings: Settings) -> None:
     key, secret = settings.evolution_jwt_key, settings.evolution_secret
     if not (key or secret):
         raise NoSecretError("EVOLUTION_JWT_KEY or EVOLUTION_SECRET")
-    token = bearer(request.header("authorization"))
+    token = bearer_token(request.header("authorization"))
     shown = (token, request.header("x-webhook-secret"))
-    if secret and any(same(one, secret.get_secret_value()) for one in shown):
+    if secret and any(constant_time_equal(one, secret.get_secret_value()) for one in shown):
         return
     if not (key and _is_signed(token, key)):
         raise UnauthorizedError("send a JWT signed with the jwt_key, or the secret as X-Webhook-Secret")
@@ -69,14 +69,14 @@ def _is_signed(token: str, key: SecretStr) -> bool:
     return True
 
 
-def parse(payload: Any, settings: Settings) -> Parsed:
+def parse(payload: Any, settings: Settings) -> ParsedPayload:
     """The media of every message in an event, those of the session's own messages too.
 
     Raises:
         PayloadError: there are more messages, or more media, than MAX_BATCH.
     """
     if not isinstance(payload, dict) or _event(payload) not in EVENTS:
-        return Parsed(ignored=1)
+        return ParsedPayload(ignored=1)
     messages = _messages(payload.get("data"))
     check_batch(len(messages), settings)
     attachments: list[Attachment] = []
@@ -86,7 +86,7 @@ def parse(payload: Any, settings: Settings) -> Parsed:
         ignored += not found
         check_batch(len(attachments) + len(found), settings)
         attachments += [_attachment(payload, message, *media, part=part) for part, media in enumerate(found)]
-    return Parsed(tuple(attachments), ignored)
+    return ParsedPayload(tuple(attachments), ignored)
 
 
 def _event(payload: dict[str, Any]) -> str:
@@ -131,7 +131,7 @@ def _attachment(payload: dict[str, Any], message: Any, name: str, media: dict[st
     voice = name == "audioMessage" and (media.get("ptt") or media.get("voice"))
     # What the server has downloaded itself is one file beside the message: that of its first part.
     copy = (content.get("base64") or message.get("base64"), content.get("mediaUrl")) if part == 0 else (None, None)
-    return attachment_of(
+    return build_attachment(
         {
             "gateway": "evolution",
             "session": json_object(instance).get("instanceName") or instance,
@@ -148,7 +148,7 @@ def _attachment(payload: dict[str, Any], message: Any, name: str, media: dict[st
             "file_sha256": media.get("fileSha256") or media.get("sha256"),
             "file_enc_sha256": media.get("fileEncSha256") or None,
             "data": copy[0],
-            **place_of(
+            **media_location(
                 direct_path=media.get("directPath"),
                 url=media.get("url"),
                 media_key=media.get("mediaKey"),

@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline.config.settings import Settings
 from pipeline.errors import Code, PermanentError, PipelineError, RetryableError
-from pipeline.http_client import Outbound, Reply
+from pipeline.http_client import HttpClient, Reply
 from pipeline.values.gateway_values import json_object
 
 MAX_REPLY = 64 * 1024  # bytes
@@ -22,14 +22,14 @@ NOT_YOU = frozenset({0, 3, 10, 102, 190, *range(200, 300)})
 _MEDIA_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 
-def media_link(media_id: str, credentials: Mapping[str, str], outbound: Outbound, settings: Settings) -> str:
+def media_link(media_id: str, credentials: Mapping[str, str], http_client: HttpClient, settings: Settings) -> str:
     """The URL that a media id leads to just now. The same credentials open it.
 
     Raises:
         PermanentError: `no_source` (a malformed id), `source_gone` (an unknown or expired one), `url_blocked`, and what
-            `Outbound.ask` and `refusal_of` say.
+            `HttpClient.ask` and `refusal_of` say.
         RetryableError: `fetch_unauthorized`, `fetch_unavailable` with Retry-After, `fetch_protocol` (an answer without
-            a URL, or a very long one), and what `Outbound.ask` says.
+            a URL, or a very long one), and what `HttpClient.ask` says.
     """
     if not _MEDIA_ID.fullmatch(media_id):
         raise PermanentError(Code.NO_SOURCE, "the media id is malformed")
@@ -39,7 +39,7 @@ def media_link(media_id: str, credentials: Mapping[str, str], outbound: Outbound
     asked = _fit_for_a_token(f"{graph}/{media_id}", in_clear=in_clear)
     timeout_s = settings.fetch_read_timeout_s
     try:
-        reply = outbound.ask(asked, credentials=credentials, timeout_s=timeout_s, max_bytes=MAX_REPLY)
+        reply = http_client.ask(asked, credentials=credentials, timeout_s=timeout_s, max_bytes=MAX_REPLY)
     except PermanentError as error:
         if error.code == Code.TOO_LARGE:  # the answer is, which says nothing of the file
             raise RetryableError(Code.FETCH_PROTOCOL, "the Graph API's answer is too long") from None

@@ -33,7 +33,7 @@ class HookRequest:
 
 
 @dataclass(frozen=True)
-class Parsed:
+class ParsedPayload:
     """The attachments of a payload in their order; `ignored` counts messages and events that carry none."""
 
     attachments: tuple[Attachment, ...] = ()
@@ -52,7 +52,7 @@ def declared_size(value: Any) -> Any:
     return None if size in (0, "0") else size
 
 
-def attachment_of(fields: Mapping[str, Any]) -> Attachment:
+def build_attachment(fields: Mapping[str, Any]) -> Attachment:
     """The attachment of a message that a gateway has sent. It is always one: nothing that carries media is dropped.
 
     A field that does not fit is left out and becomes the attachment's fault, so that it ends as `rejected` and its

@@ -6,13 +6,13 @@ from typing import Any
 
 from pipeline.config.settings import Settings
 from pipeline.errors import PayloadError
-from pipeline.gateways.intake import HookRequest, Parsed
-from pipeline.gateways.sources import as_declared
-from pipeline.gateways.verification import UnauthorizedError, bearer, configured, same
+from pipeline.gateways.intake import HookRequest, ParsedPayload
+from pipeline.gateways.sources import declared_source
+from pipeline.gateways.verification import UnauthorizedError, bearer_token, configured, constant_time_equal
 from pipeline.models import Attachment, parse_attachment
 from pipeline.values.base64_stream import check_base64
 
-source = as_declared
+source = declared_source
 
 
 def verify(request: HookRequest, settings: Settings) -> None:
@@ -21,21 +21,23 @@ def verify(request: HookRequest, settings: Settings) -> None:
     Raises:
         UnauthorizedError: it is another, or none is set.
     """
-    if not same(bearer(request.header("authorization")), configured(settings.api_token, "API_TOKEN")):
+    if not constant_time_equal(
+        bearer_token(request.header("authorization")), configured(settings.api_token, "API_TOKEN")
+    ):
         raise UnauthorizedError("send Authorization: Bearer with the API_TOKEN of this server")
 
 
-def parse(payload: Any, settings: Settings) -> Parsed:
+def parse(payload: Any, settings: Settings) -> ParsedPayload:
     """One attachment as an object, or a list of at most MAX_BATCH: all are checked before the first is accepted.
 
     Raises:
         PayloadError: a field is wrong; in a list it is named with its index.
     """
     if not isinstance(payload, list):
-        return Parsed((_checked(payload),))
+        return ParsedPayload((_checked(payload),))
     if not 0 < len(payload) <= settings.max_batch:
         raise PayloadError("", f"a list has 1 to {settings.max_batch} attachments (MAX_BATCH)")
-    return Parsed(tuple(_parse_at(index, fields) for index, fields in enumerate(payload)))
+    return ParsedPayload(tuple(_parse_at(index, fields) for index, fields in enumerate(payload)))
 
 
 def _parse_at(index: int, fields: Any) -> Attachment:

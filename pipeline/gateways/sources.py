@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.config.settings import Settings
 from pipeline.errors import Code, PermanentError
-from pipeline.http_client import Outbound
+from pipeline.http_client import HttpClient
 from pipeline.models import Attachment
 from pipeline.security.whatsapp_media import ORIGIN, USELESS_URLS, media_url
 
@@ -26,7 +26,7 @@ class Source:
     trusted: str | None = None
 
 
-def as_declared(attachment: Attachment, outbound: Outbound, settings: Settings) -> Source:  # noqa: ARG001  one shape for all
+def declared_source(attachment: Attachment, http_client: HttpClient, settings: Settings) -> Source:  # noqa: ARG001  one shape for all
     """The direct path on WhatsApp's servers, else the URL.
 
     Raises:
@@ -39,7 +39,7 @@ def as_declared(attachment: Attachment, outbound: Outbound, settings: Settings) 
     return Source(url, headers={"Origin": ORIGIN} if whatsapp else {})
 
 
-def place_of(*, direct_path: Any, url: Any, media_key: Any, copy: Any) -> dict[str, Any]:
+def media_location(*, direct_path: Any, url: Any, media_key: Any, copy: Any) -> dict[str, Any]:
     """An attachment's fields for one place of two: WhatsApp's own, or the gateway's `copy`, which is in plaintext.
 
     WhatsApp's goes first where it is of use: the copy's server often lies where only the gateway gets at it.

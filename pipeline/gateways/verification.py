@@ -36,7 +36,7 @@ def configured(secret: SecretStr | None, setting: str) -> str:
     return secret.get_secret_value()
 
 
-def same(given: str, expected: str) -> bool:
+def constant_time_equal(given: str, expected: str) -> bool:
     """Whether two texts are the same, in a time that tells nothing."""
     # Bytes, for compare_digest takes no text beyond ASCII.
     return hmac.compare_digest(*(text.encode("utf-8", "surrogateescape") for text in (given, expected)))
@@ -48,11 +48,11 @@ def check_hmac(body: bytes, given: str, *, key: str, digest: str) -> None:
     Raises:
         UnauthorizedError: it is missing or wrong.
     """
-    if not same(given, hmac.new(key.encode(), body, getattr(hashlib, digest)).hexdigest()):
+    if not constant_time_equal(given, hmac.new(key.encode(), body, getattr(hashlib, digest)).hexdigest()):
         raise UnauthorizedError("the signature is missing or wrong")
 
 
-def bearer(authorization: str) -> str:
+def bearer_token(authorization: str) -> str:
     """The token of an Authorization header, empty if it carries none."""
     scheme, _, token = authorization.partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""

@@ -10,15 +10,15 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.config.gateways import LOOPBACK
+from pipeline.config.gateways import LOOPBACK_HOSTS
 from pipeline.config.settings import Settings
 from pipeline.errors import Code, PermanentError
-from pipeline.gateways.intake import HookRequest, Parsed, attachment_of
-from pipeline.gateways.sources import Source, as_declared
+from pipeline.gateways.intake import HookRequest, ParsedPayload, build_attachment
+from pipeline.gateways.sources import Source, declared_source
 from pipeline.gateways.verification import UnauthorizedError, check_hmac, configured
 from pipeline.gateways.waha_engines import engine_says
-from pipeline.http_client import Outbound
-from pipeline.http_client.ssrf_guard import parse_target
+from pipeline.http_client import HttpClient
+from pipeline.http_client.ssrf_guard import parse_url
 from pipeline.models import Attachment, Fault, Kind
 from pipeline.values.gateway_values import json_object, said, seconds_in
 
@@ -27,7 +27,7 @@ EVENTS = ("message", "message.any")
 # from 2 s, a fifth of jitter) ends after 44 hours. A refused repeat is a lost file, a replayed one the same attachment.
 WINDOW_S = 48 * 3600
 MAX_STAMP_DIGITS = 15
-OWN_HOSTS = LOOPBACK | {"0.0.0.0"}  # noqa: S104  nothing is bound to it: WAHA may call itself so
+OWN_HOSTS = LOOPBACK_HOSTS | {"0.0.0.0"}  # noqa: S104  nothing is bound to it: WAHA may call itself so
 
 
 def verify(request: HookRequest, settings: Settings) -> None:
@@ -49,15 +49,15 @@ def verify(request: HookRequest, settings: Settings) -> None:
         raise UnauthorizedError("X-Webhook-Timestamp is more than two days from this server's clock")
 
 
-def parse(payload: Any, settings: Settings) -> Parsed:
+def parse(payload: Any, settings: Settings) -> ParsedPayload:
     """The attachment of a `message` or `message.any` event; both tell of the same one. Raises nothing."""
     event = json_object(payload)
     message = json_object(event.get("payload"))
     if event.get("event") not in EVENTS or not (
         message.get("hasMedia") or json_object(message.get("media")).get("url")
     ):
-        return Parsed(ignored=1)
-    return Parsed((_attachment(event, message, settings),))
+        return ParsedPayload(ignored=1)
+    return ParsedPayload((_attachment(event, message, settings),))
 
 
 def _attachment(event: Mapping[str, Any], message: Mapping[str, Any], settings: Settings) -> Attachment:
@@ -65,7 +65,7 @@ def _attachment(event: Mapping[str, Any], message: Mapping[str, Any], settings: 
     kind, size = engine_says(json_object(message.get("_data")))
     # Of what the session itself has sent, WEBJS names the chat in `to`, other engines in `from` as ever.
     chat, me = (message.get("to"), json_object(event.get("me")).get("id")) if message.get("fromMe") else (None, None)
-    return attachment_of(
+    return build_attachment(
         {
             "gateway": "waha",
             "session": event.get("session"),
@@ -115,18 +115,18 @@ def _likely_kind(media: Mapping[str, Any]) -> Kind | None:
     return {"image": Kind.IMAGE, "video": Kind.VIDEO, "audio": Kind.AUDIO}.get(family)
 
 
-def source(attachment: Attachment, outbound: Outbound, settings: Settings) -> Source:
+def source(attachment: Attachment, http_client: HttpClient, settings: Settings) -> Source:
     """The URL; where that is on WAHA's own server, with WAHA_API_KEY and wherever that server stands.
 
     Raises:
         PermanentError: `no_source`, `url_scheme` or `url_blocked`.
     """
-    declared = as_declared(attachment, outbound, settings)
+    declared = declared_source(attachment, http_client, settings)
     if settings.waha_url and (url := _own_url(declared.url, settings.waha_url)):
         key = settings.waha_api_key
         return Source(url, credentials={"X-Api-Key": key.get_secret_value()} if key else {}, trusted=settings.waha_url)
     try:
-        outbound.check(declared.url)
+        http_client.check(declared.url)
     except PermanentError as error:
         if error.code == Code.URL_BLOCKED:
             remedy = "if it is WAHA's own server, set WAHA_URL to how it is reached from here"
@@ -137,8 +137,8 @@ def source(attachment: Attachment, outbound: Outbound, settings: Settings) -> So
 
 def _own_url(url: str, waha_url: str) -> str | None:
     """The URL as it leads to WAHA from here, or None if it leads elsewhere."""
-    target = parse_target(url)
-    if target.origin == parse_target(waha_url).origin:
+    target = parse_url(url)
+    if target.origin == parse_url(waha_url).origin:
         return url
     # An S3 of the same machine is called `localhost` as well, but has no such path.
     if target.host in OWN_HOSTS and target.path.startswith("/api/"):

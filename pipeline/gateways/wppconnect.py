@@ -8,18 +8,18 @@ from typing import Any
 
 from pipeline.config.settings import Settings
 from pipeline.errors import PayloadError
-from pipeline.gateways.intake import HookRequest, Parsed, attachment_of, check_batch, declared_size
-from pipeline.gateways.sources import as_declared, place_of
-from pipeline.gateways.verification import UnauthorizedError, bearer, configured, same
+from pipeline.gateways.intake import HookRequest, ParsedPayload, build_attachment, check_batch, declared_size
+from pipeline.gateways.sources import declared_source, media_location
+from pipeline.gateways.verification import UnauthorizedError, bearer_token, configured, constant_time_equal
 from pipeline.models import Attachment, Kind
-from pipeline.values.base64_stream import base64_pieces
-from pipeline.values.gateway_values import bytes_in
+from pipeline.values.base64_stream import decode_base64
+from pipeline.values.gateway_values import decode_bytes
 
 # The server's webhook events that are messages, and its socket's one, for those who pass that on.
 EVENTS = frozenset({"onmessage", "onanymessage", "onselfmessage", "unreadmessages", "receivedmessage"})
 KINDS: Mapping[str, Kind] = {**{kind.value: kind for kind in Kind}, "ptv": Kind.VIDEO}
 
-source = as_declared
+source = declared_source
 
 
 def verify(request: HookRequest, settings: Settings) -> None:
@@ -31,12 +31,12 @@ def verify(request: HookRequest, settings: Settings) -> None:
         UnauthorizedError: it is missing or wrong, or none is set.
     """
     expected = configured(settings.wppconnect_secret, "WPPCONNECT_SECRET")
-    shown = (request.header("x-webhook-secret"), bearer(request.header("authorization")), request.secret or "")
-    if not any(same(one, expected) for one in shown):
+    shown = (request.header("x-webhook-secret"), bearer_token(request.header("authorization")), request.secret or "")
+    if not any(constant_time_equal(one, expected) for one in shown):
         raise UnauthorizedError("send the secret as X-Webhook-Secret, or as the last part of the URL")
 
 
-def parse(payload: Any, settings: Settings) -> Parsed:
+def parse(payload: Any, settings: Settings) -> ParsedPayload:
     """The media of a message, or of several under `data` or `response`; those of the session's own too.
 
     Raises:
@@ -45,7 +45,7 @@ def parse(payload: Any, settings: Settings) -> Parsed:
     messages = _messages(payload)
     check_batch(len(messages), settings)
     media = [message for message in messages if _is_media(message)]
-    return Parsed(tuple(_attachment(payload, message) for message in media), len(messages) - len(media))
+    return ParsedPayload(tuple(_attachment(payload, message) for message in media), len(messages) - len(media))
 
 
 def _messages(payload: Any) -> list[Any]:
@@ -73,7 +73,7 @@ def _attachment(payload: dict[str, Any], message: dict[str, Any]) -> Attachment:
     kind = message.get("type")
     own = message.get("fromMe") is True
     sender = message["sender"].get("id") if isinstance(message.get("sender"), dict) else message.get("sender")
-    return attachment_of(
+    return build_attachment(
         {
             "gateway": "wppconnect",
             "session": message.get("session") or payload.get("session"),
@@ -114,7 +114,7 @@ def _joined(separator: str, *parts: Any) -> str | None:
 
 
 def _place(message: dict[str, Any]) -> dict[str, Any]:
-    place = place_of(
+    place = media_location(
         direct_path=message.get("directPath"),
         url=message.get("clientUrl") or message.get("deprecatedMms3Url"),
         media_key=message.get("mediaKey"),
@@ -131,12 +131,12 @@ def _is_file(body: str, message: dict[str, Any], *, elsewhere: bool) -> bool:
 
     Where a message tells neither, the body is taken if there is nothing else to take.
     """
-    expected, size = bytes_in(message.get("filehash")), declared_size(message.get("size"))
+    expected, size = decode_bytes(message.get("filehash")), declared_size(message.get("size"))
     if not expected and size is None:
         return not elsewhere
     digest, count = hashlib.sha256(), 0
     try:
-        for piece in base64_pieces(body):
+        for piece in decode_base64(body):
             digest.update(piece)
             count += len(piece)
     except PayloadError:

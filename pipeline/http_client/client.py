@@ -18,7 +18,7 @@ from pipeline.http_client.deadline import Allowance, Deadline
 from pipeline.http_client.heads import REDIRECTS, ProtocolError
 from pipeline.http_client.host_rate import HostRateLimiter, LocalRateLimiter, Requester, enter
 from pipeline.http_client.responses import check_encoding, check_status, refusal_of, retry_after
-from pipeline.http_client.ssrf_guard import Guard, Resolver, Target, parse_target, system_resolver
+from pipeline.http_client.ssrf_guard import Resolver, SsrfGuard, Target, parse_url, system_resolver
 from pipeline.http_client.transport import NO_HEADERS, GuardedRequest, Transport
 
 MAX_REDIRECTS = 5
@@ -35,14 +35,14 @@ class Reply:
     retry_after: float | None = None
 
 
-class Posted(NamedTuple):
+class PostResult(NamedTuple):
     """What a receiver answered: a status, and the wait in seconds that it asks for, if any. Its words are not kept."""
 
     status: int
     retry_after: float | None = None
 
 
-class Outbound:
+class HttpClient:
     """Sends requests to public addresses only, and keeps connections for the next ones. Safe for many threads.
 
     Every address that a name has is checked, and the connection goes to a checked one: a name that means something else
@@ -64,9 +64,9 @@ class Outbound:
         tls: ssl.SSLContext | None = None,
         resolver: Resolver = system_resolver,
     ) -> None:
-        self._guard = Guard(allow_private=allow_private, ports=ports, resolver=resolver)
+        self._guard = SsrfGuard(allow_private=allow_private, ports=ports, resolver=resolver)
         self._slots = Slots(per_host)
-        self.pace: HostRateLimiter = LocalRateLimiter({})
+        self.rate_limiter: HostRateLimiter = LocalRateLimiter({})
         self._connect_timeout_s = connect_timeout_s
         self._transport = Transport(
             self._guard, connect_timeout_s=connect_timeout_s, read_timeout_s=read_timeout_s, tls=tls
@@ -82,7 +82,7 @@ class Outbound:
         trusted: str | None = None,
         deadline_s: Allowance,
         max_bytes: int,
-        comer: Requester | None = None,
+        requester: Requester | None = None,
     ) -> Iterator[Body]:
         """Fetches a file, across at most five redirects. `credentials` are headers for the URL's own origin only.
 
@@ -101,12 +101,12 @@ class Outbound:
             PacedError: `fetch_busy`, if it is not the comer's turn there.
         """
         clock = None
-        target = self._guard.target(url, trusted=parse_target(trusted).origin if trusted else None)
+        target = self._guard.target(url, trusted=parse_url(trusted).origin if trusted else None)
         sent = {**headers, **credentials} if credentials else headers
         for _ in range(MAX_REDIRECTS + 1):
             with self._slots.hold(target.host, timeout_s=TURN_S):
-                if comer:
-                    enter(self.pace, target.host, comer)
+                if requester:
+                    enter(self.rate_limiter, target.host, requester)
                 clock = clock or Deadline(deadline_s)  # waiting for a turn is not the server's slowness
                 with self._transport.send(GuardedRequest("GET", target, headers=sent, clock=clock)) as exchange:
                     answer = exchange.raw
@@ -146,7 +146,7 @@ class Outbound:
                         raise
                 return Reply(body, refusal, retry_after(answer.headers.get("Retry-After")))
 
-    def post(self, url: str, body: bytes, *, headers: Mapping[str, str], timeout_s: float) -> Posted:
+    def post(self, url: str, body: bytes, *, headers: Mapping[str, str], timeout_s: float) -> PostResult:
         """Sends `body` and tells the status of the answer. Redirects are not followed; the answer is thrown away.
 
         A receiver may see the same request twice, if its server closes a kept connection just then.
@@ -164,7 +164,7 @@ class Outbound:
             # The status is known: whatever is wrong with the rest costs the connection only.
             with suppress(OSError, ProtocolError, TruncatedError):
                 answer.throw_away(MAX_THROWN_AWAY)
-            return Posted(answer.status, retry_after(answer.headers.get("Retry-After")))
+            return PostResult(answer.status, retry_after(answer.headers.get("Retry-After")))
 
     def check(self, url: str) -> None:
         """Whether this URL may be used, as far as can be told now: each use checks again.

@@ -11,10 +11,10 @@ from typing import NamedTuple, Protocol
 from pipeline.errors import Code, PacedError
 
 HORIZON_S = 2.0  # how far ahead turns are given away: those who came before go first for so long at most
-GRACE_S = 5.0  # how long after its turn one may come
-LATE_S = 60.0  # how long after it was told to come back one still counts as who has waited
-EARLY_S = 0.005  # clocks and sleeps are not exact
-LONGEST_WAIT_S = 600.0
+SLOT_GRACE_S = 5.0  # how long after its turn one may come
+WAITER_TTL_S = 60.0  # how long after it was told to come back one still counts as who has waited
+CLOCK_TOLERANCE_S = 0.005  # clocks and sleeps are not exact
+MAX_SLOT_WAIT_S = 600.0
 
 
 class Requester(NamedTuple):
@@ -27,7 +27,7 @@ class Requester(NamedTuple):
 class HostRateLimiter(Protocol):
     """Turns at the hosts that have a rate."""
 
-    def wait_s(self, host: str, comer: Requester) -> float:
+    def acquire(self, host: str, requester: Requester) -> float:
         """The seconds until the comer's turn at a host; 0: it is now, and is taken.
 
         Who comes back when it is told gets its turn, or near it; of those who come too late nothing is kept.
@@ -45,13 +45,13 @@ class HostRates:
 
     def of(self, host: str) -> float | None:
         """The rate of a host; None if it has none."""
-        host = normal(host)
+        host = normalized_host(host)
         if host in self._names:
             return self._names[host]
         return next((rate for ending, rate in self._endings if host.endswith(ending)), None)
 
 
-def normal(host: str) -> str:
+def normalized_host(host: str) -> str:
     """A host's name as rates name it."""
     return host.rstrip(".").lower()
 
@@ -71,40 +71,40 @@ class _Turns:
     waiting: dict[str, float] = field(default_factory=dict)
     lines: dict[str, float] = field(default_factory=dict)
 
-    def wait_s(self, comer: Requester, interval_s: float, now: float) -> float:
+    def acquire(self, requester: Requester, interval_s: float, now: float) -> float:
         # The same stands in pace.lua.
         self._forget(now)
-        turn = self.given.get(comer.media_id)
+        turn = self.given.get(requester.media_id)
         if turn is None:
             turn = max(self.free_at, now)
-            if turn - now > self._reach_s(comer, horizon_s(interval_s)):
-                return self._queue(comer, interval_s, now)
-            self.waiting.pop(comer.media_id, None)
+            if turn - now > self._reach_s(requester, horizon_s(interval_s)):
+                return self._queue(requester, interval_s, now)
+            self.waiting.pop(requester.media_id, None)
             self.free_at = turn + interval_s
-        if turn <= now + EARLY_S:
-            self.given.pop(comer.media_id, None)
+        if turn <= now + CLOCK_TOLERANCE_S:
+            self.given.pop(requester.media_id, None)
             return 0.0
-        self.given[comer.media_id] = turn
+        self.given[requester.media_id] = turn
         return turn - now
 
-    def _reach_s(self, comer: Requester, horizon: float) -> float:
+    def _reach_s(self, requester: Requester, horizon: float) -> float:
         """How far ahead a comer may get a turn: who has waited halfway, who is the first of its session all the way,
         and who comes behind others of its session not at all."""
-        if comer.media_id in self.waiting:
+        if requester.media_id in self.waiting:
             return horizon / 2
-        return -1.0 if comer.session in self.lines else horizon
+        return -1.0 if requester.session in self.lines else horizon
 
-    def _queue(self, comer: Requester, interval_s: float, now: float) -> float:
+    def _queue(self, requester: Requester, interval_s: float, now: float) -> float:
         # Back when most of what is given away now is over. Sessions share the pace: each one's line moves at its part.
-        begin = max(self.lines.get(comer.session, 0.0), now + horizon_s(interval_s) * 3 / 4)
-        self.lines[comer.session] = begin  # counted among those that wait
-        end = self.lines[comer.session] = begin + interval_s * len(self.lines)
-        back_at = self.waiting[comer.media_id] = min(end, now + LONGEST_WAIT_S)
+        begin = max(self.lines.get(requester.session, 0.0), now + horizon_s(interval_s) * 3 / 4)
+        self.lines[requester.session] = begin  # counted among those that wait
+        end = self.lines[requester.session] = begin + interval_s * len(self.lines)
+        back_at = self.waiting[requester.media_id] = min(end, now + MAX_SLOT_WAIT_S)
         return back_at - now
 
     def _forget(self, now: float) -> None:
-        self.given = {name: turn for name, turn in self.given.items() if turn > now - GRACE_S}
-        self.waiting = {name: back_at for name, back_at in self.waiting.items() if back_at > now - LATE_S}
+        self.given = {name: turn for name, turn in self.given.items() if turn > now - SLOT_GRACE_S}
+        self.waiting = {name: back_at for name, back_at in self.waiting.items() if back_at > now - WAITER_TTL_S}
         self.lines = {name: end for name, end in self.lines.items() if end > now}
 
 
@@ -120,21 +120,21 @@ class LocalRateLimiter:
         self._hosts: dict[str, _Turns] = {}
         self._lock = threading.Lock()
 
-    def wait_s(self, host: str, comer: Requester) -> float:
+    def acquire(self, host: str, requester: Requester) -> float:
         rate = self._rates.of(host)
         if rate is None:
             return 0.0
         with self._lock:
-            turns = self._hosts.setdefault(normal(host), _Turns())
-            return turns.wait_s(comer, 1 / (rate * self._share), self._clock())
+            turns = self._hosts.setdefault(normalized_host(host), _Turns())
+            return turns.acquire(requester, 1 / (rate * self._share), self._clock())
 
 
-def enter(pace: HostRateLimiter, host: str, comer: Requester) -> None:
+def enter(rate_limiter: HostRateLimiter, host: str, requester: Requester) -> None:
     """Returns if it is the comer's turn at a host.
 
     Raises:
         PacedError: it is not yet.
     """
-    wait_s = pace.wait_s(host, comer)
+    wait_s = rate_limiter.acquire(host, requester)
     if wait_s > 0:
         raise PacedError(Code.FETCH_BUSY, f"{host} is asked for no more files a second", retry_after=wait_s)

@@ -67,7 +67,7 @@ class Target:
         return f"{self.scheme}://{self.authority}{self.path}"
 
 
-def parse_target(url: str) -> Target:
+def parse_url(url: str) -> Target:
     """Takes a URL apart, and refuses every form that two parsers might read differently.
 
     Raises:
@@ -154,7 +154,7 @@ def system_resolver(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))
 
 
-class Guard:
+class SsrfGuard:
     """Decides where connections may go: to public addresses on the usual ports, and to what `allow_private` names."""
 
     def __init__(self, *, allow_private: Sequence[Network], ports: Sequence[int], resolver: Resolver) -> None:
@@ -169,7 +169,7 @@ class Guard:
         Raises:
             PermanentError: `url_scheme` or `url_blocked`.
         """
-        target = parse_target(url)
+        target = parse_url(url)
         if target.origin == trusted:
             return replace(target, trusted=True)
         if target.port not in self._ports and not self._allowed:

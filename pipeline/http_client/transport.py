@@ -24,7 +24,7 @@ from pipeline.http_client.connection_pool import Pool
 from pipeline.http_client.deadline import Deadline
 from pipeline.http_client.heads import ProtocolError
 from pipeline.http_client.responses import transport_error
-from pipeline.http_client.ssrf_guard import Guard, Target
+from pipeline.http_client.ssrf_guard import SsrfGuard, Target
 
 USER_AGENT = "Esteira"
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
@@ -73,7 +73,7 @@ class Transport(BaseAdapter):
     """Sends a `GuardedRequest`. The answer's body is read from `raw` of the response, and `close` ends the exchange."""
 
     def __init__(
-        self, guard: Guard, *, connect_timeout_s: float, read_timeout_s: float, tls: ssl.SSLContext | None
+        self, guard: SsrfGuard, *, connect_timeout_s: float, read_timeout_s: float, tls: ssl.SSLContext | None
     ) -> None:
         super().__init__()
         self._guard = guard

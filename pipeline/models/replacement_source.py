@@ -11,7 +11,7 @@ from pipeline.errors import PayloadError
 from pipeline.models.attachment import Attachment
 from pipeline.models.base import MAX_URL, Count, Empty, Model, Sha256, Url
 from pipeline.values.base64_stream import check_base64
-from pipeline.values.gateway_values import bytes_in, key_text
+from pipeline.values.gateway_values import decode_bytes, key_text
 
 KEY_BYTES = 32
 
@@ -37,7 +37,7 @@ def _path(value: str | None) -> str | None:
 
 
 def _key(value: str | None) -> str | None:
-    if value is not None and len(bytes_in(value) or b"") != KEY_BYTES:
+    if value is not None and len(decode_bytes(value) or b"") != KEY_BYTES:
         raise ValueError(f"must be {KEY_BYTES} bytes in base64 or hex, as an array or an object of bytes")
     return value
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 
 from pipeline.models.attachment import Attachment
-from pipeline.values.gateway_values import bytes_in
+from pipeline.values.gateway_values import decode_bytes
 
 MARK_DIGITS = 32
 
@@ -20,7 +20,7 @@ def source_mark(attachment: Attachment) -> str | None:
     if attachment.file_sha256 is None or attachment.data:
         return None
     if attachment.media_key:
-        key = bytes_in(attachment.media_key)
+        key = decode_bytes(attachment.media_key)
         return _digest("key", key.hex(), attachment.file_sha256) if key else None
     place = attachment.direct_path or attachment.url
     if attachment.remote_id or not place:

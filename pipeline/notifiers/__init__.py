@@ -9,12 +9,12 @@ from collections.abc import Callable
 from types import MappingProxyType
 
 from pipeline.config.settings import Settings
-from pipeline.http_client import Outbound
+from pipeline.http_client import HttpClient
 from pipeline.models import Outcome
 from pipeline.notifiers import live, log, node_socketio
 
 Notifier = Callable[[Outcome], None]
-Build = Callable[[Settings, Outbound], Notifier | None]
+Build = Callable[[Settings, HttpClient], Notifier | None]
 
 NOTIFIERS: MappingProxyType[str, Build] = MappingProxyType(
     {
@@ -25,13 +25,13 @@ NOTIFIERS: MappingProxyType[str, Build] = MappingProxyType(
 )
 
 
-def build_notifiers(settings: Settings, outbound: Outbound) -> list[Notifier]:
+def build_notifiers(settings: Settings, http_client: HttpClient) -> list[Notifier]:
     """Every notifier that these settings ask for, in the order of the table.
 
     Raises:
         SettingsError: a notifier's settings are wrong.
     """
-    built = (build(settings, outbound) for build in NOTIFIERS.values())
+    built = (build(settings, http_client) for build in NOTIFIERS.values())
     return [notifier for notifier in built if notifier is not None]
 
 

@@ -11,7 +11,7 @@ from importlib import resources
 from pydantic_core import to_json
 
 from pipeline.config.settings import Settings
-from pipeline.http_client import Outbound
+from pipeline.http_client import HttpClient
 from pipeline.models import Outcome
 from pipeline.notifiers.redis_publisher import BufferedRedisPublisher, Client
 
@@ -20,7 +20,7 @@ EVENT_IDS_KEY = "{esteira}:events:known"
 LONGEST_TEXT = 4096  # of what strangers wrote: a thousand events must fit into anybody's Redis
 
 
-def build(settings: Settings, _outbound: Outbound) -> BufferedRedisPublisher | None:
+def build(settings: Settings, _outbound: HttpClient) -> BufferedRedisPublisher | None:
     """The history of EVENT_HISTORY events, or None for 0."""
     most = settings.event_history
     return (

@@ -9,13 +9,13 @@ from typing import Any
 import structlog
 
 from pipeline.config.settings import Settings
-from pipeline.http_client import Outbound
+from pipeline.http_client import HttpClient
 from pipeline.models import Outcome
 
 log: Any = structlog.get_logger(__name__)
 
 
-def build(_settings: Settings, _outbound: Outbound) -> Callable[[Outcome], None]:
+def build(_settings: Settings, _outbound: HttpClient) -> Callable[[Outcome], None]:
     return write
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import msgpack
 
 from pipeline.config.settings import Settings
-from pipeline.http_client import Outbound
+from pipeline.http_client import HttpClient
 from pipeline.models import Outcome
 from pipeline.notifiers.redis_publisher import BufferedRedisPublisher, Client
 
@@ -17,7 +17,7 @@ EVENT = 2  # a packet's type in Socket.IO's protocol
 SENDER = "esteira"  # the adapter ignores what has its own name
 
 
-def build(settings: Settings, _outbound: Outbound) -> BufferedRedisPublisher | None:
+def build(settings: Settings, _outbound: HttpClient) -> BufferedRedisPublisher | None:
     """The Node server's channel, or None unless NOTIFY_NODE_SOCKETIO is set."""
     if not settings.notify_node_socketio:
         return None

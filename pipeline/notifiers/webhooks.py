@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 from standardwebhooks import Webhook
 
 from pipeline.config.settings import Settings
-from pipeline.config.webhooks import DEFAULT, EndpointSettings, signing_key
+from pipeline.config.webhooks import DEFAULT_ENDPOINT, EndpointSettings, signing_key
 from pipeline.errors import Code, PermanentError, PipelineError, RetryableError, SettingsError
-from pipeline.http_client import Outbound
+from pipeline.http_client import HttpClient
 from pipeline.models import Outcome
 
 GONE = 410
@@ -37,7 +37,7 @@ class Endpoint:
     """One receiver."""
 
     settings: EndpointSettings
-    outbound: Outbound = field(repr=False)
+    http_client: HttpClient = field(repr=False)
     timeout_s: float
 
     @property
@@ -58,7 +58,7 @@ class Endpoint:
         """
         url = self.settings.url.get_secret_value()
         try:
-            answer = self.outbound.post(
+            answer = self.http_client.post(
                 url, body.encode(), headers=self._headers(event_id, body), timeout_s=self.timeout_s
             )
         except PipelineError as error:
@@ -91,7 +91,7 @@ class Webhooks:
         return [
             name
             for name, endpoint in self.endpoints.items()
-            if endpoint.settings.wants(type_=told.type, session=told.session)
+            if endpoint.settings.matches(type_=told.type, session=told.session)
         ]
 
     def set_waker(self, name: str, bell: Callable[[], object] | None) -> None:
@@ -109,7 +109,7 @@ class Webhooks:
                 bell()
 
 
-def build_webhooks(settings: Settings, outbound: Outbound) -> Webhooks:
+def build_webhooks(settings: Settings, http_client: HttpClient) -> Webhooks:
     """The endpoints of WEBHOOK_URL and WEBHOOK_ENDPOINTS.
 
     Raises:
@@ -117,10 +117,10 @@ def build_webhooks(settings: Settings, outbound: Outbound) -> Webhooks:
     """
     for endpoint in settings.endpoints:
         try:
-            outbound.check(endpoint.url.get_secret_value())
+            http_client.check(endpoint.url.get_secret_value())
         except PermanentError as error:
-            first = settings.webhook_url and endpoint.name == DEFAULT
+            first = settings.webhook_url and endpoint.name == DEFAULT_ENDPOINT
             place = "WEBHOOK_URL" if first else f"WEBHOOK_ENDPOINTS: {endpoint.name}"
             remedy = "FETCH_ALLOW_PRIVATE lets private networks through"
             raise SettingsError(f"{place}: {error.message}; {remedy}") from None
-    return Webhooks(Endpoint(one, outbound, settings.webhook_timeout_s) for one in settings.endpoints)
+    return Webhooks(Endpoint(one, http_client, settings.webhook_timeout_s) for one in settings.endpoints)

@@ -13,7 +13,7 @@ from pathlib import Path
 from pipeline.errors import AwayError, Code, PermanentError, PipelineError, RetryableError, StagingLostError
 from pipeline.metrics import SCAN_SECONDS, SCANS
 from pipeline.outage import Outage
-from pipeline.security.clamd import TOO_LONG, Clamd, ClamdAwayError
+from pipeline.security.clamd import TOO_LONG, Clamd, ClamdUnavailableError
 
 PATIENCE_S = 6 * 3600.0  # how long attachments wait for a clamd that is away, before that counts as an attempt
 LONGEST_PAUSE_S = 30.0
@@ -21,7 +21,9 @@ NOBODY_ASKED_S = 300.0  # who is waited for is asked more often than that
 CHUNK_BYTES = 256 * 1024
 BYTES_PER_S = 10_000_000  # clamd writes a stream to its disk before it looks at it
 FOUND = re.compile(r"stream: (.+) FOUND")
-PARTLY = "Heuristics.Limits.Exceeded"  # what clamd finds in a file of which it has seen a part, with AlertExceedsMax
+LIMITS_SIGNATURE = (
+    "Heuristics.Limits.Exceeded"  # what clamd finds in a file of which it has seen a part, with AlertExceedsMax
+)
 MAX_SHOWN = 200
 
 
@@ -57,15 +59,15 @@ class Antivirus:
         SCAN_SECONDS.observe(time.perf_counter() - started)
 
     def _ask(self, path: Path, size: int) -> str:
-        within_s = self._timeout_s + size / BYTES_PER_S
+        timeout_s = self._timeout_s + size / BYTES_PER_S
         try:
-            answer = self._clamd.scan(_chunks(path, size), within_s=within_s)
-        except ClamdAwayError as error:
+            answer = self._clamd.scan(_chunks(path, size), timeout_s=timeout_s)
+        except ClamdUnavailableError as error:
             raise self._away(str(error)) from None
         except TimeoutError:
             if not self._lives():
                 raise self._away("it hangs") from None
-            raise RetryableError(Code.ANTIVIRUS, f"clamd gave no answer on this file for {within_s:.0f} s") from None
+            raise RetryableError(Code.ANTIVIRUS, f"clamd gave no answer on this file for {timeout_s:.0f} s") from None
         except OSError:  # it may be this file that brings it down, so it counts
             raise RetryableError(Code.ANTIVIRUS, "clamd ended the connection without an answer") from None
         self._outage.end()
@@ -73,8 +75,8 @@ class Antivirus:
 
     def _lives(self) -> bool:
         try:
-            return self._clamd.answers()
-        except (ClamdAwayError, OSError):
+            return self._clamd.ping()
+        except (ClamdUnavailableError, OSError):
             return False
 
     def _away(self, why: str) -> RetryableError:
@@ -107,7 +109,7 @@ def _judge(answer: str) -> None:
     found = FOUND.fullmatch(answer)
     if answer == "stream: OK":
         return
-    if found and not found[1].startswith(PARTLY):
+    if found and not found[1].startswith(LIMITS_SIGNATURE):
         raise PermanentError(Code.MALWARE, f"clamd finds {_shown(found[1])}")
     if found:
         message = f"clamd has seen a part of this file only ({_shown(found[1])}): raise its limit"

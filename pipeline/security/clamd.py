@@ -17,12 +17,12 @@ from pipeline.config.parsers import clamd_place
 
 CONNECT_S = 5.0  # also for the answer to a question without a file
 MAX_ANSWER = 4096
-MOST_AT_ONCE = 2**32 - 1  # a chunk says its length in 32 bits
+MAX_CHUNK_BYTES = 2**32 - 1  # a chunk says its length in 32 bits
 TOO_LONG = "INSTREAM size limit exceeded"
 VERSION = re.compile(r"(ClamAV [^/]+)(?:/(\d+)/(.+))?")
 
 
-class ClamdAwayError(Exception):
+class ClamdUnavailableError(Exception):
     """Raised when no clamd takes the connection."""
 
 
@@ -37,13 +37,13 @@ class Version(NamedTuple):
 class Clamd:
     """Asks the clamd at an address as CLAMD_ADDRESS has it.
 
-    Raises, from every method: `ClamdAwayError`; `OSError` if it stops answering midway (TimeoutError: in time).
+    Raises, from every method: `ClamdUnavailableError`; `OSError` if it stops answering midway (TimeoutError: in time).
     """
 
     def __init__(self, address: str) -> None:
         self._place = clamd_place(address)
 
-    def answers(self) -> bool:
+    def ping(self) -> bool:
         """Whether it does what it is there for; a clamd that hangs raises."""
         return self._ask(b"PING") == "PONG"
 
@@ -61,7 +61,7 @@ class Clamd:
             return Version(program)
         return Version(program, int(signatures), datetime.strptime(made, "%a %b %d %H:%M:%S %Y").astimezone())
 
-    def takes(self, size: int) -> bool:
+    def accepts(self, size: int) -> bool:
         """Whether it takes a stream of so many bytes, at most 4 GB. Nothing is sent but the announcement of them."""
         with _Line(self._place, CONNECT_S) as line:
             line.send(b"zINSTREAM\0" + size.to_bytes(4, "big"))
@@ -71,9 +71,9 @@ class Clamd:
             except TimeoutError:  # it waits for the bytes
                 return True
 
-    def scan(self, chunks: Iterable[bytes], *, within_s: float) -> str:
+    def scan(self, chunks: Iterable[bytes], *, timeout_s: float) -> str:
         """Its answer on these bytes, such as `stream: OK`; it has so many seconds for reading and thinking."""
-        with _Line(self._place, within_s) as line:
+        with _Line(self._place, timeout_s) as line:
             try:
                 line.send(b"zINSTREAM\0")
                 for chunk in chunks:
@@ -104,7 +104,7 @@ class _Line:
         try:
             self._socket = self._connected()
         except OSError as error:
-            raise ClamdAwayError(error.strerror or type(error).__name__) from error
+            raise ClamdUnavailableError(error.strerror or type(error).__name__) from error
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 
-def make_private(folder: Path) -> None:
+def make_private_dir(folder: Path) -> None:
     """Makes the folder, and those above it that are missing, for this user alone; one that is there stays as it is.
 
     Raises:
@@ -13,5 +13,5 @@ def make_private(folder: Path) -> None:
     """
     if folder.is_dir():
         return
-    make_private(folder.parent)  # mkdir(parents=True) would let everybody into the ones above
+    make_private_dir(folder.parent)  # mkdir(parents=True) would let everybody into the ones above
     folder.mkdir(mode=0o700, exist_ok=True)

@@ -21,21 +21,21 @@ from pipeline.errors import SettingsError
 AUDIENCE = "esteira"
 ALGORITHM = "HS256"
 DAY_S = 24 * 3600
-LONGEST_TOKEN_DAYS = 3650
-LONGEST_LINK_S = 7 * DAY_S
+MAX_TOKEN_DAYS = 3650
+MAX_LINK_S = 7 * DAY_S
 # Whoever has a pass can try API_TOKENs on it for as long as he likes.
-SHORTEST_API_TOKEN = 16
+MIN_API_TOKEN_LENGTH = 16
 _LOGIN = re.compile(r"([0-9]{1,12})\.([0-9a-f]{32})\.([0-9a-f]{64})", re.ASCII)
 
 
-class SessionPass(NamedTuple):
+class SessionToken(NamedTuple):
     """What a session's token says: whose events and media it shows, until when in Unix seconds."""
 
     session: str
     expires: int
 
 
-class Passes:
+class TokenSigner:
     """Makes and reads them. `clock` gives Unix seconds."""
 
     def __init__(self, api_token: SecretStr | None, *, clock: Callable[[], float] = time.time) -> None:
@@ -44,9 +44,9 @@ class Passes:
             SettingsError: API_TOKEN is not set, or can be guessed.
         """
         secret = api_token.get_secret_value() if api_token else ""
-        if len(secret) < SHORTEST_API_TOKEN:
+        if len(secret) < MIN_API_TOKEN_LENGTH:
             raise SettingsError(
-                f"API_TOKEN: session tokens and links need one of at least {SHORTEST_API_TOKEN} characters, "
+                f"API_TOKEN: session tokens and links need one of at least {MIN_API_TOKEN_LENGTH} characters, "
                 "such as `openssl rand -hex 32` gives"
             )
         self._token_key = _derived(secret, "session tokens")
@@ -64,7 +64,7 @@ class Passes:
         found = self.read(token)
         return found.session if found else None
 
-    def read(self, token: str) -> SessionPass | None:
+    def read(self, token: str) -> SessionToken | None:
         """What a session's token says; None if it is none of ours or has expired."""
         jwt = _jwt()
         try:
@@ -79,14 +79,14 @@ class Passes:
             return None
         session, expires = claims["session"], claims["exp"]
         valid = isinstance(session, str) and session and isinstance(expires, int) and self._clock() < expires
-        return SessionPass(session, expires) if valid else None
+        return SessionToken(session, expires) if valid else None
 
     def link(self, media_id: str, *, seconds: int) -> tuple[str, int]:
         """The path of a content with its signature, and when it expires in Unix seconds."""
         expires = int(self._clock()) + seconds
         return f"/media/{media_id}/content?expires={expires}&signature={self._signature(media_id, expires)}", expires
 
-    def link_holds(self, media_id: str, expires: str, signature: str) -> bool:
+    def is_valid_link(self, media_id: str, expires: str, signature: str) -> bool:
         """Whether these two, as a link carries them, open this content now."""
         if not (expires.isascii() and expires.isdecimal() and len(expires) <= 12):
             return False
@@ -99,7 +99,7 @@ class Passes:
         named = f"{int(self._clock()) + seconds}.{secrets.token_hex(16)}"
         return f"{named}.{self._login_signature(named)}"
 
-    def login_expires(self, login: str) -> int | None:
+    def login_expiry(self, login: str) -> int | None:
         """When a login expires, in Unix seconds; None if it is none of ours or has expired."""
         found = _LOGIN.fullmatch(login)
         if found is None or not hmac.compare_digest(found[3], self._login_signature(f"{found[1]}.{found[2]}")):

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from pipeline.errors import Code, PermanentError
 from pipeline.models import Attachment, Kind
-from pipeline.values.gateway_values import bytes_in
+from pipeline.values.gateway_values import decode_bytes
 
 Bytes = bytes | memoryview
 
@@ -63,7 +63,7 @@ def media_keys(media_key: str, kind: Kind) -> MediaKeys:
     Raises:
         PermanentError: `decrypt_key`, if it is anything else.
     """
-    key = bytes_in(media_key)
+    key = decode_bytes(media_key)
     if key is None or len(key) != KEY_BYTES:
         raise PermanentError(Code.DECRYPT_KEY, f"the media key is not {KEY_BYTES} bytes in base64 or hex")
     expanded = HKDF(algorithm=SHA256(), length=112, salt=None, info=_INFO[kind]).derive(key)

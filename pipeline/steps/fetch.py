@@ -10,13 +10,13 @@ from functools import partial
 from pipeline.config.settings import Settings
 from pipeline.errors import Code, PermanentError, PipelineError, RetryableError
 from pipeline.gateways import source_of
-from pipeline.http_client import Body, Outbound, Requester
+from pipeline.http_client import Body, HttpClient, Requester
 from pipeline.metrics import NOT_DOWNLOADED_BYTES
 from pipeline.models import Attachment, Fetched
 from pipeline.security.whatsapp_media import OVERHEAD, Bytes, Decryptor, key_kind, media_keys
 from pipeline.storage import Storage, content_key, intake_key
 from pipeline.storage.staging import Part, Staging
-from pipeline.values.base64_stream import base64_pieces
+from pipeline.values.base64_stream import decode_base64
 
 PIECE = 256 * 1024
 
@@ -26,7 +26,7 @@ def fetch(
     *,
     intake: bool,
     staging: Staging,
-    outbound: Outbound,
+    http_client: HttpClient,
     storage: Storage,
     settings: Settings,
     held: bool = False,
@@ -38,7 +38,7 @@ def fetch(
 
     Raises:
         PermanentError: the attachment's own fault, `no_source`, `empty`, `too_large`, `hash_mismatch`, `decrypt_*`, and
-            what `Outbound.get` says.
+            what `HttpClient.get` says.
         RetryableError: `fetch_*`, `storage` or `staging`.
     """
     if attachment.fault:
@@ -47,13 +47,13 @@ def fetch(
         return staged
     max_bytes = settings.max_bytes(attachment.kind)
     if intake or attachment.data:
-        pieces = storage.chunks(intake_key(attachment.id)) if intake else base64_pieces(attachment.data or "")
+        pieces = storage.chunks(intake_key(attachment.id)) if intake else decode_base64(attachment.data or "")
         with staging.part(attachment.id) as out:
             return _check(attachment, _write(out, pieces, max_bytes))
     if held and (found := _held(attachment, staging=staging, storage=storage, max_bytes=max_bytes)):
         return found
     decryptor = _decryptor(attachment)
-    with staging.part(attachment.id) as out, _download(attachment, outbound=outbound, settings=settings) as body:
+    with staging.part(attachment.id) as out, _download(attachment, http_client=http_client, settings=settings) as body:
         if decryptor:
             return _check(attachment, _decrypt(out, body.pieces(), decryptor, max_bytes), decryptor)
         return _check(attachment, _write(out, body.pieces(), max_bytes))
@@ -97,17 +97,17 @@ def _decryptor(attachment: Attachment) -> Decryptor | None:
     return Decryptor(media_keys(attachment.media_key, key_kind(attachment)))
 
 
-def _download(attachment: Attachment, *, outbound: Outbound, settings: Settings) -> AbstractContextManager[Body]:
-    source = source_of(attachment, outbound, settings)
+def _download(attachment: Attachment, *, http_client: HttpClient, settings: Settings) -> AbstractContextManager[Body]:
+    source = source_of(attachment, http_client, settings)
     overhead = 0 if attachment.media_key is None else OVERHEAD
-    return outbound.get(
+    return http_client.get(
         source.url,
         headers=source.headers,
         credentials=source.credentials,
         trusted=source.trusted,
         deadline_s=partial(_allowance, settings),
         max_bytes=settings.max_bytes(attachment.kind) + overhead,
-        comer=Requester(attachment.id, attachment.session),
+        requester=Requester(attachment.id, attachment.session),
     )
 
 

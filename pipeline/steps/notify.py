@@ -14,7 +14,7 @@ import structlog
 from pipeline.errors import Code, PipelineError
 from pipeline.models import Attachment, LostSource, Outcome, Record, Status
 from pipeline.notifiers import Notifier
-from pipeline.values.gateway_values import bytes_in
+from pipeline.values.gateway_values import decode_bytes
 from pipeline.values.timestamps import iso_milliseconds
 
 T = TypeVar("T")
@@ -100,7 +100,7 @@ def _event_id(media_id: str, run: int) -> str:
 
 
 def _lost_source(attachment: Attachment) -> LostSource:
-    key = bytes_in(attachment.media_key)
+    key = decode_bytes(attachment.media_key)
     path, _, _ = (attachment.direct_path or "").partition("?")
     return LostSource(
         chat=attachment.chat,

@@ -17,7 +17,7 @@ from typing import Self
 from uuid import uuid4
 
 from pipeline.errors import Code, RetryableError, StagingLostError
-from pipeline.security.private_dirs import make_private
+from pipeline.security.private_dirs import make_private_dir
 
 COPY = ".copy"
 
@@ -66,7 +66,7 @@ class Part:
         try:
             return os.open(self._path, _NEW, 0o666)
         except FileNotFoundError:
-            make_private(self._folder)
+            make_private_dir(self._folder)
             return os.open(self._path, _NEW, 0o666)
 
 
@@ -122,7 +122,7 @@ class Staging:
 
     def _write(self, path: Path, chunks: Iterable[bytes]) -> None:
         try:
-            make_private(self.folder)
+            make_private_dir(self.folder)
             with path.open("xb") as out:
                 out.writelines(chunks)
         except OSError as error:

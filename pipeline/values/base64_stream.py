@@ -16,7 +16,7 @@ _SPACE = b" \t\r\n"
 _DATA_URL = re.compile(r"\s*data:([^,]*)(,?)", re.IGNORECASE)
 
 
-def base64_pieces(text: str, *, piece: int = PIECE) -> Iterator[bytes]:
+def decode_base64(text: str, *, piece: int = PIECE) -> Iterator[bytes]:
     """The bytes behind `text`, decoded from so many characters at a time.
 
     Forms: the standard or the URL-safe alphabet, padded or not, with line breaks and spaces anywhere, and all of that
@@ -48,7 +48,7 @@ def check_base64(text: str) -> None:
     Raises:
         PayloadError: `data` is not base64.
     """
-    deque(base64_pieces(text), maxlen=0)
+    deque(decode_base64(text), maxlen=0)
 
 
 def _start(text: str) -> int:

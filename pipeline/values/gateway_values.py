@@ -52,7 +52,7 @@ def json_objects(value: Any) -> list[dict[str, Any]]:
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
-def bytes_in(value: Any) -> bytes | None:
+def decode_bytes(value: Any) -> bytes | None:
     """The bytes behind what gateways send for them, or None if it is none of their forms.
 
     Forms: base64 (standard or URL-safe, padded or not), hex, a list of numbers, `{"0": 146, "1": 129, …}` and
@@ -62,9 +62,9 @@ def bytes_in(value: Any) -> bytes | None:
         return value
     if isinstance(value, dict):
         if isinstance(value.get("data"), list):
-            return bytes_in(value["data"])
+            return decode_bytes(value["data"])
         try:
-            return bytes_in([value[str(index)] for index in range(len(value))])
+            return decode_bytes([value[str(index)] for index in range(len(value))])
         except KeyError:
             return None
     if isinstance(value, list):
@@ -93,7 +93,7 @@ def none_if_empty(value: Any) -> Any:
 def key_text(value: Any) -> Any:
     """A media key as text. What is no key stays as it came: fetch refuses it with `decrypt_key`."""
     if isinstance(value, (dict, list, bytes)):
-        decoded = bytes_in(value)
+        decoded = decode_bytes(value)
         return base64.b64encode(decoded).decode() if decoded is not None else json.dumps(value, default=str)
     return clean_text(value)
 
@@ -102,7 +102,7 @@ def sha256_text(value: Any) -> Any:
     """A SHA-256 as 64 lower-case hex digits; empty means none."""
     if value is None or value == "":
         return None
-    decoded = bytes_in(value)
+    decoded = decode_bytes(value)
     if decoded is None or len(decoded) != SHA256_BYTES:
         raise ValueError("must be a SHA-256 in hex, base64 or as an array of 32 bytes")
     return decoded.hex()

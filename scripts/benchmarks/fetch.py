@@ -58,7 +58,7 @@ def run_fetch(attachment: Attachment, settings: Settings, services: Services) ->
         attachment,
         intake=False,
         staging=services.staging,
-        outbound=services.outbound,
+        http_client=services.http_client,
         storage=services.storage,
         settings=settings,
     )

@@ -17,10 +17,10 @@ from pydantic import SecretStr
 from actors.hook import Hook
 from actors.redis_queue.queue import QUICK_TIMEOUT_S, open_queue
 from pipeline.config.settings import Settings
-from pipeline.http_client import Outbound
+from pipeline.http_client import HttpClient
 from pipeline.models import Attachment
 from pipeline.notifiers.live import build
-from pipeline.security.tokens import Passes
+from pipeline.security.tokens import TokenSigner
 from pipeline.services import Services
 from scripts.benchmarks.environment import running_workers, show, site
 from scripts.benchmarks.hooks import cpu_s, web_app
@@ -57,8 +57,8 @@ def live(clients: int, rate: float, seconds: float, rounds: int, count: int) -> 
 
 def told(clients: int, rate: float, seconds: float, *, sessions: int) -> tuple[str, ...]:
     """The figures of one row; with no sessions all clients hear of everything."""
-    passes = Passes(SecretStr(TOKEN))
-    tokens = [passes.session_token(f"s{number % sessions}", days=1) if sessions else TOKEN for number in range(clients)]
+    signer = TokenSigner(SecretStr(TOKEN))
+    tokens = [signer.session_token(f"s{number % sessions}", days=1) if sessions else TOKEN for number in range(clients)]
     with site() as (settings, services), contextlib.ExitStack() as beside:
         url = beside.enter_context(media_server(served(settings, 1))).url
         port = free_port()
@@ -152,7 +152,7 @@ def done_of(services: Services, wanted: int) -> int:
 def event_ms() -> tuple[float, float]:
     """Milliseconds of processor time for one event: of the thread that tells it, and of Redis."""
     with site() as (settings, _):
-        tell = build(settings, Outbound())
+        tell = build(settings, HttpClient())
         assert tell
         events = [outcome(name="1640995200_ababab.jpeg", caption="look at this", size=12345) for _ in range(EVENTS)]
         for event in events[:WARM]:  # the history is full then

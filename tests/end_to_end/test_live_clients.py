@@ -12,10 +12,10 @@ import pytest
 from pydantic import SecretStr
 
 from pipeline.config.settings import Settings
-from pipeline.http_client import Outbound
+from pipeline.http_client import HttpClient
 from pipeline.models import Outcome
 from pipeline.notifiers import live
-from pipeline.security.tokens import Passes
+from pipeline.security.tokens import TokenSigner
 from tests.support.events import outcome
 from tests.support.node import clients
 from tests.support.system import RunningSystem, photo
@@ -31,12 +31,12 @@ def url_of(server: WebServer) -> str:
 
 
 def session_token(settings: Settings, session: str, *, seconds: float = 3600) -> str:
-    return Passes(SecretStr(TOKEN)).session_token(session, days=seconds / 86400)
+    return TokenSigner(SecretStr(TOKEN)).session_token(session, days=seconds / 86400)
 
 
 def teller(settings: Settings) -> Callable[[Outcome], None]:
     """Announces as a worker does."""
-    tell = live.build(settings, Outbound())
+    tell = live.build(settings, HttpClient())
     assert tell
     return tell
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.http_client import Outbound
+from pipeline.http_client import HttpClient
 from pipeline.models import Outcome
 from pipeline.notifiers import live, node_socketio
 from tests.support.documents import blocks
@@ -53,7 +53,7 @@ def test_a_client_of_the_page_hears_of_an_ending(
     language: str,
     command: Callable[[str, Path], list[str]],
 ) -> None:
-    tell = live.build(system.settings, Outbound())
+    tell = live.build(system.settings, HttpClient())
     assert tell
     env = system.env | {"ESTEIRA_URL": f"http://127.0.0.1:{server.port}", "ESTEIRA_TOKEN": TOKEN}
     said = tmp_path / "said"
@@ -80,7 +80,7 @@ def test_the_node_server_of_the_page_hands_them_on(
     make_system: Callable[..., RunningSystem], valkey: ValkeyServer, tmp_path: Path
 ) -> None:
     system = make_system(notify_node_socketio="true")
-    tell: Callable[[Outcome], None] | None = node_socketio.build(system.settings, Outbound())
+    tell: Callable[[Outcome], None] | None = node_socketio.build(system.settings, HttpClient())
     assert tell
     port = free_port()
     env = system.env | {"REDIS_URL": valkey.url, "PORT": str(port)}

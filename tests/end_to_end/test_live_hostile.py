@@ -14,9 +14,9 @@ import pytest
 import websocket
 from pydantic import SecretStr
 
-from pipeline.http_client import Outbound
+from pipeline.http_client import HttpClient
 from pipeline.notifiers import live
-from pipeline.security.tokens import Passes
+from pipeline.security.tokens import TokenSigner
 from tests.support.events import outcome
 from tests.support.node import NodeClients, clients
 from tests.support.sockets import authenticated_socket, raw_socket
@@ -42,7 +42,7 @@ def well_behaved(server: WebServer) -> Iterator[NodeClients]:
 
 def told(system: RunningSystem, *, times: int = 1, **fields: str) -> list[str]:
     """Announces so many endings; their event ids."""
-    tell = live.build(system.settings, Outbound())
+    tell = live.build(system.settings, HttpClient())
     assert tell
     given = [outcome(**fields) for _ in range(times)]
     for one in given:
@@ -65,7 +65,7 @@ def ended(one: websocket.WebSocket) -> bool:
 def test_garbage_and_the_rooms_of_others_get_a_client_nothing(
     system: RunningSystem, server: WebServer, well_behaved: NodeClients
 ) -> None:
-    token = Passes(SecretStr(TOKEN)).session_token("shop", days=1)
+    token = TokenSigner(SecretStr(TOKEN)).session_token("shop", days=1)
     with authenticated_socket(server.port, token=token, room="session:other", session="other") as nosy:
         for said in ("join", "enter_room", "subscribe", "connect", "disconnect", "message"):
             nosy.send(f'42["{said}","session:other"]')

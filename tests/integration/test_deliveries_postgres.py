@@ -11,7 +11,7 @@ import pytest
 from pipeline.catalogue import Catalogue
 from tests.pipeline.catalogue.contract_deliveries import DeliveriesContract, take
 from tests.support.postgres import PostgresServer, postgres_server
-from tests.support.webhooks import told
+from tests.support.webhooks import announced_record
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ class TestContract(DeliveriesContract):
 def test_who_takes_does_not_wait_for_another_who_has_not_committed(url: str) -> None:
     catalogue = Catalogue(url)
     for _ in range(2):
-        told(catalogue, "crm")
+        announced_record(catalogue, "crm")
     with psycopg.connect(url) as other:
         row = other.execute("SELECT id FROM deliveries ORDER BY next_at, id LIMIT 1 FOR UPDATE").fetchone()
         assert row

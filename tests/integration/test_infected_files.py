@@ -171,4 +171,4 @@ def test_the_doctor_fails_a_clamd_that_is_away(stopped: RealClamd) -> None:
 
 def test_clamd_says_what_it_takes_before_it_is_sent(clamd: RealClamd) -> None:
     client = Clamd(clamd.unix)
-    assert [client.takes(size) for size in (STREAM_MB * 1_048_576, STREAM_MB * 1_048_576 + 1)] == [True, False]
+    assert [client.accepts(size) for size in (STREAM_MB * 1_048_576, STREAM_MB * 1_048_576 + 1)] == [True, False]

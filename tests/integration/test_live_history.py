@@ -11,7 +11,7 @@ import pytest
 
 from esteira.web.live.feed import Event, Feed
 from pipeline.config.settings import load_settings
-from pipeline.http_client import Outbound
+from pipeline.http_client import HttpClient
 from pipeline.models import Outcome
 from pipeline.notifiers.live import EVENT_IDS_KEY, EVENTS_KEY, HistoryWriter, build, event_json, remove_events
 from tests.support.events import outcome
@@ -91,7 +91,7 @@ def test_a_text_without_end_is_shortened_and_nothing_is_added() -> None:
 
 
 def test_with_no_history_nothing_is_told() -> None:
-    assert build(load_settings(_env_file=None, event_history=0), Outbound()) is None
+    assert build(load_settings(_env_file=None, event_history=0), HttpClient()) is None
 
 
 NUMBERS = '{"event_id": 1, "type": 2, "session": 3}'

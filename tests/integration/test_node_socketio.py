@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from pipeline.http_client import Outbound
+from pipeline.http_client import HttpClient
 from pipeline.notifiers import node_socketio
 from pipeline.notifiers.redis_publisher import BufferedRedisPublisher
 from tests.support.events import outcome
@@ -17,7 +17,7 @@ ROOMS = [{"room": "shop"}, {"room": "other"}, {}]
 
 
 def teller(system: RunningSystem) -> BufferedRedisPublisher:
-    tell = node_socketio.build(system.settings, Outbound())
+    tell = node_socketio.build(system.settings, HttpClient())
     assert tell
     return tell
 
@@ -68,4 +68,4 @@ def test_a_worker_tells_both_the_node_server_and_our_own_clients(
 
 
 def test_it_is_off_unless_it_is_asked_for(system: RunningSystem) -> None:
-    assert node_socketio.build(system.settings, Outbound()) is None
+    assert node_socketio.build(system.settings, HttpClient()) is None

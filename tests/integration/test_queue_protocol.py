@@ -21,7 +21,7 @@ from actors.redis_queue.finished_jobs import FinishedJobList
 from actors.redis_queue.keys import SIZE_CLASSES
 from actors.redis_queue.queue import Ack, AckAction, FetchedMessage, PauseStateUnknownError, RedisQueue, connect
 from actors.redis_queue.scheduling import SchedulingInfo, SizeClasses
-from pipeline.config.settings import Retention
+from pipeline.config.settings import JobRetention
 from tests.support.valkey import ValkeyServer
 
 QUEUES = ["fetch", "notify"]  # two do all that five can, and each is looked at after every step
@@ -29,7 +29,7 @@ KEYS = ["a", "b", "c", "d"]
 WORKERS = ["w1", "w2"]
 VERDICTS = ["next", "later", "back", "done", "dead"]
 CAP = 1
-SHELF = FinishedJobList("completed", Retention(count=CAP), 3600)
+SHELF = FinishedJobList("completed", JobRetention(count=CAP), 3600)
 LARGE_SHARE = 1
 BAND, RANK = 2**50, 2**40  # as in lanes.lua
 HOUR_MS = 3_600_000

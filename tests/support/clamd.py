@@ -28,7 +28,7 @@ Foreground yes
 SelfCheck 0
 """
 
-__all__ = ["EICAR", "SIGNATURE", "Double", "RealClamd", "double", "find_clamd", "real_clamd"]
+__all__ = ["EICAR", "SIGNATURE", "FakeClamd", "RealClamd", "fake_clamd", "find_clamd", "real_clamd"]
 
 
 class RealClamd:
@@ -87,7 +87,7 @@ def real_clamd(program: str, *lines: str) -> Iterator[RealClamd]:
 
 
 @dataclass
-class Double:
+class FakeClamd:
     """Answers a stream with `verdict`, and PING with PONG unless it is told to hang.
 
     `reads` is after how many chunks it answers without reading on, None: when it has read all of them.
@@ -132,13 +132,13 @@ class Double:
 
 
 @contextlib.contextmanager
-def double() -> Iterator[Double]:
+def fake_clamd() -> Iterator[FakeClamd]:
     """A clamd that does what the test tells it, on a unix socket."""
     folder = Path(tempfile.mkdtemp(prefix="clamd-"))
     listening = socket.socket(socket.AF_UNIX)
     listening.bind(str(folder / "clamd.ctl"))
     listening.listen(16)
-    made = Double(f"unix://{folder}/clamd.ctl")
+    made = FakeClamd(f"unix://{folder}/clamd.ctl")
 
     def accept() -> None:
         with contextlib.suppress(OSError):

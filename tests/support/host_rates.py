@@ -10,55 +10,55 @@ import pytest
 from pipeline.http_client import HostRateLimiter, Requester
 from pipeline.http_client.host_rate import horizon_s
 
-MakePace = Callable[[dict[str, float]], HostRateLimiter]
+MakeLimiter = Callable[[dict[str, float]], HostRateLimiter]
 
 
-def waits(pace: HostRateLimiter, count: int, *, host: str = "media.example", session: str = "s") -> list[float]:
+def wait_times(pace: HostRateLimiter, count: int, *, host: str = "media.example", session: str = "s") -> list[float]:
     """How long so many who come at once are told to wait."""
-    return [pace.wait_s(host, Requester(f"{session}-{number}", session)) for number in range(count)]
+    return [pace.acquire(host, Requester(f"{session}-{number}", session)) for number in range(count)]
 
 
-class PaceContract:
+class HostRateLimiterContract:
     """Inherit it and give it the fixture `make`."""
 
-    def test_who_comes_at_once_is_sent_away_one_interval_after_the_other(self, make: MakePace) -> None:
-        told = waits(make({"media.example": 10}), 20)
+    def test_who_comes_at_once_is_sent_away_one_interval_after_the_other(self, make: MakeLimiter) -> None:
+        told = wait_times(make({"media.example": 10}), 20)
         assert told[0] == 0
         assert told == sorted(told)
         assert 1 < told[-1] <= 1.9
 
-    def test_who_comes_back_at_its_turn_gets_it_once(self, make: MakePace) -> None:
+    def test_who_comes_back_at_its_turn_gets_it_once(self, make: MakeLimiter) -> None:
         pace = make({"media.example": 20})
         first, second, third = (Requester(name, "s") for name in ("a", "b", "c"))
-        assert pace.wait_s("media.example", first) == 0
-        wait = pace.wait_s("media.example", second)
+        assert pace.acquire("media.example", first) == 0
+        wait = pace.acquire("media.example", second)
         assert 0 < wait <= 0.05
-        assert 0 < pace.wait_s("media.example", second) <= wait  # too early: its turn stays where it was
-        assert pace.wait_s("media.example", third) > wait
+        assert 0 < pace.acquire("media.example", second) <= wait  # too early: its turn stays where it was
+        assert pace.acquire("media.example", third) > wait
         time.sleep(wait)
-        assert pace.wait_s("media.example", second) == 0
-        assert pace.wait_s("media.example", second) > 0  # another file of it is another turn
+        assert pace.acquire("media.example", second) == 0
+        assert pace.acquire("media.example", second) > 0  # another file of it is another turn
 
-    def test_what_is_beyond_the_horizon_is_no_turn_yet(self, make: MakePace) -> None:
-        told = waits(make({"media.example": 10}), 60)
+    def test_what_is_beyond_the_horizon_is_no_turn_yet(self, make: MakeLimiter) -> None:
+        told = wait_times(make({"media.example": 10}), 60)
         near, far = told[:20], told[22:]
         assert max(near) <= horizon_s(0.1)
         assert far == sorted(far)
         again_at_the_pace = (len(far) - 1) * 0.1
         assert far[-1] - far[0] == pytest.approx(again_at_the_pace, abs=0.4)
 
-    def test_sessions_share_what_is_beyond(self, make: MakePace) -> None:
+    def test_sessions_share_what_is_beyond(self, make: MakeLimiter) -> None:
         pace = make({"media.example": 10})
-        waits(pace, 200, session="busy")
-        [quiet] = waits(pace, 1, session="quiet")
+        wait_times(pace, 200, session="busy")
+        [quiet] = wait_times(pace, 1, session="quiet")
         assert quiet <= horizon_s(0.1)
-        assert waits(pace, 10, session="quiet")[-1] < 5
+        assert wait_times(pace, 10, session="quiet")[-1] < 5
 
-    def test_hosts_have_turns_of_their_own_and_those_without_a_rate_none(self, make: MakePace) -> None:
+    def test_hosts_have_turns_of_their_own_and_those_without_a_rate_none(self, make: MakeLimiter) -> None:
         pace = make({"media.example": 1, "*.cdn.example": 2, "*": 4})
-        assert waits(pace, 2)[1] > 0.9
-        assert waits(pace, 1, host="MEDIA.example.", session="x")[0] > 1.5  # the same host
+        assert wait_times(pace, 2)[1] > 0.9
+        assert wait_times(pace, 1, host="MEDIA.example.", session="x")[0] > 1.5  # the same host
         for host in ("a.cdn.example", "b.cdn.example"):
-            assert 0.4 < waits(pace, 2, host=host)[1] <= 0.5
-        assert 0.2 < waits(pace, 2, host="cdn.example")[1] <= 0.25
-        assert waits(make({"media.example": 1}), 3, host="other.example") == [0, 0, 0]
+            assert 0.4 < wait_times(pace, 2, host=host)[1] <= 0.5
+        assert 0.2 < wait_times(pace, 2, host="cdn.example")[1] <= 0.25
+        assert wait_times(make({"media.example": 1}), 3, host="other.example") == [0, 0, 0]

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from pipeline.models import Attachment
 from pipeline.security.whatsapp_media import Decryptor, key_kind, media_keys
-from pipeline.values.base64_stream import base64_pieces
-from pipeline.values.gateway_values import bytes_in
+from pipeline.values.base64_stream import decode_base64
+from pipeline.values.gateway_values import decode_bytes
 from tests.support.whatsapp_media import encrypt
 
 PAYLOADS = Path(__file__).parents[1] / "payloads"
@@ -51,13 +51,13 @@ def _files() -> dict[str, bytes]:
 def held_by_whatsapp(attachment: Attachment) -> bytes:
     """What lies under the direct path of a sample's attachment: the file that its hash names, encrypted for its key."""
     plain = _files()[attachment.file_sha256 or ""]
-    return encrypt(plain, kind=key_kind(attachment), key=bytes_in(attachment.media_key) or b"").data
+    return encrypt(plain, kind=key_kind(attachment), key=decode_bytes(attachment.media_key) or b"").data
 
 
 def content_of(attachment: Attachment) -> bytes:
     """The file that a sample's attachment leads to: its own data, or what lies under its direct path, decrypted."""
     if attachment.data:
-        return b"".join(base64_pieces(attachment.data))
+        return b"".join(decode_base64(attachment.data))
     assert attachment.direct_path
     decryptor = Decryptor(media_keys(attachment.media_key or "", key_kind(attachment)))
     plain = bytes(decryptor.update(held_by_whatsapp(attachment))) + decryptor.finish()

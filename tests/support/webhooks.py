@@ -30,7 +30,9 @@ def event_ids(server: MediaServer, name: str) -> list[str]:
     return [request.headers["webhook-id"] for request in posts(server, name)]
 
 
-def told(catalogue: Catalogue, *names: str, body: str = '{"caption":"words"}', session: str = "shop") -> Record:
+def announced_record(
+    catalogue: Catalogue, *names: str, body: str = '{"caption":"words"}', session: str = "shop"
+) -> Record:
     """An attachment that is done, its event written down for these endpoints."""
     claim = claimed(catalogue, catalogue.accept(attachment(session=session)).id)
     mark_stored(catalogue, claim, stored())

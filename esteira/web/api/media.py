@@ -28,7 +28,7 @@ from esteira.web.intake.bodies import BodyReader, decode
 from pipeline.errors import PayloadError
 from pipeline.models import Record
 from pipeline.models.replacement_source import parse_new_source
-from pipeline.security.tokens import LONGEST_LINK_S, Passes
+from pipeline.security.tokens import MAX_LINK_S, TokenSigner
 from pipeline.services import services
 
 PRIVATE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
@@ -80,8 +80,8 @@ class Media:
         caller = self._authenticator.authenticate(request)
         async with self._bodies.read_body(request) as body:
             seconds = _seconds(decode(body))
-            passes = self._authenticator.passes()
-            made = await run_in_threadpool(_link, passes, caller, request.path_params["media_id"], seconds)
+            signer = self._authenticator.signer()
+            made = await run_in_threadpool(_link, signer, caller, request.path_params["media_id"], seconds)
         return JSONResponse(made, status_code=201, headers=PRIVATE)
 
     async def replay(self, request: Request) -> JSONResponse:
@@ -135,13 +135,13 @@ def _told(records: Sequence[Record]) -> list[dict[str, Any]]:
 
 def _seconds(body: Any) -> int:
     seconds = body.get("seconds") if isinstance(body, dict) else None
-    if not isinstance(seconds, int) or isinstance(seconds, bool) or not 1 <= seconds <= LONGEST_LINK_S:
-        raise PayloadError("seconds", f"must be a whole number from 1 to {LONGEST_LINK_S}")
+    if not isinstance(seconds, int) or isinstance(seconds, bool) or not 1 <= seconds <= MAX_LINK_S:
+        raise PayloadError("seconds", f"must be a whole number from 1 to {MAX_LINK_S}")
     return seconds
 
 
-def _link(passes: Passes, caller: Caller, media_id: str, seconds: int) -> dict[str, Any]:
-    url, expires = passes.link(visible(caller, media_id).id, seconds=seconds)
+def _link(signer: TokenSigner, caller: Caller, media_id: str, seconds: int) -> dict[str, Any]:
+    url, expires = signer.link(visible(caller, media_id).id, seconds=seconds)
     return {"url": url, "expires": expires}
 
 

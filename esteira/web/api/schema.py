@@ -22,7 +22,7 @@ from pipeline.history import HistoryEntry
 from pipeline.models import Attachment, Record, Stage
 from pipeline.models.replacement_source import NewSource
 from pipeline.remedies import LANGUAGES
-from pipeline.security.tokens import LONGEST_LINK_S
+from pipeline.security.tokens import MAX_LINK_S
 
 OPEN = ("/healthz", "/readyz")
 REF = "#/components/schemas/{model}"
@@ -30,7 +30,7 @@ SCHEMES = {
     "token": {"type": "http", "scheme": "bearer", "description": "API_TOKEN, or a session's token for reading."},
     "link": {"type": "apiKey", "in": "query", "name": "signature", "description": "A signed link has `expires`, too."},
 }
-SECONDS = {"type": "integer", "minimum": 1, "maximum": LONGEST_LINK_S}
+SECONDS = {"type": "integer", "minimum": 1, "maximum": MAX_LINK_S}
 NEXT = {
     "anyOf": [{"type": "string"}, {"type": "null"}],
     "description": "For the page behind this one; null at the end.",

@@ -16,9 +16,9 @@ from starlette.exceptions import HTTPException
 from pipeline.config.settings import Settings
 from pipeline.errors import SettingsError
 from pipeline.gateways import GATEWAYS, Gateway, HookRequest, NoSecretError, UnauthorizedError
-from pipeline.gateways.verification import bearer, same
+from pipeline.gateways.verification import bearer_token, constant_time_equal
 from pipeline.models import Record
-from pipeline.security.tokens import Passes
+from pipeline.security.tokens import TokenSigner
 
 TOLD_EVERY_S = 60.0
 # What a proxy or a tunnel adds for those it calls for, and a browser for the page that sends.
@@ -51,7 +51,7 @@ class Authenticator:
     def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._settings = settings
         self._clock = clock
-        self._passes = _passes(settings)
+        self._signer = _signer(settings)
         self._told: dict[str, float] = {}
         self._lock = threading.Lock()
 
@@ -82,8 +82,8 @@ class Authenticator:
             UnauthorizedError: it is neither.
         """
         given = HookRequest(request_headers(request), b"")
-        token = bearer(given.header("authorization"))
-        session = self._passes.session_of(token) if self._passes and token.isascii() else None
+        token = bearer_token(given.header("authorization"))
+        session = self._signer.session_of(token) if self._signer and token.isascii() else None
         if session is None:
             self.verify_hook(GATEWAYS["media"], given, local=False)
         return Caller(session)
@@ -98,7 +98,7 @@ class Authenticator:
         if "signature" not in asked or "authorization" in request.headers:
             return self.authenticate(request)
         media_id = request.path_params["media_id"]
-        if not (self._passes and self._passes.link_holds(media_id, asked.get("expires", ""), asked["signature"])):
+        if not (self._signer and self._signer.is_valid_link(media_id, asked.get("expires", ""), asked["signature"])):
             raise UnauthorizedError("this link is wrong or has expired")
         return Caller(media_id=media_id)
 
@@ -118,15 +118,15 @@ class Authenticator:
         Raises:
             UnauthorizedError: it is neither the API_TOKEN nor a session's token.
         """
-        shown = self._passes.read(token) if self._passes and token.isascii() else None
+        shown = self._signer.read(token) if self._signer and token.isascii() else None
         if shown is not None:
             return Caller(shown.session), shown.expires
         self.verify_hook(GATEWAYS["media"], HookRequest({"authorization": f"Bearer {token}"}, b""), local=False)
         return Caller(), None
 
-    def passes(self) -> Passes:
+    def signer(self) -> TokenSigner:
         """Raises SettingsError if the API_TOKEN is too short to make any."""
-        return self._passes or Passes(self._settings.api_token)
+        return self._signer or TokenSigner(self._settings.api_token)
 
     def require_metrics_token(self, request: Request) -> None:
         """Returns if the request shows the METRICS_TOKEN, or else the API_TOKEN.
@@ -135,8 +135,8 @@ class Authenticator:
             UnauthorizedError: it shows neither.
         """
         expected = self._settings.metrics_token
-        given = bearer(request_headers(request).get("authorization", ""))
-        if expected is None or not same(given, expected.get_secret_value()):
+        given = bearer_token(request_headers(request).get("authorization", ""))
+        if expected is None or not constant_time_equal(given, expected.get_secret_value()):
             self.require_api_token(request)
 
     def warn_missing_secret(self, setting: str) -> None:
@@ -180,8 +180,8 @@ def _is_loopback(address: str) -> bool:
         return False
 
 
-def _passes(settings: Settings) -> Passes | None:
+def _signer(settings: Settings) -> TokenSigner | None:
     try:
-        return Passes(settings.api_token)
+        return TokenSigner(settings.api_token)
     except SettingsError:
         return None

@@ -16,8 +16,8 @@ from starlette.responses import Response
 
 from pipeline.config.settings import Settings
 from pipeline.errors import SettingsError
-from pipeline.gateways.verification import same
-from pipeline.security.tokens import Passes
+from pipeline.gateways.verification import constant_time_equal
+from pipeline.security.tokens import TokenSigner
 
 COOKIE = "esteira_login"
 LOGIN_LIFETIME_S = 12 * 3600
@@ -36,7 +36,7 @@ class Logins:
             SettingsError: API_TOKEN is not set, or can be guessed.
         """
         self._token = settings.api_token.get_secret_value() if settings.api_token else ""
-        self._passes = Passes(settings.api_token, clock=clock)
+        self._signer = TokenSigner(settings.api_token, clock=clock)
         self._clock = clock
         self._ended: dict[str, int] = {}
         self._wrong: deque[tuple[float, str]] = deque()
@@ -48,11 +48,11 @@ class Logins:
 
     def is_valid(self, login: str) -> bool:
         """Whether a login is genuine, has not expired and was not logged out."""
-        return login not in self._ended and self._passes.login_expires(login) is not None
+        return login not in self._ended and self._signer.login_expiry(login) is not None
 
     def is_api_token(self, given: str) -> bool:
         """Whether this is the API_TOKEN; takes as long for a token that is nearly right as for any other."""
-        return same(given, self._token)
+        return constant_time_equal(given, self._token)
 
     def lockout_s(self, address: str) -> float:
         """For how many seconds an address may not try again; 0 if it may now."""
@@ -70,14 +70,14 @@ class Logins:
 
     def log_in(self, answer: Response, *, secure: bool) -> None:
         """Gives the browser that gets this answer a login; `secure` if it came over HTTPS."""
-        login = self._passes.login(seconds=LOGIN_LIFETIME_S)
+        login = self._signer.login(seconds=LOGIN_LIFETIME_S)
         answer.set_cookie(COOKIE, login, max_age=LOGIN_LIFETIME_S, httponly=True, samesite="strict", secure=secure)
 
     def log_out(self, login: str, answer: Response) -> None:
         """Ends a login before its time, whoever may have a copy of it."""
         now = int(self._clock())
         self._ended = {ended: until for ended, until in self._ended.items() if until > now}
-        self._ended[login] = self._passes.login_expires(login) or now
+        self._ended[login] = self._signer.login_expiry(login) or now
         answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
 
 

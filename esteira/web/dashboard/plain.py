@@ -9,7 +9,7 @@ from starlette.responses import HTMLResponse
 from esteira.web.dashboard.headers import GUARDS, PLAIN_POLICY
 from esteira.web.dashboard.texts import LANGUAGES
 from esteira.web.dashboard.view import View
-from pipeline.security.tokens import SHORTEST_API_TOKEN
+from pipeline.security.tokens import MIN_API_TOKEN_LENGTH
 
 STYLE = "/dashboard/static/dashboard.css"
 ICON = "/dashboard/static/icon.svg"
@@ -76,7 +76,7 @@ def login_page(view: View, *, target: str, fault: str = "", status: int = 200, w
 
 def closed_page(view: View) -> HTMLResponse:
     """What to set before anybody can log in."""
-    lead = view.t("closed.lead", length=SHORTEST_API_TOKEN)
+    lead = view.t("closed.lead", length=MIN_API_TOKEN_LENGTH)
     texts = {"title": view.t("closed.title"), "lead": lead, "how": view.t("closed.how")}
     content = CLOSED.format(**{name: escape(text) for name, text in texts.items()})
     return _page(view, texts["title"], content, status=503)

@@ -31,8 +31,8 @@ from esteira.web.intake.ignored_counts import IgnoredCounter
 from esteira.web.intake.rate_limit import check_rate_limit
 from pipeline.config.settings import Settings
 from pipeline.errors import PayloadError, PipelineError
-from pipeline.gateways import GATEWAYS, Gateway, HookRequest, Parsed
-from pipeline.gateways.verification import same
+from pipeline.gateways import GATEWAYS, Gateway, HookRequest, ParsedPayload
+from pipeline.gateways.verification import constant_time_equal
 from pipeline.metrics import HOOK_SECONDS
 from pipeline.models import Attachment
 
@@ -77,7 +77,7 @@ class Hooks:
         expected = self.settings.cloud_verify_token
         if expected is None:
             self.authenticator.warn_missing_secret("CLOUD_VERIFY_TOKEN")
-        elif asked.get("hub.mode") == "subscribe" and same(
+        elif asked.get("hub.mode") == "subscribe" and constant_time_equal(
             asked.get("hub.verify_token", ""), expected.get_secret_value()
         ):
             headers = {"X-Content-Type-Options": "nosniff"}
@@ -127,7 +127,7 @@ def _timed(gateway: str) -> Iterator[None]:
         HOOK_SECONDS.observe(time.perf_counter() - started, gateway, str(status))
 
 
-def _parse(gateway: Gateway, payload: Any, settings: Settings) -> Parsed:
+def _parse(gateway: Gateway, payload: Any, settings: Settings) -> ParsedPayload:
     """What a payload holds.
 
     Raises:

@@ -16,11 +16,11 @@ from actors.middleware.routing import StageRouter
 from actors.redis_queue.finished_jobs import FinishedJobList, FinishedJobs
 from actors.redis_queue.queue import connect
 from actors.redis_queue.scheduling import SizeClasses
-from pipeline.config.settings import Retention
+from pipeline.config.settings import JobRetention
 from pipeline.models import Stage
 from tests.support.valkey import ValkeyServer
 
-SHELF = FinishedJobList("completed", Retention(), 60)
+SHELF = FinishedJobList("completed", JobRetention(), 60)
 
 
 @pytest.fixture

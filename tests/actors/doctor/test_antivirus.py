@@ -12,14 +12,14 @@ from actors.doctor import antivirus
 from actors.doctor.finding import Level
 from pipeline.config.settings import Settings, load_settings
 from pipeline.security.clamd import Clamd
-from tests.support.clamd import Double, double
+from tests.support.clamd import FakeClamd, fake_clamd
 
 BUILT = b"ClamAV 1.4.6/27825/Sat Nov 21 09:26:01 2026\0"
 
 
 @pytest.fixture
-def clamd() -> Iterator[Double]:
-    with double() as made:
+def clamd() -> Iterator[FakeClamd]:
+    with fake_clamd() as made:
         made.version = BUILT
         yield made
 
@@ -28,27 +28,27 @@ def settings(address: str | None) -> Settings:
     return load_settings(_env_file=None, **({"clamd_address": address} if address else {}))
 
 
-def level(clamd: Double, *, day: int) -> Level:
+def level(clamd: FakeClamd, *, day: int) -> Level:
     return antivirus.check_version(Clamd(clamd.address), now=lambda: datetime(2026, 11, day, 12, tzinfo=UTC)).level
 
 
-def test_signatures_that_nobody_renews_are_told(clamd: Double) -> None:
+def test_signatures_that_nobody_renews_are_told(clamd: FakeClamd) -> None:
     assert (level(clamd, day=22), level(clamd, day=30)) == (Level.OK, Level.WARN)
 
 
-def test_one_that_does_not_find_the_test_file_is_told(clamd: Double) -> None:
+def test_one_that_does_not_find_the_test_file_is_told(clamd: FakeClamd) -> None:
     assert antivirus.check_finds(Clamd(clamd.address)).level is Level.WARN
     clamd.verdict = b"stream: Win.Test.EICAR_HDB-1 FOUND\0"
     assert antivirus.check_finds(Clamd(clamd.address)).level is Level.OK
 
 
-def test_something_else_at_its_address_fails(clamd: Double) -> None:
+def test_something_else_at_its_address_fails(clamd: FakeClamd) -> None:
     clamd.version = b"220 mail.example ESMTP\0"
     [finding] = antivirus.run_checks(settings(clamd.address))
     assert (finding.level, "no clamd" in finding.message) == (Level.FAIL, True)
 
 
-def test_one_that_hangs_fails(clamd: Double, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_hangs_fails(clamd: FakeClamd, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.security.clamd.CONNECT_S", 0.2)
     clamd.version = b""
     [finding] = antivirus.run_checks(settings(clamd.address))

@@ -11,12 +11,12 @@ from actors.redis_queue.finished_jobs import FinishedJobList
 from actors.redis_queue.keys import PREVIEW_QUEUE
 from actors.redis_queue.queue import Ack, AckAction, EnqueueRequest, FetchedMessage, RedisQueue, connect
 from actors.redis_queue.scheduling import SchedulingInfo
-from pipeline.config.settings import Retention
+from pipeline.config.settings import JobRetention
 from pipeline.models import Stage
 from tests.support.valkey import ValkeyServer
 
-COMPLETED = FinishedJobList("completed", Retention(count=3), 3600)
-FAILED = FinishedJobList("failed", Retention(count=50), 3600)
+COMPLETED = FinishedJobList("completed", JobRetention(count=3), 3600)
+FAILED = FinishedJobList("failed", JobRetention(count=50), 3600)
 DONE = AckAction("done", "fetch")
 
 

@@ -10,7 +10,7 @@ from actors.redis_queue.host_rate import SharedHostRateLimiter
 from actors.redis_queue.queue import RedisQueue, connect
 from pipeline.http_client import HostRates, LocalRateLimiter, Requester
 from tests.support.catalogues import Clock
-from tests.support.host_rates import MakePace, PaceContract, waits
+from tests.support.host_rates import HostRateLimiterContract, MakeLimiter, wait_times
 from tests.support.valkey import ValkeyServer, free_port
 
 
@@ -19,15 +19,15 @@ def shared(url: str, rates: dict[str, float]) -> SharedHostRateLimiter:
     return SharedHostRateLimiter(belt, HostRates(rates), alone=LocalRateLimiter(rates, share=0.5, clock=Clock()))
 
 
-class TestSharedPace(PaceContract):
+class TestSharedPace(HostRateLimiterContract):
     @pytest.fixture
-    def make(self, valkey: ValkeyServer) -> MakePace:
+    def make(self, valkey: ValkeyServer) -> MakeLimiter:
         return lambda rates: shared(valkey.url, rates)
 
 
 def test_processes_share_a_host(valkey: ValkeyServer) -> None:
     first, second = (shared(valkey.url, {"*": 10}) for _ in range(2))
-    told = [pace.wait_s("h", Requester(str(number), "s")) for number, pace in enumerate([first, second] * 5)]
+    told = [pace.acquire("h", Requester(str(number), "s")) for number, pace in enumerate([first, second] * 5)]
     assert told == sorted(told)
     assert 0.5 < told[-1] <= 0.9
 
@@ -35,18 +35,18 @@ def test_processes_share_a_host(valkey: ValkeyServer) -> None:
 def test_who_has_no_rate_costs_no_round_trip(valkey: ValkeyServer) -> None:
     pace = shared(valkey.url, {"slow.example": 1})
     valkey.client().config_resetstat()
-    assert waits(pace, 5, host="fast.example") == [0] * 5
+    assert wait_times(pace, 5, host="fast.example") == [0] * 5
     calls: Any = valkey.client().info("commandstats")
     assert "cmdstat_evalsha" not in calls
 
 
 def test_without_redis_a_process_keeps_to_its_share() -> None:
-    assert waits(shared(f"redis://127.0.0.1:{free_port()}/0", {"*": 10}), 3) == pytest.approx([0, 0.2, 0.4])
+    assert wait_times(shared(f"redis://127.0.0.1:{free_port()}/0", {"*": 10}), 3) == pytest.approx([0, 0.2, 0.4])
 
 
 def test_nothing_is_kept_of_a_host_that_nobody_asks_for(valkey: ValkeyServer) -> None:
     pace = shared(valkey.url, {"*": 5})
-    waits(pace, 30)
+    wait_times(pace, 30)
     client = valkey.client()
     names = list(client.scan_iter("*pace*"))
     assert len(names) == 4

@@ -9,7 +9,7 @@ import pytest
 
 from actors.redis_queue.finished_jobs import FinishedJobList
 from actors.redis_queue.queue import AckAction, RedisQueue, connect
-from pipeline.config.settings import Retention
+from pipeline.config.settings import JobRetention
 from pipeline.models import Stage
 from tests.support.valkey import ValkeyServer
 
@@ -185,20 +185,20 @@ def ack_many(belt: RedisQueue, shelf: FinishedJobList, count: int) -> list[dict[
 
 
 def test_the_ledger_keeps_the_newest(belt: RedisQueue) -> None:
-    kept = ack_many(belt, FinishedJobList("completed", Retention(count=5), 60), 12)
+    kept = ack_many(belt, FinishedJobList("completed", JobRetention(count=5), 60), 12)
     assert [entry["n"] for entry in kept] == [11, 10, 9, 8, 7]
 
 
 def test_the_ledger_keeps_nothing_where_jobs_are_removed_at_once(belt: RedisQueue) -> None:
-    assert ack_many(belt, FinishedJobList("failed", Retention(count=0), 60), 3) == []
+    assert ack_many(belt, FinishedJobList("failed", JobRetention(count=0), 60), 3) == []
 
 
 def test_the_ledger_keeps_everything_where_nothing_is_removed(belt: RedisQueue) -> None:
-    assert len(ack_many(belt, FinishedJobList("failed", Retention(), 60), 60)) == 60
+    assert len(ack_many(belt, FinishedJobList("failed", JobRetention(), 60), 60)) == 60
 
 
 def test_the_ledger_forgets_what_is_too_old(belt: RedisQueue) -> None:
-    shelf = FinishedJobList("completed", Retention(age=1), 60)
+    shelf = FinishedJobList("completed", JobRetention(age=1), 60)
     ack_many(belt, shelf, 3)
     time.sleep(1.1)
     belt.enqueue("last", "notify", b"1")
@@ -208,7 +208,7 @@ def test_the_ledger_forgets_what_is_too_old(belt: RedisQueue) -> None:
 
 
 def test_the_ledger_has_a_time_to_live(belt: RedisQueue) -> None:
-    ack_many(belt, FinishedJobList("completed", Retention(count=5), 60), 1)
+    ack_many(belt, FinishedJobList("completed", JobRetention(count=5), 60), 1)
     assert 0 < belt.client.pttl(belt.keys.finished_index("completed")) <= 60_000
     assert 0 < belt.client.pttl(belt.keys.finished_entries("completed")) <= 60_000
 
@@ -221,7 +221,7 @@ def test_every_key_lies_in_one_slot(belt: RedisQueue) -> None:
         "a",
         item.delivery_id,
         AckAction("dead", "fetch", b"1"),
-        finished_job=(FinishedJobList("failed", Retention(), 60), "{}"),
+        finished_job=(FinishedJobList("failed", JobRetention(), 60), "{}"),
     )
     assert all(key.startswith(b"{esteira}:") for key in belt.client.keys("*"))
 

@@ -22,7 +22,7 @@ from pipeline.services import Services, build_services
 from tests.support.media_server import Answer, MediaServer
 from tests.support.tls import server_context
 from tests.support.waiting import wait_until
-from tests.support.webhooks import OLDER, SECRET, endpoints, event_ids, posts, told
+from tests.support.webhooks import OLDER, SECRET, announced_record, endpoints, event_ids, posts
 
 PARCEL = DeliveryAttempt("t" * 32, "1" * 32, "e" * 32, "a" * 32, "shop", "media.done", 0, 0, "{}")
 PENDING, DELIVERED, UNDELIVERED, _ = DeliveryStatus
@@ -62,7 +62,7 @@ def receiver() -> Iterator[MediaServer]:
 
 def announce(tools: Services, *names: str, times: int = 1) -> list[str]:
     """Writes down an event for these endpoints, as the end of an attachment does; the event ids."""
-    ids = [told(tools.catalogue, *names).id for _ in range(times)]
+    ids = [announced_record(tools.catalogue, *names).id for _ in range(times)]
     tools.webhooks.wake(names)
     return ids
 
@@ -85,7 +85,7 @@ def test_an_event_arrives_at_once_signed_and_once(make: Make, receiver: MediaSer
 
 def test_what_another_process_has_written_down_is_found(make: Make, receiver: MediaServer) -> None:
     tools = make({"name": "crm", "url": receiver.url("hook")})
-    told(tools.catalogue, "crm")  # nobody rings
+    announced_record(tools.catalogue, "crm")  # nobody rings
     wait_until(lambda: posts(receiver, "hook"), 20)
 
 
@@ -222,7 +222,7 @@ def test_what_is_noted_waits_for_a_catalogue_that_is_away_or_a_fault_of_ours(mak
 
 def test_what_waits_for_an_endpoint_that_is_gone_is_listed_then_given_up(make: Make, tmp_path: Path) -> None:
     tools = make({"name": "crm", "url": "http://127.0.0.1:9/"}, at_work=False, webhook_retry_s="0.2")
-    told(tools.catalogue, "crm", "old")
+    announced_record(tools.catalogue, "crm", "old")
     assert maintain_deliveries(tools) == 0
     state = endpoints_json(tools)[1]
     assert (state["name"], state["configured"], state["origin"], state["pending"]) == ("old", False, None, 1)

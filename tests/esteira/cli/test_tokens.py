@@ -7,7 +7,7 @@ import time
 
 from pydantic import SecretStr
 
-from pipeline.security.tokens import Passes
+from pipeline.security.tokens import TokenSigner
 from tests.support.esteira import Installation
 
 TOKEN = "a token of the tests"
@@ -16,8 +16,8 @@ UNKNOWN = "0" * 32
 
 def test_a_token_is_for_its_session_and_its_days(installation: Installation) -> None:
     printed = installation.with_settings(API_TOKEN=TOKEN).run("token", "shop", "--days", "2").out.strip()
-    assert Passes(SecretStr(TOKEN)).session_of(printed) == "shop"
-    assert Passes(SecretStr(TOKEN), clock=lambda: time.time() + 2 * 86_400).session_of(printed) is None
+    assert TokenSigner(SecretStr(TOKEN)).session_of(printed) == "shop"
+    assert TokenSigner(SecretStr(TOKEN), clock=lambda: time.time() + 2 * 86_400).session_of(printed) is None
 
 
 def test_a_link_is_for_its_attachment_and_its_seconds(installation: Installation) -> None:
@@ -27,7 +27,7 @@ def test_a_link_is_for_its_attachment_and_its_seconds(installation: Installation
     path, _, query = made["url"].partition("?")
     assert path == f"https://m.example/media/{media_id}/content"
     assert 0 < made["expires"] - time.time() <= 9
-    assert Passes(SecretStr(TOKEN)).link_holds(media_id, str(made["expires"]), query.rpartition("=")[2])
+    assert TokenSigner(SecretStr(TOKEN)).is_valid_link(media_id, str(made["expires"]), query.rpartition("=")[2])
     assert given.run("link", media_id).out.startswith("http://127.0.0.1:")
 
 

@@ -8,19 +8,19 @@ import pytest
 
 from pipeline.catalogue import Catalogue, DeliveryResult
 from tests.support.esteira import Installation
-from tests.support.webhooks import SECRET, endpoints, told
+from tests.support.webhooks import SECRET, announced_record, endpoints
 
 
 @pytest.fixture
 def crm(installation: Installation) -> Installation:
     """An installation with an endpoint, an event that waits for it, and one that was given up."""
     with closing(Catalogue(f"sqlite:///{installation.folder}/esteira.db")) as catalogue:
-        told(catalogue, "crm")
+        announced_record(catalogue, "crm")
         [parcel] = catalogue.deliveries.record_and_claim("crm", [], want=1, lease_s=40).attempts
         catalogue.deliveries.record_and_claim(
             "crm", [DeliveryResult(parcel, "the endpoint answered 500")], want=0, lease_s=40
         )
-        told(catalogue, "crm", session="s2")
+        announced_record(catalogue, "crm", session="s2")
     return installation.with_settings(
         WEBHOOK_ENDPOINTS=endpoints({"name": "crm", "url": "http://127.0.0.1:9/secret-path"})
     )

@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 from pydantic import SecretStr
 
 from esteira.web.auth.logins import COOKIE, Logins
-from pipeline.security.tokens import Passes
+from pipeline.security.tokens import TokenSigner
 from tests.support.system import RunningSystem
 from tests.support.web import TOKEN, app_client
 
@@ -56,11 +56,11 @@ def test_api_05_nothing_answers_without_a_token(client: TestClient) -> None:
 def test_api_04_a_login_opens_no_call(client: TestClient, system: RunningSystem) -> None:
     settings = system.settings.model_copy(update={"api_token": SecretStr(TOKEN)})
     client.app.state.logins = Logins(settings)  # type: ignore[attr-defined]
-    cookie = f"{COOKIE}={Passes(SecretStr(TOKEN)).login(seconds=60)}"
+    cookie = f"{COOKIE}={TokenSigner(SecretStr(TOKEN)).login(seconds=60)}"
     assert {call for call in calls(client) if not refused(client, call, cookie=cookie)} == OPEN | FOR_LOGINS
 
 
 def test_api_03_a_sessions_token_opens_what_is_tested_for_it_and_nothing_else(client: TestClient) -> None:
-    token = Passes(SecretStr(TOKEN)).session_token("shop", days=1)
+    token = TokenSigner(SecretStr(TOKEN)).session_token("shop", days=1)
     opened = {call for call in calls(client) if not refused(client, call, authorization=f"Bearer {token}")}
     assert opened == OPEN | FOR_SESSIONS

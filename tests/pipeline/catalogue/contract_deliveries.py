@@ -19,7 +19,7 @@ from pipeline.catalogue import (
 from pipeline.errors import SupersededError
 from pipeline.models import Status
 from tests.support.catalogues import Clock, attachment, claimed, failure, finished, mark_stored, stored
-from tests.support.webhooks import deliveries_of, told
+from tests.support.webhooks import announced_record, deliveries_of
 
 PENDING, DELIVERED, UNDELIVERED, WITHDRAWN = DeliveryStatus
 
@@ -55,7 +55,7 @@ class DeliveriesContract:
     # --- written down with the ending ---
 
     def test_an_ending_and_its_deliveries_are_written_together(self, catalogue: Catalogue, outbox: Deliveries) -> None:
-        record = told(catalogue, "crm", "logs")
+        record = announced_record(catalogue, "crm", "logs")
         found = deliveries_of(catalogue, record)
         assert record.status is Status.DONE
         assert {(one.endpoint, one.status, one.attempts) for one in found} == {
@@ -74,7 +74,7 @@ class DeliveriesContract:
         assert catalogue.deliveries.find(DeliveryFilters()) == []
 
     def test_the_same_event_is_written_down_once_for_an_endpoint(self, catalogue: Catalogue) -> None:
-        first = told(catalogue, "crm")
+        first = announced_record(catalogue, "crm")
         claim = claimed(catalogue, catalogue.accept(attachment()).id)
         catalogue.mark_failed(claim, failure())
         catalogue.finish(claim, announced=True, outgoing=OutgoingEvent(first.id, "media.done", "other", ["crm", "new"]))
@@ -90,7 +90,7 @@ class DeliveriesContract:
     def test_what_is_taken_is_nobody_elses_until_its_lease_is_over(
         self, catalogue: Catalogue, outbox: Deliveries, clock: Clock
     ) -> None:
-        told(catalogue, "crm")
+        announced_record(catalogue, "crm")
         [mine] = take(outbox, lease_s=40)
         clock.now += 39
         assert (outbox.is_due("crm"), take(outbox)) == (False, [])
@@ -105,14 +105,14 @@ class DeliveriesContract:
         assert (record.status, record.attempts, record.next_at) == (DELIVERED, 1, None)
 
     def test_endpoints_do_not_see_each_others(self, catalogue: Catalogue, outbox: Deliveries) -> None:
-        told(catalogue, "logs")
+        announced_record(catalogue, "logs")
         assert not outbox.is_due("crm")
         assert take(outbox, "crm") == []
         assert len(take(outbox, "logs")) == 1
 
     def test_many_takers_get_each_delivery_once(self, catalogue: Catalogue, outbox: Deliveries) -> None:
         for _ in range(30):
-            told(catalogue, "crm")
+            announced_record(catalogue, "crm")
         with ThreadPoolExecutor(6) as crowd:
             taken = [p.id for batch in crowd.map(lambda _: take(outbox, want=4), range(12)) for p in batch]
         taken += [attempt.id for attempt in take(outbox, want=30)]
@@ -124,14 +124,14 @@ class DeliveriesContract:
     ) -> None:
         records = []
         for _ in range(3):
-            records.append(told(catalogue, "crm"))
+            records.append(announced_record(catalogue, "crm"))
             clock.now += 1
         assert [attempt.media_id for attempt in take(outbox, want=2)] == [one.id for one in records[:2]]
 
     def test_a_failed_attempt_comes_back_after_its_wait(
         self, catalogue: Catalogue, outbox: Deliveries, clock: Clock
     ) -> None:
-        told(catalogue, "crm")
+        announced_record(catalogue, "crm")
         note(outbox, failed(take(outbox)[0], retry_in_s=300))
         [record] = outbox.find(DeliveryFilters())
         assert (record.status, record.attempts, record.error) == (PENDING, 1, "the endpoint answered 500")
@@ -141,7 +141,7 @@ class DeliveriesContract:
         assert [attempt.attempts for attempt in take(outbox)] == [1]
 
     def test_what_is_given_up_is_listed_and_keeps_its_body(self, catalogue: Catalogue, outbox: Deliveries) -> None:
-        told(catalogue, "crm")
+        announced_record(catalogue, "crm")
         note(outbox, failed(take(outbox)[0], retry_in_s=None))
         [record] = outbox.find(DeliveryFilters(status=UNDELIVERED, endpoint="crm"))
         assert (record.attempts, record.error, record.next_at) == (1, "the endpoint answered 500", None)
@@ -150,14 +150,14 @@ class DeliveriesContract:
         assert (attempt.body, attempt.attempts, attempt.event_id) == ('{"caption":"words"}', 0, record.event_id)
 
     def test_what_was_delivered_is_not_delivered_again(self, catalogue: Catalogue, outbox: Deliveries) -> None:
-        told(catalogue, "crm")
+        announced_record(catalogue, "crm")
         note(outbox, DeliveryResult(take(outbox)[0]))
         [record] = outbox.find(DeliveryFilters())
         assert outbox.redeliver([record.id, "0" * 32, "x'; --"]) == []
         assert take(outbox) == []
 
     def test_what_is_given_back_is_there_at_once(self, catalogue: Catalogue, outbox: Deliveries) -> None:
-        told(catalogue, "crm")
+        announced_record(catalogue, "crm")
         outbox.release(take(outbox))
         assert [attempt.attempts for attempt in take(outbox)] == [0]
 
@@ -167,7 +167,7 @@ class DeliveriesContract:
         self, catalogue: Catalogue, outbox: Deliveries, clock: Clock
     ) -> None:
         for _ in range(8):
-            told(catalogue, "crm")
+            announced_record(catalogue, "crm")
         attempts = take(outbox, want=5)
         assert [note(outbox, failed(attempt, 3600)) for attempt in attempts] == [False] * 4 + [True]
         assert take(outbox) == []
@@ -181,7 +181,7 @@ class DeliveriesContract:
         self, catalogue: Catalogue, outbox: Deliveries, clock: Clock
     ) -> None:
         for _ in range(9):
-            told(catalogue, "crm")
+            announced_record(catalogue, "crm")
         attempts = take(outbox, want=8)
         with ThreadPoolExecutor(8) as crowd:
             list(crowd.map(lambda attempt: note(outbox, failed(attempt, 3600)), attempts))
@@ -195,7 +195,7 @@ class DeliveriesContract:
         self, catalogue: Catalogue, outbox: Deliveries, clock: Clock
     ) -> None:
         for _ in range(2):
-            told(catalogue, "crm")
+            announced_record(catalogue, "crm")
         note(outbox, failed(take(outbox, want=1)[0], 3600, gone=True))
         clock.now += 1
         assert len(take(outbox, lease_s=40)) == 1
@@ -205,13 +205,13 @@ class DeliveriesContract:
     def test_a_success_closes_it_and_brings_forward_what_failed_meanwhile(
         self, catalogue: Catalogue, outbox: Deliveries, clock: Clock
     ) -> None:
-        told(catalogue, "crm")
+        announced_record(catalogue, "crm")
         note(outbox, failed(take(outbox)[0], 7200))  # of its own, and another one goes well before the outage
-        told(catalogue, "crm")
+        announced_record(catalogue, "crm")
         note(outbox, DeliveryResult(take(outbox)[0]))
         clock.now += 1
         for _ in range(6):
-            told(catalogue, "crm")
+            announced_record(catalogue, "crm")
         note(outbox, *(failed(attempt, 3600) for attempt in take(outbox, want=5)))
         assert outbox.circuit("crm").open
         clock.now += 1
@@ -224,10 +224,10 @@ class DeliveriesContract:
         self, catalogue: Catalogue, outbox: Deliveries, clock: Clock
     ) -> None:
         waits: list[int] = []
-        told(catalogue, "crm")
+        announced_record(catalogue, "crm")
         note(outbox, failed(take(outbox, want=1)[0], 1, gone=True))
         while len(waits) < 12:
-            told(catalogue, "crm")
+            announced_record(catalogue, "crm")
             waits.append(outbox.circuit("crm").wait_ms(int(clock.now * 1000)))
             clock.now += max(waits[-1] / 1000, 25)
             note(outbox, failed(take(outbox)[0], 1))
@@ -237,20 +237,20 @@ class DeliveriesContract:
     def test_a_receiver_that_asks_for_quiet_is_left_alone_but_not_for_days(
         self, catalogue: Catalogue, outbox: Deliveries, clock: Clock
     ) -> None:
-        told(catalogue, "crm")
+        announced_record(catalogue, "crm")
         note(outbox, failed(take(outbox)[0], 1, gone=True, retry_after_s=90_000))
         assert outbox.circuit("crm").wait_ms(int(clock.now * 1000)) == 600_000
 
     def test_a_first_failure_has_a_moment_for_the_probe_already(self, catalogue: Catalogue, outbox: Deliveries) -> None:
         """Another process may note the failure that opens the circuit without having seen this one."""
-        told(catalogue, "crm")
+        announced_record(catalogue, "crm")
         assert not note(outbox, failed(take(outbox)[0]))
         assert outbox.circuit("crm").probe_at is not None
 
     def test_one_bad_event_among_good_ones_opens_nothing(self, catalogue: Catalogue, outbox: Deliveries) -> None:
         for _ in range(10):
-            told(catalogue, "crm")
-            told(catalogue, "crm")
+            announced_record(catalogue, "crm")
+            announced_record(catalogue, "crm")
             bad, good = take(outbox, want=2)
             assert not note(outbox, failed(bad, 3600), DeliveryResult(good))
         assert outbox.circuit("crm").failures == 0
@@ -258,7 +258,7 @@ class DeliveriesContract:
     def test_a_redelivery_probes_an_open_circuit_at_once(
         self, catalogue: Catalogue, outbox: Deliveries, clock: Clock
     ) -> None:
-        told(catalogue, "crm")
+        announced_record(catalogue, "crm")
         note(outbox, failed(take(outbox)[0], None, gone=True))
         assert outbox.circuit("crm").wait_ms(int(clock.now * 1000))
         [record] = outbox.find(DeliveryFilters())
@@ -270,9 +270,9 @@ class DeliveriesContract:
     def test_how_things_stand_is_told_for_each_endpoint(
         self, catalogue: Catalogue, outbox: Deliveries, clock: Clock
     ) -> None:
-        told(catalogue, "crm", "old")
+        announced_record(catalogue, "crm", "old")
         clock.now += 10
-        told(catalogue, "crm")
+        announced_record(catalogue, "crm")
         note(outbox, failed(take(outbox, "old")[0], None), endpoint="old")
         found = {one.endpoint: one for one in outbox.endpoint_stats(["crm", "idle"])}
         assert list(found) == ["crm", "idle", "old"]
@@ -284,7 +284,7 @@ class DeliveriesContract:
         self, catalogue: Catalogue, outbox: Deliveries, clock: Clock
     ) -> None:
         for number in range(5):
-            told(catalogue, "crm", session=f"s{number % 2}")
+            announced_record(catalogue, "crm", session=f"s{number % 2}")
             clock.now += 1
         assert outbox.count(DeliveryFilters(session="s0")) == 3
         first = outbox.find(DeliveryFilters(endpoint="crm"), limit=3)
@@ -296,10 +296,10 @@ class DeliveriesContract:
     def test_what_is_older_than_the_schedule_is_given_up_but_not_while_it_is_being_tried(
         self, catalogue: Catalogue, outbox: Deliveries, clock: Clock
     ) -> None:
-        told(catalogue, "crm")
-        told(catalogue, "crm")
+        announced_record(catalogue, "crm")
+        announced_record(catalogue, "crm")
         clock.now += 100
-        told(catalogue, "crm")
+        announced_record(catalogue, "crm")
         take(outbox, want=1)
         assert outbox.give_up("crm", older_than_s=50, why="there is no endpoint crm") == 1
         [record] = outbox.find(DeliveryFilters(status=UNDELIVERED))
@@ -310,11 +310,11 @@ class DeliveriesContract:
         self, catalogue: Catalogue, outbox: Deliveries, clock: Clock
     ) -> None:
         for _ in range(3):
-            told(catalogue, "crm")
+            announced_record(catalogue, "crm")
         well, bad, _ = take(outbox)
         note(outbox, DeliveryResult(well), failed(bad, None))
         clock.now += 1000
-        told(catalogue, "crm")
+        announced_record(catalogue, "crm")
         note(outbox, DeliveryResult(take(outbox, want=1)[0]))
         assert outbox.trim(older_than_s=500) == 1
         assert outbox.get(well.id) is None
@@ -325,12 +325,12 @@ class DeliveriesContract:
     ) -> None:
         right = clock.now
         clock.now += 10 * 365 * 86_400
-        told(catalogue, "crm")
-        told(catalogue, "crm")
+        announced_record(catalogue, "crm")
+        announced_record(catalogue, "crm")
         take(outbox, want=1)
         clock.now = right
         assert take(outbox) == []
-        told(catalogue, "crm")
+        announced_record(catalogue, "crm")
         [tried] = take(outbox)
         note(outbox, failed(tried, 300))
         assert outbox.fix_due_times(lease_s=40) == 2
@@ -338,7 +338,7 @@ class DeliveriesContract:
         assert outbox.fix_due_times(lease_s=40) == 0
 
     def test_a_deletion_leaves_no_words_and_sends_nothing_more(self, catalogue: Catalogue, outbox: Deliveries) -> None:
-        record, other = told(catalogue, "crm", "logs"), told(catalogue, "crm")
+        record, other = announced_record(catalogue, "crm", "logs"), announced_record(catalogue, "crm")
         note(outbox, DeliveryResult(take(outbox, "logs")[0]), endpoint="logs")
         [under_way] = [attempt for attempt in take(outbox) if attempt.media_id == record.id]
         catalogue.delete(record.id)
@@ -354,7 +354,7 @@ class DeliveriesContract:
     def test_what_was_given_up_and_then_deleted_is_nobodys_business_any_more(
         self, catalogue: Catalogue, outbox: Deliveries, clock: Clock
     ) -> None:
-        record = told(catalogue, "crm")
+        record = announced_record(catalogue, "crm")
         note(outbox, failed(take(outbox)[0], None))
         assert [one.undelivered for one in outbox.endpoint_stats(["crm"])] == [1]
         catalogue.delete(record.id)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config.cpu_count import cores, worker_processes
+from pipeline.config.cpu_count import available_cpus, worker_processes
 from pipeline.config.settings import load_settings
 
 
@@ -25,12 +25,12 @@ def _sixteen(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_a_container_s_limit_counts_before_the_machine_s_cores(tmp_path: Path, limit: str, found: int) -> None:
     (tmp_path / "cpu.max").write_text(limit)
-    assert cores(tmp_path) == found
+    assert available_cpus(tmp_path) == found
 
 
 @pytest.mark.usefixtures("_sixteen")
 def test_without_control_groups_all_cores_count(tmp_path: Path) -> None:
-    assert cores(tmp_path / "none") == 16
+    assert available_cpus(tmp_path / "none") == 16
 
 
 def test_there_are_two_worker_processes_at_least(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from sentry_sdk.utils import BadDsn, Dsn
 
-from pipeline.config.settings import Retention, Settings, load_settings
+from pipeline.config.settings import JobRetention, Settings, load_settings
 from pipeline.errors import Code, SettingsError
 from pipeline.models import Kind
 from tests.support.webhooks import endpoints
@@ -169,16 +169,16 @@ def test_passwords_within_urls_are_secrets_too(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(
     ("value", "kept"),
     [
-        ("true", Retention(count=0)),
-        ("false", Retention()),
-        ("0", Retention(count=0)),
-        ("250", Retention(count=250)),
-        ('{"age": 3600}', Retention(age=3600)),
-        ('{"age": 3600, "count": 5}', Retention(age=3600, count=5)),
-        ("{}", Retention()),
+        ("true", JobRetention(count=0)),
+        ("false", JobRetention()),
+        ("0", JobRetention(count=0)),
+        ("250", JobRetention(count=250)),
+        ('{"age": 3600}', JobRetention(age=3600)),
+        ('{"age": 3600, "count": 5}', JobRetention(age=3600, count=5)),
+        ("{}", JobRetention()),
     ],
 )
-def test_retention_takes_the_forms_of_bullmq(monkeypatch: pytest.MonkeyPatch, value: str, kept: Retention) -> None:
+def test_retention_takes_the_forms_of_bullmq(monkeypatch: pytest.MonkeyPatch, value: str, kept: JobRetention) -> None:
     settings = with_environment(monkeypatch, REMOVE_ON_COMPLETE=value, REMOVE_ON_FAIL=value)
     assert (settings.remove_on_complete, settings.remove_on_fail) == (kept, kept)
 
@@ -186,7 +186,7 @@ def test_retention_takes_the_forms_of_bullmq(monkeypatch: pytest.MonkeyPatch, va
 def test_the_defaults_are_those_of_the_seed() -> None:
     settings = load_settings()
     assert (settings.media_attempts, settings.media_backoff_ms) == (3, 2000)
-    assert (settings.remove_on_complete, settings.remove_on_fail) == (Retention(count=100), Retention(count=50))
+    assert (settings.remove_on_complete, settings.remove_on_fail) == (JobRetention(count=100), JobRetention(count=50))
     assert settings.embedded
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from pipeline.config.settings import Settings, load_settings
 from pipeline.errors import Code, PayloadError
-from pipeline.gateways import GATEWAYS, HookRequest, NoSecretError, Parsed, UnauthorizedError
+from pipeline.gateways import GATEWAYS, HookRequest, NoSecretError, ParsedPayload, UnauthorizedError
 from pipeline.models import Attachment, Fault, Kind
 from tests.support.json_shapes import ANY_JSON, mutations
 
@@ -37,7 +37,7 @@ def verify(body: bytes, signature: str | None, *, secret: str = SECRET) -> None:
     CLOUD.verify(HookRequest(headers, body), settings(cloud_app_secret=secret))
 
 
-def parse(payload: Any, **given: Any) -> Parsed:
+def parse(payload: Any, **given: Any) -> ParsedPayload:
     return CLOUD.parse(payload, settings(**given))
 
 
@@ -218,7 +218,7 @@ def test_what_is_unsupported_is_an_attachment_if_it_was_media(kind: str) -> None
     (attachment,) = parse(with_messages(message)).attachments
     assert attachment.fault is not None
     assert attachment.kind is None
-    assert parse(with_messages({**message, "unsupported": {"type": "poll_creation"}})) == Parsed(ignored=1)
+    assert parse(with_messages({**message, "unsupported": {"type": "poll_creation"}})) == ParsedPayload(ignored=1)
 
 
 @given(ANY_JSON | mutations(list(SAMPLES.values())))

@@ -13,7 +13,7 @@ from hypothesis import settings as trying
 from hypothesis import strategies as st
 
 from pipeline.errors import Code, PayloadError, PermanentError
-from pipeline.gateways import GATEWAYS, Parsed, evolution
+from pipeline.gateways import GATEWAYS, ParsedPayload, evolution
 from pipeline.models import Attachment, Kind
 from tests.support.checking import settings
 from tests.support.payloads import JSON, content_of, media_file, mutations, names, payload
@@ -41,7 +41,7 @@ EXPECTED: dict[str, list[tuple[str, Kind, str]]] = {
 IGNORED = {"album_as_list_by_events": 2, "messages_under_messages": 2, "ignored_text": 1, "ignored_message_status": 1}
 
 
-def parsed(body: Any, **given_: Any) -> Parsed:
+def parsed(body: Any, **given_: Any) -> ParsedPayload:
     return evolution.parse(body, settings(**given_) if given_ else SETTINGS)
 
 
@@ -237,7 +237,7 @@ def test_what_is_wrapped_too_deeply_is_ignored(wrap: Callable[[Any], Any]) -> No
     content: Any = {"imageMessage": PICTURE}
     for _ in range(400):
         content = wrap(content)
-    assert parsed(upsert(content)) == Parsed(ignored=1)
+    assert parsed(upsert(content)) == ParsedPayload(ignored=1)
 
 
 QUOTE = {"contextInfo": {"quotedMessage": {"imageMessage": PICTURE}}}
@@ -260,7 +260,7 @@ QUOTE = {"contextInfo": {"quotedMessage": {"imageMessage": PICTURE}}}
     ],
 )
 def test_what_a_message_quotes_or_merely_speaks_of_is_not_its_own(content: Any) -> None:
-    assert parsed(upsert(content)) == Parsed(ignored=1)
+    assert parsed(upsert(content)) == ParsedPayload(ignored=1)
 
 
 @pytest.mark.parametrize(
@@ -350,7 +350,7 @@ def test_so_have_the_media_of_its_messages() -> None:
 
 @pytest.mark.parametrize("data", [None, [], {}, 5, "text", [None], [[]], {"messages": None}, {"messages": []}])
 def test_an_event_without_messages_counts_as_one_ignored(data: Any) -> None:
-    assert parsed({**upsert(None), "data": data}) == Parsed(ignored=1)
+    assert parsed({**upsert(None), "data": data}) == ParsedPayload(ignored=1)
 
 
 def survives(body: Any) -> None:

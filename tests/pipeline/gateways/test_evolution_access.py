@@ -52,7 +52,7 @@ def allowed(**shown: Any) -> bool:
     return True
 
 
-def bearer(text: str) -> dict[str, str]:
+def bearer_token(text: str) -> dict[str, str]:
     return {"authorization": f"Bearer {text}"}
 
 
@@ -63,44 +63,44 @@ def test_tokens_here_are_made_as_everywhere() -> None:
 
 
 def test_the_servers_token_is_let_in() -> None:
-    assert allowed(**bearer(token(claims())))
+    assert allowed(**bearer_token(token(claims())))
     assert allowed(authorization=f"bearer  {token(claims())} ")
 
 
 @pytest.mark.parametrize(("changed", "let_in"), [({"issued": 50}, True), ({"issued": 70}, False)])
 def test_a_clock_may_differ_by_a_minute_ahead(changed: dict[str, float], let_in: bool) -> None:
-    assert allowed(**bearer(token(claims(**changed)))) is let_in
+    assert allowed(**bearer_token(token(claims(**changed)))) is let_in
 
 
 @pytest.mark.parametrize(("expires", "let_in"), [(-50, True), (-70, False), (-86400, False)])
 def test_a_token_ends_a_minute_after_it_says(expires: int, let_in: bool) -> None:
-    assert allowed(**bearer(token(claims(expires=expires)))) is let_in
+    assert allowed(**bearer_token(token(claims(expires=expires)))) is let_in
 
 
 @pytest.mark.parametrize("missing", ["exp", "iat"])
 def test_a_token_for_ever_is_refused(missing: str) -> None:
     given_ = {name: value for name, value in claims().items() if name != missing}
-    assert not allowed(**bearer(token(given_)))
+    assert not allowed(**bearer_token(token(given_)))
 
 
 @pytest.mark.parametrize("algorithm", ["none", "HS384", "HS512", "RS256", "ES256", "hs256", "", None, ["HS256"], {}])
 def test_another_algorithm_is_refused(algorithm: Any) -> None:
-    assert not allowed(**bearer(token(claims(), algorithm=algorithm)))
+    assert not allowed(**bearer_token(token(claims(), algorithm=algorithm)))
 
 
 def test_a_token_under_another_key_or_changed_or_cut_is_refused() -> None:
     good = token(claims())
     head, body, signature = good.split(".")
-    assert not allowed(**bearer(token(claims(), key="another key that is as long as the right one")))
-    assert not allowed(**bearer(f"{head}.{segment(claims(expires=9e9)).decode()}.{signature}"))
-    assert not allowed(**bearer(f"{head}.{body}."))
+    assert not allowed(**bearer_token(token(claims(), key="another key that is as long as the right one")))
+    assert not allowed(**bearer_token(f"{head}.{segment(claims(expires=9e9)).decode()}.{signature}"))
+    assert not allowed(**bearer_token(f"{head}.{body}."))
     unsigned = segment({"alg": "none", "typ": "JWT"}).decode()
-    assert not allowed(**bearer(f"{unsigned}.{body}."))
-    assert not allowed(**bearer(f"{unsigned}.{body}.{signature}"))
-    assert not allowed(**bearer(f"{head}.{body}"))
-    assert not allowed(**bearer(good[:-2]))
-    assert not allowed(**bearer(good.upper()))
-    assert not allowed(**bearer(""))
+    assert not allowed(**bearer_token(f"{unsigned}.{body}."))
+    assert not allowed(**bearer_token(f"{unsigned}.{body}.{signature}"))
+    assert not allowed(**bearer_token(f"{head}.{body}"))
+    assert not allowed(**bearer_token(good[:-2]))
+    assert not allowed(**bearer_token(good.upper()))
+    assert not allowed(**bearer_token(""))
     assert not allowed()
     assert not allowed(authorization=good)
     assert not allowed(authorization=f"Basic {good}")
@@ -111,26 +111,26 @@ def test_a_token_under_another_key_or_changed_or_cut_is_refused() -> None:
     st.text(max_size=200) | st.binary(max_size=60).map(lambda raw: base64.urlsafe_b64encode(raw).decode() + ".e30.x")
 )
 def test_no_text_makes_the_check_fail_in_another_way(text: str) -> None:
-    assert not allowed(**bearer(text))
+    assert not allowed(**bearer_token(text))
 
 
 @pytest.mark.parametrize("head", [b"[" * 30_000, b'{"a":' * 30_000, b"9" * 5000, b'{"alg":"HS256","crit":7}', b"\xff"])
 def test_a_hostile_header_is_refused(head: bytes) -> None:
     text = base64.urlsafe_b64encode(head).rstrip(b"=").decode()
-    assert not allowed(**bearer(f"{text}.e30.AAAA"))
+    assert not allowed(**bearer_token(f"{text}.e30.AAAA"))
 
 
 def test_the_secret_is_let_in_by_either_header() -> None:
     assert allowed(jwt_key=None, secret=SECRET, x_webhook_secret=SECRET)
-    assert allowed(jwt_key=None, secret=SECRET, **bearer(SECRET))
+    assert allowed(jwt_key=None, secret=SECRET, **bearer_token(SECRET))
     assert allowed(secret=SECRET, x_webhook_secret=SECRET, authorization="Bearer of something else")
-    assert allowed(secret=SECRET, **bearer(token(claims())))
+    assert allowed(secret=SECRET, **bearer_token(token(claims())))
 
 
 @pytest.mark.parametrize("wrong", ["", "a", SECRET[:-1], SECRET + "x", SECRET.upper(), "sécret"])
 def test_a_wrong_secret_is_refused(wrong: str) -> None:
     assert not allowed(jwt_key=None, secret=SECRET, x_webhook_secret=wrong)
-    assert not allowed(jwt_key=None, secret=SECRET, **bearer(wrong))
+    assert not allowed(jwt_key=None, secret=SECRET, **bearer_token(wrong))
 
 
 def test_the_paths_last_part_is_no_secret() -> None:
@@ -140,13 +140,13 @@ def test_the_paths_last_part_is_no_secret() -> None:
 
 def test_the_keys_are_not_each_others() -> None:
     assert not allowed(x_webhook_secret=KEY)
-    assert not allowed(**bearer(KEY))
-    assert not allowed(jwt_key=None, secret=KEY, **bearer(token(claims())))
+    assert not allowed(**bearer_token(KEY))
+    assert not allowed(jwt_key=None, secret=KEY, **bearer_token(token(claims())))
 
 
 def test_a_refusal_tells_no_secret() -> None:
     with pytest.raises(UnauthorizedError) as caught:
-        verify(secret=SECRET, x_webhook_secret="wrong", **bearer(token(claims(expires=-999))))
+        verify(secret=SECRET, x_webhook_secret="wrong", **bearer_token(token(claims(expires=-999))))
     assert caught.value.code == Code.UNAUTHORIZED
     assert not [text for text in (SECRET, KEY, "wrong", "eyJ") if text in str(caught.value)]
 
@@ -154,5 +154,5 @@ def test_a_refusal_tells_no_secret() -> None:
 @pytest.mark.parametrize("unset", [None, ""])
 def test_nobody_is_let_in_before_a_secret_is_set(unset: str | None) -> None:
     with pytest.raises(NoSecretError) as caught:
-        verify(jwt_key=unset, secret=unset, path="", x_webhook_secret="", **bearer(token(claims(), key="")))
+        verify(jwt_key=unset, secret=unset, path="", x_webhook_secret="", **bearer_token(token(claims(), key="")))
     assert caught.value.setting == "EVOLUTION_JWT_KEY or EVOLUTION_SECRET"

@@ -17,8 +17,8 @@ from pipeline.steps.fetch import fetch
 from pipeline.storage import LocalStorage
 from pipeline.storage.staging import Staging
 from tests.support.gateway_servers import MALFORMED_TOKEN, UNKNOWN_ID, GraphServer, said
+from tests.support.http_client import Names, local_http_client
 from tests.support.media_server import Answer, MediaServer
-from tests.support.outbound import Names, local_outbound
 
 TOKEN = "EAAtest"
 PHOTO = b"\xff\xd8 a photo" * 1000
@@ -42,7 +42,7 @@ def settings(graph: GraphServer, **given: Any) -> Settings:
 
 
 def source(graph: GraphServer, media_id: str = "1003", **given: Any) -> Source:
-    return source_of(attachment(remote_id=media_id), local_outbound(), settings(graph, **given))
+    return source_of(attachment(remote_id=media_id), local_http_client(), settings(graph, **given))
 
 
 def refusal(graph: GraphServer, media_id: str = "1003", **given: Any) -> PipelineError:
@@ -57,7 +57,7 @@ def test_an_id_becomes_a_file_with_the_token(graph: GraphServer, tmp_path: Path)
         attachment(file_sha256=hashlib.sha256(PHOTO).hexdigest()),
         intake=False,
         staging=Staging(tmp_path / "staging"),
-        outbound=local_outbound(),
+        http_client=local_http_client(),
         storage=LocalStorage(tmp_path / "media"),
         settings=settings(graph),
     )
@@ -101,7 +101,7 @@ def test_an_id_that_is_more_than_an_id_is_never_asked_for(graph: GraphServer, me
 def test_a_source_that_a_replay_gave_is_taken_as_it_stands(graph: GraphServer) -> None:
     given = attachment(url="https://files.example.com/a", remote_id=None)
     for one in (given, attachment(url="https://files.example.com/a")):
-        found = source_of(one, local_outbound(), settings(graph))
+        found = source_of(one, local_http_client(), settings(graph))
         assert (found.url, found.credentials) == ("https://files.example.com/a", {})
     assert graph.requests == []
 
@@ -180,13 +180,13 @@ def test_the_token_is_never_shown_in_clear_unless_to_a_private_test_server(graph
 def test_a_url_without_tls_gets_no_token_from_a_graph_with_it(
     graph: GraphServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    outbound = local_outbound()
-    answer = outbound.ask(
+    http_client = local_http_client()
+    answer = http_client.ask(
         graph.base + "/1003", credentials={"Authorization": f"Bearer {TOKEN}"}, timeout_s=3, max_bytes=999
     )
-    monkeypatch.setattr(outbound, "ask", lambda *_, **__: answer)
+    monkeypatch.setattr(http_client, "ask", lambda *_, **__: answer)
     with pytest.raises(PermanentError, match="url_blocked"):
-        source_of(attachment(), outbound, settings(graph, cloud_graph_url="https://graph.facebook.com/v23.0"))
+        source_of(attachment(), http_client, settings(graph, cloud_graph_url="https://graph.facebook.com/v23.0"))
 
 
 def test_a_redirect_of_the_graph_is_not_followed(graph: GraphServer) -> None:
@@ -197,13 +197,13 @@ def test_a_redirect_of_the_graph_is_not_followed(graph: GraphServer) -> None:
 
 
 def test_the_guard_holds_for_the_graph_and_for_what_it_names(graph: GraphServer) -> None:
-    guarded = local_outbound(allow_private=(), resolver=Names(["10.0.0.1"]))
+    guarded = local_http_client(allow_private=(), resolver=Names(["10.0.0.1"]))
     with pytest.raises(PermanentError, match="url_blocked"):
         source_of(attachment(), guarded, settings(graph))
     graph.links["1003"] = "http://169.254.169.254/latest/meta-data"
     found = source(graph)
     with (
         pytest.raises(PermanentError, match="url_blocked"),
-        local_outbound().get(found.url, credentials=found.credentials, deadline_s=2, max_bytes=10),
+        local_http_client().get(found.url, credentials=found.credentials, deadline_s=2, max_bytes=10),
     ):
         pass

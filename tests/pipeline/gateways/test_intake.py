@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import Code, PayloadError, PermanentError
 from pipeline.gateways import HookRequest
-from pipeline.gateways.intake import attachment_of, check_batch, declared_size
+from pipeline.gateways.intake import build_attachment, check_batch, declared_size
 from pipeline.models import Attachment, Kind
 from pipeline.security.whatsapp_media import media_keys
 from tests.support.checking import settings
@@ -23,7 +23,7 @@ COMMON = {"gateway": "waha", "session": "shop", "message_id": "m1"}
 
 def faulty(**fields: Any) -> tuple[Attachment, str]:
     """An attachment that has a fault, and what it says."""
-    found = attachment_of({**COMMON, **fields})
+    found = build_attachment({**COMMON, **fields})
     assert found.fault is not None
     assert found.fault.code == Code.BAD_PAYLOAD
     return found, found.fault.message
@@ -37,7 +37,7 @@ def test_a_request_is_asked_for_headers_by_any_case_and_shows_no_secret() -> Non
 
 
 def test_what_fits_has_no_fault() -> None:
-    found = attachment_of({**COMMON, "kind": Kind.PTT, "size": "5", "url": "https://a/b", "caption": None})
+    found = build_attachment({**COMMON, "kind": Kind.PTT, "size": "5", "url": "https://a/b", "caption": None})
     assert found == Attachment(**COMMON, kind=Kind.PTT, size=5, url="https://a/b")
 
 
@@ -79,21 +79,21 @@ def test_the_first_of_several_faults_is_told() -> None:
 
 def test_a_fault_that_the_gateway_tells_stays() -> None:
     told = {"code": Code.GATEWAY_ERROR, "message": "131052: download failed"}
-    found = attachment_of({**COMMON, "size": "big", "fault": told})
+    found = build_attachment({**COMMON, "size": "big", "fault": told})
     assert found.fault is not None
     assert found.fault.code == Code.GATEWAY_ERROR
 
 
 @pytest.mark.parametrize("session", [None, "", 0, {}, ["a"], "x" * 600, True])
 def test_without_a_session_it_is_of_an_unknown_one(session: Any) -> None:
-    assert attachment_of({**COMMON, "session": session}).session == "unknown"
+    assert build_attachment({**COMMON, "session": session}).session == "unknown"
 
 
 @pytest.mark.parametrize("message_id", [None, "", {}, ["a"], "x" * 600, False, {"id": "m1"}])
 def test_without_an_id_it_gets_one_from_what_it_says(message_id: Any) -> None:
     given_ = {**COMMON, "message_id": message_id, "url": "https://a/b", "size": 5}
-    found, again = attachment_of(given_), attachment_of(dict(reversed(given_.items())))
-    other = attachment_of({**given_, "size": 6})
+    found, again = build_attachment(given_), build_attachment(dict(reversed(given_.items())))
+    other = build_attachment({**given_, "size": 6})
     assert found.message_id.startswith("sha256:")
     assert len(found.message_id) == len("sha256:") + 64
     assert bool(found.fault) is bool(message_id)  # one that is missing is no fault, one that is wrong is
@@ -103,7 +103,7 @@ def test_without_an_id_it_gets_one_from_what_it_says(message_id: Any) -> None:
 def test_the_forms_of_gateways_are_read() -> None:
     raw = hashlib.sha256(b"x").digest()
     numbered = {str(index): byte for index, byte in enumerate(raw)}
-    found = attachment_of(
+    found = build_attachment(
         {
             **COMMON,
             "message_id": 7,
@@ -129,7 +129,7 @@ FIELDS = st.sampled_from([*Attachment.model_fields])
 
 @given(st.dictionaries(FIELDS, JSON, max_size=6))
 def test_there_is_always_an_attachment_and_it_can_be_written_down(fields: dict[str, Any]) -> None:
-    found = attachment_of(fields)
+    found = build_attachment(fields)
     assert Attachment.model_validate_json(found.model_dump_json()) == found
 
 
@@ -141,7 +141,7 @@ def test_a_field_that_is_nested_without_end_is_a_bad_one(field: str, depth: int)
     for _ in range(depth):
         lists, boxes = [lists], {"data": boxes}
     for nested in (lists, boxes):
-        found = attachment_of({**COMMON, field: nested})
+        found = build_attachment({**COMMON, field: nested})
         # A key that is none is left to fetch, which has a code of its own for it.
         assert found.fault if field != "media_key" else media_key_is_refused(found)
         assert Attachment.model_validate_json(found.model_dump_json()) == found
@@ -165,8 +165,8 @@ def test_a_size_of_nothing_is_none(nothing: Any) -> None:
 
 
 def test_broken_inline_bytes_do_no_harm_where_the_file_lies_elsewhere_too() -> None:
-    elsewhere = attachment_of({"session": "s", "message_id": "m", "data": "%%%", "direct_path": "/v/t62/a"})
-    nowhere = attachment_of({"session": "s", "message_id": "m", "data": "%%%"})
+    elsewhere = build_attachment({"session": "s", "message_id": "m", "data": "%%%", "direct_path": "/v/t62/a"})
+    nowhere = build_attachment({"session": "s", "message_id": "m", "data": "%%%"})
     assert (elsewhere.fault, elsewhere.data, elsewhere.direct_path) == (None, None, "/v/t62/a")
     assert nowhere.fault is not None
     assert nowhere.fault.code is Code.BAD_PAYLOAD

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.errors import Code, PermanentError
 from pipeline.gateways import GATEWAYS, Source, source_of
-from pipeline.gateways.sources import as_declared, place_of
+from pipeline.gateways.sources import declared_source, media_location
 from pipeline.models import Attachment
 from tests.support.checking import settings
 
@@ -21,7 +21,7 @@ COPY = "https://minio.example/photo.jpg"
 
 def declared(hosts: tuple[str, ...] = ("mmg.whatsapp.net",), **fields: Any) -> Source:
     attachment = Attachment(session="s", message_id="m", **fields)
-    return as_declared(attachment, None, settings(whatsapp_hosts=hosts))
+    return declared_source(attachment, None, settings(whatsapp_hosts=hosts))
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_every_gateways_attachments_have_a_source_also_those_of_none_of_ours(gat
 
 
 def place(**given: Any) -> dict[str, Any]:
-    return place_of(**{"direct_path": None, "url": None, "media_key": None, "copy": None, **given})
+    return media_location(**{"direct_path": None, "url": None, "media_key": None, "copy": None, **given})
 
 
 @pytest.mark.parametrize(

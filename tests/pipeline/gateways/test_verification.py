@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from pipeline.errors import Code
 from pipeline.gateways import NoSecretError, UnauthorizedError, verification
-from pipeline.gateways.verification import bearer, check_hmac, configured, same
+from pipeline.gateways.verification import bearer_token, check_hmac, configured, constant_time_equal
 
 # RFC 4231, test case 2, whose key is text.
 JEFE = b"what do ya want for nothing?"
@@ -75,21 +75,21 @@ def test_the_raw_bytes_are_what_is_signed(body: bytes) -> None:
 @given(st.text(max_size=20), st.text(max_size=20))
 def test_only_the_same_is_the_same(one: str, other: str) -> None:
     one, other = (text.encode("utf-8", "replace").decode() for text in (one, other))
-    assert same(one, other) is (one == other)
-    assert same(one, one)
+    assert constant_time_equal(one, other) is (one == other)
+    assert constant_time_equal(one, one)
 
 
 @pytest.mark.parametrize("secret", ["sécret", "\udcc3\udca9", "秘密"])
 def test_a_secret_of_any_bytes_is_compared(secret: str) -> None:
-    assert same(secret, secret)
-    assert same("\udcc3\udca9", "é")  # as bytes that nobody has decoded
-    assert not same(secret, "secret")
+    assert constant_time_equal(secret, secret)
+    assert constant_time_equal("\udcc3\udca9", "é")  # as bytes that nobody has decoded
+    assert not constant_time_equal(secret, "secret")
 
 
 def test_comparisons_take_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
     compared = []
     monkeypatch.setattr(verification.hmac, "compare_digest", lambda one, other: compared.append((one, other)) or False)
-    assert not same("a", "b")
+    assert not constant_time_equal("a", "b")
     with pytest.raises(UnauthorizedError):
         check_hmac(JEFE, SHA256, key="Jefe", digest="sha256")
     assert compared == [(b"a", b"b"), (SHA256.encode(), SHA256.encode())]
@@ -111,7 +111,7 @@ def test_comparisons_take_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None
     ],
 )
 def test_the_token_of_a_header(header: str, token: str) -> None:
-    assert bearer(header) == token
+    assert bearer_token(header) == token
 
 
 @pytest.mark.parametrize("unset", [None, SecretStr("")])

@@ -14,7 +14,7 @@ from hypothesis import given
 
 from pipeline.config.settings import Settings, load_settings
 from pipeline.errors import Code
-from pipeline.gateways import GATEWAYS, HookRequest, NoSecretError, Parsed, UnauthorizedError
+from pipeline.gateways import GATEWAYS, HookRequest, NoSecretError, ParsedPayload, UnauthorizedError
 from pipeline.models import Attachment, Kind
 from tests.support.json_shapes import ANY_JSON, mutations
 
@@ -49,7 +49,7 @@ def verify(made: HookRequest) -> None:
     WAHA.verify(made, settings(waha_hmac_key=KEY))
 
 
-def parse(payload: Any, **given: Any) -> Parsed:
+def parse(payload: Any, **given: Any) -> ParsedPayload:
     return WAHA.parse(payload, settings(**given))
 
 

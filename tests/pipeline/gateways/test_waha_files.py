@@ -10,14 +10,14 @@ from pipeline.config.settings import load_settings
 from pipeline.errors import Code, PermanentError
 from pipeline.gateways import Source, source_of
 from pipeline.models import Attachment
+from tests.support.http_client import Names, download, local_http_client
 from tests.support.media_server import Answer, MediaServer
-from tests.support.outbound import Names, fetched, local_outbound
 
 
 def located(url: str, *, names: Names | None = None, **given: Any) -> Source:
     attachment = Attachment(gateway="waha", session="s", message_id="m", url=url)
-    outbound = local_outbound(allow_private=(), resolver=names or Names(["93.184.216.34"]))
-    return source_of(attachment, outbound, load_settings(_env_file=None, **given))
+    http_client = local_http_client(allow_private=(), resolver=names or Names(["93.184.216.34"]))
+    return source_of(attachment, http_client, load_settings(_env_file=None, **given))
 
 
 @pytest.mark.parametrize("host", ["localhost:3000", "127.0.0.1:3000", "0.0.0.0:3000", "[::1]:8080"])
@@ -61,7 +61,7 @@ def test_other_faults_of_a_url_keep_their_codes() -> None:
         located("file:///etc/passwd")
     with pytest.raises(PermanentError, match="no_source"):
         source_of(
-            Attachment(gateway="waha", session="s", message_id="m"), local_outbound(), load_settings(_env_file=None)
+            Attachment(gateway="waha", session="s", message_id="m"), local_http_client(), load_settings(_env_file=None)
         )
 
 
@@ -69,23 +69,23 @@ def test_a_file_is_fetched_from_waha_on_a_private_address_with_the_key() -> None
     with MediaServer({"api/files/s/a.jpg": b"photo"}) as waha, MediaServer({"x": b"elsewhere"}) as other:
         url = f"http://127.0.0.1:{waha.port}"
         found = located("http://localhost:3000/api/files/s/a.jpg", waha_url=url, waha_api_key="k1")
-        guarded = local_outbound(allow_private=())
-        assert fetched(guarded, found.url, credentials=found.credentials, trusted=found.trusted) == b"photo"
+        guarded = local_http_client(allow_private=())
+        assert download(guarded, found.url, credentials=found.credentials, trusted=found.trusted) == b"photo"
         assert waha.requests[0].headers["x-api-key"] == "k1"
         waha.answers["api/files/s/a.jpg"] = Answer(302, {"Location": other.url("x")})
         with pytest.raises(PermanentError, match="url_blocked"):
-            fetched(guarded, found.url, credentials=found.credentials, trusted=found.trusted)
+            download(guarded, found.url, credentials=found.credentials, trusted=found.trusted)
         assert other.requests == []
 
 
 def test_a_connection_that_waha_keeps_open_serves_nobody_elses_url() -> None:
     with MediaServer({"api/files/s/a.jpg": b"photo", "x": b"inner"}) as waha:
-        guarded = local_outbound(allow_private=(), ports=(waha.port,), resolver=Names(["127.0.0.1"]))
+        guarded = local_http_client(allow_private=(), ports=(waha.port,), resolver=Names(["127.0.0.1"]))
         own = f"http://waha:{waha.port}"
         file = f"{own}/api/files/s/a.jpg"
-        assert fetched(guarded, file, trusted=own) == fetched(guarded, file, trusted=own) == b"photo"
+        assert download(guarded, file, trusted=own) == download(guarded, file, trusted=own) == b"photo"
         assert waha.connections == 1, "it is kept"
         for url in (file, f"{own}/x"):
             with pytest.raises(PermanentError, match="url_blocked"):
-                fetched(guarded, url)
+                download(guarded, url)
         assert waha.hits("x") == 0

@@ -12,7 +12,7 @@ from hypothesis import settings as trying
 from hypothesis import strategies as st
 
 from pipeline.errors import Code, PayloadError, PermanentError
-from pipeline.gateways import GATEWAYS, HookRequest, NoSecretError, Parsed, UnauthorizedError, wppconnect
+from pipeline.gateways import GATEWAYS, HookRequest, NoSecretError, ParsedPayload, UnauthorizedError, wppconnect
 from pipeline.models import Attachment, Kind
 from tests.support.checking import settings
 from tests.support.payloads import JSON, content_of, media_file, mutations, names, payload
@@ -41,7 +41,7 @@ EXPECTED = {
 }
 
 
-def parsed(body: Any) -> Parsed:
+def parsed(body: Any) -> ParsedPayload:
     return wppconnect.parse(body, SETTINGS)
 
 
@@ -82,7 +82,7 @@ def test_every_sample_leads_to_its_file(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in names("wppconnect") if name.startswith("ignored_")])
 def test_samples_without_media_are_ignored(name: str) -> None:
-    assert parsed(payload("wppconnect", name)) == Parsed(ignored=1)
+    assert parsed(payload("wppconnect", name)) == ParsedPayload(ignored=1)
 
 
 def test_a_message_keeps_what_it_says_of_its_file() -> None:
@@ -254,7 +254,7 @@ def test_kinds(fields: dict[str, Any], kind: Kind | None) -> None:
     ],
 )
 def test_messages_without_media_of_their_own_are_ignored(fields: dict[str, Any]) -> None:
-    assert parsed(image(**fields)) == Parsed(ignored=1)
+    assert parsed(image(**fields)) == ParsedPayload(ignored=1)
 
 
 @pytest.mark.parametrize("box", ["data", "response"])
@@ -269,7 +269,7 @@ def test_messages_come_at_the_top_or_in_a_box_alone_or_together(box: str) -> Non
 
 @pytest.mark.parametrize("box", [[], {}, [None], "text", None, 5])
 def test_an_empty_box_is_ignored(box: Any) -> None:
-    assert parsed({"event": "onmessage", "data": box}) == Parsed(ignored=1)
+    assert parsed({"event": "onmessage", "data": box}) == ParsedPayload(ignored=1)
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,14 @@ import pytest
 from pipeline.errors import Code, PermanentError, PipelineError, RetryableError
 from pipeline.http_client import Reply
 from tests.support.hostile_server import HostileServer, head, says
+from tests.support.http_client import local_http_client
 from tests.support.media_server import Answer, MediaServer
-from tests.support.outbound import local_outbound
 
 KEY = {"Authorization": "Bearer EAAx"}
 
 
 def asked(url: str, *, max_bytes: int = 1000, timeout_s: float = 3) -> Reply:
-    return local_outbound().ask(url, credentials=KEY, timeout_s=timeout_s, max_bytes=max_bytes)
+    return local_http_client().ask(url, credentials=KEY, timeout_s=timeout_s, max_bytes=max_bytes)
 
 
 def test_an_answer_comes_whole_and_the_credentials_were_shown() -> None:

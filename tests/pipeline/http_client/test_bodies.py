@@ -9,8 +9,8 @@ import pytest
 
 from pipeline.errors import PermanentError, RetryableError
 from tests.support.hostile_server import HostileServer, Peer, Script, head, says
+from tests.support.http_client import download, local_http_client
 from tests.support.media_server import MediaServer
-from tests.support.outbound import fetched, local_outbound
 
 CHUNKED = head("Transfer-Encoding: chunked")
 BIG = os.urandom(700_001)
@@ -44,7 +44,7 @@ def cut(data: bytes, size: int) -> Script:
 )  # fmt: skip
 def test_a_body_is_the_same_however_it_comes(answer: bytes, body: bytes, pieces_of: int) -> None:
     with HostileServer(cut(answer, pieces_of)) as server:
-        assert fetched(local_outbound(), server.url(), max_bytes=20) == body
+        assert download(local_http_client(), server.url(), max_bytes=20) == body
 
 
 @pytest.mark.parametrize(
@@ -58,14 +58,14 @@ def test_a_body_is_the_same_however_it_comes(answer: bytes, body: bytes, pieces_
 )
 def test_a_large_body_comes_in_full_pieces_that_may_be_copied_one_by_one(answer: bytes) -> None:
     with HostileServer(says(answer)) as server:
-        outbound = local_outbound()
-        with outbound.get(server.url(), deadline_s=10, max_bytes=len(BIG)) as body:
+        http_client = local_http_client()
+        with http_client.get(server.url(), deadline_s=10, max_bytes=len(BIG)) as body:
             pieces = [bytes(piece) for piece in body.pieces()]
         assert [len(piece) for piece in pieces] == [262_144, 262_144, 175_713]
         assert b"".join(pieces) == BIG
         with (
             pytest.raises(PermanentError, match="too_large"),
-            outbound.get(server.url(), deadline_s=10, max_bytes=len(BIG) - 1) as body,
+            http_client.get(server.url(), deadline_s=10, max_bytes=len(BIG) - 1) as body,
         ):
             assert sum(len(piece) for piece in body.pieces()) < len(BIG)
 
@@ -80,7 +80,7 @@ def test_a_large_body_comes_in_full_pieces_that_may_be_copied_one_by_one(answer:
 )  # fmt: skip
 def test_chunks_that_two_readers_may_understand_differently_are_refused(chunks: bytes) -> None:
     with HostileServer(says(CHUNKED, chunks)) as server, pytest.raises(PermanentError, match="fetch_protocol"):
-        fetched(local_outbound(), server.url())
+        download(local_http_client(), server.url())
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_chunks_that_two_readers_may_understand_differently_are_refused(chunks: 
 )
 def test_a_head_that_breaks_off_may_be_tried_again(beginning: bytes) -> None:
     with HostileServer(says(beginning)) as server, pytest.raises(RetryableError, match="fetch_reset"):
-        fetched(local_outbound(), server.url())
+        download(local_http_client(), server.url())
 
 
 @pytest.mark.parametrize(
@@ -108,20 +108,20 @@ def test_after_chunks_the_connection_serves_again_if_nothing_is_wrong(ending: by
             peer.wait()
 
     with HostileServer(serve) as server:
-        outbound = local_outbound()
-        assert [fetched(outbound, server.url()) for _ in range(3)] == [b"good"] * 3
+        http_client = local_http_client()
+        assert [download(http_client, server.url()) for _ in range(3)] == [b"good"] * 3
         assert server.connections == 1
         assert ending_came.wait(10)
-        assert fetched(outbound, server.url()) == b"good"
+        assert download(http_client, server.url()) == b"good"
         assert server.connections == 2
 
 
 def test_one_who_stops_in_the_middle_leaves_the_next_one_a_buffer_of_its_own() -> None:
     with MediaServer({"a": b"a" * 600_000, "b": b"b" * 600_000}) as server:
-        outbound = local_outbound()
-        with outbound.get(server.url("a"), deadline_s=5, max_bytes=600_000) as first:
+        http_client = local_http_client()
+        with http_client.get(server.url("a"), deadline_s=5, max_bytes=600_000) as first:
             pieces = first.pieces()
             piece = next(pieces)
-            assert fetched(outbound, server.url("b")) == b"b" * 600_000
+            assert download(http_client, server.url("b")) == b"b" * 600_000
             assert bytes(piece) == b"a" * 262_144
             assert b"".join(map(bytes, pieces)) == b"a" * (600_000 - 262_144)

@@ -14,8 +14,8 @@ import pytest
 from pipeline.errors import BusyError, Code, PermanentError, RetryableError
 from pipeline.http_client.connection_pool import Pool
 from tests.support.hostile_server import HostileServer, Peer, head, says, stalls
+from tests.support.http_client import Names, download, local_http_client
 from tests.support.media_server import Answer, MediaServer
-from tests.support.outbound import Names, fetched, local_outbound
 
 ONE = head("Content-Length: 3") + b"one"
 TWO = head("Content-Length: 3") + b"two"
@@ -29,26 +29,26 @@ def closed_port() -> int:
 
 def test_one_connection_serves_one_request_after_another() -> None:
     with MediaServer({"a": b"a", "b": b"b" * 600_000, "ü": b"u"}) as server:
-        outbound = local_outbound()
-        assert [len(fetched(outbound, server.url(name))) for name in ("a", "b", "ü", "a")] == [1, 600_000, 1, 1]
+        http_client = local_http_client()
+        assert [len(download(http_client, server.url(name))) for name in ("a", "b", "ü", "a")] == [1, 600_000, 1, 1]
         assert server.connections == 1
 
 
 def test_threads_share_the_kept_connections() -> None:
     with MediaServer({"a": b"a" * 50_000}) as server:
-        outbound = local_outbound(per_host=4)
+        http_client = local_http_client(per_host=4)
         with ThreadPoolExecutor(16) as threads:
-            bodies = list(threads.map(lambda _: fetched(outbound, server.url("a")), range(100)))
+            bodies = list(threads.map(lambda _: download(http_client, server.url("a")), range(100)))
         assert set(map(len, bodies)) == {50_000}
         assert server.connections <= 4
 
 
 def test_a_kept_connection_that_the_server_has_closed_is_replaced() -> None:
     with HostileServer([says(ONE), says(TWO)]) as server:
-        outbound = local_outbound()
-        assert fetched(outbound, server.url()) == b"one"
+        http_client = local_http_client()
+        assert download(http_client, server.url()) == b"one"
         time.sleep(0.1)
-        assert fetched(outbound, server.url()) == b"two"
+        assert download(http_client, server.url()) == b"two"
         assert server.connections == 2
 
 
@@ -60,24 +60,24 @@ def test_a_kept_connection_that_breaks_under_the_next_request_is_replaced_once()
         peer.reset()
 
     with HostileServer([breaks_later, breaks_later]) as server:
-        outbound = local_outbound()
-        assert fetched(outbound, server.url()) == b"one"
-        assert fetched(outbound, server.url()) == b"one"
+        http_client = local_http_client()
+        assert download(http_client, server.url()) == b"one"
+        assert download(http_client, server.url()) == b"one"
         assert server.connections == 2
     with HostileServer([breaks_later, lambda peer: peer.reset()]) as server:
-        fetched(outbound, server.url())
+        download(http_client, server.url())
         with pytest.raises(RetryableError, match="fetch_reset"):
-            fetched(outbound, server.url())
+            download(http_client, server.url())
         assert server.connections == 2
 
 
 def test_a_body_that_was_not_read_to_its_end_costs_its_connection() -> None:
     with MediaServer({"a": b"a" * 10_000_000, "b": b"b"}) as server:
-        outbound = local_outbound()
-        with outbound.get(server.url("a"), deadline_s=5, max_bytes=10_000_000) as body:
+        http_client = local_http_client()
+        with http_client.get(server.url("a"), deadline_s=5, max_bytes=10_000_000) as body:
             assert body.length == 10_000_000
             assert len(next(body.chunks())) == 262_144
-        assert fetched(outbound, server.url("b")) == b"b"
+        assert download(http_client, server.url("b")) == b"b"
         assert server.connections == 2
 
 
@@ -106,7 +106,7 @@ def test_the_pool_keeps_no_more_connections_than_its_size_and_none_that_is_old()
 def test_pieces_are_small_and_the_content_type_is_told() -> None:
     with MediaServer() as server:
         server.answers["a"] = Answer(200, {"Content-Type": "image/png"}, bytes(1_000_000))
-        with local_outbound().get(server.url("a"), deadline_s=5, max_bytes=1_000_000) as body:
+        with local_http_client().get(server.url("a"), deadline_s=5, max_bytes=1_000_000) as body:
             assert body.content_type == "image/png"
             assert max(len(piece) for piece in body.chunks()) <= 262_144
 
@@ -114,7 +114,7 @@ def test_pieces_are_small_and_the_content_type_is_told() -> None:
 def test_a_query_and_odd_characters_arrive_as_they_should() -> None:
     with MediaServer() as server:
         server.answers["a b"] = Answer(200, body=b"x")
-        fetched(local_outbound(), f"http://127.0.0.1:{server.port}/a b?sig=%2F+ä&x=1#part")
+        download(local_http_client(), f"http://127.0.0.1:{server.port}/a b?sig=%2F+ä&x=1#part")
         assert server.requests[0].path == "/a%20b?sig=%2F+%C3%A4&x=1"
         assert server.requests[0].headers["accept-encoding"] == "identity"
 
@@ -123,7 +123,7 @@ def test_a_query_and_odd_characters_arrive_as_they_should() -> None:
 def test_a_header_cannot_bring_another_one(value: str) -> None:
     with MediaServer({"a": b"a"}) as server:
         with pytest.raises(ValueError, match="line break"):
-            fetched(local_outbound(), server.url("a"), credentials={"Authorization": value})
+            download(local_http_client(), server.url("a"), credentials={"Authorization": value})
         assert server.requests == []
 
 
@@ -131,13 +131,13 @@ def test_a_header_cannot_bring_another_one(value: str) -> None:
 def test_a_host_takes_turns_and_does_not_hold_another_up(turns: int) -> None:
     """A stalling host keeps its own turns busy and nobody else's."""
     with HostileServer(stalls()) as slow, MediaServer({"a": b"quick"}, address="127.0.0.2") as quick:
-        outbound = local_outbound(per_host=turns)
+        http_client = local_http_client(per_host=turns)
         with ThreadPoolExecutor(6) as threads:
-            waiting = [threads.submit(fetched, outbound, slow.url(), deadline_s=0.8) for _ in range(6)]
+            waiting = [threads.submit(download, http_client, slow.url(), deadline_s=0.8) for _ in range(6)]
             time.sleep(0.3)
             assert slow.connections == turns
             start = time.monotonic()
-            assert fetched(outbound, quick.url("a")) == b"quick"
+            assert download(http_client, quick.url("a")) == b"quick"
             assert time.monotonic() - start < 0.3
             errors = [task.exception() for task in waiting]
         codes = {error.code for error in errors if isinstance(error, RetryableError)}
@@ -148,9 +148,9 @@ def test_a_host_takes_turns_and_does_not_hold_another_up(turns: int) -> None:
 
 def test_waiting_for_a_turn_uses_up_neither_the_deadline_nor_an_attempt() -> None:
     with MediaServer({"a": b"a"}, delay_s=0.6) as server:
-        outbound = local_outbound(per_host=1)
+        http_client = local_http_client(per_host=1)
         with ThreadPoolExecutor(6) as threads:
-            tasks = [threads.submit(fetched, outbound, server.url("a"), deadline_s=0.9) for _ in range(6)]
+            tasks = [threads.submit(download, http_client, server.url("a"), deadline_s=0.9) for _ in range(6)]
             errors = [task.exception() for task in tasks]
         assert sum(error is None for error in errors) >= 3  # three turns of 0.6 s fit into the 2 s that each one waits
         assert all(error is None or isinstance(error, BusyError) for error in errors)
@@ -158,13 +158,13 @@ def test_waiting_for_a_turn_uses_up_neither_the_deadline_nor_an_attempt() -> Non
 
 @pytest.mark.parametrize("hosts", [pytest.param(500, id="HTTP-16-500-hosts")])
 def test_many_hosts_that_stall_end_at_their_deadline_and_leave_nothing_behind(hosts: int) -> None:
-    outbound = local_outbound(resolver=Names(["127.0.0.1"]))
+    http_client = local_http_client(resolver=Names(["127.0.0.1"]))
     before = psutil.Process().num_fds()
     with HostileServer(stalls()) as slow:
 
         def code(number: int) -> Code:
             with pytest.raises(RetryableError) as error:
-                fetched(outbound, slow.url(host=f"h{number}.example"), deadline_s=0.5)
+                download(http_client, slow.url(host=f"h{number}.example"), deadline_s=0.5)
             return error.value.code
 
         start = time.monotonic()
@@ -181,7 +181,7 @@ def test_a_name_that_does_not_resolve_may_be_tried_again() -> None:
 
     for resolver in (unknown, Names([])):
         with pytest.raises(RetryableError) as error:
-            fetched(local_outbound(resolver=resolver), "http://media.example/")
+            download(local_http_client(resolver=resolver), "http://media.example/")
         assert error.value.code == Code.FETCH_DNS
 
 
@@ -194,42 +194,42 @@ def test_a_name_service_that_does_not_answer_is_given_up() -> None:
 
     start = time.monotonic()
     with pytest.raises(RetryableError, match="fetch_dns"):
-        fetched(local_outbound(resolver=slow), "http://media.example/", deadline_s=0.3)
+        download(local_http_client(resolver=slow), "http://media.example/", deadline_s=0.3)
     assert time.monotonic() - start < 1
     release.set()
 
 
 def test_a_server_that_is_not_there_may_be_tried_again() -> None:
     with pytest.raises(RetryableError) as error:
-        fetched(local_outbound(), f"http://127.0.0.1:{closed_port()}/")
+        download(local_http_client(), f"http://127.0.0.1:{closed_port()}/")
     assert error.value.code == Code.FETCH_REFUSED
 
 
 def test_the_next_address_of_a_name_is_tried() -> None:
     with MediaServer({"a": b"a"}, address="127.0.0.3") as server:
-        outbound = local_outbound(resolver=Names(["127.0.0.2", "127.0.0.3"]))
-        assert fetched(outbound, server.url("a", host="media.example")) == b"a"
+        http_client = local_http_client(resolver=Names(["127.0.0.2", "127.0.0.3"]))
+        assert download(http_client, server.url("a", host="media.example")) == b"a"
 
 
 def test_an_allowed_address_of_a_name_is_dialled_and_no_other() -> None:
     with MediaServer({"a": b"a"}) as server:
-        outbound = local_outbound(resolver=Names(["10.1.2.3", "127.0.0.1"]))
-        assert fetched(outbound, server.url("a", host="media.example")) == b"a"
+        http_client = local_http_client(resolver=Names(["10.1.2.3", "127.0.0.1"]))
+        assert download(http_client, server.url("a", host="media.example")) == b"a"
 
 
 def test_localhost_needs_no_name_service() -> None:
     with MediaServer({"a": b"a"}) as server:
-        outbound = local_outbound(resolver=Names([]))
-        assert fetched(outbound, server.url("a", host="localhost")) == b"a"
+        http_client = local_http_client(resolver=Names([]))
+        assert download(http_client, server.url("a", host="localhost")) == b"a"
 
 
 def test_a_post_sends_its_body_and_tells_the_status() -> None:
     with MediaServer() as server:
         server.answers["bad"] = Answer(500, body=b"secret of the target" * 100_000)
-        outbound = local_outbound()
-        assert outbound.post(server.url("hook"), b'{"a":1}', headers={"webhook-id": "1"}, timeout_s=5).status == 204
-        assert outbound.post(server.url("bad"), b"", headers={}, timeout_s=5).status == 500
-        assert outbound.post(server.url("hook"), b"2", headers={}, timeout_s=5).status == 204
+        http_client = local_http_client()
+        assert http_client.post(server.url("hook"), b'{"a":1}', headers={"webhook-id": "1"}, timeout_s=5).status == 204
+        assert http_client.post(server.url("bad"), b"", headers={}, timeout_s=5).status == 500
+        assert http_client.post(server.url("hook"), b"2", headers={}, timeout_s=5).status == 204
         assert [request.body for request in server.requests] == [b'{"a":1}', b"", b"2"]
         assert server.requests[0].headers["webhook-id"] == "1"
         assert server.connections == 2  # the second answer was too long to be read, so its connection went
@@ -247,10 +247,10 @@ def test_a_post_sends_its_body_and_tells_the_status() -> None:
 def test_a_post_that_fails_says_how(script: Any, code: Code) -> None:
     with HostileServer(script) as server:
         with pytest.raises((PermanentError, RetryableError)) as error:
-            local_outbound().post(server.url(), b"{}", headers={}, timeout_s=0.5)
+            local_http_client().post(server.url(), b"{}", headers={}, timeout_s=0.5)
         assert error.value.code == code
 
 
 def test_an_answer_that_breaks_off_after_its_status_is_still_an_answer_to_a_post() -> None:
     with HostileServer(says(head("Content-Length: 10", status="201 Created"), b"x")) as server:
-        assert local_outbound().post(server.url(), b"{}", headers={}, timeout_s=5).status == 201
+        assert local_http_client().post(server.url(), b"{}", headers={}, timeout_s=5).status == 201

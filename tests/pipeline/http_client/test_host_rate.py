@@ -9,35 +9,35 @@ import pytest
 from pipeline.config.settings import load_settings
 from pipeline.errors import BusyError, Code, SettingsError
 from pipeline.http_client import HostRates, LocalRateLimiter, Requester
-from pipeline.http_client.host_rate import GRACE_S, LONGEST_WAIT_S, enter
+from pipeline.http_client.host_rate import MAX_SLOT_WAIT_S, SLOT_GRACE_S, enter
 from tests.support.catalogues import Clock
-from tests.support.host_rates import MakePace, PaceContract, waits
+from tests.support.host_rates import HostRateLimiterContract, MakeLimiter, wait_times
 
 COMER = Requester("a", "s")
 
 
-class TestLocalPace(PaceContract):
+class TestLocalPace(HostRateLimiterContract):
     @pytest.fixture
-    def make(self) -> MakePace:
+    def make(self) -> MakeLimiter:
         return LocalRateLimiter
 
 
 def test_a_process_alone_keeps_to_its_share() -> None:
-    assert waits(LocalRateLimiter({"*": 10}, share=0.5, clock=Clock()), 3) == pytest.approx([0, 0.2, 0.4])
+    assert wait_times(LocalRateLimiter({"*": 10}, share=0.5, clock=Clock()), 3) == pytest.approx([0, 0.2, 0.4])
 
 
 def test_a_turn_that_nobody_came_for_is_void_after_a_while() -> None:
     clock = Clock()
-    pace = LocalRateLimiter({"*": 1}, clock=clock)
-    assert waits(pace, 3) == pytest.approx([0, 1, 2])
-    clock.now += 2 + GRACE_S
-    assert waits(pace, 3) == pytest.approx([0, 1, 2])  # as if they had never come
+    rate_limiter = LocalRateLimiter({"*": 1}, clock=clock)
+    assert wait_times(rate_limiter, 3) == pytest.approx([0, 1, 2])
+    clock.now += 2 + SLOT_GRACE_S
+    assert wait_times(rate_limiter, 3) == pytest.approx([0, 1, 2])  # as if they had never come
 
 
 def test_a_thousand_that_come_back_when_told_keep_the_pace() -> None:
     """Simulated: each comes back exactly when told; every second has its files, and nobody asks often."""
     clock = Clock(0)
-    pace = LocalRateLimiter({"*": 20}, clock=clock)
+    rate_limiter = LocalRateLimiter({"*": 20}, clock=clock)
     due = [(0.0, f"{session}-{number}") for session in ("a", "b") for number in range(500)]
     served: list[tuple[float, str]] = []
     asked = 0
@@ -45,7 +45,7 @@ def test_a_thousand_that_come_back_when_told_keep_the_pace() -> None:
         due.sort(key=lambda one: one[0])
         clock.now, name = due.pop(0)
         asked += 1
-        wait = pace.wait_s("h", Requester(name, name[0]))
+        wait = rate_limiter.acquire("h", Requester(name, name[0]))
         if wait:
             due.append((clock.now + wait, name))
         else:
@@ -59,14 +59,14 @@ def test_a_thousand_that_come_back_when_told_keep_the_pace() -> None:
 
 
 def test_nobody_is_told_to_wait_for_days() -> None:
-    assert max(waits(LocalRateLimiter({"*": 1 / 3600}, clock=Clock()), 10)[3:]) <= LONGEST_WAIT_S
+    assert max(wait_times(LocalRateLimiter({"*": 1 / 3600}, clock=Clock()), 10)[3:]) <= MAX_SLOT_WAIT_S
 
 
 def test_who_must_wait_is_told_for_how_long_and_it_is_no_attempt() -> None:
-    pace = LocalRateLimiter({"*": 1}, clock=Clock())
-    enter(pace, "h", Requester("first", "s"))
+    rate_limiter = LocalRateLimiter({"*": 1}, clock=Clock())
+    enter(rate_limiter, "h", Requester("first", "s"))
     with pytest.raises(BusyError) as refused:
-        enter(pace, "h", COMER)
+        enter(rate_limiter, "h", COMER)
     assert (refused.value.code, refused.value.retry_after) == (Code.FETCH_BUSY, pytest.approx(1))
 
 

@@ -9,10 +9,10 @@ import pytest
 import trustme
 
 from pipeline.errors import Code, PermanentError, RetryableError
-from pipeline.http_client import Outbound
+from pipeline.http_client import HttpClient
 from tests.support.hostile_server import HostileServer, Peer, canary, floods, head, says
+from tests.support.http_client import LOOPBACK, Names, download, local_http_client
 from tests.support.media_server import Answer, MediaServer
-from tests.support.outbound import LOOPBACK, Names, fetched, local_outbound
 from tests.support.tls import client_context, server_context
 
 # The server of these tests stands where it is allowed; the canary, on another loopback address, stands where it is not.
@@ -20,9 +20,9 @@ ALLOWED = "127.0.0.5"
 ONLY_ALLOWED = (ipaddress.ip_network(f"{ALLOWED}/32"),)
 
 
-def code_of(outbound: Outbound, url: str, **given: Any) -> Code:
+def code_of(http_client: HttpClient, url: str, **given: Any) -> Code:
     with pytest.raises(PermanentError) as error:
-        fetched(outbound, url, **given)
+        download(http_client, url, **given)
     return error.value.code
 
 
@@ -35,12 +35,12 @@ def test_a_name_that_moves_inside_reaches_only_the_address_that_was_checked(plac
     """The connection goes where the check looked, under the name that was asked for."""
     names = Names([ALLOWED], [place])
     with canary() as trap, MediaServer({"a": b"whole"}, address=ALLOWED) as server:
-        outbound = local_outbound(allow_private=ONLY_ALLOWED, resolver=names)
+        http_client = local_http_client(allow_private=ONLY_ALLOWED, resolver=names)
         url = server.url("a", host="media.example")
-        assert fetched(outbound, url) == b"whole"
+        assert download(http_client, url) == b"whole"
         assert (names.asked, server.requests[0].headers["host"]) == (["media.example"], f"media.example:{server.port}")
-        outbound.close()
-        assert code_of(outbound, url) == Code.URL_BLOCKED
+        http_client.close()
+        assert code_of(http_client, url) == Code.URL_BLOCKED
     assert trap.connections == 0
 
 
@@ -60,8 +60,8 @@ def test_a_name_that_moves_inside_reaches_only_the_address_that_was_checked(plac
 def test_every_redirect_is_checked_again(place: str, status: int) -> None:
     with canary() as trap, MediaServer(address=ALLOWED) as server:
         server.answers["a"] = redirect(place.replace(":P", f":{trap.port}"), status)
-        outbound = local_outbound(allow_private=ONLY_ALLOWED, resolver=Names(["127.0.0.1"]))
-        assert code_of(outbound, server.url("a")) == Code.URL_BLOCKED
+        http_client = local_http_client(allow_private=ONLY_ALLOWED, resolver=Names(["127.0.0.1"]))
+        assert code_of(http_client, server.url("a")) == Code.URL_BLOCKED
     assert trap.connections == 0
 
 
@@ -81,7 +81,7 @@ def test_every_redirect_is_checked_again(place: str, status: int) -> None:
 def test_redirects_that_lead_nowhere_end(answers: dict[str, Answer], hits: int) -> None:
     with MediaServer() as server:
         server.answers.update(answers)
-        assert code_of(local_outbound(), server.url("a")) == Code.FETCH_REDIRECT
+        assert code_of(local_http_client(), server.url("a")) == Code.FETCH_REDIRECT
         assert len(server.requests) == hits
 
 
@@ -89,7 +89,7 @@ def test_five_redirects_are_followed_also_relative_ones() -> None:
     with MediaServer({"x/ä b.jpg": b"arrived"}) as server:
         for step, place in enumerate(["/1", "2?q=1", "../../3", server.url("4"), "/x/ä b.jpg"]):
             server.answers[str(step)] = redirect(place.encode().decode("latin-1"))
-        assert fetched(local_outbound(), server.url("0")) == b"arrived"
+        assert download(local_http_client(), server.url("0")) == b"arrived"
 
 
 @pytest.mark.parametrize("status", [pytest.param(status, id=f"SSRF-31-downgrade-{status}") for status in (302, 308)])
@@ -97,7 +97,7 @@ def test_a_redirect_may_not_leave_https(status: int) -> None:
     authority = trustme.CA()
     with MediaServer({"b": b"x"}) as plain, MediaServer(tls=server_context(authority, "127.0.0.1")) as secure:
         secure.answers["a"] = redirect(plain.url("b"), status)
-        assert code_of(local_outbound(tls=client_context(authority)), secure.url("a")) == Code.URL_BLOCKED
+        assert code_of(local_http_client(tls=client_context(authority)), secure.url("a")) == Code.URL_BLOCKED
         assert plain.requests == []
 
 
@@ -107,7 +107,8 @@ def test_credentials_go_to_the_first_origin_only_and_do_not_come_back(name: str)
         first.answers.update({"a": redirect("/b"), "b": redirect(second.url("c")), "d": Answer(200, body=b"end")})
         second.answers["c"] = redirect(first.url("d"))
         assert (
-            fetched(local_outbound(), first.url("a"), headers={"Origin": "o"}, credentials={name: "secret"}) == b"end"
+            download(local_http_client(), first.url("a"), headers={"Origin": "o"}, credentials={name: "secret"})
+            == b"end"
         )
         seen = {request.path: request.headers for request in [*first.requests, *second.requests]}
     assert {path for path, headers in seen.items() if name in headers} == {"/a", "/b"}
@@ -118,8 +119,8 @@ def test_credentials_go_to_the_first_origin_only_and_do_not_come_back(name: str)
 def test_credentials_do_not_follow_to_another_host_on_the_same_port(other: str) -> None:
     with MediaServer({"b": b"end"}) as server:
         server.answers["a"] = redirect(server.url("b", host=other))
-        outbound = local_outbound(resolver=Names(["127.0.0.1"]))
-        assert fetched(outbound, server.url("a"), credentials={"Authorization": "secret"}) == b"end"
+        http_client = local_http_client(resolver=Names(["127.0.0.1"]))
+        assert download(http_client, server.url("a"), credentials={"Authorization": "secret"}) == b"end"
         assert "authorization" not in server.requests[-1].headers
 
 
@@ -129,9 +130,9 @@ def test_who_redirects_to_itself_is_checked_again_and_trusted_no_more_than_befor
     with canary() as trap, MediaServer(address=ALLOWED) as server:
         own = place.replace(":P", f":{server.port}")
         server.answers["a"] = Answer(302, {"Location": own, "Connection": "close"})
-        outbound = local_outbound(allow_private=ONLY_ALLOWED, resolver=names)
+        http_client = local_http_client(allow_private=ONLY_ALLOWED, resolver=names)
         url = server.url("a", host="media.example")
-        assert code_of(outbound, url, trusted="http://gateway.example") == Code.URL_BLOCKED
+        assert code_of(http_client, url, trusted="http://gateway.example") == Code.URL_BLOCKED
     assert (trap.connections, len(names.asked)) == (0, 2)
 
 
@@ -139,30 +140,30 @@ def test_a_refusal_elsewhere_says_nothing_of_credentials_that_were_not_shown_the
     with MediaServer() as own, MediaServer() as elsewhere:
         own.answers.update({"a": redirect(elsewhere.url("signed")), "b": Answer(403)})
         elsewhere.answers["signed"] = Answer(403)
-        assert code_of(local_outbound(), own.url("a"), credentials={"X-Api-Key": "secret"}) == Code.SOURCE_GONE
+        assert code_of(local_http_client(), own.url("a"), credentials={"X-Api-Key": "secret"}) == Code.SOURCE_GONE
         with pytest.raises(RetryableError, match="fetch_unauthorized"):
-            fetched(local_outbound(), own.url("b"), credentials={"X-Api-Key": "secret"})
+            download(local_http_client(), own.url("b"), credentials={"X-Api-Key": "secret"})
 
 
 def test_a_post_does_not_follow_redirects() -> None:
     with canary() as trap, MediaServer() as server:
         server.answers["hook"] = redirect(f"http://127.0.0.1:{trap.port}/", 307)
-        assert local_outbound().post(server.url("hook"), b"{}", headers={}, timeout_s=5).status == 307
+        assert local_http_client().post(server.url("hook"), b"{}", headers={}, timeout_s=5).status == 307
     assert trap.connections == 0
 
 
 def test_cookies_are_not_kept() -> None:
     with MediaServer({"b": b""}) as server:
         server.answers["a"] = Answer(302, {"Location": "/b", "Set-Cookie": "session=1"})
-        outbound = local_outbound()
-        fetched(outbound, server.url("a"))
+        http_client = local_http_client()
+        download(http_client, server.url("a"))
         assert all("cookie" not in request.headers for request in server.requests)
 
 
 def test_the_body_of_a_redirect_is_not_read() -> None:
     script = floods(head("Location: /next", "Transfer-Encoding: chunked", status="302 Found"), b"5\r\nhello\r\n")
     with HostileServer([script, says(head("Content-Length: 3"), b"end")]) as server:
-        assert fetched(Outbound(allow_private=LOOPBACK), server.url()) == b"end"
+        assert download(HttpClient(allow_private=LOOPBACK), server.url()) == b"end"
 
 
 def test_the_late_body_of_a_redirect_is_not_taken_for_the_next_answer() -> None:
@@ -176,4 +177,4 @@ def test_the_late_body_of_a_redirect_is_not_taken_for_the_next_answer() -> None:
         peer.wait()
 
     with HostileServer([late, says(head("Content-Length: 4"), b"good")]) as server:
-        assert fetched(local_outbound(), server.url()) == b"good"
+        assert download(local_http_client(), server.url()) == b"good"

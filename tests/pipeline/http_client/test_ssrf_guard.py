@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from pipeline.errors import Code, PermanentError, RetryableError
-from pipeline.http_client import Outbound
+from pipeline.http_client import HttpClient
 from tests.support.hostile_server import HostileServer, canary
+from tests.support.http_client import Names, download, local_http_client
 from tests.support.media_server import MediaServer
-from tests.support.outbound import Names, fetched, local_outbound
 
 # P stands for the port on which the canary listens.
 FORMS = {
@@ -129,9 +129,9 @@ def refused(call: Any, *arguments: Any, **given: Any) -> PermanentError:
     return error.value
 
 
-def strict(trap: HostileServer, **given: Any) -> Outbound:
+def strict(trap: HostileServer, **given: Any) -> HttpClient:
     """The real rules, but for the canary's port, so that nothing is refused for its port alone."""
-    return Outbound(ports=(80, 443, trap.port), connect_timeout_s=1, **given)
+    return HttpClient(ports=(80, 443, trap.port), connect_timeout_s=1, **given)
 
 
 def at(trap: HostileServer, url: str) -> str:
@@ -142,7 +142,7 @@ def at(trap: HostileServer, url: str) -> str:
 def test_a_url_that_leads_inside_is_blocked_before_any_connection(
     url: str, trap: HostileServer, dialled: list[Any]
 ) -> None:
-    error = refused(fetched, strict(trap), at(trap, url))
+    error = refused(download, strict(trap), at(trap, url))
     assert error.code == Code.URL_BLOCKED
     assert (trap.connections, dialled) == (0, [])
 
@@ -160,28 +160,28 @@ def test_a_url_that_leads_inside_is_blocked_before_any_connection(
     ],
 )
 def test_a_name_with_one_inner_address_is_blocked(answer: list[str], trap: HostileServer, dialled: list[Any]) -> None:
-    outbound = strict(trap, resolver=Names(answer))
-    assert refused(fetched, outbound, at(trap, "http://media.example:P/")).code == Code.URL_BLOCKED
+    http_client = strict(trap, resolver=Names(answer))
+    assert refused(download, http_client, at(trap, "http://media.example:P/")).code == Code.URL_BLOCKED
     assert (trap.connections, dialled) == (0, [])
 
 
 @pytest.mark.parametrize("url", [pytest.param(url, id=f"SSRF-32-{url.partition(':')[0]}") for url in SCHEMES])
 def test_only_http_and_https_are_fetched(url: str, trap: HostileServer, dialled: list[Any]) -> None:
-    assert refused(fetched, strict(trap), at(trap, url)).code == Code.URL_SCHEME
+    assert refused(download, strict(trap), at(trap, url)).code == Code.URL_SCHEME
     assert (trap.connections, dialled) == (0, [])
 
 
 @pytest.mark.parametrize("port", [pytest.param(port, id=f"SSRF-34-{port}") for port in PORTS])
 def test_a_port_that_is_not_allowed_is_blocked_before_the_name_is_resolved(port: int, dialled: list[Any]) -> None:
     names = Names(["93.184.216.34"])
-    error = refused(fetched, Outbound(resolver=names), f"http://media.example:{port}/")
+    error = refused(download, HttpClient(resolver=names), f"http://media.example:{port}/")
     assert (error.code, names.asked, dialled) == (Code.URL_BLOCKED, [], [])
 
 
 @pytest.mark.parametrize("port", [pytest.param(port, id=f"SSRF-34-allowance-{port}") for port in PORTS])
 def test_an_allowance_for_inner_networks_opens_no_ports_of_public_servers(port: int, dialled: list[Any]) -> None:
-    outbound = local_outbound(resolver=Names(["93.184.216.34"]))
-    assert refused(fetched, outbound, f"http://media.example:{port}/").code == Code.URL_BLOCKED
+    http_client = local_http_client(resolver=Names(["93.184.216.34"]))
+    assert refused(download, http_client, f"http://media.example:{port}/").code == Code.URL_BLOCKED
     assert dialled == []
 
 
@@ -195,8 +195,8 @@ def test_proxies_from_the_environment_are_ignored(
     monkeypatch.setenv(name, f"http://127.0.0.1:{trap.port}")
     monkeypatch.delenv("NO_PROXY", raising=False)
     with MediaServer({"a": b"direct"}) as server:
-        assert fetched(local_outbound(), server.url("a")) == b"direct"
-    assert refused(fetched, strict(trap), "http://127.0.0.1/").code == Code.URL_BLOCKED
+        assert download(local_http_client(), server.url("a")) == b"direct"
+    assert refused(download, strict(trap), "http://127.0.0.1/").code == Code.URL_BLOCKED
     assert trap.connections == 0
 
 
@@ -204,17 +204,17 @@ def test_proxies_from_the_environment_are_ignored(
 def test_a_webhook_that_leads_inside_is_blocked_when_set_and_when_sent(
     url: str, trap: HostileServer, dialled: list[Any]
 ) -> None:
-    outbound = strict(trap)
-    assert refused(outbound.check, at(trap, url)).code == Code.URL_BLOCKED
-    assert refused(outbound.post, at(trap, url), b"{}", headers={}, timeout_s=1).code == Code.URL_BLOCKED
+    http_client = strict(trap)
+    assert refused(http_client.check, at(trap, url)).code == Code.URL_BLOCKED
+    assert refused(http_client.post, at(trap, url), b"{}", headers={}, timeout_s=1).code == Code.URL_BLOCKED
     assert (trap.connections, dialled) == (0, [])
 
 
 @pytest.mark.parametrize("url", [pytest.param(url, id=f"SSRF-36-{url.partition(':')[0]}") for url in SCHEMES])
 def test_a_webhook_of_another_scheme_is_refused(url: str, trap: HostileServer, dialled: list[Any]) -> None:
-    outbound = strict(trap)
-    assert refused(outbound.check, at(trap, url)).code == Code.URL_SCHEME
-    assert refused(outbound.post, at(trap, url), b"{}", headers={}, timeout_s=1).code == Code.URL_SCHEME
+    http_client = strict(trap)
+    assert refused(http_client.check, at(trap, url)).code == Code.URL_SCHEME
+    assert refused(http_client.post, at(trap, url), b"{}", headers={}, timeout_s=1).code == Code.URL_SCHEME
     assert (trap.connections, dialled) == (0, [])
 
 
@@ -222,10 +222,10 @@ def test_a_webhook_of_another_scheme_is_refused(url: str, trap: HostileServer, d
 def test_a_webhook_whose_name_moves_inside_later_is_blocked_when_sent(
     place: str, trap: HostileServer, dialled: list[Any]
 ) -> None:
-    outbound = strict(trap, resolver=Names(["93.184.216.34"], [place]))
+    http_client = strict(trap, resolver=Names(["93.184.216.34"], [place]))
     url = at(trap, "http://hook.example:P/")
-    outbound.check(url)
-    assert refused(outbound.post, url, b"{}", headers={}, timeout_s=1).code == Code.URL_BLOCKED
+    http_client.check(url)
+    assert refused(http_client.post, url, b"{}", headers={}, timeout_s=1).code == Code.URL_BLOCKED
     assert (trap.connections, dialled) == (0, [])
 
 
@@ -234,10 +234,10 @@ def test_a_name_that_does_not_resolve_just_now_may_still_be_set_as_a_webhook(tra
 
 
 def test_messages_name_the_host_at_most() -> None:
-    outbound = Outbound(resolver=Names([]))
+    http_client = HttpClient(resolver=Names([]))
     url = "http://media.example/path-secret?token=query-secret"
     with pytest.raises(RetryableError) as error:
-        fetched(outbound, url)
+        download(http_client, url)
     assert "secret" not in str(error.value)
-    error_with_user = refused(fetched, outbound, "http://user:password-secret@media.example/")
+    error_with_user = refused(download, http_client, "http://user:password-secret@media.example/")
     assert "secret" not in str(error_with_user)

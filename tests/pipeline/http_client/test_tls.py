@@ -10,8 +10,8 @@ import trustme
 
 from pipeline.errors import Code, PermanentError, RetryableError
 from tests.support.hostile_server import HostileServer, Peer, stalls
+from tests.support.http_client import Names, download, local_http_client
 from tests.support.media_server import MediaServer
-from tests.support.outbound import Names, fetched, local_outbound
 from tests.support.tls import client_context, server_context
 
 AUTHORITY = trustme.CA()
@@ -30,9 +30,9 @@ LONG_AGO = datetime(2001, 1, 1)  # trustme takes naive times  # noqa: DTZ001  # 
 )
 def test_a_certificate_that_does_not_hold_is_refused(certificate: ssl.SSLContext) -> None:
     with MediaServer({"a": b"x"}, tls=certificate) as server:
-        outbound = local_outbound(resolver=Names(["127.0.0.1"]), tls=client_context(AUTHORITY))
+        http_client = local_http_client(resolver=Names(["127.0.0.1"]), tls=client_context(AUTHORITY))
         with pytest.raises(PermanentError) as error:
-            fetched(outbound, server.url("a", host="media.example"))
+            download(http_client, server.url("a", host="media.example"))
         assert error.value.code == Code.FETCH_TLS
         assert server.requests == []
 
@@ -41,7 +41,7 @@ def test_the_default_trusts_no_unknown_authority() -> None:
     """HTTP-15."""
     with MediaServer({"a": b"x"}, tls=server_context(OTHER, "127.0.0.1")) as server:
         with pytest.raises(PermanentError) as error:
-            fetched(local_outbound(), server.url("a"))
+            download(local_http_client(), server.url("a"))
         assert error.value.code == Code.FETCH_TLS
 
 
@@ -52,21 +52,21 @@ def test_a_server_that_speaks_no_tls_is_refused() -> None:
 
     with HostileServer(plain) as server:
         with pytest.raises(PermanentError) as error:
-            fetched(local_outbound(), server.url().replace("http:", "https:"))
+            download(local_http_client(), server.url().replace("http:", "https:"))
         assert error.value.code == Code.FETCH_TLS
 
 
 def test_a_handshake_that_never_ends_is_given_up() -> None:
     with HostileServer(stalls()) as server:
         with pytest.raises(RetryableError) as error:
-            fetched(local_outbound(read_timeout_s=0.2), server.url().replace("http:", "https:"))
+            download(local_http_client(read_timeout_s=0.2), server.url().replace("http:", "https:"))
         assert error.value.code == Code.FETCH_TIMEOUT
 
 
 def test_a_broken_handshake_may_be_tried_again() -> None:
     with HostileServer(lambda peer: peer.reset()) as server:
         with pytest.raises(RetryableError) as error:
-            fetched(local_outbound(), server.url().replace("http:", "https:"))
+            download(local_http_client(), server.url().replace("http:", "https:"))
         assert error.value.code == Code.FETCH_RESET
 
 
@@ -74,7 +74,7 @@ def test_a_broken_handshake_may_be_tried_again() -> None:
 def test_one_connection_serves_several_files(host: str) -> None:
     certificate = server_context(AUTHORITY, "media.example", "127.0.0.1")
     with MediaServer({"a": b"a" * 300_000, "b": b"b"}, tls=certificate) as server:
-        outbound = local_outbound(resolver=Names(["127.0.0.1"]), tls=client_context(AUTHORITY))
-        assert fetched(outbound, server.url("a", host=host)) == b"a" * 300_000
-        assert fetched(outbound, server.url("b", host=host)) == b"b"
+        http_client = local_http_client(resolver=Names(["127.0.0.1"]), tls=client_context(AUTHORITY))
+        assert download(http_client, server.url("a", host=host)) == b"a" * 300_000
+        assert download(http_client, server.url("b", host=host)) == b"b"
         assert server.connections == 1

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import Code, PayloadError
 from pipeline.models import Attachment, Claim, Kind, Record, parse_attachment
-from pipeline.values.gateway_values import bytes_in, display_name
+from pipeline.values.gateway_values import decode_bytes, display_name
 
 MINIMAL = {"session": "shop", "message_id": "m1", "url": "https://media.example/x"}
 SHA256 = st.binary(min_size=32, max_size=32)
@@ -33,20 +33,20 @@ HEX = {"hex": bytes.hex, "hex in capitals": lambda raw: raw.hex().upper()}
 @pytest.mark.parametrize("dialect", [*DIALECTS])
 @given(raw=st.binary(max_size=80))
 def test_bytes_are_read_in_every_dialect(dialect: str, raw: bytes) -> None:
-    assert bytes_in(DIALECTS[dialect](raw)) == raw
+    assert decode_bytes(DIALECTS[dialect](raw)) == raw
 
 
 @pytest.mark.parametrize("dialect", [*HEX])
 @given(raw=st.binary(min_size=32, max_size=80))
 def test_long_hex_is_hex(dialect: str, raw: bytes) -> None:
-    assert bytes_in(HEX[dialect](raw)) == raw
+    assert decode_bytes(HEX[dialect](raw)) == raw
 
 
 @pytest.mark.parametrize(
     "wrong", [None, 5, True, "!", "a", "ä", [256], [-1], ["1"], {"1": 5}, {"data": [300]}, [[1]], 1.5]
 )
 def test_what_are_no_bytes_is_none(wrong: Any) -> None:
-    assert bytes_in(wrong) is None
+    assert decode_bytes(wrong) is None
 
 
 @pytest.mark.parametrize("dialect", [*DIALECTS, *HEX])

@@ -6,7 +6,7 @@ import pytest
 import structlog
 
 from pipeline.config.settings import load_settings
-from pipeline.http_client import Outbound
+from pipeline.http_client import HttpClient
 from pipeline.models import Outcome
 from pipeline.notifiers import NOTIFIERS, build_notifiers
 
@@ -17,14 +17,14 @@ EVENT = Outcome(
 
 
 def test_without_a_history_of_events_only_the_log_is_told() -> None:
-    assert len(build_notifiers(load_settings(_env_file=None, event_history=0), Outbound())) == 1
+    assert len(build_notifiers(load_settings(_env_file=None, event_history=0), HttpClient())) == 1
     assert list(NOTIFIERS) == ["log", "live", "node_socketio"]
 
 
 def test_the_log_has_a_line_for_each_ending_without_what_people_wrote(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.notifiers.log.log", structlog.get_logger())  # one that has written nothing yet
     failed = replace(EVENT, type="media.failed", error={"code": "broken", "message": "cut off"})
-    (write,) = build_notifiers(load_settings(_env_file=None, event_history=0), Outbound())
+    (write,) = build_notifiers(load_settings(_env_file=None, event_history=0), HttpClient())
     with structlog.testing.capture_logs() as lines:
         write(EVENT)
         write(failed)

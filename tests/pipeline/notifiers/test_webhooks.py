@@ -16,7 +16,7 @@ from standardwebhooks import Webhook
 from pipeline.config.settings import load_settings
 from pipeline.config.webhooks import EVENT_TYPES
 from pipeline.errors import Code, RetryableError, SettingsError
-from pipeline.http_client import Outbound
+from pipeline.http_client import HttpClient
 from pipeline.models import Outcome
 from pipeline.notifiers.webhooks import Endpoint, RefusedError, Webhooks, build_webhooks
 from pipeline.steps.notify import EVENTS
@@ -78,7 +78,7 @@ def endpoint(url: str, *, secret: str = SECRET, **settings: Any) -> Endpoint:
 
 
 def webhooks(**settings: Any) -> Webhooks:
-    return build_webhooks(load_settings(_env_file=None, **settings), Outbound(allow_private=LOOPBACK))
+    return build_webhooks(load_settings(_env_file=None, **settings), HttpClient(allow_private=LOOPBACK))
 
 
 def deliver(to: Endpoint) -> None:
@@ -139,7 +139,7 @@ def test_an_endpoint_that_is_away_may_be_tried_again(receiver: Receiver) -> None
 def test_a_name_that_has_come_to_lead_inside_is_not_followed(receiver: Receiver) -> None:
     """As after a change of its address: what was checked at the start is checked at each delivery."""
     to = endpoint(receiver.url)
-    moved = Endpoint(to.settings, outbound=Outbound(), timeout_s=1)
+    moved = Endpoint(to.settings, http_client=HttpClient(), timeout_s=1)
     with pytest.raises(RetryableError, match="url_blocked"):
         deliver(moved)
     assert receiver.got == []
@@ -152,7 +152,7 @@ def test_a_name_that_has_come_to_lead_inside_is_not_followed(receiver: Receiver)
 def test_a_url_that_leads_inside_stops_the_start_with_its_name(url: str) -> None:
     settings = load_settings(_env_file=None, webhook_url=url, webhook_secret=SECRET)
     with pytest.raises(SettingsError, match="WEBHOOK_URL"):
-        build_webhooks(settings, Outbound())
+        build_webhooks(settings, HttpClient())
 
 
 @pytest.mark.parametrize("secret", ["whsec_!!!not-base64!!!", "whsec_" + "=" * 16, "just some words, no base64"])
@@ -226,7 +226,7 @@ def test_the_types_that_a_filter_may_name_are_those_that_there_are() -> None:
 def test_an_endpoint_further_down_that_leads_inside_stops_the_start_with_its_name() -> None:
     given = endpoints({"name": "crm", "url": "http://10.0.0.1/secret-path"})
     with pytest.raises(SettingsError, match=r"WEBHOOK_ENDPOINTS: crm: .*not on the public internet") as caught:
-        build_webhooks(load_settings(_env_file=None, webhook_endpoints=given), Outbound())
+        build_webhooks(load_settings(_env_file=None, webhook_endpoints=given), HttpClient())
     assert "secret" not in str(caught.value)
 
 

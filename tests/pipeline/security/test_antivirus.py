@@ -11,7 +11,7 @@ from pipeline.errors import AwayError, Code, PermanentError, PipelineError, Retr
 from pipeline.metrics import COUNTER_BUFFER
 from pipeline.security.antivirus import NOBODY_ASKED_S, PATIENCE_S, Antivirus
 from pipeline.security.clamd import Clamd
-from tests.support.clamd import Double, double
+from tests.support.clamd import FakeClamd, fake_clamd
 
 CONTENT = bytes(range(256)) * 3000  # three chunks
 
@@ -25,8 +25,8 @@ class Clock:
 
 
 @pytest.fixture
-def clamd() -> Iterator[Double]:
-    with double() as made:
+def clamd() -> Iterator[FakeClamd]:
+    with fake_clamd() as made:
         yield made
 
 
@@ -44,11 +44,11 @@ def _nothing_pending() -> Iterator[None]:
     COUNTER_BUFFER.drain()
 
 
-def scan(clamd: Double, file: Path, *, size: int = len(CONTENT), timeout_s: float = 30) -> None:
+def scan(clamd: FakeClamd, file: Path, *, size: int = len(CONTENT), timeout_s: float = 30) -> None:
     Antivirus(Clamd(clamd.address), timeout_s=timeout_s).check(file, size=size)
 
 
-def refused(clamd: Double, file: Path, *, size: int = len(CONTENT), timeout_s: float = 30) -> PipelineError:
+def refused(clamd: FakeClamd, file: Path, *, size: int = len(CONTENT), timeout_s: float = 30) -> PipelineError:
     with pytest.raises(PipelineError) as caught:
         scan(clamd, file, size=size, timeout_s=timeout_s)
     return caught.value
@@ -60,19 +60,19 @@ def scans() -> dict[str, float]:
     return {key.removeprefix(name): n for key, n in COUNTER_BUFFER.drain().items() if key.startswith(name)}
 
 
-def test_what_clamd_finds_clean_goes_on_and_clamd_has_seen_all_of_it(clamd: Double, file: Path) -> None:
+def test_what_clamd_finds_clean_goes_on_and_clamd_has_seen_all_of_it(clamd: FakeClamd, file: Path) -> None:
     scan(clamd, file)
     assert b"".join(clamd.received) == CONTENT
     assert scans() == {"clean": 1}
 
 
-def test_a_file_is_never_in_memory_as_a_whole(clamd: Double, file: Path) -> None:
+def test_a_file_is_never_in_memory_as_a_whole(clamd: FakeClamd, file: Path) -> None:
     scan(clamd, file)
     assert len(clamd.received) == 3
     assert max(map(len, clamd.received)) <= 256 * 1024
 
 
-def test_an_infected_file_is_refused_for_good_with_the_name_of_what_was_found(clamd: Double, file: Path) -> None:
+def test_an_infected_file_is_refused_for_good_with_the_name_of_what_was_found(clamd: FakeClamd, file: Path) -> None:
     clamd.verdict = b"stream: Win.Test.EICAR_HDB-1 FOUND\0"
     error = refused(clamd, file)
     assert isinstance(error, PermanentError)
@@ -97,7 +97,7 @@ def test_an_infected_file_is_refused_for_good_with_the_name_of_what_was_found(cl
     ],
 )
 def test_what_clamd_has_not_looked_at_is_tried_again_and_never_let_in(
-    clamd: Double, file: Path, verdict: bytes, told: str
+    clamd: FakeClamd, file: Path, verdict: bytes, told: str
 ) -> None:
     clamd.verdict = verdict
     error = refused(clamd, file)
@@ -109,7 +109,7 @@ def test_what_clamd_has_not_looked_at_is_tried_again_and_never_let_in(
 
 @pytest.mark.parametrize("reads", [0, 1])
 def test_a_clamd_that_closes_midway_counts_as_an_attempt_for_the_file_may_be_to_blame(
-    clamd: Double, file: Path, reads: int
+    clamd: FakeClamd, file: Path, reads: int
 ) -> None:
     clamd.reads, clamd.verdict = reads, b""
     error = refused(clamd, file)
@@ -117,26 +117,28 @@ def test_a_clamd_that_closes_midway_counts_as_an_attempt_for_the_file_may_be_to_
     assert "ended the connection" in error.message
 
 
-def test_why_clamd_closed_midway_is_heard(clamd: Double, file: Path) -> None:
+def test_why_clamd_closed_midway_is_heard(clamd: FakeClamd, file: Path) -> None:
     clamd.reads, clamd.verdict = 1, b"INSTREAM size limit exceeded. ERROR\0"
     assert "StreamMaxLength" in refused(clamd, file).message
 
 
-def test_a_file_on_which_clamd_gives_no_answer_in_time_counts_as_an_attempt(clamd: Double, file: Path) -> None:
+def test_a_file_on_which_clamd_gives_no_answer_in_time_counts_as_an_attempt(clamd: FakeClamd, file: Path) -> None:
     clamd.verdict = None
     error = refused(clamd, file, timeout_s=0.3)
     assert type(error) is RetryableError
     assert "no answer on this file" in error.message
 
 
-def test_for_a_clamd_that_hangs_altogether_it_waits(clamd: Double, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_for_a_clamd_that_hangs_altogether_it_waits(
+    clamd: FakeClamd, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("pipeline.security.clamd.CONNECT_S", 0.3)
     clamd.verdict, clamd.pongs = None, False
     assert isinstance(refused(clamd, file, timeout_s=0.3), AwayError)
     assert scans() == {"away": 1}
 
 
-def test_a_file_that_is_gone_or_another_goes_back_to_fetch(clamd: Double, file: Path) -> None:
+def test_a_file_that_is_gone_or_another_goes_back_to_fetch(clamd: FakeClamd, file: Path) -> None:
     for size in (len(CONTENT) - 1, len(CONTENT) + 1):
         assert isinstance(refused(clamd, file, size=size), StagingLostError)
     file.unlink()
@@ -163,7 +165,7 @@ def test_while_clamd_is_away_attachments_wait_longer_and_longer_and_after_hours_
     assert str(tmp_path) not in caught.value.message
 
 
-def test_a_new_absence_is_waited_for_anew(tmp_path: Path, file: Path, clamd: Double) -> None:
+def test_a_new_absence_is_waited_for_anew(tmp_path: Path, file: Path, clamd: FakeClamd) -> None:
     clock = Clock()
     antivirus = Antivirus(Clamd(clamd.address), timeout_s=5, clock=clock)
     away, here = Clamd(f"unix://{tmp_path}/nobody.ctl"), Clamd(clamd.address)

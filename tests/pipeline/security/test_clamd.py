@@ -8,13 +8,13 @@ from collections.abc import Iterator
 import pytest
 
 from pipeline.config.parsers import clamd_place
-from pipeline.security.clamd import Clamd, ClamdAwayError
-from tests.support.clamd import Double, double
+from pipeline.security.clamd import Clamd, ClamdUnavailableError
+from tests.support.clamd import FakeClamd, fake_clamd
 
 
 @pytest.fixture
-def clamd() -> Iterator[Double]:
-    with double() as made:
+def clamd() -> Iterator[FakeClamd]:
+    with fake_clamd() as made:
         yield made
 
 
@@ -45,7 +45,7 @@ def test_another_address_is_refused_with_an_example(address: str) -> None:
         clamd_place(address)
 
 
-def test_its_version_tells_its_signatures_and_their_age(clamd: Double) -> None:
+def test_its_version_tells_its_signatures_and_their_age(clamd: FakeClamd) -> None:
     clamd.version = b"ClamAV 1.4.6/27825/Sat Nov 21 09:26:01 2026\0"
     program, signatures, made = Clamd(clamd.address).version()
     assert (program, signatures) == ("ClamAV 1.4.6", 27825)
@@ -56,20 +56,20 @@ def test_its_version_tells_its_signatures_and_their_age(clamd: Double) -> None:
 
 
 @pytest.mark.parametrize("said", [b"220 mail.example ESMTP\0", b"ClamAV 1/2/yesterday\0"])
-def test_what_is_no_clamd_has_no_version(clamd: Double, said: bytes) -> None:
+def test_what_is_no_clamd_has_no_version(clamd: FakeClamd, said: bytes) -> None:
     clamd.version = said
     with pytest.raises(ValueError):  # noqa: PT011  (that it is one is all that counts)
         Clamd(clamd.address).version()
 
 
-def test_a_scan_ends_when_its_time_is_over_however_slowly_clamd_reads(clamd: Double) -> None:
+def test_a_scan_ends_when_its_time_is_over_however_slowly_clamd_reads(clamd: FakeClamd) -> None:
     clamd.reads, clamd.verdict = 1, None
     began = time.monotonic()
     with pytest.raises(TimeoutError):
-        Clamd(clamd.address).scan(iter([bytes(1_000_000)] * 50), within_s=0.5)
+        Clamd(clamd.address).scan(iter([bytes(1_000_000)] * 50), timeout_s=0.5)
     assert time.monotonic() - began < 20
 
 
-def test_nobody_listens(clamd: Double) -> None:
-    with pytest.raises(ClamdAwayError):
-        Clamd(clamd.address + "x").answers()
+def test_nobody_listens(clamd: FakeClamd) -> None:
+    with pytest.raises(ClamdUnavailableError):
+        Clamd(clamd.address + "x").ping()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.security.private_dirs import make_private
+from pipeline.security.private_dirs import make_private_dir
 
 
 @pytest.fixture(autouse=True)
@@ -24,21 +24,21 @@ def mode(folder: Path) -> int:
 
 
 def test_every_folder_that_it_makes_is_its_users_alone(tmp_path: Path) -> None:
-    make_private(tmp_path / "a" / "b" / "c")
+    make_private_dir(tmp_path / "a" / "b" / "c")
     assert [mode(tmp_path / name) for name in ("a", "a/b", "a/b/c")] == [0o700] * 3
 
 
 def test_one_that_is_there_stays_as_it_is(tmp_path: Path) -> None:
     shared = tmp_path / "shared"
     shared.mkdir(mode=0o775)
-    make_private(shared / "own")
-    make_private(shared)
+    make_private_dir(shared / "own")
+    make_private_dir(shared)
     assert (mode(shared), mode(shared / "own")) == (0o775, 0o700)
 
 
 def test_a_relative_one_is_made_where_we_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    make_private(Path("var"))
+    make_private_dir(Path("var"))
     assert mode(tmp_path / "var") == 0o700
 
 
@@ -46,4 +46,4 @@ def test_a_file_in_its_place_is_told(tmp_path: Path) -> None:
     (tmp_path / "var").touch()
     for folder in (tmp_path / "var", tmp_path / "var" / "valkey"):
         with pytest.raises(OSError, match="var"):
-            make_private(folder)
+            make_private_dir(folder)

@@ -17,9 +17,9 @@ from pipeline.steps.fetch import fetch
 from pipeline.storage import LocalStorage, intake_key
 from pipeline.storage.staging import Staging
 from tests.support.hostile_server import HostileServer, drips, floods, head, resets, says
+from tests.support.http_client import local_http_client
 from tests.support.media_server import Answer, MediaServer
 from tests.support.memory import peak_memory_below
-from tests.support.outbound import local_outbound
 from tests.support.whatsapp_media import encrypt
 
 PLAIN = b"\x89PNG not really" * 50_000
@@ -33,14 +33,14 @@ class Bench:
         self.staging = Staging(folder / "staging")
         self.storage = LocalStorage(folder / "media")
         self.settings: Settings = load_settings(_env_file=None, **settings)
-        self.outbound = local_outbound()
+        self.http_client = local_http_client()
 
     def fetch(self, *, intake: bool = False, **fields: Any) -> Fetched:
         return fetch(
             attachment(**fields),
             intake=intake,
             staging=self.staging,
-            outbound=self.outbound,
+            http_client=self.http_client,
             storage=self.storage,
             settings=self.settings,
         )
@@ -289,7 +289,7 @@ def test_whatsapps_servers_see_the_origin_of_a_browser(bench: Bench, monkeypatch
         asked[url] = dict(given["headers"])
         raise PermanentError(Code.SOURCE_GONE, "gone")
 
-    monkeypatch.setattr(bench.outbound, "get", get)
+    monkeypatch.setattr(bench.http_client, "get", get)
     assert bench.code(direct_path="/v/a?b=c", url="https://web.whatsapp.net/") == Code.SOURCE_GONE
     assert bench.code(url="https://mmg.whatsapp.net.evil.example/v/a") == Code.SOURCE_GONE
     assert bench.code(url="https://[malformed") == Code.SOURCE_GONE

@@ -16,8 +16,8 @@ from pipeline.models import Attachment, Fetched
 from pipeline.steps.fetch import fetch
 from pipeline.storage import LocalStorage, content_key
 from pipeline.storage.staging import Staging
+from tests.support.http_client import local_http_client
 from tests.support.media_server import MediaServer
-from tests.support.outbound import local_outbound
 from tests.support.whatsapp_media import encrypt
 
 PLAIN = b"\x89PNG not really" * 50_000
@@ -39,7 +39,7 @@ class Bench:
             intake=False,
             held=True,
             staging=self.staging,
-            outbound=local_outbound(),
+            http_client=local_http_client(),
             storage=self.storage,
             settings=load_settings(_env_file=None, max_image_mb=max_image_mb),
         )

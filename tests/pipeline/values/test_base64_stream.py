@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import Code, PayloadError
-from pipeline.values.base64_stream import PIECE, base64_pieces, check_base64
+from pipeline.values.base64_stream import PIECE, check_base64, decode_base64
 from tests.support.memory import peak_memory_below
 
 
@@ -38,7 +38,7 @@ PIECES = st.sampled_from([1, 4, 5, 64, PIECE])  # small ones meet every border w
 
 
 def decoded(text: str, piece: int = PIECE) -> bytes:
-    return b"".join(base64_pieces(text, piece=piece))
+    return b"".join(decode_base64(text, piece=piece))
 
 
 @pytest.mark.parametrize("dress", [*DRESS])
@@ -112,7 +112,7 @@ def test_a_large_file_comes_in_small_pieces_that_are_let_go(dress: str) -> None:
     text = DRESS[dress](standard(raw))
     seen = 0
     with peak_memory_below(megabytes=4):
-        for one in base64_pieces(text):
+        for one in decode_base64(text):
             assert len(one) <= PIECE
             assert one == raw[seen : seen + len(one)]
             seen += len(one)

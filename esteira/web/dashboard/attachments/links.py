@@ -6,7 +6,7 @@ import time
 from urllib.parse import urlencode
 
 from pipeline.models import Record
-from pipeline.security.tokens import Passes
+from pipeline.security.tokens import TokenSigner
 from pipeline.services import services
 
 HOUR_S = 3600
@@ -37,5 +37,5 @@ def listing(**filters: str | None) -> str:
 def _signed(record: Record) -> str:
     # Until the hour after next begins: one address for an hour, so that the browser keeps what it has.
     seconds = 2 * HOUR_S - int(time.time()) % HOUR_S
-    path, _ = Passes(services().settings.api_token).link(record.id, seconds=seconds)
+    path, _ = TokenSigner(services().settings.api_token).link(record.id, seconds=seconds)
     return path

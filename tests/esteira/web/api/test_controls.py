@@ -10,7 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 from pydantic import SecretStr
 
-from pipeline.security.tokens import Passes
+from pipeline.security.tokens import TokenSigner
 from tests.support.media_server import MediaServer
 from tests.support.system import RunningSystem, photo
 from tests.support.web import TOKEN, app_client
@@ -83,7 +83,7 @@ def test_what_a_worker_has_begun_is_taken_note_of(client: TestClient, system: Ru
 )
 def test_a_sessions_token_controls_nothing(client: TestClient, system: RunningSystem, method: str, path: str) -> None:
     media_id = system.submit(url="http://127.0.0.1:1/", session="shop").id
-    token = Passes(SecretStr(TOKEN)).session_token("shop", days=1)
+    token = TokenSigner(SecretStr(TOKEN)).session_token("shop", days=1)
     body = {"session": "shop"} if path in {"/pause", "/resume"} else None
     for shown, status in ((token, 403), ("wrong", 401)):
         headers = {"Authorization": f"Bearer {shown}"}

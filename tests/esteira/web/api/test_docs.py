@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 from pydantic import SecretStr
 
 from esteira.web.api.reference import page
-from pipeline.security.tokens import Passes
+from pipeline.security.tokens import TokenSigner
 from tests.conftest import missing
 from tests.support.browser import CHROMIUM, browser
 from tests.support.system import RunningSystem
@@ -54,7 +54,7 @@ def test_api_05_only_who_may_call_sees_it(client: TestClient) -> None:
     for shown in ("", "Bearer wrong"):
         refused = client.get("/docs", headers={"Authorization": shown})
         assert (refused.status_code, "/media" in refused.text) == (401, False)
-    session = Passes(SecretStr(TOKEN)).session_token("shop", days=1)
+    session = TokenSigner(SecretStr(TOKEN)).session_token("shop", days=1)
     for shown in (f"Bearer {session}", f"Bearer {TOKEN}"):
         assert client.get("/docs", headers={"Authorization": shown}).status_code == 200
 

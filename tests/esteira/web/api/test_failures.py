@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from pipeline.models import Record, Status
 from pipeline.remedies import remedy
-from pipeline.security.tokens import Passes
+from pipeline.security.tokens import TokenSigner
 from tests.support.catalogues import finished
 from tests.support.system import RunningSystem
 from tests.support.web import TOKEN, app_client
@@ -59,7 +59,7 @@ def test_groups_have_their_remedies(system: RunningSystem, client: TestClient) -
 def test_api_03_a_sessions_token_sees_its_failures_alone(system: RunningSystem, client: TestClient) -> None:
     for session in ("shop", "bar"):
         failed(system, session)
-    shown = {"Authorization": f"Bearer {Passes(SecretStr(TOKEN)).session_token('shop', days=1)}"}
+    shown = {"Authorization": f"Bearer {TokenSigner(SecretStr(TOKEN)).session_token('shop', days=1)}"}
     [group] = groups(client, **shown)
     assert (group["count"], group["busiest"], group["example"]["session"]) == (1, ["shop"], "shop")
     assert groups(client, "?session=bar", **shown) == []

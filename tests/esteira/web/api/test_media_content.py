@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from esteira.web.api.content import disposition, saved_name
 from pipeline.models import Detected, Facts, Fetched, Kind, Record, Status, Stored, Validated
-from pipeline.security.tokens import Passes
+from pipeline.security.tokens import TokenSigner
 from pipeline.storage import content_key
 from tests.support.catalogues import claimed, finished, mark_stored
 from tests.support.s3 import S3Server, s3_server
@@ -23,7 +23,7 @@ from tests.support.system import RunningSystem
 from tests.support.web_server import TOKEN, Reply, WebServer, web_server
 
 ALL = {"Authorization": f"Bearer {TOKEN}"}
-PASSES = Passes(SecretStr(TOKEN))
+PASSES = TokenSigner(SecretStr(TOKEN))
 CONTENT = os.urandom(300_000)
 
 
@@ -163,7 +163,7 @@ def test_a_signed_link_opens_one_content_until_it_expires(system: RunningSystem,
     link = made.json["url"]
     assert (made.status, server.request("GET", link).body) == (201, CONTENT)
     assert server.request("GET", link, headers={"Range": "bytes=0-3"}).status == 206
-    late = Passes(SecretStr(TOKEN), clock=lambda: time.time() - 61).link(record.id, seconds=60)[0]
+    late = TokenSigner(SecretStr(TOKEN), clock=lambda: time.time() - 61).link(record.id, seconds=60)[0]
     query = link.partition("?")[2]
     for path in (
         link[:-1],

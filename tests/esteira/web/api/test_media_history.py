@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from actors.execution.inline import run_inline
-from pipeline.security.tokens import Passes
+from pipeline.security.tokens import TokenSigner
 from tests.support.media_server import MediaServer
 from tests.support.system import RunningSystem, photo
 from tests.support.web import TOKEN, app_client
@@ -39,7 +39,7 @@ def test_one_attachment_brings_its_history_and_the_list_does_not(client: Any, do
 
 
 def test_a_session_does_not_learn_which_machine_did_it(client: Any, done: str) -> None:
-    token = Passes(SecretStr(TOKEN)).session_token("shop", days=1)
+    token = TokenSigner(SecretStr(TOKEN)).session_token("shop", days=1)
     found = client.get(f"/media/{done}", headers={"Authorization": f"Bearer {token}"}).json()["history"]
     assert len(found) == 5
     assert all("worker" not in entry for entry in found)

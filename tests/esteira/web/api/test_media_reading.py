@@ -11,14 +11,14 @@ import pytest
 from pydantic import SecretStr
 
 from pipeline.models import Record, Status
-from pipeline.security.tokens import Passes
+from pipeline.security.tokens import TokenSigner
 from tests.support.catalogues import MEDIA_KEY, finished
 from tests.support.system import RunningSystem
 from tests.support.web import app_client
 from tests.support.web_server import TOKEN, Reply, WebServer, web_server
 
 ALL = {"Authorization": f"Bearer {TOKEN}"}
-PASSES = Passes(SecretStr(TOKEN))
+PASSES = TokenSigner(SecretStr(TOKEN))
 SIGNED_URL = "https://media.example/x?signature=s1gnature"
 
 
@@ -159,8 +159,8 @@ def test_api_03_a_sessions_token_sees_its_session_alone(system: RunningSystem, s
 
 def test_api_05_without_a_token_nothing_is_told(system: RunningSystem, server: WebServer) -> None:
     record = made(system, "shop")
-    late = Passes(SecretStr(TOKEN), clock=lambda: time.time() - 86_400 * 2).session_token("shop", days=1)
-    foreign = Passes(SecretStr(TOKEN + "2")).session_token("shop", days=1)
+    late = TokenSigner(SecretStr(TOKEN), clock=lambda: time.time() - 86_400 * 2).session_token("shop", days=1)
+    foreign = TokenSigner(SecretStr(TOKEN + "2")).session_token("shop", days=1)
     shown: list[dict[str, str]] = [{}, {"Cookie": f"token={TOKEN}"}]
     shown += [{"Authorization": f"Bearer {token}"} for token in ("", "wrong", late, foreign)]
     shown.append({"Authorization": f"Basic {TOKEN}"})

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from esteira.web.api import replays
 from pipeline.models import Record, Status
-from pipeline.security.tokens import Passes
+from pipeline.security.tokens import TokenSigner
 from tests.support.catalogues import finished
 from tests.support.system import RunningSystem
 from tests.support.web import TOKEN, app_client
@@ -151,7 +151,7 @@ def test_one_replay_of_many_at_a_time(
 
 def test_only_the_api_token_sends_many(system: RunningSystem, client: TestClient) -> None:
     failed = ended(system)
-    session = Passes(SecretStr(TOKEN)).session_token("shop", days=1)
+    session = TokenSigner(SecretStr(TOKEN)).session_token("shop", days=1)
     for shown, status in (("", 401), ("Bearer wrong", 401), (f"Bearer {session}", 403)):
         answer = client.post("/media/replay", json={}, headers={"Authorization": shown})
         assert (answer.status_code, answer.json()["error"]["code"]) == (status, "unauthorized")

@@ -7,7 +7,7 @@ import base64
 from pydantic import SecretStr
 
 from pipeline.models import Status
-from pipeline.security.tokens import Passes
+from pipeline.security.tokens import TokenSigner
 from tests.support.catalogues import finished
 from tests.support.system import RunningSystem
 from tests.support.web_server import TOKEN, web_server
@@ -20,9 +20,9 @@ SOURCE = "https://us3r:passw0rd@media.example/x.enc?oh=s1gnature"
 def test_api_07_no_secret_is_logged_or_told(system: RunningSystem) -> None:
     attachment = system.attachment(session="shop", url=SOURCE, direct_path="/v/x?oh=s1gnature", media_key=MEDIA_KEY)
     record = finished(system.services.catalogue, Status.FAILED, of=attachment)
-    passes = Passes(SecretStr(TOKEN))
-    token = passes.session_token("shop", days=1)
-    link, _ = passes.link(record.id, seconds=60)
+    signer = TokenSigner(SecretStr(TOKEN))
+    token = signer.session_token("shop", days=1)
+    link, _ = signer.link(record.id, seconds=60)
     signature = link.rpartition("=")[2]
     shown = {"Authorization": f"Bearer {token}"}
     asked = [

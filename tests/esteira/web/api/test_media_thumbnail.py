@@ -11,14 +11,14 @@ from pydantic import SecretStr
 
 from pipeline.catalogue import Preview, PreviewState
 from pipeline.models import Kind, Record
-from pipeline.security.tokens import Passes
+from pipeline.security.tokens import TokenSigner
 from pipeline.storage import thumbnail_key
 from tests.esteira.web.api.test_media_content import holding
 from tests.support.system import RunningSystem
 from tests.support.web_server import TOKEN, Reply, WebServer, web_server
 
 ALL = {"Authorization": f"Bearer {TOKEN}"}
-PASSES = Passes(SecretStr(TOKEN))
+PASSES = TokenSigner(SecretStr(TOKEN))
 PICTURE = b"RIFF\x10\0\0\0WEBPVP8 and so on"
 
 

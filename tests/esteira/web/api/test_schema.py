@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 from openapi_spec_validator import validate
 from pydantic import SecretStr
 
-from pipeline.security.tokens import Passes
+from pipeline.security.tokens import TokenSigner
 from tests.support.system import RunningSystem
 from tests.support.web import TOKEN, app_client
 
@@ -67,7 +67,7 @@ def test_an_empty_page_is_one_that_it_describes(client: TestClient) -> None:
 def test_api_05_only_who_may_call_reads_it(client: TestClient) -> None:
     for shown in ("", "Bearer wrong"):
         assert client.get("/openapi.json", headers={"Authorization": shown}).status_code == 401
-    session = Passes(SecretStr(TOKEN)).session_token("shop", days=1)
+    session = TokenSigner(SecretStr(TOKEN)).session_token("shop", days=1)
     assert client.get("/openapi.json", headers={"Authorization": f"Bearer {session}"}).status_code == 200
 
 

@@ -11,10 +11,10 @@ from fastapi.testclient import TestClient
 from pydantic import SecretStr
 
 from pipeline.catalogue import DeliveryResult, DeliveryStatus
-from pipeline.security.tokens import Passes
+from pipeline.security.tokens import TokenSigner
 from tests.support.system import RunningSystem
 from tests.support.web import TOKEN, app_client
-from tests.support.webhooks import SECRET, endpoints, told
+from tests.support.webhooks import SECRET, announced_record, endpoints
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def client(system: RunningSystem, monkeypatch: pytest.MonkeyPatch) -> Iterator[T
 
 def given_up(system: RunningSystem, *, session: str = "shop", endpoint: str = "crm") -> str:
     """The id of a delivery that was tried and given up."""
-    record = told(system.services.catalogue, endpoint, session=session)
+    record = announced_record(system.services.catalogue, endpoint, session=session)
     outbox = system.services.catalogue.deliveries
     [parcel] = [
         one for one in outbox.record_and_claim(endpoint, [], want=9, lease_s=40).attempts if one.media_id == record.id
@@ -48,7 +48,7 @@ def status(system: RunningSystem, delivery: str) -> DeliveryStatus:
 
 def test_each_endpoint_is_told_with_its_counts_and_its_circuit(system: RunningSystem, client: TestClient) -> None:
     given_up(system)
-    told(system.services.catalogue, "crm")
+    announced_record(system.services.catalogue, "crm")
     answer = client.get("/webhooks")
     [endpoint] = answer.json()["endpoints"]
     assert endpoint.pop("oldest_pending_s") >= 0
@@ -64,7 +64,7 @@ def test_each_endpoint_is_told_with_its_counts_and_its_circuit(system: RunningSy
 
 
 def test_deliveries_are_listed_without_their_bodies_and_narrowed(system: RunningSystem, client: TestClient) -> None:
-    lost, _ = given_up(system), told(system.services.catalogue, "crm", session="s2")
+    lost, _ = given_up(system), announced_record(system.services.catalogue, "crm", session="s2")
     answer = client.get("/webhooks/deliveries")
     assert {one["status"] for one in answer.json()["deliveries"]} == {"pending", "undelivered"}
     assert "words" not in answer.text
@@ -127,7 +127,7 @@ def test_a_wrong_parameter_is_refused(client: TestClient, query: str) -> None:
 
 def test_only_the_api_token_opens_it(system: RunningSystem, client: TestClient) -> None:
     given_up(system)
-    session = Passes(SecretStr(TOKEN)).session_token("shop", days=1)
+    session = TokenSigner(SecretStr(TOKEN)).session_token("shop", days=1)
     for shown, expected in (("Bearer wrong", 401), (f"Bearer {session}", 403)):
         headers = {"Authorization": shown}
         assert client.get("/webhooks", headers=headers).status_code == expected

@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Sequence
 from typing import Any
 
-from pipeline.http_client import Outbound
+from pipeline.http_client import HttpClient
 
 LOOPBACK = tuple(map(ipaddress.ip_network, ("127.0.0.0/8", "::1/128")))
 
@@ -23,12 +23,14 @@ class Names:
         return self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
 
 
-def local_outbound(**given: Any) -> Outbound:
+def local_http_client(**given: Any) -> HttpClient:
     """A client that may reach loopback, and is in more of a hurry than the real one."""
-    return Outbound(**{"allow_private": LOOPBACK, "connect_timeout_s": 1, "read_timeout_s": 1, **given})
+    return HttpClient(**{"allow_private": LOOPBACK, "connect_timeout_s": 1, "read_timeout_s": 1, **given})
 
 
-def fetched(outbound: Outbound, url: str, *, max_bytes: int = 10_000_000, deadline_s: Any = 5, **given: Any) -> bytes:
+def download(
+    http_client: HttpClient, url: str, *, max_bytes: int = 10_000_000, deadline_s: Any = 5, **given: Any
+) -> bytes:
     """The whole body of one GET."""
-    with outbound.get(url, max_bytes=max_bytes, deadline_s=deadline_s, **given) as body:
+    with http_client.get(url, max_bytes=max_bytes, deadline_s=deadline_s, **given) as body:
         return b"".join(body.chunks())
