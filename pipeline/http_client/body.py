@@ -6,8 +6,8 @@ import threading
 from collections.abc import Iterator
 
 from pipeline.errors import Code, PermanentError
-from pipeline.http_client.connection import Answer, TruncatedError
-from pipeline.http_client.heads import ProtocolError
+from pipeline.http_client.connection import StreamedResponse, TruncatedError
+from pipeline.http_client.response_parser import ProtocolError
 from pipeline.http_client.responses import transport_error
 
 PIECE = 256 * 1024
@@ -18,17 +18,13 @@ _spare = threading.local()  # each thread's buffer while nobody reads into it: a
 class Body:
     """The file in an answer. `length` is what the server announced, in bytes, or None if it did not."""
 
-    def __init__(self, answer: Answer, *, max_bytes: int, host: str) -> None:
+    def __init__(self, answer: StreamedResponse, *, max_bytes: int, host: str) -> None:
         self.length = answer.length
         self._answer = answer
         self._max_bytes = max_bytes
         self._host = host
         if self.length is not None and self.length > max_bytes:
             raise self._too_large()
-
-    @property
-    def content_type(self) -> str | None:
-        return self._answer.headers.get("Content-Type")
 
     def _too_large(self) -> PermanentError:
         return PermanentError(Code.TOO_LARGE, f"the file is larger than {self._max_bytes} bytes")

@@ -12,11 +12,11 @@ from urllib.parse import urljoin
 from pipeline.config.settings import Network
 from pipeline.errors import Code, PermanentError, PipelineError, RetryableError
 from pipeline.http_client.body import Body
-from pipeline.http_client.connection import Answer, TruncatedError
+from pipeline.http_client.connection import StreamedResponse, TruncatedError
 from pipeline.http_client.connection_pool import Slots
 from pipeline.http_client.deadline import Allowance, Deadline
-from pipeline.http_client.heads import REDIRECTS, ProtocolError
 from pipeline.http_client.host_rate import HostRateLimiter, LocalRateLimiter, Requester, enter
+from pipeline.http_client.response_parser import REDIRECTS, ProtocolError
 from pipeline.http_client.responses import check_encoding, check_status, refusal_of, retry_after
 from pipeline.http_client.ssrf_guard import Resolver, SsrfGuard, Target, parse_url, system_resolver
 from pipeline.http_client.transport import NO_HEADERS, GuardedRequest, Transport
@@ -163,7 +163,7 @@ class HttpClient:
             answer = exchange.raw
             # The status is known: whatever is wrong with the rest costs the connection only.
             with suppress(OSError, ProtocolError, TruncatedError):
-                answer.throw_away(MAX_THROWN_AWAY)
+                answer.discard(MAX_THROWN_AWAY)
             return PostResult(answer.status, retry_after(answer.headers.get("Retry-After")))
 
     def check(self, url: str) -> None:
@@ -182,7 +182,7 @@ class HttpClient:
         """Closes the connections that are kept."""
         self._transport.close()
 
-    def _redirected(self, target: Target, answer: Answer) -> Target:
+    def _redirected(self, target: Target, answer: StreamedResponse) -> Target:
         location = answer.headers.get("Location")
         if not location:
             raise PermanentError(Code.FETCH_REDIRECT, f"{target.host} redirects to nowhere")

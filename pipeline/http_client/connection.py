@@ -1,94 +1,80 @@
-"""One connection, the answers that come over it one after another, and waits that never outlast their deadline."""
+"""A connection to one server, and the responses that it carries one after another."""
 
 from __future__ import annotations
 
-import re
 import select
 import socket
 import ssl
 
 from pipeline.http_client.deadline import Deadline
-from pipeline.http_client.heads import MAX_HEAD, MAX_LINE, Head, ProtocolError, check_lines, parse_head
+from pipeline.http_client.response_parser import END_OF_HEAD, MAX_HEAD, ProtocolError, ResponseHead, ResponseParser
 
-_BUFFER = 16 * 1024  # holds a usual head, and what comes with it
-_END_OF_HEAD = re.compile(rb"\n\r?\n")
-_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?", re.DOTALL)
-_BEGIN = b"HTTP/1."
+_BUFFER = 32 * 1024  # bytes: a usual head and a small file come with one system call
+_HTTP = b"HTTP/1."
 
 
 class TruncatedError(Exception):
-    """Raised when a server ends the connection in the middle of an answer."""
+    """Raised when a server ends the connection in the middle of a body."""
 
 
 class Connection:
-    """A socket whose every wait ends when the clock of its request does, and after `read_timeout_s` of silence."""
+    """A connected socket. Every wait ends with the deadline of its request, and after `read_timeout_s` of silence."""
 
     def __init__(self, sock: socket.socket, *, read_timeout_s: float) -> None:
         self._socket = sock
         self._read_timeout_s = read_timeout_s
-        self._timeout_s: float | None = None  # what the socket was told
+        self._timeout_s: float | None = None  # the socket's current timeout
         self._readable = select.poll()
         self._readable.register(sock, select.POLLIN)
         self._buffer = bytearray(_BUFFER)
-        self._begin = self._end = 0  # of what was received and not yet read
-        self._clock = Deadline(0)
+        self._begin = self._end = 0  # of what is received and not yet read
+        self._deadline = Deadline(0)
         self._received = 0
-        self.kept_at = 0.0
+        self.kept_at = 0.0  # set by the pool
 
-    def ask(self, request: bytes, *, clock: Deadline) -> Answer:
-        """Sends a request and reads the head of its answer.
+    def send(self, request: bytes, *, deadline: Deadline) -> StreamedResponse:
+        """Sends a request and reads the head of its response.
 
         Raises:
-            OSError: whatever went wrong, TimeoutError when the time is over.
-            ProtocolError, PermanentError: see `parse_head`.
+            OSError: the connection failed; TimeoutError when the time is over.
+            ProtocolError, PermanentError: see `ResponseParser`.
         """
-        self._clock = clock
-        self._received = 0
-        self._wait_at_most()
+        self._deadline = deadline
+        self._received = self._begin = self._end = 0
+        self._set_timeout()
         self._socket.sendall(request)
-        while (head := parse_head(self._raw_head())) is None:
-            pass
-        return Answer(self, head)
+        parser = ResponseParser()
+        return StreamedResponse(self, self._read_head(parser), parser)
 
     def read_into(self, view: memoryview) -> int:
-        """The next bytes, as many as are here but at least one; 0 at the end of the connection."""
-        here = min(self._end - self._begin, len(view))
-        if not here:
+        """Reads the next bytes, as many as have arrived but at least one; 0 at the end of the connection."""
+        count = min(self._end - self._begin, len(view))
+        if not count:
             return self._receive(view)
-        view[:here] = memoryview(self._buffer)[self._begin : self._begin + here]
-        self._begin += here
-        return here
+        view[:count] = memoryview(self._buffer)[self._begin : self._begin + count]
+        self._begin += count
+        return count
 
-    def read_line(self) -> bytes:
-        """The next line without its end.
-
-        Raises:
-            ProtocolError: it is longer than 64 KiB.
-            TruncatedError: the connection ends before it does.
-        """
-        searched = 0  # behind the beginning
-        while (at := self._buffer.find(b"\n", self._begin + searched, self._end)) < 0:
-            searched = self._end - self._begin
-            _check_line(searched)
-            if not self._fill():
-                raise TruncatedError
-        _check_line(at - self._begin)
-        line = bytes(self._buffer[self._begin : at])
-        self._begin = at + 1
-        return line.removesuffix(b"\r")
+    def read_buffered(self) -> bytes:
+        """The next bytes, as many as have arrived but at least one; empty at the end of the connection."""
+        if self._begin == self._end:
+            self._begin = self._end = 0
+            self._fill()
+        data = bytes(memoryview(self._buffer)[self._begin : self._end])
+        self._begin = self._end
+        return data
 
     def is_usable(self) -> bool:
-        """Whether a kept connection can serve again: it is open, and nothing came that nobody had asked for."""
+        """Whether a kept connection can carry another request: it is open, and the server has sent nothing unasked."""
         if self._begin < self._end or (isinstance(self._socket, ssl.SSLSocket) and self._socket.pending()):
             return False
         return not self._readable.poll(0) or self._has_only_tickets()
 
-    def shut(self) -> None:
-        """Closes the socket."""
+    def close(self) -> None:
         self._socket.close()
 
     def _has_only_tickets(self) -> bool:
-        # TLS has words of its own after its handshake, in which no byte of an answer stands.
+        # A TLS server may send session tickets after the handshake: they are readable, but carry no data.
         if not isinstance(self._socket, ssl.SSLSocket):
             return False
         try:
@@ -102,30 +88,32 @@ class Connection:
             self._timeout_s = 0
         return False
 
-    def _raw_head(self) -> bytes:
-        searched = 0  # behind the beginning
-        while not (found := _END_OF_HEAD.search(self._buffer, self._begin + searched, self._end)):
-            if self._received > MAX_HEAD:
-                check_lines(self._buffer[self._begin : self._end].decode("latin-1"))
-                raise ProtocolError("the head is too long")
-            searched = max(self._end - self._begin - 2, 0)
-            if not self._fill():
-                raise self._end_in_head()
-        head = bytes(self._buffer[self._begin : found.end()])
-        self._begin = found.end()
-        return head
+    def _read_head(self, parser: ResponseParser) -> ResponseHead:
+        parsed = 0  # bytes of the buffer that the parser has had
+        while True:
+            # A separator may have arrived in two parts: the search goes back by three bytes.
+            separator = self._buffer.find(END_OF_HEAD, max(self._begin, parsed - 3), self._end)
+            end = self._end if separator < 0 else separator + len(END_OF_HEAD)
+            parser.feed_head(self._buffer[parsed:end])
+            parsed = end
+            if separator >= 0:
+                raw = self._buffer[self._begin : end]
+                self._begin = end
+                if head := parser.head(raw):
+                    return head
+            elif end > MAX_HEAD:
+                raise parser.head_too_long()
+            elif not self._fill():
+                raise self._ended_in_head()
 
-    def _end_in_head(self) -> Exception:
-        beginning = bytes(self._buffer[self._begin : self._end])
-        if beginning.startswith(_BEGIN) or _BEGIN.startswith(beginning):
-            return ConnectionResetError("the connection ended before the head of the answer did")
-        return ProtocolError("no status line")
+    def _ended_in_head(self) -> Exception:
+        start = bytes(self._buffer[self._begin : self._end])
+        if start.startswith(_HTTP) or _HTTP.startswith(start):
+            return ConnectionResetError("the connection ended before the head of the response did")
+        return ProtocolError("it has no HTTP/1.x status line")
 
     def _fill(self) -> int:
-        """Receives more behind what is here; 0 at the end of the connection."""
-        if self._begin:
-            self._buffer[: self._end - self._begin] = self._buffer[self._begin : self._end]
-            self._begin, self._end = 0, self._end - self._begin
+        """Receives more bytes behind those in the buffer; 0 at the end of the connection."""
         if self._end == len(self._buffer):
             self._buffer.extend(bytes(len(self._buffer)))
         count = self._receive(memoryview(self._buffer)[self._end :])
@@ -133,13 +121,13 @@ class Connection:
         return count
 
     def _receive(self, view: memoryview) -> int:
-        self._wait_at_most()
+        self._set_timeout()
         count = self._socket.recv_into(view)
         self._received += count
         return count
 
-    def _wait_at_most(self) -> None:
-        left = self._clock.left(self._received)
+    def _set_timeout(self) -> None:
+        left = self._deadline.left(self._received)
         if left <= 0:
             raise TimeoutError("the deadline has passed")
         timeout_s = min(left, self._read_timeout_s)
@@ -148,72 +136,62 @@ class Connection:
             self._timeout_s = timeout_s
 
 
-def _check_line(length: int) -> None:
-    if length > MAX_LINE:
-        raise ProtocolError("a line is too long")
+class StreamedResponse:
+    """A response whose head has been read and whose body is read on demand. `ended` says whether all of it was read."""
 
-
-class Answer:
-    """The head of an answer, and its body to be read. `ended` says that all of it was."""
-
-    def __init__(self, connection: Connection, head: Head) -> None:
+    def __init__(self, connection: Connection, head: ResponseHead, parser: ResponseParser) -> None:
         self.status = head.status
         self.headers = head.headers
         self.length = head.length
-        self.will_close = head.will_close
-        self._connection = connection
-        self._chunked = head.chunked
-        self._left = head.length  # of the body, or of the chunk; None: until the connection ends
-        self._in_chunk = False
+        self.keep_alive = head.keep_alive
         self.ended = head.length == 0
+        self._connection = connection
+        self._parser = parser if head.chunked else None
+        self._left = head.length  # bytes of the body that are to come; None if only the server knows
+        self._content = memoryview(b"")  # decoded from chunks and not yet read
 
     def read_into(self, view: memoryview) -> int:
-        """Fills the view with the next bytes, as far as there are any; 0 at the end.
+        """Fills the view with the next bytes of the body, or with those up to its end; 0 at the end.
 
         Raises:
-            OSError: whatever went wrong, TimeoutError when the time is over.
-            ProtocolError: a chunk is none.
-            TruncatedError: the connection ends before the answer does.
+            OSError: the connection failed; TimeoutError when the time is over.
+            ProtocolError: a chunk is malformed.
+            TruncatedError: the connection ended before the body did.
         """
         filled = 0
         while filled < len(view) and not self.ended:
-            if self._chunked and not self._left:
-                self._next_chunk()
-                continue
-            filled += self._read(view[filled:])
+            if self._parser:
+                filled += self._read_chunked(view[filled:], self._parser)
+            else:
+                filled += self._read_plain(view[filled:])
         return filled
 
-    def throw_away(self, at_most: int) -> None:
-        """Reads so many bytes of it, so that its connection can be kept if that is all."""
-        self.read_into(memoryview(bytearray(at_most if self.length is None else min(self.length, at_most))))
+    def discard(self, limit: int) -> None:
+        """Reads at most `limit` bytes of the body, so that the connection can be kept if that is all of it."""
+        self.read_into(memoryview(bytearray(limit if self.length is None else min(self.length, limit))))
 
-    def _read(self, view: memoryview) -> int:
-        count = self._connection.read_into(view if self._left is None else view[: self._left])
-        if self._left is not None:
-            self._left -= count
-        if not count and self._left is not None:
+    def _read_plain(self, view: memoryview) -> int:
+        if self._left is None:
+            count = self._connection.read_into(view)
+            self.ended = not count
+            return count
+        count = self._connection.read_into(view[: self._left])
+        if not count:
             raise TruncatedError
-        self.ended = not count or (self._left == 0 and not self._chunked)
+        self._left -= count
+        self.ended = self._left == 0
         return count
 
-    def _next_chunk(self) -> None:
-        if self._in_chunk and self._connection.read_line():
-            raise ProtocolError("a chunk is longer than it says")
-        size = _CHUNK.fullmatch(self._connection.read_line())
-        if not size:
-            raise ProtocolError("a chunk has no size")
-        self._left = int(size[1], 16)
-        self._in_chunk = True
-        if not self._left:
-            self._skip_trailers()
+    def _read_chunked(self, view: memoryview, parser: ResponseParser) -> int:
+        if not self._content and not parser.complete:
+            data = self._connection.read_buffered()
+            if not data:
+                raise TruncatedError
+            self._content = memoryview(parser.feed_chunks(data))
+        count = min(len(view), len(self._content))
+        view[:count] = self._content[:count]
+        self._content = self._content[count:]
+        if parser.complete and not self._content:
             self.ended = True
-
-    def _skip_trailers(self) -> None:
-        length = 0
-        try:
-            while line := self._connection.read_line():
-                length += len(line)
-                if length > MAX_HEAD:
-                    raise ProtocolError("the trailers are too long")
-        except TruncatedError:  # the body was whole, though its server did not take leave
-            self.will_close = True
+            self.keep_alive = self.keep_alive and parser.ended_cleanly
+        return count

@@ -27,7 +27,7 @@ class Pool:
         while connection := self._pop(place):
             if time.monotonic() - connection.kept_at < self._idle_s and connection.is_usable():
                 return connection
-            connection.shut()
+            connection.close()
         return None
 
     def give(self, place: HostSlot, connection: Connection) -> None:
@@ -40,7 +40,7 @@ class Pool:
             self._count += 1
             oldest = next(iter(self._kept)) if self._count > self._size else None
         if oldest and (surplus := self._pop(oldest, index=0)):
-            surplus.shut()
+            surplus.close()
 
     def _pop(self, place: HostSlot, *, index: int = -1) -> Connection | None:
         with self._lock:
@@ -60,7 +60,7 @@ class Pool:
             self._kept.clear()
             self._count = 0
         for connection in connections:
-            connection.shut()
+            connection.close()
 
 
 class _Host:

@@ -8,8 +8,8 @@ import ssl
 import time
 
 from pipeline.errors import Code, PermanentError, PipelineError, RetryableError
-from pipeline.http_client.connection import Answer, TruncatedError
-from pipeline.http_client.heads import ProtocolError
+from pipeline.http_client.connection import StreamedResponse, TruncatedError
+from pipeline.http_client.response_parser import ProtocolError
 
 GONE = frozenset({401, 403, 404, 410})
 TRY_LATER = frozenset({408, 421, 425, 429})
@@ -28,7 +28,7 @@ def transport_error(error: OSError | ProtocolError | TruncatedError, host: str) 
     return RetryableError(Code.FETCH_RESET, f"the connection to {host} was lost")
 
 
-def check_encoding(answer: Answer) -> None:
+def check_encoding(answer: StreamedResponse) -> None:
     """Refuses an answer that is compressed: a small one may expand without end.
 
     Raises:
@@ -39,7 +39,7 @@ def check_encoding(answer: Answer) -> None:
         raise PermanentError(Code.TOO_LARGE, "the answer is compressed, though asked not to be: its size is unknown")
 
 
-def check_status(answer: Answer, host: str, *, introduced: bool = False) -> None:
+def check_status(answer: StreamedResponse, host: str, *, introduced: bool = False) -> None:
     """Lets a whole file pass. `introduced` says that credentials were shown: a refusal is theirs, not the file's.
 
     Raises:
@@ -49,7 +49,7 @@ def check_status(answer: Answer, host: str, *, introduced: bool = False) -> None
         raise refusal
 
 
-def refusal_of(answer: Answer, host: str, *, introduced: bool) -> PipelineError | None:
+def refusal_of(answer: StreamedResponse, host: str, *, introduced: bool) -> PipelineError | None:
     """The error that a status means, or None for that of a whole file.
 
     PermanentError: `source_gone` (401, 403, 404, 410), `empty` (204, 205, 206: no file, or a part that nobody asked

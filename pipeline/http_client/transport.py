@@ -19,10 +19,10 @@ from requests import PreparedRequest, Response
 from requests.adapters import BaseAdapter
 
 from pipeline.http_client.connect import dial, secure
-from pipeline.http_client.connection import Answer, Connection, TruncatedError
+from pipeline.http_client.connection import Connection, StreamedResponse, TruncatedError
 from pipeline.http_client.connection_pool import Pool
 from pipeline.http_client.deadline import Deadline
-from pipeline.http_client.heads import ProtocolError
+from pipeline.http_client.response_parser import ProtocolError
 from pipeline.http_client.responses import transport_error
 from pipeline.http_client.ssrf_guard import SsrfGuard, Target
 
@@ -101,7 +101,7 @@ class Transport(BaseAdapter):
         """Closes the connections that are kept."""
         self._pool.close()
 
-    def _ask(self, request: GuardedRequest) -> tuple[Answer, Connection]:
+    def _ask(self, request: GuardedRequest) -> tuple[StreamedResponse, Connection]:
         if kept := self._pool.take(request.target.place):
             # The server may have closed it in this very moment, and then it has not seen the request.
             with suppress(ConnectionError, ssl.SSLError):
@@ -120,9 +120,9 @@ class Transport(BaseAdapter):
 class Exchange(Response):
     """The answer to a request, with the connection that it holds until it is closed."""
 
-    raw: Answer
+    raw: StreamedResponse
 
-    def __init__(self, request: GuardedRequest, answer: Answer, connection: Connection, pool: Pool) -> None:
+    def __init__(self, request: GuardedRequest, answer: StreamedResponse, connection: Connection, pool: Pool) -> None:
         # Without that of requests: it makes a jar for cookies, which costs more than all the rest here.
         self.request = request
         self.status_code = answer.status
@@ -133,17 +133,17 @@ class Exchange(Response):
 
     def close(self) -> None:
         """Keeps the connection for the next request if its answer was read to its end, else closes it."""
-        if self.raw.ended and not self.raw.will_close:
+        if self.raw.ended and self.raw.keep_alive:
             self._pool.give(self._place, self._held)
         else:
-            self._held.shut()
+            self._held.close()
 
 
-def _ask_on(connection: Connection, request: GuardedRequest) -> tuple[Answer, Connection]:
+def _ask_on(connection: Connection, request: GuardedRequest) -> tuple[StreamedResponse, Connection]:
     try:
-        return connection.ask(request.encoded(), clock=request.clock), connection
+        return connection.send(request.encoded(), deadline=request.clock), connection
     except BaseException:
-        connection.shut()
+        connection.close()
         raise
 
 

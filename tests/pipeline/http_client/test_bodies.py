@@ -36,9 +36,7 @@ def cut(data: bytes, size: int) -> Script:
         (head("Content-Length: 0"), b""),
         (head(status="100 Continue") + head("A: b", status="100 Continue") + head("Content-Length: 1") + b"x", b"x"),
         (CHUNKED + b"5\r\nhello\r\n0\r\n\r\n", b"hello"),
-        (CHUNKED + b"5\nhello\n0\n\n", b"hello"),
-        (CHUNKED + b"05 \r\nhello\r\nA;name=\"v\"\r\n, my world\r\n0;x\r\nTrailer: x\r\n\r\n", b"hello, my world"),
-        (CHUNKED + b"5\r\nhello\r\n0\r\n", b"hello"),
+        (CHUNKED + b"05\r\nhello\r\nA;name=\"v\"\r\n, my world\r\n0;x\r\nTrailer: x\r\n\r\n", b"hello, my world"),
         (CHUNKED + b"0\r\n\r\n", b""),
     ],
 )  # fmt: skip
@@ -73,8 +71,8 @@ def test_a_large_body_comes_in_full_pieces_that_may_be_copied_one_by_one(answer:
 @pytest.mark.parametrize(
     "chunks",
     [b"x\r\nhello\r\n", b"-5\r\n", b"+5\r\nhello\r\n0\r\n\r\n", b"0x5\r\nhello\r\n0\r\n\r\n", b"5_0\r\n",
-     b" 5\r\nhello", b"\r\n", b"5\r\nhello!\r\n0\r\n\r\n", b"5\r\nhello0\r\n\r\n", b"1" + b"0" * 15 + b"\r\n",
-     b"5\rhello\r\n",
+     b" 5\r\nhello", b"\r\n", b"5\r\nhello!\r\n0\r\n\r\n", b"5\r\nhello0\r\n\r\n", b"1" + b"0" * 16 + b"\r\n",
+     b"5\rhello\r\n", b"5\nhello\n0\n\n", b"5 \r\nhello\r\n0\r\n\r\n",
      b"5;" + b"x" * 70_000 + b"\r\nhello\r\n0\r\n\r\n", b"0\r\n" + b"A: " + b"b" * 70_000 + b"\r\n\r\n",
      b"0\r\n" + b"A: bcdefgh\r\n" * 30_000 + b"\r\n"],
 )  # fmt: skip
