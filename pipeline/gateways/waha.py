@@ -126,7 +126,7 @@ def source(attachment: Attachment, http_client: HttpClient, settings: Settings) 
         key = settings.waha_api_key
         return Source(url, credentials={"X-Api-Key": key.get_secret_value()} if key else {}, trusted=settings.waha_url)
     try:
-        http_client.check(declared.url)
+        http_client.check_url(declared.url)
     except PermanentError as error:
         if error.code == Code.URL_BLOCKED:
             remedy = "if it is WAHA's own server, set WAHA_URL to how it is reached from here"

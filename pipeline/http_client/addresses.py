@@ -1,7 +1,7 @@
-"""Which IP addresses belong to the public internet: the rule as data, with its sources.
+"""Which IP addresses are public, as tables with their sources.
 
-Python's `is_global` is wrong for addresses that carry another one inside (NAT64, 6to4, IPv4-compatible), for
-site-local ones and for multicast, and differs between versions; so the rule stands here in full.
+Python's `is_global` is wrong for addresses that contain another one (NAT64, 6to4, IPv4-compatible), for site-local
+addresses and for multicast, and differs between versions. Therefore the rule is written out here.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ SPECIAL_V4 = tuple(
     )
 )
 
-# IANA IPv6 Global Unicast Address Assignments: all that is assigned lies in here. Outside are loopback, `::`,
+# IANA IPv6 Global Unicast Address Assignments: every assigned address is in this network. Outside are loopback, `::`,
 # IPv4-mapped and IPv4-compatible ones, NAT64 (64:ff9b::/96, 64:ff9b:1::/48), discard-only (100::/64), SRv6 SIDs
 # (5f00::/16), unique local (fc00::/7), link-local (fe80::/10), site-local (fec0::/10) and multicast (ff00::/8).
 GLOBAL_UNICAST_V6 = ipaddress.IPv6Network("2000::/3")
@@ -63,7 +63,7 @@ ISATAP_MARKS = frozenset({0x00005EFE, 0x02005EFE})
 
 
 def is_public(address: Address) -> bool:
-    """Whether a server with this address stands on the public internet and nowhere nearer."""
+    """Whether an address is on the public internet."""
     if isinstance(address, ipaddress.IPv4Address):
         return not any(address in network for network in SPECIAL_V4)
     return (
@@ -74,5 +74,5 @@ def is_public(address: Address) -> bool:
 
 
 def is_within(address: Address, networks: tuple[Network, ...]) -> bool:
-    """Whether one of the networks holds the address; a zone id (`fe80::1%eth0`) plays no part."""
+    """Whether one of the networks contains the address; a zone id (`fe80::1%eth0`) is ignored."""
     return any(address in network for network in networks)

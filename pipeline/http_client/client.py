@@ -1,4 +1,4 @@
-"""The HTTP client through which everything goes out."""
+"""The HTTP client that every outgoing request goes through."""
 
 from __future__ import annotations
 
@@ -6,51 +6,58 @@ import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urljoin
+
+import requests
+from requests.structures import CaseInsensitiveDict
 
 from pipeline.config.settings import Network
 from pipeline.errors import Code, PermanentError, PipelineError, RetryableError
+from pipeline.http_client.adapter import DEFAULT_HEADERS, NO_HEADERS, GuardedAdapter, GuardedRequest
 from pipeline.http_client.body import Body
 from pipeline.http_client.connection import StreamedResponse, TruncatedError
-from pipeline.http_client.connection_pool import Slots
+from pipeline.http_client.connection_pool import HostSlots
 from pipeline.http_client.deadline import Allowance, Deadline
-from pipeline.http_client.host_rate import HostRateLimiter, LocalRateLimiter, Requester, enter
+from pipeline.http_client.host_rate import HostRateLimiter, LocalRateLimiter, Requester, check_rate
 from pipeline.http_client.response_parser import REDIRECTS, ProtocolError
-from pipeline.http_client.responses import check_encoding, check_status, refusal_of, retry_after
+from pipeline.http_client.responses import check_encoding, parse_retry_after, status_error
 from pipeline.http_client.ssrf_guard import Resolver, SsrfGuard, Target, parse_url, system_resolver
-from pipeline.http_client.transport import NO_HEADERS, GuardedRequest, Transport
 
 MAX_REDIRECTS = 5
-TURN_S = 2.0  # how long a thread waits for its turn at a host before it makes itself useful elsewhere
-MAX_THROWN_AWAY = 64 * 1024  # bytes of an answer to a post that are read so that its connection can be kept
+HOST_SLOT_WAIT_S = 2.0  # how long a thread waits for a free slot of a host before it does other work
+MAX_DISCARDED = 64 * 1024  # bytes of a webhook's response that are read so that its connection can be kept
+MAX_REPLY_BYTES = 64 * 1024  # of an API
 
 
 @dataclass(frozen=True)
-class Reply:
-    """What a server said. `refusal` is the error that its status means, `retry_after` its wish in seconds, if any."""
+class ApiReply:
+    """The response of an API. `content` is its decoded JSON, None if it is no JSON.
 
-    body: bytes = field(repr=False)
-    refusal: PipelineError | None = None
+    `error` is the error that its status means, `retry_after` the wait that it requests, in seconds.
+    """
+
+    content: Any = field(repr=False)
+    error: PipelineError | None = None
     retry_after: float | None = None
 
 
 class PostResult(NamedTuple):
-    """What a receiver answered: a status, and the wait in seconds that it asks for, if any. Its words are not kept."""
+    """The response to a webhook: its status, and the wait that it requests, in seconds. Its body is not kept."""
 
     status: int
     retry_after: float | None = None
 
 
 class HttpClient:
-    """Sends requests to public addresses only, and keeps connections for the next ones. Safe for many threads.
+    """Sends requests to public addresses only, and keeps connections open for further requests. Safe for many threads.
 
-    Every address that a name has is checked, and the connection goes to a checked one: a name that means something else
-    a moment later changes nothing. Knows no proxies, no cookies and no passwords from the environment.
+    Every address of a host name is checked, and the connection goes to a checked address: a name that resolves to
+    another address a moment later changes nothing. Uses no proxies, no cookies and no passwords from the environment.
 
-    `allow_private` names networks that are let through on any port; `ports` are those of public servers. `tls` and
-    `resolver` replace the system's trusted certificates and its name service.
-    The attribute `pace` says when files may be asked of a host; nobody has to wait unless it is set.
+    `allow_private` lists networks that are allowed on any port; `ports` are the allowed ports of public servers.
+    `tls` and `resolver` replace the system's trusted certificates and its name resolution.
+    Set the attribute `rate_limiter` to limit how many files per second are requested from a host.
     """
 
     def __init__(
@@ -64,16 +71,21 @@ class HttpClient:
         tls: ssl.SSLContext | None = None,
         resolver: Resolver = system_resolver,
     ) -> None:
-        self._guard = SsrfGuard(allow_private=allow_private, ports=ports, resolver=resolver)
-        self._slots = Slots(per_host)
         self.rate_limiter: HostRateLimiter = LocalRateLimiter({})
+        self._guard = SsrfGuard(allow_private=allow_private, ports=ports, resolver=resolver)
+        self._slots = HostSlots(per_host)
         self._connect_timeout_s = connect_timeout_s
-        self._transport = Transport(
-            self._guard, connect_timeout_s=connect_timeout_s, read_timeout_s=read_timeout_s, tls=tls
+        self._adapter = GuardedAdapter(
+            self._guard,
+            connect_timeout_s=connect_timeout_s,
+            read_timeout_s=read_timeout_s,
+            tls=tls,
+            max_reply_bytes=MAX_REPLY_BYTES,
         )
+        self._session = _ApiSession(self._adapter)
 
     @contextmanager
-    def get(
+    def download(
         self,
         url: str,
         *,
@@ -84,114 +96,135 @@ class HttpClient:
         max_bytes: int,
         requester: Requester | None = None,
     ) -> Iterator[Body]:
-        """Fetches a file, across at most five redirects. `credentials` are headers for the URL's own origin only.
+        """Requests a file, and follows at most five redirects.
 
-        `trusted` is the URL of a server that the settings name: what lies at its origin is fetched wherever it stands.
+        `headers` are sent to every server, `credentials` only to the origin of the URL. `trusted` is the URL of a
+        server from the settings: URLs of its origin are allowed at any address.
 
-        `deadline_s` bounds the whole from its turn at the host to the last byte: in seconds, or as a function from
-        the bytes received so far (0 at first) to seconds.
+        `deadline_s` limits the time from the first slot to the last byte: in seconds, or as a function from the bytes
+        received so far (0 at first) to seconds.
 
-        A `comer` takes its turn at each host that has a rate, the first one and those that it is redirected to.
+        A `requester` is subject to the rate limit of each host, also of hosts that it is redirected to.
 
         Raises:
             PermanentError: `url_blocked`, `url_scheme`, `too_large`, `fetch_tls`, `fetch_redirect`, `fetch_protocol`,
-                and what `refusal_of` says.
+                and those of `status_error`.
             RetryableError: `fetch_dns`, `fetch_refused`, `fetch_timeout`, `fetch_reset`, `fetch_unavailable`.
-            BusyError: `fetch_busy`, if as many files as are allowed are being fetched from this host.
-            PacedError: `fetch_busy`, if it is not the comer's turn there.
+            BusyError: `fetch_busy`, if FETCH_PER_HOST files are being downloaded from this host.
+            PacedError: `fetch_busy`, if the host's rate limit is reached.
         """
-        clock = None
-        target = self._guard.target(url, trusted=parse_url(trusted).origin if trusted else None)
+        deadline = None
+        target = self._guard.check_url(url, trusted=parse_url(trusted).origin if trusted else None)
         sent = {**headers, **credentials} if credentials else headers
         for _ in range(MAX_REDIRECTS + 1):
-            with self._slots.hold(target.host, timeout_s=TURN_S):
+            with self._slots.hold(target.host, timeout_s=HOST_SLOT_WAIT_S):
                 if requester:
-                    enter(self.rate_limiter, target.host, requester)
-                clock = clock or Deadline(deadline_s)  # waiting for a turn is not the server's slowness
-                with self._transport.send(GuardedRequest("GET", target, headers=sent, clock=clock)) as exchange:
-                    answer = exchange.raw
-                    if answer.status not in REDIRECTS:
-                        check_status(answer, target.host, introduced=sent is not headers)
-                        check_encoding(answer)
-                        yield Body(answer, max_bytes=max_bytes, host=target.host)
+                    check_rate(self.rate_limiter, target.host, requester)
+                deadline = deadline or Deadline(deadline_s)  # waiting for a slot is not the server's slowness
+                with self._adapter.open(GuardedRequest("GET", target, deadline, sent)) as response:
+                    if response.status not in REDIRECTS:
+                        if error := status_error(response, target.host, authenticated=sent is not headers):
+                            raise error
+                        check_encoding(response.headers)
+                        yield Body(response, max_bytes=max_bytes, host=target.host)
                         return
-                    place = self._redirected(target, answer)
-            # Once away from the first origin, credentials do not come back: a redirect may lead there again.
-            sent = sent if place.origin == target.origin else headers
-            target = place
-        raise PermanentError(Code.FETCH_REDIRECT, f"{target.host} redirects too often")
+                    redirected = self._redirect_target(target, response)
+            # Credentials are not sent again after leaving the first origin, even if a redirect leads back there.
+            sent = sent if redirected.origin == target.origin else headers
+            target = redirected
+        raise PermanentError(Code.FETCH_REDIRECT, f"{target.host} redirects more than {MAX_REDIRECTS} times")
 
-    def ask(self, url: str, *, credentials: Mapping[str, str], timeout_s: float, max_bytes: int) -> Reply:
-        """Asks a server that explains its refusals: the whole answer, whatever its status. Redirects are not followed.
+    def call_api(self, url: str, *, headers: Mapping[str, str], timeout_s: float) -> ApiReply:
+        """GETs JSON from an API. Returns the reply whatever its status; redirects are not followed.
 
-        A refusal whose explanation is too large or breaks off comes with an empty body.
+        If the body of an error reply is too large or breaks off, the reply's content is None.
 
         Raises:
             PermanentError: `url_blocked`, `url_scheme`, `too_large`, `fetch_tls` or `fetch_protocol`.
             RetryableError: `fetch_dns`, `fetch_refused`, `fetch_timeout`, `fetch_reset` or `fetch_truncated`.
-            BusyError: `fetch_busy`, as in `get`.
+            BusyError: `fetch_busy`, as in `download`.
         """
-        target = self._guard.target(url)
-        with self._slots.hold(target.host, timeout_s=TURN_S):
-            request = GuardedRequest("GET", target, headers=credentials, clock=Deadline(timeout_s))
-            with self._transport.send(request) as exchange:
-                answer = exchange.raw
-                refusal = refusal_of(answer, target.host, introduced=bool(credentials))
-                body = b""
-                try:
-                    check_encoding(answer)
-                    body = b"".join(Body(answer, max_bytes=max_bytes, host=target.host).chunks())
-                except PipelineError:
-                    if not refusal:
-                        raise
-                return Reply(body, refusal, retry_after(answer.headers.get("Retry-After")))
+        target = self._guard.check_url(url)
+        with (
+            self._slots.hold(target.host, timeout_s=HOST_SLOT_WAIT_S),
+            self._session.get(
+                target.url, headers=dict(headers), timeout=timeout_s, stream=True, allow_redirects=False
+            ) as response,
+        ):
+            error = status_error(response, target.host, authenticated=bool(headers))
+            retry_after = parse_retry_after(response.headers.get("Retry-After"))
+            try:
+                return ApiReply(_json(response), error, retry_after)
+            except PipelineError:
+                if not error:
+                    raise
+                return ApiReply(None, error, retry_after)
 
     def post(self, url: str, body: bytes, *, headers: Mapping[str, str], timeout_s: float) -> PostResult:
-        """Sends `body` and tells the status of the answer. Redirects are not followed; the answer is thrown away.
+        """POSTs `body` to a webhook and returns the status. Redirects are not followed, the response is discarded.
 
-        A receiver may see the same request twice, if its server closes a kept connection just then.
+        A receiver may get the same request twice, if its server closes a kept connection at that moment.
 
         Raises:
             PermanentError: `url_blocked`, `url_scheme`, `fetch_tls` or `fetch_protocol`.
             RetryableError: `fetch_dns`, `fetch_refused`, `fetch_timeout` or `fetch_reset`.
         """
-        clock = Deadline(timeout_s)
-        target = self._guard.target(url)
+        deadline = Deadline(timeout_s)
+        target = self._guard.check_url(url)
         headers = {"Content-Length": str(len(body)), **headers}
-        request = GuardedRequest("POST", target, headers=headers, clock=clock, body=body)
-        with self._transport.send(request) as exchange:
-            answer = exchange.raw
-            # The status is known: whatever is wrong with the rest costs the connection only.
+        with self._adapter.open(GuardedRequest("POST", target, deadline, headers, body)) as response:
+            # The status is known: an error in the rest only costs the connection.
             with suppress(OSError, ProtocolError, TruncatedError):
-                answer.discard(MAX_THROWN_AWAY)
-            return PostResult(answer.status, retry_after(answer.headers.get("Retry-After")))
+                response.discard(MAX_DISCARDED)
+            return PostResult(response.status, parse_retry_after(response.headers.get("Retry-After")))
 
-    def check(self, url: str) -> None:
-        """Whether this URL may be used, as far as can be told now: each use checks again.
-
-        A name that does not resolve just now passes.
+    def check_url(self, url: str) -> None:
+        """Checks whether this URL may be requested. Each request checks it again; a name that does not resolve passes.
 
         Raises:
             PermanentError: `url_blocked` or `url_scheme`.
         """
-        target = self._guard.target(url)
+        target = self._guard.check_url(url)
         with suppress(RetryableError):
-            self._guard.addresses(target, timeout_s=self._connect_timeout_s)
+            self._guard.resolve(target, timeout_s=self._connect_timeout_s)
 
     def close(self) -> None:
-        """Closes the connections that are kept."""
-        self._transport.close()
+        """Closes the kept connections."""
+        self._session.close()
 
-    def _redirected(self, target: Target, answer: StreamedResponse) -> Target:
-        location = answer.headers.get("Location")
+    def _redirect_target(self, target: Target, response: StreamedResponse) -> Target:
+        location = response.headers.get("Location")
         if not location:
-            raise PermanentError(Code.FETCH_REDIRECT, f"{target.host} redirects to nowhere")
-        # Headers are read as Latin-1, servers send UTF-8.
+            raise PermanentError(Code.FETCH_REDIRECT, f"{target.host} redirects without a Location")
+        # Headers are decoded as Latin-1, and servers send UTF-8.
         location = location.encode("latin-1", "replace").decode("utf-8", "replace")
         try:
-            place = self._guard.target(urljoin(target.url, location), trusted=target.origin if target.trusted else None)
+            redirected = self._guard.check_url(
+                urljoin(target.url, location), trusted=target.origin if target.trusted else None
+            )
         except (PermanentError, ValueError) as error:
-            raise PermanentError(Code.URL_BLOCKED, f"{target.host} redirects to a forbidden place") from error
-        if target.scheme == "https" and place.scheme == "http":
+            raise PermanentError(Code.URL_BLOCKED, f"{target.host} redirects to a URL that is not allowed") from error
+        if target.scheme == "https" and redirected.scheme == "http":
             raise PermanentError(Code.URL_BLOCKED, f"{target.host} redirects from https to http")
-        return place
+        return redirected
+
+
+class _ApiSession(requests.Session):
+    """A session whose requests all go through the guarded adapter, and which follows no redirects."""
+
+    def __init__(self, adapter: GuardedAdapter) -> None:
+        super().__init__()
+        self.trust_env = False  # no proxies, no .netrc
+        self.headers = CaseInsensitiveDict(DEFAULT_HEADERS)
+        self.mount("https://", adapter)
+        self.mount("http://", adapter)
+
+    def get_redirect_target(self, resp: requests.Response) -> None:  # noqa: ARG002  the signature of requests
+        return None
+
+
+def _json(response: requests.Response) -> Any:
+    try:
+        return response.json()
+    except (ValueError, RecursionError):
+        return None

@@ -1,53 +1,51 @@
-"""From checked addresses to a socket, and TLS over it."""
+"""Opens a TCP or TLS connection to one of several checked addresses."""
 
 from __future__ import annotations
 
 import socket
 import ssl
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from pipeline.errors import Code, PermanentError, PipelineError, RetryableError
+from pipeline.http_client.addresses import Address
 
-if TYPE_CHECKING:
-    from pipeline.http_client.addresses import Address
-
-MAX_ADDRESSES = 4  # of one name that are tried, so that a name with many dead ones costs no more than one
+MAX_ADDRESSES = 4  # of one name that are tried: a name with many dead addresses costs no more time than one
+MIN_TIMEOUT_S = 0.001  # a timeout of 0 would make the socket non-blocking
 
 
-def dial(addresses: Sequence[Address], port: int, *, timeout_s: float) -> socket.socket:
-    """Connects to the first of these addresses that answers; they share the time.
+def open_socket(addresses: Sequence[Address], port: int, *, timeout_s: float) -> socket.socket:
+    """Connects to the first of these addresses that accepts; they share the time.
 
     Raises:
         RetryableError: `fetch_timeout`, `fetch_refused` or `fetch_reset`.
     """
     addresses = addresses[:MAX_ADDRESSES]
-    trouble = RetryableError(Code.FETCH_REFUSED, "the name has no address")
+    error = RetryableError(Code.FETCH_REFUSED, "the host name has no address")
     for address in addresses:
         sock = socket.socket(socket.AF_INET if address.version == 4 else socket.AF_INET6)
         try:
-            sock.settimeout(max(timeout_s / len(addresses), 0.001))
+            sock.settimeout(max(timeout_s / len(addresses), MIN_TIMEOUT_S))
             sock.connect((str(address), port))
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             return sock
         except TimeoutError:
-            trouble = RetryableError(Code.FETCH_TIMEOUT, "the server does not accept connections in time")
+            error = RetryableError(Code.FETCH_TIMEOUT, "the server did not accept the connection in time")
         except ConnectionResetError:
-            trouble = RetryableError(Code.FETCH_RESET, "the server broke off the connection")
+            error = RetryableError(Code.FETCH_RESET, "the server closed the connection")
         except OSError:
-            trouble = RetryableError(Code.FETCH_REFUSED, "the server refuses connections or cannot be reached")
+            error = RetryableError(Code.FETCH_REFUSED, "the server refuses connections or is unreachable")
         sock.close()
-    raise trouble
+    raise error
 
 
-def secure(sock: socket.socket, context: ssl.SSLContext, *, host: str, timeout_s: float) -> ssl.SSLSocket:
-    """TLS over a connected socket; the certificate must be trusted and name the host.
+def open_tls(sock: socket.socket, context: ssl.SSLContext, *, host: str, timeout_s: float) -> ssl.SSLSocket:
+    """Starts TLS on a connected socket; the certificate must be trusted and issued for the host.
 
     Raises:
         PermanentError: `fetch_tls`.
         RetryableError: `fetch_timeout` or `fetch_reset`.
     """
-    sock.settimeout(max(timeout_s, 0.001))
+    sock.settimeout(max(timeout_s, MIN_TIMEOUT_S))
     try:
         return context.wrap_socket(sock, server_hostname=host.rstrip("."))
     except (OSError, ValueError) as error:
@@ -59,7 +57,7 @@ def _tls_error(error: OSError | ValueError, host: str) -> PipelineError:
     if isinstance(error, ssl.SSLCertVerificationError):
         return PermanentError(Code.FETCH_TLS, f"{host}: {error.verify_message}")
     if isinstance(error, TimeoutError):
-        return RetryableError(Code.FETCH_TIMEOUT, f"{host} does not finish the TLS handshake in time")
+        return RetryableError(Code.FETCH_TIMEOUT, f"{host} did not finish the TLS handshake in time")
     if isinstance(error, (ssl.SSLEOFError, ConnectionError)):
-        return RetryableError(Code.FETCH_RESET, f"{host} broke off the TLS handshake")
-    return PermanentError(Code.FETCH_TLS, f"{host} speaks no TLS that is safe")
+        return RetryableError(Code.FETCH_RESET, f"{host} closed the connection during the TLS handshake")
+    return PermanentError(Code.FETCH_TLS, f"{host} offers no secure TLS")

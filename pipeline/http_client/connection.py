@@ -91,6 +91,8 @@ class Connection:
     def _read_head(self, parser: ResponseParser) -> ResponseHead:
         parsed = 0  # bytes of the buffer that the parser has had
         while True:
+            if parsed == self._end and not self._fill():
+                raise self._ended_in_head()
             # A separator may have arrived in two parts: the search goes back by three bytes.
             separator = self._buffer.find(END_OF_HEAD, max(self._begin, parsed - 3), self._end)
             end = self._end if separator < 0 else separator + len(END_OF_HEAD)
@@ -103,8 +105,6 @@ class Connection:
                     return head
             elif end > MAX_HEAD:
                 raise parser.head_too_long()
-            elif not self._fill():
-                raise self._ended_in_head()
 
     def _ended_in_head(self) -> Exception:
         start = bytes(self._buffer[self._begin : self._end])

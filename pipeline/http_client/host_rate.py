@@ -1,4 +1,8 @@
-"""How fast files may be asked of one host: an even pace, and who must wait comes back when it is its turn."""
+"""Limits how many files per second are requested from one host (FETCH_RATE).
+
+A limiter gives each requester a time at which it may send its request, one interval after the one before. A requester
+whose time has not come goes back to the queue, so that no thread waits, and asks again later.
+"""
 
 from __future__ import annotations
 
@@ -10,106 +14,115 @@ from typing import NamedTuple, Protocol
 
 from pipeline.errors import Code, PacedError
 
-HORIZON_S = 2.0  # how far ahead turns are given away: those who came before go first for so long at most
-SLOT_GRACE_S = 5.0  # how long after its turn one may come
-WAITER_TTL_S = 60.0  # how long after it was told to come back one still counts as who has waited
+HORIZON_S = 2.0  # how far ahead times are reserved: for so long at most, earlier requesters go before others
+SLOT_GRACE_S = 5.0  # how late a requester may come for its reserved time before it is given to another
+WAITER_TTL_S = 60.0  # how late a waiting requester may come back before it counts as a new one
 CLOCK_TOLERANCE_S = 0.005  # clocks and sleeps are not exact
-MAX_SLOT_WAIT_S = 600.0
+MAX_SLOT_WAIT_S = 600.0  # the longest wait that a requester is told
 
 
 class Requester(NamedTuple):
-    """Who asks: an attachment of a session."""
+    """An attachment of a session that wants to be downloaded."""
 
     media_id: str
     session: str
 
 
 class HostRateLimiter(Protocol):
-    """Turns at the hosts that have a rate."""
+    """Gives requesters their times at the hosts that have a rate."""
 
     def acquire(self, host: str, requester: Requester) -> float:
-        """The seconds until the comer's turn at a host; 0: it is now, and is taken.
+        """The seconds after which the requester has to ask again; 0 if it may send its request now.
 
-        Who comes back when it is told gets its turn, or near it; of those who come too late nothing is kept.
+        A requester that asks again in time gets its reserved time, or one near it. Others lose their reservation.
         """
 
 
 class HostRates:
-    """Files a second by host. A name counts before a pattern (`*.example.com`: every name below it), the longest
-    pattern before others, `*` last; each host that a pattern fits has its own turns."""
+    """The rate of each host, in files per second.
+
+    An exact name takes precedence over a pattern (`*.example.com` for every name below it), the longest pattern over
+    shorter ones, and `*` comes last. Each host that a pattern matches has the rate for itself.
+    """
 
     def __init__(self, rates: Mapping[str, float]) -> None:
         self._names = {name: rate for name, rate in rates.items() if not name.startswith("*")}
         patterns = [(name[1:], rate) for name, rate in rates.items() if name.startswith("*")]
-        self._endings = sorted(patterns, key=lambda pattern: -len(pattern[0]))
+        self._suffixes = sorted(patterns, key=lambda pattern: -len(pattern[0]))
 
     def of(self, host: str) -> float | None:
-        """The rate of a host; None if it has none."""
+        """The rate of a host; None if it is not limited."""
         host = normalized_host(host)
         if host in self._names:
             return self._names[host]
-        return next((rate for ending, rate in self._endings if host.endswith(ending)), None)
+        return next((rate for suffix, rate in self._suffixes if host.endswith(suffix)), None)
 
 
 def normalized_host(host: str) -> str:
-    """A host's name as rates name it."""
+    """A host's name in lower case and without the final dot, as in the rates."""
     return host.rstrip(".").lower()
 
 
 def horizon_s(interval_s: float) -> float:
-    """How far ahead turns are given away at this pace."""
+    """How many seconds ahead times are reserved, for an interval between two requests."""
     return max(HORIZON_S, 2 * interval_s)
 
 
 @dataclass
-class _Turns:
-    """The turns at one host: when the next one is free, whose are given away, who waits and when to come back, and
-    where each session's line ends."""
+class _Schedule:
+    """The times at one host, as `time.monotonic` seconds.
+
+    `free_at` is the next time that is not reserved, `reserved` are the reserved times by media id, `waiting` the times
+    at which requesters ask again, `queue_ends` the end of each session's queue.
+    """
 
     free_at: float = 0.0
-    given: dict[str, float] = field(default_factory=dict)
+    reserved: dict[str, float] = field(default_factory=dict)
     waiting: dict[str, float] = field(default_factory=dict)
-    lines: dict[str, float] = field(default_factory=dict)
+    queue_ends: dict[str, float] = field(default_factory=dict)
 
     def acquire(self, requester: Requester, interval_s: float, now: float) -> float:
-        # The same stands in pace.lua.
-        self._forget(now)
-        turn = self.given.get(requester.media_id)
-        if turn is None:
-            turn = max(self.free_at, now)
-            if turn - now > self._reach_s(requester, horizon_s(interval_s)):
-                return self._queue(requester, interval_s, now)
+        # pace.lua does the same for all processes together.
+        self._expire(now)
+        at = self.reserved.get(requester.media_id)
+        if at is None:
+            at = max(self.free_at, now)
+            if at - now > self._reach_s(requester, horizon_s(interval_s)):
+                return self._enqueue(requester, interval_s, now)
             self.waiting.pop(requester.media_id, None)
-            self.free_at = turn + interval_s
-        if turn <= now + CLOCK_TOLERANCE_S:
-            self.given.pop(requester.media_id, None)
+            self.free_at = at + interval_s
+        if at <= now + CLOCK_TOLERANCE_S:
+            self.reserved.pop(requester.media_id, None)
             return 0.0
-        self.given[requester.media_id] = turn
-        return turn - now
+        self.reserved[requester.media_id] = at
+        return at - now
 
     def _reach_s(self, requester: Requester, horizon: float) -> float:
-        """How far ahead a comer may get a turn: who has waited halfway, who is the first of its session all the way,
-        and who comes behind others of its session not at all."""
+        """How many seconds ahead a requester may reserve a time.
+
+        Half the horizon if it has waited, all of it if it is the first of its session, else none: it goes behind the
+        other requesters of its session.
+        """
         if requester.media_id in self.waiting:
             return horizon / 2
-        return -1.0 if requester.session in self.lines else horizon
+        return -1.0 if requester.session in self.queue_ends else horizon
 
-    def _queue(self, requester: Requester, interval_s: float, now: float) -> float:
-        # Back when most of what is given away now is over. Sessions share the pace: each one's line moves at its part.
-        begin = max(self.lines.get(requester.session, 0.0), now + horizon_s(interval_s) * 3 / 4)
-        self.lines[requester.session] = begin  # counted among those that wait
-        end = self.lines[requester.session] = begin + interval_s * len(self.lines)
-        back_at = self.waiting[requester.media_id] = min(end, now + MAX_SLOT_WAIT_S)
-        return back_at - now
+    def _enqueue(self, requester: Requester, interval_s: float, now: float) -> float:
+        # It asks again when most of the reserved times are over. Sessions share the rate: each queue moves at its part.
+        begin = max(self.queue_ends.get(requester.session, 0.0), now + horizon_s(interval_s) * 3 / 4)
+        self.queue_ends[requester.session] = begin  # so that this session is counted in the next line
+        end = self.queue_ends[requester.session] = begin + interval_s * len(self.queue_ends)
+        ask_again_at = self.waiting[requester.media_id] = min(end, now + MAX_SLOT_WAIT_S)
+        return ask_again_at - now
 
-    def _forget(self, now: float) -> None:
-        self.given = {name: turn for name, turn in self.given.items() if turn > now - SLOT_GRACE_S}
-        self.waiting = {name: back_at for name, back_at in self.waiting.items() if back_at > now - WAITER_TTL_S}
-        self.lines = {name: end for name, end in self.lines.items() if end > now}
+    def _expire(self, now: float) -> None:
+        self.reserved = {name: at for name, at in self.reserved.items() if at > now - SLOT_GRACE_S}
+        self.waiting = {name: at for name, at in self.waiting.items() if at > now - WAITER_TTL_S}
+        self.queue_ends = {name: end for name, end in self.queue_ends.items() if end > now}
 
 
 class LocalRateLimiter:
-    """The turns of this process alone, at its `share` of each rate."""
+    """Limits the requests of this process alone, to its `share` of each rate."""
 
     def __init__(
         self, rates: Mapping[str, float], *, share: float = 1.0, clock: Callable[[], float] = time.monotonic
@@ -117,7 +130,7 @@ class LocalRateLimiter:
         self._rates = HostRates(rates)
         self._share = share
         self._clock = clock
-        self._hosts: dict[str, _Turns] = {}
+        self._schedules: dict[str, _Schedule] = {}
         self._lock = threading.Lock()
 
     def acquire(self, host: str, requester: Requester) -> float:
@@ -125,16 +138,16 @@ class LocalRateLimiter:
         if rate is None:
             return 0.0
         with self._lock:
-            turns = self._hosts.setdefault(normalized_host(host), _Turns())
-            return turns.acquire(requester, 1 / (rate * self._share), self._clock())
+            schedule = self._schedules.setdefault(normalized_host(host), _Schedule())
+            return schedule.acquire(requester, 1 / (rate * self._share), self._clock())
 
 
-def enter(rate_limiter: HostRateLimiter, host: str, requester: Requester) -> None:
-    """Returns if it is the comer's turn at a host.
+def check_rate(rate_limiter: HostRateLimiter, host: str, requester: Requester) -> None:
+    """Returns if the requester may send its request to a host now.
 
     Raises:
-        PacedError: it is not yet.
+        PacedError: it has to ask again after `retry_after` seconds.
     """
     wait_s = rate_limiter.acquire(host, requester)
     if wait_s > 0:
-        raise PacedError(Code.FETCH_BUSY, f"{host} is asked for no more files a second", retry_after=wait_s)
+        raise PacedError(Code.FETCH_BUSY, f"the rate limit of {host} is reached", retry_after=wait_s)

@@ -33,7 +33,7 @@ class ProtocolError(Exception):
 
 
 class Headers:
-    """The headers of a response, looked up by name in any case."""
+    """The headers of a response, looked up by name in any case. `fields` have lower-case names."""
 
     def __init__(self, fields: Sequence[tuple[bytes, bytes]]) -> None:
         self._fields = fields
@@ -41,15 +41,15 @@ class Headers:
     def get(self, name: str) -> str | None:
         """The first value of a header, or None."""
         wanted = name.lower().encode("ascii")
-        return next((value.decode("latin-1") for field, value in self._fields if field.lower() == wanted), None)
+        return next((value.decode("latin-1") for field, value in self._fields if field == wanted), None)
 
     def get_all(self, name: str) -> list[str]:
         """Every value of a header, in the order of the response."""
         wanted = name.lower().encode("ascii")
-        return [value.decode("latin-1") for field, value in self._fields if field.lower() == wanted]
+        return [value.decode("latin-1") for field, value in self._fields if field == wanted]
 
     def items(self) -> list[tuple[str, str]]:
-        """All headers with the names as the server wrote them."""
+        """All headers, with lower-case names."""
         return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in self._fields]
 
 
@@ -69,10 +69,9 @@ class ResponseHead:
         """
         codings, length = [], None
         for name, value in fields:
-            lower = name.lower()
-            if lower == b"transfer-encoding":
+            if name == b"transfer-encoding":
                 codings.append(value.lower())
-            elif lower == b"content-length":
+            elif name == b"content-length":
                 length = int(value)
         if codings and codings != [b"chunked"]:
             raise PermanentError(Code.FETCH_PROTOCOL, "the response's Transfer-Encoding leaves its length unclear")
@@ -184,7 +183,7 @@ class _Events:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self.head_complete:  # trailers are ignored
-            self.fields.append((name, value.rstrip(_BLANK)))
+            self.fields.append((name.lower(), value.rstrip(_BLANK)))
 
     def on_headers_complete(self) -> None:
         self.head_complete = True

@@ -1,4 +1,4 @@
-"""Which URLs may be fetched, and to which addresses a connection for them may go."""
+"""The SSRF guard: decides which URLs may be requested, and which addresses a connection may go to."""
 
 from __future__ import annotations
 
@@ -23,21 +23,22 @@ _AUTHORITY = re.compile(r"[^/?#]*")
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\\]")
 _NAME = re.compile(r"(?:(?!-)[a-z0-9_-]{1,63}(?<!-)\.)*(?!-)[a-z0-9_-]{1,63}(?<!-)\.?")
 _IPV6 = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::[0-9]*)?")
-_LOCALHOST = re.compile(r"(?:.+\.)?localhost\.?")  # never asked of a name service, RFC 6761 §6.3
+_LOCALHOST = re.compile(r"(?:.+\.)?localhost\.?")  # never sent to a name server, RFC 6761 §6.3
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
-_URL_SAFE = "%/:?[]@!$&'()*+,;=~"  # what a path or a query may hold as it is, RFC 3986
+_URL_SAFE = "%/:?[]@!$&'()*+,;=~"  # characters that a path or a query may hold unquoted, RFC 3986
 _NOTHING_TO_QUOTE = re.compile(r"[A-Za-z0-9_.~%/:?\[\]@!$&'()*+,;=-]*")
-_REMEMBERED = 1024  # hosts
+_CACHED_HOSTS = 1024
 
 Resolver = Callable[[str, int], Sequence[str]]
 Origin = tuple[str, str, int]  # scheme, host, port
+PoolKey = tuple[Origin, bool]  # with `trusted`: other requests to this origin may not use such a connection
 
 
 @dataclass(frozen=True)
 class Target:
-    """A URL taken apart. `host` is a lower-case ASCII name or an IP address without brackets.
+    """A parsed URL. `host` is a lower-case ASCII name or an IP address without brackets.
 
-    `trusted` lets its addresses and its port pass unseen, for a server that the settings name.
+    `trusted` allows any address and port, for a server from the settings.
     """
 
     scheme: str
@@ -51,24 +52,24 @@ class Target:
         return self.scheme, self.host, self.port
 
     @property
-    def place(self) -> tuple[Origin, bool]:
-        """What a connection to it may be kept for."""
+    def pool_key(self) -> PoolKey:
+        """Which requests may share a connection to this target."""
         return self.origin, self.trusted
 
     @property
     def authority(self) -> str:
-        """What the Host header says."""
+        """The value of the Host header."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
 
     @property
     def url(self) -> str:
-        """Only to join a relative redirect to: it may carry a secret in its query."""
+        """The whole URL. Its query may hold a secret: do not log it."""
         return f"{self.scheme}://{self.authority}{self.path}"
 
 
 def parse_url(url: str) -> Target:
-    """Takes a URL apart, and refuses every form that two parsers might read differently.
+    """Parses a URL, and refuses every form that two parsers might read differently.
 
     Raises:
         PermanentError: `url_scheme` unless it is http or https, `url_blocked` for a form that is refused.
@@ -76,32 +77,31 @@ def parse_url(url: str) -> Target:
     url = url.strip(" ")
     scheme = _SCHEME.match(url)
     if not scheme or scheme[1].lower() not in DEFAULT_PORTS:
-        raise PermanentError(Code.URL_SCHEME, "only http and https are fetched")
+        raise PermanentError(Code.URL_SCHEME, "only http and https URLs are allowed")
     if not url.startswith("//", scheme.end()) or _FORBIDDEN.search(url):
         raise _blocked("the URL is malformed")
     parts = _AUTHORITY.match(url, scheme.end() + 2)
     assert parts
-    # Parsers disagree on where a host ends before #@ and ?@; nobody needs either there.
+    # Parsers disagree on where the host ends in `//a#@b` and `//a?@b`. Valid URLs contain neither.
     if "@" in url[parts.start() :].partition("/")[0]:
-        raise _blocked("the URL names a user")
-    host, port = _place(scheme[1].lower(), parts[0])
+        raise _blocked("the URL contains a user name")
+    host, port = _host_and_port(scheme[1].lower(), parts[0])
     return Target(scheme[1].lower(), host, port, _path(url[parts.end() :].partition("#")[0]))
 
 
-@lru_cache(maxsize=_REMEMBERED)
-def _place(scheme: str, netloc: str) -> tuple[str, int]:
-    """The host and the port."""
+@lru_cache(maxsize=_CACHED_HOSTS)
+def _host_and_port(scheme: str, netloc: str) -> tuple[str, int]:
     try:
         port = urlsplit(f"//{netloc}").port
     except ValueError:
         raise _blocked("the URL is malformed") from None
     if port == 0:
-        raise _blocked("port 0 is no port")
+        raise _blocked("port 0 is not allowed")
     return _host(netloc), DEFAULT_PORTS[scheme] if port is None else port
 
 
 def _path(text: str) -> str:
-    """The path with the query, as it is asked for."""
+    """The path with the query, as it is requested."""
     path, mark, query = text.partition("?")
     whole = f"{path or '/'}{mark if query else ''}{query}"
     return whole if _NOTHING_TO_QUOTE.fullmatch(whole) else quote(whole, safe=_URL_SAFE)
@@ -112,29 +112,29 @@ def _host(netloc: str) -> str:
         return _ipv6(literal[1])
     host = _ascii(netloc.partition(":")[0])
     if not _NAME.fullmatch(host):
-        raise _blocked("the host is malformed")
-    # The C library reads 127.1, 0x7f.1, 0177.0.0.1 and 2130706433 as addresses too: one spelling is enough.
+        raise _blocked("the host name is malformed")
+    # The C library also reads 127.1, 0x7f.1, 0177.0.0.1 and 2130706433 as addresses. Only the usual form is allowed.
     if _NUMBER.fullmatch(host.rstrip(".").rpartition(".")[2]) and not _ip(host):
-        raise _blocked("the host is an address in an unusual form")
+        raise _blocked("the host is an IP address in an unusual form")
     return host
 
 
 def _ascii(host: str) -> str:
     if not host or len(host) > MAX_HOST:
-        raise _blocked("the URL has no host, or one that is too long")
+        raise _blocked("the URL has no host name, or one that is too long")
     if host.isascii():
         return host.lower()
     try:
         return host.encode("idna").decode("ascii").lower()
     except UnicodeError:
-        raise _blocked("the host is malformed") from None
+        raise _blocked("the host name is malformed") from None
 
 
 def _ipv6(text: str) -> str:
     try:
         return str(ipaddress.IPv6Address(text))
     except ValueError:
-        raise _blocked("the host is malformed") from None
+        raise _blocked("the host name is malformed") from None
 
 
 def _ip(host: str) -> Address | None:
@@ -149,22 +149,24 @@ def _blocked(message: str) -> PermanentError:
 
 
 def system_resolver(host: str, port: int) -> list[str]:
-    """Every address that this machine knows for a name, in its order of preference."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))
+    """Every address that this machine resolves a name to, in its order of preference."""
+    answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in answers))
 
 
 class SsrfGuard:
-    """Decides where connections may go: to public addresses on the usual ports, and to what `allow_private` names."""
+    """Allows public addresses on `ports`, and the networks of `allow_private` on any port."""
 
     def __init__(self, *, allow_private: Sequence[Network], ports: Sequence[int], resolver: Resolver) -> None:
         self._allowed = tuple(allow_private)
         self._ports = frozenset(ports)
         self._resolver = resolver
-        self._literal = lru_cache(maxsize=_REMEMBERED)(self._vet_literal)
+        self._check_literal = lru_cache(maxsize=_CACHED_HOSTS)(self._check_ip_literal)
 
-    def target(self, url: str, *, trusted: Origin | None = None) -> Target:
-        """The URL taken apart, if its form, scheme, port and, where it names an address, that address will do.
+    def check_url(self, url: str, *, trusted: Origin | None = None) -> Target:
+        """The parsed URL, if its form, scheme, port and, if it holds one, IP address are allowed.
+
+        A URL of the origin `trusted` is allowed at any address.
 
         Raises:
             PermanentError: `url_scheme` or `url_blocked`.
@@ -174,11 +176,11 @@ class SsrfGuard:
             return replace(target, trusted=True)
         if target.port not in self._ports and not self._allowed:
             raise _blocked(f"port {target.port} is not allowed")
-        self._literal(target.host, target.port)
+        self._check_literal(target.host, target.port)
         return target
 
-    def addresses(self, target: Target, *, timeout_s: float) -> list[Address]:
-        """The addresses that may be dialled for a target. The name is resolved once, and every address is checked.
+    def resolve(self, target: Target, *, timeout_s: float) -> list[Address]:
+        """The addresses that a connection to a target may go to. The name is resolved once, every address is checked.
 
         Raises:
             PermanentError: `url_blocked`, if one address is not public or the port is not allowed.
@@ -187,40 +189,40 @@ class SsrfGuard:
         if literal := _ip(target.host):
             addresses = [literal]
         else:
-            addresses = [address for answer in self._resolve(target, timeout_s) if (address := _ip(answer))]
-        return addresses if target.trusted else self._vet(target.host, target.port, addresses)
+            addresses = [address for answer in self._look_up(target, timeout_s) if (address := _ip(answer))]
+        return addresses if target.trusted else self._allowed_of(target.host, target.port, addresses)
 
-    def _vet_literal(self, host: str, port: int) -> None:
+    def _check_ip_literal(self, host: str, port: int) -> None:
         if address := _ip(host):
-            self._vet(host, port, [address])
+            self._allowed_of(host, port, [address])
 
-    def _vet(self, host: str, port: int, addresses: list[Address]) -> list[Address]:
-        # `localhost` is 127.0.0.1 and ::1: whoever allows one of them means it, and only that one is dialled.
+    def _allowed_of(self, host: str, port: int, addresses: list[Address]) -> list[Address]:
+        # `localhost` is 127.0.0.1 and ::1: if only one of them is allowed, connections go to that one.
         if allowed := [address for address in addresses if is_within(address, self._allowed)]:
             return allowed
         if port not in self._ports:
             raise _blocked(f"port {port} is not allowed")
         if not all(map(is_public, addresses)):
-            raise _blocked(f"{host} is not on the public internet")
+            raise _blocked(f"{host} is not a public address")
         return addresses
 
-    def _resolve(self, target: Target, timeout_s: float) -> Sequence[str]:
+    def _look_up(self, target: Target, timeout_s: float) -> Sequence[str]:
         if _LOCALHOST.fullmatch(target.host):
             return ("127.0.0.1", "::1")
-        # getaddrinfo knows no timeout, so it runs in a thread that nobody waits for longer than that.
+        # getaddrinfo has no timeout: it runs in a thread of its own, which is abandoned when the time is over.
         answer: queue.SimpleQueue[Sequence[str] | None] = queue.SimpleQueue()
 
-        def ask() -> None:
+        def run() -> None:
             try:
                 answer.put(self._resolver(target.host, target.port))
             except (OSError, UnicodeError):
                 answer.put(None)
 
-        threading.Thread(target=ask, name="resolve", daemon=True).start()
+        threading.Thread(target=run, name="resolve", daemon=True).start()
         try:
             addresses = answer.get(timeout=max(timeout_s, 0))
         except queue.Empty:
-            raise RetryableError(Code.FETCH_DNS, f"resolving {target.host} takes too long") from None
+            raise RetryableError(Code.FETCH_DNS, f"{target.host} was not resolved in time") from None
         if not addresses:
             raise RetryableError(Code.FETCH_DNS, f"{target.host} cannot be resolved")
         return addresses

@@ -117,7 +117,7 @@ def build_webhooks(settings: Settings, http_client: HttpClient) -> Webhooks:
     """
     for endpoint in settings.endpoints:
         try:
-            http_client.check(endpoint.url.get_secret_value())
+            http_client.check_url(endpoint.url.get_secret_value())
         except PermanentError as error:
             first = settings.webhook_url and endpoint.name == DEFAULT_ENDPOINT
             place = "WEBHOOK_URL" if first else f"WEBHOOK_ENDPOINTS: {endpoint.name}"

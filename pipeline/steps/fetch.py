@@ -55,8 +55,8 @@ def fetch(
     decryptor = _decryptor(attachment)
     with staging.part(attachment.id) as out, _download(attachment, http_client=http_client, settings=settings) as body:
         if decryptor:
-            return _check(attachment, _decrypt(out, body.pieces(), decryptor, max_bytes), decryptor)
-        return _check(attachment, _write(out, body.pieces(), max_bytes))
+            return _check(attachment, _decrypt(out, body.views(), decryptor, max_bytes), decryptor)
+        return _check(attachment, _write(out, body.views(), max_bytes))
 
 
 def _staged(attachment: Attachment, staging: Staging) -> Fetched | None:
@@ -100,7 +100,7 @@ def _decryptor(attachment: Attachment) -> Decryptor | None:
 def _download(attachment: Attachment, *, http_client: HttpClient, settings: Settings) -> AbstractContextManager[Body]:
     source = source_of(attachment, http_client, settings)
     overhead = 0 if attachment.media_key is None else OVERHEAD
-    return http_client.get(
+    return http_client.download(
         source.url,
         headers=source.headers,
         credentials=source.credentials,

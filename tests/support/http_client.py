@@ -32,5 +32,5 @@ def download(
     http_client: HttpClient, url: str, *, max_bytes: int = 10_000_000, deadline_s: Any = 5, **given: Any
 ) -> bytes:
     """The whole body of one GET."""
-    with http_client.get(url, max_bytes=max_bytes, deadline_s=deadline_s, **given) as body:
+    with http_client.download(url, max_bytes=max_bytes, deadline_s=deadline_s, **given) as body:
         return b"".join(body.chunks())

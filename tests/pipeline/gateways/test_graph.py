@@ -181,10 +181,8 @@ def test_a_url_without_tls_gets_no_token_from_a_graph_with_it(
     graph: GraphServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     http_client = local_http_client()
-    answer = http_client.ask(
-        graph.base + "/1003", credentials={"Authorization": f"Bearer {TOKEN}"}, timeout_s=3, max_bytes=999
-    )
-    monkeypatch.setattr(http_client, "ask", lambda *_, **__: answer)
+    reply = http_client.call_api(graph.base + "/1003", headers={"Authorization": f"Bearer {TOKEN}"}, timeout_s=3)
+    monkeypatch.setattr(http_client, "call_api", lambda *_, **__: reply)
     with pytest.raises(PermanentError, match="url_blocked"):
         source_of(attachment(), http_client, settings(graph, cloud_graph_url="https://graph.facebook.com/v23.0"))
 
@@ -204,6 +202,6 @@ def test_the_guard_holds_for_the_graph_and_for_what_it_names(graph: GraphServer)
     found = source(graph)
     with (
         pytest.raises(PermanentError, match="url_blocked"),
-        local_http_client().get(found.url, credentials=found.credentials, deadline_s=2, max_bytes=10),
+        local_http_client().download(found.url, credentials=found.credentials, deadline_s=2, max_bytes=10),
     ):
         pass

@@ -57,15 +57,15 @@ def test_a_body_is_the_same_however_it_comes(answer: bytes, body: bytes, pieces_
 def test_a_large_body_comes_in_full_pieces_that_may_be_copied_one_by_one(answer: bytes) -> None:
     with HostileServer(says(answer)) as server:
         http_client = local_http_client()
-        with http_client.get(server.url(), deadline_s=10, max_bytes=len(BIG)) as body:
-            pieces = [bytes(piece) for piece in body.pieces()]
+        with http_client.download(server.url(), deadline_s=10, max_bytes=len(BIG)) as body:
+            pieces = [bytes(piece) for piece in body.views()]
         assert [len(piece) for piece in pieces] == [262_144, 262_144, 175_713]
         assert b"".join(pieces) == BIG
         with (
             pytest.raises(PermanentError, match="too_large"),
-            http_client.get(server.url(), deadline_s=10, max_bytes=len(BIG) - 1) as body,
+            http_client.download(server.url(), deadline_s=10, max_bytes=len(BIG) - 1) as body,
         ):
-            assert sum(len(piece) for piece in body.pieces()) < len(BIG)
+            assert sum(len(piece) for piece in body.views()) < len(BIG)
 
 
 @pytest.mark.parametrize(
@@ -117,8 +117,8 @@ def test_after_chunks_the_connection_serves_again_if_nothing_is_wrong(ending: by
 def test_one_who_stops_in_the_middle_leaves_the_next_one_a_buffer_of_its_own() -> None:
     with MediaServer({"a": b"a" * 600_000, "b": b"b" * 600_000}) as server:
         http_client = local_http_client()
-        with http_client.get(server.url("a"), deadline_s=5, max_bytes=600_000) as first:
-            pieces = first.pieces()
+        with http_client.download(server.url("a"), deadline_s=5, max_bytes=600_000) as first:
+            pieces = first.views()
             piece = next(pieces)
             assert download(http_client, server.url("b")) == b"b" * 600_000
             assert bytes(piece) == b"a" * 262_144

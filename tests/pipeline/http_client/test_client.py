@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from pipeline.errors import BusyError, Code, PermanentError, RetryableError
-from pipeline.http_client.connection_pool import Pool
+from pipeline.http_client.connection_pool import ConnectionPool
 from tests.support.hostile_server import HostileServer, Peer, head, says, stalls
 from tests.support.http_client import Names, download, local_http_client
 from tests.support.media_server import Answer, MediaServer
@@ -74,7 +74,7 @@ def test_a_kept_connection_that_breaks_under_the_next_request_is_replaced_once()
 def test_a_body_that_was_not_read_to_its_end_costs_its_connection() -> None:
     with MediaServer({"a": b"a" * 10_000_000, "b": b"b"}) as server:
         http_client = local_http_client()
-        with http_client.get(server.url("a"), deadline_s=5, max_bytes=10_000_000) as body:
+        with http_client.download(server.url("a"), deadline_s=5, max_bytes=10_000_000) as body:
             assert body.length == 10_000_000
             assert len(next(body.chunks())) == 262_144
         assert download(http_client, server.url("b")) == b"b"
@@ -92,21 +92,21 @@ def test_the_pool_keeps_no_more_connections_than_its_size_and_none_that_is_old()
         def close(self) -> None:
             self.open = False
 
-    pool, kept = Pool(size=2, idle_s=0.1), [Kept() for _ in range(3)]
+    pool, kept = ConnectionPool(size=2, idle_s=0.1), [Kept() for _ in range(3)]
     for number, connection in enumerate(kept):
-        pool.give(("http", "host", number), connection)  # type: ignore[arg-type]
+        pool.put(("http", "host", number), connection)  # type: ignore[arg-type]
     assert [connection.open for connection in kept] == [False, True, True]
-    assert pool.take(("http", "host", 0)) is None
-    assert pool.take(("http", "host", 1)) is kept[1]
+    assert pool.get(("http", "host", 0)) is None
+    assert pool.get(("http", "host", 1)) is kept[1]
     time.sleep(0.15)
-    assert pool.take(("http", "host", 2)) is None
+    assert pool.get(("http", "host", 2)) is None
     assert not kept[2].open
 
 
 def test_pieces_of_a_body_are_at_most_256_kib() -> None:
     with (
         MediaServer({"a": bytes(1_000_000)}) as server,
-        local_http_client().get(server.url("a"), deadline_s=5, max_bytes=1_000_000) as body,
+        local_http_client().download(server.url("a"), deadline_s=5, max_bytes=1_000_000) as body,
     ):
         assert max(len(piece) for piece in body.chunks()) <= 262_144
 

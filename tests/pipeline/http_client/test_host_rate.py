@@ -9,7 +9,7 @@ import pytest
 from pipeline.config.settings import load_settings
 from pipeline.errors import BusyError, Code, SettingsError
 from pipeline.http_client import HostRates, LocalRateLimiter, Requester
-from pipeline.http_client.host_rate import MAX_SLOT_WAIT_S, SLOT_GRACE_S, enter
+from pipeline.http_client.host_rate import MAX_SLOT_WAIT_S, SLOT_GRACE_S, check_rate
 from tests.support.catalogues import Clock
 from tests.support.host_rates import HostRateLimiterContract, MakeLimiter, wait_times
 
@@ -64,9 +64,9 @@ def test_nobody_is_told_to_wait_for_days() -> None:
 
 def test_who_must_wait_is_told_for_how_long_and_it_is_no_attempt() -> None:
     rate_limiter = LocalRateLimiter({"*": 1}, clock=Clock())
-    enter(rate_limiter, "h", Requester("first", "s"))
+    check_rate(rate_limiter, "h", Requester("first", "s"))
     with pytest.raises(BusyError) as refused:
-        enter(rate_limiter, "h", COMER)
+        check_rate(rate_limiter, "h", COMER)
     assert (refused.value.code, refused.value.retry_after) == (Code.FETCH_BUSY, pytest.approx(1))
 
 

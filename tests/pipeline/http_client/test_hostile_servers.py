@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 from pipeline.errors import Code, PermanentError, RetryableError
-from pipeline.http_client.responses import retry_after
+from pipeline.http_client.responses import parse_retry_after
 from tests.support.hostile_server import HostileServer, Peer, Script, drips, floods, head, resets, says, stalls
 from tests.support.http_client import fetched, local_http_client
 from tests.support.media_server import Answer, MediaServer
@@ -131,11 +131,11 @@ def test_the_servers_wish_to_wait_is_passed_on(status: int) -> None:
 
 
 def test_retry_after_is_a_number_or_a_date() -> None:
-    soon = retry_after(email.utils.formatdate(time.time() + 120, usegmt=True))
+    soon = parse_retry_after(email.utils.formatdate(time.time() + 120, usegmt=True))
     assert soon is not None
     assert 110 < soon <= 120
-    assert retry_after(email.utils.formatdate(time.time() - 120, usegmt=True)) == 0
-    assert [retry_after(text) for text in ("7", "-1", "soon", "nan", "inf", "", None)] == [7, 0] + [None] * 5
+    assert parse_retry_after(email.utils.formatdate(time.time() - 120, usegmt=True)) == 0
+    assert [parse_retry_after(text) for text in ("7", "-1", "soon", "nan", "inf", "", None)] == [7, 0] + [None] * 5
 
 
 @pytest.mark.parametrize(

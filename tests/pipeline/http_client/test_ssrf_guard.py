@@ -205,7 +205,7 @@ def test_a_webhook_that_leads_inside_is_blocked_when_set_and_when_sent(
     url: str, trap: HostileServer, dialled: list[Any]
 ) -> None:
     http_client = strict(trap)
-    assert refused(http_client.check, at(trap, url)).code == Code.URL_BLOCKED
+    assert refused(http_client.check_url, at(trap, url)).code == Code.URL_BLOCKED
     assert refused(http_client.post, at(trap, url), b"{}", headers={}, timeout_s=1).code == Code.URL_BLOCKED
     assert (trap.connections, dialled) == (0, [])
 
@@ -213,7 +213,7 @@ def test_a_webhook_that_leads_inside_is_blocked_when_set_and_when_sent(
 @pytest.mark.parametrize("url", [pytest.param(url, id=f"SSRF-36-{url.partition(':')[0]}") for url in SCHEMES])
 def test_a_webhook_of_another_scheme_is_refused(url: str, trap: HostileServer, dialled: list[Any]) -> None:
     http_client = strict(trap)
-    assert refused(http_client.check, at(trap, url)).code == Code.URL_SCHEME
+    assert refused(http_client.check_url, at(trap, url)).code == Code.URL_SCHEME
     assert refused(http_client.post, at(trap, url), b"{}", headers={}, timeout_s=1).code == Code.URL_SCHEME
     assert (trap.connections, dialled) == (0, [])
 
@@ -224,13 +224,13 @@ def test_a_webhook_whose_name_moves_inside_later_is_blocked_when_sent(
 ) -> None:
     http_client = strict(trap, resolver=Names(["93.184.216.34"], [place]))
     url = at(trap, "http://hook.example:P/")
-    http_client.check(url)
+    http_client.check_url(url)
     assert refused(http_client.post, url, b"{}", headers={}, timeout_s=1).code == Code.URL_BLOCKED
     assert (trap.connections, dialled) == (0, [])
 
 
 def test_a_name_that_does_not_resolve_just_now_may_still_be_set_as_a_webhook(trap: HostileServer) -> None:
-    strict(trap, resolver=Names([])).check("http://hook.example/")
+    strict(trap, resolver=Names([])).check_url("http://hook.example/")
 
 
 def test_messages_name_the_host_at_most() -> None:
