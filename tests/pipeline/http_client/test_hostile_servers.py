@@ -13,7 +13,7 @@ import pytest
 from pipeline.errors import Code, PermanentError, RetryableError
 from pipeline.http_client.responses import parse_retry_after
 from tests.support.hostile_server import HostileServer, Peer, Script, drips, floods, head, resets, says, stalls
-from tests.support.http_client import fetched, local_http_client
+from tests.support.http_client import download, local_http_client
 from tests.support.media_server import Answer, MediaServer
 from tests.support.memory import peak_memory_below
 
@@ -87,7 +87,7 @@ def within(seconds: float) -> Iterator[None]:
 def test_an_answer_that_cannot_be_trusted_is_refused_for_good(script: Script, code: str) -> None:
     with HostileServer(script) as server, within(4), peak_memory_below(megabytes=32):
         with pytest.raises(PermanentError) as error:
-            fetched(local_http_client(), server.url(), max_bytes=1_000_000)
+            download(local_http_client(), server.url(), max_bytes=1_000_000)
         assert (error.value.code, server.connections) == (code, 1)
 
 
@@ -117,7 +117,7 @@ def test_an_answer_that_cannot_be_trusted_is_refused_for_good(script: Script, co
 def test_trouble_that_may_pass_may_be_tried_again(script: Script, code: str) -> None:
     with HostileServer(script) as server, within(3):
         with pytest.raises(RetryableError) as error:
-            fetched(local_http_client(), server.url(), deadline_s=0.7)
+            download(local_http_client(), server.url(), deadline_s=0.7)
         assert (error.value.code, error.value.retry_after) == (code, None)
 
 
@@ -126,7 +126,7 @@ def test_the_servers_wish_to_wait_is_passed_on(status: int) -> None:
     with MediaServer() as server:
         server.answers["a"] = Answer(status, {"Retry-After": "3600"})
         with pytest.raises(RetryableError) as error:
-            fetched(local_http_client(), server.url("a"))
+            download(local_http_client(), server.url("a"))
         assert (error.value.code, error.value.retry_after) == (Code.FETCH_UNAVAILABLE, 3600)
 
 
@@ -149,7 +149,7 @@ def test_a_status_that_promises_no_file_is_final(status: int, code: str) -> None
     with MediaServer() as server:
         server.answers["a"] = Answer(status, body=b"part")
         with pytest.raises(PermanentError) as error:
-            fetched(local_http_client(), server.url("a"))
+            download(local_http_client(), server.url("a"))
         assert error.value.code == code
 
 
@@ -158,7 +158,7 @@ def test_a_status_that_promises_no_file_is_final(status: int, code: str) -> None
 )
 def test_bytes_beyond_the_announced_length_are_not_read(more: bytes) -> None:
     with HostileServer(says(head("Content-Length: 5"), b"hello" + more)) as server:
-        assert fetched(local_http_client(), server.url()) == b"hello"
+        assert download(local_http_client(), server.url()) == b"hello"
 
 
 @pytest.mark.parametrize("filler", [pytest.param(0, id="HTTP-03-near"), pytest.param(100_000, id="HTTP-03-far")])
@@ -172,23 +172,23 @@ def test_what_was_sent_too_much_is_not_taken_for_the_next_answer(filler: int) ->
     ]
     with HostileServer(scripts) as server:
         http_client = local_http_client()
-        assert fetched(http_client, server.url("/1")) == first
-        assert fetched(http_client, server.url("/2")) == b"good"
+        assert download(http_client, server.url("/1")) == first
+        assert download(http_client, server.url("/2")) == b"good"
 
 
 def test_exactly_the_limit_is_let_through_and_a_byte_more_is_not() -> None:
     for body in (head("Content-Length: 100") + b"x" * 100, CHUNKED + b"64\r\n" + b"x" * 100 + b"\r\n0\r\n\r\n"):
         with HostileServer(says(body)) as server:
-            assert fetched(local_http_client(), server.url(), max_bytes=100) == b"x" * 100
+            assert download(local_http_client(), server.url(), max_bytes=100) == b"x" * 100
             with pytest.raises(PermanentError, match="too_large"):
-                fetched(local_http_client(), server.url(), max_bytes=99)
+                download(local_http_client(), server.url(), max_bytes=99)
 
 
 def test_announcing_a_large_file_buys_no_time() -> None:
     """HTTP-06: the pace counts, from the bytes that came."""
     script = drips(head("Content-Length: 9000000"), b"x" * 10)
     with HostileServer(script) as server, within(3), pytest.raises(RetryableError, match="fetch_timeout"):
-        fetched(local_http_client(), server.url(), deadline_s=lambda received: 0.5 + (received or 0) / 100_000)
+        download(local_http_client(), server.url(), deadline_s=lambda received: 0.5 + (received or 0) / 100_000)
 
 
 def test_a_server_that_keeps_the_pace_has_all_the_time_it_needs() -> None:
@@ -202,5 +202,7 @@ def test_a_server_that_keeps_the_pace_has_all_the_time_it_needs() -> None:
             peer.send(parts)
 
     with HostileServer(steadily) as server:
-        body = fetched(local_http_client(), server.url(), deadline_s=lambda received: 0.5 + (received or 0) / 1_000_000)
+        body = download(
+            local_http_client(), server.url(), deadline_s=lambda received: 0.5 + (received or 0) / 1_000_000
+        )
         assert body == parts * 6

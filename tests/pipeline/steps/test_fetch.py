@@ -289,7 +289,7 @@ def test_whatsapps_servers_see_the_origin_of_a_browser(bench: Bench, monkeypatch
         asked[url] = dict(given["headers"])
         raise PermanentError(Code.SOURCE_GONE, "gone")
 
-    monkeypatch.setattr(bench.http_client, "get", get)
+    monkeypatch.setattr(bench.http_client, "download", get)
     assert bench.code(direct_path="/v/a?b=c", url="https://web.whatsapp.net/") == Code.SOURCE_GONE
     assert bench.code(url="https://mmg.whatsapp.net.evil.example/v/a") == Code.SOURCE_GONE
     assert bench.code(url="https://[malformed") == Code.SOURCE_GONE
