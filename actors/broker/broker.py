@@ -35,7 +35,7 @@ from actors.delivery import (
 from actors.execution.batch import BatchLimits, StageBatcher
 from actors.middleware.retries import Retries
 from actors.middleware.routing import StageRouter
-from actors.redis_queue.finished_jobs import FinishedJobList, FinishedJobs, entry
+from actors.redis_queue.finished_jobs import FinishedJobList, FinishedJobs, job_entry
 from actors.redis_queue.keys import PREVIEW_QUEUE
 from actors.redis_queue.queue import Ack, AckAction, RedisQueue
 from actors.redis_queue.scheduling import SizeClasses
@@ -253,7 +253,7 @@ class EsteiraBroker(dramatiq.Broker):
         record = verdict.record
         if record is None:
             return AckAction("done", delivery.queue), None
-        note = (self.finished_jobs.list_for(record), entry(record))
+        note = (self.finished_jobs.list_for(record), job_entry(record))
         if record.status == "failed":
             return AckAction("dead", record.stage.value, encode_message(stage_message(record.id, record.stage))), note
         return AckAction("done", delivery.queue), note

@@ -129,7 +129,7 @@ class QueueConsumer(Consumer):
         for _ in range(2):
             with suppress(PauseStateUnknownError):
                 return broker.redis_queue.fetch(
-                    broker.worker_id, count, broker.stage_queues, large=large, require_pause_state=True
+                    broker.worker_id, count, broker.stage_queues, max_large=large, require_pause_state=True
                 )
             try:
                 broker.pauses.refresh(broker.redis_queue)

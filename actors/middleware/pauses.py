@@ -22,7 +22,7 @@ from pipeline.catalogue import Pause
 # How often a worker looks: for so long, and a step that has just begun, it may run on into a stage that was paused when
 # the call that tells of it got lost. It is heard within milliseconds otherwise.
 REFRESH_EVERY_S = 0.5
-PAUSES_CHANGED = b"paused"  # on the channel of the wake-up calls; see pauses.lua
+PAUSES_CHANGED = b"paused"  # on the channel of the wake-up calls; see publish_pauses.lua
 TRIES = 10  # each is spoilt by somebody else who told Redis just then
 
 Read = Callable[[], Sequence[Pause]]

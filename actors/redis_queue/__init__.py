@@ -1,1 +1,1 @@
-"""The queue in Redis: keys, Lua scripts, scheduling, finished jobs and statistics."""
+"""The queue in Redis: commands as Lua scripts, scheduling, counts, finished jobs, locks and host rates."""

@@ -1,6 +1,6 @@
-"""The ledger: the newest finished jobs in Redis, kept as the seed's removeOnComplete and removeOnFail say.
+"""The lists of finished jobs in Redis: the newest jobs, kept as BullMQ's removeOnComplete and removeOnFail say.
 
-It is for looking at. What a replay needs stands in the catalogue, so trimming the ledger loses nothing.
+They are for inspection only. A replay needs nothing but the catalogue, so trimming the lists loses nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pipeline.models import Record, Status
 
 @dataclass(frozen=True)
 class FinishedJobList:
-    """One of the ledger's two lists: how many entries it keeps, how old they may get and their time to live."""
+    """One list: its name, its length and maximum age, and the time after which Redis removes it if nothing is added."""
 
     name: str
     retention: JobRetention
@@ -22,14 +22,14 @@ class FinishedJobList:
 
     @property
     def limits(self) -> tuple[int, int, int]:
-        """Time to live in ms, most entries, longest age in ms; -1 for no limit."""
+        """Time to live in ms, length, maximum age in ms; -1 where there is no limit."""
         age, count = self.retention.age, self.retention.count
         return self.ttl_s * 1000, -1 if count is None else count, -1 if age is None else age * 1000
 
 
 @dataclass(frozen=True)
 class FinishedJobs:
-    """Which shelf a job goes to, and what is written on it."""
+    """The two lists, as BullMQ has them."""
 
     completed: FinishedJobList
     failed: FinishedJobList
@@ -42,14 +42,13 @@ class FinishedJobs:
         )
 
     def list_for(self, record: Record) -> FinishedJobList:
-        """`completed` for what is done; everything else has failed, as a thrown error fails a BullMQ job."""
+        """`completed` for done attachments, `failed` for all others: in BullMQ each of them would throw."""
         return self.completed if record.status is Status.DONE else self.failed
 
 
-def entry(record: Record) -> str:
-    """What the ledger says of a finished job, as JSON."""
-    took = (record.finished_at or record.received_at) - record.received_at
-    shown = {
+def job_entry(record: Record) -> str:
+    """The entry of a finished job, as JSON."""
+    fields = {
         "id": record.id,
         "session": record.session,
         "message_id": record.message_id,
@@ -61,6 +60,6 @@ def entry(record: Record) -> str:
         "size": record.size,
         "error_code": record.error_code,
         "finished_at": record.finished_at,
-        "duration_ms": took,
+        "duration_ms": (record.finished_at or record.received_at) - record.received_at,
     }
-    return json.dumps(shown)
+    return json.dumps(fields)

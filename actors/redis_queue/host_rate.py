@@ -1,4 +1,4 @@
-"""Turns at media hosts (FETCH_RATE), counted in Redis for all processes and hosts together."""
+"""Rate limits of media hosts (FETCH_RATE), counted in Redis for all processes together."""
 
 from __future__ import annotations
 
@@ -21,17 +21,18 @@ from pipeline.services import share_of_rate
 
 
 class SharedHostRateLimiter:
-    """Asks Redis, and only for hosts that have a rate; while it is away, `alone` counts this process's share."""
+    """Asks Redis for hosts that have a rate. While Redis is away, `fallback` counts this process's share."""
 
-    def __init__(self, belt: RedisQueue, rates: HostRates, *, alone: HostRateLimiter) -> None:
+    def __init__(self, queue: RedisQueue, rates: HostRates, *, fallback: HostRateLimiter) -> None:
         self._rates = rates
-        self._alone = alone
-        self._keys = belt.keys
-        self._script = belt.client.register_script(
-            (resources.files("actors.redis_queue") / "lua" / "pace.lua").read_text()
+        self._fallback = fallback
+        self._keys = queue.keys
+        self._script = queue.client.register_script(
+            (resources.files("actors.redis_queue") / "lua" / "host_rate.lua").read_text()
         )
 
     def acquire(self, host: str, requester: Requester) -> float:
+        """Seconds until the requester's turn at this host; 0 if it is now."""
         rate = self._rates.of(host)
         if rate is None:
             return 0.0
@@ -42,11 +43,11 @@ class SharedHostRateLimiter:
                 self._keys.host_rate(normalized_host(host)), [*requester, *(each * 1000 for each in seconds)]
             )
         except redis.RedisError:
-            return self._alone.acquire(host, requester)
+            return self._fallback.acquire(host, requester)
         return float(wait_ms) / 1000
 
 
-def shared_host_rate_limiter(belt: RedisQueue, settings: Settings) -> HostRateLimiter:
-    """The pace of a worker."""
-    alone = LocalRateLimiter(settings.fetch_rate, share=share_of_rate(settings))
-    return SharedHostRateLimiter(belt, HostRates(settings.fetch_rate), alone=alone)
+def shared_host_rate_limiter(queue: RedisQueue, settings: Settings) -> HostRateLimiter:
+    """The host rate limiter of a worker."""
+    fallback = LocalRateLimiter(settings.fetch_rate, share=share_of_rate(settings))
+    return SharedHostRateLimiter(queue, HostRates(settings.fetch_rate), fallback=fallback)

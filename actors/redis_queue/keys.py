@@ -1,40 +1,40 @@
-"""The names of everything on the belt in Redis. One hash slot holds them all, so scripts work on a cluster too."""
+"""The names of all Redis keys of the queue. They share one hash slot, so the scripts also run on a cluster."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-PREVIEW_QUEUE = "derive"  # the queue beside those of the five stages; see actors.broker.preview_consumer
+PREVIEW_QUEUE = "derive"  # the queue of previews, next to those of the five stages
 SIZE_CLASSES = ("small", "large")  # in the order of their numbers in the scripts
 
 
 @dataclass(frozen=True)
 class Keys:
-    """Keys under one namespace.
+    """Keys under one namespace, and optionally in a subspace of it.
 
-    `messages` hash key → place and message · `waiting(queue, lane)` sorted set of "session NUL urgency position key" ·
-    `turns(queue, lane)` sorted set session → its turn · `standing` hash session → where it waits for one ·
-    `flight` hash session → what it has in flight · `expiring` sorted set lane and member of waiting → Unix ms ·
-    `delayed(queue)` sorted set key → due, ms ·
-    `held(worker)` hash key → "delivery_id:queue:begun:turn:place", `begun` for a suspect that runs, else nothing ·
-    `workers` sorted set worker → last heartbeat, ms · `said(worker)` JSON, what it says of itself ·
-    `clock` ms when the belt was last looked over ·
-    `crashes` hash key → workers that died holding it · `dead(queue)` sorted set key → ms, `dead_messages` hash ·
-    `paused` hash "stage:name" or "session:name" → since, ms, and `told` → how often it was written ·
-    `ready(queue)` list of keys, where the former version kept what waits ·
-    `shelf(name)` sorted set id → ms and `entries(name)` hash id → JSON: the ledger ·
-    `figures` hash counter or bucket → number, as `pipeline.metrics` names them ·
-    `levels` set of the keys `level(name, process)` → what a living process tells of a gauge.
-    The live events stand beside them: see `pipeline.notifiers.live`.
+    `messages` hash key → scheduling info and message · `waiting(queue, size class)` sorted set of "session NUL urgency
+    position key" · `turns(queue, size class)` sorted set session → its turn · `standing` hash session → where it has
+    messages waiting · `flight` hash session → what it has in flight · `expiring` sorted set of members of `waiting`
+    with a mark before them → Unix ms · `delayed(queue)` sorted set key → due, ms ·
+    `held(worker)` hash key → "delivery id:queue:begun:priority:scheduling info"; the third field is "begun" once a
+    message with crashes was started, else empty · `serial` the last delivery id · `position` the last position ·
+    `workers` sorted set worker → last heartbeat, ms · `said(worker)` the worker info, JSON ·
+    `clock` time of the last audit, ms · `crashes` hash key → workers that died while they held it ·
+    `dead(queue)` sorted set key → ms, `dead-messages` hash key → message ·
+    `paused` hash "stage:name" or "session:name" → since, ms, and `told` → the version ·
+    `ledger:NAME` sorted set id → ms and `ledger:NAME:entries` hash id → JSON: finished jobs ·
+    `figures` hash metric → number, as `pipeline.metrics` names them ·
+    `levels` set of the keys `level:NAME:PROCESS` → the value of a gauge in a living process.
+    For the keys of live events see `pipeline.notifiers.live`.
     """
 
     namespace: str = "esteira"
-    beside: str = ""
+    subspace: str = ""
 
     @property
     def prefix(self) -> str:
-        """What every key begins with."""
-        return f"{{{self.namespace}}}:{self.beside}"
+        """The beginning of every key."""
+        return f"{{{self.namespace}}}:{self.subspace}"
 
     def _key(self, name: str) -> str:
         return f"{self.prefix}{name}"
@@ -96,17 +96,14 @@ class Keys:
 
     @property
     def channel(self) -> str:
-        """Where a queue's name is published when a lane of it is not empty any more, or something will be due there."""
+        """The channel of wake-up calls: a queue's name when it gets work, or "paused" when the pauses have changed."""
         return self._key("wake")
 
-    def ready(self, queue: str) -> str:
-        return self._key(f"ready:{queue}")
+    def waiting(self, queue: str, size_class: str) -> str:
+        return self._key(f"waiting:{queue}:{size_class}")
 
-    def waiting(self, queue: str, lane: str) -> str:
-        return self._key(f"waiting:{queue}:{lane}")
-
-    def turns(self, queue: str, lane: str) -> str:
-        return self._key(f"turns:{queue}:{lane}")
+    def turns(self, queue: str, size_class: str) -> str:
+        return self._key(f"turns:{queue}:{size_class}")
 
     def delayed(self, queue: str) -> str:
         return self._key(f"delayed:{queue}")
@@ -127,13 +124,13 @@ class Keys:
         return self._key(f"ledger:{name}:entries")
 
     @property
-    def of_all(self) -> list[str]:
-        """What every script of lanes.lua is given first: the keys that belong to no queue."""
+    def common(self) -> list[str]:
+        """The first keys of every script that begins with scheduling.lua, in its order."""
         names = [self.messages, self.crashes, self.delivery_counter, self.position, self.in_flight, self.session_marks]
         return [*names, self.expiring, self.dead_messages, self.paused]
 
     def host_rate(self, host: str) -> list[str]:
-        """Of a host that has a rate: its next free turn, turns given away, who waits, the ends of sessions' lines."""
+        """The keys of host_rate.lua: the next free turn, reserved turns, requesters that wait, the sessions' lines."""
         name = self._key(f"pace:{host}")
         return [name, f"{name}:given", f"{name}:waiting", f"{name}:lines"]
 

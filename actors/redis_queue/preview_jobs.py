@@ -1,4 +1,4 @@
-"""What is asked of the sixth queue: the preview of a content, once for all attachments that carry it."""
+"""Messages of the preview queue: one for each content, whichever attachments carry it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pipeline.steps.preview import Content, content_of
 
 
 def preview_message(content: Content) -> Message[Any]:
-    """The message that asks for the preview of a content; there is one at a time on the belt."""
+    """The message for the preview of a content. Its key allows one at a time in the queue."""
     options = {"key": f"{PREVIEW_QUEUE}:{content.sha256}"}
     return Message(
         queue_name=PREVIEW_QUEUE, actor_name=PREVIEW_QUEUE, args=(), kwargs=content.model_dump(), options=options
@@ -23,7 +23,7 @@ def preview_message(content: Content) -> Message[Any]:
 
 
 def preview_job_for(record: Record) -> EnqueueRequest | None:
-    """What asks for the preview of this attachment's content; None if there is nothing to show of it."""
+    """The preview job of an attachment's content; None if its type has no preview."""
     content = content_of(record)
     if content is None:
         return None
@@ -31,20 +31,18 @@ def preview_job_for(record: Record) -> EnqueueRequest | None:
     return EnqueueRequest(str(message.options["key"]), PREVIEW_QUEUE, message.encode(), SchedulingInfo(record.session))
 
 
-def preview_job_after(tools: Services, result: object) -> EnqueueRequest | None:
-    """The offer for a content that has just been stored, unless a preview of it was made before."""
-    if not tools.settings.previews or not isinstance(result, StoredRecord) or result.has_preview:
+def preview_job_after(services: Services, result: object) -> EnqueueRequest | None:
+    """The preview job of a content that was stored just now; None if it has a preview already."""
+    if not services.settings.previews or not isinstance(result, StoredRecord) or result.has_preview:
         return None
     return preview_job_for(result)
 
 
-def request_preview(belt: RedisQueue, record: Record) -> bool:
-    """Asks for the preview of an attachment's content; False if there is nothing to show or it was asked for before.
+def request_preview(queue: RedisQueue, record: Record) -> bool:
+    """Enqueues the preview job of an attachment's content; False if it has no preview or its job is enqueued already.
 
     Raises:
-        redis.RedisError: the belt is out of reach.
+        redis.RedisError: Redis is away.
     """
-    wanted = preview_job_for(record)
-    return wanted is not None and belt.preview_queue.enqueue(
-        wanted.key, wanted.queue, wanted.message, scheduling=wanted.scheduling
-    )
+    job = preview_job_for(record)
+    return job is not None and queue.preview_queue.enqueue(job.key, job.queue, job.message, scheduling=job.scheduling)

@@ -1,6 +1,6 @@
-"""The belt in Redis: one Python method for each Lua script, and nothing else.
+"""The queue in Redis: one Python method for each Lua script.
 
-Every script is idempotent, so a call whose answer was lost may be made again.
+Every script is idempotent, so a call whose answer was lost may be repeated.
 """
 
 from __future__ import annotations
@@ -21,29 +21,29 @@ from actors.redis_queue.keys import PREVIEW_QUEUE, Keys
 from actors.redis_queue.locks import Locks
 from actors.redis_queue.queue_stats import QueueStats
 from actors.redis_queue.scheduling import SchedulingInfo, SizeClasses
-from actors.redis_queue.script_runner import Call, Scripts, Word
+from actors.redis_queue.script_runner import ScriptArg, ScriptCall, ScriptRunner
 from pipeline.config.settings import Settings, current_settings
 from pipeline.models import Stage
 
-QUICK_TIMEOUT_S = 0.25  # what a listener waits at most
-WORKER_TIMEOUT_S = 5.0
+QUICK_TIMEOUT_S = 0.25  # how long a listener waits for Redis
+WORKER_TIMEOUT_S = 5.0  # how long a worker waits for Redis
 
-SCRIPTS = ("missing", "begin", "beat")
-MOVES = (
-    "offer",
+PLAIN_SCRIPTS = ("find_missing", "mark_started", "heartbeat")
+SCHEDULING_SCRIPTS = (  # these begin with scheduling.lua
+    "enqueue",
     "fetch",
-    "held",
-    "finish",
+    "held_messages",
+    "ack",
     "reap",
     "flush",
     "audit",
-    "pauses",
-    "drop",
-)  # those that lanes.lua stands in front of
-UNTOLD = -2  # see fetch.lua
-LOOKED_AT = 2000  # see drop.lua: a millisecond or two
-SAID_FOR_MS = 60_000  # how long the last words of a worker are kept that was killed
-ANYWHERE = SchedulingInfo()  # of a message that nobody says more of
+    "publish_pauses",
+    "remove",
+)
+PAUSES_UNKNOWN = -2  # see fetch.lua
+REMOVE_SEARCHES = 2000  # messages that remove.lua searches from either end of a session: one or two milliseconds
+WORKER_INFO_TTL_MS = 60_000  # how long `esteira workers` shows a worker that was killed
+NO_INFO = SchedulingInfo()
 
 
 def connect(url: str, *, timeout_s: float) -> redis.Redis:
@@ -58,7 +58,11 @@ def connect(url: str, *, timeout_s: float) -> redis.Redis:
 
 
 class FetchedMessage(NamedTuple):
-    """A message that a fetch handed over; `data` is as it was sent. Of several the one with the lowest turn is next."""
+    """A message that this worker holds now; `data` is as it was enqueued.
+
+    `delivery_id` is a fencing token: each delivery of a key has a higher one, and only the newest can be acknowledged.
+    The fetched message with the lowest `priority` runs first.
+    """
 
     key: str
     delivery_id: int
@@ -71,21 +75,21 @@ class FetchedMessage(NamedTuple):
 
 
 class PauseStateUnknownError(Exception):
-    """Raised when this Redis does not know what is paused, as after a wipe: nothing is handed out before it does."""
+    """Raised by a fetch from a Redis to which the pauses were not published yet, as after a wipe."""
 
 
 class EnqueueRequest(NamedTuple):
-    """A message that is to be put on the belt beside, unless its key is there already."""
+    """A message to enqueue, unless its key is in the queue already."""
 
     key: str
     queue: str
     message: bytes
-    scheduling: SchedulingInfo = ANYWHERE
+    scheduling: SchedulingInfo = NO_INFO
     delay_ms: int = 0
 
 
 class AckAction(NamedTuple):
-    """What finish does: `verdict` is one of next, later, back, done, dead (see finish.lua)."""
+    """What happens to an acknowledged message: `verdict` is next, later, back, done or dead (see ack.lua)."""
 
     verdict: str
     queue: str
@@ -94,9 +98,9 @@ class AckAction(NamedTuple):
 
 
 class Ack(NamedTuple):
-    """What finish does with one delivery; `note` is its entry on a shelf of the ledger.
+    """The acknowledgement of one delivery, with its entry in a list of finished jobs.
 
-    `offer` goes onto the belt beside in the same round trip. It may get lost where the verdict does not.
+    `preview_job` is enqueued in the preview queue in the same round trip; it may get lost where the rest does not.
     """
 
     key: str
@@ -107,7 +111,7 @@ class Ack(NamedTuple):
 
 
 class RedisQueue:
-    """The scripts on one client.
+    """The commands of the queue on one client.
 
     Raises, from every method: `redis.RedisError`, while Redis is away, starting, full or read-only.
     """
@@ -124,21 +128,31 @@ class RedisQueue:
         self.queues = tuple(queues)
         self.keys = keys or Keys()
         self.size_classes = size_classes or SizeClasses()
-        self._common_keys = self.keys.of_all
+        self._common_keys = self.keys.common
         self._common_args = (",".join(self.queues), self.keys.channel, self.keys.prefix)
-        self.scripts = Scripts(client, _texts())
+        self._scripts = ScriptRunner(client, _script_texts())
+
+    @cached_property
+    def preview_queue(self) -> RedisQueue:
+        """The low-priority queue of previews: the same commands with other keys, so no stage's script reads it."""
+        keys = replace(self.keys, subspace=f"{PREVIEW_QUEUE}:")
+        queue = RedisQueue(self.client, queues=[PREVIEW_QUEUE], keys=keys, size_classes=self.size_classes)
+        queue._scripts = self._scripts  # one pool of connections
+        return queue
+
+    @cached_property
+    def stats(self) -> QueueStats:
+        return QueueStats(self.client, self.keys, self.queues)
+
+    @cached_property
+    def locks(self) -> Locks:
+        return Locks(self.client, self.keys)
 
     def enqueue(
-        self, key: str, queue: str, message: bytes, *, scheduling: SchedulingInfo = ANYWHERE, delay_ms: int = 0
+        self, key: str, queue: str, message: bytes, *, scheduling: SchedulingInfo = NO_INFO, delay_ms: int = 0
     ) -> bool:
-        """Puts a message on the belt; False if its key is on it already."""
-        return bool(
-            self._move("offer", [], self._enqueue_args([EnqueueRequest(key, queue, message, scheduling, delay_ms)]))
-        )
-
-    def find_missing(self, keys: Sequence[str]) -> list[str]:
-        """Which of these keys are not on the belt."""
-        return [key.decode() for key in self.scripts.call("missing", [self.keys.messages], keys)] if keys else []
+        """Enqueues a message; False if its key is in the queue already."""
+        return bool(self._run(self._enqueue_call([EnqueueRequest(key, queue, message, scheduling, delay_ms)])))
 
     def fetch(
         self,
@@ -146,42 +160,31 @@ class RedisQueue:
         count: int,
         queues: Sequence[str],
         *,
-        large: int | None = None,
+        max_large: int | None = None,
         require_pause_state: bool = False,
     ) -> tuple[float | None, list[FetchedMessage]]:
-        """Up to `count` messages for a worker, at most `large` of them of large files (None: as many as there are).
+        """Up to `count` messages, at most `max_large` of them of large files (None: any number).
 
         Also returns the seconds until the next delayed message is due, or None.
 
         Raises:
-            UntoldError: with `require_pause_state`, if it is unknown what is paused.
+            PauseStateUnknownError: with `require_pause_state`, if this Redis does not know what is paused.
         """
-        at_most = count if large is None else large
+        large = count if max_large is None else max_large
         keys = [self.keys.workers, self.keys.held(worker)]
-        due_ms, *handed = self._move("fetch", keys, [worker, count, at_most, int(require_pause_state), *queues])
-        if due_ms == UNTOLD:
+        args: list[ScriptArg] = [worker, count, large, int(require_pause_state), *queues]
+        due_ms, *rows = self._run(self._call("fetch", keys, args))
+        if due_ms == PAUSES_UNKNOWN:
             raise PauseStateUnknownError
-        return (due_ms / 1000 if due_ms >= 0 else None), [_handed(row) for row in handed]
+        return (due_ms / 1000 if due_ms >= 0 else None), [_fetched_message(row) for row in rows]
 
     def held_messages(self, worker: str) -> list[FetchedMessage]:
-        """Everything that a worker holds."""
-        return [_handed(row) for row in self._move("held", [self.keys.held(worker)], [])]
+        """All messages that a worker holds."""
+        return [_fetched_message(row) for row in self._run(self._call("held_messages", [self.keys.held(worker)], []))]
 
     def mark_started(self, worker: str, key: str, delivery_id: int) -> bool:
-        """Notes that a message with crashes against its name is begun; False if the delivery is not held any more."""
-        return bool(self.scripts.call("begin", [self.keys.held(worker)], [_name(key), delivery_id]))
-
-    @cached_property
-    def preview_queue(self) -> RedisQueue:
-        """The belt beside this one, for what nothing waits for; see actors.broker.preview_consumer."""
-        beside = RedisQueue(
-            self.client,
-            queues=[PREVIEW_QUEUE],
-            keys=replace(self.keys, beside=f"{PREVIEW_QUEUE}:"),
-            size_classes=self.size_classes,
-        )
-        beside.scripts = self.scripts
-        return beside
+        """Records the start of a message that has crashes; False if the delivery is not held any more."""
+        return bool(self._scripts.run("mark_started", [self.keys.held(worker)], [_encode_key(key), delivery_id]))
 
     def ack(
         self,
@@ -193,154 +196,148 @@ class RedisQueue:
         finished_job: tuple[FinishedJobList, str] | None = None,
         preview_job: EnqueueRequest | None = None,
     ) -> bool:
-        """Carries out a verdict; False if the delivery was not held any more. See `ack_many`."""
+        """Acknowledges one delivery; False if it was not held any more."""
         return self.ack_many(worker, [Ack(key, delivery_id, action, finished_job, preview_job)])[0]
 
-    def ack_many(self, worker: str, endings: Sequence[Ack]) -> list[bool]:
-        """Carries out verdicts, each with its ledger's entry, in one round trip; for each whether it was held still.
+    def ack_many(self, worker: str, acks: Sequence[Ack]) -> list[bool]:
+        """Acknowledges deliveries in one round trip; tells for each whether it was still held.
 
-        Each is carried out whole or not at all. Where this raises, they may all be sent again: what was carried out is
-        not held any more, and nothing happens to it.
+        Each acknowledgement is carried out completely or not at all. After an exception all may be sent again: those
+        that were carried out are not held any more, and are skipped.
         """
-        if not endings:
+        if not acks:
             return []
-        shelves = {note[0].name: note[0] for note in (ending.finished_job for ending in endings) if note}
-        numbers = {name: number for number, name in enumerate(shelves, 1)}
-        keys = [self.keys.held(worker)]
-        args: list[Word] = [len(shelves)]
-        for name, shelf in shelves.items():
-            keys += (self.keys.finished_index(name), self.keys.finished_entries(name))
-            args += shelf.limits
-        for key, delivery_id, step, note, _ in endings:
-            shelf_and_entry = (numbers[note[0].name], note[1]) if note else (0, "")
-            args += (_name(key), delivery_id, step.verdict, step.message, step.delay_ms, step.queue, *shelf_and_entry)
-        calls = [self._call("finish", keys, args)]
-        if offers := [ending.preview_job for ending in endings if ending.preview_job]:
-            calls.append(self.preview_queue._call("offer", [], self.preview_queue._enqueue_args(offers)))
-        done, *_ = self.scripts.call_all(calls)
-        if isinstance(done, redis.RedisError):
-            raise done
-        return [bool(held) for held in done]
-
-    def flush(self, queue: str) -> None:
-        """Drops what waits in a queue."""
-        self._move("flush", [], [queue])
-
-    def heartbeat(self, worker: str, *, silence_ms: int, info: str = "") -> list[str]:
-        """One heartbeat, with what the worker says of itself; those that were silent for longer than `silence_ms`."""
-        keys = [self.keys.workers, self.keys.worker_info(worker)]
-        return [name.decode() for name in self.scripts.call("beat", keys, [worker, silence_ms, info, SAID_FOR_MS])]
-
-    def reap(self, worker: str, *, silence_ms: int, crash: bool) -> int:
-        """Takes back what a dead worker held; how many messages, or -1 if it lives or is gone already."""
-        keys = [self.keys.workers, self.keys.held(worker)]
-        return int(self._move("reap", keys, [worker, silence_ms, int(crash), self.queues[0]]))
-
-    def audit(self) -> int:
-        """Drops what waits if parts of the belt are gone that Redis has thrown away; heeds a clock that was set back.
-
-        How many messages the sweep has to put back; -1 if it cannot be told just now.
-        """
-        workers = [name.decode() for name in self._range(self.keys.workers)]
-        keys = [self.keys.workers, self.keys.clock, *map(self.keys.held, workers)]
-        return int(self._move("audit", keys, workers))
-
-    def _move(self, name: str, keys: Sequence[str], args: Sequence[Word]) -> Any:
-        return self.scripts.call(*self._call(name, keys, args))
-
-    def _call(self, name: str, keys: Sequence[str], args: Sequence[Word]) -> Call:
-        return Call(name, [*self._common_keys, *keys], [*self._common_args, *args])
+        calls = [self._ack_call(worker, acks)]
+        if preview_jobs := [ack.preview_job for ack in acks if ack.preview_job]:
+            calls.append(self.preview_queue._enqueue_call(preview_jobs))
+        held, *_ = self._scripts.run_all(calls)
+        if isinstance(held, redis.RedisError):
+            raise held
+        return [bool(was_held) for was_held in held]
 
     def remove(self, key: str) -> bool:
-        """Takes a message off the belt, unless a worker holds it or far too many of its session wait around it."""
-        return bool(self._move("drop", [], [_name(key), LOOKED_AT]))
+        """Removes a waiting or delayed message; False if a worker holds it or it is too deep in its session's line."""
+        return bool(self._run(self._call("remove", [], [_encode_key(key), REMOVE_SEARCHES])))
+
+    def find_missing(self, keys: Sequence[str]) -> list[str]:
+        """The keys that are not in the queue."""
+        if not keys:
+            return []
+        return [key.decode() for key in self._scripts.run("find_missing", [self.keys.messages], keys)]
+
+    def flush(self, queue: str) -> None:
+        """Removes all waiting and delayed messages of one queue."""
+        self._run(self._call("flush", [], [queue]))
+
+    def heartbeat(self, worker: str, *, silence_ms: int, info: str = "") -> list[str]:
+        """Sends one heartbeat with the worker's info; returns the workers that were silent for longer."""
+        keys = [self.keys.workers, self.keys.worker_info(worker)]
+        dead = self._scripts.run("heartbeat", keys, [worker, silence_ms, info, WORKER_INFO_TTL_MS])
+        return [name.decode() for name in dead]
+
+    def reap(self, worker: str, *, silence_ms: int, crash: bool) -> int:
+        """Takes back what a dead worker held; returns the number of messages, or -1 if it lives or was reaped."""
+        keys = [self.keys.workers, self.keys.held(worker)]
+        return int(self._run(self._call("reap", keys, [worker, silence_ms, int(crash), self.queues[0]])))
+
+    def audit(self) -> int:
+        """Drops all waiting messages if Redis has evicted a part of the queue, and corrects a clock that was set back.
+
+        Returns the number of messages that the sweep has to enqueue again; -1 if it cannot be told now.
+        """
+        names: Any = self.client.zrange(self.keys.workers, 0, -1)
+        workers = [name.decode() for name in names]
+        keys = [self.keys.workers, self.keys.clock, *map(self.keys.held, workers)]
+        return int(self._run(self._call("audit", keys, workers)))
 
     def pauses_version(self) -> str:
-        """How often this Redis was told what is paused, as `publish_pauses` wants it; "" if never."""
-        told: Any = self.client.hget(self.keys.paused, "told")
-        return told.decode() if told else ""
+        """The version of the pauses that were published to this Redis; "" if none were."""
+        version: Any = self.client.hget(self.keys.paused, "told")
+        return version.decode() if version else ""
 
     def publish_pauses(self, pauses: Iterable[tuple[str, str, int]], *, version: str) -> bool:
-        """Tells it all that is paused (kind, name, since). Those who run and who sleep are called if that is news.
+        """Publishes all pauses (kind, name, since), and wakes the workers if they have changed.
 
-        `version` is what `pauses_version` returned before the pauses were read. False if it has changed since.
+        `version` is the result of `pauses_version` before the pauses were read. False if it has changed since.
         """
-        given = [word for kind, name, since in pauses for word in (f"{kind}:{name}", since)]
-        return bool(self._move("pauses", [], [version, *given]))
+        words = [word for kind, name, since in pauses for word in (f"{kind}:{name}", since)]
+        return bool(self._run(self._call("publish_pauses", [], [version, *words])))
 
-    def _enqueue_args(self, offers: Sequence[EnqueueRequest]) -> list[Word]:
-        return [
+    def _run(self, call: ScriptCall) -> Any:
+        return self._scripts.run(*call)
+
+    def _call(self, name: str, keys: Sequence[str], args: Sequence[ScriptArg]) -> ScriptCall:
+        return ScriptCall(name, [*self._common_keys, *keys], [*self._common_args, *args])
+
+    def _enqueue_call(self, requests: Sequence[EnqueueRequest]) -> ScriptCall:
+        args = [
             word
-            for offer in offers
-            for word in (
-                offer.key,
-                offer.message,
-                self.size_classes.text(offer.scheduling),
-                offer.delay_ms,
-                offer.queue,
-            )
+            for key, queue, message, scheduling, delay_ms in requests
+            for word in (key, message, self.size_classes.encode(scheduling), delay_ms, queue)
         ]
+        return self._call("enqueue", [], args)
 
-    @cached_property
-    def stats(self) -> QueueStats:
-        """Counts of messages, sessions and workers."""
-        return QueueStats(self.client, self.keys, self.queues)
-
-    @cached_property
-    def locks(self) -> Locks:
-        """Locks with a time to live, shared by all processes."""
-        return Locks(self.client, self.keys)
-
-    def _range(self, name: str) -> list[bytes]:
-        found: Any = self.client.zrange(name, 0, -1)
-        return list(found)
-
-    def finished_jobs(self, name: str) -> list[bytes]:
-        """The entries of a shelf of the ledger, newest first."""
-        ids: Any = self.client.zrevrange(self.keys.finished_index(name), 0, -1)
-        entries: Any = self.client.hmget(self.keys.finished_entries(name), ids) if ids else []
-        return [found for found in entries if found is not None]
+    def _ack_call(self, worker: str, acks: Sequence[Ack]) -> ScriptCall:
+        lists = {ack.finished_job[0].name: ack.finished_job[0] for ack in acks if ack.finished_job}
+        numbers = {name: number for number, name in enumerate(lists, 1)}
+        keys = [self.keys.held(worker)]
+        args: list[ScriptArg] = [len(lists)]
+        for name, job_list in lists.items():
+            keys += (self.keys.finished_index(name), self.keys.finished_entries(name))
+            args += job_list.limits
+        for key, delivery_id, action, finished_job, _ in acks:
+            list_and_entry = (numbers[finished_job[0].name], finished_job[1]) if finished_job else (0, "")
+            args += (_encode_key(key), delivery_id, action.verdict, action.message, action.delay_ms, action.queue)
+            args += list_and_entry
+        return self._call("ack", keys, args)
 
 
 def open_queue(settings: Settings, *, timeout_s: float = WORKER_TIMEOUT_S) -> RedisQueue:
-    """The belt for whoever looks at it or puts something on it without being a worker."""
+    """A queue for a process that is not a worker."""
     queues = [stage.value for stage in Stage]
-    return RedisQueue(
-        connect(settings.redis, timeout_s=timeout_s), queues=queues, size_classes=SizeClasses.of(settings)
-    )
+    client = connect(settings.redis, timeout_s=timeout_s)
+    return RedisQueue(client, queues=queues, size_classes=SizeClasses.of(settings))
 
 
 def shared_queue() -> RedisQueue:
-    """This process's belt, made at first use. A forked child makes its own."""
-    return _belt_of(os.getpid())
+    """This process's queue, made at first use. A forked child makes its own."""
+    return _queue_of(os.getpid())
 
 
 @lru_cache(maxsize=1)
-def _belt_of(_pid: int) -> RedisQueue:
+def _queue_of(_pid: int) -> RedisQueue:
     return open_queue(current_settings())
 
 
 @lru_cache(maxsize=1)
-def _texts() -> dict[str, str]:
-    return {name: _script(name) for name in SCRIPTS} | {name: _script("lanes") + _script(name) for name in MOVES}
+def _script_texts() -> dict[str, str]:
+    scheduling = _script_text("scheduling")
+    plain = {name: _script_text(name) for name in PLAIN_SCRIPTS}
+    return plain | {name: scheduling + _script_text(name) for name in SCHEDULING_SCRIPTS}
 
 
-def _script(name: str) -> str:
+def _script_text(name: str) -> str:
     return (resources.files("actors.redis_queue") / "lua" / f"{name}.lua").read_text()
 
 
-def _handed(row: list[Any]) -> FetchedMessage:
-    key, delivery_id, crashes, queue, data, lane, turn, session = row
-    numbers = {"delivery_id": int(delivery_id), "crashes": int(crashes), "priority": int(turn)}
+def _fetched_message(row: list[Any]) -> FetchedMessage:
+    key, delivery_id, crashes, queue, data, size_class, priority, session = row
     return FetchedMessage(
-        _text(key), queue=queue.decode(), data=data, large=bool(lane), session=_text(session), **numbers
+        key=_decode(key),
+        delivery_id=int(delivery_id),
+        crashes=int(crashes),
+        queue=queue.decode(),
+        data=data,
+        large=bool(size_class),
+        priority=int(priority),
+        session=_decode(session),
     )
 
 
-def _name(key: str) -> bytes:
-    """A message's key as it stands in Redis: garbage in a queue must be nameable, to be thrown out."""
+def _encode_key(key: str) -> bytes:
+    """A key as in Redis. Foreign keys are not always UTF-8, and must be nameable to be removed."""
     return key.encode("utf-8", "surrogateescape")
 
 
-def _text(name: bytes) -> str:
+def _decode(name: bytes) -> str:
     return name.decode("utf-8", "surrogateescape")

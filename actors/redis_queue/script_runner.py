@@ -1,7 +1,7 @@
-"""Lua scripts on a client: several in one round trip, with little of a client's own work around it.
+"""Runs Lua scripts, several in one round trip, with little overhead in the client.
 
-A call by way of redis-py's `Script` takes twice the processor time that this takes, most of it for things that nobody
-here looks at. What it does against lost connections is the same, and nothing is repeated by itself either.
+redis-py's `Script` takes twice the processor time, most of it for features that are not used here. Lost connections are
+handled in the same way, and nothing is repeated either.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from typing import Any, NamedTuple
 import redis
 from redis.exceptions import NoScriptError
 
-Word = str | int | bytes
+ScriptArg = str | int | bytes
 
 
-class Call(NamedTuple):
-    """One script with what it is given."""
+class ScriptCall(NamedTuple):
+    """One call of a script."""
 
     name: str
-    keys: Sequence[Word]
-    args: Sequence[Word]
+    keys: Sequence[ScriptArg]
+    args: Sequence[ScriptArg]
 
 
-class Scripts:
-    """The scripts of `texts`, by name. Threads may call them at the same time, each on a connection of its own."""
+class ScriptRunner:
+    """The scripts of `texts`, by name. Threads may run them at the same time, each on a connection of its own."""
 
     def __init__(self, client: redis.Redis, texts: Mapping[str, str]) -> None:
         self.client = client
@@ -38,31 +38,31 @@ class Scripts:
         self._idle: deque[Any] = deque()
         self._process = os.getpid()
 
-    def call(self, name: str, keys: Sequence[Word], args: Sequence[Word]) -> Any:
-        """What a script answers.
+    def run(self, name: str, keys: Sequence[ScriptArg], args: Sequence[ScriptArg]) -> Any:
+        """Runs one script and returns its answer.
 
         Raises:
-            redis.RedisError: it could not be called, or has failed.
+            redis.RedisError: the script could not be called, or has failed.
         """
-        (answer,) = self.call_all([Call(name, keys, args)])
+        (answer,) = self.run_all([ScriptCall(name, keys, args)])
         if isinstance(answer, redis.RedisError):
             raise answer
         return answer
 
-    def call_all(self, calls: Sequence[Call]) -> list[Any]:
-        """What each of them answers or the `redis.ResponseError` that it ended with, in one round trip.
+    def run_all(self, calls: Sequence[ScriptCall]) -> list[Any]:
+        """Runs scripts in one round trip; returns for each its answer, or the `redis.ResponseError` that it raised.
 
         Raises:
-            redis.RedisError: the server cannot be reached, or has gone meanwhile.
+            redis.RedisError: the server cannot be reached, or the connection was lost.
         """
-        answers = self._ask(calls)
+        answers = self._send(calls)
         for number, answer in enumerate(answers):
-            if isinstance(answer, NoScriptError):  # the first call of a server's life
+            if isinstance(answer, NoScriptError):  # the first call since the server started
                 self.client.script_load(self._texts[calls[number].name])
-                answers[number] = self._ask([calls[number]])[0]
+                answers[number] = self._send([calls[number]])[0]
         return answers
 
-    def _ask(self, calls: Sequence[Call]) -> list[Any]:
+    def _send(self, calls: Sequence[ScriptCall]) -> list[Any]:
         connection = self._ready_connection()
         try:
             connection.send_packed_command(
@@ -72,22 +72,22 @@ class Scripts:
                     for piece in connection.pack_command("EVALSHA", self._shas[name], len(keys), *keys, *args)
                 ]
             )
-            answers = [_answer(connection) for _ in calls]
-        except BaseException:  # an answer that somebody else would take for theirs may be on its way
+            answers = [_read_answer(connection) for _ in calls]
+        except BaseException:  # an answer may still arrive, and the next caller would take it for its own
             connection.disconnect()
-            self.client.connection_pool.release(connection)  # which dials once where there is nobody, not twice
+            self.client.connection_pool.release(connection)  # not to _idle: the pool reconnects only once per call
             raise
         self._idle.append(connection)
         return answers
 
     def _ready_connection(self) -> Any:
-        if self._process != os.getpid():  # forked: those connections belong to the parent
+        if self._process != os.getpid():  # after a fork: the idle connections belong to the parent
             self._idle, self._process = deque(), os.getpid()
         try:
             connection = self._idle.pop()
         except IndexError:
             return self.client.connection_pool.get_connection()
-        # As the pool does: a server that has closed it meanwhile is noticed before anything is sent.
+        # As redis-py's pool does: a connection that the server has closed is noticed before anything is sent.
         try:
             stale = connection.can_read()
         except (redis.RedisError, OSError):
@@ -97,7 +97,7 @@ class Scripts:
         return connection
 
 
-def _answer(connection: Any) -> Any:
+def _read_answer(connection: Any) -> Any:
     try:
         return connection.read_response()
     except redis.ResponseError as error:

@@ -82,7 +82,7 @@ class _Schedule:
     queue_ends: dict[str, float] = field(default_factory=dict)
 
     def acquire(self, requester: Requester, interval_s: float, now: float) -> float:
-        # pace.lua does the same for all processes together.
+        # host_rate.lua does the same for all processes together.
         self._expire(now)
         at = self.reserved.get(requester.media_id)
         if at is None:

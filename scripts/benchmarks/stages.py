@@ -17,7 +17,7 @@ from actors.execution.batch import MAX_BATCH
 from actors.execution.claims import CLAIM_REGISTRY
 from actors.execution.executor import Task, claim_attachment, run_steps
 from actors.hook import Hook
-from actors.redis_queue.finished_jobs import FinishedJobs, entry
+from actors.redis_queue.finished_jobs import FinishedJobs, job_entry
 from actors.redis_queue.queue import QUICK_TIMEOUT_S, Ack, AckAction, FetchedMessage, open_queue
 from esteira.cli.output import examples
 from pipeline.config.settings import load_settings
@@ -173,7 +173,7 @@ class OneThread:
         return self._spent
 
     def _settlement(self, one: FetchedMessage, record: Record) -> Ack:
-        note = self._ledger.list_for(record), entry(record)
+        note = self._ledger.list_for(record), job_entry(record)
         return Ack(one.key, one.delivery_id, AckAction("done", one.queue), note, None)
 
     def _through(self, claims: list[Claim], together: int) -> list[Record]:

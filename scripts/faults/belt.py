@@ -78,14 +78,14 @@ def slow_down(site: Site, turn: int) -> None:
 
 
 def litter(site: Site, turn: int) -> None:
-    """What no version of this product ever wrote, at the front of every queue."""
+    """What no version of this product ever wrote, due in every queue."""
     client, keys = site.valkey.client(), Keys()
     unknown = json.dumps({**UNKNOWN_ACTOR, "message_id": f"unknown-{turn}", "kwargs": {"media_id": "0" * 32}}).encode()
     for number, content in enumerate((*GARBAGE, unknown)):
         key = f"garbage-{turn}-{number}"
         client.hset(keys.messages, key, content)
-        client.lpush(keys.ready(site.chance.choice(["fetch", "validate", "notify"])), key)
-        client.rpush(keys.ready("fetch"), f"nowhere-{turn}-{number}")  # a key without a message
+        client.zadd(keys.delayed(site.chance.choice(["fetch", "validate", "notify"])), {key: 1})
+        client.zadd(keys.delayed("fetch"), {f"nowhere-{turn}-{number}": 1})  # a key without a message
     time.sleep(site.chance.uniform(1, 3))
 
 

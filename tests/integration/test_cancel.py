@@ -13,7 +13,7 @@ import pytest
 from actors.operations import cancel as cancel_module
 from actors.operations import pause as pause_module
 from actors.operations.pause import cancel, pause, resume
-from actors.redis_queue.queue import LOOKED_AT
+from actors.redis_queue.queue import REMOVE_SEARCHES
 from actors.redis_queue.scheduling import SchedulingInfo
 from pipeline.catalogue import DeliveryFilters, DeliveryRecord
 from pipeline.errors import Code, PermanentError
@@ -213,10 +213,10 @@ def test_it_works_while_redis_is_away(
 
 def test_one_that_lies_too_deep_is_left_to_the_workers(system: RunningSystem, server: GatedServer) -> None:
     ids = [system.submit(url=server.url("0.jpg")).id]
-    for number in range(LOOKED_AT):
+    for number in range(REMOVE_SEARCHES):
         system.queue.enqueue(f"before-{number}", "fetch", b"x", scheduling=SchedulingInfo("s1"))
     deep = system.submit(url=server.url("1.jpg")).id
-    for number in range(LOOKED_AT):
+    for number in range(REMOVE_SEARCHES):
         system.queue.enqueue(f"behind-{number}", "fetch", b"x", scheduling=SchedulingInfo("s1"))
     assert is_cancelled(cancel(deep))
     assert system.queue.find_missing([deep]) == []

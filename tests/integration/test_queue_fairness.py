@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from actors.delivery import encode_message, stage_message
-from pipeline.models import Stage, Status
+from actors.redis_queue.keys import SIZE_CLASSES
+from pipeline.models import Status
 from tests.support.media_server import MediaServer
 from tests.support.system import RunningSystem, photo
 from tests.support.waiting import wait_until
@@ -91,24 +91,11 @@ def test_what_expires_soon_is_fetched_first(system: RunningSystem) -> None:
 
 def test_what_the_sweep_brings_back_has_its_place(system: RunningSystem) -> None:
     media_id = system.submit(url="http://127.0.0.1:9/", session="s", size=LARGE, expires_at=int(time.time()) + 600).id
-    waiting = {name: system.queue.client.zrange(name, 0, -1) for name in system.queue.keys.of_queues(["fetch"])[9:11]}
+    names = [system.queue.keys.waiting("fetch", size_class) for size_class in SIZE_CLASSES]
+    waiting = {name: system.queue.client.zrange(name, 0, -1) for name in names}
     system.queue.client.flushall()
     assert system.sweep() == 1
     assert {name: system.queue.client.zrange(name, 0, -1) for name in waiting} == waiting
     [item] = system.queue.fetch("w", 1, ["fetch"])[1]
     assert (item.key, item.large) == (media_id, True)
     assert item.priority < 0
-
-
-def test_work_in_the_lists_of_the_former_version_is_done_after_an_upgrade(system: RunningSystem) -> None:
-    with MediaServer({"a.jpg": photo()}) as server:
-        ids = [system.submit(url=server.url("a.jpg")).id for _ in range(3)]
-        system.queue.client.flushall()
-        for media_id in ids:
-            system.queue.client.hset(
-                system.queue.keys.messages, media_id, encode_message(stage_message(media_id, Stage.FETCH))
-            )
-            system.queue.client.rpush(system.queue.keys.ready("fetch"), media_id)
-        with system.workers():
-            records = system.wait_finished(*ids)
-    assert {record.status for record in records} == {Status.DONE}

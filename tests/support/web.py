@@ -21,6 +21,6 @@ def app_client(system: RunningSystem, monkeypatch: pytest.MonkeyPatch) -> TestCl
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("API_TOKEN", TOKEN)
     monkeypatch.setenv("DASHBOARD", "false")
-    for made_once in (settings.current_settings, services._services_of, hook._hook_of, queue._belt_of):
+    for made_once in (settings.current_settings, services._services_of, hook._hook_of, queue._queue_of):
         made_once.cache_clear()
     return TestClient(build_app(settings.current_settings()), headers={"Authorization": f"Bearer {TOKEN}"})

@@ -1,20 +1,17 @@
--- Drops what waits in a queue; what is held goes on.
+-- Removes all waiting and delayed messages of a queue. Held messages stay.
 --   ARGV  queue
 local queue = ARGV[4]
-for lane = 0, 1 do
-  for _, session in ipairs(redis.call('ZRANGE', turns_of(queue, lane), 0, -1)) do
-    leave(queue, lane, session)
+for size_class = 0, 1 do
+  for _, session in ipairs(redis.call('ZRANGE', turns_of(queue, size_class), 0, -1)) do
+    remove_turn(queue, size_class, session)
   end
-  for _, member in ipairs(redis.call('ZRANGE', waiting_of(queue, lane), 0, -1)) do
-    redis.call('ZREM', PERISHABLE, mark_of(queue, lane) .. member)
+  for _, member in ipairs(redis.call('ZRANGE', waiting_of(queue, size_class), 0, -1)) do
+    redis.call('ZREM', EXPIRING, mark_of(queue, size_class) .. member)
     redis.call('HDEL', MESSAGES, (string.gsub(member, '^[^%z]*%z' .. string.rep('.', 17), '')))
   end
-  redis.call('DEL', waiting_of(queue, lane))
-end
-for _, key in ipairs(redis.call('LRANGE', list_of(queue), 0, -1)) do
-  redis.call('HDEL', MESSAGES, key)
+  redis.call('DEL', waiting_of(queue, size_class))
 end
 for _, key in ipairs(redis.call('ZRANGE', delayed_of(queue), 0, -1)) do
   redis.call('HDEL', MESSAGES, key)
 end
-redis.call('DEL', list_of(queue), delayed_of(queue))
+redis.call('DEL', delayed_of(queue))

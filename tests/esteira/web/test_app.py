@@ -48,7 +48,7 @@ def forget() -> None:
     from actors.redis_queue import queue
     from pipeline import services
 
-    for made_once in (current_settings, services._services_of, hook._hook_of, queue._belt_of):
+    for made_once in (current_settings, services._services_of, hook._hook_of, queue._queue_of):
         made_once.cache_clear()
 
 

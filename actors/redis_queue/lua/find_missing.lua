@@ -1,4 +1,4 @@
--- Which keys are not on the belt.
+-- Which keys are not in the queue.
 --   KEYS  messages
 --   ARGV  keys
 local missing = {}
