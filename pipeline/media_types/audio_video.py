@@ -23,7 +23,7 @@ DEMUXERS = {
     "webm": "matroska", "ogg": "ogg", "mp3": "mp3", "wav": "wav", "aac": "aac", "amr": "amr", "flac": "flac",
 }  # fmt: skip
 COUNTED = frozenset({"aac", "amr"})  # no duration in the header: FFmpeg's estimate from the bit rate is too rough
-MISSING = {"audio": "no sound", "ptt": "no sound", "video": "no picture"}
+MISSING = {"audio": "no audio stream", "ptt": "no audio stream", "video": "no video stream"}
 FIRST_FRAMES = 3  # decoded; a file that yields none is broken
 TRIED_PACKETS = 300  # behind a tag or garbage the first packets may be damaged, which players accept
 FAULTS = (av.FFmpegError, ValueError, LookupError, TypeError, ArithmeticError, UnicodeError)
@@ -81,9 +81,9 @@ def _main_stream(container: InputContainer, kind: str) -> AudioStream | VideoStr
     if kind != "video":
         streams += container.streams.audio
     if not streams:
-        raise broken(f"holds {MISSING.get(kind, 'no picture and no sound')}")
+        raise broken(f"has {MISSING.get(kind, 'no video stream and no audio stream')}")
     if streams[0].codec_context is None:
-        raise broken("is coded in a way that no player knows")
+        raise broken("uses a codec that FFmpeg does not support")
     return streams[0]
 
 
@@ -130,8 +130,8 @@ def packets(container: InputContainer, stream: AudioStream | VideoStream) -> Ite
 
 def _undecodable(path: str, name: str) -> PermanentError:
     if name == "wav" and _wav_is_empty(path):
-        return PermanentError(Code.EMPTY, "holds no samples")
-    return broken("not one frame can be decoded")
+        return PermanentError(Code.EMPTY, "has no samples")
+    return broken("no frame can be decoded")
 
 
 def _wav_is_empty(path: str) -> bool:

@@ -1,4 +1,4 @@
-"""Pictures and stickers: caps first, then a real decode of every frame. Runs in the sandbox."""
+"""Check of images and stickers: limits first, then a decode of every frame. Runs in the sandbox."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from pipeline.errors import Code, PermanentError
 from pipeline.media_types.limits import Limits, parse_limits
 from pipeline.media_types.rejections import broken, decoding
 
-ORIENTATION = 0x0112  # the EXIF tag; 5 to 8 turn the picture by 90 degrees
+ORIENTATION = 0x0112  # EXIF tag; 5 to 8 rotate the image by 90 degrees
 FORMATS = {"jpeg": "JPEG", "png": "PNG", "webp": "WEBP", "gif": "GIF", "heic": "HEIF", "avif": "AVIF"}
-ANIMATED = frozenset({"png", "webp", "gif", "avif"})  # a JPEG or HEIC with several pictures is no animation
-DRAFT = 8  # a JPEG decoded to an eighth shows every truncation at a third of the cost
+ANIMATED = frozenset({"png", "webp", "gif", "avif"})  # a JPEG or HEIC with several images is not an animation
+DRAFT = 8  # a JPEG is decoded at an eighth of its size: that detects every truncation at a third of the cost
 FAULTS = (OSError, EOFError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, struct.error, zlib.error)
 FAULTS_OF_PILLOW = (*FAULTS, RuntimeError, Image.DecompressionBombError, Image.DecompressionBombWarning)
 PLUGINS = (AvifImagePlugin, GifImagePlugin, JpegImagePlugin, MpoImagePlugin, PngImagePlugin, WebPImagePlugin)
 
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 pillow_heif.register_heif_opener(decode_threads=1, thumbnails=False, depth_images=False, aux_images=False)
-# Pillow only warns above its limit, and some of its plugins allocate before we see the size.
+# Pillow only warns above its limit, and some plugins allocate memory before `_decode` sees the size.
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
 
 
 def inspect(path: str, *, name: str, limits: str, **_: Any) -> dict[str, Any]:
-    """Width, height and animation of a picture. Width and height are as it is shown: its EXIF orientation is applied.
+    """Width and height as displayed (the EXIF orientation is applied), and whether the image is animated.
 
     Raises:
         PermanentError: `too_many_pixels`, `too_many_frames`, `broken`.
@@ -39,7 +39,7 @@ def inspect(path: str, *, name: str, limits: str, **_: Any) -> dict[str, Any]:
     Image.MAX_IMAGE_PIXELS = caps.pixels
     if name == "webp":
         _check_size(*_webp_size(path), caps)
-    with decoding(f"a {FORMATS[name]} picture", *FAULTS_OF_PILLOW):
+    with decoding(f"a {FORMATS[name]} image", *FAULTS_OF_PILLOW):
         try:
             with Image.open(path, formats=[FORMATS[name]]) as image:
                 return _decode(image, name, caps)
@@ -57,18 +57,18 @@ def _decode(image: Image.Image, name: str, caps: Limits) -> dict[str, Any]:
         if name == "jpeg":
             image.draft(None, (max(1, width // DRAFT), max(1, height // DRAFT)))
         image.load()
-    if _turned(image):
+    if _is_rotated(image):
         width, height = height, width
     return {"width": width, "height": height, "animated": frames > 1}
 
 
 def _decode_frames(image: Image.Image, name: str, caps: Limits) -> int:
-    """Decodes every frame; how many there are. Only a GIF does not say beforehand how many it has."""
+    """Decodes every frame and counts them. Every format but GIF states the number in advance."""
     if name != "gif":
         _check_frames(getattr(image, "n_frames", 1), image.size, caps)
     frames = 0
     while True:
-        _check_size(*image.size, caps)  # a frame of a GIF may be larger than its canvas
+        _check_size(*image.size, caps)  # a GIF frame may be larger than its canvas
         image.load()
         frames += 1
         try:
@@ -85,8 +85,8 @@ def _check_size(width: int, height: int, caps: Limits) -> None:
         raise broken("has no pixels")
 
 
-def _too_many_pixels(caps: Limits, found: str = "has too many pixels") -> PermanentError:
-    return PermanentError(Code.TOO_MANY_PIXELS, f"{found}; at most {caps.pixels / 1e6:g} Mpx are allowed")
+def _too_many_pixels(caps: Limits, size: str = "has too many pixels") -> PermanentError:
+    return PermanentError(Code.TOO_MANY_PIXELS, f"{size}; at most {caps.pixels / 1e6:g} Mpx are allowed")
 
 
 def _check_frames(frames: int, size: tuple[int, int], caps: Limits) -> None:
@@ -100,8 +100,8 @@ def _check_frames(frames: int, size: tuple[int, int], caps: Limits) -> None:
         )
 
 
-def _turned(image: Image.Image) -> bool:
-    """Whether the EXIF orientation swaps width and height. Bad EXIF turns nothing."""
+def _is_rotated(image: Image.Image) -> bool:
+    """Whether the EXIF orientation swaps width and height. Damaged EXIF is ignored."""
     if "exif" not in image.info:
         return False
     try:
@@ -111,7 +111,7 @@ def _turned(image: Image.Image) -> bool:
 
 
 def _webp_size(path: str) -> tuple[int, int]:
-    """The canvas of a WebP, read before its decoder allocates it. Layout: RFC 9649."""
+    """Canvas size of a WebP, read before the decoder allocates memory for it. Layout: RFC 9649."""
     with Path(path).open("rb") as file:
         head = file.read(30)
     if len(head) < 30:
@@ -125,4 +125,4 @@ def _webp_size(path: str) -> tuple[int, int]:
     if chunk == b"VP8 ":
         width, height = struct.unpack_from("<HH", head, 26)
         return width & 0x3FFF, height & 0x3FFF
-    raise broken("has no WebP picture in its first chunk")
+    raise broken("has no WebP image in its first chunk")

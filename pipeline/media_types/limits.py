@@ -1,4 +1,4 @@
-"""The limits that a decoder keeps, as they travel into the sandbox."""
+"""The limits that the decoders enforce, and their JSON form, which every call to the sandbox carries."""
 
 from __future__ import annotations
 
@@ -11,18 +11,22 @@ from typing import TYPE_CHECKING, NamedTuple
 from pipeline.media_types import MEDIA_TYPES, allowed_types
 from pipeline.values.kinds import Kind
 
-if TYPE_CHECKING:  # the sandbox needs no settings, and their library takes longer to load than some decoders
+if TYPE_CHECKING:  # the sandbox reads no settings, and pydantic takes longer to import than some decoders
     from pipeline.config.settings import Settings
 
-# All frames of an animation together may have the pixels of so many pictures of the largest size.
+# All frames of an animation together may have as many pixels as this many pictures of the largest allowed size.
 ANIMATION_PICTURES = 10
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Pixels of one picture, frames of an animation and pixels of all its frames; seconds; pages; how many times its
-    size an archive may expand, and its entries. `refuse_active` refuses macros, scripts and encryption. `checks` names
-    the types that are let in, with the check of each; `bytes_of` says how large a file of each kind may be."""
+    """Limits of one file's content.
+
+    `pixels` of one picture, `frames` of an animation, `frame_pixels` of all its frames together, `duration_s` of audio
+    and video, `pages` of a PDF. `expansion` is how many times its size an archive may expand to, `entries` how many
+    entries it may hold. With `refuse_active`, macros, scripts and encryption are refused. `checks` maps the name of
+    each allowed type to its check, `bytes_of` each kind to its largest file size.
+    """
 
     pixels: int
     frames: int
@@ -36,18 +40,18 @@ class Limits:
     bytes_of: dict[str, int]
 
     def to_json(self) -> str:
-        """As an argument of a call in the sandbox; `parse_limits` reads it there."""
+        """The argument `limits` of a call to the sandbox; `parse_limits` reads it there."""
         return json.dumps(vars(self))
 
 
 @lru_cache(maxsize=8)
 def parse_limits(text: str) -> Limits:
-    """The limits that the parent sent: the same ones with each call, so they are not read anew."""
+    """The limits that the parent process sent. Cached, because the parent sends the same text with each call."""
     return Limits(**json.loads(text))
 
 
 def limits_from(settings: Settings) -> Limits:
-    """The limits that the settings ask for."""
+    """The limits that the settings define."""
     pixels = int(settings.max_image_mpx * 1_000_000)
     return Limits(
         pixels=pixels,
@@ -64,11 +68,11 @@ def limits_from(settings: Settings) -> Limits:
 
 
 class Rules(NamedTuple):
-    """What the settings say of every file, made once: the limits, these as JSON, and a name that no others have."""
+    """What the settings demand of every file: the limits, the same as JSON, and a hash that identifies them."""
 
     limits: Limits
-    text: str
-    mark: str
+    limits_json: str
+    limits_hash: str
     reject_mismatch: bool
 
 
@@ -76,14 +80,14 @@ _last: tuple[Settings, Rules] | None = None
 
 
 def rules_from(settings: Settings) -> Rules:
-    """The rules that the settings ask for."""
-    global _last  # noqa: PLW0603 -- settings are read once, and asked about at every file; one entry is enough
+    """The rules that the settings define. Computed once for each settings object."""
+    global _last  # noqa: PLW0603 -- a cache of one entry: a process has one settings object and asks at every file
     last = _last
     if last is not None and last[0] is settings:
         return last[1]
     limits = limits_from(settings)
-    text = limits.to_json()
-    mark = hashlib.sha256(text.encode()).hexdigest()[:16]
-    rules = Rules(limits, text, mark, settings.mismatch == "reject")
+    limits_json = limits.to_json()
+    limits_hash = hashlib.sha256(limits_json.encode()).hexdigest()[:16]
+    rules = Rules(limits, limits_json, limits_hash, settings.mismatch == "reject")
     _last = settings, rules
     return rules

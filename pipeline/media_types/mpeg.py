@@ -1,10 +1,11 @@
-"""MP3 and AAC without a tag in front: chains of frame headers. ISO/IEC 11172-3 2.4.1, ISO/IEC 13818-7 6.2."""
+"""Finds MP3 and AAC without a tag by their frame headers. ISO/IEC 11172-3 2.4.1, ISO/IEC 13818-7 6.2."""
 
 from __future__ import annotations
 
 SYNC = 0xFF
-CHAIN = 4  # so many headers, each where the one before says, are no accident
-MAX_GARBAGE = 1 << 19
+# Headers that must follow one another at the distances that they state. Fewer occur in other files by chance.
+CHAIN = 4
+MAX_GARBAGE = 1 << 19  # bytes before the first frame; MP3 that begins further on is not found
 _KBITS_1 = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)  # MPEG-1 layer III
 _KBITS_2 = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)  # MPEG-2 and 2.5 layer III
 _RATES = (44100, 48000, 32000)
@@ -12,7 +13,7 @@ MPEG_1, MPEG_2, LAYER_3 = 3, 2, 1
 
 
 def mp3_frame_size(head: bytes) -> int:
-    """Bytes of the layer III frame that begins here, or 0 if none does."""
+    """Bytes of the layer III frame that begins here; 0 if none does."""
     if len(head) < 4 or head[0] != SYNC or head[1] & 0xE0 != 0xE0:
         return 0
     version, layer = head[1] >> 3 & 3, head[1] >> 1 & 3
@@ -25,7 +26,7 @@ def mp3_frame_size(head: bytes) -> int:
 
 
 def has_mp3(content: bytes) -> bool:
-    """Whether a chain of MP3 frames begins somewhere in the first half MiB."""
+    """Whether a chain of MP3 frames begins within the first MAX_GARBAGE bytes."""
     at = content.find(SYNC, 0, MAX_GARBAGE)
     while at >= 0:
         if _is_chain(content, at):
@@ -44,5 +45,5 @@ def _is_chain(content: bytes, at: int) -> bool:
 
 
 def is_adts(head: bytes) -> bool:
-    """Whether an AAC frame begins here: sync word, and a layer of 0, which no MP3 has."""
+    """Whether an AAC frame begins here: a sync word and layer 0, which MP3 does not use."""
     return len(head) >= 7 and head[0] == SYNC and head[1] & 0xF6 == 0xF0

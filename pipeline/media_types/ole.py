@@ -1,4 +1,7 @@
-"""OLE compound files: DOC, XLS, PPT and encrypted OOXML. Runs in the sandbox. Layout: [MS-CFB]."""
+"""Check of OLE compound files: DOC, XLS, PPT and encrypted OOXML. Runs in the sandbox. Layout: [MS-CFB].
+
+Encryption is detected by hand. msoffcrypto-tool 6.1 was measured: see "Measured fast paths" in docs/architecture.md.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +19,14 @@ from pipeline.media_types.rejections import broken, check_active, decoding
 MAGIC = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 ENCRYPTED_OOXML = "encrypted-ooxml"
 ENCRYPTED_PACKAGE = "encryptedpackage"
-# The stream that makes a file what it is, in lower case: names are compared so ([MS-CFB] 2.6.4, [MS-XLS], [MS-DOC]).
+# Types by the name of their main stream, in lower case: names are compared without case ([MS-CFB] 2.6.4).
 MAIN_STREAMS = {
     "worddocument": "doc", "workbook": "xls", "book": "xls", "powerpoint document": "ppt",
     ENCRYPTED_PACKAGE: ENCRYPTED_OOXML,
 }  # fmt: skip
 MACRO_STORAGES = frozenset({"macros", "vba", "_vba_project_cur", "_vba_project"})
 STORAGE, STREAM = 1, 2
-HEAD = 512
+HEAD = 512  # bytes of the main stream that are searched for signs of encryption
 FIB_MAGICS = frozenset({0xA5EC, 0xA5DC, 0xA697, 0xA699})  # Word 97 and later, 95 and 6; [MS-DOC] 2.5.2
 FIB_ENCRYPTED = 0x0100
 BOF, FILEPASS = 0x0809, 0x002F  # [MS-XLS] 2.4.21, 2.4.117
@@ -32,23 +35,23 @@ FAULTS = (OSError, EOFError, ValueError, TypeError, LookupError, AttributeError,
 
 
 def is_compound(path: str) -> bool:
-    """Whether the file begins like an OLE compound file."""
+    """Whether the file begins with the signature of an OLE compound file."""
     with Path(path).open("rb") as file:
         return file.read(len(MAGIC)) == MAGIC
 
 
 def main_stream(path: str) -> str | None:
-    """What the names of the streams make of this file: "doc", "xls", "ppt", ENCRYPTED_OOXML or None.
+    """The type by the names of the streams: "doc", "xls", "ppt", ENCRYPTED_OOXML or None.
 
     Raises:
-        PermanentError: `broken`, if its directory cannot be read.
+        PermanentError: `broken`: the directory cannot be read.
     """
     with _open(path) as ole:
         return next((MAIN_STREAMS[name] for name in _names(ole, STREAM, root=True) if name in MAIN_STREAMS), None)
 
 
 def inspect(path: str, *, limits: str, **_: Any) -> dict[str, Any]:
-    """The flags "macros" and "encrypted" of an Office document whose main stream is whole.
+    """The flags "macros" and "encrypted" of an Office document, after a check of its sector chains.
 
     Raises:
         PermanentError: `active_content`, `broken`.
@@ -69,27 +72,27 @@ def _open(path: str) -> Iterator[Any]:
         yield ole
 
 
-def _entries(ole: Any, of_type: int, *, root: bool = False) -> Iterator[Any]:
-    found = ole.root.kids if root else ole.direntries
-    return (entry for entry in found if entry is not None and entry.entry_type == of_type)
+def _entries(ole: Any, entry_type: int, *, root: bool = False) -> Iterator[Any]:
+    entries = ole.root.kids if root else ole.direntries
+    return (entry for entry in entries if entry is not None and entry.entry_type == entry_type)
 
 
-def _names(ole: Any, of_type: int, *, root: bool = False) -> list[str]:
-    return [entry.name.lower() for entry in _entries(ole, of_type, root=root)]
+def _names(ole: Any, entry_type: int, *, root: bool = False) -> list[str]:
+    return [entry.name.lower() for entry in _entries(ole, entry_type, root=root)]
 
 
 def _main_entry(ole: Any) -> Any:
-    found = [entry for entry in _entries(ole, STREAM, root=True) if entry.name.lower() in MAIN_STREAMS]
-    if not found:
+    entries = [entry for entry in _entries(ole, STREAM, root=True) if entry.name.lower() in MAIN_STREAMS]
+    if not entries:
         raise broken("has no main stream")
-    return found[0]
+    return entries[0]
 
 
 def _check_chains(ole: Any, main: Any, file_size: int) -> None:
-    """Follows the sectors of the directory, the mini stream and the main stream, without reading them.
+    """Checks the sector chains of the directory, the mini stream and the main stream, without reading the sectors.
 
     Raises:
-        PermanentError: `broken`, if one ends early, leaves the file, or they run in a circle or into each other.
+        PermanentError: `broken`: together they need more sectors than the file has, or `_follow` refuses one.
     """
     seen: set[int] = set()
     chains = [(ole.first_dir_sector, 1), *((entry.isectStart, _sectors(ole, entry)) for entry in (ole.root, main))]
@@ -101,20 +104,29 @@ def _check_chains(ole: Any, main: Any, file_size: int) -> None:
 
 
 def _sectors(ole: Any, entry: Any) -> int:
-    """How many sectors an entry needs in the large table; none for what lies in the mini stream."""
+    """Number of sectors that the entry needs in the FAT; 0 if it is stored in the mini stream."""
     small = entry.entry_type == STREAM and entry.size < ole.minisectorcutoff
     return 0 if small else -(-entry.size // ole.sectorsize)
 
 
-def _follow(table: Any, sector: int, needed: int, seen: set[int]) -> None:
-    found = 0
+def _follow(fat: Any, sector: int, needed: int, seen: set[int]) -> None:
+    """Follows one chain through the FAT to its end and adds its sectors to `seen`.
+
+    A chain may be longer than `needed`, and may end with a number that the FAT does not have instead of ENDOFCHAIN.
+    Sectors behind the needed ones are checked like the others: they must not belong to another chain.
+
+    Raises:
+        PermanentError: `broken`: the chain has fewer than `needed` sectors, or reaches a sector that is in `seen`
+            (a loop, or a sector of another chain).
+    """
+    length = 0
     while sector != olefile.ENDOFCHAIN:
-        if not 0 <= sector < len(table) or sector in seen:
+        if not 0 <= sector < len(fat) or sector in seen:
             break
         seen.add(sector)
-        found += 1
-        sector = table[sector]
-    if sector in seen or found < needed:
+        length += 1
+        sector = fat[sector]
+    if sector in seen or length < needed:
         raise broken("has a chain of sectors that ends early or never")
 
 
@@ -125,10 +137,10 @@ def _head(ole: Any, entry: Any) -> bytes:
 
 
 def _is_encrypted(ole: Any, entry: Any) -> bool:
-    """Whether the first bytes of a main stream say that the rest is encrypted.
+    """Whether the start of the main stream declares the rest as encrypted.
 
     Raises:
-        PermanentError: `broken`, if they are not what this stream begins with.
+        PermanentError: `broken`: the stream does not begin as its type requires.
     """
     stream = entry.name.lower()
     if stream == ENCRYPTED_PACKAGE:

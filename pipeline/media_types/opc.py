@@ -1,4 +1,4 @@
-"""OPC packages: DOCX, XLSX, PPTX and their kin. Runs in the sandbox. Layout: ECMA-376 part 2."""
+"""Check of OPC packages: DOCX, XLSX, PPTX and related types. Runs in the sandbox. Layout: ECMA-376 part 2."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pipeline.media_types.rejections import broken, check_active
 from pipeline.media_types.zip_archive import Archive, open_archive
 
 CONTENT_TYPES = "[Content_Types].xml"
-MAX_CONTENT_TYPES = 4_000_000
-MAX_MAIN_PART = 256_000_000
+MAX_CONTENT_TYPES = 4_000_000  # bytes, unpacked; a larger list of content types is `broken`
+MAX_MAIN_PART = 256_000_000  # bytes, unpacked; a larger main part is `broken`
 _OFFICE = "application/vnd.openxmlformats-officedocument"
-# The content type of the main part decides what a package is; in lower case, as they are compared.
+# Types by the content type of the main part, in lower case.
 MAIN_TYPES = {
     f"{_OFFICE}.wordprocessingml.document.main+xml": "docx",
     f"{_OFFICE}.spreadsheetml.sheet.main+xml": "xlsx",
@@ -29,7 +29,7 @@ VBA_TYPE = "application/vnd.ms-office.vbaproject"
 
 
 class _ContentTypes:
-    """What [Content_Types].xml says: content types by part and by file extension, all in lower case."""
+    """The content types of [Content_Types].xml by part and by file extension, all in lower case."""
 
     def __init__(self) -> None:
         self.parts: dict[str, str] = {}
@@ -43,17 +43,21 @@ class _ContentTypes:
             self.extensions[attributes.get("Extension", "").lower()] = content_type
 
     def main(self) -> tuple[str, str] | None:
-        """The type's name and the main part, where there is exactly one."""
-        found = [
+        """Name of the type and of the main part, or the part's extension (".xml"); None unless there is exactly one."""
+        candidates = [
             (MAIN_TYPES[content_type], part) for part, content_type in self.parts.items() if content_type in MAIN_TYPES
         ]
-        # Some producers give the main type to every .xml that has no type of its own.
-        found = found or [(MAIN_TYPES[kind], f".{ext}") for ext, kind in self.extensions.items() if kind in MAIN_TYPES]
-        return found[0] if len(found) == 1 else None
+        if not candidates:  # some producers declare the main type as the default of the extension .xml
+            candidates = [
+                (MAIN_TYPES[content_type], f".{extension}")
+                for extension, content_type in self.extensions.items()
+                if content_type in MAIN_TYPES
+            ]
+        return candidates[0] if len(candidates) == 1 else None
 
 
 def main_type(path: str, *, expansion: int, entries: int) -> str | None:
-    """The name of the type of the package at `path`, or None: another archive, or another kind of package.
+    """Type of the package; None for other archives and other packages.
 
     Raises:
         PermanentError: `broken`, `expands_too_far`.
@@ -64,13 +68,13 @@ def main_type(path: str, *, expansion: int, entries: int) -> str | None:
 
 
 def inspect(path: str, *, limits: str, **_: Any) -> dict[str, Any]:
-    """The flag "macros" of an Office document, after every byte of it was unpacked and its main part parsed.
+    """The flag "macros" of an Office document. Every entry is unpacked, and the main part is parsed.
 
-    An encrypted one is an OLE file around the package: it is checked as that, and flagged "encrypted".
+    An encrypted document is a package within an OLE file: it is checked as an OLE file and flagged "encrypted".
 
     Raises:
-        PermanentError: `expands_too_far`, `type_not_allowed` (names that lead out of the archive), `active_content`,
-            `broken`. XML that declares entities is broken: OPC forbids that.
+        PermanentError: `expands_too_far`, `type_not_allowed` (entry names that lead out of the archive),
+            `active_content`, `broken`, also for XML with a document type, which OPC forbids.
     """
     if ole.is_compound(path):
         return ole.inspect(path, limits=limits)
@@ -107,8 +111,8 @@ def _check_main_part(archive: Archive, types: _ContentTypes) -> None:
 
 
 def _has_macros(archive: Archive, types: _ContentTypes) -> bool:
-    named = any(entry.filename.lower().endswith("vbaproject.bin") for entry in archive.entries)
-    return named or VBA_TYPE in {*types.parts.values(), *types.extensions.values()}
+    has_project = any(entry.filename.lower().endswith("vbaproject.bin") for entry in archive.entries)
+    return has_project or VBA_TYPE in {*types.parts.values(), *types.extensions.values()}
 
 
 def _parse(text: bytes, on_element: Callable[[str, dict[str, str]], None] | None) -> None:

@@ -15,10 +15,10 @@ PASSWORD_ERRORS = frozenset({raw.FPDF_ERR_PASSWORD, raw.FPDF_ERR_SECURITY})
 
 
 def inspect(path: str, *, limits: str, **_: Any) -> dict[str, Any]:
-    """Pages of a PDF, and its flags "encrypted" and "javascript".
+    """Number of pages, and the flags "encrypted" and "javascript".
 
-    No page is rendered and no content stream is unpacked: only the tree of pages is read. A PDF that opens with no
-    password but is encrypted is flagged too; one that needs a password has no count of pages.
+    Only the page tree is read: no page is rendered and no content stream is unpacked. A PDF that is encrypted but opens
+    without a password is flagged too. One that needs a password has no page count.
 
     Raises:
         PermanentError: `too_many_pages`, `active_content`, `broken`.
@@ -33,13 +33,13 @@ def inspect(path: str, *, limits: str, **_: Any) -> dict[str, Any]:
             check_active(("encrypted",), refuse=caps.refuse_active)
             return {"flags": ["encrypted"]}
         with document:
-            pages = _pages(document, caps)
-            flags = _pdf_flags(document)
+            pages = _count_pages(document, caps)
+            flags = _flags(document)
     check_active(flags, refuse=caps.refuse_active)
     return {"pages": pages, "flags": list(flags)}
 
 
-def _pages(document: pypdfium2.PdfDocument, caps: Limits) -> int:
+def _count_pages(document: pypdfium2.PdfDocument, caps: Limits) -> int:
     pages = len(document)
     if pages > caps.pages:
         raise PermanentError(Code.TOO_MANY_PAGES, f"has {pages} pages; at most {caps.pages} are allowed")
@@ -49,7 +49,7 @@ def _pages(document: pypdfium2.PdfDocument, caps: Limits) -> int:
     return pages
 
 
-def _pdf_flags(document: pypdfium2.PdfDocument) -> tuple[str, ...]:
+def _flags(document: pypdfium2.PdfDocument) -> tuple[str, ...]:
     encrypted = raw.FPDF_GetSecurityHandlerRevision(document.raw) >= 0
     scripts = raw.FPDFDoc_GetJavaScriptActionCount(document.raw) > 0
     return (*(["encrypted"] if encrypted else []), *(["javascript"] if scripts else []))

@@ -1,4 +1,4 @@
-"""How the checks say that they refuse a file."""
+"""How checks refuse a file: `broken` content, decoder errors turned into `broken`, and active content."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from pipeline.errors import Code, PermanentError
 
 
 @contextmanager
-def decoding(what: str, *faults: type[Exception]) -> Iterator[None]:
-    """Turns what a decoder raises on bad bytes into `broken`. Faults of the system itself pass: they say nothing.
+def decoding(description: str, *faults: type[Exception]) -> Iterator[None]:
+    """Turns the errors that a decoder raises on bad bytes into `broken`.
+
+    Errors of the operating system and MemoryError pass unchanged, because they say nothing about the content.
 
     Raises:
         PermanentError: `broken`.
@@ -22,28 +24,28 @@ def decoding(what: str, *faults: type[Exception]) -> Iterator[None]:
     except MemoryError:
         raise
     except faults as error:
-        if _of_the_system(error):
+        if _is_system_error(error):
             raise
-        raise broken(f"cannot be read as {what}") from error
+        raise broken(f"cannot be read as {description}") from error
 
 
-def _of_the_system(error: Exception) -> bool:
-    """Whether this says nothing of the bytes.
+def _is_system_error(error: Exception) -> bool:
+    """Whether the error says nothing about the content.
 
-    For bad bytes Pillow and olefile raise OSError without a number, FFmpeg any error of the system, such as EIO; but no
-    decoder makes up a missing file.
+    On bad bytes Pillow and olefile raise OSError without a number, and FFmpeg raises any system error, such as EIO. No
+    decoder raises FileNotFoundError because of bad bytes.
     """
     by_python = isinstance(error, OSError) and type(error).__module__ == "builtins"
     return isinstance(error, FileNotFoundError) or (by_python and getattr(error, "errno", None) is not None)
 
 
 def broken(message: str) -> PermanentError:
-    """The refusal of bytes that are damaged or lie about themselves."""
+    """The error for content that is damaged or contradicts itself."""
     return PermanentError(Code.BROKEN, message)
 
 
 def check_active(flags: tuple[str, ...], *, refuse: bool) -> None:
-    """Refuses active content if the settings want that.
+    """Refuses content with any of these flags if `refuse` is set.
 
     Raises:
         PermanentError: `active_content`.

@@ -1,4 +1,4 @@
-"""Zip archives, mistrusted: what the central directory says is held against the bytes. Nothing is ever extracted.
+"""Zip archives from untrusted sources. The central directory is compared with the bytes; nothing is extracted to disk.
 
 Layout: PKWARE's APPNOTE.TXT 6.3.10. OPC packages are either stored or deflated (ECMA-376 part 2, annex C).
 """
@@ -23,24 +23,28 @@ MAX_COMMENT = 0xFFFF
 ENCRYPTED, STREAMED, UTF8 = 0x1, 0x8, 0x800  # bits of the general purpose flags
 SYMLINK, FILE_TYPE = 0o120000, 0o170000  # of st_mode, in the upper half of the external attributes
 UNIX = 3
-PIECE = 1 << 18
-FREE_EXPANSION = 1_000_000  # small archives may expand so far, whatever the ratio: repetitive XML does
-MAX_UNPACKED = 512_000_000  # takes about two seconds of CPU
-MAX_NESTED = 64_000_000  # archives within archives are looked into up to this size
-MAX_DEPTH = 3
+CHUNK_BYTES = 1 << 18
+FREE_EXPANSION = 1_000_000  # bytes that any archive may expand to, whatever the ratio: repetitive XML does
+MAX_UNPACKED = 512_000_000  # bytes that are unpacked for the check, about two seconds of CPU
+MAX_NESTED = 64_000_000  # bytes; larger archives within an archive are not opened
+MAX_DEPTH = 3  # levels of archives within archives; more are `expands_too_far`
 FAULTS = (zipfile.BadZipFile, NotImplementedError, OSError, EOFError, ValueError, LookupError, struct.error, zlib.error)
 
 
 class Budget:
-    """How many entries and how many bytes an archive may expand to, with all archives within it."""
+    """The entries and unpacked bytes that an archive and all archives within it may still have."""
 
     def __init__(self, *, size: int, expansion: int, entries: int) -> None:
-        self._expansion, self._most_entries = expansion, entries
+        self._expansion, self._max_entries = expansion, entries
         self._bytes = max(FREE_EXPANSION, size * expansion)
         self._entries = entries
 
     def spend(self, *, entries: int = 0, size: int = 0) -> None:
-        """Raises PermanentError `expands_too_far` once it is used up."""
+        """Takes entries and bytes from the budget.
+
+        Raises:
+            PermanentError: `expands_too_far`: the budget is used up.
+        """
         self.check_entries(entries)
         self._entries -= entries
         self._bytes -= size
@@ -48,18 +52,22 @@ class Budget:
             raise too_far(f"expands to more than {self._expansion} times its size")
 
     def check_entries(self, entries: int) -> None:
-        """Raises PermanentError `expands_too_far` if there are not so many entries left."""
+        """Checks that the budget has this many entries left, and takes nothing.
+
+        Raises:
+            PermanentError: `expands_too_far`.
+        """
         if entries > self._entries:
-            raise too_far(f"holds more than {self._most_entries} entries")
+            raise too_far(f"holds more than {self._max_entries} entries")
 
 
 def too_far(message: str) -> PermanentError:
-    """The refusal of an archive that is out to fill a disk."""
+    """The error for an archive that expands further than allowed."""
     return PermanentError(Code.EXPANDS_TOO_FAR, message)
 
 
 class Archive:
-    """One zip archive whose directory has been read and found to keep within the budget."""
+    """One zip archive. Its directory is read, and counted against the budget, by the constructor."""
 
     def __init__(self, file: IO[bytes], budget: Budget) -> None:
         self._file = file
@@ -74,37 +82,37 @@ class Archive:
         return self._file.read()
 
     def _check_end(self, tail: bytes) -> None:
-        """One end record that ends the file, right behind the directory that it names."""
-        ends = [at for at in _occurrences(tail, END_RECORD) if at + END_SIZE + _word(tail, at + 20) == len(tail)]
+        """Checks that one end record ends the file and follows the directory that it names."""
+        ends = [at for at in _occurrences(tail, END_RECORD) if at + END_SIZE + _uint16(tail, at + 20) == len(tail)]
         if len(ends) != 1:
             raise broken("has no end record" if not ends else "has more than one end record")
         entries, size, offset = struct.unpack_from("<HII", tail, ends[0] + 10)
         if entries == 0xFFFF or 0xFFFFFFFF in (size, offset):
-            return  # zip64: its own records lie between the directory and this one
+            return  # zip64: its own records are between the directory and this one
         self._budget.check_entries(entries)
         if offset + size != self._size - len(tail) + ends[0]:
             raise broken("has bytes before or after its directory that do not belong to it")
 
     def find(self, name: str) -> zipfile.ZipInfo | None:
-        """The entry of this name. Names of parts are compared without regard to case, as OPC does."""
-        wanted = name.lstrip("/").lower()
-        return next((entry for entry in self.entries if entry.filename.lower() == wanted), None)
+        """The entry with this name. OPC compares part names without case."""
+        lowered = name.lstrip("/").lower()
+        return next((entry for entry in self.entries if entry.filename.lower() == lowered), None)
 
     def read(self, entry: zipfile.ZipInfo, limit: int) -> bytes:
-        """The whole entry.
+        """The whole content of an entry.
 
         Raises:
-            PermanentError: `broken`, also if it is larger than `limit` bytes.
+            PermanentError: `broken`, also for an entry larger than `limit` bytes.
         """
         if entry.file_size > limit:
             raise broken(f"holds a part of more than {limit} bytes where a small one belongs")
-        return b"".join(self.pieces(entry))
+        return b"".join(self.chunks(entry))
 
     def check_entries(self) -> None:
-        """Holds names, flags, sizes and places of all entries against each other and the local headers.
+        """Compares names, flags, sizes and offsets of all entries with each other and with their local headers.
 
         Raises:
-            PermanentError: `broken`; `type_not_allowed` for names that lead out of the archive.
+            PermanentError: `broken`; `type_not_allowed` for entry names that lead out of the archive.
         """
         end = 0
         for entry in sorted(self.entries, key=lambda entry: entry.header_offset):
@@ -116,10 +124,9 @@ class Archive:
             raise broken("has an entry that leaves the file")
 
     def check_bytes(self, depth: int = 1) -> None:
-        """Unpacks every entry piece by piece, in memory and no further than the directory allows.
+        """Unpacks every entry in memory, chunk by chunk and no further than the directory states.
 
-        Beyond MAX_UNPACKED bytes of a large package the directory is believed: its entries stay within the budget, and
-        nobody unpacks them here.
+        Entries behind the first MAX_UNPACKED bytes are not unpacked: the directory has counted them against the budget.
 
         Raises:
             PermanentError: `broken`, `expands_too_far`.
@@ -129,11 +136,11 @@ class Archive:
             unpacked += entry.file_size
             if unpacked > MAX_UNPACKED:
                 return
-            pieces = self.pieces(entry)
-            first = next(pieces, b"")
+            chunks = self.chunks(entry)
+            first = next(chunks, b"")
             if first.startswith(LOCAL_HEADER) and entry.file_size <= MAX_NESTED:
-                self._check_nested(first + b"".join(pieces), depth)
-            for _ in pieces:
+                self._check_nested(first + b"".join(chunks), depth)
+            for _ in chunks:
                 pass
 
     def _check_nested(self, content: bytes, depth: int) -> None:
@@ -144,23 +151,23 @@ class Archive:
                 nested = Archive(io.BytesIO(content), self._budget)
                 nested.check_bytes(depth + 1)
         except PermanentError as error:
-            if error.code != Code.BROKEN:  # it need not be an archive, even if it begins like one
+            if error.code != Code.BROKEN:  # content that begins like an archive need not be one
                 raise
 
-    def pieces(self, entry: zipfile.ZipInfo) -> Iterator[bytes]:
-        """The real bytes of an entry.
+    def chunks(self, entry: zipfile.ZipInfo) -> Iterator[bytes]:
+        """The unpacked bytes of an entry.
 
         Raises:
-            PermanentError: `broken`, if they are more, fewer or others than the directory says.
+            PermanentError: `broken`: size or checksum differ from the directory.
         """
-        check, size = 0, 0
-        for piece in self._unpacked(entry):
-            size += len(piece)
+        checksum, size = 0, 0
+        for chunk in self._unpacked(entry):
+            size += len(chunk)
             if size > entry.file_size:
                 raise broken("holds more bytes than its directory says")
-            check = zlib.crc32(piece, check)
-            yield piece
-        if size != entry.file_size or check != entry.CRC:
+            checksum = zlib.crc32(chunk, checksum)
+            yield chunk
+        if size != entry.file_size or checksum != entry.CRC:
             raise broken("holds other bytes than its directory says")
 
     def _unpacked(self, entry: zipfile.ZipInfo) -> Iterator[bytes]:
@@ -171,10 +178,10 @@ class Archive:
         for packed in self._packed(entry):
             left = packed
             while left and not unpacker.eof:
-                yield unpacker.decompress(left, PIECE)
+                yield unpacker.decompress(left, CHUNK_BYTES)
                 left = unpacker.unconsumed_tail
         while not unpacker.eof:
-            rest = unpacker.decompress(unpacker.unconsumed_tail, PIECE)
+            rest = unpacker.decompress(unpacker.unconsumed_tail, CHUNK_BYTES)
             if not rest:
                 raise broken("holds an entry that is cut short")
             yield rest
@@ -183,16 +190,16 @@ class Archive:
         start = self._data_start(entry)
         end = start + entry.compress_size
         while start < end:
-            # Between two pieces another entry may be read: the position is ours only here.
+            # Seek for every chunk: another entry may be read between two chunks.
             self._file.seek(start)
-            piece = self._file.read(min(PIECE, end - start))
-            if not piece:
+            chunk = self._file.read(min(CHUNK_BYTES, end - start))
+            if not chunk:
                 raise broken("has an entry that leaves the file")
-            start += len(piece)
-            yield piece
+            start += len(chunk)
+            yield chunk
 
     def _data_start(self, entry: zipfile.ZipInfo) -> int:
-        """Where the bytes of an entry begin, once its local header says the same as the directory."""
+        """Offset of the bytes of an entry, after a comparison of its local header with the directory."""
         self._file.seek(entry.header_offset)
         head = self._file.read(LOCAL_SIZE)
         if len(head) < LOCAL_SIZE or not head.startswith(LOCAL_HEADER):
@@ -202,11 +209,10 @@ class Archive:
         if (flags | entry.flag_bits) & ENCRYPTED:
             raise broken("is an encrypted archive")
         if method not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
-            raise broken("is packed in a way that no Office document is")
-        stated = (entry.compress_size, entry.file_size)
-        # A streamed entry states its sizes behind its bytes, one beyond 4 GB in an extra field.
-        skipped = {(0, 0)} if flags & STREAMED else set()
-        if (packed, size) not in {stated, *skipped} and 0xFFFFFFFF not in (packed, size):
+            raise broken("is compressed with a method that Office documents do not use")
+        # A streamed entry has its sizes behind its bytes, an entry beyond 4 GB in an extra field.
+        accepted = {(entry.compress_size, entry.file_size), *([(0, 0)] if flags & STREAMED else [])}
+        if (packed, size) not in accepted and 0xFFFFFFFF not in (packed, size):
             raise broken("has sizes in its directory and in an entry's header that differ")
         name = self._file.read(name_length)
         if method != entry.compress_type or name != _raw_name(entry):
@@ -216,10 +222,10 @@ class Archive:
 
 @contextmanager
 def open_archive(path: str, *, expansion: int, entries: int) -> Iterator[Archive]:
-    """The zip archive at `path`.
+    """Opens the zip archive at `path`.
 
     Raises:
-        PermanentError: `broken`, `expands_too_far`; also from within the block, for what zipfile and zlib raise there.
+        PermanentError: `broken`, `expands_too_far`; `broken` also for errors of zipfile and zlib within the block.
     """
     with decoding("a zip archive", *FAULTS), Path(path).open("rb") as file:
         size = file.seek(0, io.SEEK_END)
@@ -237,13 +243,14 @@ def _check_name(entry: zipfile.ZipInfo) -> None:
         raise PermanentError(Code.TYPE_NOT_ALLOWED, "is an archive with names that lead out of it")
 
 
-def _occurrences(text: bytes, wanted: bytes) -> Iterator[int]:
-    at = text.find(wanted)
+def _occurrences(text: bytes, record: bytes) -> Iterator[int]:
+    """Offsets of the complete records in the text."""
+    at = text.find(record)
     while at >= 0:
         if at + END_SIZE <= len(text):
             yield at
-        at = text.find(wanted, at + 1)
+        at = text.find(record, at + 1)
 
 
-def _word(text: bytes, at: int) -> int:
+def _uint16(text: bytes, at: int) -> int:
     return int.from_bytes(text[at : at + 2], "little")

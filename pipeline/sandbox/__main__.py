@@ -1,4 +1,4 @@
-"""One child process of the sandbox: `python -m pipeline.sandbox CONFIGURATION`."""
+"""Entry point of a child process: `python -m pipeline.sandbox CONFIGURATION`."""
 
 import sys
 

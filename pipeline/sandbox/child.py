@@ -1,15 +1,15 @@
-"""The child's side of the sandbox: some calls a line on standard input, and for each of them a line with its answer.
+"""The program of a child process: reads requests from standard input and answers each of their calls.
 
-A line holds the arguments that all its calls share, a tab, and a list of the calls, each of them
-`["module:function", {…its own arguments…}]`; an answer is `{"result": …}` or
-`{"error": {…}}`, and `"tired": true` beside it asks the parent for a fresh child. The last answer goes to standard
-output, which the parent waits for, those before it into the pipe `early`. `null` instead of the last answer means that
-the rest was not begun: the child is tired, or the parent wants no more of it and has said so by another line.
+A request is one line: the arguments that all its calls share as JSON, a tab, and a JSON list of the calls, each of them
+`["module:function", {…its own arguments…}]`. An answer is one line: `{"result": …}` or `{"error": {…}}`; with
+`"replace": true` in addition it asks the parent for a new child. The last answer of a request goes to standard output,
+which the parent waits for, the answers before it to the pipe `early`. `null` instead of the last answer means that the
+remaining calls were not begun: the child wants to be replaced, or the parent has interrupted the request by writing
+another line.
 """
 
 from __future__ import annotations
 
-import errno
 import gc
 import importlib
 import json
@@ -21,20 +21,19 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from pipeline.errors import Code, PipelineError, RetryableError
 from pipeline.sandbox import confinement
+from pipeline.sandbox.child_errors import error_answer, load_error
 
-MANY_OPEN_FILES = confinement.MAX_OPEN_FILES // 2
-BROKEN_OFF = b"null\n"
-PAGE = resource.getpagesize()
+MANY_OPEN_FILES = confinement.MAX_OPEN_FILES // 2  # a child with more is replaced before it runs out
+INTERRUPTED = b"null\n"
+PAGE_BYTES = resource.getpagesize()
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """What the parent tells a child at its start. `lifeline` and `early` are file descriptors."""
+    """The parent's settings for a child. `lifeline` and `early` are file descriptors."""
 
     memory_bytes: int
     cpu_s: int
@@ -48,7 +47,7 @@ def main(configuration: str) -> None:
     """Answers requests until standard input ends."""
     config = Configuration(**json.loads(configuration))
     answers = os.dup(1)
-    os.dup2(2, 1)  # a library that prints must not write into the answers
+    os.dup2(2, 1)  # output of a library must not get into the answers
     confinement.restore_signals()
     confinement.die_with_parent(config.lifeline)
     os.nice(config.nice)
@@ -56,114 +55,116 @@ def main(configuration: str) -> None:
     for module in config.preload:
         importlib.import_module(module)
     confinement.limit_resources()
-    confinement.refuse_calls()
+    confinement.refuse_system_calls()
     gc.collect()
     gc.freeze()
     _serve(config, answers)
 
 
 def _serve(config: Configuration, answers: int) -> None:
-    work = _Work(config, answers)
+    server = _Server(config, answers)
     os.write(answers, b"\n")
-    for line in _lines():
-        work.through(line)
+    for request in _requests():
+        server.answer(request)
 
 
-def _lines() -> Iterator[bytes]:
-    held = b""
-    while piece := os.read(0, 65536):
-        held += piece
-        if piece.endswith(b"\n"):
-            yield from filter(None, held.split(b"\n"))  # an empty one was to end what had ended by itself
-            held = b""
+def _requests() -> Iterator[bytes]:
+    buffer = b""
+    while chunk := os.read(0, 65536):
+        buffer += chunk
+        if chunk.endswith(b"\n"):
+            yield from filter(None, buffer.split(b"\n"))  # an empty line interrupted a request that had ended already
+            buffer = b""
 
 
-class _Work:
-    """What this child does between two lines, and what it may take for it."""
+class _Server:
+    """Answers requests, with limits on the memory and CPU of each call."""
 
     def __init__(self, config: Configuration, answers: int) -> None:
         self._config, self._answers = config, answers
         self._statm = os.open("/proc/self/statm", os.O_RDONLY)
         self._functions: dict[str, Callable[..., Any] | None] = {}
-        self._news = select.poll()
-        self._news.register(0, select.POLLIN)
+        self._input = select.poll()
+        self._input.register(0, select.POLLIN)
         self._shared_text, self._shared = b"", dict[str, Any]()
         self._cpu_limit = 0
         self._space_limit = 0
-        self._start = self._space = self._address_space()
+        self._space_at_start = self._space = self._address_space()
 
-    def through(self, line: bytes) -> None:
-        """Answers its calls. Breaks off if the parent says anything meanwhile, or is gone, or this child is tired."""
-        shared, _, text = line.partition(b"\t")
+    def answer(self, request: bytes) -> None:
+        """Answers the calls of a request. Stops if the parent writes or is gone, or if this child must be replaced."""
+        shared, _, text = request.partition(b"\t")
         if shared != self._shared_text:
             self._shared_text, self._shared = shared, json.loads(shared)
         calls = json.loads(text)
         last = len(calls) - 1
         for at, (name, arguments) in enumerate(calls):
-            if at and self._news.poll(0):
-                os.write(self._answers, BROKEN_OFF)
+            if at and self._input.poll(0):
+                os.write(self._answers, INTERRUPTED)
                 return
             self._load(name)
-            answer, tired = self._answer(name, arguments)
+            answer, replace = self._call(name, arguments)
             self._space = self._address_space()
-            # What stays taken between two calls is a leak: a fresh child costs less than a limit that means less and
-            # less.
-            if not tired and self._space - self._start > self._config.memory_bytes // 2:
-                answer, tired = b'{"tired": true, ' + answer[1:], True
+            # Memory that stays allocated between calls is a leak. A new child costs less than a limit that grows.
+            if not replace and self._space - self._space_at_start > self._config.memory_bytes // 2:
+                answer, replace = b'{"replace": true, ' + answer[1:], True
             _write(self._answers if at == last else self._config.early, answer + b"\n")
-            if tired and at < last:
-                os.write(self._answers, BROKEN_OFF)
+            if replace and at < last:
+                os.write(self._answers, INTERRUPTED)
                 return
 
     def _load(self, name: str) -> None:
-        """Makes sure that the function is imported. The address space that this takes is no leak."""
+        """Imports the function if it is new. The address space that this takes does not count as a leak."""
         if name in self._functions:
             return
         before = self._address_space()
         module, _, attribute = name.partition(":")
-        _soft_limit(resource.RLIMIT_AS, resource.RLIM_INFINITY)
-        self._space_limit = 0
+        self._lift_memory_limit()
         try:
             self._functions[name] = getattr(importlib.import_module(module), attribute)
         except (ImportError, AttributeError):
             self._functions[name] = None
         self._space = self._address_space()
-        self._start += self._space - before
+        self._space_at_start += self._space - before
 
-    def _answer(self, name: str, arguments: dict[str, Any]) -> tuple[bytes, bool]:
-        """The answer, and whether it says `tired`."""
+    def _call(self, name: str, arguments: dict[str, Any]) -> tuple[bytes, bool]:
+        """The answer, and whether it asks for a new child."""
         function = self._functions[name]
-        if function is None:  # a fault of the installation: it says nothing about the file
-            return json.dumps(_error("retryable", Code.INTERNAL, f"{name} cannot be loaded")).encode(), False
-        self._limit()
+        if function is None:
+            return json.dumps(load_error(name)).encode(), False
+        self._set_limits()
         try:
             return json.dumps({"result": function(**self._shared, **arguments)}).encode(), False
-        except Exception as error:  # noqa: BLE001 -- the edge of the process: whatever a decoder raises is its crash
-            _soft_limit(resource.RLIMIT_AS, resource.RLIM_INFINITY)  # to say so takes memory too
-            self._space_limit = 0
-            verdict = _verdict(error)
-            return json.dumps(verdict).encode(), "tired" in verdict
+        except Exception as error:  # noqa: BLE001 -- the edge of the process: any exception of a decoder is its crash
+            self._lift_memory_limit()  # the error answer needs memory too
+            answer = error_answer(error)
+            return json.dumps(answer).encode(), "replace" in answer
 
-    def _limit(self) -> None:
-        """So much memory and CPU time beyond what this process has used so far, for the next call."""
-        cpu = math.ceil(time.process_time()) + self._config.cpu_s
-        if cpu != self._cpu_limit:
-            _soft_limit(resource.RLIMIT_CPU, cpu)
-            self._cpu_limit = cpu
+    def _set_limits(self) -> None:
+        """Limits the next call to the configured memory and CPU time beyond what this process has used so far."""
+        cpu_s = math.ceil(time.process_time()) + self._config.cpu_s
+        if cpu_s != self._cpu_limit:
+            _set_soft_limit(resource.RLIMIT_CPU, cpu_s)
+            self._cpu_limit = cpu_s
         space = min(self._space + self._config.memory_bytes, sys.maxsize)
         if space != self._space_limit:
-            _soft_limit(resource.RLIMIT_AS, space)
+            _set_soft_limit(resource.RLIMIT_AS, space)
             self._space_limit = space
 
+    def _lift_memory_limit(self) -> None:
+        _set_soft_limit(resource.RLIMIT_AS, resource.RLIM_INFINITY)
+        self._space_limit = 0
+
     def _address_space(self) -> int:
-        """Bytes of this process's address space; no end of them where calls have left files open: a leak too."""
+        """Bytes of address space; sys.maxsize if calls have leaked open files, so that this child is replaced."""
         try:
             number = os.dup(0)
-        except OSError:  # no number is left for one more file
+        except OSError:  # no file descriptor is left
             return sys.maxsize
         os.close(number)
-        # The kernel hands out the lowest free number: a high one means that many are taken.
-        return int(os.pread(self._statm, 64, 0).split(b" ", 1)[0]) * PAGE if number < MANY_OPEN_FILES else sys.maxsize
+        if number >= MANY_OPEN_FILES:  # the kernel uses the lowest free number, so all below it are taken
+            return sys.maxsize
+        return int(os.pread(self._statm, 64, 0).split(b" ", 1)[0]) * PAGE_BYTES
 
 
 def _write(file: int, text: bytes) -> None:
@@ -171,40 +172,8 @@ def _write(file: int, text: bytes) -> None:
         text = text[os.write(file, text) :]
 
 
-def _soft_limit(which: int, most: int) -> None:
-    hard = resource.getrlimit(which)[1]
-    if hard != resource.RLIM_INFINITY and (most == resource.RLIM_INFINITY or most > hard):
-        most = hard
-    resource.setrlimit(which, (most, hard))
-
-
-def _verdict(error: Exception) -> dict[str, Any]:
-    match error:
-        case PipelineError():
-            return _error("retryable" if isinstance(error, RetryableError) else "permanent", error.code, error.message)
-        case MemoryError():
-            return _tired("permanent", Code.TOO_COSTLY, "takes more memory than is allowed")
-        case FileNotFoundError():
-            return _tired("lost", Code.STAGING_LOST, Path(str(error.filename or "")).name)
-        case OSError():
-            return _of_the_system(error)
-    return _crash(error)
-
-
-def _of_the_system(error: OSError) -> dict[str, Any]:
-    """The verdict on a file that could not be read: nothing is said of its content, unless a decoder broke out."""
-    if error.errno is None or error.errno == errno.EPERM:
-        return _crash(error)
-    return _tired("retryable", Code.STAGING, f"cannot read the staged file: {error.strerror}")
-
-
-def _crash(error: Exception) -> dict[str, Any]:
-    return _tired("permanent", Code.DECODER_CRASH, f"the decoder failed with {type(error).__name__}")
-
-
-def _tired(permanence: str, code: Code, message: str) -> dict[str, Any]:
-    return _error(permanence, code, message) | {"tired": True}
-
-
-def _error(permanence: str, code: Code, message: str) -> dict[str, Any]:
-    return {"error": {"permanence": permanence, "code": code, "message": message}}
+def _set_soft_limit(limit: int, value: int) -> None:
+    hard = resource.getrlimit(limit)[1]
+    if hard != resource.RLIM_INFINITY and (value == resource.RLIM_INFINITY or value > hard):
+        value = hard
+    resource.setrlimit(limit, (value, hard))

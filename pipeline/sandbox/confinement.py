@@ -1,4 +1,4 @@
-"""What a child of the sandbox gives up for good before it sees untrusted bytes. Linux only, through libc."""
+"""Restrictions that a child puts on itself for good before it reads untrusted bytes. Linux only, through libc."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ import signal
 import struct
 from contextlib import suppress
 
-MAX_OPEN_FILES = 64
+MAX_OPEN_FILES = 64  # a call that opens more fails with a retryable error
 
 # linux/sched.h, linux/prctl.h, linux/seccomp.h, linux/audit.h
 CLONE_THREAD, CLONE_NEWUSER, CLONE_NEWNET = 0x00010000, 0x10000000, 0x40000000
 PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS = 22, 38
 SECCOMP_MODE_FILTER = 2
-KILL, FAIL, ALLOW = 0x80000000, 0x00050000, 0x7FFF0000
-X32_CALL = 0x40000000
-# linux/bpf_common.h: load a word, jump if equal, if greater or equal, if any bit is set; return
+KILL, FAIL, ALLOW = 0x80000000, 0x00050000, 0x7FFF0000  # results of a filter
+X32_CALL = 0x40000000  # from this number on, calls of the x32 ABI
+# linux/bpf_common.h: load a word; jump if equal, if greater or equal, if any bit is set; return
 LOAD, EQUAL, AT_LEAST, ANY_BIT, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 CALL_NUMBER, ARCHITECTURE = 0, 4  # offsets in struct seccomp_data
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 
 AUDIT = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
-# Numbers of system calls on x86_64 and aarch64, from asm/unistd_64.h and asm-generic/unistd.h; None: there is none.
+# Refused system calls, by their numbers on x86_64 and aarch64 (asm/unistd_64.h, asm-generic/unistd.h). None: no such
+# call on this machine.
 REFUSED: dict[str, tuple[int | None, int | None]] = {
     "fork": (57, None), "vfork": (58, None), "execve": (59, 221), "execveat": (322, 281),
     "socket": (41, 198), "io_uring_setup": (425, 425),
@@ -45,6 +46,7 @@ REFUSED: dict[str, tuple[int | None, int | None]] = {
     "init_module": (175, 105), "finit_module": (313, 273), "reboot": (169, 142), "sethostname": (170, 161),
     "shmget": (29, 194), "semget": (64, 190), "msgget": (68, 186), "mq_open": (240, 180),
 }  # fmt: skip
+# Calls that are refused or allowed by their arguments, or reported as missing.
 CLONE, CLONE3 = (56, 220), (435, 435)
 OPEN, OPENAT, OPENAT2 = (2, None), (257, 56), (437, 437)
 KILL_CALL, TGKILL, PRLIMIT = (62, 129), (234, 131), (302, 261)
@@ -57,80 +59,93 @@ class _Program(ctypes.Structure):
 
 
 def restore_signals() -> None:
-    """Undoes what the parent may have ignored or blocked of the signals that are to end this process."""
+    """Restores the signals that end this process: the parent may have ignored or blocked them."""
     for number in (signal.SIGIO, signal.SIGXCPU, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
 
 def die_with_parent(lifeline: int) -> None:
-    """Has the kernel end this process, however busy it is, once nobody holds the other end of this pipe."""
-    # PR_SET_PDEATHSIG would fire when the thread that started us ends; SIGIO on a hang-up minds only processes.
+    """Makes the kernel end this process, however busy it is, when the parent's end of this pipe is closed."""
+    # Not PR_SET_PDEATHSIG: it fires when the thread that started this process ends, which the parent may outlive. SIGIO
+    # is sent when the last process that holds the other end is gone.
     fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
 
 
 def leave_network() -> bool:
-    """Moves this process into a network namespace of its own, where nothing is; False where the kernel refuses."""
-    needed = CLONE_NEWNET if os.geteuid() == 0 else CLONE_NEWNET | CLONE_NEWUSER
-    return bool(_libc.unshare(needed) == 0)
+    """Moves this process into an empty network namespace; False if the kernel refuses."""
+    flags = CLONE_NEWNET if os.geteuid() == 0 else CLONE_NEWNET | CLONE_NEWUSER
+    return bool(_libc.unshare(flags) == 0)
 
 
 def limit_resources() -> None:
-    """No core dumps, no bytes written to files, few open files."""
-    for limit, most in (
+    """Forbids core dumps and writing to files, and limits open files."""
+    for limit, value in (
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_NOFILE, MAX_OPEN_FILES),
     ):
-        with suppress(ValueError):  # the limit we were given is lower already
-            resource.setrlimit(limit, (most, most))
+        with suppress(ValueError):  # the inherited limit is lower already
+            resource.setrlimit(limit, (value, value))
 
 
-def refuse_calls() -> bool:
-    """Refuses new processes, programs, sockets, signals to others and writes, for good; False where it cannot."""
+def refuse_system_calls() -> bool:
+    """Installs a seccomp filter against new processes, programs, sockets, signals to others and writes.
+
+    Returns False on a machine or kernel without support.
+    """
     machine = platform.machine()
     _libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     if machine not in AUDIT or struct.calcsize("P") != 8:
         return False
     code = _filter(machine)
-    kept = ctypes.create_string_buffer(code, len(code))
-    program = _Program(len(code) // 8, ctypes.addressof(kept))
+    buffer = ctypes.create_string_buffer(code, len(code))
+    program = _Program(len(code) // 8, ctypes.addressof(buffer))
     return bool(_libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(program), 0, 0) == 0)
 
 
 def _filter(machine: str) -> bytes:
+    """The BPF program of the seccomp filter."""
     column = 0 if machine == "x86_64" else 1
-    refuse = _step(RETURN, FAIL | errno.EPERM)
-    absent = _step(RETURN, FAIL | errno.ENOSYS)
-    allow = _step(RETURN, ALLOW)
-    ours_only = _when(EQUAL, os.getpid(), argument=0, then=allow, otherwise=refuse)
+    refuse = _instruction(RETURN, FAIL | errno.EPERM)
+    absent = _instruction(RETURN, FAIL | errno.ENOSYS)
+    allow = _instruction(RETURN, ALLOW)
+    own_pid_only = _when(EQUAL, os.getpid(), argument=0, then=allow, otherwise=refuse)
     itself_only = _when(EQUAL, 0, argument=0, then=allow, otherwise=refuse)
     threads_only = _when(ANY_BIT, CLONE_THREAD, argument=0, then=allow, otherwise=refuse)
     rules = [(numbers, refuse) for numbers in REFUSED.values()]
     rules += [(OPEN, _when(ANY_BIT, WRITES, argument=1, then=refuse, otherwise=allow))]
     rules += [(OPENAT, _when(ANY_BIT, WRITES, argument=2, then=refuse, otherwise=allow))]
-    rules += [(KILL_CALL, ours_only), (TGKILL, ours_only), (PRLIMIT, itself_only), (CLONE, threads_only)]
-    # Their flags lie in memory that a filter cannot see. Whoever is told that they do not exist uses the older ones.
+    rules += [(KILL_CALL, own_pid_only), (TGKILL, own_pid_only), (PRLIMIT, itself_only), (CLONE, threads_only)]
+    # Their flags are in memory that a filter cannot read. If they are reported as missing, libc uses the older calls.
     rules += [(CLONE3, absent), (OPENAT2, absent)]
     known = [(numbers[column], body) for numbers, body in rules if numbers[column] is not None]
-    return b"".join([_entry(machine), *(_only_for(number, body) for number, body in known if number), allow])
+    return b"".join([_prologue(machine), *(_only_for(number, body) for number, body in known if number), allow])
 
 
-def _entry(machine: str) -> bytes:
-    """Ends whoever calls by another machine's numbers, and leaves the number of the call in the register."""
-    same = _step(LOAD, ARCHITECTURE) + _step(EQUAL, AUDIT[machine], then=1) + _step(RETURN, KILL)
-    return same + _step(LOAD, CALL_NUMBER) + _step(AT_LEAST, X32_CALL, otherwise=1) + _step(RETURN, KILL)
+def _prologue(machine: str) -> bytes:
+    """Kills the process for a call of another architecture or ABI; leaves the number of the call in the register."""
+    same = _instruction(LOAD, ARCHITECTURE) + _instruction(EQUAL, AUDIT[machine], then=1) + _instruction(RETURN, KILL)
+    return (
+        same
+        + _instruction(LOAD, CALL_NUMBER)
+        + _instruction(AT_LEAST, X32_CALL, otherwise=1)
+        + _instruction(RETURN, KILL)
+    )
 
 
 def _only_for(number: int, body: bytes) -> bytes:
-    return _step(EQUAL, number, otherwise=len(body) // 8) + body
+    """Runs `body` for this system call alone."""
+    return _instruction(EQUAL, number, otherwise=len(body) // 8) + body
 
 
 def _when(test: int, value: int, *, argument: int, then: bytes, otherwise: bytes) -> bytes:
-    """Looks at the lower half of an argument of the call; both machines are little-endian."""
-    return _step(LOAD, 16 + 8 * argument) + _step(test, value, otherwise=len(then) // 8) + then + otherwise
+    """Tests the lower half of an argument of the call; both machines are little-endian."""
+    return (
+        _instruction(LOAD, 16 + 8 * argument) + _instruction(test, value, otherwise=len(then) // 8) + then + otherwise
+    )
 
 
-def _step(operation: int, value: int, *, then: int = 0, otherwise: int = 0) -> bytes:
+def _instruction(operation: int, value: int, *, then: int = 0, otherwise: int = 0) -> bytes:
     return struct.pack("=HBBI", operation, then, otherwise, value)

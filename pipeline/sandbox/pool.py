@@ -1,4 +1,4 @@
-"""The parent's side of the sandbox: a few persistent children, each used by one thread at a time."""
+"""The sandbox: a few persistent child processes, each used by one thread at a time."""
 
 from __future__ import annotations
 
@@ -12,54 +12,37 @@ from queue import Empty, LifoQueue
 from threading import Lock, Thread
 from typing import Any, NamedTuple
 
-from pipeline.errors import BusyError, Code, PermanentError, PipelineError, RetryableError, StagingLostError
-from pipeline.sandbox.slot import Answer, ProcessSlot, nonsense
+from pipeline.errors import Code, PipelineError, RetryableError
+from pipeline.sandbox.calls import Answer, Call, StillRunning, unpack_answer
+from pipeline.sandbox.slot import ProcessSlot
 
-# No answer for so long, and those that have come are not held up any more.
-PATIENCE_S = 0.1
-MOST_LATE = 64
-MAX_MESSAGE = 500
-CODES = frozenset(Code)
-
-
-class Call(NamedTuple):
-    """One call: "module:function" and its arguments, which are JSON values.
-
-    `mark` tells what the arguments name from what they may name another time, such as another file by the same name.
-    """
-
-    function: str
-    arguments: dict[str, Any]
-    mark: str = ""
-
-
-class StillRunning(BusyError):  # noqa: N818 -- nothing is wrong: it is to be asked again
-    """What `call_many` returns for a call that takes long, and for those behind it that were not begun."""
-
-    def __init__(self) -> None:
-        super().__init__(Code.INTERNAL, "is still being decoded, or waits behind another one that is")
+# Seconds without an answer after which `call_many` returns the answers so far. Longer: one slow file holds up the
+# others of its batch. Shorter: more files are asked for twice.
+SLOW_CALL_S = 0.1
+# Answers of slow calls that are kept until they are asked for. Beyond that the oldest is dropped: its caller is gone.
+MAX_UNCOLLECTED = 64
 
 
 class _Key(NamedTuple):
-    """A call as it is asked."""
+    """Identity of a call: its arguments as JSON, and the id of its content."""
 
     shared: bytes
     call: bytes
-    mark: str
+    content_id: str
 
 
 class Sandbox:
     """Runs functions on untrusted bytes in `processes` child processes. Thread-safe; children start when needed.
 
-    Each call may take `memory_mb` (10^6 bytes) beyond what its child held before, `cpu_s` seconds of CPU and `wall_s`
-    seconds by the clock, not counting the wait for a free child. Modules named in `preload` are loaded when a child
-    starts instead of at its first call. With `nice` the children give way to other processes. May be made before a
-    fork: the forked process starts children of its own.
+    Each call may use `memory_mb` (10^6 bytes) beyond what its child used before, `cpu_s` seconds of CPU and `wall_s`
+    seconds of wall time, without the wait for a free child. Modules named in `preload` are imported when a child starts
+    instead of at its first call. `nice` lowers the children's CPU priority. A Sandbox may be created before a fork: the
+    forked process starts children of its own.
 
-    Only CPU time is held against a file, for only that says the same on every machine. A call that has not ended after
-    `wall_s` is refused for good if it used its CPU time meanwhile (`cpu_s`, or as much of it as fits into `wall_s`).
-    Else nobody can tell a decoder that sleeps or waits from one that was stopped, or that the machine gave too little
-    CPU: it may be tried again, and a file that keeps a decoder waiting each time has failed, not been refused.
+    Only CPU time is held against a file, because it is the same on every machine. A call that has not ended after
+    `wall_s` is refused for good if it used its CPU time (`cpu_s`, or as much of it as fits into `wall_s`). The
+    cause is unknown otherwise (a decoder that sleeps, a stopped process, a machine with too little CPU), so the error
+    is retryable, and a file whose decoder never ends uses up its attempts and fails.
     """
 
     def __init__(
@@ -76,26 +59,26 @@ class Sandbox:
         self._limits["nice"] = nice
         self._processes = processes
         self._closed = False
-        self._fill()
+        self._create_slots()
         _sandboxes.add(self)
 
-    def _fill(self) -> None:
+    def _create_slots(self) -> None:
         self._closing = Lock()
-        self._seats = [ProcessSlot(self._limits) for _ in range(self._processes)]
-        # The seat used last is used next: children that are not needed are never started.
+        self._slots = [ProcessSlot(self._limits) for _ in range(self._processes)]
+        # Last in, first out: the slot used last is used next, so children that are not needed never start.
         self._free: LifoQueue[ProcessSlot] = LifoQueue()
-        self._late: dict[_Key, Future[Answer]] = {}  # what takes long, and has not been asked for again
-        for seat in self._seats:
-            self._free.put(seat)
+        self._slow_calls: dict[_Key, Future[Answer]] = {}  # still running, or ended and not asked for again
+        for slot in self._slots:
+            self._free.put(slot)
 
     def call(self, function: str, **arguments: Any) -> Any:
-        """Runs `function`, named as "module:function", in a child. Arguments and answer are JSON values.
+        """Runs `function`, named as "module:function", in a child. Arguments and result are JSON values.
 
         Raises:
-            PipelineError: what the function raised; `decoder_crash` (permanent) if it raised anything else or ended its
-                process; `too_costly` (permanent) if it took more memory or CPU than allowed; `too_costly` (retryable)
-                if it took longer than allowed without using its CPU time; `staging` (retryable) if the system could
-                not read a file; `internal` (retryable) if no child could be started.
+            PipelineError: the error that the function raised; `decoder_crash` (permanent) if it raised another
+                exception or its process ended; `too_costly` (permanent) if it used more memory or CPU than allowed;
+                `too_costly` (retryable) if it took longer than allowed without using its CPU time; `staging`
+                (retryable) if the system could not read a file; `internal` (retryable) if no child could be started.
             StagingLostError: the function did not find its file.
         """
         answer = self.call_many([Call(function, {})], **arguments)[0]
@@ -104,139 +87,126 @@ class Sandbox:
         return answer
 
     def call_many(self, calls: Sequence[Call], **shared: Any) -> list[Any]:
-        """Runs these one after the other in one child: for each what it returned, or the error that `call` raises.
+        """Runs calls one after the other in one child: for each its result, or the error that `call` raises.
 
-        `shared` are arguments of all of them: a child that has just read the same ones does not read them again.
+        `shared` are arguments of all calls; a child parses them only if they differ from the last ones.
 
-        Once one takes longer than PATIENCE_S, `StillOut` stands in its place and in those behind it, which are not
-        begun. It goes on by itself: asked again with the same mark, its answer is there or is waited for, so no work is
-        lost, and whoever asks for each `StillOut` alone comes to an end. One call alone is awaited to its end.
+        If there is no answer for SLOW_CALL_S, the call that runs and those behind it are returned as StillRunning. The
+        running call continues; those behind it are not begun. A later call with the same arguments and content id gets
+        the answer, or waits for it, so no work is lost. A single call is always waited for, so a caller that repeats
+        each StillRunning alone gets all answers.
         """
         if not calls:
             return []
         common = json.dumps(shared).encode()
-        keys = [_Key(common, json.dumps(call[:2]).encode(), call.mark) for call in calls]
-        patience_s = PATIENCE_S if len(calls) > 1 else None
-        late = [self._late.get(key) for key in keys] if self._late else []
-        answers = self._answers_with_late(keys, late, patience_s) if any(late) else self._ask(keys, patience_s)
-        return [StillRunning() if answer is None else _unfold(answer) for answer in answers]
+        keys = [_Key(common, json.dumps(call[:2]).encode(), call.content_id) for call in calls]
+        slow_after_s = SLOW_CALL_S if len(calls) > 1 else None
+        futures = [self._slow_calls.get(key) for key in keys] if self._slow_calls else []
+        has_slow = any(futures)
+        answers = self._collect_and_run(keys, futures, slow_after_s) if has_slow else self._run(keys, slow_after_s)
+        return [StillRunning() if answer is None else unpack_answer(answer) for answer in answers]
 
-    def _answers_with_late(
-        self, keys: Sequence[_Key], late: Sequence[Future[Answer] | None], patience_s: float | None
+    def _collect_and_run(
+        self, keys: Sequence[_Key], futures: Sequence[Future[Answer] | None], slow_after_s: float | None
     ) -> list[Answer | None]:
-        new = [key for key, future in zip(keys, late, strict=True) if future is None]
-        answers = iter(self._ask(new, patience_s) if new else [])
+        new = [key for key, future in zip(keys, futures, strict=True) if future is None]
+        answers = iter(self._run(new, slow_after_s) if new else [])
         if not new:
-            wait([future for future in late if future], timeout=patience_s, return_when=FIRST_COMPLETED)
-        return [self._collect(key, future) if future else next(answers) for key, future in zip(keys, late, strict=True)]
+            wait([future for future in futures if future], timeout=slow_after_s, return_when=FIRST_COMPLETED)
+        return [
+            self._collect(key, future) if future else next(answers) for key, future in zip(keys, futures, strict=True)
+        ]
 
     def _collect(self, key: _Key, future: Future[Answer]) -> Answer | None:
         if not future.done():
             return None
-        self._late.pop(key, None)
+        self._slow_calls.pop(key, None)
         return future.result()
 
-    def _ask(self, keys: Sequence[_Key], patience_s: float | None) -> list[Answer | None]:
-        """The answers of one child, and None for each that has not come."""
-        seat = self._free.get()
+    def _run(self, keys: Sequence[_Key], slow_after_s: float | None) -> list[Answer | None]:
+        """The answers of one child; None for each call without one yet."""
+        slot = self._free.get()
         answers: list[Answer] | None = None
         try:
             if self._closed:
                 return [RetryableError(Code.INTERNAL, "the sandbox is closed")] * len(keys)
-            answers = seat.ask([key.call for key in keys], shared=keys[0].shared, patience_s=patience_s)
+            answers = slot.run([key.call for key in keys], shared=keys[0].shared, slow_after_s=slow_after_s)
         finally:
             if answers is None or len(answers) == len(keys):
-                self._free.put(seat)
+                self._free.put(slot)
         if len(answers) < len(keys):
-            self._await_beside(seat, keys[len(answers)])
+            self._finish_in_background(slot, keys[len(answers)])
         return [*answers, *([None] * (len(keys) - len(answers)))]
 
-    def _await_beside(self, seat: ProcessSlot, key: _Key) -> None:
-        # Ending the child instead would cost more than the work that it has done: a fresh one takes 0.4 s of CPU to
-        # load its decoders, and a picture of many frames is no fault.
+    def _finish_in_background(self, slot: ProcessSlot, key: _Key) -> None:
+        # Killing the child would waste its work and the 0.4 s of CPU in which a new one imports the decoders; an image
+        # with many frames is not an error.
         future: Future[Answer] = Future()
-        self._late[key] = future
-        while len(self._late) > MOST_LATE:  # whoever asked for it has gone meanwhile
-            self._late.pop(next(iter(self._late)), None)
+        self._slow_calls[key] = future
+        while len(self._slow_calls) > MAX_UNCOLLECTED:
+            self._slow_calls.pop(next(iter(self._slow_calls)), None)
         try:
-            Thread(target=_finish, args=(seat, key, future, self._free), daemon=True).start()
-        except RuntimeError:  # no memory for another thread: then this one waits, or the seat would be lost
-            _finish(seat, key, future, self._free)
+            Thread(target=_finish, args=(slot, key, future, self._free), daemon=True).start()
+        except RuntimeError:  # no memory for a thread: this thread waits instead, or the slot would be lost
+            _finish(slot, key, future, self._free)
 
     def warm(self) -> None:
-        """Starts the child that is asked first, if it does not run, without waiting for it.
+        """Starts the child that is used first, if it does not run, without waiting for it.
 
-        The others start when several are needed at once: where files are small, one has time for all.
+        The others start when several are needed at once: with small files one child is fast enough for all.
 
         Raises:
             RetryableError: `internal`, if it cannot be started.
         """
-        with suppress(Empty):  # who is in use has a child
-            seat = self._free.get_nowait()
+        with suppress(Empty):  # a slot in use has a child
+            slot = self._free.get_nowait()
             try:
-                seat.start()
+                slot.start()
             finally:
-                self._free.put(seat)
+                self._free.put(slot)
 
     @property
     def deaths(self) -> int:
-        """How many children ended or were ended within a call."""
-        return sum(seat.deaths for seat in self._seats)
+        """Number of children that ended or were killed during a call."""
+        return sum(slot.deaths for slot in self._slots)
 
     def close(self) -> None:
-        """Ends every child, after the calls that are under way; later calls are refused."""
+        """Ends every child after its running call. Later calls are refused."""
         self._closed = True
-        with self._closing:  # two that each held some of the seats would wait for each other
-            seats = [self._free.get() for _ in range(self._processes)]
-            for seat in seats:
-                seat.clear()
-                self._free.put(seat)
+        with self._closing:  # two threads that each held some of the slots would wait for each other
+            slots = [self._free.get() for _ in range(self._processes)]
+            for slot in slots:
+                slot.clear()
+                self._free.put(slot)
 
-    def forget(self) -> None:
-        """Lets go of children that belong to the process we were forked from."""
-        for seat in self._seats:
-            seat.disown()
-        self._fill()
+    def disown_children(self) -> None:
+        """Replaces all slots in a forked process: the children belong to the process that it was forked from."""
+        for slot in self._slots:
+            slot.disown()
+        self._create_slots()
 
 
 _sandboxes: weakref.WeakSet[Sandbox] = weakref.WeakSet()
 
 
 def deaths() -> int:
-    """How many children of this process ended or were ended within a call."""
+    """Number of children of this process that ended or were killed during a call."""
     return sum(sandbox.deaths for sandbox in list(_sandboxes))
 
 
-def _forget_all() -> None:
+def _disown_all_children() -> None:
     for sandbox in list(_sandboxes):
-        sandbox.forget()
+        sandbox.disown_children()
 
 
-os.register_at_fork(after_in_child=_forget_all)
+os.register_at_fork(after_in_child=_disown_all_children)
 
 
-def _finish(seat: ProcessSlot, key: _Key, future: Future[Answer], free: LifoQueue[ProcessSlot]) -> None:
+def _finish(slot: ProcessSlot, key: _Key, future: Future[Answer], free: LifoQueue[ProcessSlot]) -> None:
     try:
-        future.set_result(seat.finish(key.call, shared=key.shared))
+        future.set_result(slot.finish(key.call, shared=key.shared))
     except BaseException as error:
         future.set_exception(error)
         raise
     finally:
-        free.put(seat)
-
-
-def _unfold(answer: Answer) -> Any:
-    """The result, or what the function raised. The child may lie: whatever it says fits our own words."""
-    if isinstance(answer, PipelineError):
-        return answer
-    if "error" not in answer:
-        return answer.get("result")
-    error = answer["error"] if isinstance(answer["error"], dict) else {}
-    message = str(error.get("message"))[:MAX_MESSAGE]
-    if error.get("permanence") == "lost":
-        return StagingLostError(message)
-    code = str(error.get("code"))
-    if code not in CODES:
-        return nonsense()
-    kind = RetryableError if error.get("permanence") == "retryable" else PermanentError
-    return kind(Code(code), message)
+        free.put(slot)

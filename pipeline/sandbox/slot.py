@@ -1,4 +1,4 @@
-"""The place of one child in the sandbox, and who is to blame for its end."""
+"""A slot for one child process: starts and replaces it, and decides which call its end is held against."""
 
 from __future__ import annotations
 
@@ -9,106 +9,109 @@ from typing import Any
 
 from pipeline.errors import Code, PermanentError, PipelineError, RetryableError
 from pipeline.metrics import SANDBOX_DEATHS, SANDBOX_STARTS
-from pipeline.sandbox.process import Child, ChildDiedError, ChildOverdueError, InvalidReplyError
+from pipeline.sandbox.calls import Answer, invalid_reply
+from pipeline.sandbox.exchange import Child, ChildDiedError, ChildOverdueError, InvalidReplyError
 
-# Then a fresh child takes over, against leaks that are too small to be seen. Loading the decoders takes 0.4 s of CPU:
-# at a few milliseconds a call this keeps it below one per cent.
+# Calls after which a child is replaced, in case of leaks too small to be detected. A new child uses 0.4 s of CPU to
+# import the decoders: at a few milliseconds a call that is less than one per cent.
 CALLS_PER_CHILD = 20_000
-MOST_BYTES = 32_768  # half of what a pipe takes in of which nobody reads, as while a child is stopped
-# Of the CPU time that a call could have had before its time by the clock was over. Not quite all of it: what the child
-# did not get in between, and what was not measured, are no excuse.
-BURNT = 0.9
-CAUSES = {-signal.SIGXCPU: "cpu", -signal.SIGKILL: "killed"}  # of a death, by its status
-
-Answer = dict[str, Any] | PipelineError
-"""What a child has said, or the verdict on a call that it did not answer."""
+# Bytes of calls in one request: half of what a pipe buffers, so that writing never blocks on a stopped child.
+MAX_REQUEST_BYTES = 32_768
+# Share of the CPU time that a call could have used before its wall time was over. From this share on the file is
+# refused for good. Not 1.0: what was not measured, and CPU time that the child did not get, must not excuse a file.
+CPU_SHARE = 0.9
+CAUSES = {-signal.SIGXCPU: "cpu", -signal.SIGKILL: "killed"}  # metric label of a death, by the exit status
 
 
 class ProcessSlot:
-    """The place of one child: empty, or with a child in it that has answered everything so far."""
+    """A slot for one child process: empty, or with a child that has answered every call so far."""
 
     def __init__(self, limits: dict[str, Any]) -> None:
         self._limits = limits
         self._child: Child | None = None
-        self._fresh = False  # whether the child at work has seen nothing but the call that it is working on
+        self._fresh = False  # whether the running call is the first one of the child
         self.deaths = 0
 
-    def ask(self, calls: Sequence[bytes], *, shared: bytes, patience_s: float | None = None) -> list[Answer]:
-        """An answer to each of these calls, in order; `shared` are arguments of all of them.
+    def run(self, calls: Sequence[bytes], *, shared: bytes, slow_after_s: float | None = None) -> list[Answer]:
+        """Runs calls, given as JSON: one answer each, in order. `shared` are arguments of all of them.
 
-        They are fewer if none came for `patience_s`: the child still works on the first that is missing, none behind it
-        is begun, and `finish` is to be called.
+        There are fewer answers if none came for `slow_after_s`: the child is still running the first call without an
+        answer, those behind it are not begun, and the caller must call `finish`.
         """
         answers: list[Answer] = []
         while len(answers) < len(calls):
-            left = calls[len(answers) :]
+            remaining = calls[len(answers) :]
             try:
                 child = self.start()
-                self._await(child)
+                self._wait_ready(child)
             except RetryableError as error:
-                return [*answers, *([error] * len(left))]
+                return [*answers, *([error] * len(remaining))]
             self._fresh = child.calls == 0
-            line = shared + b"\t[" + b",".join(some := _fitting(left)) + b"]\n"
-            if not self._work(partial(child.ask, line, len(some), patience_s=patience_s), answers):
+            batch = _first_batch(remaining)
+            request = shared + b"\t[" + b",".join(batch) + b"]\n"
+            if not self._exchange(partial(child.run, request, len(batch), slow_after_s=slow_after_s), answers):
                 break
         return answers
 
     def finish(self, call: bytes, *, shared: bytes) -> Answer:
-        """The answer to the call that the child was still working on."""
+        """Waits for the answer to the call that is still running."""
         assert self._child is not None
         answers: list[Answer] = []
-        self._work(self._child.finish, answers)
-        return answers[0] if answers else self.ask([call], shared=shared)[0]
+        self._exchange(self._child.finish, answers)
+        return answers[0] if answers else self.run([call], shared=shared)[0]
 
-    def _work(self, step: Callable[[list[dict[str, Any]]], bool], answers: list[Answer]) -> bool:
-        """Appends what the child answers in this step; False if it is still at work.
+    def _exchange(self, receive: Callable[[list[dict[str, Any]]], bool], answers: list[Answer]) -> bool:
+        """Appends the answers that `receive` collects; False if the child is still running a call.
 
-        A file is blamed only for the end of a child that had seen no other file: else its call has no answer yet.
+        The end of a child is held against a file only if the child has seen no other file. Otherwise the call gets no
+        answer here and is run again in a new child.
         """
-        found: list[dict[str, Any]] = []
-        verdict: PipelineError | None = None
+        received: list[dict[str, Any]] = []
+        error: PipelineError | None = None
         ended = True
         try:
-            ended = step(found)
+            ended = receive(received)
         except ChildDiedError as death:
-            self._bury(CAUSES.get(death.status, "crash"))
-            if (self._fresh and not found) or death.status == -signal.SIGXCPU:
-                verdict = _verdict(death.status)
+            self._record_death(CAUSES.get(death.status, "crash"))
+            if (self._fresh and not received) or death.status == -signal.SIGXCPU:
+                error = _error_by_status(death.status)
         except ChildOverdueError as overdue:
-            self._bury("overdue")
-            verdict = self._too_long(overdue.cpu_s)
+            self._record_death("overdue")
+            error = self._overdue_error(overdue.cpu_s)
         except InvalidReplyError:
-            self._bury("nonsense")
-            verdict = nonsense()
+            self._record_death("nonsense")
+            error = invalid_reply()
         except BaseException:
             self.clear()
             raise
-        self._fresh = self._fresh and not found
+        self._fresh = self._fresh and not received
         if ended:
-            self._retire(tired=bool(found) and bool(found[-1].get("tired")))
-        answers += [*found, *([verdict] if verdict else [])]
+            self._replace_if_used_up(requested=bool(received) and bool(received[-1].get("replace")))
+        answers += [*received, *([error] if error else [])]
         return ended
 
-    def _retire(self, *, tired: bool) -> None:
-        if self._child and (tired or self._child.calls >= CALLS_PER_CHILD):
+    def _replace_if_used_up(self, *, requested: bool) -> None:
+        if self._child and (requested or self._child.calls >= CALLS_PER_CHILD):
             self.clear()
 
-    def _too_long(self, cpu_s: float) -> PipelineError:
-        """The verdict on a call that did not end in time and has used so much CPU; Sandbox says why."""
-        if cpu_s >= BURNT * min(self._limits["cpu_s"], self._limits["wall_s"]):
+    def _overdue_error(self, cpu_s: float) -> PipelineError:
+        """The error of a call that did not end within its wall time and used this much CPU (see Sandbox)."""
+        if cpu_s >= CPU_SHARE * min(self._limits["cpu_s"], self._limits["wall_s"]):
             return PermanentError(Code.TOO_COSTLY, "takes longer than is allowed")
-        message = f"took longer than is allowed, with {cpu_s:.1f} s of CPU: it waits, or the machine is too busy"
+        message = (
+            f"took longer than is allowed with {cpu_s:.1f} s of CPU: the decoder waits, or the machine is too busy"
+        )
         return RetryableError(Code.TOO_COSTLY, message)
 
-    def _await(self, child: Child) -> None:
+    def _wait_ready(self, child: Child) -> None:
         try:
             child.wait_ready()
         except (ChildDiedError, ChildOverdueError) as error:
-            self._bury("start")
-            raise RetryableError(Code.INTERNAL, f"a decoder's process does not start: {error}") from None
+            self._record_death("start")
+            raise RetryableError(Code.INTERNAL, f"a decoder process does not start: {error}") from None
 
     def start(self) -> Child:
-        """The child of this place.
+        """The child of this slot, started if there is none.
 
         Raises:
             RetryableError: `internal`, if it cannot be started.
@@ -117,12 +120,12 @@ class ProcessSlot:
             try:
                 self._child = Child(**self._limits)
             except OSError as error:
-                message = f"a decoder's process cannot be started: {error.strerror}"
+                message = f"a decoder process cannot be started: {error.strerror}"
                 raise RetryableError(Code.INTERNAL, message) from error
             SANDBOX_STARTS.add()
         return self._child
 
-    def _bury(self, cause: str) -> None:
+    def _record_death(self, cause: str) -> None:
         SANDBOX_DEATHS.add(cause)
         self.deaths += 1
         self.clear()
@@ -134,32 +137,27 @@ class ProcessSlot:
             self._child = None
 
     def disown(self) -> None:
-        """Lets go of a child that belongs to the process we were forked from."""
+        """Drops the child without ending it: it belongs to the process that this one was forked from."""
         if self._child is not None:
             self._child.disown()
             self._child = None
 
 
-def _verdict(status: int) -> PipelineError:
+def _error_by_status(status: int) -> PipelineError:
     if status == -signal.SIGXCPU:
         return PermanentError(Code.TOO_COSTLY, "takes more CPU time than is allowed")
     if status == -signal.SIGKILL:
-        # We have not done this: the kernel short of memory, or somebody who ends all processes.
-        return RetryableError(Code.INTERNAL, "the decoder's process was killed from outside")
+        # Not sent by the sandbox: the kernel was short of memory, or an operator killed the process.
+        return RetryableError(Code.INTERNAL, "the decoder process was killed from outside")
     how = f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
-    return PermanentError(Code.DECODER_CRASH, f"the decoder's process was ended {how}")
+    return PermanentError(Code.DECODER_CRASH, f"the decoder process ended {how}")
 
 
-def nonsense() -> PermanentError:
-    """The verdict on what made a child answer what is no answer."""
-    return PermanentError(Code.DECODER_CRASH, "the decoder's process answered nonsense")
-
-
-def _fitting(calls: Sequence[bytes]) -> Sequence[bytes]:
-    """The first of these calls, as many as may be handed over at once."""
+def _first_batch(calls: Sequence[bytes]) -> Sequence[bytes]:
+    """The first calls, as many as MAX_REQUEST_BYTES allows, at least one."""
     size = 0
     for count, call in enumerate(calls):
         size += len(call) + 1
-        if size > MOST_BYTES and count:
+        if size > MAX_REQUEST_BYTES and count:
             return calls[:count]
     return calls

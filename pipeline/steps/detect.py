@@ -1,4 +1,4 @@
-"""The step detect: what the content is, which kind of attachment that makes it, and where the declaration differs."""
+"""The step detect: the type of the content, the kind of the attachment, and where the declaration differs."""
 
 from __future__ import annotations
 
@@ -16,32 +16,33 @@ from pipeline.media_types.limits import Rules, rules_from
 from pipeline.models import Attachment, Checked, Detected, Fetched, Kind
 from pipeline.sandbox import Call, Sandbox, StillRunning
 
-__all__ = ["StagedFile", "StillRunning", "detect", "detect_many", "judge"]
+__all__ = ["StagedFile", "StillRunning", "detect", "detect_many"]
 
 EXAMINE = "pipeline.media_types.examine:examine"
 IDENTIFY = "pipeline.media_types.sniff:identify"
-MAX_MESSAGE = 500
+MAX_MESSAGE = 500  # characters; a longer message of a check is not believed
 ENCRYPTED_OOXML = "encrypted-ooxml"
-NO_CLAIM = frozenset({"application/octet-stream", "binary/octet-stream", "application/x-download", "*/*"})
-# Only what the standard library knows by itself: the answer must not depend on the files of this machine.
-_known_extensions = mimetypes.MimeTypes()
+# Declared mime types that say nothing about the content, so that they never count as a mismatch.
+UNSPECIFIC_MIMES = frozenset({"application/octet-stream", "binary/octet-stream", "application/x-download", "*/*"})
+# The standard library's own table: the result must not depend on the mime.types files of this machine.
+_mime_table = mimetypes.MimeTypes()
 
 
-def _names(aliases: Callable[[MediaType], Iterable[str]]) -> dict[str | None, list[str]]:
-    """The names of the types by each of their aliases, in the order of the table."""
-    found: dict[str | None, list[str]] = {}
-    for row in MEDIA_TYPES.values():
-        for alias in aliases(row):
-            found.setdefault(alias, []).append(row.name)
-    return found
+def _names_by(aliases: Callable[[MediaType], Iterable[str]]) -> dict[str | None, list[str]]:
+    """Names of the media types by each of their aliases, in the order of the table."""
+    names: dict[str | None, list[str]] = {}
+    for media_type in MEDIA_TYPES.values():
+        for alias in aliases(media_type):
+            names.setdefault(alias, []).append(media_type.name)
+    return names
 
 
-_BY_MIME = _names(lambda row: row.mimes)
-_BY_EXT = _names(lambda row: row.exts)
+_NAMES_BY_MIME = _names_by(lambda media_type: media_type.mimes)
+_NAMES_BY_EXT = _names_by(lambda media_type: media_type.exts)
 
 
 class StagedFile(NamedTuple):
-    """One staged file: the attachment that declares it, and the absolute path of its bytes."""
+    """One file to detect: the attachment that declares it, and the absolute path of its bytes."""
 
     attachment: Attachment
     fetched: Fetched
@@ -49,134 +50,137 @@ class StagedFile(NamedTuple):
 
 
 def detect(attachment: Attachment, fetched: Fetched, *, path: Path, sandbox: Sandbox, settings: Settings) -> Detected:
-    """What the staged file at `path` is. One call in the sandbox, two for a file that is too much for its check.
+    """Detects one staged file. One call to the sandbox, two if the check of the type failed in the child.
 
     Raises:
         PermanentError: `empty`, `type_not_allowed`, `type_mismatch`, `broken` or `expands_too_far` (an archive declared
             as an Office document), and what `Sandbox.call` raises.
     """
-    asked = StagedFile(attachment, fetched, str(path.absolute()))
-    return or_raise(detect_many([asked], sandbox=sandbox, settings=settings)[0])
+    file = StagedFile(attachment, fetched, str(path.absolute()))
+    return or_raise(detect_many([file], sandbox=sandbox, settings=settings)[0])
 
 
-def detect_many(items: Sequence[StagedFile], *, sandbox: Sandbox, settings: Settings) -> list[Detected | PipelineError]:
-    """What each of these files is, or the error that `detect` raises; one call in the sandbox for all of them.
+def detect_many(files: Sequence[StagedFile], *, sandbox: Sandbox, settings: Settings) -> list[Detected | PipelineError]:
+    """Detects several files in one exchange with the sandbox: for each its result or the error that `detect` raises.
 
-    Of several files some may come back as `StillOut`: one that takes long, and those behind it. They are to be asked
-    for again, best each alone; one file alone is awaited to its end, and nothing is decoded twice.
+    Of several files, one that takes long and those behind it may come back as StillRunning. Call again for them, best
+    for each alone: a single file is waited for, and no work is done twice.
     """
     rules = rules_from(settings)
-    # Small ones first: they are rarely those that take long.
-    order = sorted((n for n, item in enumerate(items) if item.fetched.size), key=lambda n: items[n].fetched.size)
-    answers = sandbox.call_many([_call(items[n]) for n in order], limits=rules.text)
-    found: list[Detected | PipelineError] = [PermanentError(Code.EMPTY, "holds not one byte")] * len(items)
+    # Small files first: they rarely take long.
+    order = sorted((n for n, file in enumerate(files) if file.fetched.size), key=lambda n: files[n].fetched.size)
+    answers = sandbox.call_many([_call(files[n]) for n in order], limits=rules.limits_json)
+    results: list[Detected | PipelineError] = [PermanentError(Code.EMPTY, "the file is empty")] * len(files)
     for n, answer in zip(order, answers, strict=True):
-        found[n] = _verdict(items[n], answer, sandbox=sandbox, rules=rules)
-    return found
+        results[n] = _result(files[n], answer, sandbox=sandbox, rules=rules)
+    return results
 
 
-def _call(item: StagedFile) -> Call:
-    declared = {"path": item.path, "kind": item.attachment.kind, "size": item.fetched.size}
-    return Call(EXAMINE, declared, mark=item.fetched.sha256)
+def _call(file: StagedFile) -> Call:
+    arguments = {"path": file.path, "kind": file.attachment.kind, "size": file.fetched.size}
+    return Call(EXAMINE, arguments, content_id=file.fetched.sha256)
 
 
-def _verdict(item: StagedFile, answer: Any, *, sandbox: Sandbox, rules: Rules) -> Detected | PipelineError:
+def _result(file: StagedFile, answer: Any, *, sandbox: Sandbox, rules: Rules) -> Detected | PipelineError:
     try:
         if isinstance(answer, PipelineError) and not isinstance(answer, StillRunning | StagingLostError):
-            # What kept it from its end may have been the check. That is for validate to find out.
-            answer = sandbox.call(IDENTIFY, path=item.path, limits=rules.text)
+            # The check may have caused this error. If identification alone succeeds, validate repeats the check.
+            answer = sandbox.call(IDENTIFY, path=file.path, limits=rules.limits_json)
         if isinstance(answer, PipelineError):
             return answer
-        return _judged(item.attachment, item.fetched, answer, rules)
+        return _detected(file, answer, rules)
     except PipelineError as error:
         return error
 
 
-def judge(attachment: Attachment, fetched: Fetched, content: dict[str, Any], settings: Settings) -> Detected:
-    """The verdict on what `pipeline.media_types.examine:examine` has found. Opens nothing.
+def _detected(file: StagedFile, content: dict[str, Any], rules: Rules) -> Detected:
+    """The result for what the sandbox has found (see sniff.identified and examine). Opens no file.
 
-    The content decides the type. The kind is the declared one where such content may be of that kind, else the
-    natural one of the type: a photo sent as a document stays a document, a PDF sent as an image becomes one. What holds
-    a picture that moves is video and no voice note, and sound alone no video, whatever container it came in.
+    The content decides the type. The kind is the declared kind if such content may have it, else the natural kind of
+    the type: a photo sent as a document stays a document, a PDF sent as an image becomes a document. A file with a
+    video stream is never a voice note, and one with audio alone never a video.
 
     Raises:
         PermanentError: `type_not_allowed`, `type_mismatch`, `broken`, `expands_too_far`.
     """
-    return _judged(attachment, fetched, content, rules_from(settings))
-
-
-def _judged(attachment: Attachment, fetched: Fetched, content: dict[str, Any], rules: Rules) -> Detected:
-    claims = _claims(attachment)
-    row = MEDIA_TYPES.get(_name(content["name"], claims) or "")
-    if row is None or row.name not in rules.limits.checks:
-        raise _refusal(row, content, claims)
-    kind = row.kind_for(attachment.kind, sound_only=content["sound_only"])
-    mismatch = _mismatch(attachment, row, kind)
+    attachment = file.attachment
+    declared_types = _declared_types(attachment)
+    media_type = MEDIA_TYPES.get(_resolved_name(content["name"], declared_types) or "")
+    if media_type is None or media_type.name not in rules.limits.checks:
+        raise _type_error(media_type, content, declared_types)
+    kind = media_type.kind_for(attachment.kind, sound_only=content["sound_only"])
+    mismatch = _mismatch(attachment, media_type, kind)
     if mismatch and rules.reject_mismatch:
         raise PermanentError(Code.TYPE_MISMATCH, mismatch)
-    checked = _checked(content.get("checked"), row, kind, rules)
-    return Detected(fetched=fetched, kind=kind, mime=row.mime, ext=row.ext, mismatch=mismatch, checked=checked)
+    return Detected(
+        fetched=file.fetched,
+        kind=kind,
+        mime=media_type.mime,
+        ext=media_type.ext,
+        mismatch=mismatch,
+        checked=_checked(content.get("checked"), media_type, kind, rules),
+    )
 
 
-def _checked(said: Any, row: MediaType, kind: Kind, rules: Rules) -> Checked | None:
-    """What a check found, if it was made for just this type and kind; the child may lie, or have judged otherwise."""
-    if not isinstance(said, dict) or (said.get("name"), said.get("kind")) != (row.name, kind):
+def _checked(answer: Any, media_type: MediaType, kind: Kind, rules: Rules) -> Checked | None:
+    """The result of the check, if it was made for this type and kind; else None, because a child may be compromised."""
+    if not isinstance(answer, dict) or (answer.get("name"), answer.get("kind")) != (media_type.name, kind):
         return None
     try:
-        checked = Checked.model_validate({**said, "limits": rules.mark})
+        checked = Checked.model_validate({**answer, "limits": rules.limits_hash})
     except ValidationError:
         return None
-    whole = (checked.facts is None) != (checked.fault is None)
-    return checked if whole and len(checked.fault.message if checked.fault else "") <= MAX_MESSAGE else None
+    complete = (checked.facts is None) != (checked.fault is None)
+    return checked if complete and len(checked.fault.message if checked.fault else "") <= MAX_MESSAGE else None
 
 
-def _claims(attachment: Attachment) -> list[str]:
-    """The names of the types that the declaration may mean: by its mime type, then by its file name."""
-    by_mime = _BY_MIME.get(attachment.media_type, [])
-    by_ext = _BY_EXT.get(_extension(attachment), []) if attachment.filename else []
+def _declared_types(attachment: Attachment) -> list[str]:
+    """Names of the types that the declaration may mean: by its mime type first, then by its file name."""
+    by_mime = _NAMES_BY_MIME.get(attachment.media_type, [])
+    by_ext = _NAMES_BY_EXT.get(_extension(attachment), []) if attachment.filename else []
     return [*by_mime, *(name for name in by_ext if name not in by_mime)]
 
 
 def _extension(attachment: Attachment) -> str | None:
-    """The extension of the declared file name, if it is one that says anything."""
+    """Extension of the declared file name, if it is a known one."""
     ext = attachment.filename.rpartition(".")[2].lower() if attachment.filename else ""
     if not ext or "." not in (attachment.filename or ""):
         return None
-    known = ext in _BY_EXT or f".{ext}" in _known_extensions.types_map[True]
+    known = ext in _NAMES_BY_EXT or f".{ext}" in _mime_table.types_map[True]
     return ext if known else None
 
 
-def _name(found: str | None, claims: list[str]) -> str | None:
-    """The type, where the content leaves it open: what encryption hides, and whether text is CSV, is as declared."""
-    if found == ENCRYPTED_OOXML:
-        return next((name for name in claims if name in OOXML_TYPES), None)
-    if found in {"text", "csv"}:
-        return next((name for name in claims if name in {"text", "csv"}), found)
-    return found
+def _resolved_name(name: str | None, declared_types: list[str]) -> str | None:
+    """The type. The declaration decides where the content cannot: between encrypted OOXML types, and text and CSV."""
+    if name == ENCRYPTED_OOXML:
+        return next((declared for declared in declared_types if declared in OOXML_TYPES), None)
+    if name in {"text", "csv"}:
+        return next((declared for declared in declared_types if declared in {"text", "csv"}), name)
+    return name
 
 
-def _refusal(row: MediaType | None, content: dict[str, Any], claims: list[str]) -> PermanentError:
-    """Why content of no allowed type is refused: what poses as an Office document is more than just not allowed."""
-    office = [name for name in claims if name in OFFICE_TYPES]
-    what = row.mime if row else content["mime"]
-    if row is not None and row.name in claims:
-        message = f"{what} is not let in unless ALLOWED_TYPES names {row.name}"
+def _type_error(media_type: MediaType | None, content: dict[str, Any], declared_types: list[str]) -> PermanentError:
+    """The error for content of no allowed type. Content declared as an Office document gets a more precise one."""
+    mime = media_type.mime if media_type else content["mime"]
+    if media_type is not None and media_type.name in declared_types:
+        message = f"{mime} is not accepted unless ALLOWED_TYPES names {media_type.name}"
         return PermanentError(Code.TYPE_NOT_ALLOWED, message)
+    office = [name for name in declared_types if name in OFFICE_TYPES]
     if office and content["fault"]:
         return PermanentError(Code(content["fault"]["code"]), content["fault"]["message"])
     if office:
-        return PermanentError(Code.TYPE_MISMATCH, f"declared as {office[0]}, but is {what}")
-    return PermanentError(Code.TYPE_NOT_ALLOWED, f"{what} is not let in")
+        return PermanentError(Code.TYPE_MISMATCH, f"declared as {office[0]}, but is {mime}")
+    return PermanentError(Code.TYPE_NOT_ALLOWED, f"{mime} is not accepted")
 
 
-def _mismatch(attachment: Attachment, row: MediaType, kind: Kind) -> str | None:
-    """Where the declaration differs, in words; None if it agrees or says nothing."""
-    declared, ext = attachment.media_type, _extension(attachment)
-    found = []
-    if declared and declared not in row.mimes and declared not in NO_CLAIM:
-        found.append(f"declared {declared}, is {row.mime}")
-    if ext and ext not in row.exts:
-        found.append(f"named .{ext}, is .{row.ext}")
+def _mismatch(attachment: Attachment, media_type: MediaType, kind: Kind) -> str | None:
+    """The differences between declaration and content, as text; None if there are none."""
+    mime, ext = attachment.media_type, _extension(attachment)
+    differences = []
+    if mime and mime not in media_type.mimes and mime not in UNSPECIFIC_MIMES:
+        differences.append(f"declared {mime}, is {media_type.mime}")
+    if ext and ext not in media_type.exts:
+        differences.append(f"named .{ext}, is .{media_type.ext}")
     if attachment.kind and attachment.kind != kind:
-        found.append(f"sent as {attachment.kind}, is {kind}")
-    return "; ".join(found) or None
+        differences.append(f"sent as {attachment.kind}, is {kind}")
+    return "; ".join(differences) or None

@@ -86,7 +86,7 @@ def derive(content: Content, *, storage: Storage, staging: Staging, sandbox: San
     if row is None or row.preview is None or size > MOST_BYTES:
         return Preview(sha256=content.sha256, state=PreviewState.NONE)
     with _at_hand(key, storage, staging) as path:
-        answer = sandbox.call(row.preview, path=str(path), name=row.name, limits=rules_from(settings).text)
+        answer = sandbox.call(row.preview, path=str(path), name=row.name, limits=rules_from(settings).limits_json)
     rendered = _rendered(answer)
     if rendered.webp is not None:
         with staging.copy(content.sha256, [rendered.webp]) as picture:  # a link of it leaves no half behind

@@ -1,4 +1,4 @@
-"""The step validate: the limits of its kind, then a real decode in the sandbox, unless detect has had it made."""
+"""The step validate: the size limit of the kind, then a decode in the sandbox, unless detect had it made already."""
 
 from __future__ import annotations
 
@@ -13,31 +13,32 @@ from pipeline.sandbox import Sandbox
 
 
 def validate(detected: Detected, *, path: Path, sandbox: Sandbox, settings: Settings) -> Validated:
-    """What a decoder finds out about the staged file at `path`. At most one call in the sandbox.
+    """Validates a staged file and returns its facts. At most one call to the sandbox.
 
     Raises:
         PermanentError: `too_large`, `too_many_pixels`, `too_many_frames`, `too_many_pages`, `too_long`, `empty`,
             `expands_too_far`, `active_content`, `broken`, and what `Sandbox.call` raises.
     """
-    known = validate_checked(detected, settings=settings)
-    if known is not None:
-        return known
-    row = _row(detected)
-    limits = rules_from(settings).text
-    facts = sandbox.call(row.check, path=str(path.absolute()), name=row.name, kind=detected.kind, limits=limits)
+    validated = validate_checked(detected, settings=settings)
+    if validated is not None:
+        return validated
+    media_type = _media_type(detected)
+    limits = rules_from(settings).limits_json
+    arguments = {"path": str(path.absolute()), "name": media_type.name, "kind": detected.kind, "limits": limits}
+    facts = sandbox.call(media_type.check, **arguments)
     return Validated(detected=detected, facts=Facts.model_validate(facts))
 
 
 def validate_checked(detected: Detected, *, settings: Settings) -> Validated | None:
-    """The same, of what was checked together with detect under the limits of these settings; None for the others.
+    """Validates a file with the check that detect had made; None without such a check under these settings' limits.
 
     Raises:
-        PermanentError: as `validate` does.
+        PermanentError: as `validate`.
     """
     rules = rules_from(settings)
     _check_size(detected, rules)
     checked = detected.checked
-    if checked is None or checked.limits != rules.mark:
+    if checked is None or checked.limits != rules.limits_hash:
         return None
     if checked.fault:
         raise PermanentError(checked.fault.code, checked.fault.message)
@@ -47,13 +48,12 @@ def validate_checked(detected: Detected, *, settings: Settings) -> Validated | N
 def _check_size(detected: Detected, rules: Rules) -> None:
     limit = rules.limits.bytes_of[detected.kind]
     if detected.fetched.size > limit:
-        found, most = detected.fetched.size / MB, limit / MB
-        message = f"{detected.kind} of {found:.6g} MB; at most {most:g} MB are allowed"
+        message = f"{detected.kind} of {detected.fetched.size / MB:.6g} MB; at most {limit / MB:g} MB are allowed"
         raise PermanentError(Code.TOO_LARGE, message)
 
 
-def _row(detected: Detected) -> MediaType:
-    found = media_type_for(detected.mime, detected.ext)
-    if found is None:
-        raise PermanentError(Code.TYPE_NOT_ALLOWED, f"{detected.mime} is not let in")
-    return found
+def _media_type(detected: Detected) -> MediaType:
+    media_type = media_type_for(detected.mime, detected.ext)
+    if media_type is None:
+        raise PermanentError(Code.TYPE_NOT_ALLOWED, f"{detected.mime} is not accepted")
+    return media_type

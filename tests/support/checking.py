@@ -1,9 +1,9 @@
-"""Detect and validate on bytes at hand, the way the belt calls them."""
+"""Runs detect and validate on bytes, through the same functions and sandbox as the pipeline."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,71 +13,85 @@ from pipeline.config.settings import Settings
 from pipeline.errors import Code, PipelineError
 from pipeline.media_types import DECODER_MODULES
 from pipeline.models import Attachment, Detected, Fetched, Validated
-from pipeline.sandbox import Sandbox
-from pipeline.steps.detect import detect
+from pipeline.sandbox import Call, Sandbox
+from pipeline.steps.detect import StagedFile, detect
 from pipeline.steps.validate import validate
 from tests.support.samples import OPTIONAL_TYPES
 
 
-def settings(**given: Any) -> Settings:
-    """Settings that no environment touches."""
-    return Settings(_env_file=None, **given)
+def settings(**values: Any) -> Settings:
+    """Settings with these values and the defaults, whatever .env says."""
+    return Settings(_env_file=None, **values)
 
 
-EVERYTHING = settings(allowed_types=OPTIONAL_TYPES)
+DEFAULTS = settings()
+ALL_TYPES = settings(allowed_types=OPTIONAL_TYPES)
 
 
 class Checker:
-    """Checks bytes in one sandbox; files lie in `folder`."""
+    """Detects and validates bytes in one sandbox; writes them to files in `folder`."""
 
     def __init__(self, folder: Path, sandbox: Sandbox) -> None:
         self.folder, self.sandbox = folder, sandbox
 
-    def detect(self, content: bytes, *, given: Settings | None = None, **declared: Any) -> Detected:
-        path = self._path(content)
-        attachment = Attachment(session="s", message_id="m", **declared)
-        fetched = Fetched(size=len(content), sha256=hashlib.sha256(content).hexdigest())
-        return detect(attachment, fetched, path=path, sandbox=self.sandbox, settings=given or settings())
-
-    def check(self, content: bytes, *, given: Settings | None = None, **declared: Any) -> Validated:
-        detected = self.detect(content, given=given, **declared)
-        return validate(detected, path=self._path(content), sandbox=self.sandbox, settings=given or settings())
-
-    def code(self, content: bytes, *, given: Settings | None = None, **declared: Any) -> Code | None:
-        """The code of the refusal, or None if the content is accepted."""
-        return code_of(lambda: self.check(content, given=given, **declared))
-
-    def _path(self, content: bytes) -> Path:
-        path = self.folder / hashlib.sha256(content).hexdigest()[:32]
+    def staged(self, content: bytes, **declared: Any) -> StagedFile:
+        """The content as a staged file of an attachment with these declared fields."""
+        sha256 = hashlib.sha256(content).hexdigest()
+        path = self.folder / sha256[:32]
         if not path.exists():
             path.write_bytes(content)
-        return path
+        attachment = Attachment(session="s", message_id="m", **declared)
+        return StagedFile(attachment, Fetched(size=len(content), sha256=sha256), str(path))
+
+    def detect(self, content: bytes, *, settings: Settings = DEFAULTS, **declared: Any) -> Detected:
+        file = self.staged(content, **declared)
+        return detect(file.attachment, file.fetched, path=Path(file.path), sandbox=self.sandbox, settings=settings)
+
+    def check(self, content: bytes, *, settings: Settings = DEFAULTS, **declared: Any) -> Validated:
+        """Detects and validates the content."""
+        detected = self.detect(content, settings=settings, **declared)
+        path = Path(self.staged(content).path)
+        return validate(detected, path=path, sandbox=self.sandbox, settings=settings)
+
+    def error_code(self, content: bytes, *, settings: Settings = DEFAULTS, **declared: Any) -> Code | None:
+        """Code of the error that refuses the content; None if it is accepted."""
+        return error_code_of(lambda: self.check(content, settings=settings, **declared))
 
 
-def code_of(work: Callable[[], object]) -> Code | None:
-    """The code of the error that this work ends with, or None."""
-    error = refusal(work)
+class SandboxStub:
+    """A sandbox that gives the same answer to every call."""
+
+    def __init__(self, answer: object) -> None:
+        self._answer = answer
+
+    def call_many(self, calls: Sequence[Call], **_: Any) -> list[Any]:
+        return [self._answer] * len(calls)
+
+
+def error_code_of(function: Callable[[], object]) -> Code | None:
+    """Code of the PipelineError that the function raises; None if it returns."""
+    error = error_of(function)
     return error.code if error else None
 
 
-def refusal(work: Callable[[], object]) -> PipelineError | None:
-    """The error that this work ends with, or None. No message may tell a path of this machine."""
+def error_of(function: Callable[[], object]) -> PipelineError | None:
+    """The PipelineError that the function raises; None if it returns. Its message must not contain a path."""
     try:
-        work()
-    except PipelineError as error:
-        found = error
+        function()
+    except PipelineError as raised:
+        error = raised
     else:
         return None
-    assert found.message
-    assert "/tmp/" not in found.message
-    return found
+    assert error.message
+    assert "/tmp/" not in error.message
+    return error
 
 
 @pytest.fixture(scope="module")
 def sandbox() -> Any:
-    box = Sandbox(processes=1, memory_mb=400, cpu_s=5, wall_s=15, preload=DECODER_MODULES)
-    yield box
-    box.close()
+    sandbox = Sandbox(processes=1, memory_mb=400, cpu_s=5, wall_s=15, preload=DECODER_MODULES)
+    yield sandbox
+    sandbox.close()
 
 
 @pytest.fixture

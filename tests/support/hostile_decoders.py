@@ -1,4 +1,4 @@
-"""Functions that misbehave in every way a decoder can. They run in children of the sandbox only."""
+"""Decoders that misbehave in every way a decoder can. They run in children of the sandbox only."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def pid() -> int:
     return os.getpid()
 
 
-def seen_environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     return dict(os.environ)
 
 
@@ -35,10 +35,10 @@ def refuse(code: str, message: str, *, retryable: bool = False) -> None:
 
 
 def fail(**_: Any) -> None:
-    raise ZeroDivisionError("a secret of the file")
+    raise ZeroDivisionError("a secret from the file")
 
 
-def leave(status: int) -> None:
+def exit_process(status: int) -> None:
     os._exit(status)
 
 
@@ -51,11 +51,11 @@ def abort(**_: Any) -> None:
 
 
 def segfault_if_used_before() -> str:
-    """Crashes like a decoder whose memory was damaged by the file before."""
+    """Crashes in its second call, like a decoder whose memory an earlier file has damaged."""
     _kept.append(1)
     if len(_kept) > 1:
         segfault()
-    return "well"
+    return "ok"
 
 
 def kill_self() -> None:
@@ -68,14 +68,14 @@ def spin_in_python() -> None:
 
 
 def spin_in_c(**_: Any) -> None:
-    """Never returns to the interpreter: libc sorts with a comparison that never ends."""
+    """Spends its time in libc, where the interpreter handles no signals."""
     buffer = ctypes.create_string_buffer(b"a" * (1 << 20))
     while True:
         _libc.memchr(buffer, 0x62, 1 << 20)
 
 
 def spin_past_its_limit() -> None:
-    """Goes on when it is told that its CPU time is over."""
+    """Ignores the signal that its CPU time is over."""
     signal.signal(signal.SIGXCPU, signal.SIG_IGN)
     spin_in_c()
 
@@ -90,14 +90,14 @@ def nap(seconds: float) -> None:
     time.sleep(seconds)
 
 
-def toil(seconds: float) -> int:
-    """Works; returns how often this process has begun to."""
+def work_and_count(seconds: float) -> int:
+    """Works, and returns the number of its calls in this process."""
     _kept.append(seconds)
     work(seconds)
     return len(_kept)
 
 
-def toil_and_crash(seconds: float) -> None:
+def work_and_crash(seconds: float) -> None:
     work(seconds)
     segfault()
 
@@ -131,14 +131,14 @@ def leak_all_files() -> None:
 
 
 def fork_bomb() -> int:
-    """Bounded: at most three generations of processes, each of which ends after a second."""
-    born = 0
+    """Bounded: three forks, whose processes end after a second."""
+    forks = 0
     for _ in range(3):
         if os.fork() == 0:
             time.sleep(1)
             os._exit(0)
-        born += 1
-    return born
+        forks += 1
+    return forks
 
 
 def run_program() -> int:
@@ -174,7 +174,7 @@ def read_missing(path: str) -> None:
 
 
 def print_much() -> str:
-    print("x" * 100_000)  # noqa: T201 -- what some libraries do
+    print("x" * 100_000)  # noqa: T201 -- some libraries print
     os.write(1, b'{"result": "forged"}\n')
     return "true answer"
 

@@ -1,4 +1,4 @@
-"""The preview of a picture or sticker: its first frame, upright."""
+"""Preview of an image or sticker: its first frame, upright."""
 
 from __future__ import annotations
 
@@ -7,52 +7,52 @@ from typing import Any
 
 from PIL import Image, ImageCms, ImageOps
 
-from pipeline.media_types.image import FAULTS, FAULTS_OF_PILLOW, FORMATS
+from pipeline.media_types.image import FAULTS, FAULTS_OF_PILLOW, FORMATS, ORIENTATION
 from pipeline.media_types.limits import parse_limits
-from pipeline.media_types.previews.thumbnail import EDGE, as_webp, fit
+from pipeline.media_types.previews.thumbnail import EDGE, as_webp, shrink
 from pipeline.media_types.rejections import decoding
 
-DEEP = frozenset({"I", "I;16", "I;16L", "I;16B", "I;16N"})  # more than 8 bits for each pixel
-AS_IT_IS = frozenset({"L", "RGB", "RGBA", "CMYK"})
+DEEP_MODES = frozenset({"I", "I;16", "I;16L", "I;16B", "I;16N"})  # more than 8 bits a channel
+KEPT_MODES = frozenset({"L", "RGB", "RGBA", "CMYK"})  # Pillow resizes these without a conversion
 SRGB = ImageCms.createProfile("sRGB")
 
 
 def render(path: str, *, name: str, limits: str) -> dict[str, Any]:
-    """The first frame, turned as its EXIF orientation says, with its transparency.
+    """The first frame with its transparency, rotated as its EXIF orientation says.
 
     Raises:
         PermanentError: `broken`.
     """
     Image.MAX_IMAGE_PIXELS = parse_limits(limits).pixels
     with (
-        decoding(f"a {FORMATS[name]} picture", *FAULTS_OF_PILLOW),
+        decoding(f"a {FORMATS[name]} image", *FAULTS_OF_PILLOW),
         Image.open(path, formats=[FORMATS[name]]) as image,
     ):
-        image.draft(None, (2 * EDGE, 2 * EDGE))  # a JPEG is decoded no larger than is needed
-        small = fit(_resizable(image))
+        image.draft(None, (2 * EDGE, 2 * EDGE))  # a JPEG is decoded at a reduced size
+        small = shrink(_resizable(image))
         return as_webp(_upright(_in_srgb(small), image))
 
 
 def _resizable(image: Image.Image) -> Image.Image:
-    """In a mode whose pixels can be averaged."""
-    if image.mode in DEEP:
+    """The image in a mode that can be resized with averaging."""
+    if image.mode in DEEP_MODES:
         return image.convert("I").point(lambda value: value * (1 / 256)).convert("L")
     if image.has_transparency_data:
         return image.convert("RGBA")
-    if image.mode in AS_IT_IS:
+    if image.mode in KEPT_MODES:
         return image
     return image.convert("L" if image.mode in {"1", "F"} else "RGB")
 
 
 def _in_srgb(image: Image.Image) -> Image.Image:
-    """RGB or RGBA as every screen takes it: what is sent by telephones often has colours of its own."""
+    """The image as RGB or RGBA in the sRGB colour space; phones often embed other profiles."""
     mode = "RGBA" if image.mode == "RGBA" else "RGB"
     profile = image.info.get("icc_profile")
     if profile:
         try:
-            own = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-            converted = ImageCms.profileToProfile(image, own, SRGB, outputMode=mode)
-        except (*FAULTS, ImageCms.PyCMSError):  # of another kind of picture, or garbage: it is shown without
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            converted = ImageCms.profileToProfile(image, source, SRGB, outputMode=mode)
+        except (*FAULTS, ImageCms.PyCMSError):  # damaged, or for another mode: ignored
             converted = None
         if converted is not None:
             return converted
@@ -60,10 +60,10 @@ def _in_srgb(image: Image.Image) -> Image.Image:
 
 
 def _upright(small: Image.Image, image: Image.Image) -> Image.Image:
-    """Bad EXIF turns nothing."""
+    """`small`, rotated by the EXIF orientation of `image`. Damaged EXIF is ignored."""
     try:
-        turn = image.getexif()
-        small.getexif()[0x0112] = turn.get(0x0112, 1)
+        exif = image.getexif()
+        small.getexif()[ORIENTATION] = exif.get(ORIENTATION, 1)
         return ImageOps.exif_transpose(small)
     except FAULTS:
         return small

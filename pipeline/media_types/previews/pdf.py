@@ -1,4 +1,4 @@
-"""The preview of a PDF document: its first page, on white."""
+"""Preview of a PDF document: its first page on a white background."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import pypdfium2
 from pypdfium2 import PdfiumError
 
 from pipeline.media_types.pdf import PASSWORD_ERRORS
-from pipeline.media_types.previews.thumbnail import EDGE, as_webp, fit
+from pipeline.media_types.previews.thumbnail import EDGE, as_webp, shrink
 from pipeline.media_types.rejections import broken, decoding
 
-DRAWN = 2 * EDGE  # drawn larger and averaged, small print looks like print
-MOST_SCALE = 4.0  # a page of a few points is not blown up
+RENDER_EDGE = 2 * EDGE  # pixels; rendered at the final size, small print would be illegible
+MAX_SCALE = 4.0  # pixels a point; a page of a few points is not enlarged further
 
 
 def render(path: str, **_: Any) -> dict[str, Any]:
-    """The first page with what is filled in; nothing if it needs a password.
+    """The first page with filled-in form fields; nothing for a document that needs a password.
 
     Raises:
         PermanentError: `broken`.
@@ -30,15 +30,15 @@ def render(path: str, **_: Any) -> dict[str, Any]:
                 raise
             return {}
         with document:
-            with suppress(PdfiumError):  # a form that is broken is shown as if it were none
+            with suppress(PdfiumError):  # the page is rendered without a form that is damaged
                 document.init_forms()
             page = document[0]
             bitmap = page.render(scale=_scale(*page.get_size()))
-            return as_webp(fit(bitmap.to_pil().convert("RGB")))
+            return as_webp(shrink(bitmap.to_pil().convert("RGB")))
 
 
 def _scale(width: float, height: float) -> float:
-    """Pixels for each point. A page may say that it is 14 million points wide."""
+    """Pixels for each point. Bounded, because a page may declare a width of 14 million points."""
     if not (width > 0 and height > 0):
         raise broken("has a first page without any size")
-    return min(MOST_SCALE, DRAWN / max(width, height))
+    return min(MAX_SCALE, RENDER_EDGE / max(width, height))

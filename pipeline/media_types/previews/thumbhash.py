@@ -1,7 +1,7 @@
-"""ThumbHash: a picture's colours, shape and transparency in some 25 bytes (https://evanw.github.io/thumbhash/).
+"""ThumbHash: an image's colours, shape and transparency in about 25 bytes (https://evanw.github.io/thumbhash/).
 
-Written out here because the packages on PyPI are of no use: `thumbhash` 0.1.2 encodes every opaque picture, but loses
-the transparency of others to an operator's precedence; another one overwrites a library that we need.
+Implemented here because the packages on PyPI differ from the reference or are slow: `thumbhash` 0.1.2 loses
+transparency to an error of operator precedence, and another package overwrites a library that Esteira needs.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from operator import mul
 from typing import NamedTuple
 
-MAX_BATCH = 100  # pixels a side, as the algorithm has it: beyond that nothing is gained
+MAX_EDGE = 100  # pixels, a limit of the algorithm
 
 
 class _Channel(NamedTuple):
-    """A channel's cosine transform: its mean, the other terms scaled to 0..1, and by what they were scaled."""
+    """Cosine transform of a channel: its mean, the other terms scaled to 0..1, and their scale."""
 
     mean: float
     terms: list[float]
@@ -23,17 +23,17 @@ class _Channel(NamedTuple):
 
 
 def thumbhash(width: int, height: int, rgba: bytes) -> bytes:
-    """The hash of a picture of at most 100 × 100 pixels; `rgba` has four bytes for each, row by row, not premultiplied.
+    """Hash of an image of at most 100 × 100 pixels. `rgba` has 4 bytes for each pixel, row by row, not premultiplied.
 
     Raises:
-        ValueError: there are more pixels, or fewer bytes.
+        ValueError: the image is larger, or `rgba` has another length.
     """
-    if not (0 < width <= MAX_BATCH and 0 < height <= MAX_BATCH and len(rgba) == 4 * width * height):
+    if not (0 < width <= MAX_EDGE and 0 < height <= MAX_EDGE and len(rgba) == 4 * width * height):
         raise ValueError(f"{len(rgba)} bytes for {width} × {height} pixels")
     light, yellow, red, alpha = _planes(rgba)
     opaque = min(alpha) >= 1
-    most = 7 if opaque else 5
-    across, down = (max(1, _round(most * side / max(width, height))) for side in (width, height))
+    max_terms = 7 if opaque else 5
+    across, down = (max(1, _round(max_terms * side / max(width, height))) for side in (width, height))
     size = (width, height)
     channels = [_transformed(light, size, max(3, across), max(3, down))]
     channels += [_transformed(yellow, size, 3, 3), _transformed(red, size, 3, 3)]
@@ -45,30 +45,30 @@ def thumbhash(width: int, height: int, rgba: bytes) -> bytes:
 
 
 def _planes(rgba: bytes) -> tuple[list[float], list[float], list[float], list[float]]:
-    """Lightness, yellow against blue, red against green, and opacity, over the picture's own mean colour."""
-    alpha = [one / 255 for one in rgba[3::4]]
+    """Lightness, yellow-blue, red-green and opacity, blended over the image's mean colour."""
+    alpha = [value / 255 for value in rgba[3::4]]
     weight = sum(alpha)
     colours = []
     for plane in (rgba[0::4], rgba[1::4], rgba[2::4]):
         mean = sum(map(mul, plane, alpha)) / 255 / weight if weight else 0.0
-        colours.append([mean * (1 - a) + a / 255 * one for one, a in zip(plane, alpha, strict=True)])
+        colours.append([mean * (1 - a) + a / 255 * value for value, a in zip(plane, alpha, strict=True)])
     pixels = list(zip(*colours, strict=True))
     light = [(r + g + b) / 3 for r, g, b in pixels]
     return light, [(r + g) / 2 - b for r, g, b in pixels], [r - g for r, g, _ in pixels], alpha
 
 
 def _transformed(plane: Sequence[float], size: tuple[int, int], across: int, down: int) -> _Channel:
-    """The terms of the lower triangle of `across` × `down`."""
+    """The transform's coefficients in the lower triangle of `across` × `down`."""
     width, height = size
     rows = [plane[at : at + width] for at in range(0, len(plane), width)]
     columns = [[sum(map(mul, row, waves)) for row in rows] for waves in _cosines(width, across)]
-    found = [
+    coefficients = [
         sum(map(mul, columns[x], waves)) / (width * height)
         for y, waves in enumerate(_cosines(height, down))
         for x in range(across)
         if x * down < across * (down - y)
     ]
-    mean, *terms = found
+    mean, *terms = coefficients
     scale = max(map(abs, terms), default=0.0)
     return _Channel(mean, [0.5 + 0.5 / scale * term for term in terms] if scale else terms, scale)
 
@@ -92,5 +92,5 @@ def _nibbles(terms: Sequence[float]) -> bytes:
 
 
 def _round(number: float) -> int:
-    """As JavaScript rounds: halves go up."""
+    """Rounds like JavaScript: halves go up."""
     return math.floor(number + 0.5)

@@ -1,4 +1,4 @@
-"""The table of types, and a real file of each type by several producers."""
+"""The table of media types, and sample files of each type by several producers."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import Code, SettingsError
-from pipeline.media_types import DECODER_MODULES, MEDIA_TYPES, OFFICE_TYPES, OOXML_TYPES, allowed_types
-from pipeline.models import Kind
-from tests.support.checking import EVERYTHING, Checker, checker, sandbox, settings
+from pipeline.media_types import DECODER_MODULES, MEDIA_TYPES, OFFICE_TYPES, OOXML_TYPES, MediaType, allowed_types
+from pipeline.models import Kind, Validated
+from tests.support.checking import ALL_TYPES, Checker, checker, sandbox, settings
 from tests.support.odd_files import ODD
 from tests.support.samples import OPTIONAL_TYPES, SAMPLES, media_type_of, sample
 
@@ -20,62 +20,65 @@ __all__ = ["checker", "sandbox"]
 ROOT = Path(__file__).parents[3]
 
 
+def assert_identified(validated: Validated, label: str) -> None:
+    """Checks type and kind of a file whose sender declared nothing."""
+    detected, expected = validated.detected, media_type_of(label)
+    assert (detected.mime, detected.ext, detected.kind) == (expected.mime, expected.ext, expected.kinds[0])
+    assert detected.mismatch is None
+
+
 @pytest.mark.parametrize("label", SAMPLES)
-def test_a_real_file_is_what_it_is_whoever_made_it(checker: Checker, label: str) -> None:
-    row = media_type_of(label)
-    found = checker.check(sample(label), given=EVERYTHING).detected
-    assert (found.mime, found.ext, found.kind, found.mismatch) == (row.mime, row.ext, row.kinds[0], None)
+def test_samples_of_every_producer_are_identified(checker: Checker, label: str) -> None:
+    assert_identified(checker.check(sample(label), settings=ALL_TYPES), label)
 
 
 @pytest.mark.parametrize("label", ODD)
-def test_an_odd_file_that_is_valid_is_what_it_is(checker: Checker, label: str) -> None:
-    row = media_type_of(label)
-    found = checker.check(ODD[label](), given=settings()).detected
-    assert (found.mime, found.ext, found.kind, found.mismatch) == (row.mime, row.ext, row.kinds[0], None)
+def test_valid_odd_files_are_identified(checker: Checker, label: str) -> None:
+    assert_identified(checker.check(ODD[label]()), label)
 
 
 @pytest.mark.parametrize("label", SAMPLES)
-def test_a_type_that_is_off_is_let_in_only_by_name(checker: Checker, label: str) -> None:
-    row = media_type_of(label)
-    declared = {"mimetype": row.mime, "filename": f"x.{row.ext}"}
-    assert checker.code(sample(label), **declared) == (None if row.default else Code.TYPE_NOT_ALLOWED)
-    assert checker.code(sample(label), given=settings(allowed_types={row.name}), **declared) is None
+def test_an_optional_type_is_accepted_only_if_allowed_types_names_it(checker: Checker, label: str) -> None:
+    media_type = media_type_of(label)
+    declared = {"mimetype": media_type.mime, "filename": f"x.{media_type.ext}"}
+    by_default = None if media_type.default else Code.TYPE_NOT_ALLOWED
+    assert checker.error_code(sample(label), **declared) == by_default
+    assert checker.error_code(sample(label), settings=settings(allowed_types={media_type.name}), **declared) is None
 
 
-def test_every_type_has_a_sample_and_the_documented_default() -> None:
+def test_every_type_has_a_sample_and_its_documented_default() -> None:
     assert {media_type_of(label).name for label in SAMPLES} == set(MEDIA_TYPES)
-    assert {row.name for row in MEDIA_TYPES.values() if not row.default} == OPTIONAL_TYPES
+    assert {name for name, media_type in MEDIA_TYPES.items() if not media_type.default} == OPTIONAL_TYPES
 
 
-@pytest.mark.parametrize("row", MEDIA_TYPES.values(), ids=MEDIA_TYPES)
-def test_a_row_is_sound(row: object) -> None:
-    found = MEDIA_TYPES[row.name]  # type: ignore[attr-defined]
-    module, _, function = found.check.partition(":")
+@pytest.mark.parametrize("media_type", MEDIA_TYPES.values(), ids=MEDIA_TYPES)
+def test_media_type_rows_are_consistent(media_type: MediaType) -> None:
+    module, _, function = media_type.check.partition(":")
     assert callable(getattr(importlib.import_module(module), function))
     assert module in DECODER_MODULES
-    assert all(name == name.lower() for name in found.mimes | found.exts)
-    assert Kind.DOCUMENT in found.kinds
-    assert len(set(found.kinds)) == len(found.kinds)
+    assert all(name == name.lower() for name in media_type.mimes | media_type.exts)
+    assert Kind.DOCUMENT in media_type.kinds
+    assert len(set(media_type.kinds)) == len(media_type.kinds)
 
 
-def test_mime_and_extension_together_name_one_type() -> None:
-    assert len({(row.mime, row.ext) for row in MEDIA_TYPES.values()}) == len(MEDIA_TYPES)
+def test_mime_and_extension_identify_one_type() -> None:
+    assert len({(media_type.mime, media_type.ext) for media_type in MEDIA_TYPES.values()}) == len(MEDIA_TYPES)
 
 
 def test_office_types_are_in_the_table() -> None:
     assert set(OOXML_TYPES) <= OFFICE_TYPES <= set(MEDIA_TYPES)
 
 
-def test_a_type_that_does_not_exist_is_named_with_those_that_do() -> None:
+def test_an_unknown_allowed_type_is_reported_with_the_optional_types() -> None:
     with pytest.raises(SettingsError, match=r"ALLOWED_TYPES 'exe'.*avif.*rtf"):
         allowed_types({"avif", "exe"})
 
 
-def test_allowed_types_add_to_the_defaults_in_any_case() -> None:
+def test_allowed_types_add_to_the_defaults_and_ignore_case() -> None:
     assert allowed_types({"WebM"}) - allowed_types(()) == {"webm"}
 
 
-def test_the_parent_loads_no_decoder() -> None:
+def test_the_parent_process_imports_no_decoder() -> None:
     loaded = "import sys, pipeline.steps.detect, pipeline.steps.validate, pipeline.sandbox; print(*sys.modules)"
     modules = subprocess.run([sys.executable, "-c", loaded], cwd=ROOT, capture_output=True, text=True, check=True)
     assert not {"av", "PIL", "pypdfium2", "magic", "olefile", "pillow_heif"} & set(modules.stdout.split())

@@ -89,7 +89,7 @@ AS_SEEN = ["red", "blue", "blue", "yellow"]
 
 
 @pytest.mark.parametrize("turn", range(1, 9))
-def test_a_picture_is_shown_upright(box: Sandbox, turn: int) -> None:
+def test_image_preview_applies_the_exif_orientation(box: Sandbox, turn: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = turn
     stored = scene().transpose(TRANSPOSED[turn]) if turn > 1 else scene()
@@ -101,13 +101,13 @@ def test_a_picture_is_shown_upright(box: Sandbox, turn: int) -> None:
 @pytest.mark.parametrize(
     ("size", "shown"), [((4000, 3000), (320, 240)), ((100, 80), (100, 80)), ((9000, 2), (320, 1)), ((1, 1), (1, 1))]
 )
-def test_a_picture_keeps_its_shape_and_is_not_blown_up(
+def test_image_preview_keeps_the_aspect_ratio_and_never_enlarges(
     box: Sandbox, size: tuple[int, int], shown: tuple[int, int]
 ) -> None:
     assert thumbnail(box, "png", encoded(scene(size), "PNG")).size == shown
 
 
-def test_what_is_transparent_stays_so_and_what_is_not_has_no_alpha(box: Sandbox) -> None:
+def test_image_preview_keeps_transparency_and_drops_an_opaque_alpha_channel(box: Sandbox) -> None:
     sticker = Image.new("RGBA", (512, 512), (0, 0, 0, 0))
     ImageDraw.Draw(sticker).ellipse((100, 100, 400, 400), fill=(0, 200, 0, 255))
     for name, content in (
@@ -121,20 +121,20 @@ def test_what_is_transparent_stays_so_and_what_is_not_has_no_alpha(box: Sandbox)
     assert thumbnail(box, "png", encoded(scene().convert("RGBA"), "PNG")).mode == "RGB"
 
 
-def test_an_animation_is_shown_by_its_first_frame(box: Sandbox) -> None:
+def test_animation_preview_is_the_first_frame(box: Sandbox) -> None:
     frames = [scene((100, 100)), *(Image.new("RGB", (100, 100), "black") for _ in range(3))]
     for name, form in (("gif", "GIF"), ("webp", "WEBP"), ("png", "PNG")):
         content = encoded(frames[0], form, save_all=True, append_images=frames[1:])
         assert colours(thumbnail(box, name, content)) == AS_SEEN
 
 
-def test_a_picture_of_sixteen_bits_keeps_its_shades(box: Sandbox) -> None:
+def test_image_preview_scales_16_bit_greys(box: Sandbox) -> None:
     ramp = np.tile(np.linspace(0, 65535, 400).astype("uint16"), (100, 1))
     found = thumbnail(box, "png", encoded(Image.fromarray(ramp), "PNG")).convert("L")
     assert [found.getpixel((x, 40)) for x in (4, 160, 315)] == pytest.approx([3, 128, 252], abs=6)
 
 
-def test_colours_of_a_profile_become_those_of_every_screen(box: Sandbox) -> None:
+def test_image_preview_converts_colour_profiles_to_srgb(box: Sandbox) -> None:
     usual = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     profile = usual.replace(b"rXYZ", b"xXYZ").replace(b"bXYZ", b"rXYZ").replace(b"xXYZ", b"bXYZ")  # red is blue there
     plain = encoded(Image.new("RGB", (50, 50), (120, 60, 200)), "PNG")
@@ -145,7 +145,7 @@ def test_colours_of_a_profile_become_those_of_every_screen(box: Sandbox) -> None
     assert shown[2] == pytest.approx((200, 60, 120), abs=12)
 
 
-def test_nothing_of_a_pictures_metadata_goes_along(box: Sandbox) -> None:
+def test_image_preview_contains_no_metadata(box: Sandbox) -> None:
     exif = Image.Exif()
     exif[0x010F] = "a telephone"
     exif.get_ifd(0x8825)[1] = "N"
@@ -176,7 +176,7 @@ def clip(frames: Sequence[Image.Image], *, rotation: int = 0, **options: Any) ->
         return Path(file.name).read_bytes()
 
 
-def test_a_video_is_shown_by_its_first_frame_that_tells_something(box: Sandbox) -> None:
+def test_video_preview_skips_uniform_frames(box: Sandbox) -> None:
     told, black = scene((320, 240)), Image.new("RGB", (320, 240))
     white = Image.new("RGB", (320, 240), "white")
     noise = Image.effect_noise((320, 240), 4).point(lambda value: value - 118).convert("RGB")
@@ -186,27 +186,27 @@ def test_a_video_is_shown_by_its_first_frame_that_tells_something(box: Sandbox) 
         assert colours(thumbnail(box, "mp4", clip([blank] * 40 + [told] * 60))) == AS_SEEN
 
 
-def test_a_video_that_shows_nothing_has_a_picture_of_that(box: Sandbox) -> None:
+def test_video_preview_of_a_black_video_is_black(box: Sandbox) -> None:
     found = thumbnail(box, "mp4", clip([Image.new("RGB", (320, 240))] * 60))
     assert ImageStat.Stat(found.convert("L")).mean[0] < 5
 
 
 @pytest.mark.parametrize("rotation", [90, 180, 270])
-def test_a_video_is_shown_as_its_telephone_was_held(box: Sandbox, rotation: int) -> None:
+def test_video_preview_applies_the_rotation(box: Sandbox, rotation: int) -> None:
     found = thumbnail(box, "mp4", clip([scene((320, 240))] * 5, rotation=rotation))
     expected = scene((320, 240)).rotate(rotation, expand=True)
     assert found.size == expected.size
     assert colours(found) == colours(expected)
 
 
-def test_pixels_that_are_no_squares_are_shown_as_such(box: Sandbox) -> None:
+def test_video_preview_applies_the_pixel_aspect_ratio(box: Sandbox) -> None:
     assert thumbnail(box, "mp4", clip([scene((240, 240))] * 5, ratio=2)).size == (320, 160)
 
 
 # --- documents ---
 
 
-def test_a_document_is_shown_by_its_first_page_on_white(box: Sandbox) -> None:
+def test_pdf_preview_is_the_first_page_on_white(box: Sandbox) -> None:
     picture = encoded(scene((400, 300)), "PDF")
     assert colours(thumbnail(box, "pdf", picture)) == AS_SEEN
     empty = thumbnail(box, "pdf", pdf_by_hand()).convert("L")
@@ -217,12 +217,12 @@ def test_a_document_is_shown_by_its_first_page_on_white(box: Sandbox) -> None:
 @pytest.mark.parametrize(
     ("box_", "size"), [("14400000 14400000", (320, 320)), ("14400000 1", (320, 1)), ("2 4", (8, 16))]
 )
-def test_a_page_of_any_size_is_drawn_within_bounds(box: Sandbox, box_: str, size: tuple[int, int]) -> None:
+def test_pdf_preview_is_bounded_for_any_page_size(box: Sandbox, box_: str, size: tuple[int, int]) -> None:
     content = pdf_by_hand().replace(b"[0 0 200 300]", f"[0 0 {box_}]".encode())
     assert thumbnail(box, "pdf", content).size == size
 
 
-def test_a_locked_document_has_nothing_to_show(box: Sandbox) -> None:
+def test_a_pdf_with_a_password_has_no_preview(box: Sandbox) -> None:
     assert drawn(box, "pdf", (Path(__file__).parents[2] / "files" / "locked.pdf").read_bytes()) == {}
 
 
@@ -239,7 +239,7 @@ def recorded(samples: array[int]) -> bytes:
     return out.getvalue()
 
 
-def test_silence_has_no_peaks_and_a_tone_has_all_of_them(box: Sandbox) -> None:
+def test_waveform_of_silence_is_flat_and_of_a_tone_is_full(box: Sandbox) -> None:
     assert drawn(box, "wav", recorded(array("h", [0] * 8000))) == {"peaks": [0] * 100}
     assert drawn(box, "wav", recorded(array("h", [3, -3] * 4000))) == {"peaks": [0] * 100}
     peaks = drawn(box, "wav", recorded(array("h", tone(16000, offset=0, rate=8000).tobytes())))["peaks"]
@@ -247,18 +247,18 @@ def test_silence_has_no_peaks_and_a_tone_has_all_of_them(box: Sandbox) -> None:
     assert min(peaks) >= 95
 
 
-def test_peaks_are_where_it_is_loud(box: Sandbox) -> None:
+def test_waveform_follows_the_loudness(box: Sandbox) -> None:
     loud, soft = [20000, -20000], [5000, -5000]
     peaks = drawn(box, "wav", recorded(array("h", soft * 4000 + loud * 4000)))["peaks"]
     assert peaks[10:40] == pytest.approx([25] * 30, abs=2)
     assert peaks[60:90] == pytest.approx([100] * 30, abs=8)
 
 
-def test_a_sound_of_a_moment_has_a_hundred_peaks_too(box: Sandbox) -> None:
+def test_a_very_short_sound_has_100_peaks(box: Sandbox) -> None:
     assert len(drawn(box, "wav", recorded(array("h", [9000, -9000] * 10)))["peaks"]) == 100
 
 
-def test_a_long_sound_is_heard_here_and_there(box: Sandbox) -> None:
+def test_waveform_of_a_long_sound_is_sampled(box: Sandbox) -> None:
     hour = array("h", [0]) * (8000 * 1800) + array("h", [20000, -20000]) * (4000 * 1800)
     peaks = drawn(box, "wav", recorded(hour))["peaks"]
     assert peaks[:49] == [0] * 49
@@ -269,7 +269,7 @@ def test_a_long_sound_is_heard_here_and_there(box: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("label", [label for label in SAMPLES if MEDIA_TYPES.get(label.partition("/")[0])])
-def test_each_sample_of_a_type_that_can_be_shown_is_shown(box: Sandbox, label: str) -> None:
+def test_every_sample_of_a_type_with_preview_has_one(box: Sandbox, label: str) -> None:
     name = label.partition("/")[0]
     if MEDIA_TYPES[name].preview is None:
         assert name not in {"jpeg", "mp4", "ogg", "pdf"}
@@ -281,7 +281,7 @@ def test_each_sample_of_a_type_that_can_be_shown_is_shown(box: Sandbox, label: s
 @pytest.mark.parametrize(
     ("name", "content"), [("jpeg", b"\xff\xd8\xff"), ("mp4", b"ftyp"), ("pdf", b"%PDF-1.4"), ("ogg", b"")]
 )
-def test_what_cannot_be_read_is_broken(box: Sandbox, name: str, content: bytes) -> None:
+def test_unreadable_content_is_broken(box: Sandbox, name: str, content: bytes) -> None:
     with pytest.raises(PermanentError) as caught:
         drawn(box, name, content)
     assert caught.value.code is Code.BROKEN

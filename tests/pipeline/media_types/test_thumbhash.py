@@ -38,7 +38,9 @@ REFERENCE: list[tuple[int, int, Painter, str]] = [
 
 
 @pytest.mark.parametrize(("width", "height", "pixel", "expected"), REFERENCE)
-def test_it_says_what_the_reference_says_but_for_ties(width: int, height: int, pixel: Painter, expected: str) -> None:
+def test_thumbhash_equals_the_reference_except_for_rounding_ties(
+    width: int, height: int, pixel: Painter, expected: str
+) -> None:
     ours, reference = thumbhash(width, height, painted(width, height, pixel)), base64.b64decode(expected)
     assert len(ours) == len(reference)
     assert ours[:5] == reference[:5]
@@ -50,7 +52,7 @@ def test_it_says_what_the_reference_says_but_for_ties(width: int, height: int, p
 
 @given(st.integers(1, 100), st.integers(1, 100), st.binary(min_size=4, max_size=4), st.binary(min_size=4, max_size=4))
 @settings(max_examples=30, deadline=None)
-def test_any_picture_has_a_hash_of_a_few_bytes(width: int, height: int, left: bytes, right: bytes) -> None:
+def test_thumbhash_has_10_to_25_bytes_and_correct_flags(width: int, height: int, left: bytes, right: bytes) -> None:
     rgba = b"".join(left if x * 2 < width else right for _ in range(height) for x in range(width))
     found = thumbhash(width, height, rgba)
     assert 10 <= len(found) <= 25
@@ -59,7 +61,7 @@ def test_any_picture_has_a_hash_of_a_few_bytes(width: int, height: int, left: by
     assert bool(found[4] & 0x80) is (width > height)
 
 
-def test_the_mean_colour_can_be_read_from_it() -> None:
+def test_thumbhash_contains_the_mean_colour() -> None:
     header = int.from_bytes(thumbhash(10, 10, bytes((10, 200, 90, 255)) * 100)[:3], "little")
     light, yellow, red = (header & 63) / 63, (header >> 6 & 63) / 31.5 - 1, (header >> 12 & 63) / 31.5 - 1
     blue = light - 2 / 3 * yellow
@@ -68,6 +70,6 @@ def test_the_mean_colour_can_be_read_from_it() -> None:
 
 
 @pytest.mark.parametrize(("width", "height", "size"), [(101, 1, 404), (1, 101, 404), (0, 4, 0), (2, 2, 15)])
-def test_what_is_no_small_picture_is_refused(width: int, height: int, size: int) -> None:
+def test_thumbhash_refuses_wrong_sizes(width: int, height: int, size: int) -> None:
     with pytest.raises(ValueError, match="pixels"):
         thumbhash(width, height, bytes(size))

@@ -1,4 +1,4 @@
-"""What a child of the sandbox cannot do, and how it ends with its parent."""
+"""Confinement of the sandbox's children, and their end with the parent."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ filtered = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
-    box = Sandbox(processes=1, memory_mb=200, cpu_s=2, wall_s=5)
-    yield box
-    box.close()
+    sandbox = Sandbox(processes=1, memory_mb=200, cpu_s=2, wall_s=5)
+    yield sandbox
+    sandbox.close()
 
 
-def refused(sandbox: Sandbox, name: str, **arguments: object) -> Code:
+def permanent_error(sandbox: Sandbox, name: str, **arguments: object) -> Code:
+    """Code of the permanent error that the hostile decoder ends with."""
     with pytest.raises(PipelineError) as caught:
         sandbox.call(f"{HOSTILE}:{name}", **arguments)
     assert isinstance(caught.value, PermanentError)
     return caught.value.code
 
 
-def test_a_child_inherits_no_secret(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_child_inherits_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("API_TOKEN", "very-secret")
-    box = Sandbox(processes=1, memory_mb=200, cpu_s=2, wall_s=5)
-    seen = box.call(f"{HOSTILE}:seen_environment")
-    box.close()
-    assert "API_TOKEN" not in seen
-    assert "very-secret" not in str(seen)
-    assert set(seen) <= {
+    sandbox = Sandbox(processes=1, memory_mb=200, cpu_s=2, wall_s=5)
+    environment = sandbox.call(f"{HOSTILE}:environment")
+    sandbox.close()
+    assert "very-secret" not in str(environment)
+    assert set(environment) <= {
         "PATH",
         "LC_ALL",
         "LC_CTYPE",
@@ -61,7 +61,7 @@ def test_a_child_inherits_no_secret(sandbox: Sandbox, monkeypatch: pytest.Monkey
     }
 
 
-def test_a_child_reaches_no_server(sandbox: Sandbox) -> None:
+def test_a_child_cannot_connect_to_a_server(sandbox: Sandbox) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(0.3)
         with pytest.raises(PipelineError):
@@ -71,34 +71,34 @@ def test_a_child_reaches_no_server(sandbox: Sandbox) -> None:
 
 
 @filtered
-def test_a_child_starts_no_process(sandbox: Sandbox) -> None:
-    assert refused(sandbox, "fork_bomb") == Code.DECODER_CRASH
-    assert refused(sandbox, "run_program") == Code.DECODER_CRASH
+def test_a_child_cannot_start_processes(sandbox: Sandbox) -> None:
+    assert permanent_error(sandbox, "fork_bomb") == Code.DECODER_CRASH
+    assert permanent_error(sandbox, "run_program") == Code.DECODER_CRASH
 
 
 @filtered
-def test_a_child_creates_changes_and_removes_no_file(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_a_child_cannot_create_change_or_remove_files(sandbox: Sandbox, tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     kept.write_bytes(b"kept")
-    assert refused(sandbox, "write", path=str(tmp_path / "new")) == Code.DECODER_CRASH
-    assert refused(sandbox, "overwrite", path=str(kept)) == Code.DECODER_CRASH
-    assert refused(sandbox, "remove", path=str(kept)) == Code.DECODER_CRASH
+    assert permanent_error(sandbox, "write", path=str(tmp_path / "new")) == Code.DECODER_CRASH
+    assert permanent_error(sandbox, "overwrite", path=str(kept)) == Code.DECODER_CRASH
+    assert permanent_error(sandbox, "remove", path=str(kept)) == Code.DECODER_CRASH
     assert [(entry.name, entry.read_bytes()) for entry in tmp_path.iterdir()] == [("kept", b"kept")]
 
 
 @filtered
 def test_a_child_cannot_change_the_limits_of_its_parent(sandbox: Sandbox) -> None:
     before = resource.prlimit(0, resource.RLIMIT_NOFILE)
-    assert refused(sandbox, "limit_process", process=os.getpid()) == Code.DECODER_CRASH
+    assert permanent_error(sandbox, "limit_process", process=os.getpid()) == Code.DECODER_CRASH
     assert resource.prlimit(0, resource.RLIMIT_NOFILE) == before
 
 
 @filtered
 def test_a_child_cannot_signal_its_parent(sandbox: Sandbox) -> None:
-    assert refused(sandbox, "signal_process", number=0, process=os.getpid()) == Code.DECODER_CRASH
+    assert permanent_error(sandbox, "signal_process", number=0, process=os.getpid()) == Code.DECODER_CRASH
 
 
-def test_a_child_lives_in_a_session_of_its_own(sandbox: Sandbox) -> None:
+def test_a_child_runs_in_its_own_session(sandbox: Sandbox) -> None:
     child = sandbox.call(f"{HOSTILE}:pid")
     assert os.getsid(child) == child != os.getsid(0)
 
@@ -115,7 +115,7 @@ time.sleep(60)
 """
 
 
-def test_children_idle_or_busy_die_with_a_parent_that_is_killed() -> None:
+def test_idle_and_busy_children_end_with_a_killed_parent() -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, env=environment) as parent:
         assert parent.stdout is not None
@@ -126,30 +126,30 @@ def test_children_idle_or_busy_die_with_a_parent_that_is_killed() -> None:
     assert [child for child in alive if child.status() != psutil.STATUS_ZOMBIE] == []
 
 
-def test_a_process_forked_from_ours_starts_children_of_its_own() -> None:
-    box = Sandbox(processes=1, memory_mb=200, cpu_s=2, wall_s=5)
-    ours = box.call(f"{HOSTILE}:pid")
+def test_a_forked_process_starts_its_own_children() -> None:
+    sandbox = Sandbox(processes=1, memory_mb=200, cpu_s=2, wall_s=5)
+    own_child = sandbox.call(f"{HOSTILE}:pid")
     reading, writing = os.pipe()
     forked = os.fork()
     if forked == 0:
-        os.write(writing, str(box.call(f"{HOSTILE}:pid")).encode())
+        os.write(writing, str(sandbox.call(f"{HOSTILE}:pid")).encode())
         os._exit(0)
-    theirs = int(os.read(reading, 20))
+    child_of_fork = int(os.read(reading, 20))
     os.waitpid(forked, 0)
     os.close(reading)
     os.close(writing)
-    assert theirs != ours
-    assert box.call(f"{HOSTILE}:pid") == ours
-    box.close()
+    assert child_of_fork != own_child
+    assert sandbox.call(f"{HOSTILE}:pid") == own_child
+    sandbox.close()
 
 
-def test_a_flood_of_bad_calls_leaves_no_process_behind() -> None:
+def test_many_crashing_calls_leave_no_process_behind() -> None:
     before = {child.pid for child in psutil.Process().children(recursive=True)}
-    box = Sandbox(processes=2, memory_mb=200, cpu_s=1, wall_s=2)
-    for name in ("segfault", "abort", "leave", "fork_bomb") * 2:
+    sandbox = Sandbox(processes=2, memory_mb=200, cpu_s=1, wall_s=2)
+    for name in ("segfault", "abort", "exit_process", "fork_bomb") * 2:
         with pytest.raises(PermanentError):
-            box.call(f"{HOSTILE}:{name}", **({"status": 1} if name == "leave" else {}))
-    box.close()
+            sandbox.call(f"{HOSTILE}:{name}", **({"status": 1} if name == "exit_process" else {}))
+    sandbox.close()
     deadline = time.monotonic() + 5
     while {child.pid for child in psutil.Process().children(recursive=True)} - before:
         assert time.monotonic() < deadline

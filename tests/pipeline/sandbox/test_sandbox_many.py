@@ -1,4 +1,4 @@
-"""Several calls in one exchange: each has its own answer or verdict, and a slow one holds up none of the others."""
+"""Several calls in one exchange: each has its own result or error, and a slow call delays no other."""
 
 from __future__ import annotations
 
@@ -15,49 +15,49 @@ from pipeline.sandbox import Call, Sandbox, StillRunning
 
 HOSTILE = "tests.support.hostile_decoders"
 MEMORY_MB = 200
-LONG_S = 1.0  # of CPU: far beyond the patience of a call of many
+SLOW_S = 1.0  # CPU seconds, far more than SLOW_CALL_S
 
 
 @pytest.fixture
-def single() -> Iterator[Sandbox]:
-    box = Sandbox(processes=1, memory_mb=MEMORY_MB, cpu_s=5, wall_s=60)
-    box.call(f"{HOSTILE}:echo")
-    yield box
-    box.close()
+def one_child() -> Iterator[Sandbox]:
+    sandbox = Sandbox(processes=1, memory_mb=MEMORY_MB, cpu_s=5, wall_s=60)
+    sandbox.call(f"{HOSTILE}:echo")
+    yield sandbox
+    sandbox.close()
 
 
-def call(name: str, *, mark: str = "", **arguments: Any) -> Call:
-    return Call(f"{HOSTILE}:{name}", arguments, mark)
+def call(name: str, *, content_id: str = "", **arguments: Any) -> Call:
+    return Call(f"{HOSTILE}:{name}", arguments, content_id)
 
 
-def to_the_end(box: Sandbox, calls: list[Call]) -> list[Any]:
-    """As a caller does: what is still out is asked for again, alone."""
-    answers = box.call_many(calls)
+def run_all(sandbox: Sandbox, calls: list[Call]) -> list[Any]:
+    """Calls the sandbox like the pipeline does: calls still running are repeated, each alone."""
+    answers = sandbox.call_many(calls)
     return [
-        box.call_many([calls[place]])[0] if isinstance(answer, StillRunning) else answer
-        for place, answer in enumerate(answers)
+        sandbox.call_many([call])[0] if isinstance(answer, StillRunning) else answer
+        for call, answer in zip(calls, answers, strict=True)
     ]
 
 
-def verdict(answer: object) -> object:
+def comparable(answer: object) -> object:
     return (type(answer), answer.code) if isinstance(answer, PipelineError) else answer
 
 
-def test_many_calls_are_answered_in_their_order_by_one_child(single: Sandbox) -> None:
-    answers = to_the_end(single, [call("echo", n=n) for n in range(50)] + [call("pid")])
+def test_many_calls_are_answered_in_order_by_one_child(one_child: Sandbox) -> None:
+    answers = run_all(one_child, [call("echo", n=n) for n in range(50)] + [call("pid")])
     assert answers[:-1] == [{"n": n} for n in range(50)]
-    assert answers[-1] == single.call(f"{HOSTILE}:pid")
+    assert answers[-1] == one_child.call(f"{HOSTILE}:pid")
 
 
-def test_no_calls_need_no_child() -> None:
-    box = Sandbox(processes=1, memory_mb=MEMORY_MB, cpu_s=5, wall_s=60)
+def test_an_empty_list_of_calls_starts_no_child() -> None:
+    sandbox = Sandbox(processes=1, memory_mb=MEMORY_MB, cpu_s=5, wall_s=60)
     before = len(psutil.Process().children())
-    assert box.call_many([]) == []
+    assert sandbox.call_many([]) == []
     assert len(psutil.Process().children()) == before
 
 
-def test_each_of_many_fails_by_itself(single: Sandbox) -> None:
-    spoilt = {
+def test_each_of_many_calls_fails_by_itself(one_child: Sandbox) -> None:
+    failing = {
         "segfault": (PermanentError, Code.DECODER_CRASH),
         "fail": (PermanentError, Code.DECODER_CRASH),
         "eat_memory": (PermanentError, Code.TOO_COSTLY),
@@ -65,125 +65,129 @@ def test_each_of_many_fails_by_itself(single: Sandbox) -> None:
         "leak_all_files": (RetryableError, Code.STAGING),
         "kill_self": (RetryableError, Code.INTERNAL),
     }
-    calls = [wanted for name in spoilt for wanted in (call("echo", before=name), call(name))] + [call("echo")]
-    expected = [wanted for name in spoilt for wanted in ({"before": name}, spoilt[name])] + [{}]
-    assert [verdict(answer) for answer in to_the_end(single, calls)] == expected
+    calls = [item for name in failing for item in (call("echo", before=name), call(name))] + [call("echo")]
+    expected = [item for name in failing for item in ({"before": name}, failing[name])] + [{}]
+    assert [comparable(answer) for answer in run_all(one_child, calls)] == expected
 
 
-def test_an_error_of_one_of_many_arrives_as_it_was_raised(single: Sandbox) -> None:
+def test_an_error_of_one_of_many_calls_keeps_code_and_message(one_child: Sandbox) -> None:
     refused = call("refuse", code="broken", message="ends early: ção")
-    answers = to_the_end(single, [call("echo"), refused, call("echo")])
+    answers = run_all(one_child, [call("echo"), refused, call("echo")])
     assert (answers[1].code, answers[1].message) == (Code.BROKEN, "ends early: ção")
     assert answers[::2] == [{}, {}]
 
 
-def test_of_many_none_is_blamed_for_a_child_that_another_one_damaged(single: Sandbox) -> None:
-    assert to_the_end(single, [call("segfault_if_used_before")] * 4) == ["well"] * 4
+def test_a_crash_among_many_calls_is_not_held_against_the_next_ones(one_child: Sandbox) -> None:
+    assert run_all(one_child, [call("segfault_if_used_before")] * 4) == ["ok"] * 4
 
 
-def test_a_child_that_is_tired_does_not_go_on_with_the_rest(single: Sandbox) -> None:
-    seen = to_the_end(single, [call("leak", megabytes=MEMORY_MB // 4)] * 12)
-    assert 2 <= len(set(seen)) <= 6
-    assert seen == sorted(seen, key=seen.index)  # each child answered its calls in a row
+def test_a_child_that_asks_for_replacement_does_not_run_the_rest(one_child: Sandbox) -> None:
+    pids = run_all(one_child, [call("leak", megabytes=MEMORY_MB // 4)] * 12)
+    assert 2 <= len(set(pids)) <= 6
+    assert pids == sorted(pids, key=pids.index)  # each child answered its calls in a row
 
 
-def test_more_than_a_pipe_holds_goes_through_both_ways(single: Sandbox) -> None:
+def test_requests_and_answers_may_exceed_a_pipe_buffer(one_child: Sandbox) -> None:
     texts = [str(n) + "x" * 20_000 for n in range(20)]
-    assert to_the_end(single, [call("echo", text=text) for text in texts]) == [{"text": text} for text in texts]
+    assert run_all(one_child, [call("echo", text=text) for text in texts]) == [{"text": text} for text in texts]
 
 
-def test_file_32_a_call_that_takes_long_holds_up_none_that_are_answered(single: Sandbox) -> None:
+def test_a_slow_call_does_not_delay_the_answers_before_it(one_child: Sandbox) -> None:
     start = time.monotonic()
-    answers = single.call_many([call("echo", n=1), call("toil", seconds=LONG_S), call("echo", n=2)])
-    assert time.monotonic() - start < LONG_S
+    answers = one_child.call_many([call("echo", n=1), call("work_and_count", seconds=SLOW_S), call("echo", n=2)])
+    assert time.monotonic() - start < SLOW_S
     assert answers[0] == {"n": 1}
     assert [type(answer) for answer in answers[1:]] == [StillRunning, StillRunning]
 
 
-def test_the_work_of_a_call_that_takes_long_is_not_lost(single: Sandbox) -> None:
-    slow = call("toil", seconds=LONG_S)
-    assert isinstance(single.call_many([call("echo"), slow])[1], StillRunning)
-    assert single.call_many([slow]) == [1]
-    assert single.call_many([slow]) == [2]  # its answer was given out: this is a call of its own
+def test_the_work_of_a_slow_call_is_not_lost(one_child: Sandbox) -> None:
+    slow = call("work_and_count", seconds=SLOW_S)
+    assert isinstance(one_child.call_many([call("echo"), slow])[1], StillRunning)
+    assert one_child.call_many([slow]) == [1]
+    assert one_child.call_many([slow]) == [2]  # its answer was collected: this is a new call
 
 
-def test_an_answer_that_came_meanwhile_is_given_among_others(single: Sandbox) -> None:
-    slow = call("toil", seconds=0.4)
-    assert isinstance(single.call_many([call("echo"), slow])[1], StillRunning)
+def test_a_finished_slow_call_is_answered_among_others(one_child: Sandbox) -> None:
+    slow = call("work_and_count", seconds=0.4)
+    assert isinstance(one_child.call_many([call("echo"), slow])[1], StillRunning)
     time.sleep(1)
-    answers = to_the_end(single, [call("echo", n=1), slow, call("echo", n=2)])
+    answers = run_all(one_child, [call("echo", n=1), slow, call("echo", n=2)])
     assert answers == [{"n": 1}, 1, {"n": 2}]
 
 
-def test_calls_behind_one_that_takes_long_are_not_begun(single: Sandbox) -> None:
-    single.call_many([call("toil", seconds=LONG_S), call("toil", seconds=0.001), call("toil", seconds=0.002)])
-    assert single.call_many([call("toil", seconds=0.003)]) == [2]
+def test_calls_behind_a_slow_call_are_not_begun(one_child: Sandbox) -> None:
+    one_child.call_many(
+        [
+            call("work_and_count", seconds=SLOW_S),
+            call("work_and_count", seconds=0.001),
+            call("work_and_count", seconds=0.002),
+        ]
+    )
+    assert one_child.call_many([call("work_and_count", seconds=0.003)]) == [2]
 
 
-def test_another_free_child_takes_what_was_not_begun() -> None:
-    box = Sandbox(processes=2, memory_mb=MEMORY_MB, cpu_s=20, wall_s=60)
-    slow = call("toil", seconds=5)
-    box.warm()
-    assert isinstance(to_the_end(box, [call("echo")])[0], dict)
-    assert isinstance(box.call_many([slow, call("echo", n=1)])[1], StillRunning)
+def test_another_child_runs_the_calls_that_were_not_begun() -> None:
+    sandbox = Sandbox(processes=2, memory_mb=MEMORY_MB, cpu_s=20, wall_s=60)
+    slow = call("work_and_count", seconds=5)
+    sandbox.warm()
+    assert isinstance(run_all(sandbox, [call("echo")])[0], dict)
+    assert isinstance(sandbox.call_many([slow, call("echo", n=1)])[1], StillRunning)
     start = time.monotonic()
-    assert box.call_many([call("echo", n=1)]) == [{"n": 1}]
+    assert sandbox.call_many([call("echo", n=1)]) == [{"n": 1}]
     assert time.monotonic() - start < 4
-    assert isinstance(box.call_many([slow, call("echo", n=2)])[0], StillRunning)
-    box.close()
+    assert isinstance(sandbox.call_many([slow, call("echo", n=2)])[0], StillRunning)
+    sandbox.close()
 
 
-def test_with_another_mark_it_is_another_call(single: Sandbox) -> None:
-    single.call_many([call("toil", seconds=0.5, mark="a"), call("echo")])
-    assert single.call_many([call("toil", seconds=0.5, mark="b")]) == [2]
-    assert single.call_many([call("toil", seconds=0.5, mark="a")]) == [1]
+def test_a_different_content_id_makes_a_different_call(one_child: Sandbox) -> None:
+    one_child.call_many([call("work_and_count", seconds=0.5, content_id="a"), call("echo")])
+    assert one_child.call_many([call("work_and_count", seconds=0.5, content_id="b")]) == [2]
+    assert one_child.call_many([call("work_and_count", seconds=0.5, content_id="a")]) == [1]
 
 
-def test_file_32_a_call_that_took_long_and_crashed_is_blamed_only_by_itself(single: Sandbox) -> None:
-    crash = call("toil_and_crash", seconds=0.5)
-    answers = to_the_end(single, [call("echo"), crash, call("echo", n=2)])
-    assert [verdict(answer) for answer in answers] == [{}, (PermanentError, Code.DECODER_CRASH), {"n": 2}]
+def test_a_slow_call_that_crashes_fails_alone(one_child: Sandbox) -> None:
+    crash = call("work_and_crash", seconds=0.5)
+    answers = run_all(one_child, [call("echo"), crash, call("echo", n=2)])
+    assert [comparable(answer) for answer in answers] == [{}, (PermanentError, Code.DECODER_CRASH), {"n": 2}]
 
 
-def test_file_32_a_hang_among_many_ends_at_its_own_wall_time() -> None:
-    box = Sandbox(processes=1, memory_mb=MEMORY_MB, cpu_s=1, wall_s=2)
-    answers = to_the_end(box, [call("echo", n=1), call("hang"), call("echo", n=2)])
-    assert [verdict(answer) for answer in answers] == [{"n": 1}, (RetryableError, Code.TOO_COSTLY), {"n": 2}]
-    box.close()
+def test_a_hanging_call_among_many_ends_at_its_own_wall_time() -> None:
+    sandbox = Sandbox(processes=1, memory_mb=MEMORY_MB, cpu_s=1, wall_s=2)
+    answers = run_all(sandbox, [call("echo", n=1), call("hang"), call("echo", n=2)])
+    assert [comparable(answer) for answer in answers] == [{"n": 1}, (RetryableError, Code.TOO_COSTLY), {"n": 2}]
+    sandbox.close()
 
 
-def test_the_wall_time_of_each_of_many_begins_when_its_turn_comes() -> None:
-    box = Sandbox(processes=1, memory_mb=MEMORY_MB, cpu_s=1, wall_s=2)
+def test_wall_time_of_each_call_starts_with_the_call() -> None:
+    sandbox = Sandbox(processes=1, memory_mb=MEMORY_MB, cpu_s=1, wall_s=2)
     calls = [call("nap", seconds=0.05 + n / 10_000) for n in range(60)]  # three seconds in all
-    assert not [answer for answer in to_the_end(box, calls) if isinstance(answer, PipelineError)]
-    box.close()
+    assert not [answer for answer in run_all(sandbox, calls) if isinstance(answer, PipelineError)]
+    sandbox.close()
 
 
-def test_the_cpu_time_of_each_of_many_is_its_own() -> None:
-    box = Sandbox(processes=1, memory_mb=MEMORY_MB, cpu_s=1, wall_s=60)
+def test_cpu_time_is_limited_for_each_call_separately() -> None:
+    sandbox = Sandbox(processes=1, memory_mb=MEMORY_MB, cpu_s=1, wall_s=60)
     calls = [call("work", seconds=0.3 + n / 10_000) for n in range(6)]  # of CPU; one may have a second
-    assert to_the_end(box, calls) == [None] * 6
-    box.close()
+    assert run_all(sandbox, calls) == [None] * 6
+    sandbox.close()
 
 
-def test_close_waits_for_a_call_that_takes_long() -> None:
-    box = Sandbox(processes=1, memory_mb=MEMORY_MB, cpu_s=5, wall_s=60)
-    slow = call("toil", seconds=LONG_S)
-    box.call_many([slow, call("echo")])
-    box.close()
-    assert box.call_many([slow]) == [1]
-    assert isinstance(box.call_many([call("echo")])[0], RetryableError)
+def test_close_waits_for_a_slow_call() -> None:
+    sandbox = Sandbox(processes=1, memory_mb=MEMORY_MB, cpu_s=5, wall_s=60)
+    slow = call("work_and_count", seconds=SLOW_S)
+    sandbox.call_many([slow, call("echo")])
+    sandbox.close()
+    assert sandbox.call_many([slow]) == [1]
+    assert isinstance(sandbox.call_many([call("echo")])[0], RetryableError)
 
 
-def test_a_child_is_not_lost_when_no_thread_can_be_started_to_wait_for_it(
-    single: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_slot_is_not_lost_if_no_thread_can_be_started(one_child: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     def start(thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    slow = call("toil", seconds=0.4)
+    slow = call("work_and_count", seconds=0.4)
     with monkeypatch.context() as patched:
         patched.setattr(threading.Thread, "start", start)
-        assert isinstance(single.call_many([call("echo"), slow])[1], StillRunning)
-    assert single.call_many([slow]) == [1]
-    assert single.call_many([slow]) == [2]
+        assert isinstance(one_child.call_many([call("echo"), slow])[1], StillRunning)
+    assert one_child.call_many([slow]) == [1]
+    assert one_child.call_many([slow]) == [2]
