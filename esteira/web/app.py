@@ -1,4 +1,4 @@
-"""The web app: attachments in over HTTP, health and statistics out."""
+"""The web app: hooks, the HTTP API, live events and the dashboard."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib.metadata import version
 
 import structlog
 from fastapi import FastAPI
@@ -13,23 +14,15 @@ from starlette.concurrency import run_in_threadpool
 
 from actors.observability import tracing
 from actors.observability.logging import configure_observability, warn_about_unknown_settings
-from esteira.web.api.content import Content
-from esteira.web.api.controls import Controls
-from esteira.web.api.docs import Docs
-from esteira.web.api.failures import Failures
+from esteira.web.api import content, controls, docs, failures, media, replays, thumbnail, webhooks
 from esteira.web.api.health import Health
-from esteira.web.api.media import Media
 from esteira.web.api.metrics import Metrics
-from esteira.web.api.replays import Replays
-from esteira.web.api.schema import Schema
-from esteira.web.api.thumbnail import Thumbnail
-from esteira.web.api.webhooks import Webhooks
 from esteira.web.auth.access import Authenticator
 from esteira.web.dashboard.routes import add_dashboard
-from esteira.web.errors import add_handlers
+from esteira.web.errors import ERROR_RESPONSES, add_handlers
 from esteira.web.intake.hooks import Hooks
-from esteira.web.live import Live
-from esteira.web.server.connections import LoopExceptionHandler
+from esteira.web.live import LiveEvents
+from esteira.web.server.loop_exceptions import LoopExceptionHandler
 from pipeline.config.settings import Settings, current_settings
 from pipeline.errors import SettingsError
 from pipeline.services import services
@@ -38,25 +31,22 @@ log = structlog.get_logger(__name__)
 
 
 def build_app(settings: Settings) -> FastAPI:
-    """The app for these settings. A hook whose secret is not set answers 401."""
+    """The app for these settings. A hook whose secret is not configured answers 401."""
     authenticator = Authenticator(settings)
     hooks = Hooks(settings, authenticator)
-    metrics = Metrics(authenticator, hooks.tally)
-    live = Live(settings, authenticator)
+    metrics = Metrics(authenticator, hooks.ignored)
+    live = LiveEvents(settings, authenticator)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         configure_observability(settings)
         warn_about_unknown_settings()
+        _warn_about_settings(settings)
         asyncio.get_running_loop().set_exception_handler(LoopExceptionHandler())
-        if settings.allow_unsigned_hooks:
-            log.warning("hooks take what comes from this machine without any secret: ALLOW_UNSIGNED_HOOKS is set")
-        if settings.dashboard is None and not settings.has_dashboard:
-            log.info("no dashboard: WEB_WORKERS is more than 1, and it lives in one process", setting="DASHBOARD")
         await run_in_threadpool(hooks.prepare)
         tasks = [
-            asyncio.create_task(keep())
-            for keep in (hooks.tally.flush_periodically, metrics.keep_flushing, live.publish_events)
+            asyncio.create_task(run())
+            for run in (hooks.ignored.flush_periodically, metrics.keep_flushing, live.publish_events)
         ]
         yield
         for task in tasks:
@@ -67,25 +57,34 @@ def build_app(settings: Settings) -> FastAPI:
         services().close()
 
     app = FastAPI(
-        title="Esteira", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False, lifespan=lifespan
+        title="Esteira",
+        version=version("esteira"),
+        docs_url=None,  # /docs and /openapi.json need a token: see esteira.web.api.docs
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+        responses=ERROR_RESPONSES,
     )
+    app.state.settings = settings
+    app.state.authenticator = authenticator
+    app.state.bodies = hooks.bodies
     add_handlers(app)
     hooks.add_routes(app)
-    Media(authenticator, hooks.bodies).add_routes(app)
     metrics.add_routes(app)
     live.add_routes(app)
-    Replays(authenticator, hooks.bodies).add_routes(app)
-    Controls(authenticator, hooks.bodies).add_routes(app)
-    Content(settings, authenticator).add_routes(app)
-    Thumbnail(settings, authenticator).add_routes(app)
-    Failures(authenticator).add_routes(app)
-    Webhooks(authenticator, hooks.bodies).add_routes(app)
-    Health(settings, authenticator, hooks.tally).add_routes(app)
-    schema = Schema(app, authenticator)
-    schema.add_routes()
-    Docs(schema).add_routes(app)
+    for module in (media, replays, controls, content, thumbnail, failures, webhooks, docs):
+        app.include_router(module.router)
+    app.include_router(Health(settings, hooks.ignored).router())
     add_dashboard(app, settings, hooks.bodies)
     return app
+
+
+def _warn_about_settings(settings: Settings) -> None:
+    if settings.allow_unsigned_hooks:
+        log.warning("hooks from this machine are accepted without a secret: ALLOW_UNSIGNED_HOOKS is set")
+    if settings.dashboard is None and not settings.has_dashboard:
+        log.info("no dashboard: it needs a single web process, and WEB_WORKERS is more than 1", setting="DASHBOARD")
 
 
 def _settings_or_exit() -> Settings:

@@ -1,17 +1,21 @@
-"""Every error as an answer: one table from code to status, one form of body."""
+"""Error responses: one table from error code to status, and one form of body."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import structlog
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from actors.observability.sentry import report_error
-from pipeline.errors import Code, PermanentError, PipelineError, RetryableError
+from pipeline.errors import Code, PayloadError, PermanentError, PipelineError, RetryableError
 from pipeline.values.gateway_values import clean_text
 
 RETRY_AFTER_S = 5
@@ -31,25 +35,46 @@ STATUS_OF = {
     Code.STAGING: 503,
     Code.STORAGE: 503,
 }
-# What the framework refuses by a status of its own, and what we do: the statuses above have their codes already.
+# Codes for the statuses that the framework raises. All others are `bad_payload`.
 CODE_OF = {403: Code.UNAUTHORIZED, 404: Code.NOT_FOUND, 405: Code.METHOD_NOT_ALLOWED, 410: Code.NOT_FOUND}
-# Whoever has not sent all of a body is not listened to any further.
+# After a body that was not read completely, the connection cannot be used for another request.
 CLOSING = {"Connection": "close"}
 HEADERS_OF = {401: {"WWW-Authenticate": "Bearer"}, 408: CLOSING, 413: CLOSING}
 
 log = structlog.get_logger(__name__)
 
 
+class ErrorDetail(BaseModel):
+    """An error: a stable code for programs, and a message for people."""
+
+    code: Code
+    message: str
+
+
+class ErrorReply(BaseModel):
+    """The body of every error response."""
+
+    error: ErrorDetail
+
+
+# For OpenAPI. A route that declares 4XX gets no 422 from FastAPI: invalid input is answered with 400.
+ERROR_RESPONSES: dict[int | str, dict[str, Any]] = {
+    "4XX": {"model": ErrorReply, "description": "The request is refused"},
+    "503": {"model": ErrorReply, "description": "Temporarily unavailable: try again after Retry-After"},
+}
+
+
 def add_handlers(app: FastAPI) -> None:
-    """Makes the app answer every error in the same form: `{"error": {"code", "message"}}`."""
-    app.add_exception_handler(PipelineError, _answer_error)
-    app.add_exception_handler(ClientDisconnect, _answer_nobody)
-    app.add_exception_handler(HTTPException, _answer_refusal)
-    app.add_exception_handler(Exception, _answer_accident)
+    """Makes the app answer every error with `{"error": {"code", "message"}}`."""
+    app.add_exception_handler(PipelineError, _answer_pipeline_error)
+    app.add_exception_handler(RequestValidationError, _answer_validation_error)
+    app.add_exception_handler(ClientDisconnect, _answer_disconnect)
+    app.add_exception_handler(HTTPException, _answer_http_exception)
+    app.add_exception_handler(Exception, _answer_unexpected_error)
 
 
 def status_of(error: BaseException) -> int:
-    """The status that an error is answered with."""
+    """The status of the response to an error."""
     match error:
         case PipelineError():
             return STATUS_OF.get(error.code, 400 if isinstance(error, PermanentError) else 503)
@@ -60,32 +85,45 @@ def status_of(error: BaseException) -> int:
     return 503
 
 
-async def _answer_error(_request: Request, error: Exception) -> JSONResponse:
+def payload_error(errors: Sequence[Any], *, skip: int = 0) -> PayloadError:
+    """The first of pydantic's errors as a PayloadError. `skip`: leading parts of its location to leave out."""
+    field = ".".join(map(str, errors[0]["loc"][skip:]))
+    if errors[0]["type"] == "extra_forbidden":
+        return PayloadError(field, "is not known here")
+    return PayloadError(field, errors[0]["msg"].removeprefix("Value error, "))
+
+
+async def _answer_pipeline_error(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, PipelineError)
     status = status_of(error)
     headers = dict(HEADERS_OF.get(status, {}))
     if status in {429, 503}:
         wait_s = error.retry_after if isinstance(error, RetryableError) else None
         headers["Retry-After"] = str(math.ceil(wait_s or RETRY_AFTER_S))
-    return _answer(status, error.code, error.message, headers)
+    return _error_response(status, error.code, error.message, headers)
 
 
-async def _answer_nobody(_request: Request, _error: Exception) -> JSONResponse:
-    return _answer(400, Code.BAD_PAYLOAD, "the body ended early", {})
+async def _answer_validation_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    return await _answer_pipeline_error(request, payload_error(error.errors(), skip=1))  # without "query"
 
 
-async def _answer_refusal(_request: Request, error: Exception) -> JSONResponse:
+async def _answer_disconnect(_request: Request, _error: Exception) -> JSONResponse:
+    return _error_response(400, Code.BAD_PAYLOAD, "the body ended early", {})
+
+
+async def _answer_http_exception(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     headers = {**HEADERS_OF.get(error.status_code, {}), **(error.headers or {})}
-    return _answer(error.status_code, CODE_OF.get(error.status_code, Code.BAD_PAYLOAD), error.detail, headers)
+    return _error_response(error.status_code, CODE_OF.get(error.status_code, Code.BAD_PAYLOAD), error.detail, headers)
 
 
-async def _answer_accident(_request: Request, error: Exception) -> JSONResponse:
-    # The server's last edge: the sender is asked to come again, for a mistake of ours must cost no attachment.
+async def _answer_unexpected_error(_request: Request, error: Exception) -> JSONResponse:
+    # A bug must not lose an attachment: with 503 the sender tries again.
     report_error(error, {})
-    return _answer(503, Code.INTERNAL, "something went wrong here", {"Retry-After": str(RETRY_AFTER_S)})
+    return _error_response(503, Code.INTERNAL, "internal error", {"Retry-After": str(RETRY_AFTER_S)})
 
 
-def _answer(status: int, code: Code, message: str, headers: dict[str, str]) -> JSONResponse:
+def _error_response(status: int, code: Code, message: str, headers: dict[str, str]) -> JSONResponse:
     body = {"error": {"code": code, "message": clean_text(message)}}
     return JSONResponse(body, status_code=status, headers=headers)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from esteira.web.live.feed import Event, Feed
+from esteira.web.live.feed import Event, EventFeed
 from pipeline.config.settings import load_settings
 from pipeline.http_client import HttpClient
 from pipeline.models import Outcome
@@ -103,7 +103,7 @@ class Reader:
     def __init__(self, url: str, *, most: int = 100) -> None:
         self.told: list[str] = []
         self.gaps = 0
-        self.feed = Feed(url, most=most, deliver=self._deliver, missed=self._missed)
+        self.feed = EventFeed(url, max_events=most, deliver=self._deliver, on_gap=self._missed)
 
     async def _deliver(self, event: Event) -> None:
         self.told.append(event.event_id)

@@ -1,80 +1,95 @@
-"""Pausing, resuming and cancelling over HTTP, for who shows the API_TOKEN."""
+"""`/pause`, `/resume`, `/pauses` and `/media/{id}/cancel`, with the API_TOKEN."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Literal
 
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
-from starlette.concurrency import run_in_threadpool
+from fastapi import APIRouter, Depends, Response
+from pydantic import BaseModel, Field, model_validator
 
 from actors.operations.pause import cancel, pause, pauses, resume
-from esteira.web.api.records import record_json
-from esteira.web.auth.access import Authenticator
-from esteira.web.intake.bodies import BodyReader, decode
+from esteira.web.api.headers import NoStore
+from esteira.web.api.records import MediaItem, media_item
+from esteira.web.auth.dependencies import ApiTokenRequired
+from esteira.web.intake.json_body import Body, CleanText, JsonBody
 from pipeline.catalogue import PauseKind
-from pipeline.errors import PayloadError
-from pipeline.models import Record
+from pipeline.models import Stage
 
-NO_STORE = {"Cache-Control": "no-store"}
-
-
-class Controls:
-    """`/pause`, `/resume`, `/pauses` and `/media/{id}/cancel`. A session's token opens none of them."""
-
-    def __init__(self, authenticator: Authenticator, bodies: BodyReader) -> None:
-        self._authenticator = authenticator
-        self._bodies = bodies
-
-    def add_routes(self, app: FastAPI) -> None:
-        app.get("/pauses")(self.show)
-        app.post("/pause")(self.pause)
-        app.post("/resume")(self.resume)
-        app.post("/media/{media_id}/cancel")(self.cancel)
-
-    async def show(self, request: Request) -> JSONResponse:
-        """Everything that is paused: `{"pauses": [{"kind", "name", "since"}]}`; `since` is Unix milliseconds."""
-        self._authenticator.require_api_token(request)
-        return JSONResponse({"pauses": await run_in_threadpool(_told)}, headers=NO_STORE)
-
-    async def pause(self, request: Request) -> JSONResponse:
-        """Pauses what the body names, `{"stage": …}` or `{"session": …}`: what waits keeps waiting.
-
-        `{"changed", "pauses"}`: whether it was not paused before, and everything that is paused now.
-        """
-        return await self._change(request, pause)
-
-    async def resume(self, request: Request) -> JSONResponse:
-        """Lets what the body names go on; the answer is that of `POST /pause`."""
-        return await self._change(request, resume)
-
-    async def cancel(self, request: Request) -> JSONResponse:
-        """Cancels what is neither stored nor refused; answers what is known of it.
-
-        200: it has ended, `rejected` with the code `cancelled`; 202: it ends so when the step that runs is over. 404:
-        there is no such attachment; 409: it is stored or has ended otherwise. Once more is no error.
-        """
-        self._authenticator.require_api_token(request)
-        record: Record = await run_in_threadpool(cancel, request.path_params["media_id"])
-        return JSONResponse(record_json(record), status_code=200 if record.ended_at else 202, headers=NO_STORE)
-
-    async def _change(self, request: Request, change: Callable[[PauseKind, str], bool]) -> JSONResponse:
-        self._authenticator.require_api_token(request)
-        async with self._bodies.read_body(request) as body:
-            kind, name = _named(decode(body))
-            changed = await run_in_threadpool(change, kind, name)
-        return JSONResponse({"changed": changed, "pauses": await run_in_threadpool(_told)}, headers=NO_STORE)
+router = APIRouter(dependencies=[ApiTokenRequired, NoStore])
 
 
-def _told() -> list[dict[str, Any]]:
-    return [pause._asdict() for pause in pauses()]
+class PauseTarget(Body):
+    """What is paused or resumed: `{"stage": …}` or `{"session": …}`."""
+
+    stage: CleanText | None = Field(default=None, json_schema_extra={"enum": [str(stage) for stage in Stage]})
+    session: CleanText | None = None
+
+    @model_validator(mode="after")
+    def _names_one(self) -> PauseTarget:
+        if len(self.model_fields_set) != 1 or (self.stage is None and self.session is None):
+            raise ValueError('must be {"stage": …} or {"session": …}')
+        return self
+
+    def named(self) -> tuple[PauseKind, str]:
+        """The kind and the name of the target."""
+        return ("stage", self.stage) if self.stage is not None else ("session", self.session or "")
 
 
-def _named(body: Any) -> tuple[PauseKind, str]:
-    if not isinstance(body, dict) or len(body) != 1 or not body.keys() <= {"stage", "session"}:
-        raise PayloadError("", 'must be {"stage": …} or {"session": …}')
-    [(kind, name)] = body.items()
-    if not isinstance(name, str):
-        raise PayloadError(kind, "must be text")
-    return kind, name
+class PauseInfo(BaseModel):
+    """A paused stage or session. `since` is Unix milliseconds."""
+
+    kind: Literal["stage", "session"]
+    name: str
+    since: int
+
+
+class PauseList(BaseModel):
+    """Everything that is paused."""
+
+    pauses: list[PauseInfo]
+
+
+class PauseChange(PauseList):
+    """Whether the call changed anything, and everything that is paused now."""
+
+    changed: bool
+
+
+BODY = JsonBody(PauseTarget)
+Target = Annotated[PauseTarget, Depends(BODY)]
+
+
+@router.get("/pauses")
+def list_pauses() -> PauseList:
+    """Lists everything that is paused."""
+    return PauseList(pauses=_pauses())
+
+
+@router.post("/pause", openapi_extra=BODY.openapi)
+def pause_target(target: Target) -> PauseChange:
+    """Pauses a stage or a session. Its attachments wait until it is resumed."""
+    return PauseChange(changed=pause(*target.named()), pauses=_pauses())
+
+
+@router.post("/resume", openapi_extra=BODY.openapi)
+def resume_target(target: Target) -> PauseChange:
+    """Resumes a stage or a session."""
+    return PauseChange(changed=resume(*target.named()), pauses=_pauses())
+
+
+@router.post(
+    "/media/{media_id}/cancel", responses={202: {"model": MediaItem, "description": "It ends after the current step"}}
+)
+def cancel_media(media_id: str, response: Response) -> MediaItem:
+    """Cancels an attachment that is neither stored nor refused. There is no body.
+
+    200: it has ended, `rejected` with the code `cancelled`; 202: it ends so after the step that is running. 404: there
+    is no such attachment; 409: it is stored or has ended otherwise. To cancel it again is no error.
+    """
+    record = cancel(media_id)
+    response.status_code = 200 if record.ended_at else 202
+    return media_item(record)
+
+
+def _pauses() -> list[PauseInfo]:
+    return [PauseInfo(**paused._asdict()) for paused in pauses()]

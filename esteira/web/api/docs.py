@@ -1,42 +1,95 @@
-"""`/docs`: the API as a page, for who is logged in to the dashboard or shows a token."""
+"""`/docs` and `/openapi.json`: Swagger UI and the OpenAPI description, for callers with a token or a login.
+
+Swagger UI is served from the files of the package fastapi-offline, so that the page needs no other host.
+"""
 
 from __future__ import annotations
 
-from fastapi import FastAPI, Request
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+import base64
+import hashlib
+import re
+from importlib import resources
 
-from esteira.web.api.reference import POLICY, page
-from esteira.web.api.schema import Schema
-from esteira.web.auth.logins import login_path
-from esteira.web.dashboard.headers import GUARDS
+from fastapi import APIRouter, Request
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.exceptions import HTTPException
+
+from esteira.web.auth.dependencies import ReaderRequired, authenticator_of
+from esteira.web.auth.logins import logged_in, login_path
 from pipeline.gateways import UnauthorizedError
 
 PATH = "/docs"
+FILES = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css"}
+MAX_AGE_S = 3600  # for how long a browser may keep these files
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+router = APIRouter(include_in_schema=False)
 
 
-class Docs:
-    """The page. It asks for nothing further: no script, no picture, no other address."""
-
-    def __init__(self, schema: Schema) -> None:
-        self._schema = schema
-
-    def add_routes(self, app: FastAPI) -> None:
-        app.get(PATH, include_in_schema=False)(self.answer)
-
-    async def answer(self, request: Request) -> Response:
-        """The page; a browser that is not logged in is sent to the login if there is one."""
-        headers = {**GUARDS, "Cache-Control": "no-store"}
+@router.get(PATH)
+async def show_docs(request: Request) -> Response:
+    """The page. A browser that is not logged in is redirected to the login, if the dashboard has one."""
+    headers = {**HEADERS, "Cache-Control": "no-store"}
+    if not logged_in(request):
         try:
-            self._schema.authenticate(request)
+            authenticator_of(request).authenticate(request)
         except UnauthorizedError:
             if not _can_log_in(request):
                 raise
             return RedirectResponse(login_path(PATH), 303, headers=headers)
-        address = f"{request.url.scheme}://{request.url.netloc}"
-        shown = page(self._schema.described(), address=address)
-        return HTMLResponse(shown, headers={**headers, "Content-Security-Policy": POLICY})
+    page = get_swagger_ui_html(
+        openapi_url="/openapi.json",
+        title="Esteira API",
+        swagger_js_url=f"{PATH}/swagger-ui-bundle.js",
+        swagger_css_url=f"{PATH}/swagger-ui.css",
+        swagger_favicon_url="data:,",
+        swagger_ui_parameters={"docExpansion": "list", "defaultModelsExpandDepth": 0},
+    )
+    html = bytes(page.body).decode()
+    return HTMLResponse(html, headers={**headers, "Content-Security-Policy": _policy(html)})
+
+
+@router.get(PATH + "/{name}", dependencies=[ReaderRequired])
+async def get_file(name: str) -> Response:
+    """A script or style sheet of Swagger UI."""
+    if name not in FILES:
+        raise HTTPException(404)
+    content = (resources.files("fastapi_offline") / "static" / name).read_bytes()
+    headers = {**HEADERS, "Cache-Control": f"private, max-age={MAX_AGE_S}"}
+    return Response(content, headers=headers, media_type=FILES[name])
+
+
+@router.get("/openapi.json", dependencies=[ReaderRequired])
+async def get_openapi(request: Request) -> JSONResponse:
+    """The OpenAPI description of this app."""
+    return JSONResponse(request.app.openapi())
 
 
 def _can_log_in(request: Request) -> bool:
-    asks_as_browser = "text/html" in request.headers.get("accept", "") and "authorization" not in request.headers
-    return asks_as_browser and getattr(request.app.state, "logins", None) is not None
+    is_browser = "text/html" in request.headers.get("accept", "") and "authorization" not in request.headers
+    return is_browser and getattr(request.app.state, "logins", None) is not None
+
+
+def _policy(html: str) -> str:
+    """The Content-Security-Policy of the page: its own files, its one inline script, and calls to this server.
+
+    Swagger UI needs `data:` images for its icons.
+    """
+    [script] = re.findall(r"<script>(.*?)</script>", html, flags=re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return "; ".join(
+        (
+            "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+            f"script-src 'self' 'sha256-{digest}'",
+            "style-src 'self'",
+            "img-src 'self' data:",
+            "connect-src 'self'",
+        )
+    )

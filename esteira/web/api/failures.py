@@ -1,46 +1,68 @@
-"""What ended badly, in groups, with the remedy in plain words."""
+"""`GET /failures`: attachments that did not succeed, grouped by error and stage, with the remedy in plain words."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Literal
 
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
-from starlette.concurrency import run_in_threadpool
+from fastapi import APIRouter, Depends, Query
+from pydantic import BaseModel
 
-from esteira.web.api.media import PRIVATE
-from esteira.web.api.records import once_each, parse_filters
-from esteira.web.auth.access import Authenticator, Caller
-from pipeline.errors import PayloadError
-from pipeline.remedies import LANGUAGES
+from esteira.web.api.headers import NoStore
+from esteira.web.api.records import Since, each_parameter_once
+from esteira.web.auth.dependencies import TokenCaller
+from esteira.web.intake.json_body import Body
 from pipeline.services import services
 
-
-class Failures:
-    """`GET /failures`, for who shows the API_TOKEN, or a session's token for that session alone."""
-
-    def __init__(self, authenticator: Authenticator) -> None:
-        self._authenticator = authenticator
-
-    def add_routes(self, app: FastAPI) -> None:
-        app.get("/failures")(self.answer)
-
-    async def answer(self, request: Request) -> JSONResponse:
-        """What failed, was rejected or has expired, by code and stage, the most first: `{"failures": […]}`.
-
-        Parameters: since, session, language (en or pt-BR) of what happened and what to do.
-        """
-        caller = self._authenticator.authenticate(request)
-        asked = once_each(request.query_params.multi_items(), known=("since", "session", "language"))
-        return JSONResponse({"failures": await run_in_threadpool(_groups, caller, asked)}, headers=PRIVATE)
+router = APIRouter(dependencies=[NoStore])
 
 
-def _groups(caller: Caller, asked: dict[str, str]) -> list[dict[str, Any]]:
-    filters, language = parse_filters(asked), asked.get("language", LANGUAGES[0])
-    if language not in LANGUAGES:
-        raise PayloadError("language", f"must be one of {', '.join(LANGUAGES)}")
-    if caller.session is not None and filters.session not in {None, caller.session}:
-        return []
-    session = caller.session if caller.session is not None else filters.session
-    found = services().catalogue.failures.find(since=filters.since or 0, session=session)
-    return [group.to_json(language=language) for group in found]
+class FailuresQuery(Body):
+    """The parameters of `GET /failures`. `language` is that of `happened` and `to_do`."""
+
+    since: Since = None
+    session: str | None = None
+    language: Literal["en", "pt-BR"] = "en"
+
+
+class FailureExample(BaseModel):
+    """The newest attachment of a group."""
+
+    id: str
+    session: str
+    message_id: str
+    error: str | None
+
+
+class FailureGroup(BaseModel):
+    """Attachments with the same error at the same stage.
+
+    `sessions` is the number of sessions, `busiest` names at most three of them. `oldest` and `newest` are when they
+    were received, in Unix milliseconds. `happened` and `to_do` are the explanation and the remedy.
+    """
+
+    code: str
+    stage: str
+    count: int
+    sessions: int
+    busiest: list[str]
+    oldest: int
+    newest: int
+    example: FailureExample
+    happened: str | None
+    to_do: str | None
+
+
+class FailureList(BaseModel):
+    """All groups, the largest first."""
+
+    failures: list[FailureGroup]
+
+
+@router.get("/failures", dependencies=[Depends(each_parameter_once)])
+def list_failures(caller: TokenCaller, query: Annotated[FailuresQuery, Query()]) -> FailureList:
+    """Groups what failed, was rejected or has expired. A session token sees the failures of its session."""
+    if caller.session is not None and query.session not in {None, caller.session}:
+        return FailureList(failures=[])
+    session = caller.session if caller.session is not None else query.session
+    groups = services().catalogue.failures.find(since=query.since or 0, session=session)
+    return FailureList(failures=[FailureGroup(**group.to_json(language=query.language)) for group in groups])

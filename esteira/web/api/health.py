@@ -1,93 +1,106 @@
-"""Health and statistics."""
+"""`/healthz`, `/readyz`, `/stats` and `/workers`."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import redis
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
+from fastapi import APIRouter, Response
+from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
 from actors.operations.stats import stats
-from actors.operations.workers import workers
-from esteira.web.auth.access import Authenticator
+from actors.operations.workers import WorkerStatus, workers
+from esteira.web.auth.dependencies import ApiTokenRequired
 from esteira.web.intake.ignored_counts import IgnoredCounter
 from pipeline.config.settings import Settings
 from pipeline.errors import Code, PipelineError
 from pipeline.services import services
 
+PROBE_TIMEOUT_S = 1
+
+
+class Alive(BaseModel):
+    """The process answers."""
+
+    status: Literal["ok"] = "ok"
+
+
+class Readiness(BaseModel):
+    """Whether the catalogue and Redis answer: `ok`, or what is wrong with them."""
+
+    status: Literal["ok", "unavailable"]
+    catalogue: str
+    redis: str
+
+
+class WorkerList(BaseModel):
+    """All worker processes."""
+
+    workers: list[WorkerStatus]
+
 
 class Health:
-    """Whether the process lives, whether it can work, and what it has done."""
+    """The health routes, and the readiness probe that their callers share."""
 
-    def __init__(self, settings: Settings, authenticator: Authenticator, tally: IgnoredCounter) -> None:
+    def __init__(self, settings: Settings, ignored: IgnoredCounter) -> None:
         self._settings = settings
-        self._authenticator = authenticator
-        self._tally = tally
-        self._probe: asyncio.Future[dict[str, str | None]] | None = None
+        self._ignored = ignored
+        self._probe: asyncio.Future[Readiness] | None = None
 
-    def add_routes(self, app: FastAPI) -> None:
-        app.get("/healthz")(self.answer_alive)
-        app.get("/readyz")(self.answer_ready)
-        app.get("/stats")(self.answer_stats)
-        app.get("/workers")(self.answer_workers)
+    def router(self) -> APIRouter:
+        router = APIRouter()
+        router.get("/healthz")(self.show_alive)
+        router.get("/readyz", responses={503: {"model": Readiness, "description": "Not ready"}})(self.show_ready)
+        router.get("/stats", dependencies=[ApiTokenRequired])(self.show_stats)
+        router.get("/workers", dependencies=[ApiTokenRequired])(self.show_workers)
+        return router
 
-    async def answer_alive(self) -> dict[str, str]:
-        """The process lives."""
-        return {"status": "ok"}
+    async def show_alive(self) -> Alive:
+        """Answers while the process lives."""
+        return Alive()
 
-    async def answer_ready(self) -> JSONResponse:
-        """Whether the catalogue and Redis answer; 503 names which does not."""
-        # All who ask meanwhile share one probe: nobody has to show a token here, and a server that hangs would keep
-        # every thread from the hooks.
+    async def show_ready(self, response: Response) -> Readiness:
+        """Whether the catalogue and Redis answer. 503 names which of them does not."""
+        # Concurrent callers share one probe: this route needs no token, and probes of a server that hangs would
+        # otherwise occupy all threads.
         if self._probe is None or self._probe.done():
-            self._probe = asyncio.ensure_future(_faults(self._settings))
-        faults = await asyncio.shield(self._probe)
-        ready = not any(faults.values())
-        answer = {"status": "ok" if ready else "unavailable", **{name: fault or "ok" for name, fault in faults.items()}}
-        return JSONResponse(answer, status_code=200 if ready else 503)
+            self._probe = asyncio.ensure_future(_probe(self._settings))
+        readiness = await asyncio.shield(self._probe)
+        response.status_code = 200 if readiness.status == "ok" else 503
+        return readiness
 
-    async def answer_stats(self, request: Request) -> dict[str, Any]:
+    def show_stats(self) -> dict[str, Any]:
         """The figures of `esteira stats --json`."""
-        self._authenticator.require_api_token(request)
-        return await run_in_threadpool(self._stats)
-
-    async def answer_workers(self, request: Request) -> dict[str, Any]:
-        """Every worker process: where it runs, what it works on, whether its heart beats."""
-        self._authenticator.require_api_token(request)
-        return {"workers": await run_in_threadpool(_workers)}
-
-    def _stats(self) -> dict[str, Any]:
-        self._tally.flush()
-        with _redis_wanted():
+        self._ignored.flush()
+        with _redis_required():
             return stats()
 
-
-def _workers() -> list[dict[str, Any]]:
-    with _redis_wanted():
-        return [worker.model_dump(mode="json") for worker in workers()]
+    def show_workers(self) -> WorkerList:
+        """Lists the worker processes: their host, what they are working on, and whether they send heartbeats."""
+        with _redis_required():
+            return WorkerList(workers=workers())
 
 
 @contextmanager
-def _redis_wanted() -> Iterator[None]:
+def _redis_required() -> Iterator[None]:
     try:
         yield
     except redis.RedisError as error:
         raise PipelineError(Code.QUEUE, "Redis does not answer") from error
 
 
-async def _faults(settings: Settings) -> dict[str, str | None]:
-    return {
-        "catalogue": await run_in_threadpool(_probe_catalogue),
-        "redis": await run_in_threadpool(_probe_redis, settings),
-    }
+async def _probe(settings: Settings) -> Readiness:
+    catalogue = await run_in_threadpool(_catalogue_fault)
+    queue = await run_in_threadpool(_redis_fault, settings)
+    status: Literal["ok", "unavailable"] = "unavailable" if catalogue or queue else "ok"
+    return Readiness(status=status, catalogue=catalogue or "ok", redis=queue or "ok")
 
 
-def _probe_catalogue() -> str | None:
+def _catalogue_fault() -> str | None:
     try:
         services().catalogue.check_schema()
     except PipelineError as error:
@@ -95,9 +108,10 @@ def _probe_catalogue() -> str | None:
     return None
 
 
-def _probe_redis(settings: Settings) -> str | None:
+def _redis_fault(settings: Settings) -> str | None:
+    timeouts = {"socket_timeout": PROBE_TIMEOUT_S, "socket_connect_timeout": PROBE_TIMEOUT_S}
     try:
-        with redis.Redis.from_url(settings.redis, socket_timeout=1, socket_connect_timeout=1, retry=None) as client:
+        with redis.Redis.from_url(settings.redis, retry=None, **timeouts) as client:
             client.ping()
     except redis.RedisError as error:
         return f"does not answer ({type(error).__name__})"

@@ -1,154 +1,125 @@
-"""Attachments by their ids and in pages; what ended badly goes again, with a new source if one is handed in."""
+"""`/media`: lists, shows, deletes and replays attachments, and signs links to their content."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Annotated
 
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
-from starlette.concurrency import run_in_threadpool
+from fastapi import APIRouter, Depends, Query, Request
+from pydantic import BaseModel, Field, StrictInt
 
 from actors.maintenance.deletions import delete
 from actors.operations.replay import replay_without_waiting
+from esteira.web.api.headers import NoStore
 from esteira.web.api.records import (
-    FILTERS,
-    USUAL,
+    MediaDetail,
+    MediaItem,
+    MediaPage,
+    MediaQuery,
+    attempts,
     decode_cursor,
+    each_parameter_once,
     encode_cursor,
-    history_json,
-    limit_of,
-    once_each,
-    parse_filters,
-    record_json,
-    unknown,
+    media_item,
+    media_items,
+    unknown_media,
 )
-from esteira.web.auth.access import Authenticator, Caller
-from esteira.web.intake.bodies import BodyReader, decode
-from pipeline.errors import PayloadError
-from pipeline.models import Record
-from pipeline.models.replacement_source import parse_new_source
-from pipeline.security.tokens import MAX_LINK_S, TokenSigner
+from esteira.web.auth.access import Caller
+from esteira.web.auth.dependencies import ApiTokenRequired, TokenCaller, authenticator_of
+from esteira.web.intake.json_body import Body, JsonBody
+from pipeline.models import Record, Stage, Status
+from pipeline.models.replacement_source import NewSource, parse_new_source
+from pipeline.security.tokens import MAX_LINK_S
 from pipeline.services import services
 
-PRIVATE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+router = APIRouter(dependencies=[NoStore])
 
 
-class Media:
-    """`/media`: to be read with the API_TOKEN or a session's token, to be changed with the API_TOKEN alone."""
+class LinkRequest(Body):
+    """For how many seconds a link is valid."""
 
-    def __init__(self, authenticator: Authenticator, bodies: BodyReader) -> None:
-        self._authenticator = authenticator
-        self._bodies = bodies
-
-    def add_routes(self, app: FastAPI) -> None:
-        app.get("/media")(self.list)
-        app.get("/media/{media_id}")(self.show)
-        app.delete("/media/{media_id}")(self.delete)
-        app.post("/media/{media_id}/link", status_code=201)(self.link)
-        app.post("/media/{media_id}/replay", status_code=202)(self.replay)
-
-    async def list(self, request: Request) -> JSONResponse:
-        """The newest first: `{"media": […], "next": …}`; with `next` as a parameter comes the page behind it.
-
-        Parameters: status, session, error, stage, kind, since, limit (1 to 200, else 50), next.
-        """
-        caller = self._authenticator.authenticate(request)
-        asked = once_each(request.query_params.multi_items(), known=(*FILTERS, "limit", "next"))
-        return JSONResponse(await run_in_threadpool(_page, caller, asked), headers=PRIVATE)
-
-    async def show(self, request: Request) -> JSONResponse:
-        """One attachment with its `history`; 404 if there is none with this id, or it is another session's."""
-        caller = self._authenticator.authenticate(request)
-        told = await run_in_threadpool(_shown, caller, request.path_params["media_id"])
-        return JSONResponse(told, headers=PRIVATE)
-
-    async def delete(self, request: Request) -> JSONResponse:
-        """Deletes what has ended, and its content unless another attachment has the same; answers what is left of it.
-
-        404: there is no such attachment; 409: it is under way. Once more is no error.
-        """
-        self._authenticator.require_api_token(request)
-        tombstone = await run_in_threadpool(_delete, request.path_params["media_id"])
-        return JSONResponse(record_json(tombstone), headers=PRIVATE)
-
-    async def link(self, request: Request) -> JSONResponse:
-        """A link to the content that needs no token, for the `seconds` that the body asks for: `{"url", "expires"}`.
-
-        `url` is a path on this server, `expires` Unix seconds.
-        """
-        caller = self._authenticator.authenticate(request)
-        async with self._bodies.read_body(request) as body:
-            seconds = _seconds(decode(body))
-            signer = self._authenticator.signer()
-            made = await run_in_threadpool(_link, signer, caller, request.path_params["media_id"], seconds)
-        return JSONResponse(made, status_code=201, headers=PRIVATE)
-
-    async def replay(self, request: Request) -> JSONResponse:
-        """Sends one round again: where it stood, or from fetch with what the body says of a new source.
-
-        202 says that it is written down; while Redis is away, the workers' sweep puts it on the belt. 404: there is no
-        such attachment; 409: it has not ended, or is done; 400 names the field that is wrong.
-        """
-        self._authenticator.require_api_token(request)
-        async with self._bodies.read_body(request) as body:
-            answer = await run_in_threadpool(_replay, request.path_params["media_id"], body)
-        return JSONResponse(answer, status_code=202)
+    seconds: StrictInt = Field(ge=1, le=MAX_LINK_S)
 
 
-def visible(caller: Caller, media_id: str) -> Record:
-    """The attachment, if there is one for this caller.
+class Link(BaseModel):
+    """A link to a content that needs no token. `url` is a path on this server, `expires` Unix seconds."""
+
+    url: str
+    expires: int
+
+
+class ReplayedMedia(BaseModel):
+    """An attachment that is processed again, from `stage`."""
+
+    id: str
+    status: Status
+    stage: Stage
+
+
+LINK_BODY = JsonBody(LinkRequest)
+SOURCE_BODY = JsonBody(NewSource, parse=parse_new_source, empty=None)
+
+
+@router.get("/media", dependencies=[Depends(each_parameter_once)])
+def list_media(caller: TokenCaller, query: Annotated[MediaQuery, Query()]) -> MediaPage:
+    """Lists attachments, newest first. For the next page, repeat the call with `next` as a parameter."""
+    filters = query.filters()
+    after = decode_cursor(query.next) if query.next else None
+    if caller.session is not None:
+        if filters.session not in {None, caller.session}:
+            return MediaPage(media=[], next=None)
+        filters = filters.model_copy(update={"session": caller.session})
+    records = services().catalogue.find(filters, limit=query.limit + 1, after=after)
+    page = records[: query.limit]
+    return MediaPage(media=media_items(page), next=encode_cursor(page[-1]) if len(records) > len(page) else None)
+
+
+@router.get("/media/{media_id}")
+def show_media(media_id: str, caller: TokenCaller) -> MediaDetail:
+    """Shows one attachment with its `history`. 404: there is none with this id, or it belongs to another session."""
+    [item] = media_items([visible_record(caller, media_id)])
+    history = services().catalogue.history(media_id)
+    return MediaDetail.model_construct(**dict(item), history=attempts(history, with_worker=caller.session is None))
+
+
+@router.delete("/media/{media_id}", dependencies=[ApiTokenRequired])
+def delete_media(media_id: str) -> MediaItem:
+    """Deletes an ended attachment, and its content unless another attachment has the same. Returns the tombstone.
+
+    404: there is no such attachment; 409: it has not ended. To delete it again is no error.
+    """
+    return media_item(delete(services(), media_id))
+
+
+@router.post("/media/{media_id}/link", status_code=201, openapi_extra=LINK_BODY.openapi)
+def create_link(
+    media_id: str, caller: TokenCaller, body: Annotated[LinkRequest, Depends(LINK_BODY)], request: Request
+) -> Link:
+    """Signs a link to the content that needs no token."""
+    signer = authenticator_of(request).signer()
+    url, expires = signer.link(visible_record(caller, media_id).id, seconds=body.seconds)
+    return Link(url=url, expires=expires)
+
+
+@router.post(
+    "/media/{media_id}/replay", status_code=202, dependencies=[ApiTokenRequired], openapi_extra=SOURCE_BODY.openapi
+)
+def replay_media(media_id: str, source: Annotated[NewSource | None, Depends(SOURCE_BODY)]) -> ReplayedMedia:
+    """Processes an attachment again: from the failed stage, or from fetch if the body has a new source.
+
+    202: the replay is written to disk; while Redis is away, the workers enqueue it later. 404: there is no such
+    attachment; 409: it has not ended, or is done; 400 names the wrong field.
+    """
+    record = replay_without_waiting(media_id, source)
+    return ReplayedMedia(id=record.id, status=record.status, stage=record.stage)
+
+
+def visible_record(caller: Caller, media_id: str) -> Record:
+    """The attachment with this id.
 
     Raises:
-        PermanentError: `not_found`.
+        PermanentError: `not_found`, if there is none that the caller may see.
     """
     record = services().catalogue.get(media_id)
     if record is None or not caller.sees(record):
-        raise unknown()
+        raise unknown_media()
     return record
-
-
-def _shown(caller: Caller, media_id: str) -> dict[str, Any]:
-    record = visible(caller, media_id)
-    history = services().catalogue.history(media_id)
-    return {**_told([record])[0], "history": history_json(history, workers=caller.session is None)}
-
-
-def _page(caller: Caller, asked: dict[str, str]) -> dict[str, Any]:
-    filters = parse_filters(asked)
-    limit = limit_of(asked.get("limit", str(USUAL)))
-    after = decode_cursor(asked["next"]) if "next" in asked else None
-    if caller.session is not None:
-        if filters.session not in {None, caller.session}:
-            return {"media": [], "next": None}
-        filters = filters.model_copy(update={"session": caller.session})
-    found = services().catalogue.find(filters, limit=limit + 1, after=after)
-    page = found[:limit]
-    return {"media": _told(page), "next": encode_cursor(page[-1]) if len(found) > limit else None}
-
-
-def _told(records: Sequence[Record]) -> list[dict[str, Any]]:
-    """Attachments with their previews, which one question finds for all of them."""
-    previews = services().catalogue.previews.get_many(one.sha256 for one in records if one.sha256)
-    return [record_json(one, previews.get(one.sha256 or "")) for one in records]
-
-
-def _seconds(body: Any) -> int:
-    seconds = body.get("seconds") if isinstance(body, dict) else None
-    if not isinstance(seconds, int) or isinstance(seconds, bool) or not 1 <= seconds <= MAX_LINK_S:
-        raise PayloadError("seconds", f"must be a whole number from 1 to {MAX_LINK_S}")
-    return seconds
-
-
-def _link(signer: TokenSigner, caller: Caller, media_id: str, seconds: int) -> dict[str, Any]:
-    url, expires = signer.link(visible(caller, media_id).id, seconds=seconds)
-    return {"url": url, "expires": expires}
-
-
-def _delete(media_id: str) -> Record:
-    return delete(services(), media_id)
-
-
-def _replay(media_id: str, body: bytes) -> dict[str, str]:
-    record = replay_without_waiting(media_id, parse_new_source(decode(body) if body.strip() else None))
-    return {"id": record.id, "status": record.status, "stage": record.stage}

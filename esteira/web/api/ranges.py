@@ -1,4 +1,4 @@
-"""Conditional requests and parts of a content (RFC 9110); of ranges the single one that players ask for."""
+"""Conditional requests and byte ranges of a content (RFC 9110). Of ranges, only a single one is supported."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from starlette.exceptions import HTTPException
 _SINGLE = re.compile(r"bytes=[ \t]*(\d{0,100})-(\d{0,100})[ \t]*", re.ASCII | re.IGNORECASE)
 
 
-class Part(NamedTuple):
-    """From byte `start` up to before byte `stop`."""
+class ByteRange(NamedTuple):
+    """The bytes from `start` to before `stop`."""
 
     start: int
     stop: int
 
 
-def unchanged(headers: Headers, etag: str) -> bool:
-    """Whether the caller has this content already, as If-None-Match says."""
+def is_unchanged(headers: Headers, etag: str) -> bool:
+    """Whether If-None-Match says that the caller already has this content."""
     known = [tag.strip().removeprefix("W/") for tag in headers.get("if-none-match", "").split(",")]
     return "*" in known or etag in known
 
 
-def part_of(headers: Headers, *, size: int, etag: str) -> Part | None:
-    """The part that is asked for; None for the whole: without a range, with several, or if the content is another.
+def requested_range(headers: Headers, *, size: int, etag: str) -> ByteRange | None:
+    """The requested range; None for the whole content: no range, several ranges, or If-Range names another content.
 
     Raises:
-        HTTPException: 416, if the content does not reach so far.
+        HTTPException: 416, if the range begins after the end of the content.
     """
-    found = _SINGLE.fullmatch(headers.get("range", ""))
-    if not found or headers.get("if-range", etag).strip() != etag:
+    match = _SINGLE.fullmatch(headers.get("range", ""))
+    if not match or headers.get("if-range", etag).strip() != etag:
         return None
-    first, last = found.groups()
+    first, last = match.groups()
     if not first and not last:
         return None
     if first and last and int(first) > int(last):
@@ -42,4 +42,4 @@ def part_of(headers: Headers, *, size: int, etag: str) -> Part | None:
     stop = min(size, int(last) + 1) if first and last else size
     if start >= size:
         raise HTTPException(416, f"the content has {size} bytes", {"Content-Range": f"bytes */{size}"})
-    return Part(start, stop)
+    return ByteRange(start, stop)

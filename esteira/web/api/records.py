@@ -1,117 +1,175 @@
-"""Attachments as the API tells them: pages of records, narrowed by what the caller asked for and may see."""
+"""Query and response models for attachments."""
 
 from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any
 
-from pydantic import ValidationError
+from fastapi import Request
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
+from esteira.web.errors import payload_error
 from pipeline.catalogue import Filters, Preview, parse_since
 from pipeline.errors import Code, PayloadError, PermanentError
-from pipeline.history import HistoryEntry
-from pipeline.models import Model, Record
+from pipeline.history import HistoryEntry, HistoryOutcome
+from pipeline.models import Record
+from pipeline.services import services
 
-FILTERS = tuple(Filters.model_fields)
-MAX_BATCH = 200
-USUAL = 50
-M = TypeVar("M", bound=Model)
+MAX_PAGE = 200
+DEFAULT_PAGE = 50
 _CURSOR = re.compile(r"(\d{1,16})\.([0-9a-f]{32})", re.ASCII)
 
 
-def record_json(record: Record, preview: Preview | None = None) -> dict[str, Any]:
-    """The catalogue's row without what is storage's own; `content` is the path of its content, once it is stored.
+def _since(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    return int(value) if re.fullmatch(r"\d{11,16}", value, re.ASCII) else parse_since(value)
 
-    `preview` is null as long as none was made of it.
+
+Since = Annotated[
+    Annotated[int, Field(ge=0, lt=2**63)] | None,
+    BeforeValidator(_since),
+    WithJsonSchema({"type": "string", "description": "2h, 3d, an ISO date or time, or Unix milliseconds"}),
+]
+
+
+class MediaFilters(Filters):
+    """The filters of attachments. Every filter that is set must match."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    since: Since = None
+
+    def filters(self) -> Filters:
+        """The filters alone, without what subclasses add."""
+        return Filters(**{name: getattr(self, name) for name in Filters.model_fields})
+
+
+class MediaQuery(MediaFilters):
+    """The parameters of `GET /media`. `next` is from the page before."""
+
+    limit: int = Field(default=DEFAULT_PAGE, ge=1, le=MAX_PAGE)
+    next: str | None = None
+
+
+class PreviewInfo(Preview):
+    """The preview of a content: its state, and the size of its thumbnail, or the waveform of a sound."""
+
+    sha256: str = Field(exclude=True)
+
+
+class MediaItem(Record):
+    """An attachment. Times are Unix milliseconds.
+
+    `content` is the path of its content once it is stored. `preview` is null until one was made or tried.
     """
-    fields = record.model_dump(mode="json", exclude={"storage_key"})
-    there = record.storage_key is not None and record.deleted_at is None
-    shown = preview.model_dump(mode="json", exclude={"sha256"}) if preview and there else None
-    return {**fields, "content": f"/media/{record.id}/content" if there else None, "preview": shown}
+
+    storage_key: str | None = Field(default=None, exclude=True)
+    content: str | None = None
+    preview: PreviewInfo | None = None
 
 
-def history_json(history: Iterable[HistoryEntry], *, workers: bool) -> list[dict[str, Any]]:
-    """Its way through the stages. `workers` names machines and processes, which are no business of a session's."""
-    return [entry.model_dump(mode="json", exclude=None if workers else {"worker"}) for entry in history]
+class MediaPage(BaseModel):
+    """A page of attachments, newest first. `next` is the parameter for the next page, and null on the last one."""
+
+    media: list[MediaItem]
+    next: str | None
 
 
-def unknown() -> PermanentError:
-    """The answer to an id that does not exist, or not for this caller: nobody learns which of the two."""
+class SessionAttempt(BaseModel):
+    """An attempt at a stage, or an event between two attempts. `at` is Unix milliseconds, `ms` the duration."""
+
+    run: int
+    stage: str
+    attempt: int
+    at: int
+    ms: float | None
+    outcome: HistoryOutcome
+    code: str | None
+    message: str | None
+
+
+class WorkerAttempt(SessionAttempt):
+    """An attempt with its worker, `<host>:<process id>`. Only callers with the API_TOKEN see it."""
+
+    worker: str | None
+
+
+class MediaDetail(MediaItem):
+    """An attachment with its history, the first attempt first."""
+
+    history: list[WorkerAttempt | SessionAttempt]
+
+
+def media_items(records: Sequence[Record]) -> list[MediaItem]:
+    """Attachments with their previews, which are read with one query."""
+    previews = services().catalogue.previews.get_many(record.sha256 for record in records if record.sha256)
+    return [media_item(record, previews.get(record.sha256 or "")) for record in records]
+
+
+def media_item(record: Record, preview: Preview | None = None) -> MediaItem:
+    """An attachment as the API returns it."""
+    has_content = record.storage_key is not None and record.deleted_at is None
+    return MediaItem.model_construct(
+        **dict(record),
+        content=f"/media/{record.id}/content" if has_content else None,
+        preview=PreviewInfo.model_construct(**dict(preview)) if preview and has_content else None,
+    )
+
+
+def attempts(history: Iterable[HistoryEntry], *, with_worker: bool) -> list[WorkerAttempt | SessionAttempt]:
+    """The history of an attachment. The worker's name shows hosts and processes, which a session may not see."""
+    model = WorkerAttempt if with_worker else SessionAttempt
+    return [model.model_validate(entry, from_attributes=True) for entry in history]
+
+
+def unknown_media() -> PermanentError:
+    """The error for an id that does not exist or belongs to another session; the two look the same."""
     return PermanentError(Code.NOT_FOUND, "unknown: there is no such attachment")
 
 
-def once_each(pairs: Iterable[tuple[str, str]], *, known: Iterable[str]) -> dict[str, str]:
-    """The parameters of a query by their names.
+async def each_parameter_once(request: Request) -> None:
+    """A dependency that refuses empty and repeated query parameters: ignored, they would widen the selection.
 
     Raises:
-        PayloadError: one is unknown, empty or given twice: ignored, it would widen what was meant to be narrowed.
+        PayloadError: a parameter is empty or given twice.
     """
-    found: dict[str, str] = {}
-    for name, value in pairs:
-        if name not in known:
-            raise PayloadError(name, f"is not known here; there are {', '.join(known)}")
-        if name in found or not value:
+    names: set[str] = set()
+    for name, value in request.query_params.multi_items():
+        if name in names or not value:
             raise PayloadError(name, "is given twice" if value else "is empty")
-        found[name] = value
-    return found
+        names.add(name)
 
 
-def parse_filters(given: Mapping[str, Any]) -> Filters:
-    """The filters among these parameters. `since` is Unix milliseconds, an age such as `2h`, or an ISO date or time.
-
-    Raises:
-        PayloadError: one is wrong.
-    """
-    return narrowed(Filters, given)
-
-
-def narrowed(kind: type[M], given: Mapping[str, Any]) -> M:
-    """As `filters_of`, for filters of this kind, which have a `since` among them.
+def parse_filters(values: Mapping[str, Any]) -> Filters:
+    """Filters from text.
 
     Raises:
-        PayloadError: one is wrong.
+        PayloadError: a filter is unknown or wrong.
     """
-    wanted = {name: given[name] for name in kind.model_fields if name in given}
     try:
-        if isinstance(since := wanted.get("since"), str):
-            wanted["since"] = int(since) if re.fullmatch(r"\d{11,16}", since, re.ASCII) else parse_since(since)
-        return kind.model_validate(wanted)
+        return MediaFilters.model_validate(values).filters()
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        raise PayloadError(".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")) from None
-    except ValueError as error:
-        raise PayloadError("since", str(error)) from None
-
-
-def limit_of(text: str, *, most: int = MAX_BATCH) -> int:
-    """How many are asked for.
-
-    Raises:
-        PayloadError: it is no number from 1 to `most`.
-    """
-    number = int(text) if re.fullmatch(r"\d{1,6}", text, re.ASCII) else 0
-    if not 1 <= number <= most:
-        raise PayloadError("limit", f"must be a number from 1 to {most}")
-    return number
+        raise payload_error(error.errors(include_input=False, include_url=False)) from None
 
 
 def encode_cursor(last: Record) -> str:
-    """Where a page ends, for whoever asks for the next one."""
+    """The `next` of a page that ends with this attachment."""
     return base64.urlsafe_b64encode(f"{last.received_at}.{last.id}".encode()).decode().rstrip("=")
 
 
 def decode_cursor(text: str) -> tuple[int, str]:
-    """The place behind which a page begins.
+    """The time and the id after which a page begins.
 
     Raises:
-        PayloadError: it is no `next` of ours.
+        PayloadError: it is not the `next` of a page.
     """
     try:
-        found = _CURSOR.fullmatch(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode())
+        match = _CURSOR.fullmatch(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode())
     except ValueError:
-        found = None
-    if found is None:
+        match = None
+    if match is None:
         raise PayloadError("next", "must be the `next` of the page before")
-    return int(found[1]), found[2]
+    return int(match[1]), match[2]

@@ -1,96 +1,129 @@
-"""Many go again: counted first if the caller wants it, paced, and no more at once than a request may take."""
+"""`POST /media/replay`: processes many attachments again, at a limited rate, as many as one request may take."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
-from starlette.concurrency import run_in_threadpool
+from fastapi import APIRouter, Depends, Response
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, model_validator
 
 from actors.operations.replay import REPLAYABLE, replay_without_waiting
-from esteira.web.api.records import FILTERS, decode_cursor, encode_cursor, limit_of, parse_filters
-from esteira.web.auth.access import Authenticator
-from esteira.web.intake.bodies import BodyReader, decode
+from esteira.web.api.records import MediaFilters, decode_cursor, encode_cursor
+from esteira.web.auth.dependencies import ApiTokenRequired
+from esteira.web.intake.json_body import JsonBody
 from pipeline.catalogue import Filters
 from pipeline.errors import Code, PayloadError, PermanentError, RetryableError
-from pipeline.models import Model, Record, Status
+from pipeline.models import Record, Status
 from pipeline.services import services
 
-MAX_BATCH = 1000
-USUAL = 100
-WITHIN_S = 20.0
-KNOWN = (*FILTERS, "dry_run", "limit", "rate", "next")
+MAX_REPLAYS = 1000  # of one call
+DEFAULT_REPLAYS = 100
+TIME_LIMIT_S = 20.0  # of one call
+
+router = APIRouter()
+_busy = threading.Lock()
 
 
-class Asked(Model):
-    """What the body of a replay of many says. `rate` is at most so many a second."""
-
-    filters: tuple[Filters, ...]
-    dry_run: bool
-    limit: int
-    rate: float | None
-    after: tuple[int, str] | None
+def _digits_to_int(value: Any) -> Any:
+    return int(value) if isinstance(value, str) and value.isascii() and value.isdecimal() else value
 
 
-class Replays:
-    """`POST /media/replay`, for who shows the API_TOKEN; one at a time in each process."""
+class ReplayRequest(MediaFilters):
+    """The filters of `GET /media`, and how many attachments are replayed.
 
-    def __init__(self, authenticator: Authenticator, bodies: BodyReader) -> None:
-        self._authenticator = authenticator
-        self._bodies = bodies
-        self._busy = threading.Lock()
+    `rate` is the most attachments per second. `next` is from the call before. A field that is null counts as missing.
+    """
 
-    def add_routes(self, app: FastAPI) -> None:
-        app.post("/media/replay", status_code=202)(self.replay)
+    model_config = ConfigDict(hide_input_in_errors=True)
 
-    async def replay(self, request: Request) -> JSONResponse:
-        """Sends again what ended badly and fits the body's filters, the newest first, for at most 20 s.
+    dry_run: StrictBool = False
+    limit: Annotated[StrictInt, BeforeValidator(_digits_to_int), Field(ge=1, le=MAX_REPLAYS)] = DEFAULT_REPLAYS
+    rate: Annotated[StrictFloat, Field(gt=0, le=10_000)] | None = None
+    next: str | None = None
 
-        The answer says how many fit, how many go (or with `dry_run` would), which of them could not, and with `next`,
-        which the next call may give, where to go on.
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_nulls(cls, fields: Any) -> Any:
+        if not isinstance(fields, dict):
+            raise ValueError("a replay of many is a JSON object")  # noqa: TRY004  pydantic reports a ValueError
+        if "" in fields.values():
+            raise ValueError("an empty filter would select everything: leave it out")
+        return {name: value for name, value in fields.items() if value is not None}
+
+    def filters_by_status(self) -> list[Filters]:
+        """One set of filters for each status: `failed` by default; with `error`, every status that can be replayed.
+
+        Raises:
+            PayloadError: attachments of this status cannot be replayed.
         """
-        self._authenticator.require_api_token(request)
-        async with self._bodies.read_body(request) as body:
-            asked = _asked(decode(body) if body.strip() else {})
-        return JSONResponse(await run_in_threadpool(self._replay, asked), status_code=200 if asked.dry_run else 202)
-
-    def _replay(self, asked: Asked) -> dict[str, Any]:
-        catalogue = services().catalogue
-        matched = sum(map(catalogue.count, asked.filters))
-        found = [
-            one for each in asked.filters for one in catalogue.find(each, limit=asked.limit + 1, after=asked.after)
-        ]
-        found.sort(key=lambda one: (one.received_at, one.id), reverse=True)
-        page = found[: asked.limit]
-        if asked.dry_run:
-            return _answer(matched, page, missed=[], more=len(found) > len(page), ids=[one.id for one in page])
-        if not self._busy.acquire(blocking=False):
-            raise RetryableError(Code.TOO_MANY_REQUESTS, "another replay of many is under way here", retry_after=5)
-        try:
-            gone, missed = _send(page, asked.rate)
-        finally:
-            self._busy.release()
-        return _answer(matched, gone, missed=missed, more=len(found) > len(gone))
+        if self.status is not None and self.status not in REPLAYABLE:
+            raise PayloadError("status", f"only {', '.join(REPLAYABLE)} can be replayed")
+        statuses = (self.status,) if self.status else REPLAYABLE if self.error else (Status.FAILED,)
+        return [self.filters().model_copy(update={"status": status}) for status in statuses]
 
 
-def _answer(
-    matched: int, tried: Sequence[Record], *, missed: Sequence[str], more: bool, **others: Any
-) -> dict[str, Any]:
-    going = {"matched": matched, "replayed": len(tried) - len(missed), "missed": missed}
-    return {**going, "next": encode_cursor(tried[-1]) if more and tried else None, **others}
+class ReplayReport(BaseModel):
+    """How many attachments match, and how many of them are (or with `dry_run` would be) replayed by this call.
+
+    `missed` are those that something else has replayed or deleted meanwhile; `ids` are only in a dry run. `next` is for
+    the next call, and null if there is nothing left.
+    """
+
+    matched: int
+    replayed: int
+    missed: list[str]
+    next: str | None
+    ids: list[str] | None = None
 
 
-def _send(page: Sequence[Record], rate: float | None) -> tuple[Sequence[Record], list[str]]:
-    """Those that were tried in time, and of them those that are not there or have not ended any more."""
+BODY = JsonBody(ReplayRequest, empty={})
+
+
+@router.post(
+    "/media/replay",
+    status_code=202,
+    dependencies=[ApiTokenRequired],
+    openapi_extra=BODY.openapi,
+    responses={200: {"model": ReplayReport, "description": "A dry run"}},
+    response_model_exclude_unset=True,
+)
+def replay_many(body: Annotated[ReplayRequest, Depends(BODY)], response: Response) -> ReplayReport:
+    """Replays attachments that did not succeed and match the filters, newest first, for at most 20 s."""
+    catalogue = services().catalogue
+    after = decode_cursor(body.next) if body.next else None
+    filters = body.filters_by_status()
+    matched = sum(map(catalogue.count, filters))
+    found = [record for each in filters for record in catalogue.find(each, limit=body.limit + 1, after=after)]
+    found.sort(key=lambda record: (record.received_at, record.id), reverse=True)
+    page = found[: body.limit]
+    if body.dry_run:
+        response.status_code = 200
+        following = _next(found, page)
+        ids = [record.id for record in page]
+        return ReplayReport(matched=matched, replayed=len(page), missed=[], next=following, ids=ids)
+    if not _busy.acquire(blocking=False):
+        raise RetryableError(Code.TOO_MANY_REQUESTS, "another replay of many is running here", retry_after=5)
+    try:
+        tried, missed = _replay(page, body.rate)
+    finally:
+        _busy.release()
+    return ReplayReport(matched=matched, replayed=len(tried) - len(missed), missed=missed, next=_next(found, tried))
+
+
+def _next(found: Sequence[Record], tried: Sequence[Record]) -> str | None:
+    return encode_cursor(tried[-1]) if tried and len(found) > len(tried) else None
+
+
+def _replay(page: Sequence[Record], rate: float | None) -> tuple[Sequence[Record], list[str]]:
+    """The attachments that were tried in time, and the ids of those that are gone or no longer replayable."""
     missed: list[str] = []
-    begin = time.monotonic()
+    began = time.monotonic()
     for index, record in enumerate(page):
-        due = begin + index / rate if rate else begin
-        if max(due, time.monotonic()) > begin + WITHIN_S:
+        due = began + index / rate if rate else began
+        if max(due, time.monotonic()) > began + TIME_LIMIT_S:
             return page[:index], missed
         time.sleep(max(0.0, due - time.monotonic()))
         try:
@@ -100,34 +133,3 @@ def _send(page: Sequence[Record], rate: float | None) -> tuple[Sequence[Record],
                 raise
             missed.append(record.id)
     return page, missed
-
-
-def _asked(body: Any) -> Asked:
-    if not isinstance(body, dict):
-        raise PayloadError("", "a replay of many is a JSON object")
-    for name in body:
-        if name not in KNOWN:
-            raise PayloadError(name, f"is not known here; there are {', '.join(KNOWN)}")
-    given = {name: value for name, value in body.items() if value is not None}
-    if any(value == "" for value in given.values()):
-        raise PayloadError("", "an empty filter would let everything through: leave it out")
-    dry_run, rate = given.get("dry_run", False), given.get("rate")
-    if not isinstance(dry_run, bool):
-        raise PayloadError("dry_run", "must be true or false")
-    if rate is not None and (isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate <= 10_000):
-        raise PayloadError("rate", "must be a number above 0: so many a second")
-    return Asked(
-        filters=_each_status(parse_filters(given)),
-        dry_run=dry_run,
-        limit=limit_of(str(given.get("limit", USUAL)), most=MAX_BATCH),
-        rate=rate,
-        after=decode_cursor(str(given["next"])) if "next" in given else None,
-    )
-
-
-def _each_status(filters: Filters) -> tuple[Filters, ...]:
-    """As `esteira replay` chooses: without a status the failed ones, and with an error whatever ended with it."""
-    if filters.status is not None and filters.status not in REPLAYABLE:
-        raise PayloadError("status", f"only what is {', '.join(REPLAYABLE)} can go again")
-    statuses = (filters.status,) if filters.status else REPLAYABLE if filters.error else (Status.FAILED,)
-    return tuple(filters.model_copy(update={"status": status}) for status in statuses)

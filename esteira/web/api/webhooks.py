@@ -1,113 +1,148 @@
-"""`/webhooks`: how it stands with the receivers of webhooks, and what was given up goes once more."""
+"""`/webhooks`: shows the endpoints and their deliveries, and redelivers, with the API_TOKEN."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
-from starlette.concurrency import run_in_threadpool
+from fastapi import APIRouter, Depends, Query, Response
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
 
 from actors.webhooks.admin import endpoints_json, newest_deliveries, redeliver, redeliverable_ids
-from esteira.web.api.records import MAX_BATCH, USUAL, limit_of, narrowed, once_each
-from esteira.web.auth.access import Authenticator
-from esteira.web.intake.bodies import BodyReader, decode
-from pipeline.catalogue import DeliveryFilters, DeliveryStatus
-from pipeline.errors import PayloadError
+from esteira.web.api.headers import NoStore
+from esteira.web.api.records import DEFAULT_PAGE, MAX_PAGE, Since, each_parameter_once
+from esteira.web.auth.dependencies import ApiTokenRequired
+from esteira.web.intake.json_body import CleanText, JsonBody
+from pipeline.catalogue import DeliveryFilters, DeliveryRecord, DeliveryStatus
 from pipeline.services import services
-from pipeline.values.gateway_values import clean_text
 
-FILTERS = tuple(DeliveryFilters.model_fields)
-MOST_IDS = 1000
-WAITING = (DeliveryStatus.UNDELIVERED, DeliveryStatus.PENDING)
-PRIVATE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+MAX_IDS = 1000  # redelivered by one call
+UNFINISHED = (DeliveryStatus.UNDELIVERED, DeliveryStatus.PENDING)
 
-
-class Webhooks:
-    """`/webhooks`, for who shows the API_TOKEN."""
-
-    def __init__(self, authenticator: Authenticator, bodies: BodyReader) -> None:
-        self._authenticator = authenticator
-        self._bodies = bodies
-
-    def add_routes(self, app: FastAPI) -> None:
-        app.get("/webhooks")(self.list)
-        app.get("/webhooks/deliveries")(self.deliveries)
-        app.post("/webhooks/redeliver", status_code=202)(self.redeliver)
-
-    async def list(self, request: Request) -> JSONResponse:
-        """Each endpoint with its filters, its counts and its circuit: `{"endpoints": […]}`."""
-        self._authenticator.require_api_token(request)
-        return JSONResponse({"endpoints": await run_in_threadpool(_endpoints)}, headers=PRIVATE)
-
-    async def deliveries(self, request: Request) -> JSONResponse:
-        """The newest deliveries that wait or were given up: `{"deliveries": […]}`.
-
-        Parameters: status (else undelivered and pending), endpoint, session, since, limit (1 to 200, else 50).
-        """
-        self._authenticator.require_api_token(request)
-        asked = once_each(request.query_params.multi_items(), known=(*FILTERS, "limit"))
-        return JSONResponse({"deliveries": await run_in_threadpool(_deliveries, asked)}, headers=PRIVATE)
-
-    async def redeliver(self, request: Request) -> JSONResponse:
-        """Has deliveries made at once: those of `ids`, or at most 1000 that fit the body's filters, the oldest first.
-
-        The answer says how many fit, how many go (or with `dry_run` would), and which of them could not.
-        """
-        self._authenticator.require_api_token(request)
-        async with self._bodies.read_body(request) as body:
-            asked = _asked(decode(body) if body.strip() else {})
-        answer = await run_in_threadpool(_redeliver, asked)
-        return JSONResponse(answer, status_code=200 if asked.get("dry_run") else 202, headers=PRIVATE)
+router = APIRouter(dependencies=[ApiTokenRequired, NoStore])
 
 
-def _endpoints() -> list[dict[str, Any]]:
-    return endpoints_json(services())
+class _DeliveryFilters(DeliveryFilters):
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    since: Since = None
+
+    def filters(self) -> DeliveryFilters:
+        """The filters alone, without what subclasses add."""
+        return DeliveryFilters(**{name: getattr(self, name) for name in DeliveryFilters.model_fields})
 
 
-def _deliveries(asked: Mapping[str, str]) -> list[dict[str, Any]]:
-    filters = narrowed(DeliveryFilters, asked)
-    limit = limit_of(asked.get("limit", str(USUAL)), most=MAX_BATCH)
-    statuses = (filters.status,) if filters.status else WAITING
-    found = newest_deliveries(services().catalogue.deliveries, filters, statuses=statuses, limit=limit)
-    return [one.model_dump(mode="json") for one in found]
+class DeliveriesQuery(_DeliveryFilters):
+    """The parameters of `GET /webhooks/deliveries`. Without `status`: pending and undelivered."""
+
+    limit: int = Field(default=DEFAULT_PAGE, ge=1, le=MAX_PAGE)
 
 
-def _redeliver(asked: Mapping[str, Any]) -> dict[str, Any]:
-    tools = services()
-    ids = asked.get("ids")
-    wanted = (
-        list(dict.fromkeys(map(clean_text, ids)))
-        if ids is not None
-        else redeliverable_ids(tools, narrowed(DeliveryFilters, asked), limit=MOST_IDS)
+class RedeliverRequest(_DeliveryFilters):
+    """Either `ids` of deliveries, or filters. `dry_run` only counts."""
+
+    ids: list[CleanText] | None = Field(default=None, max_length=MAX_IDS)
+    dry_run: StrictBool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_fields(cls, fields: Any) -> Any:
+        if not isinstance(fields, dict):
+            raise ValueError("a redelivery is a JSON object")  # noqa: TRY004  pydantic reports a ValueError
+        for name, value in fields.items():
+            if value is None or value == "":
+                raise ValueError(f"{name} is empty: leave it out")
+        if "ids" in fields and fields.keys() & DeliveryFilters.model_fields.keys():
+            raise ValueError("give ids or filters, not both")
+        return fields
+
+    @model_validator(mode="after")
+    def _check_status(self) -> RedeliverRequest:
+        if self.status not in (None, *UNFINISHED):
+            raise ValueError("status: only undelivered or pending deliveries can be redelivered")
+        return self
+
+
+class CircuitInfo(BaseModel):
+    """The circuit breaker of an endpoint. `failures` is in a row; times are Unix milliseconds."""
+
+    state: Literal["open", "closed"]
+    failures: int
+    failing_since: int | None
+    probe_at: int | None
+    error: str | None
+
+
+class EndpointInfo(BaseModel):
+    """An endpoint. `configured` is false for one that was removed from the settings and has deliveries left.
+
+    `origin` is the scheme, host and port of its URL. `types` and `sessions` are its filters.
+    """
+
+    name: str
+    configured: bool
+    origin: str | None
+    types: list[str]
+    sessions: list[str]
+    pending: int
+    undelivered: int
+    oldest_pending_s: float
+    circuit: CircuitInfo
+
+
+class EndpointList(BaseModel):
+    """All endpoints, those of the settings first."""
+
+    endpoints: list[EndpointInfo]
+
+
+class DeliveryList(BaseModel):
+    """Deliveries without their bodies, newest first."""
+
+    deliveries: list[DeliveryRecord]
+
+
+class RedeliverReport(BaseModel):
+    """How many deliveries match and are redelivered. `missed` cannot be redelivered; `ids` are only in a dry run."""
+
+    matched: int
+    redelivered: int | None = None
+    missed: list[str] | None = None
+    ids: list[str] | None = None
+
+
+BODY = JsonBody(RedeliverRequest, empty={})
+
+
+@router.get("/webhooks")
+def list_endpoints() -> EndpointList:
+    """Lists the endpoints with their filters, their counts and their circuit breakers."""
+    return EndpointList(endpoints=[EndpointInfo(**endpoint) for endpoint in endpoints_json(services())])
+
+
+@router.get("/webhooks/deliveries", dependencies=[Depends(each_parameter_once)])
+def list_deliveries(query: Annotated[DeliveriesQuery, Query()]) -> DeliveryList:
+    """Lists deliveries, newest first."""
+    filters = query.filters()
+    statuses = (filters.status,) if filters.status else UNFINISHED
+    return DeliveryList(
+        deliveries=newest_deliveries(services().catalogue.deliveries, filters, statuses=statuses, limit=query.limit)
     )
-    if asked.get("dry_run"):
-        return {"matched": len(wanted), "ids": wanted}
-    missed = redeliver(tools, wanted)
-    return {"matched": len(wanted), "redelivered": len(wanted) - len(missed), "missed": missed}
 
 
-def _asked(body: Any) -> dict[str, Any]:
-    if not isinstance(body, dict):
-        raise PayloadError("", "a redelivery is a JSON object")
-    for name, value in body.items():
-        if name not in {*FILTERS, "ids", "dry_run"}:
-            raise PayloadError(name, f"is not known here; there are {', '.join((*FILTERS, 'ids', 'dry_run'))}")
-        if value is None or value == "":
-            raise PayloadError(name, "is empty: leave it out")
-    ids = body.get("ids")
-    if ids is not None and not _are_ids(ids):
-        raise PayloadError("ids", f"must be a list of at most {MOST_IDS} ids of deliveries")
-    if ids is not None and any(name in body for name in FILTERS):
-        raise PayloadError("ids", "give ids or filters, not both")
-    if not isinstance(body.get("dry_run", False), bool):
-        raise PayloadError("dry_run", "must be true or false")
-    if body.get("status") not in (None, *WAITING):
-        raise PayloadError("status", "only what is undelivered or pending can go again")
-    narrowed(DeliveryFilters, body)
-    return body
-
-
-def _are_ids(ids: Any) -> bool:
-    return isinstance(ids, list) and len(ids) <= MOST_IDS and all(isinstance(one, str) for one in ids)
+@router.post(
+    "/webhooks/redeliver",
+    status_code=202,
+    openapi_extra=BODY.openapi,
+    responses={200: {"model": RedeliverReport, "description": "A dry run"}},
+    response_model_exclude_unset=True,
+)
+def redeliver_many(body: Annotated[RedeliverRequest, Depends(BODY)], response: Response) -> RedeliverReport:
+    """Delivers again at once: the given `ids`, or at most 1000 that match the filters, oldest first."""
+    tools = services()
+    filtered = body.ids is None
+    ids = redeliverable_ids(tools, body.filters(), limit=MAX_IDS) if filtered else list(dict.fromkeys(body.ids or ()))
+    if body.dry_run:
+        response.status_code = 200
+        return RedeliverReport(matched=len(ids), ids=ids)
+    missed = redeliver(tools, ids)
+    return RedeliverReport(matched=len(ids), redelivered=len(ids) - len(missed), missed=missed)

@@ -1,7 +1,7 @@
-"""Who is logged in with a browser: a signed cookie, given for the API_TOKEN; nothing is kept but what was logged out.
+"""Browser logins: a signed cookie, issued for the API_TOKEN. The server stores only the logins that were ended.
 
-The cookie opens the dashboard and lets `/docs` be read. No call of the API takes it: whatever changes something needs a
-token in a header, which no page of a stranger can send.
+The cookie opens the dashboard, `/docs` and `/openapi.json`. No call of the API accepts it: a change needs a token in a
+header, which a page of another site cannot send.
 """
 
 from __future__ import annotations
@@ -21,64 +21,66 @@ from pipeline.security.tokens import TokenSigner
 
 COOKIE = "esteira_login"
 LOGIN_LIFETIME_S = 12 * 3600
-WINDOW_S = 60.0
-MAX_FAILURES_PER_ADDRESS = 5  # wrong tokens within the window, from one address …
-MAX_FAILURES_TOTAL = 30  # … and from all of them, for an attacker may have many
+WINDOW_S = 60.0  # in which wrong tokens are counted
+MAX_FAILURES_PER_ADDRESS = 5
+MAX_FAILURES_TOTAL = 30  # from all addresses: an attacker may have many
 
 
 class Logins:
-    """The logins of this process. Another API_TOKEN ends all of them, for their key is derived from it."""
+    """The logins of this process. A change of the API_TOKEN ends all of them: their key is derived from it."""
 
     def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.time) -> None:
-        """`clock` gives Unix seconds.
+        """`clock` returns Unix seconds.
 
         Raises:
-            SettingsError: API_TOKEN is not set, or can be guessed.
+            SettingsError: API_TOKEN is not set or too short.
         """
         self._token = settings.api_token.get_secret_value() if settings.api_token else ""
         self._signer = TokenSigner(settings.api_token, clock=clock)
         self._clock = clock
-        self._ended: dict[str, int] = {}
-        self._wrong: deque[tuple[float, str]] = deque()
+        self._ended: dict[str, int] = {}  # login → when it would have expired, in Unix seconds
+        self._failures: deque[tuple[float, str]] = deque()
 
     def login_of(self, request: HTTPConnection) -> str | None:
-        """The login that a request or a WebSocket shows; None if it shows none that holds."""
+        """The valid login of a request or a WebSocket; None without one."""
         login = request.cookies.get(COOKIE)
         return login if login and self.is_valid(login) else None
 
     def is_valid(self, login: str) -> bool:
-        """Whether a login is genuine, has not expired and was not logged out."""
+        """Whether a login is genuine, has not expired and was not ended."""
         return login not in self._ended and self._signer.login_expiry(login) is not None
 
-    def is_api_token(self, given: str) -> bool:
-        """Whether this is the API_TOKEN; takes as long for a token that is nearly right as for any other."""
-        return constant_time_equal(given, self._token)
+    def is_api_token(self, token: str) -> bool:
+        """Whether this is the API_TOKEN. The comparison takes the same time for every token."""
+        return constant_time_equal(token, self._token)
 
     def lockout_s(self, address: str) -> float:
-        """For how many seconds an address may not try again; 0 if it may now."""
+        """How many seconds an address must wait before its next attempt; 0 if it may try now."""
         now = self._clock()
-        while self._wrong and now - self._wrong[0][0] >= WINDOW_S:
-            self._wrong.popleft()
-        own = [at for at, who in self._wrong if who == address]
+        while self._failures and now - self._failures[0][0] >= WINDOW_S:
+            self._failures.popleft()
+        own = [at for at, failed_address in self._failures if failed_address == address]
         if len(own) >= MAX_FAILURES_PER_ADDRESS:
             return own[-MAX_FAILURES_PER_ADDRESS] + WINDOW_S - now
-        return self._wrong[-MAX_FAILURES_TOTAL][0] + WINDOW_S - now if len(self._wrong) >= MAX_FAILURES_TOTAL else 0.0
+        if len(self._failures) >= MAX_FAILURES_TOTAL:
+            return self._failures[-MAX_FAILURES_TOTAL][0] + WINDOW_S - now
+        return 0.0
 
     def record_failure(self, address: str) -> None:
-        """Counts a wrong token against an address."""
-        self._wrong.append((self._clock(), address))
+        """Counts a wrong token for an address."""
+        self._failures.append((self._clock(), address))
 
-    def log_in(self, answer: Response, *, secure: bool) -> None:
-        """Gives the browser that gets this answer a login; `secure` if it came over HTTPS."""
+    def log_in(self, response: Response, *, secure: bool) -> None:
+        """Sets the login cookie in a response. `secure`: the browser uses HTTPS."""
         login = self._signer.login(seconds=LOGIN_LIFETIME_S)
-        answer.set_cookie(COOKIE, login, max_age=LOGIN_LIFETIME_S, httponly=True, samesite="strict", secure=secure)
+        response.set_cookie(COOKIE, login, max_age=LOGIN_LIFETIME_S, httponly=True, samesite="strict", secure=secure)
 
-    def log_out(self, login: str, answer: Response) -> None:
-        """Ends a login before its time, whoever may have a copy of it."""
+    def log_out(self, login: str, response: Response) -> None:
+        """Ends a login before it expires, including all copies of its cookie."""
         now = int(self._clock())
         self._ended = {ended: until for ended, until in self._ended.items() if until > now}
         self._ended[login] = self._signer.login_expiry(login) or now
-        answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
+        response.delete_cookie(COOKIE, httponly=True, samesite="strict")
 
 
 def logged_in(request: HTTPConnection) -> bool:
@@ -88,7 +90,7 @@ def logged_in(request: HTTPConnection) -> bool:
 
 
 def build_logins(settings: Settings) -> Logins | None:
-    """The logins that these settings allow; None without an API_TOKEN that is long enough."""
+    """The logins for these settings; None without an API_TOKEN, or if it is too short."""
     try:
         return Logins(settings)
     except SettingsError:
@@ -101,17 +103,17 @@ def login_path(target: str) -> str:
 
 
 def is_same_origin(request: HTTPConnection) -> bool:
-    """Whether a request comes from a page of this host, or from no page of a browser at all.
+    """Whether a request was sent by a page of this host, or not by a page in a browser.
 
-    A browser says which page sends; of a WebSocket and of a form it does so always.
+    Browsers always send the Origin header with a form and a WebSocket.
     """
     origin = request.headers.get("origin")
     if origin is None:
         return request.headers.get("sec-fetch-site", "none") in {"none", "same-origin"}
-    _, found, host = origin.partition("://")
-    return bool(found) and host == request.headers.get("host", "")
+    _, separator, host = origin.partition("://")
+    return bool(separator) and host == request.headers.get("host", "")
 
 
 def is_https(request: HTTPConnection) -> bool:
-    """Whether the browser speaks HTTPS, to us or to the proxy in front of us."""
+    """Whether the browser uses HTTPS, to this server or to the proxy in front of it."""
     return "https" in {request.url.scheme, request.headers.get("x-forwarded-proto", "").split(",")[0].strip()}

@@ -1,4 +1,4 @@
-"""What must not hold a request: the five steps of an attachment while there is no queue."""
+"""Runs the five stages of an attachment in a thread while there is no queue, so that the request does not wait."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ log = structlog.get_logger(__name__)
 
 
 class BackgroundRunner:
-    """Runs functions in threads of their own, until it is closed. How many at a time is for its caller to bound.
+    """Runs each function in a new thread, until it is closed. The caller limits how many run at the same time.
 
-    The threads do not keep the process: work that has not ended when it is closed is left to the workers.
+    The threads do not keep the process alive: workers continue what is unfinished when the runner is closed.
     """
 
     def __init__(self) -> None:
@@ -23,20 +23,20 @@ class BackgroundRunner:
         self._closed = False
 
     def __call__(self, work: Callable[[], object]) -> bool:
-        """Begins it and returns at once; False if nothing more is begun."""
-        thread = threading.Thread(target=self._run, args=(work,), name="aside", daemon=True)
+        """Starts a function and returns at once. False if it was not started."""
+        thread = threading.Thread(target=self._run, args=(work,), name="background", daemon=True)
         with self._lock:
             if self._closed:
                 return False
             try:
                 thread.start()
-            except RuntimeError:  # the machine has no more threads
+            except RuntimeError:  # the system cannot start another thread
                 return False
             self._threads.add(thread)
             return True
 
     def close(self, *, within_s: float) -> None:
-        """Begins nothing more and waits for what has begun, at most so long."""
+        """Starts no more functions and waits for the running ones, at most `within_s` seconds."""
         with self._lock:
             self._closed = True
             running = list(self._threads)

@@ -1,4 +1,4 @@
-"""Bodies of requests: read within limits of size and time, then decoded without surprises."""
+"""Reads request bodies within limits of size, time and memory, and decodes them as strict JSON."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from starlette.exceptions import HTTPException
 from pipeline.config.settings import MB, Settings
 from pipeline.errors import Code, PayloadError, PermanentError, RetryableError
 
-MAX_DEPTH = 64
-AT_ONCE = 4  # bodies of the largest size that may be held at the same time …
-AT_LEAST_HELD = 64 * MB  # … or so many bytes in all, where a body may only be small
-SMALL = 64 * 1024  # bytes of any body that have room however much others hold: only so many connections are open
-LINGER_S = 2.0  # for a sender that reads the answer only when it has sent everything
+MAX_DEPTH = 64  # levels of arrays and objects
+MAX_CONCURRENT = 4  # bodies of MAX_BODY_MB that are held in memory at the same time …
+MIN_MEMORY = 64 * MB  # … or this many bytes in total, where MAX_BODY_MB is small
+ALWAYS_ACCEPTED = 64 * 1024  # bytes of each body that are read even when the memory is used up; connections are limited
+LINGER_S = 2.0  # how long a refused body is still received: some senders read the response only after sending it all
 
 
 class BodyReader:
-    """Reads bodies for one process: each within its limits, all together within what the process can hold."""
+    """Reads the bodies of one process: each one within its limits, and all together within the memory limit."""
 
     def __init__(self, settings: Settings) -> None:
         self._limit = int(settings.max_body_mb * MB)
         self._timeout_s = settings.hook_body_timeout_s
-        self._most_held = max(AT_ONCE * self._limit, AT_LEAST_HELD)
+        self._max_held = max(MAX_CONCURRENT * self._limit, MIN_MEMORY)
         self._held = 0
 
     @asynccontextmanager
     async def read_body(self, request: Request) -> AsyncIterator[bytes]:
-        """The body as it came, for as long as the block needs it.
+        """The body as it was sent. Its memory counts as used until the block ends.
 
         Raises:
-            PayloadError: it is compressed.
+            PayloadError: the body is compressed.
             PermanentError: `too_large`.
-            RetryableError: `too_many_requests`, if other bodies take up what may be held.
-            HTTPException: 408, if it takes too long to arrive.
-            ClientDisconnect: it ended early.
+            RetryableError: `too_many_requests`: other bodies use up the memory.
+            HTTPException: 408, if the body does not arrive in time.
+            ClientDisconnect: the body ended early.
         """
         if request.headers.get("content-encoding", "identity").strip().lower() not in {"", "identity"}:
             raise PayloadError("", "the body is compressed: send it without Content-Encoding")
@@ -52,17 +52,17 @@ class BodyReader:
             self._held -= len(body)
 
     async def _read(self, request: Request, body: bytearray) -> None:
-        announced = request.headers.get("content-length", "")
-        too_large = announced.isdecimal() and int(announced) > self._limit
-        if too_large and "expect" in request.headers:  # it asks before it sends
+        content_length = request.headers.get("content-length", "")
+        too_large = content_length.isdecimal() and int(content_length) > self._limit
+        if too_large and "expect" in request.headers:  # the sender waits for permission before it sends the body
             raise self._too_large()
         try:
-            async with asyncio.timeout(self._timeout_s if not too_large else LINGER_S) as patience:
+            async with asyncio.timeout(self._timeout_s if not too_large else LINGER_S) as timeout:
                 async for chunk in request.stream():
-                    # Hung up on while it sends, a sender would see a broken connection and no answer.
-                    if not too_large and not self._keep(chunk, body):
+                    # If the connection were closed now, the sender would see a broken connection and no response.
+                    if not too_large and not self._append(chunk, body):
                         too_large = True
-                        patience.reschedule(asyncio.get_running_loop().time() + LINGER_S)
+                        timeout.reschedule(asyncio.get_running_loop().time() + LINGER_S)
         except TimeoutError:
             if not too_large:
                 message = f"the body did not arrive within {self._timeout_s:g} s (HOOK_BODY_TIMEOUT_S)"
@@ -70,9 +70,9 @@ class BodyReader:
         if too_large:
             raise self._too_large()
 
-    def _keep(self, chunk: bytes, body: bytearray) -> bool:
-        if len(body) + len(chunk) > SMALL and self._held + len(chunk) > self._most_held:
-            raise RetryableError(Code.TOO_MANY_REQUESTS, "too much is being sent at once", retry_after=1)
+    def _append(self, chunk: bytes, body: bytearray) -> bool:
+        if len(body) + len(chunk) > ALWAYS_ACCEPTED and self._held + len(chunk) > self._max_held:
+            raise RetryableError(Code.TOO_MANY_REQUESTS, "too many large bodies at the same time", retry_after=1)
         body += chunk
         self._held += len(chunk)
         return len(body) <= self._limit
@@ -82,10 +82,10 @@ class BodyReader:
 
 
 def decode(body: bytes) -> Any:
-    """The JSON of a body: UTF-8, no NaN or infinity, no name twice in an object, not nested deeper than MAX_DEPTH.
+    """The JSON of a body: UTF-8, without NaN, infinity or duplicate names, at most MAX_DEPTH levels deep.
 
     Raises:
-        PayloadError: it is none of that.
+        PayloadError: it is not such JSON.
     """
     try:
         decoded = json.loads(
@@ -96,7 +96,7 @@ def decode(body: bytes) -> Any:
         )
     except (ValueError, RecursionError):
         raise PayloadError("", "the body is not JSON") from None
-    # There are no more levels than brackets, so most bodies need no second look.
+    # There are at most as many levels as brackets, so most bodies are not walked.
     if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _is_deeper(decoded, MAX_DEPTH):
         raise PayloadError("", f"the body is nested deeper than {MAX_DEPTH} levels")
     return decoded
@@ -111,10 +111,10 @@ def _is_deeper(decoded: Any, limit: int) -> bool:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) < len(pairs):
-        raise PayloadError("", "the body has an object with the same name twice")
-    return made
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        raise PayloadError("", "the body has an object with a duplicate name")
+    return result
 
 
 def _refuse_constant(name: str) -> Any:

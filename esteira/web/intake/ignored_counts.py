@@ -1,4 +1,4 @@
-"""Counts of what was ignored, written down together: most of what gateways send carries no media."""
+"""Counts ignored messages in memory and writes the sum once a second: most webhook messages carry no media."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from starlette.concurrency import run_in_threadpool
 from pipeline.errors import PipelineError
 from pipeline.services import services
 
-FLUSH_EVERY_S = 1.0
+FLUSH_INTERVAL_S = 1.0
 
 
 class IgnoredCounter:
-    """What was ignored since the last flush. A process that is killed loses a second of it, and no attachment."""
+    """Ignored messages since the last flush. A killed process loses at most a second of this count."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -25,7 +25,7 @@ class IgnoredCounter:
             self._count += count
 
     def flush(self) -> None:
-        """Writes it into the catalogue's totals; what cannot be written now is kept for the next time."""
+        """Adds the count to the totals in the catalogue. If that fails, the next flush tries again."""
         with self._lock:
             count, self._count = self._count, 0
         if not count:
@@ -36,8 +36,8 @@ class IgnoredCounter:
             self.add(count)
 
     async def flush_periodically(self) -> None:
-        """Flushes every second until it is cancelled."""
+        """Flushes every second until the task is cancelled."""
         while True:
-            await asyncio.sleep(FLUSH_EVERY_S)
+            await asyncio.sleep(FLUSH_INTERVAL_S)
             if self._count:
                 await run_in_threadpool(self.flush)

@@ -1,4 +1,4 @@
-"""How much a session of a gateway may hand over in a minute."""
+"""Limits how many attachments each session of a gateway may hand over per minute (HOOK_RATE_PER_MINUTE)."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pipeline.models import Attachment
 
 
 def check_rate_limit(rates: IntakeRateLimit, attachments: Iterable[Attachment]) -> None:
-    """Counts all of a payload's attachments before the first is accepted.
+    """Counts all attachments of a payload, before the first one is accepted.
 
     Raises:
-        RetryableError: `too_many_requests`; nothing was counted.
+        RetryableError: `too_many_requests`; none of them was counted.
     """
-    wanted = Counter(f"{attachment.gateway}\0{attachment.session}" for attachment in attachments)
-    wait_s = rates.take(wanted) if wanted else 0
+    counts = Counter(f"{attachment.gateway}\0{attachment.session}" for attachment in attachments)
+    wait_s = rates.take(counts) if counts else 0
     if wait_s:
         message = "this session hands over more attachments than HOOK_RATE_PER_MINUTE allows"
         raise RetryableError(Code.TOO_MANY_REQUESTS, message, retry_after=wait_s)

@@ -1,5 +1,5 @@
-"""Endings as they happen, for Socket.IO clients: at the door, from Redis, to those who may hear of them."""
+"""Live events for Socket.IO clients: events are read from Redis and sent to the clients that may see them."""
 
-from esteira.web.live.server import Live
+from esteira.web.live.server import LiveEvents
 
-__all__ = ["Live"]
+__all__ = ["LiveEvents"]

@@ -1,4 +1,4 @@
-"""`/socket.io`: every ending, told to the clients that may hear of it. The protocol is in docs/events.md."""
+"""`/socket.io`: sends every event to the clients that may see it. The protocol is in docs/events.md."""
 
 from __future__ import annotations
 
@@ -21,57 +21,61 @@ from socketio.exceptions import ConnectionRefusedError as Refused
 
 from actors.observability.sentry import report_error
 from esteira.web.auth.access import Authenticator, Caller
-from esteira.web.live.feed import Event, Feed
-from esteira.web.live.socket_guard import MAX_BYTES, PacketFilter, SocketGuard
-from esteira.web.server.connections import max_sockets
+from esteira.web.live.feed import Event, EventFeed
+from esteira.web.live.socket_guard import GUARD_KEY, MAX_BYTES, PacketFilter, SocketGuard
+from esteira.web.server.file_limits import max_sockets
 from pipeline.config.settings import Settings
 from pipeline.errors import Code
 from pipeline.gateways import UnauthorizedError
 from pipeline.metrics import SOCKET_CLIENTS
 
-EVERYTHING = "everything"  # the room of those who show the API_TOKEN; a session's is "session:" and its name
+ALL_EVENTS = "everything"  # the room of callers with the API_TOKEN; that of a session is "session:" and its name
 GAP = "esteira.gap"
-SPACE = "/"
-CONNECT_S = 10.0  # for a client to say who it is
-CATCH_UP_S = 2.0  # for an event that another process has told to arrive here
-LOOK_EVERY_S = 1.0
-MOST_BEHIND = 2000  # packets that wait for a client to read them
-MARGIN = 100  # connections that have been told to make room and are not gone yet
-LONGEST_ID = 100
+NAMESPACE = "/"
+CONNECT_TIMEOUT_S = 10.0  # for a client to send its token
+CATCH_UP_S = 2.0  # for an event that another process has already sent to arrive here
+CHECK_INTERVAL_S = 1.0
+MAX_BACKLOG = 2000  # packets that wait for a client to read them
+MARGIN = 100  # connections that are being closed and still count
+MAX_ID_LENGTH = 100
 
 log = structlog.get_logger(__name__)
 
-# What clients send is told to nobody, and what is sent to them is in the log of the belt already.
+# Client input must not reach the log, and what is sent to clients is logged by the queue already.
 silent = logging.getLogger("esteira.web.live.socketio")
 silent.setLevel(logging.CRITICAL + 1)
 
 
 @dataclass(frozen=True)
-class Listener:
-    """A client that was let in: its id, who it is, and until when in Unix seconds."""
+class Client:
+    """An authenticated client: its Socket.IO id, its caller, and when its token expires in Unix seconds."""
 
     sid: str
     caller: Caller
     expires: int | None
 
 
-class Live:
-    """The Socket.IO server of one web process. Nothing that a client sends does anything but let it in."""
+class LiveEvents:
+    """The Socket.IO server of one web process. Clients only authenticate; whatever else they send has no effect."""
 
     def __init__(self, settings: Settings, authenticator: Authenticator) -> None:
         self._authenticator = authenticator
         self._origins = frozenset(settings.socket_origins)
-        self._most = max_sockets(settings.socket_clients)
-        self._listeners: dict[str, Listener] = {}  # by the id of its connection
-        self._came: dict[str, float] = {}
+        self._max_clients = max_sockets(settings.socket_clients)
+        self._clients: dict[str, Client] = {}  # by connection id
+        self._seen_since: dict[str, float] = {}  # connection id → when it was first seen
         self._tasks: set[asyncio.Task[None]] = set()
-        most = settings.event_history
-        self._feed = Feed(settings.redis, most=most, deliver=self._deliver, missed=self._tell_gap) if most else None
+        history = settings.event_history
+        self._feed = (
+            EventFeed(settings.redis, max_events=history, deliver=self._deliver, on_gap=self._send_gap)
+            if history
+            else None
+        )
         self._server = socketio.AsyncServer(
             async_mode="asgi",
-            # A poll has to find the process that began it.
+            # All polls of a client must reach the same process.
             transports=["websocket", "polling"] if settings.web_workers == 1 else ["websocket"],
-            cors_allowed_origins=self._is_own,
+            cors_allowed_origins=self._is_allowed_origin,
             cors_credentials=False,
             max_http_buffer_size=MAX_BYTES,
             async_handlers=False,
@@ -81,59 +85,59 @@ class Live:
         )
         self._server.on("connect", self._connect)
         self._server.on("disconnect", self._disconnect)
-        self._doors = PacketFilter(socketio.ASGIApp(self._server, socketio_path=None), self._has_room)
+        self._filter = PacketFilter(socketio.ASGIApp(self._server, socketio_path=None), self._has_room)
 
     def add_routes(self, app: FastAPI) -> None:
-        """Nothing with EVENT_HISTORY=0."""
+        """Mounts `/socket.io`, unless EVENT_HISTORY is 0."""
         if self._feed is not None:
-            app.mount("/socket.io", self._doors)
+            app.mount("/socket.io", self._filter)
 
     async def publish_events(self) -> None:
-        """Tells what happens until it is cancelled."""
+        """Sends events to the clients until the task is cancelled."""
         if self._feed is None:
             return
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(_kept_up(self._feed.run))
-                group.create_task(_kept_up(self._keep_order))
+                group.create_task(_restart_on_error(self._feed.run))
+                group.create_task(_restart_on_error(self._check_clients))
         finally:
             await self._feed.close()
 
-    def _is_own(self, origin: str, environ: dict[str, Any]) -> bool:
+    def _is_allowed_origin(self, origin: str, environ: dict[str, Any]) -> bool:
         return origin in self._origins or urlsplit(origin).netloc == environ.get("HTTP_HOST")
 
     async def _connect(self, sid: str, _environ: dict[str, Any], auth: Any = None) -> bool:
-        token, since = _shown(auth)
+        token, since = _credentials(auth)
         try:
             caller, expires = self._authenticator.authenticate_token(token)
         except UnauthorizedError:
-            raise Refused("the API_TOKEN or a session's token is needed", {"code": Code.UNAUTHORIZED.value}) from None
-        eio_sid = self._server.manager.eio_sid_from_sid(sid, SPACE)
-        await self._wait_for(since)
-        if eio_sid not in self._server.environ:  # gone meanwhile, and Socket.IO would keep it for ever
+            raise Refused("the API_TOKEN or a session token is needed", {"code": Code.UNAUTHORIZED.value}) from None
+        eio_sid = self._server.manager.eio_sid_from_sid(sid, NAMESPACE)
+        await self._wait_for_event(since)
+        if eio_sid not in self._server.environ:  # disconnected meanwhile: Socket.IO would keep it forever
             return False
         assert self._feed is not None
-        self._listeners[eio_sid] = Listener(sid, caller, expires)
-        self._spawn(self._welcome(self._listeners[eio_sid], self._feed.newest if since is None else since))
+        client = self._clients[eio_sid] = Client(sid, caller, expires)
+        self._spawn(self._join(client, self._feed.newest if since is None else since))
         return True
 
     async def _disconnect(self, sid: str, *_: Any) -> None:
-        self._listeners.pop(self._server.manager.eio_sid_from_sid(sid, SPACE), None)
+        self._clients.pop(self._server.manager.eio_sid_from_sid(sid, NAMESPACE), None)
 
-    async def _welcome(self, listener: Listener, since: str) -> None:
-        """Tells a client what it has missed, and lets it into its room."""
-        sid, room = listener.sid, _room(listener.caller)
-        while self._server.manager.is_pre_connected(sid, SPACE):  # until it has been told that it is let in
+    async def _join(self, client: Client, since: str) -> None:
+        """Sends a client the events that it missed, and adds it to its room."""
+        sid, room = client.sid, _room(client.caller)
+        while self._server.manager.is_pre_connected(sid, NAMESPACE):  # until the connect is acknowledged
             await asyncio.sleep(0)
         known = await self._catch_up(sid, room, since)
-        # Nothing was awaited since the last look at the feed: what it held is told, what it will read goes to the room.
-        if self._server.manager.is_connected(sid, SPACE):
+        # Nothing was awaited since the feed was read last: later events go to the room, which the client now joins.
+        if self._server.manager.is_connected(sid, NAMESPACE):
             await self._server.enter_room(sid, room)
         if not known:
             await self._server.emit(GAP, {"since": since}, to=sid)
 
-    async def _wait_for(self, since: str | None) -> None:
-        """Waits a moment for the feed to begin, and for an event that another process has told before us."""
+    async def _wait_for_event(self, since: str | None) -> None:
+        """Waits until the feed is loaded and knows the event that the client saw last, at most CATCH_UP_S."""
         assert self._feed is not None
         deadline = time.monotonic() + CATCH_UP_S
         while time.monotonic() < deadline:
@@ -142,7 +146,7 @@ class Live:
             await asyncio.sleep(0.05)
 
     async def _catch_up(self, sid: str, room: str, since: str) -> bool:
-        """Tells what came after an event until nothing is left; False if that cannot be known."""
+        """Sends all events after `since`, until there are no more. False if `since` is not known."""
         assert self._feed is not None
         while events := self._feed.since(since):
             for event in events:
@@ -152,88 +156,88 @@ class Live:
         return events is not None
 
     async def _deliver(self, event: Event) -> None:
-        # As `emit` does it, but without a task for each client.
-        text = packet.Packet(packet.EVENT, namespace=SPACE, data=[event.type, event.payload]).encode()
-        sent = Message(MESSAGE, text)
-        for _, eio_sid in list(self._server.manager.get_participants(SPACE, _rooms(event))):
-            await self._server.eio.send_packet(eio_sid, sent)
+        # Like `emit`, but encodes the event once, and without a task for each client.
+        text = packet.Packet(packet.EVENT, namespace=NAMESPACE, data=[event.type, event.payload]).encode()
+        message = Message(MESSAGE, text)
+        for _, eio_sid in list(self._server.manager.get_participants(NAMESPACE, _rooms(event))):
+            await self._server.eio.send_packet(eio_sid, message)
 
-    async def _tell_gap(self) -> None:
+    async def _send_gap(self) -> None:
         await self._server.emit(GAP, {"since": None})
 
     def _has_room(self) -> bool:
-        """Whether one more may connect; if all places are taken, whoever has not said who it is makes room."""
+        """Whether one more client may connect. If all slots are taken, one that is not authenticated is closed."""
         connected = self._server.eio.sockets
-        if len(connected) < self._most:
+        if len(connected) < self._max_clients:
             return True
-        stranger = next((eio_sid for eio_sid in connected if eio_sid not in self._listeners), None)
+        stranger = next((eio_sid for eio_sid in connected if eio_sid not in self._clients), None)
         if stranger is not None:
-            self._cut(stranger)
-        return stranger is not None and len(connected) < self._most + MARGIN
+            self._close(stranger)
+        return stranger is not None and len(connected) < self._max_clients + MARGIN
 
-    async def _keep_order(self) -> None:
+    async def _check_clients(self) -> None:
         while True:
-            await asyncio.sleep(LOOK_EVERY_S)
+            await asyncio.sleep(CHECK_INTERVAL_S)
             connected = dict(self._server.eio.sockets)
             now = time.monotonic()
-            self._came = {eio_sid: self._came.get(eio_sid, now) for eio_sid in connected}
-            self._listeners = {eio_sid: one for eio_sid, one in self._listeners.items() if eio_sid in connected}
-            SOCKET_CLIENTS.set(len(self._listeners))
+            self._seen_since = {eio_sid: self._seen_since.get(eio_sid, now) for eio_sid in connected}
+            self._clients = {eio_sid: client for eio_sid, client in self._clients.items() if eio_sid in connected}
+            SOCKET_CLIENTS.set(len(self._clients))
             for eio_sid, socket in connected.items():
-                await self._look_at(eio_sid, socket.queue.qsize())
+                await self._check_client(eio_sid, socket.queue.qsize())
 
-    async def _look_at(self, eio_sid: str, behind: int) -> None:
-        listener = self._listeners.get(eio_sid)
-        if listener is None:
-            if time.monotonic() - self._came[eio_sid] > CONNECT_S:
-                self._cut(eio_sid)
-        elif behind > MOST_BEHIND:
-            log.warning("live events: a client that does not read is cut off", behind=behind)
-            self._cut(eio_sid)
-        elif listener.expires is not None and time.time() >= listener.expires:
-            await self._server.disconnect(listener.sid)
+    async def _check_client(self, eio_sid: str, backlog: int) -> None:
+        client = self._clients.get(eio_sid)
+        if client is None:
+            if time.monotonic() - self._seen_since[eio_sid] > CONNECT_TIMEOUT_S:
+                self._close(eio_sid)
+        elif backlog > MAX_BACKLOG:
+            log.warning("live events: a client does not read and is disconnected", behind=backlog)
+            self._close(eio_sid)
+        elif client.expires is not None and time.time() >= client.expires:
+            await self._server.disconnect(client.sid)
 
-    def _cut(self, eio_sid: str) -> None:
+    def _close(self, eio_sid: str) -> None:
         scope = self._server.environ.get(eio_sid, {}).get("asgi.scope", {})
-        door: SocketGuard | None = self._doors.upgraded.get(eio_sid) or scope.get("esteira.door")
-        if door is not None:
-            door.shut()
+        guard: SocketGuard | None = self._filter.upgraded.get(eio_sid) or scope.get(GUARD_KEY)
+        if guard is not None:
+            guard.shut()
         else:
             self._spawn(self._end_polling(eio_sid))
 
     async def _end_polling(self, eio_sid: str) -> None:
         with suppress(TimeoutError):
-            async with asyncio.timeout(LOOK_EVERY_S):  # it waits for the client to take what there is for it
+            async with asyncio.timeout(CHECK_INTERVAL_S):  # `disconnect` waits until the client has read everything
                 await self._server.eio.disconnect(eio_sid)
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
 
-async def _kept_up(work: Callable[[], Awaitable[None]]) -> None:
+async def _restart_on_error(work: Callable[[], Awaitable[None]]) -> None:
     while True:
         try:
             await work()
-        except Exception as error:  # the process's edge: one event that we stumble over must not silence all others
-            log.exception("live events stumbled")
+        except Exception as error:  # process edge: an event that cannot be handled must not stop the others
+            log.exception("live events: unexpected error, restarting")
             report_error(error, {})
-            await asyncio.sleep(LOOK_EVERY_S)
+            await asyncio.sleep(CHECK_INTERVAL_S)
 
 
-def _shown(auth: Any) -> tuple[str, str | None]:
-    """The token and the last event's id of a client's auth; raises Refused for anything else."""
+def _credentials(auth: Any) -> tuple[str, str | None]:
+    """The token and the last event id in a client's auth. Raises Refused if the id is malformed."""
     auth = auth if isinstance(auth, dict) else {}
     token, since = auth.get("token"), auth.get("since")
-    if since is not None and not (isinstance(since, str) and 0 < len(since) <= LONGEST_ID):
+    if since is not None and not (isinstance(since, str) and 0 < len(since) <= MAX_ID_LENGTH):
         raise Refused("since is the id of an event", {"code": Code.BAD_PAYLOAD.value})
     return token if isinstance(token, str) else "", since
 
 
 def _room(caller: Caller) -> str:
-    return EVERYTHING if caller.session is None else f"session:{caller.session}"
+    return ALL_EVENTS if caller.session is None else f"session:{caller.session}"
 
 
 def _rooms(event: Event) -> list[str]:
-    return [EVERYTHING, f"session:{event.session}"]
+    return [ALL_EVENTS, f"session:{event.session}"]

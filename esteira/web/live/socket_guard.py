@@ -1,7 +1,7 @@
-"""What comes in at `/socket.io`, before Socket.IO sees it: clients here have nothing to say but who they are.
+"""Filters what clients send to `/socket.io`, before Socket.IO sees it. Clients only send their token and signs of life.
 
-Whatever else they send is dropped on the wire, so it reaches neither a parser nor a log; who sends too much, or does
-not read what it is sent, loses its connection and nobody else's.
+All other packets are dropped before they reach a parser or a log. A client that sends too much, or does not read what
+it is sent, loses its own connection and no other.
 """
 
 from __future__ import annotations
@@ -17,51 +17,52 @@ from urllib.parse import parse_qs
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-MAX_BYTES = 16 * 1024  # a token is far shorter
-READ_S = 10.0  # for the body of a poll
-SEND_S = 20.0  # for a client to read what it was sent, once its buffers are full
-MOST_SAID = 100  # in so many seconds; a well-behaved client answers a ping every 25
-SAID_S = 60.0
-BETWEEN = "\x1e"  # the packets of a poll
-SAYABLE = re.compile(r"[13]|2probe|5|40(/[^,{]{0,100},)?({.*})?|41(/[^,{]{0,100},?)?", re.DOTALL)
+MAX_BYTES = 16 * 1024  # of a packet; a token is far shorter
+READ_TIMEOUT_S = 10.0  # for the body of a poll
+SEND_TIMEOUT_S = 20.0  # for a client to read what it was sent, once its buffers are full
+MAX_PACKETS = 100  # from one client in RATE_WINDOW_S; a well-behaved one answers a ping every 25 s
+RATE_WINDOW_S = 60.0
+GUARD_KEY = "esteira.guard"  # in the ASGI scope of a socket
+SEPARATOR = "\x1e"  # between the packets of a poll
+ALLOWED = re.compile(r"[13]|2probe|5|40(/[^,{]{0,100},)?({.*})?|41(/[^,{]{0,100},?)?", re.DOTALL)
 FULL = {"type": "http.response.start", "status": 503, "headers": [(b"retry-after", b"5"), (b"content-length", b"0")]}
-REFUSED = {**FULL, "status": 413}
+TOO_LARGE = {**FULL, "status": 413}
 
 log = structlog.get_logger(__name__)
 
 
 def is_allowed(packet: object) -> bool:
-    """Whether a client may say this: a connect with its token, a disconnect, the signs of life of the transport."""
-    if not isinstance(packet, str) or len(packet) > MAX_BYTES or not SAYABLE.fullmatch(packet):
+    """Whether a client may send this packet: a connect with its token, a disconnect, or the transport's pings."""
+    if not isinstance(packet, str) or len(packet) > MAX_BYTES or not ALLOWED.fullmatch(packet):
         return False
-    begin = packet.find("{")
+    start = packet.find("{")
     try:
-        return begin < 0 or isinstance(json.loads(packet[begin:]), dict)
+        return start < 0 or isinstance(json.loads(packet[start:]), dict)
     except (ValueError, RecursionError):
         return False
 
 
 class SocketGuard:
-    """One socket's connection between the server and Socket.IO. Once it is shut, both sides take it for gone."""
+    """One socket between the server and Socket.IO. After `shut`, both sides treat the connection as lost."""
 
     def __init__(self, receive: Receive, send: Send) -> None:
         self._receive = receive
         self._send = send
         self._clock = asyncio.get_running_loop().time
-        self._waits: set[asyncio.Timeout] = set()
+        self._timeouts: set[asyncio.Timeout] = set()
         self._shut = False
-        self._said = 0
-        self._said_since = self._clock()
+        self._packets = 0
+        self._window_began = self._clock()
 
     def shut(self) -> None:
-        """Ends it at once, also for whoever waits for its client just now."""
+        """Ends the connection at once, also for tasks that are waiting for the client."""
         self._shut = True
-        for wait in self._waits:
-            if not wait.expired():  # its time may have come just now
-                wait.reschedule(self._clock())
+        for timeout in self._timeouts:
+            if not timeout.expired():
+                timeout.reschedule(self._clock())
 
     async def receive(self) -> Message:
-        """The next thing that a client may say; that it is gone, if it says too much."""
+        """The next allowed packet; a disconnect if the client sends too many packets."""
         while not self._shut:
             try:
                 message: Message = await self._within(None, self._receive())
@@ -69,96 +70,96 @@ class SocketGuard:
                 break
             if message["type"] != "websocket.receive":
                 return message
-            if self._says_too_much():
+            if self._exceeds_rate():
                 self.shut()
             elif is_allowed(message.get("text")):
                 return message
         return {"type": "websocket.disconnect", "code": 1008}
 
     async def send(self, message: Message) -> None:
-        """Raises OSError if the connection is shut, or its client has read nothing for SEND_S."""
+        """Raises OSError if the connection is shut, or if its client reads nothing for SEND_TIMEOUT_S."""
         if self._shut:
             raise ConnectionError("shut")
         try:
-            await self._within(SEND_S, self._send(message))
+            await self._within(SEND_TIMEOUT_S, self._send(message))
         except TimeoutError:
             self.shut()
             raise
 
-    async def _within(self, seconds: float | None, what: Any) -> Any:
-        async with asyncio.timeout(seconds) as wait:
-            self._waits.add(wait)
+    async def _within(self, seconds: float | None, awaitable: Any) -> Any:
+        async with asyncio.timeout(seconds) as timeout:
+            self._timeouts.add(timeout)
             try:
-                return await what
+                return await awaitable
             finally:
-                self._waits.discard(wait)
+                self._timeouts.discard(timeout)
 
-    def _says_too_much(self) -> bool:
-        if self._clock() - self._said_since > SAID_S:
-            self._said, self._said_since = 0, self._clock()
-        self._said += 1
-        return self._said > MOST_SAID
+    def _exceeds_rate(self) -> bool:
+        if self._clock() - self._window_began > RATE_WINDOW_S:
+            self._packets, self._window_began = 0, self._clock()
+        self._packets += 1
+        return self._packets > MAX_PACKETS
 
 
 class PacketFilter:
-    """The app in front of Socket.IO's. `room` is asked before each new client whether there is place for it.
+    """The ASGI app in front of Socket.IO's. `has_room` tells whether one more client may connect.
 
-    An environ of Socket.IO's has its scope, and the scope its Door under `esteira.door`; a client that began by polling
-    is in `upgraded` by its id.
+    A socket's guard is in its ASGI scope under GUARD_KEY. That of a client that began with polling is in `upgraded`, by
+    the client's id.
     """
 
-    def __init__(self, app: ASGIApp, room: Callable[[], bool]) -> None:
+    def __init__(self, app: ASGIApp, has_room: Callable[[], bool]) -> None:
         self._app = app
-        self._room = room
+        self._has_room = has_room
         self.upgraded: dict[str, SocketGuard] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        asked = parse_qs(scope.get("query_string", b"").decode("latin-1"))
-        sid = asked.get("sid", [None])[0]
-        if sid is None and not self._room():
+        query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
+        sid = query.get("sid", [None])[0]
+        if sid is None and not self._has_room():
             await _refuse(scope, receive, send)
         elif scope["type"] == "websocket":
-            await self._open(scope, SocketGuard(receive, send), sid)
+            await self._handle_socket(scope, SocketGuard(receive, send), sid)
         elif scope.get("method") == "POST":
-            await self._post(scope, receive, send)
+            await self._handle_poll(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 
-    async def _open(self, scope: MutableMapping[str, Any], door: SocketGuard, sid: str | None) -> None:
+    async def _handle_socket(self, scope: MutableMapping[str, Any], guard: SocketGuard, sid: str | None) -> None:
         if sid is not None:
-            self.upgraded[sid] = door
-        scope["esteira.door"] = door
+            self.upgraded[sid] = guard
+        scope[GUARD_KEY] = guard
         try:
-            await self._app(scope, door.receive, door.send)
-        except (OSError, ValueError) as error:  # what engine.io makes of a connection that breaks in the midst
+            await self._app(scope, guard.receive, guard.send)
+        except (OSError, ValueError) as error:  # engine.io raises these when a connection breaks
             log.debug("socket broke", error=type(error).__name__)
         finally:
-            door.shut()
-            if sid is not None and self.upgraded.get(sid) is door:
+            guard.shut()
+            if sid is not None and self.upgraded.get(sid) is guard:
                 del self.upgraded[sid]
 
-    async def _post(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = await _body(receive)
+    async def _handle_poll(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = await _read_body(receive)
         if body is None:
-            await send(REFUSED)
+            await send(TOO_LARGE)
             await send({"type": "http.response.body", "body": b""})
             return
-        said = BETWEEN.join(packet for packet in body.decode(errors="replace").split(BETWEEN) if is_allowed(packet))
-        kept = said.encode()
+        packets = body.decode(errors="replace").split(SEPARATOR)
+        allowed = SEPARATOR.join(packet for packet in packets if is_allowed(packet)).encode()
         headers = [(name, value) for name, value in scope["headers"] if name != b"content-length"]
-        headers.append((b"content-length", str(len(kept)).encode()))
+        headers.append((b"content-length", str(len(allowed)).encode()))
 
-        async def replay() -> Message:
-            return {"type": "http.request", "body": kept, "more_body": False}
+        async def receive_allowed() -> Message:
+            return {"type": "http.request", "body": allowed, "more_body": False}
 
-        await self._app({**scope, "headers": headers}, replay, send)
+        await self._app({**scope, "headers": headers}, receive_allowed, send)
 
 
-async def _body(receive: Receive) -> bytes | None:
-    """A poll's body, or None if it is too long, or too long in coming."""
+async def _read_body(receive: Receive) -> bytes | None:
+    """The body of a poll; None if it is too long, or does not arrive in time."""
     body = b""
     with suppress(TimeoutError):
-        async with asyncio.timeout(READ_S):
+        async with asyncio.timeout(READ_TIMEOUT_S):
             while len(body) <= MAX_BYTES:
                 message = await receive()
                 body += message.get("body", b"")

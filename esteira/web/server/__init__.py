@@ -1,1 +1,1 @@
-"""uvicorn's connections: limits on request heads and connection lifetimes."""
+"""uvicorn's server: limits on request heads, connections and file descriptors, and errors of its event loop."""

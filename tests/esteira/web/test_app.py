@@ -236,7 +236,7 @@ def test_whoever_asks_whether_it_is_ready_keeps_one_thread_at_most(
         time.sleep(0.2)
         return "does not answer"
 
-    monkeypatch.setattr("esteira.web.api.health._probe_redis", hang)
+    monkeypatch.setattr("esteira.web.api.health._redis_fault", hang)
     health = Health(settings, Authenticator(settings), IgnoredCounter())
 
     async def all_at_once() -> set[int]:
@@ -300,9 +300,9 @@ def test_bodies_beyond_what_the_process_can_hold_are_told_to_wait(
 ) -> None:
     from esteira.web.intake import bodies
 
-    monkeypatch.setattr(bodies, "AT_ONCE", 0)
-    monkeypatch.setattr(bodies, "AT_LEAST_HELD", 3000)
-    monkeypatch.setattr(bodies, "SMALL", 0)
+    monkeypatch.setattr(bodies, "MAX_CONCURRENT", 0)
+    monkeypatch.setattr(bodies, "MIN_MEMORY", 3000)
+    monkeypatch.setattr(bodies, "ALWAYS_ACCEPTED", 0)
     from esteira.web.app import build_app
 
     with TestClient(build_app(current_settings()), headers=client.headers) as small:

@@ -10,7 +10,7 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from esteira.web.server.connections import LoopExceptionHandler
+from esteira.web.server.loop_exceptions import LoopExceptionHandler
 
 NO_FILES = {"message": "socket.accept() out of system resource", "exception": OSError(errno.EMFILE, "too many")}
 
@@ -18,7 +18,7 @@ NO_FILES = {"message": "socket.accept() out of system resource", "exception": OS
 def complaints(monkeypatch: pytest.MonkeyPatch, *contexts: dict[str, Any]) -> tuple[int, list[str]]:
     """How often it is logged, and what is left to asyncio."""
     monkeypatch.setattr(
-        "esteira.web.server.connections.log", structlog.get_logger()
+        "esteira.web.server.loop_exceptions.log", structlog.get_logger()
     )  # one that has written nothing yet
     loop = asyncio.new_event_loop()
     left: list[str] = []

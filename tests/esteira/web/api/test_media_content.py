@@ -13,7 +13,7 @@ import pytest
 import requests
 from pydantic import SecretStr
 
-from esteira.web.api.content import disposition, saved_name
+from esteira.web.api.file_names import content_disposition, download_name
 from pipeline.models import Detected, Facts, Fetched, Kind, Record, Status, Stored, Validated
 from pipeline.security.tokens import TokenSigner
 from pipeline.storage import content_key
@@ -219,7 +219,7 @@ def test_content_in_an_object_store_is_read_there(
 def named(filename: str | None, ext: str) -> str:
     given = {"id": "ab" * 16, "gateway": "media", "session": "s", "message_id": "m", "part": 0, "received_at": 0}
     given |= {"status": "done", "stage": "notify", "filename": filename, "ext": ext, "name": f"1_abcdef.{ext}"}
-    return saved_name(Record.model_validate(given))
+    return download_name(Record.model_validate(given))
 
 
 @pytest.mark.parametrize(
@@ -244,7 +244,7 @@ def test_a_file_is_saved_under_a_name_that_ends_as_its_content_says(
 
 @pytest.mark.parametrize("name", ['a"; x=y.pdf', "a\r\nSet-Cookie: x=1", "\udcff.pdf", "a\\b", "é" * 99, "\x7f\0"])
 def test_no_name_breaks_out_of_its_header(name: str) -> None:
-    header = disposition(name, shown=False)
+    header = content_disposition(name, inline=False)
     assert header.isascii()
     assert header.isprintable()
     assert header.startswith('attachment; filename="')

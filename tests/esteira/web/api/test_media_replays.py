@@ -76,14 +76,14 @@ def test_it_keeps_to_the_rate_and_to_its_time(
     system: RunningSystem, client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failed = [ended(system) for _ in range(6)]
-    monkeypatch.setattr(replays, "WITHIN_S", 0.5)
+    monkeypatch.setattr(replays, "TIME_LIMIT_S", 0.5)
     began = time.monotonic()
     told = ask(client, rate=5)
     assert time.monotonic() - began >= 0.2
     assert 1 <= told["replayed"] <= 3
     assert sum(runs(system, *failed)) == told["replayed"]
     assert told["next"]
-    monkeypatch.setattr(replays, "WITHIN_S", 20.0)
+    monkeypatch.setattr(replays, "TIME_LIMIT_S", 20.0)
     assert ask(client, next=told["next"])["replayed"] == 6 - told["replayed"]
 
 

@@ -1,0 +1,57 @@
+"""JSON bodies as FastAPI dependencies: read within the limits first, then decoded strictly, then validated.
+
+FastAPI itself would read a declared body completely, without a limit, before the request is authenticated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import Annotated, Any, Generic, TypeVar
+
+from fastapi import Request
+from pydantic import BaseModel, BeforeValidator, ConfigDict, StrictStr, ValidationError
+
+from esteira.web.errors import payload_error
+from esteira.web.intake.bodies import BodyReader, decode
+from pipeline.values.gateway_values import clean_text
+
+M = TypeVar("M", bound=BaseModel)
+
+CleanText = Annotated[StrictStr, BeforeValidator(clean_text)]  # JSON may have lone surrogates, which pydantic refuses
+
+
+class Body(BaseModel):
+    """A request body. Unknown fields are refused: an ignored filter would select more than the caller meant."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class JsonBody(Generic[M]):
+    """A dependency that returns the request's body as a model. Declare it after the authentication.
+
+    An empty body is validated as `empty`; without that it is refused. `openapi` describes the body, for
+    `openapi_extra` of the route.
+    """
+
+    def __init__(self, model: type[M], *, parse: Callable[[Any], M | None] | None = None, empty: Any = ...) -> None:
+        self._parse = parse or model.model_validate
+        self._empty = empty
+        schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+        schema.pop("$defs", None)  # enums of the response models, which FastAPI adds to the components
+        content = {"application/json": {"schema": schema}}
+        self.openapi: dict[str, Any] = {"requestBody": {"required": empty is ..., "content": content}}
+
+    async def __call__(self, request: Request) -> AsyncIterator[M | None]:
+        """Yields the model. The memory of the body counts as used until the response is sent.
+
+        Raises:
+            PayloadError: the body is not JSON, or does not fit the model.
+        """
+        bodies: BodyReader = request.app.state.bodies
+        async with bodies.read_body(request) as body:
+            decoded = decode(body) if body.strip() or self._empty is ... else self._empty
+            try:
+                value = self._parse(decoded)
+            except ValidationError as error:
+                raise payload_error(error.errors(include_input=False, include_url=False)) from None
+            yield value

@@ -1,0 +1,119 @@
+"""`/openapi.json`: valid, complete, and only for callers with a token."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from openapi_spec_validator import validate
+from pydantic import SecretStr
+
+from pipeline.security.tokens import TokenSigner
+from tests.support.system import RunningSystem
+from tests.support.web import TOKEN, app_client, app_routes
+
+
+@pytest.fixture
+def client(system: RunningSystem, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+    with app_client(system, monkeypatch) as client:
+        yield client
+
+
+@pytest.fixture
+def openapi(client: TestClient) -> Any:
+    return client.get("/openapi.json").json()
+
+
+def references(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        yield from ([value["$ref"]] if "$ref" in value else [])
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            yield from references(item)
+
+
+def test_openapi_is_valid_and_all_references_resolve(openapi: Any) -> None:
+    validate(openapi)
+    paths = openapi["paths"]
+    assert {"/media", "/media/{media_id}", "/media/{media_id}/content", "/media/replay", "/stats"} <= set(paths)
+    assert set(paths["/media/{media_id}"]) == {"get", "delete"}
+    for reference in references(openapi):
+        assert reference.removeprefix("#/components/schemas/") in openapi["components"]["schemas"], reference
+
+
+def test_openapi_declares_path_parameters_and_unique_operation_ids(openapi: Any) -> None:
+    for path, operations in openapi["paths"].items():
+        for operation in operations.values():
+            declared = [parameter["name"] for parameter in operation.get("parameters", ()) if parameter["in"] == "path"]
+            assert sorted(declared) == sorted(re.findall(r"{(\w+)}", path)), path
+    ids = [operation["operationId"] for operations in openapi["paths"].values() for operation in operations.values()]
+    assert len(ids) == len(set(ids))
+
+
+def test_openapi_hides_internal_fields(openapi: Any) -> None:
+    properties = openapi["components"]["schemas"]["MediaItem"]["properties"]
+    assert ("storage_key" in properties, "content" in properties) == (False, True)
+    assert "sha256" not in openapi["components"]["schemas"]["PreviewInfo"]["properties"]
+
+
+def test_openapi_names_the_token_where_one_is_needed(openapi: Any) -> None:
+    paths = openapi["paths"]
+    assert paths["/media"]["get"]["security"] == [{"token": []}]
+    assert paths["/media/{media_id}/content"]["get"]["security"] == [{"token": []}, {"link": []}]
+    assert "security" not in paths["/healthz"]["get"]
+
+
+def test_openapi_describes_the_error_body_and_no_422(openapi: Any) -> None:
+    error = {"$ref": "#/components/schemas/ErrorReply"}
+    for path, operations in openapi["paths"].items():
+        for operation in operations.values():
+            assert "422" not in operation["responses"], path
+            assert operation["responses"]["4XX"]["content"]["application/json"]["schema"] == error, path
+
+
+def test_openapi_parameters_are_accepted(client: TestClient, openapi: Any) -> None:
+    values = {"status": "done", "stage": "fetch", "kind": "image", "since": "2h", "limit": "5"}
+    for parameter in openapi["paths"]["/media"]["get"]["parameters"]:
+        name = parameter["name"]
+        if name != "next":
+            assert client.get("/media", params={name: values.get(name, "x")}).status_code == 200, name
+
+
+def test_openapi_allows_null_as_next(client: TestClient, openapi: Any) -> None:
+    field = openapi["components"]["schemas"]["MediaPage"]["properties"]["next"]
+    assert client.get("/media").json()["next"] is None
+    assert {"type": "null"} in field["anyOf"]
+
+
+def test_api_05_openapi_needs_a_token(client: TestClient) -> None:
+    for header in ("", "Bearer wrong"):
+        assert client.get("/openapi.json", headers={"Authorization": header}).status_code == 401
+    session = TokenSigner(SecretStr(TOKEN)).session_token("shop", days=1)
+    assert client.get("/openapi.json", headers={"Authorization": f"Bearer {session}"}).status_code == 200
+
+
+UNDESCRIBED = {  # pages and their files, the description itself, and HEAD
+    *("/openapi.json", "/docs", "/docs/{name}", "/login", "/logout", "/preferences", "/dashboard/static/{name}"),
+    *("/socket.io", "/", "/media/{media_id}/content", "/media/{media_id}/thumbnail"),
+}
+
+
+def test_openapi_describes_every_call(client: TestClient, openapi: Any) -> None:
+    for route in app_routes(client.app):
+        if route.described:
+            assert route.method in openapi["paths"][route.path], route
+        else:
+            assert route.path in UNDESCRIBED, route
+            assert route.method == "head" or route.path not in openapi["paths"], route
+
+
+def test_every_call_has_a_description_and_its_body_a_schema(openapi: Any) -> None:
+    without_body = {"/media/{media_id}/cancel"}
+    for path, operations in openapi["paths"].items():
+        for method, operation in operations.items():
+            assert operation.get("description"), f"{method} {path} has no docstring"
+            assert ("requestBody" in operation) is (method == "post" and path not in without_body), path
