@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Request, Response, Security
 from starlette.concurrency import run_in_threadpool
 
 from actors.hook import hook
@@ -16,6 +16,7 @@ from actors.maintenance.heartbeat import SILENCE_S
 from actors.observability import metrics_store
 from actors.observability.metrics_page import CONTENT_TYPE, metrics_page
 from esteira.web.auth.access import Authenticator
+from esteira.web.auth.dependencies import TOKEN
 from esteira.web.intake.ignored_counts import IgnoredCounter
 from pipeline.errors import PipelineError
 
@@ -39,7 +40,7 @@ class Metrics:
         self._lock = threading.Lock()
 
     def add_routes(self, app: FastAPI) -> None:
-        app.get("/metrics")(self.answer)
+        app.get("/metrics", dependencies=[Security(TOKEN)])(self.answer)
 
     async def answer(self, request: Request) -> Response:
         """The page, at most CACHE_S old. It is also served while Redis or the catalogue is unreachable."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import redis
+from fastapi import Response
 from fastapi.testclient import TestClient
 
 from actors.observability.worker_info import WorkerIdentity
@@ -226,7 +227,6 @@ def test_whoever_asks_whether_it_is_ready_keeps_one_thread_at_most(
 ) -> None:
     """Nobody has to show a token there, and while Redis hangs each probe takes its second."""
     from esteira.web.api.health import Health
-    from esteira.web.auth.access import Authenticator
     from esteira.web.intake.ignored_counts import IgnoredCounter
 
     probes: list[float] = []
@@ -237,13 +237,13 @@ def test_whoever_asks_whether_it_is_ready_keeps_one_thread_at_most(
         return "does not answer"
 
     monkeypatch.setattr("esteira.web.api.health._redis_fault", hang)
-    health = Health(settings, Authenticator(settings), IgnoredCounter())
+    health = Health(settings, IgnoredCounter())
 
-    async def all_at_once() -> set[int]:
-        answers = await asyncio.gather(*(health.answer_ready() for _ in range(100)))
-        return {answer.status_code for answer in [*answers, await health.answer_ready()]}
+    async def all_at_once() -> set[str]:
+        answers = await asyncio.gather(*(health.show_ready(Response()) for _ in range(100)))
+        return {answer.status for answer in [*answers, await health.show_ready(Response())]}
 
-    assert asyncio.run(all_at_once()) == {503}
+    assert asyncio.run(all_at_once()) == {"unavailable"}
     assert len(probes) == 2, "one for those who came together, and a fresh one for who came later"
 
 
@@ -324,18 +324,18 @@ def test_what_is_ignored_is_counted_even_if_the_catalogue_was_locked_for_a_while
     current_settings.cache_clear()
     from esteira.web.app import build_app
 
-    add = Catalogue.add
+    increment = Catalogue.increment
 
     def refuse(*_: object) -> None:
         raise RetryableError(Code.CATALOGUE, "locked")
 
     with TestClient(build_app(current_settings()), headers=client.headers) as app:
-        monkeypatch.setattr(Catalogue, "add", refuse)
+        monkeypatch.setattr(Catalogue, "increment", refuse)
         for _ in range(3):
             answer = app.post("/hooks/evolution", json={}, headers={"X-Webhook-Secret": "evolution"})
             assert answer.json() == {"accepted": [], "ignored": 1}
         assert app.get("/stats").json()["totals"]["ignored"] == 0
-        monkeypatch.setattr(Catalogue, "add", add)
+        monkeypatch.setattr(Catalogue, "increment", increment)
         assert app.get("/stats").json()["totals"]["ignored"] == 3
 
 

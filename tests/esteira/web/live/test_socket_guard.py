@@ -66,7 +66,7 @@ def test_garbage_is_dropped_and_what_follows_is_heard() -> None:
 
 
 def test_who_says_too_much_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(socket_guard, "MOST_SAID", 5)
+    monkeypatch.setattr(socket_guard, "MAX_PACKETS", 5)
 
     async def through() -> list[str]:
         one, _ = door(*[text("3")] * 10)
@@ -94,7 +94,7 @@ def test_shutting_ends_a_wait_on_either_side() -> None:
 
 
 def test_who_does_not_read_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(socket_guard, "SEND_S", 0.05)
+    monkeypatch.setattr(socket_guard, "SEND_TIMEOUT_S", 0.05)
 
     async def through() -> Any:
         async def never(*_: Any) -> Any:
