@@ -1,4 +1,4 @@
-"""The examination behind `esteira doctor`: what the belt stands on, part by part."""
+"""The checks behind `esteira doctor`, one module for each part of an installation."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ CHECK_GROUPS: dict[str, CheckGroup] = {
 }
 
 
-def run_checks(given: Settings) -> Iterator[Finding]:
-    """Every finding as soon as it is made. A part that is away costs its own checks, never those of another."""
-    for name, examination in CHECK_GROUPS.items():
+def run_checks(settings: Settings) -> Iterator[Finding]:
+    """Run every check and yield its finding at once. A group that fails does not stop the groups after it."""
+    for name, group in CHECK_GROUPS.items():
         try:
-            yield from examination(given)
+            yield from group(settings)
         except PipelineError as error:
             yield fail(name, error.message, "see .env.example")
         except OSError as error:
-            yield fail(name, f"cannot be examined: {error.strerror}", "check who may read and write there")
-        except Exception as error:  # noqa: BLE001  (whatever is broken here is a finding, and the next part is looked at)
-            yield fail(name, f"cannot be examined: {type(error).__name__}", "please report this as a fault of Esteira")
+            yield fail(name, f"check failed: {error.strerror}", "check the permissions of its files and directories")
+        except Exception as error:  # noqa: BLE001  (an unexpected error is a finding, and the next group still runs)
+            yield fail(name, f"check failed: {type(error).__name__}", "please report this as a bug of Esteira")
 
 
-__all__ = ["Finding", "Level", "examine"]
+__all__ = ["Finding", "Level", "run_checks"]

@@ -1,4 +1,4 @@
-"""The antivirus: whether clamd answers, finds what it must find, and takes what is let in."""
+"""Checks of clamd: reachable, detecting malware, and accepting files of every allowed size."""
 
 from __future__ import annotations
 
@@ -11,77 +11,80 @@ from pipeline.config.settings import MB, Settings
 from pipeline.security.antivirus import LIMITS_SIGNATURE
 from pipeline.security.clamd import MAX_CHUNK_BYTES, Clamd, ClamdUnavailableError
 
-OLD_DAYS = 7
-DEEPER = 300  # than any MaxRecursion
-# The harmless file that every antivirus finds, in two halves, lest it finds this module (https://www.eicar.org).
+MAX_SIGNATURE_AGE_DAYS = 7
+NESTING = 300  # levels of compression, more than any MaxRecursion
+# The harmless test file that every antivirus detects (https://www.eicar.org), in two halves, so that no antivirus
+# detects it in this module.
 EICAR = b"X5O!P%@AP[4\\PZX54(P^)7CC)7}$" + b"EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
-LIMITS = "raise StreamMaxLength, MaxFileSize and MaxScanSize in clamd.conf, or lower MAX_DOCUMENT_MB and its likes"
+RAISE_LIMITS = "raise StreamMaxLength, MaxFileSize and MaxScanSize in clamd.conf, or lower MAX_DOCUMENT_MB and the like"
 
 
 def run_checks(settings: Settings) -> Iterator[Finding]:
-    """Everything about clamd; one finding alone if there is none."""
+    """All findings about clamd, or a single one if it is not used or does not answer."""
     if settings.clamd_address is None:
-        yield ok("antivirus", "CLAMD_ADDRESS is not set: nothing is scanned")
+        yield ok("antivirus", "CLAMD_ADDRESS is not set: files are not scanned")
         return
     clamd = Clamd(settings.clamd_address)
     try:
         yield check_version(clamd)
-        yield check_finds(clamd)
+        yield check_detection(clamd)
         yield check_partial_scans(clamd)
-        yield check_limit(clamd, settings)
+        yield check_size_limit(clamd, settings)
     except (ClamdUnavailableError, OSError) as error:
-        why = str(error) or type(error).__name__
-        remedy = "start clamd, check CLAMD_ADDRESS and who may use its socket; until then attachments wait"
-        yield fail("antivirus", f"{settings.clamd_address} does not answer ({why})", remedy)
+        reason = str(error) or type(error).__name__
+        remedy = "start clamd, check CLAMD_ADDRESS and the permissions of its socket; attachments wait until it answers"
+        yield fail("antivirus", f"{settings.clamd_address} does not answer ({reason})", remedy)
     except ValueError:
-        yield fail("antivirus", f"{settings.clamd_address} answers as no clamd does", "check CLAMD_ADDRESS")
+        yield fail("antivirus", f"the server at {settings.clamd_address} is not clamd", "check CLAMD_ADDRESS")
 
 
 def check_version(clamd: Clamd, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> Finding:
     version = clamd.version()
     if version.made is None:
-        return warn("antivirus", f"{version.program} without ClamAV's own signatures", "run freshclam")
+        return warn("antivirus", f"{version.program} has no signatures from ClamAV", "run freshclam")
     days = (now() - version.made).days
     message = f"{version.program}, signatures {version.signatures} of {version.made:%Y-%m-%d}"
-    if days > OLD_DAYS:
-        return warn("antivirus", f"{message}: {days} days old", "let freshclam run, and look at its log")
+    if days > MAX_SIGNATURE_AGE_DAYS:
+        return warn("antivirus", f"{message}: {days} days old", "run freshclam, and check its log")
     return ok("antivirus", message)
 
 
-def check_finds(clamd: Clamd) -> Finding:
+def check_detection(clamd: Clamd) -> Finding:
     answer = clamd.scan([EICAR], timeout_s=30)
     if answer.endswith("FOUND"):
-        return ok("antivirus test", "finds the EICAR test file")
-    return warn("antivirus test", "does not find the EICAR test file", "run freshclam, and look at clamd's log")
+        return ok("antivirus test", "clamd detects the EICAR test file")
+    return warn("antivirus test", "clamd does not detect the EICAR test file", "run freshclam, and check clamd's log")
 
 
 def check_partial_scans(clamd: Clamd) -> Finding:
-    """Whether clamd tells of what it has seen a part of only. It says so of a file that is packed too often, too."""
-    packed = b"esteira doctor was here"
-    for _ in range(DEEPER):
+    """Check that clamd reports files that it has scanned only in part, with a file that is compressed too often."""
+    packed = b"esteira doctor"
+    for _ in range(NESTING):
         packed = gzip.compress(packed, mtime=0)
     if LIMITS_SIGNATURE in clamd.scan([packed], timeout_s=30):
-        return ok("antivirus candour", "tells of files of which it has seen a part only: those fail")
-    message = "calls clean what is beyond its MaxFileSize, MaxScanSize or MaxScanTime, unseen"
-    return warn("antivirus candour", message, "set AlertExceedsMax yes in clamd.conf")
+        return ok("antivirus coverage", "clamd reports files that it has not scanned completely; these are refused")
+    message = "clamd reports files above its MaxFileSize, MaxScanSize or MaxScanTime as clean without scanning them"
+    return warn("antivirus coverage", message, "set AlertExceedsMax yes in clamd.conf")
 
 
-def check_limit(clamd: Clamd, settings: Settings) -> Finding:
-    """Whether clamd takes the largest file that is let in. It tells its StreamMaxLength by what it refuses."""
-    wanted = min(settings.max_bytes(None), MAX_CHUNK_BYTES)
-    if clamd.accepts(wanted):
-        return ok("antivirus limit", f"takes files of {wanted / MB:g} MB; mind its MaxFileSize and MaxScanSize, too")
-    message = f"takes files of {_most(clamd, wanted) / MB:.0f} MB at most, {wanted / MB:g} MB are let in: those fail"
-    return warn("antivirus limit", message, LIMITS)
+def check_size_limit(clamd: Clamd, settings: Settings) -> Finding:
+    """Check that clamd accepts the largest allowed file. It shows its StreamMaxLength only by what it refuses."""
+    needed = min(settings.max_bytes(None), MAX_CHUNK_BYTES)
+    if clamd.accepts(needed):
+        message = f"clamd accepts files of {needed / MB:g} MB; also check its MaxFileSize and MaxScanSize"
+        return ok("antivirus limit", message)
+    accepted = _accepted_bytes(clamd, needed)
+    message = f"clamd accepts at most {accepted / MB:.0f} MB, the settings allow {needed / MB:g} MB: larger files fail"
+    return warn("antivirus limit", message, RAISE_LIMITS)
 
 
-def _most(clamd: Clamd, refused: int) -> int:
-    """The most bytes that it takes, to within a megabyte."""
-    taken = 0
-    while refused - taken > MB:
-        middle = (taken + refused) // 2
+def _accepted_bytes(clamd: Clamd, refused: int) -> int:
+    """The largest size that clamd accepts, within a megabyte."""
+    accepted = 0
+    while refused - accepted > MB:
+        middle = (accepted + refused) // 2
         if clamd.accepts(middle):
-            taken = middle
+            accepted = middle
         else:
             refused = middle
-    return taken
+    return accepted

@@ -1,4 +1,4 @@
-"""The decoders in their sandbox: whether they are there, and what holds them."""
+"""Checks of the decoders and of the sandbox that they run in."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pipeline.errors import PipelineError
 from pipeline.sandbox import Sandbox
 
 INVENTORY = "pipeline.media_types.inventory"
-LIBRARIES = {"libmagic": "libmagic", "codecs": "ffmpeg", "pictures": "pillow", "pdf": "pdfium"}
-INSTALL = "install Esteira's dependencies anew: `uv sync`"
-CONFINE = "run on Linux on x86-64 or ARM64, and give the workers a user of their own"
+LIBRARIES = {"libmagic": "libmagic", "codecs": "ffmpeg", "pictures": "pillow", "pdf": "pdfium"}  # check: its function
+INSTALL = "install Esteira's dependencies again: `uv sync`"
+CONFINE = "run on Linux on x86-64 or ARM64, and run the workers as a user of their own"
 
 
 def run_checks(settings: Settings) -> Iterator[Finding]:
-    """Asks a child of the sandbox, for that is where decoders run; one finding alone if none starts."""
+    """All findings about a sandbox process and the libraries in it, or a single one if no process starts."""
     sandbox = Sandbox(
         processes=1,
         memory_mb=settings.sandbox_memory_mb,
@@ -39,22 +39,22 @@ def run_checks(settings: Settings) -> Iterator[Finding]:
 
 def check_filter(filtered: bool) -> Finding:
     if filtered:
-        return ok("sandbox", "decoders may open no socket, start no program and write nothing (seccomp)")
-    return warn("sandbox", "no filter of system calls holds the decoders here", CONFINE)
+        return ok("sandbox", "decoders cannot open sockets, start programs or write files (seccomp)")
+    return warn("sandbox", "system calls of decoders are not filtered on this machine", CONFINE)
 
 
 def check_network(namespace: str) -> Finding:
     if namespace != str(Path("/proc/self/ns/net").readlink()):
-        return ok("sandbox network", "decoders live in an empty network namespace")
-    remedy = "allow user namespaces (kernel.unprivileged_userns_clone=1), or let a firewall stop the workers' user"
+        return ok("sandbox network", "decoders run in an empty network namespace")
+    remedy = "allow user namespaces (kernel.unprivileged_userns_clone=1), or block the workers' user in a firewall"
     return warn("sandbox network", "decoders share the network of this machine", remedy)
 
 
 def check_library(check: str, sandbox: Sandbox, function: str) -> Finding:
     try:
-        found = sandbox.call(f"{INVENTORY}:{function}")
+        library = sandbox.call(f"{INVENTORY}:{function}")
     except PipelineError as error:
         return fail(check, f"cannot be loaded: {error.message}", INSTALL)
-    if found["missing"]:
-        return fail(check, f"{found['version']} is built without {', '.join(found['missing'])}", INSTALL)
-    return ok(check, found["version"])
+    if library["missing"]:
+        return fail(check, f"{library['version']} is built without {', '.join(library['missing'])}", INSTALL)
+    return ok(check, library["version"])

@@ -1,4 +1,4 @@
-"""What a check says: one line, and what to do about it."""
+"""The result of a check."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from typing import NamedTuple
 
 
 class Level(StrEnum):
-    """`fail`: attachments would be lost with things as they are, or nothing can work. `warn`: one fault more may cost
-    something, or work is slower or less confined than it could be."""
+    """How serious a finding is.
+
+    `fail`: attachments would be lost, or nothing works. `warn`: one more fault may cost something, or work is slower or
+    less isolated than it could be.
+    """
 
     OK = "ok"
     WARN = "warn"
@@ -16,7 +19,7 @@ class Level(StrEnum):
 
 
 class Finding(NamedTuple):
-    """The result of one check. `remedy` is empty where nothing is to be done; neither holds a secret."""
+    """The result of one check. `remedy` is empty if there is nothing to do. Neither text contains a secret."""
 
     check: str
     level: Level

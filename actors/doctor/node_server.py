@@ -1,4 +1,4 @@
-"""The Redis through which a Node server's Socket.IO clients are told, where NOTIFY_NODE_SOCKETIO asks for it."""
+"""Check of the Redis that a Node server's Socket.IO adapter uses."""
 
 from __future__ import annotations
 
@@ -17,24 +17,23 @@ NAME = "node server"
 
 
 def run_checks(settings: Settings) -> Iterator[Finding]:
-    """One finding, or none where no Node server is told."""
+    """One finding if NOTIFY_NODE_SOCKETIO is set, otherwise none."""
     if not settings.notify_node_socketio:
         return
     own = settings.node_socketio_redis_url
     url = own.get_secret_value() if own else settings.redis
-    place = urlsplit(url).hostname or urlsplit(url).path
+    host = urlsplit(url).hostname or urlsplit(url).path
     client = connect(url, timeout_s=TIMEOUT_S)
     try:
         patterns: Any = client.pubsub_numpat()
     except redis.RedisError as error:
-        remedy = "check NODE_SOCKETIO_REDIS_URL: it is the Redis that the Node server's adapter uses"
-        yield fail(NAME, f"{place} does not take events ({type(error).__name__})", remedy)
+        remedy = "set NODE_SOCKETIO_REDIS_URL to the Redis that the Node server's adapter uses"
+        yield fail(NAME, f"{host} does not answer ({type(error).__name__})", remedy)
         return
     finally:
         client.close()
     if patterns:
-        yield ok(NAME, f"{place} has listeners")
+        yield ok(NAME, f"a Socket.IO adapter is subscribed at {host}")
     else:
-        yield warn(
-            NAME, f"nobody listens at {place}", "start the Node server with @socket.io/redis-adapter on that Redis"
-        )
+        remedy = "start the Node server with @socket.io/redis-adapter on that Redis"
+        yield warn(NAME, f"no Socket.IO adapter is subscribed at {host}", remedy)

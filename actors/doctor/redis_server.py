@@ -1,4 +1,4 @@
-"""Redis: whether it answers, whether it keeps what it is given, and who works on it."""
+"""Checks of Redis: reachable, able to keep the queue, and used by running workers."""
 
 from __future__ import annotations
 
@@ -17,25 +17,26 @@ from actors.redis_queue.queue import RedisQueue, open_queue
 from pipeline.config.settings import Settings
 
 TIMEOUT_S = 3.0
-OLDEST = (6, 2)
-SCRIPTS_WRITE_SINCE = (5, 0)  # before, a script that had asked for the time could not write
-FULL, NEARLY_FULL = 1.0, 0.8  # of maxmemory
-CLOCK_S = 2.0
+SUPPORTED_VERSION = (6, 2)
+MIN_VERSION = (5, 0)  # in older versions a script that reads the time cannot write
+FULL, NEARLY_FULL = 1.0, 0.8  # fractions of maxmemory
+MAX_CLOCK_SKEW_S = 2.0
 
 CHECK_ADDRESS = "check REDIS_URL or REDIS_HOST and that its server runs; with neither set, `esteira start` runs one"
-# One script moves a message between keys, so all of them lie in one slot: a second shard would stand idle.
-NO_CLUSTER = "use a Redis without cluster mode, of which a replica may take over: Esteira does not follow MOVED"
 CHECK_LOGIN = "check the password in REDIS_URL or PASSWORD_REDIS"
+# Each script moves a message between keys, so all keys are in one hash slot and other shards would be unused.
+NO_CLUSTER = "use a Redis without cluster mode (a primary with a replica works): Esteira does not follow MOVED"
 
 
 @dataclass(frozen=True)
 class RedisStatus:
-    """What Redis says of itself. `info` is its INFO, `skew_s` its clock less ours, `silent_s` each worker's silence.
+    """The state of a Redis server.
 
-    `shards` is over how many primaries a cluster divides its keys; 1 where it is none.
+    `info` is the answer to INFO, `skew_s` its clock minus ours, `silent_s` the seconds since each worker's last
+    heartbeat, `shards` the number of primaries of its cluster (1 without cluster mode).
     """
 
-    place: str
+    address: str
     info: dict[str, Any]
     skew_s: float
     silent_s: tuple[float, ...]
@@ -43,7 +44,7 @@ class RedisStatus:
 
 
 def redis_address(settings: Settings) -> str:
-    """Where Redis is, without its password: host and port, or the socket's path."""
+    """The host and port of Redis, or the path of its socket; without the password."""
     parts = urlsplit(settings.redis)
     if parts.scheme == "unix":
         return parts.path
@@ -51,119 +52,127 @@ def redis_address(settings: Settings) -> str:
 
 
 def run_checks(settings: Settings) -> Iterator[Finding]:
-    """Everything about Redis; one finding alone if it does not answer."""
-    place = redis_address(settings)
-    belt = open_queue(settings, timeout_s=TIMEOUT_S)
+    """All findings about Redis, or a single one if it does not answer."""
+    address = redis_address(settings)
+    queue = open_queue(settings, timeout_s=TIMEOUT_S)
     try:
-        vitals = read_status(belt, place)
+        status = read_status(queue, address)
     except redis.AuthenticationError:
-        yield fail("redis", f"{place} refuses the login", CHECK_LOGIN)
+        yield fail("redis", f"{address} refuses the login", CHECK_LOGIN)
     except (redis.exceptions.AskError, redis.exceptions.MovedError) as moved:
-        elsewhere = f"the belt's keys belong to its shard {moved.host}:{moved.port}"
-        yield fail("redis", f"{place} is one shard of a cluster, and {elsewhere}", NO_CLUSTER)
+        shard = f"the queue's keys belong to its shard {moved.host}:{moved.port}"
+        yield fail("redis", f"{address} is one shard of a cluster, and {shard}", NO_CLUSTER)
     except (redis.RedisError, OSError) as error:
-        yield fail("redis", f"{place} does not answer ({type(error).__name__})", CHECK_ADDRESS)
+        yield fail("redis", f"{address} does not answer ({type(error).__name__})", CHECK_ADDRESS)
     else:
-        yield from (check(vitals) for check in CHECKS)
+        yield from (check(status) for check in CHECKS)
     finally:
-        belt.client.close()
+        queue.client.close()
 
 
-def read_status(belt: RedisQueue, place: str) -> RedisStatus:
-    """Asks Redis for all that the checks look at. INFO says everything: many providers refuse CONFIG.
+def read_status(queue: RedisQueue, address: str) -> RedisStatus:
+    """Read what the checks need. They use INFO instead of CONFIG, which many providers refuse.
 
     Raises:
-        redis.RedisError: it does not answer, or refuses.
+        redis.RedisError: Redis is unreachable or refuses a command.
     """
-    info: Any = belt.client.info()
-    asked = time.time()
-    seconds, microseconds = belt.client.time()
+    info: Any = queue.client.info()
+    before = time.time()
+    seconds, microseconds = queue.client.time()
     now = seconds + microseconds / 1_000_000
-    beats: Any = belt.client.zrange(belt.keys.workers, 0, -1, withscores=True)
-    silent = tuple(now - milliseconds / 1000 for _, milliseconds in beats)
-    skew_s = now - (asked + time.time()) / 2
-    return RedisStatus(place=place, info=info, skew_s=skew_s, silent_s=silent, shards=_shards(belt, info))
+    heartbeats: Any = queue.client.zrange(queue.keys.workers, 0, -1, withscores=True)
+    silent_s = tuple(now - milliseconds / 1000 for _, milliseconds in heartbeats)
+    skew_s = now - (before + time.time()) / 2
+    return RedisStatus(address=address, info=info, skew_s=skew_s, silent_s=silent_s, shards=_shards(queue, info))
 
 
-def _shards(belt: RedisQueue, info: dict[str, Any]) -> int:
+def _shards(queue: RedisQueue, info: dict[str, Any]) -> int:
     if not info.get("cluster_enabled"):
         return 1
-    told: Any = belt.client.execute_command("CLUSTER", "INFO")  # type: ignore[no-untyped-call]
-    found = re.search(r"cluster_size:(\d+)", told.decode() if isinstance(told, bytes) else str(told))
-    return int(found[1]) if found else 1
+    answer: Any = queue.client.execute_command("CLUSTER", "INFO")  # type: ignore[no-untyped-call]
+    match = re.search(r"cluster_size:(\d+)", answer.decode() if isinstance(answer, bytes) else str(answer))
+    return int(match[1]) if match else 1
 
 
-def check_version(vitals: RedisStatus) -> Finding:
-    info = vitals.info
+def check_version(status: RedisStatus) -> Finding:
+    info = status.info
     valkey = info.get("valkey_version")
     name = f"Valkey {valkey}" if valkey else f"Redis {info['redis_version']}"
-    version = tuple(int(part) for part in str(info["redis_version"]).split(".")[:2])  # Valkey says which Redis it is
-    message = f"{name} at {vitals.place}"
-    if version < SCRIPTS_WRITE_SINCE:
-        return fail("redis", f"{message} is too old for the belt's scripts", "install Redis 6.2 or later, or Valkey")
-    if version < OLDEST:
+    # Valkey reports the Redis version that it is compatible with as well.
+    version = tuple(int(part) for part in str(info["redis_version"]).split(".")[:2])
+    message = f"{name} at {status.address}"
+    if version < MIN_VERSION:
+        return fail("redis", f"{message} is too old for the queue's scripts", "install Redis 6.2 or later, or Valkey")
+    if version < SUPPORTED_VERSION:
         return warn("redis", f"{message} is older than Redis 6.2", "install Redis 6.2 or later, or Valkey")
     return ok("redis", message)
 
 
-def check_cluster(vitals: RedisStatus) -> Finding:
-    if vitals.shards > 1:
-        message = f"a cluster of {vitals.shards} shards: the belt lies on this one; nothing works once it moves"
-        return warn("cluster", message, NO_CLUSTER)
-    return ok("cluster", "keeps all keys itself")
+def check_cluster(status: RedisStatus) -> Finding:
+    if status.shards > 1:
+        message = f"a cluster of {status.shards} shards: the queue is on this one and stops working if its slot moves"
+        return warn("redis cluster", message, NO_CLUSTER)
+    return ok("redis cluster", "Redis is not divided into shards")
 
 
-def check_eviction(vitals: RedisStatus) -> Finding:
-    policy = vitals.info.get("maxmemory_policy", "unknown")
-    remedy = "CONFIG SET maxmemory-policy noeviction, and in its configuration file"
+def check_role(status: RedisStatus) -> Finding:
+    if status.info.get("role") in {"slave", "replica"} and status.info.get("slave_read_only", 1):
+        return fail(
+            "redis role", "Redis is a read-only replica: nothing can be queued", "point REDIS_URL at its primary"
+        )
+    return ok("redis role", "Redis is the primary")
+
+
+def check_eviction(status: RedisStatus) -> Finding:
+    policy = status.info.get("maxmemory_policy", "unknown")
+    remedy = "CONFIG SET maxmemory-policy noeviction, and set it in the configuration file of Redis"
     if policy == "noeviction":
-        return ok("eviction", "noeviction: nothing is thrown away when memory is short")
+        return ok("redis eviction", "noeviction: Redis deletes nothing when memory is short")
     if policy.startswith("volatile"):
-        # Of all that is on the belt, only the ledger and locks have a time to live.
-        return warn("eviction", f"{policy}: the ledger of finished jobs is thrown away when memory is short", remedy)
-    lost = "what waits may be thrown away when memory is short, again whenever the sweep has put it back"
-    return fail("eviction", f"{policy}: {lost}", remedy)
+        # Only the finished jobs and locks have a time to live.
+        return warn("redis eviction", f"{policy}: Redis deletes finished jobs when memory is short", remedy)
+    message = f"{policy}: Redis deletes queued messages when memory is short, also those that the sweep enqueues again"
+    return fail("redis eviction", message, remedy)
 
 
-def check_persistence(vitals: RedisStatus) -> Finding:
-    info = vitals.info
+def check_persistence(status: RedisStatus) -> Finding:
+    info = status.info
     if info.get("aof_enabled") and info.get("aof_last_write_status", "ok") != "ok":
-        return fail("append-only file", "cannot be written, so Redis refuses work", "make room on the disk of Redis")
+        message = "the append-only file cannot be written, so Redis refuses writes"
+        return fail("redis persistence", message, "free space on the disk of Redis")
     if info.get("aof_enabled"):
-        return ok("append-only file", "on: a restart forgets a second at most, and the sweep puts that back")
-    forgets = "off: a restart forgets the belt, and only the sweep puts it back"
-    return warn("append-only file", forgets, "CONFIG SET appendonly yes, and in its configuration file")
+        message = "append-only file: a restart loses at most one second, which the sweep enqueues again"
+        return ok("redis persistence", message)
+    message = "no append-only file: a restart empties the queue, and only the sweep fills it again"
+    return warn(
+        "redis persistence", message, "CONFIG SET appendonly yes, and set it in the configuration file of Redis"
+    )
 
 
-def check_role(vitals: RedisStatus) -> Finding:
-    if vitals.info.get("role") in {"slave", "replica"} and vitals.info.get("slave_read_only", 1):
-        return fail("role", "a read-only replica: nothing can be put on the belt", "point REDIS_URL at its primary")
-    return ok("role", "takes writes")
+def check_memory(status: RedisStatus) -> Finding:
+    used, limit = int(status.info["used_memory"]), int(status.info.get("maxmemory", 0))
+    if not limit:
+        return ok("redis memory", f"{used / 1e6:.0f} MB used, no limit set")
+    message = f"{used / 1e6:.0f} of {limit / 1e6:.0f} MB used"
+    remedy = "raise maxmemory, or start more workers to shorten the queue"
+    if used >= limit * FULL:
+        return fail("redis memory", f"{message}: Redis refuses writes", remedy)
+    return warn("redis memory", message, remedy) if used > limit * NEARLY_FULL else ok("redis memory", message)
 
 
-def check_memory(vitals: RedisStatus) -> Finding:
-    used, most = int(vitals.info["used_memory"]), int(vitals.info.get("maxmemory", 0))
-    if not most:
-        return ok("memory", f"{used / 1e6:.0f} MB used, no limit set")
-    message = f"{used / 1e6:.0f} of {most / 1e6:.0f} MB used"
-    remedy = "raise maxmemory, or start more workers so that less waits"
-    if used >= most * FULL:
-        return fail("memory", f"{message}: Redis refuses work", remedy)
-    return warn("memory", message, remedy) if used > most * NEARLY_FULL else ok("memory", message)
+def check_clock(status: RedisStatus) -> Finding:
+    if abs(status.skew_s) > MAX_CLOCK_SKEW_S:
+        message = f"differs from this machine's clock by {status.skew_s:+.1f} s"
+        return warn("redis clock", message, "synchronize both machines with NTP")
+    return ok("redis clock", f"within {MAX_CLOCK_SKEW_S:g} s of this machine's clock")
 
 
-def check_clock(vitals: RedisStatus) -> Finding:
-    if abs(vitals.skew_s) > CLOCK_S:
-        return warn("redis clock", f"differs from ours by {vitals.skew_s:+.1f} s", "let both machines use NTP")
-    return ok("redis clock", f"within {CLOCK_S:g} s of ours")
-
-
-def check_workers(vitals: RedisStatus) -> Finding:
-    alive = sum(silent < SILENCE_S for silent in vitals.silent_s)
-    if not alive:
+def check_workers(status: RedisStatus) -> Finding:
+    running = sum(silent_s < SILENCE_S for silent_s in status.silent_s)
+    if not running:
         remedy = "run `esteira start`, or the worker line of the Procfile"
-        return warn("workers", "no worker process is alive: what is accepted waits", remedy)
-    return ok("workers", f"{alive} worker process{'es' if alive > 1 else ''} alive")
+        return warn("workers", "no worker process is running: accepted attachments wait", remedy)
+    return ok("workers", f"{running} worker process{'es' if running > 1 else ''} running")
 
 
 CHECKS: tuple[Callable[[RedisStatus], Finding], ...] = (

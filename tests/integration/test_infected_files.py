@@ -155,14 +155,14 @@ def test_the_doctor_says_what_clamd_is_and_what_it_takes(clamd: RealClamd) -> No
     assert "ClamAV" in found["antivirus"].message
     assert found["antivirus test"].level is Level.OK
     assert found["antivirus limit"].level is Level.WARN
-    assert "takes files of 2 MB at most, 2000 MB are let in" in found["antivirus limit"].message
+    assert "clamd accepts at most 2 MB, the settings allow 2000 MB" in found["antivirus limit"].message
     small = findings(clamd.tcp, **{f"max_{kind}_mb": "1" for kind in ("image", "video", "audio", "document")})
     assert small["antivirus limit"].level is Level.OK
 
 
 def test_the_doctor_knows_whether_clamd_tells_what_it_has_not_seen(clamd: RealClamd, candid: RealClamd) -> None:
-    assert findings(clamd.unix)["antivirus candour"].level is Level.WARN
-    assert findings(candid.unix)["antivirus candour"].level is Level.OK
+    assert findings(clamd.unix)["antivirus coverage"].level is Level.WARN
+    assert findings(candid.unix)["antivirus coverage"].level is Level.OK
 
 
 def test_the_doctor_fails_a_clamd_that_is_away(stopped: RealClamd) -> None:

@@ -1,4 +1,4 @@
-"""What the doctor makes of what clamd says, where the real one cannot be brought to say it."""
+"""The doctor's checks of clamd, for answers that a real clamd cannot be made to give."""
 
 from __future__ import annotations
 
@@ -19,43 +19,43 @@ BUILT = b"ClamAV 1.4.6/27825/Sat Nov 21 09:26:01 2026\0"
 
 @pytest.fixture
 def clamd() -> Iterator[FakeClamd]:
-    with fake_clamd() as made:
-        made.version = BUILT
-        yield made
+    with fake_clamd() as server:
+        server.version = BUILT
+        yield server
 
 
 def settings(address: str | None) -> Settings:
     return load_settings(_env_file=None, **({"clamd_address": address} if address else {}))
 
 
-def level(clamd: FakeClamd, *, day: int) -> Level:
+def version_level(clamd: FakeClamd, *, day: int) -> Level:
     return antivirus.check_version(Clamd(clamd.address), now=lambda: datetime(2026, 11, day, 12, tzinfo=UTC)).level
 
 
-def test_signatures_that_nobody_renews_are_told(clamd: FakeClamd) -> None:
-    assert (level(clamd, day=22), level(clamd, day=30)) == (Level.OK, Level.WARN)
+def test_signatures_older_than_a_week_warn(clamd: FakeClamd) -> None:
+    assert (version_level(clamd, day=22), version_level(clamd, day=30)) == (Level.OK, Level.WARN)
 
 
-def test_one_that_does_not_find_the_test_file_is_told(clamd: FakeClamd) -> None:
-    assert antivirus.check_finds(Clamd(clamd.address)).level is Level.WARN
+def test_clamd_that_does_not_detect_the_test_file_warns(clamd: FakeClamd) -> None:
+    assert antivirus.check_detection(Clamd(clamd.address)).level is Level.WARN
     clamd.verdict = b"stream: Win.Test.EICAR_HDB-1 FOUND\0"
-    assert antivirus.check_finds(Clamd(clamd.address)).level is Level.OK
+    assert antivirus.check_detection(Clamd(clamd.address)).level is Level.OK
 
 
-def test_something_else_at_its_address_fails(clamd: FakeClamd) -> None:
+def test_another_server_at_the_address_fails(clamd: FakeClamd) -> None:
     clamd.version = b"220 mail.example ESMTP\0"
     [finding] = antivirus.run_checks(settings(clamd.address))
-    assert (finding.level, "no clamd" in finding.message) == (Level.FAIL, True)
+    assert (finding.level, "is not clamd" in finding.message) == (Level.FAIL, True)
 
 
-def test_one_that_hangs_fails(clamd: FakeClamd, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clamd_that_hangs_fails(clamd: FakeClamd, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.security.clamd.CONNECT_S", 0.2)
     clamd.version = b""
     [finding] = antivirus.run_checks(settings(clamd.address))
     assert (finding.level, finding.check) == (Level.FAIL, "antivirus")
 
 
-def test_without_an_address_nothing_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clamd_is_optional(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("CLAMD_ADDRESS", raising=False)
     [finding] = antivirus.run_checks(settings(None))

@@ -1,4 +1,4 @@
-"""What the doctor makes of what it is told, where no real server can be brought into that state."""
+"""Checks of `esteira doctor`, for states that no real server can be brought into."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ HEALTHY = {
 }
 
 
-def vitals(*, skew_s: float = 0.0, silent_s: tuple[float, ...] = (1.0,), **info: Any) -> RedisStatus:
-    return RedisStatus(place="redis.example:6379", info=HEALTHY | info, skew_s=skew_s, silent_s=silent_s)
+def status(*, skew_s: float = 0.0, silent_s: tuple[float, ...] = (1.0,), **info: Any) -> RedisStatus:
+    return RedisStatus(address="redis.example:6379", info=HEALTHY | info, skew_s=skew_s, silent_s=silent_s)
 
 
-def test_nothing_is_said_of_a_healthy_redis() -> None:
-    assert {check(vitals()).level for check in redis_server.CHECKS} == {Level.OK}
+def test_healthy_redis_passes_every_check() -> None:
+    assert {check(status()).level for check in redis_server.CHECKS} == {Level.OK}
 
 
 @pytest.mark.parametrize(
@@ -42,42 +42,42 @@ def test_nothing_is_said_of_a_healthy_redis() -> None:
         ({"redis_version": "4.0.9"}, Level.FAIL, "too old"),
     ],
 )
-def test_versions_count_from_six_two(info: dict[str, str], level: Level, shown: str) -> None:
-    finding = redis_server.check_version(vitals(**info))
+def test_redis_versions_before_6_2_are_reported(info: dict[str, str], level: Level, shown: str) -> None:
+    finding = redis_server.check_version(status(**info))
     assert finding.level is level
     assert shown in finding.message
 
 
 @pytest.mark.parametrize(
-    ("used", "most", "level"),
+    ("used", "limit", "level"),
     [(10, 0, Level.OK), (79, 100, Level.OK), (81, 100, Level.WARN), (100, 100, Level.FAIL), (130, 100, Level.FAIL)],
 )
-def test_memory_is_measured_against_its_limit(used: int, most: int, level: Level) -> None:
-    assert redis_server.check_memory(vitals(used_memory=used, maxmemory=most)).level is level
+def test_redis_memory_is_compared_with_its_limit(used: int, limit: int, level: Level) -> None:
+    assert redis_server.check_memory(status(used_memory=used, maxmemory=limit)).level is level
 
 
 @pytest.mark.parametrize(("skew_s", "level"), [(1.5, Level.OK), (2.5, Level.WARN), (-3600, Level.WARN)])
-def test_a_clock_that_is_off_is_told(skew_s: float, level: Level) -> None:
-    finding = redis_server.check_clock(vitals(skew_s=skew_s))
+def test_clock_skew_above_two_seconds_warns(skew_s: float, level: Level) -> None:
+    finding = redis_server.check_clock(status(skew_s=skew_s))
     assert finding.level is level
     assert (f"{skew_s:+.1f} s" in finding.message) is (level is Level.WARN)
 
 
-def test_workers_that_are_silent_for_too_long_do_not_count() -> None:
-    assert redis_server.check_workers(vitals(silent_s=(1.0, 11.0, 13.0))).message == "2 worker processes alive"
-    assert redis_server.check_workers(vitals(silent_s=(13.0,))).level is Level.WARN
+def test_workers_without_a_recent_heartbeat_do_not_count() -> None:
+    assert redis_server.check_workers(status(silent_s=(1.0, 11.0, 13.0))).message == "2 worker processes running"
+    assert redis_server.check_workers(status(silent_s=(13.0,))).level is Level.WARN
 
 
-def test_an_append_only_file_that_cannot_be_written_is_a_failure() -> None:
-    assert redis_server.check_persistence(vitals(aof_last_write_status="err")).level is Level.FAIL
+def test_append_only_file_that_cannot_be_written_fails() -> None:
+    assert redis_server.check_persistence(status(aof_last_write_status="err")).level is Level.FAIL
 
 
-def test_a_worker_with_too_few_files_is_told_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    given = load_settings(_env_file=None, worker_threads=8)
+def test_too_low_limit_of_open_files_warns(monkeypatch: pytest.MonkeyPatch) -> None:
+    eight_threads = load_settings(_env_file=None, worker_threads=8)
     monkeypatch.setattr(resource, "getrlimit", lambda _: (256, 4096))
-    assert settings.check_files(given).level is Level.OK
+    assert settings.check_files(eight_threads).level is Level.OK
     monkeypatch.setattr(resource, "getrlimit", lambda _: (255, 4096))
-    assert settings.check_files(given).level is Level.WARN
+    assert settings.check_files(eight_threads).level is Level.WARN
 
 
 @pytest.mark.parametrize(
@@ -92,12 +92,12 @@ def test_a_worker_with_too_few_files_is_told_of_it(monkeypatch: pytest.MonkeyPat
         ("10.1.2.0/24,128.0.0.0/1", Level.WARN),
     ],
 )
-def test_private_networks_that_are_wide_open_are_told(networks: str, level: Level) -> None:
+def test_allowing_a_wide_private_network_warns(networks: str, level: Level) -> None:
     assert settings.check_private(load_settings(_env_file=None, fetch_allow_private=networks)).level is level
 
 
-class _LyingStorage:
-    """Takes everything and gives back something else."""
+class CorruptingStorage:
+    """Accepts everything and returns other bytes."""
 
     def put_chunks(self, _chunks: Any, _key: str) -> int:
         return 0
@@ -106,16 +106,16 @@ class _LyingStorage:
         return iter([b"something else"])
 
     def delete(self, _key: str) -> None:
-        """Nothing is there."""
+        """Nothing was stored."""
 
 
-def test_a_storage_that_gives_back_other_bytes_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storage, "open_storage", lambda _: _LyingStorage())
+def test_storage_that_returns_other_bytes_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage, "open_storage", lambda _: CorruptingStorage())
     assert storage.check_storage(load_settings(_env_file=None)).level is Level.FAIL
 
 
-class _Child:
-    """Answers in the place of the sandbox's child."""
+class SandboxStub:
+    """Answers every call with the same value."""
 
     def __init__(self, answer: dict[str, Any]) -> None:
         self._answer = answer
@@ -124,13 +124,13 @@ class _Child:
         return self._answer
 
 
-def test_a_codec_that_is_missing_is_named() -> None:
-    child: Any = _Child({"version": "PyAV 18", "missing": ["amrnb", "opus"]})
-    finding = decoders.check_library("codecs", child, "streams")
+def test_missing_codecs_are_named() -> None:
+    sandbox: Any = SandboxStub({"version": "PyAV 18", "missing": ["amrnb", "opus"]})
+    finding = decoders.check_library("codecs", sandbox, "streams")
     assert (finding.level, finding.message) == (Level.FAIL, "PyAV 18 is built without amrnb, opus")
 
 
-def test_a_library_that_cannot_be_loaded_is_told() -> None:
+def test_library_that_cannot_be_loaded_fails() -> None:
     sandbox = Sandbox(memory_mb=512, cpu_s=5, wall_s=20)
     try:
         finding = decoders.check_library("codecs", sandbox, "no_such_library")
@@ -140,7 +140,7 @@ def test_a_library_that_cannot_be_loaded_is_told() -> None:
     assert "cannot be loaded" in finding.message
 
 
-def test_decoders_that_nothing_confines_are_told() -> None:
+def test_decoders_without_filter_or_network_namespace_warn() -> None:
     assert decoders.check_filter(filtered=False).level is Level.WARN
     assert decoders.check_network(str(Path("/proc/self/ns/net").readlink())).level is Level.WARN
 
@@ -153,12 +153,12 @@ MOUNTS = """\
 """
 
 
-def test_the_filesystem_is_that_of_the_nearest_mount(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    table = tmp_path / "mountinfo"
+def test_filesystem_is_that_of_the_nearest_mount(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    mountinfo = tmp_path / "mountinfo"
     nas = tmp_path / "my nas"
     nas.mkdir()
-    table.write_text(MOUNTS.replace("/srv", str(tmp_path)))
-    monkeypatch.setattr(disks, "MOUNTS", table)
+    mountinfo.write_text(MOUNTS.replace("/srv", str(tmp_path)))
+    monkeypatch.setattr(disks, "MOUNTS", mountinfo)
     assert disks.filesystem(Path("/usr")) == "ext4"
     assert disks.filesystem(tmp_path / "not" / "yet") == "xfs"
     assert disks.filesystem(nas / "esteira.db") == "nfs4"
@@ -178,5 +178,5 @@ def test_the_filesystem_is_that_of_the_nearest_mount(monkeypatch: pytest.MonkeyP
         ("tmpfs", False),
     ],
 )
-def test_network_filesystems_are_known_by_name(kind: str, network: bool) -> None:
+def test_network_filesystems_are_recognized(kind: str, network: bool) -> None:
     assert disks.is_network(kind) is network

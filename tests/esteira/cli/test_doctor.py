@@ -14,10 +14,10 @@ from tests.support.esteira import CommandResult, Installation, new_installation
 from tests.support.valkey import ValkeyServer
 
 CHECKS = {
-    *("settings", "setting names", "webhooks", "web", "intake", "private networks", "open files"),
-    *("redis", "cluster", "role", "eviction", "append-only file", "memory", "redis clock", "workers"),
-    *("catalogue", "catalogue disk", "catalogue place", "catalogue journal", "catalogue integrity"),
-    *("unfinished", "pauses", "webhook events"),
+    *("settings", "setting names", "webhooks", "api token", "disk sync", "private networks", "open files"),
+    *("redis", "redis cluster", "redis role", "redis eviction", "redis persistence", "redis memory", "redis clock"),
+    *("catalogue", "catalogue disk", "catalogue location", "catalogue journal", "catalogue integrity"),
+    *("workers", "unfinished", "pauses", "webhook events"),
     *("storage", "storage disk", "staging", "staging disk"),
     *("sandbox", "sandbox network", "libmagic", "codecs", "pictures", "pdf", "antivirus"),
 }
@@ -146,15 +146,15 @@ def test_risky_settings_warn_and_do_not_fail(installation: Installation) -> None
     finished = installation.with_settings(INTAKE_SYNC="false", FETCH_ALLOW_PRIVATE="0.0.0.0/0").run("doctor", "--json")
     findings = found(finished)
     assert finished.code == 0
-    assert findings["intake"]["level"] == findings["private networks"]["level"] == "warn"
-    assert findings["web"]["level"] == "ok"
+    assert findings["disk sync"]["level"] == findings["private networks"]["level"] == "warn"
+    assert findings["api token"]["level"] == "ok"
 
 
 @pytest.mark.parametrize(("token", "level"), [("", "ok"), ("short", "warn"), ("a" * 16, "ok")])
 def test_a_token_that_lets_nobody_into_the_dashboard_is_told(
     installation: Installation, token: str, level: str
 ) -> None:
-    finding = found(installation.with_settings(API_TOKEN=token).run("doctor", "--json"))["web"]
+    finding = found(installation.with_settings(API_TOKEN=token).run("doctor", "--json"))["api token"]
     assert finding["level"] == level
     assert ("no dashboard" in finding["message"]) is (len(token) < 16)
 
@@ -176,11 +176,11 @@ def test_what_waits_for_too_long_is_told_and_whether_the_belt_has_it(
     impatient = installation.with_settings(SWEEP_AFTER_S="0.001")
     installation.run("submit", LOOPBACK, LOOPBACK)
     waiting = found(impatient.run("doctor", "--json"))["unfinished"]
-    assert (waiting["level"], waiting["message"]) == ("ok", "2 wait for more than 0.001 s, all of them on the belt")
+    assert (waiting["level"], waiting["message"]) == ("ok", "2 wait for more than 0.001 s, all of them in the queue")
     valkey.client().flushall()
     lost = found(impatient.run("doctor", "--json"))["unfinished"]
     assert lost["level"] == "warn"
-    assert "2 of them not on the belt" in lost["message"]
+    assert "2 of them not in the queue" in lost["message"]
     assert "esteira sweep" in lost["remedy"]
 
 
