@@ -4,7 +4,7 @@ from __future__ import annotations
 
 EN = {
     "sessions.title": "Sessions",
-    "sessions.lead": "Who waits, who runs, who fails: at most {most} sessions, those with most waiting first.",
+    "sessions.lead": "Waiting, running and failed attachments by session: at most {most} sessions, those with most waiting first.",
     "sessions.name": "Session",
     "sessions.ready": "Waiting",
     "sessions.running": "Running",
@@ -14,12 +14,12 @@ EN = {
     "sessions.control": "Control",
     "sessions.show": "Show",
     "sessions.show.of": "Show the media of {session}",
-    "sessions.none": "No session has handed over anything yet.",
+    "sessions.none": "No session has handed over an attachment yet.",
 }
 
 PT_BR = {
     "sessions.title": "Sessões",
-    "sessions.lead": "Quem espera, quem executa, quem falha: no máximo {most} sessões, primeiro as que mais esperam.",
+    "sessions.lead": "Anexos esperando, em execução e com falha, por sessão: no máximo {most} sessões, primeiro as que mais esperam.",
     "sessions.name": "Sessão",
     "sessions.ready": "Esperando",
     "sessions.running": "Em execução",
@@ -29,5 +29,5 @@ PT_BR = {
     "sessions.control": "Controle",
     "sessions.show": "Mostrar",
     "sessions.show.of": "Mostrar as mídias de {session}",
-    "sessions.none": "Nenhuma sessão entregou nada ainda.",
+    "sessions.none": "Nenhuma sessão entregou um anexo ainda.",
 }
