@@ -20,13 +20,13 @@ def figure(someone: Browser, stage: int, state: str) -> str:
 
 def test_a_file_is_seen_going_through(system: RunningSystem, someone: Browser) -> None:
     page = someone.log_in()
-    page.wait_for_selector(".health .bad:has-text('No worker runs')")
+    page.wait_for_selector(".health .bad:has-text('No worker is running')")
     with MediaServer({"a.jpg": photo()}) as media:
         system.submit(url=media.url("a.jpg"))
         page.wait_for_selector(".belt li:nth-child(1) .ready dd:text-is('1')")
         with system.workers():
             page.wait_for_selector("dl.small div:has(dt:text-is('done')) dd:text-is('1')")
-            page.wait_for_selector(".health .good:has-text('One worker process runs.')")
+            page.wait_for_selector(".health .good:has-text('One worker process is running.')")
     page.wait_for_selector(".belt li:nth-child(1) .ready dd:text-is('0')")
     assert figure(someone, 1, "running") == "0"
     assert page.inner_text(".charts section:nth-child(1) .hint").startswith("1 finished within the last hour: 1 done.")
@@ -41,7 +41,7 @@ def test_a_stage_is_paused_and_resumed(system: RunningSystem, someone: Browser) 
     page.wait_for_selector(".stage.paused h3:text-is('Fetch')")
     with MediaServer({"a.jpg": photo()}) as media, system.workers():
         system.submit(url=media.url("a.jpg"))
-        page.wait_for_selector(".health .good:has-text('One worker process runs.')")
+        page.wait_for_selector(".health .good:has-text('One worker process is running.')")
         page.wait_for_selector(".belt li:nth-child(1) .ready dd:text-is('1')")
         page.click("button[aria-label='Resume Fetch']")
         page.wait_for_selector("dl.small div:has(dt:text-is('done')) dd:text-is('1')")
@@ -82,8 +82,8 @@ def test_redis_that_goes_away_is_told_in_plain_words(make_system: Callable[..., 
             page = someone.log_in()
             page.wait_for_selector(".health .good:text-is('Redis answers.')")
             valkey.stop()
-            page.wait_for_selector(".health .bad:has-text('Redis is away')")
-            assert page.inner_text(".health li:nth-child(2)") == "The catalogue answers."
+            page.wait_for_selector(".health .bad:has-text('Redis has been unreachable')")
+            assert page.inner_text(".health li:nth-child(2)") == "The database answers."
             valkey.start()
             page.wait_for_selector(".health .good:text-is('Redis answers.')")
             assert someone.complaints == []

@@ -37,7 +37,7 @@ def test_a_group_is_tried_first_and_then_replayed_until_all_are_done(system: Run
         page.check("section.group:has-text('source_gone') .tick")
         page.wait_for_selector(".bar :text('Groups: 2.')")
         page.click("button:text-is('Dry run')")
-        page.wait_for_selector(".bar :text('4 would go again.')")
+        page.wait_for_selector(".bar :text('4 would be replayed.')")
         assert told(page).split(". ")[1:] == [
             "3 go on where they failed",
             "1 are fetched once more",
@@ -47,14 +47,14 @@ def test_a_group_is_tried_first_and_then_replayed_until_all_are_done(system: Run
         page.uncheck("section.group:has-text('source_gone') .tick")
         page.wait_for_selector(".bar :text('Groups: 1.')")
         page.click("button:text-is('Replay')")
-        page.wait_for_selector(".round :text('Done: 3 of 3 are under way again.')")
+        page.wait_for_selector(".round :text('Done: 3 of 3 are in progress again.')")
         with system.workers():
             assert {record.status for record in system.wait_finished(*ids)} == {Status.DONE}
         assert system.record(gone.id).status is Status.EXPIRED
         page.reload()
-        page.wait_for_selector(".round :text('Done: 3 of 3 are under way again.')")
+        page.wait_for_selector(".round :text('Done: 3 of 3 are in progress again.')")
         assert page.locator("section.group").count() == 1
-        page.click("button:text-is('Put away')")
+        page.click("button:text-is('Dismiss')")
         page.wait_for_selector(".round", state="hidden")
 
 
@@ -66,13 +66,13 @@ def test_a_round_goes_on_when_the_page_is_left_and_ends_when_it_is_stopped(
     page.check(".group .tick")
     page.select_option("#rate", "1")
     page.click("button:text-is('Replay')")
-    page.wait_for_selector(".round :text('of 40 sent.')")
+    page.wait_for_selector(".round :text('of 40 replayed.')")
     page.goto(someone.url("/dashboard/media"))
     page.wait_for_selector("main table")
     before = replayed(system, ids)
     wait_until(lambda: replayed(system, ids) > before, 30)
     page.goto(someone.url(FAILURES))
-    page.wait_for_selector(".round :text('of 40 sent.')")
+    page.wait_for_selector(".round :text('of 40 replayed.')")
     page.click("button:text-is('Stop')")
     page.wait_for_selector(".round :text('Stopped:')")
     stopped = replayed(system, ids)
@@ -90,27 +90,27 @@ def test_single_ones_are_chosen_with_the_keyboard_and_the_missed_are_listed(
 ) -> None:
     first, second, third = (failed(system, "http://127.0.0.1:9/x") for _ in range(3))
     page = someone.log_in(FAILURES)
-    page.focus("summary:has-text('Show single ones')")
+    page.focus("summary:has-text('Show the attachments')")
     page.keyboard.press("Enter")
     page.wait_for_selector(".singles li >> nth=2")
     for record in (first, second):
         page.focus(f".singles li:has(a[href$='{record.id}']) .tick")
         page.keyboard.press("Space")
-    page.wait_for_selector(".bar :text('Single ones: 2.')")
+    page.wait_for_selector(".bar :text('attachments 2.')")
     page.select_option("#rate", "1")  # a second lies between the two
     # The newest goes first; the other is deleted before its turn.
     page.focus("button:text-is('Replay')")
     page.keyboard.press("Enter")
     wait_until(lambda: system.record(first.id).run == 1, 30)
     system.services.catalogue.delete(second.id)
-    page.wait_for_selector(".round :text('Done: 1 of 2 are under way again.')")
+    page.wait_for_selector(".round :text('Done: 1 of 2 are in progress again.')")
     assert page.locator(".results a").all_inner_texts() == [second.id]
     assert system.record(third.id).run == 0
 
 
 def test_the_time_that_is_looked_at_is_chosen(system: RunningSystem, someone: Browser) -> None:
     page = someone.log_in(FAILURES)
-    page.wait_for_selector("text=Nothing that came within the last day has ended badly.")
-    page.click("text=Ever")
-    page.wait_for_selector("text=Nothing has ended badly.")
-    assert page.inner_text(".tabs [aria-current]") == "Ever"
+    page.wait_for_selector("text=No attachment of the last day failed.")
+    page.click("text=At any time")
+    page.wait_for_selector("text=No attachment failed.")
+    assert page.inner_text(".tabs [aria-current]") == "At any time"

@@ -46,7 +46,7 @@ def test_a_file_is_watched_going_through_and_a_failed_one_is_replayed_and_done(
     with MediaServer({"a.jpg": photo(), "b.jpg": photo()}) as media, system.workers():
         media.answers["a.jpg"] = Answer(status=503)
         page = someone.log_in(MEDIA)
-        page.wait_for_selector("text=Nothing was handed over yet.")
+        page.wait_for_selector("text=No attachments yet.")
         failing = system.submit(url=media.url("a.jpg"), filename="holiday.jpg", kind="image").id
         page.click("text=Show them")
         page.wait_for_selector("tr:has-text('holiday.jpg') .badge.failed")
@@ -55,7 +55,7 @@ def test_a_file_is_watched_going_through_and_a_failed_one_is_replayed_and_done(
         assert page.locator(".bad-attempt .said").all_inner_texts() == ["fetch_unavailable: 127.0.0.1 answers 503"] * 3
         del media.answers["a.jpg"]
         page.click(REPLAY)
-        page.wait_for_selector("text=It is under way again.")
+        page.wait_for_selector("text=In progress again.")
         page.wait_for_selector(".item-head .badge.done")
         picture = page.wait_for_selector("img.whole")
         assert picture
@@ -70,7 +70,7 @@ def test_what_is_under_way_changes_in_the_table_without_a_reload(system: Running
     with MediaServer({"a.jpg": photo()}) as media:
         system.submit(url=media.url("a.jpg"), filename="waits.jpg")
         page = someone.log_in(MEDIA)
-        page.wait_for_selector("tr:has-text('waits.jpg') .badge:text-is('under way')")
+        page.wait_for_selector("tr:has-text('waits.jpg') .badge:text-is('in progress')")
         page.evaluate("window.same = true")
         with system.workers():
             page.wait_for_selector("tr:has-text('waits.jpg') .badge:text-is('done')")
@@ -80,11 +80,11 @@ def test_what_is_under_way_changes_in_the_table_without_a_reload(system: Running
 def test_what_waits_is_cancelled(system: RunningSystem, someone: Browser) -> None:
     waiting = system.submit(url="http://127.0.0.1:9/a.jpg").id
     page = someone.log_in(f"{MEDIA}/{waiting}")
-    page.click("button:text-is('Cancel it')")
-    page.wait_for_selector("text=It was cancelled.")
+    page.click("button:text-is('Cancel')")
+    page.wait_for_selector("text=Cancelled.")
     page.wait_for_selector(".item-head .badge.rejected")
     assert system.record(waiting).error_code == "cancelled"
-    assert page.locator("button:text-is('Cancel it')").is_hidden()
+    assert page.locator("button:text-is('Cancel')").is_hidden()
 
 
 def test_a_new_source_is_asked_for_what_has_expired(system: RunningSystem, someone: Browser) -> None:
@@ -92,14 +92,14 @@ def test_a_new_source_is_asked_for_what_has_expired(system: RunningSystem, someo
     page = someone.log_in(f"{MEDIA}/{record.id}")
     page.click("text=Replay with a new source…")
     page.click(".dialog[open] button:text-is('Replay')")
-    page.wait_for_selector(".dialog[open] [role=alert]:text-is('Give a URL or a path.')")
+    page.wait_for_selector(".dialog[open] [role=alert]:text-is('Enter a URL or a path.')")
     page.fill(".dialog[open] input >> nth=0", "ftp://media.example/a.jpg")
     page.click(".dialog[open] button:text-is('Replay')")
     page.wait_for_selector(".dialog[open] [role=alert]:has-text('must be an http:// or https:// URL')")
     with MediaServer({"new.jpg": photo()}) as media:
         page.fill(".dialog[open] input >> nth=0", media.url("new.jpg"))
         page.click(".dialog[open] button:text-is('Replay')")
-        page.wait_for_selector("text=It is under way again.")
+        page.wait_for_selector("text=In progress again.")
         with system.workers():
             page.wait_for_selector(".item-head .badge.done")
 
@@ -115,10 +115,10 @@ def test_a_deletion_is_asked_about_and_done_with_the_keyboard_alone(system: Runn
     assert system.record(record.id).deleted_at is None
     assert page.evaluate("document.activeElement.textContent") == "Delete…", "the focus comes back"
     page.keyboard.press("Enter")
-    page.wait_for_selector(".dialog[open] h2:text-is('Delete for good?')")
-    assert page.evaluate("document.activeElement.textContent") == "Delete for good"
+    page.wait_for_selector(".dialog[open] h2:text-is('Delete permanently?')")
+    assert page.evaluate("document.activeElement.textContent") == "Delete permanently"
     page.keyboard.press("Enter")
-    page.wait_for_selector("text=It was deleted.")
+    page.wait_for_selector("text=Deleted.")
     page.wait_for_selector(".item-head .badge.deleted")
     assert page.locator("text=to be forgotten").count() == 0
     assert system.record(record.id).caption is None
@@ -160,7 +160,7 @@ def test_sound_and_video_play_and_documents_are_only_saved(system: RunningSystem
         page.wait_for_selector(f"{tag}.whole")
         sought(page.locator(f"{tag}.whole"))
     page.goto(someone.url(f"{MEDIA}/{ids['a.pdf']}"))
-    page.wait_for_selector("text=This is not opened here")
+    page.wait_for_selector("text=This type is not shown here")
     with page.expect_download() as saved:
         page.click("a:text-is('Download')")
     assert saved.value.suggested_filename == "a.pdf"
@@ -180,7 +180,7 @@ def test_api_04_nothing_that_a_stranger_wrote_runs(system: RunningSystem, someon
         page.goto(someone.url(path))
         page.wait_for_selector("main h1")
         if path.endswith("failures"):
-            page.click("summary:has-text('Show single ones')")
+            page.click("summary:has-text('Show the attachments')")
             page.wait_for_selector(".singles a")
         text_of = payload if "\u202e" not in payload else "gpj.exe"
         assert text_of in str(page.evaluate("document.body.textContent")), path
@@ -232,7 +232,7 @@ def test_filters_and_search_narrow_and_stand_in_the_address(system: RunningSyste
     page.wait_for_selector("main table")
     assert names(page) == ["clip.mp4"]
     page.goto(someone.url(f"{MEDIA}?since=yesterday"))
-    page.wait_for_selector("[role=alert]:has-text('This cannot be shown: since')")
+    page.wait_for_selector("[role=alert]:has-text('Not a valid filter: since')")
 
 
 def test_pages_follow_each_other_while_new_ones_come_in(system: RunningSystem, someone: Browser) -> None:
@@ -240,7 +240,7 @@ def test_pages_follow_each_other_while_new_ones_come_in(system: RunningSystem, s
     page = someone.log_in(MEDIA)
     seen = names(page)
     ended(system, filename="new.jpg")
-    page.wait_for_selector("text=Newer ones have come in.")
+    page.wait_for_selector("text=New attachments have arrived.")
     page.click("a[rel=next]")
     page.wait_for_url("**after=**")
     page.wait_for_selector("main table")
@@ -277,5 +277,5 @@ def test_in_portuguese_every_word_is(system: RunningSystem, server: WebServer) -
         page.wait_for_selector(".badge:text-is('falhou')")
         page.wait_for_selector("text=O servidor de mídia está sobrecarregado ou fora do ar.")
         told = page.inner_text("main")
-        assert not re.search(r"\b(the|Replay|Delete|Facts|Received|passed)\b", told)
+        assert not re.search(r"\b(the|Replay|Delete|Details|Received|done)\b", told)
         assert someone.complaints == []
