@@ -1,4 +1,4 @@
-"""A round of replays: many go again at a bounded rate, in the background, whoever looks on."""
+"""Bulk replay: replays many attachments at a bounded rate in the background, independent of open pages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pipeline.errors import Code, PermanentError, PipelineError
 from pipeline.models import Record, Stage, Status
 from pipeline.services import services
 
-RATES = (1, 5, 20, 100)  # a second
+RATES = (1, 5, 20, 100)  # replays a second
 PAGE = 200
 MISSED_SHOWN = 20
 
@@ -25,51 +25,55 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
-class Choice:
-    """What is to go again: whole groups (code, stage) received since (Unix ms), and single ids."""
+class ReplaySelection:
+    """What to replay: whole groups (code, stage) received since a time (Unix ms), and single ids."""
 
     groups: tuple[tuple[str, Stage], ...] = ()
     ids: tuple[str, ...] = ()
     since: int = 0
 
     def filters(self) -> Iterator[Filters]:
-        """One for every group and every status that can go again."""
+        """One filter for each group and each status that can be replayed."""
         for code, stage in self.groups:
             for status in REPLAYABLE:
                 yield Filters(status=status, error=code, stage=stage, since=self.since)
 
 
 @dataclass(frozen=True)
-class Forecast:
-    """What a round would do, by where its attachments would begin: `resumed` where they failed, the others at fetch."""
+class ReplayForecast:
+    """What a replay would do: how many resume at the failed stage, and how many start at fetch."""
 
     resumed: int = 0
     fetched: int = 0
-    expired: int = 0  # of those at fetch: their source was gone
+    expired: int = 0  # of those at fetch: their source is gone
 
     @property
     def total(self) -> int:
         return self.resumed + self.fetched
 
 
-def forecast(catalogue: Catalogue, choice: Choice) -> Forecast:
-    """Counts what would go. Raises what a catalogue does."""
+def forecast(catalogue: Catalogue, selection: ReplaySelection) -> ReplayForecast:
+    """Counts the attachments of a selection.
+
+    Raises:
+        PipelineError: the catalogue cannot be reached.
+    """
     counts = dict.fromkeys(REPLAYABLE, 0)
-    for filters in choice.filters():
+    for filters in selection.filters():
         assert filters.status
         counts[filters.status] += catalogue.count(filters)
-    for record in filter(None, map(catalogue.get, choice.ids)):
-        if record.status in counts and not _within(record, choice):
+    for record in filter(None, map(catalogue.get, selection.ids)):
+        if record.status in counts and not _within(record, selection):
             counts[record.status] += 1
     expired = counts[Status.EXPIRED]
-    return Forecast(counts[Status.FAILED], counts[Status.REJECTED] + expired, expired)
+    return ReplayForecast(counts[Status.FAILED], counts[Status.REJECTED] + expired, expired)
 
 
 @dataclass
-class Round:
-    """One round. `missed` are those that could not go, the first few of them; `fault` is what ended it early."""
+class ReplayRun:
+    """One bulk replay. `missed` are the first few ids that could not be replayed, `fault` the error that ended it."""
 
-    choice: Choice
+    selection: ReplaySelection
     total: int
     rate: int
     sent: int = 0
@@ -77,7 +81,7 @@ class Round:
     missed: list[str] = field(default_factory=list)
     fault: Exception | None = None
     stopped: bool = False
-    over: bool = False
+    finished: bool = False
     began: float = field(default_factory=time.monotonic)
 
     @property
@@ -85,42 +89,42 @@ class Round:
         return self.sent + self.missed_count
 
     def stop(self) -> None:
-        """Nothing more goes; what was sent stays sent."""
+        """Stops after the current attachment; replayed ones stay replayed."""
         self.stopped = True
 
     async def run(self) -> None:
-        """Sends them, the newest first, until all were, it is stopped, or catalogue and Redis are out of reach."""
+        """Replays the selection, the newest first, until it is done, stopped, or catalogue or Redis is unreachable."""
         try:
-            async for media_id in self._chosen():
-                await self._pace()
+            async for media_id in self._selected_ids():
+                await self._wait_for_turn()
                 if self.stopped:
                     return
-                await self._send(media_id)
+                await self._replay(media_id)
         except (PipelineError, redis.RedisError) as error:
             self.fault = error
-            log.warning("a round of replays broke off", sent=self.sent, total=self.total)
+            log.warning("bulk replay ended by an error", sent=self.sent, total=self.total)
         finally:
-            self.over = True
+            self.finished = True
 
-    async def _chosen(self) -> AsyncIterator[str]:
+    async def _selected_ids(self) -> AsyncIterator[str]:
         seen: set[str] = set()
-        for filters in self.choice.filters():
+        for filters in self.selection.filters():
             after: tuple[int, str] | None = None
             while page := await run_in_threadpool(_page, filters, after):
                 for record in page:
                     seen.add(record.id)
                     yield record.id
                 after = page[-1].received_at, page[-1].id
-        for media_id in self.choice.ids:
+        for media_id in self.selection.ids:
             if media_id not in seen:
                 yield media_id
 
-    async def _pace(self) -> None:
+    async def _wait_for_turn(self) -> None:
         due = self.began + self.tried / self.rate
         while not self.stopped and (left := due - time.monotonic()) > 0:
             await asyncio.sleep(min(left, 0.2))
 
-    async def _send(self, media_id: str) -> None:
+    async def _replay(self, media_id: str) -> None:
         try:
             await run_in_threadpool(replay_without_waiting, media_id)
         except PermanentError as error:
@@ -134,26 +138,26 @@ class Round:
 
 
 class BulkReplay:
-    """The rounds of this process, one at a time: kept for whoever loads the page anew, and ended with the process."""
+    """The bulk replays of this process, one at a time. The last one stays visible until it is dismissed."""
 
     def __init__(self) -> None:
-        self.last: Round | None = None
+        self.last: ReplayRun | None = None
         self._task: asyncio.Task[None] | None = None
 
     @property
     def running(self) -> bool:
-        return self.last is not None and not self.last.over
+        return self.last is not None and not self.last.finished
 
-    def begin(self, choice: Choice, *, total: int, rate: int) -> Round | None:
-        """Begins a round on the running loop; None while another is under way."""
+    def start(self, selection: ReplaySelection, *, total: int, rate: int) -> ReplayRun | None:
+        """Starts a replay on the running event loop; None while another one is in progress."""
         if self.running:
             return None
-        self.last = Round(choice, total, rate)
+        self.last = ReplayRun(selection, total, rate)
         self._task = asyncio.get_running_loop().create_task(self.last.run())
         return self.last
 
-    def forget(self) -> None:
-        """Puts the results of the last one away."""
+    def dismiss(self) -> None:
+        """Forgets the results of the last replay."""
         if not self.running:
             self.last = None
 
@@ -162,8 +166,8 @@ def _page(filters: Filters, after: tuple[int, str] | None) -> Sequence[Record]:
     return services().catalogue.find(filters, limit=PAGE, after=after)
 
 
-def _within(record: Record, choice: Choice) -> bool:
-    return (record.error_code, record.stage) in choice.groups and record.received_at >= choice.since
+def _within(record: Record, selection: ReplaySelection) -> bool:
+    return (record.error_code, record.stage) in selection.groups and record.received_at >= selection.since
 
 
-ROUNDS = BulkReplay()
+BULK_REPLAY = BulkReplay()

@@ -1,4 +1,4 @@
-"""The last hour as two charts, each with its figures in words for who does not see them."""
+"""Two charts of the last hour, each with its figures in words for screen readers."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from pipeline.catalogue.statistics import Minute
 
 ENDINGS = {"done": "#0f9d8a", "expired": "#8a94a6", "rejected": "#e0a526", "failed": "#d6455d"}
 LINES = {"p50": "#0f9d8a", "p95": "#e0a526"}
-# Read as well on light as on dark: a chart is not told which of the two the system has chosen.
+# Readable on light and on dark: a chart does not know which of the two the system has chosen.
 QUIET, GRID = "#737e8d", "rgba(125,135,150,0.22)"
 FONT = {"color": QUIET, "fontFamily": "Roboto, system-ui, sans-serif", "fontSize": 11}
 AXIS = {"axisLine": {"lineStyle": {"color": GRID}}, "axisTick": {"show": False}, "axisLabel": FONT}
 
 
 class Charts:
-    """Endings by the minute, and durations by the minute. They are drawn when the page has been painted."""
+    """Results by the minute and durations by the minute, drawn after the page is painted."""
 
     def __init__(self, view: View) -> None:
         self._view = view
@@ -37,7 +37,7 @@ class Charts:
                 self._durations_place = box("div", "chart", aria_hidden="true")
 
     def draw(self) -> None:
-        """Fetches the library of the charts, which is as large as all the rest, and draws what is known."""
+        """Loads the chart library, which is as large as the rest of the page, and draws the known minutes."""
         if self._throughput and self._durations:
             return
         with self._throughput_place:
@@ -47,7 +47,7 @@ class Charts:
         self._draw(self._shown)
 
     def show(self, minutes: Sequence[Minute]) -> None:
-        """Draws these minutes, if anything has changed since."""
+        """Draws these minutes if they differ from the ones drawn."""
         if tuple(minutes) == self._shown:
             return
         self._shown = tuple(minutes)
@@ -119,7 +119,7 @@ def _options(series: list[dict[str, Any]], *, unit: str) -> dict[str, Any]:
         "animation": False,
         "grid": {"left": 4, "right": 8, "top": 34, "bottom": 4, "containLabel": True},
         "legend": {"top": 0, "left": 0, "itemWidth": 10, "itemHeight": 10, "icon": "circle", "textStyle": FONT},
-        # As text and not as markup, which would bring style attributes along that the policy forbids.
+        # As text: markup would contain style attributes, which the policy forbids.
         "tooltip": {"trigger": "axis", "renderMode": "richText", "confine": True},
         "xAxis": {"type": "category", "data": [], **AXIS},
         "yAxis": {

@@ -1,4 +1,4 @@
-"""Buttons that change something. What they do runs over the page's own socket, which is open to its login alone."""
+"""Buttons that pause and resume. Their actions run over the page's WebSocket, which requires the login."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from starlette.concurrency import run_in_threadpool
 
 from actors.operations.pause import pause, resume
 from esteira.web.dashboard.parts import text
-from esteira.web.dashboard.status_poller import SAMPLER
+from esteira.web.dashboard.status_poller import STATUS_POLLER
 from esteira.web.dashboard.view import View
 from pipeline.catalogue import PauseKind
 from pipeline.errors import PipelineError
 
 
 async def perform(view: View, action: Callable[[], object]) -> bool:
-    """Does it off the event loop; whether it went well. If it did not, the page says why."""
+    """Runs an action off the event loop. Returns whether it succeeded; an error is shown on the page."""
     try:
         await run_in_threadpool(action)
     except PipelineError as error:
@@ -30,7 +30,7 @@ async def perform(view: View, action: Callable[[], object]) -> bool:
 
 
 class PauseButton:
-    """Pauses what runs and resumes what is paused, a stage or a session; `title` is what people call it."""
+    """Pauses or resumes a stage or a session; `title` is its name on the page."""
 
     def __init__(self, view: View, kind: PauseKind, name: str, title: str) -> None:
         self._view = view
@@ -45,7 +45,7 @@ class PauseButton:
         self._button.on("click", self._click)
 
     def show(self, paused: bool) -> None:
-        """Shows what it would do now."""
+        """Labels the button with what a click would do."""
         if paused != self._paused:
             self._paused = paused
             self._label()
@@ -53,7 +53,7 @@ class PauseButton:
     async def _click(self) -> None:
         if await perform(self._view, self._change[self._paused]):
             self.show(not self._paused)
-            await SAMPLER.refresh()
+            await STATUS_POLLER.refresh()
 
     def _label(self) -> None:
         key = "now.resume" if self._paused else "now.pause"
@@ -62,5 +62,5 @@ class PauseButton:
 
 
 def pause_button(view: View, kind: PauseKind, name: str, title: str) -> PauseButton:
-    """The button of a stage or a session that is not paused as far as is known; `show` tells it otherwise."""
+    """Adds the button of a stage or session, which counts as running until `show(True)`."""
     return PauseButton(view, kind, name, title)

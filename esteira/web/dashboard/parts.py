@@ -1,4 +1,4 @@
-"""The small pieces that pages are made of: native elements, so that keyboards and screen readers know what they are."""
+"""Building blocks of the pages: native elements, which keyboards and screen readers understand."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ def box(tag: str, classes: str = "", /, **attributes: str | int) -> Element:
 
 
 def text(tag: str, content: str, classes: str = "", /, **attributes: str | int) -> TextElement:
-    """An element with a text, shown as it is whatever signs it has; `.text` changes it."""
+    """An element with a text, shown without interpreting markup; assign `.text` to change it."""
     element = TextElement(tag=tag, text=content).classes(classes)
     _attributed(element, attributes)
     return element
 
 
 def heading(content: str, lead: str = "") -> None:
-    """The title of a page, and a line of what it shows."""
+    """A page's title and one line that describes the page."""
     with box("div", "page-head"):
         text("h1", content)
         if lead:
@@ -28,7 +28,7 @@ def heading(content: str, lead: str = "") -> None:
 
 
 def card(title: str, classes: str = "") -> Element:
-    """A part of a page under a heading of its own; content goes into it."""
+    """A section with its own heading; use it as a context manager to add content."""
     section = box("section", f"card {classes}")
     with section:
         title_element = text("h2", title)
@@ -42,7 +42,7 @@ def link(content: str, path: str, classes: str = "", /, **attributes: str | int)
 
 
 def picture(path: str) -> Element:
-    """A 24 px line drawing, of no meaning to who does not see it; `path` as SVG has it."""
+    """A 24 px line drawing hidden from screen readers; `path` is SVG path data."""
     drawing = box("svg", "picture", viewBox="0 0 24 24", width=20, height=20, aria_hidden="true")
     with drawing:
         box("path", d=path)

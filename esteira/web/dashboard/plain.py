@@ -1,4 +1,4 @@
-"""The pages without NiceGUI and without a script: the login, and what is missing for one."""
+"""Pages without NiceGUI and without scripts: login, missing API_TOKEN, page not found."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from html import escape
 
 from starlette.responses import HTMLResponse
 
-from esteira.web.dashboard.headers import GUARDS, PLAIN_POLICY
+from esteira.web.dashboard.headers import PLAIN_POLICY, SECURITY_HEADERS
 from esteira.web.dashboard.texts import LANGUAGES
 from esteira.web.dashboard.view import View
 from pipeline.security.tokens import MIN_API_TOKEN_LENGTH
@@ -48,7 +48,7 @@ LOGIN = """<h1>{title}</h1>
 {fault}
 <button type="submit" class="button primary">{enter}</button>
 </form>"""
-LOST = """<h1>{title}</h1>
+NOT_FOUND = """<h1>{title}</h1>
 <p><a href="/">{back}</a></p>"""
 CLOSED = """<h1>{title}</h1>
 <p class="lead">{lead}</p>
@@ -57,7 +57,7 @@ CLOSED = """<h1>{title}</h1>
 
 
 def login_page(view: View, *, target: str, fault: str = "", status: int = 200, wait_s: float = 0) -> HTMLResponse:
-    """The login; `target` is where it leads, `fault` what was wrong with the last attempt."""
+    """The login form. `target` is the path to open afterwards, `fault` the error of the last attempt."""
     content = LOGIN.format(
         title=escape(view.t("login.title")),
         lead=escape(view.t("login.lead")),
@@ -75,16 +75,16 @@ def login_page(view: View, *, target: str, fault: str = "", status: int = 200, w
 
 
 def closed_page(view: View) -> HTMLResponse:
-    """What to set before anybody can log in."""
+    """Explains how to set an API_TOKEN; status 503."""
     lead = view.t("closed.lead", length=MIN_API_TOKEN_LENGTH)
     texts = {"title": view.t("closed.title"), "lead": lead, "how": view.t("closed.how")}
     content = CLOSED.format(**{name: escape(text) for name, text in texts.items()})
     return _page(view, texts["title"], content, status=503)
 
 
-def lost_page(view: View) -> HTMLResponse:
-    """That there is no such page."""
-    content = LOST.format(title=escape(view.t("lost.title")), back=escape(view.t("lost.back")))
+def not_found_page(view: View) -> HTMLResponse:
+    """The 404 page."""
+    content = NOT_FOUND.format(title=escape(view.t("lost.title")), back=escape(view.t("lost.back")))
     return _page(view, view.t("lost.title"), content, status=404)
 
 
@@ -105,5 +105,5 @@ def _page(view: View, title: str, content: str, *, status: int) -> HTMLResponse:
         path=escape(view.path),
         languages=languages,
     )
-    headers = {**GUARDS, "Content-Security-Policy": PLAIN_POLICY, "Cache-Control": "no-store"}
+    headers = {**SECURITY_HEADERS, "Content-Security-Policy": PLAIN_POLICY, "Cache-Control": "no-store"}
     return HTMLResponse(page, status, headers)

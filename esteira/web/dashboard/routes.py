@@ -1,4 +1,4 @@
-"""The way into the dashboard: login, logout, preferences and its own files. None of it needs NiceGUI."""
+"""Login, logout, preferences and static files of the dashboard. None of them needs NiceGUI."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fastapi.responses import RedirectResponse, Response
 from starlette.exceptions import HTTPException
 
 from esteira.web.auth.logins import Logins, build_logins, is_https, is_same_origin
-from esteira.web.dashboard.headers import GUARDS
+from esteira.web.dashboard.headers import SECURITY_HEADERS
 from esteira.web.dashboard.plain import closed_page, login_page
 from esteira.web.dashboard.texts import LANGUAGES
 from esteira.web.dashboard.view import LANGUAGE_COOKIE, THEME_COOKIE, THEMES, view_of
@@ -19,8 +19,8 @@ from esteira.web.intake.bodies import BodyReader
 from pipeline.config.settings import Settings
 
 YEAR_S = 365 * 24 * 3600
-KEPT_S = 3600
-LONGEST_FORM = 8192
+CACHE_S = 3600
+MAX_FORM_BYTES = 8192
 FILES = {
     "dashboard.css": "text/css",
     "dashboard.js": "text/javascript",
@@ -33,7 +33,7 @@ log = structlog.get_logger(__name__)
 
 
 class DashboardRoutes:
-    """Whoever is not logged in sees this and nothing else."""
+    """The routes that need no login."""
 
     def __init__(self, logins: Logins | None, bodies: BodyReader) -> None:
         self._logins = logins
@@ -49,20 +49,20 @@ class DashboardRoutes:
             app.get("/", include_in_schema=False)(self.show)
 
     async def show(self, request: Request) -> Response:
-        """The login, or what to set before there is one."""
+        """The login page, or how to set an API_TOKEN."""
         view = view_of(request)
         if self._logins is None:
             return closed_page(view)
-        target = _inside(request.query_params.get("next", "/"))
+        target = _safe_target(request.query_params.get("next", "/"))
         return RedirectResponse(target, 303) if self._logins.login_of(request) else login_page(view, target=target)
 
     async def enter(self, request: Request) -> Response:
-        """Gives a login for the API_TOKEN."""
+        """Checks the API_TOKEN and sets the login cookie."""
         view = view_of(request)
         if self._logins is None:
             return closed_page(view)
         form = await self._form(request)
-        target = _inside(form.get("next", "/"))
+        target = _safe_target(form.get("next", "/"))
         if not is_same_origin(request):
             return login_page(view, target=target, fault=view.t("login.foreign"), status=403)
         address = request.client.host if request.client else ""
@@ -78,7 +78,7 @@ class DashboardRoutes:
         return answer
 
     async def leave(self, request: Request) -> Response:
-        """Ends the login; its open pages close themselves."""
+        """Ends the login; its open pages close."""
         _check_origin(request)
         answer = RedirectResponse("/login", 303)
         if self._logins and (login := self._logins.login_of(request)):
@@ -86,10 +86,10 @@ class DashboardRoutes:
         return answer
 
     async def prefer(self, request: Request) -> Response:
-        """Remembers language or appearance in this browser."""
+        """Stores language or appearance in a cookie."""
         _check_origin(request)
         form = await self._form(request)
-        answer = RedirectResponse(_inside(form.get("next", "/")), 303)
+        answer = RedirectResponse(_safe_target(form.get("next", "/")), 303)
         for name, cookie, known in (("language", LANGUAGE_COOKIE, LANGUAGES), ("theme", THEME_COOKIE, THEMES)):
             if (chosen := form.get(name)) in known:
                 answer.set_cookie(
@@ -98,25 +98,27 @@ class DashboardRoutes:
         return answer
 
     async def file(self, name: str) -> Response:
-        """A style, script or picture of ours."""
+        """A stylesheet, script or picture."""
         if name not in FILES:
             raise HTTPException(404)
         content = (resources.files("esteira.web.dashboard") / "static" / name).read_bytes()
-        return Response(content, headers={**GUARDS, "Cache-Control": f"max-age={KEPT_S}"}, media_type=FILES[name])
+        return Response(
+            content, headers={**SECURITY_HEADERS, "Cache-Control": f"max-age={CACHE_S}"}, media_type=FILES[name]
+        )
 
     async def _form(self, request: Request) -> dict[str, str]:
         announced = request.headers.get("content-length", "")
-        if announced.isdecimal() and int(announced) > LONGEST_FORM:
-            raise HTTPException(413, "this is no form of ours")
+        if announced.isdecimal() and int(announced) > MAX_FORM_BYTES:
+            raise HTTPException(413, "the form is too large")
         async with self._bodies.read_body(request) as body:
-            if len(body) > LONGEST_FORM:
-                raise HTTPException(413, "this is no form of ours")
+            if len(body) > MAX_FORM_BYTES:
+                raise HTTPException(413, "the form is too large")
             fields = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=8)
         return {name: values[0] for name, values in fields.items()}
 
 
 def add_dashboard(app: FastAPI, settings: Settings, bodies: BodyReader) -> None:
-    """Adds the dashboard to the app if its settings have one; `app.state.logins` knows who is logged in to it."""
+    """Adds the dashboard to the app if the settings enable it; `app.state.logins` then holds the logins."""
     if not settings.has_dashboard:
         return
     logins = build_logins(settings)
@@ -126,12 +128,12 @@ def add_dashboard(app: FastAPI, settings: Settings, bodies: BodyReader) -> None:
         import_module("esteira.web.dashboard.nicegui_mount").mount(app, logins)
 
 
-def _inside(target: str) -> str:
-    """A path of the dashboard or `/docs`; the first page instead of anything else, above all of another host."""
+def _safe_target(target: str) -> str:
+    """The target if it is a path of the dashboard, `/login` or `/docs`; else `/`, so that no other host is opened."""
     inside = target in {"/login", "/docs"} or target.startswith("/dashboard/")
     return target if inside and "\\" not in target and "//" not in target and target.isprintable() else "/"
 
 
 def _check_origin(request: Request) -> None:
     if not is_same_origin(request):
-        raise HTTPException(403, "this was sent from a page of another origin")
+        raise HTTPException(403, "the request comes from a page of another origin")

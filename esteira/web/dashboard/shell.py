@@ -1,17 +1,17 @@
-"""The frame around every page of the dashboard: skip link, navigation, settings, and the page's own content in `main`.
+"""The frame of every page: skip link, navigation, settings, and the page's content in `main`.
 
 To add a page:
 
-1. `web/dashboard/texts/NAME.py` with `EN` and `PT_BR`, the same keys in both, and its module in `texts.MODULES`;
-2. `web/dashboard/pages/NAME.py` with `PAGE = Page("/dashboard/NAME", title="NAME.title", icon=…, build=build)`;
-   `async def build(view: View) -> None` makes the content: first `heading(view.t(…))`, then what there is to see;
+1. `esteira/web/dashboard/texts/NAME.py` with `EN` and `PT_BR`, the same keys in both; add it to `texts.MODULES`;
+2. `esteira/web/dashboard/pages/NAME.py` with `PAGE = Page("/dashboard/NAME", title="NAME.title", icon=…, build=build)`;
+   `async def build(view: View) -> None` adds the content, starting with `heading(view.t(…))`;
 3. its line in `pages.PAGES`; pages with `in_navigation=False` and paths such as `/dashboard/media/{media_id}` are
-   reached by links (the path's values stand in `ui.context.client.request.path_params`).
+   reached by links (the path's values are in `ui.context.client.request.path_params`).
 
-Everything in a page is escaped as long as it is given as text (`ui.label`, `ui.element(…).text`, `View.t` with values):
-`ui.html`, `ui.markdown` and slots with templates take no text of strangers. Long work goes through `run_in_threadpool`.
-Styles stand in `static/dashboard.css`; the policy (see `headers`) lets no style attribute in markup through, while
-`.style()` and `.classes()` of NiceGUI are fine.
+Text is escaped if it is passed as text (`ui.label`, `ui.element(…).text`, `View.t` with values). Never pass text from
+strangers to `ui.html`, `ui.markdown` or slots with templates. Use `run_in_threadpool` for long work. Styles are in
+`static/dashboard.css`; the policy (see `headers`) forbids style attributes in markup, while NiceGUI's `.style()` and
+`.classes()` work.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ HEAD = f"""<link rel="icon" href="{ICON}" type="image/svg+xml">
 
 @dataclass(frozen=True)
 class Page:
-    """`title` is the key of its name, `icon` the path of a 24 px picture, `build` makes its content."""
+    """One page: `title` is the key of its name, `icon` the SVG path of a 24 px picture, `build` adds its content."""
 
     path: str
     title: str
@@ -46,7 +46,7 @@ class Page:
 
 
 def add_pages(pages: Sequence[Page]) -> None:
-    """Registers the pages with NiceGUI, each in the frame."""
+    """Registers the pages with NiceGUI, each inside the frame."""
     for page in pages:
         _add(page, [other for other in pages if other.in_navigation])
 

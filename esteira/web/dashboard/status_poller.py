@@ -1,4 +1,4 @@
-"""How things stand, looked at every two seconds for all who watch; by nobody while nobody does."""
+"""Polls the system's status every two seconds for all open pages, and not at all without an open page."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ from pipeline.catalogue.statistics import MINUTE_MS, Minute
 from pipeline.errors import PipelineError
 from pipeline.outage import Outage
 
-EVERY_S = 2.0
+POLL_S = 2.0
 SHOWN_MINUTES = 60
-LATE_MINUTES = 2  # a minute is asked for again until nothing can be added to it
-PATIENCE_S = 0.25  # for which a page waits for figures before it is shown without
+LATE_MINUTES = 2  # minutes that may still change are read again
+PAGE_WAIT_S = 0.25  # how long a page waits for the first snapshot before it is shown without figures
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
 class QueueCounts:
-    """What Redis says: messages by stage and state, and the workers, those that died within the minute among them."""
+    """The state of the queue: messages by stage and state, and the workers (dead ones for a minute)."""
 
     counts: Mapping[str, Mapping[str, int]]
     workers: tuple[WorkerStatus, ...]
 
     @property
     def living(self) -> int:
-        """How many workers live."""
+        """Number of living workers."""
         return sum(worker.alive for worker in self.workers)
 
 
 @dataclass(frozen=True)
-class Rows:
-    """What the catalogue says. Durations are in ms and None while nothing was done."""
+class CatalogueStatus:
+    """Figures from the catalogue. Durations are in ms, or None if nothing is done yet."""
 
     totals: Mapping[str, int]
     durations: Mapping[str, int | None]
@@ -55,12 +55,12 @@ class Rows:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """How things stand. What is away is None, and its `…_away_s` says for how long."""
+    """The system's status. An unreachable part is None, and its `…_away_s` is the duration of the outage."""
 
-    belt: QueueCounts | None
-    rows: Rows | None
-    belt_away_s: float = 0.0
-    rows_away_s: float = 0.0
+    queue: QueueCounts | None
+    catalogue_status: CatalogueStatus | None
+    queue_away_s: float = 0.0
+    catalogue_away_s: float = 0.0
     circuit_open: bool = False
 
 
@@ -68,8 +68,8 @@ Watcher = Callable[[Snapshot], None]
 
 
 @dataclass
-class Looker:
-    """Takes snapshots, in whatever thread it is called; one at a time."""
+class SnapshotReader:
+    """Takes snapshots, one at a time, in the calling thread."""
 
     clock: Callable[[], float] = time.monotonic
     _minutes: dict[int, Minute] = field(default_factory=dict)
@@ -78,18 +78,18 @@ class Looker:
         self._redis_outage = Outage("redis", logged=False, clock=self.clock)
         self._catalogue_outage = Outage("catalogue", logged=False, clock=self.clock)
 
-    def look(self) -> Snapshot:
-        """Asks Redis for a quarter of a second at most for each answer, and the catalogue as hooks do."""
-        belt, rows = self._belt(), self._rows()
+    def read(self) -> Snapshot:
+        """Reads Redis, with at most 0.25 s for each answer, and the catalogue, with the timeouts of the hook."""
+        queue, catalogue_status = self._read_queue(), self._read_catalogue()
         return Snapshot(
-            belt,
-            rows,
-            _outage_s(self._redis_outage, answered=belt is not None),
-            _outage_s(self._catalogue_outage, answered=rows is not None),
+            queue,
+            catalogue_status,
+            _outage_s(self._redis_outage, answered=queue is not None),
+            _outage_s(self._catalogue_outage, answered=catalogue_status is not None),
             hook().breaker.is_open,
         )
 
-    def _belt(self) -> QueueCounts | None:
+    def _read_queue(self) -> QueueCounts | None:
         own = hook()
         if own.breaker.is_open:
             return None
@@ -98,10 +98,10 @@ class Looker:
         except (redis.RedisError, OSError):
             return None
 
-    def _rows(self) -> Rows | None:
+    def _read_catalogue(self) -> CatalogueStatus | None:
         catalogue, endpoints = hook().services.catalogue, hook().services.webhooks.endpoints
         try:
-            return Rows(
+            return CatalogueStatus(
                 catalogue.totals(),
                 catalogue.durations(),
                 catalogue.per_minute(),
@@ -132,77 +132,73 @@ def _outage_s(outage: Outage, *, answered: bool) -> float:
 
 
 class StatusPoller:
-    """One for all pages of the process: asks while somebody watches, and tells all of them the same."""
+    """One poller for all pages of the process: polls while a page watches and gives all pages the same snapshot."""
 
-    def __init__(self, look: Callable[[], Snapshot], *, every_s: float = EVERY_S) -> None:
-        self._look = look
-        self._every_s = every_s
+    def __init__(self, read: Callable[[], Snapshot], *, poll_s: float = POLL_S) -> None:
+        self._read_snapshot = read
+        self._poll_s = poll_s
         self._watchers: set[Watcher] = set()
         self._task: asyncio.Task[None] | None = None
-        self._looking: asyncio.Future[Snapshot] | None = None
+        self._pending: asyncio.Future[Snapshot] | None = None
         self._last: tuple[float, Snapshot] | None = None
 
     async def snapshot(self) -> Snapshot | None:
-        """How things stand, at most so old as watchers see it; None if that takes longer than a page may wait."""
-        if self._last and time.monotonic() - self._last[0] < self._every_s:
+        """The latest snapshot, at most one polling interval old; None if a new one takes longer than PAGE_WAIT_S."""
+        if self._last and time.monotonic() - self._last[0] < self._poll_s:
             return self._last[1]
         with suppress(TimeoutError):
-            return await asyncio.wait_for(asyncio.shield(self._ask()), PATIENCE_S)
+            return await asyncio.wait_for(asyncio.shield(self._poll()), PAGE_WAIT_S)
         return None
 
     def watch(self, watcher: Watcher) -> None:
-        """Tells a watcher how things stand, from now on, on the event loop."""
+        """Calls the watcher with every snapshot from now on, on the event loop."""
         self._watchers.add(watcher)
         if self._task is None:
-            self._task = asyncio.create_task(self._keep_asking())
+            self._task = asyncio.create_task(self._poll_forever())
 
     def leave(self, watcher: Watcher) -> None:
-        """Tells it nothing more; with the last one the asking ends."""
+        """Removes a watcher; without watchers polling ends."""
         self._watchers.discard(watcher)
         if not self._watchers and self._task:
             self._task.cancel()
             self._task = None
 
     async def refresh(self) -> None:
-        """Looks at once and tells everybody, for who has just changed something."""
-        self._looking = None
-        self._tell(await self._ask())
-
-    @property
-    def watched(self) -> bool:
-        return self._task is not None
+        """Polls at once and updates all pages, after a change."""
+        self._pending = None
+        self._publish(await self._poll())
 
     async def close(self) -> None:
-        """Ends the asking, whoever watches."""
+        """Ends polling."""
         self._watchers.clear()
         if self._task:
             self._task.cancel()
             self._task = None
 
-    def _ask(self) -> asyncio.Future[Snapshot]:
-        if self._looking is None or self._looking.done():
-            self._looking = asyncio.ensure_future(self._take())
-        return self._looking
+    def _poll(self) -> asyncio.Future[Snapshot]:
+        if self._pending is None or self._pending.done():
+            self._pending = asyncio.ensure_future(self._read())
+        return self._pending
 
-    async def _take(self) -> Snapshot:
-        found = await run_in_threadpool(self._look)
-        self._last = (time.monotonic(), found)
-        return found
+    async def _read(self) -> Snapshot:
+        snapshot = await run_in_threadpool(self._read_snapshot)
+        self._last = (time.monotonic(), snapshot)
+        return snapshot
 
-    async def _keep_asking(self) -> None:
+    async def _poll_forever(self) -> None:
         while True:
             try:
-                self._tell(await asyncio.shield(self._ask()))
-            except Exception as error:  # noqa: BLE001  (the edge of a task that must not die; the next round comes)
-                log.warning("no figures for the dashboard", error=type(error).__name__)
-            await asyncio.sleep(self._every_s)
+                self._publish(await asyncio.shield(self._poll()))
+            except Exception as error:  # noqa: BLE001  (edge of a task that must not die; it polls again)
+                log.warning("dashboard poll failed", error=type(error).__name__)
+            await asyncio.sleep(self._poll_s)
 
-    def _tell(self, found: Snapshot) -> None:
+    def _publish(self, snapshot: Snapshot) -> None:
         for watcher in list(self._watchers):
             try:
-                watcher(found)
-            except Exception as error:  # noqa: BLE001  (one page that is broken or gone must not keep it from the others)
-                log.warning("a page took no figures", error=type(error).__name__)
+                watcher(snapshot)
+            except Exception as error:  # noqa: BLE001  (one broken page must not keep the snapshot from the others)
+                log.warning("dashboard page could not be updated", error=type(error).__name__)
 
 
-SAMPLER = StatusPoller(Looker().look)
+STATUS_POLLER = StatusPoller(SnapshotReader().read)

@@ -1,4 +1,4 @@
-"""For whom a page is made: language, appearance, and how numbers, spans and times are written there."""
+"""How a page is presented to one viewer: language, appearance, number and time formats."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
 
 @dataclass(frozen=True)
 class View:
-    """`language` is one of `texts.LANGUAGES`, `theme` one of `THEMES`, `path` the page that is looked at."""
+    """`language` is one of `texts.LANGUAGES`, `theme` one of `THEMES`, `path` the current page."""
 
     language: str = "en"
     theme: str = "auto"
     path: str = "/"
 
     def t(self, key: str, **values: object) -> str:
-        """The text of a key in this language; text stays text: the browser shows markup in a value as it is."""
+        """The text of a key in this language. Values are shown as text, without interpreting markup."""
         return text(self.language, key, **values)
 
     @property
     def dark(self) -> Literal["True", "False", "None"]:
-        """As NiceGUI's template wants it: None follows the system."""
+        """The theme as NiceGUI's template expects it: None follows the system."""
         return {"dark": "True", "light": "False"}.get(self.theme, "None")  # type: ignore[return-value]
 
     def number(self, n: float, *, digits: int = 0) -> str:
@@ -38,7 +38,7 @@ class View:
         return written.translate(str.maketrans(",.", ".,")) if self.language == "pt-BR" else written
 
     def size(self, n: int) -> str:
-        """Bytes as people say them: `512 B`, `1.2 MB`."""
+        """A size in bytes for people: `512 B`, `1.2 MB`."""
         size, unit = float(n), "B"
         for unit in ("B", "kB", "MB", "GB", "TB"):
             if size < 1000 or unit == "TB":
@@ -47,7 +47,7 @@ class View:
         return f"{self.number(size, digits=0 if unit == 'B' or size >= 100 else 1)} {unit}"
 
     def span(self, seconds: float) -> str:
-        """A length of time in its largest units: `320 ms`, `4.2 s`, `3 min 20 s`, `5 h 12 min`, `2 d 4 h`."""
+        """A duration in its largest units: `320 ms`, `4.2 s`, `3 min 20 s`, `5 h 12 min`, `2 d 4 h`."""
         if seconds < 1:
             return f"{self.number(1000 * seconds)} ms"
         if seconds < MINUTE_S:
@@ -60,13 +60,13 @@ class View:
         return f"{self.number(whole // DAY_S)} d {whole % DAY_S // HOUR_S} h"
 
     def moment(self, ms: int) -> str:
-        """A time in Unix milliseconds as the clock of the server shows it, day first in Portuguese."""
+        """A time in Unix milliseconds in the server's time zone, day first in Portuguese."""
         at = datetime.fromtimestamp(ms / 1000).astimezone()
         return at.strftime("%d/%m/%Y %H:%M:%S" if self.language == "pt-BR" else "%Y-%m-%d %H:%M:%S")
 
 
 def view_of(request: HTTPConnection) -> View:
-    """The view that a browser wants: as it was chosen there, else as its headers say."""
+    """The view for a browser: from its cookies, else from its headers."""
     language = language_of(request.cookies.get(LANGUAGE_COOKIE), request.headers.get("accept-language", ""))
     theme = request.cookies.get(THEME_COOKIE, "auto")
     return View(language, theme if theme in THEMES else "auto", request.url.path)

@@ -1,4 +1,4 @@
-"""The worker processes: what each works on, how its heart beats, its newest error."""
+"""The table of worker processes: state, busy threads, longest run, latest error."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ COLUMNS = ("process", "heart", "busy", "longest", "deaths", "error")
 
 
 class WorkerTable:
-    """A table that is drawn again when what it says has changed."""
+    """A table that is redrawn when a cell has changed."""
 
     def __init__(self, view: View) -> None:
         self._view = view
-        self._said: list[tuple[str, ...]] = []
+        self._shown: list[tuple[str, ...]] = []
         with box("table", "table stacked"):
             with box("thead"), box("tr"):
                 for column in COLUMNS:
@@ -27,15 +27,15 @@ class WorkerTable:
         self._empty = text("p", view.t("now.workers.none"), "hint")
 
     def show(self, workers: Sequence[WorkerStatus]) -> None:
-        """Shows these, at most fifty."""
-        said = [(*self._row(worker), "" if worker.alive else "bad") for worker in workers[:SHOWN]]
-        self._empty.set_visibility(not said)
-        if said == self._said:
+        """Shows these workers, at most fifty."""
+        rows = [(*self._row(worker), "" if worker.alive else "bad") for worker in workers[:SHOWN]]
+        self._empty.set_visibility(not rows)
+        if rows == self._shown:
             return
-        self._said = said
+        self._shown = rows
         self._body.clear()
         with self._body:
-            for *cells, state in said:
+            for *cells, state in rows:
                 self._draw(cells, state)
 
     def _draw(self, cells: Sequence[str], state: str) -> None:

@@ -1,1 +1,1 @@
-"""What the pages of attachments have in common: how one is named, shown and linked to."""
+"""Parts shared by the pages that show attachments: names, badges, links, previews, actions."""

@@ -1,4 +1,4 @@
-"""What can be done with one attachment: replay, with a new source if need be, cancel, delete. The API does the same."""
+"""The buttons of one attachment: replay, replay with a new source, cancel, delete. They do what the API does."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from pipeline.services import services
 
 
 def fault(view: View, error: Exception) -> str:
-    """An error in the words of the page's language, or in its own."""
+    """The text of an error in the page's language if there is one, else its own message."""
     code = error.code if isinstance(error, PipelineError) else Code.QUEUE
     key = f"fault.{code}"
     return view.t(key) if key in TEXTS[view.language] else str(getattr(error, "message", code))
 
 
 class Actions:
-    """The buttons that fit how an attachment stands, and what became of the last one that was pressed."""
+    """The buttons that fit the attachment's status, and the result of the last click."""
 
-    def __init__(self, view: View, media_id: str, again: Callable[[], Any]) -> None:
+    def __init__(self, view: View, media_id: str, refresh: Callable[[], Any]) -> None:
         self._view = view
         self._id = media_id
-        self._again = again  # looks at the attachment once more
+        self._refresh = refresh
         with box("div", "actions", role="group", aria_label=view.t("item.actions")):
             self._replay = self._button("item.replay", self._send, "primary")
             self._source = self._button("item.source")
@@ -47,16 +47,16 @@ class Actions:
         self._delete.props["data-opens"] = _DeleteDialog(view, self._remove).html_id
 
     def show(self, record: Record) -> None:
-        """Offers what can be done with it now."""
+        """Shows the buttons that the attachment's status allows."""
         ended = record.finished_at is not None and record.deleted_at is None
         for button in (self._replay, self._source):
             button.set_visibility(ended and record.status in REPLAYABLE)
-        # The same source would only tell once more that it is gone.
+        # The old source is gone: replaying with a new one is the main action.
         first = self._source if record.status is Status.EXPIRED else self._replay
         for button in (self._replay, self._source):
             button.classes(**({"add": "primary"} if button is first else {"remove": "primary"}))
-        open_ = not (record.finished_at or record.cancelled_at or why_not_cancelled(record))
-        self._cancel.set_visibility(open_)
+        cancellable = not (record.finished_at or record.cancelled_at or why_not_cancelled(record))
+        self._cancel.set_visibility(cancellable)
         self._delete.set_visibility(ended)
 
     def _button(self, key: str, pressed: Callable[[], Any] | None = None, classes: str = "") -> TextElement:
@@ -80,7 +80,7 @@ class Actions:
         else:
             ended = done == "item.cancel.asked" and record.finished_at is not None
             self._say(self._view.t("item.cancel.done" if ended else done))
-        await self._again()
+        await self._refresh()
 
     def _say(self, words: str, *, bad: bool = False) -> None:
         self._said.text = words
@@ -88,7 +88,7 @@ class Actions:
 
 
 class _Dialog:
-    """A question in front of the page, which keeps the focus. Escape or its last button close it."""
+    """A modal dialog. Escape or its last button close it."""
 
     def __init__(self, view: View, title: str) -> None:
         self._view = view
@@ -99,7 +99,7 @@ class _Dialog:
 
     @property
     def html_id(self) -> str:
-        """For the attribute `data-opens` of a button."""
+        """The id for a button's attribute `data-opens`."""
         return str(self._dialog.html_id)
 
     def _close(self) -> None:

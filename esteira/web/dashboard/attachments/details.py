@@ -1,4 +1,4 @@
-"""What is known of an attachment, as terms and their values."""
+"""The details of an attachment as a list of terms and values."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pipeline.models import Record
 
 
 def show(view: View, record: Record) -> None:
-    """What it is and whose; the hash can be copied."""
+    """Shows type, size, hash (with a copy button) and origin."""
     with box("dl", "facts"):
         for name, value in _content(view, record):
-            _fact(view, name, value)
+            _detail(view, name, value)
         if record.sha256:
             with box("div"):
                 text("dt", "SHA-256")
@@ -26,7 +26,7 @@ def show(view: View, record: Record) -> None:
             with box("dd"):
                 link(record.session, links.listing(session=record.session))
         for name, value in _origin(view, record):
-            _fact(view, name, value)
+            _detail(view, name, value)
 
 
 def _copy(view: View, content: str) -> None:
@@ -40,7 +40,7 @@ def _copy(view: View, content: str) -> None:
     )
 
 
-def _fact(view: View, name: str, value: str | None) -> None:
+def _detail(view: View, name: str, value: str | None) -> None:
     if value:
         with box("div"):
             text("dt", view.t(f"item.{name}"))

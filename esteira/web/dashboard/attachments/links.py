@@ -1,4 +1,4 @@
-"""Short-lived signed links to what a browser shows, made for who is logged in."""
+"""Links to pages, and short-lived signed links to contents for logged-in browsers."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ MEDIA = "/dashboard/media"
 
 
 def content(record: Record) -> str:
-    """The content, through the web app: to an object store the page's policy would not let the browser go."""
+    """A link to the content through the web app, because the page's policy does not allow an object store's host."""
     return f"{_signed(record)}&redirect=false"
 
 
 def thumbnail(record: Record) -> str:
-    """The small picture of its content."""
+    """A link to the thumbnail."""
     return _signed(record).replace("/content?", "/thumbnail?", 1)
 
 
 def page(media_id: str) -> str:
-    """The page of one attachment."""
+    """The path of an attachment's page."""
     return f"{MEDIA}/{media_id}"
 
 
 def listing(**filters: str | None) -> str:
-    """The table of those that fit these filters."""
+    """The path of the table with these filters."""
     wanted = {name: value for name, value in filters.items() if value}
     return f"{MEDIA}?{urlencode(wanted)}" if wanted else MEDIA
 
 
 def _signed(record: Record) -> str:
-    # Until the hour after next begins: one address for an hour, so that the browser keeps what it has.
+    # Expiry is rounded to full hours: the URL stays the same for an hour, so that the browser's cache works.
     seconds = 2 * HOUR_S - int(time.time()) % HOUR_S
     path, _ = TokenSigner(services().settings.api_token).link(record.id, seconds=seconds)
     return path

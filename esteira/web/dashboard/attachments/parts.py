@@ -1,4 +1,4 @@
-"""The pieces that show an attachment: its name, its status, its picture."""
+"""Elements that show an attachment: name, status badge, thumbnail."""
 
 from __future__ import annotations
 
@@ -29,35 +29,35 @@ UNKNOWN = "M6 3h8l4 4v14H6zM14 3v4h4M12 17h.01M10 12a2 2 0 1 1 2 2"
 
 
 def head() -> None:
-    """The style and the script of these pages."""
+    """Adds the stylesheet and script of the attachment pages."""
     nonce = ui.context.client.request.scope["esteira.page"]["nonce"]
     ui.add_head_html(f'<link rel="stylesheet" href="{STYLE}"><script defer src="{SCRIPT}" nonce="{nonce}"></script>')
 
 
 def name_of(record: Record) -> str:
-    """What people call it: the sender's name for it, or ours, or the message's id."""
+    """The file name declared by the sender, else the stored name, else the message id."""
     return record.filename or record.name or record.message_id
 
 
 def kind_of(record: Record) -> Kind | None:
-    """What it is, or what its sender says."""
+    """The detected kind, else the declared one."""
     return record.kind or record.declared_kind
 
 
 def badge(view: View, record: Record) -> TextElement:
-    """Its status, in words and in colour."""
+    """The status as a coloured badge."""
     return text("span", view.t(f"status.{record.status}"), f"badge {record.status}")
 
 
-def told(view: View, record: Record) -> str:
-    """What it is in a few words: `image · JPEG · 1.2 MB`."""
+def summary(view: View, record: Record) -> str:
+    """A summary such as `image · JPEG · 1.2 MB`."""
     kind = kind_of(record)
     words = [view.t(f"kind.{kind}") if kind else "", (record.ext or "").upper()]
     return " · ".join(filter(None, [*words, view.size(record.size) if record.size is not None else ""]))
 
 
 def thumb(record: Record, preview: Preview | None, classes: str = "") -> Element:
-    """Its small picture, or one of its kind as long as there is none. It says nothing to who does not see it."""
+    """The thumbnail, or the icon of the kind if there is none; hidden from screen readers."""
     frame = box("span", f"thumb {classes}", aria_hidden="true")
     with frame:
         if preview and preview.has_thumbnail and record.storage_key and record.deleted_at is None:
@@ -72,7 +72,7 @@ def thumb(record: Record, preview: Preview | None, classes: str = "") -> Element
 
 
 def colour_of(thumbhash: str | None) -> str | None:
-    """The average colour that a ThumbHash (base64) begins with, as CSS has it."""
+    """The average colour of a ThumbHash (base64) as a CSS colour; None without a valid one."""
     try:
         first, second, third = struct.unpack_from("3B", base64.b64decode(thumbhash or "", validate=True))
     except (binascii.Error, struct.error):

@@ -1,4 +1,4 @@
-"""An attachment to look at or to listen to, as far as a browser can show it without running what a stranger sent."""
+"""Shows pictures, videos and sounds that browsers display without running active content."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from esteira.web.dashboard.view import View
 from pipeline.catalogue import Preview
 from pipeline.models import Record
 
-# What browsers show by themselves; of everything else its small picture is shown.
+# Types that browsers display natively; other types get their thumbnail.
 PICTURES = {"image/jpeg", "image/png", "image/webp", "image/gif", "image/avif"}
 VIDEOS = {"video/mp4", "video/webm", "video/quicktime"}
 SOUNDS = {"audio/ogg", "audio/mpeg", "audio/wav", "audio/x-wav", "audio/mp4", "audio/aac", "audio/flac", "audio/webm"}
@@ -49,7 +49,7 @@ def _content(view: View, record: Record, preview: Preview | None) -> None:
 
 
 def waveform(peaks: Sequence[int]) -> None:
-    """A sound as bars, for the eye alone."""
+    """Draws the waveform of a sound; hidden from screen readers."""
     step = 4
     bars = [max(2, peak * HIGH / 100) for peak in peaks]
     path = "".join(f"M{at * step + 2} {(HIGH - bar) / 2:.1f}v{bar:.1f}" for at, bar in enumerate(bars))

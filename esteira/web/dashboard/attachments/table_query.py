@@ -1,4 +1,4 @@
-"""What the table of the attachments was asked for, as it stands in the page's address."""
+"""The query of the attachment table, as it is in the page's address."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ PAGE = 50
 
 
 @dataclass(frozen=True)
-class Asked:
-    """`given` are the filters as they were written, without those that are empty."""
+class TableQuery:
+    """`given` are the filters as written in the address, without empty ones."""
 
     given: Mapping[str, str]
     search: str = ""
     after: str = ""
 
     @classmethod
-    def of(cls, query: Mapping[str, str]) -> Asked:
+    def of(cls, query: Mapping[str, str]) -> TableQuery:
         given = {name: query[name].strip() for name in NAMES if query.get(name, "").strip()}
         return cls(given, query.get("search", "").strip(), query.get("after", ""))
 
     @property
-    def narrowed(self) -> bool:
+    def is_filtered(self) -> bool:
         return bool(self.given or self.search)
 
     def path(self, after: str = "") -> str:
-        """The address of this table, from its top or from behind a place."""
+        """The address of this table, from the top or after a cursor."""
         return links.listing(**self.given, search=self.search, after=after)
 
     def page(self, catalogue: Catalogue, *, limit: int = PAGE) -> SearchResult:
         """The attachments of this page.
 
         Raises:
-            PayloadError: a filter or the place is none.
+            PayloadError: a filter or the cursor is invalid.
         """
         filters = parse_filters(self.given)
         after = decode_cursor(self.after) if self.after else None
@@ -47,9 +47,9 @@ class Asked:
         records = catalogue.find(filters, limit=limit + 1, after=after)
         return SearchResult(records[:limit], len(records) > limit, partial=False)
 
-    def behind(self, found: SearchResult) -> str | None:
-        """The address of the page behind this one."""
-        return self.path(encode_cursor(found.records[-1])) if found.more else None
+    def next_path(self, result: SearchResult) -> str | None:
+        """The address of the next page; None on the last one."""
+        return self.path(encode_cursor(result.records[-1])) if result.more else None
 
     def filters(self) -> Filters:
         return parse_filters(self.given)

@@ -1,4 +1,4 @@
-"""The way of an attachment through the five stages, attempt by attempt."""
+"""The timeline of an attachment: its attempts at each of the five stages."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ from pipeline.history import HistoryEntry, HistoryOutcome
 from pipeline.models import Record, Stage, Status
 
 STAGES = tuple(Stage)
-CONCERNED = {"running", "bad"}
+CURRENT = {"running", "bad"}
 
 
 def show(view: View, record: Record, history: Sequence[HistoryEntry]) -> None:
-    """Each stage of this run: passed, under way, where it ended, or not reached; the runs before it below."""
+    """Shows the stages of the current run with their attempts, and earlier runs below."""
     with box("ol", "way"):
         for stage in STAGES:
-            _stage(view, record, stage, [one for one in history if one.run == record.run and one.stage == stage])
-    if earlier := [one for one in history if one.run < record.run]:
+            _stage(
+                view, record, stage, [entry for entry in history if entry.run == record.run and entry.stage == stage]
+            )
+    if earlier := [entry for entry in history if entry.run < record.run]:
         with box("details", "more"):
             text("summary", view.t("item.earlier"))
             with box("ul", "attempts"):
@@ -27,19 +29,19 @@ def show(view: View, record: Record, history: Sequence[HistoryEntry]) -> None:
 
 
 def state_of(record: Record, stage: Stage) -> str:
-    """`passed`, `running`, `bad` or `ahead`."""
-    here, there = STAGES.index(record.stage), STAGES.index(stage)
+    """The state of a stage: `passed`, `running`, `bad` or `ahead`."""
+    current, index = STAGES.index(record.stage), STAGES.index(stage)
     announced = stage is Stage.NOTIFY and record.announced_at is not None
-    if record.status in {Status.DONE, Status.DELETED} or there < here or announced:
+    if record.status in {Status.DONE, Status.DELETED} or index < current or announced:
         return "passed"
-    if there > here:
+    if index > current:
         return "ahead"
     return "running" if record.status in {Status.RECEIVED, Status.STORED} else "bad"
 
 
 def _stage(view: View, record: Record, stage: Stage, entries: Sequence[HistoryEntry]) -> None:
     state = state_of(record, stage)
-    with box("li", state, **({"aria_current": "step"} if state in CONCERNED else {})):
+    with box("li", state, **({"aria_current": "step"} if state in CURRENT else {})):
         text("strong", view.t(f"now.stage.{stage}"))
         if not entries or state != "passed":
             text("span", view.t(f"item.stage.{state}"), "hint")
@@ -47,12 +49,12 @@ def _stage(view: View, record: Record, stage: Stage, entries: Sequence[HistoryEn
             with box("ul", "attempts"):
                 for entry in entries:
                     _entry(view, entry)
-        elif stage is record.stage and state in CONCERNED:
+        elif stage is record.stage and state in CURRENT:
             _without_history(view, record)
 
 
 def _without_history(view: View, record: Record) -> None:
-    """What the row itself tells: what ended before there was a history, or has only begun."""
+    """Shows the row's own attempts and error, for attachments without history entries."""
     if record.attempts:
         text("span", view.t("item.attempts", count=view.number(record.attempts)), "hint")
     if record.error:

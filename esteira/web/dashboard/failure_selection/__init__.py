@@ -1,1 +1,1 @@
-"""The parts of the page of failures: what was selected, and the round of replays that goes on."""
+"""Parts of the page Failures: the selection, and the progress of a bulk replay."""

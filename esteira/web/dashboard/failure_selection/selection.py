@@ -1,4 +1,4 @@
-"""What was selected on the page of failures, what its replay would do, and the button that begins it."""
+"""The selection on the page Failures, with its dry run and its replay button."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from nicegui.element import Element
 from nicegui.events import GenericEventArguments
 from starlette.concurrency import run_in_threadpool
 
-from esteira.web.dashboard.bulk_replay import RATES, ROUNDS, Choice, Forecast, forecast
+from esteira.web.dashboard.bulk_replay import BULK_REPLAY, RATES, ReplayForecast, ReplaySelection, forecast
 from esteira.web.dashboard.failure_selection.progress import Progress
 from esteira.web.dashboard.parts import box, text
 from esteira.web.dashboard.view import View
@@ -19,7 +19,7 @@ VALUE = "(event) => emit(event.target.value)"
 
 
 class Selection:
-    """The groups and the single ones that are ticked, and the bar below the page."""
+    """The selected groups and attachments, and the bar at the bottom of the page."""
 
     def __init__(self, view: View, since: int, progress: Progress) -> None:
         self._view, self._since, self._progress = view, since, progress
@@ -28,19 +28,19 @@ class Selection:
         self._rate = RATES[1]
 
     def watch_group(self, tick: Element, code: str, stage: Stage) -> None:
-        """Follows the box of a group."""
+        """Tracks a group's checkbox."""
         tick.on("change", lambda event: self._note(self._groups, (code, stage), event), js_handler=CHECKED)
 
     def watch_one(self, tick: Element, media_id: str) -> None:
-        """Follows the box of one attachment."""
+        """Tracks an attachment's checkbox."""
         tick.on("change", lambda event: self._note(self._ids, media_id, event), js_handler=CHECKED)
 
     def show_bar(self) -> None:
-        """The buttons, and what the replay would do."""
+        """Adds the bar with the buttons."""
         view = self._view
         self._bar = box("section", "card bar", aria_label=view.t("failures.replay"))
         with self._bar:
-            self._told = text("p", "", role="status")
+            self._status = text("p", "", role="status")
             with box("div", "actions"):
                 text("button", view.t("failures.dry_run"), "button", type="button").on("click", self._dry_run)
                 text("button", view.t("failures.replay"), "button primary", type="button").on("click", self._replay)
@@ -66,46 +66,46 @@ class Selection:
         else:
             chosen.pop(what, None)
         self._bar.set_visibility(bool(self._groups or self._ids))
-        self._told.text = self._view.t(
+        self._status.text = self._view.t(
             "failures.chosen", groups=self._view.number(len(self._groups)), ones=self._view.number(len(self._ids))
         )
 
     @property
-    def _choice(self) -> Choice:
-        return Choice(tuple(self._groups), tuple(self._ids), self._since)
+    def _selected(self) -> ReplaySelection:
+        return ReplaySelection(tuple(self._groups), tuple(self._ids), self._since)
 
     async def _dry_run(self) -> None:
-        found = await self._forecast(self._choice)
-        if found:
-            self._told.text = told(self._view, found)
+        expected = await self._forecast(self._selected)
+        if expected:
+            self._status.text = forecast_text(self._view, expected)
 
     async def _replay(self) -> None:
-        choice = self._choice
-        found = await self._forecast(choice)
-        if found is None or not found.total:
-            self._told.text = self._view.t("failures.gone") if found else self._told.text
+        selection = self._selected
+        expected = await self._forecast(selection)
+        if expected is None or not expected.total:
+            self._status.text = self._view.t("failures.gone") if expected else self._status.text
             return
-        if ROUNDS.begin(choice, total=found.total, rate=self._rate) is None:
-            self._told.text = self._view.t("failures.busy")
+        if BULK_REPLAY.start(selection, total=expected.total, rate=self._rate) is None:
+            self._status.text = self._view.t("failures.busy")
             return
-        self._told.text = told(self._view, found)
+        self._status.text = forecast_text(self._view, expected)
         self._progress.show()
 
-    async def _forecast(self, choice: Choice) -> Forecast | None:
+    async def _forecast(self, selection: ReplaySelection) -> ReplayForecast | None:
         try:
-            return await run_in_threadpool(lambda: forecast(services().catalogue, choice))
+            return await run_in_threadpool(lambda: forecast(services().catalogue, selection))
         except PipelineError:
-            self._told.text = self._view.t("shell.failed", reason=self._view.t("fault.catalogue"))
+            self._status.text = self._view.t("shell.failed", reason=self._view.t("fault.catalogue"))
             return None
 
 
-def told(view: View, found: Forecast) -> str:
+def forecast_text(view: View, expected: ReplayForecast) -> str:
     """What a replay would do, in words."""
-    words = [view.t("failures.would", count=view.number(found.total))]
-    if found.resumed:
-        words.append(view.t("failures.would.resume", count=view.number(found.resumed)))
-    if found.fetched:
-        words.append(view.t("failures.would.fetch", count=view.number(found.fetched)))
-    if found.expired:
-        words.append(view.t("failures.would.expire", count=view.number(found.expired)))
+    words = [view.t("failures.would", count=view.number(expected.total))]
+    if expected.resumed:
+        words.append(view.t("failures.would.resume", count=view.number(expected.resumed)))
+    if expected.fetched:
+        words.append(view.t("failures.would.fetch", count=view.number(expected.fetched)))
+    if expected.expired:
+        words.append(view.t("failures.would.expire", count=view.number(expected.expired)))
     return " ".join(words)

@@ -1,4 +1,4 @@
-"""The pages of the dashboard, in the order of its navigation. A new one is a module and its line here (see `shell`)."""
+"""The pages of the dashboard in the order of the navigation. To add one, see `esteira.web.dashboard.shell`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ended badly, in groups with the remedy in plain words; whole groups or single ones go again."""
+"""The page Failures: groups with their remedies; groups or single attachments can be replayed."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from pipeline.remedies import remedy
 from pipeline.services import services
 
 SINCES = ("1d", "1w", "")
-SINGLE = 20  # attachments that are shown of an open group
+MAX_SHOWN = 20  # attachments shown of an expanded group
 
 
 async def build(view: View) -> None:
-    """The groups of the time that the address names: a day, a week or all."""
+    """Builds the page for the period in the address: a day, a week or all."""
     parts.head()
     given = ui.context.client.request.query_params.get("since", SINCES[0])
     chosen = given if given in SINCES else SINCES[0]
@@ -59,7 +59,7 @@ def _times(view: View, chosen: str) -> None:
 
 
 class _Group:
-    """One code at one stage."""
+    """The card of one code at one stage."""
 
     def __init__(self, view: View, group: FailureGroup, selection: Selection, since: int) -> None:
         self._view, self._group, self._selection, self._since = view, group, selection, since
@@ -113,14 +113,14 @@ class _Group:
             for status in ("failed", "rejected", "expired")
         ]
         try:
-            found = await run_in_threadpool(_newest, filters)
+            records = await run_in_threadpool(_newest, filters)
         except PipelineError:
             self._opened = False
             return
         with self._list, box("ul", "singles"):
-            for record in found:
+            for record in records:
                 self._one(record)
-        if group.count > len(found):
+        if group.count > len(records):
             with self._list:
                 path = links.listing(error=group.code, stage=group.stage)
                 link(self._view.t("failures.all", count=self._view.number(group.count)), path)
@@ -142,8 +142,8 @@ def _tick(label: str) -> TextElement:
 
 def _newest(chosen: Sequence[Filters]) -> list[Record]:
     catalogue = services().catalogue
-    found = [record for filters in chosen for record in catalogue.find(filters, limit=SINGLE)]
-    return sorted(found, key=lambda record: (record.received_at, record.id), reverse=True)[:SINGLE]
+    records = [record for filters in chosen for record in catalogue.find(filters, limit=MAX_SHOWN)]
+    return sorted(records, key=lambda record: (record.received_at, record.id), reverse=True)[:MAX_SHOWN]
 
 
 def _sessions(view: View, group: FailureGroup) -> str:

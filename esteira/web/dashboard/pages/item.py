@@ -1,4 +1,4 @@
-"""One attachment: its preview, its facts, its way, and what to do with it; it is looked at again while it is shown."""
+"""The page of one attachment: preview, details, timeline and actions, refreshed while it is open."""
 
 from __future__ import annotations
 
@@ -20,102 +20,102 @@ from pipeline.models import Kind, Record
 from pipeline.remedies import remedy
 from pipeline.services import services
 
-AGAIN_S = 1.0
+REFRESH_S = 1.0
 
 
 async def build(view: View) -> None:
-    """The attachment that the address names, or that there is none."""
+    """Builds the page of the attachment in the address."""
     parts.head()
     media_id = ui.context.client.request.path_params["media_id"]
     link(view.t("item.back"), links.MEDIA, "back")
     try:
-        found = await run_in_threadpool(_look, media_id)
+        loaded = await run_in_threadpool(_load, media_id)
     except PipelineError:
         text("h1", view.t("item.title"))
         text("p", view.t("shell.away"), "notice", role="status")
         return
-    if found is None:
+    if loaded is None:
         text("h1", view.t("item.title"))
         text("p", view.t("item.unknown"), "empty", role="status")
         return
-    shown = _Item(view, found)
-    ui.timer(AGAIN_S, shown.again, immediate=False)
+    shown = _Item(view, loaded)
+    ui.timer(REFRESH_S, shown.refresh, immediate=False)
 
 
-class _Found(NamedTuple):
+class _Loaded(NamedTuple):
     record: Record
     made: Preview | None
     history: list[HistoryEntry]
 
     @property
-    def to_see(self) -> object:
-        """What the preview is made of."""
+    def preview_key(self) -> object:
+        """The values that the preview depends on."""
         return self.record.storage_key, self.record.deleted_at, self.record.mime, self.made
 
 
-def _look(media_id: str) -> _Found | None:
+def _load(media_id: str) -> _Loaded | None:
     catalogue = services().catalogue
     record = catalogue.get(media_id)
     if record is None:
         return None
     made = catalogue.previews.get_many([record.sha256]) if record.sha256 else {}
-    return _Found(record, made.get(record.sha256 or ""), catalogue.history(media_id))
+    return _Loaded(record, made.get(record.sha256 or ""), catalogue.history(media_id))
 
 
 class _Item:
-    """What the page shows. Of it is made anew only what has changed, so that a video goes on and the focus stays."""
+    """The elements of the page. Only changed parts are rebuilt, so that a video keeps playing and the focus stays."""
 
-    def __init__(self, view: View, found: _Found) -> None:
-        self._view, self._found = view, found
+    def __init__(self, view: View, loaded: _Loaded) -> None:
+        self._view, self._loaded = view, loaded
         with box("div", "item-head"):
             self._title = text("h1", "")
             self._status = box("p", "stands", role="status")
         self._advice = box("section", "card advice", aria_label=view.t("item.remedy"))
-        self._actions = Actions(view, found.record.id, self.again)
+        self._actions = Actions(view, loaded.record.id, self.refresh)
         with box("div", "item"):
             with card(view.t("item.preview"), "preview"):
                 self._preview = box("div", "preview-body")
             with card(view.t("item.way")):
-                self._way = box("div")
+                self._timeline = box("div")
             with card(view.t("item.facts"), "wide"):
-                self._facts = box("div")
+                self._details = box("div")
         self._fill()
         self._fill_preview()
 
-    async def again(self) -> None:
-        """Looks at the attachment once more."""
+    async def refresh(self) -> None:
+        """Reads the attachment again and updates the page."""
         try:
-            found = await run_in_threadpool(_look, self._found.record.id)
+            loaded = await run_in_threadpool(_load, self._loaded.record.id)
         except PipelineError:
-            return  # it comes back
-        if found is None or found == self._found:
+            return  # the next refresh tries again
+        if loaded is None or loaded == self._loaded:
             return
-        before, self._found = self._found, found
+        before, self._loaded = self._loaded, loaded
         self._fill()
-        if found.to_see != before.to_see:
+        if loaded.preview_key != before.preview_key:
             self._fill_preview()
 
     def _fill(self) -> None:
-        view, record = self._view, self._found.record
+        view, record = self._view, self._loaded.record
         self._title.text = parts.name_of(record)
-        with _anew(self._status):
+        with _emptied(self._status):
             parts.badge(view, record)
-            text("span", parts.told(view, record), "hint")
+            text("span", parts.summary(view, record), "hint")
         self._advise()
         self._actions.show(record)
-        with _anew(self._way):
-            timeline.show(view, record, self._found.history)
-        with _anew(self._facts):
+        with _emptied(self._timeline):
+            timeline.show(view, record, self._loaded.history)
+        with _emptied(self._details):
             if record.caption:
                 text("blockquote", record.caption)
             details.show(view, record)
 
     def _advise(self) -> None:
-        view, record = self._view, self._found.record
-        ended_badly = record.error_code is not None and record.finished_at is not None and record.deleted_at is None
-        words = remedy(record.error_code, language=view.language) if ended_badly else None
-        self._advice.set_visibility(ended_badly)
-        with _anew(self._advice):
+        view, record = self._view, self._loaded.record
+        unsuccessful = record.error_code is not None and record.finished_at is not None and record.deleted_at is None
+        words = remedy(record.error_code, language=view.language) if unsuccessful else None
+        self._advice.set_visibility(unsuccessful)
+        with _emptied(self._advice):
             if words:
                 text("p", words.happened, "happened")
                 text("p", words.to_do)
@@ -123,11 +123,11 @@ class _Item:
                 text("p", view.t("item.said", error=record.error), "hint")
 
     def _fill_preview(self) -> None:
-        with _anew(self._preview):
-            preview.show(self._view, self._found.record, self._found.made)
+        with _emptied(self._preview):
+            preview.show(self._view, self._loaded.record, self._loaded.made)
 
 
-def _anew(element: Element) -> Element:
+def _emptied(element: Element) -> Element:
     element.clear()
     return element
 

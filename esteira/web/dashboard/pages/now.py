@@ -1,4 +1,4 @@
-"""What happens now: the stages as a belt, pace, charts, and in plain words how things stand."""
+"""The page Now: health, stages, throughput, charts, workers and totals."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from esteira.web.dashboard.controls import pause_button
 from esteira.web.dashboard.health import Health
 from esteira.web.dashboard.parts import box, card, heading, text
 from esteira.web.dashboard.shell import Page
-from esteira.web.dashboard.status_poller import SAMPLER, Snapshot
+from esteira.web.dashboard.status_poller import STATUS_POLLER, Snapshot
 from esteira.web.dashboard.view import View
 from esteira.web.dashboard.workers import WorkerTable
 from pipeline.models import Stage
 
 STATES = ("ready", "running", "delayed", "dead")
-PACE = ("per_minute", "p50", "p95", "unfinished", "oldest")
+THROUGHPUT = ("per_minute", "p50", "p95", "unfinished", "oldest")
 TOTALS = ("received", "done", "rejected", "failed", "expired", "retried", "duplicates", "fallbacks", "ignored")
 
 
 async def build(view: View) -> None:
-    """The page with the figures of this moment; from then on it is told of new ones for as long as it is open."""
-    snapshot = await SAMPLER.snapshot()
+    """Builds the page with the latest snapshot and keeps it updated while it is open."""
+    snapshot = await STATUS_POLLER.snapshot()
     heading(view.t("now.title"))
     board = Board(view)
     if snapshot:
         board.show(snapshot)
     client = ui.context.client
     client.on_connect(board.connect)
-    client.on_disconnect(lambda: SAMPLER.leave(board.show))
-    client.on_delete(lambda: SAMPLER.leave(board.show))
+    client.on_disconnect(lambda: STATUS_POLLER.leave(board.show))
+    client.on_delete(lambda: STATUS_POLLER.leave(board.show))
 
 
 class Board:
-    """The elements of one open page, and how they follow the figures."""
+    """The elements of one open page, updated from snapshots."""
 
     def __init__(self, view: View) -> None:
         self._view = view
@@ -47,7 +47,7 @@ class Board:
             with box("ol", "belt"):
                 self._stages = {stage.value: StageCard(view, stage.value) for stage in Stage}
         with card(view.t("now.pace")), box("dl", "figures"):
-            self._pace = {name: figure(view.t(f"now.{name}")) for name in PACE}
+            self._throughput = {name: figure(view.t(f"now.{name}")) for name in THROUGHPUT}
         self._charts = Charts(view)
         with card(view.t("now.workers"), "table-card titled"):
             self._workers = WorkerTable(view)
@@ -55,41 +55,41 @@ class Board:
             self._totals = {name: figure(view.t(f"now.total.{name}")) for name in TOTALS}
 
     def connect(self) -> None:
-        """The browser has painted the page and listens."""
+        """Called when the browser has painted the page."""
         self._charts.draw()
-        SAMPLER.watch(self.show)
+        STATUS_POLLER.watch(self.show)
 
-    def show(self, found: Snapshot) -> None:
-        """Brings the page up to this snapshot. What is away keeps its last figures."""
-        self._health.show(found)
-        if found.belt:
+    def show(self, snapshot: Snapshot) -> None:
+        """Updates the page from a snapshot. Unreachable parts keep their last figures."""
+        self._health.show(snapshot)
+        if snapshot.queue:
             for name, stage in self._stages.items():
-                stage.show_counts(found.belt.counts.get(name, {}))
-            self._workers.show(found.belt.workers)
-        if found.rows:
-            self._show_pace(found)
-            self._charts.show(found.rows.minutes)
+                stage.show_counts(snapshot.queue.counts.get(name, {}))
+            self._workers.show(snapshot.queue.workers)
+        if snapshot.catalogue_status:
+            self._show_throughput(snapshot)
+            self._charts.show(snapshot.catalogue_status.minutes)
             for name, element in self._totals.items():
-                show_figure(element, self._view.number(found.rows.totals.get(name, 0)))
+                show_figure(element, self._view.number(snapshot.catalogue_status.totals.get(name, 0)))
             for name, stage in self._stages.items():
-                stage.show_paused(name in found.rows.paused)
+                stage.show_paused(name in snapshot.catalogue_status.paused)
 
-    def _show_pace(self, found: Snapshot) -> None:
-        rows, view = found.rows, self._view
-        assert rows
-        ended = sum(rows.totals[name] for name in ("done", "rejected", "failed", "expired"))
-        shown = {"per_minute": view.number(rows.per_minute)}
-        shown["unfinished"] = view.number(max(0, rows.totals["received"] - ended))
-        shown["oldest"] = view.span(rows.oldest_s) if rows.oldest_s else view.t("now.none")
+    def _show_throughput(self, snapshot: Snapshot) -> None:
+        catalogue_status, view = snapshot.catalogue_status, self._view
+        assert catalogue_status
+        ended = sum(catalogue_status.totals[name] for name in ("done", "rejected", "failed", "expired"))
+        shown = {"per_minute": view.number(catalogue_status.per_minute)}
+        shown["unfinished"] = view.number(max(0, catalogue_status.totals["received"] - ended))
+        shown["oldest"] = view.span(catalogue_status.oldest_s) if catalogue_status.oldest_s else view.t("now.none")
         for name in ("p50", "p95"):
-            took = rows.durations[name]
+            took = catalogue_status.durations[name]
             shown[name] = "–" if took is None else view.span(took / 1000)
         for name, value in shown.items():
-            show_figure(self._pace[name], value)
+            show_figure(self._throughput[name], value)
 
 
 class StageCard:
-    """One stage of the belt: what waits there, and the button that pauses it."""
+    """One stage: its message counts and its pause button."""
 
     def __init__(self, view: View, name: str) -> None:
         self._view = view
@@ -114,14 +114,14 @@ class StageCard:
 
 
 def show_figure(element: TextElement, value: str) -> None:
-    """Changes a figure; one that is nothing stands back."""
+    """Updates a figure; zero is shown less prominently."""
     if element.text != value:
         element.text = value
         element.classes("changed") if value not in {"0", "–"} else element.classes(remove="changed")
 
 
 def figure(label: str, classes: str = "") -> TextElement:
-    """A figure under its name, within a list of such; returns what changes."""
+    """Adds a labelled figure to a description list; returns the element to update."""
     with box("div", classes):
         text("dt", label)
         return text("dd", "–")

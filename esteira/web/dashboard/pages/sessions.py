@@ -1,4 +1,4 @@
-"""Who waits, who runs, who fails."""
+"""The page Sessions: waiting, running and failed attachments by session."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from esteira.web.dashboard.shell import Page
 from esteira.web.dashboard.view import View
 from pipeline.errors import PipelineError
 
-MAX_BATCH = 100
+MAX_SESSIONS = 100
 DAY_MS = 24 * 3600 * 1000
 
 
 @dataclass(frozen=True)
 class SessionRow:
-    """A session: messages that wait and run, failures among what came within a day, its newest in Unix ms."""
+    """Waiting and running messages of a session, failures received within a day, last arrival in Unix ms."""
 
     name: str
     ready: int = 0
@@ -34,8 +34,8 @@ class SessionRow:
 
 
 async def build(view: View) -> None:
-    """The table, as it is when the page is opened."""
-    heading(view.t("sessions.title"), view.t("sessions.lead", most=MAX_BATCH))
+    """Builds the table as of the moment when the page is opened."""
+    heading(view.t("sessions.title"), view.t("sessions.lead", most=MAX_SESSIONS))
     rows, complete = await run_in_threadpool(sessions)
     if not complete:
         text("p", view.t("shell.away"), "notice", role="status")
@@ -50,7 +50,10 @@ async def build(view: View) -> None:
 
 
 def sessions() -> tuple[list[SessionRow], bool]:
-    """At most 100 sessions: what is paused, who waits most, who fails most, who is newest; whether all was answered."""
+    """At most 100 sessions, and whether Redis and catalogue answered.
+
+    Paused sessions come first, then those with most waiting, running and failed attachments, then the newest.
+    """
     waiting, complete = _waiting(), True
     failed: dict[str, int] = {}
     received: dict[str, int] = {}
@@ -59,10 +62,10 @@ def sessions() -> tuple[list[SessionRow], bool]:
     try:
         figures = hook().services.catalogue.statistics
         paused = {one.name for one in pauses() if one.kind == "session"}
-        failed = figures.failed_by_session(int(time.time() * 1000) - DAY_MS, limit=MAX_BATCH)
+        failed = figures.failed_by_session(int(time.time() * 1000) - DAY_MS, limit=MAX_SESSIONS)
         names = list(
             dict.fromkeys(
-                [*names, *sorted(paused)[:MAX_BATCH], *failed, *sorted(figures.recent_sessions(limit=MAX_BATCH))]
+                [*names, *sorted(paused)[:MAX_SESSIONS], *failed, *sorted(figures.recent_sessions(limit=MAX_SESSIONS))]
             )
         )
         received = figures.last_received(names)
@@ -81,7 +84,7 @@ def sessions() -> tuple[list[SessionRow], bool]:
     found.sort(
         key=lambda row: (not row.paused, -row.ready, -row.running, -row.failed, -(row.received_at or 0), row.name)
     )
-    return found[:MAX_BATCH], complete and waiting is not None
+    return found[:MAX_SESSIONS], complete and waiting is not None
 
 
 def _waiting() -> dict[str, dict[str, int]] | None:
@@ -89,7 +92,7 @@ def _waiting() -> dict[str, dict[str, int]] | None:
     if own.breaker.is_open:
         return None
     try:
-        return own.queue.stats.sessions(MAX_BATCH)
+        return own.queue.stats.sessions(MAX_SESSIONS)
     except (redis.RedisError, OSError):
         return None
 

@@ -1,6 +1,6 @@
-"""What the dashboard says, in English and Portuguese: a module a page, each with the same keys in both languages.
+"""The texts of the dashboard in English and Portuguese: one module per page, with the same keys in both languages.
 
-A key is `page.what`; a text may name values as `{count}`. A new module stands in `MODULES`.
+A key is `page.name`; a text may contain values as `{count}`. Add a new module to `MODULES`.
 """
 
 from __future__ import annotations
@@ -19,12 +19,16 @@ TEXTS: Mapping[str, Mapping[str, str]] = {
 
 
 def text(language: str, key: str, **values: object) -> str:
-    """The text of a key. Raises KeyError if there is none."""
+    """The text of a key.
+
+    Raises:
+        KeyError: there is no such key.
+    """
     return TEXTS[language][key].format(**values)
 
 
 def language_of(chosen: str | None, accepted: str) -> str:
-    """The language to speak: what was chosen, else the first of ours that an Accept-Language header names, else English."""
+    """The chosen language, else the best match for an Accept-Language header, else English."""
     if chosen in LANGUAGES:
         return chosen
     ranked = sorted(map(_weighed, accepted.split(",")), key=lambda one: -one[0])

@@ -1,4 +1,4 @@
-"""The page of what ended badly."""
+"""The page Failures."""
 
 from __future__ import annotations
 

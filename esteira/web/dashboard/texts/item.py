@@ -1,4 +1,4 @@
-"""One attachment."""
+"""The page of one attachment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of the attachments, and the words for one that several pages use."""
+"""The page Media, and words for attachments that several pages use."""
 
 from __future__ import annotations
 

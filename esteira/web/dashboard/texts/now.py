@@ -1,4 +1,4 @@
-"""The page of what happens now."""
+"""The page Now."""
 
 from __future__ import annotations
 

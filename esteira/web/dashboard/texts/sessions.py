@@ -1,4 +1,4 @@
-"""The page of the sessions."""
+"""The page Sessions."""
 
 from __future__ import annotations
 

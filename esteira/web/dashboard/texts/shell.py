@@ -1,4 +1,4 @@
-"""The frame around every page, and the pages without one: the login, and what is missing."""
+"""The frame of every page, the login and the error pages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The way into the dashboard, and every way around it, as somebody with his own HTTP client goes them."""
+"""Access to the dashboard over plain HTTP: login, cookies, WebSockets, redirects and headers."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.resources import files
 from urllib.parse import urlencode
 
 import pytest
@@ -48,7 +49,9 @@ def connect(server: WebServer, **headers: str) -> websocket.WebSocket:
     return websocket.create_connection(url, header=headers, origin=origin, timeout=20)
 
 
-def test_without_a_login_every_page_leads_to_it_and_no_file_is_given(server: WebServer, cookie: dict[str, str]) -> None:
+def test_pages_redirect_to_the_login_and_files_answer_401_without_one(
+    server: WebServer, cookie: dict[str, str]
+) -> None:
     assert server.request("GET", "/").headers["location"] == "/login"
     assert server.request("GET", "/dashboard/sessions").headers["location"] == "/login?next=/dashboard/sessions"
     assert server.request("GET", "/dashboard/no-such-page").status == 303, "what there is, strangers do not learn"
@@ -60,7 +63,7 @@ def test_without_a_login_every_page_leads_to_it_and_no_file_is_given(server: Web
         assert server.request("GET", file, headers=cookie).status == 200
 
 
-def test_a_page_that_is_not_there_says_so(server: WebServer, cookie: dict[str, str]) -> None:
+def test_unknown_page_answers_404(server: WebServer, cookie: dict[str, str]) -> None:
     answer = server.request("GET", "/dashboard/no-such-page", headers=cookie)
     assert answer.status == 404
     assert b"There is no such page" in answer.body
@@ -69,7 +72,7 @@ def test_a_page_that_is_not_there_says_so(server: WebServer, cookie: dict[str, s
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_every_page_has_the_strict_headers_and_its_own_nonce(
+def test_every_page_has_security_headers_and_a_fresh_nonce(
     server: WebServer, cookie: dict[str, str], path: str
 ) -> None:
     nonces = set()
@@ -92,7 +95,7 @@ def test_every_page_has_the_strict_headers_and_its_own_nonce(
     assert len(nonces) == 2
 
 
-def test_the_login_runs_no_script_and_loads_nothing_but_its_style(server: WebServer) -> None:
+def test_login_page_has_no_script_and_loads_only_its_stylesheet(server: WebServer) -> None:
     answer = server.request("GET", "/login")
     assert "script-src" not in answer.headers["content-security-policy"]
     assert "default-src 'none'" in answer.headers["content-security-policy"]
@@ -100,7 +103,7 @@ def test_the_login_runs_no_script_and_loads_nothing_but_its_style(server: WebSer
 
 
 @pytest.mark.parametrize("token", ["", "a guess", TOKEN + " ", TOKEN[:-1], "é"])
-def test_nothing_but_the_token_opens(server: WebServer, token: str) -> None:
+def test_login_accepts_only_the_api_token(server: WebServer, token: str) -> None:
     answer = send(server, "/login", token=token)
     assert answer.status == 401
     assert "set-cookie" not in answer.headers
@@ -108,7 +111,7 @@ def test_nothing_but_the_token_opens(server: WebServer, token: str) -> None:
         assert token not in server.log_text()
 
 
-def test_guessing_is_slowed_down_also_for_who_guesses_right_at_last(server: WebServer) -> None:
+def test_login_locks_out_after_wrong_tokens_even_for_the_right_one(server: WebServer) -> None:
     assert [send(server, "/login", token="a guess").status for _ in range(5)] == [401] * 5
     answer = send(server, "/login", token=TOKEN)
     assert answer.status == 429
@@ -120,13 +123,13 @@ def test_guessing_is_slowed_down_also_for_who_guesses_right_at_last(server: WebS
     "target",
     ["https://evil.example/", "//evil.example", "/\\evil.example", "javascript:alert(1)", "/dashboard//x", "/stats"],
 )
-def test_a_login_leads_to_no_other_host(server: WebServer, target: str) -> None:
+def test_login_never_redirects_to_another_host(server: WebServer, target: str) -> None:
     assert send(server, "/login", token=TOKEN, next=target).headers["location"] == "/"
     assert send(server, "/login", token=TOKEN, next="/dashboard/sessions").headers["location"] == "/dashboard/sessions"
 
 
 @pytest.mark.parametrize("path", ["/login", "/logout", "/preferences"])
-def test_no_page_of_a_stranger_sends_a_form(server: WebServer, cookie: dict[str, str], path: str) -> None:
+def test_forms_from_another_origin_are_refused(server: WebServer, cookie: dict[str, str], path: str) -> None:
     fields = {"token": TOKEN, "language": "pt-BR"}
     for origin in ("https://evil.example", "null", f"http://127.0.0.1:{server.port + 1}"):
         answer = send(server, path, headers={**cookie, "Origin": origin}, **fields)
@@ -135,18 +138,18 @@ def test_no_page_of_a_stranger_sends_a_form(server: WebServer, cookie: dict[str,
     assert server.request("GET", "/", headers=cookie).status == 200, "the login holds on"
 
 
-def test_a_form_that_is_no_form_is_refused(server: WebServer) -> None:
+def test_oversized_form_is_refused(server: WebServer) -> None:
     assert server.request("POST", "/login", "token=" + "x" * 10_000).status == 413
     assert server.request("POST", "/login", b"\xff\xfe\x00").status == 401
     assert send(server, "/preferences", language="<script>", theme="blue").status == 303
     assert "set-cookie" not in send(server, "/preferences", language="<script>", theme="blue").headers
 
 
-def test_the_api_takes_no_cookie(server: WebServer, cookie: dict[str, str]) -> None:
+def test_api_ignores_the_login_cookie(server: WebServer, cookie: dict[str, str]) -> None:
     """API-04: what changes something needs a token in a header, which no page of a stranger can send."""
-    asked = [("GET", "/stats"), ("GET", "/media"), ("GET", "/metrics"), ("POST", "/media/replay")]
-    asked += [("DELETE", f"/media/{'0' * 32}"), ("POST", f"/media/{'0' * 32}/replay"), ("POST", "/hooks/media")]
-    for method, path in asked:
+    query = [("GET", "/stats"), ("GET", "/media"), ("GET", "/metrics"), ("POST", "/media/replay")]
+    query += [("DELETE", f"/media/{'0' * 32}"), ("POST", f"/media/{'0' * 32}/replay"), ("POST", "/hooks/media")]
+    for method, path in query:
         assert server.request(method, path, b"{}", headers=cookie).status == 401, path
 
 
@@ -156,7 +159,7 @@ def refusal(server: WebServer, **headers: str) -> int:
     return int(refused.value.status_code)
 
 
-def test_the_socket_demands_the_login_and_a_page_of_this_host(server: WebServer, cookie: dict[str, str]) -> None:
+def test_websocket_requires_login_and_same_origin(server: WebServer, cookie: dict[str, str]) -> None:
     assert refusal(server) == 403
     assert refusal(server, Cookie="esteira_login=1.2.3") == 403
     assert refusal(server, **cookie, Origin="https://evil.example") == 403
@@ -169,7 +172,7 @@ def test_the_socket_demands_the_login_and_a_page_of_this_host(server: WebServer,
     opened.close()
 
 
-def test_a_socket_closes_with_its_login(server: WebServer, cookie: dict[str, str]) -> None:
+def test_websocket_closes_when_its_login_ends(server: WebServer, cookie: dict[str, str]) -> None:
     opened = connect(server, **cookie)
     opened.recv()
     assert send(server, "/logout", headers=cookie).status == 303
@@ -179,7 +182,7 @@ def test_a_socket_closes_with_its_login(server: WebServer, cookie: dict[str, str
     assert server.request("GET", "/", headers=cookie).status == 303
 
 
-def test_a_page_belongs_to_the_login_that_opened_it(server: WebServer, cookie: dict[str, str]) -> None:
+def test_websocket_of_a_page_requires_the_login_that_opened_it(server: WebServer, cookie: dict[str, str]) -> None:
     page = server.request("GET", "/", headers=cookie).body.decode()
     [client] = re.findall(r'"?client_id"?\W+([0-9a-f-]{36})', page)
     other = cookie_of(send(server, "/login", token=TOKEN))
@@ -189,7 +192,7 @@ def test_a_page_belongs_to_the_login_that_opened_it(server: WebServer, cookie: d
 
 
 @pytest.mark.parametrize("token", ["", "short"])
-def test_without_a_token_it_says_what_to_set(system: RunningSystem, token: str) -> None:
+def test_missing_api_token_page_says_how_to_set_one(system: RunningSystem, token: str) -> None:
     with web_server(system, dashboard="true", api_token=token) as server:
         for path in ("/", "/login"):
             answer = server.request("GET", path, headers={"Accept-Language": "pt-BR"})
@@ -200,13 +203,13 @@ def test_without_a_token_it_says_what_to_set(system: RunningSystem, token: str) 
         assert server.request("GET", "/dashboard/sessions").status == 404
 
 
-def test_switched_off_it_is_not_there(system: RunningSystem) -> None:
+def test_dashboard_false_removes_all_its_paths(system: RunningSystem) -> None:
     with web_server(system, dashboard="false") as server:
         for path in ("/", "/login", "/dashboard/sessions", "/dashboard/static/dashboard.css"):
             assert server.request("GET", path).code == "not_found"
 
 
-def test_switched_off_its_library_is_not_even_loaded(system: RunningSystem) -> None:
+def test_dashboard_false_does_not_import_nicegui(system: RunningSystem) -> None:
     code = "import sys, esteira.web.app; sys.exit('nicegui' in sys.modules)"
     env = system.env | {"API_TOKEN": TOKEN}
     for settings, loaded in (({"DASHBOARD": "false"}, 0), ({"WEB_WORKERS": "2"}, 0), ({}, 1)):
@@ -214,7 +217,7 @@ def test_switched_off_its_library_is_not_even_loaded(system: RunningSystem) -> N
         assert done.returncode == loaded, settings
 
 
-def test_it_lives_in_one_process_and_says_so(system: RunningSystem) -> None:
+def test_dashboard_with_several_web_workers_is_a_settings_error(system: RunningSystem) -> None:
     env = system.env | {"WEB_WORKERS": "2", "DASHBOARD": "true", "PORT": str(free_port())}
     command = [sys.executable, "-m", "esteira.web"]
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=False)
@@ -226,8 +229,20 @@ def test_it_lives_in_one_process_and_says_so(system: RunningSystem) -> None:
         assert {one["setting"] for one in told} == {"DASHBOARD"}
 
 
-def test_who_looks_on_does_not_keep_the_server_from_ending(server: WebServer, cookie: dict[str, str]) -> None:
+def test_server_stops_while_a_page_is_open(server: WebServer, cookie: dict[str, str]) -> None:
     opened = connect(server, **cookie)
     opened.recv()
     server.terminate()
     assert "Traceback" not in server.log_text()
+
+
+@pytest.mark.parametrize(
+    "missing", ["<script", "<style", '<link rel="modulepreload"', 'style="display: none"', "body_html"]
+)
+def test_changed_nicegui_template_is_an_error(missing: str) -> None:
+    from esteira.web.dashboard.nicegui_mount import with_nonces
+
+    template = (files("nicegui") / "templates" / "index.html").read_text()
+    assert 'nonce="{{ page.nonce }}"' in with_nonces(template)
+    with pytest.raises(RuntimeError, match="NiceGUI's template has no"):
+        with_nonces(template.replace(missing, "changed"))

@@ -1,4 +1,4 @@
-"""What the pages of attachments are made of: links, colours, stages, the table's address, rounds of replays."""
+"""Parts of the attachment pages: links, colours, stage states, table queries, bulk replays."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from esteira.web.dashboard import bulk_replay
 from esteira.web.dashboard.attachments import links
 from esteira.web.dashboard.attachments.actions import fault
 from esteira.web.dashboard.attachments.parts import colour_of, name_of
-from esteira.web.dashboard.attachments.table_query import Asked
+from esteira.web.dashboard.attachments.table_query import TableQuery
 from esteira.web.dashboard.attachments.timeline import state_of
-from esteira.web.dashboard.bulk_replay import BulkReplay, Choice, Round, forecast
+from esteira.web.dashboard.bulk_replay import BulkReplay, ReplayRun, ReplaySelection, forecast
 from esteira.web.dashboard.view import View
 from pipeline.catalogue import Catalogue
 from pipeline.errors import Code, PermanentError, RetryableError
@@ -29,29 +29,29 @@ def record(**fields: Any) -> Record:
     return Record.model_validate({**given, "status": "done", "stage": "notify", **fields})
 
 
-def test_an_address_carries_any_name_and_leaves_out_what_is_empty() -> None:
+def test_listing_links_encode_any_name_and_skip_empty_filters() -> None:
     assert links.listing(session="a/b?c&d#é") == "/dashboard/media?session=a%2Fb%3Fc%26d%23%C3%A9"
     assert links.listing(session="", status=None) == "/dashboard/media"
-    asked = Asked.of({"status": "failed", "session": "  ", "search": " x ", "unknown": "1"})
-    assert (asked.given, asked.search, asked.narrowed) == ({"status": "failed"}, "x", True)
-    assert asked.path("there") == "/dashboard/media?status=failed&search=x&after=there"
+    query = TableQuery.of({"status": "failed", "session": "  ", "search": " x ", "unknown": "1"})
+    assert (query.given, query.search, query.is_filtered) == ({"status": "failed"}, "x", True)
+    assert query.path("there") == "/dashboard/media?status=failed&search=x&after=there"
 
 
-def test_it_is_called_as_its_sender_did_and_else_as_we_do() -> None:
+def test_name_of_prefers_the_declared_file_name() -> None:
     assert name_of(record(filename="a.jpg", name="1_2.jpg")) == "a.jpg"
     assert name_of(record(name="1_2.jpg")) == "1_2.jpg"
     assert name_of(record()) == "m"
 
 
 @pytest.mark.parametrize("colour", [(250, 250, 250), (5, 5, 5), (200, 60, 40), (30, 90, 180), (40, 160, 70)])
-def test_the_colour_of_a_thumbhash_is_its_average(colour: tuple[int, int, int]) -> None:
+def test_colour_of_is_the_average_of_a_thumbhash(colour: tuple[int, int, int]) -> None:
     made = base64.b64encode(thumbhash(8, 8, bytes((*colour, 255)) * 64)).decode()
     found = re.fullmatch(r"rgb\((\d+) (\d+) (\d+)\)", str(colour_of(made)))
     assert found
     assert [abs(int(is_) - was) < 12 for is_, was in zip(found.groups(), colour, strict=True)] == [True] * 3
 
 
-def test_what_is_no_thumbhash_has_no_colour() -> None:
+def test_colour_of_an_invalid_thumbhash_is_none() -> None:
     for none in (None, "", "!", "AA=="):
         assert colour_of(none) is None
 
@@ -66,12 +66,12 @@ def test_what_is_no_thumbhash_has_no_colour() -> None:
         ({"status": "failed", "stage": "notify"}, "passed passed passed passed bad"),
     ],
 )
-def test_each_stage_is_passed_under_way_ended_or_ahead(fields: dict[str, Any], states: str) -> None:
+def test_state_of_each_stage_follows_the_record(fields: dict[str, Any], states: str) -> None:
     assert [state_of(record(**fields), stage) for stage in Stage] == states.split()
 
 
-def test_errors_are_told_in_the_language_of_the_page() -> None:
-    assert fault(View("pt-BR"), PermanentError(Code.NOT_ENDED, "is done")).startswith("ele andou")
+def test_errors_are_shown_in_the_language_of_the_page() -> None:
+    assert fault(View("pt-BR"), PermanentError(Code.NOT_ENDED, "is done")).startswith("a situação dele mudou")
     assert fault(View("en"), RetryableError(Code.STORAGE, "full")) == "storage does not answer. Try again."
     assert fault(View("pt-BR"), PermanentError(Code.BAD_PAYLOAD, "url: is odd")) == "url: is odd"
 
@@ -83,19 +83,19 @@ def catalogue(tmp_path: Any) -> Catalogue:
     return catalogue
 
 
-def test_a_forecast_counts_each_one_once_by_where_it_begins(catalogue: Catalogue) -> None:
+def test_forecast_counts_each_attachment_once_by_its_first_stage(catalogue: Catalogue) -> None:
     failed = [finished(catalogue, Status.FAILED) for _ in range(3)]
     expired = finished(catalogue, Status.EXPIRED, code=Code.SOURCE_GONE)
     rejected = finished(catalogue, Status.REJECTED, stage=Stage.VALIDATE, code=Code.BROKEN)
     done = finished(catalogue)
     group = ("fetch_unavailable", Stage.FETCH)
     ids = (failed[0].id, expired.id, rejected.id, done.id, "0" * 32)
-    found = forecast(catalogue, Choice((group,), ids))
+    found = forecast(catalogue, ReplaySelection((group,), ids))
     assert (found.resumed, found.fetched, found.expired, found.total) == (3, 2, 1, 5)
-    assert forecast(catalogue, Choice((group,), since=catalogue.now() + 1)).total == 0
+    assert forecast(catalogue, ReplaySelection((group,), since=catalogue.now() + 1)).total == 0
 
 
-def test_a_round_sends_each_one_once_counts_the_missed_and_breaks_off_when_nothing_answers(
+def test_replay_run_replays_each_once_counts_missed_and_ends_on_errors(
     catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     records = [finished(catalogue, Status.FAILED, of=attachment(session="s")) for _ in range(5)]
@@ -113,27 +113,27 @@ def test_a_round_sends_each_one_once_counts_the_missed_and_breaks_off_when_nothi
     monkeypatch.setattr(bulk_replay, "services", Tools)
     monkeypatch.setattr(bulk_replay, "replay_without_waiting", send)
     monkeypatch.setattr(bulk_replay, "PAGE", 2)
-    choice = Choice((("fetch_unavailable", Stage.FETCH),), (records[0].id,))
-    now = Round(choice, total=5, rate=100)
+    selection = ReplaySelection((("fetch_unavailable", Stage.FETCH),), (records[0].id,))
+    now = ReplayRun(selection, total=5, rate=100)
     asyncio.run(now.run())
     assert sorted(sent) == sorted(one.id for one in records if one is not records[1])
-    assert (now.sent, now.missed, now.over, now.fault) == (4, [records[1].id], True, None)
+    assert (now.sent, now.missed, now.finished, now.fault) == (4, [records[1].id], True, None)
 
     def fail(_media_id: str) -> None:
         raise RetryableError(Code.CATALOGUE, "away")
 
     monkeypatch.setattr(bulk_replay, "replay_without_waiting", fail)
-    broken = Round(choice, total=5, rate=100)
+    broken = ReplayRun(selection, total=5, rate=100)
     asyncio.run(broken.run())
-    assert (broken.sent, broken.over) == (0, True)
+    assert (broken.sent, broken.finished) == (0, True)
     assert isinstance(broken.fault, RetryableError)
 
 
-def test_there_is_one_round_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bulk_replay_runs_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     async def two() -> tuple[bool, bool]:
         kept = BulkReplay()
-        first, second = (kept.begin(Choice(), total=0, rate=1) for _ in range(2))
-        kept.forget()
+        first, second = (kept.start(ReplaySelection(), total=0, rate=1) for _ in range(2))
+        kept.dismiss()
         return first is not None, second is None and kept.last is first
 
     assert asyncio.run(two()) == (True, True)

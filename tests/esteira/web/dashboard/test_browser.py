@@ -1,4 +1,4 @@
-"""The dashboard in a real browser: the way in, what is seen live, both languages, both schemes, a phone, a keyboard."""
+"""The dashboard in a real browser: login, live updates, languages, themes, phone, keyboard."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def figure(someone: Browser, stage: int, state: str) -> str:
     return someone.page.inner_text(f".belt li:nth-child({stage}) .{state} dd")
 
 
-def test_a_file_is_seen_going_through(system: RunningSystem, someone: Browser) -> None:
+def test_now_page_follows_a_file_through_the_stages(system: RunningSystem, someone: Browser) -> None:
     page = someone.log_in()
     page.wait_for_selector(".health .bad:has-text('No worker is running')")
     with MediaServer({"a.jpg": photo()}) as media:
@@ -32,7 +32,7 @@ def test_a_file_is_seen_going_through(system: RunningSystem, someone: Browser) -
     assert page.inner_text(".charts section:nth-child(1) .hint").startswith("1 finished within the last hour: 1 done.")
 
 
-def test_a_stage_is_paused_and_resumed(system: RunningSystem, someone: Browser) -> None:
+def test_stage_buttons_pause_and_resume(system: RunningSystem, someone: Browser) -> None:
     page = someone.log_in()
     page.click("button[aria-label='Pause Fetch']")
     page.wait_for_selector("button[aria-label='Resume Fetch']")
@@ -48,7 +48,7 @@ def test_a_stage_is_paused_and_resumed(system: RunningSystem, someone: Browser) 
     assert system.services.catalogue.pauses.all() == []
 
 
-def test_what_strangers_call_themselves_is_text(system: RunningSystem, someone: Browser) -> None:
+def test_session_names_are_shown_as_text(system: RunningSystem, someone: Browser) -> None:
     """API-04, HOOK-10: a session's name is shown as it is, and runs nowhere."""
     names = [
         "<img src=x onerror=alert(1)>",
@@ -73,7 +73,7 @@ def test_what_strangers_call_themselves_is_text(system: RunningSystem, someone: 
     assert dialogs == []
 
 
-def test_redis_that_goes_away_is_told_in_plain_words(make_system: Callable[..., RunningSystem]) -> None:
+def test_redis_outage_is_shown_and_ends(make_system: Callable[..., RunningSystem]) -> None:
     if not CHROMIUM.exists():
         missing("chromium")
     with running_valkey() as valkey:
@@ -90,7 +90,7 @@ def test_redis_that_goes_away_is_told_in_plain_words(make_system: Callable[..., 
         system.close()
 
 
-def test_a_wrong_token_opens_nothing_and_is_not_tried_for_ever(someone: Browser) -> None:
+def test_wrong_tokens_are_refused_and_limited(someone: Browser) -> None:
     page = someone.page
     page.goto(someone.url("/dashboard/sessions"))
     for _ in range(5):
@@ -105,7 +105,7 @@ def test_a_wrong_token_opens_nothing_and_is_not_tried_for_ever(someone: Browser)
     someone.complaints = [said for said in someone.complaints if "401" not in said and "429" not in said]
 
 
-def test_the_language_follows_the_browser_and_is_remembered(server: WebServer) -> None:
+def test_language_follows_the_browser_until_one_is_chosen(server: WebServer) -> None:
     with browser(server, language="pt-BR") as someone:
         page = someone.log_in()
         assert page.inner_text("h1") == "Agora"
@@ -124,7 +124,7 @@ def background(someone: Browser) -> str:
     return str(someone.page.evaluate("getComputedStyle(document.body).backgroundColor"))
 
 
-def test_the_appearance_follows_the_system_until_one_is_chosen(server: WebServer) -> None:
+def test_appearance_follows_the_system_until_one_is_chosen(server: WebServer) -> None:
     with browser(server, dark=True) as someone:
         page = someone.log_in()
         page.wait_for_selector("body.body--dark")
@@ -142,7 +142,7 @@ def test_the_appearance_follows_the_system_until_one_is_chosen(server: WebServer
 
 
 @pytest.mark.parametrize("path", ["/", "/dashboard/sessions"])
-def test_nothing_is_wider_than_a_phone(system: RunningSystem, server: WebServer, path: str) -> None:
+def test_pages_fit_a_phone(system: RunningSystem, server: WebServer, path: str) -> None:
     system.submit(url="http://127.0.0.1:9/a.jpg", session="a session with a name that is long " + "x" * 80)
     with browser(server, phone=True) as someone:
         page = someone.log_in(path)
@@ -156,7 +156,7 @@ def test_nothing_is_wider_than_a_phone(system: RunningSystem, server: WebServer,
         page.wait_for_selector("nav.pages a:last-child[aria-current=page]")
 
 
-def test_a_keyboard_is_enough(someone: Browser) -> None:
+def test_pages_work_with_the_keyboard_alone(someone: Browser) -> None:
     page = someone.log_in()
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
@@ -176,7 +176,7 @@ def test_a_keyboard_is_enough(someone: Browser) -> None:
     page.wait_for_selector("details.settings[open]")
 
 
-def test_landmarks_headings_and_labels_are_there(someone: Browser) -> None:
+def test_pages_have_landmarks_headings_and_labels(someone: Browser) -> None:
     page = someone.log_in()
     for selector in ("main", "header", "nav[aria-label]", ".health[aria-live=polite]"):
         assert page.locator(selector).count() == 1, selector
@@ -189,7 +189,7 @@ def test_landmarks_headings_and_labels_are_there(someone: Browser) -> None:
         assert chart.locator(".hint").inner_text()
 
 
-def test_a_logout_ends_what_is_open_elsewhere(someone: Browser) -> None:
+def test_logout_closes_other_open_pages(someone: Browser) -> None:
     someone.log_in()
     other = someone.new_page()
     other.goto(someone.url("/dashboard/sessions"))
@@ -201,7 +201,7 @@ def test_a_logout_ends_what_is_open_elsewhere(someone: Browser) -> None:
     someone.complaints = [said for said in someone.complaints if "WebSocket" not in said and "403" not in said]
 
 
-def test_pages_come_back_to_a_server_that_has_started_anew_with_another_token(
+def test_pages_lead_to_the_login_after_a_restart_with_another_token(
     make_system: Callable[..., RunningSystem], server: WebServer
 ) -> None:
     with browser(server) as someone:

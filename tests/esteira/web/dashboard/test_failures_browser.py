@@ -1,4 +1,4 @@
-"""The page of failures in a real browser: dry run, replay of groups and of single ones, progress, a stop."""
+"""The page Failures in a real browser: dry run, replay of groups and attachments, progress, stop."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def told(page: Page) -> str:
     return page.inner_text(".bar [role=status]")
 
 
-def test_a_group_is_tried_first_and_then_replayed_until_all_are_done(system: RunningSystem, someone: Browser) -> None:
+def test_group_dry_run_and_replay(system: RunningSystem, someone: Browser) -> None:
     with MediaServer({"a.jpg": photo()}) as media:
         ids = [failed(system, media.url("a.jpg")).id for _ in range(3)]
         gone = failed(system, media.url("a.jpg"), Code.SOURCE_GONE, Status.EXPIRED)
@@ -35,17 +35,17 @@ def test_a_group_is_tried_first_and_then_replayed_until_all_are_done(system: Run
         assert page.locator(".bar").is_hidden()
         page.check("section.group:has-text('fetch_unavailable') .tick")
         page.check("section.group:has-text('source_gone') .tick")
-        page.wait_for_selector(".bar :text('Groups: 2.')")
+        page.wait_for_selector(".bar :text('groups 2')")
         page.click("button:text-is('Dry run')")
         page.wait_for_selector(".bar :text('4 would be replayed.')")
         assert told(page).split(". ")[1:] == [
-            "3 go on where they failed",
-            "1 are fetched once more",
-            "Of 1 the source was gone: without a new one they expire again.",
+            "3 would resume at the failed stage",
+            "1 would be downloaded again",
+            "For 1 the source is gone: without a new source they expire again.",
         ]
         assert [system.record(one).status for one in ids] == [Status.FAILED] * 3, "a dry run sends nothing"
         page.uncheck("section.group:has-text('source_gone') .tick")
-        page.wait_for_selector(".bar :text('Groups: 1.')")
+        page.wait_for_selector(".bar :text('groups 1')")
         page.click("button:text-is('Replay')")
         page.wait_for_selector(".round :text('Done: 3 of 3 are in progress again.')")
         with system.workers():
@@ -58,9 +58,7 @@ def test_a_group_is_tried_first_and_then_replayed_until_all_are_done(system: Run
         page.wait_for_selector(".round", state="hidden")
 
 
-def test_a_round_goes_on_when_the_page_is_left_and_ends_when_it_is_stopped(
-    system: RunningSystem, someone: Browser
-) -> None:
+def test_bulk_replay_continues_without_the_page_until_stopped(system: RunningSystem, someone: Browser) -> None:
     ids = [failed(system, "http://127.0.0.1:9/x").id for _ in range(40)]
     page = someone.log_in(FAILURES)
     page.check(".group .tick")
@@ -85,7 +83,7 @@ def replayed(system: RunningSystem, ids: list[str]) -> int:
     return sum(system.record(media_id).run for media_id in ids)
 
 
-def test_single_ones_are_chosen_with_the_keyboard_and_the_missed_are_listed(
+def test_single_attachments_are_selected_by_keyboard_and_missed_ones_listed(
     system: RunningSystem, someone: Browser
 ) -> None:
     first, second, third = (failed(system, "http://127.0.0.1:9/x") for _ in range(3))
@@ -108,7 +106,7 @@ def test_single_ones_are_chosen_with_the_keyboard_and_the_missed_are_listed(
     assert system.record(third.id).run == 0
 
 
-def test_the_time_that_is_looked_at_is_chosen(system: RunningSystem, someone: Browser) -> None:
+def test_period_is_chosen_by_tabs(system: RunningSystem, someone: Browser) -> None:
     page = someone.log_in(FAILURES)
     page.wait_for_selector("text=No attachment of the last day failed.")
     page.click("text=At any time")

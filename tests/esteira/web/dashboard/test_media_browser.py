@@ -1,4 +1,4 @@
-"""The pages of attachments in a real browser: watched, replayed, cancelled, deleted; nothing that is foreign runs."""
+"""The attachment pages in a real browser: progress, replay, cancel, delete, and hostile text."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def system(make_system: Callable[..., RunningSystem]) -> RunningSystem:
 
 
 def ended(system: RunningSystem, status: Status = Status.DONE, **fields: object) -> Record:
-    """An attachment that has ended so, without content."""
+    """A finished attachment with this status, without content."""
     given = {"url": "http://127.0.0.1:9/x", **fields}
     return finished(system.services.catalogue, status, of=system.attachment(**given))
 
@@ -40,9 +40,7 @@ def names(page: Page) -> list[str]:
     return page.locator("tbody th a").all_inner_texts()
 
 
-def test_a_file_is_watched_going_through_and_a_failed_one_is_replayed_and_done(
-    system: RunningSystem, someone: Browser
-) -> None:
+def test_failed_attachment_is_replayed_from_its_page_until_done(system: RunningSystem, someone: Browser) -> None:
     with MediaServer({"a.jpg": photo(), "b.jpg": photo()}) as media, system.workers():
         media.answers["a.jpg"] = Answer(status=503)
         page = someone.log_in(MEDIA)
@@ -66,7 +64,7 @@ def test_a_file_is_watched_going_through_and_a_failed_one_is_replayed_and_done(
         assert page.locator("details .bad-attempt").count() == 3
 
 
-def test_what_is_under_way_changes_in_the_table_without_a_reload(system: RunningSystem, someone: Browser) -> None:
+def test_table_updates_progress_without_a_reload(system: RunningSystem, someone: Browser) -> None:
     with MediaServer({"a.jpg": photo()}) as media:
         system.submit(url=media.url("a.jpg"), filename="waits.jpg")
         page = someone.log_in(MEDIA)
@@ -77,7 +75,7 @@ def test_what_is_under_way_changes_in_the_table_without_a_reload(system: Running
         assert page.evaluate("window.same")
 
 
-def test_what_waits_is_cancelled(system: RunningSystem, someone: Browser) -> None:
+def test_cancel_button_cancels_a_waiting_attachment(system: RunningSystem, someone: Browser) -> None:
     waiting = system.submit(url="http://127.0.0.1:9/a.jpg").id
     page = someone.log_in(f"{MEDIA}/{waiting}")
     page.click("button:text-is('Cancel')")
@@ -87,7 +85,7 @@ def test_what_waits_is_cancelled(system: RunningSystem, someone: Browser) -> Non
     assert page.locator("button:text-is('Cancel')").is_hidden()
 
 
-def test_a_new_source_is_asked_for_what_has_expired(system: RunningSystem, someone: Browser) -> None:
+def test_expired_attachment_is_replayed_with_a_new_source(system: RunningSystem, someone: Browser) -> None:
     record = ended(system, Status.EXPIRED)
     page = someone.log_in(f"{MEDIA}/{record.id}")
     page.click("text=Replay with a new source…")
@@ -104,7 +102,7 @@ def test_a_new_source_is_asked_for_what_has_expired(system: RunningSystem, someo
             page.wait_for_selector(".item-head .badge.done")
 
 
-def test_a_deletion_is_asked_about_and_done_with_the_keyboard_alone(system: RunningSystem, someone: Browser) -> None:
+def test_delete_dialog_works_with_the_keyboard_alone(system: RunningSystem, someone: Browser) -> None:
     record = ended(system, Status.FAILED, caption="to be forgotten")
     page = someone.log_in(f"{MEDIA}/{record.id}")
     page.focus("button:text-is('Delete…')")
@@ -124,7 +122,7 @@ def test_a_deletion_is_asked_about_and_done_with_the_keyboard_alone(system: Runn
     assert system.record(record.id).caption is None
 
 
-def test_a_hash_is_copied_whole(system: RunningSystem, someone: Browser) -> None:
+def test_copy_button_copies_the_whole_hash(system: RunningSystem, someone: Browser) -> None:
     someone.context.grant_permissions(["clipboard-read", "clipboard-write"])
     with MediaServer({"a.jpg": photo()}) as media, system.workers():
         record = system.wait_finished(system.submit(url=media.url("a.jpg")).id)[0]
@@ -135,7 +133,7 @@ def test_a_hash_is_copied_whole(system: RunningSystem, someone: Browser) -> None
 
 
 def sought(player: Locator) -> None:
-    """Waits until a player that can be seen has its length and has gone to the first second."""
+    """Seeks a visible player to the first second and waits for it."""
     wait_until(lambda: player.evaluate("one => one.readyState >= 1 && one.duration > 1"), 20)
     player.evaluate("one => { one.currentTime = 1; }")
     wait_until(lambda: player.evaluate("one => !one.seeking && one.currentTime >= 1"), 20)
@@ -144,7 +142,7 @@ def sought(player: Locator) -> None:
     assert box["height"] > 20
 
 
-def test_sound_and_video_play_and_documents_are_only_saved(system: RunningSystem, someone: Browser) -> None:
+def test_sound_and_video_play_and_documents_are_downloaded(system: RunningSystem, someone: Browser) -> None:
     files = {
         "a.ogg": samples.sound("ogg", "libopus", seconds=3),
         "a.mp4": samples.video("mp4", "libx264", frames=50, movflags="faststart"),
@@ -169,7 +167,7 @@ def test_sound_and_video_play_and_documents_are_only_saved(system: RunningSystem
 
 
 @pytest.mark.parametrize("payload", PAYLOADS, ids=["markup", "javascript", "direction"])
-def test_api_04_nothing_that_a_stranger_wrote_runs(system: RunningSystem, someone: Browser, payload: str) -> None:
+def test_api_04_text_from_strangers_never_runs(system: RunningSystem, someone: Browser, payload: str) -> None:
     fields = dict.fromkeys(("session", "message_id", "chat", "sender", "filename", "caption", "mimetype"), payload)
     of = system.attachment(url="http://127.0.0.1:9/x", **fields)
     record = finished(system.services.catalogue, Status.FAILED, of=of, message=payload)
@@ -194,7 +192,7 @@ def test_api_04_nothing_that_a_stranger_wrote_runs(system: RunningSystem, someon
     assert spoken == []
 
 
-def test_a_session_of_any_name_is_found_by_its_link(system: RunningSystem, someone: Browser) -> None:
+def test_session_link_works_for_any_name(system: RunningSystem, someone: Browser) -> None:
     odd = "a/b?c=d&e#f %41 é\u2028 <b>"
     ended(system, session=odd, filename="own.jpg")
     ended(system, session="other", filename="other.jpg")
@@ -206,7 +204,7 @@ def test_a_session_of_any_name_is_found_by_its_link(system: RunningSystem, someo
     assert page.input_value("#filter-session").replace("\u2028", "") == odd.replace("\u2028", "")
 
 
-def test_filters_and_search_narrow_and_stand_in_the_address(system: RunningSystem, someone: Browser) -> None:
+def test_filters_and_search_are_part_of_the_address(system: RunningSystem, someone: Browser) -> None:
     ended(system, Status.FAILED, filename="Reunião.pdf", kind="document")
     ended(system, filename="photo.jpg", kind="image", session="shop")
     ended(system, Status.FAILED, filename="clip.mp4", kind="video", session="shop")
@@ -235,7 +233,7 @@ def test_filters_and_search_narrow_and_stand_in_the_address(system: RunningSyste
     page.wait_for_selector("[role=alert]:has-text('Not a valid filter: since')")
 
 
-def test_pages_follow_each_other_while_new_ones_come_in(system: RunningSystem, someone: Browser) -> None:
+def test_paging_is_stable_while_new_attachments_arrive(system: RunningSystem, someone: Browser) -> None:
     first = [ended(system, filename=f"{number:03}.jpg") for number in range(60)]
     page = someone.log_in(MEDIA)
     seen = names(page)
@@ -251,7 +249,7 @@ def test_pages_follow_each_other_while_new_ones_come_in(system: RunningSystem, s
 
 
 @pytest.mark.parametrize("path", [MEDIA, f"{MEDIA}/{{id}}", "/dashboard/failures"])
-def test_nothing_is_wider_than_a_phone(system: RunningSystem, server: WebServer, path: str) -> None:
+def test_pages_fit_a_phone(system: RunningSystem, server: WebServer, path: str) -> None:
     long = "x" * 300
     record = ended(
         system, Status.FAILED, session=long, filename=f"{long[:100]}.jpg", caption=long, chat=long, sender=long
@@ -265,12 +263,12 @@ def test_nothing_is_wider_than_a_phone(system: RunningSystem, server: WebServer,
         assert someone.complaints == []
 
 
-def test_the_page_of_what_is_unknown_says_so(someone: Browser) -> None:
+def test_unknown_attachment_page_says_so(someone: Browser) -> None:
     page = someone.log_in(f"{MEDIA}/{'0' * 32}")
     page.wait_for_selector("text=There is no attachment with this id.")
 
 
-def test_in_portuguese_every_word_is(system: RunningSystem, server: WebServer) -> None:
+def test_portuguese_page_has_no_english_words(system: RunningSystem, server: WebServer) -> None:
     record = ended(system, Status.FAILED, kind="video")
     with browser(server, language="pt-BR") as someone:
         page = someone.log_in(f"{MEDIA}/{record.id}")

@@ -1,4 +1,4 @@
-"""The figures of the dashboard: one look for all who watch, none while nobody does, and what is away is said."""
+"""The status poller: one read for all pages, none without pages, and outages with their duration."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from esteira.web.dashboard.status_poller import Looker, Snapshot, StatusPoller
+from esteira.web.dashboard.status_poller import Snapshot, SnapshotReader, StatusPoller
 from tests.support.system import RunningSystem
 from tests.support.valkey import ValkeyServer
 
 NOTHING = Snapshot(None, None)
 
 
-class Looks:
-    """Counts how often it was looked, and in which threads."""
+class CountedReads:
+    """Counts the reads and records their threads."""
 
     def __init__(self, *, pause_s: float = 0) -> None:
         self.count = 0
@@ -39,67 +39,66 @@ async def until(holds: Callable[[], object], *, within_s: float = 10) -> None:
         await asyncio.sleep(0.01)
 
 
-def test_all_who_watch_share_one_look_off_the_event_loop() -> None:
+def test_watchers_share_one_read_off_the_event_loop() -> None:
     async def main() -> None:
-        looks = Looks()
-        sampler = StatusPoller(looks, every_s=0.05)
+        reads = CountedReads()
+        poller = StatusPoller(reads, poll_s=0.05)
         seen: list[list[Snapshot]] = [[], [], []]
         for one in seen:
-            sampler.watch(one.append)
+            poller.watch(one.append)
         await until(lambda: all(len(one) >= 3 for one in seen))
-        assert abs(looks.count - len(seen[0])) <= 1
-        assert threading.get_ident() not in looks.threads
-        await sampler.close()
+        assert abs(reads.count - len(seen[0])) <= 1
+        assert threading.get_ident() not in reads.threads
+        await poller.close()
 
     asyncio.run(main())
 
 
-def test_nobody_looks_while_nobody_watches() -> None:
+def test_polling_stops_without_watchers() -> None:
     async def main() -> None:
-        looks = Looks()
-        sampler = StatusPoller(looks, every_s=0.02)
+        reads = CountedReads()
+        poller = StatusPoller(reads, poll_s=0.02)
         seen: list[Snapshot] = []
-        sampler.watch(seen.append)
+        poller.watch(seen.append)
         await until(lambda: len(seen) >= 2)
-        sampler.leave(seen.append)
-        assert not sampler.watched
+        poller.leave(seen.append)
         await asyncio.sleep(0.05)
-        before = looks.count
+        before = reads.count
         await asyncio.sleep(0.2)
-        assert looks.count == before
-        sampler.watch(seen.append)
-        await until(lambda: looks.count > before)
-        await sampler.close()
+        assert reads.count == before
+        poller.watch(seen.append)
+        await until(lambda: reads.count > before)
+        await poller.close()
 
     asyncio.run(main())
 
 
-def test_a_page_that_breaks_keeps_no_other_from_its_figures() -> None:
+def test_failing_watcher_does_not_affect_others() -> None:
     async def main() -> None:
-        sampler = StatusPoller(Looks(), every_s=0.02)
+        poller = StatusPoller(CountedReads(), poll_s=0.02)
         seen: list[Snapshot] = []
 
         def broken(_: Snapshot) -> None:
             raise RuntimeError
 
-        sampler.watch(broken)
-        sampler.watch(seen.append)
+        poller.watch(broken)
+        poller.watch(seen.append)
         await until(lambda: len(seen) >= 3)
-        await sampler.close()
+        await poller.close()
 
     asyncio.run(main())
 
 
-def test_a_page_does_not_wait_long_for_figures() -> None:
+def test_snapshot_returns_none_when_reading_takes_too_long() -> None:
     async def main() -> None:
-        looks = Looks(pause_s=1.5)
-        sampler = StatusPoller(looks)
+        reads = CountedReads(pause_s=1.5)
+        poller = StatusPoller(reads)
         began = time.monotonic()
-        assert await sampler.snapshot() is None
+        assert await poller.snapshot() is None
         assert time.monotonic() - began < 1.4
-        await until(lambda: sampler._last)
-        assert await sampler.snapshot() is NOTHING
-        assert looks.count == 1
+        await until(lambda: poller._last)
+        assert await poller.snapshot() is NOTHING
+        assert reads.count == 1
 
     asyncio.run(main())
 
@@ -111,45 +110,43 @@ def own_system(own_valkey: ValkeyServer, tmp_path: Path, monkeypatch: pytest.Mon
     return system
 
 
-def test_what_is_away_is_said_with_how_long_and_comes_back(own_system: RunningSystem, own_valkey: ValkeyServer) -> None:
+def test_reader_measures_outages_of_redis(own_system: RunningSystem, own_valkey: ValkeyServer) -> None:
     now = [100.0]
-    looker = Looker(clock=lambda: now[0])
-    found = looker.look()
-    assert found.belt
-    assert found.rows
-    assert found.belt.counts["fetch"] == {"ready": 0, "delayed": 0, "running": 0, "dead": 0}
-    assert len(found.rows.minutes) == 60
+    reader = SnapshotReader(clock=lambda: now[0])
+    found = reader.read()
+    assert found.queue
+    assert found.catalogue_status
+    assert found.queue.counts["fetch"] == {"ready": 0, "delayed": 0, "running": 0, "dead": 0}
+    assert len(found.catalogue_status.minutes) == 60
     own_valkey.stop()
-    looker.look()
+    reader.read()
     now[0] += 30
-    found = looker.look()
-    assert (found.belt, found.belt_away_s, found.rows_away_s) == (None, 30, 0)
+    found = reader.read()
+    assert (found.queue, found.queue_away_s, found.catalogue_away_s) == (None, 30, 0)
     own_valkey.start()
-    found = looker.look()
-    assert found.belt
-    assert found.belt_away_s == 0
+    found = reader.read()
+    assert found.queue
+    assert found.queue_away_s == 0
     own_system.close()
 
 
-def test_of_the_last_hour_only_the_newest_minutes_are_asked_for_again(
-    own_system: RunningSystem, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_reader_reads_only_the_newest_minutes_again(own_system: RunningSystem, monkeypatch: pytest.MonkeyPatch) -> None:
     figures = own_system.hook.services.catalogue.statistics
-    asked: list[int] = []
+    requested: list[int] = []
     whole = figures.minutes
 
     def minutes(since: int, until: int) -> object:
-        asked.append((until - since) // 60_000)
+        requested.append((until - since) // 60_000)
         return whole(since, until)
 
     monkeypatch.setattr(figures, "minutes", minutes)
-    looker = Looker()
-    looker.look()
-    found = looker.look()
-    assert found.rows
-    assert asked[0] == 59
-    assert asked[1] <= 3
-    ats = [one.at for one in found.rows.minutes]
+    reader = SnapshotReader()
+    reader.read()
+    found = reader.read()
+    assert found.catalogue_status
+    assert requested[0] == 59
+    assert requested[1] <= 3
+    ats = [one.at for one in found.catalogue_status.minutes]
     assert ats == sorted(ats)
     assert len(ats) in {60, 61}
     own_system.close()

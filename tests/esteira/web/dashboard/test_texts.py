@@ -1,4 +1,4 @@
-"""What the dashboard says, in both languages."""
+"""The texts of the dashboard in both languages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def fields(text: str) -> set[str]:
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__.rpartition(".")[2])
-def test_both_languages_say_the_same_things(module: object) -> None:
+def test_languages_have_the_same_keys_and_values(module: object) -> None:
     english, portuguese = module.EN, module.PT_BR  # type: ignore[attr-defined]
     assert list(english) == list(portuguese)
     for key, text in english.items():
@@ -26,7 +26,7 @@ def test_both_languages_say_the_same_things(module: object) -> None:
         assert portuguese[key].strip()
 
 
-def test_no_two_modules_have_the_same_key() -> None:
+def test_keys_are_unique_across_modules() -> None:
     assert len(TEXTS["en"]) == sum(len(module.EN) for module in MODULES)
 
 
@@ -45,13 +45,11 @@ def test_no_two_modules_have_the_same_key() -> None:
         ("<script>", "pt", "pt-BR"),
     ],
 )
-def test_the_language_is_what_was_chosen_or_what_the_browser_prefers(
-    chosen: str | None, accepted: str, language: str
-) -> None:
+def test_language_of_prefers_the_choice_then_the_browser(chosen: str | None, accepted: str, language: str) -> None:
     assert language_of(chosen, accepted) == language
 
 
-def test_numbers_and_times_are_written_as_in_each_country() -> None:
+def test_numbers_and_times_follow_the_language() -> None:
     english, portuguese = View("en"), View("pt-BR")
     assert (english.number(1234567), portuguese.number(1234567)) == ("1,234,567", "1.234.567")
     assert (english.size(1_234_567), portuguese.size(1_234_567)) == ("1.2 MB", "1,2 MB")
@@ -71,5 +69,5 @@ def test_numbers_and_times_are_written_as_in_each_country() -> None:
         (187_200, "2 d 4 h"),
     ],
 )
-def test_a_span_is_said_in_its_largest_units(seconds: float, said: str) -> None:
+def test_span_uses_the_largest_units(seconds: float, said: str) -> None:
     assert View("en").span(seconds) == said
