@@ -66,7 +66,7 @@ def test_pages_redirect_to_the_login_and_files_answer_401_without_one(
 def test_unknown_page_answers_404(server: WebServer, cookie: dict[str, str]) -> None:
     answer = server.request("GET", "/dashboard/no-such-page", headers=cookie)
     assert answer.status == 404
-    assert b"There is no such page" in answer.body
+    assert b"Page not found" in answer.body
     for path in ("/nothing", "/mediaa", "//dashboard/sessions"):
         assert server.request("GET", path, headers=cookie).code == "not_found"
 
