@@ -1,4 +1,4 @@
-"""The command `esteira`: the group of all commands, each imported when it is called or listed."""
+"""The command `esteira`: a group of commands, each imported when it is called or listed."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import Any
 import rich_click as click
 from click.exceptions import Exit
 
+# Module, and the attribute where it differs from the command's name.
 COMMANDS = {
     "start": "esteira.cli.start",
     "submit": "esteira.cli.submit",
     "status": "esteira.cli.status",
-    "list": "esteira.cli.status:list_",
+    "list": "esteira.cli.list:list_",
     "failures": "esteira.cli.failures",
     "replay": "esteira.cli.replay",
     "delete": "esteira.cli.delete",
@@ -33,19 +34,28 @@ COMMANDS = {
 }
 
 EPILOG = """
-Exit status: 0 done, 1 something failed, 2 wrong usage or a wrong setting. Settings come from the environment and from
-`.env`; `.env.example` lists every one.
+Examples:
+
+\b
+  esteira start                         everything on this machine
+  esteira start --demo                  a demonstration with sample files
+  esteira submit photo.jpg --wait       one file through all stages
+  esteira list --status failed          what failed
+
+Settings are read from the environment and from `.env`; `.env.example` lists all of them.
+
+Exit status: 0 success, 1 something failed, 2 wrong usage or a wrong setting.
 """
 
 
 class Commands(click.RichGroup):
-    """A group whose commands end in one line on stderr, not in a traceback, when something outside them is wrong."""
+    """A group that imports its commands on demand and reports outside failures in one line instead of a traceback."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 -- as click calls it
         return sorted(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        # All of them take most of a second to import, and a call needs one.
+        # Importing all commands takes most of a second, and a call needs only one of them.
         return _command(cmd_name) if cmd_name in COMMANDS else None
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -54,12 +64,12 @@ class Commands(click.RichGroup):
         except (click.ClickException, click.Abort, Exit):
             raise
         except Exception as error:
-            importlib.import_module("esteira.cli.errors").leave_with(error)
+            importlib.import_module("esteira.cli.errors").exit_with_message(error)
             raise
 
 
 def every_command() -> list[click.Command]:
-    """All of them, imported."""
+    """All commands, imported."""
     return [_command(name) for name in COMMANDS]
 
 
@@ -71,7 +81,18 @@ def _command(name: str) -> click.Command:
 @click.group(cls=Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="esteira", message="%(prog)s %(version)s")
 def esteira() -> None:
-    """Takes the media of chat gateways off the listener's hands: fetch, check, store and announce, and lose none."""
+    """Downloads, decrypts, checks and stores chat media in the background, so that your bot does not block.
+
+    \b
+    attachment  the media of one message: a photo, voice note, video, document
+                or sticker; commands name it by its ID
+    session     the chat account (phone number, instance) that received it
+    queue       the attachments that wait for a worker; kept in Redis
+    stage       a step of processing, in this order: fetch, detect, validate,
+                persist, notify
+    replay      to process an attachment again that failed, was rejected or
+                has expired
+    """
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""`esteira check`: what the belt would say of local files, without a queue, a catalogue or a storage."""
+"""`esteira check`: detects and validates local files, without a queue, a database or a storage."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import rich_click as click
 
 from esteira.cli.environment import settings_for_command
-from esteira.cli.output import examples, leave, print_json, progress
+from esteira.cli.output import examples, exit_with, print_json, progress_bar
 from pipeline.config.settings import Settings
 from pipeline.errors import Code, PermanentError, PipelineError
 from pipeline.models import Attachment, Fetched, Kind, Validated
@@ -19,7 +19,7 @@ from pipeline.sandbox import Sandbox
 from pipeline.steps.detect import detect
 from pipeline.steps.validate import validate
 
-AHEAD = 4  # files in work for each sandbox process, so that none waits for its next one
+FILES_PER_PROCESS = 4  # files in progress per sandbox process, so that none of the processes waits for the next file
 
 
 @click.command(
@@ -30,28 +30,28 @@ AHEAD = 4  # files in work for each sandbox process, so that none waits for its 
     )
 )
 @click.argument("files", nargs=-1, required=True, metavar="FILE…", type=click.Path(path_type=Path))
-@click.option("--kind", type=click.Choice([str(one) for one in Kind]), help="What the sender would declare.")
-@click.option("--mimetype", metavar="TYPE", help="What the sender would declare, such as `image/jpeg`.")
-@click.option("--json", "_as_json", is_flag=True, help="A line of JSON for each file: this is its only form.")
+@click.option("--kind", type=click.Choice(list(map(str, Kind))), help="Check as if the sender had declared this kind.")
+@click.option("--mimetype", metavar="TYPE", help="Check as if the sender had declared this type, e.g. `image/jpeg`.")
+@click.option("--json", "_as_json", is_flag=True, help="Accepted for symmetry: the output is always JSON.")
 def check(files: tuple[Path, ...], kind: str | None, mimetype: str | None, _as_json: bool) -> None:
-    """Detects and validates local files: a line of JSON each, exit status 1 if one would be rejected.
+    """Checks whether local files would be accepted: one line of JSON per file, exit status 1 if any is rejected.
 
     Fields: path, verdict (accept or reject), kind, mime, ext, error_code, error.
     """
     settings = settings_for_command()
     declared = Attachment(session="check", message_id="check", kind=Kind(kind) if kind else None, mimetype=mimetype)
     rejected = 0
-    with progress("files") as bar:
+    with progress_bar("files") as bar:
         task = bar.add_task("checking", total=len(files))
         for verdict in verdicts(files, declared, settings=settings):
             rejected += verdict["verdict"] == "reject"
             print_json(verdict)
             bar.advance(task)
-    leave(1 if rejected else 0)
+    exit_with(1 if rejected else 0)
 
 
 def verdicts(files: Iterable[Path], declared: Attachment, *, settings: Settings) -> Iterator[dict[str, Any]]:
-    """What the belt would say of each file, in the order given; several are looked at at once."""
+    """The verdict on each file, in the order of `files`; several are checked at the same time."""
     sandbox = Sandbox(
         processes=settings.sandbox_processes,
         memory_mb=settings.sandbox_memory_mb,
@@ -59,40 +59,38 @@ def verdicts(files: Iterable[Path], declared: Attachment, *, settings: Settings)
         wall_s=settings.sandbox_wall_s,
     )
     try:
-        with ThreadPoolExecutor(settings.sandbox_processes * AHEAD) as pool:
+        with ThreadPoolExecutor(settings.sandbox_processes * FILES_PER_PROCESS) as pool:
             yield from pool.map(lambda path: _verdict(path, declared, sandbox=sandbox, settings=settings), files)
     finally:
         sandbox.close()
 
 
 def _verdict(path: Path, declared: Attachment, *, sandbox: Sandbox, settings: Settings) -> dict[str, Any]:
-    # Validated anew, so that the file's name is cleaned like one that a sender gave.
+    # Validated again, so that the file name is cleaned like one from a sender.
     attachment = Attachment.model_validate(declared.model_dump() | {"filename": path.name})
     try:
-        checked = _checked(path, attachment, sandbox=sandbox, settings=settings)
+        detected = _check(path, attachment, sandbox=sandbox, settings=settings).detected
     except PipelineError as error:
-        nothing = {"kind": None, "mime": None, "ext": None}
+        unknown = {"kind": None, "mime": None, "ext": None}
         reason = {"error_code": str(error.code), "error": error.message}
-        return {"path": str(path), "verdict": "reject", **nothing, **reason}
-    found = checked.detected
-    facts = {"kind": str(found.kind), "mime": found.mime, "ext": found.ext}
-    return {"path": str(path), "verdict": "accept", **facts, "error_code": None, "error": None}
+        return {"path": str(path), "verdict": "reject", **unknown, **reason}
+    known = {"kind": str(detected.kind), "mime": detected.mime, "ext": detected.ext}
+    return {"path": str(path), "verdict": "accept", **known, "error_code": None, "error": None}
 
 
-def _checked(path: Path, attachment: Attachment, *, sandbox: Sandbox, settings: Settings) -> Validated:
-    fetched = _fetched(path)
-    detected = detect(attachment, fetched, path=path, sandbox=sandbox, settings=settings)
+def _check(path: Path, attachment: Attachment, *, sandbox: Sandbox, settings: Settings) -> Validated:
+    detected = detect(attachment, _read(path), path=path, sandbox=sandbox, settings=settings)
     return validate(detected, path=path, sandbox=sandbox, settings=settings)
 
 
-def _fetched(path: Path) -> Fetched:
+def _read(path: Path) -> Fetched:
     """Size and hash of a local file.
 
     Raises:
-        PermanentError: `no_source` if it cannot be read, `empty` if nothing is in it.
+        PermanentError: `no_source` if it cannot be read, `empty` if it has no content.
     """
-    if not path.is_file():  # a folder, or a pipe that would never end
-        raise PermanentError(Code.NO_SOURCE, "is no file" if path.exists() else "does not exist")
+    if not path.is_file():  # a directory, or a pipe, whose end might never come
+        raise PermanentError(Code.NO_SOURCE, "is not a file" if path.exists() else "does not exist")
     try:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256")

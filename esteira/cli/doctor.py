@@ -1,4 +1,4 @@
-"""`esteira doctor`: whether this machine is fit for the belt, and what to do where it is not."""
+"""`esteira doctor`: checks this machine, the servers and the settings, and says what to do about each fault."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import rich_click as click
 
 from actors.doctor import Finding, Level, run_checks
 from esteira.cli.environment import settings_for_command
-from esteira.cli.output import examples, leave, print_json, printable
+from esteira.cli.output import examples, exit_with, print_json, printable
 
 STYLES = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "red"}
-NAME_WIDTH = 20
+NAME_WIDTH = 20  # characters of the column with the names of the checks
 
 
 @click.command(
@@ -20,24 +20,24 @@ NAME_WIDTH = 20
 )
 @click.option("--json", "as_json", is_flag=True, help="Print `ok` and, for each check, its level, message and remedy.")
 def doctor(as_json: bool) -> None:
-    """Checks Redis, catalogue, storage, staging, decoders, antivirus and settings: a line each, with the remedy.
+    """Checks Redis, database, storage, staging, decoders, antivirus and settings, and prints a remedy for each fault.
 
-    `fail` says that attachments would be lost or that nothing can work: the exit status is 1 then. `warn` says what
-    one fault more would cost. A small object is written to storage and staging, and deleted.
+    `fail`: attachments would be lost, or nothing can work; the exit status is 1. `warn`: one more fault would cause
+    damage. The checks write a small object to storage and to staging, and delete it.
     """
     findings = []
     for finding in run_checks(settings_for_command()):
         findings.append(finding)
         if not as_json:
-            _show(finding)
+            _print(finding)
     failed = any(finding.level is Level.FAIL for finding in findings)
     if as_json:
         print_json({"ok": not failed, "checks": [finding._asdict() for finding in findings]})
     if failed:
-        leave(1)
+        exit_with(1)
 
 
-def _show(finding: Finding) -> None:
+def _print(finding: Finding) -> None:
     level = click.style(f"{finding.level:<4}", fg=STYLES[finding.level])
     remedy = f" → {finding.remedy}" if finding.remedy else ""
     click.echo(f"{level}  {finding.check:<{NAME_WIDTH}}{printable(finding.message + remedy)}")

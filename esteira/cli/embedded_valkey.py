@@ -1,4 +1,4 @@
-"""The Valkey that `esteira start` runs when no Redis is named: on a unix socket, with its log of writes on disk."""
+"""The Valkey server that `esteira start` runs when no Redis is configured: on a unix socket, with an append-only file."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from esteira.cli.environment import make_folder
 from pipeline.config.settings import Settings
 from pipeline.errors import Code, PermanentError, SettingsError
 
-MAX_SOCKET_PATH = 107  # bytes; sun_path holds 108 with its end (unix(7))
-START_S = 15.0
-STOP_S = 30.0
+MAX_SOCKET_PATH = 107  # bytes; sun_path holds 108 including the terminating zero (unix(7))
+START_S = 15.0  # a large append-only file is read before the first answer; later the start counts as failed
+STOP_S = 30.0  # after SIGTERM; a server that takes longer is killed
 
 
 @contextmanager
-def sole_use(folder: Path) -> Iterator[None]:
-    """Holds the folder for this process and what it starts, for two would write over each other's data.
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Locks the folder for this process and its children: two starts would overwrite each other's data.
 
     Raises:
-        PermanentError: `queue`, if another process, or a part that it left behind, holds it.
-        SettingsError: nothing can be written there.
+        PermanentError: `queue`, if another process holds the lock, or a part that outlived its `esteira start`.
+        SettingsError: the folder is not writable.
     """
     make_folder(folder)
     with _lock_file(folder) as lock:
@@ -39,8 +39,8 @@ def sole_use(folder: Path) -> Iterator[None]:
         except BlockingIOError:
             lock.seek(0)
             holder = lock.read(20).strip() or "unknown"
-            message = f"{folder} is in use by another `esteira start` (process {holder}) or by a part that it left"
-            raise PermanentError(Code.QUEUE, f"{message}; end it, or set another VAR_DIR") from None
+            message = f"{folder} is in use by another `esteira start` (process {holder}) or by a process that it left"
+            raise PermanentError(Code.QUEUE, f"{message}; stop it, or set another VAR_DIR") from None
         lock.truncate(0)
         lock.write(f"{os.getpid()}\n")
         lock.flush()
@@ -56,25 +56,25 @@ def _lock_file(folder: Path) -> TextIO:
 
 @contextmanager
 def embedded_valkey(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
-    """Runs Valkey for the length of the block, ready from its first line on.
+    """Runs Valkey for the length of the block; it answers when the block begins.
 
     Raises:
-        SettingsError: the socket's path is too long for the system.
-        PermanentError: `queue`, if it does not start.
+        SettingsError: the path of the socket is too long for the system.
+        PermanentError: `queue`, if Valkey does not start.
     """
     socket = settings.embedded_socket
     _check_length(socket)
     folder = socket.parent / "valkey"
     make_folder(folder)
     with (folder / "valkey.log").open("ab") as log:
-        # In a session of its own, so that Ctrl-C reaches it only through us, after those who use it have ended.
+        # In a session of its own: Ctrl-C must not stop it before the parts that use it have ended.
         process = subprocess.Popen(  # noqa: S603
             _command(socket, folder),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             start_new_session=True,
-            # If we are killed, nobody would end it, and the next start would run a second one on the same data.
+            # If this process is killed, Valkey would go on, and the next start would run a second one on the same data.
             preexec_fn=end_with_parent,  # noqa: PLW1509  (no thread runs yet)
         )
     try:
@@ -85,7 +85,7 @@ def embedded_valkey(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def _command(socket: Path, folder: Path) -> list[str]:
-    # Its own defaults keep nothing: AOF is what lets the belt survive a restart. Eviction would drop jobs.
+    # Valkey's defaults lose the queue on a restart, which the append-only file prevents, and eviction would drop jobs.
     return [
         str(get_binary_path()),
         *("--port", "0", "--unixsocket", str(socket), "--unixsocketperm", "700", "--dir", str(folder)),
@@ -104,7 +104,7 @@ def _wait_until_ready(process: subprocess.Popen[bytes], socket: Path, folder: Pa
     deadline = time.monotonic() + START_S
     while not _answers(socket):
         if process.poll() is not None or time.monotonic() > deadline:
-            raise PermanentError(Code.QUEUE, f"the embedded Valkey did not start; {folder / 'valkey.log'} says why")
+            raise PermanentError(Code.QUEUE, f"the embedded Valkey did not start; see {folder / 'valkey.log'}")
         time.sleep(0.02)
 
 
@@ -112,7 +112,7 @@ def _answers(socket: Path) -> bool:
     with closing(redis.Redis(unix_socket_path=str(socket), socket_timeout=1.0)) as client:
         try:
             return bool(client.ping())
-        except redis.RedisError:  # also while it reads its log of writes
+        except redis.RedisError:  # also while Valkey reads its append-only file
             return False
 
 

@@ -1,4 +1,4 @@
-"""What a command needs before it can work: settings, telemetry on stderr, the services of this process."""
+"""Prepares a command: settings, logging on stderr, and the services of this process."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from pipeline.services import Services, services
 
 
 def settings_for_command() -> Settings:
-    """The settings, with telemetry configured. A command logs warnings only, unless LOG_LEVEL asks for more."""
+    """The settings, with logging configured. A command logs only warnings unless LOG_LEVEL is set."""
     settings = current_settings()
-    loud = "log_level" in settings.model_fields_set
-    configure_observability(settings if loud else settings.model_copy(update={"log_level": "warning"}))
+    level_is_set = "log_level" in settings.model_fields_set
+    configure_observability(settings if level_is_set else settings.model_copy(update={"log_level": "warning"}))
     return settings
 
 
@@ -28,22 +28,22 @@ def services_for_command() -> Services:
     """The services of this process, closed when the command ends.
 
     Raises:
-        CatalogueError: there is none, or it was never migrated.
+        CatalogueError: the database does not exist or was never migrated.
         RetryableError: `catalogue`, if the database does not answer.
     """
-    _look_for_catalogue(settings_for_command())
+    _require_database(settings_for_command())
     opened = services()
     get_current_context().call_on_close(opened.close)
     opened.catalogue.check_schema()
     return opened
 
 
-def _look_for_catalogue(settings: Settings) -> None:
-    # Whoever calls a command in another folder by mistake is told so, and finds no empty catalogue there afterwards.
+def _require_database(settings: Settings) -> None:
+    # Opening SQLite creates the file: a command called in the wrong folder would leave an empty database there.
     with closing(DatabaseHealth(settings.database)) as health:
         if health.missing:
-            remedy = "`esteira start` makes one; if it stands elsewhere, call this in its folder, or set VAR_DIR"
-            raise CatalogueError(f"there is no catalogue at {health.where}: {remedy}")
+            remedy = "`esteira start` creates one; if it is stored elsewhere, run this in its folder, or set VAR_DIR"
+            raise CatalogueError(f"there is no database at {health.where}: {remedy}")
 
 
 def catalogue_for_command() -> Catalogue:
@@ -52,12 +52,12 @@ def catalogue_for_command() -> Catalogue:
 
 
 def make_folder(folder: Path) -> None:
-    """Makes the folder of a command's files, for this user alone, if it is not there.
+    """Creates the folder, with mode 0700, if it does not exist.
 
     Raises:
-        SettingsError: it cannot be made.
+        SettingsError: it cannot be created.
     """
     try:
         make_private_dir(folder)
     except OSError as error:
-        raise SettingsError(f"VAR_DIR: cannot make the folder {folder}: {error.strerror}") from None
+        raise SettingsError(f"VAR_DIR: cannot create the folder {folder}: {error.strerror}") from None

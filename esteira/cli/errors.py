@@ -1,4 +1,4 @@
-"""How a command ends that something outside it has stopped: one line for people with the remedy, and a status."""
+"""Turns errors from outside (settings, Redis, database) into one line with a remedy, and an exit status."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ import dramatiq
 import redis
 
 from actors.doctor.redis_server import CHECK_ADDRESS, CHECK_LOGIN, redis_address
-from esteira.cli.output import leave, say
+from esteira.cli.output import exit_with, print_message
 from pipeline.catalogue import CatalogueError
 from pipeline.config.settings import current_settings
 from pipeline.errors import Code, PipelineError, RetryableError, SettingsError
 
-FAILED, USAGE = 1, 2  # exit codes, beside 0 for done
+FAILED, USAGE = 1, 2  # exit statuses
 
 REMEDIES = {
-    Code.CATALOGUE: "check DATABASE_URL or VAR_DIR, who may read and write there, and that its server runs",
+    Code.CATALOGUE: "check DATABASE_URL or VAR_DIR, the permissions there, and that the database server runs",
     Code.QUEUE: CHECK_ADDRESS,
     Code.STAGING: "check STAGING_DIR and the free space there",
     Code.STORAGE: "check STORAGE_URL and the free space there",
 }
 
 
-def leave_with(error: Exception) -> None:
-    """Ends the command, or does nothing for an error that is a fault of ours."""
+def exit_with_message(error: Exception) -> None:
+    """Prints the error and ends the command; returns if the error is a bug, which needs its traceback."""
     match error:
         case SettingsError():
             _fail(error.message, USAGE)
-        case CatalogueError():  # its message has the remedy already
+        case CatalogueError():  # its message already has the remedy
             _fail(error.message, FAILED)
         case PipelineError():
-            # What waiting does not mend says itself what does.
+            # A permanent error has its remedy in its message.
             remedy = REMEDIES.get(error.code) if isinstance(error, RetryableError) else None
             _fail(f"{error.message}; {remedy}" if remedy else error.message, FAILED)
         case redis.AuthenticationError():
@@ -41,5 +41,5 @@ def leave_with(error: Exception) -> None:
 
 
 def _fail(message: str, status: int) -> NoReturn:
-    say(f"esteira: {message}")
-    leave(status)
+    print_message(f"esteira: {message}")
+    exit_with(status)

@@ -1,4 +1,4 @@
-"""`esteira failures`: what ended badly, in groups, with the remedy in plain words."""
+"""`esteira failures`: unsuccessful attachments in groups, each with its remedy."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ COLUMNS = ("code", "stage", "count", "sessions", "newest", "oldest", "example")
 
 
 @click.command(epilog=examples("esteira failures --since 1d", "esteira failures --json | jq '.[0].count'"))
-@click.option("--since", type=Since(), default=0, help="Received since: `1d`, `1w` or an ISO date; else all.")
-@click.option("--session", metavar="NAME", help="Of this session.")
+@click.option("--since", type=Since(), default=0, help="Only received since: `1d`, `1w` or an ISO date.")
+@click.option("--session", metavar="NAME", help="Only this session.")
 @click.option("--language", type=click.Choice(LANGUAGES), default="en", show_default=True, help="Of the remedies.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array of the groups.")
 def failures(since: int, session: str | None, language: str, as_json: bool) -> None:
-    """Shows what failed, was rejected or has expired, grouped by code and stage, and what to do about it."""
+    """Shows failed, rejected and expired attachments, grouped by error code and stage, and what to do about them."""
     groups = catalogue_for_command().failures.find(since=since, session=session)
     if as_json:
         print_json([group.to_json(language=language) for group in groups])

@@ -1,4 +1,4 @@
-"""The options that choose attachments, alike for every command that takes them."""
+"""The options that select attachments, the same for every command."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipeline.models import Kind, Stage, Status
 
 
 class Since(click.ParamType[int]):
-    """A moment as `2h`, `3d` (so long ago) or as an ISO date or time; becomes Unix milliseconds."""
+    """An age (`2h`, `3d`) or an ISO date or time, converted to Unix milliseconds."""
 
     name = "AGE|DATE"
 
@@ -26,14 +26,14 @@ class Since(click.ParamType[int]):
 
 
 def filter_options(*statuses: Status) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """The options --status (one of `statuses`, repeatable) --session --error --stage --kind --since."""
+    """Adds the options --status (one of `statuses`, repeatable) --session --error --stage --kind --since."""
     options = (
-        click.option("--status", multiple=True, type=click.Choice([str(one) for one in statuses]), help="Repeatable."),
-        click.option("--session", metavar="NAME", help="Of this session."),
-        click.option("--error", metavar="CODE", help="Ended with this error code, such as `fetch_timeout`."),
-        click.option("--stage", type=click.Choice([str(one) for one in Stage]), help="The stage where it stands."),
-        click.option("--kind", type=click.Choice([str(one) for one in Kind]), help="Of this kind."),
-        click.option("--since", type=Since(), help="Received since: `2h`, `3d` or an ISO date."),
+        click.option("--status", multiple=True, type=click.Choice(list(map(str, statuses))), help="Repeatable."),
+        click.option("--session", metavar="NAME", help="Only this session."),
+        click.option("--error", metavar="CODE", help="Only with this error code, such as `fetch_timeout`."),
+        click.option("--stage", type=click.Choice(list(map(str, Stage))), help="Only at this stage."),
+        click.option("--kind", type=click.Choice(list(map(str, Kind))), help="Only of this kind."),
+        click.option("--since", type=Since(), help="Only received since: `2h`, `3d` or an ISO date."),
     )
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:

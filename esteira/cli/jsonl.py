@@ -1,4 +1,4 @@
-"""Lines of JSON, one attachment each, as a stream: a wrong line is told of and left out."""
+"""Reads attachments from a stream of JSON lines, one attachment per line."""
 
 from __future__ import annotations
 
@@ -9,20 +9,23 @@ from pipeline.errors import PayloadError
 from pipeline.models import Attachment, parse_attachment
 
 
-def attachments(lines: Iterable[bytes], wrong: Callable[[str, str], None]) -> Iterator[tuple[str, Attachment]]:
-    """Each line's place (`line 3`) and attachment; blank lines are left out, `wrong(place, fault)` is told of bad."""
+def attachments(lines: Iterable[bytes], on_error: Callable[[str, str], None]) -> Iterator[tuple[str, Attachment]]:
+    """Yields (`line 3`, attachment) for each valid line and skips blank ones.
+
+    An invalid line is reported by `on_error("line 3", message)` and skipped.
+    """
     for number, line in enumerate(lines, 1):
-        place = f"line {number}"
+        name = f"line {number}"
         if not line.strip():
             continue
         try:
-            yield place, parse_line(line)
+            yield name, parse_line(line)
         except PayloadError as error:
-            wrong(place, error.message)
+            on_error(name, error.message)
 
 
 def parse_line(line: bytes) -> Attachment:
-    """One attachment from its line.
+    """Parses one line.
 
     Raises:
         PayloadError: the line is not JSON, or a field is wrong or missing.

@@ -1,4 +1,4 @@
-"""`esteira migrate`: the release line of the Procfile."""
+"""`esteira migrate`: creates or updates the database tables; the release line of the Procfile."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pipeline.config.settings import Settings
 
 
 def migrate_catalogue(settings: Settings) -> None:
-    """Brings the catalogue's tables to this version; one that is there already stays as it is."""
+    """Brings the database tables to this version; does nothing if they are up to date."""
     make_folder(settings.var_dir)
     catalogue = Catalogue(settings.database)
     try:
@@ -23,8 +23,9 @@ def migrate_catalogue(settings: Settings) -> None:
 @click.command(
     epilog=examples(
         "esteira migrate",
+        "DATABASE_URL=postgresql://user:password@db.internal/esteira esteira migrate",
     )
 )
 def migrate() -> None:
-    """Creates or updates the catalogue's tables. Safe to repeat; `esteira start` does it by itself."""
+    """Creates or updates the database tables. Safe to repeat; `esteira start` does the same first."""
     migrate_catalogue(settings_for_command())

@@ -1,8 +1,8 @@
-"""`python -m esteira.cli.parent_guard MODULE …` runs a module and ends it together with its parent process.
+"""`python -m esteira.cli.parent_guard MODULE …` runs a module as a child and ties it to the parent process.
 
-The module ends when whoever started it is gone, so a killed `esteira start` leaves no workers behind. What the module
-has started ends when the module is gone: a killed master would leave workers that hold its output open, and nobody
-would see that it died.
+The child ends when the process that started the guard ends, so that a killed `esteira start` leaves no workers behind.
+When the child ends, the guard ends all processes of its session: workers that outlive a killed master would keep the
+output pipe open, and honcho would not notice that the master died.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from functools import partial
 
 from actors.middleware.orphans import end_with_parent
 
-HOLDER = "ESTEIRA_LEASH_HOLDER"  # the process id of whoever started the leash, in its environment
+PARENT_PID = "ESTEIRA_PARENT_PID"  # environment variable: the process ID of the guard's parent
 
 
 def run(arguments: list[str]) -> int:
-    """Runs `python -m` with these arguments to its end; its exit status, 128 and the signal if one killed it.
+    """Runs `python -m` with these arguments to its end; returns its exit status, or 128 + the signal that killed it.
 
-    To be run in a session of its own, for the rest of the session is ended afterwards.
+    The guard must be the leader of its own session, because it ends the rest of the session afterwards.
     """
-    holder = os.environ.pop(HOLDER, "")
-    end_with_parent(parent=int(holder) if holder.isdecimal() else None)
+    parent = os.environ.pop(PARENT_PID, "")
+    end_with_parent(parent=int(parent) if parent.isdecimal() else None)
     child = subprocess.Popen(  # noqa: S603
         [sys.executable, "-m", *arguments],
         preexec_fn=partial(end_with_parent, parent=os.getpid()),  # noqa: PLW1509  (this process has one thread)
     )
-    for received in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(received, lambda number, _: child.send_signal(number))
+    for forwarded in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(forwarded, lambda number, _: child.send_signal(number))
     code = child.wait()
     if os.getpgrp() == os.getpid():
         signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -1,14 +1,12 @@
-"""`esteira pause`, `esteira resume`, `esteira pauses`: what waits until somebody says so."""
+"""`esteira pause`, `esteira resume`, `esteira pauses`: hold a stage or a session, and continue it."""
 
 from __future__ import annotations
 
 import rich_click as click
 
-from actors.operations.pause import pause as pause_one
-from actors.operations.pause import pauses as all_pauses
-from actors.operations.pause import resume as resume_one
+from actors.operations import pause as operations
 from esteira.cli.environment import services_for_command
-from esteira.cli.output import age, examples, moment, print_json, print_table
+from esteira.cli.output import age, examples, local_time, print_json, print_table
 from pipeline.catalogue import PauseKind
 
 KIND = click.Choice(["stage", "session"])
@@ -18,38 +16,39 @@ KIND = click.Choice(["stage", "session"])
 @click.argument("kind", type=KIND)
 @click.argument("name")
 def pause(kind: PauseKind, name: str) -> None:
-    """Pauses a stage or a session: what waits keeps waiting, across restarts, until it is resumed.
+    """Pauses a stage or a session: its attachments wait in the queue, also across restarts, until it is resumed.
 
-    Workers heed it within a second. What they have begun goes on: of a stage this step, of a session all its steps.
+    Takes effect within a second. What workers are processing continues: with a paused stage until this stage is done,
+    with a paused session through all stages.
     """
     services_for_command()
-    paused = pause_one(kind, name)
-    click.echo(f"{kind} {name} {'is paused' if paused else 'was paused already'}")
+    paused = operations.pause(kind, name)
+    click.echo(f"{kind} {name} {'is paused' if paused else 'was already paused'}")
 
 
 @click.command(epilog=examples("esteira resume stage notify", "esteira resume session shop", "esteira resume --all"))
 @click.argument("kind", type=KIND, required=False)
 @click.argument("name", required=False)
-@click.option("--all", "everything", is_flag=True, help="Everything that is paused.")
+@click.option("--all", "everything", is_flag=True, help="Resume everything that is paused.")
 def resume(kind: PauseKind | None, name: str | None, everything: bool) -> None:
-    """Lets a paused stage or session go on."""
+    """Resumes a paused stage or session."""
     if everything == bool(kind and name) or bool(kind) != bool(name):
         raise click.UsageError("give `stage NAME`, `session NAME` or --all")
     services_for_command()
-    chosen = [(kind, name)] if kind and name else [(pause.kind, pause.name) for pause in all_pauses()]
-    for one, of_name in chosen:
-        resumed = resume_one("stage" if one == "stage" else "session", of_name)
-        click.echo(f"{one} {of_name} {'goes on' if resumed else 'was not paused'}")
+    selected = [(kind, name)] if kind and name else [(pause.kind, pause.name) for pause in operations.pauses()]
+    for paused_kind, paused_name in selected:
+        resumed = operations.resume("stage" if paused_kind == "stage" else "session", paused_name)
+        click.echo(f"{paused_kind} {paused_name} {'is resumed' if resumed else 'was not paused'}")
 
 
 @click.command(epilog=examples("esteira pauses", "esteira pauses --json"))
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array; `since` is Unix milliseconds.")
 def pauses(as_json: bool) -> None:
-    """Shows what is paused, and since when."""
+    """Lists paused stages and sessions, and since when they are paused."""
     services_for_command()
-    found = all_pauses()
+    paused = operations.pauses()
     if as_json:
-        print_json([pause._asdict() for pause in found])
+        print_json([pause._asdict() for pause in paused])
         return
-    rows = [(pause.kind, pause.name, moment(pause.since), age(pause.since)) for pause in found]
+    rows = [(pause.kind, pause.name, local_time(pause.since), age(pause.since)) for pause in paused]
     print_table(("paused", "name", "since", "for"), rows, footer=None if rows else "nothing is paused")

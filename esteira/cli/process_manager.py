@@ -1,4 +1,4 @@
-"""Runs the parts of Esteira side by side, their output line by line under the name of each."""
+"""Runs the parts of Esteira (web app, workers) side by side with honcho; each output line has the name of its part."""
 
 from __future__ import annotations
 
@@ -18,26 +18,30 @@ import honcho.manager
 from honcho.printer import Printer
 
 from actors.middleware.orphans import end_with_parent
-from esteira.cli.parent_guard import HOLDER
+from esteira.cli.parent_guard import PARENT_PID
 
-GRACE_S = 30  # how long a part may take to finish what it has begun before it is killed
-# A worker that dies while it boots would keep its master waiting for 30 s. What Dramatiq says in its own format, before
-# and beside our logs, we say ourselves.
-BOOT = ("--worker-fork-timeout", "2000", "--skip-logging")
-HAND_BACK_S = 20  # after which workers hand back what they have not finished, as in the Procfile
-ASKED_TO_END = {128 + signal.SIGINT, 128 + signal.SIGTERM}  # honcho's return codes for them
+# Seconds after SIGTERM until a part is killed. Longer than REQUEUE_S, so that workers can requeue their messages.
+GRACE_S = 30
+# Seconds after SIGTERM until workers requeue the messages that they have not finished; the same as in the Procfile.
+REQUEUE_S = 20
+# Dramatiq's master waits 30 s by default for a worker that dies while it starts; 2000 ms are enough. Dramatiq's own log
+# lines are plain text in between our JSON lines, which have the same information: --skip-logging turns them off.
+BOOT_OPTIONS = ("--worker-fork-timeout", "2000", "--skip-logging")
+STOPPED_BY_SIGNAL = {128 + signal.SIGINT, 128 + signal.SIGTERM}  # honcho's return codes for Ctrl-C and SIGTERM
+# honcho reports these two events only as text of its system printer.
 STARTED = re.compile(r"\S+ started \(pid=\d+\)")
 STOPPED = re.compile(r"(\S+) stopped \(rc=(-?\d+)\)")
 
 
 def worker_command(*, processes: int, threads: int) -> list[str]:
-    """The command of the workers."""
+    """The command that runs the workers."""
     size = ("--processes", str(processes), "--threads", str(threads))
-    return _command("dramatiq", "actors.stages", *size, "--worker-shutdown-timeout", str(HAND_BACK_S * 1000), *BOOT)
+    timeout = ("--worker-shutdown-timeout", str(REQUEUE_S * 1000))
+    return _command("dramatiq", "actors.stages", *size, *timeout, *BOOT_OPTIONS)
 
 
 def web_command() -> list[str]:
-    """The command of the web app."""
+    """The command that runs the web app."""
     return _command("esteira.web")
 
 
@@ -46,8 +50,10 @@ def _command(module: str, *arguments: str) -> list[str]:
 
 
 class DirectOutput:
-    """Standard output without a buffer: honcho prints from its signal handler too, and Python's buffers are not
-    re-entrant: a Ctrl-C in the middle of a line would be lost in a RuntimeError.
+    """Standard output without a buffer.
+
+    honcho also prints in its signal handler. Python's buffered streams are not reentrant: a Ctrl-C in the middle of a
+    write would raise RuntimeError in the handler and be lost.
     """
 
     def write(self, text: str) -> None:
@@ -56,44 +62,45 @@ class DirectOutput:
             data = data[os.write(sys.stdout.fileno(), data) :]
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Does nothing: there is no buffer."""
 
     def isatty(self) -> bool:
         return sys.stdout.isatty()
 
 
-class ListeningPrinter(Printer):  # type: ignore[misc]  # honcho has no types
-    """honcho's printer, which also hears when all parts have started, and remembers the first that ended.
+class EventPrinter(Printer):  # type: ignore[misc]  # honcho has no types
+    """honcho's printer, extended to call `on_started` when all parts run and to keep the name of the first that ended.
 
-    honcho tells of it nowhere else.
+    honcho has no other interface for these events.
     """
 
-    def __init__(self, output: DirectOutput, *, parts: int, when_started: Callable[[], object]) -> None:
+    def __init__(self, output: DirectOutput, *, parts: int, on_started: Callable[[], object]) -> None:
         super().__init__(output)
         self.first_ended: str | None = None
-        self._to_start = parts
-        self._when_started = when_started
+        self._not_started = parts
+        self._on_started = on_started
 
     def write(self, message: Any) -> None:
         super().write(message)
         if message.name != honcho.manager.SYSTEM_PRINTER_NAME:
             return
-        if self.first_ended is None and (found := STOPPED.match(message.data)):
-            self.first_ended = f"{found[1]} (exit status {found[2]})"
+        if self.first_ended is None and (match := STOPPED.match(message.data)):
+            self.first_ended = f"{match[1]} (exit status {match[2]})"
         if STARTED.match(message.data):
-            self._to_start -= 1
-            if not self._to_start:
-                self._when_started()
+            self._not_started -= 1
+            if not self._not_started:
+                self._on_started()
 
 
-class PatientManager(honcho.manager.Manager):  # type: ignore[misc]  # honcho has no types
-    """honcho's manager, which may be told to end while its parts are starting.
+class PartManager(honcho.manager.Manager):  # type: ignore[misc]  # honcho has no types
+    """honcho's manager, which can also be stopped while its parts are starting.
 
-    honcho 2.0 raises KeyError then, for it learns a part's process id a moment later, and never ends.
+    honcho 2.0 learns the process ID of a part a moment after its start. A stop before that raises KeyError and honcho
+    never ends.
     """
 
     def terminate(self) -> None:
-        """Ends all parts, as soon as all have started."""
+        """Stops all parts, as soon as all have started."""
         if all("pid" in part for part in self._processes.values()):
             super().terminate()
         else:
@@ -104,24 +111,28 @@ def run_parts(
     commands: Mapping[str, Sequence[str]],
     *,
     environment: Mapping[str, str],
-    when_started: Callable[[], object] = lambda: None,
+    on_started: Callable[[], object] = lambda: None,
 ) -> str | None:
-    """Runs until SIGINT or SIGTERM, then ends all parts and returns None; or until one ends: then returns its name."""
+    """Runs the commands until SIGINT or SIGTERM, or until one of them ends, and then stops all of them.
+
+    Returns None after a signal, else the name and exit status of the part that ended first.
+    """
     honcho.manager.KILL_WAIT = GRACE_S
-    printer = ListeningPrinter(DirectOutput(), parts=len(commands), when_started=when_started)
-    manager = PatientManager(printer)
-    # honcho puts a process of ours between us and each part; killed with us, it takes the part's leash with it.
+    printer = EventPrinter(DirectOutput(), parts=len(commands), on_started=on_started)
+    manager = PartManager(printer)
+    # honcho forks a process between this one and each part. It dies together with this one, and then the part's guard
+    # sees that its parent is gone.
     os.register_at_fork(after_in_child=partial(end_with_parent, signal.SIGKILL, parent=os.getpid()))
     for name, command in commands.items():
-        # exec, so that signals reach the part itself and not the shell that honcho puts around it.
-        manager.add_process(name, f"{HOLDER}=$PPID exec {shlex.join(command)}", env=dict(environment))
+        # honcho runs the command in a shell; with exec, signals reach the part itself.
+        manager.add_process(name, f"{PARENT_PID}=$PPID exec {shlex.join(command)}", env=dict(environment))
     manager.loop()
-    return None if manager.returncode in ASKED_TO_END else printer.first_ended or "a part"
+    return None if manager.returncode in STOPPED_BY_SIGNAL else printer.first_ended or "a part"
 
 
 @contextmanager
-def ending_with(process: subprocess.Popen[bytes]) -> Iterator[threading.Event]:
-    """Ends this process in order, as SIGTERM does, if the other one ends within the block; then the event is set."""
+def stop_when_ended(process: subprocess.Popen[bytes]) -> Iterator[threading.Event]:
+    """Sends SIGTERM to this process if the other one ends within the block, and sets the event."""
     ended, done = threading.Event(), threading.Event()
 
     def watch() -> None:

@@ -1,4 +1,4 @@
-"""`esteira replay`: failed, rejected or expired attachments go again."""
+"""`esteira replay`: processes failed, rejected or expired attachments again."""
 
 from __future__ import annotations
 
@@ -10,18 +10,16 @@ from typing import Any
 import rich_click as click
 
 from actors.operations.replay import REPLAYABLE, replay_refusal
-from actors.operations.replay import replay as replay_one
+from actors.operations.replay import replay as replay_attachment
 from esteira.cli.environment import catalogue_for_command
 from esteira.cli.filters import filter_options
-from esteira.cli.new_source import source_options, taken
-from esteira.cli.output import ask, examples, leave, print_json, print_table, progress, say
-from esteira.cli.selection import all_ids, each_status
-from esteira.cli.status import COLUMNS, row
+from esteira.cli.media_table import DRY_RUN_ROWS, print_media_table
+from esteira.cli.output import confirm, examples, exit_with, print_json, print_message, progress_bar
+from esteira.cli.selection import all_ids, filters_by_status
+from esteira.cli.source_options import pop_source, source_options
 from pipeline.catalogue import Catalogue
 from pipeline.errors import Code, PermanentError
 from pipeline.models import Record, Status
-
-SHOWN = 20  # rows of a dry run; the count stands below them
 
 
 @click.command(
@@ -37,39 +35,38 @@ SHOWN = 20  # rows of a dry run; the count stands below them
 @click.argument("ids", nargs=-1, metavar="[ID…]")
 @filter_options(*REPLAYABLE)
 @source_options
-@click.option("--rate", type=click.FloatRange(min=0, min_open=True), metavar="N", help="At most N a second.")
-@click.option("--dry-run", is_flag=True, help="Only show what would go.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
-def replay(ids: tuple[str, ...], rate: float | None, dry_run: bool, yes: bool, as_json: bool, **others: Any) -> None:
-    """Sends attachments that ended badly over the belt again, the oldest first, from the stage that failed.
+@click.option("--rate", type=click.FloatRange(min=0, min_open=True), metavar="N", help="At most N per second.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be replayed.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def replay(ids: tuple[str, ...], rate: float | None, dry_run: bool, yes: bool, as_json: bool, **options: Any) -> None:
+    """Processes failed, rejected or expired attachments again, oldest first, from the stage that failed.
 
-    Takes ids, or filters. Without --status it takes the failed ones; with --error, whatever ended with that code.
-    What filters chose is counted, and a question asked, before anything goes.
+    Takes either IDs or filters. Without --status, filters select failed attachments, and with --error those of any
+    status that have this code. A selection by filters is counted and confirmed first. A new source (--url,
+    --direct-path, --file) is for exactly one ID, which then starts again at fetch.
     """
-    source, file = taken(others)
-    _refuse_nonsense(ids, others, one=bool(source or file))
+    source, file = pop_source(options)
+    _check_usage(ids, options, has_source=bool(source or file))
     catalogue = catalogue_for_command()
-    chosen = list(dict.fromkeys(ids)) or all_ids(catalogue, each_status(_statuses(others), _others(others)))
+    selected = list(dict.fromkeys(ids)) or all_ids(catalogue, filters_by_status(_statuses(options), _others(options)))
     if dry_run:
-        leave(1 if _show(catalogue, chosen, as_json, named=bool(ids)) else 0)
-    if chosen and not (yes or ids):
-        ask(f"Send {len(chosen)} again?", would=f"{len(chosen)} would be sent again")
-    missed = _replay_all(chosen, partial(replay_one, source=source, file=file), rate=rate)
+        exit_with(1 if _print_selection(catalogue, selected, as_json, by_id=bool(ids)) else 0)
+    if selected and not (yes or ids):
+        confirm(f"Replay {len(selected)} attachments?", consequence=f"{len(selected)} would be replayed")
+    missed = _replay_all(selected, partial(replay_attachment, source=source, file=file), rate=rate)
     if as_json:
-        print_json({"matched": len(chosen), "replayed": len(chosen) - len(missed), "missed": missed})
+        print_json({"matched": len(selected), "replayed": len(selected) - len(missed), "missed": missed})
     else:
-        click.echo(f"{len(chosen) - len(missed)} of {len(chosen)} sent again")
-    leave(1 if missed else 0)
+        click.echo(f"{len(selected) - len(missed)} of {len(selected)} replayed")
+    exit_with(1 if missed else 0)
 
 
-def _refuse_nonsense(ids: tuple[str, ...], filters: dict[str, Any], *, one: bool) -> None:
+def _check_usage(ids: tuple[str, ...], filters: dict[str, Any], *, has_source: bool) -> None:
     if ids and any(filters.values()):
-        raise click.UsageError("give ids or filters, not both")
-    if one and len(ids) != 1:
-        raise click.UsageError(
-            "--url, --direct-path and the like are the source of one attachment: give exactly one ID"
-        )
+        raise click.UsageError("give either ids or filters")
+    if has_source and len(ids) != 1:
+        raise click.UsageError("--url, --direct-path, --file and the key options are for one attachment: give one ID")
 
 
 def _statuses(filters: dict[str, Any]) -> Sequence[str]:
@@ -82,38 +79,38 @@ def _others(filters: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in filters.items() if name != "status"}
 
 
-def _show(catalogue: Catalogue, chosen: Sequence[str], as_json: bool, *, named: bool) -> list[str]:
-    """Shows what would go; returns those that could not, of which filters choose none."""
-    missed = [media_id for media_id in chosen if _is_missed(catalogue, media_id)] if named else []
-    fit = [media_id for media_id in chosen if media_id not in missed]
+def _print_selection(catalogue: Catalogue, selected: Sequence[str], as_json: bool, *, by_id: bool) -> list[str]:
+    """Prints what would be replayed; returns the IDs that cannot be. Filters select only what can be."""
+    missed = [media_id for media_id in selected if not _can_be_replayed(catalogue, media_id)] if by_id else []
+    remaining = [media_id for media_id in selected if media_id not in missed]
     if as_json:
-        print_json({"matched": len(chosen), "ids": fit, "missed": missed})
+        print_json({"matched": len(selected), "ids": remaining, "missed": missed})
         return missed
-    found = [record for media_id in fit[:SHOWN] if (record := catalogue.get(media_id))]
-    print_table(COLUMNS, map(row, found), footer=f"{len(fit)} would be sent again")
+    records = [record for media_id in remaining[:DRY_RUN_ROWS] if (record := catalogue.get(media_id))]
+    print_media_table(records, footer=f"{len(remaining)} would be replayed")
     return missed
 
 
-def _is_missed(catalogue: Catalogue, media_id: str) -> bool:
+def _can_be_replayed(catalogue: Catalogue, media_id: str) -> bool:
     reason = replay_refusal(catalogue.get(media_id))
     if reason:
-        say(f"{media_id}: {reason.message}")
-    return reason is not None
+        print_message(f"{media_id}: {reason.message}")
+    return reason is None
 
 
-def _replay_all(chosen: Sequence[str], replay_it: Callable[[str], Record], *, rate: float | None) -> list[str]:
-    """Sends them again; returns those that could not go: unknown, or not ended badly."""
+def _replay_all(selected: Sequence[str], replay_one: Callable[[str], Record], *, rate: float | None) -> list[str]:
+    """Replays them; returns the IDs that are unknown or cannot be replayed."""
     missed = []
-    with progress("sent again") as bar:
-        begin = time.monotonic()
-        for index, media_id in enumerate(bar.track(chosen, description="replaying")):
+    with progress_bar("replayed") as bar:
+        start = time.monotonic()
+        for index, media_id in enumerate(bar.track(selected, description="replaying")):
             if rate:
-                time.sleep(max(0.0, begin + index / rate - time.monotonic()))
+                time.sleep(max(0.0, start + index / rate - time.monotonic()))
             try:
-                replay_it(media_id)
+                replay_one(media_id)
             except PermanentError as error:
                 if error.code not in {Code.NOT_FOUND, Code.NOT_ENDED}:
                     raise
-                say(f"{media_id}: {error.message}")
+                print_message(f"{media_id}: {error.message}")
                 missed.append(media_id)
     return missed

@@ -1,4 +1,4 @@
-"""`esteira start`: everything on this machine."""
+"""`esteira start`: runs Valkey, the web app and the workers on this machine."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ import rich_click as click
 
 from actors.doctor.redis_server import redis_address
 from esteira.cli.demo.launch import launch_demo
-from esteira.cli.embedded_valkey import embedded_valkey, sole_use
+from esteira.cli.embedded_valkey import embedded_valkey, lock_folder
 from esteira.cli.environment import settings_for_command
 from esteira.cli.migrate import migrate_catalogue
-from esteira.cli.output import examples, leave, say
-from esteira.cli.process_manager import ending_with, run_parts, web_command, worker_command
+from esteira.cli.output import examples, exit_with, print_message
+from esteira.cli.process_manager import run_parts, stop_when_ended, web_command, worker_command
 from pipeline.config.settings import Settings
 from pipeline.errors import SettingsError
 from pipeline.services import build_services
+
+REDIS_TIMEOUT_S = 5  # for the connection check before the start
 
 
 @click.command(
@@ -35,14 +37,14 @@ from pipeline.services import build_services
         "REDIS_URL=redis://queue.internal/0 esteira start",
     )
 )
-@click.option("--demo", is_flag=True, help="Send one file of each type over a belt of its own under VAR_DIR, and end.")
-@click.option("--no-web", is_flag=True, help="Without the web app.")
+@click.option("--demo", is_flag=True, help="Process sample files in a separate system under VAR_DIR, and stop.")
+@click.option("--no-web", is_flag=True, help="Do not start the web app.")
 @click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Worker processes; default: WEB_CONCURRENCY.")
 def start(demo: bool, no_web: bool, workers: int | None) -> None:
-    """Starts everything on this machine and waits for work: Valkey (unless REDIS_* is set), web app, workers.
+    """Starts everything on this machine: Valkey (unless REDIS_* is set), the web app and the workers.
 
-    Brings the catalogue up to date first. Ctrl-C ends all of it in order. If a part ends by itself, the
-    others are ended too and the exit status is 1.
+    Updates the database tables first. Ctrl-C stops everything in order. If one part ends by itself, the others are
+    stopped too, and the exit status is 1.
     """
     settings = settings_for_command()
     if demo:
@@ -53,17 +55,17 @@ def start(demo: bool, no_web: bool, workers: int | None) -> None:
     if not no_web:
         _check_port(settings)
         commands["web"] = web_command()
-    with sole_use(settings.var_dir.absolute()), _redis(settings) as valkey:
+    with lock_folder(settings.var_dir.absolute()), _redis(settings) as valkey:
         migrate_catalogue(settings)
-        build_services(settings).close()  # a setting that only they can judge is told now, not in the workers' log
-        greet = partial(_greet, settings, with_web=not no_web)
-        with ending_with(valkey) if valkey else nullcontext() as valkey_ended:
-            part = run_parts(commands, environment=_environment(settings), when_started=greet)
+        build_services(settings).close()  # reports wrong settings here and not only in the workers' log
+        on_started = partial(_print_addresses, settings, with_web=not no_web)
+        with stop_when_ended(valkey) if valkey else nullcontext() as valkey_ended:
+            ended_part = run_parts(commands, environment=_environment(settings), on_started=on_started)
     if valkey_ended is not None and valkey_ended.is_set():
-        part = "valkey"
-    if part:
-        say(f"esteira: {part} ended by itself, so everything was ended; the lines above say why")
-        leave(1)
+        ended_part = "valkey"
+    if ended_part:
+        print_message(f"esteira: {ended_part} ended by itself, so everything was stopped; see the lines above")
+        exit_with(1)
 
 
 @contextmanager
@@ -72,8 +74,9 @@ def _redis(settings: Settings) -> Iterator[subprocess.Popen[bytes] | None]:
         with embedded_valkey(settings) as process:
             yield process
         return
-    client = redis.Redis.from_url(settings.redis, socket_timeout=5, socket_connect_timeout=5)
-    client.ping()  # a wrong REDIS_HOST is told now, not in the workers' log
+    timeouts = {"socket_timeout": REDIS_TIMEOUT_S, "socket_connect_timeout": REDIS_TIMEOUT_S}
+    client = redis.Redis.from_url(settings.redis, **timeouts)
+    client.ping()  # reports a wrong address here and not only in the workers' log
     client.close()
     yield None
 
@@ -81,12 +84,12 @@ def _redis(settings: Settings) -> Iterator[subprocess.Popen[bytes] | None]:
 def _environment(settings: Settings) -> dict[str, str]:
     environment = dict(os.environ)
     if settings.log_format == "auto" and sys.stdout.isatty():
-        environment["LOG_FORMAT"] = "console"  # the parts write into our pipe and cannot see the terminal
+        environment["LOG_FORMAT"] = "console"  # the parts write into a pipe and cannot see the terminal
     return environment
 
 
 def _check_port(settings: Settings) -> None:
-    """Raises SettingsError if nobody can listen there."""
+    """Raises SettingsError if the web app could not listen on its address."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             settings.web_host, settings.port, type=socket.SOCK_STREAM
@@ -95,22 +98,20 @@ def _check_port(settings: Settings) -> None:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
     except OSError as error:
-        place = f"{settings.web_host}:{settings.port}"
         name = "PORT" if error.errno in {errno.EADDRINUSE, errno.EACCES} else "WEB_HOST"
-        raise SettingsError(
-            f"{name}: cannot listen on {place}: {error.strerror}: choose another {name}, or --no-web"
-        ) from None
+        reason = f"cannot listen on {settings.web_host}:{settings.port}: {error.strerror}"
+        raise SettingsError(f"{name}: {reason}: choose another {name}, or use --no-web") from None
 
 
-def _greet(settings: Settings, *, with_web: bool) -> None:
+def _print_addresses(settings: Settings, *, with_web: bool) -> None:
     database = urlsplit(settings.database)
-    catalogue = database.path.removeprefix("/") if database.scheme == "sqlite" else database.hostname
-    say(f"queue      {redis_address(settings)}{' (embedded Valkey)' if settings.embedded else ''}")
-    say(f"catalogue  {catalogue}")
-    say(f"storage    {settings.storage}")
+    location = database.path.removeprefix("/") if database.scheme == "sqlite" else database.hostname
+    print_message(f"queue      {redis_address(settings)}{' (embedded Valkey)' if settings.embedded else ''}")
+    print_message(f"database   {location}")
+    print_message(f"storage    {settings.storage}")
     if with_web:
         closed = "" if settings.api_token else " (POST /hooks/media answers 401 until API_TOKEN is set)"
-        say(f"web        http://{settings.web_host}:{settings.port}{closed}")
+        print_message(f"web        http://{settings.web_host}:{settings.port}{closed}")
         if settings.has_dashboard:
-            say(f"dashboard  http://{settings.web_host}:{settings.port}/")
-    say("Press Ctrl-C to stop.")
+            print_message(f"dashboard  http://{settings.web_host}:{settings.port}/")
+    print_message("Press Ctrl-C to stop.")

@@ -1,4 +1,4 @@
-"""`esteira stats`: what waits, what ran, how long it took."""
+"""`esteira stats`: queue lengths, totals and processing times."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from esteira.cli.environment import services_for_command
 from esteira.cli.output import console, examples, print_json, printable
 
 REFRESH_S = 1.0
-SESSIONS_SHOWN = 10
+SESSION_ROWS = 10  # sessions in the table; JSON has up to a hundred
 
 
 @click.command(
@@ -29,22 +29,23 @@ SESSIONS_SHOWN = 10
     )
 )
 @click.option("--watch", is_flag=True, help="Refresh every second until Ctrl-C.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON; with --watch a line every second.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON; with --watch one line every second.")
 def stats(watch: bool, as_json: bool) -> None:
-    """Shows the queues, the totals since the catalogue began, and how long the newest attachments took.
+    """Shows the queue of each stage, the totals since the database was created, and recent processing times.
 
-    Of the sessions it shows the ten with most ready, with --json the hundred.
+    Ready: waiting for a worker. Delayed: waiting for the next attempt. Running: taken by a worker. Dead: given up after
+    the last attempt. The session table has the ten sessions with the most ready attachments; --json has a hundred.
     """
     services_for_command()
     if not watch:
         _print(current_stats(), as_json)
     elif as_json or not sys.stdout.isatty():
-        _repeat(as_json)
+        _print_repeatedly(as_json)
     else:
         _watch()
 
 
-def _repeat(as_json: bool) -> None:
+def _print_repeatedly(as_json: bool) -> None:
     try:
         while True:
             _print(current_stats(), as_json)
@@ -55,40 +56,40 @@ def _repeat(as_json: bool) -> None:
 
 def _watch() -> None:
     try:
-        with Live(_picture(current_stats()), console=console(), auto_refresh=False) as live:
+        with Live(_tables(current_stats()), console=console(), auto_refresh=False) as live:
             while True:
                 time.sleep(REFRESH_S)
-                live.update(_picture(current_stats()), refresh=True)
+                live.update(_tables(current_stats()), refresh=True)
     except KeyboardInterrupt:
         return
 
 
-def _print(figures: dict[str, Any], as_json: bool) -> None:
+def _print(stats: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        print_json(figures)
+        print_json(stats)
     else:
-        console().print(_picture(figures))
+        console().print(_tables(stats))
 
 
-def _picture(figures: dict[str, Any]) -> Group:
-    totals = "  ".join(f"{name} {count}" for name, count in figures["totals"].items())
-    duration = "  ".join(f"{name} {_milliseconds(value)}" for name, value in figures["duration_ms"].items())
-    sessions = list(figures["sessions"].items())[:SESSIONS_SHOWN]
+def _tables(stats: dict[str, Any]) -> Group:
+    totals = "  ".join(f"{name} {count}" for name, count in stats["totals"].items())
+    duration = "  ".join(f"{name} {_milliseconds(value)}" for name, value in stats["duration_ms"].items())
+    sessions = list(stats["sessions"].items())[:SESSION_ROWS]
     busiest = {printable(name) or "(unknown)": counts for name, counts in sessions}
-    paused = "  ".join(f"{pause['kind']} {printable(pause['name'])}" for pause in figures["pauses"])
+    paused = "  ".join(f"{pause['kind']} {printable(pause['name'])}" for pause in stats["pauses"])
     return Group(
-        _table("queue", figures["queues"]),
+        _table("queue", stats["queues"]),
         *([_table("session", busiest)] if busiest else []),
         Text(f"totals    {totals}"),
         Text(f"duration  {duration}"),
-        Text(f"ended     {figures['per_minute']} in the last minute"),
+        Text(f"finished  {stats['per_minute']} in the last minute"),
         *([Text(f"paused    {paused}", style="yellow")] if paused else []),
     )
 
 
-def _table(what: str, rows: dict[str, dict[str, int]]) -> Table:
-    """What is in each state, a row for each name."""
-    table = Table(what, box=box.SIMPLE_HEAD, pad_edge=False)
+def _table(title: str, rows: dict[str, dict[str, int]]) -> Table:
+    """A table with one row per name and one column per state."""
+    table = Table(title, box=box.SIMPLE_HEAD, pad_edge=False)
     states = list(next(iter(rows.values()), {}))
     for state in states:
         table.add_column(state, justify="right")

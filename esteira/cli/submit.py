@@ -1,14 +1,14 @@
-"""`esteira submit`: URLs, local files or lines of JSON onto the belt."""
+"""`esteira submit`: hands over URLs, local files or lines of JSON for processing."""
 
 from __future__ import annotations
 
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple
 from uuid import uuid4
 
 import rich_click as click
@@ -16,8 +16,8 @@ import rich_click as click
 from actors.hook import Receipt, process_media
 from esteira.cli.environment import services_for_command
 from esteira.cli.jsonl import attachments
-from esteira.cli.output import examples, leave, print_json, printable, progress, record_json, say
-from esteira.cli.waiting import endings
+from esteira.cli.output import examples, exit_with, print_json, print_message, printable, progress_bar, record_json
+from esteira.cli.waiting import wait_for_results
 from pipeline.catalogue import Catalogue
 from pipeline.errors import PayloadError, PermanentError
 from pipeline.models import Attachment, Kind, Record, Status, parse_attachment
@@ -25,38 +25,35 @@ from pipeline.models import Attachment, Kind, Record, Status, parse_attachment
 URL = re.compile(r"[a-z][a-z0-9+.-]*:(//|$)", re.IGNORECASE)
 
 
-class Given(NamedTuple):
-    """One attachment to hand over, and where it was given; `file` has its bytes if they are on this machine."""
+class Submission(NamedTuple):
+    """An attachment to hand over. `origin` is its URL, path or line number; `file` has its bytes if it is local."""
 
-    place: str
+    origin: str
     attachment: Attachment
     file: Path | None = None
 
 
 @dataclass
-class Tally:
-    """What became of what was given."""
+class Summary:
+    """Counts the results of the hand-over; `origins` maps the ID of each accepted attachment to its origin."""
 
-    ids: list[str] = field(default_factory=list)
-    places: dict[str, str] = field(default_factory=dict)
+    origins: dict[str, str] = field(default_factory=dict)
     modes: Counter[str] = field(default_factory=Counter)
-    wrong: int = 0
+    invalid: int = 0
 
-    def accept(self, place: str, receipt: Receipt) -> None:
-        """Notes what was handed over, and where it was given."""
-        self.ids.append(receipt.id)
-        self.places[receipt.id] = place
+    def add(self, origin: str, receipt: Receipt) -> None:
+        self.origins[receipt.id] = origin
         self.modes[receipt.mode] += 1
 
-    def refuse(self, place: str, fault: str) -> None:
-        """Tells of one that is wrong; the others go on."""
-        self.wrong += 1
-        say(f"{place}: {printable(fault)}")
+    def add_invalid(self, origin: str, reason: str) -> None:
+        """Counts an invalid one and prints why."""
+        self.invalid += 1
+        print_message(f"{origin}: {printable(reason)}")
 
     def __str__(self) -> str:
         modes = ", ".join(f"{count} {mode}" for mode, count in self.modes.most_common())
-        refused = f"; {self.wrong} wrong" if self.wrong else ""
-        return f"{len(self.ids)} accepted{f': {modes}' if modes else ''}{refused}"
+        invalid = f"; {self.invalid} invalid" if self.invalid else ""
+        return f"{self.modes.total()} accepted{f': {modes}' if modes else ''}{invalid}"
 
 
 @click.command(
@@ -68,15 +65,17 @@ class Tally:
     )
 )
 @click.argument("sources", nargs=-1, metavar="[SOURCE…]")
-@click.option("--jsonl", type=click.File("rb"), metavar="FILE", help="One attachment as JSON a line; `-` is stdin.")
-@click.option("--session", metavar="NAME", help="The session it came in; default: `cli`.")
-@click.option("--message-id", metavar="ID", help="For one SOURCE; default: a new one. The same id again is no new one.")
-@click.option("--kind", type=click.Choice([str(one) for one in Kind]), help="What the sender declared.")
-@click.option("--mimetype", metavar="TYPE", help="What the sender declared, such as `audio/ogg; codecs=opus`.")
-@click.option("--filename", metavar="NAME", help="The sender's name of it; default: the local file's own.")
-@click.option("--wait", is_flag=True, help="Until every one has ended; exit status 1 if one did not end `done`.")
-@click.option("--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="With --wait: give up after so long.")
-@click.option("--json", "as_json", is_flag=True, help="A line of JSON for each: its receipt, with --wait its row.")
+@click.option("--jsonl", type=click.File("rb"), metavar="FILE", help="Read one attachment per line; `-` is stdin.")
+@click.option("--session", metavar="NAME", help="The session that received it; default: `cli`.")
+@click.option("--message-id", metavar="ID", help="For one SOURCE; default: a new ID. A known ID is a duplicate.")
+@click.option("--kind", type=click.Choice(list(map(str, Kind))), help="The kind that the sender declared.")
+@click.option("--mimetype", metavar="TYPE", help="The type that the sender declared, e.g. `audio/ogg; codecs=opus`.")
+@click.option("--filename", metavar="NAME", help="The sender's file name; default: the name of the local file.")
+@click.option("--wait", is_flag=True, help="Wait for the results; exit status 1 if any is not `done`.")
+@click.option("--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="With --wait: wait at most this long.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print one line of JSON each: the receipt, or with --wait the row."
+)
 def submit(
     sources: tuple[str, ...],
     jsonl: BinaryIO | None,
@@ -85,111 +84,113 @@ def submit(
     as_json: bool,
     **declared: str | None,
 ) -> None:
-    """Puts media on the belt: URLs, local files, or lines of JSON with --jsonl.
+    """Hands over attachments for processing: URLs, local files, or lines of JSON with --jsonl.
 
-    A line of JSON needs session, message_id and one of url, data (base64) and direct_path; the README names the other
-    fields. A wrong line is named by its number and field on stderr, and the others go on.
+    A line of JSON needs `session`, `message_id` and one of `url`, `data` (base64) and `direct_path`; the README lists
+    the other fields. An invalid line is reported on stderr with its number and field, and skipped.
     """
-    _refuse_nonsense(sources, jsonl, declared)
-    local = _given(sources, declared)
+    _check_usage(sources, jsonl, declared)
+    submissions: Iterable[Submission] = _from_sources(sources, declared)
     catalogue = services_for_command().catalogue
-    tally = Tally()
-    given = _lines(jsonl, tally) if jsonl else local
-    for place, receipt in _hand_over(given, tally):
+    summary = Summary()
+    if jsonl:
+        submissions = _from_lines(jsonl, summary)
+    for origin, receipt in _hand_over(submissions, summary):
         if as_json and not wait:
-            print_json({"id": receipt.id, "source": place, "mode": receipt.mode, "status": receipt.status})
+            print_json({"id": receipt.id, "source": origin, "mode": receipt.mode, "status": receipt.status})
         elif not jsonl and not wait:
-            click.echo(f"{receipt.id}  {receipt.mode}  {printable(place)}")
-    say(str(tally))
-    ended_well = not wait or _wait(catalogue, tally.places, timeout=timeout, as_json=as_json)
-    leave(0 if ended_well and not tally.wrong else 1)
+            click.echo(f"{receipt.id}  {receipt.mode}  {printable(origin)}")
+    print_message(str(summary))
+    all_done = not wait or _wait(catalogue, summary.origins, timeout=timeout, as_json=as_json)
+    exit_with(0 if all_done and not summary.invalid else 1)
 
 
-def _refuse_nonsense(sources: tuple[str, ...], jsonl: BinaryIO | None, declared: dict[str, str | None]) -> None:
+def _check_usage(sources: tuple[str, ...], jsonl: BinaryIO | None, declared: dict[str, str | None]) -> None:
     if bool(sources) == bool(jsonl):
         raise click.UsageError("give SOURCEs or --jsonl FILE" + (", not both" if jsonl else ""))
     if jsonl and any(value is not None for value in declared.values()):
-        named = ", ".join(_option(name) for name, value in declared.items() if value is not None)
-        raise click.UsageError(f"{named}: with --jsonl every line says so itself")
+        options = ", ".join(_option(name) for name, value in declared.items() if value is not None)
+        raise click.UsageError(f"{options}: cannot be combined with --jsonl, where each line has its own fields")
     if declared["message_id"] and len(sources) > 1:
-        raise click.UsageError("--message-id is the id of one attachment: give one SOURCE with it")
+        raise click.UsageError("--message-id is the id of one attachment: give one SOURCE")
 
 
 def _option(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def _given(sources: tuple[str, ...], declared: dict[str, str | None]) -> list[Given]:
-    """The attachments of the sources; all are checked before the first one is handed over."""
+def _from_sources(sources: tuple[str, ...], declared: dict[str, str | None]) -> list[Submission]:
+    """The attachments of the sources; all are validated before the first one is handed over."""
     files = _local_files(sources)
     fields = {name: value for name, value in declared.items() if value is not None}
     try:
-        return [_attachment(source, files.get(source), fields) for source in sources]
+        return [_submission(source, files.get(source), fields) for source in sources]
     except PayloadError as error:
-        place = _option(error.field) if error.field in declared else "SOURCE"
-        raise click.UsageError(f"{place}: {error.message.removeprefix(f'{error.field}: ')}") from None
+        option = _option(error.field) if error.field in declared else "SOURCE"
+        raise click.UsageError(f"{option}: {error.message.removeprefix(f'{error.field}: ')}") from None
 
 
-def _attachment(source: str, file: Path | None, fields: dict[str, str]) -> Given:
+def _submission(source: str, file: Path | None, fields: dict[str, str]) -> Submission:
     identity = {"session": "cli", "message_id": uuid4().hex}
-    # A local file has no URL; the hook takes its bytes instead.
+    # A local file has no URL; process_media() reads its bytes instead.
     origin = {"filename": file.name} if file else {"url": source}
-    return Given(source, parse_attachment(identity | origin | fields, has_file=file is not None), file)
+    return Submission(source, parse_attachment(identity | origin | fields, has_file=file is not None), file)
 
 
 def _local_files(sources: tuple[str, ...]) -> dict[str, Path]:
-    """The sources that are files of this machine."""
+    """The sources that are local files."""
     files = {source: Path(source) for source in sources if not URL.match(source)}
     for source, path in files.items():
         if not (path.is_file() and os.access(path, os.R_OK)):
-            raise click.UsageError(f"{printable(source)} is neither a URL nor a file that can be read")
+            raise click.UsageError(f"{printable(source)} is neither a URL nor a readable file")
     return files
 
 
-def _lines(stream: BinaryIO, tally: Tally) -> Iterator[Given]:
-    # A pipe has no size: then the bar shows only that it goes on.
+def _from_lines(stream: BinaryIO, summary: Summary) -> Iterator[Submission]:
+    # A pipe has no size; the bar then only shows activity.
     size = Path(stream.name).stat().st_size if isinstance(stream.name, str) and Path(stream.name).is_file() else None
-    with progress("submitted") as bar:
+    with progress_bar("submitted") as bar:
         task = bar.add_task("reading", total=size)
-        for place, attachment in attachments(_counted(stream, lambda read: bar.advance(task, read)), tally.refuse):
-            yield Given(place, attachment)
+        lines = _counted(stream, lambda read: bar.advance(task, read))
+        for origin, attachment in attachments(lines, summary.add_invalid):
+            yield Submission(origin, attachment)
 
 
-def _counted(stream: BinaryIO, advance: Any) -> Iterator[bytes]:
+def _counted(stream: BinaryIO, advance: Callable[[int], None]) -> Iterator[bytes]:
     for line in stream:
         yield line
         advance(len(line))
 
 
-def _hand_over(given: Iterable[Given], tally: Tally) -> Iterator[tuple[str, Receipt]]:
-    for place, attachment, file in given:
+def _hand_over(submissions: Iterable[Submission], summary: Summary) -> Iterator[tuple[str, Receipt]]:
+    for origin, attachment, file in submissions:
         try:
             receipt = process_media(attachment, file=file)
         except PermanentError as error:
-            tally.refuse(place, error.message)
+            summary.add_invalid(origin, error.message)
             continue
-        tally.accept(place, receipt)
-        yield place, receipt
+        summary.add(origin, receipt)
+        yield origin, receipt
 
 
-def _wait(catalogue: Catalogue, places: Mapping[str, str], *, timeout: float | None, as_json: bool) -> bool:
-    """Waits for all of them, the ids with the places where they were given; whether every one ended `done`."""
+def _wait(catalogue: Catalogue, origins: Mapping[str, str], *, timeout: float | None, as_json: bool) -> bool:
+    """Waits for the results and prints them; whether all are `done`."""
     counts: Counter[str] = Counter()
-    with progress("ended") as bar:
-        task = bar.add_task("waiting", total=len(places))
-        for record in endings(catalogue, list(places), timeout_s=timeout):
+    with progress_bar("finished") as bar:
+        task = bar.add_task("waiting", total=len(origins))
+        for record in wait_for_results(catalogue, list(origins), timeout_s=timeout):
             counts[record.status] += 1
-            _show_ending(record, places[record.id], as_json=as_json)
+            _print_result(record, origins[record.id], as_json=as_json)
             bar.advance(task)
-    unfinished = len(places) - counts.total()
+    unfinished = len(origins) - counts.total()
     if unfinished:
-        counts["not ended"] = unfinished
-    say(", ".join(f"{count} {status}" for status, count in counts.most_common()) or "nothing to wait for")
+        counts["not finished"] = unfinished
+    print_message(", ".join(f"{count} {status}" for status, count in counts.most_common()) or "nothing to wait for")
     return counts.total() == counts[Status.DONE]
 
 
-def _show_ending(record: Record, place: str, *, as_json: bool) -> None:
+def _print_result(record: Record, origin: str, *, as_json: bool) -> None:
     if as_json:
         print_json(record_json(record))
     elif record.status != Status.DONE:
-        click.echo(f"{record.id}  {record.status}  {record.error_code}  {printable(f'{place}: {record.error}')}")
+        click.echo(f"{record.id}  {record.status}  {record.error_code}  {printable(f'{origin}: {record.error}')}")

@@ -1,4 +1,4 @@
-"""`esteira token` and `esteira link`: what lets others in who must not have the API_TOKEN."""
+"""`esteira token` and `esteira link`: limited access over HTTP without the API_TOKEN."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from pipeline.security.tokens import MAX_LINK_S, MAX_TOKEN_DAYS, TokenSigner
     type=click.FloatRange(min=0, min_open=True, max=MAX_TOKEN_DAYS),
     default=30,
     show_default=True,
-    help="How long it is good for.",
+    help="How long the token is valid.",
 )
 def token(session: str, days: float) -> None:
-    """Prints a token that shows the attachments of one session over HTTP, and changes nothing.
+    """Prints a token that can read the attachments of one session over HTTP, and change nothing.
 
-    It cannot be taken back alone: another API_TOKEN ends all tokens and links at once.
+    A single token cannot be revoked: a new API_TOKEN invalidates all tokens and links at once.
     """
     if not session.strip():
-        raise click.UsageError("a session has a name")
+        raise click.UsageError("the session's name is empty")
     click.echo(TokenSigner(settings_for_command().api_token).session_token(session, days=days))
 
 
@@ -36,12 +36,12 @@ def token(session: str, days: float) -> None:
     type=click.IntRange(1, MAX_LINK_S),
     default=3600,
     show_default=True,
-    help="How long it is good for.",
+    help="How long the link is valid.",
 )
-@click.option("--base", metavar="URL", help="Where the web app is seen; else this machine, at PORT.")
+@click.option("--base", metavar="URL", help="Public address of the web app; default: this machine at PORT.")
 @click.option("--json", "as_json", is_flag=True, help='Print `{"url", "expires"}`.')
 def link(media_id: str, seconds: int, base: str | None, as_json: bool) -> None:
-    """Prints a link to an attachment's content that opens without a token until it expires."""
+    """Prints a link that opens an attachment's content without a token until it expires."""
     settings = settings_for_command()
     signer = TokenSigner(settings.api_token)
     if catalogue_for_command().get(media_id) is None:

@@ -1,4 +1,4 @@
-"""`esteira webhooks`: how it stands with the receivers of webhooks, and what was given up goes once more."""
+"""`esteira webhooks`: undelivered events of each endpoint, and their redelivery."""
 
 from __future__ import annotations
 
@@ -7,20 +7,21 @@ from typing import Any
 import rich_click as click
 
 from actors.webhooks.admin import endpoints_json, newest_deliveries, redeliverable_ids
-from actors.webhooks.admin import redeliver as redeliver_these
+from actors.webhooks.admin import redeliver as redeliver_events
 from esteira.cli.environment import services_for_command
 from esteira.cli.filters import Since
-from esteira.cli.output import age, ask, examples, leave, moment, print_json, print_table, say
+from esteira.cli.output import age, confirm, examples, exit_with, local_time, print_json, print_message, print_table
 from pipeline.catalogue import DeliveryFilters, DeliveryRecord, DeliveryStatus
+from pipeline.services import Services
 
 WAITING = (DeliveryStatus.UNDELIVERED, DeliveryStatus.PENDING)
-ENDPOINTS = ("endpoint", "where", "circuit", "pending", "oldest", "undelivered", "error")
-DELIVERIES = ("id", "status", "age", "endpoint", "type", "session", "media", "attempts", "next", "error")
+ENDPOINT_COLUMNS = ("endpoint", "address", "circuit", "pending", "oldest", "undelivered", "error")
+DELIVERY_COLUMNS = ("id", "status", "age", "endpoint", "type", "session", "media", "attempts", "next", "error")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def webhooks() -> None:
-    """Shows what webhooks have still to tell, and redelivers what was given up."""
+    """Lists events that webhook endpoints have not received, and delivers them again."""
 
 
 @webhooks.command(
@@ -31,33 +32,38 @@ def webhooks() -> None:
         "esteira webhooks list --json | jq '.endpoints[] | select(.circuit.state == \"open\")'",
     ),
 )
-@click.option("--endpoint", metavar="NAME", help="Of this endpoint.")
-@click.option("--session", metavar="NAME", help="Of this session.")
+@click.option("--endpoint", metavar="NAME", help="Only this endpoint.")
+@click.option("--session", metavar="NAME", help="Only this session.")
 @click.option(
     "--status",
     multiple=True,
-    type=click.Choice([str(one) for one in DeliveryStatus]),
-    help="Repeatable; else pending and undelivered.",
+    type=click.Choice(list(map(str, DeliveryStatus))),
+    help="Repeatable; default: pending and undelivered.",
 )
-@click.option("--since", type=Since(), help="Written down since: `2h`, `3d` or an ISO date.")
-@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Deliveries at most.")
+@click.option("--since", type=Since(), help="Only created since: `2h`, `3d` or an ISO date.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Maximum of deliveries.")
 @click.option("--json", "as_json", is_flag=True, help='Print `{"endpoints", "deliveries"}`.')
 def list_(status: tuple[str, ...], limit: int, as_json: bool, **filters: Any) -> None:
-    """Shows each endpoint and how it stands with it, and the deliveries that wait or were given up.
+    """Lists the endpoints, and the deliveries that are pending or were given up (`undelivered`).
 
-    The circuit is open while an endpoint fails: one event at a time is tried then, and the others wait.
+    The circuit of an endpoint is open while its deliveries fail: then only one event at a time is tried, and the
+    others wait.
     """
-    tools = services_for_command()
+    services = services_for_command()
     statuses = tuple(map(DeliveryStatus, status)) or WAITING
-    endpoints = endpoints_json(tools)
-    found = newest_deliveries(tools.catalogue.deliveries, DeliveryFilters(**filters), statuses=statuses, limit=limit)
+    endpoints = endpoints_json(services)
+    deliveries = newest_deliveries(
+        services.catalogue.deliveries, DeliveryFilters(**filters), statuses=statuses, limit=limit
+    )
     if as_json:
-        print_json({"endpoints": endpoints, "deliveries": [one.model_dump(mode="json") for one in found]})
+        print_json(
+            {"endpoints": endpoints, "deliveries": [delivery.model_dump(mode="json") for delivery in deliveries]}
+        )
         return
-    print_table(ENDPOINTS, map(_endpoint_row, endpoints))
-    if found:
+    print_table(ENDPOINT_COLUMNS, map(_endpoint_row, endpoints))
+    if deliveries:
         click.echo()
-        print_table(DELIVERIES, map(_delivery_row, found))
+        print_table(DELIVERY_COLUMNS, map(_delivery_row, deliveries))
 
 
 @webhooks.command(
@@ -69,54 +75,69 @@ def list_(status: tuple[str, ...], limit: int, as_json: bool, **filters: Any) ->
     ),
 )
 @click.argument("ids", nargs=-1, metavar="[ID…]")
-@click.option("--endpoint", metavar="NAME", help="Of this endpoint.")
-@click.option("--session", metavar="NAME", help="Of this session.")
+@click.option("--endpoint", metavar="NAME", help="Only this endpoint.")
+@click.option("--session", metavar="NAME", help="Only this session.")
 @click.option(
     "--status",
-    type=click.Choice([str(one) for one in WAITING]),
-    help="Else undelivered; `pending` brings forward what waits for its next attempt.",
+    type=click.Choice(list(map(str, WAITING))),
+    help="Default: undelivered; `pending` does not wait for the next scheduled attempt.",
 )
-@click.option("--since", type=Since(), help="Written down since: `2h`, `3d` or an ISO date.")
-@click.option("--dry-run", is_flag=True, help="Only show how many would go.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
+@click.option("--since", type=Since(), help="Only created since: `2h`, `3d` or an ISO date.")
+@click.option("--dry-run", is_flag=True, help="Only show how many would be delivered again.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def redeliver(ids: tuple[str, ...], dry_run: bool, yes: bool, as_json: bool, **filters: Any) -> None:
-    """Has deliveries made at once, the oldest first, with all attempts anew and the same event ids as before.
+    """Delivers events again at once, oldest first, with the full number of attempts and the same event IDs.
 
-    Takes ids of deliveries, or filters; without either, everything that was given up. What was delivered, and what
-    belongs to a deleted attachment, is not kept and cannot go again.
+    Takes either IDs of deliveries or filters; without both, everything that was given up. Delivered events, and events
+    of deleted attachments, are not kept and cannot be delivered again.
     """
     if ids and any(filters.values()):
-        raise click.UsageError("give ids or filters, not both")
-    tools = services_for_command()
-    wanted = list(dict.fromkeys(ids)) or redeliverable_ids(tools, DeliveryFilters(**filters))
+        raise click.UsageError("give either ids or filters")
+    services = services_for_command()
+    selected = list(dict.fromkeys(ids)) or redeliverable_ids(services, DeliveryFilters(**filters))
     if dry_run:
-        _print({"matched": len(wanted), "ids": wanted}, f"{len(wanted)} would be redelivered", as_json)
+        _print({"matched": len(selected), "ids": selected}, f"{len(selected)} would be redelivered", as_json)
         return
-    if wanted and not (yes or ids):
-        ask(f"Redeliver {len(wanted)}?", would=f"{len(wanted)} would be redelivered")
-    missed = redeliver_these(tools, wanted)
-    for one in missed:
-        say(f"{one}: unknown, delivered, under way, of a deleted attachment or for an endpoint that is gone")
-    outcome = {"matched": len(wanted), "redelivered": len(wanted) - len(missed), "missed": missed}
-    _print(outcome, f"{outcome['redelivered']} of {len(wanted)} to be delivered now", as_json)
-    leave(1 if missed else 0)
+    if selected and not (yes or ids):
+        confirm(f"Redeliver {len(selected)} events?", consequence=f"{len(selected)} would be redelivered")
+    missed = redeliver_events(services, selected)
+    for delivery_id in missed:
+        print_message(f"{delivery_id}: {_why_missed(services, delivery_id)}")
+    result = {"matched": len(selected), "redelivered": len(selected) - len(missed), "missed": missed}
+    _print(result, f"{result['redelivered']} of {len(selected)} to be delivered now", as_json)
+    exit_with(1 if missed else 0)
 
 
-def _print(outcome: dict[str, Any], text: str, as_json: bool) -> None:
+def _why_missed(services: Services, delivery_id: str) -> str:
+    delivery = services.catalogue.deliveries.get(delivery_id)
+    if delivery is None:
+        return "unknown: there is no such delivery"
+    if delivery.endpoint not in services.webhooks.endpoints:
+        return f"its endpoint {delivery.endpoint} is not in the settings"
+    reasons = {
+        DeliveryStatus.DELIVERED: "is already delivered",
+        DeliveryStatus.WITHDRAWN: "its attachment was deleted",
+    }
+    return reasons.get(delivery.status, "is being delivered right now")
+
+
+def _print(result: dict[str, Any], text: str, as_json: bool) -> None:
     if as_json:
-        print_json(outcome)
+        print_json(result)
     else:
         click.echo(text)
 
 
-def _endpoint_row(told: dict[str, Any]) -> tuple[Any, ...]:
-    circuit = told["circuit"]
-    where = told["origin"] or "not in the settings"
-    oldest = f"{told['oldest_pending_s']:.0f}s" if told["pending"] else ""
-    return told["name"], where, circuit["state"], told["pending"], oldest, told["undelivered"], circuit["error"]
+def _endpoint_row(endpoint: dict[str, Any]) -> tuple[Any, ...]:
+    circuit = endpoint["circuit"]
+    address = endpoint["origin"] or "removed from the settings"
+    oldest = f"{endpoint['oldest_pending_s']:.0f}s" if endpoint["pending"] else ""
+    counts = (endpoint["pending"], oldest, endpoint["undelivered"])
+    return endpoint["name"], address, circuit["state"], *counts, circuit["error"]
 
 
-def _delivery_row(one: DeliveryRecord) -> tuple[Any, ...]:
-    about = (one.id, one.status, age(one.created_at), one.endpoint, one.type, one.session, one.media_id)
-    return *about, one.attempts, moment(one.next_at), one.error
+def _delivery_row(delivery: DeliveryRecord) -> tuple[Any, ...]:
+    event = (delivery.endpoint, delivery.type, delivery.session, delivery.media_id)
+    progress = (delivery.attempts, local_time(delivery.next_at), delivery.error)
+    return delivery.id, delivery.status, age(delivery.created_at), *event, *progress

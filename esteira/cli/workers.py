@@ -1,4 +1,4 @@
-"""`esteira workers`: who works, where, and on what."""
+"""`esteira workers`: the worker processes of all hosts."""
 
 from __future__ import annotations
 
@@ -12,36 +12,37 @@ from actors.operations.workers import workers as current_workers
 from esteira.cli.environment import settings_for_command
 from esteira.cli.output import age, examples, print_json, print_table
 
-COLUMNS = ("worker", "pid", "threads", "version", "up", "heard", "queues", "decoders died", "last error", "runs")
+COLUMNS = ("worker", "pid", "threads", "version", "up", "heartbeat", "queues", "decoder crashes", "last error", "runs")
 
 
 @click.command(
     epilog=examples("esteira workers", "esteira workers --json | jq '.[] | select(.alive) | .running[]'"),
 )
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON array, an object for each worker process.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array with one object per worker process.")
 def workers(as_json: bool) -> None:
-    """Shows the worker processes of all hosts, and which attachment each of their threads works on.
+    """Lists the worker processes of all hosts, and which attachments they are processing.
 
-    They say it every three seconds, so what takes less is seldom seen. One that was killed is shown as silent until
-    another takes over what it held, at most for a minute.
+    Workers report every three seconds, so attachments that take less time rarely appear. A killed worker is listed as
+    silent until another worker has taken over its attachments, for at most a minute.
     """
     settings_for_command()
-    found = current_workers()
+    all_workers = current_workers()
     if as_json:
-        print_json([worker.model_dump(mode="json") for worker in found])
+        print_json([worker.model_dump(mode="json") for worker in all_workers])
     else:
-        alive = sum(worker.alive for worker in found)
-        print_table(COLUMNS, map(_row, found), footer=f"{alive} worker process{'' if alive == 1 else 'es'} alive")
+        alive = sum(worker.alive for worker in all_workers)
+        footer = f"{alive} worker process{'' if alive == 1 else 'es'} alive"
+        print_table(COLUMNS, map(_row, all_workers), footer=footer)
 
 
 def _row(worker: WorkerStatus) -> tuple[object, ...]:
-    heard = f"{worker.last_beat_s:.0f}s ago" + ("" if worker.alive else ", silent")
+    heartbeat = f"{worker.last_beat_s:.0f}s ago" + ("" if worker.alive else ", silent")
     up = age(worker.started_at) if worker.started_at else None
     error = worker.last_error
-    failed = f"{error.code} ({error.stage}, {age(error.at)} ago)" if error else None
+    last_error = f"{error.code} ({error.stage}, {age(error.at)} ago)" if error else None
+    process = (worker.host or worker.id, worker.pid or None, worker.threads or None, worker.version, up, heartbeat)
     runs = ", ".join(map(_run, worker.running))
-    facts = (worker.host or worker.id, worker.pid or None, worker.threads or None, worker.version, up, heard)
-    return (*facts, " ".join(worker.queues), worker.sandbox_deaths, failed, runs)
+    return (*process, " ".join(worker.queues), worker.sandbox_deaths, last_error, runs)
 
 
 def _run(run: RunningAttachment) -> str:

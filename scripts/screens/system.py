@@ -79,7 +79,7 @@ def busy(settings: Settings, services: Services) -> Iterator[list[str]]:
     fill(services, ROWS)
     made = {f"/{number}": sample for number, sample in enumerate(samples())}
     files = {path: Served(sample.content) for path, sample in made.items()}
-    stock = [sample for sample in made.values() if not sample.refused and not sample.media_key]
+    stock = [sample for sample in made.values() if not sample.expected_error and not sample.media_key]
     files |= {f"/slow/{number}": Served(sample.content, SLOW_S) for number, sample in enumerate(stock)}
     with media_server(files) as url, workers(settings):
         ids = [_hand_over(url + path, int(path[1:]), sample) for path, sample in made.items()]

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from esteira.cli.waiting import endings
+from esteira.cli.waiting import wait_for_results
 from pipeline.catalogue import Catalogue
 from pipeline.config.settings import Settings
 from pipeline.gateways import GATEWAYS
@@ -67,7 +67,7 @@ class Town:
     def ended(self, ids: list[str]) -> dict[str, Record]:
         """The records of these by their ids, once all have ended."""
         catalogue = Catalogue(f"sqlite:///{self.installation.folder / 'esteira.db'}")
-        found = {record.id: record for record in endings(catalogue, ids, timeout_s=60)}
+        found = {record.id: record for record in wait_for_results(catalogue, ids, timeout_s=60)}
         catalogue.close()
         return found
 

@@ -10,7 +10,7 @@ from itertools import pairwise
 import pytest
 
 from actors.redis_queue.keys import Keys
-from esteira.cli.demo import pictures, sounds
+from esteira.cli.demo import pictures, recordings
 from tests.support.esteira import Installation, new_installation, start_esteira, write_jsonl
 from tests.support.media_server import Answer, MediaServer
 from tests.support.valkey import ValkeyServer, running_valkey
@@ -32,10 +32,10 @@ class TimedServer(MediaServer):
 
 MAKERS = (
     [(pictures.jpeg, "image", "image/jpeg")] * 45
-    + [(lambda: sounds.sound("ogg", "libopus"), "ptt", "audio/ogg; codecs=opus")] * 30
+    + [(lambda: recordings.sound("ogg", "libopus"), "ptt", "audio/ogg; codecs=opus")] * 30
     + [(pictures.sticker, "sticker", "image/webp")] * 15
     + [(pictures.pdf, "document", "application/pdf")] * 8
-    + [(lambda: sounds.film("mp4", "libx264"), "video", "video/mp4")] * 2
+    + [(lambda: recordings.video("mp4", "libx264"), "video", "video/mp4")] * 2
 )
 
 

@@ -1,1 +1,1 @@
-"""The demo: one file of each supported type made on the spot, and what must be refused, over a belt of its own."""
+"""The demo: sends one generated file of each supported type, and some invalid ones, through a system of its own."""

@@ -1,4 +1,4 @@
-"""Office documents for the demo. DOC and XLS were saved by an office program, for nothing in Python writes them."""
+"""Office documents for the demo. DOC and XLS are files saved by an office program: no Python library writes them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ SLIDES = "http://schemas.openxmlformats.org/presentationml/2006/main"
 MAIN = "application/vnd.openxmlformats-officedocument.{}.main+xml"
 
 
-def shipped(name: str) -> bytes:
-    """A file that comes with the package."""
+def packaged_file(name: str) -> bytes:
+    """A file that is part of the package."""
     return (files("esteira.cli.demo") / "files" / name).read_bytes()
 
 
@@ -56,10 +56,10 @@ def _package(main: str, content_type: str, parts: dict[str, str]) -> bytes:
         '<Default Extension="xml" ContentType="application/xml"/>'
         f'<Override PartName="/{main}" ContentType="{content_type}"/></Types>'
     )
-    every = {"[Content_Types].xml": types, "_rels/.rels": _links("officeDocument", main), **parts}
+    parts_by_name = {"[Content_Types].xml": types, "_rels/.rels": _links("officeDocument", main), **parts}
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as package:
-        for name, text in every.items():
+        for name, text in parts_by_name.items():
             package.writestr(name, f'<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n{text}')
     return out.getvalue()
 

@@ -1,4 +1,4 @@
-"""Pictures for the demo: real, small, and a little different each time."""
+"""Pictures for the demo: small, and different in each run, so that none is a duplicate of an earlier run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SIZE = (480, 360)
 
 
 def picture(size: tuple[int, int] = SIZE) -> Image.Image:
-    """A picture with soft colours and a few shapes, as no other run makes it."""
+    """A random picture: soft colours and a few shapes."""
     noise = Image.effect_noise((size[0] // 16, size[1] // 16), 80).resize(size, Image.Resampling.BICUBIC)
     tint = ["#" + "".join(random.choices("0123456789abcdef", k=6)) for _ in range(2)]  # noqa: S311
     image = Image.composite(Image.new("RGB", size, tint[0]), Image.new("RGB", size, tint[1]), noise)
@@ -23,10 +23,10 @@ def picture(size: tuple[int, int] = SIZE) -> Image.Image:
     return image
 
 
-def saved(image: Image.Image, form: str, **options: object) -> bytes:
-    """The picture in a format that Pillow writes."""
+def saved(image: Image.Image, file_format: str, **options: object) -> bytes:
+    """The picture encoded in one of Pillow's formats."""
     out = io.BytesIO()
-    image.save(out, form, **options)
+    image.save(out, file_format, **options)
     return out.getvalue()
 
 

@@ -1,4 +1,4 @@
-"""The options that give one attachment a new source."""
+"""The options of `esteira replay` that give one attachment a new source."""
 
 from __future__ import annotations
 
@@ -12,41 +12,42 @@ from pipeline.errors import PayloadError
 from pipeline.models.replacement_source import NewSource, parse_new_source
 
 NAMES = ("url", "direct_path", "media_key_file", "no_media_key", "file")
-LONGEST_KEY = 4096  # characters that are read of a media key's file; 32 bytes as an array of numbers need fewer
+# Characters read from a media key's file. The longest form of a key, an array of 32 numbers, is shorter.
+MAX_KEY_CHARS = 4096
 
 _file = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
 
 
 def source_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The options --url --direct-path --media-key-file --no-media-key --file."""
+    """Adds the options --url --direct-path --media-key-file --no-media-key --file."""
     options = (
-        click.option("--url", metavar="URL", help="A new source, for exactly one ID: it starts at fetch."),
-        click.option("--direct-path", metavar="PATH", help="A new path on WhatsApp's media servers, for one ID."),
+        click.option("--url", metavar="URL", help="Download one attachment from this URL."),
+        click.option("--direct-path", metavar="PATH", help="Download one attachment from WhatsApp's media servers."),
         click.option(
             "--media-key-file",
             type=click.File(),
             metavar="FILE",
-            help="A file with the media key of the bytes there, in base64 or hex; `-` is stdin.",
+            help="Decrypt with the media key in this file (base64 or hex); `-` is stdin.",
         ),
-        click.option("--no-media-key", is_flag=True, help="The bytes there are not encrypted."),
-        click.option("--file", type=_file, metavar="FILE", help="A local file with its bytes, for one ID."),
+        click.option("--no-media-key", is_flag=True, help="The new source is not encrypted."),
+        click.option("--file", type=_file, metavar="FILE", help="Use the content of a local file for one attachment."),
     )
     for option in reversed(options):
         function = option(function)
     return function
 
 
-def taken(given: dict[str, Any]) -> tuple[NewSource | None, Path | None]:
-    """Takes these options out of `given`; the new source, and the local file that has the bytes.
+def pop_source(options: dict[str, Any]) -> tuple[NewSource | None, Path | None]:
+    """Removes these options from `options`; returns the new source and the local file.
 
     Raises:
-        UsageError: they do not go together, or one is wrong.
+        UsageError: the options exclude each other, or one is invalid.
     """
-    url, path, key_file, plain, file = (given.pop(name) for name in NAMES)
+    url, path, key_file, plain, file = (options.pop(name) for name in NAMES)
     if file and (url is not None or path is not None or key_file or plain):
-        raise click.UsageError("--file has the bytes themselves: give neither a place nor a key with it")
+        raise click.UsageError("--file has the content itself: do not add a URL, a path or a key")
     if key_file and plain:
-        raise click.UsageError("give --media-key-file or --no-media-key, not both")
+        raise click.UsageError("give either --media-key-file or --no-media-key")
     return _source(url, path, key_file, plain=plain), file
 
 
@@ -67,6 +68,6 @@ def _source(url: str | None, path: str | None, key_file: TextIO | None, *, plain
 
 def _key(file: TextIO) -> str:
     try:
-        return file.read(LONGEST_KEY).strip()
+        return file.read(MAX_KEY_CHARS).strip()
     except (OSError, UnicodeDecodeError):
         raise click.UsageError("--media-key-file cannot be read as text") from None

@@ -1,4 +1,4 @@
-"""The media server of the demo: a loopback server that stands for WhatsApp's."""
+"""A loopback HTTP server with the demo's files; it takes the role of WhatsApp's media servers."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ HOST = "127.0.0.1"
 
 
 @contextmanager
-def served(contents: Mapping[str, bytes]) -> Iterator[str]:
-    """Serves each content under its path for the length of the block; gives the server's URL."""
+def serve_files(contents: Mapping[str, bytes]) -> Iterator[str]:
+    """Serves each content at its path for the length of the block; yields the server's URL."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -26,7 +26,7 @@ def served(contents: Mapping[str, bytes]) -> Iterator[str]:
             self.wfile.write(content or b"")
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            """Says nothing: the workers tell what they fetch."""
+            """Logs nothing: the workers log their downloads."""
 
     server = ThreadingHTTPServer((HOST, 0), Handler)
     server.daemon_threads = True
