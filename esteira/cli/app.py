@@ -7,6 +7,7 @@ from typing import Any
 
 import rich_click as click
 from click.exceptions import Exit
+from rich.text import Text
 
 # Module, and the attribute where it differs from the command's name.
 COMMANDS = {
@@ -33,19 +34,18 @@ COMMANDS = {
     "migrate": "esteira.cli.migrate",
 }
 
-EPILOG = """
-Examples:
+EPILOG = Text(
+    """Examples:
+  esteira start                      everything on this machine
+  esteira start --demo               a demonstration with sample files
+  esteira submit photo.jpg --wait    one file through all stages
+  esteira list --status failed       the attachments that failed
 
-\b
-  esteira start                         everything on this machine
-  esteira start --demo                  a demonstration with sample files
-  esteira submit photo.jpg --wait       one file through all stages
-  esteira list --status failed          what failed
+Settings come from the environment and from `.env`; `.env.example` lists all of them.
+Exit status: 0 success, 1 something failed, 2 wrong usage or a wrong setting."""
+)
 
-Settings are read from the environment and from `.env`; `.env.example` lists all of them.
-
-Exit status: 0 success, 1 something failed, 2 wrong usage or a wrong setting.
-"""
+click.rich_click.TEXT_PARAGRAPH_LINEBREAKS = "\n\n"  # else rich_click prints the paragraphs of a help without a gap
 
 
 class Commands(click.RichGroup):

@@ -1,4 +1,4 @@
-"""The Valkey server that `esteira start` runs when no Redis is configured: on a unix socket, with an append-only file."""
+"""The Valkey server that `esteira start` runs if no Redis is configured: on a unix socket, with append-only file."""
 
 from __future__ import annotations
 
