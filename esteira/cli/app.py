@@ -45,7 +45,7 @@ Settings come from the environment and from `.env`; `.env.example` lists all of 
 Exit status: 0 success, 1 something failed, 2 wrong usage or a wrong setting."""
 )
 
-click.rich_click.TEXT_PARAGRAPH_LINEBREAKS = "\n\n"  # else rich_click prints the paragraphs of a help without a gap
+click.rich_click.PADDING_HELPTEXT_FIRST_LINE = (0, 0, 1, 0)  # a blank line after the first paragraph of a help
 
 
 class Commands(click.RichGroup):

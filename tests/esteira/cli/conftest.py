@@ -1,4 +1,4 @@
-"""An installation with a catalogue and a Redis for the commands, and nobody who works on what they hand over."""
+"""An installation with a database and a Redis for the commands, and no workers."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from tests.support.valkey import ValkeyServer
 
 
 @pytest.fixture(scope="session")
-def esteira() -> Iterator[CliForkserver]:
-    with cli_forkserver() as made:
-        yield made
+def forkserver() -> Iterator[CliForkserver]:
+    with cli_forkserver() as server:
+        yield server
 
 
 @pytest.fixture
-def installation(valkey: ValkeyServer, esteira: CliForkserver) -> Iterator[Installation]:
-    with new_installation(esteira, REDIS_URL=valkey.url) as made:
-        assert made.run("migrate").code == 0
-        yield made
+def installation(valkey: ValkeyServer, forkserver: CliForkserver) -> Iterator[Installation]:
+    with new_installation(forkserver, REDIS_URL=valkey.url) as installation:
+        assert installation.run("migrate").code == 0
+        yield installation

@@ -1,4 +1,4 @@
-"""Every command: help, JSON, and one line instead of a traceback when something is wrong."""
+"""All commands: help, JSON, and one line instead of a traceback for faults from outside."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ LOOPBACK = "http://127.0.0.1:9/file"
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_explains_itself_with_an_example(command: str, esteira: CliForkserver) -> None:
-    with new_installation(esteira) as installation:
+def test_every_command_has_a_help_with_examples(command: str, forkserver: CliForkserver) -> None:
+    with new_installation(forkserver) as installation:
         finished = installation.run(*command.split(), "--help")
     assert finished.code == 0
     assert f"esteira {command}" in finished.out
     assert "Example" in finished.out
 
 
-def test_an_unknown_id_is_told_in_one_line(installation: Installation) -> None:
+def test_unknown_id_is_reported_in_one_line(installation: Installation) -> None:
     finished = installation.run("status", UNKNOWN)
     assert finished.code == 1
     assert finished.out == ""
@@ -47,7 +47,7 @@ def test_an_unknown_id_is_told_in_one_line(installation: Installation) -> None:
 
 
 @pytest.mark.parametrize("arguments", [("stats",), ("workers",), ("sweep", "--older-than", "0")])
-def test_redis_out_of_reach_is_told_in_one_line_with_the_remedy(
+def test_unreachable_redis_is_reported_in_one_line_with_remedy(
     installation: Installation, arguments: tuple[str, ...]
 ) -> None:
     installation.run("submit", LOOPBACK)
@@ -63,7 +63,7 @@ def test_redis_out_of_reach_is_told_in_one_line_with_the_remedy(
     "arguments",
     [("stats",), ("list",), ("failures",), ("status", UNKNOWN), ("submit", LOOPBACK), ("replay", "--yes")],
 )
-def test_a_catalogue_out_of_reach_is_told_in_one_line(installation: Installation, arguments: tuple[str, ...]) -> None:
+def test_unreachable_database_is_reported_in_one_line(installation: Installation, arguments: tuple[str, ...]) -> None:
     away = installation.with_settings(DATABASE_URL="postgresql://user:hunter2@127.0.0.1:1/db")
     finished = away.run(*arguments)
     assert finished.code == 1
@@ -73,20 +73,20 @@ def test_a_catalogue_out_of_reach_is_told_in_one_line(installation: Installation
 
 
 @pytest.mark.parametrize("arguments", [("stats",), ("list",), ("submit", LOOPBACK)])
-def test_a_catalogue_that_was_never_made_is_told_with_the_remedy(
-    valkey: ValkeyServer, esteira: CliForkserver, arguments: tuple[str, ...]
+def test_missing_database_is_reported_with_remedy_and_not_created(
+    valkey: ValkeyServer, forkserver: CliForkserver, arguments: tuple[str, ...]
 ) -> None:
-    with new_installation(esteira, REDIS_URL=valkey.url) as fresh:
+    with new_installation(forkserver, REDIS_URL=valkey.url) as fresh:
         finished = fresh.run(*arguments)
-        assert list(fresh.folder.iterdir()) == [], "who asks in the wrong folder finds nothing of it there"
+        assert list(fresh.folder.iterdir()) == [], "a command in the wrong folder leaves no files there"
     assert finished.code == 1
     [line] = finished.err.splitlines()
-    assert f"there is no catalogue at {fresh.folder}/esteira.db" in line
+    assert f"there is no database at {fresh.folder}/esteira.db" in line
     assert "esteira start" in line
     assert "VAR_DIR" in line
 
 
-def test_a_catalogue_without_tables_is_told_with_the_remedy(installation: Installation) -> None:
+def test_database_without_tables_is_reported_with_remedy(installation: Installation) -> None:
     empty = installation.folder / "empty.db"
     empty.touch()
     finished = installation.with_settings(DATABASE_URL=f"sqlite:///{empty}").run("list")
@@ -96,7 +96,9 @@ def test_a_catalogue_without_tables_is_told_with_the_remedy(installation: Instal
     assert "esteira start" in line
 
 
-def test_a_wrong_password_is_told_from_a_redis_that_is_away(installation: Installation, valkey: ValkeyServer) -> None:
+def test_wrong_redis_password_is_distinguished_from_unreachable_redis(
+    installation: Installation, valkey: ValkeyServer
+) -> None:
     with valkey.client() as client:
         client.config_set("requirepass", "correct")
         try:
@@ -111,7 +113,7 @@ def test_a_wrong_password_is_told_from_a_redis_that_is_away(installation: Instal
 
 
 @pytest.mark.parametrize("command", ["start", "list", "stats", "migrate"])
-def test_a_wrong_setting_is_named_with_its_fault(installation: Installation, command: str) -> None:
+def test_invalid_settings_are_reported_by_name_and_reason(installation: Installation, command: str) -> None:
     finished = installation.with_settings(MEDIA_ATTEMPTS="none", WORKER_THREADS="0").run(command)
     assert finished.code == 2
     assert "MEDIA_ATTEMPTS 'none': Input should be a valid integer" in finished.err
@@ -120,36 +122,36 @@ def test_a_wrong_setting_is_named_with_its_fault(installation: Installation, com
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "told"),
+    ("name", "value", "message"),
     [
-        ("DATABASE_URL", "sqlite:////proc/x/y.db", "DATABASE_URL: cannot make the folder /proc/x"),
-        ("VAR_DIR", "/proc/y", "cannot make the folder /proc/y"),
+        ("DATABASE_URL", "sqlite:////proc/x/y.db", "DATABASE_URL: cannot create the folder /proc/x"),
+        ("VAR_DIR", "/proc/y", "cannot create the folder /proc/y"),
         ("SENTRY_DSN", "nonsense", "SENTRY_DSN: must be https://key@host/number"),
     ],
 )
-def test_a_setting_that_cannot_work_is_told_in_one_line(
-    installation: Installation, name: str, value: str, told: str
+def test_unusable_setting_is_reported_in_one_line(
+    installation: Installation, name: str, value: str, message: str
 ) -> None:
     finished = installation.with_settings(**{name: value}).run("migrate")
     assert finished.code == 2
     [line] = finished.err.splitlines()
-    assert told in line
+    assert message in line
     assert name in line
     assert "nonsense" not in line
 
 
-def test_stats_have_the_promised_shape(installation: Installation) -> None:
+def test_stats_json_has_the_documented_fields(installation: Installation) -> None:
     installation.run("submit", LOOPBACK)
-    figures = installation.run("stats", "--json").json
-    assert set(figures) == {
+    stats = installation.run("stats", "--json").json
+    assert set(stats) == {
         *("queues", "sessions", "totals", "duration_ms", "per_minute", "oldest_unfinished_s", "pauses"),
     }
-    assert figures["sessions"] == {"cli": {"ready": 1, "running": 0}}
-    assert 0 < figures["oldest_unfinished_s"] < 600
-    assert set(figures["queues"]) == {"fetch", "detect", "validate", "persist", "notify", "derive"}
-    assert figures["queues"]["fetch"] == {"ready": 1, "delayed": 0, "running": 0, "dead": 0}
-    endings = {"stored", "done", "rejected", "failed", "expired"}
-    assert set(figures["totals"]) == endings | {
+    assert stats["sessions"] == {"cli": {"ready": 1, "running": 0}}
+    assert 0 < stats["oldest_unfinished_s"] < 600
+    assert set(stats["queues"]) == {"fetch", "detect", "validate", "persist", "notify", "derive"}
+    assert stats["queues"]["fetch"] == {"ready": 1, "delayed": 0, "running": 0, "dead": 0}
+    statuses = {"stored", "done", "rejected", "failed", "expired"}
+    assert set(stats["totals"]) == statuses | {
         "received",
         "retried",
         "duplicates",
@@ -157,17 +159,17 @@ def test_stats_have_the_promised_shape(installation: Installation) -> None:
         "fallbacks",
         "ignored",
     }
-    assert figures["totals"]["received"] == 1
-    assert set(figures["duration_ms"]) == {"mean", "p50", "p95", "p99"}
+    assert stats["totals"]["received"] == 1
+    assert set(stats["duration_ms"]) == {"mean", "p50", "p95", "p99"}
 
 
-def test_stats_for_people_name_every_queue_and_total(installation: Installation) -> None:
+def test_stats_table_has_every_queue_and_total(installation: Installation) -> None:
     shown = installation.run("stats").out
     for word in ("fetch", "notify", "ready", "dead", "received 0", "fallbacks 0", "p95 –"):
         assert word in shown
 
 
-def test_stats_for_people_name_the_ten_sessions_with_most_ready(installation: Installation, tmp_path: Path) -> None:
+def test_stats_table_has_the_ten_sessions_with_most_ready(installation: Installation, tmp_path: Path) -> None:
     lines = [
         {"session": f"s{number:02}", "message_id": f"{turn}", "url": LOOPBACK}
         for number in range(12)
@@ -181,7 +183,7 @@ def test_stats_for_people_name_the_ten_sessions_with_most_ready(installation: In
     assert len(installation.run("stats", "--json").json["sessions"]) == 12
 
 
-def test_the_list_is_narrowed_by_every_filter(installation: Installation) -> None:
+def test_list_applies_every_filter(installation: Installation) -> None:
     installation.run("submit", LOOPBACK, "--session", "a", "--kind", "image")
     installation.run("submit", LOOPBACK, "--session", "b")
     for filters, count in (
@@ -200,7 +202,7 @@ def test_the_list_is_narrowed_by_every_filter(installation: Installation) -> Non
         assert len(installation.run("list", "--json", *filters).json) == count, filters
 
 
-def test_the_list_says_how_many_more_there_are(installation: Installation) -> None:
+def test_list_footer_has_the_total(installation: Installation) -> None:
     installation.run("submit", *[LOOPBACK] * 3)
     shown = installation.run("list", "--limit", "2").out
     assert "2 of 3" in shown
@@ -215,7 +217,7 @@ def test_status_shows_one_attachment(installation: Installation) -> None:
     assert "\x1b" not in shown
 
 
-def test_status_shows_every_time_as_a_clock_does(installation: Installation) -> None:
+def test_status_shows_times_in_local_time(installation: Installation) -> None:
     media_id = installation.run("submit", LOOPBACK, "--json").lines[0]["id"]
     assert installation.run("cancel", media_id).code == 0
     shown = installation.run("status", media_id).out
@@ -224,7 +226,7 @@ def test_status_shows_every_time_as_a_clock_does(installation: Installation) -> 
     assert all(re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", value) for value in times.values()), times
 
 
-def test_status_tells_the_way_through_the_stages(installation: Installation) -> None:
+def test_status_shows_the_history(installation: Installation) -> None:
     media_id = installation.run("submit", LOOPBACK, "--json").lines[0]["id"]
     assert installation.run("status", media_id, "--json").json["history"] == []
     catalogue = Catalogue(f"sqlite:///{installation.folder}/esteira.db")
@@ -239,12 +241,12 @@ def test_status_tells_the_way_through_the_stages(installation: Installation) -> 
     assert "\x1b" not in shown
 
 
-def test_a_sweep_puts_back_what_redis_lost(installation: Installation, valkey: ValkeyServer) -> None:
+def test_sweep_requeues_attachments_lost_by_redis(installation: Installation, valkey: ValkeyServer) -> None:
     installation.run("submit", LOOPBACK, LOOPBACK)
     assert installation.run("sweep", "--older-than", "0", "--json").json == {"swept": 0}
     valkey.client().flushall()
     assert installation.run("sweep", "--older-than", "0", "--json").json == {"swept": 2}
 
 
-def test_migrate_may_be_repeated(installation: Installation) -> None:
+def test_migrate_can_be_repeated(installation: Installation) -> None:
     assert [installation.run("migrate").code for _ in range(2)] == [0, 0]

@@ -1,4 +1,4 @@
-"""`esteira derive`: which previews are asked for, and that it asks before."""
+"""`esteira derive`: which previews it requests, and its confirmation."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ def catalogue(installation: Installation) -> Iterator[Catalogue]:
     catalogue.close()
 
 
-def waiting(installation: Installation) -> int:
+def queued_previews(installation: Installation) -> int:
     return int(installation.run("stats", "--json").json["queues"]["derive"]["ready"])
 
 
-def test_each_content_without_a_preview_is_asked_for_once(installation: Installation, catalogue: Catalogue) -> None:
+def test_derive_requests_one_preview_per_content(installation: Installation, catalogue: Catalogue) -> None:
     for session in ("a", "a", "b"):
         finished(catalogue, of=attachment(session=session))
-    unasked = installation.run("derive")
-    assert (unasked.code, "--yes" in unasked.err) == (2, True)
-    assert installation.run("derive", "--session", "nobody", "--json").json == {"matched": 0, "asked": 0}
+    unconfirmed = installation.run("derive")
+    assert (unconfirmed.code, "--yes" in unconfirmed.err) == (2, True)
+    assert installation.run("derive", "--session", "other", "--json").json == {"matched": 0, "asked": 0}
     assert installation.run("derive", "--yes", "--json").json == {"matched": 1, "asked": 1}
-    assert waiting(installation) == 1
-    assert installation.run("derive", "--yes").out == "0 of 1 asked for\n"
-    assert waiting(installation) == 1
+    assert queued_previews(installation) == 1
+    assert installation.run("derive", "--yes").out == "0 of 1 requested\n"
+    assert queued_previews(installation) == 1
 
 
 @pytest.mark.parametrize(
@@ -46,23 +46,23 @@ def test_each_content_without_a_preview_is_asked_for_once(installation: Installa
         (PreviewState.MADE, ("--again",), 1),
     ],
 )
-def test_what_is_noted_is_asked_for_anew_only_on_request(
+def test_derive_repeats_existing_previews_only_with_its_options(
     installation: Installation, catalogue: Catalogue, state: PreviewState, options: tuple[str, ...], asked: int
 ) -> None:
     finished(catalogue)
     catalogue.previews.save(Preview(sha256=SHA256, state=state))
     assert installation.run("derive", "--yes", "--json", *options).json == {"matched": asked, "asked": asked}
-    assert waiting(installation) == asked
+    assert queued_previews(installation) == asked
     assert bool(catalogue.previews.get_many([SHA256])) is not bool(asked)
 
 
-def test_what_is_not_stored_has_no_preview(installation: Installation, catalogue: Catalogue) -> None:
+def test_derive_skips_attachments_that_are_not_stored(installation: Installation, catalogue: Catalogue) -> None:
     claimed(catalogue, catalogue.accept(attachment()).id)
     assert installation.run("derive", "--yes", "--json").json == {"matched": 0, "asked": 0}
 
 
-def test_where_none_are_made_it_says_so(installation: Installation) -> None:
+def test_derive_reports_that_previews_are_off(installation: Installation) -> None:
     installation.env["PREVIEWS"] = "false"
-    said = installation.run("derive", "--yes")
-    assert said.code == 2
-    assert "PREVIEWS" in said.err
+    result = installation.run("derive", "--yes")
+    assert result.code == 2
+    assert "PREVIEWS" in result.err

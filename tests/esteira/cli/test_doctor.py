@@ -1,4 +1,4 @@
-"""`esteira doctor`: a line for each check, the remedy, and an exit status that means something."""
+"""`esteira doctor`: one line per check, with its remedy, and the exit status."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ CHECKS = {
 LOOPBACK = "http://127.0.0.1:9/file"
 
 
-def found(finished: CommandResult) -> dict[str, dict[str, Any]]:
-    """The findings by the names of their checks."""
+def findings_of(finished: CommandResult) -> dict[str, dict[str, Any]]:
+    """The findings by the name of their check."""
     return {finding["check"]: finding for finding in finished.json["checks"]}
 
 
@@ -33,9 +33,9 @@ def levels(finished: CommandResult) -> set[str]:
     return {finding["level"] for finding in finished.json["checks"]}
 
 
-def test_a_healthy_site_passes_every_check(installation: Installation) -> None:
+def test_healthy_installation_passes_every_check(installation: Installation) -> None:
     finished = installation.run("doctor", "--json")
-    findings = found(finished)
+    findings = findings_of(finished)
     assert (finished.code, finished.json["ok"], finished.err) == (0, True, "")
     assert set(findings) == CHECKS
     assert {name for name, finding in findings.items() if finding["level"] != "ok"} <= {"workers", "sandbox network"}
@@ -44,7 +44,7 @@ def test_a_healthy_site_passes_every_check(installation: Installation) -> None:
     assert list((installation.folder / "staging").iterdir()) == []
 
 
-def test_people_get_a_line_for_each_check(installation: Installation) -> None:
+def test_doctor_prints_one_line_per_check(installation: Installation) -> None:
     lines = installation.run("doctor").out.splitlines()
     assert len(lines) == len(CHECKS)
     assert all(line.split()[0] in {"ok", "warn", "fail"} for line in lines)
@@ -52,10 +52,10 @@ def test_people_get_a_line_for_each_check(installation: Installation) -> None:
     assert "→ run `esteira start`" in workers
 
 
-def test_a_misspelt_setting_is_told_without_its_value(installation: Installation) -> None:
+def test_misspelt_setting_is_reported_without_its_value(installation: Installation) -> None:
     (installation.folder / ".env").write_text("WEBHOK_URL=https://hunter2.example\n")
     finished = installation.with_settings(API_TOKENS="hunter2").run("doctor", "--json")
-    finding = found(finished)["setting names"]
+    finding = findings_of(finished)["setting names"]
     assert (finished.code, finding["level"]) == (0, "warn")
     assert finding["message"].split("; ") == [
         "WEBHOK_URL (.env) is no setting: WEBHOOK_URL is",
@@ -64,14 +64,14 @@ def test_a_misspelt_setting_is_told_without_its_value(installation: Installation
     assert "hunter2" not in finished.out + finished.err
 
 
-def test_what_is_away_fails_alone_and_shows_no_secret(installation: Installation) -> None:
+def test_unreachable_servers_fail_alone_and_show_no_secret(installation: Installation) -> None:
     away = installation.with_settings(
         REDIS_URL="redis://:hunter2@127.0.0.1:1/0",
         DATABASE_URL="postgresql://user:hunter2@127.0.0.1:1/db",
         API_TOKEN="hunter2-token",
     )
     finished = away.run("doctor", "--json")
-    findings = found(finished)
+    findings = findings_of(finished)
     assert (finished.code, finished.json["ok"]) == (1, False)
     assert findings["redis"]["message"] == "127.0.0.1:1 does not answer (ConnectionError)"
     assert "REDIS_URL" in findings["redis"]["remedy"]
@@ -82,22 +82,22 @@ def test_what_is_away_fails_alone_and_shows_no_secret(installation: Installation
     assert "Traceback" not in finished.err
 
 
-def test_a_catalogue_that_was_never_made_fails_and_is_not_made(valkey: ValkeyServer, esteira: CliForkserver) -> None:
-    with new_installation(esteira, REDIS_URL=valkey.url) as fresh:
+def test_missing_database_fails_and_is_not_created(valkey: ValkeyServer, forkserver: CliForkserver) -> None:
+    with new_installation(forkserver, REDIS_URL=valkey.url) as fresh:
         finished = fresh.run("doctor", "--json")
         assert not (fresh.folder / "esteira.db").exists()
     assert finished.code == 1
-    assert "esteira migrate" in found(finished)["catalogue"]["remedy"]
+    assert "esteira migrate" in findings_of(finished)["catalogue"]["remedy"]
 
 
 def test_tables_of_another_version_fail(installation: Installation) -> None:
     _sql(installation, "UPDATE alembic_version SET version_num = '0000'")
     finished = installation.run("doctor", "--json")
     assert finished.code == 1
-    assert "revision 0000" in found(finished)["catalogue"]["message"]
+    assert "revision 0000" in findings_of(finished)["catalogue"]["message"]
 
 
-def test_a_damaged_catalogue_fails(installation: Installation) -> None:
+def test_damaged_database_fails(installation: Installation) -> None:
     installation.run("submit", *[LOOPBACK] * 20)
     [(page,)] = _sql(installation, "SELECT rootpage FROM sqlite_master WHERE name = 'ix_media_received'")
     [(size,)] = _sql(installation, "PRAGMA page_size")
@@ -107,78 +107,76 @@ def test_a_damaged_catalogue_fails(installation: Installation) -> None:
         file.write(bytes(size))
     finished = installation.run("doctor", "--json")
     assert finished.code == 1
-    assert found(finished)["catalogue integrity"]["level"] == "fail"
-    assert "restore a backup" in found(finished)["catalogue integrity"]["remedy"]
+    assert findings_of(finished)["catalogue integrity"]["level"] == "fail"
+    assert "restore a backup" in findings_of(finished)["catalogue integrity"]["remedy"]
 
 
-def test_a_file_that_is_no_database_fails(installation: Installation) -> None:
+def test_file_that_is_not_a_database_fails(installation: Installation) -> None:
     for path in installation.folder.glob("esteira.db*"):
         path.unlink()
     (installation.folder / "esteira.db").write_bytes(b"no database at all " * 100)
     finished = installation.run("doctor", "--json")
     assert (finished.code, finished.err) == (1, "")
-    assert found(finished)["catalogue"]["level"] == "fail"
+    assert findings_of(finished)["catalogue"]["level"] == "fail"
 
 
 @pytest.mark.parametrize("which", ["storage", "staging"])
-def test_a_place_that_cannot_be_written_fails(installation: Installation, which: str) -> None:
+def test_folder_that_is_not_writable_fails(installation: Installation, which: str) -> None:
     blocked = installation.folder / "blocked"
     blocked.write_text("a file where a folder should be")
-    given = {"STORAGE_URL": blocked.as_uri()} if which == "storage" else {"STAGING_DIR": str(blocked)}
-    finished = installation.with_settings(**given).run("doctor", "--json")
-    findings = found(finished)
+    settings = {"STORAGE_URL": blocked.as_uri()} if which == "storage" else {"STAGING_DIR": str(blocked)}
+    finished = installation.with_settings(**settings).run("doctor", "--json")
+    findings = findings_of(finished)
     assert finished.code == 1
     assert {name for name, finding in findings.items() if finding["level"] == "fail"} == {which}
     assert str(blocked) in findings[which]["message"]
 
 
-def test_a_disk_without_room_fails_and_one_in_memory_is_told(installation: Installation, tmp_path: Path) -> None:
+def test_full_disk_fails_and_disk_in_memory_warns(installation: Installation, tmp_path: Path) -> None:
     with small_disk(tmp_path, megabytes=1) as disk:
         finished = installation.with_settings(STORAGE_URL=disk.as_uri()).run("doctor", "--json")
         assert list(disk.rglob("doctor-*")) == []
-    findings = found(finished)
+    findings = findings_of(finished)
     assert finished.code == 1
     assert findings["storage disk"]["level"] == "fail"
     assert findings["storage"]["level"] == "warn"
 
 
-def test_risky_settings_warn_and_do_not_fail(installation: Installation) -> None:
+def test_risky_settings_warn(installation: Installation) -> None:
     finished = installation.with_settings(INTAKE_SYNC="false", FETCH_ALLOW_PRIVATE="0.0.0.0/0").run("doctor", "--json")
-    findings = found(finished)
+    findings = findings_of(finished)
     assert finished.code == 0
     assert findings["disk sync"]["level"] == findings["private networks"]["level"] == "warn"
     assert findings["api token"]["level"] == "ok"
 
 
 @pytest.mark.parametrize(("token", "level"), [("", "ok"), ("short", "warn"), ("a" * 16, "ok")])
-def test_a_token_that_lets_nobody_into_the_dashboard_is_told(
-    installation: Installation, token: str, level: str
-) -> None:
-    finding = found(installation.with_settings(API_TOKEN=token).run("doctor", "--json"))["api token"]
+def test_short_api_token_is_reported(installation: Installation, token: str, level: str) -> None:
+    finding = findings_of(installation.with_settings(API_TOKEN=token).run("doctor", "--json"))["api token"]
     assert finding["level"] == level
     assert ("no dashboard" in finding["message"]) is (len(token) < 16)
 
 
-def test_a_setting_that_cannot_be_used_fails_and_the_rest_is_looked_at(installation: Installation) -> None:
+def test_unusable_setting_fails_and_other_checks_run(installation: Installation) -> None:
     finished = installation.with_settings(ALLOWED_TYPES="exe", STORAGE_URL="ftp://user:hunter2@host/").run(
         "doctor", "--json"
     )
-    findings = found(finished)
+    findings = findings_of(finished)
     assert finished.code == 1
     assert findings["settings"]["level"] == findings["storage"]["level"] == "fail"
     assert findings["pdf"]["level"] == "ok"
     assert "hunter2" not in finished.out + finished.err
 
 
-def test_what_waits_for_too_long_is_told_and_whether_the_belt_has_it(
+def test_old_unfinished_attachments_are_reported_as_queued_or_lost(
     installation: Installation, valkey: ValkeyServer
 ) -> None:
     impatient = installation.with_settings(SWEEP_AFTER_S="0.001")
     installation.run("submit", LOOPBACK, LOOPBACK)
-    waiting = found(impatient.run("doctor", "--json"))["unfinished"]
-    assert (waiting["level"], waiting["message"]) == ("ok", "2 wait for more than 0.001 s, all of them in the queue")
+    queued = findings_of(impatient.run("doctor", "--json"))["unfinished"]
+    assert (queued["level"], queued["message"]) == ("ok", "2 wait for more than 0.001 s, all of them in the queue")
     valkey.client().flushall()
-    lost = found(impatient.run("doctor", "--json"))["unfinished"]
+    lost = findings_of(impatient.run("doctor", "--json"))["unfinished"]
     assert lost["level"] == "warn"
     assert "2 of them not in the queue" in lost["message"]
     assert "esteira sweep" in lost["remedy"]

@@ -1,4 +1,4 @@
-"""The Valkey of `esteira start`: it keeps what it was given, and no two use one folder."""
+"""The embedded Valkey: its data survives a restart, and its folder is locked."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from esteira.cli.embedded_valkey import MAX_SOCKET_PATH, embedded_valkey, sole_use
+from esteira.cli.embedded_valkey import MAX_SOCKET_PATH, embedded_valkey, lock_folder
 from pipeline.config.settings import Settings, load_settings
 from pipeline.errors import PermanentError, SettingsError
 from tests.support.waiting import wait_until
@@ -22,7 +22,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     return load_settings(var_dir=tmp_path / "var", redis_url=None, redis_host=None)
 
 
-def test_what_it_was_given_is_there_after_a_restart(settings: Settings) -> None:
+def test_data_survives_a_restart(settings: Settings) -> None:
     with embedded_valkey(settings):
         client = redis.Redis.from_url(settings.redis)
         client.set("kept", "1")
@@ -34,32 +34,32 @@ def test_what_it_was_given_is_there_after_a_restart(settings: Settings) -> None:
         assert redis.Redis.from_url(settings.redis).get("kept") == b"1"
 
 
-def test_nobody_else_on_the_machine_can_reach_it(settings: Settings) -> None:
+def test_socket_is_accessible_to_its_user_only(settings: Settings) -> None:
     with embedded_valkey(settings):
         assert settings.embedded_socket.stat().st_mode & 0o077 == 0
         assert redis.Redis.from_url(settings.redis).config_get("port")["port"] == "0"
 
 
-def test_the_folder_of_everything_is_its_users_alone(settings: Settings) -> None:
-    with sole_use(settings.var_dir):
+def test_folder_is_accessible_to_its_user_only(settings: Settings) -> None:
+    with lock_folder(settings.var_dir):
         assert settings.var_dir.stat().st_mode & 0o777 == 0o700
 
 
-def test_a_path_too_long_for_a_socket_is_named_with_the_remedy(tmp_path: Path) -> None:
+def test_too_long_socket_path_is_reported_with_remedy(tmp_path: Path) -> None:
     deep = load_settings(var_dir=tmp_path / ("x" * MAX_SOCKET_PATH), redis_url=None, redis_host=None)
     with pytest.raises(SettingsError, match=r"VAR_DIR: .* choose a shorter VAR_DIR"), embedded_valkey(deep):
         pass
 
 
-def test_a_valkey_that_cannot_start_is_told_with_its_log(settings: Settings) -> None:
+def test_failed_start_is_reported_with_the_log(settings: Settings) -> None:
     folder = settings.embedded_socket.parent / "valkey"
     (folder / "appendonlydir").mkdir(parents=True)
     (folder / "appendonlydir" / "appendonly.aof.manifest").write_text("garbage\n")
-    with pytest.raises(PermanentError, match=r"did not start; .*valkey\.log"), embedded_valkey(settings):
+    with pytest.raises(PermanentError, match=r"did not start; see .*valkey\.log"), embedded_valkey(settings):
         pass
 
 
-def test_it_ends_when_its_parent_is_killed(settings: Settings) -> None:
+def test_valkey_ends_when_its_parent_is_killed(settings: Settings) -> None:
     code = (
         "import sys, time; from pathlib import Path; from esteira.cli.embedded_valkey import embedded_valkey; "
         "from pipeline.config.settings import load_settings\n"
@@ -74,22 +74,22 @@ def test_it_ends_when_its_parent_is_killed(settings: Settings) -> None:
     wait_until(lambda: not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/stat").read_text().split()[2])
 
 
-def test_a_folder_in_use_is_refused_with_the_holder(tmp_path: Path) -> None:
+def test_locked_folder_is_reported_with_its_holder(tmp_path: Path) -> None:
     with (
-        sole_use(tmp_path),
+        lock_folder(tmp_path),
         pytest.raises(PermanentError, match=rf"in use by another .* \(process {os.getpid()}\)"),
-        sole_use(tmp_path),
+        lock_folder(tmp_path),
     ):
         pass
 
 
-def test_a_folder_that_cannot_be_written_to_is_told_with_the_remedy(tmp_path: Path) -> None:
-    (tmp_path / "start.lock").mkdir()  # nothing is forbidden to root
-    with pytest.raises(SettingsError, match=rf"VAR_DIR: cannot write to {tmp_path}: "), sole_use(tmp_path):
+def test_unwritable_folder_is_reported_with_remedy(tmp_path: Path) -> None:
+    (tmp_path / "start.lock").mkdir()  # a mode would not stop root
+    with pytest.raises(SettingsError, match=rf"VAR_DIR: cannot write to {tmp_path}: "), lock_folder(tmp_path):
         pass
 
 
-def test_a_folder_is_free_again_afterwards(tmp_path: Path) -> None:
+def test_lock_is_released_afterwards(tmp_path: Path) -> None:
     for _ in range(2):
-        with sole_use(tmp_path):
+        with lock_folder(tmp_path):
             pass

@@ -14,17 +14,17 @@ def failed(installation: Installation, code: Code, stage: Stage = Stage.FETCH, s
     catalogue = Catalogue(f"sqlite:///{installation.folder}/esteira.db")
     try:
         of = attachment(session=session)
-        return finished(catalogue, Status.FAILED, of=of, stage=stage, code=code, message="as it says itself")
+        return finished(catalogue, Status.FAILED, of=of, stage=stage, code=code, message="the original message")
     finally:
         catalogue.close()
 
 
-def test_failures_are_shown_in_groups_with_their_remedies(installation: Installation) -> None:
+def test_failures_are_grouped_with_their_remedies(installation: Installation) -> None:
     for session in ("shop", "shop", "ba\x1b[2Jr"):
         failed(installation, Code.FETCH_TIMEOUT, session=session)
     last = failed(installation, Code.STORAGE, Stage.PERSIST)
     shown = installation.run("failures").out
-    table, *told = shown.split("\n\n")
+    table, *remedies = shown.split("\n\n")
     assert [line.split()[:3] for line in table.splitlines()[1:]] == [
         ["fetch_timeout", "fetch", "3"],
         ["storage", "persist", "1"],
@@ -33,10 +33,10 @@ def test_failures_are_shown_in_groups_with_their_remedies(installation: Installa
     assert "\x1b" not in shown
     words = remedy("storage")
     assert words
-    assert [line.strip() for line in told[1].splitlines()] == ["storage", *words]
+    assert [line.strip() for line in remedies[1].splitlines()] == ["storage", *words]
 
 
-def test_failures_as_json_have_their_texts_in_the_language_asked_for(installation: Installation) -> None:
+def test_failures_json_has_the_selected_language(installation: Installation) -> None:
     record = failed(installation, Code.FETCH_TIMEOUT)
     [group] = installation.run("failures", "--json", "--language", "pt-BR", "--since", "1h").json
     assert (group["code"], group["stage"], group["count"], group["busiest"]) == ("fetch_timeout", "fetch", 1, ["shop"])
@@ -45,7 +45,7 @@ def test_failures_as_json_have_their_texts_in_the_language_asked_for(installatio
     assert installation.run("failures", "--json", "--session", "other").json == []
 
 
-def test_status_tells_the_remedy_of_what_failed_and_of_nothing_else(installation: Installation) -> None:
+def test_status_shows_a_remedy_only_for_unsuccessful_attachments(installation: Installation) -> None:
     words = remedy("source_gone")
     assert words
     shown = installation.run("status", failed(installation, Code.SOURCE_GONE).id).out

@@ -1,4 +1,4 @@
-"""Lines of JSON: a wrong one is named by its number and field, the others go on."""
+"""JSON lines: an invalid line is reported by number and field, and skipped."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ GOOD = b'{"session": "s", "message_id": "m", "url": "https://example.com/a"}'
 
 
 def read(*lines: bytes) -> tuple[list[tuple[str, Attachment]], list[tuple[str, str]]]:
-    wrong: list[tuple[str, str]] = []
-    return list(attachments(io.BytesIO(b"\n".join(lines)), lambda *told: wrong.append(told))), wrong
+    errors: list[tuple[str, str]] = []
+    return list(attachments(io.BytesIO(b"\n".join(lines)), lambda *error: errors.append(error))), errors
 
 
-def test_every_good_line_is_an_attachment_with_its_place() -> None:
-    found, wrong = read(GOOD, GOOD)
-    assert [place for place, _ in found] == ["line 1", "line 2"]
-    assert found[0][1].url == "https://example.com/a"
-    assert wrong == []
+def test_valid_lines_become_attachments_with_line_numbers() -> None:
+    valid, errors = read(GOOD, GOOD)
+    assert [name for name, _ in valid] == ["line 1", "line 2"]
+    assert valid[0][1].url == "https://example.com/a"
+    assert errors == []
 
 
 @pytest.mark.parametrize(
@@ -43,21 +43,21 @@ def test_every_good_line_is_an_attachment_with_its_place() -> None:
         (b"9" * 5000, "is not JSON"),
     ],
 )
-def test_a_wrong_line_is_named_and_the_others_go_on(line: bytes, fault: str) -> None:
-    found, wrong = read(GOOD, line, GOOD)
-    assert [place for place, _ in found] == ["line 1", "line 3"]
-    [(place, told)] = wrong
-    assert place == "line 2"
-    assert told.startswith(fault)
+def test_invalid_line_is_reported_and_skipped(line: bytes, fault: str) -> None:
+    valid, errors = read(GOOD, line, GOOD)
+    assert [name for name, _ in valid] == ["line 1", "line 3"]
+    [(name, message)] = errors
+    assert name == "line 2"
+    assert message.startswith(fault)
 
 
-def test_blank_lines_are_no_attachments_but_count_as_lines() -> None:
-    found, wrong = read(b"", GOOD, b"  ", b"{}")
-    assert [place for place, _ in found] == ["line 2"]
-    assert [place for place, _ in wrong] == ["line 4"]
+def test_blank_lines_are_skipped_and_counted() -> None:
+    valid, errors = read(b"", GOOD, b"  ", b"{}")
+    assert [name for name, _ in valid] == ["line 2"]
+    assert [name for name, _ in errors] == ["line 4"]
 
 
-def test_lines_are_read_one_by_one() -> None:
+def test_lines_are_read_lazily() -> None:
     def endless() -> Iterator[bytes]:
         return itertools.repeat(GOOD)
 
@@ -66,8 +66,8 @@ def test_lines_are_read_one_by_one() -> None:
 
 
 @given(st.lists(st.one_of(st.binary(max_size=40), st.recursive(st.none() | st.text(), st.lists).map(json.dumps))))
-def test_whatever_stands_in_a_file_every_line_is_read_or_told_of(lines: list[bytes | str]) -> None:
+def test_every_line_is_parsed_or_reported(lines: list[bytes | str]) -> None:
     raw = [line.encode() if isinstance(line, str) else line.replace(b"\n", b" ") for line in lines]
-    found, wrong = read(*raw)
+    valid, errors = read(*raw)
     blank = sum(not line.strip() for line in raw)
-    assert len(found) + len(wrong) + blank == len(raw)
+    assert len(valid) + len(errors) + blank == len(raw)

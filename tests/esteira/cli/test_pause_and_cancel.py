@@ -1,4 +1,4 @@
-"""`esteira pause`, `resume`, `pauses`, `cancel`: what they say, that they ask, and how they end."""
+"""`esteira pause`, `resume`, `pauses`, `cancel`: output, confirmation and exit status."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ LOOPBACK = "http://127.0.0.1:9/file"
 UNKNOWN = "0" * 32
 
 
-def test_what_is_paused_is_shown_until_it_is_resumed(installation: Installation) -> None:
+def test_pauses_are_listed_until_resumed(installation: Installation) -> None:
     assert installation.run("pauses").out.endswith("nothing is paused\n")
     assert installation.run("pause", "stage", "notify").out == "stage notify is paused\n"
-    assert installation.run("pause", "stage", "notify").out == "stage notify was paused already\n"
+    assert installation.run("pause", "stage", "notify").out == "stage notify was already paused\n"
     assert installation.run("pause", "session", "shop").code == 0
-    told = installation.run("pauses", "--json").json
-    assert [(one["kind"], one["name"]) for one in told] == [("stage", "notify"), ("session", "shop")]
-    assert installation.run("stats", "--json").json["pauses"] == told
+    pauses = installation.run("pauses", "--json").json
+    assert [(pause["kind"], pause["name"]) for pause in pauses] == [("stage", "notify"), ("session", "shop")]
+    assert installation.run("stats", "--json").json["pauses"] == pauses
     assert "stage notify  session shop" in installation.run("stats").out
     doctor = installation.run("doctor", "--json")
-    [finding] = [one for one in doctor.json["checks"] if one["check"] == "pauses"]
+    [finding] = [check for check in doctor.json["checks"] if check["check"] == "pauses"]
     assert (finding["level"], "stage 'notify', session 'shop'" in finding["message"]) == ("warn", True)
-    assert installation.run("resume", "session", "shop").out == "session shop goes on\n"
+    assert installation.run("resume", "session", "shop").out == "session shop is resumed\n"
     assert installation.run("resume", "session", "shop").out == "session shop was not paused\n"
-    assert installation.run("resume", "--all").out == "stage notify goes on\n"
+    assert installation.run("resume", "--all").out == "stage notify is resumed\n"
     assert installation.run("pauses", "--json").json == []
 
 
@@ -41,20 +41,20 @@ def test_what_is_paused_is_shown_until_it_is_resumed(installation: Installation)
         ("cancel", "--session", "shop"),
     ],
 )
-def test_what_is_unclear_is_a_wrong_usage(installation: Installation, arguments: tuple[str, ...]) -> None:
+def test_unclear_arguments_are_wrong_usage(installation: Installation, arguments: tuple[str, ...]) -> None:
     installation.run("submit", LOOPBACK, "--session", "shop")
-    ended = installation.run(*arguments)
-    assert (ended.code, ended.out) == (2, "")
+    result = installation.run(*arguments)
+    assert (result.code, result.out) == (2, "")
     [record] = installation.run("list", "--json").json
     assert record["status"] == "received"
 
 
-def test_a_stage_that_there_is_not_is_named(installation: Installation) -> None:
-    ended = installation.run("pause", "stage", "fetsh")
-    assert (ended.code, "fetch, detect, validate, persist, notify" in ended.err) == (1, True)
+def test_pause_reports_unknown_stage(installation: Installation) -> None:
+    result = installation.run("pause", "stage", "fetsh")
+    assert (result.code, "fetch, detect, validate, persist, notify" in result.err) == (1, True)
 
 
-def test_what_filters_choose_is_cancelled_and_the_rest_is_not(installation: Installation) -> None:
+def test_cancel_ends_selected_attachments_only(installation: Installation) -> None:
     shop = [installation.run("submit", LOOPBACK, "--session", "shop", "--json").json["id"] for _ in range(2)]
     other = installation.run("submit", LOOPBACK, "--session", "other", "--json").json["id"]
     dry = installation.run("cancel", "--session", "shop", "--dry-run", "--json")

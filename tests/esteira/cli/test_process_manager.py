@@ -1,4 +1,4 @@
-"""Parts side by side: all end together, and the one that ended first is named."""
+"""Parts side by side: all are stopped together, and the one that ended first is reported."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def run_in_process(commands: dict[str, list[str]]) -> subprocess.Popen[str]:
     return subprocess.Popen([sys.executable, "-c", RUN, json.dumps(commands)], stdout=subprocess.PIPE, text=True)
 
 
-def test_a_part_that_ends_is_named_and_the_others_are_ended() -> None:
+def test_ended_part_is_reported_and_the_others_are_stopped() -> None:
     process = run_in_process({"steady": ["sleep", "60"], "brief": shell("echo working; exit 3")})
     out, _ = process.communicate(timeout=20)
     assert "brief" in out
@@ -34,28 +34,28 @@ def test_a_part_that_ends_is_named_and_the_others_are_ended() -> None:
     assert "steady stopped" in out
 
 
-def test_a_part_that_ends_without_an_error_is_named_too() -> None:
+def test_part_that_ends_with_status_0_is_reported_too() -> None:
     process = run_in_process({"steady": ["sleep", "60"], "brief": ["true"]})
     out, _ = process.communicate(timeout=20)
     assert "ended: brief (exit status 0)" in out
 
 
-def test_a_signal_lets_every_part_finish_what_it_does(tmp_path: Path) -> None:
-    note = tmp_path / "finished"
-    script = f"trap 'sleep 0.5; touch {note}; exit 0' TERM; echo ready; while :; do sleep 0.05; done"
+def test_signal_lets_every_part_finish(tmp_path: Path) -> None:
+    marker = tmp_path / "finished"
+    script = f"trap 'sleep 0.5; touch {marker}; exit 0' TERM; echo ready; while :; do sleep 0.05; done"
     process = run_in_process({"careful": shell(script)})
     assert process.stdout
     while "ready" not in process.stdout.readline():
         pass
-    begin = time.monotonic()
+    started = time.monotonic()
     os.kill(process.pid, signal.SIGINT)
     out, _ = process.communicate(timeout=20)
-    assert note.exists()
+    assert marker.exists()
     assert "ended: None" in out
-    assert time.monotonic() - begin < 10
+    assert time.monotonic() - started < 10
 
 
-HASTY = """
+SIGNAL_DURING_START = """
 import os, signal
 import honcho.manager
 from esteira.cli.process_manager import run_parts
@@ -63,20 +63,22 @@ from esteira.cli.process_manager import run_parts
 start = honcho.manager.Manager._start
 def start_and_end(manager):
     start(manager)
-    os.kill(os.getpid(), signal.SIGTERM)  # before honcho has heard of any process id
+    os.kill(os.getpid(), signal.SIGTERM)  # before honcho knows any process ID
 
 honcho.manager.Manager._start = start_and_end
 print("ended:", run_parts({"a": ["sleep", "60"], "b": ["sleep", "60"]}, environment=os.environ), flush=True)
 """
 
 
-def test_a_signal_that_comes_while_parts_are_starting_ends_them_all() -> None:
-    done = subprocess.run([sys.executable, "-c", HASTY], capture_output=True, text=True, timeout=20, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "ended: None" in done.stdout
+def test_signal_during_the_start_stops_all_parts() -> None:
+    finished = subprocess.run(
+        [sys.executable, "-c", SIGNAL_DURING_START], capture_output=True, text=True, timeout=20, check=False
+    )
+    assert (finished.returncode, finished.stderr) == (0, "")
+    assert "ended: None" in finished.stdout
 
 
-INTERRUPTED = """
+SIGNAL_DURING_WRITE = """
 import signal, sys
 from esteira.cli.process_manager import DirectOutput
 out = DirectOutput()
@@ -88,9 +90,9 @@ print("whole", file=out, flush=True)
 """
 
 
-def test_a_signal_in_the_middle_of_a_write_may_print_too() -> None:
-    process = subprocess.Popen([sys.executable, "-c", INTERRUPTED], stdout=subprocess.PIPE, text=True)
-    time.sleep(1)  # nobody reads: the pipe is full and the write is stuck
+def test_signal_handler_can_print_during_a_write() -> None:
+    process = subprocess.Popen([sys.executable, "-c", SIGNAL_DURING_WRITE], stdout=subprocess.PIPE, text=True)
+    time.sleep(1)  # nothing reads the pipe: it is full and the write blocks
     out, _ = process.communicate(timeout=20)
     assert process.returncode == 0
     assert "from the handler" in out

@@ -1,4 +1,4 @@
-"""`esteira replay`: what it takes, and when it asks."""
+"""`esteira replay`: selection, confirmation and new sources."""
 
 from __future__ import annotations
 
@@ -12,52 +12,52 @@ import pytest
 
 from tests.support.esteira import Installation
 
-REFUSED = "ftp://127.0.0.1/file"  # ends `rejected` at once, without any server
+REJECTED_URL = "ftp://127.0.0.1/file"  # is `rejected` at once, without any server
 
 
 @pytest.fixture
 def rejected(installation: Installation) -> list[str]:
-    """Ids of three attachments that were rejected, oldest first; the queue was away, so they ran at once."""
+    """IDs of three rejected attachments, oldest first. Redis is unreachable here, so they are processed inline."""
     away = installation.with_settings(REDIS_URL="redis://127.0.0.1:1/0")
-    lines = away.run("submit", *[REFUSED] * 3, "--json").lines
+    lines = away.run("submit", *[REJECTED_URL] * 3, "--json").lines
     assert [(line["mode"], line["status"]) for line in lines] == [("inline", "rejected")] * 3
     return [line["id"] for line in lines]
 
 
-def test_a_dry_run_tells_what_would_go_and_changes_nothing(installation: Installation, rejected: list[str]) -> None:
-    told = installation.run("replay", "--status", "rejected", "--dry-run", "--json")
-    assert told.json == {"matched": 3, "ids": rejected, "missed": []}
-    assert "3 would be sent again" in installation.run("replay", "--status", "rejected", "--dry-run").out
+def test_dry_run_lists_the_selection_and_changes_nothing(installation: Installation, rejected: list[str]) -> None:
+    dry_run = installation.run("replay", "--status", "rejected", "--dry-run", "--json")
+    assert dry_run.json == {"matched": 3, "ids": rejected, "missed": []}
+    assert "3 would be replayed" in installation.run("replay", "--status", "rejected", "--dry-run").out
     assert len(installation.run("list", "--status", "rejected", "--json").json) == 3
 
 
-def test_without_a_terminal_it_does_not_guess_the_answer(installation: Installation, rejected: list[str]) -> None:
+def test_replay_by_filters_needs_a_confirmation(installation: Installation, rejected: list[str]) -> None:
     finished = installation.run("replay", "--status", "rejected")
     assert finished.code == 2
-    assert "3 would be sent again" in finished.err
+    assert "3 would be replayed" in finished.err
     assert "--yes" in finished.err
     assert len(installation.run("list", "--status", "rejected", "--json").json) == 3
 
 
-def test_filters_choose_what_goes(installation: Installation, rejected: list[str]) -> None:
-    assert installation.run("replay", "--yes", "--json").json["matched"] == 0  # only failed ones, unless told otherwise
+def test_filters_select_attachments(installation: Installation, rejected: list[str]) -> None:
+    assert installation.run("replay", "--yes", "--json").json["matched"] == 0  # the default is --status failed
     assert installation.run("replay", "--error", "broken", "--yes", "--json").json["matched"] == 0
-    sent = installation.run("replay", "--error", "url_scheme", "--yes", "--json")
-    assert sent.json == {"matched": 3, "replayed": 3, "missed": []}
+    replayed = installation.run("replay", "--error", "url_scheme", "--yes", "--json")
+    assert replayed.json == {"matched": 3, "replayed": 3, "missed": []}
     assert len(installation.run("list", "--status", "received", "--json").json) == 3
 
 
-def test_named_ones_go_without_a_question(installation: Installation, rejected: list[str]) -> None:
-    assert installation.run("replay", rejected[0]).out == "1 of 1 sent again\n"
+def test_replay_by_id_needs_no_confirmation(installation: Installation, rejected: list[str]) -> None:
+    assert installation.run("replay", rejected[0]).out == "1 of 1 replayed\n"
     assert installation.run("status", rejected[0], "--json").json["run"] == 1
 
 
-def test_a_new_url_takes_the_place_of_the_old_one(installation: Installation, rejected: list[str]) -> None:
+def test_new_url_replaces_the_old_one(installation: Installation, rejected: list[str]) -> None:
     assert installation.run("replay", rejected[0], "--url", "http://127.0.0.1:9/new").code == 0
     assert installation.run("status", rejected[0], "--json").json["stage"] == "fetch"
 
 
-def test_what_cannot_go_is_named_and_the_others_go(installation: Installation, rejected: list[str]) -> None:
+def test_replay_reports_refused_ids_and_replays_the_others(installation: Installation, rejected: list[str]) -> None:
     waiting = installation.run("submit", "http://127.0.0.1:9/file", "--json").lines[0]["id"]
     finished = installation.run("replay", "f" * 32, waiting, rejected[0], "--json")
     assert finished.code == 1
@@ -66,15 +66,15 @@ def test_what_cannot_go_is_named_and_the_others_go(installation: Installation, r
     assert f"{waiting}: is received" in finished.err
 
 
-def test_a_dry_run_names_what_cannot_go(installation: Installation, rejected: list[str]) -> None:
+def test_dry_run_reports_refused_ids(installation: Installation, rejected: list[str]) -> None:
     finished = installation.run("replay", "f" * 32, rejected[0], "--dry-run", "--json")
     assert finished.code == 1
     assert finished.json == {"matched": 2, "ids": [rejected[0]], "missed": ["f" * 32]}
     assert f"{'f' * 32}: unknown" in finished.err
-    assert "1 would be sent again" in installation.run("replay", "f" * 32, rejected[0], "--dry-run").out
+    assert "1 would be replayed" in installation.run("replay", "f" * 32, rejected[0], "--dry-run").out
 
 
-def test_a_rate_is_kept(installation: Installation, rejected: list[str]) -> None:
+def test_rate_is_accepted(installation: Installation, rejected: list[str]) -> None:
     finished = installation.run("replay", "--status", "rejected", "--yes", "--rate", "2", "--json")
     assert finished.json["replayed"] == 3
     records = [installation.run("status", media_id, "--json").json for media_id in rejected]
@@ -82,14 +82,12 @@ def test_a_rate_is_kept(installation: Installation, rejected: list[str]) -> None
 
 
 def payload(installation: Installation, media_id: str) -> dict[str, Any]:
-    """What the catalogue keeps of this attachment for a replay."""
+    """The payload that the catalogue keeps for a replay of this attachment."""
     with closing(sqlite3.connect(installation.folder / "esteira.db")) as catalogue:
         return dict(json.loads(*catalogue.execute("SELECT payload FROM media WHERE id = ?", (media_id,)).fetchone()))
 
 
-def test_a_new_path_and_its_key_come_from_the_command_line_and_from_a_file(
-    installation: Installation, rejected: list[str]
-) -> None:
+def test_new_path_and_its_media_key_are_saved(installation: Installation, rejected: list[str]) -> None:
     key = base64.b64encode(bytes(range(32))).decode()
     options = ("--direct-path", "/v/t62.7118-24/new.enc?oe=6ABCDEF0", "--media-key-file", "-")
     assert installation.run("replay", rejected[0], *options, stdin=f"{key}\n").code == 0
@@ -98,7 +96,7 @@ def test_a_new_path_and_its_key_come_from_the_command_line_and_from_a_file(
     assert "url" not in kept
 
 
-def test_what_is_not_encrypted_any_more_is_said_so(installation: Installation, rejected: list[str]) -> None:
+def test_media_key_is_replaced_or_removed(installation: Installation, rejected: list[str]) -> None:
     key = installation.folder / "key"
     key.write_text(bytes(range(32)).hex())
     url = ("--url", "http://127.0.0.1:9/new")
@@ -108,7 +106,7 @@ def test_what_is_not_encrypted_any_more_is_said_so(installation: Installation, r
     assert "media_key" not in payload(installation, rejected[1])
 
 
-def test_a_local_file_is_in_storage_before_the_command_ends(installation: Installation, rejected: list[str]) -> None:
+def test_local_file_is_uploaded_before_the_command_ends(installation: Installation, rejected: list[str]) -> None:
     file = installation.folder / "again.jpg"
     file.write_bytes(b"a picture")
     assert installation.run("replay", rejected[0], "--file", file).code == 0
@@ -117,7 +115,7 @@ def test_a_local_file_is_in_storage_before_the_command_ends(installation: Instal
 
 
 @pytest.mark.parametrize(
-    ("options", "named"),
+    ("options", "option"),
     [
         (("--direct-path", "v/new"), "--direct-path"),
         (("--direct-path", ""), "--direct-path"),
@@ -128,16 +126,16 @@ def test_a_local_file_is_in_storage_before_the_command_ends(installation: Instal
         (("--file", "/etc/hostname", "--url", "http://127.0.0.1:9/new"), "--file"),
     ],
 )
-def test_a_source_that_cannot_be_one_is_refused_by_its_option(
-    installation: Installation, rejected: list[str], options: tuple[str, ...], named: str
+def test_invalid_source_is_reported_by_option(
+    installation: Installation, rejected: list[str], options: tuple[str, ...], option: str
 ) -> None:
     finished = installation.run("replay", rejected[0], *options)
     assert finished.code == 2
-    assert named in finished.err
+    assert option in finished.err
     assert installation.run("status", rejected[0], "--json").json["run"] == 0
 
 
-def test_nonsense_is_refused(installation: Installation, rejected: list[str]) -> None:
+def test_contradicting_options_are_wrong_usage(installation: Installation, rejected: list[str]) -> None:
     assert installation.run("replay", *rejected, "--url", "http://127.0.0.1:9/new").code == 2
     assert installation.run("replay", "--url", "http://127.0.0.1:9/new").code == 2
     assert installation.run("replay", "--status", "rejected", "--yes", "--no-media-key").code == 2

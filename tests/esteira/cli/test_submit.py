@@ -1,4 +1,4 @@
-"""`esteira submit` with nobody at work: what it takes, what it refuses, what it says."""
+"""`esteira submit` without workers: what it accepts, what it refuses, and its output."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def row(number: int, **fields: object) -> dict[str, object]:
     return {"session": "s", "message_id": f"m{number}", "url": LOOPBACK, **fields}
 
 
-def test_urls_and_local_files_are_accepted_and_listed(installation: Installation) -> None:
+def test_submit_accepts_urls_and_local_files(installation: Installation) -> None:
     paper = installation.folder / "paper.pdf"
     paper.write_bytes(b"%PDF-1.4 small")
     submitted = installation.run("submit", LOOPBACK, paper, "--session", "shop", "--kind", "document", "--json")
@@ -27,18 +27,18 @@ def test_urls_and_local_files_are_accepted_and_listed(installation: Installation
     assert {record["status"] for record in listed} == {"received"}
 
 
-def test_the_same_message_twice_is_one_attachment(installation: Installation) -> None:
+def test_same_message_id_is_a_duplicate(installation: Installation) -> None:
     first, again = (installation.run("submit", LOOPBACK, "--message-id", "m1", "--json").lines[0] for _ in range(2))
     assert (first["mode"], again["mode"]) == ("queued", "duplicate")
     assert first["id"] == again["id"]
 
 
-def test_without_a_message_id_every_submission_is_a_new_one(installation: Installation) -> None:
+def test_submit_without_message_id_makes_new_attachments(installation: Installation) -> None:
     ids = {line["id"] for line in installation.run("submit", LOOPBACK, LOOPBACK, "--json").lines}
     assert len(ids) == 2
 
 
-def test_wrong_lines_are_named_and_the_others_go_on(installation: Installation) -> None:
+def test_invalid_lines_are_reported_and_skipped(installation: Installation) -> None:
     lines = [json.dumps(row(1)), "{", json.dumps({"session": "s", "message_id": "m", "url": 7}), json.dumps(row(2))]
     lines.append(json.dumps(row(3, data="*not base64*", url=None)))
     finished = installation.run("submit", "--jsonl", "-", stdin="\n".join(lines))
@@ -46,12 +46,12 @@ def test_wrong_lines_are_named_and_the_others_go_on(installation: Installation) 
     assert "line 2: is not JSON" in finished.err
     assert "line 3: url: Input should be a valid string" in finished.err
     assert "line 5: data: is not base64" in finished.err
-    assert "2 accepted: 2 queued; 3 wrong" in finished.err
+    assert "2 accepted: 2 queued; 3 invalid" in finished.err
     assert "Traceback" not in finished.err
     assert len(installation.run("list", "--json").json) == 2
 
 
-def test_a_file_of_lines_may_be_given_again(installation: Installation) -> None:
+def test_repeated_jsonl_file_is_all_duplicates(installation: Installation) -> None:
     file = write_jsonl(installation.folder / "load.jsonl", [row(number) for number in range(200)])
     assert "200 accepted: 200 queued" in installation.run("submit", "--jsonl", file).err
     again = installation.run("submit", "--jsonl", file)
@@ -60,42 +60,42 @@ def test_a_file_of_lines_may_be_given_again(installation: Installation) -> None:
     assert installation.run("stats", "--json").json["queues"]["fetch"]["ready"] == 200
 
 
-def test_bytes_in_a_line_are_written_down_before_they_count_as_accepted(installation: Installation) -> None:
+def test_inline_data_is_stored_before_it_is_accepted(installation: Installation) -> None:
     finished = installation.run("submit", "--jsonl", "-", stdin=json.dumps(row(1, url=None, data="aGVsbG8=")))
     assert finished.code == 0
     [kept] = installation.stored_files()
     assert kept.read_bytes() == b"hello"
 
 
-def test_waiting_without_a_worker_gives_up_in_time(installation: Installation) -> None:
+def test_wait_stops_at_its_timeout(installation: Installation) -> None:
     finished = installation.run("submit", LOOPBACK, "--wait", "--timeout", "0.5")
     assert finished.code == 1
-    assert "1 not ended" in finished.err
+    assert "1 not finished" in finished.err
 
 
-def test_waiting_for_an_ending_is_not_waiting_for_who_should_be_told_of_it(installation: Installation) -> None:
-    deaf = installation.with_settings(
+def test_wait_does_not_wait_for_unreachable_webhooks(installation: Installation) -> None:
+    unreachable = installation.with_settings(
         REDIS_URL="redis://127.0.0.1:1/0",
         WEBHOOK_URL="http://127.0.0.1:1/",
         WEBHOOK_SECRET="whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
     )
-    finished = deaf.run("submit", "ftp://127.0.0.1/one", "--wait", "--timeout", "30")
+    finished = unreachable.run("submit", "ftp://127.0.0.1/one", "--wait", "--timeout", "30")
     assert "1 rejected" in finished.err
-    [record] = deaf.run("list", "--json").json
-    assert record["announced_at"], "what is to be told is written down, and waits for a worker"
+    [record] = unreachable.run("list", "--json").json
+    assert record["announced_at"], "the event is saved and waits for a worker"
 
 
-def test_what_ends_badly_is_named_by_where_it_was_given(installation: Installation) -> None:
-    away = installation.with_settings(REDIS_URL="redis://127.0.0.1:1/0")  # so that they run at once
+def test_unsuccessful_attachments_are_reported_with_their_source(installation: Installation) -> None:
+    away = installation.with_settings(REDIS_URL="redis://127.0.0.1:1/0")  # so that they are processed inline
     paper = installation.folder / "paper.pdf"
     paper.write_bytes(b"%PDF-1.4 small")
-    ended = away.run("submit", "ftp://127.0.0.1/one", paper, "--wait").out.splitlines()
-    assert len(ended) == 2
-    assert any("rejected  url_scheme  ftp://127.0.0.1/one: " in line for line in ended)
-    assert any(f"rejected  broken  {paper}: " in line for line in ended)
+    lines = away.run("submit", "ftp://127.0.0.1/one", paper, "--wait").out.splitlines()
+    assert len(lines) == 2
+    assert any("rejected  url_scheme  ftp://127.0.0.1/one: " in line for line in lines)
+    assert any(f"rejected  broken  {paper}: " in line for line in lines)
 
 
-def test_nonsense_is_refused_before_anything_is_handed_over(installation: Installation) -> None:
+def test_wrong_usage_is_reported_before_anything_is_submitted(installation: Installation) -> None:
     secret = installation.folder / "secret"
     os.mkfifo(secret)
     paper = installation.folder / "paper.pdf"
@@ -106,8 +106,8 @@ def test_nonsense_is_refused_before_anything_is_handed_over(installation: Instal
         ((LOOPBACK, LOOPBACK, "--message-id", "m"), "--message-id is the id of one attachment"),
         ((LOOPBACK, "no/such/file"), "neither a URL nor a file"),
         ((LOOPBACK, str(secret)), "neither a URL nor a file"),
-        (("--jsonl", "-", "--session", "s"), "--session: with --jsonl every line says so itself"),
-        (("--jsonl", "-", "--session", ""), "--session: with --jsonl every line says so itself"),
+        (("--jsonl", "-", "--session", "s"), "--session: cannot be combined with --jsonl"),
+        (("--jsonl", "-", "--session", ""), "--session: cannot be combined with --jsonl"),
         ((LOOPBACK, "--kind", "song"), "'song' is not one of"),
         ((LOOPBACK, "--session", ""), "--session: String should have at least 1 character"),
         ((str(paper), "--session", ""), "--session: String should have at least 1 character"),
@@ -122,7 +122,7 @@ def test_nonsense_is_refused_before_anything_is_handed_over(installation: Instal
     assert installation.run("list", "--json").json == []
 
 
-def test_names_that_are_not_utf_8_are_json_all_the_same(installation: Installation) -> None:
+def test_submit_escapes_file_names_that_are_not_utf_8(installation: Installation) -> None:
     file = installation.folder / os.fsdecode(b"caf\xe9.pdf")
     file.write_bytes(b"%PDF-1.4 small")
     finished = installation.run("submit", file, "--json")
@@ -131,7 +131,7 @@ def test_names_that_are_not_utf_8_are_json_all_the_same(installation: Installati
     assert "caf\\udce9.pdf" in finished.out
 
 
-def test_a_dead_queue_is_no_reason_to_lose_anything(installation: Installation, tmp_path: Path) -> None:
+def test_attachments_are_spooled_while_redis_is_unreachable(installation: Installation, tmp_path: Path) -> None:
     finished = installation.with_settings(REDIS_URL="redis://127.0.0.1:1/0", FALLBACK="spool").run(
         "submit", LOOPBACK, "--json"
     )

@@ -14,31 +14,31 @@ TOKEN = "a token of the tests"
 UNKNOWN = "0" * 32
 
 
-def test_a_token_is_for_its_session_and_its_days(installation: Installation) -> None:
+def test_token_is_valid_for_its_session_and_days(installation: Installation) -> None:
     printed = installation.with_settings(API_TOKEN=TOKEN).run("token", "shop", "--days", "2").out.strip()
     assert TokenSigner(SecretStr(TOKEN)).session_of(printed) == "shop"
     assert TokenSigner(SecretStr(TOKEN), clock=lambda: time.time() + 2 * 86_400).session_of(printed) is None
 
 
-def test_a_link_is_for_its_attachment_and_its_seconds(installation: Installation) -> None:
-    given = installation.with_settings(API_TOKEN=TOKEN)
-    media_id = json.loads(given.run("submit", "http://127.0.0.1:9/file", "--json").out)["id"]
-    made = json.loads(given.run("link", media_id, "--seconds", "9", "--base", "https://m.example/", "--json").out)
-    path, _, query = made["url"].partition("?")
+def test_link_is_valid_for_its_attachment_and_seconds(installation: Installation) -> None:
+    secured = installation.with_settings(API_TOKEN=TOKEN)
+    media_id = json.loads(secured.run("submit", "http://127.0.0.1:9/file", "--json").out)["id"]
+    link = json.loads(secured.run("link", media_id, "--seconds", "9", "--base", "https://m.example/", "--json").out)
+    path, _, query = link["url"].partition("?")
     assert path == f"https://m.example/media/{media_id}/content"
-    assert 0 < made["expires"] - time.time() <= 9
-    assert TokenSigner(SecretStr(TOKEN)).is_valid_link(media_id, str(made["expires"]), query.rpartition("=")[2])
-    assert given.run("link", media_id).out.startswith("http://127.0.0.1:")
+    assert 0 < link["expires"] - time.time() <= 9
+    assert TokenSigner(SecretStr(TOKEN)).is_valid_link(media_id, str(link["expires"]), query.rpartition("=")[2])
+    assert secured.run("link", media_id).out.startswith("http://127.0.0.1:")
 
 
-def test_what_cannot_be_made_is_told_in_one_line(installation: Installation) -> None:
-    for arguments, code, said in (
+def test_missing_api_token_and_unknown_id_are_reported(installation: Installation) -> None:
+    for arguments, code, setting in (
         (("token", "shop"), 2, "API_TOKEN"),
         (("link", UNKNOWN), 2, "API_TOKEN"),
     ):
         finished = installation.run(*arguments)
         assert (finished.code, finished.out) == (code, "")
-        assert said in finished.err
-    known = installation.with_settings(API_TOKEN=TOKEN)
-    assert known.run("link", UNKNOWN).code == 1
-    assert known.run("token", " ").code == 2
+        assert setting in finished.err
+    secured = installation.with_settings(API_TOKEN=TOKEN)
+    assert secured.run("link", UNKNOWN).code == 1
+    assert secured.run("token", " ").code == 2

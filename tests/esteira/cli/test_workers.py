@@ -24,24 +24,24 @@ def beat(valkey: ValkeyServer) -> None:
         belt.heartbeat("w", silence_ms=MINUTE_MS, info=said.model_dump_json())
 
 
-def test_nobody_works_and_it_is_said(installation: Installation) -> None:
+def test_workers_without_any_worker(installation: Installation) -> None:
     finished = installation.run("workers")
     assert finished.code == 0
     assert finished.out.splitlines()[-1] == "0 worker processes alive"
     assert installation.run("workers", "--json").out == "[]\n"
 
 
-def test_people_and_programs_see_who_works_on_what(installation: Installation, valkey: ValkeyServer) -> None:
+def test_workers_shows_each_process_and_its_attachments(installation: Installation, valkey: ValkeyServer) -> None:
     beat(valkey)
-    [told] = json.loads(installation.run("workers", "--json").out)
-    assert (told["id"], told["host"], told["threads"], told["alive"], told["sandbox_deaths"]) == (
+    [worker] = json.loads(installation.run("workers", "--json").out)
+    assert (worker["id"], worker["host"], worker["threads"], worker["alive"], worker["sandbox_deaths"]) == (
         "w",
         "berlin",
         4,
         True,
         3,
     )
-    assert [(run["id"], run["stage"]) for run in told["running"]] == [("f" * 32, "fetch")]
+    assert [(run["id"], run["stage"]) for run in worker["running"]] == [("f" * 32, "fetch")]
     _, row, footer = installation.run("workers").out.splitlines()
     assert "berlin" in row
     assert "fetch " + "f" * 32 in row
