@@ -1,8 +1,9 @@
-"""Downloads, decrypts, checks, stores and announces chat media in the background, so that your bot does not block.
+"""Downloads, decrypts, checks and stores chat media in the background, so that your bot does not block.
 
-    from esteira import process_media
+    from esteira import Attachment, process_media
 
-    receipt = process_media({"session": "shop", "message_id": "3EB0…", "url": "https://…", "kind": "image"})
+    attachment = Attachment(session="shop", message_id="3EB0…", url="https://…", kind="image")
+    receipt = process_media(attachment)
 
 The names below are imported at first use, so that `import esteira` alone is cheap.
 """

@@ -1,4 +1,4 @@
-"""The order of the rooms holds: import-linter proves the contracts of setup.cfg."""
+"""The order of the packages: import-linter checks the contracts in setup.cfg."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 
 
-def test_nothing_imports_upwards() -> None:
+def test_import_contracts_are_kept() -> None:
     command = [str(Path(sys.executable).parent / "lint-imports"), "--config", "setup.cfg", "--no-cache"]
-    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
-    assert found.returncode == 0, found.stdout + found.stderr
+    finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
+    assert finished.returncode == 0, finished.stdout + finished.stderr

@@ -1,4 +1,4 @@
-"""The server that other tests rely on: it comes and goes as they ask."""
+"""The Valkey server of the tests: kill, restart, pause and reset work."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import redis
 from tests.support.valkey import ValkeyServer
 
 
-def test_what_a_killed_server_wrote_to_its_log_is_there_again(own_valkey: ValkeyServer) -> None:
+def test_killed_server_restores_its_append_only_file(own_valkey: ValkeyServer) -> None:
     client = own_valkey.client()
     client.config_set("appendfsync", "always")
     client.set("kept", "1")
@@ -19,7 +19,7 @@ def test_what_a_killed_server_wrote_to_its_log_is_there_again(own_valkey: Valkey
     assert client.get("kept") == "1"
 
 
-def test_a_paused_server_does_not_answer_until_it_is_resumed(own_valkey: ValkeyServer) -> None:
+def test_paused_server_does_not_answer_until_resumed(own_valkey: ValkeyServer) -> None:
     client = redis.Redis.from_url(own_valkey.url, socket_timeout=0.1, retry=None)
     client.ping()
     own_valkey.pause()
@@ -30,6 +30,6 @@ def test_a_paused_server_does_not_answer_until_it_is_resumed(own_valkey: ValkeyS
 
 
 @pytest.mark.parametrize("round_", [1, 2])
-def test_each_test_finds_the_shared_server_empty(valkey: ValkeyServer, round_: int) -> None:
+def test_shared_server_is_empty_at_the_start_of_each_test(valkey: ValkeyServer, round_: int) -> None:
     assert valkey.client().dbsize() == 0
     valkey.client().set("left", round_)

@@ -1,4 +1,4 @@
-"""The whole of Esteira as a user starts it, on a Valkey of its own."""
+"""A whole Esteira as a user starts it, with a Valkey for each test module."""
 
 from __future__ import annotations
 
@@ -12,23 +12,26 @@ from tests.support.valkey import ValkeyServer, running_valkey
 
 
 @pytest.fixture(scope="module")
-def queue() -> Iterator[ValkeyServer]:
+def module_valkey() -> Iterator[ValkeyServer]:
     with running_valkey() as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def sentry() -> Iterator[MediaServer]:
-    """Takes what the SDK sends; every request stays in `requests`."""
+    """A server for the events of the Sentry SDK; it keeps every request in `requests`."""
     with MediaServer() as server:
         yield server
 
 
 @pytest.fixture(scope="module")
-def running(queue: ValkeyServer, sentry: MediaServer) -> Iterator[Installation]:
-    """A started Esteira without the web app; the tests of a module share it, each with a session of its own."""
+def running(module_valkey: ValkeyServer, sentry: MediaServer) -> Iterator[Installation]:
+    """A running Esteira without the web app. The tests of a module share it, so each uses a session of its own."""
     dsn = sentry.url("1").replace("http://", "http://key@")
-    with new_installation(REDIS_URL=queue.url, SENTRY_DSN=dsn) as installation, start_esteira(installation, "--no-web"):
+    with (
+        new_installation(REDIS_URL=module_valkey.url, SENTRY_DSN=dsn) as installation,
+        start_esteira(installation, "--no-web"),
+    ):
         yield installation
 
 

@@ -1,4 +1,4 @@
-"""`esteira start --demo`: what a newcomer sees first."""
+"""`esteira start --demo`."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from tests.support.esteira import new_installation
 
 
 @pytest.mark.slow
-def test_every_good_file_is_done_and_every_bad_one_refused_with_its_code() -> None:
+def test_demo_stores_valid_files_and_rejects_invalid_ones() -> None:
     with new_installation(
         REDIS_URL="redis://127.0.0.1:1/0", DATABASE_URL="postgresql://127.0.0.1:1/production"
     ) as installation:
         finished = installation.run("start", "--demo", timeout=100)
         assert finished.code == 0, finished.out + finished.err
-        assert "24 stored and announced, 3 refused, as expected." in finished.err
+        assert "24 stored, 3 rejected, as expected." in finished.err
         assert len(re.findall(r"\d{10}_[0-9a-f]{6}\.\w+", finished.out)) == 24
         assert "rejected  type_not_allowed" in finished.out
         assert "rejected  broken" in finished.out

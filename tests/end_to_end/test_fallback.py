@@ -1,4 +1,4 @@
-"""The listener while the queue is away: the work is done in its own thread, once."""
+"""process_media() while Redis is unreachable: the attachment is processed inline, once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.media_server import MediaServer, Request
 from tests.support.valkey import ValkeyServer
 from tests.support.waiting import wait_until
 
-LISTENER = """
+BOT = """
 import json, sys, time
 from actors.observability.logging import configure_observability
 from actors.hook import process_media
@@ -28,22 +28,22 @@ import sentry_sdk
 
 configure_observability(current_settings())
 for line in sys.stdin:
-    begin = time.monotonic()
+    started = time.monotonic()
     receipt = process_media(Attachment(session="listener", kind="image", **json.loads(line)))
-    took = time.monotonic() - begin
+    took = time.monotonic() - started
     sentry_sdk.flush(5)
     print(json.dumps({"id": receipt.id, "mode": receipt.mode, "status": receipt.status, "took": took}), flush=True)
 """
 
 
-class Listener:
-    """A listener's process: hands attachments over, one at a time."""
+class Bot:
+    """A bot in a process of its own, which hands over one attachment at a time."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
         self.modes: Counter[str] = Counter()
 
-    def receives(self, url: str) -> dict[str, Any]:
+    def hand_over(self, url: str) -> dict[str, Any]:
         assert self._process.stdin
         assert self._process.stdout
         self._process.stdin.write(json.dumps({"message_id": url, "url": url}) + "\n")
@@ -54,9 +54,9 @@ class Listener:
 
 
 @pytest.fixture
-def listener(running: Installation) -> Iterator[Listener]:
+def bot(running: Installation) -> Iterator[Bot]:
     process = subprocess.Popen(
-        [sys.executable, "-c", LISTENER],
+        [sys.executable, "-c", BOT],
         cwd=running.folder,
         env=running.env,
         stdin=subprocess.PIPE,
@@ -64,45 +64,45 @@ def listener(running: Installation) -> Iterator[Listener]:
         text=True,
     )
     try:
-        yield Listener(process)
+        yield Bot(process)
     finally:
         process.kill()
         process.wait()
 
 
 def events(sentry: MediaServer) -> list[Request]:
-    """What reached Sentry as an event, other than sessions and client reports."""
-    return [request for request in sentry.requests if b'"type":"event"' in _plain(request)]
+    """The requests to Sentry with an error event, without sessions and client reports."""
+    return [request for request in sentry.requests if b'"type":"event"' in _body(request)]
 
 
-def _plain(request: Request) -> bytes:
+def _body(request: Request) -> bytes:
     return gzip.decompress(request.body) if request.headers.get("content-encoding") == "gzip" else request.body
 
 
 @pytest.mark.slow
-def test_a_queue_that_is_away_costs_the_listener_the_steps_and_no_attachment(
-    running: Installation, queue: ValkeyServer, sentry: MediaServer, media: MediaServer, listener: Listener
+def test_redis_outages_lose_no_attachment_and_send_one_sentry_event_each(
+    running: Installation, module_valkey: ValkeyServer, sentry: MediaServer, media: MediaServer, bot: Bot
 ) -> None:
     media.files |= {name: pictures.jpeg() for name in "abcde"}
-    queued = listener.receives(media.url("a"))
+    queued = bot.hand_over(media.url("a"))
     assert queued["mode"] == "queued"
     wait_until(lambda: running.run("status", queued["id"], "--json").json["status"] == "done")
 
-    queue.stop()
-    first, second = listener.receives(media.url("b")), listener.receives(media.url("c"))
-    assert [(one["mode"], one["status"]) for one in (first, second)] == [("inline", "done")] * 2
+    module_valkey.stop()
+    first, second = bot.hand_over(media.url("b")), bot.hand_over(media.url("c"))
+    assert [(receipt["mode"], receipt["status"]) for receipt in (first, second)] == [("inline", "done")] * 2
     wait_until(lambda: events(sentry))
     assert len(events(sentry)) == 1
     assert len(running.stored_files()) == 3
 
-    queue.start()
-    wait_until(lambda: listener.receives(media.url("a"))["mode"] == "duplicate")
-    wait_until(lambda: receives_queued(listener, media), within_s=30, every_s=1)
-    queue.pause()
+    module_valkey.start()
+    wait_until(lambda: bot.hand_over(media.url("a"))["mode"] == "duplicate")
+    wait_until(lambda: is_queued(bot, media), within_s=30, every_s=1)
+    module_valkey.pause()
     try:
-        stalled = listener.receives(media.url("d"))
+        stalled = bot.hand_over(media.url("d"))
     finally:
-        queue.resume()
+        module_valkey.resume()
     assert (stalled["mode"], stalled["status"]) == ("inline", "done")
     assert stalled["took"] < 1 + second["took"]
 
@@ -113,12 +113,12 @@ def test_a_queue_that_is_away_costs_the_listener_the_steps_and_no_attachment(
     assert {record["status"] for record in records} == {"done"}
     totals = running.run("stats", "--json").json["totals"]
     assert totals["done"] == totals["received"] == len(records)
-    assert totals["fallbacks"] == listener.modes["inline"] >= 3
-    assert len(events(sentry)) == 2, "one for each outage"
+    assert totals["fallbacks"] == bot.modes["inline"] >= 3
+    assert len(events(sentry)) == 2, "one event per outage"
 
 
-def receives_queued(listener: Listener, media: MediaServer) -> bool:
-    """Whether the queue takes attachments again; the breaker finds out in the background."""
+def is_queued(bot: Bot, media: MediaServer) -> bool:
+    """Whether attachments are queued again; the circuit breaker tests Redis in the background."""
     name = f"probe{len(media.files)}"
     media.files[name] = pictures.jpeg()
-    return listener.receives(media.url(name))["mode"] == "queued"
+    return bot.hand_over(media.url(name))["mode"] == "queued"

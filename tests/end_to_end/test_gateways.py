@@ -77,12 +77,14 @@ class Town:
 
 
 @pytest.fixture(scope="module")
-def town(queue: ValkeyServer) -> Iterator[Town]:
+def town(module_valkey: ValkeyServer) -> Iterator[Town]:
     port = free_port()
     with ExitStack() as stack:
         whatsapp, elsewhere, sink = (stack.enter_context(kind()) for kind in (WhatsAppServer, MediaServer, MediaServer))
         waha, graph = stack.enter_context(WahaServer("a-key-of-the-files")), stack.enter_context(GraphServer(*TOKENS))
-        installation = stack.enter_context(new_installation(REDIS_URL=queue.url, PORT=str(port), **senders.SETTINGS))
+        installation = stack.enter_context(
+            new_installation(REDIS_URL=module_valkey.url, PORT=str(port), **senders.SETTINGS)
+        )
         installation = installation.with_settings(
             **whatsapp.env(installation.folder),
             WAHA_URL=waha.base,

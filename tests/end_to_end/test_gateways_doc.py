@@ -62,10 +62,10 @@ def own_settings(found: list[Block], ports: dict[str, str]) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def esteira(queue: ValkeyServer, address: str, **given: str) -> Iterator[Installation]:
+def esteira(module_valkey: ValkeyServer, address: str, **given: str) -> Iterator[Installation]:
     """A running Esteira with nothing set but this and where its parts stand, empty of what others have done."""
-    queue.client().flushall()
-    base = {"REDIS_URL": queue.url, "PORT": address[10:], "API_TOKEN": TOKEN, "FETCH_ALLOW_PRIVATE": ""}
+    module_valkey.client().flushall()
+    base = {"REDIS_URL": module_valkey.url, "PORT": address[10:], "API_TOKEN": TOKEN, "FETCH_ALLOW_PRIVATE": ""}
     base |= {"WEB_CONCURRENCY": "1"}  # one worker process boots sooner than two
     with new_installation(**(base | given)) as installation, start_esteira(installation):
         wait_until(lambda: answers(f"http://{address}/healthz"))
@@ -113,12 +113,17 @@ def only_record(installation: Installation) -> Record:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("gateway", SECTIONS)
-def test_a_trial_ends_with_the_first_stored_file(queue: ValkeyServer, ports: dict[str, str], gateway: str) -> None:
+def test_a_trial_ends_with_the_first_stored_file(
+    module_valkey: ValkeyServer, ports: dict[str, str], gateway: str
+) -> None:
     found = blocks("gateways.md", SECTIONS[gateway])
     trial = [moved(one.code, ports) for one in found if (one.language, one.heading) == ("sh", "A trial")]
     *sending, look = trial
     address = ports["127.0.0.1:8000"]
-    with esteira(queue, address, **own_settings(found, ports)) as installation, followed(sending, installation) as said:
+    with (
+        esteira(module_valkey, address, **own_settings(found, ports)) as installation,
+        followed(sending, installation) as said,
+    ):
         if gateway == "cloud":
             assert said.startswith("12345")
         assert '"accepted":[{"id"' in said.replace(" ", "")

@@ -20,8 +20,8 @@ TOKEN = "a token of the tests"
 
 
 @pytest.fixture
-def installation(queue: ValkeyServer) -> Iterator[Installation]:
-    with new_installation(REDIS_URL=queue.url, PORT=str(free_port()), API_TOKEN=TOKEN, WEB_WORKERS="2") as made:
+def installation(module_valkey: ValkeyServer) -> Iterator[Installation]:
+    with new_installation(REDIS_URL=module_valkey.url, PORT=str(free_port()), API_TOKEN=TOKEN, WEB_WORKERS="2") as made:
         yield made
 
 

@@ -111,14 +111,14 @@ def listening(node: str, folder: Path, port: int, env: dict[str, str]) -> Iterat
 
 
 @pytest.fixture
-def around(queue: ValkeyServer) -> Iterator[tuple[Installation, str, WhatsAppServer, int]]:
+def around(module_valkey: ValkeyServer) -> Iterator[tuple[Installation, str, WhatsAppServer, int]]:
     """A running Esteira that announces to a port of its own; its URL, WhatsApp's servers, that port."""
     port, receiver = free_port(), free_port()
     with ExitStack() as stack:
         whatsapp = stack.enter_context(WhatsAppServer())
         # Messages here may hold the same picture, and each of them is to be fetched.
         own = {"PORT": str(port), "WEB_CONCURRENCY": "1", "FETCH_ONCE": "off"}
-        installation = stack.enter_context(new_installation(REDIS_URL=queue.url, **own, **SECRETS))
+        installation = stack.enter_context(new_installation(REDIS_URL=module_valkey.url, **own, **SECRETS))
         announced = f"http://127.0.0.1:{receiver}/esteira"
         installation = installation.with_settings(**whatsapp.env(installation.folder), WEBHOOK_URL=announced)
         stack.enter_context(start_esteira(installation))

@@ -1,4 +1,4 @@
-"""Each line of the Procfile works as a platform runs it: by a shell in the project's folder."""
+"""The lines of the Procfile, run by a shell in the project's folder, as a platform does."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ LINES = dict(line.split(": ", 1) for line in (ROOT / "Procfile").read_text().spl
 
 @pytest.fixture
 def installation(valkey: ValkeyServer) -> Iterator[Installation]:
-    with new_installation(REDIS_URL=valkey.url, PORT=str(free_port()), WEB_CONCURRENCY="1") as made:
-        made.env["PATH"] = f"{BIN}{os.pathsep}{made.env['PATH']}"
-        yield made
+    with new_installation(REDIS_URL=valkey.url, PORT=str(free_port()), WEB_CONCURRENCY="1") as installation:
+        installation.env["PATH"] = f"{BIN}{os.pathsep}{installation.env['PATH']}"
+        yield installation
 
 
 @contextlib.contextmanager
-def running(name: str, installation: Installation) -> Iterator[subprocess.Popen[bytes]]:
-    """The line as a platform runs it: ended by a signal to its whole group."""
+def procfile_process(name: str, installation: Installation) -> Iterator[subprocess.Popen[bytes]]:
+    """Runs a line of the Procfile for the length of the block; SIGTERM to its process group ends it."""
     with (installation.folder / f"{name}.log").open("wb") as log:
         process = subprocess.Popen(
             ["/bin/sh", "-c", LINES[name]],
@@ -58,7 +58,7 @@ def ready(installation: Installation) -> bool:
         return False
 
 
-def test_the_three_lines_carry_an_attachment(installation: Installation) -> None:
+def test_procfile_processes_an_attachment(installation: Installation) -> None:
     assert set(LINES) == {"release", "web", "worker"}
     release = subprocess.run(
         ["/bin/sh", "-c", LINES["release"]], cwd=ROOT, env=installation.env, timeout=60, check=False
@@ -66,22 +66,22 @@ def test_the_three_lines_carry_an_attachment(installation: Installation) -> None
     assert release.returncode == 0
     with (
         MediaServer({"photo.jpg": pictures.jpeg()}) as media,
-        running("web", installation),
-        running("worker", installation),
+        procfile_process("web", installation),
+        procfile_process("worker", installation),
     ):
         wait_until(lambda: ready(installation), within_s=60)
         finished = installation.run("submit", media.url("photo.jpg"), "--wait", "--timeout", "60")
         assert finished.code == 0, finished.err
-    said = [json.loads(line)["event"] for line in (installation.folder / "worker.log").read_text().splitlines()]
-    assert said[0] == "worker started"  # and every line is JSON
+    events = [json.loads(line)["event"] for line in (installation.folder / "worker.log").read_text().splitlines()]
+    assert events[0] == "worker started"  # and every line is JSON
 
 
-def test_the_web_does_not_start_with_a_wrong_setting(installation: Installation) -> None:
-    wrong = installation.with_settings(MEDIA_ATTEMPTS="none")
+def test_web_does_not_start_with_an_invalid_setting(installation: Installation) -> None:
+    invalid = installation.with_settings(MEDIA_ATTEMPTS="none")
     finished = subprocess.run(
         ["/bin/sh", "-c", LINES["web"]],
         cwd=ROOT,
-        env=wrong.env,
+        env=invalid.env,
         timeout=60,
         capture_output=True,
         text=True,

@@ -85,8 +85,8 @@ def prometheus(folder: Path, target: str) -> Iterator[Prometheus]:
 
 
 @pytest.fixture
-def installation(queue: ValkeyServer) -> Iterator[Installation]:
-    with new_installation(REDIS_URL=queue.url, PORT=str(free_port()), WEB_WORKERS="2", **SECRETS) as made:
+def installation(module_valkey: ValkeyServer) -> Iterator[Installation]:
+    with new_installation(REDIS_URL=module_valkey.url, PORT=str(free_port()), WEB_WORKERS="2", **SECRETS) as made:
         yield made
 
 

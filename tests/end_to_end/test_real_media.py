@@ -1,4 +1,4 @@
-"""Real media over the whole belt: stored once and whole, retried exactly, replayed, kept as the seed promises."""
+"""Real media through all stages: stored once and unchanged, retried on schedule, replayed, kept in the job history."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.whatsapp_media import encrypt
 
 
 class TimedServer(MediaServer):
-    """Notes when it was asked for what."""
+    """Records the time of each request."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,9 +39,7 @@ MAKERS = (
 )
 
 
-def test_a_hundred_different_files_are_stored_once_and_equal_their_sources(
-    running: Installation, media: MediaServer
-) -> None:
+def test_a_hundred_files_are_stored_once_and_unchanged(running: Installation, media: MediaServer) -> None:
     rows = []
     for number, (make, kind, mimetype) in enumerate(MAKERS):
         media.files[f"file{number}"] = make()
@@ -65,25 +63,31 @@ def test_a_hundred_different_files_are_stored_once_and_equal_their_sources(
     assert len(stored) == 100
     kept = [path for path in running.stored_files() if str(path.relative_to(running.folder / "media")) in stored]
     assert len(kept) == 100
-    wait_until(lambda: not list((running.folder / "staging").glob("*")))  # a preview may be drawn from a copy still
+    wait_until(lambda: not list((running.folder / "staging").glob("*")))  # a preview job may still use its copy
 
 
-def test_an_encrypted_file_is_stored_decrypted(running: Installation, media: MediaServer) -> None:
-    plain = pictures.jpeg()
-    sealed = encrypt(plain)
-    media.files["sealed"] = sealed.data
-    row = {"session": "sealed", "message_id": "m", "url": media.url("sealed"), "kind": "image", **sealed.fields()}
-    load = write_jsonl(running.folder / "sealed.jsonl", [row])
+def test_encrypted_file_is_stored_decrypted(running: Installation, media: MediaServer) -> None:
+    content = pictures.jpeg()
+    encrypted = encrypt(content)
+    media.files["encrypted"] = encrypted.data
+    row = {
+        "session": "encrypted",
+        "message_id": "m",
+        "url": media.url("encrypted"),
+        "kind": "image",
+        **encrypted.fields(),
+    }
+    load = write_jsonl(running.folder / "encrypted.jsonl", [row])
     finished = running.run("submit", "--jsonl", load, "--wait", "--json")
     [record] = finished.lines
     assert record["status"] == "done", record
-    assert (running.folder / "media" / record["storage_key"]).read_bytes() == plain
+    assert (running.folder / "media" / record["storage_key"]).read_bytes() == content
 
 
-def test_local_files_and_urls_arrive_alike(running: Installation, media: MediaServer) -> None:
+def test_local_files_and_urls_are_both_stored(running: Installation, media: MediaServer) -> None:
     local = running.folder / "holiday.jpg"
     local.write_bytes(media.files.setdefault("remote.png", pictures.png())[:0] + pictures.jpeg())
-    finished = running.run("submit", local, media.url("remote.png"), "--session", "alike", "--wait", "--json")
+    finished = running.run("submit", local, media.url("remote.png"), "--session", "both", "--wait", "--json")
     assert finished.code == 0, finished.err
     assert {record["mime"] for record in finished.lines} == {"image/jpeg", "image/png"}
     local_record = next(record for record in finished.lines if record["mime"] == "image/jpeg")
@@ -91,7 +95,7 @@ def test_local_files_and_urls_arrive_alike(running: Installation, media: MediaSe
     assert not (running.folder / "media" / "intake" / local_record["id"]).exists()
 
 
-def test_bad_media_ends_rejected_and_waiting_says_so(running: Installation, media: MediaServer) -> None:
+def test_wait_reports_rejected_and_expired_attachments(running: Installation, media: MediaServer) -> None:
     media.files["page.jpg"] = b"<!doctype html><html><body>Sign in</body></html>"
     finished = running.run("submit", media.url("page.jpg"), media.url("gone.jpg"), "--kind", "image", "--wait")
     assert finished.code == 1
@@ -102,7 +106,7 @@ def test_bad_media_ends_rejected_and_waiting_says_so(running: Installation, medi
 
 
 @pytest.mark.slow
-def test_a_server_in_trouble_is_tried_three_times_and_a_replay_brings_it_to_its_end(running: Installation) -> None:
+def test_failing_download_is_tried_three_times_and_replayed(running: Installation) -> None:
     with TimedServer() as media:
         media.files["photo.jpg"] = pictures.jpeg()
         media.answers["photo.jpg"] = Answer(500)
@@ -119,27 +123,27 @@ def test_a_server_in_trouble_is_tried_three_times_and_a_replay_brings_it_to_its_
         del media.answers["photo.jpg"]
         assert running.run("replay", *filters, "--yes").code == 0
         again = running.run("submit", media.url("photo.jpg"), "--session", "trouble", "--wait", "--json")
-        assert again.code == 0  # the belt is in order, the replayed one ran before it
+        assert again.code == 0  # the queue is in order: the replayed attachment ran before this one
         record = running.run("status", record["id"], "--json").json
         assert (record["status"], record["run"]) == ("done", 1)
 
 
 @pytest.fixture
-def impatient() -> Iterator[tuple[Installation, ValkeyServer]]:
-    """An Esteira with a ledger of its own that tries once."""
+def without_retries() -> Iterator[tuple[Installation, ValkeyServer]]:
+    """A running Esteira with a Valkey of its own and one attempt per stage."""
     with (
-        running_valkey() as queue,
-        new_installation(REDIS_URL=queue.url, MEDIA_ATTEMPTS="1") as installation,
+        running_valkey() as server,
+        new_installation(REDIS_URL=server.url, MEDIA_ATTEMPTS="1") as installation,
         start_esteira(installation, "--no-web"),
     ):
-        yield installation, queue
+        yield installation, server
 
 
 @pytest.mark.slow
-def test_the_ledger_keeps_100_and_50_and_all_failed_ones_can_be_replayed(
-    impatient: tuple[Installation, ValkeyServer], media: MediaServer
+def test_job_history_keeps_100_completed_and_50_failed_and_all_failed_can_be_replayed(
+    without_retries: tuple[Installation, ValkeyServer], media: MediaServer
 ) -> None:
-    installation, queue = impatient
+    installation, server = without_retries
     media.files |= {f"good{number}": pictures.jpeg() for number in range(150)}
     media.answers |= {f"bad{number}": Answer(500) for number in range(80)}
     names = [f"good{number}" for number in range(150)] + [f"bad{number}" for number in range(80)]
@@ -148,7 +152,7 @@ def test_the_ledger_keeps_100_and_50_and_all_failed_ones_can_be_replayed(
         "submit", "--jsonl", write_jsonl(installation.folder / "load.jsonl", rows), "--wait", timeout=100
     )
     assert "150 done, 80 failed" in finished.err, finished.err
-    assert ledger(queue) == (100, 50)
+    assert job_history(server) == (100, 50)
 
     media.answers.clear()
     media.files |= {f"bad{number}": pictures.jpeg() for number in range(80)}
@@ -157,11 +161,11 @@ def test_the_ledger_keeps_100_and_50_and_all_failed_ones_can_be_replayed(
     again = installation.run("submit", "--jsonl", installation.folder / "load.jsonl", "--wait", timeout=100)
     assert again.code == 0
     assert "230 done" in again.err
-    assert ledger(queue)[0] == 100
+    assert job_history(server)[0] == 100
     assert installation.run("stats", "--json").json["totals"]["done"] == 230
 
 
-def ledger(queue: ValkeyServer) -> tuple[int, int]:
-    """How many completed and failed jobs it holds."""
-    client, keys = queue.client(), Keys()
+def job_history(server: ValkeyServer) -> tuple[int, int]:
+    """The numbers of completed and failed jobs that Redis keeps."""
+    client, keys = server.client(), Keys()
     return tuple(client.zcard(keys.finished_index(name)) for name in ("completed", "failed"))

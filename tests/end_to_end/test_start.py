@@ -1,4 +1,4 @@
-"""`esteira start`: everything on this machine, ended in order, one for each folder."""
+"""`esteira start`: it runs everything, stops in order, and runs once per folder."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ JPEG = pictures.jpeg()
 
 @pytest.fixture
 def installation() -> Iterator[Installation]:
-    with new_installation(PORT=str(free_port()), API_TOKEN="token-of-this-test") as made:
-        yield made
+    with new_installation(PORT=str(free_port()), API_TOKEN="token-of-this-test") as installation:
+        yield installation
 
 
-def ask(
+def call(
     installation: Installation, path: str, *, body: object = None, token: str | None = "token-of-this-test"
 ) -> tuple[int, object]:
     """Status and JSON of one request to the web app."""
@@ -43,36 +43,36 @@ def ask(
 
 def answers(installation: Installation) -> bool:
     try:
-        return ask(installation, "/readyz")[0] == 200
+        return call(installation, "/readyz")[0] == 200
     except OSError:
         return False
 
 
 def living(family: list[psutil.Process]) -> list[psutil.Process]:
-    """Those that still run; an orphan that nobody reaps does not."""
+    """The processes that still run. A zombie, an orphan that was not reaped, does not count."""
     return [process for process in family if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
 
 
 @pytest.mark.slow
-def test_it_starts_everything_takes_a_hook_and_ends_in_order(installation: Installation) -> None:
+def test_start_processes_a_hook_and_stops_in_order(installation: Installation) -> None:
     with MediaServer({"photo.jpg": JPEG}) as media, start_esteira(installation) as running:
         wait_until(lambda: answers(installation), within_s=60)
         body = {"session": "s", "message_id": "m1", "url": media.url("photo.jpg"), "kind": "image"}
-        status, answer = ask(installation, "/hooks/media", body=body)
+        status, answer = call(installation, "/hooks/media", body=body)
         assert status == 202
         [accepted] = answer["accepted"]
         wait_until(lambda: installation.run("status", accepted["id"], "--json").json["finished_at"], every_s=0.5)
         assert installation.run("status", accepted["id"], "--json").json["status"] == "done"
-        assert ask(installation, "/hooks/media", body=body, token=None)[0] == 401
-        assert ask(installation, "/stats")[1]["totals"]["done"] == 1
+        assert call(installation, "/hooks/media", body=body, token=None)[0] == 401
+        assert call(installation, "/stats")[1]["totals"]["done"] == 1
         family = psutil.Process(running.process.pid).children(recursive=True)
         assert len(family) > 4
-        assert running.end(signal.SIGINT) == 0
+        assert running.stop(signal.SIGINT) == 0
         assert living(family) == []
     assert [path.read_bytes() for path in installation.stored_files()] == [JPEG]
 
 
-def test_a_second_start_on_the_same_folder_says_so(installation: Installation) -> None:
+def test_second_start_in_the_same_folder_is_refused(installation: Installation) -> None:
     with start_esteira(installation, "--no-web", "--workers", "1") as running:
         second = installation.run("start", "--no-web")
         assert second.code == 1
@@ -82,7 +82,7 @@ def test_a_second_start_on_the_same_folder_says_so(installation: Installation) -
 
 
 @pytest.mark.parametrize(("part", "name"), [("dramatiq", "worker"), ("valkey-server", "valkey")])
-def test_a_part_that_dies_ends_all_and_is_named(installation: Installation, part: str, name: str) -> None:
+def test_dead_part_stops_the_others_and_is_reported(installation: Installation, part: str, name: str) -> None:
     with start_esteira(installation, "--no-web", "--workers", "1") as running:
         wait_until(lambda: "worker started" in running.output())
         family = psutil.Process(running.process.pid).children(recursive=True)
@@ -93,17 +93,17 @@ def test_a_part_that_dies_ends_all_and_is_named(installation: Installation, part
         assert living(family) == []
 
 
-def test_a_killed_start_leaves_nothing_behind_and_the_next_one_goes_on(installation: Installation) -> None:
+def test_killed_start_leaves_no_processes_and_can_be_repeated(installation: Installation) -> None:
     with start_esteira(installation, "--no-web", "--workers", "1") as running:
         wait_until(lambda: "worker started" in running.output())
         family = psutil.Process(running.process.pid).children(recursive=True)
         running.process.kill()
         wait_until(lambda: not living(family), within_s=40)
     with start_esteira(installation, "--no-web", "--workers", "1") as again:
-        assert again.end() == 0
+        assert again.stop() == 0
 
 
-def test_a_port_in_use_is_told_before_anything_starts(installation: Installation) -> None:
+def test_port_in_use_is_reported_before_anything_starts(installation: Installation) -> None:
     with MediaServer() as other:
         port = other.url("x").split(":")[2].split("/")[0]
         finished = installation.with_settings(PORT=port).run("start")
@@ -112,7 +112,7 @@ def test_a_port_in_use_is_told_before_anything_starts(installation: Installation
     assert not (installation.folder / "valkey").exists()
 
 
-def test_an_address_of_another_machine_is_told_with_its_own_setting(installation: Installation) -> None:
+def test_address_of_another_machine_is_reported_by_setting(installation: Installation) -> None:
     finished = installation.with_settings(WEB_HOST="192.0.2.1", PORT="8000").run("start")
     assert finished.code == 2
     assert "WEB_HOST: cannot listen on 192.0.2.1:8000" in finished.err
@@ -130,17 +130,17 @@ def test_an_address_of_another_machine_is_told_with_its_own_setting(installation
         ("WEBHOOK_URL", "http://127.0.0.1/"),
     ],
 )
-def test_a_wrong_setting_stops_the_start_with_its_name(installation: Installation, name: str, value: str) -> None:
+def test_invalid_setting_is_reported_by_name(installation: Installation, name: str, value: str) -> None:
     secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-    wrong = installation.with_settings(WEBHOOK_SECRET=secret, FETCH_ALLOW_PRIVATE="", **{name: value})
-    finished = wrong.run("start", "--no-web")
+    invalid = installation.with_settings(WEBHOOK_SECRET=secret, FETCH_ALLOW_PRIVATE="", **{name: value})
+    finished = invalid.run("start", "--no-web")
     assert finished.code == 2
     assert f"esteira: {name}" in finished.err
     assert "Traceback" not in finished.err
     assert secret not in finished.err
 
 
-def test_a_redis_that_is_named_and_away_is_told(installation: Installation) -> None:
+def test_unreachable_redis_is_reported(installation: Installation) -> None:
     finished = installation.with_settings(REDIS_URL="redis://127.0.0.1:1/0").run("start", "--no-web")
     assert finished.code == 1
     assert "Redis at 127.0.0.1:1 does not answer" in finished.err
@@ -148,7 +148,7 @@ def test_a_redis_that_is_named_and_away_is_told(installation: Installation) -> N
 
 
 @pytest.mark.slow
-def test_what_was_accepted_before_a_restart_is_done_after_it(installation: Installation) -> None:
+def test_attachments_accepted_while_stopped_are_done_after_the_start(installation: Installation) -> None:
     with MediaServer({"photo.jpg": JPEG}) as media:
         with start_esteira(installation, "--no-web", "--workers", "1"):
             pass

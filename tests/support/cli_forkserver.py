@@ -1,8 +1,7 @@
-"""Runs `esteira` in a fork of a process that has imported it already: the same command without the second of imports.
+"""Runs `esteira` commands in forks of a process that has already imported them, which saves a second per command.
 
-A command still has a process, an environment and streams of its own. `python -m
-tests.support.cli_forkserver` is the process that is forked: one JSON request a line on stdin, one exit status a line on
-stdout.
+Each command still has a process, an environment and streams of its own. `python -m tests.support.cli_forkserver` is the
+server: it reads one JSON request per line from stdin and writes one exit status per line to stdout.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 class CliForkserver:
-    """The process that is forked, from the side of the tests. It runs one command at a time."""
+    """The client of a fork server. It runs one command at a time."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
@@ -35,11 +34,11 @@ class CliForkserver:
             streams = [Path(folder, name) for name in ("stdin", "stdout", "stderr")]
             streams[0].write_text(stdin)
             request = {"arguments": list(arguments), "cwd": str(cwd), "env": dict(env), "timeout": timeout}
-            code = self._ask({**request, "streams": list(map(str, streams))})
+            code = self._send({**request, "streams": list(map(str, streams))})
             assert code != -signal.SIGALRM, f"esteira {' '.join(arguments)} took more than {timeout} s"
             return code, streams[1].read_text(), streams[2].read_text()
 
-    def _ask(self, request: dict[str, Any]) -> int:
+    def _send(self, request: dict[str, Any]) -> int:
         assert self._process.stdin
         assert self._process.stdout
         self._process.stdin.write(json.dumps(request) + "\n")
@@ -49,7 +48,7 @@ class CliForkserver:
 
 @contextlib.contextmanager
 def cli_forkserver() -> Iterator[CliForkserver]:
-    """One for the length of the block."""
+    """Runs a fork server for the length of the block."""
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.support.cli_forkserver"],
         cwd=ROOT,
@@ -65,17 +64,17 @@ def cli_forkserver() -> Iterator[CliForkserver]:
 
 
 def serve() -> None:
-    """Forks for every request until stdin ends."""
+    """Forks for each request until stdin ends."""
     for line in sys.stdin:
         pid = os.fork()
         if pid == 0:
-            _become_esteira(json.loads(line))
+            _run_command(json.loads(line))
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         sys.stdout.write(f"{code}\n")
         sys.stdout.flush()
 
 
-def _become_esteira(request: dict[str, Any]) -> NoReturn:
+def _run_command(request: dict[str, Any]) -> NoReturn:
     signal.alarm(int(request["timeout"]) + 1)
     for number, path in enumerate(request["streams"]):
         os.dup2(os.open(path, os.O_RDWR | os.O_CREAT), number)

