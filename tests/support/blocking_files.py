@@ -1,7 +1,7 @@
-"""The workers' module, with files that keep a step waiting until somebody lets them go.
+"""`actors.stages` with files that block a stage, chosen by the end of their URL.
 
-By the name in their URL: `held` is not detected, and `large` not stored, before the file `go` is there; `slow` leaves
-its crew, and is not detected at all.
+`/held` is not detected, and `/large` is not stored, before the file VAR_DIR/go exists. `/slow` leaves its batch for a
+thread of its own, and its detection never ends.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pipeline.services import Services
 
 __all__ = ["broker"]
 
-detecting, persisting = STEPS[Stage.DETECT], STEPS[Stage.PERSIST]
+original_detect, original_persist = STEPS[Stage.DETECT], STEPS[Stage.PERSIST]
 
 
 def _has(work: Work, name: str) -> bool:
@@ -35,18 +35,15 @@ def detect(services: Services, work: Work) -> Sequence[Found]:
     if _has(work, "slow"):
         if len(work) == 1:
             _wait(services, "never")
-        return [StillRunning() if _has([one], "slow") else found for one, found in _beside(services, work)]
-    return detecting(services, work)
-
-
-def _beside(services: Services, work: Work) -> Sequence[tuple[tuple[object, object], Found]]:
-    return list(zip(work, detecting(services, work), strict=True))
+        results = zip(work, original_detect(services, work), strict=True)
+        return [StillRunning() if _has([item], "slow") else result for item, result in results]
+    return original_detect(services, work)
 
 
 def persist(services: Services, work: Work) -> Sequence[Found]:
     if _has(work, "large"):
         _wait(services, "go")
-    return persisting(services, work)
+    return original_persist(services, work)
 
 
 STEPS[Stage.DETECT], STEPS[Stage.PERSIST] = detect, persist
