@@ -1,1 +1,1 @@
-"""The belt: the broker, the five actors, and the hook that a listener calls."""
+"""The queue in Redis, the Dramatiq broker and its actors, and `process_media()`, which hands attachments over."""

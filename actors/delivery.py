@@ -1,10 +1,10 @@
-"""A message in a worker's hands, and the verdict on it that one script carries out."""
+"""Messages that a worker holds, and the verdicts that decide what follows from them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Required, TypedDict
 
 from dramatiq import Message
 from dramatiq.broker import MessageProxy
@@ -12,12 +12,31 @@ from dramatiq.broker import MessageProxy
 from actors.redis_queue.queue import EnqueueRequest
 from pipeline.models import Claim, Model, Record, Stage
 
+UNDECIDED_DELAY_MS = 5000  # before another try of a message that a bug left without a verdict
+
+
+class MessageArgs(TypedDict, total=False):
+    """The keyword arguments of a stage's actor, as they are stored in Redis.
+
+    `attempt` counts from 1. `heir_of` is the token of the claim that the message hands over, `trail` the part of its
+    attempt log that is not written yet. These two names are those of the released version, whose messages may still
+    wait in a queue.
+    """
+
+    media_id: Required[str]
+    attempt: int
+    inputs: dict[str, Any] | Model
+    silent: bool
+    lost: int
+    heir_of: str
+    trail: dict[str, Any]
+
 
 @dataclass(frozen=True)
 class NextStage:
-    """Goes on with this stage, with these inputs, after `delay_ms`.
+    """Continues with `stage`, its `inputs`, after `delay_ms`.
 
-    `silent` ends without an announcement; `lost` is how often the staged bytes were not where they were looked for.
+    `silent` ends the attachment without an announcement; `lost` counts how often its staged bytes were missing.
     """
 
     stage: Stage
@@ -29,7 +48,7 @@ class NextStage:
 
 @dataclass(frozen=True)
 class Retry:
-    """The same stage once more after `delay_ms`, as attempt number `attempt`."""
+    """Runs the same stage again after `delay_ms`, as attempt number `attempt`."""
 
     delay_ms: int
     attempt: int
@@ -37,89 +56,119 @@ class Retry:
 
 @dataclass(frozen=True)
 class Finished:
-    """Has ended; `record` is the catalogue's last word, None where there is nothing to note."""
+    """Ends the message; `record` is the finished attachment, None if there is no finished job to note."""
 
     record: Record | None = None
 
 
 @dataclass(frozen=True)
 class DeadLetter:
-    """Cannot be worked on by anybody: kept as a dead letter."""
+    """Keeps the message as a dead letter: no worker can process it."""
 
 
 @dataclass(frozen=True)
 class Requeue:
-    """Was not begun: goes back to where it was, and nothing is counted."""
+    """Puts a message that was not started back where it waited; nothing is counted."""
 
 
 Verdict = NextStage | Retry | Finished | DeadLetter | Requeue
 
 
-class Delivery(MessageProxy):
-    """A message that this worker holds.
+class HeldMessage(MessageProxy):
+    """A message that this worker holds until it is acknowledged.
 
-    `key` is its name on the belt, `delivery_id` the number of this delivery (another for each delivery of a key),
-    `queue` where it was waiting, `crashes` how many workers died while they held it, `session` whose it is. `stage` and
-    `kwargs` are those of the stage that it has come to. The claim is that of the first stage that ran. `result` is what
-    the stage found, `offer` what goes onto the belt beside with the verdict, `on_settled` what is let go of once Redis
-    has it.
+    `key` is its name in Redis. `delivery_id` is a fencing token: a later delivery of the same key has another one, and
+    Redis ignores acknowledgements that carry an old one. `queue` is where it waited, `crashes` how many workers died
+    while they held it. `in_batch` marks a message that the batch acknowledges instead of Dramatiq's consumer;
+    `preview_request` is enqueued with the acknowledgement, `after_ack` called after it.
     """
 
-    def __init__(
-        self, message: Message[Any], *, key: str, delivery_id: int, queue: str, crashes: int, session: str = ""
-    ) -> None:
+    def __init__(self, message: Message[Any], *, key: str, delivery_id: int, queue: str, crashes: int) -> None:
         super().__init__(message)
-        self.actor_name: str = message.actor_name
         self.kwargs: dict[str, Any] = message.kwargs
-        self.session = session
         self.key = key
         self.delivery_id = delivery_id
         self.queue = queue
         self.crashes = crashes
         self.quarantined = False
+        self.in_batch = False
         self.after_ack: list[Callable[[], object]] = []
+        self.verdict: Verdict | None = None
+        self.preview_request: EnqueueRequest | None = None
+
+    @property
+    def attempt(self) -> int:
+        """Number of this attempt, from 1."""
+        return int(self.kwargs.get("attempt", 1))
+
+    @property
+    def message(self) -> Message[Any]:
+        """The message as it was fetched."""
+        return self._message
+
+    def default_verdict(self) -> Verdict:
+        """The verdict when the worker's code has failed to give one."""
+        return Retry(UNDECIDED_DELAY_MS, self.attempt)
+
+    def retry_message(self, attempt: int) -> Message[Any]:
+        """The message for attempt number `attempt` of the same work."""
+        return self._message.copy(kwargs={**self.kwargs, "attempt": attempt})
+
+
+class Delivery(HeldMessage):
+    """An attachment at one stage.
+
+    `stage` and `kwargs` change when the delivery continues with another stage in this process. `claim` is the one that
+    the first stage took. `result` is what the stage returned.
+    """
+
+    def __init__(
+        self, message: Message[Any], *, key: str, delivery_id: int, queue: str, crashes: int, session: str = ""
+    ) -> None:
+        super().__init__(message, key=key, delivery_id=delivery_id, queue=queue, crashes=crashes)
+        self.actor_name: str = message.actor_name
+        self.session = session
         self.claim: Claim | None = None
         self.result: Model | None = None
-        self.preview_job: EnqueueRequest | None = None
-        self.verdict: Verdict | None = None
 
     @property
     def stage(self) -> Stage:
         return Stage(self.actor_name)
 
     @property
-    def attempt(self) -> int:
-        """Which attempt at this stage it is, from 1."""
-        return int(self.kwargs.get("attempt", 1))
-
-    @property
     def lost(self) -> int:
-        """How often the staged bytes were not where they were looked for."""
+        """How often the staged bytes were missing."""
         return int(self.kwargs.get("lost", 0))
 
-    @property
-    def message(self) -> Message[Any]:
-        """As it was handed over."""
-        return self._message
-
-    def go_on(self, onward: NextStage) -> None:
-        """Comes to the next stage in this worker's hands: still held under the same key and delivery_id."""
-        self.actor_name = onward.stage.value
+    def advance_to(self, next_stage: NextStage) -> None:
+        """Moves on to another stage while this worker still holds the message under the same key and delivery id."""
+        self.actor_name = next_stage.stage.value
         self.kwargs = stage_kwargs(
             str(self.kwargs["media_id"]),
-            inputs=onward.inputs,
-            silent=onward.silent,
-            lost=onward.lost or self.lost,
+            inputs=next_stage.inputs,
+            silent=next_stage.silent,
+            lost=next_stage.lost or self.lost,
         )
         self.result = self.verdict = None
 
-    def again(self, attempt: int) -> Message[Any]:
-        """The message that asks for this stage once more."""
+    def retry_message(self, attempt: int) -> Message[Any]:
         kwargs = {**self.kwargs, "attempt": attempt}
         if self.claim:
             kwargs.pop("trail", None)
-            kwargs |= inheritance(self.claim)
+            kwargs |= claim_kwargs(self.claim)
         return _message(str(kwargs["media_id"]), self.stage, kwargs)
+
+
+class PreviewJob(HeldMessage):
+    """A request for the preview of one content, from the preview queue."""
+
+    MAX_UNDECIDED = 3
+    """Attempts without a verdict before the message is kept as a dead letter."""
+
+    def default_verdict(self) -> Verdict:
+        if self.attempt < self.MAX_UNDECIDED:
+            return Retry(UNDECIDED_DELAY_MS, self.attempt + 1)
+        return DeadLetter()
 
 
 def stage_message(
@@ -131,20 +180,20 @@ def stage_message(
     silent: bool = False,
     lost: int = 0,
 ) -> Message[Any]:
-    """The message that asks for one stage of one attachment. Its key on the belt is the attachment's id.
+    """The message that runs one stage of one attachment. Its key in Redis is the attachment's id.
 
-    `claim` is what the stage before held and leaves to whoever gets this message, with the part of its history that is
-    not written yet. The message holds no key of any media, no token of any server and no URL: these stand in the
-    catalogue alone.
+    `claim` is the claim of the stage before: the worker that gets this message takes it over, together with the part of
+    the attempt log that is not written yet. The message carries no media key, no token and no URL; these are in the
+    catalogue only.
     """
     kwargs = stage_kwargs(media_id, inputs=inputs, silent=silent, lost=lost)
     if claim:
-        kwargs |= inheritance(claim)
+        kwargs |= claim_kwargs(claim)
     return _message(media_id, stage, kwargs)
 
 
 def stage_kwargs(media_id: str, *, inputs: Model | None, silent: bool, lost: int) -> dict[str, Any]:
-    """What a message asks for, without what goes without saying."""
+    """The arguments of a stage's actor, without those that have their default value."""
     kwargs: dict[str, Any] = {"media_id": media_id}
     if inputs is not None:
         kwargs["inputs"] = inputs
@@ -159,14 +208,14 @@ def _message(media_id: str, stage: Stage, kwargs: dict[str, Any]) -> Message[Any
     return Message(queue_name=stage.value, actor_name=stage.value, args=(), kwargs=kwargs, options={"key": media_id})
 
 
-def inheritance(claim: Claim) -> dict[str, Any]:
-    """What a message tells of the claim that is left to whoever gets it."""
+def claim_kwargs(claim: Claim) -> dict[str, Any]:
+    """The arguments that hand a claim over to the next worker."""
     carried = claim.attempt_log.export()
     return {"heir_of": claim.token, "trail": carried} if carried else {"heir_of": claim.token}
 
 
 def encode_message(message: Message[Any]) -> bytes:
-    """The message as it rides on the belt, its inputs as plain JSON."""
+    """The message as it is stored in Redis, its inputs as plain JSON."""
     inputs = message.kwargs.get("inputs")
     if isinstance(inputs, Model):
         message = message.copy(kwargs={**message.kwargs, "inputs": inputs.model_dump(mode="json")})

@@ -1,4 +1,4 @@
-"""The one place that puts the belt together from settings."""
+"""Builds the broker and its middleware from the settings. This is the only place that does."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from pipeline.services import services
 
 
 def build_broker(settings: Settings) -> EsteiraBroker:
-    """The broker with its middleware. It connects to nothing before it is used."""
-    policy = RetryPolicy(settings.media_attempts, settings.media_backoff_ms)
-    pauses = PauseMiddleware(_pauses)
+    """The broker with its middleware. It connects to Redis at its first use."""
+    pauses = PauseMiddleware(_read_pauses)
+    router = StageRouter(hop=settings.chain == "hop", pauses=pauses)
     middleware: list[dramatiq.Middleware] = [
         Signals(),
         CurrentMessage(),
-        StageRouter(hop=settings.chain == "hop", pauses=pauses),
-        Retries(policy),
+        router,
+        Retries(RetryPolicy.of(settings)),
         pauses,
         Quarantine(),
     ]
@@ -43,20 +43,21 @@ def build_broker(settings: Settings) -> EsteiraBroker:
         connect_enqueue=partial(connect, settings.redis, timeout_s=QUICK_TIMEOUT_S),
         finished_jobs=FinishedJobs.of(settings),
         size_classes=SizeClasses.of(settings),
+        router=router,
+        limits=_batch_limits(settings),
         middleware=middleware,
-        limits=_limits(settings),
     )
     broker.add_middleware(WebhookDispatcher(settings))
     broker.add_middleware(WorkerThreads(chores(broker, settings), last=partial(sign_off, broker)))
     return broker
 
 
-def _limits(settings: Settings) -> BatchLimits:
-    # A second leader has a decoder of its own, which is a core's work: where each process has one core, the two would
-    # only take each other's time.
-    abreast = available_cpus() // settings.web_concurrency
-    return BatchLimits(max(1, min(abreast, settings.sandbox_processes)), settings.sandbox_processes)
+def _batch_limits(settings: Settings) -> BatchLimits:
+    # A second leader has a decoder of its own, which keeps a core busy: with one core for each process the two would
+    # only slow each other down.
+    parallel = max(1, min(available_cpus() // settings.web_concurrency, settings.sandbox_processes))
+    return BatchLimits(parallel, settings.sandbox_processes, SizeClasses.of(settings).large_bytes)
 
 
-def _pauses() -> list[Pause]:
+def _read_pauses() -> list[Pause]:
     return services().catalogue.pauses.all()

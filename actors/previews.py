@@ -1,4 +1,4 @@
-"""The sixth actor: previews, made with the time that no attachment needs."""
+"""The preview actor: makes thumbnails and waveforms in threads that no attachment needs."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ import time
 from functools import partial
 from typing import Any, Required, TypedDict
 
-import redis
 import structlog
 from dramatiq.middleware import CurrentMessage
 
-from actors.broker.preview_consumer import Errand
+from actors.delivery import Finished, PreviewJob, Retry
 from actors.hook import hook
 from actors.intake.circuit_breaker import RedisUnavailableError
 from actors.middleware.poison import MAX_CRASHES
@@ -23,14 +22,13 @@ from pipeline.models import Record
 from pipeline.services import Services, services
 from pipeline.steps.preview import Content
 
-ASIDE_MS = 500  # how long a suspect waits while another one runs
-AWAY_MS = 10_000  # how long it waits for a catalogue that is away
+CATALOGUE_AWAY_MS = 10_000  # before the next attempt while the catalogue is away
 
 log = structlog.get_logger()
 
 
-class Wanted(TypedDict, total=False):
-    """What a message asks for: the fields of Content, and which attempt it is, from 1."""
+class PreviewArgs(TypedDict, total=False):
+    """The arguments of the preview actor: the fields of Content, and the number of the attempt from 1."""
 
     sha256: Required[str]
     type: Required[str]
@@ -38,7 +36,7 @@ class Wanted(TypedDict, total=False):
 
 
 def request_preview(record: Record) -> None:
-    """Asks for the preview of an attachment's content, for one who must not wait for Redis.
+    """Enqueues the preview of an attachment's content, without waiting for a Redis that is away.
 
     Raises:
         RetryableError: `queue`, while Redis is away.
@@ -47,76 +45,57 @@ def request_preview(record: Record) -> None:
     try:
         own.breaker.call(partial(enqueue_preview, own.queue, record))
     except RedisUnavailableError:
-        raise RetryableError(Code.QUEUE, "the queue is away, and nobody can be asked to make it") from None
+        raise RetryableError(Code.QUEUE, "Redis is away: the preview cannot be requested") from None
 
 
-def run(asked: Wanted) -> None:
-    """What the actor does: one preview, once for its content."""
-    errand: Any = CurrentMessage.get_current_message()
-    assert isinstance(errand, Errand)
-    content = Content.model_validate(asked)
+def run(args: PreviewArgs) -> None:
+    """Runs the current preview job: one preview for each content, however many attachments carry it."""
+    job: Any = CurrentMessage.get_current_message()
+    assert isinstance(job, PreviewJob)
+    content = Content.model_validate(args)
     try:
-        if errand.crashes:
-            _make_alone(errand, content)
+        if job.crashes >= MAX_CRASHES:
+            _fail(services(), job, content, PermanentError(Code.POISON, "its workers died of it"))
         else:
-            _make(services(), errand, content)
-    except PipelineError as error:  # the catalogue is away: no ending could be noted either
+            _make(services(), job, content)
+    except PipelineError as error:  # the catalogue is away, so a failure could not be stored either
         log.warning("preview put off", sha256=content.sha256, code=str(error.code), error=error.message)
-        errand.again(AWAY_MS, attempt=errand.attempt)
+        job.verdict = Retry(CATALOGUE_AWAY_MS, job.attempt)
 
 
-def _make_alone(errand: Errand, content: Content) -> None:
-    """One that was held when a worker died: if this one dies too, it is to blame."""
-    background = errand.background
-    if not background.suspects.acquire(blocking=False):
-        errand.again(ASIDE_MS, attempt=errand.attempt)
-        return
-    try:
-        if not background.belt.mark_started(background.worker, errand.key, errand.delivery_id):
-            errand.done()
-        elif errand.crashes >= MAX_CRASHES:
-            _fail(services(), errand, content, PermanentError(Code.POISON, "its workers died of it"))
-        else:
-            _make(services(), errand, content)
-    except redis.RedisError:
-        errand.again(ASIDE_MS, attempt=errand.attempt)
-    finally:
-        background.suspects.release()
-
-
-def _make(tools: Services, errand: Errand, content: Content) -> None:
+def _make(tools: Services, job: PreviewJob, content: Content) -> None:
     if tools.catalogue.previews.get_many([content.sha256]):
-        errand.done()
+        job.verdict = Finished()
         return
     started = time.perf_counter()
     try:
         preview = tools.make_preview(content)
     except PipelineError as error:
-        _see_to(tools, errand, content, error)
+        _judge(tools, job, content, error)
         return
     tools.save_preview(preview)
-    errand.done()
-    taken = time.perf_counter() - started
+    job.verdict = Finished()
+    seconds = time.perf_counter() - started
     PREVIEWS.add(preview.state)
-    PREVIEW_SECONDS.observe(taken, preview.state)
-    log.debug("preview made", sha256=content.sha256, state=preview.state.value, ms=round(taken * 1000, 1))
+    PREVIEW_SECONDS.observe(seconds, preview.state)
+    log.debug("preview made", sha256=content.sha256, state=preview.state.value, ms=round(seconds * 1000, 1))
 
 
-def _see_to(tools: Services, errand: Errand, content: Content, error: PipelineError) -> None:
-    """Another attempt, or none: what is gone needs no preview, and what cannot be drawn is noted as that."""
+def _judge(tools: Services, job: PreviewJob, content: Content, error: PipelineError) -> None:
+    """Decides what follows an error: nothing for a deleted content, another attempt, or a stored failure."""
     if isinstance(error, StagingLostError) or error.code is Code.NO_SOURCE:
-        errand.done()
+        job.verdict = Finished()
         return
-    policy = RetryPolicy(tools.settings.media_attempts, tools.settings.media_backoff_ms)
-    if isinstance(error, RetryableError) and errand.attempt < policy.attempts:
-        errand.again(policy.delay_ms(errand.attempt, error), attempt=errand.attempt + 1)
+    policy = RetryPolicy.of(tools.settings)
+    if isinstance(error, RetryableError) and job.attempt < policy.attempts:
+        job.verdict = Retry(policy.delay_ms(job.attempt, error), job.attempt + 1)
         return
-    _fail(tools, errand, content, error)
+    _fail(tools, job, content, error)
 
 
-def _fail(tools: Services, errand: Errand, content: Content, error: PipelineError) -> None:
+def _fail(tools: Services, job: PreviewJob, content: Content, error: PipelineError) -> None:
     tools.save_preview(Preview(sha256=content.sha256, state=PreviewState.FAILED))
-    errand.done()
+    job.verdict = Finished()
     PREVIEWS.add(PreviewState.FAILED)
-    facts = {"sha256": content.sha256, "type": content.type, "attempt": errand.attempt, "code": str(error.code)}
+    facts = {"sha256": content.sha256, "type": content.type, "attempt": job.attempt, "code": str(error.code)}
     log.warning("preview failed", error=error.message, **facts)

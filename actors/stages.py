@@ -1,26 +1,37 @@
-"""The five actors, in order, and a sixth beside them. `dramatiq actors.stages` runs their workers."""
+"""The actors in their order: `dramatiq actors.stages` runs their workers.
+
+How a delivery goes from stage to stage:
+
+1. An actor runs its stage of one delivery (`execution/executor.py`), which gives the delivery its verdict.
+2. `StageBatcher.continue_or_ack` (`execution/batch.py`) runs the following stages in this process, in batches, without
+   calling their actors, and acknowledges them together. To stop a debugger at a step, use the function in `STEPS`.
+3. Where this worker may not run the next stage (hop mode, `-Q`, a pause, a delay), `QueueConsumer.ack` writes the
+   verdict to Redis, and the next stage's actor, or the same one for a retry, runs in this or another process.
+"""
 
 from __future__ import annotations
 
 import gc
-from typing import Unpack
+from typing import Any, Unpack
 
 import dramatiq
+from dramatiq.middleware import CurrentMessage
 
 from actors import previews
-from actors.execution.executor import MessageArgs, run
+from actors.delivery import Delivery, MessageArgs
+from actors.execution.executor import run_stage
 from actors.factory import build_broker
 from actors.observability.logging import configure_observability, warn_about_unknown_settings
 from actors.redis_queue.host_rate import shared_host_rate_limiter
 from pipeline.config.settings import current_settings
-from pipeline.errors import PipelineError, SettingsError
+from pipeline.errors import SettingsError
 from pipeline.models import Stage
 from pipeline.services import services
 
 try:
-    configure_observability(current_settings())  # Sentry before the broker, or it misses what the broker does
+    configure_observability(current_settings())  # Sentry first, so that it sees errors of the broker
     warn_about_unknown_settings()
-    services().sandbox.warm()  # a wrong setting stops the worker here, not at its first attachment
+    services().sandbox.warm()  # a wrong setting stops the worker now, not at its first attachment
 except SettingsError as error:
     raise SystemExit(f"esteira: {error.message}") from None
 broker = build_broker(current_settings())
@@ -28,43 +39,52 @@ dramatiq.set_broker(broker)
 services().http_client.rate_limiter = shared_host_rate_limiter(broker.redis_queue, current_settings())
 
 
-@dramatiq.actor(queue_name="fetch", throws=PipelineError)
+def _run(stage: Stage) -> None:
+    """Runs a stage of the current delivery, then the stages that follow."""
+    delivery: Any = CurrentMessage.get_current_message()
+    assert isinstance(delivery, Delivery)
+    if delivery.verdict is None:  # a poison message has its verdict already
+        run_stage(stage, [delivery])
+    broker.batcher.continue_or_ack(delivery)
+
+
+@dramatiq.actor(queue_name="fetch")
 def fetch(**_: Unpack[MessageArgs]) -> None:
-    """From its source to the staging directory: whole, decrypted, hashed."""
-    run(Stage.FETCH)
+    """Downloads the file into the staging directory, decrypts and hashes it."""
+    _run(Stage.FETCH)
 
 
-@dramatiq.actor(queue_name="detect", throws=PipelineError)
+@dramatiq.actor(queue_name="detect")
 def detect(**_: Unpack[MessageArgs]) -> None:
-    """What the content is, whatever its sender calls it."""
-    run(Stage.DETECT)
+    """Detects the file's type from its content; the type that the sender names does not count."""
+    _run(Stage.DETECT)
 
 
-@dramatiq.actor(queue_name="validate", throws=PipelineError)
+@dramatiq.actor(queue_name="validate")
 def validate(**_: Unpack[MessageArgs]) -> None:
-    """Decoded in the sandbox and within every limit."""
-    run(Stage.VALIDATE)
+    """Decodes the file in the sandbox and checks it against the limits."""
+    _run(Stage.VALIDATE)
 
 
-@dramatiq.actor(queue_name="persist", throws=PipelineError)
+@dramatiq.actor(queue_name="persist")
 def persist(**_: Unpack[MessageArgs]) -> None:
-    """Into storage under its own hash, and into the catalogue."""
-    run(Stage.PERSIST)
+    """Stores the file under its hash and records it in the catalogue."""
+    _run(Stage.PERSIST)
 
 
-@dramatiq.actor(queue_name="notify", throws=PipelineError)
+@dramatiq.actor(queue_name="notify")
 def notify(**_: Unpack[MessageArgs]) -> None:
-    """Announced, however it ended."""
-    run(Stage.NOTIFY)
+    """Announces how the attachment has ended."""
+    _run(Stage.NOTIFY)
 
 
-@dramatiq.actor(queue_name="derive", throws=PipelineError, priority=10)
-def derive(**asked: Unpack[previews.Wanted]) -> None:
-    """No stage, and nothing waits for it: what a stored content looks like."""
-    previews.run(asked)
+@dramatiq.actor(queue_name="derive", priority=10)
+def derive(**content: Unpack[previews.PreviewArgs]) -> None:
+    """Makes the preview of a stored content, at low priority: no attachment waits for it."""
+    previews.run(content)
 
 
-# What is loaded by now stays: a full collection would look through all of it each time, some fifty milliseconds in
-# which no thread gets on.
+# The modules loaded so far stay for the life of the process. A full collection that visits them stops all threads for
+# some 50 ms each time.
 gc.collect()
 gc.freeze()

@@ -1,139 +1,181 @@
-"""What a worker process holds, and when it takes more."""
+"""The messages that a worker process holds, which of them runs next, and when it fetches more."""
 
 from __future__ import annotations
 
 import heapq
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from actors.redis_queue.queue import FetchedMessage
-from actors.redis_queue.scheduling import SizeClasses
 
-MAX_DETACHED = 32  # then the threads wait: what is fetched lies on the disk, and dies with this process
-POLL_S = 1.0  # how long a feeder sleeps at most: a wake-up can get lost with the connection that carries it
+MAX_DETACHED = 32  # more wait in threads: their files are on this machine's disk, and a crash costs all of them a retry
+RECHECK_S = 0.1  # between checks for a free thread while another prefetcher's messages take them all
+SHARE_OF_PREVIEWS = 4  # one thread in so many makes previews
+
+
+class PrefetchLimits(NamedTuple):
+    """How many messages a process holds.
+
+    `threads` messages run at once, `ahead` more are popped so that no thread waits for the fetcher. `room` are held at
+    most, `large_room` of large files among them. A process whose threads are all busy fetches again when it has
+    finished something and holds at most `low_water`. `poll_s` is the time between fetches that no message announced:
+    an announcement can be lost together with the connection that carries it.
+    """
+
+    threads: int = 1
+    ahead: int = 0
+    room: int = 1
+    large_room: int = 1
+    low_water: int = 0
+    poll_s: float = 1.0
+
+    @classmethod
+    def of_stages(cls, threads: int, *, large_room: int) -> PrefetchLimits:
+        """Two messages a thread: enough that no thread waits for Redis, few enough to share with other processes."""
+        return cls(threads, (threads + 3) // 4, threads * 2, large_room, threads + threads // 2)
+
+    @classmethod
+    def of_previews(cls, threads: int, *, alone: bool) -> PrefetchLimits:
+        """A quarter of the threads, at least one; all of them if the process runs no stage (`alone`)."""
+        share = threads if alone else max(1, threads // SHARE_OF_PREVIEWS)
+        return cls(share, 0, share, share, low_water=-1, poll_s=3.0)
 
 
 class Prefetcher:
-    """What this process holds and how much more it takes; wakes its feeder when there is something to do.
+    """The messages that this process has fetched from one Redis queue.
 
-    What was handed over lies ready here, by its turn, until a thread is about to have time for it: so a session that
-    has little in flight overtakes what others have here already.
+    A fetched message waits here, in the order of its priority, until a thread is about to be free: so a message of a
+    session that has little in flight overtakes others that were fetched earlier. `free_threads` says how many threads
+    are free for this prefetcher's messages, where others have precedence.
     """
 
-    def __init__(self, size_classes: SizeClasses) -> None:
-        self.size_classes = size_classes
-        self.room = self.threads = self.large_room = 1  # set when the worker boots
-        self.low_water = self.ahead = 0
+    def __init__(self, *, free_threads: Callable[[], int] | None = None) -> None:
+        self.limits = PrefetchLimits()  # set when the worker boots
+        self._free_threads = free_threads
         self._held: dict[str, FetchedMessage] = {}
-        self._detached: set[str] = set()  # of these, what no thread of its own works on any more
+        self._detached: set[str] = set()  # of these, the messages that run without a worker thread of their own
         self._ready: list[tuple[int, FetchedMessage]] = []
         self._changed = threading.Condition()
-        self._asked = False  # for the first time
-        self._called = False
-        self._dropped = False  # since the last look
-        self._look_at = 0.0
+        self._fetching = True  # a fetch has begun whose result is not added yet, or the first one is still to come
+        self._announced = False
+        self._removed = False  # since the last fetch
+        self._fetch_at = 0.0
 
-    def size_for(self, threads: int) -> None:
-        """Two messages a thread: enough that none waits for Redis, few enough to share with other processes."""
-        self.threads = threads
-        self.room = threads * 2
-        self.low_water = threads + threads // 2
-        self.ahead = (threads + 3) // 4  # given out beyond the threads, so that none waits for the feeder
-        self.large_room = self.size_classes.large_threads(threads)
+    def add(self, messages: Sequence[FetchedMessage], *, requested: int | None = None) -> None:
+        """Adds messages; a delivery that is held already changes nothing.
 
-    def add(self, handed: Iterable[FetchedMessage]) -> None:
-        """Notes what was handed over; what this process knows already changes nothing."""
+        `requested` is how many messages a fetch has asked for, of which these are the result: if it got as many, there
+        may be more.
+        """
         with self._changed:
-            self._asked = True
-            for item in handed:
-                known = self._held.get(item.key)
-                if known is not None and known.delivery_id == item.delivery_id:
+            if requested is not None:
+                self._fetching = False
+                self._announced |= 0 < requested == len(messages)
+            for message in messages:
+                held = self._held.get(message.key)
+                if held is not None and held.delivery_id == message.delivery_id:
                     continue
-                if known is not None:  # that delivery is void: Redis gave the message out anew
-                    self._ready = [entry for entry in self._ready if entry[1].key != item.key]
+                if held is not None:  # Redis has delivered it anew, so the former delivery is void
+                    self._ready = [entry for entry in self._ready if entry[1].key != message.key]
                     heapq.heapify(self._ready)
-                self._held[item.key] = item
-                heapq.heappush(self._ready, (item.priority, item))
+                self._held[message.key] = message
+                heapq.heappush(self._ready, (message.priority, message))
 
     def pop(self) -> FetchedMessage | None:
-        """What is to run next; None while there is nothing or every thread has enough to do."""
+        """The message to run next; None if none is ready or every thread has enough to do."""
         with self._changed:
-            return heapq.heappop(self._ready)[1] if self._may_give() else None
+            return heapq.heappop(self._ready)[1] if self._may_pop() else None
 
     def release(self) -> None:
-        """Forgets what was not given out: it is among what this worker holds, and the next feeder asks for that."""
+        """Forgets the messages that were not popped. Redis has them as held: the next fetcher asks for them."""
         with self._changed:
-            for _, item in self._ready:
-                del self._held[item.key]
+            for _, message in self._ready:
+                del self._held[message.key]
             self._ready.clear()
 
     def remove(self, key: str, delivery_id: int) -> None:
+        """Removes a delivery that is acknowledged."""
         with self._changed:
-            item = self._held.get(key)
-            if item is not None and item.delivery_id == delivery_id:
+            message = self._held.get(key)
+            if message is not None and message.delivery_id == delivery_id:
                 del self._held[key]
                 self._detached.discard(key)
-                self._dropped = True
-                self._called |= item.large  # there may be another one that waits for its turn among the large
-            if self._may_give() or self._wants():
-                self._changed.notify_all()
+                self._removed = True
+                self._announced |= message.large  # another large file may wait for its room
+            self._notify()
 
     def detach(self, key: str) -> None:
-        """Notes that this message goes on without a thread of its own: its thread has time for another one."""
+        """Notes that this message continues without a thread of its own, so its thread is free for another one."""
         with self._changed:
             self._detached.add(key)
-            self._dropped = True
-            if self._may_give() or self._wants():
-                self._changed.notify_all()
+            self._removed = True
+            self._notify()
 
     def free(self) -> tuple[int, int]:
-        """How many messages more, and how many large ones at most among them."""
-        free = max(0, self.room - self._busy())
-        large = sum(item.large for item in self._held.values())
-        return free, min(free, max(0, self.large_room - large))
+        """How many messages more to fetch, and how many of large files among them."""
+        free = max(0, min(self.limits.room, self._threads(self.limits.room)) - self._busy())
+        large = sum(message.large for message in self._held.values())
+        return free, min(free, max(0, self.limits.large_room - large))
 
     def busy(self) -> int:
-        """How many messages this process holds; as long as it has not asked for any, as many as it would take."""
-        return len(self._held) if self._asked else self.room
+        """How many messages this process holds; as many as it may hold while it fetches more or is about to.
+
+        So previews do not take a thread in the moment between the end of one attachment and the fetch of the next.
+        """
+        return self.limits.room if self._fetching or self._announced else len(self._held)
 
     def wake(self) -> None:
-        """There is work: the feeder looks as soon as a thread has time for it."""
+        """Announces work: the fetcher fetches as soon as a thread is free."""
         with self._changed:
-            self._called = True
+            self._announced = True
             self._changed.notify_all()
 
     def wait(self, until: float) -> bool:
-        """Until more is wanted, or something may be given out; whether more is wanted.
+        """Waits until a message may be popped or more are wanted; True if more are wanted.
 
-        More is wanted when work was announced, or at the time `until` (of the monotonic clock). A process whose
-        threads are all busy leaves it to those that have time, until it has finished something itself.
+        More are wanted when work was announced, or at the time `until` (monotonic clock). A process whose threads are
+        all busy leaves the work to others until it has finished something.
         """
         with self._changed:
-            self._look_at = until
-            patience = until - time.monotonic()
-            seconds = patience if 0 < patience < POLL_S else POLL_S
-            self._changed.wait_for(lambda: self._may_give() or self._wants(), seconds)
-            if self._may_give() or not self._wants():
+            self._fetch_at = until
+            self._changed.wait_for(lambda: self._may_pop() or self._wants(), self._patience_s(until))
+            if self._may_pop() or not self._wants():
                 return False
-            self._called = self._dropped = False
+            self._announced = self._removed = False
+            self._fetching = True
             return True
+
+    def _patience_s(self, until: float) -> float:
+        remaining = until - time.monotonic()
+        if self._free_threads and (self._announced or remaining <= 0):
+            return RECHECK_S  # this prefetcher is not notified when a thread becomes free
+        return remaining if 0 < remaining < self.limits.poll_s else self.limits.poll_s
+
+    def _notify(self) -> None:
+        if self._may_pop() or self._wants():
+            self._changed.notify_all()
 
     def _busy(self) -> int:
         """How many messages have a thread or wait for one."""
         return len(self._held) - len(self._detached)
 
+    def _threads(self, limit: int) -> int:
+        """How many messages may run at once, at most `limit`."""
+        return min(limit, self._free_threads()) if self._free_threads else limit
+
     def _is_full(self) -> bool:
         return len(self._detached) >= MAX_DETACHED
 
-    def _may_give(self) -> bool:
+    def _may_pop(self) -> bool:
         if not self._ready or self._is_full():
             return False
-        return self._busy() - len(self._ready) < self.threads + self.ahead
+        return self._busy() - len(self._ready) < self.limits.threads + self.limits.ahead
 
     def _wants(self) -> bool:
-        if self._is_full():  # others may have time for what this process could only keep
+        if self._is_full():  # other processes may have threads for what would only wait here
             return False
-        announced = self._called or time.monotonic() >= self._look_at
-        idle = self._busy() < self.threads
-        return announced and (idle or (self._dropped and self._busy() <= self.low_water))
+        wanted = self._announced or time.monotonic() >= self._fetch_at
+        idle = self._busy() < self._threads(self.limits.threads)
+        return wanted and (idle or (self._removed and self._busy() <= self.limits.low_water))

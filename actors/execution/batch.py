@@ -1,8 +1,9 @@
-"""Running on: what this process has fetched goes through the other stages together.
+"""Runs the stages after fetch in this process, for several attachments at once.
 
-A hand-over between threads or processes costs more than what is handed over: a sandbox's child, the catalogue and Redis
-are each asked once for all attachments of a crew. Nobody waits for company. Who has fetched while nobody leads takes
-what there is, which on a quiet system is its own attachment alone; what others fetch meanwhile goes with the next crew.
+A hop through Redis costs more than most stages, and so does each call of the sandbox, the catalogue and Redis. So a
+delivery that leaves fetch goes through the other stages in the same process, in one batch with those that are ready at
+the same time. Batching never waits: the thread that finishes first leads whatever is ready through the stages, which on
+a quiet system is its own delivery only. Deliveries that become ready meanwhile form the next batch.
 """
 
 from __future__ import annotations
@@ -17,172 +18,191 @@ import structlog
 
 from actors.delivery import Delivery, NextStage
 from actors.execution.executor import run_stage
-from actors.middleware.retries import Retries
-from actors.middleware.routing import ORDER, StageRouter, next_stage
-from actors.observability.worker_info import ACTIVITY
-from pipeline.models import Stage
+from actors.middleware.routing import ORDER, StageRouter
+from pipeline.config.settings import MB
+from pipeline.models import Detected, Fetched, Stage
 
-MAX_BATCH = 16  # in one crew
-LEADER_STALL_S = 1.0  # nobody has taken a crew for so long: then another thread leads those who wait
+MAX_BATCH = 16  # deliveries in one batch
+LEADER_STALL_S = 1.0  # without a new batch for so long another thread leads the waiting deliveries
 
 log = structlog.get_logger()
 
 
 class BatchLimits(NamedTuple):
-    """How many threads may lead at once: because there is much to do, and because one that leads takes long."""
+    """How many threads lead batches at once, and from which size a file runs alone.
 
-    abreast: int = 1
+    `parallel` threads lead while full batches wait, `leaders` at most when a leader stalls. A file of more than
+    `large_bytes` runs outside the batches.
+    """
+
+    parallel: int = 1
     leaders: int = 1
+    large_bytes: float = 16 * MB
 
 
 class StageBatcher:
-    """The attachments of this process that have left fetch. `settle` is called with all whose verdict is to go out.
+    """Takes this process's deliveries through the stages after fetch.
 
-    One thread at a time takes a crew through the stages, up to `places.abreast` while whole crews wait for that, up to
-    `places.leaders` where somebody waits for long; more would only wait for the sandbox. An attachment that its decoder
-    takes long for goes on in a thread of its own.
+    `ack` carries out the verdicts of a batch. `detach` is called with the key of a delivery that another thread may
+    continue, so that its own thread counts as free.
+
+    One thread at a time leads a batch; more of them would wait for the sandbox. `limits` says when more threads lead. A
+    delivery whose file keeps its decoder busy continues in a thread of its own.
     """
 
     def __init__(
         self,
         *,
         router: StageRouter,
-        retries: Retries,
-        settle: Callable[[Sequence[Delivery]], None],
+        ack: Callable[[Sequence[Delivery]], None],
+        detach: Callable[[str], None],
         limits: BatchLimits,
     ) -> None:
         self._router = router
-        self._retries = retries
-        self._settle = settle
+        self._ack = ack
+        self._detach = detach
         self._limits = limits
         self._leading = 0
-        self._taken = 0  # crews so far
+        self._started = 0  # batches so far
         self._watched = False
         self._waiting: list[Delivery] = []
-        self._beside: set[threading.Thread] = set()
+        self._extra_threads: set[threading.Thread] = set()
         self._lock = threading.Lock()
 
+    def continue_or_ack(self, delivery: Delivery) -> None:
+        """Takes a delivery through the stages that its verdict names, and acknowledges it with its last verdict.
+
+        Where this worker may not run the next stage, the delivery is left as it is: Dramatiq's consumer acknowledges
+        it, and Redis passes it on.
+        """
+        if not self._router.can_run_locally(delivery.verdict):
+            return
+        delivery.in_batch = True
+        if delivery.quarantined or self._is_large(delivery):  # others must neither crash with it nor wait for it
+            self.run([delivery])
+        else:
+            self._detach(delivery.key)
+            self.submit(delivery)
+
     def submit(self, delivery: Delivery) -> None:
-        """Sees to it that a delivery goes on. Returns at once if others lead, else when nothing is left to lead."""
+        """Adds a delivery to the next batch. Returns at once if enough threads lead, else leads until none waits."""
         with self._lock:
             self._waiting.append(delivery)
-            if self._leading >= self._limits.abreast or (self._leading and len(self._waiting) < MAX_BATCH):
+            if self._leading >= self._limits.parallel or (self._leading and len(self._waiting) < MAX_BATCH):
                 self._watch()
                 return
             self._leading += 1
         self._lead()
 
-    def run(self, crew: Sequence[Delivery]) -> None:
-        """Takes these as far as this worker may, and has their verdicts carried out."""
+    def run(self, batch: Sequence[Delivery]) -> None:
+        """Runs the stages of these deliveries as far as this worker may, then acknowledges them."""
         try:
             for stage in ORDER:
-                self._pass(stage, crew)
+                self._run_stage(stage, batch)
         except BaseException:
-            log.exception("crew failed", attachments=len(crew))  # a fault of ours: without a verdict each comes again
-            for delivery in crew:
+            log.exception("batch failed", attachments=len(batch))  # a bug: without a verdict each is retried
+            for delivery in batch:
                 delivery.verdict = None
-        left = [delivery for delivery in crew if self._router.can_run_locally(delivery.verdict)]
-        if left:
-            self._part(left)
-            unready = {delivery.key for delivery in left}
-            crew = [delivery for delivery in crew if delivery.key not in unready]
-        self._carry_out(crew)
+        unfinished = [delivery for delivery in batch if self._router.can_run_locally(delivery.verdict)]
+        if unfinished:
+            self._split(unfinished)
+            keys = {delivery.key for delivery in unfinished}
+            batch = [delivery for delivery in batch if delivery.key not in keys]
+        self._ack_batch(batch)
 
     def wait(self, seconds: float) -> None:
-        """Waits so long for those that go on without a thread of the worker's to come to their end."""
+        """Waits up to so many seconds for the deliveries that run in threads of their own."""
         deadline = time.monotonic() + seconds
-        for thread in list(self._beside):
+        for thread in list(self._extra_threads):
             thread.join(max(0.0, deadline - time.monotonic()))
 
     def _lead(self) -> None:
-        while crew := self._next():
+        while batch := self._next():
             try:
-                self.run(crew)
-            except Exception:  # who leads no more by mistake would keep others from it for ever
-                log.exception("crew not settled", ids=[delivery.key for delivery in crew])
+                self.run(batch)
+            except Exception:  # an exception here would leak the leader's slot and stall the queue
+                log.exception("batch not acknowledged", ids=[delivery.key for delivery in batch])
 
     def _watch(self) -> None:
-        """Sees to it that somebody looks after RELIEF_S, unless nobody more may lead. Called with the lock held."""
+        """Starts a timer that checks the leaders after LEADER_STALL_S. Called with the lock held."""
         if self._watched or self._leading >= self._limits.leaders:
             return
-        watch = threading.Timer(LEADER_STALL_S, self._relieve, args=(self._taken,))
+        watch = threading.Timer(LEADER_STALL_S, self._relieve, args=(self._started,))
         watch.daemon = True
-        with suppress(RuntimeError):  # no memory for another thread: whoever leads comes to them
+        with suppress(RuntimeError):  # no memory for another thread: a present leader takes them later
             watch.start()
             self._watched = True
 
-    def _relieve(self, taken: int) -> None:
-        """Leads as well, if those who do have taken no crew since."""
+    def _relieve(self, started: int) -> None:
+        """Leads as well if no batch has started since the timer was set."""
         with self._lock:
             self._watched = False
             if not self._waiting:
                 return
-            if self._taken != taken or self._leading >= self._limits.leaders:
+            if self._started != started or self._leading >= self._limits.leaders:
                 self._watch()
                 return
             self._leading += 1
-            self._beside.add(threading.current_thread())
+            self._extra_threads.add(threading.current_thread())
         try:
             self._lead()
         finally:
-            self._beside.discard(threading.current_thread())
+            self._extra_threads.discard(threading.current_thread())
 
-    def _carry_out(self, crew: Sequence[Delivery]) -> None:
-        """Has their verdicts carried out, and where one of them cannot be, those of the others."""
+    def _ack_batch(self, batch: Sequence[Delivery]) -> None:
+        """Acknowledges a batch; one that cannot be acknowledged does not keep the others from it."""
         try:
-            self._settle(crew)
+            self._ack(batch)
         except Exception:
-            if len(crew) == 1 and crew[0].verdict is None:
+            if len(batch) == 1 and batch[0].verdict is None:
                 raise
-            log.exception("not settled together", ids=[delivery.key for delivery in crew])
-            for delivery in crew:
-                if len(crew) == 1:
-                    delivery.verdict = None  # what cannot be told is done again
-                self._carry_out([delivery])
+            log.exception("batch not acknowledged together", ids=[delivery.key for delivery in batch])
+            for delivery in batch:
+                if len(batch) == 1:
+                    delivery.verdict = None  # its verdict cannot be encoded: the stage is retried
+                self._ack_batch([delivery])
 
-    def _part(self, left: Sequence[Delivery]) -> None:
-        """The first of these takes long: it goes on alone, so that the others need not wait for it."""
-        slow, *mates = left
+    def _split(self, unfinished: Sequence[Delivery]) -> None:
+        """Continues the first of these, whose file takes long, in its own thread. The others join the next batch."""
+        slow, *others = unfinished
         with self._lock:
-            self._waiting[:0] = mates
-        thread = threading.Thread(target=self._go_alone, args=(slow,), name=f"slow {slow.key}", daemon=True)
-        self._beside.add(thread)
+            self._waiting[:0] = others
+        thread = threading.Thread(target=self._run_alone, args=(slow,), name=f"slow {slow.key}", daemon=True)
+        self._extra_threads.add(thread)
         try:
             thread.start()
         except RuntimeError:  # no memory for another thread: its next stage goes through Redis
-            self._beside.discard(thread)
-            self._carry_out([slow])
+            self._extra_threads.discard(thread)
+            self._ack_batch([slow])
 
-    def _go_alone(self, delivery: Delivery) -> None:
+    def _run_alone(self, delivery: Delivery) -> None:
         try:
             self.run([delivery])
         finally:
-            self._beside.discard(threading.current_thread())
+            self._extra_threads.discard(threading.current_thread())
 
     def _next(self) -> list[Delivery]:
         with self._lock:
-            crew = self._waiting[:MAX_BATCH]
+            batch = self._waiting[:MAX_BATCH]
             del self._waiting[:MAX_BATCH]
-            if crew:
-                self._taken += 1
+            if batch:
+                self._started += 1
             else:
                 self._leading -= 1
-            return crew
+            return batch
 
-    def _pass(self, stage: Stage, crew: Sequence[Delivery]) -> None:
-        """One stage of those that have come to it."""
-        aboard = []
-        for delivery in crew:
+    def _run_stage(self, stage: Stage, batch: Sequence[Delivery]) -> None:
+        """Runs one stage of the deliveries whose verdict names it."""
+        ready = []
+        for delivery in batch:
             verdict = delivery.verdict
             if isinstance(verdict, NextStage) and verdict.stage is stage and self._router.can_run_locally(verdict):
-                delivery.go_on(verdict)
-                aboard.append(delivery)
-        if not aboard:
-            return
-        with ACTIVITY.working_on([delivery.key for delivery in aboard], stage):
-            raised = run_stage(stage, aboard)
-        for delivery, error in zip(aboard, raised, strict=True):
-            if error is not None:
-                self._retries.judge(delivery, error)
-            elif delivery.verdict is None:
-                delivery.verdict = next_stage(stage, delivery.result)
+                delivery.advance_to(verdict)
+                ready.append(delivery)
+        if ready:
+            run_stage(stage, ready)
+
+    def _is_large(self, delivery: Delivery) -> bool:
+        result = delivery.result
+        fetched = result.fetched if isinstance(result, Detected) else result
+        return isinstance(fetched, Fetched) and fetched.size > self._limits.large_bytes

@@ -1,4 +1,4 @@
-"""The five steps in the caller's thread: the fallback when there is no queue."""
+"""Runs the five steps in the caller's thread: the fallback while Redis is away."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from contextlib import contextmanager, suppress
 import structlog
 
 from actors.delivery import NextStage
+from actors.execution.claiming import claim_attachment, resume_point, single_flight_option
 from actors.execution.claims import CLAIM_REGISTRY
-from actors.execution.executor import claim_attachment, resume_point, run_step, single_flight_option
-from actors.middleware.retries import ClaimRefusedError, RetryPolicy, decide, ending_inputs
+from actors.execution.executor import run_step
+from actors.middleware.retries import ClaimRefusedError, RetryPolicy, decide, failure_inputs
 from actors.middleware.routing import next_stage
 from actors.observability import attempt_log
 from pipeline.errors import PipelineError, SupersededError
@@ -24,10 +25,10 @@ log = structlog.get_logger()
 
 
 def run_inline(services: Services, media_id: str) -> Record | None:
-    """Runs the attachment to its end, here and now; None if a worker has it or had it.
+    """Runs an attachment to its end; None if a worker has deleted it meanwhile.
 
-    A step that may be tried again is left to the workers: the caller is a listener and must not wait for a backoff.
-    The returned record is unfinished then, and the sweep puts it on the belt.
+    A step that may be retried is left to the workers, because the caller is a listener and must not wait for a backoff.
+    The returned record is unfinished then, and the requeue task enqueues it when Redis is back.
     """
     try:
         claim = claim_attachment(services, media_id, flight=single_flight_option(services.settings, waits=False))
@@ -43,7 +44,7 @@ def run_inline(services: Services, media_id: str) -> Record | None:
 
 @contextmanager
 def renewed_claim(services: Services, claim: Claim) -> Iterator[None]:
-    """Renews the claim for as long as the block runs: in a listener's process nothing else does."""
+    """Renews the claim while the block runs: a listener's process has no maintenance task that does."""
     lease_s = services.settings.claim_lease_s
     done = threading.Event()
 
@@ -69,30 +70,30 @@ def _run(services: Services, claim: Claim) -> Record | None:
         except SupersededError:
             raise
         except PipelineError as error:
-            ending = _ending(services, claim, stage, inputs, error)
-            if ending is None:
+            failure = _failure(services, claim, stage, inputs, error)
+            if failure is None:
                 return services.catalogue.get(claim.id)
-            stage, inputs = Stage.NOTIFY, ending
+            stage, inputs = Stage.NOTIFY, failure
             continue
         if isinstance(result, Record):
             claim = claim.model_copy(update={"record": result})
-        onward = next_stage(stage, result)
-        if not isinstance(onward, NextStage):
-            return onward.record
-        stage, inputs = onward.stage, onward.inputs
+        verdict = next_stage(stage, result)
+        if not isinstance(verdict, NextStage):
+            return verdict.record
+        stage, inputs = verdict.stage, verdict.inputs
 
 
-def _ending(
+def _failure(
     services: Services, claim: Claim, stage: Stage, inputs: Model | None, error: PipelineError
 ) -> Failure | None:
-    """How it ends for good, or None if a worker is to try again."""
+    """The failure that ends the attachment after an error; None if it is left to the workers for a retry."""
     decision = decide(RetryPolicy(attempts=2), stage, 1, error)
     if isinstance(decision, Failure) and stage is not Stage.NOTIFY:
         attempt_log.record_failure(claim, failure_outcome(decision.status, decision.code), error)
         log.warning("attachment refused", id=claim.id, stage=stage.value, code=str(error.code), error=error.message)
-        return ending_inputs(decision, inputs)
-    left = HistoryOutcome.BACK if isinstance(decision, NextStage) else HistoryOutcome.RETRY
-    attempt_log.record_failure(claim, left, error)
+        return failure_inputs(decision, inputs)
+    outcome = HistoryOutcome.BACK if isinstance(decision, NextStage) else HistoryOutcome.RETRY
+    attempt_log.record_failure(claim, outcome, error)
     RETRIES.add(stage.value, error.code)
     log.warning("left to the workers", id=claim.id, stage=stage.value, code=str(error.code), error=error.message)
     services.catalogue.release(claim, stage=stage, attempts=1, error=error)

@@ -80,7 +80,7 @@ class WorkerThreads(dramatiq.Middleware):
         while not self._stop.is_set():
             try:
                 with broker.redis_queue.client.pubsub(ignore_subscribe_messages=True) as channel:  # type: ignore[no-untyped-call]
-                    aside = broker.preview_prefetcher.belt.keys.channel
+                    aside = broker.preview_queue.keys.channel
                     channel.subscribe(broker.redis_queue.keys.channel, aside)
                     broker.prefetcher.wake()  # what came while nobody listened
                     broker.preview_prefetcher.wake()
@@ -115,7 +115,7 @@ class Heartbeat:
 
     def __init__(self, broker: EsteiraBroker) -> None:
         self._broker = broker
-        self._identity = WorkerIdentity(threads=broker.prefetcher.threads, queues=broker.worker_queues)
+        self._identity = WorkerIdentity(threads=broker.threads, queues=broker.worker_queues)
         self._last = self._steady_since = time.monotonic()
 
     def beat(self) -> int:

@@ -1,7 +1,7 @@
-"""Pauses as a worker heeds them: it begins nothing that is paused, and sees to it that Redis knows what is.
+"""Pauses of stages and sessions: nothing paused starts, and Redis has the same list as the catalogue.
 
-The catalogue has the last word. Redis is told all of it, so that a wiped one learns it anew; no two of those who tell
-it can undo what the other has read later.
+The catalogue decides. Redis has a copy with a version, and is sent the whole list when it differs, so a wiped Redis
+gets it again. A process that has read an older list cannot overwrite a newer one.
 """
 
 from __future__ import annotations
@@ -19,70 +19,70 @@ from actors.delivery import Delivery, Requeue
 from actors.redis_queue.queue import RedisQueue
 from pipeline.catalogue import Pause
 
-# How often a worker looks: for so long, and a step that has just begun, it may run on into a stage that was paused when
-# the call that tells of it got lost. It is heard within milliseconds otherwise.
+# How often a worker reads the pauses. Usually it hears of a pause within milliseconds; if that message is lost, a
+# paused stage may still start for so long.
 REFRESH_EVERY_S = 0.5
-PAUSES_CHANGED = b"paused"  # on the channel of the wake-up calls; see publish_pauses.lua
-TRIES = 10  # each is spoilt by somebody else who told Redis just then
+PAUSES_CHANGED = b"paused"  # on the wake-up channel; see publish_pauses.lua
+MAX_PUBLISH_TRIES = 10  # a try fails when another process has published meanwhile
 
-Read = Callable[[], Sequence[Pause]]
+ReadPauses = Callable[[], Sequence[Pause]]
 
 
 class PauseMiddleware(dramatiq.Middleware):
-    """Knows what is paused, and gives back what was handed out before it was, unless it has begun.
+    """Knows what is paused, and requeues a message of a paused stage or session that has not started.
 
-    `read` asks the catalogue.
+    `read` reads the pauses from the catalogue.
     """
 
-    def __init__(self, read: Read = tuple) -> None:
+    def __init__(self, read: ReadPauses = tuple) -> None:
         self._read = read
-        self._refreshing = threading.Lock()  # or who read first might note it last
-        self._known: tuple[str, Sequence[Pause]] | None = None
+        self._refreshing = threading.Lock()  # the thread that read first must not store last
+        self._published: tuple[str, Sequence[Pause]] | None = None
         self.stages: frozenset[str] = frozenset()
         self.sessions: frozenset[str] = frozenset()
 
     def is_paused(self, stage: str, session: str | None = None) -> bool:
-        """Whether this stage is paused, or this session."""
+        """Whether this stage or this session is paused."""
         return stage in self.stages or session in self.sessions
 
-    def refresh(self, belt: RedisQueue) -> None:
-        """Reads what is paused, and tells Redis if that is news there.
+    def refresh(self, queue: RedisQueue) -> None:
+        """Reads the pauses, and publishes them if Redis does not have them.
 
         Raises:
-            RetryableError: `catalogue`; what was known before counts.
+            RetryableError: `catalogue`; the pauses that were read before still count.
         """
         with self._refreshing:
-            told = None
-            with suppress(redis.RedisError):  # the consumers say so, and this is tried again
-                told = belt.pauses_version()
+            version = None
+            with suppress(redis.RedisError):  # the consumers report it, and the next refresh tries again
+                version = queue.pauses_version()
             pauses = self._read()
-            self._note(pauses)
-            if told is not None and self._known != (told, pauses):
+            self._store(pauses)
+            if version is not None and self._published != (version, pauses):
                 with suppress(redis.RedisError):
-                    publish_pauses(belt, self._read)
-                self._known = (told, pauses)
+                    publish_pauses(queue, self._read)
+                self._published = (version, pauses)
 
     def before_process_message(self, broker: dramatiq.Broker, message: MessageProxy) -> None:
-        # What has a claim has begun: the chain looks by itself before it goes on with another stage.
+        # A delivery with a claim has started: the router checks for pauses before each further stage.
         if not isinstance(message, Delivery) or message.claim is not None:
             return
         if self.is_paused(message.queue, message.session):
             message.verdict = Requeue()
             raise SkipMessage
 
-    def _note(self, pauses: Sequence[Pause]) -> None:
+    def _store(self, pauses: Sequence[Pause]) -> None:
         self.stages = frozenset(pause.name for pause in pauses if pause.kind == "stage")
         self.sessions = frozenset(pause.name for pause in pauses if pause.kind == "session")
 
 
-def publish_pauses(belt: RedisQueue, read: Read) -> None:
-    """Tells Redis what is paused, as the catalogue says it now.
+def publish_pauses(queue: RedisQueue, read: ReadPauses) -> None:
+    """Writes the catalogue's present pauses to Redis.
 
     Raises:
         RetryableError: `catalogue`.
         redis.RedisError: Redis is away.
     """
-    for _ in range(TRIES):
-        told = belt.pauses_version()
-        if belt.publish_pauses(read(), version=told):
+    for _ in range(MAX_PUBLISH_TRIES):
+        version = queue.pauses_version()
+        if queue.publish_pauses(read(), version=version):
             return

@@ -1,7 +1,7 @@
-"""Poison: a message that brings its workers down fails after the third time instead of going round for ever.
+"""Poison messages: a message that crashes its workers fails after the third crash.
 
-A worker that dies holds several messages, and nobody knows which of them it was. So everything that it held is suspect,
-suspects run one at a time in each process, and from then on only the one that had begun is blamed.
+A worker that dies holds several messages, any of which may have crashed it. So each of them is a suspect from then on:
+suspects run one at a time in a process, and another crash is counted only for the suspect that was running.
 """
 
 from __future__ import annotations
@@ -15,63 +15,65 @@ import structlog
 from dramatiq.broker import MessageProxy
 from dramatiq.middleware import SkipMessage
 
-from actors.delivery import Delivery, Finished, NextStage, Retry
+from actors.delivery import Delivery, Finished, HeldMessage, NextStage, PreviewJob, Retry
 from actors.observability.sentry import report_message
 from pipeline.errors import Code
 from pipeline.models import Failure, Stage, Status
 
 MAX_CRASHES = 3
-ASIDE_MS = 200  # how long a suspect waits while another one runs: a host may leave a hundred of them
+SUSPECT_DELAY_MS = 200  # while another suspect runs; short, because a dead host can leave a hundred suspects
 
 log = structlog.get_logger()
 
 
 @runtime_checkable
-class Holder(Protocol):
-    """The broker, as far as this middleware needs it."""
+class AttemptRecorder(Protocol):
+    """The part of the broker that this middleware uses."""
 
-    def start_attempt(self, delivery: Delivery) -> bool:
-        """Notes in Redis that this delivery is begun; False if it is not held any more."""
+    def start_attempt(self, message: HeldMessage) -> bool:
+        """Notes in Redis that this suspect runs; False if this worker does not hold it any more."""
 
 
 class Quarantine(dramatiq.Middleware):
-    """Runs suspects one at a time, and ends what has brought its worker down too often before it does so again."""
+    """Runs suspects one at a time, and ends a message that has crashed its workers too often."""
 
     def __init__(self) -> None:
-        self._running = threading.Lock()
+        # Previews may take long: attachments do not wait for them.
+        self._running = {Delivery: threading.Lock(), PreviewJob: threading.Lock()}
 
     def before_process_message(self, broker: dramatiq.Broker, message: MessageProxy) -> None:
-        if not isinstance(message, Delivery) or not message.crashes or message.quarantined:
+        if not isinstance(message, Delivery | PreviewJob) or not message.crashes or message.quarantined:
             return
-        if not self._running.acquire(blocking=False):
-            message.verdict = Retry(ASIDE_MS, message.attempt)
+        running = self._running[type(message)]
+        if not running.acquire(blocking=False):
+            message.verdict = Retry(SUSPECT_DELAY_MS, message.attempt)
             raise SkipMessage
-        message.after_ack.append(self._running.release)
+        message.after_ack.append(running.release)
         message.quarantined = True
-        assert isinstance(broker, Holder)
+        assert isinstance(broker, AttemptRecorder)
         try:
             held = broker.start_attempt(message)
-        except redis.RedisError:  # Dramatiq would swallow it, and nobody would be to blame for the next crash
-            message.verdict = Retry(ASIDE_MS, message.attempt)
+        except redis.RedisError:  # without the note in Redis the next crash would be counted for no message
+            message.verdict = Retry(SUSPECT_DELAY_MS, message.attempt)
             raise SkipMessage from None
         if not held:
             message.verdict = Finished()
             raise SkipMessage
-        if message.crashes >= MAX_CRASHES:
-            self._convict(message)
-            raise SkipMessage
-
-    @staticmethod
-    def _convict(delivery: Delivery) -> None:
-        # If announcing brings the worker down as well, it ends without an announcement.
-        silent = delivery.crashes > MAX_CRASHES or delivery.stage is Stage.NOTIFY
-        delivery.verdict = NextStage(Stage.NOTIFY, poison(delivery), silent=silent)
-        log.error("poison", id=delivery.key, stage=delivery.actor_name, crashes=delivery.crashes)
-        report_message(f"poison: a message brought {delivery.crashes} workers down")
+        if message.crashes >= MAX_CRASHES and isinstance(message, Delivery):
+            _convict(message)
 
 
-def poison(delivery: Delivery) -> Failure:
-    """The ending of a message that brought its workers down."""
+def _convict(delivery: Delivery) -> None:
+    """Gives the verdict before the stage runs: the actor continues with notify, which announces the failure."""
+    # Where announcing it crashes the worker too, it ends without an announcement.
+    silent = delivery.crashes > MAX_CRASHES or delivery.stage is Stage.NOTIFY
+    delivery.verdict = NextStage(Stage.NOTIFY, poison_failure(delivery), silent=silent)
+    log.error("poison", id=delivery.key, stage=delivery.actor_name, crashes=delivery.crashes)
+    report_message(f"poison: a message crashed {delivery.crashes} workers")
+
+
+def poison_failure(delivery: Delivery) -> Failure:
+    """The failure of an attachment that crashed its workers."""
     return Failure(
         status=Status.FAILED,
         stage=delivery.stage,

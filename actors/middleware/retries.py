@@ -1,10 +1,13 @@
-"""Which error is tried again and when: the seed's 3 attempts, 2000 and 4000 ms apart, for each stage by itself."""
+"""Turns errors into verdicts: which error is retried, when, and how an attachment ends.
+
+Each stage has 3 attempts of its own, 2000 and 4000 ms apart, as in the BullMQ design.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import dramatiq
 import structlog
@@ -14,6 +17,7 @@ from actors.delivery import Delivery, Finished, NextStage, Retry, Verdict
 from actors.observability.sentry import report_error
 from actors.observability.worker_info import ACTIVITY
 from pipeline.catalogue import CatalogueError
+from pipeline.config.settings import Settings
 from pipeline.errors import (
     AwayError,
     BusyError,
@@ -28,15 +32,15 @@ from pipeline.errors import (
 from pipeline.metrics import RETRIES
 from pipeline.models import Failure, Model, Refusal, Stage, Status
 
-MAX_RETRY_AFTER_S = 600
-MAX_PATIENCE_MS = 30_000
-BUSY_MS = 1000
+MAX_RETRY_AFTER_S = 600  # a server's Retry-After counts up to here
+MAX_UNCOUNTED_DELAY_MS = 30_000  # between tries that count as no attempt
+BUSY_MS = 1000  # before the next try of work that found no free slot
 
 log = structlog.get_logger()
 
 
 class ClaimRefusedError(PipelineError):
-    """Raised when the catalogue does not give an attachment out; nothing is wrong with it."""
+    """Raised when the catalogue refuses a claim: the attachment is held, finished or unknown. This is not a failure."""
 
     def __init__(self, reason: Refusal) -> None:
         super().__init__(Code.SUPERSEDED, f"the attachment is {reason}")
@@ -45,27 +49,31 @@ class ClaimRefusedError(PipelineError):
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """`attempts` in all, the first included; the wait after attempt n is backoff_ms·2^(n-1)."""
+    """`attempts` in all, including the first; the delay after attempt n is backoff_ms·2^(n-1)."""
 
     attempts: int = 3
     backoff_ms: int = 2000
 
+    @classmethod
+    def of(cls, settings: Settings) -> RetryPolicy:
+        return cls(settings.media_attempts, settings.media_backoff_ms)
+
     def delay_ms(self, attempt: int, error: RetryableError) -> int:
-        """The wait after this attempt, in ms; a server's Retry-After lengthens it, up to 10 minutes."""
+        """Delay after this attempt in ms; a server's Retry-After makes it longer, up to 10 minutes."""
         backoff = self.backoff_ms * 2 ** (attempt - 1)
-        wished = min(error.retry_after or 0, MAX_RETRY_AFTER_S) * 1000
-        return int(max(backoff, wished))
+        requested = min(error.retry_after or 0, MAX_RETRY_AFTER_S) * 1000
+        return int(max(backoff, requested))
 
 
 def decide(
     policy: RetryPolicy, stage: Stage, attempt: int, error: BaseException
 ) -> Retry | Failure | Finished | NextStage:
-    """What follows an error: another attempt, an ending, back to fetch, or nothing at all.
+    """Decides what follows an error: another attempt, a failure, back to fetch, or nothing.
 
-    An error that is none of ours counts as retryable: a bug must not lose an attachment.
+    Any error other than a PipelineError counts as retryable, because a bug must not lose an attachment.
     """
-    if (patience_ms := _patience_ms(policy, attempt, error)) is not None:
-        return Retry(patience_ms, attempt)
+    if (uncounted_delay_ms := _uncounted_delay_ms(policy, attempt, error)) is not None:
+        return Retry(uncounted_delay_ms, attempt)
     match error:
         case ClaimRefusedError() | SupersededError():
             return Finished()
@@ -83,19 +91,19 @@ def decide(
     return _failed(stage, attempt, retryable)
 
 
-def _patience_ms(policy: RetryPolicy, attempt: int, error: BaseException) -> int | None:
-    """How long to wait for what is neither the attachment's fault nor its server's; None if it counts as an attempt."""
+def _uncounted_delay_ms(policy: RetryPolicy, attempt: int, error: BaseException) -> int | None:
+    """Delay in ms after an error that counts as no attempt: the attachment and its server caused none; else None."""
     match error:
         case ClaimRefusedError(reason=Refusal.HELD):
             return policy.backoff_ms
         case BusyError():
             return BUSY_MS if error.retry_after is None else max(1, math.ceil(error.retry_after * 1000))
         case AwayError():
-            return min(policy.delay_ms(1, error), MAX_PATIENCE_MS)
+            return min(policy.delay_ms(1, error), MAX_UNCOUNTED_DELAY_MS)
         case CatalogueError():
-            return MAX_PATIENCE_MS
-        case RetryableError(code=Code.CATALOGUE):  # without it no ending could be written either
-            return min(policy.delay_ms(min(attempt, 8), error), MAX_PATIENCE_MS)
+            return MAX_UNCOUNTED_DELAY_MS
+        case RetryableError(code=Code.CATALOGUE):  # a failure could not be stored either
+            return min(policy.delay_ms(min(attempt, 8), error), MAX_UNCOUNTED_DELAY_MS)
     return None
 
 
@@ -103,47 +111,80 @@ def _failed(stage: Stage, attempt: int, error: PipelineError) -> Failure:
     return Failure(status=Status.FAILED, stage=stage, attempts=attempt, code=error.code, message=error.message)
 
 
-def ending_inputs(ending: Failure, inputs: Any) -> Failure:
-    """The ending with what its stage was given, so that a replay can start there."""
-    if ending.status is not Status.FAILED or ending.stage is Stage.NOTIFY:
-        return ending
+def failure_inputs(failure: Failure, inputs: Any) -> Failure:
+    """Adds the inputs of the failed stage to a failure, so that a replay can start there."""
+    if failure.status is not Status.FAILED or failure.stage is Stage.NOTIFY:
+        return failure
     if isinstance(inputs, Model):
         inputs = inputs.model_dump(mode="json")
-    return ending.model_copy(update={"inputs": inputs})
+    return failure.model_copy(update={"inputs": inputs})
 
 
 def verdict_on(policy: RetryPolicy, delivery: Delivery, error: BaseException) -> Verdict:
-    """What becomes of a delivery whose stage has raised this."""
+    """The verdict on a delivery whose stage has raised `error`."""
     decision = decide(policy, delivery.stage, delivery.attempt, error)
     if isinstance(decision, Failure):
         return _end(delivery, decision)
     if isinstance(decision, NextStage):
-        return _look_again(policy, delivery)
+        return _fetch_again(policy, delivery)
     return decision
 
 
-def _look_again(policy: RetryPolicy, delivery: Delivery) -> Verdict:
-    """Back to fetch, at once the first time: another machine has the bytes, or had them."""
+def _fetch_again(policy: RetryPolicy, delivery: Delivery) -> Verdict:
+    """Back to fetch, without delay the first time: the staged bytes may be on another machine."""
     lost = delivery.lost + 1
     if lost <= policy.attempts:
         return NextStage(Stage.FETCH, delay_ms=policy.backoff_ms * (lost - 1), lost=lost)
-    gone = StagingLostError(delivery.key)
-    return _end(delivery, _failed(delivery.stage, delivery.attempt, gone))
+    return _end(delivery, _failed(delivery.stage, delivery.attempt, StagingLostError(delivery.key)))
 
 
-def _end(delivery: Delivery, ending: Failure) -> Verdict:
-    if delivery.kwargs.get("silent"):  # what cannot even end must not go round at once
-        return Retry(MAX_PATIENCE_MS, delivery.attempt)
+def _end(delivery: Delivery, failure: Failure) -> Verdict:
+    if delivery.kwargs.get("silent"):  # even its failure cannot be stored: without a delay it would loop
+        return Retry(MAX_UNCOUNTED_DELAY_MS, delivery.attempt)
     if delivery.stage is not Stage.NOTIFY:
-        return NextStage(Stage.NOTIFY, ending_inputs(ending, delivery.kwargs.get("inputs")))
-    # Announcing waits for the catalogue as long as it takes: whatever else goes wrong there is a fault of ours.
-    return NextStage(Stage.NOTIFY, ending, silent=True)
+        return NextStage(Stage.NOTIFY, failure_inputs(failure, delivery.kwargs.get("inputs")))
+    # A notify step waits for the catalogue without limit, so any other error here is a bug: end without announcing.
+    return NextStage(Stage.NOTIFY, failure, silent=True)
+
+
+def judge(policy: RetryPolicy, delivery: Delivery, error: BaseException) -> Verdict:
+    """Sets the verdict on a delivery whose stage has raised `error`, logs and counts the failure.
+
+    Every error of a stage comes through here: those that `execution.executor` catches and those that the middleware
+    below receives from Dramatiq.
+    """
+    verdict = delivery.verdict = verdict_on(policy, delivery, error)
+    if not isinstance(error, ClaimRefusedError | SupersededError | PacedError):  # these are no failures
+        _report(delivery, verdict, error)
+    return verdict
+
+
+def _report(delivery: Delivery, verdict: Verdict, error: BaseException) -> None:
+    facts: dict[str, Any] = {
+        "id": delivery.kwargs.get("media_id"),
+        "session": delivery.claim.record.session if delivery.claim else None,
+        "stage": delivery.actor_name,
+        "attempt": delivery.attempt,
+        "code": str(error.code) if isinstance(error, PipelineError) else str(Code.INTERNAL),
+        "error": error.message if isinstance(error, PipelineError) else type(error).__name__,
+    }
+    ACTIVITY.record_error(Code(facts["code"]), delivery.stage)
+    trace = None if isinstance(error, PipelineError) else error
+    if isinstance(verdict, Retry):
+        RETRIES.add(delivery.actor_name, facts["code"])
+        log.warning("attempt failed", retry_in_ms=verdict.delay_ms, **facts, exc_info=trace)
+    elif isinstance(verdict, NextStage) and verdict.stage is Stage.FETCH:
+        RETRIES.add(delivery.actor_name, facts["code"])
+        log.warning("back to fetch", retry_in_ms=verdict.delay_ms, **facts)
+    elif isinstance(error, PermanentError):
+        log.warning("attachment refused", **facts)
+    elif isinstance(verdict, NextStage):
+        log.error("attempts used up", **facts, exc_info=trace)
+        report_error(error, facts)
 
 
 class Retries(dramatiq.Middleware):
-    """Turns an exception into the verdict on its delivery."""
-
-    actor_options: ClassVar[set[str]] = {"throws"}
+    """Gives a verdict to deliveries whose actor has raised: a stage's own errors never get that far."""
 
     def __init__(self, policy: RetryPolicy) -> None:
         self.policy = policy
@@ -156,36 +197,7 @@ class Retries(dramatiq.Middleware):
         result: Any = None,
         exception: BaseException | None = None,
     ) -> None:
-        if exception is not None and isinstance(message, Delivery) and message.verdict is None:
-            self.judge(message, exception)
-
-    def judge(self, delivery: Delivery, error: BaseException) -> None:
-        """Gives a delivery whose stage has raised this its verdict, and tells of it."""
-        delivery.verdict = verdict_on(self.policy, delivery, error)
-        self._tell(delivery, delivery.verdict, error)
-
-    @staticmethod
-    def _tell(delivery: Delivery, verdict: Verdict, error: BaseException) -> None:
-        if isinstance(error, ClaimRefusedError | SupersededError | PacedError):  # nothing has gone wrong
+        if exception is None or not isinstance(message, Delivery):
             return
-        facts: dict[str, Any] = {
-            "id": delivery.kwargs.get("media_id"),
-            "session": delivery.claim.record.session if delivery.claim else None,
-            "stage": delivery.actor_name,
-            "attempt": delivery.attempt,
-            "code": str(error.code) if isinstance(error, PipelineError) else str(Code.INTERNAL),
-            "error": error.message if isinstance(error, PipelineError) else type(error).__name__,
-        }
-        ACTIVITY.record_error(Code(facts["code"]), delivery.stage)
-        trace = None if isinstance(error, PipelineError) else error
-        if isinstance(verdict, Retry):
-            RETRIES.add(delivery.actor_name, facts["code"])
-            log.warning("attempt failed", retry_in_ms=verdict.delay_ms, **facts, exc_info=trace)
-        elif isinstance(verdict, NextStage) and verdict.stage is Stage.FETCH:
-            RETRIES.add(delivery.actor_name, facts["code"])
-            log.warning("back to fetch", retry_in_ms=verdict.delay_ms, **facts)
-        elif isinstance(error, PermanentError):
-            log.warning("attachment refused", **facts)
-        elif isinstance(verdict, NextStage):
-            log.error("attempts used up", **facts, exc_info=trace)
-            report_error(error, facts)
+        if message.verdict is None and not message.in_batch:
+            judge(self.policy, message, exception)

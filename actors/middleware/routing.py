@@ -1,13 +1,10 @@
-"""Decides which stage follows, and whether this worker may run it itself; see actors.execution.batch."""
+"""The order of the stages, and which of them this worker may run without a hop through Redis."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import dramatiq
-from dramatiq.broker import MessageProxy
 
-from actors.delivery import Delivery, Finished, NextStage, Verdict
+from actors.delivery import Finished, NextStage, Verdict
 from actors.middleware.pauses import PauseMiddleware
 from pipeline.models import Model, Record, Stage
 
@@ -15,19 +12,19 @@ ORDER = tuple(Stage)
 
 
 def next_stage(stage: Stage, result: Model | None) -> NextStage | Finished:
-    """What comes after a stage that went well, with its result as the next stage's input."""
+    """The verdict on a stage that succeeded; its result is the input of the next stage."""
     if stage is ORDER[-1]:
         return Finished(result if isinstance(result, Record) else None)
     following_stage = ORDER[ORDER.index(stage) + 1]
-    # What notify needs stands in the catalogue's row.
+    # Notify reads its input from the catalogue's row.
     return NextStage(following_stage, None if isinstance(result, Record) else result)
 
 
 class StageRouter(dramatiq.Middleware):
-    """Notes what follows a stage that went well, and says whether it may be run here.
+    """Says whether this worker may run a stage itself; see actors.execution.batch.
 
-    With `hop` every stage goes through Redis. A worker that serves only some queues (`-Q`) runs on within these. In
-    front of a paused stage it stops.
+    With `hop` every stage goes through Redis. A worker that consumes only some queues (`-Q`) runs only their stages.
+    A paused stage does not run.
     """
 
     def __init__(self, *, hop: bool = False, pauses: PauseMiddleware | None = None) -> None:
@@ -38,21 +35,10 @@ class StageRouter(dramatiq.Middleware):
     def before_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
         self.worker_queues = frozenset(worker.consumer_whitelist) if worker.consumer_whitelist else None
 
-    def after_process_message(
-        self,
-        broker: dramatiq.Broker,
-        message: MessageProxy,
-        *,
-        result: Any = None,
-        exception: BaseException | None = None,
-    ) -> None:
-        if exception is None and isinstance(message, Delivery) and message.verdict is None:
-            message.verdict = next_stage(message.stage, message.result)
-
     def can_run_locally(self, verdict: Verdict | None) -> bool:
-        """Whether this worker does the next stage itself, without a way through Redis.
+        """Whether the verdict's next stage may run in this process at once.
 
-        Never fetch: it waits for servers, and others would wait with it.
+        Fetch always goes through Redis: it waits for servers, and the rest of a batch would wait with it.
         """
         if not isinstance(verdict, NextStage) or self.hop or verdict.delay_ms:
             return False

@@ -1,7 +1,7 @@
-"""SIGTERM as it really comes: honcho, Heroku and systemd send it to the whole process group.
+"""SIGTERM in a worker: a repeated one is ignored, and one is sent when Dramatiq's master process ends.
 
-Dramatiq's master passes it on as well, so a worker gets it twice and takes the second for an order to drop everything.
-A master that is killed passes nothing on, and its workers would go on without one.
+honcho, Heroku and systemd send SIGTERM to the whole process group, and the master passes it on as well. Dramatiq takes
+the second one for an order to drop everything. A master that is killed passes nothing on.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from types import FrameType
 
 import dramatiq
 
-from actors.middleware.orphans import end_with_parent
+from actors.middleware.parent_death import end_with_parent
 
-ECHO_S = 10.0  # on a busy machine the master passes it on seconds later
+REPEAT_WITHIN_S = 10.0  # on a busy machine the master passes the signal on seconds later
 
 
 class Signals(dramatiq.Middleware):
-    """Ignores another SIGTERM that follows the first within ten seconds; sends one when the master is gone."""
+    """Ignores SIGTERMs within ten seconds of the first, and asks for one when the master ends."""
 
     def after_process_boot(self, broker: dramatiq.Broker) -> None:
         handler = signal.getsignal(signal.SIGTERM)
@@ -27,7 +27,7 @@ class Signals(dramatiq.Middleware):
         first: list[float] = []
 
         def once(signum: int, frame: FrameType | None) -> None:
-            if first and time.monotonic() - first[0] < ECHO_S:
+            if first and time.monotonic() - first[0] < REPEAT_WITHIN_S:
                 return
             first.append(time.monotonic())
             handler(signum, frame)

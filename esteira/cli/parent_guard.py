@@ -13,7 +13,7 @@ import subprocess
 import sys
 from functools import partial
 
-from actors.middleware.orphans import end_with_parent
+from actors.middleware.parent_death import end_with_parent
 
 PARENT_PID = "ESTEIRA_PARENT_PID"  # environment variable: the process ID of the guard's parent
 

@@ -17,7 +17,7 @@ from typing import Any
 import honcho.manager
 from honcho.printer import Printer
 
-from actors.middleware.orphans import end_with_parent
+from actors.middleware.parent_death import end_with_parent
 from esteira.cli.parent_guard import PARENT_PID
 
 # Seconds after SIGTERM until a part is killed. Longer than REQUEUE_S, so that workers can requeue their messages.

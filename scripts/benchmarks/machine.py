@@ -13,7 +13,7 @@ from pathlib import Path
 
 import rich_click as click
 
-from actors.middleware.orphans import end_with_parent
+from actors.middleware.parent_death import end_with_parent
 
 PROC = Path("/proc")
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")

@@ -14,8 +14,9 @@ from typing import TypeVar
 import rich_click as click
 
 from actors.execution.batch import MAX_BATCH
+from actors.execution.claiming import claim_attachment
 from actors.execution.claims import CLAIM_REGISTRY
-from actors.execution.executor import Task, claim_attachment, run_steps
+from actors.execution.executor import Task, run_steps
 from actors.hook import Hook
 from actors.redis_queue.finished_jobs import FinishedJobs, job_entry
 from actors.redis_queue.queue import QUICK_TIMEOUT_S, Ack, AckAction, FetchedMessage, open_queue

@@ -15,7 +15,8 @@ import redis
 from dramatiq import Message
 
 from actors.delivery import encode_message, stage_message
-from actors.execution.executor import claim_attachment, run_step
+from actors.execution.claiming import claim_attachment
+from actors.execution.executor import run_step
 from pipeline.models import Stage, Status
 from tests.support.media_server import MediaServer
 from tests.support.system import RunningSystem, photo

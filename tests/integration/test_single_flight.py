@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.execution.executor import claim_attachment, single_flight_option
+from actors.execution.claiming import claim_attachment, single_flight_option
 from actors.execution.inline import run_inline
 from actors.maintenance.deletions import delete
 from actors.operations.workers import workers

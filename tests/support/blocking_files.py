@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from actors.execution.executor import STEPS, Found, Work
+from actors.execution.executor import STEPS, StepInputs, StepOutcome
 from actors.stages import broker
 from pipeline.models import Stage
 from pipeline.sandbox import StillRunning
@@ -20,7 +20,7 @@ __all__ = ["broker"]
 original_detect, original_persist = STEPS[Stage.DETECT], STEPS[Stage.PERSIST]
 
 
-def _has(work: Work, name: str) -> bool:
+def _has(work: StepInputs, name: str) -> bool:
     return any((claim.attachment.url or "").endswith(f"/{name}") for claim, _ in work)
 
 
@@ -29,7 +29,7 @@ def _wait(services: Services, name: str) -> None:
         time.sleep(0.01)
 
 
-def detect(services: Services, work: Work) -> Sequence[Found]:
+def detect(services: Services, work: StepInputs) -> Sequence[StepOutcome]:
     if _has(work, "held"):
         _wait(services, "go")
     if _has(work, "slow"):
@@ -40,7 +40,7 @@ def detect(services: Services, work: Work) -> Sequence[Found]:
     return original_detect(services, work)
 
 
-def persist(services: Services, work: Work) -> Sequence[Found]:
+def persist(services: Services, work: StepInputs) -> Sequence[StepOutcome]:
     if _has(work, "large"):
         _wait(services, "go")
     return original_persist(services, work)

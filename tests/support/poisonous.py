@@ -6,7 +6,7 @@ import os
 import signal
 from collections.abc import Sequence
 
-from actors.execution.executor import STEPS, Found, Work
+from actors.execution.executor import STEPS, StepInputs, StepOutcome
 from actors.stages import broker
 from pipeline.models import Stage
 from pipeline.services import Services
@@ -16,7 +16,7 @@ __all__ = ["broker"]
 fetching = STEPS[Stage.FETCH]
 
 
-def fetch(services: Services, work: Work) -> Sequence[Found]:
+def fetch(services: Services, work: StepInputs) -> Sequence[StepOutcome]:
     if any((claim.attachment.url or "").endswith("/poison") for claim, _ in work):
         os.kill(os.getpid(), signal.SIGKILL)
     return fetching(services, work)

@@ -1,4 +1,4 @@
-"""What a worker process holds: when it takes more, and what it runs next."""
+"""The prefetcher: when a worker process fetches more, and which message it runs next."""
 
 from __future__ import annotations
 
@@ -7,156 +7,170 @@ import time
 
 import pytest
 
-from actors.broker.prefetch import MAX_DETACHED, Prefetcher
+from actors.broker.prefetch import MAX_DETACHED, Prefetcher, PrefetchLimits
 from actors.redis_queue.queue import FetchedMessage
-from actors.redis_queue.scheduling import SizeClasses
 
 NEVER = float("inf")
 
 
-def handed(key: str, *, priority: int = 0, large: bool = False) -> FetchedMessage:
+def fetched(key: str, *, priority: int = 0, large: bool = False) -> FetchedMessage:
     return FetchedMessage(key, 1, 0, "fetch", b"", large, priority)
 
 
-@pytest.fixture
-def prefetcher(monkeypatch: pytest.MonkeyPatch) -> Prefetcher:
-    monkeypatch.setattr("actors.broker.prefetch.POLL_S", 0.01)
-    prefetcher = Prefetcher(SizeClasses(large_share=0.5))
-    prefetcher.size_for(4)
+def prefetcher_for(threads: int, *, poll_s: float = 0.01) -> Prefetcher:
+    prefetcher = Prefetcher()
+    prefetcher.limits = PrefetchLimits.of_stages(threads, large_room=threads // 2)._replace(poll_s=poll_s)
     return prefetcher
 
 
+@pytest.fixture
+def prefetcher() -> Prefetcher:
+    return prefetcher_for(4)
+
+
 def fill(prefetcher: Prefetcher, count: int, *, first: int = 0) -> None:
-    prefetcher.add(handed(str(number), priority=number) for number in range(first, first + count))
+    prefetcher.add([fetched(str(number), priority=number) for number in range(first, first + count)])
 
 
-def given(prefetcher: Prefetcher) -> list[str]:
+def popped(prefetcher: Prefetcher) -> list[str]:
+    """Pops all messages that may run now."""
     keys = []
-    while item := prefetcher.pop():
-        keys.append(item.key)
+    while message := prefetcher.pop():
+        keys.append(message.key)
     return keys
 
 
-def wants(prefetcher: Prefetcher) -> bool:
-    """Whether it wants more just now."""
+def wants_more(prefetcher: Prefetcher) -> bool:
     return prefetcher.wait(NEVER)
 
 
-def test_work_is_fetched_when_it_is_announced_or_the_time_has_come(prefetcher: Prefetcher) -> None:
+def test_prefetcher_wants_more_when_work_is_announced_or_the_poll_is_due(prefetcher: Prefetcher) -> None:
     assert prefetcher.wait(time.monotonic() - 1)
-    assert not wants(prefetcher)
+    assert not wants_more(prefetcher)
     prefetcher.wake()
-    assert wants(prefetcher)
-    assert not wants(prefetcher)
+    assert wants_more(prefetcher)
+    assert not wants_more(prefetcher)
 
 
-def test_a_process_that_has_not_asked_yet_has_no_time_for_anything_else(prefetcher: Prefetcher) -> None:
+def test_process_counts_as_busy_before_its_first_fetch(prefetcher: Prefetcher) -> None:
     assert prefetcher.busy() == 8
-    prefetcher.add([])
+    prefetcher.add([], requested=8)
     assert prefetcher.busy() == 0
     fill(prefetcher, 3)
     assert prefetcher.busy() == 3
 
 
-def test_a_process_with_no_thread_free_leaves_it_to_others(prefetcher: Prefetcher) -> None:
-    fill(prefetcher, 5)
-    given(prefetcher)
+def test_process_counts_as_busy_while_it_is_about_to_fetch_more(prefetcher: Prefetcher) -> None:
+    prefetcher.add([fetched("a")], requested=1)  # there may be more
+    assert prefetcher.busy() == 8
+    popped(prefetcher)
+    assert wants_more(prefetcher)
+    prefetcher.remove("a", 1)
+    assert prefetcher.busy() == 8  # the fetch runs
+    prefetcher.add([], requested=8)
+    assert prefetcher.busy() == 0
     prefetcher.wake()
-    assert not wants(prefetcher)
-    prefetcher.remove("0", 1)  # it has finished something, so it is no slower than they
-    assert wants(prefetcher)
+    assert prefetcher.busy() == 8
 
 
-def test_a_full_process_fetches_again_when_a_quarter_is_done(prefetcher: Prefetcher) -> None:
+def test_process_without_a_free_thread_leaves_work_to_other_processes(prefetcher: Prefetcher) -> None:
+    fill(prefetcher, 5)
+    popped(prefetcher)
+    prefetcher.wake()
+    assert not wants_more(prefetcher)
+    prefetcher.remove("0", 1)  # it has finished something, so it is as fast as they are
+    assert wants_more(prefetcher)
+
+
+def test_full_process_fetches_again_when_a_quarter_is_done(prefetcher: Prefetcher) -> None:
     fill(prefetcher, 8)
     prefetcher.wake()
-    assert given(prefetcher) == ["0", "1", "2", "3", "4"]
+    assert popped(prefetcher) == ["0", "1", "2", "3", "4"]
     prefetcher.remove("0", 1)
-    assert given(prefetcher) == ["5"]
-    assert not wants(prefetcher)
+    assert popped(prefetcher) == ["5"]
+    assert not wants_more(prefetcher)
     prefetcher.remove("1", 1)
-    assert given(prefetcher) == ["6"]
-    assert wants(prefetcher)
+    assert popped(prefetcher) == ["6"]
+    assert wants_more(prefetcher)
     assert prefetcher.free() == (2, 2)
 
 
-def test_the_lowest_turn_runs_next_whenever_it_came(prefetcher: Prefetcher) -> None:
+def test_lowest_priority_value_runs_next_even_if_fetched_later(prefetcher: Prefetcher) -> None:
     fill(prefetcher, 8)
-    given(prefetcher)
-    prefetcher.add([handed("urgent", priority=-5)])
+    popped(prefetcher)
+    prefetcher.add([fetched("urgent", priority=-5)])
     prefetcher.remove("0", 1)
-    assert given(prefetcher) == ["urgent"]
+    assert popped(prefetcher) == ["urgent"]
 
 
-def test_large_files_keep_to_their_share(prefetcher: Prefetcher) -> None:
+def test_large_files_take_only_their_share(prefetcher: Prefetcher) -> None:
     assert prefetcher.free() == (8, 2)
-    prefetcher.add([handed("a", large=True)])
+    prefetcher.add([fetched("a", large=True)])
     assert prefetcher.free() == (7, 1)
-    prefetcher.add([handed("b", large=True)])
+    prefetcher.add([fetched("b", large=True)])
     assert prefetcher.free() == (6, 0)
     prefetcher.remove("a", 1)
     assert prefetcher.free() == (7, 1)
 
 
-def test_when_a_large_file_is_done_it_looks_for_another(prefetcher: Prefetcher) -> None:
-    prefetcher.add([handed("a", large=True), handed("b")])
-    given(prefetcher)
-    assert not wants(prefetcher)
+def test_finished_large_file_triggers_a_fetch(prefetcher: Prefetcher) -> None:
+    prefetcher.add([fetched("a", large=True), fetched("b")])
+    popped(prefetcher)
+    assert not wants_more(prefetcher)
     prefetcher.remove("b", 1)
-    assert not wants(prefetcher)
+    assert not wants_more(prefetcher)
     prefetcher.remove("a", 1)
-    assert wants(prefetcher)
+    assert wants_more(prefetcher)
 
 
-def test_what_is_known_is_not_taken_twice_and_a_new_delivery_is(prefetcher: Prefetcher) -> None:
-    prefetcher.add([handed("a")])
-    prefetcher.add([handed("a")])
-    assert given(prefetcher) == ["a"]
-    prefetcher.add([handed("a")._replace(delivery_id=2)])
-    assert given(prefetcher) == ["a"]
+def test_same_delivery_is_added_once_and_a_new_delivery_replaces_it(prefetcher: Prefetcher) -> None:
+    prefetcher.add([fetched("a")])
+    prefetcher.add([fetched("a")])
+    assert popped(prefetcher) == ["a"]
+    prefetcher.add([fetched("a")._replace(delivery_id=2)])
+    assert popped(prefetcher) == ["a"]
     prefetcher.remove("a", 1)
     assert prefetcher.free() == (7, 2)
     prefetcher.remove("a", 2)
     assert prefetcher.free() == (8, 2)
 
 
-def test_a_delivery_that_redis_gave_out_anew_is_not_run_as_well(prefetcher: Prefetcher) -> None:
-    prefetcher.add([handed("a"), handed("b")])
-    prefetcher.add([handed("a", priority=5)._replace(delivery_id=2)])
+def test_void_delivery_does_not_run_next_to_the_new_one(prefetcher: Prefetcher) -> None:
+    prefetcher.add([fetched("a"), fetched("b")])
+    prefetcher.add([fetched("a", priority=5)._replace(delivery_id=2)])
     prefetcher.release()
     assert prefetcher.free() == (8, 2)
-    prefetcher.add([handed("a"), handed("b")])
-    prefetcher.add([handed("a", priority=5)._replace(delivery_id=2)])
-    assert given(prefetcher) == ["b", "a"]
+    prefetcher.add([fetched("a"), fetched("b")])
+    prefetcher.add([fetched("a", priority=5)._replace(delivery_id=2)])
+    assert popped(prefetcher) == ["b", "a"]
 
 
-def test_what_was_not_given_out_can_be_put_away(prefetcher: Prefetcher) -> None:
+def test_release_forgets_messages_that_were_not_popped(prefetcher: Prefetcher) -> None:
     fill(prefetcher, 8)
-    assert len(given(prefetcher)) == 5
+    assert len(popped(prefetcher)) == 5
     prefetcher.release()
     assert prefetcher.pop() is None
     assert prefetcher.free() == (3, 2)
 
 
-def test_a_feeder_that_waits_is_woken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("actors.broker.prefetch.POLL_S", 5)
-    prefetcher = Prefetcher(SizeClasses())
+def test_wake_ends_the_wait_of_the_fetcher() -> None:
+    prefetcher = prefetcher_for(4, poll_s=5)
     answers: list[bool] = []
     thread = threading.Thread(target=lambda: answers.append(prefetcher.wait(NEVER)))
-    began = time.monotonic()
+    started = time.monotonic()
     thread.start()
     prefetcher.wake()
     thread.join(5)
     assert answers == [True]
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - started < 2
 
 
-def test_a_process_with_enough_aboard_leaves_work_to_others_until_some_has_ended(prefetcher: Prefetcher) -> None:
+def test_process_with_many_detached_messages_fetches_no_more_until_one_ends(prefetcher: Prefetcher) -> None:
     for number in range(MAX_DETACHED):
         fill(prefetcher, 1, first=number)
-        assert given(prefetcher) == [str(number)]
+        assert popped(prefetcher) == [str(number)]
         prefetcher.detach(str(number))
     prefetcher.wake()
-    assert not wants(prefetcher)
+    assert not wants_more(prefetcher)
     prefetcher.remove("0", 1)
-    assert wants(prefetcher)
+    assert wants_more(prefetcher)

@@ -1,4 +1,4 @@
-"""Processes that do not outlive those who started them, whoever is killed."""
+"""Ends a process together with its parent, however the parent ends."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def end_with_parent(how: signal.Signals = signal.SIGTERM, *, parent: int | None = None) -> None:
-    """Lets the kernel send this process a signal when its parent ends. Elsewhere than on Linux it does nothing.
+    """Asks the kernel to send this process the signal `how` when its parent ends. Does nothing except on Linux.
 
-    `parent` is its process id, by which is seen that it has ended before the kernel was told.
+    `parent` is the parent's process id: if the parent has ended before this call, the signal is sent at once.
     """
     with suppress(AttributeError, OSError):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, how)
