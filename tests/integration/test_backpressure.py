@@ -1,4 +1,4 @@
-"""What is full, locked, read-only or used up costs a retry or a refusal, and no restart."""
+"""Full disks, locked databases, a full Redis: each costs a retry or a refusal, and no restart."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.support.waiting import wait_until
 from tests.support.web import app_client
 
 BACKOFF = {"MEDIA_BACKOFF_MS": "400"}
-NO_SECOND = BACKOFF | {"MEDIA_ATTEMPTS": "1"}  # where a fault that costs an attempt ends the attachment
+ONE_ATTEMPT = BACKOFF | {"MEDIA_ATTEMPTS": "1"}  # so a failure that counts as an attempt ends the attachment
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def media() -> Iterator[MediaServer]:
 
 @pytest.fixture
 def own_system(own_valkey: ValkeyServer, tmp_path: Path) -> Iterator[RunningSystem]:
-    made = RunningSystem(tmp_path, own_valkey.url, NO_SECOND)
+    made = RunningSystem(tmp_path, own_valkey.url, ONE_ATTEMPT)
     yield made
     made.close()
 
@@ -53,11 +53,11 @@ def system_with(folder: Path, server: ValkeyServer, **settings: str) -> Iterator
 
 
 def codes(workers: Workers) -> list[str]:
-    """The codes of the attempts that failed so far."""
+    """The error codes of the attempts that have failed so far."""
     return [line["code"] for line in workers.logged("attempt failed")]
 
 
-def whole(record: Record, content: bytes) -> bool:
+def is_done(record: Record, content: bytes) -> bool:
     return (record.status, record.sha256) == (Status.DONE, hashlib.sha256(content).hexdigest())
 
 
@@ -66,7 +66,7 @@ def files(folder: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize("which", ["staging", "storage"])
-def test_a_full_disk_costs_attempts_and_works_again_once_there_is_room(
+def test_full_disk_costs_attempts_until_there_is_room(
     valkey: ValkeyServer, tmp_path: Path, media: MediaServer, which: str
 ) -> None:
     with small_disk(tmp_path / "disk", megabytes=2) as disk:
@@ -78,7 +78,7 @@ def test_a_full_disk_costs_attempts_and_works_again_once_there_is_room(
             assert [path.name for path in files(disk)] == ["ballast"]
             ballast.unlink()
             [record] = system.wait_finished(first.id)
-            assert whole(record, media.files["a.jpg"])  # type: ignore[arg-type]
+            assert is_done(record, media.files["a.jpg"])  # type: ignore[arg-type]
             fill_disk(disk)
             [failed] = system.wait_finished(system.submit(url=media.url("b.jpg")).id)
             assert (failed.status, failed.error_code, failed.attempts) == (Status.FAILED, which, 3)
@@ -86,9 +86,7 @@ def test_a_full_disk_costs_attempts_and_works_again_once_there_is_room(
             assert [path.name for path in files(disk) if path.name != record.sha256] == ["ballast"]
 
 
-def test_bytes_that_storage_has_no_room_for_are_refused_and_taken_once_it_has(
-    valkey: ValkeyServer, tmp_path: Path, media: MediaServer
-) -> None:
+def test_upload_is_refused_while_storage_is_full(valkey: ValkeyServer, tmp_path: Path, media: MediaServer) -> None:
     data = base64.b64encode(photo(size=(640, 480))).decode()
     with (
         small_disk(tmp_path / "disk", megabytes=2) as disk,
@@ -108,7 +106,7 @@ def test_bytes_that_storage_has_no_room_for_are_refused_and_taken_once_it_has(
         assert [path.name for path in files(disk)] == [record.sha256]
 
 
-def test_an_object_store_that_answers_503_for_a_while_costs_an_attempt(
+def test_object_store_error_503_costs_an_attempt(
     valkey: ValkeyServer, tmp_path: Path, media: MediaServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with s3_server(monkeypatch) as store, system_with(tmp_path, valkey, STORAGE_URL=f"s3://{BUCKET}/x") as system:
@@ -120,7 +118,7 @@ def test_an_object_store_that_answers_503_for_a_while_costs_an_attempt(
             [record] = system.wait_finished(receipt.id)
             assert workers.process.poll() is None
         assert set(codes(workers)) == {"storage"}
-        assert whole(record, media.files["a.jpg"])  # type: ignore[arg-type]
+        assert is_done(record, media.files["a.jpg"])  # type: ignore[arg-type]
         assert store.keys() == [f"x/{record.storage_key}"]
         assert store.unfinished_uploads() == 0
     assert media.hits("a.jpg") == 1
@@ -128,7 +126,7 @@ def test_an_object_store_that_answers_503_for_a_while_costs_an_attempt(
 
 @contextmanager
 def locked(system: RunningSystem) -> Iterator[None]:
-    """The catalogue's file, held by somebody else."""
+    """Locks the catalogue's file for the length of the block."""
     with closing(sqlite3.connect(system.folder / "esteira.db", isolation_level=None)) as holder:
         holder.execute("BEGIN EXCLUSIVE")
         yield
@@ -136,7 +134,7 @@ def locked(system: RunningSystem) -> Iterator[None]:
 
 
 @pytest.mark.slow
-def test_a_locked_catalogue_costs_no_attempt_and_refuses_what_is_new(
+def test_locked_catalogue_costs_no_attempt_and_refuses_new_attachments(
     own_system: RunningSystem, media: MediaServer
 ) -> None:
     with own_system.workers() as workers:
@@ -165,20 +163,20 @@ def postgres() -> Iterator[PostgresServer]:
 
 
 @pytest.mark.slow
-def test_without_its_catalogue_the_hook_refuses_and_the_workers_wait(
+def test_catalogue_outage_makes_the_hook_refuse_and_the_workers_wait(
     valkey: ValkeyServer, postgres: PostgresServer, tmp_path: Path, media: MediaServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = NO_SECOND | {"DATABASE_URL": postgres.new_database()}
+    settings = ONE_ATTEMPT | {"DATABASE_URL": postgres.new_database()}
     with system_with(tmp_path, valkey, **settings) as system, system.workers() as workers:
         http = app_client(system, monkeypatch)
         media.delay_s = 1.5
         receipt = system.submit(url=media.url("a.jpg"))
         wait_until(lambda: media.hits("a.jpg"), 10)
         postgres.stop()
-        given = {"session": "s", "message_id": "away", "url": media.url("b.jpg")}
+        fields = {"session": "s", "message_id": "away", "url": media.url("b.jpg")}
         with pytest.raises(RetryableError):
             system.submit(url=media.url("b.jpg"))
-        answer = http.post("/hooks/media", json=given)
+        answer = http.post("/hooks/media", json=fields)
         assert (answer.status_code, answer.json()["error"]["code"]) == (503, "catalogue")
         assert int(answer.headers["Retry-After"]) > 0
         wait_until(lambda: codes(workers), 15)
@@ -186,7 +184,7 @@ def test_without_its_catalogue_the_hook_refuses_and_the_workers_wait(
         media.delay_s = 0
         [record] = system.wait_finished(receipt.id)
         assert (record.status, record.attempts, media.hits("a.jpg")) == (Status.DONE, 0, 1)
-        accepted = http.post("/hooks/media", json=given)
+        accepted = http.post("/hooks/media", json=fields)
         assert accepted.status_code == 202
         [again] = system.wait_finished(accepted.json()["accepted"][0]["id"])
     assert again.status is Status.DONE
@@ -201,7 +199,7 @@ def _roomy(server: ValkeyServer) -> None:
 
 
 def _replica(server: ValkeyServer) -> None:
-    server.client().replicaof("127.0.0.1", 1)  # nobody is there: it keeps what it has, and takes nothing
+    server.client().replicaof("127.0.0.1", 1)  # no primary answers there: it keeps its data and refuses writes
 
 
 def _primary(server: ValkeyServer) -> None:
@@ -213,7 +211,7 @@ REFUSALS = {"full": (_full, _roomy), "read-only": (_replica, _primary)}
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", REFUSALS)
-def test_a_valkey_that_takes_no_writes_loses_nothing_and_repeats_nothing(
+def test_valkey_that_refuses_writes_loses_and_repeats_no_attachment(
     own_system: RunningSystem, own_valkey: ValkeyServer, media: MediaServer, how: str
 ) -> None:
     refuse, allow = REFUSALS[how]
@@ -225,11 +223,11 @@ def test_a_valkey_that_takes_no_writes_loses_nothing_and_repeats_nothing(
         media.delay_s = 0
         meanwhile = own_system.submit(url=media.url("b.jpg"))
         assert (meanwhile.mode, meanwhile.status) == ("inline", Status.DONE)
-        if how == "full":  # then the workers make it emptier
+        if how == "full":  # then acknowledgements free memory
             wait_until(lambda: own_system.queue.find_missing(old) == old, 10)
         else:
             own_system.wait_finished(old[0])
-            assert own_system.queue.find_missing(old) == []  # what is done is not acknowledged yet
+            assert own_system.queue.find_missing(old) == []  # finished attachments are not acknowledged yet
         allow(own_valkey)
         wait_until(lambda: not own_system.hook.breaker.is_open, 5)
         later = own_system.submit(url=media.url("c.jpg"))
@@ -243,13 +241,13 @@ def test_a_valkey_that_takes_no_writes_loses_nothing_and_repeats_nothing(
 
 
 def worker_process(workers: Workers) -> psutil.Process:
-    """The process that holds the belt's messages: the child of Dramatiq's own that has threads and children."""
+    """The process that holds the messages: of the master's children the one with the most threads."""
     return max(psutil.Process(workers.process.pid).children(), key=lambda child: child.num_threads())
 
 
 @contextmanager
 def few_files(process: psutil.Process) -> Iterator[None]:
-    """The process can open no further file for the length of the block."""
+    """Lets a process open no further file for the length of the block."""
     before = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
     taken = {int(entry.name) for entry in Path(f"/proc/{process.pid}/fd").iterdir()}
     lowest_free = next(number for number in itertools.count() if number not in taken)
@@ -261,7 +259,7 @@ def few_files(process: psutil.Process) -> Iterator[None]:
 
 
 @pytest.mark.slow
-def test_a_worker_without_a_file_to_open_tries_again(
+def test_worker_without_free_file_descriptors_retries(
     make_system: Callable[..., RunningSystem], media: MediaServer
 ) -> None:
     system = make_system(media_backoff_ms="400")
@@ -274,6 +272,6 @@ def test_a_worker_without_a_file_to_open_tries_again(
         [record] = system.wait_finished(receipt.id)
         assert process.is_running()
         assert not workers.logged("attempts used up")
-    assert whole(record, media.files["b.jpg"])  # type: ignore[arg-type]
+    assert is_done(record, media.files["b.jpg"])  # type: ignore[arg-type]
     assert system.staged_files() == []
     assert len(system.stored_files()) == 2

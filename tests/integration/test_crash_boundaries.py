@@ -1,7 +1,7 @@
-"""A worker that is killed at any boundary on an attachment's way: afterwards it stands before it or behind it.
+"""Workers that are killed at the boundaries of their steps: each attachment still ends once, no file is left behind.
 
-In each group one attachment after the other kills the worker that has begun with it, and the next worker, which is to
-die of the next attachment, brings the last one to its end.
+In each group one attachment after the other kills its worker at one boundary. The worker that the next attachment kills
+finishes the one before.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ PAGE = b"<html>log in</html>"
 
 @dataclass
 class Crash:
-    """One boundary, an attachment that reaches it, and how often its source may be asked in all."""
+    """A boundary, the kind of attachment that reaches it, and how many downloads of it are allowed in all."""
 
     at: str
     of: str = "photo"
@@ -47,7 +47,7 @@ class Crash:
 
 
 def fields(crash: Crash, server: MediaServer, name: str) -> dict[str, Any]:
-    """The attachment of a crash; its source stands on the server afterwards."""
+    """The fields of a crash's attachment, whose source is on the server afterwards."""
     crash.plain = PAGE + name.encode() if crash.of == "page" else photo(size=(640, 480))
     if crash.of == "inline":
         server.files[name] = b""
@@ -62,8 +62,8 @@ def fields(crash: Crash, server: MediaServer, name: str) -> dict[str, Any]:
     return {"url": server.url(name), "kind": "image"}
 
 
-# Until the staged file has its name a second download is right; from then on there is none.
-RUNNING_ON = [
+# Until the staged file has its name a second download is needed, from then on none.
+LOCAL = [
     Crash("before staging.name", downloads=2),
     Crash("after staging.name"),
     Crash("after decrypt.update", of="secret", downloads=2),
@@ -107,12 +107,12 @@ HOPPING = [
     Crash("after catalogue.stored"),
     Crash("after delivery"),
 ]
-GROUPS = {"running on": ("run", RUNNING_ON), "recording": ("run", RECORDING), "hopping": ("hop", HOPPING)}
+GROUPS = {"local stages": ("run", LOCAL), "recording": ("run", RECORDING), "hop mode": ("hop", HOPPING)}
 
 
 @dataclass(frozen=True)
 class Aftermath:
-    """What a group left behind, once every attachment had ended."""
+    """The state after a group, once all its attachments are finished."""
 
     system: RunningSystem
     server: MediaServer
@@ -120,47 +120,46 @@ class Aftermath:
     records: list[Record]
 
     def events(self, media_id: str) -> list[str]:
-        """The ids of the events that announced it."""
+        """The ids of the events that announced an attachment."""
         posts = [request for request in self.server.requests if request.method == "POST"]
         return [request.headers["webhook-id"] for request in posts if json.loads(request.body)["id"] == media_id]
 
 
 def marker(system: RunningSystem, number: int) -> Path:
-    """The file that a dying worker leaves."""
+    """The file that a killed worker leaves."""
     return system.folder / f"crash-{number}"
 
 
-def go_through(system: RunningSystem, server: MediaServer, crashes: list[Crash]) -> Aftermath:
+def run_group(system: RunningSystem, server: MediaServer, crashes: list[Crash]) -> Aftermath:
     for number, crash in enumerate(crashes):
         attachment = system.attachment(**fields(crash, server, f"{number}.bin"))
         crash.id = attachment.id
         system.env |= {"CRASH_AT": crash.at, "CRASH_ID": crash.id, "CRASH_MARKER": str(marker(system, number))}
         with system.workers(module="tests.support.crashing", threads=1) as workers:
-            system.hook.accept(
-                attachment
-            )  # now, for Dramatiq's master waits half a minute for a worker that dies at once
+            # Only now: Dramatiq's master waits half a minute for a worker that dies while it boots.
+            system.hook.accept(attachment)
             workers.process.wait(60)
         system.reap_dead_workers()
     ids = [crash.id for crash in crashes]
     with system.workers():
         records = system.wait_finished(*ids, within_s=60)
         wait_until(lambda: system.queue.find_missing(ids) == ids, 10)
-        pending = DeliveryFilters(status=DeliveryStatus.PENDING)  # those of the killed come back after their lease
+        pending = DeliveryFilters(status=DeliveryStatus.PENDING)  # claimed ones are free again after their lease
         wait_until(lambda: system.services.catalogue.deliveries.count(pending) == 0, 60)
     return Aftermath(system, server, crashes, records)
 
 
-def ended_once(found: Aftermath, number: int) -> bool:
-    """Whether the attachment of a crash ended as it must, and once."""
-    crash, record = found.crashes[number], found.records[number]
+def ended_once(aftermath: Aftermath, number: int) -> bool:
+    """Whether the attachment of a crash has ended as expected, and once."""
+    crash, record = aftermath.crashes[number], aftermath.records[number]
     refused = crash.of == "page"
-    ending = (Status.REJECTED, "type_not_allowed", 1) if refused else (Status.DONE, None, 0)
+    expected = (Status.REJECTED, "type_not_allowed", 1) if refused else (Status.DONE, None, 0)
     sha256 = hashlib.sha256(crash.plain).hexdigest()
-    stored = [path.read_bytes() for path in found.system.stored_files() if path.name == sha256]
-    events = found.events(crash.id)
-    hits = found.server.hits(f"{number}.bin")
+    stored = [path.read_bytes() for path in aftermath.system.stored_files() if path.name == sha256]
+    events = aftermath.events(crash.id)
+    hits = aftermath.server.hits(f"{number}.bin")
     return (
-        (record.status, record.error_code, record.attempts) == ending
+        (record.status, record.error_code, record.attempts) == expected
         and record.announced_at is not None
         and stored == ([] if refused else [crash.plain])
         and len(events) in {1, 2}
@@ -172,9 +171,7 @@ def ended_once(found: Aftermath, number: int) -> bool:
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("group", GROUPS)
-def test_killed_at_any_boundary_each_attachment_ends_once_and_nothing_is_left(
-    valkey: ValkeyServer, tmp_path: Path, group: str
-) -> None:
+def test_attachment_ends_once_after_a_crash_at_any_boundary(valkey: ValkeyServer, tmp_path: Path, group: str) -> None:
     chain, crashes = GROUPS[group]
     settings = {"CHAIN": chain, "MEDIA_BACKOFF_MS": "50", "SANDBOX_PROCESSES": "1", "WEBHOOK_SECRET": SECRET}
     settings |= {"WEBHOOK_TIMEOUT_S": "2"}
@@ -182,34 +179,34 @@ def test_killed_at_any_boundary_each_attachment_ends_once_and_nothing_is_left(
         MediaServer() as server,
         closing(RunningSystem(tmp_path, valkey.url, settings | {"WEBHOOK_URL": server.url("hook")})) as system,
     ):
-        found = go_through(system, server, crashes)
+        aftermath = run_group(system, server, crashes)
         numbers = range(len(crashes))
         assert [str(crashes[number]) for number in numbers if not marker(system, number).exists()] == []
-        assert [str(crashes[number]) for number in numbers if not ended_once(found, number)] == []
-        assert_counted_once(found)
-        assert_nothing_left(found)
+        assert [str(crashes[number]) for number in numbers if not ended_once(aftermath, number)] == []
+        assert_counted_once(aftermath)
+        assert_nothing_left(aftermath)
 
 
-def assert_counted_once(found: Aftermath) -> None:
-    endings = Counter(str(record.status) for record in found.records)
-    totals = found.system.services.catalogue.totals()
+def assert_counted_once(aftermath: Aftermath) -> None:
+    counts_by_status = Counter(str(record.status) for record in aftermath.records)
+    totals = aftermath.system.services.catalogue.totals()
     assert {name: totals[name] for name in ("received", "stored", "done", "rejected", "failed")} == {
-        "received": len(found.crashes),
-        "stored": endings["done"],
-        "done": endings["done"],
-        "rejected": endings["rejected"],
+        "received": len(aftermath.crashes),
+        "stored": counts_by_status["done"],
+        "done": counts_by_status["done"],
+        "rejected": counts_by_status["rejected"],
         "failed": 0,
     }
 
 
-def assert_nothing_left(found: Aftermath) -> None:
-    system = found.system
-    for name in system.staged_files():  # what was being written; the workers clear it after twenty seconds
+def assert_nothing_left(aftermath: Aftermath) -> None:
+    system = aftermath.system
+    for name in system.staged_files():  # unfinished downloads, which workers delete after twenty seconds
         assert name.endswith(".part")
         os.utime(system.settings.staging / name, (time.time() - 60,) * 2)
     clear(system.services)
     assert system.staged_files() == []
-    assert len(system.stored_files()) == sum(record.status is Status.DONE for record in found.records)
-    belt = system.queue
-    assert belt.client.hlen(belt.keys.messages) == belt.client.hlen(belt.keys.crashes) == 0
-    assert all(counts == dict.fromkeys(counts, 0) for counts in belt.stats.counts().values())
+    assert len(system.stored_files()) == sum(record.status is Status.DONE for record in aftermath.records)
+    queue = system.queue
+    assert queue.client.hlen(queue.keys.messages) == queue.client.hlen(queue.keys.crashes) == 0
+    assert all(counts == dict.fromkeys(counts, 0) for counts in queue.stats.counts().values())

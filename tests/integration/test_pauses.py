@@ -1,4 +1,4 @@
-"""Paused stages and sessions on real workers: nothing of them begins, nothing is lost, and resumed they go on."""
+"""Paused stages and sessions: nothing of them starts, no attachment is lost, and they continue when resumed."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from tests.support.system import RunningSystem, Workers, photo
 from tests.support.valkey import ValkeyServer
 from tests.support.waiting import wait_until
 
-HEARD_WITHIN_S = 1.0  # what docs/operations.md promises
+EFFECTIVE_WITHIN_S = 1.0  # as docs/operations.md promises
 
 
 @pytest.fixture
 def controlled(monkeypatch: pytest.MonkeyPatch) -> Callable[[RunningSystem], RunningSystem]:
-    """Makes the controls those of a system."""
+    """Makes `pause` and `resume` act on a system."""
 
-    def take(system: RunningSystem) -> RunningSystem:
+    def control(system: RunningSystem) -> RunningSystem:
         monkeypatch.setattr(pause_module, "hook", lambda: system.hook)
         return system
 
-    return take
+    return control
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def server() -> Iterator[MediaServer]:
 
 
 class GatedServer(MediaServer):
-    """Hands nothing out before its gate is opened."""
+    """Answers no request before its gate is opened."""
 
     def __init__(self, files: dict[str, bytes]) -> None:
         super().__init__(files)
@@ -60,18 +60,18 @@ def submit_all(system: RunningSystem, server: MediaServer, *, session: str = "s1
     return [system.submit(url=server.url(name), session=session).id for name in server.files]
 
 
-def open_ones(system: RunningSystem, ids: list[str]) -> list[Record]:
+def unfinished(system: RunningSystem, ids: list[str]) -> list[Record]:
     return [record for media_id in ids if not (record := system.record(media_id)).finished_at]
 
 
-def settled(system: RunningSystem) -> bool:
-    """Whether nothing is held by any worker."""
+def is_idle(system: RunningSystem) -> bool:
+    """Whether no worker holds a message."""
     return sum(states["running"] for states in system.queue.stats.counts().values()) == 0
 
 
 @pytest.mark.parametrize("chain", ["run", "hop"])
 @pytest.mark.parametrize("stage", ["fetch", "persist", "notify"])
-def test_nothing_begins_a_stage_that_was_paused_under_load(
+def test_stage_paused_under_load_starts_no_attachment(
     make_system: Callable[..., RunningSystem],
     controlled: Callable[[RunningSystem], RunningSystem],
     server: MediaServer,
@@ -84,20 +84,20 @@ def test_nothing_begins_a_stage_that_was_paused_under_load(
         ids = submit_all(system, server)
         wait_until(lambda: len(server.requests) > 8, 20)
         assert pause("stage", stage)
-        time.sleep(HEARD_WITHIN_S)
-        begun = seen(stage, server, workers)
-        wait_until(lambda: settled(system), 30)
-        waiting = open_ones(system, ids)
-        assert seen(stage, server, workers) == begun
+        time.sleep(EFFECTIVE_WITHIN_S)
+        begun = count_runs(stage, server, workers)
+        wait_until(lambda: is_idle(system), 30)
+        waiting = unfinished(system, ids)
+        assert count_runs(stage, server, workers) == begun
         assert waiting
         assert system.queue.stats.counts()[stage]["ready"] == len(waiting)
         assert system.sweep() == 0
         assert resume("stage", stage)
         assert {record.status for record in system.wait_finished(*ids)} == {Status.DONE}
-    assert len(server.requests) == len(ids)  # nothing was fetched twice for it
+    assert len(server.requests) == len(ids)  # the pause has caused no second download
 
 
-def test_a_pause_outlives_workers_and_a_wiped_redis(
+def test_pause_survives_a_restart_and_a_wiped_redis(
     own_valkey: ValkeyServer, tmp_path: Path, controlled: Callable[[RunningSystem], RunningSystem], server: MediaServer
 ) -> None:
     system = controlled(RunningSystem(tmp_path, own_valkey.url, {"CLAIM_LEASE_S": "2"}))
@@ -108,50 +108,50 @@ def test_a_pause_outlives_workers_and_a_wiped_redis(
         silent = [system.submit(url=server.url("0.jpg"), session="quiet").id for _ in range(3)]
         wait_until(lambda: system.queue.stats.counts()["detect"]["ready"] == len(ids), 30)
         own_valkey.client().flushall()
-        wait_until(lambda: swept_to("detect", system) == len(ids), 30)
+        wait_until(lambda: requeued_to("detect", system) == len(ids), 30)
     system.reap_dead_workers()
     own_valkey.stop()
     own_valkey.wipe()
     own_valkey.start()
     with system.workers():
-        wait_until(lambda: swept_to("detect", system) == len(ids), 30)
+        wait_until(lambda: requeued_to("detect", system) == len(ids), 30)
         assert system.queue.stats.sessions()["quiet"] == {"ready": 3, "running": 0}
-        assert len(open_ones(system, [*ids, *silent])) == len(ids) + 3
+        assert len(unfinished(system, [*ids, *silent])) == len(ids) + 3
         resume("stage", "detect")
         system.wait_finished(*ids)
-        assert len(open_ones(system, silent)) == 3
+        assert len(unfinished(system, silent)) == 3
         resume("session", "quiet")
         assert {record.status for record in system.wait_finished(*ids, *silent)} == {Status.DONE}
     assert system.queue.audit() == 0
     system.close()
 
 
-def test_a_paused_session_waits_beside_one_that_runs(system: RunningSystem, server: MediaServer) -> None:
+def test_paused_session_waits_while_another_runs(system: RunningSystem, server: MediaServer) -> None:
     pause("session", "quiet")
     quiet = submit_all(system, server, session="quiet")
     with system.workers(processes=2):
         busy = submit_all(system, server, session="busy")
         assert {record.status for record in system.wait_finished(*busy)} == {Status.DONE}
-        assert len(open_ones(system, quiet)) == len(quiet)
+        assert len(unfinished(system, quiet)) == len(quiet)
         assert len(server.requests) == len(busy)
         assert system.queue.audit() == 0
         resume("session", "quiet")
         assert {record.status for record in system.wait_finished(*quiet)} == {Status.DONE}
-        # What has ended in the catalogue lets go of the belt a moment later.
+        # The acknowledgement comes a moment after the end in the catalogue.
         keys = system.queue.keys
         wait_until(lambda: not system.queue.client.exists(keys.in_flight, keys.session_marks), 30)
 
 
-def test_what_was_handed_out_and_had_not_begun_goes_back(system: RunningSystem) -> None:
+def test_fetched_messages_that_had_not_started_are_requeued(system: RunningSystem) -> None:
     with GatedServer({f"{number}.jpg": photo() for number in range(8)}) as server:
-        ids = submit_all(system, server)  # before there are workers, or they take what there is one by one
+        ids = submit_all(system, server)  # before the workers start, so that they fetch several at once
         with system.workers(threads=2):
             wait_until(lambda: len(server.requests) == 2, 20)
             wait_until(lambda: system.queue.stats.counts()["fetch"]["running"] > 2, 10)
             pause("session", "s1")
-            time.sleep(HEARD_WITHIN_S)
+            time.sleep(EFFECTIVE_WITHIN_S)
             server.gate.set()
-            wait_until(lambda: settled(system), 30)
+            wait_until(lambda: is_idle(system), 30)
             assert len(server.requests) == 2
             assert system.queue.stats.counts()["fetch"]["ready"] == len(ids) - 2
             assert system.queue.client.exists(system.queue.keys.in_flight) == 0
@@ -160,7 +160,7 @@ def test_what_was_handed_out_and_had_not_begun_goes_back(system: RunningSystem) 
             assert len(server.requests) == len(ids)
 
 
-def test_idle_workers_are_woken_by_a_resume(system: RunningSystem, server: MediaServer) -> None:
+def test_resume_wakes_idle_workers(system: RunningSystem, server: MediaServer) -> None:
     pause("stage", "fetch")
     with system.workers():
         media_id = system.submit(url=server.url("0.jpg")).id
@@ -170,14 +170,14 @@ def test_idle_workers_are_woken_by_a_resume(system: RunningSystem, server: Media
         system.wait_finished(media_id, within_s=10)
 
 
-def test_what_is_paused_does_not_run_in_the_callers_process_either(
+def test_paused_attachments_do_not_run_inline_either(
     system: RunningSystem,
     server: MediaServer,
     monkeypatch: pytest.MonkeyPatch,
     controlled: Callable[[RunningSystem], RunningSystem],
 ) -> None:
     cut_off = controlled(system.with_redis("redis://127.0.0.1:1/0"))
-    assert pause("session", "quiet")  # though Redis is away
+    assert pause("session", "quiet")  # works while Redis is away
     assert cut_off.submit(url=server.url("0.jpg"), session="quiet").mode == "spooled"
     assert cut_off.submit(url=server.url("1.jpg"), session="busy").mode == "inline"
     pause("stage", "persist")
@@ -189,7 +189,7 @@ def test_what_is_paused_does_not_run_in_the_callers_process_either(
     cut_off.close()
 
 
-def test_pauses_are_told_with_their_time_and_keep_it(system: RunningSystem) -> None:
+def test_pauses_are_listed_with_the_time_of_the_first_call(system: RunningSystem) -> None:
     assert pause("session", "loja")
     [(kind, name, since)] = pauses()
     assert (kind, name) == ("session", "loja")
@@ -208,34 +208,34 @@ def test_pauses_are_told_with_their_time_and_keep_it(system: RunningSystem) -> N
     ("kind", "name", "field"),
     [("stage", "fetsh", "stage"), ("session", "", "session"), ("session", "x" * 513, "session"), ("host", "a", "kind")],
 )
-def test_what_cannot_be_paused_is_named(system: RunningSystem, kind: Any, name: str, field: str) -> None:
+def test_invalid_pause_names_the_wrong_field(system: RunningSystem, kind: Any, name: str, field: str) -> None:
     with pytest.raises(PayloadError) as refused:
         pause(kind, name)
     assert refused.value.field == field
     assert pauses() == []
 
 
-def test_redis_is_told_by_any_worker_what_it_does_not_know(system: RunningSystem) -> None:
-    system.services.catalogue.pauses.add("session", "loja")  # and whoever did so died before telling Redis
+def test_any_worker_publishes_pauses_that_redis_lacks(system: RunningSystem) -> None:
+    system.services.catalogue.pauses.add("session", "loja")  # as a process that died before it published them
     PauseMiddleware(system.services.catalogue.pauses.all).refresh(system.queue)
     assert system.queue.client.hkeys(system.queue.keys.paused) == [b"told", b"session:loja"]
 
 
-def test_who_read_before_another_told_tells_nothing(system: RunningSystem) -> None:
-    told = system.queue.pauses_version()
-    assert system.queue.publish_pauses([("session", "a", 1)], version=told)
-    assert not system.queue.publish_pauses([], version=told)
+def test_process_with_an_older_list_of_pauses_cannot_publish_it(system: RunningSystem) -> None:
+    version = system.queue.pauses_version()
+    assert system.queue.publish_pauses([("session", "a", 1)], version=version)
+    assert not system.queue.publish_pauses([], version=version)
     assert system.queue.client.hexists(system.queue.keys.paused, "session:a")
 
 
-def swept_to(stage: str, system: RunningSystem) -> int:
-    """How many wait there after another sweep; claims must run out before it finds what it looks for."""
+def requeued_to(stage: str, system: RunningSystem) -> int:
+    """How many messages wait at a stage after another requeue, which needs the old claims to run out first."""
     system.sweep()
     return system.queue.stats.counts()[stage]["ready"]
 
 
-def seen(stage: str, server: MediaServer, workers: Workers) -> int:
-    """How often a stage has begun, or for those that take no time ended."""
+def count_runs(stage: str, server: MediaServer, workers: Workers) -> int:
+    """How often a stage has started, or ended where it takes no time."""
     if stage == "fetch":
         return len(server.requests)
     return len(workers.logged("attachment stored" if stage == "persist" else "attachment finished"))

@@ -1,4 +1,4 @@
-"""Files that are out to break whoever draws them: an answer for each, and nothing left behind."""
+"""Hostile files in the preview sandbox: each gets a result in time and leaves no file behind."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ def put(system: RunningSystem, content: bytes, type_: str) -> Content:
     return Content(sha256=sha256, type=type_)
 
 
-def test_every_hostile_file_has_an_answer_in_time_and_leaves_nothing_behind(system: RunningSystem) -> None:
-    for told, (type_, content) in FILES.items():
-        wanted = put(system, content(), type_)
+def test_hostile_file_gets_a_result_in_time_and_leaves_no_file(system: RunningSystem) -> None:
+    for name, (type_, content) in FILES.items():
+        requested = put(system, content(), type_)
         began = time.monotonic()
         with contextlib.suppress(PermanentError):
-            assert system.services.make_preview(wanted).state in set(PreviewState), told
-        assert time.monotonic() - began < 60, told
-        assert system.staged_files() == [], told
+            assert system.services.make_preview(requested).state in set(PreviewState), name
+        assert time.monotonic() - began < 60, name
+        assert system.staged_files() == [], name
     good = system.services.make_preview(put(system, sample("jpeg/pillow"), "jpeg"))
     assert good.state is PreviewState.MADE
     left = {path.name for path in system.stored_files() if path.parent.name == ".parts"}
@@ -67,7 +67,7 @@ def test_every_hostile_file_has_an_answer_in_time_and_leaves_nothing_behind(syst
     ("decoder", "code"),
     [("segfault", Code.DECODER_CRASH), ("abort", Code.DECODER_CRASH), ("eat_memory", Code.TOO_COSTLY)],
 )
-def test_a_renderer_that_dies_costs_one_preview_and_no_worker(
+def test_crashed_renderer_fails_one_preview_only(
     system: RunningSystem, monkeypatch: pytest.MonkeyPatch, decoder: str, code: Code
 ) -> None:
     gif = MEDIA_TYPES["gif"]
@@ -94,26 +94,24 @@ def test_a_renderer_that_dies_costs_one_preview_and_no_worker(
         {"peaks": [1]},
     ],
 )
-def test_a_renderer_that_lies_is_not_believed(
+def test_malformed_answer_of_a_renderer_is_refused(
     system: RunningSystem, monkeypatch: pytest.MonkeyPatch, answer: object
 ) -> None:
     monkeypatch.setattr(type(system.services.preview_sandbox), "call", lambda *_, **__: answer)
-    wanted = put(system, sample("jpeg/pillow"), "jpeg")
+    requested = put(system, sample("jpeg/pillow"), "jpeg")
     with pytest.raises(PermanentError) as caught:
-        system.services.make_preview(wanted)
+        system.services.make_preview(requested)
     assert caught.value.code is Code.DECODER_CRASH
     assert len(system.stored_files()) == 1
 
 
-def test_what_is_too_large_has_no_preview_and_is_not_read(
-    system: RunningSystem, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    wanted = put(system, sample("jpeg/pillow"), "jpeg")
+def test_too_large_file_has_no_preview_and_is_not_read(system: RunningSystem, monkeypatch: pytest.MonkeyPatch) -> None:
+    requested = put(system, sample("jpeg/pillow"), "jpeg")
     monkeypatch.setattr("pipeline.steps.preview.MOST_BYTES", 100)
-    assert system.services.make_preview(wanted).state is PreviewState.NONE
+    assert system.services.make_preview(requested).state is PreviewState.NONE
 
 
-def test_from_an_object_store_a_copy_is_drawn_and_removed(
+def test_copy_from_an_object_store_is_removed_after_the_preview(
     make_system: Callable[..., RunningSystem], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with s3_server(monkeypatch):
@@ -125,7 +123,7 @@ def test_from_an_object_store_a_copy_is_drawn_and_removed(
         assert system.staged_files() == []
 
 
-def test_copies_of_a_killed_process_are_removed_in_time(system: RunningSystem) -> None:
+def test_copy_of_a_killed_process_is_removed_later(system: RunningSystem) -> None:
     staging = system.services.staging
     with contextlib.suppress(RuntimeError), staging.copy("ab" * 32, [b"x"]) as path:
         path.rename(left := path.with_name(f"{'cd' * 32}.0123abcd.copy"))

@@ -1,4 +1,4 @@
-"""A message that kills its worker fails after the third time; those that were beside it are done."""
+"""Poison messages: a message that crashes its worker fails after the third crash, its neighbours are processed."""
 
 from __future__ import annotations
 
@@ -17,55 +17,55 @@ QUEUES = [stage.value for stage in Stage]
 
 
 @pytest.mark.slow
-def test_poison_ends_and_what_was_beside_it_is_done(system: RunningSystem) -> None:
+def test_poison_message_fails_after_three_crashes_and_its_neighbours_are_done(system: RunningSystem) -> None:
     with MediaServer({"a.jpg": photo()}, delay_s=0.05) as server:
-        innocent = [system.submit(url=server.url("a.jpg")).id for _ in range(6)]
-        guilty = system.submit(url=server.url("poison")).id
-        innocent += [system.submit(url=server.url("a.jpg")).id for _ in range(6)]
-        deaths = 0
-        while deaths < 6 and not system.record(guilty).finished_at:
+        neighbours = [system.submit(url=server.url("a.jpg")).id for _ in range(6)]
+        poison = system.submit(url=server.url("poison")).id
+        neighbours += [system.submit(url=server.url("a.jpg")).id for _ in range(6)]
+        crashes = 0
+        while crashes < 6 and not system.record(poison).finished_at:
             with system.workers(module="tests.support.poisonous", threads=4) as workers:
-                workers.process.wait(60) if deaths < 3 else system.wait_finished(guilty, within_s=60)
-                deaths += workers.process.poll() is not None
+                workers.process.wait(60) if crashes < 3 else system.wait_finished(poison, within_s=60)
+                crashes += workers.process.poll() is not None
             system.reap_dead_workers()
         with system.workers():
-            records = system.wait_finished(*innocent, within_s=60)
-            # A worker may have died between an ending and its finish on the belt: the next one clears up.
+            records = system.wait_finished(*neighbours, within_s=60)
+            # A worker may have died between the end of an attachment and its acknowledgement, which is made up for.
             wait_until(lambda: not system.queue.client.hlen(system.queue.keys.crashes), 30)
-    assert deaths == 3
+    assert crashes == 3
     assert {(record.status, record.error_code) for record in records} == {(Status.DONE, None)}
-    ended = system.record(guilty)
-    assert (ended.status, ended.error_code, ended.attempts) == (Status.FAILED, "poison", 3)
-    assert ended.announced_at
+    record = system.record(poison)
+    assert (record.status, record.error_code, record.attempts) == (Status.FAILED, "poison", 3)
+    assert record.announced_at
 
 
 @pytest.fixture
-def belt(valkey: ValkeyServer) -> RedisQueue:
+def queue(valkey: ValkeyServer) -> RedisQueue:
     return RedisQueue(connect(valkey.url, timeout_s=2), queues=QUEUES)
 
 
-def test_only_what_a_suspect_had_begun_is_blamed_again(belt: RedisQueue) -> None:
+def test_second_crash_counts_only_for_the_suspect_that_had_started(queue: RedisQueue) -> None:
     for key in ("a", "b"):
-        belt.enqueue(key, "fetch", b"1")
-    belt.fetch("w1", 2, QUEUES)
-    belt.reap("w1", silence_ms=0, crash=True)
-    _, handed = belt.fetch("w2", 2, QUEUES)
-    begun = next(item for item in handed if item.key == "a")
-    assert belt.mark_started("w2", "a", begun.delivery_id)
-    assert not belt.mark_started("w2", "a", begun.delivery_id + 100)
-    belt.reap("w2", silence_ms=0, crash=True)
-    _, handed = belt.fetch("w3", 2, QUEUES)
-    assert {item.key: item.crashes for item in handed} == {"a": 2, "b": 1}
+        queue.enqueue(key, "fetch", b"1")
+    queue.fetch("w1", 2, QUEUES)
+    queue.reap("w1", silence_ms=0, crash=True)
+    _, messages = queue.fetch("w2", 2, QUEUES)
+    started = next(message for message in messages if message.key == "a")
+    assert queue.mark_started("w2", "a", started.delivery_id)
+    assert not queue.mark_started("w2", "a", started.delivery_id + 100)
+    queue.reap("w2", silence_ms=0, crash=True)
+    _, messages = queue.fetch("w3", 2, QUEUES)
+    assert {message.key: message.crashes for message in messages} == {"a": 2, "b": 1}
 
 
-def test_another_attempt_does_not_clear_the_name_and_the_next_stage_does(belt: RedisQueue) -> None:
-    belt.enqueue("a", "fetch", json.dumps({}).encode())
-    belt.fetch("w1", 1, QUEUES)
-    belt.reap("w1", silence_ms=0, crash=True)
-    _, [item] = belt.fetch("w2", 1, QUEUES)
-    belt.ack("w2", "a", item.delivery_id, AckAction("later", "fetch", b"1", 0))
-    _, [item] = belt.fetch("w2", 1, QUEUES)
-    assert item.crashes == 1
-    belt.ack("w2", "a", item.delivery_id, AckAction("next", "detect", b"1"))
-    _, [item] = belt.fetch("w2", 1, QUEUES)
-    assert item.crashes == 0
+def test_retry_keeps_the_crash_count_and_the_next_stage_resets_it(queue: RedisQueue) -> None:
+    queue.enqueue("a", "fetch", json.dumps({}).encode())
+    queue.fetch("w1", 1, QUEUES)
+    queue.reap("w1", silence_ms=0, crash=True)
+    _, [message] = queue.fetch("w2", 1, QUEUES)
+    queue.ack("w2", "a", message.delivery_id, AckAction("later", "fetch", b"1", 0))
+    _, [message] = queue.fetch("w2", 1, QUEUES)
+    assert message.crashes == 1
+    queue.ack("w2", "a", message.delivery_id, AckAction("next", "detect", b"1"))
+    _, [message] = queue.fetch("w2", 1, QUEUES)
+    assert message.crashes == 0

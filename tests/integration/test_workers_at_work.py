@@ -1,4 +1,4 @@
-"""Real worker processes, as `esteira workers`, GET /workers and the dashboard see them."""
+"""Worker processes as `esteira workers`, GET /workers and the dashboard show them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.system import RunningSystem, photo
 from tests.support.waiting import wait_until
 
 
-def test_what_a_worker_runs_is_seen_while_it_runs(system: RunningSystem) -> None:
+def test_running_attachment_of_a_worker_is_shown(system: RunningSystem) -> None:
     with MediaServer({"a.jpg": photo()}, delay_s=60) as server, system.workers(threads=3):
         receipt = system.submit(url=server.url("a.jpg"))
         wait_until(lambda: any(worker.running for worker in workers(system.queue)), 30)
@@ -24,7 +24,7 @@ def test_what_a_worker_runs_is_seen_while_it_runs(system: RunningSystem) -> None
     assert worker.pid != os.getpid()
 
 
-def test_the_last_error_is_told_and_nothing_of_the_source(system: RunningSystem) -> None:
+def test_last_error_of_a_worker_is_shown_without_its_source(system: RunningSystem) -> None:
     with system.workers():
         system.submit(url="http://127.0.0.1:9/never?token=very-secret")
         wait_until(lambda: any(worker.last_error for worker in workers(system.queue)), 30)
@@ -36,7 +36,7 @@ def test_the_last_error_is_told_and_nothing_of_the_source(system: RunningSystem)
     assert b"127.0.0.1" not in said  # type: ignore[operator]
 
 
-def test_who_is_told_to_stop_is_not_shown_any_more(system: RunningSystem) -> None:
+def test_stopped_worker_is_not_shown(system: RunningSystem) -> None:
     with system.workers() as running:
         wait_until(lambda: workers(system.queue), 30)
         assert running.stop() == 0
@@ -46,7 +46,7 @@ def test_who_is_told_to_stop_is_not_shown_any_more(system: RunningSystem) -> Non
     assert started["threads"] == 4
 
 
-def test_a_worker_warns_of_what_looks_like_a_setting_and_is_none(system: RunningSystem) -> None:
+def test_worker_warns_of_a_misspelled_setting(system: RunningSystem) -> None:
     system.env["WEBHOOK_URLS"] = "https://hunter2.example"
     with system.workers() as running:
         wait_until(lambda: running.logged("unknown setting"), 30)
