@@ -1,4 +1,4 @@
-"""Office containers made by hand: OLE compound files and OPC packages, right ones and lying ones."""
+"""Office containers made by hand: valid and inconsistent OLE compound files and OPC packages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CUTOFF = 4096
 
 
 def ole(streams: Mapping[str, bytes], *, storages: tuple[str, ...] = (), padding: int = 0) -> bytes:
-    """A compound file without a mini stream; `padding` bytes come before its directory."""
+    """A compound file without a mini stream, with `padding` bytes before its directory."""
     bodies = [content.ljust(CUTOFF, b"\0") for content in streams.values()]
     entries = [("Root Entry", ROOT, END, 0)]
     fat: list[int] = []
@@ -44,7 +44,7 @@ def _sectors(body: bytes, fat: list[int]) -> bytes:
 
 
 def _entry(index: int, name: str, kind: int, start: int, size: int, *, count: int) -> bytes:
-    """A directory entry; all are children of the root, chained to the right."""
+    """A directory entry. All are children of the root, linked through their right siblings."""
     text = (name + "\0").encode("utf-16-le")
     right = index + 1 if 0 < index < count - 1 else FREE
     child = 1 if index == 0 and count > 1 else FREE
@@ -86,7 +86,7 @@ def package(
     document: str = DOCUMENT,
     types: str = CONTENT_TYPES,
 ) -> bytes:
-    """The smallest DOCX, with more entries if wanted."""
+    """A minimal DOCX, with the extra entries."""
     parts = {"[Content_Types].xml": types.format(main=main).encode(), "word/document.xml": document.encode()}
     return zipped({**parts, **(extra or {})})
 
@@ -108,7 +108,7 @@ def with_entry(content: bytes, name: str, body: bytes) -> bytes:
 
 
 def retyped(content: bytes, old: str, new: str) -> bytes:
-    """A package whose list of content types says `new` where it said `old`."""
+    """The package with `old` replaced by `new` in its list of content types."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         parts = {name: archive.read(name) for name in archive.namelist()}
     types = parts["[Content_Types].xml"].decode()

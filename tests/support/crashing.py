@@ -1,7 +1,7 @@
-"""The workers' module, in a process that kills itself at one boundary on the way of one attachment.
+"""The workers' module in a process that kills itself once, at one boundary in the processing of one attachment.
 
 CRASH_AT names the boundary, such as `before catalogue.stored` or `after storage.name`; CRASH_ID is the attachment.
-CRASH_MARKER is a file that is made first: who finds it there goes through.
+CRASH_MARKER is a file that is created before the crash: a process that finds it does not crash.
 """
 
 from __future__ import annotations
@@ -27,28 +27,28 @@ from pipeline.storage.staging import Staging
 
 __all__ = ["broker"]
 
-_here = threading.local()  # the attachment that this thread works on
+_current = threading.local()  # id: the attachment that this thread processes
 _AT, _ID, _MARKER = (os.environ.get(name, "") for name in ("CRASH_AT", "CRASH_ID", "CRASH_MARKER"))
 _STAGING = str(services().settings.staging)
 _STORAGE = str(services().settings.var_dir.absolute() / "media")
 
 
 def die(boundary: str) -> None:
-    """Ends this process with SIGKILL if this is the boundary, once."""
+    """Kills this process with SIGKILL at the configured boundary, unless it crashed there before."""
     if boundary != _AT or os.path.exists(_MARKER):
         return
     os.close(os.open(_MARKER, os.O_CREAT | os.O_EXCL))
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _concerned(args: tuple[Any, ...]) -> bool:
-    return getattr(_here, "id", None) == _ID or any(_ID in _ids_of(argument) for argument in args)
+def _concerns_attachment(args: tuple[Any, ...]) -> bool:
+    return getattr(_current, "id", None) == _ID or any(_ID in _ids_of(argument) for argument in args)
 
 
 def _ids_of(argument: Any) -> set[Any]:
-    """The attachments that an argument is about: one, or several in a list of tuples."""
+    """Ids of the attachments in an argument: of one, or of several in a list of tuples."""
     if isinstance(argument, list | tuple):
-        return {found for part in argument for found in _ids_of(part)}
+        return {media_id for part in argument for media_id in _ids_of(part)}
     if isinstance(argument, str):
         return {argument}
     if isinstance(argument, Model | DeliveryAttempt | FinishRequest):
@@ -58,15 +58,15 @@ def _ids_of(argument: Any) -> set[Any]:
 
 
 def _watch(owner: Any, attribute: str, name: str, *, where: Callable[..., bool] | None = None) -> None:
-    """Puts a boundary before and after a function of a class or a module."""
+    """Adds a boundary before and after a function of a class or a module."""
     original = getattr(owner, attribute)
 
     def watched(*args: Any, **kwargs: Any) -> Any:
-        concerned = _concerned(args) and (where is None or where(*args, **kwargs))
-        if concerned:
+        applies = _concerns_attachment(args) and (where is None or where(*args, **kwargs))
+        if applies:
             die(f"before {name}")
         result = original(*args, **kwargs)
-        if concerned:
+        if applies:
             die(f"after {name}")
         return result
 
@@ -74,12 +74,12 @@ def _watch(owner: Any, attribute: str, name: str, *, where: Callable[..., bool] 
 
 
 def _step(stage: str, original: Callable[..., Any], services: Any, work: Sequence[Any]) -> Any:
-    concerned = any(claim.id == _ID for claim, _ in work)
-    _here.id = _ID if concerned else None
-    if concerned:
+    applies = any(claim.id == _ID for claim, _ in work)
+    _current.id = _ID if applies else None
+    if applies:
         die(f"before {stage}")
     result = original(services, work)
-    if concerned:
+    if applies:
         die(f"after {stage}")
     return result
 

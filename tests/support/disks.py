@@ -1,4 +1,4 @@
-"""A small disk in memory, to be filled up. A machine that does not let tests mount one skips."""
+"""Small disks in memory for tests of full disks. Tests are skipped where mounting is not permitted."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 @contextmanager
 def small_disk(folder: Path, *, megabytes: int) -> Iterator[Path]:
-    """`folder`, as the root of a disk of this size, for the length of the block."""
+    """Mounts a disk of this size at `folder` for the duration of the block."""
     folder.mkdir(exist_ok=True)
     command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
     if subprocess.run(command, capture_output=True, check=False).returncode:
@@ -25,7 +25,7 @@ def small_disk(folder: Path, *, megabytes: int) -> Iterator[Path]:
 
 
 def fill_disk(folder: Path) -> Path:
-    """Takes all the room that is left on the folder's disk; removing the returned file gives it back."""
+    """Fills the disk of this folder with one file and returns it; removing the file frees the space."""
     ballast = folder / "ballast"
     room = os.statvfs(folder)
     with ballast.open("wb") as out:

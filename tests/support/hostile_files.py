@@ -1,4 +1,4 @@
-"""Files that are out to break whoever reads them."""
+"""Files made to crash, exhaust or deceive the program that reads them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def huge_png(width: int = 65536, height: int = 65536) -> bytes:
 
 
 def huge_jpeg(width: int = 16_800, height: int = 16_800) -> bytes:
-    """A small JPEG whose frame header says that it is large."""
+    """A small JPEG whose frame header declares a large size."""
     content = sample("jpeg/pillow")
     at = content.index(b"\xff\xc0") + 5
     return content[:at] + struct.pack(">HH", height, width) + content[at + 4 :]
@@ -40,9 +40,9 @@ def huge_animated_webp(size: int = 16_383) -> bytes:
 
 
 def gif(frames: Iterable[tuple[int, int]], canvas: tuple[int, int] = (4, 4)) -> bytes:
-    """A GIF whose frames say that they are as large as given; each holds 16 pixels."""
+    """A GIF whose frames declare these sizes; each holds 16 pixels."""
     head = b"GIF89a" + struct.pack("<HHBBB", *canvas, 0x80, 0, 0) + bytes(6)
-    # Codes of three bits: "begin anew" before each pixel keeps them at three; then "end".
+    # Codes of three bits: a clear code before each pixel keeps that length; then the end code.
     codes = sum(code << 3 * at for at, code in enumerate([4, 0] * 16 + [5]))
     pixels = b"\x02\x0d" + codes.to_bytes(13, "little") + b"\0"
     body = b"".join(b"\x2c" + struct.pack("<HHHHB", 0, 0, *size, 0) + pixels for size in frames)
@@ -50,7 +50,7 @@ def gif(frames: Iterable[tuple[int, int]], canvas: tuple[int, int] = (4, 4)) -> 
 
 
 def webp_frames(count: int) -> bytes:
-    """An animation whose first frame comes again and again."""
+    """An animation that repeats its first frame."""
     content = sample("webp/animated")
     at = content.index(b"ANMF")
     size = 8 + int.from_bytes(content[at + 4 : at + 8], "little")
@@ -59,7 +59,7 @@ def webp_frames(count: int) -> bytes:
 
 
 def png_frames(count: int) -> bytes:
-    """An APNG that says it has so many frames."""
+    """An APNG that declares this many frames."""
     return png_by_hand(chunks=png_chunk(b"acTL", struct.pack(">II", count, 0)))
 
 
@@ -81,7 +81,7 @@ def content_types_bomb() -> bytes:
 
 
 def nested_zip(depth: int) -> bytes:
-    """Archives within archives, as in 42.zip: the innermost expands."""
+    """Archives within archives, as in 42.zip; the innermost expands."""
     content = office.zipped({"0.dll": bytes(1_000_000)})
     for level in range(depth):
         content = office.zipped({f"{level}-{number}.zip": content for number in range(4)})
@@ -89,7 +89,7 @@ def nested_zip(depth: int) -> bytes:
 
 
 def overlapping_zip(copies: int = 50) -> bytes:
-    """Fifield's bomb in small: many entries share the bytes of one."""
+    """A small version of Fifield's bomb: many entries share the bytes of one."""
     out = io.BytesIO(office.package({"word/kernel.bin": bytes(range(256)) * 40}))
     with zipfile.ZipFile(out, "a") as archive:
         kernel = archive.getinfo("word/kernel.bin")
@@ -102,12 +102,14 @@ def overlapping_zip(copies: int = 50) -> bytes:
     return out.getvalue()
 
 
-def zip_that_hides(real: int, said: int) -> bytes:
-    """An entry that unpacks to more bytes than both its headers say."""
+def zip_that_hides(real: int, declared: int) -> bytes:
+    """An entry that unpacks to more bytes than both its headers declare."""
     content = office.package({"word/media/x.bin": bytes(real)})
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         entry = archive.getinfo("word/media/x.bin")
-    return content.replace(struct.pack("<II", entry.compress_size, real), struct.pack("<II", entry.compress_size, said))
+    return content.replace(
+        struct.pack("<II", entry.compress_size, real), struct.pack("<II", entry.compress_size, declared)
+    )
 
 
 def zip_with_other_local_size() -> bytes:
@@ -124,7 +126,7 @@ def zip_with_two_ends() -> bytes:
 
 
 def encrypted_zip() -> bytes:
-    """Every entry says that it is encrypted."""
+    """A package whose entries are all marked as encrypted."""
     content = bytearray(office.package())
     for mark, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
         at = content.find(mark)
@@ -191,16 +193,16 @@ FTYP = (b"ftyp", b"isom\0\0\x02\0isomiso2mp41")
 
 
 def mp4_with_long_sizes() -> bytes:
-    """The 32-bit size of the media data written in 64 bits."""
+    """An MP4 with the size of its media data in 64 bits."""
     content = sample("mp4/h264")
     at = content.index(b"mdat") - 4
-    assert content[at - 8 : at - 4] == struct.pack(">I", 8), "a spare box of 8 bytes stands before the media data"
+    assert content[at - 8 : at - 4] == struct.pack(">I", 8), "a spare box of 8 bytes precedes the media data"
     size = int.from_bytes(content[at : at + 4], "big")
     return content[: at - 8] + struct.pack(">I4sQ", 1, b"mdat", size + 8) + content[at + 8 :]
 
 
 def mp4_with_too_long_data() -> bytes:
-    """The media data claims to be a thousand times longer than the file; the index stands in front."""
+    """An MP4 with its index in front, whose media data declares 200 MB."""
     content = sample("mp4/fast-start")
     at = content.index(b"mdat") - 4
     return content[:at] + struct.pack(">I", 200_000_000) + content[at + 4 :]
@@ -218,7 +220,7 @@ def ogg_theora() -> bytes:
 
 
 def ole_with_loop() -> bytes:
-    """The allocation table leads from the main stream's second sector back to its first."""
+    """The allocation table leads from the second sector of the main stream back to the first."""
     content = bytearray(office.ole({"WordDocument": office.word_stream()}))
     table = 512 + 512 * struct.unpack_from("<I", content, 76)[0]
     struct.pack_into("<I", content, table + 4, 0)
@@ -234,7 +236,7 @@ def ole_with_directory_loop() -> bytes:
 
 
 def ole_of_two_gigabytes() -> bytes:
-    """The directory says that the main stream has 2 GB."""
+    """The directory declares a main stream of 2 GB."""
     content = office.ole({"WordDocument": office.word_stream()})
     at = content.index("WordDocument".encode("utf-16-le")) + 120
     return content[:at] + struct.pack("<Q", 2_000_000_000) + content[at + 8 :]

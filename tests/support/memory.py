@@ -1,4 +1,4 @@
-"""How much memory a block of a test needs at its peak."""
+"""Limits the peak memory of a block in a test."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from tests.conftest import missing
 
 
 def _peak_kib() -> int:
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    assert found
-    return int(found[1])
+    match = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert match
+    return int(match[1])
 
 
 @contextmanager
 def peak_memory_below(megabytes: float) -> Iterator[None]:
-    """Fails if this process grows by more within the block, even for a moment."""
+    """Fails if this process grows by more than this within the block, even for a moment."""
     try:
-        Path("/proc/self/clear_refs").write_text("5")  # starts the peak anew, proc(5)
+        Path("/proc/self/clear_refs").write_text("5")  # resets the peak, proc(5)
     except OSError:
         missing("a kernel that measures the peak of memory")
     before = _peak_kib()

@@ -1,6 +1,6 @@
-"""Odd files that are valid nevertheless, as everyday producers make them.
+"""Unusual files that are valid, as common producers make them.
 
-`ODD` and `SOUND_ONLY` map a label "type/what" to its maker.
+`ODD` and `SOUND_ONLY` map a label "type/feature" to the function that makes the file.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from tests.support.samples import animation, pdf_by_hand, picture, pillow, sampl
 
 
 def remuxed(content: bytes, form: str, *, only: str) -> bytes:
-    """The streams of one type ("audio" or "video"), as they are, in another container."""
+    """The streams of one type ("audio" or "video"), copied into another container."""
     with tempfile.NamedTemporaryFile() as file:
         with av.open(io.BytesIO(content)) as source, av.open(file.name, "w", format=form) as box:
             streams = [stream for stream in source.streams if stream.type == only]
@@ -43,7 +43,7 @@ def remuxed(content: bytes, form: str, *, only: str) -> bytes:
 
 
 def with_cover(form: str, codec: str) -> bytes:
-    """A second of a tone, with a picture as FFmpeg attaches it: a stream of one frame."""
+    """A second of a tone with a cover, which FFmpeg stores as a video stream of one frame."""
     with tempfile.NamedTemporaryFile() as file:
         with av.open(file.name, "w", format=form) as box:
             stream = box.add_stream(codec, rate=44100, layout="mono")
@@ -57,11 +57,11 @@ def with_cover(form: str, codec: str) -> bytes:
 
 
 def with_chapter_pictures() -> bytes:
-    """An M4A whose chapters have pictures: a video track, which the sound names as its chapters (`tref`, `chap`)."""
+    """An M4A with chapter pictures: a video track that the audio track references as its chapters (`tref`, `chap`)."""
     content = bytearray(
         video("mp4", "mjpeg", frames=3, voice="aac", pixels="yuvj420p").replace(b"ftypisom", b"ftypM4A ")
     )
-    movie = content.index(b"moov") - 4  # it ends the file: nothing that follows is moved
+    movie = content.index(b"moov") - 4  # the last box, so no offset behind it changes
     tracks = {handler: content.rindex(b"trak", 0, content.index(handler, movie)) - 4 for handler in (b"vide", b"soun")}
     number = content[tracks[b"vide"] + 28 : tracks[b"vide"] + 32]
     chapters = struct.pack(">I4sI4s4s", 20, b"tref", 12, b"chap", bytes(number))
@@ -72,7 +72,7 @@ def with_chapter_pictures() -> bytes:
 
 
 def mp3_with_art(size: int = 1_500_000) -> bytes:
-    """An ID3 tag with a large picture (APIC), and behind it the sound."""
+    """MP3 behind an ID3 tag with a large picture (APIC)."""
     art = b"\0image/jpeg\0\3\0" + pillow("JPEG") + bytes(size)
     frame = b"APIC" + struct.pack(">I", len(art)) + b"\0\0" + art
     length = bytes(len(frame) >> shift & 127 for shift in (21, 14, 7, 0))
@@ -80,7 +80,7 @@ def mp3_with_art(size: int = 1_500_000) -> bytes:
 
 
 def opus_with_art() -> bytes:
-    """A comment header that spans several pages."""
+    """Opus with a cover, so that its comment header spans several pages."""
     art = pillow("JPEG", size=(600, 600), quality=95)
     block = struct.pack(">II10sI5I", 3, 10, b"image/jpeg", 0, 600, 600, 24, 0, len(art)) + art
     out = io.BytesIO()
@@ -91,12 +91,12 @@ def opus_with_art() -> bytes:
 
 
 def amr_wide(frames: int = 50) -> bytes:
-    """Silence, 20 ms a frame: no encoder of it is at hand. Layout: RFC 4867 5."""
+    """Silence in AMR-WB, 20 ms a frame. By hand, because FFmpeg has no encoder for it. Layout: RFC 4867 5."""
     return b"#!AMR-WB\n" + (b"\x04" + bytes(17)) * frames
 
 
 def timed(form: str, durations: Iterable[int], **options: object) -> bytes:
-    """An animation whose frames last so many milliseconds each."""
+    """An animation with these frame durations in milliseconds."""
     times, out = list(durations), io.BytesIO()
     first, *rest = [picture((64, 48), seed=seed) for seed in range(len(times))]
     first.save(out, form, save_all=True, append_images=rest, duration=times, **options)
@@ -151,7 +151,7 @@ def pptx_with_movie() -> bytes:
 
 
 class _Stream(io.RawIOBase):
-    """What cannot be sought in, as when a server writes an archive into its answer."""
+    """An output that cannot seek, such as the response of a server."""
 
     def __init__(self) -> None:
         self.written = b""
@@ -165,7 +165,7 @@ class _Stream(io.RawIOBase):
 
 
 def streamed(package: bytes) -> bytes:
-    """The same archive, each entry's sizes behind its bytes and in 64 bits."""
+    """The same archive, with the sizes of each entry behind its bytes and in 64 bits."""
     out = _Stream()
     with zipfile.ZipFile(io.BytesIO(package)) as source, zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:  # type: ignore[arg-type]
         for name in source.namelist():
@@ -175,7 +175,7 @@ def streamed(package: bytes) -> bytes:
 
 
 def without_first_box(content: bytes) -> bytes:
-    """A QuickTime file as before `ftyp` was thought of."""
+    """A QuickTime file without `ftyp`, as written before that box was introduced."""
     return content[int.from_bytes(content[:4], "big") :]
 
 
@@ -183,11 +183,11 @@ ODD: dict[str, Callable[[], bytes]] = {
     "jpeg/large-exif": large_exif,
     "jpeg/large-profile": lambda: pillow("JPEG", icc_profile=bytes(300_000)),
     "jpeg/motion-photo": lambda: pillow("JPEG") + sample("mp4/h264"),
-    "jpeg/second-picture-gone": lambda: animation("MPO", frames=2).partition(b"\xff\xd9\xff\xd8")[0] + b"\xff\xd9",
+    "jpeg/second-picture-missing": lambda: animation("MPO", frames=2).partition(b"\xff\xd9\xff\xd8")[0] + b"\xff\xd9",
     "png/16-bit": png_16_bit,
     "png/1-bit": lambda: pillow("PNG", mode="1"),
     "png/palette-with-transparency": lambda: pillow("PNG", mode="P", transparency=3),
-    "png/default-picture-beside-animation": lambda: animation("PNG", default_image=True),
+    "png/default-image-and-animation": lambda: animation("PNG", default_image=True),
     "webp/odd-timings": lambda: timed("WEBP", [1, 0, 65535, 10, 7], lossless=True, minimize_size=True),
     "webp/mixed": lambda: timed("WEBP", [20, 40, 60], allow_mixed=True, background=(1, 2, 3, 4)),
     "gif/87a": lambda: b"GIF87a" + pillow("GIF", mode="L")[6:],
@@ -221,7 +221,7 @@ ODD: dict[str, Callable[[], bytes]] = {
     "m4a/lossless": lambda: sound("ipod", "alac", rate=44100),
     "m4a/cover": lambda: with_cover("mp4", "aac"),
     "m4a/chapter-pictures": with_chapter_pictures,
-    "pdf/mark-in-front": lambda: pdf_by_hand(before=b"\xef\xbb\xbf"),
+    "pdf/byte-order-mark-in-front": lambda: pdf_by_hand(before=b"\xef\xbb\xbf"),
     "pdf/zeros-behind": lambda: pdf_by_hand() + bytes(3000),
     "pdf/no-end": lambda: pdf_by_hand().partition(b"startxref")[0],
     "docx/picture": docx_with_picture,
@@ -230,7 +230,7 @@ ODD: dict[str, Callable[[], bytes]] = {
     "xlsx/chart": xlsx_with_chart,
     "pptx/movie": pptx_with_movie,
 }
-# Of types that are made for video, with sound alone in them.
+# Files with audio alone, of types that may hold video.
 SOUND_ONLY: dict[str, Callable[[], bytes]] = {
     "mov/aac": lambda: remuxed(sample("m4a/isom"), "mov", only="audio"),
     "mov/no-brand": lambda: without_first_box(sound("mov", "pcm_s16le")),

@@ -1,4 +1,4 @@
-"""The workers' module, with a source that kills whoever fetches from it."""
+"""The workers' module with a fetch step that kills its process for URLs that end in `/poison`."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from pipeline.services import Services
 
 __all__ = ["broker"]
 
-fetching = STEPS[Stage.FETCH]
+real_fetch = STEPS[Stage.FETCH]
 
 
 def fetch(services: Services, work: StepInputs) -> Sequence[StepOutcome]:
     if any((claim.attachment.url or "").endswith("/poison") for claim, _ in work):
         os.kill(os.getpid(), signal.SIGKILL)
-    return fetching(services, work)
+    return real_fetch(services, work)
 
 
 STEPS[Stage.FETCH] = fetch

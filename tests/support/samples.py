@@ -1,6 +1,6 @@
-"""Real files of every type, by several producers: Pillow, FFmpeg, libheif, PDFium, Office libraries, LibreOffice, hand.
+"""Sample files of every media type by several producers, such as Pillow, FFmpeg, PDFium and LibreOffice.
 
-`SAMPLES` maps a label "type/producer" to its maker; `sample(label)` makes it once.
+`SAMPLES` maps a label "type/producer" to the function that makes the file; `sample(label)` caches its bytes.
 """
 
 from __future__ import annotations
@@ -40,23 +40,23 @@ pillow_heif.register_heif_opener()
 
 @functools.cache
 def sample(label: str) -> bytes:
-    """The bytes of this sample."""
+    """Bytes of this sample."""
     return SAMPLES[label]()
 
 
 def media_type_of(label: str) -> MediaType:
-    """The row of MEDIA_TYPES that this sample is of."""
+    """Media type of this sample."""
     return MEDIA_TYPES[label.partition("/")[0]]
 
 
 def stored(name: str) -> bytes:
-    """A file of tests/files."""
+    """Content of a file in tests/files."""
     content = (FILES / name).read_bytes()
     return lzma.decompress(content) if name.endswith(".xz") else content
 
 
 def picture(size: tuple[int, int] = SIZE, *, seed: int = 1, mode: str = "RGB") -> Image.Image:
-    """A smooth picture that no two seeds share."""
+    """A smooth random image, different for each seed."""
     coarse = np.random.default_rng(seed).integers(0, 255, (6, 8, 3), dtype=np.uint8)
     return Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC).convert(mode)
 
@@ -75,7 +75,7 @@ def animation(form: str, frames: int = 5, size: tuple[int, int] = (64, 48), **op
 
 
 def turned(form: str) -> bytes:
-    """A picture lying on its side: EXIF orientation 6."""
+    """An image with EXIF orientation 6 (rotated by 90 degrees)."""
     exif = Image.Exif()
     exif[0x0112] = 6
     return pillow(form, exif=exif)
@@ -104,7 +104,7 @@ def tone(samples: int, *, offset: int, rate: int) -> np.ndarray:
 
 
 def speak(box: Any, stream: Any, rate: int, seconds: float) -> None:
-    """A tone, encoded into `stream`."""
+    """Encodes a tone into `stream`."""
     context = stream.codec_context
     resampler = av.AudioResampler(
         format=context.format, layout=context.layout, rate=rate, frame_size=context.frame_size
@@ -148,8 +148,8 @@ def video(
     pixels: str = "yuv420p",
     **muxer: str,
 ) -> bytes:
-    """A clip of 25 frames a second, with a second of a tone in the codec `voice` if one is named."""
-    with tempfile.NamedTemporaryFile() as file:  # some muxers read what they have written
+    """A clip with 25 frames a second, and with a second of a tone if an audio codec (`voice`) is named."""
+    with tempfile.NamedTemporaryFile() as file:  # some muxers read their own output
         with av.open(file.name, "w", format=form, options=muxer) as box:
             stream = box.add_stream(codec, rate=25)
             stream.width, stream.height, stream.pix_fmt = *size, pixels
@@ -175,7 +175,7 @@ def wav_by_wave(seconds: float = 0.5, rate: int = 8000) -> bytes:
 
 
 def pdf_by_hand(pages: int = 2, *, catalog: str = "", before: bytes = b"", objects: tuple[str, ...] = ()) -> bytes:
-    """A PDF with a right cross-reference table, whatever its objects say."""
+    """A PDF with a correct cross-reference table, whatever its objects contain."""
     kids = " ".join(f"{3 + page} 0 R" for page in range(pages))
     bodies = [f"<< /Type /Catalog /Pages 2 0 R {catalog} >>", f"<< /Type /Pages /Count {pages} /Kids [{kids}] >>"]
     bodies += ["<< /Type /Page /Parent 2 0 R /MediaBox [0 0 200 300] >>"] * pages

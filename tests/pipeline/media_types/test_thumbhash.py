@@ -1,4 +1,4 @@
-"""The ThumbHash of pictures, against what the reference in JavaScript (npm, thumbhash 0.1.1) says of the same."""
+"""ThumbHash, compared with the results of the reference implementation in JavaScript (npm, thumbhash 0.1.1)."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_thumbhash_equals_the_reference_except_for_rounding_ties(
     ours, reference = thumbhash(width, height, painted(width, height, pixel)), base64.b64decode(expected)
     assert len(ours) == len(reference)
     assert ours[:5] == reference[:5]
-    # A term that is nought but for the last bit of a float lies between 7 and 8.
+    # A term that is zero except for the last bit of a float is rounded to 7 or 8.
     differing = [pair for pair in zip(nibbles(ours), nibbles(reference), strict=True) if pair[0] != pair[1]]
     assert all(set(pair) == {7, 8} for pair in differing)
     assert len(differing) <= 1
@@ -54,11 +54,11 @@ def test_thumbhash_equals_the_reference_except_for_rounding_ties(
 @settings(max_examples=30, deadline=None)
 def test_thumbhash_has_10_to_25_bytes_and_correct_flags(width: int, height: int, left: bytes, right: bytes) -> None:
     rgba = b"".join(left if x * 2 < width else right for _ in range(height) for x in range(width))
-    found = thumbhash(width, height, rgba)
-    assert 10 <= len(found) <= 25
+    digest = thumbhash(width, height, rgba)
+    assert 10 <= len(digest) <= 25
     opaque = left[3] == right[3] == 255 or (width == 1 and left[3] == 255)
-    assert bool(found[2] & 0x80) is not opaque
-    assert bool(found[4] & 0x80) is (width > height)
+    assert bool(digest[2] & 0x80) is not opaque
+    assert bool(digest[4] & 0x80) is (width > height)
 
 
 def test_thumbhash_contains_the_mean_colour() -> None:
@@ -66,7 +66,7 @@ def test_thumbhash_contains_the_mean_colour() -> None:
     light, yellow, red = (header & 63) / 63, (header >> 6 & 63) / 31.5 - 1, (header >> 12 & 63) / 31.5 - 1
     blue = light - 2 / 3 * yellow
     reds = (3 * light - blue + red) / 2
-    assert [round(255 * one) for one in (reds, reds - red, blue)] == pytest.approx([10, 200, 90], abs=6)
+    assert [round(255 * value) for value in (reds, reds - red, blue)] == pytest.approx([10, 200, 90], abs=6)
 
 
 @pytest.mark.parametrize(("width", "height", "size"), [(101, 1, 404), (1, 101, 404), (0, 4, 0), (2, 2, 15)])
