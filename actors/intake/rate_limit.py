@@ -1,7 +1,7 @@
-"""How much a sender may hand over in a minute, counted in Redis for all processes together.
+"""The intake rate limit: how many attachments a sender may hand over in a minute, counted in Redis for all processes.
 
-A process takes places a few at a time, so that most requests cost no round trip; what it has left when the minute ends
-is lost. While Redis is away each process counts alone.
+The window moves: at most so many in any 60 seconds, whenever they begin. A process counts a few at once in advance, so
+that most requests need no round trip. While Redis is away, each process counts alone.
 """
 
 from __future__ import annotations
@@ -9,110 +9,119 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from importlib import resources
+
+from limits import RateLimitItemPerMinute
+from limits.storage import MemoryStorage, RedisStorage
+from limits.strategies import MovingWindowRateLimiter
 
 from actors.intake.circuit_breaker import CircuitBreaker, RedisUnavailableError
 from actors.redis_queue.queue import RedisQueue
 
 WINDOW_S = 60.0
-SHARE = 100  # a process takes at most this part of a minute's places at once
-MOST_KNOWN = 10_000  # senders that are remembered before those whose minute is over are forgotten
+RESERVED_SHARE = 100  # a process counts at most this part of the limit in advance; what it does not use is lost
+MAX_RESERVATIONS = 10_000  # senders with a reservation; beyond, expired reservations are removed
 
 
 @dataclass
-class WindowQuota:
-    """What may still be taken in a sender's window, which ends at `until` of the clock."""
+class Reservation:
+    """What was counted in advance for a sender; it expires at `until`, as `time.monotonic`."""
 
     left: int
     until: float
 
 
-class Windows:
-    """The open windows of senders."""
+class Reservations:
+    """The reservations of one process."""
 
     def __init__(self) -> None:
-        self._places: dict[str, WindowQuota] = {}
+        self._by_sender: dict[str, Reservation] = {}
+        self._lock = threading.Lock()
 
-    def of(self, sender: str, now: float) -> WindowQuota | None:
-        places = self._places.get(sender)
-        return places if places and places.until > now else None
+    def use(self, costs: Mapping[str, int]) -> bool:
+        """Uses reservations for all of these senders; False if one of them has too few, and none is used."""
+        now = time.monotonic()
+        with self._lock:
+            if any(self._left(sender, now) < cost for sender, cost in costs.items()):
+                return False
+            for sender, cost in costs.items():
+                self._by_sender[sender].left -= cost
+            return True
 
-    def open(self, sender: str, places: WindowQuota, now: float) -> WindowQuota:
-        if len(self._places) >= MOST_KNOWN:
-            self._places = {name: known for name, known in self._places.items() if known.until > now}
-        self._places[sender] = places
-        return places
+    def add(self, sender: str, count: int) -> None:
+        if count <= 0:
+            return
+        now = time.monotonic()
+        with self._lock:
+            if len(self._by_sender) >= MAX_RESERVATIONS:
+                self._by_sender = {name: known for name, known in self._by_sender.items() if known.until > now}
+            # Added to what another thread has reserved meanwhile.
+            self._by_sender[sender] = Reservation(self._left(sender, now) + count, now + WINDOW_S)
+
+    def _left(self, sender: str, now: float) -> int:
+        reservation = self._by_sender.get(sender)
+        return reservation.left if reservation and reservation.until > now else 0
 
 
 class IntakeRateLimit:
-    """Counts by sender. A window begins with the first place that is taken and lasts a minute.
+    """Counts attachments by sender. A limit of 0 allows everything.
 
-    What is wanted at once and is more than a minute's places is given while any of them is left, and uses up all of
-    them: beside others that come in between it would never be given.
+    A batch larger than the limit is allowed while the window has any room left, and uses up all of it: next to other
+    requests of the same sender it would never find an empty window.
     """
 
-    def __init__(
-        self, belt: RedisQueue, breaker: CircuitBreaker, *, per_minute: int, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, queue: RedisQueue, breaker: CircuitBreaker, *, per_minute: int) -> None:
         self._breaker = breaker
         self._limit = per_minute
-        self._clock = clock
-        self._namespace = belt.keys.namespace
-        self._script = belt.client.register_script(
-            (resources.files("actors.redis_queue") / "lua" / "rate.lua").read_text()
-        )
-        self._reserved, self._alone = Windows(), Windows()
-        self._lock = threading.Lock()
+        self._item = RateLimitItemPerMinute(per_minute, namespace="hook")
+        prefix = f"{{{queue.keys.namespace}}}:rate"
+        pool = queue.client.connection_pool
+        self._shared = MovingWindowRateLimiter(RedisStorage("redis://", connection_pool=pool, key_prefix=prefix))
+        self._local = MovingWindowRateLimiter(MemoryStorage())
+        self._reservations = Reservations()
 
-    def take(self, wanted: Mapping[str, int]) -> float:
-        """Takes so many for each of these senders and returns 0, or takes none and returns the seconds to wait."""
-        if not self._limit or self._take_reserved(wanted):
+    def acquire(self, costs: Mapping[str, int]) -> float:
+        """Counts so many attachments for each sender and returns 0, or the seconds after which to try again."""
+        if not self._limit or self._reservations.use(costs):
             return 0
         try:
-            return self._breaker.call(partial(self._take_shared, wanted))
+            return self._breaker.call(partial(self._acquire_shared, costs))
         except RedisUnavailableError:
-            return self._take_alone(wanted)
+            return self._acquire(self._local, costs)
 
-    def _take_reserved(self, wanted: Mapping[str, int]) -> bool:
-        with self._lock:
-            now = self._clock()
-            found = [(self._reserved.of(sender, now), size) for sender, size in wanted.items()]
-            mine = [(places, size) for places, size in found if places and places.left >= size]
-            if len(mine) < len(wanted):
-                return False
-            for places, size in mine:
-                places.left -= size
-            return True
+    def _acquire_shared(self, costs: Mapping[str, int]) -> float:
+        return self._acquire(self._shared, costs, reserve=self._limit // RESERVED_SHARE)
 
-    def _take_shared(self, wanted: Mapping[str, int]) -> float:
-        sizes = [size for need in wanted.values() for size in (need, max(need, self._limit // SHARE))]
-        wait_ms, *granted = self._script([self._key(s) for s in wanted], [self._limit, int(WINDOW_S * 1000), *sizes])
-        if wait_ms:
-            return float(wait_ms) / 1000
-        with self._lock:
-            now = self._clock()
-            for (sender, need), taken, ends_ms in zip(wanted.items(), granted[::2], granted[1::2], strict=True):
-                meanwhile = self._reserved.of(sender, now)  # what another thread has reserved
-                left = taken - need + (meanwhile.left if meanwhile else 0)
-                self._reserved.open(sender, WindowQuota(left, now + ends_ms / 1000), now)
+    def _acquire(self, limiter: MovingWindowRateLimiter, costs: Mapping[str, int], *, reserve: int = 0) -> float:
+        # Two requests at the same moment may both pass this check; the second then counts a part of its senders only.
+        if len(costs) > 1:
+            for sender, cost in costs.items():
+                if not limiter.test(self._item, _identifier(sender), cost=cost if cost <= self._limit else 1):
+                    return self._wait_s(limiter, sender)
+        for sender, cost in costs.items():
+            counted = self._count(limiter, sender, cost, reserve)
+            if not counted:
+                return self._wait_s(limiter, sender)
+            self._reservations.add(sender, counted - cost)
         return 0
 
-    def _take_alone(self, wanted: Mapping[str, int]) -> float:
-        with self._lock:
-            now = self._clock()
-            found = {sender: self._alone.of(sender, now) for sender in wanted}
-            least = {sender: need if need <= self._limit else 1 for sender, need in wanted.items()}
-            waits = [places.until - now for sender, places in found.items() if places and places.left < least[sender]]
-            if waits:
-                return max(waits)
-            for sender, places in found.items():
-                fresh = WindowQuota(self._limit, now + WINDOW_S)
-                (places or self._alone.open(sender, fresh, now)).left -= wanted[sender]
-            return 0
+    def _count(self, limiter: MovingWindowRateLimiter, sender: str, cost: int, reserve: int) -> int:
+        """Counts `reserve` if that is more than `cost` and there is room, else `cost`; returns 0 if there is no room."""
+        identifier = _identifier(sender)
+        if cost > self._limit:
+            cost = max(1, limiter.get_window_stats(self._item, identifier).remaining)
+        if reserve > cost and limiter.hit(self._item, identifier, cost=reserve):
+            return reserve
+        return cost if limiter.hit(self._item, identifier, cost=cost) else 0
 
-    def _key(self, sender: str) -> str:
-        digest = hashlib.sha256(sender.encode("utf-8", "surrogatepass")).hexdigest()[:32]
-        return f"{{{self._namespace}}}:rate:{digest}"
+    def _wait_s(self, limiter: MovingWindowRateLimiter, sender: str) -> float:
+        """Seconds until the oldest attachments leave the window."""
+        reset_at = limiter.get_window_stats(self._item, _identifier(sender)).reset_time
+        return min(WINDOW_S, max(0.001, reset_at - time.time()))
+
+
+def _identifier(sender: str) -> str:
+    """A sender as part of a Redis key: its name may be long or have any characters."""
+    return hashlib.sha256(sender.encode("utf-8", "surrogatepass")).hexdigest()[:32]

@@ -17,7 +17,7 @@ def check_rate_limit(rates: IntakeRateLimit, attachments: Iterable[Attachment]) 
         RetryableError: `too_many_requests`; none of them was counted.
     """
     counts = Counter(f"{attachment.gateway}\0{attachment.session}" for attachment in attachments)
-    wait_s = rates.take(counts) if counts else 0
+    wait_s = rates.acquire(counts) if counts else 0
     if wait_s:
         message = "this session hands over more attachments than HOOK_RATE_PER_MINUTE allows"
         raise RetryableError(Code.TOO_MANY_REQUESTS, message, retry_after=wait_s)
