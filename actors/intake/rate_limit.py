@@ -108,7 +108,7 @@ class IntakeRateLimit:
         return 0
 
     def _count(self, limiter: MovingWindowRateLimiter, sender: str, cost: int, reserve: int) -> int:
-        """Counts `reserve` if that is more than `cost` and there is room, else `cost`; returns 0 if there is no room."""
+        """Counts `reserve` if it exceeds `cost` and there is room, else `cost`; returns 0 if there is no room."""
         identifier = _identifier(sender)
         if cost > self._limit:
             cost = max(1, limiter.get_window_stats(self._item, identifier).remaining)
