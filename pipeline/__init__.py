@@ -1,1 +1,4 @@
-"""What happens to one attachment, from its source to its announcement. Knows no queue, no web, no command line."""
+"""Processes one attachment, from its source to the event that reports its outcome.
+
+This package knows no queue, no web framework and no command line.
+"""

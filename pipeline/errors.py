@@ -1,6 +1,6 @@
-"""Every way an attachment can fail, with the stable code that programs match on.
+"""The errors of the pipeline, each with a stable code that programs match on.
 
-Permanence is in the type of the error: a `PermanentError` is final, a `RetryableError` may be tried again.
+The type says whether an error is permanent: a `PermanentError` is final, a `RetryableError` may be retried.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Code(StrEnum):
-    """Stable codes of errors, as they stand in the catalogue, in events, in answers and in logs."""
+    """The stable error codes in the catalogue, in events, in responses and in logs."""
 
     # fetch
     URL_BLOCKED = "url_blocked"
@@ -57,15 +57,15 @@ class Code(StrEnum):
     STAGING_LOST = "staging_lost"
     STORAGE = "storage"
     CATALOGUE = "catalogue"
-    NOTIFY = "notify"  # of a webhook's attempt, and of what an earlier version could not announce
-    # the belt
+    NOTIFY = "notify"  # a webhook attempt failed
+    # the queue
     INTERNAL = "internal"
     POISON = "poison"
     QUEUE = "queue"
     SUPERSEDED = "superseded"
     # an operator
     CANCELLED = "cancelled"
-    # what comes from outside
+    # messages, settings and requests
     BAD_PAYLOAD = "bad_payload"
     BAD_SETTING = "bad_setting"
     UNAUTHORIZED = "unauthorized"
@@ -79,7 +79,7 @@ class Code(StrEnum):
 
 
 class PipelineError(Exception):
-    """Raised when a step cannot go on. `code` is stable, `message` is for people and holds no secret."""
+    """Raised when a step cannot continue. `code` is stable, `message` is for people and contains no secret."""
 
     def __init__(self, code: Code, message: str) -> None:
         super().__init__(f"{code}: {message}")
@@ -88,18 +88,18 @@ class PipelineError(Exception):
 
 
 class PermanentError(PipelineError):
-    """Raised when trying again cannot help: the content or its source is refused for good."""
+    """Raised when a retry cannot help: the content or its source is refused."""
 
 
 class CancelledError(PermanentError):
-    """Raised in the midst of its work on an attachment that somebody has cancelled."""
+    """Raised when the attachment in progress was cancelled."""
 
     def __init__(self) -> None:
         super().__init__(Code.CANCELLED, "it was cancelled")
 
 
 class RetryableError(PipelineError):
-    """Raised when another attempt may succeed. `retry_after` is the server's own wish, in seconds."""
+    """Raised when another attempt may succeed. `retry_after` is the delay in seconds that the server asks for."""
 
     def __init__(self, code: Code, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(code, message)
@@ -107,33 +107,33 @@ class RetryableError(PipelineError):
 
 
 class BusyError(RetryableError):
-    """Raised when this process has too much of something under way: to be asked again soon, and no attempt."""
+    """Raised when this process is at a limit. The attachment is retried soon, and no attempt is counted."""
 
 
 class PacedError(BusyError):
-    """Raised when it is not an attachment's turn at a host yet: it comes back after `retry_after` seconds."""
+    """Raised when an attachment has to wait for its turn at a host: it is retried after `retry_after` seconds."""
 
 
 class AwayError(RetryableError):
-    """Raised when a server that every attachment needs does not answer: the attachment waits, and no attempt counts."""
+    """Raised when a server that every attachment needs is unreachable. The attachment waits; no attempt is counted."""
 
 
 class StagingLostError(PipelineError):
-    """Raised when the staged bytes of an attachment are not on this machine: it goes back to fetch."""
+    """Raised when the staged bytes of an attachment are not on this machine. It returns to fetch."""
 
     def __init__(self, name: str) -> None:
         super().__init__(Code.STAGING_LOST, f"the staged file {name} is not on this machine")
 
 
 class SupersededError(PipelineError):
-    """Raised when somebody else has taken this attachment over: whoever sees it stops and writes nothing."""
+    """Raised when another worker has taken over this attachment. The caller stops and writes nothing."""
 
     def __init__(self, media_id: str) -> None:
         super().__init__(Code.SUPERSEDED, f"{media_id} has been taken over or has ended")
 
 
 class PayloadError(PermanentError):
-    """Raised when what a gateway, a file or a command handed over does not fit; `field` names what is wrong."""
+    """Raised when input of a gateway, a file or a command is invalid. `field` names the invalid field."""
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(Code.BAD_PAYLOAD, f"{field}: {message}" if field else message)
@@ -147,14 +147,14 @@ class SettingsError(PermanentError):
         super().__init__(Code.BAD_SETTING, message)
 
 
-CANCELLED = CancelledError()  # what its row and its announcement say, whoever writes them
+CANCELLED = CancelledError()  # the error in the row and in the event of every cancelled attachment
 
 
 def or_raise(result: T | PipelineError) -> T:
-    """The result of one item of many, its error raised.
+    """Returns the result of one item, or raises its error.
 
     Raises:
-        PipelineError: the item's own.
+        PipelineError: the error of the item.
     """
     if isinstance(result, PipelineError):
         raise result

@@ -1,7 +1,7 @@
 """The history of an attachment: one entry for each attempt at a stage.
 
 History needs no write of its own. Entries wait in the attempt log of the claim until the next update of the
-attachment's row; if another process makes that update, they travel in the queue message.
+attachment's row. If another process makes that update, they travel in the queue message.
 """
 
 from __future__ import annotations
@@ -18,33 +18,33 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from pipeline.values.gateway_values import clean_text
 
-MAX_MESSAGE = 300  # characters of an error's message that are kept for each attempt
-MAX_CARRIED = 20  # entries that ride in a message
+MAX_MESSAGE = 300  # characters of an error message that an entry keeps
+MAX_CARRIED = 20  # entries in a queue message; older ones are dropped
 
 
 class HistoryOutcome(StrEnum):
-    """What became of an attempt, or what happened between two."""
+    """The outcome of an attempt, or an event between two attempts."""
 
     DONE = "done"
-    RETRY = "retry"  # went wrong and is tried again
-    WAITS = "waits"  # for its turn or for a server of ours: no attempt, told once for as long as it waits
-    BACK = "back_to_fetch"  # the staged bytes were not there
+    RETRY = "retry"  # failed, and will be tried again
+    WAITS = "waits"  # waited for its turn or for a server of ours; not an attempt, and recorded once per wait
+    BACK = "back_to_fetch"  # the staged bytes were missing
     REFUSED = "refused"
     FAILED = "failed"
     EXPIRED = "expired"
     CANCELLED = "cancelled"
-    CRASHED = "crashed"  # a worker died while it held the attachment, and another one took it over
+    CRASHED = "crashed"  # a worker died with the attachment, and another one took it over
     REPLAYED = "replayed"
 
 
 FINAL = frozenset(
     {HistoryOutcome.REFUSED, HistoryOutcome.FAILED, HistoryOutcome.EXPIRED, HistoryOutcome.CANCELLED}
-)  # after these it is only announced
+)  # only notify follows these
 
-# Looked up for every stage of every file.
+# Local names, because every stage of every file looks them up.
 _DONE, _WAITS = HistoryOutcome.DONE, HistoryOutcome.WAITS
 
-_ENDINGS = {
+_OUTCOMES = {
     "rejected": HistoryOutcome.REFUSED,
     "failed": HistoryOutcome.FAILED,
     "expired": HistoryOutcome.EXPIRED,
@@ -52,8 +52,8 @@ _ENDINGS = {
 
 
 def failure_outcome(status: str, code: str) -> HistoryOutcome:
-    """What an ending with this status and this error is called here."""
-    return HistoryOutcome.CANCELLED if code == HistoryOutcome.CANCELLED.value else _ENDINGS[status]
+    """The history outcome of a failure with this status and this error code."""
+    return HistoryOutcome.CANCELLED if code == HistoryOutcome.CANCELLED.value else _OUTCOMES[status]
 
 
 def _shortened(message: Any) -> Any:
@@ -61,9 +61,9 @@ def _shortened(message: Any) -> Any:
 
 
 class HistoryEntry(BaseModel):
-    """One attempt at a stage, or what happened before the next. `worker` is `<host>:<process id>`.
+    """One attempt at a stage, or an event before the next attempt. `worker` is `<host>:<process id>`.
 
-    `at` is when it began, in Unix milliseconds, `ms` how long it took; None for what takes no time.
+    `at` is the start in Unix milliseconds, `ms` the duration; None for an event without a duration.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
@@ -79,24 +79,25 @@ class HistoryEntry(BaseModel):
     worker: str | None = None
 
     def line(self) -> str:
-        """As it is kept: a line of JSON without what goes without saying."""
+        """The stored form: one line of JSON without default values."""
         return self.model_dump_json(exclude_defaults=True) + "\n"
 
 
 def new_entry(stage: str, outcome: HistoryOutcome, **fields: Any) -> HistoryEntry:
-    """What happens just now, in this process."""
+    """An entry for an event that happens now in this process."""
     return HistoryEntry(stage=stage, outcome=outcome, at=int(time.time() * 1000), worker=worker_name(), **fields)
 
 
 def read_lines(text: str | None) -> list[HistoryEntry]:
-    """The entries of a row, the first one first; each once, though a write whose answer was lost was made again.
+    """The entries of a row, oldest first.
 
-    The first line may have been cut in two when the oldest were let go.
+    Duplicates are dropped: they come from a write that was repeated because its answer was lost. So is an incomplete
+    first line, which is left when the older half of a history is removed.
     """
-    return list(dict.fromkeys(found for line in (text or "").splitlines() if (found := _entry(line))))
+    return list(dict.fromkeys(entry for line in (text or "").splitlines() if (entry := _parse(line))))
 
 
-def _entry(line: str) -> HistoryEntry | None:
+def _parse(line: str) -> HistoryEntry | None:
     try:
         return HistoryEntry.model_validate_json(line)
     except ValidationError:
@@ -104,7 +105,7 @@ def _entry(line: str) -> HistoryEntry | None:
 
 
 class Attempt(NamedTuple):
-    """An attempt that is over. `began` is in Unix seconds."""
+    """A finished attempt. `began` is in Unix seconds, `ms` is its duration."""
 
     stage: str
     number: int
@@ -116,85 +117,87 @@ class Attempt(NamedTuple):
 
 
 class AttemptLog:
-    """What happened under one claim and stands in no row yet. For one thread at a time."""
+    """The entries of one claim that are not yet written to its row. Not thread-safe."""
 
     def __init__(self, run: int = 0) -> None:
         self.run = run
         self._pending: list[str] = []
-        self._final = False  # whether the ending that these lead to is among them
-        self._under_way: tuple[str, int, float, float] | None = None
-        self._told = False  # that what is under way went well
+        self._has_final = False  # a pending entry has a final outcome
+        self._current: tuple[str, int, float, float] | None = None
+        self._current_written = False  # the current attempt is written as done already
         self._waits = False
         self._crashes = 0
 
     def start(self, stage: str, number: int) -> None:
-        """An attempt begins now."""
-        self._under_way = (stage, number, time.time(), time.perf_counter())
-        self._told = False
+        """Starts an attempt now."""
+        self._current = (stage, number, time.time(), time.perf_counter())
+        self._current_written = False
 
     def finish(self, outcome: HistoryOutcome, *, code: str | None = None, message: str | None = None) -> Attempt | None:
-        """The attempt is over; None if none was under way, or it goes on waiting as the one before did."""
-        if self._under_way is None:
+        """Finishes the current attempt. Returns None if there is none, or if it waits again as the one before did."""
+        if self._current is None:
             return None
-        attempt = self._current(outcome, code, message)
-        self._under_way = None
+        attempt = self._attempt(outcome, code, message)
+        self._current = None
         waited, self._waits = self._waits, outcome is _WAITS
         if waited and self._waits:
             return None
         if outcome is not _DONE:
-            self._final = self._final or outcome in FINAL
-        elif self._told:
+            self._has_final = self._has_final or outcome in FINAL
+        elif self._current_written:
             return attempt
         self._pending.append(self._line(attempt))
         return attempt
 
     def record_crash(self, stage: str, workers: int) -> bool:
-        """So many workers have died while they held it; False if that is known."""
+        """Records that this many workers in total have died with the attachment. False if that is recorded already."""
         if workers <= self._crashes:
             return False
         self._crashes = workers
-        died = f"{workers} workers have died while they held it" if workers > 1 else "a worker died while it held it"
-        self._pending.append(new_entry(stage, HistoryOutcome.CRASHED, run=self.run, message=died).line())
+        message = (
+            f"{workers} workers died with this attachment" if workers > 1 else "a worker died with this attachment"
+        )
+        self._pending.append(new_entry(stage, HistoryOutcome.CRASHED, run=self.run, message=message).line())
         return True
 
     def pending_lines(self, *, closing: bool = False, final: HistoryEntry | None = None) -> str:
-        """What is to be written now.
+        """The lines to write now.
 
-        `closing` tells the attempt under way as done: the write is its last deed. `final` is the ending that is
-        written, which is told unless the attempt that led to it is.
+        With `closing` the current attempt is included as done, because the write is its last action. `final` is
+        included unless a pending attempt has led to that outcome.
         """
-        told = "".join(self._pending)
-        if closing and self._under_way and not self._told:
-            told += self._line(self._current(HistoryOutcome.DONE))
-        return told + final.line() if final and not self._final else told
+        lines = "".join(self._pending)
+        if closing and self._current and not self._current_written:
+            lines += self._line(self._attempt(HistoryOutcome.DONE))
+        return lines + final.line() if final and not self._has_final else lines
 
     def mark_written(self, *, closing: bool = False) -> None:
-        """What `lines` told stands in the row now."""
+        """Forgets the lines of `pending_lines`, which are in the row now."""
         self._pending.clear()
-        self._final = False
-        self._told = self._told or closing
+        self._has_final = False
+        self._current_written = self._current_written or closing
 
     def export(self) -> dict[str, Any] | None:
-        """What another process has to know that goes on with it; None if that is nothing."""
-        known = {"lines": self._pending[-MAX_CARRIED:], "waits": self._waits, "crashes": self._crashes}
-        return {name: value for name, value in known.items() if value} or None
+        """What another process needs to continue this log, for a queue message; None if that is nothing."""
+        state = {"lines": self._pending[-MAX_CARRIED:], "waits": self._waits, "crashes": self._crashes}
+        return {name: value for name, value in state.items() if value} or None
 
-    def restore(self, carried: dict[str, Any]) -> None:
-        """Goes on with what the process before has carried; what is not of that form is left out."""
-        lines, crashes = carried.get("lines"), carried.get("crashes")
-        found = _carried_entries(lines if isinstance(lines, list) else ())
-        self._pending[:0] = [entry.line() for entry in found]
-        self._final = any(entry.outcome in FINAL for entry in found)
-        self._waits = carried.get("waits") is True
+    def restore(self, exported: dict[str, Any]) -> None:
+        """Continues the log of another process. Values of a wrong type are ignored."""
+        lines, crashes = exported.get("lines"), exported.get("crashes")
+        entries = _carried_entries(lines if isinstance(lines, list) else ())
+        self._pending[:0] = [entry.line() for entry in entries]
+        self._has_final = any(entry.outcome in FINAL for entry in entries)
+        self._waits = exported.get("waits") is True
         self._crashes = crashes if isinstance(crashes, int) else 0
 
-    def _current(self, outcome: HistoryOutcome, code: str | None = None, message: str | None = None) -> Attempt:
-        assert self._under_way is not None
-        stage, number, at, began = self._under_way
+    def _attempt(self, outcome: HistoryOutcome, code: str | None = None, message: str | None = None) -> Attempt:
+        assert self._current is not None
+        stage, number, at, began = self._current
         return Attempt(stage, number, at, (time.perf_counter() - began) * 1000, outcome, code, message)
 
     def _line(self, attempt: Attempt) -> str:
-        """As `HistoryEntry.line`, three times as fast for what nearly all attempts are: the first one, and done."""
+        """As `HistoryEntry.line`, but three times as fast for nearly all attempts: the first one, and done."""
         stage, number, began, took, outcome, code, message = attempt
         at, ms = int(began * 1000), round(took, 1)
         if outcome is _DONE and number == 1 and not self.run:
@@ -214,22 +217,22 @@ class AttemptLog:
 
 
 def _carried_entries(lines: Iterable[Any]) -> list[HistoryEntry]:
-    return [found for line in list(lines)[-MAX_CARRIED:] if isinstance(line, str) and (found := _entry(line))]
+    return [entry for line in list(lines)[-MAX_CARRIED:] if isinstance(line, str) and (entry := _parse(line))]
 
 
 def worker_name() -> str:
-    """This process, as entries name it."""
+    """The name of this process in history entries."""
     return _Process.name
 
 
 class _Process:
-    """What this process is called: asked for at its start, and by a forked child anew."""
+    """The name of this process, determined at its start and again in a forked child."""
 
     name = ""
 
     @classmethod
     def find_name(cls) -> None:
-        # Plain signs only: it stands in lines that are put together by hand.
+        # Restricted to plain characters, because `_line` puts it into JSON unescaped.
         host = re.sub(r"[^\w.-]", "_", platform.node(), flags=re.ASCII)
         cls.name = f"{host}:{os.getpid()}"
 

@@ -1,4 +1,4 @@
-"""Several items at once, each with an end of its own: for work that waits for a server."""
+"""Runs work that waits for a server on several items in parallel."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from typing import TypeVar
 from pipeline.errors import PipelineError
 
 Item = TypeVar("Item")
-DeliveryResult = TypeVar("DeliveryResult")
-THREADS = 16
+Result = TypeVar("Result")
+THREADS = 16  # items that are processed at the same time
 
 
-def result_or_error(work: Callable[[Item], DeliveryResult], item: Item) -> DeliveryResult | PipelineError:
-    """What comes of the item, or the error that it raises."""
+def result_or_error(work: Callable[[Item], Result], item: Item) -> Result | PipelineError:
+    """The result for the item, or the PipelineError that `work` raises."""
     try:
         return work(item)
     except PipelineError as error:
         return error
 
 
-def map_parallel(work: Callable[[Item], DeliveryResult], items: Sequence[Item]) -> list[DeliveryResult | PipelineError]:
-    """What comes of each item, in their order: at most 16 at a time wait."""
+def map_parallel(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result | PipelineError]:
+    """The result or the error of each item, in the order of the items."""
     if len(items) < 2:
         return [result_or_error(work, item) for item in items]
-    with ThreadPoolExecutor(min(len(items), THREADS), thread_name_prefix="map_parallel") as threads:
+    with ThreadPoolExecutor(min(len(items), THREADS), thread_name_prefix="parallel") as threads:
         return list(threads.map(partial(result_or_error, work), items))

@@ -34,14 +34,14 @@ def delete(tools: Services, media_id: str) -> Record:
         RetryableError: `catalogue`, and it is as it was; `storage`, and a worker removes the content later.
     """
     began = time.monotonic()
-    tombstone = tools.catalogue.delete(media_id)
+    tombstone = tools.catalogue.deletions.start(media_id)
     if tombstone is None:
         return _deleted_before(tools.catalogue.get(media_id))
     _take_back(tools, tombstone)
     tools.staging.discard(media_id)
     tools.storage.delete(intake_key(media_id))
     if tombstone.storage_key and _remove_content(tools, tombstone, began):
-        tools.catalogue.mark_content_deleted(tombstone)
+        tools.catalogue.deletions.finish(tombstone)
     log.info("attachment deleted", id=media_id, session=tombstone.session)
     return tombstone
 
@@ -52,7 +52,7 @@ def finish_deletions(tools: Services) -> int:
     Raises:
         RetryableError: `catalogue` or `storage`.
     """
-    undone = tools.catalogue.unfinished_deletions(older_than_s=UNDONE_FOR_S)
+    undone = tools.catalogue.deletions.unfinished(older_than_s=UNDONE_FOR_S)
     for media_id in undone:
         delete(tools, media_id)
     return len(undone)
@@ -70,7 +70,11 @@ def _take_back(tools: Services, tombstone: Record) -> None:
 
 def _remove_content(tools: Services, tombstone: Record, began: float) -> bool:
     """Whether nothing is left to do for the content: it is gone, or another attachment has it."""
-    if tombstone.sha256 is None or tombstone.storage_key is None or tools.catalogue.is_content_in_use(tombstone.sha256):
+    if (
+        tombstone.sha256 is None
+        or tombstone.storage_key is None
+        or tools.catalogue.deletions.is_content_in_use(tombstone.sha256)
+    ):
         return True
     if time.monotonic() - began > BEGUN_WITHIN_S:
         return False

@@ -121,7 +121,7 @@ def _catalogue_state(services: Services) -> CatalogueState | None:
         kinds = Counter(pause.kind for pause in catalogue.pauses.all())
         return CatalogueState(
             totals=catalogue.totals(),
-            oldest_s=catalogue.oldest_s(),
+            oldest_s=catalogue.statistics.oldest_unfinished_s(),
             webhooks=catalogue.deliveries.endpoint_stats(services.webhooks.endpoints),
             pauses={kind: kinds[kind] for kind in ("stage", "session")},
         )

@@ -26,8 +26,8 @@ def stats() -> dict[str, Any]:
         "queues": queue.stats.counts() | queue.preview_queue.stats.counts(),
         "sessions": queue.stats.sessions(),
         "totals": catalogue.totals(),
-        "duration_ms": catalogue.durations(),
-        "per_minute": catalogue.per_minute(),
-        "oldest_unfinished_s": round(catalogue.oldest_s(), 3),
+        "duration_ms": catalogue.statistics.durations(),
+        "per_minute": catalogue.statistics.per_minute(),
+        "oldest_unfinished_s": round(catalogue.statistics.oldest_unfinished_s(), 3),
         "pauses": [pause._asdict() for pause in catalogue.pauses.all()],
     }

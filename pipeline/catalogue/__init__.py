@@ -1,4 +1,4 @@
-"""The catalogue: the record of every attachment that was accepted, and how it ended."""
+"""The catalogue: the database with the record and the outcome of every accepted attachment."""
 
 from pipeline.catalogue.catalogue import Catalogue
 from pipeline.catalogue.claim_writes import FinishRequest

@@ -1,4 +1,4 @@
-"""Cancelling: what has not ended is marked, and from then on no other ending than that can be written for it."""
+"""Cancellations. Once an attachment is marked as cancelled, no other outcome can be recorded for it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CANCEL = (
     .values(cancelled_at=func.coalesce(media.c.cancelled_at, bindparam("now")))
     .returning(*RECORD)
 )
-# Like a deletion's note: whoever stores the same content looks for it afterwards, and stores it again if it has gone.
+# Written as a deletion: a worker that stores the same content afterwards finds it and stores the content again.
 WITHDRAW = (
     update(media)
     .where(statements.HELD, statements.IS_RECEIVED)
@@ -28,28 +28,28 @@ WITHDRAW = (
 
 
 class Cancellations:
-    """Marks in the table `media`. `now` gives Unix ms. Every method raises what those of `Catalogue` do."""
+    """Cancellation marks in the table `media`. `now` returns Unix ms. Raises what the methods of `Catalogue` do."""
 
     def __init__(self, database: Database, *, now: Callable[[], int]) -> None:
         self._database = database
         self._now = now
 
     def request(self, media_id: str) -> Record | None:
-        """Marks one that is neither stored nor refused; once more changes nothing. None if there is no such one."""
+        """Marks an attachment as cancelled, unless it is stored or has failed; then None. Repeating changes nothing."""
         if not rows.is_id(media_id):
             return None
-        given = {"media_id": media_id, "now": self._now()}
-        row = self._database.write(lambda session: session.row(CANCEL, **given))
+        values = {"media_id": media_id, "now": self._now()}
+        row = self._database.write(lambda session: session.row(CANCEL, **values))
         return rows.record(row) if row else None
 
     def withdraw(self, claim: Claim, *, sha256: str, key: str) -> Record:
-        """Notes that the content which was just stored for it goes again, unless others have it by then.
+        """Records that content which was just stored is about to be deleted, unless another attachment uses it.
 
         Raises:
             SupersededError: the claim was lost.
         """
-        given = {"media_id": claim.id, "token": claim.token, "sha256": sha256, "key": key, "now": self._now()}
-        row = self._database.write(lambda session: session.row(WITHDRAW, **given))
+        values = {"media_id": claim.id, "token": claim.token, "sha256": sha256, "key": key, "now": self._now()}
+        row = self._database.write(lambda session: session.row(WITHDRAW, **values))
         if row is None:
             raise SupersededError(claim.id)
         return rows.record(row)

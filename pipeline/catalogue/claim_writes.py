@@ -1,4 +1,4 @@
-"""What the holders of claims write: stored, ended, finished. Many at once share a transaction, and each fares alone."""
+"""Writes of claim holders: stored, failed, finished. Several share a transaction, and each has its own result."""
 
 from __future__ import annotations
 
@@ -20,32 +20,32 @@ from pipeline.models import Claim, Failure, Record, Status, Stored
 
 
 class FinishRequest(NamedTuple):
-    """An attachment to be closed; see `Catalogue.finish`."""
+    """An attachment to finish; see `Catalogue.finish`."""
 
     claim: Claim
     announced: bool
     outgoing: OutgoingEvent | None = None
 
 
-class _Move(NamedTuple):
-    """One row's transition, and what is counted with it: events of these names, or of the row's status if None."""
+class _Write(NamedTuple):
+    """The update of one row. `counters` are incremented with it; None means the counter of the row's new status."""
 
     claim: Claim
     statement: Executable
     history: str
     values: dict[str, Any]
     counters: Sequence[str] | None = None
-    closing: bool = True  # the write is the last deed of the attempt under way
+    closing: bool = True  # this update is the last action of the current attempt
     outgoing: OutgoingEvent | None = None
 
 
-Moved = tuple[Record | PipelineError, bool]  # and whether the move applied
+Written = tuple[Record | PipelineError, bool]  # the row or the error, and whether the update applied
 
 
 class ClaimWrites:
-    """Transitions of the table `media` under a claim. `now` gives Unix milliseconds.
+    """Updates of the table `media` under a claim. `now` returns Unix milliseconds.
 
-    Each gives the row as it stands afterwards, or the error of this one alone; in the order of what was given.
+    Each method returns the row after the update, or an error, for each item in its order.
     """
 
     def __init__(self, database: Database, deliveries: Deliveries, now: Callable[[], int]) -> None:
@@ -53,111 +53,112 @@ class ClaimWrites:
         self._deliveries = deliveries
         self._now = now
 
-    def stored(self, given: Sequence[tuple[Claim, Stored]]) -> list[Record | PipelineError]:
-        moves = []
-        for claim, stored in given:
+    def mark_stored(self, contents: Sequence[tuple[Claim, Stored]]) -> list[Record | PipelineError]:
+        writes = []
+        for claim, stored in contents:
             history = claim.attempt_log.pending_lines(closing=True)
             counters = ("stored", "deduplicated") if stored.validated.detected.fetched.deduplicated else ("stored",)
-            moves.append(_Move(claim, statements.STORED, history, rows.stored_row(stored), counters=counters))
-        return [CancelledError() if _is_received(record) else record for record in self._make(moves)]
+            writes.append(_Write(claim, statements.STORED, history, rows.stored_row(stored), counters=counters))
+        return [CancelledError() if _is_received(record) else record for record in self._write(writes)]
 
-    def ended(self, claim: Claim, ending: Failure) -> Record | PipelineError:
-        final = rows.ending_entry(ending, run=claim.record.run)
+    def mark_failed(self, claim: Claim, failure: Failure) -> Record | PipelineError:
+        final = rows.failure_entry(failure, run=claim.record.run)
         history = claim.attempt_log.pending_lines(final=final)
-        move = _Move(claim, statements.END, history, rows.ended_row(ending), counters=(), closing=False)
-        return self._make([move])[0]
+        write = _Write(claim, statements.END, history, rows.failed_row(failure), counters=(), closing=False)
+        return self._write([write])[0]
 
-    def finish(self, given: Sequence[FinishRequest]) -> list[Record | PipelineError]:
-        moves = []
-        for claim, announced, outgoing in given:
+    def finish(self, requests: Sequence[FinishRequest]) -> list[Record | PipelineError]:
+        writes = []
+        for claim, announced, outgoing in requests:
             statement = statements.FINISH_ANNOUNCED if announced else statements.FINISH_SILENTLY
-            moves.append(_Move(claim, statement, claim.attempt_log.pending_lines(closing=True), {}, outgoing=outgoing))
-        return [_finished(record) for record in self._make(moves)]
+            history = claim.attempt_log.pending_lines(closing=True)
+            writes.append(_Write(claim, statement, history, {}, outgoing=outgoing))
+        return [_finished(record) for record in self._write(writes)]
 
-    def standing(self, session: Session, claim: Claim) -> Record | SupersededError:
-        """The row as it stands, if the claim is still held."""
-        row = session.row(statements.STANDING, media_id=claim.id, token=claim.token)
+    def current(self, session: Session, claim: Claim) -> Record | SupersededError:
+        """The current row, if the claim is still held."""
+        row = session.row(statements.CURRENT, media_id=claim.id, token=claim.token)
         return rows.record(row) if row else SupersededError(claim.id)
 
     def count(self, session: Session, events: Mapping[str, int]) -> None:
-        """Counts events by their names.
+        """Increments counters by name.
 
-        Last in its transaction and in one order everywhere, so that no two can wait for each other's counters.
+        Must come last in its transaction. The order of the names avoids deadlocks between writers.
         """
         shard = random.randrange(SHARDS)  # noqa: S311  spreads load, hides nothing
         for name in sorted(events):
-            session.change(statements.COUNT[self._database.dialect], name=name, shard=shard, n=events[name])
+            session.execute(statements.COUNT[self._database.dialect], name=name, shard=shard, n=events[name])
 
-    def _make(self, moves: Sequence[_Move]) -> list[Record | PipelineError]:
-        if not moves:
+    def _write(self, writes: Sequence[_Write]) -> list[Record | PipelineError]:
+        if not writes:
             return []
         try:
-            made = self._database.write(lambda session: self._all(session, moves))
-        except PermanentError as error:  # what the database cannot hold is one's alone
-            return [error] if len(moves) == 1 else [self._make([move])[0] for move in moves]
+            results = self._database.write(lambda session: self._write_all(session, writes))
+        except PermanentError as error:  # the database refuses one of them; the others are written one by one
+            return [error] if len(writes) == 1 else [self._write([write])[0] for write in writes]
         except PipelineError as error:
-            return [error] * len(moves)
-        for move, (_, applied) in zip(moves, made, strict=True):
+            return [error] * len(writes)
+        for write, (_, applied) in zip(writes, results, strict=True):
             if applied:
-                move.claim.attempt_log.mark_written(closing=move.closing)
-        return [outcome for outcome, _ in made]
+                write.claim.attempt_log.mark_written(closing=write.closing)
+        return [record for record, _ in results]
 
-    def _all(self, session: Session, moves: Sequence[_Move]) -> list[Moved]:
+    def _write_all(self, session: Session, writes: Sequence[_Write]) -> list[Written]:
         now = self._now()
-        made: dict[int, Moved] = {}
-        # In the order of their ids, or two writers of the same rows could wait for each other.
-        for at in sorted(range(len(moves)), key=lambda at: moves[at].claim.id):
-            made[at] = self._one(session, moves[at], now)
+        results: dict[int, Written] = {}
+        # In the order of the ids, to avoid deadlocks between writers of the same rows.
+        for index in sorted(range(len(writes)), key=lambda index: writes[index].claim.id):
+            results[index] = self._write_one(session, writes[index], now)
         events: Counter[str] = Counter()
-        for at, (record, applied) in sorted(made.items()):
+        for index, (record, applied) in sorted(results.items()):
             if applied and isinstance(record, Record):
-                self._follow_up(session, moves[at], record, events)
+                self._follow_up(session, writes[index], record, events)
         self.count(session, events)
-        return [made[at] for at in range(len(moves))]
+        return [results[index] for index in range(len(writes))]
 
-    def _one(self, session: Session, move: _Move, now: int) -> Moved:
-        """Where it does not apply, the row as it stands, if the claim still does."""
-        claim = move.claim
-        held = {"media_id": claim.id, "token": claim.token, "now": now, "history": move.history}
-        if move.statement is statements.STORED:
-            record = self._store(session, move, held)
-        elif move.statement is statements.FINISH_ANNOUNCED:
-            record = _announced(session, claim, held)
+    def _write_one(self, session: Session, write: _Write, now: int) -> Written:
+        """If the update does not apply, the result is the current row, or SupersededError if the claim was lost."""
+        claim = write.claim
+        common = {"media_id": claim.id, "token": claim.token, "now": now, "history": write.history}
+        if write.statement is statements.STORED:
+            record = self._store(session, write, common)
+        elif write.statement is statements.FINISH_ANNOUNCED:
+            record = _finish_announced(session, claim, common)
         else:
-            row = session.row(move.statement, **held, **move.values)
+            row = session.row(write.statement, **common, **write.values)
             record = rows.record(row) if row else None
-        return (record, True) if record else (self.standing(session, claim), False)
+        return (record, True) if record else (self.current(session, claim), False)
 
-    def _store(self, session: Session, move: _Move, held: dict[str, Any]) -> Record | None:
+    def _store(self, session: Session, write: _Write, common: dict[str, Any]) -> Record | None:
         if self._database.dialect != "sqlite":
-            row = session.row(statements.STORED_AND_PREVIEWED, **held, **move.values)
+            row = session.row(statements.STORED_AND_HAS_PREVIEW, **common, **write.values)
             if row is None:
                 return None
             has_preview = bool(row[0])
         else:
-            if not session.change(statements.STORED, **held, **move.values):
+            if not session.execute(statements.STORED, **common, **write.values):
                 return None
-            has_preview = session.row(statements.PREVIEWED, sha256=move.values["sha256"]) is not None
-        return rows.just_stored(move.claim.record, move.values, now=held["now"], has_preview=has_preview)
+            has_preview = session.row(statements.HAS_PREVIEW, sha256=write.values["sha256"]) is not None
+        return rows.stored_record(write.claim.record, write.values, now=common["now"], has_preview=has_preview)
 
-    def _follow_up(self, session: Session, move: _Move, record: Record, events: Counter[str]) -> None:
-        if move.outgoing:
-            self._deliveries.write_down(session, record, move.outgoing)
-        events.update((record.status.value,) if move.counters is None else move.counters)
+    def _follow_up(self, session: Session, write: _Write, record: Record, events: Counter[str]) -> None:
+        if write.outgoing:
+            self._deliveries.add_event(session, record, write.outgoing)
+        events.update((record.status.value,) if write.counters is None else write.counters)
 
 
-def _announced(session: Session, claim: Claim, held: dict[str, Any]) -> Record | None:
-    if claim.record.status is Status.STORED and session.change(statements.FINISH_STORED, **held):
-        return rows.just_done(claim.record, now=held["now"])
-    row = session.row(statements.FINISH_ANNOUNCED, **held)
+def _finish_announced(session: Session, claim: Claim, common: dict[str, Any]) -> Record | None:
+    if claim.record.status is Status.STORED and session.execute(statements.FINISH_STORED, **common):
+        return rows.done_record(claim.record, now=common["now"])
+    row = session.row(statements.FINISH_ANNOUNCED, **common)
     return rows.record(row) if row else None
 
 
-def _is_received(outcome: Record | PipelineError) -> bool:
-    return isinstance(outcome, Record) and outcome.status is Status.RECEIVED
+def _is_received(result: Record | PipelineError) -> bool:
+    return isinstance(result, Record) and result.status is Status.RECEIVED
 
 
-def _finished(outcome: Record | PipelineError) -> Record | PipelineError:
-    if isinstance(outcome, Record) and outcome.finished_at is None:
-        return PermanentError(Code.INTERNAL, f"{outcome.id} is {outcome.status} and cannot be finished so")
-    return outcome
+def _finished(result: Record | PipelineError) -> Record | PipelineError:
+    if isinstance(result, Record) and result.finished_at is None:
+        return PermanentError(Code.INTERNAL, f"{result.id} has the status {result.status} and cannot be finished")
+    return result

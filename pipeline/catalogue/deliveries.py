@@ -1,4 +1,4 @@
-"""The outbox: every event for every endpoint, from the transaction that ended its attachment until it is delivered."""
+"""Webhook deliveries: each event for each endpoint, from the transaction that finishes its attachment to delivery."""
 
 from __future__ import annotations
 
@@ -11,225 +11,225 @@ from typing import Any
 from pipeline.catalogue import delivery_statements as statements
 from pipeline.catalogue.database import Database
 from pipeline.catalogue.delivery_models import (
-    NO_PROBE_LATER_MS,
+    LATEST_PROBE_MS,
     OPENS_AFTER,
+    ClaimedDeliveries,
     DeliveryAttempt,
     DeliveryFilters,
     DeliveryRecord,
     DeliveryResult,
     EndpointCircuit,
     EndpointStats,
-    Exchange,
     OutgoingEvent,
 )
 from pipeline.catalogue.session import Session
 from pipeline.models import Record
 
 CLOCKS_DIFFER_MS = 60_000
-LONGEST_WAIT_MS = 62 * 86_400_000  # no attempt is ever due later than that
-TRIMMED_AT_ONCE = 1000
+LATEST_RETRY_MS = 62 * 86_400_000  # no attempt is ever scheduled later than this
+TRIM_BATCH = 1000  # rows that one transaction of `trim` deletes
 MAX_ERROR = 500  # characters
 DELETED = "the attachment was deleted"
 
 
 class Deliveries:
-    """Deliveries on SQLite or PostgreSQL. Every method raises what those of Catalogue do.
+    """Deliveries on SQLite or PostgreSQL. Every method raises what those of `Catalogue` do.
 
-    Locks are taken in one order everywhere, the receiver's row before those of its deliveries.
+    All transactions lock the row of an endpoint before those of its deliveries.
     """
 
     def __init__(self, database: Database, now: Callable[[], int]) -> None:
         self._database = database
         self._now = now
 
-    # --- within the transactions of the catalogue ---
+    # --- inside transactions of the catalogue ---
 
-    def write_down(self, session: Session, record: Record, outgoing: OutgoingEvent) -> None:
-        """A row for each endpoint; said twice, the first word stands."""
-        told = {"event_id": outgoing.event_id, "type": outgoing.type, "body": outgoing.body}
-        of = {"media_id": record.id, "session": record.session, "now": self._now()}
-        for endpoint in outgoing.endpoints:
-            made = delivery_id(outgoing.event_id, endpoint)
-            session.change(statements.WRITE_DOWN[self._database.dialect], id=made, endpoint=endpoint, **told, **of)
+    def add_event(self, session: Session, record: Record, event: OutgoingEvent) -> None:
+        """Adds a delivery for each endpoint. An existing delivery of the same event is kept."""
+        fields = {"event_id": event.event_id, "type": event.type, "body": event.body}
+        fields |= {"media_id": record.id, "session": record.session}
+        statement = statements.INSERT[self._database.dialect]
+        for endpoint in event.endpoints:
+            row = {"id": delivery_id(event.event_id, endpoint), "endpoint": endpoint, **fields}
+            session.execute(statement, now=self._now(), **row)
 
-    def scrub(self, session: Session, media_id: str) -> None:
-        """Removes what was to be told of an attachment; what was not delivered is withdrawn."""
-        session.change(statements.SCRUB, media_id=media_id, now=self._now(), why=DELETED)
+    def withdraw(self, session: Session, media_id: str) -> None:
+        """Withdraws what was not delivered of a deleted attachment, and removes all bodies."""
+        session.execute(statements.WITHDRAW, media_id=media_id, now=self._now(), why=DELETED)
 
-    # --- handing over ---
+    # --- for the dispatcher ---
 
     def is_due(self, endpoint: str) -> bool:
-        given = {"endpoint": endpoint, "now": self._now()}
-        return self._database.read(lambda session: session.row(statements.IS_DUE, **given)) is not None
+        values = {"endpoint": endpoint, "now": self._now()}
+        return self._database.read(lambda session: session.row(statements.IS_DUE, **values)) is not None
 
     def circuit(self, endpoint: str) -> EndpointCircuit:
         return self._database.read(lambda session: self._circuit(session, endpoint))
 
     def record_and_claim(
         self, endpoint: str, results: Sequence[DeliveryResult], *, want: int, lease_s: float
-    ) -> Exchange:
-        """Notes how attempts ended, and takes up to `want` others to be made now: one transaction.
+    ) -> ClaimedDeliveries:
+        """Records the results of attempts and claims up to `want` new ones, in one transaction.
 
-        Whoever does not come back within `lease_s` is taken for dead, and the attempt is made by another one. While the
-        circuit is open nothing is given out but one at a time, once its moment has come.
+        After `lease_s` without a result an attempt is claimed again by any process. While the circuit is open, one
+        attempt at a time is claimed, and only when its probe is due.
         """
 
-        def work(session: Session) -> Exchange:
+        def work(session: Session) -> ClaimedDeliveries:
             before = self._circuit(session, endpoint)
-            after = self._note(session, endpoint, before, results)
-            attempts = self._take(session, endpoint, after, want=want, until=self._now() + int(lease_s * 1000))
-            return Exchange(attempts, before, after)
+            after = self._record(session, endpoint, before, results)
+            attempts = self._claim(session, endpoint, after, want=want, until=self._now() + int(lease_s * 1000))
+            return ClaimedDeliveries(attempts, before, after)
 
         return self._database.write(work)
 
     def release(self, attempts: Iterable[DeliveryAttempt]) -> None:
-        """Lets go of what was not tried to its end, for another one to take at once."""
-        given = [{"id": attempt.id, "token": attempt.token, "now": self._now()} for attempt in attempts]
-        if given:
-            self._database.write(lambda session: [session.change(statements.GIVE_BACK, **one) for one in given])
+        """Releases unfinished attempts, so that another process can claim them at once."""
+        values = [{"id": attempt.id, "token": attempt.token, "now": self._now()} for attempt in attempts]
+        if values:
+            self._database.write(lambda session: [session.execute(statements.RELEASE, **row) for row in values])
 
-    # --- looking ---
+    # --- reading ---
 
     def get(self, delivery: str) -> DeliveryRecord | None:
         if not is_delivery_id(delivery):
             return None
-        row = self._database.read(lambda session: session.row(statements.ONE, id=delivery))
+        row = self._database.read(lambda session: session.row(statements.GET, id=delivery))
         return _record(row) if row else None
 
     def find(
         self, filters: DeliveryFilters, *, limit: int = 50, after: tuple[int, str] | None = None
     ) -> list[DeliveryRecord]:
-        """Newest first, at most `limit`, behind (created_at, id)."""
-        given = {**filters.given(), "since": filters.since or 0, "limit": limit}
+        """Finds up to `limit` deliveries, newest first, after the (created_at, id) given by `after`."""
+        values = {**filters.parameters(), "since": filters.since or 0, "limit": limit}
         if after:
-            given |= {"after_at": after[0], "after_id": after[1]}
-        statement = statements.listing(frozenset(filters.given()), paged=after is not None)
-        return [_record(row) for row in self._database.read(lambda session: session.rows(statement, **given))]
+            values |= {"after_at": after[0], "after_id": after[1]}
+        statement = statements.listing(frozenset(filters.parameters()), paged=after is not None)
+        return [_record(row) for row in self._database.read(lambda session: session.rows(statement, **values))]
 
     def count(self, filters: DeliveryFilters) -> int:
-        statement = statements.counting(frozenset(filters.given()))
-        given = {**filters.given(), "since": filters.since or 0}
-        row = self._database.read(lambda session: session.row(statement, **given))
+        statement = statements.counting(frozenset(filters.parameters()))
+        values = {**filters.parameters(), "since": filters.since or 0}
+        row = self._database.read(lambda session: session.row(statement, **values))
         return int(row[0]) if row else 0
 
     def endpoint_stats(self, known: Iterable[str] = ()) -> list[EndpointStats]:
-        """How things stand at each endpoint that is `known`, that has something pending or has given something up."""
+        """The statistics of each `known` endpoint, and of each other one with pending or undelivered deliveries."""
         now = self._now()
 
-        def work(session: Session) -> tuple[Any, Any, Any]:
-            wanted = (statements.PENDING, statements.UNDELIVERED_COUNT, statements.CIRCUITS)
-            pending, given_up, circuits = (session.rows(statement) for statement in wanted)
-            return pending, given_up, circuits
+        def work(session: Session) -> list[Any]:
+            queries = (statements.PENDING, statements.UNDELIVERED_COUNT, statements.CIRCUITS)
+            return [session.rows(query) for query in queries]
 
-        rows = self._database.read(work)
-        pending = {name: (int(n), max(0, now - since) / 1000) for name, n, since in rows[0]}
-        given_up = {name: int(n) for name, n in rows[1]}
-        circuits = {name: EndpointCircuit(*rest) for name, *rest in rows[2]}
-        names = dict.fromkeys([*known, *sorted({*pending, *given_up})])
+        pending_rows, undelivered_rows, circuit_rows = self._database.read(work)
+        pending = {name: (int(n), max(0, now - since) / 1000) for name, n, since in pending_rows}
+        undelivered = {name: int(n) for name, n in undelivered_rows}
+        circuits = {name: EndpointCircuit(*fields) for name, *fields in circuit_rows}
+        names = dict.fromkeys([*known, *sorted({*pending, *undelivered})])
         return [
-            EndpointStats(name, pending.get(name, (0, 0.0))[0], given_up.get(name, 0), pending.get(name, (0, 0.0))[1],
-                     circuits.get(name, EndpointCircuit()))
+            EndpointStats(name, pending.get(name, (0, 0.0))[0], undelivered.get(name, 0),
+                     pending.get(name, (0, 0.0))[1], circuits.get(name, EndpointCircuit()))
             for name in names
         ]  # fmt: skip
 
-    # --- looking after them ---
+    # --- maintenance ---
 
     def redeliver(self, ids: Sequence[str]) -> list[str]:
-        """Makes these due now, with all their attempts anew; returns those that could be.
+        """Makes these deliveries due now, with all their attempts. Returns the ids that could be redelivered.
 
-        What is delivered, or belongs to an attachment that was deleted, cannot. An open circuit is probed at once.
+        A delivered one, and one of a deleted attachment, cannot. An open circuit is probed at once.
         """
-        endpoints = {found.endpoint for one in ids if (found := self.get(one))}
+        endpoints = {delivery.endpoint for given in ids if (delivery := self.get(given))}
 
         def work(session: Session) -> list[str]:
             for endpoint in sorted(endpoints):
-                session.change(statements.PROBE_NOW, endpoint=endpoint)
-            wanted = sorted({one for one in ids if is_delivery_id(one)})
-            return [one for one in wanted if session.row(statements.REDELIVER, id=one, now=self._now())]
+                session.execute(statements.PROBE_NOW, endpoint=endpoint)
+            valid = sorted({given for given in ids if is_delivery_id(given)})
+            return [valid_id for valid_id in valid if session.row(statements.REDELIVER, id=valid_id, now=self._now())]
 
         return self._database.write(work)
 
     def give_up(self, endpoint: str, *, older_than_s: float, why: str) -> int:
-        """Ends what has been pending for longer than that; how many."""
-        given = {"endpoint": endpoint, "before": self._now() - int(older_than_s * 1000), "why": why[:MAX_ERROR]}
-        return self._database.write(lambda session: session.change(statements.GIVE_UP, now=self._now(), **given))
+        """Gives up deliveries that have been pending longer than this. Returns how many."""
+        values = {"endpoint": endpoint, "before": self._now() - int(older_than_s * 1000), "why": why[:MAX_ERROR]}
+        return self._database.write(lambda session: session.execute(statements.GIVE_UP, now=self._now(), **values))
 
     def fix_due_times(self, *, lease_s: float) -> int:
-        """Makes due at once what only a clock that is wrong can have put off; how many."""
+        """Makes deliveries due now whose time only a wrong clock can have written. Returns how many."""
         now = self._now()
-        given = {"now": now, "lease_absurd": now + int(lease_s * 1000) + CLOCKS_DIFFER_MS}
-        return self._database.write(
-            lambda session: session.change(statements.MEND, absurd=now + LONGEST_WAIT_MS, **given)
-        )
+        values = {
+            "now": now,
+            "lease_absurd": now + int(lease_s * 1000) + CLOCKS_DIFFER_MS,
+            "absurd": now + LATEST_RETRY_MS,
+        }
+        return self._database.write(lambda session: session.execute(statements.FIX_DUE_TIMES, **values))
 
     def trim(self, *, older_than_s: float) -> int:
-        """Forgets what was delivered or withdrawn so long ago; how many."""
-        given = {"before": self._now() - int(older_than_s * 1000), "limit": TRIMMED_AT_ONCE}
-        gone = 0
-        while n := self._database.write(lambda session: session.change(statements.TRIM, **given)):
-            gone += n
-        return gone
-
-    # --- within ---
+        """Deletes rows that were delivered or withdrawn longer ago than this. Returns how many."""
+        values = {"before": self._now() - int(older_than_s * 1000), "limit": TRIM_BATCH}
+        deleted = 0
+        while n := self._database.write(lambda session: session.execute(statements.TRIM, **values)):
+            deleted += n
+        return deleted
 
     @staticmethod
     def _circuit(session: Session, endpoint: str) -> EndpointCircuit:
-        row = session.row(statements.CIRCUIT_OF, endpoint=endpoint)
+        row = session.row(statements.CIRCUIT, endpoint=endpoint)
         return EndpointCircuit(*row) if row else EndpointCircuit()
 
-    def _note(
+    def _record(
         self, session: Session, endpoint: str, before: EndpointCircuit, results: Sequence[DeliveryResult]
     ) -> EndpointCircuit:
-        """Writes down how attempts ended, in their order; how it stands with the receiver after them."""
+        """Records results in their order, and returns the circuit after them."""
         now = self._now()
-        last_well = max((place for place, result in enumerate(results) if result.error is None), default=-1)
-        failed = results[last_well + 1 :]
-        circuit = before if last_well < 0 else EndpointCircuit()
-        if last_well >= 0 and before.failures:
-            session.change(statements.WELL, endpoint=endpoint)
+        last_success = max((index for index, result in enumerate(results) if result.error is None), default=-1)
+        failed = results[last_success + 1 :]
+        circuit = before if last_success < 0 else EndpointCircuit()
+        if last_success >= 0 and before.failures:
+            session.execute(statements.CLOSE_CIRCUIT, endpoint=endpoint)
         if failed:
-            circuit = _failing(circuit, failed, now)
-            n = circuit.failures - (before.failures if last_well < 0 else 0)
-            given = {"endpoint": endpoint, "n": n, "probe_at": circuit.probe_at, "error": circuit.error}
-            session.change(statements.FAILING[self._database.dialect], now=now, **given)
+            circuit = _after_failures(circuit, failed, now)
+            n = circuit.failures - (before.failures if last_success < 0 else 0)
+            values = {"endpoint": endpoint, "n": n, "probe_at": circuit.probe_at, "error": circuit.error}
+            session.execute(statements.ADD_FAILURES[self._database.dialect], now=now, **values)
         for result in results:
-            self._settle(session, result, now)
-        if last_well >= 0 and before.open:
-            given = {"endpoint": endpoint, "failing_since": before.failing_since}
-            session.change(statements.BRING_FORWARD, now=now, **given)
+            self._record_one(session, result, now)
+        if last_success >= 0 and before.open:
+            values = {"endpoint": endpoint, "failing_since": before.failing_since}
+            session.execute(statements.BRING_FORWARD, now=now, **values)
         return circuit
 
     @staticmethod
-    def _settle(session: Session, result: DeliveryResult, now: int) -> None:
-        mine = {"id": result.attempt.id, "token": result.attempt.token, "now": now}
+    def _record_one(session: Session, result: DeliveryResult, now: int) -> None:
+        claim = {"id": result.attempt.id, "token": result.attempt.token, "now": now}
         if result.error is None:
-            session.change(statements.DELIVERED, **mine)
+            session.execute(statements.DELIVERED, **claim)
         elif result.retry_in_s is None:
-            session.change(statements.UNDELIVERED, error=result.error[:MAX_ERROR], **mine)
+            session.execute(statements.UNDELIVERED, error=result.error[:MAX_ERROR], **claim)
         else:
             next_at = now + int(result.retry_in_s * 1000)
-            session.change(statements.AGAIN, error=result.error[:MAX_ERROR], next_at=next_at, **mine)
+            session.execute(statements.RETRY, error=result.error[:MAX_ERROR], next_at=next_at, **claim)
 
-    def _take(
+    def _claim(
         self, session: Session, endpoint: str, circuit: EndpointCircuit, *, want: int, until: int
     ) -> list[DeliveryAttempt]:
         now = self._now()
         if want < 1 or circuit.wait_ms(now):
             return []
         if circuit.open:
-            probe = {"endpoint": endpoint, "now": now, "absurd": now + NO_PROBE_LATER_MS, "until": until}
-            if not session.change(statements.PROBE, opens_after=OPENS_AFTER, **probe):
+            probe = {"endpoint": endpoint, "now": now, "absurd": now + LATEST_PROBE_MS, "until": until}
+            if not session.execute(statements.PROBE, opens_after=OPENS_AFTER, **probe):
                 return []
         token = secrets.token_hex(16)
-        given = {"endpoint": endpoint, "now": now, "want": 1 if circuit.open else want, "until": until}
-        found = session.rows(statements.CLAIM, token=token, **given)
-        if circuit.open and not found:
-            session.change(statements.PROBE_NOW, endpoint=endpoint)
-        return sorted((DeliveryAttempt(token, *row) for row in found), key=lambda attempt: attempt.since)
+        values = {"endpoint": endpoint, "now": now, "want": 1 if circuit.open else want, "until": until}
+        rows = session.rows(statements.CLAIM, token=token, **values)
+        if circuit.open and not rows:
+            session.execute(statements.PROBE_NOW, endpoint=endpoint)
+        return sorted((DeliveryAttempt(token, *row) for row in rows), key=lambda attempt: attempt.since)
 
 
 def delivery_id(event_id: str, endpoint: str) -> str:
-    """32 hex digits from the event and the endpoint: the same event is written down for an endpoint once."""
+    """32 hex digits from the event and the endpoint, so that each endpoint has one delivery of an event."""
     return hashlib.sha256(f"{event_id}:{endpoint}".encode()).hexdigest()[:32]
 
 
@@ -237,15 +237,15 @@ def is_delivery_id(text: str) -> bool:
     return re.fullmatch(r"[0-9a-f]{32}", text) is not None
 
 
-def _failing(circuit: EndpointCircuit, failed: Sequence[DeliveryResult], now: int) -> EndpointCircuit:
+def _after_failures(circuit: EndpointCircuit, failed: Sequence[DeliveryResult], now: int) -> EndpointCircuit:
     n = sum(OPENS_AFTER if result.gone else 1 for result in failed)
     since = circuit.failing_since if circuit.failing_since is not None else now
     error = str(failed[-1].error)[:MAX_ERROR]
-    longer = circuit._replace(failures=circuit.failures + n, failing_since=since, error=error)
+    after = circuit._replace(failures=circuit.failures + n, failing_since=since, error=error)
     retry_after_s = max(result.retry_after_s for result in failed)
-    # Also while it is closed: another process may note the failure that opens it in this moment.
-    return longer._replace(probe_at=now + longer.probe_delay_ms(now, retry_after_s=retry_after_s))
+    # Set in a closed circuit too: another process may add the failure that opens it at the same time.
+    return after._replace(probe_at=now + after.probe_delay_ms(now, retry_after_s=retry_after_s))
 
 
 def _record(row: Sequence[Any]) -> DeliveryRecord:
-    return DeliveryRecord.model_validate(dict(zip(statements.SHOWN, row, strict=True)))
+    return DeliveryRecord.model_validate(dict(zip(statements.COLUMNS, row, strict=True)))

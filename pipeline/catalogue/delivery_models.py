@@ -1,4 +1,4 @@
-"""What the catalogue says of webhook deliveries, and what it is told of them. Times are Unix milliseconds."""
+"""Models of webhook deliveries. Times are Unix milliseconds."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pydantic import Field
 
 from pipeline.models import Model, Text
 
-OPENS_AFTER = 5  # failures in a row
+OPENS_AFTER = 5  # failures in a row that open the circuit of an endpoint
 SHORTEST_PROBE_MS, LONGEST_PROBE_MS = 1000, 60_000
-LONGEST_QUIET_MS = 600_000  # that a receiver may ask for with Retry-After while its circuit is open
-NO_PROBE_LATER_MS = 2 * LONGEST_QUIET_MS  # what is further ahead was written by a clock that is wrong
+LONGEST_RETRY_AFTER_MS = 600_000  # the longest Retry-After that an endpoint with an open circuit may ask for
+LATEST_PROBE_MS = 2 * LONGEST_RETRY_AFTER_MS  # a probe further ahead was written by a host with a wrong clock
 
 
 class DeliveryStatus(StrEnum):
-    """Where one event to one endpoint stands."""
+    """The status of one event for one endpoint."""
 
     PENDING = "pending"
     DELIVERED = "delivered"
@@ -26,7 +26,7 @@ class DeliveryStatus(StrEnum):
 
 
 class OutgoingEvent(NamedTuple):
-    """An event and the endpoints that it goes to. `body` is the JSON that each of them is sent."""
+    """An event and the names of its endpoints. `body` is the JSON that each of them receives."""
 
     event_id: str
     type: str
@@ -35,7 +35,7 @@ class OutgoingEvent(NamedTuple):
 
 
 class DeliveryAttempt(NamedTuple):
-    """A delivery that was claimed with this token; `attempts` were made before. `since` is when the first was due."""
+    """A delivery that is claimed with `token`. `attempts` were made before; `since` is when the first was due."""
 
     token: str
     id: str
@@ -49,9 +49,10 @@ class DeliveryAttempt(NamedTuple):
 
 
 class DeliveryResult(NamedTuple):
-    """How an attempt ended: well without an `error`; else `retry_in_s` is the wait in seconds, None gives it up.
+    """The result of an attempt. Without `error` it was delivered; otherwise it is retried in `retry_in_s` seconds, or
+    given up if that is None.
 
-    `gone` says that the receiver wants no more; `retry_after_s` is for how long it asks to be left alone.
+    `gone`: the endpoint wants no more events. `retry_after_s`: the seconds of its Retry-After header.
     """
 
     attempt: DeliveryAttempt
@@ -62,7 +63,7 @@ class DeliveryResult(NamedTuple):
 
 
 class EndpointCircuit(NamedTuple):
-    """How it goes with a receiver: open after five failures in a row, with one attempt at a time from then on."""
+    """The circuit of an endpoint. It opens after five failures in a row; then one attempt at a time is made."""
 
     failures: int = 0
     failing_since: int | None = None
@@ -74,19 +75,19 @@ class EndpointCircuit(NamedTuple):
         return self.failures >= OPENS_AFTER
 
     def wait_ms(self, now: int) -> int:
-        """For how long nothing is to be sent; 0 if something may be."""
+        """How long nothing may be sent; 0 if something may."""
         wait = (self.probe_at or 0) - now if self.open else 0
-        return wait if 0 < wait <= NO_PROBE_LATER_MS else 0
+        return wait if 0 < wait <= LATEST_PROBE_MS else 0
 
     def probe_delay_ms(self, now: int, *, retry_after_s: float) -> int:
-        """The wait before the next probe: a quarter of how long it has failed, from a second to a minute."""
+        """The delay until the next probe: a quarter of the time it has been failing, from one second to one minute."""
         failing = now - (self.failing_since if self.failing_since is not None else now)
         usual = min(max(failing // 4, SHORTEST_PROBE_MS), LONGEST_PROBE_MS)
-        return max(usual, min(int(retry_after_s * 1000), LONGEST_QUIET_MS))
+        return max(usual, min(int(retry_after_s * 1000), LONGEST_RETRY_AFTER_MS))
 
 
-class Exchange(NamedTuple):
-    """What came of an record_and_claim: what to send now, and how it stood with the receiver before and after."""
+class ClaimedDeliveries(NamedTuple):
+    """The attempts to make now, and the circuit of the endpoint before and after the recorded results."""
 
     attempts: list[DeliveryAttempt]
     before: EndpointCircuit
@@ -94,7 +95,7 @@ class Exchange(NamedTuple):
 
 
 class DeliveryRecord(Model):
-    """A row of `deliveries` as the outside sees it, without the body."""
+    """A row of `deliveries` as the API and the CLI show it, without the body."""
 
     id: str
     event_id: str
@@ -106,30 +107,30 @@ class DeliveryRecord(Model):
     attempts: int
     error: str | None = None  # of the newest attempt
     created_at: int
-    since: int  # when its attempts began: at first as created_at, later when it was redelivered
+    since: int  # start of its attempts: `created_at`, or when it was redelivered
     tried_at: int | None = None
     next_at: int | None = None
     ended_at: int | None = None
 
 
 class EndpointStats(NamedTuple):
-    """How things stand at one endpoint."""
+    """The deliveries of one endpoint. `oldest_s` is the age of the oldest pending delivery in seconds."""
 
     endpoint: str
     pending: int = 0
     undelivered: int = 0
-    oldest_s: float = 0.0  # for how long the oldest that is pending has been
+    oldest_s: float = 0.0
     circuit: EndpointCircuit = EndpointCircuit()
 
 
 class DeliveryFilters(Model):
-    """Every filter that is set must hold. `since` is when it was written down at the earliest, in Unix ms."""
+    """Filters, all of which must match. `since` is the earliest `created_at` in Unix ms."""
 
     status: DeliveryStatus | None = None
     endpoint: Text = None
     session: Text = None
     since: int | None = Field(default=None, ge=0, lt=2**63)
 
-    def given(self) -> dict[str, Any]:
-        """The filters that are set, but for `since`, as plain values."""
+    def parameters(self) -> dict[str, Any]:
+        """The filters that are set, except `since`, as plain values."""
         return self.model_dump(mode="json", exclude_none=True, exclude={"since"})

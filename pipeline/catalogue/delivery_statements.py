@@ -1,4 +1,4 @@
-"""The statements about deliveries and about how it goes with their receivers; named parameters as in statements.py."""
+"""Statements on deliveries and on the circuits of their endpoints. All parameters are named."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from sqlalchemy import (
 from pipeline.catalogue.dialects import PerDialect, insert
 from pipeline.catalogue.tables import deliveries, endpoints
 
-SHOWN = (
+COLUMNS = (
     *("id", "event_id", "media_id", "session", "type", "endpoint", "status", "attempts", "error"),
     *("created_at", "since", "tried_at", "next_at", "ended_at"),
 )
-PARCEL = ("id", "event_id", "media_id", "session", "type", "attempts", "since", "body")
-CIRCUIT = ("failures", "failing_since", "probe_at", "error")
+ATTEMPT = ("id", "event_id", "media_id", "session", "type", "attempts", "since", "body")
+_CIRCUIT = ("failures", "failing_since", "probe_at", "error")
 
 _p = bindparam
 _due = deliveries.c.next_at.is_not(None)
-_mine = (deliveries.c.id == _p("id")) & (deliveries.c.claim == _p("token"))
-_there = deliveries.c.endpoint == _p("endpoint")
-_shown = [deliveries.c[name] for name in SHOWN]
+_claimed = (deliveries.c.id == _p("id")) & (deliveries.c.claim == _p("token"))
+_at_endpoint = deliveries.c.endpoint == _p("endpoint")
+_columns = [deliveries.c[name] for name in COLUMNS]
 
 
 def _status(word: str) -> Any:
@@ -50,9 +50,9 @@ def _insert(dialect: str) -> Executable:
     return insert(dialect, deliveries).values(values).on_conflict_do_nothing(index_elements=["id"])  # type: ignore[no-any-return]
 
 
-WRITE_DOWN = PerDialect(_insert)
-# Of a deletion: nothing of it is told any more, and no words of anybody stay here.
-SCRUB = (
+INSERT = PerDialect(_insert)
+# For a deletion: nothing is sent any more, and no text of a person is kept.
+WITHDRAW = (
     update(deliveries)
     .where(deliveries.c.media_id == _p("media_id"))
     .values(
@@ -65,50 +65,50 @@ SCRUB = (
     )
 )
 
-# --- handing over ---
+# --- attempts ---
 
-IS_DUE = select(deliveries.c.id).where(_there, _due, deliveries.c.next_at <= _p("now")).limit(literal_column("1"))
+IS_DUE = select(deliveries.c.id).where(_at_endpoint, _due, deliveries.c.next_at <= _p("now")).limit(literal_column("1"))
 CLAIM = (
     update(deliveries)
     .where(
         deliveries.c.id.in_(
             select(deliveries.c.id)
-            .where(_there, _due, deliveries.c.next_at <= _p("now"))
+            .where(_at_endpoint, _due, deliveries.c.next_at <= _p("now"))
             .order_by(deliveries.c.next_at)
             .limit(_p("want"))
             .with_for_update(skip_locked=True)
         )
     )
     .values(claim=_p("token"), next_at=_p("until"))
-    .returning(*(deliveries.c[name] for name in PARCEL))
+    .returning(*(deliveries.c[name] for name in ATTEMPT))
 )
 _tried: dict[str, Any] = {"attempts": deliveries.c.attempts + 1, "tried_at": _p("now"), "claim": None}
 DELIVERED = (
     update(deliveries)
-    .where(_mine)
+    .where(_claimed)
     .values(status="delivered", body=None, error=None, next_at=None, ended_at=_p("now"), **_tried)
 )
-AGAIN = update(deliveries).where(_mine).values(error=_p("error"), next_at=_p("next_at"), **_tried)
+RETRY = update(deliveries).where(_claimed).values(error=_p("error"), next_at=_p("next_at"), **_tried)
 UNDELIVERED = (
     update(deliveries)
-    .where(_mine)
+    .where(_claimed)
     .values(status="undelivered", error=_p("error"), next_at=None, ended_at=_p("now"), **_tried)
 )
-GIVE_BACK = update(deliveries).where(_mine).values(claim=None, next_at=_p("now"))
+RELEASE = update(deliveries).where(_claimed).values(claim=None, next_at=_p("now"))
 
-# --- how it goes with a receiver ---
+# --- circuits of endpoints ---
 
-CIRCUIT_OF = select(*(endpoints.c[name] for name in CIRCUIT)).where(endpoints.c.name == _p("endpoint"))
-CIRCUITS = select(endpoints.c.name, *(endpoints.c[name] for name in CIRCUIT))
-WELL = (
+CIRCUIT = select(*(endpoints.c[name] for name in _CIRCUIT)).where(endpoints.c.name == _p("endpoint"))
+CIRCUITS = select(endpoints.c.name, *(endpoints.c[name] for name in _CIRCUIT))
+CLOSE_CIRCUIT = (
     update(endpoints)
     .where(endpoints.c.name == _p("endpoint"), endpoints.c.failures > literal_column("0"))
     .values(failures=0, failing_since=None, probe_at=None, error=None)
 )
-# What failed since it began to fail, failed because of that: it need not wait for its own turn now.
+# A delivery that failed while the endpoint was failing is due at once when the endpoint works again.
 BRING_FORWARD = (
     update(deliveries)
-    .where(_there, _due, deliveries.c.next_at > _p("now"))
+    .where(_at_endpoint, _due, deliveries.c.next_at > _p("now"))
     .where(deliveries.c.claim.is_(None), deliveries.c.tried_at >= _p("failing_since"))
     .values(next_at=_p("now"))
 )
@@ -123,21 +123,21 @@ PROBE_NOW = (
 )
 
 
-def _failing(dialect: str) -> Executable:
+def _add_failures(dialect: str) -> Executable:
     values = {"name": "endpoint", "failures": "n", "failing_since": "now", "probe_at": "probe_at", "error": "error"}
-    adding = insert(dialect, endpoints).values({column: _p(name) for column, name in values.items()})
-    news = {
-        "failures": endpoints.c.failures + adding.excluded.failures,
-        "failing_since": func.coalesce(endpoints.c.failing_since, adding.excluded.failing_since),
-        "probe_at": adding.excluded.probe_at,
-        "error": adding.excluded.error,
+    statement = insert(dialect, endpoints).values({column: _p(name) for column, name in values.items()})
+    updates = {
+        "failures": endpoints.c.failures + statement.excluded.failures,
+        "failing_since": func.coalesce(endpoints.c.failing_since, statement.excluded.failing_since),
+        "probe_at": statement.excluded.probe_at,
+        "error": statement.excluded.error,
     }
-    return adding.on_conflict_do_update(index_elements=["name"], set_=news)  # type: ignore[no-any-return]
+    return statement.on_conflict_do_update(index_elements=["name"], set_=updates)  # type: ignore[no-any-return]
 
 
-FAILING = PerDialect(_failing)
+ADD_FAILURES = PerDialect(_add_failures)
 
-# --- looking after them ---
+# --- reading and maintenance ---
 
 _pending_since = func.min(deliveries.c.since)
 PENDING = select(deliveries.c.endpoint, func.count(), _pending_since).where(_due).group_by(deliveries.c.endpoint)
@@ -146,12 +146,13 @@ UNDELIVERED_COUNT = (
 )
 GIVE_UP = (
     update(deliveries)
-    .where(_there, _due, deliveries.c.since < _p("before"))
+    .where(_at_endpoint, _due, deliveries.c.since < _p("before"))
     .where(or_(deliveries.c.claim.is_(None), deliveries.c.next_at <= _p("now")))
     .values(status="undelivered", next_at=None, claim=None, ended_at=_p("now"), error=_p("why"))
 )
-# What was never tried is due at once, and no claim lasts that long: a time beyond was written by a clock that is wrong.
-MEND = (
+# A delivery that was never tried is due at once, and no claim lasts longer than its lease: a host with a wrong clock
+# wrote any later time.
+FIX_DUE_TIMES = (
     update(deliveries)
     .where(_due, deliveries.c.next_at > _p("now"))
     .where(
@@ -163,11 +164,11 @@ MEND = (
     )
     .values(next_at=_p("now"), claim=None)
 )
-_over = deliveries.c.status.in_([literal_column("'delivered'"), literal_column("'withdrawn'")])
+_ended = deliveries.c.status.in_([literal_column("'delivered'"), literal_column("'withdrawn'")])
 TRIM = delete(deliveries).where(
     deliveries.c.id.in_(
         select(deliveries.c.id)
-        .where(_over, deliveries.c.created_at < _p("before"), deliveries.c.ended_at < _p("before"))
+        .where(_ended, deliveries.c.created_at < _p("before"), deliveries.c.ended_at < _p("before"))
         .limit(_p("limit"))
     )
 )
@@ -178,25 +179,26 @@ REDELIVER = (
     .values(status="pending", attempts=0, since=_p("now"), next_at=_p("now"), ended_at=null(), claim=null())
     .returning(deliveries.c.endpoint)
 )
-ONE = select(*_shown).where(deliveries.c.id == _p("id"))
+GET = select(*_columns).where(deliveries.c.id == _p("id"))
 _FILTERS = {"status": deliveries.c.status, "endpoint": deliveries.c.endpoint, "session": deliveries.c.session}
 
 
-def _narrowed(statement: Select[Any], by: frozenset[str]) -> Select[Any]:
-    wanted = [column == _p(name) for name, column in _FILTERS.items() if name in by]
-    return statement.where(deliveries.c.created_at >= _p("since"), *wanted)
+def _filtered(statement: Select[Any], by: frozenset[str]) -> Select[Any]:
+    conditions = [column == _p(name) for name, column in _FILTERS.items() if name in by]
+    return statement.where(deliveries.c.created_at >= _p("since"), *conditions)
 
 
 @functools.cache
 def listing(by: frozenset[str], *, paged: bool) -> Select[Any]:
-    """Newest first, narrowed by the filters of these names; `paged` starts behind (after_at, after_id)."""
-    found = _narrowed(select(*_shown), by)
+    """Selects deliveries by the filters of these names, newest first. `paged` starts after (after_at, after_id)."""
+    statement = _filtered(select(*_columns), by)
     if paged:
-        found = found.where(tuple_(deliveries.c.created_at, deliveries.c.id) < tuple_(_p("after_at"), _p("after_id")))
-    return found.order_by(deliveries.c.created_at.desc(), deliveries.c.id.desc()).limit(_p("limit"))
+        after = tuple_(_p("after_at"), _p("after_id"))
+        statement = statement.where(tuple_(deliveries.c.created_at, deliveries.c.id) < after)
+    return statement.order_by(deliveries.c.created_at.desc(), deliveries.c.id.desc()).limit(_p("limit"))
 
 
 @functools.cache
 def counting(by: frozenset[str]) -> Select[Any]:
-    """How many rows these filters leave."""
-    return _narrowed(select(func.count()).select_from(deliveries), by)
+    """Counts the deliveries that match the filters of these names."""
+    return _filtered(select(func.count()).select_from(deliveries), by)

@@ -1,6 +1,6 @@
-"""The statements that SQLite and PostgreSQL word differently: each is built for the database that is there.
+"""Statements that differ between SQLite and PostgreSQL. Each is built for the database in use only.
 
-SQLAlchemy's PostgreSQL brings all its drivers along: 23 ms for every process that works on a file.
+SQLAlchemy's PostgreSQL dialect imports all its drivers, which takes 23 ms in every worker process.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from sqlalchemy import Executable, Table
 
 
 class PerDialect(dict[str, Executable]):
-    """A statement by the name of its dialect, built when it is first asked for."""
+    """A statement by the name of its dialect, built at first use."""
 
     def __init__(self, build: Callable[[str], Executable]) -> None:
         super().__init__()
         self._build = build
 
     def __missing__(self, dialect: str) -> Executable:
-        # As if it had been there before: two threads that come at once get the same one.
+        # setdefault: two threads that build it at the same time get the same statement.
         return self.setdefault(dialect, self._build(dialect))
 
 
 def insert(dialect: str, table: Table) -> Any:
-    """An INSERT that can say what happens to a row that is there already."""
+    """An INSERT that supports ON CONFLICT."""
     return importlib.import_module(f"sqlalchemy.dialects.{dialect}").insert(table)

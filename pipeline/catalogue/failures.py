@@ -1,4 +1,4 @@
-"""What ended badly, in groups of one code and one stage."""
+"""Failures, grouped by error code and stage."""
 
 from __future__ import annotations
 
@@ -15,57 +15,60 @@ from pipeline.catalogue.tables import RECORD, media
 from pipeline.models import Model, Record, Stage, Status
 from pipeline.remedies import remedy
 
-BUSIEST = 3  # sessions that are named in a group
+BUSIEST = 3  # sessions that a group names
 
 _p = bindparam
-_BAD: list[Any] = [literal_column(f"'{status.value}'") for status in (Status.FAILED, Status.REJECTED, Status.EXPIRED)]
+_FAILED: list[Any] = [
+    literal_column(f"'{status.value}'") for status in (Status.FAILED, Status.REJECTED, Status.EXPIRED)
+]
 
 
 class FailureGroup(Model):
-    """What failed, was rejected or has expired with one code at one stage. Times are when they were received, in ms."""
+    """The failed, rejected and expired attachments with one code at one stage. Times are `received_at` in ms."""
 
     code: str
     stage: Stage
     count: int
-    sessions: int  # how many are concerned
-    busiest: tuple[str, ...]  # their names, those with the most first, at most three
+    sessions: int  # the number of sessions
+    busiest: tuple[str, ...]  # the names of up to three sessions, those with the most failures first
     oldest: int
     newest: int
-    example: Record  # the newest one
+    example: Record  # the newest attachment
 
     def to_json(self, *, language: str = "en") -> dict[str, Any]:
-        """The group as JSON, with what happened and what to do in words."""
-        shown = self.model_dump(mode="json", exclude={"example"})
-        words = remedy(self.code, language=language)
+        """The group as JSON, with texts that explain what happened and what to do."""
+        fields = self.model_dump(mode="json", exclude={"example"})
+        texts = remedy(self.code, language=language)
         return {
-            **shown,
+            **fields,
             "example": self.example.model_dump(mode="json", include={"id", "session", "message_id", "error"}),
-            "happened": words.happened if words else None,
-            "to_do": words.to_do if words else None,
+            "happened": texts.happened if texts else None,
+            "to_do": texts.to_do if texts else None,
         }
 
 
 class FailureGroups:
-    """Groups what ended badly. Its methods raise what those of Catalogue do."""
+    """Finds groups of failures. Its methods raise what those of `Catalogue` do."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def find(self, *, since: int = 0, session: str | None = None) -> list[FailureGroup]:
-        """All groups of what was received since (Unix ms), of one session or of all; the largest first."""
-        given: dict[str, Any] = {"since": since} | ({"session": session} if session is not None else {})
-        found = self._database.read(lambda at: self._read(at, given))
-        return sorted(found, key=lambda group: (-group.count, group.code, group.stage))
+        """All groups of attachments received since this time (Unix ms), of one session or of all; the largest first."""
+        values: dict[str, Any] = {"since": since} | ({"session": session} if session is not None else {})
+        groups = self._database.read(lambda connection: self._read(connection, values))
+        return sorted(groups, key=lambda group: (-group.count, group.code, group.stage))
 
     @staticmethod
-    def _read(at: Session, given: dict[str, Any]) -> list[FailureGroup]:
-        narrowed = "session" in given
-        found = []
-        for row in at.rows(grouping(narrowed=narrowed), **given):
-            which = {"code": row[0], "stage": row[1], "newest": row[5], **given}
-            if example := at.row(showing(narrowed=narrowed), **which):  # or it goes again just now
-                found.append(_group(row, example))
-        return found
+    def _read(connection: Session, values: dict[str, Any]) -> list[FailureGroup]:
+        narrowed = "session" in values
+        groups = []
+        for row in connection.rows(grouping(narrowed=narrowed), **values):
+            example_values = {"code": row[0], "stage": row[1], "newest": row[5], **values}
+            example = connection.row(example_of_group(narrowed=narrowed), **example_values)
+            if example:  # None if it was replayed between the two statements
+                groups.append(_group(row, example))
+        return groups
 
 
 def _group(row: Sequence[Any], example: Sequence[Any]) -> FailureGroup:
@@ -84,39 +87,40 @@ def _group(row: Sequence[Any], example: Sequence[Any]) -> FailureGroup:
 
 @functools.cache
 def grouping(*, narrowed: bool) -> Select[Any]:
-    """Code, stage, count, sessions, oldest, newest and the busiest sessions of every group.
+    """Selects code, stage, count, sessions, oldest, newest and the busiest sessions of every group.
 
-    First by session, in the order of the index, so that nothing as large as the table is sorted.
+    It groups by session first, in the order of the index, so that the database sorts no large result.
     """
     names = (media.c.error_code, media.c.stage, media.c.session)
     times = (func.min(media.c.received_at).label("oldest"), func.max(media.c.received_at).label("newest"))
-    # SQLite has no figures of its rows. Shown the bare columns, it would rather take their indexes, and read and sort
-    # every row that failed.
-    wanted = [
-        func.coalesce(media.c.status, literal_column("''")).in_(_BAD),
+    # SQLite has no statistics on the rows. With the bare columns it would use their own indexes, and read and sort
+    # every failed row.
+    conditions = [
+        func.coalesce(media.c.status, literal_column("''")).in_(_FAILED),
         media.c.received_at + literal_column("0") >= _p("since"),
     ]
     if narrowed:
-        wanted.append(func.coalesce(media.c.session, literal_column("''")) == _p("session"))
-    bad = select(*names, func.count().label("n"), *times).where(media.c.error_code.is_not(None), *wanted)
-    each = bad.group_by(*names).subquery()
-    place = func.row_number().over(
-        partition_by=(each.c.error_code, each.c.stage), order_by=(each.c.n.desc(), each.c.session)
+        conditions.append(func.coalesce(media.c.session, literal_column("''")) == _p("session"))
+    failed = select(*names, func.count().label("n"), *times).where(media.c.error_code.is_not(None), *conditions)
+    by_session = failed.group_by(*names).subquery()
+    rank = func.row_number().over(
+        partition_by=(by_session.c.error_code, by_session.c.stage),
+        order_by=(by_session.c.n.desc(), by_session.c.session),
     )
-    placed = select(each, place.label("place")).subquery()
+    ranked = select(by_session, rank.label("place")).subquery()
     busiest = [
-        func.max(case((placed.c.place == literal_column(str(number)), placed.c.session)))
+        func.max(case((ranked.c.place == literal_column(str(number)), ranked.c.session)))
         for number in range(1, BUSIEST + 1)
     ]
-    figures = (func.sum(placed.c.n), func.count(), func.min(placed.c.oldest), func.max(placed.c.newest))
-    group = (placed.c.error_code, placed.c.stage)
-    return select(*group, *figures, *busiest).group_by(*group)
+    totals = (func.sum(ranked.c.n), func.count(), func.min(ranked.c.oldest), func.max(ranked.c.newest))
+    group = (ranked.c.error_code, ranked.c.stage)
+    return select(*group, *totals, *busiest).group_by(*group)
 
 
 @functools.cache
-def showing(*, narrowed: bool) -> Select[Any]:
-    """One attachment of a group: code, stage, and when its newest was received."""
-    one = [media.c.error_code == _p("code"), media.c.stage == _p("stage"), media.c.received_at == _p("newest")]
+def example_of_group(*, narrowed: bool) -> Select[Any]:
+    """Selects one attachment of a group by its code, its stage, and when its newest was received."""
+    conditions = [media.c.error_code == _p("code"), media.c.stage == _p("stage"), media.c.received_at == _p("newest")]
     if narrowed:
-        one.append(media.c.session == _p("session"))
-    return select(*RECORD).where(*one, media.c.status.in_(_BAD)).limit(literal_column("1"))
+        conditions.append(media.c.session == _p("session"))
+    return select(*RECORD).where(*conditions, media.c.status.in_(_FAILED)).limit(literal_column("1"))

@@ -1,4 +1,4 @@
-"""What narrows a listing."""
+"""Filters of listings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"
 
 
 class Filters(Model):
-    """Every filter that is set must hold. `error` is an error's code, `since` a Unix time in milliseconds."""
+    """Filters, all of which must match. `error` is an error code, `since` a Unix time in milliseconds."""
 
     status: Status | None = None
     session: Text = None
@@ -24,13 +24,13 @@ class Filters(Model):
     kind: Kind | None = None
     since: int | None = Field(default=None, ge=0, lt=2**63)
 
-    def given(self) -> dict[str, Any]:
-        """The filters that are set, but for `since`, as plain values."""
+    def parameters(self) -> dict[str, Any]:
+        """The filters that are set, except `since`, as plain values."""
         return self.model_dump(mode="json", exclude_none=True, exclude={"since"})
 
 
 def parse_since(text: str) -> int:
-    """Unix milliseconds of `2h`, `3d` (so long ago) or of an ISO date or time; what was before 1970 is 1970.
+    """Parses an age such as `2h` or `3d`, or an ISO date or time, to Unix milliseconds. Dates before 1970 become 1970.
 
     Raises:
         ValueError: it is neither.

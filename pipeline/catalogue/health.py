@@ -1,4 +1,4 @@
-"""What `esteira doctor` asks a database, beyond what the belt needs of it."""
+"""Checks of a database for `esteira doctor`."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ QUICK_CHECK = text("PRAGMA quick_check(1)")
 
 
 class DatabaseHealth:
-    """A database under examination. Nothing is made: a file that is not there stays away.
+    """Checks of one database. They create nothing: a missing file stays missing.
 
-    Every method raises RetryableError (`catalogue`) or CatalogueError, as those of Catalogue do.
+    Every method raises RetryableError (`catalogue`) or CatalogueError, as those of `Catalogue` do.
     """
 
     def __init__(self, url: str) -> None:
@@ -31,7 +31,7 @@ class DatabaseHealth:
 
     @property
     def missing(self) -> bool:
-        """Whether it is a file that is not there. One in a folder that cannot be looked into may be."""
+        """Whether it is a file that does not exist. False if its directory cannot be read."""
         try:
             return self.file is not None and not self.file.is_file()
         except PermissionError:
@@ -42,21 +42,21 @@ class DatabaseHealth:
         check(self._database())
 
     def skew_s(self) -> float | None:
-        """The server's clock less ours, in seconds; None for a file, which has none."""
+        """The server's clock minus this machine's, in seconds; None for a file."""
         if self.file:
             return None
-        asked = time.time()
+        before = time.time()
         server = float(self._value(SERVER_CLOCK))
-        return server - (asked + time.time()) / 2
+        return server - (before + time.time()) / 2
 
     def journal_mode(self) -> str:
-        """SQLite's journal mode: `wal` where the filesystem can do it."""
+        """SQLite's journal mode: `wal` where the filesystem supports it."""
         return str(self._value(JOURNAL))
 
     def integrity_error(self) -> str | None:
-        """The first thing wrong within a SQLite file, or None. Reads the whole file."""
-        found = str(self._value(QUICK_CHECK))
-        return None if found == "ok" else found
+        """The first integrity error of a SQLite file, or None. Reads the whole file."""
+        answer = str(self._value(QUICK_CHECK))
+        return None if answer == "ok" else answer
 
     def close(self) -> None:
         if self._open:

@@ -1,4 +1,7 @@
-"""The tables with their indexes, as migrations make them. Statements need none, and to name them loads all dialects."""
+"""The tables with their indexes, as the migrations create them.
+
+Apart from tables.py, because defining them imports all dialects, and statements do not need them.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ def _partial(name: str, *columns: Column[Any], where: Any) -> None:
 
 _partial("ix_media_error", media.c.error_code, media.c.received_at, where=media.c.error_code.is_not(None))
 _partial("ix_media_unfinished", media.c.received_at, where=media.c.finished_at.is_(None))
-# Covering: durations and throughput are read from the index alone, whatever the table's size.
+# Covering: durations and throughput are read from the index only, whatever the size of the table.
 _partial(
     "ix_media_finished",
     media.c.finished_at,
@@ -33,11 +36,11 @@ _partial(
     where=media.c.finished_at.is_not(None),
 )
 
-# Who else has this content; for deletions: what of it was deleted lately; whose content has not gone yet.
+# Other attachments with a content; recent deletions of a content, and unfinished ones.
 _partial("ix_media_content", media.c.sha256, media.c.session, where=media.c.sha256.is_not(None))
 _partial("ix_media_deleted", media.c.sha256, media.c.deleted_at, where=media.c.deleted_at.is_not(None))
 
-# Who else is to be fetched with this hash.
+# Other attachments that are to be fetched with a declared hash.
 _partial(
     "ix_media_declared",
     media.c.declared_sha256,
@@ -53,7 +56,7 @@ _partial(
 Index("ix_media_message", media.c.message_id)
 _partial("ix_media_chat", media.c.chat, media.c.received_at, where=media.c.chat.is_not(None))
 
-# What to deliver now; lists of deliveries; those of an attachment that is deleted.
+# Due deliveries; listings; the deliveries of a deleted attachment.
 Index("ix_deliveries_media", deliveries.c.media_id)
 Index("ix_deliveries_status", deliveries.c.status, deliveries.c.created_at, deliveries.c.endpoint)
 _partial(

@@ -1,4 +1,4 @@
-"""What is shown of a content before anybody opens it: a thumbnail, its blur, the waveform of a sound."""
+"""Previews of content: a thumbnail with its blurred placeholder, or the waveform of a sound."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from pipeline.catalogue.dialects import PerDialect, insert
 from pipeline.catalogue.tables import previews
 from pipeline.models import Model
 
-SIZES = (1, 20, 200)  # of one question: a statement for each number of hashes would be compiled anew every time
+SIZES = (1, 20, 200)  # hashes in one query; a statement for every other number would have to be compiled each time
 
 
 class PreviewState(StrEnum):
-    """How the making of a preview ended."""
+    """The result of making a preview."""
 
     MADE = "made"
-    NONE = "none"  # there is nothing to show of this content
+    NONE = "none"  # this content has nothing to show
     FAILED = "failed"
 
 
 class Preview(Model):
-    """What there is to show of a content with the hash `sha256`, for all attachments that carry it.
+    """The preview of the content with the hash `sha256`, for all attachments with that content.
 
-    `thumbhash` is base64, `width` and `height` are pixels of the thumbnail; a sound has none of the three, but `peaks`:
-    a hundred numbers from 0 to 100.
+    `thumbhash` is base64, `width` and `height` are pixels of the thumbnail. A sound has none of the three, but `peaks`:
+    100 numbers from 0 to 100.
     """
 
     sha256: str
@@ -41,67 +41,64 @@ class Preview(Model):
 
     @property
     def has_thumbnail(self) -> bool:
-        """Whether a WebP picture stands in storage beside the content."""
+        """Whether storage has a WebP thumbnail next to the content."""
         return self.width is not None
 
 
 _COLUMNS = tuple(previews.c[name] for name in Preview.model_fields)
-_of_one = previews.c.sha256 == bindparam("sha256")
 
 
-def _keeping(dialect: str) -> Executable:
+def _upsert(dialect: str) -> Executable:
     names = [column.name for column in previews.columns]
     row = insert(dialect, previews).values({name: bindparam(name) for name in names})
-    news = {name: row.excluded[name] for name in names if name != "sha256"}
-    return row.on_conflict_do_update(index_elements=["sha256"], set_=news)  # type: ignore[no-any-return]
+    new_values = {name: row.excluded[name] for name in names if name != "sha256"}
+    return row.on_conflict_do_update(index_elements=["sha256"], set_=new_values)  # type: ignore[no-any-return]
 
 
 @functools.cache
-def _among(number: int) -> Select[Any]:
-    return select(*_COLUMNS).where(previews.c.sha256.in_([bindparam(f"hash{at}") for at in range(number)]))
+def _by_hashes(number: int) -> Select[Any]:
+    hashes: list[Any] = [bindparam(f"hash{index}") for index in range(number)]
+    return select(*_COLUMNS).where(previews.c.sha256.in_(hashes))
 
 
-KEEP = PerDialect(_keeping)
-FORGET = delete(previews).where(_of_one)
+SAVE = PerDialect(_upsert)
+DELETE = delete(previews).where(previews.c.sha256 == bindparam("sha256"))
 
 
 class Previews:
-    """The catalogue's table of previews. `now` gives Unix milliseconds.
-
-    Every method raises RetryableError and CatalogueError as Catalogue's do.
-    """
+    """The table `previews`. `now` returns Unix ms. Every method raises what those of `Catalogue` do."""
 
     def __init__(self, database: Database, now: Callable[[], int]) -> None:
         self._database = database
         self._now = now
 
     def get_many(self, hashes: Iterable[str]) -> dict[str, Preview]:
-        """The previews of these contents, by their hashes; one question for 200 of them."""
-        wanted = sorted(set(hashes))
-        found = [row for part in _parts(wanted) for row in self._rows(part)]
-        return {row[0]: _preview(row) for row in found}
+        """The previews of these contents by hash, with one query for each 200 of them."""
+        unique = sorted(set(hashes))
+        rows = [row for part in _parts(unique) for row in self._rows(part)]
+        return {row[0]: _preview(row) for row in rows}
 
     def save(self, preview: Preview) -> None:
-        """Notes how the making ended, in place of what was noted before."""
-        row = preview.model_dump(mode="json") | {"peaks": _text(preview.peaks), "made_at": self._now()}
-        self._database.write(lambda session: session.change(KEEP[self._database.dialect], **row))
+        """Saves a preview in place of an earlier one."""
+        row = preview.model_dump(mode="json") | {"peaks": _join(preview.peaks), "made_at": self._now()}
+        self._database.write(lambda session: session.execute(SAVE[self._database.dialect], **row))
 
     def delete(self, sha256: str) -> None:
-        """Notes that there is none any more."""
-        self._database.write(lambda session: session.change(FORGET, sha256=sha256))
+        """Deletes the preview of a content, if there is one."""
+        self._database.write(lambda session: session.execute(DELETE, sha256=sha256))
 
     def _rows(self, hashes: Sequence[str]) -> list[Sequence[Any]]:
         number = next(size for size in SIZES if size >= len(hashes))
-        given = {f"hash{at}": hashes[min(at, len(hashes) - 1)] for at in range(number)}
-        return self._database.read(lambda session: session.rows(_among(number), **given))
+        values = {f"hash{index}": hashes[min(index, len(hashes) - 1)] for index in range(number)}
+        return self._database.read(lambda session: session.rows(_by_hashes(number), **values))
 
 
 def _parts(hashes: Sequence[str]) -> Iterator[Sequence[str]]:
-    for at in range(0, len(hashes), SIZES[-1]):
-        yield hashes[at : at + SIZES[-1]]
+    for start in range(0, len(hashes), SIZES[-1]):
+        yield hashes[start : start + SIZES[-1]]
 
 
-def _text(peaks: tuple[int, ...] | None) -> str | None:
+def _join(peaks: tuple[int, ...] | None) -> str | None:
     return None if peaks is None else ",".join(map(str, peaks))
 
 

@@ -1,4 +1,4 @@
-"""Between the models and the catalogue's rows: plain values that both drivers take, and back."""
+"""Converts models to rows of plain values, which both drivers accept, and rows to models."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ M = TypeVar("M", bound=Model)
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _TOKEN = re.compile(r"[0-9a-f]{32}\.[0-9a-f]{16}")
-_SHOWN = tuple(Record.model_fields)
+_COLUMNS = tuple(Record.model_fields)
 _STATUSES = {status.value: status for status in Status}
 _STAGES = {stage.value: stage for stage in Stage}
 _KINDS: dict[str | None, Kind | None] = {None: None, **{kind.value: kind for kind in Kind}}
-_TRUTH = {None: None, False: False, True: True}  # also of SQLite, which answers with 0 and 1
-MAX_ERROR = 2000  # characters of an error's message that are kept
+_BOOLEANS = {None: None, False: False, True: True}  # SQLite returns 0 and 1
+MAX_ERROR = 2000  # characters of an error message; the rest is cut off
 
 
 def is_id(text: str) -> bool:
-    """Whether this can be the id of an attachment; anything else is not worth a query, nor safe for the driver."""
+    """Whether the text has the form of an attachment's id. Other texts need no query; drivers reject some."""
     return _ID.fullmatch(text) is not None
 
 
 def is_token(text: str) -> bool:
-    """Whether this can be the token of a claim."""
+    """Whether the text has the form of a claim's token."""
     return _TOKEN.fullmatch(text) is not None
 
 
 def accepted_row(attachment: Attachment, *, intake: bool, now: int) -> dict[str, Any]:
-    """The row of an attachment that was handed over just now."""
+    """The row of a new attachment."""
     kind = attachment.kind.value if attachment.kind else None
     return {
         "id": attachment.id,
@@ -66,7 +66,7 @@ def accepted_row(attachment: Attachment, *, intake: bool, now: int) -> dict[str,
 
 
 def _declared_sha256(attachment: Attachment, *, intake: bool) -> str | None:
-    """The hash by which others with the same content are found; what need not be fetched has no use for them."""
+    """The hash that finds other attachments with the same content. None if the bytes need not be fetched."""
     return None if intake or attachment.data else attachment.file_sha256
 
 
@@ -75,12 +75,12 @@ def _expires_at(attachment: Attachment) -> int | None:
 
 
 def payload(attachment: Attachment) -> str:
-    """What a replay needs: everything but the bytes, which lie in storage."""
+    """The attachment as JSON for a replay, without the bytes, which are in storage."""
     return attachment.model_dump_json(exclude={"data"}, exclude_none=True)
 
 
 def stored_row(stored: Stored) -> dict[str, Any]:
-    """The columns that persist fills."""
+    """The columns that persist sets."""
     detected, facts = stored.validated.detected, stored.validated.facts
     return {
         **vars(facts),
@@ -96,82 +96,82 @@ def stored_row(stored: Stored) -> dict[str, Any]:
     }
 
 
-def ended_row(ending: Failure) -> dict[str, Any]:
-    """The columns that an ending fills."""
+def failed_row(failure: Failure) -> dict[str, Any]:
+    """The columns that a failure sets."""
     return {
-        "status": ending.status.value,
-        "stage": ending.stage.value,
-        "attempts": ending.attempts,
-        "error_code": ending.code.value,
-        "error": shortened(ending.message),
-        "progress": json.dumps(ending.inputs) if ending.inputs is not None else None,
+        "status": failure.status.value,
+        "stage": failure.stage.value,
+        "attempts": failure.attempts,
+        "error_code": failure.code.value,
+        "error": shortened(failure.message),
+        "progress": json.dumps(failure.inputs) if failure.inputs is not None else None,
     }
 
 
-def ending_entry(ending: Failure, *, run: int) -> HistoryEntry:
-    """How an ending is told where no attempt led to it."""
-    outcome = failure_outcome(ending.status, ending.code)
-    fields = {"run": run, "attempt": ending.attempts, "code": ending.code.value, "message": ending.message}
-    return new_entry(ending.stage.value, outcome, **fields)
+def failure_entry(failure: Failure, *, run: int) -> HistoryEntry:
+    """The history entry of a failure that no attempt has recorded."""
+    outcome = failure_outcome(failure.status, failure.code)
+    fields = {"run": run, "attempt": failure.attempts, "code": failure.code.value, "message": failure.message}
+    return new_entry(failure.stage.value, outcome, **fields)
 
 
 def reopened_row(last: Claim, *, source: NewSource | None, intake: bool, now: int) -> dict[str, Any]:
-    """The columns that a replay sets. `last` is the row as it ended; with `intake` its new bytes lie in storage."""
+    """The columns that a replay sets. `last` is the finished row. With `intake` the new bytes are in storage."""
     record = last.record
-    announcing = record.stage is Stage.NOTIFY
-    resume = source is None and record.status is Status.FAILED and not (announcing and record.storage_key is None)
-    announce = resume and announcing
+    at_notify = record.stage is Stage.NOTIFY
+    resume = source is None and record.status is Status.FAILED and not (at_notify and record.storage_key is None)
+    announce = resume and at_notify
     attachment = with_new_source(last.attachment, source, intake=intake) if source else last.attachment
-    given_here = intake or (last.intake and not (source and source.has_location))
+    in_storage = intake or (last.intake and not (source and source.has_location))
     stage = record.stage if resume else Stage.FETCH
-    told = "with a new source" if source else None
-    again = new_entry(stage.value, HistoryOutcome.REPLAYED, run=record.run + 1, message=told)
+    message = "with a new source" if source else None
+    entry = new_entry(stage.value, HistoryOutcome.REPLAYED, run=record.run + 1, message=message)
     return {
         "status": (Status.STORED if announce else Status.RECEIVED).value,
         "stage": stage.value,
         "ended_at": now if announce else None,
         "size": attachment.size if record.storage_key is None else record.size,
-        "expires_at": None if given_here else _expires_at(attachment),
+        "expires_at": None if in_storage else _expires_at(attachment),
         "payload": payload(attachment),
         "progress": json.dumps(last.inputs) if resume and last.inputs is not None else None,
-        "intake": given_here,
-        "history": again.line(),
-        "declared_sha256": _declared_sha256(attachment, intake=given_here),
+        "intake": in_storage,
+        "history": entry.line(),
+        "declared_sha256": _declared_sha256(attachment, intake=in_storage),
         "moved": int(source is not None),
     }
 
 
 def shortened(message: str) -> str:
-    """An error's message as the catalogue keeps it."""
+    """The error message as it is stored."""
     return str(clean_text(message))[:MAX_ERROR]
 
 
 def record(row: Sequence[Any]) -> Record:
-    """A row that starts with the columns of RECORD, as the outside sees it."""
-    fields = dict(zip(_SHOWN, row, strict=False))
+    """The Record of a row that starts with the columns RECORD."""
+    fields = dict(zip(_COLUMNS, row, strict=False))
     fields["status"] = _STATUSES[fields["status"]]
     fields["stage"] = _STAGES[fields["stage"]]
     fields["kind"] = _KINDS[fields["kind"]]
     fields["declared_kind"] = _KINDS[fields["declared_kind"]]
-    fields["animated"] = _TRUTH[fields["animated"]]
-    fields["flags"] = _words(fields["flags"])
+    fields["animated"] = _BOOLEANS[fields["animated"]]
+    fields["flags"] = _split(fields["flags"])
     return _trusted(Record, fields)
 
 
-def just_stored(before: Record, given: dict[str, Any], *, now: int, has_preview: bool) -> StoredRecord:
-    """The row that STORED has made of `before` with the values of `stored_row`: nobody else writes under a claim."""
+def stored_record(before: Record, values: dict[str, Any], *, now: int, has_preview: bool) -> StoredRecord:
+    """The row after STORED with the values of `stored_row`. It is not read back: only the holder writes."""
     ended = {"status": Status.STORED, "stage": Stage.NOTIFY, "attempts": 0, "error_code": None, "error": None}
     typed = {
-        "kind": _KINDS[given["kind"]],
-        "flags": _words(given["flags"]),
+        "kind": _KINDS[values["kind"]],
+        "flags": _split(values["flags"]),
         "ended_at": now,
         "has_preview": has_preview,
     }
-    return _trusted(StoredRecord, {**vars(before), **given, **ended, **typed})
+    return _trusted(StoredRecord, {**vars(before), **values, **ended, **typed})
 
 
-def just_done(before: Record, *, now: int) -> Record:
-    """The row that FINISH_STORED has made of `before`."""
+def done_record(before: Record, *, now: int) -> Record:
+    """The row after FINISH_STORED."""
     done = {"status": Status.DONE, "error_code": None, "error": None, "finished_at": now, "announced_at": now}
     fields = {**vars(before), **done}
     fields.pop("has_preview", None)
@@ -179,32 +179,32 @@ def just_done(before: Record, *, now: int) -> Record:
 
 
 def claim(token: str, row: Sequence[Any]) -> Claim:
-    """A row of CLAIMED that was claimed with this token."""
-    payload, progress, intake = row[len(_SHOWN) :]
-    found = record(row)
+    """The claim of a row with the columns CLAIMED, claimed with this token."""
+    payload, progress, intake = row[len(_COLUMNS) :]
+    current = record(row)
     return Claim(
         token=token,
-        record=found,
+        record=current,
         attachment=Attachment.model_validate_json(payload),
         inputs=json.loads(progress) if progress else None,
         intake=intake,
-        attempt_log=AttemptLog(found.run),
+        attempt_log=AttemptLog(current.run),
     )
 
 
-def _words(flags: str | None) -> tuple[str, ...]:
+def _split(flags: str | None) -> tuple[str, ...]:
     return tuple(flags.split(",")) if flags else ()
 
 
 def _trusted(model: type[M], fields: dict[str, Any]) -> M:
-    """An instance with all its fields, unchecked: these columns were checked when they were written.
+    """An instance with all its fields, without validation: the values were validated when they were written.
 
-    `model_construct` does the same in five times the time, for it looks for a default of each.
+    `model_construct` takes five times as long, because it looks up the default of each field.
     """
-    made = model.__new__(model)
-    setting = object.__setattr__  # the model's own is for nobody: it is frozen
-    setting(made, "__dict__", fields)
-    setting(made, "__pydantic_fields_set__", set(fields))
-    setting(made, "__pydantic_extra__", None)
-    setting(made, "__pydantic_private__", None)
-    return made
+    instance = model.__new__(model)
+    set_attribute = object.__setattr__  # the model's own refuses, because it is frozen
+    set_attribute(instance, "__dict__", fields)
+    set_attribute(instance, "__pydantic_fields_set__", set(fields))
+    set_attribute(instance, "__pydantic_extra__", None)
+    set_attribute(instance, "__pydantic_private__", None)
+    return instance

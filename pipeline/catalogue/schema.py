@@ -1,4 +1,4 @@
-"""Whether the tables are those that this version needs."""
+"""Checks that the tables have the revision that this version needs."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from sqlalchemy import Select, column, select, table
 
 from pipeline.catalogue.database import REMEDY, CatalogueError, Database
 
-HEAD = "0005"  # the newest revision in pipeline/migrations; kept here so that starting needs no Alembic
+HEAD = "0005"  # the newest revision in migrations/versions; repeated here so that a start need not import Alembic
 VERSION: Select[Any] = select(column("version_num")).select_from(table("alembic_version"))
 
 
 def check(database: Database) -> None:
-    """Raises CatalogueError, with the remedy, if the tables are older or newer than this version, or missing."""
+    """Raises CatalogueError, with the remedy, if the tables are missing, or older or newer than this version."""
     row = database.read(lambda session: session.row(VERSION))
     if row is None or row[0] != HEAD:
-        found = row[0] if row else "none"
-        raise CatalogueError(f"the catalogue {database.where} is at revision {found}, not {HEAD}: {REMEDY}")
+        revision = row[0] if row else "none"
+        raise CatalogueError(f"the catalogue {database.where} is at revision {revision}, not {HEAD}: {REMEDY}")

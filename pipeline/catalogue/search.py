@@ -1,4 +1,4 @@
-"""Looking for an attachment by whatever somebody has of it at hand."""
+"""Full-text and exact search for attachments."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from pipeline.catalogue.tables import RECORD, media
 from pipeline.models import Record
 from pipeline.values.gateway_values import clean_text
 
-WITHIN = 10_000  # the newest that fit the filters, among which words are looked for
-PAGE = 1000
-LONGEST = 200  # characters of what is looked for
-LOOKED_AT = 1000  # characters of each text that is looked into
-SERVERS = ("c.us", "s.whatsapp.net", "g.us", "lid")  # behind the number in the name of a WhatsApp chat
+WITHIN = 10_000  # a search for words covers this many of the newest attachments that match the filters
+PAGE = 1000  # rows of one query
+MAX_QUERY = 200  # characters; the rest is ignored
+MAX_TEXT = 1000  # characters of each column that are searched
+SERVERS = ("c.us", "s.whatsapp.net", "g.us", "lid")  # the part after the number in the name of a WhatsApp chat
 
 Position = tuple[int, str]  # (received_at, id)
 Row = Sequence[Any]
 
 _p = bindparam
-_PLACE = [RECORD.index(media.c[name]) for name in ("received_at", "id")]
-_WORDY = ("message_id", "chat", "sender", "filename", "name", "caption")
+_POSITION = [RECORD.index(media.c[name]) for name in ("received_at", "id")]
+_TEXT_COLUMNS = ("message_id", "chat", "sender", "filename", "name", "caption")
 _order = (media.c.received_at.desc(), media.c.id.desc())
 _HEX = re.compile(r"[0-9a-f]{6,64}")
 _ACCENTS = re.compile("[\u0300-\u036f]+")
-_WAYS = {
+_EXACT = {
     "id": (media.c.id >= _p("value")) & (media.c.id < _p("end")),
     "sha256": (media.c.sha256 >= _p("value")) & (media.c.sha256 < _p("end")),
     "message_id": media.c.message_id == _p("value"),
@@ -43,7 +43,7 @@ _WAYS = {
 
 
 class SearchResult(NamedTuple):
-    """A page of what was found, the newest first. `partly` tells that words were not looked for in all."""
+    """A page of results, newest first. `partial`: the search for words did not cover all attachments."""
 
     records: list[Record]
     more: bool
@@ -51,100 +51,107 @@ class SearchResult(NamedTuple):
 
 
 class Search:
-    """Finds attachments. Its methods raise what those of Catalogue do.
+    """Finds attachments. Its methods raise what those of `Catalogue` do.
 
-    By an index, however old: the beginning (6 digits or more) of an id or of a content's SHA-256, a whole message id, a
-    chat. Everything else is words, all of which must stand in a message id, a chat, a sender, a name or a caption,
-    whatever their case and accents: they are looked for among the newest 10,000 that fit the filters.
+    An index finds the beginning (6 digits or more) of an id or of a content's SHA-256, a complete message id and a
+    chat, regardless of age. Any other text is split into words. All of them must occur in the message id, chat, sender,
+    name or caption of an attachment, ignoring case and accents. That search covers the newest 10,000 that match the
+    filters.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def find(self, text: str, filters: Filters, *, limit: int = 50, after: Position | None = None) -> SearchResult:
-        """What fits the text and every filter, behind the position `after`."""
-        wanted = str(clean_text(text)).strip()[:LONGEST]
-        given = {**filters.given(), "since": filters.since or 0}
-        by = frozenset(filters.given())
-        floor = self._floor(by, given)
-        more = {**given, "limit": limit + 1}
-        exact = [self._exactly(way, {**value, **more}, by=by, after=after) for way, value in _ways(wanted)]
-        words = [] if re.fullmatch(r"[0-9a-fA-F]{32,}", wanted) else plain(wanted).split()
-        worded = self._worded(words, self._newest(by, given, after), floor) if words else iter(())
-        found = list(islice(_once(heapq.merge(*exact, worded, key=_place, reverse=True)), limit + 1))
-        return SearchResult([rows.record(row) for row in found[:limit]], len(found) > limit, floor is not None)
+        """The attachments that match the text and every filter, after the position `after`."""
+        query = str(clean_text(text)).strip()[:MAX_QUERY]
+        values = {**filters.parameters(), "since": filters.since or 0}
+        by = frozenset(filters.parameters())
+        floor = self._floor(by, values)
+        more = {**values, "limit": limit + 1}
+        exact = [
+            self._exact_matches(column, {**value, **more}, by=by, after=after)
+            for column, value in _interpretations(query)
+        ]
+        words = [] if re.fullmatch(r"[0-9a-fA-F]{32,}", query) else plain(query).split()
+        by_words = self._word_matches(words, self._newest(by, values, after), floor) if words else iter(())
+        matches = heapq.merge(*exact, by_words, key=_position, reverse=True)
+        page = list(islice(_without_duplicates(matches), limit + 1))
+        return SearchResult([rows.record(row) for row in page[:limit]], len(page) > limit, floor is not None)
 
-    def _exactly(self, way: str, given: dict[str, Any], *, by: frozenset[str], after: Position | None) -> list[Row]:
-        return self._rows(finding(way, by, paged=after is not None), {**given, **_behind(after), "within": WITHIN})
+    def _exact_matches(
+        self, column: str, values: dict[str, Any], *, by: frozenset[str], after: Position | None
+    ) -> list[Row]:
+        return self._rows(by_column(column, by, paged=after is not None), {**values, **_after(after), "within": WITHIN})
 
-    def _worded(self, words: Sequence[str], newest: Iterable[Row], floor: Position | None) -> Iterator[Row]:
+    def _word_matches(self, words: Sequence[str], newest: Iterable[Row], floor: Position | None) -> Iterator[Row]:
         for received_at, media_id, *texts in newest:
             if floor is not None and (received_at, media_id) < floor:
                 return
-            text = plain("\n".join([text[:LOOKED_AT] for text in texts if text]))
+            text = plain("\n".join([text[:MAX_TEXT] for text in texts if text]))
             if all(word in text for word in words):
                 yield from self._rows(statements.GET, {"media_id": media_id})
 
-    def _newest(self, by: frozenset[str], given: dict[str, Any], after: Position | None) -> Iterator[Row]:
-        """Place and texts of all that fit the filters, read as far as they are asked for."""
+    def _newest(self, by: frozenset[str], values: dict[str, Any], after: Position | None) -> Iterator[Row]:
+        """Yields position and texts of all attachments that match the filters, read page by page."""
         while True:
             statement = texts(by, paged=after is not None)
-            page = self._rows(statement, {**given, **_behind(after), "limit": PAGE})
+            page = self._rows(statement, {**values, **_after(after), "limit": PAGE})
             yield from page
             if len(page) < PAGE:
                 return
             after = (page[-1][0], page[-1][1])
 
-    def _floor(self, by: frozenset[str], given: dict[str, Any]) -> Position | None:
-        """The last one that is looked into for words; None if that is all of them."""
-        found = self._rows(flooring(by), {**given, "within": WITHIN - 1})
-        return (found[0][0], found[0][1]) if found else None
+    def _floor(self, by: frozenset[str], values: dict[str, Any]) -> Position | None:
+        """The position of the oldest attachment that the search for words covers; None if it covers all."""
+        rows = self._rows(floor_of_words(by), {**values, "within": WITHIN - 1})
+        return (rows[0][0], rows[0][1]) if rows else None
 
-    def _rows(self, statement: Executable, given: dict[str, Any]) -> list[Row]:
-        return self._database.read(lambda session: session.rows(statement, **given))
+    def _rows(self, statement: Executable, values: dict[str, Any]) -> list[Row]:
+        return self._database.read(lambda session: session.rows(statement, **values))
 
 
 def plain(text: str) -> str:
-    """The text without case and accents: `reunião` as `REUNIAO`."""
+    """The text without case and accents: `reunião` and `REUNIAO` become `reuniao`."""
     folded = text.casefold()
     return folded if folded.isascii() else _ACCENTS.sub("", unicodedata.normalize("NFKD", folded))
 
 
 @functools.cache
-def finding(way: str, by: frozenset[str], *, paged: bool) -> Select[Any]:
-    """The newest that are found one of the exact ways, narrowed by the filters of these names afterwards.
+def by_column(column: str, by: frozenset[str], *, paged: bool) -> Select[Any]:
+    """Selects the newest exact matches of a column, then applies the filters of these names.
 
-    Narrowed within, SQLite might prefer a filter's index, and look at a whole session for one message.
+    If the subquery applied them, SQLite might use the index of a filter and read a whole session for one message.
     """
-    behind = [tuple_(media.c.received_at, media.c.id) < tuple_(_p("after_at"), _p("after_id"))] if paged else []
-    found = select(*RECORD).where(_WAYS[way], *behind).order_by(*_order).limit(_p("within")).subquery()
-    wanted = [found.c[statements.FILTERS[name]] == _p(name) for name in sorted(by)]
-    narrowed = select(found).where(found.c.received_at >= _p("since"), *wanted)
-    return narrowed.order_by(found.c.received_at.desc(), found.c.id.desc()).limit(_p("limit"))
+    after = [tuple_(media.c.received_at, media.c.id) < tuple_(_p("after_at"), _p("after_id"))] if paged else []
+    found = select(*RECORD).where(_EXACT[column], *after).order_by(*_order).limit(_p("within")).subquery()
+    conditions = [found.c[statements.FILTERS[name]] == _p(name) for name in sorted(by)]
+    filtered = select(found).where(found.c.received_at >= _p("since"), *conditions)
+    return filtered.order_by(found.c.received_at.desc(), found.c.id.desc()).limit(_p("limit"))
 
 
 @functools.cache
 def texts(by: frozenset[str], *, paged: bool) -> Select[Any]:
-    """As a listing: received_at, id and the texts that are looked into."""
-    columns = [media.c[name] for name in ("received_at", "id", *_WORDY)]
+    """Selects received_at, id and the searched columns of a listing."""
+    columns = [media.c[name] for name in ("received_at", "id", *_TEXT_COLUMNS)]
     return statements.listing(by, paged=paged).with_only_columns(*columns)
 
 
 @functools.cache
-def flooring(by: frozenset[str]) -> Select[Any]:
-    """The place of the one that has `within` newer ones in the listing."""
+def floor_of_words(by: frozenset[str]) -> Select[Any]:
+    """Selects the position of the attachment with `within` newer ones in the listing."""
     listing = statements.listing(by, paged=False).with_only_columns(media.c.received_at, media.c.id)
     return listing.limit(literal_column("1")).offset(_p("within"))
 
 
-def _ways(text: str) -> Iterator[tuple[str, dict[str, str]]]:
-    """The exact ways that this text may mean, each with its values."""
+def _interpretations(text: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yields the columns that the text may be a value of, each with its parameters."""
     if not text:
         return
     if _HEX.fullmatch(text.lower()):
-        reach = {"value": text.lower(), "end": f"{text.lower()}g"}  # g stands behind every hex digit
-        yield "sha256", reach
-        yield "id", reach
+        prefix = {"value": text.lower(), "end": f"{text.lower()}g"}  # g sorts after every hex digit
+        yield "sha256", prefix
+        yield "id", prefix
     yield "message_id", {"value": text}
     yield "chat", {"value": text}
     number = re.sub(r"[ ()+.-]", "", text)
@@ -152,17 +159,17 @@ def _ways(text: str) -> Iterator[tuple[str, dict[str, str]]]:
         yield from (("chat", {"value": f"{number}@{server}"}) for server in SERVERS)
 
 
-def _once(found: Iterable[Row]) -> Iterator[Row]:
+def _without_duplicates(matches: Iterable[Row]) -> Iterator[Row]:
     seen: set[Position] = set()
-    for row in found:
-        if _place(row) not in seen:
-            seen.add(_place(row))
+    for row in matches:
+        if _position(row) not in seen:
+            seen.add(_position(row))
             yield row
 
 
-def _place(row: Row) -> Position:
-    return row[_PLACE[0]], row[_PLACE[1]]
+def _position(row: Row) -> Position:
+    return row[_POSITION[0]], row[_POSITION[1]]
 
 
-def _behind(after: Position | None) -> dict[str, Any]:
+def _after(after: Position | None) -> dict[str, Any]:
     return {"after_at": after[0], "after_id": after[1]} if after else {}

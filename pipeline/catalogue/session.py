@@ -1,4 +1,4 @@
-"""Statements on one connection, and how long they may wait."""
+"""Runs statements on one connection, within a limited waiting time."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Executable
+from sqlalchemy.pool import PoolProxiedConnection
 
-from pipeline.catalogue.sqlite_file import Opened
+from pipeline.catalogue.sqlite_pool import SqliteConnection
 
 Parameters = Mapping[str, Any]
+Compile = Callable[[Executable], tuple[str, Parameters]]
 
-WORTH_TELLING_MS = 50  # waited in one statement, before the connection is told of it
+UPDATE_TIMEOUT_MS = 50  # the timeout of a connection is set anew once it differs by more than this
 
 
 class WaitBudget:
-    """How long a transaction may still wait, for all that it waits for together."""
+    """The time that a transaction may still spend waiting, in total."""
 
     def __init__(self, seconds: float) -> None:
         self._until = time.monotonic() + seconds
@@ -27,31 +29,29 @@ class WaitBudget:
 
     @property
     def left_ms(self) -> int:
-        """At least 1, for 0 tells PostgreSQL to wait for ever."""
+        """At least 1, because PostgreSQL takes 0 for no limit."""
         return max(1, int(self.left_s * 1000))
 
 
 class Session:
-    """Runs statements on one connection, within one transaction or outside of any."""
+    """Runs statements on one connection, inside or outside of a transaction."""
 
-    def __init__(
-        self, driver: Any, compiled: Callable[[Executable], tuple[str, Parameters]], patience: WaitBudget
-    ) -> None:
+    def __init__(self, driver: Any, compiled: Compile, budget: WaitBudget) -> None:
         self._driver = driver
         self._compiled = compiled
-        self._patience = patience
+        self._budget = budget
         self.committing = False
 
     def rows(self, statement: Executable, **parameters: Any) -> list[Sequence[Any]]:
-        found: list[Sequence[Any]] = self._run(statement, parameters).fetchall()
-        return found
+        rows: list[Sequence[Any]] = self._run(statement, parameters).fetchall()
+        return rows
 
     def row(self, statement: Executable, **parameters: Any) -> Sequence[Any] | None:
-        found: Sequence[Any] | None = self._run(statement, parameters).fetchone()
-        return found
+        row: Sequence[Any] | None = self._run(statement, parameters).fetchone()
+        return row
 
-    def change(self, statement: Executable, **parameters: Any) -> int:
-        """Runs a statement that returns no rows; how many it changed."""
+    def execute(self, statement: Executable, **parameters: Any) -> int:
+        """Runs a statement that returns no rows. Returns the number of rows that it changed."""
         changed: int = self._run(statement, parameters).rowcount
         return changed
 
@@ -68,37 +68,34 @@ class Session:
 
 
 class SqliteSession(Session):
-    """On a connection to a file; it is told how long it may wait, for so was the last who had it."""
+    """A session on a SQLite file. It sets the busy timeout, because the last user of the connection set its own."""
 
-    def __init__(
-        self, opened: Opened, compiled: Callable[[Executable], tuple[str, Parameters]], patience: WaitBudget
-    ) -> None:
-        super().__init__(opened.driver, compiled, patience)
-        left_ms = patience.left_ms
-        if abs(left_ms - opened.patience_ms) > WORTH_TELLING_MS:
+    def __init__(self, connection: SqliteConnection, compiled: Compile, budget: WaitBudget) -> None:
+        super().__init__(connection.driver, compiled, budget)
+        left_ms = budget.left_ms
+        if abs(left_ms - connection.busy_ms) > UPDATE_TIMEOUT_MS:
             self._driver.execute(f"PRAGMA busy_timeout = {left_ms}")
-            opened.patience_ms = left_ms
+            connection.busy_ms = left_ms
 
     def begin(self) -> None:
-        """Begins as the file's one writer: nothing is waited for after that."""
+        """Begins a transaction as the only writer of the file: no later statement of it has to wait."""
         self._driver.execute("BEGIN IMMEDIATE")
 
 
 class PostgresqlSession(Session):
-    """Its statements share the patience, though the server counts for each lock anew."""
+    """A session on a server. Its statements share the budget, although the server counts each lock anew."""
 
-    def __init__(
-        self, pooled: Any, compiled: Callable[[Executable], tuple[str, Parameters]], patience: WaitBudget
-    ) -> None:
-        super().__init__(pooled.driver_connection, compiled, patience)
-        self._told_ms = 0
+    def __init__(self, connection: PoolProxiedConnection, compiled: Compile, budget: WaitBudget) -> None:
+        super().__init__(connection.driver_connection, compiled, budget)
+        self._lock_timeout_ms = 0
 
     def begin(self) -> None:
-        self._told_ms = self._patience.left_ms
-        self._driver.execute(f"BEGIN; SET LOCAL lock_timeout = {self._told_ms}", prepare=False)  # one round trip
+        self._lock_timeout_ms = self._budget.left_ms
+        begin = f"BEGIN; SET LOCAL lock_timeout = {self._lock_timeout_ms}"
+        self._driver.execute(begin, prepare=False)  # both in one round trip
 
     def _run(self, statement: Executable, parameters: Parameters) -> Any:
-        if self._told_ms and self._told_ms - self._patience.left_ms > WORTH_TELLING_MS:
-            self._told_ms = self._patience.left_ms
-            self._driver.execute(f"SET LOCAL lock_timeout = {self._told_ms}")
+        if self._lock_timeout_ms and self._lock_timeout_ms - self._budget.left_ms > UPDATE_TIMEOUT_MS:
+            self._lock_timeout_ms = self._budget.left_ms
+            self._driver.execute(f"SET LOCAL lock_timeout = {self._lock_timeout_ms}")
         return super()._run(statement, parameters)

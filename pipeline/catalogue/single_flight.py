@@ -1,7 +1,7 @@
-"""Single flight: what storage holds is not fetched again, and of many that come at once one is fetched.
+"""Single flight: content that is in storage is not fetched again, and concurrent fetches of one content are one fetch.
 
-Attachments are told to have the same content by the hash that they declare. All of it happens in the transaction of the
-claim: the claims themselves say who is fetching, so nothing has to be locked, renewed or given back besides.
+The hash that attachments declare identifies equal content. Everything happens in the transaction of the claim: the
+claims show who is fetching, so there is no lock of its own to renew or release.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from pipeline.catalogue.statements import BY_ID, HELD, IS_RECEIVED
 from pipeline.catalogue.tables import media
 from pipeline.models import Claim, ContentMatch, Status
 
-MAX_BATCH = 1000  # others that are looked at; one content may come a hundred thousand times
+MAX_CONSIDERED = 1000  # other attachments that a query reads; one content may arrive a hundred thousand times
 SHORTEST_WAIT_MS = 25
 LONGEST_WAIT_MS = 2000
-# With a source of its own nobody waits longer for that of another, which may be slow on purpose.
-PATIENCE_MS = 60_000
+# How long an attachment waits for a fetch from another source, which may be slow on purpose.
+MAX_WAIT_FOR_OTHER_SOURCE_MS = 60_000
 
 
 class SingleFlight(NamedTuple):
-    """How far an attachment that is to be fetched relies on others that declare the same hash.
+    """Which other attachments with the same declared hash an attachment may take its content from.
 
-    On those of its own session and its own source; with `anyone` on all. With `waits` also on those that are only being
-    fetched.
+    Those of its own session and of its own source; with `anyone` all. With `waits` it also waits for those that are
+    being fetched.
     """
 
     anyone: bool = False
@@ -35,7 +35,7 @@ class SingleFlight(NamedTuple):
 
 
 class WaitForOther(NamedTuple):
-    """Another attachment with this content is being fetched: to be asked again after so long."""
+    """Another attachment with this content is being fetched. The claim is to be repeated after `wait_ms`."""
 
     wait_ms: int
 
@@ -46,94 +46,95 @@ _stored = media.c.status.in_(
 _same_content = (
     select(media.c.source_mark, _stored.label("is_stored"))
     .where(media.c.sha256 == bindparam("declared"))
-    .limit(MAX_BATCH)
+    .limit(MAX_CONSIDERED)
     .subquery()
 )
 _ONE: ColumnElement[int] = literal_column("1", Integer)
-HELD_BY_SOURCE: Select[Any] = (
+STORED_BY_SOURCE: Select[Any] = (
     select(_ONE).where(_same_content.c.source_mark == bindparam("mark"), _same_content.c.is_stored).limit(1)
 )
-HELD_BY_ANYONE: Select[Any] = select(_ONE).where(media.c.sha256 == bindparam("declared"), _stored).limit(1)
-HELD_BY_SESSION: Select[Any] = HELD_BY_ANYONE.where(media.c.session == bindparam("session"))
+STORED_BY_ANYONE: Select[Any] = select(_ONE).where(media.c.sha256 == bindparam("declared"), _stored).limit(1)
+STORED_BY_SESSION: Select[Any] = STORED_BY_ANYONE.where(media.c.session == bindparam("session"))
 
-_alike = (
+_same_declared = (
     select(media.c.claim, media.c.claimed_until, media.c.session, media.c.source_mark)
     .where(media.c.declared_sha256 == bindparam("declared"), IS_RECEIVED, media.c.id != bindparam("media_id"))
-    .limit(MAX_BATCH)
+    .limit(MAX_CONSIDERED)
     .subquery()
 )
-UNDER_WAY = (
-    select(_alike.c.claimed_until)
+BEING_FETCHED = (
+    select(_same_declared.c.claimed_until)
     .where(
-        _alike.c.claim.is_not(None),
-        _alike.c.claimed_until.between(bindparam("now"), bindparam("absurd")),
+        _same_declared.c.claim.is_not(None),
+        _same_declared.c.claimed_until.between(bindparam("now"), bindparam("absurd")),
         or_(
-            _alike.c.source_mark == bindparam("mark"),
-            _alike.c.session == bindparam("patient_session"),
+            _same_declared.c.source_mark == bindparam("mark"),
+            _same_declared.c.session == bindparam("waiting_session"),
             bindparam("anyone", type_=Integer) == literal_column("1"),
         ),
     )
-    .order_by(_alike.c.claimed_until.desc())
+    .order_by(_same_declared.c.claimed_until.desc())
     .limit(1)
 )
-# Two transactions of PostgreSQL would not see each other's claims: those that declare one hash go one by one.
-ONE_BY_ONE = select(func.pg_advisory_xact_lock(bindparam("lock", type_=BigInteger)))
-LET_GO = update(media).where(HELD).values(claim=None, claimed_until=bindparam("now"))
-# Taken from the session, its bytes prove nothing of the source that it names.
-NO_PROOF = update(media).where(BY_ID).values(source_mark=None)
+# Concurrent transactions of PostgreSQL do not see each other's claims: those with one declared hash run one by one.
+LOCK_HASH = select(func.pg_advisory_xact_lock(bindparam("lock", type_=BigInteger)))
+RELEASE = update(media).where(HELD).values(claim=None, claimed_until=bindparam("now"))
+# Content that was found by hash does not prove that this attachment's source has it.
+CLEAR_SOURCE_MARK = update(media).where(BY_ID).values(source_mark=None)
 
 
 class Declared(NamedTuple):
-    """What a claimed row says of its content: the hash, and the mark of its source."""
+    """The declared hash of a claimed row, and the mark of its source."""
 
     sha256: str
     mark: str | None
 
 
-def look_around(
-    session: Session, claim: Claim, declared: Declared, *, flight: SingleFlight, given: Mapping[str, Any]
+def find_duplicate(
+    session: Session, claim: Claim, declared: Declared, *, flight: SingleFlight, values: Mapping[str, Any]
 ) -> Claim | WaitForOther:
-    """The claim, with how its content is held if it is, or that it has to wait and was let go of.
+    """Returns the claim, with `content_match` if storage has its content; or releases it because it has to wait.
 
-    `given` are the values with which it was claimed.
+    `values` are the parameters of the claim's statement.
     """
-    known = {
-        **given,
+    parameters = {
+        **values,
         "declared": declared.sha256,
         "mark": declared.mark,
         "session": claim.record.session,
-        **_patience(claim, flight, given["now"]),
+        **_wait_parameters(claim, flight, values["now"]),
     }
-    held = _held(session, flight, known)
-    if held is None and flight.waits:
-        if given["one_by_one"]:
-            session.row(ONE_BY_ONE, lock=int(declared.sha256[:15], 16))
-        under_way = session.row(UNDER_WAY, **known)
-        if under_way:
-            session.change(LET_GO, **known)
-            return WaitForOther(_wait_ms(known["now"], since=under_way[0] - (known["until"] - known["now"])))
-        held = _held(session, flight, known) if given["one_by_one"] else None
-    if held is ContentMatch.BY_HASH:
-        session.change(NO_PROOF, **known)
-    return claim.model_copy(update={"content_match": held}) if held else claim
+    match = _content_match(session, flight, parameters)
+    if match is None and flight.waits:
+        if values["one_by_one"]:
+            session.row(LOCK_HASH, lock=int(declared.sha256[:15], 16))
+        other = session.row(BEING_FETCHED, **parameters)
+        if other:
+            session.execute(RELEASE, **parameters)
+            lease_ms = parameters["until"] - parameters["now"]
+            return WaitForOther(_wait_ms(parameters["now"], since=other[0] - lease_ms))
+        match = _content_match(session, flight, parameters) if values["one_by_one"] else None
+    if match is ContentMatch.BY_HASH:
+        session.execute(CLEAR_SOURCE_MARK, **parameters)
+    return claim.model_copy(update={"content_match": match}) if match else claim
 
 
-def _patience(claim: Claim, flight: SingleFlight, now: int) -> dict[str, Any]:
-    """For whom else it waits besides those with its own source."""
-    patient = claim.record.received_at > now - PATIENCE_MS
+def _wait_parameters(claim: Claim, flight: SingleFlight, now: int) -> dict[str, Any]:
+    """Which attachments it waits for, in addition to those with its own source."""
+    waits = claim.record.received_at > now - MAX_WAIT_FOR_OTHER_SOURCE_MS
     return {
-        "patient_session": claim.record.session if patient else None,
-        "anyone": int(flight.anyone and patient),
+        "waiting_session": claim.record.session if waits else None,
+        "anyone": int(flight.anyone and waits),
     }
 
 
-def _held(session: Session, flight: SingleFlight, known: Mapping[str, Any]) -> ContentMatch | None:
-    if known["mark"] and session.row(HELD_BY_SOURCE, **known):
+def _content_match(session: Session, flight: SingleFlight, parameters: Mapping[str, Any]) -> ContentMatch | None:
+    if parameters["mark"] and session.row(STORED_BY_SOURCE, **parameters):
         return ContentMatch.BY_SOURCE
-    by_hash = HELD_BY_ANYONE if flight.anyone else HELD_BY_SESSION
-    return ContentMatch.BY_HASH if session.row(by_hash, **known) else None
+    by_hash = STORED_BY_ANYONE if flight.anyone else STORED_BY_SESSION
+    return ContentMatch.BY_HASH if session.row(by_hash, **parameters) else None
 
 
 def _wait_ms(now: int, *, since: int) -> int:
-    """As long again as the other is known to have taken: few ask twice, and nobody waits much longer than it takes."""
+    """As long as the other fetch has taken so far: few claims are repeated twice, and none waits much too long."""
     return min(max(now - since, SHORTEST_WAIT_MS), LONGEST_WAIT_MS)

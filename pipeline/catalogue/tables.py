@@ -1,4 +1,4 @@
-"""The catalogue's tables. Times are Unix milliseconds; their indexes stand in indexes.py."""
+"""The tables of the catalogue. Times are Unix milliseconds. The indexes are in indexes.py."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TOTALS = (
     "ignored",
     "deduplicated",
 )
-SHARDS = 16  # rows a counter is spread over: PostgreSQL lets one transaction at a time write a row
+SHARDS = 16  # rows of each counter, because PostgreSQL locks a row for one transaction at a time
 
 metadata = MetaData()
 
@@ -41,10 +41,10 @@ media = Table(
     Column("run", Integer, nullable=False),
     Column("error_code", Text),
     Column("error", Text),
-    Column("kind", Text),  # the declared one until the content is known
+    Column("kind", Text),  # the declared kind until the content is known
     Column("mime", Text),
     Column("ext", Text),
-    Column("size", BigInteger),  # the declared one until the content is known
+    Column("size", BigInteger),  # the declared size until the content is known
     Column("sha256", Text),
     Column("name", Text),
     Column("storage_key", Text),
@@ -57,7 +57,7 @@ media = Table(
     Column("duration_ms", BigInteger),
     Column("pages", Integer),
     Column("animated", Boolean),
-    Column("flags", Text),  # words with a comma between them
+    Column("flags", Text),  # separated by commas
     Column("mismatch", Text),
     Column("expires_at", BigInteger),
     Column("received_at", BigInteger, nullable=False),
@@ -66,46 +66,46 @@ media = Table(
     Column("announced_at", BigInteger),
     Column("deleted_at", BigInteger),
     Column("claim", Text),
-    Column("claimed_until", BigInteger),  # of a live claim its end; of a released row when that was
+    Column("claimed_until", BigInteger),  # end of the live claim; without a claim, when it was released
     Column("intake", Boolean, nullable=False),
-    Column("payload", Text, nullable=False),  # the attachment as JSON with its media key, which a replay needs
-    Column("progress", Text),  # JSON: what the stage that failed was given
-    Column("history", Text),  # a line of JSON for each attempt at a stage, the first one first
+    Column("payload", Text, nullable=False),  # the attachment as JSON with its media key, for a replay
+    Column("progress", Text),  # JSON: the input of the stage that failed
+    Column("history", Text),  # one line of JSON for each attempt at a stage, oldest first
     Column("cancelled_at", BigInteger),
-    Column("declared_sha256", Text),  # where its bytes have to be fetched, and what they are said to be is known
-    Column("source_mark", Text),  # see pipeline.models.source_fingerprint; None also if its content came from elsewhere
+    Column("declared_sha256", Text),  # only if its bytes have to be fetched and their hash is declared
+    Column("source_mark", Text),  # see pipeline.models.source_fingerprint; NULL if its content came from another source
 )
 
-# One event to one endpoint. What is to be sent stands in `body` until it has been.
+# One event for one endpoint. `body` is kept until it is delivered.
 deliveries = Table(
     "deliveries",
     metadata,
-    Column("id", Text, primary_key=True),  # from the event's id and the endpoint's name
+    Column("id", Text, primary_key=True),  # from the event id and the endpoint's name
     Column("event_id", Text, nullable=False),
     Column("media_id", Text, nullable=False),
     Column("session", Text, nullable=False),
     Column("type", Text, nullable=False),
     Column("endpoint", Text, nullable=False),
-    Column("status", Text, nullable=False),  # pending, delivered, undelivered
+    Column("status", Text, nullable=False),  # see DeliveryStatus
     Column("attempts", Integer, nullable=False),
     Column("error", Text),  # of the newest attempt
     Column("body", Text),
     Column("created_at", BigInteger, nullable=False),
-    Column("since", BigInteger, nullable=False),  # when its attempts began: at first as created_at
-    Column("tried_at", BigInteger),  # when its newest attempt ended
-    Column("next_at", BigInteger),  # of a pending one when it is due, or when its claim runs out
+    Column("since", BigInteger, nullable=False),  # start of its attempts: created_at, or when it was redelivered
+    Column("tried_at", BigInteger),  # end of its newest attempt
+    Column("next_at", BigInteger),  # if pending: when it is due, or when its claim expires
     Column("ended_at", BigInteger),
     Column("claim", Text),
 )
 
-# How it went lately with a receiver, for all processes. One that has never failed has no row.
+# The circuit of an endpoint, for all processes. An endpoint that has never failed has no row.
 endpoints = Table(
     "endpoints",
     metadata,
     Column("name", Text, primary_key=True),
     Column("failures", Integer, nullable=False),  # in a row
     Column("failing_since", BigInteger),
-    Column("probe_at", BigInteger),  # when the next attempt is made, or when the claim of who makes it runs out
+    Column("probe_at", BigInteger),  # when the next attempt is due, or when the claim on it expires
     Column("error", Text),
 )
 
@@ -117,16 +117,16 @@ pauses = Table(
     Column("since", BigInteger, nullable=False),
 )
 
-# What is made of a content for the eye, once for all attachments that carry it.
+# One preview for each content, shared by all attachments with that content.
 previews = Table(
     "previews",
     metadata,
     Column("sha256", Text, primary_key=True),
-    Column("state", Text, nullable=False),  # made; none, if there is nothing to show; failed
+    Column("state", Text, nullable=False),  # see PreviewState
     Column("thumbhash", Text),  # base64
     Column("width", Integer),
     Column("height", Integer),
-    Column("peaks", Text),  # of a sound: numbers from 0 to 100 with a comma between them
+    Column("peaks", Text),  # of a sound: numbers from 0 to 100, separated by commas
     Column("made_at", BigInteger, nullable=False),
 )
 

@@ -1,1 +1,1 @@
-"""The steps of one attachment: fetch, detect, validate, persist, notify, and its preview."""
+"""The steps of one attachment: fetch, detect, validate, persist and notify; and its preview."""

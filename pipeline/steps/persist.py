@@ -110,7 +110,7 @@ def _deleted(catalogue: Catalogue, hashes: set[str], *, since: int) -> set[str]:
     Whoever deletes looks for others with the content after having noted the deletion. From now on it finds this one.
     """
     deleted: set[str] = set()
-    while found := catalogue.find_deletions(hashes - deleted, since=since):
+    while found := catalogue.deletions.find(hashes - deleted, since=since):
         under_way = catalogue.now() - DELETION_WITHIN_MS
         deleted |= {one for one, said in found.items() if not any(undone and at > under_way for at, undone in said)}
         if deleted.issuperset(found):
@@ -135,9 +135,9 @@ def _withdraw(claim: Claim, sha256: str, *, storage: Storage, catalogue: Catalog
     with suppress(RetryableError):  # it stays, under its own name, and the cancelling is not held up for that
         noted = catalogue.cancellations.withdraw(claim, sha256=sha256, key=key)
         # Later than that, somebody may have stopped waiting for it.
-        if not catalogue.is_content_in_use(sha256) and time.monotonic() - began < WITHDRAWN_WITHIN_S:
+        if not catalogue.deletions.is_content_in_use(sha256) and time.monotonic() - began < WITHDRAWN_WITHIN_S:
             storage.delete(key)
-        catalogue.mark_content_deleted(noted)
+        catalogue.deletions.finish(noted)
 
 
 def _size(path: FilePath) -> int | None:

@@ -103,7 +103,7 @@ def keep(preview: Preview, *, storage: Storage, catalogue: Catalogue) -> None:
     other's.
     """
     catalogue.previews.save(preview)
-    if not catalogue.is_content_in_use(preview.sha256):
+    if not catalogue.deletions.is_content_in_use(preview.sha256):
         discard(preview.sha256, storage=storage, catalogue=catalogue)
 
 

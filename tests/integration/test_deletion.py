@@ -17,6 +17,7 @@ from actors.maintenance import deletions
 from actors.maintenance.deletions import delete, finish_deletions
 from actors.maintenance.schedule import remove_leftover_intake
 from pipeline.catalogue import Catalogue
+from pipeline.catalogue.deletions import Deletions
 from pipeline.errors import Code, PermanentError, PipelineError, RetryableError, or_raise
 from pipeline.models import Claim, Detected, Facts, Fetched, Kind, Record, Status, Validated
 from pipeline.notifiers.live import EVENTS_KEY
@@ -160,9 +161,9 @@ def test_a_deletion_that_is_too_slow_leaves_the_content_to_a_later_one(
 
 # Where a deletion may be when somebody else stores the same content from beginning to end.
 MOMENTS: dict[str, tuple[type[Any], str, bool]] = {
-    "before its note": (Catalogue, "delete", False),
-    "before its look": (Catalogue, "is_content_in_use", False),
-    "after its look": (Catalogue, "is_content_in_use", True),
+    "before its note": (Deletions, "start", False),
+    "before its look": (Deletions, "is_content_in_use", False),
+    "after its look": (Deletions, "is_content_in_use", True),
     "after the removal": (LocalStorage, "delete", True),
 }
 
@@ -215,7 +216,7 @@ def test_a_deletion_that_was_killed_holds_nobody_up_for_long(
     tools: Services, staged: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = stored(tools, staged)
-    tools.catalogue.delete(old.id)
+    tools.catalogue.deletions.start(old.id)
     monkeypatch.setattr(persisting, "DELETION_WITHIN_MS", 500)
     new = stored(tools, staged)
     assert (row(tools, new.id).status, tools.storage.size(KEY)) == ("done", len(CONTENT))

@@ -114,7 +114,7 @@ def test_a_worker_that_died_is_told_by_the_one_that_took_over(make_system: Calla
         with system.workers():
             found = history(system, receipt.id)
     assert told(found) == [(0, "fetch", 1, "crashed"), *((0, stage, 1, "done") for stage in STAGES)]
-    assert found[0].message == "a worker died while it held it"
+    assert found[0].message == "a worker died with this attachment"
 
 
 def test_poison_is_told_with_its_deaths(make_system: Callable[..., RunningSystem]) -> None:

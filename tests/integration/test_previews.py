@@ -309,7 +309,7 @@ def test_content_stored_again_after_a_deletion_gets_a_preview_again(system: Runn
 
 def test_finishing_an_interrupted_deletion_deletes_the_preview(system: RunningSystem) -> None:
     (record,) = with_preview(system, photo())
-    assert system.services.catalogue.delete(record.id)  # as a process that was killed afterwards
+    assert system.services.catalogue.deletions.start(record.id)  # as a process that was killed afterwards
     system.services.catalogue._clock = lambda: time.time() + 600
     assert finish_deletions(system.services) == 1
     assert preview_of(system, record) is None

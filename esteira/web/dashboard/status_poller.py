@@ -103,9 +103,9 @@ class SnapshotReader:
         try:
             return CatalogueStatus(
                 catalogue.totals(),
-                catalogue.durations(),
-                catalogue.per_minute(),
-                catalogue.oldest_s(),
+                catalogue.statistics.durations(),
+                catalogue.statistics.per_minute(),
+                catalogue.statistics.oldest_unfinished_s(),
                 self._newest_minutes(catalogue.now()),
                 frozenset(one.name for one in catalogue.pauses.all() if one.kind == "stage"),
                 tuple(catalogue.deliveries.endpoint_stats(endpoints)),

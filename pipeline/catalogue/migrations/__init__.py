@@ -1,1 +1,1 @@
-"""The catalogue's revisions, run by Alembic out of the installed package."""
+"""The revisions of the catalogue's tables, which Alembic runs from the installed package."""

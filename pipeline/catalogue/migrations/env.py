@@ -1,4 +1,4 @@
-"""Alembic's entry: upgrade.py hands it a connection that is in its transaction already."""
+"""The environment of Alembic. upgrade.py passes a connection that is in a transaction already."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pipeline.catalogue.indexes import metadata
 context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=metadata,
-    transactional_ddl=True,  # SQLite can, though Alembic does not rely on it by itself
+    transactional_ddl=True,  # SQLite supports it, but Alembic does not assume so
 )
 with context.begin_transaction():
     context.run_migrations()

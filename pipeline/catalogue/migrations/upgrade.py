@@ -1,4 +1,4 @@
-"""Brings a catalogue to the newest revision, safely also when several processes try it at once."""
+"""Migrates a catalogue to the newest revision. Several processes may do so at the same time."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from sqlalchemy.exc import DBAPIError
 from pipeline.catalogue.database import CatalogueError, Database
 from pipeline.errors import Code, RetryableError
 
-LOCK = 0x65737465697261  # "esteira": the advisory lock of whoever migrates a PostgreSQL database
+LOCK = 0x65737465697261  # "esteira": the advisory lock that serializes migrations of a PostgreSQL database
 
 
 def upgrade(database: Database) -> None:
-    """Runs every revision that is still missing, all of them or none.
+    """Applies all missing revisions in one transaction.
 
     Raises:
         CatalogueError: the catalogue was made by a newer version.
@@ -23,7 +23,7 @@ def upgrade(database: Database) -> None:
     """
     try:
         with database.engine.begin() as connection:
-            _take_turn(connection)
+            _lock(connection)
             config = Config()
             config.set_main_option("script_location", "pipeline.catalogue:migrations")
             config.attributes["connection"] = connection
@@ -37,11 +37,11 @@ def upgrade(database: Database) -> None:
         raise RetryableError(Code.CATALOGUE, f"the catalogue {database.where} cannot be migrated: {reason}") from None
 
 
-def _take_turn(connection: Connection) -> None:
-    """Begins the one transaction of all revisions. Who comes second waits and finds nothing left to do."""
+def _lock(connection: Connection) -> None:
+    """Begins the transaction. A second process waits for the first and then has nothing left to do."""
     if connection.dialect.name == "sqlite":
         connection.exec_driver_sql("BEGIN IMMEDIATE")
         return
     connection.exec_driver_sql("BEGIN")
-    connection.exec_driver_sql("SET LOCAL lock_timeout = 0")  # another's migration may take long
+    connection.exec_driver_sql("SET LOCAL lock_timeout = 0")  # the migration of another process may take long
     connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK})")

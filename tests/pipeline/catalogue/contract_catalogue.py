@@ -418,7 +418,7 @@ class CatalogueContract:
         assert catalogue.totals()["fallbacks"] == 165
 
     def test_durations_are_of_what_was_done_at_the_first_go(self, catalogue: Catalogue, clock: Clock) -> None:
-        assert catalogue.durations() == {"mean": None, "p50": None, "p95": None, "p99": None}
+        assert catalogue.statistics.durations() == {"mean": None, "p50": None, "p95": None, "p99": None}
         for seconds in range(1, 101):
             claim = claimed(catalogue, catalogue.accept(attachment()).id)
             clock.now += seconds
@@ -430,33 +430,33 @@ class CatalogueContract:
         replayed = claimed(catalogue, failed.id)
         mark_stored(catalogue, replayed, stored())
         catalogue.finish(replayed, announced=True)
-        assert catalogue.durations() == {"mean": 50_500, "p50": 50_000, "p95": 95_000, "p99": 99_000}
+        assert catalogue.statistics.durations() == {"mean": 50_500, "p50": 50_000, "p95": 95_000, "p99": 99_000}
 
     def test_the_oldest_is_the_one_that_waits_longest_and_no_replayed_one(
         self, catalogue: Catalogue, clock: Clock
     ) -> None:
-        assert catalogue.oldest_s() == 0
+        assert catalogue.statistics.oldest_unfinished_s() == 0
         replayed = finished(catalogue, Status.REJECTED)
         clock.now += 1000
         assert catalogue.reopen(replayed.id)
-        assert catalogue.oldest_s() == 0
+        assert catalogue.statistics.oldest_unfinished_s() == 0
         first = catalogue.accept(attachment()).id
         clock.now += 7
         catalogue.accept(attachment())
-        assert catalogue.oldest_s() == 7
+        assert catalogue.statistics.oldest_unfinished_s() == 7
         claim = claimed(catalogue, first)
         mark_stored(catalogue, claim, stored())
         catalogue.finish(claim, announced=True)
-        assert catalogue.oldest_s() == 0
+        assert catalogue.statistics.oldest_unfinished_s() == 0
 
     def test_the_last_minute_counts_every_ending(self, catalogue: Catalogue, clock: Clock) -> None:
         finished(catalogue)
         clock.now += 30
         finished(catalogue, Status.FAILED)
         finished(catalogue, Status.REJECTED)
-        assert catalogue.per_minute() == 3
+        assert catalogue.statistics.per_minute() == 3
         clock.now += 31
-        assert catalogue.per_minute() == 2
+        assert catalogue.statistics.per_minute() == 2
 
     # --- anything a gateway may send ---
 
@@ -537,13 +537,13 @@ class CatalogueContract:
         catalogue.cancellations.request(claim.id)
         key = f"ab/{SHA256}"
         noted = catalogue.cancellations.withdraw(claim, sha256=SHA256, key=key)
-        assert not catalogue.is_content_in_use(SHA256)
-        assert catalogue.find_deletions({SHA256, "0" * 64}, since=0) == {SHA256: [(int(clock.now * 1000), True)]}
-        catalogue.mark_content_deleted(noted)
-        assert catalogue.find_deletions([SHA256], since=0) == {SHA256: [(int(clock.now * 1000), False)]}
-        assert catalogue.find_deletions([SHA256], since=int(clock.now * 1000) + 1) == {}
-        assert catalogue.find_deletions([], since=0) == {}
-        assert catalogue.unfinished_deletions(older_than_s=-1) == []
+        assert not catalogue.deletions.is_content_in_use(SHA256)
+        assert catalogue.deletions.find({SHA256, "0" * 64}, since=0) == {SHA256: [(int(clock.now * 1000), True)]}
+        catalogue.deletions.finish(noted)
+        assert catalogue.deletions.find([SHA256], since=0) == {SHA256: [(int(clock.now * 1000), False)]}
+        assert catalogue.deletions.find([SHA256], since=int(clock.now * 1000) + 1) == {}
+        assert catalogue.deletions.find([], since=0) == {}
+        assert catalogue.deletions.unfinished(older_than_s=-1) == []
         catalogue.claim(claim.id, lease_s=60, takeover=True)
         with pytest.raises(SupersededError):
             catalogue.cancellations.withdraw(claim, sha256=SHA256, key=key)

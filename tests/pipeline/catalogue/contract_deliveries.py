@@ -341,7 +341,7 @@ class DeliveriesContract:
         record, other = announced_record(catalogue, "crm", "logs"), announced_record(catalogue, "crm")
         note(outbox, DeliveryResult(take(outbox, "logs")[0]), endpoint="logs")
         [under_way] = [attempt for attempt in take(outbox) if attempt.media_id == record.id]
-        catalogue.delete(record.id)
+        catalogue.deletions.start(record.id)
         found = {one.endpoint: one for one in deliveries_of(catalogue, record)}
         assert found["logs"].status is DELIVERED
         assert (found["crm"].status, found["crm"].error) == (WITHDRAWN, "the attachment was deleted")
@@ -357,7 +357,7 @@ class DeliveriesContract:
         record = announced_record(catalogue, "crm")
         note(outbox, failed(take(outbox)[0], None))
         assert [one.undelivered for one in outbox.endpoint_stats(["crm"])] == [1]
-        catalogue.delete(record.id)
+        catalogue.deletions.start(record.id)
         assert [one.undelivered for one in outbox.endpoint_stats(["crm"])] == [0]
         assert [one.status for one in deliveries_of(catalogue, record)] == [WITHDRAWN]
         clock.now += 1000

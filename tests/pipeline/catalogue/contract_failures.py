@@ -48,7 +48,7 @@ class FailuresContract:
     ) -> None:
         again, deleted = (finished(catalogue, Status.FAILED) for _ in range(2))
         assert catalogue.reopen(again.id)
-        assert catalogue.delete(deleted.id)
+        assert catalogue.deletions.start(deleted.id)
         trying = claimed(catalogue, catalogue.accept(attachment()).id)
         trouble = RetryableError(Code.FETCH_TIMEOUT, "too slow")
         catalogue.release(trying, stage=Stage.FETCH, attempts=1, error=trouble)

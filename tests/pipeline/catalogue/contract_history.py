@@ -123,5 +123,5 @@ class HistoryContract:
         catalogue.mark_failed(claim, failure())
         catalogue.finish(claim, announced=True)
         assert catalogue.history(media_id)
-        catalogue.delete(media_id)
+        catalogue.deletions.start(media_id)
         assert catalogue.history(media_id) == []

@@ -235,7 +235,7 @@ class FlightsContract:
 
     def test_what_is_deleted_is_held_for_nobody(self, catalogue: Catalogue) -> None:
         first = self.done(catalogue)
-        assert catalogue.delete(first.id)
+        assert catalogue.deletions.start(first.id)
         assert self.accepted(catalogue).content_match is None
 
     def test_what_was_deduplicated_is_counted(self, catalogue: Catalogue) -> None:

@@ -81,7 +81,7 @@ def test_a_folder_made_for_the_file_is_its_users_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize("place", ["/proc/none/catalogue.db", "{}/file/catalogue.db"])
 def test_a_folder_that_cannot_be_made_is_told_with_its_setting(tmp_path: Path, place: str) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(SettingsError, match=r"DATABASE_URL: cannot make the folder .*VAR_DIR"):
+    with pytest.raises(SettingsError, match=r"DATABASE_URL: cannot create the directory .*VAR_DIR"):
         Catalogue(f"sqlite:///{place.format(tmp_path)}")
 
 

@@ -60,7 +60,7 @@ def test_groups_are_read_from_one_index_in_its_order_and_never_from_the_table(
 
 @pytest.mark.parametrize("narrowed", [False, True])
 def test_an_example_is_found_by_its_index(database: Database, narrowed: bool) -> None:
-    [step] = plan(database, failures.showing(narrowed=narrowed))
+    [step] = plan(database, failures.example_of_group(narrowed=narrowed))
     assert "error_code=?" in step
     assert "received_at=?" in step
 
@@ -70,14 +70,14 @@ def test_an_example_is_found_by_its_index(database: Database, narrowed: bool) ->
 def test_each_exact_way_goes_by_its_own_index_whatever_the_filters(
     database: Database, way: str, paged: bool, by: frozenset[str]
 ) -> None:
-    steps = plan(database, search.finding(way, by, paged=paged))
+    steps = plan(database, search.by_column(way, by, paged=paged))
     [step] = [step for step in steps if "media" in step]
     assert WAYS[way] in step
 
 
 @pytest.mark.parametrize("by", COMBINATIONS, ids=lambda by: "+".join(sorted(by)) or "all")
 def test_words_are_looked_for_along_an_index(database: Database, by: frozenset[str]) -> None:
-    for statement in (search.texts(by, paged=False), search.texts(by, paged=True), search.flooring(by)):
+    for statement in (search.texts(by, paged=False), search.texts(by, paged=True), search.floor_of_words(by)):
         assert_indexed(plan(database, statement))
 
 

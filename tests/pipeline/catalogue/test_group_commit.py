@@ -52,7 +52,7 @@ class Writer:
 
     def do(self, item: str, *, wait_s: float = 5) -> str | PipelineError:
         try:
-            return self.together.do(item, wait_s=wait_s)
+            return self.together.run(item, wait_s=wait_s)
         except PipelineError as error:
             return error
 

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Executable
 from sqlalchemy.dialects import sqlite
 
-from pipeline.catalogue import Catalogue, single_flight, statements
+from pipeline.catalogue import Catalogue, deletions, single_flight, statements, statistics
 from pipeline.catalogue.database import Database
 
 FILTERS = ("status", "session", "error", "stage", "kind")
@@ -55,19 +55,19 @@ def test_no_listing_and_no_count_scans_the_table(database: Database, by: frozens
     ("statement", "index"),
     [
         (statements.UNFINISHED_AFTER, "ix_media_unfinished"),
-        (statements.HOLDERS, "ix_media_content"),
-        (single_flight.HELD_BY_SOURCE, "ix_media_content"),
-        (single_flight.HELD_BY_SESSION, "ix_media_content (sha256=? AND session=?)"),
-        (single_flight.HELD_BY_ANYONE, "ix_media_content"),
+        (deletions.HOLDERS, "ix_media_content"),
+        (single_flight.STORED_BY_SOURCE, "ix_media_content"),
+        (single_flight.STORED_BY_SESSION, "ix_media_content (sha256=? AND session=?)"),
+        (single_flight.STORED_BY_ANYONE, "ix_media_content"),
         (statements.CLAIM_TO_FETCH, "other USING INDEX ix_media_content"),
         (statements.CLAIM_TO_FETCH, "other USING INDEX ix_media_declared"),
-        *((statements.deletions(contents), "ix_media_deleted") for contents in (1, 16)),
-        (statements.UNDONE, "ix_media_status"),
-        (statements.DELETE, "sqlite_autoindex_media_1"),
-        (statements.DURATIONS, "COVERING INDEX ix_media_finished"),
-        (statements.FINISHED_SINCE, "COVERING INDEX ix_media_finished"),
+        *((deletions.of_contents(number), "ix_media_deleted") for number in (1, 16)),
+        (deletions.UNFINISHED, "ix_media_status"),
+        (deletions.DELETE, "sqlite_autoindex_media_1"),
+        (statistics.DURATIONS, "COVERING INDEX ix_media_finished"),
+        (statistics.FINISHED_SINCE, "COVERING INDEX ix_media_finished"),
         (statements.listing(frozenset({"error"}), paged=False), "ix_media_error"),
-        (statements.PREVIEWED, "sqlite_autoindex_previews_1"),
+        (statements.HAS_PREVIEW, "sqlite_autoindex_previews_1"),
         *(
             (statement, "sqlite_autoindex_media_1")
             for statement in (statements.CLAIM, statements.RENEW, statements.GET, statements.REOPEN)
@@ -85,7 +85,7 @@ def test_each_has_its_index(database: Database, statement: Executable, index: st
 
 
 def test_the_oldest_is_the_first_of_its_index(database: Database) -> None:
-    assert plan(database, statements.OLDEST) == ["SCAN media USING INDEX ix_media_unfinished"]
+    assert plan(database, statistics.OLDEST) == ["SCAN media USING INDEX ix_media_unfinished"]
 
 
 def test_the_sweep_begins_at_the_oldest_that_is_unfinished_and_sees_no_other(database: Database) -> None:
@@ -104,4 +104,4 @@ def test_the_totals_are_as_many_rows_as_names_and_shards(database: Database) -> 
 
 def test_who_fetches_the_same_content_is_found_by_index(database: Database) -> None:
     """What the index has found is sorted, and that is a thousand rows at most."""
-    assert any("ix_media_declared" in step for step in plan(database, single_flight.UNDER_WAY))
+    assert any("ix_media_declared" in step for step in plan(database, single_flight.BEING_FETCHED))

@@ -34,7 +34,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
 @pytest.mark.parametrize(
     ("statement", "index"),
     [
-        (statistics.ENDINGS, "SEARCH media USING COVERING INDEX ix_media_finished (finished_at>? AND finished_at<?)"),
+        (statistics.OUTCOMES, "SEARCH media USING COVERING INDEX ix_media_finished (finished_at>? AND finished_at<?)"),
         (
             statistics.DURATIONS_OF_MINUTE,
             "SEARCH media USING COVERING INDEX ix_media_finished (finished_at>? AND finished_at<?)",

@@ -182,14 +182,14 @@ def test_who_stores_content_that_a_cancelling_takes_away_stores_it_again(
     other = claimed(catalogue, catalogue.accept(attachment()).id)
     storage.put_file(staged, content_key(SHA256))
     noted = catalogue.cancellations.withdraw(other, sha256=SHA256, key=content_key(SHA256))
-    assert not catalogue.is_content_in_use(SHA256)
+    assert not catalogue.deletions.is_content_in_use(SHA256)
 
     class Withdrawn(LocalStorage):
         def put_files(self, files: Sequence[tuple[FilePath, str]]) -> list[bool | PipelineError]:
             written = super().put_files(files)
             if catalogue.get(other.id) == noted:  # between the content's standing there and the row of it
                 self.delete(files[0][1])
-                catalogue.mark_content_deleted(noted)
+                catalogue.deletions.finish(noted)
             return written
 
     persist(claim, path=staged, storage=Withdrawn(storage.root), catalogue=catalogue)
@@ -250,7 +250,7 @@ def test_of_many_only_the_content_that_a_deletion_took_away_is_stored_again(
             puts.append(len(files))
             if len(puts) == 1:
                 self.delete(content_key(SHA256))
-                catalogue.mark_content_deleted(noted)
+                catalogue.deletions.finish(noted)
             return written
 
     work = [(first, VALIDATED), (second, carrying(b"second"))]

@@ -14,7 +14,7 @@ from esteira.web.dashboard.parts import box, card, heading, link, text
 from esteira.web.dashboard.shell import Page
 from esteira.web.dashboard.view import View
 from pipeline.catalogue import Preview, SearchResult
-from pipeline.catalogue.search import LONGEST, WITHIN
+from pipeline.catalogue.search import MAX_QUERY, WITHIN
 from pipeline.errors import PayloadError, PipelineError
 from pipeline.models import Kind, Record, Stage, Status
 from pipeline.remedies import remedy
@@ -173,7 +173,7 @@ def _pages(view: View, query: TableQuery, found: SearchResult) -> None:
 def _form(view: View, query: TableQuery) -> None:
     with box("form", "filters card", method="get", action=links.MEDIA, role="search", data_submit="change"):
         with box("div", "search"):
-            _field(view, "search", query.search, type="search", maxlength=LONGEST, aria_describedby="search-hint")
+            _field(view, "search", query.search, type="search", maxlength=MAX_QUERY, aria_describedby="search-hint")
             text("button", view.t("media.apply"), "button primary", type="submit")
         hint = view.t("media.search.hint", within=view.number(WITHIN))
         text("p", hint, "hint", id="search-hint")

@@ -1,4 +1,4 @@
-"""`media.expires_at`: when an attachment's source stops giving it out, in Unix milliseconds."""
+"""`media.expires_at`: when the source of an attachment expires, in Unix milliseconds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`media.deleted_at`, in Unix milliseconds, and what finds the other attachments with the same content."""
+"""`media.deleted_at`, in Unix milliseconds, and indexes that find other attachments with the same content."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Webhook deliveries and their endpoints, pauses, previews; of an attachment its history, and when it was cancelled."""
+"""Webhook deliveries and their endpoints, pauses, previews; the history of an attachment and when it was cancelled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an attachment declares of its content and its source, to find others with the same."""
+"""The declared hash and the source mark, which find other attachments with the same content."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ def test_single_attachments_are_selected_by_keyboard_and_missed_ones_listed(
     page.focus("button:text-is('Replay')")
     page.keyboard.press("Enter")
     wait_until(lambda: system.record(first.id).run == 1, 30)
-    system.services.catalogue.delete(second.id)
+    system.services.catalogue.deletions.start(second.id)
     page.wait_for_selector(".round :text('Done: 1 of 2 are in progress again.')")
     assert page.locator(".results a").all_inner_texts() == [second.id]
     assert system.record(third.id).run == 0
