@@ -1,4 +1,4 @@
-"""The one place that turns settings into the objects that the steps need."""
+"""Builds the objects that the steps need from the settings, and runs the steps with them."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from pipeline.steps.detect import StagedFile, detect_many
 from pipeline.steps.fetch import fetch
 from pipeline.steps.notify import build_outcome, notify_many
 from pipeline.steps.persist import persist_many
-from pipeline.steps.preview import Content, derive, discard, keep
+from pipeline.steps.preview import Content, discard_preview, make_preview, save_preview
 from pipeline.steps.validate import validate, validate_checked
 from pipeline.storage import Storage, intake_key, open_storage
 from pipeline.storage.staging import Staging
 
-DRAWING_NICE = 10  # previews are drawn with the CPU time that nobody else wants …
-DRAWING_PATIENCE = 3  # … and so may take longer by the clock
+PREVIEW_NICE = 10  # previews use CPU time that no attachment needs …
+PREVIEW_WALL_FACTOR = 3  # … and so may take three times as long by the clock
 
 
 @dataclass(frozen=True)
 class Services:
-    """Everything that the five steps need, and the steps themselves, each for one claimed attachment."""
+    """The objects that the steps need, and the steps of claimed attachments."""
 
     settings: Settings
     catalogue: Catalogue
@@ -60,26 +60,26 @@ class Services:
         )
 
     def detect_many(self, work: Sequence[tuple[Claim, Fetched]]) -> list[Detected | PipelineError]:
-        """What each of these is, or the error that `detect` raises, or `StillRunning` (see steps.detect), in order."""
-        folder = str(self.staging.folder.absolute())
-        lost = [None if self.staging.exists(claim.id) else StagingLostError(claim.id) for claim, _ in work]
-        asked = [
-            StagedFile(claim.attachment, fetched, f"{folder}/{claim.id}")
-            for (claim, fetched), error in zip(work, lost, strict=True)
+        """Detects the types of several files. Returns the result, the error or `StillRunning` of each, in order."""
+        directory = str(self.staging.folder.absolute())
+        missing = [None if self.staging.exists(claim.id) else StagingLostError(claim.id) for claim, _ in work]
+        files = [
+            StagedFile(claim.attachment, fetched, f"{directory}/{claim.id}")
+            for (claim, fetched), error in zip(work, missing, strict=True)
             if not error
         ]
-        found = iter(detect_many(asked, sandbox=self.sandbox, settings=self.settings))
-        return [error or next(found) for error in lost]
+        results = iter(detect_many(files, sandbox=self.sandbox, settings=self.settings))
+        return [error or next(results) for error in missing]
 
     def validate(self, claim: Claim, detected: Detected) -> Validated:
-        known = validate_checked(detected, settings=self.settings)
-        if known is not None:
-            return known
+        validated = validate_checked(detected, settings=self.settings)
+        if validated is not None:
+            return validated
         path = self.staging.path(claim.id)
         return validate(detected, path=path, sandbox=self.sandbox, settings=self.settings)
 
     def persist_many(self, work: Sequence[tuple[Claim, Validated]]) -> list[Record | PipelineError]:
-        """Persists several, after the antivirus has looked at each: what comes of each, or its error, in order."""
+        """Scans several files for malware and stores them. Returns the record or the error of each, in order."""
         refused = self._scan(work)
         clean = [item for item, refusal in zip(work, refused, strict=True) if not refusal]
         paths = [self.staging.file_path(claim.id) for claim, _ in clean]
@@ -97,22 +97,27 @@ class Services:
         return map_parallel(scan, work)
 
     def notify_many(self, work: Sequence[tuple[Claim, Failure | None]]) -> list[Record | PipelineError]:
-        """`notify` for several: each one's record, or the error that it alone has met, in the order of `work`."""
-        results = [self._ended(claim, ending) for claim, ending in work]
-        ended = {place: record for place, record in enumerate(results) if isinstance(record, Record)}
-        told = {place: self._outcome(work[place][0], record) for place, record in ended.items()}
-        notify_many(list(told.values()), self.notifiers)
-        moves = [self._closing(work[place][0], ended[place], one) for place, one in told.items()]
-        for place, finished in zip(told, self.catalogue.finish_many(moves), strict=True):
-            results[place] = finished
-        self._ring(moves)
+        """Records the failure of each attachment, if it has one; announces its outcome, and finishes it.
+
+        The same transaction adds the webhook deliveries. Returns the record or the error of each, in the order of
+        `work`; the error is RetryableError (`catalogue`) or SupersededError.
+        """
+        results = [self._record_failure(claim, failure) for claim, failure in work]
+        records = {index: record for index, record in enumerate(results) if isinstance(record, Record)}
+        outcomes = {index: self._outcome(work[index][0], record) for index, record in records.items()}
+        notify_many(list(outcomes.values()), self.notifiers)
+        requests = [self._finish_request(work[index][0], records[index], event) for index, event in outcomes.items()]
+        for index, finished in zip(outcomes, self.catalogue.finish_many(requests), strict=True):
+            results[index] = finished
+        # Also endpoints whose transaction failed: waking them costs one query.
+        self.webhooks.wake({name for request in requests if request.outgoing for name in request.outgoing.endpoints})
         return results
 
-    def _ended(self, claim: Claim, ending: Failure | None) -> Record | PipelineError:
-        if ending is None:
+    def _record_failure(self, claim: Claim, failure: Failure | None) -> Record | PipelineError:
+        if failure is None:
             return claim.record
         try:
-            return self.catalogue.mark_failed(claim, ending)
+            return self.catalogue.mark_failed(claim, failure)
         except PipelineError as error:
             return error
 
@@ -120,47 +125,43 @@ class Services:
         url = self.storage.url(record.storage_key) if record.storage_key else None
         return build_outcome(record, url, claim.attachment)
 
-    def _closing(self, claim: Claim, record: Record, told: Outcome) -> FinishRequest:
-        receivers = self.webhooks.endpoint_names(told)
-        outgoing = OutgoingEvent(told.event_id, told.type, told.json, receivers) if receivers else None
-        self._clear_away(claim, record)
+    def _finish_request(self, claim: Claim, record: Record, event: Outcome) -> FinishRequest:
+        endpoints = self.webhooks.endpoint_names(event)
+        outgoing = OutgoingEvent(event.event_id, event.type, event.json, endpoints) if endpoints else None
+        self._clean_up(claim, record)
         return FinishRequest(claim, announced=True, outgoing=outgoing)
 
-    def _ring(self, finished: Sequence[FinishRequest]) -> None:
-        """Wakes those who deliver, once each; also where it was not written down, for it costs them one look."""
-        self.webhooks.wake({name for one in finished if one.outgoing for name in one.outgoing.endpoints})
-
-    def finish_unannounced(self, claim: Claim, ending: Failure) -> Record:
-        """Ends it without an announcement, for announcing it is what failed, or brought its workers down."""
-        record = self.catalogue.mark_failed(claim, ending)
-        self._clear_away(claim, record)
+    def finish_unannounced(self, claim: Claim, failure: Failure) -> Record:
+        """Finishes an attachment without an event, because announcing it failed or killed its workers."""
+        record = self.catalogue.mark_failed(claim, failure)
+        self._clean_up(claim, record)
         return self.catalogue.finish(claim, announced=False)
 
-    def _clear_away(self, claim: Claim, record: Record) -> None:
-        # Before the last word: whoever is killed between the two is replaced, and nobody comes back after it.
-        if record.status is not Status.FAILED:  # a replay of a failed one starts from its staged bytes
+    def _clean_up(self, claim: Claim, record: Record) -> None:
+        # Before `finish`: a crash in between is retried, a crash afterwards is not.
+        if record.status is not Status.FAILED:  # a replay of a failed attachment starts from its staged bytes
             self.staging.discard(claim.id)
         if claim.intake and (record.status is Status.STORED or is_infected(record)):
-            with suppress(PipelineError):  # announced as it is, it must not fail for what is left lying about
+            with suppress(PipelineError):  # it is announced already; maintenance removes leftovers
                 self.storage.delete(intake_key(claim.id))
 
     def discard_staged(self, media_id: str) -> None:
-        """Removes what was staged for an attachment that somebody else has brought to its end meanwhile."""
+        """Removes the staged file of an attachment that another worker has finished in the meantime."""
         record = self.catalogue.get(media_id)
         if record and record.finished_at and record.status is not Status.FAILED:
             self.staging.discard(media_id)
 
     def make_preview(self, content: Content) -> Preview:
-        """Makes the preview of a content; `save_preview` notes it."""
-        return derive(
+        """Makes the preview of a content. `save_preview` saves it."""
+        return make_preview(
             content, storage=self.storage, staging=self.staging, sandbox=self.preview_sandbox, settings=self.settings
         )
 
     def save_preview(self, preview: Preview) -> None:
-        keep(preview, storage=self.storage, catalogue=self.catalogue)
+        save_preview(preview, storage=self.storage, catalogue=self.catalogue)
 
     def discard_preview(self, sha256: str) -> None:
-        discard(sha256, storage=self.storage, catalogue=self.catalogue)
+        discard_preview(sha256, storage=self.storage, catalogue=self.catalogue)
 
     def close(self) -> None:
         self.sandbox.close()
@@ -170,17 +171,17 @@ class Services:
 
 
 def is_infected(record: Record) -> bool:
-    """Whether it was refused for what the antivirus found: nothing of it is kept, not even for a replay."""
+    """Whether the antivirus found malware in it. Nothing of such a file is kept, not even for a replay."""
     return record.status is Status.REJECTED and record.error_code == Code.MALWARE
 
 
 def build_services(settings: Settings, *, durable: bool = False, wait_s: float = WAIT_S) -> Services:
-    """New services. With `durable` an accepted attachment is on disk before `accept` returns.
+    """Builds new services. With `durable` an accepted attachment is on disk before `accept` returns.
 
-    `wait_s` is how long a call to the catalogue waits for what others hold locked.
+    `wait_s` is how long a call to the catalogue waits for locks.
 
     Raises:
-        SettingsError: a setting that only its user can judge is wrong.
+        SettingsError: a setting is wrong that only the object that uses it can check.
     """
     http_client = HttpClient(
         allow_private=settings.fetch_allow_private,
@@ -197,15 +198,15 @@ def build_services(settings: Settings, *, durable: bool = False, wait_s: float =
         wall_s=settings.sandbox_wall_s,
         preload=DECODER_MODULES,
     )
-    preview_sandbox = Sandbox(  # of its own: whoever checks an attachment does not wait until a picture is drawn
+    preview_sandbox = Sandbox(  # separate, so that no attachment waits for a preview
         processes=settings.sandbox_processes,
         memory_mb=settings.sandbox_memory_mb,
         cpu_s=settings.sandbox_cpu_s,
-        wall_s=settings.sandbox_wall_s * DRAWING_PATIENCE,
+        wall_s=settings.sandbox_wall_s * PREVIEW_WALL_FACTOR,
         preload=PREVIEW_MODULES,
-        nice=DRAWING_NICE,
+        nice=PREVIEW_NICE,
     )
-    allowed_types(settings.allowed_types)  # a name that is none stops the start, not the first attachment
+    allowed_types(settings.allowed_types)  # an unknown name fails at the start, not at the first attachment
     return Services(
         settings=settings,
         catalogue=Catalogue(settings.database, durable=durable, wait_s=wait_s),
@@ -227,12 +228,12 @@ def _antivirus(settings: Settings) -> Antivirus | None:
 
 
 def share_of_rate(settings: Settings) -> float:
-    """Which part of a host's rate a process has that cannot ask the others: as if this machine's were all."""
+    """The share of a host's rate for a process without Redis: as if all processes ran on this machine."""
     return 1 / settings.web_concurrency
 
 
 def services() -> Services:
-    """This process's services, made at first use. A forked child makes its own."""
+    """The services of this process, built at first use. A forked child builds its own."""
     return _services_of(os.getpid())
 
 

@@ -1,6 +1,7 @@
-"""Notify: how an attachment ended, told to every notifier that can be told at once.
+"""Notify: publishes the outcome of an attachment through every notifier.
 
-Webhooks are not among them: what they have to tell is written down with the ending, and delivered beside the belt.
+Webhooks are not notifiers: their deliveries are added in the transaction that finishes the attachment, and a dispatcher
+sends them.
 """
 
 from __future__ import annotations
@@ -31,16 +32,16 @@ EVENTS = {
 
 
 def build_outcome(record: Record, url: str | None, attachment: Attachment | None = None) -> Outcome:
-    """The announcement of a record that has ended; `url` is where its content stands.
+    """The event that reports the outcome of a record. `url` is the URL of its content in storage.
 
-    Of what has expired it tells what the `attachment` says of its source, so that a new upload can be asked for.
-    The same ending has the same event id whoever announces it and however often, a replay has another.
+    The event of an expired attachment includes the source from `attachment`, so that a bot can request a new upload.
+    The event id depends on the attachment and its run only: repeated events have the same id, a replay has another.
     """
-    type_ = EVENTS[record.status]
-    done = type_ == EVENTS[Status.DONE]
+    event_type = EVENTS[record.status]
+    done = event_type == EVENTS[Status.DONE]
     return Outcome(
         event_id=event_id(record),
-        type=type_,
+        type=event_type,
         at=iso_milliseconds(record.ended_at if record.ended_at is not None else record.received_at),
         id=record.id,
         session=record.session,
@@ -63,36 +64,37 @@ def build_outcome(record: Record, url: str | None, attachment: Attachment | None
 
 
 def event_id(record: Record) -> str:
-    """32 hex digits from the attachment and the number of its run."""
+    """32 hex digits from the attachment's id and its run."""
     return _event_id(record.id, record.run)
 
 
 def event_ids(record: Record) -> list[str]:
-    """Those of all its endings so far, this run's the last."""
+    """The event ids of all runs of an attachment, that of the current run last."""
     return [_event_id(record.id, run) for run in range(record.run + 1)]
 
 
-def notify_many(told: Sequence[Outcome], notifiers: Sequence[Notifier]) -> None:
-    """Tells every notifier of all of them, in their order; in one go those that have a `publish_all`.
+def notify_many(outcomes: Sequence[Outcome], notifiers: Sequence[Notifier]) -> None:
+    """Publishes the outcomes through every notifier, in order; in one call if it has the method `publish_all`.
 
-    One that fails is named in the log and costs neither the attachment nor the others.
+    A notifier that fails is logged. It does not affect the attachments or the other notifiers.
     """
-    for notifier in notifiers if told else ():
+    for notifier in notifiers if outcomes else ():
         publish_all: Callable[[Sequence[Outcome]], None] | None = getattr(notifier, "publish_all", None)
         if publish_all:
-            _tell(publish_all, told, told)
+            _publish(publish_all, outcomes, outcomes)
             continue
-        for one in told:
-            _tell(notifier, one, [one])
+        for outcome in outcomes:
+            _publish(notifier, outcome, [outcome])
 
 
-def _tell(tell: Callable[[T], None], what: T, told: Sequence[Outcome]) -> None:
+def _publish(publish: Callable[[T], None], argument: T, outcomes: Sequence[Outcome]) -> None:
     try:
-        tell(what)
-    except Exception as error:  # noqa: BLE001  (whoever is told is never the reason why an attachment does not end)
+        publish(argument)
+    except Exception as error:  # noqa: BLE001  (no fault of a notifier may keep an attachment from finishing)
         message = error.message if isinstance(error, PipelineError) else type(error).__name__
-        for one in told:
-            log.warning("notifier failed", id=one.id, session=one.session, event_id=one.event_id, error=message)
+        for outcome in outcomes:
+            facts = {"id": outcome.id, "session": outcome.session, "event_id": outcome.event_id}
+            log.warning("notifier failed", error=message, **facts)
 
 
 def _event_id(media_id: str, run: int) -> str:

@@ -1,4 +1,4 @@
-"""Persist: the content into storage under its hash, the facts into the catalogue."""
+"""Persist: stores the content under its hash, and its facts in the catalogue."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from pipeline.metrics import DEDUPLICATED_BYTES, STORED_BYTES
 from pipeline.models import Claim, Record, Stored, Validated
 from pipeline.storage import FilePath, Storage, content_key
 
-# A deletion removes the content within half a minute of its note, or leaves it to a later one; clocks differ a little.
+# A deletion removes its content within half a minute after it is recorded, or leaves that to a later one.
 DELETION_WITHIN_MS = 60_000
 CLOCKS_DIFFER_MS = 60_000
-PAUSE_S = 0.1
-WITHDRAWN_WITHIN_S = 5.0
+POLL_S = 0.1  # how often a deletion in progress is checked
+WITHDRAWN_WITHIN_S = 5.0  # later, another worker may have stopped waiting for a withdrawal
 
 Work = tuple[Claim, Validated]
 
 
 @dataclass(slots=True)
 class _Item:
-    """An attachment on its way through the steps below; whatever has a result is through."""
+    """One attachment in the steps below. Once it has a `result`, the remaining steps skip it."""
 
     claim: Claim
     stored: Stored
@@ -45,19 +45,26 @@ class _Item:
 def persist_many(
     work: Sequence[Work], *, paths: Sequence[FilePath], storage: Storage, catalogue: Catalogue
 ) -> list[Record | PipelineError]:
-    """Stores the staged files at `paths` as `persist` does one: what comes of each, or its error, in their order."""
+    """Stores the staged files at `paths`, each content once, and records that. Returns a record or an error for each.
+
+    The errors:
+        StagingLostError: the staged file is missing, or is not the one that was validated.
+        CancelledError: it was cancelled; its content is deleted again, unless another attachment uses it.
+        SupersededError: another worker has taken over the attachment; the content stays under its hash.
+        RetryableError: `storage` or `catalogue`.
+    """
     items = [
         _Item(claim, _stored(claim, validated), path) for (claim, validated), path in zip(work, paths, strict=True)
     ]
     began = catalogue.now()
     _put(items, storage)
-    _note([item for item in items if item.result is None], catalogue)
+    _record([item for item in items if item.result is None], catalogue)
     for item in items:
         if item.is_new and isinstance(item.result, CancelledError):
             _withdraw(item.claim, item.sha256, storage=storage, catalogue=catalogue)
-    noted = [item for item in items if isinstance(item.result, Record)]
-    _put_again(noted, storage, catalogue, since=began - DELETION_WITHIN_MS - CLOCKS_DIFFER_MS)
-    return [_metered(item) for item in items]
+    recorded = [item for item in items if isinstance(item.result, Record)]
+    _put_again(recorded, storage, catalogue, since=began - DELETION_WITHIN_MS - CLOCKS_DIFFER_MS)
+    return [_counted(item) for item in items]
 
 
 def _stored(claim: Claim, validated: Validated) -> Stored:
@@ -68,27 +75,27 @@ def _stored(claim: Claim, validated: Validated) -> Stored:
 
 
 def _put(items: list[_Item], storage: Storage) -> None:
-    """Puts the files into storage, and notes whose content is new there."""
+    """Puts the files into storage, and marks the items whose content is new there."""
     for item in items:
         if _size(item.path) != item.size:
             item.result = StagingLostError(os.path.basename(item.path))
-    whole = [item for item in items if item.result is None]
-    results = storage.put_files([(item.path, item.stored.storage_key) for item in whole])
-    for item, result in zip(whole, results, strict=True):
+    complete = [item for item in items if item.result is None]
+    results = storage.put_files([(item.path, item.stored.storage_key) for item in complete])
+    for item, result in zip(complete, results, strict=True):
         if isinstance(result, PipelineError):
             item.result = result
         else:
             item.is_new = result
 
 
-def _note(items: list[_Item], catalogue: Catalogue) -> None:
+def _record(items: list[_Item], catalogue: Catalogue) -> None:
     results = catalogue.mark_stored_many([(item.claim, item.stored) for item in items])
     for item, result in zip(items, results, strict=True):
         item.result = result
 
 
 def _put_again(items: list[_Item], storage: Storage, catalogue: Catalogue, *, since: int) -> None:
-    """Puts the content back that a deletion has taken away meanwhile."""
+    """Puts content back that a concurrent deletion has removed."""
     try:
         deleted = _deleted(catalogue, {item.sha256 for item in items}, since=since)
     except RetryableError as error:
@@ -105,21 +112,26 @@ def _put_again(items: list[_Item], storage: Storage, catalogue: Catalogue, *, si
 
 
 def _deleted(catalogue: Catalogue, hashes: set[str], *, since: int) -> set[str]:
-    """The contents of which another attachment was deleted, once that has come to its end.
+    """The contents of which another attachment was deleted. Waits until those deletions are finished.
 
-    Whoever deletes looks for others with the content after having noted the deletion. From now on it finds this one.
+    A deletion looks for other attachments with its content after it is recorded. From now on it finds this one.
     """
     deleted: set[str] = set()
-    while found := catalogue.deletions.find(hashes - deleted, since=since):
-        under_way = catalogue.now() - DELETION_WITHIN_MS
-        deleted |= {one for one, said in found.items() if not any(undone and at > under_way for at, undone in said)}
-        if deleted.issuperset(found):
+    while deletions := catalogue.deletions.find(hashes - deleted, since=since):
+        in_progress = catalogue.now() - DELETION_WITHIN_MS
+        deleted |= {
+            sha256
+            for sha256, times in deletions.items()
+            if not any(unfinished and at > in_progress for at, unfinished in times)
+        }
+        if deleted.issuperset(deletions):
             break
-        time.sleep(PAUSE_S)
+        time.sleep(POLL_S)
     return deleted
 
 
-def _metered(item: _Item) -> Record | PipelineError:
+def _counted(item: _Item) -> Record | PipelineError:
+    """The result of an item, whose bytes are added to the metrics."""
     assert item.result is not None
     if isinstance(item.result, Record):
         STORED_BYTES.add(n=item.size)
@@ -129,15 +141,15 @@ def _metered(item: _Item) -> Record | PipelineError:
 
 
 def _withdraw(claim: Claim, sha256: str, *, storage: Storage, catalogue: Catalogue) -> None:
-    """Removes content that was just stored, in the steps of a deletion: others may be storing the same now."""
+    """Removes content that was just stored, as a deletion does: another worker may store the same content now."""
     began = time.monotonic()
     key = content_key(sha256)
-    with suppress(RetryableError):  # it stays, under its own name, and the cancelling is not held up for that
-        noted = catalogue.cancellations.withdraw(claim, sha256=sha256, key=key)
-        # Later than that, somebody may have stopped waiting for it.
-        if not catalogue.deletions.is_content_in_use(sha256) and time.monotonic() - began < WITHDRAWN_WITHIN_S:
+    with suppress(RetryableError):  # the content stays under its hash; that must not delay the cancellation
+        tombstone = catalogue.cancellations.withdraw(claim, sha256=sha256, key=key)
+        in_use = catalogue.deletions.is_content_in_use(sha256)
+        if not in_use and time.monotonic() - began < WITHDRAWN_WITHIN_S:
             storage.delete(key)
-        catalogue.deletions.finish(noted)
+        catalogue.deletions.finish(tombstone)
 
 
 def _size(path: FilePath) -> int | None:
@@ -148,5 +160,5 @@ def _size(path: FilePath) -> int | None:
 
 
 def stored_name(received_at: int, sha256: str, ext: str) -> str:
-    """`1640995200_abc123.jpeg`: the Unix second of its arrival (given in ms), 6 digits of its hash, its extension."""
+    """`1640995200_abc123.jpeg`: the Unix second of arrival (given in ms), 6 digits of the hash, the extension."""
     return f"{received_at // 1000}_{sha256[:6]}.{ext}"

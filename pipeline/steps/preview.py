@@ -1,4 +1,4 @@
-"""Derive: what a content looks like before it is opened, made once for all attachments that carry it."""
+"""Previews: makes the thumbnail or the waveform of a content, once for all attachments with that content."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from pipeline.sandbox import Sandbox
 from pipeline.storage import Storage, content_key, thumbnail_key
 from pipeline.storage.staging import Staging
 
-MOST_BYTES = 256 * MB  # what is larger is not read a second time for a picture of it
-MOST_WEBP = 512 * 1024
-EDGE = 320
+MAX_BYTES = 256 * MB  # larger content gets no preview, because reading it again costs too much
+MAX_WEBP_BYTES = 512 * 1024
+MAX_EDGE = 320  # pixels of the longer side of a thumbnail
 
 
 class Content(Model):
-    """A stored content by its hash (64 hex digits), and its media type as MEDIA_TYPES calls it."""
+    """A stored content: its hash (64 hex digits), and the name of its type in MEDIA_TYPES."""
 
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     type: str
@@ -37,25 +37,25 @@ def _bytes(text: object) -> object:
     return base64.b64decode(text, validate=True) if isinstance(text, str) else text
 
 
-Edge = Annotated[int, Field(ge=1, le=EDGE)]
+Edge = Annotated[int, Field(ge=1, le=MAX_EDGE)]
 Peak = Annotated[int, Field(ge=0, le=100)]
 
 
-class Rendered(Model):
-    """What a child of the sandbox says that it has drawn. It read a stranger's bytes: whatever it says fits this."""
+class Rendering(Model):
+    """The answer of the sandbox process. It is validated strictly, because that process read untrusted bytes."""
 
-    webp: Annotated[bytes, Field(max_length=MOST_WEBP), BeforeValidator(_bytes)] | None = None
+    webp: Annotated[bytes, Field(max_length=MAX_WEBP_BYTES), BeforeValidator(_bytes)] | None = None
     width: Edge | None = None
     height: Edge | None = None
     thumbhash: Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]{7,40}={0,2}$")] | None = None
     peaks: Annotated[tuple[Peak, ...], Field(min_length=100, max_length=100)] | None = None
 
     @property
-    def whole(self) -> bool:
-        """Whether a picture comes with its size and its blur, or without all of it."""
-        picture = (self.webp, self.width, self.height, self.thumbhash)
-        there = sum(part is not None for part in picture)
-        return there == 0 or (there == len(picture) and self.webp is not None and _is_webp(self.webp))
+    def complete(self) -> bool:
+        """Whether the picture, its size and its thumbhash are all present or all missing."""
+        parts = (self.webp, self.width, self.height, self.thumbhash)
+        present = sum(part is not None for part in parts)
+        return present == 0 or (present == len(parts) and self.webp is not None and _is_webp(self.webp))
 
 
 def _is_webp(data: bytes) -> bool:
@@ -63,72 +63,75 @@ def _is_webp(data: bytes) -> bool:
 
 
 def content_of(record: Record) -> Content | None:
-    """The content of this attachment, if it is stored and of a type that there is something to show of."""
+    """The content of this attachment, if it is stored and its type has previews."""
     if record.sha256 is None or record.storage_key is None or record.deleted_at is not None:
         return None
-    found = media_type_for(record.mime, record.ext)
-    return Content(sha256=record.sha256, type=found.name) if found and found.preview else None
+    media_type = media_type_for(record.mime, record.ext)
+    return Content(sha256=record.sha256, type=media_type.name) if media_type and media_type.preview else None
 
 
-def derive(content: Content, *, storage: Storage, staging: Staging, sandbox: Sandbox, settings: Settings) -> Preview:
-    """Draws it in the sandbox and puts the picture beside the content; that is to be noted in the catalogue.
+def make_preview(
+    content: Content, *, storage: Storage, staging: Staging, sandbox: Sandbox, settings: Settings
+) -> Preview:
+    """Renders a content in the sandbox and stores the thumbnail next to it. `save_preview` saves the result.
 
     Raises:
         PermanentError: `no_source`, if the content is gone; `broken` and what `Sandbox.call` raises.
         RetryableError: `storage`, `staging`, and what `Sandbox.call` raises.
-        StagingLostError: the content went meanwhile.
+        StagingLostError: the content was deleted in the meantime.
     """
     key = content_key(content.sha256)
     size = storage.size(key)
     if size is None:
         raise PermanentError(Code.NO_SOURCE, "storage does not hold this content")
-    row = MEDIA_TYPES.get(content.type)
-    if row is None or row.preview is None or size > MOST_BYTES:
+    media_type = MEDIA_TYPES.get(content.type)
+    if media_type is None or media_type.preview is None or size > MAX_BYTES:
         return Preview(sha256=content.sha256, state=PreviewState.NONE)
-    with _at_hand(key, storage, staging) as path:
-        answer = sandbox.call(row.preview, path=str(path), name=row.name, limits=rules_from(settings).limits_json)
-    rendered = _rendered(answer)
-    if rendered.webp is not None:
-        with staging.copy(content.sha256, [rendered.webp]) as picture:  # a link of it leaves no half behind
+    with _local_file(key, storage, staging) as path:
+        limits = rules_from(settings).limits_json
+        answer = sandbox.call(media_type.preview, path=str(path), name=media_type.name, limits=limits)
+    rendering = _validated(answer)
+    if rendering.webp is not None:
+        with staging.copy(content.sha256, [rendering.webp]) as picture:  # a hard link cannot leave half a file
             storage.put_file(picture, thumbnail_key(content.sha256))
-    shown = rendered.webp is not None or rendered.peaks is not None
-    state = PreviewState.MADE if shown else PreviewState.NONE
-    return Preview(sha256=content.sha256, state=state, **rendered.model_dump(exclude={"webp"}))
+    has_content = rendering.webp is not None or rendering.peaks is not None
+    state = PreviewState.MADE if has_content else PreviewState.NONE
+    return Preview(sha256=content.sha256, state=state, **rendering.model_dump(exclude={"webp"}))
 
 
-def keep(preview: Preview, *, storage: Storage, catalogue: Catalogue) -> None:
-    """Notes a preview, unless its content was deleted meanwhile: then nothing of it is left.
+def save_preview(preview: Preview, *, storage: Storage, catalogue: Catalogue) -> None:
+    """Saves a preview; removes it again if its content was deleted in the meantime.
 
-    Whoever deletes notes that first, then removes all of it: this looks after its own note, so one of the two sees the
-    other's.
+    A deletion is recorded before it removes anything, and this looks for deletions after it has saved. So at least one
+    of the two sees the other.
     """
     catalogue.previews.save(preview)
     if not catalogue.deletions.is_content_in_use(preview.sha256):
-        discard(preview.sha256, storage=storage, catalogue=catalogue)
+        discard_preview(preview.sha256, storage=storage, catalogue=catalogue)
 
 
-def discard(sha256: str, *, storage: Storage, catalogue: Catalogue) -> None:
-    """Removes what was made of a content."""
+def discard_preview(sha256: str, *, storage: Storage, catalogue: Catalogue) -> None:
+    """Removes the preview of a content."""
     storage.delete(thumbnail_key(sha256))
     catalogue.previews.delete(sha256)
 
 
 @contextmanager
-def _at_hand(key: str, storage: Storage, staging: Staging) -> Iterator[Path]:
-    """The content as a file of this machine: where it stands, or a copy for as long as the block runs."""
-    here = storage.local_path(key)
-    if here is not None:
-        yield here
-        return
-    with staging.copy(key.rpartition("/")[2], storage.chunks(key)) as path:
+def _local_file(key: str, storage: Storage, staging: Staging) -> Iterator[Path]:
+    """The content as a local file: the stored one, or a copy that is removed at the end of the block."""
+    path = storage.local_path(key)
+    if path is not None:
         yield path
+        return
+    with staging.copy(key.rpartition("/")[2], storage.chunks(key)) as copy:
+        yield copy
 
 
-def _rendered(answer: object) -> Rendered:
+def _validated(answer: object) -> Rendering:
     try:
-        found = Rendered.model_validate(answer)
+        rendering = Rendering.model_validate(answer)
     except (ValidationError, binascii.Error):
-        found = None
-    if found is None or not found.whole:
-        raise PermanentError(Code.DECODER_CRASH, "the decoder's process answered nonsense")
-    return found
+        rendering = None
+    if rendering is None or not rendering.complete:
+        raise PermanentError(Code.DECODER_CRASH, "the sandbox process returned an invalid answer")
+    return rendering

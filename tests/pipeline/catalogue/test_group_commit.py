@@ -134,9 +134,9 @@ def test_a_mistake_in_the_work_leaves_nobody_waiting(url: str) -> None:
 
     together: GroupCommit[str, str] = GroupCommit(Database(url, durable=False), work)
     with ThreadPoolExecutor(2) as pool:
-        bad = pool.submit(together.do, "bad", wait_s=5)
+        bad = pool.submit(together.run, "bad", wait_s=5)
         assert entered.wait(5)
-        good = pool.submit(together.do, "good", wait_s=5)
+        good = pool.submit(together.run, "good", wait_s=5)
         go_on.set()
         assert isinstance(bad.exception(5), ZeroDivisionError)
         assert good.result(5) == "good"
