@@ -107,7 +107,7 @@ def test_malformed_answer_of_a_renderer_is_refused(
 
 def test_too_large_file_has_no_preview_and_is_not_read(system: RunningSystem, monkeypatch: pytest.MonkeyPatch) -> None:
     requested = put(system, sample("jpeg/pillow"), "jpeg")
-    monkeypatch.setattr("pipeline.steps.preview.MOST_BYTES", 100)
+    monkeypatch.setattr("pipeline.steps.preview.MAX_BYTES", 100)
     assert system.services.make_preview(requested).state is PreviewState.NONE
 
 
