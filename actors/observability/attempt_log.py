@@ -1,4 +1,4 @@
-"""What becomes of an attempt, told to the attachment's history and to its trace."""
+"""Records attempts in the attachment's history and in its trace."""
 
 from __future__ import annotations
 
@@ -10,36 +10,38 @@ from pipeline.models import Claim, Failure, Stage
 
 
 def start_attempt(claim: Claim, stage: Stage, attempt: int) -> None:
-    """An attempt begins."""
+    """Record the start of an attempt."""
     claim.attempt_log.start(stage.value, attempt)
 
 
 def record_success(claim: Claim) -> None:
-    """The attempt that was begun is over."""
+    """Record the success of the started attempt."""
     tracing.record_attempt(claim.record, claim.attempt_log.finish(HistoryOutcome.DONE))
 
 
 def record_failure(claim: Claim, outcome: HistoryOutcome | None, error: BaseException) -> None:
-    """The attempt that was begun has raised this; nothing is told of one that somebody else has taken over."""
+    """Record the failure of the started attempt. Without an outcome another worker owns it, and nothing is recorded."""
     if outcome is None:
         return
-    told = error if isinstance(error, PipelineError) else PipelineError(Code.INTERNAL, type(error).__name__)
-    tracing.record_attempt(claim.record, claim.attempt_log.finish(outcome, code=told.code.value, message=told.message))
+    code, message = Code.INTERNAL, type(error).__name__
+    if isinstance(error, PipelineError):
+        code, message = error.code, error.message
+    tracing.record_attempt(claim.record, claim.attempt_log.finish(outcome, code=code.value, message=message))
 
 
 def record_crashes(claim: Claim, stage: Stage, crashes: int) -> None:
-    """So many workers have died while they held it."""
+    """Record the number of workers that have crashed with this attachment; a number that is known is ignored."""
     if claim.attempt_log.record_crash(stage.value, crashes):
         tracing.record_crashes(claim.record, stage.value, crashes)
 
 
 def history_outcome(verdict: Verdict, *, attempt: int) -> HistoryOutcome | None:
-    """What a verdict on a failed attempt is in the history; None if there is nothing to tell."""
+    """The history's outcome for the verdict on a failed attempt; None if the history gets no entry."""
     match verdict:
         case Retry():
             return HistoryOutcome.WAITS if verdict.attempt == attempt else HistoryOutcome.RETRY
         case NextStage(stage=Stage.FETCH):
             return HistoryOutcome.BACK
-        case NextStage(inputs=Failure() as ending):
-            return failure_outcome(ending.status, ending.code)
+        case NextStage(inputs=Failure() as failure):
+            return failure_outcome(failure.status, failure.code)
     return None

@@ -1,4 +1,4 @@
-"""Who a worker process is and what it does at the moment, as it says with each heartbeat."""
+"""The description of a worker process that each heartbeat stores in Redis."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipeline.models import Model, Stage
 
 
 class RunningAttachment(Model):
-    """An attachment that a thread works on: its id, the stage, since when (Unix ms, by the worker's clock)."""
+    """An attachment that a thread is processing; `since_ms` is the start of the stage (Unix ms, the worker's clock)."""
 
     id: str
     stage: Stage
@@ -22,7 +22,7 @@ class RunningAttachment(Model):
 
 
 class LastError(Model):
-    """The newest error of a worker, whatever followed from it; `at` in Unix ms, by the worker's clock."""
+    """The latest error of a worker, also if a retry succeeded; `at` is in Unix ms of the worker's clock."""
 
     code: Code
     stage: Stage
@@ -30,7 +30,7 @@ class LastError(Model):
 
 
 class WorkerInfo(Model):
-    """A worker process as it describes itself. `started_at` is in Unix ms, `sandbox_deaths` counts since then."""
+    """A worker process. `started_at` is in Unix ms; `sandbox_deaths` counts the dead decoder processes since then."""
 
     host: str = ""
     pid: int = 0
@@ -44,34 +44,33 @@ class WorkerInfo(Model):
 
 
 class WorkerActivity:
-    """What this process works on."""
+    """The attachments that this process is processing, and its latest error."""
 
     def __init__(self) -> None:
-        self._runs: dict[str, tuple[Stage, int]] = {}
+        self._running: dict[str, tuple[Stage, int]] = {}
         self._last_error: LastError | None = None
 
     @contextmanager
     def working_on(self, keys: Sequence[str], stage: Stage) -> Iterator[None]:
-        """This stage of these attachments runs within the block."""
+        """Mark attachments as being processed at a stage for the duration of the block."""
         now = _now_ms()
         for key in keys:
-            self._runs[key] = stage, now
+            self._running[key] = stage, now
         try:
             yield
         finally:
             for key in keys:
-                self._runs.pop(key, None)
+                self._running.pop(key, None)
 
     def record_error(self, code: Code, stage: Stage) -> None:
-        """Notes an error."""
         self._last_error = LastError(code=code, stage=stage, at=_now_ms())
 
     @property
     def running(self) -> tuple[RunningAttachment, ...]:
-        """The longest first."""
-        found = sorted(self._runs.copy().items(), key=lambda run: run[1][1])
+        """The attachments in progress, the longest running first."""
+        running = sorted(self._running.copy().items(), key=lambda item: item[1][1])
         return tuple(
-            RunningAttachment.model_construct(id=key, stage=stage, since_ms=since) for key, (stage, since) in found
+            RunningAttachment.model_construct(id=key, stage=stage, since_ms=since) for key, (stage, since) in running
         )
 
     @property
@@ -83,10 +82,10 @@ ACTIVITY = WorkerActivity()
 
 
 class WorkerIdentity:
-    """This worker process: what stays the same from its start on, and what it does in this moment."""
+    """Describes this worker process: facts that are set at its start, and its current activity."""
 
     def __init__(self, *, threads: int, queues: Sequence[str]) -> None:
-        self._same = WorkerInfo(
+        self._fixed = WorkerInfo(
             host=socket.gethostname(),
             pid=os.getpid(),
             threads=threads,
@@ -96,12 +95,13 @@ class WorkerIdentity:
         )
 
     def current_info(self, *, sandbox_deaths: int) -> WorkerInfo:
-        changing = {
+        """The description to send with a heartbeat."""
+        current = {
             "running": ACTIVITY.running,
             "sandbox_deaths": sandbox_deaths,
             "last_error": ACTIVITY.last_error,
         }
-        return self._same.model_copy(update=changing)
+        return self._fixed.model_copy(update=current)
 
 
 def _now_ms() -> int:

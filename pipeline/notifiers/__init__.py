@@ -1,6 +1,6 @@
-"""Who is told when an attachment has ended. A new one is a module with `build` and its line in NOTIFIERS.
+"""Notifiers: each announces the result of an attachment. A new one is a module with `build` and its line in NOTIFIERS.
 
-One that can tell several at once has a method `publish_all` beside, which takes a sequence of them.
+A notifier that can send several results in one call also has a method `publish_all`, which takes a sequence of them.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ NOTIFIERS: MappingProxyType[str, Build] = MappingProxyType(
 
 
 def build_notifiers(settings: Settings, http_client: HttpClient) -> list[Notifier]:
-    """Every notifier that these settings ask for, in the order of the table.
+    """The notifiers that the settings enable, in the order of the table.
 
     Raises:
-        SettingsError: a notifier's settings are wrong.
+        SettingsError: the settings of a notifier are invalid.
     """
-    built = (build(settings, http_client) for build in NOTIFIERS.values())
-    return [notifier for notifier in built if notifier is not None]
+    notifiers = (build(settings, http_client) for build in NOTIFIERS.values())
+    return [notifier for notifier in notifiers if notifier is not None]
 
 
 __all__ = ["NOTIFIERS", "Notifier", "build_notifiers"]

@@ -1,4 +1,4 @@
-"""Tells the log of each ending."""
+"""Logs every result."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from pipeline.models import Outcome
 log: Any = structlog.get_logger(__name__)
 
 
-def build(_settings: Settings, _outbound: HttpClient) -> Callable[[Outcome], None]:
+def build(_settings: Settings, _http_client: HttpClient) -> Callable[[Outcome], None]:
     return write
 
 
-def write(told: Outcome) -> None:
-    """Writes the event under its name; what the sender wrote (caption, file name) stays out of the log.
+def write(outcome: Outcome) -> None:
+    """Log the event under its type, without what the sender wrote (caption, file name).
 
-    What is done is told at the level debug alone: the line of its last stage says the same.
+    Success is logged at the level debug, because the line of the last stage says the same.
     """
-    if told.error is None and not log.is_enabled_for(logging.DEBUG):
+    if outcome.error is None and not log.is_enabled_for(logging.DEBUG):
         return
-    facts = {
-        "id": told.id,
-        "session": told.session,
-        "event_id": told.event_id,
-        "kind": told.kind.value if told.kind else None,
-        "name": told.name,
-        "size": told.size,
-        "error_code": told.error["code"] if told.error else None,
+    fields = {
+        "id": outcome.id,
+        "session": outcome.session,
+        "event_id": outcome.event_id,
+        "kind": outcome.kind.value if outcome.kind else None,
+        "name": outcome.name,
+        "size": outcome.size,
+        "error_code": outcome.error["code"] if outcome.error else None,
     }
-    level = logging.DEBUG if told.error is None else logging.INFO
-    log.log(level, told.type, **{name: value for name, value in facts.items() if value is not None})
+    level = logging.DEBUG if outcome.error is None else logging.INFO
+    log.log(level, outcome.type, **{name: value for name, value in fields.items() if value is not None})

@@ -1,5 +1,7 @@
-"""Tells the clients of a Node server that has Socket.IO with @socket.io/redis-adapter: an event is published as another
-of its servers would publish it, so nothing has to be changed there.
+"""Sends results to the Socket.IO clients of a Node server that uses @socket.io/redis-adapter.
+
+Events are published in the format of the adapter, as if another server of the cluster had sent them. Nothing has to be
+changed in the Node server.
 """
 
 from __future__ import annotations
@@ -13,12 +15,12 @@ from pipeline.http_client import HttpClient
 from pipeline.models import Outcome
 from pipeline.notifiers.redis_publisher import BufferedRedisPublisher, Client
 
-EVENT = 2  # a packet's type in Socket.IO's protocol
-SENDER = "esteira"  # the adapter ignores what has its own name
+EVENT = 2  # the packet type of an event in Socket.IO's protocol
+SENDER = "esteira"  # an adapter ignores messages with its own id
 
 
-def build(settings: Settings, _outbound: HttpClient) -> BufferedRedisPublisher | None:
-    """The Node server's channel, or None unless NOTIFY_NODE_SOCKETIO is set."""
+def build(settings: Settings, _http_client: HttpClient) -> BufferedRedisPublisher | None:
+    """A publisher to the Node server's Redis; None unless NOTIFY_NODE_SOCKETIO is set."""
     if not settings.notify_node_socketio:
         return None
     own = settings.node_socketio_redis_url
@@ -29,23 +31,23 @@ def build(settings: Settings, _outbound: HttpClient) -> BufferedRedisPublisher |
 
 
 class NodePublisher:
-    """Events in one round trip, each to the room that is named like its session, or to the whole namespace."""
+    """Publishes events in one round trip, each to the room named after its session, or to the whole namespace."""
 
     def __init__(self, key: str, namespace: str, *, by_session: bool) -> None:
         self._key = key
         self._namespace = namespace
         self._by_session = by_session
 
-    def __call__(self, client: Client, told: Sequence[Outcome]) -> None:
+    def __call__(self, client: Client, outcomes: Sequence[Outcome]) -> None:
         pipe = client.pipeline(transaction=False)
-        for one in told:
-            pipe.publish(*self.message(one))
+        for outcome in outcomes:
+            pipe.publish(*self.message(outcome))
         pipe.execute()
 
-    def message(self, told: Outcome) -> tuple[str, bytes]:
-        """The channel, and what is published there."""
-        rooms = [told.session] if self._by_session else []
-        channel = f"{self._key}#{self._namespace}#" + (f"{told.session}#" if rooms else "")
-        packet = {"type": EVENT, "data": [told.type, told.payload()], "nsp": self._namespace}
+    def message(self, outcome: Outcome) -> tuple[str, bytes]:
+        """The channel, and the message to publish on it."""
+        rooms = [outcome.session] if self._by_session else []
+        channel = f"{self._key}#{self._namespace}#" + (f"{outcome.session}#" if rooms else "")
+        packet = {"type": EVENT, "data": [outcome.type, outcome.payload()], "nsp": self._namespace}
         options = {"rooms": rooms, "flags": {}, "except": []}
         return channel, msgpack.packb([SENDER, packet, options])

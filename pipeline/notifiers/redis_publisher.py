@@ -1,7 +1,7 @@
-"""To Redis from the thread that announces; what cannot go now waits in the process and goes when Redis is back.
+"""Sends results to Redis from the thread that announces them, and buffers them in memory while Redis is unreachable.
 
-The only module of pipeline that speaks to Redis. It is best effort: an announcement that waits here has been made, as
-far as the attachment is concerned, and a process that ends meanwhile takes it along.
+This is the only module of `pipeline` that connects to Redis. It works on best effort: a buffered result counts as
+announced, and is lost if the process ends before Redis is back.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from pipeline.metrics import EVENTS_LOST, EVENTS_SENT, EVENTS_WAITING
 from pipeline.models import Outcome
 from pipeline.outage import Outage
 
-TIMEOUT_S = 0.25  # what an attachment waits at most, once an outage
+TIMEOUT_S = 0.25  # the longest delay of an attachment, once for each outage
 RETRY_S = 0.5
-AT_ONCE = 100  # of what has waited
+BATCH_SIZE = 100  # buffered outcomes that are sent in one call
 
 Client = redis.Redis
 Send = Callable[[Client, Sequence[Outcome]], object]
 
 
 class BufferedRedisPublisher:
-    """Sends outcomes over one client with `send`, which may be called again for the same ones.
+    """Sends outcomes with `send`, which may be called again for the same outcomes after a failure.
 
-    `channel` names it in logs and figures; of what waits, the newest `most` are kept.
+    `channel` is the name in logs and metrics. The newest `max_waiting` outcomes are buffered during an outage.
     """
 
     def __init__(self, url: str, send: Send, *, channel: str, max_waiting: int) -> None:
@@ -44,67 +44,67 @@ class BufferedRedisPublisher:
         self._outage = Outage(f"redis ({channel})", remedy="events wait in this process")
         self._lock = threading.Lock()
 
-    def __call__(self, told: Outcome) -> None:
-        """Sends it, or keeps it for later; never raises."""
-        self.publish_all([told])
+    def __call__(self, outcome: Outcome) -> None:
+        """Send or buffer an outcome; never raises."""
+        self.publish_all([outcome])
 
-    def publish_all(self, told: Sequence[Outcome]) -> None:
-        """Sends them in one go, or keeps them for later; never raises."""
-        if self._outage.is_active and self._keep(told):
+    def publish_all(self, outcomes: Sequence[Outcome]) -> None:
+        """Send outcomes in one call, or buffer them; never raises."""
+        if self._outage.is_active and self._buffer(outcomes):
             return
         try:
-            self._deliver(told)
+            self._publish(outcomes)
         except (redis.RedisError, OSError) as error:
-            self._begin_outage(told, error)
+            self._begin_outage(outcomes, error)
 
-    def _deliver(self, told: Sequence[Outcome]) -> None:
-        self._send(self._client, told)
-        EVENTS_SENT.add(self.channel, n=len(told))
+    def _publish(self, outcomes: Sequence[Outcome]) -> None:
+        self._send(self._client, outcomes)
+        EVENTS_SENT.add(self.channel, n=len(outcomes))
 
-    def _keep(self, told: Sequence[Outcome]) -> bool:
-        """False if Redis is back meanwhile."""
+    def _buffer(self, outcomes: Sequence[Outcome]) -> bool:
+        """Buffer the outcomes; False if the outage has ended in the meantime and they have to be sent."""
         with self._lock:
             if self._outage.is_active:
-                self._append(told)
+                self._append(outcomes)
             return self._outage.is_active
 
-    def _append(self, told: Sequence[Outcome]) -> None:
-        self._waiting += told
-        lost = max(0, len(self._waiting) - self._max_waiting)
-        for _ in range(lost):
+    def _append(self, outcomes: Sequence[Outcome]) -> None:
+        self._waiting += outcomes
+        excess = max(0, len(self._waiting) - self._max_waiting)
+        for _ in range(excess):
             self._waiting.popleft()
-        if lost:
-            EVENTS_LOST.add(self.channel, n=lost)
+        if excess:
+            EVENTS_LOST.add(self.channel, n=excess)
         EVENTS_WAITING.set(len(self._waiting), self.channel)
 
-    def _begin_outage(self, told: Sequence[Outcome], error: Exception) -> None:
+    def _begin_outage(self, outcomes: Sequence[Outcome], error: Exception) -> None:
         with self._lock:
-            self._append(told)
+            self._append(outcomes)
             if not self._outage.begin(error):
                 return
-        threading.Thread(target=self._catch_up, name=f"events {self.channel}", daemon=True).start()
+        threading.Thread(target=self._retry_until_sent, name=f"events {self.channel}", daemon=True).start()
 
-    def _catch_up(self) -> None:
-        over = threading.Event()
-        while not over.wait(RETRY_S):
+    def _retry_until_sent(self) -> None:
+        done = threading.Event()
+        while not done.wait(RETRY_S):
             try:
                 self._send_waiting()
             except (redis.RedisError, OSError):
                 continue
-            over.set()
+            done.set()
 
     def _send_waiting(self) -> None:
-        """Sends what waits, the oldest first, until nothing does; then the outage is over."""
-        while told := self._oldest():
-            self._deliver(told)
+        """Send the buffered outcomes, oldest first, until the buffer is empty and the outage is over."""
+        while outcomes := self._next_batch():
+            self._publish(outcomes)
             with self._lock:
-                for one in told:
-                    if self._waiting and self._waiting[0] is one:  # it may have had to make room meanwhile
+                for outcome in outcomes:
+                    if self._waiting and self._waiting[0] is outcome:  # a newer outcome may have displaced it
                         self._waiting.popleft()
                 EVENTS_WAITING.set(len(self._waiting), self.channel)
 
-    def _oldest(self) -> list[Outcome]:
+    def _next_batch(self) -> list[Outcome]:
         with self._lock:
             if not self._waiting:
                 self._outage.end()
-            return list(islice(self._waiting, AT_ONCE))
+            return list(islice(self._waiting, BATCH_SIZE))

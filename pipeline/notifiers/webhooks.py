@@ -1,7 +1,7 @@
-"""Webhooks out: which receivers an event goes to, and one attempt to hand it over.
+"""Webhook endpoints: which of them get an event, and one attempt to deliver it.
 
-Signed as Standard Webhooks lays down (standardwebhooks.com): with each of an endpoint's secrets, the newest first, so
-that a receiver that knows one of them accepts it while they are exchanged.
+Requests are signed as in Standard Webhooks (standardwebhooks.com) with each of an endpoint's secrets, the newest first,
+so that a receiver accepts them with the old or the new secret while secrets are rotated.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from pipeline.errors import Code, PermanentError, PipelineError, RetryableError,
 from pipeline.http_client import HttpClient
 from pipeline.models import Outcome
 
-GONE = 410
+GONE = 410  # the status with which a receiver asks for no more events
 
 
 class RefusedError(RetryableError):
-    """Raised when a receiver answers with anything but a 2xx."""
+    """Raised when an endpoint does not answer with a 2xx status."""
 
     def __init__(self, status: int, *, retry_after: float | None = None) -> None:
         super().__init__(Code.NOTIFY, f"the endpoint answered {status}", retry_after=retry_after)
@@ -34,7 +34,7 @@ class RefusedError(RetryableError):
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One receiver."""
+    """A server that gets events."""
 
     settings: EndpointSettings
     http_client: HttpClient = field(repr=False)
@@ -46,15 +46,15 @@ class Endpoint:
 
     @property
     def origin(self) -> str:
-        """Where it is, without the path, which may be a secret: `https://crm.example:8443`."""
+        """Scheme, host and port (`https://crm.example:8443`); the path may be a secret."""
         parts = urlsplit(self.settings.url.get_secret_value())
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
     def send(self, event_id: str, body: str) -> None:
-        """One attempt to hand an event over. Its address is checked anew; redirects are not followed.
+        """Try to deliver an event once. The address is checked again, and redirects are not followed.
 
         Raises:
-            RetryableError: `notify`; RefusedError, if it answered. The message shows the host at most.
+            RetryableError: `notify`; RefusedError if the endpoint answered. The message contains no more than the host.
         """
         url = self.settings.url.get_secret_value()
         try:
@@ -62,7 +62,7 @@ class Endpoint:
                 url, body.encode(), headers=self._headers(event_id, body), timeout_s=self.timeout_s
             )
         except PipelineError as error:
-            # Also what is final for a download: a name may lead elsewhere tomorrow, a certificate may be renewed.
+            # Errors that are permanent for a download are retried here: an address or a certificate may be corrected.
             raise RetryableError(Code.NOTIFY, f"{error.code}: {error.message}") from None
         if not 200 <= answer.status < 300:
             raise RefusedError(answer.status, retry_after=answer.retry_after)
@@ -79,48 +79,48 @@ class Endpoint:
 
 
 class Webhooks:
-    """Every receiver of these settings by its name, and who is to be woken when something is due for it."""
+    """The endpoints of the settings by name, and the callbacks that wake their deliveries in this process."""
 
     def __init__(self, endpoints: Iterable[Endpoint] = ()) -> None:
-        self.endpoints: Mapping[str, Endpoint] = MappingProxyType({one.name: one for one in endpoints})
-        self._bells: dict[str, Callable[[], object]] = {}
+        self.endpoints: Mapping[str, Endpoint] = MappingProxyType({endpoint.name: endpoint for endpoint in endpoints})
+        self._wakers: dict[str, Callable[[], object]] = {}
         self._lock = threading.Lock()
 
-    def endpoint_names(self, told: Outcome) -> list[str]:
-        """The names of the endpoints that want this event."""
+    def endpoint_names(self, outcome: Outcome) -> list[str]:
+        """The names of the endpoints that get this event."""
         return [
             name
             for name, endpoint in self.endpoints.items()
-            if endpoint.settings.matches(type_=told.type, session=told.session)
+            if endpoint.settings.matches(type_=outcome.type, session=outcome.session)
         ]
 
-    def set_waker(self, name: str, bell: Callable[[], object] | None) -> None:
-        """Has `bell` called whenever this process has written down something for that endpoint; None ends it."""
+    def set_waker(self, name: str, waker: Callable[[], object] | None) -> None:
+        """Set the function that `wake` calls for an endpoint; None removes it."""
         with self._lock:
-            if bell is None:
-                self._bells.pop(name, None)
+            if waker is None:
+                self._wakers.pop(name, None)
             else:
-                self._bells[name] = bell
+                self._wakers[name] = waker
 
     def wake(self, names: Iterable[str]) -> None:
-        """Wakes whoever delivers to these endpoints in this process, if anybody does."""
+        """Announce new events for these endpoints to the code that delivers them in this process, if any."""
         for name in names:
-            if bell := self._bells.get(name):
-                bell()
+            if waker := self._wakers.get(name):
+                waker()
 
 
 def build_webhooks(settings: Settings, http_client: HttpClient) -> Webhooks:
     """The endpoints of WEBHOOK_URL and WEBHOOK_ENDPOINTS.
 
     Raises:
-        SettingsError: one of their URLs leads where nothing may be sent.
+        SettingsError: the URL of an endpoint is not allowed.
     """
     for endpoint in settings.endpoints:
         try:
             http_client.check_url(endpoint.url.get_secret_value())
         except PermanentError as error:
-            first = settings.webhook_url and endpoint.name == DEFAULT_ENDPOINT
-            place = "WEBHOOK_URL" if first else f"WEBHOOK_ENDPOINTS: {endpoint.name}"
-            remedy = "FETCH_ALLOW_PRIVATE lets private networks through"
-            raise SettingsError(f"{place}: {error.message}; {remedy}") from None
-    return Webhooks(Endpoint(one, http_client, settings.webhook_timeout_s) for one in settings.endpoints)
+            is_default = settings.webhook_url and endpoint.name == DEFAULT_ENDPOINT
+            setting = "WEBHOOK_URL" if is_default else f"WEBHOOK_ENDPOINTS: {endpoint.name}"
+            remedy = "allow a private network with FETCH_ALLOW_PRIVATE"
+            raise SettingsError(f"{setting}: {error.message}; {remedy}") from None
+    return Webhooks(Endpoint(endpoint, http_client, settings.webhook_timeout_s) for endpoint in settings.endpoints)

@@ -1,3 +1,5 @@
+"""The settings choose the notifiers; the log notifier leaves out what senders wrote."""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -16,13 +18,15 @@ EVENT = Outcome(
 )  # fmt: skip
 
 
-def test_without_a_history_of_events_only_the_log_is_told() -> None:
+def test_only_the_log_notifier_is_built_without_an_event_history() -> None:
     assert len(build_notifiers(load_settings(_env_file=None, event_history=0), HttpClient())) == 1
     assert list(NOTIFIERS) == ["log", "live", "node_socketio"]
 
 
-def test_the_log_has_a_line_for_each_ending_without_what_people_wrote(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.notifiers.log.log", structlog.get_logger())  # one that has written nothing yet
+def test_log_notifier_leaves_out_captions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "pipeline.notifiers.log.log", structlog.get_logger()
+    )  # not cached yet, so that capture_logs() works
     failed = replace(EVENT, type="media.failed", error={"code": "broken", "message": "cut off"})
     (write,) = build_notifiers(load_settings(_env_file=None, event_history=0), HttpClient())
     with structlog.testing.capture_logs() as lines:

@@ -1,4 +1,4 @@
-"""Redis being away costs an announcement a moment at most, once; what waits goes in its order when it is back."""
+"""An outage of Redis delays announcements once and shortly; buffered events are sent in order when it is back."""
 
 from __future__ import annotations
 
@@ -21,119 +21,127 @@ from tests.support.valkey import ValkeyServer
 from tests.support.waiting import wait_until
 
 
-class Server:
-    """Takes outcomes, or raises while it is away."""
+class FakeServer:
+    """Receives outcomes, or raises while it is `away`."""
 
     def __init__(self) -> None:
         self.away = False
-        self.asked = 0
-        self.got: list[str] = []
+        self.calls = 0
+        self.received: list[str] = []
 
-    def __call__(self, _: object, told: Sequence[Outcome]) -> None:
-        self.asked += 1
+    def __call__(self, _: object, outcomes: Sequence[Outcome]) -> None:
+        self.calls += 1
         if self.away:
             raise redis.ConnectionError("away")
-        self.got += [one.event_id for one in told]
+        self.received += [one.event_id for one in outcomes]
 
 
-def post(server: Server, *, max_waiting: int = 100) -> BufferedRedisPublisher:
+def publisher(server: FakeServer, *, max_waiting: int = 100) -> BufferedRedisPublisher:
     return BufferedRedisPublisher("redis://127.0.0.1:1/0", server, channel="test", max_waiting=max_waiting)
 
 
+def ids(outcomes: Sequence[Outcome]) -> list[str]:
+    return [one.event_id for one in outcomes]
+
+
+def waiting_events() -> float:
+    return GAUGE_VALUES.changed().get("esteira_events_waiting|test", 0)
+
+
 @pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+def _short_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(redis_publisher, "RETRY_S", 0.05)
     monkeypatch.setattr(outage, "log", structlog.get_logger())
 
 
-def test_what_waits_goes_in_its_order_and_before_what_is_new() -> None:
-    server = Server()
-    tell, told = post(server), [outcome() for _ in range(30)]
-    tell(told[0])
+def test_buffered_events_are_sent_in_order_before_new_ones() -> None:
+    server = FakeServer()
+    publish, outcomes = publisher(server), [outcome() for _ in range(30)]
+    publish(outcomes[0])
     server.away = True
-    for one in told[1:20]:
-        tell(one)
-    assert server.asked <= 1 + 1 + 5  # the first, the one that fails, and what tries again meanwhile
+    for one in outcomes[1:20]:
+        publish(one)
+    assert server.calls <= 1 + 1 + 5  # the first, the one that fails, and retries in the meantime
     server.away = False
-    for one in told[20:]:
-        tell(one)
+    for one in outcomes[20:]:
+        publish(one)
         time.sleep(0.01)
-    wait_until(lambda: server.got == [one.event_id for one in told], 10)
+    wait_until(lambda: server.received == ids(outcomes), 10)
 
 
-def test_several_go_together_and_keep_their_order_over_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redis_publisher, "AT_ONCE", 4)
-    server = Server()
-    tell, told = post(server), [outcome() for _ in range(20)]
+def test_batches_keep_their_order_over_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redis_publisher, "BATCH_SIZE", 4)
+    server = FakeServer()
+    publish, outcomes = publisher(server), [outcome() for _ in range(20)]
     COUNTER_BUFFER.drain()
-    tell.publish_all(told[:5])
-    assert (server.asked, len(server.got)) == (1, 5)
+    publish.publish_all(outcomes[:5])
+    assert (server.calls, len(server.received)) == (1, 5)
     server.away = True
-    tell.publish_all(told[5:10])
-    tell(told[10])
-    tell.publish_all(told[11:])
-    asked = server.asked
+    publish.publish_all(outcomes[5:10])
+    publish(outcomes[10])
+    publish.publish_all(outcomes[11:])
+    calls = server.calls
     server.away = False
-    wait_until(lambda: server.got == [one.event_id for one in told], 10)
-    assert server.asked - asked <= 4 + 5  # fifteen by fours, and what had tried before
-    wait_until(lambda: GAUGE_VALUES.changed().get("esteira_events_waiting|test", 0) == 0, 10)
+    wait_until(lambda: server.received == ids(outcomes), 10)
+    assert server.calls - calls <= 4 + 5  # fifteen events in batches of four, and earlier retries
+    wait_until(lambda: waiting_events() == 0, 10)
     assert COUNTER_BUFFER.drain()["esteira_events_sent_total|test"] == 20
 
 
-def test_of_more_at_once_than_may_wait_the_newest_are_kept() -> None:
-    server = Server()
+def test_newest_events_of_a_large_batch_are_kept() -> None:
+    server = FakeServer()
     server.away = True
-    tell, told = post(server, max_waiting=10), [outcome() for _ in range(25)]
+    publish, outcomes = publisher(server, max_waiting=10), [outcome() for _ in range(25)]
     COUNTER_BUFFER.drain()
-    tell.publish_all(told[:12])
-    tell.publish_all(told[12:])
+    publish.publish_all(outcomes[:12])
+    publish.publish_all(outcomes[12:])
     assert COUNTER_BUFFER.drain()["esteira_events_lost_total|test"] == 15
     server.away = False
-    wait_until(lambda: server.got == [one.event_id for one in told[15:]], 10)
+    wait_until(lambda: server.received == ids(outcomes[15:]), 10)
 
 
-def test_an_outage_is_said_once_and_so_is_its_end() -> None:
-    server = Server()
+def test_outage_is_logged_once_at_its_start_and_end() -> None:
+    server = FakeServer()
     server.away = True
-    tell = post(server)
+    publish = publisher(server)
     with structlog.testing.capture_logs() as lines:
         for _ in range(20):
-            tell(outcome())
+            publish(outcome())
         time.sleep(0.2)
         server.away = False
-        wait_until(lambda: len(server.got) == 20, 10)
+        wait_until(lambda: len(server.received) == 20, 10)
         wait_until(lambda: len(lines) == 2, 10)
     assert [(line["event"], line["log_level"]) for line in lines] == [
         ("server away", "error"), ("server back", "info"),
     ]  # fmt: skip
+    assert {line["server"] for line in lines} == {"redis (test)"}
 
 
-def test_of_what_waits_the_newest_are_kept_and_the_lost_are_counted() -> None:
-    server = Server()
+def test_newest_events_are_kept_and_lost_ones_counted() -> None:
+    server = FakeServer()
     server.away = True
-    tell, told = post(server, max_waiting=10), [outcome() for _ in range(25)]
+    publish, outcomes = publisher(server, max_waiting=10), [outcome() for _ in range(25)]
     COUNTER_BUFFER.drain()
-    for one in told:
-        tell(one)
-    assert GAUGE_VALUES.changed()["esteira_events_waiting|test"] == 10
+    for one in outcomes:
+        publish(one)
+    assert waiting_events() == 10
     server.away = False
-    wait_until(lambda: len(server.got) == 10, 10)
-    assert server.got == [one.event_id for one in told[15:]]
-    figures = COUNTER_BUFFER.drain()
-    assert figures["esteira_events_lost_total|test"] == 15
-    wait_until(lambda: GAUGE_VALUES.changed().get("esteira_events_waiting|test", 0) == 0, 10)
+    wait_until(lambda: len(server.received) == 10, 10)
+    assert server.received == ids(outcomes[15:])
+    assert COUNTER_BUFFER.drain()["esteira_events_lost_total|test"] == 15
+    wait_until(lambda: waiting_events() == 0, 10)
 
 
-def test_many_threads_lose_nothing_over_an_outage() -> None:
-    server = Server()
-    tell, told = post(server, max_waiting=10_000), [[outcome() for _ in range(200)] for _ in range(4)]
+def test_threads_lose_no_event_over_outages() -> None:
+    server = FakeServer()
+    publish, outcomes = publisher(server, max_waiting=10_000), [[outcome() for _ in range(200)] for _ in range(4)]
 
-    def announce(mine: list[Outcome]) -> None:
-        for one in mine:
-            tell(one)
+    def announce(own: list[Outcome]) -> None:
+        for one in own:
+            publish(one)
             time.sleep(0.001)
 
-    threads = [threading.Thread(target=announce, args=(mine,)) for mine in told]
+    threads = [threading.Thread(target=announce, args=(own,)) for own in outcomes]
     for thread in threads:
         thread.start()
     for _ in range(4):
@@ -141,23 +149,23 @@ def test_many_threads_lose_nothing_over_an_outage() -> None:
         time.sleep(0.06)
     for thread in threads:
         thread.join()
-    wait_until(lambda: len(server.got) == 800, 20)
-    assert sorted(server.got) == sorted(one.event_id for mine in told for one in mine)
+    wait_until(lambda: len(server.received) == 800, 20)
+    assert sorted(server.received) == sorted(one.event_id for own in outcomes for one in own)
 
 
-def test_a_redis_that_hangs_holds_nobody_for_longer_than_a_quarter_of_a_second(own_valkey: ValkeyServer) -> None:
-    seen: list[Any] = []
-    tell = BufferedRedisPublisher(
+def test_hanging_redis_delays_only_the_first_event(own_valkey: ValkeyServer) -> None:
+    received: list[Any] = []
+    publish = BufferedRedisPublisher(
         own_valkey.url,
-        lambda client, told: seen.extend((client.ping(), one) for one in told),
+        lambda client, outcomes: received.extend((client.ping(), one) for one in outcomes),
         channel="test",
         max_waiting=10,
     )
-    tell(outcome())
+    publish(outcome())
     own_valkey.pause()
     began = time.monotonic()
     for _ in range(5):
-        tell(outcome())
+        publish(outcome())
     assert time.monotonic() - began < 2
     own_valkey.resume()
-    wait_until(lambda: len(seen) == 6, 20)
+    wait_until(lambda: len(received) == 6, 20)

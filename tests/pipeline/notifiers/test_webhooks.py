@@ -1,3 +1,5 @@
+"""Webhook deliveries are signed, never follow redirects, and go to the endpoints that match an event."""
+
 from __future__ import annotations
 
 import base64
@@ -31,18 +33,18 @@ EVENT = Outcome(
 
 
 class Receiver:
-    """A webhook endpoint on loopback that answers `status` and keeps what it got."""
+    """A webhook endpoint on loopback that answers `status` and records the requests in `received`."""
 
     def __init__(self) -> None:
         self.status = 204
         self.headers: dict[str, str] = {}
-        self.got: list[tuple[dict[str, str], bytes]] = []
+        self.received: list[tuple[dict[str, str], bytes]] = []
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                receiver.got.append(({name.lower(): value for name, value in self.headers.items()}, body))
+                receiver.received.append(({name.lower(): value for name, value in self.headers.items()}, body))
                 self.send_response(receiver.status)
                 self.send_header("Location", "http://127.0.0.1:9/elsewhere")
                 for name, value in receiver.headers.items():
@@ -81,98 +83,98 @@ def webhooks(**settings: Any) -> Webhooks:
     return build_webhooks(load_settings(_env_file=None, **settings), HttpClient(allow_private=LOOPBACK))
 
 
-def deliver(to: Endpoint) -> None:
-    to.send(EVENT.event_id, EVENT.json)
+def deliver(endpoint: Endpoint) -> None:
+    endpoint.send(EVENT.event_id, EVENT.json)
 
 
-def test_an_event_arrives_as_json_that_any_standard_webhooks_library_accepts(receiver: Receiver) -> None:
+def test_event_is_signed_json_that_standard_webhooks_libraries_accept(receiver: Receiver) -> None:
     deliver(endpoint(receiver.url))
-    ((headers, body),) = receiver.got
+    ((headers, body),) = receiver.received
     assert Webhook(SECRET).verify(body, headers) == EVENT.payload()
     assert json.loads(body)["type"] == "media.done"
     assert headers["webhook-id"] == EVENT.event_id
     assert headers["content-type"] == "application/json"
 
 
-def test_another_secret_does_not_verify(receiver: Receiver) -> None:
+def test_signature_does_not_verify_with_another_secret(receiver: Receiver) -> None:
     deliver(endpoint(receiver.url))
-    ((headers, body),) = receiver.got
+    ((headers, body),) = receiver.received
     with pytest.raises(Exception, match="No matching signature"):
         Webhook(base64.b64encode(b"another secret of this length").decode()).verify(body, headers)
 
 
-def test_the_event_id_is_the_same_for_everyone_who_sends_it(receiver: Receiver) -> None:
-    to = endpoint(receiver.url)
+def test_concurrent_deliveries_have_the_same_event_id(receiver: Receiver) -> None:
+    target = endpoint(receiver.url)
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda _: deliver(to), range(12)))
-    assert {headers["webhook-id"] for headers, _ in receiver.got} == {EVENT.event_id}
-    assert len({body for _, body in receiver.got}) == 1
+        list(pool.map(lambda _: deliver(target), range(12)))
+    assert {headers["webhook-id"] for headers, _ in receiver.received} == {EVENT.event_id}
+    assert len({body for _, body in receiver.received}) == 1
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
-def test_every_2xx_is_a_delivery(receiver: Receiver, status: int) -> None:
+def test_every_2xx_status_is_a_delivery(receiver: Receiver, status: int) -> None:
     receiver.status = status
     deliver(endpoint(receiver.url))
-    assert len(receiver.got) == 1
+    assert len(receiver.received) == 1
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 400, 401, 404, 410, 429, 500, 503])
-def test_any_other_answer_may_be_tried_again_and_is_not_repeated_to_anyone(receiver: Receiver, status: int) -> None:
+def test_other_statuses_are_retryable_and_hide_the_answer(receiver: Receiver, status: int) -> None:
     receiver.status = status
     with pytest.raises(RefusedError) as caught:
         deliver(endpoint(receiver.url))
     assert caught.value.code == Code.NOTIFY
     assert str(status) in caught.value.message
     assert "secret" not in str(caught.value)
-    assert len(receiver.got) == 1
+    assert len(receiver.received) == 1
 
 
-def test_an_endpoint_that_is_away_may_be_tried_again(receiver: Receiver) -> None:
-    to = endpoint(receiver.url)
+def test_unreachable_endpoint_is_retryable(receiver: Receiver) -> None:
+    target = endpoint(receiver.url)
     receiver.close()
     with pytest.raises(RetryableError) as caught:
-        deliver(to)
+        deliver(target)
     assert caught.value.code == Code.NOTIFY
     assert "secret" not in str(caught.value)
 
 
-def test_a_name_that_has_come_to_lead_inside_is_not_followed(receiver: Receiver) -> None:
-    """As after a change of its address: what was checked at the start is checked at each delivery."""
-    to = endpoint(receiver.url)
-    moved = Endpoint(to.settings, http_client=HttpClient(), timeout_s=1)
+def test_address_is_checked_at_each_delivery(receiver: Receiver) -> None:
+    """The host's address may have changed to a private one since the start."""
+    target = endpoint(receiver.url)
+    moved = Endpoint(target.settings, http_client=HttpClient(), timeout_s=1)
     with pytest.raises(RetryableError, match="url_blocked"):
         deliver(moved)
-    assert receiver.got == []
+    assert receiver.received == []
 
 
 @pytest.mark.parametrize(
     "url",
     ["http://127.0.0.1:9/", "http://169.254.169.254/", "http://[::1]:9/", "ftp://example.com/", "file:///etc/passwd"],
 )
-def test_a_url_that_leads_inside_stops_the_start_with_its_name(url: str) -> None:
+def test_private_url_is_refused_with_the_name_of_its_setting(url: str) -> None:
     settings = load_settings(_env_file=None, webhook_url=url, webhook_secret=SECRET)
     with pytest.raises(SettingsError, match="WEBHOOK_URL"):
         build_webhooks(settings, HttpClient())
 
 
 @pytest.mark.parametrize("secret", ["whsec_!!!not-base64!!!", "whsec_" + "=" * 16, "just some words, no base64"])
-def test_a_secret_that_is_no_base64_stops_the_start_and_is_not_shown(receiver: Receiver, secret: str) -> None:
+def test_secret_that_is_not_base64_is_refused_and_not_shown(receiver: Receiver, secret: str) -> None:
     with pytest.raises(SettingsError, match="WEBHOOK_SECRET") as caught:
         endpoint(receiver.url, secret=secret)
     assert secret not in str(caught.value)
 
 
 @pytest.mark.parametrize("secret", [SECRET, SECRET.removeprefix("whsec_"), "whsec_" + "QUJD" * 5 + "QQ"])
-def test_secrets_come_with_or_without_prefix_and_padding(receiver: Receiver, secret: str) -> None:
+def test_secrets_work_with_and_without_prefix_and_padding(receiver: Receiver, secret: str) -> None:
     deliver(endpoint(receiver.url, secret=secret))
-    ((headers, body),) = receiver.got
+    ((headers, body),) = receiver.received
     assert Webhook(secret).verify(body, headers)
 
 
-def test_while_secrets_are_exchanged_either_of_them_verifies_and_the_newest_comes_first(receiver: Receiver) -> None:
+def test_event_is_signed_with_both_secrets_during_rotation_newest_first(receiver: Receiver) -> None:
     deliver(endpoint(receiver.url, secret=f"{SECRET}, {OLDER}"))
     deliver(endpoint(receiver.url, secret=SECRET))
-    (headers, body), (alone, _) = receiver.got
+    (headers, body), (alone, _) = receiver.received
     for known in (SECRET, OLDER):
         assert Webhook(known).verify(body, headers) == EVENT.payload()
     both = headers["webhook-signature"].split(" ")
@@ -184,7 +186,7 @@ def test_while_secrets_are_exchanged_either_of_them_verifies_and_the_newest_come
         Webhook(OLDER).verify(body, newest)
 
 
-def test_a_wait_that_the_receiver_asks_for_is_told(receiver: Receiver) -> None:
+def test_retry_after_of_the_endpoint_is_returned(receiver: Receiver) -> None:
     receiver.status, receiver.headers = 503, {"Retry-After": "120"}
     with pytest.raises(RefusedError) as caught:
         deliver(endpoint(receiver.url))
@@ -195,14 +197,14 @@ def event(session: str, type_: str = "media.done") -> Outcome:
     return replace(EVENT, session=session, type=type_)
 
 
-def test_filters_by_type_and_session_choose_the_receivers() -> None:
-    given = endpoints(
+def test_event_goes_to_endpoints_whose_filters_match() -> None:
+    configured = endpoints(
         {"name": "all", "url": "http://127.0.0.1:1/"},
         {"name": "bad-news", "url": "http://127.0.0.1:1/", "types": ["media.failed", "media.expired"]},
         {"name": "shops", "url": "http://127.0.0.1:1/", "sessions": ["shop-*", "kiosk"]},
         {"name": "both", "url": "http://127.0.0.1:1/", "types": ["media.failed"], "sessions": ["shop-1"]},
     )
-    made = webhooks(webhook_endpoints=given, webhook_url="http://127.0.0.1:1/", webhook_secret=SECRET)
+    made = webhooks(webhook_endpoints=configured, webhook_url="http://127.0.0.1:1/", webhook_secret=SECRET)
     assert list(made.endpoints) == ["default", "all", "bad-news", "shops", "both"]
     assert made.endpoint_names(event("x")) == ["default", "all"]
     assert made.endpoint_names(event("kiosk")) == ["default", "all", "shops"]
@@ -210,7 +212,7 @@ def test_filters_by_type_and_session_choose_the_receivers() -> None:
     assert made.endpoint_names(event("shop-1", "media.failed")) == ["default", "all", "bad-news", "shops", "both"]
 
 
-def test_a_session_whose_name_looks_like_a_pattern_can_be_named() -> None:
+def test_session_name_that_looks_like_a_pattern_matches_itself() -> None:
     made = webhooks(webhook_endpoints=endpoints({"name": "a", "url": "http://127.0.0.1:1/", "sessions": ["[1]"]}))
     assert (made.endpoint_names(event("[1]")), made.endpoint_names(event("1")), made.endpoint_names(event("2"))) == (
         ["a"],
@@ -219,22 +221,22 @@ def test_a_session_whose_name_looks_like_a_pattern_can_be_named() -> None:
     )
 
 
-def test_the_types_that_a_filter_may_name_are_those_that_there_are() -> None:
+def test_filters_accept_exactly_the_event_types() -> None:
     assert set(EVENT_TYPES) == set(EVENTS.values())
 
 
-def test_an_endpoint_further_down_that_leads_inside_stops_the_start_with_its_name() -> None:
-    given = endpoints({"name": "crm", "url": "http://10.0.0.1/secret-path"})
+def test_private_url_of_a_named_endpoint_is_refused_with_its_name() -> None:
+    configured = endpoints({"name": "crm", "url": "http://10.0.0.1/secret-path"})
     with pytest.raises(SettingsError, match=r"WEBHOOK_ENDPOINTS: crm: .*not a public address") as caught:
-        build_webhooks(load_settings(_env_file=None, webhook_endpoints=given), HttpClient())
+        build_webhooks(load_settings(_env_file=None, webhook_endpoints=configured), HttpClient())
     assert "secret" not in str(caught.value)
 
 
-def test_where_an_endpoint_is_is_told_without_its_path() -> None:
+def test_origin_leaves_out_path_and_query() -> None:
     assert endpoint("http://127.0.0.1:8443/secret-path?token=x").origin == "http://127.0.0.1:8443"
 
 
-def test_only_who_listens_for_an_endpoint_is_woken() -> None:
+def test_wake_calls_only_the_waker_of_the_endpoint() -> None:
     made, heard = Webhooks(), []
     made.set_waker("crm", lambda: heard.append("crm"))
     made.wake(["crm", "logs"])
