@@ -26,7 +26,7 @@ COUNTED = frozenset({"aac", "amr"})  # no duration in the header: FFmpeg's estim
 MISSING = {"audio": "no audio stream", "ptt": "no audio stream", "video": "no video stream"}
 FIRST_FRAMES = 3  # decoded; a file that yields none is broken
 TRIED_PACKETS = 300  # behind a tag or garbage the first packets may be damaged, which players accept
-FAULTS = (av.FFmpegError, ValueError, LookupError, TypeError, ArithmeticError, UnicodeError)
+DECODE_ERRORS = (av.FFmpegError, ValueError, LookupError, TypeError, ArithmeticError, UnicodeError)
 
 av.logging.set_level(av.logging.PANIC)
 
@@ -42,7 +42,7 @@ def inspect(path: str, *, name: str, kind: str, limits: str, container: InputCon
         PermanentError: `too_many_pixels`, `too_long`, `empty`, `broken`.
     """
     caps = parse_limits(limits)
-    with decoding(name, *FAULTS), _opened(path, name, container) as media:
+    with decoding(name, *DECODE_ERRORS), _opened(path, name, container) as media:
         stream = _main_stream(media, kind)
         _check_pixels(stream, caps)
         frames = _first_frames(media, stream)
@@ -68,7 +68,7 @@ def open_media(path: str, demuxer: str) -> InputContainer:
 def try_open(path: str, name: str) -> InputContainer | None:
     """Opens a file of this type; None if FFmpeg cannot, for the check then raises the reason."""
     try:
-        with decoding(name, *FAULTS):
+        with decoding(name, *DECODE_ERRORS):
             return open_media(path, DEMUXERS[name])
     except PermanentError:
         return None

@@ -19,8 +19,18 @@ ORIENTATION = 0x0112  # EXIF tag; 5 to 8 rotate the image by 90 degrees
 FORMATS = {"jpeg": "JPEG", "png": "PNG", "webp": "WEBP", "gif": "GIF", "heic": "HEIF", "avif": "AVIF"}
 ANIMATED = frozenset({"png", "webp", "gif", "avif"})  # a JPEG or HEIC with several images is not an animation
 DRAFT = 8  # a JPEG is decoded at an eighth of its size: that detects every truncation at a third of the cost
-FAULTS = (OSError, EOFError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, struct.error, zlib.error)
-FAULTS_OF_PILLOW = (*FAULTS, RuntimeError, Image.DecompressionBombError, Image.DecompressionBombWarning)
+DECODE_ERRORS = (
+    OSError,
+    EOFError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    struct.error,
+    zlib.error,
+)
+PILLOW_ERRORS = (*DECODE_ERRORS, RuntimeError, Image.DecompressionBombError, Image.DecompressionBombWarning)
 PLUGINS = (AvifImagePlugin, GifImagePlugin, JpegImagePlugin, MpoImagePlugin, PngImagePlugin, WebPImagePlugin)
 
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1
@@ -39,7 +49,7 @@ def inspect(path: str, *, name: str, limits: str, **_: Any) -> dict[str, Any]:
     Image.MAX_IMAGE_PIXELS = caps.pixels
     if name == "webp":
         _check_size(*_webp_size(path), caps)
-    with decoding(f"a {FORMATS[name]} image", *FAULTS_OF_PILLOW):
+    with decoding(f"a {FORMATS[name]} image", *PILLOW_ERRORS):
         try:
             with Image.open(path, formats=[FORMATS[name]]) as image:
                 return _decode(image, name, caps)
@@ -106,7 +116,7 @@ def _is_rotated(image: Image.Image) -> bool:
         return False
     try:
         return image.getexif().get(ORIENTATION) in (5, 6, 7, 8)
-    except FAULTS:
+    except DECODE_ERRORS:
         return False
 
 

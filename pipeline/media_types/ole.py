@@ -31,7 +31,7 @@ FIB_MAGICS = frozenset({0xA5EC, 0xA5DC, 0xA697, 0xA699})  # Word 97 and later, 9
 FIB_ENCRYPTED = 0x0100
 BOF, FILEPASS = 0x0809, 0x002F  # [MS-XLS] 2.4.21, 2.4.117
 ENCRYPTED_USER = 0xF3D1C4DF  # [MS-PPT] 2.3.2
-FAULTS = (OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, struct.error)
+DECODE_ERRORS = (OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, struct.error)
 
 
 def is_compound(path: str) -> bool:
@@ -68,7 +68,7 @@ def inspect(path: str, *, limits: str, **_: Any) -> dict[str, Any]:
 
 @contextmanager
 def _open(path: str) -> Iterator[Any]:
-    with decoding("an OLE document", *FAULTS, RecursionError), olefile.OleFileIO(path) as ole:
+    with decoding("an OLE document", *DECODE_ERRORS, RecursionError), olefile.OleFileIO(path) as ole:
         yield ole
 
 

@@ -9,7 +9,7 @@ from pipeline.errors import Code, PermanentError
 
 
 @contextmanager
-def decoding(description: str, *faults: type[Exception]) -> Iterator[None]:
+def decoding(description: str, *errors: type[Exception]) -> Iterator[None]:
     """Turns the errors that a decoder raises on bad bytes into `broken`.
 
     Errors of the operating system and MemoryError pass unchanged, because they say nothing about the content.
@@ -23,7 +23,7 @@ def decoding(description: str, *faults: type[Exception]) -> Iterator[None]:
         raise
     except MemoryError:
         raise
-    except faults as error:
+    except errors as error:
         if _is_system_error(error):
             raise
         raise broken(f"cannot be read as {description}") from error

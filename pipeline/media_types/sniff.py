@@ -23,7 +23,7 @@ from pipeline.media_types.limits import Limits, parse_limits
 HEAD = 65536  # bytes read for signatures and Ogg streams
 PDF_WITHIN = 1024  # bytes in which readers accept the mark of a PDF behind garbage
 # libmagic's mime types of the types that need no further look.
-PLAIN = {
+LIBMAGIC_TYPES = {
     "image/jpeg": "jpeg", "image/png": "png", "image/apng": "png", "image/vnd.mozilla.apng": "png", "image/gif": "gif",
     "application/pdf": "pdf", "video/quicktime": "mov", "video/x-matroska": "mkv", "video/webm": "webm",
     "audio/amr": "amr", "audio/amr-wb": "amr", "audio/flac": "flac", "audio/x-flac": "flac",
@@ -37,7 +37,7 @@ SIGNATURES = (
     (b"GIF89a", "gif"),
     (b"%PDF-", "pdf"),
 )
-UNKNOWN = frozenset({"application/octet-stream", "text/plain", "application/x-empty", ""})
+UNKNOWN_MIMES = frozenset({"application/octet-stream", "text/plain", "application/x-empty", ""})
 OGG_CODECS = {b"OpusHead": "ogg", b"\x01vorbis": "ogg", b"\x7fFLAC": "ogg"}
 OGG_SKIPPED = (b"fishead\0", b"fisbone\0")  # streams that describe the other streams
 RIFF_FORMS = {b"WAVE": "wav", b"AVI ": "avi", b"WEBP": "webp"}
@@ -139,9 +139,9 @@ def _type_by_libmagic(path: str, head: bytes) -> str | None:
     mime = _mime(path)
     if mime.startswith("audio/mpeg"):
         return "mp3"
-    if mime in UNKNOWN:
-        return _type_by_search(path, head) or PLAIN.get(mime)
-    return PLAIN.get(mime)
+    if mime in UNKNOWN_MIMES:
+        return _type_by_search(path, head) or LIBMAGIC_TYPES.get(mime)
+    return LIBMAGIC_TYPES.get(mime)
 
 
 def _riff_type(head: bytes) -> str | None:

@@ -28,7 +28,16 @@ FREE_EXPANSION = 1_000_000  # bytes that any archive may expand to, whatever the
 MAX_UNPACKED = 512_000_000  # bytes that are unpacked for the check, about two seconds of CPU
 MAX_NESTED = 64_000_000  # bytes; larger archives within an archive are not opened
 MAX_DEPTH = 3  # levels of archives within archives; more are `expands_too_far`
-FAULTS = (zipfile.BadZipFile, NotImplementedError, OSError, EOFError, ValueError, LookupError, struct.error, zlib.error)
+DECODE_ERRORS = (
+    zipfile.BadZipFile,
+    NotImplementedError,
+    OSError,
+    EOFError,
+    ValueError,
+    LookupError,
+    struct.error,
+    zlib.error,
+)
 
 
 class Budget:
@@ -147,7 +156,7 @@ class Archive:
         if depth >= MAX_DEPTH:
             raise too_far(f"holds archives within archives, {depth} deep")
         try:
-            with decoding("a zip archive", *FAULTS):
+            with decoding("a zip archive", *DECODE_ERRORS):
                 nested = Archive(io.BytesIO(content), self._budget)
                 nested.check_bytes(depth + 1)
         except PermanentError as error:
@@ -227,7 +236,7 @@ def open_archive(path: str, *, expansion: int, entries: int) -> Iterator[Archive
     Raises:
         PermanentError: `broken`, `expands_too_far`; `broken` also for errors of zipfile and zlib within the block.
     """
-    with decoding("a zip archive", *FAULTS), Path(path).open("rb") as file:
+    with decoding("a zip archive", *DECODE_ERRORS), Path(path).open("rb") as file:
         size = file.seek(0, io.SEEK_END)
         yield Archive(file, Budget(size=size, expansion=expansion, entries=entries))
 

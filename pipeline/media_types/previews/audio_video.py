@@ -14,7 +14,7 @@ from av.container import InputContainer
 from PIL import Image, ImageStat
 
 from pipeline.errors import Code, PermanentError
-from pipeline.media_types.audio_video import DEMUXERS, FAULTS, duration_ms, moving_pictures, open_media, packets
+from pipeline.media_types.audio_video import DECODE_ERRORS, DEMUXERS, duration_ms, moving_pictures, open_media, packets
 from pipeline.media_types.limits import parse_limits
 from pipeline.media_types.previews.thumbnail import as_webp, scaled_size
 from pipeline.media_types.previews.waveform import peaks
@@ -36,7 +36,7 @@ def render(path: str, *, name: str, limits: str) -> dict[str, Any]:
     Raises:
         PermanentError: `too_many_pixels`, `broken`.
     """
-    with decoding(name, *FAULTS), open_media(path, DEMUXERS[name]) as container:
+    with decoding(name, *DECODE_ERRORS), open_media(path, DEMUXERS[name]) as container:
         videos = moving_pictures(container)
         if videos:
             return as_webp(_meaningful_frame(container, videos[0], max_pixels=parse_limits(limits).pixels))

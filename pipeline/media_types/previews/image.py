@@ -7,7 +7,7 @@ from typing import Any
 
 from PIL import Image, ImageCms, ImageOps
 
-from pipeline.media_types.image import FAULTS, FAULTS_OF_PILLOW, FORMATS, ORIENTATION
+from pipeline.media_types.image import DECODE_ERRORS, FORMATS, ORIENTATION, PILLOW_ERRORS
 from pipeline.media_types.limits import parse_limits
 from pipeline.media_types.previews.thumbnail import EDGE, as_webp, shrink
 from pipeline.media_types.rejections import decoding
@@ -25,7 +25,7 @@ def render(path: str, *, name: str, limits: str) -> dict[str, Any]:
     """
     Image.MAX_IMAGE_PIXELS = parse_limits(limits).pixels
     with (
-        decoding(f"a {FORMATS[name]} image", *FAULTS_OF_PILLOW),
+        decoding(f"a {FORMATS[name]} image", *PILLOW_ERRORS),
         Image.open(path, formats=[FORMATS[name]]) as image,
     ):
         image.draft(None, (2 * EDGE, 2 * EDGE))  # a JPEG is decoded at a reduced size
@@ -52,7 +52,7 @@ def _in_srgb(image: Image.Image) -> Image.Image:
         try:
             source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
             converted = ImageCms.profileToProfile(image, source, SRGB, outputMode=mode)
-        except (*FAULTS, ImageCms.PyCMSError):  # damaged, or for another mode: ignored
+        except (*DECODE_ERRORS, ImageCms.PyCMSError):  # damaged, or for another mode: ignored
             converted = None
         if converted is not None:
             return converted
@@ -65,5 +65,5 @@ def _upright(small: Image.Image, image: Image.Image) -> Image.Image:
         exif = image.getexif()
         small.getexif()[ORIENTATION] = exif.get(ORIENTATION, 1)
         return ImageOps.exif_transpose(small)
-    except FAULTS:
+    except DECODE_ERRORS:
         return small
