@@ -1,6 +1,6 @@
-"""The gateways: one module each, which knows who may call its hook, how it speaks of media, and where they lie.
+"""The gateways: a module each, which authenticates requests, parses payloads and locates the files.
 
-A new gateway is a module with these three functions and a line in GATEWAYS.
+A new gateway is a module with the three functions of `Gateway` and a line in GATEWAYS (see CONTRIBUTING.md).
 """
 
 from __future__ import annotations
@@ -29,27 +29,27 @@ __all__ = [
 
 
 class Gateway(Protocol):
-    """What a gateway's module holds."""
+    """The functions of a gateway's module."""
 
     def verify(self, request: HookRequest, settings: Settings, /) -> None:
-        """Lets a request pass that shows the gateway's secret.
+        """Returns if the request carries the gateway's secret or signature.
 
         Raises:
-            UnauthorizedError: it shows none or a wrong one, or none is set.
+            UnauthorizedError: it carries none or a wrong one, or no secret is set.
         """
 
     def parse(self, payload: Any, settings: Settings, /) -> ParsedPayload:
-        """The attachments in a payload (its JSON, decoded). What fits no known shape is counted as ignored.
+        """The attachments in a payload (its decoded JSON). Messages of an unknown form are counted as ignored.
 
         Raises:
-            PayloadError: it holds more messages than MAX_BATCH.
+            PayloadError: it has more than MAX_BATCH messages.
         """
 
     def source(self, attachment: Attachment, http_client: HttpClient, settings: Settings, /) -> Source:
-        """Where its bytes lie just now.
+        """The current URL of the attachment's file, with the credentials for it.
 
         Raises:
-            PermanentError: `no_source`, or the gateway says that there are none any more.
+            PermanentError: `no_source`, or the gateway no longer has the file.
             RetryableError: the gateway's server has to be asked and does not answer.
         """
 
@@ -64,7 +64,7 @@ GATEWAYS: Mapping[str, Gateway] = {
 
 
 def source_of(attachment: Attachment, http_client: HttpClient, settings: Settings) -> Source:
-    """Where an attachment's bytes lie, as its gateway knows; as it declares where that is none of ours.
+    """The current URL of an attachment's file, from its gateway; for an unknown gateway, the declared one.
 
     Raises:
         PermanentError, RetryableError: see `Gateway.source`.

@@ -1,4 +1,4 @@
-"""Meta's Cloud API: signed batches that name each file by an id. The Graph API makes a URL for five minutes of it."""
+"""Meta's Cloud API: signed batches of messages with media ids, which the Graph API turns into URLs for five minutes."""
 
 from __future__ import annotations
 
@@ -8,48 +8,43 @@ from typing import Any
 from pipeline.config.settings import Settings
 from pipeline.errors import Code, RetryableError
 from pipeline.gateways.graph import media_link
-from pipeline.gateways.intake import HookRequest, ParsedPayload, build_attachment, check_batch
+from pipeline.gateways.intake import HookRequest, ParsedPayload, build_attachment, check_batch_size
 from pipeline.gateways.sources import Source, declared_source
-from pipeline.gateways.verification import check_hmac, configured
+from pipeline.gateways.verification import check_hub_signature, required_secret
 from pipeline.http_client import HttpClient
 from pipeline.models import Attachment, Fault, Kind
-from pipeline.values.gateway_values import json_object, json_objects, said, seconds_in
+from pipeline.values.gateway_values import error_text, json_object, json_objects, unix_seconds
 
 KINDS = ("image", "video", "audio", "document", "sticker")
-ID_LIFETIME_S = 7 * 24 * 3600  # of a media id in a webhook
-MEDIA_ERROR = 131052  # "Media download error": Meta itself could not take the file, for its size for instance
-
-_SCHEME = "sha256="
+ID_LIFETIME_S = 7 * 24 * 3600  # seconds that a media id in a webhook is valid
+MEDIA_ERROR = 131052  # "Media download error": Meta itself could not download the file, for example for its size
 
 
 def verify(request: HookRequest, settings: Settings) -> None:
-    """Checks `X-Hub-Signature-256`, `sha256=` and an HMAC-SHA256 of the raw body under CLOUD_APP_SECRET.
+    """Checks `X-Hub-Signature-256`, an HMAC-SHA256 over the raw body with CLOUD_APP_SECRET.
 
     Raises:
-        UnauthorizedError: it is missing or wrong, or no secret is set.
+        UnauthorizedError: it is missing or wrong, or CLOUD_APP_SECRET is not set.
     """
-    key = configured(settings.cloud_app_secret, "CLOUD_APP_SECRET")
-    signature = request.header("x-hub-signature-256")
-    given = signature.removeprefix(_SCHEME) if signature.startswith(_SCHEME) else ""
-    check_hmac(request.body, given, key=key, digest="sha256")
+    check_hub_signature(request, key=required_secret(settings.cloud_app_secret, "CLOUD_APP_SECRET"))
 
 
 def parse(payload: Any, settings: Settings) -> ParsedPayload:
-    """The attachments of all messages of all changes of all entries, also of those that the business itself has sent.
+    """The attachments in every message of every change of every entry, including those that the business has sent.
 
     Raises:
-        PayloadError: it holds more messages than MAX_BATCH.
+        PayloadError: it has more than MAX_BATCH messages.
     """
     attachments: list[Attachment] = []
     ignored = count = 0
     for value in _values(payload):
         messages = [*json_objects(value.get("messages")), *json_objects(value.get("message_echoes"))]
         count += len(messages)
-        check_batch(count, settings)
-        found = [_attachment(value, message, name) for message in messages if (name := _media_in(message)) is not None]
-        attachments += found
+        check_batch_size(count, settings)
+        media = [_attachment(value, message, name) for message in messages if (name := _media_in(message)) is not None]
+        attachments += media
         others = len(json_objects(value.get("statuses"))) + len(json_objects(value.get("errors")))
-        ignored += len(messages) - len(found) + others or int(not found)
+        ignored += len(messages) - len(media) + others or int(not media)
     return ParsedPayload(tuple(attachments), ignored or int(not attachments))
 
 
@@ -60,7 +55,7 @@ def _values(payload: Any) -> Iterator[Mapping[str, Any]]:
 
 
 def _media_in(message: Mapping[str, Any]) -> str | None:
-    """The name of what a message carries, empty for media that Meta did not take, None if it carries none."""
+    """The name of a message's media node, empty for media that Meta could not download, None without media."""
     if message.get("type") in KINDS:
         return str(message["type"])
     if name := next((name for name in KINDS if isinstance(message.get(name), dict)), None):
@@ -74,9 +69,9 @@ def _attachment(value: Mapping[str, Any], message: Mapping[str, Any], name: str)
     node = json_object(message.get(name))
     contacts = json_objects(value.get("contacts"))
     contact = contacts[0] if len(contacts) == 1 else {}
-    # People with a username may show no number, only an id that is made for this business.
+    # Users with a username may hide their number: then there is only an id that is valid for this business.
     sender = _first(message, "from", "from_user_id", "user_id") or _first(contact, "user_id", "wa_id")
-    sent_at = seconds_in(message.get("timestamp"))
+    sent_at = unix_seconds(message.get("timestamp"))
     return build_attachment(
         {
             "gateway": "cloud",
@@ -99,21 +94,22 @@ def _attachment(value: Mapping[str, Any], message: Mapping[str, Any], name: str)
 
 def _fault(message: Mapping[str, Any], node: Mapping[str, Any]) -> Fault | None:
     if errors := json_objects(message.get("errors")):
-        words = [said(errors[0].get("code")), said(errors[0].get("title") or errors[0].get("message"))]
-        return Fault(code=Code.GATEWAY_ERROR, message=f"Meta could not take the file: {' '.join(filter(None, words))}")
-    return None if node.get("id") else Fault(code=Code.NO_SOURCE, message="the message names no media id")
+        reason = [error_text(errors[0].get("code")), error_text(errors[0].get("title") or errors[0].get("message"))]
+        text = f"Meta could not download the file: {' '.join(filter(None, reason))}"
+        return Fault(code=Code.GATEWAY_ERROR, message=text)
+    return None if node.get("id") else Fault(code=Code.NO_SOURCE, message="the message has no media id")
 
 
 def source(attachment: Attachment, http_client: HttpClient, settings: Settings) -> Source:
-    """The URL that the Graph API makes for a media id, with the number's token; one that a replay gave as it stands.
+    """The URL that the Graph API returns for a media id, with the number's token; a replay's own URL takes precedence.
 
     Raises:
-        PermanentError: `no_source`, and what `media_link` says.
-        RetryableError: `fetch_unauthorized`, if the number has no token, and what `media_link` says.
+        PermanentError: `no_source`, and those of `media_link`.
+        RetryableError: `fetch_unauthorized`, if the number has no token, and those of `media_link`.
     """
     if attachment.remote_id is None or attachment.url or attachment.direct_path:
         return declared_source(attachment, http_client, settings)
-    # To be tried again, for a setting is missing, and nothing is wrong with the file.
+    # Retryable: a setting is missing, and nothing is wrong with the file.
     if not (token := settings.cloud_token(attachment.session)):
         missing = "no access token is set for this phone number: set CLOUD_ACCESS_TOKEN or CLOUD_ACCESS_TOKENS"
         raise RetryableError(Code.FETCH_UNAUTHORIZED, missing)

@@ -10,15 +10,15 @@ from typing import Any
 from pydantic import SecretStr
 
 from pipeline.config.settings import Settings
-from pipeline.gateways.intake import HookRequest, ParsedPayload, build_attachment, check_batch, declared_size
+from pipeline.gateways.intake import HookRequest, ParsedPayload, build_attachment, check_batch_size, declared_size
 from pipeline.gateways.sources import declared_source, media_location
 from pipeline.gateways.verification import NoSecretError, UnauthorizedError, bearer_token, constant_time_equal
 from pipeline.models import Attachment, Kind
 from pipeline.values.gateway_values import json_object
 
 EVENTS = frozenset({"messages.upsert", "send.message"})
-LEEWAY_S = 60  # that the two servers' clocks may differ by
-MAX_DEPTH = 16  # of wrappers and their contents: WhatsApp's own come to eight
+LEEWAY_S = 60  # seconds by which the two servers' clocks may differ
+MAX_DEPTH = 16  # levels of nested message wrappers; WhatsApp uses up to eight
 KINDS: Mapping[str, Kind] = {
     "imageMessage": Kind.IMAGE,
     "videoMessage": Kind.VIDEO,
@@ -28,33 +28,33 @@ KINDS: Mapping[str, Kind] = {
     "stickerMessage": Kind.STICKER,
     "lottieStickerMessage": Kind.STICKER,
 }
-# What a message answers to or shares is another's; the edit of a caption repeats the file that it belongs to.
-NOT_ITS_OWN = frozenset({"contextInfo", "quotedMessage", "protocolMessage"})
+# A quoted or shared message belongs to another message; the edit of a caption repeats its file.
+FOREIGN_NODES = frozenset({"contextInfo", "quotedMessage", "protocolMessage"})
 
 source = declared_source
 
 
 def verify(request: HookRequest, settings: Settings) -> None:
-    """Lets pass a Bearer JWT signed with EVOLUTION_JWT_KEY, or EVOLUTION_SECRET in either header.
+    """Checks a Bearer JWT signed with EVOLUTION_JWT_KEY, or EVOLUTION_SECRET as Bearer token or X-Webhook-Secret.
 
-    A path's last part is no secret here: with webhookByEvents it is the name of the event.
+    The last part of the path is not a secret here: with webhookByEvents it is the name of the event.
 
     Raises:
-        UnauthorizedError: it shows neither, or neither is set.
+        UnauthorizedError: the request carries neither, or neither is set here.
     """
     key, secret = settings.evolution_jwt_key, settings.evolution_secret
     if not (key or secret):
         raise NoSecretError("EVOLUTION_JWT_KEY or EVOLUTION_SECRET")
     token = bearer_token(request.header("authorization"))
-    shown = (token, request.header("x-webhook-secret"))
-    if secret and any(constant_time_equal(one, secret.get_secret_value()) for one in shown):
+    sent = (token, request.header("x-webhook-secret"))
+    if secret and any(constant_time_equal(value, secret.get_secret_value()) for value in sent):
         return
     if not (key and _is_signed(token, key)):
         raise UnauthorizedError("send a JWT signed with the jwt_key, or the secret as X-Webhook-Secret")
 
 
 def _is_signed(token: str, key: SecretStr) -> bool:
-    # Imported where a key is set: it brings all of X.509 along, 20 ms for every process that needs none.
+    # Imported only if a key is set: the import loads all of X.509 and takes 20 ms.
     jwt = importlib.import_module("jwt")
     try:
         jwt.decode(
@@ -64,28 +64,28 @@ def _is_signed(token: str, key: SecretStr) -> bool:
             leeway=LEEWAY_S,
             options={"require": ["exp", "iat"]},
         )
-    except (jwt.PyJWTError, ValueError):  # text that cannot be encoded is a ValueError
+    except (jwt.PyJWTError, ValueError):  # ValueError: the token cannot be encoded
         return False
     return True
 
 
 def parse(payload: Any, settings: Settings) -> ParsedPayload:
-    """The media of every message in an event, those of the session's own messages too.
+    """The media of every message in an event, including those that the session has sent.
 
     Raises:
-        PayloadError: there are more messages, or more media, than MAX_BATCH.
+        PayloadError: it has more than MAX_BATCH messages or media.
     """
     if not isinstance(payload, dict) or _event(payload) not in EVENTS:
         return ParsedPayload(ignored=1)
     messages = _messages(payload.get("data"))
-    check_batch(len(messages), settings)
+    check_batch_size(len(messages), settings)
     attachments: list[Attachment] = []
     ignored = 0
     for message in messages:
-        found = _distinct(islice(_media(json_object(message).get("message")), settings.max_batch + 1))
-        ignored += not found
-        check_batch(len(attachments) + len(found), settings)
-        attachments += [_attachment(payload, message, *media, part=part) for part, media in enumerate(found)]
+        nodes = _distinct(islice(_media_nodes(json_object(message).get("message")), settings.max_batch + 1))
+        ignored += not nodes
+        check_batch_size(len(attachments) + len(nodes), settings)
+        attachments += [_attachment(payload, message, *node, part=part) for part, node in enumerate(nodes)]
     return ParsedPayload(tuple(attachments), ignored)
 
 
@@ -100,36 +100,36 @@ def _messages(data: Any) -> list[Any]:
     return (data or [None]) if isinstance(data, list) else [data]
 
 
-def _media(content: Any, depth: int = MAX_DEPTH) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The media in a message by the names of their types, whatever wraps them: captions, views, templates, cards."""
+def _media_nodes(content: Any, depth: int = MAX_DEPTH) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The names and fields of the media in a message, in any wrapper: captions, view once, templates, cards."""
     if isinstance(content, list) and depth:
         for part in content:
-            yield from _media(part, depth - 1)
+            yield from _media_nodes(part, depth - 1)
     elif isinstance(content, dict) and depth:
         for name, value in content.items():
             if name in KINDS and value is not None and "message" not in json_object(value):
                 yield name, json_object(value)
-            elif name not in NOT_ITS_OWN:
-                yield from _media(value, depth - 1)
+            elif name not in FOREIGN_NODES:
+                yield from _media_nodes(value, depth - 1)
 
 
-def _distinct(found: Iterator[tuple[str, dict[str, Any]]]) -> list[tuple[str, dict[str, Any]]]:
-    # A template comes in two forms in one message, each with the same picture.
-    media: list[tuple[str, dict[str, Any]]] = []
+def _distinct(nodes: Iterator[tuple[str, dict[str, Any]]]) -> list[tuple[str, dict[str, Any]]]:
+    # A template is in a message twice, in two forms, each with the same picture.
+    distinct: list[tuple[str, dict[str, Any]]] = []
     paths: set[str] = set()
-    for name, fields in found:
+    for name, fields in nodes:
         path = fields.get("directPath")
         if not (isinstance(path, str) and path in paths):
-            media.append((name, fields))
+            distinct.append((name, fields))
         paths |= {path} if path and isinstance(path, str) else set()
-    return media
+    return distinct
 
 
 def _attachment(payload: dict[str, Any], message: Any, name: str, media: dict[str, Any], *, part: int) -> Attachment:
     content, instance = json_object(message.get("message")), payload.get("instance")
     key = json_object(message.get("key"))
     voice = name == "audioMessage" and (media.get("ptt") or media.get("voice"))
-    # What the server has downloaded itself is one file beside the message: that of its first part.
+    # The server's own copy is one file next to the message: that of its first part.
     copy = (content.get("base64") or message.get("base64"), content.get("mediaUrl")) if part == 0 else (None, None)
     return build_attachment(
         {

@@ -1,4 +1,4 @@
-"""What a gateway's listener hook is given, and what it makes of it."""
+"""The request to a gateway's hook, and the attachments that its payload holds."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from pipeline.models import Attachment, Fault
 from pipeline.values.base64_stream import check_base64
 from pipeline.values.gateway_values import whole_number
 
-FIELD_DEPTH = 2  # lists and objects within each other in one field
+FIELD_DEPTH = 2  # nested lists and objects in one field
 
 
 @dataclass(frozen=True)
 class HookRequest:
-    """A request as it came: headers by their lower-case names, the raw body, the secret of the URL's path if any."""
+    """A request: headers by lower-case names, the raw body, and the secret in the URL's path, if any."""
 
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
@@ -34,37 +34,37 @@ class HookRequest:
 
 @dataclass(frozen=True)
 class ParsedPayload:
-    """The attachments of a payload in their order; `ignored` counts messages and events that carry none."""
+    """The attachments of a payload in its order; `ignored` counts the messages and events without media."""
 
     attachments: tuple[Attachment, ...] = ()
     ignored: int = 0
 
 
-def check_batch(count: int, settings: Settings) -> None:
-    """Raises PayloadError if a body holds more than MAX_BATCH messages, or attachments."""
+def check_batch_size(count: int, settings: Settings) -> None:
+    """Raises PayloadError if a body has more than MAX_BATCH messages or attachments."""
     if count > settings.max_batch:
-        raise PayloadError("", f"a body has at most {settings.max_batch} messages (MAX_BATCH)")
+        raise PayloadError("", f"a body may hold at most {settings.max_batch} messages (MAX_BATCH)")
 
 
 def declared_size(value: Any) -> Any:
-    """A size as a message declares it, or None where it is 0: some senders leave it out so, and no file is empty."""
+    """The size that a message declares; None if it is 0, which some senders write for an unknown size."""
     size = whole_number(value)
     return None if size in (0, "0") else size
 
 
 def build_attachment(fields: Mapping[str, Any]) -> Attachment:
-    """The attachment of a message that a gateway has sent. It is always one: nothing that carries media is dropped.
+    """Builds the attachment of a gateway's message. It never fails, so that no message with media is dropped.
 
-    A field that does not fit is left out and becomes the attachment's fault, so that it ends as `rejected` and its
-    sender's user learns of it; inline bytes that are none are left out silently if the file lies elsewhere, too.
-    Without a message id it gets one from its content, so that a repeat is still the same.
+    A field that is invalid is left out and becomes the attachment's fault: the attachment ends as `rejected`, which
+    the user is told. Invalid inline bytes are left out without a fault if the file can be downloaded instead.
+    Without a message id, the id is a hash of the content, so that a repeated message is the same attachment.
     """
-    given = {name: _shallow(value) for name, value in fields.items() if value is not None}
-    given["session"] = given.get("session") or "unknown"
-    given["message_id"] = given.get("message_id") or _fingerprint(given)
+    values = {name: _limit_depth(value) for name, value in fields.items() if value is not None}
+    values["session"] = values.get("session") or "unknown"
+    values["message_id"] = values.get("message_id") or _fingerprint(values)
     while True:
         try:
-            attachment = Attachment.model_validate(given)
+            attachment = Attachment.model_validate(values)
             check_base64(attachment.data or "")
         except ValidationError as error:
             first = error.errors(include_input=False, include_url=False)[0]
@@ -73,12 +73,12 @@ def build_attachment(fields: Mapping[str, Any]) -> Attachment:
             name, message = error.field, error.message
         else:
             return attachment
-        given = _without(given, name, message)
+        values = _without(values, name, message)
 
 
-def _shallow(value: Any) -> Any:
-    # Bytes come as an object around a list, at most. What is deeper would be too deep for those that write it as text:
-    # a list in a list is as wrong in every field.
+def _limit_depth(value: Any) -> Any:
+    # A valid field is an object around a list of bytes at most. A deeper value could exhaust the stack of code that
+    # serialises it. It is replaced by a nested list, which every field refuses as well.
     return [[]] if _is_deeper(value, FIELD_DEPTH) else value
 
 
@@ -87,18 +87,18 @@ def _is_deeper(value: Any, depth: int) -> bool:
     return parts is not None and (depth == 0 or any(_is_deeper(part, depth - 1) for part in parts))
 
 
-def _without(given: dict[str, Any], name: str, message: str) -> dict[str, Any]:
-    rest = {key: value for key, value in given.items() if key != name}
+def _without(values: dict[str, Any], name: str, message: str) -> dict[str, Any]:
+    rest = {key: value for key, value in values.items() if key != name}
     if name == "session":
         rest["session"] = "unknown"
     elif name == "message_id":
-        rest["message_id"] = _fingerprint(given)
+        rest["message_id"] = _fingerprint(values)
     if name == "data" and (rest.get("url") or rest.get("direct_path")):
-        return rest  # the same file lies elsewhere, too
+        return rest  # the file is downloaded instead
     prefix = "" if message.startswith(f"{name}:") else f"{name}: "
     return {"fault": Fault(code=Code.BAD_PAYLOAD, message=prefix + message), **rest}
 
 
-def _fingerprint(given: Mapping[str, Any]) -> str:
-    text = json.dumps(given, sort_keys=True, default=str)
+def _fingerprint(values: Mapping[str, Any]) -> str:
+    text = json.dumps(values, sort_keys=True, default=str)
     return "sha256:" + hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()

@@ -1,4 +1,4 @@
-"""The generic hook: attachments as this project's own JSON, for any program that can send HTTP."""
+"""The generic hook: attachments in this project's own JSON, for any program that can send HTTP."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pipeline.config.settings import Settings
 from pipeline.errors import PayloadError
 from pipeline.gateways.intake import HookRequest, ParsedPayload
 from pipeline.gateways.sources import declared_source
-from pipeline.gateways.verification import UnauthorizedError, bearer_token, configured, constant_time_equal
+from pipeline.gateways.verification import UnauthorizedError, bearer_token, constant_time_equal, required_secret
 from pipeline.models import Attachment, parse_attachment
 from pipeline.values.base64_stream import check_base64
 
@@ -19,24 +19,24 @@ def verify(request: HookRequest, settings: Settings) -> None:
     """Checks `Authorization: Bearer` against API_TOKEN.
 
     Raises:
-        UnauthorizedError: it is another, or none is set.
+        UnauthorizedError: the token is missing or wrong, or API_TOKEN is not set.
     """
     if not constant_time_equal(
-        bearer_token(request.header("authorization")), configured(settings.api_token, "API_TOKEN")
+        bearer_token(request.header("authorization")), required_secret(settings.api_token, "API_TOKEN")
     ):
         raise UnauthorizedError("send Authorization: Bearer with the API_TOKEN of this server")
 
 
 def parse(payload: Any, settings: Settings) -> ParsedPayload:
-    """One attachment as an object, or a list of at most MAX_BATCH: all are checked before the first is accepted.
+    """One attachment as an object, or a list of at most MAX_BATCH. All are checked before the first is accepted.
 
     Raises:
-        PayloadError: a field is wrong; in a list it is named with its index.
+        PayloadError: a field is invalid; in a list it is named with its index.
     """
     if not isinstance(payload, list):
         return ParsedPayload((_checked(payload),))
     if not 0 < len(payload) <= settings.max_batch:
-        raise PayloadError("", f"a list has 1 to {settings.max_batch} attachments (MAX_BATCH)")
+        raise PayloadError("", f"a list must have 1 to {settings.max_batch} attachments (MAX_BATCH)")
     return ParsedPayload(tuple(_parse_at(index, fields) for index, fields in enumerate(payload)))
 
 
@@ -49,6 +49,6 @@ def _parse_at(index: int, fields: Any) -> Attachment:
 
 def _checked(fields: Any) -> Attachment:
     attachment = parse_attachment(fields)
-    # Found out only when it is written down, a wrong one would be refused after those before it were accepted.
+    # Checked here, because invalid data that is noticed later is refused after the attachments before it are accepted.
     check_base64(attachment.data or "")
     return attachment

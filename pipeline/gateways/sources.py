@@ -1,4 +1,4 @@
-"""Where an attachment's bytes are fetched from, and what is shown there."""
+"""The URL that an attachment's file is downloaded from, and the headers that are sent there."""
 
 from __future__ import annotations
 
@@ -6,18 +6,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pipeline.config.gateways import LOOPBACK_HOSTS
 from pipeline.config.settings import Settings
 from pipeline.errors import Code, PermanentError
 from pipeline.http_client import HttpClient
+from pipeline.http_client.ssrf_guard import parse_url
 from pipeline.models import Attachment
 from pipeline.security.whatsapp_media import ORIGIN, USELESS_URLS, media_url
+
+OWN_HOSTS = LOOPBACK_HOSTS | {"0.0.0.0"}  # noqa: S104  a name in a URL; nothing is bound to it
 
 
 @dataclass(frozen=True)
 class Source:
-    """A URL to fetch. `headers` go everywhere, `credentials` to the URL's own origin alone.
+    """A URL to download. `headers` are sent to every server, `credentials` only to the URL's own origin.
 
-    `trusted` is the URL of the gateway's own server from the settings: it may stand on a private address.
+    `trusted` is the URL of the gateway's own server, from the settings: that server may have a private address.
     """
 
     url: str = field(repr=False)
@@ -26,23 +30,35 @@ class Source:
     trusted: str | None = None
 
 
-def declared_source(attachment: Attachment, http_client: HttpClient, settings: Settings) -> Source:  # noqa: ARG001  one shape for all
-    """The direct path on WhatsApp's servers, else the URL.
+def declared_source(attachment: Attachment, http_client: HttpClient, settings: Settings) -> Source:  # noqa: ARG001  the signature of `Gateway.source`
+    """The direct path on WhatsApp's servers, else the URL that the message declares.
 
     Raises:
-        PermanentError: `no_source`, if there is neither; `url_blocked`, if the direct path is more than a path.
+        PermanentError: `no_source`, if there is neither; `url_blocked`, if the direct path is not a plain path.
     """
     url = media_url(attachment, settings.whatsapp_hosts)
     if not url:
-        raise PermanentError(Code.NO_SOURCE, "the attachment names no place where its bytes lie")
+        raise PermanentError(Code.NO_SOURCE, "the attachment has no URL")
     whatsapp = url.startswith(tuple(f"https://{host}/" for host in settings.whatsapp_hosts))
     return Source(url, headers={"Origin": ORIGIN} if whatsapp else {})
 
 
-def media_location(*, direct_path: Any, url: Any, media_key: Any, copy: Any) -> dict[str, Any]:
-    """An attachment's fields for one place of two: WhatsApp's own, or the gateway's `copy`, which is in plaintext.
+def own_server_url(url: str, server_url: str, *, path: str) -> str | None:
+    """The URL of a file on the gateway's own server, as it is reached from here; None if it is on another server.
 
-    WhatsApp's goes first where it is of use: the copy's server often lies where only the gateway gets at it.
+    A gateway that does not know its public name puts `localhost` into its URLs. Such a URL is rewritten to
+    `server_url` if its path begins with `path`: another service on the gateway's machine is called `localhost` too.
+    """
+    target = parse_url(url)
+    if target.origin == parse_url(server_url).origin:
+        return url
+    return server_url + target.path if target.host in OWN_HOSTS and target.path.startswith(path) else None
+
+
+def media_location(*, direct_path: Any, url: Any, media_key: Any, copy: Any) -> dict[str, Any]:
+    """An attachment's fields for WhatsApp's encrypted file, or for the gateway's unencrypted `copy` (a URL).
+
+    WhatsApp's file takes precedence if it can be decrypted: often only the gateway can reach the server of the copy.
     """
     readable = bool(media_key) and isinstance(url, str) and url not in {"", *USELESS_URLS}
     if copy and not (direct_path or readable):

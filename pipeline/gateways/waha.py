@@ -1,7 +1,7 @@
-"""WAHA: each message by itself, signed, with its file on WAHA's own server or in the S3 that WAHA fills.
+"""WAHA: signed events of one message each, with the file on WAHA's own server or in an S3 bucket that WAHA fills.
 
-WAHA writes its own name into the file's URL, and unless WHATSAPP_API_HOSTNAME or WAHA_BASE_URL tells it one, that is
-`localhost`: WAHA_URL says where it stands from here.
+The host in a file's URL is `localhost` unless WAHA's WHATSAPP_API_HOSTNAME or WAHA_BASE_URL names another one.
+WAHA_URL is the address of that server as it is reached from here.
 """
 
 from __future__ import annotations
@@ -10,47 +10,46 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.config.gateways import LOOPBACK_HOSTS
 from pipeline.config.settings import Settings
 from pipeline.errors import Code, PermanentError
 from pipeline.gateways.intake import HookRequest, ParsedPayload, build_attachment
-from pipeline.gateways.sources import Source, declared_source
-from pipeline.gateways.verification import UnauthorizedError, check_hmac, configured
-from pipeline.gateways.waha_engines import engine_says
+from pipeline.gateways.sources import Source, declared_source, own_server_url
+from pipeline.gateways.verification import UnauthorizedError, check_hmac, required_secret
+from pipeline.gateways.waha_engines import engine_record
 from pipeline.http_client import HttpClient
-from pipeline.http_client.ssrf_guard import parse_url
 from pipeline.models import Attachment, Fault, Kind
-from pipeline.values.gateway_values import json_object, said, seconds_in
+from pipeline.values.gateway_values import error_text, json_object, unix_seconds
 
 EVENTS = ("message", "message.any")
-# A repeat keeps the time of the first try, and the slowest policy with WAHA's own numbers (exponential, 15 attempts
-# from 2 s, a fifth of jitter) ends after 44 hours. A refused repeat is a lost file, a replayed one the same attachment.
+# Seconds that a request's timestamp may be off. A retry has the timestamp of the first attempt, and WAHA's slowest
+# retry policy (exponential, 15 attempts from 2 s, a fifth of jitter) ends after 44 hours. A refused retry would lose a
+# file, while a replayed request only repeats an attachment.
 WINDOW_S = 48 * 3600
 MAX_STAMP_DIGITS = 15
-OWN_HOSTS = LOOPBACK_HOSTS | {"0.0.0.0"}  # noqa: S104  nothing is bound to it: WAHA may call itself so
+FILES_PATH = "/api/"
 
 
 def verify(request: HookRequest, settings: Settings) -> None:
-    """Checks `X-Webhook-Hmac`, an HMAC-SHA512 of the raw body under WAHA_HMAC_KEY, and `X-Webhook-Timestamp`.
+    """Checks `X-Webhook-Hmac`, an HMAC-SHA512 over the raw body with WAHA_HMAC_KEY, and `X-Webhook-Timestamp`.
 
-    The time is not signed: it turns away what is merely sent once more, not whoever writes a new time to it.
+    The timestamp is not signed: it stops old requests that are repeated unchanged, not those with a new timestamp.
 
     Raises:
-        UnauthorizedError: one of them is missing or wrong, or no key is set.
+        UnauthorizedError: one of them is missing or wrong, or WAHA_HMAC_KEY is not set.
     """
-    key = configured(settings.waha_hmac_key, "WAHA_HMAC_KEY")
+    key = required_secret(settings.waha_hmac_key, "WAHA_HMAC_KEY")
     if request.header("x-webhook-hmac-algorithm").lower() not in {"", "sha512"}:
-        raise UnauthorizedError("the signature is to be an HMAC-SHA512")
+        raise UnauthorizedError("the signature must be an HMAC-SHA512")
     check_hmac(request.body, request.header("x-webhook-hmac"), key=key, digest="sha512")
     stamp = request.header("x-webhook-timestamp")
     if not (stamp.isascii() and stamp.isdigit() and len(stamp) <= MAX_STAMP_DIGITS):
-        raise UnauthorizedError("X-Webhook-Timestamp is missing or no time in milliseconds")
+        raise UnauthorizedError("X-Webhook-Timestamp is missing or not a time in milliseconds")
     if abs(time.time() - int(stamp) / 1000) > WINDOW_S:
-        raise UnauthorizedError("X-Webhook-Timestamp is more than two days from this server's clock")
+        raise UnauthorizedError("X-Webhook-Timestamp differs by more than two days from this server's clock")
 
 
 def parse(payload: Any, settings: Settings) -> ParsedPayload:
-    """The attachment of a `message` or `message.any` event; both tell of the same one. Raises nothing."""
+    """The attachment of a `message` or `message.any` event; both events of a message are the same attachment."""
     event = json_object(payload)
     message = json_object(event.get("payload"))
     if event.get("event") not in EVENTS or not (
@@ -62,8 +61,8 @@ def parse(payload: Any, settings: Settings) -> ParsedPayload:
 
 def _attachment(event: Mapping[str, Any], message: Mapping[str, Any], settings: Settings) -> Attachment:
     media = json_object(message.get("media"))
-    kind, size = engine_says(json_object(message.get("_data")))
-    # Of what the session itself has sent, WEBJS names the chat in `to`, other engines in `from` as ever.
+    kind, size = engine_record(json_object(message.get("_data")))
+    # In messages that the session has sent, WEBJS has the chat in `to`, other engines in `from`.
     chat, me = (message.get("to"), json_object(event.get("me")).get("id")) if message.get("fromMe") else (None, None)
     return build_attachment(
         {
@@ -78,7 +77,7 @@ def _attachment(event: Mapping[str, Any], message: Mapping[str, Any], settings: 
             "caption": message.get("body"),
             "chat": chat or message.get("from"),
             "sender": message.get("participant") or me or message.get("from"),
-            "timestamp": seconds_in(message.get("timestamp")) or message.get("timestamp"),
+            "timestamp": unix_seconds(message.get("timestamp")) or message.get("timestamp"),
             "expires_at": _expiry(event, message, settings),
             "fault": _fault(media),
         }
@@ -86,26 +85,28 @@ def _attachment(event: Mapping[str, Any], message: Mapping[str, Any], settings: 
 
 
 def _fault(media: Mapping[str, Any]) -> Fault | None:
-    """Why there is nothing to fetch, if so."""
+    """Why the message has no file to download, or None if it has one."""
     if media.get("url"):
         return None
     if error := media.get("error"):
-        words = [said(json_object(error).get(name)) for name in ("message", "details", "code")] + [said(error)]
-        reason = next(filter(None, words), "it does not say why")
+        texts = [error_text(json_object(error).get(name)) for name in ("message", "details", "code")]
+        reason = next(filter(None, [*texts, error_text(error)]), "no reason given")
         return Fault(code=Code.GATEWAY_ERROR, message=f"WAHA could not download the file: {reason}")
-    return Fault(code=Code.NO_SOURCE, message="WAHA did not download the file: its WAHA_EVENTS_DOWNLOAD_MEDIA decides")
+    return Fault(
+        code=Code.NO_SOURCE, message="WAHA did not download the file; see its setting WAHA_EVENTS_DOWNLOAD_MEDIA"
+    )
 
 
 def _expiry(event: Mapping[str, Any], message: Mapping[str, Any], settings: Settings) -> int | None:
-    """When WAHA deletes the file, counted from the event: it has saved the file just before."""
+    """When WAHA deletes the file: its lifetime after the event, since WAHA saves the file just before the event."""
     if not settings.waha_files_lifetime_s or json_object(message.get("media")).get("s3"):
         return None
-    saved_at = seconds_in(event.get("timestamp")) or seconds_in(message.get("timestamp"))
+    saved_at = unix_seconds(event.get("timestamp")) or unix_seconds(message.get("timestamp"))
     return saved_at + settings.waha_files_lifetime_s if saved_at else None
 
 
 def _likely_kind(media: Mapping[str, Any]) -> Kind | None:
-    """The kind by name and type, where they tell. Only documents have names, and a WebP may be a sticker."""
+    """The kind by name and type, or None if unclear. Only documents have names, and a WebP may be a sticker."""
     if media.get("filename"):
         return Kind.DOCUMENT
     mimetype = media.get("mimetype")
@@ -116,31 +117,20 @@ def _likely_kind(media: Mapping[str, Any]) -> Kind | None:
 
 
 def source(attachment: Attachment, http_client: HttpClient, settings: Settings) -> Source:
-    """The URL; where that is on WAHA's own server, with WAHA_API_KEY and wherever that server stands.
+    """The declared URL; on WAHA's own server with WAHA_API_KEY, and allowed at any address.
 
     Raises:
         PermanentError: `no_source`, `url_scheme` or `url_blocked`.
     """
     declared = declared_source(attachment, http_client, settings)
-    if settings.waha_url and (url := _own_url(declared.url, settings.waha_url)):
+    if settings.waha_url and (url := own_server_url(declared.url, settings.waha_url, path=FILES_PATH)):
         key = settings.waha_api_key
         return Source(url, credentials={"X-Api-Key": key.get_secret_value()} if key else {}, trusted=settings.waha_url)
     try:
         http_client.check_url(declared.url)
     except PermanentError as error:
         if error.code == Code.URL_BLOCKED:
-            remedy = "if it is WAHA's own server, set WAHA_URL to how it is reached from here"
+            remedy = "if this is WAHA's own server, set WAHA_URL to its address as reached from here"
             raise PermanentError(error.code, f"{error.message}; {remedy}") from None
         raise
     return declared
-
-
-def _own_url(url: str, waha_url: str) -> str | None:
-    """The URL as it leads to WAHA from here, or None if it leads elsewhere."""
-    target = parse_url(url)
-    if target.origin == parse_url(waha_url).origin:
-        return url
-    # An S3 of the same machine is called `localhost` as well, but has no such path.
-    if target.host in OWN_HOSTS and target.path.startswith("/api/"):
-        return waha_url + target.path
-    return None

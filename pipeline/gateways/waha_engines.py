@@ -1,4 +1,4 @@
-"""What WAHA's engines tell of a message beyond WAHA's own words: `_data` is the engine's record of it, as it stands."""
+"""The kind and size of a WAHA message, from its `_data`: the unchanged record of the engine that WAHA runs."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 from pipeline.models import Kind
 from pipeline.values.gateway_values import json_object, whole_number
 
-MAX_WRAPPERS = 4  # view once, ephemeral, document with caption and what may come
-MAX_SIZE = 2**53
+MAX_WRAPPERS = 4  # nested wrappers: view once, ephemeral, document with caption, and one more
+MAX_SIZE = 2**53  # bytes
 
-# In `type` (WEBJS, WPP) and in `Info.MediaType` (GOWS).
-_WORDS = {**{kind.value: kind for kind in Kind}, "gif": Kind.VIDEO, "ptv": Kind.VIDEO}
-# In WhatsApp's own message, as NOWEB and GOWS pass it on.
+# Values of `type` (WEBJS, WPP) and of `Info.MediaType` (GOWS).
+_TYPES = {**{kind.value: kind for kind in Kind}, "gif": Kind.VIDEO, "ptv": Kind.VIDEO}
+# Nodes of WhatsApp's own message, which NOWEB and GOWS pass on.
 _NODES = {
     "imageMessage": Kind.IMAGE,
     "videoMessage": Kind.VIDEO,
@@ -24,10 +24,10 @@ _NODES = {
 }
 
 
-def engine_says(data: Mapping[str, Any]) -> tuple[Kind | None, int | None]:
-    """The kind and the size in bytes that an engine's record tells, None for what it does not."""
-    words = (data.get("type"), json_object(data.get("Info")).get("MediaType"))
-    kind = next((_WORDS[word] for word in words if isinstance(word, str) and word in _WORDS), None)
+def engine_record(data: Mapping[str, Any]) -> tuple[Kind | None, int | None]:
+    """The kind and the size in bytes from an engine's record; None for what it does not contain."""
+    types = (data.get("type"), json_object(data.get("Info")).get("MediaType"))
+    kind = next((_TYPES[type_] for type_ in types if isinstance(type_, str) and type_ in _TYPES), None)
     name, node = _node(json_object(data.get("message") or data.get("Message")))
     voice = name == "audioMessage" and (node.get("ptt") is True or node.get("PTT") is True)
     return kind or (Kind.PTT if voice else _NODES.get(name)), _size(data.get("size") or node.get("fileLength"))
@@ -43,7 +43,7 @@ def _node(content: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
 
 
 def _size(value: Any) -> int | None:
-    # It only helps to plan, so a strange one is no fault of the message.
+    # The size only helps to schedule the download: an invalid one is ignored.
     number = whole_number(value)
     if isinstance(number, str):
         number = int(number) if number.isascii() and number.isdigit() and len(number) < 17 else None

@@ -1,4 +1,4 @@
-"""WPPConnect Server: messages as WhatsApp Web holds them, with the whole file in their body if the server has it."""
+"""WPPConnect Server: messages in the form of WhatsApp Web, with the whole file in their body if the server has it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 
 from pipeline.config.settings import Settings
 from pipeline.errors import PayloadError
-from pipeline.gateways.intake import HookRequest, ParsedPayload, build_attachment, check_batch, declared_size
+from pipeline.gateways.intake import HookRequest, ParsedPayload, build_attachment, check_batch_size, declared_size
 from pipeline.gateways.sources import declared_source, media_location
-from pipeline.gateways.verification import UnauthorizedError, bearer_token, configured, constant_time_equal
+from pipeline.gateways.verification import UnauthorizedError, bearer_token, constant_time_equal, required_secret
 from pipeline.models import Attachment, Kind
 from pipeline.values.base64_stream import decode_base64
 from pipeline.values.gateway_values import decode_bytes
 
-# The server's webhook events that are messages, and its socket's one, for those who pass that on.
+# The webhook events that hold messages, and the event of the server's socket, which some programs forward.
 EVENTS = frozenset({"onmessage", "onanymessage", "onselfmessage", "unreadmessages", "receivedmessage"})
 KINDS: Mapping[str, Kind] = {**{kind.value: kind for kind in Kind}, "ptv": Kind.VIDEO}
 
@@ -23,27 +23,27 @@ source = declared_source
 
 
 def verify(request: HookRequest, settings: Settings) -> None:
-    """Lets WPPCONNECT_SECRET pass as X-Webhook-Secret, as a Bearer token or as the last part of the path.
+    """Checks WPPCONNECT_SECRET in X-Webhook-Secret, in a Bearer token or as the last part of the path.
 
-    The server itself sends no header: it is given the secret in the URL of its webhook.
+    The server itself sends no header: the secret is a part of its webhook URL.
 
     Raises:
-        UnauthorizedError: it is missing or wrong, or none is set.
+        UnauthorizedError: it is missing or wrong, or not set here.
     """
-    expected = configured(settings.wppconnect_secret, "WPPCONNECT_SECRET")
-    shown = (request.header("x-webhook-secret"), bearer_token(request.header("authorization")), request.secret or "")
-    if not any(constant_time_equal(one, expected) for one in shown):
+    expected = required_secret(settings.wppconnect_secret, "WPPCONNECT_SECRET")
+    sent = (request.header("x-webhook-secret"), bearer_token(request.header("authorization")), request.secret or "")
+    if not any(constant_time_equal(secret, expected) for secret in sent):
         raise UnauthorizedError("send the secret as X-Webhook-Secret, or as the last part of the URL")
 
 
 def parse(payload: Any, settings: Settings) -> ParsedPayload:
-    """The media of a message, or of several under `data` or `response`; those of the session's own too.
+    """The media of a message, or of several in `data` or `response`, including those that the session has sent.
 
     Raises:
-        PayloadError: there are more messages than MAX_BATCH.
+        PayloadError: it has more than MAX_BATCH messages.
     """
     messages = _messages(payload)
-    check_batch(len(messages), settings)
+    check_batch_size(len(messages), settings)
     media = [message for message in messages if _is_media(message)]
     return ParsedPayload(tuple(_attachment(payload, message) for message in media), len(messages) - len(media))
 
@@ -88,13 +88,13 @@ def _attachment(payload: dict[str, Any], message: dict[str, Any]) -> Attachment:
             "timestamp": message.get("t") or message.get("timestamp"),
             "file_sha256": message.get("filehash") or None,
             "file_enc_sha256": message.get("encFilehash") or message.get("uploadhash") or None,
-            **_place(message),
+            **_location(message),
         }
     )
 
 
 def _id(value: Any) -> Any:
-    """A message's id as text. Where WhatsApp Web's version leaves `_serialized` empty, it is made of the same parts."""
+    """A message's id as text, put together from its parts if WhatsApp Web leaves `_serialized` empty."""
     if not isinstance(value, dict) or value.get("_serialized"):
         return _address(value)
     own = "true" if value.get("fromMe") is True else "false"
@@ -113,27 +113,27 @@ def _joined(separator: str, *parts: Any) -> str | None:
     return separator.join(texts) if len(texts) == len(parts) else None
 
 
-def _place(message: dict[str, Any]) -> dict[str, Any]:
-    place = media_location(
+def _location(message: dict[str, Any]) -> dict[str, Any]:
+    location = media_location(
         direct_path=message.get("directPath"),
         url=message.get("clientUrl") or message.get("deprecatedMms3Url"),
         media_key=message.get("mediaKey"),
         copy=message.get("fileUrl"),
     )
     body = message.get("body")
-    if isinstance(body, str) and body and _is_file(body, message, elsewhere=any(place.values())):
-        place["data"] = body
-    return place
+    if isinstance(body, str) and body and _is_file(body, message, has_url=any(location.values())):
+        location["data"] = body
+    return location
 
 
-def _is_file(body: str, message: dict[str, Any], *, elsewhere: bool) -> bool:
-    """Whether the body is the file (autoDownload) and not its thumbnail: its hash tells, else its size.
+def _is_file(body: str, message: dict[str, Any], *, has_url: bool) -> bool:
+    """Whether the body is the file (autoDownload) and not its thumbnail: its hash or its size must match.
 
-    Where a message tells neither, the body is taken if there is nothing else to take.
+    If a message declares neither, the body is used unless there is a URL.
     """
     expected, size = decode_bytes(message.get("filehash")), declared_size(message.get("size"))
     if not expected and size is None:
-        return not elsewhere
+        return not has_url
     digest, count = hashlib.sha256(), 0
     try:
         for piece in decode_base64(body):

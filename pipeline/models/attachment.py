@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 
 from pipeline.errors import Code, PayloadError
 from pipeline.models.base import Count, Empty, Identifier, Model, Sha256, Text, Url
-from pipeline.values.gateway_values import display_name, expiry_in, key_text
+from pipeline.values.gateway_values import display_name, key_text, url_expiry
 from pipeline.values.kinds import Kind
 
 GATEWAY_ONLY = frozenset({"gateway", "remote_id", "fault"})  # fields that a sender of the generic JSON may not set
@@ -64,7 +64,7 @@ class Attachment(Model):
     @property
     def expiry(self) -> int | None:
         """When the source expires, in Unix seconds: as declared, or as WhatsApp writes it into the path."""
-        return self.expires_at or expiry_in(self.direct_path) or expiry_in(self.url)
+        return self.expires_at or url_expiry(self.direct_path) or url_expiry(self.url)
 
     @property
     def media_type(self) -> str | None:

@@ -1,4 +1,4 @@
-"""The forms that gateways write values in: text, names of files, bytes, numbers, keys and hashes."""
+"""Normalises the values that gateways send: text, file names, bytes, numbers, times, keys and hashes."""
 
 from __future__ import annotations
 
@@ -6,32 +6,33 @@ import base64
 import json
 import re
 import unicodedata
+from datetime import datetime
 from typing import Any
 
-MAX_FILENAME_BYTES = 255  # the limit of a name on common filesystems
+MAX_FILENAME_BYTES = 255  # the limit of common file systems
 SHA256_BYTES = 32
-LATEST_SECONDS = 10**11  # the year 5138; as milliseconds it was 1973
-
-MAX_SAYING = 4000  # characters of a gateway's explanation that are looked at
+LATEST_SECONDS = 10**11  # larger times are milliseconds: as seconds it is the year 5138, as milliseconds 1973
+MAX_ERROR_TEXT = 4000  # characters of a gateway's error message that are processed
+MAX_ERROR_SHOWN = 200  # characters of it that are kept
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]{0,20}://\S+", re.IGNORECASE)
 _EXPIRY = re.compile(r"[?&]oe=([0-9A-Fa-f]{8})(?:&|$)")
 
 
 def clean_text(value: Any) -> Any:
-    """Replaces what a database or a terminal cannot hold: NUL and lone surrogates. Other types pass unchanged."""
+    """Replaces NUL and lone surrogates, which databases and terminals cannot hold. Other types are unchanged."""
     if not isinstance(value, str):
         return value
     return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
 def plain_text(value: Any) -> Any:
-    """Numbers become text, as gateways send ids either way; text is cleaned."""
+    """Converts integers to text, as gateways send ids in both forms, and cleans text."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else clean_text(value)
 
 
 def display_name(value: Any) -> Any:
-    """The file name that a sender gave, fit for display: no path, no control or direction marks, at most 255 bytes."""
+    """A sender's file name for display: without a path, control or direction marks, and at most 255 bytes long."""
     if not isinstance(value, str):
         return value
     name = re.split(r"[/\\]", clean_text(value))[-1]
@@ -43,20 +44,20 @@ def display_name(value: Any) -> Any:
 
 
 def json_object(value: Any) -> dict[str, Any]:
-    """A JSON object as it is, anything else as an empty one."""
+    """The value if it is a JSON object, else an empty one."""
     return value if isinstance(value, dict) else {}
 
 
 def json_objects(value: Any) -> list[dict[str, Any]]:
-    """The objects in a JSON list; none in anything else."""
+    """The objects in a JSON list; an empty list for any other value."""
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def decode_bytes(value: Any) -> bytes | None:
-    """The bytes behind what gateways send for them, or None if it is none of their forms.
+    """The bytes in any form that gateways send, or None for another value.
 
-    Forms: base64 (standard or URL-safe, padded or not), hex, a list of numbers, `{"0": 146, "1": 129, …}` and
-    `{"type": "Buffer", "data": […]}` (Evolution API and Baileys serialise byte arrays so).
+    Forms: base64 (standard or URL-safe, padded or not), hex, a list of numbers, and the byte arrays of Evolution API
+    and Baileys: `{"0": 146, "1": 129, …}` and `{"type": "Buffer", "data": […]}`.
     """
     if isinstance(value, bytes):
         return value
@@ -81,17 +82,17 @@ def _bytes_in_text(text: str) -> bytes | None:
     padded = text.rstrip("=").replace("-", "+").replace("_", "/")
     try:
         return base64.b64decode(padded + "=" * (-len(padded) % 4), validate=True)
-    except ValueError:  # binascii.Error is one; characters beyond ASCII raise another
+    except ValueError:  # includes binascii.Error, and text beyond ASCII
         return None
 
 
 def none_if_empty(value: Any) -> Any:
-    """Empty text means none, as gateways send it for what a message does not have."""
+    """None for an empty text, which gateways send for a missing value."""
     return None if value == "" else value
 
 
 def key_text(value: Any) -> Any:
-    """A media key as text. What is no key stays as it came: fetch refuses it with `decrypt_key`."""
+    """A media key as text. Another value is kept as text too, so that the fetch step refuses it with `decrypt_key`."""
     if isinstance(value, (dict, list, bytes)):
         decoded = decode_bytes(value)
         return base64.b64encode(decoded).decode() if decoded is not None else json.dumps(value, default=str)
@@ -99,7 +100,7 @@ def key_text(value: Any) -> Any:
 
 
 def sha256_text(value: Any) -> Any:
-    """A SHA-256 as 64 lower-case hex digits; empty means none."""
+    """A SHA-256 as 64 lower-case hex digits; None if empty. Raises ValueError."""
     if value is None or value == "":
         return None
     decoded = decode_bytes(value)
@@ -109,36 +110,47 @@ def sha256_text(value: Any) -> Any:
 
 
 def whole_number(value: Any) -> Any:
-    """A number that JavaScript split in two halves, as `{"low": 1, "high": 0, "unsigned": true}`; others unchanged.
+    """The number of a protobuf.js Long, `{"low": 1, "high": 0, "unsigned": true}`; other values unchanged.
 
-    protobuf.js writes 64-bit numbers so (its Long), and gateways pass that on. Text passes: pydantic reads it.
+    Gateways pass on 64-bit numbers in this form. Text is left to pydantic.
     """
     if not (isinstance(value, dict) and all(isinstance(value.get(half), int) for half in ("low", "high"))):
         return none_if_empty(value)
     return ((value["high"] & 0xFFFFFFFF) << 32) | (value["low"] & 0xFFFFFFFF)
 
 
-def seconds_in(value: Any) -> int | None:
-    """A time in whole Unix seconds, from seconds or milliseconds as a number or text; None if it is neither."""
+def unix_seconds(value: Any) -> int | None:
+    """A time in whole Unix seconds; None for another value.
+
+    Forms: seconds or milliseconds as a number or text, and ISO 8601 with a date and a time zone.
+    """
     if isinstance(value, bool):
         return None
     try:
         number = float(value)
     except (TypeError, ValueError, OverflowError):
-        return None
+        return _iso_seconds(value) if isinstance(value, str) else None
     if not 0 < number < 1e15:  # nor NaN
         return None
     return int(number / 1000 if number > LATEST_SECONDS else number)
 
 
-def said(value: Any) -> str:
-    """What a gateway says of a fault, fit for an error of ours: one line of at most 200 characters, without URLs."""
-    known = isinstance(value, str) or (isinstance(value, int) and abs(value) < 2**63)
-    text = str(clean_text(value))[:MAX_SAYING] if known else ""
-    return _URL.sub("(URL)", " ".join(text.split()))[:200].strip()
+def _iso_seconds(text: str) -> int | None:
+    try:
+        time = datetime.fromisoformat(text)
+        return int(time.timestamp()) if time.tzinfo and time.timestamp() > 0 else None
+    except (ValueError, OverflowError):
+        return None
 
 
-def expiry_in(url: str | None) -> int | None:
-    """When a URL or a path of WhatsApp's media stops working, in Unix seconds: its `oe` is that in hex."""
-    found = _EXPIRY.search(url or "")
-    return int(found[1], 16) if found else None
+def error_text(value: Any) -> str:
+    """A gateway's error message for use in our own: one line of at most 200 characters, without URLs."""
+    is_text = isinstance(value, str) or (isinstance(value, int) and abs(value) < 2**63)
+    text = str(clean_text(value))[:MAX_ERROR_TEXT] if is_text else ""
+    return _URL.sub("(URL)", " ".join(text.split()))[:MAX_ERROR_SHOWN].strip()
+
+
+def url_expiry(url: str | None) -> int | None:
+    """When a WhatsApp media URL or path expires, in Unix seconds, from its `oe` parameter (hex); None without one."""
+    match = _EXPIRY.search(url or "")
+    return int(match[1], 16) if match else None

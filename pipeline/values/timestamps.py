@@ -1,4 +1,4 @@
-"""Moments as ISO 8601 writes them, in UTC. What is written for every file falls into few seconds."""
+"""Formats times as ISO 8601 in UTC. Recent seconds are cached: most calls are about the current one."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from functools import lru_cache
 
 
 def iso_milliseconds(milliseconds: int) -> str:
-    """Unix milliseconds: `2022-01-01T00:00:01.234Z`."""
+    """Formats Unix milliseconds: `2022-01-01T00:00:01.234Z`."""
     seconds, rest = divmod(milliseconds, 1000)
     return f"{_second(seconds)}.{rest:03d}Z"
 
 
 def iso_microseconds(microseconds: int) -> str:
-    """Unix microseconds: `2022-01-01T00:00:01.234567Z`."""
+    """Formats Unix microseconds: `2022-01-01T00:00:01.234567Z`."""
     seconds, rest = divmod(microseconds, 1_000_000)
     return f"{_second(seconds)}.{rest:06d}Z"
 

@@ -24,12 +24,13 @@ from pipeline.models import Record
 from tests.conftest import missing
 from tests.support.documents import Block, blocks, settings
 from tests.support.esteira import BIN, Installation, new_installation, start_esteira
+from tests.support.gateway_senders import SENDERS
 from tests.support.gateway_servers import EvolutionServer, WahaServer
 from tests.support.payloads import media_file
 from tests.support.valkey import ValkeyServer, free_port
 from tests.support.waiting import wait_until
 
-SECTIONS = {"wppconnect": "WPPConnect", "evolution": "Evolution API", "waha": "WAHA", "cloud": "Meta's Cloud API"}
+SECTIONS = {name: sender.section for name, sender in SENDERS.items() if sender.section}
 TOKEN = "a-token-of-the-tests"
 
 

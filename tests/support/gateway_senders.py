@@ -1,4 +1,8 @@
-"""What each gateway shows when it calls its hook, made by its documentation and not by the product's own code."""
+"""What each gateway sends to its hook: path, headers and signatures, written from its documentation.
+
+The only place for the secrets and signatures of the gateways in tests. A new gateway needs an entry in SENDERS and its
+secrets in SETTINGS.
+"""
 
 from __future__ import annotations
 
@@ -6,52 +10,67 @@ import base64
 import hmac
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
+API_TOKEN = "a token of the tests"
 PATH_SECRET = "a-secret-in-a-path"
+WAHA_KEY = "a key of the tests"
+CLOUD_SECRET = "an app's secret"
 SETTINGS = {
-    "API_TOKEN": "a-token-of-our-own",
+    "API_TOKEN": API_TOKEN,
     "WPPCONNECT_SECRET": PATH_SECRET,
     "EVOLUTION_JWT_KEY": "a-key-that-signs-tokens-of-evolution",
-    "WAHA_HMAC_KEY": "a-key-of-waha",
-    "CLOUD_APP_SECRET": "a-secret-of-an-app",
-    "CLOUD_VERIFY_TOKEN": "a-token-that-is-echoed",
+    "EVOLUTION_SECRET": "another secret",
+    "WAHA_HMAC_KEY": WAHA_KEY,
+    "CLOUD_APP_SECRET": CLOUD_SECRET,
+    "CLOUD_VERIFY_TOKEN": "a word of our choice",
 }
 
 
-def path(gateway: str) -> str:
-    """Where the gateway sends to."""
-    return f"/hooks/wppconnect/{PATH_SECRET}" if gateway == "wppconnect" else f"/hooks/{gateway}"
+@dataclass(frozen=True)
+class Sender:
+    """A gateway's requests. `authenticate` gives the headers for a body; `signs_body` says whether they depend on it.
+
+    `section` is the heading of the gateway in docs/gateways.md, None for the generic hook.
+    """
+
+    path: str
+    authenticate: Callable[[bytes], dict[str, str]]
+    section: str | None
+    signs_body: bool = False
+
+    def headers(self, body: bytes) -> dict[str, str]:
+        """All headers of a request with this body."""
+        return {"Content-Type": "application/json", **self.authenticate(body)}
 
 
-def headers(gateway: str, body: bytes) -> dict[str, str]:
-    """What it shows beside this body."""
-    return {"Content-Type": "application/json", **_SHOWN[gateway](body)}
-
-
-def _waha(body: bytes) -> Mapping[str, str]:
+def waha_signature(body: bytes, *, key: str = WAHA_KEY, at: float | None = None) -> dict[str, str]:
+    """WAHA's headers for a body; `at` is the time of sending in Unix seconds, default now."""
     return {
         "X-Webhook-Request-Id": "01KAJM4Z7WQ0V5D3N8X2R6T9YA",
-        "X-Webhook-Timestamp": str(int(time.time() * 1000)),
+        "X-Webhook-Timestamp": str(int(1000 * (time.time() if at is None else at))),
         "X-Webhook-Hmac-Algorithm": "sha512",
-        "X-Webhook-Hmac": hmac.digest(SETTINGS["WAHA_HMAC_KEY"].encode(), body, "sha512").hex(),
+        "X-Webhook-Hmac": hmac.digest(key.encode(), body, "sha512").hex(),
     }
 
 
-def _cloud(body: bytes) -> Mapping[str, str]:
-    return {"X-Hub-Signature-256": f"sha256={hmac.digest(SETTINGS['CLOUD_APP_SECRET'].encode(), body, 'sha256').hex()}"}
+def hub_signature(body: bytes, *, secret: str = CLOUD_SECRET) -> dict[str, str]:
+    """Meta's header for a body."""
+    return {"X-Hub-Signature-256": f"sha256={hmac.digest(secret.encode(), body, 'sha256').hex()}"}
 
 
-def _evolution(_body: bytes) -> Mapping[str, str]:
+def evolution_jwt(_body: bytes) -> dict[str, str]:
+    """Evolution API's header: a JWT that is valid for ten minutes."""
     now = int(time.time())
     claims = {"iat": now, "exp": now + 600, "app": "evolution", "action": "webhook"}
-    signed = f"{_part({'alg': 'HS256', 'typ': 'JWT'})}.{_part(claims)}"
+    signed = f"{_jwt_part({'alg': 'HS256', 'typ': 'JWT'})}.{_jwt_part(claims)}"
     signature = hmac.digest(SETTINGS["EVOLUTION_JWT_KEY"].encode(), signed.encode(), "sha256")
     return {"Authorization": f"Bearer {signed}.{_base64url(signature)}"}
 
 
-def _part(value: Any) -> str:
+def _jwt_part(value: Any) -> str:
     return _base64url(json.dumps(value, separators=(",", ":")).encode())
 
 
@@ -59,10 +78,10 @@ def _base64url(value: bytes) -> str:
     return base64.urlsafe_b64encode(value).rstrip(b"=").decode()
 
 
-_SHOWN = {
-    "wppconnect": lambda _: {},  # its secret is in the path
-    "evolution": _evolution,
-    "waha": _waha,
-    "cloud": _cloud,
-    "media": lambda _: {"Authorization": f"Bearer {SETTINGS['API_TOKEN']}"},
+SENDERS = {
+    "wppconnect": Sender(f"/hooks/wppconnect/{PATH_SECRET}", lambda _: {}, "WPPConnect"),
+    "evolution": Sender("/hooks/evolution", evolution_jwt, "Evolution API"),
+    "waha": Sender("/hooks/waha", waha_signature, "WAHA", signs_body=True),
+    "cloud": Sender("/hooks/cloud", hub_signature, "Meta's Cloud API", signs_body=True),
+    "media": Sender("/hooks/media", lambda _: {"Authorization": f"Bearer {API_TOKEN}"}, None),
 }

@@ -72,7 +72,7 @@ class WahaServer(MediaServer):
 
     def reply(self, request: Request, name: str) -> Answer | None:
         if request.headers.get("x-api-key") != self.key:
-            return said(401, {"message": "Unauthorized", "statusCode": 401})
+            return json_answer(401, {"message": "Unauthorized", "statusCode": 401})
         parts = [unquote(part) for part in urlsplit(request.path).path.split("/")]
         if len(parts) == 7 and (parts[1], parts[3], parts[5]) == ("api", "chats", "messages"):
             return self._message(session=parts[2], message_id=parts[6], query=urlsplit(request.path).query)
@@ -80,14 +80,14 @@ class WahaServer(MediaServer):
 
     def _message(self, *, session: str, message_id: str, query: str) -> Answer:
         if message_id not in self.messages:
-            return said(404, {"message": "Message not found", "statusCode": 404})
+            return json_answer(404, {"message": "Message not found", "statusCode": 404})
         media = None
         if parse_qs(query).get("downloadMedia") == ["true"]:
             mimetype, content = self.messages[message_id]
             place = f"api/files/{session}/again{next(self._numbers)}.{mimetype.partition('/')[2]}"
             self.files[place] = content
             media = {"url": f"{self.base}/{place}", "mimetype": mimetype, "filename": None, "error": None}
-        return said(200, {"id": message_id, "hasMedia": True, "media": media})
+        return json_answer(200, {"id": message_id, "hasMedia": True, "media": media})
 
 
 class GraphServer(MediaServer):
@@ -116,7 +116,7 @@ class GraphServer(MediaServer):
             return answer
         token = request.headers.get("authorization", "").removeprefix("Bearer ")
         if token not in self.tokens:
-            return said(401, MALFORMED_TOKEN)
+            return json_answer(401, MALFORMED_TOKEN)
         version, _, rest = name.partition("/")
         if version == "v23.0":
             return self._url_of(rest, token)
@@ -124,12 +124,12 @@ class GraphServer(MediaServer):
 
     def _url_of(self, media_id: str, token: str) -> Answer:
         if media_id not in self.media or self.token_of.get(media_id, token) != token:
-            return said(400, UNKNOWN_ID)
+            return json_answer(400, UNKNOWN_ID)
         mimetype, content = self.media[media_id]
         place = f"bytes/{next(self._numbers)}"
         with self._lock:
             self._urls[place] = media_id
-        return said(
+        return json_answer(
             200,
             {
                 "url": self.links.get(media_id, f"http://127.0.0.1:{self.port}/{place}?hash=signature"),
@@ -163,17 +163,19 @@ class EvolutionServer(MediaServer):
 
     def reply(self, request: Request, name: str) -> Answer | None:
         if request.headers.get("apikey") != self.key:
-            return said(401, {"status": 401, "error": "Unauthorized"})
+            return json_answer(401, {"status": 401, "error": "Unauthorized"})
         if request.method != "POST" or not name.startswith("chat/getBase64FromMediaMessage/"):
             return Answer(404)
         message_id = json.loads(request.body)["message"]["key"]["id"]
         if message_id not in self.messages:
-            return said(400, {"status": 400, "error": "Bad Request", "response": {"message": ["Message not found"]}})
+            return json_answer(
+                400, {"status": 400, "error": "Bad Request", "response": {"message": ["Message not found"]}}
+            )
         mimetype, content = self.messages[message_id]
-        return said(201, {"mimetype": mimetype, "base64": base64.b64encode(content).decode()})
+        return json_answer(201, {"mimetype": mimetype, "base64": base64.b64encode(content).decode()})
 
 
-def said(status: int, content: object, **headers: str) -> Answer:
+def json_answer(status: int, content: object, **headers: str) -> Answer:
     """An answer with this JSON; headers with `_` for `-`."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return Answer(status, {"Content-Type": "application/json", **named}, json.dumps(content).encode())

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import hmac
 import http.client
 import json
 import os
@@ -13,28 +11,18 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.support.gateway_senders import API_TOKEN as TOKEN
+from tests.support.gateway_senders import SETTINGS
 from tests.support.system import ROOT, RunningSystem
 from tests.support.valkey import free_port
 from tests.support.waiting import wait_until
 
-TOKEN = "a token of the tests"
-CLOUD_SECRET = "an app's secret"
-WAHA_KEY = "a key of the tests"
-PATH_SECRET = "a-secret-in-a-path"
-SECRETS = {
-    "api_token": TOKEN,
-    "cloud_app_secret": CLOUD_SECRET,
-    "cloud_verify_token": "a word of our choice",
-    "waha_hmac_key": WAHA_KEY,
-    "wppconnect_secret": PATH_SECRET,
-    "evolution_secret": "another secret",
-}
+SECRETS = {name.lower(): value for name, value in SETTINGS.items()}
 WITHOUT_DASHBOARD = {"dashboard": "false"}  # starts sooner
 
 
@@ -132,15 +120,3 @@ def _answers(server: WebServer) -> bool:
         return server.request("GET", "/healthz", timeout=2).status == 200
     except OSError:
         return False
-
-
-def signed_by_cloud(body: bytes, *, secret: str = CLOUD_SECRET) -> dict[str, str]:
-    """The headers with which Meta signs a body."""
-    return {"X-Hub-Signature-256": "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()}
-
-
-def signed_by_waha(body: bytes, *, key: str = WAHA_KEY, at: float | None = None) -> dict[str, str]:
-    """The headers with which WAHA signs a body; `at` in Unix seconds."""
-    stamp = str(int(1000 * (time.time() if at is None else at)))
-    digest = hmac.new(key.encode(), body, hashlib.sha512).hexdigest()
-    return {"X-Webhook-Hmac": digest, "X-Webhook-Hmac-Algorithm": "sha512", "X-Webhook-Timestamp": stamp}

@@ -12,11 +12,12 @@ from collections.abc import Callable
 import pytest
 
 from pipeline.models import Status
+from tests.support.gateway_senders import PATH_SECRET
 from tests.support.media_server import MediaServer
 from tests.support.system import ROOT, RunningSystem, photo
 from tests.support.valkey import ValkeyServer, free_port
 from tests.support.waiting import wait_until
-from tests.support.web_server import PATH_SECRET, WebServer, web_server
+from tests.support.web_server import WebServer, web_server
 
 GOOD = {"session": "s", "message_id": "m1", "url": "http://127.0.0.1:9/file", "kind": "image"}
 OPEN = {"allow_unsigned_hooks": "true"}

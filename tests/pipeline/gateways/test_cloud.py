@@ -190,13 +190,13 @@ def test_media_that_meta_could_not_take_end_with_its_reason() -> None:
     large, broken = only("too_large_for_meta"), only("image_with_error")
     assert large.fault == Fault(
         code=Code.GATEWAY_ERROR,
-        message="Meta could not take the file: 131052 Media file size too big. Max file size we currently support: "
+        message="Meta could not download the file: 131052 Media file size too big. Max file size we currently support: "
         "100MB.",
     )
     assert broken.fault is not None
     assert (broken.kind, broken.fault.message) == (
         Kind.IMAGE,
-        "Meta could not take the file: 131052 Media download error",
+        "Meta could not download the file: 131052 Media download error",
     )
     missing = only("without_an_id").fault
     assert missing is not None
@@ -208,7 +208,7 @@ def test_an_error_of_meta_is_bounded_and_shows_no_url() -> None:
     message = {"id": "w", "type": "image", "image": {"id": "1"}, "errors": [{"code": 1, "title": title}]}
     (attachment,) = parse(with_messages(message)).attachments
     assert attachment.fault is not None
-    assert attachment.fault.message.startswith("Meta could not take the file: 1 see (URL) xxx")
+    assert attachment.fault.message.startswith("Meta could not download the file: 1 see (URL) xxx")
     assert len(attachment.fault.message) < 250
 
 

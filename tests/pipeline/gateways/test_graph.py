@@ -16,7 +16,7 @@ from pipeline.models import Attachment
 from pipeline.steps.fetch import fetch
 from pipeline.storage import LocalStorage
 from pipeline.storage.staging import Staging
-from tests.support.gateway_servers import MALFORMED_TOKEN, UNKNOWN_ID, GraphServer, said
+from tests.support.gateway_servers import MALFORMED_TOKEN, UNKNOWN_ID, GraphServer, json_answer
 from tests.support.http_client import Names, local_http_client
 from tests.support.media_server import Answer, MediaServer
 
@@ -136,7 +136,7 @@ def error(code: Any, message: str = "m") -> dict[str, Any]:
 def test_metas_codes_tell_what_a_refusal_means(
     graph: GraphServer, status: int, content: Any, code: Code, kind: type[PipelineError]
 ) -> None:
-    graph.answers["v23.0/1003"] = said(status, content, Retry_After="42")
+    graph.answers["v23.0/1003"] = json_answer(status, content, Retry_After="42")
     found = refusal(graph)
     assert (found.code, type(found)) == (code, kind)
     if code == Code.FETCH_UNAVAILABLE:
@@ -146,7 +146,7 @@ def test_metas_codes_tell_what_a_refusal_means(
 
 def test_a_wrong_token_is_no_expired_file_and_is_not_repeated(graph: GraphServer) -> None:
     assert refusal(graph, cloud_access_token="EAAx").code == Code.FETCH_UNAUTHORIZED
-    graph.answers["v23.0/1003"] = said(400, error(190, f"Malformed access token {TOKEN}"))
+    graph.answers["v23.0/1003"] = json_answer(400, error(190, f"Malformed access token {TOKEN}"))
     assert refusal(graph).code == Code.FETCH_UNAUTHORIZED
 
 

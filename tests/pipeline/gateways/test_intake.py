@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import Code, PayloadError, PermanentError
 from pipeline.gateways import HookRequest
-from pipeline.gateways.intake import build_attachment, check_batch, declared_size
+from pipeline.gateways.intake import build_attachment, check_batch_size, declared_size
 from pipeline.models import Attachment, Kind
 from pipeline.security.whatsapp_media import media_keys
 from tests.support.checking import settings
@@ -148,10 +148,10 @@ def test_a_field_that_is_nested_without_end_is_a_bad_one(field: str, depth: int)
 
 
 def test_a_body_has_a_limit_of_messages() -> None:
-    check_batch(0, settings(max_batch=2))
-    check_batch(2, settings(max_batch=2))
+    check_batch_size(0, settings(max_batch=2))
+    check_batch_size(2, settings(max_batch=2))
     with pytest.raises(PayloadError, match=r"at most 2 messages \(MAX_BATCH\)"):
-        check_batch(3, settings(max_batch=2))
+        check_batch_size(3, settings(max_batch=2))
 
 
 @pytest.mark.parametrize(("declared", "size"), [(5, 5), ("5", "5"), ("x", "x"), ({"low": 5, "high": 0}, 5), (-1, -1)])

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from pipeline.errors import Code
 from pipeline.gateways import NoSecretError, UnauthorizedError, verification
-from pipeline.gateways.verification import bearer_token, check_hmac, configured, constant_time_equal
+from pipeline.gateways.verification import bearer_token, check_hmac, constant_time_equal, required_secret
 
 # RFC 4231, test case 2, whose key is text.
 JEFE = b"what do ya want for nothing?"
@@ -119,10 +119,10 @@ def test_a_secret_that_is_not_set_names_its_setting_to_the_server_and_not_to_the
     unset: SecretStr | None,
 ) -> None:
     with pytest.raises(NoSecretError) as caught:
-        configured(unset, "WAHA_HMAC_KEY")
+        required_secret(unset, "WAHA_HMAC_KEY")
     assert (caught.value.setting, caught.value.code) == ("WAHA_HMAC_KEY", Code.UNAUTHORIZED)
     assert "WAHA_HMAC_KEY" not in caught.value.message
 
 
 def test_a_secret_that_is_set_is_given() -> None:
-    assert configured(SecretStr("s"), "ANY") == "s"
+    assert required_secret(SecretStr("s"), "ANY") == "s"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import PayloadError
 from pipeline.models import Attachment, parse_attachment
-from pipeline.values.gateway_values import expiry_in, whole_number
+from pipeline.values.gateway_values import url_expiry, whole_number
 
 PATH = "/v/t62.7118-24/1_2_n.enc?ccb=11-4&oh=01_Q5&oe=6B0F2A80&_nc_sid=5e03e0"
 
@@ -81,7 +81,7 @@ def test_halves_of_what_no_file_has_are_a_bad_field(halves: dict[str, Any]) -> N
     ],
 )
 def test_a_path_tells_when_it_expires(url: str | None, seconds: int | None) -> None:
-    assert expiry_in(url) == seconds
+    assert url_expiry(url) == seconds
 
 
 @pytest.mark.parametrize(

@@ -16,31 +16,15 @@ from hypothesis import HealthCheck, given, settings
 
 from pipeline.catalogue import Filters
 from pipeline.gateways import GATEWAYS
+from tests.support.gateway_senders import CLOUD_SECRET, PATH_SECRET, SENDERS, WAHA_KEY, hub_signature, waha_signature
 from tests.support.json_shapes import ANY_JSON
 from tests.support.system import RunningSystem
 from tests.support.valkey import ValkeyServer, running_valkey
-from tests.support.web_server import (
-    CLOUD_SECRET,
-    PATH_SECRET,
-    SECRETS,
-    TOKEN,
-    WAHA_KEY,
-    WebServer,
-    signed_by_cloud,
-    signed_by_waha,
-    web_server,
-)
+from tests.support.web_server import SECRETS, TOKEN, WebServer, web_server
 
 PER_MINUTE = 150
 GOOD = {"session": "s", "message_id": "m1", "url": "http://127.0.0.1:9/file", "kind": "image"}
-Sign = Callable[[bytes], dict[str, str]]
-SIGNED: dict[str, Sign] = {"cloud": signed_by_cloud, "waha": signed_by_waha}
-SHOWN: dict[str, Sign] = {
-    "media": lambda _: {"Authorization": f"Bearer {TOKEN}"},
-    "wppconnect": lambda _: {"X-Webhook-Secret": PATH_SECRET},
-    "evolution": lambda _: {"X-Webhook-Secret": SECRETS["evolution_secret"]},
-    **SIGNED,
-}
+SIGNED = {name: sender.authenticate for name, sender in SENDERS.items() if sender.signs_body}
 
 
 @pytest.fixture(scope="module")
@@ -166,12 +150,12 @@ def test_hook_03_a_repeat_is_answered_and_is_no_second_job(
 def test_hook_03_a_stamp_of_long_ago_is_refused_where_there_is_one(server: WebServer) -> None:
     body = json.dumps(of_waha("stale")).encode()
     for at in (time.time() - 3 * 24 * 3600, time.time() + 3 * 24 * 3600):
-        assert server.request("POST", "/hooks/waha", body, headers=signed_by_waha(body, at=at)).status == 401
+        assert server.request("POST", "/hooks/waha", body, headers=waha_signature(body, at=at)).status == 401
 
 
 def test_hook_04_a_hundred_copies_at_once_are_one_job(server: WebServer, system: RunningSystem) -> None:
     body = json.dumps(images("hook-04", session="1004")).encode()
-    headers = signed_by_cloud(body)
+    headers = hub_signature(body)
     waiting = system.queue.stats.counts()["fetch"]["ready"]
     with ThreadPoolExecutor(20) as pool:
         answers = list(pool.map(lambda _: server.request("POST", "/hooks/cloud", body, headers=headers), range(100)))
@@ -190,7 +174,7 @@ def test_hook_06_what_has_no_known_shape_is_acknowledged_and_counted(server: Web
     ignored = 0
     for value in odd:
         body = json.dumps(value).encode()
-        answer = server.request("POST", f"/hooks/{gateway}", body, headers=SHOWN[gateway](body))
+        answer = server.request("POST", SENDERS[gateway].path, body, headers=SENDERS[gateway].authenticate(body))
         assert answer.status == 202, value
         ignored += answer.json["ignored"]
     assert ignored >= len(odd) - 1
@@ -208,8 +192,8 @@ def within(holds: Callable[[], bool], seconds: float = 5) -> None:
 @given(given=ANY_JSON)
 def test_hook_06_no_json_at_all_makes_a_server_error(server: WebServer, given: Any) -> None:
     body = json.dumps(given).encode()
-    for gateway, show in SHOWN.items():
-        answer = server.request("POST", f"/hooks/{gateway}", body, headers=show(body))
+    for sender in SENDERS.values():
+        answer = server.request("POST", sender.path, body, headers=sender.authenticate(body))
         assert answer.status in {202, 400, 429}, answer
         assert answer.json
 
@@ -296,7 +280,7 @@ def test_a_session_that_hands_over_too_much_is_told_to_wait_by_both_processes(
 ) -> None:
     def send(batch: int) -> Any:
         body = json.dumps(images(*(f"{batch}-{n}" for n in range(10)), session="busy")).encode()
-        return server.request("POST", "/hooks/cloud", body, headers=signed_by_cloud(body))
+        return server.request("POST", "/hooks/cloud", body, headers=hub_signature(body))
 
     with ThreadPoolExecutor(6) as pool:
         answers = list(pool.map(send, range(PER_MINUTE // 10 + 5)))
@@ -306,7 +290,7 @@ def test_a_session_that_hands_over_too_much_is_told_to_wait_by_both_processes(
     assert all(0 < int(answer.headers["retry-after"]) <= 60 for answer in refused)
     assert len(rows(system, "busy")) == PER_MINUTE, "a payload is accepted as a whole or not at all"
     body = json.dumps(images("quiet-1", session="quiet")).encode()
-    assert server.request("POST", "/hooks/cloud", body, headers=signed_by_cloud(body)).status == 202
+    assert server.request("POST", "/hooks/cloud", body, headers=hub_signature(body)).status == 202
 
 
 def test_a_secret_in_a_path_lets_in_and_reaches_no_log(server: WebServer) -> None:
