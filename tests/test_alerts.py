@@ -1,4 +1,4 @@
-"""docs/alerts.yml, docs/grafana.json and docs/operations.md speak of metrics that exist, and of all of them."""
+"""docs/alerts.yml, docs/grafana.json and docs/operations.md use existing metrics, and operations.md lists them all."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ USE = re.compile(r"\b(esteira_\w+)\{([^}]*)\}")
 
 @pytest.fixture
 def page(make_system: Callable[..., RunningSystem]) -> Iterator[Page]:
-    """A page on which every metric stands, as if each had counted something."""
+    """A page that contains every metric."""
     system = make_system(webhook_url="http://127.0.0.1:9/", webhook_secret=SECRET)
     COUNTER_BUFFER.drain()
-    for meter in (*COUNTERS, *HISTOGRAMS):
-        values = ["x" for _ in meter.labels]
-        if isinstance(meter, Counter):
-            meter.add(*values)
+    for metric in (*COUNTERS, *HISTOGRAMS):
+        values = ["x" for _ in metric.labels]
+        if isinstance(metric, Counter):
+            metric.add(*values)
         else:
-            meter.observe(1, *values)
+            metric.observe(1, *values)
     for gauge in GAUGES:
         gauge.set(1, *("x" for _ in gauge.labels))
     flush(system.queue)
@@ -56,18 +56,18 @@ def alert_names() -> list[str]:
 
 
 def expressions() -> list[str]:
-    """What the panels ask for; the dashboard's own variable is put in as Grafana does."""
+    """The queries of the panels, with Grafana's variable replaced."""
     found = [target["expr"] for panel in PANELS for target in panel["targets"]]
     return [expression.replace("$__rate_interval", "1m") for expression in found]
 
 
-def test_every_panel_and_every_rule_asks_for_metrics_that_exist(page: Page) -> None:
-    asked = set(METRIC.findall(" ".join(expressions()) + re.sub(r"(?m)^ +(summary|description):.*$", "", ALERTS)))
-    assert len(asked) > 15
-    assert asked <= page.names
+def test_panels_and_rules_use_existing_metrics(page: Page) -> None:
+    used = set(METRIC.findall(" ".join(expressions()) + re.sub(r"(?m)^ +(summary|description):.*$", "", ALERTS)))
+    assert len(used) > 15
+    assert used <= page.names
 
 
-def test_every_label_that_is_asked_for_exists(page: Page) -> None:
+def test_panels_and_rules_use_existing_labels(page: Page) -> None:
     uses = USE.findall(" ".join(expressions()) + ALERTS)
     assert uses
     for name, matchers in uses:
@@ -77,16 +77,16 @@ def test_every_label_that_is_asked_for_exists(page: Page) -> None:
             assert all(f'{label}="' in line for line in lines), (name, label)
 
 
-def test_every_metric_is_explained_and_no_other(page: Page) -> None:
+def test_operations_doc_lists_exactly_the_metrics(page: Page) -> None:
     table = OPERATIONS.split("## Metrics")[1].split("## What to do")[0]
     assert set(METRIC.findall(table)) == set(page.kinds)
 
 
-def test_every_alert_says_what_to_do() -> None:
+def test_operations_doc_explains_every_alert() -> None:
     assert re.findall(r"(?m)^### (\w+)$", OPERATIONS) == alert_names()
 
 
-def test_the_dashboard_is_one_that_grafana_loads() -> None:
+def test_dashboard_can_be_imported_into_grafana() -> None:
     assert DASHBOARD["id"] is None
     assert DASHBOARD["uid"] == "esteira"
     assert isinstance(DASHBOARD["schemaVersion"], int)
@@ -102,7 +102,7 @@ def test_the_dashboard_is_one_that_grafana_loads() -> None:
         assert len(set(refs)) == len(refs)
 
 
-def test_no_panel_lies_on_another() -> None:
+def test_panels_do_not_overlap() -> None:
     taken: set[tuple[int, int]] = set()
     for panel in DASHBOARD["panels"]:
         place: dict[str, Any] = panel["gridPos"]
@@ -112,7 +112,7 @@ def test_no_panel_lies_on_another() -> None:
         taken |= cells
 
 
-def test_thresholds_ascend() -> None:
+def test_panel_thresholds_ascend() -> None:
     for panel in PANELS:
         values = [step["value"] for step in panel["fieldConfig"]["defaults"]["thresholds"]["steps"]]
         assert values[0] is None
@@ -122,7 +122,7 @@ def test_thresholds_ascend() -> None:
 @pytest.mark.parametrize(
     "command", [["check", "rules", "docs/alerts.yml"], ["test", "rules", "tests/files/alerts.yml"]]
 )
-def test_promtool_takes_the_rules_and_they_fire_when_they_should(command: list[str]) -> None:
+def test_promtool_accepts_the_rules_and_their_tests(command: list[str]) -> None:
     if not shutil.which("promtool"):
         missing("promtool")
     done = subprocess.run(
@@ -131,7 +131,7 @@ def test_promtool_takes_the_rules_and_they_fire_when_they_should(command: list[s
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_every_alert_is_seen_to_fire() -> None:
-    """By tests/files/alerts.yml, which promtool runs."""
+def test_every_alert_has_a_promtool_test() -> None:
+    """In tests/files/alerts.yml."""
     cases = (Path(__file__).parent / "files" / "alerts.yml").read_text()
     assert set(re.findall(r"alertname: (\w+)", cases)) == set(alert_names())

@@ -16,7 +16,7 @@ NESTING = 300  # levels of compression, more than any MaxRecursion
 # The harmless test file that every antivirus detects (https://www.eicar.org), in two halves, so that no antivirus
 # detects it in this module.
 EICAR = b"X5O!P%@AP[4\\PZX54(P^)7CC)7}$" + b"EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
-RAISE_LIMITS = "raise StreamMaxLength, MaxFileSize and MaxScanSize in clamd.conf, or lower MAX_DOCUMENT_MB and the like"
+RAISE_LIMITS = "raise StreamMaxLength, MaxFileSize and MaxScanSize in clamd.conf, or lower MAX_DOCUMENT_MB"
 
 
 def run_checks(settings: Settings) -> Iterator[Finding]:

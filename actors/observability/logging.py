@@ -31,7 +31,7 @@ def configure_observability(settings: Settings) -> None:
 
 
 def configure_in_listener(settings: Settings) -> None:
-    """Set up in somebody else's process only what that process has not set up itself."""
+    """Set up, in the process of a listener, only what that process has not set up itself."""
     scrub = scrubber(settings.secrets())
     if not structlog.is_configured():
         _configure_structlog(settings, scrub)

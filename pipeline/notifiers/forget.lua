@@ -1,4 +1,4 @@
--- Removes events from the history, and tells readers to drop their copies.
+-- Removes events from the history, and makes readers drop their copies.
 --
 -- KEYS: the history (stream), its event ids (hash: event id -> entry id)
 -- ARGV: event ids

@@ -1,4 +1,4 @@
-"""A real Prometheus scrapes the running Esteira, takes its rules, and answers what the dashboard asks."""
+"""A real Prometheus scrapes a running Esteira, loads its alert rules, and answers the dashboard's queries."""
 
 from __future__ import annotations
 
@@ -28,34 +28,34 @@ SECRETS = {"API_TOKEN": "a token of the tests", "METRICS_TOKEN": "another that r
 
 
 class Prometheus:
-    """A Prometheus of this test alone."""
+    """The HTTP API of a Prometheus."""
 
     def __init__(self, port: int) -> None:
         self._at = f"http://127.0.0.1:{port}/api/v1"
 
     def ask(self, path: str, **given: str) -> Any:
-        """The data of an answer; None while nobody answers, or it has not started yet."""
+        """The data of an answer; None while Prometheus does not answer or is starting."""
         try:
             with urllib.request.urlopen(f"{self._at}/{path}?{urllib.parse.urlencode(given)}", timeout=10) as answer:
-                told = json.load(answer)
+                payload = json.load(answer)
         except urllib.error.HTTPError as error:
             if error.code == 503:
                 return None
             raise AssertionError(f"{given}: {error.read().decode()}") from None
         except OSError:
             return None
-        assert told["status"] == "success", told
-        return told["data"]
+        assert payload["status"] == "success", payload
+        return payload["data"]
 
     def value(self, query: str) -> float | None:
-        """The one value of a query; None if it has none."""
+        """The value of a query with one result; None without a result."""
         data = self.ask("query", query=query)
         return float(data["result"][0]["value"][1]) if data and data["result"] else None
 
 
 @contextmanager
 def prometheus(folder: Path, target: str) -> Iterator[Prometheus]:
-    """One that scrapes the target every second, as docs/operations.md says, with docs/alerts.yml."""
+    """A Prometheus that scrapes the target every second, as in docs/operations.md, with docs/alerts.yml."""
     binary = shutil.which("prometheus")
     if not binary:
         missing("prometheus")
@@ -100,37 +100,37 @@ def submit(installation: Installation, media: MediaServer, *names: str) -> None:
         assert answer.status == 202
 
 
-# What nothing is told of until it has happened, or until there is an antivirus or an endpoint.
-NOTHING_YET = ("retries", "deaths", "antivirus", "webhook", "events_lost", "events_waiting")
+# Parts of the names of metrics that have no samples in this test: no such event, no antivirus, no endpoint.
+WITHOUT_SAMPLES = ("retries", "deaths", "antivirus", "webhook", "events_lost", "events_waiting")
 
 
-def asked_by_panels() -> list[str]:
+def panel_queries() -> list[str]:
     panels = json.loads((DOCS / "grafana.json").read_text())["panels"]
     return [target["expr"] for panel in panels for target in panel.get("targets", [])]
 
 
 @pytest.mark.slow
-def test_a_prometheus_sees_what_all_processes_do(
+def test_prometheus_scrapes_the_metrics_of_all_processes(
     installation: Installation, media: MediaServer, tmp_path: Path
 ) -> None:
     media.files |= {"a": pictures.jpeg(), "b": b"<html>no picture</html>"}
     target = f"127.0.0.1:{installation.env['PORT']}"
     with start_esteira(installation, "--workers", "2"), prometheus(tmp_path, target) as seen:
         wait_until(lambda: seen.value('up{job="esteira"}') == 1, within_s=60)
-        submit(installation, media, "a", "b", "c")  # the last one is not there
+        submit(installation, media, "a", "b", "c")  # the server has no c
         wait_until(lambda: seen.value("sum(esteira_endings_total)") == 3, within_s=60, every_s=0.5)
         wait_until(lambda: seen.value('sum(esteira_endings_total{status="done",kind="image"})') == 1)
         wait_until(lambda: seen.value("esteira_received_total") == 3)
         wait_until(lambda: seen.value("esteira_workers") == 2)
-        wait_until(lambda: seen.value("sum(esteira_hook_duration_seconds_count)") == 1)  # shipped by another process
+        wait_until(lambda: seen.value("sum(esteira_hook_duration_seconds_count)") == 1)  # flushed by another process
 
-        found = [rule for group in seen.ask("rules")["groups"] for rule in group["rules"]]
-        assert len(found) == (DOCS / "alerts.yml").read_text().count("- alert:")
+        rules = [rule for group in seen.ask("rules")["groups"] for rule in group["rules"]]
+        assert len(rules) == (DOCS / "alerts.yml").read_text().count("- alert:")
         wait_until(lambda: all(r["health"] == "ok" for g in seen.ask("rules")["groups"] for r in g["rules"]))
-        for query in asked_by_panels():
-            asked = partial(seen.ask, "query", query=query.replace("$__rate_interval", "1m"))
-            assert asked() is not None
-            if not any(word in query for word in NOTHING_YET):
-                wait_until(lambda answer=asked: answer()["result"])  # a rate takes two scrapes
+        for query in panel_queries():
+            run_query = partial(seen.ask, "query", query=query.replace("$__rate_interval", "1m"))
+            assert run_query() is not None
+            if not any(word in query for word in WITHOUT_SAMPLES):
+                wait_until(lambda run_query=run_query: run_query()["result"])  # a rate takes two scrapes
         firing = [alert["labels"]["alertname"] for alert in seen.ask("alerts")["alerts"] if alert["state"] == "firing"]
         assert firing == []

@@ -1,4 +1,4 @@
-"""What a failed attempt is in the history: what really follows, not what the policy alone would say."""
+"""The history's outcome of a failed attempt follows from the verdict on it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pipeline.errors import (
 from pipeline.history import HistoryOutcome
 from pipeline.models import Fetched, Stage
 
-SEED = RetryPolicy(attempts=3, backoff_ms=2000)
+POLICY = RetryPolicy(attempts=3, backoff_ms=2000)
 ID = "0" * 32
 
 
@@ -30,8 +30,8 @@ def delivery(stage: Stage, attempt: int, *, inputs: Fetched | None = None, lost:
     return Delivery(message, key=ID, delivery_id=1, queue=stage.value, crashes=0)
 
 
-def follows(held: Delivery, error: PipelineError) -> tuple[Verdict, HistoryOutcome | None]:
-    verdict = verdict_on(SEED, held, error)
+def verdict_and_outcome(held: Delivery, error: PipelineError) -> tuple[Verdict, HistoryOutcome | None]:
+    verdict = verdict_on(POLICY, held, error)
     return verdict, history_outcome(verdict, attempt=held.attempt)
 
 
@@ -48,17 +48,19 @@ def follows(held: Delivery, error: PipelineError) -> tuple[Verdict, HistoryOutco
         (1, SupersededError(ID), None),
     ],
 )
-def test_each_error_is_told_by_what_follows(attempt: int, error: PipelineError, outcome: HistoryOutcome | None) -> None:
-    assert follows(delivery(Stage.FETCH, attempt), error)[1] is outcome
+def test_outcome_follows_from_the_error_and_the_attempt(
+    attempt: int, error: PipelineError, outcome: HistoryOutcome | None
+) -> None:
+    assert verdict_and_outcome(delivery(Stage.FETCH, attempt), error)[1] is outcome
 
 
 @pytest.mark.parametrize(
     ("lost", "outcome"), [(0, HistoryOutcome.BACK), (2, HistoryOutcome.BACK), (3, HistoryOutcome.FAILED)]
 )
-def test_lost_bytes_are_a_way_back_until_it_is_enough(lost: int, outcome: HistoryOutcome) -> None:
+def test_lost_staged_bytes_go_back_to_fetch_three_times(lost: int, outcome: HistoryOutcome) -> None:
     held = delivery(Stage.DETECT, 1, inputs=Fetched(size=1, sha256="0"), lost=lost)
-    assert follows(held, StagingLostError(ID))[1] is outcome
+    assert verdict_and_outcome(held, StagingLostError(ID))[1] is outcome
 
 
-def test_what_somebody_else_has_is_let_go() -> None:
-    assert follows(delivery(Stage.FETCH, 1), SupersededError(ID)) == (Finished(), None)
+def test_superseded_attempt_leaves_no_entry() -> None:
+    assert verdict_and_outcome(delivery(Stage.FETCH, 1), SupersededError(ID)) == (Finished(), None)

@@ -1,4 +1,4 @@
-"""Tracing's seam: nothing where no endpoint is set, no harm where one is."""
+"""Tracing is off without an endpoint, and never makes an attachment fail."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ATTEMPT = Attempt("fetch", 1, 1.0, 1.0, HistoryOutcome.DONE)
 
 
 @pytest.fixture(autouse=True)
-def untraced(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _tracing_off(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in [name for name in os.environ if name.startswith("OTEL_")]:
         monkeypatch.delenv(name)
     tracing.stop_tracing()
@@ -33,8 +33,8 @@ def untraced(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     tracing.stop_tracing()
 
 
-def test_nothing_of_it_is_imported_where_no_endpoint_is_set() -> None:
-    # redis-py imports opentelemetry.sdk.metrics wherever that is installed; nothing of ours does.
+def test_opentelemetry_is_not_imported_without_an_endpoint() -> None:
+    # redis-py imports opentelemetry.sdk.metrics itself if it is installed.
     ours = ("opentelemetry.sdk.trace", "opentelemetry.exporter", "google.protobuf", "actors.observability.otel")
     program = (
         f"import sys, actors.stages, esteira.web.app\nprint([name for name in sys.modules if name.startswith({ours})])"
@@ -44,38 +44,38 @@ def test_nothing_of_it_is_imported_where_no_endpoint_is_set() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_without_an_endpoint_there_is_no_thread_and_no_lap() -> None:
+def test_tracing_without_an_endpoint_starts_no_thread_and_times_nothing() -> None:
     before = threading.active_count()
     tracing.start_tracing(str)
-    laps = tracing.phase_timer()
-    laps.mark("accept")
+    timer = tracing.phase_timer()
+    timer.mark("accept")
     tracing.record_attempt(RECORD, ATTEMPT)
-    assert (laps.ends, threading.active_count()) == ([], before)
+    assert (timer.ends, threading.active_count()) == ([], before)
 
 
-def test_a_protocol_that_is_not_spoken_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unsupported_protocol_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
-    with capture_logs() as said:
+    with capture_logs() as lines:
         tracing.start_tracing(str)
-    assert [line["protocol"] for line in said] == ["grpc"]
+    assert [line["protocol"] for line in lines] == ["grpc"]
     assert tracing.phase_timer().ends == []
 
 
-def test_no_attachment_fails_for_its_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_in_the_tracer_is_logged_and_not_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     class Broken:
         def record_attempt(self, *_: Any) -> None:
             raise KeyError("s3cret")
 
     monkeypatch.setattr(tracing._Process, "tracer", Broken())
-    with capture_logs() as said:
+    with capture_logs() as lines:
         tracing.record_attempt(RECORD, ATTEMPT)
     monkeypatch.setattr(tracing._Process, "tracer", None)
-    assert "s3cret" not in repr(said)
-    assert [line["error"] for line in said] == ["KeyError"]
+    assert "s3cret" not in repr(lines)
+    assert [line["error"] for line in lines] == ["KeyError"]
 
 
-def test_the_first_run_has_the_id_of_its_attachment_and_each_run_its_own() -> None:
+def test_first_run_has_the_attachments_id_and_replays_have_their_own() -> None:
     assert span_ids(ID, 0)[0] == int(ID, 16)
     found = {span_ids(ID, run) for run in range(5)}
     assert len({trace for trace, _ in found}) == len({span for _, span in found}) == 5

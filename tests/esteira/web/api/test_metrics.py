@@ -1,9 +1,11 @@
-"""`GET /metrics`: figures of the web app and of workers, for who may read them, also while a server is away."""
+"""`GET /metrics`: metrics of the web app and of workers, with access control, also while a server is unreachable."""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,7 +30,15 @@ METRICS_TOKEN = "a token that reads metrics"
 
 
 @pytest.fixture(autouse=True)
-def _nothing_pending() -> Iterator[None]:
+def _empty_counter_buffer() -> Iterator[None]:
+    """Start with an empty buffer, after the circuit breakers of earlier tests have closed.
+
+    A breaker that closes flushes the counters of this process to the Redis of its own test. One whose Redis was stopped
+    for good never closes, so the wait is limited to a few probes.
+    """
+    deadline = time.monotonic() + 3
+    while any(thread.name == "redis probe" for thread in threading.enumerate()) and time.monotonic() < deadline:
+        time.sleep(0.05)
     COUNTER_BUFFER.drain()
     yield
     COUNTER_BUFFER.drain()
@@ -49,22 +59,34 @@ def scrape(client: TestClient) -> Page:
     return Page(answer.text)
 
 
-def test_it_tells_what_workers_did_in_processes_of_their_own(system: RunningSystem, client: TestClient) -> None:
+def scrape_complete(client: TestClient) -> Page:
+    """A page with Redis and the catalogue; on a busy machine a call may exceed the hook's timeout of 0.25 s."""
+    pages: list[Page] = []
+
+    def is_complete() -> bool:
+        pages.append(scrape(client))
+        return pages[-1].value("esteira_up") == 2
+
+    wait_until(is_complete, 60)
+    return pages[-1]
+
+
+def test_page_has_the_metrics_of_worker_processes(system: RunningSystem, client: TestClient) -> None:
     content = photo()
     with MediaServer({"a": content, "b": content, "c": b"<html></html>"}) as media:
-        given = [{"session": "a person's name", "message_id": n, "url": media.url(n), "kind": "image"} for n in "abc"]
-        ids = [one["id"] for one in client.post("/hooks/media", json=given).json()["accepted"]]
-        client.post("/hooks/media", json=given[0])
-        client.post("/hooks/media", json=given[0], headers={"Authorization": "Bearer wrong"})
-        waiting = scrape(client)
+        items = [{"session": "a person's name", "message_id": n, "url": media.url(n), "kind": "image"} for n in "abc"]
+        ids = [one["id"] for one in client.post("/hooks/media", json=items).json()["accepted"]]
+        client.post("/hooks/media", json=items[0])
+        client.post("/hooks/media", json=items[0], headers={"Authorization": "Bearer wrong"})
+        waiting = scrape_complete(client)
         with system.workers(threads=1) as workers:  # one after another, or both copies would be written
             system.wait_finished(*ids)
-            assert scrape(client).value("esteira_workers") == 1
+            assert scrape_complete(client).value("esteira_workers") == 1
             workers.stop()
     assert waiting.value("esteira_queue_messages", stage="fetch", state="ready") == 3
     assert (waiting.value("esteira_oldest_unfinished_seconds") or 0) > 0
 
-    page = scrape(client)
+    page = scrape_complete(client)
     for name, labels, expected in [
         ("esteira_up", {}, 2),
         ("esteira_circuit_open", {}, 0),
@@ -90,14 +112,14 @@ def test_it_tells_what_workers_did_in_processes_of_their_own(system: RunningSyst
     assert "person" not in page.text
 
 
-def test_retries_and_sweeps_are_counted(system: RunningSystem, client: TestClient) -> None:
+def test_retries_and_requeued_attachments_are_counted(system: RunningSystem, client: TestClient) -> None:
     receipt = system.submit(url="http://127.0.0.1:9/nobody-listens", kind="image")
     system.queue.client.flushall()
     assert system.sweep() == 1
     with system.workers() as workers:
         system.wait_finished(receipt.id)
         workers.stop()
-    page = scrape(client)
+    page = scrape_complete(client)
     assert page.value("esteira_swept_total") == 1
     assert page.value("esteira_retries_total", stage="fetch", code="fetch_refused") == 2
     assert page.value("esteira_attempts_total", stage="fetch", outcome="error") == 3
@@ -106,20 +128,20 @@ def test_retries_and_sweeps_are_counted(system: RunningSystem, client: TestClien
 
 
 @pytest.mark.parametrize("token", ["", "wrong", f"{METRICS_TOKEN} "[:-2]])
-def test_nobody_reads_it_without_a_token(client: TestClient, token: str) -> None:
+def test_page_needs_a_token(client: TestClient, token: str) -> None:
     answer = client.get("/metrics", headers={"Authorization": f"Bearer {token}"})
     assert answer.status_code == 401
     assert "esteira" not in answer.text
 
 
-def test_the_metrics_token_opens_nothing_else(client: TestClient) -> None:
-    shown = {"Authorization": f"Bearer {METRICS_TOKEN}"}
-    assert client.get("/stats", headers=shown).status_code == 401
-    assert client.post("/hooks/media", headers=shown, json={}).status_code == 401
+def test_metrics_token_gives_no_other_access(client: TestClient) -> None:
+    headers = {"Authorization": f"Bearer {METRICS_TOKEN}"}
+    assert client.get("/stats", headers=headers).status_code == 401
+    assert client.post("/hooks/media", headers=headers, json={}).status_code == 401
     assert client.get("/metrics").status_code == 200  # with the API_TOKEN
 
 
-def test_it_is_closed_as_long_as_no_token_is_set(system: RunningSystem, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_page_is_closed_without_any_token(system: RunningSystem, monkeypatch: pytest.MonkeyPatch) -> None:
     with app_client(system, monkeypatch) as client:
         closed = current_settings().model_copy(update={"api_token": None})
         metrics = Metrics(Authenticator(closed), IgnoredCounter())
@@ -129,13 +151,13 @@ def test_it_is_closed_as_long_as_no_token_is_set(system: RunningSystem, monkeypa
             assert client.get("/metrics", headers={"Authorization": f"Bearer {token}"}).status_code == 401
 
 
-def test_it_answers_at_once_while_redis_is_away(
+def test_page_is_served_while_redis_is_down(
     own_valkey: ValkeyServer, system: RunningSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("esteira.web.api.metrics.CACHE_S", 0)
     monkeypatch.setenv("METRICS_TOKEN", METRICS_TOKEN)
     with app_client(system.with_redis(own_valkey.url), monkeypatch) as client:
-        assert scrape(client).value("esteira_up", part="redis") == 1
+        scrape_complete(client)
         own_valkey.stop()
         page = scrape(client)
         assert page.value("esteira_up", part="redis") == 0
@@ -143,20 +165,19 @@ def test_it_answers_at_once_while_redis_is_away(
         assert page.value("esteira_received_total") == 0
         assert page.value("esteira_queue_messages") is None
         with MediaServer({"a": photo()}) as media:
-            given = {"session": "s", "message_id": "m", "url": media.url("a"), "kind": "image"}
-            answer = client.post("/hooks/media", json=given)
+            item = {"session": "s", "message_id": "m", "url": media.url("a"), "kind": "image"}
+            answer = client.post("/hooks/media", json=item)
             assert answer.status_code == 202
             assert scrape(client).value("esteira_circuit_open") == 1
             system.wait_finished(*[one["id"] for one in answer.json()["accepted"]])
         assert scrape(client).value("esteira_fallbacks_total") == 1
         own_valkey.start()
-        wait_until(lambda: scrape(client).value("esteira_up", part="redis"), 60)
-        # More than once if Redis took what this process was told nothing of in time, as on a crowded machine.
+        # At least 1: if a flush succeeds but its answer comes too late, the increments are added again.
         wait_until(lambda: scrape(client).value("esteira_endings_total", status="done"), 60)
-        assert scrape(client).value("esteira_circuit_openings_total")
+        assert scrape_complete(client).value("esteira_circuit_openings_total")
 
 
-def test_it_answers_while_the_catalogue_is_away(client: TestClient, system: RunningSystem) -> None:
+def test_page_is_served_while_the_catalogue_is_unreachable(client: TestClient, system: RunningSystem) -> None:
     services().catalogue.close()
     database = system.folder / "esteira.db"
     shutil.move(database, system.folder / "gone.db")
@@ -167,7 +188,7 @@ def test_it_answers_while_the_catalogue_is_away(client: TestClient, system: Runn
     assert page.value("esteira_received_total") is None
 
 
-def test_many_scrapers_cost_as_much_as_one(system: RunningSystem, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_page_is_cached_for_a_second(system: RunningSystem, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     with app_client(system, monkeypatch) as client:
         made: list[object] = []
@@ -182,7 +203,7 @@ def test_many_scrapers_cost_as_much_as_one(system: RunningSystem, monkeypatch: p
         assert client.get("/metrics").text == "page 2\n"
 
 
-def test_promtool_finds_nothing_to_say_of_the_page(client: TestClient) -> None:
+def test_promtool_accepts_the_page(client: TestClient) -> None:
     if not shutil.which("promtool"):
         missing("promtool")
     client.post("/hooks/media", json={})
