@@ -1,4 +1,4 @@
-"""Another place of an attachment's bytes: what is handed in when those of its message are gone, or were wrong."""
+"""A new source for the bytes of an attachment, for a replay after the first source expired or was wrong."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ KEY_BYTES = 32
 
 
 def _web_url(value: str | None) -> str | None:
-    fault = f"must be an http:// or https:// URL of at most {MAX_URL} characters"
+    message = f"must be an http:// or https:// URL of at most {MAX_URL} characters"
     if value is None:
         return value
     try:
@@ -26,7 +26,7 @@ def _web_url(value: str | None) -> str | None:
     except ValueError:
         good = False
     if not good:
-        raise ValueError(fault)
+        raise ValueError(message)
     return value
 
 
@@ -43,10 +43,10 @@ def _key(value: str | None) -> str | None:
 
 
 class NewSource(Model):
-    """What may be handed in, in the forms of an attachment's own fields.
+    """A new source. Its fields have the types of the attachment's own.
 
-    What is not set stays as the message had it. `media_key`, the hashes and `size` may be set to None: then the bytes
-    are no ciphertext, or are not compared.
+    Fields that are not set keep the value of the message. `media_key`, the hashes and `size` may be None: then the
+    bytes are not decrypted, or not compared.
     """
 
     url: Annotated[Url, AfterValidator(_web_url)] = None
@@ -59,15 +59,15 @@ class NewSource(Model):
 
     @property
     def has_location(self) -> bool:
-        """Whether the bytes lie at another place than the message said; else only what is known of them differs."""
+        """Whether it has another location of the bytes. Otherwise it only corrects their key, hashes or size."""
         return bool(self.url or self.direct_path or self.data)
 
 
 def parse_new_source(fields: Any) -> NewSource | None:
-    """A new source from JSON; None if it is empty, and the old one is asked once more.
+    """Parses a new source from JSON. None if it is empty: then the old source is used again.
 
     Raises:
-        PayloadError: naming the field that is wrong, or the fields of which it has none.
+        PayloadError: names the invalid field, or the valid fields if it has none of them.
     """
     if fields is None or fields == {}:
         return None
@@ -85,13 +85,12 @@ def parse_new_source(fields: Any) -> NewSource | None:
 
 
 def with_new_source(attachment: Attachment, source: NewSource, *, intake: bool = False) -> Attachment:
-    """The attachment as its new source has it; with `intake` its bytes lie in storage already."""
-    given = source.model_dump(exclude_unset=True, exclude={"url", "direct_path", "data"})
-    given["fault"] = None  # whatever was wrong with the message, its user has seen to it
+    """The attachment with the new source. With `intake` its bytes are in storage already."""
+    values = source.model_dump(exclude_unset=True, exclude={"url", "direct_path", "data"})
+    values["fault"] = None  # the new source replaces what was wrong with the message
     if source.has_location or intake:
-        # Together: an old direct path would win over a new URL, and an old expiry says nothing of the new place.
-        place = {"url": source.url, "direct_path": source.direct_path, "expires_at": None, "remote_id": None}
-        given |= place
-    if given.get("media_key", attachment.media_key) != attachment.media_key:
-        given.setdefault("file_enc_sha256", None)  # under another key the same file is another ciphertext
-    return attachment.model_copy(update=given)
+        # All together: an old direct path would take precedence over a new URL, and an old expiry would be wrong.
+        values |= {"url": source.url, "direct_path": source.direct_path, "expires_at": None, "remote_id": None}
+    if values.get("media_key", attachment.media_key) != attachment.media_key:
+        values.setdefault("file_enc_sha256", None)  # another key makes another ciphertext of the same file
+    return attachment.model_copy(update=values)

@@ -1,4 +1,4 @@
-"""By what an attachment could have its bytes: whoever shows the same may have what was fetched by it."""
+"""A fingerprint of an attachment's source: attachments with the same one may share the fetched content."""
 
 from __future__ import annotations
 
@@ -12,18 +12,17 @@ MARK_DIGITS = 32
 
 
 def source_mark(attachment: Attachment) -> str | None:
-    """32 hex digits of a hash over the declared hash and what opens the source; None where that is not known.
+    """32 hex digits of a hash over the declared hash and the secret that gives access to the source, or None.
 
-    That is the media key, whatever path leads to the ciphertext: a message that is forwarded keeps it. Without a key it
-    is the place itself with its signature, for this gateway's credentials.
+    The secret is the media key, whatever the path of the ciphertext: a forwarded message keeps the key. Without a key
+    it is the signed location, combined with the gateway whose credentials fetch it.
     """
     if attachment.file_sha256 is None or attachment.data:
         return None
     if attachment.media_key:
         key = decode_bytes(attachment.media_key)
         return _digest("key", key.hex(), attachment.file_sha256) if key else None
-    place = attachment.direct_path or attachment.url
-    if attachment.remote_id or not place:
+    if attachment.remote_id or not (attachment.direct_path or attachment.url):
         return None
     return _digest(attachment.gateway, attachment.direct_path, attachment.url, attachment.file_sha256)
 

@@ -1,4 +1,4 @@
-"""Where content stands for good: on local disk or in an object store, under keys that come from its hash alone."""
+"""Permanent storage of content, on local disk or in an object store. Keys are derived from the hash only."""
 
 from pipeline.storage.keys import INTAKE, FilePath, content_key, intake_id, intake_key, thumbnail_key
 from pipeline.storage.local import LocalStorage

@@ -1,4 +1,4 @@
-"""Storage on a local disk or a mounted one. Content gets its name only when all of it is on the disk."""
+"""Storage on a local or mounted disk. Content gets its final name only after all of it is on the disk."""
 
 from __future__ import annotations
 
@@ -19,42 +19,42 @@ from pipeline.errors import Code, PermanentError, PipelineError, RetryableError,
 from pipeline.storage.keys import CHUNK_BYTES, FilePath, Method, checked_key, is_key
 from pipeline.storage.open_folders import OpenFolders, check_within, make_folder, sync
 
-# A folder for what is being written: what a killed process left is found without a search through all content.
+# The directory for files in progress, so that leftovers of a killed process are found without a search of all content.
 PARTS = ".parts"
 CANNOT_LINK = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EACCES}
 
 
 @dataclass(frozen=True)
 class LocalStorage:
-    """Content under `root`, an absolute path. Writers of one key may meet: there is one object, never half of it."""
+    """Content under `root`, an absolute path. Concurrent writers of one key leave one complete file."""
 
     root: Path
 
     def put_file(self, path: FilePath, key: str) -> bool:
-        """Stores the whole file under the key and leaves it where it is; False if that stands already.
+        """Stores a copy or a hard link of the file under the key. False if the key has this content already.
 
         Raises:
             RetryableError: `storage`, if the disk is full or cannot be written.
-            StagingLostError: there is no such file.
+            StagingLostError: the file does not exist.
         """
         return or_raise(self.put_files([(path, key)])[0])
 
     def put_files(self, files: Sequence[tuple[FilePath, str]]) -> list[bool | PipelineError]:
-        """Stores files under their keys as `put_file` does one: what comes of each, or its error, in their order."""
+        """Stores several files. Returns the result of `put_file` or the error of each, in order."""
         with OpenFolders(os.fspath(self.root)) as folders:
             results = [self._put(path, key, folders) for path, key in files]
-            # Also where it stood already: whoever wrote it may not have come to this yet.
-            return [_lasting(result, key, folders) for (_, key), result in zip(files, results, strict=True)]
+            # Also for existing content: its writer may not have synced the directory yet.
+            return [_synced(result, key, folders) for (_, key), result in zip(files, results, strict=True)]
 
     def put_chunks(self, chunks: Iterable[bytes], key: str) -> int:
-        """Stores these bytes under the key, in place of what stood there; returns how many.
+        """Stores these bytes under the key, replacing its content. Returns the number of bytes.
 
         Raises:
             RetryableError: `storage`, if the disk is full or cannot be written.
         """
         size = 0
-        with _trouble("written"):
-            target = self._place(key)
+        with _translated_errors("written"):
+            target = self._path(key)
             with self._part(target) as part, part.open("xb", buffering=0) as out:
                 for chunk in chunks:
                     _write_all(out.fileno(), chunk)
@@ -64,87 +64,91 @@ class LocalStorage:
         return size
 
     def chunks(self, key: str, *, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        """The content in pieces of at most 256 KiB, from byte `start` up to before byte `stop`, both within it.
+        """Yields the content in chunks of at most 256 KiB, from byte `start` to before byte `stop`.
 
         Raises:
-            PermanentError: `no_source`, if nothing stands there.
+            PermanentError: `no_source`, if the key has no content.
             RetryableError: `storage`, if it cannot be read.
         """
-        with _trouble("read"):
+        with _translated_errors("read"):
             try:
-                source = os.fdopen(os.open(self._place(key), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb", 0)
+                source = os.fdopen(os.open(self._path(key), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb", 0)
             except FileNotFoundError:
                 raise PermanentError(Code.NO_SOURCE, "storage does not hold this content") from None
         with source:
             source.seek(start)
-            left = stop - start if stop is not None else sys.maxsize
-            while chunk := _read(source.fileno(), at_most=min(left, CHUNK_BYTES)):
+            remaining = stop - start if stop is not None else sys.maxsize
+            while chunk := _read(source.fileno(), at_most=min(remaining, CHUNK_BYTES)):
                 yield chunk
-                left -= len(chunk)
+                remaining -= len(chunk)
 
     def size(self, key: str) -> int | None:
-        """How many bytes stand under the key, or None."""
-        with _trouble("read"):
-            return _size(self._place(key))
+        """The size of the content in bytes, or None."""
+        with _translated_errors("read"):
+            return _size(self._path(key))
 
     def local_path(self, key: str) -> Path | None:
-        """The file of this key, whether or not anything stands there."""
-        return self._place(key)
+        """The file of this key, whether it exists or not."""
+        return self._path(key)
 
     def url(self, key: str) -> str:
-        return f"{self._uri}/{checked_key(key)}"  # no part of a key has to be quoted
+        return f"{self._uri}/{checked_key(key)}"  # keys need no quoting
 
     @cached_property
     def _uri(self) -> str:
         return self.root.as_uri().removesuffix("/")
 
     def signed_url(self, key: str, *, method: Method, seconds: int) -> str | None:  # noqa: ARG002  part of the interface
-        """None: nobody but this machine serves a folder."""
+        """None: a local directory has no server."""
         checked_key(key)
         return None
 
     def delete(self, key: str) -> None:
-        """Removes what stands under the key, if anything does."""
-        with _trouble("written"), suppress(FileNotFoundError):
-            self._place(key).unlink()
+        """Deletes the content of the key, if there is any."""
+        with _translated_errors("written"), suppress(FileNotFoundError):
+            self._path(key).unlink()
 
     def list_older(self, folder: str, seconds: float) -> Iterator[str]:
-        """The keys right below `folder` whose content was written longer ago than that, in no order.
+        """Yields the keys directly below `folder` whose content is older than `seconds`, unordered.
 
         Raises:
             RetryableError: `storage`, if it cannot be read.
         """
-        with _trouble("read"), suppress(FileNotFoundError), os.scandir(self._place(f"{folder}/x").parent) as entries:
+        with (
+            _translated_errors("read"),
+            suppress(FileNotFoundError),
+            os.scandir(self._path(f"{folder}/x").parent) as entries,
+        ):
             for entry in entries:
                 key = f"{folder}/{entry.name}"
-                with suppress(FileNotFoundError):  # somebody has just removed it
-                    found = entry.stat(follow_symlinks=False)
-                    if is_key(key) and stat.S_ISREG(found.st_mode) and _is_older(found, seconds):
+                with suppress(FileNotFoundError):  # removed by another process
+                    status = entry.stat(follow_symlinks=False)
+                    if is_key(key) and stat.S_ISREG(status.st_mode) and _is_older(status, seconds):
                         yield key
 
     def delete_if_older(self, key: str, seconds: float) -> bool:
-        """Removes what stands under the key if it was written longer ago than that; whether it did."""
-        with _trouble("written"), suppress(FileNotFoundError):
-            place = self._place(key)
-            if _is_older(place.lstat(), seconds):
-                place.unlink()
+        """Deletes the content of the key if it is older than `seconds`. Returns whether it did."""
+        with _translated_errors("written"), suppress(FileNotFoundError):
+            path = self._path(key)
+            if _is_older(path.lstat(), seconds):
+                path.unlink()
                 return True
         return False
 
     def discard_stale_parts(self, seconds: float) -> int:
-        """Removes what a killed process left half-written so long ago; returns how many files."""
+        """Removes incomplete files of killed processes that are older than `seconds`. Returns how many."""
         removed = 0
         with suppress(FileNotFoundError), os.scandir(self.root / PARTS) as entries:
             for entry in entries:
                 with suppress(OSError):
-                    # Its inode's time, for a hard link shows the time at which its content was written elsewhere.
+                    # The change time of the inode: a hard link keeps the modification time of its source.
                     if time.time() - entry.stat(follow_symlinks=False).st_ctime > seconds:
                         Path(entry.path).unlink()
                         removed += 1
         return removed
 
-    def _place(self, key: str) -> Path:
-        """The file of a key. A link that leads out of the root is as bad as a key that does."""
+    def _path(self, key: str) -> Path:
+        """The file of a key. Refuses a link that leads out of the root, as it refuses such a key."""
         target = self.root / checked_key(key)
         check_within(os.fspath(self.root), os.fspath(target.parent))
         return target
@@ -153,12 +157,12 @@ class LocalStorage:
         try:
             size = staged_size(path)
             folder, name = folders.of(_folder(checked_key(key))), key.rpartition("/")[2]
-            found = _size(name, folder)
-            if found != size and not (found is None and _linked(path, name, folder)):
+            present = _size(name, folder)
+            if present != size and not (present is None and _link(path, name, folder)):
                 with self._part(self.root / key) as part:
                     _link_or_copy(path, part)
                     sync(part)
-            return found != size
+            return present != size
         except OSError as error:
             return _disk_error(error, "written")
         except PipelineError as error:
@@ -166,7 +170,7 @@ class LocalStorage:
 
     @contextmanager
     def _part(self, target: Path) -> Iterator[Path]:
-        """A hidden file that becomes `target` at the end of the block, or goes if that raises."""
+        """A temporary file that is renamed to `target` at the end of the block, or removed if that raises."""
         make_folder(self.root / PARTS)
         make_folder(target.parent)
         part = self.root / PARTS / uuid4().hex
@@ -174,7 +178,7 @@ class LocalStorage:
             yield part
             part.replace(target)
         finally:
-            # Renaming one hard link over another of the same file leaves both, so this is not only for failures.
+            # Not only after an error: renaming one hard link over another of the same file keeps both.
             part.unlink(missing_ok=True)
 
 
@@ -182,7 +186,7 @@ def _folder(key: str) -> str:
     return key.rpartition("/")[0]
 
 
-def _lasting(result: bool | PipelineError, key: str, folders: OpenFolders) -> bool | PipelineError:
+def _synced(result: bool | PipelineError, key: str, folders: OpenFolders) -> bool | PipelineError:
     try:
         if not isinstance(result, PipelineError):
             folders.sync(_folder(key))
@@ -191,8 +195,8 @@ def _lasting(result: bool | PipelineError, key: str, folders: OpenFolders) -> bo
     return result
 
 
-def _linked(path: FilePath, name: str, folder: int) -> bool:
-    """Gives the file its name at once, where links work and the name is free: whoever is killed leaves nothing."""
+def _link(path: FilePath, name: str, folder: int) -> bool:
+    """Links the file to its final name, if links work and the name is free. A killed process leaves nothing behind."""
     sync(path)
     try:
         os.link(path, name, dst_dir_fd=folder)
@@ -207,7 +211,7 @@ def staged_size(path: FilePath) -> int:
     """The size of a staged file.
 
     Raises:
-        StagingLostError: there is none.
+        StagingLostError: it does not exist.
     """
     try:
         return os.stat(path).st_size
@@ -216,7 +220,7 @@ def staged_size(path: FilePath) -> int:
 
 
 @contextmanager
-def _trouble(doing: str) -> Iterator[None]:
+def _translated_errors(doing: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -229,14 +233,14 @@ def _disk_error(error: OSError, doing: str) -> RetryableError:
 
 def _size(path: FilePath, folder: int | None = None) -> int | None:
     try:
-        found = os.lstat(path, dir_fd=folder)
+        status = os.lstat(path, dir_fd=folder)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    return found.st_size if stat.S_ISREG(found.st_mode) else None
+    return status.st_size if stat.S_ISREG(status.st_mode) else None
 
 
-def _is_older(found: os.stat_result, seconds: float) -> bool:
-    return time.time() - found.st_mtime > seconds
+def _is_older(status: os.stat_result, seconds: float) -> bool:
+    return time.time() - status.st_mtime > seconds
 
 
 def _link_or_copy(source: FilePath, target: Path) -> None:
@@ -249,11 +253,11 @@ def _link_or_copy(source: FilePath, target: Path) -> None:
 
 
 def _read(descriptor: int, *, at_most: int) -> bytes:
-    with _trouble("read"):
+    with _translated_errors("read"):
         return os.read(descriptor, at_most)
 
 
 def _write_all(descriptor: int, chunk: bytes) -> None:
-    rest = memoryview(chunk)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
+    remaining = memoryview(chunk)
+    while remaining:
+        remaining = remaining[os.write(descriptor, remaining) :]

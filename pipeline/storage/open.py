@@ -1,4 +1,4 @@
-"""From STORAGE_URL to the storage behind it."""
+"""Opens the storage of STORAGE_URL."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ OBJECT_STORES = {"s3", "gs", "az"}
 
 
 class Storage(Protocol):
-    """Content by key. Keys come from keys.py; content appears whole or not at all.
+    """Content by key, see keys.py. Readers see complete content or none.
 
-    Every method raises RetryableError (`storage`) when the disk or the store does not do what it should.
+    Every method raises RetryableError (`storage`) if the disk or the store fails.
     """
 
     def put_file(self, path: FilePath, key: str) -> bool:
-        """Stores the whole file; False if it stands there already."""
+        """Stores the file. False if the key has this content already."""
         ...
 
     def put_files(self, files: Sequence[tuple[FilePath, str]]) -> list[bool | PipelineError]:
-        """Stores files under their keys as `put_file` does one: what comes of each, or its error, in their order."""
+        """Stores several files. Returns the result of `put_file` or the error of each, in order."""
         ...
 
     def put_chunks(self, chunks: Iterable[bytes], key: str) -> int: ...
@@ -36,32 +36,32 @@ class Storage(Protocol):
     def size(self, key: str) -> int | None: ...
 
     def local_path(self, key: str) -> Path | None:
-        """The file of this machine that holds it, where there is one; None in an object store."""
+        """The local file of the key; None in an object store."""
         ...
 
     def url(self, key: str) -> str:
-        """Where the content stands, without signature or secret."""
+        """The URL of the content, without signature or secret."""
         ...
 
     def signed_url(self, key: str, *, method: Method, seconds: int) -> str | None:
-        """Where the store itself gives the content to anybody for so long; None if it cannot."""
+        """A URL at which the store serves the content to anyone for `seconds`; None if it cannot."""
         ...
 
     def delete(self, key: str) -> None: ...
 
     def list_older(self, folder: str, seconds: float) -> Iterator[str]:
-        """The keys right below `folder` that were written longer ago than that, a page at a time."""
+        """Yields the keys directly below `folder` whose content is older than `seconds`."""
         ...
 
     def delete_if_older(self, key: str, seconds: float) -> bool:
-        """Deletes it if it was written longer ago than that; whether it did."""
+        """Deletes the content of the key if it is older than `seconds`. Returns whether it did."""
         ...
 
     def discard_stale_parts(self, seconds: float) -> int: ...
 
 
 def open_storage(url: str) -> Storage:
-    """The storage of this URL: file:///folder or a folder's absolute path, s3://bucket/prefix, gs://…, az://….
+    """The storage of this URL: file:///directory or an absolute path, s3://bucket/prefix, gs://…, az://….
 
     Raises:
         SettingsError: STORAGE_URL is none of these.

@@ -1,4 +1,4 @@
-"""The folders that content goes into, held open meanwhile: found once, and made known to the disk once."""
+"""Directories that stay open while several files are stored: each is opened once and synced once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MAYBE_A_LINK = {errno.ELOOP, errno.ENOTDIR}
 
 
 class OpenFolders:
-    """The folders below `root` that the content of several keys goes into. Who has one cannot be led elsewhere."""
+    """Open directories below `root`. A symbolic link that is made later cannot redirect an open directory."""
 
     def __init__(self, root: str) -> None:
         self._root = root
@@ -30,26 +30,26 @@ class OpenFolders:
             os.close(descriptor)
 
     def of(self, folder: str) -> int:
-        """The descriptor of a key's folder, which is made where it is missing.
+        """The descriptor of a key's directory, which is created if it is missing.
 
         Raises:
             PermanentError: `storage`, if a link leads out of the root.
-            OSError: it cannot be made or opened.
+            OSError: it cannot be created or opened.
         """
         if folder not in self._open:
             self._open[folder] = self._opened(folder)
         return self._open[folder]
 
     def sync(self, folder: str) -> None:
-        """Returns when the names in a folder that was opened are on the disk; the disk is asked once.
+        """Returns when the names in an open directory are on the disk. Syncs each directory once.
 
         Raises:
-            OSError: they are not, as far as anybody knows.
+            OSError: the sync failed.
         """
         if folder not in self._synced:
-            self._synced[folder] = _fault_of_sync(self._open[folder])
-        if fault := self._synced[folder]:
-            raise fault
+            self._synced[folder] = _sync_error(self._open[folder])
+        if error := self._synced[folder]:
+            raise error
 
     def _opened(self, folder: str) -> int:
         path = f"{self._root}/{folder}"
@@ -67,7 +67,7 @@ class OpenFolders:
         return os.open(path, _FOLDER)
 
 
-def _fault_of_sync(descriptor: int) -> OSError | None:
+def _sync_error(descriptor: int) -> OSError | None:
     try:
         os.fsync(descriptor)
     except OSError as error:
@@ -76,10 +76,10 @@ def _fault_of_sync(descriptor: int) -> OSError | None:
 
 
 def check_within(root: str, folder: str) -> None:
-    """Lets a folder pass that lies below the root, whatever links lead there.
+    """Checks that a directory is below the root after all links are resolved.
 
     Raises:
-        PermanentError: `storage`, for any other.
+        PermanentError: `storage`, if it is not.
     """
     real = os.path.realpath(root)
     if os.path.commonpath((os.path.realpath(folder), real)) != real:
@@ -87,7 +87,7 @@ def check_within(root: str, folder: str) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Makes the folder and those above it, each known to the disk before anything goes into it."""
+    """Creates the directory and its parents, and syncs each before it is used."""
     if folder.is_dir():
         return
     make_folder(folder.parent)
@@ -96,7 +96,7 @@ def make_folder(folder: Path) -> None:
 
 
 def sync(path: FilePath) -> None:
-    """Returns when the file, or the names in the folder, are on the disk."""
+    """Returns when the file, or the names in the directory, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

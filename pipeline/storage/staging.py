@@ -1,6 +1,6 @@
-"""The staging directory: whole plaintext files under their attachment's id, and parts that are still being written.
+"""The staging directory: complete plaintext files under the ids of their attachments, and parts that are being written.
 
-A file gets its id as its name only when it is whole and verified, so whoever finds it by that name can use it.
+A file gets the id as its name only after it is complete and verified, so a file with that name is always usable.
 """
 
 from __future__ import annotations
@@ -22,32 +22,32 @@ from pipeline.security.private_dirs import make_private_dir
 COPY = ".copy"
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-_RUN = secrets.token_hex(4)  # machines may share the folder, and a process may get the number of an earlier one
+_RUN = secrets.token_hex(4)  # machines may share the directory, and process ids are reused
 _numbers = itertools.count()
 
 
 class Part:
-    """A file that is being written. What its block raises of the disk is a RetryableError (`staging`)."""
+    """A file that is being written. A disk error within its block is raised as RetryableError (`staging`)."""
 
     def __init__(self, folder: Path, media_id: str) -> None:
         self._folder = folder
         self._name = f"{folder}/{media_id}"
-        # Two workers may write the same attachment for a moment: one that was stopped and one that took over.
+        # Two workers may write the same attachment for a moment: one that was suspended and one that took over.
         self._path = f"{self._name}.{_RUN}-{os.getpid():x}-{next(_numbers):x}.part"
         self._descriptor = -1
 
     def __enter__(self) -> Self:
         try:
-            self._descriptor = self._opened()
+            self._descriptor = self._open()
         except OSError as error:
-            raise _trouble(error) from error
+            raise _disk_error(error) from error
         return self
 
-    def write(self, piece: bytes | bytearray | memoryview) -> None:
-        """Writes all of it."""
-        written = os.write(self._descriptor, piece)
-        while written < len(piece):  # a nearly full disk takes a part, and says so at the next one
-            written += os.write(self._descriptor, memoryview(piece)[written:])
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Writes all of the data."""
+        written = os.write(self._descriptor, data)
+        while written < len(data):  # a nearly full disk writes a part, and fails at the next one
+            written += os.write(self._descriptor, memoryview(data)[written:])
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         try:
@@ -55,14 +55,14 @@ class Part:
             if error is None:
                 os.rename(self._path, self._name)
                 return
-        except OSError as trouble:
-            error = error or trouble
+        except OSError as disk_error:
+            error = error or disk_error
         with suppress(OSError):
             os.unlink(self._path)
         if isinstance(error, OSError):
-            raise _trouble(error) from error
+            raise _disk_error(error) from error
 
-    def _opened(self) -> int:
+    def _open(self) -> int:
         try:
             return os.open(self._path, _NEW, 0o666)
         except FileNotFoundError:
@@ -70,13 +70,13 @@ class Part:
             return os.open(self._path, _NEW, 0o666)
 
 
-def _trouble(error: OSError) -> RetryableError:
+def _disk_error(error: OSError) -> RetryableError:
     return RetryableError(Code.STAGING, f"cannot write to the staging directory: {error.strerror}")
 
 
 @dataclass(frozen=True)
 class Staging:
-    """The folder on this machine where attachments lie between two steps."""
+    """The directory on this machine for the files of attachments between two steps."""
 
     folder: Path
 
@@ -84,21 +84,21 @@ class Staging:
         """The staged file of this attachment.
 
         Raises:
-            StagingLostError: it is not on this machine.
+            StagingLostError: it does not exist on this machine.
         """
         if not self.exists(media_id):
             raise StagingLostError(media_id)
         return self.folder / media_id
 
     def file_path(self, media_id: str) -> str:
-        """Where its staged file is, if it is on this machine."""
+        """The path of the staged file of this attachment, whether it exists or not."""
         return f"{self.folder}/{media_id}"
 
     def exists(self, media_id: str) -> bool:
         return os.path.isfile(self.file_path(media_id))
 
     def part(self, media_id: str) -> Part:
-        """For a `with` block: a new file for this attachment, which gets its name at the end, or goes if that raises.
+        """A new file for a `with` block. It gets its name at the end of the block, or is removed if that raises.
 
         Raises:
             RetryableError: `staging`, if the disk is full or cannot be written.
@@ -107,7 +107,7 @@ class Staging:
 
     @contextmanager
     def copy(self, name: str, chunks: Iterable[bytes]) -> Iterator[Path]:
-        """A file with these bytes, for as long as the block runs.
+        """A file with these bytes, which is removed at the end of the block.
 
         Raises:
             RetryableError: `staging`, if the disk is full or cannot be written.
@@ -126,10 +126,10 @@ class Staging:
             with path.open("xb") as out:
                 out.writelines(chunks)
         except OSError as error:
-            raise _trouble(error) from error
+            raise _disk_error(error) from error
 
     def discard_copies(self, older_than_s: float) -> int:
-        """Removes copies that nobody has touched for so long: their process was killed; returns how many."""
+        """Removes copies that were not modified for this long, whose process was killed. Returns how many."""
         removed = 0
         for path in self.folder.glob(f"*{COPY}"):
             with suppress(OSError):
@@ -144,17 +144,17 @@ class Staging:
             os.unlink(self.file_path(media_id))
 
     def idle_ids(self, *, at_least_s: float, at_most_s: float) -> set[str]:
-        """The attachments with a file here, whole or not, that nobody has touched for so long and not for longer."""
-        found = set()
+        """The ids of attachments with a file, complete or not, that was last modified within this range of ages."""
+        ids = set()
         with suppress(FileNotFoundError), os.scandir(self.folder) as entries:
             for entry in entries:
                 with suppress(OSError):
                     if at_least_s <= time.time() - entry.stat().st_mtime <= at_most_s:
-                        found.add(entry.name.partition(".")[0])
-        return found
+                        ids.add(entry.name.partition(".")[0])
+        return ids
 
     def discard_parts(self, media_id: str) -> int:
-        """Removes what was being written for this attachment; returns how many files."""
+        """Removes incomplete files of this attachment. Returns how many."""
         parts = list(self.folder.glob(f"{media_id}.*.part"))
         for part in parts:
             with suppress(OSError):
@@ -162,7 +162,7 @@ class Staging:
         return len(parts)
 
     def discard_older(self, seconds: float) -> int:
-        """Removes files that nobody has touched for so long, as a killed process leaves them; returns how many."""
+        """Removes files that were not modified for this long, such as those of a killed process. Returns how many."""
         removed = 0
         with suppress(FileNotFoundError), os.scandir(self.folder) as entries:
             for entry in entries:
