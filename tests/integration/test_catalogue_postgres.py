@@ -21,11 +21,11 @@ from pipeline.catalogue.indexes import metadata
 from pipeline.errors import Code, RetryableError
 from pipeline.models import Status
 from tests.pipeline.catalogue.contract_catalogue import CatalogueContract
-from tests.pipeline.catalogue.contract_claim_writes import MovesContract
+from tests.pipeline.catalogue.contract_claim_writes import ClaimWritesContract
 from tests.pipeline.catalogue.contract_failures import FailuresContract
 from tests.pipeline.catalogue.contract_history import HistoryContract
 from tests.pipeline.catalogue.contract_previews import PreviewsContract
-from tests.pipeline.catalogue.contract_single_flight import FlightsContract
+from tests.pipeline.catalogue.contract_single_flight import SingleFlightContract
 from tests.pipeline.catalogue.contract_statistics import StatisticsContract
 from tests.support.catalogues import MEDIA_KEY, attachment, claimed, finished, mark_stored, stored
 from tests.support.postgres import PASSWORD, PostgresServer, postgres_server
@@ -64,13 +64,13 @@ class TestContract(CatalogueContract):
         return url
 
 
-class TestFlights(FlightsContract):
+class TestSingleFlight(SingleFlightContract):
     @pytest.fixture
     def url(self, url: str) -> str:
         return url
 
 
-class TestMoves(MovesContract):
+class TestClaimWrites(ClaimWritesContract):
     @pytest.fixture
     def url(self, url: str) -> str:
         return url
@@ -100,13 +100,13 @@ class TestFailures(FailuresContract):
         return url
 
 
-def test_the_revisions_make_the_tables_that_the_statements_use(url: str) -> None:
+def test_migrations_create_the_tables_of_the_code(url: str) -> None:
     with create_engine(url.replace("postgresql:", "postgresql+psycopg:")).connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
 
 
-def test_processes_that_start_at_once_migrate_once(empty: str) -> None:
+def test_concurrent_migrations_run_once(empty: str) -> None:
     program = (
         "import os; from pipeline.catalogue import Catalogue\n"
         "catalogue = Catalogue(os.environ['DATABASE_URL']); catalogue.migrate(); catalogue.check_schema()"
@@ -120,18 +120,18 @@ def test_processes_that_start_at_once_migrate_once(empty: str) -> None:
     assert [(process.communicate(timeout=60)[1], process.returncode) for process in started] == [("", 0)] * 4
 
 
-def test_the_form_of_url_that_heroku_gives_is_understood(url: str) -> None:
+def test_heroku_url_is_accepted(url: str) -> None:
     Catalogue(url.replace("postgresql://", "postgres://")).check_schema()
 
 
-def test_tables_that_are_missing_are_named_with_the_remedy(empty: str) -> None:
+def test_missing_tables_raise_an_error_with_the_remedy(empty: str) -> None:
     catalogue = Catalogue(empty)
     for use in (catalogue.check_schema, catalogue.totals, lambda: catalogue.accept(attachment())):
         with pytest.raises(CatalogueError, match="esteira start"):
             use()
 
 
-def test_writers_from_many_threads_leave_every_count_right(url: str) -> None:
+def test_concurrent_threads_count_correctly(url: str) -> None:
     catalogues = [Catalogue(url) for _ in range(3)]
 
     def carry(number: int) -> None:
@@ -145,7 +145,7 @@ def test_writers_from_many_threads_leave_every_count_right(url: str) -> None:
     assert totals["stored"] == totals["done"] == catalogues[0].count(Filters(status=Status.DONE)) == 120
 
 
-def test_claims_renewed_in_any_order_block_nobody(url: str) -> None:
+def test_concurrent_renewals_do_not_deadlock(url: str) -> None:
     catalogue = Catalogue(url)
     tokens = [claimed(catalogue, catalogue.accept(attachment()).id).token for _ in range(30)]
     with ThreadPoolExecutor(8) as pool:
@@ -153,9 +153,7 @@ def test_claims_renewed_in_any_order_block_nobody(url: str) -> None:
 
 
 @pytest.mark.parametrize("mode", ["fast", "immediate"])
-def test_a_restart_of_the_server_costs_no_call_and_no_restart_of_ours(
-    server: PostgresServer, url: str, mode: str
-) -> None:
+def test_calls_survive_a_server_restart(server: PostgresServer, url: str, mode: str) -> None:
     catalogue = Catalogue(url)
     with ThreadPoolExecutor(6) as pool:  # so that several connections lie in the pool
         list(pool.map(lambda _: catalogue.accept(attachment()), range(30)))
@@ -168,9 +166,7 @@ def test_a_restart_of_the_server_costs_no_call_and_no_restart_of_ours(
     assert catalogue.totals()["received"] == 61
 
 
-def test_a_server_that_is_away_may_be_tried_again_and_its_password_is_not_told(
-    server: PostgresServer, url: str
-) -> None:
+def test_unreachable_server_is_a_retryable_error_without_password(server: PostgresServer, url: str) -> None:
     catalogue = Catalogue(url)
     catalogue.totals()
     server.stop()
@@ -187,7 +183,7 @@ def test_a_server_that_is_away_may_be_tried_again_and_its_password_is_not_told(
     assert catalogue.accept(attachment()).fresh
 
 
-def test_a_table_that_stays_locked_may_be_tried_again_later(url: str) -> None:
+def test_locked_table_is_a_retryable_error(url: str) -> None:
     catalogue = Catalogue(url, wait_s=1)
     with psycopg.connect(url) as other:
         other.execute("LOCK TABLE media IN ACCESS EXCLUSIVE MODE")
@@ -198,7 +194,7 @@ def test_a_table_that_stays_locked_may_be_tried_again_later(url: str) -> None:
     assert catalogue.accept(attachment()).fresh
 
 
-def test_two_locks_one_after_the_other_are_waited_for_no_longer_than_one(url: str) -> None:
+def test_two_locks_share_one_wait(url: str) -> None:
     catalogue = Catalogue(url, wait_s=1)
     catalogue.totals()
     with psycopg.connect(url) as first, psycopg.connect(url) as second:
@@ -212,7 +208,7 @@ def test_two_locks_one_after_the_other_are_waited_for_no_longer_than_one(url: st
     assert catalogue.accept(attachment()).fresh
 
 
-def test_what_a_host_had_locked_when_it_died_silently_is_free_after_a_while(url: str) -> None:
+def test_locks_of_a_dead_host_are_released(url: str) -> None:
     engine = engines.open_postgresql(engines.database_url(url), wait_s=0.5)
     dead = engine.raw_connection()
     dead.cursor().execute("BEGIN; LOCK TABLE media IN ACCESS EXCLUSIVE MODE")
@@ -225,7 +221,7 @@ def test_what_a_host_had_locked_when_it_died_silently_is_free_after_a_while(url:
     engine.dispose()
 
 
-def test_a_pool_that_is_used_up_may_be_tried_again_later(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exhausted_pool_is_a_retryable_error(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engines, "CONNECTIONS", 1)
     catalogue = Catalogue(url, wait_s=1)
     catalogue.totals()
@@ -238,7 +234,7 @@ def test_a_pool_that_is_used_up_may_be_tried_again_later(url: str, monkeypatch: 
     assert catalogue.totals()["received"] == 0
 
 
-def test_no_secret_reaches_an_error(url: str) -> None:
+def test_errors_contain_no_secret(url: str) -> None:
     with psycopg.connect(url, autocommit=True) as other:
         other.execute("ALTER TABLE media ADD CONSTRAINT no CHECK (length(payload) < 5)")
     with pytest.raises(Exception, match="cannot hold") as caught:
@@ -246,7 +242,7 @@ def test_no_secret_reaches_an_error(url: str) -> None:
     assert MEDIA_KEY not in f"{caught.value!r} {caught.value.__cause__!r}"
 
 
-def test_listings_and_figures_come_from_their_indexes(url: str) -> None:
+def test_listings_and_statistics_use_their_indexes(url: str) -> None:
     """With 20,000 rows, for with few PostgreSQL rightly reads them all."""
     with psycopg.connect(url, autocommit=True) as other:
         other.execute(
@@ -281,7 +277,7 @@ def test_listings_and_figures_come_from_their_indexes(url: str) -> None:
             assert not any("Seq Scan" in line for line in plan), plan
 
 
-def test_a_server_that_stops_amid_the_load_loses_no_count(server: PostgresServer, url: str) -> None:
+def test_server_restart_under_load_loses_no_count(server: PostgresServer, url: str) -> None:
     catalogue = Catalogue(url)
     accepted: list[str] = []
     unsure = 0

@@ -38,7 +38,7 @@ class TestContract(DeliveriesContract):
     pass
 
 
-def test_who_takes_does_not_wait_for_another_who_has_not_committed(url: str) -> None:
+def test_claim_skips_rows_of_an_open_transaction(url: str) -> None:
     catalogue = Catalogue(url)
     for _ in range(2):
         announced_record(catalogue, "crm")

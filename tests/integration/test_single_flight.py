@@ -47,7 +47,7 @@ def postgres() -> Iterator[PostgresServer]:
 
 
 @pytest.mark.slow
-def test_a_thousand_attachments_of_a_hundred_contents_are_a_hundred_downloads(make_system: MakeSystem) -> None:
+def test_each_content_is_downloaded_once(make_system: MakeSystem) -> None:
     system, contents = make_system(), Contents(100)
     fields = [(at % 100, f"s{at % 20:02}", at) for at in range(1000)]
     ids = [
@@ -67,7 +67,7 @@ def test_a_thousand_attachments_of_a_hundred_contents_are_a_hundred_downloads(ma
     assert {record.attempts for record in records} == {0}
 
 
-def test_of_many_that_come_at_once_one_downloads_while_the_others_hold_no_thread(system: RunningSystem) -> None:
+def test_waiting_attachments_occupy_no_thread(system: RunningSystem) -> None:
     contents = Contents(2)
     contents.server.delay_s = 2
     with contents.server, system.workers(processes=2, threads=2):
@@ -80,7 +80,7 @@ def test_of_many_that_come_at_once_one_downloads_while_the_others_hold_no_thread
     assert all(system.services.catalogue.history(media_id)[0].code is None for media_id in ids)
 
 
-def test_hosts_that_share_no_disk_download_once_together(
+def test_hosts_without_shared_disk_download_once(
     postgres: PostgresServer, make_system: MakeSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     contents = Contents(6)
@@ -105,7 +105,7 @@ def test_hosts_that_share_no_disk_download_once_together(
     assert len(hands) == 2
 
 
-def test_when_the_first_one_fails_the_next_takes_over_and_nobody_else_pays_for_it(system: RunningSystem) -> None:
+def test_next_attachment_downloads_after_a_failure(system: RunningSystem) -> None:
     contents = Contents(1)
     contents.server.delay_s = 0.5
     contents.server.answers["gone"] = Answer(410)
@@ -120,7 +120,7 @@ def test_when_the_first_one_fails_the_next_takes_over_and_nobody_else_pays_for_i
     assert contents.hits() == [1]
 
 
-def test_one_whose_server_is_down_gets_what_another_has_downloaded(system: RunningSystem) -> None:
+def test_attachment_with_unreachable_source_uses_stored_content(system: RunningSystem) -> None:
     contents = Contents(1)
     contents.server.answers["down"] = Answer(503)
     with contents.server, system.workers(threads=4):
@@ -132,7 +132,7 @@ def test_one_whose_server_is_down_gets_what_another_has_downloaded(system: Runni
     assert contents.hits() == [1]
 
 
-def test_when_the_one_that_downloads_is_killed_another_does(make_system: MakeSystem) -> None:
+def test_another_worker_downloads_after_a_kill(make_system: MakeSystem) -> None:
     system, contents = make_system(claim_lease_s="3"), Contents(1)
     contents.server.delay_s = 60
     with contents.server:
@@ -150,7 +150,7 @@ def test_when_the_one_that_downloads_is_killed_another_does(make_system: MakeSys
     assert contents.hits() == [2]
 
 
-def test_who_forges_a_hash_gets_nothing_of_another_session(system: RunningSystem) -> None:
+def test_forged_hash_gets_no_content_of_another_session(system: RunningSystem) -> None:
     contents = Contents(2)
     with contents.server:
         owner = system.attachment(url=contents.url(0), file_sha256=contents.hashes[0])
@@ -166,7 +166,7 @@ def test_who_forges_a_hash_gets_nothing_of_another_session(system: RunningSystem
 
 
 @pytest.mark.parametrize(("once", "hits"), [("all", [1]), ("off", [2])])
-def test_the_setting_says_whose_content_counts(make_system: MakeSystem, once: str, hits: list[int]) -> None:
+def test_fetch_once_setting_controls_sharing(make_system: MakeSystem, once: str, hits: list[int]) -> None:
     system, contents = make_system(fetch_once=once), Contents(1)
     with contents.server:
         for session, of in (("one", 1), ("two", 2)):
@@ -177,7 +177,7 @@ def test_the_setting_says_whose_content_counts(make_system: MakeSystem, once: st
     assert contents.hits() == hits
 
 
-def test_what_it_is_declared_as_is_judged_anew(make_system: MakeSystem) -> None:
+def test_matched_content_is_checked_against_its_own_declaration(make_system: MakeSystem) -> None:
     system, contents = make_system(mismatch="reject"), Contents(1)
     with contents.server:
         for kind, mimetype in (("image", "image/jpeg"), ("document", "application/pdf")):
@@ -194,7 +194,7 @@ def store(tools: Services, claim: Claim, fetched: Fetched) -> Record:
     return or_raise(tools.persist_many([(claim, tools.validate(claim, detected))])[0])
 
 
-def test_content_that_is_deleted_meanwhile_is_downloaded_again(system: RunningSystem) -> None:
+def test_content_deleted_after_the_claim_is_downloaded_again(system: RunningSystem) -> None:
     contents, tools = Contents(1), system.services
     with contents.server:
         first, second = (system.attachment(url=contents.url(0), file_sha256=contents.hashes[0]) for _ in range(2))
@@ -210,7 +210,7 @@ def test_content_that_is_deleted_meanwhile_is_downloaded_again(system: RunningSy
     assert contents.hits() == [2]
 
 
-def test_content_that_is_deleted_after_it_was_taken_is_stored_again(system: RunningSystem) -> None:
+def test_content_deleted_after_the_fetch_is_stored_again(system: RunningSystem) -> None:
     contents, tools = Contents(1), system.services
     with contents.server:
         first, second = (system.attachment(url=contents.url(0), file_sha256=contents.hashes[0]) for _ in range(2))
@@ -224,7 +224,7 @@ def test_content_that_is_deleted_after_it_was_taken_is_stored_again(system: Runn
     assert contents.hits() == [1]
 
 
-def test_without_redis_a_listener_takes_what_is_stored(system: RunningSystem) -> None:
+def test_inline_run_uses_stored_content(system: RunningSystem) -> None:
     away = system.with_redis("redis://127.0.0.1:9/0")
     contents = Contents(1)
     with contents.server:

@@ -46,13 +46,13 @@ def is_part(environ: dict[str, Any]) -> bool:
     return "partNumber" in environ["QUERY_STRING"]
 
 
-def test_objects_stand_under_the_prefix(storage: ObjectStorage, server: S3Server) -> None:
+def test_objects_are_stored_under_the_prefix(storage: ObjectStorage, server: S3Server) -> None:
     storage.put_chunks([b"x"], KEY)
     assert server.keys() == [f"pre/fix/{KEY}"]
     assert storage.url(KEY) == f"{URL}/{KEY}"
 
 
-def test_a_part_is_asked_for_and_not_the_whole(storage: ObjectStorage, big: Path, server: S3Server) -> None:
+def test_range_request_reads_only_the_range(storage: ObjectStorage, big: Path, server: S3Server) -> None:
     asked: list[str] = []
 
     def note(environ: dict[str, Any]) -> None:
@@ -64,7 +64,7 @@ def test_a_part_is_asked_for_and_not_the_whole(storage: ObjectStorage, big: Path
     assert asked == ["bytes=5-8"]
 
 
-def test_a_signed_url_opens_one_object_to_anybody_for_a_while(storage: ObjectStorage) -> None:
+def test_signed_url_gives_access_to_one_object(storage: ObjectStorage) -> None:
     storage.put_chunks([b"content"], KEY)
     url = storage.signed_url(KEY, method="GET", seconds=60)
     assert url
@@ -73,27 +73,27 @@ def test_a_signed_url_opens_one_object_to_anybody_for_a_while(storage: ObjectSto
     assert requests.get(url, timeout=10).content == b"content"
 
 
-def test_a_small_object_takes_one_request_and_one_look(storage: ObjectStorage, server: S3Server) -> None:
+def test_small_object_needs_two_requests(storage: ObjectStorage, server: S3Server) -> None:
     server.requests.clear()
     storage.put_chunks([b"small", b"er"], KEY)
     assert [line.split()[0] for line in server.requests] == ["PUT", "HEAD"]
 
 
-def test_a_big_file_goes_in_parts(storage: ObjectStorage, server: S3Server, big: Path) -> None:
+def test_large_file_is_uploaded_in_parts(storage: ObjectStorage, server: S3Server, big: Path) -> None:
     server.requests.clear()
     storage.put_file(big, KEY)
     assert sum("partNumber" in line for line in server.requests) == 3
     assert storage.size(KEY) == big.stat().st_size
 
 
-def test_content_that_stands_is_not_sent_again(storage: ObjectStorage, server: S3Server, big: Path) -> None:
+def test_existing_content_is_not_uploaded_again(storage: ObjectStorage, server: S3Server, big: Path) -> None:
     storage.put_file(big, KEY)
     server.requests.clear()
     storage.put_file(big, KEY)
     assert [line.split()[0] for line in server.requests] == ["HEAD"]
 
 
-def test_one_fault_of_the_store_is_ridden_out(storage: ObjectStorage, server: S3Server) -> None:
+def test_single_store_error_is_retried(storage: ObjectStorage, server: S3Server) -> None:
     faults = iter([UNAVAILABLE])
     server.fault = lambda _: next(faults, None)
     storage.put_chunks([b"x"], KEY)
@@ -101,7 +101,7 @@ def test_one_fault_of_the_store_is_ridden_out(storage: ObjectStorage, server: S3
 
 
 @pytest.mark.parametrize("status", [UNAVAILABLE, "500 Oops", "403 Forbidden", "429 Slow Down"])
-def test_a_store_that_keeps_failing_may_be_tried_again_later(
+def test_repeated_store_error_is_a_retryable_error(
     storage: ObjectStorage, server: S3Server, tmp_path: Path, status: str
 ) -> None:
     (tmp_path / "file").write_bytes(b"x")
@@ -124,7 +124,7 @@ def test_a_store_that_keeps_failing_may_be_tried_again_later(
     assert server.keys() == []
 
 
-def test_an_upload_that_fails_midway_is_aborted(storage: ObjectStorage, server: S3Server, big: Path) -> None:
+def test_failed_upload_is_aborted(storage: ObjectStorage, server: S3Server, big: Path) -> None:
     server.fault = lambda environ: (
         UNAVAILABLE if is_part(environ) and "partNumber=2" in environ["QUERY_STRING"] else None
     )
@@ -137,7 +137,7 @@ def test_an_upload_that_fails_midway_is_aborted(storage: ObjectStorage, server: 
     assert storage.size(KEY) == big.stat().st_size
 
 
-def test_a_source_that_breaks_off_aborts_its_upload(storage: ObjectStorage, server: S3Server) -> None:
+def test_failing_source_aborts_the_upload(storage: ObjectStorage, server: S3Server) -> None:
     def source() -> Iterator[bytes]:
         for _ in range(40):
             yield b"x" * 1024 * 512
@@ -149,9 +149,7 @@ def test_a_source_that_breaks_off_aborts_its_upload(storage: ObjectStorage, serv
     assert (server.unfinished_uploads(), server.keys()) == (0, [])
 
 
-def test_a_listing_goes_on_over_all_of_its_pages(
-    storage: ObjectStorage, server: S3Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_listing_reads_all_pages(storage: ObjectStorage, server: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "10")
     keys = [f"intake/{number:02}" for number in range(35)]
     for key in keys:
@@ -162,7 +160,7 @@ def test_a_listing_goes_on_over_all_of_its_pages(
     assert sum("list-type" in line for line in server.requests) == 4
 
 
-def test_a_removal_for_age_is_made_at_once_or_not_at_all(storage: ObjectStorage, server: S3Server) -> None:
+def test_delete_if_older_is_not_retried(storage: ObjectStorage, server: S3Server) -> None:
     storage.put_chunks([b"x"], "intake/a")
     time.sleep(1.1)
     server.requests.clear()
@@ -175,7 +173,7 @@ def test_a_removal_for_age_is_made_at_once_or_not_at_all(storage: ObjectStorage,
 
 
 @pytest.mark.parametrize("when", [0, 2])
-def test_a_listing_that_fails_may_be_tried_again_later(
+def test_failed_listing_is_a_retryable_error(
     storage: ObjectStorage, server: S3Server, monkeypatch: pytest.MonkeyPatch, when: int
 ) -> None:
     monkeypatch.setattr(object_store, "RETRY", {**object_store.RETRY, "max_retries": 0})
@@ -189,24 +187,24 @@ def test_a_listing_that_fails_may_be_tried_again_later(
     assert caught.value.message == "the object store answered 503"
 
 
-def test_a_store_that_lies_is_not_believed(storage: ObjectStorage, server: S3Server) -> None:
+def test_wrong_size_after_upload_is_an_error(storage: ObjectStorage, server: S3Server) -> None:
     server.fault = lambda environ: "200 OK" if environ["REQUEST_METHOD"] == "PUT" else None
     with pytest.raises(RetryableError, match="shows nothing"):
         storage.put_chunks([b"x"], KEY)
 
 
-def test_a_bucket_that_is_not_there_may_be_made_later(server: S3Server) -> None:
+def test_missing_bucket_is_a_retryable_error(server: S3Server) -> None:
     with pytest.raises(RetryableError):
         ObjectStorage("s3://elsewhere").put_chunks([b"x"], KEY)
 
 
-def test_a_store_that_is_away_is_noticed_at_once(storage: ObjectStorage, server: S3Server) -> None:
+def test_unreachable_store_fails_fast(storage: ObjectStorage, server: S3Server) -> None:
     server.close()
     with pytest.raises(RetryableError, match="cannot be reached"):
         storage.size(KEY)
 
 
-def test_a_store_that_says_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_silent_store_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     silent = socket.create_server(("127.0.0.1", 0))
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")

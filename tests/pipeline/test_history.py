@@ -25,7 +25,7 @@ def outcomes(attempt_log: AttemptLog) -> list[str]:
     return [entry.outcome.value for entry in read_lines(attempt_log.pending_lines())]
 
 
-def test_an_entry_comes_back_as_it_was_written() -> None:
+def test_entry_round_trip() -> None:
     entry = HistoryEntry(
         run=2, stage="validate", attempt=3, at=1_700_000_000_123, ms=12.5, outcome=HistoryOutcome.RETRY,
         code="decoder_crash", message="olá\nline two", worker="host:7",
@@ -34,7 +34,7 @@ def test_an_entry_comes_back_as_it_was_written() -> None:
     assert entry.line().count("\n") == 1
 
 
-def test_what_was_written_is_not_written_again() -> None:
+def test_written_lines_are_not_pending() -> None:
     attempt_log = AttemptLog()
     attempted(attempt_log)
     assert outcomes(attempt_log) == ["done"]
@@ -42,7 +42,7 @@ def test_what_was_written_is_not_written_again() -> None:
     assert attempt_log.pending_lines() == ""
 
 
-def test_what_could_not_be_written_is_written_with_the_next() -> None:
+def test_unwritten_lines_stay_pending() -> None:
     attempt_log = AttemptLog()
     attempted(attempt_log)
     attempt_log.pending_lines()
@@ -50,7 +50,7 @@ def test_what_could_not_be_written_is_written_with_the_next() -> None:
     assert outcomes(attempt_log) == ["done", "retry"]
 
 
-def test_the_last_deed_of_an_attempt_tells_it_as_done_and_it_is_told_once() -> None:
+def test_closing_write_records_the_attempt_once() -> None:
     attempt_log = AttemptLog()
     attempt_log.start("persist", 1)
     assert [entry.stage for entry in read_lines(attempt_log.pending_lines(closing=True))] == ["persist"]
@@ -59,7 +59,7 @@ def test_the_last_deed_of_an_attempt_tells_it_as_done_and_it_is_told_once() -> N
     assert attempt_log.pending_lines() == ""
 
 
-def test_an_attempt_that_fails_after_its_last_deed_says_so() -> None:
+def test_failure_after_the_closing_write_is_recorded() -> None:
     attempt_log = AttemptLog()
     attempt_log.start("persist", 1)
     attempt_log.mark_written(closing=True)
@@ -67,7 +67,7 @@ def test_an_attempt_that_fails_after_its_last_deed_says_so() -> None:
     assert outcomes(attempt_log) == ["retry"]
 
 
-def test_an_ending_is_told_unless_the_attempt_that_led_to_it_is() -> None:
+def test_final_entry_is_omitted_if_an_attempt_recorded_it() -> None:
     ending = new_entry("fetch", HistoryOutcome.FAILED, code="poison")
     attempt_log = AttemptLog()
     assert [entry.code for entry in read_lines(attempt_log.pending_lines(final=ending))] == ["poison"]
@@ -75,7 +75,7 @@ def test_an_ending_is_told_unless_the_attempt_that_led_to_it_is() -> None:
     assert [entry.code for entry in read_lines(attempt_log.pending_lines(final=ending))] == ["fetch_timeout"]
 
 
-def test_waiting_is_told_once_for_as_long_as_it_lasts() -> None:
+def test_waiting_is_recorded_once() -> None:
     attempt_log = AttemptLog()
     attempted(attempt_log, HistoryOutcome.WAITS, code="fetch_busy")
     attempt_log.mark_written()
@@ -90,7 +90,7 @@ def test_waiting_is_told_once_for_as_long_as_it_lasts() -> None:
     assert outcomes(another) == ["done", "waits"]
 
 
-def test_a_crash_is_told_once_for_each_death() -> None:
+def test_crash_is_recorded_once_for_each_death() -> None:
     attempt_log = AttemptLog()
     attempt_log.record_crash("fetch", 0)
     assert (attempt_log.pending_lines(), attempt_log.export()) == ("", None)
@@ -103,7 +103,7 @@ def test_a_crash_is_told_once_for_each_death() -> None:
     assert outcomes(another) == ["crashed", "crashed"]
 
 
-def test_what_rides_along_comes_first_and_is_bounded() -> None:
+def test_exported_entries_come_first_and_are_limited() -> None:
     attempt_log = AttemptLog()
     for number in range(MAX_CARRIED + 5):
         attempt_log.start("fetch", number)
@@ -115,7 +115,7 @@ def test_what_rides_along_comes_first_and_is_bounded() -> None:
     assert [entry.attempt for entry in found] == [*range(5, MAX_CARRIED + 5), 1]
 
 
-def test_nonsense_that_rides_along_is_left_out() -> None:
+def test_invalid_exported_values_are_ignored() -> None:
     attempt_log = AttemptLog()
     attempt_log.restore({"lines": ["", "nonsense", 7, '{"stage": "fetch"}'], "waits": "yes", "crashes": "many"})
     attempt_log.restore({"lines": "text"})
@@ -123,13 +123,13 @@ def test_nonsense_that_rides_along_is_left_out() -> None:
     assert outcomes(attempt_log) == ["waits"]
 
 
-def test_a_line_that_was_cut_in_two_is_left_out_and_a_repeat_told_once() -> None:
+def test_incomplete_and_repeated_lines_are_dropped() -> None:
     entry = HistoryEntry(stage="fetch", at=1)
     assert read_lines('tempt":2,"at":5}\n' + 2 * entry.line() + "\n") == [entry]
     assert read_lines(None) == read_lines("") == []
 
 
-def test_a_message_is_kept_short_and_clean() -> None:
+def test_message_is_shortened_and_cleaned() -> None:
     attempt_log = AttemptLog()
     attempted(attempt_log, HistoryOutcome.RETRY, code="internal", message="\0\ud800" + "x" * 5000)
     (entry,) = read_lines(attempt_log.pending_lines())
@@ -138,7 +138,7 @@ def test_a_message_is_kept_short_and_clean() -> None:
     assert len(entry.message) == MAX_MESSAGE
 
 
-def test_a_forked_child_has_a_name_of_its_own() -> None:
+def test_forked_child_has_its_own_worker_name() -> None:
     mine = worker_name()
     assert mine.endswith(f":{os.getpid()}")
     child = os.fork()

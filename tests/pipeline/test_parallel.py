@@ -6,7 +6,7 @@ from pipeline.errors import Code, RetryableError
 from pipeline.parallel import THREADS, map_parallel
 
 
-def test_each_comes_back_in_its_place_though_all_wait_for_each_other() -> None:
+def test_map_parallel_keeps_the_order() -> None:
     together = threading.Barrier(THREADS)
     fault = RetryableError(Code.STORAGE, "not this one")
 
@@ -19,6 +19,6 @@ def test_each_comes_back_in_its_place_though_all_wait_for_each_other() -> None:
     assert map_parallel(work, range(THREADS)) == [fault if number == 3 else number * 2 for number in range(THREADS)]
 
 
-def test_one_alone_costs_no_thread() -> None:
+def test_single_item_uses_no_thread() -> None:
     assert map_parallel(lambda _: threading.current_thread(), ["one"]) == [threading.current_thread()]
     assert map_parallel(lambda _: None, []) == []

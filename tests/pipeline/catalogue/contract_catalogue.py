@@ -44,7 +44,7 @@ class CatalogueContract:
 
     # --- accept ---
 
-    def test_what_was_accepted_stands_there_as_declared(self, catalogue: Catalogue, clock: Clock) -> None:
+    def test_accept_stores_the_declared_fields(self, catalogue: Catalogue, clock: Clock) -> None:
         given_ = attachment(
             kind="ptt", mimetype="audio/ogg; codecs=opus", filename="a.ogg", caption="olá \0 \ud800 🎧", chat="c@g.us",
             sender="s@c.us", part=2, gateway="wppconnect", message_id="true_1@c.us_3EB0",
@@ -58,7 +58,7 @@ class CatalogueContract:
             received_at=int(clock.now * 1000),
         )  # fmt: skip
 
-    def test_a_repeat_is_answered_with_the_state_and_changes_nothing(self, catalogue: Catalogue, clock: Clock) -> None:
+    def test_repeated_message_returns_the_state_and_changes_nothing(self, catalogue: Catalogue, clock: Clock) -> None:
         given_ = attachment(caption="first")
         catalogue.accept(given_)
         before = catalogue.get(given_.id)
@@ -70,7 +70,7 @@ class CatalogueContract:
         assert catalogue.accept(other).status is Status.DONE
         assert (catalogue.totals()["received"], catalogue.totals()["duplicates"]) == (2, 2)
 
-    def test_a_hundred_duplicates_at_once_are_one_row(self, catalogue: Catalogue) -> None:
+    def test_concurrent_duplicates_make_one_row(self, catalogue: Catalogue) -> None:
         given_ = attachment()
         with ThreadPoolExecutor(20) as pool:
             answers = list(pool.map(lambda _: catalogue.accept(given_), range(100)))
@@ -81,13 +81,13 @@ class CatalogueContract:
 
     # --- claims ---
 
-    def test_a_claim_brings_all_that_the_stages_need(self, catalogue: Catalogue) -> None:
+    def test_claim_contains_what_the_stages_need(self, catalogue: Catalogue) -> None:
         given_ = attachment(media_key=MEDIA_KEY, direct_path="/v/t", data="aGVsbG8=", url=None, size=5)
         claim = claimed(catalogue, catalogue.accept(given_, intake=True).id)
         assert claim.attachment == given_.model_copy(update={"data": None})
         assert (claim.record.status, claim.intake, claim.inputs) == (Status.RECEIVED, True, None)
 
-    def test_a_claim_is_exclusive_until_it_runs_out(self, catalogue: Catalogue, clock: Clock) -> None:
+    def test_claim_is_exclusive_until_its_lease_expires(self, catalogue: Catalogue, clock: Clock) -> None:
         media_id = catalogue.accept(attachment()).id
         first = claimed(catalogue, media_id, lease_s=60)
         assert catalogue.claim(media_id, lease_s=60) is Refusal.HELD
@@ -97,7 +97,7 @@ class CatalogueContract:
         with pytest.raises(SupersededError):
             mark_stored(catalogue, first, stored())
 
-    def test_a_takeover_ends_the_other_claim_at_once(self, catalogue: Catalogue) -> None:
+    def test_takeover_ends_the_other_claim(self, catalogue: Catalogue) -> None:
         media_id = catalogue.accept(attachment()).id
         lost = claimed(catalogue, media_id)
         held = claimed(catalogue, media_id, takeover=True)
@@ -109,7 +109,7 @@ class CatalogueContract:
         assert mark_stored(catalogue, held, stored()).status is Status.STORED
 
     @pytest.mark.parametrize("heir_of", ["", "nonsense", "\0", "\ud800", f"{NEVER}.{'0' * 16}"])
-    def test_an_heir_takes_the_claim_of_its_holder_alone(self, catalogue: Catalogue, heir_of: str) -> None:
+    def test_previous_token_takes_over_only_the_claim_with_that_token(self, catalogue: Catalogue, heir_of: str) -> None:
         media_id = catalogue.accept(attachment()).id
         first = claimed(catalogue, media_id)
         assert catalogue.claim(media_id, lease_s=60, previous_token=heir_of) is Refusal.HELD
@@ -119,7 +119,7 @@ class CatalogueContract:
         with pytest.raises(SupersededError):
             mark_stored(catalogue, first, stored())
 
-    def test_of_many_who_claim_at_once_one_gets_it(self, catalogue: Catalogue) -> None:
+    def test_concurrent_claims_succeed_once(self, catalogue: Catalogue) -> None:
         ids = [catalogue.accept(attachment()).id for _ in range(5)]
         with ThreadPoolExecutor(16) as pool:
             answers = list(pool.map(lambda n: catalogue.claim(ids[n % 5], lease_s=60), range(80)))
@@ -127,15 +127,15 @@ class CatalogueContract:
         assert sorted(claim.id for claim in given_) == sorted(ids)
 
     @pytest.mark.parametrize("media_id", [NEVER, "", "no id", "' OR 1=1 --", "\0", "\ud800", "A" * 32])
-    def test_what_was_never_accepted_is_unknown(self, catalogue: Catalogue, media_id: str) -> None:
+    def test_claim_of_an_unknown_id_is_refused(self, catalogue: Catalogue, media_id: str) -> None:
         assert catalogue.claim(media_id, lease_s=60, takeover=True) is Refusal.UNKNOWN
         assert catalogue.get(media_id) is None
         assert catalogue.reopen(media_id) is None
 
-    def test_what_has_finished_cannot_be_claimed(self, catalogue: Catalogue) -> None:
+    def test_finished_attachment_cannot_be_claimed(self, catalogue: Catalogue) -> None:
         assert catalogue.claim(finished(catalogue).id, lease_s=60, takeover=True) is Refusal.ENDED
 
-    def test_renewing_extends_what_is_held_and_revives_nothing(self, catalogue: Catalogue, clock: Clock) -> None:
+    def test_renew_extends_live_claims_only(self, catalogue: Catalogue, clock: Clock) -> None:
         kept, lost = (catalogue.accept(attachment()).id for _ in range(2))
         tokens = [claimed(catalogue, media_id, lease_s=60).token for media_id in (kept, lost)]
         taken = claimed(catalogue, lost, lease_s=10, takeover=True)
@@ -146,7 +146,7 @@ class CatalogueContract:
         assert catalogue.claim(kept, lease_s=60) is Refusal.HELD
         assert claimed(catalogue, lost).token != taken.token
 
-    def test_a_release_notes_the_attempt_and_frees_the_claim(self, catalogue: Catalogue) -> None:
+    def test_release_records_the_attempt_and_ends_the_claim(self, catalogue: Catalogue) -> None:
         media_id = catalogue.accept(attachment()).id
         catalogue.release(claimed(catalogue, media_id), stage=Stage.FETCH, attempts=1, error=TROUBLE)
         record = catalogue.get(media_id)
@@ -161,7 +161,7 @@ class CatalogueContract:
 
     # --- endings ---
 
-    def test_stored_content_is_done_once_it_is_announced(self, catalogue: Catalogue, clock: Clock) -> None:
+    def test_stored_attachment_is_done_once_it_is_announced(self, catalogue: Catalogue, clock: Clock) -> None:
         claim = claimed(catalogue, catalogue.accept(attachment(kind="video")).id)
         clock.now += 1
         record = mark_stored(catalogue, claim, stored(width=4, height=3, animated=False, flags=("macros", "encrypted")))
@@ -190,7 +190,7 @@ class CatalogueContract:
         assert done.announced_at == done.finished_at
         assert counted(catalogue.totals()) == {"stored": 1, "done": 1}
 
-    def test_what_is_stored_cannot_finish_unannounced(self, catalogue: Catalogue) -> None:
+    def test_stored_attachment_cannot_finish_unannounced(self, catalogue: Catalogue) -> None:
         claim = claimed(catalogue, catalogue.accept(attachment()).id)
         for _ in range(2):
             with pytest.raises(PermanentError) as caught:
@@ -199,14 +199,14 @@ class CatalogueContract:
             mark_stored(catalogue, claim, stored())
         assert catalogue.finish(claim, announced=True).status is Status.DONE
 
-    def test_what_has_not_ended_cannot_finish(self, catalogue: Catalogue) -> None:
+    def test_attachment_without_outcome_cannot_finish(self, catalogue: Catalogue) -> None:
         claim = claimed(catalogue, catalogue.accept(attachment()).id)
         with pytest.raises(PermanentError):
             catalogue.finish(claim, announced=True)
 
     @pytest.mark.parametrize("status", [Status.REJECTED, Status.FAILED, Status.EXPIRED])
     @pytest.mark.parametrize("announced", [True, False])
-    def test_every_other_ending_is_closed_and_counted_once(
+    def test_each_failure_is_finished_and_counted_once(
         self, catalogue: Catalogue, clock: Clock, status: Status, announced: bool
     ) -> None:
         claim = claimed(catalogue, catalogue.accept(attachment()).id)
@@ -222,7 +222,7 @@ class CatalogueContract:
         assert (closed.status, closed.announced_at is not None) == (status, announced)
         assert counted(catalogue.totals()) == {status.value: 1}
 
-    def test_the_first_word_stands(self, catalogue: Catalogue, clock: Clock) -> None:
+    def test_first_outcome_is_kept(self, catalogue: Catalogue, clock: Clock) -> None:
         claim = claimed(catalogue, catalogue.accept(attachment()).id)
         first = Record.model_validate(dict(mark_stored(catalogue, claim, stored())))
         clock.now += 9
@@ -233,14 +233,14 @@ class CatalogueContract:
         assert mark_stored(catalogue, refused, stored()) == rejected
         assert counted(catalogue.totals()) == {"stored": 1}
 
-    def test_stored_content_whose_announcement_fails_for_good_ends_failed(self, catalogue: Catalogue) -> None:
+    def test_stored_attachment_fails_if_it_cannot_be_announced(self, catalogue: Catalogue) -> None:
         claim = claimed(catalogue, catalogue.accept(attachment()).id)
         mark_stored(catalogue, claim, stored())
         catalogue.mark_failed(claim, failure(stage=Stage.NOTIFY, code=Code.NOTIFY))
         record = catalogue.finish(claim, announced=False)
         assert (record.status, record.stage, record.storage_key) == ("failed", "notify", f"ab/{'ab' * 32}")
 
-    def test_the_trouble_of_announcing_hides_no_ending(self, catalogue: Catalogue) -> None:
+    def test_notify_errors_do_not_hide_the_failure(self, catalogue: Catalogue) -> None:
         claim = claimed(catalogue, catalogue.accept(attachment()).id)
         rejected = catalogue.mark_failed(
             claim, failure(Status.REJECTED, Stage.VALIDATE, code=Code.BROKEN, message="broken")
@@ -248,7 +248,7 @@ class CatalogueContract:
         catalogue.release(claim, stage=Stage.NOTIFY, attempts=1, error=TROUBLE)
         assert catalogue.get(claim.id) == rejected
 
-    def test_a_claim_ends_with_the_finish(self, catalogue: Catalogue) -> None:
+    def test_finish_ends_the_claim(self, catalogue: Catalogue) -> None:
         claim = claimed(catalogue, catalogue.accept(attachment()).id)
         mark_stored(catalogue, claim, stored())
         done, totals = catalogue.finish(claim, announced=True), catalogue.totals()
@@ -260,7 +260,9 @@ class CatalogueContract:
 
     # --- replay ---
 
-    def test_a_failed_one_goes_on_where_it_failed(self, catalogue: Catalogue, clock: Clock) -> None:
+    def test_replay_of_a_failed_attachment_resumes_at_the_failed_stage(
+        self, catalogue: Catalogue, clock: Clock
+    ) -> None:
         inputs = {"fetched": {"size": 7, "sha256": "ab" * 32}}
         failed = finished(catalogue, Status.FAILED, stage=Stage.DETECT, inputs=inputs)
         clock.now += 100
@@ -272,14 +274,14 @@ class CatalogueContract:
         assert claimed(catalogue, failed.id).inputs == inputs
 
     @pytest.mark.parametrize("status", [Status.REJECTED, Status.EXPIRED])
-    def test_what_was_refused_starts_at_fetch(self, catalogue: Catalogue, status: Status) -> None:
+    def test_replay_of_a_refused_attachment_starts_at_fetch(self, catalogue: Catalogue, status: Status) -> None:
         ended = finished(catalogue, status, stage=Stage.VALIDATE, inputs={"a": 1})
         record = catalogue.reopen(ended.id)
         assert record
         assert (record.status, record.stage) == ("received", "fetch")
         assert claimed(catalogue, ended.id).inputs is None
 
-    def test_what_was_only_not_announced_is_announced_again(self, catalogue: Catalogue) -> None:
+    def test_replay_after_failed_notify_only_announces(self, catalogue: Catalogue) -> None:
         claim = claimed(catalogue, catalogue.accept(attachment()).id)
         mark_stored(catalogue, claim, stored())
         catalogue.mark_failed(claim, failure(stage=Stage.NOTIFY))
@@ -290,7 +292,7 @@ class CatalogueContract:
         assert record.ended_at is not None
         assert catalogue.finish(claimed(catalogue, claim.id), announced=True).status is Status.DONE
 
-    def test_a_new_url_replaces_the_source_and_starts_at_fetch(self, catalogue: Catalogue) -> None:
+    def test_replay_with_a_new_url_starts_at_fetch(self, catalogue: Catalogue) -> None:
         old = attachment(direct_path="/v/old", media_key=MEDIA_KEY, expires_at=5, caption="kept")
         failed = finished(catalogue, Status.FAILED, of=old, stage=Stage.PERSIST, inputs={"a": 1})
         record = catalogue.reopen(failed.id, source=NewSource(url="https://media.example/new"))
@@ -300,13 +302,13 @@ class CatalogueContract:
         new = old.model_copy(update={"url": "https://media.example/new", "direct_path": None, "expires_at": None})
         assert (claim.attachment, claim.inputs) == (new, None)
 
-    def test_new_bytes_in_storage_take_the_place_of_every_source(self, catalogue: Catalogue) -> None:
+    def test_replay_with_new_bytes_replaces_every_source(self, catalogue: Catalogue) -> None:
         expired = finished(catalogue, Status.EXPIRED, of=attachment(direct_path="/v/old", media_key=MEDIA_KEY))
         catalogue.reopen(expired.id, source=NewSource(), intake=True)
         claim = claimed(catalogue, expired.id)
         assert (claim.intake, claim.attachment.url, claim.attachment.direct_path) == (True, None, None)
 
-    def test_bytes_in_storage_give_way_to_a_new_place_and_not_to_a_new_hash(self, catalogue: Catalogue) -> None:
+    def test_replay_keeps_stored_bytes_unless_the_location_is_new(self, catalogue: Catalogue) -> None:
         for source, kept in ((NewSource(file_sha256="ab" * 32), True), (NewSource(direct_path="/v/new"), False)):
             media_id = catalogue.accept(attachment(), intake=True).id
             catalogue.mark_failed(claim := claimed(catalogue, media_id), failure(Status.REJECTED))
@@ -314,7 +316,7 @@ class CatalogueContract:
             catalogue.reopen(media_id, source=source)
             assert claimed(catalogue, media_id).intake is kept
 
-    def test_only_what_ended_without_success_is_replayed_and_once(self, catalogue: Catalogue) -> None:
+    def test_only_failures_can_be_replayed_and_only_once(self, catalogue: Catalogue) -> None:
         assert catalogue.reopen(catalogue.accept(attachment()).id) is None
         assert catalogue.reopen(finished(catalogue).id) is None
         failed = finished(catalogue, Status.FAILED)
@@ -324,7 +326,7 @@ class CatalogueContract:
 
     # --- looking ---
 
-    def test_the_newest_come_first_page_by_page(self, catalogue: Catalogue, clock: Clock) -> None:
+    def test_find_returns_pages_newest_first(self, catalogue: Catalogue, clock: Clock) -> None:
         ids = []
         for number in range(25):
             clock.now += number % 3 / 1000  # several in the same millisecond
@@ -338,7 +340,7 @@ class CatalogueContract:
         )
         assert sorted(record.id for record in pages) == sorted(ids)
 
-    def test_filters_narrow_together(self, catalogue: Catalogue, clock: Clock) -> None:
+    def test_all_filters_must_match(self, catalogue: Catalogue, clock: Clock) -> None:
         finished(catalogue, of=attachment(session="a"))
         failed = finished(catalogue, Status.FAILED, of=attachment(session="a", kind="video"), stage=Stage.DETECT)
         clock.now += 60
@@ -357,12 +359,12 @@ class CatalogueContract:
             assert (records if isinstance(found, list) else len(records)) == found
 
     @pytest.mark.parametrize("after", [NEVER, "no id", "\0"])
-    def test_a_page_behind_nothing_is_named(self, catalogue: Catalogue, after: str) -> None:
+    def test_find_after_an_unknown_id_raises_not_found(self, catalogue: Catalogue, after: str) -> None:
         with pytest.raises(PermanentError) as caught:
             catalogue.find(Filters(), after=after)
         assert caught.value.code == Code.NOT_FOUND
 
-    def test_unfinished_are_those_that_nobody_works_on_any_more(self, catalogue: Catalogue, clock: Clock) -> None:
+    def test_unfinished_lists_attachments_without_a_live_claim(self, catalogue: Catalogue, clock: Clock) -> None:
         old, held, dead, released, unannounced = (catalogue.accept(attachment()).id for _ in range(5))
         finished(catalogue)
         claimed(catalogue, held, lease_s=500)
@@ -382,7 +384,7 @@ class CatalogueContract:
         rest = catalogue.unfinished(older_than_s=30, after=first[-1])
         assert [*first, *rest] == found
 
-    def test_a_clock_that_was_wrong_keeps_nothing_waiting(self, catalogue: Catalogue, clock: Clock) -> None:
+    def test_times_of_a_wrong_clock_are_ignored(self, catalogue: Catalogue, clock: Clock) -> None:
         held, released, waiting = (catalogue.accept(attachment()).id for _ in range(3))
         clock.now += 10 * 365 * 86_400
         accepted = catalogue.accept(attachment()).id
@@ -394,9 +396,7 @@ class CatalogueContract:
         assert found == {held, released, waiting, accepted}
         assert claimed(catalogue, held)
 
-    def test_a_replayed_one_is_given_time_before_it_counts_as_unfinished(
-        self, catalogue: Catalogue, clock: Clock
-    ) -> None:
+    def test_replayed_attachment_counts_as_unfinished_after_a_delay(self, catalogue: Catalogue, clock: Clock) -> None:
         failed = finished(catalogue, Status.FAILED)
         clock.now += 1000
         catalogue.reopen(failed.id)
@@ -406,7 +406,7 @@ class CatalogueContract:
 
     # --- counting ---
 
-    def test_counts_of_many_threads_add_up(self, catalogue: Catalogue) -> None:
+    def test_counters_of_concurrent_threads_add_up(self, catalogue: Catalogue) -> None:
         threads = [
             threading.Thread(target=lambda: [catalogue.increment("fallbacks") for _ in range(20)]) for _ in range(8)
         ]
@@ -417,7 +417,7 @@ class CatalogueContract:
         catalogue.increment("fallbacks", 5)
         assert catalogue.totals()["fallbacks"] == 165
 
-    def test_durations_are_of_what_was_done_at_the_first_go(self, catalogue: Catalogue, clock: Clock) -> None:
+    def test_durations_cover_first_runs_only(self, catalogue: Catalogue, clock: Clock) -> None:
         assert catalogue.statistics.durations() == {"mean": None, "p50": None, "p95": None, "p99": None}
         for seconds in range(1, 101):
             claim = claimed(catalogue, catalogue.accept(attachment()).id)
@@ -432,9 +432,7 @@ class CatalogueContract:
         catalogue.finish(replayed, announced=True)
         assert catalogue.statistics.durations() == {"mean": 50_500, "p50": 50_000, "p95": 95_000, "p99": 99_000}
 
-    def test_the_oldest_is_the_one_that_waits_longest_and_no_replayed_one(
-        self, catalogue: Catalogue, clock: Clock
-    ) -> None:
+    def test_oldest_unfinished_ignores_replays(self, catalogue: Catalogue, clock: Clock) -> None:
         assert catalogue.statistics.oldest_unfinished_s() == 0
         replayed = finished(catalogue, Status.REJECTED)
         clock.now += 1000
@@ -449,7 +447,7 @@ class CatalogueContract:
         catalogue.finish(claim, announced=True)
         assert catalogue.statistics.oldest_unfinished_s() == 0
 
-    def test_the_last_minute_counts_every_ending(self, catalogue: Catalogue, clock: Clock) -> None:
+    def test_per_minute_counts_every_status(self, catalogue: Catalogue, clock: Clock) -> None:
         finished(catalogue)
         clock.now += 30
         finished(catalogue, Status.FAILED)
@@ -460,7 +458,7 @@ class CatalogueContract:
 
     # --- anything a gateway may send ---
 
-    def test_any_text_is_kept(self, catalogue: Catalogue) -> None:
+    def test_any_text_survives_the_database(self, catalogue: Catalogue) -> None:
         text = st.text(st.characters(), max_size=40)
 
         @settings(max_examples=40, deadline=None)
@@ -480,7 +478,7 @@ class CatalogueContract:
 
     # --- pauses ---
 
-    def test_pauses_stand_until_they_are_ended_and_keep_their_time(self, catalogue: Catalogue, clock: Clock) -> None:
+    def test_pauses_last_until_removed_and_keep_their_time(self, catalogue: Catalogue, clock: Clock) -> None:
         began = int(clock.now * 1000)
         assert catalogue.pauses.add("session", "loja 📎")
         clock.now += 5
@@ -497,7 +495,7 @@ class CatalogueContract:
 
     # --- cancelling ---
 
-    def test_what_is_cancelled_cannot_be_stored_and_ends_as_that(self, catalogue: Catalogue, clock: Clock) -> None:
+    def test_cancelled_attachment_cannot_be_stored_and_ends_cancelled(self, catalogue: Catalogue, clock: Clock) -> None:
         claim = claimed(catalogue, catalogue.accept(attachment()).id)
         asked = catalogue.cancellations.request(claim.id)
         assert asked
@@ -511,7 +509,7 @@ class CatalogueContract:
         assert catalogue.finish(claim, announced=True).status is Status.REJECTED
         assert counted(catalogue.totals()) == {"rejected": 1}
 
-    def test_what_is_stored_or_has_ended_cannot_be_cancelled(self, catalogue: Catalogue) -> None:
+    def test_stored_or_ended_attachment_cannot_be_cancelled(self, catalogue: Catalogue) -> None:
         under_way = claimed(catalogue, catalogue.accept(attachment()).id)
         mark_stored(catalogue, under_way, stored())
         refused = claimed(catalogue, catalogue.accept(attachment()).id)
@@ -520,7 +518,7 @@ class CatalogueContract:
         assert [catalogue.cancellations.request(media_id) for media_id in ids] == [None] * len(ids)
         assert catalogue.finish(refused, announced=True).status is Status.FAILED
 
-    def test_a_replay_forgets_that_it_was_cancelled(self, catalogue: Catalogue) -> None:
+    def test_replay_clears_the_cancellation(self, catalogue: Catalogue) -> None:
         claim = claimed(catalogue, catalogue.accept(attachment()).id)
         catalogue.cancellations.request(claim.id)
         catalogue.mark_failed(claim, failure(Status.REJECTED))
@@ -530,9 +528,7 @@ class CatalogueContract:
         assert (again.status, again.cancelled_at, again.run) == (Status.RECEIVED, None, 1)
         assert mark_stored(catalogue, claimed(catalogue, claim.id), stored()).status is Status.STORED
 
-    def test_content_that_is_withdrawn_is_held_by_nobody_and_seen_by_whoever_stores_it(
-        self, catalogue: Catalogue, clock: Clock
-    ) -> None:
+    def test_withdrawn_content_counts_as_a_deletion(self, catalogue: Catalogue, clock: Clock) -> None:
         claim = claimed(catalogue, catalogue.accept(attachment()).id)
         catalogue.cancellations.request(claim.id)
         key = f"ab/{SHA256}"

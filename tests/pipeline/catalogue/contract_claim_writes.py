@@ -39,7 +39,7 @@ def at_once(catalogue: Catalogue, *orders: list[Claim]) -> list[object]:
         return [one for outcomes in pool.map(move, orders) for one in outcomes]
 
 
-class MovesContract:
+class ClaimWritesContract:
     """Inherit it and give it the fixture `url` (an empty, migrated database)."""
 
     @pytest.fixture
@@ -56,7 +56,7 @@ class MovesContract:
         made = [claimed(catalogue, catalogue.accept(attachment(message_id=f"m{n}")).id) for n in range(6)]
         return sorted(made, key=lambda claim: claim.id[::-1])
 
-    def test_many_are_stored_and_finished_each_as_if_it_were_alone(
+    def test_batch_writes_the_same_rows_as_single_writes(
         self, catalogue: Catalogue, clock: Clock, claims: list[Claim]
     ) -> None:
         clock.now += 1
@@ -75,7 +75,7 @@ class MovesContract:
         assert said(done) == [Status.DONE] * 6
         assert counted(catalogue.totals()) == {"stored": 6, "done": 6}
 
-    def test_what_was_just_stored_tells_what_the_row_tells(self, catalogue: Catalogue, clock: Clock) -> None:
+    def test_stored_record_equals_the_row(self, catalogue: Catalogue, clock: Clock) -> None:
         full = attachment(
             kind="video", mimetype="video/mp4", filename="a.mp4", caption="olá", chat="c", sender="s", size=9, part=3,
             expires_at=1_700_009_999,
@@ -94,17 +94,13 @@ class MovesContract:
         assert (type(record.kind), type(record.status), type(record.stage)) == (Kind, Status, Stage)
         assert StoredRecord.model_validate_json(record.model_dump_json()) == record
 
-    def test_what_was_just_stored_tells_whether_its_content_has_a_preview(
-        self, catalogue: Catalogue, claims: list[Claim]
-    ) -> None:
+    def test_stored_record_knows_whether_a_preview_exists(self, catalogue: Catalogue, claims: list[Claim]) -> None:
         first = mark_stored(catalogue, claims[0], stored())
         catalogue.previews.save(Preview(sha256=SHA256, state=PreviewState.NONE))
         second = mark_stored(catalogue, claims[1], stored())
         assert [one.has_preview for one in (first, second) if isinstance(one, StoredRecord)] == [False, True]
 
-    def test_whoever_knows_that_it_is_stored_is_told_what_the_row_tells(
-        self, catalogue: Catalogue, clock: Clock, claims: list[Claim]
-    ) -> None:
+    def test_record_of_finish_equals_the_row(self, catalogue: Catalogue, clock: Clock, claims: list[Claim]) -> None:
         stored_ones = catalogue.mark_stored_many([(claim, stored(flags=("macros",))) for claim in claims])
         known = [claim.model_copy(update={"record": row}) for claim, row in zip(claims, stored_ones, strict=True)]
         clock.now += 7
@@ -118,11 +114,13 @@ class MovesContract:
                 assert outcome == catalogue.get(claim.id)
         assert counted(catalogue.totals()) == {"stored": 6, "done": 4, "failed": 1}
 
-    def test_nothing_is_nothing(self, catalogue: Catalogue) -> None:
+    def test_empty_batch_writes_nothing(self, catalogue: Catalogue) -> None:
         assert (catalogue.mark_stored_many([]), catalogue.finish_many([])) == ([], [])
         assert counted(catalogue.totals()) == {}
 
-    def test_who_was_cancelled_or_superseded_spoils_no_other(self, catalogue: Catalogue, claims: list[Claim]) -> None:
+    def test_cancelled_or_superseded_item_does_not_affect_the_batch(
+        self, catalogue: Catalogue, claims: list[Claim]
+    ) -> None:
         catalogue.cancellations.request(claims[1].id)
         claimed(catalogue, claims[3].id, takeover=True)
         catalogue.mark_failed(claims[4], failure(Status.REJECTED))
@@ -135,7 +133,7 @@ class MovesContract:
         assert said(outcomes) == [done, PermanentError, done, SupersededError, Status.REJECTED, done]
         assert counted(catalogue.totals()) == {"stored": 3, "done": 3, "rejected": 1}
 
-    def test_what_cannot_be_held_fails_alone(self, catalogue: Catalogue, claims: list[Claim]) -> None:
+    def test_item_that_the_database_refuses_fails_alone(self, catalogue: Catalogue, claims: list[Claim]) -> None:
         moves = [(claim, stored(width=TOO_WIDE if n == 2 else n)) for n, claim in enumerate(claims)]
         outcomes = catalogue.mark_stored_many(moves)
         assert said(outcomes) == [Status.STORED, Status.STORED, PermanentError, *[Status.STORED] * 3]
@@ -146,7 +144,7 @@ class MovesContract:
         assert counted(catalogue.totals()) == {"stored": 5}
         assert catalogue.count(Filters(status=Status.RECEIVED)) == 1
 
-    def test_different_endings_are_counted_by_their_own_names(self, catalogue: Catalogue, claims: list[Claim]) -> None:
+    def test_each_status_has_its_own_counter(self, catalogue: Catalogue, claims: list[Claim]) -> None:
         for claim, status in zip(claims, (Status.FAILED, Status.REJECTED, Status.REJECTED), strict=False):
             catalogue.mark_failed(claim, failure(status))
         catalogue.mark_stored_many([(claim, stored()) for claim in claims[3:]])
@@ -155,16 +153,14 @@ class MovesContract:
         assert Counter(said(outcomes)) == {Status.DONE: 3, Status.REJECTED: 2, Status.FAILED: 1}
         assert counted(catalogue.totals()) == {"stored": 3, "done": 3, "rejected": 2, "failed": 1}
 
-    def test_the_outbox_gets_what_belongs_to_those_that_were_finished(
-        self, catalogue: Catalogue, claims: list[Claim]
-    ) -> None:
+    def test_finish_adds_the_deliveries_of_finished_items(self, catalogue: Catalogue, claims: list[Claim]) -> None:
         catalogue.mark_stored_many([(claim, stored()) for claim in claims])
         claimed(catalogue, claims[0].id, takeover=True)
         catalogue.finish_many([FinishRequest(claim, announced=True, outgoing=outgoing(claim)) for claim in claims[:3]])
         written = Counter(found.media_id for found in catalogue.deliveries.find(DeliveryFilters()))
         assert written == {claims[1].id: 2, claims[2].id: 2}
 
-    def test_the_same_one_twice_is_written_once(self, catalogue: Catalogue, claims: list[Claim]) -> None:
+    def test_repeated_item_is_written_once(self, catalogue: Catalogue, claims: list[Claim]) -> None:
         twice = [(claims[0], stored(width=1)), (claims[0], stored(width=2))]
         outcomes = catalogue.mark_stored_many(twice)
         assert [r.width for r in outcomes if isinstance(r, Record)] == [1, 1]
@@ -172,7 +168,7 @@ class MovesContract:
         assert said(outcomes) == [Status.DONE, SupersededError]
         assert counted(catalogue.totals()) == {"stored": 1, "done": 1}
 
-    def test_each_history_tells_its_own_way_once(self, catalogue: Catalogue, claims: list[Claim]) -> None:
+    def test_each_item_writes_its_own_history_once(self, catalogue: Catalogue, claims: list[Claim]) -> None:
         claimed(catalogue, claims[1].id, takeover=True)
         for claim in claims[:3]:
             claim.attempt_log.start("persist", 1)
@@ -185,13 +181,13 @@ class MovesContract:
         assert told == [["persist", "notify"], [], ["persist", "notify"]]
         assert claims[1].attempt_log.pending_lines(), "what was not written waits for the next write"
 
-    def test_two_who_move_the_same_rows_in_other_orders_never_hinder_each_other(self, catalogue: Catalogue) -> None:
+    def test_batches_with_the_same_rows_do_not_deadlock(self, catalogue: Catalogue) -> None:
         for _ in range(5):
             claims = [claimed(catalogue, catalogue.accept(attachment()).id) for _ in range(30)]
             assert at_once(catalogue, claims, claims[::-1]) == [Status.STORED] * 60
         assert counted(catalogue.totals()) == {"stored": 150}
 
-    def test_a_database_that_is_away_is_the_trouble_of_each(
+    def test_unreachable_database_is_an_error_of_each_item(
         self, catalogue: Catalogue, claims: list[Claim], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         trouble = RetryableError(Code.CATALOGUE, "the catalogue went away")

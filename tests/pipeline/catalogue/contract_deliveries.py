@@ -54,7 +54,7 @@ class DeliveriesContract:
 
     # --- written down with the ending ---
 
-    def test_an_ending_and_its_deliveries_are_written_together(self, catalogue: Catalogue, outbox: Deliveries) -> None:
+    def test_finish_and_its_deliveries_are_one_transaction(self, catalogue: Catalogue, outbox: Deliveries) -> None:
         record = announced_record(catalogue, "crm", "logs")
         found = deliveries_of(catalogue, record)
         assert record.status is Status.DONE
@@ -65,7 +65,7 @@ class DeliveriesContract:
         assert {one.event_id for one in found} == {record.id}
         assert [attempt.body for attempt in take(outbox)] == ['{"caption":"words"}']
 
-    def test_who_has_lost_the_claim_writes_down_nothing(self, catalogue: Catalogue) -> None:
+    def test_lost_claim_adds_no_delivery(self, catalogue: Catalogue) -> None:
         claim = claimed(catalogue, catalogue.accept(attachment()).id)
         mark_stored(catalogue, claim, stored())
         claimed(catalogue, claim.id, takeover=True)
@@ -73,7 +73,7 @@ class DeliveriesContract:
             catalogue.finish(claim, announced=True, outgoing=OutgoingEvent("e" * 32, "media.done", "{}", ["crm"]))
         assert catalogue.deliveries.find(DeliveryFilters()) == []
 
-    def test_the_same_event_is_written_down_once_for_an_endpoint(self, catalogue: Catalogue) -> None:
+    def test_event_has_one_delivery_for_each_endpoint(self, catalogue: Catalogue) -> None:
         first = announced_record(catalogue, "crm")
         claim = claimed(catalogue, catalogue.accept(attachment()).id)
         catalogue.mark_failed(claim, failure())
@@ -81,13 +81,13 @@ class DeliveriesContract:
         assert catalogue.deliveries.count(DeliveryFilters(endpoint="crm")) == 1
         assert [attempt.body for attempt in take(catalogue.deliveries)] == ['{"caption":"words"}']
 
-    def test_without_endpoints_nothing_is_written(self, catalogue: Catalogue) -> None:
+    def test_no_delivery_without_endpoints(self, catalogue: Catalogue) -> None:
         finished(catalogue)
         assert catalogue.deliveries.find(DeliveryFilters()) == []
 
     # --- handing over ---
 
-    def test_what_is_taken_is_nobody_elses_until_its_lease_is_over(
+    def test_claimed_delivery_is_exclusive_until_its_lease_expires(
         self, catalogue: Catalogue, outbox: Deliveries, clock: Clock
     ) -> None:
         announced_record(catalogue, "crm")
@@ -104,13 +104,13 @@ class DeliveriesContract:
         [record] = outbox.find(DeliveryFilters())
         assert (record.status, record.attempts, record.next_at) == (DELIVERED, 1, None)
 
-    def test_endpoints_do_not_see_each_others(self, catalogue: Catalogue, outbox: Deliveries) -> None:
+    def test_deliveries_of_endpoints_are_separate(self, catalogue: Catalogue, outbox: Deliveries) -> None:
         announced_record(catalogue, "logs")
         assert not outbox.is_due("crm")
         assert take(outbox, "crm") == []
         assert len(take(outbox, "logs")) == 1
 
-    def test_many_takers_get_each_delivery_once(self, catalogue: Catalogue, outbox: Deliveries) -> None:
+    def test_concurrent_claims_return_each_delivery_once(self, catalogue: Catalogue, outbox: Deliveries) -> None:
         for _ in range(30):
             announced_record(catalogue, "crm")
         with ThreadPoolExecutor(6) as crowd:
@@ -119,7 +119,7 @@ class DeliveriesContract:
         assert max(Counter(taken).values()) == 1
         assert len(taken) == 30
 
-    def test_the_oldest_go_first_and_no_more_than_wanted(
+    def test_oldest_deliveries_are_claimed_first_up_to_the_limit(
         self, catalogue: Catalogue, outbox: Deliveries, clock: Clock
     ) -> None:
         records = []
@@ -128,7 +128,7 @@ class DeliveriesContract:
             clock.now += 1
         assert [attempt.media_id for attempt in take(outbox, want=2)] == [one.id for one in records[:2]]
 
-    def test_a_failed_attempt_comes_back_after_its_wait(
+    def test_failed_attempt_is_retried_after_its_delay(
         self, catalogue: Catalogue, outbox: Deliveries, clock: Clock
     ) -> None:
         announced_record(catalogue, "crm")
@@ -140,7 +140,7 @@ class DeliveriesContract:
         clock.now += 1
         assert [attempt.attempts for attempt in take(outbox)] == [1]
 
-    def test_what_is_given_up_is_listed_and_keeps_its_body(self, catalogue: Catalogue, outbox: Deliveries) -> None:
+    def test_undelivered_event_is_listed_and_keeps_its_body(self, catalogue: Catalogue, outbox: Deliveries) -> None:
         announced_record(catalogue, "crm")
         note(outbox, failed(take(outbox)[0], retry_in_s=None))
         [record] = outbox.find(DeliveryFilters(status=UNDELIVERED, endpoint="crm"))
@@ -149,21 +149,21 @@ class DeliveriesContract:
         [attempt] = take(outbox)
         assert (attempt.body, attempt.attempts, attempt.event_id) == ('{"caption":"words"}', 0, record.event_id)
 
-    def test_what_was_delivered_is_not_delivered_again(self, catalogue: Catalogue, outbox: Deliveries) -> None:
+    def test_delivered_event_is_not_sent_again(self, catalogue: Catalogue, outbox: Deliveries) -> None:
         announced_record(catalogue, "crm")
         note(outbox, DeliveryResult(take(outbox)[0]))
         [record] = outbox.find(DeliveryFilters())
         assert outbox.redeliver([record.id, "0" * 32, "x'; --"]) == []
         assert take(outbox) == []
 
-    def test_what_is_given_back_is_there_at_once(self, catalogue: Catalogue, outbox: Deliveries) -> None:
+    def test_released_delivery_is_due_at_once(self, catalogue: Catalogue, outbox: Deliveries) -> None:
         announced_record(catalogue, "crm")
         outbox.release(take(outbox))
         assert [attempt.attempts for attempt in take(outbox)] == [0]
 
     # --- the circuit ---
 
-    def test_after_five_failures_in_a_row_only_one_at_a_time_is_tried(
+    def test_circuit_opens_after_five_failures_in_a_row(
         self, catalogue: Catalogue, outbox: Deliveries, clock: Clock
     ) -> None:
         for _ in range(8):
@@ -177,9 +177,7 @@ class DeliveriesContract:
         assert take(outbox) == [], "somebody tries just now"
         assert [one.attempts for one in outbox.find(DeliveryFilters())].count(0) == 3
 
-    def test_many_who_open_it_at_the_same_time_leave_a_moment_for_the_probe(
-        self, catalogue: Catalogue, outbox: Deliveries, clock: Clock
-    ) -> None:
+    def test_concurrent_failures_schedule_a_probe(self, catalogue: Catalogue, outbox: Deliveries, clock: Clock) -> None:
         for _ in range(9):
             announced_record(catalogue, "crm")
         attempts = take(outbox, want=8)
@@ -191,7 +189,7 @@ class DeliveriesContract:
         clock.now += 1
         assert len(take(outbox)) == 1
 
-    def test_who_dies_while_it_probes_leaves_the_probe_to_others(
+    def test_lost_probe_is_repeated_after_its_lease(
         self, catalogue: Catalogue, outbox: Deliveries, clock: Clock
     ) -> None:
         for _ in range(2):
@@ -202,7 +200,7 @@ class DeliveriesContract:
         clock.now += 41
         assert len(take(outbox)) == 1
 
-    def test_a_success_closes_it_and_brings_forward_what_failed_meanwhile(
+    def test_success_closes_the_circuit_and_makes_failed_deliveries_due(
         self, catalogue: Catalogue, outbox: Deliveries, clock: Clock
     ) -> None:
         announced_record(catalogue, "crm")
@@ -220,9 +218,7 @@ class DeliveriesContract:
         assert len(found.attempts) == 5, "all but the one that failed before the outage"
         assert {attempt.attempts for attempt in found.attempts} == {1}
 
-    def test_probes_come_more_seldom_the_longer_it_is_away(
-        self, catalogue: Catalogue, outbox: Deliveries, clock: Clock
-    ) -> None:
+    def test_probe_delay_grows_with_the_outage(self, catalogue: Catalogue, outbox: Deliveries, clock: Clock) -> None:
         waits: list[int] = []
         announced_record(catalogue, "crm")
         note(outbox, failed(take(outbox, want=1)[0], 1, gone=True))
@@ -234,20 +230,20 @@ class DeliveriesContract:
         assert (waits[0], waits[-1]) == (1000, 60_000)
         assert waits == sorted(waits)
 
-    def test_a_receiver_that_asks_for_quiet_is_left_alone_but_not_for_days(
+    def test_retry_after_delays_the_probe_up_to_a_limit(
         self, catalogue: Catalogue, outbox: Deliveries, clock: Clock
     ) -> None:
         announced_record(catalogue, "crm")
         note(outbox, failed(take(outbox)[0], 1, gone=True, retry_after_s=90_000))
         assert outbox.circuit("crm").wait_ms(int(clock.now * 1000)) == 600_000
 
-    def test_a_first_failure_has_a_moment_for_the_probe_already(self, catalogue: Catalogue, outbox: Deliveries) -> None:
+    def test_first_failure_schedules_a_probe(self, catalogue: Catalogue, outbox: Deliveries) -> None:
         """Another process may note the failure that opens the circuit without having seen this one."""
         announced_record(catalogue, "crm")
         assert not note(outbox, failed(take(outbox)[0]))
         assert outbox.circuit("crm").probe_at is not None
 
-    def test_one_bad_event_among_good_ones_opens_nothing(self, catalogue: Catalogue, outbox: Deliveries) -> None:
+    def test_success_between_failures_keeps_the_circuit_closed(self, catalogue: Catalogue, outbox: Deliveries) -> None:
         for _ in range(10):
             announced_record(catalogue, "crm")
             announced_record(catalogue, "crm")
@@ -255,7 +251,7 @@ class DeliveriesContract:
             assert not note(outbox, failed(bad, 3600), DeliveryResult(good))
         assert outbox.circuit("crm").failures == 0
 
-    def test_a_redelivery_probes_an_open_circuit_at_once(
+    def test_redelivery_probes_an_open_circuit_at_once(
         self, catalogue: Catalogue, outbox: Deliveries, clock: Clock
     ) -> None:
         announced_record(catalogue, "crm")
@@ -267,9 +263,7 @@ class DeliveriesContract:
 
     # --- looking after them ---
 
-    def test_how_things_stand_is_told_for_each_endpoint(
-        self, catalogue: Catalogue, outbox: Deliveries, clock: Clock
-    ) -> None:
+    def test_endpoint_stats_cover_each_endpoint(self, catalogue: Catalogue, outbox: Deliveries, clock: Clock) -> None:
         announced_record(catalogue, "crm", "old")
         clock.now += 10
         announced_record(catalogue, "crm")
@@ -280,9 +274,7 @@ class DeliveriesContract:
         assert (found["old"].pending, found["old"].undelivered, found["old"].circuit.failures) == (0, 1, 1)
         assert (found["idle"].pending, found["idle"].circuit.open) == (0, False)
 
-    def test_a_listing_is_narrowed_and_goes_on_in_pages(
-        self, catalogue: Catalogue, outbox: Deliveries, clock: Clock
-    ) -> None:
+    def test_find_filters_and_pages_deliveries(self, catalogue: Catalogue, outbox: Deliveries, clock: Clock) -> None:
         for number in range(5):
             announced_record(catalogue, "crm", session=f"s{number % 2}")
             clock.now += 1
@@ -293,9 +285,7 @@ class DeliveriesContract:
         assert (len(seen), seen) == (5, sorted(seen, reverse=True))
         assert outbox.count(DeliveryFilters(since=int((clock.now - 2.5) * 1000))) == 2
 
-    def test_what_is_older_than_the_schedule_is_given_up_but_not_while_it_is_being_tried(
-        self, catalogue: Catalogue, outbox: Deliveries, clock: Clock
-    ) -> None:
+    def test_give_up_skips_deliveries_in_progress(self, catalogue: Catalogue, outbox: Deliveries, clock: Clock) -> None:
         announced_record(catalogue, "crm")
         announced_record(catalogue, "crm")
         clock.now += 100
@@ -306,9 +296,7 @@ class DeliveriesContract:
         assert (record.error, record.next_at) == ("there is no endpoint crm", None)
         assert outbox.count(DeliveryFilters(status=PENDING)) == 2
 
-    def test_what_was_delivered_long_ago_is_forgotten(
-        self, catalogue: Catalogue, outbox: Deliveries, clock: Clock
-    ) -> None:
+    def test_trim_deletes_old_delivered_rows(self, catalogue: Catalogue, outbox: Deliveries, clock: Clock) -> None:
         for _ in range(3):
             announced_record(catalogue, "crm")
         well, bad, _ = take(outbox)
@@ -320,7 +308,7 @@ class DeliveriesContract:
         assert outbox.get(well.id) is None
         assert outbox.count(DeliveryFilters()) == 3
 
-    def test_a_time_of_a_clock_that_was_wrong_keeps_nothing_waiting(
+    def test_fix_due_times_repairs_times_of_a_wrong_clock(
         self, catalogue: Catalogue, outbox: Deliveries, clock: Clock
     ) -> None:
         right = clock.now
@@ -337,7 +325,9 @@ class DeliveriesContract:
         assert len(take(outbox)) == 2
         assert outbox.fix_due_times(lease_s=40) == 0
 
-    def test_a_deletion_leaves_no_words_and_sends_nothing_more(self, catalogue: Catalogue, outbox: Deliveries) -> None:
+    def test_deletion_withdraws_deliveries_and_clears_their_texts(
+        self, catalogue: Catalogue, outbox: Deliveries
+    ) -> None:
         record, other = announced_record(catalogue, "crm", "logs"), announced_record(catalogue, "crm")
         note(outbox, DeliveryResult(take(outbox, "logs")[0]), endpoint="logs")
         [under_way] = [attempt for attempt in take(outbox) if attempt.media_id == record.id]
@@ -351,7 +341,7 @@ class DeliveriesContract:
         assert outbox.count(DeliveryFilters(status=PENDING)) == 1
         assert deliveries_of(catalogue, other)[0].status is PENDING
 
-    def test_what_was_given_up_and_then_deleted_is_nobodys_business_any_more(
+    def test_deletion_withdraws_undelivered_events(
         self, catalogue: Catalogue, outbox: Deliveries, clock: Clock
     ) -> None:
         record = announced_record(catalogue, "crm")

@@ -24,7 +24,7 @@ class FailuresContract:
 
     # --- failures in groups ---
 
-    def test_what_ended_badly_is_grouped_by_code_and_stage(self, catalogue: Catalogue, clock: Clock) -> None:
+    def test_failures_are_grouped_by_code_and_stage(self, catalogue: Catalogue, clock: Clock) -> None:
         first = finished(catalogue, Status.FAILED, of=attachment(session="a"))
         clock.now += 10
         finished(catalogue, Status.FAILED, of=attachment(session="b"))
@@ -43,9 +43,7 @@ class FailuresContract:
         assert (groups[0].sessions, groups[0].busiest) == (2, ("b", "a"))
         assert [group.example for group in groups] == [last, other, gone]
 
-    def test_what_goes_again_or_is_deleted_or_only_waits_for_its_next_attempt_is_in_no_group(
-        self, catalogue: Catalogue
-    ) -> None:
+    def test_groups_omit_replayed_deleted_and_retried_attachments(self, catalogue: Catalogue) -> None:
         again, deleted = (finished(catalogue, Status.FAILED) for _ in range(2))
         assert catalogue.reopen(again.id)
         assert catalogue.deletions.start(deleted.id)
@@ -54,7 +52,7 @@ class FailuresContract:
         catalogue.release(trying, stage=Stage.FETCH, attempts=1, error=trouble)
         assert catalogue.failures.find() == []
 
-    def test_groups_are_of_a_time_and_of_a_session(self, catalogue: Catalogue, clock: Clock) -> None:
+    def test_groups_can_be_limited_by_time_and_session(self, catalogue: Catalogue, clock: Clock) -> None:
         finished(catalogue, Status.REJECTED, of=attachment(session="<b>'; --"))
         clock.now += 1000
         since = catalogue.now()
@@ -65,7 +63,7 @@ class FailuresContract:
         assert catalogue.failures.find(since=since, session="<b>'; --") == []
         assert catalogue.failures.find(session="nobody") == []
 
-    def test_three_sessions_are_named_those_with_the_most_first(self, catalogue: Catalogue) -> None:
+    def test_group_names_the_three_busiest_sessions(self, catalogue: Catalogue) -> None:
         for number, session in enumerate(("a", "b", "c", "d", "e"), 1):
             for _ in range(number):
                 finished(catalogue, Status.FAILED, of=attachment(session=session))
@@ -74,7 +72,7 @@ class FailuresContract:
 
     # --- search ---
 
-    def test_everything_at_hand_finds_its_attachment(self, catalogue: Catalogue) -> None:
+    def test_search_finds_by_id_hash_message_chat_and_words(self, catalogue: Catalogue) -> None:
         number = "5511987654321"
         found = finished(
             catalogue,
@@ -95,12 +93,12 @@ class FailuresContract:
             assert [one.id for one in page.records] == [found.id], text
             assert (page.more, page.partial) == (False, False)
 
-    def test_what_fits_nothing_finds_nothing(self, catalogue: Catalogue) -> None:
+    def test_search_without_match_is_empty(self, catalogue: Catalogue) -> None:
         finished(catalogue, of=attachment(caption="100 percent_of nothing", chat="1@c.us"))
         for text in ("", "  ", "%", "100%", "percentxof", "nothing else", "f" * 32, "0" * 64, "\0\ud800", "'; DROP --"):
             assert catalogue.search.find(text, Filters()).records == [], text
 
-    def test_filters_narrow_what_is_found_in_every_way(self, catalogue: Catalogue) -> None:
+    def test_search_applies_filters_to_every_match(self, catalogue: Catalogue) -> None:
         def made(session: str, status: Status) -> Record:
             return finished(catalogue, status, of=attachment(session=session, chat="7@c.us", caption="word", part=1))
 
@@ -113,7 +111,7 @@ class FailuresContract:
             assert catalogue.search.find(text, Filters(since=catalogue.now() + 1)).records == []
         assert catalogue.search.find(failed.id, Filters(session="b")).records == []
 
-    def test_pages_follow_each_other_while_new_ones_come_in(self, catalogue: Catalogue, clock: Clock) -> None:
+    def test_search_pages_stay_stable_while_attachments_arrive(self, catalogue: Catalogue, clock: Clock) -> None:
         expected = []
         for number in range(11):
             clock.now += number % 2  # some came in the same millisecond
@@ -135,7 +133,7 @@ class FailuresContract:
             assert len(ids) == len(set(ids))
             assert [one.received_at for one in found] == sorted((one.received_at for one in found), reverse=True)
 
-    def test_words_are_looked_for_among_the_newest_that_fit_and_the_rest_by_index_alone(
+    def test_word_search_covers_the_newest_matches_only(
         self, catalogue: Catalogue, clock: Clock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(search_module, "WITHIN", 5)

@@ -37,10 +37,10 @@ class HistoryContract:
     def media_id(self, catalogue: Catalogue) -> str:
         return catalogue.accept(attachment()).id
 
-    def test_what_nobody_has_worked_on_has_no_history(self, catalogue: Catalogue, media_id: str) -> None:
+    def test_new_attachment_has_no_history(self, catalogue: Catalogue, media_id: str) -> None:
         assert catalogue.history(media_id) == catalogue.history("0" * 32) == catalogue.history("' OR 1=1 --") == []
 
-    def test_each_move_tells_what_happened_before_it(self, catalogue: Catalogue, media_id: str) -> None:
+    def test_each_write_appends_the_pending_entries(self, catalogue: Catalogue, media_id: str) -> None:
         claim = claimed(catalogue, media_id)
         attempted(claim, Stage.FETCH, HistoryOutcome.RETRY, message=TROUBLE.message)
         catalogue.release(claim, stage=Stage.FETCH, attempts=1, error=TROUBLE)
@@ -61,7 +61,7 @@ class HistoryContract:
         assert catalogue.history(media_id)[0].message == "media.example was silent for 15 s \ufffd ? ção"
         assert claim.attempt_log.pending_lines() == ""
 
-    def test_an_ending_is_told_once_however_often_it_is_said(self, catalogue: Catalogue, media_id: str) -> None:
+    def test_repeated_failure_is_recorded_once(self, catalogue: Catalogue, media_id: str) -> None:
         claim = claimed(catalogue, media_id)
         for _ in range(2):
             catalogue.mark_failed(claim, failure(code=Code.POISON, message="3 workers died"))
@@ -69,12 +69,12 @@ class HistoryContract:
         assert told(catalogue, media_id) == [(0, "fetch", 3, "failed")]
         assert [entry.code for entry in catalogue.history(media_id)] == ["poison"]
 
-    def test_what_was_cancelled_says_so(self, catalogue: Catalogue, media_id: str) -> None:
+    def test_cancellation_is_in_the_history(self, catalogue: Catalogue, media_id: str) -> None:
         claim = claimed(catalogue, media_id)
         catalogue.mark_failed(claim, failure(Status.REJECTED, code=Code.CANCELLED, message="it was cancelled"))
         assert told(catalogue, media_id) == [(0, "fetch", 3, "cancelled")]
 
-    def test_a_replay_is_told_with_its_run(self, catalogue: Catalogue, media_id: str) -> None:
+    def test_replay_is_in_the_history_with_its_run(self, catalogue: Catalogue, media_id: str) -> None:
         for new in (None, NewSource(url="https://media.example/again")):
             claim = claimed(catalogue, media_id)
             catalogue.mark_failed(claim, failure(Status.EXPIRED))
@@ -89,7 +89,7 @@ class HistoryContract:
         ]
         assert [entry.message for entry in catalogue.history(media_id)][1::2] == [None, "with a new source"]
 
-    def test_a_lost_claim_tells_nothing(self, catalogue: Catalogue, media_id: str) -> None:
+    def test_lost_claim_writes_no_history(self, catalogue: Catalogue, media_id: str) -> None:
         lost = claimed(catalogue, media_id)
         held = claimed(catalogue, media_id, takeover=True)
         attempted(lost, Stage.FETCH)
@@ -106,7 +106,7 @@ class HistoryContract:
         catalogue.finish(held, announced=True)
         assert catalogue.history(media_id) == []
 
-    def test_it_does_not_grow_without_end_and_the_newest_stay(self, catalogue: Catalogue, media_id: str) -> None:
+    def test_history_is_limited_and_keeps_the_newest(self, catalogue: Catalogue, media_id: str) -> None:
         longest = 0
         for attempt in range(1, 400):
             claim = claimed(catalogue, media_id)
@@ -118,7 +118,7 @@ class HistoryContract:
         assert attempts == list(range(attempts[0], 400))
         assert len(attempts) > 50
 
-    def test_a_deletion_takes_it_along(self, catalogue: Catalogue, media_id: str) -> None:
+    def test_deletion_clears_the_history(self, catalogue: Catalogue, media_id: str) -> None:
         claim = claimed(catalogue, media_id)
         catalogue.mark_failed(claim, failure())
         catalogue.finish(claim, announced=True)

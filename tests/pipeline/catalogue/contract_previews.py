@@ -14,7 +14,7 @@ class PreviewsContract:
     def catalogue(self, url: str) -> Catalogue:
         return Catalogue(url)
 
-    def test_the_previews_of_many_contents_are_found_by_their_hashes(self, catalogue: Catalogue) -> None:
+    def test_get_many_returns_previews_by_hash(self, catalogue: Catalogue) -> None:
         hashes = [f"{number:064x}" for number in range(450)]
         made = Preview(sha256=hashes[0], state=PreviewState.MADE, thumbhash="YJqGPQw7", width=320, height=200)
         sound = Preview(sha256=hashes[449], state=PreviewState.MADE, peaks=(0, 100, 7))
@@ -24,7 +24,7 @@ class PreviewsContract:
         assert catalogue.previews.get_many(hashes[:20]) == {hashes[0]: made}
         assert catalogue.previews.get_many([]) == {}
 
-    def test_the_newest_word_on_a_preview_stands_until_it_is_forgotten(self, catalogue: Catalogue) -> None:
+    def test_save_replaces_a_preview_until_it_is_deleted(self, catalogue: Catalogue) -> None:
         first = Preview(sha256="ab" * 32, state=PreviewState.MADE, width=1, height=2)
         second = Preview(sha256="ab" * 32, state=PreviewState.FAILED)
         catalogue.previews.save(first)

@@ -50,7 +50,7 @@ def holding(sha256: str = HASH, *, deduplicated: bool = False) -> Stored:
     return Stored(validated=Validated(detected=detected, facts=Facts()), storage_key=content_key(sha256), name="x.jpeg")
 
 
-class FlightsContract:
+class SingleFlightContract:
     """To be subclassed with a fixture `url`: a migrated, empty catalogue."""
 
     @pytest.fixture
@@ -85,15 +85,13 @@ class FlightsContract:
         catalogue.finish(claim, announced=True)
         return claim
 
-    def test_of_two_at_once_the_second_waits_and_is_not_claimed(self, catalogue: Catalogue) -> None:
+    def test_second_claim_of_the_same_content_waits(self, catalogue: Catalogue) -> None:
         self.accepted(catalogue)
         second = catalogue.accept(declaring(url=elsewhere())).id
         assert self.waits_s(catalogue, second) <= 2
         assert not isinstance(catalogue.claim(second, lease_s=LEASE_S), Refusal)
 
-    def test_who_waits_is_asked_again_when_the_other_has_taken_twice_as_long(
-        self, catalogue: Catalogue, clock: Clock
-    ) -> None:
+    def test_wait_is_as_long_as_the_other_fetch_has_taken(self, catalogue: Catalogue, clock: Clock) -> None:
         self.accepted(catalogue)
         second = catalogue.accept(declaring()).id
         waits = []
@@ -104,51 +102,49 @@ class FlightsContract:
         assert waits[4] == pytest.approx(0.2, rel=0.1)
         assert waits[-1] == 2
 
-    def test_what_is_stored_is_held_for_its_session(self, catalogue: Catalogue) -> None:
+    def test_stored_content_matches_in_its_session(self, catalogue: Catalogue) -> None:
         self.done(catalogue)
         assert self.accepted(catalogue, url=elsewhere()).content_match is ContentMatch.BY_HASH
 
-    def test_it_is_held_as_soon_as_it_is_stored(self, catalogue: Catalogue) -> None:
+    def test_content_matches_as_soon_as_it_is_stored(self, catalogue: Catalogue) -> None:
         first = self.accepted(catalogue)
         mark_stored(catalogue, first, holding())
         assert self.accepted(catalogue, url=elsewhere()).content_match is ContentMatch.BY_HASH
 
-    def test_another_session_that_only_knows_the_hash_has_no_right_to_it(self, catalogue: Catalogue) -> None:
+    def test_hash_alone_does_not_match_in_another_session(self, catalogue: Catalogue) -> None:
         self.done(catalogue)
         assert self.accepted(catalogue, session="stranger", url=elsewhere()).content_match is None
 
-    def test_nor_does_it_wait_for_it(self, catalogue: Catalogue) -> None:
+    def test_hash_alone_does_not_wait_for_another_session(self, catalogue: Catalogue) -> None:
         self.accepted(catalogue)
         assert self.accepted(catalogue, session="stranger", url=elsewhere()).content_match is None
 
     @pytest.mark.parametrize("same", [{"url": "https://a.example/f?sig=1"}, {"media_key": KEY, "direct_path": "/v/f"}])
-    def test_another_session_with_the_same_source_has_a_right_to_it(
-        self, catalogue: Catalogue, same: dict[str, str]
-    ) -> None:
+    def test_same_source_matches_in_another_session(self, catalogue: Catalogue, same: dict[str, str]) -> None:
         self.done(catalogue, **same)
         assert self.accepted(catalogue, session="other", **same).content_match is ContentMatch.BY_SOURCE
 
-    def test_a_media_key_is_the_same_source_whatever_path_and_spelling(self, catalogue: Catalogue) -> None:
+    def test_same_media_key_is_the_same_source(self, catalogue: Catalogue) -> None:
         self.done(catalogue, media_key=KEY, direct_path="/v/one?oe=1", kind="image")
         again = {"media_key": bytes.fromhex(KEY), "direct_path": "/v/two?oe=2", "gateway": "waha"}
         assert self.accepted(catalogue, session="other", **again).content_match is ContentMatch.BY_SOURCE
 
-    def test_another_media_key_is_another_source_though_the_url_is_the_same(self, catalogue: Catalogue) -> None:
+    def test_other_media_key_is_another_source(self, catalogue: Catalogue) -> None:
         self.done(catalogue, media_key=KEY)
         assert self.accepted(catalogue, session="other", media_key="cd" * 32).content_match is None
 
-    def test_another_gateway_has_other_rights_at_a_url(self, catalogue: Catalogue) -> None:
+    def test_other_gateway_is_another_source(self, catalogue: Catalogue) -> None:
         self.done(catalogue, gateway="waha")
         assert self.accepted(catalogue, session="other", gateway="media").content_match is None
 
-    def test_what_came_by_the_hash_proves_nothing_of_the_source_that_it_named(self, catalogue: Catalogue) -> None:
+    def test_content_matched_by_hash_does_not_prove_its_source(self, catalogue: Catalogue) -> None:
         """Else somebody could send one session a forged message, and show its source in another."""
         self.done(catalogue)
         forged = {"media_key": KEY, "direct_path": "/v/forged"}
         assert self.done(catalogue, **forged).content_match is ContentMatch.BY_HASH
         assert self.accepted(catalogue, session="forger", **forged).content_match is None
 
-    def test_nor_does_what_was_replayed_with_another_source(self, catalogue: Catalogue) -> None:
+    def test_content_replayed_with_a_new_source_does_not_prove_the_old_one(self, catalogue: Catalogue) -> None:
         failed = self.accepted(catalogue)
         catalogue.mark_failed(failed, failure(Status.EXPIRED, code=Code.SOURCE_GONE))
         catalogue.finish(failed, announced=True)
@@ -159,7 +155,7 @@ class FlightsContract:
         assert self.accepted(catalogue, session="one", **source).content_match is None
         assert self.accepted(catalogue, session="two").content_match is None
 
-    def test_a_replay_waits_and_takes_as_a_new_one_does(self, catalogue: Catalogue) -> None:
+    def test_replay_waits_and_matches_like_a_new_attachment(self, catalogue: Catalogue) -> None:
         failed = self.accepted(catalogue)
         catalogue.mark_failed(failed, failure(Status.FAILED))
         catalogue.finish(failed, announced=True)
@@ -169,14 +165,14 @@ class FlightsContract:
         mark_stored(catalogue, other, holding())
         assert self.to_fetch(catalogue, failed.id).content_match is ContentMatch.BY_HASH
 
-    def test_for_all_the_hash_is_enough(self, catalogue: Catalogue) -> None:
+    def test_anyone_matches_by_hash_alone(self, catalogue: Catalogue) -> None:
         first = self.accepted(catalogue)
         stranger = catalogue.accept(declaring(session="stranger", url=elsewhere())).id
         self.waits_s(catalogue, stranger, ALL)
         mark_stored(catalogue, first, holding())
         assert self.to_fetch(catalogue, stranger, ALL).content_match is ContentMatch.BY_HASH
 
-    def test_who_does_not_wait_takes_what_is_stored_all_the_same(self, catalogue: Catalogue) -> None:
+    def test_claim_without_waiting_still_matches_stored_content(self, catalogue: Catalogue) -> None:
         first = self.accepted(catalogue)
         second = catalogue.accept(declaring()).id
         patient = self.to_fetch(catalogue, second, SingleFlight(waits=False))
@@ -185,20 +181,20 @@ class FlightsContract:
         mark_stored(catalogue, first, holding())
         assert self.to_fetch(catalogue, second, SingleFlight(waits=False)).content_match is ContentMatch.BY_SOURCE
 
-    def test_another_hash_and_none_at_all_stand_for_themselves(self, catalogue: Catalogue) -> None:
+    def test_other_or_missing_hash_does_not_match(self, catalogue: Catalogue) -> None:
         self.accepted(catalogue)
         self.accepted(catalogue, file_sha256=None)
         assert self.accepted(catalogue, file_sha256="cd" * 32).content_match is None
         assert self.accepted(catalogue, file_sha256=None).content_match is None
 
-    def test_bytes_that_came_along_wait_for_nobody_and_hold_nobody_up(self, catalogue: Catalogue) -> None:
+    def test_inline_bytes_neither_wait_nor_delay_others(self, catalogue: Catalogue) -> None:
         self.accepted(catalogue)
         brought = catalogue.accept(declaring(), intake=True).id
         assert self.to_fetch(catalogue, brought).content_match is None
         assert self.accepted(catalogue, session="other", url=None, data="YQ==").content_match is None
 
     @pytest.mark.parametrize("how", ["released", "ended"])
-    def test_the_next_one_takes_over_at_once_from_one_that_failed(self, catalogue: Catalogue, how: str) -> None:
+    def test_next_attachment_fetches_at_once_after_a_failure(self, catalogue: Catalogue, how: str) -> None:
         first = self.accepted(catalogue)
         second = catalogue.accept(declaring()).id
         self.waits_s(catalogue, second)
@@ -210,7 +206,9 @@ class FlightsContract:
         if how == "released":
             self.waits_s(catalogue, first.id)
 
-    def test_one_whose_worker_died_is_waited_for_until_its_lease_ends(self, catalogue: Catalogue, clock: Clock) -> None:
+    def test_fetch_of_a_dead_worker_is_awaited_until_its_lease_expires(
+        self, catalogue: Catalogue, clock: Clock
+    ) -> None:
         self.accepted(catalogue)
         second = catalogue.accept(declaring()).id
         clock.now += LEASE_S - 1
@@ -218,27 +216,25 @@ class FlightsContract:
         clock.now += 2
         assert self.to_fetch(catalogue, second).content_match is None
 
-    def test_a_clock_that_was_wrong_holds_nobody_up_for_ever(self, catalogue: Catalogue, clock: Clock) -> None:
+    def test_lease_of_a_wrong_clock_is_not_awaited(self, catalogue: Catalogue, clock: Clock) -> None:
         clock.now += 3600
         self.accepted(catalogue)
         clock.now -= 3600
         assert self.accepted(catalogue).content_match is None
 
-    def test_nobody_waits_longer_than_a_minute_for_a_source_that_is_not_his(
-        self, catalogue: Catalogue, clock: Clock
-    ) -> None:
+    def test_wait_for_another_source_is_limited_to_a_minute(self, catalogue: Catalogue, clock: Clock) -> None:
         waiting = [catalogue.accept(declaring(url=url)).id for url in (elsewhere(), "https://media.example/x")]
         clock.now += 61
         self.accepted(catalogue)
         assert self.to_fetch(catalogue, waiting[0]).content_match is None
         self.waits_s(catalogue, waiting[1])
 
-    def test_what_is_deleted_is_held_for_nobody(self, catalogue: Catalogue) -> None:
+    def test_deleted_content_does_not_match(self, catalogue: Catalogue) -> None:
         first = self.done(catalogue)
         assert catalogue.deletions.start(first.id)
         assert self.accepted(catalogue).content_match is None
 
-    def test_what_was_deduplicated_is_counted(self, catalogue: Catalogue) -> None:
+    def test_deduplicated_content_is_counted(self, catalogue: Catalogue) -> None:
         self.done(catalogue)
         again = self.accepted(catalogue)
         catalogue.mark_stored_many([(again, holding(deduplicated=True))])
@@ -246,7 +242,7 @@ class FlightsContract:
         totals = catalogue.totals()
         assert (totals["stored"], totals["deduplicated"], totals["done"]) == (2, 1, 2)
 
-    def test_of_many_that_are_claimed_at_the_same_moment_one_is_fetched(self, url: str) -> None:
+    def test_concurrent_claims_of_one_content_fetch_once(self, url: str) -> None:
         catalogues = [Catalogue(url) for _ in range(3)]
         for turn in range(8):
             sha256 = hashlib.sha256(bytes([turn])).hexdigest()

@@ -23,7 +23,7 @@ class StatisticsContract:
     def catalogue(self, url: str, clock: Clock) -> Catalogue:
         return Catalogue(url, clock=clock)
 
-    def test_endings_are_counted_in_the_minute_in_which_they_came(self, catalogue: Catalogue, clock: Clock) -> None:
+    def test_outcomes_are_counted_by_minute(self, catalogue: Catalogue, clock: Clock) -> None:
         began = catalogue.now()
         finished(catalogue)
         finished(catalogue)
@@ -41,7 +41,7 @@ class StatisticsContract:
             (3 * MINUTE_MS, {}),
         ]
 
-    def test_durations_are_of_what_was_done_at_its_first_go(self, catalogue: Catalogue, clock: Clock) -> None:
+    def test_minute_durations_cover_first_runs_only(self, catalogue: Catalogue, clock: Clock) -> None:
         waiting = [claimed(catalogue, catalogue.accept(attachment()).id) for _ in range(20)]
         for claim in waiting:
             clock.now += 1
@@ -57,12 +57,12 @@ class StatisticsContract:
         assert minute.endings == {"done": 21}
         assert (minute.p50_ms, minute.p95_ms) == (10_000, 19_000)
 
-    def test_a_minute_in_which_nothing_was_done_has_no_durations(self, catalogue: Catalogue) -> None:
+    def test_minute_without_done_attachments_has_no_durations(self, catalogue: Catalogue) -> None:
         finished(catalogue, Status.REJECTED)
         [minute] = catalogue.statistics.minutes(catalogue.now(), catalogue.now())
         assert (minute.endings, minute.p50_ms, minute.p95_ms) == ({"rejected": 1}, None, None)
 
-    def test_who_fails_most_comes_first_and_yesterday_does_not_count(self, catalogue: Catalogue, clock: Clock) -> None:
+    def test_failed_by_session_orders_by_count_since_a_time(self, catalogue: Catalogue, clock: Clock) -> None:
         finished(catalogue, Status.FAILED, of=attachment(session="old"))
         clock.now += 3600
         since = catalogue.now()
@@ -72,7 +72,7 @@ class StatisticsContract:
         assert list(catalogue.statistics.failed_by_session(since, limit=2).items()) == [("b", 3), ("a", 2)]
         assert "old" not in catalogue.statistics.failed_by_session(since, limit=9)
 
-    def test_of_each_session_the_newest_is_known(self, catalogue: Catalogue, clock: Clock) -> None:
+    def test_last_received_is_the_newest_of_each_session(self, catalogue: Catalogue, clock: Clock) -> None:
         catalogue.accept(attachment(session="a"))
         clock.now += 5
         catalogue.accept(attachment(session="a"))

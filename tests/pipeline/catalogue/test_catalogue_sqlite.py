@@ -22,9 +22,9 @@ from pipeline.catalogue.database import Database
 from pipeline.errors import Code, RetryableError, SettingsError, SupersededError
 from pipeline.models import Stage, Status
 from tests.pipeline.catalogue.contract_catalogue import CatalogueContract
-from tests.pipeline.catalogue.contract_claim_writes import MovesContract
+from tests.pipeline.catalogue.contract_claim_writes import ClaimWritesContract
 from tests.pipeline.catalogue.contract_history import HistoryContract
-from tests.pipeline.catalogue.contract_single_flight import FlightsContract
+from tests.pipeline.catalogue.contract_single_flight import SingleFlightContract
 from tests.support.catalogues import MEDIA_KEY, attachment, claimed, failure, finished, stored
 
 ROOT = Path(__file__).parents[3]
@@ -55,13 +55,13 @@ class TestContract(CatalogueContract):
         return url
 
 
-class TestFlights(FlightsContract):
+class TestSingleFlight(SingleFlightContract):
     @pytest.fixture
     def url(self, url: str) -> str:
         return url
 
 
-class TestMoves(MovesContract):
+class TestClaimWrites(ClaimWritesContract):
     @pytest.fixture
     def url(self, url: str) -> str:
         return url
@@ -73,13 +73,13 @@ class TestHistory(HistoryContract):
         return url
 
 
-def test_a_folder_made_for_the_file_is_its_users_alone(tmp_path: Path) -> None:
+def test_created_directory_is_private(tmp_path: Path) -> None:
     Catalogue(f"sqlite:///{tmp_path}/var/catalogue.db").migrate()
     assert (tmp_path / "var").stat().st_mode & 0o777 == 0o700
 
 
 @pytest.mark.parametrize("place", ["/proc/none/catalogue.db", "{}/file/catalogue.db"])
-def test_a_folder_that_cannot_be_made_is_told_with_its_setting(tmp_path: Path, place: str) -> None:
+def test_directory_that_cannot_be_created_names_the_setting(tmp_path: Path, place: str) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(SettingsError, match=r"DATABASE_URL: cannot create the directory .*VAR_DIR"):
         Catalogue(f"sqlite:///{place.format(tmp_path)}")
@@ -97,7 +97,7 @@ def carry(url: str, process: int, failures: Any) -> None:
         raise
 
 
-def test_many_processes_write_one_file_and_every_count_is_right(url: str) -> None:
+def test_concurrent_processes_count_correctly(url: str) -> None:
     failures = SPAWN.Queue()
     writers = [SPAWN.Process(target=carry, args=(url, number, failures)) for number in range(4)]
     for writer in writers:
@@ -111,7 +111,7 @@ def test_many_processes_write_one_file_and_every_count_is_right(url: str) -> Non
     assert (totals["received"], totals["duplicates"]) == (121, 119)
 
 
-def test_processes_that_start_at_once_migrate_once(tmp_path: Path) -> None:
+def test_concurrent_migrations_run_once(tmp_path: Path) -> None:
     program = (
         "import sys; from pipeline.catalogue import Catalogue\n"
         "catalogue = Catalogue(sys.argv[1]); catalogue.migrate(); catalogue.check_schema()"
@@ -124,7 +124,7 @@ def test_processes_that_start_at_once_migrate_once(tmp_path: Path) -> None:
     assert [(process.communicate(timeout=60)[1], process.returncode) for process in started] == [("", 0)] * 4
 
 
-def test_tables_that_are_missing_are_named_with_the_remedy(tmp_path: Path) -> None:
+def test_missing_tables_raise_an_error_with_the_remedy(tmp_path: Path) -> None:
     catalogue = Catalogue(f"sqlite:///{tmp_path}/new.db")
     for use in (catalogue.check_schema, catalogue.totals, lambda: catalogue.accept(attachment())):
         with pytest.raises(CatalogueError, match="esteira start"):
@@ -134,14 +134,14 @@ def test_tables_that_are_missing_are_named_with_the_remedy(tmp_path: Path) -> No
     assert catalogue.accept(attachment()).fresh
 
 
-def test_tables_of_a_newer_version_are_left_alone(url: str) -> None:
+def test_newer_revision_is_refused(url: str) -> None:
     connected(url).execute("UPDATE alembic_version SET version_num = '9999'")
     for use in (Catalogue(url).check_schema, Catalogue(url).migrate):
         with pytest.raises(CatalogueError):
             use()
 
 
-def test_a_lock_is_waited_for(url: str) -> None:
+def test_write_waits_for_a_lock(url: str) -> None:
     other = connected(url)
     other.execute("BEGIN EXCLUSIVE")
     catalogue = Catalogue(url)
@@ -155,7 +155,7 @@ def test_a_lock_is_waited_for(url: str) -> None:
     assert answers[0].fresh
 
 
-def test_a_lock_that_stays_may_be_tried_again_later(url: str) -> None:
+def test_permanent_lock_is_a_retryable_error(url: str) -> None:
     other = connected(url)
     other.execute("BEGIN EXCLUSIVE")
     catalogue = Catalogue(url, wait_s=0.1)
@@ -168,7 +168,7 @@ def test_a_lock_that_stays_may_be_tried_again_later(url: str) -> None:
     assert catalogue.accept(attachment()).fresh
 
 
-def test_nobody_waits_for_a_turn_and_then_for_the_lock_as_long_again(url: str) -> None:
+def test_turn_and_lock_share_one_wait(url: str) -> None:
     other = connected(url)
     other.execute("BEGIN EXCLUSIVE")
     catalogue = Catalogue(url, wait_s=0.6)
@@ -187,7 +187,7 @@ def test_nobody_waits_for_a_turn_and_then_for_the_lock_as_long_again(url: str) -
     assert catalogue.accept(attachment()).fresh
 
 
-def test_a_connection_whose_last_user_had_no_time_left_gives_the_next_all_of_its_own(url: str) -> None:
+def test_connection_gets_the_busy_timeout_of_each_user(url: str) -> None:
     database = Database(url, durable=False, wait_s=0.5)
     other = connected(url)
     other.execute("BEGIN EXCLUSIVE")
@@ -199,7 +199,7 @@ def test_a_connection_whose_last_user_had_no_time_left_gives_the_next_all_of_its
     assert 400 < found[0] <= 500
 
 
-def test_a_lost_claim_leaves_no_transaction_open(url: str) -> None:
+def test_lost_claim_leaves_no_open_transaction(url: str) -> None:
     catalogue = Catalogue(url)
     claim = claimed(catalogue, catalogue.accept(attachment()).id)
     claimed(catalogue, claim.id, takeover=True)
@@ -208,7 +208,7 @@ def test_a_lost_claim_leaves_no_transaction_open(url: str) -> None:
     connected(url).execute("BEGIN IMMEDIATE")
 
 
-def test_a_damaged_file_is_told_in_one_line(url: str) -> None:
+def test_damaged_file_is_a_one_line_error(url: str) -> None:
     Catalogue(url).close()
     path = removed(url)
     path.write_bytes(b"this is no database at all" * 1000)
@@ -217,7 +217,7 @@ def test_a_damaged_file_is_told_in_one_line(url: str) -> None:
     assert "\n" not in caught.value.message
 
 
-def test_a_file_that_was_replaced_is_opened_anew(url: str) -> None:
+def test_replaced_file_is_reopened(url: str) -> None:
     catalogue = Catalogue(url)
     catalogue.accept(attachment())
     removed(url)
@@ -228,7 +228,7 @@ def test_a_file_that_was_replaced_is_opened_anew(url: str) -> None:
     assert Catalogue(url).count(Filters()) == 1
 
 
-def test_a_full_disk_may_be_tried_again_and_works_once_there_is_room(tmp_path: Path) -> None:
+def test_full_disk_is_a_retryable_error_and_recovers(tmp_path: Path) -> None:
     mount = tmp_path / "small"
     mount.mkdir()
     mounting = ["mount", "-t", "tmpfs", "-o", "size=2m", "none", mount]
@@ -256,7 +256,7 @@ def test_a_full_disk_may_be_tried_again_and_works_once_there_is_room(tmp_path: P
         subprocess.run(["umount", "-l", mount], check=True)
 
 
-def test_no_secret_reaches_an_error(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_contain_no_secret(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     connected(url).execute("CREATE TRIGGER no BEFORE INSERT ON media BEGIN SELECT RAISE(ABORT, 'refused'); END")
     with pytest.raises(Exception, match="cannot") as caught:
         Catalogue(url).accept(attachment(media_key=MEDIA_KEY, url="https://user:pass@host/?token=secret"))
@@ -269,20 +269,20 @@ def test_no_secret_reaches_an_error(url: str, monkeypatch: pytest.MonkeyPatch) -
     "wrong",
     ["", "nonsense", "mysql://u:secret@h/d", "sqlite://", "sqlite:///:memory:", "postgresql://u:secret@h:port/d"],
 )
-def test_a_url_that_cannot_be_used_is_named_without_its_password(wrong: str) -> None:
+def test_invalid_url_is_refused_without_its_password(wrong: str) -> None:
     with pytest.raises(SettingsError, match="DATABASE_URL") as caught:
         Catalogue(wrong)
     assert "secret" not in str(caught.value)
 
 
-def test_a_durable_catalogue_syncs_at_every_commit(url: str) -> None:
+def test_durable_catalogue_syncs_at_every_commit(url: str) -> None:
     for durable, expected in ((True, 2), (False, 1)):
         with Database(url, durable=durable).engine.connect() as connection:
             assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == expected
             assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
 
 
-def test_a_forked_child_works_with_connections_of_its_own(url: str) -> None:
+def test_forked_child_opens_its_own_connections(url: str) -> None:
     catalogue = Catalogue(url)
     catalogue.accept(attachment(message_id="before"))
     child = os.fork()
@@ -297,7 +297,7 @@ def test_a_forked_child_works_with_connections_of_its_own(url: str) -> None:
     assert catalogue.totals()["received"] == 3
 
 
-def test_a_killed_writer_leaves_the_file_whole(url: str) -> None:
+def test_killed_writer_leaves_an_intact_file(url: str) -> None:
     program = (
         "import sys; from pipeline.catalogue import Catalogue; from tests.support.catalogues import finished\n"
         "catalogue = Catalogue(sys.argv[1])\n"
@@ -316,7 +316,7 @@ def test_a_killed_writer_leaves_the_file_whole(url: str) -> None:
     assert catalogue.count(Filters(status=Status.DONE)) == totals["done"]
 
 
-def test_a_replay_of_what_failed_at_notify_without_content_starts_at_fetch(url: str) -> None:
+def test_replay_after_failed_notify_without_content_starts_at_fetch(url: str) -> None:
     catalogue = Catalogue(url)
     failed = finished(catalogue, Status.FAILED, stage=Stage.NOTIFY)
     record = catalogue.reopen(failed.id)

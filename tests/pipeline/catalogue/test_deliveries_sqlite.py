@@ -42,6 +42,6 @@ class TestContract(DeliveriesContract):
         (statements.listing(frozenset({"status"}), paged=False), "ix_deliveries_status (status=? AND created_at>?)"),
     ],
 )
-def test_each_query_has_its_index(url: str, statement: Executable, index: str) -> None:
+def test_each_statement_uses_its_index(url: str, statement: Executable, index: str) -> None:
     steps = plan(Database(url, durable=False), statement)
     assert any(index in step for step in steps), steps

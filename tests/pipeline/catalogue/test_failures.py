@@ -47,9 +47,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
 
 
 @pytest.mark.parametrize("narrowed", [False, True])
-def test_groups_are_read_from_one_index_in_its_order_and_never_from_the_table(
-    database: Database, narrowed: bool
-) -> None:
+def test_groups_are_read_from_one_covering_index(database: Database, narrowed: bool) -> None:
     steps = plan(database, failures.grouping(narrowed=narrowed))
     assert [step for step in steps if "media" in step] == [
         "SEARCH media USING COVERING INDEX ix_media_failures (error_code>?)"
@@ -59,7 +57,7 @@ def test_groups_are_read_from_one_index_in_its_order_and_never_from_the_table(
 
 
 @pytest.mark.parametrize("narrowed", [False, True])
-def test_an_example_is_found_by_its_index(database: Database, narrowed: bool) -> None:
+def test_example_uses_its_index(database: Database, narrowed: bool) -> None:
     [step] = plan(database, failures.example_of_group(narrowed=narrowed))
     assert "error_code=?" in step
     assert "received_at=?" in step
@@ -67,21 +65,19 @@ def test_an_example_is_found_by_its_index(database: Database, narrowed: bool) ->
 
 @pytest.mark.parametrize(("way", "paged"), [*itertools.product(WAYS, (False, True))])
 @pytest.mark.parametrize("by", COMBINATIONS[:: len(COMBINATIONS) - 1], ids=["all", "narrowed"])
-def test_each_exact_way_goes_by_its_own_index_whatever_the_filters(
-    database: Database, way: str, paged: bool, by: frozenset[str]
-) -> None:
+def test_each_exact_search_uses_its_index(database: Database, way: str, paged: bool, by: frozenset[str]) -> None:
     steps = plan(database, search.by_column(way, by, paged=paged))
     [step] = [step for step in steps if "media" in step]
     assert WAYS[way] in step
 
 
 @pytest.mark.parametrize("by", COMBINATIONS, ids=lambda by: "+".join(sorted(by)) or "all")
-def test_words_are_looked_for_along_an_index(database: Database, by: frozenset[str]) -> None:
+def test_word_search_uses_an_index(database: Database, by: frozenset[str]) -> None:
     for statement in (search.texts(by, paged=False), search.texts(by, paged=True), search.floor_of_words(by)):
         assert_indexed(plan(database, statement))
 
 
-def test_a_group_is_told_with_its_remedy_in_the_language_asked_for(url: str) -> None:
+def test_group_json_contains_the_remedy_in_the_given_language(url: str) -> None:
     catalogue = Catalogue(url)
     record = finished(catalogue, Status.FAILED)
     told = catalogue.failures.find()[0].to_json(language="pt-BR")

@@ -61,13 +61,13 @@ def words(count: int) -> list[str]:
     return [f"word {number}" for number in range(count)]
 
 
-def test_who_is_alone_waits_for_nobody(url: str) -> None:
+def test_single_write_does_not_wait(url: str) -> None:
     writer = Writer(url)
     assert [writer.do(word) for word in "ab"] == ["A", "B"]
     assert writer.batches == [["a"], ["b"]]
 
 
-def test_who_comes_while_the_file_is_locked_is_written_at_once_and_gets_his_own_answer(url: str) -> None:
+def test_items_that_arrive_during_a_lock_share_one_transaction(url: str) -> None:
     writer = Writer(url)
     given = words(50)
     with ThreadPoolExecutor(len(given)) as pool:
@@ -80,7 +80,7 @@ def test_who_comes_while_the_file_is_locked_is_written_at_once_and_gets_his_own_
     assert len(writer.batches) <= 2
 
 
-def test_no_transaction_grows_beyond_its_limit(url: str) -> None:
+def test_batch_size_is_limited(url: str) -> None:
     writer = Writer(url)
     given = words(MAX_BATCH + 50)
     with ThreadPoolExecutor(len(given)) as pool:
@@ -91,7 +91,7 @@ def test_no_transaction_grows_beyond_its_limit(url: str) -> None:
     assert max(map(len, writer.batches)) == MAX_BATCH
 
 
-def test_what_cannot_be_held_fails_for_its_sender_alone(url: str) -> None:
+def test_refused_item_fails_alone(url: str) -> None:
     writer = Writer(url, refused="word 7")
     given = words(20)
     with ThreadPoolExecutor(len(given)) as pool:
@@ -104,7 +104,7 @@ def test_what_cannot_be_held_fails_for_its_sender_alone(url: str) -> None:
     assert writer.do("after") == "AFTER"
 
 
-def test_a_lock_that_stays_is_told_to_each_when_his_own_patience_ends(url: str) -> None:
+def test_each_waiter_times_out_by_its_own_limit(url: str) -> None:
     writer = Writer(url)
     waits = [0.9, 0.3, 0.6, 0.3]
 
@@ -122,7 +122,7 @@ def test_a_lock_that_stays_is_told_to_each_when_his_own_patience_ends(url: str) 
     assert writer.batches == [["before"], ["after"]], "who was refused is not written afterwards"
 
 
-def test_a_mistake_in_the_work_leaves_nobody_waiting(url: str) -> None:
+def test_exception_in_the_work_releases_all_waiters(url: str) -> None:
     entered, go_on = threading.Event(), threading.Event()
 
     def work(_: Session, items: Sequence[str]) -> Sequence[str]:
@@ -162,7 +162,7 @@ def locked_elsewhere(url: str) -> Iterator[None]:
         holder.kill()
 
 
-def test_a_fork_in_the_middle_of_a_write_hinders_neither_process(url: str) -> None:
+def test_fork_during_a_write_blocks_neither_process(url: str) -> None:
     writer = Writer(url)
     assert writer.do("before") == "BEFORE"
     with ThreadPoolExecutor(4) as pool:
@@ -178,7 +178,7 @@ def test_a_fork_in_the_middle_of_a_write_hinders_neither_process(url: str) -> No
     assert os.waitstatus_to_exitcode(status) == 42
 
 
-def test_the_same_message_by_many_at_once_is_fresh_once(url: str) -> None:
+def test_concurrent_repeats_are_fresh_once(url: str) -> None:
     catalogue = Catalogue(url, durable=True)
     catalogue.migrate()
     given = [

@@ -16,7 +16,7 @@ from pipeline.catalogue.schema import HEAD
 from pipeline.models import Attachment
 
 
-def test_the_revisions_make_the_tables_that_the_statements_use(tmp_path: Path) -> None:
+def test_migrations_create_the_tables_of_the_code(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/catalogue.db"
     Catalogue(url).migrate()
     with create_engine(url).connect() as connection:
@@ -24,13 +24,13 @@ def test_the_revisions_make_the_tables_that_the_statements_use(tmp_path: Path) -
         assert compare_metadata(context, metadata) == []
 
 
-def test_the_newest_revision_is_the_one_that_is_asked_for() -> None:
+def test_head_is_the_newest_revision() -> None:
     config = Config()
     config.set_main_option("script_location", "pipeline.catalogue:migrations")
     assert ScriptDirectory.from_config(config).get_heads() == [HEAD]
 
 
-def test_migrating_again_keeps_what_is_there(tmp_path: Path) -> None:
+def test_repeated_migration_keeps_the_rows(tmp_path: Path) -> None:
     catalogue = Catalogue(f"sqlite:///{tmp_path}/catalogue.db")
     catalogue.migrate()
     catalogue.increment("fallbacks", 3)
@@ -38,7 +38,7 @@ def test_migrating_again_keeps_what_is_there(tmp_path: Path) -> None:
     assert catalogue.totals()["fallbacks"] == 3
 
 
-def test_a_revision_that_breaks_off_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_migration_is_rolled_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     revision = importlib.import_module("alembic.op")
     create_index = revision.create_index
 
@@ -58,7 +58,7 @@ def test_a_revision_that_breaks_off_leaves_nothing(tmp_path: Path, monkeypatch: 
     catalogue.check_schema()
 
 
-def test_a_catalogue_of_the_first_version_keeps_its_rows(tmp_path: Path) -> None:
+def test_migration_from_the_first_version_keeps_the_rows(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/catalogue.db"
     catalogue = Catalogue(url)
     catalogue.migrate()

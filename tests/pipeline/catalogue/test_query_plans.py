@@ -42,7 +42,7 @@ def assert_indexed(steps: list[str]) -> None:
 
 
 @pytest.mark.parametrize("by", COMBINATIONS, ids=lambda by: "+".join(sorted(by)) or "all")
-def test_no_listing_and_no_count_scans_the_table(database: Database, by: frozenset[str]) -> None:
+def test_listings_and_counts_use_an_index(database: Database, by: frozenset[str]) -> None:
     for statement in (
         statements.listing(by, paged=False),
         statements.listing(by, paged=True),
@@ -78,23 +78,23 @@ def test_no_listing_and_no_count_scans_the_table(database: Database, by: frozens
         ),
     ],
 )
-def test_each_has_its_index(database: Database, statement: Executable, index: str) -> None:
+def test_each_statement_uses_its_index(database: Database, statement: Executable, index: str) -> None:
     steps = plan(database, statement)
     assert_indexed(steps)
     assert any(index in step for step in steps)
 
 
-def test_the_oldest_is_the_first_of_its_index(database: Database) -> None:
+def test_oldest_unfinished_reads_the_first_index_entry(database: Database) -> None:
     assert plan(database, statistics.OLDEST) == ["SCAN media USING INDEX ix_media_unfinished"]
 
 
-def test_the_sweep_begins_at_the_oldest_that_is_unfinished_and_sees_no_other(database: Database) -> None:
+def test_unfinished_reads_only_unfinished_rows(database: Database) -> None:
     steps = plan(database, statements.UNFINISHED)
     assert [step for step in steps if "media" in step] == ["SCAN media USING INDEX ix_media_unfinished"]
     assert "USE TEMP B-TREE FOR ORDER BY" not in steps
 
 
-def test_the_totals_are_as_many_rows_as_names_and_shards(database: Database) -> None:
+def test_counter_has_one_row_for_each_shard(database: Database) -> None:
     catalogue = Catalogue(str(database.engine.url))
     for _ in range(200):
         catalogue.increment("fallbacks")
@@ -102,6 +102,6 @@ def test_the_totals_are_as_many_rows_as_names_and_shards(database: Database) -> 
         assert connection.exec_driver_sql("SELECT count(*), sum(n) FROM counters").one() == (16, 200)
 
 
-def test_who_fetches_the_same_content_is_found_by_index(database: Database) -> None:
+def test_fetches_of_the_same_content_are_found_by_index(database: Database) -> None:
     """What the index has found is sorted, and that is a thousand rows at most."""
     assert any("ix_media_declared" in step for step in plan(database, single_flight.BEING_FETCHED))

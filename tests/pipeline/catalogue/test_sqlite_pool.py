@@ -29,7 +29,7 @@ def is_open(opened: SqliteConnection) -> bool:
     return True
 
 
-def test_the_connection_that_was_used_last_is_taken_next(pool: SqlitePool) -> None:
+def test_last_used_connection_is_acquired_first(pool: SqlitePool) -> None:
     first, second = pool.acquire(), pool.acquire()
     assert first is not second
     pool.release(second)
@@ -37,7 +37,7 @@ def test_the_connection_that_was_used_last_is_taken_next(pool: SqlitePool) -> No
     assert [pool.acquire(), pool.acquire()] == [first, second]
 
 
-def test_only_so_many_stay_open(pool: SqlitePool) -> None:
+def test_pool_keeps_a_limited_number_of_connections(pool: SqlitePool) -> None:
     taken = [pool.acquire() for _ in range(5)]
     for opened in taken:
         pool.release(opened)
@@ -46,7 +46,7 @@ def test_only_so_many_stay_open(pool: SqlitePool) -> None:
     assert not any(is_open(opened) for opened in taken)
 
 
-def test_what_was_not_committed_is_undone(pool: SqlitePool) -> None:
+def test_release_rolls_back_uncommitted_changes(pool: SqlitePool) -> None:
     opened = pool.acquire()
     opened.driver.execute("CREATE TABLE things (n)")
     opened.driver.execute("BEGIN IMMEDIATE")
@@ -57,7 +57,7 @@ def test_what_was_not_committed_is_undone(pool: SqlitePool) -> None:
     assert again.driver.execute("SELECT count(*) FROM things").fetchone() == (0,)
 
 
-def test_one_that_is_in_use_while_all_are_closed_is_closed_when_it_comes_back(pool: SqlitePool) -> None:
+def test_close_closes_connections_in_use_when_released(pool: SqlitePool) -> None:
     opened = pool.acquire()
     pool.close()
     assert is_open(opened)
@@ -66,7 +66,7 @@ def test_one_that_is_in_use_while_all_are_closed_is_closed_when_it_comes_back(po
     assert pool.acquire() is not opened
 
 
-def test_what_one_has_met_ends_them_all(pool: SqlitePool) -> None:
+def test_discard_closes_all_connections(pool: SqlitePool) -> None:
     met, other = pool.acquire(), pool.acquire()
     pool.release(other)
     pool.discard(met)
@@ -76,7 +76,7 @@ def test_what_one_has_met_ends_them_all(pool: SqlitePool) -> None:
 
 
 @pytest.mark.parametrize("again", [True, False], ids=["replaced", "removed"])
-def test_a_file_that_is_another_one_is_opened_anew(pool: SqlitePool, path: Path, again: bool) -> None:
+def test_replaced_or_removed_file_is_reopened(pool: SqlitePool, path: Path, again: bool) -> None:
     opened = pool.acquire()
     pool.release(opened)
     path.rename(path.with_suffix(".old"))

@@ -45,12 +45,10 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
     ],
     ids=["endings", "durations", "failed", "recent", "last received"],
 )
-def test_each_is_read_from_its_index_whatever_the_number_of_rows(
-    database: Database, statement: object, index: str
-) -> None:
+def test_each_statistic_uses_its_index(database: Database, statement: object, index: str) -> None:
     assert [step for step in plan(database, statement) if "media" in step] == [index]
 
 
 @pytest.mark.parametrize(("percent", "value"), [(50, 5), (95, 10), (99, 10), (1, 1)])
-def test_a_percentile_is_the_nearest_rank(percent: int, value: int) -> None:
+def test_percentile_is_the_nearest_rank(percent: int, value: int) -> None:
     assert percentile(range(1, 11), percent) == value

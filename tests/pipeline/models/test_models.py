@@ -32,44 +32,44 @@ HEX = {"hex": bytes.hex, "hex in capitals": lambda raw: raw.hex().upper()}
 
 @pytest.mark.parametrize("dialect", [*DIALECTS])
 @given(raw=st.binary(max_size=80))
-def test_bytes_are_read_in_every_dialect(dialect: str, raw: bytes) -> None:
+def test_bytes_are_parsed_in_every_form(dialect: str, raw: bytes) -> None:
     assert decode_bytes(DIALECTS[dialect](raw)) == raw
 
 
 @pytest.mark.parametrize("dialect", [*HEX])
 @given(raw=st.binary(min_size=32, max_size=80))
-def test_long_hex_is_hex(dialect: str, raw: bytes) -> None:
+def test_long_hex_is_parsed_as_hex(dialect: str, raw: bytes) -> None:
     assert decode_bytes(HEX[dialect](raw)) == raw
 
 
 @pytest.mark.parametrize(
     "wrong", [None, 5, True, "!", "a", "ä", [256], [-1], ["1"], {"1": 5}, {"data": [300]}, [[1]], 1.5]
 )
-def test_what_are_no_bytes_is_none(wrong: Any) -> None:
+def test_invalid_bytes_are_none(wrong: Any) -> None:
     assert decode_bytes(wrong) is None
 
 
 @pytest.mark.parametrize("dialect", [*DIALECTS, *HEX])
 @pytest.mark.parametrize("field", ["file_sha256", "file_enc_sha256"])
 @given(raw=SHA256)
-def test_a_sha256_of_any_dialect_becomes_hex(dialect: str, field: str, raw: bytes) -> None:
+def test_sha256_of_any_form_becomes_hex(dialect: str, field: str, raw: bytes) -> None:
     written = {**DIALECTS, **HEX}[dialect](raw)
     assert getattr(parse_attachment({**MINIMAL, field: written}), field) == raw.hex()
 
 
 @pytest.mark.parametrize("written", [None, ""])
-def test_an_empty_sha256_is_none(written: Any) -> None:
+def test_empty_sha256_is_none(written: Any) -> None:
     assert parse_attachment({**MINIMAL, "file_sha256": written}).file_sha256 is None
 
 
 @pytest.mark.parametrize("dialect", ["bytes", "numbers", "numbered object", "buffer"])
 @given(raw=SHA256)
-def test_a_media_key_in_parts_becomes_base64(dialect: str, raw: bytes) -> None:
+def test_media_key_as_array_becomes_base64(dialect: str, raw: bytes) -> None:
     key = parse_attachment({**MINIMAL, "media_key": DIALECTS[dialect](raw)}).media_key
     assert key == base64.b64encode(raw).decode()
 
 
-def test_a_media_key_as_text_stays_and_a_wrong_one_is_left_to_fetch() -> None:
+def test_media_key_as_text_is_kept() -> None:
     assert parse_attachment({**MINIMAL, "media_key": "as it came"}).media_key == "as it came"
     assert parse_attachment({**MINIMAL, "media_key": {"x": 1}}).media_key == '{"x": 1}'
 
@@ -80,7 +80,7 @@ WORDS = st.text(min_size=1, max_size=20)
 
 
 @given(WORDS, WORDS, WORDS, st.integers(0, 50))
-def test_an_id_is_32_hex_digits_of_nothing_else(gateway: str, session: str, message: str, part: int) -> None:
+def test_id_is_32_hex_digits(gateway: str, session: str, message: str, part: int) -> None:
     one = Attachment(gateway=gateway, session=session, message_id=message, part=part, url="https://a/b")
     other = Attachment(gateway=gateway, session=session, message_id=message, part=part, caption="x", kind=Kind.VIDEO)
     assert one.id == other.id
@@ -92,16 +92,16 @@ def test_an_id_is_32_hex_digits_of_nothing_else(gateway: str, session: str, mess
     "change",
     [{"gateway": "waha"}, {"session": "b"}, {"message_id": "m2"}, {"part": 1}, {"session": "shopm", "message_id": "1"}],
 )
-def test_an_id_depends_on_gateway_session_message_and_part(change: dict[str, Any]) -> None:
+def test_id_depends_on_gateway_session_message_and_part(change: dict[str, Any]) -> None:
     assert Attachment(**{**MINIMAL, **change}).id != Attachment(**MINIMAL).id
 
 
-def test_ids_stay_what_they_were() -> None:
+def test_ids_are_stable() -> None:
     """Catalogues hold them: another way of making them would take every repeat for something new."""
     assert Attachment(session="shop", message_id="m1").id == "461f83100c999549bb47652c11b1d1f3"
 
 
-def test_numbers_are_taken_for_ids() -> None:
+def test_numeric_identifiers_become_text() -> None:
     assert parse_attachment({**MINIMAL, "session": 5, "message_id": 7}).id == Attachment(session="5", message_id="7").id
 
 
@@ -109,7 +109,7 @@ def test_numbers_are_taken_for_ids() -> None:
 
 
 @given(st.text(st.characters()))
-def test_text_comes_out_fit_for_every_database(text: str) -> None:
+def test_text_is_cleaned_for_every_database(text: str) -> None:
     given_ = parse_attachment({**MINIMAL, "caption": text, "chat": text, "mimetype": text, "media_key": f"k{text}"})
     for value in (given_.caption, given_.chat, given_.mimetype, given_.media_key):
         assert value is not None
@@ -119,7 +119,7 @@ def test_text_comes_out_fit_for_every_database(text: str) -> None:
 
 
 @given(st.text(st.characters()))
-def test_a_file_name_is_safe_to_show_and_short(text: str) -> None:
+def test_file_name_is_safe_and_short(text: str) -> None:
     name = display_name(text)
     if name is not None:
         assert name
@@ -144,11 +144,11 @@ def test_a_file_name_is_safe_to_show_and_short(text: str) -> None:
         ("é" * 200 + ".jpg", "é" * 125 + ".jpg"),
     ],
 )
-def test_file_names(given_: str | None, shown: str | None) -> None:
+def test_file_name_examples(given_: str | None, shown: str | None) -> None:
     assert display_name(given_) == shown
 
 
-def test_the_media_type_is_the_declared_one_without_parameters() -> None:
+def test_media_type_has_no_parameters() -> None:
     assert Attachment(**MINIMAL, mimetype="Audio/OGG; codecs=opus").media_type == "audio/ogg"
     assert Attachment(**MINIMAL, mimetype=" ; x").media_type is None
     assert Attachment(**MINIMAL).media_type is None
@@ -183,7 +183,7 @@ def test_the_media_type_is_the_declared_one_without_parameters() -> None:
         ({"url": ""}, "url"),
     ],
 )
-def test_a_bad_field_is_named_and_its_value_is_not_repeated(change: dict[str, Any], field: str) -> None:
+def test_invalid_field_is_named_without_its_value(change: dict[str, Any], field: str) -> None:
     with pytest.raises(PayloadError) as caught:
         parse_attachment({**MINIMAL, **change})
     assert (caught.value.code, caught.value.field) == (Code.BAD_PAYLOAD, field)
@@ -192,14 +192,14 @@ def test_a_bad_field_is_named_and_its_value_is_not_repeated(change: dict[str, An
 
 
 @pytest.mark.parametrize("field", ["session", "message_id"])
-def test_a_missing_field_is_named(field: str) -> None:
+def test_missing_field_is_named(field: str) -> None:
     with pytest.raises(PayloadError) as caught:
         parse_attachment({name: value for name, value in MINIMAL.items() if name != field})
     assert caught.value.field == field
 
 
 @pytest.mark.parametrize("fields", [None, [], "text", 5, [MINIMAL]])
-def test_an_attachment_is_an_object(fields: Any) -> None:
+def test_attachment_must_be_a_json_object(fields: Any) -> None:
     with pytest.raises(PayloadError, match="JSON object"):
         parse_attachment(fields)
 
@@ -212,7 +212,7 @@ JSON = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from([*Attachment.model_fields, "unknown"]), JSON))
-def test_any_json_is_an_attachment_or_a_named_error(fields: dict[str, Any]) -> None:
+def test_any_json_is_an_attachment_or_a_payload_error(fields: dict[str, Any]) -> None:
     try:
         given_ = parse_attachment({**MINIMAL, **fields})
     except PayloadError:
@@ -222,21 +222,21 @@ def test_any_json_is_an_attachment_or_a_named_error(fields: dict[str, Any]) -> N
 
 
 @pytest.mark.parametrize("source", [{"url": "https://a/b"}, {"data": "aGk="}, {"direct_path": "/v/t"}])
-def test_one_source_is_enough(source: dict[str, str]) -> None:
+def test_any_single_source_is_accepted(source: dict[str, str]) -> None:
     assert parse_attachment({"session": "s", "message_id": "m", "unknown": 1, **source}).session == "s"
 
 
 @pytest.mark.parametrize("field", ["url", "data", "direct_path"])
-def test_what_is_empty_is_none(field: str) -> None:
+def test_empty_fields_are_none(field: str) -> None:
     assert getattr(Attachment(session="s", message_id="m", **{field: ""}), field) is None
 
 
 @pytest.mark.parametrize("nothing", ["", b"", [], {}, {"type": "Buffer", "data": []}])
-def test_a_media_key_of_no_bytes_stays_one_for_fetch_to_refuse(nothing: Any) -> None:
+def test_empty_media_key_is_kept_for_fetch_to_refuse(nothing: Any) -> None:
     assert parse_attachment({**MINIMAL, "media_key": nothing}).media_key == ""
 
 
-def test_whoever_has_a_file_needs_no_other_source_and_is_checked_all_the_same() -> None:
+def test_local_file_needs_no_other_source() -> None:
     bare = {"session": "s", "message_id": "m"}
     assert parse_attachment(bare, has_file=True).url is None
     with pytest.raises(PayloadError, match="one of url, data and direct_path"):
@@ -245,7 +245,7 @@ def test_whoever_has_a_file_needs_no_other_source_and_is_checked_all_the_same() 
         parse_attachment({**bare, "session": ""}, has_file=True)
 
 
-def test_keys_urls_and_bytes_are_not_shown() -> None:
+def test_repr_hides_keys_urls_and_bytes() -> None:
     secret = Attachment(
         **{**MINIMAL, "url": "https://h/?SECRET", "media_key": "SECRET", "data": "SECRET", "direct_path": "SECRET"}
     )

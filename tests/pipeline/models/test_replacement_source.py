@@ -34,7 +34,7 @@ def parsed(**fields: Any) -> NewSource:
 
 
 @pytest.mark.parametrize("nothing", [None, {}])
-def test_nothing_given_asks_the_old_source_again(nothing: Any) -> None:
+def test_empty_source_is_none(nothing: Any) -> None:
     assert parse_new_source(nothing) is None
 
 
@@ -59,7 +59,7 @@ def test_nothing_given_asks_the_old_source_again(nothing: Any) -> None:
         ({"data": 5}, "data"),
     ],
 )
-def test_a_wrong_field_is_named_and_not_repeated(fields: dict[str, Any], named: str) -> None:
+def test_invalid_source_field_is_named_without_its_value(fields: dict[str, Any], named: str) -> None:
     with pytest.raises(PayloadError) as caught:
         parse_new_source(fields)
     assert caught.value.field == named
@@ -67,17 +67,17 @@ def test_a_wrong_field_is_named_and_not_repeated(fields: dict[str, Any], named: 
 
 
 @pytest.mark.parametrize("fields", [[], "https://media.example/x", 0, {"direct_paht": "/v/new"}])
-def test_what_holds_no_source_at_all_is_refused(fields: Any) -> None:
+def test_object_without_source_fields_is_refused(fields: Any) -> None:
     with pytest.raises(PayloadError):
         parse_new_source(fields)
 
 
 @pytest.mark.parametrize("key", [KEY.hex(), list(KEY), {str(at): byte for at, byte in enumerate(KEY)}])
-def test_a_key_comes_in_every_form_of_the_gateways(key: Any) -> None:
+def test_media_key_is_accepted_in_every_form(key: Any) -> None:
     assert parsed(media_key=key).media_key in {KEY.hex(), base64.b64encode(KEY).decode()}
 
 
-def test_a_new_path_leaves_the_old_place_and_keeps_what_is_known_of_the_content() -> None:
+def test_new_path_replaces_the_location_only() -> None:
     new = with_new_source(OLD, parsed(direct_path="/v/new?oe=6ABCDEF0"))
     assert (new.url, new.direct_path, new.expires_at) == (None, "/v/new?oe=6ABCDEF0", None)
     assert new.expiry == 0x6ABCDEF0
@@ -86,24 +86,24 @@ def test_a_new_path_leaves_the_old_place_and_keeps_what_is_known_of_the_content(
     assert new.id == OLD.id
 
 
-def test_a_new_url_wins_over_the_old_path() -> None:
+def test_new_url_replaces_the_old_path() -> None:
     new = with_new_source(OLD, parsed(url="https://media.example/new"))
     assert (new.url, new.direct_path, new.media_key) == ("https://media.example/new", None, OLD.media_key)
 
 
-def test_null_says_that_the_bytes_are_not_encrypted_or_not_compared() -> None:
+def test_null_clears_key_hash_and_size() -> None:
     new = with_new_source(OLD, parsed(url="https://media.example/plain", media_key=None, file_sha256=None, size=None))
     assert (new.media_key, new.file_sha256, new.file_enc_sha256, new.size) == (None, None, None, None)
 
 
-def test_under_another_key_the_old_ciphertext_is_not_expected() -> None:
+def test_new_key_clears_the_ciphertext_hash() -> None:
     key = base64.b64encode(bytes(32)).decode()
     assert with_new_source(OLD, parsed(media_key=key)).file_enc_sha256 is None
     assert with_new_source(OLD, parsed(media_key=key, file_enc_sha256="ef" * 32)).file_enc_sha256 == "ef" * 32
     assert with_new_source(OLD, parsed(media_key=OLD.media_key)).file_enc_sha256 == OLD.file_enc_sha256
 
 
-def test_what_was_wrong_with_the_message_does_not_refuse_what_was_handed_in() -> None:
+def test_new_source_clears_the_fault() -> None:
     at_fault = OLD.model_copy(update={"remote_id": "77", "fault": Fault(code=Code.GATEWAY_ERROR, message="gone")})
     assert with_new_source(at_fault, parsed(media_key=None)).remote_id == "77"
     for source in (parsed(url="https://media.example/new"), parsed(media_key=None), parsed(data="aGVsbG8=")):
@@ -111,12 +111,12 @@ def test_what_was_wrong_with_the_message_does_not_refuse_what_was_handed_in() ->
     assert with_new_source(at_fault, parsed(url="https://media.example/new")).remote_id is None
 
 
-def test_bytes_handed_in_are_no_part_of_what_is_kept() -> None:
+def test_inline_bytes_are_not_kept() -> None:
     new = with_new_source(OLD, parsed(data="aGVsbG8="), intake=True)
     assert (new.data, new.url, new.direct_path) == (None, None, None)
 
 
-def test_no_secret_shows_in_its_text() -> None:
+def test_repr_of_a_new_source_hides_secrets() -> None:
     source = parsed(url="https://media.example/x?sig=s3cret", media_key=KEY.hex(), data="c2VjcmV0")
     for secret in ("s3cret", KEY.hex(), "c2VjcmV0"):
         assert secret not in repr(source)

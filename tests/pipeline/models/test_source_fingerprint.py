@@ -17,19 +17,19 @@ def mark(**fields: Any) -> str | None:
     return source_mark(Attachment.model_validate(given))
 
 
-def test_a_mark_shows_neither_key_nor_url() -> None:
+def test_mark_reveals_neither_key_nor_url() -> None:
     for found in (mark(), mark(media_key=KEY.hex())):
         assert found
         assert len(found) == 32
         assert int(found, 16)
 
 
-def test_the_session_and_the_message_are_no_part_of_it() -> None:
+def test_mark_ignores_session_and_message() -> None:
     assert mark(session="other", message_id="n", kind="video", caption="x") == mark()
 
 
 @pytest.mark.parametrize("key", [KEY.hex(), base64.b64encode(KEY).decode(), list(KEY)])
-def test_a_key_is_the_same_however_it_is_written_and_wherever_it_leads(key: Any) -> None:
+def test_mark_depends_on_the_key_not_on_its_form_or_path(key: Any) -> None:
     assert mark(media_key=key) == mark(media_key=KEY.hex(), url=None, direct_path="/v/x?oh=1", gateway="waha")
 
 
@@ -45,7 +45,7 @@ def test_a_key_is_the_same_however_it_is_written_and_wherever_it_leads(key: Any)
     ],
     ids=lambda other: next(iter(other)),
 )
-def test_another_place_gateway_hash_or_key_has_another_mark(other: dict[str, str]) -> None:
+def test_mark_depends_on_location_gateway_hash_and_key(other: dict[str, str]) -> None:
     assert mark(**other) not in {None, mark()}
 
 
@@ -54,5 +54,5 @@ def test_another_place_gateway_hash_or_key_has_another_mark(other: dict[str, str
     [{"file_sha256": None}, {"url": None}, {"data": "YQ=="}, {"remote_id": "1"}, {"media_key": "no key at all!"}],
     ids=lambda vague: next(iter(vague)),
 )
-def test_what_does_not_say_by_what_it_is_opened_has_none(vague: dict[str, Any]) -> None:
+def test_source_without_secret_has_no_mark(vague: dict[str, Any]) -> None:
     assert mark(**vague) is None

@@ -30,7 +30,7 @@ def record(**fields: object) -> Record:
     return Record.model_validate(given_)
 
 
-def test_the_event_has_every_field_of_the_contract_and_no_other() -> None:
+def test_event_has_exactly_the_contract_fields() -> None:
     payload = build_outcome(record(), "file:///media/ab/x").payload()
     assert list(payload) == FIELDS
     assert json.loads(json.dumps(payload)) == {
@@ -42,13 +42,13 @@ def test_the_event_has_every_field_of_the_contract_and_no_other() -> None:
 
 
 @pytest.mark.parametrize("status", [Status.REJECTED, Status.FAILED, Status.EXPIRED])
-def test_every_other_ending_tells_its_error_and_no_url(status: Status) -> None:
+def test_failure_event_has_an_error_and_no_url(status: Status) -> None:
     told = build_outcome(record(status=status, error_code="broken", error="the image is cut off"), "file:///x")
     assert (told.type, told.url) == (f"media.{status.value}", None)
     assert told.error == {"code": "broken", "message": "the image is cut off"}
 
 
-def test_only_what_has_expired_tells_what_a_new_upload_is_asked_with() -> None:
+def test_only_expired_event_has_the_source() -> None:
     key = bytes(range(32))
     attachment = Attachment(
         session="shop", message_id="m1", chat="c@g.us", media_key=key.hex(),
@@ -66,27 +66,27 @@ def test_only_what_has_expired_tells_what_a_new_upload_is_asked_with() -> None:
         assert list(build_outcome(record(status=status), None, attachment).payload()) == FIELDS
 
 
-def test_what_has_no_key_and_no_path_has_no_fingerprint_of_them() -> None:
+def test_source_without_key_and_path_has_no_fingerprint() -> None:
     attachment = Attachment(session="shop", message_id="m1", url="https://media.example/x", media_key="no key at all!")
     payload = build_outcome(record(status=Status.EXPIRED), None, attachment).payload()
     assert payload["source"] == {"chat": None, "message_id": "m1", "direct_path": None, "key_fingerprint": None}
 
 
-def test_an_ending_without_a_code_has_one_all_the_same() -> None:
+def test_failure_without_code_has_the_code_internal() -> None:
     assert build_outcome(record(status=Status.FAILED), None).error == {"code": "internal", "message": ""}
 
 
-def test_a_done_record_tells_no_trouble_that_was_overcome() -> None:
+def test_done_event_has_no_error() -> None:
     assert build_outcome(record(status=Status.DONE, error_code="notify", error="webhook: 500"), None).error is None
 
 
-def test_what_has_not_ended_cannot_be_announced() -> None:
+def test_unfinished_record_has_no_event() -> None:
     with pytest.raises(KeyError):
         build_outcome(record(status=Status.RECEIVED), None)
 
 
 @given(st.integers(0, 50), st.integers(0, 50))
-def test_one_ending_has_one_event_id(run: int, other: int) -> None:
+def test_event_id_depends_on_id_and_run_only(run: int, other: int) -> None:
     first, second = (
         build_outcome(record(run=run), None),
         build_outcome(record(run=other, ended_at=5, caption="x"), "file:///y"),
@@ -96,7 +96,7 @@ def test_one_ending_has_one_event_id(run: int, other: int) -> None:
     int(first.event_id, 16)
 
 
-def test_every_notifier_is_told_also_after_one_that_fails_and_none_fails_the_attachment(
+def test_failing_notifier_does_not_affect_the_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("pipeline.steps.notify.log", structlog.get_logger())  # one that has written nothing yet
@@ -139,7 +139,7 @@ class Post:
             raise self.error
 
 
-def test_several_are_told_in_one_go_where_a_notifier_can_and_else_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_notify_many_uses_publish_all_if_it_exists(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.steps.notify.log", structlog.get_logger())
     told = [build_outcome(record(id=f"{number:032d}"), None) for number in range(3)]
     post, broken, each = Post(), Post(ValueError("x")), list[str]()
@@ -162,7 +162,7 @@ def test_several_are_told_in_one_go_where_a_notifier_can_and_else_one_by_one(mon
     st.integers(0, 2**53) | st.none(),
     st.sampled_from([Status.DONE, Status.FAILED]),
 )
-def test_the_event_as_it_is_sent_is_its_payload_without_blanks(
+def test_event_json_is_the_payload_without_whitespace(
     caption: str, error: str, size: int | None, status: Status
 ) -> None:
     told = build_outcome(record(caption=caption, error=error, size=size, status=status), None)
@@ -171,6 +171,6 @@ def test_the_event_as_it_is_sent_is_its_payload_without_blanks(
 
 
 @given(st.integers(0, 253_402_300_799_999))
-def test_the_moment_is_told_to_the_millisecond(ended_at: int) -> None:
+def test_event_time_has_milliseconds(ended_at: int) -> None:
     at = datetime.fromisoformat(build_outcome(record(ended_at=ended_at), None).at)
     assert at == datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ended_at)

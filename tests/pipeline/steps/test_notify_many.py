@@ -58,7 +58,7 @@ def staged(services: Services, *, store: bool = True) -> Claim:
     return claim.model_copy(update={"record": mark_stored(services.catalogue, claim, stored())}) if store else claim
 
 
-def test_each_has_its_own_end_in_the_order_given(services: Services, told: Told) -> None:
+def test_notify_many_finishes_each_in_order(services: Services, told: Told) -> None:
     rung: list[str] = []
     for name in ("crm", "bad"):
         services.webhooks.set_waker(name, lambda name=name: rung.append(name))
@@ -83,6 +83,6 @@ def test_each_has_its_own_end_in_the_order_given(services: Services, told: Told)
     assert sorted(rung) == ["bad", "crm"]
 
 
-def test_nobody_is_nobody(services: Services, told: Told) -> None:
+def test_notify_many_without_work_does_nothing(services: Services, told: Told) -> None:
     assert services.notify_many([]) == []
     assert told.ids == []

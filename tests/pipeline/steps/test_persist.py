@@ -65,7 +65,7 @@ def persist(claim: Claim, *, path: Path, storage: LocalStorage, catalogue: Catal
     return or_raise(persist_many([(claim, VALIDATED)], paths=[path], storage=storage, catalogue=catalogue)[0])
 
 
-def test_content_stands_under_its_hash_and_its_facts_in_the_catalogue(
+def test_persist_stores_content_and_facts(
     claim: Claim, staged: Path, storage: LocalStorage, catalogue: Catalogue
 ) -> None:
     record = persist(claim, path=staged, storage=storage, catalogue=catalogue)
@@ -79,9 +79,7 @@ def test_content_stands_under_its_hash_and_its_facts_in_the_catalogue(
     assert staged.exists()
 
 
-def test_the_same_content_of_two_attachments_is_stored_once(
-    claim: Claim, staged: Path, storage: LocalStorage, catalogue: Catalogue
-) -> None:
+def test_same_content_is_stored_once(claim: Claim, staged: Path, storage: LocalStorage, catalogue: Catalogue) -> None:
     COUNTER_BUFFER.drain()
     other = claimed(catalogue, catalogue.accept(attachment()).id)
     for each in (claim, other):
@@ -91,16 +89,14 @@ def test_the_same_content_of_two_attachments_is_stored_once(
     assert COUNTER_BUFFER.drain() == {"esteira_stored_bytes_total": 2 * size, "esteira_deduplicated_bytes_total": size}
 
 
-def test_persisting_twice_is_the_same_as_once(
-    claim: Claim, staged: Path, storage: LocalStorage, catalogue: Catalogue
-) -> None:
+def test_persist_is_idempotent(claim: Claim, staged: Path, storage: LocalStorage, catalogue: Catalogue) -> None:
     first = persist(claim, path=staged, storage=storage, catalogue=catalogue)
     assert persist(claim, path=staged, storage=storage, catalogue=catalogue) == Record.model_validate(dict(first))
     assert catalogue.totals()["stored"] == 1
 
 
 @pytest.mark.parametrize("content", [None, b"", b"a voice", CONTENT + b"!"])
-def test_what_is_not_staged_whole_is_lost_and_not_stored(
+def test_incomplete_staged_file_is_not_stored(
     claim: Claim, staged: Path, storage: LocalStorage, catalogue: Catalogue, content: bytes | None
 ) -> None:
     staged.unlink() if content is None else staged.write_bytes(content)
@@ -110,7 +106,7 @@ def test_what_is_not_staged_whole_is_lost_and_not_stored(
     assert (catalogue.get(claim.id), objects(storage)) == (before, [])
 
 
-def test_who_lost_the_claim_writes_nothing_to_the_catalogue(
+def test_lost_claim_writes_nothing_to_the_catalogue(
     claim: Claim, staged: Path, storage: LocalStorage, catalogue: Catalogue
 ) -> None:
     claimed(catalogue, claim.id, takeover=True)
@@ -121,7 +117,7 @@ def test_who_lost_the_claim_writes_nothing_to_the_catalogue(
     assert record.status is Status.RECEIVED
 
 
-def test_without_storage_the_catalogue_says_nothing_of_stored(
+def test_storage_error_leaves_the_row_unstored(
     claim: Claim, staged: Path, storage: LocalStorage, catalogue: Catalogue
 ) -> None:
     storage.root.write_bytes(b"a file where the folder should be")
@@ -133,11 +129,11 @@ def test_without_storage_the_catalogue_says_nothing_of_stored(
     assert record.status is Status.RECEIVED
 
 
-def test_the_name_is_the_seeds() -> None:
+def test_stored_name_has_the_bullmq_form() -> None:
     assert stored_name(1_640_995_200_999, "abc123" + "0" * 58, "jpeg") == "1640995200_abc123.jpeg"
 
 
-def test_what_was_cancelled_leaves_no_content_behind(
+def test_cancelled_attachment_leaves_no_content(
     claim: Claim, staged: Path, storage: LocalStorage, catalogue: Catalogue
 ) -> None:
     catalogue.cancellations.request(claim.id)
@@ -149,7 +145,7 @@ def test_what_was_cancelled_leaves_no_content_behind(
     assert (record.status, record.storage_key) == (Status.RECEIVED, None)
 
 
-def test_content_that_another_attachment_has_outlives_a_cancelling(
+def test_cancellation_keeps_content_of_other_attachments(
     claim: Claim, staged: Path, storage: LocalStorage, catalogue: Catalogue
 ) -> None:
     other = claimed(catalogue, catalogue.accept(attachment()).id)
@@ -176,7 +172,7 @@ class TakenUp(LocalStorage):
         return written
 
 
-def test_who_stores_content_that_a_cancelling_takes_away_stores_it_again(
+def test_content_removed_by_a_cancellation_is_stored_again(
     claim: Claim, staged: Path, storage: LocalStorage, catalogue: Catalogue
 ) -> None:
     other = claimed(catalogue, catalogue.accept(attachment()).id)
@@ -201,7 +197,7 @@ def carrying(content: bytes) -> Validated:
     return VALIDATED.model_copy(update={"detected": VALIDATED.detected.model_copy(update={"fetched": fetched})})
 
 
-def test_of_many_each_ends_by_itself_in_their_order(
+def test_persist_many_returns_each_result_in_order(
     staged: Path, storage: LocalStorage, catalogue: Catalogue, tmp_path: Path
 ) -> None:
     contents = [CONTENT, b"another", CONTENT, b"lost", b"superseded", b"cancelled", b"last"]
@@ -235,7 +231,7 @@ def test_of_many_each_ends_by_itself_in_their_order(
     assert persist_many([], paths=[], storage=storage, catalogue=catalogue) == []
 
 
-def test_of_many_only_the_content_that_a_deletion_took_away_is_stored_again(
+def test_persist_many_restores_deleted_content_only(
     staged: Path, storage: LocalStorage, catalogue: Catalogue, tmp_path: Path
 ) -> None:
     other, first, second = (claimed(catalogue, catalogue.accept(attachment()).id) for _ in range(3))

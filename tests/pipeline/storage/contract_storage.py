@@ -46,22 +46,22 @@ class StorageContract:
         path.write_bytes(b"content")
         return path
 
-    def test_a_file_is_stored_and_stays_where_it_was(self, storage: Storage, staged: Path) -> None:
+    def test_put_file_keeps_the_source_file(self, storage: Storage, staged: Path) -> None:
         storage.put_file(staged, KEY)
         assert (storage.size(KEY), whole(storage, KEY)) == (7, b"content")
         assert staged.read_bytes() == b"content"
 
-    def test_the_same_content_again_changes_nothing(self, storage: Storage, staged: Path) -> None:
+    def test_put_of_the_same_content_changes_nothing(self, storage: Storage, staged: Path) -> None:
         assert storage.put_file(staged, KEY)
         assert not storage.put_file(staged, KEY)
         assert whole(storage, KEY) == b"content"
 
-    def test_content_of_another_size_under_its_key_is_replaced(self, storage: Storage, staged: Path) -> None:
+    def test_content_of_another_size_is_replaced(self, storage: Storage, staged: Path) -> None:
         storage.put_chunks([b"broken"], KEY)
         assert storage.put_file(staged, KEY)
         assert whole(storage, KEY) == b"content"
 
-    def test_of_many_files_each_is_stored_by_itself(self, storage: Storage, tmp_path: Path) -> None:
+    def test_put_files_returns_the_result_of_each(self, storage: Storage, tmp_path: Path) -> None:
         contents = [b"first", b"second", b"first", b"third"]
         keys = [content_key(digit * 64) for digit in ("a", "b", "a", "c")]
         files: list[tuple[FilePath, str]] = []
@@ -77,7 +77,7 @@ class StorageContract:
         assert storage.size(KEY) is None
         assert storage.put_files([]) == []
 
-    def test_a_big_file_comes_back_in_pieces_of_at_most_256_kib(self, storage: Storage, tmp_path: Path) -> None:
+    def test_chunks_have_at_most_256_kib(self, storage: Storage, tmp_path: Path) -> None:
         content = os.urandom(self.big)
         (tmp_path / "big").write_bytes(content)
         storage.put_file(tmp_path / "big", KEY)
@@ -85,7 +85,7 @@ class StorageContract:
         assert b"".join(pieces) == content
         assert max(map(len, pieces)) <= 256 * 1024
 
-    def test_a_part_of_the_content_comes_alone(self, storage: Storage) -> None:
+    def test_chunks_return_the_requested_range(self, storage: Storage) -> None:
         content = os.urandom(self.big)
         storage.put_chunks([content], KEY)
         last = len(content) - 1
@@ -97,24 +97,24 @@ class StorageContract:
             list(storage.chunks(content_key("cd" * 32), start=1, stop=2))
         assert caught.value.code == Code.NO_SOURCE
 
-    def test_chunks_are_stored_in_order_and_counted(self, storage: Storage) -> None:
+    def test_put_chunks_stores_in_order_and_returns_the_size(self, storage: Storage) -> None:
         piece = os.urandom(100_001)
         count = self.big // len(piece)
         assert storage.put_chunks((piece for _ in range(count)), "intake/x") == count * len(piece)
         assert whole(storage, "intake/x") == piece * count
 
     @pytest.mark.parametrize("chunks", [[], [b""], [b"", b"a", b"", b"b"]])
-    def test_empty_chunks_are_no_end(self, storage: Storage, chunks: list[bytes]) -> None:
+    def test_empty_chunks_do_not_end_the_content(self, storage: Storage, chunks: list[bytes]) -> None:
         assert storage.put_chunks(chunks, KEY) == len(b"".join(chunks))
         assert whole(storage, KEY) == b"".join(chunks)
         assert storage.size(KEY) == len(b"".join(chunks))
 
-    def test_chunks_replace_what_stood_there(self, storage: Storage) -> None:
+    def test_put_chunks_replaces_the_content(self, storage: Storage) -> None:
         storage.put_chunks([b"first"], KEY)
         storage.put_chunks([b"second"], KEY)
         assert whole(storage, KEY) == b"second"
 
-    def test_a_source_that_breaks_off_leaves_what_stood_there(self, storage: Storage) -> None:
+    def test_failed_put_chunks_keeps_the_old_content(self, storage: Storage) -> None:
         def source() -> Iterator[bytes]:
             yield b"x" * self.big
             raise ZeroDivisionError
@@ -126,19 +126,19 @@ class StorageContract:
         assert whole(storage, KEY) == b"before"
         assert storage.size("intake/new") is None
 
-    def test_what_is_not_there_has_no_size_and_no_chunks(self, storage: Storage) -> None:
+    def test_missing_content_has_no_size_and_no_chunks(self, storage: Storage) -> None:
         assert storage.size(KEY) is None
         with pytest.raises(PermanentError) as caught:
             whole(storage, KEY)
         assert caught.value.code == Code.NO_SOURCE
 
-    def test_deleting_is_idempotent(self, storage: Storage, staged: Path) -> None:
+    def test_delete_is_idempotent(self, storage: Storage, staged: Path) -> None:
         storage.put_file(staged, KEY)
         storage.delete(KEY)
         storage.delete(KEY)
         assert storage.size(KEY) is None
 
-    def test_old_keys_of_a_folder_are_those_right_below_it(self, storage: Storage) -> None:
+    def test_list_older_returns_direct_children(self, storage: Storage) -> None:
         for key in ("intake/a", "intake/b", "intake/b2/c", "intakes/d", "in/e", KEY):
             storage.put_chunks([b"x"], key)
         assert list(storage.list_older("intake", 3600)) == []
@@ -146,7 +146,7 @@ class StorageContract:
         assert sorted(storage.list_older("intake", 0)) == ["intake/a", "intake/b"]
         assert list(storage.list_older("nothing", 0)) == []
 
-    def test_many_old_keys_are_all_told(self, storage: Storage) -> None:
+    def test_list_older_returns_all_pages(self, storage: Storage) -> None:
         expected = {f"intake/{number:04}" for number in range(50)}
         for key in expected:
             storage.put_chunks([b"x"], key)
@@ -155,14 +155,14 @@ class StorageContract:
         assert len(found) == len(expected)
         assert set(found) == expected
 
-    def test_old_keys_may_go_while_they_are_told(self, storage: Storage) -> None:
+    def test_keys_may_be_deleted_during_list_older(self, storage: Storage) -> None:
         for number in range(20):
             storage.put_chunks([b"x"], f"intake/{number}")
         time.sleep(1.1)
         assert sum(storage.delete_if_older(key, 0) for key in storage.list_older("intake", 0)) == 20
         assert list(storage.list_older("intake", 0)) == []
 
-    def test_what_was_written_again_is_not_old(self, storage: Storage) -> None:
+    def test_rewritten_content_is_not_old(self, storage: Storage) -> None:
         storage.put_chunks([b"first"], "intake/a")
         time.sleep(2.1)
         assert list(storage.list_older("intake", 1)) == ["intake/a"]
@@ -170,7 +170,7 @@ class StorageContract:
         assert not storage.delete_if_older("intake/a", 1)
         assert whole(storage, "intake/a") == b"second"
 
-    def test_only_what_is_old_and_there_is_deleted_for_its_age(self, storage: Storage) -> None:
+    def test_delete_if_older_deletes_old_content_only(self, storage: Storage) -> None:
         storage.put_chunks([b"x"], "intake/a")
         assert not storage.delete_if_older("intake/a", 3600)
         assert storage.size("intake/a") == 1
@@ -179,13 +179,13 @@ class StorageContract:
         assert storage.size("intake/a") is None
         assert not storage.delete_if_older("intake/a", 0)
 
-    def test_a_staged_file_that_is_gone_is_said_to_be_lost(self, storage: Storage, tmp_path: Path) -> None:
+    def test_put_of_a_missing_file_raises_staging_lost(self, storage: Storage, tmp_path: Path) -> None:
         with pytest.raises(StagingLostError):
             storage.put_file(tmp_path / "nothing", KEY)
         assert storage.size(KEY) is None
 
     @pytest.mark.parametrize("key", BAD_KEYS)
-    def test_no_key_leads_out(self, storage: Storage, staged: Path, key: str) -> None:
+    def test_keys_that_leave_the_root_are_refused(self, storage: Storage, staged: Path, key: str) -> None:
         for use in (
             lambda: storage.put_file(staged, key),
             lambda: storage.put_chunks([b"x"], key),
@@ -201,9 +201,7 @@ class StorageContract:
                 use()
             assert caught.value.code == Code.STORAGE
 
-    def test_writers_of_one_key_leave_one_object_and_no_reader_sees_half(
-        self, storage: Storage, tmp_path: Path
-    ) -> None:
+    def test_concurrent_writers_leave_one_complete_object(self, storage: Storage, tmp_path: Path) -> None:
         content = os.urandom(300_000)
         (tmp_path / "a").write_bytes(content)
         seen: list[bytes] = []

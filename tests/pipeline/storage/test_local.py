@@ -33,20 +33,20 @@ def staged(tmp_path: Path) -> Path:
 
 
 class TestContract(StorageContract):
-    def test_nothing_hidden_is_left_behind(self, storage: LocalStorage, staged: Path) -> None:
+    def test_no_temporary_file_is_left(self, storage: LocalStorage, staged: Path) -> None:
         storage.put_file(staged, KEY)
         storage.put_file(staged, KEY)
         storage.put_chunks([b"x"], "intake/y")
         assert [path.relative_to(storage.root).as_posix() for path in files(storage.root)] == [KEY, "intake/y"]
 
 
-def test_on_one_filesystem_no_byte_is_copied(storage: LocalStorage, staged: Path) -> None:
+def test_file_on_the_same_filesystem_is_linked(storage: LocalStorage, staged: Path) -> None:
     storage.put_file(staged, KEY)
     assert (storage.root / KEY).stat().st_ino == staged.stat().st_ino
 
 
 @pytest.mark.parametrize("fault", [errno.EXDEV, errno.EPERM, errno.EMLINK])
-def test_where_links_do_not_work_the_file_is_copied(
+def test_file_is_copied_where_links_fail(
     storage: LocalStorage, staged: Path, monkeypatch: pytest.MonkeyPatch, fault: int
 ) -> None:
     def refuse(*_: object, **__: object) -> None:
@@ -59,7 +59,7 @@ def test_where_links_do_not_work_the_file_is_copied(
     assert len(files(storage.root)) == 1
 
 
-def test_a_fresh_name_is_given_at_once_to_what_is_on_the_disk(
+def test_new_content_is_synced_before_it_is_linked(
     storage: LocalStorage, staged: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     events: list[str] = []
@@ -80,7 +80,7 @@ def test_a_fresh_name_is_given_at_once_to_what_is_on_the_disk(
     assert events == [f"sync {staged.name}", f"name {KEY}", f"sync {Path(KEY).parent.name}"]
 
 
-def test_content_has_its_name_only_when_it_is_on_the_disk(
+def test_replaced_content_is_synced_before_it_is_renamed(
     storage: LocalStorage, staged: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     events: list[str] = []
@@ -103,7 +103,7 @@ def test_content_has_its_name_only_when_it_is_on_the_disk(
     assert events == ["sync file", "name", "sync folder"] * 2
 
 
-def test_of_many_files_each_is_on_the_disk_before_its_name_and_each_folder_is_asked_once(
+def test_put_files_syncs_each_file_and_each_directory_once(
     storage: LocalStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keys = [content_key(start + "0" * 62) for start in ("ab", "ac", "ad")]
@@ -130,14 +130,14 @@ def test_of_many_files_each_is_on_the_disk_before_its_name_and_each_folder_is_as
     ]  # fmt: skip
 
 
-def test_no_descriptor_is_left_open(storage: LocalStorage, staged: Path, tmp_path: Path) -> None:
+def test_put_files_closes_all_descriptors(storage: LocalStorage, staged: Path, tmp_path: Path) -> None:
     before = len(os.listdir("/proc/self/fd"))
     storage.put_files([(staged, KEY), (staged, "x/y"), (tmp_path / "nothing", "a/b"), (staged, "../x")])
     assert len(os.listdir("/proc/self/fd")) == before
 
 
 @pytest.mark.parametrize("fault", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE])
-def test_trouble_with_the_disk_may_be_tried_again_and_leaves_nothing(
+def test_disk_error_is_retryable_and_leaves_nothing(
     storage: LocalStorage, staged: Path, monkeypatch: pytest.MonkeyPatch, fault: int
 ) -> None:
     def fail(*_: object) -> int:
@@ -153,7 +153,7 @@ def test_trouble_with_the_disk_may_be_tried_again_and_leaves_nothing(
     assert files(storage.root) == []
 
 
-def test_a_full_disk_leaves_nothing_and_works_again_once_there_is_room(tmp_path: Path) -> None:
+def test_full_disk_leaves_nothing_and_recovers(tmp_path: Path) -> None:
     mount = tmp_path / "small"
     mount.mkdir()
     if (
@@ -172,7 +172,7 @@ def test_a_full_disk_leaves_nothing_and_works_again_once_there_is_room(tmp_path:
         subprocess.run(["umount", mount], check=True)
 
 
-def test_a_link_that_leads_out_of_the_root_is_refused(storage: LocalStorage, tmp_path: Path) -> None:
+def test_link_out_of_the_root_is_refused(storage: LocalStorage, tmp_path: Path) -> None:
     storage.put_chunks([b"x"], KEY)
     (tmp_path / "outside").mkdir()
     (tmp_path / "outside" / "secret").write_bytes(b"secret")
@@ -194,14 +194,14 @@ def test_a_link_that_leads_out_of_the_root_is_refused(storage: LocalStorage, tmp
     assert [(path.name, path.read_bytes()) for path in files(tmp_path / "outside")] == [("secret", b"secret")]
 
 
-def test_a_link_within_the_root_is_a_folder_like_others(storage: LocalStorage, staged: Path) -> None:
+def test_link_within_the_root_is_followed(storage: LocalStorage, staged: Path) -> None:
     storage.put_chunks([b"x"], "there/x")
     (storage.root / "here").symlink_to("there")
     assert storage.put_file(staged, "here/y")
     assert whole(storage, "there/y") == b"content"
 
 
-def test_what_a_killed_process_leaves_is_hidden_and_removed(storage: LocalStorage) -> None:
+def test_leftovers_of_a_killed_process_are_removed(storage: LocalStorage) -> None:
     program = (
         "import sys, time, pathlib; from pipeline.storage import LocalStorage\n"
         "def source():\n    yield b'half'\n    print('half', flush=True)\n    time.sleep(60)\n"
@@ -223,24 +223,24 @@ def test_what_a_killed_process_leaves_is_hidden_and_removed(storage: LocalStorag
     assert files(storage.root) == []
 
 
-def test_a_link_to_an_old_file_is_not_taken_for_a_leftover(storage: LocalStorage, staged: Path) -> None:
+def test_new_link_to_an_old_file_is_not_a_leftover(storage: LocalStorage, staged: Path) -> None:
     os.utime(staged, (0, 0))
     (storage.root / ".parts").mkdir(parents=True)
     (storage.root / ".parts" / "being-written").hardlink_to(staged)
     assert storage.discard_stale_parts(60) == 0
 
 
-def test_a_root_that_was_wiped_is_made_again(storage: LocalStorage, staged: Path) -> None:
+def test_deleted_root_is_created_again(storage: LocalStorage, staged: Path) -> None:
     storage.put_file(staged, KEY)
     shutil.rmtree(storage.root)
     storage.put_file(staged, KEY)
     assert whole(storage, KEY) == b"content"
 
 
-def test_the_url_is_the_file(storage: LocalStorage) -> None:
+def test_url_is_a_file_url(storage: LocalStorage) -> None:
     assert storage.url(KEY) == (storage.root / KEY).as_uri()
 
 
 @pytest.mark.parametrize("folder", ["/a b/ç#?", "/", "/var/media"])
-def test_the_url_of_a_content_names_its_file_whatever_the_folder_is_called(folder: str) -> None:
+def test_url_quotes_the_directory_name(folder: str) -> None:
     assert LocalStorage(Path(folder)).url(KEY) == (Path(folder) / KEY).as_uri()

@@ -9,12 +9,12 @@ from pipeline.storage import LocalStorage, ObjectStorage, content_key, intake_ke
 
 
 @pytest.mark.parametrize("url", ["file:///srv/my%20media", "file://localhost/srv/my%20media", "/srv/my media"])
-def test_a_folder_is_local_storage(url: str) -> None:
+def test_directory_opens_local_storage(url: str) -> None:
     assert open_storage(url) == LocalStorage(Path("/srv/my media"))
 
 
 @pytest.mark.parametrize("url", ["s3://bucket", "s3://bucket/pre/fix/", "gs://bucket/x", "az://container"])
-def test_a_bucket_is_an_object_store(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bucket_opens_an_object_store(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "account")
     storage = open_storage(url)
     assert isinstance(storage, ObjectStorage)
@@ -36,12 +36,12 @@ def test_a_bucket_is_an_object_store(url: str, monkeypatch: pytest.MonkeyPatch) 
         "memory://",
     ],
 )
-def test_anything_else_is_named_as_a_wrong_setting(url: str) -> None:
+def test_other_urls_raise_a_settings_error(url: str) -> None:
     with pytest.raises(SettingsError, match="STORAGE_URL") as caught:
         open_storage(url)
     assert "secret" not in str(caught.value)
 
 
-def test_keys_come_from_the_hash_and_from_the_id() -> None:
+def test_keys_are_derived_from_hash_and_id() -> None:
     assert content_key("abcd" * 16) == "ab/" + "abcd" * 16
     assert intake_key("0" * 32) == "intake/" + "0" * 32

@@ -21,7 +21,7 @@ def names(staging: Staging) -> list[str]:
     return sorted(path.name for path in staging.folder.iterdir())
 
 
-def test_a_part_gets_its_name_when_it_is_whole(staging: Staging) -> None:
+def test_part_is_renamed_when_complete(staging: Staging) -> None:
     with staging.part("a") as out:
         out.write(b"bytes")
         assert not staging.exists("a")
@@ -31,7 +31,7 @@ def test_a_part_gets_its_name_when_it_is_whole(staging: Staging) -> None:
     assert staging.folder.stat().st_mode & 0o777 == 0o700
 
 
-def test_a_part_that_fails_leaves_nothing(staging: Staging) -> None:
+def test_failed_part_is_removed(staging: Staging) -> None:
     def stopped() -> None:
         with staging.part("a") as out:
             out.write(b"half")
@@ -42,7 +42,7 @@ def test_a_part_that_fails_leaves_nothing(staging: Staging) -> None:
     assert names(staging) == []
 
 
-def test_two_who_write_the_same_attachment_do_not_disturb_each_other(staging: Staging) -> None:
+def test_concurrent_parts_of_one_attachment_are_separate(staging: Staging) -> None:
     with staging.part("a") as first, staging.part("a") as second:
         first.write(b"first")
         second.write(b"second")
@@ -50,7 +50,7 @@ def test_two_who_write_the_same_attachment_do_not_disturb_each_other(staging: St
     assert names(staging) == ["a"]
 
 
-def test_a_full_disk_may_be_tried_again(staging: Staging) -> None:
+def test_full_disk_is_a_retryable_error(staging: Staging) -> None:
     with pytest.raises(RetryableError) as error, staging.part("a"):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert error.value.code == Code.STAGING
@@ -58,20 +58,20 @@ def test_a_full_disk_may_be_tried_again(staging: Staging) -> None:
     assert names(staging) == []
 
 
-def test_a_folder_that_cannot_be_made_may_be_tried_again(tmp_path: Path) -> None:
+def test_directory_that_cannot_be_created_is_a_retryable_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(RetryableError) as error, Staging(tmp_path / "file" / "staging").part("a"):
         pytest.fail("there is nothing to write to")
     assert error.value.code == Code.STAGING
 
 
-def test_a_file_that_is_not_here_is_lost(staging: Staging) -> None:
+def test_missing_staged_file_raises_staging_lost(staging: Staging) -> None:
     with pytest.raises(StagingLostError) as error:
         staging.path("a")
     assert error.value.code == Code.STAGING_LOST
 
 
-def test_discarding_is_no_error_twice(staging: Staging) -> None:
+def test_discard_is_idempotent(staging: Staging) -> None:
     with staging.part("a") as out:
         out.write(b"bytes")
     staging.discard("a")
@@ -79,7 +79,7 @@ def test_discarding_is_no_error_twice(staging: Staging) -> None:
     assert not staging.exists("a")
 
 
-def test_what_nobody_has_touched_for_long_goes(staging: Staging) -> None:
+def test_discard_older_removes_unmodified_files(staging: Staging) -> None:
     assert staging.discard_older(60) == 0
     for name in ("old", "new"):
         with staging.part(name) as out:

@@ -28,27 +28,27 @@ def accepted(catalogue: Catalogue, *, intake: bool = False, **fields: object) ->
     return record
 
 
-def test_a_new_row_has_the_declared_size_and_expiry_in_ms(catalogue: Catalogue) -> None:
+def test_new_row_has_the_declared_size_and_expiry_in_ms(catalogue: Catalogue) -> None:
     record = accepted(catalogue, size=5, expires_at=1_700_000_000)
     assert (record.size, record.expires_at) == (5, 1_700_000_000_000)
 
 
-def test_an_expiry_is_read_from_the_url_of_whatsapp(catalogue: Catalogue) -> None:
+def test_expiry_is_read_from_a_whatsapp_url(catalogue: Catalogue) -> None:
     record = accepted(catalogue, url=f"https://mmg.whatsapp.net/x?oh=1&oe={OE:X}")
     assert (record.size, record.expires_at) == (None, OE * 1000)
 
 
-def test_bytes_that_were_handed_in_do_not_expire(catalogue: Catalogue) -> None:
+def test_inline_bytes_do_not_expire(catalogue: Catalogue) -> None:
     assert accepted(catalogue, intake=True, expires_at=1_700_000_000).expires_at is None
 
 
-def test_the_largest_declarations_fit(catalogue: Catalogue) -> None:
+def test_largest_declared_values_fit(catalogue: Catalogue) -> None:
     record = accepted(catalogue, size=2**53, expires_at=2**53)
     assert (record.size, record.expires_at) == (2**53, 2**53 * 1000)
 
 
 @pytest.mark.parametrize(("source", "place"), [(None, (5, 9000)), (NewSource(url="http://b.example/"), (5, None))])
-def test_a_replay_with_a_new_source_forgets_the_old_expiry(
+def test_replay_with_a_new_source_clears_the_old_expiry(
     catalogue: Catalogue, source: NewSource | None, place: tuple[int, int | None]
 ) -> None:
     record = accepted(catalogue, size=5, expires_at=9)
