@@ -1,4 +1,4 @@
-"""What happened and what to do, in plain words, for every code that an attachment can end with."""
+"""Texts for every error code of an attachment: what happened, and what to do."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pipeline.remedies import english, portuguese
 _TEXTS = {"en": english.TEXTS, "pt-BR": portuguese.TEXTS}
 LANGUAGES = tuple(_TEXTS)
 
-# These answer who asks, or send an attachment somewhere else: none ends with them.
+# Codes that no attachment ends with: they answer a request, or send the attachment to another stage.
 NOT_ENDINGS = frozenset(
     {
         *(Code.FETCH_BUSY, Code.SUPERSEDED, Code.QUEUE, Code.BAD_SETTING, Code.UNAUTHORIZED, Code.NOT_FOUND),
@@ -20,13 +20,13 @@ NOT_ENDINGS = frozenset(
 
 
 class Remedy(NamedTuple):
-    """Two texts of a sentence or two: what happened, and what to do."""
+    """Two short texts: what happened, and what to do."""
 
     happened: str
     to_do: str
 
 
 def remedy(code: str | None, *, language: str = "en") -> Remedy | None:
-    """The texts for this code in one of LANGUAGES; None for a code that is unknown, or none."""
+    """The texts for this code in one of LANGUAGES; None for None and for an unknown code."""
     texts = _TEXTS[language].get(code or "")
     return Remedy(*texts) if texts else None

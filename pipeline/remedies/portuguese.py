@@ -1,4 +1,4 @@
-"""O que houve, e o que fazer, em português do Brasil."""
+"""O que houve e o que fazer, em português do Brasil."""
 
 from __future__ import annotations
 
@@ -157,14 +157,14 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Verifique STORAGE_URL, as credenciais e o espaço livre, depois reenvie. `esteira doctor` o examina.",
     ),
     "catalogue": (
-        "O catálogo não consegue guardar o que se descobriu sobre este arquivo.",
+        "O banco de dados não consegue guardar os dados deste arquivo.",
         "Procure o motivo no log dos workers e reenvie quando estiver resolvido.",
     ),
     "notify": (
-        "O arquivo está armazenado, mas o aviso dele não foi aceito.",
-        "Verifique se quem recebe os avisos responde, depois reenvie: só o aviso é mandado de novo.",
+        "O arquivo está armazenado, mas o evento dele não foi aceito.",
+        "Verifique se o receptor dos eventos responde, depois reenvie: só o evento é mandado de novo.",
     ),
-    # the belt
+    # the queue
     "internal": (
         "Algo deu errado dentro da própria Esteira.",
         "Reenvie. Se acontecer de novo, veja o log dos workers e relate o problema com o que está lá.",
@@ -174,10 +174,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Procure o motivo no log do sistema (quase sempre memória) antes de reenviar.",
     ),
     "cancelled": (
-        "Alguém o cancelou.",
+        "Foi cancelado.",
         "Reenvie se, afinal, ele for necessário.",
     ),
-    # what comes from outside
+    # messages and gateways
     "bad_payload": (
         "A mensagem não foi montada como são as mensagens do seu gateway.",
         "Veja qual campo é citado, e a versão do gateway. Reenvie com um endereço ou com o próprio arquivo.",

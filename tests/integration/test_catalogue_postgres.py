@@ -1,4 +1,4 @@
-"""The catalogue on a real PostgreSQL: the contract, restarts, migrations by several at once."""
+"""The catalogue on a real PostgreSQL server: the contract, restarts, concurrent migrations."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def url(empty: str) -> Iterator[str]:
     catalogue.migrate()
     catalogue.close()
     yield empty
-    # What a test left connected must not use up the server's connections.
+    # Connections that a test leaves open must not exhaust the server's limit.
     with psycopg.connect(empty, autocommit=True) as connection:
         connection.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
@@ -155,7 +155,7 @@ def test_concurrent_renewals_do_not_deadlock(url: str) -> None:
 @pytest.mark.parametrize("mode", ["fast", "immediate"])
 def test_calls_survive_a_server_restart(server: PostgresServer, url: str, mode: str) -> None:
     catalogue = Catalogue(url)
-    with ThreadPoolExecutor(6) as pool:  # so that several connections lie in the pool
+    with ThreadPoolExecutor(6) as pool:  # so that the pool has several connections
         list(pool.map(lambda _: catalogue.accept(attachment()), range(30)))
     claim = claimed(catalogue, catalogue.accept(attachment()).id)
     server.stop(mode)
@@ -216,7 +216,7 @@ def test_locks_of_a_dead_host_are_released(url: str) -> None:
     with pytest.raises(psycopg.Error):
         dead.cursor().execute("COMMIT")
     dead.invalidate()
-    with engine.connect() as alive:  # its server asks whether anybody is there, and a dead host's connections end
+    with engine.connect() as alive:  # the server sends keepalives and ends connections of a dead host
         assert alive.exec_driver_sql("SHOW tcp_keepalives_idle").scalar() == "30"
     engine.dispose()
 
@@ -243,7 +243,7 @@ def test_errors_contain_no_secret(url: str) -> None:
 
 
 def test_listings_and_statistics_use_their_indexes(url: str) -> None:
-    """With 20,000 rows, for with few PostgreSQL rightly reads them all."""
+    """With 20,000 rows, because PostgreSQL reads a small table completely."""
     with psycopg.connect(url, autocommit=True) as other:
         other.execute(
             "INSERT INTO media (id, gateway, session, message_id, part, status, stage, attempts, run, kind, "

@@ -1,4 +1,4 @@
-"""The outbox on a real PostgreSQL: the contract, and that takers do not wait for each other."""
+"""Deliveries on a real PostgreSQL server: the contract, and claims that do not wait for each other."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from pipeline.catalogue import Catalogue
-from tests.pipeline.catalogue.contract_deliveries import DeliveriesContract, take
+from tests.pipeline.catalogue.contract_deliveries import DeliveriesContract, claim_deliveries
 from tests.support.postgres import PostgresServer, postgres_server
 from tests.support.webhooks import announced_record
 
@@ -46,7 +46,9 @@ def test_claim_skips_rows_of_an_open_transaction(url: str) -> None:
         row = other.execute("SELECT id FROM deliveries ORDER BY next_at, id LIMIT 1 FOR UPDATE").fetchone()
         assert row
         found: list[str] = []
-        taking = threading.Thread(target=lambda: found.extend(attempt.id for attempt in take(catalogue.deliveries)))
+        taking = threading.Thread(
+            target=lambda: found.extend(attempt.id for attempt in claim_deliveries(catalogue.deliveries))
+        )
         taking.start()
         taking.join(4)
         assert len(found) == 1

@@ -1,4 +1,4 @@
-"""Each content is downloaded once, however many carry it: real workers on one host and on two, and faults."""
+"""Single flight with real workers on one host and on two: each content is downloaded once, also after faults."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MakeSystem = Callable[..., RunningSystem]
 
 
 class Contents:
-    """So many photos on a server, by number."""
+    """A server with numbered photos."""
 
     def __init__(self, number: int) -> None:
         self.photos = [photo(size=(16, 12)) for _ in range(number)]
@@ -33,7 +33,7 @@ class Contents:
         self.server = MediaServer({f"{at}.jpg": content for at, content in enumerate(self.photos)})
 
     def url(self, at: int, *, of: object = "") -> str:
-        """Where a photo is; `of` makes the URL another one."""
+        """The URL of a photo. `of` makes different URLs for one photo."""
         return f"{self.server.url(f'{at}.jpg')}?of={of}"
 
     def hits(self) -> list[int]:
@@ -93,7 +93,7 @@ def test_hosts_without_shared_disk_download_once(
             with system.workers(threads=4):
                 wait_until(lambda: len(workers(system.queue)) == 2, 30)
                 ids = [
-                    # Six sessions in one group: the same upload, in a message to each.
+                    # Six sessions of one group chat: one upload, and a message to each session.
                     system.submit(session=f"s{n}", url=contents.url(at), file_sha256=contents.hashes[at]).id
                     for at in range(6)
                     for n in range(6)

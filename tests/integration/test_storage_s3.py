@@ -167,7 +167,7 @@ def test_delete_if_older_is_not_retried(storage: ObjectStorage, server: S3Server
     server.fault = lambda environ: UNAVAILABLE if environ["REQUEST_METHOD"] in {"DELETE", "POST"} else None
     with pytest.raises(RetryableError):
         storage.delete_if_older("intake/a", 0)
-    assert len(server.requests) == 2  # the look, and one try
+    assert len(server.requests) == 2  # the HEAD request, and one attempt
     server.fault = None
     assert storage.delete_if_older("intake/a", 0)
 

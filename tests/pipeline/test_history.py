@@ -1,4 +1,4 @@
-"""The attempt_log of a claim: what is written when, what rides along, what is let go."""
+"""The attempt log of a claim: pending lines, export to another process, limits."""
 
 from __future__ import annotations
 

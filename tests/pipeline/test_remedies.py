@@ -1,4 +1,4 @@
-"""Every code that an attachment can end with is told in plain words, in every language."""
+"""Remedies: every error code of an attachment has texts in every language."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attachments and endings for tests of the catalogue."""
+"""Attachments, contents and failures for tests of the catalogue."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _numbers = itertools.count()
 
 
 class Clock:
-    """Unix seconds that stand still until a test moves them."""
+    """A clock in Unix seconds that only a test advances."""
 
     def __init__(self, now: float = 1_700_000_000) -> None:
         self.now = now
@@ -39,7 +39,7 @@ class Clock:
 
 
 def attachment(**fields: Any) -> Attachment:
-    """An attachment with a message id of its own, unless one is given."""
+    """An attachment with a unique message id, unless one is given."""
     given = {"session": "shop", "message_id": f"m{next(_numbers)}", "url": "https://media.example/x", **fields}
     return Attachment(**given)
 
@@ -68,12 +68,12 @@ def claimed(catalogue: Catalogue, media_id: str, *, lease_s: float = 60, takeove
 
 
 def mark_stored(catalogue: Catalogue, claim: Claim, content: Stored) -> Record:
-    """Notes that this content is stored; raises the error that `Catalogue.mark_stored_many` returns."""
+    """Records that this content is stored; raises the error that `Catalogue.mark_stored_many` returns."""
     return or_raise(catalogue.mark_stored_many([(claim, content)])[0])
 
 
 def finished(catalogue: Catalogue, status: Status = Status.DONE, *, of: Attachment | None = None, **how: Any) -> Record:
-    """An attachment that went all the way to this status."""
+    """An attachment that is finished with this status."""
     claim = claimed(catalogue, catalogue.accept(of or attachment()).id)
     if status is Status.DONE:
         mark_stored(catalogue, claim, stored())
@@ -83,5 +83,5 @@ def finished(catalogue: Catalogue, status: Status = Status.DONE, *, of: Attachme
 
 
 def counted(totals: dict[str, int]) -> dict[str, int]:
-    """The endings among the totals that are not 0."""
+    """The counters of outcomes that are not 0."""
     return {name: n for name, n in totals.items() if n and name in {"stored", "done", "rejected", "failed", "expired"}}

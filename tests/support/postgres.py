@@ -20,17 +20,17 @@ USER, PASSWORD = "esteira", "password-of-the-catalogue"
 
 
 def binaries() -> Path | None:
-    """The folder of initdb and pg_ctl; Debian keeps it off the PATH."""
+    """The directory of initdb and pg_ctl, which Debian does not add to the PATH."""
     on_path = shutil.which("initdb")
     found = [Path(on_path).parent] if on_path else sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     return found[-1] if found else None
 
 
 class PostgresServer:
-    """One cluster in a folder of its own, which the unprivileged user of the package owns."""
+    """One cluster in its own directory, which the unprivileged user of the package owns."""
 
     def __init__(self, folder: Path, tools: Path, *, host: str = "127.0.0.1", connections: int = 120) -> None:
-        """It listens on `host`, for the network of that."""
+        """The server listens on `host` and accepts its network."""
         self._folder, self._tools, self._host, self._connections = folder, tools, host, connections
         self.port = free_port()
         # The server refuses to run as root.
@@ -61,7 +61,7 @@ class PostgresServer:
         self._run("pg_ctl", "-D", self._data, "-w", "-l", str(self._folder / "log"), "-o", options, "start")
 
     def stop(self, mode: str = "immediate") -> None:
-        """`immediate` is what a crash looks like; `fast` ends the connections politely."""
+        """`immediate` simulates a crash; `fast` closes the connections properly."""
         self._run("pg_ctl", "-D", self._data, "-w", "-m", mode, "stop")
 
     def new_database(self) -> str:
@@ -87,12 +87,12 @@ class PostgresServer:
 
 @contextmanager
 def postgres_server() -> Iterator[PostgresServer]:
-    """A running server; a skip at home and a failure in CI where there is no PostgreSQL."""
+    """A running server. Without PostgreSQL the test is skipped, and fails in CI."""
     tools = binaries()
     if tools is None:
         missing("PostgreSQL (initdb, pg_ctl)")
         raise AssertionError
-    # Under /tmp and short: the owner must get there, and a socket's path may have 107 bytes.
+    # A short path below /tmp: its owner needs access, and a socket path is limited to 107 bytes.
     folder = Path(tempfile.mkdtemp(prefix="pg"))
     try:
         server = PostgresServer(folder, tools)

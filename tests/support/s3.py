@@ -1,4 +1,4 @@
-"""An S3 API on loopback, spoken over real HTTP, that can be told to fail."""
+"""An S3 server on loopback whose requests a test can make fail."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class _Quiet(WSGIRequestHandler):
 
 
 class S3Server:
-    """moto's S3. `fault` looks at each request and answers with a status line, or None to let it through."""
+    """moto's S3 server. `fault` gets each request and returns a status line, or None to process it."""
 
     def __init__(self, host: str = "127.0.0.1") -> None:
         self.fault: Fault | None = None
@@ -58,7 +58,7 @@ class S3Server:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join(timeout=5)
-        # moto keeps what it stores in the memory of this process: the next one wants to begin empty.
+        # moto keeps objects in the memory of this process, and the next server must start empty.
         s3_backends.reset()
 
     def _answer(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
@@ -73,7 +73,7 @@ class S3Server:
 
 @contextmanager
 def s3_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
-    """A server with an empty bucket, and the environment that leads to it."""
+    """A server with an empty bucket, and the environment variables to reach it."""
     server = S3Server()
     for name, value in {
         "AWS_ENDPOINT_URL": server.endpoint,

@@ -1,4 +1,4 @@
-"""What the catalogue must do on every database."""
+"""Tests of the catalogue that every database must pass."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ TROUBLE = RetryableError(Code.FETCH_TIMEOUT, "media.example was silent for 15 s"
 
 
 class CatalogueContract:
-    """Inherit it and give it the fixtures `url` (an empty, migrated database) and `clock`."""
+    """Subclass it with the fixtures `url` (an empty, migrated database) and `clock`."""
 
     @pytest.fixture
     def clock(self) -> Clock:
@@ -159,7 +159,7 @@ class CatalogueContract:
         assert (record.stage, record.attempts, record.error_code, record.error) == (Stage.DETECT, 0, None, None)
         assert catalogue.totals()["retried"] == 1
 
-    # --- endings ---
+    # --- outcomes ---
 
     def test_stored_attachment_is_done_once_it_is_announced(self, catalogue: Catalogue, clock: Clock) -> None:
         claim = claimed(catalogue, catalogue.accept(attachment(kind="video")).id)
@@ -324,7 +324,7 @@ class CatalogueContract:
             answers = list(pool.map(lambda _: catalogue.reopen(failed.id), range(16)))
         assert sum(answer is not None for answer in answers) == 1
 
-    # --- looking ---
+    # --- reading ---
 
     def test_find_returns_pages_newest_first(self, catalogue: Catalogue, clock: Clock) -> None:
         ids = []
@@ -404,7 +404,7 @@ class CatalogueContract:
         clock.now += 31
         assert catalogue.unfinished(older_than_s=30) == [failed.id]
 
-    # --- counting ---
+    # --- counters ---
 
     def test_counters_of_concurrent_threads_add_up(self, catalogue: Catalogue) -> None:
         threads = [
@@ -456,7 +456,7 @@ class CatalogueContract:
         clock.now += 31
         assert catalogue.statistics.per_minute() == 2
 
-    # --- anything a gateway may send ---
+    # --- untrusted text ---
 
     def test_any_text_survives_the_database(self, catalogue: Catalogue) -> None:
         text = st.text(st.characters(), max_size=40)
@@ -493,7 +493,7 @@ class CatalogueContract:
         assert not catalogue.pauses.remove("stage", "fetch")
         assert [pause.name for pause in catalogue.pauses.all()] == ["loja 📎"]
 
-    # --- cancelling ---
+    # --- cancellation ---
 
     def test_cancelled_attachment_cannot_be_stored_and_ends_cancelled(self, catalogue: Catalogue, clock: Clock) -> None:
         claim = claimed(catalogue, catalogue.accept(attachment()).id)
@@ -549,7 +549,7 @@ ENDINGS = (Status.DONE, Status.FAILED, Status.REJECTED, Status.EXPIRED)
 
 
 def uses(catalogue: Catalogue, claim: Claim) -> list[Callable[[], object]]:
-    """Every write that shows a claim."""
+    """Every write that presents a claim."""
     return [
         lambda: mark_stored(catalogue, claim, stored(width=1)),
         lambda: catalogue.mark_failed(claim, failure()),

@@ -1,4 +1,4 @@
-"""What moves of several attachments in one transaction must do on every database."""
+"""Tests of batched writes under claims that every database must pass."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def said(outcomes: list[Record | PipelineError]) -> list[object]:
 
 
 def at_once(catalogue: Catalogue, *orders: list[Claim]) -> list[object]:
-    """What is said to threads that store the same attachments at the same time, each in an order of its own."""
+    """The results of threads that store the same attachments at the same time in different orders."""
     barrier = Barrier(len(orders))
 
     def move(order: list[Claim]) -> list[object]:
@@ -40,7 +40,7 @@ def at_once(catalogue: Catalogue, *orders: list[Claim]) -> list[object]:
 
 
 class ClaimWritesContract:
-    """Inherit it and give it the fixture `url` (an empty, migrated database)."""
+    """Subclass it with the fixture `url` (an empty, migrated database)."""
 
     @pytest.fixture
     def clock(self) -> Clock:
@@ -190,7 +190,7 @@ class ClaimWritesContract:
     def test_unreachable_database_is_an_error_of_each_item(
         self, catalogue: Catalogue, claims: list[Claim], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        trouble = RetryableError(Code.CATALOGUE, "the catalogue went away")
+        trouble = RetryableError(Code.CATALOGUE, "the catalogue closed the connection")
 
         def away(*_: object, **__: object) -> None:
             raise trouble
@@ -198,6 +198,6 @@ class ClaimWritesContract:
         with monkeypatch.context() as patched:
             patched.setattr("pipeline.catalogue.database.Database.write", away)
             assert catalogue.mark_stored_many([(claim, stored()) for claim in claims]) == [trouble] * 6
-            with pytest.raises(RetryableError, match="went away"):
+            with pytest.raises(RetryableError, match="closed the connection"):
                 catalogue.finish(claims[0], announced=True)
         assert said(catalogue.mark_stored_many([(claims[0], stored())])) == [Status.STORED]

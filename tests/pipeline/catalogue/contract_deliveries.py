@@ -1,4 +1,4 @@
-"""What the outbox must do on every database."""
+"""Tests of webhook deliveries that every database must pass."""
 
 from __future__ import annotations
 
@@ -24,12 +24,14 @@ from tests.support.webhooks import announced_record, deliveries_of
 PENDING, DELIVERED, UNDELIVERED, WITHDRAWN = DeliveryStatus
 
 
-def take(outbox: Deliveries, endpoint: str = "crm", *, want: int = 10, lease_s: float = 40) -> list[DeliveryAttempt]:
+def claim_deliveries(
+    outbox: Deliveries, endpoint: str = "crm", *, want: int = 10, lease_s: float = 40
+) -> list[DeliveryAttempt]:
     return outbox.record_and_claim(endpoint, [], want=want, lease_s=lease_s).attempts
 
 
-def note(outbox: Deliveries, *results: DeliveryResult, endpoint: str = "crm") -> bool:
-    """Notes results and takes nothing; whether the circuit is open then."""
+def report(outbox: Deliveries, *results: DeliveryResult, endpoint: str = "crm") -> bool:
+    """Records results without claiming. Returns whether the circuit is open afterwards."""
     return outbox.record_and_claim(endpoint, results, want=0, lease_s=40).after.open
 
 
@@ -38,7 +40,7 @@ def failed(attempt: DeliveryAttempt, retry_in_s: float | None = 5, **more: float
 
 
 class DeliveriesContract:
-    """Inherit it and give it the fixture `url` (an empty, migrated database)."""
+    """Subclass it with the fixture `url` (an empty, migrated database)."""
 
     @pytest.fixture
     def clock(self) -> Clock:
@@ -52,7 +54,7 @@ class DeliveriesContract:
     def outbox(self, catalogue: Catalogue) -> Deliveries:
         return catalogue.deliveries
 
-    # --- written down with the ending ---
+    # --- added by finish ---
 
     def test_finish_and_its_deliveries_are_one_transaction(self, catalogue: Catalogue, outbox: Deliveries) -> None:
         record = announced_record(catalogue, "crm", "logs")
@@ -63,7 +65,7 @@ class DeliveriesContract:
         }  # fmt: skip
         assert len({one.id for one in found}) == 2
         assert {one.event_id for one in found} == {record.id}
-        assert [attempt.body for attempt in take(outbox)] == ['{"caption":"words"}']
+        assert [attempt.body for attempt in claim_deliveries(outbox)] == ['{"caption":"words"}']
 
     def test_lost_claim_adds_no_delivery(self, catalogue: Catalogue) -> None:
         claim = claimed(catalogue, catalogue.accept(attachment()).id)
@@ -79,43 +81,43 @@ class DeliveriesContract:
         catalogue.mark_failed(claim, failure())
         catalogue.finish(claim, announced=True, outgoing=OutgoingEvent(first.id, "media.done", "other", ["crm", "new"]))
         assert catalogue.deliveries.count(DeliveryFilters(endpoint="crm")) == 1
-        assert [attempt.body for attempt in take(catalogue.deliveries)] == ['{"caption":"words"}']
+        assert [attempt.body for attempt in claim_deliveries(catalogue.deliveries)] == ['{"caption":"words"}']
 
     def test_no_delivery_without_endpoints(self, catalogue: Catalogue) -> None:
         finished(catalogue)
         assert catalogue.deliveries.find(DeliveryFilters()) == []
 
-    # --- handing over ---
+    # --- attempts ---
 
     def test_claimed_delivery_is_exclusive_until_its_lease_expires(
         self, catalogue: Catalogue, outbox: Deliveries, clock: Clock
     ) -> None:
         announced_record(catalogue, "crm")
-        [mine] = take(outbox, lease_s=40)
+        [mine] = claim_deliveries(outbox, lease_s=40)
         clock.now += 39
-        assert (outbox.is_due("crm"), take(outbox)) == (False, [])
+        assert (outbox.is_due("crm"), claim_deliveries(outbox)) == (False, [])
         clock.now += 2
-        [theirs] = take(outbox)
+        [theirs] = claim_deliveries(outbox)
         assert (theirs.id, theirs.event_id) == (mine.id, mine.event_id)
-        note(outbox, DeliveryResult(mine))  # too late: it is not counted, and nothing is lost
+        report(outbox, DeliveryResult(mine))  # too late: it is ignored
         [record] = outbox.find(DeliveryFilters())
         assert (record.status, record.attempts) == (PENDING, 0)
-        note(outbox, DeliveryResult(theirs))
+        report(outbox, DeliveryResult(theirs))
         [record] = outbox.find(DeliveryFilters())
         assert (record.status, record.attempts, record.next_at) == (DELIVERED, 1, None)
 
     def test_deliveries_of_endpoints_are_separate(self, catalogue: Catalogue, outbox: Deliveries) -> None:
         announced_record(catalogue, "logs")
         assert not outbox.is_due("crm")
-        assert take(outbox, "crm") == []
-        assert len(take(outbox, "logs")) == 1
+        assert claim_deliveries(outbox, "crm") == []
+        assert len(claim_deliveries(outbox, "logs")) == 1
 
     def test_concurrent_claims_return_each_delivery_once(self, catalogue: Catalogue, outbox: Deliveries) -> None:
         for _ in range(30):
             announced_record(catalogue, "crm")
         with ThreadPoolExecutor(6) as crowd:
-            taken = [p.id for batch in crowd.map(lambda _: take(outbox, want=4), range(12)) for p in batch]
-        taken += [attempt.id for attempt in take(outbox, want=30)]
+            taken = [p.id for batch in crowd.map(lambda _: claim_deliveries(outbox, want=4), range(12)) for p in batch]
+        taken += [attempt.id for attempt in claim_deliveries(outbox, want=30)]
         assert max(Counter(taken).values()) == 1
         assert len(taken) == 30
 
@@ -126,40 +128,40 @@ class DeliveriesContract:
         for _ in range(3):
             records.append(announced_record(catalogue, "crm"))
             clock.now += 1
-        assert [attempt.media_id for attempt in take(outbox, want=2)] == [one.id for one in records[:2]]
+        assert [attempt.media_id for attempt in claim_deliveries(outbox, want=2)] == [one.id for one in records[:2]]
 
     def test_failed_attempt_is_retried_after_its_delay(
         self, catalogue: Catalogue, outbox: Deliveries, clock: Clock
     ) -> None:
         announced_record(catalogue, "crm")
-        note(outbox, failed(take(outbox)[0], retry_in_s=300))
+        report(outbox, failed(claim_deliveries(outbox)[0], retry_in_s=300))
         [record] = outbox.find(DeliveryFilters())
         assert (record.status, record.attempts, record.error) == (PENDING, 1, "the endpoint answered 500")
         clock.now += 299
-        assert take(outbox) == []
+        assert claim_deliveries(outbox) == []
         clock.now += 1
-        assert [attempt.attempts for attempt in take(outbox)] == [1]
+        assert [attempt.attempts for attempt in claim_deliveries(outbox)] == [1]
 
     def test_undelivered_event_is_listed_and_keeps_its_body(self, catalogue: Catalogue, outbox: Deliveries) -> None:
         announced_record(catalogue, "crm")
-        note(outbox, failed(take(outbox)[0], retry_in_s=None))
+        report(outbox, failed(claim_deliveries(outbox)[0], retry_in_s=None))
         [record] = outbox.find(DeliveryFilters(status=UNDELIVERED, endpoint="crm"))
         assert (record.attempts, record.error, record.next_at) == (1, "the endpoint answered 500", None)
         assert outbox.redeliver([record.id]) == [record.id]
-        [attempt] = take(outbox)
+        [attempt] = claim_deliveries(outbox)
         assert (attempt.body, attempt.attempts, attempt.event_id) == ('{"caption":"words"}', 0, record.event_id)
 
     def test_delivered_event_is_not_sent_again(self, catalogue: Catalogue, outbox: Deliveries) -> None:
         announced_record(catalogue, "crm")
-        note(outbox, DeliveryResult(take(outbox)[0]))
+        report(outbox, DeliveryResult(claim_deliveries(outbox)[0]))
         [record] = outbox.find(DeliveryFilters())
         assert outbox.redeliver([record.id, "0" * 32, "x'; --"]) == []
-        assert take(outbox) == []
+        assert claim_deliveries(outbox) == []
 
     def test_released_delivery_is_due_at_once(self, catalogue: Catalogue, outbox: Deliveries) -> None:
         announced_record(catalogue, "crm")
-        outbox.release(take(outbox))
-        assert [attempt.attempts for attempt in take(outbox)] == [0]
+        outbox.release(claim_deliveries(outbox))
+        assert [attempt.attempts for attempt in claim_deliveries(outbox)] == [0]
 
     # --- the circuit ---
 
@@ -168,52 +170,54 @@ class DeliveriesContract:
     ) -> None:
         for _ in range(8):
             announced_record(catalogue, "crm")
-        attempts = take(outbox, want=5)
-        assert [note(outbox, failed(attempt, 3600)) for attempt in attempts] == [False] * 4 + [True]
-        assert take(outbox) == []
+        attempts = claim_deliveries(outbox, want=5)
+        assert [report(outbox, failed(attempt, 3600)) for attempt in attempts] == [False] * 4 + [True]
+        assert claim_deliveries(outbox) == []
         assert outbox.circuit("crm").wait_ms(int(clock.now * 1000)) == 1000
         clock.now += 1
-        assert len(take(outbox)) == 1
-        assert take(outbox) == [], "somebody tries just now"
+        assert len(claim_deliveries(outbox)) == 1
+        assert claim_deliveries(outbox) == [], "another process has the probe"
         assert [one.attempts for one in outbox.find(DeliveryFilters())].count(0) == 3
 
     def test_concurrent_failures_schedule_a_probe(self, catalogue: Catalogue, outbox: Deliveries, clock: Clock) -> None:
         for _ in range(9):
             announced_record(catalogue, "crm")
-        attempts = take(outbox, want=8)
+        attempts = claim_deliveries(outbox, want=8)
         with ThreadPoolExecutor(8) as crowd:
-            list(crowd.map(lambda attempt: note(outbox, failed(attempt, 3600)), attempts))
+            list(crowd.map(lambda attempt: report(outbox, failed(attempt, 3600)), attempts))
         circuit = outbox.circuit("crm")
         assert (circuit.failures, circuit.open) == (8, True)
         assert circuit.probe_at is not None
         clock.now += 1
-        assert len(take(outbox)) == 1
+        assert len(claim_deliveries(outbox)) == 1
 
     def test_lost_probe_is_repeated_after_its_lease(
         self, catalogue: Catalogue, outbox: Deliveries, clock: Clock
     ) -> None:
         for _ in range(2):
             announced_record(catalogue, "crm")
-        note(outbox, failed(take(outbox, want=1)[0], 3600, gone=True))
+        report(outbox, failed(claim_deliveries(outbox, want=1)[0], 3600, gone=True))
         clock.now += 1
-        assert len(take(outbox, lease_s=40)) == 1
+        assert len(claim_deliveries(outbox, lease_s=40)) == 1
         clock.now += 41
-        assert len(take(outbox)) == 1
+        assert len(claim_deliveries(outbox)) == 1
 
     def test_success_closes_the_circuit_and_makes_failed_deliveries_due(
         self, catalogue: Catalogue, outbox: Deliveries, clock: Clock
     ) -> None:
         announced_record(catalogue, "crm")
-        note(outbox, failed(take(outbox)[0], 7200))  # of its own, and another one goes well before the outage
+        report(
+            outbox, failed(claim_deliveries(outbox)[0], 7200)
+        )  # failed for its own reason; another one succeeds before the outage
         announced_record(catalogue, "crm")
-        note(outbox, DeliveryResult(take(outbox)[0]))
+        report(outbox, DeliveryResult(claim_deliveries(outbox)[0]))
         clock.now += 1
         for _ in range(6):
             announced_record(catalogue, "crm")
-        note(outbox, *(failed(attempt, 3600) for attempt in take(outbox, want=5)))
+        report(outbox, *(failed(attempt, 3600) for attempt in claim_deliveries(outbox, want=5)))
         assert outbox.circuit("crm").open
         clock.now += 1
-        found = outbox.record_and_claim("crm", [DeliveryResult(take(outbox)[0])], want=10, lease_s=40)
+        found = outbox.record_and_claim("crm", [DeliveryResult(claim_deliveries(outbox)[0])], want=10, lease_s=40)
         assert (found.before.open, found.after.open, outbox.circuit("crm").failures) == (True, False, 0)
         assert len(found.attempts) == 5, "all but the one that failed before the outage"
         assert {attempt.attempts for attempt in found.attempts} == {1}
@@ -221,12 +225,12 @@ class DeliveriesContract:
     def test_probe_delay_grows_with_the_outage(self, catalogue: Catalogue, outbox: Deliveries, clock: Clock) -> None:
         waits: list[int] = []
         announced_record(catalogue, "crm")
-        note(outbox, failed(take(outbox, want=1)[0], 1, gone=True))
+        report(outbox, failed(claim_deliveries(outbox, want=1)[0], 1, gone=True))
         while len(waits) < 12:
             announced_record(catalogue, "crm")
             waits.append(outbox.circuit("crm").wait_ms(int(clock.now * 1000)))
             clock.now += max(waits[-1] / 1000, 25)
-            note(outbox, failed(take(outbox)[0], 1))
+            report(outbox, failed(claim_deliveries(outbox)[0], 1))
         assert (waits[0], waits[-1]) == (1000, 60_000)
         assert waits == sorted(waits)
 
@@ -234,40 +238,40 @@ class DeliveriesContract:
         self, catalogue: Catalogue, outbox: Deliveries, clock: Clock
     ) -> None:
         announced_record(catalogue, "crm")
-        note(outbox, failed(take(outbox)[0], 1, gone=True, retry_after_s=90_000))
+        report(outbox, failed(claim_deliveries(outbox)[0], 1, gone=True, retry_after_s=90_000))
         assert outbox.circuit("crm").wait_ms(int(clock.now * 1000)) == 600_000
 
     def test_first_failure_schedules_a_probe(self, catalogue: Catalogue, outbox: Deliveries) -> None:
-        """Another process may note the failure that opens the circuit without having seen this one."""
+        """Another process may record the failure that opens the circuit without having read this one."""
         announced_record(catalogue, "crm")
-        assert not note(outbox, failed(take(outbox)[0]))
+        assert not report(outbox, failed(claim_deliveries(outbox)[0]))
         assert outbox.circuit("crm").probe_at is not None
 
     def test_success_between_failures_keeps_the_circuit_closed(self, catalogue: Catalogue, outbox: Deliveries) -> None:
         for _ in range(10):
             announced_record(catalogue, "crm")
             announced_record(catalogue, "crm")
-            bad, good = take(outbox, want=2)
-            assert not note(outbox, failed(bad, 3600), DeliveryResult(good))
+            bad, good = claim_deliveries(outbox, want=2)
+            assert not report(outbox, failed(bad, 3600), DeliveryResult(good))
         assert outbox.circuit("crm").failures == 0
 
     def test_redelivery_probes_an_open_circuit_at_once(
         self, catalogue: Catalogue, outbox: Deliveries, clock: Clock
     ) -> None:
         announced_record(catalogue, "crm")
-        note(outbox, failed(take(outbox)[0], None, gone=True))
+        report(outbox, failed(claim_deliveries(outbox)[0], None, gone=True))
         assert outbox.circuit("crm").wait_ms(int(clock.now * 1000))
         [record] = outbox.find(DeliveryFilters())
         outbox.redeliver([record.id])
-        assert [attempt.id for attempt in take(outbox)] == [record.id]
+        assert [attempt.id for attempt in claim_deliveries(outbox)] == [record.id]
 
-    # --- looking after them ---
+    # --- reading and maintenance ---
 
     def test_endpoint_stats_cover_each_endpoint(self, catalogue: Catalogue, outbox: Deliveries, clock: Clock) -> None:
         announced_record(catalogue, "crm", "old")
         clock.now += 10
         announced_record(catalogue, "crm")
-        note(outbox, failed(take(outbox, "old")[0], None), endpoint="old")
+        report(outbox, failed(claim_deliveries(outbox, "old")[0], None), endpoint="old")
         found = {one.endpoint: one for one in outbox.endpoint_stats(["crm", "idle"])}
         assert list(found) == ["crm", "idle", "old"]
         assert (found["crm"].pending, found["crm"].undelivered, found["crm"].oldest_s) == (2, 0, 10)
@@ -290,7 +294,7 @@ class DeliveriesContract:
         announced_record(catalogue, "crm")
         clock.now += 100
         announced_record(catalogue, "crm")
-        take(outbox, want=1)
+        claim_deliveries(outbox, want=1)
         assert outbox.give_up("crm", older_than_s=50, why="there is no endpoint crm") == 1
         [record] = outbox.find(DeliveryFilters(status=UNDELIVERED))
         assert (record.error, record.next_at) == ("there is no endpoint crm", None)
@@ -299,11 +303,11 @@ class DeliveriesContract:
     def test_trim_deletes_old_delivered_rows(self, catalogue: Catalogue, outbox: Deliveries, clock: Clock) -> None:
         for _ in range(3):
             announced_record(catalogue, "crm")
-        well, bad, _ = take(outbox)
-        note(outbox, DeliveryResult(well), failed(bad, None))
+        well, bad, _ = claim_deliveries(outbox)
+        report(outbox, DeliveryResult(well), failed(bad, None))
         clock.now += 1000
         announced_record(catalogue, "crm")
-        note(outbox, DeliveryResult(take(outbox, want=1)[0]))
+        report(outbox, DeliveryResult(claim_deliveries(outbox, want=1)[0]))
         assert outbox.trim(older_than_s=500) == 1
         assert outbox.get(well.id) is None
         assert outbox.count(DeliveryFilters()) == 3
@@ -315,27 +319,27 @@ class DeliveriesContract:
         clock.now += 10 * 365 * 86_400
         announced_record(catalogue, "crm")
         announced_record(catalogue, "crm")
-        take(outbox, want=1)
+        claim_deliveries(outbox, want=1)
         clock.now = right
-        assert take(outbox) == []
+        assert claim_deliveries(outbox) == []
         announced_record(catalogue, "crm")
-        [tried] = take(outbox)
-        note(outbox, failed(tried, 300))
+        [tried] = claim_deliveries(outbox)
+        report(outbox, failed(tried, 300))
         assert outbox.fix_due_times(lease_s=40) == 2
-        assert len(take(outbox)) == 2
+        assert len(claim_deliveries(outbox)) == 2
         assert outbox.fix_due_times(lease_s=40) == 0
 
     def test_deletion_withdraws_deliveries_and_clears_their_texts(
         self, catalogue: Catalogue, outbox: Deliveries
     ) -> None:
         record, other = announced_record(catalogue, "crm", "logs"), announced_record(catalogue, "crm")
-        note(outbox, DeliveryResult(take(outbox, "logs")[0]), endpoint="logs")
-        [under_way] = [attempt for attempt in take(outbox) if attempt.media_id == record.id]
+        report(outbox, DeliveryResult(claim_deliveries(outbox, "logs")[0]), endpoint="logs")
+        [under_way] = [attempt for attempt in claim_deliveries(outbox) if attempt.media_id == record.id]
         catalogue.deletions.start(record.id)
         found = {one.endpoint: one for one in deliveries_of(catalogue, record)}
         assert found["logs"].status is DELIVERED
         assert (found["crm"].status, found["crm"].error) == (WITHDRAWN, "the attachment was deleted")
-        note(outbox, failed(under_way, 1))
+        report(outbox, failed(under_way, 1))
         assert deliveries_of(catalogue, record)[0].next_at is None
         assert outbox.redeliver([one.id for one in found.values()]) == []
         assert outbox.count(DeliveryFilters(status=PENDING)) == 1
@@ -345,7 +349,7 @@ class DeliveriesContract:
         self, catalogue: Catalogue, outbox: Deliveries, clock: Clock
     ) -> None:
         record = announced_record(catalogue, "crm")
-        note(outbox, failed(take(outbox)[0], None))
+        report(outbox, failed(claim_deliveries(outbox)[0], None))
         assert [one.undelivered for one in outbox.endpoint_stats(["crm"])] == [1]
         catalogue.deletions.start(record.id)
         assert [one.undelivered for one in outbox.endpoint_stats(["crm"])] == [0]

@@ -1,4 +1,4 @@
-"""What groups of failures and the search must do on every database."""
+"""Tests of failure groups and search that every database must pass."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.catalogues import SHA256, Clock, attachment, claimed, finishe
 
 
 class FailuresContract:
-    """Inherit it and give it the fixture `url` (an empty, migrated database)."""
+    """Subclass it with the fixture `url` (an empty, migrated database)."""
 
     @pytest.fixture
     def clock(self) -> Clock:
@@ -22,7 +22,7 @@ class FailuresContract:
     def catalogue(self, url: str, clock: Clock) -> Catalogue:
         return Catalogue(url, clock=clock)
 
-    # --- failures in groups ---
+    # --- failure groups ---
 
     def test_failures_are_grouped_by_code_and_stage(self, catalogue: Catalogue, clock: Clock) -> None:
         first = finished(catalogue, Status.FAILED, of=attachment(session="a"))
@@ -114,7 +114,7 @@ class FailuresContract:
     def test_search_pages_stay_stable_while_attachments_arrive(self, catalogue: Catalogue, clock: Clock) -> None:
         expected = []
         for number in range(11):
-            clock.now += number % 2  # some came in the same millisecond
+            clock.now += number % 2  # some are received in the same millisecond
             expected.append(finished(catalogue, of=attachment(chat="7@c.us")).id)
         for text in ("7@c.us", "c.us"):
             found: list[Record] = []

@@ -1,4 +1,4 @@
-"""What the catalogue keeps of an attachment's way, on every database."""
+"""Tests of the history that every database must pass."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def told(catalogue: Catalogue, media_id: str) -> list[tuple[int, str, int, str]]
 
 
 class HistoryContract:
-    """Inherit it and give it the fixture `url`: an empty, migrated database."""
+    """Subclass it with the fixture `url`: an empty, migrated database."""
 
     @pytest.fixture
     def catalogue(self, url: str) -> Catalogue:

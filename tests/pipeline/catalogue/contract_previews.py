@@ -1,4 +1,4 @@
-"""What the catalogue's previews must do on every database."""
+"""Tests of previews that every database must pass."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pipeline.catalogue import Catalogue, Preview, PreviewState
 
 
 class PreviewsContract:
-    """Inherit it and give it the fixture `url` (an empty, migrated database)."""
+    """Subclass it with the fixture `url` (an empty, migrated database)."""
 
     @pytest.fixture
     def catalogue(self, url: str) -> Catalogue:

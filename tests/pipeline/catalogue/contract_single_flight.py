@@ -1,4 +1,4 @@
-"""Who fetches a content that several declare, and who may have it without: on every database."""
+"""Tests of single flight that every database must pass."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def holding(sha256: str = HASH, *, deduplicated: bool = False) -> Stored:
 
 
 class SingleFlightContract:
-    """To be subclassed with a fixture `url`: a migrated, empty catalogue."""
+    """Subclass it with the fixture `url` (an empty, migrated database)."""
 
     @pytest.fixture
     def clock(self) -> Clock:
@@ -72,7 +72,7 @@ class SingleFlightContract:
         return self.to_fetch(catalogue, catalogue.accept(declaring(**fields)).id)
 
     def waits_s(self, catalogue: Catalogue, media_id: str, flight: SingleFlight = SingleFlight()) -> float:  # noqa: B008
-        """How long it is told to wait."""
+        """How long the claim has to wait."""
         with pytest.raises(PacedError) as error:
             catalogue.claim(media_id, lease_s=LEASE_S, single_flight=flight)
         assert error.value.code is Code.FETCH_BUSY
@@ -138,7 +138,7 @@ class SingleFlightContract:
         assert self.accepted(catalogue, session="other", gateway="media").content_match is None
 
     def test_content_matched_by_hash_does_not_prove_its_source(self, catalogue: Catalogue) -> None:
-        """Else somebody could send one session a forged message, and show its source in another."""
+        """Otherwise an attacker could send a forged message to one session and use its source in another."""
         self.done(catalogue)
         forged = {"media_key": KEY, "direct_path": "/v/forged"}
         assert self.done(catalogue, **forged).content_match is ContentMatch.BY_HASH

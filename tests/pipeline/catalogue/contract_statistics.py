@@ -1,4 +1,4 @@
-"""What the figures of the dashboard must be on every database."""
+"""Tests of statistics that every database must pass."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ HOUR_MS = 60 * MINUTE_MS
 
 
 class StatisticsContract:
-    """Inherit it and give it the fixture `url` (an empty, migrated database)."""
+    """Subclass it with the fixture `url` (an empty, migrated database)."""
 
     @pytest.fixture
     def clock(self) -> Clock:

@@ -1,4 +1,4 @@
-"""The catalogue on SQLite: the contract, many processes on one file, faults of the file."""
+"""The catalogue on SQLite: the contract, concurrent processes, faults of the file."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_directory_that_cannot_be_created_names_the_setting(tmp_path: Path, plac
 
 
 def carry(url: str, process: int, failures: Any) -> None:
-    """30 attachments of its own all the way, and one that all processes share."""
+    """Finishes 30 attachments of this process, and accepts one that all processes share."""
     catalogue = Catalogue(url)
     try:
         for number in range(30):
@@ -163,7 +163,7 @@ def test_permanent_lock_is_a_retryable_error(url: str) -> None:
         with pytest.raises(RetryableError, match="locked") as caught:
             catalogue.accept(attachment())
         assert caught.value.code == Code.CATALOGUE
-    assert catalogue.totals()["received"] == 0  # readers are not held up
+    assert catalogue.totals()["received"] == 0  # readers do not wait
     other.execute("ROLLBACK")
     assert catalogue.accept(attachment()).fresh
 

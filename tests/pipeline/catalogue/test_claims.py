@@ -1,4 +1,4 @@
-"""Whatever order workers claim, lose, finish and replay in: one of them may write, and the counts equal the events."""
+"""Claims, writes, takeovers and replays in any order: one holder may write, and all events are counted."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TROUBLE = RetryableError(Code.STORAGE, "storage cannot be written: No space left
 
 
 class Claims(RuleBasedStateMachine):
-    """Plays workers on two attachments and keeps its own idea of who may write."""
+    """Simulates workers on two attachments, with a model of which claim is live."""
 
     @initialize()
     def begin(self) -> None:
@@ -33,7 +33,7 @@ class Claims(RuleBasedStateMachine):
         self.catalogue = Catalogue(f"sqlite:///{Path(self.folder.name)}/catalogue.db", clock=self.clock)
         self.catalogue.migrate()
         self.attachments = [attachment() for _ in range(ATTACHMENTS)]
-        self.live: dict[str, tuple[str, float]] = {}  # id → token that may write, until when nobody else gets it
+        self.live: dict[str, tuple[str, float]] = {}  # id → live token, end of its lease
         self.given: list[Claim] = []
         self.finished: dict[str, Record] = {}
         self.events: Counter[str] = Counter()
@@ -130,7 +130,7 @@ class Claims(RuleBasedStateMachine):
             del self.finished[media_id]
 
     def write(self, data: st.DataObject, write: Any) -> Any:
-        """Lets any claim that was ever given write. It may exactly if it is the live one. None if it may not."""
+        """Writes with any claim that was ever granted. It must succeed only for the live one; None if it fails."""
         self.last = data.draw(st.sampled_from(self.given), label="claim")
         alive = self.live.get(self.last.id, ("", 0.0))[0] == self.last.token
         before = [self.catalogue.get(each.id) for each in self.attachments]

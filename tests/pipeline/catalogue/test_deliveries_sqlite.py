@@ -1,4 +1,4 @@
-"""The outbox on SQLite: the contract, and that its queries come from indexes."""
+"""Deliveries on SQLite: the contract, and the index of each statement."""
 
 from __future__ import annotations
 

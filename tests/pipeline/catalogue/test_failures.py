@@ -1,4 +1,4 @@
-"""Groups of failures and the search on SQLite: the contract, and that each of their statements has its index."""
+"""Failure groups and search on SQLite: the contract, and the index of each statement."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_groups_are_read_from_one_covering_index(database: Database, narrowed: b
     assert [step for step in steps if "media" in step] == [
         "SEARCH media USING COVERING INDEX ix_media_failures (error_code>?)"
     ]
-    # What is sorted is as many rows as codes, stages and sessions, not as many as failures.
+    # The sort covers one row for each code, stage and session, not for each failure.
     assert not any("TEMP B-TREE" in step for step in steps[: steps.index("SCAN anon_2")])
 
 

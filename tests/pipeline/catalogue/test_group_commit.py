@@ -1,4 +1,4 @@
-"""What many threads hand over at the same time is written by few transactions, and each gets its own answer."""
+"""Group commit: concurrent items share transactions, and each thread gets its own result."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def locked(url: str) -> Iterator[None]:
 
 
 class Writer:
-    """A Together that answers each item with itself, and remembers what was written at once."""
+    """A GroupCommit that returns each item in upper case and records its batches."""
 
     def __init__(self, url: str, *, refused: str = "") -> None:
         self.batches: list[list[str]] = []
         self._refused = refused
-        self.together: GroupCommit[str, str] = GroupCommit(Database(url, durable=False), self._work)
+        self.group_commit: GroupCommit[str, str] = GroupCommit(Database(url, durable=False), self._work)
 
     def _work(self, session: Session, items: Sequence[str]) -> Sequence[str]:
         if self._refused in items:
@@ -50,9 +50,9 @@ class Writer:
         self.batches.append(list(items))
         return [item.upper() for item in items]
 
-    def do(self, item: str, *, wait_s: float = 5) -> str | PipelineError:
+    def run(self, item: str, *, wait_s: float = 5) -> str | PipelineError:
         try:
-            return self.together.run(item, wait_s=wait_s)
+            return self.group_commit.run(item, wait_s=wait_s)
         except PipelineError as error:
             return error
 
@@ -63,7 +63,7 @@ def words(count: int) -> list[str]:
 
 def test_single_write_does_not_wait(url: str) -> None:
     writer = Writer(url)
-    assert [writer.do(word) for word in "ab"] == ["A", "B"]
+    assert [writer.run(word) for word in "ab"] == ["A", "B"]
     assert writer.batches == [["a"], ["b"]]
 
 
@@ -72,7 +72,7 @@ def test_items_that_arrive_during_a_lock_share_one_transaction(url: str) -> None
     given = words(50)
     with ThreadPoolExecutor(len(given)) as pool:
         with locked(url):
-            answers = [pool.submit(writer.do, word) for word in given]
+            answers = [pool.submit(writer.run, word) for word in given]
             time.sleep(0.5)
             assert writer.batches == []
         assert [answer.result() for answer in answers] == [word.upper() for word in given]
@@ -85,7 +85,7 @@ def test_batch_size_is_limited(url: str) -> None:
     given = words(MAX_BATCH + 50)
     with ThreadPoolExecutor(len(given)) as pool:
         with locked(url):
-            answers = [pool.submit(writer.do, word) for word in given]
+            answers = [pool.submit(writer.run, word) for word in given]
             time.sleep(1)
         assert Counter(answer.result() for answer in answers) == Counter(word.upper() for word in given)
     assert max(map(len, writer.batches)) == MAX_BATCH
@@ -96,12 +96,12 @@ def test_refused_item_fails_alone(url: str) -> None:
     given = words(20)
     with ThreadPoolExecutor(len(given)) as pool:
         with locked(url):
-            answers = dict(zip(given, [pool.submit(writer.do, word) for word in given], strict=True))
+            answers = dict(zip(given, [pool.submit(writer.run, word) for word in given], strict=True))
             time.sleep(0.5)
         found = {word: answer.result() for word, answer in answers.items()}
     assert isinstance(found.pop("word 7"), PermanentError)
     assert found == {word: word.upper() for word in found}
-    assert writer.do("after") == "AFTER"
+    assert writer.run("after") == "AFTER"
 
 
 def test_each_waiter_times_out_by_its_own_limit(url: str) -> None:
@@ -110,15 +110,15 @@ def test_each_waiter_times_out_by_its_own_limit(url: str) -> None:
 
     def refused(wait_s: float) -> float:
         began = time.monotonic()
-        assert isinstance(writer.do("x", wait_s=wait_s), RetryableError)
+        assert isinstance(writer.run("x", wait_s=wait_s), RetryableError)
         return time.monotonic() - began
 
-    assert writer.do("before") == "BEFORE"
+    assert writer.run("before") == "BEFORE"
     with locked(url), ThreadPoolExecutor(len(waits)) as pool:
         took = list(pool.map(refused, waits))
     for wait_s, seconds in zip(waits, took, strict=True):
         assert wait_s - 0.05 < seconds < wait_s + 0.4
-    assert writer.do("after") == "AFTER"
+    assert writer.run("after") == "AFTER"
     assert writer.batches == [["before"], ["after"]], "who was refused is not written afterwards"
 
 
@@ -132,11 +132,11 @@ def test_exception_in_the_work_releases_all_waiters(url: str) -> None:
             raise ZeroDivisionError
         return list(items)
 
-    together: GroupCommit[str, str] = GroupCommit(Database(url, durable=False), work)
+    group_commit: GroupCommit[str, str] = GroupCommit(Database(url, durable=False), work)
     with ThreadPoolExecutor(2) as pool:
-        bad = pool.submit(together.run, "bad", wait_s=5)
+        bad = pool.submit(group_commit.run, "bad", wait_s=5)
         assert entered.wait(5)
-        good = pool.submit(together.run, "good", wait_s=5)
+        good = pool.submit(group_commit.run, "good", wait_s=5)
         go_on.set()
         assert isinstance(bad.exception(5), ZeroDivisionError)
         assert good.result(5) == "good"
@@ -153,7 +153,7 @@ sys.stdin.read()
 
 @contextmanager
 def locked_elsewhere(url: str) -> Iterator[None]:
-    """As `locked`, by another process: SQLite's locks within one are inherited by a fork."""
+    """As `locked`, but by another process, because a fork inherits the locks of its own process."""
     command = [sys.executable, "-c", HOLDER, url.removeprefix("sqlite:///")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout
@@ -164,15 +164,15 @@ def locked_elsewhere(url: str) -> Iterator[None]:
 
 def test_fork_during_a_write_blocks_neither_process(url: str) -> None:
     writer = Writer(url)
-    assert writer.do("before") == "BEFORE"
+    assert writer.run("before") == "BEFORE"
     with ThreadPoolExecutor(4) as pool:
         with locked_elsewhere(url):
-            answers = [pool.submit(writer.do, word) for word in words(4)]
+            answers = [pool.submit(writer.run, word) for word in words(4)]
             time.sleep(0.2)
             child = os.fork()
             if child == 0:
-                time.sleep(0.5)  # until the lock is gone
-                os._exit(42 if writer.do("child") == "CHILD" else 1)
+                time.sleep(0.5)  # until the lock is released
+                os._exit(42 if writer.run("child") == "CHILD" else 1)
         assert {answer.result() for answer in answers} == {word.upper() for word in words(4)}
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 42

@@ -1,4 +1,4 @@
-"""Every listing and figure of the catalogue comes from an index, whatever the number of rows."""
+"""Every listing and statistic of the catalogue uses an index."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def assert_indexed(steps: list[str]) -> None:
     assert steps
     for step in steps:
         assert "SCAN media" not in step, steps
-        # Rows of the same millisecond may be sorted among themselves, never the whole.
+        # Rows of the same millisecond may be sorted, never the whole result.
         assert "TEMP B-TREE" not in step or "RIGHT PART OF ORDER BY" in step or "LAST TERM" in step, steps
 
 
@@ -103,5 +103,5 @@ def test_counter_has_one_row_for_each_shard(database: Database) -> None:
 
 
 def test_fetches_of_the_same_content_are_found_by_index(database: Database) -> None:
-    """What the index has found is sorted, and that is a thousand rows at most."""
+    """The sort covers the matches of the index, which are a thousand rows at most."""
     assert any("ix_media_declared" in step for step in plan(database, single_flight.BEING_FETCHED))

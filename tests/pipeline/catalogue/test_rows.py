@@ -1,4 +1,4 @@
-"""What the catalogue knows of an attachment's place on the belt: declared size and expiry, in the row itself."""
+"""The declared size and the expiry in a row, by which the queue schedules the attachment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Connections to a SQLite file are kept, and only as long as they are good for something."""
+"""The pool keeps connections to a SQLite file while they are usable."""
 
 from __future__ import annotations
 

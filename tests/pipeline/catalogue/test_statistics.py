@@ -1,4 +1,4 @@
-"""The statistics of the dashboard on SQLite: the contract, and that each of them has its index."""
+"""Statistics on SQLite: the contract, and the index of each statement."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ def test_id_depends_on_gateway_session_message_and_part(change: dict[str, Any]) 
 
 
 def test_ids_are_stable() -> None:
-    """Catalogues hold them: another way of making them would take every repeat for something new."""
+    """Existing databases contain these ids. With other ids every repeated message would look new."""
     assert Attachment(session="shop", message_id="m1").id == "461f83100c999549bb47652c11b1d1f3"
 
 

@@ -1,4 +1,4 @@
-"""A new source for an attachment: what may be handed in, and what becomes of what the message said."""
+"""New sources: what is accepted, and which fields of the message they replace."""
 
 from __future__ import annotations
 

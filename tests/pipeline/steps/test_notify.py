@@ -99,7 +99,9 @@ def test_event_id_depends_on_id_and_run_only(run: int, other: int) -> None:
 def test_failing_notifier_does_not_affect_the_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("pipeline.steps.notify.log", structlog.get_logger())  # one that has written nothing yet
+    monkeypatch.setattr(
+        "pipeline.steps.notify.log", structlog.get_logger()
+    )  # a new logger, which has no cached processors
     told: list[tuple[str, str]] = []
 
     def good(event: Outcome) -> None:
@@ -124,7 +126,7 @@ def test_failing_notifier_does_not_affect_the_others(
 
 
 class Post:
-    """A notifier that can tell several at once."""
+    """A notifier with `publish_all`."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error

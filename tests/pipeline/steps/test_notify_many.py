@@ -1,4 +1,4 @@
-"""Several attachments are announced and closed together, and each fares by itself."""
+"""`Services.notify_many` announces and finishes several attachments, each with its own result."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.webhooks import endpoints
 
 
 class Told:
-    """A notifier that remembers what it was told in one go."""
+    """A notifier that records the ids of each call."""
 
     def __init__(self) -> None:
         self.ids: list[list[str]] = []
@@ -51,7 +51,7 @@ def services(tmp_path: Path, told: Told) -> Iterator[Services]:
 
 
 def staged(services: Services, *, store: bool = True) -> Claim:
-    """A claim on what is stored, or has still to end, with its file in the staging directory."""
+    """A claim on an attachment with a staged file, which is stored or still without outcome."""
     claim = claimed(services.catalogue, services.catalogue.accept(attachment()).id)
     services.staging.folder.mkdir(exist_ok=True)
     (services.staging.folder / claim.id).write_bytes(b"bytes")

@@ -153,13 +153,13 @@ def test_cancellation_keeps_content_of_other_attachments(
     with pytest.raises(CancelledError):
         persist(claim, path=staged, storage=TakenUp(storage, other, catalogue), catalogue=catalogue)
     assert objects(storage) == [content_key(SHA256)]
-    with pytest.raises(CancelledError):  # nor is what stood there before taken away
+    with pytest.raises(CancelledError):  # existing content is not removed either
         persist(claim, path=staged, storage=storage, catalogue=catalogue)
     assert objects(storage) == [content_key(SHA256)]
 
 
 class TakenUp(LocalStorage):
-    """While the first attachment stores its content, another one with the same has just noted its row."""
+    """While the first attachment stores its content, another one with that content has updated its row."""
 
     def __init__(self, storage: LocalStorage, other: Claim, catalogue: Catalogue) -> None:
         super().__init__(storage.root)
@@ -183,7 +183,7 @@ def test_content_removed_by_a_cancellation_is_stored_again(
     class Withdrawn(LocalStorage):
         def put_files(self, files: Sequence[tuple[FilePath, str]]) -> list[bool | PipelineError]:
             written = super().put_files(files)
-            if catalogue.get(other.id) == noted:  # between the content's standing there and the row of it
+            if catalogue.get(other.id) == noted:  # between storing the content and updating its row
                 self.delete(files[0][1])
                 catalogue.deletions.finish(noted)
             return written

@@ -1,4 +1,4 @@
-"""What every storage must do."""
+"""Tests that every storage must pass."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def whole(storage: Storage, key: str) -> bytes:
 
 
 class StorageContract:
-    """Inherit it and give it a fixture `storage`."""
+    """Subclass it with the fixture `storage`."""
 
     big = 3 * 1024 * 1024 + 17
 
@@ -71,7 +71,7 @@ class StorageContract:
         storage.put_file(tmp_path / "1", keys[1])
         results = storage.put_files([*files, (tmp_path / "nothing", KEY), (tmp_path / "0", "../x")])
         assert (results[1], results[3]) == (False, True)
-        assert True in (results[0], results[2])  # both, where they go at the same time
+        assert True in (results[0], results[2])  # both, if they are stored at the same time
         assert [type(result) for result in results[4:]] == [StagingLostError, PermanentError]
         assert [whole(storage, key) for key in keys] == contents
         assert storage.size(KEY) is None
@@ -142,7 +142,7 @@ class StorageContract:
         for key in ("intake/a", "intake/b", "intake/b2/c", "intakes/d", "in/e", KEY):
             storage.put_chunks([b"x"], key)
         assert list(storage.list_older("intake", 3600)) == []
-        time.sleep(1.1)  # stores tell whole seconds
+        time.sleep(1.1)  # stores report whole seconds
         assert sorted(storage.list_older("intake", 0)) == ["intake/a", "intake/b"]
         assert list(storage.list_older("nothing", 0)) == []
 

@@ -73,7 +73,7 @@ def test_new_content_is_synced_before_it_is_linked(
         events.append(f"name {Path(f'/proc/self/fd/{dst_dir_fd}/{name}').resolve().relative_to(storage.root)}")
         link(source, name, dst_dir_fd=dst_dir_fd)
 
-    storage.put_chunks([b"x"], f"{KEY}-beside")  # so that the folders are there
+    storage.put_chunks([b"x"], f"{KEY}-beside")  # creates the directories
     monkeypatch.setattr(os, "fsync", noted_fsync)
     monkeypatch.setattr(os, "link", noted_link)
     storage.put_file(staged, KEY)
@@ -95,7 +95,7 @@ def test_replaced_content_is_synced_before_it_is_renamed(
         events.append("name")
         return replace(self, target)
 
-    storage.put_chunks([b"x"], KEY)  # so that the folders are there
+    storage.put_chunks([b"x"], KEY)  # creates the directories
     monkeypatch.setattr(os, "fsync", noted_fsync)
     monkeypatch.setattr(Path, "replace", noted_replace)
     storage.put_file(staged, KEY)
@@ -112,7 +112,7 @@ def test_put_files_syncs_each_file_and_each_directory_once(
     for number, key in enumerate(keys):
         (tmp_path / f"{number}").write_bytes(b"x")
         files.append((tmp_path / f"{number}", key))
-        storage.put_chunks([b"x"], f"{key}-beside")  # so that the folders are there
+        storage.put_chunks([b"x"], f"{key}-beside")  # creates the directories
     asked: list[str] = []
     fsync = os.fsync
 

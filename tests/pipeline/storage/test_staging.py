@@ -1,4 +1,4 @@
-"""The staging directory: whole files under their name, and nothing left behind."""
+"""The staging directory has complete files only, and no leftovers."""
 
 from __future__ import annotations
 
