@@ -43,7 +43,7 @@ def configure_in_listener(settings: Settings) -> None:
 def warn_about_unknown_settings() -> None:
     """Log a warning for each variable that looks like a setting but is none. Called once at the start of a process."""
     for unknown in unknown_names():
-        log.warning("unknown setting", name=unknown.name, where=unknown.where, meant=unknown.meant)
+        log.warning("unknown setting", name=unknown.name, where=unknown.where, meant=unknown.suggestion)
 
 
 def configure_logs(settings: Settings, scrub: Scrub) -> None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from pipeline.config.settings import JobRetention, Settings
+from pipeline.config.job_retention import JobRetention
+from pipeline.config.settings import Settings
 from pipeline.models import Record, Status
 
 

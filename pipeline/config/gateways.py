@@ -1,4 +1,4 @@
-"""The settings of the gateways' hooks: their secrets, their servers, their limits."""
+"""The settings of the gateways: secrets of their hooks, addresses of their servers, limits."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ from typing import Annotated, Any
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings
 
-from pipeline.config.parsers import is_header_value, is_web_url, secret_pairs
+from pipeline.config.parsers import SecretParts, is_header_value, is_web_url, secret_pairs
 
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
+def _tokens(value: str) -> list[str]:
+    return [value, *(secret_pairs(value) or {}).values()]
+
+
 class GatewaySettings(BaseSettings):
-    """Every setting that has to do with a gateway, named as its environment variable in lower case."""
+    """The settings of the gateways, named like their environment variables in lower case."""
 
     wppconnect_secret: SecretStr | None = None
     evolution_jwt_key: SecretStr | None = None
@@ -25,7 +29,7 @@ class GatewaySettings(BaseSettings):
     cloud_app_secret: SecretStr | None = None
     cloud_verify_token: SecretStr | None = None
     cloud_access_token: SecretStr | None = None
-    cloud_access_tokens: SecretStr | None = None
+    cloud_access_tokens: Annotated[SecretStr | None, SecretParts(_tokens)] = None
     cloud_graph_url: str = "https://graph.facebook.com/v23.0"
 
     allow_unsigned_hooks: bool = False
@@ -44,22 +48,22 @@ class GatewaySettings(BaseSettings):
     def _pairs(cls, value: SecretStr | None) -> SecretStr | None:
         pairs = secret_pairs(value.get_secret_value()) if value else {}
         if pairs is None or not all(map(is_header_value, pairs.values())):
-            raise ValueError("must be pairs of a phone number id and its token: 1234567890=EAAx,2345678901=EAAy")
+            raise ValueError("must be phone number ids with their tokens: 1234567890=EAAx,2345678901=EAAy")
         return value
 
     @field_validator("waha_api_key", "cloud_access_token")
     @classmethod
-    def _shown(cls, value: SecretStr | None) -> SecretStr | None:
+    def _header_value(cls, value: SecretStr | None) -> SecretStr | None:
         if value and not is_header_value(value.get_secret_value()):
             raise ValueError(
-                "cannot be sent in a header: it has a line break, a space at an end or a letter beyond ASCII"
+                "cannot be sent in a header: it has a line break, a space at its start or end, or a non-ASCII character"
             )
         return value
 
     @model_validator(mode="after")
     def _key_needs_a_server(self) -> Any:
         if self.waha_api_key and not self.waha_url:
-            raise ValueError("WAHA_URL: is missing: WAHA_API_KEY is shown to that server alone")
+            raise ValueError("WAHA_URL: is missing: WAHA_API_KEY is only sent to that server")
         return self
 
     def cloud_token(self, phone_number_id: str) -> str | None:

@@ -1,10 +1,11 @@
-"""The forms that settings come in as text: networks, hosts, URLs of servers."""
+"""Parsers for the text forms of settings: networks, hosts, rates, URLs and lists of secrets."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 CLAMD_PORT = 3310
@@ -21,66 +22,66 @@ _QUERY = re.compile(r"\?.*", re.DOTALL)
 
 
 def as_network(value: Any) -> Any:
-    """A network from its text; what is no text passes unchanged. Raises ValueError."""
+    """Parses a network; values other than text are unchanged. Raises ValueError."""
     if not isinstance(value, str):
         return value
     try:
         return ipaddress.ip_network(value)
     except ValueError as error:
-        fault = str(error) if "host bits" in str(error) else "is no network"
+        fault = str(error) if "host bits" in str(error) else "is not a network"
         raise ValueError(f"{value!r} {fault.removeprefix(value).strip()}: use 10.1.2.0/24 or fd00::/8") from None
 
 
 def as_host(value: Any) -> Any:
-    """The name of a host, with a port if need be, in lower case. Raises ValueError."""
+    """A host name in lower case, with or without a port. Raises ValueError."""
     if isinstance(value, str) and not _HOST.fullmatch(value.lower()):
-        raise ValueError(f"{value!r} is no name of a host: use mmg.whatsapp.net")
+        raise ValueError(f"{value!r} is not a host name: use mmg.whatsapp.net")
     return value.lower() if isinstance(value, str) else value
 
 
 def as_origin(value: Any) -> Any:
-    """The origin of web pages as a browser sends it; what is no text passes unchanged. Raises ValueError."""
+    """Checks an origin as browsers send it; values other than text are unchanged. Raises ValueError."""
     if isinstance(value, str) and not (is_web_url(value) and value.count("/") == 2 and value == value.lower()):
-        raise ValueError(f"{value!r} is no origin of pages: use https://app.example.com, without a path")
+        raise ValueError(f"{value!r} is not an origin of web pages: use https://app.example.com, without a path")
     return value
 
 
 def as_weights(value: Any) -> Any:
-    """`name=number,name=number` as a dict; what is no text passes unchanged. Raises ValueError."""
+    """Parses `name=number,name=number`; values other than text are unchanged. Raises ValueError."""
     if not isinstance(value, str):
         return value
-    # The last sign divides: a session's name may hold one.
+    # Split at the last `=`: the name of a session may contain one.
     pairs = [part.strip().rpartition("=") for part in value.split(",") if part.strip()]
     if not all(name.strip() and number.strip() for name, _, number in pairs):
-        raise ValueError("must be sessions with their weights: vip=4,test=0.5")
+        raise ValueError("must be sessions and their weights: vip=4,test=0.5")
     return {name.strip(): number.strip() for name, _, number in pairs}
 
 
 def as_rates(value: Any) -> Any:
-    """`host=20/s,*.host=5/s,*=100/m` as files a second by name or pattern. Raises ValueError."""
+    """Parses `host=20/s,*.host=5/s,*=100/m` into files per second by host or pattern. Raises ValueError."""
     if not isinstance(value, str):
         return value
-    found: dict[str, float] = {}
+    rates: dict[str, float] = {}
     for part in (part.strip().lower() for part in value.split(",") if part.strip()):
         rate = _RATE.fullmatch(part)
         if not rate or not float(rate["n"]):
-            raise ValueError(f"{part!r} is no rate of a host: use mmg.whatsapp.net=20/s,*.example.com=5/s,*=100/m")
-        if rate["host"] in found:
+            raise ValueError(f"{part!r} is not a rate of a host: use mmg.whatsapp.net=20/s,*.example.com=5/s,*=100/m")
+        if rate["host"] in rates:
             raise ValueError(f"{rate['host']} has two rates")
-        found[rate["host"]] = float(rate["n"]) / _SECONDS[rate["unit"]]
-    return found
+        rates[rate["host"]] = float(rate["n"]) / _SECONDS[rate["unit"]]
+    return rates
 
 
 def is_redis_url(url: str) -> bool:
     try:
         parts = urlsplit(url)
         return parts.scheme in {"redis", "rediss", "unix"} and (parts.port is None or parts.port > 0)
-    except ValueError:  # a port that is no number
+    except ValueError:  # the port is not a number
         return False
 
 
-def clamd_place(address: str) -> str | tuple[str, int]:
-    """The path of a unix socket, or host and port, of `unix:///path` or `tcp://host:port`. Raises ValueError."""
+def parse_clamd_address(address: str) -> str | tuple[str, int]:
+    """The socket path of `unix:///path`, or host and port of `tcp://host:port`. Raises ValueError."""
     try:
         parts = urlsplit(address)
         host, port = parts.hostname, parts.port
@@ -98,14 +99,14 @@ def clamd_place(address: str) -> str | tuple[str, int]:
 def is_sentry_dsn(url: str) -> bool:
     try:
         parts = urlsplit(url)
-        place = parts.scheme in {"http", "https"} and parts.hostname and (parts.port is None or parts.port > 0)
-        return bool(place and parts.username and parts.path.rpartition("/")[2].isdecimal())
+        server = parts.scheme in {"http", "https"} and parts.hostname and (parts.port is None or parts.port > 0)
+        return bool(server and parts.username and parts.path.rpartition("/")[2].isdecimal())
     except ValueError:
         return False
 
 
 def password_in(url: str) -> str | None:
-    """The password that a URL carries, or None; also of what is no URL."""
+    """The password in a URL; None without one, and for text that is not a URL."""
     try:
         return urlsplit(url).password
     except ValueError:
@@ -113,28 +114,37 @@ def password_in(url: str) -> str | None:
 
 
 def is_web_url(url: str) -> bool:
-    """Whether it names a server on the web and at most a path there."""
+    """Whether the text is an http or https URL without a user, query or fragment."""
     try:
         parts = urlsplit(url)
         server = parts.scheme in {"http", "https"} and parts.hostname and (parts.port is None or parts.port > 0)
     except ValueError:
         return False
-    # As text, for urlsplit forgives line breaks, and sees no difference between an empty query and none.
+    # Checked in the text, because urlsplit removes line breaks and does not distinguish an empty query from none.
     return bool(server and not _NO_WEB_URL.search(url))
 
 
 def is_header_value(text: str) -> bool:
-    """Whether it can be sent in a header as it is: a line break at its end is the usual fault."""
+    """Whether the text can be sent as a header; a common mistake is a line break at its end."""
     return text.isascii() and text.isprintable() and text == text.strip()
 
 
 def without_secrets(text: str) -> str:
-    """Text that may be a URL, without a login and without a query."""
+    """The text with the login and the query of any URL in it hidden."""
     return _QUERY.sub("?[hidden]", _LOGIN.sub("//[hidden]@", text))
 
 
 def secret_pairs(text: str) -> dict[str, str] | None:
-    """`name=secret,name=secret` as a dict, or None if it is anything else."""
+    """Parses `name=secret,name=secret`; None for another text."""
     pairs = [part.strip().partition("=") for part in text.split(",") if part.strip()]
-    found = {name.strip(): secret.strip() for name, _, secret in pairs}
-    return found if found and all(found) and all(found.values()) else None
+    secrets = {name.strip(): secret.strip() for name, _, secret in pairs}
+    return secrets if secrets and all(secrets) and all(secrets.values()) else None
+
+
+class SecretParts(NamedTuple):
+    """Marks a SecretStr field whose value holds several secrets, or more than secrets.
+
+    `of` returns the texts that must reach no log. Without this mark, the whole value is the secret.
+    """
+
+    of: Callable[[str], Iterable[str]]

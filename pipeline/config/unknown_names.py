@@ -1,4 +1,4 @@
-"""Names that somebody took for a setting and that are none: what is misspelt is ignored, and nobody would notice."""
+"""Detects unknown or misspelled settings, which are ignored otherwise."""
 
 from __future__ import annotations
 
@@ -12,41 +12,47 @@ from dotenv import dotenv_values
 
 from pipeline.config.settings import Settings
 
-VERY_NEAR = 0.88  # WEBHOOK_URLS is, REDIS_TLS_URL of a hosting platform is not
-NEAR = 0.75  # in a file that is there for these settings
-# What others read from the same file, as platforms and object stores do.
+# Similarity (0 to 1) from which a name in the environment counts as misspelled: WEBHOOK_URLS does, REDIS_TLS_URL of a
+# hosting platform does not.
+ENVIRONMENT_CUTOFF = 0.88
+FILE_CUTOFF = 0.75  # the same for `.env`, which holds little else than these settings
+# Prefixes of other programs' settings that may be in the same file.
 FOREIGN = ("AWS_", "AZURE_", "COMPOSE_", "DRAMATIQ_", "GOOGLE_", "OTEL_", "PYTHON", "SENTRY_", "SSL_", "UV_")
 
 
-class Unknown(NamedTuple):
-    """A name that is no setting; where it stands, and which setting was meant, if one is near."""
+class UnknownName(NamedTuple):
+    """A name that is not a setting, the file or environment that holds it, and the most similar setting, if any."""
 
     name: str
     where: str
-    meant: str | None
+    suggestion: str | None
 
     def __str__(self) -> str:
-        told = f"{self.name} ({self.where}) is no setting"
-        return f"{told}: {self.meant} is" if self.meant else told
+        message = f"{self.name} ({self.where}) is not a setting"
+        return f"{message}: did you mean {self.suggestion}?" if self.suggestion else message
 
 
-def unknown_names(file: Path | None = None) -> list[Unknown]:
-    """What stands in `.env` and is no setting, and what stands in the environment and is nearly one.
+def unknown_names(file: Path | None = None) -> list[UnknownName]:
+    """The names in `.env` that are not settings, and those in the environment that resemble a setting.
 
-    Of `.env` everything is told but what is known to be another program's: nobody puts a name there without a purpose.
+    Names in `.env` that belong to other programs are left out.
     """
     path = file or Path(str(Settings.model_config["env_file"]))
     known = {name.upper() for name in Settings.model_fields}
-    named = dotenv_values(path, interpolate=False) if path.is_file() else {}
-    in_file = sorted({name.upper() for name in named} - known)
-    found = [Unknown(name, path.name, _meant(name, known, NEAR)) for name in in_file if not name.startswith(FOREIGN)]
-    around = sorted({name.upper() for name in os.environ} - known - set(in_file))
-    near = [(name, _meant(name, known, VERY_NEAR)) for name in around]
-    return found + [Unknown(name, "environment", meant) for name, meant in near if meant]
+    values = dotenv_values(path, interpolate=False) if path.is_file() else {}
+    in_file = sorted({name.upper() for name in values} - known)
+    in_environment = sorted({name.upper() for name in os.environ} - known - set(in_file))
+    unknown = [
+        UnknownName(name, path.name, _most_similar(name, known, FILE_CUTOFF))
+        for name in in_file
+        if not name.startswith(FOREIGN)
+    ]
+    similar = [(name, _most_similar(name, known, ENVIRONMENT_CUTOFF)) for name in in_environment]
+    return unknown + [UnknownName(name, "environment", suggestion) for name, suggestion in similar if suggestion]
 
 
-def _meant(name: str, known: Iterable[str], cutoff: float) -> str | None:
+def _most_similar(name: str, known: Iterable[str], cutoff: float) -> str | None:
     words = sorted(name.split("_"))
-    turned = [one for one in known if sorted(one.split("_")) == words]  # REDIS_PASSWORD for PASSWORD_REDIS
-    near = turned or get_close_matches(name, known, n=1, cutoff=cutoff)
-    return near[0] if near else None
+    reordered = [setting for setting in known if sorted(setting.split("_")) == words]  # REDIS_PASSWORD, PASSWORD_REDIS
+    similar = reordered or get_close_matches(name, known, n=1, cutoff=cutoff)
+    return similar[0] if similar else None

@@ -18,7 +18,7 @@ HORIZON_S = 2.0  # how far ahead times are reserved: for so long at most, earlie
 SLOT_GRACE_S = 5.0  # how late a requester may come for its reserved time before it is given to another
 WAITER_TTL_S = 60.0  # how late a waiting requester may come back before it counts as a new one
 CLOCK_TOLERANCE_S = 0.005  # clocks and sleeps are not exact
-MAX_SLOT_WAIT_S = 600.0  # the longest wait that a requester is told
+MAX_SLOT_WAIT_S = 600.0  # the longest wait that is returned
 
 
 class Requester(NamedTuple):

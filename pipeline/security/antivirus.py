@@ -1,6 +1,7 @@
-"""Before anything is stored, ClamAV looks at it, if there is one: what is infected stays out.
+"""Scans files with ClamAV before they are stored, if CLAMD_ADDRESS is set.
 
-Nothing goes in that was not looked at. While clamd is away, attachments wait; what it cannot look at has failed.
+A file is stored only after a complete scan. While clamd is unreachable, attachments wait; a file that it cannot scan
+fails.
 """
 
 from __future__ import annotations
@@ -15,20 +16,18 @@ from pipeline.metrics import SCAN_SECONDS, SCANS
 from pipeline.outage import Outage
 from pipeline.security.clamd import TOO_LONG, Clamd, ClamdUnavailableError
 
-PATIENCE_S = 6 * 3600.0  # how long attachments wait for a clamd that is away, before that counts as an attempt
-LONGEST_PAUSE_S = 30.0
-NOBODY_ASKED_S = 300.0  # who is waited for is asked more often than that
+MAX_OUTAGE_S = 6 * 3600.0  # after so long an outage, an attachment's wait for clamd counts as a failed attempt
+MAX_RETRY_AFTER_S = 30.0  # the longest wait before the next scan during an outage
+OUTAGE_STALE_S = 300.0  # an outage without a failed scan for so long is over: waiting attachments try more often
 CHUNK_BYTES = 256 * 1024
-BYTES_PER_S = 10_000_000  # clamd writes a stream to its disk before it looks at it
+BYTES_PER_S = 10_000_000  # of the stream, which clamd writes to its disk before the scan
 FOUND = re.compile(r"stream: (.+) FOUND")
-LIMITS_SIGNATURE = (
-    "Heuristics.Limits.Exceeded"  # what clamd finds in a file of which it has seen a part, with AlertExceedsMax
-)
-MAX_SHOWN = 200
+LIMITS_SIGNATURE = "Heuristics.Limits.Exceeded"  # reported with AlertExceedsMax for a file that is scanned in part
+MAX_SHOWN = 200  # characters of a reply in an error message
 
 
 class Antivirus:
-    """The scans of this process. `timeout_s` is for one file, and a second more for each 10 MB of it."""
+    """Scans files. A scan may take `timeout_s`, and a second more for each 10 MB of the file."""
 
     def __init__(self, clamd: Clamd, *, timeout_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._clamd = clamd
@@ -36,60 +35,60 @@ class Antivirus:
         self._outage = Outage(
             "clamd",
             remedy="attachments wait for it; start it, or unset CLAMD_ADDRESS",
-            stale_after_s=NOBODY_ASKED_S,
+            stale_after_s=OUTAGE_STALE_S,
             clock=clock,
         )
 
     def check(self, path: Path, *, size: int) -> None:
-        """Returns if clamd has looked at the file, which has `size` bytes, and finds nothing.
+        """Returns if clamd has scanned the whole file, which has `size` bytes, and found nothing.
 
         Raises:
             PermanentError: `malware`, with the signature's name.
-            AwayError: `antivirus`: nobody answers at all.
-            RetryableError: `antivirus`: it could not look at this file; `staging`: the file cannot be read.
+            AwayError: `antivirus`: clamd is unreachable or hangs.
+            RetryableError: `antivirus`: it could not scan this file; `staging`: the file cannot be read.
             StagingLostError: the file is gone, or has another size.
         """
         started = time.perf_counter()
         try:
-            _judge(self._ask(path, size))
+            _check_reply(self._scan(path, size))
         except PipelineError as error:
             SCANS.add(_outcome(error))
             raise
         SCANS.add("clean")
         SCAN_SECONDS.observe(time.perf_counter() - started)
 
-    def _ask(self, path: Path, size: int) -> str:
+    def _scan(self, path: Path, size: int) -> str:
         timeout_s = self._timeout_s + size / BYTES_PER_S
         try:
-            answer = self._clamd.scan(_chunks(path, size), timeout_s=timeout_s)
+            reply = self._clamd.scan(_chunks(path, size), timeout_s=timeout_s)
         except ClamdUnavailableError as error:
             raise self._away(str(error)) from None
         except TimeoutError:
-            if not self._lives():
+            if not self._responds():
                 raise self._away("it hangs") from None
-            raise RetryableError(Code.ANTIVIRUS, f"clamd gave no answer on this file for {timeout_s:.0f} s") from None
-        except OSError:  # it may be this file that brings it down, so it counts
-            raise RetryableError(Code.ANTIVIRUS, "clamd ended the connection without an answer") from None
+            raise RetryableError(Code.ANTIVIRUS, f"clamd did not scan this file within {timeout_s:.0f} s") from None
+        except OSError:  # counts as an attempt, because this file may be what crashes clamd
+            raise RetryableError(Code.ANTIVIRUS, "clamd closed the connection without a reply") from None
         self._outage.end()
-        return answer
+        return reply
 
-    def _lives(self) -> bool:
+    def _responds(self) -> bool:
         try:
             return self._clamd.ping()
         except (ClamdUnavailableError, OSError):
             return False
 
-    def _away(self, why: str) -> RetryableError:
-        self._outage.begin(why)
+    def _away(self, reason: str) -> RetryableError:
+        self._outage.begin(reason)
         away_s = self._outage.duration_s
-        message = f"clamd does not answer ({why})"
-        if away_s > PATIENCE_S:
+        message = f"clamd does not answer ({reason})"
+        if away_s > MAX_OUTAGE_S:
             return RetryableError(Code.ANTIVIRUS, message)
-        return AwayError(Code.ANTIVIRUS, message, retry_after=min(away_s, LONGEST_PAUSE_S))
+        return AwayError(Code.ANTIVIRUS, message, retry_after=min(away_s, MAX_RETRY_AFTER_S))
 
 
 def _chunks(path: Path, size: int) -> Iterator[bytes]:
-    """The file piece by piece; its errors are none of the connection."""
+    """Reads the file in chunks. Its errors are pipeline errors, to tell them from those of the connection."""
     sent = 0
     try:
         with path.open("rb", buffering=0) as file:
@@ -104,21 +103,21 @@ def _chunks(path: Path, size: int) -> Iterator[bytes]:
         raise StagingLostError(path.name)
 
 
-def _judge(answer: str) -> None:
-    """Raises unless clamd has looked at everything and finds nothing."""
-    found = FOUND.fullmatch(answer)
-    if answer == "stream: OK":
+def _check_reply(reply: str) -> None:
+    """Raises unless clamd has scanned the whole file and found nothing."""
+    found = FOUND.fullmatch(reply)
+    if reply == "stream: OK":
         return
     if found and not found[1].startswith(LIMITS_SIGNATURE):
-        raise PermanentError(Code.MALWARE, f"clamd finds {_shown(found[1])}")
+        raise PermanentError(Code.MALWARE, f"clamd found {_shown(found[1])}")
     if found:
-        message = f"clamd has seen a part of this file only ({_shown(found[1])}): raise its limit"
-    elif TOO_LONG in answer:
-        message = "this file is larger than clamd takes: raise its StreamMaxLength"
-    elif answer.endswith("ERROR"):
-        message = f"clamd cannot look at this file: {_shown(answer.removeprefix('stream: '))}"
+        message = f"clamd scanned only a part of this file ({_shown(found[1])}): raise its limits"
+    elif TOO_LONG in reply:
+        message = "this file is larger than clamd accepts: raise its StreamMaxLength"
+    elif reply.endswith("ERROR"):
+        message = f"clamd cannot scan this file: {_shown(reply.removeprefix('stream: '))}"
     else:
-        message = "what answers at CLAMD_ADDRESS does not answer as clamd does"
+        message = "the server at CLAMD_ADDRESS does not answer like clamd"
     raise RetryableError(Code.ANTIVIRUS, message)
 
 

@@ -1,7 +1,7 @@
-"""The protocol of clamd, ClamAV's daemon: one connection a question, over a unix socket or TCP.
+"""A client for clamd, ClamAV's daemon: one connection for each command, over a unix socket or TCP.
 
-clamav-client 0.7.2 was looked at: it connects to a unix socket without a time limit, knows no IPv6, sends 1024 bytes at
-a time, and when clamd has refused a stream and closed it, does not read why.
+clamav-client 0.7.2 was rejected: it connects to a unix socket without a time limit, has no IPv6, sends 1024 bytes at a
+time, and does not read the reason when clamd refuses a stream and closes the connection.
 """
 
 from __future__ import annotations
@@ -13,21 +13,22 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple, Self
 
-from pipeline.config.parsers import clamd_place
+from pipeline.config.parsers import parse_clamd_address
 
-CONNECT_S = 5.0  # also for the answer to a question without a file
-MAX_ANSWER = 4096
-MAX_CHUNK_BYTES = 2**32 - 1  # a chunk says its length in 32 bits
+COMMAND_TIMEOUT_S = 5.0  # for connecting, and for the reply to a command without a file
+REFUSAL_TIMEOUT_S = 0.5  # clamd refuses a size at once
+MAX_REPLY = 4096  # bytes
+MAX_CHUNK_BYTES = 2**32 - 1  # the length of a chunk has 32 bits
 TOO_LONG = "INSTREAM size limit exceeded"
 VERSION = re.compile(r"(ClamAV [^/]+)(?:/(\d+)/(.+))?")
 
 
 class ClamdUnavailableError(Exception):
-    """Raised when no clamd takes the connection."""
+    """Raised when no clamd accepts the connection."""
 
 
 class Version(NamedTuple):
-    """`signatures` is the number of its daily database and `made` its date; None if it has none of ClamAV's own."""
+    """`signatures` is the version of its daily database, `made` its date; both None without ClamAV's own databases."""
 
     program: str
     signatures: int | None = None
@@ -35,74 +36,71 @@ class Version(NamedTuple):
 
 
 class Clamd:
-    """Asks the clamd at an address as CLAMD_ADDRESS has it.
+    """A client of the clamd at an address in the form of CLAMD_ADDRESS.
 
-    Raises, from every method: `ClamdUnavailableError`; `OSError` if it stops answering midway (TimeoutError: in time).
+    Every method raises ClamdUnavailableError, and OSError if the connection fails later (TimeoutError after the time).
     """
 
     def __init__(self, address: str) -> None:
-        self._place = clamd_place(address)
+        self._address = parse_clamd_address(address)
 
     def ping(self) -> bool:
-        """Whether it does what it is there for; a clamd that hangs raises."""
-        return self._ask(b"PING") == "PONG"
+        """Whether clamd answers PING; raises if it hangs."""
+        return self._command(b"PING") == "PONG"
 
     def version(self) -> Version:
-        """What it is.
+        """The version of clamd and of its databases.
 
         Raises:
-            ValueError: that is no clamd.
+            ValueError: the server is not a clamd.
         """
-        found = VERSION.fullmatch(self._ask(b"VERSION"))
-        if not found:
-            raise ValueError("answers as no clamd does")
-        program, signatures, made = found.groups()
+        match = VERSION.fullmatch(self._command(b"VERSION"))
+        if not match:
+            raise ValueError("the server does not answer like clamd")
+        program, signatures, made = match.groups()
         if signatures is None:
             return Version(program)
         return Version(program, int(signatures), datetime.strptime(made, "%a %b %d %H:%M:%S %Y").astimezone())
 
     def accepts(self, size: int) -> bool:
-        """Whether it takes a stream of so many bytes, at most 4 GB. Nothing is sent but the announcement of them."""
-        with _Line(self._place, CONNECT_S) as line:
-            line.send(b"zINSTREAM\0" + size.to_bytes(4, "big"))
-            line.patience_s = QUIET_S
+        """Whether clamd accepts a stream of so many bytes, at most 4 GB. Only the announcement is sent."""
+        with _Connection(self._address, COMMAND_TIMEOUT_S) as connection:
+            connection.send(b"zINSTREAM\0" + size.to_bytes(4, "big"))
+            connection.timeout_s = REFUSAL_TIMEOUT_S
             try:
-                return TOO_LONG not in line.answer()
-            except TimeoutError:  # it waits for the bytes
+                return TOO_LONG not in connection.reply()
+            except TimeoutError:  # it accepts the size and waits for the bytes
                 return True
 
     def scan(self, chunks: Iterable[bytes], *, timeout_s: float) -> str:
-        """Its answer on these bytes, such as `stream: OK`; it has so many seconds for reading and thinking."""
-        with _Line(self._place, timeout_s) as line:
+        """Scans these bytes and returns clamd's reply, such as `stream: OK`. `timeout_s` limits the whole scan."""
+        with _Connection(self._address, timeout_s) as connection:
             try:
-                line.send(b"zINSTREAM\0")
+                connection.send(b"zINSTREAM\0")
                 for chunk in chunks:
-                    line.send(len(chunk).to_bytes(4, "big") + chunk)
-                line.send(bytes(4))
+                    connection.send(len(chunk).to_bytes(4, "big") + chunk)
+                connection.send(bytes(4))
             except (BrokenPipeError, ConnectionResetError):
-                pass  # it may have said why before it closed
-            return line.answer()
+                pass  # the reason may have been sent before the connection was closed
+            return connection.reply()
 
-    def _ask(self, question: bytes) -> str:
-        with _Line(self._place, CONNECT_S) as line:
-            line.send(b"z" + question + b"\0")
-            return line.answer()
-
-
-QUIET_S = 0.5  # a refusal comes at once
+    def _command(self, command: bytes) -> str:
+        with _Connection(self._address, COMMAND_TIMEOUT_S) as connection:
+            connection.send(b"z" + command + b"\0")
+            return connection.reply()
 
 
-class _Line:
+class _Connection:
     """One connection, with a time limit on all of it."""
 
-    def __init__(self, place: str | tuple[str, int], patience_s: float) -> None:
-        self._place = place
-        self._began = time.monotonic()
-        self.patience_s = patience_s
+    def __init__(self, address: str | tuple[str, int], timeout_s: float) -> None:
+        self._address = address
+        self._start = time.monotonic()
+        self.timeout_s = timeout_s
 
     def __enter__(self) -> Self:
         try:
-            self._socket = self._connected()
+            self._socket = self._connect()
         except OSError as error:
             raise ClamdUnavailableError(error.strerror or type(error).__name__) from error
         return self
@@ -110,37 +108,37 @@ class _Line:
     def __exit__(self, *_: object) -> None:
         self._socket.close()
 
-    def _connected(self) -> socket.socket:
-        if not isinstance(self._place, str):
-            return socket.create_connection(self._place, timeout=CONNECT_S)
-        made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    def _connect(self) -> socket.socket:
+        if not isinstance(self._address, str):
+            return socket.create_connection(self._address, timeout=COMMAND_TIMEOUT_S)
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            made.settimeout(CONNECT_S)
-            made.connect(self._place)
+            sock.settimeout(COMMAND_TIMEOUT_S)
+            sock.connect(self._address)
         except OSError:
-            made.close()
+            sock.close()
             raise
-        return made
+        return sock
 
     def send(self, data: bytes) -> None:
         self._socket.settimeout(self._left_s())
         self._socket.sendall(data)
 
-    def answer(self) -> str:
-        """Up to the NUL that ends it, or to the end of what it says."""
-        said = b""
-        while b"\0" not in said and len(said) < MAX_ANSWER:
+    def reply(self) -> str:
+        """Reads the reply up to its NUL, or to the end of the connection."""
+        reply = b""
+        while b"\0" not in reply and len(reply) < MAX_REPLY:
             self._socket.settimeout(self._left_s())
-            piece = self._socket.recv(MAX_ANSWER)
+            piece = self._socket.recv(MAX_REPLY)
             if not piece:
                 break
-            said += piece
-        if not said:
-            raise ConnectionError("closed without an answer")
-        return said.partition(b"\0")[0].decode(errors="replace").strip()
+            reply += piece
+        if not reply:
+            raise ConnectionError("closed without a reply")
+        return reply.partition(b"\0")[0].decode(errors="replace").strip()
 
     def _left_s(self) -> float:
-        left = self._began + self.patience_s - time.monotonic()
+        left = self._start + self.timeout_s - time.monotonic()
         if left <= 0:
             raise TimeoutError
         return left

@@ -1,4 +1,4 @@
-"""The folders of what is nobody else's business: media keys and signed URLs in the catalogue, files on the belt."""
+"""Creates directories with mode 0700, for databases and files that hold media keys, signed URLs and media."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from pathlib import Path
 
 
 def make_private_dir(folder: Path) -> None:
-    """Makes the folder, and those above it that are missing, for this user alone; one that is there stays as it is.
+    """Creates a directory and its missing parents with mode 0700. Existing directories are not changed.
 
     Raises:
-        OSError: it cannot be made, or is a file.
+        OSError: it cannot be created, or is a file.
     """
     if folder.is_dir():
         return
-    make_private_dir(folder.parent)  # mkdir(parents=True) would let everybody into the ones above
+    make_private_dir(folder.parent)  # mkdir(parents=True) would give the parents the default mode
     folder.mkdir(mode=0o700, exist_ok=True)

@@ -1,6 +1,6 @@
-"""WhatsApp's media: where they lie, the keys derived from a media key, and decryption as a stream.
+"""WhatsApp's encrypted media: their URLs, the keys derived from a media key, and decryption as a stream.
 
-The format is the one that WhatsApp Web's clients use: AES-256-CBC with PKCS#7 padding, then the first ten bytes of an
+The format is that of WhatsApp Web's clients: AES-256-CBC with PKCS#7 padding, then the first ten bytes of an
 HMAC-SHA256 over the iv and the ciphertext.
 """
 
@@ -27,13 +27,13 @@ Bytes = bytes | memoryview
 KEY_BYTES = 32
 MAC_BYTES = 10
 BLOCK = 16
-OVERHEAD = BLOCK + MAC_BYTES  # how many bytes longer the ciphertext is than the plaintext, at most
-ORIGIN = "https://web.whatsapp.com"  # what a browser would send; some servers of WhatsApp want it
+OVERHEAD = BLOCK + MAC_BYTES  # bytes by which the ciphertext is longer than the plaintext, at most
+ORIGIN = "https://web.whatsapp.com"  # as a browser sends it; some of WhatsApp's servers require it
 # WhatsApp Web puts this into `url` when there is only a direct path.
 USELESS_URLS = frozenset({"https://web.whatsapp.net", "https://web.whatsapp.net/"})
 
-# One text for all that can be wrong with a ciphertext: who sent it learns nothing from it.
-REFUSAL = "the encrypted file was changed, or its key is another's"
+# The same text for every fault of a ciphertext: its sender learns nothing from it.
+REFUSAL = "the encrypted file was changed, or the media key belongs to another file"
 
 # Stickers are encrypted as images and voice notes as audio: there are four infos for six kinds.
 _INFO = {
@@ -50,7 +50,7 @@ _DOT_SEGMENT = re.compile(r"(?:^|/|%2f|%5c)(?:\.|%2e){1,2}(?:/|%2f|%5c|$)", re.I
 
 @dataclass(frozen=True)
 class MediaKeys:
-    """What a media key expands to: 16, 32 and 32 bytes. Its text shows none of them."""
+    """The keys that a media key expands to: 16, 32 and 32 bytes. They are not part of the repr."""
 
     iv: bytes = field(repr=False)
     cipher: bytes = field(repr=False)
@@ -58,7 +58,7 @@ class MediaKeys:
 
 
 def media_keys(media_key: str, kind: Kind) -> MediaKeys:
-    """The keys of one file. `media_key` is 32 bytes in base64 or hex.
+    """Derives the keys of one file. `media_key` is 32 bytes in base64 or hex.
 
     Raises:
         PermanentError: `decrypt_key`, if it is anything else.
@@ -71,7 +71,7 @@ def media_keys(media_key: str, kind: Kind) -> MediaKeys:
 
 
 def key_kind(attachment: Attachment) -> Kind:
-    """The kind that the keys depend on: as declared, else by the declared type; a document where nothing is known."""
+    """The kind that the keys depend on: the declared kind, else that of the declared type, else a document."""
     if attachment.kind:
         return attachment.kind
     family = (attachment.media_type or "").partition("/")[0]
@@ -79,10 +79,10 @@ def key_kind(attachment: Attachment) -> Kind:
 
 
 def media_url(attachment: Attachment, hosts: Sequence[str]) -> str | None:
-    """Where the bytes lie: the direct path on the first of `hosts`, else the URL; None if there is neither.
+    """The URL of the file: the direct path on the first of `hosts`, else the declared URL; None without either.
 
     Raises:
-        PermanentError: `url_blocked`, if the direct path is more than a path.
+        PermanentError: `url_blocked`, if the direct path is not a plain path.
     """
     if hosts and (path := attachment.direct_path):
         if not _DIRECT_PATH.fullmatch(path) or _DOT_SEGMENT.search(path.partition("?")[0]):
@@ -92,9 +92,9 @@ def media_url(attachment: Attachment, hosts: Sequence[str]) -> str | None:
 
 
 class Decryptor:
-    """Decrypts one file piece by piece, and tells at the end whether it was whole and genuine.
+    """Decrypts one file piece by piece, and verifies it at the end.
 
-    What `update` and `finish` give must not be used for anything before `finish` has returned.
+    The output of `update` and `finish` must not be used before `finish` has returned.
     """
 
     def __init__(self, keys: MediaKeys) -> None:
@@ -102,13 +102,13 @@ class Decryptor:
         self._mac = hmac.new(keys.mac, keys.iv, hashlib.sha256)
         self._enc_hash = hashlib.sha256()
         self._hash = hashlib.sha256()
-        self._held = b""  # the newest bytes: they may be the padding and the MAC
+        self._held = b""  # the last bytes so far: they may be the padding and the MAC
         self._out = bytearray()
         self._received = 0
         self.size = 0  # bytes of plaintext so far
 
     def update(self, piece: Bytes) -> memoryview:
-        """The plaintext of this piece, as far as it is known yet. Valid until the next call."""
+        """The plaintext that this piece completes. Valid until the next call."""
         view = memoryview(piece)
         self._enc_hash.update(view)
         self._received += len(view)
@@ -133,7 +133,7 @@ class Decryptor:
         return out[:count]
 
     def finish(self) -> bytes:
-        """The rest of the plaintext, once the MAC over the whole ciphertext holds.
+        """Verifies the MAC of the whole ciphertext, and returns the rest of the plaintext.
 
         Raises:
             PermanentError: `decrypt_format` or `decrypt_mac`.

@@ -1,4 +1,4 @@
-"""The first step: an attachment's bytes, whole and in plaintext, into the staging directory."""
+"""The first step: puts an attachment's file, complete and decrypted, into the staging directory."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def fetch(
     settings: Settings,
     held: bool = False,
 ) -> Fetched:
-    """Brings the bytes from where they lie: storage if `intake` says so, else the attachment's own data or its URL.
+    """Gets the file from the intake storage if `intake` is set, else from the attachment's own data or its URL.
 
-    What comes from a URL is decrypted if there is a media key. A file that is staged already is only hashed again.
-    `held` tells that storage held the declared content a moment ago: it comes from there if it still does.
+    A downloaded file is decrypted if there is a media key. A file that is already staged is only hashed again.
+    With `held`, storage had the declared content a moment ago: it is copied from there if it is still there.
 
     Raises:
         PermanentError: the attachment's own fault, `no_source`, `empty`, `too_large`, `hash_mismatch`, `decrypt_*`, and
-            what `HttpClient.get` says.
+            those of `HttpClient.download`.
         RetryableError: `fetch_*`, `storage` or `staging`.
     """
     if attachment.fault:
@@ -50,8 +50,8 @@ def fetch(
         pieces = storage.chunks(intake_key(attachment.id)) if intake else decode_base64(attachment.data or "")
         with staging.part(attachment.id) as out:
             return _check(attachment, _write(out, pieces, max_bytes))
-    if held and (found := _held(attachment, staging=staging, storage=storage, max_bytes=max_bytes)):
-        return found
+    if held and (copied := _copy_held(attachment, staging=staging, storage=storage, max_bytes=max_bytes)):
+        return copied
     decryptor = _decryptor(attachment)
     with staging.part(attachment.id) as out, _download(attachment, http_client=http_client, settings=settings) as body:
         if decryptor:
@@ -66,29 +66,29 @@ def _staged(attachment: Attachment, staging: Staging) -> Fetched | None:
         with open(staging.file_path(attachment.id), "rb") as file:
             digest = hashlib.file_digest(file, "sha256")
             return _check(attachment, Fetched(size=file.tell(), sha256=digest.hexdigest()))
-    except PermanentError:  # a machine that lost its power may keep a name without what it stood for
+    except PermanentError:  # after a power failure, the file may exist without its content
         staging.discard(attachment.id)
         return None
-    except FileNotFoundError:  # somebody else has just finished with it
+    except FileNotFoundError:  # another worker has just finished this attachment
         return None
     except OSError as error:
         raise RetryableError(Code.STAGING, f"cannot read the staged file: {error.strerror}") from error
 
 
-def _held(attachment: Attachment, *, staging: Staging, storage: Storage, max_bytes: int) -> Fetched | None:
-    """The declared content out of storage; None if it is not there any more, or not to be had just now."""
+def _copy_held(attachment: Attachment, *, staging: Staging, storage: Storage, max_bytes: int) -> Fetched | None:
+    """Copies the declared content from storage; None if it is gone or storage is unavailable."""
     assert attachment.file_sha256
     try:
         with staging.part(attachment.id) as out:
             chunks = storage.chunks(content_key(attachment.file_sha256))
-            found = _check(attachment, _write(out, chunks, max_bytes))
-            _check_declared_size(attachment, found)
+            copied = _check(attachment, _write(out, chunks, max_bytes))
+            _check_declared_size(attachment, copied)
     except PipelineError as error:
-        if error.code in {Code.TOO_LARGE, Code.STAGING}:  # so it would be from its source
+        if error.code in {Code.TOO_LARGE, Code.STAGING}:  # the same error would follow from a download
             raise
         return None
-    NOT_DOWNLOADED_BYTES.add(n=found.size)
-    return found.model_copy(update={"deduplicated": True})
+    NOT_DOWNLOADED_BYTES.add(n=copied.size)
+    return copied.model_copy(update={"deduplicated": True})
 
 
 def _decryptor(attachment: Attachment) -> Decryptor | None:
@@ -112,7 +112,7 @@ def _download(attachment: Attachment, *, http_client: HttpClient, settings: Sett
 
 
 def _allowance(settings: Settings, received: int | None) -> float:
-    """The seconds that so many bytes may take: slower than `fetch_min_bytes_per_s` is too slow after a while."""
+    """The seconds that so many bytes may take: FETCH_DEADLINE_S, and one more for each FETCH_MIN_BYTES_PER_S."""
     return settings.fetch_deadline_s + (received or 0) / settings.fetch_min_bytes_per_s
 
 
@@ -137,20 +137,20 @@ def _decrypt(out: Part, pieces: Iterator[Bytes], decryptor: Decryptor, max_bytes
 
 def _check(attachment: Attachment, fetched: Fetched, decryptor: Decryptor | None = None) -> Fetched:
     if decryptor and attachment.file_enc_sha256 not in {None, decryptor.file_enc_sha256}:
-        raise PermanentError(Code.HASH_MISMATCH, "the encrypted bytes are not those that the message announced")
+        raise PermanentError(Code.HASH_MISMATCH, "the encrypted file does not have the hash that the message declares")
     if decryptor:
         _check_declared_size(attachment, fetched)
     if attachment.file_sha256 not in {None, fetched.sha256}:
-        raise PermanentError(Code.HASH_MISMATCH, "the bytes are not those that the message announced")
+        raise PermanentError(Code.HASH_MISMATCH, "the file does not have the hash that the message declares")
     if fetched.size == 0:
         raise PermanentError(Code.EMPTY, "the file is empty")
     return fetched
 
 
 def _check_declared_size(attachment: Attachment, fetched: Fetched) -> None:
-    # Only beside a media key is the size worth a refusal: elsewhere senders get it wrong.
+    # Without a media key, senders often declare a wrong size.
     if attachment.media_key and attachment.size not in {None, fetched.size}:
-        raise PermanentError(Code.HASH_MISMATCH, "the file has not the size that the message announced")
+        raise PermanentError(Code.HASH_MISMATCH, "the file does not have the size that the message declares")
 
 
 def _check_size(size: int, max_bytes: int) -> None:

@@ -80,7 +80,7 @@ def test_an_infected_file_is_rejected_and_announced_and_nothing_of_it_is_kept(
         letter_record, text_record, good, inline = system.wait_finished(*ids)
     for record in (letter_record, text_record, inline):
         assert (record.status, record.stage, record.error_code) == (Status.REJECTED, Stage.PERSIST, Code.MALWARE)
-        assert (record.error, record.storage_key) == (f"clamd finds {NAME}", None)
+        assert (record.error, record.storage_key) == (f"clamd found {NAME}", None)
         assert record.announced_at
     assert good.status is Status.DONE
     assert good.storage_key

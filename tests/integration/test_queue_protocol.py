@@ -21,7 +21,7 @@ from actors.redis_queue.finished_jobs import FinishedJobList
 from actors.redis_queue.keys import SIZE_CLASSES
 from actors.redis_queue.queue import Ack, AckAction, FetchedMessage, PauseStateUnknownError, RedisQueue, connect
 from actors.redis_queue.scheduling import SchedulingInfo, SizeClasses
-from pipeline.config.settings import JobRetention
+from pipeline.config.job_retention import JobRetention
 from tests.support.finished_jobs import finished_jobs
 from tests.support.valkey import ValkeyServer
 

@@ -20,7 +20,7 @@ from actors.middleware.routing import StageRouter
 from actors.redis_queue.finished_jobs import FinishedJobList, FinishedJobs
 from actors.redis_queue.queue import connect
 from actors.redis_queue.scheduling import SizeClasses
-from pipeline.config.settings import JobRetention
+from pipeline.config.job_retention import JobRetention
 from pipeline.models import Stage
 from tests.support.valkey import ValkeyServer
 

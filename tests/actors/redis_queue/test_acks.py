@@ -11,7 +11,7 @@ from actors.redis_queue.finished_jobs import FinishedJobList
 from actors.redis_queue.keys import PREVIEW_QUEUE
 from actors.redis_queue.queue import Ack, AckAction, EnqueueRequest, FetchedMessage, RedisQueue, connect
 from actors.redis_queue.scheduling import SchedulingInfo
-from pipeline.config.settings import JobRetention
+from pipeline.config.job_retention import JobRetention
 from pipeline.models import Stage
 from tests.support.finished_jobs import finished_jobs
 from tests.support.valkey import ValkeyServer

@@ -9,7 +9,7 @@ import pytest
 
 from actors.redis_queue.finished_jobs import FinishedJobList
 from actors.redis_queue.queue import AckAction, RedisQueue, connect
-from pipeline.config.settings import JobRetention
+from pipeline.config.job_retention import JobRetention
 from pipeline.models import Stage
 from tests.support.finished_jobs import finished_jobs
 from tests.support.valkey import ValkeyServer

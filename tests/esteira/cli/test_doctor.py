@@ -58,8 +58,8 @@ def test_misspelt_setting_is_reported_without_its_value(installation: Installati
     finding = findings_of(finished)["setting names"]
     assert (finished.code, finding["level"]) == (0, "warn")
     assert finding["message"].split("; ") == [
-        "WEBHOK_URL (.env) is no setting: WEBHOOK_URL is",
-        "API_TOKENS (environment) is no setting: API_TOKEN is",
+        "WEBHOK_URL (.env) is not a setting: did you mean WEBHOOK_URL?",
+        "API_TOKENS (environment) is not a setting: did you mean API_TOKEN?",
     ]
     assert "hunter2" not in finished.out + finished.err
 

@@ -147,7 +147,7 @@ def test_a_phone_number_has_its_own_token_or_the_common_one(monkeypatch: pytest.
 )
 def test_tokens_that_are_no_pairs_are_refused_unseen(pairs: str, monkeypatch: pytest.MonkeyPatch) -> None:
     message = refused(monkeypatch, CLOUD_ACCESS_TOKENS=pairs)
-    assert message.startswith("CLOUD_ACCESS_TOKENS: must be pairs of a phone number id and its token")
+    assert message.startswith("CLOUD_ACCESS_TOKENS: must be phone number ids with their tokens")
     assert SECRET not in message
 
 

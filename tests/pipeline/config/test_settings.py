@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from sentry_sdk.utils import BadDsn, Dsn
 
-from pipeline.config.settings import JobRetention, Settings, load_settings
+from pipeline.config.job_retention import JobRetention
+from pipeline.config.settings import Settings, load_settings
 from pipeline.errors import Code, SettingsError
 from pipeline.models import Kind
 from tests.support.webhooks import endpoints
@@ -44,15 +45,15 @@ WRONG = [
     ("MISMATCH", "ignore", "'correct' or 'reject'"),
     ("ACTIVE_DOCUMENTS", "maybe", "'accept' or 'reject'"),
     ("LOG_LEVEL", "loud", "'debug', 'info', 'warning' or 'error'"),
-    ("FETCH_ALLOW_PRIVATE", "somewhere", "'somewhere' is no network: use 10.1.2.0/24 or fd00::/8"),
-    ("FETCH_ALLOW_PRIVATE", "10.0.0.0/8, somewhere", "'somewhere' is no network"),
+    ("FETCH_ALLOW_PRIVATE", "somewhere", "'somewhere' is not a network: use 10.1.2.0/24 or fd00::/8"),
+    ("FETCH_ALLOW_PRIVATE", "10.0.0.0/8, somewhere", "'somewhere' is not a network"),
     ("FETCH_ALLOW_PRIVATE", "10.0.0.1/8", "'10.0.0.1/8' has host bits set"),
     ("FETCH_PORTS", "80,x", "valid integer"),
     ("FETCH_PORTS", "99999", "less than or equal to 65535"),
     ("FETCH_PORTS", "0", "greater than or equal to 1"),
-    ("WHATSAPP_HOSTS", "http://x", "'http://x' is no name of a host: use mmg.whatsapp.net"),
-    ("WHATSAPP_HOSTS", "a.example,b/c", "'b/c' is no name of a host"),
-    ("WHATSAPP_HOSTS", "user@a.example", "is no name of a host"),
+    ("WHATSAPP_HOSTS", "http://x", "'http://x' is not a host name: use mmg.whatsapp.net"),
+    ("WHATSAPP_HOSTS", "a.example,b/c", "'b/c' is not a host name"),
+    ("WHATSAPP_HOSTS", "user@a.example", "is not a host name"),
     ("CLAMD_ADDRESS", "/run/clamav/clamd.ctl", "must be unix:///run/clamav/clamd.ctl or tcp://host:3310"),
     ("CLAMD_TIMEOUT_S", "0", "greater than 0"),
     ("CLAIM_LEASE_S", "inf", "finite number"),
@@ -63,13 +64,13 @@ WRONG = [
     ("MEDIA_BACKOFF_MS", "9" * 30, "less than or equal to 1000000000"),
     ("REMOVE_ON_COMPLETE", "some", 'true, false, a number or {"age": seconds, "count": n}'),
     ("REMOVE_ON_FAIL", "-1", "greater than or equal to 0"),
-    ("REMOVE_ON_FAIL", '{"cuont": 5}', 'knows only "age" and "count"'),
+    ("REMOVE_ON_FAIL", '{"cuont": 5}', 'may only contain "age" and "count"'),
     ("MAX_IMAGE_MB", "big", "valid number"),
     ("LARGE_FILE_MB", "0", "greater than 0"),
     ("LARGE_FILE_SHARE", "0", "greater than 0"),
     ("LARGE_FILE_SHARE", "1.5", "less than or equal to 1"),
-    ("SESSION_WEIGHTS", "vip", "must be sessions with their weights: vip=4,test=0.5"),
-    ("SESSION_WEIGHTS", "=4", "must be sessions with their weights"),
+    ("SESSION_WEIGHTS", "vip", "must be sessions and their weights: vip=4,test=0.5"),
+    ("SESSION_WEIGHTS", "=4", "must be sessions and their weights"),
     ("SESSION_WEIGHTS", "vip=much", "valid number"),
     ("SESSION_WEIGHTS", "vip=0", "greater than or equal to 0.01"),
     ("SESSION_WEIGHTS", "vip=nan", "finite number"),
@@ -254,3 +255,33 @@ def test_a_wrong_line_of_the_env_file_is_named_too(tmp_path: Path) -> None:
 
 def test_names_are_those_of_their_variables() -> None:
     assert all(re.fullmatch(r"[A-Z][A-Z0-9_]+", name) for name in EVERY)
+
+
+SECRET_WORDS = ("_secret", "_token", "_tokens", "_key", "_keys", "password", "_dsn")
+NOT_SECRET = {"node_socketio_key"}  # the prefix of the Redis channels of @socket.io/redis-adapter
+VALUES = {
+    "redis_url": "redis://:{}@localhost:6379/0",
+    "node_socketio_redis_url": "redis://:{}@localhost:6379/0",
+    "database_url": "postgresql://u:{}@localhost/e",
+    "sentry_dsn": "https://{}@sentry.example/1",
+    "cloud_access_tokens": "1={}",
+    "webhook_url": "https://hooks.example/{}",
+    "webhook_secret": "whsec_{}",
+    "webhook_endpoints": '[{{"name": "a", "url": "https://a.example", "secret": "whsec_{}"}}]',
+}
+
+
+def test_every_setting_with_a_secret_name_is_a_secret_field() -> None:
+    fields = {name for name in Settings.model_fields if name.endswith(SECRET_WORDS) or name.startswith("password")}
+    plain = {name for name in fields - NOT_SECRET if "SecretStr" not in str(Settings.model_fields[name].annotation)}
+    assert plain == set()
+
+
+@pytest.mark.parametrize("name", [n for n, f in Settings.model_fields.items() if "SecretStr" in str(f.annotation)])
+def test_secrets_lists_the_value_of_every_secret_field(name: str) -> None:
+    secret = "c2VjcmV0LW9mLXRoZS10ZXN0cy0yNC1i"
+    needed = {"waha_url": "http://waha.example", "webhook_secret": f"whsec_{secret}"}
+    given = needed | {name: VALUES.get(name, "{}").format(secret)}
+    secrets = load_settings(_env_file=None, **given).secrets()
+    assert given[name] in secrets or name == "webhook_secret"
+    assert secret in secrets or name in {"webhook_url", "sentry_dsn"}

@@ -27,7 +27,7 @@ def _empty_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def told(monkeypatch: pytest.MonkeyPatch, *names: str) -> list[tuple[str, str | None]]:
     for name in names:
         monkeypatch.setenv(name, "hunter2")
-    return [(unknown.name, unknown.meant) for unknown in unknown_names()]
+    return [(unknown.name, unknown.suggestion) for unknown in unknown_names()]
 
 
 @pytest.mark.parametrize(
@@ -59,8 +59,8 @@ def test_in_the_file_everything_unknown_is_told_and_values_never(tmp_path: Path)
     lines = ["API_TOKEN=hunter2", "export WEBHOK_URL=hunter2", "MY_OWN=hunter2", "aws_region=x", "#WEBHOOK_URLS=", ""]
     (tmp_path / ".env").write_text("\n".join(lines))
     assert list(map(str, unknown_names())) == [
-        "MY_OWN (.env) is no setting",
-        "WEBHOK_URL (.env) is no setting: WEBHOOK_URL is",
+        "MY_OWN (.env) is not a setting",
+        "WEBHOK_URL (.env) is not a setting: did you mean WEBHOOK_URL?",
     ]
 
 

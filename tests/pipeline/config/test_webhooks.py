@@ -49,9 +49,9 @@ def test_several_secrets_stand_in_a_list_or_between_commas_the_newest_first() ->
         ([{"name": "a", "url": PLACE, "secret": "tiny-secret"}], "a: a secret is too short"),
         ([{"name": "a", "url": PLACE, "secret": "whsec_c2hvcnQtc2VjcmV0"}], "a: a secret is too short"),
         ([{"name": "a", "url": PLACE, "secret": [SECRET, "whsec_!!no-secret-64!!"]}], "a: a secret is not base64"),
-        ([{"name": "a", "url": PLACE, "secret": SECRET, "types": ["media.gone"]}], "a: there is no event 'media.gone'"),
+        ([{"name": "a", "url": PLACE, "secret": SECRET, "types": ["media.gone"]}], "a: unknown event 'media.gone'"),
         ([{"name": "a", "url": PLACE, "secret": SECRET, "sessions": [""]}], "a: sessions: a pattern is empty"),
-        ([{"name": "a", "url": PLACE, "secret": SECRET}] * 2, "'a' is there twice"),
+        ([{"name": "a", "url": PLACE, "secret": SECRET}] * 2, "'a' is used twice"),
     ],
 )
 def test_a_wrong_list_of_endpoints_is_named_with_its_fault_and_never_shown(value: Any, fault: str) -> None:
@@ -67,7 +67,7 @@ def test_a_wrong_list_of_endpoints_is_named_with_its_fault_and_never_shown(value
 def test_default_is_the_name_of_the_one_at_webhook_url_alone() -> None:
     given = endpoints({"name": "default", "url": PLACE})
     assert [one.name for one in load(webhook_endpoints=given).endpoints] == ["default"]
-    with pytest.raises(SettingsError, match="WEBHOOK_ENDPOINTS: 'default' is the one at WEBHOOK_URL"):
+    with pytest.raises(SettingsError, match="WEBHOOK_ENDPOINTS: 'default' is the name of WEBHOOK_URL's endpoint"):
         load(webhook_endpoints=given, webhook_url=PLACE, webhook_secret=SECRET)
 
 

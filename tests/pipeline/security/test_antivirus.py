@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.errors import AwayError, Code, PermanentError, PipelineError, RetryableError, StagingLostError
 from pipeline.metrics import COUNTER_BUFFER
-from pipeline.security.antivirus import NOBODY_ASKED_S, PATIENCE_S, Antivirus
+from pipeline.security.antivirus import MAX_OUTAGE_S, OUTAGE_STALE_S, Antivirus
 from pipeline.security.clamd import Clamd
 from tests.support.clamd import FakeClamd, fake_clamd
 
@@ -76,7 +76,7 @@ def test_an_infected_file_is_refused_for_good_with_the_name_of_what_was_found(cl
     clamd.verdict = b"stream: Win.Test.EICAR_HDB-1 FOUND\0"
     error = refused(clamd, file)
     assert isinstance(error, PermanentError)
-    assert (error.code, error.message) == (Code.MALWARE, "clamd finds Win.Test.EICAR_HDB-1")
+    assert (error.code, error.message) == (Code.MALWARE, "clamd found Win.Test.EICAR_HDB-1")
     assert scans() == {"infected": 1}
 
 
@@ -84,16 +84,16 @@ def test_an_infected_file_is_refused_for_good_with_the_name_of_what_was_found(cl
     ("verdict", "told"),
     [
         (b"INSTREAM size limit exceeded. ERROR\0", "StreamMaxLength"),
-        (b"stream: Heuristics.Limits.Exceeded.MaxFileSize FOUND\0", "a part of this file only"),
-        (b"stream: Can't allocate memory ERROR\0", "clamd cannot look at this file: Can't allocate memory ERROR"),
-        (b"stream: \x1b[31mred\r\n ERROR\0", "clamd cannot look at this file: [31mred ERROR"),
-        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "does not answer as clamd does"),
-        (b"UNKNOWN COMMAND\0", "does not answer as clamd does"),
-        (b"stream: OK not\0", "does not answer as clamd does"),
-        (b"OK\0", "does not answer as clamd does"),
-        (b"\0", "does not answer as clamd does"),
-        (b"\xff" * 5000, "does not answer as clamd does"),
-        (b"", "ended the connection without an answer"),
+        (b"stream: Heuristics.Limits.Exceeded.MaxFileSize FOUND\0", "only a part of this file"),
+        (b"stream: Can't allocate memory ERROR\0", "clamd cannot scan this file: Can't allocate memory ERROR"),
+        (b"stream: \x1b[31mred\r\n ERROR\0", "clamd cannot scan this file: [31mred ERROR"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "does not answer like clamd"),
+        (b"UNKNOWN COMMAND\0", "does not answer like clamd"),
+        (b"stream: OK not\0", "does not answer like clamd"),
+        (b"OK\0", "does not answer like clamd"),
+        (b"\0", "does not answer like clamd"),
+        (b"\xff" * 5000, "does not answer like clamd"),
+        (b"", "closed the connection without a reply"),
     ],
 )
 def test_what_clamd_has_not_looked_at_is_tried_again_and_never_let_in(
@@ -132,7 +132,7 @@ def test_a_file_on_which_clamd_gives_no_answer_in_time_counts_as_an_attempt(clam
 def test_for_a_clamd_that_hangs_altogether_it_waits(
     clamd: FakeClamd, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.security.clamd.CONNECT_S", 0.3)
+    monkeypatch.setattr("pipeline.security.clamd.COMMAND_TIMEOUT_S", 0.3)
     clamd.verdict, clamd.pongs = None, False
     assert isinstance(refused(clamd, file, timeout_s=0.3), AwayError)
     assert scans() == {"away": 1}
@@ -152,11 +152,11 @@ def test_while_clamd_is_away_attachments_wait_longer_and_longer_and_after_hours_
     antivirus = Antivirus(Clamd(f"unix://{tmp_path}/nobody.ctl"), timeout_s=5, clock=clock)
     began = clock.now
     told = []
-    for after_s in (0, 1, 12, 200, PATIENCE_S - 1, PATIENCE_S + 1):
+    for after_s in (0, 1, 12, 200, MAX_OUTAGE_S - 1, MAX_OUTAGE_S + 1):
         while clock.now < began + after_s:  # others ask meanwhile
             with pytest.raises(RetryableError):
                 antivirus.check(file, size=len(CONTENT))
-            clock.now = min(began + after_s, clock.now + NOBODY_ASKED_S / 2)
+            clock.now = min(began + after_s, clock.now + OUTAGE_STALE_S / 2)
         with pytest.raises(RetryableError) as caught:
             antivirus.check(file, size=len(CONTENT))
         told.append((isinstance(caught.value, AwayError), caught.value.retry_after))
@@ -182,4 +182,4 @@ def test_a_new_absence_is_waited_for_anew(tmp_path: Path, file: Path, clamd: Fak
     antivirus.check(file, size=len(CONTENT))
     antivirus._clamd = away
     assert pause(5) == 0
-    assert pause(PATIENCE_S) == 0  # nobody has asked meanwhile, so nobody knows that it was away
+    assert pause(MAX_OUTAGE_S) == 0  # nobody has asked meanwhile, so nobody knows that it was away

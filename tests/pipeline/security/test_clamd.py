@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipeline.config.parsers import clamd_place
+from pipeline.config.parsers import parse_clamd_address
 from pipeline.security.clamd import Clamd, ClamdUnavailableError
 from tests.support.clamd import FakeClamd, fake_clamd
 
@@ -29,7 +29,7 @@ def clamd() -> Iterator[FakeClamd]:
     ],
 )
 def test_an_address_names_a_socket_or_a_host(address: str, place: object) -> None:
-    assert clamd_place(address) == place
+    assert parse_clamd_address(address) == place
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_an_address_names_a_socket_or_a_host(address: str, place: object) -> Non
 )
 def test_another_address_is_refused_with_an_example(address: str) -> None:
     with pytest.raises(ValueError, match="or tcp://host:3310"):
-        clamd_place(address)
+        parse_clamd_address(address)
 
 
 def test_its_version_tells_its_signatures_and_their_age(clamd: FakeClamd) -> None:

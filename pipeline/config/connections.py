@@ -1,0 +1,76 @@
+"""The settings of the servers and directories that Esteira uses: Redis, database, storage, staging."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import quote
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings
+
+from pipeline.config.parsers import is_redis_url
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class ConnectionSettings(BaseSettings):
+    """The settings of servers and directories, and the URLs and paths that follow from them."""
+
+    var_dir: Path = Path("var")
+    redis_url: SecretStr | None = None
+    redis_host: str | None = None
+    redis_port: Port = 6379
+    redis_db: int = Field(default=0, ge=0)
+    password_redis: SecretStr | None = None
+    database_url: SecretStr | None = None
+    storage_url: str | None = None
+    staging_dir: Path | None = None
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis_url(cls, value: SecretStr | None) -> SecretStr | None:
+        return checked_redis_url(value)
+
+    @property
+    def redis(self) -> str:
+        """The URL of Redis: REDIS_URL, else that of REDIS_HOST, else the Valkey that `esteira start` runs."""
+        if self.redis_url:
+            return self.redis_url.get_secret_value()
+        if self.redis_host:
+            password = self.password_redis.get_secret_value() if self.password_redis else ""
+            login = f":{quote(password, safe='')}@" if password else ""
+            return f"redis://{login}{self.redis_host}:{self.redis_port}/{self.redis_db}"
+        return f"unix://{self.embedded_socket}"
+
+    @property
+    def embedded(self) -> bool:
+        """Whether Redis is the Valkey that `esteira start` runs: neither REDIS_URL nor REDIS_HOST is set."""
+        return not (self.redis_url or self.redis_host)
+
+    @property
+    def embedded_socket(self) -> Path:
+        return self.var_dir.absolute() / "valkey.sock"
+
+    @property
+    def database(self) -> str:
+        """The URL of the database: DATABASE_URL, else a SQLite file in VAR_DIR."""
+        if self.database_url:
+            return self.database_url.get_secret_value()
+        return f"sqlite:///{self.var_dir.absolute() / 'esteira.db'}"
+
+    @property
+    def storage(self) -> str:
+        """The URL of the storage: STORAGE_URL, else a directory in VAR_DIR."""
+        return self.storage_url or (self.var_dir.absolute() / "media").as_uri()
+
+    @property
+    def staging(self) -> Path:
+        return self.staging_dir or self.var_dir.absolute() / "staging"
+
+
+def checked_redis_url(value: SecretStr | None) -> SecretStr | None:
+    """The URL. Raises ValueError unless it is one of Redis."""
+    if value and not is_redis_url(value.get_secret_value()):
+        raise ValueError("must be redis://, rediss:// or unix://, such as redis://:password@host:6379/0")
+    return value
