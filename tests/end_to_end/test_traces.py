@@ -1,4 +1,4 @@
-"""Traces of real processes at a real receiver: from the hook over every attempt to the announcement."""
+"""Traces of real processes, received over OTLP: from the hook through every attempt to the result."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from tests.support.whatsapp_media import encrypt
 STAGES = ["fetch", "detect", "validate", "persist", "notify"]
 HEADER_TOKEN = "a-token-for-the-collector"
 SIGNATURE = "s1gnature-of-a-url"
-CAPTION = "what nobody but the chat may read"
-CALLER = "0af7651916cd43dd8448eb211c80319c"
+CAPTION = "a caption that must stay in the chat"
+CALLER_TRACE = "0af7651916cd43dd8448eb211c80319c"
 
 
 @pytest.fixture
@@ -33,10 +33,10 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture
 def traced(make_system: Callable[..., RunningSystem], receiver: Receiver) -> RunningSystem:
-    return watched(make_system(media_backoff_ms="50", **WITHOUT_DASHBOARD), receiver.url)
+    return with_tracing(make_system(media_backoff_ms="50", **WITHOUT_DASHBOARD), receiver.url)
 
 
-def watched(system: RunningSystem, url: str) -> RunningSystem:
+def with_tracing(system: RunningSystem, url: str) -> RunningSystem:
     system.env |= {
         "OTEL_EXPORTER_OTLP_ENDPOINT": url,
         "OTEL_EXPORTER_OTLP_HEADERS": f"authorization=Bearer%20{HEADER_TOKEN}",
@@ -46,15 +46,15 @@ def watched(system: RunningSystem, url: str) -> RunningSystem:
 
 
 def root(spans: list[Told]) -> Told:
-    (found,) = (span for span in spans if span.name == "attachment")
-    return found
+    (span,) = (span for span in spans if span.name == "attachment")
+    return span
 
 
-def test_one_trace_leads_from_the_hook_to_the_announcement(traced: RunningSystem, receiver: Receiver) -> None:
+def test_trace_covers_hook_and_stages_and_links_to_the_caller(traced: RunningSystem, receiver: Receiver) -> None:
     with MediaServer({"a.jpg": photo()}) as server, traced.workers() as workers, web_server(traced) as web:
-        given = {"session": "shop", "message_id": "m1", "url": server.url("a.jpg"), "kind": "image"}
-        shown = {"Authorization": f"Bearer {TOKEN}", "traceparent": f"00-{CALLER}-b7ad6b7169203331-01"}
-        answer = web.request("POST", "/hooks/media", json.dumps(given), headers=shown)
+        item = {"session": "shop", "message_id": "m1", "url": server.url("a.jpg"), "kind": "image"}
+        headers = {"Authorization": f"Bearer {TOKEN}", "traceparent": f"00-{CALLER_TRACE}-b7ad6b7169203331-01"}
+        answer = web.request("POST", "/hooks/media", json.dumps(item), headers=headers)
         media_id = answer.json["accepted"][0]["id"]
         (record,) = traced.wait_finished(media_id)
         wait_until(lambda: len(receiver.of(media_id)) == 9, 30)
@@ -71,7 +71,7 @@ def test_one_trace_leads_from_the_hook_to_the_announcement(traced: RunningSystem
         "", record.received_at, record.finished_at,
     )  # fmt: skip
     assert not any(span.failed for span in spans)
-    assert named["hook"].links == [CALLER]
+    assert named["hook"].links == [CALLER_TRACE]
     assert {span.service for span in spans} == {"esteira"}
     assert named["fetch"].attributes.items() >= {
         "esteira.stage": "fetch", "esteira.attempt": 1, "esteira.session": "shop", "esteira.kind": "image",
@@ -79,7 +79,7 @@ def test_one_trace_leads_from_the_hook_to_the_announcement(traced: RunningSystem
     }.items()  # fmt: skip
 
 
-def test_each_attempt_is_a_span_and_no_secret_is_in_any(traced: RunningSystem, receiver: Receiver) -> None:
+def test_each_attempt_is_a_span_without_secrets(traced: RunningSystem, receiver: Receiver) -> None:
     sealed = encrypt(photo())
     with MediaServer() as server, traced.workers() as workers:
         server.answers["a.enc"] = Answer(500)
@@ -98,14 +98,14 @@ def test_each_attempt_is_a_span_and_no_secret_is_in_any(traced: RunningSystem, r
     assert (whole.failed, whole.attributes["esteira.status"]) == (True, "failed")
     assert whole.message.startswith("fetch_unavailable: ")
     key = base64.b64decode(sealed.media_key)
-    told = b"".join(receiver.bodies)
+    sent = b"".join(receiver.bodies)
     for secret in (SIGNATURE, CAPTION, HEADER_TOKEN, sealed.media_key, key.hex(), "5511999998888", "a.enc"):
-        assert secret.encode() not in told, secret
+        assert secret.encode() not in sent, secret
     assert {headers["authorization"] for headers in receiver.headers} == {f"Bearer {HEADER_TOKEN}"}
     assert HEADER_TOKEN not in workers.log.read_text()
 
 
-def test_a_replay_is_a_trace_of_its_own(traced: RunningSystem, receiver: Receiver) -> None:
+def test_replay_has_a_trace_of_its_own(traced: RunningSystem, receiver: Receiver) -> None:
     with MediaServer() as server, traced.workers() as workers:
         server.answers["a.jpg"] = Answer(500)
         media_id = traced.submit(url=server.url("a.jpg")).id
@@ -122,7 +122,7 @@ def test_a_replay_is_a_trace_of_its_own(traced: RunningSystem, receiver: Receive
     assert second.begin >= first.end - 1_000_000
 
 
-def test_who_takes_over_from_the_dead_goes_on_in_the_same_trace(traced: RunningSystem, receiver: Receiver) -> None:
+def test_attachment_of_a_dead_worker_continues_in_the_same_trace(traced: RunningSystem, receiver: Receiver) -> None:
     with MediaServer({"a.jpg": photo()}, delay_s=20) as server:
         with traced.workers() as workers:
             media_id = traced.submit(url=server.url("a.jpg"), kind="image").id
@@ -137,13 +137,13 @@ def test_who_takes_over_from_the_dead_goes_on_in_the_same_trace(traced: RunningS
     assert names == ["attachment", "crashed", *STAGES]
 
 
-@pytest.mark.parametrize("answers", [False, True], ids=["nobody is there", "it takes nothing"])
-def test_an_endpoint_that_is_of_no_use_is_told_once_and_holds_nobody(
+@pytest.mark.parametrize("answers", [False, True], ids=["unreachable", "refusing"])
+def test_failing_endpoint_is_logged_once_and_delays_nothing(
     make_system: Callable[..., RunningSystem], receiver: Receiver, answers: bool
 ) -> None:
     receiver.status = 500
     url = receiver.url if answers else f"http://127.0.0.1:{free_port()}"
-    system = watched(make_system(**WITHOUT_DASHBOARD), f"{url}/?key={SIGNATURE}")
+    system = with_tracing(make_system(**WITHOUT_DASHBOARD), f"{url}/?key={SIGNATURE}")
     with MediaServer({"a.jpg": photo()}) as server, system.workers() as workers:
         ids = []
         for _ in range(3):
@@ -165,7 +165,9 @@ def test_an_endpoint_that_is_of_no_use_is_told_once_and_holds_nobody(
     ("name", "value"),
     [("OTEL_TRACES_SAMPLER", "always_off"), ("OTEL_SDK_DISABLED", "true"), ("OTEL_TRACES_EXPORTER", "none")],
 )
-def test_the_standard_switches_turn_it_off(traced: RunningSystem, receiver: Receiver, name: str, value: str) -> None:
+def test_standard_variables_switch_tracing_off(
+    traced: RunningSystem, receiver: Receiver, name: str, value: str
+) -> None:
     traced.env[name] = value
     with MediaServer({"a.jpg": photo()}) as server, traced.workers() as workers:
         traced.wait_finished(traced.submit(url=server.url("a.jpg"), kind="image").id)
@@ -173,9 +175,9 @@ def test_the_standard_switches_turn_it_off(traced: RunningSystem, receiver: Rece
     assert receiver.headers == []
 
 
-def test_the_service_has_the_name_that_it_is_given(traced: RunningSystem, receiver: Receiver) -> None:
-    traced.env |= {"OTEL_SERVICE_NAME": "belt-2", "OTEL_EXPORTER_OTLP_COMPRESSION": "gzip"}
+def test_service_has_the_configured_name(traced: RunningSystem, receiver: Receiver) -> None:
+    traced.env |= {"OTEL_SERVICE_NAME": "esteira-2", "OTEL_EXPORTER_OTLP_COMPRESSION": "gzip"}
     with MediaServer({"a.jpg": photo()}) as server, traced.workers() as workers:
         traced.wait_finished(traced.submit(url=server.url("a.jpg"), kind="image").id)
         assert workers.stop() == 0
-    assert {span.service for span in receiver.spans} == {"belt-2"}
+    assert {span.service for span in receiver.spans} == {"esteira-2"}
