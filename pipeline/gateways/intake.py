@@ -56,7 +56,7 @@ def build_attachment(fields: Mapping[str, Any]) -> Attachment:
     """Builds the attachment of a gateway's message. It never fails, so that no message with media is dropped.
 
     A field that is invalid is left out and becomes the attachment's fault: the attachment ends as `rejected`, which
-    the user is told. Invalid inline bytes are left out without a fault if the file can be downloaded instead.
+    the user can see. Invalid inline bytes are left out without a fault if the file can be downloaded instead.
     Without a message id, the id is a hash of the content, so that a repeated message is the same attachment.
     """
     values = {name: _limit_depth(value) for name, value in fields.items() if value is not None}

@@ -49,7 +49,7 @@ def test_another_server_at_the_address_fails(clamd: FakeClamd) -> None:
 
 
 def test_clamd_that_hangs_fails(clamd: FakeClamd, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.security.clamd.CONNECT_S", 0.2)
+    monkeypatch.setattr("pipeline.security.clamd.COMMAND_TIMEOUT_S", 0.2)
     clamd.version = b""
     [finding] = antivirus.run_checks(settings(clamd.address))
     assert (finding.level, finding.check) == (Level.FAIL, "antivirus")

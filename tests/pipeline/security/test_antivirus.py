@@ -114,7 +114,7 @@ def test_a_clamd_that_closes_midway_counts_as_an_attempt_for_the_file_may_be_to_
     clamd.reads, clamd.verdict = reads, b""
     error = refused(clamd, file)
     assert type(error) is RetryableError
-    assert "ended the connection" in error.message
+    assert "closed the connection" in error.message
 
 
 def test_why_clamd_closed_midway_is_heard(clamd: FakeClamd, file: Path) -> None:
@@ -126,7 +126,7 @@ def test_a_file_on_which_clamd_gives_no_answer_in_time_counts_as_an_attempt(clam
     clamd.verdict = None
     error = refused(clamd, file, timeout_s=0.3)
     assert type(error) is RetryableError
-    assert "no answer on this file" in error.message
+    assert "did not scan this file" in error.message
 
 
 def test_for_a_clamd_that_hangs_altogether_it_waits(
