@@ -9,8 +9,8 @@ from dramatiq.middleware import CurrentMessage
 
 from actors.broker.broker import EsteiraBroker
 from actors.execution.batch import BatchLimits
-from actors.maintenance.heartbeat import WorkerThreads
-from actors.maintenance.schedule import chores, sign_off
+from actors.maintenance.schedule import WorkerThreads, maintenance_tasks
+from actors.maintenance.tasks import stop_worker
 from actors.middleware.pauses import PauseMiddleware
 from actors.middleware.poison import Quarantine
 from actors.middleware.retries import Retries, RetryPolicy
@@ -48,7 +48,7 @@ def build_broker(settings: Settings) -> EsteiraBroker:
         middleware=middleware,
     )
     broker.add_middleware(WebhookDispatcher(settings))
-    broker.add_middleware(WorkerThreads(chores(broker, settings), last=partial(sign_off, broker)))
+    broker.add_middleware(WorkerThreads(maintenance_tasks(broker, settings), on_stop=partial(stop_worker, broker)))
     return broker
 
 

@@ -1,7 +1,7 @@
-"""The listener hook: `process_media()` takes an attachment off the listener's hands in about a millisecond.
+"""The listener hook: `process_media()` accepts an attachment in about a millisecond.
 
-It is written down before anything else happens to it. If the queue is away, the same five steps run at once in the
-caller's thread, as the seed's fallback does, or the sweep enqueues it later.
+The attachment is recorded in the catalogue first. While Redis is away, the five steps run in the caller's thread, as in
+the BullMQ design, or a worker enqueues the attachment later.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import Literal
 
 import structlog
 
-from actors.delivery import encode_message, stage_message
 from actors.execution.inline import run_inline
 from actors.intake.circuit_breaker import CircuitBreaker, RedisUnavailableError
+from actors.intake.enqueue import enqueue_stage
 from actors.intake.uploads import put_intake
 from actors.observability import metrics_store, tracing
 from actors.observability.logging import configure_in_listener
@@ -32,20 +32,20 @@ from pipeline.models import Accepted, Attachment, Record, Stage, Status
 from pipeline.services import Services, build_services
 from pipeline.storage import intake_key
 
-WAIT_S = 1.5  # for the catalogue: a listener is better asked to come again than held; workers wait longer
+CATALOGUE_WAIT_S = 1.5  # how long a listener waits for a locked catalogue; then it has to hand over again later
 
-# Begins a function in another thread and returns at once: True, or False if it cannot.
-Aside = Callable[[Callable[[], object]], bool]
+# Starts a function in another thread and returns True at once; False if it cannot.
+StartInBackground = Callable[[Callable[[], object]], bool]
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
 class Receipt:
-    """What became of an attachment that was handed over.
+    """The result of handing over an attachment.
 
-    `mode` is "queued", "inline" (the five steps have run in the caller's thread), "spooled" (the sweep will enqueue
-    it, unless it runs aside) or "duplicate" (it was handed over before). `status` is where it stands.
+    `mode` is "queued"; "inline": the five steps have run in the caller's thread; "spooled": the workers enqueue it
+    later, unless it is processed in the background; or "duplicate": it was handed over before.
     """
 
     id: str
@@ -54,64 +54,69 @@ class Receipt:
 
 
 class Hook:
-    """`process_media()` for one process: its catalogue, its short-tempered Redis client, its circuit breaker."""
+    """`process_media()` for one process: its catalogue, a Redis client with a short timeout, a circuit breaker."""
 
     def __init__(self, services: Services, queue: RedisQueue) -> None:
         self.services = services
         self.queue = queue
-        # A write, for a Redis that is full or read-only answers a PING and takes nothing.
-        # What a listener counts, it counts while Redis is away.
+        # The probe writes: a Redis that is full or read-only answers PING but accepts no message.
+        # Metrics that were counted during the outage are flushed after it.
         self.breaker = CircuitBreaker(
             partial(queue.locks.acquire, "probe", ttl_ms=1), on_close=partial(metrics_store.flush, queue)
         )
-        self.places = threading.Semaphore(services.settings.fallback_concurrency)
+        self._fallback_slots = threading.Semaphore(services.settings.fallback_concurrency)
 
-    def accept(self, attachment: Attachment, *, file: Path | None = None, aside: Aside | None = None) -> Receipt:
+    def accept(
+        self, attachment: Attachment, *, file: Path | None = None, aside: StartInBackground | None = None
+    ) -> Receipt:
         """See `process_media`."""
-        laps = tracing.phase_timer()
-        receipt = self._take(attachment, file, aside, laps)
-        tracing.record_intake(attachment, receipt.mode, laps)
+        timer = tracing.phase_timer()
+        receipt = self._accept(attachment, file, aside, timer)
+        tracing.record_intake(attachment, receipt.mode, timer)
         return receipt
 
-    def _take(self, attachment: Attachment, file: Path | None, aside: Aside | None, laps: PhaseTimer) -> Receipt:
-        inline_bytes = file is not None or bool(attachment.data)
-        if inline_bytes and (known := self.services.catalogue.get(attachment.id)):
-            self.services.catalogue.increment("duplicates")
-            return Receipt(known.id, "duplicate", known.status)
-        if inline_bytes:
-            put_intake(self.services.storage, attachment.id, data=attachment.data, file=file)
-            laps.mark("intake")
-        accepted = self.services.catalogue.accept(attachment, intake=inline_bytes)
-        laps.mark("accept")
+    def _accept(
+        self, attachment: Attachment, file: Path | None, aside: StartInBackground | None, timer: PhaseTimer
+    ) -> Receipt:
+        accepted = self._record(attachment, file, timer)
         if not accepted.fresh:
             return Receipt(accepted.id, "duplicate", accepted.status)
-        if inline_bytes and not self._stands(accepted.id):
-            put_intake(self.services.storage, accepted.id, data=attachment.data, file=file)
-        queued = self._enqueue(accepted.id, scheduling_of(attachment, intake=inline_bytes))
-        laps.mark("offer")
+        queued = self._enqueue(accepted.id, scheduling_of(attachment, intake=_has_bytes(attachment, file)))
+        timer.mark("offer")
         if queued:
             log.debug("attachment queued", id=accepted.id, session=attachment.session, kind=attachment.kind)
             return Receipt(accepted.id, "queued", accepted.status)
         if self._is_paused(attachment.session):
             log.warning("attachment spooled: paused", id=accepted.id)
             return Receipt(accepted.id, "spooled", accepted.status)
-        return self._without_queue(accepted, aside)
+        return self._run_without_queue(accepted, aside)
 
-    def _stands(self, media_id: str) -> bool:
-        """Whether the bytes stand in storage, now that there is a row.
+    def _record(self, attachment: Attachment, file: Path | None, timer: PhaseTimer) -> Accepted:
+        """Writes inline bytes to storage, and the attachment to the catalogue."""
+        storage, catalogue = self.services.storage, self.services.catalogue
+        has_bytes = _has_bytes(attachment, file)
+        if has_bytes and (known := catalogue.get(attachment.id)):
+            catalogue.increment("duplicates")
+            return Accepted(id=known.id, status=known.status, fresh=False)
+        if has_bytes:
+            put_intake(storage, attachment.id, data=attachment.data, file=file)
+            timer.mark("intake")
+        accepted = catalogue.accept(attachment, intake=has_bytes)
+        timer.mark("accept")
+        # A maintenance task may have removed the bytes before the row was there; see `remove_leftover_intake`.
+        if accepted.fresh and has_bytes and not self._has_intake(accepted.id):
+            put_intake(storage, accepted.id, data=attachment.data, file=file)
+        return accepted
 
-        See `actors.maintenance.schedule.remove_leftover_intake`.
-        """
+    def _has_intake(self, media_id: str) -> bool:
         try:
             return self.services.storage.size(intake_key(media_id)) is not None
-        except RetryableError:  # they did a moment ago, and the row is written
+        except RetryableError:  # they were written a moment ago, and the row exists
             return True
 
-    def _enqueue(self, media_id: str, place: SchedulingInfo) -> bool:
-        message = stage_message(media_id, Stage.FETCH)
-        enqueue = partial(self.queue.enqueue, media_id, message.queue_name, encode_message(message), scheduling=place)
+    def _enqueue(self, media_id: str, scheduling: SchedulingInfo) -> bool:
         try:
-            self.breaker.call(enqueue)
+            self.breaker.call(partial(enqueue_stage, self.queue, media_id, Stage.FETCH, scheduling))
         except RedisUnavailableError as unavailable:
             if unavailable.error:
                 report_error(unavailable.error, {"id": media_id, "fallback": self.services.settings.fallback})
@@ -119,55 +124,55 @@ class Hook:
         return True
 
     def _is_paused(self, session: str) -> bool:
-        """Whether it must wait for somebody to resume its session, or any stage: the fallback runs them all."""
+        """Whether the session or any stage is paused: the fallback would run all stages."""
         try:
             return any(pause.kind == "stage" or pause.name == session for pause in self.services.catalogue.pauses.all())
-        except RetryableError:  # what is not known to be let through waits for the workers
+        except RetryableError:  # unknown, so the attachment is left to the workers
             return True
 
-    def _without_queue(self, accepted: Accepted, aside: Aside | None) -> Receipt:
-        settings = self.services.settings
-        if settings.fallback == "spool" or not self.places.acquire(blocking=False):
+    def _run_without_queue(self, accepted: Accepted, aside: StartInBackground | None) -> Receipt:
+        spool = self.services.settings.fallback == "spool"
+        if spool or not self._fallback_slots.acquire(blocking=False):
             log.warning("attachment spooled", id=accepted.id)
             return Receipt(accepted.id, "spooled", accepted.status)
         if aside is not None:
-            begun = aside(partial(self._run_in_place, accepted.id))
-            if not begun:
-                self.places.release()
-            log.warning("attachment runs aside" if begun else "attachment spooled", id=accepted.id)
+            started = aside(partial(self._run_in_slot, accepted.id))
+            if not started:
+                self._fallback_slots.release()
+            event = "attachment processed in the background" if started else "attachment spooled"
+            log.warning(event, id=accepted.id)
             return Receipt(accepted.id, "spooled", accepted.status)
-        record = self._run_in_place(accepted.id)
-        ended = record is not None and record.finished_at is not None
+        record = self._run_in_slot(accepted.id)
+        finished = record is not None and record.finished_at is not None
         status = record.status if record else accepted.status
-        return Receipt(accepted.id, "inline" if ended else "spooled", status)
+        return Receipt(accepted.id, "inline" if finished else "spooled", status)
 
-    def _run_in_place(self, media_id: str) -> Record | None:
-        try:
-            return self._run_inline(media_id)
-        finally:
-            self.places.release()
-
-    def _run_inline(self, media_id: str) -> Record | None:
+    def _run_in_slot(self, media_id: str) -> Record | None:
         try:
             self.services.catalogue.increment("fallbacks")
             return run_inline(self.services, media_id)
-        except Exception as error:  # the listener's edge: it is written down, a worker will see to it
+        except Exception as error:  # the listener's edge: the attachment is recorded, and a worker will process it
             log.exception("fallback failed", id=media_id, remedy="left to the workers")
             report_error(error, {"id": media_id})
             return None
+        finally:
+            self._fallback_slots.release()
 
 
-def process_media(attachment: Attachment, *, file: Path | None = None, aside: Aside | None = None) -> Receipt:
-    """Takes an attachment over: once this returns, it is not lost, whatever dies.
+def process_media(
+    attachment: Attachment, *, file: Path | None = None, aside: StartInBackground | None = None
+) -> Receipt:
+    """Accepts an attachment. Once this returns, it is not lost, whichever process or server fails.
 
-    `file` is a local file that holds its bytes, for those that have no URL; they are copied to storage first.
-    The call takes about one synced insert into the catalogue and one round trip to Redis. It waits for Redis at most a
-    quarter of a second, once; while Redis is away the five steps run here and now, or `aside` if that is given. It
-    waits for a catalogue that others hold locked at most a second and a half.
+    `file` is a local file with its bytes, for an attachment that has no URL; they are copied to storage first.
+
+    The call costs about one synced insert into the catalogue and one round trip to Redis. It waits for Redis at most
+    0.25 s, and only once: while Redis is away, the five steps run in this thread, or are started with `aside` if it is
+    given. It waits for a locked catalogue at most 1.5 s.
 
     Raises:
         PayloadError: `data` is not base64.
-        RetryableError: nothing durable could be written (`catalogue`, `storage`); the caller keeps the attachment.
+        RetryableError: nothing could be recorded (`catalogue`, `storage`); the caller keeps the attachment.
     """
     return hook().accept(attachment, file=file, aside=aside)
 
@@ -181,5 +186,9 @@ def hook() -> Hook:
 def _hook_of(_pid: int) -> Hook:
     settings = current_settings()
     configure_in_listener(settings)
-    services = build_services(settings, durable=settings.intake_sync, wait_s=WAIT_S)
+    services = build_services(settings, durable=settings.intake_sync, wait_s=CATALOGUE_WAIT_S)
     return Hook(services, open_queue(settings, timeout_s=QUICK_TIMEOUT_S))
+
+
+def _has_bytes(attachment: Attachment, file: Path | None) -> bool:
+    return file is not None or bool(attachment.data)

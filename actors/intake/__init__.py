@@ -1,1 +1,1 @@
-"""Accepts attachments: uploaded bytes, the intake rate limit and the circuit breaker of the hook."""
+"""Intake of attachments: inline bytes, the rate limit, the circuit breaker and the first message."""

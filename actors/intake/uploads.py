@@ -1,4 +1,4 @@
-"""Bytes that come along with an attachment, into storage, where every worker finds them."""
+"""Writes the inline bytes of an attachment to storage, where every worker can read them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 from pipeline.storage import Storage, intake_key
 from pipeline.values.base64_stream import decode_base64
 
-PIECE = 256 * 1024
+PIECE_BYTES = 256 * 1024
 
 
 def put_intake(storage: Storage, media_id: str, *, data: str | None, file: Path | None) -> None:
-    """Puts the bytes of a local file, or of text in base64, under the attachment's intake key.
+    """Writes the bytes of a local file, or of base64 text, under the attachment's intake key.
 
     Raises:
         PayloadError: `data` is not base64.
@@ -27,5 +27,5 @@ def _pieces(data: str | None, file: Path | None) -> Iterator[bytes]:
         yield from decode_base64(data or "")
         return
     with file.open("rb") as source:
-        while piece := source.read(PIECE):
+        while piece := source.read(PIECE_BYTES):
             yield piece

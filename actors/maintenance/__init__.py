@@ -1,1 +1,1 @@
-"""Periodic work of the worker processes: heartbeats, reaping, requeueing and deletions."""
+"""Periodic work of the worker processes: heartbeats, reaping, maintenance tasks and deletions."""

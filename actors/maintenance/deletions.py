@@ -1,7 +1,6 @@
-"""Deletion: what has ended goes, and its content with it unless another attachment has the same.
+"""Deletion of finished attachments: the content is removed unless another attachment has the same.
 
-The row stays as a tombstone without words and names: a repeat of the same message is a duplicate of it, and brings
-nothing back.
+The row stays as a tombstone without texts and names, so that a repeated message is recognised and restores nothing.
 """
 
 from __future__ import annotations
@@ -19,73 +18,77 @@ from pipeline.services import Services
 from pipeline.steps.notify import event_ids
 from pipeline.storage import intake_key
 
-# Long before whoever stores the same content stops waiting for a deletion; see pipeline.steps.persist.
-BEGUN_WITHIN_S = 5.0
-UNDONE_FOR_S = 120.0
+# Far less than an attachment with the same content waits for a deletion; see pipeline.steps.persist.
+REMOVE_CONTENT_WITHIN_S = 5.0
+INTERRUPTED_AFTER_S = 120.0
 
 log = structlog.get_logger()
 
 
-def delete(tools: Services, media_id: str) -> Record:
-    """Deletes one attachment; once more is no error. Returns its tombstone.
+def delete(services: Services, media_id: str) -> Record:
+    """Deletes one attachment and returns its tombstone. Deleting it again is no error.
 
     Raises:
-        PermanentError: `not_found`; `not_ended`, if it is still under way.
-        RetryableError: `catalogue`, and it is as it was; `storage`, and a worker removes the content later.
+        PermanentError: `not_found`; `not_ended`, if it is unfinished.
+        RetryableError: `catalogue`, and nothing is changed; `storage`, and a worker removes the content later.
     """
-    began = time.monotonic()
-    tombstone = tools.catalogue.deletions.start(media_id)
+    started = time.monotonic()
+    tombstone = services.catalogue.deletions.start(media_id)
     if tombstone is None:
-        return _deleted_before(tools.catalogue.get(media_id))
-    _take_back(tools, tombstone)
-    tools.staging.discard(media_id)
-    tools.storage.delete(intake_key(media_id))
-    if tombstone.storage_key and _remove_content(tools, tombstone, began):
-        tools.catalogue.deletions.finish(tombstone)
+        return _existing_tombstone(services.catalogue.get(media_id))
+    _remove_live_events(services, tombstone)
+    services.staging.discard(media_id)
+    services.storage.delete(intake_key(media_id))
+    if tombstone.storage_key and _remove_content(services, tombstone, started):
+        services.catalogue.deletions.finish(tombstone)
     log.info("attachment deleted", id=media_id, session=tombstone.session)
     return tombstone
 
 
-def finish_deletions(tools: Services) -> int:
-    """Removes the content of deletions that were broken off; returns how many.
+def finish_deletions(services: Services) -> int:
+    """Removes the content of interrupted deletions; returns how many.
 
     Raises:
         RetryableError: `catalogue` or `storage`.
     """
-    undone = tools.catalogue.deletions.unfinished(older_than_s=UNDONE_FOR_S)
-    for media_id in undone:
-        delete(tools, media_id)
-    return len(undone)
+    media_ids = services.catalogue.deletions.unfinished(older_than_s=INTERRUPTED_AFTER_S)
+    for media_id in media_ids:
+        delete(services, media_id)
+    return len(media_ids)
 
 
-def _take_back(tools: Services, tombstone: Record) -> None:
-    """Takes what was told of it out of the history of live events; what clients have heard, they have heard."""
+def _remove_live_events(services: Services, tombstone: Record) -> None:
+    """Removes the attachment's events from the history of live events; connected clients have received them already."""
     try:
-        with connect(tools.settings.redis, timeout_s=QUICK_TIMEOUT_S) as client:
+        with connect(services.settings.redis, timeout_s=QUICK_TIMEOUT_S) as client:
             remove_events(client, event_ids(tombstone))
     except (redis.RedisError, OSError) as error:
-        reason = f"{type(error).__name__}: it stays until EVENT_HISTORY newer events have come"
-        log.warning("live events keep what was deleted", id=tombstone.id, error=reason)
+        log.warning(
+            "live events of a deleted attachment kept",
+            id=tombstone.id,
+            error=type(error).__name__,
+            remedy="they are removed when EVENT_HISTORY newer events have come",
+        )
 
 
-def _remove_content(tools: Services, tombstone: Record, began: float) -> bool:
-    """Whether nothing is left to do for the content: it is gone, or another attachment has it."""
+def _remove_content(services: Services, tombstone: Record, started: float) -> bool:
+    """Whether the content is removed, or another attachment has it; False if there is no time left to remove it."""
     if (
         tombstone.sha256 is None
         or tombstone.storage_key is None
-        or tools.catalogue.deletions.is_content_in_use(tombstone.sha256)
+        or services.catalogue.deletions.is_content_in_use(tombstone.sha256)
     ):
         return True
-    if time.monotonic() - began > BEGUN_WITHIN_S:
+    if time.monotonic() - started > REMOVE_CONTENT_WITHIN_S:
         return False
-    tools.storage.delete(tombstone.storage_key)
-    tools.discard_preview(tombstone.sha256)
+    services.storage.delete(tombstone.storage_key)
+    services.discard_preview(tombstone.sha256)
     return True
 
 
-def _deleted_before(record: Record | None) -> Record:
+def _existing_tombstone(record: Record | None) -> Record:
     if record is None:
         raise PermanentError(Code.NOT_FOUND, "unknown: there is no such attachment")
     if record.status is not Status.DELETED:
-        raise PermanentError(Code.NOT_ENDED, f"is {record.status}; only what has ended can be deleted")
+        raise PermanentError(Code.NOT_ENDED, f"is {record.status}; only finished attachments can be deleted")
     return record

@@ -1,7 +1,7 @@
-"""The sweep: accepted attachments that the belt has lost go back onto it.
+"""Requeues accepted attachments that Redis has lost.
 
-Redis may be wiped at any time, or throw away a part of what it keeps. The catalogue knows what was accepted and has not
-ended; what the belt still holds is not put on it a second time, for its key is taken.
+Redis may be wiped at any time, or evict a part of its data. The catalogue knows which attachments are accepted and
+unfinished. An attachment that is still in the queue is not enqueued again, because its key is taken.
 """
 
 from __future__ import annotations
@@ -10,63 +10,56 @@ from collections.abc import Callable
 
 import structlog
 
-from actors.delivery import encode_message, stage_message
+from actors.intake.enqueue import enqueue_record
 from actors.observability import metrics_store
 from actors.redis_queue.queue import RedisQueue, shared_queue
-from actors.redis_queue.scheduling import scheduling_of_record
 from pipeline.catalogue import Catalogue
 from pipeline.metrics import REQUEUED
 from pipeline.models import Record, Stage, Status
 from pipeline.services import services
 
-BATCH = 1000
+PAGE = 1000
 
 log = structlog.get_logger()
 
 
-def requeue_lost(
-    catalogue: Catalogue, belt: RedisQueue, *, older_than_s: float, going_on: Callable[[], object] | None = None
-) -> int:
-    """Puts unfinished attachments that nobody works on back onto the belt; how many it had lost.
+def sweep(*, older_than_s: float | None = None) -> int:
+    """Requeues lost attachments now, for `esteira sweep`; returns how many."""
+    age_s = services().settings.sweep_after_s if older_than_s is None else older_than_s
+    count = requeue_lost(services().catalogue, shared_queue(), older_than_s=age_s)
+    metrics_store.flush(shared_queue())  # the command may end now
+    return count
 
-    `going_on` is called after each thousand that it has looked at.
+
+def requeue_lost(
+    catalogue: Catalogue, queue: RedisQueue, *, older_than_s: float, after_page: Callable[[], object] | None = None
+) -> int:
+    """Enqueues unfinished attachments without a claim that are not in the queue; returns how many.
+
+    `after_page` is called after each thousand attachments.
 
     Raises:
         RetryableError: `catalogue`.
-        redis.RedisError: the belt is out of reach.
+        redis.RedisError: Redis is away.
     """
-    if (dropped := belt.audit()) > 0:
-        log.error("the belt was not whole", dropped=dropped, remedy="let Redis evict nothing; see `esteira doctor`")
-    lost, after = 0, None
-    while page := catalogue.unfinished(older_than_s=older_than_s, limit=BATCH, after=after):
-        # Nearly all of a backlog is where it belongs: only what is not is read whole.
-        for media_id in belt.find_missing(page):
+    if (dropped := queue.audit()) > 0:
+        log.error("queue audit dropped inconsistent entries", dropped=dropped, remedy="set maxmemory-policy noeviction")
+    requeued, after = 0, None
+    while page := catalogue.unfinished(older_than_s=older_than_s, limit=PAGE, after=after):
+        # Most attachments of a backlog are in the queue: only rows of missing ones are read.
+        for media_id in queue.find_missing(page):
             record = catalogue.get(media_id)
             if record and record.finished_at is None:
-                lost += _put_back(belt, record)
+                requeued += enqueue_record(queue, record, _stage_of(record))
         after = page[-1]
-        if going_on:
-            going_on()
-    if lost:
-        REQUEUED.add(n=lost)
-        log.warning("swept", messages=lost)
-    return lost
-
-
-def _put_back(belt: RedisQueue, record: Record) -> bool:
-    message = stage_message(record.id, _stage_of(record))
-    return belt.enqueue(record.id, message.queue_name, encode_message(message), scheduling=scheduling_of_record(record))
+        if after_page:
+            after_page()
+    if requeued:
+        REQUEUED.add(n=requeued)
+        log.warning("lost attachments requeued", messages=requeued)
+    return requeued
 
 
 def _stage_of(record: Record) -> Stage:
-    # Where it would be sent on to anyway. What waits to be announced must not wait for a fetch that is paused.
+    # A stored attachment must not wait for a paused fetch.
     return Stage.FETCH if record.status is Status.RECEIVED else Stage.NOTIFY
-
-
-def sweep(*, older_than_s: float | None = None) -> int:
-    """One sweep now; how many attachments went back onto the belt."""
-    tools = services()
-    age = tools.settings.sweep_after_s if older_than_s is None else older_than_s
-    lost = requeue_lost(tools.catalogue, shared_queue(), older_than_s=age)
-    metrics_store.flush(shared_queue())  # whoever asked for it may end now
-    return lost

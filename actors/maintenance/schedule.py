@@ -1,170 +1,135 @@
-"""What the workers do now and then, one of them at a time."""
+"""The schedule of the maintenance tasks, and the threads that run them in each worker process."""
 
 from __future__ import annotations
 
+import os
+import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
+import dramatiq
+import redis
 import structlog
 
 from actors.broker.broker import EsteiraBroker
-from actors.execution.claims import CLAIM_REGISTRY
-from actors.maintenance.deletions import finish_deletions
-from actors.maintenance.heartbeat import Chores
-from actors.maintenance.requeue_lost import requeue_lost
-from actors.middleware.pauses import REFRESH_EVERY_S
-from actors.observability import metrics_store, tracing
-from actors.webhooks.admin import maintain_deliveries
+from actors.maintenance.heartbeat import HEARTBEAT_EVERY_S, Heartbeat
+from actors.maintenance.tasks import MaintenanceTasks
+from actors.middleware.pauses import PAUSES_CHANGED, REFRESH_EVERY_S
+from actors.observability import metrics_store
 from pipeline.config.settings import Settings
 from pipeline.errors import PipelineError
-from pipeline.models import Status
-from pipeline.services import Services, is_infected, services
-from pipeline.storage import INTAKE, intake_id
 
-STAGED_FOR_S = 24 * 3600  # how long a failed attachment's bytes wait for a replay; a later one downloads again
-PARTS_FOR_S = 3600.0  # how long storage keeps what somebody has begun to write and not touched since
-INTAKE_AFTER_S = 3600.0  # nobody is in the midst of an intake for so long
-TIDY_EVERY_S = 600.0
-SWEEP_EVERY_S = 10.0
-CLEAR_EVERY_S = 20.0
+REQUEUE_EVERY_S = 10.0
+STAGING_EVERY_S = 20.0
 WEBHOOKS_EVERY_S = 30.0
-CLEAR_AFTER_S = 20.0  # the worker that has just ended it removes its bytes itself
-COPY_TTL_S = 600.0  # nobody draws for so long
-CLEAR_WITHIN_S = 600.0  # so that bytes kept for a replay are not asked about for ever; older ones are tidied
+CLEANUP_EVERY_S = 600.0
+LOCK_SHARE_MS = 900  # a task's lock lives for 0.9 of its interval, so that the next run of some worker gets it
+WAKE_UP_POLL_S = 0.5
+RECONNECT_S = 1.0
+JOIN_S = 2.0
+
+Task = tuple[float, Callable[[], object]]  # the seconds between two runs, and what to run
 
 log = structlog.get_logger()
 
 
-def clear(tools: Services) -> int:
-    """Removes what killed workers left staged of attachments that have ended since; returns how many of these.
+def maintenance_tasks(broker: EsteiraBroker, settings: Settings) -> tuple[Task, ...]:
+    """All tasks. Those with a lock run in one worker at a time; the others concern the process or its machine."""
+    tasks = MaintenanceTasks(broker, settings)
+    locks = broker.enqueue_client.locks
 
-    Raises:
-        RetryableError: `catalogue`.
-    """
-    cleared = 0
-    for media_id in tools.staging.idle_ids(at_least_s=CLEAR_AFTER_S, at_most_s=CLEAR_WITHIN_S):
-        record = tools.catalogue.get(media_id)
-        if record is None or record.finished_at is None:
-            continue
-        whole = tools.staging.exists(media_id) and record.status is not Status.FAILED  # that one waits for a replay
-        if whole:
-            tools.staging.discard(media_id)
-        cleared += bool(tools.staging.discard_parts(media_id)) or whole
-    return cleared
+    def locked(every_s: float, name: str, task: Callable[[], object]) -> Task:
+        def run_if_locked() -> None:
+            if locks.acquire(name, ttl_ms=int(every_s * LOCK_SHARE_MS)):
+                task()
 
-
-def remove_leftover_intake(tools: Services, *, older_than_s: float = INTAKE_AFTER_S) -> int:
-    """Removes inline bytes that nobody will ask for: no row was ever written, or it is done. Returns how many.
-
-    Those of rejected, failed and expired attachments stay, for a replay starts from them; infected ones do not.
-
-    Raises:
-        RetryableError: `catalogue` or `storage`.
-    """
-    # A sender may repeat its message in this very moment. The hook writes the bytes, then the row, then looks whether
-    # the bytes still stand, and writes them again if not. Here the row is looked for first and the age last, right
-    # before the removal: if there was no row, that look of the hook is still to come; and if the hook had written the
-    # bytes before their age was looked at, they are young. Only an intake that passes, all of it, between the age and
-    # the removal would lose them, and these two follow each other at once.
-    cleared = 0
-    for key in tools.storage.list_older(INTAKE, older_than_s):
-        media_id = intake_id(key)
-        if media_id is None:
-            continue
-        record = tools.catalogue.get(media_id)
-        if record is None or record.status in {Status.DONE, Status.DELETED} or is_infected(record):
-            cleared += tools.storage.delete_if_older(key, older_than_s)
-    if cleared:
-        log.info("intake tidied", attachments=cleared)
-    return cleared
-
-
-def chores(broker: EsteiraBroker, settings: Settings) -> Chores:
-    """(seconds between two runs, what to run), for WorkerThreads."""
-
-    def sweep() -> None:
-        ttl_ms = int(SWEEP_EVERY_S * 900)
-        if broker.enqueue_client.locks.acquire(
-            "sweep", ttl_ms=ttl_ms
-        ):  # and kept: in a long backlog another one would begin meanwhile
-            keep = partial(broker.enqueue_client.locks.extend, "sweep", ttl_ms=ttl_ms)
-            broker.enqueue_client.preview_queue.audit()  # what it drops is made when somebody asks for it
-            age_s = settings.sweep_after_s
-            requeue_lost(services().catalogue, broker.enqueue_client, older_than_s=age_s, going_on=keep)
-
-    def tidy_intake() -> None:
-        if broker.enqueue_client.locks.acquire("intake", ttl_ms=int(TIDY_EVERY_S * 900)):
-            remove_leftover_intake(services())
-
-    def end_deletions() -> None:
-        if broker.enqueue_client.locks.acquire("deletions", ttl_ms=int(TIDY_EVERY_S * 900)):
-            finish_deletions(services())
-
-    def renew_claims() -> None:
-        tokens = CLAIM_REGISTRY.held_for(settings.claim_lease_s / 4)
-        if tokens:
-            services().catalogue.renew(tokens, lease_s=settings.claim_lease_s)
-
-    def flush_metrics() -> None:
-        metrics_store.flush(broker.redis_queue)
+        run_if_locked.__name__ = name
+        return every_s, run_if_locked
 
     return (
-        (REFRESH_EVERY_S, _heeding(broker)),
-        (metrics_store.FLUSH_INTERVAL_S, flush_metrics),
-        (SWEEP_EVERY_S, sweep),
-        (TIDY_EVERY_S, tidy),
-        (TIDY_EVERY_S, tidy_intake),
-        (TIDY_EVERY_S, end_deletions),
-        (CLEAR_EVERY_S, clear_staging),
-        (WEBHOOKS_EVERY_S, webhook_chore(broker)),
-        (settings.claim_lease_s / 3, renew_claims),
+        (REFRESH_EVERY_S, tasks.refresh_pauses),
+        (metrics_store.FLUSH_INTERVAL_S, tasks.flush_metrics),
+        (settings.claim_lease_s / 3, tasks.renew_claims),
+        (STAGING_EVERY_S, tasks.clean_staging),
+        (CLEANUP_EVERY_S, tasks.discard_old_files),
+        locked(REQUEUE_EVERY_S, "sweep", partial(tasks.requeue_lost, lock="sweep", lock_s=REQUEUE_EVERY_S)),
+        locked(CLEANUP_EVERY_S, "intake", tasks.clean_intake),
+        locked(CLEANUP_EVERY_S, "deletions", tasks.finish_deletions),
+        locked(WEBHOOKS_EVERY_S, "webhooks", tasks.maintain_webhooks),
     )
 
 
-def _heeding(broker: EsteiraBroker) -> Callable[[], None]:
-    def heed_pauses() -> None:
-        with suppress(PipelineError):  # what was known before counts until the catalogue is back
-            broker.pauses.refresh(broker.redis_queue)
+class WorkerThreads(dramatiq.Middleware):
+    """Starts the threads of a worker process. Web app and command line start none, and do not count as workers."""
 
-    return heed_pauses
+    def __init__(self, tasks: tuple[Task, ...], *, on_stop: Callable[[], object]) -> None:
+        """`on_stop` runs when the worker has stopped and its threads have ended."""
+        self._tasks = tasks
+        self._on_stop = on_stop
+        self._stop = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    def before_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
+        assert isinstance(broker, EsteiraBroker)
+        broker.size_for(worker.worker_threads)
+        log.info("worker started", pid=os.getpid(), threads=worker.worker_threads, queues=broker.worker_queues)
+        self._spawn("heartbeat", partial(self._run_every, HEARTBEAT_EVERY_S, Heartbeat(broker).beat))
+        self._spawn("wake-up", partial(self._listen, broker))
+        for seconds, task in self._tasks:
+            self._spawn(task.__name__, partial(self._run_every, seconds, task))
+
+    def before_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
+        assert isinstance(broker, EsteiraBroker)
+        broker.draining.set()
+
+    def after_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
+        self._stop.set()
+        for thread in self._threads:  # they use the client that the broker closes next
+            thread.join(timeout=JOIN_S)
+        self._on_stop()
+        log.info("worker stopped", pid=os.getpid())
+
+    def _spawn(self, name: str, target: Callable[[], None]) -> None:
+        thread = threading.Thread(target=target, name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _run_every(self, seconds: float, task: Callable[[], object]) -> None:
+        while not self._stop.is_set():
+            try:
+                task()
+            except Exception as error:  # noqa: BLE001  (the edge of a thread that must not die; the task runs again)
+                log.warning("background task failed", task=threading.current_thread().name, error=_describe(error))
+            self._stop.wait(seconds)
+
+    def _listen(self, broker: EsteiraBroker) -> None:
+        """Receives wake-up calls, and passes them to the prefetchers."""
+        preview_channel = broker.preview_queue.keys.channel
+        while not self._stop.is_set():
+            try:
+                with broker.redis_queue.client.pubsub(ignore_subscribe_messages=True) as channel:  # type: ignore[no-untyped-call]
+                    channel.subscribe(broker.redis_queue.keys.channel, preview_channel)
+                    broker.prefetcher.wake()  # for calls before the subscription
+                    broker.preview_prefetcher.wake()
+                    while not self._stop.is_set():
+                        if message := channel.get_message(timeout=WAKE_UP_POLL_S):
+                            _wake(broker, message["data"], previews=message["channel"] == preview_channel.encode())
+            except (redis.RedisError, OSError):  # meanwhile the consumers poll, and log the outage
+                time.sleep(RECONNECT_S)
 
 
-def tidy() -> None:
-    tools = services()
-    removed = tools.staging.discard_older(STAGED_FOR_S) + tools.storage.discard_stale_parts(PARTS_FOR_S)
-    if removed:
-        log.info("tidied", files=removed)
-
-
-def clear_staging() -> None:
-    services().staging.discard_copies(COPY_TTL_S)
-    if cleared := clear(services()):
-        log.info("cleared", attachments=cleared)
-
-
-def webhook_chore(broker: EsteiraBroker) -> Callable[[], None]:
-    """What looks after deliveries, in one worker at a time."""
-
-    def look_after_webhooks() -> None:
-        if broker.enqueue_client.locks.acquire("webhooks", ttl_ms=int(WEBHOOKS_EVERY_S * 900)):
-            maintain_deliveries(services())
-
-    return look_after_webhooks
-
-
-def sign_off(broker: EsteiraBroker) -> None:
-    """What a worker does last."""
-    let_go()
-    metrics_store.flush(broker.redis_queue)
-    tracing.stop_tracing()
-
-
-def let_go() -> None:
-    """Frees the claims of what was not finished when the grace period ended, so that the next worker need not wait."""
-    tokens = CLAIM_REGISTRY.held_for(0)
-    if not tokens:
+def _wake(broker: EsteiraBroker, call: bytes, *, previews: bool) -> None:
+    if previews:
+        broker.preview_prefetcher.wake()
         return
-    log.warning("stopped before the end", attachments=len(tokens), remedy="other workers run them again")
-    with suppress(PipelineError):
-        services().catalogue.renew(tokens, lease_s=0)
+    if call == PAUSES_CHANGED:
+        with suppress(PipelineError):  # the pauses are refreshed every half second anyway
+            broker.pauses.refresh(broker.redis_queue)
+    broker.prefetcher.wake()
+
+
+def _describe(error: Exception) -> str:
+    # Third-party error texts may contain secrets.
+    return str(error) if isinstance(error, PipelineError) else type(error).__name__

@@ -1,1 +1,1 @@
-"""Operator actions: replay, cancel, pause, delete, and the list of workers."""
+"""Operator actions: replay, cancel, delete, pause and resume, statistics, and the list of workers."""

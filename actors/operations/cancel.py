@@ -1,4 +1,4 @@
-"""Cancelling: what has not ended ends `rejected`, code `cancelled`, and everybody is told."""
+"""Cancels an attachment: it becomes `rejected` with the code `cancelled`, and the event is sent."""
 
 from __future__ import annotations
 
@@ -7,93 +7,88 @@ from functools import partial
 
 import structlog
 
-from actors.delivery import encode_message, stage_message
 from actors.execution.claiming import claim_attachment
 from actors.execution.executor import run_step
 from actors.execution.inline import renewed_claim
 from actors.hook import Hook, hook
 from actors.intake.circuit_breaker import RedisUnavailableError
+from actors.intake.enqueue import enqueue_record
 from actors.middleware.retries import ClaimRefusedError
-from actors.redis_queue.scheduling import scheduling_of_record
 from pipeline.errors import CANCELLED, Code, PermanentError, SupersededError
 from pipeline.models import Claim, Failure, Record, Stage, Status
 
 log = structlog.get_logger()
 
 
+def cancel(media_id: str) -> Record:
+    """Cancels an attachment that is neither stored nor refused. Cancelling it again is no error.
+
+    An attachment that no worker holds is finished, and its event sent, before this returns. One that a worker has
+    started is finished at the end of its current step; it is still `received` here, with `cancelled_at` set, and will
+    be cancelled in any case. While `notify` is paused, the event waits.
+
+    Raises:
+        PermanentError: `not_found`; `not_pending`, if it is stored or finished otherwise.
+        RetryableError: `catalogue`; an attachment that was marked before is cancelled by the workers.
+    """
+    own = hook()
+    marked = own.services.catalogue.cancellations.request(media_id)
+    if marked is None:
+        return _cancelled_before(own.services.catalogue.get(media_id))
+    log.info("cancelled", id=media_id, session=marked.session)
+    try:
+        # No worker holds a message that was removed from the queue, although its last worker may have left a claim.
+        claim = claim_attachment(own.services, media_id, takeover=_remove_from_queue(own, media_id))
+    except ClaimRefusedError:
+        return own.services.catalogue.get(media_id) or marked
+    return _finish(own, claim)
+
+
 def cancel_refusal(record: Record | None) -> PermanentError | None:
-    """Why this attachment, or the lack of one, cannot be cancelled: `not_found` or `not_pending`; None if it can."""
+    """The reason why an attachment cannot be cancelled: `not_found` or `not_pending`; None if it can."""
     if record is None:
         return PermanentError(Code.NOT_FOUND, "unknown: there is no such attachment")
     if record.status is Status.RECEIVED or is_cancelled(record):
         return None
-    return PermanentError(Code.NOT_PENDING, f"is {record.status}; only what has not ended can be cancelled")
+    return PermanentError(Code.NOT_PENDING, f"is {record.status}; it cannot be cancelled")
 
 
 def is_cancelled(record: Record) -> bool:
-    """Whether it has ended so."""
     return record.status is Status.REJECTED and record.error_code == Code.CANCELLED
 
 
-def cancel(media_id: str) -> Record:
-    """Cancels an attachment that is neither stored nor refused; once more is no error.
-
-    What nobody works on ends and is announced before this returns. What a worker has begun ends when it comes to the
-    end of its step, and is still `received` here, with `cancelled_at`; it ends as cancelled, whatever happens. While
-    `notify` is paused its announcement waits.
-
-    Raises:
-        PermanentError: `not_found`; `not_pending`, if it is stored or has ended otherwise.
-        RetryableError: `catalogue`; once it is marked, the workers end it.
-    """
-    at = hook()
-    marked = at.services.catalogue.cancellations.request(media_id)
-    if marked is None:
-        return _ended_before(at, media_id)
-    log.info("cancelled", id=media_id, session=marked.session)
-    try:
-        # What was taken off the belt is in no worker's hands, though a claim may be left by the one that had it last.
-        claim = claim_attachment(at.services, media_id, takeover=_taken_off(at, media_id))
-    except ClaimRefusedError:
-        return at.services.catalogue.get(media_id) or marked
-    return _end(at, claim)
-
-
-def _ended_before(at: Hook, media_id: str) -> Record:
-    record = at.services.catalogue.get(media_id)
+def _cancelled_before(record: Record | None) -> Record:
     if reason := cancel_refusal(record):
         raise reason
     assert record is not None
     return record
 
 
-def _taken_off(at: Hook, media_id: str) -> bool:
+def _remove_from_queue(own: Hook, media_id: str) -> bool:
     try:
-        return at.breaker.call(partial(at.queue.remove, media_id))
+        return own.breaker.call(partial(own.queue.remove, media_id))
     except RedisUnavailableError:
         return False
 
 
-def _end(at: Hook, claim: Claim) -> Record:
-    record = claim.record
-    told = {"code": CANCELLED.code, "message": CANCELLED.message}
-    ending = Failure(status=Status.REJECTED, stage=record.stage, attempts=record.attempts, **told)
+def _finish(own: Hook, claim: Claim) -> Record:
+    record, catalogue = claim.record, own.services.catalogue
+    reason = {"code": CANCELLED.code, "message": CANCELLED.message}
+    failure = Failure(status=Status.REJECTED, stage=record.stage, attempts=record.attempts, **reason)
     try:
-        with renewed_claim(at.services, claim):
-            if any((pause.kind, pause.name) == ("stage", Stage.NOTIFY) for pause in at.services.catalogue.pauses.all()):
-                return _leave_announcement(at, claim, at.services.catalogue.mark_failed(claim, ending))
-            ended = run_step(at.services, claim, Stage.NOTIFY, ending, attempt=1)
-            assert isinstance(ended, Record)
-            return ended
+        with renewed_claim(own.services, claim):
+            if any((pause.kind, pause.name) == ("stage", Stage.NOTIFY) for pause in catalogue.pauses.all()):
+                return _leave_event(own, claim, catalogue.mark_failed(claim, failure))
+            finished = run_step(own.services, claim, Stage.NOTIFY, failure, attempt=1)
+            assert isinstance(finished, Record)
+            return finished
     except SupersededError:
-        return at.services.catalogue.get(claim.id) or record
+        return catalogue.get(claim.id) or record
 
 
-def _leave_announcement(at: Hook, claim: Claim, record: Record) -> Record:
-    at.services.catalogue.release(claim, stage=Stage.NOTIFY, attempts=1, error=None)
-    message = stage_message(record.id, Stage.NOTIFY)
-    scheduling = scheduling_of_record(record)
-    enqueue = partial(at.queue.enqueue, record.id, message.queue_name, encode_message(message), scheduling=scheduling)
-    with suppress(RedisUnavailableError):  # a later sweep enqueues it
-        at.breaker.call(enqueue)
+def _leave_event(own: Hook, claim: Claim, record: Record) -> Record:
+    """Leaves the event to the workers, for when `notify` is resumed."""
+    own.services.catalogue.release(claim, stage=Stage.NOTIFY, attempts=1, error=None)
+    with suppress(RedisUnavailableError):  # lost messages are requeued from the catalogue
+        own.breaker.call(partial(enqueue_record, own.queue, record, Stage.NOTIFY))
     return record

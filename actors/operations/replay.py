@@ -1,4 +1,4 @@
-"""Replay: what failed, was rejected or has expired goes again, from the stage that failed if its bytes are there."""
+"""Replays an attachment that failed, was rejected or has expired: it resumes at the stage that failed if possible."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from pathlib import Path
 
 import structlog
 
-from actors.delivery import encode_message, stage_message
 from actors.hook import hook
 from actors.intake.circuit_breaker import RedisUnavailableError
+from actors.intake.enqueue import enqueue_record
 from actors.intake.uploads import put_intake
 from actors.redis_queue.queue import RedisQueue, shared_queue
-from actors.redis_queue.scheduling import scheduling_of_record
 from pipeline.catalogue import Catalogue
 from pipeline.errors import Code, PermanentError, PipelineError
 from pipeline.models import Record, Status
@@ -23,71 +22,68 @@ from pipeline.services import Services, services
 from pipeline.storage import intake_key
 
 REPLAYABLE = (Status.FAILED, Status.REJECTED, Status.EXPIRED)
-ANNOUNCED_WITHIN_S = 1.0
-LET_GO_WITHIN_S = 1.0
+FINISH_WITHIN_S = 1.0  # how long to wait until a failed attachment is recorded as finished
+ACK_WITHIN_S = 1.0  # how long to wait until its last worker has acknowledged it
 PAUSE_S = 0.05
 
 log = structlog.get_logger()
 
 
-def replay_refusal(record: Record | None) -> PermanentError | None:
-    """Why this attachment, or the lack of one, cannot go again: `not_found` or `not_ended`; None if it can."""
-    return None if record and record.status in REPLAYABLE else _refusal(record)
-
-
 def replay(media_id: str, source: NewSource | None = None, *, file: Path | None = None) -> Record:
-    """Opens an ended attachment again and puts it on the belt.
+    """Reopens a finished attachment and enqueues it.
 
-    Without a new `source` it goes on where it failed, or asks the old source once more; with one, or with a local
-    `file` that holds its bytes, it starts at fetch.
+    Without a new `source` it resumes where it failed, or fetches from the old source again. With a new source, or with
+    a local `file` that has its bytes, it starts at fetch.
 
     Raises:
-        PermanentError: `not_found`; `not_ended`, if it is under way or done.
+        PermanentError: `not_found`; `not_ended`, if it is in progress or done.
         PayloadError: the source's data are not base64.
-        RetryableError: `catalogue` or `storage`; it is as it was.
-        redis.RedisError: it is open again but not on the belt; the sweep puts it there.
+        RetryableError: `catalogue` or `storage`; nothing is changed.
+        redis.RedisError: it is reopened but not enqueued; the workers enqueue it later.
     """
-    record = _reopened(services(), media_id, source, file)
-    _offer(shared_queue(), record)
+    record = _reopen(services(), media_id, source, file)
+    _enqueue(shared_queue(), record)
     return record
 
 
 def replay_without_waiting(media_id: str, source: NewSource | None = None) -> Record:
-    """As `replay`, for one who must not wait for Redis: while it is away, the sweep puts the attachment on the belt.
+    """As `replay`, for callers that must not wait for Redis: while it is away, the workers enqueue it later.
 
-    It is open again on disk before this returns.
+    The attachment is reopened on disk when this returns.
     """
-    at = hook()
-    record = _reopened(at.services, media_id, source, None)
+    own = hook()
+    record = _reopen(own.services, media_id, source, None)
     with suppress(RedisUnavailableError):
-        at.breaker.call(partial(_offer, at.queue, record))
+        own.breaker.call(partial(_enqueue, own.queue, record))
     return record
 
 
-def _reopened(tools: Services, media_id: str, source: NewSource | None, file: Path | None) -> Record:
-    _wait_for_its_end(tools.catalogue, media_id)
+def replay_refusal(record: Record | None) -> PermanentError | None:
+    """The reason why an attachment cannot be replayed: `not_found` or `not_ended`; None if it can."""
+    return None if record and record.status in REPLAYABLE else _refusal(record)
+
+
+def _reopen(services: Services, media_id: str, source: NewSource | None, file: Path | None) -> Record:
+    _wait_until_finished(services.catalogue, media_id)
     intake = file is not None or bool(source and source.data)
     if intake:
         source = source or NewSource()
-        put_intake(tools.storage, media_id, data=source.data, file=file)
-    if source:  # what was fetched from the old place must not stand for what lies at the new one
-        tools.staging.discard(media_id)
-    record = tools.catalogue.reopen(media_id, source=source, intake=intake)
-    if record is None:  # somebody else was faster
-        raise _refusal(tools.catalogue.get(media_id))
+        put_intake(services.storage, media_id, data=source.data, file=file)
+    if source:  # the staged bytes came from the old source
+        services.staging.discard(media_id)
+    record = services.catalogue.reopen(media_id, source=source, intake=intake)
+    if record is None:  # another caller was faster
+        raise _refusal(services.catalogue.get(media_id))
     if source and source.has_location and not intake:
-        with suppress(PipelineError):  # nobody asks for it any more, and it is tidied in time
-            tools.storage.delete(intake_key(media_id))
+        with suppress(PipelineError):  # the old inline bytes; a maintenance task removes them later
+            services.storage.delete(intake_key(media_id))
     log.info("attachment replayed", id=record.id, session=record.session, stage=record.stage.value, run=record.run)
     return record
 
 
-def _wait_for_its_end(catalogue: Catalogue, media_id: str) -> None:
-    """Returns once it has ended badly and everybody was told.
-
-    Whoever answers an announcement with a replay is faster than the note that it was announced.
-    """
-    deadline = time.monotonic() + ANNOUNCED_WITHIN_S
+def _wait_until_finished(catalogue: Catalogue, media_id: str) -> None:
+    """Waits until a failed attachment is finished: a receiver may answer its event with a replay before that."""
+    deadline = time.monotonic() + FINISH_WITHIN_S
     while True:
         record = catalogue.get(media_id)
         if reason := replay_refusal(record):
@@ -103,17 +99,14 @@ def _refusal(record: Record | None) -> PermanentError:
     if record is None:
         return PermanentError(Code.NOT_FOUND, "unknown: there is no such attachment")
     if record.status in REPLAYABLE:
-        return PermanentError(Code.NOT_ENDED, f"is {record.status} and still being announced")
-    return PermanentError(Code.NOT_ENDED, f"is {record.status}; only what is {', '.join(REPLAYABLE)} can go again")
+        return PermanentError(Code.NOT_ENDED, f"is {record.status}, and its event is still being sent")
+    return PermanentError(Code.NOT_ENDED, f"is {record.status}; only {', '.join(REPLAYABLE)} can be replayed")
 
 
-def _offer(belt: RedisQueue, record: Record) -> None:
-    message = stage_message(record.id, record.stage)
-    deadline = time.monotonic() + LET_GO_WITHIN_S
-    while not belt.enqueue(
-        record.id, message.queue_name, encode_message(message), scheduling=scheduling_of_record(record)
-    ):
-        # The worker that brought it to its end notes that in the catalogue, and then lets go of it on the belt.
-        if time.monotonic() > deadline:  # somebody else put it there, or the sweep will
+def _enqueue(queue: RedisQueue, record: Record) -> None:
+    deadline = time.monotonic() + ACK_WITHIN_S
+    while not enqueue_record(queue, record, record.stage):
+        # Its last worker writes the result into the catalogue first, and acknowledges the message a moment later.
+        if time.monotonic() > deadline:  # it was enqueued by another caller, or the workers enqueue it later
             return
         time.sleep(PAUSE_S)

@@ -1,20 +1,19 @@
-"""The worker processes of all hosts, as they said with their last heartbeats."""
+"""The worker processes of all hosts, from their heartbeats."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from pydantic import ValidationError
 
 from actors.maintenance.heartbeat import SILENCE_S
 from actors.observability.worker_info import WorkerInfo
 from actors.redis_queue.queue import RedisQueue, shared_queue
+from actors.redis_queue.queue_stats import WorkerHeartbeat
 
 
 class WorkerStatus(WorkerInfo):
-    """A worker process. `last_beat_s` is how long ago it was heard, `alive` whether its heart beats.
+    """A worker process. `last_beat_s` is the time since its last heartbeat.
 
-    One whose facts this version cannot read, or that has not said any, has its id and its heartbeat alone.
+    A worker whose info is missing or cannot be read by this version has the fields of this class only.
     """
 
     id: str
@@ -22,24 +21,28 @@ class WorkerStatus(WorkerInfo):
     alive: bool
 
 
-def workers(belt: RedisQueue | None = None) -> list[WorkerStatus]:
-    """The living by host and process id; one that died is told as dead for a minute at most, then it is not told.
+def workers(queue: RedisQueue | None = None) -> list[WorkerStatus]:
+    """Living workers by host and process id, then dead ones; a dead worker is listed for a minute at most.
 
     Raises:
-        redis.RedisError: Redis is out of reach.
+        redis.RedisError: Redis is away.
     """
-    seen = (belt or shared_queue()).stats.workers()
-    found = [_facts(worker, silent_s, said) for worker, silent_s, said in seen if said or silent_s < SILENCE_S]
-    return sorted(found, key=lambda one: (not one.alive, one.host, one.pid, one.id))
+    heartbeats = (queue or shared_queue()).stats.workers()
+    statuses = [_status(heartbeat) for heartbeat in heartbeats if heartbeat.info or heartbeat.silent_s < SILENCE_S]
+    return sorted(statuses, key=lambda status: (not status.alive, status.host, status.pid, status.id))
 
 
-def _facts(worker: str, silent_s: float, said: bytes | None) -> WorkerStatus:
-    seen: dict[str, Any] = {"id": worker, "last_beat_s": round(silent_s, 3), "alive": silent_s < SILENCE_S}
-    return WorkerStatus.model_construct(**{**dict(_read(said)), **seen})
+def _status(heartbeat: WorkerHeartbeat) -> WorkerStatus:
+    fields = dict(_parse(heartbeat.info)) | {
+        "id": heartbeat.worker,
+        "last_beat_s": round(heartbeat.silent_s, 3),
+        "alive": heartbeat.silent_s < SILENCE_S,
+    }
+    return WorkerStatus.model_construct(**fields)
 
 
-def _read(said: bytes | None) -> WorkerInfo:
+def _parse(info: bytes | None) -> WorkerInfo:
     try:
-        return WorkerInfo.model_validate_json(said or b"{}")
+        return WorkerInfo.model_validate_json(info or b"{}")
     except ValidationError:
         return WorkerInfo()

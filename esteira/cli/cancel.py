@@ -7,8 +7,8 @@ from typing import Any
 
 import rich_click as click
 
+from actors.operations.cancel import cancel as cancel_attachment
 from actors.operations.cancel import cancel_refusal
-from actors.operations.pause import cancel as cancel_attachment
 from esteira.cli.environment import catalogue_for_command
 from esteira.cli.filters import filter_options
 from esteira.cli.media_table import DRY_RUN_ROWS, print_media_table

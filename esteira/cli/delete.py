@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import rich_click as click
 
-from actors.maintenance.deletions import delete as delete_attachment
+from actors.operations.delete import delete as delete_attachment
 from esteira.cli.environment import services_for_command
 from esteira.cli.output import confirm, examples, exit_with, print_json, print_message
 from pipeline.errors import Code, PermanentError
@@ -20,7 +20,7 @@ def delete(ids: tuple[str, ...], yes: bool, as_json: bool) -> None:
     Content that another attachment shares is kept for that one. The ID is kept too, so that the same message is not
     imported again.
     """
-    services = services_for_command()
+    services_for_command()
     selected = list(dict.fromkeys(ids))
     if not yes:
         confirm(
@@ -31,7 +31,7 @@ def delete(ids: tuple[str, ...], yes: bool, as_json: bool) -> None:
     missed = []
     for media_id in selected:
         try:
-            delete_attachment(services, media_id)
+            delete_attachment(media_id)
         except PermanentError as error:
             if error.code not in {Code.NOT_FOUND, Code.NOT_ENDED}:
                 raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from actors.maintenance.schedule import remove_leftover_intake
+from actors.maintenance.tasks import remove_leftover_intake
 from pipeline.services import services
 
 if __name__ == "__main__":

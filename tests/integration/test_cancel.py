@@ -12,7 +12,8 @@ import pytest
 
 from actors.operations import cancel as cancel_module
 from actors.operations import pause as pause_module
-from actors.operations.pause import cancel, pause, resume
+from actors.operations.cancel import cancel
+from actors.operations.pause import pause, resume
 from actors.redis_queue.queue import REMOVE_SEARCHES
 from actors.redis_queue.scheduling import SchedulingInfo
 from pipeline.catalogue import DeliveryFilters, DeliveryRecord

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from actors.maintenance.schedule import clear
+from actors.maintenance.tasks import remove_leftover_staging
 from pipeline.catalogue import DeliveryFilters, DeliveryStatus
 from pipeline.models import Record, Status
 from tests.support.media_server import Answer, MediaServer
@@ -204,7 +204,7 @@ def assert_nothing_left(aftermath: Aftermath) -> None:
     for name in system.staged_files():  # unfinished downloads, which workers delete after twenty seconds
         assert name.endswith(".part")
         os.utime(system.settings.staging / name, (time.time() - 60,) * 2)
-    clear(system.services)
+    remove_leftover_staging(system.services)
     assert system.staged_files() == []
     assert len(system.stored_files()) == sum(record.status is Status.DONE for record in aftermath.records)
     queue = system.queue

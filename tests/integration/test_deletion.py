@@ -15,7 +15,7 @@ import pytest
 
 from actors.maintenance import deletions
 from actors.maintenance.deletions import delete, finish_deletions
-from actors.maintenance.schedule import remove_leftover_intake
+from actors.maintenance.tasks import remove_leftover_intake
 from pipeline.catalogue import Catalogue
 from pipeline.catalogue.deletions import Deletions
 from pipeline.errors import Code, PermanentError, PipelineError, RetryableError, or_raise
@@ -141,7 +141,7 @@ def test_what_storage_did_not_remove_is_removed_later(
     assert row(tools, record.id).status is Status.DELETED
     assert tools.storage.size(KEY) == len(CONTENT)
     assert finish_deletions(tools) == 0
-    monkeypatch.setattr(deletions, "UNDONE_FOR_S", -1)
+    monkeypatch.setattr(deletions, "INTERRUPTED_AFTER_S", -1)
     assert finish_deletions(tools) == 1
     assert tools.storage.size(KEY) is None
     assert finish_deletions(tools) == 0
@@ -152,7 +152,7 @@ def test_a_deletion_that_is_too_slow_leaves_the_content_to_a_later_one(
 ) -> None:
     record = stored(tools, staged)
     with monkeypatch.context() as patched:
-        patched.setattr(deletions, "BEGUN_WITHIN_S", -1)
+        patched.setattr(deletions, "REMOVE_CONTENT_WITHIN_S", -1)
         delete(tools, record.id)
     assert tools.storage.size(KEY) == len(CONTENT)
     delete(tools, record.id)
@@ -220,7 +220,7 @@ def test_a_deletion_that_was_killed_holds_nobody_up_for_long(
     monkeypatch.setattr(persisting, "DELETION_WITHIN_MS", 500)
     new = stored(tools, staged)
     assert (row(tools, new.id).status, tools.storage.size(KEY)) == ("done", len(CONTENT))
-    monkeypatch.setattr(deletions, "UNDONE_FOR_S", -1)
+    monkeypatch.setattr(deletions, "INTERRUPTED_AFTER_S", -1)
     finish_deletions(tools)
     assert tools.storage.size(KEY) == len(CONTENT)
 

@@ -12,7 +12,7 @@ import pytest
 
 from actors.doctor import antivirus
 from actors.doctor.finding import Finding, Level
-from actors.maintenance.schedule import remove_leftover_intake
+from actors.maintenance.tasks import remove_leftover_intake
 from pipeline.config.settings import load_settings
 from pipeline.errors import Code
 from pipeline.models import Stage, Status

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from actors.maintenance.schedule import INTAKE_AFTER_S, remove_leftover_intake
+from actors.maintenance.tasks import INTAKE_TTL_S, remove_leftover_intake
 from pipeline.errors import or_raise
 from pipeline.models import Attachment, Failure, Record, Refusal, Stage, Status
 from pipeline.storage import intake_key
@@ -26,7 +26,7 @@ from tests.support.system import ROOT, RunningSystem, photo
 from tests.support.valkey import ValkeyServer
 from tests.support.waiting import wait_until
 
-OLD_S = INTAKE_AFTER_S + 60
+OLD_S = INTAKE_TTL_S + 60
 
 
 @pytest.fixture
@@ -179,7 +179,7 @@ def test_a_web_app_killed_within_an_intake_leaves_nothing_after_an_hour(system: 
     child.communicate(timeout=10)
     [left] = system.stored_files()
     assert left.read_bytes() == b"bytes"
-    age(system, left.name, INTAKE_AFTER_S - 60)
+    age(system, left.name, INTAKE_TTL_S - 60)
     assert remove_leftover_intake(system.services) == 0
     age(system, left.name)
     assert remove_leftover_intake(system.services) == 1
@@ -193,11 +193,11 @@ def test_workers_clear_the_intake_when_they_start_one_of_them_alone(make_system:
     with MediaServer({"a.jpg": photo()}) as server, system.workers(processes=2) as workers:
         wait_until(lambda: not stands(system, first), 15)
         system.wait_finished(system.submit(url=server.url("a.jpg")).id)
-        assert len(workers.logged("intake tidied")) == 1
+        assert len(workers.logged("leftover uploads removed")) == 1
         second = left_by_a_dead_web_app(system)
         age(system, second)
         with system.workers() as others:  # their turn comes ten minutes later
             system.wait_finished(system.submit(url=server.url("a.jpg")).id)
             time.sleep(1)
-            assert others.logged("intake tidied") == []
+            assert others.logged("leftover uploads removed") == []
     assert stands(system, second)

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from actors.maintenance.schedule import CLEAR_AFTER_S, CLEAR_WITHIN_S, clear
+from actors.maintenance.tasks import STAGED_MAX_IDLE_S, STAGED_MIN_IDLE_S, remove_leftover_staging
 from pipeline.models import Status
 from tests.support.media_server import MediaServer
 from tests.support.system import RunningSystem, photo
@@ -15,7 +15,7 @@ from tests.support.system import RunningSystem, photo
 PART = ".0123abcd.part"
 
 
-def leave(system: RunningSystem, name: str, *, age_s: float = CLEAR_AFTER_S + 5) -> None:
+def leave(system: RunningSystem, name: str, *, age_s: float = STAGED_MIN_IDLE_S + 5) -> None:
     """A file in the staging directory that nobody has touched for so long."""
     path = system.settings.staging / name
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -35,9 +35,9 @@ def test_parts_and_bytes_of_an_attachment_that_has_ended_go(system: RunningSyste
     media_id = done(system)
     leave(system, media_id)
     leave(system, media_id + PART)
-    assert clear(system.services) == 1
+    assert remove_leftover_staging(system.services) == 1
     assert system.staged_files() == []
-    assert clear(system.services) == 0
+    assert remove_leftover_staging(system.services) == 0
 
 
 def test_what_may_still_be_needed_stays(system: RunningSystem) -> None:
@@ -47,9 +47,9 @@ def test_what_may_still_be_needed_stays(system: RunningSystem) -> None:
     leave(system, running + PART)
     leave(system, media_id + PART, age_s=1)
     leave(system, "f" * 32 + PART)
-    leave(system, media_id, age_s=CLEAR_WITHIN_S + 5)
+    leave(system, media_id, age_s=STAGED_MAX_IDLE_S + 5)
     before = system.staged_files()
-    assert clear(system.services) == 0
+    assert remove_leftover_staging(system.services) == 0
     assert system.staged_files() == before
 
 
@@ -60,5 +60,5 @@ def test_a_failed_ones_bytes_wait_for_the_replay_and_its_parts_do_not(system: Ru
     assert record.status is Status.FAILED
     leave(system, record.id)
     leave(system, record.id + PART)
-    assert clear(system.services) == 1
+    assert remove_leftover_staging(system.services) == 1
     assert system.staged_files() == [record.id]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from actors.factory import build_broker
-from actors.maintenance import heartbeat
+from actors.maintenance import heartbeat, reaper
 from pipeline.metrics import COUNTER_BUFFER
 from pipeline.models import Status
 from tests.support.media_server import MediaServer
@@ -82,9 +82,9 @@ def test_after_an_outage_nobody_is_taken_for_dead_before_all_had_time_to_beat(
     system: RunningSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock()
-    monkeypatch.setattr(heartbeat, "time", clock)
+    monkeypatch.setattr(reaper, "time", clock)
     monkeypatch.setattr(heartbeat, "SILENCE_MS", 50)
-    monkeypatch.setattr(heartbeat, "REAPER_LOCK_MS", 1)
+    monkeypatch.setattr(reaper, "LOCK_MS", 1)
     pulse = heartbeat.Heartbeat(build_broker(system.settings))
     COUNTER_BUFFER.drain()
     system.queue.enqueue("a", "fetch", b"1")

@@ -14,7 +14,7 @@ from statistics import median
 import pytest
 
 from actors.factory import build_broker
-from actors.maintenance.schedule import chores
+from actors.maintenance.schedule import maintenance_tasks
 from pipeline.models import Status
 from tests.support.media_server import Answer, MediaServer
 from tests.support.system import RunningSystem, photo
@@ -224,7 +224,7 @@ def test_what_redis_forgot_is_swept_back_once_by_one_of_many_workers(
     time.sleep(1.1)
     with system.workers(processes=3, threads=2) as workers:
         records = system.wait_finished(*ids)
-        found = [line["messages"] for line in workers.logged("swept")]
+        found = [line["messages"] for line in workers.logged("lost attachments requeued")]
     assert {record.status for record in records} == {Status.DONE}
     assert [media.hits(name) for name in names] == [1] * 30
     assert found == [30]
@@ -243,7 +243,7 @@ def test_what_is_stored_and_forgotten_is_only_announced(
     with system.workers() as workers:
         [record] = system.wait_finished(receipt.id)
         wait_until(lambda: told(media), 15)
-        assert [line["messages"] for line in workers.logged("swept")] == [1]
+        assert [line["messages"] for line in workers.logged("lost attachments requeued")] == [1]
     assert (record.status, media.hits("a.jpg"), len(told(media))) == (Status.DONE, 1, 1)
 
 
@@ -251,13 +251,13 @@ def test_what_is_stored_and_forgotten_is_only_announced(
 def test_a_sweep_of_a_long_backlog_stays_one_workers(system: RunningSystem, monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(5):
         system.submit(url="http://127.0.0.1:9/never")
-    monkeypatch.setattr("actors.maintenance.requeue_lost.BATCH", 2)
-    monkeypatch.setattr("actors.maintenance.schedule.services", lambda: system.services)
+    monkeypatch.setattr("actors.maintenance.requeue_lost.PAGE", 2)
+    monkeypatch.setattr("actors.maintenance.tasks.services", lambda: system.services)
     settings = system.settings.model_copy(update={"sweep_after_s": 0})
     broker = build_broker(settings)
     kept: list[str] = []
     monkeypatch.setattr(broker.enqueue_client.locks, "extend", lambda name, ttl_ms: kept.append(name))
-    sweep = next(chore for _, chore in chores(broker, settings) if chore.__name__ == "sweep")
+    sweep = next(task for _, task in maintenance_tasks(broker, settings) if task.__name__ == "sweep")
     sweep()
     assert kept == ["sweep"] * 3
 
@@ -272,6 +272,6 @@ def test_what_waits_for_its_retry_or_is_under_way_is_not_swept(
     with system.workers() as workers:
         ids = [system.submit(url=media.url(name)).id for name in ("a.jpg", "b.jpg")]
         records = system.wait_finished(*ids, within_s=40)
-        assert workers.logged("swept") == []
+        assert workers.logged("lost attachments requeued") == []
     assert [record.status for record in records] == [Status.DONE] * 2
     assert (media.hits("a.jpg"), media.hits("b.jpg")) == (2, 1)

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel, Field, model_validator
 
-from actors.operations.pause import cancel, pause, pauses, resume
+from actors.operations.cancel import cancel
+from actors.operations.pause import pause, pauses, resume
 from esteira.web.api.headers import NoStore
 from esteira.web.api.records import MediaItem, media_item
 from esteira.web.auth.dependencies import ApiTokenRequired

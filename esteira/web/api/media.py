@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, Field, StrictInt
 
-from actors.maintenance.deletions import delete
+from actors.operations.delete import delete
 from actors.operations.replay import replay_without_waiting
 from esteira.web.api.headers import NoStore
 from esteira.web.api.records import (
@@ -87,7 +87,7 @@ def delete_media(media_id: str) -> MediaItem:
 
     404: there is no such attachment; 409: it has not ended. To delete it again is no error.
     """
-    return media_item(delete(services(), media_id))
+    return media_item(delete(media_id))
 
 
 @router.post("/media/{media_id}/link", status_code=201, openapi_extra=LINK_BODY.openapi)

@@ -10,9 +10,8 @@ from nicegui import ui
 from nicegui.elements.mixins.text_element import TextElement
 from starlette.concurrency import run_in_threadpool
 
-from actors.maintenance.deletions import delete
-from actors.operations.cancel import cancel
-from actors.operations.cancel import cancel_refusal as why_not_cancelled
+from actors.operations.cancel import cancel, cancel_refusal
+from actors.operations.delete import delete
 from actors.operations.replay import REPLAYABLE, replay_without_waiting
 from esteira.web.dashboard.parts import box, text
 from esteira.web.dashboard.texts import TEXTS
@@ -20,7 +19,6 @@ from esteira.web.dashboard.view import View
 from pipeline.errors import Code, PipelineError
 from pipeline.models import Record, Status
 from pipeline.models.replacement_source import NewSource, parse_new_source
-from pipeline.services import services
 
 
 def fault(view: View, error: Exception) -> str:
@@ -55,7 +53,7 @@ class Actions:
         first = self._source if record.status is Status.EXPIRED else self._replay
         for button in (self._replay, self._source):
             button.classes(**({"add": "primary"} if button is first else {"remove": "primary"}))
-        cancellable = not (record.finished_at or record.cancelled_at or why_not_cancelled(record))
+        cancellable = not (record.finished_at or record.cancelled_at or cancel_refusal(record))
         self._cancel.set_visibility(cancellable)
         self._delete.set_visibility(ended)
 
@@ -67,7 +65,7 @@ class Actions:
         await self._do(lambda: replay_without_waiting(self._id, source), "item.replay.done")
 
     async def _remove(self) -> None:
-        await self._do(lambda: delete(services(), self._id), "item.delete.done")
+        await self._do(lambda: delete(self._id), "item.delete.done")
 
     async def _stop(self) -> None:
         await self._do(lambda: cancel(self._id), "item.cancel.asked")

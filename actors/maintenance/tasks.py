@@ -1,0 +1,137 @@
+"""The maintenance tasks of a worker process."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from functools import partial
+
+import structlog
+
+from actors.broker.broker import EsteiraBroker
+from actors.execution.claims import CLAIM_REGISTRY
+from actors.maintenance.deletions import finish_deletions
+from actors.maintenance.requeue_lost import requeue_lost
+from actors.observability import metrics_store, tracing
+from actors.webhooks.admin import maintain_deliveries
+from pipeline.config.settings import Settings
+from pipeline.errors import PipelineError
+from pipeline.models import Status
+from pipeline.services import Services, is_infected, services
+from pipeline.storage import INTAKE, intake_id
+
+STAGED_TTL_S = 24 * 3600  # how long the bytes of a failed attachment wait for a replay; a later one downloads again
+STORAGE_PARTS_TTL_S = 3600.0  # how long storage keeps an unfinished upload after its last write
+INTAKE_TTL_S = 3600.0  # longer than any upload of inline bytes takes
+STAGED_MIN_IDLE_S = 20.0  # before, the worker that has finished the attachment removes its bytes itself
+STAGED_MAX_IDLE_S = 600.0  # bytes kept for a replay are looked up no longer than this
+COPY_TTL_S = 600.0  # longer than any preview takes
+
+log = structlog.get_logger()
+
+
+class MaintenanceTasks:
+    """What a worker process runs periodically; see `actors.maintenance.schedule` for the intervals and locks."""
+
+    def __init__(self, broker: EsteiraBroker, settings: Settings) -> None:
+        self._broker = broker
+        self._settings = settings
+
+    def refresh_pauses(self) -> None:
+        with suppress(PipelineError):  # the pauses stay as they are until the catalogue is back
+            self._broker.pauses.refresh(self._broker.redis_queue)
+
+    def flush_metrics(self) -> None:
+        metrics_store.flush(self._broker.redis_queue)
+
+    def renew_claims(self) -> None:
+        lease_s = self._settings.claim_lease_s
+        if tokens := CLAIM_REGISTRY.held_for(lease_s / 4):
+            services().catalogue.renew(tokens, lease_s=lease_s)
+
+    def requeue_lost(self, *, lock: str, lock_s: float) -> None:
+        queue = self._broker.enqueue_client
+        # In a long backlog the lock is extended, or another worker would start the same meanwhile.
+        extend = partial(queue.locks.extend, lock, ttl_ms=int(lock_s * 900))
+        queue.preview_queue.audit()  # lost preview jobs are not requeued: a preview is made on request
+        requeue_lost(services().catalogue, queue, older_than_s=self._settings.sweep_after_s, after_page=extend)
+
+    def clean_staging(self) -> None:
+        services().staging.discard_copies(COPY_TTL_S)
+        if removed := remove_leftover_staging(services()):
+            log.info("leftover staged files removed", attachments=removed)
+
+    def discard_old_files(self) -> None:
+        staging, storage = services().staging, services().storage
+        if removed := staging.discard_older(STAGED_TTL_S) + storage.discard_stale_parts(STORAGE_PARTS_TTL_S):
+            log.info("old temporary files removed", files=removed)
+
+    def clean_intake(self) -> None:
+        remove_leftover_intake(services())
+
+    def finish_deletions(self) -> None:
+        finish_deletions(services())
+
+    def maintain_webhooks(self) -> None:
+        maintain_deliveries(services())
+
+
+def remove_leftover_staging(services: Services) -> int:
+    """Removes staged files that killed workers left of finished attachments; returns how many attachments.
+
+    Raises:
+        RetryableError: `catalogue`.
+    """
+    removed = 0
+    for media_id in services.staging.idle_ids(at_least_s=STAGED_MIN_IDLE_S, at_most_s=STAGED_MAX_IDLE_S):
+        record = services.catalogue.get(media_id)
+        if record is None or record.finished_at is None:
+            continue
+        # The bytes of a failed attachment wait for a replay.
+        discard = services.staging.exists(media_id) and record.status is not Status.FAILED
+        if discard:
+            services.staging.discard(media_id)
+        removed += bool(services.staging.discard_parts(media_id)) or discard
+    return removed
+
+
+def remove_leftover_intake(services: Services, *, older_than_s: float = INTAKE_TTL_S) -> int:
+    """Removes inline bytes that are not needed: without a row, or of a finished attachment. Returns how many.
+
+    Those of rejected, failed and expired attachments stay for a replay, except infected ones.
+
+    Raises:
+        RetryableError: `catalogue` or `storage`.
+    """
+    # The sender may hand over the same message at this moment. The hook writes the bytes, then the row, then checks
+    # that the bytes still exist, and writes them again if not. Here the row is read first and the age last, right
+    # before the removal. If there was no row, the hook's check is still to come. If the hook wrote the bytes before
+    # their age was read, they are young. Bytes are lost only if the whole intake happens between reading the age and
+    # the removal.
+    removed = 0
+    for key in services.storage.list_older(INTAKE, older_than_s):
+        media_id = intake_id(key)
+        if media_id is None:
+            continue
+        record = services.catalogue.get(media_id)
+        if record is None or record.status in {Status.DONE, Status.DELETED} or is_infected(record):
+            removed += services.storage.delete_if_older(key, older_than_s)
+    if removed:
+        log.info("leftover uploads removed", attachments=removed)
+    return removed
+
+
+def stop_worker(broker: EsteiraBroker) -> None:
+    """What a worker process does last: releases claims, and sends metrics and traces."""
+    release_claims()
+    metrics_store.flush(broker.redis_queue)
+    tracing.stop_tracing()
+
+
+def release_claims() -> None:
+    """Releases the claims of unfinished attachments when the grace period is over, so that others need not wait."""
+    tokens = CLAIM_REGISTRY.held_for(0)
+    if not tokens:
+        return
+    log.warning("stopped with unfinished attachments", attachments=len(tokens), remedy="other workers run them again")
+    with suppress(PipelineError):
+        services().catalogue.renew(tokens, lease_s=0)
