@@ -139,13 +139,13 @@ class Deliveries:
 
         A delivered one, and one of a deleted attachment, cannot. An open circuit is probed at once.
         """
-        endpoints = {delivery.endpoint for given in ids if (delivery := self.get(given))}
+        endpoints = {delivery.endpoint for requested in ids if (delivery := self.get(requested))}
 
         def work(session: Session) -> list[str]:
             for endpoint in sorted(endpoints):
                 session.execute(statements.PROBE_NOW, endpoint=endpoint)
-            valid = sorted({given for given in ids if is_delivery_id(given)})
-            return [valid_id for valid_id in valid if session.row(statements.REDELIVER, id=valid_id, now=self._now())]
+            valid = sorted(set(filter(is_delivery_id, ids)))
+            return [delivery for delivery in valid if session.row(statements.REDELIVER, id=delivery, now=self._now())]
 
         return self._database.write(work)
 

@@ -124,10 +124,10 @@ def by_column(column: str, by: frozenset[str], *, paged: bool) -> Select[Any]:
     If the subquery applied them, SQLite might use the index of a filter and read a whole session for one message.
     """
     after = [tuple_(media.c.received_at, media.c.id) < tuple_(_p("after_at"), _p("after_id"))] if paged else []
-    found = select(*RECORD).where(_EXACT[column], *after).order_by(*_order).limit(_p("within")).subquery()
-    conditions = [found.c[statements.FILTERS[name]] == _p(name) for name in sorted(by)]
-    filtered = select(found).where(found.c.received_at >= _p("since"), *conditions)
-    return filtered.order_by(found.c.received_at.desc(), found.c.id.desc()).limit(_p("limit"))
+    matches = select(*RECORD).where(_EXACT[column], *after).order_by(*_order).limit(_p("within")).subquery()
+    conditions = [matches.c[statements.FILTERS[name]] == _p(name) for name in sorted(by)]
+    filtered = select(matches).where(matches.c.received_at >= _p("since"), *conditions)
+    return filtered.order_by(matches.c.received_at.desc(), matches.c.id.desc()).limit(_p("limit"))
 
 
 @functools.cache

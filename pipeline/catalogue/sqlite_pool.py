@@ -107,10 +107,10 @@ class SqlitePool:
 
     def _identity(self) -> tuple[int, int] | None:
         try:
-            found = os.stat(self._path)  # noqa: PTH116  runs for every transaction, and is four times as fast as a Path
+            status = os.stat(self._path)  # noqa: PTH116  runs for every transaction, and is four times as fast as a Path
         except OSError:
             return None
-        return found.st_dev, found.st_ino
+        return status.st_dev, status.st_ino
 
 
 def _roll_back(driver: sqlite3.Connection) -> bool:

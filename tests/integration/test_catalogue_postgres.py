@@ -88,7 +88,7 @@ class TestPreviews(PreviewsContract):
         return url
 
 
-class TestFigures(StatisticsContract):
+class TestStatistics(StatisticsContract):
     @pytest.fixture
     def url(self, url: str) -> str:
         return url
@@ -134,12 +134,12 @@ def test_missing_tables_raise_an_error_with_the_remedy(empty: str) -> None:
 def test_concurrent_threads_count_correctly(url: str) -> None:
     catalogues = [Catalogue(url) for _ in range(3)]
 
-    def carry(number: int) -> None:
+    def finish_attachments(number: int) -> None:
         catalogues[number % 3].accept(attachment(message_id="shared"))
         finished(catalogues[number % 3])
 
     with ThreadPoolExecutor(12) as pool:
-        list(pool.map(carry, range(120)))
+        list(pool.map(finish_attachments, range(120)))
     totals = catalogues[0].totals()
     assert (totals["received"], totals["duplicates"]) == (121, 119)
     assert totals["stored"] == totals["done"] == catalogues[0].count(Filters(status=Status.DONE)) == 120

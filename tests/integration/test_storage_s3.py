@@ -13,7 +13,7 @@ import requests
 
 from pipeline.errors import Code, RetryableError
 from pipeline.storage import ObjectStorage, object_store
-from tests.pipeline.storage.contract_storage import KEY, StorageContract, whole
+from tests.pipeline.storage.contract_storage import KEY, StorageContract, read_all
 from tests.support.s3 import BUCKET, S3Server, s3_server
 
 URL = f"s3://{BUCKET}/pre/fix"
@@ -97,7 +97,7 @@ def test_single_store_error_is_retried(storage: ObjectStorage, server: S3Server)
     faults = iter([UNAVAILABLE])
     server.fault = lambda _: next(faults, None)
     storage.put_chunks([b"x"], KEY)
-    assert whole(storage, KEY) == b"x"
+    assert read_all(storage, KEY) == b"x"
 
 
 @pytest.mark.parametrize("status", [UNAVAILABLE, "500 Oops", "403 Forbidden", "429 Slow Down"])
@@ -110,7 +110,7 @@ def test_repeated_store_error_is_a_retryable_error(
     for use in (
         lambda: storage.put_file(tmp_path / "file", KEY),
         lambda: storage.put_chunks([b"x"], KEY),
-        lambda: whole(storage, KEY),
+        lambda: read_all(storage, KEY),
         lambda: storage.size(KEY),
         lambda: storage.delete(KEY),
     ):

@@ -22,18 +22,18 @@ def outgoing(claim: Claim) -> OutgoingEvent:
     return OutgoingEvent(f"event-{claim.id}", "media.done", "{}", ["shop", "office"])
 
 
-def said(outcomes: list[Record | PipelineError]) -> list[object]:
+def summaries(outcomes: list[Record | PipelineError]) -> list[object]:
     """The status of each, or the class of its error."""
     return [outcome.status if isinstance(outcome, Record) else type(outcome) for outcome in outcomes]
 
 
-def at_once(catalogue: Catalogue, *orders: list[Claim]) -> list[object]:
+def store_concurrently(catalogue: Catalogue, *orders: list[Claim]) -> list[object]:
     """The results of threads that store the same attachments at the same time in different orders."""
     barrier = Barrier(len(orders))
 
     def move(order: list[Claim]) -> list[object]:
         barrier.wait(30)
-        return said(catalogue.mark_stored_many([(claim, stored()) for claim in order]))
+        return summaries(catalogue.mark_stored_many([(claim, stored()) for claim in order]))
 
     with ThreadPoolExecutor(len(orders)) as pool:
         return [one for outcomes in pool.map(move, orders) for one in outcomes]
@@ -72,7 +72,7 @@ class ClaimWritesContract:
         clock.now += 1
         done = catalogue.finish_many([FinishRequest(claim, announced=True) for claim in claims])
         assert done == [catalogue.get(claim.id) for claim in claims]
-        assert said(done) == [Status.DONE] * 6
+        assert summaries(done) == [Status.DONE] * 6
         assert counted(catalogue.totals()) == {"stored": 6, "done": 6}
 
     def test_stored_record_equals_the_row(self, catalogue: Catalogue, clock: Clock) -> None:
@@ -107,7 +107,7 @@ class ClaimWritesContract:
         catalogue.mark_failed(claims[1], failure(stage=Stage.NOTIFY, code=Code.NOTIFY))
         claimed(catalogue, claims[2].id, takeover=True)
         outcomes = catalogue.finish_many([FinishRequest(claim, announced=True) for claim in known])
-        assert said(outcomes) == [Status.DONE, Status.FAILED, SupersededError, *[Status.DONE] * 3]
+        assert summaries(outcomes) == [Status.DONE, Status.FAILED, SupersededError, *[Status.DONE] * 3]
         for claim, outcome in zip(claims, outcomes, strict=True):
             if isinstance(outcome, Record):
                 assert type(outcome) is Record
@@ -126,17 +126,17 @@ class ClaimWritesContract:
         catalogue.mark_failed(claims[4], failure(Status.REJECTED))
         outcomes = catalogue.mark_stored_many([(claim, stored()) for claim in claims])
         first = Status.STORED
-        assert said(outcomes) == [first, CancelledError, first, SupersededError, Status.REJECTED, first]
+        assert summaries(outcomes) == [first, CancelledError, first, SupersededError, Status.REJECTED, first]
         assert counted(catalogue.totals()) == {"stored": 3}
         outcomes = catalogue.finish_many([FinishRequest(claim, announced=True) for claim in claims])
         done = Status.DONE
-        assert said(outcomes) == [done, PermanentError, done, SupersededError, Status.REJECTED, done]
+        assert summaries(outcomes) == [done, PermanentError, done, SupersededError, Status.REJECTED, done]
         assert counted(catalogue.totals()) == {"stored": 3, "done": 3, "rejected": 1}
 
     def test_item_that_the_database_refuses_fails_alone(self, catalogue: Catalogue, claims: list[Claim]) -> None:
         moves = [(claim, stored(width=TOO_WIDE if n == 2 else n)) for n, claim in enumerate(claims)]
         outcomes = catalogue.mark_stored_many(moves)
-        assert said(outcomes) == [Status.STORED, Status.STORED, PermanentError, *[Status.STORED] * 3]
+        assert summaries(outcomes) == [Status.STORED, Status.STORED, PermanentError, *[Status.STORED] * 3]
         assert isinstance(outcomes[2], PermanentError)
         assert outcomes[2].code == Code.CATALOGUE
         with pytest.raises(PermanentError, match="cannot hold"):
@@ -150,7 +150,7 @@ class ClaimWritesContract:
         catalogue.mark_stored_many([(claim, stored()) for claim in claims[3:]])
         outcomes = catalogue.finish_many([FinishRequest(claim, announced=n != 1) for n, claim in enumerate(claims)])
         assert [r.announced_at is not None for r in outcomes if isinstance(r, Record)] == [True, False, *[True] * 4]
-        assert Counter(said(outcomes)) == {Status.DONE: 3, Status.REJECTED: 2, Status.FAILED: 1}
+        assert Counter(summaries(outcomes)) == {Status.DONE: 3, Status.REJECTED: 2, Status.FAILED: 1}
         assert counted(catalogue.totals()) == {"stored": 3, "done": 3, "rejected": 2, "failed": 1}
 
     def test_finish_adds_the_deliveries_of_finished_items(self, catalogue: Catalogue, claims: list[Claim]) -> None:
@@ -165,7 +165,7 @@ class ClaimWritesContract:
         outcomes = catalogue.mark_stored_many(twice)
         assert [r.width for r in outcomes if isinstance(r, Record)] == [1, 1]
         outcomes = catalogue.finish_many([FinishRequest(claims[0], announced=True)] * 2)
-        assert said(outcomes) == [Status.DONE, SupersededError]
+        assert summaries(outcomes) == [Status.DONE, SupersededError]
         assert counted(catalogue.totals()) == {"stored": 1, "done": 1}
 
     def test_each_item_writes_its_own_history_once(self, catalogue: Catalogue, claims: list[Claim]) -> None:
@@ -184,7 +184,7 @@ class ClaimWritesContract:
     def test_batches_with_the_same_rows_do_not_deadlock(self, catalogue: Catalogue) -> None:
         for _ in range(5):
             claims = [claimed(catalogue, catalogue.accept(attachment()).id) for _ in range(30)]
-            assert at_once(catalogue, claims, claims[::-1]) == [Status.STORED] * 60
+            assert store_concurrently(catalogue, claims, claims[::-1]) == [Status.STORED] * 60
         assert counted(catalogue.totals()) == {"stored": 150}
 
     def test_unreachable_database_is_an_error_of_each_item(
@@ -200,4 +200,4 @@ class ClaimWritesContract:
             assert catalogue.mark_stored_many([(claim, stored()) for claim in claims]) == [trouble] * 6
             with pytest.raises(RetryableError, match="closed the connection"):
                 catalogue.finish(claims[0], announced=True)
-        assert said(catalogue.mark_stored_many([(claims[0], stored())])) == [Status.STORED]
+        assert summaries(catalogue.mark_stored_many([(claims[0], stored())])) == [Status.STORED]

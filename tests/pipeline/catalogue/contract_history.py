@@ -15,14 +15,14 @@ from tests.support.catalogues import attachment, claimed, failure, mark_stored, 
 TROUBLE = RetryableError(Code.FETCH_TIMEOUT, "media.example was silent for 15 s \0 \ud800 ção")
 
 
-def attempted(
+def record_attempt(
     claim: Claim, stage: Stage, outcome: HistoryOutcome = HistoryOutcome.DONE, *, attempt: int = 1, message: str = ""
 ) -> None:
     claim.attempt_log.start(stage.value, attempt)
     claim.attempt_log.finish(outcome, code="fetch_timeout" if message else None, message=message or None)
 
 
-def told(catalogue: Catalogue, media_id: str) -> list[tuple[int, str, int, str]]:
+def history_of(catalogue: Catalogue, media_id: str) -> list[tuple[int, str, int, str]]:
     return [(entry.run, entry.stage, entry.attempt, entry.outcome) for entry in catalogue.history(media_id)]
 
 
@@ -42,17 +42,17 @@ class HistoryContract:
 
     def test_each_write_appends_the_pending_entries(self, catalogue: Catalogue, media_id: str) -> None:
         claim = claimed(catalogue, media_id)
-        attempted(claim, Stage.FETCH, HistoryOutcome.RETRY, message=TROUBLE.message)
+        record_attempt(claim, Stage.FETCH, HistoryOutcome.RETRY, message=TROUBLE.message)
         catalogue.release(claim, stage=Stage.FETCH, attempts=1, error=TROUBLE)
         claim = claimed(catalogue, media_id)
-        attempted(claim, Stage.FETCH, attempt=2)
+        record_attempt(claim, Stage.FETCH, attempt=2)
         claim.attempt_log.start("persist", 1)
         mark_stored(catalogue, claim, stored())
         claim.attempt_log.finish(HistoryOutcome.DONE)
         claim.attempt_log.start("notify", 1)
         catalogue.finish(claim, announced=True)
         claim.attempt_log.finish(HistoryOutcome.DONE)
-        assert told(catalogue, media_id) == [
+        assert history_of(catalogue, media_id) == [
             (0, "fetch", 1, "retry"),
             (0, "fetch", 2, "done"),
             (0, "persist", 1, "done"),
@@ -66,13 +66,13 @@ class HistoryContract:
         for _ in range(2):
             catalogue.mark_failed(claim, failure(code=Code.POISON, message="3 workers died"))
         catalogue.finish(claim, announced=False)
-        assert told(catalogue, media_id) == [(0, "fetch", 3, "failed")]
+        assert history_of(catalogue, media_id) == [(0, "fetch", 3, "failed")]
         assert [entry.code for entry in catalogue.history(media_id)] == ["poison"]
 
     def test_cancellation_is_in_the_history(self, catalogue: Catalogue, media_id: str) -> None:
         claim = claimed(catalogue, media_id)
         catalogue.mark_failed(claim, failure(Status.REJECTED, code=Code.CANCELLED, message="it was cancelled"))
-        assert told(catalogue, media_id) == [(0, "fetch", 3, "cancelled")]
+        assert history_of(catalogue, media_id) == [(0, "fetch", 3, "cancelled")]
 
     def test_replay_is_in_the_history_with_its_run(self, catalogue: Catalogue, media_id: str) -> None:
         for new in (None, NewSource(url="https://media.example/again")):
@@ -80,8 +80,8 @@ class HistoryContract:
             catalogue.mark_failed(claim, failure(Status.EXPIRED))
             catalogue.finish(claim, announced=True)
             catalogue.reopen(media_id, source=new)
-        attempted(claimed(catalogue, media_id), Stage.FETCH)
-        assert [entry[0::3] for entry in told(catalogue, media_id)] == [
+        record_attempt(claimed(catalogue, media_id), Stage.FETCH)
+        assert [entry[0::3] for entry in history_of(catalogue, media_id)] == [
             (0, "expired"),
             (1, "replayed"),
             (1, "expired"),
@@ -92,7 +92,7 @@ class HistoryContract:
     def test_lost_claim_writes_no_history(self, catalogue: Catalogue, media_id: str) -> None:
         lost = claimed(catalogue, media_id)
         held = claimed(catalogue, media_id, takeover=True)
-        attempted(lost, Stage.FETCH)
+        record_attempt(lost, Stage.FETCH)
         for use in (
             lambda: mark_stored(catalogue, lost, stored()),
             lambda: catalogue.mark_failed(lost, failure()),
@@ -110,7 +110,7 @@ class HistoryContract:
         longest = 0
         for attempt in range(1, 400):
             claim = claimed(catalogue, media_id)
-            attempted(claim, Stage.FETCH, HistoryOutcome.RETRY, attempt=attempt, message=f"{attempt} " + "é" * 500)
+            record_attempt(claim, Stage.FETCH, HistoryOutcome.RETRY, attempt=attempt, message=f"{attempt} " + "é" * 500)
             catalogue.release(claim, stage=Stage.FETCH, attempts=attempt, error=None)
             longest = max(longest, sum(len(entry.line()) for entry in catalogue.history(media_id)))
         attempts = [entry.attempt for entry in catalogue.history(media_id)]

@@ -36,15 +36,15 @@ ALL = SingleFlight(anyone=True)
 LEASE_S = 30.0
 
 
-def declaring(**fields: Any) -> Attachment:
+def with_hash(**fields: Any) -> Attachment:
     return attachment(**{"file_sha256": HASH, **fields})
 
 
-def elsewhere(number: int = 0) -> str:
+def other_url(number: int = 0) -> str:
     return f"https://media.example/{number}?signature=another"
 
 
-def holding(sha256: str = HASH, *, deduplicated: bool = False) -> Stored:
+def stored_content(sha256: str = HASH, *, deduplicated: bool = False) -> Stored:
     fetched = Fetched(size=7, sha256=sha256, deduplicated=deduplicated)
     detected = Detected(fetched=fetched, kind=Kind.IMAGE, mime="image/jpeg", ext="jpeg")
     return Stored(validated=Validated(detected=detected, facts=Facts()), storage_key=content_key(sha256), name="x.jpeg")
@@ -63,13 +63,13 @@ class SingleFlightContract:
         yield catalogue
         catalogue.close()
 
-    def to_fetch(self, catalogue: Catalogue, media_id: str, flight: SingleFlight = SingleFlight()) -> Claim:  # noqa: B008
+    def claim_to_fetch(self, catalogue: Catalogue, media_id: str, flight: SingleFlight = SingleFlight()) -> Claim:  # noqa: B008
         claim = catalogue.claim(media_id, lease_s=LEASE_S, single_flight=flight)
         assert not isinstance(claim, Refusal), claim
         return claim
 
     def accepted(self, catalogue: Catalogue, **fields: Any) -> Claim:
-        return self.to_fetch(catalogue, catalogue.accept(declaring(**fields)).id)
+        return self.claim_to_fetch(catalogue, catalogue.accept(with_hash(**fields)).id)
 
     def waits_s(self, catalogue: Catalogue, media_id: str, flight: SingleFlight = SingleFlight()) -> float:  # noqa: B008
         """How long the claim has to wait."""
@@ -81,19 +81,19 @@ class SingleFlightContract:
 
     def done(self, catalogue: Catalogue, **fields: Any) -> Claim:
         claim = self.accepted(catalogue, **fields)
-        mark_stored(catalogue, claim, holding())
+        mark_stored(catalogue, claim, stored_content())
         catalogue.finish(claim, announced=True)
         return claim
 
     def test_second_claim_of_the_same_content_waits(self, catalogue: Catalogue) -> None:
         self.accepted(catalogue)
-        second = catalogue.accept(declaring(url=elsewhere())).id
+        second = catalogue.accept(with_hash(url=other_url())).id
         assert self.waits_s(catalogue, second) <= 2
         assert not isinstance(catalogue.claim(second, lease_s=LEASE_S), Refusal)
 
     def test_wait_is_as_long_as_the_other_fetch_has_taken(self, catalogue: Catalogue, clock: Clock) -> None:
         self.accepted(catalogue)
-        second = catalogue.accept(declaring()).id
+        second = catalogue.accept(with_hash()).id
         waits = []
         for _ in range(12):
             waits.append(self.waits_s(catalogue, second))
@@ -104,20 +104,20 @@ class SingleFlightContract:
 
     def test_stored_content_matches_in_its_session(self, catalogue: Catalogue) -> None:
         self.done(catalogue)
-        assert self.accepted(catalogue, url=elsewhere()).content_match is ContentMatch.BY_HASH
+        assert self.accepted(catalogue, url=other_url()).content_match is ContentMatch.BY_HASH
 
     def test_content_matches_as_soon_as_it_is_stored(self, catalogue: Catalogue) -> None:
         first = self.accepted(catalogue)
-        mark_stored(catalogue, first, holding())
-        assert self.accepted(catalogue, url=elsewhere()).content_match is ContentMatch.BY_HASH
+        mark_stored(catalogue, first, stored_content())
+        assert self.accepted(catalogue, url=other_url()).content_match is ContentMatch.BY_HASH
 
     def test_hash_alone_does_not_match_in_another_session(self, catalogue: Catalogue) -> None:
         self.done(catalogue)
-        assert self.accepted(catalogue, session="stranger", url=elsewhere()).content_match is None
+        assert self.accepted(catalogue, session="stranger", url=other_url()).content_match is None
 
     def test_hash_alone_does_not_wait_for_another_session(self, catalogue: Catalogue) -> None:
         self.accepted(catalogue)
-        assert self.accepted(catalogue, session="stranger", url=elsewhere()).content_match is None
+        assert self.accepted(catalogue, session="stranger", url=other_url()).content_match is None
 
     @pytest.mark.parametrize("same", [{"url": "https://a.example/f?sig=1"}, {"media_key": KEY, "direct_path": "/v/f"}])
     def test_same_source_matches_in_another_session(self, catalogue: Catalogue, same: dict[str, str]) -> None:
@@ -150,8 +150,8 @@ class SingleFlightContract:
         catalogue.finish(failed, announced=True)
         source = {"url": "https://a.example/new"}
         assert catalogue.reopen(failed.id, source=NewSource(**source))
-        again = self.to_fetch(catalogue, failed.id)
-        mark_stored(catalogue, again, holding())
+        again = self.claim_to_fetch(catalogue, failed.id)
+        mark_stored(catalogue, again, stored_content())
         assert self.accepted(catalogue, session="one", **source).content_match is None
         assert self.accepted(catalogue, session="two").content_match is None
 
@@ -160,26 +160,26 @@ class SingleFlightContract:
         catalogue.mark_failed(failed, failure(Status.FAILED))
         catalogue.finish(failed, announced=True)
         assert catalogue.reopen(failed.id)
-        other = self.accepted(catalogue, url=elsewhere())
+        other = self.accepted(catalogue, url=other_url())
         self.waits_s(catalogue, failed.id)
-        mark_stored(catalogue, other, holding())
-        assert self.to_fetch(catalogue, failed.id).content_match is ContentMatch.BY_HASH
+        mark_stored(catalogue, other, stored_content())
+        assert self.claim_to_fetch(catalogue, failed.id).content_match is ContentMatch.BY_HASH
 
     def test_anyone_matches_by_hash_alone(self, catalogue: Catalogue) -> None:
         first = self.accepted(catalogue)
-        stranger = catalogue.accept(declaring(session="stranger", url=elsewhere())).id
+        stranger = catalogue.accept(with_hash(session="stranger", url=other_url())).id
         self.waits_s(catalogue, stranger, ALL)
-        mark_stored(catalogue, first, holding())
-        assert self.to_fetch(catalogue, stranger, ALL).content_match is ContentMatch.BY_HASH
+        mark_stored(catalogue, first, stored_content())
+        assert self.claim_to_fetch(catalogue, stranger, ALL).content_match is ContentMatch.BY_HASH
 
     def test_claim_without_waiting_still_matches_stored_content(self, catalogue: Catalogue) -> None:
         first = self.accepted(catalogue)
-        second = catalogue.accept(declaring()).id
-        patient = self.to_fetch(catalogue, second, SingleFlight(waits=False))
+        second = catalogue.accept(with_hash()).id
+        patient = self.claim_to_fetch(catalogue, second, SingleFlight(waits=False))
         assert patient.content_match is None
         catalogue.release(patient, stage=Stage.FETCH, attempts=1, error=None)
-        mark_stored(catalogue, first, holding())
-        assert self.to_fetch(catalogue, second, SingleFlight(waits=False)).content_match is ContentMatch.BY_SOURCE
+        mark_stored(catalogue, first, stored_content())
+        assert self.claim_to_fetch(catalogue, second, SingleFlight(waits=False)).content_match is ContentMatch.BY_SOURCE
 
     def test_other_or_missing_hash_does_not_match(self, catalogue: Catalogue) -> None:
         self.accepted(catalogue)
@@ -189,20 +189,20 @@ class SingleFlightContract:
 
     def test_inline_bytes_neither_wait_nor_delay_others(self, catalogue: Catalogue) -> None:
         self.accepted(catalogue)
-        brought = catalogue.accept(declaring(), intake=True).id
-        assert self.to_fetch(catalogue, brought).content_match is None
+        brought = catalogue.accept(with_hash(), intake=True).id
+        assert self.claim_to_fetch(catalogue, brought).content_match is None
         assert self.accepted(catalogue, session="other", url=None, data="YQ==").content_match is None
 
     @pytest.mark.parametrize("how", ["released", "ended"])
     def test_next_attachment_fetches_at_once_after_a_failure(self, catalogue: Catalogue, how: str) -> None:
         first = self.accepted(catalogue)
-        second = catalogue.accept(declaring()).id
+        second = catalogue.accept(with_hash()).id
         self.waits_s(catalogue, second)
         if how == "released":
             catalogue.release(first, stage=Stage.FETCH, attempts=1, error=None)
         else:
             catalogue.mark_failed(first, failure(Status.REJECTED))
-        assert self.to_fetch(catalogue, second).content_match is None
+        assert self.claim_to_fetch(catalogue, second).content_match is None
         if how == "released":
             self.waits_s(catalogue, first.id)
 
@@ -210,11 +210,11 @@ class SingleFlightContract:
         self, catalogue: Catalogue, clock: Clock
     ) -> None:
         self.accepted(catalogue)
-        second = catalogue.accept(declaring()).id
+        second = catalogue.accept(with_hash()).id
         clock.now += LEASE_S - 1
         self.waits_s(catalogue, second)
         clock.now += 2
-        assert self.to_fetch(catalogue, second).content_match is None
+        assert self.claim_to_fetch(catalogue, second).content_match is None
 
     def test_lease_of_a_wrong_clock_is_not_awaited(self, catalogue: Catalogue, clock: Clock) -> None:
         clock.now += 3600
@@ -223,10 +223,10 @@ class SingleFlightContract:
         assert self.accepted(catalogue).content_match is None
 
     def test_wait_for_another_source_is_limited_to_a_minute(self, catalogue: Catalogue, clock: Clock) -> None:
-        waiting = [catalogue.accept(declaring(url=url)).id for url in (elsewhere(), "https://media.example/x")]
+        waiting = [catalogue.accept(with_hash(url=url)).id for url in (other_url(), "https://media.example/x")]
         clock.now += 61
         self.accepted(catalogue)
-        assert self.to_fetch(catalogue, waiting[0]).content_match is None
+        assert self.claim_to_fetch(catalogue, waiting[0]).content_match is None
         self.waits_s(catalogue, waiting[1])
 
     def test_deleted_content_does_not_match(self, catalogue: Catalogue) -> None:
@@ -237,7 +237,7 @@ class SingleFlightContract:
     def test_deduplicated_content_is_counted(self, catalogue: Catalogue) -> None:
         self.done(catalogue)
         again = self.accepted(catalogue)
-        catalogue.mark_stored_many([(again, holding(deduplicated=True))])
+        catalogue.mark_stored_many([(again, stored_content(deduplicated=True))])
         catalogue.finish_many([FinishRequest(again, announced=True)])
         totals = catalogue.totals()
         assert (totals["stored"], totals["deduplicated"], totals["done"]) == (2, 1, 2)
@@ -246,7 +246,7 @@ class SingleFlightContract:
         catalogues = [Catalogue(url) for _ in range(3)]
         for turn in range(8):
             sha256 = hashlib.sha256(bytes([turn])).hexdigest()
-            ids = [catalogues[0].accept(declaring(file_sha256=sha256, url=elsewhere(n))).id for n in range(12)]
+            ids = [catalogues[0].accept(with_hash(file_sha256=sha256, url=other_url(n))).id for n in range(12)]
             together = threading.Barrier(12)
 
             def go(number: int, ids: list[str] = ids, together: threading.Barrier = together) -> bool:

@@ -157,7 +157,7 @@ class Claims(RuleBasedStateMachine):
             assert {name: n for name, n in self.catalogue.totals().items() if n} == dict(+self.events)
 
     @invariant()
-    def what_is_unfinished_and_held_by_nobody_is_found(self) -> None:
+    def unfinished_lists_unclaimed_attachments(self) -> None:
         if not hasattr(self, "catalogue"):
             return
         held = {media_id for media_id, (_, until) in self.live.items() if until >= self.clock.now}

@@ -152,7 +152,7 @@ sys.stdin.read()
 
 
 @contextmanager
-def locked_elsewhere(url: str) -> Iterator[None]:
+def locked_by_another_process(url: str) -> Iterator[None]:
     """As `locked`, but by another process, because a fork inherits the locks of its own process."""
     command = [sys.executable, "-c", HOLDER, url.removeprefix("sqlite:///")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
@@ -166,7 +166,7 @@ def test_fork_during_a_write_blocks_neither_process(url: str) -> None:
     writer = Writer(url)
     assert writer.run("before") == "BEFORE"
     with ThreadPoolExecutor(4) as pool:
-        with locked_elsewhere(url):
+        with locked_by_another_process(url):
             answers = [pool.submit(writer.run, word) for word in words(4)]
             time.sleep(0.2)
             child = os.fork()

@@ -21,9 +21,9 @@ def pool(path: Path) -> SqlitePool:
     return SqlitePool(make_url(f"sqlite:///{path}"), durable=False, wait_s=2, kept=2)
 
 
-def is_open(opened: SqliteConnection) -> bool:
+def is_open(connection: SqliteConnection) -> bool:
     try:
-        opened.driver.execute("SELECT 1")
+        connection.driver.execute("SELECT 1")
     except sqlite3.ProgrammingError:
         return False
     return True
@@ -39,31 +39,31 @@ def test_last_used_connection_is_acquired_first(pool: SqlitePool) -> None:
 
 def test_pool_keeps_a_limited_number_of_connections(pool: SqlitePool) -> None:
     taken = [pool.acquire() for _ in range(5)]
-    for opened in taken:
-        pool.release(opened)
-    assert [is_open(opened) for opened in taken] == [True, True, False, False, False]
+    for connection in taken:
+        pool.release(connection)
+    assert [is_open(connection) for connection in taken] == [True, True, False, False, False]
     pool.close()
-    assert not any(is_open(opened) for opened in taken)
+    assert not any(is_open(connection) for connection in taken)
 
 
 def test_release_rolls_back_uncommitted_changes(pool: SqlitePool) -> None:
-    opened = pool.acquire()
-    opened.driver.execute("CREATE TABLE things (n)")
-    opened.driver.execute("BEGIN IMMEDIATE")
-    opened.driver.execute("INSERT INTO things VALUES (1)")
-    pool.release(opened)
+    connection = pool.acquire()
+    connection.driver.execute("CREATE TABLE things (n)")
+    connection.driver.execute("BEGIN IMMEDIATE")
+    connection.driver.execute("INSERT INTO things VALUES (1)")
+    pool.release(connection)
     again = pool.acquire()
-    assert again is opened
+    assert again is connection
     assert again.driver.execute("SELECT count(*) FROM things").fetchone() == (0,)
 
 
 def test_close_closes_connections_in_use_when_released(pool: SqlitePool) -> None:
-    opened = pool.acquire()
+    connection = pool.acquire()
     pool.close()
-    assert is_open(opened)
-    pool.release(opened)
-    assert not is_open(opened)
-    assert pool.acquire() is not opened
+    assert is_open(connection)
+    pool.release(connection)
+    assert not is_open(connection)
+    assert pool.acquire() is not connection
 
 
 def test_discard_closes_all_connections(pool: SqlitePool) -> None:
@@ -77,13 +77,13 @@ def test_discard_closes_all_connections(pool: SqlitePool) -> None:
 
 @pytest.mark.parametrize("again", [True, False], ids=["replaced", "removed"])
 def test_replaced_or_removed_file_is_reopened(pool: SqlitePool, path: Path, again: bool) -> None:
-    opened = pool.acquire()
-    pool.release(opened)
+    connection = pool.acquire()
+    pool.release(connection)
     path.rename(path.with_suffix(".old"))
     if again:
         path.touch()
     fresh = pool.acquire()
-    assert fresh is not opened
+    assert fresh is not connection
     assert path.exists()
     pool.release(fresh)
     assert pool.acquire() is fresh

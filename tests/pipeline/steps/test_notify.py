@@ -125,7 +125,7 @@ def test_failing_notifier_does_not_affect_the_others(
     ]  # fmt: skip
 
 
-class Post:
+class BatchNotifier:
     """A notifier with `publish_all`."""
 
     def __init__(self, error: Exception | None = None) -> None:
@@ -135,8 +135,8 @@ class Post:
     def __call__(self, told: Outcome) -> None:
         raise AssertionError(told)
 
-    def publish_all(self, told: Sequence[Outcome]) -> None:
-        self.got.append([one.id for one in told])
+    def publish_all(self, outcomes: Sequence[Outcome]) -> None:
+        self.got.append([one.id for one in outcomes])
         if self.error:
             raise self.error
 
@@ -144,7 +144,7 @@ class Post:
 def test_notify_many_uses_publish_all_if_it_exists(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.steps.notify.log", structlog.get_logger())
     told = [build_outcome(record(id=f"{number:032d}"), None) for number in range(3)]
-    post, broken, each = Post(), Post(ValueError("x")), list[str]()
+    post, broken, each = BatchNotifier(), BatchNotifier(ValueError("x")), list[str]()
 
     def one_by_one(event: Outcome) -> None:
         each.append(event.id)

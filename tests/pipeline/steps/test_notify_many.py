@@ -18,26 +18,26 @@ from tests.support.catalogues import attachment, claimed, failure, mark_stored, 
 from tests.support.webhooks import endpoints
 
 
-class Told:
+class RecordingNotifier:
     """A notifier that records the ids of each call."""
 
     def __init__(self) -> None:
         self.ids: list[list[str]] = []
 
-    def __call__(self, told: Outcome) -> None:
-        self.publish_all([told])
+    def __call__(self, outcome: Outcome) -> None:
+        self.publish_all([outcome])
 
-    def publish_all(self, told: Sequence[Outcome]) -> None:
-        self.ids.append([one.id for one in told])
-
-
-@pytest.fixture
-def told() -> Told:
-    return Told()
+    def publish_all(self, outcomes: Sequence[Outcome]) -> None:
+        self.ids.append([one.id for one in outcomes])
 
 
 @pytest.fixture
-def services(tmp_path: Path, told: Told) -> Iterator[Services]:
+def notifier() -> RecordingNotifier:
+    return RecordingNotifier()
+
+
+@pytest.fixture
+def services(tmp_path: Path, notifier: RecordingNotifier) -> Iterator[Services]:
     given = endpoints(
         {"name": "crm", "url": "http://127.0.0.1:9/"},
         {"name": "bad", "url": "http://127.0.0.1:9/", "types": ["media.failed"]},
@@ -45,7 +45,7 @@ def services(tmp_path: Path, told: Told) -> Iterator[Services]:
     settings = load_settings(
         _env_file=None, var_dir=tmp_path, webhook_endpoints=given, fetch_allow_private="127.0.0.0/8"
     )
-    with closing(replace(build_services(settings), notifiers=[told])) as made:
+    with closing(replace(build_services(settings), notifiers=[notifier])) as made:
         made.catalogue.migrate()
         yield made
 
@@ -58,7 +58,7 @@ def staged(services: Services, *, store: bool = True) -> Claim:
     return claim.model_copy(update={"record": mark_stored(services.catalogue, claim, stored())}) if store else claim
 
 
-def test_notify_many_finishes_each_in_order(services: Services, told: Told) -> None:
+def test_notify_many_finishes_each_in_order(services: Services, notifier: RecordingNotifier) -> None:
     rung: list[str] = []
     for name in ("crm", "bad"):
         services.webhooks.set_waker(name, lambda name=name: rung.append(name))
@@ -74,7 +74,7 @@ def test_notify_many_finishes_each_in_order(services: Services, told: Told) -> N
         Status.DONE, SupersededError, Status.FAILED, SupersededError, Status.DONE,
     ]  # fmt: skip
     assert [one.id for one in found if isinstance(one, Record)] == [done.id, failed.id, last.id]
-    assert told.ids == [[done.id, lost.id, failed.id, last.id]]
+    assert notifier.ids == [[done.id, lost.id, failed.id, last.id]]
     assert [services.staging.exists(claim.id) for claim in (done, failed, last)] == [False, True, False]
     written = services.catalogue.deliveries.find(DeliveryFilters())
     assert sorted((one.media_id, one.endpoint) for one in written) == sorted(
@@ -83,6 +83,6 @@ def test_notify_many_finishes_each_in_order(services: Services, told: Told) -> N
     assert sorted(rung) == ["bad", "crm"]
 
 
-def test_notify_many_without_work_does_nothing(services: Services, told: Told) -> None:
+def test_notify_many_without_work_does_nothing(services: Services, notifier: RecordingNotifier) -> None:
     assert services.notify_many([]) == []
-    assert told.ids == []
+    assert notifier.ids == []

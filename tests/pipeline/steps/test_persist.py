@@ -56,7 +56,7 @@ def claim(catalogue: Catalogue) -> Claim:
     return claimed(catalogue, catalogue.accept(attachment()).id)
 
 
-def objects(storage: LocalStorage) -> list[str]:
+def stored_keys(storage: LocalStorage) -> list[str]:
     return [path.relative_to(storage.root).as_posix() for path in storage.root.rglob("*") if path.is_file()]
 
 
@@ -84,7 +84,7 @@ def test_same_content_is_stored_once(claim: Claim, staged: Path, storage: LocalS
     other = claimed(catalogue, catalogue.accept(attachment()).id)
     for each in (claim, other):
         persist(each, path=staged, storage=storage, catalogue=catalogue)
-    assert objects(storage) == [content_key(SHA256)]
+    assert stored_keys(storage) == [content_key(SHA256)]
     size = len(CONTENT)
     assert COUNTER_BUFFER.drain() == {"esteira_stored_bytes_total": 2 * size, "esteira_deduplicated_bytes_total": size}
 
@@ -103,7 +103,7 @@ def test_incomplete_staged_file_is_not_stored(
     before = catalogue.get(claim.id)
     with pytest.raises(StagingLostError):
         persist(claim, path=staged, storage=storage, catalogue=catalogue)
-    assert (catalogue.get(claim.id), objects(storage)) == (before, [])
+    assert (catalogue.get(claim.id), stored_keys(storage)) == (before, [])
 
 
 def test_lost_claim_writes_nothing_to_the_catalogue(
@@ -139,7 +139,7 @@ def test_cancelled_attachment_leaves_no_content(
     catalogue.cancellations.request(claim.id)
     with pytest.raises(CancelledError):
         persist(claim, path=staged, storage=storage, catalogue=catalogue)
-    assert objects(storage) == []
+    assert stored_keys(storage) == []
     record = catalogue.get(claim.id)
     assert record
     assert (record.status, record.storage_key) == (Status.RECEIVED, None)
@@ -151,14 +151,14 @@ def test_cancellation_keeps_content_of_other_attachments(
     other = claimed(catalogue, catalogue.accept(attachment()).id)
     catalogue.cancellations.request(claim.id)
     with pytest.raises(CancelledError):
-        persist(claim, path=staged, storage=TakenUp(storage, other, catalogue), catalogue=catalogue)
-    assert objects(storage) == [content_key(SHA256)]
+        persist(claim, path=staged, storage=TakeoverDuringPut(storage, other, catalogue), catalogue=catalogue)
+    assert stored_keys(storage) == [content_key(SHA256)]
     with pytest.raises(CancelledError):  # existing content is not removed either
         persist(claim, path=staged, storage=storage, catalogue=catalogue)
-    assert objects(storage) == [content_key(SHA256)]
+    assert stored_keys(storage) == [content_key(SHA256)]
 
 
-class TakenUp(LocalStorage):
+class TakeoverDuringPut(LocalStorage):
     """While the first attachment stores its content, another one with that content has updated its row."""
 
     def __init__(self, storage: LocalStorage, other: Claim, catalogue: Catalogue) -> None:
@@ -189,10 +189,10 @@ def test_content_removed_by_a_cancellation_is_stored_again(
             return written
 
     persist(claim, path=staged, storage=Withdrawn(storage.root), catalogue=catalogue)
-    assert objects(storage) == [content_key(SHA256)]
+    assert stored_keys(storage) == [content_key(SHA256)]
 
 
-def carrying(content: bytes) -> Validated:
+def validated_for(content: bytes) -> Validated:
     fetched = Fetched(size=len(content), sha256=hashlib.sha256(content).hexdigest())
     return VALIDATED.model_copy(update={"detected": VALIDATED.detected.model_copy(update={"fetched": fetched})})
 
@@ -209,7 +209,7 @@ def test_persist_many_returns_each_result_in_order(
     claimed(catalogue, claims[4].id, takeover=True)
     catalogue.cancellations.request(claims[5].id)
     COUNTER_BUFFER.drain()
-    work = [(claim, carrying(content)) for claim, content in zip(claims, contents, strict=True)]
+    work = [(claim, validated_for(content)) for claim, content in zip(claims, contents, strict=True)]
     results = persist_many(work, paths=paths, storage=storage, catalogue=catalogue)
     assert [Record if isinstance(result, Record) else type(result) for result in results] == [
         Record, Record, Record, StagingLostError, SupersededError, CancelledError, Record,
@@ -222,7 +222,7 @@ def test_persist_many_returns_each_result_in_order(
             assert found
             assert found.status is Status.STORED
     kept = {content_key(hashlib.sha256(contents[index]).hexdigest()) for index in (0, 1, 4, 6)}
-    assert set(objects(storage)) == kept
+    assert set(stored_keys(storage)) == kept
     size = len(CONTENT)
     assert COUNTER_BUFFER.drain() == {
         "esteira_stored_bytes_total": 2 * size + len(b"another") + len(b"last"),
@@ -249,9 +249,9 @@ def test_persist_many_restores_deleted_content_only(
                 catalogue.deletions.finish(noted)
             return written
 
-    work = [(first, VALIDATED), (second, carrying(b"second"))]
+    work = [(first, VALIDATED), (second, validated_for(b"second"))]
     paths = [staged, tmp_path / "second"]
     results = persist_many(work, paths=paths, storage=Withdrawn(storage.root), catalogue=catalogue)
     assert [isinstance(result, Record) for result in results] == [True, True]
     assert puts == [2, 1]
-    assert len(objects(storage)) == 2
+    assert len(stored_keys(storage)) == 2

@@ -31,7 +31,7 @@ BAD_KEYS = [
 ]
 
 
-def whole(storage: Storage, key: str) -> bytes:
+def read_all(storage: Storage, key: str) -> bytes:
     return b"".join(storage.chunks(key))
 
 
@@ -48,18 +48,18 @@ class StorageContract:
 
     def test_put_file_keeps_the_source_file(self, storage: Storage, staged: Path) -> None:
         storage.put_file(staged, KEY)
-        assert (storage.size(KEY), whole(storage, KEY)) == (7, b"content")
+        assert (storage.size(KEY), read_all(storage, KEY)) == (7, b"content")
         assert staged.read_bytes() == b"content"
 
     def test_put_of_the_same_content_changes_nothing(self, storage: Storage, staged: Path) -> None:
         assert storage.put_file(staged, KEY)
         assert not storage.put_file(staged, KEY)
-        assert whole(storage, KEY) == b"content"
+        assert read_all(storage, KEY) == b"content"
 
     def test_content_of_another_size_is_replaced(self, storage: Storage, staged: Path) -> None:
         storage.put_chunks([b"broken"], KEY)
         assert storage.put_file(staged, KEY)
-        assert whole(storage, KEY) == b"content"
+        assert read_all(storage, KEY) == b"content"
 
     def test_put_files_returns_the_result_of_each(self, storage: Storage, tmp_path: Path) -> None:
         contents = [b"first", b"second", b"first", b"third"]
@@ -73,7 +73,7 @@ class StorageContract:
         assert (results[1], results[3]) == (False, True)
         assert True in (results[0], results[2])  # both, if they are stored at the same time
         assert [type(result) for result in results[4:]] == [StagingLostError, PermanentError]
-        assert [whole(storage, key) for key in keys] == contents
+        assert [read_all(storage, key) for key in keys] == contents
         assert storage.size(KEY) is None
         assert storage.put_files([]) == []
 
@@ -101,18 +101,18 @@ class StorageContract:
         piece = os.urandom(100_001)
         count = self.big // len(piece)
         assert storage.put_chunks((piece for _ in range(count)), "intake/x") == count * len(piece)
-        assert whole(storage, "intake/x") == piece * count
+        assert read_all(storage, "intake/x") == piece * count
 
     @pytest.mark.parametrize("chunks", [[], [b""], [b"", b"a", b"", b"b"]])
     def test_empty_chunks_do_not_end_the_content(self, storage: Storage, chunks: list[bytes]) -> None:
         assert storage.put_chunks(chunks, KEY) == len(b"".join(chunks))
-        assert whole(storage, KEY) == b"".join(chunks)
+        assert read_all(storage, KEY) == b"".join(chunks)
         assert storage.size(KEY) == len(b"".join(chunks))
 
     def test_put_chunks_replaces_the_content(self, storage: Storage) -> None:
         storage.put_chunks([b"first"], KEY)
         storage.put_chunks([b"second"], KEY)
-        assert whole(storage, KEY) == b"second"
+        assert read_all(storage, KEY) == b"second"
 
     def test_failed_put_chunks_keeps_the_old_content(self, storage: Storage) -> None:
         def source() -> Iterator[bytes]:
@@ -123,13 +123,13 @@ class StorageContract:
         for key in (KEY, "intake/new"):
             with pytest.raises(ZeroDivisionError):
                 storage.put_chunks(source(), key)
-        assert whole(storage, KEY) == b"before"
+        assert read_all(storage, KEY) == b"before"
         assert storage.size("intake/new") is None
 
     def test_missing_content_has_no_size_and_no_chunks(self, storage: Storage) -> None:
         assert storage.size(KEY) is None
         with pytest.raises(PermanentError) as caught:
-            whole(storage, KEY)
+            read_all(storage, KEY)
         assert caught.value.code == Code.NO_SOURCE
 
     def test_delete_is_idempotent(self, storage: Storage, staged: Path) -> None:
@@ -168,7 +168,7 @@ class StorageContract:
         assert list(storage.list_older("intake", 1)) == ["intake/a"]
         storage.put_chunks([b"second"], "intake/a")
         assert not storage.delete_if_older("intake/a", 1)
-        assert whole(storage, "intake/a") == b"second"
+        assert read_all(storage, "intake/a") == b"second"
 
     def test_delete_if_older_deletes_old_content_only(self, storage: Storage) -> None:
         storage.put_chunks([b"x"], "intake/a")
@@ -189,7 +189,7 @@ class StorageContract:
         for use in (
             lambda: storage.put_file(staged, key),
             lambda: storage.put_chunks([b"x"], key),
-            lambda: whole(storage, key),
+            lambda: read_all(storage, key),
             lambda: storage.size(key),
             lambda: storage.url(key),
             lambda: storage.signed_url(key, method="GET", seconds=60),
@@ -210,7 +210,7 @@ class StorageContract:
         def read() -> None:
             while not done.is_set():
                 if storage.size(KEY) is not None:
-                    seen.append(whole(storage, KEY))
+                    seen.append(read_all(storage, KEY))
 
         def write(turn: int) -> None:
             for _ in range(5):
@@ -227,5 +227,5 @@ class StorageContract:
             thread.join()
         done.set()
         reader.join()
-        assert whole(storage, KEY) == content
+        assert read_all(storage, KEY) == content
         assert all(found == content for found in seen)

@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.errors import Code, PermanentError, RetryableError
 from pipeline.storage import FilePath, LocalStorage, content_key
-from tests.pipeline.storage.contract_storage import KEY, StorageContract, whole
+from tests.pipeline.storage.contract_storage import KEY, StorageContract, read_all
 
 
 def files(root: Path) -> list[Path]:
@@ -54,7 +54,7 @@ def test_file_is_copied_where_links_fail(
 
     monkeypatch.setattr(os, "link", refuse)
     storage.put_file(staged, KEY)
-    assert whole(storage, KEY) == b"content"
+    assert read_all(storage, KEY) == b"content"
     assert (storage.root / KEY).stat().st_ino != staged.stat().st_ino
     assert len(files(storage.root)) == 1
 
@@ -167,7 +167,7 @@ def test_full_disk_leaves_nothing_and_recovers(tmp_path: Path) -> None:
             storage.put_chunks((b"x" * 65536 for _ in range(64)), KEY)
         assert files(mount) == []
         storage.put_chunks([b"fits"], KEY)
-        assert whole(storage, KEY) == b"fits"
+        assert read_all(storage, KEY) == b"fits"
     finally:
         subprocess.run(["umount", mount], check=True)
 
@@ -182,14 +182,14 @@ def test_link_out_of_the_root_is_refused(storage: LocalStorage, tmp_path: Path) 
         lambda: storage.put_file(tmp_path / "outside" / "secret", "ln/new"),
         lambda: storage.put_file(tmp_path / "outside" / "secret", "ln/below/new"),
         lambda: storage.put_chunks([b"x"], "ln/new"),
-        lambda: whole(storage, "ln/secret"),
+        lambda: read_all(storage, "ln/secret"),
         lambda: storage.size("ln/secret"),
         lambda: storage.delete("ln/secret"),
     ):
         with pytest.raises(PermanentError):
             use()
     with pytest.raises(RetryableError):
-        whole(storage, "ab/one")
+        read_all(storage, "ab/one")
     assert storage.size("ab/one") is None
     assert [(path.name, path.read_bytes()) for path in files(tmp_path / "outside")] == [("secret", b"secret")]
 
@@ -198,7 +198,7 @@ def test_link_within_the_root_is_followed(storage: LocalStorage, staged: Path) -
     storage.put_chunks([b"x"], "there/x")
     (storage.root / "here").symlink_to("there")
     assert storage.put_file(staged, "here/y")
-    assert whole(storage, "there/y") == b"content"
+    assert read_all(storage, "there/y") == b"content"
 
 
 def test_leftovers_of_a_killed_process_are_removed(storage: LocalStorage) -> None:
@@ -234,7 +234,7 @@ def test_deleted_root_is_created_again(storage: LocalStorage, staged: Path) -> N
     storage.put_file(staged, KEY)
     shutil.rmtree(storage.root)
     storage.put_file(staged, KEY)
-    assert whole(storage, KEY) == b"content"
+    assert read_all(storage, KEY) == b"content"
 
 
 def test_url_is_a_file_url(storage: LocalStorage) -> None:
