@@ -30,7 +30,7 @@ def _give_children_default_signals() -> None:
     """Replaces ignored signals with a handler that does nothing.
 
     A script that runs the tests in the background (`scripts/test &`, nohup) passes on SIGINT, SIGQUIT or SIGHUP as
-    ignored. Children inherit that, and the tests that interrupt a child would wait for ever. A handler, unlike
+    ignored. Children inherit that, and the tests that interrupt a child would never end. A handler, unlike
     SIG_IGN, is reset to the default at exec, so that children get the default and pytest itself still ignores them.
     """
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):

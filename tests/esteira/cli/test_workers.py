@@ -14,14 +14,14 @@ MINUTE_MS = 60_000
 
 
 def beat(valkey: ValkeyServer) -> None:
-    belt = RedisQueue(connect(valkey.url, timeout_s=2), queues=["fetch"])
+    queue = RedisQueue(connect(valkey.url, timeout_s=2), queues=["fetch"])
     with ACTIVITY.working_on(["f" * 32], Stage.FETCH):
-        said = (
+        info = (
             WorkerIdentity(threads=4, queues=["fetch"])
             .current_info(sandbox_deaths=3)
             .model_copy(update={"host": "berlin"})
         )
-        belt.heartbeat("w", silence_ms=MINUTE_MS, info=said.model_dump_json())
+        queue.heartbeat("w", silence_ms=MINUTE_MS, info=info.model_dump_json())
 
 
 def test_workers_without_any_worker(installation: Installation) -> None:
