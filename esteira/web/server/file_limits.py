@@ -9,7 +9,11 @@ WANTED_FILES = 8192  # file descriptors for a thousand connections, as many sock
 
 
 def max_connections() -> int:
-    """How many HTTP connections a process keeps open: at most half of its file descriptors."""
+    """How many HTTP connections a process keeps open: at most half of its file descriptors.
+
+    The other half is for the work, and for connections that are accepted before older ones are closed: up to three
+    times the backlog (128) when many arrive at once.
+    """
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return MAX_CONNECTIONS if limit == resource.RLIM_INFINITY else max(1, min(MAX_CONNECTIONS, limit // 2))
 

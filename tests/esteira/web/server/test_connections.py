@@ -1,4 +1,4 @@
-"""Senders that are slow or say nothing do not hold up those who have something to say."""
+"""Slow and idle connections do not delay requests of others."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from typing import Any
 import pytest
 import uvicorn
 
-from esteira.web.server import connections
+from esteira.web.server import connections, file_limits
 from tests.support.system import RunningSystem
-from tests.support.valkey import free_port
 from tests.support.waiting import wait_until
 from tests.support.web_server import TOKEN, WebServer, web_server
 
@@ -25,24 +24,24 @@ HEAD = (
 ).encode()
 
 
-def quick_answers(server: WebServer, seconds: float) -> list[float]:
-    """How long each of many requests took that were made within so long; all of them are accepted."""
+def response_times(server: WebServer, seconds: float) -> list[float]:
+    """The response times of requests made one after another for `seconds`. All of them are accepted."""
     took = []
     until = time.monotonic() + seconds
-    while (began := time.monotonic()) < until:
-        assert server.post_media({**GOOD, "message_id": str(began)}).status == 202
-        took.append(time.monotonic() - began)
+    while (started := time.monotonic()) < until:
+        assert server.post_media({**GOOD, "message_id": str(started)}).status == 202
+        took.append(time.monotonic() - started)
     return took
 
 
 @contextlib.contextmanager
-def trickling(held: list[socket.socket]) -> Iterator[None]:
-    """A byte a second on each of these connections, until the server hangs up."""
+def trickling(slow: list[socket.socket]) -> Iterator[None]:
+    """Sends a byte a second on each of these connections until the block ends."""
     done = threading.Event()
 
     def trickle() -> None:
         while not done.wait(1):
-            for connection in held:
+            for connection in slow:
                 with contextlib.suppress(OSError):
                     connection.send(b"x")
 
@@ -53,78 +52,79 @@ def trickling(held: list[socket.socket]) -> Iterator[None]:
     finally:
         done.set()
         thread.join()
-        for connection in held:
+        for connection in slow:
             connection.close()
 
 
-def everything_from(connection: socket.socket, seconds: float) -> bytes:
-    """What the server says until it hangs up; a timeout if it does not."""
+def read_until_closed(connection: socket.socket, seconds: float) -> bytes:
+    """What the server sends until it closes the connection. Raises TimeoutError if it does not."""
     connection.settimeout(seconds)
-    said = b""
+    received = b""
     with contextlib.suppress(ConnectionResetError):
         while piece := connection.recv(4096):
-            said += piece
-    return said
+            received += piece
+    return received
 
 
-def test_fifty_bodies_of_a_byte_a_second_delay_nobody_and_end_in_time(system: RunningSystem) -> None:
+def test_fifty_slow_bodies_delay_no_other_request_and_time_out(system: RunningSystem) -> None:
     with web_server(system, hook_body_timeout_s="4") as server:
-        quick_answers(server, 0.5)
-        alone = quick_answers(server, 2)
+        response_times(server, 0.5)
+        alone = response_times(server, 2)
         slow = [server.connect() for _ in range(50)]
         for connection in slow:
             connection.sendall(HEAD)
         with trickling(slow):
-            beside = quick_answers(server, 3)
-            answers = [everything_from(connection, 5) for connection in slow]
-    assert statistics.median(beside) < 3 * statistics.median(alone) + 0.02
-    assert max(beside) < 2
+            meanwhile = response_times(server, 3)
+            answers = [read_until_closed(connection, 5) for connection in slow]
+    assert statistics.median(meanwhile) < 3 * statistics.median(alone) + 0.02
+    assert max(meanwhile) < 2
     for answer in answers:
         assert answer.startswith(b"HTTP/1.1 408 ")
         assert b"connection: close" in answer.lower()
         assert b'"bad_payload"' in answer
 
 
-def test_a_thousand_idle_connections_leave_room_for_those_who_ask(system: RunningSystem) -> None:
-    with web_server(system, files=400) as server, contextlib.ExitStack() as idle:
+def test_a_thousand_idle_connections_leave_room_for_requests(system: RunningSystem) -> None:
+    # 1024 descriptors: 512 connections, up to 384 that are accepted at once before older ones are closed, and the work.
+    with web_server(system, files=1024) as server, contextlib.ExitStack() as idle:
         for _ in range(1000):
             connection = idle.enter_context(server.connect())
             connection.setblocking(False)
-        assert statistics.median(quick_answers(server, 2)) < 1
-    assert "out of system resource" not in server.log_text()
+        assert statistics.median(response_times(server, 2)) < 1
+    assert "no file descriptors left" not in server.log_text()
 
 
-Patient = Callable[[], socket.socket]
+Connect = Callable[[], socket.socket]
 
 
 async def echo(scope: Any, receive: Any, send: Any) -> None:
-    """An app that answers at once, whatever the body."""
+    """An app that answers at once, without reading the body."""
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
     await send({"type": "http.response.body", "body": b"ok"})
 
 
 @pytest.fixture
-def patient(monkeypatch: pytest.MonkeyPatch) -> Iterator[Patient]:
-    """A server with little patience and little room, in a thread; gives connections to it."""
+def connect(monkeypatch: pytest.MonkeyPatch) -> Iterator[Connect]:
+    """Connects to a server in a thread with a short head timeout and at most three connections."""
     monkeypatch.setattr(connections, "HEAD_TIMEOUT_S", 0.4)
-    monkeypatch.setattr(connections, "MAX_CONNECTIONS", 3)
-    port = free_port()
-    config = uvicorn.Config(echo, port=port, http=connections.LimitedHttpProtocol, lifespan="off", log_config=None)
+    monkeypatch.setattr(file_limits, "MAX_CONNECTIONS", 3)
+    listener = socket.create_server(("127.0.0.1", 0))  # bound here: a free port could be taken until uvicorn binds it
+    config = uvicorn.Config(echo, http=connections.LimitedHttpProtocol, lifespan="off", log_config=None)
     server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
+    thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     thread.start()
     wait_until(lambda: server.started, 10)
     known = server.server_state.connections
 
-    def connect() -> socket.socket:
-        connection = opened.enter_context(socket.create_connection(("127.0.0.1", port), timeout=5))
-        mine = connection.getsockname()
-        # The kernel connects before the server knows of it, and the order in which it learns of them counts.
-        wait_until(lambda: any(mine == other.client for other in list(known)), 5)
+    def open_connection() -> socket.socket:
+        connection = opened.enter_context(socket.create_connection(listener.getsockname(), timeout=5))
+        address = connection.getsockname()
+        # The kernel connects before the server accepts, and the order in which the server accepts matters here.
+        wait_until(lambda: any(address == other.client for other in list(known)), 5)
         return connection
 
     with contextlib.ExitStack() as opened:
-        yield connect
+        yield open_connection
         server.should_exit = True
         thread.join(10)
 
@@ -133,25 +133,25 @@ REQUEST = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
 def answered(connection: socket.socket, *, times: int = 1) -> bool:
-    """Whether so many whole answers come."""
-    said = b""
-    while said.count(b"\r\n\r\nok") < times and (piece := connection.recv(4096)):
-        said += piece
-    return said.count(b"\r\n\r\nok") == times
+    """Whether this many complete responses arrive."""
+    received = b""
+    while received.count(b"\r\n\r\nok") < times and (piece := connection.recv(4096)):
+        received += piece
+    return received.count(b"\r\n\r\nok") == times
 
 
 @pytest.mark.parametrize("start", [b"", b"G", REQUEST[:-1], b"GET / HTTP/1.1\r\nHost: a\r\nX: "])
-def test_a_head_that_does_not_come_ends_the_connection(patient: Patient, start: bytes) -> None:
-    connection = patient()
+def test_connection_is_closed_when_its_head_does_not_arrive(connect: Connect, start: bytes) -> None:
+    connection = connect()
     connection.sendall(start)
-    began = time.monotonic()
-    with trickling_fast(connection):
-        assert everything_from(connection, 5) == b""
-    assert 0.3 < time.monotonic() - began < 2
+    started = time.monotonic()
+    with trickling_one(connection):
+        assert read_until_closed(connection, 5) == b""
+    assert 0.3 < time.monotonic() - started < 2
 
 
 @contextlib.contextmanager
-def trickling_fast(connection: socket.socket) -> Iterator[None]:
+def trickling_one(connection: socket.socket) -> Iterator[None]:
     done = threading.Event()
 
     def trickle() -> None:
@@ -166,8 +166,8 @@ def trickling_fast(connection: socket.socket) -> Iterator[None]:
     thread.join()
 
 
-def test_a_kept_connection_may_rest_and_ask_again(patient: Patient) -> None:
-    connection = patient()
+def test_kept_alive_connection_may_pause_between_requests(connect: Connect) -> None:
+    connection = connect()
     for _ in range(3):
         connection.sendall(REQUEST)
         assert answered(connection)
@@ -181,34 +181,34 @@ def test_a_kept_connection_may_rest_and_ask_again(patient: Patient) -> None:
     assert answered(connection)
 
 
-def test_a_second_head_has_no_more_time_than_the_first(patient: Patient) -> None:
-    connection = patient()
+def test_second_head_has_the_same_time_limit_as_the_first(connect: Connect) -> None:
+    connection = connect()
     connection.sendall(REQUEST)
     assert answered(connection)
-    with trickling_fast(connection):
-        assert everything_from(connection, 5) == b""
+    with trickling_one(connection):
+        assert read_until_closed(connection, 5) == b""
 
 
-def test_a_body_that_nobody_wants_is_not_waited_for(patient: Patient) -> None:
-    connection = patient()
+def test_body_after_the_response_is_not_awaited(connect: Connect) -> None:
+    connection = connect()
     connection.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n")
     assert answered(connection)
-    began = time.monotonic()
-    with trickling_fast(connection):
-        assert everything_from(connection, 5) == b""
-    assert time.monotonic() - began < 2
+    started = time.monotonic()
+    with trickling_one(connection):
+        assert read_until_closed(connection, 5) == b""
+    assert time.monotonic() - started < 2
 
 
-def test_the_one_that_idles_longest_makes_room(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_new_connection_replaces_the_longest_idle_one(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "HEAD_TIMEOUT_S", 60)
-    first, second, third = (patient() for _ in range(3))
+    first, second, third = (connect() for _ in range(3))
     for connection in (second, first):
         connection.sendall(REQUEST)
         assert answered(connection)
-    fourth = patient()
+    fourth = connect()
     fourth.sendall(REQUEST)
     assert answered(fourth)
-    assert everything_from(third, 5) == b""
+    assert read_until_closed(third, 5) == b""
     for connection in (first, second):
         connection.sendall(REQUEST)
         assert answered(connection)
