@@ -1,4 +1,4 @@
-"""The listener of docs/listener.md, run as it stands there."""
+"""The Python listener of docs/listener.md works as printed."""
 
 from __future__ import annotations
 
@@ -22,16 +22,14 @@ def listener() -> dict[str, Any]:
     return names
 
 
-def test_a_message_becomes_an_attachment(listener: dict[str, Any]) -> None:
+def test_listener_builds_an_attachment(listener: dict[str, Any]) -> None:
     made = listener["attachment"](MESSAGE, "shop")
     assert (made.session, made.message_id, made.kind, made.url) == ("shop", "m1", "image", "https://media.example/x")
     assert made.media_key
 
 
 @pytest.mark.parametrize(("change", "field"), [({"type": "vcard"}, "kind"), ({"deprecatedMms3Url": ""}, "url")])
-def test_a_message_that_is_no_attachment_is_told_by_its_field(
-    listener: dict[str, Any], change: dict[str, str], field: str
-) -> None:
+def test_listener_names_the_wrong_field(listener: dict[str, Any], change: dict[str, str], field: str) -> None:
     with pytest.raises(PayloadError) as caught:
         listener["attachment"](MESSAGE | change, "shop")
     assert caught.value.field == field

@@ -1,4 +1,4 @@
-"""The receivers' code in docs/webhooks.md takes what Esteira sends, and nothing else."""
+"""The receivers in docs/webhooks.md accept what Esteira signs, and nothing else."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def block(language: str) -> str:
 
 
 def sent(*secrets: str) -> dict[str, str]:
-    """The headers of an event that is signed with these."""
+    """The headers of an event signed with these secrets."""
     caught: dict[str, str] = {}
 
     class Catching(HttpClient):
@@ -65,7 +65,7 @@ def in_node(headers: dict[str, str], body: str, secret: str) -> Any:
 
 
 @pytest.mark.parametrize("event_of", [in_python, in_node])
-def test_a_receiver_that_copies_it_takes_what_is_signed_and_nothing_else(event_of: Callable[..., Any]) -> None:
+def test_documented_receivers_accept_only_signed_events(event_of: Callable[..., Any]) -> None:
     event = json.loads(BODY)
     both = sent(SECRET, OLDER)
     assert event_of(sent(SECRET), BODY, SECRET) == event

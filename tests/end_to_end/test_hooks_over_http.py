@@ -1,4 +1,4 @@
-"""`esteira start` with its web app: what is handed over by HTTP comes to its end, whoever repeats or forges it."""
+"""`esteira start` with its web app: attachments from HTTP hooks are processed once."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def installation(module_valkey: ValkeyServer) -> Iterator[Installation]:
 
 
 def ask(installation: Installation, path: str, given: Any = None, *, token: str = TOKEN) -> tuple[int, Any]:
-    """Status and JSON of an answer; what is given is posted."""
+    """The status and JSON of a response. With `given` the request is a POST."""
     body = None if given is None else json.dumps(given).encode()
     request = urllib.request.Request(f"http://127.0.0.1:{installation.env['PORT']}{path}", body)
     request.add_header("Authorization", f"Bearer {token}")
@@ -39,7 +39,7 @@ def ask(installation: Installation, path: str, given: Any = None, *, token: str 
         return 0, None
 
 
-def test_a_batch_over_http_is_stored_once_and_counted(installation: Installation, media: MediaServer) -> None:
+def test_batch_over_http_is_stored_once_and_counted(installation: Installation, media: MediaServer) -> None:
     media.files |= {name: pictures.jpeg() for name in "abc"}
     batch = [{"session": "web", "message_id": name, "url": media.url(name), "kind": "image"} for name in media.files]
     with start_esteira(installation, "--workers", "1"):

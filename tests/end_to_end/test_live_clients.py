@@ -1,4 +1,4 @@
-"""Endings reach Socket.IO's own JavaScript clients: those who may hear of them, all of them, once and in order."""
+"""Events reach Socket.IO's own JavaScript clients: those that may see them, all of them, once and in order."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def session_token(settings: Settings, session: str, *, seconds: float = 3600) ->
     return TokenSigner(SecretStr(TOKEN)).session_token(session, days=seconds / 86400)
 
 
-def teller(settings: Settings) -> Callable[[Outcome], None]:
-    """Announces as a worker does."""
-    tell = live.build(settings, HttpClient())
-    assert tell
-    return tell
+def publisher(settings: Settings) -> Callable[[Outcome], None]:
+    """Publishes events as a worker does."""
+    publish = live.build(settings, HttpClient())
+    assert publish
+    return publish
 
 
 @pytest.fixture
@@ -47,9 +47,7 @@ def server(system: RunningSystem) -> Iterator[WebServer]:
         yield running
 
 
-def test_what_workers_finish_reaches_those_who_may_hear_of_it_and_nobody_else(
-    system: RunningSystem, server: WebServer
-) -> None:
+def test_clients_get_only_the_events_of_their_session(system: RunningSystem, server: WebServer) -> None:
     shop, other = session_token(system.settings, "shop"), session_token(system.settings, "other")
     picture = base64.b64encode(photo()).decode()
     auths = [{"token": TOKEN}, {"token": shop}, {"token": other}]
@@ -73,7 +71,7 @@ def test_what_workers_finish_reaches_those_who_may_hear_of_it_and_nobody_else(
         assert set(payload) == {part.name for part in fields(Outcome)} - {"source"}
 
 
-def test_a_client_as_it_comes_polls_first_and_then_has_a_websocket(system: RunningSystem, server: WebServer) -> None:
+def test_default_client_polls_and_upgrades_to_a_websocket(system: RunningSystem, server: WebServer) -> None:
     with clients(url_of(server), [{"token": TOKEN}]) as listening:
         listening.wait("connect")
 
@@ -83,20 +81,20 @@ def test_a_client_as_it_comes_polls_first_and_then_has_a_websocket(system: Runni
             return told[-1]["name"] == "websocket"
 
         wait_until(upgraded, 10)
-        teller(system.settings)(outcome())
+        publisher(system.settings)(outcome())
         listening.wait("event")
     with clients(url_of(server), [{"token": TOKEN}], transports=["polling"]) as polling:
         polling.wait("connect")
-        teller(system.settings)(outcome())
+        publisher(system.settings)(outcome())
         polling.wait("event")
 
 
-def test_who_shows_no_token_is_refused_with_a_code(system: RunningSystem, server: WebServer) -> None:
+def test_client_without_a_valid_token_is_refused(system: RunningSystem, server: WebServer) -> None:
     expired = session_token(system.settings, "shop", seconds=-10)
     auths = [{}, {"token": "wrong"}, {"token": expired}, {"token": {"$": 1}}, {"token": "ü"}]
     with clients(url_of(server), [*auths, {"token": TOKEN, "since": 5}], **WEBSOCKET) as listening:
         refused = listening.wait("refused", 6)
-        teller(system.settings)(outcome())
+        publisher(system.settings)(outcome())
         time.sleep(0.5)
         assert not listening.what("connect")
         assert not listening.what("event")
@@ -105,28 +103,26 @@ def test_who_shows_no_token_is_refused_with_a_code(system: RunningSystem, server
     assert expired not in server.log_text()
 
 
-def test_a_token_that_expires_ends_its_socket_and_no_other(system: RunningSystem, server: WebServer) -> None:
+def test_expired_token_disconnects_only_its_client(system: RunningSystem, server: WebServer) -> None:
     short, long = (session_token(system.settings, "shop", seconds=seconds) for seconds in (3, 300))
     with clients(url_of(server), [{"token": short}, {"token": long}], **WEBSOCKET) as listening:
         listening.wait("connect", 2)
         [ended] = listening.wait("disconnect")
         assert (ended["client"], ended["reason"]) == (0, "io server disconnect")
         told = outcome()
-        teller(system.settings)(told)
+        publisher(system.settings)(told)
         listening.wait("event")
         assert (listening.ids(0), listening.ids(1)) == ([], [told.event_id])
 
 
-def test_whoever_drops_out_again_and_again_hears_of_everything_once_and_in_order(
-    system: RunningSystem, server: WebServer
-) -> None:
-    tell, shop = teller(system.settings), session_token(system.settings, "shop")
+def test_reconnecting_clients_get_every_event_once_and_in_order(system: RunningSystem, server: WebServer) -> None:
+    publish, shop = publisher(system.settings), session_token(system.settings, "shop")
     sessions = ("shop", "other", "shop", "shop")
     told = [outcome(session=sessions[number % 4]) for number in range(400)]
 
     def announce() -> None:
         for one in told:
-            tell(one)
+            publish(one)
             time.sleep(0.005)
 
     with clients(url_of(server), [{"token": TOKEN}, {"token": shop}], **WEBSOCKET) as listening:
@@ -136,7 +132,7 @@ def test_whoever_drops_out_again_and_again_hears_of_everything_once_and_in_order
         while announcing.is_alive():
             time.sleep(0.15)
             for client in (0, 1):
-                if listening.ids(client):  # who has heard nothing yet has no event to come back with
+                if listening.ids(client):  # before its first event a client has no id to resume from
                     listening.act("drop", client)
         announcing.join()
         expected = [[one.event_id for one in told], [one.event_id for one in told if one.session == "shop"]]
@@ -144,31 +140,31 @@ def test_whoever_drops_out_again_and_again_hears_of_everything_once_and_in_order
         assert len(listening.what("disconnect")) > 6
 
 
-def test_a_web_app_that_starts_anew_tells_what_was_missed(system: RunningSystem) -> None:
+def test_restarted_web_app_sends_missed_events(system: RunningSystem) -> None:
     """F22."""
-    tell, told = teller(system.settings), [outcome() for _ in range(30)]
+    publish, told = publisher(system.settings), [outcome() for _ in range(30)]
     with web_server(system) as first, clients(url_of(first), [{"token": TOKEN}] * 20, **WEBSOCKET) as listening:
         listening.wait("connect", 20)
-        tell(told[0])
+        publish(told[0])
         listening.wait("event", 20)
         first.terminate()
         listening.wait("disconnect", 20)
         for one in told[1:20]:
-            tell(one)
+            publish(one)
         with web_server(system, port=str(first.port)):
             listening.wait("connect", 40)
             for one in told[20:]:
-                tell(one)
+                publish(one)
             expected = [one.event_id for one in told]
             wait_until(lambda: all(listening.ids(client) == expected for client in range(20)), 30)
 
 
-def test_who_was_away_for_too_long_is_told_of_the_gap(make_system: Callable[..., RunningSystem]) -> None:
+def test_client_that_missed_too_much_gets_a_gap_event(make_system: Callable[..., RunningSystem]) -> None:
     system = make_system(event_history="20")
-    tell = teller(system.settings)
+    publish = publisher(system.settings)
     told = [outcome() for _ in range(50)]
     for one in told:
-        tell(one)
+        publish(one)
     with web_server(system) as server:
         sinces = [told[10].event_id, told[35].event_id, "never"]
         auths = [{"token": TOKEN, "since": since} for since in sinces]
@@ -182,58 +178,56 @@ def test_who_was_away_for_too_long_is_told_of_the_gap(make_system: Callable[...,
     assert caught_up == [one.event_id for one in told[36:]]
 
 
-def test_several_web_processes_tell_everybody_and_let_nobody_poll(system: RunningSystem) -> None:
-    tell = teller(system.settings)
+def test_several_web_processes_send_all_events_and_refuse_polling(system: RunningSystem) -> None:
+    publish = publisher(system.settings)
     with web_server(system, web_workers="2") as server:
         with clients(url_of(server), [{"token": TOKEN}] * 12, **WEBSOCKET) as listening:
             listening.wait("connect", 12)
             told = [outcome() for _ in range(60)]
             for number, one in enumerate(told):
-                tell(one)
+                publish(one)
                 if number % 10 == 9:
                     listening.wait("event", client=number % 12)
-                    listening.act("drop", number % 12)  # it may come back to the other process
+                    listening.act("drop", number % 12)  # it may reconnect to the other process
             expected = [one.event_id for one in told]
             wait_until(lambda: all(listening.ids(client) == expected for client in range(12)), 20)
         with clients(url_of(server), [{"token": TOKEN}], transports=["polling"]) as polling:
             polling.wait("refused")
 
 
-def test_events_go_on_after_redis_and_nobody_is_held_up_meanwhile(
-    own_valkey: ValkeyServer, system: RunningSystem
-) -> None:
+def test_events_continue_after_a_redis_outage(own_valkey: ValkeyServer, system: RunningSystem) -> None:
     system = system.with_redis(own_valkey.url)
-    tell = teller(system.settings)
+    publish = publisher(system.settings)
     before, during, after = ([outcome() for _ in range(10)] for _ in range(3))
     with web_server(system) as server, clients(url_of(server), [{"token": TOKEN}], **WEBSOCKET) as listening:
         listening.wait("connect")
         for one in before:
-            tell(one)
+            publish(one)
         listening.wait("event", 10)
         own_valkey.stop()
         began = time.monotonic()
         for one in during:
-            tell(one)
-        assert time.monotonic() - began < 2  # one waits for a moment, none of the others does
+            publish(one)
+        assert time.monotonic() - began < 2  # the first call waits for a moment, the others do not
         own_valkey.start()
         for one in after:
-            tell(one)
+            publish(one)
         wait_until(lambda: len(listening.ids()) == 30, 30)
         assert listening.ids() == [one.event_id for one in [*before, *during, *after]]
         assert "esteira.gap" not in listening.names()
     system.close()
 
 
-def test_a_redis_that_forgets_everything_is_told_of_as_a_gap(own_valkey: ValkeyServer, system: RunningSystem) -> None:
+def test_emptied_redis_causes_a_gap_event(own_valkey: ValkeyServer, system: RunningSystem) -> None:
     system = system.with_redis(own_valkey.url)
-    tell = teller(system.settings)
+    publish = publisher(system.settings)
     with web_server(system) as server, clients(url_of(server), [{"token": TOKEN}], **WEBSOCKET) as listening:
         listening.wait("connect")
-        tell(outcome())
+        publish(outcome())
         listening.wait("event")
         own_valkey.client().flushall()
         told = outcome()
-        tell(told)
+        publish(told)
         wait_until(lambda: told.event_id in listening.ids(), 20)
         assert listening.names() == ["media.done", "esteira.gap", "media.done"]
     system.close()

@@ -1,4 +1,4 @@
-"""The clients and the Node server of docs/events.md, run as they stand there."""
+"""The clients and the Node server in docs/events.md work as printed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def code(section: str, language: str) -> str:
 
 
 def javascript(text: str, folder: Path) -> list[str]:
-    """The command that runs it, with the packages of tests/node."""
+    """The command that runs JavaScript with the packages of tests/node."""
     (folder / "package.json").write_text('{"type": "module"}')
     (folder / "node_modules").symlink_to(node_folder() / "node_modules")
     (folder / "page.mjs").write_text(text)
@@ -46,15 +46,15 @@ def python(text: str, folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize(("language", "command"), [("javascript", javascript), ("python", python)])
-def test_a_client_of_the_page_hears_of_an_ending(
+def test_documented_clients_receive_events(
     system: RunningSystem,
     server: WebServer,
     tmp_path: Path,
     language: str,
     command: Callable[[str, Path], list[str]],
 ) -> None:
-    tell = live.build(system.settings, HttpClient())
-    assert tell
+    publish = live.build(system.settings, HttpClient())
+    assert publish
     env = system.env | {"ESTEIRA_URL": f"http://127.0.0.1:{server.port}", "ESTEIRA_TOKEN": TOKEN}
     said = tmp_path / "said"
     with said.open("wb") as out:
@@ -63,11 +63,11 @@ def test_a_client_of_the_page_hears_of_an_ending(
 
         def heard() -> bool:
             assert client.poll() is None, said.read_text()
-            tell(outcome(session="shop", name="a.jpg"))
+            publish(outcome(session="shop", name="a.jpg"))
             return "media.done shop m" in said.read_text()
 
         wait_until(heard, 30)
-        tell(outcome(session="shop", kind="media.failed", error={"code": "broken", "message": "cut off"}))
+        publish(outcome(session="shop", kind="media.failed", error={"code": "broken", "message": "cut off"}))
         wait_until(lambda: "media.failed shop m" in said.read_text(), 10)
     finally:
         client.kill()
@@ -76,12 +76,12 @@ def test_a_client_of_the_page_hears_of_an_ending(
     assert len(lines) == len(set(lines))
 
 
-def test_the_node_server_of_the_page_hands_them_on(
+def test_documented_node_server_forwards_events(
     make_system: Callable[..., RunningSystem], valkey: ValkeyServer, tmp_path: Path
 ) -> None:
     system = make_system(notify_node_socketio="true")
-    tell: Callable[[Outcome], None] | None = node_socketio.build(system.settings, HttpClient())
-    assert tell
+    publish: Callable[[Outcome], None] | None = node_socketio.build(system.settings, HttpClient())
+    assert publish
     port = free_port()
     env = system.env | {"REDIS_URL": valkey.url, "PORT": str(port)}
     process = subprocess.Popen(javascript(code("Into a Node server", "javascript"), tmp_path), env=env)
@@ -89,7 +89,7 @@ def test_the_node_server_of_the_page_hands_them_on(
         with clients(f"http://127.0.0.1:{port}", [{"session": "shop"}, {"session": "other"}]) as listening:
             listening.wait("connect", 2)
             told = outcome(session="shop")
-            tell(told)
+            publish(told)
             listening.wait("event")
             assert (listening.ids(0), listening.ids(1)) == ([told.event_id], [])
     finally:

@@ -1,4 +1,4 @@
-"""What clients do to the live events that they should not do: it costs themselves, and nobody else."""
+"""Hostile live clients affect only themselves."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ def well_behaved(server: WebServer) -> Iterator[NodeClients]:
         yield listening
 
 
-def told(system: RunningSystem, *, times: int = 1, **fields: str) -> list[str]:
-    """Announces so many endings; their event ids."""
-    tell = live.build(system.settings, HttpClient())
-    assert tell
+def publish(system: RunningSystem, *, times: int = 1, **fields: str) -> list[str]:
+    """Publishes `times` events. Returns their ids."""
+    send = live.build(system.settings, HttpClient())
+    assert send
     given = [outcome(**fields) for _ in range(times)]
     for one in given:
-        tell(one)
+        send(one)
     return [one.event_id for one in given]
 
 
-def ended(one: websocket.WebSocket) -> bool:
-    """Whether the server ends a connection within ten seconds."""
+def is_closed(one: websocket.WebSocket) -> bool:
+    """Whether the server closes a connection within ten seconds."""
     with contextlib.suppress(websocket.WebSocketTimeoutException):
         try:
             while one.recv_data()[0] != websocket.ABNF.OPCODE_CLOSE:
@@ -62,32 +62,30 @@ def ended(one: websocket.WebSocket) -> bool:
     return False
 
 
-def test_garbage_and_the_rooms_of_others_get_a_client_nothing(
+def test_client_cannot_join_the_rooms_of_others(
     system: RunningSystem, server: WebServer, well_behaved: NodeClients
 ) -> None:
     token = TokenSigner(SecretStr(TOKEN)).session_token("shop", days=1)
-    with authenticated_socket(server.port, token=token, room="session:other", session="other") as nosy:
+    with authenticated_socket(server.port, token=token, room="session:other", session="other") as curious:
         for said in ("join", "enter_room", "subscribe", "connect", "disconnect", "message"):
-            nosy.send(f'42["{said}","session:other"]')
-            nosy.send(f'421["{said}",{{"room":"everything","session":"other"}}]')
+            curious.send(f'42["{said}","session:other"]')
+            curious.send(f'421["{said}",{{"room":"everything","session":"other"}}]')
         for said in ("40{", "451-[", "99", "b!!", "0{}", "\x00", "40/other,{}", "2" * 10_000):
-            nosy.send(said)
-        nosy.send_binary(b"\xff" * 1000)
-        ids = told(system, session="other") + told(system, session="shop")
-        nosy.settimeout(3)
+            curious.send(said)
+        curious.send_binary(b"\xff" * 1000)
+        ids = publish(system, session="other") + publish(system, session="shop")
+        curious.settimeout(3)
         heard = []
         with contextlib.suppress(websocket.WebSocketTimeoutException):
             while True:
-                heard.append(nosy.recv())
+                heard.append(curious.recv())
     assert [json.loads(one[2:])[1]["event_id"] for one in heard if one.startswith("42")] == ids[1:]
     wait_until(lambda: well_behaved.ids() == ids, 10)
     assert "Traceback" not in server.log_text()
     assert "session:other" not in server.log_text()
 
 
-def test_floods_and_huge_messages_end_the_connection_they_come_by(
-    system: RunningSystem, server: WebServer, well_behaved: NodeClients
-) -> None:
+def test_flooding_clients_are_disconnected(system: RunningSystem, server: WebServer, well_behaved: NodeClients) -> None:
     before = memory_of(server)
     with (
         authenticated_socket(server.port, token=TOKEN) as flooding,
@@ -98,28 +96,28 @@ def test_floods_and_huge_messages_end_the_connection_they_come_by(
                 flooding.send('42["flood"]')
         with contextlib.suppress(OSError):
             huge.send("40" + "x" * 3 * MB)
-        assert ended(flooding)
-        assert ended(huge)
+        assert is_closed(flooding)
+        assert is_closed(huge)
     assert memory_of(server) - before < 30 * MB
-    ids = told(system)
+    ids = publish(system)
     wait_until(lambda: well_behaved.ids() == ids, 10)
     assert "Traceback" not in server.log_text()
 
 
-def test_who_does_not_say_who_it_is_may_not_stay(
+def test_unauthenticated_clients_are_disconnected(
     system: RunningSystem, server: WebServer, well_behaved: NodeClients
 ) -> None:
     with raw_socket(server.port, timeout_s=30) as silent, raw_socket(server.port, timeout_s=30) as wrong:
         wrong.send('40{"token":"wrong"}')
         assert wrong.recv().startswith("44{")
-        assert ended(silent)
-        assert ended(wrong)
-    ids = told(system)
+        assert is_closed(silent)
+        assert is_closed(wrong)
+    ids = publish(system)
     wait_until(lambda: well_behaved.ids() == ids, 10)
-    assert not well_behaved.what("disconnect")  # a socket may be silent for longer than a request's head
+    assert not well_behaved.what("disconnect")  # the time limit of a request head does not apply to sockets
 
 
-def test_strangers_make_room_for_who_has_a_token(system: RunningSystem) -> None:
+def test_authenticated_clients_replace_unauthenticated_ones(system: RunningSystem) -> None:
     with web_server(system, socket_clients="5") as server, contextlib.ExitStack() as opened:
         guests = [opened.enter_context(authenticated_socket(server.port, token=TOKEN)) for _ in range(2)]
         for _ in range(20):
@@ -128,19 +126,19 @@ def test_strangers_make_room_for_who_has_a_token(system: RunningSystem) -> None:
             time.sleep(0.02)
         guests += [opened.enter_context(authenticated_socket(server.port, token=TOKEN)) for _ in range(3)]
         wait_until(lambda: refused(server), 20)
-        [one] = told(system)
+        [one] = publish(system)
         for guest in guests:
             assert one in guest.recv()
 
 
 def refused(server: WebServer) -> bool:
-    """Whether there is no room even for a stranger."""
+    """Whether unauthenticated clients are refused."""
     with contextlib.suppress(websocket.WebSocketBadStatusException), raw_socket(server.port):
         return False
     return server.request("GET", "/socket.io/?EIO=4&transport=polling").status == 503
 
 
-def test_who_does_not_read_costs_a_bounded_amount_and_delays_nobody(make_system: Callable[..., RunningSystem]) -> None:
+def test_clients_that_do_not_read_use_bounded_memory(make_system: Callable[..., RunningSystem]) -> None:
     system = make_system(event_history="5000")
     everything = {"token": TOKEN}
     with web_server(system) as server, clients(f"http://127.0.0.1:{server.port}", [everything]) as well_behaved:
@@ -150,13 +148,13 @@ def test_who_does_not_read_costs_a_bounded_amount_and_delays_nobody(make_system:
             for _ in range(10):
                 deaf = opened.enter_context(authenticated_socket(server.port, token=TOKEN))
                 deaf.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            ids = told(system, times=4000, caption="x" * 4000)
+            ids = publish(system, times=4000, caption="x" * 4000)
             wait_until(lambda: well_behaved.ids() == ids, 60)
             wait_until(lambda: server.log_text().count("does not read") == 10, 60)
             assert memory_of(server) - before < 150 * MB
 
 
-def test_a_page_of_another_site_may_not_connect_unless_it_is_named(system: RunningSystem) -> None:
+def test_other_origins_must_be_configured(system: RunningSystem) -> None:
     with web_server(system, socket_origins="https://app.example.com") as server:
         for origin, status in (
             ("https://evil.example", 400),
@@ -170,7 +168,7 @@ def test_a_page_of_another_site_may_not_connect_unless_it_is_named(system: Runni
             assert "access-control-allow-credentials" not in reply.headers
 
 
-def test_a_thousand_clients_hear_of_it(system: RunningSystem, server: WebServer) -> None:
+def test_thousand_clients_get_every_event(system: RunningSystem, server: WebServer) -> None:
     if resource.getrlimit(resource.RLIMIT_NOFILE)[1] < 8192:
         pytest.skip("not so many file descriptors here")
     before = memory_of(server)
@@ -178,7 +176,7 @@ def test_a_thousand_clients_hear_of_it(system: RunningSystem, server: WebServer)
     with clients(f"http://127.0.0.1:{server.port}", auths, transports=["websocket"], timeout=60_000) as listening:
         listening.wait("connect", 1000, within_s=90)
         assert server.request("GET", "/healthz").status == 200
-        ids = told(system, times=2)
+        ids = publish(system, times=2)
         listening.wait("event", 2000, within_s=60)
         assert all(listening.ids(client) == ids for client in range(1000))
         assert memory_of(server) - before < 150 * MB

@@ -1,4 +1,4 @@
-"""The Node listener of docs/listener.md, run by node as it stands there, against the real web app and workers."""
+"""The Node listener of docs/listener.md works as printed, with the real web app and workers."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def node() -> str:
 
 @pytest.fixture
 def listener(tmp_path: Path) -> Path:
-    """A folder with the page's files under their names, and the gateway's function beside them."""
+    """A folder with the files of the page, and the function of the gateway."""
     found = [one.code for one in blocks("listener.md", "In Node") if one.language == "javascript"]
     for code in found:
         head = code.splitlines()[0]
@@ -55,7 +55,7 @@ def listener(tmp_path: Path) -> Path:
 
 
 def run(node: str, folder: Path, code: str, **env: str) -> subprocess.CompletedProcess[str]:
-    """Runs some lines of the listener's own to their end."""
+    """Runs JavaScript that imports the listener's files."""
     (folder / "driver.mjs").write_text(code)
     command = [node, "driver.mjs"]
     return subprocess.run(
@@ -70,7 +70,7 @@ def handed_over(node: str, folder: Path, message: dict[str, Any], url: str) -> s
 
 
 def photo_message(number: int) -> tuple[dict[str, Any], bytes]:
-    """A message as WPPConnect's client gives it to its listener, and what WhatsApp's servers hold for it."""
+    """A message as WPPConnect passes it to its listener, and the encrypted file on WhatsApp's servers."""
     sealed = encrypt(media_file("photo.jpg"))
     hashes = {"filehash": sealed.file_sha256, "encFilehash": sealed.file_enc_sha256}
     message = {
@@ -90,7 +90,7 @@ def photo_message(number: int) -> tuple[dict[str, Any], bytes]:
 
 @contextmanager
 def listening(node: str, folder: Path, port: int, env: dict[str, str]) -> Iterator[Path]:
-    """The page's receiver of announcements; what was done is written into a file, an id a line."""
+    """The event receiver of the page. It writes a line with id and URL for each `media.done`."""
     told = folder / "done"
     told.touch()
     client = "{ downloadMedia: async () => `data:image/jpeg;base64,${readFileSync('again.jpg', 'base64')}` }"
@@ -112,7 +112,7 @@ def listening(node: str, folder: Path, port: int, env: dict[str, str]) -> Iterat
 
 @pytest.fixture
 def around(module_valkey: ValkeyServer) -> Iterator[tuple[Installation, str, WhatsAppServer, int]]:
-    """A running Esteira that announces to a port of its own; its URL, WhatsApp's servers, that port."""
+    """A running Esteira with a webhook: its folder, its URL, WhatsApp's servers, and the port of the webhook."""
     port, receiver = free_port(), free_port()
     with ExitStack() as stack:
         whatsapp = stack.enter_context(WhatsAppServer())
@@ -127,7 +127,7 @@ def around(module_valkey: ValkeyServer) -> Iterator[tuple[Installation, str, Wha
 
 
 def is_up(url: str) -> bool:
-    """Whether somebody listens there."""
+    """Whether a server answers at this URL."""
     try:
         return httpx.get(url).is_success
     except httpx.TransportError:
@@ -135,7 +135,7 @@ def is_up(url: str) -> bool:
 
 
 @pytest.mark.slow
-def test_a_message_is_handed_over_and_its_file_comes_even_after_it_has_expired(
+def test_listener_hands_messages_over_and_uploads_expired_ones_again(
     node: str, listener: Path, around: tuple[Installation, str, WhatsAppServer, int]
 ) -> None:
     installation, url, whatsapp, receiver = around
@@ -159,7 +159,7 @@ def test_a_message_is_handed_over_and_its_file_comes_even_after_it_has_expired(
         assert Path(httpx.URL(done[media_id]).path).read_bytes() == media_file("photo.jpg")
 
 
-def test_a_message_without_media_has_no_id_and_a_repeat_has_the_same(node: str, listener: Path) -> None:
+def test_message_without_media_has_no_id(node: str, listener: Path) -> None:
     with MediaServer() as server:
         nothing = json.dumps({"accepted": [], "ignored": 1}).encode()
         server.answers["hooks/wppconnect"] = Answer(202, {"Content-Type": "application/json"}, nothing)
@@ -170,7 +170,7 @@ def test_a_message_without_media_has_no_id_and_a_repeat_has_the_same(node: str, 
     assert json.loads(request.body) == {"event": "onmessage", "session": "shop", "type": "chat", "body": "Oi"}
 
 
-def test_what_was_not_written_down_is_tried_again_and_then_told(node: str, listener: Path) -> None:
+def test_listener_retries_503_and_reports_refusals(node: str, listener: Path) -> None:
     busy = Answer(503, {"Retry-After": "0"}, b'{"error": {"code": "catalogue"}}')
     good = Answer(202, {"Content-Type": "application/json"}, b'{"accepted": [{"id": "abc"}], "ignored": 0}')
     with MediaServer() as server:
@@ -200,7 +200,7 @@ def test_what_was_not_written_down_is_tried_again_and_then_told(node: str, liste
         ({"webhook-id": "another"}, False),
     ],
 )
-def test_only_what_esteira_signed_is_an_event(
+def test_listener_accepts_only_signed_events(
     node: str, listener: Path, change: dict[str, str | None], known: bool
 ) -> None:
     body = '{"type":"media.done","caption":"São João"}'

@@ -25,7 +25,7 @@ from pipeline.models import Record, Stage, Status
 from pipeline.outage import Outage
 from pipeline.steps.preview import Content, content_of
 from pipeline.storage import thumbnail_key
-from tests.esteira.web.api.test_media_content import holding
+from tests.esteira.web.api.test_media_content import stored_media
 from tests.support.samples import sample
 from tests.support.system import RunningSystem, photo
 from tests.support.waiting import wait_until
@@ -340,7 +340,7 @@ def test_preview_job_waits_while_the_catalogue_is_locked(system: RunningSystem) 
 
 
 def test_broken_content_is_stored_as_failed_preview_and_the_worker_continues(system: RunningSystem) -> None:
-    broken = holding(system, b"no picture at all")
+    broken = stored_media(system, b"no picture at all")
     assert request_preview(system.queue, broken)
     with system.workers() as workers:
         wait_until(lambda: preview_of(system, broken), 60)

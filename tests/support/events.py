@@ -1,4 +1,4 @@
-"""Endings as workers announce them, without the work."""
+"""Outcomes as workers publish them, without the work."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _number = itertools.count(1)
 
 
 def outcome(*, session: str = "shop", kind: str = "media.done", **fields: Any) -> Outcome:
-    """An announcement that no other call makes."""
+    """A new outcome; each call returns another one."""
     number = next(_number)
     given = {"event_id": f"{number:032x}", "id": f"{number:032d}", "message_id": f"m{number}", **fields}
     return Outcome(type=kind, at="2026-01-01T00:00:00.000Z", session=session, **given)

@@ -1,4 +1,4 @@
-"""JSON of any shape, and real payloads with something else in one of their places."""
+"""Hypothesis strategies: JSON of any shape, and real payloads with some values replaced."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ANY_JSON: st.SearchStrategy[Any] = st.recursive(
 
 
 def mutations(samples: list[Any]) -> st.SearchStrategy[Any]:
-    """One of the samples, with other JSON in up to three of its places."""
+    """One of the samples, with up to three values replaced by other JSON."""
 
     @st.composite
     def mutated(draw: st.DrawFn) -> Any:

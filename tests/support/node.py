@@ -1,4 +1,4 @@
-"""Node with the packages of tests/node: Socket.IO's own clients, and a server with its Redis adapter."""
+"""Node with the packages of tests/node: Socket.IO's own clients, and a server with the Redis adapter."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ FOLDER = ROOT / "tests" / "node"
 
 
 def node_folder() -> Path:
-    """tests/node with its packages as the lock has them; they are fetched when that has changed."""
+    """tests/node with the packages of its lock file, installed when the lock file has changed."""
     if not (shutil.which("node") and shutil.which("npm")):
         missing("node with npm")
     wanted = hashlib.sha256((FOLDER / "package-lock.json").read_bytes()).hexdigest()
     mark = FOLDER / "node_modules" / ".complete"
     lock = Path(tempfile.gettempdir()) / f"{hashlib.sha256(str(FOLDER).encode()).hexdigest()[:16]}.lock"
-    with lock.open("w") as held:  # all test processes of this machine come here
+    with lock.open("w") as held:  # other test processes use the same folder
         fcntl.flock(held, fcntl.LOCK_EX)
         if not (mark.exists() and mark.read_text() == wanted):
             command = ["npm", "ci", "--no-progress", "--loglevel=error"]
@@ -41,7 +41,7 @@ def node_folder() -> Path:
 
 
 class NodeClients:
-    """A Node process that tells lines of JSON."""
+    """A Node process with Socket.IO clients, which reports in lines of JSON."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
@@ -55,31 +55,31 @@ class NodeClients:
             self.told.append(json.loads(line))
 
     def act(self, act: str, client: int = 0, *args: Any) -> None:
-        """`drop` its connection, `emit` an event, tell its `transport`."""
+        """Makes a client `drop` its connection, `emit` an event or report its `transport`."""
         assert self._process.stdin
         self._process.stdin.write(json.dumps({"act": act, "client": client, "args": args}) + "\n")
         self._process.stdin.flush()
 
     def what(self, what: str, client: int | None = None) -> list[dict[str, Any]]:
-        """What it told of this kind, in order."""
+        """The reports of this kind, in order."""
         return [told for told in self.told if told["what"] == what and client in {None, told["client"]}]
 
     def ids(self, client: int = 0) -> list[str]:
-        """The event ids that a client got, in order."""
+        """The ids of the events that a client received, in order."""
         return [told["id"] for told in self.what("event", client) if told.get("id")]
 
     def names(self, client: int = 0) -> list[str]:
         return [told["name"] for told in self.what("event", client)]
 
     def wait(self, what: str, n: int = 1, *, client: int | None = None, within_s: float = 30) -> list[dict[str, Any]]:
-        """What it told of this kind, once it is so much."""
+        """The reports of this kind, once there are `n`."""
         wait_until(lambda: len(self.what(what, client)) >= n, within_s)
         return self.what(what, client)
 
 
 @contextmanager
 def clients(url: str, auths: Sequence[dict[str, Any]], *, whole: bool = False, **options: Any) -> Iterator[NodeClients]:
-    """Socket.IO clients for the length of the block, one for each of these auths; `whole` tells whole payloads."""
+    """Runs Socket.IO clients, one for each auth. With `whole` they report whole payloads."""
     given = {"url": url, "clients": list(auths), "options": options, "whole": whole}
     with running("listen.mjs", json.dumps(given)) as process:
         yield NodeClients(process)
@@ -87,7 +87,7 @@ def clients(url: str, auths: Sequence[dict[str, Any]], *, whole: bool = False, *
 
 @contextmanager
 def node_server(redis_url: str, *, namespace: str = "/", key: str = "socket.io") -> Iterator[str]:
-    """A Socket.IO server with the Redis adapter for the length of the block; its URL."""
+    """Runs a Socket.IO server with the Redis adapter. Yields its URL."""
     with running("server.mjs", redis_url, namespace, key) as process:
         assert process.stdout
         yield f"http://127.0.0.1:{int(process.stdout.readline())}"
@@ -95,7 +95,7 @@ def node_server(redis_url: str, *, namespace: str = "/", key: str = "socket.io")
 
 @contextmanager
 def running(script: str, *arguments: str, env: dict[str, str] | None = None) -> Iterator[subprocess.Popen[str]]:
-    """A script of tests/node for the length of the block."""
+    """Runs a script of tests/node."""
     command = ["node", script, *arguments]
     pipe = subprocess.PIPE
     surroundings = os.environ | (env or {})

@@ -1,4 +1,4 @@
-"""Socket.IO's protocol by hand, for clients that do what no library does."""
+"""Socket.IO's protocol written by hand, for clients that misbehave."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import websocket
 
 @contextmanager
 def raw_socket(port: int, *, timeout_s: float = 10) -> Iterator[websocket.WebSocket]:
-    """A websocket that Socket.IO has opened and that has not said yet who it is."""
+    """A WebSocket that Socket.IO has opened and that has not authenticated yet."""
     socket = websocket.create_connection(
         f"ws://127.0.0.1:{port}/socket.io/?EIO=4&transport=websocket", timeout=timeout_s, skip_utf8_validation=True
     )
@@ -25,7 +25,7 @@ def raw_socket(port: int, *, timeout_s: float = 10) -> Iterator[websocket.WebSoc
 
 @contextmanager
 def authenticated_socket(port: int, **auth: Any) -> Iterator[websocket.WebSocket]:
-    """A websocket that was let in with this auth."""
+    """A WebSocket that has authenticated with this auth."""
     with raw_socket(port) as socket:
         socket.send("40" + json.dumps(auth))
         assert socket.recv().startswith("40{")

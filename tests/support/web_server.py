@@ -1,4 +1,4 @@
-"""`python -m esteira.web` as a process of its own, and requests to it as a gateway sends them."""
+"""`python -m esteira.web` as a process, and requests to it as gateways send them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Reply:
 
     @property
     def code(self) -> str:
-        """The code of the error that it tells."""
+        """The code of the error in the body."""
         return str(self.json["error"]["code"])
 
 
@@ -53,23 +53,23 @@ class WebServer:
         self._log = log
 
     def log_text(self) -> str:
-        """All that it has written."""
+        """Everything that the process has written to stdout and stderr."""
         return self._log.read_text(errors="replace")
 
     def request(
         self, method: str, path: str, body: Any = None, *, headers: Mapping[str, str] | None = None, timeout: float = 30
     ) -> Reply:
-        """One request on a connection of its own. A body that is an iterator is sent in chunks."""
+        """Sends one request on a new connection. A body that is an iterator is sent in chunks."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
         with contextlib.closing(connection):
-            with contextlib.suppress(BrokenPipeError):  # an answer that comes before the body's end is an answer
+            with contextlib.suppress(BrokenPipeError):  # the response may arrive before the body is sent
                 connection.request(method, path, body=body, headers=dict(headers or {}))
             answer = connection.getresponse()
             named = {name.lower(): value for name, value in answer.getheaders()}
             return Reply(answer.status, named, answer.read())
 
     def post_media(self, given: Any, **fields: str) -> Reply:
-        """Hands over to the generic hook: bytes as they are, other things as JSON."""
+        """Posts to the generic hook: bytes as they are, other values as JSON."""
         body = given if isinstance(given, bytes) else json.dumps(given).encode()
         return self.request("POST", "/hooks/media", body, headers={"Authorization": f"Bearer {TOKEN}", **fields})
 
@@ -79,11 +79,11 @@ class WebServer:
         return found
 
     def connect(self) -> socket.socket:
-        """A connection on which nothing was sent yet."""
+        """Opens a connection and sends nothing."""
         return socket.create_connection(("127.0.0.1", self.port), timeout=10)
 
     def terminate(self) -> int:
-        """SIGTERM to the whole group, as platforms send it; the exit status."""
+        """Sends SIGTERM to the process group, as platforms do. Returns the exit status."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGTERM)
         return self.process.wait(60)
@@ -93,7 +93,7 @@ class WebServer:
 def web_server(
     system: RunningSystem, *command: str, files: int | None = None, alive_s: float = 60, **settings: str
 ) -> Iterator[WebServer]:
-    """The app with the settings of a system and these, ready; `files` is the most descriptors that it may open."""
+    """The app with the settings of a system and these, once it is ready. `files` limits its file descriptors."""
     port = int(settings.pop("port", "0")) or free_port()
     env = system.env | {"PORT": str(port), "LOG_FORMAT": "json"}
     env |= {name.upper(): value for name, value in {**SECRETS, **WITHOUT_DASHBOARD, **settings}.items()}

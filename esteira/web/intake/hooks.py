@@ -183,7 +183,7 @@ def _parse(gateway: Gateway, payload: Any, settings: Settings) -> ParsedPayload:
         return gateway.parse(payload, settings)
     except PipelineError:
         raise
-    except Exception as error:  # noqa: BLE001  an unexpected shape of somebody else's JSON must not be a 500
+    except Exception as error:  # noqa: BLE001  an unexpected shape of foreign JSON must not be a 500
         _report_unparsed(error)
         raise PayloadError("", "the payload has an unknown shape") from None
 

@@ -102,7 +102,7 @@ class SocketGuard:
 
 
 class PacketFilter:
-    """The ASGI app in front of Socket.IO's. `has_room` tells whether one more client may connect.
+    """The ASGI app in front of Socket.IO's. `has_room` is called before each new client.
 
     A socket's guard is in its ASGI scope under GUARD_KEY. That of a client that began with polling is in `upgraded`, by
     the client's id.

@@ -1,4 +1,4 @@
-"""The dashboard of a running web app, and a person's browser in front of it."""
+"""Fixtures: a running web app with the dashboard, and a browser."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def server(system: RunningSystem) -> Iterator[WebServer]:
 
 @pytest.fixture
 def someone(server: WebServer) -> Iterator[Browser]:
-    """A browser; when the test ends it must have complained of nothing and asked nobody else."""
+    """A browser. After the test it must have logged no error and contacted no other host."""
     with browser(server) as opened:
         yield opened
         assert opened.complaints == []

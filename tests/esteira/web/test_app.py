@@ -1,4 +1,4 @@
-"""The web app: what the hook takes, refuses and promises."""
+"""The web app: what hooks accept and refuse, and what is durable when they answer."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def settings(valkey: ValkeyServer, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def forget() -> None:
-    """Makes this process one that has not read its settings yet."""
+    """Clears the caches, as in a process that has not read its settings yet."""
     from actors import hook
     from actors.redis_queue import queue
     from pipeline import services
@@ -61,7 +61,7 @@ def client(settings: Settings) -> Iterator[TestClient]:
         yield made
 
 
-def test_one_attachment_is_accepted(client: TestClient) -> None:
+def test_hook_accepts_one_attachment(client: TestClient) -> None:
     answer = client.post("/hooks/media", json=GOOD)
     assert answer.status_code == 202
     [accepted] = answer.json()["accepted"]
@@ -70,18 +70,18 @@ def test_one_attachment_is_accepted(client: TestClient) -> None:
     assert (accepted["message_id"], accepted["status"], len(accepted["id"])) == ("m1", "received", 32)
 
 
-def test_a_list_is_accepted_in_its_order(client: TestClient) -> None:
+def test_hook_accepts_a_list_in_order(client: TestClient) -> None:
     answer = client.post("/hooks/media", json=[GOOD | {"message_id": name} for name in "abc"])
     assert [one["message_id"] for one in answer.json()["accepted"]] == ["a", "b", "c"]
 
 
-def test_a_repeat_is_the_same_attachment(client: TestClient) -> None:
+def test_hook_answers_a_repeat_with_the_same_id(client: TestClient) -> None:
     ids = {client.post("/hooks/media", json=GOOD).json()["accepted"][0]["id"] for _ in range(3)}
     assert len(ids) == 1
     assert client.get("/stats").json()["totals"]["received"] == 1
 
 
-def test_who_works_is_told(client: TestClient, settings: Settings) -> None:
+def test_workers_lists_worker_processes(client: TestClient, settings: Settings) -> None:
     assert client.get("/workers").json() == {"workers": []}
     queue = open_queue(settings)
     said = WorkerIdentity(threads=4, queues=["fetch"]).current_info(sandbox_deaths=0)
@@ -106,7 +106,7 @@ def test_who_works_is_told(client: TestClient, settings: Settings) -> None:
     ],
 )
 @pytest.mark.parametrize("path", ["/hooks/media", "/stats", "/workers"])
-def test_without_the_token_nothing_is_let_in(client: TestClient, header: str | None, path: str) -> None:
+def test_calls_without_the_token_answer_401(client: TestClient, header: str | None, path: str) -> None:
     client.headers.pop("Authorization")
     headers = {} if header is None else {"Authorization": header.encode("latin-1")}
     method = "POST" if path.startswith("/hooks") else "GET"
@@ -117,7 +117,7 @@ def test_without_the_token_nothing_is_let_in(client: TestClient, header: str | N
     assert TOKEN not in answer.text
 
 
-def test_a_server_without_a_token_lets_nobody_in_and_says_why(
+def test_server_without_api_token_refuses_hooks_and_logs_the_setting(
     settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from esteira.web.app import build_app
@@ -146,7 +146,7 @@ def test_a_server_without_a_token_lets_nobody_in_and_says_why(
         (json.dumps([GOOD, {**GOOD, "url": None, "data": "*"}]).encode(), "[1] data: is not base64"),
     ],
 )
-def test_a_bad_body_is_named_and_nothing_of_it_is_accepted(client: TestClient, body: bytes, message: str) -> None:
+def test_bad_body_is_refused_as_a_whole_with_a_reason(client: TestClient, body: bytes, message: str) -> None:
     answer = client.post("/hooks/media", content=body)
     assert answer.status_code == 400
     assert answer.json()["error"]["code"] == "bad_payload"
@@ -154,7 +154,7 @@ def test_a_bad_body_is_named_and_nothing_of_it_is_accepted(client: TestClient, b
     assert client.get("/stats").json()["totals"]["received"] == 0
 
 
-def test_a_body_beyond_the_limit_is_refused_whether_it_says_its_length_or_not(client: TestClient) -> None:
+def test_too_large_body_is_refused_with_and_without_content_length(client: TestClient) -> None:
     large = json.dumps({**GOOD, "caption": "x" * 20_000}).encode()
 
     def in_pieces() -> Iterator[bytes]:
@@ -167,15 +167,13 @@ def test_a_body_beyond_the_limit_is_refused_whether_it_says_its_length_or_not(cl
         assert answer.json()["error"]["code"] == "too_large"
 
 
-def test_inline_bytes_are_written_down_before_the_answer(
-    client: TestClient, settings: Settings, tmp_path: Path
-) -> None:
+def test_inline_bytes_are_in_storage_before_the_answer(client: TestClient, settings: Settings, tmp_path: Path) -> None:
     row: dict[str, Any] = {**GOOD, "url": None, "data": base64.b64encode(b"content").decode()}
     media_id = client.post("/hooks/media", json=row).json()["accepted"][0]["id"]
     assert (tmp_path / "media" / "intake" / media_id).read_bytes() == b"content"
 
 
-def test_when_nothing_can_be_written_down_the_sender_is_asked_to_come_again(
+def test_hook_answers_503_when_the_catalogue_is_unavailable(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object, **__: object) -> None:
@@ -189,7 +187,7 @@ def test_when_nothing_can_be_written_down_the_sender_is_asked_to_come_again(
 
 
 @pytest.mark.parametrize("error", [SettingsError("VAR_DIR: cannot be made"), CatalogueError("has no tables")])
-def test_what_the_sender_cannot_mend_is_no_fault_of_the_sender(
+def test_server_side_errors_answer_503(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, error: PipelineError
 ) -> None:
     def refuse(*_: object, **__: object) -> None:
@@ -199,7 +197,7 @@ def test_what_the_sender_cannot_mend_is_no_fault_of_the_sender(
     assert client.post("/hooks/media", json=GOOD).status_code == 503
 
 
-def test_health_needs_no_token_and_no_server(settings: Settings, own_valkey: ValkeyServer) -> None:
+def test_health_checks_need_no_token_and_no_redis(settings: Settings, own_valkey: ValkeyServer) -> None:
     from esteira.web.app import build_app
 
     elsewhere = settings.model_copy(update={"redis_url": type(settings.redis_url)(own_valkey.url)})
@@ -213,19 +211,17 @@ def test_health_needs_no_token_and_no_server(settings: Settings, own_valkey: Val
     assert "does not answer" in answer.json()["redis"]
 
 
-def test_while_redis_is_away_nobody_knows_who_works(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_answers_503_while_redis_is_away(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse() -> None:
-        raise redis.ConnectionError("refused by a host that is nobody's business")
+        raise redis.ConnectionError("refused by an internal host")
 
     monkeypatch.setattr("esteira.web.api.health.workers", refuse)
     answer = client.get("/workers")
     assert (answer.status_code, answer.json()["error"]) == (503, {"code": "queue", "message": "Redis does not answer"})
 
 
-def test_whoever_asks_whether_it_is_ready_keeps_one_thread_at_most(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Nobody has to show a token there, and while Redis hangs each probe takes its second."""
+def test_concurrent_readiness_checks_share_one_probe(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The route needs no token, and while Redis hangs each probe occupies a thread for a second."""
     from esteira.web.api.health import Health
     from esteira.web.intake.ignored_counts import IgnoredCounter
 
@@ -244,10 +240,10 @@ def test_whoever_asks_whether_it_is_ready_keeps_one_thread_at_most(
         return {answer.status for answer in [*answers, await health.show_ready(Response())]}
 
     assert asyncio.run(all_at_once()) == {"unavailable"}
-    assert len(probes) == 2, "one for those who came together, and a fresh one for who came later"
+    assert len(probes) == 2, "one for the concurrent calls, and one for the later call"
 
 
-def test_a_catalogue_without_tables_is_not_ready(client: TestClient, tmp_path: Path) -> None:
+def test_readyz_answers_503_without_tables(client: TestClient, tmp_path: Path) -> None:
     for file in tmp_path.glob("esteira.db*"):
         file.unlink()
     from pipeline.services import services
@@ -259,13 +255,13 @@ def test_a_catalogue_without_tables_is_not_ready(client: TestClient, tmp_path: P
 
 
 @pytest.mark.parametrize("path", ["/redoc", "/nothing"])
-def test_what_is_not_there_is_told_in_the_same_form(client: TestClient, path: str) -> None:
+def test_unknown_path_answers_404_in_the_error_form(client: TestClient, path: str) -> None:
     answer = client.get(path)
     assert answer.status_code == 404
     assert answer.json() == {"error": {"code": "not_found", "message": "Not Found"}}
 
 
-def test_a_payload_that_breaks_its_gateways_module_is_a_bad_one_and_no_500(
+def test_payload_that_crashes_the_parser_answers_400(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def stumble(*_: object) -> None:
@@ -279,10 +275,10 @@ def test_a_payload_that_breaks_its_gateways_module_is_a_bad_one_and_no_500(
     assert "payload not understood" in said
     assert "KeyError" in said
     assert "stumble" in said
-    assert said.count("secret-of-a-payload") == 1, "in the line of the code that raised it, and nowhere else"
+    assert said.count("secret-of-a-payload") == 1, "only in the source line of the traceback"
 
 
-def test_a_mistake_of_ours_asks_the_sender_to_come_again(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unexpected_error_answers_503_with_retry_after(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     from esteira.web.app import build_app
 
     def stumble(*_: object, **__: object) -> None:
@@ -295,9 +291,7 @@ def test_a_mistake_of_ours_asks_the_sender_to_come_again(settings: Settings, mon
     assert int(answer.headers["retry-after"]) > 0
 
 
-def test_bodies_beyond_what_the_process_can_hold_are_told_to_wait(
-    client: TestClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_bodies_beyond_the_memory_limit_answer_429(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     from esteira.web.intake import bodies
 
     monkeypatch.setattr(bodies, "MAX_CONCURRENT", 0)
@@ -312,12 +306,10 @@ def test_bodies_beyond_what_the_process_can_hold_are_told_to_wait(
             assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
         for number in range(5):
             fits = {**GOOD, "message_id": f"fits {number}", "caption": "x" * 2000}
-            assert small.post("/hooks/media", json=fits).status_code == 202, "what was held is free again"
+            assert small.post("/hooks/media", json=fits).status_code == 202, "the memory is free again"
 
 
-def test_what_is_ignored_is_counted_even_if_the_catalogue_was_locked_for_a_while(
-    client: TestClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ignored_count_survives_a_locked_catalogue(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     from pipeline.catalogue import Catalogue
 
     monkeypatch.setenv("EVOLUTION_SECRET", "evolution")
@@ -339,7 +331,7 @@ def test_what_is_ignored_is_counted_even_if_the_catalogue_was_locked_for_a_while
         assert app.get("/stats").json()["totals"]["ignored"] == 3
 
 
-def test_nobody_is_sent_elsewhere_by_a_slash_too_many(client: TestClient) -> None:
+def test_trailing_slash_never_redirects(client: TestClient) -> None:
     answer = client.get("/healthz/", headers={"Host": "evil.example"}, follow_redirects=False)
     assert (answer.status_code, "location" in answer.headers) == (404, False)
     assert client.post("/hooks/media/", json=GOOD, follow_redirects=False).status_code == 202

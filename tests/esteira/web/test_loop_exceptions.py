@@ -1,4 +1,4 @@
-"""A web app that can open no file says so, and not as often as asyncio would."""
+"""The event loop's exception handler logs missing file descriptors once instead of a thousand times."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from structlog.testing import capture_logs
 
 from esteira.web.server.loop_exceptions import LoopExceptionHandler
 
-NO_FILES = {"message": "socket.accept() out of system resource", "exception": OSError(errno.EMFILE, "too many")}
+OUT_OF_FILES = {"message": "socket.accept() out of system resource", "exception": OSError(errno.EMFILE, "too many")}
 
 
-def complaints(monkeypatch: pytest.MonkeyPatch, *contexts: dict[str, Any]) -> tuple[int, list[str]]:
+def handle(monkeypatch: pytest.MonkeyPatch, *contexts: dict[str, Any]) -> tuple[int, list[str]]:
     """How often it is logged, and what is left to asyncio."""
     monkeypatch.setattr(
         "esteira.web.server.loop_exceptions.log", structlog.get_logger()
@@ -33,10 +33,10 @@ def complaints(monkeypatch: pytest.MonkeyPatch, *contexts: dict[str, Any]) -> tu
     return len(logs), left
 
 
-def test_a_want_of_files_is_told_once_for_a_thousand_connections(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert complaints(monkeypatch, *[NO_FILES] * 1000) == (1, [])
+def test_missing_file_descriptors_are_logged_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert handle(monkeypatch, *[OUT_OF_FILES] * 1000) == (1, [])
 
 
-def test_what_else_goes_wrong_is_left_to_asyncio(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_errors_are_left_to_asyncio(monkeypatch: pytest.MonkeyPatch) -> None:
     other = {"message": "Task was destroyed but it is pending!"}
-    assert complaints(monkeypatch, NO_FILES, other, other) == (1, [other["message"]] * 2)
+    assert handle(monkeypatch, OUT_OF_FILES, other, other) == (1, [other["message"]] * 2)

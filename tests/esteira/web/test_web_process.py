@@ -1,4 +1,4 @@
-"""`python -m esteira.web`: how it starts, whom it trusts, and how it ends while there is no queue."""
+"""`python -m esteira.web`: how it starts, whom it trusts, and how it shuts down while there is no queue."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.web_server import WebServer, web_server
 
 GOOD = {"session": "s", "message_id": "m1", "url": "http://127.0.0.1:9/file", "kind": "image"}
 OPEN = {"allow_unsigned_hooks": "true"}
-TERMINATED = -signal.SIGTERM  # uvicorn ends in order, and then as the signal would have ended it
+TERMINATED = -signal.SIGTERM  # uvicorn shuts down, and then ends itself with the signal
 UVICORN = ("uvicorn", "esteira.web.app:app", "--port", "{port}")
 
 
@@ -30,7 +30,7 @@ def unsigned(server: WebServer, **headers: str) -> int:
 
 
 def old_proxy(server: WebServer) -> bytes:
-    """What it answers to nginx as it came for twenty years: HTTP/1.0, and nothing of whom it calls for."""
+    """The response to a proxy with old defaults: HTTP/1.0, without any forwarding header."""
     with server.connect() as connection:
         body = json.dumps(GOOD)
         head = f"POST /hooks/media HTTP/1.0\r\nHost: 127.0.0.1:{server.port}\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -39,7 +39,7 @@ def old_proxy(server: WebServer) -> bytes:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
-def test_open_hooks_do_not_start_where_others_could_call(system: RunningSystem, host: str) -> None:
+def test_unsigned_hooks_need_a_loopback_address(system: RunningSystem, host: str) -> None:
     finished = subprocess.run(
         [sys.executable, "-m", "esteira.web", "--host", host],
         cwd=ROOT,
@@ -55,7 +55,7 @@ def test_open_hooks_do_not_start_where_others_could_call(system: RunningSystem, 
 
 
 @pytest.mark.parametrize("command", [("esteira.web",), UVICORN])
-def test_open_hooks_are_open_to_this_machine_and_not_to_whom_it_forwards_for(
+def test_unsigned_hooks_accept_local_but_not_forwarded_requests(
     system: RunningSystem, command: tuple[str, ...]
 ) -> None:
     with web_server(system, *command, **OPEN) as server:
@@ -72,13 +72,13 @@ def test_open_hooks_are_open_to_this_machine_and_not_to_whom_it_forwards_for(
             "",
         ):
             assert unsigned(server, Host=name) == 401
-        assert unsigned(server, Origin="https://example.org") == 401, "a page in a browser is not its machine"
+        assert unsigned(server, Origin="https://example.org") == 401, "a page in a browser is not this machine"
         assert old_proxy(server).startswith(b"HTTP/1.1 401")
         assert server.request("GET", "/stats").status == 401
         assert "ALLOW_UNSIGNED_HOOKS" in server.log_text()
 
 
-def test_uvicorns_own_command_writes_no_secret_of_a_path(system: RunningSystem) -> None:
+def test_uvicorn_command_logs_no_secret_in_a_path(system: RunningSystem) -> None:
     with web_server(system, *UVICORN) as server:
         body = json.dumps({"event": "onmessage", "session": "w", "id": "1", "type": "chat"}).encode()
         assert server.request("POST", f"/hooks/wppconnect/{PATH_SECRET}", body).status == 202
@@ -88,7 +88,7 @@ def test_uvicorns_own_command_writes_no_secret_of_a_path(system: RunningSystem) 
     assert "a-guess" not in server.log_text()
 
 
-def test_a_hook_without_a_secret_names_the_setting_once_a_minute(system: RunningSystem) -> None:
+def test_missing_hook_secret_is_logged_once_a_minute(system: RunningSystem) -> None:
     with web_server(system, waha_hmac_key="", cloud_verify_token="") as server:
         for _ in range(5):
             assert server.request("POST", "/hooks/waha", b"{}").status == 401
@@ -97,7 +97,7 @@ def test_a_hook_without_a_secret_names_the_setting_once_a_minute(system: Running
         assert server.log_text().count("CLOUD_VERIFY_TOKEN") == 1
 
 
-def test_a_hook_that_is_shown_a_wrong_secret_says_so_once_a_minute(system: RunningSystem) -> None:
+def test_wrong_hook_secret_is_logged_once_a_minute(system: RunningSystem) -> None:
     with web_server(system) as server:
         for _ in range(5):
             assert server.request("POST", "/hooks/wppconnect/a-guess", b"{}").status == 401
@@ -108,11 +108,11 @@ def test_a_hook_that_is_shown_a_wrong_secret_says_so_once_a_minute(system: Runni
 
 @pytest.fixture
 def away(make_system: Callable[..., RunningSystem]) -> RunningSystem:
-    """A system whose Redis nobody answers for."""
+    """A system whose Redis does not answer."""
     return make_system().with_redis(f"redis://127.0.0.1:{free_port()}/0")
 
 
-def test_while_the_queue_is_away_the_sender_does_not_wait_for_the_steps(away: RunningSystem) -> None:
+def test_hook_does_not_wait_for_background_processing_without_redis(away: RunningSystem) -> None:
     photos = {f"{number}.jpg": photo() for number in range(6)}
     with MediaServer(photos, delay_s=2) as media, web_server(away, fallback_concurrency="3") as server:
         first = server.post_media({**GOOD, "message_id": "first", "url": media.url("0.jpg")}).json["accepted"][0]
@@ -128,11 +128,11 @@ def test_while_the_queue_is_away_the_sender_does_not_wait_for_the_steps(away: Ru
 
         wait_until(lambda: done() == 3, 30)
         time.sleep(1)
-        assert done() == 3, "what is beyond FALLBACK_CONCURRENCY waits for the sweep"
+        assert done() == 3, "attachments beyond FALLBACK_CONCURRENCY wait for the sweep"
         assert len(away.stored_files()) == 3
 
 
-def test_it_ends_in_order_with_what_runs_aside(away: RunningSystem) -> None:
+def test_shutdown_waits_for_background_processing(away: RunningSystem) -> None:
     with MediaServer({"a.jpg": photo()}, delay_s=2) as media, web_server(away) as server:
         taken = server.post_media({**GOOD, "url": media.url("a.jpg")}).json["accepted"][0]
         wait_until(lambda: media.hits("a.jpg"), 10)
@@ -141,7 +141,7 @@ def test_it_ends_in_order_with_what_runs_aside(away: RunningSystem) -> None:
         assert "Traceback" not in server.log_text()
 
 
-def test_what_cannot_end_in_time_is_left_to_the_workers(
+def test_shutdown_leaves_slow_attachments_to_the_workers(
     make_system: Callable[..., RunningSystem], valkey: ValkeyServer
 ) -> None:
     system = make_system(claim_lease_s="2", media_backoff_ms="50")

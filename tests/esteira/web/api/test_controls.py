@@ -1,4 +1,4 @@
-"""Pausing, resuming and cancelling over HTTP: what is answered, and to whom."""
+"""`/pause`, `/resume`, `/pauses` and `/media/{id}/cancel`: responses and permissions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def client(system: RunningSystem, monkeypatch: pytest.MonkeyPatch) -> Iterator[T
         yield client
 
 
-def test_what_is_paused_is_told_and_goes_on(client: TestClient, system: RunningSystem) -> None:
+def test_pause_and_resume_list_what_is_paused(client: TestClient, system: RunningSystem) -> None:
     answer = client.post("/pause", json={"session": "loja 1"}).json()
     [paused] = answer["pauses"]
     assert answer["changed"]
@@ -46,13 +46,13 @@ def test_what_is_paused_is_told_and_goes_on(client: TestClient, system: RunningS
     [{}, {"stage": "fetsh"}, {"session": ""}, {"stage": "fetch", "session": "a"}, {"host": "a"}, {"session": 5}, [], 7],
 )
 @pytest.mark.parametrize("path", ["/pause", "/resume"])
-def test_what_names_nothing_is_refused(client: TestClient, path: str, body: Any) -> None:
+def test_pause_refuses_bodies_that_name_no_target(client: TestClient, path: str, body: Any) -> None:
     answer = client.post(path, json=body)
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "bad_payload")
     assert client.get("/pauses").json() == {"pauses": []}
 
 
-def test_what_waits_is_cancelled_once_and_what_has_ended_is_not(client: TestClient, system: RunningSystem) -> None:
+def test_cancel_ends_a_waiting_attachment_and_refuses_an_ended_one(client: TestClient, system: RunningSystem) -> None:
     with MediaServer({"a.jpg": photo()}) as server:
         waiting, done = (system.submit(url=server.url("a.jpg")).id for _ in range(2))
         answer = client.post(f"/media/{waiting}/cancel")
@@ -67,7 +67,7 @@ def test_what_waits_is_cancelled_once_and_what_has_ended_is_not(client: TestClie
     assert client.post(f"/media/{waiting}/replay").status_code == 202
 
 
-def test_what_a_worker_has_begun_is_taken_note_of(client: TestClient, system: RunningSystem) -> None:
+def test_cancel_of_a_running_attachment_answers_202(client: TestClient, system: RunningSystem) -> None:
     media_id = system.submit(url="http://127.0.0.1:1/").id
     [held] = system.queue.fetch("w", 1, ["fetch"])[1]
     assert held.key == media_id
@@ -81,7 +81,9 @@ def test_what_a_worker_has_begun_is_taken_note_of(client: TestClient, system: Ru
     ("method", "path"),
     [("GET", "/pauses"), ("POST", "/pause"), ("POST", "/resume"), ("POST", "/media/{id}/cancel")],
 )
-def test_a_sessions_token_controls_nothing(client: TestClient, system: RunningSystem, method: str, path: str) -> None:
+def test_session_token_may_not_control_anything(
+    client: TestClient, system: RunningSystem, method: str, path: str
+) -> None:
     media_id = system.submit(url="http://127.0.0.1:1/", session="shop").id
     token = TokenSigner(SecretStr(TOKEN)).session_token("shop", days=1)
     body = {"session": "shop"} if path in {"/pause", "/resume"} else None

@@ -1,4 +1,4 @@
-"""`GET /failures`: groups with their remedies, for who may see them."""
+"""`GET /failures`: groups with their remedies, for the callers that may see them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def groups(client: TestClient, query: str = "", **headers: str) -> Any:
     return answer.json()["failures"]
 
 
-def test_groups_have_their_remedies(system: RunningSystem, client: TestClient) -> None:
+def test_failures_are_grouped_with_their_remedies(system: RunningSystem, client: TestClient) -> None:
     failed(system, "a")
     newest = failed(system, "b")
     [group] = groups(client)
@@ -56,7 +56,7 @@ def test_groups_have_their_remedies(system: RunningSystem, client: TestClient) -
     assert groups(client, "?since=2100-01-01") == []
 
 
-def test_api_03_a_sessions_token_sees_its_failures_alone(system: RunningSystem, client: TestClient) -> None:
+def test_api_03_session_token_sees_only_its_failures(system: RunningSystem, client: TestClient) -> None:
     for session in ("shop", "bar"):
         failed(system, session)
     shown = {"Authorization": f"Bearer {TokenSigner(SecretStr(TOKEN)).session_token('shop', days=1)}"}
@@ -67,10 +67,10 @@ def test_api_03_a_sessions_token_sees_its_failures_alone(system: RunningSystem, 
 
 
 @pytest.mark.parametrize("query", ["?language=de", "?sesion=a", "?since=yesterday", "?session=", "?limit=3"])
-def test_a_wrong_parameter_is_refused(client: TestClient, query: str) -> None:
+def test_failures_refuse_wrong_parameters(client: TestClient, query: str) -> None:
     answer = client.get(f"/failures{query}")
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "bad_payload")
 
 
-def test_api_05_nobody_reads_them_without_a_token(client: TestClient) -> None:
+def test_api_05_failures_need_a_token(client: TestClient) -> None:
     assert client.get("/failures", headers={"Authorization": ""}).status_code == 401

@@ -1,4 +1,4 @@
-"""`POST /media/{id}/replay` on a real catalogue, Valkey and worker: a new source brings what has expired to its end."""
+"""`POST /media/{id}/replay` with a real catalogue, Valkey and workers."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def stored_bytes(system: RunningSystem, record: Record) -> bytes:
     return b"".join(system.services.storage.chunks(record.storage_key))
 
 
-def test_an_expired_file_is_asked_for_and_handed_in_as_a_new_path(
+def test_replay_with_a_new_path_finishes_an_expired_attachment(
     system: RunningSystem, client: TestClient, whatsapp: WhatsAppServer, sink: MediaServer
 ) -> None:
     image = photo()
@@ -108,7 +108,7 @@ def test_an_expired_file_is_asked_for_and_handed_in_as_a_new_path(
     assert "source" not in events(sink)[1]
 
 
-def test_the_bytes_themselves_may_be_handed_in(system: RunningSystem, client: TestClient, expired: Record) -> None:
+def test_replay_accepts_the_bytes_themselves(system: RunningSystem, client: TestClient, expired: Record) -> None:
     image = photo()
     given = {"data": base64.b64encode(image).decode(), "file_sha256": None}
     assert client.post(f"/media/{expired.id}/replay", json=given).status_code == 202
@@ -118,9 +118,7 @@ def test_the_bytes_themselves_may_be_handed_in(system: RunningSystem, client: Te
     assert (record.status, stored_bytes(system, record)) == ("done", image)
 
 
-def test_another_file_than_the_message_announced_is_refused(
-    system: RunningSystem, client: TestClient, expired: Record
-) -> None:
+def test_replay_refuses_a_file_with_another_hash(system: RunningSystem, client: TestClient, expired: Record) -> None:
     given = {"data": base64.b64encode(photo()).decode()}
     assert client.post(f"/media/{expired.id}/replay", json=given).status_code == 202
     with system.workers():
@@ -128,9 +126,7 @@ def test_another_file_than_the_message_announced_is_refused(
     assert (record.status, record.error_code) == ("rejected", "hash_mismatch")
 
 
-def test_a_new_key_opens_what_a_wrong_one_did_not(
-    system: RunningSystem, client: TestClient, whatsapp: WhatsAppServer
-) -> None:
+def test_replay_decrypts_with_a_new_key(system: RunningSystem, client: TestClient, whatsapp: WhatsAppServer) -> None:
     image = photo()
     sealed = encrypt(image, key=b"k" * 32)
     whatsapp.hold(OLD, sealed.data)
@@ -144,7 +140,7 @@ def test_a_new_key_opens_what_a_wrong_one_did_not(
     assert (record.status, stored_bytes(system, record)) == ("done", image)
 
 
-def test_without_a_new_source_the_old_one_is_asked_again(
+def test_replay_without_a_source_fetches_the_old_one(
     system: RunningSystem, client: TestClient, whatsapp: WhatsAppServer
 ) -> None:
     sealed = encrypt(photo())
@@ -159,7 +155,7 @@ def test_without_a_new_source_the_old_one_is_asked_again(
 
 
 @pytest.mark.parametrize("body", [b"", b" \n", b"{}", b"null"])
-def test_an_empty_body_changes_nothing_of_the_source(
+def test_replay_with_an_empty_body_keeps_the_source(
     system: RunningSystem, client: TestClient, expired: Record, body: bytes
 ) -> None:
     before = kept_payload(system, expired.id)
@@ -173,7 +169,7 @@ def kept_payload(system: RunningSystem, media_id: str) -> Any:
         return json.loads(*catalogue.execute("SELECT payload FROM media WHERE id = ?", (media_id,)).fetchone())
 
 
-def test_what_failed_late_goes_on_where_it_stood(system: RunningSystem, client: TestClient) -> None:
+def test_replay_continues_at_the_failed_stage(system: RunningSystem, client: TestClient) -> None:
     catalogue = system.services.catalogue
     claim = claimed(catalogue, catalogue.accept(system.attachment(url="https://media.example/x")).id)
     mark_stored(catalogue, claim, stored())
@@ -189,11 +185,11 @@ def refusal(client: TestClient, media_id: str, **request: Any) -> tuple[int, str
 
 
 @pytest.mark.parametrize("media_id", ["f" * 32, "no-id", "%00", "..%2f..", "' OR 1=1 --"])
-def test_what_is_unknown_is_not_found(client: TestClient, media_id: str) -> None:
+def test_replay_of_an_unknown_id_answers_404(client: TestClient, media_id: str) -> None:
     assert refusal(client, media_id)[:2] in {(404, "not_found")}
 
 
-def test_what_is_under_way_or_done_cannot_go_again(system: RunningSystem, client: TestClient) -> None:
+def test_replay_of_a_running_or_done_attachment_answers_409(system: RunningSystem, client: TestClient) -> None:
     catalogue = system.services.catalogue
     waiting = system.submit(url="https://media.example/x").id
     done = finished(catalogue).id
@@ -208,7 +204,7 @@ def test_what_is_under_way_or_done_cannot_go_again(system: RunningSystem, client
     assert system.stored_files() == []
 
 
-def test_an_answer_to_an_announcement_may_come_before_the_note_of_it(system: RunningSystem, client: TestClient) -> None:
+def test_replay_waits_until_the_announcement_is_recorded(system: RunningSystem, client: TestClient) -> None:
     catalogue = system.services.catalogue
     claim = claimed(catalogue, catalogue.accept(system.attachment(url="https://media.example/x")).id)
     catalogue.mark_failed(claim, failure(Status.EXPIRED))
@@ -219,7 +215,7 @@ def test_an_answer_to_an_announcement_may_come_before_the_note_of_it(system: Run
     assert (answer.status_code, answer.json()["status"]) == (202, "received")
 
 
-def test_a_worker_that_has_not_let_go_of_it_yet_is_waited_for(system: RunningSystem, client: TestClient) -> None:
+def test_replay_waits_until_the_worker_acknowledged_the_message(system: RunningSystem, client: TestClient) -> None:
     receipt = system.submit(url="https://media.example/x")
     _, [handed] = system.queue.fetch("w1", 1, ["fetch"])
     claim = claimed(system.services.catalogue, receipt.id)
@@ -247,7 +243,7 @@ def test_a_worker_that_has_not_let_go_of_it_yet_is_waited_for(system: RunningSys
         (b"\xff\xfe", "JSON"),
     ],
 )
-def test_a_wrong_body_is_named_and_opens_nothing(
+def test_replay_refuses_a_wrong_body_and_names_the_field(
     system: RunningSystem, client: TestClient, expired: Record, body: bytes, named: str
 ) -> None:
     status, code, message = refusal(client, expired.id, content=body)
@@ -256,13 +252,13 @@ def test_a_wrong_body_is_named_and_opens_nothing(
     assert system.record(expired.id) == expired
 
 
-def test_only_who_shows_the_token_may_replay(system: RunningSystem, client: TestClient, expired: Record) -> None:
+def test_replay_needs_the_api_token(system: RunningSystem, client: TestClient, expired: Record) -> None:
     for shown in ("", "Bearer", "Bearer wrong", f"Basic {client.headers['authorization'][7:]}"):
         assert refusal(client, expired.id, headers={"Authorization": shown})[:2] == (401, "unauthorized")
     assert system.record(expired.id) == expired
 
 
-def test_while_redis_is_away_it_is_written_down_and_the_sweep_brings_it(
+def test_replay_without_redis_is_enqueued_by_the_sweep(
     make_system: Callable[..., RunningSystem], own_valkey: ValkeyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     system = make_system(redis_url=own_valkey.url)
@@ -276,9 +272,7 @@ def test_while_redis_is_away_it_is_written_down_and_the_sweep_brings_it(
     assert system.sweep() == 1
 
 
-def test_while_the_catalogue_is_away_the_caller_is_asked_to_come_again(
-    system: RunningSystem, client: TestClient, expired: Record
-) -> None:
+def test_replay_without_the_catalogue_answers_503(system: RunningSystem, client: TestClient, expired: Record) -> None:
     system.services.close()
     (system.folder / "esteira.db").rename(system.folder / "elsewhere.db")
     (system.folder / "esteira.db").mkdir()

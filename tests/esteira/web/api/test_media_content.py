@@ -1,4 +1,4 @@
-"""`GET /media/{id}/content` on the real web app: whole and in parts, under which headers, and for whom."""
+"""`GET /media/{id}/content` of the real web app: ranges, headers and permissions."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def server(system: RunningSystem) -> Iterator[WebServer]:
         yield server
 
 
-def holding(
+def stored_media(
     system: RunningSystem,
     content: bytes = CONTENT,
     *,
@@ -41,7 +41,7 @@ def holding(
     in_storage: bool = True,
     **fields: Any,
 ) -> Record:
-    """An attachment that is done and has this content."""
+    """A done attachment with this content."""
     sha256 = hashlib.sha256(content).hexdigest()
     catalogue = system.services.catalogue
     claim = claimed(catalogue, catalogue.accept(system.attachment(url="https://media.example/x", **fields)).id)
@@ -60,8 +60,8 @@ def get(server: WebServer, media_id: str, method: str = "GET", **headers: str) -
     return server.request(method, f"/media/{media_id}/content", headers={**ALL, **named})
 
 
-def test_the_whole_content_comes_with_its_hash_and_its_name(system: RunningSystem, server: WebServer) -> None:
-    record = holding(system, filename="férias “1”.JPG")
+def test_content_has_its_hash_and_name_in_the_headers(system: RunningSystem, server: WebServer) -> None:
+    record = stored_media(system, filename="férias “1”.JPG")
     answer = get(server, record.id)
     assert (answer.status, answer.body) == (200, CONTENT)
     assert answer.headers["etag"] == f'"{record.sha256}"'
@@ -78,8 +78,8 @@ def test_the_whole_content_comes_with_its_hash_and_its_name(system: RunningSyste
     assert [head.headers[name] for name in same] == [answer.headers[name] for name in same]
 
 
-def test_a_part_comes_alone_and_what_is_known_not_at_all(system: RunningSystem, server: WebServer) -> None:
-    record = holding(system)
+def test_content_supports_ranges_and_conditional_requests(system: RunningSystem, server: WebServer) -> None:
+    record = stored_media(system)
     size, etag = len(CONTENT), f'"{record.sha256}"'
     for asked, start, stop in (
         ("bytes=0-0", 0, 1),
@@ -108,7 +108,7 @@ def test_a_part_comes_alone_and_what_is_known_not_at_all(system: RunningSystem, 
     assert get(server, record.id, If_None_Match='"other"').status == 200
 
 
-def test_api_02_no_browser_runs_it(system: RunningSystem, server: WebServer) -> None:
+def test_api_02_browsers_run_no_content(system: RunningSystem, server: WebServer) -> None:
     for number, (type_, shown) in enumerate(
         (
             ((Kind.IMAGE, "image/jpeg", "jpeg"), "inline"),
@@ -120,7 +120,7 @@ def test_api_02_no_browser_runs_it(system: RunningSystem, server: WebServer) -> 
             ((Kind.IMAGE, "image/svg+xml", "svg"), "attachment"),
         )
     ):
-        record = holding(system, b"<script>alert(%d)</script>" % number, type_=type_, filename="a.htm")
+        record = stored_media(system, b"<script>alert(%d)</script>" % number, type_=type_, filename="a.htm")
         for asked in ({}, {"Range": "bytes=0-3"}):
             headers = get(server, record.id, **asked).headers
             assert headers["content-type"].partition(";")[0] == type_[1]
@@ -129,8 +129,8 @@ def test_api_02_no_browser_runs_it(system: RunningSystem, server: WebServer) -> 
             assert headers["content-disposition"] == f'{shown}; filename="a.htm.{type_[2]}"'
 
 
-def test_api_01_nothing_but_its_own_content_is_read(system: RunningSystem, server: WebServer) -> None:
-    record = holding(system, session="shop")
+def test_api_01_content_paths_cannot_escape(system: RunningSystem, server: WebServer) -> None:
+    record = stored_media(system, session="shop")
     (system.folder / "secret").write_bytes(b"root:x:0")
     place = system.folder / "media" / str(record.storage_key)
     for path in (
@@ -157,8 +157,8 @@ def test_api_01_nothing_but_its_own_content_is_read(system: RunningSystem, serve
     assert (answer.status, b"root" in answer.body) == (404, False)
 
 
-def test_a_signed_link_opens_one_content_until_it_expires(system: RunningSystem, server: WebServer) -> None:
-    record, other = holding(system), holding(system, b"other")
+def test_signed_link_opens_one_content_until_it_expires(system: RunningSystem, server: WebServer) -> None:
+    record, other = stored_media(system), stored_media(system, b"other")
     made = server.request("POST", f"/media/{record.id}/link", b'{"seconds": 60}', headers=ALL)
     link = made.json["url"]
     assert (made.status, server.request("GET", link).body) == (201, CONTENT)
@@ -181,11 +181,11 @@ def test_a_signed_link_opens_one_content_until_it_expires(system: RunningSystem,
 
 
 @pytest.mark.parametrize("status", [Status.FAILED, Status.REJECTED, Status.EXPIRED])
-def test_what_has_no_content_is_not_found(system: RunningSystem, server: WebServer, status: Status) -> None:
+def test_attachment_without_content_answers_404(system: RunningSystem, server: WebServer, status: Status) -> None:
     record = finished(system.services.catalogue, status, of=system.attachment(url="https://media.example/x"))
     answer = get(server, record.id)
     assert (answer.status, answer.code) == (404, "not_found")
-    assert get(server, holding(system, b"lost", in_storage=False).id).status == 404
+    assert get(server, stored_media(system, b"lost", in_storage=False).id).status == 404
 
 
 @pytest.fixture
@@ -194,11 +194,11 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
         yield server
 
 
-def test_content_in_an_object_store_is_read_there(
+def test_content_in_an_object_store_is_a_redirect(
     bucket: S3Server, make_system: Callable[..., RunningSystem], tmp_path: Path
 ) -> None:
     system = make_system(storage_url="s3://media/pre")
-    record = holding(system)
+    record = stored_media(system)
     with web_server(system) as server:
         answer = get(server, record.id)
         assert (answer.status, answer.headers["cache-control"]) == (307, "no-store")
@@ -207,10 +207,10 @@ def test_content_in_an_object_store_is_read_there(
         assert requests.get(there, timeout=10).content == CONTENT
         assert requests.head(get(server, record.id, "HEAD").headers["location"], timeout=10).status_code == 200
         assert get(server, record.id, If_None_Match=f'"{record.sha256}"').status == 304
-        assert get(server, holding(system, b"lost", in_storage=False).id).status == 404
+        assert get(server, stored_media(system, b"lost", in_storage=False).id).status == 404
         assert "X-Amz-Signature" not in server.log_text()
         through = server.request("GET", f"/media/{record.id}/content?redirect=false", headers=ALL)
-        assert (through.status, through.body) == (200, CONTENT), "a page that may show nothing from elsewhere"
+        assert (through.status, through.body) == (200, CONTENT), "for pages that may load nothing from other hosts"
     with web_server(system, content_redirect="false") as server:
         answer = get(server, record.id, Range="bytes=7-299998")
         assert (answer.status, answer.body) == (206, CONTENT[7:299_999])
@@ -236,14 +236,12 @@ def named(filename: str | None, ext: str) -> str:
         ("x" * 400 + ".pdf", "pdf", "x" * 150 + ".pdf"),
     ],
 )
-def test_a_file_is_saved_under_a_name_that_ends_as_its_content_says(
-    filename: str | None, ext: str, expected: str
-) -> None:
+def test_download_name_ends_with_the_extension_of_the_content(filename: str | None, ext: str, expected: str) -> None:
     assert named(filename, ext) == expected
 
 
 @pytest.mark.parametrize("name", ['a"; x=y.pdf', "a\r\nSet-Cookie: x=1", "\udcff.pdf", "a\\b", "é" * 99, "\x7f\0"])
-def test_no_name_breaks_out_of_its_header(name: str) -> None:
+def test_content_disposition_escapes_every_name(name: str) -> None:
     header = content_disposition(name, inline=False)
     assert header.isascii()
     assert header.isprintable()
@@ -251,8 +249,8 @@ def test_no_name_breaks_out_of_its_header(name: str) -> None:
     assert header.count('"') == 2
 
 
-def test_what_is_deleted_is_gone_for_whoever_had_seen_it(system: RunningSystem, server: WebServer) -> None:
-    record, twin = holding(system, session="shop"), holding(system, session="shop")
+def test_deleted_content_answers_410(system: RunningSystem, server: WebServer) -> None:
+    record, twin = stored_media(system, session="shop"), stored_media(system, session="shop")
     link = server.request("POST", f"/media/{record.id}/link", b'{"seconds": 60}', headers=ALL).json["url"]
     session = {"Authorization": f"Bearer {PASSES.session_token('shop', days=1)}"}
     refused = server.request("DELETE", f"/media/{record.id}", headers=session)
@@ -273,7 +271,7 @@ def test_what_is_deleted_is_gone_for_whoever_had_seen_it(system: RunningSystem, 
     assert server.request("GET", "/media?status=deleted", headers=ALL).json["media"][0]["deleted_at"]
 
 
-def test_what_is_unknown_or_under_way_is_not_deleted(system: RunningSystem, server: WebServer) -> None:
+def test_delete_refuses_unknown_and_running_attachments(system: RunningSystem, server: WebServer) -> None:
     waiting = system.submit(url="https://media.example/x").id
     for media_id, status in ((waiting, 409), ("f" * 32, 404), ("no-id", 404), ("%00", 404), ("..%2fx", 404)):
         assert server.request("DELETE", f"/media/{media_id}", headers=ALL).status == status, media_id

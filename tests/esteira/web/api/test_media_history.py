@@ -1,4 +1,4 @@
-"""`GET /media/{id}` tells the way through the stages, to each caller what is their business; the list does not."""
+"""`GET /media/{id}` returns the history, without workers for a session; the list does not."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def done(system: RunningSystem) -> str:
     return media_id
 
 
-def test_one_attachment_brings_its_history_and_the_list_does_not(client: Any, done: str) -> None:
+def test_single_attachment_has_a_history_and_the_list_has_not(client: Any, done: str) -> None:
     found = client.get(f"/media/{done}").json()["history"]
     assert [entry["stage"] for entry in found] == ["fetch", "detect", "validate", "persist", "notify"]
     assert {entry["outcome"] for entry in found} == {"done"}
@@ -38,13 +38,13 @@ def test_one_attachment_brings_its_history_and_the_list_does_not(client: Any, do
     assert "history" not in client.get("/media").json()["media"][0]
 
 
-def test_a_session_does_not_learn_which_machine_did_it(client: Any, done: str) -> None:
+def test_session_token_sees_no_worker_in_the_history(client: Any, done: str) -> None:
     token = TokenSigner(SecretStr(TOKEN)).session_token("shop", days=1)
     found = client.get(f"/media/{done}", headers={"Authorization": f"Bearer {token}"}).json()["history"]
     assert len(found) == 5
     assert all("worker" not in entry for entry in found)
 
 
-def test_what_is_deleted_has_no_history(client: Any, done: str) -> None:
+def test_deleted_attachment_has_no_history(client: Any, done: str) -> None:
     assert client.delete(f"/media/{done}").status_code == 200
     assert client.get(f"/media/{done}").json()["history"] == []

@@ -1,4 +1,4 @@
-"""`GET /media` and `GET /media/{id}` on the real web app: pages, filters, and who may see what."""
+"""`GET /media` and `GET /media/{id}` of the real web app: pages, filters and permissions."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def ids(answer: Reply) -> list[str]:
     return [one["id"] for one in answer.json["media"]]
 
 
-def test_pages_follow_each_other_without_a_gap_or_a_repeat(system: RunningSystem, server: WebServer) -> None:
+def test_pages_are_complete_and_do_not_overlap(system: RunningSystem, server: WebServer) -> None:
     expected = [made(system, "shop").id for _ in range(7)]
     found: list[str] = []
     path = "/media?limit=3"
@@ -62,7 +62,7 @@ def test_pages_follow_each_other_without_a_gap_or_a_repeat(system: RunningSystem
     assert times == sorted(times, reverse=True)
 
 
-def test_every_filter_that_is_set_must_hold(system: RunningSystem, server: WebServer) -> None:
+def test_filters_are_combined(system: RunningSystem, server: WebServer) -> None:
     done = made(system, "shop", kind="image").id
     failed = made(system, "shop", Status.FAILED, kind="video").id
     other = made(system, "bar ü", Status.FAILED, kind="video").id
@@ -100,7 +100,7 @@ def test_every_filter_that_is_set_must_hold(system: RunningSystem, server: WebSe
         ("kind=program", "kind"),
     ],
 )
-def test_a_wrong_parameter_is_named_and_never_ignored(client: Any, query: str, named: str) -> None:
+def test_list_refuses_a_wrong_parameter_and_names_it(client: Any, query: str, named: str) -> None:
     answer = client.get(f"/media?{query}")
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "bad_payload")
     assert named in answer.json()["error"]["message"]
@@ -112,7 +112,7 @@ def client(system: RunningSystem, monkeypatch: pytest.MonkeyPatch) -> Iterator[A
         yield client
 
 
-def test_one_attachment_is_told_without_what_nobody_may_see(system: RunningSystem, server: WebServer) -> None:
+def test_attachment_is_shown_without_secrets(system: RunningSystem, server: WebServer) -> None:
     record = made(system, "shop", filename="a.jpg", caption="<script>alert(1)</script>")
     answer = get(server, f"/media/{record.id}")
     assert answer.json["status"] == "done"
@@ -126,12 +126,12 @@ def test_one_attachment_is_told_without_what_nobody_may_see(system: RunningSyste
 
 
 @pytest.mark.parametrize("media_id", ["f" * 32, "no-id", "%00", "..%2f..%2fetc%2fpasswd", "%2e%2e", "F" * 32])
-def test_what_is_unknown_is_not_found(client: Any, media_id: str) -> None:
+def test_unknown_id_answers_404(client: Any, media_id: str) -> None:
     answer = client.get(f"/media/{media_id}")
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
 
 
-def test_api_03_a_sessions_token_sees_its_session_alone(system: RunningSystem, server: WebServer) -> None:
+def test_api_03_session_token_sees_only_its_session(system: RunningSystem, server: WebServer) -> None:
     own, others = made(system, "shop"), made(system, "bar")
     shop = of_session("shop")
     assert ids(get(server, "/media", shop)) == [own.id]
@@ -157,7 +157,7 @@ def test_api_03_a_sessions_token_sees_its_session_alone(system: RunningSystem, s
         assert (refused.status, refused.code) in {(403, "unauthorized"), (401, "unauthorized")}, path
 
 
-def test_api_05_without_a_token_nothing_is_told(system: RunningSystem, server: WebServer) -> None:
+def test_api_05_reading_needs_a_token(system: RunningSystem, server: WebServer) -> None:
     record = made(system, "shop")
     late = TokenSigner(SecretStr(TOKEN), clock=lambda: time.time() - 86_400 * 2).session_token("shop", days=1)
     foreign = TokenSigner(SecretStr(TOKEN + "2")).session_token("shop", days=1)
@@ -174,7 +174,7 @@ def test_api_05_without_a_token_nothing_is_told(system: RunningSystem, server: W
         assert get(server, path, {}).status in {401, 404}, path
 
 
-def test_api_03_no_other_site_may_read(system: RunningSystem, server: WebServer) -> None:
+def test_api_03_other_origins_may_not_read(system: RunningSystem, server: WebServer) -> None:
     headers = {**ALL, "Origin": "https://evil.example"}
     assert not [name for name in get(server, "/media", headers).headers if name.startswith("access-control")]
     asked = {"Origin": "https://evil.example", "Access-Control-Request-Method": "GET"}
@@ -182,7 +182,7 @@ def test_api_03_no_other_site_may_read(system: RunningSystem, server: WebServer)
 
 
 @pytest.mark.parametrize(("method", "path"), [("PUT", "/media"), ("GET", "/hooks/media"), ("DELETE", "/stats")])
-def test_a_method_that_a_path_does_not_know_is_told_as_that(server: WebServer, method: str, path: str) -> None:
+def test_wrong_method_answers_405(server: WebServer, method: str, path: str) -> None:
     answer = server.request(method, path, headers=ALL)
     assert (answer.status, answer.code) == (405, "method_not_allowed")
     assert answer.headers["allow"]
@@ -191,12 +191,12 @@ def test_a_method_that_a_path_does_not_know_is_told_as_that(server: WebServer, m
 @pytest.mark.parametrize(
     "body", [b"", b"{}", b'{"seconds": 0}', b'{"seconds": true}', b'{"seconds": "60"}', b'{"seconds": 604801}', b"[]"]
 )
-def test_a_link_needs_its_seconds(system: RunningSystem, client: Any, body: bytes) -> None:
+def test_link_needs_valid_seconds(system: RunningSystem, client: Any, body: bytes) -> None:
     answer = client.post(f"/media/{made(system, 'shop').id}/link", content=body)
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "bad_payload")
 
 
-def test_passes_are_not_made_from_a_short_api_token(system: RunningSystem) -> None:
+def test_links_need_a_long_api_token(system: RunningSystem) -> None:
     record = made(system, "shop")
     with web_server(system, api_token="short") as server:
         short = {"Authorization": "Bearer short"}

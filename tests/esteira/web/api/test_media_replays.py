@@ -1,4 +1,4 @@
-"""`POST /media/replay`: what it chooses, counts, sends and leaves for the next call."""
+"""`POST /media/replay`: selection, dry runs, limits and rate."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def runs(system: RunningSystem, *records: Record) -> list[int]:
     return [system.record(record.id).run for record in records]
 
 
-def test_a_dry_run_counts_and_sends_nothing(system: RunningSystem, client: TestClient) -> None:
+def test_dry_run_only_counts(system: RunningSystem, client: TestClient) -> None:
     failed = [ended(system) for _ in range(3)]
     ended(system, Status.EXPIRED)
     told = ask(client, dry_run=True, limit=2)
@@ -50,7 +50,7 @@ def test_a_dry_run_counts_and_sends_nothing(system: RunningSystem, client: TestC
     assert runs(system, *failed) == [0, 0, 0]
 
 
-def test_what_fits_goes_onto_the_belt_and_nothing_else(system: RunningSystem, client: TestClient) -> None:
+def test_replay_enqueues_only_matching_attachments(system: RunningSystem, client: TestClient) -> None:
     failed, other, expired = ended(system), ended(system, session="bar"), ended(system, Status.EXPIRED)
     done = ended(system, Status.DONE)
     assert ask(client, session="shop") == {"matched": 1, "replayed": 1, "missed": [], "next": None}
@@ -62,7 +62,7 @@ def test_what_fits_goes_onto_the_belt_and_nothing_else(system: RunningSystem, cl
     assert ask(client, error="fetch_unavailable")["matched"] == 0
 
 
-def test_at_most_so_many_at_once_and_the_rest_at_the_next_call(system: RunningSystem, client: TestClient) -> None:
+def test_replay_continues_with_next_after_its_limit(system: RunningSystem, client: TestClient) -> None:
     failed = [ended(system) for _ in range(5)]
     first = ask(client, limit=3)
     assert (first["matched"], first["replayed"]) == (5, 3)
@@ -72,7 +72,7 @@ def test_at_most_so_many_at_once_and_the_rest_at_the_next_call(system: RunningSy
     assert runs(system, *failed) == [1] * 5
 
 
-def test_it_keeps_to_the_rate_and_to_its_time(
+def test_replay_keeps_its_rate_and_time_limit(
     system: RunningSystem, client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failed = [ended(system) for _ in range(6)]
@@ -87,7 +87,7 @@ def test_it_keeps_to_the_rate_and_to_its_time(
     assert ask(client, next=told["next"])["replayed"] == 6 - told["replayed"]
 
 
-def test_what_somebody_else_has_sent_meanwhile_is_missed(
+def test_replay_reports_attachments_replayed_meanwhile_as_missed(
     system: RunningSystem, client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = ended(system), ended(system)
@@ -121,7 +121,7 @@ def test_what_somebody_else_has_sent_meanwhile_is_missed(
         (b"{", "JSON"),
     ],
 )
-def test_a_wrong_body_is_named_and_sends_nothing(
+def test_replay_refuses_a_wrong_body_and_names_the_field(
     system: RunningSystem, client: TestClient, body: bytes, named: str
 ) -> None:
     failed = ended(system)
@@ -131,7 +131,7 @@ def test_a_wrong_body_is_named_and_sends_nothing(
     assert runs(system, failed) == [0]
 
 
-def test_one_replay_of_many_at_a_time(
+def test_second_concurrent_replay_answers_429(
     system: RunningSystem, client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ended(system)
@@ -149,7 +149,7 @@ def test_one_replay_of_many_at_a_time(
     ask(client)
 
 
-def test_only_the_api_token_sends_many(system: RunningSystem, client: TestClient) -> None:
+def test_replay_of_many_needs_the_api_token(system: RunningSystem, client: TestClient) -> None:
     failed = ended(system)
     session = TokenSigner(SecretStr(TOKEN)).session_token("shop", days=1)
     for shown, status in (("", 401), ("Bearer wrong", 401), (f"Bearer {session}", 403)):

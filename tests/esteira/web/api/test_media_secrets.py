@@ -1,4 +1,4 @@
-"""API-07: whatever the API is asked and answers, no secret stands in its log or in what it tells."""
+"""API-07: no secret is in a response of the API or in its log."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MEDIA_KEY = base64.b64encode(bytes(range(32))).decode()
 SOURCE = "https://us3r:passw0rd@media.example/x.enc?oh=s1gnature"
 
 
-def test_api_07_no_secret_is_logged_or_told(system: RunningSystem) -> None:
+def test_api_07_no_secret_is_logged_or_returned(system: RunningSystem) -> None:
     attachment = system.attachment(session="shop", url=SOURCE, direct_path="/v/x?oh=s1gnature", media_key=MEDIA_KEY)
     record = finished(system.services.catalogue, Status.FAILED, of=attachment)
     signer = TokenSigner(SecretStr(TOKEN))

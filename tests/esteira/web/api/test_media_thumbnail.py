@@ -1,4 +1,4 @@
-"""`GET /media/{id}/thumbnail` and `preview` on the real web app: what comes, under which headers, and for whom."""
+"""`GET /media/{id}/thumbnail` and `preview` of the real web app: responses, headers and permissions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipeline.catalogue import Preview, PreviewState
 from pipeline.models import Kind, Record
 from pipeline.security.tokens import TokenSigner
 from pipeline.storage import thumbnail_key
-from tests.esteira.web.api.test_media_content import holding
+from tests.esteira.web.api.test_media_content import stored_media
 from tests.support.system import RunningSystem
 from tests.support.web_server import TOKEN, Reply, WebServer, web_server
 
@@ -30,7 +30,7 @@ def server(system: RunningSystem) -> Iterator[WebServer]:
 
 def shown(system: RunningSystem, **fields: str) -> Record:
     """An attachment that is done, with a thumbnail."""
-    record = holding(system, os.urandom(1000), **fields)
+    record = stored_media(system, os.urandom(1000), **fields)
     assert record.sha256
     system.services.storage.put_chunks([PICTURE], thumbnail_key(record.sha256))
     system.services.catalogue.previews.save(
@@ -44,9 +44,7 @@ def get(server: WebServer, path: str, method: str = "GET", **headers: str) -> Re
     return server.request(method, path, headers={**ALL, **named})
 
 
-def test_a_thumbnail_comes_as_a_picture_that_runs_nothing_and_may_be_kept(
-    system: RunningSystem, server: WebServer
-) -> None:
+def test_thumbnail_is_a_cacheable_sandboxed_picture(system: RunningSystem, server: WebServer) -> None:
     record = shown(system)
     answer = get(server, f"/media/{record.id}/thumbnail")
     assert (answer.status, answer.body) == (200, PICTURE)
@@ -60,14 +58,12 @@ def test_a_thumbnail_comes_as_a_picture_that_runs_nothing_and_may_be_kept(
     assert (known.status, known.body) == (304, b"")
 
 
-def test_the_tag_of_a_thumbnail_is_not_that_of_its_content(system: RunningSystem, server: WebServer) -> None:
+def test_thumbnail_has_another_etag_than_its_content(system: RunningSystem, server: WebServer) -> None:
     record = shown(system)
     assert get(server, f"/media/{record.id}/thumbnail", If_None_Match=f'"{record.sha256}"').status == 200
 
 
-def test_whoever_may_have_the_content_may_have_the_thumbnail_and_nobody_else(
-    system: RunningSystem, server: WebServer
-) -> None:
+def test_thumbnail_has_the_permissions_of_its_content(system: RunningSystem, server: WebServer) -> None:
     mine, others = shown(system, session="mine"), shown(system, session="others")
     token = {"Authorization": f"Bearer {PASSES.session_token('mine', days=1)}"}
     assert server.request("GET", f"/media/{mine.id}/thumbnail", headers=token).status == 200
@@ -81,10 +77,10 @@ def test_whoever_may_have_the_content_may_have_the_thumbnail_and_nobody_else(
 @pytest.mark.parametrize(
     ("state", "said"), [(PreviewState.NONE, "nothing to show"), (PreviewState.FAILED, "could not be made")]
 )
-def test_what_has_no_thumbnail_is_told_with_a_code_of_its_own(
+def test_missing_thumbnail_answers_no_preview(
     system: RunningSystem, server: WebServer, state: PreviewState, said: str
 ) -> None:
-    record = holding(system, os.urandom(1000))
+    record = stored_media(system, os.urandom(1000))
     system.services.catalogue.previews.save(Preview(sha256=str(record.sha256), state=state))
     answer = get(server, f"/media/{record.id}/thumbnail")
     assert (answer.status, answer.code) == (404, "no_preview")
@@ -93,7 +89,7 @@ def test_what_has_no_thumbnail_is_told_with_a_code_of_its_own(
 
 
 @pytest.mark.parametrize("lose", ["row", "picture"])
-def test_what_is_not_made_yet_is_to_be_asked_for_again(system: RunningSystem, server: WebServer, lose: str) -> None:
+def test_pending_thumbnail_answers_202(system: RunningSystem, server: WebServer, lose: str) -> None:
     record = shown(system)
     losing: dict[str, Callable[[str], None]] = {
         "row": system.services.catalogue.previews.delete,
@@ -109,18 +105,16 @@ def test_what_is_not_made_yet_is_to_be_asked_for_again(system: RunningSystem, se
     assert system.queue.preview_queue.stats.counts()["derive"]["ready"] == 1
 
 
-def test_what_there_is_nothing_to_show_of_is_not_to_be_asked_for_again(
-    system: RunningSystem, server: WebServer
-) -> None:
+def test_content_without_a_thumbnail_answers_404(system: RunningSystem, server: WebServer) -> None:
     word = (Kind.DOCUMENT, "application/msword", "doc")
-    record = holding(system, os.urandom(1000), type_=word)
+    record = stored_media(system, os.urandom(1000), type_=word)
     answer = get(server, f"/media/{record.id}/thumbnail")
     assert (answer.status, answer.code) == (404, "no_preview")
     assert system.queue.preview_queue.stats.counts()["derive"]["ready"] == 0
 
 
-def test_where_no_previews_are_made_nobody_is_told_to_wait_for_one(system: RunningSystem) -> None:
-    made, missing = shown(system), holding(system, os.urandom(1000))
+def test_thumbnail_answers_404_when_previews_are_off(system: RunningSystem) -> None:
+    made, missing = shown(system), stored_media(system, os.urandom(1000))
     with web_server(system, previews="false") as server:
         answer = get(server, f"/media/{missing.id}/thumbnail")
         assert (answer.status, answer.code) == (404, "no_preview")
@@ -128,8 +122,8 @@ def test_where_no_previews_are_made_nobody_is_told_to_wait_for_one(system: Runni
         assert get(server, f"/media/{made.id}/thumbnail").status == 200
 
 
-def test_while_redis_is_away_nobody_is_told_that_a_preview_is_being_made(system: RunningSystem) -> None:
-    made, missing = shown(system), holding(system, os.urandom(1000))
+def test_pending_thumbnail_answers_503_without_redis(system: RunningSystem) -> None:
+    made, missing = shown(system), stored_media(system, os.urandom(1000))
     away = system.with_redis("redis://127.0.0.1:1/0")
     try:
         with web_server(away, previews="true") as server:
@@ -140,7 +134,7 @@ def test_while_redis_is_away_nobody_is_told_that_a_preview_is_being_made(system:
         away.close()
 
 
-def test_an_attachment_without_content_has_no_thumbnail(system: RunningSystem, server: WebServer) -> None:
+def test_attachment_without_content_has_no_thumbnail(system: RunningSystem, server: WebServer) -> None:
     waiting = system.submit(url="http://127.0.0.1:1/x").id
     assert get(server, f"/media/{waiting}/thumbnail").code == "not_found"
     assert get(server, f"/media/{'0' * 32}/thumbnail").code == "not_found"
@@ -150,13 +144,13 @@ def test_an_attachment_without_content_has_no_thumbnail(system: RunningSystem, s
     assert get(server, f"/media/{record.id}").json["preview"] is None
 
 
-def test_pages_and_single_attachments_tell_what_there_is_to_show(system: RunningSystem, server: WebServer) -> None:
-    record, other = shown(system), holding(system, os.urandom(1000))
+def test_attachments_show_their_preview(system: RunningSystem, server: WebServer) -> None:
+    record, other = shown(system), stored_media(system, os.urandom(1000))
     expected = {"state": "made", "thumbhash": "abcd", "width": 320, "height": 240, "peaks": None}
     assert get(server, f"/media/{record.id}").json["preview"] == expected
     page = {one["id"]: one["preview"] for one in get(server, "/media").json["media"]}
     assert page == {record.id: expected, other.id: None}
-    sound = holding(system, os.urandom(1000))
+    sound = stored_media(system, os.urandom(1000))
     system.services.catalogue.previews.save(
         Preview(sha256=str(sound.sha256), state=PreviewState.MADE, peaks=tuple(range(100)))
     )

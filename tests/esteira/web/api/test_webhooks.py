@@ -1,4 +1,4 @@
-"""`/webhooks`: how it stands with the endpoints, and what was given up goes once more, for the API_TOKEN alone."""
+"""`/webhooks`: endpoints, deliveries and redelivery, with the API_TOKEN only."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def client(system: RunningSystem, monkeypatch: pytest.MonkeyPatch) -> Iterator[T
         yield client
 
 
-def given_up(system: RunningSystem, *, session: str = "shop", endpoint: str = "crm") -> str:
+def undelivered(system: RunningSystem, *, session: str = "shop", endpoint: str = "crm") -> str:
     """The id of a delivery that was tried and given up."""
     record = announced_record(system.services.catalogue, endpoint, session=session)
     outbox = system.services.catalogue.deliveries
@@ -46,8 +46,8 @@ def status(system: RunningSystem, delivery: str) -> DeliveryStatus:
     return found.status
 
 
-def test_each_endpoint_is_told_with_its_counts_and_its_circuit(system: RunningSystem, client: TestClient) -> None:
-    given_up(system)
+def test_endpoints_have_their_counts_and_circuit(system: RunningSystem, client: TestClient) -> None:
+    undelivered(system)
     announced_record(system.services.catalogue, "crm")
     answer = client.get("/webhooks")
     [endpoint] = answer.json()["endpoints"]
@@ -63,8 +63,8 @@ def test_each_endpoint_is_told_with_its_counts_and_its_circuit(system: RunningSy
     assert SECRET not in answer.text
 
 
-def test_deliveries_are_listed_without_their_bodies_and_narrowed(system: RunningSystem, client: TestClient) -> None:
-    lost, _ = given_up(system), announced_record(system.services.catalogue, "crm", session="s2")
+def test_deliveries_are_filtered_and_have_no_body(system: RunningSystem, client: TestClient) -> None:
+    lost, _ = undelivered(system), announced_record(system.services.catalogue, "crm", session="s2")
     answer = client.get("/webhooks/deliveries")
     assert {one["status"] for one in answer.json()["deliveries"]} == {"pending", "undelivered"}
     assert "words" not in answer.text
@@ -74,8 +74,8 @@ def test_deliveries_are_listed_without_their_bodies_and_narrowed(system: Running
     assert len(client.get("/webhooks/deliveries?limit=1").json()["deliveries"]) == 1
 
 
-def test_what_was_given_up_is_counted_then_redelivered(system: RunningSystem, client: TestClient) -> None:
-    first, second = given_up(system), given_up(system, session="s2")
+def test_undelivered_events_are_redelivered(system: RunningSystem, client: TestClient) -> None:
+    first, second = undelivered(system), undelivered(system, session="s2")
     dry = client.post("/webhooks/redeliver", json={"dry_run": True})
     assert (dry.status_code, dry.json()) == (200, {"matched": 2, "ids": [first, second]})
     assert status(system, first) is DeliveryStatus.UNDELIVERED
@@ -89,8 +89,8 @@ def test_what_was_given_up_is_counted_then_redelivered(system: RunningSystem, cl
     assert client.post("/webhooks/redeliver").json() == {"matched": 0, "redelivered": 0, "missed": []}
 
 
-def test_what_is_for_an_endpoint_that_is_gone_cannot_be_redelivered(system: RunningSystem, client: TestClient) -> None:
-    lost = given_up(system, endpoint="old")
+def test_removed_endpoint_gets_no_redelivery(system: RunningSystem, client: TestClient) -> None:
+    lost = undelivered(system, endpoint="old")
     assert client.post("/webhooks/redeliver").json()["matched"] == 0
     assert client.post("/webhooks/redeliver", json={"ids": [lost]}).json()["missed"] == [lost]
 
@@ -110,10 +110,10 @@ def test_what_is_for_an_endpoint_that_is_gone_cannot_be_redelivered(system: Runn
         ({"since": "yesterday"}, "since"),
     ],
 )
-def test_a_wrong_body_is_named_and_changes_nothing(
+def test_redeliver_refuses_a_wrong_body_and_names_the_field(
     system: RunningSystem, client: TestClient, body: Any, field: str
 ) -> None:
-    lost = given_up(system)
+    lost = undelivered(system)
     answer = client.post("/webhooks/redeliver", json=body)
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "bad_payload")
     assert field in answer.json()["error"]["message"]
@@ -121,12 +121,12 @@ def test_a_wrong_body_is_named_and_changes_nothing(
 
 
 @pytest.mark.parametrize("query", ["status=lost", "nonsense=1", "limit=0", "since=never", "endpoint="])
-def test_a_wrong_parameter_is_refused(client: TestClient, query: str) -> None:
+def test_deliveries_refuse_wrong_parameters(client: TestClient, query: str) -> None:
     assert client.get(f"/webhooks/deliveries?{query}").status_code == 400
 
 
-def test_only_the_api_token_opens_it(system: RunningSystem, client: TestClient) -> None:
-    given_up(system)
+def test_webhooks_need_the_api_token(system: RunningSystem, client: TestClient) -> None:
+    undelivered(system)
     session = TokenSigner(SecretStr(TOKEN)).session_token("shop", days=1)
     for shown, expected in (("Bearer wrong", 401), (f"Bearer {session}", 403)):
         headers = {"Authorization": shown}

@@ -1,4 +1,4 @@
-"""Logins of browsers: signed, for a while, and not to be tried for ever."""
+"""Browser logins: signed, limited in time, and protected against guessing."""
 
 from __future__ import annotations
 
@@ -51,24 +51,24 @@ def logins(clock: Clock) -> Logins:
     return Logins(settings(), clock=clock)
 
 
-def begun(logins: Logins, *, secure: bool = False) -> tuple[str, str]:
-    """The login that an answer carries, and its whole Set-Cookie."""
+def logged_in(logins: Logins, *, secure: bool = False) -> tuple[str, str]:
+    """The login in a response, and its Set-Cookie header."""
     answer = Response()
     logins.log_in(answer, secure=secure)
     cookie = answer.headers["set-cookie"]
     return cookie.partition("=")[2].partition(";")[0], cookie
 
 
-def test_a_cookie_is_for_this_site_and_no_script(logins: Logins) -> None:
-    _, cookie = begun(logins)
+def test_cookie_is_http_only_and_same_site(logins: Logins) -> None:
+    _, cookie = logged_in(logins)
     assert {"HttpOnly", "SameSite=strict", "Path=/", f"Max-Age={LOGIN_LIFETIME_S}"} <= set(cookie.split("; "))
     assert "Secure" not in cookie
-    assert "Secure" in begun(logins, secure=True)[1]
+    assert "Secure" in logged_in(logins, secure=True)[1]
     assert TOKEN not in cookie
 
 
-def test_a_login_holds_until_it_expires(logins: Logins, clock: Clock) -> None:
-    login, _ = begun(logins)
+def test_login_is_valid_until_it_expires(logins: Logins, clock: Clock) -> None:
+    login, _ = logged_in(logins)
     assert logins.login_of(request(cookie=f"{COOKIE}={login}")) == login
     clock.now += LOGIN_LIFETIME_S - 1
     assert logins.is_valid(login)
@@ -76,8 +76,8 @@ def test_a_login_holds_until_it_expires(logins: Logins, clock: Clock) -> None:
     assert not logins.is_valid(login)
 
 
-def test_every_login_is_another_and_ends_alone(logins: Logins) -> None:
-    (one, _), (other, _) = begun(logins), begun(logins)
+def test_log_out_ends_only_one_login(logins: Logins) -> None:
+    (one, _), (other, _) = logged_in(logins), logged_in(logins)
     assert one != other
     answer = Response()
     logins.log_out(one, answer)
@@ -86,14 +86,14 @@ def test_every_login_is_another_and_ends_alone(logins: Logins) -> None:
     assert 'esteira_login=""' in answer.headers["set-cookie"]
 
 
-def test_another_token_ends_all_logins(logins: Logins, clock: Clock) -> None:
-    login, _ = begun(logins)
+def test_new_api_token_ends_all_logins(logins: Logins, clock: Clock) -> None:
+    login, _ = logged_in(logins)
     assert Logins(settings(), clock=clock).is_valid(login)
     assert not Logins(settings("quite another token"), clock=clock).is_valid(login)
 
 
-def test_a_forged_login_holds_nothing(logins: Logins) -> None:
-    login, _ = begun(logins)
+def test_forged_login_is_invalid(logins: Logins) -> None:
+    login, _ = logged_in(logins)
     expiry, name, signature = login.split(".")
     later = str(int(expiry) + 1)
     flipped = signature[:-1] + ("0" if signature[-1] != "0" else "1")
@@ -111,7 +111,7 @@ def test_a_forged_login_holds_nothing(logins: Logins) -> None:
     assert logins.login_of(request(cookie=f"{COOKIE}=; other=1")) is None
 
 
-def test_without_a_token_that_is_long_enough_there_are_no_logins() -> None:
+def test_logins_need_a_long_api_token() -> None:
     assert build_logins(settings()) is not None
     assert build_logins(settings(None)) is None
     assert build_logins(settings("short")) is None
@@ -119,7 +119,7 @@ def test_without_a_token_that_is_long_enough_there_are_no_logins() -> None:
         Logins(settings(""))
 
 
-def test_an_address_may_be_wrong_a_few_times_a_minute(logins: Logins, clock: Clock) -> None:
+def test_address_is_locked_out_after_five_wrong_tokens(logins: Logins, clock: Clock) -> None:
     for _ in range(MAX_FAILURES_PER_ADDRESS):
         assert logins.lockout_s("192.0.2.1") == 0
         logins.record_failure("192.0.2.1")
@@ -130,7 +130,7 @@ def test_an_address_may_be_wrong_a_few_times_a_minute(logins: Logins, clock: Clo
     assert logins.lockout_s("192.0.2.1") == 0
 
 
-def test_all_addresses_together_may_be_wrong_some_times_a_minute(logins: Logins, clock: Clock) -> None:
+def test_all_addresses_are_locked_out_after_thirty_wrong_tokens(logins: Logins, clock: Clock) -> None:
     for number in range(MAX_FAILURES_TOTAL):
         logins.record_failure(f"192.0.2.{number}")
     assert logins.lockout_s("198.51.100.1") == WINDOW_S
@@ -153,11 +153,11 @@ def test_all_addresses_together_may_be_wrong_some_times_a_minute(logins: Logins,
         ({"host": "h"}, True),
     ],
 )
-def test_a_page_of_another_origin_is_told_apart(headers: dict[str, str], same: bool) -> None:
+def test_is_same_origin_compares_origin_and_host(headers: dict[str, str], same: bool) -> None:
     assert is_same_origin(request(**headers)) is same
 
 
-def test_https_is_what_we_or_the_proxy_before_us_speak() -> None:
+def test_is_https_trusts_the_proxy_header() -> None:
     assert not is_https(request())
     assert is_https(request(x_forwarded_proto="https"))
     assert not is_https(request(x_forwarded_proto="http"))

@@ -1,4 +1,4 @@
-"""What of a body is JSON here, and how deep; and who finds room for one."""
+"""Strict JSON decoding, and the memory limit of all bodies."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ ANY = st.recursive(PLAIN | st.text(), lambda inner: st.lists(inner) | st.diction
 
 
 @given(ANY, st.booleans())
-def test_json_is_decoded_as_it_was_meant(value: Any, escaped: bool) -> None:
+def test_decode_returns_what_was_encoded(value: Any, escaped: bool) -> None:
     text = json.dumps(value, ensure_ascii=escaped)
     assert decode(text.encode()) == value
 
 
 @given(st.binary())
-def test_other_bytes_are_refused_and_nothing_worse(body: bytes) -> None:
+def test_decode_raises_only_payload_errors(body: bytes) -> None:
     with suppress(PayloadError):
         decode(body)
 
@@ -48,7 +48,7 @@ def test_other_bytes_are_refused_and_nothing_worse(body: bytes) -> None:
         (b"[" * 10_000 + b"]" * 10_000, "not JSON"),
     ],
 )
-def test_what_is_no_plain_json_is_refused(body: bytes, message: str) -> None:
+def test_decode_refuses_invalid_json(body: bytes, message: str) -> None:
     with pytest.raises(PayloadError, match=message):
         decode(body)
 
@@ -60,18 +60,18 @@ def nested(levels: int) -> bytes:
     return json.dumps(inner).encode()
 
 
-def test_the_deepest_allowed_passes_and_one_level_more_does_not() -> None:
+def test_decode_limits_the_depth() -> None:
     assert decode(nested(MAX_DEPTH))
     with pytest.raises(PayloadError, match="nested deeper"):
         decode(nested(MAX_DEPTH + 1))
 
 
-def test_brackets_within_text_are_no_levels() -> None:
+def test_brackets_in_text_do_not_count_as_depth() -> None:
     assert decode(json.dumps(["[{" * 500]).encode()) == ["[{" * 500]
 
 
-def sent(body: bytes) -> Request:
-    """A request with this body, which comes in pieces."""
+def request_with(body: bytes) -> Request:
+    """A request whose body arrives in pieces."""
     pieces = [body[at : at + 10_000] for at in range(0, len(body), 10_000)]
     messages = iter([{"type": "http.request", "body": piece, "more_body": True} for piece in pieces])
 
@@ -81,19 +81,19 @@ def sent(body: bytes) -> Request:
     return Request({"type": "http", "method": "POST", "headers": []}, receive)
 
 
-def test_large_bodies_leave_room_for_the_small_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever holds all that may be held, and has shown no secret yet, does not keep the others' messages out."""
+def test_small_bodies_are_accepted_while_the_memory_is_used_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Senders of large bodies, which are not authenticated yet, must not block the small messages of others."""
     monkeypatch.setattr("esteira.web.intake.bodies.MIN_MEMORY", 0)
     bodies = BodyReader(load_settings(_env_file=None, max_body_mb=0.1))
 
-    async def held() -> None:
+    async def read_many() -> None:
         async with AsyncExitStack() as stack:
             for _ in range(4):
-                assert len(await stack.enter_async_context(bodies.read_body(sent(b"x" * 100_000)))) == 100_000
-            assert await stack.enter_async_context(bodies.read_body(sent(b"y" * 60_000))) == b"y" * 60_000
+                assert len(await stack.enter_async_context(bodies.read_body(request_with(b"x" * 100_000)))) == 100_000
+            assert await stack.enter_async_context(bodies.read_body(request_with(b"y" * 60_000))) == b"y" * 60_000
             with pytest.raises(RetryableError, match="too_many_requests"):
-                await stack.enter_async_context(bodies.read_body(sent(b"z" * 80_000)))
-        async with bodies.read_body(sent(b"z" * 80_000)) as body:
+                await stack.enter_async_context(bodies.read_body(request_with(b"z" * 80_000)))
+        async with bodies.read_body(request_with(b"z" * 80_000)) as body:
             assert len(body) == 80_000
 
-    asyncio.run(held())
+    asyncio.run(read_many())

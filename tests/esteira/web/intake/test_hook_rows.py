@@ -1,4 +1,4 @@
-"""What no sender may do to the hooks, on the running app: two processes, a real Valkey, a real catalogue."""
+"""Hostile requests to the hooks of a running app: two processes, a real Valkey, a real catalogue."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def rows(system: RunningSystem, session: str) -> list[str]:
 
 
 @pytest.mark.parametrize("gateway", SIGNED)
-def test_hook_01_only_the_right_signature_lets_in(server: WebServer, system: RunningSystem, gateway: str) -> None:
+def test_hook_01_only_the_right_signature_is_accepted(server: WebServer, system: RunningSystem, gateway: str) -> None:
     body = json.dumps(payload_of(gateway, "hook-01")).encode()
     right = SIGNED[gateway](body)
     name = "X-Hub-Signature-256" if gateway == "cloud" else "X-Webhook-Hmac"
@@ -117,7 +117,7 @@ def test_hook_01_only_the_right_signature_lets_in(server: WebServer, system: Run
 
 
 @pytest.mark.parametrize("gateway", SIGNED)
-def test_hook_02_the_bytes_are_signed_and_not_what_they_mean(server: WebServer, gateway: str) -> None:
+def test_hook_02_signatures_cover_the_raw_bytes(server: WebServer, gateway: str) -> None:
     given = payload_of(gateway, "hook-02 ção 😀")
     forms = [
         json.dumps(given).encode(),
@@ -134,9 +134,7 @@ def test_hook_02_the_bytes_are_signed_and_not_what_they_mean(server: WebServer, 
 
 
 @pytest.mark.parametrize("gateway", SIGNED)
-def test_hook_03_a_repeat_is_answered_and_is_no_second_job(
-    server: WebServer, system: RunningSystem, gateway: str
-) -> None:
+def test_hook_03_repeat_creates_no_second_attachment(server: WebServer, system: RunningSystem, gateway: str) -> None:
     body = json.dumps(payload_of(gateway, f"hook-03 {gateway}")).encode()
     headers = SIGNED[gateway](body)
     answers = [server.request("POST", f"/hooks/{gateway}", body, headers=headers) for _ in range(5)]
@@ -147,13 +145,13 @@ def test_hook_03_a_repeat_is_answered_and_is_no_second_job(
     assert system.queue.stats.counts()["fetch"]["ready"] == len(system.services.catalogue.find(Filters(), limit=1000))
 
 
-def test_hook_03_a_stamp_of_long_ago_is_refused_where_there_is_one(server: WebServer) -> None:
+def test_hook_03_old_and_future_timestamps_are_refused(server: WebServer) -> None:
     body = json.dumps(of_waha("stale")).encode()
     for at in (time.time() - 3 * 24 * 3600, time.time() + 3 * 24 * 3600):
         assert server.request("POST", "/hooks/waha", body, headers=waha_signature(body, at=at)).status == 401
 
 
-def test_hook_04_a_hundred_copies_at_once_are_one_job(server: WebServer, system: RunningSystem) -> None:
+def test_hook_04_concurrent_copies_create_one_attachment(server: WebServer, system: RunningSystem) -> None:
     body = json.dumps(images("hook-04", session="1004")).encode()
     headers = hub_signature(body)
     waiting = system.queue.stats.counts()["fetch"]["ready"]
@@ -166,7 +164,7 @@ def test_hook_04_a_hundred_copies_at_once_are_one_job(server: WebServer, system:
 
 
 @pytest.mark.parametrize("gateway", [name for name in GATEWAYS if name != "media"])
-def test_hook_06_what_has_no_known_shape_is_acknowledged_and_counted(server: WebServer, gateway: str) -> None:
+def test_hook_06_unknown_shapes_are_counted_as_ignored(server: WebServer, gateway: str) -> None:
     odd: list[Any] = [{}, [], None, 7, "text", {"event": "unknown"}, {"entry": None}, {"entry": [{"changes": None}]}]
     odd += [{"entry": [{"changes": [{"value": {"messages": None}}]}]}, {"event": "message", "payload": None}]
     odd += [{"event": "messages.upsert", "data": None}, {"event": "onmessage", "type": None}]
@@ -190,7 +188,7 @@ def within(holds: Callable[[], bool], seconds: float = 5) -> None:
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(given=ANY_JSON)
-def test_hook_06_no_json_at_all_makes_a_server_error(server: WebServer, given: Any) -> None:
+def test_hook_06_no_json_causes_a_server_error(server: WebServer, given: Any) -> None:
     body = json.dumps(given).encode()
     for sender in SENDERS.values():
         answer = server.request("POST", sender.path, body, headers=sender.authenticate(body))
@@ -224,7 +222,7 @@ BAD_BODIES: dict[str, tuple[Any, dict[str, str], int, str]] = {
 
 
 @pytest.mark.parametrize("name", BAD_BODIES)
-def test_hook_07_a_bad_body_is_refused_in_time(server: WebServer, name: str) -> None:
+def test_hook_07_bad_body_is_refused_in_time(server: WebServer, name: str) -> None:
     body, headers, status, code = BAD_BODIES[name]
     began = time.monotonic()
     answer = server.request("POST", "/hooks/media", body, headers={"Authorization": f"Bearer {TOKEN}", **headers})
@@ -235,29 +233,29 @@ def test_hook_07_a_bad_body_is_refused_in_time(server: WebServer, name: str) -> 
     assert server.request("GET", "/healthz").status == 200
 
 
-QUESTION = "hub.mode={mode}&hub.verify_token={token}&hub.challenge={challenge}"
+CHALLENGE = "hub.mode={mode}&hub.verify_token={token}&hub.challenge={challenge}"
 
 
-def ask_as_meta(server: WebServer, *, token: str, mode: str = "subscribe", challenge: str = "1158201444") -> Any:
-    return server.request("GET", "/hooks/cloud?" + QUESTION.format(mode=mode, token=token, challenge=challenge))
+def challenge(server: WebServer, *, token: str, mode: str = "subscribe", challenge: str = "1158201444") -> Any:
+    return server.request("GET", "/hooks/cloud?" + CHALLENGE.format(mode=mode, token=token, challenge=challenge))
 
 
-def test_hook_08_the_challenge_is_answered_to_who_knows_the_word_and_as_plain_text(server: WebServer) -> None:
+def test_hook_08_challenge_needs_the_verify_token_and_is_plain_text(server: WebServer) -> None:
     right = SECRETS["cloud_verify_token"].replace(" ", "%20")
-    answer = ask_as_meta(server, token=right)
+    answer = challenge(server, token=right)
     assert (answer.status, answer.body) == (200, b"1158201444")
-    script = ask_as_meta(server, token=right, challenge="%3Cscript%3Ealert(1)%3C/script%3E")
+    script = challenge(server, token=right, challenge="%3Cscript%3Ealert(1)%3C/script%3E")
     assert script.body == b"<script>alert(1)</script>"
     assert script.headers["content-type"].startswith("text/plain")
     assert script.headers["x-content-type-options"] == "nosniff"
     for wrong in ({"token": ""}, {"token": right[:-1]}, {"token": "%C3%A9"}, {"token": right, "mode": "unsubscribe"}):
-        refused = ask_as_meta(server, **wrong)
+        refused = challenge(server, **wrong)
         assert (refused.status, refused.code) == (403, "unauthorized")
         assert b"1158201444" not in refused.body
     assert server.request("GET", "/hooks/cloud").status == 403
 
 
-def test_hook_10_names_that_mean_something_elsewhere_are_only_text(server: WebServer, system: RunningSystem) -> None:
+def test_hook_10_injection_attempts_are_stored_as_text(server: WebServer, system: RunningSystem) -> None:
     names = [
         "../../etc/passwd",
         "\r\nDEL *\r\n",
@@ -275,9 +273,7 @@ def test_hook_10_names_that_mean_something_elsewhere_are_only_text(server: WebSe
     assert system.queue.client.exists(system.queue.keys.messages)
 
 
-def test_a_session_that_hands_over_too_much_is_told_to_wait_by_both_processes(
-    server: WebServer, system: RunningSystem
-) -> None:
+def test_rate_limit_is_shared_by_both_processes(server: WebServer, system: RunningSystem) -> None:
     def send(batch: int) -> Any:
         body = json.dumps(images(*(f"{batch}-{n}" for n in range(10)), session="busy")).encode()
         return server.request("POST", "/hooks/cloud", body, headers=hub_signature(body))
@@ -293,7 +289,7 @@ def test_a_session_that_hands_over_too_much_is_told_to_wait_by_both_processes(
     assert server.request("POST", "/hooks/cloud", body, headers=hub_signature(body)).status == 202
 
 
-def test_a_secret_in_a_path_lets_in_and_reaches_no_log(server: WebServer) -> None:
+def test_secret_in_a_path_is_accepted_and_not_logged(server: WebServer) -> None:
     body = json.dumps({"event": "onmessage", "session": "wpp", "id": "path", "type": "image", "body": "QQ=="}).encode()
     assert server.request("POST", f"/hooks/wppconnect/{PATH_SECRET}", body).status == 202
     for wrong in ("guess-of-a-secret", "guess-of-a-secret/", "", "%2e%2e/guess-of-a-secret"):

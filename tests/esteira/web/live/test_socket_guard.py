@@ -1,4 +1,4 @@
-"""What a socket's client may say, and what becomes of it when it says more."""
+"""SocketGuard and PacketFilter: which packets pass, and when a client is disconnected."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ BAD = [
 
 
 @pytest.mark.parametrize("packet", GOOD)
-def test_who_it_is_and_that_it_lives_may_be_said(packet: str) -> None:
+def test_connects_and_pings_are_allowed(packet: str) -> None:
     assert is_allowed(packet)
 
 
 @pytest.mark.parametrize("packet", BAD)
-def test_nothing_else_may(packet: object) -> None:
+def test_other_packets_are_not_allowed(packet: object) -> None:
     assert not is_allowed(packet)
 
 
-def door(*said: dict[str, Any]) -> tuple[SocketGuard, list[Any]]:
+def guard_for(*said: dict[str, Any]) -> tuple[SocketGuard, list[Any]]:
     """A door through which these come, one after the other, and then nothing; and what went out through it."""
     coming = list(said)
     gone: list[Any] = []
@@ -57,59 +57,59 @@ def run(what: Callable[[], Awaitable[Any]]) -> Any:
     return asyncio.run(within())
 
 
-def test_garbage_is_dropped_and_what_follows_is_heard() -> None:
-    async def through() -> Any:
-        one, _ = door(text("garbage"), {"type": "websocket.receive", "bytes": b"\0" * 100}, text("3"))
-        return await one.receive()
+def test_guard_drops_other_packets() -> None:
+    async def scenario() -> Any:
+        guard, _ = guard_for(text("garbage"), {"type": "websocket.receive", "bytes": b"\0" * 100}, text("3"))
+        return await guard.receive()
 
-    assert run(through) == text("3")
+    assert run(scenario) == text("3")
 
 
-def test_who_says_too_much_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_guard_disconnects_a_client_with_too_many_packets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket_guard, "MAX_PACKETS", 5)
 
-    async def through() -> list[str]:
-        one, _ = door(*[text("3")] * 10)
-        return [(await one.receive())["type"] for _ in range(7)]
+    async def scenario() -> list[str]:
+        guard, _ = guard_for(*[text("3")] * 10)
+        return [(await guard.receive())["type"] for _ in range(7)]
 
-    assert run(through) == ["websocket.receive"] * 5 + ["websocket.disconnect"] * 2
+    assert run(scenario) == ["websocket.receive"] * 5 + ["websocket.disconnect"] * 2
 
 
-def test_shutting_ends_a_wait_on_either_side() -> None:
-    async def through() -> Any:
+def test_shut_ends_waiting_calls() -> None:
+    async def scenario() -> Any:
         async def never(*_: Any) -> Any:
             await asyncio.sleep(3600)
 
-        one = SocketGuard(never, never)
-        heard, sent = asyncio.ensure_future(one.receive()), asyncio.ensure_future(one.send({}))
+        guard = SocketGuard(never, never)
+        heard, sent = asyncio.ensure_future(guard.receive()), asyncio.ensure_future(guard.send({}))
         await asyncio.sleep(0.01)
-        one.shut()
+        guard.shut()
         with pytest.raises(TimeoutError):
             await sent
         with pytest.raises(ConnectionError):
-            await one.send({})
+            await guard.send({})
         return await heard
 
-    assert run(through)["type"] == "websocket.disconnect"
+    assert run(scenario)["type"] == "websocket.disconnect"
 
 
-def test_who_does_not_read_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_guard_disconnects_a_client_that_does_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket_guard, "SEND_TIMEOUT_S", 0.05)
 
-    async def through() -> Any:
+    async def scenario() -> Any:
         async def never(*_: Any) -> Any:
             await asyncio.sleep(3600)
 
-        one = SocketGuard(never, never)
+        guard = SocketGuard(never, never)
         with pytest.raises(TimeoutError):
-            await one.send({})
-        return await one.receive()
+            await guard.send({})
+        return await guard.receive()
 
-    assert run(through)["type"] == "websocket.disconnect"
+    assert run(scenario)["type"] == "websocket.disconnect"
 
 
 def posted(*pieces: bytes) -> tuple[list[bytes], list[Any]]:
-    """What of a poll's body gets through, and what is answered."""
+    """The bodies that reach the app, and the messages sent to the client."""
     coming = list(pieces)
     bodies: list[bytes] = []
     answered: list[Any] = []
@@ -131,16 +131,16 @@ def posted(*pieces: bytes) -> tuple[list[bytes], list[Any]]:
     return bodies, answered
 
 
-def test_of_a_poll_only_what_may_be_said_gets_through() -> None:
+def test_filter_passes_only_allowed_packets_of_a_poll() -> None:
     assert posted(b'3\x1e42["a"]', b"\x1e40{}\x1e\xff\xff")[0] == [b"3\x1e40{}"]
 
 
-def test_a_poll_that_is_too_long_is_refused_before_it_is_read_to_its_end() -> None:
+def test_filter_refuses_a_long_poll_before_reading_all_of_it() -> None:
     bodies, answered = posted(*[b"3" * MAX_BYTES] * 50)
     assert (bodies, answered[0]["status"]) == ([], 413)
 
 
-def test_who_finds_no_room_is_told_to_come_again() -> None:
+def test_filter_answers_503_without_room() -> None:
     answered: list[Any] = []
 
     async def send(message: Any) -> None:
