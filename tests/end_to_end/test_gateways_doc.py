@@ -1,4 +1,4 @@
-"""docs/gateways.md, followed word by word: its settings, its trials, and what it says of expired files."""
+"""Follows docs/gateways.md: its settings, its trials, and its examples for expired files."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def tools() -> None:
 
 @pytest.fixture
 def ports() -> dict[str, str]:
-    """What stands in place of the page's own ports."""
+    """Free ports that replace those of the page."""
     return {f"127.0.0.1:{port}": f"127.0.0.1:{free_port()}" for port in (8000, 3000, 3001)}
 
 
 def moved(text: str, ports: dict[str, str]) -> str:
-    """The page's text with other ports, also where a port stands alone."""
+    """The page's text with other ports, including ports without a host."""
     # All at once, and whole numbers only: a new port may begin with the digits of an old one.
     text = re.sub(r"127\.0\.0\.1:\d+", lambda found: ports.get(found[0], found[0]), text)
     host = "127.0.0.1:"
@@ -56,7 +56,7 @@ def moved(text: str, ports: dict[str, str]) -> str:
 
 
 def own_settings(found: list[Block], ports: dict[str, str]) -> dict[str, str]:
-    """What the section wants to be set in Esteira."""
+    """The settings of Esteira that the section lists."""
     known = {name.upper() for name in Settings.model_fields}
     ours = [settings(moved(one.code, ports)) for one in found if one.language == "ini"]
     return {name: value for given in ours if given.keys() <= known for name, value in given.items()}
@@ -74,7 +74,7 @@ def esteira(module_valkey: ValkeyServer, address: str, **given: str) -> Iterator
 
 
 def answers(url: str) -> bool:
-    """Whether somebody listens there."""
+    """Whether a server answers at this URL."""
     try:
         return httpx.get(url).is_success
     except httpx.TransportError:

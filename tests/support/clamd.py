@@ -1,4 +1,4 @@
-"""clamd: a real one with signatures of its own, and a double that answers as it is told."""
+"""A real clamd with its own signatures, and a fake one with fixed answers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ __all__ = ["EICAR", "SIGNATURE", "FakeClamd", "RealClamd", "fake_clamd", "find_c
 
 
 class RealClamd:
-    """A clamd in a folder of its own. It knows one signature: the EICAR test file, wherever it stands in a file."""
+    """A clamd in a folder of its own. Its one signature is the EICAR test file, at any position in a file."""
 
     def __init__(self, folder: Path, program: str, lines: tuple[str, ...]) -> None:
         self.port = free_port()
@@ -88,7 +88,7 @@ def real_clamd(program: str, *lines: str) -> Iterator[RealClamd]:
 
 @dataclass
 class FakeClamd:
-    """Answers a stream with `verdict`, and PING with PONG unless it is told to hang.
+    """Answers a stream with `verdict`, and PING with PONG unless `hangs` is set.
 
     `reads` is after how many chunks it answers without reading on, None: when it has read all of them.
     """
@@ -133,7 +133,7 @@ class FakeClamd:
 
 @contextlib.contextmanager
 def fake_clamd() -> Iterator[FakeClamd]:
-    """A clamd that does what the test tells it, on a unix socket."""
+    """A fake clamd on a unix socket."""
     folder = Path(tempfile.mkdtemp(prefix="clamd-"))
     listening = socket.socket(socket.AF_UNIX)
     listening.bind(str(folder / "clamd.ctl"))

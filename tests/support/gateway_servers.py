@@ -1,4 +1,4 @@
-"""The gateways' own servers, as far as files are fetched from them: made after their documentation, on loopback."""
+"""The gateways' own servers, as far as files are downloaded from them: written from their documentation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.media_server import Answer, MediaServer, Request
 from tests.support.tls import server_context
 
 GONE = Answer(410)
-# As Graph says it: its words hold the token, its code tells nothing of why an id is not known.
+# As the Graph API sends it: the message holds the token, and the code does not say why an id is unknown.
 MALFORMED_TOKEN = {"error": {"message": "Malformed access token EAAx", "type": "OAuthException", "code": 190}}
 UNKNOWN_ID = {
     "error": {
@@ -54,7 +54,7 @@ class WhatsAppServer(MediaServer):
 
 
 class WahaServer(MediaServer):
-    """WAHA: `/api/files/…` and messages by their ids, for who shows the key.
+    """WAHA: `/api/files/…` and messages by their ids, with the API key.
 
     `messages` are the files of messages by their ids; asked for with downloadMedia, a message has its file saved anew
     and names a URL for it.
@@ -150,7 +150,7 @@ class GraphServer(MediaServer):
 
 
 class EvolutionServer(MediaServer):
-    """Evolution API: a message's file in base64, downloaded anew, for who shows the instance's key."""
+    """Evolution API: a message's file in base64, downloaded anew, with the instance's key."""
 
     def __init__(self, key: str) -> None:
         super().__init__()

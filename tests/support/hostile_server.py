@@ -1,4 +1,4 @@
-"""A server for tests, on loopback, that misbehaves as it is told; and one that nobody is supposed to reach."""
+"""A loopback server for tests that runs a script for each connection, and a canary that must not be reached."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Peer:
         self.socket.sendall(data)
 
     def wait(self, seconds: float = 60) -> None:
-        """Does nothing for so long, or until the server stops, which ends the script."""
+        """Waits for so many seconds, or until the server stops, which ends the script."""
         if self._stopping.wait(seconds):
             raise ConnectionAbortedError
 
@@ -67,7 +67,7 @@ class HostileServer:
         self._stopping.set()
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
-        self._thread.join(5)  # or it takes another peer, which nobody closes
+        self._thread.join(5)  # or it accepts another peer that is never closed
         self._listener.close()
         for peer in self._peers:
             with suppress(OSError):
@@ -158,7 +158,7 @@ def head(*lines: str, status: str = "200 OK") -> bytes:
 
 @contextmanager
 def canary() -> Iterator[HostileServer]:
-    """A server on both loopback addresses that nobody is supposed to reach: look at its `connections`."""
+    """A server on both loopback addresses that must not be reached: check its `connections`."""
     with HostileServer(lambda peer: peer.socket.close()) as v4:
         try:
             v6 = HostileServer(lambda peer: peer.socket.close(), address="::1", port=v4.port)

@@ -1,4 +1,4 @@
-"""Clients for tests, and a name service that knows what a test tells it."""
+"""HTTP clients for tests, and a resolver with fixed answers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LOOPBACK = tuple(map(ipaddress.ip_network, ("127.0.0.0/8", "::1/128")))
 
 
 class Names:
-    """A resolver with the answers it is given: one list for each time it is asked, the last one for ever."""
+    """A resolver that returns one list of addresses for each call, and the last one for all further calls."""
 
     def __init__(self, *answers: Sequence[str]) -> None:
         self._answers = list(answers)
@@ -24,7 +24,7 @@ class Names:
 
 
 def local_http_client(**given: Any) -> HttpClient:
-    """A client that may reach loopback, and is in more of a hurry than the real one."""
+    """A client that may connect to loopback, with short timeouts."""
     return HttpClient(**{"allow_private": LOOPBACK, "connect_timeout_s": 1, "read_timeout_s": 1, **given})
 
 

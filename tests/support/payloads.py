@@ -1,4 +1,4 @@
-"""The samples of tests/payloads, the files that they speak of, and what may become of a payload on its way."""
+"""The payload samples of tests/payloads, their files, and random mutations of them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def payload(gateway: str, name: str) -> Any:
 
 
 def media_file(name: str) -> bytes:
-    """A file that samples speak of."""
+    """A file that the samples refer to."""
     return (PAYLOADS / "files" / name).read_bytes()
 
 
@@ -49,13 +49,13 @@ def _files() -> dict[str, bytes]:
 
 
 def held_by_whatsapp(attachment: Attachment) -> bytes:
-    """What lies under the direct path of a sample's attachment: the file that its hash names, encrypted for its key."""
+    """The encrypted file at the direct path of a sample's attachment, made from its hash and key."""
     plain = _files()[attachment.file_sha256 or ""]
     return encrypt(plain, kind=key_kind(attachment), key=decode_bytes(attachment.media_key) or b"").data
 
 
 def content_of(attachment: Attachment) -> bytes:
-    """The file that a sample's attachment leads to: its own data, or what lies under its direct path, decrypted."""
+    """The file of a sample's attachment: its own data, or the decrypted file at its direct path."""
     if attachment.data:
         return b"".join(decode_base64(attachment.data))
     assert attachment.direct_path
@@ -68,7 +68,7 @@ def content_of(attachment: Attachment) -> bytes:
 
 @st.composite
 def mutations(draw: st.DrawFn, gateway: str) -> Any:
-    """A sample in which a few values, wherever they stand, are gone or are something else."""
+    """A sample with a few values removed or replaced."""
     mutated = copy.deepcopy(payload(gateway, draw(st.sampled_from(names(gateway)))))
     for _ in range(draw(st.integers(1, 4))):
         places = list(_places(mutated))

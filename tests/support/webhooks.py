@@ -1,4 +1,4 @@
-"""Receivers and events for tests of webhooks."""
+"""Endpoints and events for webhook tests."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def event_ids(server: MediaServer, name: str) -> list[str]:
 def announced_record(
     catalogue: Catalogue, *names: str, body: str = '{"caption":"words"}', session: str = "shop"
 ) -> Record:
-    """An attachment that is done, its event written down for these endpoints."""
+    """A finished attachment with an event for these endpoints."""
     claim = claimed(catalogue, catalogue.accept(attachment(session=session)).id)
     mark_stored(catalogue, claim, stored())
     return catalogue.finish(claim, announced=True, outgoing=OutgoingEvent(claim.id, "media.done", body, names))

@@ -1,4 +1,4 @@
-"""How many worker processes there are where nobody says so."""
+"""The default number of worker processes."""
 
 from __future__ import annotations
 

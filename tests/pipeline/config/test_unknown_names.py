@@ -1,4 +1,4 @@
-"""Names that are no settings: told where they are mistakes, and nobody is bothered with those of others."""
+"""Unknown setting names are reported, those of other programs are not."""
 
 from __future__ import annotations
 

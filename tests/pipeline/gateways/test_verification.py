@@ -82,7 +82,7 @@ def test_only_the_same_is_the_same(one: str, other: str) -> None:
 @pytest.mark.parametrize("secret", ["sécret", "\udcc3\udca9", "秘密"])
 def test_a_secret_of_any_bytes_is_compared(secret: str) -> None:
     assert constant_time_equal(secret, secret)
-    assert constant_time_equal("\udcc3\udca9", "é")  # as bytes that nobody has decoded
+    assert constant_time_equal("\udcc3\udca9", "é")  # as undecoded bytes
     assert not constant_time_equal(secret, "secret")
 
 

@@ -1,4 +1,4 @@
-"""WAHA's hook: who may call it, and what it tells of media in every engine's dialect."""
+"""WAHA's hook: authentication, and media messages in every engine's dialect."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def cut(data: bytes, size: int) -> Script:
         (CHUNKED + b"0\r\n\r\n", b""),
     ],
 )  # fmt: skip
-def test_a_body_is_the_same_however_it_comes(answer: bytes, body: bytes, pieces_of: int) -> None:
+def test_body_is_the_same_in_any_fragmentation(answer: bytes, body: bytes, pieces_of: int) -> None:
     with HostileServer(cut(answer, pieces_of)) as server:
         assert download(local_http_client(), server.url(), max_bytes=20) == body
 
@@ -76,7 +76,7 @@ def test_a_large_body_comes_in_full_pieces_that_may_be_copied_one_by_one(answer:
      b"5;" + b"x" * 70_000 + b"\r\nhello\r\n0\r\n\r\n", b"0\r\n" + b"A: " + b"b" * 70_000 + b"\r\n\r\n",
      b"0\r\n" + b"A: bcdefgh\r\n" * 30_000 + b"\r\n"],
 )  # fmt: skip
-def test_chunks_that_two_readers_may_understand_differently_are_refused(chunks: bytes) -> None:
+def test_malformed_chunks_are_refused(chunks: bytes) -> None:
     with HostileServer(says(CHUNKED, chunks)) as server, pytest.raises(PermanentError, match="fetch_protocol"):
         download(local_http_client(), server.url())
 
@@ -114,7 +114,7 @@ def test_after_chunks_the_connection_serves_again_if_nothing_is_wrong(ending: by
         assert server.connections == 2
 
 
-def test_one_who_stops_in_the_middle_leaves_the_next_one_a_buffer_of_its_own() -> None:
+def test_interleaved_bodies_have_separate_buffers() -> None:
     with MediaServer({"a": b"a" * 600_000, "b": b"b" * 600_000}) as server:
         http_client = local_http_client()
         with http_client.download(server.url("a"), deadline_s=5, max_bytes=600_000) as first:

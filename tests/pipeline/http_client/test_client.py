@@ -1,4 +1,4 @@
-"""Connections that are kept, turns at one host, requests and their errors."""
+"""Kept connections, slots of a host, requests and their errors."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_kept_connection_that_the_server_has_closed_is_replaced() -> None:
         assert server.connections == 2
 
 
-def test_a_kept_connection_that_breaks_under_the_next_request_is_replaced_once() -> None:
+def test_request_on_a_broken_kept_connection_is_repeated_once() -> None:
     def breaks_later(peer: Peer) -> None:
         peer.request()
         peer.send(ONE)
@@ -71,7 +71,7 @@ def test_a_kept_connection_that_breaks_under_the_next_request_is_replaced_once()
         assert server.connections == 2
 
 
-def test_a_body_that_was_not_read_to_its_end_costs_its_connection() -> None:
+def test_connection_with_an_unread_body_is_closed() -> None:
     with MediaServer({"a": b"a" * 10_000_000, "b": b"b"}) as server:
         http_client = local_http_client()
         with http_client.download(server.url("a"), deadline_s=5, max_bytes=10_000_000) as body:
@@ -120,7 +120,7 @@ def test_a_query_and_odd_characters_arrive_as_they_should() -> None:
 
 
 @pytest.mark.parametrize("value", ["a\r\nX: y", "a\nb", "a\rb", "a\0b"])
-def test_a_header_cannot_bring_another_one(value: str) -> None:
+def test_header_with_a_line_break_is_refused(value: str) -> None:
     with MediaServer({"a": b"a"}) as server:
         with pytest.raises(ValueError, match="line break"):
             download(local_http_client(), server.url("a"), credentials={"Authorization": value})
@@ -128,8 +128,8 @@ def test_a_header_cannot_bring_another_one(value: str) -> None:
 
 
 @pytest.mark.parametrize("turns", [pytest.param(1, id="HTTP-16-one-turn"), pytest.param(3, id="HTTP-16-three-turns")])
-def test_a_host_takes_turns_and_does_not_hold_another_up(turns: int) -> None:
-    """A stalling host keeps its own turns busy and nobody else's."""
+def test_stalling_host_does_not_delay_other_hosts(turns: int) -> None:
+    """A stalling host occupies only its own slots."""
     with HostileServer(stalls()) as slow, MediaServer({"a": b"quick"}, address="127.0.0.2") as quick:
         http_client = local_http_client(per_host=turns)
         with ThreadPoolExecutor(6) as threads:
@@ -146,7 +146,7 @@ def test_a_host_takes_turns_and_does_not_hold_another_up(turns: int) -> None:
         assert Code.FETCH_TIMEOUT in codes
 
 
-def test_waiting_for_a_turn_uses_up_neither_the_deadline_nor_an_attempt() -> None:
+def test_waiting_for_a_slot_costs_neither_deadline_nor_attempt() -> None:
     with MediaServer({"a": b"a"}, delay_s=0.6) as server:
         http_client = local_http_client(per_host=1)
         with ThreadPoolExecutor(6) as threads:
@@ -211,7 +211,7 @@ def test_the_next_address_of_a_name_is_tried() -> None:
         assert download(http_client, server.url("a", host="media.example")) == b"a"
 
 
-def test_an_allowed_address_of_a_name_is_dialled_and_no_other() -> None:
+def test_only_the_allowed_address_of_a_name_is_connected_to() -> None:
     with MediaServer({"a": b"a"}) as server:
         http_client = local_http_client(resolver=Names(["10.1.2.3", "127.0.0.1"]))
         assert download(http_client, server.url("a", host="media.example")) == b"a"
@@ -223,7 +223,7 @@ def test_localhost_needs_no_name_service() -> None:
         assert download(http_client, server.url("a", host="localhost")) == b"a"
 
 
-def test_a_post_sends_its_body_and_tells_the_status() -> None:
+def test_post_sends_its_body_and_returns_the_status() -> None:
     with MediaServer() as server:
         server.answers["bad"] = Answer(500, body=b"secret of the target" * 100_000)
         http_client = local_http_client()
@@ -244,7 +244,7 @@ def test_a_post_sends_its_body_and_tells_the_status() -> None:
         (says(head("Content-Length: 1", "Content-Length: 2")), Code.FETCH_PROTOCOL),
     ],
 )
-def test_a_post_that_fails_says_how(script: Any, code: Code) -> None:
+def test_failed_post_raises_the_matching_error(script: Any, code: Code) -> None:
     with HostileServer(script) as server:
         with pytest.raises((PermanentError, RetryableError)) as error:
             local_http_client().post(server.url(), b"{}", headers={}, timeout_s=0.5)

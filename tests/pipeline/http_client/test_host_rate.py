@@ -13,7 +13,7 @@ from pipeline.http_client.host_rate import MAX_SLOT_WAIT_S, SLOT_GRACE_S, check_
 from tests.support.catalogues import Clock
 from tests.support.host_rates import HostRateLimiterContract, MakeLimiter, wait_times
 
-COMER = Requester("a", "s")
+REQUESTER = Requester("a", "s")
 
 
 class TestLocalPace(HostRateLimiterContract):
@@ -35,7 +35,7 @@ def test_a_turn_that_nobody_came_for_is_void_after_a_while() -> None:
 
 
 def test_a_thousand_that_come_back_when_told_keep_the_pace() -> None:
-    """Simulated: each comes back exactly when told; every second has its files, and nobody asks often."""
+    """Simulated: every requester returns on time, each second has its files, and no requester asks often."""
     clock = Clock(0)
     rate_limiter = LocalRateLimiter({"*": 20}, clock=clock)
     due = [(0.0, f"{session}-{number}") for session in ("a", "b") for number in range(500)]
@@ -66,7 +66,7 @@ def test_who_must_wait_is_told_for_how_long_and_it_is_no_attempt() -> None:
     rate_limiter = LocalRateLimiter({"*": 1}, clock=Clock())
     check_rate(rate_limiter, "h", Requester("first", "s"))
     with pytest.raises(BusyError) as refused:
-        check_rate(rate_limiter, "h", COMER)
+        check_rate(rate_limiter, "h", REQUESTER)
     assert (refused.value.code, refused.value.retry_after) == (Code.FETCH_BUSY, pytest.approx(1))
 
 

@@ -84,7 +84,7 @@ def within(seconds: float) -> Iterator[None]:
         pytest.param(floods(b"HTTP/1.1 200 ", b"O" * 65_536), "fetch_protocol", id="HTTP-08-endless-status"),
     ],
 )
-def test_an_answer_that_cannot_be_trusted_is_refused_for_good(script: Script, code: str) -> None:
+def test_invalid_response_is_refused_permanently(script: Script, code: str) -> None:
     with HostileServer(script) as server, within(4), peak_memory_below(megabytes=32):
         with pytest.raises(PermanentError) as error:
             download(local_http_client(), server.url(), max_bytes=1_000_000)
@@ -114,7 +114,7 @@ def test_an_answer_that_cannot_be_trusted_is_refused_for_good(script: Script, co
         pytest.param(says(head(status="408 Request Timeout")), "fetch_unavailable", id="HTTP-10-408"),
     ],
 )
-def test_trouble_that_may_pass_may_be_tried_again(script: Script, code: str) -> None:
+def test_temporary_failure_is_retryable(script: Script, code: str) -> None:
     with HostileServer(script) as server, within(3):
         with pytest.raises(RetryableError) as error:
             download(local_http_client(), server.url(), deadline_s=0.7)
@@ -122,7 +122,7 @@ def test_trouble_that_may_pass_may_be_tried_again(script: Script, code: str) -> 
 
 
 @pytest.mark.parametrize("status", [pytest.param(status, id=f"HTTP-10-{status}") for status in (429, 500, 503)])
-def test_the_servers_wish_to_wait_is_passed_on(status: int) -> None:
+def test_retry_after_is_passed_on(status: int) -> None:
     with MediaServer() as server:
         server.answers["a"] = Answer(status, {"Retry-After": "3600"})
         with pytest.raises(RetryableError) as error:
@@ -145,7 +145,7 @@ def test_retry_after_is_a_number_or_a_date() -> None:
     + [pytest.param(status, "fetch_refused", id=str(status)) for status in (400, 405, 451)]
     + [pytest.param(status, "fetch_protocol", id=str(status)) for status in (201, 202, 299)],
 )
-def test_a_status_that_promises_no_file_is_final(status: int, code: str) -> None:
+def test_status_without_a_file_is_permanent(status: int, code: str) -> None:
     with MediaServer() as server:
         server.answers["a"] = Answer(status, body=b"part")
         with pytest.raises(PermanentError) as error:
@@ -162,7 +162,7 @@ def test_bytes_beyond_the_announced_length_are_not_read(more: bytes) -> None:
 
 
 @pytest.mark.parametrize("filler", [pytest.param(0, id="HTTP-03-near"), pytest.param(100_000, id="HTTP-03-far")])
-def test_what_was_sent_too_much_is_not_taken_for_the_next_answer(filler: int) -> None:
+def test_surplus_bytes_are_not_read_as_the_next_response(filler: int) -> None:
     """A smuggled answer must not stand for another file of that host."""
     first = b"first" + bytes(filler)
     smuggled = head("Content-Length: 4") + b"evil"
@@ -184,14 +184,14 @@ def test_exactly_the_limit_is_let_through_and_a_byte_more_is_not() -> None:
                 download(local_http_client(), server.url(), max_bytes=99)
 
 
-def test_announcing_a_large_file_buys_no_time() -> None:
+def test_announced_length_does_not_extend_the_deadline() -> None:
     """HTTP-06: the pace counts, from the bytes that came."""
     script = drips(head("Content-Length: 9000000"), b"x" * 10)
     with HostileServer(script) as server, within(3), pytest.raises(RetryableError, match="fetch_timeout"):
         download(local_http_client(), server.url(), deadline_s=lambda received: 0.5 + (received or 0) / 100_000)
 
 
-def test_a_server_that_keeps_the_pace_has_all_the_time_it_needs() -> None:
+def test_steady_server_may_exceed_the_base_deadline() -> None:
     parts = b"x" * 300_000
 
     def steadily(peer: Peer) -> None:

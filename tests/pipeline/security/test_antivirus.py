@@ -1,4 +1,4 @@
-"""What clamd says of a file, and what becomes of the file: only one that it has looked at goes on."""
+"""Scans of files: only a completely scanned file continues."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_an_infected_file_is_refused_for_good_with_the_name_of_what_was_found(cl
         (b"", "closed the connection without a reply"),
     ],
 )
-def test_what_clamd_has_not_looked_at_is_tried_again_and_never_let_in(
+def test_file_without_a_complete_scan_is_retried_and_never_stored(
     clamd: FakeClamd, file: Path, verdict: bytes, told: str
 ) -> None:
     clamd.verdict = verdict
@@ -182,4 +182,4 @@ def test_a_new_absence_is_waited_for_anew(tmp_path: Path, file: Path, clamd: Fak
     antivirus.check(file, size=len(CONTENT))
     antivirus._clamd = away
     assert pause(5) == 0
-    assert pause(MAX_OUTAGE_S) == 0  # nobody has asked meanwhile, so nobody knows that it was away
+    assert pause(MAX_OUTAGE_S) == 0  # no scan was tried meanwhile, so the outage is unknown

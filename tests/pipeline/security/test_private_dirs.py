@@ -1,4 +1,4 @@
-"""Folders that nobody else on the machine may look into."""
+"""Directories with mode 0700."""
 
 from __future__ import annotations
 
