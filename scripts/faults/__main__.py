@@ -23,9 +23,9 @@ from pathlib import Path
 import rich_click as click
 from rich.console import Console
 
+from scripts.faults.parallel_runs import run_faults
 from scripts.faults.report import listing, show, update_document, write_json
-from scripts.faults.run import Order, Outcome, Tell, run_soak, run_steady
-from scripts.faults.side_by_side import run_faults
+from scripts.faults.run import Order, Outcome, Progress, run_soak, run_steady
 from scripts.faults.table import CONTROL, FAULTS, Fault
 
 SOAK_EVERY_S = 60.0
@@ -93,13 +93,13 @@ def main(  # noqa: PLR0913, PLR0917  one parameter an option
     console.print(f"seed {seed}, {rate:g} files a second, {order.arm}")
     outcomes: list[Outcome] = []
     with console.status("") as status:
-        tell = _teller(console, status.update)
+        progress = _progress_printer(console, status.update)
         runs = [(fault, _rounds(fault, rounds, short=short)) for fault in chosen]
-        outcomes += run_faults(runs, order, tell, at_once=at_once)
+        outcomes += run_faults(runs, order, progress, at_once=at_once)
         if soak is not None:
-            outcomes.append(run_soak(soak, every, order, tell))
+            outcomes.append(run_soak(soak, every, order, progress))
         if steady:
-            outcomes.append(run_steady(minutes * 60, order, tell))
+            outcomes.append(run_steady(minutes * 60, order, progress))
     show(outcomes, console)
     if json_file:
         write_json(outcomes, json_file)
@@ -124,7 +124,7 @@ def _rounds(fault: Fault, asked: int | None, *, short: bool) -> int:
     return asked or (fault.short if short else fault.rounds) or fault.rounds
 
 
-def _teller(console: Console, update: Tell) -> Tell:
+def _progress_printer(console: Console, update: Progress) -> Progress:
     """A line that changes on a terminal, one a step elsewhere."""
     if console.is_terminal:
         return update

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from scripts.faults.environment import Site
+from scripts.faults.environment import Testbed
 from scripts.faults.files import File
-from scripts.faults.leftovers import OPEN, Kept, Row
+from scripts.faults.leftovers import OPEN, Row, StoredFiles
 from scripts.faults.load import ACCEPTED, REFUSED, UNKNOWN, Attempt
 from scripts.faults.times import Times, failed_attempts, times
 
@@ -67,17 +67,21 @@ class Tally:
         return {**asdict(self), "faults": self.faults}
 
 
-def drain(site: Site) -> float:
+def drain(testbed: Testbed) -> float:
     """Waits until nothing is unfinished, untold or left over, at most as long as the terms say; how long that took."""
     started = time.monotonic()
-    while time.monotonic() - started < site.terms.drain_s:
-        rows = site.plant.rows(site)
-        told = not site.plant.untold(site)
-        if told and all(row.finished_at for row in rows) and not site.plant.kept(site).left_over(rows, tidied=False):
+    while time.monotonic() - started < testbed.terms.drain_s:
+        rows = testbed.target.rows(testbed)
+        event_ids = not testbed.target.unannounced(testbed)
+        if (
+            event_ids
+            and all(row.finished_at for row in rows)
+            and not testbed.target.stored_files(testbed).left_over(rows, cleaned_up=False)
+        ):
             break
         time.sleep(1)
     took = time.monotonic() - started
-    site.plant.tidy(site)
+    testbed.target.clean_up(testbed)
     return took
 
 
@@ -91,36 +95,38 @@ class Evidence:
     attempts: Sequence[Attempt]
     files: Mapping[int, File]
     rows: list[Row]
-    kept: Kept
-    told: Mapping[str, set[str]]
-    types: Mapping[str, set[str]] = field(default_factory=dict)
+    stored_files: StoredFiles
+    event_ids: Mapping[str, set[str]]
+    event_types: Mapping[str, set[str]] = field(default_factory=dict)
 
 
-def count(site: Site) -> Tally:
+def count(testbed: Testbed) -> Tally:
     """Counts a plant that has been drained and still runs."""
-    rows = site.plant.rows(site)
-    around = site.around
-    kept = site.plant.kept(site)
-    tally = weigh(Evidence(site.load.attempts, site.load.files, rows, kept, around.told, around.types))
-    tally.deliveries = around.deliveries
-    deaths = sum(worker.died_by_itself for worker in site.workers)
-    if site.terms.mortal:
-        site.marks.figures.append(f"workers ended by it {deaths}")
+    rows = testbed.target.rows(testbed)
+    servers = testbed.servers
+    stored_files = testbed.target.stored_files(testbed)
+    tally = count_evidence(
+        Evidence(testbed.load.attempts, testbed.load.files, rows, stored_files, servers.event_ids, servers.event_types)
+    )
+    tally.deliveries = servers.deliveries
+    deaths = sum(worker.died_by_itself for worker in testbed.workers)
+    if testbed.terms.deaths_allowed:
+        testbed.observations.figures.append(f"workers ended by it {deaths}")
     else:
         tally.deaths = deaths
-    tally.times = times(site, rows)
-    tally.failed_attempts = dict(failed_attempts(site))
+    tally.times = times(testbed, rows)
+    tally.failed_attempts = dict(failed_attempts(testbed))
     return tally
 
 
-def weigh(evidence: Evidence) -> Tally:
+def count_evidence(evidence: Evidence) -> Tally:
     """The count itself."""
     tally = Tally(attempts=len(evidence.attempts))
     _count_handovers(tally, evidence)
     _count_endings(tally, evidence)
     _count_objects(tally, evidence)
     _count_events(tally, evidence)
-    left = evidence.kept.left_over(evidence.rows)
+    left = evidence.stored_files.left_over(evidence.rows)
     tally.left_over = len(left)
     tally.examples += [f"left over: {path.parent.name}/{path.name}" for path in left[:5]]
     return tally
@@ -163,15 +169,15 @@ def _count_endings(tally: Tally, evidence: Evidence) -> None:
 
 
 def _count_objects(tally: Tally, evidence: Evidence) -> None:
-    objects = dict(evidence.kept.objects)
+    objects = dict(evidence.stored_files.objects)
     owned = {row.object for row in evidence.rows if row.object}
     tally.duplicate_objects = len(objects) - len(set(objects.values()))
     # What was given up may stand there, or a half of it: a replay looks at its size, and puts it there again.
     failed = [row.number for row in evidence.rows if row.status == "failed" and row.number in evidence.files]
     given_up = {evidence.files[number].sha256 for number in failed}
-    nobodys = [path for path in objects if path not in owned]
-    tally.given_up_objects = sum(path.name in given_up for path in nobodys)
-    bad = [f"nobody's object: {path.name}" for path in nobodys if path.name not in given_up]
+    orphaned = [path for path in objects if path not in owned]
+    tally.given_up_objects = sum(path.name in given_up for path in orphaned)
+    bad = [f"nobody's object: {path.name}" for path in orphaned if path.name not in given_up]
     for row in evidence.rows:
         if row.status == "done" and row.number in evidence.files:
             source = evidence.files[row.number].sha256
@@ -183,19 +189,21 @@ def _count_objects(tally: Tally, evidence: Evidence) -> None:
 
 def _count_events(tally: Tally, evidence: Evidence) -> None:
     """One event for each ending, however often it came; an announcement that was given up is not missing."""
-    rows, told = evidence.rows, evidence.told
+    rows, event_ids = evidence.rows, evidence.event_ids
     due = {
         row.id: row.event_id
         for row in rows
         if row.finished_at and row.event_id and not (row.status == "failed" and not row.announced)
     }
-    missing = [media_id for media_id, event in due.items() if event not in told.get(media_id, set())]
+    missing = [media_id for media_id, event in due.items() if event not in event_ids.get(media_id, set())]
     tally.events_missing = len(missing)
-    said = {row.id: evidence.types.get(due[row.id]) for row in rows if row.id in due}
-    liars = [row for row in rows if (types := said.get(row.id)) and types != {f"media.{row.status}"}]
+    log_lines = {row.id: evidence.event_types.get(due[row.id]) for row in rows if row.id in due}
+    liars = [row for row in rows if (event_types := log_lines.get(row.id)) and event_types != {f"media.{row.status}"}]
     tally.wrong_events = len(liars)
-    tally.examples += [f"told as {', '.join(sorted(said[row.id] or ()))}: {row.id} {row.status}" for row in liars[:5]]
+    tally.examples += [
+        f"told as {', '.join(sorted(log_lines[row.id] or ()))}: {row.id} {row.status}" for row in liars[:5]
+    ]
     # Each run has an event of its own: a replayed attachment may have as many as it had runs.
     runs = {row.id: row.run + 1 for row in rows}
-    tally.duplicate_events = sum(len(events) > runs.get(media_id, 1) for media_id, events in told.items())
+    tally.duplicate_events = sum(len(events) > runs.get(media_id, 1) for media_id, events in event_ids.items())
     tally.examples += [f"no event: {media_id}" for media_id in missing[:5]]

@@ -21,10 +21,10 @@ _system = socket.getaddrinfo
 def _lookup(host: Any, port: Any, *args: Any, **kwargs: Any) -> Any:
     if not str(host).endswith(DOMAIN):
         return _system(host, port, *args, **kwargs)
-    mood = _mood.read_text() if _mood.exists() else "well"
-    if mood == "slow":
+    disturbance = _mood.read_text() if _mood.exists() else "well"
+    if disturbance == "slow":
         time.sleep(SLOW_S)
-    if mood == "failing":
+    if disturbance == "failing":
         raise socket.gaierror(socket.EAI_AGAIN, "the name service does not answer")
     return _system("127.0.0.1", port, *args, **kwargs)
 

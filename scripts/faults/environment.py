@@ -18,10 +18,10 @@ from typing import Protocol
 
 from pipeline.config.settings import Settings
 from scripts.faults.files import File
-from scripts.faults.leftovers import Kept, Row
+from scripts.faults.leftovers import Row, StoredFiles
 from scripts.faults.load import Answer, Load
-from scripts.faults.servers import Around
-from scripts.faults.store import Store
+from scripts.faults.servers import MediaAndSink
+from scripts.faults.store import StoreProxy
 from scripts.faults.supervisor import Part, Supervisor
 from tests.support.valkey import ValkeyServer
 
@@ -34,7 +34,7 @@ class SkippedError(Exception):
 
 
 @dataclass(frozen=True)
-class Terms:
+class RunTerms:
     """What a run is made of. `env` are settings by name, `poison` the share of files that crash their decoder.
 
     `module` is what the workers run, `store` puts object storage in the disk's place, and every `named`-th URL names
@@ -48,14 +48,14 @@ class Terms:
     poison: float = 0.0
     module: str = "actors.stages"
     store: bool = False
-    named: int = 0
+    named_every: int = 0
     drain_s: float = 120.0
-    mortal: bool = False
+    deaths_allowed: bool = False
     env: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
-class Marks:
+class Observations:
     """When what was done to the plant, in Unix seconds, for the times of recovery."""
 
     kills: list[tuple[float, Path]] = field(default_factory=list)  # with the log of the life that ended
@@ -65,43 +65,43 @@ class Marks:
     figures: list[str] = field(default_factory=list)  # what a fault itself measured, for the row
 
 
-class Plant(Protocol):
+class Target(Protocol):
     """How one product is driven. `parts` without an intake of its own is handed files by `handover` alone."""
 
-    def parts(self, site: Site) -> list[Part]: ...
+    def parts(self, testbed: Testbed) -> list[Part]: ...
 
-    def prepare(self, site: Site) -> None: ...
+    def prepare(self, testbed: Testbed) -> None: ...
 
     def wait_until_ready(self) -> None: ...
 
     def handover(self, number: int, file: File) -> Answer: ...
 
-    def rows(self, site: Site) -> list[Row]: ...
+    def rows(self, testbed: Testbed) -> list[Row]: ...
 
-    def untold(self, site: Site) -> int: ...
+    def unannounced(self, testbed: Testbed) -> int: ...
 
-    def kept(self, site: Site) -> Kept: ...
+    def stored_files(self, testbed: Testbed) -> StoredFiles: ...
 
-    def tidy(self, site: Site) -> None: ...
+    def clean_up(self, testbed: Testbed) -> None: ...
 
 
-class Site:
+class Testbed:
     """Folder, servers, parts and load of one run."""
 
-    def __init__(self, plant: Plant, terms: Terms) -> None:
-        self.plant = plant
+    def __init__(self, target: Target, terms: RunTerms) -> None:
+        self.target = target
         self.terms = terms
-        self.chance = random.Random(terms.seed)  # noqa: S311
-        self.marks = Marks()
+        self.rng = random.Random(terms.seed)  # noqa: S311
+        self.observations = Observations()
         self.mounts: list[Path] = []
         self.folder = Path(tempfile.mkdtemp(prefix="esteira-chaos-"))
-        self.around = Around(terms.seed)
-        self.store = Store(terms.seed) if terms.store else None
+        self.servers = MediaAndSink(terms.seed)
+        self.store = StoreProxy(terms.seed) if terms.store else None
         arguments = ("--enable-debug-command", "local")
         self.valkey = ValkeyServer(self.folder / "valkey", aof=terms.aof, arguments=arguments)
         self.load = Load(
-            plant.handover,
-            self.around.files,
+            target.handover,
+            self.servers.files,
             self.folder / "submit.jsonl",
             rate=terms.rate,
             seed=terms.seed,
@@ -120,11 +120,11 @@ class Site:
     def start(self) -> None:
         """Everything up and the load running."""
         self.valkey.start()
-        self.plant.prepare(self)
-        self.parts.extend(self.plant.parts(self))
+        self.target.prepare(self)
+        self.parts.extend(self.target.parts(self))
         self.supervisor.start()
         self.wait_for_workers()
-        self.plant.wait_until_ready()
+        self.target.wait_until_ready()
         self.load.start()
         time.sleep(2)
 
@@ -136,30 +136,30 @@ class Site:
     def environment(self, own: Mapping[str, str]) -> dict[str, str]:
         """The environment without any setting of the product but these."""
         known = {name.upper() for name in Settings.model_fields}
-        kept = {name: value for name, value in os.environ.items() if name not in known}
-        return kept | {"PYTHONPATH": str(ROOT), **own, **self.terms.env}
+        stored_files = {name: value for name, value in os.environ.items() if name not in known}
+        return stored_files | {"PYTHONPATH": str(ROOT), **own, **self.terms.env}
 
     def kill(self, part: Part) -> None:
         """SIGKILL to a part, noted for the time that its work takes to come back."""
         at = time.time()
         log = part.kill()
         if part in self.workers:
-            self.marks.kills.append((at, log))
+            self.observations.kills.append((at, log))
 
-    def came_back(self) -> None:
+    def record_return(self) -> None:
         """Notes that what was away is there again."""
-        self.marks.returns.append(time.time())
+        self.observations.returns.append(time.time())
 
-    def heal(self) -> None:
+    def undo_faults(self) -> None:
         """Whatever a fault left behind that was interrupted."""
-        self.around.mood, self.around.trouble = "well", 0.0
+        self.servers.disturbance, self.servers.failure_share = "well", 0.0
         if self.store:
-            self.store.mood = "well"
+            self.store.disturbance = "well"
         if self.valkey.running:
             self.valkey.resume()
         else:
             self.valkey.start()
-            self.came_back()
+            self.record_return()
         for part in self.parts:
             part.signal(signal.SIGCONT)
             part.held = False
@@ -173,7 +173,7 @@ class Site:
                 last.callback(subprocess.run, ["umount", "-l", str(mount)], check=False)
             if self.store:
                 last.callback(self.store.end)
-            last.callback(self.around.end)
+            last.callback(self.servers.end)
             last.callback(self.valkey.kill)
             last.callback(self.supervisor.end)
             last.callback(self.load.end)

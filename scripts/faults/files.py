@@ -57,21 +57,21 @@ class File:
         return "done" if self.fate == GOOD else "rejected"
 
 
-def next_file(chance: random.Random, *, poison: float = 0.0) -> File:
+def next_file(rng: random.Random, *, poison: float = 0.0) -> File:
     """70 % good, 20 % to be refused, 10 % broken; before that a share of poison. One picture in ten came before."""
-    seed = chance.randrange(1, 2**31) if chance.random() < 0.9 else chance.randrange(1, 6)
-    if chance.random() < poison:
-        label = chance.choice(POISONS)
+    seed = rng.randrange(1, 2**31) if rng.random() < 0.9 else rng.randrange(1, 6)
+    if rng.random() < poison:
+        label = rng.choice(POISONS)
         return File(seed, POISON, label, POISON_KINDS[label.partition("/")[0]])
-    lot = chance.random()
+    lot = rng.random()
     if lot < 0.45:
-        return File(seed, GOOD, chance.choice(PICTURES), "image")
+        return File(seed, GOOD, rng.choice(PICTURES), "image")
     if lot < 0.70:
-        label = chance.choice(list(OTHERS))
+        label = rng.choice(list(OTHERS))
         return File(seed, GOOD, label, OTHERS[label])
     if lot < 0.90:
-        return File(seed, REFUSED, chance.choice(UNWANTED), "document")
-    return File(seed, BROKEN, chance.choice(DAMAGED), "document")
+        return File(seed, REFUSED, rng.choice(UNWANTED), "document")
+    return File(seed, BROKEN, rng.choice(DAMAGED), "document")
 
 
 @lru_cache(maxsize=256)
@@ -86,10 +86,10 @@ def _content(seed: int, fate: str, label: str) -> bytes:
 
 
 def _picture(seed: int, form: str) -> bytes:
-    chance = random.Random(seed)  # noqa: S311
-    width, height = chance.randrange(40, 260), chance.randrange(40, 200)
+    rng = random.Random(seed)  # noqa: S311
+    width, height = rng.randrange(40, 260), rng.randrange(40, 200)
     out = io.BytesIO()
-    Image.frombytes("RGB", (width, height), chance.randbytes(width * height * 3)).save(out, form, quality=70)
+    Image.frombytes("RGB", (width, height), rng.randbytes(width * height * 3)).save(out, form, quality=70)
     return out.getvalue()
 
 

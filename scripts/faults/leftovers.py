@@ -33,7 +33,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Kept:
+class StoredFiles:
     """Every file that a plant keeps. `objects` with their SHA-256; `staged` and `intake` by attachment."""
 
     objects: list[tuple[Path, str]] = field(default_factory=list)
@@ -41,7 +41,7 @@ class Kept:
     intake: dict[str, Path] = field(default_factory=dict)
     parts: list[Path] = field(default_factory=list)
 
-    def left_over(self, rows: list[Row], *, tidied: bool = True) -> list[Path]:
+    def left_over(self, rows: list[Row], *, cleaned_up: bool = True) -> list[Path]:
         """What should be gone once these have ended: parts of files, and bytes that no replay will ask for.
 
         Intake stays for an hour if its row was never written, or could not be removed when it was done: before it is
@@ -52,7 +52,7 @@ class Kept:
         staged = [path for media_id, path in self.staged.items() if status.get(media_id, "failed") != "failed"]
         intake = [path for media_id, path in self.intake.items() if status.get(media_id) == "done"]
         intake += [path for media_id, path in self.intake.items() if media_id not in known]
-        return [*self.parts, *staged, *(intake if tidied else [])]
+        return [*self.parts, *staged, *(intake if cleaned_up else [])]
 
 
 def esteira_rows(database: Path) -> list[Row]:
@@ -77,14 +77,14 @@ def esteira_deliveries(database: Path) -> Counter[str]:
         return Counter(dict(connection.execute("SELECT status, count(*) FROM deliveries GROUP BY status")))
 
 
-def esteira_kept(var: Path) -> Kept:
+def esteira_stored_files(var: Path) -> StoredFiles:
     """Esteira's files: storage, its parts and intake, and the staging directory."""
     media = var / "media"
     intake = {path.name: path for path in _files(media / "intake")}
     parts = list(_files(media / ".parts"))
     known = {*intake.values(), *parts}
     staging = list(_files(var / "staging"))
-    return Kept(
+    return StoredFiles(
         objects=[(path, _digest(path)) for path in _files(media) if path not in known and not is_preview(path)],
         staged={path.name: path for path in staging if path.suffix != ".part"},
         intake=intake,
@@ -101,7 +101,7 @@ def stock_table(folder: Path) -> sqlite3.Connection:
     return made
 
 
-def sound(database: Path) -> str:
+def integrity(database: Path) -> str:
     """What SQLite says of the whole file: "ok", or what is wrong with it."""
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=30)) as connection:
         return str(connection.execute("PRAGMA integrity_check").fetchone()[0])

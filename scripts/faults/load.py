@@ -52,7 +52,7 @@ class Load:
         self.rate = rate
         self.poison = poison
         self.attempts: list[Attempt] = []
-        self._chance = random.Random(seed)  # noqa: S311
+        self._rng = random.Random(seed)  # noqa: S311
         self._journal = journal.open("ab")
         self._lock = threading.Lock()
         self._ending = threading.Event()
@@ -70,21 +70,21 @@ class Load:
         self._pool.shutdown()
         self._journal.close()
 
-    def repeat(self, times: int) -> None:
+    def repeat_new(self, times: int) -> None:
         """One new file, handed over so many times at once."""
         number = self._new()
-        with ThreadPoolExecutor(times) as crowd:
-            list(crowd.map(self._hand_over, [number] * times))
+        with ThreadPoolExecutor(times) as pool:
+            list(pool.map(self._hand_over, [number] * times))
 
     def surge(self, count: int) -> None:
         """So many new files at once, that something waits on the belt whatever happens next."""
         for _ in range(count):
             self._pool.submit(self._hand_over, self._new())
 
-    def again(self) -> None:
+    def repeat_old(self) -> None:
         """Hands a file over once more that was handed over before."""
         if self.attempts:
-            self._pool.submit(self._hand_over, self._chance.choice(self.attempts).number)
+            self._pool.submit(self._hand_over, self._rng.choice(self.attempts).number)
 
     def outcomes(self) -> Counter[str]:
         with self._lock:
@@ -93,7 +93,7 @@ class Load:
     def _new(self) -> int:
         with self._lock:
             number = len(self.files) + 1
-            self.files[number] = next_file(self._chance, poison=self.poison)
+            self.files[number] = next_file(self._rng, poison=self.poison)
             return number
 
     def _run(self) -> None:

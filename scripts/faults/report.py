@@ -53,14 +53,14 @@ def cells(run: dict[str, Any]) -> tuple[str, ...]:
 
 def recovery(times: dict[str, Any]) -> str:
     """The times that say something about this fault, in seconds."""
-    said = [
+    log_lines = [
         (f"re-run p95 {times['rerun_p95']} (n {times['reruns']})", times["rerun_p95"]),
         (f"resumed {times['resume_max']}", times["resume_max"]),
         (f"settled {times['settle_max']}", times["settle_max"]),
         (f"exit {times['exit_max']}", times["exit_max"]),
         (f"answer p99 {times['answer_p99']}, max {times['answer_max']}", times["answer_p99"]),
     ]
-    return "; ".join(text for text, value in said if value is not None)
+    return "; ".join(text for text, value in log_lines if value is not None)
 
 
 def write_json(outcomes: Sequence[Outcome], path: Path) -> None:
@@ -78,8 +78,8 @@ def update_document(path: Path, runs: Sequence[dict[str, Any]]) -> None:
         start = text.index(f"<!-- chaos: {run['arm']} -->")
         end = text.index("<!-- end -->", start)
         head, *rows = [line for line in text[start:end].splitlines() if line]
-        kept = [row for row in rows if not row.startswith(f"| {run['fault']} |")]
-        table = [head, "", *kept[:2], *sorted([*kept[2:], _row(run)])]
+        stored_files = [row for row in rows if not row.startswith(f"| {run['fault']} |")]
+        table = [head, "", *stored_files[:2], *sorted([*stored_files[2:], _row(run)])]
         text = text[:start] + "\n".join(table) + "\n" + text[end:]
     path.write_text(text)
 

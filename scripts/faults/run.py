@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from scripts.faults.control import Stock
 from scripts.faults.count import Tally, count, drain
-from scripts.faults.environment import Plant, Site, SkippedError, Terms
-from scripts.faults.product import Esteira
-from scripts.faults.steady import hold
+from scripts.faults.environment import RunTerms, SkippedError, Target, Testbed
+from scripts.faults.esteira import Esteira
+from scripts.faults.steady import measure_growth
+from scripts.faults.stock_dramatiq import StockDramatiq
 from scripts.faults.table import FAULTS, USUAL, Fault
 
-Tell = Callable[[str], None]
+Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Job:
     name: str
     title: str
     asked: str
-    terms: Terms = USUAL
+    terms: RunTerms = USUAL
 
 
 @dataclass(frozen=True)
@@ -64,80 +64,80 @@ class Outcome:
         return {**about, **given, **found, **self.tally.to_json()}
 
 
-def run_fault(fault: Fault, rounds: int, order: Order, tell: Tell) -> Outcome:
+def run_fault(fault: Fault, rounds: int, order: Order, progress: Progress) -> Outcome:
     """So many rounds of one fault."""
 
-    def faults(site: Site) -> int:
-        for turn in range(rounds):
-            tell(f"{fault.id} {turn + 1}/{rounds}: {_progress(site)}")
-            fault.once(site, turn)
+    def faults(testbed: Testbed) -> int:
+        for round_number in range(rounds):
+            progress(f"{fault.id} {round_number + 1}/{rounds}: {_progress(testbed)}")
+            fault.run_round(testbed, round_number)
         return rounds
 
     job = Job(fault.id, fault.title, f"{fault.id} --rounds {rounds}", fault.terms)
-    return _run(job, order, tell=tell, faults=faults)
+    return _run(job, order, progress=progress, faults=faults)
 
 
-def run_soak(seconds: float, every_s: float, order: Order, tell: Tell) -> Outcome:
+def run_soak(seconds: float, every_s: float, order: Order, progress: Progress) -> Outcome:
     """Random faults, one every so many seconds, on one plant."""
     fit = [fault for fault in FAULTS.values() if fault.terms == USUAL and fault.id != "F00"]
 
-    def faults(site: Site) -> int:
-        deadline, turn = time.monotonic() + seconds, 0
+    def faults(testbed: Testbed) -> int:
+        deadline, round_number = time.monotonic() + seconds, 0
         while time.monotonic() < deadline:
-            fault = site.chance.choice(fit)
+            fault = testbed.rng.choice(fit)
             next_at = time.monotonic() + every_s
-            tell(f"soak, {deadline - time.monotonic():.0f} s to go, {fault.id}: {_progress(site)}")
-            fault.once(site, site.chance.randrange(12))
-            turn += 1
+            progress(f"soak, {deadline - time.monotonic():.0f} s to go, {fault.id}: {_progress(testbed)}")
+            fault.run_round(testbed, testbed.rng.randrange(12))
+            round_number += 1
             time.sleep(max(0.0, min(next_at, deadline) - time.monotonic()))
-        return turn
+        return round_number
 
     job = Job("soak", f"random faults for {seconds:.0f} s", f"--soak {seconds:.0f}s --every {every_s:.0f}s")
-    return _run(job, order, tell=tell, faults=faults)
+    return _run(job, order, progress=progress, faults=faults)
 
 
-def run_steady(seconds: float, order: Order, tell: Tell) -> Outcome:
+def run_steady(seconds: float, order: Order, progress: Progress) -> Outcome:
     """The load alone for so long, and what every process needs meanwhile."""
 
-    def nothing(site: Site) -> int:
-        hold(site, seconds, lambda left_s: tell(f"steady, {left_s:.0f} s to go: {_progress(site)}"))
+    def nothing(testbed: Testbed) -> int:
+        measure_growth(testbed, seconds, lambda left_s: progress(f"steady, {left_s:.0f} s to go: {_progress(testbed)}"))
         return 1
 
     minutes = seconds / 60
     job = Job("steady", f"no fault for {minutes:g} min", f"steady --minutes {minutes:g}")
-    return _run(job, order, tell=tell, faults=nothing)
+    return _run(job, order, progress=progress, faults=nothing)
 
 
-def _run(job: Job, order: Order, *, tell: Tell, faults: Callable[[Site], int]) -> Outcome:
+def _run(job: Job, order: Order, *, progress: Progress, faults: Callable[[Testbed], int]) -> Outcome:
     started = time.monotonic()
     terms = replace(job.terms, seed=order.seed, rate=order.rate)
-    site = Site(_plant(order.arm), terms)
+    testbed = Testbed(_target(order.arm), terms)
     tally, rounds, skipped, keep = Tally(), 0, "", order.keep
     try:
-        tell(f"{job.name}: starting")
-        site.start()
+        progress(f"{job.name}: starting")
+        testbed.start()
         try:
-            rounds = faults(site)
+            rounds = faults(testbed)
         except SkippedError as error:
             skipped = str(error)
-        site.heal()
-        site.load.end()
-        tell(f"{job.name}: draining: {_progress(site)}")
-        drained = drain(site)
-        tally = count(site)
+        testbed.undo_faults()
+        testbed.load.end()
+        progress(f"{job.name}: draining: {_progress(testbed)}")
+        drained = drain(testbed)
+        tally = count(testbed)
         tally.drained_s = round(drained, 1)
-        keep = keep or (bool(tally.faults or site.marks.broken) and order.arm != "stock")
+        keep = keep or (bool(tally.faults or testbed.observations.broken) and order.arm != "stock")
     finally:
-        site.end(keep=keep)
-    folder = site.folder if site.folder.exists() else None
+        testbed.end(keep=keep)
+    folder = testbed.folder if testbed.folder.exists() else None
     took = time.monotonic() - started
-    broken, figures = tuple(site.marks.broken), tuple(site.marks.figures)
+    broken, figures = tuple(testbed.observations.broken), tuple(testbed.observations.figures)
     return Outcome(job, rounds, order, tally, took, skipped, broken, figures, folder)
 
 
-def _plant(arm: str) -> Plant:
-    return Stock() if arm == "stock" else Esteira()
+def _target(arm: str) -> Target:
+    return StockDramatiq() if arm == "stock" else Esteira()
 
 
-def _progress(site: Site) -> str:
-    return ", ".join(f"{count} {word}" for word, count in sorted(site.load.outcomes().items()))
+def _progress(testbed: Testbed) -> str:
+    return ", ".join(f"{count} {word}" for word, count in sorted(testbed.load.outcomes().items()))

@@ -13,14 +13,14 @@ from typing import Any
 from standardwebhooks import Webhook
 
 from scripts.faults.files import File
-from scripts.faults.listening import Answering, Listening
+from scripts.faults.http_server import QuietHandler, QuietServer
 
 SLOWEST_S = 0.6  # so that something is under way whenever something dies
 REFUSALS = {"refusing": 500, "gone": 410, "redirecting": 302}
-TROUBLES = ("500", "429", "reset", "short", "silent")
+FAILURES = ("500", "429", "reset", "short", "silent")
 
 
-class Around(Listening):
+class MediaAndSink(QuietServer):
     """One HTTP server for both. `files` by number; `trouble` is the share of GETs that go wrong; `mood` of the sink.
 
     With a `secret` the sink refuses what is not signed with it.
@@ -28,15 +28,15 @@ class Around(Listening):
 
     def __init__(self, seed: int) -> None:
         self.files: dict[int, File] = {}
-        self.trouble = 0.0
-        self.mood = "well"  # well, refusing, gone, redirecting, slow or deaf
+        self.failure_share = 0.0
+        self.disturbance = "well"  # well, refusing, gone, redirecting, slow or deaf
         self.secret = ""
         self.refused = 0
-        self.told: dict[str, set[str]] = {}  # attachment's id → event ids
-        self.types: dict[str, set[str]] = {}  # event id → what it was said to be
+        self.event_ids: dict[str, set[str]] = {}  # attachment's id → event ids
+        self.event_types: dict[str, set[str]] = {}  # event id → what it was said to be
         self.deliveries = 0
-        self.troubles: Counter[str] = Counter()
-        self.chance = random.Random(seed)  # noqa: S311
+        self.failures: Counter[str] = Counter()
+        self.rng = random.Random(seed)  # noqa: S311
         super().__init__(("127.0.0.1", 0), Handler)
         self.thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         self.thread.start()
@@ -45,45 +45,45 @@ class Around(Listening):
     def address(self) -> str:
         return f"http://127.0.0.1:{self.server_port}"
 
-    def note(self, event_id: str, told: dict[str, Any]) -> None:
+    def note(self, event_id: str, event_ids: dict[str, Any]) -> None:
         self.deliveries += 1
-        self.told.setdefault(told["id"], set()).add(event_id)
-        self.types.setdefault(event_id, set()).add(told["type"])
+        self.event_ids.setdefault(event_ids["id"], set()).add(event_id)
+        self.event_types.setdefault(event_id, set()).add(event_ids["type"])
 
 
-class Handler(Answering):
-    server: Around
+class Handler(QuietHandler):
+    server: MediaAndSink
 
     def do_GET(self) -> None:
-        around = self.server
+        servers = self.server
         number = self.path.rpartition("/")[2].partition("?")[0]
-        file = around.files.get(int(number)) if number.isdigit() else None
+        file = servers.files.get(int(number)) if number.isdigit() else None
         if file is None:
-            self._say(404)
+            self._respond(404)
             return
-        time.sleep(around.chance.uniform(0.02, SLOWEST_S))
-        if around.chance.random() < around.trouble:
-            self._go_wrong(around.chance.choice(TROUBLES), file.content)
+        time.sleep(servers.rng.uniform(0.02, SLOWEST_S))
+        if servers.rng.random() < servers.failure_share:
+            self._fail(servers.rng.choice(FAILURES), file.content)
         else:
-            self._say(200, file.content)
+            self._respond(200, file.content)
 
     def do_POST(self) -> None:
-        around = self.server
+        servers = self.server
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        if around.mood == "deaf":
+        if servers.disturbance == "deaf":
             self.reset()
             return
-        if around.mood == "slow":
+        if servers.disturbance == "slow":
             time.sleep(3)
-        if around.mood in REFUSALS:
-            self._say(REFUSALS[around.mood])
+        if servers.disturbance in REFUSALS:
+            self._respond(REFUSALS[servers.disturbance])
             return
-        if around.secret and not self._signed(body):
-            around.refused += 1
-            self._say(401)
+        if servers.secret and not self._signed(body):
+            servers.refused += 1
+            self._respond(401)
             return
-        around.note(self.headers["webhook-id"], json.loads(body))
-        self._say(204)
+        servers.note(self.headers["webhook-id"], json.loads(body))
+        self._respond(204)
 
     def _signed(self, body: bytes) -> bool:
         """Whether the signature is right. How old it is, is not asked: here clocks are set wrong on purpose."""
@@ -91,20 +91,22 @@ class Handler(Answering):
         due = Webhook(self.server.secret).sign(self.headers["webhook-id"], at, body.decode())
         return due in self.headers["webhook-signature"].split(" ")
 
-    def _go_wrong(self, how: str, content: bytes) -> None:
-        self.server.troubles[how] += 1
+    def _fail(self, how: str, content: bytes) -> None:
+        self.server.failures[how] += 1
         if how == "reset":
             self.reset()
         elif how == "short":
-            self._say(200, content[: len(content) // 2], announced=len(content))
+            self._respond(200, content[: len(content) // 2], announced=len(content))
             self.close_connection = True
         elif how == "silent":
             time.sleep(4)
-            self._say(503)
+            self._respond(503)
         else:
-            self._say(int(how), retry_after="1")
+            self._respond(int(how), retry_after="1")
 
-    def _say(self, status: int, content: bytes = b"", *, announced: int | None = None, retry_after: str = "") -> None:
+    def _respond(
+        self, status: int, content: bytes = b"", *, announced: int | None = None, retry_after: str = ""
+    ) -> None:
         self.send_response(status)
         if status != 204:
             self.send_header("Content-Length", str(len(content) if announced is None else announced))

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
-from scripts.faults.environment import Site
-from scripts.faults.gauges import Reading, Usage, per_hour, watched
+from scripts.faults.environment import Testbed
+from scripts.faults.resource_usage import Reading, Usage, measured, per_hour
 
 EVERY_S = 10.0
 # By so much the line through the last two thirds of a run may rise, for each role; in half an hour that is thrice as
@@ -37,19 +37,21 @@ class Growth:
         return f"{self.role} {self.first:.0f} → {self.last:.0f}{unit} ({self.per_hour:+.1f}/h)"
 
 
-def hold(site: Site, seconds: float, tell: Callable[[float], None]) -> None:
+def measure_growth(testbed: Testbed, seconds: float, progress: Callable[[float], None]) -> None:
     """Looks at the plant every ten seconds for so long; what grew goes into the marks, too much of it as broken."""
     ending = time.monotonic() + seconds
-    with watched(site, every_s=EVERY_S) as readings:
+    with measured(testbed, every_s=EVERY_S) as readings:
         while (left := ending - time.monotonic()) > 0:
-            tell(left)
+            progress(left)
             time.sleep(min(60.0, left))
-    with (site.folder / "readings.jsonl").open("w") as out:
+    with (testbed.folder / "readings.jsonl").open("w") as out:
         out.writelines(json.dumps(asdict(reading)) + "\n" for reading in readings)
     found = growths(readings)
-    site.marks.figures += [str(growth) for growth in found if growth.measure == "pss"]
-    site.marks.figures += [str(growth) for growth in found if growth.measure != "pss" and growth.first != growth.last]
-    site.marks.broken += [f"grows: {growth}" for growth in found if not growth.held]
+    testbed.observations.figures += [str(growth) for growth in found if growth.measure == "pss"]
+    testbed.observations.figures += [
+        str(growth) for growth in found if growth.measure != "pss" and growth.first != growth.last
+    ]
+    testbed.observations.broken += [f"grows: {growth}" for growth in found if not growth.held]
 
 
 def growths(readings: Sequence[Reading]) -> list[Growth]:

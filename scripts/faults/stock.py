@@ -69,10 +69,10 @@ def end(job: dict[str, Any], status: str) -> None:
     table().execute("INSERT OR IGNORE INTO media VALUES (?, ?, ?, ?, ?)", given)
 
 
-def tell(job: dict[str, Any], status: str) -> None:
-    told = {"id": str(job["number"]), "type": f"media.{status}"}
+def progress(job: dict[str, Any], status: str) -> None:
+    event_ids = {"id": str(job["number"]), "type": f"media.{status}"}
     headers = {"webhook-id": f"{job['number']}.{status}"}
-    session().post(os.environ["CONTROL_SINK"], json=told, headers=headers, timeout=10).raise_for_status()
+    session().post(os.environ["CONTROL_SINK"], json=event_ids, headers=headers, timeout=10).raise_for_status()
 
 
 def look_inside(mime: str, path: Path) -> None:
@@ -112,7 +112,7 @@ def gave_up(message: dict[str, Any], _retries: dict[str, Any]) -> None:
     """The attempts of one stage are used up."""
     [job] = message["args"]
     end(job, "failed")
-    tell(job, "failed")
+    progress(job, "failed")
 
 
 @actor(queue_name="fetch")
@@ -136,7 +136,7 @@ def validate(job: dict[str, Any]) -> dict[str, Any]:
         look_inside(job["mime"].lower(), staged)
     except (Rejected, OSError, av.FFmpegError, pypdfium2.PdfiumError, StopIteration, IndexError):
         end(job, "rejected")
-        tell(job, "rejected")
+        progress(job, "rejected")
         staged.unlink(missing_ok=True)
         raise Rejected(job["mime"]) from None
     return job
@@ -144,13 +144,13 @@ def validate(job: dict[str, Any]) -> dict[str, Any]:
 
 @actor(queue_name="persist")
 def persist(job: dict[str, Any]) -> dict[str, Any]:
-    staged, kept = folder() / f".{job['number']}", folder() / "media" / job["sha256"]
-    if staged.exists() or not kept.exists():
-        staged.rename(kept)
+    staged, stored_files = folder() / f".{job['number']}", folder() / "media" / job["sha256"]
+    if staged.exists() or not stored_files.exists():
+        staged.rename(stored_files)
     return job
 
 
 @actor(queue_name="notify")
 def notify(job: dict[str, Any]) -> None:
-    tell(job, "done")
+    progress(job, "done")
     end(job, "done")

@@ -13,15 +13,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from scripts.faults.leftovers import Kept, is_preview
-from scripts.faults.listening import Answering, Listening
+from scripts.faults.http_server import QuietHandler, QuietServer
+from scripts.faults.leftovers import StoredFiles, is_preview
 from tests.support.s3 import BUCKET, S3Server
 
 SLOW_S = 3.0
 OWN_HEADERS = {"connection", "content-length", "date", "server", "transfer-encoding"}  # of one connection, not of both
 
 
-class Store(Listening):
+class StoreProxy(QuietServer):
     """The gate. `mood` befalls `share` of the requests; only who signs with `key_id` is let in.
 
     Moods: well; failing (503), refusing (403), deaf (connections reset), slow; forgetful (a PUT is answered 200, and
@@ -29,17 +29,17 @@ class Store(Listening):
     """
 
     def __init__(self, seed: int) -> None:
-        self.mood = "well"
+        self.disturbance = "well"
         self.share = 1.0
         self.key_id = "first-key"
         self.refused = 0  # for another key
-        self.befallen: Counter[str] = Counter()
-        self.chance = random.Random(seed)  # noqa: S311
+        self.affected: Counter[str] = Counter()
+        self.rng = random.Random(seed)  # noqa: S311
         self.s3 = S3Server()
         self.client = self.s3.client()
         self.client.create_bucket(Bucket=BUCKET)
         self._digests: dict[tuple[str, str], str] = {}  # by key and ETag
-        super().__init__(("127.0.0.1", 0), Gate)
+        super().__init__(("127.0.0.1", 0), StoreProxyHandler)
         self.thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         self.thread.start()
 
@@ -54,22 +54,22 @@ class Store(Listening):
             "AWS_SECRET_ACCESS_KEY": "secret-of-the-store",
         }
 
-    def mishap(self) -> str:
+    def next_disturbance(self) -> str:
         """What befalls the next request: the mood, or nothing."""
-        befalls = self.mood != "well" and self.chance.random() < self.share
-        self.befallen[self.mood] += befalls
-        return self.mood if befalls else "well"
+        befalls = self.disturbance != "well" and self.rng.random() < self.share
+        self.affected[self.disturbance] += befalls
+        return self.disturbance if befalls else "well"
 
-    def add_to(self, kept: Kept, media: Path) -> Kept:
+    def add_to(self, stored_files: StoredFiles, media: Path) -> StoredFiles:
         """What a plant keeps here and on disk. Objects get the paths that they would have under `media`."""
         found = [(media / key, digest) for key, digest in self._objects()]
         intake = {path.name: path for path, _ in found if path.parent.name == "intake"}
         uploads = self.client.list_multipart_uploads(Bucket=BUCKET).get("Uploads", [])
         return replace(
-            kept,
+            stored_files,
             objects=[(path, digest) for path, digest in found if path.parent.name != "intake" and not is_preview(path)],
             intake=intake,
-            parts=[*kept.parts, *(media / upload["Key"] for upload in uploads)],
+            parts=[*stored_files.parts, *(media / upload["Key"] for upload in uploads)],
         )
 
     def end(self) -> None:
@@ -92,27 +92,27 @@ class Store(Listening):
         return entry["Key"], self._digests[known]
 
 
-class Gate(Answering):
+class StoreProxyHandler(QuietHandler):
     """One request on its way to the store."""
 
-    server: Store
+    server: StoreProxy
 
     def _answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        mishap = self.server.mishap()
-        if mishap == "slow":
+        next_disturbance = self.server.next_disturbance()
+        if next_disturbance == "slow":
             time.sleep(SLOW_S)
         lies = self.command == "PUT"
-        if mishap == "deaf":
+        if next_disturbance == "deaf":
             self.reset()
-        elif mishap == "failing":
-            self._say(503)
-        elif mishap == "refusing" or not self._may_enter():
-            self._say(403)
-        elif mishap == "forgetful" and lies:
-            self._say(200, ETag='"0"')
+        elif next_disturbance == "failing":
+            self._respond(503)
+        elif next_disturbance == "refusing" or not self._is_authorized():
+            self._respond(403)
+        elif next_disturbance == "forgetful" and lies:
+            self._respond(200, ETag='"0"')
         else:
-            self._pass_on(body[: len(body) // 2] if mishap == "careless" and lies else body)
+            self._forward(body[: len(body) // 2] if next_disturbance == "careless" and lies else body)
 
     def do_GET(self) -> None:
         self._answer()
@@ -129,23 +129,23 @@ class Gate(Answering):
     def do_DELETE(self) -> None:
         self._answer()
 
-    def _may_enter(self) -> bool:
+    def _is_authorized(self) -> bool:
         known = f"Credential={self.server.key_id}/" in self.headers.get("Authorization", "")
         self.server.refused += not known
         return known
 
-    def _pass_on(self, body: bytes) -> None:
+    def _forward(self, body: bytes) -> None:
         address = self.server.s3.endpoint.removeprefix("http://")
         headers = {name: value for name, value in self.headers.items() if name.lower() not in OWN_HEADERS}
         with closing(http.client.HTTPConnection(address, timeout=30)) as connection:
             connection.request(self.command, self.path, body, headers | {"Content-Length": str(len(body))})
             answer = connection.getresponse()
             content = answer.read()
-        kept = {name: value for name, value in answer.getheaders() if name.lower() not in OWN_HEADERS}
+        stored_files = {name: value for name, value in answer.getheaders() if name.lower() not in OWN_HEADERS}
         length = answer.getheader("Content-Length") if self.command == "HEAD" else None
-        self._say(answer.status, content, length=length, **kept)
+        self._respond(answer.status, content, length=length, **stored_files)
 
-    def _say(self, status: int, content: bytes = b"", *, length: str | None = None, **headers: str) -> None:
+    def _respond(self, status: int, content: bytes = b"", *, length: str | None = None, **headers: str) -> None:
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)

@@ -19,7 +19,7 @@ STOP_S = 40.0
 
 
 @dataclass(frozen=True)
-class Said:
+class LogLine:
     """One line of a part's log. `at` is in Unix seconds."""
 
     at: float
@@ -122,12 +122,12 @@ class Supervisor:
                     part.start()
 
 
-def said(log: Path) -> list[Said]:
+def log_lines(log: Path) -> list[LogLine]:
     """What a log says, in order."""
     found = []
     for line in log.read_text(errors="replace").splitlines():
         if line.startswith("{"):
             with suppress(ValueError, KeyError):
                 facts = json.loads(line)
-                found.append(Said(datetime.fromisoformat(facts["timestamp"]).timestamp(), facts["event"], facts))
+                found.append(LogLine(datetime.fromisoformat(facts["timestamp"]).timestamp(), facts["event"], facts))
     return found

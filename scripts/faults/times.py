@@ -6,9 +6,9 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts.faults.environment import Site
+from scripts.faults.environment import Testbed
 from scripts.faults.leftovers import Row
-from scripts.faults.supervisor import Said, said
+from scripts.faults.supervisor import LogLine, log_lines
 
 STARTED, FINISHED, RETRIED = "attachment started", "attachment finished", "attempt failed"
 
@@ -32,27 +32,27 @@ class Times:
     exit_max: float | None = None
 
 
-def times(site: Site, rows: list[Row]) -> Times:
+def times(testbed: Testbed, rows: list[Row]) -> Times:
     """The times of a run."""
-    heard = {log: said(log) for worker in site.workers for log in worker.lives}
-    reruns = [took for at, log in site.marks.kills for took in _reruns(heard, log, at)]
+    heard = {log: log_lines(log) for worker in testbed.workers for log in worker.lives}
+    reruns = [took for at, log in testbed.observations.kills for took in _reruns(heard, log, at)]
     everything = sorted((line for lines in heard.values() for line in lines), key=lambda line: line.at)
-    answers = [attempt.took_s for attempt in site.load.attempts]
+    answers = [attempt.took_s for attempt in testbed.load.attempts]
     return Times(
         reruns=len(reruns),
         rerun_p95=percentile(reruns, 95),
         rerun_max=percentile(reruns, 100),
-        resume_max=percentile([took for at in site.marks.returns for took in _first(everything, at)], 100),
-        settle_max=percentile([took for at in site.marks.returns for took in _settled(rows, at)], 100),
+        resume_max=percentile([took for at in testbed.observations.returns for took in _first(everything, at)], 100),
+        settle_max=percentile([took for at in testbed.observations.returns for took in _settled(rows, at)], 100),
         answer_p99=percentile(answers, 99),
         answer_max=percentile(answers, 100),
-        exit_max=percentile(site.marks.stops_s, 100),
+        exit_max=percentile(testbed.observations.stops_s, 100),
     )
 
 
-def failed_attempts(site: Site) -> Counter[str]:
+def failed_attempts(testbed: Testbed) -> Counter[str]:
     """How often the workers' attempts failed and were made again, by code: whether a fault was felt at all."""
-    lines = (line for worker in site.workers for log in worker.lives for line in said(log))
+    lines = (line for worker in testbed.workers for log in worker.lives for line in log_lines(log))
     return Counter(str(line.facts.get("code")) for line in lines if line.event == RETRIED)
 
 
@@ -64,7 +64,7 @@ def percentile(values: list[float], percent: int) -> float | None:
     return round(ordered[max(0, -(-len(ordered) * percent // 100) - 1)], 2)
 
 
-def _reruns(heard: dict[Path, list[Said]], log: Path, at: float) -> list[float]:
+def _reruns(heard: dict[Path, list[LogLine]], log: Path, at: float) -> list[float]:
     """For what this life had begun and not brought to an end: how long until another one began it."""
     under_way: set[str] = set()
     for line in heard[log]:
@@ -74,14 +74,14 @@ def _reruns(heard: dict[Path, list[Said]], log: Path, at: float) -> list[float]:
         elif line.event in {FINISHED, RETRIED}:
             under_way.discard(media_id)
     others = [line for other, lines in heard.items() if other != log for line in lines]
-    again: dict[str, float] = {}
+    repeat_old: dict[str, float] = {}
     for line in sorted(others, key=lambda line: line.at):
         if line.event == STARTED and line.at > at and line.facts.get("id") in under_way:
-            again.setdefault(line.facts["id"], line.at - at)
-    return list(again.values())
+            repeat_old.setdefault(line.facts["id"], line.at - at)
+    return list(repeat_old.values())
 
 
-def _first(lines: list[Said], at: float) -> list[float]:
+def _first(lines: list[LogLine], at: float) -> list[float]:
     return [line.at - at for line in lines if line.event == FINISHED and line.at > at][:1]
 
 

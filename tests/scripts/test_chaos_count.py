@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from scripts.faults.count import Evidence, Tally, weigh
+from scripts.faults.count import Evidence, Tally, count_evidence
 from scripts.faults.files import GOOD, REFUSED, File
-from scripts.faults.leftovers import Kept, Row
+from scripts.faults.leftovers import Row, StoredFiles
 from scripts.faults.load import ACCEPTED, UNKNOWN, Answer, Attempt
 
 PHOTO = File(7, GOOD, "jpeg", "image")
@@ -33,8 +33,8 @@ SOUND = Evidence(
     attempts=[handed(1), handed(2), handed(3, UNKNOWN)],
     files={1: PHOTO, 2: PAGE, 3: PAGE},
     rows=[row(1, "done"), row(2, "rejected"), row(3, "rejected")],
-    kept=Kept(objects=[(OBJECT, PHOTO.sha256)]),
-    told={f"id{number}": {f"event{number}"} for number in (1, 2, 3)},
+    stored_files=StoredFiles(objects=[(OBJECT, PHOTO.sha256)]),
+    event_ids={f"id{number}": {f"event{number}"} for number in (1, 2, 3)},
 )
 
 
@@ -42,12 +42,12 @@ def with_rows(*rows: Row) -> Evidence:
     return replace(SOUND, rows=[*rows])
 
 
-def keeping(**kept: object) -> Evidence:
-    return replace(SOUND, kept=replace(SOUND.kept, **kept))  # type: ignore[arg-type]
+def keeping(**stored_files: object) -> Evidence:
+    return replace(SOUND, stored_files=replace(SOUND.stored_files, **stored_files))  # type: ignore[arg-type]
 
 
 def test_a_run_in_which_all_is_well_has_no_faults() -> None:
-    tally = weigh(SOUND)
+    tally = count_evidence(SOUND)
     assert tally.faults == {}
     assert (tally.accepted, tally.ended, tally.recovered, tally.done, tally.rejected) == (2, 3, 1, 1, 2)
 
@@ -65,7 +65,9 @@ CASES: dict[str, tuple[Callable[[], Evidence], dict[str, int]]] = {
         {"stuck": 1},
     ),
     "never handed over": (
-        lambda: replace(SOUND, rows=[*SOUND.rows, row(4, "rejected")], told={**SOUND.told, "id4": {"event4"}}),
+        lambda: replace(
+            SOUND, rows=[*SOUND.rows, row(4, "rejected")], event_ids={**SOUND.event_ids, "id4": {"event4"}}
+        ),
         {"unexpected": 1},
     ),
     "a bad file is let in": (
@@ -78,18 +80,18 @@ CASES: dict[str, tuple[Callable[[], Evidence], dict[str, int]]] = {
         {"duplicate_rows": 1},
     ),
     "one content twice": (
-        lambda: replace(keeping(objects=[*SOUND.kept.objects, (OTHER, PHOTO.sha256)])),
+        lambda: replace(keeping(objects=[*SOUND.stored_files.objects, (OTHER, PHOTO.sha256)])),
         {"duplicate_objects": 1, "bad_objects": 1},
     ),
     "an object that is not its source": (lambda: keeping(objects=[(OBJECT, "0" * 64)]), {"bad_objects": 1}),
     "no object": (lambda: keeping(objects=[]), {"bad_objects": 1}),
     "two events for one ending": (
-        lambda: replace(SOUND, told={**SOUND.told, "id1": {"event1", "another"}}),
+        lambda: replace(SOUND, event_ids={**SOUND.event_ids, "id1": {"event1", "another"}}),
         {"duplicate_events": 1},
     ),
-    "no event": (lambda: replace(SOUND, told={**SOUND.told, "id1": set()}), {"events_missing": 1}),
+    "no event": (lambda: replace(SOUND, event_ids={**SOUND.event_ids, "id1": set()}), {"events_missing": 1}),
     "another event than its ending": (
-        lambda: replace(SOUND, types={"event1": {"media.done"}, "event2": {"media.rejected", "media.done"}}),
+        lambda: replace(SOUND, event_types={"event1": {"media.done"}, "event2": {"media.rejected", "media.done"}}),
         {"wrong_events": 1},
     ),
     "half a file": (lambda: keeping(parts=[OTHER]), {"left_over": 1}),
@@ -102,24 +104,31 @@ CASES: dict[str, tuple[Callable[[], Evidence], dict[str, int]]] = {
 @pytest.mark.parametrize("name", CASES)
 def test_what_must_not_be_is_counted(name: str) -> None:
     make, faults = CASES[name]
-    assert weigh(make()).faults == faults
+    assert count_evidence(make()).faults == faults
 
 
 def test_attempts_used_up_are_counted_apart_and_keep_their_bytes() -> None:
-    evidence = replace(with_rows(DONE, row(2, "failed", announced=False), LATE), told={"id1": {"event1"}})
-    tally = weigh(replace(evidence, kept=replace(SOUND.kept, staged={"id2": OTHER}), rows=evidence.rows[:2]))
+    evidence = replace(with_rows(DONE, row(2, "failed", announced=False), LATE), event_ids={"id1": {"event1"}})
+    tally = count_evidence(
+        replace(evidence, stored_files=replace(SOUND.stored_files, staged={"id2": OTHER}), rows=evidence.rows[:2])
+    )
     assert (tally.gave_up, tally.wrong, tally.left_over, tally.events_missing) == (1, 0, 0, 0)
 
 
 def test_content_of_what_was_given_up_may_stand_in_storage_and_other_content_may_not() -> None:
-    gone = replace(with_rows(row(1, "failed"), BAD, LATE), kept=Kept(objects=[(Path("/m") / PHOTO.sha256, "0" * 64)]))
-    assert (weigh(gone).given_up_objects, weigh(gone).faults) == (1, {})
-    assert weigh(replace(gone, kept=Kept(objects=[(OTHER, "0" * 64)]))).faults == {"bad_objects": 1}
+    gone = replace(
+        with_rows(row(1, "failed"), BAD, LATE),
+        stored_files=StoredFiles(objects=[(Path("/m") / PHOTO.sha256, "0" * 64)]),
+    )
+    assert (count_evidence(gone).given_up_objects, count_evidence(gone).faults) == (1, {})
+    assert count_evidence(replace(gone, stored_files=StoredFiles(objects=[(OTHER, "0" * 64)]))).faults == {
+        "bad_objects": 1
+    }
 
 
 def test_a_replay_has_an_event_of_its_own() -> None:
-    again = with_rows(row(1, "done", run=1), BAD, LATE)
-    assert weigh(replace(again, told={**SOUND.told, "id1": {"event1", "first"}})).faults == {}
+    repeat_old = with_rows(row(1, "done", run=1), BAD, LATE)
+    assert count_evidence(replace(repeat_old, event_ids={**SOUND.event_ids, "id1": {"event1", "first"}})).faults == {}
 
 
 def test_a_worker_that_died_by_itself_is_a_fault() -> None:

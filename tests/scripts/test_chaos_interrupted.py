@@ -30,14 +30,14 @@ def belonging_to(folder: Path) -> list[str]:
 
 def test_ctrl_c_ends_runs_side_by_side_with_all_that_they_started() -> None:
     with TemporaryDirectory(prefix="chaos-") as name:  # short enough for the path of a unix socket in it
-        folder, said = Path(name), Path(name, "said")
+        folder, log_lines = Path(name), Path(name, "said")
         command = [sys.executable, "-m", "scripts.faults", "F00", "F00", "--at-once", "2"]
         env = {**os.environ, "TMPDIR": name}
-        with said.open("wb") as out:
+        with log_lines.open("wb") as out:
             process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=out, stderr=out, start_new_session=True)
 
         def everything_runs() -> bool:
-            assert process.poll() is None, said.read_text()
+            assert process.poll() is None, log_lines.read_text()
             return sum("esteira.cli.parent_guard" in part for part in belonging_to(folder)) >= 6
 
         wait_until(everything_runs, within_s=150, every_s=0.5)

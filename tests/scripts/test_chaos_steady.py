@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scripts.faults.gauges import Reading, Usage
+from scripts.faults.resource_usage import Reading, Usage
 from scripts.faults.steady import growths
 
 COUNT = 90  # readings, ten seconds apart

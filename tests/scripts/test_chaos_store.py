@@ -9,15 +9,15 @@ import pytest
 
 from pipeline.errors import Code, RetryableError
 from pipeline.storage import ObjectStorage
-from scripts.faults.leftovers import Kept
-from scripts.faults.store import Store
+from scripts.faults.leftovers import StoredFiles
+from scripts.faults.store import StoreProxy
 
 CONTENT = b"content of an object" * 50
 
 
 @pytest.fixture
-def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
-    made = Store(seed=1)
+def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[StoreProxy]:
+    made = StoreProxy(seed=1)
     for name, value in made.settings.items():
         monkeypatch.setenv(name, value)
     yield made
@@ -25,41 +25,41 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
 
 
 @pytest.fixture
-def storage(store: Store) -> ObjectStorage:
+def storage(store: StoreProxy) -> ObjectStorage:
     return ObjectStorage(store.settings["STORAGE_URL"])
 
 
-def kept(store: Store) -> list[str]:
-    return [str(path) for path, _ in store.add_to(Kept(), Path("media")).objects]
+def stored_files(store: StoreProxy) -> list[str]:
+    return [str(path) for path, _ in store.add_to(StoredFiles(), Path("media")).objects]
 
 
-def test_a_store_that_is_well_keeps_what_it_is_given(store: Store, storage: ObjectStorage) -> None:
+def test_a_store_that_is_well_keeps_what_it_is_given(store: StoreProxy, storage: ObjectStorage) -> None:
     storage.put_chunks([CONTENT], "ab/key")
     assert b"".join(storage.chunks("ab/key")) == CONTENT
-    assert kept(store) == ["media/ab/key"]
+    assert stored_files(store) == ["media/ab/key"]
     storage.delete("ab/key")
-    assert (storage.size("ab/key"), kept(store)) == (None, [])
+    assert (storage.size("ab/key"), stored_files(store)) == (None, [])
 
 
 @pytest.mark.parametrize(
-    ("mood", "left"),
+    ("disturbance", "left"),
     [("failing", []), ("refusing", []), ("deaf", []), ("forgetful", []), ("careless", ["media/ab/key"])],
 )
 def test_what_goes_wrong_there_is_told_by_storage(
-    store: Store, storage: ObjectStorage, mood: str, left: list[str]
+    store: StoreProxy, storage: ObjectStorage, disturbance: str, left: list[str]
 ) -> None:
-    store.mood = mood
+    store.disturbance = disturbance
     with pytest.raises(RetryableError) as caught:
         storage.put_chunks([CONTENT], "ab/key")
     assert caught.value.code is Code.STORAGE
-    assert kept(store) == left
-    assert store.befallen[mood] > 0
-    store.mood = "well"
+    assert stored_files(store) == left
+    assert store.affected[disturbance] > 0
+    store.disturbance = "well"
     storage.put_chunks([CONTENT], "ab/key")
     assert storage.size("ab/key") == len(CONTENT)
 
 
-def test_a_key_that_is_no_longer_right_is_refused(store: Store, storage: ObjectStorage) -> None:
+def test_a_key_that_is_no_longer_right_is_refused(store: StoreProxy, storage: ObjectStorage) -> None:
     store.key_id = "second-key"
     with pytest.raises(RetryableError):
         storage.put_chunks([CONTENT], "ab/key")

@@ -18,7 +18,7 @@ from pathlib import Path
 import scripts.faults.clock_skew
 from pipeline.catalogue import Catalogue
 from pipeline.notifiers import webhooks
-from scripts.faults.surroundings import set_beside
+from scripts.faults.environment_faults import set_beside
 
 def beside():
     seen = [time.time(), webhooks.datetime.now(None).timestamp(), Catalogue.__init__.__kwdefaults__["clock"]()]
@@ -46,7 +46,7 @@ print(json.dumps(found))
 """
 
 
-def said(program: str, folder: Path) -> Any:
+def log_lines(program: str, folder: Path) -> Any:
     """What a program prints that runs in this folder, which holds its clock and its names."""
     own = {"VAR_DIR": str(folder), "REDIS_URL": "redis://127.0.0.1:1/0", "PYTHONPATH": str(ROOT)}
     own |= {"CHAOS_CLOCK": str(folder / "clock"), "CHAOS_NAMES": str(folder / "names")}
@@ -64,10 +64,10 @@ def said(program: str, folder: Path) -> Any:
 
 
 def test_a_clock_that_was_set_is_what_the_product_reads(tmp_path: Path) -> None:
-    found = said(CLOCK, tmp_path)
+    found = log_lines(CLOCK, tmp_path)
     for seconds, seen in zip((0, 3600, -3600, 0), found, strict=True):
         assert all(abs(value - seconds) < 120 for value in seen)
 
 
 def test_the_source_has_a_name_unless_the_name_service_is_away(tmp_path: Path) -> None:
-    assert said(NAMES, tmp_path) == [["127.0.0.1"], "gaierror", ["127.0.0.1"]]
+    assert log_lines(NAMES, tmp_path) == [["127.0.0.1"], "gaierror", ["127.0.0.1"]]

@@ -8,20 +8,20 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import active_children, get_context
 
-from scripts.faults.run import Order, Outcome, Tell, run_fault
+from scripts.faults.run import Order, Outcome, Progress, run_fault
 from scripts.faults.table import Fault
 
 Run = tuple[Fault, int]
 
 
-def run_faults(runs: Sequence[Run], order: Order, tell: Tell, *, at_once: int) -> list[Outcome]:
+def run_faults(runs: Sequence[Run], order: Order, progress: Progress, *, at_once: int) -> list[Outcome]:
     """Each fault so many rounds; the outcomes are in the order of the runs, whichever ended first.
 
     Raises:
         BrokenProcessPool: one of the processes was killed.
     """
     if at_once == 1:
-        return [run_fault(fault, rounds, order, tell) for fault, rounds in runs]
+        return [run_fault(fault, rounds, order, progress) for fault, rounds in runs]
     with ProcessPoolExecutor(at_once, mp_context=get_context("spawn"), initializer=_end_with_the_others) as pool:
         under_way = [pool.submit(_run, fault, rounds, order) for fault, rounds in runs]
         try:

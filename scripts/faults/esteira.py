@@ -13,9 +13,9 @@ from typing import Any
 import requests
 
 from pipeline.catalogue import Catalogue
-from scripts.faults.environment import ROOT, THREADS, WORKERS, Site
+from scripts.faults.environment import ROOT, THREADS, WORKERS, Testbed
 from scripts.faults.files import File
-from scripts.faults.leftovers import Kept, Row, esteira_deliveries, esteira_kept, esteira_rows
+from scripts.faults.leftovers import Row, StoredFiles, esteira_deliveries, esteira_rows, esteira_stored_files
 from scripts.faults.load import ACCEPTED, REFUSED, UNKNOWN, Answer
 from scripts.faults.supervisor import Part
 from tests.support.valkey import free_port
@@ -46,40 +46,40 @@ class Esteira:
         self.port = free_port()
         self.token = secrets.token_hex(16)
         self.media = ""
-        self.named = 0
+        self.named_every = 0
 
-    def prepare(self, site: Site) -> None:
-        self.media = site.around.address
-        self.named = site.terms.named
-        site.around.secret = new_secret()
-        catalogue = Catalogue(self.settings(site)["DATABASE_URL"])
+    def prepare(self, testbed: Testbed) -> None:
+        self.media = testbed.servers.address
+        self.named_every = testbed.terms.named_every
+        testbed.servers.secret = new_secret()
+        catalogue = Catalogue(self.settings(testbed)["DATABASE_URL"])
         catalogue.migrate()
         catalogue.close()
 
-    def settings(self, site: Site) -> dict[str, str]:
+    def settings(self, testbed: Testbed) -> dict[str, str]:
         return {
-            "VAR_DIR": str(site.folder / "var"),
-            "DATABASE_URL": f"sqlite:///{site.folder}/var/esteira.db",
-            "REDIS_URL": site.valkey.url,
+            "VAR_DIR": str(testbed.folder / "var"),
+            "DATABASE_URL": f"sqlite:///{testbed.folder}/var/esteira.db",
+            "REDIS_URL": testbed.valkey.url,
             "FETCH_ALLOW_PRIVATE": "127.0.0.0/8",
-            "WEBHOOK_URL": f"{site.around.address}/sink",
-            "WEBHOOK_SECRET": site.around.secret,
+            "WEBHOOK_URL": f"{testbed.servers.address}/sink",
+            "WEBHOOK_SECRET": testbed.servers.secret,
             "API_TOKEN": self.token,
             "PORT": str(self.port),
             "LOG_FORMAT": "json",
             "LOG_LEVEL": "debug",  # what a worker was at when it died is told by what it had begun
-            **(site.store.settings if site.store else {}),
+            **(testbed.store.settings if testbed.store else {}),
         }
 
-    def parts(self, site: Site) -> list[Part]:
-        env = site.environment(self.settings(site))
-        env["CHAOS_NAMES"] = str(site.folder / "names")
-        worker = ("dramatiq", site.terms.module, "--processes", "1", "--threads", str(THREADS))
+    def parts(self, testbed: Testbed) -> list[Part]:
+        env = testbed.environment(self.settings(testbed))
+        env["CHAOS_NAMES"] = str(testbed.folder / "names")
+        worker = ("dramatiq", testbed.terms.module, "--processes", "1", "--threads", str(THREADS))
         web = ("esteira.web", "--host", "127.0.0.1")
         names = [f"worker{number}" for number in range(1, WORKERS + 1)]
-        clocks = {name: {"CHAOS_CLOCK": str(site.folder / f"{name}.clock")} for name in names}
-        workers = [site.python(name, *worker, env=env | clocks[name]) for name in names]
-        return [*workers, site.python("web", *web, env=env)]
+        clocks = {name: {"CHAOS_CLOCK": str(testbed.folder / f"{name}.clock")} for name in names}
+        workers = [testbed.python(name, *worker, env=env | clocks[name]) for name in names]
+        return [*workers, testbed.python("web", *web, env=env)]
 
     def handover(self, number: int, file: File) -> Answer:
         body: dict[str, Any] = {"session": "chaos", "message_id": str(number), "kind": file.kind}
@@ -92,7 +92,7 @@ class Esteira:
 
     def is_named(self, number: int) -> bool:
         """Whether this file's URL names its host."""
-        return bool(self.named) and number % self.named == 0 and number % INLINE != 0
+        return bool(self.named_every) and number % self.named_every == 0 and number % INLINE != 0
 
     def _post(self, body: dict[str, Any]) -> Answer:
         headers = {"Authorization": f"Bearer {self.token}"}
@@ -113,19 +113,19 @@ class Esteira:
     def _hook(self) -> str:
         return f"http://127.0.0.1:{self.port}/hooks/media"
 
-    def rows(self, site: Site) -> list[Row]:
-        return esteira_rows(site.folder / "var" / "esteira.db")
+    def rows(self, testbed: Testbed) -> list[Row]:
+        return esteira_rows(testbed.folder / "var" / "esteira.db")
 
-    def untold(self, site: Site) -> int:
-        return esteira_deliveries(site.folder / "var" / "esteira.db")["pending"]
+    def unannounced(self, testbed: Testbed) -> int:
+        return esteira_deliveries(testbed.folder / "var" / "esteira.db")["pending"]
 
-    def kept(self, site: Site) -> Kept:
-        kept = esteira_kept(site.folder / "var")
-        return site.store.add_to(kept, site.folder / "var" / "media") if site.store else kept
+    def stored_files(self, testbed: Testbed) -> StoredFiles:
+        stored_files = esteira_stored_files(testbed.folder / "var")
+        return testbed.store.add_to(stored_files, testbed.folder / "var" / "media") if testbed.store else stored_files
 
-    def tidy(self, site: Site) -> None:
+    def clean_up(self, testbed: Testbed) -> None:
         """Has the intake tidied that a worker would tidy within the hour."""
-        _run(site, [sys.executable, "-m", "scripts.faults.tidy"])
+        _run(testbed, [sys.executable, "-m", "scripts.faults.intake_cleanup"])
 
     def wait_until_ready(self) -> None:
         """Returns once the web app answers."""
@@ -141,21 +141,21 @@ class Esteira:
         raise RuntimeError("the web app does not start")
 
 
-def replay(site: Site, code: str) -> None:
+def replay(testbed: Testbed, code: str) -> None:
     """`esteira replay` of what has failed with this error code."""
     program = str(Path(sys.executable).parent / "esteira")
-    _run(site, [program, "replay", "--status", "failed", "--error", code, "--yes"])
+    _run(testbed, [program, "replay", "--status", "failed", "--error", code, "--yes"])
 
 
-def redeliver(site: Site) -> None:
+def redeliver(testbed: Testbed) -> None:
     """`esteira webhooks redeliver` of everything that was given up."""
-    _run(site, [str(Path(sys.executable).parent / "esteira"), "webhooks", "redeliver", "--yes"])
+    _run(testbed, [str(Path(sys.executable).parent / "esteira"), "webhooks", "redeliver", "--yes"])
 
 
-def _run(site: Site, command: list[str]) -> None:
+def _run(testbed: Testbed, command: list[str]) -> None:
     """Runs a command beside the plant; a failure is noted."""
     done = subprocess.run(
-        command, cwd=ROOT, env=site.part("web").env, capture_output=True, text=True, timeout=120, check=False
+        command, cwd=ROOT, env=testbed.part("web").env, capture_output=True, text=True, timeout=120, check=False
     )
     if done.returncode:
-        site.marks.broken.append(f"{' '.join(command[1:4])}: {done.stdout[-200:]}{done.stderr[-200:]}")
+        testbed.observations.broken.append(f"{' '.join(command[1:4])}: {done.stdout[-200:]}{done.stderr[-200:]}")

@@ -12,16 +12,16 @@ from typing import Any
 import dramatiq
 from dramatiq.brokers.redis import RedisBroker
 
-from scripts.faults.environment import THREADS, WORKERS, Site
+from scripts.faults.environment import THREADS, WORKERS, Testbed
 from scripts.faults.files import File
-from scripts.faults.leftovers import Kept, Row, stock_table
+from scripts.faults.leftovers import Row, StoredFiles, stock_table
 from scripts.faults.load import ACCEPTED, UNKNOWN, Answer
 from scripts.faults.supervisor import Part
 
 STAGES = ("fetch", "detect", "validate", "persist", "notify")
 
 
-class Stock:
+class StockDramatiq:
     """Five piped actors on Dramatiq's own Redis broker. What was sent without an error counts as accepted."""
 
     def __init__(self) -> None:
@@ -29,23 +29,23 @@ class Stock:
         self.received: dict[int, float] = {}
         self.broker: RedisBroker | None = None
 
-    def prepare(self, site: Site) -> None:
-        self.media = site.around.address
-        (site.folder / "stock" / "media").mkdir(parents=True)
-        stock_table(site.folder / "stock").close()
-        self.broker = RedisBroker(url=site.valkey.url)  # type: ignore[no-untyped-call]
+    def prepare(self, testbed: Testbed) -> None:
+        self.media = testbed.servers.address
+        (testbed.folder / "stock" / "media").mkdir(parents=True)
+        stock_table(testbed.folder / "stock").close()
+        self.broker = RedisBroker(url=testbed.valkey.url)  # type: ignore[no-untyped-call]
 
-    def parts(self, site: Site) -> list[Part]:
+    def parts(self, testbed: Testbed) -> list[Part]:
         own = {
-            "CONTROL_REDIS": site.valkey.url,
-            "CONTROL_DIR": str(site.folder / "stock"),
-            "CONTROL_SINK": f"{site.around.address}/sink",
+            "CONTROL_REDIS": testbed.valkey.url,
+            "CONTROL_DIR": str(testbed.folder / "stock"),
+            "CONTROL_SINK": f"{testbed.servers.address}/sink",
         }
-        env = site.environment(own)
+        env = testbed.environment(own)
         command = ("dramatiq", "scripts.faults.stock", "--processes", "1", "--threads", str(THREADS))
-        return [site.python(f"worker{number}", *command, env=env) for number in range(1, WORKERS + 1)]
+        return [testbed.python(f"worker{number}", *command, env=env) for number in range(1, WORKERS + 1)]
 
-    def tidy(self, site: Site) -> None:
+    def clean_up(self, testbed: Testbed) -> None:
         """It has nothing of that sort."""
 
     def wait_until_ready(self) -> None:
@@ -62,23 +62,23 @@ class Stock:
             return Answer(UNKNOWN, detail=type(error).__name__)
         return Answer(ACCEPTED, str(number))
 
-    def rows(self, site: Site) -> list[Row]:
+    def rows(self, testbed: Testbed) -> list[Row]:
         """What was recorded, and as unfinished what was sent and never recorded."""
-        with closing(sqlite3.connect(site.folder / "stock" / "stock.db", timeout=30)) as table:
+        with closing(sqlite3.connect(testbed.folder / "stock" / "stock.db", timeout=30)) as table:
             found = {row[0]: row for row in table.execute("SELECT number, status, sha256, ended FROM media")}
-        sent = {attempt.number for attempt in site.load.attempts if attempt.answer.outcome == ACCEPTED}
-        media = site.folder / "stock" / "media"
+        sent = {attempt.number for attempt in testbed.load.attempts if attempt.answer.outcome == ACCEPTED}
+        media = testbed.folder / "stock" / "media"
         return [self._row(number, found.get(number), media) for number in sorted(sent | found.keys())]
 
-    def untold(self, site: Site) -> int:  # noqa: ARG002
+    def unannounced(self, testbed: Testbed) -> int:  # noqa: ARG002
         """It tells while it works, or never."""
         return 0
 
-    def kept(self, site: Site) -> Kept:
-        folder = site.folder / "stock"
+    def stored_files(self, testbed: Testbed) -> StoredFiles:
+        folder = testbed.folder / "stock"
         objects = [path for path in (folder / "media").iterdir() if path.is_file()]
         staged = {path.name[1:]: path for path in folder.glob(".*") if path.is_file()}
-        return Kept([(path, hashlib.sha256(path.read_bytes()).hexdigest()) for path in objects], staged)
+        return StoredFiles([(path, hashlib.sha256(path.read_bytes()).hexdigest()) for path in objects], staged)
 
     def _row(self, number: int, found: Any, media: Path) -> Row:
         status, sha256, ended = found[1:] if found else ("received", None, None)

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager, suppress
 
 import psutil
 
-from scripts.faults.environment import Site
+from scripts.faults.environment import Testbed
 from scripts.faults.supervisor import Part
 from scripts.faults.times import failed_attempts
 
@@ -19,41 +19,43 @@ MAX_FILES = 64
 IDLE = 1000  # connections that say nothing
 
 
-def take_memory_away(site: Site, turn: int) -> None:
+def take_memory_away(testbed: Testbed, round_number: int) -> None:
     """For five seconds a worker gets no more memory, and its decoders are killed; or it is itself, and nothing else.
 
     What memory it has it uses again and again: it feels the want where it has to start something.
     """
-    worker = site.chance.choice(site.workers)
-    site.load.surge(30)
+    worker = testbed.rng.choice(testbed.workers)
+    testbed.load.surge(30)
     process = _busiest(worker)
-    if turn % 2:
+    if round_number % 2:
         at, log = time.time(), worker.lives[-1]
         process.send_signal(signal.SIGKILL)
-        site.marks.kills.append((at, log))
+        testbed.observations.kills.append((at, log))
     else:
-        failed = failed_attempts(site).total()
+        failed = failed_attempts(testbed).total()
         with _limited(process, resource.RLIMIT_DATA, 1):
             for decoder in process.children():
                 decoder.kill()
             time.sleep(5)
-        site.marks.figures.append(f"{failed_attempts(site).total() - failed} attempts failed for want of memory")
-    time.sleep(site.chance.uniform(6, 10))
+        testbed.observations.figures.append(
+            f"{failed_attempts(testbed).total() - failed} attempts failed for want of memory"
+        )
+    time.sleep(testbed.rng.uniform(6, 10))
 
 
-def take_files_away(site: Site, _turn: int) -> None:
+def take_files_away(testbed: Testbed, _round_number: int) -> None:
     """The web app may open 64 files, and a thousand connections that say nothing want them all. Then they go."""
-    with _limited(_busiest(site.part("web")), resource.RLIMIT_NOFILE, MAX_FILES):
-        with _idle_connections(site.part("web")):
+    with _limited(_busiest(testbed.part("web")), resource.RLIMIT_NOFILE, MAX_FILES):
+        with _idle_connections(testbed.part("web")):
             time.sleep(6)
         went = time.time()
         time.sleep(12)  # it must recover as it is
-    accepted = [one for one in site.load.attempts if one.at > went + 1 and one.answer.id]
+    accepted = [one for one in testbed.load.attempts if one.at > went + 1 and one.answer.id]
     first = min((one.at + one.took_s - went for one in accepted), default=None)
     if first is None:
-        site.marks.broken.append("the web app accepts nothing after its files were used up")
+        testbed.observations.broken.append("the web app accepts nothing after its files were used up")
     else:
-        site.marks.figures.append(f"intake back after {first:.1f} s")
+        testbed.observations.figures.append(f"intake back after {first:.1f} s")
 
 
 def _busiest(part: Part) -> psutil.Process:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from scripts.faults.environment import Site
+from scripts.faults.environment import Testbed
 
 KIB_PER_MB = 1_000_000 / 1024
 _MEMORY = re.compile(r"^(Rss|Pss): +(\d+) kB$", re.MULTILINE)
@@ -47,14 +47,14 @@ class Reading:
 
 
 @contextmanager
-def watched(site: Site, *, every_s: float) -> Iterator[list[Reading]]:
+def measured(testbed: Testbed, *, every_s: float) -> Iterator[list[Reading]]:
     """Readings of the plant, one every so many seconds for the length of the block."""
     readings: list[Reading] = []
     ending = threading.Event()
 
     def watch() -> None:
         while not ending.is_set():
-            readings.append(read(site))
+            readings.append(read(testbed))
             ending.wait(every_s)
 
     thread = threading.Thread(target=watch, name="gauges", daemon=True)
@@ -66,10 +66,10 @@ def watched(site: Site, *, every_s: float) -> Iterator[list[Reading]]:
         thread.join(30)
 
 
-def read(site: Site) -> Reading:
+def read(testbed: Testbed) -> Reading:
     """One reading; a process that ends meanwhile counts for nothing."""
     roles: dict[str, Usage] = {}
-    for role, process in _processes(site):
+    for role, process in _processes(testbed):
         with suppress(psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
             roles[role] = roles.get(role, Usage()) + _usage(process)
     return Reading(time.monotonic(), roles)
@@ -83,10 +83,10 @@ def per_hour(readings: Sequence[Reading], values: Iterable[float]) -> float:
     return statistics.linear_regression(hours, list(values)).slope
 
 
-def _processes(site: Site) -> Iterator[tuple[str, psutil.Process]]:
-    if site.valkey.running:
-        yield "valkey", psutil.Process(site.valkey.pid)
-    for part in site.parts:
+def _processes(testbed: Testbed) -> Iterator[tuple[str, psutil.Process]]:
+    if testbed.valkey.running:
+        yield "valkey", psutil.Process(testbed.valkey.pid)
+    for part in testbed.parts:
         if not (part.alive and part.process):
             continue
         with suppress(psutil.NoSuchProcess):
