@@ -1,1 +1,1 @@
-"""Delivers webhook events and lets operators inspect and redeliver them."""
+"""Delivers webhook events, and lets operators inspect and redeliver them."""

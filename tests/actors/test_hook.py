@@ -12,14 +12,14 @@ from pipeline.models import Status
 from tests.support.system import RunningSystem, photo
 
 
-def test_a_new_attachment_is_written_down_and_queued(system: RunningSystem) -> None:
+def test_new_attachment_is_recorded_and_queued(system: RunningSystem) -> None:
     receipt = system.submit(url="https://media.example/a.jpg")
     assert (receipt.mode, receipt.status) == ("queued", Status.RECEIVED)
     assert system.record(receipt.id).status is Status.RECEIVED
     assert system.queue.stats.counts()["fetch"]["ready"] == 1
 
 
-def test_the_same_message_twice_is_one_row_and_answered_with_its_state(system: RunningSystem) -> None:
+def test_repeated_message_is_a_duplicate(system: RunningSystem) -> None:
     first = system.submit(message_id="same", url="https://media.example/a.jpg")
     again = system.submit(message_id="same", url="https://media.example/a.jpg")
     assert (again.id, again.mode, again.status) == (first.id, "duplicate", Status.RECEIVED)
@@ -35,40 +35,40 @@ def test_a_hundred_copies_at_once_are_one_job(system: RunningSystem) -> None:
     assert system.queue.stats.counts()["fetch"]["ready"] == 1
 
 
-def test_inline_bytes_stand_in_storage_before_the_answer(system: RunningSystem) -> None:
+def test_inline_bytes_are_stored_before_the_receipt(system: RunningSystem) -> None:
     image = photo()
     receipt = system.submit(data=base64.b64encode(image).decode())
     assert b"".join(system.services.storage.chunks(f"intake/{receipt.id}")) == image
 
 
-def test_a_data_url_is_taken_without_its_head(system: RunningSystem) -> None:
+def test_data_url_prefix_is_removed(system: RunningSystem) -> None:
     image = photo()
     receipt = system.submit(data="data:image/jpeg;base64," + base64.b64encode(image).decode())
     assert b"".join(system.services.storage.chunks(f"intake/{receipt.id}")) == image
 
 
-def test_large_base64_is_decoded_piece_by_piece(system: RunningSystem) -> None:
+def test_large_base64_is_decoded_in_pieces(system: RunningSystem) -> None:
     whole = photo(size=(1600, 1200))
     assert len(whole) > 512 * 1024
     receipt = system.submit(data=base64.b64encode(whole).decode())
     assert b"".join(system.services.storage.chunks(f"intake/{receipt.id}")) == whole
 
 
-def test_base64_in_lines_is_taken(system: RunningSystem) -> None:
+def test_base64_with_line_breaks_is_accepted(system: RunningSystem) -> None:
     image = photo()
     receipt = system.submit(data=base64.encodebytes(image).decode())
     assert b"".join(system.services.storage.chunks(f"intake/{receipt.id}")) == image
 
 
 @pytest.mark.parametrize("data", ["!!!!", "abcde", "A" * 300_000 + "%%%"])
-def test_what_is_no_base64_is_named_and_leaves_nothing_behind(system: RunningSystem, data: str) -> None:
+def test_invalid_base64_is_refused_and_leaves_nothing(system: RunningSystem, data: str) -> None:
     with pytest.raises(PayloadError, match="data"):
         system.submit(message_id="bad", data=data)
     assert system.stored_files() == []
     assert system.services.catalogue.get(system.attachment(message_id="bad").id) is None
 
 
-def test_it_raises_where_nothing_durable_can_be_written(system: RunningSystem) -> None:
+def test_process_media_raises_if_nothing_can_be_recorded(system: RunningSystem) -> None:
     (system.folder / "esteira.db").chmod(0o444)
     system.services.close()
     database = system.folder / "esteira.db"

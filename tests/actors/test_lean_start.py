@@ -1,4 +1,4 @@
-"""What a process imports at its start: what few need is left out until it is needed."""
+"""Imports at the start of a process: modules that few processes need are imported later."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ def imported_with(module: str, *names: str) -> list[str]:
 
 
 @pytest.mark.parametrize("module", ["actors.hook", "actors.execution.executor", "esteira.cli.status"])
-def test_what_few_processes_need_is_not_there_at_the_start(module: str) -> None:
+def test_rarely_needed_modules_are_not_imported_at_start(module: str) -> None:
     assert imported_with(module, *HEAVY) == []
 
 
-def test_a_child_of_the_sandbox_does_without_pydantic() -> None:
+def test_sandbox_child_does_not_import_pydantic() -> None:
     assert imported_with("pipeline.media_types.examine", "magic", "pydantic") == ["magic"]
 
 
-def test_the_command_by_itself_imports_no_other() -> None:
+def test_command_imports_no_other_command() -> None:
     names = ("esteira.cli.app", "esteira.cli.status", "sqlalchemy", "pydantic", "redis")
     assert imported_with("esteira.cli.app", *names) == ["esteira.cli.app"]

@@ -1,4 +1,4 @@
-"""Cancelling an attachment wherever it is: it ends once, as cancelled, and that is announced once."""
+"""Cancels attachments in every state: each is cancelled once, and one event is sent."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def assert_told_once(system: RunningSystem, *ids: str) -> None:
     assert {event.type for event in told} == {"media.rejected"}
 
 
-def test_what_waits_ends_at_once_and_leaves_the_belt(system: RunningSystem, server: GatedServer) -> None:
+def test_waiting_attachment_is_cancelled_at_once(system: RunningSystem, server: GatedServer) -> None:
     kept, media_id = (system.submit(url=server.url(f"{number}.jpg")).id for number in range(2))
     record = cancel(media_id)
     assert is_cancelled(record)
@@ -86,7 +86,7 @@ def test_what_waits_ends_at_once_and_leaves_the_belt(system: RunningSystem, serv
     assert system.queue.audit() == 0
 
 
-def test_what_a_worker_has_begun_ends_at_its_next_boundary(system: RunningSystem, server: GatedServer) -> None:
+def test_started_attachment_is_cancelled_after_its_step(system: RunningSystem, server: GatedServer) -> None:
     with system.workers(threads=1):
         media_id = system.submit(url=server.url("0.jpg")).id
         wait_until(lambda: server.hits("0.jpg"), 20)
@@ -103,7 +103,7 @@ def test_what_a_worker_has_begun_ends_at_its_next_boundary(system: RunningSystem
     assert_told_once(system, media_id)
 
 
-def test_what_lies_in_a_workers_hands_is_not_begun(system: RunningSystem, server: GatedServer) -> None:
+def test_prefetched_attachment_is_not_started(system: RunningSystem, server: GatedServer) -> None:
     ids = [system.submit(url=server.url(f"{number}.jpg")).id for number in range(8)]
     with system.workers(threads=1):
         wait_until(lambda: server.requests, 20)
@@ -123,9 +123,7 @@ def test_what_lies_in_a_workers_hands_is_not_begun(system: RunningSystem, server
     )
 
 
-def test_what_waits_for_another_attempt_or_in_front_of_a_paused_stage_ends_at_once(
-    system: RunningSystem, server: GatedServer
-) -> None:
+def test_delayed_and_paused_attachments_are_cancelled_at_once(system: RunningSystem, server: GatedServer) -> None:
     server.gate.set()
     pause("stage", "validate")
     with system.workers():
@@ -142,7 +140,7 @@ def test_what_waits_for_another_attempt_or_in_front_of_a_paused_stage_ends_at_on
     assert sorted(event.media_id for event in events(system)) == sorted([retried, held_up])
 
 
-def test_what_is_stored_or_has_ended_is_refused(system: RunningSystem, server: GatedServer) -> None:
+def test_cancel_refuses_stored_and_finished_attachments(system: RunningSystem, server: GatedServer) -> None:
     server.gate.set()
     pause("stage", "notify")
     with system.workers():
@@ -162,7 +160,7 @@ def refusal(media_id: str) -> PermanentError:
     return refused.value
 
 
-def test_a_cancelled_one_can_go_again(system: RunningSystem, server: GatedServer) -> None:
+def test_cancelled_attachment_can_be_replayed(system: RunningSystem, server: GatedServer) -> None:
     media_id = system.submit(url=server.url("0.jpg")).id
     cancel(media_id)
     assert system.services.catalogue.reopen(media_id)
@@ -173,7 +171,7 @@ def test_a_cancelled_one_can_go_again(system: RunningSystem, server: GatedServer
     assert (record.status, record.cancelled_at, record.run) == (Status.DONE, None, 1)
 
 
-def test_what_was_marked_by_one_that_died_is_ended_by_the_workers(system: RunningSystem, server: GatedServer) -> None:
+def test_workers_finish_an_interrupted_cancel(system: RunningSystem, server: GatedServer) -> None:
     media_id = system.submit(url=server.url("0.jpg")).id
     assert system.services.catalogue.cancellations.request(media_id)
     assert system.queue.remove(media_id)
@@ -184,7 +182,7 @@ def test_what_was_marked_by_one_that_died_is_ended_by_the_workers(system: Runnin
     assert_told_once(system, media_id)
 
 
-def test_while_notify_is_paused_the_announcement_waits(system: RunningSystem, server: GatedServer) -> None:
+def test_event_of_a_cancel_waits_while_notify_is_paused(system: RunningSystem, server: GatedServer) -> None:
     media_id = system.submit(url=server.url("0.jpg")).id
     pause("stage", "notify")
     assert cancel(media_id).finished_at is None
@@ -197,7 +195,7 @@ def test_while_notify_is_paused_the_announcement_waits(system: RunningSystem, se
     assert_told_once(system, media_id)
 
 
-def test_it_works_while_redis_is_away(
+def test_cancel_works_while_redis_is_away(
     system: RunningSystem, server: GatedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     media_id = system.submit(url=server.url("0.jpg")).id
@@ -212,7 +210,7 @@ def test_it_works_while_redis_is_away(
     assert_told_once(system, media_id)
 
 
-def test_one_that_lies_too_deep_is_left_to_the_workers(system: RunningSystem, server: GatedServer) -> None:
+def test_message_deep_in_the_queue_is_left_to_workers(system: RunningSystem, server: GatedServer) -> None:
     ids = [system.submit(url=server.url("0.jpg")).id]
     for number in range(REMOVE_SEARCHES):
         system.queue.enqueue(f"before-{number}", "fetch", b"x", scheduling=SchedulingInfo("s1"))
@@ -226,7 +224,7 @@ def test_one_that_lies_too_deep_is_left_to_the_workers(system: RunningSystem, se
 
 
 @pytest.mark.parametrize("chain", ["run", "hop"])
-def test_beside_running_workers_each_has_one_ending_and_is_announced_once(
+def test_cancel_during_work_gives_one_result_and_one_event(
     make_system: Callable[..., RunningSystem], server: GatedServer, monkeypatch: pytest.MonkeyPatch, chain: str
 ) -> None:
     system = make_system(chain=chain, webhook_url=server.url("told"), webhook_secret=SECRET)

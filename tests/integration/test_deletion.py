@@ -1,4 +1,4 @@
-"""Deletion: what goes, what stays, and content that somebody else is just storing."""
+"""Deletion: what is removed, what stays, and content that another attachment stores at the same time."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def row(tools: Services, media_id: str) -> Record:
     return found
 
 
-def test_the_content_goes_with_the_last_that_has_it(tools: Services, staged: Path) -> None:
+def test_content_is_removed_with_its_last_attachment(tools: Services, staged: Path) -> None:
     first, second = stored(tools, staged), stored(tools, staged)
     delete(tools, first.id)
     assert tools.storage.size(KEY) == len(CONTENT)
@@ -77,7 +77,7 @@ def test_the_content_goes_with_the_last_that_has_it(tools: Services, staged: Pat
     assert tools.storage.size(KEY) is None
 
 
-def test_nothing_is_left_but_a_tombstone_and_a_repeat_brings_nothing_back(system: RunningSystem) -> None:
+def test_delete_leaves_a_tombstone_that_a_repeat_does_not_restore(system: RunningSystem) -> None:
     with MediaServer({"a.jpg": photo()}) as media, system.workers():
         given = {"url": media.url("a.jpg"), "kind": "image", "caption": "words", "filename": "a name.jpg"}
         sent = system.attachment(session="shop", chat="551199", sender="551188", **given)
@@ -98,7 +98,7 @@ def test_nothing_is_left_but_a_tombstone_and_a_repeat_brings_nothing_back(system
         assert "words" not in str(catalogue.execute("SELECT * FROM media").fetchall())
 
 
-def test_bytes_kept_for_a_replay_go_too_and_no_replay_brings_it_back(system: RunningSystem, tools: Services) -> None:
+def test_delete_removes_bytes_kept_for_a_replay(system: RunningSystem, tools: Services) -> None:
     failed = finished(tools.catalogue, Status.FAILED)
     tools.storage.put_chunks([b"x"], intake_key(failed.id))
     with tools.staging.part(failed.id) as part:
@@ -111,7 +111,7 @@ def test_bytes_kept_for_a_replay_go_too_and_no_replay_brings_it_back(system: Run
     assert remove_leftover_intake(tools, older_than_s=-1) == 1
 
 
-def test_only_what_has_ended_is_deleted_and_twice_is_no_error(tools: Services, staged: Path) -> None:
+def test_delete_needs_a_finished_attachment_and_may_be_repeated(tools: Services, staged: Path) -> None:
     held = begun(tools)
     ended = begun(tools)
     tools.catalogue.mark_failed(ended, failure())  # not announced yet
@@ -125,7 +125,7 @@ def test_only_what_has_ended_is_deleted_and_twice_is_no_error(tools: Services, s
     assert delete(tools, done.id).deleted_at == first.deleted_at
 
 
-def test_what_storage_did_not_remove_is_removed_later(
+def test_content_is_removed_later_after_a_storage_error(
     tools: Services, staged: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record = stored(tools, staged)
@@ -147,7 +147,7 @@ def test_what_storage_did_not_remove_is_removed_later(
     assert finish_deletions(tools) == 0
 
 
-def test_a_deletion_that_is_too_slow_leaves_the_content_to_a_later_one(
+def test_slow_delete_leaves_the_content_to_a_later_one(
     tools: Services, staged: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record = stored(tools, staged)
@@ -169,7 +169,7 @@ MOMENTS: dict[str, tuple[type[Any], str, bool]] = {
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_content_that_is_stored_meanwhile_stands_afterwards(
+def test_content_stored_during_a_delete_is_kept(
     tools: Services, staged: Path, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     old, new = stored(tools, staged), begun(tools)
@@ -192,7 +192,7 @@ def test_content_that_is_stored_meanwhile_stands_afterwards(
 
 
 @pytest.mark.parametrize("step", ["put_files", "mark_stored_many"])
-def test_a_deletion_between_two_steps_of_persist_takes_nothing_away(
+def test_delete_during_persist_removes_nothing(
     tools: Services, staged: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     old, new = stored(tools, staged), begun(tools)
@@ -212,7 +212,7 @@ def test_a_deletion_between_two_steps_of_persist_takes_nothing_away(
     assert (row(tools, new.id).status, tools.storage.size(KEY)) == ("done", len(CONTENT))
 
 
-def test_a_deletion_that_was_killed_holds_nobody_up_for_long(
+def test_killed_delete_does_not_block_others_for_long(
     tools: Services, staged: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = stored(tools, staged)
@@ -225,9 +225,7 @@ def test_a_deletion_that_was_killed_holds_nobody_up_for_long(
     assert tools.storage.size(KEY) == len(CONTENT)
 
 
-def test_whatever_meets_whatever_nobody_loses_content_and_none_is_left(
-    make_system: Callable[..., RunningSystem], staged: Path
-) -> None:
+def test_random_deletes_and_stores_lose_no_content(make_system: Callable[..., RunningSystem], staged: Path) -> None:
     tools = make_system().services
     kept: list[str] = []
     faults: list[Exception] = []

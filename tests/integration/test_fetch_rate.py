@@ -1,4 +1,4 @@
-"""FETCH_RATE on real workers: one host is asked at its pace by all processes together, others as fast as ever."""
+"""FETCH_RATE with real workers: all processes together keep the rate of one host, other hosts are not slowed."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def submit_all(system: RunningSystem, server: TimedServer, *, session: str = "s1
     return [system.submit(url=server.url(f"{number % 8}.jpg"), session=session).id for number in range(count)]
 
 
-def test_a_host_is_asked_at_its_pace_and_others_are_not_held_up(
+def test_host_rate_delays_only_its_host(
     make_system: Callable[..., RunningSystem], paced: TimedServer, other: TimedServer
 ) -> None:
     system = make_system(fetch_rate="127.0.0.1=120/m")
@@ -59,9 +59,7 @@ def test_a_host_is_asked_at_its_pace_and_others_are_not_held_up(
     assert system.queue.client.exists(system.queue.keys.in_flight, system.queue.keys.session_marks) == 0
 
 
-def test_a_second_session_has_its_share_of_a_host_that_another_has_flooded(
-    make_system: Callable[..., RunningSystem], paced: TimedServer
-) -> None:
+def test_session_gets_its_share_of_a_busy_host(make_system: Callable[..., RunningSystem], paced: TimedServer) -> None:
     system = make_system(fetch_rate=f"127.0.0.1={RATE}/s")
     busy = submit_all(system, paced, session="busy", count=150)
     with system.workers(processes=2, threads=4):
@@ -72,7 +70,7 @@ def test_a_second_session_has_its_share_of_a_host_that_another_has_flooded(
     assert still > 20  # first come, first served would leave none
 
 
-def test_a_redirect_counts_where_it_leads_to(
+def test_redirect_counts_for_its_target_host(
     make_system: Callable[..., RunningSystem], paced: TimedServer, other: TimedServer
 ) -> None:
     system = make_system(fetch_rate=f"127.0.0.1={RATE}/s")

@@ -1,4 +1,4 @@
-"""What the listener hook promises, sentence by sentence, on a real Valkey, where no other test shows it."""
+"""The promises of the listener hook that no other test covers, on a real Valkey."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def timed(take: Callable[[], Receipt]) -> tuple[Receipt, float]:
 
 
 @pytest.mark.parametrize("sync", ["true", "false"])
-def test_what_was_answered_is_there_though_the_listener_dies_at_once(
+def test_accepted_attachment_survives_a_killed_listener(
     make_system: Callable[..., RunningSystem], media: MediaServer, sync: str
 ) -> None:
     system = make_system(intake_sync=sync)
@@ -77,7 +77,7 @@ def test_what_was_answered_is_there_though_the_listener_dies_at_once(
 
 
 @pytest.mark.parametrize(("sync", "syncs"), [("true", True), ("false", False)])
-def test_the_row_is_on_the_disk_before_the_answer_unless_that_is_not_wanted(
+def test_row_is_synced_before_the_receipt_if_configured(
     make_system: Callable[..., RunningSystem], sync: str, syncs: bool
 ) -> None:
     strace = shutil.which("strace")
@@ -101,7 +101,7 @@ def test_the_row_is_on_the_disk_before_the_answer_unless_that_is_not_wanted(
     assert bool(re.search(r"sync\(\d+<[^>]*esteira\.db-wal>", second[1])) is syncs
 
 
-def test_a_repeat_is_answered_with_where_the_first_stands(system: RunningSystem, media: MediaServer) -> None:
+def test_duplicate_has_the_status_of_the_first(system: RunningSystem, media: MediaServer) -> None:
     attachment = system.attachment(url=media.url("a.jpg"))
     system.hook.accept(attachment)
     repeat = system.hook.accept(attachment)
@@ -112,7 +112,7 @@ def test_a_repeat_is_answered_with_where_the_first_stands(system: RunningSystem,
     assert media.hits("a.jpg") == 1
 
 
-def test_taking_an_attachment_is_one_round_trip_to_redis(own_valkey: ValkeyServer, tmp_path: Path) -> None:
+def test_process_media_makes_one_round_trip_to_redis(own_valkey: ValkeyServer, tmp_path: Path) -> None:
     with own(tmp_path, own_valkey) as system, closing(own_valkey.client()) as observer:
 
         def requests() -> int:
@@ -127,9 +127,7 @@ def test_taking_an_attachment_is_one_round_trip_to_redis(own_valkey: ValkeyServe
     assert {receipt.mode for receipt in receipts} == {"queued"}
 
 
-def test_a_silent_valkey_is_waited_for_once_and_found_again_by_nobody_waiting(
-    own_valkey: ValkeyServer, tmp_path: Path
-) -> None:
+def test_only_one_call_waits_for_a_silent_valkey(own_valkey: ValkeyServer, tmp_path: Path) -> None:
     with own(tmp_path, own_valkey, FALLBACK="spool") as system:
         system.submit(url="https://media.example/first")
         own_valkey.pause()
@@ -144,9 +142,7 @@ def test_a_silent_valkey_is_waited_for_once_and_found_again_by_nobody_waiting(
     assert sorted(seconds for _, seconds in later)[35] < 0.15
 
 
-def test_more_fallbacks_than_are_allowed_at_once_wait_for_the_sweep(
-    own_valkey: ValkeyServer, tmp_path: Path, media: MediaServer
-) -> None:
+def test_fallbacks_beyond_the_limit_are_spooled(own_valkey: ValkeyServer, tmp_path: Path, media: MediaServer) -> None:
     media.files |= {f"{number}.jpg": photo() for number in range(7)}
     with own(tmp_path, own_valkey, FALLBACK_CONCURRENCY="2", SWEEP_AFTER_S="1") as system:
         own_valkey.stop()
@@ -164,7 +160,7 @@ def test_more_fallbacks_than_are_allowed_at_once_wait_for_the_sweep(
         assert [media.hits(f"{number}.jpg") for number in range(7)] == [1] * 7
 
 
-def test_what_was_enqueued_after_all_does_not_run_twice(
+def test_enqueue_without_an_answer_does_not_run_twice(
     own_valkey: ValkeyServer, tmp_path: Path, media: MediaServer
 ) -> None:
     """The answer to the enqueue comes too late; the hook and a worker have the same attachment then."""
@@ -190,7 +186,7 @@ def test_what_was_enqueued_after_all_does_not_run_twice(
     assert (totals["received"], totals["stored"], totals["done"]) == (2, 2, 2)
 
 
-def test_a_queue_that_is_away_is_no_reason_to_refuse(own_valkey: ValkeyServer, tmp_path: Path) -> None:
+def test_attachment_is_accepted_while_redis_is_away(own_valkey: ValkeyServer, tmp_path: Path) -> None:
     """Nor is a source that cannot be reached at the same time: the row is written."""
     with own(tmp_path, own_valkey) as system:
         own_valkey.stop()

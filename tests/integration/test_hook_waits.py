@@ -1,4 +1,4 @@
-"""How long the hook keeps a listener waiting while somebody else holds the catalogue locked."""
+"""How long the hook waits while another process holds the catalogue locked."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def given(number: int) -> dict[str, str]:
     return {"session": "s", "message_id": f"m{number}", **source}
 
 
-def test_a_locked_catalogue_is_soon_told_to_all_who_wait(
+def test_waiting_callers_fail_soon_on_a_locked_catalogue(
     held: tuple[TestClient, AbstractContextManager[None]],
 ) -> None:
     http, locked = held
@@ -88,7 +88,7 @@ def test_a_locked_catalogue_is_soon_told_to_all_who_wait(
     assert [answer.status_code for answer in again] == [202] * AT_ONCE
 
 
-def test_a_lock_of_half_a_second_costs_the_listener_that_and_no_refusal(
+def test_short_catalogue_lock_delays_but_does_not_refuse(
     held: tuple[TestClient, AbstractContextManager[None]],
 ) -> None:
     http, locked = held

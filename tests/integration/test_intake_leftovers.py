@@ -1,4 +1,4 @@
-"""Inline bytes in storage that nobody will ask for any more go after an hour; all others stay."""
+"""Inline bytes that are no longer needed are removed after an hour; all others stay."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def left_by_a_dead_web_app(system: RunningSystem) -> str:
     return media_id
 
 
-def test_bytes_without_a_row_go_once_they_are_old(either: RunningSystem) -> None:
+def test_old_bytes_without_a_row_are_removed(either: RunningSystem) -> None:
     media_id = left_by_a_dead_web_app(either)
     assert remove_leftover_intake(either.services) == 0
     assert stands(either, media_id)
@@ -83,7 +83,7 @@ def test_bytes_without_a_row_go_once_they_are_old(either: RunningSystem) -> None
     assert not stands(either, media_id)
 
 
-def test_bytes_of_a_row_that_has_not_ended_stay_however_old(either: RunningSystem) -> None:
+def test_bytes_of_an_unfinished_attachment_stay(either: RunningSystem) -> None:
     attachment = inline(either)
     either.hook.accept(attachment)
     time.sleep(1.1)
@@ -94,7 +94,7 @@ def test_bytes_of_a_row_that_has_not_ended_stay_however_old(either: RunningSyste
 
 
 @pytest.mark.parametrize("status", [Status.REJECTED, Status.FAILED, Status.EXPIRED])
-def test_bytes_that_a_replay_may_ask_for_stay(either: RunningSystem, status: Status) -> None:
+def test_bytes_for_a_replay_stay(either: RunningSystem, status: Status) -> None:
     media_id = either.hook.accept(inline(either)).id
     end(either, media_id, failure(status, Stage.FETCH))
     time.sleep(1.1)
@@ -102,7 +102,7 @@ def test_bytes_that_a_replay_may_ask_for_stay(either: RunningSystem, status: Sta
     assert stands(either, media_id)
 
 
-def test_bytes_of_what_is_done_go(either: RunningSystem) -> None:
+def test_bytes_of_a_done_attachment_are_removed(either: RunningSystem) -> None:
     attachment = inline(either)
     with either.workers():
         [record] = either.wait_finished(either.hook.accept(attachment).id)
@@ -114,13 +114,13 @@ def test_bytes_of_what_is_done_go(either: RunningSystem) -> None:
     assert not stands(either, attachment.id)
 
 
-def test_what_is_no_attachments_stays(system: RunningSystem) -> None:
+def test_files_of_no_attachment_stay(system: RunningSystem) -> None:
     for key in ("intake/notes", f"intake/{'a' * 32}/b", f"intakes/{'a' * 32}", f"aa/{'a' * 32}"):
         system.services.storage.put_chunks([b"x"], key)
     assert remove_leftover_intake(system.services, older_than_s=-1) == 0
 
 
-def test_bytes_that_go_while_their_row_is_written_are_written_again(
+def test_bytes_removed_before_their_row_are_written_again(
     either: RunningSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The chore at the worst of moments, with no regard to age: it has seen no row, and removes them."""
@@ -139,7 +139,7 @@ def test_bytes_that_go_while_their_row_is_written_are_written_again(
     assert record.status is Status.DONE
 
 
-def test_a_message_that_comes_again_once_no_row_was_seen_keeps_its_bytes(
+def test_repeated_message_during_the_cleanup_keeps_its_bytes(
     either: RunningSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     attachment = inline(either)
@@ -162,7 +162,7 @@ def test_a_message_that_comes_again_once_no_row_was_seen_keeps_its_bytes(
     assert record.status is Status.DONE
 
 
-def test_a_web_app_killed_within_an_intake_leaves_nothing_after_an_hour(system: RunningSystem) -> None:
+def test_killed_web_app_leaves_nothing_after_an_hour(system: RunningSystem) -> None:
     program = (
         "import sys, time; from pipeline.catalogue import Catalogue; from actors.hook import process_media\n"
         "from pipeline.models import Attachment\n"
@@ -186,7 +186,7 @@ def test_a_web_app_killed_within_an_intake_leaves_nothing_after_an_hour(system: 
     assert system.stored_files() == []
 
 
-def test_workers_clear_the_intake_when_they_start_one_of_them_alone(make_system: Callable[..., RunningSystem]) -> None:
+def test_one_worker_cleans_the_intake_at_start(make_system: Callable[..., RunningSystem]) -> None:
     system = make_system()
     first = left_by_a_dead_web_app(system)
     age(system, first)

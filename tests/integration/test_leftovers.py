@@ -1,4 +1,4 @@
-"""What a killed worker leaves in the staging directory goes once the attachment has ended."""
+"""Staged files of killed workers are removed once the attachment is finished."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def done(system: RunningSystem) -> str:
     return record.id
 
 
-def test_parts_and_bytes_of_an_attachment_that_has_ended_go(system: RunningSystem) -> None:
+def test_staged_files_of_a_finished_attachment_are_removed(system: RunningSystem) -> None:
     media_id = done(system)
     leave(system, media_id)
     leave(system, media_id + PART)
@@ -40,7 +40,7 @@ def test_parts_and_bytes_of_an_attachment_that_has_ended_go(system: RunningSyste
     assert remove_leftover_staging(system.services) == 0
 
 
-def test_what_may_still_be_needed_stays(system: RunningSystem) -> None:
+def test_staged_files_that_may_be_needed_stay(system: RunningSystem) -> None:
     media_id = done(system)
     running = system.submit(url="http://127.0.0.1:9/never").id  # and nobody works on it
     leave(system, running)
@@ -54,7 +54,7 @@ def test_what_may_still_be_needed_stays(system: RunningSystem) -> None:
 
 
 @pytest.mark.slow
-def test_a_failed_ones_bytes_wait_for_the_replay_and_its_parts_do_not(system: RunningSystem) -> None:
+def test_bytes_of_a_failed_attachment_wait_for_a_replay(system: RunningSystem) -> None:
     with system.workers():
         [record] = system.wait_finished(system.submit(url="http://127.0.0.1:9/never").id)
     assert record.status is Status.FAILED

@@ -1,4 +1,4 @@
-"""Whose file real workers fetch next: small ones beside large ones, fast sessions beside slow ones."""
+"""The order in which real workers fetch: small next to large files, fast next to slow sessions."""
 
 from __future__ import annotations
 
@@ -38,9 +38,7 @@ class SlowServer(MediaServer):
 
 
 @pytest.mark.parametrize("chain", ["run", "hop"])
-def test_a_voice_note_passes_while_large_documents_are_on_their_way(
-    make_system: Callable[..., RunningSystem], chain: str
-) -> None:
+def test_voice_note_overtakes_large_documents(make_system: Callable[..., RunningSystem], chain: str) -> None:
     system = make_system(chain=chain)
     documents = [f"slow-{number}.jpg" for number in range(4)]
     with SlowServer([*documents, "note.jpg"], slow_s=4) as server, system.workers(threads=4):
@@ -55,7 +53,7 @@ def test_a_voice_note_passes_while_large_documents_are_on_their_way(
     assert system.queue.client.exists(system.queue.keys.in_flight, system.queue.keys.session_marks) == 0
 
 
-def test_one_file_is_among_the_next_beside_three_hundred_of_another_session(system: RunningSystem) -> None:
+def test_single_file_overtakes_a_backlog_of_300(system: RunningSystem) -> None:
     with MediaServer({"a.jpg": photo()}, delay_s=0.02) as server:
         for _ in range(300):
             system.submit(url=server.url("a.jpg"), session="busy")
@@ -68,7 +66,7 @@ def test_one_file_is_among_the_next_beside_three_hundred_of_another_session(syst
     assert done < 150
 
 
-def test_a_session_with_slow_servers_does_not_hold_up_one_with_fast_ones(system: RunningSystem) -> None:
+def test_slow_servers_of_a_session_do_not_delay_another(system: RunningSystem) -> None:
     with SlowServer(["slow.jpg", "fast.jpg"], slow_s=4) as server:
         slow = [system.submit(url=server.url("slow.jpg"), session="slow").id for _ in range(48)]
         with system.workers(threads=4):
@@ -79,7 +77,7 @@ def test_a_session_with_slow_servers_does_not_hold_up_one_with_fast_ones(system:
     assert waiting > 4  # first in, first out would leave four at most
 
 
-def test_what_expires_soon_is_fetched_first(system: RunningSystem) -> None:
+def test_file_that_expires_soon_is_fetched_first(system: RunningSystem) -> None:
     names = [f"{number}.jpg" for number in range(12)]
     with MediaServer({name: photo() for name in names}) as server:
         ids = [system.submit(url=server.url(name)).id for name in names[:-1]]
@@ -89,7 +87,7 @@ def test_what_expires_soon_is_fetched_first(system: RunningSystem) -> None:
         assert server.requests[0].path == f"/{names[-1]}"
 
 
-def test_what_the_sweep_brings_back_has_its_place(system: RunningSystem) -> None:
+def test_requeued_attachment_keeps_its_scheduling(system: RunningSystem) -> None:
     media_id = system.submit(url="http://127.0.0.1:9/", session="s", size=LARGE, expires_at=int(time.time()) + 600).id
     names = [system.queue.keys.waiting("fetch", size_class) for size_class in SIZE_CLASSES]
     waiting = {name: system.queue.client.zrange(name, 0, -1) for name in names}

@@ -1,4 +1,4 @@
-"""What dies on the way: workers, Valkey, messages. The attachment ends all the same."""
+"""Failures of workers, Valkey and messages: every attachment is still finished."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def own_system(own_valkey: ValkeyServer, tmp_path: Path) -> Iterator[RunningSyst
 
 
 @pytest.mark.slow
-def test_a_killed_workers_attachment_runs_again_within_twenty_seconds(system: RunningSystem) -> None:
+def test_attachment_of_a_killed_worker_runs_again_within_20_s(system: RunningSystem) -> None:
     with MediaServer({"a.jpg": photo()}, delay_s=3) as server:
         with system.workers() as workers:
             receipt = system.submit(url=server.url("a.jpg"))
@@ -57,7 +57,7 @@ def test_a_killed_workers_attachment_runs_again_within_twenty_seconds(system: Ru
     assert len(system.stored_files()) == 1
 
 
-def test_a_message_that_brought_three_workers_down_fails_as_poison_and_is_announced(system: RunningSystem) -> None:
+def test_message_that_crashed_three_workers_fails_as_poison(system: RunningSystem) -> None:
     receipt = system.submit(url="http://127.0.0.1:9/never")
     system.queue.client.hset(system.queue.keys.crashes, receipt.id, 3)
     with system.workers() as workers:
@@ -67,7 +67,7 @@ def test_a_message_that_brought_three_workers_down_fails_as_poison_and_is_announ
     assert record.announced_at
 
 
-def test_poison_in_the_announcement_itself_ends_without_one(system: RunningSystem) -> None:
+def test_poison_in_notify_fails_without_an_event(system: RunningSystem) -> None:
     receipt = system.submit(url="http://127.0.0.1:9/never")
     system.queue.client.hset(system.queue.keys.crashes, receipt.id, 4)
     with system.workers():
@@ -75,7 +75,7 @@ def test_poison_in_the_announcement_itself_ends_without_one(system: RunningSyste
     assert (record.status, record.error_code, record.announced_at) == (Status.FAILED, "poison", None)
 
 
-def test_what_is_stored_is_not_announced_as_poison_too(system: RunningSystem) -> None:
+def test_stored_attachment_is_not_reported_as_poison(system: RunningSystem) -> None:
     with MediaServer({"a.jpg": photo()}) as server:
         receipt = system.submit(url=server.url("a.jpg"))
         claim, result = claim_attachment(system.services, receipt.id), None
@@ -112,7 +112,7 @@ def test_what_is_stored_is_not_announced_as_poison_too(system: RunningSystem) ->
     ],
     ids=["text", "list", "half", "bytes", "attempt", "id", "inputs", "old", "actor", "options", "throws", "eta"],
 )
-def test_garbage_on_the_belt_becomes_a_dead_letter_and_the_worker_lives(system: RunningSystem, garbage: bytes) -> None:
+def test_garbage_becomes_a_dead_letter(system: RunningSystem, garbage: bytes) -> None:
     system.queue.enqueue("garbage", "fetch", garbage)
     with MediaServer({"a.jpg": photo()}) as server, system.workers():
         receipt = system.submit(url=server.url("a.jpg"))
@@ -122,7 +122,7 @@ def test_garbage_on_the_belt_becomes_a_dead_letter_and_the_worker_lives(system: 
     assert record.status is Status.DONE
 
 
-def test_a_message_for_an_unknown_actor_becomes_a_dead_letter(system: RunningSystem) -> None:
+def test_message_for_an_unknown_actor_becomes_a_dead_letter(system: RunningSystem) -> None:
     message = stage_message("a" * 32, Stage.FETCH).copy(actor_name="transcribe")
     system.queue.enqueue("a" * 32, "fetch", encode_message(message))
     with system.workers() as workers:
@@ -130,14 +130,14 @@ def test_a_message_for_an_unknown_actor_becomes_a_dead_letter(system: RunningSys
         assert workers.process.poll() is None
 
 
-def test_a_message_for_an_attachment_that_nobody_knows_is_dropped(system: RunningSystem) -> None:
+def test_message_of_an_unknown_attachment_is_dropped(system: RunningSystem) -> None:
     system.queue.enqueue("a" * 32, "fetch", encode_message(stage_message("a" * 32, Stage.FETCH)))
     with system.workers():
         wait_until(lambda: system.queue.find_missing(["a" * 32]), 10)
     assert system.queue.stats.counts()["fetch"]["dead"] == 0
 
 
-def test_after_a_wipe_everything_unfinished_comes_back(system: RunningSystem) -> None:
+def test_wiped_queue_is_restored_from_the_catalogue(system: RunningSystem) -> None:
     with MediaServer({"a.jpg": photo(), "b.jpg": photo()}) as server:
         first = system.submit(url=server.url("a.jpg"))
         with system.workers():
@@ -153,9 +153,7 @@ def test_after_a_wipe_everything_unfinished_comes_back(system: RunningSystem) ->
 
 
 @pytest.mark.parametrize("part", ["waiting:fetch:small", "held:gone", "turns:fetch:small"])
-def test_after_a_part_of_the_belt_was_thrown_away_everything_unfinished_comes_back(
-    system: RunningSystem, part: str
-) -> None:
+def test_evicted_part_of_the_queue_is_restored_from_the_catalogue(system: RunningSystem, part: str) -> None:
     with MediaServer({"a.jpg": photo(), "b.jpg": photo()}) as server:
         ids = [system.submit(url=server.url(name)).id for name in ("a.jpg", "b.jpg")]
         system.queue.fetch("gone", 1, ["fetch"])
@@ -168,7 +166,7 @@ def test_after_a_part_of_the_belt_was_thrown_away_everything_unfinished_comes_ba
     assert {record.status for record in records} == {Status.DONE}
 
 
-def test_a_full_valkey_is_emptied_by_its_workers(own_system: RunningSystem, own_valkey: ValkeyServer) -> None:
+def test_workers_drain_a_full_valkey(own_system: RunningSystem, own_valkey: ValkeyServer) -> None:
     with MediaServer({"a.jpg": photo()}) as server:
         ids = [own_system.submit(url=server.url("a.jpg")).id for _ in range(3)]
         client = own_valkey.client()
@@ -182,7 +180,7 @@ def test_a_full_valkey_is_emptied_by_its_workers(own_system: RunningSystem, own_
     assert {record.status for record in records} == {Status.DONE}
 
 
-def test_staged_bytes_that_are_on_no_machine_end_the_attachment_after_three_returns(
+def test_attachment_fails_after_its_staged_bytes_were_lost_three_times(
     make_system: Callable[..., RunningSystem], tmp_path: Path
 ) -> None:
     here = make_system(media_backoff_ms="50", staging_dir=str(tmp_path / "here"))
@@ -198,7 +196,7 @@ def test_staged_bytes_that_are_on_no_machine_end_the_attachment_after_three_retu
     assert (record.status, record.error_code, record.stage) == (Status.FAILED, "staging_lost", Stage.DETECT)
 
 
-def test_a_fallback_that_outlasts_its_lease_runs_once(own_valkey: ValkeyServer, tmp_path: Path) -> None:
+def test_fallback_longer_than_its_lease_runs_once(own_valkey: ValkeyServer, tmp_path: Path) -> None:
     settings = {"CLAIM_LEASE_S": "1", "SWEEP_AFTER_S": "0.5", "MEDIA_BACKOFF_MS": "50"}
     system = RunningSystem(tmp_path, own_valkey.url, settings)
     away = system.with_redis("redis://127.0.0.1:1/0")
@@ -213,9 +211,7 @@ def test_a_fallback_that_outlasts_its_lease_runs_once(own_valkey: ValkeyServer, 
         system.close()
 
 
-def test_a_valkey_that_takes_nothing_keeps_the_circuit_open(
-    own_system: RunningSystem, own_valkey: ValkeyServer
-) -> None:
+def test_read_only_valkey_keeps_the_circuit_open(own_system: RunningSystem, own_valkey: ValkeyServer) -> None:
     client = own_valkey.client()
     client.replicaof("127.0.0.1", "1")
     with MediaServer({"a.jpg": photo()}) as server:
@@ -226,7 +222,7 @@ def test_a_valkey_that_takes_nothing_keeps_the_circuit_open(
         wait_until(lambda: not own_system.hook.breaker.is_open, 5)
 
 
-def test_workers_go_on_when_valkey_comes_back(own_system: RunningSystem, own_valkey: ValkeyServer) -> None:
+def test_workers_continue_after_an_outage(own_system: RunningSystem, own_valkey: ValkeyServer) -> None:
     with MediaServer({"a.jpg": photo(), "b.jpg": photo()}) as server, own_system.workers() as workers:
         own_system.wait_finished(own_system.submit(url=server.url("a.jpg")).id)
         own_valkey.kill()
@@ -239,7 +235,7 @@ def test_workers_go_on_when_valkey_comes_back(own_system: RunningSystem, own_val
 
 
 @pytest.mark.parametrize("fault", ["stop", "pause"])
-def test_without_valkey_the_five_steps_run_in_the_listener(
+def test_listener_runs_the_five_steps_without_valkey(
     own_system: RunningSystem, own_valkey: ValkeyServer, fault: str
 ) -> None:
     with MediaServer({"a.jpg": photo(), "b.jpg": photo()}) as server:
@@ -259,7 +255,7 @@ def test_without_valkey_the_five_steps_run_in_the_listener(
     assert own_system.services.catalogue.totals()["fallbacks"] == 2
 
 
-def test_an_attachment_that_fails_in_the_listener_is_left_to_the_workers(
+def test_attachment_that_fails_in_the_listener_is_left_to_workers(
     own_system: RunningSystem, own_valkey: ValkeyServer
 ) -> None:
     with MediaServer({"a.jpg": photo()}, delay_s=0) as server:
@@ -277,7 +273,7 @@ def test_an_attachment_that_fails_in_the_listener_is_left_to_the_workers(
     assert failed.status is Status.FAILED
 
 
-def test_spooling_waits_for_the_sweep(
+def test_spooled_attachment_waits_for_the_sweep(
     make_system: Callable[..., RunningSystem], own_valkey: ValkeyServer, tmp_path: Path
 ) -> None:
     system = RunningSystem(tmp_path, own_valkey.url, {"FALLBACK": "spool"})
@@ -295,7 +291,7 @@ def test_spooling_waits_for_the_sweep(
         system.close()
 
 
-def test_a_stopped_group_hands_back_what_waits_and_burns_no_attempt(system: RunningSystem) -> None:
+def test_stopped_workers_return_messages_without_an_attempt(system: RunningSystem) -> None:
     with MediaServer({"a.jpg": photo()}, delay_s=1.5) as server:
         with system.workers(threads=1) as workers:
             ids = [system.submit(url=server.url("a.jpg")).id for _ in range(3)]
@@ -312,7 +308,7 @@ def test_a_stopped_group_hands_back_what_waits_and_burns_no_attempt(system: Runn
     assert [(record.status, record.attempts) for record in records] == [(Status.DONE, 0)] * 3
 
 
-def test_no_secret_rides_on_the_belt(system: RunningSystem) -> None:
+def test_messages_contain_no_secrets(system: RunningSystem) -> None:
     key = "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVowMTIzNDU="
     system.submit(url="https://media.example/x?oh=SIGNED&oe=123", media_key=key, kind="image")
     for name in system.queue.client.scan_iter("*"):

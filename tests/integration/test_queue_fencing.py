@@ -1,4 +1,4 @@
-"""A worker that was stopped and replaced, and one that is told to end before its work does."""
+"""A worker that was paused and replaced, and one that is stopped before its work is done."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def family(pid: int) -> list[int]:
 
 
 @pytest.mark.slow
-def test_a_worker_that_wakes_up_after_it_was_replaced_stores_and_announces_nothing(system: RunningSystem) -> None:
+def test_replaced_worker_stores_and_announces_nothing(system: RunningSystem) -> None:
     with MediaServer({"a.jpg": photo()}, delay_s=2) as server, system.workers() as frozen:
         receipt = system.submit(url=server.url("a.jpg"))
         wait_until(lambda: server.hits("a.jpg"), 10)
@@ -52,7 +52,7 @@ def test_a_worker_that_wakes_up_after_it_was_replaced_stores_and_announces_nothi
 
 
 @pytest.mark.slow
-def test_work_that_outlasts_the_grace_period_is_handed_back_and_runs_at_once_elsewhere(system: RunningSystem) -> None:
+def test_unfinished_work_runs_elsewhere_after_the_grace_period(system: RunningSystem) -> None:
     with MediaServer({"a.jpg": photo()}, delay_s=10) as server:
         with system.workers(grace_s=1) as workers:
             receipt = system.submit(url=server.url("a.jpg"))
@@ -69,7 +69,7 @@ def test_work_that_outlasts_the_grace_period_is_handed_back_and_runs_at_once_els
 
 
 class Clock:
-    """Stands for `time.monotonic` of the heartbeats."""
+    """Replaces `time.monotonic` of the reaper."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -78,14 +78,12 @@ class Clock:
         return self.now
 
 
-def test_after_an_outage_nobody_is_taken_for_dead_before_all_had_time_to_beat(
-    system: RunningSystem, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_reaper_waits_for_heartbeats_after_an_outage(system: RunningSystem, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
     monkeypatch.setattr(reaper, "time", clock)
     monkeypatch.setattr(heartbeat, "SILENCE_MS", 50)
     monkeypatch.setattr(reaper, "LOCK_MS", 1)
-    pulse = heartbeat.Heartbeat(build_broker(system.settings))
+    beating = heartbeat.Heartbeat(build_broker(system.settings))
     COUNTER_BUFFER.drain()
     system.queue.enqueue("a", "fetch", b"1")
 
@@ -93,7 +91,7 @@ def test_after_an_outage_nobody_is_taken_for_dead_before_all_had_time_to_beat(
         system.queue.fetch("silent", 1, ["fetch"])
         time.sleep(0.1)
         clock.now += 3
-        return pulse.beat()
+        return beating.beat()
 
     assert [beat_with_a_silent_worker() for _ in range(4)] == [0, 0, 1, 1]
     clock.now += 30  # Redis was away

@@ -1,4 +1,4 @@
-"""What the belt promises, sentence by sentence, on a real Valkey with real workers, where no other test shows it."""
+"""The promises of the queue that no other test covers, on a real Valkey with real workers."""
 
 from __future__ import annotations
 
@@ -66,9 +66,7 @@ def waiting(system: RunningSystem, queue: str, lane: str = "ready") -> int:
 
 
 @pytest.mark.slow
-def test_a_retry_that_waits_outlives_its_worker_and_a_killed_valkey(
-    own_valkey: ValkeyServer, tmp_path: Path, media: Clocked
-) -> None:
+def test_waiting_retry_survives_its_worker_and_valkey(own_valkey: ValkeyServer, tmp_path: Path, media: Clocked) -> None:
     media.answers["a.jpg"] = [Answer(500), Answer(200, body=photo())]
     with own(tmp_path, own_valkey, MEDIA_BACKOFF_MS="3000", **NO_SWEEP) as system:
         with system.workers() as first:
@@ -85,7 +83,7 @@ def test_a_retry_that_waits_outlives_its_worker_and_a_killed_valkey(
 
 
 @pytest.mark.slow
-def test_the_next_stage_outlives_a_killed_valkey(own_valkey: ValkeyServer, tmp_path: Path, media: Clocked) -> None:
+def test_next_stage_survives_a_killed_valkey(own_valkey: ValkeyServer, tmp_path: Path, media: Clocked) -> None:
     with own(tmp_path, own_valkey, **NO_SWEEP) as system:
         with system.workers(queues=("fetch", "detect")):
             receipt = system.submit(url=media.url("a.jpg"))
@@ -98,9 +96,7 @@ def test_the_next_stage_outlives_a_killed_valkey(own_valkey: ValkeyServer, tmp_p
 
 
 @pytest.mark.parametrize("chain", ["run", "hop"])
-def test_each_stage_has_three_attempts_of_its_own(
-    make_system: Callable[..., RunningSystem], media: Clocked, chain: str
-) -> None:
+def test_each_stage_has_three_attempts(make_system: Callable[..., RunningSystem], media: Clocked, chain: str) -> None:
     media.answers["a.jpg"] = [Answer(500), Answer(503), Answer(200, body=photo())]
     system = make_system(media_backoff_ms="1200", chain=chain)
     with system.workers():
@@ -111,9 +107,7 @@ def test_each_stage_has_three_attempts_of_its_own(
     assert 2.39 < second < 3.1
 
 
-def test_a_short_backoff_is_not_rounded_up_to_the_idle_workers_next_look(
-    make_system: Callable[..., RunningSystem], media: Clocked
-) -> None:
+def test_idle_worker_runs_a_retry_when_due(make_system: Callable[..., RunningSystem], media: Clocked) -> None:
     media.answers["a.jpg"] = [Answer(500), Answer(503), Answer(200, body=photo())]
     system = make_system(media_backoff_ms="150")
     with system.workers():
@@ -121,7 +115,7 @@ def test_a_short_backoff_is_not_rounded_up_to_the_idle_workers_next_look(
     assert min(media.pauses("a.jpg")) < 0.7
 
 
-def test_a_servers_retry_after_is_waited_for(system: RunningSystem, media: Clocked) -> None:
+def test_retry_after_of_a_server_is_respected(system: RunningSystem, media: Clocked) -> None:
     media.answers["a.jpg"] = [Answer(429, {"Retry-After": "2"}), Answer(200, body=photo())]
     with system.workers():
         [record] = system.wait_finished(system.submit(url=media.url("a.jpg")).id)
@@ -130,7 +124,7 @@ def test_a_servers_retry_after_is_waited_for(system: RunningSystem, media: Clock
 
 
 @pytest.mark.parametrize(("chain", "holding"), [("run", "fetch"), ("hop", "detect")])
-def test_the_message_that_began_a_chain_is_held_until_it_ends(
+def test_message_is_held_until_its_last_stage(
     make_system: Callable[..., RunningSystem], media: Clocked, chain: str, holding: str
 ) -> None:
     media.slow["a.jpg"] = 1.0
@@ -149,7 +143,7 @@ def test_the_message_that_began_a_chain_is_held_until_it_ends(
 
 
 @pytest.mark.slow
-def test_an_idle_worker_is_woken_by_the_enqueue(system: RunningSystem, media: Clocked) -> None:
+def test_enqueue_wakes_an_idle_worker(system: RunningSystem, media: Clocked) -> None:
     media.files |= {f"{number}.jpg": photo() for number in range(9)}
     lags = []
     with system.workers():
@@ -164,7 +158,7 @@ def test_an_idle_worker_is_woken_by_the_enqueue(system: RunningSystem, media: Cl
 
 
 @pytest.mark.parametrize("chain", ["run", "hop"])
-def test_nothing_big_rides_in_redis(
+def test_redis_holds_only_small_messages(
     make_system: Callable[..., RunningSystem], valkey: ValkeyServer, media: Clocked, chain: str
 ) -> None:
     big = photo(size=(1200, 900))
@@ -188,7 +182,7 @@ def test_nothing_big_rides_in_redis(
     assert 0 < max(seen) < 20_000
 
 
-def test_inline_bytes_are_found_by_a_worker_that_shares_nothing_but_storage(
+def test_worker_with_shared_storage_only_finds_inline_bytes(
     make_system: Callable[..., RunningSystem], tmp_path: Path
 ) -> None:
     here = make_system(staging_dir=str(tmp_path / "here"))
@@ -200,7 +194,7 @@ def test_inline_bytes_are_found_by_a_worker_that_shares_nothing_but_storage(
     assert here.staged_files() == there.staged_files() == []
 
 
-def test_a_stage_whose_staged_bytes_are_gone_has_them_fetched_again(system: RunningSystem, media: Clocked) -> None:
+def test_lost_staged_bytes_are_fetched_again(system: RunningSystem, media: Clocked) -> None:
     with system.workers(queues=("fetch", "detect")):
         receipt = system.submit(url=media.url("a.jpg"))
         wait_until(lambda: waiting(system, "validate"), 10)
@@ -213,7 +207,7 @@ def test_a_stage_whose_staged_bytes_are_gone_has_them_fetched_again(system: Runn
 
 
 @pytest.mark.slow
-def test_what_redis_forgot_is_swept_back_once_by_one_of_many_workers(
+def test_lost_messages_are_requeued_once_by_one_worker(
     make_system: Callable[..., RunningSystem], valkey: ValkeyServer, media: Clocked
 ) -> None:
     names = [f"{number}.jpg" for number in range(30)]
@@ -231,7 +225,7 @@ def test_what_redis_forgot_is_swept_back_once_by_one_of_many_workers(
 
 
 @pytest.mark.slow
-def test_what_is_stored_and_forgotten_is_only_announced(
+def test_lost_stored_attachment_is_only_announced(
     make_system: Callable[..., RunningSystem], valkey: ValkeyServer, media: Clocked
 ) -> None:
     system = make_system(sweep_after_s="1", claim_lease_s="2", webhook_url=media.url("hook"), webhook_secret=SECRET)
@@ -248,7 +242,7 @@ def test_what_is_stored_and_forgotten_is_only_announced(
 
 
 @pytest.mark.slow
-def test_a_sweep_of_a_long_backlog_stays_one_workers(system: RunningSystem, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_requeue_of_a_long_backlog_extends_its_lock(system: RunningSystem, monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(5):
         system.submit(url="http://127.0.0.1:9/never")
     monkeypatch.setattr("actors.maintenance.requeue_lost.PAGE", 2)
@@ -262,7 +256,7 @@ def test_a_sweep_of_a_long_backlog_stays_one_workers(system: RunningSystem, monk
     assert kept == ["sweep"] * 3
 
 
-def test_what_waits_for_its_retry_or_is_under_way_is_not_swept(
+def test_delayed_and_running_messages_are_not_requeued(
     make_system: Callable[..., RunningSystem], media: Clocked
 ) -> None:
     media.answers["a.jpg"] = [Answer(500), Answer(200, body=photo())]

@@ -1,4 +1,4 @@
-"""Webhooks from real workers to real receivers: outages, filters, deaths, and endings without any queue."""
+"""Webhooks from real workers to real receivers: outages, filters, killed workers, and inline processing."""
 
 from __future__ import annotations
 
@@ -28,9 +28,7 @@ def count(system: RunningSystem, status: DeliveryStatus, **filters: str) -> int:
     return system.services.catalogue.deliveries.count(DeliveryFilters(status=status, **filters))
 
 
-def test_an_outage_costs_the_belt_nothing_and_in_the_end_each_event_is_there_once(
-    make_system: Make, server: MediaServer
-) -> None:
+def test_endpoint_outage_does_not_delay_the_queue(make_system: Make, server: MediaServer) -> None:
     server.answers["hook"] = Answer(503)
     system = make_system(webhook_url=server.url("hook"), webhook_secret=SECRET, webhook_retry_s="900")
     with system.workers(processes=2):
@@ -51,7 +49,7 @@ def test_an_outage_costs_the_belt_nothing_and_in_the_end_each_event_is_there_onc
     assert {event["type"] for event in taken} == {"media.done"}
 
 
-def test_each_endpoint_gets_what_it_asked_for(make_system: Make, server: MediaServer) -> None:
+def test_endpoints_get_only_their_events(make_system: Make, server: MediaServer) -> None:
     server.files["bad.jpg"] = b"<html>"
     given = endpoints(
         {"name": "all", "url": server.url("all")},
@@ -71,9 +69,7 @@ def test_each_endpoint_gets_what_it_asked_for(make_system: Make, server: MediaSe
     assert found == {"all": {good, bad}, "bad-news": {bad}, "shops": {good}}
 
 
-def test_what_a_listener_brought_to_its_end_alone_is_delivered_by_workers(
-    make_system: Make, server: MediaServer
-) -> None:
+def test_workers_deliver_events_of_inline_attachments(make_system: Make, server: MediaServer) -> None:
     system = make_system(webhook_url=server.url("hook"), webhook_secret=SECRET)
     alone = system.with_redis("redis://127.0.0.1:1/0")
     try:
@@ -88,7 +84,7 @@ def test_what_a_listener_brought_to_its_end_alone_is_delivered_by_workers(
 
 
 @pytest.mark.slow
-def test_what_a_killed_worker_was_about_to_deliver_comes_again_under_the_same_id(make_system: Make) -> None:
+def test_delivery_of_a_killed_worker_is_repeated_with_its_id(make_system: Make) -> None:
     class Stalling(MediaServer):
         def reply(self, request: object, name: str) -> Answer | None:
             if name == "hook" and len(posts(self, "hook")) == 1:

@@ -1,4 +1,4 @@
-"""The courier in this process, with real receivers and a catalogue on disk."""
+"""The webhook dispatcher in this process, with real receivers and a catalogue on disk."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import trustme
 from standardwebhooks import Webhook
 
 from actors.webhooks.admin import endpoints_json, maintain_deliveries, redeliver, redeliverable_ids
-from actors.webhooks.dispatcher import EndpointWorker, result_of
+from actors.webhooks.dispatcher import EndpointWorker, failure_result
 from pipeline.catalogue import Catalogue, DeliveryAttempt, DeliveryFilters, DeliveryRecord, DeliveryStatus
 from pipeline.config.settings import load_settings
 from pipeline.errors import Code, RetryableError
@@ -24,16 +24,16 @@ from tests.support.tls import server_context
 from tests.support.waiting import wait_until
 from tests.support.webhooks import OLDER, SECRET, announced_record, endpoints, event_ids, posts
 
-PARCEL = DeliveryAttempt("t" * 32, "1" * 32, "e" * 32, "a" * 32, "shop", "media.done", 0, 0, "{}")
+ATTEMPT = DeliveryAttempt("t" * 32, "1" * 32, "e" * 32, "a" * 32, "shop", "media.done", 0, 0, "{}")
 PENDING, DELIVERED, UNDELIVERED, _ = DeliveryStatus
 Make = Callable[..., Services]
 
 
 @pytest.fixture
 def make(tmp_path: Path) -> Iterator[Make]:
-    """Services with these endpoints, and their lanes at work."""
+    """Services with these endpoints, and their endpoint workers."""
     opened: list[Services] = []
-    lanes: list[EndpointWorker] = []
+    workers: list[EndpointWorker] = []
 
     def build(*given: dict[str, object], at_work: bool = True, **settings: str) -> Services:
         env = {"var_dir": str(tmp_path), "fetch_allow_private": "127.0.0.0/8", "event_history": 0, **settings}
@@ -41,15 +41,15 @@ def make(tmp_path: Path) -> Iterator[Make]:
         tools.catalogue.migrate()
         opened.append(tools)
         for name, endpoint in tools.webhooks.endpoints.items() if at_work else ():
-            lane = EndpointWorker(endpoint, tools.catalogue.deliveries, tools.settings)
-            lanes.append(lane)
-            tools.webhooks.set_waker(name, lane.ring)
-            lane.start()
+            worker = EndpointWorker(endpoint, tools.catalogue.deliveries, tools.settings)
+            workers.append(worker)
+            tools.webhooks.set_waker(name, worker.wake)
+            worker.start()
         return tools
 
     yield build
-    for lane in lanes:
-        lane.close(within_s=0.2)
+    for worker in workers:
+        worker.close(within_s=0.2)
     for tools in opened:
         tools.close()
 
@@ -71,7 +71,7 @@ def rows(catalogue: Catalogue, status: DeliveryStatus | None = None, **filters: 
     return catalogue.deliveries.find(DeliveryFilters(status=status, **filters), limit=1000)
 
 
-def test_an_event_arrives_at_once_signed_and_once(make: Make, receiver: MediaServer) -> None:
+def test_event_is_delivered_once_and_signed(make: Make, receiver: MediaServer) -> None:
     tools = make({"name": "crm", "url": receiver.url("hook"), "secret": [SECRET, OLDER]})
     [event] = announce(tools, "crm")
     wait_until(lambda: rows(tools.catalogue, DELIVERED), 20)
@@ -83,13 +83,13 @@ def test_an_event_arrives_at_once_signed_and_once(make: Make, receiver: MediaSer
     assert len(posts(receiver, "hook")) == 1
 
 
-def test_what_another_process_has_written_down_is_found(make: Make, receiver: MediaServer) -> None:
+def test_deliveries_of_other_processes_are_found(make: Make, receiver: MediaServer) -> None:
     tools = make({"name": "crm", "url": receiver.url("hook")})
     announced_record(tools.catalogue, "crm")  # nobody rings
     wait_until(lambda: posts(receiver, "hook"), 20)
 
 
-def test_an_endpoint_that_was_away_gets_everything_when_it_is_back(make: Make, receiver: MediaServer) -> None:
+def test_endpoint_gets_all_events_after_an_outage(make: Make, receiver: MediaServer) -> None:
     receiver.answers["hook"] = Answer(500)
     tools = make({"name": "crm", "url": receiver.url("hook")}, webhook_retry_s="600,600")
     ids = announce(tools, "crm", times=12)
@@ -107,7 +107,7 @@ def test_an_endpoint_that_was_away_gets_everything_when_it_is_back(make: Make, r
     assert endpoints_json(tools)[0]["pending"] == 0
 
 
-def test_a_slow_endpoint_holds_up_no_other(make: Make) -> None:
+def test_slow_endpoint_does_not_delay_others(make: Make) -> None:
     with MediaServer(delay_s=4) as slow, MediaServer() as fast:
         given = [{"name": "slow", "url": slow.url("hook")}, {"name": "fast", "url": fast.url("hook")}]
         tools = make(*given, webhook_concurrency="1")
@@ -117,7 +117,7 @@ def test_a_slow_endpoint_holds_up_no_other(make: Make) -> None:
         assert len(posts(slow, "hook")) <= 6, "one request at a time"
 
 
-def test_no_more_requests_at_a_time_than_allowed(make: Make) -> None:
+def test_concurrent_requests_are_limited(make: Make) -> None:
     most, here, lock = [0], [0], threading.Lock()
 
     class Counting(MediaServer):
@@ -138,7 +138,7 @@ def test_no_more_requests_at_a_time_than_allowed(make: Make) -> None:
 
 
 @pytest.mark.parametrize("status", [302, 400, 404, 410, 500])
-def test_what_is_refused_to_the_end_is_given_up_and_listed(make: Make, receiver: MediaServer, status: int) -> None:
+def test_delivery_is_given_up_after_the_schedule(make: Make, receiver: MediaServer, status: int) -> None:
     receiver.answers["hook"] = Answer(status, {"Location": receiver.url("elsewhere")}, b"what nobody may see")
     tools = make({"name": "crm", "url": receiver.url("hook")}, webhook_retry_s="0.2,0.2")
     announce(tools, "crm")
@@ -150,7 +150,7 @@ def test_what_is_refused_to_the_end_is_given_up_and_listed(make: Make, receiver:
     assert receiver.hits("elsewhere") == 0
 
 
-def test_a_certificate_that_nobody_vouches_for_is_no_delivery(make: Make) -> None:
+def test_untrusted_certificate_fails_the_delivery(make: Make) -> None:
     with MediaServer(tls=server_context(trustme.CA(), "127.0.0.1")) as server:
         tools = make({"name": "crm", "url": server.url("hook")}, webhook_retry_s="600")
         announce(tools, "crm")
@@ -161,7 +161,7 @@ def test_a_certificate_that_nobody_vouches_for_is_no_delivery(make: Make) -> Non
     assert record.error.startswith("fetch_tls: ")
 
 
-def test_what_was_given_up_goes_once_more_when_it_is_asked_for(make: Make, receiver: MediaServer) -> None:
+def test_given_up_delivery_can_be_redelivered(make: Make, receiver: MediaServer) -> None:
     receiver.answers["hook"] = Answer(500)
     tools = make({"name": "crm", "url": receiver.url("hook")}, webhook_retry_s="0.1")
     ids = announce(tools, "crm", times=7)
@@ -174,35 +174,35 @@ def test_what_was_given_up_goes_once_more_when_it_is_asked_for(make: Make, recei
     assert set(event_ids(receiver, "hook")) == set(ids)
 
 
-def test_who_is_told_to_stop_waits_for_the_answer_and_notes_it(make: Make) -> None:
+def test_close_waits_for_answers_and_records_them(make: Make) -> None:
     with MediaServer(delay_s=1.0) as server:
         tools = make({"name": "crm", "url": server.url("hook")}, at_work=False)
-        lane = EndpointWorker(tools.webhooks.endpoints["crm"], tools.catalogue.deliveries, tools.settings)
-        lane.start()
+        worker = EndpointWorker(tools.webhooks.endpoints["crm"], tools.catalogue.deliveries, tools.settings)
+        worker.start()
         announce(tools, "crm")
         wait_until(lambda: posts(server, "hook"), 20)
-        lane.close(within_s=20)
+        worker.close(within_s=20)
         [record] = rows(tools.catalogue)
         assert (record.status, record.attempts) == (DELIVERED, 1)
 
 
-def test_who_cannot_wait_leaves_it_for_others_to_take_at_once(make: Make) -> None:
+def test_close_releases_unanswered_deliveries(make: Make) -> None:
     with MediaServer(delay_s=3.0) as server:
         tools = make({"name": "crm", "url": server.url("hook")}, at_work=False)
-        lane = EndpointWorker(tools.webhooks.endpoints["crm"], tools.catalogue.deliveries, tools.settings)
-        lane.start()
+        worker = EndpointWorker(tools.webhooks.endpoints["crm"], tools.catalogue.deliveries, tools.settings)
+        worker.start()
         announce(tools, "crm")
         wait_until(lambda: posts(server, "hook"), 20)
-        lane.close(within_s=0.1)
+        worker.close(within_s=0.1)
         assert [one.attempts for one in rows(tools.catalogue, PENDING)] == [0]
         assert tools.catalogue.deliveries.is_due("crm")
 
 
-def test_what_is_noted_waits_for_a_catalogue_that_is_away_or_a_fault_of_ours(make: Make, receiver: MediaServer) -> None:
+def test_results_are_kept_while_the_catalogue_fails(make: Make, receiver: MediaServer) -> None:
     tools = make({"name": "crm", "url": receiver.url("hook")}, at_work=False)
     announce(tools, "crm")
     deliveries = tools.catalogue.deliveries
-    lane = EndpointWorker(tools.webhooks.endpoints["crm"], deliveries, tools.settings)
+    worker = EndpointWorker(tools.webhooks.endpoints["crm"], deliveries, tools.settings)
     exchange, failures = (
         deliveries.record_and_claim,
         [RetryableError(Code.CATALOGUE, "away"), KeyError("a fault of ours")],
@@ -214,13 +214,13 @@ def test_what_is_noted_waits_for_a_catalogue_that_is_away_or_a_fault_of_ours(mak
         return exchange(*args, **kwargs)  # type: ignore[arg-type]
 
     deliveries.record_and_claim = unreliable  # type: ignore[method-assign, assignment]
-    lane.start()
+    worker.start()
     wait_until(lambda: rows(tools.catalogue, DELIVERED), 30)
-    lane.close()
+    worker.close()
     assert len(posts(receiver, "hook")) == 1
 
 
-def test_what_waits_for_an_endpoint_that_is_gone_is_listed_then_given_up(make: Make, tmp_path: Path) -> None:
+def test_deliveries_of_a_removed_endpoint_are_given_up(make: Make, tmp_path: Path) -> None:
     tools = make({"name": "crm", "url": "http://127.0.0.1:9/"}, at_work=False, webhook_retry_s="0.2")
     announced_record(tools.catalogue, "crm", "old")
     assert maintain_deliveries(tools) == 0
@@ -229,15 +229,13 @@ def test_what_waits_for_an_endpoint_that_is_gone_is_listed_then_given_up(make: M
     time.sleep(0.4)
     assert maintain_deliveries(tools) == 1
     [given_up] = rows(tools.catalogue, UNDELIVERED)
-    assert (given_up.endpoint, given_up.error) == ("old", "there is no endpoint old in the settings any more")
+    assert (given_up.endpoint, given_up.error) == ("old", "endpoint old is no longer in the settings")
     assert redeliverable_ids(tools, DeliveryFilters()) == []
     assert redeliver(tools, [given_up.id]) == [given_up.id]
     assert [one.endpoint for one in rows(tools.catalogue, PENDING)] == ["crm"], "nobody has tried it yet"
 
 
-def test_what_is_older_than_the_schedule_is_given_up_only_while_a_probe_has_just_failed(
-    make: Make, receiver: MediaServer
-) -> None:
+def test_overdue_deliveries_are_given_up_only_after_a_failed_probe(make: Make, receiver: MediaServer) -> None:
     receiver.answers["hook"] = Answer(410)
     tools = make({"name": "crm", "url": receiver.url("hook")}, webhook_retry_s="60", webhook_concurrency="1")
     announce(tools, "crm", times=3)
@@ -246,25 +244,25 @@ def test_what_is_older_than_the_schedule_is_given_up_only_while_a_probe_has_just
     time.sleep(0.3)
     wait_until(lambda: maintain_deliveries(aged), 20)
     assert {one.error for one in rows(tools.catalogue, UNDELIVERED)} == {
-        "given up while the endpoint was away: the endpoint answered 410"
+        "given up while the endpoint was unreachable: the endpoint answered 410"
     }
 
 
-def test_the_schedule_has_jitter_and_an_end() -> None:
+def test_retry_delays_have_jitter_and_end() -> None:
     error = RefusedError(500)
-    waits = {result_of(PARCEL, error, (100, 200)).retry_in_s for _ in range(200)}
+    waits = {failure_result(ATTEMPT, error, (100, 200)).retry_in_s for _ in range(200)}
     assert len(waits) > 100
     assert 90 <= min(filter(None, waits)) < 95
     assert 105 < max(filter(None, waits)) <= 110
-    second = result_of(PARCEL._replace(attempts=1), error, (100, 200)).retry_in_s
+    second = failure_result(ATTEMPT._replace(attempts=1), error, (100, 200)).retry_in_s
     assert second is not None
     assert 180 <= second <= 220
-    assert result_of(PARCEL._replace(attempts=2), error, (100, 200)).retry_in_s is None
+    assert failure_result(ATTEMPT._replace(attempts=2), error, (100, 200)).retry_in_s is None
 
 
-def test_a_retry_after_lengthens_a_wait_up_to_a_day_and_shortens_none() -> None:
+def test_retry_after_lengthens_a_delay_by_at_most_a_day() -> None:
     def wait(retry_after: float) -> float | None:
-        return result_of(PARCEL, RefusedError(503, retry_after=retry_after), (100,)).retry_in_s
+        return failure_result(ATTEMPT, RefusedError(503, retry_after=retry_after), (100,)).retry_in_s
 
     assert wait(500) == 500
     assert wait(10**9) == 86_400
@@ -273,12 +271,12 @@ def test_a_retry_after_lengthens_a_wait_up_to_a_day_and_shortens_none() -> None:
     assert short >= 90
 
 
-def test_410_opens_the_circuit_and_ends_nothing() -> None:
-    result = result_of(PARCEL, RefusedError(410), (100,))
+def test_status_410_opens_the_circuit_and_is_retried() -> None:
+    result = failure_result(ATTEMPT, RefusedError(410), (100,))
     assert (result.gone, result.retry_in_s is not None) == (True, True)
 
 
-def test_a_catalogue_shared_by_two_processes_hands_each_event_over_once(make: Make, receiver: MediaServer) -> None:
+def test_two_processes_deliver_each_event_once(make: Make, receiver: MediaServer) -> None:
     tools = make({"name": "crm", "url": receiver.url("hook")})
     make({"name": "crm", "url": receiver.url("hook")})
     ids = announce(tools, "crm", times=40)
@@ -286,7 +284,7 @@ def test_a_catalogue_shared_by_two_processes_hands_each_event_over_once(make: Ma
     assert sorted(event_ids(receiver, "hook")) == sorted(ids)
 
 
-def test_a_listing_of_endpoints_shows_no_path_and_no_secret(make: Make, tmp_path: Path) -> None:
+def test_endpoints_json_has_no_path_and_no_secret(make: Make, tmp_path: Path) -> None:
     tools = make({"name": "crm", "url": "http://127.0.0.1:9/secret-path", "types": ["media.done"]}, at_work=False)
     with closing(tools.catalogue):
         shown = repr(endpoints_json(tools))
