@@ -16,7 +16,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine
 
-from pipeline.catalogue import Catalogue, CatalogueError, Filters, engines, statements
+from pipeline.catalogue import Catalogue, CatalogueError, Filters, engines, statements, statistics
 from pipeline.catalogue.indexes import metadata
 from pipeline.errors import Code, RetryableError
 from pipeline.models import Status
@@ -268,8 +268,8 @@ def test_listings_and_statistics_use_their_indexes(url: str) -> None:
             statements.listing(frozenset({"session"}), paged=False),
             statements.listing(frozenset({"session", "status"}), paged=False),
             statements.UNFINISHED,
-            statements.DURATIONS,
-            statements.FINISHED_SINCE,
+            statistics.DURATIONS,
+            statistics.FINISHED_SINCE,
         ):
             compiled = statement.compile(dialect=dialect)
             given = {name: values.get(name, bind.value) for name, bind in compiled.binds.items()}
