@@ -183,13 +183,13 @@ def test_failed_listing_is_a_retryable_error(
     server.requests.clear()
     server.fault = lambda _: UNAVAILABLE if len(server.requests) > when else None
     with pytest.raises(RetryableError) as caught:
-        list(ObjectStorage(URL).older("intake", 0))
+        list(ObjectStorage(URL).list_older("intake", 0))
     assert caught.value.message == "the object store answered 503"
 
 
 def test_wrong_size_after_upload_is_an_error(storage: ObjectStorage, server: S3Server) -> None:
     server.fault = lambda environ: "200 OK" if environ["REQUEST_METHOD"] == "PUT" else None
-    with pytest.raises(RetryableError, match="shows nothing"):
+    with pytest.raises(RetryableError, match="reports nothing"):
         storage.put_chunks([b"x"], KEY)
 
 
