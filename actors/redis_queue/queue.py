@@ -200,7 +200,7 @@ class RedisQueue:
         return self.ack_many(worker, [Ack(key, delivery_id, action, finished_job, preview_job)])[0]
 
     def ack_many(self, worker: str, acks: Sequence[Ack]) -> list[bool]:
-        """Acknowledges deliveries in one round trip; tells for each whether it was still held.
+        """Acknowledges deliveries in one round trip; returns for each whether it was still held.
 
         Each acknowledgement is carried out completely or not at all. After an exception all may be sent again: those
         that were carried out are not held any more, and are skipped.
@@ -243,7 +243,7 @@ class RedisQueue:
     def audit(self) -> int:
         """Drops all waiting messages if Redis has evicted a part of the queue, and corrects a clock that was set back.
 
-        Returns the number of messages that the sweep has to enqueue again; -1 if it cannot be told now.
+        Returns the number of messages that the sweep has to enqueue again; -1 if the workers changed meanwhile.
         """
         names: Any = self.client.zrange(self.keys.workers, 0, -1)
         workers = [name.decode() for name in names]

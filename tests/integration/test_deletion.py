@@ -159,7 +159,7 @@ def test_slow_delete_leaves_the_content_to_a_later_one(
     assert tools.storage.size(KEY) is None
 
 
-# Where a deletion may be when somebody else stores the same content from beginning to end.
+# The moments of a deletion at which another attachment stores the same content completely.
 MOMENTS: dict[str, tuple[type[Any], str, bool]] = {
     "before its note": (Deletions, "start", False),
     "before its look": (Deletions, "is_content_in_use", False),
@@ -242,7 +242,7 @@ def test_random_deletes_and_stores_lose_no_content(make_system: Callable[..., Ru
                 kept.append(media_id)
                 if dice.random() < 0.9:
                     delete(tools, kept.pop())
-        except (AssertionError, PipelineError) as error:  # told by the test's own thread
+        except (AssertionError, PipelineError) as error:  # called by the test's own thread
             faults.append(error)
 
     threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]

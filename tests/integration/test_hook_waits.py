@@ -51,7 +51,7 @@ Locking = Callable[[RunningSystem], AbstractContextManager[None]]
 def held(
     request: pytest.FixtureRequest, valkey: ValkeyServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[tuple[TestClient, AbstractContextManager[None]]]:
-    """The app over a catalogue, and a block for whose length somebody else holds that locked."""
+    """The app with its catalogue, and a block during which another process holds the catalogue locked."""
     server = request.getfixturevalue("postgres") if request.param == "postgresql" else None
     locking: Locking = locked_table if server else locked_file
     settings = {"DATABASE_URL": server.new_database()} if server else {}

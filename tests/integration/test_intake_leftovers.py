@@ -123,7 +123,7 @@ def test_files_of_no_attachment_stay(system: RunningSystem) -> None:
 def test_bytes_removed_before_their_row_are_written_again(
     either: RunningSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The chore at the worst of moments, with no regard to age: it has seen no row, and removes them."""
+    """The cleanup at the worst moment and without the age check: it has seen no row and removes the bytes."""
     attachment = inline(either)
     accept = either.services.catalogue.accept
 

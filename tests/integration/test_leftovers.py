@@ -16,7 +16,7 @@ PART = ".0123abcd.part"
 
 
 def leave(system: RunningSystem, name: str, *, age_s: float = STAGED_MIN_IDLE_S + 5) -> None:
-    """A file in the staging directory that nobody has touched for so long."""
+    """Writes a file of this age into the staging directory."""
     path = system.settings.staging / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"half")
@@ -42,7 +42,7 @@ def test_staged_files_of_a_finished_attachment_are_removed(system: RunningSystem
 
 def test_staged_files_that_may_be_needed_stay(system: RunningSystem) -> None:
     media_id = done(system)
-    running = system.submit(url="http://127.0.0.1:9/never").id  # and nobody works on it
+    running = system.submit(url="http://127.0.0.1:9/never").id  # and no worker holds it
     leave(system, running)
     leave(system, running + PART)
     leave(system, media_id + PART, age_s=1)

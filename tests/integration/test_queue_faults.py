@@ -25,7 +25,7 @@ from tests.support.waiting import wait_until
 
 
 def asking(kwargs: dict[str, Any]) -> bytes:
-    """A message that is one, and asks for something that nobody can do."""
+    """A well-formed message for an actor that does not exist."""
     return Message(queue_name="fetch", actor_name="fetch", args=(), kwargs=kwargs, options={}).encode()
 
 

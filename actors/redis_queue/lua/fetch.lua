@@ -175,7 +175,7 @@ redis.call('ZADD', workers, ms, ARGV[4])
 make_expiring_urgent()
 for i = 8, #ARGV do
   local queue = ARGV[i]
-  -- Most queues are empty, and one command tells.
+  -- Most queues are empty, and one command shows it.
   if redis.call('EXISTS', delayed_of(queue), turns_of(queue, 0), turns_of(queue, 1)) > 0 then
     promote(queue)
     if not is_paused('stage', queue) then

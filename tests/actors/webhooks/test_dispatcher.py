@@ -85,7 +85,7 @@ def test_event_is_delivered_once_and_signed(make: Make, receiver: MediaServer) -
 
 def test_deliveries_of_other_processes_are_found(make: Make, receiver: MediaServer) -> None:
     tools = make({"name": "crm", "url": receiver.url("hook")})
-    announced_record(tools.catalogue, "crm")  # nobody rings
+    announced_record(tools.catalogue, "crm")  # no wake-up call
     wait_until(lambda: posts(receiver, "hook"), 20)
 
 
@@ -232,7 +232,7 @@ def test_deliveries_of_a_removed_endpoint_are_given_up(make: Make, tmp_path: Pat
     assert (given_up.endpoint, given_up.error) == ("old", "endpoint old is no longer in the settings")
     assert redeliverable_ids(tools, DeliveryFilters()) == []
     assert redeliver(tools, [given_up.id]) == [given_up.id]
-    assert [one.endpoint for one in rows(tools.catalogue, PENDING)] == ["crm"], "nobody has tried it yet"
+    assert [one.endpoint for one in rows(tools.catalogue, PENDING)] == ["crm"], "it was not tried yet"
 
 
 def test_overdue_deliveries_are_given_up_only_after_a_failed_probe(make: Make, receiver: MediaServer) -> None:
