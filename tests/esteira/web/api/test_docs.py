@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from pipeline.security.tokens import TokenSigner
 from tests.conftest import missing
-from tests.support.browser import CHROMIUM, browser
+from tests.support.browser import CHROMIUM, PATIENCE_MS, browser
 from tests.support.system import RunningSystem
 from tests.support.web import TOKEN, app_client
 from tests.support.web_server import TOKEN as SERVER_TOKEN
@@ -88,7 +88,7 @@ def test_swagger_ui_shows_the_calls_and_makes_one_with_a_token(server: WebServer
         page.goto(user.url("/docs"))
         page.fill("#token", SERVER_TOKEN)
         page.keyboard.press("Enter")
-        expect(page.locator(".info .title")).to_contain_text("Esteira")
+        expect(page.locator(".info .title")).to_contain_text("Esteira", timeout=PATIENCE_MS)
         assert page.url == user.url("/docs")
         page.click("button.authorize")
         page.fill("#auth-bearer-value, .auth-container input", SERVER_TOKEN)
@@ -98,7 +98,9 @@ def test_swagger_ui_shows_the_calls_and_makes_one_with_a_token(server: WebServer
         operation.locator("button.opblock-summary-control").click()
         operation.locator("button.try-out__btn").click()
         operation.locator("button.execute").click()
-        expect(operation.locator(".live-responses-table tr.response .response-col_status")).to_contain_text("200")
+        expect(operation.locator(".live-responses-table tr.response .response-col_status")).to_contain_text(
+            "200", timeout=PATIENCE_MS
+        )
         assert page.request.get(user.url("/openapi.json")).status == 200
         assert user.complaints == []
         assert user.hosts == {f"127.0.0.1:{server.port}"}
