@@ -88,7 +88,7 @@ def check_webhooks(settings: Settings) -> Finding:
     names = [endpoint.name for endpoint in settings.endpoints]
     if not names:
         return ok("webhooks", "no endpoint is set: results are not sent to any server")
-    unencrypted = [one.name for one in settings.endpoints if _is_unencrypted(one.url.get_secret_value())]
+    unencrypted = [endpoint.name for endpoint in settings.endpoints if _is_unencrypted(endpoint.url.get_secret_value())]
     if unencrypted:
         message = f"{', '.join(unencrypted)}: http sends captions and file names unencrypted"
         return warn("webhooks", message, "use https, unless the whole network is yours")

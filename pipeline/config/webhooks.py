@@ -149,12 +149,12 @@ def _endpoints(value: SecretStr | None) -> tuple[EndpointSettings, ...]:
     if value is None:
         return ()
     try:
-        given = json.loads(value.get_secret_value())
+        items = json.loads(value.get_secret_value())
     except ValueError:
-        given = None
-    if not isinstance(given, list):
+        items = None
+    if not isinstance(items, list):
         raise ValueError('must be a JSON list: [{"name": "crm", "url": "https://…", "secret": "whsec_…"}]')  # noqa: TRY004
-    endpoints = tuple(_endpoint(number, item) for number, item in enumerate(given, 1))
+    endpoints = tuple(_endpoint(number, item) for number, item in enumerate(items, 1))
     names = [endpoint.name for endpoint in endpoints]
     for name in names:
         if names.count(name) > 1:
@@ -162,12 +162,12 @@ def _endpoints(value: SecretStr | None) -> tuple[EndpointSettings, ...]:
     return endpoints
 
 
-def _endpoint(number: int, given: Any) -> EndpointSettings:
-    name = given.get("name") if isinstance(given, dict) else None
+def _endpoint(number: int, item: Any) -> EndpointSettings:
+    name = item.get("name") if isinstance(item, dict) else None
     if not (isinstance(name, str) and NAME.fullmatch(name)):
         raise ValueError(f"endpoint {number} needs a name of at most 64 letters, digits, dots, - and _")
     try:
-        written = _EndpointJson.model_validate(given)
+        written = _EndpointJson.model_validate(item)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         raise ValueError(f"{name}: {'.'.join(map(str, first['loc'][:1]))}: {first['msg']}") from None

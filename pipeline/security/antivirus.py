@@ -105,13 +105,13 @@ def _chunks(path: Path, size: int) -> Iterator[bytes]:
 
 def _check_reply(reply: str) -> None:
     """Raises unless clamd has scanned the whole file and found nothing."""
-    found = FOUND.fullmatch(reply)
+    match = FOUND.fullmatch(reply)
     if reply == "stream: OK":
         return
-    if found and not found[1].startswith(LIMITS_SIGNATURE):
-        raise PermanentError(Code.MALWARE, f"clamd found {_shown(found[1])}")
-    if found:
-        message = f"clamd scanned only a part of this file ({_shown(found[1])}): raise its limits"
+    if match and not match[1].startswith(LIMITS_SIGNATURE):
+        raise PermanentError(Code.MALWARE, f"clamd found {_shown(match[1])}")
+    if match:
+        message = f"clamd scanned only a part of this file ({_shown(match[1])}): raise its limits"
     elif TOO_LONG in reply:
         message = "this file is larger than clamd accepts: raise its StreamMaxLength"
     elif reply.endswith("ERROR"):

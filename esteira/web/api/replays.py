@@ -96,12 +96,12 @@ def replay_many(body: Annotated[ReplayRequest, Depends(BODY)], response: Respons
     after = decode_cursor(body.next) if body.next else None
     filters = body.filters_by_status()
     matched = sum(map(catalogue.count, filters))
-    found = [record for each in filters for record in catalogue.find(each, limit=body.limit + 1, after=after)]
-    found.sort(key=lambda record: (record.received_at, record.id), reverse=True)
-    page = found[: body.limit]
+    candidates = [record for each in filters for record in catalogue.find(each, limit=body.limit + 1, after=after)]
+    candidates.sort(key=lambda record: (record.received_at, record.id), reverse=True)
+    page = candidates[: body.limit]
     if body.dry_run:
         response.status_code = 200
-        following = _next(found, page)
+        following = _next(candidates, page)
         ids = [record.id for record in page]
         return ReplayReport(matched=matched, replayed=len(page), missed=[], next=following, ids=ids)
     if not _busy.acquire(blocking=False):
@@ -110,11 +110,13 @@ def replay_many(body: Annotated[ReplayRequest, Depends(BODY)], response: Respons
         tried, missed = _replay(page, body.rate)
     finally:
         _busy.release()
-    return ReplayReport(matched=matched, replayed=len(tried) - len(missed), missed=missed, next=_next(found, tried))
+    return ReplayReport(
+        matched=matched, replayed=len(tried) - len(missed), missed=missed, next=_next(candidates, tried)
+    )
 
 
-def _next(found: Sequence[Record], tried: Sequence[Record]) -> str | None:
-    return encode_cursor(tried[-1]) if tried and len(found) > len(tried) else None
+def _next(candidates: Sequence[Record], tried: Sequence[Record]) -> str | None:
+    return encode_cursor(tried[-1]) if tried and len(candidates) > len(tried) else None
 
 
 def _replay(page: Sequence[Record], rate: float | None) -> tuple[Sequence[Record], list[str]]:

@@ -59,25 +59,25 @@ class Charts:
         throughput, durations = self._throughput, self._durations
         if not (throughput and durations):
             return
-        clock = [time.strftime("%H:%M", time.localtime(one.at / 1000)) for one in minutes]
+        clock = [time.strftime("%H:%M", time.localtime(minute.at / 1000)) for minute in minutes]
         throughput.options["xAxis"]["data"] = durations.options["xAxis"]["data"] = clock
         for series, name in zip(throughput.options["series"], ENDINGS, strict=True):
-            series["data"] = [one.endings.get(name, 0) for one in minutes]
+            series["data"] = [minute.endings.get(name, 0) for minute in minutes]
         for series, name in zip(durations.options["series"], LINES, strict=True):
-            series["data"] = [_seconds(getattr(one, f"{name}_ms")) for one in minutes]
+            series["data"] = [_seconds(getattr(minute, f"{name}_ms")) for minute in minutes]
         throughput.update()
         durations.update()
 
     def _throughput_words(self, minutes: Sequence[Minute]) -> str:
         view = self._view
-        sums = {name: sum(one.endings.get(name, 0) for one in minutes) for name in ENDINGS}
+        sums = {name: sum(minute.endings.get(name, 0) for minute in minutes) for name in ENDINGS}
         endings = ", ".join(f"{view.number(n)} {view.t(f'now.status.{name}')}" for name, n in sums.items() if n)
-        most = max((sum(one.endings.get(name, 0) for name in ENDINGS) for one in minutes), default=0)
+        most = max((sum(minute.endings.get(name, 0) for name in ENDINGS) for minute in minutes), default=0)
         total = view.number(sum(sums.values()))
         return view.t("now.throughput.told", total=total, endings=endings or "0", most=view.number(most))
 
     def _durations_words(self, minutes: Sequence[Minute]) -> str:
-        timed = [one for one in minutes if one.p50_ms is not None and one.p95_ms is not None]
+        timed = [minute for minute in minutes if minute.p50_ms is not None and minute.p95_ms is not None]
         if not timed:
             return self._view.t("now.durations.none")
         p50, p95 = ((took or 0) / 1000 for took in (timed[-1].p50_ms, timed[-1].p95_ms))

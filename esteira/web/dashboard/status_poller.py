@@ -107,7 +107,7 @@ class SnapshotReader:
                 catalogue.statistics.per_minute(),
                 catalogue.statistics.oldest_unfinished_s(),
                 self._newest_minutes(catalogue.now()),
-                frozenset(one.name for one in catalogue.pauses.all() if one.kind == "stage"),
+                frozenset(pause.name for pause in catalogue.pauses.all() if pause.kind == "stage"),
                 tuple(catalogue.deliveries.endpoint_stats(endpoints)),
             )
         except PipelineError:
@@ -118,7 +118,7 @@ class SnapshotReader:
         known = [at for at in self._minutes if at >= first]
         since = max(first, max(known) - LATE_MINUTES * MINUTE_MS) if known else first
         fresh = hook().services.catalogue.statistics.minutes(since, now)
-        self._minutes = {at: self._minutes[at] for at in known} | {one.at: one for one in fresh}
+        self._minutes = {at: self._minutes[at] for at in known} | {minute.at: minute for minute in fresh}
         return tuple(self._minutes[at] for at in sorted(self._minutes))
 
 

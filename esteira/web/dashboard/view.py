@@ -52,12 +52,12 @@ class View:
             return f"{self.number(1000 * seconds)} ms"
         if seconds < MINUTE_S:
             return f"{self.number(seconds, digits=1 if seconds < 10 else 0)} s"
-        whole = int(seconds)
-        if whole < HOUR_S:
-            return f"{whole // MINUTE_S} min {whole % MINUTE_S} s"
-        if whole < DAY_S:
-            return f"{whole // HOUR_S} h {whole % HOUR_S // MINUTE_S} min"
-        return f"{self.number(whole // DAY_S)} d {whole % DAY_S // HOUR_S} h"
+        total = int(seconds)
+        if total < HOUR_S:
+            return f"{total // MINUTE_S} min {total % MINUTE_S} s"
+        if total < DAY_S:
+            return f"{total // HOUR_S} h {total % HOUR_S // MINUTE_S} min"
+        return f"{self.number(total // DAY_S)} d {total % DAY_S // HOUR_S} h"
 
     def moment(self, ms: int) -> str:
         """A time in Unix milliseconds in the server's time zone, day first in Portuguese."""

@@ -48,8 +48,8 @@ def _detail(view: View, name: str, value: str | None) -> None:
 
 
 def _content(view: View, record: Record) -> Iterator[tuple[str, str | None]]:
-    found = record.mime if record.sha256 else None
-    yield "found", _typed(view, record.kind if record.sha256 else None, found)
+    mime = record.mime if record.sha256 else None
+    yield "found", _typed(view, record.kind if record.sha256 else None, mime)
     yield "declared", _typed(view, record.declared_kind, record.declared_mime)
     yield "mismatch", record.mismatch
     yield "size", view.size(record.size) if record.size is not None else None

@@ -15,24 +15,24 @@ PAGE = 50
 
 @dataclass(frozen=True)
 class TableQuery:
-    """`given` are the filters as written in the address, without empty ones."""
+    """`filter_values` are the filters as written in the address, without empty ones."""
 
-    given: Mapping[str, str]
+    filter_values: Mapping[str, str]
     search: str = ""
     after: str = ""
 
     @classmethod
     def of(cls, query: Mapping[str, str]) -> TableQuery:
-        given = {name: query[name].strip() for name in NAMES if query.get(name, "").strip()}
-        return cls(given, query.get("search", "").strip(), query.get("after", ""))
+        values = {name: query[name].strip() for name in NAMES if query.get(name, "").strip()}
+        return cls(values, query.get("search", "").strip(), query.get("after", ""))
 
     @property
     def is_filtered(self) -> bool:
-        return bool(self.given or self.search)
+        return bool(self.filter_values or self.search)
 
     def path(self, after: str = "") -> str:
         """The address of this table, from the top or after a cursor."""
-        return links.listing(**self.given, search=self.search, after=after)
+        return links.listing(**self.filter_values, search=self.search, after=after)
 
     def page(self, catalogue: Catalogue, *, limit: int = PAGE) -> SearchResult:
         """The attachments of this page.
@@ -40,7 +40,7 @@ class TableQuery:
         Raises:
             PayloadError: a filter or the cursor is invalid.
         """
-        filters = parse_filters(self.given)
+        filters = parse_filters(self.filter_values)
         after = decode_cursor(self.after) if self.after else None
         if self.search:
             return catalogue.search.find(self.search, filters, limit=limit, after=after)
@@ -52,4 +52,4 @@ class TableQuery:
         return self.path(encode_cursor(result.records[-1])) if result.more else None
 
     def filters(self) -> Filters:
-        return parse_filters(self.given)
+        return parse_filters(self.filter_values)

@@ -57,8 +57,8 @@ class Selection:
         rates.on("change", self._set_rate, js_handler=VALUE)
 
     def _set_rate(self, event: GenericEventArguments) -> None:
-        given = str(event.args)
-        self._rate = next((rate for rate in RATES if str(rate) == given), self._rate)
+        value = str(event.args)
+        self._rate = next((rate for rate in RATES if str(rate) == value), self._rate)
 
     def _note(self, chosen: dict, what: object, event: GenericEventArguments) -> None:  # type: ignore[type-arg]
         if event.args is True:

@@ -27,8 +27,8 @@ MAX_SHOWN = 20  # attachments shown of an expanded group
 async def build(view: View) -> None:
     """Builds the page for the period in the address: a day, a week or all."""
     parts.head()
-    given = ui.context.client.request.query_params.get("since", SINCES[0])
-    chosen = given if given in SINCES else SINCES[0]
+    requested = ui.context.client.request.query_params.get("since", SINCES[0])
+    chosen = requested if requested in SINCES else SINCES[0]
     since = parse_since(chosen) if chosen else 0
     heading(view.t("failures.title"), view.t("failures.lead"))
     _times(view, chosen)

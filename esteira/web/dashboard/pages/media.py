@@ -33,26 +33,26 @@ async def build(view: View) -> None:
     _form(view, query)
     newer = _newer(view, query)
     try:
-        found, previews = await run_in_threadpool(_look, query)
+        result, previews = await run_in_threadpool(_load, query)
     except PayloadError as error:
         text("p", view.t("media.wrong", reason=error.message), "fault", role="alert")
         return
     except PipelineError:
         text("p", view.t("shell.away"), "notice", role="status")
         return
-    if found.partial and query.search:
+    if result.partial and query.search:
         text("p", view.t("media.partly", within=view.number(WITHIN)), "hint")
-    if not found.records:
+    if not result.records:
         text("p", view.t("media.none" if query.is_filtered or query.after else "media.nothing"), "empty", role="status")
-    table = _Table(view, found.records, previews) if found.records else None
-    _pages(view, query, found)
-    _Watcher(query, found, table, newer).start()
+    table = _Table(view, result.records, previews) if result.records else None
+    _pages(view, query, result)
+    _Watcher(query, result, table, newer).start()
 
 
-def _look(query: TableQuery) -> tuple[SearchResult, Mapping[str, Preview]]:
+def _load(query: TableQuery) -> tuple[SearchResult, Mapping[str, Preview]]:
     catalogue = services().catalogue
-    found = query.page(catalogue)
-    return found, catalogue.previews.get_many(record.sha256 for record in found.records if record.sha256)
+    result = query.page(catalogue)
+    return result, catalogue.previews.get_many(record.sha256 for record in result.records if record.sha256)
 
 
 class _Table:
@@ -107,9 +107,9 @@ class _Table:
 class _Watcher:
     """Checks every two seconds, while the page is open, for progress and for newer attachments."""
 
-    def __init__(self, query: TableQuery, found: SearchResult, table: _Table | None, newer: ui.element) -> None:
+    def __init__(self, query: TableQuery, result: SearchResult, table: _Table | None, newer: ui.element) -> None:
         self._query = query
-        self._newest = (found.records[0].received_at, found.records[0].id) if found.records else (0, "")
+        self._newest = (result.records[0].received_at, result.records[0].id) if result.records else (0, "")
         self._table = table
         self._newer = newer
 
@@ -156,8 +156,8 @@ def _newer(view: View, query: TableQuery) -> ui.element:
     return notice
 
 
-def _pages(view: View, query: TableQuery, found: SearchResult) -> None:
-    older = query.next_path(found)
+def _pages(view: View, query: TableQuery, result: SearchResult) -> None:
+    older = query.next_path(result)
     if not (query.after or older):
         return
     with box("nav", "turning", aria_label=view.t("media.title")):
@@ -177,7 +177,7 @@ def _form(view: View, query: TableQuery) -> None:
             text("button", view.t("media.apply"), "button primary", type="submit")
         hint = view.t("media.search.hint", within=view.number(WITHIN))
         text("p", hint, "hint", id="search-hint")
-        with box("details", "more", **({"open": "open"} if query.given else {})):
+        with box("details", "more", **({"open": "open"} if query.filter_values else {})):
             text("summary", view.t("media.filters"))
             with box("div", "choices"):
                 _choices(view, query)
@@ -186,13 +186,13 @@ def _form(view: View, query: TableQuery) -> None:
 
 
 def _choices(view: View, query: TableQuery) -> None:
-    given = query.given.get
-    _choice(view, "status", given("status"), {str(one): view.t(f"status.{one}") for one in Status})
-    _choice(view, "kind", given("kind"), {str(one): view.t(f"kind.{one}") for one in Kind})
-    _choice(view, "stage", given("stage"), {str(one): view.t(f"now.stage.{one}") for one in Stage})
-    _choice(view, "since", given("since"), {one: view.t(f"media.since.{one}") for one in SINCE})
-    _field(view, "session", given("session") or "", maxlength=512)
-    _field(view, "error", given("error") or "", maxlength=64)
+    value_of = query.filter_values.get
+    _choice(view, "status", value_of("status"), {str(status): view.t(f"status.{status}") for status in Status})
+    _choice(view, "kind", value_of("kind"), {str(kind): view.t(f"kind.{kind}") for kind in Kind})
+    _choice(view, "stage", value_of("stage"), {str(stage): view.t(f"now.stage.{stage}") for stage in Stage})
+    _choice(view, "since", value_of("since"), {since: view.t(f"media.since.{since}") for since in SINCE})
+    _field(view, "session", value_of("session") or "", maxlength=512)
+    _field(view, "error", value_of("error") or "", maxlength=64)
 
 
 def _field(view: View, name: str, value: str, **attributes: str | int) -> None:

@@ -60,18 +60,23 @@ def sessions() -> tuple[list[SessionRow], bool]:
     paused: set[str] = set()
     names = list(waiting or {})
     try:
-        figures = hook().services.catalogue.statistics
-        paused = {one.name for one in pauses() if one.kind == "session"}
-        failed = figures.failed_by_session(int(time.time() * 1000) - DAY_MS, limit=MAX_SESSIONS)
+        statistics = hook().services.catalogue.statistics
+        paused = {pause.name for pause in pauses() if pause.kind == "session"}
+        failed = statistics.failed_by_session(int(time.time() * 1000) - DAY_MS, limit=MAX_SESSIONS)
         names = list(
             dict.fromkeys(
-                [*names, *sorted(paused)[:MAX_SESSIONS], *failed, *sorted(figures.recent_sessions(limit=MAX_SESSIONS))]
+                [
+                    *names,
+                    *sorted(paused)[:MAX_SESSIONS],
+                    *failed,
+                    *sorted(statistics.recent_sessions(limit=MAX_SESSIONS)),
+                ]
             )
         )
-        received = figures.last_received(names)
+        received = statistics.last_received(names)
     except PipelineError:
         complete = False
-    found = [
+    rows = [
         SessionRow(
             name,
             **(waiting or {}).get(name, {}),
@@ -81,10 +86,10 @@ def sessions() -> tuple[list[SessionRow], bool]:
         )
         for name in names
     ]
-    found.sort(
+    rows.sort(
         key=lambda row: (not row.paused, -row.ready, -row.running, -row.failed, -(row.received_at or 0), row.name)
     )
-    return found[:MAX_SESSIONS], complete and waiting is not None
+    return rows[:MAX_SESSIONS], complete and waiting is not None
 
 
 def _waiting() -> dict[str, dict[str, int]] | None:

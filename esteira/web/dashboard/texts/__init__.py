@@ -31,7 +31,7 @@ def language_of(chosen: str | None, accepted: str) -> str:
     """The chosen language, else the best match for an Accept-Language header, else English."""
     if chosen in LANGUAGES:
         return chosen
-    ranked = sorted(map(_weighed, accepted.split(",")), key=lambda one: -one[0])
+    ranked = sorted(map(_weighed, accepted.split(",")), key=lambda weighed: -weighed[0])
     for weight, name in ranked:
         primary = name.split("-")[0]
         if weight > 0 and primary in {"en", "pt"}:

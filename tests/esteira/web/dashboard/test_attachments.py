@@ -33,7 +33,7 @@ def test_listing_links_encode_any_name_and_skip_empty_filters() -> None:
     assert links.listing(session="a/b?c&d#é") == "/dashboard/media?session=a%2Fb%3Fc%26d%23%C3%A9"
     assert links.listing(session="", status=None) == "/dashboard/media"
     query = TableQuery.of({"status": "failed", "session": "  ", "search": " x ", "unknown": "1"})
-    assert (query.given, query.search, query.is_filtered) == ({"status": "failed"}, "x", True)
+    assert (query.filter_values, query.search, query.is_filtered) == ({"status": "failed"}, "x", True)
     assert query.path("there") == "/dashboard/media?status=failed&search=x&after=there"
 
 
