@@ -60,4 +60,4 @@ def make_folder(folder: Path) -> None:
     try:
         make_private_dir(folder)
     except OSError as error:
-        raise SettingsError(f"VAR_DIR: cannot create the folder {folder}: {error.strerror}") from None
+        raise SettingsError(f"VAR_DIR: cannot create the directory {folder}: {error.strerror}") from None

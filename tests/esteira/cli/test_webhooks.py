@@ -60,9 +60,9 @@ def test_redeliver_by_id_reports_why_an_id_was_missed(crm: Installation) -> None
 
 def test_doctor_reports_undelivered_events(crm: Installation) -> None:
     findings = {check["check"]: check for check in crm.run("doctor", "--json").json["checks"]}
-    assert findings["webhooks"]["message"] == "signed, to crm"
+    assert findings["webhooks"]["message"] == "signed events are sent to crm"
     assert findings["webhook events"]["level"] == "warn"
-    assert "crm: 1 wait, 1 given up" in findings["webhook events"]["message"]
+    assert "crm: 1 pending, 1 given up" in findings["webhook events"]["message"]
 
 
 def test_doctor_warns_of_unencrypted_endpoints(installation: Installation) -> None:
