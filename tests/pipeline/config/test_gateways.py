@@ -1,4 +1,4 @@
-"""The settings of the gateways' hooks: what they may be, and what becomes of them."""
+"""Settings of the gateways' hooks: accepted values, defaults and error messages."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SECRETS = [
 def no_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in Settings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
-    monkeypatch.chdir(tmp_path)  # where no .env is
+    monkeypatch.chdir(tmp_path)  # a directory without .env
 
 
 def loaded(monkeypatch: pytest.MonkeyPatch, **values: str) -> Settings:
@@ -42,7 +42,7 @@ def refused(monkeypatch: pytest.MonkeyPatch, **values: str) -> str:
     return caught.value.message
 
 
-def test_no_hook_is_open_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hooks_have_no_secrets_and_require_signatures_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = loaded(monkeypatch)
     assert [getattr(settings, name.lower()) for name in SECRETS] == [None] * len(SECRETS)
     assert settings.cloud_access_tokens is settings.waha_url is None
@@ -50,7 +50,7 @@ def test_no_hook_is_open_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", SECRETS)
-def test_a_secret_is_read_and_shown_nowhere(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_secret_is_read_and_hidden_in_the_repr(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = loaded(monkeypatch, **{"WAHA_URL": "http://waha:3000", name: SECRET})
     assert getattr(settings, name.lower()).get_secret_value() == SECRET
     assert SECRET in settings.secrets()
@@ -58,7 +58,7 @@ def test_a_secret_is_read_and_shown_nowhere(name: str, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("name", SECRETS)
-def test_an_empty_one_is_none(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_empty_secret_is_none(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert getattr(loaded(monkeypatch, **{name: ""}), name.lower()) is None
     monkeypatch.delenv(name)
     (tmp_path / ".env").write_text(f"{name}=\n")
@@ -67,7 +67,7 @@ def test_an_empty_one_is_none(name: str, monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 @pytest.mark.parametrize("name", ["WAHA_URL", "CLOUD_GRAPH_URL"])
 @pytest.mark.parametrize(
-    ("url", "kept"),
+    ("url", "expected"),
     [
         ("http://waha:3000", "http://waha:3000"),
         ("https://waha.example/", "https://waha.example"),
@@ -75,10 +75,10 @@ def test_an_empty_one_is_none(name: str, monkeypatch: pytest.MonkeyPatch, tmp_pa
         ("http://[::1]:3000/", "http://[::1]:3000"),
     ],
 )
-def test_a_server_is_a_web_url_without_its_last_slash(
-    name: str, url: str, kept: str, monkeypatch: pytest.MonkeyPatch
+def test_server_url_loses_its_trailing_slashes(
+    name: str, url: str, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert getattr(loaded(monkeypatch, **{name: url}), name.lower()) == kept
+    assert getattr(loaded(monkeypatch, **{name: url}), name.lower()) == expected
 
 
 @pytest.mark.parametrize("name", ["WAHA_URL", "CLOUD_GRAPH_URL"])
@@ -105,34 +105,34 @@ def test_a_server_is_a_web_url_without_its_last_slash(
         "https://waha\\x",
     ],
 )
-def test_what_is_no_server_is_refused(name: str, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_server_url_is_refused(name: str, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     message = refused(monkeypatch, **{name: url})
     assert re.match(rf"{name} '.*': must be http://host:port or https://host, without a user or a query", message)
 
 
-def test_a_url_that_is_refused_is_shown_without_its_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refused_url_is_shown_without_its_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     message = refused(monkeypatch, WAHA_URL=f"https://waha:{SECRET}@waha.example/under?key={SECRET}")
     assert message.startswith("WAHA_URL 'https://[hidden]@waha.example/under?[hidden]': must be")
 
 
 @pytest.mark.parametrize("name", ["WAHA_API_KEY", "CLOUD_ACCESS_TOKEN"])
-@pytest.mark.parametrize("fault", ["{}\n", " {}", "{} ", "ключ-{}", "{}\tx", "{}\r\nX-Injected: 1"])
-def test_what_no_header_can_carry_is_refused_unseen_before_the_first_file_asks_for_it(
-    name: str, fault: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("template", ["{}\n", " {}", "{} ", "ключ-{}", "{}\tx", "{}\r\nX-Injected: 1"])
+def test_secret_invalid_in_a_header_is_refused_and_not_shown(
+    name: str, template: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    message = refused(monkeypatch, **{"WAHA_URL": "http://waha:3000", name: fault.format(SECRET)})
+    message = refused(monkeypatch, **{"WAHA_URL": "http://waha:3000", name: template.format(SECRET)})
     assert message.startswith(f"{name}: cannot be sent in a header")
     assert SECRET not in message
 
 
-def test_wahas_key_needs_wahas_server(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waha_api_key_requires_waha_url(monkeypatch: pytest.MonkeyPatch) -> None:
     message = refused(monkeypatch, WAHA_API_KEY=SECRET)
     assert "WAHA_URL: is missing" in message
     assert SECRET not in message
     assert loaded(monkeypatch, WAHA_URL="http://waha:3000").waha_api_key is not None
 
 
-def test_a_phone_number_has_its_own_token_or_the_common_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_phone_number_has_its_own_token_or_the_common_one(monkeypatch: pytest.MonkeyPatch) -> None:
     assert loaded(monkeypatch).cloud_token("123") is None
     assert loaded(monkeypatch, CLOUD_ACCESS_TOKENS=" 123=EAAx== , 234 = EAAy,").cloud_token("123") == "EAAx=="
     assert load_settings().cloud_token("234") == "EAAy"
@@ -145,17 +145,19 @@ def test_a_phone_number_has_its_own_token_or_the_common_one(monkeypatch: pytest.
 @pytest.mark.parametrize(
     "pairs", [SECRET, f"{SECRET},1=x", f"=  {SECRET}", f"{SECRET}=", f"1={SECRET},2=", f"1=ключ-{SECRET}", ",", "="]
 )
-def test_tokens_that_are_no_pairs_are_refused_unseen(pairs: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_malformed_access_tokens_are_refused_and_not_shown(pairs: str, monkeypatch: pytest.MonkeyPatch) -> None:
     message = refused(monkeypatch, CLOUD_ACCESS_TOKENS=pairs)
     assert message.startswith("CLOUD_ACCESS_TOKENS: must be phone number ids with their tokens")
     assert SECRET not in message
 
 
 @pytest.mark.parametrize(
-    ("host", "at_home"), [("127.0.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False)]
+    ("host", "is_loopback"), [("127.0.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False)]
 )
-def test_unsigned_hooks_are_for_this_machine_alone(host: str, at_home: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    if at_home:
+def test_unsigned_hooks_require_a_loopback_web_host(
+    host: str, is_loopback: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if is_loopback:
         assert loaded(monkeypatch, ALLOW_UNSIGNED_HOOKS="true", WEB_HOST=host).allow_unsigned_hooks
     else:
         message = refused(monkeypatch, ALLOW_UNSIGNED_HOOKS="true", WEB_HOST=host)
@@ -176,10 +178,10 @@ def test_unsigned_hooks_are_for_this_machine_alone(host: str, at_home: bool, mon
         ("ALLOW_UNSIGNED_HOOKS", "perhaps"),
     ],
 )
-def test_a_limit_that_makes_no_sense_is_refused(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_limit_is_refused(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert refused(monkeypatch, **{name: value}).startswith(f"{name} '{value}': ")
 
 
-def test_the_limits_may_be_none_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_zero_disables_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = loaded(monkeypatch, HOOK_RATE_PER_MINUTE="0", WAHA_FILES_LIFETIME_S="0", HOOK_BODY_TIMEOUT_S="0.5")
     assert (settings.hook_rate_per_minute, settings.waha_files_lifetime_s, settings.hook_body_timeout_s) == (0, 0, 0.5)

@@ -1,3 +1,5 @@
+"""Settings: errors that name the variable, secrets, defaults, derived URLs and the .env file."""
+
 from __future__ import annotations
 
 import re
@@ -13,14 +15,14 @@ from pipeline.models import Kind
 from tests.support.webhooks import endpoints
 
 SECRET = "a-secret-value-of-someone"
-EVERY = sorted(name.upper() for name in Settings.model_fields)
+ALL_NAMES = sorted(name.upper() for name in Settings.model_fields)
 
 
 @pytest.fixture(autouse=True)
 def no_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in EVERY:
+    for name in ALL_NAMES:
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.chdir(tmp_path)  # where no .env is
+    monkeypatch.chdir(tmp_path)  # a directory without .env
 
 
 def with_environment(monkeypatch: pytest.MonkeyPatch, **values: str) -> Settings:
@@ -29,7 +31,7 @@ def with_environment(monkeypatch: pytest.MonkeyPatch, **values: str) -> Settings
     return load_settings()
 
 
-WRONG = [
+INVALID = [
     ("REDIS_PORT", "http", "valid integer"),
     ("REDIS_PORT", "70000", "less than or equal to 65535"),
     ("REDIS_DB", "-1", "greater than or equal to 0"),
@@ -77,8 +79,8 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("name", "value", "remedy"), WRONG, ids=[f"{name}={value}" for name, value, _ in WRONG])
-def test_a_wrong_setting_is_named_with_its_value_its_fault_and_where_to_look(
+@pytest.mark.parametrize(("name", "value", "remedy"), INVALID, ids=[f"{name}={value}" for name, value, _ in INVALID])
+def test_invalid_setting_is_reported_with_name_value_and_remedy(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, remedy: str
 ) -> None:
     with pytest.raises(SettingsError) as caught:
@@ -91,19 +93,19 @@ def test_a_wrong_setting_is_named_with_its_value_its_fault_and_where_to_look(
     assert len(message.splitlines()) == 1
 
 
-def test_every_wrong_setting_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_invalid_settings_are_reported_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SettingsError) as caught:
         with_environment(monkeypatch, REDIS_PORT="x", CHAIN="y")
     assert [line.split()[0] for line in caught.value.message.splitlines()] == ["REDIS_PORT", "CHAIN"]
 
 
-def test_a_webhook_needs_its_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_webhook_url_requires_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SettingsError, match=r"^bad_setting: WEBHOOK_SECRET: is missing") as caught:
         with_environment(monkeypatch, WEBHOOK_URL=f"https://{SECRET}@example.com/hook")
     assert SECRET not in str(caught.value)
 
 
-def test_a_short_secret_is_refused_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_short_webhook_secret_is_refused_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SettingsError, match=r"WEBHOOK_SECRET: .*whsec_") as caught:
         with_environment(monkeypatch, WEBHOOK_SECRET="tiny-secret", WEBHOOK_URL="https://example.com")
     assert "tiny" not in str(caught.value)
@@ -122,7 +124,7 @@ def test_a_short_secret_is_refused_and_not_shown(monkeypatch: pytest.MonkeyPatch
         "https://SECRET@[/1",
     ],
 )
-def test_a_dsn_that_sentry_would_not_take_is_named_and_not_shown(monkeypatch: pytest.MonkeyPatch, dsn: str) -> None:
+def test_invalid_sentry_dsn_is_refused_and_not_shown(monkeypatch: pytest.MonkeyPatch, dsn: str) -> None:
     with pytest.raises(SettingsError, match=r"SENTRY_DSN: must be https://key@host/number") as caught:
         with_environment(monkeypatch, SENTRY_DSN=dsn)
     assert "SECRET" not in str(caught.value)
@@ -131,33 +133,35 @@ def test_a_dsn_that_sentry_would_not_take_is_named_and_not_shown(monkeypatch: py
 
 
 @pytest.mark.parametrize("dsn", ["https://key@o1.ingest.sentry.io/42", "http://key:secret@sentry.internal:9000/a/7"])
-def test_a_dsn_that_sentry_takes_is_taken(monkeypatch: pytest.MonkeyPatch, dsn: str) -> None:
+def test_valid_sentry_dsn_is_accepted(monkeypatch: pytest.MonkeyPatch, dsn: str) -> None:
     kept = with_environment(monkeypatch, SENTRY_DSN=dsn).sentry_dsn
     assert kept
     assert Dsn(kept.get_secret_value()).project_id in {"42", "7"}
 
 
-def test_hosts_are_names_in_lower_case_with_a_port_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whatsapp_hosts_are_read_as_lower_case_hosts_and_ports(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = with_environment(monkeypatch, WHATSAPP_HOSTS="MMG.whatsapp.net, 127.0.0.1:8443,media")
     assert settings.whatsapp_hosts == ("mmg.whatsapp.net", "127.0.0.1:8443", "media")
 
 
-def test_no_secret_is_shown_by_the_settings_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
-    secret = [name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)]
-    assert {"redis_url", "password_redis", "database_url", "webhook_secret", "api_token", "sentry_dsn"} <= set(secret)
-    values = {name: f"{SECRET}-{name}" for name in secret}
+def test_settings_repr_and_json_contain_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    secret_fields = [name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)]
+    assert {"redis_url", "password_redis", "database_url", "webhook_secret", "api_token", "sentry_dsn"} <= set(
+        secret_fields
+    )
+    values = {name: f"{SECRET}-{name}" for name in secret_fields}
     values |= {"redis_url": f"unix:///{SECRET}-redis_url", "sentry_dsn": f"https://{SECRET}-sentry_dsn@host/1"}
     values |= {"cloud_access_tokens": f"123={SECRET}-of-123", "node_socketio_redis_url": f"unix:///{SECRET}-node"}
     values |= {"webhook_secret": "whsec_c2VjcmV0LW9mLXNvbWVvbmU="}
     values |= {"webhook_endpoints": endpoints({"name": "crm", "url": f"https://{SECRET}.example/"})}
-    given = {name.upper(): value for name, value in values.items()}
-    settings = with_environment(monkeypatch, **given, WAHA_URL="http://localhost:3000")
+    environment = {name.upper(): value for name, value in values.items()}
+    settings = with_environment(monkeypatch, **environment, WAHA_URL="http://localhost:3000")
     assert SECRET not in f"{settings!r} {settings}"
     assert SECRET not in settings.model_dump_json()
     assert {*values.values(), f"{SECRET}-of-123"} <= set(settings.secrets())
 
 
-def test_passwords_within_urls_are_secrets_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_passwords_in_urls_are_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = with_environment(
         monkeypatch,
         REDIS_URL="redis://:redis-word@h/0",
@@ -168,7 +172,7 @@ def test_passwords_within_urls_are_secrets_too(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize(
-    ("value", "kept"),
+    ("value", "retention"),
     [
         ("true", JobRetention(count=0)),
         ("false", JobRetention()),
@@ -179,12 +183,14 @@ def test_passwords_within_urls_are_secrets_too(monkeypatch: pytest.MonkeyPatch) 
         ("{}", JobRetention()),
     ],
 )
-def test_retention_takes_the_forms_of_bullmq(monkeypatch: pytest.MonkeyPatch, value: str, kept: JobRetention) -> None:
+def test_job_retention_reads_the_forms_of_bullmq(
+    monkeypatch: pytest.MonkeyPatch, value: str, retention: JobRetention
+) -> None:
     settings = with_environment(monkeypatch, REMOVE_ON_COMPLETE=value, REMOVE_ON_FAIL=value)
-    assert (settings.remove_on_complete, settings.remove_on_fail) == (kept, kept)
+    assert (settings.remove_on_complete, settings.remove_on_fail) == (retention, retention)
 
 
-def test_the_defaults_are_those_of_the_seed() -> None:
+def test_defaults_are_those_of_the_bullmq_design() -> None:
     settings = load_settings()
     assert (settings.media_attempts, settings.media_backoff_ms) == (3, 2000)
     assert (settings.remove_on_complete, settings.remove_on_fail) == (JobRetention(count=100), JobRetention(count=50))
@@ -200,14 +206,14 @@ def test_the_defaults_are_those_of_the_seed() -> None:
         ({"REDIS_URL": "rediss://u:p@cloud:1/2", "REDIS_HOST": "h"}, "rediss://u:p@cloud:1/2"),
     ],
 )
-def test_redis_is_found_by_its_url_or_by_the_names_of_the_seed(
+def test_redis_url_is_the_setting_or_built_from_host_port_and_password(
     monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], url: str
 ) -> None:
     settings = with_environment(monkeypatch, **environment)
     assert (settings.redis, settings.embedded) == (url, False)
 
 
-def test_without_settings_everything_lies_under_var(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_default_paths_are_under_var_dir(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     settings = with_environment(monkeypatch, VAR_DIR=str(tmp_path / "v a r"), REDIS_URL="", STAGING_DIR="")
     assert settings.database == f"sqlite:///{tmp_path}/v a r/esteira.db"
     assert settings.storage == f"file://{tmp_path}/v%20a%20r/media"
@@ -215,7 +221,7 @@ def test_without_settings_everything_lies_under_var(monkeypatch: pytest.MonkeyPa
     assert settings.redis == f"unix://{tmp_path}/v a r/valkey.sock"
 
 
-def test_lists_are_words_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lists_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = with_environment(
         monkeypatch, FETCH_ALLOW_PRIVATE=" 10.0.0.0/8,fd00::/8 ,", FETCH_PORTS="80, 8443", ALLOWED_TYPES="avif,csv"
     )
@@ -224,7 +230,7 @@ def test_lists_are_words_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.allowed_types == {"avif", "csv"}
 
 
-def test_weights_are_sessions_with_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_session_weights_are_read_as_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     assert with_environment(monkeypatch, SESSION_WEIGHTS="vip=4, test=0.5,a=b=2").session_weights == {
         "vip": 4,
         "test": 0.5,
@@ -232,29 +238,27 @@ def test_weights_are_sessions_with_numbers(monkeypatch: pytest.MonkeyPatch) -> N
     }
 
 
-def test_each_kind_has_its_limit_and_the_unknown_one_the_largest(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_max_bytes_is_set_per_kind_and_the_largest_for_an_unknown_kind(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = with_environment(monkeypatch, MAX_IMAGE_MB="0.5", MAX_DOCUMENT_MB="3000")
     limits = [settings.max_bytes(kind) for kind in Kind]
     assert limits == [500_000, 256_000_000, 64_000_000, 64_000_000, 3_000_000_000, 1_000_000]
     assert settings.max_bytes(None) == max(limits)
 
 
-def test_settings_come_from_the_env_file_and_the_environment_wins(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_environment_overrides_the_env_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("MEDIA_ATTEMPTS=5\nMEDIA_BACKOFF_MS=10\nUNKNOWN=1\n")
     settings = with_environment(monkeypatch, MEDIA_BACKOFF_MS="20")
     assert (settings.media_attempts, settings.media_backoff_ms) == (5, 20)
 
 
-def test_a_wrong_line_of_the_env_file_is_named_too(tmp_path: Path) -> None:
+def test_invalid_line_of_the_env_file_is_reported(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("MEDIA_ATTEMPTS=none\n")
     with pytest.raises(SettingsError, match="MEDIA_ATTEMPTS"):
         load_settings()
 
 
-def test_names_are_those_of_their_variables() -> None:
-    assert all(re.fullmatch(r"[A-Z][A-Z0-9_]+", name) for name in EVERY)
+def test_setting_names_are_valid_variable_names() -> None:
+    assert all(re.fullmatch(r"[A-Z][A-Z0-9_]+", name) for name in ALL_NAMES)
 
 
 SECRET_WORDS = ("_secret", "_token", "_tokens", "_key", "_keys", "password", "_dsn")
@@ -281,7 +285,7 @@ def test_every_setting_with_a_secret_name_is_a_secret_field() -> None:
 def test_secrets_lists_the_value_of_every_secret_field(name: str) -> None:
     secret = "c2VjcmV0LW9mLXRoZS10ZXN0cy0yNC1i"
     needed = {"waha_url": "http://waha.example", "webhook_secret": f"whsec_{secret}"}
-    given = needed | {name: VALUES.get(name, "{}").format(secret)}
-    secrets = load_settings(_env_file=None, **given).secrets()
-    assert given[name] in secrets or name == "webhook_secret"
+    values = needed | {name: VALUES.get(name, "{}").format(secret)}
+    secrets = load_settings(_env_file=None, **values).secrets()
+    assert values[name] in secrets or name == "webhook_secret"
     assert secret in secrets or name in {"webhook_url", "sentry_dsn"}

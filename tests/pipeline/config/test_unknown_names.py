@@ -1,4 +1,4 @@
-"""Unknown setting names are reported, those of other programs are not."""
+"""Unknown setting names are reported; variables of other programs are not."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ ORDINARY = {
 def _empty_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in list(os.environ):
         monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)  # where no .env is
+    monkeypatch.chdir(tmp_path)  # a directory without .env
 
 
-def told(monkeypatch: pytest.MonkeyPatch, *names: str) -> list[tuple[str, str | None]]:
+def reported(monkeypatch: pytest.MonkeyPatch, *names: str) -> list[tuple[str, str | None]]:
     for name in names:
         monkeypatch.setenv(name, "hunter2")
     return [(unknown.name, unknown.suggestion) for unknown in unknown_names()]
 
 
 @pytest.mark.parametrize(
-    ("name", "meant"),
+    ("name", "suggestion"),
     [
         ("WEBHOOK_URLS", "WEBHOOK_URL"),
         ("FETCH_PER_HOSTS", "FETCH_PER_HOST"),
@@ -41,21 +41,21 @@ def told(monkeypatch: pytest.MonkeyPatch, *names: str) -> list[tuple[str, str | 
         ("metric_token", "METRICS_TOKEN"),
     ],
 )
-def test_a_setting_that_is_nearly_one_is_told_with_the_one_that_was_meant(
-    monkeypatch: pytest.MonkeyPatch, name: str, meant: str
+def test_misspelled_setting_is_reported_with_a_suggestion(
+    monkeypatch: pytest.MonkeyPatch, name: str, suggestion: str
 ) -> None:
-    assert told(monkeypatch, name) == [(name.upper(), meant)]
+    assert reported(monkeypatch, name) == [(name.upper(), suggestion)]
 
 
-def test_settings_are_known_in_any_case(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert told(monkeypatch, *Settings.model_fields, *(name.upper() for name in Settings.model_fields)) == []
+def test_setting_names_are_case_insensitive(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert reported(monkeypatch, *Settings.model_fields, *(name.upper() for name in Settings.model_fields)) == []
 
 
-def test_what_others_have_in_the_environment_is_nobodys_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert told(monkeypatch, *ORDINARY) == []
+def test_variables_of_other_programs_are_not_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert reported(monkeypatch, *ORDINARY) == []
 
 
-def test_in_the_file_everything_unknown_is_told_and_values_never(tmp_path: Path) -> None:
+def test_unknown_names_in_the_env_file_are_reported_without_values(tmp_path: Path) -> None:
     lines = ["API_TOKEN=hunter2", "export WEBHOK_URL=hunter2", "MY_OWN=hunter2", "aws_region=x", "#WEBHOOK_URLS=", ""]
     (tmp_path / ".env").write_text("\n".join(lines))
     assert list(map(str, unknown_names())) == [
@@ -64,11 +64,11 @@ def test_in_the_file_everything_unknown_is_told_and_values_never(tmp_path: Path)
     ]
 
 
-def test_what_stands_in_both_is_told_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_name_in_environment_and_file_is_reported_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("WEBHOOK_URLS=x\n")
-    assert told(monkeypatch, "WEBHOOK_URLS") == [("WEBHOOK_URLS", "WEBHOOK_URL")]
+    assert reported(monkeypatch, "WEBHOOK_URLS") == [("WEBHOOK_URLS", "WEBHOOK_URL")]
 
 
-def test_the_example_holds_settings_alone() -> None:
+def test_env_example_contains_only_known_settings() -> None:
     example = Path(__file__).parents[3] / ".env.example"
     assert unknown_names(example) == []

@@ -1,4 +1,4 @@
-"""The Cloud API's hook: Meta's signature, every message of a batch, and media ids."""
+"""The Cloud API's hook: Meta's signature, all messages of a batch, and media ids."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ SECRET = "It's a Secret to Everybody"
 SIGNATURE = "757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
 
 
-def settings(**given: Any) -> Settings:
-    return load_settings(_env_file=None, **given)
+def settings(**values: Any) -> Settings:
+    return load_settings(_env_file=None, **values)
 
 
 def verify(body: bytes, signature: str | None, *, secret: str = SECRET) -> None:
@@ -37,11 +37,11 @@ def verify(body: bytes, signature: str | None, *, secret: str = SECRET) -> None:
     CLOUD.verify(HookRequest(headers, body), settings(cloud_app_secret=secret))
 
 
-def parse(payload: Any, **given: Any) -> ParsedPayload:
-    return CLOUD.parse(payload, settings(**given))
+def parse(payload: Any, **values: Any) -> ParsedPayload:
+    return CLOUD.parse(payload, settings(**values))
 
 
-def only(name: str) -> Attachment:
+def only_attachment(name: str) -> Attachment:
     parsed = parse(SAMPLES[name])
     assert parsed.ignored == 0
     (attachment,) = parsed.attachments
@@ -53,7 +53,7 @@ def with_messages(*messages: Any) -> Any:
     return {"entry": [{"changes": [{"field": "messages", "value": value}]}]}
 
 
-def test_the_published_signature_is_let_in() -> None:
+def test_verify_accepts_the_published_signature() -> None:
     verify(BODY, f"sha256={SIGNATURE}")
 
 
@@ -75,17 +75,17 @@ def test_the_published_signature_is_let_in() -> None:
         (b"", f"sha256={SIGNATURE}"),
     ],
 )
-def test_any_other_signature_is_refused(body: bytes, signature: str | None) -> None:
+def test_verify_refuses_any_other_signature(body: bytes, signature: str | None) -> None:
     with pytest.raises(UnauthorizedError):
         verify(body, signature)
 
 
-def test_another_secret_is_refused() -> None:
+def test_verify_refuses_a_signature_of_another_secret() -> None:
     with pytest.raises(UnauthorizedError):
         verify(BODY, f"sha256={SIGNATURE}", secret="it's a secret to everybody")
 
 
-def test_the_raw_body_is_signed_with_its_escapes_as_meta_writes_them() -> None:
+def test_verify_checks_the_raw_body_with_metas_escapes() -> None:
     body = b'{"caption": "\\u00e4\\u00f6\\u00e5 \\/"}'
     signature = "sha256=" + hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
     verify(body, signature)
@@ -94,13 +94,13 @@ def test_the_raw_body_is_signed_with_its_escapes_as_meta_writes_them() -> None:
             verify(same_json.encode(), signature)
 
 
-def test_without_a_secret_nobody_is_let_in_and_the_setting_is_named() -> None:
+def test_verify_without_a_secret_names_the_missing_setting() -> None:
     with pytest.raises(NoSecretError) as error:
         CLOUD.verify(HookRequest({"x-hub-signature-256": f"sha256={SIGNATURE}"}, BODY), settings())
     assert error.value.setting == "CLOUD_APP_SECRET"
 
 
-def test_every_sample_gives_attachments_unless_its_name_says_that_it_is_ignored() -> None:
+def test_every_sample_has_attachments_unless_it_is_named_ignored() -> None:
     assert len(SAMPLES) >= 18
     for name, sample in SAMPLES.items():
         parsed = parse(sample)
@@ -112,8 +112,8 @@ def test_every_sample_gives_attachments_unless_its_name_says_that_it_is_ignored(
             assert (attachment.remote_id is None) == (name in {"without_an_id", "too_large_for_meta"}), name
 
 
-def test_what_the_message_tells_is_kept_and_metas_url_is_not() -> None:
-    assert only("image").model_dump(exclude_none=True) == {
+def test_attachment_has_the_message_fields_but_not_metas_url() -> None:
+    assert only_attachment("image").model_dump(exclude_none=True) == {
         "gateway": "cloud",
         "session": "106540352242922",
         "message_id": "wamid.HBgN00000000000000000001",
@@ -133,7 +133,7 @@ def test_what_the_message_tells_is_kept_and_metas_url_is_not() -> None:
 @pytest.mark.parametrize(
     ("name", "kind", "file"),
     [
-        ("voice_note", Kind.PTT, b"v"),  # its hash is in hex, the others' in base64
+        ("voice_note", Kind.PTT, b"v"),  # this hash is hex, the others are base64
         ("audio_file", Kind.AUDIO, b"a"),
         ("video", Kind.VIDEO, b"m"),
         ("document", Kind.DOCUMENT, b"d"),
@@ -141,43 +141,44 @@ def test_what_the_message_tells_is_kept_and_metas_url_is_not() -> None:
         ("echo_of_the_app", Kind.IMAGE, b"e"),
     ],
 )
-def test_every_kind_is_known_with_its_hash(name: str, kind: Kind, file: bytes) -> None:
-    attachment = only(name)
+def test_attachment_has_its_kind_and_hash(name: str, kind: Kind, file: bytes) -> None:
+    attachment = only_attachment(name)
     assert (attachment.kind, attachment.file_sha256) == (kind, hashlib.sha256(file).hexdigest())
     assert attachment.filename == ("contrato.pdf" if name == "document" else None)
 
 
-def test_chat_and_sender_are_right_without_a_number_in_groups_and_in_echoes() -> None:
-    people = {
-        name: (only(name).chat, only(name).sender) for name in ("user_id_alone", "group_image", "echo_of_the_app")
+def test_chat_and_sender_are_set_without_a_number_in_groups_and_in_echoes() -> None:
+    chats_and_senders = {
+        name: (only_attachment(name).chat, only_attachment(name).sender)
+        for name in ("user_id_alone", "group_image", "echo_of_the_app")
     }
-    assert people == {
+    assert chats_and_senders == {
         "user_id_alone": ("BR.13491208655302741918", "BR.13491208655302741918"),
         "group_image": ("Y2FwaV9ncm91cDox", "5511988880001"),
         "echo_of_the_app": ("5511988880001", "551140000000"),
     }
 
 
-def test_an_id_that_stands_with_the_contact_alone_is_the_senders() -> None:
+def test_sender_without_an_id_is_the_only_contact() -> None:
     payload = with_messages({"id": "w", "type": "image", "image": {"id": "1"}})
     payload["entry"][0]["changes"][0]["value"]["contacts"] = [{"user_id": "BR.1"}]
     assert parse(payload).attachments[0].sender == "BR.1"
     payload["entry"][0]["changes"][0]["value"]["contacts"].append({"user_id": "BR.2"})
-    assert parse(payload).attachments[0].sender is None  # it might be either's
+    assert parse(payload).attachments[0].sender is None  # ambiguous: two contacts
 
 
-def test_all_of_a_batch_is_walked() -> None:
+def test_parse_reads_all_changes_of_a_batch() -> None:
     parsed = parse(SAMPLES["batch_of_two_numbers"])
-    assert [(one.session, one.kind) for one in parsed.attachments] == [
+    assert [(attachment.session, attachment.kind) for attachment in parsed.attachments] == [
         ("106540352242922", Kind.IMAGE),
         ("106540352242922", Kind.PTT),
         ("206540352242922", Kind.DOCUMENT),
     ]
-    assert len({one.id for one in parsed.attachments}) == 3
-    assert parsed.ignored == 5  # a text, a reaction, three states of what was sent
+    assert len({attachment.id for attachment in parsed.attachments}) == 3
+    assert parsed.ignored == 5  # a text, a reaction, three delivery statuses
 
 
-def test_a_batch_has_a_limit_over_all_its_changes() -> None:
+def test_batch_limit_counts_the_messages_of_all_changes() -> None:
     image = {"id": "w", "type": "image", "image": {"id": "1"}}
     payload = with_messages(image, image)
     payload["entry"] *= 2
@@ -186,8 +187,8 @@ def test_a_batch_has_a_limit_over_all_its_changes() -> None:
         parse(payload, max_batch=3)
 
 
-def test_media_that_meta_could_not_take_end_with_its_reason() -> None:
-    large, broken = only("too_large_for_meta"), only("image_with_error")
+def test_media_that_meta_could_not_download_have_a_fault_with_the_reason() -> None:
+    large, broken = only_attachment("too_large_for_meta"), only_attachment("image_with_error")
     assert large.fault == Fault(
         code=Code.GATEWAY_ERROR,
         message="Meta could not download the file: 131052 Media file size too big. Max file size we currently support: "
@@ -198,12 +199,12 @@ def test_media_that_meta_could_not_take_end_with_its_reason() -> None:
         Kind.IMAGE,
         "Meta could not download the file: 131052 Media download error",
     )
-    missing = only("without_an_id").fault
+    missing = only_attachment("without_an_id").fault
     assert missing is not None
     assert missing.code == Code.NO_SOURCE
 
 
-def test_an_error_of_meta_is_bounded_and_shows_no_url() -> None:
+def test_fault_from_meta_has_a_limited_message_without_a_url() -> None:
     title = "see https://lookaside.fbsbx.com/?hash=secret " + "x" * 5000
     message = {"id": "w", "type": "image", "image": {"id": "1"}, "errors": [{"code": 1, "title": title}]}
     (attachment,) = parse(with_messages(message)).attachments
@@ -213,7 +214,7 @@ def test_an_error_of_meta_is_bounded_and_shows_no_url() -> None:
 
 
 @pytest.mark.parametrize("kind", ["image", "video", "audio", "document", "sticker"])
-def test_what_is_unsupported_is_an_attachment_if_it_was_media(kind: str) -> None:
+def test_unsupported_message_is_an_attachment_if_it_was_media(kind: str) -> None:
     message = {"id": "w", "type": "unsupported", "unsupported": {"type": kind}, "errors": [{"code": 131051}]}
     (attachment,) = parse(with_messages(message)).attachments
     assert attachment.fault is not None
@@ -222,7 +223,7 @@ def test_what_is_unsupported_is_an_attachment_if_it_was_media(kind: str) -> None
 
 
 @given(ANY_JSON | mutations(list(SAMPLES.values())))
-def test_whatever_json_comes_is_parsed(payload: Any) -> None:
+def test_parse_accepts_any_json(payload: Any) -> None:
     parsed = parse(payload)
     assert parsed.attachments or parsed.ignored
 
@@ -230,18 +231,18 @@ def test_whatever_json_comes_is_parsed(payload: Any) -> None:
 @given(
     st.dictionaries(st.sampled_from(["id", "type", "image", "errors", "timestamp", "from", "unsupported"]), ANY_JSON)
 )
-def test_whatever_a_message_holds_is_parsed(message: Any) -> None:
+def test_parse_accepts_any_message_fields(message: Any) -> None:
     parsed = parse(with_messages(message))
     assert len(parsed.attachments) + parsed.ignored == 1
 
 
 @pytest.mark.parametrize("field", ["id", "mime_type", "sha256", "caption", "filename", "voice"])
-def test_a_deep_or_odd_field_ends_its_own_attachment_alone(field: str) -> None:
+def test_invalid_field_affects_only_its_own_attachment(field: str) -> None:
     deep: Any = []
     for _ in range(5000):
         deep = [deep]
     good = {"id": "a", "type": "audio", "audio": {"id": "2"}}
-    for odd in (deep, {"a": deep}, 10**400, "\ud800\0", float("nan")):
-        node = {"id": "1", "mime_type": "audio/ogg", "voice": True, field: odd}
+    for invalid in (deep, {"a": deep}, 10**400, "\ud800\0", float("nan")):
+        node = {"id": "1", "mime_type": "audio/ogg", "voice": True, field: invalid}
         parsed = parse(with_messages({"id": "w", "timestamp": "1", "type": "audio", "audio": node}, good))
-        assert [one.fault for one in parsed.attachments][1:] == [None]
+        assert [attachment.fault for attachment in parsed.attachments][1:] == [None]

@@ -1,4 +1,4 @@
-"""Who may call Evolution API's hook: those who hold a token that its server has signed, or the secret."""
+"""Authentication of Evolution API's hook: a token signed by its server, or the shared secret."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def segment(value: Any) -> bytes:
 
 
 def token(claims: Any, *, key: str = KEY, algorithm: Any = "HS256") -> str:
-    """A JWT, made without the product's library; under an algorithm that is none it has the signature of HS256."""
+    """A JWT made without PyJWT. Algorithms other than HS384 and HS512 get the signature of HS256."""
     signed = segment({"alg": algorithm, "typ": "JWT"}) + b"." + segment(claims)
     digest = {"HS384": "sha384", "HS512": "sha512"}.get(str(algorithm), "sha256")
     signature = base64.urlsafe_b64encode(hmac.digest(key.encode(), signed, digest)).rstrip(b"=")
@@ -33,20 +33,20 @@ def token(claims: Any, *, key: str = KEY, algorithm: Any = "HS256") -> str:
 
 
 def claims(*, issued: float = 0, expires: float = 600, **more: Any) -> dict[str, Any]:
-    """What Evolution API signs: ten minutes from now on, in seconds from now here."""
+    """The claims that Evolution API signs; `issued` and `expires` are in seconds from now, by default ten minutes."""
     now = int(time.time())
     return {"iat": now + issued, "exp": now + expires, "app": "evolution", "action": "webhook", **more}
 
 
 def verify(*, path: str | None = None, jwt_key: str | None = KEY, secret: str | None = None, **headers: str) -> None:
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    given_ = settings(evolution_jwt_key=jwt_key, evolution_secret=secret)
-    evolution.verify(HookRequest(headers=named, body=b"{}", secret=path), given_)
+    sent_headers = {name.replace("_", "-"): value for name, value in headers.items()}
+    configured = settings(evolution_jwt_key=jwt_key, evolution_secret=secret)
+    evolution.verify(HookRequest(headers=sent_headers, body=b"{}", secret=path), configured)
 
 
-def allowed(**shown: Any) -> bool:
+def allowed(**credentials: Any) -> bool:
     try:
-        verify(**shown)
+        verify(**credentials)
     except UnauthorizedError:
         return False
     return True
@@ -56,41 +56,41 @@ def bearer_token(text: str) -> dict[str, str]:
     return {"authorization": f"Bearer {text}"}
 
 
-def test_tokens_here_are_made_as_everywhere() -> None:
-    """The example that jwt.io has shown for years."""
+def test_token_helper_reproduces_the_example_of_jwt_io() -> None:
+    """The example token of jwt.io."""
     claims_ = {"sub": "1234567890", "name": "John Doe", "iat": 1516239022}
     assert token(claims_, key="your-256-bit-secret").endswith(".SflKxwRJSMeKKF2QT4fwpMeJf36POk6yJV_adQssw5c")
 
 
-def test_the_servers_token_is_let_in() -> None:
+def test_verify_accepts_the_servers_token() -> None:
     assert allowed(**bearer_token(token(claims())))
     assert allowed(authorization=f"bearer  {token(claims())} ")
 
 
-@pytest.mark.parametrize(("changed", "let_in"), [({"issued": 50}, True), ({"issued": 70}, False)])
-def test_a_clock_may_differ_by_a_minute_ahead(changed: dict[str, float], let_in: bool) -> None:
-    assert allowed(**bearer_token(token(claims(**changed)))) is let_in
+@pytest.mark.parametrize(("changed", "accepted"), [({"issued": 50}, True), ({"issued": 70}, False)])
+def test_issue_time_may_be_a_minute_ahead(changed: dict[str, float], accepted: bool) -> None:
+    assert allowed(**bearer_token(token(claims(**changed)))) is accepted
 
 
-@pytest.mark.parametrize(("expires", "let_in"), [(-50, True), (-70, False), (-86400, False)])
-def test_a_token_ends_a_minute_after_it_says(expires: int, let_in: bool) -> None:
-    assert allowed(**bearer_token(token(claims(expires=expires)))) is let_in
+@pytest.mark.parametrize(("expires", "accepted"), [(-50, True), (-70, False), (-86400, False)])
+def test_token_is_accepted_for_a_minute_after_its_expiry(expires: int, accepted: bool) -> None:
+    assert allowed(**bearer_token(token(claims(expires=expires)))) is accepted
 
 
 @pytest.mark.parametrize("missing", ["exp", "iat"])
-def test_a_token_for_ever_is_refused(missing: str) -> None:
-    given_ = {name: value for name, value in claims().items() if name != missing}
-    assert not allowed(**bearer_token(token(given_)))
+def test_token_without_a_time_claim_is_refused(missing: str) -> None:
+    incomplete = {name: value for name, value in claims().items() if name != missing}
+    assert not allowed(**bearer_token(token(incomplete)))
 
 
 @pytest.mark.parametrize("algorithm", ["none", "HS384", "HS512", "RS256", "ES256", "hs256", "", None, ["HS256"], {}])
-def test_another_algorithm_is_refused(algorithm: Any) -> None:
+def test_token_with_another_algorithm_is_refused(algorithm: Any) -> None:
     assert not allowed(**bearer_token(token(claims(), algorithm=algorithm)))
 
 
-def test_a_token_under_another_key_or_changed_or_cut_is_refused() -> None:
-    good = token(claims())
-    head, body, signature = good.split(".")
+def test_forged_changed_or_truncated_token_is_refused() -> None:
+    valid = token(claims())
+    head, body, signature = valid.split(".")
     assert not allowed(**bearer_token(token(claims(), key="another key that is as long as the right one")))
     assert not allowed(**bearer_token(f"{head}.{segment(claims(expires=9e9)).decode()}.{signature}"))
     assert not allowed(**bearer_token(f"{head}.{body}."))
@@ -98,29 +98,29 @@ def test_a_token_under_another_key_or_changed_or_cut_is_refused() -> None:
     assert not allowed(**bearer_token(f"{unsigned}.{body}."))
     assert not allowed(**bearer_token(f"{unsigned}.{body}.{signature}"))
     assert not allowed(**bearer_token(f"{head}.{body}"))
-    assert not allowed(**bearer_token(good[:-2]))
-    assert not allowed(**bearer_token(good.upper()))
+    assert not allowed(**bearer_token(valid[:-2]))
+    assert not allowed(**bearer_token(valid.upper()))
     assert not allowed(**bearer_token(""))
     assert not allowed()
-    assert not allowed(authorization=good)
-    assert not allowed(authorization=f"Basic {good}")
-    assert not allowed(x_webhook_secret=good)
+    assert not allowed(authorization=valid)
+    assert not allowed(authorization=f"Basic {valid}")
+    assert not allowed(x_webhook_secret=valid)
 
 
 @given(
     st.text(max_size=200) | st.binary(max_size=60).map(lambda raw: base64.urlsafe_b64encode(raw).decode() + ".e30.x")
 )
-def test_no_text_makes_the_check_fail_in_another_way(text: str) -> None:
+def test_random_text_as_a_token_is_refused(text: str) -> None:
     assert not allowed(**bearer_token(text))
 
 
 @pytest.mark.parametrize("head", [b"[" * 30_000, b'{"a":' * 30_000, b"9" * 5000, b'{"alg":"HS256","crit":7}', b"\xff"])
-def test_a_hostile_header_is_refused(head: bytes) -> None:
+def test_hostile_jwt_header_is_refused(head: bytes) -> None:
     text = base64.urlsafe_b64encode(head).rstrip(b"=").decode()
     assert not allowed(**bearer_token(f"{text}.e30.AAAA"))
 
 
-def test_the_secret_is_let_in_by_either_header() -> None:
+def test_secret_is_accepted_in_either_header() -> None:
     assert allowed(jwt_key=None, secret=SECRET, x_webhook_secret=SECRET)
     assert allowed(jwt_key=None, secret=SECRET, **bearer_token(SECRET))
     assert allowed(secret=SECRET, x_webhook_secret=SECRET, authorization="Bearer of something else")
@@ -128,23 +128,23 @@ def test_the_secret_is_let_in_by_either_header() -> None:
 
 
 @pytest.mark.parametrize("wrong", ["", "a", SECRET[:-1], SECRET + "x", SECRET.upper(), "sécret"])
-def test_a_wrong_secret_is_refused(wrong: str) -> None:
+def test_wrong_secret_is_refused(wrong: str) -> None:
     assert not allowed(jwt_key=None, secret=SECRET, x_webhook_secret=wrong)
     assert not allowed(jwt_key=None, secret=SECRET, **bearer_token(wrong))
 
 
-def test_the_paths_last_part_is_no_secret() -> None:
+def test_last_segment_of_the_path_is_not_a_secret() -> None:
     assert not allowed(jwt_key=None, secret="messages-upsert", path="messages-upsert")
     assert allowed(jwt_key=None, secret=SECRET, path="messages-upsert", x_webhook_secret=SECRET)
 
 
-def test_the_keys_are_not_each_others() -> None:
+def test_jwt_key_and_secret_are_not_interchangeable() -> None:
     assert not allowed(x_webhook_secret=KEY)
     assert not allowed(**bearer_token(KEY))
     assert not allowed(jwt_key=None, secret=KEY, **bearer_token(token(claims())))
 
 
-def test_a_refusal_tells_no_secret() -> None:
+def test_refusal_message_contains_no_secret() -> None:
     with pytest.raises(UnauthorizedError) as caught:
         verify(secret=SECRET, x_webhook_secret="wrong", **bearer_token(token(claims(expires=-999))))
     assert caught.value.code == Code.UNAUTHORIZED
@@ -152,7 +152,7 @@ def test_a_refusal_tells_no_secret() -> None:
 
 
 @pytest.mark.parametrize("unset", [None, ""])
-def test_nobody_is_let_in_before_a_secret_is_set(unset: str | None) -> None:
+def test_verify_without_any_secret_names_the_missing_settings(unset: str | None) -> None:
     with pytest.raises(NoSecretError) as caught:
         verify(jwt_key=unset, secret=unset, path="", x_webhook_secret="", **bearer_token(token(claims(), key="")))
     assert caught.value.setting == "EVOLUTION_JWT_KEY or EVOLUTION_SECRET"

@@ -1,4 +1,4 @@
-"""Media ids at Meta's Graph API, on a server that behaves like it."""
+"""Media ids of the Cloud API, resolved at a test server that behaves like Meta's Graph API."""
 
 from __future__ import annotations
 
@@ -36,23 +36,23 @@ def attachment(**fields: Any) -> Attachment:
     return Attachment(**{"gateway": "cloud", "session": "106", "message_id": "w", "remote_id": "1003", **fields})
 
 
-def settings(graph: GraphServer, **given: Any) -> Settings:
-    known = {"cloud_graph_url": graph.base, "cloud_access_token": TOKEN, "fetch_allow_private": PRIVATE}
-    return load_settings(_env_file=None, **{**known, **given})
+def settings(graph: GraphServer, **values: Any) -> Settings:
+    defaults = {"cloud_graph_url": graph.base, "cloud_access_token": TOKEN, "fetch_allow_private": PRIVATE}
+    return load_settings(_env_file=None, **{**defaults, **values})
 
 
-def source(graph: GraphServer, media_id: str = "1003", **given: Any) -> Source:
-    return source_of(attachment(remote_id=media_id), local_http_client(), settings(graph, **given))
+def source(graph: GraphServer, media_id: str = "1003", **values: Any) -> Source:
+    return source_of(attachment(remote_id=media_id), local_http_client(), settings(graph, **values))
 
 
-def refusal(graph: GraphServer, media_id: str = "1003", **given: Any) -> PipelineError:
+def refusal(graph: GraphServer, media_id: str = "1003", **values: Any) -> PipelineError:
     with pytest.raises(PipelineError) as error:
-        source(graph, media_id, **given)
+        source(graph, media_id, **values)
     assert TOKEN not in str(error.value)
     return error.value
 
 
-def test_an_id_becomes_a_file_with_the_token(graph: GraphServer, tmp_path: Path) -> None:
+def test_media_id_is_downloaded_with_the_token(graph: GraphServer, tmp_path: Path) -> None:
     fetched = fetch(
         attachment(file_sha256=hashlib.sha256(PHOTO).hexdigest()),
         intake=False,
@@ -66,7 +66,7 @@ def test_an_id_becomes_a_file_with_the_token(graph: GraphServer, tmp_path: Path)
     assert {request.headers["authorization"] for request in graph.requests} == {f"Bearer {TOKEN}"}
 
 
-def test_each_fetch_asks_for_a_fresh_url(graph: GraphServer) -> None:
+def test_each_fetch_requests_a_new_url(graph: GraphServer) -> None:
     first = source(graph)
     graph.links["1003"] = "http://127.0.0.1:1/second"
     assert (first.url, source(graph).url) == (graph.url("bytes/1") + "?hash=signature", "http://127.0.0.1:1/second")
@@ -75,14 +75,14 @@ def test_each_fetch_asks_for_a_fresh_url(graph: GraphServer) -> None:
     assert TOKEN not in repr(first)
 
 
-def test_each_phone_number_has_its_own_token(graph: GraphServer) -> None:
+def test_phone_number_uses_its_own_token_or_the_default(graph: GraphServer) -> None:
     for tokens, expected in (("106=EAAown,107=EAAother", "EAAown"), ("107=EAAother", TOKEN)):
         graph.tokens = (expected,)
         source(graph, cloud_access_tokens=tokens)
         assert graph.requests[-1].headers["authorization"] == f"Bearer {expected}"
 
 
-def test_without_a_token_nothing_is_asked_and_the_settings_are_named(graph: GraphServer) -> None:
+def test_missing_token_is_reported_without_a_request(graph: GraphServer) -> None:
     error = refusal(graph, cloud_access_token=None)
     assert isinstance(error, RetryableError)
     assert error.code == Code.FETCH_UNAUTHORIZED
@@ -93,16 +93,16 @@ def test_without_a_token_nothing_is_asked_and_the_settings_are_named(graph: Grap
 @pytest.mark.parametrize(
     "media_id", ["", "../me", "1003/../../me", "1003?fields=x", "1003#", "1003%2Fx", "a b", "1\r\nX: y", "٣", "1" * 129]
 )
-def test_an_id_that_is_more_than_an_id_is_never_asked_for(graph: GraphServer, media_id: str) -> None:
+def test_malformed_media_id_is_refused_without_a_request(graph: GraphServer, media_id: str) -> None:
     assert refusal(graph, media_id).code == Code.NO_SOURCE
     assert graph.requests == []
 
 
-def test_a_source_that_a_replay_gave_is_taken_as_it_stands(graph: GraphServer) -> None:
-    given = attachment(url="https://files.example.com/a", remote_id=None)
-    for one in (given, attachment(url="https://files.example.com/a")):
-        found = source_of(one, local_http_client(), settings(graph))
-        assert (found.url, found.credentials) == ("https://files.example.com/a", {})
+def test_url_of_a_replay_is_used_without_the_graph_api(graph: GraphServer) -> None:
+    url = "https://files.example.com/a"
+    for replayed in (attachment(url=url, remote_id=None), attachment(url=url)):
+        replay_source = source_of(replayed, local_http_client(), settings(graph))
+        assert (replay_source.url, replay_source.credentials) == (url, {})
     assert graph.requests == []
 
 
@@ -133,18 +133,18 @@ def error(code: Any, message: str = "m") -> dict[str, Any]:
         (500, error(2), Code.FETCH_UNAVAILABLE, RetryableError),
     ],
 )
-def test_metas_codes_tell_what_a_refusal_means(
+def test_error_codes_of_the_graph_api_are_classified(
     graph: GraphServer, status: int, content: Any, code: Code, kind: type[PipelineError]
 ) -> None:
     graph.answers["v23.0/1003"] = json_answer(status, content, Retry_After="42")
-    found = refusal(graph)
-    assert (found.code, type(found)) == (code, kind)
+    refused = refusal(graph)
+    assert (refused.code, type(refused)) == (code, kind)
     if code == Code.FETCH_UNAVAILABLE:
-        assert isinstance(found, RetryableError)
-        assert found.retry_after == 42
+        assert isinstance(refused, RetryableError)
+        assert refused.retry_after == 42
 
 
-def test_a_wrong_token_is_no_expired_file_and_is_not_repeated(graph: GraphServer) -> None:
+def test_wrong_token_is_unauthorized_and_not_in_the_message(graph: GraphServer) -> None:
     assert refusal(graph, cloud_access_token="EAAx").code == Code.FETCH_UNAUTHORIZED
     graph.answers["v23.0/1003"] = json_answer(400, error(190, f"Malformed access token {TOKEN}"))
     assert refusal(graph).code == Code.FETCH_UNAUTHORIZED
@@ -165,21 +165,19 @@ def test_a_wrong_token_is_no_expired_file_and_is_not_repeated(graph: GraphServer
         b'{"url": "http://127.0.0.1/"}' + b" " * 65_536,
     ],
 )
-def test_an_answer_without_a_url_is_asked_for_again(graph: GraphServer, body: bytes) -> None:
+def test_reply_without_a_url_is_retryable(graph: GraphServer, body: bytes) -> None:
     graph.answers["v23.0/1003"] = Answer(200, {}, body)
-    found = refusal(graph)
-    assert isinstance(found, RetryableError)
-    assert found.code == Code.FETCH_PROTOCOL
+    refused = refusal(graph)
+    assert isinstance(refused, RetryableError)
+    assert refused.code == Code.FETCH_PROTOCOL
 
 
-def test_the_token_is_never_shown_in_clear_unless_to_a_private_test_server(graph: GraphServer) -> None:
+def test_token_is_sent_without_tls_only_to_an_allowed_private_server(graph: GraphServer) -> None:
     assert refusal(graph, fetch_allow_private="").code == Code.URL_BLOCKED
     assert graph.requests == []
 
 
-def test_a_url_without_tls_gets_no_token_from_a_graph_with_it(
-    graph: GraphServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_token_is_not_sent_to_a_url_without_tls(graph: GraphServer, monkeypatch: pytest.MonkeyPatch) -> None:
     http_client = local_http_client()
     reply = http_client.call_api(graph.base + "/1003", headers={"Authorization": f"Bearer {TOKEN}"}, timeout_s=3)
     monkeypatch.setattr(http_client, "call_api", lambda *_, **__: reply)
@@ -187,21 +185,21 @@ def test_a_url_without_tls_gets_no_token_from_a_graph_with_it(
         source_of(attachment(), http_client, settings(graph, cloud_graph_url="https://graph.facebook.com/v23.0"))
 
 
-def test_a_redirect_of_the_graph_is_not_followed(graph: GraphServer) -> None:
+def test_redirect_of_the_graph_api_is_not_followed(graph: GraphServer) -> None:
     with MediaServer({"x": b"x"}) as other:
         graph.answers["v23.0/1003"] = Answer(302, {"Location": other.url("x")})
         assert refusal(graph).code == Code.FETCH_REDIRECT
         assert other.requests == []
 
 
-def test_the_guard_holds_for_the_graph_and_for_what_it_names(graph: GraphServer) -> None:
+def test_ssrf_guard_checks_the_graph_api_and_the_urls_that_it_returns(graph: GraphServer) -> None:
     guarded = local_http_client(allow_private=(), resolver=Names(["10.0.0.1"]))
     with pytest.raises(PermanentError, match="url_blocked"):
         source_of(attachment(), guarded, settings(graph))
     graph.links["1003"] = "http://169.254.169.254/latest/meta-data"
-    found = source(graph)
+    inner = source(graph)
     with (
         pytest.raises(PermanentError, match="url_blocked"),
-        local_http_client().download(found.url, credentials=found.credentials, deadline_s=2, max_bytes=10),
+        local_http_client().download(inner.url, credentials=inner.credentials, deadline_s=2, max_bytes=10),
     ):
         pass

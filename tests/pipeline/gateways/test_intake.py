@@ -1,4 +1,4 @@
-"""What all gateways share: a request as it came, and attachments of messages that lack something."""
+"""Code that all gateways share: hook requests, and attachments built from incomplete or invalid messages."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ COMMON = {"gateway": "waha", "session": "shop", "message_id": "m1"}
 
 
 def faulty(**fields: Any) -> tuple[Attachment, str]:
-    """An attachment that has a fault, and what it says."""
-    found = build_attachment({**COMMON, **fields})
-    assert found.fault is not None
-    assert found.fault.code == Code.BAD_PAYLOAD
-    return found, found.fault.message
+    """An attachment built from invalid fields, and the message of its fault."""
+    attachment = build_attachment({**COMMON, **fields})
+    assert attachment.fault is not None
+    assert attachment.fault.code == Code.BAD_PAYLOAD
+    return attachment, attachment.fault.message
 
 
-def test_a_request_is_asked_for_headers_by_any_case_and_shows_no_secret() -> None:
+def test_hook_request_headers_are_case_insensitive_and_its_repr_has_no_secret() -> None:
     request = HookRequest(headers={"x-webhook-secret": "hidden"}, body=b"hidden", secret="hidden")
     assert request.header("X-Webhook-Secret") == request.header("x-webhook-secret") == "hidden"
     assert request.header("Authorization") == ""
     assert "hidden" not in repr(request)
 
 
-def test_what_fits_has_no_fault() -> None:
-    found = build_attachment({**COMMON, "kind": Kind.PTT, "size": "5", "url": "https://a/b", "caption": None})
-    assert found == Attachment(**COMMON, kind=Kind.PTT, size=5, url="https://a/b")
+def test_attachment_of_valid_fields_has_no_fault() -> None:
+    attachment = build_attachment({**COMMON, "kind": Kind.PTT, "size": "5", "url": "https://a/b", "caption": None})
+    assert attachment == Attachment(**COMMON, kind=Kind.PTT, size=5, url="https://a/b")
 
 
 @pytest.mark.parametrize(
@@ -62,48 +62,53 @@ def test_what_fits_has_no_fault() -> None:
         ("caption", ["a"]),
     ],
 )
-def test_a_field_that_does_not_fit_is_left_out_and_named(field: str, value: Any) -> None:
-    found, message = faulty(**{field: value, "chat": "5581@c.us"})
+def test_invalid_field_is_left_out_and_named_in_the_fault(field: str, value: Any) -> None:
+    attachment, message = faulty(**{field: value, "chat": "5581@c.us"})
     assert message.startswith(f"{field}: ")
     assert message.count(f"{field}: ") == 1
     assert "xxx" not in message
-    assert getattr(found, field) == getattr(Attachment(**COMMON), field)
-    assert (found.gateway, found.session, found.message_id, found.chat) == ("waha", "shop", "m1", "5581@c.us")
+    assert getattr(attachment, field) == getattr(Attachment(**COMMON), field)
+    assert (attachment.gateway, attachment.session, attachment.message_id, attachment.chat) == (
+        "waha",
+        "shop",
+        "m1",
+        "5581@c.us",
+    )
 
 
-def test_the_first_of_several_faults_is_told() -> None:
-    found, message = faulty(size="big", timestamp="yesterday", data="§")
+def test_fault_names_the_first_of_several_invalid_fields() -> None:
+    attachment, message = faulty(size="big", timestamp="yesterday", data="§")
     assert message.startswith("size: ")
-    assert (found.size, found.timestamp, found.data) == (None, None, None)
+    assert (attachment.size, attachment.timestamp, attachment.data) == (None, None, None)
 
 
-def test_a_fault_that_the_gateway_tells_stays() -> None:
-    told = {"code": Code.GATEWAY_ERROR, "message": "131052: download failed"}
-    found = build_attachment({**COMMON, "size": "big", "fault": told})
-    assert found.fault is not None
-    assert found.fault.code == Code.GATEWAY_ERROR
+def test_fault_of_the_gateway_is_kept() -> None:
+    fault = {"code": Code.GATEWAY_ERROR, "message": "131052: download failed"}
+    attachment = build_attachment({**COMMON, "size": "big", "fault": fault})
+    assert attachment.fault is not None
+    assert attachment.fault.code == Code.GATEWAY_ERROR
 
 
 @pytest.mark.parametrize("session", [None, "", 0, {}, ["a"], "x" * 600, True])
-def test_without_a_session_it_is_of_an_unknown_one(session: Any) -> None:
+def test_missing_or_invalid_session_is_named_unknown(session: Any) -> None:
     assert build_attachment({**COMMON, "session": session}).session == "unknown"
 
 
 @pytest.mark.parametrize("message_id", [None, "", {}, ["a"], "x" * 600, False, {"id": "m1"}])
-def test_without_an_id_it_gets_one_from_what_it_says(message_id: Any) -> None:
-    given_ = {**COMMON, "message_id": message_id, "url": "https://a/b", "size": 5}
-    found, again = build_attachment(given_), build_attachment(dict(reversed(given_.items())))
-    other = build_attachment({**given_, "size": 6})
-    assert found.message_id.startswith("sha256:")
-    assert len(found.message_id) == len("sha256:") + 64
-    assert bool(found.fault) is bool(message_id)  # one that is missing is no fault, one that is wrong is
-    assert found.id == again.id != other.id
+def test_missing_or_invalid_message_id_is_derived_from_the_fields(message_id: Any) -> None:
+    fields = {**COMMON, "message_id": message_id, "url": "https://a/b", "size": 5}
+    attachment, reordered = build_attachment(fields), build_attachment(dict(reversed(fields.items())))
+    other = build_attachment({**fields, "size": 6})
+    assert attachment.message_id.startswith("sha256:")
+    assert len(attachment.message_id) == len("sha256:") + 64
+    assert bool(attachment.fault) is bool(message_id)  # a missing id is no fault, an invalid id is
+    assert attachment.id == reordered.id != other.id
 
 
-def test_the_forms_of_gateways_are_read() -> None:
+def test_encodings_of_gateways_are_read() -> None:
     raw = hashlib.sha256(b"x").digest()
     numbered = {str(index): byte for index, byte in enumerate(raw)}
-    found = build_attachment(
+    attachment = build_attachment(
         {
             **COMMON,
             "message_id": 7,
@@ -113,9 +118,9 @@ def test_the_forms_of_gateways_are_read() -> None:
             "size": {"low": 5, "high": 0, "unsigned": True},
         }
     )
-    assert (found.message_id, found.size, found.fault) == ("7", 5, None)
-    assert found.media_key == base64.b64encode(raw).decode()
-    assert found.file_sha256 == found.file_enc_sha256 == raw.hex()
+    assert (attachment.message_id, attachment.size, attachment.fault) == ("7", 5, None)
+    assert attachment.media_key == base64.b64encode(raw).decode()
+    assert attachment.file_sha256 == attachment.file_enc_sha256 == raw.hex()
 
 
 def media_key_is_refused(attachment: Attachment) -> bool:
@@ -128,26 +133,26 @@ FIELDS = st.sampled_from([*Attachment.model_fields])
 
 
 @given(st.dictionaries(FIELDS, JSON, max_size=6))
-def test_there_is_always_an_attachment_and_it_can_be_written_down(fields: dict[str, Any]) -> None:
-    found = build_attachment(fields)
-    assert Attachment.model_validate_json(found.model_dump_json()) == found
+def test_any_fields_give_an_attachment_that_survives_serialization(fields: dict[str, Any]) -> None:
+    built = build_attachment(fields)
+    assert Attachment.model_validate_json(built.model_dump_json()) == built
 
 
 @pytest.mark.parametrize("field", [*Attachment.model_fields])
 @pytest.mark.parametrize("depth", [3, 900, 5000])
-def test_a_field_that_is_nested_without_end_is_a_bad_one(field: str, depth: int) -> None:
+def test_deeply_nested_field_is_invalid(field: str, depth: int) -> None:
     lists: Any = 1
-    boxes: Any = 1
+    objects: Any = 1
     for _ in range(depth):
-        lists, boxes = [lists], {"data": boxes}
-    for nested in (lists, boxes):
-        found = build_attachment({**COMMON, field: nested})
-        # A key that is none is left to fetch, which has a code of its own for it.
-        assert found.fault if field != "media_key" else media_key_is_refused(found)
-        assert Attachment.model_validate_json(found.model_dump_json()) == found
+        lists, objects = [lists], {"data": objects}
+    for nested in (lists, objects):
+        attachment = build_attachment({**COMMON, field: nested})
+        # An invalid media key is reported by fetch, which has an error code for it.
+        assert attachment.fault if field != "media_key" else media_key_is_refused(attachment)
+        assert Attachment.model_validate_json(attachment.model_dump_json()) == attachment
 
 
-def test_a_body_has_a_limit_of_messages() -> None:
+def test_batch_has_a_limit_of_messages() -> None:
     check_batch_size(0, settings(max_batch=2))
     check_batch_size(2, settings(max_batch=2))
     with pytest.raises(PayloadError, match=r"at most 2 messages \(MAX_BATCH\)"):
@@ -155,18 +160,18 @@ def test_a_body_has_a_limit_of_messages() -> None:
 
 
 @pytest.mark.parametrize(("declared", "size"), [(5, 5), ("5", "5"), ("x", "x"), ({"low": 5, "high": 0}, 5), (-1, -1)])
-def test_a_declared_size_stays(declared: Any, size: Any) -> None:
+def test_declared_size_is_read_or_kept(declared: Any, size: Any) -> None:
     assert declared_size(declared) == size
 
 
-@pytest.mark.parametrize("nothing", [0, "0", "", None, {"low": 0, "high": 0, "unsigned": True}])
-def test_a_size_of_nothing_is_none(nothing: Any) -> None:
-    assert declared_size(nothing) is None
+@pytest.mark.parametrize("declared", [0, "0", "", None, {"low": 0, "high": 0, "unsigned": True}])
+def test_zero_or_empty_size_is_none(declared: Any) -> None:
+    assert declared_size(declared) is None
 
 
-def test_broken_inline_bytes_do_no_harm_where_the_file_lies_elsewhere_too() -> None:
-    elsewhere = build_attachment({"session": "s", "message_id": "m", "data": "%%%", "direct_path": "/v/t62/a"})
-    nowhere = build_attachment({"session": "s", "message_id": "m", "data": "%%%"})
-    assert (elsewhere.fault, elsewhere.data, elsewhere.direct_path) == (None, None, "/v/t62/a")
-    assert nowhere.fault is not None
-    assert nowhere.fault.code is Code.BAD_PAYLOAD
+def test_invalid_inline_data_is_a_fault_only_without_another_source() -> None:
+    with_path = build_attachment({"session": "s", "message_id": "m", "data": "%%%", "direct_path": "/v/t62/a"})
+    without_path = build_attachment({"session": "s", "message_id": "m", "data": "%%%"})
+    assert (with_path.fault, with_path.data, with_path.direct_path) == (None, None, "/v/t62/a")
+    assert without_path.fault is not None
+    assert without_path.fault.code is Code.BAD_PAYLOAD

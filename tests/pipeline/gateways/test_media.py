@@ -1,4 +1,4 @@
-"""The generic hook: our own JSON, our own token, all or nothing."""
+"""The generic hook /hooks/media: its JSON fields, its token, and the refusal of a whole list for one invalid item."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.payloads import JSON
 
 TOKEN = "a token of the tests"
 SETTINGS = settings(max_batch=3, api_token=TOKEN)
-ONE = {"session": "shop", "message_id": "m1", "url": "https://media.example/x"}
+ITEM = {"session": "shop", "message_id": "m1", "url": "https://media.example/x"}
 
 
 def verify(authorization: str, token: str | None = TOKEN, **others: str) -> None:
@@ -23,13 +23,13 @@ def verify(authorization: str, token: str | None = TOKEN, **others: str) -> None
     media.verify(request, settings(api_token=token))
 
 
-def test_the_token_is_let_in() -> None:
+def test_verify_accepts_the_token() -> None:
     verify(f"Bearer {TOKEN}")
     verify(f"bearer {TOKEN}")
 
 
 @pytest.mark.parametrize("wrong", ["", TOKEN, f"Basic {TOKEN}", "Bearer", f"Bearer {TOKEN[:-1]}", f"Bearer {TOKEN}x"])
-def test_another_is_refused_and_so_is_the_path(wrong: str) -> None:
+def test_verify_refuses_any_other_token_header_or_path(wrong: str) -> None:
     with pytest.raises(UnauthorizedError) as caught:
         verify(wrong, **{"x-webhook-secret": TOKEN})
     assert caught.value.code == Code.UNAUTHORIZED
@@ -37,59 +37,62 @@ def test_another_is_refused_and_so_is_the_path(wrong: str) -> None:
 
 
 @pytest.mark.parametrize("unset", [None, ""])
-def test_nobody_is_let_in_before_a_token_is_set(unset: str | None) -> None:
+def test_verify_without_a_token_names_the_missing_setting(unset: str | None) -> None:
     with pytest.raises(NoSecretError) as caught:
         verify("Bearer ", unset)
     assert caught.value.setting == "API_TOKEN"
 
 
-def test_one_or_a_list_in_their_order() -> None:
-    assert media.parse(ONE, SETTINGS).attachments == (Attachment(**ONE),)
-    many = [{**ONE, "message_id": name} for name in "abc"]
-    found = media.parse(many, SETTINGS)
-    assert [each.message_id for each in found.attachments] == ["a", "b", "c"]
-    assert found.ignored == 0
-    assert all(GATEWAYS[each.gateway] is media for each in found.attachments)
+def test_parse_accepts_an_attachment_or_an_ordered_list() -> None:
+    assert media.parse(ITEM, SETTINGS).attachments == (Attachment(**ITEM),)
+    items = [{**ITEM, "message_id": name} for name in "abc"]
+    result = media.parse(items, SETTINGS)
+    assert [attachment.message_id for attachment in result.attachments] == ["a", "b", "c"]
+    assert result.ignored == 0
+    assert all(GATEWAYS[attachment.gateway] is media for attachment in result.attachments)
 
 
-@pytest.mark.parametrize("many", [[], [ONE] * 4])
-def test_a_list_has_a_limit_and_is_not_empty(many: list[Any]) -> None:
+@pytest.mark.parametrize("items", [[], [ITEM] * 4])
+def test_list_of_invalid_length_is_refused(items: list[Any]) -> None:
     with pytest.raises(PayloadError, match=r"1 to 3 attachments \(MAX_BATCH\)"):
-        media.parse(many, SETTINGS)
+        media.parse(items, SETTINGS)
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("invalid", "message"),
     [
-        ({**ONE, "size": "big"}, "size: "),
-        ({**ONE, "data": "§"}, "data: is not base64"),
+        ({**ITEM, "size": "big"}, "size: "),
+        ({**ITEM, "data": "§"}, "data: is not base64"),
         ({"message_id": "m"}, "session: "),
         ({"session": "s", "message_id": "m"}, "url: one of url, data and direct_path is needed"),
         (None, "an attachment is a JSON object"),
-        ([ONE], "an attachment is a JSON object"),
+        ([ITEM], "an attachment is a JSON object"),
     ],
 )
-def test_what_is_wrong_is_named_with_its_index(wrong: Any, said: str) -> None:
+def test_invalid_attachment_is_named_with_its_index(invalid: Any, message: str) -> None:
     with pytest.raises(PayloadError) as caught:
-        media.parse([ONE, wrong], SETTINGS)
-    assert caught.value.message.startswith(f"[1] {said}")
-    if not isinstance(wrong, list):
+        media.parse([ITEM, invalid], SETTINGS)
+    assert caught.value.message.startswith(f"[1] {message}")
+    if not isinstance(invalid, list):
         with pytest.raises(PayloadError) as caught:
-            media.parse(wrong, SETTINGS)
-        assert caught.value.message.startswith(said)
+            media.parse(invalid, SETTINGS)
+        assert caught.value.message.startswith(message)
 
 
-def test_nobody_sets_what_only_gateways_know() -> None:
-    own = {"gateway": "cloud", "remote_id": "1", "fault": {"code": "internal", "message": "x"}}
-    (found,) = media.parse({**ONE, **own}, SETTINGS).attachments
-    assert (found.gateway, found.remote_id, found.fault) == ("media", None, None)
+def test_fields_reserved_for_gateways_are_ignored() -> None:
+    reserved = {"gateway": "cloud", "remote_id": "1", "fault": {"code": "internal", "message": "x"}}
+    (attachment,) = media.parse({**ITEM, **reserved}, SETTINGS).attachments
+    assert (attachment.gateway, attachment.remote_id, attachment.fault) == ("media", None, None)
 
 
 @given(JSON)
-def test_any_json_at_all_is_taken_or_refused_in_words(body: Any) -> None:
-    for given_ in (body, [body], {**ONE, "media_key": body, "size": body}, {**ONE, "session": body, "url": body}):
+def test_parse_accepts_or_refuses_any_json(body: Any) -> None:
+    for payload in (body, [body], {**ITEM, "media_key": body, "size": body}, {**ITEM, "session": body, "url": body}):
         try:
-            found = media.parse(given_, SETTINGS)
+            result = media.parse(payload, SETTINGS)
         except PayloadError:
             continue
-        assert all(Attachment.model_validate_json(each.model_dump_json()) == each for each in found.attachments)
+        assert all(
+            Attachment.model_validate_json(attachment.model_dump_json()) == attachment
+            for attachment in result.attachments
+        )

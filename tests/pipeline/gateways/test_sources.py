@@ -1,4 +1,4 @@
-"""Where an attachment's bytes lie, and which of two places is the better one."""
+"""The source of an attachment's file, and the choice between WhatsApp's URL and a copy."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def declared(hosts: tuple[str, ...] = ("mmg.whatsapp.net",), **fields: Any) -> S
         ({"url": "https://mmg.whatsapp.net@evil.example/b"}, "https://mmg.whatsapp.net@evil.example/b", {}),
     ],
 )
-def test_a_direct_path_goes_before_a_url_and_only_whatsapp_sees_the_origin(
+def test_direct_path_is_preferred_and_only_whatsapp_hosts_get_the_origin_header(
     fields: dict[str, str], url: str, headers: dict[str, str]
 ) -> None:
     source = declared(**fields)
     assert (source.url, source.headers, source.credentials, source.trusted) == (url, headers, {}, None)
 
 
-def test_the_hosts_of_whatsapp_are_settings() -> None:
+def test_whatsapp_hosts_are_configurable() -> None:
     source = declared(("one.example", "two.example:8443"), direct_path=PATH)
     assert (source.url, source.headers) == (f"https://one.example{PATH}", ORIGIN)
     assert declared(("one.example", "two.example:8443"), url="https://two.example:8443/x").headers == ORIGIN
@@ -60,30 +60,30 @@ def test_the_hosts_of_whatsapp_are_settings() -> None:
         ({"direct_path": "/v/../x"}, Code.URL_BLOCKED),
     ],
 )
-def test_no_place_or_a_strange_one_is_final(fields: dict[str, str], code: Code) -> None:
+def test_missing_or_malformed_source_is_a_permanent_error(fields: dict[str, str], code: Code) -> None:
     with pytest.raises(PermanentError) as caught:
         declared(**fields)
     assert caught.value.code == code
 
 
-def test_a_source_shows_neither_its_url_nor_what_is_shown_there() -> None:
+def test_source_repr_has_neither_url_nor_credentials() -> None:
     source = Source("https://a/?SECRET", credentials={"X-Api-Key": "SECRET"}, trusted="https://a")
     assert "SECRET" not in repr(source)
 
 
-@pytest.mark.parametrize("gateway", ["media", "wppconnect", "evolution", "of another time"])
-def test_every_gateways_attachments_have_a_source_also_those_of_none_of_ours(gateway: str) -> None:
-    assert (gateway in GATEWAYS) is (gateway != "of another time")
+@pytest.mark.parametrize("gateway", ["media", "wppconnect", "evolution", "removed-gateway"])
+def test_attachments_of_any_gateway_have_a_source(gateway: str) -> None:
+    assert (gateway in GATEWAYS) is (gateway != "removed-gateway")
     attachment = Attachment(gateway=gateway, session="s", message_id="m", direct_path=PATH)
     assert source_of(attachment, None, SETTINGS).url == WHATSAPP
 
 
-def place(**given: Any) -> dict[str, Any]:
-    return media_location(**{"direct_path": None, "url": None, "media_key": None, "copy": None, **given})
+def located(**fields: Any) -> dict[str, Any]:
+    return media_location(**{"direct_path": None, "url": None, "media_key": None, "copy": None, **fields})
 
 
 @pytest.mark.parametrize(
-    "given",
+    "fields",
     [
         {"direct_path": PATH, "media_key": "k"},
         {"direct_path": PATH, "media_key": "k", "copy": COPY},
@@ -94,13 +94,13 @@ def place(**given: Any) -> dict[str, Any]:
         {},
     ],
 )
-def test_whatsapps_place_is_taken_where_it_is_of_use(given: dict[str, Any]) -> None:
-    whatsapps = {name: value for name, value in given.items() if name != "copy"}
-    assert place(**given) == {"direct_path": None, "url": None, "media_key": None, **whatsapps}
+def test_whatsapp_location_is_used_if_it_is_usable(fields: dict[str, Any]) -> None:
+    expected = {name: value for name, value in fields.items() if name != "copy"}
+    assert located(**fields) == {"direct_path": None, "url": None, "media_key": None, **expected}
 
 
 @pytest.mark.parametrize(
-    "given",
+    "fields",
     [
         {},
         {"direct_path": "", "url": ""},
@@ -114,5 +114,5 @@ def test_whatsapps_place_is_taken_where_it_is_of_use(given: dict[str, Any]) -> N
         {"url": {}, "media_key": "k"},
     ],
 )
-def test_the_copy_has_no_key_and_is_taken_where_whatsapps_place_is_of_none(given: dict[str, Any]) -> None:
-    assert place(copy=COPY, **given) == {"url": COPY}
+def test_copy_is_used_without_a_key_if_the_whatsapp_location_is_unusable(fields: dict[str, Any]) -> None:
+    assert located(copy=COPY, **fields) == {"url": COPY}

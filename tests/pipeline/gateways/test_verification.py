@@ -1,4 +1,4 @@
-"""The tools by which a hook knows its gateway: rows HOOK-01 and HOOK-02 of the checks, for every gateway alike."""
+"""Verification helpers that all hooks use: rows HOOK-01 and HOOK-02 of the checks."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ SHA512 = (
 
 
 @pytest.mark.parametrize(("digest", "signature"), [("sha256", SHA256), ("sha512", SHA512)])
-def test_the_published_signatures_hold(digest: str, signature: str) -> None:
+def test_check_hmac_accepts_the_published_signatures(digest: str, signature: str) -> None:
     """RFC 4231, test case 2."""
     check_hmac(JEFE, signature, key="Jefe", digest=digest)
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    "signature",
     [
         "",
         SHA256[:-1],
@@ -45,15 +45,15 @@ def test_the_published_signatures_hold(digest: str, signature: str) -> None:
         "\udcff" * 64,
     ],
 )
-def test_another_signature_is_refused(wrong: str) -> None:
+def test_check_hmac_refuses_another_signature(signature: str) -> None:
     with pytest.raises(UnauthorizedError) as caught:
-        check_hmac(JEFE, wrong, key="Jefe", digest="sha256")
+        check_hmac(JEFE, signature, key="Jefe", digest="sha256")
     assert caught.value.code == Code.UNAUTHORIZED
     assert SHA256 not in str(caught.value)
 
 
 @pytest.mark.parametrize("body", [b"", JEFE[:-1], JEFE + b" ", JEFE.upper(), b'{"a": 1}'])
-def test_the_signature_of_another_body_or_key_is_refused(body: bytes) -> None:
+def test_check_hmac_refuses_a_signature_of_another_body_or_key(body: bytes) -> None:
     with pytest.raises(UnauthorizedError):
         check_hmac(body, SHA256, key="Jefe", digest="sha256")
     with pytest.raises(UnauthorizedError):
@@ -63,8 +63,8 @@ def test_the_signature_of_another_body_or_key_is_refused(body: bytes) -> None:
 @pytest.mark.parametrize(
     "body", [b'{"text":"ol\\u00e1"}', '{"text":"olá"}'.encode(), b'{ "text" : "ol\xc3\xa1" }', b"\xff\0"]
 )
-def test_the_raw_bytes_are_what_is_signed(body: bytes) -> None:
-    """HOOK-02: the same JSON written in another way has another signature."""
+def test_check_hmac_verifies_the_raw_bytes(body: bytes) -> None:
+    """HOOK-02: the same JSON in another spelling has another signature."""
     signature = hmac.digest(b"key", body, "sha256").hex()
     check_hmac(body, signature, key="key", digest="sha256")
     for other in (b'{"text": "ol\\u00e1"}', body + b"\n"):
@@ -73,22 +73,24 @@ def test_the_raw_bytes_are_what_is_signed(body: bytes) -> None:
 
 
 @given(st.text(max_size=20), st.text(max_size=20))
-def test_only_the_same_is_the_same(one: str, other: str) -> None:
-    one, other = (text.encode("utf-8", "replace").decode() for text in (one, other))
-    assert constant_time_equal(one, other) is (one == other)
-    assert constant_time_equal(one, one)
+def test_constant_time_equal_agrees_with_equality(first: str, second: str) -> None:
+    first, second = (text.encode("utf-8", "replace").decode() for text in (first, second))
+    assert constant_time_equal(first, second) is (first == second)
+    assert constant_time_equal(first, first)
 
 
 @pytest.mark.parametrize("secret", ["sécret", "\udcc3\udca9", "秘密"])
-def test_a_secret_of_any_bytes_is_compared(secret: str) -> None:
+def test_constant_time_equal_accepts_any_characters(secret: str) -> None:
     assert constant_time_equal(secret, secret)
     assert constant_time_equal("\udcc3\udca9", "é")  # as undecoded bytes
     assert not constant_time_equal(secret, "secret")
 
 
-def test_comparisons_take_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_comparisons_use_compare_digest(monkeypatch: pytest.MonkeyPatch) -> None:
     compared = []
-    monkeypatch.setattr(verification.hmac, "compare_digest", lambda one, other: compared.append((one, other)) or False)
+    monkeypatch.setattr(
+        verification.hmac, "compare_digest", lambda first, second: compared.append((first, second)) or False
+    )
     assert not constant_time_equal("a", "b")
     with pytest.raises(UnauthorizedError):
         check_hmac(JEFE, SHA256, key="Jefe", digest="sha256")
@@ -110,12 +112,12 @@ def test_comparisons_take_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None
         (" Bearer abc", ""),
     ],
 )
-def test_the_token_of_a_header(header: str, token: str) -> None:
+def test_bearer_token_is_read_from_the_header(header: str, token: str) -> None:
     assert bearer_token(header) == token
 
 
 @pytest.mark.parametrize("unset", [None, SecretStr("")])
-def test_a_secret_that_is_not_set_names_its_setting_to_the_server_and_not_to_the_caller(
+def test_missing_secret_names_its_setting_but_not_in_the_message(
     unset: SecretStr | None,
 ) -> None:
     with pytest.raises(NoSecretError) as caught:
@@ -124,5 +126,5 @@ def test_a_secret_that_is_not_set_names_its_setting_to_the_server_and_not_to_the
     assert "WAHA_HMAC_KEY" not in caught.value.message
 
 
-def test_a_secret_that_is_set_is_given() -> None:
+def test_required_secret_returns_its_value() -> None:
     assert required_secret(SecretStr("s"), "ANY") == "s"

@@ -1,4 +1,4 @@
-"""WAHA's hook: authentication, and media messages in every engine's dialect."""
+"""WAHA's hook: authentication, and the media messages of each engine."""
 
 from __future__ import annotations
 
@@ -31,42 +31,42 @@ SIGNATURE = (
 )
 
 
-def settings(**given: Any) -> Settings:
-    return load_settings(_env_file=None, **given)
+def settings(**values: Any) -> Settings:
+    return load_settings(_env_file=None, **values)
 
 
 def request(body: bytes = BODY, *, age_s: float = 0, **headers: str | None) -> HookRequest:
-    shown = {
+    fields = {
         "x-webhook-hmac": SIGNATURE,
         "x-webhook-hmac-algorithm": "sha512",
         "x-webhook-timestamp": str(int((time.time() - age_s) * 1000)),
         **{f"x-webhook-{name.replace('_', '-')}": value for name, value in headers.items()},
     }
-    return HookRequest({name: value for name, value in shown.items() if value is not None}, body)
+    return HookRequest({name: value for name, value in fields.items() if value is not None}, body)
 
 
-def verify(made: HookRequest) -> None:
-    WAHA.verify(made, settings(waha_hmac_key=KEY))
+def verify(request: HookRequest) -> None:
+    WAHA.verify(request, settings(waha_hmac_key=KEY))
 
 
-def parse(payload: Any, **given: Any) -> ParsedPayload:
-    return WAHA.parse(payload, settings(**given))
+def parse(payload: Any, **values: Any) -> ParsedPayload:
+    return WAHA.parse(payload, settings(**values))
 
 
-def only(name: str, **given: Any) -> Attachment:
-    parsed = parse(SAMPLES[name], **given)
+def only_attachment(name: str, **values: Any) -> Attachment:
+    parsed = parse(SAMPLES[name], **values)
     assert parsed.ignored == 0
     (attachment,) = parsed.attachments
     return attachment
 
 
-def test_the_documented_signature_is_let_in() -> None:
+def test_verify_accepts_the_documented_signature() -> None:
     verify(request())
     verify(request(hmac_algorithm=None))
 
 
 @pytest.mark.parametrize(
-    "made",
+    "signed",
     [
         request(hmac=None),
         request(hmac=""),
@@ -82,43 +82,43 @@ def test_the_documented_signature_is_let_in() -> None:
         request(hmac_algorithm="sha256"),
     ],
 )
-def test_any_other_signature_is_refused(made: HookRequest) -> None:
+def test_verify_refuses_any_other_signature(signed: HookRequest) -> None:
     with pytest.raises(UnauthorizedError, match="signature"):
-        verify(made)
+        verify(signed)
 
 
-def test_the_raw_body_is_signed_whatever_its_characters() -> None:
+def test_verify_checks_the_raw_body_with_any_characters() -> None:
     body = '{"a": "\\u00e7\\ud83d\\ude00 ç😀"}'.encode()
-    signed = hmac.new(KEY.encode(), body, hashlib.sha512).hexdigest()
-    verify(request(body, hmac=signed))
+    signature = hmac.new(KEY.encode(), body, hashlib.sha512).hexdigest()
+    verify(request(body, hmac=signature))
     with pytest.raises(UnauthorizedError):
-        verify(request(json.dumps(json.loads(body)).encode(), hmac=signed))
+        verify(request(json.dumps(json.loads(body)).encode(), hmac=signature))
 
 
-def test_without_a_key_nobody_is_let_in_and_the_setting_is_named() -> None:
+def test_verify_without_a_key_names_the_missing_setting() -> None:
     with pytest.raises(NoSecretError) as error:
         WAHA.verify(request(), settings())
     assert error.value.setting == "WAHA_HMAC_KEY"
 
 
 @pytest.mark.parametrize("age_s", [0, 44 * 3600, -3600])
-def test_repeats_are_let_in_for_as_long_as_waha_makes_them(age_s: float) -> None:
+def test_verify_accepts_requests_as_long_as_waha_retries_them(age_s: float) -> None:
     verify(request(age_s=age_s))
 
 
 @pytest.mark.parametrize("age_s", [49 * 3600, -49 * 3600])
-def test_an_old_request_is_refused(age_s: float) -> None:
+def test_verify_refuses_a_request_with_a_distant_timestamp(age_s: float) -> None:
     with pytest.raises(UnauthorizedError, match="Timestamp"):
         verify(request(age_s=age_s))
 
 
-@pytest.mark.parametrize("stamp", [None, "", "now", "1e12", "-1", "٣", "9" * 5000])
-def test_a_time_that_is_none_is_refused(stamp: str | None) -> None:
+@pytest.mark.parametrize("timestamp", [None, "", "now", "1e12", "-1", "٣", "9" * 5000])
+def test_verify_refuses_an_invalid_timestamp(timestamp: str | None) -> None:
     with pytest.raises(UnauthorizedError, match="Timestamp"):
-        verify(request(timestamp=stamp))
+        verify(request(timestamp=timestamp))
 
 
-def test_every_sample_gives_one_attachment_or_is_ignored_as_its_name_says() -> None:
+def test_every_sample_has_one_attachment_or_is_named_ignored() -> None:
     assert len(SAMPLES) >= 16
     for name, sample in SAMPLES.items():
         parsed = parse(sample)
@@ -130,8 +130,8 @@ def test_every_sample_gives_one_attachment_or_is_ignored_as_its_name_says() -> N
             assert attachment.fault is None or attachment.url is None
 
 
-def test_what_the_message_tells_is_kept() -> None:
-    assert only("webjs_image").model_dump(exclude_none=True) == {
+def test_attachment_has_the_fields_of_its_message() -> None:
+    assert only_attachment("webjs_image").model_dump(exclude_none=True) == {
         "gateway": "waha",
         "session": "vendas",
         "message_id": "false_5511988880001@c.us_3EB00000000000000001",
@@ -161,8 +161,8 @@ def test_what_the_message_tells_is_kept() -> None:
         ("older_version", Kind.IMAGE, None),
     ],
 )
-def test_each_engine_tells_the_kind_and_the_size_in_its_own_words(name: str, kind: Kind, size: int | None) -> None:
-    attachment = only(name)
+def test_kind_and_size_are_read_from_each_engine(name: str, kind: Kind, size: int | None) -> None:
+    attachment = only_attachment(name)
     assert (attachment.kind, attachment.size) == (kind, size)
 
 
@@ -179,7 +179,7 @@ def test_each_engine_tells_the_kind_and_the_size_in_its_own_words(name: str, kin
         (None, None, None),
     ],
 )
-def test_without_the_engines_record_the_kind_is_open_where_two_would_fit(
+def test_kind_without_engine_data_is_none_if_it_is_ambiguous(
     mimetype: str | None, filename: str | None, kind: Kind | None
 ) -> None:
     media = {"url": "http://w/x", "mimetype": mimetype, "filename": filename}
@@ -188,39 +188,39 @@ def test_without_the_engines_record_the_kind_is_open_where_two_would_fit(
 
 
 @pytest.mark.parametrize("size", [0, -1, 10**400, 2**53 + 1, "9" * 5000, "١٢", "1e3", None, [1], {"low": 0, "high": 0}])
-def test_a_strange_size_is_no_fault_of_the_message(size: Any) -> None:
+def test_invalid_size_is_none_and_no_fault(size: Any) -> None:
     message = {**SAMPLES["webjs_image"]["payload"], "_data": {"type": "image", "size": size}}
     (attachment,) = parse({"event": "message", "payload": message}).attachments
     assert (attachment.size, attachment.fault) == (None, None)
 
 
-def test_chat_and_sender_are_right_in_groups_and_in_what_the_session_has_sent() -> None:
-    group = only("noweb_group_voice_note")
+def test_chat_and_sender_are_set_in_groups_and_in_own_messages() -> None:
+    group = only_attachment("noweb_group_voice_note")
     assert (group.chat, group.sender) == ("120363000000000001@g.us", "5511988880002@c.us")
     for name in ("webjs_own_document", "noweb_own_sticker"):
-        own = only(name)
+        own = only_attachment(name)
         assert (own.chat, own.sender) == ("5511988880001@c.us", "5511900000000@c.us")
 
 
-def test_both_events_of_a_message_are_one_attachment() -> None:
-    once = only("webjs_image")
-    (again,) = parse({**SAMPLES["webjs_image"], "event": "message.any", "id": "evt_2"}).attachments
-    assert once.id == again.id
+def test_both_events_of_a_message_have_the_same_attachment_id() -> None:
+    first = only_attachment("webjs_image")
+    (second,) = parse({**SAMPLES["webjs_image"], "event": "message.any", "id": "evt_2"}).attachments
+    assert first.id == second.id
 
 
-def test_media_that_waha_does_not_have_end_with_the_reason() -> None:
-    failed = only("gows_failed_download").fault
+def test_media_that_waha_lacks_have_a_fault_with_the_reason() -> None:
+    failed = only_attachment("gows_failed_download").fault
     assert failed is not None
     assert failed.code == Code.GATEWAY_ERROR
     assert "download failed with status code 404" in failed.message
     for name in ("not_downloaded", "without_media"):
-        fault = only(name).fault
+        fault = only_attachment(name).fault
         assert fault is not None
         assert (fault.code, "WAHA_EVENTS_DOWNLOAD_MEDIA" in fault.message) == (Code.NO_SOURCE, True)
 
 
 @pytest.mark.parametrize(
-    ("error", "shown"),
+    ("error", "expected"),
     [
         ({"message": "no"}, "no"),
         ("text", "text"),
@@ -232,35 +232,35 @@ def test_media_that_waha_does_not_have_end_with_the_reason() -> None:
         ({"message": "x" * 5000}, "x" * 200),
     ],
 )
-def test_an_error_of_waha_is_bounded_and_shows_no_url(error: Any, shown: str | None) -> None:
+def test_fault_from_waha_has_a_limited_message_without_a_url(error: Any, expected: str | None) -> None:
     payload = {"event": "message", "payload": {"id": "1", "hasMedia": True, "media": {"url": None, "error": error}}}
     (attachment,) = parse(payload).attachments
     assert attachment.fault is not None
-    if shown is None:  # an empty error is none
+    if expected is None:  # an empty error counts as none
         assert attachment.fault.code == Code.NO_SOURCE
     else:
-        assert attachment.fault.message == f"WAHA could not download the file: {shown}"
+        assert attachment.fault.message == f"WAHA could not download the file: {expected}"
 
 
-def test_a_file_expires_as_waha_is_set_to_but_not_in_s3() -> None:
-    assert only("webjs_image", waha_files_lifetime_s=60).expires_at == 1790000063
-    assert only("webjs_image", waha_files_lifetime_s=0).expires_at is None
-    assert only("older_version").expires_at == 1667561485 + 180
-    assert only("s3_image").expires_at is None
+def test_expiry_follows_the_files_lifetime_except_in_s3() -> None:
+    assert only_attachment("webjs_image", waha_files_lifetime_s=60).expires_at == 1790000063
+    assert only_attachment("webjs_image", waha_files_lifetime_s=0).expires_at is None
+    assert only_attachment("older_version").expires_at == 1667561485 + 180
+    assert only_attachment("s3_image").expires_at is None
 
 
 @given(ANY_JSON | mutations(list(SAMPLES.values())))
-def test_whatever_json_comes_is_parsed(payload: Any) -> None:
+def test_parse_accepts_any_json(payload: Any) -> None:
     parsed = parse(payload)
     assert len(parsed.attachments) + parsed.ignored == 1
 
 
 @pytest.mark.parametrize("field", ["id", "from", "body", "timestamp", "media", "_data", "participant"])
-def test_a_deep_or_odd_field_ends_its_own_attachment_alone(field: str) -> None:
-    deep: Any = []
+def test_invalid_field_still_gives_one_attachment(field: str) -> None:
+    nested: Any = []
     for _ in range(5000):
-        deep = [deep]
-    for odd in (deep, {"a": deep}, 10**400, "\ud800\0", float("nan")):
-        message = {**SAMPLES["webjs_image"]["payload"], field: odd}
+        nested = [nested]
+    for invalid in (nested, {"a": nested}, 10**400, "\ud800\0", float("nan")):
+        message = {**SAMPLES["webjs_image"]["payload"], field: invalid}
         (attachment,) = parse({**SAMPLES["webjs_image"], "payload": message}).attachments
         assert attachment.gateway == "waha"

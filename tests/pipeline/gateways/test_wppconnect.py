@@ -1,4 +1,4 @@
-"""WPPConnect: who may call, whole files and thumbnails in the same field, and WhatsApp Web's ids as text or objects."""
+"""WPPConnect's hook: authentication, files and thumbnails in the same field, and ids as text or objects."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PATH = "/v/t62.7118-24/1_2_n.enc?ccb=11-4&oe=6B0F2A80"
 URL = f"https://mmg.whatsapp.net{PATH}"
 COPY = "https://shop.s3.amazonaws.com/1.jpg"
 
-# What each sample comes to: the file, its kind and the message's id without what all have in common.
+# The media of each sample: the file, its kind and its message id without the common part.
 EXPECTED = {
     "document_unread_with_objects_for_ids": ("report.pdf", Kind.DOCUMENT, "false_5581990000001@c.us_03"),
     "image_with_a_copy_in_s3": ("photo.jpg", Kind.IMAGE, "false_5581990000001@c.us_07"),
@@ -50,7 +50,7 @@ def image(**fields: Any) -> dict[str, Any]:
     return {**common, "from": "5581990000001@c.us", "to": "5581980000000@c.us", **fields}
 
 
-def one(**fields: Any) -> Attachment:
+def only_attachment(**fields: Any) -> Attachment:
     (attachment,) = parsed(image(**fields)).attachments
     return attachment
 
@@ -63,21 +63,21 @@ def sample(name: str) -> Attachment:
 # --- samples ---
 
 
-def test_there_is_no_sample_that_nothing_is_said_of() -> None:
+def test_every_sample_with_media_has_an_expectation() -> None:
     assert [name for name in names("wppconnect") if not name.startswith("ignored_")] == sorted(EXPECTED)
 
 
 @pytest.mark.parametrize("name", sorted(EXPECTED))
-def test_every_sample_leads_to_its_file(name: str) -> None:
+def test_every_sample_has_its_file(name: str) -> None:
     file, kind, message_id = EXPECTED[name]
     assert parsed(payload("wppconnect", name)).ignored == 0
-    found = sample(name)
-    assert (content_of(found), found.kind) == (media_file(file), kind)
-    assert found.message_id.replace("3EB0B1B2C3D4E5F600", "") == message_id
-    assert (found.gateway, found.session, found.timestamp) == ("wppconnect", "loja-recife", 1794740000)
-    assert (found.size, found.fault) == (len(media_file(file)), None)
-    assert found.mimetype
-    assert GATEWAYS[found.gateway] is wppconnect
+    attachment = sample(name)
+    assert (content_of(attachment), attachment.kind) == (media_file(file), kind)
+    assert attachment.message_id.replace("3EB0B1B2C3D4E5F600", "") == message_id
+    assert (attachment.gateway, attachment.session, attachment.timestamp) == ("wppconnect", "loja-recife", 1794740000)
+    assert (attachment.size, attachment.fault) == (len(media_file(file)), None)
+    assert attachment.mimetype
+    assert GATEWAYS[attachment.gateway] is wppconnect
 
 
 @pytest.mark.parametrize("name", [name for name in names("wppconnect") if name.startswith("ignored_")])
@@ -85,7 +85,7 @@ def test_samples_without_media_are_ignored(name: str) -> None:
     assert parsed(payload("wppconnect", name)) == ParsedPayload(ignored=1)
 
 
-def test_a_message_keeps_what_it_says_of_its_file() -> None:
+def test_attachment_has_the_fields_of_its_message() -> None:
     photo = sample("image_with_a_thumbnail")
     assert (photo.caption, photo.mimetype, photo.expiry) == ("A fachada nova", "image/jpeg", 0x6B0F2A80)
     report = sample("document_unread_with_objects_for_ids")
@@ -103,41 +103,43 @@ def test_a_message_keeps_what_it_says_of_its_file() -> None:
         ("own_image", "5581990000001@c.us", "5581980000000@c.us"),
     ],
 )
-def test_chat_and_sender(name: str, chat: str, sender: str) -> None:
+def test_chat_and_sender_are_set(name: str, chat: str, sender: str) -> None:
     assert (sample(name).chat, sample(name).sender) == (chat, sender)
 
 
-def test_the_chat_of_an_own_message_is_whom_it_went_to() -> None:
-    own = one(fromMe=True, **{"from": "me@c.us", "to": {"user": "5581", "server": "c.us", "_serialized": None}})
+def test_chat_of_an_own_message_is_its_recipient() -> None:
+    own = only_attachment(
+        fromMe=True, **{"from": "me@c.us", "to": {"user": "5581", "server": "c.us", "_serialized": None}}
+    )
     assert (own.chat, own.sender) == ("5581@c.us", "me@c.us")
 
 
-def test_the_senders_own_address_goes_before_that_of_the_chat() -> None:
+def test_sender_is_the_author_or_the_sender_before_the_chat() -> None:
     group = {"from": "1203@g.us", "sender": {"id": {"user": "5581", "server": "c.us"}}}
-    assert one(**group).sender == "5581@c.us"
-    assert one(**{**group, "author": "5582@c.us"}).sender == "5582@c.us"
-    assert one(**{**group, "sender": {}}).sender == "1203@g.us"
+    assert only_attachment(**group).sender == "5581@c.us"
+    assert only_attachment(**{**group, "author": "5582@c.us"}).sender == "5582@c.us"
+    assert only_attachment(**{**group, "sender": {}}).sender == "1203@g.us"
 
 
-@pytest.mark.parametrize("written", [{"t": 5}, {"t": None, "timestamp": 5}, {"t": "5", "timestamp": None}])
-def test_the_time_is_known_by_either_name(written: dict[str, Any]) -> None:
-    assert one(**written).timestamp == 5
+@pytest.mark.parametrize("fields", [{"t": 5}, {"t": None, "timestamp": 5}, {"t": "5", "timestamp": None}])
+def test_timestamp_is_read_from_either_field(fields: dict[str, Any]) -> None:
+    assert only_attachment(**fields).timestamp == 5
 
 
-@pytest.mark.parametrize("nothing", [{}, [], "", None, 0])
-def test_an_empty_size_or_hash_is_none(nothing: Any) -> None:
-    found = one(filehash=nothing, encFilehash=nothing, uploadhash=nothing, directPath=PATH)
-    assert (found.file_sha256, found.file_enc_sha256, found.fault) == (None, None, None)
-    assert one(size=0).size is None
+@pytest.mark.parametrize("empty", [{}, [], "", None, 0])
+def test_empty_size_or_hash_is_none(empty: Any) -> None:
+    attachment = only_attachment(filehash=empty, encFilehash=empty, uploadhash=empty, directPath=PATH)
+    assert (attachment.file_sha256, attachment.file_enc_sha256, attachment.fault) == (None, None, None)
+    assert only_attachment(size=0).size is None
 
 
-# --- the file, or its thumbnail ---
+# --- body: the file or its thumbnail ---
 
-PLACE = {"directPath": PATH, "mediaKey": "AA=="}
+LOCATION = {"directPath": PATH, "mediaKey": "AA=="}
 
 
 @pytest.mark.parametrize(
-    "known",
+    "announced",
     [
         {"filehash": HASH},
         {"filehash": hashlib.sha256(FILE).hexdigest()},
@@ -148,38 +150,40 @@ PLACE = {"directPath": PATH, "mediaKey": "AA=="}
         {"filehash": "", "size": {"low": len(FILE), "high": 0, "unsigned": True}},
     ],
 )
-@pytest.mark.parametrize("place", [PLACE, {}])
-def test_a_body_that_is_the_file_is_taken(known: dict[str, Any], place: dict[str, Any]) -> None:
-    found = one(body=WHOLE, **known, **place)
-    assert (found.data, found.direct_path, found.fault) == (WHOLE, place.get("directPath"), None)
+@pytest.mark.parametrize("location", [LOCATION, {}])
+def test_body_with_the_announced_hash_or_size_is_the_file(announced: dict[str, Any], location: dict[str, Any]) -> None:
+    attachment = only_attachment(body=WHOLE, **announced, **location)
+    assert (attachment.data, attachment.direct_path, attachment.fault) == (WHOLE, location.get("directPath"), None)
 
 
 @pytest.mark.parametrize(
-    "known", [{"filehash": HASH}, {"size": len(FILE)}, {"filehash": HASH, "size": len(base64.b64decode(THUMBNAIL))}]
+    "announced", [{"filehash": HASH}, {"size": len(FILE)}, {"filehash": HASH, "size": len(base64.b64decode(THUMBNAIL))}]
 )
 @pytest.mark.parametrize("body", [THUMBNAIL, WHOLE[:-4], WHOLE + "AAAA", "A legend of the picture", "", None, 5, {}])
-@pytest.mark.parametrize("place", [PLACE, {}])
-def test_a_thumbnail_is_never_taken_for_the_file(known: dict[str, Any], body: Any, place: dict[str, Any]) -> None:
-    found = one(body=body, **known, **place)
-    assert (found.data, found.direct_path, found.fault) == (None, place.get("directPath"), None)
-    if not place:
+@pytest.mark.parametrize("location", [LOCATION, {}])
+def test_body_with_another_hash_or_size_is_not_the_file(
+    announced: dict[str, Any], body: Any, location: dict[str, Any]
+) -> None:
+    attachment = only_attachment(body=body, **announced, **location)
+    assert (attachment.data, attachment.direct_path, attachment.fault) == (None, location.get("directPath"), None)
+    if not location:
         with pytest.raises(PermanentError) as caught:
-            wppconnect.source(found, None, SETTINGS)
+            wppconnect.source(attachment, None, SETTINGS)
         assert caught.value.code == Code.NO_SOURCE
 
 
 @pytest.mark.parametrize(
-    "place",
+    "location",
     [{"directPath": PATH}, {"mediaKey": "AA=="}, {"clientUrl": URL}, {"deprecatedMms3Url": URL}, {"fileUrl": COPY}],
 )
-def test_a_body_of_which_nothing_is_known_is_left_where_there_is_another_source(place: dict[str, str]) -> None:
-    assert one(body=THUMBNAIL, **place).data is None
+def test_unannounced_body_is_ignored_if_there_is_another_source(location: dict[str, str]) -> None:
+    assert only_attachment(body=THUMBNAIL, **location).data is None
 
 
-@pytest.mark.parametrize("known", [{}, {"filehash": "", "size": 0}, {"filehash": None, "size": None}])
-def test_a_body_is_taken_where_there_is_nothing_else(known: dict[str, Any]) -> None:
-    assert one(body=WHOLE, **known).data == WHOLE
-    fault = one(body="A legend!", **known).fault
+@pytest.mark.parametrize("announced", [{}, {"filehash": "", "size": 0}, {"filehash": None, "size": None}])
+def test_unannounced_body_is_the_file_without_another_source(announced: dict[str, Any]) -> None:
+    assert only_attachment(body=WHOLE, **announced).data == WHOLE
+    fault = only_attachment(body="A legend!", **announced).fault
     assert fault is not None
     assert fault.message == "data: is not base64"
 
@@ -187,18 +191,18 @@ def test_a_body_is_taken_where_there_is_nothing_else(known: dict[str, Any]) -> N
 @pytest.mark.parametrize(
     "fields", [{}, {"directPath": "", "deprecatedMms3Url": URL}, {"directPath": "", "clientUrl": URL}]
 )
-def test_whatsapps_own_bytes_go_before_the_copy(fields: dict[str, Any]) -> None:
-    found = one(**{**PLACE, **fields}, fileUrl=COPY)
-    assert found.media_key == "AA=="
-    assert wppconnect.source(found, None, SETTINGS).url == URL
+def test_whatsapp_source_is_preferred_to_the_copy(fields: dict[str, Any]) -> None:
+    attachment = only_attachment(**{**LOCATION, **fields}, fileUrl=COPY)
+    assert attachment.media_key == "AA=="
+    assert wppconnect.source(attachment, None, SETTINGS).url == URL
 
 
 @pytest.mark.parametrize(
     "fields", [{}, {"clientUrl": "https://web.whatsapp.net/", "mediaKey": "AA=="}, {"clientUrl": URL}]
 )
-def test_the_copy_is_taken_without_a_key_where_whatsapps_cannot_be(fields: dict[str, Any]) -> None:
-    found = one(**fields, fileUrl=COPY)
-    assert (found.url, found.media_key, found.direct_path) == (COPY, None, None)
+def test_copy_is_used_without_a_key_if_the_whatsapp_source_is_unusable(fields: dict[str, Any]) -> None:
+    attachment = only_attachment(**fields, fileUrl=COPY)
+    assert (attachment.url, attachment.media_key, attachment.direct_path) == (COPY, None, None)
 
 
 # --- messages ---
@@ -222,9 +226,9 @@ def test_the_copy_is_taken_without_a_key_where_whatsapps_cannot_be(fields: dict[
         ({"onmessage": 1}, False),
     ],
 )
-def test_events_that_are_no_messages_are_ignored(event: Any, known: bool) -> None:
-    found = parsed(image(event=event))
-    assert (len(found.attachments), found.ignored) == ((1, 0) if known else (0, 1))
+def test_events_other_than_messages_are_ignored(event: Any, known: bool) -> None:
+    result = parsed(image(event=event))
+    assert (len(result.attachments), result.ignored) == ((1, 0) if known else (0, 1))
 
 
 @pytest.mark.parametrize(
@@ -237,15 +241,15 @@ def test_events_that_are_no_messages_are_ignored(event: Any, known: bool) -> Non
         ({"type": ["image"], "mimetype": "image/jpeg"}, None),
     ],
 )
-def test_kinds(fields: dict[str, Any], kind: Kind | None) -> None:
-    assert one(**fields).kind == kind
+def test_kind_follows_the_type_field(fields: dict[str, Any], kind: Kind | None) -> None:
+    assert only_attachment(**fields).kind == kind
 
 
 @pytest.mark.parametrize(
     "fields",
     [
         {"type": "chat"},
-        {"type": "chat", "quotedMsg": {"type": "image", "mimetype": "image/jpeg", **PLACE}},
+        {"type": "chat", "quotedMsg": {"type": "image", "mimetype": "image/jpeg", **LOCATION}},
         {"type": "vcard", "mimetype": "text/vcard"},
         {"type": "revoked", "mimetype": "image/jpeg"},
         {"type": "location", "body": THUMBNAIL},
@@ -253,27 +257,30 @@ def test_kinds(fields: dict[str, Any], kind: Kind | None) -> None:
         {"type": None},
     ],
 )
-def test_messages_without_media_of_their_own_are_ignored(fields: dict[str, Any]) -> None:
+def test_messages_without_own_media_are_ignored(fields: dict[str, Any]) -> None:
     assert parsed(image(**fields)) == ParsedPayload(ignored=1)
 
 
-@pytest.mark.parametrize("box", ["data", "response"])
-def test_messages_come_at_the_top_or_in_a_box_alone_or_together(box: str) -> None:
+@pytest.mark.parametrize("field", ["data", "response"])
+def test_messages_are_read_from_data_or_response_single_or_as_a_list(field: str) -> None:
     messages = [image(id="a"), image(type="chat"), None, image(id="b", session=None)]
-    found = parsed({"event": "onmessage", "session": "shop", box: messages})
-    assert [(each.message_id, each.session) for each in found.attachments] == [("a", "shop"), ("b", "shop")]
-    assert found.ignored == 2
-    alone = parsed({"event": "onmessage", "session": "shop", box: image(id="a")})
-    assert [each.id for each in alone.attachments] == [found.attachments[0].id]
+    result = parsed({"event": "onmessage", "session": "shop", field: messages})
+    assert [(attachment.message_id, attachment.session) for attachment in result.attachments] == [
+        ("a", "shop"),
+        ("b", "shop"),
+    ]
+    assert result.ignored == 2
+    single = parsed({"event": "onmessage", "session": "shop", field: image(id="a")})
+    assert [attachment.id for attachment in single.attachments] == [result.attachments[0].id]
 
 
-@pytest.mark.parametrize("box", [[], {}, [None], "text", None, 5])
-def test_an_empty_box_is_ignored(box: Any) -> None:
-    assert parsed({"event": "onmessage", "data": box}) == ParsedPayload(ignored=1)
+@pytest.mark.parametrize("data", [[], {}, [None], "text", None, 5])
+def test_empty_data_is_ignored(data: Any) -> None:
+    assert parsed({"event": "onmessage", "data": data}) == ParsedPayload(ignored=1)
 
 
 @pytest.mark.parametrize(
-    ("given_", "text"),
+    ("message_id", "text"),
     [
         ("false_5581@c.us_3EB0", "false_5581@c.us_3EB0"),
         ({"_serialized": "false_5581@c.us_3EB0", "id": "other"}, "false_5581@c.us_3EB0"),
@@ -285,72 +292,80 @@ def test_an_empty_box_is_ignored(box: Any) -> None:
         ),
     ],
 )
-def test_the_same_id_in_every_form_is_the_same(given_: Any, text: str) -> None:
-    assert one(id=given_).message_id == text
+def test_message_id_is_read_as_text_or_object(message_id: Any, text: str) -> None:
+    assert only_attachment(id=message_id).message_id == text
 
 
-@pytest.mark.parametrize("nothing", [None, "", {}, {"id": 5}, {"remote": {}, "id": "3EB0"}])
-def test_a_message_without_an_id_gets_one_that_a_repeat_gets_again(nothing: Any) -> None:
-    found, again, other = one(id=nothing), one(id=nothing), one(id=nothing, body="another", directPath=PATH)
-    assert found.message_id.startswith("sha256:")
-    assert found.id == again.id != other.id
+@pytest.mark.parametrize("message_id", [None, "", {}, {"id": 5}, {"remote": {}, "id": "3EB0"}])
+def test_missing_message_id_is_derived_and_repeatable(message_id: Any) -> None:
+    first, repeated, other = (
+        only_attachment(id=message_id),
+        only_attachment(id=message_id),
+        only_attachment(id=message_id, body="another", directPath=PATH),
+    )
+    assert first.message_id.startswith("sha256:")
+    assert first.id == repeated.id != other.id
 
 
 # --- bad input ---
 
 
-def test_a_batch_has_a_limit() -> None:
+def test_batch_has_a_limit_of_messages() -> None:
     body = {"event": "onmessage", "data": [image()] * 5}
     assert len(wppconnect.parse(body, FEW).attachments) == 5
     with pytest.raises(PayloadError, match="at most 5 messages"):
         wppconnect.parse({"event": "onmessage", "data": [image()] * 6}, FEW)
 
 
-def survives(body: Any) -> None:
-    """Whatever it is: attachments that can be written down, or a PayloadError."""
+def assert_parses_or_refuses(body: Any) -> None:
+    """Asserts that parsing gives attachments that survive serialization, or raises PayloadError."""
     try:
-        found = wppconnect.parse(body, FEW)
+        result = wppconnect.parse(body, FEW)
     except PayloadError:
         return
-    for each in found.attachments:
-        assert Attachment.model_validate_json(each.model_dump_json()) == each
+    for attachment in result.attachments:
+        assert Attachment.model_validate_json(attachment.model_dump_json()) == attachment
 
 
 @given(JSON, st.sampled_from(["id", "chatId", "type", "body", "size", "filehash", "sender", "mediaKey", "directPath"]))
-def test_any_json_at_all_is_survived(body: Any, field: str) -> None:
-    survives(body)
-    survives({"event": "onmessage", "data": body})
-    survives(image(**{field: body}))
+def test_parse_accepts_or_refuses_any_json(body: Any, field: str) -> None:
+    assert_parses_or_refuses(body)
+    assert_parses_or_refuses({"event": "onmessage", "data": body})
+    assert_parses_or_refuses(image(**{field: body}))
 
 
 @given(mutations("wppconnect"))
 @trying(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
-def test_samples_with_something_else_in_them_are_survived(body: Any) -> None:
-    survives(body)
+def test_parse_accepts_or_refuses_changed_samples(body: Any) -> None:
+    assert_parses_or_refuses(body)
 
 
 @pytest.mark.parametrize("field", ["id", "chatId", "from", "author", "sender", "size", "filehash", "mediaKey", "t"])
-def test_a_field_that_is_nested_without_end_is_survived(field: str) -> None:
+def test_parse_accepts_or_refuses_a_deeply_nested_field(field: str) -> None:
     nested: Any = {}
     for _ in range(900):
         nested = {"remote": nested, "_serialized": nested}
-    survives(image(**{field: nested}))
-    survives(image(**{field: {"remote": nested, "user": nested, "server": nested, "participant": nested}}))
+    assert_parses_or_refuses(image(**{field: nested}))
+    assert_parses_or_refuses(
+        image(**{field: {"remote": nested, "user": nested, "server": nested, "participant": nested}})
+    )
 
 
-# --- who may call ---
+# --- authentication ---
 
 
 def allowed(*, path: str | None = None, **headers: str) -> bool:
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    sent_headers = {name.replace("_", "-"): value for name, value in headers.items()}
     try:
-        wppconnect.verify(HookRequest(headers=named, body=b"{}", secret=path), settings(wppconnect_secret=SECRET))
+        wppconnect.verify(
+            HookRequest(headers=sent_headers, body=b"{}", secret=path), settings(wppconnect_secret=SECRET)
+        )
     except UnauthorizedError:
         return False
     return True
 
 
-def test_the_secret_is_let_in_by_header_or_path() -> None:
+def test_secret_is_accepted_in_headers_and_path() -> None:
     assert allowed(x_webhook_secret=SECRET)
     assert allowed(authorization=f"Bearer {SECRET}")
     assert allowed(path=SECRET)
@@ -358,14 +373,14 @@ def test_the_secret_is_let_in_by_header_or_path() -> None:
 
 
 @pytest.mark.parametrize("wrong", ["", " ", SECRET[:-1], SECRET + "x", SECRET.upper(), "sécret", f"Bearer {SECRET}"])
-def test_a_wrong_secret_is_refused(wrong: str) -> None:
+def test_wrong_secret_is_refused(wrong: str) -> None:
     assert not allowed()
     assert not allowed(path=wrong)
     assert not allowed(x_webhook_secret=wrong)
     assert not allowed(authorization=f"Bearer {wrong}" if wrong[:6] != "Bearer" else SECRET)
 
 
-def test_a_refusal_tells_no_secret() -> None:
+def test_refusal_message_contains_no_secret() -> None:
     with pytest.raises(UnauthorizedError) as caught:
         wppconnect.verify(HookRequest(headers={}, body=b"", secret="guessed"), settings(wppconnect_secret=SECRET))
     assert caught.value.code == Code.UNAUTHORIZED
@@ -373,8 +388,8 @@ def test_a_refusal_tells_no_secret() -> None:
 
 
 @pytest.mark.parametrize("unset", [None, ""])
-def test_nobody_is_let_in_before_a_secret_is_set(unset: str | None) -> None:
-    shown = HookRequest(headers={"x-webhook-secret": "", "authorization": "Bearer "}, body=b"{}", secret="")
+def test_verify_without_a_secret_names_the_missing_setting(unset: str | None) -> None:
+    request = HookRequest(headers={"x-webhook-secret": "", "authorization": "Bearer "}, body=b"{}", secret="")
     with pytest.raises(NoSecretError) as caught:
-        wppconnect.verify(shown, settings(wppconnect_secret=unset))
+        wppconnect.verify(request, settings(wppconnect_secret=unset))
     assert caught.value.setting == "WPPCONNECT_SECRET"

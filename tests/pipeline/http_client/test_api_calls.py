@@ -82,7 +82,7 @@ def test_redirect_to_a_malformed_location_is_not_followed(location: str) -> None
         assert reply.error.code == Code.FETCH_REDIRECT
 
 
-def test_reply_beyond_the_limit_is_refused_but_an_error_reply_keeps_its_error() -> None:
+def test_oversized_reply_is_refused_but_an_error_reply_keeps_its_error() -> None:
     too_long = json.dumps("a" * MAX_REPLY_BYTES).encode()
     with MediaServer({"a": too_long}) as server:
         server.answers["b"] = Answer(503, {}, too_long)

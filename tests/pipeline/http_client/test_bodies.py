@@ -1,4 +1,4 @@
-"""Bodies in each of their forms, whole and broken, however the network cuts them."""
+"""Response bodies by length, chunked and until close: complete, malformed, and in any fragmentation."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def in_chunks(content: bytes, size: int) -> bytes:
     return b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
 
 
-def cut(data: bytes, size: int) -> Script:
-    """A script that sends data in pieces, each of which arrives alone."""
+def in_pieces(data: bytes, size: int) -> Script:
+    """A script that sends data in pieces of this size, each in a packet of its own."""
     return says(*(data[at : at + size] for at in range(0, len(data), size)))
 
 
@@ -41,7 +41,7 @@ def cut(data: bytes, size: int) -> Script:
     ],
 )  # fmt: skip
 def test_body_is_the_same_in_any_fragmentation(answer: bytes, body: bytes, pieces_of: int) -> None:
-    with HostileServer(cut(answer, pieces_of)) as server:
+    with HostileServer(in_pieces(answer, pieces_of)) as server:
         assert download(local_http_client(), server.url(), max_bytes=20) == body
 
 
@@ -54,7 +54,7 @@ def test_body_is_the_same_in_any_fragmentation(answer: bytes, body: bytes, piece
         pytest.param(head("Connection: close") + BIG, id="until close"),
     ],
 )
-def test_a_large_body_comes_in_full_pieces_that_may_be_copied_one_by_one(answer: bytes) -> None:
+def test_large_body_is_read_in_full_pieces(answer: bytes) -> None:
     with HostileServer(says(answer)) as server:
         http_client = local_http_client()
         with http_client.download(server.url(), deadline_s=10, max_bytes=len(BIG)) as body:
@@ -84,32 +84,34 @@ def test_malformed_chunks_are_refused(chunks: bytes) -> None:
 @pytest.mark.parametrize(
     "beginning", [b"H", b"HTTP/1.1 200", b"HTTP/1.1 200 OK\r\nContent-Len", b"HTTP/1.1 200 OK\r\n"]
 )
-def test_a_head_that_breaks_off_may_be_tried_again(beginning: bytes) -> None:
+def test_truncated_head_is_retryable(beginning: bytes) -> None:
     with HostileServer(says(beginning)) as server, pytest.raises(RetryableError, match="fetch_reset"):
         download(local_http_client(), server.url())
 
 
 @pytest.mark.parametrize(
-    "ending", [b"", b"\r\n\r\n", head("Content-Length: 4") + b"evil"], ids=["closed", "blank lines", "an answer"]
+    "surplus",
+    [b"", b"\r\n\r\n", head("Content-Length: 4") + b"evil"],
+    ids=["closed", "blank lines", "another response"],
 )
-def test_after_chunks_the_connection_serves_again_if_nothing_is_wrong(ending: bytes) -> None:
-    ending_came = threading.Event()
+def test_connection_is_reused_after_chunks_unless_surplus_bytes_follow(surplus: bytes) -> None:
+    surplus_sent = threading.Event()
 
     def serve(peer: Peer) -> None:
         for _ in range(2):
             peer.request()
             peer.send(CHUNKED + in_chunks(b"good", 2))
         peer.request()
-        peer.send(CHUNKED + in_chunks(b"good", 2) + ending)
-        ending_came.set()
-        if ending:
+        peer.send(CHUNKED + in_chunks(b"good", 2) + surplus)
+        surplus_sent.set()
+        if surplus:
             peer.wait()
 
     with HostileServer(serve) as server:
         http_client = local_http_client()
         assert [download(http_client, server.url()) for _ in range(3)] == [b"good"] * 3
         assert server.connections == 1
-        assert ending_came.wait(10)
+        assert surplus_sent.wait(10)
         assert download(http_client, server.url()) == b"good"
         assert server.connections == 2
 

@@ -1,4 +1,4 @@
-"""Kept connections, slots of a host, requests and their errors."""
+"""The HTTP client: kept connections, slots per host, requests and their errors."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def closed_port() -> int:
         return int(sock.getsockname()[1])
 
 
-def test_one_connection_serves_one_request_after_another() -> None:
+def test_requests_reuse_one_connection() -> None:
     with MediaServer({"a": b"a", "b": b"b" * 600_000, "ü": b"u"}) as server:
         http_client = local_http_client()
         assert [len(download(http_client, server.url(name))) for name in ("a", "b", "ü", "a")] == [1, 600_000, 1, 1]
         assert server.connections == 1
 
 
-def test_threads_share_the_kept_connections() -> None:
+def test_threads_share_kept_connections() -> None:
     with MediaServer({"a": b"a" * 50_000}) as server:
         http_client = local_http_client(per_host=4)
         with ThreadPoolExecutor(16) as threads:
@@ -43,7 +43,7 @@ def test_threads_share_the_kept_connections() -> None:
         assert server.connections <= 4
 
 
-def test_a_kept_connection_that_the_server_has_closed_is_replaced() -> None:
+def test_kept_connection_closed_by_the_server_is_replaced() -> None:
     with HostileServer([says(ONE), says(TWO)]) as server:
         http_client = local_http_client()
         assert download(http_client, server.url()) == b"one"
@@ -81,7 +81,7 @@ def test_connection_with_an_unread_body_is_closed() -> None:
         assert server.connections == 2
 
 
-def test_the_pool_keeps_no_more_connections_than_its_size_and_none_that_is_old() -> None:
+def test_pool_limits_number_and_age_of_kept_connections() -> None:
     class Kept:
         kept_at = 0.0
         open = True
@@ -103,7 +103,7 @@ def test_the_pool_keeps_no_more_connections_than_its_size_and_none_that_is_old()
     assert not kept[2].open
 
 
-def test_pieces_of_a_body_are_at_most_256_kib() -> None:
+def test_body_pieces_are_at_most_256_kib() -> None:
     with (
         MediaServer({"a": bytes(1_000_000)}) as server,
         local_http_client().download(server.url("a"), deadline_s=5, max_bytes=1_000_000) as body,
@@ -111,7 +111,7 @@ def test_pieces_of_a_body_are_at_most_256_kib() -> None:
         assert max(len(piece) for piece in body.chunks()) <= 262_144
 
 
-def test_a_query_and_odd_characters_arrive_as_they_should() -> None:
+def test_query_is_kept_and_other_characters_are_percent_encoded() -> None:
     with MediaServer() as server:
         server.answers["a b"] = Answer(200, body=b"x")
         download(local_http_client(), f"http://127.0.0.1:{server.port}/a b?sig=%2F+ä&x=1#part")
@@ -127,15 +127,15 @@ def test_header_with_a_line_break_is_refused(value: str) -> None:
         assert server.requests == []
 
 
-@pytest.mark.parametrize("turns", [pytest.param(1, id="HTTP-16-one-turn"), pytest.param(3, id="HTTP-16-three-turns")])
-def test_stalling_host_does_not_delay_other_hosts(turns: int) -> None:
+@pytest.mark.parametrize("slots", [pytest.param(1, id="HTTP-16-one-slot"), pytest.param(3, id="HTTP-16-three-slots")])
+def test_stalling_host_does_not_delay_other_hosts(slots: int) -> None:
     """A stalling host occupies only its own slots."""
     with HostileServer(stalls()) as slow, MediaServer({"a": b"quick"}, address="127.0.0.2") as quick:
-        http_client = local_http_client(per_host=turns)
+        http_client = local_http_client(per_host=slots)
         with ThreadPoolExecutor(6) as threads:
             waiting = [threads.submit(download, http_client, slow.url(), deadline_s=0.8) for _ in range(6)]
             time.sleep(0.3)
-            assert slow.connections == turns
+            assert slow.connections == slots
             start = time.monotonic()
             assert download(http_client, quick.url("a")) == b"quick"
             assert time.monotonic() - start < 0.3
@@ -152,12 +152,12 @@ def test_waiting_for_a_slot_costs_neither_deadline_nor_attempt() -> None:
         with ThreadPoolExecutor(6) as threads:
             tasks = [threads.submit(download, http_client, server.url("a"), deadline_s=0.9) for _ in range(6)]
             errors = [task.exception() for task in tasks]
-        assert sum(error is None for error in errors) >= 3  # three turns of 0.6 s fit into the 2 s that each one waits
+        assert sum(error is None for error in errors) >= 3  # three requests of 0.6 s fit into the 2 s that each waits
         assert all(error is None or isinstance(error, BusyError) for error in errors)
 
 
 @pytest.mark.parametrize("hosts", [pytest.param(500, id="HTTP-16-500-hosts")])
-def test_many_hosts_that_stall_end_at_their_deadline_and_leave_nothing_behind(hosts: int) -> None:
+def test_many_stalling_hosts_reach_their_deadline_and_leak_no_resources(hosts: int) -> None:
     http_client = local_http_client(resolver=Names(["127.0.0.1"]))
     before = psutil.Process().num_fds()
     with HostileServer(stalls()) as slow:
@@ -175,7 +175,7 @@ def test_many_hosts_that_stall_end_at_their_deadline_and_leave_nothing_behind(ho
     assert "resolve" not in {thread.name for thread in threading.enumerate()}
 
 
-def test_a_name_that_does_not_resolve_may_be_tried_again() -> None:
+def test_unresolved_name_is_retryable() -> None:
     def unknown(host: str, port: int) -> list[str]:
         raise socket.gaierror(socket.EAI_NONAME, "unknown")
 
@@ -185,7 +185,7 @@ def test_a_name_that_does_not_resolve_may_be_tried_again() -> None:
         assert error.value.code == Code.FETCH_DNS
 
 
-def test_a_name_service_that_does_not_answer_is_given_up() -> None:
+def test_unresponsive_resolver_times_out() -> None:
     release = threading.Event()
 
     def slow(host: str, port: int) -> list[str]:
@@ -199,25 +199,25 @@ def test_a_name_service_that_does_not_answer_is_given_up() -> None:
     release.set()
 
 
-def test_a_server_that_is_not_there_may_be_tried_again() -> None:
+def test_refused_connection_is_retryable() -> None:
     with pytest.raises(RetryableError) as error:
         download(local_http_client(), f"http://127.0.0.1:{closed_port()}/")
     assert error.value.code == Code.FETCH_REFUSED
 
 
-def test_the_next_address_of_a_name_is_tried() -> None:
+def test_next_address_of_a_name_is_tried() -> None:
     with MediaServer({"a": b"a"}, address="127.0.0.3") as server:
         http_client = local_http_client(resolver=Names(["127.0.0.2", "127.0.0.3"]))
         assert download(http_client, server.url("a", host="media.example")) == b"a"
 
 
-def test_only_the_allowed_address_of_a_name_is_connected_to() -> None:
+def test_client_connects_to_an_allowed_address_of_a_name() -> None:
     with MediaServer({"a": b"a"}) as server:
         http_client = local_http_client(resolver=Names(["10.1.2.3", "127.0.0.1"]))
         assert download(http_client, server.url("a", host="media.example")) == b"a"
 
 
-def test_localhost_needs_no_name_service() -> None:
+def test_localhost_is_resolved_without_the_resolver() -> None:
     with MediaServer({"a": b"a"}) as server:
         http_client = local_http_client(resolver=Names([]))
         assert download(http_client, server.url("a", host="localhost")) == b"a"
@@ -232,7 +232,7 @@ def test_post_sends_its_body_and_returns_the_status() -> None:
         assert http_client.post(server.url("hook"), b"2", headers={}, timeout_s=5).status == 204
         assert [request.body for request in server.requests] == [b'{"a":1}', b"", b"2"]
         assert server.requests[0].headers["webhook-id"] == "1"
-        assert server.connections == 2  # the second answer was too long to be read, so its connection went
+        assert server.connections == 2  # the second body is too long to be drained, so its connection is closed
 
 
 @pytest.mark.parametrize(
@@ -251,6 +251,6 @@ def test_failed_post_raises_the_matching_error(script: Any, code: Code) -> None:
         assert error.value.code == code
 
 
-def test_an_answer_that_breaks_off_after_its_status_is_still_an_answer_to_a_post() -> None:
+def test_post_returns_the_status_of_a_truncated_response() -> None:
     with HostileServer(says(head("Content-Length: 10", status="201 Created"), b"x")) as server:
         assert local_http_client().post(server.url(), b"{}", headers={}, timeout_s=5).status == 201

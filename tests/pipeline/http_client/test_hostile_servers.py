@@ -163,7 +163,7 @@ def test_bytes_beyond_the_announced_length_are_not_read(more: bytes) -> None:
 
 @pytest.mark.parametrize("filler", [pytest.param(0, id="HTTP-03-near"), pytest.param(100_000, id="HTTP-03-far")])
 def test_surplus_bytes_are_not_read_as_the_next_response(filler: int) -> None:
-    """A smuggled answer must not stand for another file of that host."""
+    """A smuggled response must not be returned as another file of that host."""
     first = b"first" + bytes(filler)
     smuggled = head("Content-Length: 4") + b"evil"
     scripts = [
@@ -176,7 +176,7 @@ def test_surplus_bytes_are_not_read_as_the_next_response(filler: int) -> None:
         assert download(http_client, server.url("/2")) == b"good"
 
 
-def test_exactly_the_limit_is_let_through_and_a_byte_more_is_not() -> None:
+def test_body_of_exactly_the_limit_is_accepted_and_one_byte_more_is_refused() -> None:
     for body in (head("Content-Length: 100") + b"x" * 100, CHUNKED + b"64\r\n" + b"x" * 100 + b"\r\n0\r\n\r\n"):
         with HostileServer(says(body)) as server:
             assert download(local_http_client(), server.url(), max_bytes=100) == b"x" * 100
@@ -185,7 +185,7 @@ def test_exactly_the_limit_is_let_through_and_a_byte_more_is_not() -> None:
 
 
 def test_announced_length_does_not_extend_the_deadline() -> None:
-    """HTTP-06: the pace counts, from the bytes that came."""
+    """HTTP-06: the deadline grows with the received bytes only."""
     script = drips(head("Content-Length: 9000000"), b"x" * 10)
     with HostileServer(script) as server, within(3), pytest.raises(RetryableError, match="fetch_timeout"):
         download(local_http_client(), server.url(), deadline_s=lambda received: 0.5 + (received or 0) / 100_000)

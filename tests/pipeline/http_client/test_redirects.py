@@ -1,4 +1,4 @@
-"""Redirects and rebound names: CHECKS rows SSRF-28 to SSRF-31."""
+"""Redirects and DNS rebinding: CHECKS rows SSRF-28 to SSRF-31."""
 
 from __future__ import annotations
 
@@ -15,25 +15,27 @@ from tests.support.http_client import LOOPBACK, Names, download, local_http_clie
 from tests.support.media_server import Answer, MediaServer
 from tests.support.tls import client_context, server_context
 
-# The server of these tests stands where it is allowed; the canary, on another loopback address, stands where it is not.
+# The test server listens on an allowed address; the canary listens on another loopback address, which is not allowed.
 ALLOWED = "127.0.0.5"
 ONLY_ALLOWED = (ipaddress.ip_network(f"{ALLOWED}/32"),)
 
 
-def code_of(http_client: HttpClient, url: str, **given: Any) -> Code:
+def code_of(http_client: HttpClient, url: str, **options: Any) -> Code:
     with pytest.raises(PermanentError) as error:
-        download(http_client, url, **given)
+        download(http_client, url, **options)
     return error.value.code
 
 
-def redirect(place: str, status: int = 302) -> Answer:
-    return Answer(status, {"Location": place})
+def redirect(location: str, status: int = 302) -> Answer:
+    return Answer(status, {"Location": location})
 
 
-@pytest.mark.parametrize("place", [pytest.param(ip, id=f"SSRF-28-to-{ip}") for ip in ("127.0.0.1", "169.254.169.254")])
-def test_a_name_that_moves_inside_reaches_only_the_address_that_was_checked(place: str) -> None:
-    """The connection goes where the check looked, under the name that was asked for."""
-    names = Names([ALLOWED], [place])
+@pytest.mark.parametrize(
+    "address", [pytest.param(ip, id=f"SSRF-28-to-{ip}") for ip in ("127.0.0.1", "169.254.169.254")]
+)
+def test_rebound_name_connects_only_to_the_checked_address(address: str) -> None:
+    """The client connects to the address that it checked and sends the requested name as Host."""
+    names = Names([ALLOWED], [address])
     with canary() as trap, MediaServer({"a": b"whole"}, address=ALLOWED) as server:
         http_client = local_http_client(allow_private=ONLY_ALLOWED, resolver=names)
         url = server.url("a", host="media.example")
@@ -46,7 +48,7 @@ def test_a_name_that_moves_inside_reaches_only_the_address_that_was_checked(plac
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize(
-    "place",
+    "location",
     [
         pytest.param("http://127.0.0.1:P/", id="SSRF-29-loopback"),
         pytest.param("http://169.254.169.254/", id="SSRF-29-metadata"),
@@ -57,9 +59,9 @@ def test_a_name_that_moves_inside_reaches_only_the_address_that_was_checked(plac
         pytest.param("http://inner.example:P/", id="SSRF-29-name"),
     ],
 )
-def test_every_redirect_is_checked_again(place: str, status: int) -> None:
+def test_redirect_to_a_forbidden_url_is_blocked(location: str, status: int) -> None:
     with canary() as trap, MediaServer(address=ALLOWED) as server:
-        server.answers["a"] = redirect(place.replace(":P", f":{trap.port}"), status)
+        server.answers["a"] = redirect(location.replace(":P", f":{trap.port}"), status)
         http_client = local_http_client(allow_private=ONLY_ALLOWED, resolver=Names(["127.0.0.1"]))
         assert code_of(http_client, server.url("a")) == Code.URL_BLOCKED
     assert trap.connections == 0
@@ -78,22 +80,22 @@ def test_every_redirect_is_checked_again(place: str, status: int) -> None:
         pytest.param({"a": Answer(304)}, 1, id="SSRF-30-not-modified"),
     ],
 )
-def test_redirects_that_lead_nowhere_end(answers: dict[str, Answer], hits: int) -> None:
+def test_redirect_loops_and_invalid_redirects_are_refused(answers: dict[str, Answer], hits: int) -> None:
     with MediaServer() as server:
         server.answers.update(answers)
         assert code_of(local_http_client(), server.url("a")) == Code.FETCH_REDIRECT
         assert len(server.requests) == hits
 
 
-def test_five_redirects_are_followed_also_relative_ones() -> None:
+def test_five_absolute_or_relative_redirects_are_followed() -> None:
     with MediaServer({"x/ä b.jpg": b"arrived"}) as server:
-        for step, place in enumerate(["/1", "2?q=1", "../../3", server.url("4"), "/x/ä b.jpg"]):
-            server.answers[str(step)] = redirect(place.encode().decode("latin-1"))
+        for step, location in enumerate(["/1", "2?q=1", "../../3", server.url("4"), "/x/ä b.jpg"]):
+            server.answers[str(step)] = redirect(location.encode().decode("latin-1"))
         assert download(local_http_client(), server.url("0")) == b"arrived"
 
 
 @pytest.mark.parametrize("status", [pytest.param(status, id=f"SSRF-31-downgrade-{status}") for status in (302, 308)])
-def test_a_redirect_may_not_leave_https(status: int) -> None:
+def test_redirect_from_https_to_http_is_blocked(status: int) -> None:
     authority = trustme.CA()
     with MediaServer({"b": b"x"}) as plain, MediaServer(tls=server_context(authority, "127.0.0.1")) as secure:
         secure.answers["a"] = redirect(plain.url("b"), status)
@@ -102,7 +104,7 @@ def test_a_redirect_may_not_leave_https(status: int) -> None:
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, id=f"SSRF-31-{n}") for n in ("authorization", "x-api-key")])
-def test_credentials_go_to_the_first_origin_only_and_do_not_come_back(name: str) -> None:
+def test_credentials_are_sent_only_to_the_first_origin_and_not_after_returning_to_it(name: str) -> None:
     with MediaServer() as first, MediaServer() as second:
         first.answers.update({"a": redirect("/b"), "b": redirect(second.url("c")), "d": Answer(200, body=b"end")})
         second.answers["c"] = redirect(first.url("d"))
@@ -116,7 +118,7 @@ def test_credentials_go_to_the_first_origin_only_and_do_not_come_back(name: str)
 
 
 @pytest.mark.parametrize("other", [pytest.param(o, id=f"SSRF-31-{o}") for o in ("localhost", "other.example")])
-def test_credentials_do_not_follow_to_another_host_on_the_same_port(other: str) -> None:
+def test_credentials_are_not_sent_to_another_host_on_the_same_port(other: str) -> None:
     with MediaServer({"b": b"end"}) as server:
         server.answers["a"] = redirect(server.url("b", host=other))
         http_client = local_http_client(resolver=Names(["127.0.0.1"]))
@@ -124,35 +126,35 @@ def test_credentials_do_not_follow_to_another_host_on_the_same_port(other: str) 
         assert "authorization" not in server.requests[-1].headers
 
 
-@pytest.mark.parametrize("place", ["/b", "http://media.example:P/b"])
-def test_who_redirects_to_itself_is_checked_again_and_trusted_no_more_than_before(place: str) -> None:
+@pytest.mark.parametrize("location", ["/b", "http://media.example:P/b"])
+def test_redirect_to_the_same_host_is_checked_again(location: str) -> None:
     names = Names([ALLOWED], ["127.0.0.1"])
     with canary() as trap, MediaServer(address=ALLOWED) as server:
-        own = place.replace(":P", f":{server.port}")
-        server.answers["a"] = Answer(302, {"Location": own, "Connection": "close"})
+        target = location.replace(":P", f":{server.port}")
+        server.answers["a"] = Answer(302, {"Location": target, "Connection": "close"})
         http_client = local_http_client(allow_private=ONLY_ALLOWED, resolver=names)
         url = server.url("a", host="media.example")
         assert code_of(http_client, url, trusted="http://gateway.example") == Code.URL_BLOCKED
     assert (trap.connections, len(names.asked)) == (0, 2)
 
 
-def test_a_refusal_elsewhere_says_nothing_of_credentials_that_were_not_shown_there() -> None:
-    with MediaServer() as own, MediaServer() as elsewhere:
-        own.answers.update({"a": redirect(elsewhere.url("signed")), "b": Answer(403)})
-        elsewhere.answers["signed"] = Answer(403)
-        assert code_of(local_http_client(), own.url("a"), credentials={"X-Api-Key": "secret"}) == Code.SOURCE_GONE
+def test_refusal_by_another_origin_is_not_an_authorization_error() -> None:
+    with MediaServer() as first, MediaServer() as second:
+        first.answers.update({"a": redirect(second.url("signed")), "b": Answer(403)})
+        second.answers["signed"] = Answer(403)
+        assert code_of(local_http_client(), first.url("a"), credentials={"X-Api-Key": "secret"}) == Code.SOURCE_GONE
         with pytest.raises(RetryableError, match="fetch_unauthorized"):
-            download(local_http_client(), own.url("b"), credentials={"X-Api-Key": "secret"})
+            download(local_http_client(), first.url("b"), credentials={"X-Api-Key": "secret"})
 
 
-def test_a_post_does_not_follow_redirects() -> None:
+def test_post_does_not_follow_redirects() -> None:
     with canary() as trap, MediaServer() as server:
         server.answers["hook"] = redirect(f"http://127.0.0.1:{trap.port}/", 307)
         assert local_http_client().post(server.url("hook"), b"{}", headers={}, timeout_s=5).status == 307
     assert trap.connections == 0
 
 
-def test_cookies_are_not_kept() -> None:
+def test_cookies_of_a_redirect_are_not_kept() -> None:
     with MediaServer({"b": b""}) as server:
         server.answers["a"] = Answer(302, {"Location": "/b", "Set-Cookie": "session=1"})
         http_client = local_http_client()
@@ -160,21 +162,21 @@ def test_cookies_are_not_kept() -> None:
         assert all("cookie" not in request.headers for request in server.requests)
 
 
-def test_the_body_of_a_redirect_is_not_read() -> None:
+def test_endless_body_of_a_redirect_is_not_read() -> None:
     script = floods(head("Location: /next", "Transfer-Encoding: chunked", status="302 Found"), b"5\r\nhello\r\n")
     with HostileServer([script, says(head("Content-Length: 3"), b"end")]) as server:
         assert download(HttpClient(allow_private=LOOPBACK), server.url()) == b"end"
 
 
-def test_the_late_body_of_a_redirect_is_not_taken_for_the_next_answer() -> None:
+def test_late_body_of_a_redirect_is_not_read_as_the_next_response() -> None:
     evil = head("Content-Length: 4") + b"evil"
 
-    def late(peer: Peer) -> None:
+    def sends_body_late(peer: Peer) -> None:
         peer.request()
         peer.send(head("Location: /next", f"Content-Length: {len(evil)}", status="302 Found"))
         peer.wait(0.1)
         peer.send(evil)
         peer.wait()
 
-    with HostileServer([late, says(head("Content-Length: 4"), b"good")]) as server:
+    with HostileServer([sends_body_late, says(head("Content-Length: 4"), b"good")]) as server:
         assert download(local_http_client(), server.url()) == b"good"

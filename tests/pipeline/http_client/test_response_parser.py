@@ -59,7 +59,7 @@ def test_headers_are_found_by_name_in_any_case_and_values_are_stripped(step: int
         ("HTTP/1.0 200 OK", ["Connection: keep-alive"], None, False, False),
     ],
 )
-def test_head_says_where_the_body_ends_and_whether_the_connection_stays_open(
+def test_head_gives_the_body_length_and_keep_alive(
     status: str, lines: list[str], length: int | None, chunked: bool, keep_alive: bool
 ) -> None:
     head = parsed(*lines, status=status)

@@ -1,4 +1,4 @@
-"""URLs that must open no connection: CHECKS rows SSRF-01 to SSRF-27, SSRF-32 to SSRF-36."""
+"""URLs that the guard must refuse before any connection: CHECKS rows SSRF-01 to SSRF-27, SSRF-32 to SSRF-36."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.hostile_server import HostileServer, canary
 from tests.support.http_client import Names, download, local_http_client
 from tests.support.media_server import MediaServer
 
-# P stands for the port on which the canary listens.
+# P is replaced by the port on which the canary listens.
 FORMS = {
     "SSRF-01": ["http://127.0.0.1:P/"],
     "SSRF-02": ["http://127.0.0.2:P/", "http://127.127.127.127:P/"],
@@ -104,7 +104,7 @@ def trap() -> Iterator[HostileServer]:
 
 @pytest.fixture
 def dialled(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Every address to which this thread was to connect; others may still end what another test began."""
+    """The addresses to which this thread connects; other threads may still run requests of an earlier test."""
     seen: list[Any] = []
     connect = socket.socket.connect
     own = threading.get_ident()
@@ -123,32 +123,32 @@ def rows(*names: str) -> list[Any]:
     return [pytest.param(url, id=f"{row}-{number}") for row in wanted for number, url in enumerate(FORMS[row], start=1)]
 
 
-def refused(call: Any, *arguments: Any, **given: Any) -> PermanentError:
+def refused(call: Any, *arguments: Any, **options: Any) -> PermanentError:
     with pytest.raises(PermanentError) as error:
-        call(*arguments, **given)
+        call(*arguments, **options)
     return error.value
 
 
-def strict(trap: HostileServer, **given: Any) -> HttpClient:
-    """The real rules, but for the canary's port, so that nothing is refused for its port alone."""
-    return HttpClient(ports=(80, 443, trap.port), connect_timeout_s=1, **given)
+def strict(trap: HostileServer, **options: Any) -> HttpClient:
+    """A client with the default rules that also allows the canary's port, so that no URL is refused for its port."""
+    return HttpClient(ports=(80, 443, trap.port), connect_timeout_s=1, **options)
 
 
-def at(trap: HostileServer, url: str) -> str:
+def with_port(trap: HostileServer, url: str) -> str:
     return url.replace(":P", f":{trap.port}")
 
 
 @pytest.mark.parametrize("url", rows())
-def test_a_url_that_leads_inside_is_blocked_before_any_connection(
+def test_url_of_an_internal_address_is_blocked_before_any_connection(
     url: str, trap: HostileServer, dialled: list[Any]
 ) -> None:
-    error = refused(download, strict(trap), at(trap, url))
+    error = refused(download, strict(trap), with_port(trap, url))
     assert error.code == Code.URL_BLOCKED
     assert (trap.connections, dialled) == (0, [])
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "addresses",
     [
         pytest.param(["127.0.0.1"], id="SSRF-26-loopback"),
         pytest.param(["10.0.0.1"], id="SSRF-26-private"),
@@ -159,27 +159,29 @@ def test_a_url_that_leads_inside_is_blocked_before_any_connection(
         pytest.param(["93.184.216.34", "fe80::1%lo"], id="SSRF-27-zone"),
     ],
 )
-def test_a_name_with_one_inner_address_is_blocked(answer: list[str], trap: HostileServer, dialled: list[Any]) -> None:
-    http_client = strict(trap, resolver=Names(answer))
-    assert refused(download, http_client, at(trap, "http://media.example:P/")).code == Code.URL_BLOCKED
+def test_name_with_any_internal_address_is_blocked(
+    addresses: list[str], trap: HostileServer, dialled: list[Any]
+) -> None:
+    http_client = strict(trap, resolver=Names(addresses))
+    assert refused(download, http_client, with_port(trap, "http://media.example:P/")).code == Code.URL_BLOCKED
     assert (trap.connections, dialled) == (0, [])
 
 
 @pytest.mark.parametrize("url", [pytest.param(url, id=f"SSRF-32-{url.partition(':')[0]}") for url in SCHEMES])
-def test_only_http_and_https_are_fetched(url: str, trap: HostileServer, dialled: list[Any]) -> None:
-    assert refused(download, strict(trap), at(trap, url)).code == Code.URL_SCHEME
+def test_only_http_and_https_urls_are_fetched(url: str, trap: HostileServer, dialled: list[Any]) -> None:
+    assert refused(download, strict(trap), with_port(trap, url)).code == Code.URL_SCHEME
     assert (trap.connections, dialled) == (0, [])
 
 
 @pytest.mark.parametrize("port", [pytest.param(port, id=f"SSRF-34-{port}") for port in PORTS])
-def test_a_port_that_is_not_allowed_is_blocked_before_the_name_is_resolved(port: int, dialled: list[Any]) -> None:
+def test_forbidden_port_is_blocked_before_the_name_is_resolved(port: int, dialled: list[Any]) -> None:
     names = Names(["93.184.216.34"])
     error = refused(download, HttpClient(resolver=names), f"http://media.example:{port}/")
     assert (error.code, names.asked, dialled) == (Code.URL_BLOCKED, [], [])
 
 
 @pytest.mark.parametrize("port", [pytest.param(port, id=f"SSRF-34-allowance-{port}") for port in PORTS])
-def test_an_allowance_for_inner_networks_opens_no_ports_of_public_servers(port: int, dialled: list[Any]) -> None:
+def test_allowed_private_networks_do_not_allow_more_ports_of_public_servers(port: int, dialled: list[Any]) -> None:
     http_client = local_http_client(resolver=Names(["93.184.216.34"]))
     assert refused(download, http_client, f"http://media.example:{port}/").code == Code.URL_BLOCKED
     assert dialled == []
@@ -201,39 +203,39 @@ def test_proxies_from_the_environment_are_ignored(
 
 
 @pytest.mark.parametrize("url", [pytest.param(param.values[0], id=f"SSRF-36-{param.id}") for param in rows()])
-def test_a_webhook_that_leads_inside_is_blocked_when_set_and_when_sent(
+def test_webhook_to_an_internal_address_is_blocked_when_checked_and_when_sent(
     url: str, trap: HostileServer, dialled: list[Any]
 ) -> None:
     http_client = strict(trap)
-    assert refused(http_client.check_url, at(trap, url)).code == Code.URL_BLOCKED
-    assert refused(http_client.post, at(trap, url), b"{}", headers={}, timeout_s=1).code == Code.URL_BLOCKED
+    assert refused(http_client.check_url, with_port(trap, url)).code == Code.URL_BLOCKED
+    assert refused(http_client.post, with_port(trap, url), b"{}", headers={}, timeout_s=1).code == Code.URL_BLOCKED
     assert (trap.connections, dialled) == (0, [])
 
 
 @pytest.mark.parametrize("url", [pytest.param(url, id=f"SSRF-36-{url.partition(':')[0]}") for url in SCHEMES])
-def test_a_webhook_of_another_scheme_is_refused(url: str, trap: HostileServer, dialled: list[Any]) -> None:
+def test_webhook_with_another_scheme_is_refused(url: str, trap: HostileServer, dialled: list[Any]) -> None:
     http_client = strict(trap)
-    assert refused(http_client.check_url, at(trap, url)).code == Code.URL_SCHEME
-    assert refused(http_client.post, at(trap, url), b"{}", headers={}, timeout_s=1).code == Code.URL_SCHEME
+    assert refused(http_client.check_url, with_port(trap, url)).code == Code.URL_SCHEME
+    assert refused(http_client.post, with_port(trap, url), b"{}", headers={}, timeout_s=1).code == Code.URL_SCHEME
     assert (trap.connections, dialled) == (0, [])
 
 
-@pytest.mark.parametrize("place", [pytest.param(ip, id=f"SSRF-36-moves-to-{ip}") for ip in ("127.0.0.1", "10.0.0.1")])
-def test_a_webhook_whose_name_moves_inside_later_is_blocked_when_sent(
-    place: str, trap: HostileServer, dialled: list[Any]
+@pytest.mark.parametrize("address", [pytest.param(ip, id=f"SSRF-36-moves-to-{ip}") for ip in ("127.0.0.1", "10.0.0.1")])
+def test_webhook_name_rebound_to_an_internal_address_is_blocked_when_sent(
+    address: str, trap: HostileServer, dialled: list[Any]
 ) -> None:
-    http_client = strict(trap, resolver=Names(["93.184.216.34"], [place]))
-    url = at(trap, "http://hook.example:P/")
+    http_client = strict(trap, resolver=Names(["93.184.216.34"], [address]))
+    url = with_port(trap, "http://hook.example:P/")
     http_client.check_url(url)
     assert refused(http_client.post, url, b"{}", headers={}, timeout_s=1).code == Code.URL_BLOCKED
     assert (trap.connections, dialled) == (0, [])
 
 
-def test_a_name_that_does_not_resolve_just_now_may_still_be_set_as_a_webhook(trap: HostileServer) -> None:
+def test_unresolved_name_is_accepted_when_a_webhook_url_is_checked(trap: HostileServer) -> None:
     strict(trap, resolver=Names([])).check_url("http://hook.example/")
 
 
-def test_messages_name_the_host_at_most() -> None:
+def test_error_messages_contain_no_secrets_of_the_url() -> None:
     http_client = HttpClient(resolver=Names([]))
     url = "http://media.example/path-secret?token=query-secret"
     with pytest.raises(RetryableError) as error:

@@ -1,4 +1,4 @@
-"""CHECKS row HTTP-15, and HTTPS as it should be."""
+"""TLS: refused certificates (CHECKS row HTTP-15), failed handshakes and reuse of connections."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LONG_AGO = datetime(2001, 1, 1)  # trustme takes naive times  # noqa: DTZ001  # 
         pytest.param(server_context(AUTHORITY, "media.example", not_after=LONG_AGO), id="HTTP-15-expired"),
     ],
 )
-def test_a_certificate_that_does_not_hold_is_refused(certificate: ssl.SSLContext) -> None:
+def test_invalid_certificate_is_refused(certificate: ssl.SSLContext) -> None:
     with MediaServer({"a": b"x"}, tls=certificate) as server:
         http_client = local_http_client(resolver=Names(["127.0.0.1"]), tls=client_context(AUTHORITY))
         with pytest.raises(PermanentError) as error:
@@ -37,7 +37,7 @@ def test_a_certificate_that_does_not_hold_is_refused(certificate: ssl.SSLContext
         assert server.requests == []
 
 
-def test_the_default_trusts_no_unknown_authority() -> None:
+def test_unknown_authority_is_refused_by_default() -> None:
     """HTTP-15."""
     with MediaServer({"a": b"x"}, tls=server_context(OTHER, "127.0.0.1")) as server:
         with pytest.raises(PermanentError) as error:
@@ -45,7 +45,7 @@ def test_the_default_trusts_no_unknown_authority() -> None:
         assert error.value.code == Code.FETCH_TLS
 
 
-def test_a_server_that_speaks_no_tls_is_refused() -> None:
+def test_server_without_tls_is_refused() -> None:
     def plain(peer: Peer) -> None:
         peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         peer.wait()
@@ -56,14 +56,14 @@ def test_a_server_that_speaks_no_tls_is_refused() -> None:
         assert error.value.code == Code.FETCH_TLS
 
 
-def test_a_handshake_that_never_ends_is_given_up() -> None:
+def test_stalled_handshake_times_out() -> None:
     with HostileServer(stalls()) as server:
         with pytest.raises(RetryableError) as error:
             download(local_http_client(read_timeout_s=0.2), server.url().replace("http:", "https:"))
         assert error.value.code == Code.FETCH_TIMEOUT
 
 
-def test_a_broken_handshake_may_be_tried_again() -> None:
+def test_reset_handshake_is_retryable() -> None:
     with HostileServer(lambda peer: peer.reset()) as server:
         with pytest.raises(RetryableError) as error:
             download(local_http_client(), server.url().replace("http:", "https:"))
@@ -71,7 +71,7 @@ def test_a_broken_handshake_may_be_tried_again() -> None:
 
 
 @pytest.mark.parametrize("host", ["media.example", "media.example.", "127.0.0.1"])
-def test_one_connection_serves_several_files(host: str) -> None:
+def test_tls_connection_is_reused(host: str) -> None:
     certificate = server_context(AUTHORITY, "media.example", "127.0.0.1")
     with MediaServer({"a": b"a" * 300_000, "b": b"b"}, tls=certificate) as server:
         http_client = local_http_client(resolver=Names(["127.0.0.1"]), tls=client_context(AUTHORITY))

@@ -1,4 +1,4 @@
-"""Scans of files: only a completely scanned file continues."""
+"""Antivirus scans: a file continues only after a complete scan without a finding."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Clock:
 
 @pytest.fixture
 def clamd() -> Iterator[FakeClamd]:
-    with fake_clamd() as made:
-        yield made
+    with fake_clamd() as server:
+        yield server
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _nothing_pending() -> Iterator[None]:
+def _empty_counters() -> Iterator[None]:
     COUNTER_BUFFER.drain()
     yield
     COUNTER_BUFFER.drain()
@@ -55,24 +55,24 @@ def refused(clamd: FakeClamd, file: Path, *, size: int = len(CONTENT), timeout_s
 
 
 def scans() -> dict[str, float]:
-    """The scans that were counted since the last look, by their outcome."""
+    """The number of scans by outcome, counted since the previous call."""
     name = "esteira_antivirus_scans_total|"
     return {key.removeprefix(name): n for key, n in COUNTER_BUFFER.drain().items() if key.startswith(name)}
 
 
-def test_what_clamd_finds_clean_goes_on_and_clamd_has_seen_all_of_it(clamd: FakeClamd, file: Path) -> None:
+def test_clean_file_passes_and_is_sent_completely(clamd: FakeClamd, file: Path) -> None:
     scan(clamd, file)
     assert b"".join(clamd.received) == CONTENT
     assert scans() == {"clean": 1}
 
 
-def test_a_file_is_never_in_memory_as_a_whole(clamd: FakeClamd, file: Path) -> None:
+def test_file_is_sent_in_chunks(clamd: FakeClamd, file: Path) -> None:
     scan(clamd, file)
     assert len(clamd.received) == 3
     assert max(map(len, clamd.received)) <= 256 * 1024
 
 
-def test_an_infected_file_is_refused_for_good_with_the_name_of_what_was_found(clamd: FakeClamd, file: Path) -> None:
+def test_infected_file_is_a_permanent_error_with_the_signature_name(clamd: FakeClamd, file: Path) -> None:
     clamd.verdict = b"stream: Win.Test.EICAR_HDB-1 FOUND\0"
     error = refused(clamd, file)
     assert isinstance(error, PermanentError)
@@ -81,7 +81,7 @@ def test_an_infected_file_is_refused_for_good_with_the_name_of_what_was_found(cl
 
 
 @pytest.mark.parametrize(
-    ("verdict", "told"),
+    ("verdict", "message"),
     [
         (b"INSTREAM size limit exceeded. ERROR\0", "StreamMaxLength"),
         (b"stream: Heuristics.Limits.Exceeded.MaxFileSize FOUND\0", "only a part of this file"),
@@ -96,40 +96,36 @@ def test_an_infected_file_is_refused_for_good_with_the_name_of_what_was_found(cl
         (b"", "closed the connection without a reply"),
     ],
 )
-def test_file_without_a_complete_scan_is_retried_and_never_stored(
-    clamd: FakeClamd, file: Path, verdict: bytes, told: str
-) -> None:
+def test_incomplete_scan_is_retryable(clamd: FakeClamd, file: Path, verdict: bytes, message: str) -> None:
     clamd.verdict = verdict
     error = refused(clamd, file)
     assert type(error) is RetryableError
     assert error.code is Code.ANTIVIRUS
-    assert told in error.message
+    assert message in error.message
     assert scans() == {"error": 1}
 
 
 @pytest.mark.parametrize("reads", [0, 1])
-def test_a_clamd_that_closes_midway_counts_as_an_attempt_for_the_file_may_be_to_blame(
-    clamd: FakeClamd, file: Path, reads: int
-) -> None:
+def test_connection_closed_during_a_scan_counts_as_an_attempt(clamd: FakeClamd, file: Path, reads: int) -> None:
     clamd.reads, clamd.verdict = reads, b""
     error = refused(clamd, file)
     assert type(error) is RetryableError
     assert "closed the connection" in error.message
 
 
-def test_why_clamd_closed_midway_is_heard(clamd: FakeClamd, file: Path) -> None:
+def test_reason_for_closing_during_a_scan_is_reported(clamd: FakeClamd, file: Path) -> None:
     clamd.reads, clamd.verdict = 1, b"INSTREAM size limit exceeded. ERROR\0"
     assert "StreamMaxLength" in refused(clamd, file).message
 
 
-def test_a_file_on_which_clamd_gives_no_answer_in_time_counts_as_an_attempt(clamd: FakeClamd, file: Path) -> None:
+def test_scan_timeout_counts_as_an_attempt(clamd: FakeClamd, file: Path) -> None:
     clamd.verdict = None
     error = refused(clamd, file, timeout_s=0.3)
     assert type(error) is RetryableError
     assert "did not scan this file" in error.message
 
 
-def test_for_a_clamd_that_hangs_altogether_it_waits(
+def test_unresponsive_clamd_counts_as_unavailable(
     clamd: FakeClamd, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pipeline.security.clamd.COMMAND_TIMEOUT_S", 0.3)
@@ -138,48 +134,48 @@ def test_for_a_clamd_that_hangs_altogether_it_waits(
     assert scans() == {"away": 1}
 
 
-def test_a_file_that_is_gone_or_another_goes_back_to_fetch(clamd: FakeClamd, file: Path) -> None:
+def test_missing_or_changed_staged_file_is_fetched_again(clamd: FakeClamd, file: Path) -> None:
     for size in (len(CONTENT) - 1, len(CONTENT) + 1):
         assert isinstance(refused(clamd, file, size=size), StagingLostError)
     file.unlink()
     assert isinstance(refused(clamd, file), StagingLostError)
 
 
-def test_while_clamd_is_away_attachments_wait_longer_and_longer_and_after_hours_it_counts(
+def test_outage_of_clamd_lengthens_the_wait_and_finally_counts_as_an_attempt(
     tmp_path: Path, file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clock = Clock()
-    antivirus = Antivirus(Clamd(f"unix://{tmp_path}/nobody.ctl"), timeout_s=5, clock=clock)
+    antivirus = Antivirus(Clamd(f"unix://{tmp_path}/missing.ctl"), timeout_s=5, clock=clock)
     began = clock.now
-    told = []
+    results = []
     for after_s in (0, 1, 12, 200, MAX_OUTAGE_S - 1, MAX_OUTAGE_S + 1):
-        while clock.now < began + after_s:  # others ask meanwhile
+        while clock.now < began + after_s:  # other attachments try a scan meanwhile
             with pytest.raises(RetryableError):
                 antivirus.check(file, size=len(CONTENT))
             clock.now = min(began + after_s, clock.now + OUTAGE_STALE_S / 2)
         with pytest.raises(RetryableError) as caught:
             antivirus.check(file, size=len(CONTENT))
-        told.append((isinstance(caught.value, AwayError), caught.value.retry_after))
-    assert told == [(True, 0), (True, 1), (True, 12), (True, 30), (True, 30), (False, None)]
+        results.append((isinstance(caught.value, AwayError), caught.value.retry_after))
+    assert results == [(True, 0), (True, 1), (True, 12), (True, 30), (True, 30), (False, None)]
     assert "No such file" in caught.value.message
     assert str(tmp_path) not in caught.value.message
 
 
-def test_a_new_absence_is_waited_for_anew(tmp_path: Path, file: Path, clamd: FakeClamd) -> None:
+def test_new_outage_of_clamd_restarts_the_wait(tmp_path: Path, file: Path, clamd: FakeClamd) -> None:
     clock = Clock()
     antivirus = Antivirus(Clamd(clamd.address), timeout_s=5, clock=clock)
-    away, here = Clamd(f"unix://{tmp_path}/nobody.ctl"), Clamd(clamd.address)
+    unavailable, available = Clamd(f"unix://{tmp_path}/missing.ctl"), Clamd(clamd.address)
 
-    def pause(passed_s: float) -> float | None:
+    def retry_after_s(passed_s: float) -> float | None:
         clock.now += passed_s
         with pytest.raises(AwayError) as caught:
             antivirus.check(file, size=len(CONTENT))
         return caught.value.retry_after
 
-    antivirus._clamd = away
-    assert [pause(0), pause(20)] == [0, 20]
-    antivirus._clamd = here
+    antivirus._clamd = unavailable
+    assert [retry_after_s(0), retry_after_s(20)] == [0, 20]
+    antivirus._clamd = available
     antivirus.check(file, size=len(CONTENT))
-    antivirus._clamd = away
-    assert pause(5) == 0
-    assert pause(MAX_OUTAGE_S) == 0  # no scan was tried meanwhile, so the outage is unknown
+    antivirus._clamd = unavailable
+    assert retry_after_s(5) == 0
+    assert retry_after_s(MAX_OUTAGE_S) == 0  # no scan was tried in between, so this counts as a new outage

@@ -1,4 +1,4 @@
-"""The protocol of clamd, and the addresses at which it is asked."""
+"""The clamd client: addresses, version, scan timeout and availability."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tests.support.clamd import FakeClamd, fake_clamd
 
 @pytest.fixture
 def clamd() -> Iterator[FakeClamd]:
-    with fake_clamd() as made:
-        yield made
+    with fake_clamd() as server:
+        yield server
 
 
 @pytest.mark.parametrize(
-    ("address", "place"),
+    ("address", "parsed"),
     [
         ("unix:///run/clamav/clamd.ctl", "/run/clamav/clamd.ctl"),
         ("tcp://127.0.0.1:3310", ("127.0.0.1", 3310)),
@@ -28,8 +28,8 @@ def clamd() -> Iterator[FakeClamd]:
         ("tcp://host:3310/", ("host", 3310)),
     ],
 )
-def test_an_address_names_a_socket_or_a_host(address: str, place: object) -> None:
-    assert parse_clamd_address(address) == place
+def test_clamd_address_is_a_socket_path_or_a_host_and_port(address: str, parsed: object) -> None:
+    assert parse_clamd_address(address) == parsed
 
 
 @pytest.mark.parametrize(
@@ -40,29 +40,29 @@ def test_an_address_names_a_socket_or_a_host(address: str, place: object) -> Non
         *("tcp://host:3310/path", "tcp://host:3310?x=1", "tcp://[::1"),
     ],
 )
-def test_another_address_is_refused_with_an_example(address: str) -> None:
+def test_invalid_clamd_address_is_refused_with_an_example(address: str) -> None:
     with pytest.raises(ValueError, match="or tcp://host:3310"):
         parse_clamd_address(address)
 
 
-def test_its_version_tells_its_signatures_and_their_age(clamd: FakeClamd) -> None:
+def test_version_has_program_signatures_and_their_date(clamd: FakeClamd) -> None:
     clamd.version = b"ClamAV 1.4.6/27825/Sat Nov 21 09:26:01 2026\0"
-    program, signatures, made = Clamd(clamd.address).version()
+    program, signatures, published = Clamd(clamd.address).version()
     assert (program, signatures) == ("ClamAV 1.4.6", 27825)
-    assert made
-    assert made.isoformat().startswith("2026-11-21T09:26:01")
+    assert published
+    assert published.isoformat().startswith("2026-11-21T09:26:01")
     clamd.version = b"ClamAV 1.4.6\0"
     assert Clamd(clamd.address).version() == ("ClamAV 1.4.6", None, None)
 
 
-@pytest.mark.parametrize("said", [b"220 mail.example ESMTP\0", b"ClamAV 1/2/yesterday\0"])
-def test_what_is_no_clamd_has_no_version(clamd: FakeClamd, said: bytes) -> None:
-    clamd.version = said
-    with pytest.raises(ValueError):  # noqa: PT011  (that it is one is all that counts)
+@pytest.mark.parametrize("reply", [b"220 mail.example ESMTP\0", b"ClamAV 1/2/yesterday\0"])
+def test_version_of_another_server_is_refused(clamd: FakeClamd, reply: bytes) -> None:
+    clamd.version = reply
+    with pytest.raises(ValueError):  # noqa: PT011  (any ValueError is right)
         Clamd(clamd.address).version()
 
 
-def test_a_scan_ends_when_its_time_is_over_however_slowly_clamd_reads(clamd: FakeClamd) -> None:
+def test_scan_times_out_if_clamd_reads_slowly(clamd: FakeClamd) -> None:
     clamd.reads, clamd.verdict = 1, None
     began = time.monotonic()
     with pytest.raises(TimeoutError):
@@ -70,6 +70,6 @@ def test_a_scan_ends_when_its_time_is_over_however_slowly_clamd_reads(clamd: Fak
     assert time.monotonic() - began < 20
 
 
-def test_nobody_listens(clamd: FakeClamd) -> None:
+def test_ping_without_a_server_raises_clamd_unavailable(clamd: FakeClamd) -> None:
     with pytest.raises(ClamdUnavailableError):
         Clamd(clamd.address + "x").ping()

@@ -1,4 +1,4 @@
-"""Keys, places and decryption: CHECKS rows WA-01 to WA-08."""
+"""Media keys, media URLs and decryption: CHECKS rows WA-01 to WA-08."""
 
 from __future__ import annotations
 
@@ -20,47 +20,47 @@ HOSTS = ("mmg.whatsapp.net", "other.example")
 BASE64_KEY = base64.b64encode(KEY).decode()
 
 
-def attachment(**given: Any) -> Attachment:
-    return Attachment(session="s", message_id="m", **given)
+def attachment(**fields: Any) -> Attachment:
+    return Attachment(session="s", message_id="m", **fields)
 
 
 def decrypt(data: bytes, *, kind: Kind = Kind.IMAGE, cuts: list[int] | None = None) -> bytes:
-    """The plaintext of data that arrives cut at these places."""
+    """The plaintext of data that arrives in pieces, divided at the offsets `cuts`."""
     decryptor = Decryptor(media_keys(BASE64_KEY, kind))
-    places = [0, *sorted(cuts or []), len(data)]
-    pieces = [data[start:end] for start, end in itertools.pairwise(places)]
+    offsets = [0, *sorted(cuts or []), len(data)]
+    pieces = [data[start:end] for start, end in itertools.pairwise(offsets)]
     return b"".join(bytes(decryptor.update(piece)) for piece in pieces) + decryptor.finish()
 
 
-def code_of(data: bytes, **given: Any) -> Code:
+def code_of(data: bytes, **options: Any) -> Code:
     with pytest.raises(PermanentError) as error:
-        decrypt(data, **given)
+        decrypt(data, **options)
     return error.value.code
 
 
 @pytest.mark.parametrize("kind", list(Kind))
-def test_every_kind_decrypts_with_its_own_keys(kind: Kind) -> None:
+def test_each_kind_is_decrypted_with_its_own_keys(kind: Kind) -> None:
     assert decrypt(encrypt(b"media", kind=kind.value).data, kind=kind) == b"media"
 
 
 @given(st.binary(max_size=400), st.lists(st.integers(0, 426), max_size=12))
-def test_however_the_bytes_arrive_the_file_is_the_same(plain: bytes, cuts: list[int]) -> None:
+def test_plaintext_does_not_depend_on_fragmentation(plain: bytes, cuts: list[int]) -> None:
     data = encrypt(plain).data
     assert decrypt(data, cuts=[cut for cut in cuts if cut <= len(data)]) == plain
 
 
 @given(st.integers(0, 10**6), st.integers(1, 255), st.binary(min_size=1, max_size=200))
-def test_one_changed_byte_anywhere_is_noticed(place: int, change: int, plain: bytes) -> None:
+def test_any_changed_byte_fails_the_mac(offset: int, change: int, plain: bytes) -> None:
     """WA-01."""
     data = bytearray(encrypt(plain).data)
-    data[place % len(data)] ^= change
+    data[offset % len(data)] ^= change
     assert code_of(bytes(data)) == Code.DECRYPT_MAC
 
 
-@pytest.mark.parametrize("place", [pytest.param(-1, id="WA-01-mac"), pytest.param(0, id="WA-01-ciphertext")])
-def test_one_changed_bit_is_noticed(place: int) -> None:
+@pytest.mark.parametrize("offset", [pytest.param(-1, id="WA-01-mac"), pytest.param(0, id="WA-01-ciphertext")])
+def test_one_changed_bit_fails_the_mac(offset: int) -> None:
     data = bytearray(encrypt(b"media" * 100_000).data)
-    data[place] ^= 1
+    data[offset] ^= 1
     assert code_of(bytes(data)) == Code.DECRYPT_MAC
 
 
@@ -81,7 +81,7 @@ def test_one_changed_bit_is_noticed(place: int) -> None:
         pytest.param({"a": 1}, id="WA-02-object-of-something-else"),
     ],
 )
-def test_a_malformed_media_key_is_refused(key: Any) -> None:
+def test_malformed_media_key_is_refused(key: Any) -> None:
     text = attachment(url="https://x.example/", media_key=key).media_key
     assert text is not None
     with pytest.raises(PermanentError) as error:
@@ -102,14 +102,14 @@ def test_a_malformed_media_key_is_refused(key: Any) -> None:
         pytest.param({"type": "Buffer", "data": list(KEY)}, id="WA-02-buffer"),
     ],
 )
-def test_a_media_key_is_read_in_every_form_that_gateways_send(key: Any) -> None:
+def test_media_key_is_read_in_every_encoding_of_gateways(key: Any) -> None:
     sent = json.loads(json.dumps({"media_key": key}))
     text = attachment(url="https://x.example/", **sent).media_key
     assert text is not None
     assert media_keys(text, Kind.IMAGE) == media_keys(BASE64_KEY, Kind.IMAGE)
 
 
-def test_keys_do_not_show_themselves() -> None:
+def test_repr_of_media_keys_is_empty() -> None:
     keys = media_keys(BASE64_KEY, Kind.IMAGE)
     assert repr(keys) == "MediaKeys()"
 
@@ -118,7 +118,7 @@ def test_keys_do_not_show_themselves() -> None:
     ("encrypted_as", "read_as"),
     [pytest.param("video", Kind.IMAGE, id="WA-03-video"), pytest.param("image", Kind.DOCUMENT, id="WA-03-image")],
 )
-def test_the_keys_of_another_kind_do_not_fit(encrypted_as: str, read_as: Kind) -> None:
+def test_keys_of_another_kind_fail_the_mac(encrypted_as: str, read_as: Kind) -> None:
     assert code_of(encrypt(b"media", kind=encrypted_as).data, kind=read_as) == Code.DECRYPT_MAC
 
 
@@ -131,7 +131,7 @@ def test_the_keys_of_another_kind_do_not_fit(encrypted_as: str, read_as: Kind) -
         pytest.param(encrypt(b"", padded=b"").data, id="WA-04-only-a-mac"),
     ],
 )
-def test_a_ciphertext_of_an_impossible_length_is_refused(data: bytes) -> None:
+def test_ciphertext_of_invalid_length_is_refused(data: bytes) -> None:
     assert code_of(data) == Code.DECRYPT_FORMAT
 
 
@@ -144,7 +144,7 @@ def test_a_ciphertext_of_an_impossible_length_is_refused(data: bytes) -> None:
         pytest.param(b"x" * 32, id="WA-05-none"),
     ],
 )
-def test_a_wrong_padding_is_refused_in_the_same_words_as_a_wrong_mac(padded: bytes) -> None:
+def test_invalid_padding_has_the_same_message_as_an_invalid_mac(padded: bytes) -> None:
     data = encrypt(b"", padded=padded).data
     with pytest.raises(PermanentError) as padding:
         decrypt(data)
@@ -155,7 +155,7 @@ def test_a_wrong_padding_is_refused_in_the_same_words_as_a_wrong_mac(padded: byt
 
 
 @pytest.mark.parametrize("size", [pytest.param(size, id=f"WA-06-{size}") for size in (16, 32, 262_144, 1_048_576)])
-def test_a_length_that_fills_its_blocks_decrypts(size: int) -> None:
+def test_plaintext_of_whole_blocks_is_decrypted(size: int) -> None:
     plain = bytes(range(256)) * (size // 256) if size >= 256 else b"x" * size
     data = encrypt(plain).data
     assert len(data) == size + 26
@@ -163,7 +163,7 @@ def test_a_length_that_fills_its_blocks_decrypts(size: int) -> None:
     assert decrypt(data, cuts=list(range(0, size, 65_536))) == plain
 
 
-def test_hashes_and_size_are_those_of_the_whole_file() -> None:
+def test_decryptor_has_hashes_and_size_of_the_file() -> None:
     encrypted = encrypt(b"media" * 1000)
     decryptor = Decryptor(media_keys(encrypted.media_key, Kind.IMAGE))
     decryptor.update(encrypted.data)
@@ -186,7 +186,7 @@ def test_hashes_and_size_are_those_of_the_whole_file() -> None:
         ({}, Kind.DOCUMENT),
     ],
 )
-def test_the_kind_of_the_keys_follows_the_declaration(declared: dict[str, str], kind: Kind) -> None:
+def test_key_kind_follows_the_declared_kind_or_type(declared: dict[str, str], kind: Kind) -> None:
     assert key_kind(attachment(**declared)) == kind
 
 
@@ -211,13 +211,13 @@ def test_the_kind_of_the_keys_follows_the_declaration(declared: dict[str, str], 
         pytest.param("v/x", id="WA-08-no-slash"),
     ],
 )
-def test_a_direct_path_that_is_more_than_a_path_is_refused(path: str) -> None:
+def test_malformed_direct_path_is_refused(path: str) -> None:
     with pytest.raises(PermanentError) as error:
         media_url(attachment(direct_path=path, url="https://mmg.whatsapp.net/v/good"), HOSTS)
     assert error.value.code == Code.URL_BLOCKED
 
 
-def test_the_direct_path_comes_before_the_url() -> None:
+def test_direct_path_is_preferred_to_the_url() -> None:
     path = "/v/t62.7118-24/1234_n.enc?ccb=11-4&oh=01_AdQ&oe=65F1&_nc_sid=5e03e0&mms3=true"
     both = attachment(direct_path=path, url="https://web.whatsapp.net/")
     assert media_url(both, HOSTS) == f"https://mmg.whatsapp.net{path}"
@@ -225,5 +225,5 @@ def test_the_direct_path_comes_before_the_url() -> None:
 
 
 @pytest.mark.parametrize("url", ["https://web.whatsapp.net", "https://web.whatsapp.net/", None])
-def test_a_url_that_leads_nowhere_is_none(url: str | None) -> None:
+def test_url_without_media_is_none(url: str | None) -> None:
     assert media_url(attachment(url=url), HOSTS) is None

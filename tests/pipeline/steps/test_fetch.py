@@ -1,4 +1,4 @@
-"""The first step, from a source to a whole staged file: CHECKS rows HTTP-12 to HTTP-14, WA-07 and others."""
+"""The fetch step, from a source to a complete staged file: CHECKS rows HTTP-12 to HTTP-14, WA-07 and others."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ PLAIN = b"\x89PNG not really" * 50_000
 MB = 1_000_000
 
 
-class Bench:
-    """Everything that fetch needs, in a folder of its own."""
+class FetchSystem:
+    """The services that fetch needs, in a directory of their own."""
 
     def __init__(self, folder: Path, **settings: Any) -> None:
         self.staging = Staging(folder / "staging")
@@ -50,8 +50,8 @@ class Bench:
         folder = self.staging.folder
         return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
 
-    def code(self, **fields: Any) -> Code:
-        """The code with which a fetch ends; nothing may stay behind."""
+    def error_code(self, **fields: Any) -> Code:
+        """The error code of a fetch; asserts that it leaves no staged file."""
         with pytest.raises(PipelineError) as error:
             self.fetch(**fields)
         assert self.staged() == []
@@ -63,8 +63,8 @@ def attachment(**fields: Any) -> Attachment:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    return Bench(tmp_path)
+def system(tmp_path: Path) -> FetchSystem:
+    return FetchSystem(tmp_path)
 
 
 @pytest.fixture
@@ -73,64 +73,64 @@ def server() -> Iterator[MediaServer]:
         yield running
 
 
-def whole(bench: Bench, plain: bytes) -> Fetched:
-    """What a fetch of these bytes gives, once they are seen to be staged."""
-    path = bench.staging.path(attachment().id)
+def staged_result(system: FetchSystem, plain: bytes) -> Fetched:
+    """The expected result of a fetch of these bytes; asserts that they are staged."""
+    path = system.staging.path(attachment().id)
     assert path.read_bytes() == plain
-    assert bench.staged() == [path.name]
+    assert system.staged() == [path.name]
     return Fetched(size=len(plain), sha256=hashlib.sha256(plain).hexdigest())
 
 
-def test_a_url_is_fetched_into_staging(bench: Bench, server: MediaServer) -> None:
-    assert bench.fetch(url=server.url("plain")) == whole(bench, PLAIN)
+def test_url_is_downloaded_into_staging(system: FetchSystem, server: MediaServer) -> None:
+    assert system.fetch(url=server.url("plain")) == staged_result(system, PLAIN)
 
 
-def test_ciphertext_is_decrypted_in_the_same_pass(bench: Bench, server: MediaServer) -> None:
+def test_ciphertext_is_decrypted_in_the_same_pass(system: FetchSystem, server: MediaServer) -> None:
     fields = encrypt(PLAIN).fields()
-    assert bench.fetch(url=server.url("encrypted"), kind="image", **fields) == whole(bench, PLAIN)
+    assert system.fetch(url=server.url("encrypted"), kind="image", **fields) == staged_result(system, PLAIN)
 
 
-def test_what_was_taken_in_is_fetched_from_storage_and_not_decrypted(bench: Bench) -> None:
-    bench.storage.put_chunks([PLAIN], intake_key(attachment().id))
+def test_intake_content_is_read_from_storage_without_decryption(system: FetchSystem) -> None:
+    system.storage.put_chunks([PLAIN], intake_key(attachment().id))
     fields = encrypt(PLAIN).fields()
-    assert bench.fetch(intake=True, url="http://127.0.0.1:1/", kind="image", **fields) == whole(bench, PLAIN)
+    assert system.fetch(intake=True, url="http://127.0.0.1:1/", kind="image", **fields) == staged_result(system, PLAIN)
 
 
-def test_inline_data_is_used_as_it_is(bench: Bench) -> None:
-    assert bench.fetch(data=base64.b64encode(PLAIN).decode()) == whole(bench, PLAIN)
+def test_inline_data_is_staged(system: FetchSystem) -> None:
+    assert system.fetch(data=base64.b64encode(PLAIN).decode()) == staged_result(system, PLAIN)
 
 
-def test_inline_data_that_is_no_base64_is_refused(bench: Bench) -> None:
-    assert bench.code(data="no base64!") == Code.BAD_PAYLOAD
+def test_invalid_inline_base64_is_refused(system: FetchSystem) -> None:
+    assert system.error_code(data="no base64!") == Code.BAD_PAYLOAD
 
 
-def test_a_staged_file_is_only_hashed_again(bench: Bench, server: MediaServer) -> None:
-    first = bench.fetch(url=server.url("plain"))
-    assert bench.fetch(url=server.url("plain")) == first
+def test_staged_file_is_hashed_and_not_downloaded_again(system: FetchSystem, server: MediaServer) -> None:
+    first = system.fetch(url=server.url("plain"))
+    assert system.fetch(url=server.url("plain")) == first
     assert server.hits("plain") == 1
 
 
-@pytest.mark.parametrize("left", [b"", PLAIN[:10]])
-def test_a_staged_file_that_is_not_what_was_announced_is_fetched_again(
-    bench: Bench, server: MediaServer, left: bytes
+@pytest.mark.parametrize("staged_content", [b"", PLAIN[:10]])
+def test_staged_file_with_another_hash_is_downloaded_again(
+    system: FetchSystem, server: MediaServer, staged_content: bytes
 ) -> None:
-    announced = hashlib.sha256(PLAIN).hexdigest() if left else None
-    bench.fetch(url=server.url("plain"))
-    bench.staging.path(attachment().id).write_bytes(left)
-    assert bench.fetch(url=server.url("plain"), file_sha256=announced) == whole(bench, PLAIN)
+    announced = hashlib.sha256(PLAIN).hexdigest() if staged_content else None
+    system.fetch(url=server.url("plain"))
+    system.staging.path(attachment().id).write_bytes(staged_content)
+    assert system.fetch(url=server.url("plain"), file_sha256=announced) == staged_result(system, PLAIN)
     assert server.hits("plain") == 2
 
 
-def test_a_staged_file_that_cannot_be_read_may_be_tried_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    bench.staging.folder.mkdir(parents=True)
-    (bench.staging.folder / attachment().id).write_bytes(b"x")
+def test_unreadable_staged_file_is_retryable(system: FetchSystem, monkeypatch: pytest.MonkeyPatch) -> None:
+    system.staging.folder.mkdir(parents=True)
+    (system.staging.folder / attachment().id).write_bytes(b"x")
 
     def broken(*_: Any) -> None:
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(hashlib, "file_digest", broken)
     with pytest.raises(RetryableError) as error:
-        bench.fetch(url="http://127.0.0.1:1/")
+        system.fetch(url="http://127.0.0.1:1/")
     assert error.value.code == Code.STAGING
 
 
@@ -142,8 +142,8 @@ def test_a_staged_file_that_cannot_be_read_may_be_tried_again(bench: Bench, monk
         pytest.param({"intake": True}, id="lost-intake"),
     ],
 )
-def test_an_attachment_without_a_source_is_refused(fields: dict[str, Any], bench: Bench) -> None:
-    assert bench.code(**fields) == Code.NO_SOURCE
+def test_attachment_without_a_source_is_refused(fields: dict[str, Any], system: FetchSystem) -> None:
+    assert system.error_code(**fields) == Code.NO_SOURCE
 
 
 @pytest.mark.parametrize(
@@ -154,20 +154,20 @@ def test_an_attachment_without_a_source_is_refused(fields: dict[str, Any], bench
         pytest.param({"size": len(PLAIN) + 1}, id="WA-07-fileLength"),
     ],
 )
-def test_a_file_that_is_not_the_announced_one_is_refused(
-    change: dict[str, Any], bench: Bench, server: MediaServer
+def test_decrypted_file_with_another_hash_or_size_is_refused(
+    change: dict[str, Any], system: FetchSystem, server: MediaServer
 ) -> None:
     fields = {**encrypt(PLAIN).fields(), **change}
-    assert bench.code(url=server.url("encrypted"), kind="image", **fields) == Code.HASH_MISMATCH
+    assert system.error_code(url=server.url("encrypted"), kind="image", **fields) == Code.HASH_MISMATCH
 
 
-def test_a_plain_file_with_another_hash_is_refused(bench: Bench, server: MediaServer) -> None:
+def test_plain_file_with_another_hash_is_refused(system: FetchSystem, server: MediaServer) -> None:
     """WA-07."""
-    assert bench.code(url=server.url("plain"), file_sha256="0" * 64) == Code.HASH_MISMATCH
+    assert system.error_code(url=server.url("plain"), file_sha256="0" * 64) == Code.HASH_MISMATCH
 
 
-def test_a_size_that_a_sender_got_wrong_is_no_fault_of_a_plain_file(bench: Bench, server: MediaServer) -> None:
-    assert bench.fetch(url=server.url("plain"), size=1) == whole(bench, PLAIN)
+def test_plain_file_with_another_size_is_accepted(system: FetchSystem, server: MediaServer) -> None:
+    assert system.fetch(url=server.url("plain"), size=1) == staged_result(system, PLAIN)
 
 
 @pytest.mark.parametrize(
@@ -180,17 +180,15 @@ def test_a_size_that_a_sender_got_wrong_is_no_fault_of_a_plain_file(bench: Bench
         pytest.param(encrypt(b"").data, "empty", id="WA-empty"),
     ],
 )
-def test_plaintext_gets_its_name_only_when_it_is_genuine(
-    data: bytes, code: str, bench: Bench, server: MediaServer
-) -> None:
+def test_invalid_ciphertext_stages_nothing(data: bytes, code: str, system: FetchSystem, server: MediaServer) -> None:
     server.files["encrypted"] = data
     key = encrypt(b"").media_key
-    assert bench.code(url=server.url("encrypted"), kind="image", media_key=key) == code
+    assert system.error_code(url=server.url("encrypted"), kind="image", media_key=key) == code
 
 
-def test_a_malformed_key_is_refused_before_anything_is_downloaded(bench: Bench, server: MediaServer) -> None:
+def test_malformed_key_is_refused_before_the_download(system: FetchSystem, server: MediaServer) -> None:
     """WA-02."""
-    assert bench.code(url=server.url("encrypted"), kind="image", media_key="AAAA") == Code.DECRYPT_KEY
+    assert system.error_code(url=server.url("encrypted"), kind="image", media_key="AAAA") == Code.DECRYPT_KEY
     assert server.requests == []
 
 
@@ -204,9 +202,11 @@ def test_a_malformed_key_is_refused_before_anything_is_downloaded(bench: Bench, 
         pytest.param(Answer(503), "fetch_unavailable", id="HTTP-10-503"),
     ],
 )
-def test_an_answer_without_a_file_stages_nothing(answer: Answer, code: str, bench: Bench, server: MediaServer) -> None:
+def test_response_without_a_file_stages_nothing(
+    answer: Answer, code: str, system: FetchSystem, server: MediaServer
+) -> None:
     server.answers["plain"] = answer
-    assert bench.code(url=server.url("plain")) == code
+    assert system.error_code(url=server.url("plain")) == code
 
 
 @pytest.mark.parametrize(
@@ -219,19 +219,17 @@ def test_an_answer_without_a_file_stages_nothing(answer: Answer, code: str, benc
         pytest.param("\u202egpj.exe", id="HTTP-14-direction"),
     ],
 )
-def test_the_name_that_a_server_gives_plays_no_part(name: str, bench: Bench, server: MediaServer) -> None:
+def test_file_name_sent_by_the_server_is_ignored(name: str, system: FetchSystem, server: MediaServer) -> None:
     disposition = f'attachment; filename="{name}"'.encode().decode("latin-1")
     server.answers["plain"] = Answer(200, {"Content-Disposition": disposition}, PLAIN)
-    assert bench.fetch(url=server.url("plain")) == whole(bench, PLAIN)
+    assert system.fetch(url=server.url("plain")) == staged_result(system, PLAIN)
 
 
 @pytest.mark.parametrize("kind", [pytest.param(kind, id=f"HTTP-12-{kind}") for kind in ("image", "document")])
-def test_a_login_page_is_staged_as_any_content_for_detect_to_refuse(
-    kind: str, bench: Bench, server: MediaServer
-) -> None:
+def test_html_page_is_staged_like_any_content(kind: str, system: FetchSystem, server: MediaServer) -> None:
     page = b"<!doctype html><title>Log in</title>"
     server.answers["plain"] = Answer(200, {"Content-Type": "text/html"}, page)
-    assert bench.fetch(url=server.url("plain"), kind=kind, mimetype="image/jpeg") == whole(bench, page)
+    assert system.fetch(url=server.url("plain"), kind=kind, mimetype="image/jpeg") == staged_result(system, page)
 
 
 @pytest.mark.parametrize(
@@ -243,73 +241,79 @@ def test_a_login_page_is_staged_as_any_content_for_detect_to_refuse(
         pytest.param(resets(head("Content-Length: 999999") + bytes(500_000)), "fetch_reset", id="HTTP-09"),
     ],
 )
-def test_a_download_that_fails_leaves_no_part_behind(script: Any, code: str, tmp_path: Path) -> None:
-    bench = Bench(tmp_path, max_sticker_mb=5, fetch_deadline_s=0.6)
+def test_failed_download_leaves_no_staged_file(script: Any, code: str, tmp_path: Path) -> None:
+    system = FetchSystem(tmp_path, max_sticker_mb=5, fetch_deadline_s=0.6)
     with HostileServer(script) as hostile:
-        assert bench.code(url=hostile.url(), kind="sticker") == code
+        assert system.error_code(url=hostile.url(), kind="sticker") == code
 
 
-def test_a_second_attempt_can_succeed(bench: Bench) -> None:
+def test_second_attempt_succeeds_after_a_reset(system: FetchSystem) -> None:
     """HTTP-09."""
     broken = resets(head(f"Content-Length: {len(PLAIN)}") + PLAIN[:1000])
     with HostileServer([broken, says(head(f"Content-Length: {len(PLAIN)}"), PLAIN)]) as hostile:
-        assert bench.code(url=hostile.url()) == Code.FETCH_RESET
-        assert bench.fetch(url=hostile.url()) == whole(bench, PLAIN)
+        assert system.error_code(url=hostile.url()) == Code.FETCH_RESET
+        assert system.fetch(url=hostile.url()) == staged_result(system, PLAIN)
 
 
-@pytest.mark.parametrize("way", ["plain", "encrypted", "intake", "data"])
+@pytest.mark.parametrize("source", ["plain", "encrypted", "intake", "data"])
 @pytest.mark.parametrize(("size", "fits"), [(MB, True), (MB + 1, False)])
-def test_the_limit_of_the_kind_is_exact(way: str, size: int, fits: bool, bench: Bench, server: MediaServer) -> None:
+def test_size_limit_of_the_kind_is_exact(
+    source: str, size: int, fits: bool, system: FetchSystem, server: MediaServer
+) -> None:
     plain = bytes(size)
     encrypted = encrypt(plain, kind="sticker")
     server.files.update(plain=plain, encrypted=encrypted.data)
-    bench.storage.put_chunks([plain], intake_key(attachment().id))
+    system.storage.put_chunks([plain], intake_key(attachment().id))
     fields: dict[str, Any] = {
         "plain": {"url": server.url("plain")},
         "encrypted": {"url": server.url("encrypted"), **encrypted.fields()},
         "intake": {"intake": True},
         "data": {"data": base64.b64encode(plain).decode()},
-    }[way]
+    }[source]
     if fits:
-        assert bench.fetch(kind="sticker", **fields) == whole(bench, plain)
+        assert system.fetch(kind="sticker", **fields) == staged_result(system, plain)
     else:
-        assert bench.code(kind="sticker", **fields) == Code.TOO_LARGE
+        assert system.error_code(kind="sticker", **fields) == Code.TOO_LARGE
 
 
-def test_the_deadline_grows_with_what_has_come(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, fetch_deadline_s=0.5, fetch_min_bytes_per_s=1000)
+def test_deadline_grows_with_the_received_bytes(tmp_path: Path) -> None:
+    system = FetchSystem(tmp_path, fetch_deadline_s=0.5, fetch_min_bytes_per_s=1000)
     with HostileServer(drips(head("Content-Length: 4000"), b"x" * 400, every_s=0.1)) as hostile:
-        assert bench.fetch(url=hostile.url()).size == 4000
+        assert system.fetch(url=hostile.url()).size == 4000
 
 
-def test_whatsapps_servers_see_the_origin_of_a_browser(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: dict[str, Any] = {}
+def test_only_whatsapp_servers_receive_the_origin_of_a_browser(
+    system: FetchSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    headers_by_url: dict[str, Any] = {}
 
-    def get(url: str, **given: Any) -> None:
-        asked[url] = dict(given["headers"])
+    def record_headers(url: str, **options: Any) -> None:
+        headers_by_url[url] = dict(options["headers"])
         raise PermanentError(Code.SOURCE_GONE, "gone")
 
-    monkeypatch.setattr(bench.http_client, "download", get)
-    assert bench.code(direct_path="/v/a?b=c", url="https://web.whatsapp.net/") == Code.SOURCE_GONE
-    assert bench.code(url="https://mmg.whatsapp.net.evil.example/v/a") == Code.SOURCE_GONE
-    assert bench.code(url="https://[malformed") == Code.SOURCE_GONE
-    assert asked == {
+    monkeypatch.setattr(system.http_client, "download", record_headers)
+    assert system.error_code(direct_path="/v/a?b=c", url="https://web.whatsapp.net/") == Code.SOURCE_GONE
+    assert system.error_code(url="https://mmg.whatsapp.net.evil.example/v/a") == Code.SOURCE_GONE
+    assert system.error_code(url="https://[malformed") == Code.SOURCE_GONE
+    assert headers_by_url == {
         "https://mmg.whatsapp.net/v/a?b=c": {"Origin": "https://web.whatsapp.com"},
         "https://mmg.whatsapp.net.evil.example/v/a": {},
         "https://[malformed": {},
     }
 
 
-def test_a_direct_path_with_more_than_a_path_is_blocked(bench: Bench) -> None:
+def test_malformed_direct_path_is_blocked(system: FetchSystem) -> None:
     """WA-08."""
-    assert bench.code(direct_path="//evil.example/x") == Code.URL_BLOCKED
+    assert system.error_code(direct_path="//evil.example/x") == Code.URL_BLOCKED
 
 
 @pytest.mark.parametrize("fields", [{}, {"media_key": encrypt(b"").media_key, "kind": "document"}])
-def test_memory_stays_flat_however_large_the_file(fields: dict[str, Any], bench: Bench, tmp_path: Path) -> None:
+def test_large_file_is_fetched_with_constant_memory(
+    fields: dict[str, Any], system: FetchSystem, tmp_path: Path
+) -> None:
     plain = bytes(100 * MB)
     source = tmp_path / "large"
     source.write_bytes(encrypt(plain, kind="document").data if fields else plain)
     del plain
     with MediaServer({"large": source}) as server, peak_memory_below(megabytes=20):
-        assert bench.fetch(url=server.url("large"), **fields).size == 100 * MB
+        assert system.fetch(url=server.url("large"), **fields).size == 100 * MB

@@ -1,4 +1,4 @@
-"""Content that storage holds already, into staging: all checks of a download, and a download where it cannot be had."""
+"""Fetch of content that storage already holds: the checks of a download, and a download if it cannot be read."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ PLAIN = b"\x89PNG not really" * 50_000
 SHA256 = hashlib.sha256(PLAIN).hexdigest()
 
 
-class Bench:
-    """What fetch needs, with PLAIN in storage."""
+class FetchSystem:
+    """The services that fetch needs, with PLAIN in storage."""
 
     def __init__(self, folder: Path) -> None:
         self.staging = Staging(folder / "staging")
@@ -33,9 +33,9 @@ class Bench:
         self.storage.put_chunks([PLAIN], content_key(SHA256))
 
     def fetch(self, *, url: str = "http://127.0.0.1:9/away", max_image_mb: float = 16, **fields: Any) -> Fetched:
-        given = {"session": "s", "message_id": "m", "kind": "image", "file_sha256": SHA256, "url": url, **fields}
+        declared = {"session": "s", "message_id": "m", "kind": "image", "file_sha256": SHA256, "url": url, **fields}
         return fetch(
-            Attachment.model_validate(given),
+            Attachment.model_validate(declared),
             intake=False,
             held=True,
             staging=self.staging,
@@ -49,8 +49,8 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    return Bench(tmp_path)
+def system(tmp_path: Path) -> FetchSystem:
+    return FetchSystem(tmp_path)
 
 
 @pytest.fixture
@@ -59,57 +59,57 @@ def server() -> Iterator[MediaServer]:
         yield running
 
 
-def test_it_comes_from_storage_though_its_source_is_away(bench: Bench) -> None:
+def test_stored_content_is_staged_without_its_source(system: FetchSystem) -> None:
     COUNTER_BUFFER.drain()
-    assert bench.fetch() == Fetched(size=len(PLAIN), sha256=SHA256, deduplicated=True)
-    assert bench.staged() == [PLAIN]
+    assert system.fetch() == Fetched(size=len(PLAIN), sha256=SHA256, deduplicated=True)
+    assert system.staged() == [PLAIN]
     assert COUNTER_BUFFER.drain()["esteira_not_downloaded_bytes_total"] == len(PLAIN)
 
 
-def test_the_staged_file_is_one_of_its_own(bench: Bench) -> None:
-    """Staging is cleaned by the age of its files, and what is written there must not reach what is stored."""
-    bench.fetch()
-    [staged] = bench.staging.folder.iterdir()
-    stored = bench.storage.local_path(content_key(SHA256))
+def test_staged_file_is_a_copy_of_the_stored_file(system: FetchSystem) -> None:
+    """Staging deletes files by their age, and writes to a staged file must not change the stored file."""
+    system.fetch()
+    [staged] = system.staging.folder.iterdir()
+    stored = system.storage.local_path(content_key(SHA256))
     assert stored
     assert not staged.samefile(stored)
 
 
-def test_what_is_not_there_any_more_is_downloaded(bench: Bench, server: MediaServer) -> None:
-    bench.storage.delete(content_key(SHA256))
-    assert bench.fetch(url=server.url("plain")) == Fetched(size=len(PLAIN), sha256=SHA256)
-    assert (bench.staged(), server.hits("plain")) == ([PLAIN], 1)
+def test_missing_stored_content_is_downloaded(system: FetchSystem, server: MediaServer) -> None:
+    system.storage.delete(content_key(SHA256))
+    assert system.fetch(url=server.url("plain")) == Fetched(size=len(PLAIN), sha256=SHA256)
+    assert (system.staged(), server.hits("plain")) == ([PLAIN], 1)
 
 
 @pytest.mark.parametrize("damage", [b"", PLAIN[:-1], PLAIN[:-1] + b"x"])
-def test_what_storage_has_lost_a_part_of_is_downloaded(bench: Bench, server: MediaServer, damage: bytes) -> None:
-    stored = bench.storage.local_path(content_key(SHA256))
+def test_damaged_stored_content_is_downloaded(system: FetchSystem, server: MediaServer, damage: bytes) -> None:
+    stored = system.storage.local_path(content_key(SHA256))
     assert stored
     stored.write_bytes(damage)
-    assert not bench.fetch(url=server.url("plain")).deduplicated
-    assert (bench.staged(), server.hits("plain")) == ([PLAIN], 1)
+    assert not system.fetch(url=server.url("plain")).deduplicated
+    assert (system.staged(), server.hits("plain")) == ([PLAIN], 1)
 
 
-def test_a_storage_that_cannot_be_read_is_not_waited_for(
-    bench: Bench, server: MediaServer, monkeypatch: pytest.MonkeyPatch
+def test_unavailable_storage_causes_a_download(
+    system: FetchSystem, server: MediaServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def away(*_: Any) -> None:
+    def unavailable(*_: Any) -> None:
         raise RetryableError(Code.STORAGE, "the object store cannot be reached")
 
-    monkeypatch.setattr(LocalStorage, "chunks", away)
-    assert not bench.fetch(url=server.url("plain")).deduplicated
+    monkeypatch.setattr(LocalStorage, "chunks", unavailable)
+    assert not system.fetch(url=server.url("plain")).deduplicated
 
 
-def test_the_limit_of_its_own_kind_holds(bench: Bench) -> None:
+def test_stored_content_obeys_the_size_limit_of_the_kind(system: FetchSystem) -> None:
     with pytest.raises(PipelineError) as error:
-        bench.fetch(max_image_mb=0.1)
+        system.fetch(max_image_mb=0.1)
     assert error.value.code is Code.TOO_LARGE
-    assert bench.staged() == []
+    assert system.staged() == []
 
 
-def test_a_size_that_was_declared_wrong_beside_a_key_is_refused_as_ever(bench: Bench, server: MediaServer) -> None:
+def test_wrong_declared_size_of_encrypted_media_is_refused(system: FetchSystem, server: MediaServer) -> None:
     fields = {**encrypt(PLAIN).fields(), "size": len(PLAIN) + 1}
     with pytest.raises(PipelineError) as error:
-        bench.fetch(url=server.url("encrypted"), **fields)
+        system.fetch(url=server.url("encrypted"), **fields)
     assert error.value.code is Code.HASH_MISMATCH
-    assert bench.staged() == []
+    assert system.staged() == []

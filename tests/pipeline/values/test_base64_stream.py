@@ -1,4 +1,4 @@
-"""Whole files in base64: every form that gateways write, decoded in pieces, and nothing else."""
+"""Files in base64: the variants that gateways send, decoded in pieces, and the refusal of invalid text."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def for_urls(raw: bytes) -> str:
 
 ALPHABETS = {"standard": standard, "for URLs": for_urls}
 PADDING = {"padded": lambda text: text, "without padding": lambda text: text.rstrip("=")}
-DRESS = {
+WRAPPING = {
     "bare": lambda text: text,
     "in lines": lambda text: "".join(f"{text[at : at + 76]}\r\n" for at in range(0, len(text), 76)),
     "after a long first line": lambda text: f"{text[:200]}\n{text[200:]}",
@@ -34,23 +34,25 @@ DRESS = {
 }
 
 
-PIECES = st.sampled_from([1, 4, 5, 64, PIECE])  # small ones meet every border within a few characters
+PIECES = st.sampled_from([1, 4, 5, 64, PIECE])  # small pieces put a border at every position
 
 
 def decoded(text: str, piece: int = PIECE) -> bytes:
     return b"".join(decode_base64(text, piece=piece))
 
 
-@pytest.mark.parametrize("dress", [*DRESS])
+@pytest.mark.parametrize("wrapping", [*WRAPPING])
 @pytest.mark.parametrize("padding", [*PADDING])
 @pytest.mark.parametrize("alphabet", [*ALPHABETS])
 @given(raw=st.binary(max_size=400), piece=PIECES)
-def test_every_form_of_base64_is_read(alphabet: str, padding: str, dress: str, raw: bytes, piece: int) -> None:
-    assert decoded(DRESS[dress](PADDING[padding](ALPHABETS[alphabet](raw))), piece) == raw
+def test_decode_reads_every_variant_of_base64(
+    alphabet: str, padding: str, wrapping: str, raw: bytes, piece: int
+) -> None:
+    assert decoded(WRAPPING[wrapping](PADDING[padding](ALPHABETS[alphabet](raw))), piece) == raw
 
 
 @given(raw=st.binary(max_size=60), breaks=st.lists(st.integers(0, 80), max_size=10), piece=PIECES)
-def test_breaks_may_stand_anywhere(raw: bytes, breaks: list[int], piece: int) -> None:
+def test_decode_ignores_line_breaks_anywhere(raw: bytes, breaks: list[int], piece: int) -> None:
     text = standard(raw)
     for at in breaks:
         text = text[:at] + "\n" + text[at:]
@@ -59,7 +61,7 @@ def test_breaks_may_stand_anywhere(raw: bytes, breaks: list[int], piece: int) ->
 
 @pytest.mark.parametrize("piece", [1, 4, 5, PIECE])
 @pytest.mark.parametrize(
-    "wrong",
+    "text",
     [
         "!!!!",
         "a",
@@ -82,38 +84,40 @@ def test_breaks_may_stand_anywhere(raw: bytes, breaks: list[int], piece: int) ->
         "data:image/jpeg;base64,%%%",
     ],
 )
-def test_what_is_no_base64_is_refused(wrong: str, piece: int) -> None:
-    for use in (lambda: decoded(wrong, piece), lambda: check_base64(wrong)):
+def test_invalid_base64_is_refused(text: str, piece: int) -> None:
+    for function in (lambda: decoded(text, piece), lambda: check_base64(text)):
         with pytest.raises(PayloadError) as caught:
-            use()
+            function()
         assert (caught.value.code, caught.value.field) == (Code.BAD_PAYLOAD, "data")
         assert caught.value.message == "data: is not base64"
 
 
-@given(raw=st.binary(min_size=1, max_size=60), at=st.integers(0, 60), wrong=st.characters(exclude_characters=" \t\r\n"))
-def test_a_wrong_character_anywhere_is_found(raw: bytes, at: int, wrong: str) -> None:
+@given(
+    raw=st.binary(min_size=1, max_size=60), at=st.integers(0, 60), character=st.characters(exclude_characters=" \t\r\n")
+)
+def test_check_finds_an_invalid_character_anywhere(raw: bytes, at: int, character: str) -> None:
     text = standard(raw)
     at %= len(text)
-    if wrong.isascii() and (wrong.isalnum() or wrong in "+/-_="):
-        wrong = "*"
+    if character.isascii() and (character.isalnum() or character in "+/-_="):
+        character = "*"
     with pytest.raises(PayloadError):
-        check_base64(text[:at] + wrong + text[at + 1 :])
+        check_base64(text[:at] + character + text[at + 1 :])
 
 
 @pytest.mark.parametrize("empty", ["", "\n", "data:;base64,"])
-def test_nothing_is_no_bytes(empty: str) -> None:
+def test_empty_text_decodes_to_no_bytes(empty: str) -> None:
     assert decoded(empty) == b""
     check_base64(empty)
 
 
-@pytest.mark.parametrize("dress", [*DRESS])
-def test_a_large_file_comes_in_small_pieces_that_are_let_go(dress: str) -> None:
+@pytest.mark.parametrize("wrapping", [*WRAPPING])
+def test_large_file_is_decoded_with_constant_memory(wrapping: str) -> None:
     raw = random.Random(1).randbytes(16_000_000)
-    text = DRESS[dress](standard(raw))
-    seen = 0
+    text = WRAPPING[wrapping](standard(raw))
+    decoded_bytes = 0
     with peak_memory_below(megabytes=4):
-        for one in decode_base64(text):
-            assert len(one) <= PIECE
-            assert one == raw[seen : seen + len(one)]
-            seen += len(one)
-    assert seen == len(raw)
+        for piece in decode_base64(text):
+            assert len(piece) <= PIECE
+            assert piece == raw[decoded_bytes : decoded_bytes + len(piece)]
+            decoded_bytes += len(piece)
+    assert decoded_bytes == len(raw)

@@ -1,4 +1,4 @@
-"""Numbers in the halves of JavaScript, and the times at which WhatsApp's paths stop working."""
+"""Numbers split into halves by JavaScript, and the expiry times of WhatsApp's paths."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def signed(half: int) -> int:
 
 
 @given(st.integers(0, 2**64 - 1), st.booleans())
-def test_halves_make_the_number_that_was_split(number: int, as_signed: bool) -> None:
+def test_whole_number_joins_split_halves(number: int, as_signed: bool) -> None:
     low, high = number & 0xFFFFFFFF, number >> 32
     halves = (signed(low), signed(high)) if as_signed else (low, high)
     assert whole_number({"low": halves[0], "high": halves[1], "unsigned": True}) == number
@@ -36,27 +36,27 @@ def test_halves_make_the_number_that_was_split(number: int, as_signed: bool) -> 
         ({"low": 2_147_483_647, "high": 1, "unsigned": True, "more": 1}, 6_442_450_943),
     ],
 )
-def test_halves_as_gateways_send_them(halves: dict[str, Any], number: int) -> None:
+def test_attachment_reads_halves_as_gateways_send_them(halves: dict[str, Any], number: int) -> None:
     assert whole_number(halves) == number
     fields = {"session": "s", "message_id": "m", "url": "https://a/b"}
-    found = parse_attachment({**fields, "size": halves, "timestamp": halves, "expires_at": halves})
-    assert (found.size, found.timestamp, found.expires_at) == (number, number, number)
+    attachment = parse_attachment({**fields, "size": halves, "timestamp": halves, "expires_at": halves})
+    assert (attachment.size, attachment.timestamp, attachment.expires_at) == (number, number, number)
 
 
 @pytest.mark.parametrize(
     "value", [5, "5", 5.0, True, "many", [1], {}, {"low": 1}, {"low": "1", "high": 0}, {"high": 1}]
 )
-def test_what_is_not_split_stays_as_it_is(value: Any) -> None:
+def test_whole_number_keeps_other_values(value: Any) -> None:
     assert whole_number(value) == value
 
 
-@pytest.mark.parametrize("nothing", ["", None])
-def test_nothing_is_no_number(nothing: Any) -> None:
-    assert whole_number(nothing) is None
+@pytest.mark.parametrize("empty", ["", None])
+def test_whole_number_of_an_empty_value_is_none(empty: Any) -> None:
+    assert whole_number(empty) is None
 
 
 @pytest.mark.parametrize("halves", [{"low": 0, "high": -1}, {"low": 1, "high": 2**21}, {"low": 1.5, "high": 0}])
-def test_halves_of_what_no_file_has_are_a_bad_field(halves: dict[str, Any]) -> None:
+def test_halves_outside_the_range_are_an_invalid_field(halves: dict[str, Any]) -> None:
     with pytest.raises(PayloadError) as caught:
         parse_attachment({"session": "s", "message_id": "m", "url": "https://a/b", "size": halves})
     assert caught.value.field == "size"
@@ -80,7 +80,7 @@ def test_halves_of_what_no_file_has_are_a_bad_field(halves: dict[str, Any]) -> N
         (None, None),
     ],
 )
-def test_a_path_tells_when_it_expires(url: str | None, seconds: int | None) -> None:
+def test_url_expiry_is_read_from_the_query(url: str | None, seconds: int | None) -> None:
     assert url_expiry(url) == seconds
 
 
@@ -95,5 +95,5 @@ def test_a_path_tells_when_it_expires(url: str | None, seconds: int | None) -> N
         ({"url": "https://a/b"}, None),
     ],
 )
-def test_an_attachment_expires_when_it_says_or_when_its_path_does(fields: dict[str, Any], seconds: int | None) -> None:
+def test_attachment_expiry_is_its_field_or_that_of_its_url(fields: dict[str, Any], seconds: int | None) -> None:
     assert Attachment(session="s", message_id="m", **fields).expiry == seconds
