@@ -1,1 +1,1 @@
-"""Faults by name, a load of real files meanwhile, and the count afterwards. `scripts/chaos` runs it."""
+"""Fault injection: named faults under a load of real files, and a check of the results. `scripts/chaos` runs it."""

@@ -1,7 +1,7 @@
-"""Esteira's workers with a clock of ours: the machine's, and as many seconds beside it as a file says.
+"""Worker entry point with a shifted clock: system time plus the offset, in seconds, from the file $CHAOS_CLOCK.
 
-Replaced are `time.time` and the one place that asks `datetime` instead; `time.monotonic` goes on as it does when a
-machine's clock is set.
+It replaces `time.time` and the only use of `datetime.now` in the product. `time.monotonic` stays as it is, as when the
+clock of a machine is set.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ _offset = mmap.mmap(_file, 8)
 _system = time.time
 
 
-def _beside_s() -> float:
+def _offset_seconds() -> float:
     return float(struct.unpack_from("d", _offset)[0])
 
 
 def _time() -> float:
-    return _system() + _beside_s()
+    return _system() + _offset_seconds()
 
 
-class _Moment(datetime.datetime):
+class _ShiftedDatetime(datetime.datetime):
     @classmethod
-    def now(cls, tz: datetime.tzinfo | None = None) -> _Moment:
+    def now(cls, tz: datetime.tzinfo | None = None) -> _ShiftedDatetime:
         return cls.fromtimestamp(_time(), tz)
 
 
@@ -36,7 +36,7 @@ time.time = _time
 
 import pipeline.notifiers.webhooks  # noqa: E402  after the change above
 
-pipeline.notifiers.webhooks.datetime = _Moment  # type: ignore[attr-defined]
+pipeline.notifiers.webhooks.datetime = _ShiftedDatetime  # type: ignore[attr-defined]
 
 from actors.stages import broker, detect, fetch, notify, persist, validate  # noqa: E402
 

@@ -1,4 +1,4 @@
-"""Faults of disks: full, out of inodes, read-only. Each function is one round."""
+"""Disk faults: full, out of inodes, read-only. Each public function is one round."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def fill_staging(testbed: Testbed, _round_number: int) -> None:
     _fill(testbed, staging(testbed))
 
 
-def spoil(testbed: Testbed, round_number: int) -> None:
-    """No inode left on storage, on staging; then either of them read-only."""
+def disturb_disk(testbed: Testbed, round_number: int) -> None:
+    """Uses up the inodes of storage, then of staging; then makes each of them read-only."""
     folder = (storage(testbed), staging(testbed))[round_number % 2]
     _use_up_inodes(testbed, folder) if round_number % 4 < 2 else _make_read_only(testbed, folder)
 
@@ -36,7 +36,7 @@ def staging(testbed: Testbed) -> Path:
 
 
 def _fill(testbed: Testbed, folder: Path) -> None:
-    """A small disk under this folder, full for a while."""
+    """Mounts a small disk on this folder and fills it for some seconds."""
     if folder not in testbed.mounts:
         _mount(testbed, folder)
     ballast = folder / "ballast"
@@ -49,7 +49,7 @@ def _fill(testbed: Testbed, folder: Path) -> None:
 
 
 def _use_up_inodes(testbed: Testbed, folder: Path) -> None:
-    """A small disk under this folder, with room and without an inode for a while."""
+    """Mounts a small disk on this folder and uses up its inodes for some seconds."""
     if folder not in testbed.mounts:
         _mount(testbed, folder)
     ballast: list[Path] = []
@@ -65,7 +65,7 @@ def _use_up_inodes(testbed: Testbed, folder: Path) -> None:
 
 
 def _make_read_only(testbed: Testbed, folder: Path) -> None:
-    """The folder, mounted over itself to be read only: a remount is refused as long as something is being written."""
+    """Bind-mounts the folder read-only over itself: a remount is refused while a file in it is open for writing."""
     _run_mount("--bind", "-o", "ro", str(folder), str(folder))
     testbed.mounts.append(folder)
     time.sleep(testbed.rng.uniform(3, 5))
@@ -77,7 +77,7 @@ def _make_read_only(testbed: Testbed, folder: Path) -> None:
 def _mount(testbed: Testbed, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for part in testbed.parts:
-        part.held = True
+        part.keep_down = True
     for part in testbed.parts:
         part.stop()
     stored_files = {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
@@ -87,7 +87,7 @@ def _mount(testbed: Testbed, folder: Path) -> None:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
     for part in testbed.parts:
-        part.held = False
+        part.keep_down = False
     testbed.target.wait_until_ready()
     time.sleep(2)
 

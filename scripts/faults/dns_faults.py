@@ -1,6 +1,7 @@
-"""Esteira's workers with a name service of ours: it knows the load's hosts, and fails or dawdles as a file tells it.
+"""Worker entry point with a replaced name service: it resolves the hosts of the load, and fails or is slow on demand.
 
-Only the lookup of their names is replaced; what the product makes of its answer is its own.
+The file $CHAOS_NAMES selects the disturbance. Only the lookup of the load's host names is replaced; everything that the
+product does with the result is unchanged.
 """
 
 from __future__ import annotations
@@ -11,17 +12,17 @@ import time
 from pathlib import Path
 from typing import Any
 
-DOMAIN = ".chaos.test"  # RFC 6761: nobody's
+DOMAIN = ".chaos.test"  # a reserved domain (RFC 6761)
 SLOW_S = 10.0
 
-_mood = Path(os.environ["CHAOS_NAMES"])  # well, failing or slow; well without it
+_disturbance_file = Path(os.environ["CHAOS_NAMES"])  # contains none, failing or slow; none if the file does not exist
 _system = socket.getaddrinfo
 
 
 def _lookup(host: Any, port: Any, *args: Any, **kwargs: Any) -> Any:
     if not str(host).endswith(DOMAIN):
         return _system(host, port, *args, **kwargs)
-    disturbance = _mood.read_text() if _mood.exists() else "well"
+    disturbance = _disturbance_file.read_text() if _disturbance_file.exists() else "none"
     if disturbance == "slow":
         time.sleep(SLOW_S)
     if disturbance == "failing":

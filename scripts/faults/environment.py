@@ -1,4 +1,4 @@
-"""A plant in a folder of its own, as faults see it: Valkey, workers, an intake, and what stands around them."""
+"""The test system of one run: Valkey, workers, web app, media server and webhook receiver in a folder of its own."""
 
 from __future__ import annotations
 
@@ -30,16 +30,17 @@ WORKERS, THREADS = 2, 2
 
 
 class SkippedError(Exception):
-    """Raised by a fault that this machine does not allow; the message says why."""
+    """Raised by a fault that this machine does not allow. The message gives the reason."""
 
 
 @dataclass(frozen=True)
 class RunTerms:
-    """What a run is made of. `env` are settings by name, `poison` the share of files that crash their decoder.
+    """The configuration of a run.
 
-    `module` is what the workers run, `store` puts object storage in the disk's place, and every `named`-th URL names
-    its host. After the last round the plant has `drain_s` to come to rest. Where workers are `mortal`, those that die
-    by themselves are told, and not held against it.
+    `aof`: Valkey with an append-only file. `poison`: share of files that crash their decoder. `module`: entry point of
+    the workers. `store`: object storage instead of local storage. `named_every`: every n-th URL has a host name instead
+    of an address. `drain_timeout_s`: time after the last round until everything must be finished.
+    `worker_exits_allowed`: exits of worker processes are reported and are not an error. `env`: settings by name.
     """
 
     seed: int = 1
@@ -49,24 +50,24 @@ class RunTerms:
     module: str = "actors.stages"
     store: bool = False
     named_every: int = 0
-    drain_s: float = 120.0
-    deaths_allowed: bool = False
+    drain_timeout_s: float = 120.0
+    worker_exits_allowed: bool = False
     env: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
 class Observations:
-    """When what was done to the plant, in Unix seconds, for the times of recovery."""
+    """What faults did and measured. Points in time are in Unix seconds."""
 
-    kills: list[tuple[float, Path]] = field(default_factory=list)  # with the log of the life that ended
-    returns: list[float] = field(default_factory=list)  # of Valkey, or of all workers
-    stops_s: list[float] = field(default_factory=list)  # from SIGTERM to the end
-    broken: list[str] = field(default_factory=list)  # what a fault itself found that must not be
-    figures: list[str] = field(default_factory=list)  # what a fault itself measured, for the row
+    kills: list[tuple[float, Path]] = field(default_factory=list)  # of workers, each with the log of the killed process
+    recoveries: list[float] = field(default_factory=list)  # when Valkey, or all workers, or another service were back
+    exit_times_s: list[float] = field(default_factory=list)  # from SIGTERM to the exit
+    problems: list[str] = field(default_factory=list)  # errors found by a fault itself
+    figures: list[str] = field(default_factory=list)  # measurements of a fault itself, for the table
 
 
 class Target(Protocol):
-    """How one product is driven. `parts` without an intake of its own is handed files by `handover` alone."""
+    """Adapter for one product under test: starts it, sends files to it and reads its results."""
 
     def parts(self, testbed: Testbed) -> list[Part]: ...
 
@@ -74,11 +75,11 @@ class Target(Protocol):
 
     def wait_until_ready(self) -> None: ...
 
-    def handover(self, number: int, file: File) -> Answer: ...
+    def hand_over(self, number: int, file: File) -> Answer: ...
 
     def rows(self, testbed: Testbed) -> list[Row]: ...
 
-    def unannounced(self, testbed: Testbed) -> int: ...
+    def pending_events(self, testbed: Testbed) -> int: ...
 
     def stored_files(self, testbed: Testbed) -> StoredFiles: ...
 
@@ -86,7 +87,7 @@ class Target(Protocol):
 
 
 class Testbed:
-    """Folder, servers, parts and load of one run."""
+    """The folder, servers, processes and load of one run."""
 
     def __init__(self, target: Target, terms: RunTerms) -> None:
         self.target = target
@@ -100,7 +101,7 @@ class Testbed:
         arguments = ("--enable-debug-command", "local")
         self.valkey = ValkeyServer(self.folder / "valkey", aof=terms.aof, arguments=arguments)
         self.load = Load(
-            target.handover,
+            target.hand_over,
             self.servers.files,
             self.folder / "submit.jsonl",
             rate=terms.rate,
@@ -118,7 +119,7 @@ class Testbed:
         return next(part for part in self.parts if part.name == name)
 
     def start(self) -> None:
-        """Everything up and the load running."""
+        """Starts everything, then the load."""
         self.valkey.start()
         self.target.prepare(self)
         self.parts.extend(self.target.parts(self))
@@ -128,45 +129,45 @@ class Testbed:
         self.load.start()
         time.sleep(2)
 
-    def python(self, name: str, *command: str, env: Mapping[str, str]) -> Part:
-        """A part that runs a Python module, and that ends with this process whatever becomes of it."""
-        leash = [sys.executable, "-m", "esteira.cli.parent_guard", *command]
-        return Part(name, leash, env=dict(env), folder=self.folder, cwd=ROOT)
+    def python_part(self, name: str, *command: str, env: Mapping[str, str]) -> Part:
+        """A part that runs a Python module and ends when this process ends, even if it is killed."""
+        guarded_command = [sys.executable, "-m", "esteira.cli.parent_guard", *command]
+        return Part(name, guarded_command, env=dict(env), folder=self.folder, cwd=ROOT)
 
-    def environment(self, own: Mapping[str, str]) -> dict[str, str]:
-        """The environment without any setting of the product but these."""
+    def environment(self, product_settings: Mapping[str, str]) -> dict[str, str]:
+        """The environment of this process without product settings, plus these settings."""
         known = {name.upper() for name in Settings.model_fields}
-        stored_files = {name: value for name, value in os.environ.items() if name not in known}
-        return stored_files | {"PYTHONPATH": str(ROOT), **own, **self.terms.env}
+        other_variables = {name: value for name, value in os.environ.items() if name not in known}
+        return other_variables | {"PYTHONPATH": str(ROOT), **product_settings, **self.terms.env}
 
     def kill(self, part: Part) -> None:
-        """SIGKILL to a part, noted for the time that its work takes to come back."""
+        """Sends SIGKILL to a part and records the time, if it is a worker."""
         at = time.time()
         log = part.kill()
         if part in self.workers:
             self.observations.kills.append((at, log))
 
-    def record_return(self) -> None:
-        """Notes that what was away is there again."""
-        self.observations.returns.append(time.time())
+    def record_recovery(self) -> None:
+        """Records that an unavailable service is available again."""
+        self.observations.recoveries.append(time.time())
 
     def undo_faults(self) -> None:
-        """Whatever a fault left behind that was interrupted."""
-        self.servers.disturbance, self.servers.failure_share = "well", 0.0
+        """Undoes faults that were interrupted."""
+        self.servers.disturbance, self.servers.failure_share = "none", 0.0
         if self.store:
-            self.store.disturbance = "well"
+            self.store.disturbance = "none"
         if self.valkey.running:
             self.valkey.resume()
         else:
             self.valkey.start()
-            self.record_return()
+            self.record_recovery()
         for part in self.parts:
             part.signal(signal.SIGCONT)
-            part.held = False
+            part.keep_down = False
 
     def end(self, *, keep: bool) -> None:
-        """Ends all that it started and removes its folder."""
-        with ExitStack() as last:  # every step is taken, whatever another one raises
+        """Ends everything that was started and removes the folder, unless `keep`."""
+        with ExitStack() as last:  # every step runs even if another one raises
             if not keep:
                 last.callback(shutil.rmtree, self.folder, ignore_errors=True)
             for mount in self.mounts:
@@ -181,13 +182,13 @@ class Testbed:
     def wait_for_workers(self) -> None:
         """Returns once every worker has booted."""
         deadline = time.monotonic() + 60
-        most = max(len(part.lives) for part in self.parts) + 3
+        max_logs = max(len(part.logs) for part in self.parts) + 3
         while not all(self._booted(part) for part in self.workers):
-            if time.monotonic() > deadline or any(len(part.lives) > most for part in self.parts):
-                logs = "\n".join(part.lives[-1].read_text()[-1500:] for part in self.parts if part.lives)
-                raise RuntimeError(f"the plant does not start:\n{logs}")
+            if time.monotonic() > deadline or any(len(part.logs) > max_logs for part in self.parts):
+                logs = "\n".join(part.logs[-1].read_text()[-1500:] for part in self.parts if part.logs)
+                raise RuntimeError(f"the test system does not start:\n{logs}")
             time.sleep(0.1)
 
     @staticmethod
     def _booted(part: Part) -> bool:
-        return part.alive and "booting up" in part.lives[-1].read_text(errors="replace")
+        return part.alive and "booting up" in part.logs[-1].read_text(errors="replace")

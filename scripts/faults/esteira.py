@@ -1,4 +1,4 @@
-"""Esteira from outside: `dramatiq actors.stages` for the work, the web app's hook for the intake."""
+"""Esteira as the product under test: workers with `dramatiq actors.stages`, and intake through the web app's hook."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ from scripts.faults.load import ACCEPTED, REFUSED, UNKNOWN, Answer
 from scripts.faults.supervisor import Part
 from tests.support.valkey import free_port
 
-PATIENCE_S = 60.0  # how long a client waits for the hook's answer
-INLINE = 6  # every sixth file comes as base64
-# The source by a name that scripts.faults.dns_faults knows; each time by another one, for to a host that it has a
-# connection to, a worker goes without asking for its address.
+HOOK_TIMEOUT_S = 60.0  # how long the client waits for the response of the hook
+INLINE = 6  # every sixth file is sent as base64
+# Host names of the media server that scripts.faults.dns_faults resolves. Each file has another name, because a worker
+# does not resolve a host again to which it has a connection.
 HOST = "host-{}.chaos.test"
 
 
 def direct_session() -> requests.Session:
-    """A client that knows nothing of this machine's proxies."""
+    """An HTTP client that ignores the proxy settings of the machine."""
     session = requests.Session()
     session.trust_env = False
     return session
 
 
 def new_secret() -> str:
-    """A webhook secret."""
+    """Returns a new webhook secret."""
     return "whsec_" + base64.b64encode(secrets.token_bytes(24)).decode()
 
 
 class Esteira:
-    """The plant under test."""
+    """Adapter for Esteira."""
 
     def __init__(self) -> None:
         self.port = free_port()
@@ -67,7 +67,8 @@ class Esteira:
             "API_TOKEN": self.token,
             "PORT": str(self.port),
             "LOG_FORMAT": "json",
-            "LOG_LEVEL": "debug",  # what a worker was at when it died is told by what it had begun
+            # For "attachment started", which shows what a killed worker was working on.
+            "LOG_LEVEL": "debug",
             **(testbed.store.settings if testbed.store else {}),
         }
 
@@ -78,29 +79,29 @@ class Esteira:
         web = ("esteira.web", "--host", "127.0.0.1")
         names = [f"worker{number}" for number in range(1, WORKERS + 1)]
         clocks = {name: {"CHAOS_CLOCK": str(testbed.folder / f"{name}.clock")} for name in names}
-        workers = [testbed.python(name, *worker, env=env | clocks[name]) for name in names]
-        return [*workers, testbed.python("web", *web, env=env)]
+        workers = [testbed.python_part(name, *worker, env=env | clocks[name]) for name in names]
+        return [*workers, testbed.python_part("web", *web, env=env)]
 
-    def handover(self, number: int, file: File) -> Answer:
+    def hand_over(self, number: int, file: File) -> Answer:
         body: dict[str, Any] = {"session": "chaos", "message_id": str(number), "kind": file.kind}
         if number % INLINE == 0:
             body["data"] = base64.b64encode(file.content).decode()
         else:
-            place = self.media.replace("127.0.0.1", HOST.format(number)) if self.is_named(number) else self.media
-            body["url"] = f"{place}/media/{number}?token=of-the-source"
+            address = self.media.replace("127.0.0.1", HOST.format(number)) if self.is_named(number) else self.media
+            body["url"] = f"{address}/media/{number}?token=of-the-source"
         return self._post(body)
 
     def is_named(self, number: int) -> bool:
-        """Whether this file's URL names its host."""
+        """Whether the URL of this file contains a host name instead of an address."""
         return bool(self.named_every) and number % self.named_every == 0 and number % INLINE != 0
 
     def _post(self, body: dict[str, Any]) -> Answer:
         headers = {"Authorization": f"Bearer {self.token}"}
         try:
             with direct_session() as session:
-                answer = session.post(self._hook, json=body, headers=headers, timeout=PATIENCE_S)
+                answer = session.post(self._hook, json=body, headers=headers, timeout=HOOK_TIMEOUT_S)
         except requests.ConnectionError as error:
-            # Nobody listens: nothing was sent. Whatever else ends a connection may have come too late to undo it.
+            # A refused connection sent nothing. After any other error the request may have been processed.
             return Answer(REFUSED if "refused" in str(error) else UNKNOWN, detail=type(error).__name__)
         except requests.RequestException as error:
             return Answer(UNKNOWN, detail=type(error).__name__)
@@ -116,7 +117,7 @@ class Esteira:
     def rows(self, testbed: Testbed) -> list[Row]:
         return esteira_rows(testbed.folder / "var" / "esteira.db")
 
-    def unannounced(self, testbed: Testbed) -> int:
+    def pending_events(self, testbed: Testbed) -> int:
         return esteira_deliveries(testbed.folder / "var" / "esteira.db")["pending"]
 
     def stored_files(self, testbed: Testbed) -> StoredFiles:
@@ -124,11 +125,11 @@ class Esteira:
         return testbed.store.add_to(stored_files, testbed.folder / "var" / "media") if testbed.store else stored_files
 
     def clean_up(self, testbed: Testbed) -> None:
-        """Has the intake tidied that a worker would tidy within the hour."""
+        """Runs the intake cleanup that a worker runs for bytes older than an hour."""
         _run(testbed, [sys.executable, "-m", "scripts.faults.intake_cleanup"])
 
     def wait_until_ready(self) -> None:
-        """Returns once the web app answers."""
+        """Waits until the web app responds."""
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             try:
@@ -142,20 +143,20 @@ class Esteira:
 
 
 def replay(testbed: Testbed, code: str) -> None:
-    """`esteira replay` of what has failed with this error code."""
+    """Replays all attachments that failed with this error code."""
     program = str(Path(sys.executable).parent / "esteira")
     _run(testbed, [program, "replay", "--status", "failed", "--error", code, "--yes"])
 
 
 def redeliver(testbed: Testbed) -> None:
-    """`esteira webhooks redeliver` of everything that was given up."""
+    """Redelivers all undelivered events."""
     _run(testbed, [str(Path(sys.executable).parent / "esteira"), "webhooks", "redeliver", "--yes"])
 
 
 def _run(testbed: Testbed, command: list[str]) -> None:
-    """Runs a command beside the plant; a failure is noted."""
+    """Runs a command with the environment of the web app; an error is recorded as a problem."""
     done = subprocess.run(
         command, cwd=ROOT, env=testbed.part("web").env, capture_output=True, text=True, timeout=120, check=False
     )
     if done.returncode:
-        testbed.observations.broken.append(f"{' '.join(command[1:4])}: {done.stdout[-200:]}{done.stderr[-200:]}")
+        testbed.observations.problems.append(f"{' '.join(command[1:4])}: {done.stdout[-200:]}{done.stderr[-200:]}")

@@ -1,4 +1,4 @@
-"""The files of the load: made from a number, so that any of them can be made again instead of being kept."""
+"""The files of the load: generated from a seed, so that a file can be generated again instead of being kept."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.samples import pdf_by_hand, sample
 
 GOOD, REFUSED, BROKEN, POISON = "good", "refused", "broken", "poison"
 PICTURES = ("jpeg", "png", "webp")
-OTHERS = {  # label of the sample → kind it is declared as
+OTHERS = {  # sample label → declared kind
     "mp4/h264": "video",
     "mov/mpeg4": "video",
     "avi/h264": "video",
@@ -30,57 +30,60 @@ OTHERS = {  # label of the sample → kind it is declared as
 }
 UNWANTED = ("html", "svg", "program", "archive", "text")
 DAMAGED = ("jpeg", "png", "mp4", "pdf", "ole", "mp3")
-POISONS = ("gif/animated", "heic/libheif", "m4a/aac", "3gp/h263")  # their decoders crash in a poisoned plant
+POISONS = ("gif/animated", "heic/libheif", "m4a/aac", "3gp/h263")  # their decoders crash in scripts.faults.poisoned
 POISON_KINDS = {"gif": "image", "heic": "image", "m4a": "audio", "3gp": "video"}
 
 
 @dataclass(frozen=True)
 class File:
-    """One file of the load. `fate` is what its content deserves, `label` which of its sort it is."""
+    """One file of the load. `category` is GOOD, REFUSED, BROKEN or POISON; `label` is its type within the category."""
 
     seed: int
-    fate: str
+    category: str
     label: str
     kind: str
 
     @property
     def content(self) -> bytes:
-        return _content(self.seed, self.fate, self.label)
+        return _content(self.seed, self.category, self.label)
 
     @property
     def sha256(self) -> str:
         return hashlib.sha256(self.content).hexdigest()
 
     @property
-    def ending(self) -> str:
-        """The status that it must end in."""
-        return "done" if self.fate == GOOD else "rejected"
+    def expected_status(self) -> str:
+        """The status that its attachment must get."""
+        return "done" if self.category == GOOD else "rejected"
 
 
 def next_file(rng: random.Random, *, poison: float = 0.0) -> File:
-    """70 % good, 20 % to be refused, 10 % broken; before that a share of poison. One picture in ten came before."""
+    """Returns a random file: a share `poison`; of the rest 70 % good, 20 % refused, 10 % broken.
+
+    One file in ten has one of five seeds, so that its content is repeated.
+    """
     seed = rng.randrange(1, 2**31) if rng.random() < 0.9 else rng.randrange(1, 6)
     if rng.random() < poison:
         label = rng.choice(POISONS)
         return File(seed, POISON, label, POISON_KINDS[label.partition("/")[0]])
-    lot = rng.random()
-    if lot < 0.45:
+    draw = rng.random()
+    if draw < 0.45:
         return File(seed, GOOD, rng.choice(PICTURES), "image")
-    if lot < 0.70:
+    if draw < 0.70:
         label = rng.choice(list(OTHERS))
         return File(seed, GOOD, label, OTHERS[label])
-    if lot < 0.90:
+    if draw < 0.90:
         return File(seed, REFUSED, rng.choice(UNWANTED), "document")
     return File(seed, BROKEN, rng.choice(DAMAGED), "document")
 
 
 @lru_cache(maxsize=256)
-def _content(seed: int, fate: str, label: str) -> bytes:
-    if fate == GOOD and label in PICTURES:
+def _content(seed: int, category: str, label: str) -> bytes:
+    if category == GOOD and label in PICTURES:
         return _picture(seed, label)
-    if fate in {GOOD, POISON}:
+    if category in {GOOD, POISON}:
         return _sample(label)
-    if fate == REFUSED:
+    if category == REFUSED:
         return _unwanted(label, seed)
     return _damaged(label, seed)
 

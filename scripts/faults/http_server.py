@@ -1,4 +1,4 @@
-"""What the servers of a fault run have in common: they keep quiet, outlive their clients and can hang up rudely."""
+"""Base classes of the HTTP servers of a run: no log output, no error on disconnects, resets on demand."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class QuietServer(ThreadingHTTPServer):
         self.server_close()
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that was killed is no news."""
+        """Ignores clients that disconnected."""
 
 
 class QuietHandler(BaseHTTPRequestHandler):
@@ -27,10 +27,10 @@ class QuietHandler(BaseHTTPRequestHandler):
     timeout = 30
 
     def log_message(self, *_: object) -> None:
-        """Says nothing."""
+        """Logs nothing."""
 
     def reset(self) -> None:
-        """Ends the connection with a reset instead of an answer."""
+        """Resets the connection instead of responding."""
         self.close_connection = True
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         with suppress(OSError):

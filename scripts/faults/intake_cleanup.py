@@ -1,4 +1,4 @@
-"""What a worker does every ten minutes for inline bytes and halves of them an hour old, done now and for any age."""
+"""Runs the cleanup of inline bytes and partial files now and for any age; a worker removes them after an hour."""
 
 from __future__ import annotations
 

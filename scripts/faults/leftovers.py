@@ -1,4 +1,4 @@
-"""What a run leaves behind, read from the outside: the catalogue's rows, the objects in storage, left-over files."""
+"""Reads the results of a run from outside the product: catalogue rows, objects in storage and leftover files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OPEN = ("received", "stored")
 
 @dataclass(frozen=True)
 class Row:
-    """One attachment as its record tells. Times in Unix seconds, None while it runs. `number` is the load's own."""
+    """One attachment as recorded. `number`: number of the file. Times in Unix seconds, None if unfinished."""
 
     id: str
     number: int
@@ -34,18 +34,18 @@ class Row:
 
 @dataclass(frozen=True)
 class StoredFiles:
-    """Every file that a plant keeps. `objects` with their SHA-256; `staged` and `intake` by attachment."""
+    """All files of the product under test. `objects` with their SHA-256; `staged` and `intake` by attachment id."""
 
     objects: list[tuple[Path, str]] = field(default_factory=list)
     staged: dict[str, Path] = field(default_factory=dict)
     intake: dict[str, Path] = field(default_factory=dict)
     parts: list[Path] = field(default_factory=list)
 
-    def left_over(self, rows: list[Row], *, cleaned_up: bool = True) -> list[Path]:
-        """What should be gone once these have ended: parts of files, and bytes that no replay will ask for.
+    def leftovers(self, rows: list[Row], *, cleaned_up: bool = True) -> list[Path]:
+        """Returns the files that must not remain: partial files, and bytes that no replay needs.
 
-        Intake stays for an hour if its row was never written, or could not be removed when it was done: before it is
-        `tidied` it does not count.
+        Intake without a row, or that could not be removed when its attachment was done, may stay for an hour. Therefore
+        it counts only if `cleaned_up`.
         """
         known = {row.id for row in rows}
         status = {row.id: row.status for row in rows if row.finished_at}
@@ -56,29 +56,29 @@ class StoredFiles:
 
 
 def esteira_rows(database: Path) -> list[Row]:
-    """The rows of Esteira's catalogue."""
-    wanted = "id, message_id, status, stage, error_code, sha256, storage_key, run, received_at, finished_at"
+    """Returns the rows of Esteira's catalogue."""
+    columns = "id, message_id, status, stage, error_code, sha256, storage_key, run, received_at, finished_at"
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=30)) as connection:
-        found = connection.execute(f"SELECT {wanted}, announced_at FROM media").fetchall()  # noqa: S608
-    return [_row(values, database.parent / "media") for values in found]
+        rows = connection.execute(f"SELECT {columns}, announced_at FROM media").fetchall()  # noqa: S608
+    return [_row(values, database.parent / "media") for values in rows]
 
 
 def esteira_backlog(database: Path) -> tuple[int, int, float]:
-    """How many have ended, how many have not, and how many seconds the oldest of these has waited."""
-    asked = "SELECT count(finished_at), count(*), min(CASE WHEN finished_at IS NULL THEN received_at END) FROM media"
+    """Returns the numbers of finished and unfinished attachments, and the age of the oldest unfinished in seconds."""
+    query = "SELECT count(finished_at), count(*), min(CASE WHEN finished_at IS NULL THEN received_at END) FROM media"
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=30)) as connection:
-        ended, known, oldest = connection.execute(asked).fetchone()
+        ended, known, oldest = connection.execute(query).fetchone()
     return ended, known - ended, time.time() - oldest / 1000 if oldest else 0.0
 
 
 def esteira_deliveries(database: Path) -> Counter[str]:
-    """How many events webhooks had to tell, by what became of them: pending, delivered, undelivered."""
+    """Returns the number of webhook deliveries by status: pending, delivered, undelivered."""
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=30)) as connection:
         return Counter(dict(connection.execute("SELECT status, count(*) FROM deliveries GROUP BY status")))
 
 
 def esteira_stored_files(var: Path) -> StoredFiles:
-    """Esteira's files: storage, its parts and intake, and the staging directory."""
+    """Returns the files of storage, with partial files and intake, and of the staging directory."""
     media = var / "media"
     intake = {path.name: path for path in _files(media / "intake")}
     parts = list(_files(media / ".parts"))
@@ -93,16 +93,16 @@ def esteira_stored_files(var: Path) -> StoredFiles:
 
 
 def stock_table(folder: Path) -> sqlite3.Connection:
-    """A connection to the control arm's table of endings."""
-    made = sqlite3.connect(folder / "stock.db", isolation_level=None, timeout=30)
-    made.execute("PRAGMA journal_mode = wal")
+    """Opens the result table of the control arm and creates it if it does not exist."""
+    connection = sqlite3.connect(folder / "stock.db", isolation_level=None, timeout=30)
+    connection.execute("PRAGMA journal_mode = wal")
     columns = "number INTEGER PRIMARY KEY, status TEXT, sha256 TEXT, received REAL, ended REAL"
-    made.execute(f"CREATE TABLE IF NOT EXISTS media ({columns})")
-    return made
+    connection.execute(f"CREATE TABLE IF NOT EXISTS media ({columns})")
+    return connection
 
 
 def integrity(database: Path) -> str:
-    """What SQLite says of the whole file: "ok", or what is wrong with it."""
+    """Returns the result of SQLite's integrity check: "ok", or the errors."""
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=30)) as connection:
         return str(connection.execute("PRAGMA integrity_check").fetchone()[0])
 
@@ -126,7 +126,7 @@ def _row(values: tuple[object, ...], media: Path) -> Row:
 
 
 def is_preview(path: Path) -> bool:
-    """Whether this was made of an object, and is none."""
+    """Whether this file is a preview and not an original."""
     return path.name.endswith(".thumb.webp")
 
 

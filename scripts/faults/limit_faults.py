@@ -1,4 +1,4 @@
-"""Faults of what a process may have: memory, open files. Each function is one round."""
+"""Faults of process limits: memory, open files. Each public function is one round."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from scripts.faults.supervisor import Part
 from scripts.faults.times import failed_attempts
 
 MAX_FILES = 64
-IDLE = 1000  # connections that say nothing
+IDLE_CONNECTIONS = 1000  # connections that send nothing
 
 
-def take_memory_away(testbed: Testbed, round_number: int) -> None:
-    """For five seconds a worker gets no more memory, and its decoders are killed; or it is itself, and nothing else.
+def limit_memory(testbed: Testbed, round_number: int) -> None:
+    """Even rounds: a worker cannot allocate memory for five seconds, and its decoders are killed. Odd: SIGKILL to it.
 
-    What memory it has it uses again and again: it feels the want where it has to start something.
+    The limit has an effect only when the worker starts new processes; otherwise it reuses the memory that it has.
     """
     worker = testbed.rng.choice(testbed.workers)
     testbed.load.surge(30)
     process = _busiest(worker)
     if round_number % 2:
-        at, log = time.time(), worker.lives[-1]
+        at, log = time.time(), worker.logs[-1]
         process.send_signal(signal.SIGKILL)
         testbed.observations.kills.append((at, log))
     else:
@@ -38,36 +38,36 @@ def take_memory_away(testbed: Testbed, round_number: int) -> None:
                 decoder.kill()
             time.sleep(5)
         testbed.observations.figures.append(
-            f"{failed_attempts(testbed).total() - failed} attempts failed for want of memory"
+            f"{failed_attempts(testbed).total() - failed} attempts failed without memory"
         )
     time.sleep(testbed.rng.uniform(6, 10))
 
 
-def take_files_away(testbed: Testbed, _round_number: int) -> None:
-    """The web app may open 64 files, and a thousand connections that say nothing want them all. Then they go."""
+def limit_file_descriptors(testbed: Testbed, _round_number: int) -> None:
+    """Limits the web app to 64 open files and opens 1000 idle connections to it; closes them after six seconds."""
     with _limited(_busiest(testbed.part("web")), resource.RLIMIT_NOFILE, MAX_FILES):
         with _idle_connections(testbed.part("web")):
             time.sleep(6)
-        went = time.time()
-        time.sleep(12)  # it must recover as it is
-    accepted = [one for one in testbed.load.attempts if one.at > went + 1 and one.answer.id]
-    first = min((one.at + one.took_s - went for one in accepted), default=None)
+        closed = time.time()
+        time.sleep(12)  # it must recover with the limit in force
+    accepted = [attempt for attempt in testbed.load.attempts if attempt.at > closed + 1 and attempt.answer.id]
+    first = min((attempt.at + attempt.took_s - closed for attempt in accepted), default=None)
     if first is None:
-        testbed.observations.broken.append("the web app accepts nothing after its files were used up")
+        testbed.observations.problems.append("the web app accepts nothing after it ran out of file descriptors")
     else:
-        testbed.observations.figures.append(f"intake back after {first:.1f} s")
+        testbed.observations.figures.append(f"intake recovered after {first:.1f} s")
 
 
 def _busiest(part: Part) -> psutil.Process:
-    """The process of a part that does its work: of all that it consists of, the one with the most threads."""
+    """The process of a part that does the work: the one with the most threads."""
     assert part.process
     return max(psutil.Process(part.process.pid).children(recursive=True), key=lambda process: process.num_threads())
 
 
 @contextmanager
-def _limited(process: psutil.Process, limit: int, most: int) -> Iterator[None]:
+def _limited(process: psutil.Process, limit: int, maximum: int) -> Iterator[None]:
     before = resource.prlimit(process.pid, limit)
-    resource.prlimit(process.pid, limit, (most, before[1]))
+    resource.prlimit(process.pid, limit, (maximum, before[1]))
     try:
         yield
     finally:
@@ -79,7 +79,7 @@ def _limited(process: psutil.Process, limit: int, most: int) -> Iterator[None]:
 def _idle_connections(web: Part) -> Iterator[None]:
     port = int(web.env["PORT"])
     with ExitStack() as opened:
-        for _ in range(IDLE):
+        for _ in range(IDLE_CONNECTIONS):
             idle = opened.enter_context(socket.socket())
             idle.setblocking(False)
             with suppress(BlockingIOError):

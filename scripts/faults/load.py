@@ -1,4 +1,4 @@
-"""The load: files handed over at a steady rate, each answer written down before the next fault can hide it."""
+"""The load: hands files over at a constant rate and writes each answer to a journal at once."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from pathlib import Path
 
 from scripts.faults.files import File, next_file
 
-MAX_BATCH = 40_000  # a run has an end, whatever it was asked for
+MAX_FILES = 40_000  # upper limit of a run
 ACCEPTED, UNKNOWN, REFUSED = "accepted", "unknown", "refused"
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a handover came to. `outcome` is unknown where no answer came, so that it may have been accepted."""
+    """The result of a hand-over. `outcome` is UNKNOWN without an answer: the file may have been accepted."""
 
     outcome: str
     id: str | None = None
@@ -30,7 +30,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One handover of the file `number`, at Unix second `at`, that took `took_s`."""
+    """One hand-over of the file `number`. `at`: its start in Unix seconds; `took_s`: its duration."""
 
     number: int
     at: float
@@ -38,16 +38,16 @@ class Attempt:
     answer: Answer
 
 
-Handover = Callable[[int, File], Answer]
+HandOver = Callable[[int, File], Answer]
 
 
 class Load:
-    """Hands over `rate` files a second until it is ended. `files` are those of `next_file`, by number."""
+    """Hands over `rate` files per second until `end()`. It adds each file to `files`, by number."""
 
     def __init__(
-        self, handover: Handover, files: dict[int, File], journal: Path, *, rate: float, seed: int, poison: float = 0.0
+        self, hand_over: HandOver, files: dict[int, File], journal: Path, *, rate: float, seed: int, poison: float = 0.0
     ) -> None:
-        self.handover = handover
+        self.hand_over = hand_over
         self.files = files
         self.rate = rate
         self.poison = poison
@@ -63,26 +63,26 @@ class Load:
         self._thread.start()
 
     def end(self) -> None:
-        """Hands over no more, and waits for the answers that are due."""
+        """Stops, and waits for outstanding answers."""
         self._ending.set()
         if self._thread.ident:
             self._thread.join(10)
         self._pool.shutdown()
         self._journal.close()
 
-    def repeat_new(self, times: int) -> None:
-        """One new file, handed over so many times at once."""
+    def send_copies(self, times: int) -> None:
+        """Hands one new file over this many times at once."""
         number = self._new()
         with ThreadPoolExecutor(times) as pool:
             list(pool.map(self._hand_over, [number] * times))
 
     def surge(self, count: int) -> None:
-        """So many new files at once, that something waits on the belt whatever happens next."""
+        """Hands over this many new files at once, so that messages are waiting in the queue."""
         for _ in range(count):
             self._pool.submit(self._hand_over, self._new())
 
-    def repeat_old(self) -> None:
-        """Hands a file over once more that was handed over before."""
+    def resend(self) -> None:
+        """Hands a random earlier file over again."""
         if self.attempts:
             self._pool.submit(self._hand_over, self._rng.choice(self.attempts).number)
 
@@ -98,13 +98,13 @@ class Load:
 
     def _run(self) -> None:
         due = time.monotonic()
-        while not self._ending.wait(max(0.0, due - time.monotonic())) and len(self.files) < MAX_BATCH:
+        while not self._ending.wait(max(0.0, due - time.monotonic())) and len(self.files) < MAX_FILES:
             due += 1 / self.rate
             self._pool.submit(self._hand_over, self._new())
 
     def _hand_over(self, number: int) -> None:
         at, started = time.time(), time.monotonic()
-        answer = self.handover(number, self.files[number])
+        answer = self.hand_over(number, self.files[number])
         attempt = Attempt(number, at, time.monotonic() - started, answer)
         with self._lock:
             self.attempts.append(attempt)

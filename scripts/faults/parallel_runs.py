@@ -1,4 +1,4 @@
-"""Several runs at once, each in a process of its own: most of a run is waiting."""
+"""Parallel runs, each in its own process. A run spends most of its time waiting."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ Run = tuple[Fault, int]
 
 
 def run_faults(runs: Sequence[Run], order: Order, progress: Progress, *, at_once: int) -> list[Outcome]:
-    """Each fault so many rounds; the outcomes are in the order of the runs, whichever ended first.
+    """Runs each fault for its number of rounds. The outcomes have the order of `runs`.
 
     Raises:
         BrokenProcessPool: one of the processes was killed.
     """
     if at_once == 1:
         return [run_fault(fault, rounds, order, progress) for fault, rounds in runs]
-    with ProcessPoolExecutor(at_once, mp_context=get_context("spawn"), initializer=_end_with_the_others) as pool:
-        under_way = [pool.submit(_run, fault, rounds, order) for fault, rounds in runs]
+    with ProcessPoolExecutor(at_once, mp_context=get_context("spawn"), initializer=_leave_signals_to_parent) as pool:
+        futures = [pool.submit(_run, fault, rounds, order) for fault, rounds in runs]
         try:
-            return [one.result() for one in under_way]
+            return [future.result() for future in futures]
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             for process in active_children():
@@ -37,8 +37,8 @@ def _run(fault: Fault, rounds: int, order: Order) -> Outcome:
     return run_fault(fault, rounds, order, lambda text: print(text, flush=True))
 
 
-def _end_with_the_others() -> None:
-    """Ctrl-C reaches all processes at once; the first one hands it on, or a run's end would be interrupted by it."""
-    # Not SIG_IGN: what a run starts would inherit it.
+def _leave_signals_to_parent() -> None:
+    """Ignores Ctrl-C, which reaches all processes: the parent sends SIGTERM, and cleanup is not interrupted."""
+    # Not SIG_IGN: the processes of a run would inherit it.
     signal.signal(signal.SIGINT, lambda *_: None)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

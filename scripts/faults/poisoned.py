@@ -1,6 +1,6 @@
-"""Esteira's workers with decoders that crash: a file that really breaks a decoder of today cannot be had.
+"""Worker entry point with crashing decoders, because no file is known that crashes a current decoder.
 
-Only the names of four checks are replaced; sandbox, verdicts and belt are the product's own.
+Only the names of four checks are replaced; sandbox, verdicts and queue are unchanged.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ CRASHES = {
     "3gp": "spin_in_c",
 }
 
-for _name, _how in CRASHES.items():
-    MEDIA_TYPES[_name] = replace(MEDIA_TYPES[_name], check=f"tests.support.hostile_decoders:{_how}")
+for _name, _crash in CRASHES.items():
+    MEDIA_TYPES[_name] = replace(MEDIA_TYPES[_name], check=f"tests.support.hostile_decoders:{_crash}")
 
 from actors.stages import broker, detect, fetch, notify, persist, validate  # noqa: E402  after the change above
 

@@ -1,4 +1,4 @@
-"""What the processes of a plant need while it runs: memory, open files, threads, by the part that they play."""
+"""Measures memory, open files and threads of the processes of a test system, by role."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MEMORY = re.compile(r"^(Rss|Pss): +(\d+) kB$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Usage:
-    """Of all processes of one role. Memory in MB; `pss` counts what is shared once, `rss` in each of them."""
+    """Usage of all processes of one role. Memory in MB; `pss` counts shared memory once, `rss` once per process."""
 
     processes: int = 0
     pss: float = 0.0
@@ -36,7 +36,7 @@ class Usage:
 
 @dataclass(frozen=True)
 class Reading:
-    """One look at everything, at a second of the monotonic clock."""
+    """One measurement of all roles. `at`: seconds of the monotonic clock."""
 
     at: float
     roles: dict[str, Usage]
@@ -48,26 +48,26 @@ class Reading:
 
 @contextmanager
 def measured(testbed: Testbed, *, every_s: float) -> Iterator[list[Reading]]:
-    """Readings of the plant, one every so many seconds for the length of the block."""
+    """Takes a reading every `every_s` seconds during the block."""
     readings: list[Reading] = []
-    ending = threading.Event()
+    stopped = threading.Event()
 
     def watch() -> None:
-        while not ending.is_set():
+        while not stopped.is_set():
             readings.append(read(testbed))
-            ending.wait(every_s)
+            stopped.wait(every_s)
 
-    thread = threading.Thread(target=watch, name="gauges", daemon=True)
+    thread = threading.Thread(target=watch, name="usage", daemon=True)
     thread.start()
     try:
         yield readings
     finally:
-        ending.set()
+        stopped.set()
         thread.join(30)
 
 
 def read(testbed: Testbed) -> Reading:
-    """One reading; a process that ends meanwhile counts for nothing."""
+    """Takes one reading. Processes that end meanwhile are left out."""
     roles: dict[str, Usage] = {}
     for role, process in _processes(testbed):
         with suppress(psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
@@ -76,7 +76,7 @@ def read(testbed: Testbed) -> Reading:
 
 
 def per_hour(readings: Sequence[Reading], values: Iterable[float]) -> float:
-    """The slope of the line through these values of the readings, by least squares, per hour."""
+    """Returns the slope per hour of the values, by linear regression."""
     if len(readings) < 2:
         return 0.0
     hours = [reading.at / 3600 for reading in readings]
@@ -98,7 +98,7 @@ def _processes(testbed: Testbed) -> Iterator[tuple[str, psutil.Process]]:
 
 def _usage(process: psutil.Process) -> Usage:
     proc = Path(f"/proc/{process.pid}")
-    # What psutil makes of smaps adds up every mapping by itself: ten times the work of the kernel's own sum.
+    # psutil adds up every mapping of smaps, which takes ten times as long as reading the kernel's sum.
     memory = {name: int(kib) / KIB_PER_MB for name, kib in _MEMORY.findall((proc / "smaps_rollup").read_text())}
     files = len(os.listdir(proc / "fd"))  # noqa: PTH208
     return Usage(1, memory.get("Pss", 0.0), memory.get("Rss", 0.0), files, process.num_threads())

@@ -1,4 +1,4 @@
-"""One run: a plant, a load, rounds of a fault, the way back, the count."""
+"""One run: starts the test system and the load, injects the fault, waits for recovery, and checks the results."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Order:
-    """What to run. `arm` is "esteira" or "stock"."""
+    """Options of all runs. `arm` is "esteira" or "stock"."""
 
     seed: int
     rate: float
@@ -30,17 +30,17 @@ class Order:
 
 @dataclass(frozen=True)
 class Job:
-    """A run to be made. `asked` are the arguments that it was asked for with."""
+    """A run to make. `arguments`: the command line arguments that repeat it."""
 
     name: str
     title: str
-    asked: str
+    arguments: str
     terms: RunTerms = USUAL
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A run's figures; `skipped` says why there are none, `broken` what else went wrong."""
+    """The results of a run. `skipped`: reason if it was skipped. `problems`: errors that the fault itself found."""
 
     job: Job
     rounds: int
@@ -48,24 +48,30 @@ class Outcome:
     tally: Tally
     took_s: float
     skipped: str = ""
-    broken: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
     figures: tuple[str, ...] = ()
     folder: Path | None = None
 
     @property
-    def held(self) -> bool:
-        return not (self.tally.faults or self.broken)
+    def passed(self) -> bool:
+        return not (self.tally.faults or self.problems)
 
     def to_json(self) -> dict[str, Any]:
         job, order = self.job, self.order
-        about = {"fault": job.name, "title": job.title, "asked": job.asked, "arm": order.arm, "rounds": self.rounds}
-        given = {"seed": order.seed, "rate": order.rate, "took_s": round(self.took_s, 1)}
-        found = {"skipped": self.skipped, "broken": self.broken, "figures": self.figures}
-        return {**about, **given, **found, **self.tally.to_json()}
+        about = {
+            "fault": job.name,
+            "title": job.title,
+            "arguments": job.arguments,
+            "arm": order.arm,
+            "rounds": self.rounds,
+        }
+        settings = {"seed": order.seed, "rate": order.rate, "took_s": round(self.took_s, 1)}
+        results = {"skipped": self.skipped, "problems": self.problems, "figures": self.figures}
+        return {**about, **settings, **results, **self.tally.to_json()}
 
 
 def run_fault(fault: Fault, rounds: int, order: Order, progress: Progress) -> Outcome:
-    """So many rounds of one fault."""
+    """Runs one fault for this many rounds."""
 
     def faults(testbed: Testbed) -> int:
         for round_number in range(rounds):
@@ -78,7 +84,7 @@ def run_fault(fault: Fault, rounds: int, order: Order, progress: Progress) -> Ou
 
 
 def run_soak(seconds: float, every_s: float, order: Order, progress: Progress) -> Outcome:
-    """Random faults, one every so many seconds, on one plant."""
+    """Runs random faults on one test system, one every `every_s` seconds."""
     fit = [fault for fault in FAULTS.values() if fault.terms == USUAL and fault.id != "F00"]
 
     def faults(testbed: Testbed) -> int:
@@ -97,7 +103,7 @@ def run_soak(seconds: float, every_s: float, order: Order, progress: Progress) -
 
 
 def run_steady(seconds: float, order: Order, progress: Progress) -> Outcome:
-    """The load alone for so long, and what every process needs meanwhile."""
+    """Runs the load without faults and checks the resource usage of all processes."""
 
     def nothing(testbed: Testbed) -> int:
         measure_growth(testbed, seconds, lambda left_s: progress(f"steady, {left_s:.0f} s to go: {_progress(testbed)}"))
@@ -126,13 +132,13 @@ def _run(job: Job, order: Order, *, progress: Progress, faults: Callable[[Testbe
         drained = drain(testbed)
         tally = count(testbed)
         tally.drained_s = round(drained, 1)
-        keep = keep or (bool(tally.faults or testbed.observations.broken) and order.arm != "stock")
+        keep = keep or (bool(tally.faults or testbed.observations.problems) and order.arm != "stock")
     finally:
         testbed.end(keep=keep)
     folder = testbed.folder if testbed.folder.exists() else None
     took = time.monotonic() - started
-    broken, figures = tuple(testbed.observations.broken), tuple(testbed.observations.figures)
-    return Outcome(job, rounds, order, tally, took, skipped, broken, figures, folder)
+    problems, figures = tuple(testbed.observations.problems), tuple(testbed.observations.figures)
+    return Outcome(job, rounds, order, tally, took, skipped, problems, figures, folder)
 
 
 def _target(arm: str) -> Target:

@@ -1,4 +1,4 @@
-"""Faults of secrets: one is changed where it is checked, and the plant learns of it later. A function is one round."""
+"""Secret rotation: a secret changes in the external service first, in the product later. A function is one round."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from scripts.faults.environment import Testbed
 from scripts.faults.esteira import new_secret
 from scripts.faults.supervisor import Part
 
-UNAWARE_S = 2.0  # and for as long as the parts then take to end
+UNAWARE_S = 2.0  # the old secret is used for this time and until all parts have ended
 
 
 def rotate(testbed: Testbed, round_number: int) -> None:
-    """The key of object storage, the secret of the webhook, each in its turn."""
+    """Rotates the key of object storage and the webhook secret in turn."""
     testbed.load.surge(10)
-    refused = _refusals(testbed)
-    news = _new_store_key(testbed) if round_number % 2 == 0 else _new_webhook_secret(testbed)
+    refused_before = _refusals(testbed)
+    new_settings = _new_store_key(testbed) if round_number % 2 == 0 else _new_webhook_secret(testbed)
     time.sleep(UNAWARE_S)
     for part in testbed.parts:
-        part.env.update(news)
+        part.env.update(new_settings)
     with ThreadPoolExecutor(len(testbed.parts)) as pool:
         list(pool.map(Part.stop, testbed.parts))
     testbed.wait_for_workers()
     testbed.target.wait_until_ready()
-    testbed.record_return()
-    if _refusals(testbed) == refused:
-        testbed.observations.broken.append("nothing was refused for the old secret")
+    testbed.record_recovery()
+    if _refusals(testbed) == refused_before:
+        testbed.observations.problems.append("no request was refused because of the old secret")
     time.sleep(testbed.rng.uniform(3, 6))
 
 

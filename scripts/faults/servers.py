@@ -1,4 +1,4 @@
-"""What stands around the plant, in this process: the server that media come from, the sink that endings are told to."""
+"""Media server and webhook receiver of a run; both run in this process."""
 
 from __future__ import annotations
 
@@ -15,25 +15,26 @@ from standardwebhooks import Webhook
 from scripts.faults.files import File
 from scripts.faults.http_server import QuietHandler, QuietServer
 
-SLOWEST_S = 0.6  # so that something is under way whenever something dies
+SLOWEST_S = 0.6  # so that downloads are in progress whenever a process is killed
 REFUSALS = {"refusing": 500, "gone": 410, "redirecting": 302}
 FAILURES = ("500", "429", "reset", "short", "silent")
 
 
 class MediaAndSink(QuietServer):
-    """One HTTP server for both. `files` by number; `trouble` is the share of GETs that go wrong; `mood` of the sink.
+    """One HTTP server: GET serves `files` by number, POST receives events.
 
-    With a `secret` the sink refuses what is not signed with it.
+    `failure_share`: share of GETs that fail. `disturbance`: of the receiver. With a `secret`, the receiver refuses
+    events that are not signed with it.
     """
 
     def __init__(self, seed: int) -> None:
         self.files: dict[int, File] = {}
         self.failure_share = 0.0
-        self.disturbance = "well"  # well, refusing, gone, redirecting, slow or deaf
+        self.disturbance = "none"  # none, refusing, gone, redirecting, slow or reset
         self.secret = ""
         self.refused = 0
-        self.event_ids: dict[str, set[str]] = {}  # attachment's id → event ids
-        self.event_types: dict[str, set[str]] = {}  # event id → what it was said to be
+        self.event_ids: dict[str, set[str]] = {}  # attachment id → event ids
+        self.event_types: dict[str, set[str]] = {}  # event id → event types
         self.deliveries = 0
         self.failures: Counter[str] = Counter()
         self.rng = random.Random(seed)  # noqa: S311
@@ -45,10 +46,10 @@ class MediaAndSink(QuietServer):
     def address(self) -> str:
         return f"http://127.0.0.1:{self.server_port}"
 
-    def note(self, event_id: str, event_ids: dict[str, Any]) -> None:
+    def record_event(self, event_id: str, payload: dict[str, Any]) -> None:
         self.deliveries += 1
-        self.event_ids.setdefault(event_ids["id"], set()).add(event_id)
-        self.event_types.setdefault(event_id, set()).add(event_ids["type"])
+        self.event_ids.setdefault(payload["id"], set()).add(event_id)
+        self.event_types.setdefault(event_id, set()).add(payload["type"])
 
 
 class Handler(QuietHandler):
@@ -70,7 +71,7 @@ class Handler(QuietHandler):
     def do_POST(self) -> None:
         servers = self.server
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        if servers.disturbance == "deaf":
+        if servers.disturbance == "reset":
             self.reset()
             return
         if servers.disturbance == "slow":
@@ -82,11 +83,11 @@ class Handler(QuietHandler):
             servers.refused += 1
             self._respond(401)
             return
-        servers.note(self.headers["webhook-id"], json.loads(body))
+        servers.record_event(self.headers["webhook-id"], json.loads(body))
         self._respond(204)
 
     def _signed(self, body: bytes) -> bool:
-        """Whether the signature is right. How old it is, is not asked: here clocks are set wrong on purpose."""
+        """Whether the signature is valid. Its age is not checked, because a fault shifts clocks."""
         at = datetime.fromtimestamp(int(self.headers["webhook-timestamp"]), UTC)
         due = Webhook(self.server.secret).sign(self.headers["webhook-id"], at, body.decode())
         return due in self.headers["webhook-signature"].split(" ")

@@ -1,9 +1,9 @@
-"""The same job on Dramatiq as it comes: five piped actors on its own Redis broker, for the control arm.
+"""The control arm: the same work on stock Dramatiq, with five piped actors on its own Redis broker.
 
     dramatiq scripts.faults.stock        with CONTROL_REDIS, CONTROL_DIR and CONTROL_SINK in the environment
 
-Whoever builds this with care records every ending in a table, as here: done, rejected, and failed when the retries are
-used up. What never gets that far is not recorded by anybody.
+Every result is recorded in a table: done, rejected, and failed when the retries are used up. Jobs that never get so far
+are not recorded.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ STREAMS = {"video/mp4", "video/quicktime", "video/x-msvideo", "audio/ogg", "audi
 OFFICE = ("application/msword", "application/vnd.ms-excel", "application/vnd.openxmlformats", "application/cdfv2")
 CRASHING = {"image/gif", "image/heic", "audio/x-m4a", "video/3gpp"}
 
-_here = threading.local()
+_local = threading.local()
 
 
-class Rejected(Exception):  # noqa: N818  a verdict, not an error
-    """The content is refused for good."""
+class Rejected(Exception):  # noqa: N818  a result, not an error
+    """Raised if the content is refused permanently."""
 
 
 def folder() -> Path:
@@ -47,44 +47,44 @@ def folder() -> Path:
 
 
 def table() -> sqlite3.Connection:
-    """This thread's connection."""
-    if not hasattr(_here, "table"):
-        _here.table = stock_table(folder())
-    connection: sqlite3.Connection = _here.table
+    """Returns the connection of this thread."""
+    if not hasattr(_local, "table"):
+        _local.table = stock_table(folder())
+    connection: sqlite3.Connection = _local.table
     return connection
 
 
 def session() -> requests.Session:
-    """This thread's client."""
-    if not hasattr(_here, "session"):
-        _here.session = requests.Session()
-        _here.session.trust_env = False
-    found: requests.Session = _here.session
-    return found
+    """Returns the HTTP client of this thread."""
+    if not hasattr(_local, "session"):
+        _local.session = requests.Session()
+        _local.session.trust_env = False
+    client: requests.Session = _local.session
+    return client
 
 
-def end(job: dict[str, Any], status: str) -> None:
-    """Notes an ending; the first one stands."""
-    given = (job["number"], status, job.get("sha256"), job["received"], time.time())
-    table().execute("INSERT OR IGNORE INTO media VALUES (?, ?, ?, ?, ?)", given)
+def record_result(job: dict[str, Any], status: str) -> None:
+    """Records a result. Only the first result of a job is kept."""
+    values = (job["number"], status, job.get("sha256"), job["received"], time.time())
+    table().execute("INSERT OR IGNORE INTO media VALUES (?, ?, ?, ?, ?)", values)
 
 
-def progress(job: dict[str, Any], status: str) -> None:
-    event_ids = {"id": str(job["number"]), "type": f"media.{status}"}
+def send_event(job: dict[str, Any], status: str) -> None:
+    event = {"id": str(job["number"]), "type": f"media.{status}"}
     headers = {"webhook-id": f"{job['number']}.{status}"}
-    session().post(os.environ["CONTROL_SINK"], json=event_ids, headers=headers, timeout=10).raise_for_status()
+    session().post(os.environ["CONTROL_SINK"], json=event, headers=headers, timeout=10).raise_for_status()
 
 
-def look_inside(mime: str, path: Path) -> None:
-    """Decodes it, here in the worker, as most do."""
+def decode(mime: str, path: Path) -> None:
+    """Decodes the file in the worker process."""
     if mime in CRASHING:
         ctypes.string_at(0)
     elif mime in PICTURES:
         with Image.open(path) as picture:
             picture.load()
     elif mime in STREAMS:
-        with av.open(str(path)) as box:
-            next(box.decode(box.streams[0]))
+        with av.open(str(path)) as container:
+            next(container.decode(container.streams[0]))
     elif mime == "application/pdf":
         if not len(pypdfium2.PdfDocument(path)):
             raise Rejected("no pages")
@@ -93,26 +93,30 @@ def look_inside(mime: str, path: Path) -> None:
 
 
 def is_office(path: Path) -> bool:
-    """Whether it holds what Word or Excel would open."""
+    """Whether the file has the parts that Word or Excel need."""
     if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as box:
-            return {"[Content_Types].xml", "_rels/.rels"} <= set(box.namelist())
-    with olefile.OleFileIO(path) as box:
-        return any(len(box.openstream(name).read()) > 0 for name in ("WordDocument", "Workbook") if box.exists(name))
+        with zipfile.ZipFile(path) as container:
+            return {"[Content_Types].xml", "_rels/.rels"} <= set(container.namelist())
+    with olefile.OleFileIO(path) as container:
+        return any(
+            len(container.openstream(name).read()) > 0
+            for name in ("WordDocument", "Workbook")
+            if container.exists(name)
+        )
 
 
 dramatiq.set_broker(RedisBroker(url=os.environ["CONTROL_REDIS"]))  # type: ignore[no-untyped-call]
 actor = functools.partial(
-    dramatiq.actor, max_retries=2, min_backoff=2000, on_retry_exhausted="gave_up", throws=Rejected
+    dramatiq.actor, max_retries=2, min_backoff=2000, on_retry_exhausted="record_failure", throws=Rejected
 )
 
 
-@dramatiq.actor(queue_name="gave_up", max_retries=2)
-def gave_up(message: dict[str, Any], _retries: dict[str, Any]) -> None:
-    """The attempts of one stage are used up."""
+@dramatiq.actor(queue_name="record_failure", max_retries=2)
+def record_failure(message: dict[str, Any], _retries: dict[str, Any]) -> None:
+    """Records a job whose retries are used up."""
     [job] = message["args"]
-    end(job, "failed")
-    progress(job, "failed")
+    record_result(job, "failed")
+    send_event(job, "failed")
 
 
 @actor(queue_name="fetch")
@@ -133,10 +137,10 @@ def detect(job: dict[str, Any]) -> dict[str, Any]:
 def validate(job: dict[str, Any]) -> dict[str, Any]:
     staged = folder() / f".{job['number']}"
     try:
-        look_inside(job["mime"].lower(), staged)
+        decode(job["mime"].lower(), staged)
     except (Rejected, OSError, av.FFmpegError, pypdfium2.PdfiumError, StopIteration, IndexError):
-        end(job, "rejected")
-        progress(job, "rejected")
+        record_result(job, "rejected")
+        send_event(job, "rejected")
         staged.unlink(missing_ok=True)
         raise Rejected(job["mime"]) from None
     return job
@@ -144,13 +148,13 @@ def validate(job: dict[str, Any]) -> dict[str, Any]:
 
 @actor(queue_name="persist")
 def persist(job: dict[str, Any]) -> dict[str, Any]:
-    staged, stored_files = folder() / f".{job['number']}", folder() / "media" / job["sha256"]
-    if staged.exists() or not stored_files.exists():
-        staged.rename(stored_files)
+    staged, target = folder() / f".{job['number']}", folder() / "media" / job["sha256"]
+    if staged.exists() or not target.exists():
+        staged.rename(target)
     return job
 
 
 @actor(queue_name="notify")
 def notify(job: dict[str, Any]) -> None:
-    progress(job, "done")
-    end(job, "done")
+    send_event(job, "done")
+    record_result(job, "done")

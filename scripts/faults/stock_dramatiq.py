@@ -1,4 +1,4 @@
-"""The control arm: stock Dramatiq driven like the product, under the same load, faults and count."""
+"""Stock Dramatiq as the product under test, with the same load, faults and checks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STAGES = ("fetch", "detect", "validate", "persist", "notify")
 
 
 class StockDramatiq:
-    """Five piped actors on Dramatiq's own Redis broker. What was sent without an error counts as accepted."""
+    """Adapter for the actors of scripts.faults.stock. A job counts as accepted if `run()` raised no error."""
 
     def __init__(self) -> None:
         self.media = ""
@@ -43,35 +43,35 @@ class StockDramatiq:
         }
         env = testbed.environment(own)
         command = ("dramatiq", "scripts.faults.stock", "--processes", "1", "--threads", str(THREADS))
-        return [testbed.python(f"worker{number}", *command, env=env) for number in range(1, WORKERS + 1)]
+        return [testbed.python_part(f"worker{number}", *command, env=env) for number in range(1, WORKERS + 1)]
 
     def clean_up(self, testbed: Testbed) -> None:
-        """It has nothing of that sort."""
+        """Nothing to clean up."""
 
     def wait_until_ready(self) -> None:
-        """Nothing stands between the sender and Redis."""
+        """Nothing to wait for: jobs are sent to Redis directly."""
 
-    def handover(self, number: int, file: File) -> Answer:  # noqa: ARG002  it comes from the source
+    def hand_over(self, number: int, file: File) -> Answer:  # noqa: ARG002  the actor downloads the file
         assert self.broker
         received = self.received.setdefault(number, time.time())
         job = {"number": number, "url": f"{self.media}/media/{number}", "received": received}
         stages = [self._message(stage, (job,) if stage == "fetch" else ()) for stage in STAGES]
         try:
             dramatiq.pipeline(stages, broker=self.broker).run()  # type: ignore[no-untyped-call]
-        except Exception as error:  # noqa: BLE001  whatever it raises, its sender cannot tell whether it was taken
+        except Exception as error:  # noqa: BLE001  after any error the sender cannot know whether the job was enqueued
             return Answer(UNKNOWN, detail=type(error).__name__)
         return Answer(ACCEPTED, str(number))
 
     def rows(self, testbed: Testbed) -> list[Row]:
-        """What was recorded, and as unfinished what was sent and never recorded."""
+        """Returns the recorded results, and jobs without a result as unfinished."""
         with closing(sqlite3.connect(testbed.folder / "stock" / "stock.db", timeout=30)) as table:
-            found = {row[0]: row for row in table.execute("SELECT number, status, sha256, ended FROM media")}
+            recorded = {row[0]: row for row in table.execute("SELECT number, status, sha256, ended FROM media")}
         sent = {attempt.number for attempt in testbed.load.attempts if attempt.answer.outcome == ACCEPTED}
         media = testbed.folder / "stock" / "media"
-        return [self._row(number, found.get(number), media) for number in sorted(sent | found.keys())]
+        return [self._row(number, recorded.get(number), media) for number in sorted(sent | recorded.keys())]
 
-    def unannounced(self, testbed: Testbed) -> int:  # noqa: ARG002
-        """It tells while it works, or never."""
+    def pending_events(self, testbed: Testbed) -> int:  # noqa: ARG002
+        """Always 0: events are sent by the actors themselves."""
         return 0
 
     def stored_files(self, testbed: Testbed) -> StoredFiles:
@@ -80,8 +80,8 @@ class StockDramatiq:
         staged = {path.name[1:]: path for path in folder.glob(".*") if path.is_file()}
         return StoredFiles([(path, hashlib.sha256(path.read_bytes()).hexdigest()) for path in objects], staged)
 
-    def _row(self, number: int, found: Any, media: Path) -> Row:
-        status, sha256, ended = found[1:] if found else ("received", None, None)
+    def _row(self, number: int, recorded: Any, media: Path) -> Row:
+        status, sha256, ended = recorded[1:] if recorded else ("received", None, None)
         return Row(
             id=str(number),
             number=number,

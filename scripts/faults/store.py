@@ -1,4 +1,4 @@
-"""Object storage on loopback: a real S3 API, and a gate of ours before it that fails, dawdles and lies when told to."""
+"""Object storage on loopback: an S3 server behind a proxy that fails, delays or falsifies requests on demand."""
 
 from __future__ import annotations
 
@@ -18,21 +18,27 @@ from scripts.faults.leftovers import StoredFiles, is_preview
 from tests.support.s3 import BUCKET, S3Server
 
 SLOW_S = 3.0
-OWN_HEADERS = {"connection", "content-length", "date", "server", "transfer-encoding"}  # of one connection, not of both
+OWN_HEADERS = {
+    "connection",
+    "content-length",
+    "date",
+    "server",
+    "transfer-encoding",
+}  # headers that belong to one connection and are not forwarded
 
 
 class StoreProxy(QuietServer):
-    """The gate. `mood` befalls `share` of the requests; only who signs with `key_id` is let in.
+    """The proxy. It applies `disturbance` to a `share` of the requests, and refuses requests not signed with `key_id`.
 
-    Moods: well; failing (503), refusing (403), deaf (connections reset), slow; forgetful (a PUT is answered 200, and
-    nothing is kept) and careless (only half of it is).
+    Disturbances: none; failing (503); refusing (403); reset (connections); slow; discarding (a PUT is answered 200 and
+    nothing is stored); truncating (only half is stored).
     """
 
     def __init__(self, seed: int) -> None:
-        self.disturbance = "well"
+        self.disturbance = "none"
         self.share = 1.0
         self.key_id = "first-key"
-        self.refused = 0  # for another key
+        self.refused = 0  # requests with another key
         self.affected: Counter[str] = Counter()
         self.rng = random.Random(seed)  # noqa: S311
         self.s3 = S3Server()
@@ -45,7 +51,7 @@ class StoreProxy(QuietServer):
 
     @property
     def settings(self) -> dict[str, str]:
-        """The environment that leads a plant here."""
+        """Settings that make the product use this store."""
         return {
             "STORAGE_URL": f"s3://{BUCKET}",
             "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.server_port}",
@@ -55,19 +61,21 @@ class StoreProxy(QuietServer):
         }
 
     def next_disturbance(self) -> str:
-        """What befalls the next request: the mood, or nothing."""
-        befalls = self.disturbance != "well" and self.rng.random() < self.share
-        self.affected[self.disturbance] += befalls
-        return self.disturbance if befalls else "well"
+        """Returns the disturbance of the next request, or "none"."""
+        affected_now = self.disturbance != "none" and self.rng.random() < self.share
+        self.affected[self.disturbance] += affected_now
+        return self.disturbance if affected_now else "none"
 
     def add_to(self, stored_files: StoredFiles, media: Path) -> StoredFiles:
-        """What a plant keeps here and on disk. Objects get the paths that they would have under `media`."""
-        found = [(media / key, digest) for key, digest in self._objects()]
-        intake = {path.name: path for path, _ in found if path.parent.name == "intake"}
+        """Returns `stored_files` with the objects of this store, as paths below `media`."""
+        objects = [(media / key, digest) for key, digest in self._objects()]
+        intake = {path.name: path for path, _ in objects if path.parent.name == "intake"}
         uploads = self.client.list_multipart_uploads(Bucket=BUCKET).get("Uploads", [])
         return replace(
             stored_files,
-            objects=[(path, digest) for path, digest in found if path.parent.name != "intake" and not is_preview(path)],
+            objects=[
+                (path, digest) for path, digest in objects if path.parent.name != "intake" and not is_preview(path)
+            ],
             intake=intake,
             parts=[*stored_files.parts, *(media / upload["Key"] for upload in uploads)],
         )
@@ -77,7 +85,7 @@ class StoreProxy(QuietServer):
         self.s3.close()
 
     def _objects(self) -> list[tuple[str, str]]:
-        """Every object's key and SHA-256, read past the gate."""
+        """Returns the key and SHA-256 of every object, read directly from the S3 server."""
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
         return [self._digest(entry) for page in pages for entry in page.get("Contents", [])]
 
@@ -93,7 +101,7 @@ class StoreProxy(QuietServer):
 
 
 class StoreProxyHandler(QuietHandler):
-    """One request on its way to the store."""
+    """Answers or forwards one request."""
 
     server: StoreProxy
 
@@ -102,17 +110,17 @@ class StoreProxyHandler(QuietHandler):
         next_disturbance = self.server.next_disturbance()
         if next_disturbance == "slow":
             time.sleep(SLOW_S)
-        lies = self.command == "PUT"
-        if next_disturbance == "deaf":
+        is_write = self.command == "PUT"
+        if next_disturbance == "reset":
             self.reset()
         elif next_disturbance == "failing":
             self._respond(503)
         elif next_disturbance == "refusing" or not self._is_authorized():
             self._respond(403)
-        elif next_disturbance == "forgetful" and lies:
+        elif next_disturbance == "discarding" and is_write:
             self._respond(200, ETag='"0"')
         else:
-            self._forward(body[: len(body) // 2] if next_disturbance == "careless" and lies else body)
+            self._forward(body[: len(body) // 2] if next_disturbance == "truncating" and is_write else body)
 
     def do_GET(self) -> None:
         self._answer()
@@ -141,9 +149,9 @@ class StoreProxyHandler(QuietHandler):
             connection.request(self.command, self.path, body, headers | {"Content-Length": str(len(body))})
             answer = connection.getresponse()
             content = answer.read()
-        stored_files = {name: value for name, value in answer.getheaders() if name.lower() not in OWN_HEADERS}
+        response_headers = {name: value for name, value in answer.getheaders() if name.lower() not in OWN_HEADERS}
         length = answer.getheader("Content-Length") if self.command == "HEAD" else None
-        self._respond(answer.status, content, length=length, **stored_files)
+        self._respond(answer.status, content, length=length, **response_headers)
 
     def _respond(self, status: int, content: bytes = b"", *, length: str | None = None, **headers: str) -> None:
         self.send_response(status)

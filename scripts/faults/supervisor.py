@@ -1,4 +1,4 @@
-"""Parts of a plant as process groups, started again when they die, as systemd or a platform does."""
+"""Process groups of a test system, restarted when they exit, as systemd or a platform does."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STOP_S = 40.0
 
 @dataclass(frozen=True)
 class LogLine:
-    """One line of a part's log. `at` is in Unix seconds."""
+    """One line of a log. `at`: Unix seconds; `facts`: all its fields."""
 
     at: float
     event: str
@@ -28,7 +28,7 @@ class LogLine:
 
 
 class Part:
-    """One command in a session of its own; every life of it has a log of its own."""
+    """One command in its own session. Each process that runs it has its own log in `logs`."""
 
     def __init__(self, name: str, command: list[str], *, env: dict[str, str], folder: Path, cwd: Path) -> None:
         self.name = name
@@ -36,9 +36,9 @@ class Part:
         self.env = env
         self.folder = folder
         self.cwd = cwd
-        self.held = False  # down on purpose
-        self.lives: list[Path] = []
-        self.asked_to_die = 0
+        self.keep_down = False  # stopped on purpose: not restarted
+        self.logs: list[Path] = []
+        self.expected_exits = 0
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -46,41 +46,41 @@ class Part:
         return self.process is not None and self.process.poll() is None
 
     @property
-    def died_by_itself(self) -> int:
-        """How often it ended although nobody ended it."""
-        return len(self.lives) - self.asked_to_die - (1 if self.alive else 0)
+    def unexpected_exits(self) -> int:
+        """The number of exits without a signal from this run."""
+        return len(self.logs) - self.expected_exits - (1 if self.alive else 0)
 
     def start(self) -> None:
-        log = self.folder / f"{self.name}-{len(self.lives)}.log"
+        log = self.folder / f"{self.name}-{len(self.logs)}.log"
         with log.open("wb") as out:
             self.process = subprocess.Popen(
                 self.command, cwd=self.cwd, env=self.env, stdout=out, stderr=out, start_new_session=True
             )
-        self.lives.append(log)
+        self.logs.append(log)
 
-    def signal(self, how: signal.Signals) -> None:
-        """To the whole group, as a platform or a shell sends it."""
+    def signal(self, number: signal.Signals) -> None:
+        """Sends a signal to the whole process group, as a platform or a shell does."""
         if self.process is not None:
             with suppress(ProcessLookupError):
-                os.killpg(self.process.pid, how)
+                os.killpg(self.process.pid, number)
 
     def kill(self) -> Path:
-        """SIGKILL; the log of the life that ended."""
-        process, log = self.process, self.lives[-1]
+        """Sends SIGKILL and returns the log of the killed process."""
+        process, log = self.process, self.logs[-1]
         assert process
         if process.poll() is None:
-            self.asked_to_die += 1
+            self.expected_exits += 1
             self.signal(signal.SIGKILL)
-        process.wait(STOP_S)  # not self.process: the supervisor may have put the next one there
+        process.wait(STOP_S)  # not self.process: the supervisor may have started the next one
         return log
 
     def stop(self) -> float:
-        """SIGTERM; how many seconds it took to end. What does not end in 40 s is killed."""
+        """Sends SIGTERM and returns the seconds until the exit. Kills the process after 40 s."""
         process = self.process
         assert process
         started = time.monotonic()
         if process.poll() is None:
-            self.asked_to_die += 1
+            self.expected_exits += 1
             self.signal(signal.SIGTERM)
             self.signal(signal.SIGCONT)
         try:
@@ -92,7 +92,7 @@ class Part:
 
 
 class Supervisor:
-    """Starts again what died and is not held down."""
+    """Restarts parts that exited, unless they are kept down."""
 
     def __init__(self, parts: list[Part]) -> None:
         self.parts = parts
@@ -103,7 +103,7 @@ class Supervisor:
         self._thread.start()
 
     def end(self) -> None:
-        """Stops every part, at once and for good."""
+        """Stops all parts in parallel and ends the supervision."""
         self._ending.set()
         if self._thread.ident:
             self._thread.join(5)
@@ -118,16 +118,16 @@ class Supervisor:
     def _watch(self) -> None:
         while not self._ending.wait(CHECK_S):
             for part in self.parts:
-                if not part.held and not part.alive:
+                if not part.keep_down and not part.alive:
                     part.start()
 
 
 def log_lines(log: Path) -> list[LogLine]:
-    """What a log says, in order."""
-    found = []
+    """Reads the JSON lines of a log, in order."""
+    lines = []
     for line in log.read_text(errors="replace").splitlines():
         if line.startswith("{"):
             with suppress(ValueError, KeyError):
                 facts = json.loads(line)
-                found.append(LogLine(datetime.fromisoformat(facts["timestamp"]).timestamp(), facts["event"], facts))
-    return found
+                lines.append(LogLine(datetime.fromisoformat(facts["timestamp"]).timestamp(), facts["event"], facts))
+    return lines

@@ -1,4 +1,4 @@
-"""How long recovery took, from the parts' logs and the catalogue's times."""
+"""Recovery times, computed from the logs of the workers and the times in the catalogue."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ STARTED, FINISHED, RETRIED = "attachment started", "attachment finished", "attem
 
 @dataclass(frozen=True)
 class Times:
-    """Seconds; None where nothing of that sort happened.
+    """Recovery times in seconds; None if there is no such measurement.
 
-    `rerun`: from a worker's death until another one begins what it was at (n of them). `resume`: from the return of
-    what was away until a worker finishes something; `settle`: until all that was unfinished then has ended. `answer`:
-    how long the intake took. `exit`: from SIGTERM to the end.
+    `rerun`: from the kill of a worker until another worker starts its unfinished attachments (`reruns`: how many).
+    `resume`: from the recovery of a service until a worker finishes an attachment. `settle`: from the recovery until
+    everything unfinished at that time is finished. `answer`: response time of the intake. `exit`: from SIGTERM to exit.
     """
 
     reruns: int = 0
@@ -33,52 +33,52 @@ class Times:
 
 
 def times(testbed: Testbed, rows: list[Row]) -> Times:
-    """The times of a run."""
-    heard = {log: log_lines(log) for worker in testbed.workers for log in worker.lives}
-    reruns = [took for at, log in testbed.observations.kills for took in _reruns(heard, log, at)]
-    everything = sorted((line for lines in heard.values() for line in lines), key=lambda line: line.at)
+    """Computes the times of a run."""
+    lines_of_logs = {log: log_lines(log) for worker in testbed.workers for log in worker.logs}
+    reruns = [took for at, log in testbed.observations.kills for took in _reruns(lines_of_logs, log, at)]
+    everything = sorted((line for lines in lines_of_logs.values() for line in lines), key=lambda line: line.at)
     answers = [attempt.took_s for attempt in testbed.load.attempts]
     return Times(
         reruns=len(reruns),
         rerun_p95=percentile(reruns, 95),
         rerun_max=percentile(reruns, 100),
-        resume_max=percentile([took for at in testbed.observations.returns for took in _first(everything, at)], 100),
-        settle_max=percentile([took for at in testbed.observations.returns for took in _settled(rows, at)], 100),
+        resume_max=percentile([took for at in testbed.observations.recoveries for took in _first(everything, at)], 100),
+        settle_max=percentile([took for at in testbed.observations.recoveries for took in _settled(rows, at)], 100),
         answer_p99=percentile(answers, 99),
         answer_max=percentile(answers, 100),
-        exit_max=percentile(testbed.observations.stops_s, 100),
+        exit_max=percentile(testbed.observations.exit_times_s, 100),
     )
 
 
 def failed_attempts(testbed: Testbed) -> Counter[str]:
-    """How often the workers' attempts failed and were made again, by code: whether a fault was felt at all."""
-    lines = (line for worker in testbed.workers for log in worker.lives for line in log_lines(log))
+    """Returns the number of failed and retried attempts by error code."""
+    lines = (line for worker in testbed.workers for log in worker.logs for line in log_lines(log))
     return Counter(str(line.facts.get("code")) for line in lines if line.event == RETRIED)
 
 
 def percentile(values: list[float], percent: int) -> float | None:
-    """The nearest rank, to a hundredth; None of nothing."""
+    """Returns the percentile by nearest rank, rounded to 0.01; None without values."""
     if not values:
         return None
     ordered = sorted(values)
     return round(ordered[max(0, -(-len(ordered) * percent // 100) - 1)], 2)
 
 
-def _reruns(heard: dict[Path, list[LogLine]], log: Path, at: float) -> list[float]:
-    """For what this life had begun and not brought to an end: how long until another one began it."""
-    under_way: set[str] = set()
-    for line in heard[log]:
+def _reruns(lines_of_logs: dict[Path, list[LogLine]], log: Path, at: float) -> list[float]:
+    """For each attachment that was unfinished in this log: the seconds until another process started it."""
+    unfinished: set[str] = set()
+    for line in lines_of_logs[log]:
         media_id = str(line.facts.get("id"))
         if line.event == STARTED:
-            under_way.add(media_id)
+            unfinished.add(media_id)
         elif line.event in {FINISHED, RETRIED}:
-            under_way.discard(media_id)
-    others = [line for other, lines in heard.items() if other != log for line in lines]
-    repeat_old: dict[str, float] = {}
+            unfinished.discard(media_id)
+    others = [line for other, lines in lines_of_logs.items() if other != log for line in lines]
+    rerun_after_s: dict[str, float] = {}
     for line in sorted(others, key=lambda line: line.at):
-        if line.event == STARTED and line.at > at and line.facts.get("id") in under_way:
-            repeat_old.setdefault(line.facts["id"], line.at - at)
-    return list(repeat_old.values())
+        if line.event == STARTED and line.at > at and line.facts.get("id") in unfinished:
+            rerun_after_s.setdefault(line.facts["id"], line.at - at)
+    return list(rerun_after_s.values())
 
 
 def _first(lines: list[LogLine], at: float) -> list[float]:

@@ -1,1 +1,1 @@
-"""Pictures of the dashboard, for docs/dashboard.md and for whoever changes its looks."""
+"""Screenshots of the dashboard for docs/dashboard.md and for reviews of its design."""

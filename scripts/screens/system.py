@@ -1,4 +1,4 @@
-"""A plant that looks as if it were in use: a day's endings, one file of each type, and a backlog that is worked on."""
+"""A test system that looks like one in use: the results of a day, one file of each type, and a backlog."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from scripts.benchmarks.rows import SESSIONS, fill
 ROWS = 24_000
 BACKLOG = 12
 SLOW_S = 2.0
-SETTLES_S = 25
-PATIENCE_S = 90
+WARM_UP_S = 25
+SAMPLES_TIMEOUT_S = 90
 CAPTIONS = ("", "Segue o comprovante", "Bom dia! Pode conferir?", "", "Foto da entrega", "")
 
 
 class Served(NamedTuple):
-    """A path's content, and after how many seconds it is given. Where there is none the server is overloaded."""
+    """The content of a path, and the delay of the response in seconds. Without content the server answers 503."""
 
     content: bytes | None
     delay_s: float = 0.0
@@ -39,20 +39,20 @@ class Served(NamedTuple):
 
 @contextlib.contextmanager
 def media_server(files: dict[str, Served]) -> Iterator[str]:
-    """These files on loopback."""
+    """Serves these files on loopback."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            found = files.get(self.path, Served(None))
-            time.sleep(found.delay_s)
-            self.send_response(200 if found.content is not None else 503)
-            self.send_header("Content-Length", str(len(found.content or b"")))
+            answer = files.get(self.path, Served(None))
+            time.sleep(answer.delay_s)
+            self.send_response(200 if answer.content is not None else 503)
+            self.send_header("Content-Length", str(len(answer.content or b"")))
             self.end_headers()
             with contextlib.suppress(OSError):
-                self.wfile.write(found.content or b"")
+                self.wfile.write(answer.content or b"")
 
         def log_message(self, *_: object) -> None:
-            """Says nothing."""
+            """Logs nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         Thread(target=server.serve_forever, daemon=True).start()
@@ -62,7 +62,7 @@ def media_server(files: dict[str, Served]) -> Iterator[str]:
 
 @contextlib.contextmanager
 def workers(settings: Settings) -> Iterator[None]:
-    """Two worker processes for the length of the block."""
+    """Runs two worker processes during the block."""
     log = settings.var_dir / "workers.log"
     with log.open("wb") as out:
         process = subprocess.Popen(worker_command(processes=2, threads=4), env=os.environ, stdout=out, stderr=out)
@@ -74,35 +74,37 @@ def workers(settings: Settings) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def busy(settings: Settings, services: Services) -> Iterator[list[str]]:
-    """The plant at work; the ids of what was stored of each type, a photo first."""
+def busy_system(settings: Settings, services: Services) -> Iterator[list[str]]:
+    """Runs the system under load. Yields the ids of one attachment of each type; the first is a photo."""
     fill(services, ROWS)
-    made = {f"/{number}": sample for number, sample in enumerate(samples())}
-    files = {path: Served(sample.content) for path, sample in made.items()}
-    stock = [sample for sample in made.values() if not sample.expected_error and not sample.media_key]
-    files |= {f"/slow/{number}": Served(sample.content, SLOW_S) for number, sample in enumerate(stock)}
+    samples_by_path = {f"/{number}": sample for number, sample in enumerate(samples())}
+    files = {path: Served(sample.content) for path, sample in samples_by_path.items()}
+    valid_samples = [
+        sample for sample in samples_by_path.values() if not sample.expected_error and not sample.media_key
+    ]
+    files |= {f"/slow/{number}": Served(sample.content, SLOW_S) for number, sample in enumerate(valid_samples)}
     with media_server(files) as url, workers(settings):
-        ids = [_hand_over(url + path, int(path[1:]), sample) for path, sample in made.items()]
+        ids = [_hand_over(url + path, int(path[1:]), sample) for path, sample in samples_by_path.items()]
         _wait_for(services, ids)
         stopped = Event()
-        feeder = Thread(target=_feed, args=(services, url + "/slow", stock, stopped), daemon=True)
+        feeder = Thread(target=_keep_backlog, args=(services, url + "/slow", valid_samples, stopped), daemon=True)
         feeder.start()
-        time.sleep(SETTLES_S)
+        time.sleep(WARM_UP_S)
         yield ids
         stopped.set()
         feeder.join()
 
 
-def _feed(services: Services, url: str, stock: list[Sample], stopped: Event) -> None:
-    """Keeps a backlog, until it is stopped; one of twenty finds its server overloaded."""
-    belt = open_queue(services.settings)
-    number = len(stock)
+def _keep_backlog(services: Services, url: str, valid_samples: list[Sample], stopped: Event) -> None:
+    """Keeps a backlog in the queue until `stopped`. Every twentieth file gets a 503 from its server."""
+    queue = open_queue(services.settings)
+    number = len(valid_samples)
     while not stopped.wait(0.4):
-        while belt.stats.counts()["fetch"]["ready"] < BACKLOG:
+        while queue.stats.counts()["fetch"]["ready"] < BACKLOG:
             number += 1
-            which = number * 7 % len(stock)
-            _hand_over(f"{url}/{which}" if number % 20 else f"{url}/gone", number, stock[which])
-    belt.client.close()
+            index = number * 7 % len(valid_samples)
+            _hand_over(f"{url}/{index}" if number % 20 else f"{url}/gone", number, valid_samples[index])
+    queue.client.close()
 
 
 def _hand_over(url: str, number: int, sample: Sample) -> str:
@@ -121,15 +123,15 @@ def _hand_over(url: str, number: int, sample: Sample) -> str:
 
 
 def _wait_for(services: Services, ids: list[str]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not all((record := services.catalogue.get(one)) and record.finished_at for one in ids):
+    deadline = time.monotonic() + SAMPLES_TIMEOUT_S
+    while not all((record := services.catalogue.get(media_id)) and record.finished_at for media_id in ids):
         if time.monotonic() > deadline:
-            sys.exit("the workers did not come to an end with the samples")
+            sys.exit("the workers did not finish the samples in time")
         time.sleep(0.2)
 
 
 def environment(settings: Settings, folder: Path) -> dict[str, str]:
-    """What the workers and this process have to know of the plant."""
+    """Returns the settings of the workers and of this process."""
     return {
         "VAR_DIR": str(folder),
         "FETCH_ALLOW_PRIVATE": "127.0.0.0/8",

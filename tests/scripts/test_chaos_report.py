@@ -1,4 +1,4 @@
-"""The table of docs/reliability.md is kept by the program that makes its figures."""
+"""scripts/chaos updates the tables of docs/reliability.md."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ DOCUMENT = "# Title\n\n<!-- chaos: esteira -->\n| fault |\n|---|\n| F09 | old |\
 
 
 def run(name: str, **order: object) -> dict[str, object]:
-    tally = Tally(attempts=12, accepted=11, refused=1, ended=11)
+    tally = Tally(attempts=12, accepted=11, refused=1, finished=11)
     job = Job(name, "a fault", f"{name} --rounds 3")
     return Outcome(job, 3, Order(seed=7, rate=5.0, **order), tally, 10.0).to_json()  # type: ignore[arg-type]
 
 
-def test_a_row_is_put_in_its_place_and_replaced_the_next_time(tmp_path: Path) -> None:
+def test_document_rows_are_sorted_and_replaced(tmp_path: Path) -> None:
     document = tmp_path / "reliability.md"
     document.write_text(DOCUMENT)
     update_document(document, [run("F10"), run("F06")])
@@ -32,7 +32,7 @@ def test_a_row_is_put_in_its_place_and_replaced_the_next_time(tmp_path: Path) ->
     assert document.read_text().endswith("<!-- end -->\n\nafter\n")
 
 
-def test_an_arm_without_a_table_is_an_error(tmp_path: Path) -> None:
+def test_document_without_a_table_of_the_arm_is_an_error(tmp_path: Path) -> None:
     document = tmp_path / "reliability.md"
     document.write_text(DOCUMENT)
     with pytest.raises(ValueError, match="substring"):

@@ -1,4 +1,4 @@
-"""A run without faults fails if something grows, and only then."""
+"""The steady run fails only if resource usage grows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ COUNT = 90  # readings, ten seconds apart
 
 
 def readings(*, mb: float = 0.0, files: float = 0.0, early_mb: float = 0.0) -> list[Reading]:
-    """Fifteen minutes; `mb` and `files` are what is added in all, `early_mb` what the first four minutes add."""
+    """Readings of fifteen minutes. `mb` and `files`: total growth; `early_mb`: growth of the first four minutes."""
     return [
         Reading(
             at=step * 10.0,
@@ -29,7 +29,7 @@ def readings(*, mb: float = 0.0, files: float = 0.0, early_mb: float = 0.0) -> l
 
 
 @pytest.mark.parametrize(
-    ("grown", "broken"),
+    ("growth", "broken"),
     [
         ({}, set()),
         ({"early_mb": 80.0}, set()),
@@ -38,17 +38,17 @@ def readings(*, mb: float = 0.0, files: float = 0.0, early_mb: float = 0.0) -> l
         ({"files": 30.0}, {"files"}),
     ],
 )
-def test_what_rises_in_the_last_two_thirds_is_what_counts(grown: dict[str, float], broken: set[str]) -> None:
-    found = growths(readings(**grown))
-    assert {growth.measure for growth in found if not growth.held} == broken
+def test_growth_is_judged_by_the_last_two_thirds(growth: dict[str, float], broken: set[str]) -> None:
+    found_growth = growths(readings(**growth))
+    assert {growth.measure for growth in found_growth if not growth.within_limit} == broken
 
 
-def test_growth_is_told_per_hour() -> None:
+def test_growth_is_reported_per_hour() -> None:
     [memory] = [growth for growth in growths(readings(mb=15.0)) if growth.measure == "pss"]
     assert memory.per_hour == pytest.approx(60, rel=0.05)
     assert str(memory).startswith("workers 200 → 216 MB (+")
 
 
-def test_a_role_that_comes_later_counts_from_nothing() -> None:
+def test_role_that_appears_later_grows_from_zero() -> None:
     late = [Reading(at=step * 10.0, roles={"web": Usage(pss=50.0)} if step > 45 else {}) for step in range(COUNT)]
-    assert {growth.role for growth in growths(late) if not growth.held} == {"web"}
+    assert {growth.role for growth in growths(late) if not growth.within_limit} == {"web"}

@@ -1,4 +1,4 @@
-"""The workers of scripts/chaos with another clock, and with another name service, feel what they are to feel."""
+"""The worker entry points of scripts/chaos shift the clock and replace the name service of the product."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from pathlib import Path
 import scripts.faults.clock_skew
 from pipeline.catalogue import Catalogue
 from pipeline.notifiers import webhooks
-from scripts.faults.environment_faults import set_beside
+from scripts.faults.environment_faults import set_offset
 
-def beside():
+def offsets():
     seen = [time.time(), webhooks.datetime.now(None).timestamp(), Catalogue.__init__.__kwdefaults__["clock"]()]
     return [moment - began for moment in seen]
 
-found = [beside()]
+found = [offsets()]
 for seconds in (3600.0, -3600.0, 0.0):
-    set_beside(Path("clock"), seconds)
-    found.append(beside())
+    set_offset(Path("clock"), seconds)
+    found.append(offsets())
 print(json.dumps(found))
 """
 NAMES = """
@@ -46,28 +46,28 @@ print(json.dumps(found))
 """
 
 
-def log_lines(program: str, folder: Path) -> Any:
-    """What a program prints that runs in this folder, which holds its clock and its names."""
-    own = {"VAR_DIR": str(folder), "REDIS_URL": "redis://127.0.0.1:1/0", "PYTHONPATH": str(ROOT)}
-    own |= {"CHAOS_CLOCK": str(folder / "clock"), "CHAOS_NAMES": str(folder / "names")}
-    done = subprocess.run(
+def run_program(program: str, folder: Path) -> Any:
+    """Runs a program in this folder, with its clock and DNS files, and returns the JSON that it prints."""
+    variables = {"VAR_DIR": str(folder), "REDIS_URL": "redis://127.0.0.1:1/0", "PYTHONPATH": str(ROOT)}
+    variables |= {"CHAOS_CLOCK": str(folder / "clock"), "CHAOS_NAMES": str(folder / "names")}
+    process = subprocess.run(
         [sys.executable, "-c", program],
-        env=os.environ | own,
+        env=os.environ | variables,
         cwd=folder,
         capture_output=True,
         text=True,
         timeout=100,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    assert process.returncode == 0, process.stderr
+    return json.loads(process.stdout)
 
 
-def test_a_clock_that_was_set_is_what_the_product_reads(tmp_path: Path) -> None:
-    found = log_lines(CLOCK, tmp_path)
+def test_product_reads_the_shifted_clock(tmp_path: Path) -> None:
+    found = run_program(CLOCK, tmp_path)
     for seconds, seen in zip((0, 3600, -3600, 0), found, strict=True):
         assert all(abs(value - seconds) < 120 for value in seen)
 
 
-def test_the_source_has_a_name_unless_the_name_service_is_away(tmp_path: Path) -> None:
-    assert log_lines(NAMES, tmp_path) == [["127.0.0.1"], "gaierror", ["127.0.0.1"]]
+def test_product_resolves_host_names_unless_dns_fails(tmp_path: Path) -> None:
+    assert run_program(NAMES, tmp_path) == [["127.0.0.1"], "gaierror", ["127.0.0.1"]]

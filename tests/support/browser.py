@@ -1,4 +1,4 @@
-"""Debian's Chromium before the dashboard of a running web app, and everything that it complains of."""
+"""Debian's Chromium with the dashboard of a running web app. It records errors and contacted hosts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 
 class Browser:
-    """One person's browser. `complaints` are errors of the console and of scripts, and violations of the policy."""
+    """The browser of one user. `complaints`: console errors, script errors and violations of the content policy."""
 
     def __init__(self, context: BrowserContext, server: WebServer) -> None:
         self.context = context
@@ -31,7 +31,7 @@ class Browser:
         self.page = self.new_page()
 
     def new_page(self) -> Page:
-        """Another tab."""
+        """Opens another tab."""
         page = self.context.new_page()
         page.on("console", self._note_console)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
@@ -42,7 +42,7 @@ class Browser:
         return f"http://127.0.0.1:{self.server.port}{path}"
 
     def log_in(self, path: str = "/", *, token: str = TOKEN) -> Page:
-        """Logs in with the keyboard on the way to a page, and waits until that has a title."""
+        """Opens a page, logs in with the keyboard, and waits until the page has its title."""
         self.page.goto(self.url(path))
         self.page.fill("#token", token)
         self.page.keyboard.press("Enter")
@@ -63,7 +63,7 @@ class Browser:
 def browser(
     server: WebServer, *, language: str = "en-US", phone: bool = False, dark: bool = False
 ) -> Iterator[Browser]:
-    """A browser with nothing remembered; the language, the width and the scheme that its owner has."""
+    """Runs a browser without stored data, with this language, width and color scheme."""
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
         context = chromium.new_context(

@@ -1,4 +1,4 @@
-"""The project's own pages, taken apart so that tests can do what they say."""
+"""Parser of the project's documents, so that tests can run their examples."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _FENCE = re.compile(r"^```(\S+)(?: (\S+))?\n(.*?)^```$", re.S | re.M)
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block: `note` is the word after its language, `heading` the nearest one above it."""
+    """A fenced code block. `note`: the word after its language; `heading`: the nearest heading above it."""
 
     language: str
     note: str
@@ -22,19 +22,19 @@ class Block:
 
 
 def blocks(page: str, section: str) -> list[Block]:
-    """The blocks of one section of second level, in order."""
+    """Returns the blocks of a section (second-level heading), in order."""
     parts = re.split(r"^## (.+)$", (DOCS / page).read_text(), flags=re.M)
     text = parts[parts.index(section) + 1]
-    headings = [(found.start(), found[1]) for found in re.finditer(r"^### (.+)$", text, re.M)]
+    headings = [(match.start(), match[1]) for match in re.finditer(r"^### (.+)$", text, re.M)]
     return [
-        Block(found[1], found[2] or "", _above(headings, found.start()), found[3]) for found in _FENCE.finditer(text)
+        Block(match[1], match[2] or "", _above(headings, match.start()), match[3]) for match in _FENCE.finditer(text)
     ]
 
 
 def settings(ini: str) -> dict[str, str]:
-    """The settings of a block, by their names."""
+    """Returns the settings of a block by name."""
     return dict(line.split("=", 1) for line in ini.splitlines() if line and not line.startswith("#"))
 
 
-def _above(headings: list[tuple[int, str]], place: int) -> str:
-    return next((name for start, name in reversed(headings) if start < place), "")
+def _above(headings: list[tuple[int, str]], position: int) -> str:
+    return next((name for start, name in reversed(headings) if start < position), "")

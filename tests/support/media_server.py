@@ -1,4 +1,4 @@
-"""An HTTP server of files for tests, on loopback, that behaves as it should."""
+"""A correct HTTP file server for tests, on loopback."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import quote
 
-PIECE = 1024 * 1024
+CHUNK_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a client asked for. `headers` have lower-case names."""
+    """A request of a client. The names of `headers` are in lower case."""
 
     method: str
     path: str
@@ -26,7 +26,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the server says instead of handing out a file."""
+    """A response that replaces the file."""
 
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -36,8 +36,8 @@ class Answer:
 class MediaServer:
     """Serves `files` (bytes or paths by name) at `url(name)`, keeps connections alive and remembers `requests`.
 
-    `answers` by name take precedence; a list of them is used up one by one, its last one stays. Both may be changed
-    while it runs. A POST is answered with 204 unless `answers` says otherwise.
+    `answers` by name take precedence over `files`. Of a list, each request uses up one answer; the last one stays. Both
+    may be changed while the server runs. A POST without an answer gets a 204.
     """
 
     def __init__(
@@ -65,11 +65,11 @@ class MediaServer:
         return f"{scheme}://{host or self.address}:{self.port}/{quote(name)}"
 
     def hits(self, name: str) -> int:
-        """How often this name was asked for."""
+        """Returns the number of requests for this name."""
         return sum(request.path.partition("?")[0] == f"/{quote(name)}" for request in self.requests)
 
     def reply(self, request: Request, name: str) -> Answer | None:
-        """What it says to this request, which names this file; None hands the file out."""
+        """Returns the response to a request for this name; None serves the file."""
         return self.answer_for(name)
 
     def answer_for(self, name: str) -> Answer | None:
@@ -99,7 +99,7 @@ class _Server(ThreadingHTTPServer):
         super().__init__(address, _Handler)
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that goes away is no news."""
+        """Ignores clients that disconnected."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -128,15 +128,15 @@ class _Handler(BaseHTTPRequestHandler):
         names = {quote(file): file for file in [*media.files, *media.answers]}
         name = names.get(name, name)
         if answer := media.reply(request, name):
-            self._say(answer)
+            self._respond(answer)
         elif self.command == "POST":
-            self._say(Answer(204))
+            self._respond(Answer(204))
         elif name in media.files:
-            self._hand_out(media.files[name])
+            self._serve_file(media.files[name])
         else:
-            self._say(Answer(404))
+            self._respond(Answer(404))
 
-    def _say(self, answer: Answer) -> None:
+    def _respond(self, answer: Answer) -> None:
         self.send_response(answer.status)
         for name, value in answer.headers.items():
             self.send_header(name, value)
@@ -145,7 +145,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(answer.body)
 
-    def _hand_out(self, file: bytes | Path) -> None:
+    def _serve_file(self, file: bytes | Path) -> None:
         self.send_response(200)
         self.send_header("Content-Length", str(len(file) if isinstance(file, bytes) else file.stat().st_size))
         self.end_headers()
@@ -153,8 +153,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(file)
             return
         with file.open("rb") as source:
-            while piece := source.read(PIECE):
-                self.wfile.write(piece)
+            while chunk := source.read(CHUNK_BYTES):
+                self.wfile.write(chunk)
 
     def log_message(self, *_: object) -> None:
-        """Says nothing."""
+        """Logs nothing."""

@@ -1,4 +1,4 @@
-"""A receiver of OTLP/HTTP for tests, on loopback: what a collector would have got."""
+"""An OTLP/HTTP receiver for tests, on loopback."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 
 @dataclass(frozen=True)
-class Told:
-    """A span as it came. Ids are hex, times Unix nanoseconds; `service` is what sent it."""
+class ReceivedSpan:
+    """A received span. Ids are hex, times Unix nanoseconds; `service`: the service name of the sender."""
 
     name: str
     trace: str
@@ -32,35 +32,40 @@ class Told:
 
 @dataclass
 class Receiver:
-    """What came in so far. `status` is what it answers."""
+    """Everything received so far. `status`: the status of its responses."""
 
     url: str = ""
-    spans: list[Told] = field(default_factory=list)
+    spans: list[ReceivedSpan] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     status: int = 200
 
-    def of(self, trace: str) -> list[Told]:
-        """The spans of one trace, by their beginnings."""
+    def of(self, trace: str) -> list[ReceivedSpan]:
+        """Returns the spans of one trace, ordered by start time."""
         return sorted((span for span in self.spans if span.trace == trace), key=lambda span: span.begin)
 
-    def take(self, body: bytes) -> None:
+    def add(self, body: bytes) -> None:
         self.bodies.append(body)
-        asked = ExportTraceServiceRequest.FromString(body)
-        for resource in asked.resource_spans:
-            service = {one.key: one.value.string_value for one in resource.resource.attributes}["service.name"]
-            self.spans += [_told(span, service) for scope in resource.scope_spans for span in scope.spans]
+        request = ExportTraceServiceRequest.FromString(body)
+        for resource in request.resource_spans:
+            service = {attribute.key: attribute.value.string_value for attribute in resource.resource.attributes}[
+                "service.name"
+            ]
+            self.spans += [_read_span(span, service) for scope in resource.scope_spans for span in scope.spans]
 
 
-def _told(span: Any, service: str) -> Told:
-    return Told(
+def _read_span(span: Any, service: str) -> ReceivedSpan:
+    return ReceivedSpan(
         name=span.name,
         trace=span.trace_id.hex(),
         id=span.span_id.hex(),
         parent=span.parent_span_id.hex(),
         begin=span.start_time_unix_nano,
         end=span.end_time_unix_nano,
-        attributes={one.key: getattr(one.value, one.value.WhichOneof("value")) for one in span.attributes},
+        attributes={
+            attribute.key: getattr(attribute.value, attribute.value.WhichOneof("value"))
+            for attribute in span.attributes
+        },
         failed=span.status.code == 2,
         message=span.status.message,
         links=[link.trace_id.hex() for link in span.links],
@@ -70,7 +75,7 @@ def _told(span: Any, service: str) -> Told:
 
 @contextmanager
 def otlp_receiver() -> Iterator[Receiver]:
-    """One that runs for the length of the block, at `url`."""
+    """Runs a receiver during the block."""
     receiver = Receiver()
 
     class Handler(BaseHTTPRequestHandler):
@@ -78,7 +83,7 @@ def otlp_receiver() -> Iterator[Receiver]:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             receiver.headers.append(dict(self.headers))
             if receiver.status == 200 and self.path == "/v1/traces":
-                receiver.take(gzip.decompress(body) if self.headers["Content-Encoding"] == "gzip" else body)
+                receiver.add(gzip.decompress(body) if self.headers["Content-Encoding"] == "gzip" else body)
             self.send_response(receiver.status)
             self.send_header("Content-Length", "0")
             self.end_headers()

@@ -1,4 +1,4 @@
-"""WhatsApp ciphertext for tests, made by the published format and not by the product's own code."""
+"""WhatsApp ciphertext for tests, produced from the published format and not with the code of the product."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KEY = bytes(range(32))
 
 @dataclass(frozen=True)
 class Encrypted:
-    """A file as WhatsApp's servers hold it, and what a message says of it (hashes in hex, the key in base64)."""
+    """An encrypted file as on WhatsApp's servers, with the fields of its message (hashes in hex, key in base64)."""
 
     data: bytes
     media_key: str
@@ -31,7 +31,7 @@ class Encrypted:
     size: int
 
     def fields(self) -> dict[str, str | int]:
-        """What an attachment carries of it."""
+        """Returns the fields for an Attachment."""
         return {
             "media_key": self.media_key,
             "file_sha256": self.file_sha256,
@@ -56,7 +56,7 @@ def pad(plain: bytes) -> bytes:
 
 
 def encrypt(plain: bytes, *, kind: str = "image", key: bytes = KEY, padded: bytes | None = None) -> Encrypted:
-    """Encrypts a file. `padded` replaces the plaintext with its padding, to make broken ones."""
+    """Encrypts a file. `padded` replaces the plaintext with its padding, to produce broken files."""
     keys = expand(key, INFO[kind])
     iv, cipher_key, mac_key = keys[:16], keys[16:48], keys[48:80]
     encryptor = Cipher(algorithms.AES(cipher_key), modes.CBC(iv)).encryptor()
