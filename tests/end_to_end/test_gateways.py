@@ -41,7 +41,7 @@ CONTENTS = {
     "audio": lambda: sample("mp3/lame"),
     "document": lambda: media_file("report.pdf"),
 }
-OF_NAMES = {".xlsx": lambda: sample("xlsx/openpyxl"), ".oga": CONTENTS["ptt"], ".webp": CONTENTS["sticker"]}
+BY_SUFFIX = {".xlsx": lambda: sample("xlsx/openpyxl"), ".oga": CONTENTS["ptt"], ".webp": CONTENTS["sticker"]}
 
 
 @dataclass
@@ -56,21 +56,21 @@ class GatewaySystem:
     elsewhere: MediaServer
     sink: MediaServer
 
-    def send(self, gateway: str, given: Any) -> dict[str, Any]:
+    def send(self, gateway: str, hook_payload: Any) -> dict[str, Any]:
         """Sends a payload to the gateway's hook as the gateway would, and returns the reply."""
-        body = json.dumps(given, ensure_ascii=False).encode()
+        body = json.dumps(hook_payload, ensure_ascii=False).encode()
         sender = SENDERS[gateway]
         answer = httpx.post(self.url + sender.path, content=body, headers=sender.headers(body), timeout=30)
         assert answer.status_code == 202, answer.text
         reply: dict[str, Any] = answer.json()
         return reply
 
-    def ended(self, ids: list[str]) -> dict[str, Record]:
-        """The records by their ids, once all have ended."""
+    def finished(self, ids: list[str]) -> dict[str, Record]:
+        """Waits until all attachments are finished, and returns their records by id."""
         catalogue = Catalogue(f"sqlite:///{self.installation.folder / 'esteira.db'}")
-        found = {record.id: record for record in wait_for_results(catalogue, ids, timeout_s=60)}
+        records = {record.id: record for record in wait_for_results(catalogue, ids, timeout_s=60)}
         catalogue.close()
-        return found
+        return records
 
     def events(self, media_id: str) -> list[dict[str, Any]]:
         events = [json.loads(request.body) for request in self.sink.requests]
@@ -107,15 +107,15 @@ def answers(url: str) -> bool:
         return False
 
 
-def found_in(gateway: str, given: Any) -> list[Attachment]:
+def attachments_of(gateway: str, body: Any) -> list[Attachment]:
     """The attachments of a payload."""
-    return list(GATEWAYS[gateway].parse(given, Settings(_env_file=None)).attachments)
+    return list(GATEWAYS[gateway].parse(body, Settings(_env_file=None)).attachments)
 
 
-def with_whatsapp(system: GatewaySystem, gateway: str, given: Any) -> tuple[Any, dict[str, bytes]]:
+def with_whatsapp(system: GatewaySystem, gateway: str, body: Any) -> tuple[Any, dict[str, bytes]]:
     """Puts encrypted files on WhatsApp's server; returns the payload and the contents by attachment id."""
     contents = {}
-    for attachment in found_in(gateway, given):
+    for attachment in attachments_of(gateway, body):
         if attachment.direct_path:
             system.whatsapp.hold(attachment.direct_path, held_by_whatsapp(attachment))
             content = content_of(attachment)
@@ -125,88 +125,90 @@ def with_whatsapp(system: GatewaySystem, gateway: str, given: Any) -> tuple[Any,
             content = CONTENTS[attachment.kind or "document"]()
             name = f"{attachment.id}.bin"
             system.elsewhere.files[name] = content
-            given = replaced(given, attachment.url, system.elsewhere.url(name))
+            body = replaced(body, attachment.url, system.elsewhere.url(name))
         contents[attachment.id] = content
-    return given, contents
+    return body, contents
 
 
-def with_waha(system: GatewaySystem, gateway: str, given: Any) -> tuple[Any, dict[str, bytes]]:
+def with_waha(system: GatewaySystem, gateway: str, body: Any) -> tuple[Any, dict[str, bytes]]:
     """Puts files on WAHA's server or on another one, for S3; returns the payload and the contents by attachment id."""
     contents = {}
-    for attachment in found_in(gateway, given):
+    for attachment in attachments_of(gateway, body):
         if attachment.fault or not attachment.url:
             continue
         path = attachment.url.partition("?")[0].split("/", 3)[3]
-        ending = f".{path.rpartition('.')[2]}"
-        content = OF_NAMES.get(ending, CONTENTS[attachment.kind or "document"])()
+        suffix = f".{path.rpartition('.')[2]}"
+        content = BY_SUFFIX.get(suffix, CONTENTS[attachment.kind or "document"])()
         if "localhost" in attachment.url:
             system.waha.files[path] = content
         else:
             system.elsewhere.files[path] = content
-            given = replaced(given, attachment.url, system.elsewhere.url(path))
+            body = replaced(body, attachment.url, system.elsewhere.url(path))
         contents[attachment.id] = content
-    return given, contents
+    return body, contents
 
 
-def with_graph(system: GatewaySystem, gateway: str, given: Any) -> tuple[Any, dict[str, bytes]]:
+def with_graph(system: GatewaySystem, gateway: str, body: Any) -> tuple[Any, dict[str, bytes]]:
     """Puts files on the Graph API; returns the payload with their hashes, and the contents by attachment id."""
     contents = {}
-    for attachment in found_in(gateway, given):
+    for attachment in attachments_of(gateway, body):
         if attachment.fault or not attachment.remote_id:
             continue
         content = CONTENTS[attachment.kind or "document"]()
         system.graph.media[attachment.remote_id] = (attachment.mimetype or "", content)
         system.graph.token_of[attachment.remote_id] = TOKENS[attachment.session == SECOND_NUMBER]
-        given = hashed(given, attachment.remote_id, hashlib.sha256(content).digest())
+        body = hashed(body, attachment.remote_id, hashlib.sha256(content).digest())
         contents[attachment.id] = content
-    return given, contents
+    return body, contents
 
 
-# How the files of a gateway's samples get onto the test servers: on WhatsApp's server unless named here.
+# Functions that put the files of a gateway's samples on test servers; WhatsApp's server is the default.
 PREPARE = {"waha": with_waha, "cloud": with_graph}
 
 
-def replaced(given: Any, old: Any, new: Any) -> Any:
+def replaced(value: Any, old: Any, new: Any) -> Any:
     """The same JSON with every `old` value replaced."""
-    if isinstance(given, dict):
-        return {name: replaced(value, old, new) for name, value in given.items()}
-    if isinstance(given, list):
-        return [replaced(value, old, new) for value in given]
-    return new if given == old else given
+    if isinstance(value, dict):
+        return {name: replaced(item, old, new) for name, item in value.items()}
+    if isinstance(value, list):
+        return [replaced(item, old, new) for item in value]
+    return new if value == old else value
 
 
-def hashed(given: Any, media_id: str, digest: bytes) -> Any:
+def hashed(value: Any, media_id: str, digest: bytes) -> Any:
     """The same JSON in which the media of this id has this hash, in hex where it was in hex before."""
-    if isinstance(given, list):
-        return [hashed(value, media_id, digest) for value in given]
-    if not isinstance(given, dict):
-        return given
-    made = {name: hashed(value, media_id, digest) for name, value in given.items()}
-    if made.get("id") == media_id and "sha256" in made:
-        made["sha256"] = digest.hex() if len(made["sha256"]) == 64 else base64.b64encode(digest).decode()
-    return made
+    if isinstance(value, list):
+        return [hashed(item, media_id, digest) for item in value]
+    if not isinstance(value, dict):
+        return value
+    changed = {name: hashed(item, media_id, digest) for name, item in value.items()}
+    if changed.get("id") == media_id and "sha256" in changed:
+        changed["sha256"] = digest.hex() if len(changed["sha256"]) == 64 else base64.b64encode(digest).decode()
+    return changed
 
 
 @pytest.mark.parametrize("gateway", [name for name in GATEWAYS if name != "media"])
-def test_every_sample_ends_as_a_stored_file_or_with_its_fault(system: GatewaySystem, gateway: str) -> None:
+def test_every_sample_is_stored_or_rejected_with_its_fault(system: GatewaySystem, gateway: str) -> None:
     contents: dict[str, bytes] = {}
     faults: dict[str, str] = {}
     sent: dict[str, str] = {}
     for name in names(gateway):
-        given, files = PREPARE.get(gateway, with_whatsapp)(system, gateway, payload(gateway, name))
-        expected = found_in(gateway, given)
-        answer = system.send(gateway, given)
-        assert [accepted["id"] for accepted in answer["accepted"]] == [attachment.id for attachment in expected], name
-        assert bool(answer["accepted"]) != name.startswith("ignored_"), name
-        assert answer["accepted"] or answer["ignored"], name
+        body, files = PREPARE.get(gateway, with_whatsapp)(system, gateway, payload(gateway, name))
+        expected = attachments_of(gateway, body)
+        reply = system.send(gateway, body)
+        assert [accepted["id"] for accepted in reply["accepted"]] == [attachment.id for attachment in expected], name
+        assert bool(reply["accepted"]) != name.startswith("ignored_"), name
+        assert reply["accepted"] or reply["ignored"], name
         contents |= files
-        faults |= {one.id: one.fault.code.value for one in expected if one.fault}
-        sent |= {one.id: name for one in expected}
+        faults |= {attachment.id: attachment.fault.code.value for attachment in expected if attachment.fault}
+        sent |= {attachment.id: name for attachment in expected}
     assert contents.keys() | faults.keys() == sent.keys()
     assert len(contents) >= 5
-    records = system.ended(list(sent))
-    ends = {sent[id_]: (record.status.value, record.error_code) for id_, record in records.items()}
-    assert ends == {name: ("rejected", faults[id_]) if id_ in faults else ("done", None) for id_, name in sent.items()}
+    records = system.finished(list(sent))
+    outcomes = {sent[id_]: (record.status.value, record.error_code) for id_, record in records.items()}
+    assert outcomes == {
+        name: ("rejected", faults[id_]) if id_ in faults else ("done", None) for id_, name in sent.items()
+    }
     for media_id, content in contents.items():
         record = records[media_id]
         assert record.sha256 == hashlib.sha256(content).hexdigest()
@@ -217,41 +219,43 @@ def test_every_sample_ends_as_a_stored_file_or_with_its_fault(system: GatewaySys
 
 
 def test_graph_url_is_requested_at_download_time_with_the_token_of_the_number(system: GatewaySystem) -> None:
-    given, contents = with_graph(system, "cloud", renumbered(payload("cloud", "batch_of_two_numbers")))
+    body, contents = with_graph(system, "cloud", renumbered(payload("cloud", "batch_of_two_numbers")))
     system.graph.requests.clear()
-    ids = [one["id"] for one in system.send("cloud", hashless(given))["accepted"]]
-    assert {record.status for record in system.ended(ids).values()} == {"done"}
+    ids = [accepted["id"] for accepted in system.send("cloud", hashless(body))["accepted"]]
+    assert {record.status for record in system.finished(ids).values()} == {"done"}
     assert len(contents) == 3
-    asked = [request for request in system.graph.requests if request.path.startswith("/v23.0/")]
-    tokens = sorted(request.headers["authorization"] for request in asked)
+    graph_requests = [request for request in system.graph.requests if request.path.startswith("/v23.0/")]
+    tokens = sorted(request.headers["authorization"] for request in graph_requests)
     assert tokens == sorted(f"Bearer {token}" for token in (TOKENS[0], TOKENS[0], TOKENS[1]))
 
 
-def renumbered(given: Any) -> Any:
+def renumbered(body: Any) -> Any:
     """The same messages with other ids: another test has sent the original ones."""
-    return json.loads(json.dumps(given).replace("wamid.HBgN", "wamid.HBgM"))
+    return json.loads(json.dumps(body).replace("wamid.HBgN", "wamid.HBgM"))
 
 
-def hashless(given: Any) -> Any:
+def hashless(body: Any) -> Any:
     """The same messages without hashes: with them, files that another test has stored would not be downloaded."""
-    return json.loads(json.dumps(given).replace('"sha256"', '"unknown"'))
+    return json.loads(json.dumps(body).replace('"sha256"', '"unknown"'))
 
 
 def test_unknown_media_id_expires_and_a_replay_with_a_new_url_succeeds(system: GatewaySystem) -> None:
-    given = json.loads(json.dumps(payload("cloud", "image")).replace("wamid.HBgN", "wamid.HBgL"))
-    [attachment] = found_in("cloud", given)
-    given = replaced(given, attachment.remote_id, "999000999000999")
-    [accepted] = system.send("cloud", given)["accepted"]
-    [record] = system.ended([accepted["id"]]).values()
+    body = json.loads(json.dumps(payload("cloud", "image")).replace("wamid.HBgN", "wamid.HBgL"))
+    [attachment] = attachments_of("cloud", body)
+    body = replaced(body, attachment.remote_id, "999000999000999")
+    [accepted] = system.send("cloud", body)["accepted"]
+    [record] = system.finished([accepted["id"]]).values()
     assert (record.status, record.error_code) == ("expired", "source_gone")
     [event] = wait_until(lambda: system.events(accepted["id"]))
     assert event["source"]["message_id"] == attachment.message_id
     assert event["source"]["chat"] == attachment.chat
 
     system.elsewhere.files["again.jpg"] = media_file("street.jpg")
-    new = {"url": system.elsewhere.url("again.jpg"), "file_sha256": None}
+    replacement = {"url": system.elsewhere.url("again.jpg"), "file_sha256": None}
     headers = {"Authorization": f"Bearer {API_TOKEN}"}
-    answer = httpx.post(f"{system.url}/media/{accepted['id']}/replay", json=new, headers=headers)
+    answer = httpx.post(f"{system.url}/media/{accepted['id']}/replay", json=replacement, headers=headers)
     assert answer.status_code == 202, answer.text
-    done = wait_until(lambda: [one for one in system.ended([accepted["id"]]).values() if one.status == "done"])
-    assert done[0].sha256 == hashlib.sha256(media_file("street.jpg")).hexdigest()
+    replayed = wait_until(
+        lambda: [record for record in system.finished([accepted["id"]]).values() if record.status == "done"]
+    )
+    assert replayed[0].sha256 == hashlib.sha256(media_file("street.jpg")).hexdigest()

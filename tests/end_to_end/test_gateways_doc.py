@@ -1,4 +1,4 @@
-"""Follows docs/gateways.md: its settings, its trials, and its examples for expired files."""
+"""Runs the settings, trials and examples of docs/gateways.md, and compares its code with the Portuguese page."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pipeline.config.settings import Settings
 from pipeline.gateways import GATEWAYS
 from pipeline.models import Record
 from tests.conftest import missing
-from tests.support.documents import Block, blocks, settings
+from tests.support.documents import DOCS, Block, blocks, settings
 from tests.support.esteira import BIN, Installation, new_installation, start_esteira
 from tests.support.gateway_senders import SENDERS
 from tests.support.gateway_servers import EvolutionServer, WahaServer
@@ -47,28 +47,28 @@ def ports() -> dict[str, str]:
     return {f"127.0.0.1:{port}": f"127.0.0.1:{free_port()}" for port in (8000, 3000, 3001)}
 
 
-def moved(text: str, ports: dict[str, str]) -> str:
-    """The page's text with other ports, including ports without a host."""
-    # All at once, and whole numbers only: a new port may begin with the digits of an old one.
-    text = re.sub(r"127\.0\.0\.1:\d+", lambda found: ports.get(found[0], found[0]), text)
+def with_ports(text: str, ports: dict[str, str]) -> str:
+    """The page's text with its ports replaced, including ports without a host."""
+    # Replaces whole numbers in one pass: a new port may begin with the digits of an old one.
+    text = re.sub(r"127\.0\.0\.1:\d+", lambda match: ports.get(match[0], match[0]), text)
     host = "127.0.0.1:"
-    return re.sub(r"(?<=http\.server )\d+", lambda found: ports.get(host + found[0], found[0]).removeprefix(host), text)
+    return re.sub(r"(?<=http\.server )\d+", lambda match: ports.get(host + match[0], match[0]).removeprefix(host), text)
 
 
-def own_settings(found: list[Block], ports: dict[str, str]) -> dict[str, str]:
+def own_settings(section: list[Block], ports: dict[str, str]) -> dict[str, str]:
     """The settings of Esteira that the section lists."""
     known = {name.upper() for name in Settings.model_fields}
-    ours = [settings(moved(one.code, ports)) for one in found if one.language == "ini"]
-    return {name: value for given in ours if given.keys() <= known for name, value in given.items()}
+    listed = [settings(with_ports(block.code, ports)) for block in section if block.language == "ini"]
+    return {name: value for values in listed if values.keys() <= known for name, value in values.items()}
 
 
 @contextlib.contextmanager
-def esteira(module_valkey: ValkeyServer, address: str, **given: str) -> Iterator[Installation]:
-    """A running Esteira with nothing set but this and where its parts stand, empty of what others have done."""
+def esteira(module_valkey: ValkeyServer, address: str, **values: str) -> Iterator[Installation]:
+    """A running Esteira with an empty Redis database, these settings and the addresses of its servers."""
     module_valkey.client().flushall()
-    base = {"REDIS_URL": module_valkey.url, "PORT": address[10:], "API_TOKEN": TOKEN, "FETCH_ALLOW_PRIVATE": ""}
-    base |= {"WEB_CONCURRENCY": "1"}  # one worker process boots sooner than two
-    with new_installation(**(base | given)) as installation, start_esteira(installation):
+    defaults = {"REDIS_URL": module_valkey.url, "PORT": address[10:], "API_TOKEN": TOKEN, "FETCH_ALLOW_PRIVATE": ""}
+    defaults |= {"WEB_CONCURRENCY": "1"}  # one worker process boots sooner than two
+    with new_installation(**(defaults | values)) as installation, start_esteira(installation):
         wait_until(lambda: answers(f"http://{address}/healthz"))
         yield installation
 
@@ -82,58 +82,58 @@ def answers(url: str) -> bool:
 
 
 @contextlib.contextmanager
-def followed(commands: list[str], installation: Installation) -> Iterator[str]:
-    """Runs the commands in a new folder that has a photo; what they said. Whatever they left running ends with them."""
+def run_commands(commands: list[str], installation: Installation) -> Iterator[str]:
+    """Runs the commands in a new directory with a photo; yields their output and finally ends their processes."""
     folder = installation.folder / "trial"
     folder.mkdir()
     (folder / "photo.jpg").write_bytes(media_file("photo.jpg"))
     env = installation.env | {"PATH": f"{BIN}:{os.environ['PATH']}"}
-    # A server that is begun with & needs a moment that a person takes anyway.
+    # A server started with & needs a moment before the next command.
     script = "set -euo pipefail\n" + "\nsleep 1\n".join(commands)
-    said = folder / "said"
-    with said.open("wb") as out:
+    output = folder / "output.txt"
+    with output.open("wb") as out:
         shell = subprocess.Popen(
             ["bash", "-c", script], cwd=folder, env=env, stdout=out, stderr=out, start_new_session=True
         )
     try:
-        assert shell.wait(60) == 0, said.read_text()
-        yield said.read_text()
+        assert shell.wait(60) == 0, output.read_text()
+        yield output.read_text()
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(shell.pid, signal.SIGTERM)
 
 
 def only_record(installation: Installation) -> Record:
-    """The one attachment, once it has ended."""
+    """Waits until the only attachment is finished, and returns its record."""
     catalogue = Catalogue(f"sqlite:///{installation.folder / 'esteira.db'}")
     with contextlib.closing(catalogue):
-        wait_until(lambda: all(one.finished_at for one in catalogue.find(Filters())), within_s=40)
+        wait_until(lambda: all(record.finished_at for record in catalogue.find(Filters())), within_s=40)
         [record] = catalogue.find(Filters())
         return record
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("gateway", SECTIONS)
-def test_a_trial_ends_with_the_first_stored_file(
+def test_trial_of_a_gateway_stores_its_first_file(
     module_valkey: ValkeyServer, ports: dict[str, str], gateway: str
 ) -> None:
-    found = blocks("gateways.md", SECTIONS[gateway])
-    trial = [moved(one.code, ports) for one in found if (one.language, one.heading) == ("sh", "A trial")]
-    *sending, look = trial
+    section = blocks("gateways.md", SECTIONS[gateway])
+    trial = [with_ports(block.code, ports) for block in section if (block.language, block.heading) == ("sh", "A trial")]
+    *send_commands, list_command = trial
     address = ports["127.0.0.1:8000"]
     with (
-        esteira(module_valkey, address, **own_settings(found, ports)) as installation,
-        followed(sending, installation) as said,
+        esteira(module_valkey, address, **own_settings(section, ports)) as installation,
+        run_commands(send_commands, installation) as output,
     ):
         if gateway == "cloud":
-            assert said.startswith("12345")
-        assert '"accepted":[{"id"' in said.replace(" ", "")
+            assert output.startswith("12345")
+        assert '"accepted":[{"id"' in output.replace(" ", "")
         record = only_record(installation)
         assert (record.gateway, record.status, record.error_code) == (gateway, "done", None)
         stored = installation.folder / "media" / (record.storage_key or "")
         assert stored.read_bytes() == media_file("photo.jpg")
         listed = subprocess.run(
-            ["bash", "-c", look],
+            ["bash", "-c", list_command],
             env=installation.env | {"PATH": f"{BIN}:{os.environ['PATH']}"},
             cwd=installation.folder,
             capture_output=True,
@@ -144,7 +144,7 @@ def test_a_trial_ends_with_the_first_stored_file(
         assert "done" in listed.stdout
 
 
-def test_what_a_gateway_is_told_agrees_with_what_esteira_is_told() -> None:
+def test_settings_of_gateways_and_esteira_agree() -> None:
     wppconnect = blocks("gateways.md", SECTIONS["wppconnect"])
     secret = settings(first(wppconnect, "ini"))["WPPCONNECT_SECRET"]
     assert json.loads(first(wppconnect, "json"))["webhook"]["url"].endswith(f"/hooks/wppconnect/{secret}")
@@ -155,18 +155,20 @@ def test_what_a_gateway_is_told_agrees_with_what_esteira_is_told() -> None:
     assert webhook["headers"]["jwt_key"] == settings(first(evolution, "ini"))["EVOLUTION_JWT_KEY"]
     assert webhook["url"].endswith("/hooks/evolution")
 
-    ours, theirs = (settings(one.code) for one in blocks("gateways.md", SECTIONS["waha"]) if one.language == "ini")
+    ours, theirs = (
+        settings(block.code) for block in blocks("gateways.md", SECTIONS["waha"]) if block.language == "ini"
+    )
     assert ours["WAHA_HMAC_KEY"] == theirs["WHATSAPP_HOOK_HMAC_KEY"]
     assert ours["WAHA_API_KEY"] == theirs["WAHA_API_KEY"]
     assert ours["WAHA_FILES_LIFETIME_S"] == theirs["WHATSAPP_FILES_LIFETIME"]
     assert theirs["WHATSAPP_HOOK_URL"].endswith("/hooks/waha")
 
 
-def first(found: list[Block], language: str) -> str:
-    return next(one.code for one in found if one.language == language)
+def first(section: list[Block], language: str) -> str:
+    return next(block.code for block in section if block.language == language)
 
 
-# --- what has expired ---
+# --- expired files ---
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +180,7 @@ def node() -> str:
 
 
 def upload_again(node: str, folder: Path, gateway: str, event: dict[str, Any], client: str = "{}", **env: str) -> Any:
-    """What the section's `uploadAgain` gives for this event."""
+    """The result of the section's `uploadAgain` for this event."""
     (folder / "uploadAgain.mjs").write_text(first(blocks("gateways.md", SECTIONS[gateway]), "javascript"))
     driver = "import { uploadAgain } from './uploadAgain.mjs';\n"
     driver += f"console.log(JSON.stringify(await uploadAgain({json.dumps(event)}, {client})));\n"
@@ -198,34 +200,45 @@ EVENT = {
 }
 
 
-def test_wppconnects_client_is_asked_for_a_new_upload(node: str, tmp_path: Path) -> None:
+def test_wppconnect_example_downloads_the_media_with_its_client(node: str, tmp_path: Path) -> None:
     client = "{ downloadMedia: async (id) => `data:image/jpeg;base64,${btoa(id)}` }"
-    given = upload_again(node, tmp_path, "wppconnect", EVENT, client)
-    assert given == {"data": f"data:image/jpeg;base64,{base64.b64encode(EVENT['message_id'].encode()).decode()}"}
+    replacement = upload_again(node, tmp_path, "wppconnect", EVENT, client)
+    assert replacement == {"data": f"data:image/jpeg;base64,{base64.b64encode(EVENT['message_id'].encode()).decode()}"}
 
 
-def test_evolution_gives_the_file_itself(node: str, tmp_path: Path) -> None:
+def test_evolution_example_returns_the_file(node: str, tmp_path: Path) -> None:
     with EvolutionServer("key") as server:
         server.messages[EVENT["message_id"]] = ("image/jpeg", b"a picture")
-        given = upload_again(node, tmp_path, "evolution", EVENT, EVOLUTION_URL=server.base, EVOLUTION_KEY="key")
+        replacement = upload_again(node, tmp_path, "evolution", EVENT, EVOLUTION_URL=server.base, EVOLUTION_KEY="key")
         assert server.requests[0].path.endswith("/shop")
-    assert given == {"data": base64.b64encode(b"a picture").decode()}
+    assert replacement == {"data": base64.b64encode(b"a picture").decode()}
 
 
-def test_waha_gives_a_new_url(node: str, tmp_path: Path) -> None:
+def test_waha_example_returns_a_new_url(node: str, tmp_path: Path) -> None:
     with WahaServer("key") as server:
         server.messages[EVENT["message_id"]] = ("image/jpeg", b"a picture")
-        given = upload_again(node, tmp_path, "waha", EVENT, WAHA_URL=server.base, WAHA_API_KEY="key")
-        shown = {"x-api-key": "key"}
-        assert httpx.get(given["url"], headers=shown).content == b"a picture"
+        replacement = upload_again(node, tmp_path, "waha", EVENT, WAHA_URL=server.base, WAHA_API_KEY="key")
+        headers = {"x-api-key": "key"}
+        assert httpx.get(replacement["url"], headers=headers).content == b"a picture"
 
 
-def test_the_cloud_api_has_nothing_to_ask_with() -> None:
-    assert not [one for one in blocks("gateways.md", SECTIONS["cloud"]) if one.language == "javascript"]
+def test_cloud_api_section_has_no_example_for_expired_files() -> None:
+    assert not [block for block in blocks("gateways.md", SECTIONS["cloud"]) if block.language == "javascript"]
 
 
-def test_the_page_shows_the_event_and_the_fields_as_they_are() -> None:
-    found = blocks("gateways.md", "What has expired, and how it comes back")
-    event = json.loads(first(found, "json"))
+def test_documented_event_has_all_source_fields_and_the_page_all_gateways() -> None:
+    section = blocks("gateways.md", "What has expired, and how it comes back")
+    event = json.loads(first(section, "json"))
     assert set(event["source"]) == {"chat", "message_id", "direct_path", "key_fingerprint"}
     assert set(SECTIONS) | {"media"} == set(GATEWAYS)
+
+
+def fenced_blocks(page: str) -> list[str]:
+    """The fenced code blocks of a page with their fences, in order."""
+    return re.findall(r"^```.*?^```$", (DOCS / page).read_text(), re.DOTALL | re.MULTILINE)
+
+
+def test_portuguese_page_has_the_same_code_blocks() -> None:
+    english = fenced_blocks("gateways.md")
+    assert english
+    assert fenced_blocks("gateways.pt-BR.md") == english

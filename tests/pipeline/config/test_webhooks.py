@@ -94,8 +94,8 @@ def test_urls_and_secrets_of_endpoints_are_secrets() -> None:
     listed = endpoints({"name": "crm", "url": URL, "secret": [SECRET, OLDER]})
     settings = load(webhook_endpoints=listed, webhook_url="https://a.example/x", webhook_secret=f"{OLDER},{SECRET}")
     assert {URL, SECRET, OLDER, SECRET.removeprefix("whsec_"), "https://a.example/x"} <= set(settings.secrets())
-    shown = f"{settings!r} {settings.endpoints!r} {settings.model_dump_json()}"
-    assert not any(secret in shown for secret in settings.secrets())
+    printed = f"{settings!r} {settings.endpoints!r} {settings.model_dump_json()}"
+    assert not any(secret in printed for secret in settings.secrets())
 
 
 @pytest.mark.parametrize("value", ["", ",", "5,x", "0", "-1", "nan", "1,,x", str(31 * 86_400)])

@@ -1,4 +1,4 @@
-"""The rule that tells public addresses from special ones, tested over whole networks."""
+"""The rule that separates public addresses from special ones, tested over whole networks."""
 
 from __future__ import annotations
 
