@@ -23,7 +23,7 @@ PAGE = 1000
 log = structlog.get_logger()
 
 
-def sweep(*, older_than_s: float | None = None) -> int:
+def requeue_lost_now(*, older_than_s: float | None = None) -> int:
     """Requeues lost attachments now, for `esteira sweep`; returns how many."""
     age_s = services().settings.sweep_after_s if older_than_s is None else older_than_s
     count = requeue_lost(services().catalogue, shared_queue(), older_than_s=age_s)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import rich_click as click
 
-from actors.maintenance.requeue_lost import sweep as requeue_lost
+from actors.maintenance.requeue_lost import requeue_lost_now
 from esteira.cli.environment import services_for_command
 from esteira.cli.output import examples, print_json
 
@@ -20,7 +20,7 @@ from esteira.cli.output import examples, print_json
 def sweep(older_than: float | None, as_json: bool) -> None:
     """Requeues unfinished attachments that are missing from the queue. Workers do this regularly by themselves."""
     services_for_command()
-    count = requeue_lost(older_than_s=older_than)
+    count = requeue_lost_now(older_than_s=older_than)
     if as_json:
         print_json({"swept": count})
     else:
