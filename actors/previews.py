@@ -14,7 +14,7 @@ from actors.hook import hook
 from actors.intake.circuit_breaker import RedisUnavailableError
 from actors.middleware.poison import MAX_CRASHES
 from actors.middleware.retries import RetryPolicy
-from actors.redis_queue.preview_jobs import request_preview as enqueue_preview
+from actors.redis_queue.preview_jobs import enqueue_preview
 from pipeline.catalogue import Preview, PreviewState
 from pipeline.errors import Code, PermanentError, PipelineError, RetryableError, StagingLostError
 from pipeline.metrics import PREVIEW_SECONDS, PREVIEWS
@@ -41,9 +41,9 @@ def request_preview(record: Record) -> None:
     Raises:
         RetryableError: `queue`, while Redis is away.
     """
-    own = hook()
+    listener_hook = hook()
     try:
-        own.breaker.call(partial(enqueue_preview, own.queue, record))
+        listener_hook.breaker.call(partial(enqueue_preview, listener_hook.queue, record))
     except RedisUnavailableError:
         raise RetryableError(Code.QUEUE, "Redis is away: the preview cannot be requested") from None
 
@@ -63,17 +63,17 @@ def run(args: PreviewArgs) -> None:
         job.verdict = Retry(CATALOGUE_AWAY_MS, job.attempt)
 
 
-def _make(tools: Services, job: PreviewJob, content: Content) -> None:
-    if tools.catalogue.previews.get_many([content.sha256]):
+def _make(services: Services, job: PreviewJob, content: Content) -> None:
+    if services.catalogue.previews.get_many([content.sha256]):
         job.verdict = Finished()
         return
     started = time.perf_counter()
     try:
-        preview = tools.make_preview(content)
+        preview = services.make_preview(content)
     except PipelineError as error:
-        _judge(tools, job, content, error)
+        _set_verdict(services, job, content, error)
         return
-    tools.save_preview(preview)
+    services.save_preview(preview)
     job.verdict = Finished()
     seconds = time.perf_counter() - started
     PREVIEWS.add(preview.state)
@@ -81,21 +81,21 @@ def _make(tools: Services, job: PreviewJob, content: Content) -> None:
     log.debug("preview made", sha256=content.sha256, state=preview.state.value, ms=round(seconds * 1000, 1))
 
 
-def _judge(tools: Services, job: PreviewJob, content: Content, error: PipelineError) -> None:
+def _set_verdict(services: Services, job: PreviewJob, content: Content, error: PipelineError) -> None:
     """Decides what follows an error: nothing for a deleted content, another attempt, or a stored failure."""
     if isinstance(error, StagingLostError) or error.code is Code.NO_SOURCE:
         job.verdict = Finished()
         return
-    policy = RetryPolicy.of(tools.settings)
+    policy = RetryPolicy.of(services.settings)
     if isinstance(error, RetryableError) and job.attempt < policy.attempts:
         job.verdict = Retry(policy.delay_ms(job.attempt, error), job.attempt + 1)
         return
-    _fail(tools, job, content, error)
+    _fail(services, job, content, error)
 
 
-def _fail(tools: Services, job: PreviewJob, content: Content, error: PipelineError) -> None:
-    tools.save_preview(Preview(sha256=content.sha256, state=PreviewState.FAILED))
+def _fail(services: Services, job: PreviewJob, content: Content, error: PipelineError) -> None:
+    services.save_preview(Preview(sha256=content.sha256, state=PreviewState.FAILED))
     job.verdict = Finished()
     PREVIEWS.add(PreviewState.FAILED)
-    facts = {"sha256": content.sha256, "type": content.type, "attempt": job.attempt, "code": str(error.code)}
-    log.warning("preview failed", error=error.message, **facts)
+    log_fields = {"sha256": content.sha256, "type": content.type, "attempt": job.attempt, "code": str(error.code)}
+    log.warning("preview failed", error=error.message, **log_fields)

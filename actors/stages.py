@@ -39,8 +39,8 @@ dramatiq.set_broker(broker)
 services().http_client.rate_limiter = shared_host_rate_limiter(broker.redis_queue, current_settings())
 
 
-def _run(stage: Stage) -> None:
-    """Runs a stage of the current delivery, then the stages that follow."""
+def _execute(stage: Stage) -> None:
+    """Runs a stage of the current delivery with `executor.run_stage`, then hands it to the batcher."""
     delivery: Any = CurrentMessage.get_current_message()
     assert isinstance(delivery, Delivery)
     if delivery.verdict is None:  # a poison message has its verdict already
@@ -51,31 +51,31 @@ def _run(stage: Stage) -> None:
 @dramatiq.actor(queue_name="fetch")
 def fetch(**_: Unpack[MessageArgs]) -> None:
     """Downloads the file into the staging directory, decrypts and hashes it."""
-    _run(Stage.FETCH)
+    _execute(Stage.FETCH)
 
 
 @dramatiq.actor(queue_name="detect")
 def detect(**_: Unpack[MessageArgs]) -> None:
     """Detects the file's type from its content; the type that the sender names does not count."""
-    _run(Stage.DETECT)
+    _execute(Stage.DETECT)
 
 
 @dramatiq.actor(queue_name="validate")
 def validate(**_: Unpack[MessageArgs]) -> None:
     """Decodes the file in the sandbox and checks it against the limits."""
-    _run(Stage.VALIDATE)
+    _execute(Stage.VALIDATE)
 
 
 @dramatiq.actor(queue_name="persist")
 def persist(**_: Unpack[MessageArgs]) -> None:
     """Stores the file under its hash and records it in the catalogue."""
-    _run(Stage.PERSIST)
+    _execute(Stage.PERSIST)
 
 
 @dramatiq.actor(queue_name="notify")
 def notify(**_: Unpack[MessageArgs]) -> None:
     """Announces how the attachment has ended."""
-    _run(Stage.NOTIFY)
+    _execute(Stage.NOTIFY)
 
 
 @dramatiq.actor(queue_name="derive", priority=10)

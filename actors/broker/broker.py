@@ -174,7 +174,7 @@ class EsteiraBroker(dramatiq.Broker):
         self.prefetcher.limits = PrefetchLimits.of_stages(threads, large_room=self.size_classes.large_threads(threads))
         self.preview_prefetcher.limits = PrefetchLimits.of_previews(threads, alone=not self.stage_queues)
 
-    def start_attempt(self, message: HeldMessage) -> bool:
+    def mark_started(self, message: HeldMessage) -> bool:
         """Notes that a message that has crashed a worker runs; False if this worker does not hold it any more."""
         queue = self._queue_of(self.redis_queue, message.queue)
         return queue.mark_started(self.worker_id, message.key, message.delivery_id)

@@ -47,7 +47,7 @@ class Fetcher:
         self._pauses = pauses
         self._owner: QueueConsumer | None = None
         self._lock = threading.Lock()
-        self._uncertain = True  # the answer to a fetch may have been lost
+        self._must_ask_held_messages = True  # the answer to a fetch may have been lost
         self._fetch_at = 0.0  # when to fetch though no work was announced (monotonic clock)
 
     def acquire(self, consumer: QueueConsumer) -> bool:
@@ -63,7 +63,7 @@ class Fetcher:
             if self._owner is not consumer:
                 return
             self._owner = None
-            self._uncertain, self._fetch_at = True, 0.0
+            self._must_ask_held_messages, self._fetch_at = True, 0.0
         self._prefetcher.release()
 
     def next(self) -> FetchedMessage | None:
@@ -76,7 +76,7 @@ class Fetcher:
 
     def lost_connection(self, error: redis.RedisError) -> None:
         """Notes that Redis is away and waits a moment; what this worker holds is asked for again afterwards."""
-        self._uncertain, self._fetch_at = True, 0.0
+        self._must_ask_held_messages, self._fetch_at = True, 0.0
         self._worker.outage.begin(error)
         time.sleep(self._worker.outage.pause_s)
 
@@ -91,10 +91,10 @@ class Fetcher:
         self._worker.outage.end()
 
     def _fetch(self) -> None:
-        if self._uncertain:
+        if self._must_ask_held_messages:
             if held := self._queue.held_messages(self._worker.id):
                 self._prefetcher.add(held)
-            self._uncertain = False
+            self._must_ask_held_messages = False
         free, large = self._prefetcher.free()
         next_due_s, messages = self._fetch_unpaused(free, large)
         self._prefetcher.add(messages, requested=free)
@@ -142,7 +142,7 @@ class QueueConsumer(Consumer):
             return None
         message = self._decode(fetched)
         if message is None:
-            self._bury(fetched)
+            self._keep_as_dead_letter(fetched)
         return message
 
     def ack(self, message: MessageProxy) -> None:
@@ -169,7 +169,7 @@ class QueueConsumer(Consumer):
     def close(self) -> None:
         self._fetcher.release(self)
 
-    def _bury(self, fetched: FetchedMessage) -> None:
+    def _keep_as_dead_letter(self, fetched: FetchedMessage) -> None:
         log.error("not a message", id=fetched.key, queue=fetched.queue, remedy="kept as a dead letter")
         try:
             self._acknowledger.bury(fetched)

@@ -70,10 +70,9 @@ class StageBatcher:
         self._lock = threading.Lock()
 
     def continue_or_ack(self, delivery: Delivery) -> None:
-        """Takes a delivery through the stages that its verdict names, and acknowledges it with its last verdict.
+        """Does nothing if this worker may not run the next stage: then QueueConsumer.ack carries out the verdict.
 
-        Where this worker may not run the next stage, the delivery is left as it is: Dramatiq's consumer acknowledges
-        it, and Redis passes it on.
+        Otherwise takes the delivery through the stages that its verdict names, and acknowledges it with its last one.
         """
         if not self._router.can_run_locally(delivery.verdict):
             return
@@ -95,10 +94,10 @@ class StageBatcher:
         self._lead()
 
     def run(self, batch: Sequence[Delivery]) -> None:
-        """Runs the stages of these deliveries as far as this worker may, then acknowledges them."""
+        """Runs the remaining stages of a batch as far as this worker may, one after the other, then acknowledges it."""
         try:
             for stage in ORDER:
-                self._run_stage(stage, batch)
+                self._run_stage_of_batch(stage, batch)
         except BaseException:
             log.exception("batch failed", attachments=len(batch))  # a bug: without a verdict each is retried
             for delivery in batch:
@@ -191,8 +190,8 @@ class StageBatcher:
                 self._leading -= 1
             return batch
 
-    def _run_stage(self, stage: Stage, batch: Sequence[Delivery]) -> None:
-        """Runs one stage of the deliveries whose verdict names it."""
+    def _run_stage_of_batch(self, stage: Stage, batch: Sequence[Delivery]) -> None:
+        """Calls `executor.run_stage` for the deliveries of the batch whose verdict names this stage."""
         ready = []
         for delivery in batch:
             verdict = delivery.verdict

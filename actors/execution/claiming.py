@@ -71,8 +71,8 @@ def claim_delivery(services: Services, delivery: Delivery) -> Claim:
     claim.attempt_log.restore(args.get("trail", {}))
     inputs = args.get("inputs")
     attempt_log.record_crashes(claim, inputs.stage if isinstance(inputs, Failure) else delivery.stage, delivery.crashes)
-    facts = {"session": claim.record.session, "stage": delivery.actor_name, "attempt": delivery.attempt}
-    log.debug("attachment started", id=claim.id, **facts)
+    log_fields = {"session": claim.record.session, "stage": delivery.actor_name, "attempt": delivery.attempt}
+    log.debug("attachment started", id=claim.id, **log_fields)
     return claim
 
 

@@ -1,7 +1,7 @@
 """Runs one stage of several attachments at once: claims, step, attempt log, metrics and the verdict on each.
 
-`run_stage` is the entry for deliveries. `run_step` and `run_steps` run the step alone, for callers that hold a claim
-and no message.
+`run_stage` is the entry for deliveries: it claims them, calls `run_steps` and sets their verdicts. `run_steps` calls
+the step and logs the attempts; `run_step` does so for one attachment, for callers that hold a claim and no message.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import structlog
 from actors.delivery import Delivery, NextStage, Retry
 from actors.execution.claiming import claim_delivery, resume_point, stage_inputs
 from actors.execution.claims import CLAIM_REGISTRY
-from actors.middleware.retries import RetryPolicy, judge
+from actors.middleware.retries import RetryPolicy, set_verdict
 from actors.middleware.routing import next_stage
 from actors.observability import attempt_log, tracing
 from actors.observability.worker_info import ACTIVITY
@@ -25,7 +25,8 @@ from pipeline.errors import BusyError, CancelledError, PacedError, PipelineError
 from pipeline.metrics import ATTEMPTS, RESULTS, STAGE_SECONDS, TOTAL_SECONDS
 from pipeline.models import Claim, Failure, Model, Record, Stage, Status
 from pipeline.sandbox import StillRunning
-from pipeline.services import Services, services
+from pipeline.services import Services
+from pipeline.services import services as process_services
 
 # A process that was suspended may have been replaced meanwhile. A claim that is older than this is checked again before
 # the step stores or announces anything; 5 s is far less than the silence after which a worker counts as dead.
@@ -83,66 +84,66 @@ def run_stage(stage: Stage, deliveries: Sequence[Delivery]) -> None:
     An error concerns its own delivery only. A delivery whose stage is not the one to resume at gets the right stage as
     its verdict.
     """
-    tools = services()
+    services = process_services()
     with ACTIVITY.working_on([delivery.key for delivery in deliveries], stage):
         tasks: list[tuple[Delivery, Task]] = []
         for delivery in deliveries:
             try:
-                if task := _prepare(tools, stage, delivery):
+                if task := _prepare(services, stage, delivery):
                     tasks.append((delivery, task))
             except Exception as error:  # noqa: BLE001  (an error concerns one attachment, not the batch)
-                judge(RetryPolicy.of(tools.settings), delivery, error)
-        outcomes = run_steps(tools, stage, [task for _, task in tasks]) if tasks else []
+                set_verdict(RetryPolicy.of(services.settings), delivery, error)
+        outcomes = run_steps(services, stage, [task for _, task in tasks]) if tasks else []
         for (delivery, _), outcome in zip(tasks, outcomes, strict=True):
             try:
-                _conclude(tools, stage, delivery, outcome)
+                _conclude(services, stage, delivery, outcome)
             except Exception as error:  # noqa: BLE001  (the same)
-                judge(RetryPolicy.of(tools.settings), delivery, error)
+                set_verdict(RetryPolicy.of(services.settings), delivery, error)
 
 
-def _prepare(tools: Services, stage: Stage, delivery: Delivery) -> Task | None:
+def _prepare(services: Services, stage: Stage, delivery: Delivery) -> Task | None:
     """The task for a delivery; None if it has its verdict without the step."""
     args: Any = delivery.kwargs
-    claim = delivery.claim = delivery.claim or claim_delivery(tools, delivery)
+    claim = delivery.claim = delivery.claim or claim_delivery(services, delivery)
     start, inputs = resume_point(claim, stage, stage_inputs(stage, args.get("inputs")))
     if start is not stage:
         delivery.verdict = NextStage(start, inputs)
         return None
     # `stored` may have been announced already, and receivers ignore a second event with the same id.
     if isinstance(inputs, Failure) and (args.get("silent") or claim.record.status is Status.STORED):
-        record = tools.finish_unannounced(claim, inputs)
-        _count_result(tools, record)
+        record = services.finish_unannounced(claim, inputs)
+        _count_result(services, record)
         delivery.verdict = next_stage(stage, record)
         return None
     return Task(claim, inputs, delivery.attempt)
 
 
-def _conclude(tools: Services, stage: Stage, delivery: Delivery, outcome: StepOutcome) -> None:
+def _conclude(services: Services, stage: Stage, delivery: Delivery, outcome: StepOutcome) -> None:
     """Turns the outcome of a step into the verdict on its delivery."""
-    if isinstance(outcome, StillRunning):  # another file takes long in the sandbox: the same stage runs again
+    if isinstance(outcome, StillRunning):  # this file, or one before it, is still being decoded: its stage runs again
         inputs = stage_inputs(stage, delivery.kwargs.get("inputs"))
         silent = bool(delivery.kwargs.get("silent"))
         delivery.verdict = NextStage(stage, inputs, silent=silent, lost=delivery.lost)
     elif isinstance(outcome, BaseException):
-        _fail(tools, delivery, outcome)
+        _fail(services, delivery, outcome)
     else:
         delivery.result = outcome
-        delivery.preview_request = preview_job_after(tools, outcome) or delivery.preview_request
+        delivery.preview_request = preview_job_after(services, outcome) or delivery.preview_request
         if isinstance(outcome, Record):
             assert delivery.claim is not None
             delivery.claim = delivery.claim.model_copy(update={"record": outcome})
         delivery.verdict = next_stage(stage, outcome)
 
 
-def _fail(tools: Services, delivery: Delivery, error: BaseException) -> None:
+def _fail(services: Services, delivery: Delivery, error: BaseException) -> None:
     """Gives the verdict on an error of the step, notes the attempt, and releases the claim before a retry.
 
     Without the release the retry would wait for the lease to end. After a lost claim the staged bytes are deleted.
     """
-    verdict = judge(RetryPolicy.of(tools.settings), delivery, error)
+    verdict = set_verdict(RetryPolicy.of(services.settings), delivery, error)
     if isinstance(error, SupersededError):
         with suppress(PipelineError):
-            tools.discard_staged(delivery.key)
+            services.discard_staged(delivery.key)
         return
     if delivery.claim is None:
         return
@@ -150,7 +151,9 @@ def _fail(tools: Services, delivery: Delivery, error: BaseException) -> None:
     if isinstance(verdict, Retry) and isinstance(error, PipelineError):
         with suppress(PipelineError):
             stored_error = None if isinstance(error, BusyError) else error
-            tools.catalogue.release(delivery.claim, stage=delivery.stage, attempts=delivery.attempt, error=stored_error)
+            services.catalogue.release(
+                delivery.claim, stage=delivery.stage, attempts=delivery.attempt, error=stored_error
+            )
 
 
 # ---- steps
@@ -171,11 +174,11 @@ def run_step(services: Services, claim: Claim, stage: Stage, inputs: Model | Non
 def run_steps(services: Services, stage: Stage, tasks: Sequence[Task]) -> list[StepOutcome]:
     """Runs one step of several attachments; returns the outcome of each, in their order."""
     started = time.perf_counter()
-    outcomes: list[StepOutcome | None] = [_refusal(services, stage, task) for task in tasks]
-    ready = [number for number, refusal in enumerate(outcomes) if refusal is None]
+    outcomes: list[StepOutcome | None] = [_error_before_step(services, stage, task) for task in tasks]
+    ready = [number for number, error in enumerate(outcomes) if error is None]
     if ready:
         work = [(tasks[number].claim, tasks[number].inputs) for number in ready]
-        for number, outcome in zip(ready, _run(services, stage, work), strict=True):
+        for number, outcome in zip(ready, _call_step(services, stage, work), strict=True):
             outcomes[number] = outcome
     seconds = time.perf_counter() - started
     completed = [outcome for outcome in outcomes if outcome is not None]
@@ -187,10 +190,10 @@ def run_steps(services: Services, stage: Stage, tasks: Sequence[Task]) -> list[S
     return completed
 
 
-def _refusal(services: Services, stage: Stage, task: Task) -> PipelineError | None:
+def _error_before_step(services: Services, stage: Stage, task: Task) -> PipelineError | None:
     """Starts the attempt in the attempt log; returns the error that keeps the step from running, None if it may run."""
     claim = task.claim
-    attempt_log.start_attempt(claim, stage, task.attempt)
+    attempt_log.record_start(claim, stage, task.attempt)
     record = claim.record
     if CLAIM_REGISTRY.age(claim.token) > RECHECK_CLAIM_S:
         try:
@@ -200,13 +203,14 @@ def _refusal(services: Services, stage: Stage, task: Task) -> PipelineError | No
     return CancelledError() if record.cancelled_at is not None and stage is not Stage.NOTIFY else None
 
 
-def _run(services: Services, stage: Stage, work: StepInputs) -> Sequence[StepOutcome]:
+def _call_step(services: Services, stage: Stage, work: StepInputs) -> Sequence[StepOutcome]:
+    """Calls the step in STEPS, and after a bug in it once more for each attachment."""
     try:
         return STEPS[stage](services, work)
     except Exception as error:  # noqa: BLE001  (a bug: one by one shows which attachment it concerns)
         if len(work) == 1:
             return [error]
-    return [_run(services, stage, [item])[0] for item in work]
+    return [_call_step(services, stage, [item])[0] for item in work]
 
 
 def _measure(stage: Stage, outcomes: Sequence[StepOutcome], seconds: float) -> None:
@@ -222,7 +226,7 @@ def _measure(stage: Stage, outcomes: Sequence[StepOutcome], seconds: float) -> N
 def _log(services: Services, stage: Stage, task: Task, result: Model, *, ms: float) -> None:
     """Logs a finished attachment at the level info, the stages before that at the level debug."""
     claim = task.claim
-    facts = {
+    log_fields = {
         "id": claim.id,
         "session": claim.record.session,
         "stage": stage.value,
@@ -230,21 +234,21 @@ def _log(services: Services, stage: Stage, task: Task, result: Model, *, ms: flo
         "ms": ms,
     }
     if stage is Stage.NOTIFY and isinstance(result, Record):
-        whole_ms = _count_result(services, result)
+        total_ms = _count_result(services, result)
         code = {"code": result.error_code} if result.error_code else {}
         file = {"name": result.name, "mime": result.mime, "size": result.size}
-        log.info("attachment finished", status=result.status.value, **code, whole_ms=whole_ms, **file, **facts)
+        log.info("attachment finished", status=result.status.value, **code, whole_ms=total_ms, **file, **log_fields)
     elif stage is Stage.PERSIST:
-        log.debug("attachment stored", **facts)
+        log.debug("attachment stored", **log_fields)
     else:
-        log.debug("stage done", **facts)
+        log.debug("stage done", **log_fields)
 
 
 def _count_result(services: Services, record: Record) -> int:
     """Counts a finished attachment; returns the ms from received to finished."""
-    whole_ms = (record.finished_at or record.received_at) - record.received_at
+    total_ms = (record.finished_at or record.received_at) - record.received_at
     RESULTS.add(record.kind or "unknown", record.status, record.error_code or "")
     if record.run == 0:  # the time of a replay depends on when it was requested
-        TOTAL_SECONDS.observe(whole_ms / 1000, record.status)
+        TOTAL_SECONDS.observe(total_ms / 1000, record.status)
     tracing.record_result(record, services.catalogue.history)
-    return whole_ms
+    return total_ms

@@ -21,6 +21,10 @@ from pipeline.metrics import RETRIES
 from pipeline.models import Claim, Failure, Model, Record, Stage
 from pipeline.services import Services
 
+# With a second attempt left, `decide` answers Retry to an error that may be retried. It is not made here: the workers
+# retry, under the policy of their settings.
+RETRIES_BY_WORKERS = RetryPolicy(attempts=2)
+
 log = structlog.get_logger()
 
 
@@ -28,7 +32,7 @@ def run_inline(services: Services, media_id: str) -> Record | None:
     """Runs an attachment to its end; None if a worker has deleted it meanwhile.
 
     A step that may be retried is left to the workers, because the caller is a listener and must not wait for a backoff.
-    The returned record is unfinished then, and the requeue task enqueues it when Redis is back.
+    The returned record is unfinished then, and the requeue scan enqueues it when Redis is back.
     """
     try:
         claim = claim_attachment(services, media_id, flight=single_flight_option(services.settings, waits=False))
@@ -36,7 +40,7 @@ def run_inline(services: Services, media_id: str) -> Record | None:
         return services.catalogue.get(media_id)
     try:
         with renewed_claim(services, claim):
-            return _run(services, claim)
+            return _run_remaining_steps(services, claim)
     except SupersededError:
         services.discard_staged(media_id)
         return services.catalogue.get(media_id)
@@ -62,7 +66,8 @@ def renewed_claim(services: Services, claim: Claim) -> Iterator[None]:
         CLAIM_REGISTRY.drop(claim.token)
 
 
-def _run(services: Services, claim: Claim) -> Record | None:
+def _run_remaining_steps(services: Services, claim: Claim) -> Record | None:
+    """Calls `executor.run_step` for each stage from the one to resume at, without batches."""
     stage, inputs = resume_point(claim, Stage.FETCH, None)
     while True:
         try:
@@ -87,10 +92,10 @@ def _failure(
     services: Services, claim: Claim, stage: Stage, inputs: Model | None, error: PipelineError
 ) -> Failure | None:
     """The failure that ends the attachment after an error; None if it is left to the workers for a retry."""
-    decision = decide(RetryPolicy(attempts=2), stage, 1, error)
+    decision = decide(RETRIES_BY_WORKERS, stage, 1, error)
     if isinstance(decision, Failure) and stage is not Stage.NOTIFY:
         attempt_log.record_failure(claim, failure_outcome(decision.status, decision.code), error)
-        log.warning("attachment refused", id=claim.id, stage=stage.value, code=str(error.code), error=error.message)
+        log.warning("attachment rejected", id=claim.id, stage=stage.value, code=str(error.code), error=error.message)
         return failure_inputs(decision, inputs)
     outcome = HistoryOutcome.BACK if isinstance(decision, NextStage) else HistoryOutcome.RETRY
     attempt_log.record_failure(claim, outcome, error)

@@ -8,7 +8,7 @@ from pathlib import Path
 from pipeline.storage import Storage, intake_key
 from pipeline.values.base64_stream import decode_base64
 
-PIECE_BYTES = 256 * 1024
+CHUNK_BYTES = 256 * 1024
 
 
 def put_intake(storage: Storage, media_id: str, *, data: str | None, file: Path | None) -> None:
@@ -19,13 +19,13 @@ def put_intake(storage: Storage, media_id: str, *, data: str | None, file: Path 
         RetryableError: `storage`.
         OSError: the file cannot be read.
     """
-    storage.put_chunks(_pieces(data, file), intake_key(media_id))
+    storage.put_chunks(_chunks(data, file), intake_key(media_id))
 
 
-def _pieces(data: str | None, file: Path | None) -> Iterator[bytes]:
+def _chunks(data: str | None, file: Path | None) -> Iterator[bytes]:
     if file is None:
         yield from decode_base64(data or "")
         return
     with file.open("rb") as source:
-        while piece := source.read(PIECE_BYTES):
-            yield piece
+        while chunk := source.read(CHUNK_BYTES):
+            yield chunk

@@ -27,10 +27,10 @@ log = structlog.get_logger()
 
 
 @runtime_checkable
-class AttemptRecorder(Protocol):
+class StartRecorder(Protocol):
     """The part of the broker that this middleware uses."""
 
-    def start_attempt(self, message: HeldMessage) -> bool:
+    def mark_started(self, message: HeldMessage) -> bool:
         """Notes in Redis that this suspect runs; False if this worker does not hold it any more."""
 
 
@@ -39,31 +39,31 @@ class Quarantine(dramatiq.Middleware):
 
     def __init__(self) -> None:
         # Previews may take long: attachments do not wait for them.
-        self._running = {Delivery: threading.Lock(), PreviewJob: threading.Lock()}
+        self._suspect_locks = {Delivery: threading.Lock(), PreviewJob: threading.Lock()}
 
     def before_process_message(self, broker: dramatiq.Broker, message: MessageProxy) -> None:
         if not isinstance(message, Delivery | PreviewJob) or not message.crashes or message.quarantined:
             return
-        running = self._running[type(message)]
-        if not running.acquire(blocking=False):
+        lock = self._suspect_locks[type(message)]
+        if not lock.acquire(blocking=False):
             message.verdict = Retry(SUSPECT_DELAY_MS, message.attempt)
             raise SkipMessage
-        message.after_ack.append(running.release)
+        message.after_ack.append(lock.release)
         message.quarantined = True
-        assert isinstance(broker, AttemptRecorder)
+        assert isinstance(broker, StartRecorder)
         try:
-            held = broker.start_attempt(message)
+            still_held = broker.mark_started(message)
         except redis.RedisError:  # without the note in Redis the next crash would be counted for no message
             message.verdict = Retry(SUSPECT_DELAY_MS, message.attempt)
             raise SkipMessage from None
-        if not held:
+        if not still_held:
             message.verdict = Finished()
             raise SkipMessage
         if message.crashes >= MAX_CRASHES and isinstance(message, Delivery):
-            _convict(message)
+            _set_poison_verdict(message)
 
 
-def _convict(delivery: Delivery) -> None:
+def _set_poison_verdict(delivery: Delivery) -> None:
     """Gives the verdict before the stage runs: the actor continues with notify, which announces the failure."""
     # Where announcing it crashes the worker too, it ends without an announcement.
     silent = delivery.crashes > MAX_CRASHES or delivery.stage is Stage.NOTIFY

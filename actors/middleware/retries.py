@@ -68,7 +68,7 @@ class RetryPolicy:
 def decide(
     policy: RetryPolicy, stage: Stage, attempt: int, error: BaseException
 ) -> Retry | Failure | Finished | NextStage:
-    """Decides what follows an error: another attempt, a failure, back to fetch, or nothing.
+    """The pure rule for what follows an error: another attempt, a failure, back to fetch, or nothing.
 
     Any error other than a PipelineError counts as retryable, because a bug must not lose an attachment.
     """
@@ -120,8 +120,8 @@ def failure_inputs(failure: Failure, inputs: Any) -> Failure:
     return failure.model_copy(update={"inputs": inputs})
 
 
-def verdict_on(policy: RetryPolicy, delivery: Delivery, error: BaseException) -> Verdict:
-    """The verdict on a delivery whose stage has raised `error`."""
+def verdict_for_error(policy: RetryPolicy, delivery: Delivery, error: BaseException) -> Verdict:
+    """The verdict on a delivery whose stage has raised `error`: `decide`, applied to the delivery."""
     decision = decide(policy, delivery.stage, delivery.attempt, error)
     if isinstance(decision, Failure):
         return _end(delivery, decision)
@@ -147,20 +147,20 @@ def _end(delivery: Delivery, failure: Failure) -> Verdict:
     return NextStage(Stage.NOTIFY, failure, silent=True)
 
 
-def judge(policy: RetryPolicy, delivery: Delivery, error: BaseException) -> Verdict:
+def set_verdict(policy: RetryPolicy, delivery: Delivery, error: BaseException) -> Verdict:
     """Sets the verdict on a delivery whose stage has raised `error`, logs and counts the failure.
 
     Every error of a stage comes through here: those that `execution.executor` catches and those that the middleware
     below receives from Dramatiq.
     """
-    verdict = delivery.verdict = verdict_on(policy, delivery, error)
+    verdict = delivery.verdict = verdict_for_error(policy, delivery, error)
     if not isinstance(error, ClaimRefusedError | SupersededError | PacedError):  # these are no failures
         _report(delivery, verdict, error)
     return verdict
 
 
 def _report(delivery: Delivery, verdict: Verdict, error: BaseException) -> None:
-    facts: dict[str, Any] = {
+    log_fields: dict[str, Any] = {
         "id": delivery.kwargs.get("media_id"),
         "session": delivery.claim.record.session if delivery.claim else None,
         "stage": delivery.actor_name,
@@ -168,19 +168,19 @@ def _report(delivery: Delivery, verdict: Verdict, error: BaseException) -> None:
         "code": str(error.code) if isinstance(error, PipelineError) else str(Code.INTERNAL),
         "error": error.message if isinstance(error, PipelineError) else type(error).__name__,
     }
-    ACTIVITY.record_error(Code(facts["code"]), delivery.stage)
+    ACTIVITY.record_error(Code(log_fields["code"]), delivery.stage)
     trace = None if isinstance(error, PipelineError) else error
     if isinstance(verdict, Retry):
-        RETRIES.add(delivery.actor_name, facts["code"])
-        log.warning("attempt failed", retry_in_ms=verdict.delay_ms, **facts, exc_info=trace)
+        RETRIES.add(delivery.actor_name, log_fields["code"])
+        log.warning("attempt failed", retry_in_ms=verdict.delay_ms, **log_fields, exc_info=trace)
     elif isinstance(verdict, NextStage) and verdict.stage is Stage.FETCH:
-        RETRIES.add(delivery.actor_name, facts["code"])
-        log.warning("back to fetch", retry_in_ms=verdict.delay_ms, **facts)
+        RETRIES.add(delivery.actor_name, log_fields["code"])
+        log.warning("back to fetch", retry_in_ms=verdict.delay_ms, **log_fields)
     elif isinstance(error, PermanentError):
-        log.warning("attachment refused", **facts)
+        log.warning("attachment rejected", **log_fields)
     elif isinstance(verdict, NextStage):
-        log.error("attempts used up", **facts, exc_info=trace)
-        report_error(error, facts)
+        log.error("attempts used up", **log_fields, exc_info=trace)
+        report_error(error, log_fields)
 
 
 class Retries(dramatiq.Middleware):
@@ -200,4 +200,4 @@ class Retries(dramatiq.Middleware):
         if exception is None or not isinstance(message, Delivery):
             return
         if message.verdict is None and not message.in_batch:
-            judge(self.policy, message, exception)
+            set_verdict(self.policy, message, exception)

@@ -9,7 +9,7 @@ from pipeline.history import HistoryOutcome, failure_outcome
 from pipeline.models import Claim, Failure, Stage
 
 
-def start_attempt(claim: Claim, stage: Stage, attempt: int) -> None:
+def record_start(claim: Claim, stage: Stage, attempt: int) -> None:
     """Record the start of an attempt."""
     claim.attempt_log.start(stage.value, attempt)
 

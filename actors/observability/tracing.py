@@ -102,8 +102,10 @@ def _record(write: Callable[[Tracer], None]) -> None:
 
 
 def _is_enabled() -> bool:
-    off = os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true" or os.environ.get("OTEL_TRACES_EXPORTER") == "none"
-    return not off and any(os.environ.get(name) for name in ENDPOINT_VARIABLES)
+    disabled = (
+        os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true" or os.environ.get("OTEL_TRACES_EXPORTER") == "none"
+    )
+    return not disabled and any(os.environ.get(name) for name in ENDPOINT_VARIABLES)
 
 
 def _unsupported_protocol() -> str | None:

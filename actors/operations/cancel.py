@@ -31,17 +31,17 @@ def cancel(media_id: str) -> Record:
         PermanentError: `not_found`; `not_pending`, if it is stored or finished otherwise.
         RetryableError: `catalogue`; an attachment that was marked before is cancelled by the workers.
     """
-    own = hook()
-    marked = own.services.catalogue.cancellations.request(media_id)
+    listener_hook = hook()
+    marked = listener_hook.services.catalogue.cancellations.request(media_id)
     if marked is None:
-        return _cancelled_before(own.services.catalogue.get(media_id))
+        return _cancelled_before(listener_hook.services.catalogue.get(media_id))
     log.info("cancelled", id=media_id, session=marked.session)
     try:
         # No worker holds a message that was removed from the queue, although its last worker may have left a claim.
-        claim = claim_attachment(own.services, media_id, takeover=_remove_from_queue(own, media_id))
+        claim = claim_attachment(listener_hook.services, media_id, takeover=_remove_from_queue(listener_hook, media_id))
     except ClaimRefusedError:
-        return own.services.catalogue.get(media_id) or marked
-    return _finish(own, claim)
+        return listener_hook.services.catalogue.get(media_id) or marked
+    return _finish(listener_hook, claim)
 
 
 def cancel_refusal(record: Record | None) -> PermanentError | None:
@@ -64,31 +64,31 @@ def _cancelled_before(record: Record | None) -> Record:
     return record
 
 
-def _remove_from_queue(own: Hook, media_id: str) -> bool:
+def _remove_from_queue(listener_hook: Hook, media_id: str) -> bool:
     try:
-        return own.breaker.call(partial(own.queue.remove, media_id))
+        return listener_hook.breaker.call(partial(listener_hook.queue.remove, media_id))
     except RedisUnavailableError:
         return False
 
 
-def _finish(own: Hook, claim: Claim) -> Record:
-    record, catalogue = claim.record, own.services.catalogue
+def _finish(listener_hook: Hook, claim: Claim) -> Record:
+    record, catalogue = claim.record, listener_hook.services.catalogue
     reason = {"code": CANCELLED.code, "message": CANCELLED.message}
     failure = Failure(status=Status.REJECTED, stage=record.stage, attempts=record.attempts, **reason)
     try:
-        with renewed_claim(own.services, claim):
+        with renewed_claim(listener_hook.services, claim):
             if any((pause.kind, pause.name) == ("stage", Stage.NOTIFY) for pause in catalogue.pauses.all()):
-                return _leave_event(own, claim, catalogue.mark_failed(claim, failure))
-            finished = run_step(own.services, claim, Stage.NOTIFY, failure, attempt=1)
+                return _leave_event(listener_hook, claim, catalogue.mark_failed(claim, failure))
+            finished = run_step(listener_hook.services, claim, Stage.NOTIFY, failure, attempt=1)
             assert isinstance(finished, Record)
             return finished
     except SupersededError:
         return catalogue.get(claim.id) or record
 
 
-def _leave_event(own: Hook, claim: Claim, record: Record) -> Record:
+def _leave_event(listener_hook: Hook, claim: Claim, record: Record) -> Record:
     """Leaves the event to the workers, for when `notify` is resumed."""
-    own.services.catalogue.release(claim, stage=Stage.NOTIFY, attempts=1, error=None)
+    listener_hook.services.catalogue.release(claim, stage=Stage.NOTIFY, attempts=1, error=None)
     with suppress(RedisUnavailableError):  # lost messages are requeued from the catalogue
-        own.breaker.call(partial(enqueue_record, own.queue, record, Stage.NOTIFY))
+        listener_hook.breaker.call(partial(enqueue_record, listener_hook.queue, record, Stage.NOTIFY))
     return record

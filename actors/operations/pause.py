@@ -71,6 +71,8 @@ def _checked(kind: str, name: str) -> str:
 
 def _publish() -> None:
     """Publishes the pauses to Redis; while it is away, the workers do so later."""
-    own = hook()
+    listener_hook = hook()
     with suppress(RedisUnavailableError):
-        own.breaker.call(partial(publish_pauses, own.queue, own.services.catalogue.pauses.all))
+        listener_hook.breaker.call(
+            partial(publish_pauses, listener_hook.queue, listener_hook.services.catalogue.pauses.all)
+        )

@@ -24,7 +24,7 @@ from pipeline.storage import intake_key
 REPLAYABLE = (Status.FAILED, Status.REJECTED, Status.EXPIRED)
 FINISH_WITHIN_S = 1.0  # how long to wait until a failed attachment is recorded as finished
 ACK_WITHIN_S = 1.0  # how long to wait until its last worker has acknowledged it
-PAUSE_S = 0.05
+POLL_S = 0.05
 
 log = structlog.get_logger()
 
@@ -51,10 +51,10 @@ def replay_without_waiting(media_id: str, source: NewSource | None = None) -> Re
 
     The attachment is reopened on disk when this returns.
     """
-    own = hook()
-    record = _reopen(own.services, media_id, source, None)
+    listener_hook = hook()
+    record = _reopen(listener_hook.services, media_id, source, None)
     with suppress(RedisUnavailableError):
-        own.breaker.call(partial(_enqueue, own.queue, record))
+        listener_hook.breaker.call(partial(_enqueue, listener_hook.queue, record))
     return record
 
 
@@ -92,7 +92,7 @@ def _wait_until_finished(catalogue: Catalogue, media_id: str) -> None:
             return
         if time.monotonic() > deadline:
             raise _refusal(record)
-        time.sleep(PAUSE_S)
+        time.sleep(POLL_S)
 
 
 def _refusal(record: Record | None) -> PermanentError:
@@ -109,4 +109,4 @@ def _enqueue(queue: RedisQueue, record: Record) -> None:
         # Its last worker writes the result into the catalogue first, and acknowledges the message a moment later.
         if time.monotonic() > deadline:  # it was enqueued by another caller, or the workers enqueue it later
             return
-        time.sleep(PAUSE_S)
+        time.sleep(POLL_S)

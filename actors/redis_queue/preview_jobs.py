@@ -38,7 +38,7 @@ def preview_job_after(services: Services, result: object) -> EnqueueRequest | No
     return preview_job_for(result)
 
 
-def request_preview(queue: RedisQueue, record: Record) -> bool:
+def enqueue_preview(queue: RedisQueue, record: Record) -> bool:
     """Enqueues the preview job of an attachment's content; False if it has no preview or its job is enqueued already.
 
     Raises:

@@ -134,9 +134,9 @@ class EndpointWorker:
         self._log(results, exchange.before, exchange.after)
         self._may_send(exchange.after)
         for attempt in exchange.attempts:
-            self._start_attempt(attempt)
+            self._send_in_thread(attempt)
 
-    def _start_attempt(self, attempt: DeliveryAttempt) -> None:
+    def _send_in_thread(self, attempt: DeliveryAttempt) -> None:
         with self._lock:
             self._in_progress[attempt.id] = attempt
         try:

@@ -8,7 +8,7 @@ from typing import Any
 
 import rich_click as click
 
-from actors.redis_queue.preview_jobs import request_preview
+from actors.redis_queue.preview_jobs import enqueue_preview
 from actors.redis_queue.queue import shared_queue
 from esteira.cli.environment import services_for_command
 from esteira.cli.filters import filter_options
@@ -83,5 +83,5 @@ def _request(services: Services, wanted: Sequence[tuple[Record, bool]]) -> int:
         for record, has_entry in bar.track(wanted, description="previews"):
             if has_entry:
                 services.discard_preview(str(record.sha256))
-            requested += request_preview(queue, record)
+            requested += enqueue_preview(queue, record)
     return requested

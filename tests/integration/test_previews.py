@@ -18,7 +18,7 @@ from actors.broker.consumer import Fetcher
 from actors.broker.prefetch import Prefetcher, PrefetchLimits
 from actors.maintenance.deletions import delete, finish_deletions
 from actors.redis_queue.keys import PREVIEW_QUEUE
-from actors.redis_queue.preview_jobs import preview_job_for, preview_message, request_preview
+from actors.redis_queue.preview_jobs import preview_job_for, preview_message, enqueue_preview
 from actors.redis_queue.queue import open_queue
 from pipeline.catalogue import Preview, PreviewState
 from pipeline.models import Record, Stage, Status
@@ -261,8 +261,8 @@ def test_preview_can_be_requested_again_after_redis_was_wiped(system: RunningSys
     (record,) = system.wait_finished(media_id)
     system.queue.client.flushall()
     assert system.sweep() == 0
-    assert request_preview(system.queue, record)
-    assert not request_preview(system.queue, record)
+    assert enqueue_preview(system.queue, record)
+    assert not enqueue_preview(system.queue, record)
     with system.workers():
         assert wait_for_preview(system, media_id).state is PreviewState.MADE
 
@@ -341,7 +341,7 @@ def test_preview_job_waits_while_the_catalogue_is_locked(system: RunningSystem) 
 
 def test_broken_content_is_stored_as_failed_preview_and_the_worker_continues(system: RunningSystem) -> None:
     broken = stored_media(system, b"no picture at all")
-    assert request_preview(system.queue, broken)
+    assert enqueue_preview(system.queue, broken)
     with system.workers() as workers:
         wait_until(lambda: preview_of(system, broken), 60)
         assert wait_for_preview(system, submit(system, photo())).state is PreviewState.MADE

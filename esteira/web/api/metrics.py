@@ -57,9 +57,9 @@ class Metrics:
     def flush(self) -> None:
         """Flush this process's metrics to Redis; what fails is kept for the next flush."""
         with suppress(PipelineError):
-            process = hook()
-            if not process.breaker.is_open:
-                metrics_store.flush(process.queue)
+            listener_hook = hook()
+            if not listener_hook.breaker.is_open:
+                metrics_store.flush(listener_hook.queue)
 
     def _page(self) -> bytes:
         with self._lock:
@@ -71,6 +71,8 @@ class Metrics:
 
 
 def _render() -> bytes:
-    process = hook()
-    circuit_open = process.breaker.is_open
-    return metrics_page(process.services, process.queue, circuit_open=circuit_open, worker_timeout_s=SILENCE_S)
+    listener_hook = hook()
+    circuit_open = listener_hook.breaker.is_open
+    return metrics_page(
+        listener_hook.services, listener_hook.queue, circuit_open=circuit_open, worker_timeout_s=SILENCE_S
+    )

@@ -90,11 +90,11 @@ class SnapshotReader:
         )
 
     def _read_queue(self) -> QueueCounts | None:
-        own = hook()
-        if own.breaker.is_open:
+        listener_hook = hook()
+        if listener_hook.breaker.is_open:
             return None
         try:
-            return QueueCounts(own.queue.stats.counts(), tuple(workers(own.queue)))
+            return QueueCounts(listener_hook.queue.stats.counts(), tuple(workers(listener_hook.queue)))
         except (redis.RedisError, OSError):
             return None
 

@@ -135,8 +135,10 @@ class Hooks:
     def _rates_of_process(self) -> IntakeRateLimit:
         with self._rates_lock:
             if self._rates is None:
-                own = hook()
-                self._rates = IntakeRateLimit(own.queue, own.breaker, per_minute=self.settings.hook_rate_per_minute)
+                listener_hook = hook()
+                self._rates = IntakeRateLimit(
+                    listener_hook.queue, listener_hook.breaker, per_minute=self.settings.hook_rate_per_minute
+                )
             return self._rates
 
 

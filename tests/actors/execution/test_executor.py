@@ -30,7 +30,7 @@ def test_error_before_or_after_a_step_concerns_its_own_delivery_only(monkeypatch
         delivery.verdict = NextStage(Stage.VALIDATE, outcome)
 
     settings = SimpleNamespace(media_attempts=3, media_backoff_ms=2000)
-    monkeypatch.setattr(executor, "services", lambda: SimpleNamespace(settings=settings))
+    monkeypatch.setattr(executor, "process_services", lambda: SimpleNamespace(settings=settings))
     monkeypatch.setattr(executor, "run_steps", lambda tools, stage, tasks: [FETCHED] * len(tasks))
     monkeypatch.setattr(executor, "_prepare", prepare)
     monkeypatch.setattr(executor, "_conclude", conclude)

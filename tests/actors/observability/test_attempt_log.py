@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from actors.delivery import Delivery, Finished, Verdict, stage_message
-from actors.middleware.retries import RetryPolicy, verdict_on
+from actors.middleware.retries import RetryPolicy, verdict_for_error
 from actors.observability.attempt_log import history_outcome
 from pipeline.errors import (
     BusyError,
@@ -31,7 +31,7 @@ def delivery(stage: Stage, attempt: int, *, inputs: Fetched | None = None, lost:
 
 
 def verdict_and_outcome(held: Delivery, error: PipelineError) -> tuple[Verdict, HistoryOutcome | None]:
-    verdict = verdict_on(POLICY, held, error)
+    verdict = verdict_for_error(POLICY, held, error)
     return verdict, history_outcome(verdict, attempt=held.attempt)
 
 

@@ -93,11 +93,11 @@ def sessions() -> tuple[list[SessionRow], bool]:
 
 
 def _waiting() -> dict[str, dict[str, int]] | None:
-    own = hook()
-    if own.breaker.is_open:
+    listener_hook = hook()
+    if listener_hook.breaker.is_open:
         return None
     try:
-        return own.queue.stats.sessions(MAX_SESSIONS)
+        return listener_hook.queue.stats.sessions(MAX_SESSIONS)
     except (redis.RedisError, OSError):
         return None
 
