@@ -18,7 +18,7 @@ from actors.broker.consumer import Fetcher
 from actors.broker.prefetch import Prefetcher, PrefetchLimits
 from actors.maintenance.deletions import delete, finish_deletions
 from actors.redis_queue.keys import PREVIEW_QUEUE
-from actors.redis_queue.preview_jobs import preview_job_for, preview_message, enqueue_preview
+from actors.redis_queue.preview_jobs import enqueue_preview, preview_job_for, preview_message
 from actors.redis_queue.queue import open_queue
 from pipeline.catalogue import Preview, PreviewState
 from pipeline.models import Record, Stage, Status
