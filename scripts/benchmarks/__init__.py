@@ -1,1 +1,1 @@
-"""What Esteira costs on this machine: one module a measure."""
+"""The measures of scripts/bench, one module for each."""

@@ -1,26 +1,27 @@
-"""What Esteira costs on this machine. Read the ratios within one run; single figures of two runs are not comparable.
+"""Measures the performance of Esteira on this machine.
 
 \b
-scripts/bench all         every measure in turn; with --short a minute's worth
-scripts/bench throughput  files a second through the five stages
-scripts/bench idle        from hand-over to announcement on an idle system
-scripts/bench hook        how long process_media() holds its caller
-scripts/bench listener    against a listener that processes synchronously
-scripts/bench slow        servers that take a second for each file
-scripts/bench memory      how far workers grow with a large file
-scripts/bench backlog     the cost of a file with 100,000 waiting
+scripts/bench all         most measures; with --short half a minute
+scripts/bench throughput  files per second through the five stages
+scripts/bench idle        from hand-over to announcement, idle system
+scripts/bench hook        how long process_media() blocks its caller
+scripts/bench listener    compared with a listener that processes files itself
+scripts/bench slow        media servers that take a second for each file
+scripts/bench memory      growth of the workers' memory with a large file
+scripts/bench backlog     cost of a file while 100,000 others wait
 scripts/bench duplicates  how often the same content is downloaded
-scripts/bench stages      what each stage costs, in a single thread
-scripts/bench catalogue   an attachment in a catalogue of ten million rows
-scripts/bench hooks       how soon a gateway's webhooks are answered
-scripts/bench hosts       workers on several hosts, and the death of one
+scripts/bench stages      processor time of each stage, in a single thread
+scripts/bench catalogue   cost of an attachment with ten million rows
+scripts/bench hooks       response times of a gateway's webhooks
+scripts/bench hosts       workers on several hosts, and the outage of one
 scripts/bench fetch       a large file through fetch, plain and encrypted
-scripts/bench fair        a quiet session's file beside another's backlog
-scripts/bench live        how soon clients hear of a stored file
-scripts/bench dashboard   how soon each page of the dashboard is painted
-scripts/bench report      figures that were kept become tables and charts
+scripts/bench fair        a quiet session while another has a backlog
+scripts/bench live        delay of live events
+scripts/bench dashboard   time to the first paint of each dashboard page
+scripts/bench report      write saved figures into a document
 
-Everything runs on loopback, in folders of its own that are gone afterwards; the load is kept in var/bench.
+Compare ratios within one run; single figures of different runs are not comparable. Everything runs on loopback, in
+temporary folders. The load is kept in var/bench.
 """
 
 from __future__ import annotations
@@ -33,11 +34,11 @@ import rich_click as click
 
 from actors.observability.logging import configure_observability
 from pipeline.config.settings import load_settings
+from scripts.benchmarks.all_measures import all_measures
 from scripts.benchmarks.backlog import backlog
 from scripts.benchmarks.catalogue import catalogue
 from scripts.benchmarks.dashboard import dashboard
 from scripts.benchmarks.duplicates import duplicates
-from scripts.benchmarks.everything import everything
 from scripts.benchmarks.fair import fair
 from scripts.benchmarks.fetch import fetch
 from scripts.benchmarks.hook import hook
@@ -55,18 +56,18 @@ from scripts.benchmarks.throughput import throughput
 
 @click.group(help=__doc__)
 def main() -> None:
-    """One command a measure."""
+    """The command group; each measure is a command."""
     os.environ["LOG_LEVEL"] = "error"
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that context managers end what they started
     configure_observability(load_settings(_env_file=None))
 
 
-for measure in (
-    *(everything, throughput, idle, hook, listener, slow, memory, backlog, duplicates, stages),
+for command in (
+    *(all_measures, throughput, idle, hook, listener, slow, memory, backlog, duplicates, stages),
     *(catalogue, hooks, hosts, fetch, fair, live, dashboard),
     report,
 ):
-    main.add_command(measure)
+    main.add_command(command)
 
 if __name__ == "__main__":
     main(prog_name="scripts/bench")

@@ -1,7 +1,7 @@
-"""A listener in a process of its own: hands each row of JSON from its input to process_media().
+"""A listener in a separate process: calls process_media() for each row of JSON from stdin.
 
-`python -m scripts.benchmarks.caller [THREADS]` says `ready` once it could, and answers each row with a line of JSON:
-when the call began (monotonic ns), how long it took and how it was taken.
+`python -m scripts.benchmarks.caller [THREADS]` prints `ready`, and then for each row a line of JSON: when the call
+began (monotonic ns), its duration (ns) and the mode of its receipt.
 """
 
 from __future__ import annotations

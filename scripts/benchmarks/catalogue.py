@@ -1,4 +1,4 @@
-"""Whether a catalogue of millions makes an attachment dearer."""
+"""Measures the cost of an attachment in a catalogue with millions of rows."""
 
 from __future__ import annotations
 
@@ -16,109 +16,125 @@ import rich_click as click
 from esteira.cli.output import examples
 from pipeline.catalogue import Catalogue, FinishRequest
 from pipeline.models import Attachment, Claim, Detected, Facts, Fetched, Kind, Record, Refusal, Stored, Validated
-from scripts.benchmarks.bulk import fill
-from scripts.benchmarks.findings import Chart, Finding, Line, json_option, ratio, tell_and_keep
-from scripts.benchmarks.trials import ON_DISK, tell
+from scripts.benchmarks.bulk_rows import fill
+from scripts.benchmarks.results import BenchmarkResult, Chart, TableRow, json_option, ratio, show_and_save
+from scripts.benchmarks.trials import ON_DISK, log_progress
 
 T = TypeVar("T")
-Took = dict[str, list[tuple[float, float]]]
-"""Of each move the µs by the clock and of the processor, a file."""
+Timings = dict[str, list[tuple[float, float]]]
+"""For each operation, the wall time and processor time of each call, in µs per file."""
 
-MOVES = ("hook insert", "claim", "stored", "finish")
-CREW = 16  # files that are stored and finished together
-TURN = 4 * CREW  # files in one catalogue, before the other has its turn
-WARM_UP = 8 * TURN
+OPERATIONS = ("hook insert", "claim", "stored", "finish")
+BATCH = 16  # files per call of `stored` and `finish`
+FILES_PER_TURN = 4 * BATCH  # files in one catalogue before the other is measured
+WARM_UP_FILES = 8 * FILES_PER_TURN
 EXAMPLES = examples(
     "scripts/bench catalogue --rows 1000000    half a minute",
-    "scripts/bench catalogue                   ten million rows: four minutes, and 10 GB on the disk meanwhile",
+    "scripts/bench catalogue                   ten million rows: four minutes, needs 10 GB of disk",
 )
 
 
 @click.command(epilog=EXAMPLES)
-@click.option("--rows", type=click.IntRange(1000, 100_000_000), default=10_000_000, show_default=True, help="So many.")
-@click.option("--count", type=click.IntRange(TURN, 100_000), default=2048, show_default=True, help="Files in each.")
+@click.option(
+    "--rows",
+    type=click.IntRange(1000, 100_000_000),
+    default=10_000_000,
+    show_default=True,
+    help="Rows in the large catalogue.",
+)
+@click.option(
+    "--count",
+    type=click.IntRange(FILES_PER_TURN, 100_000),
+    default=2048,
+    show_default=True,
+    help="Files measured in each.",
+)
 @click.option(
     "--folder",
     default=ON_DISK,
     show_default=True,
     type=click.Path(exists=True, file_okay=False),
-    help="Where they lie.",
+    help="Folder of the databases.",
 )
 @json_option
 def catalogue(rows: int, count: int, folder: str, json_file: Path | None) -> None:
-    """What an attachment costs in an empty catalogue and in one of millions of rows, on SQLite.
+    """Cost of an attachment in an empty catalogue and in one with millions of rows, on SQLite.
 
-    A single thread hands over and claims file by file, and stores and finishes sixteen at once, as workers do.
+    A single thread inserts and claims one file at a time, and stores and finishes 16 at once, as workers do.
     """
-    tell_and_keep(measure(rows, count, folder), json_file)
+    show_and_save(measure(rows, count, folder), json_file)
 
 
-def measure(rows: int, count: int, folder: str = ON_DISK) -> Finding:
-    with tempfile.TemporaryDirectory(prefix="esteira-bench-", dir=folder) as place:
-        runs = {f"{number:,} rows": _run(Path(place, f"{number}.db"), number) for number in (0, rows)}
-        tell("in turns, the empty one and the large one")
-        for _ in range(0, count, TURN):
+def measure(rows: int, count: int, folder: str = ON_DISK) -> BenchmarkResult:
+    with tempfile.TemporaryDirectory(prefix="esteira-bench-", dir=folder) as temporary:
+        runs = {f"{number:,} rows": _run(Path(temporary, f"{number}.db"), number) for number in (0, rows)}
+        log_progress("measuring the empty and the large catalogue in turn")
+        for _ in range(0, count, FILES_PER_TURN):
             for run in runs.values():
-                run.carry(TURN)
+                run.process(FILES_PER_TURN)
         for run in runs.values():
             run.close()
-    took = {name: run.took for name, run in runs.items()}
-    table = described(*took.items())
-    charts = [Chart("catalogue", "A file's four moves in the catalogue", "CPU µs", _bars(took), parts=MOVES)]
-    return Finding("catalogue", f"What {count:,} files take in each catalogue", table, charts, figures=took)
+    timings = {name: run.timings for name, run in runs.items()}
+    table = table_rows(*timings.items())
+    charts = [Chart("catalogue", "Catalogue operations of a file", "CPU µs", _bars(timings), parts=OPERATIONS)]
+    return BenchmarkResult("catalogue", f"Catalogue operations of {count:,} files", table, charts, figures=timings)
 
 
-def described(empty: tuple[str, Took], large: tuple[str, Took]) -> list[Line]:
-    """A row for each move: medians by the clock, and means of the processor's time, in which checkpoints count."""
-    lines: list[Line] = []
-    for move in MOVES:
-        clock, busy = ([_figures(took)[move][which] for _, took in (empty, large)] for which in (0, 1))
-        lines.append(
+def table_rows(empty: tuple[str, Timings], large: tuple[str, Timings]) -> list[TableRow]:
+    """One row per operation: medians of wall time, and means of processor time, which include checkpoints."""
+    rows: list[TableRow] = []
+    for operation in OPERATIONS:
+        wall, cpu = ([_figures(timings)[operation][which] for _, timings in (empty, large)] for which in (0, 1))
+        rows.append(
             {
-                "": move,
-                f"median µs, {empty[0]}": clock[0],
-                large[0]: clock[1],
-                "ratio": ratio(clock[1], clock[0]),
-                f"mean CPU µs, {empty[0]}": busy[0],
-                f"CPU, {large[0]}": busy[1],
-                "CPU ratio": ratio(busy[1], busy[0]),
+                "": operation,
+                f"median µs, {empty[0]}": wall[0],
+                large[0]: wall[1],
+                "ratio": ratio(wall[1], wall[0]),
+                f"mean CPU µs, {empty[0]}": cpu[0],
+                f"CPU, {large[0]}": cpu[1],
+                "CPU ratio": ratio(cpu[1], cpu[0]),
             }
         )
-    return lines
+    return rows
 
 
-def _figures(took: Took) -> dict[str, tuple[float, float]]:
+def _figures(timings: Timings) -> dict[str, tuple[float, float]]:
     return {
-        move: (statistics.median(clock for clock, _ in times), statistics.fmean(busy for _, busy in times))
-        for move, times in took.items()
+        operation: (statistics.median(wall for wall, _ in times), statistics.fmean(cpu for _, cpu in times))
+        for operation, times in timings.items()
     }
 
 
-def _bars(took: dict[str, Took]) -> list[tuple[str, list[float]]]:
-    return [(name, [_figures(one)[move][1] for move in MOVES]) for name, one in took.items()]
+def _bars(timings: dict[str, Timings]) -> list[tuple[str, list[float]]]:
+    return [
+        (name, [_figures(media_id)[operation][1] for operation in OPERATIONS]) for name, media_id in timings.items()
+    ]
 
 
 class Run:
-    """Attachments on their way through one catalogue, and what each move of each has taken."""
+    """Runs attachments through one catalogue and records the timings of each operation."""
 
     def __init__(self, path: Path) -> None:
         self._catalogue = Catalogue(f"sqlite:///{path}")
         self._intake = Catalogue(f"sqlite:///{path}", durable=True)
         self._number = 0
-        self.took: Took = {move: [] for move in MOVES}
+        self.timings: Timings = {operation: [] for operation in OPERATIONS}
 
-    def carry(self, count: int) -> None:
-        """Takes so many new files through their four moves."""
-        for _ in range(0, count, CREW):
-            ids = [self._timed("hook insert", partial(self._intake.accept, self._next())).id for _ in range(CREW)]
-            claims = [self._timed("claim", partial(self._catalogue.claim, one, lease_s=60)) for one in ids]
-            held = [claim for claim in claims if not isinstance(claim, Refusal)]
-            contents = [(claim, _stored(claim)) for claim in held]
-            records = self._timed("stored", partial(self._catalogue.mark_stored_many, contents), files=CREW)
-            known = [claim.model_copy(update={"record": record}) for claim, record in zip(held, records, strict=True)]
-            moves = [FinishRequest(claim, announced=True) for claim in known]
-            done = self._timed("finish", partial(self._catalogue.finish_many, moves), files=CREW)
-            assert sum(isinstance(record, Record) for record in done) == CREW, done
+    def process(self, count: int) -> None:
+        """Inserts, claims, stores and finishes `count` new files."""
+        for _ in range(0, count, BATCH):
+            ids = [self._timed("hook insert", partial(self._intake.accept, self._next())).id for _ in range(BATCH)]
+            claims = [self._timed("claim", partial(self._catalogue.claim, media_id, lease_s=60)) for media_id in ids]
+            claims_held = [claim for claim in claims if not isinstance(claim, Refusal)]
+            contents = [(claim, _stored(claim)) for claim in claims_held]
+            records = self._timed("stored", partial(self._catalogue.mark_stored_many, contents), files=BATCH)
+            stored_claims = [
+                claim.model_copy(update={"record": record}) for claim, record in zip(claims_held, records, strict=True)
+            ]
+            requests = [FinishRequest(claim, announced=True) for claim in stored_claims]
+            done = self._timed("finish", partial(self._catalogue.finish_many, requests), files=BATCH)
+            assert sum(isinstance(record, Record) for record in done) == BATCH, done
 
     def close(self) -> None:
         self._catalogue.close()
@@ -139,19 +155,19 @@ class Run:
             size=50_000,
         )
 
-    def _timed(self, move: str, work: Callable[[], T], *, files: int = 1) -> T:
-        began, busy = time.perf_counter(), time.thread_time()
+    def _timed(self, operation: str, work: Callable[[], T], *, files: int = 1) -> T:
+        began, cpu = time.perf_counter(), time.thread_time()
         result = work()
-        took = time.perf_counter() - began, time.thread_time() - busy
-        self.took[move].append((1e6 * took[0] / files, 1e6 * took[1] / files))
+        timings = time.perf_counter() - began, time.thread_time() - cpu
+        self.timings[operation].append((1e6 * timings[0] / files, 1e6 * timings[1] / files))
         return result
 
 
 def _run(path: Path, rows: int) -> Run:
     fill(path, rows)
     run = Run(path)
-    run.carry(WARM_UP)
-    run.took = {move: [] for move in MOVES}
+    run.process(WARM_UP_FILES)
+    run.timings = {operation: [] for operation in OPERATIONS}
     return run
 
 

@@ -1,4 +1,4 @@
-"""Bars as SVG, by hand: readable on light and on dark pages, and without a script."""
+"""Bar charts as SVG, readable on light and dark pages and without scripts."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from html import escape
 from itertools import accumulate
 
-from scripts.benchmarks.findings import Chart, shown
+from scripts.benchmarks.results import Chart, format_figure
 
 WIDTH = 760
-NAMES = 190  # room for the names of the bars …
-FIGURES = 90  # … and for the figures behind them
-LINE, BAR, TOP, EDGE = 34, 20, 44, 12
-LETTER = 7.5  # about the width of one in the legend
+NAME_WIDTH = 190  # px, for the names of the bars
+FIGURE_WIDTH = 90  # px, for the figures behind them
+ROW_HEIGHT, BAR, TOP, EDGE = 34, 20, 44, 12
+LETTER_WIDTH = 7.5  # px, the approximate width of one letter in the legend
 STYLE = """
  .page { fill: #ffffff } text { font: 13px system-ui, sans-serif; fill: #1f2328 } .title { font-weight: 600 }
  .soft { fill: #59636e } .ours, .part0 { fill: #1a7f37 } .other { fill: #8c959f } .part1 { fill: #bf8700 }
@@ -25,41 +25,41 @@ STYLE = """
 
 
 def svg(chart: Chart) -> str:
-    """The chart as a document of its own. The longest bar takes all the room there is."""
-    height = TOP + LINE * len(chart.bars) + EDGE + (LINE if chart.parts else 0)
-    room = WIDTH - NAMES - FIGURES - 2 * EDGE
+    """The chart as an SVG document. The longest bar has the full width."""
+    height = TOP + ROW_HEIGHT * len(chart.bars) + EDGE + (ROW_HEIGHT if chart.parts else 0)
+    room = WIDTH - NAME_WIDTH - FIGURE_WIDTH - 2 * EDGE
     longest = max((sum(parts) for _, parts in chart.bars), default=0) or 1
-    drawn = [
-        _bar(chart, name, parts, top=TOP + LINE * number, scale=room / longest)
+    parts_drawn = [
+        _bar(chart, name, parts, top=TOP + ROW_HEIGHT * number, scale=room / longest)
         for number, (name, parts) in enumerate(chart.bars)
     ]
-    told = "; ".join(f"{name} {shown(float(sum(parts)))} {chart.unit}" for name, parts in chart.bars)
+    description = "; ".join(f"{name} {format_figure(float(sum(parts)))} {chart.unit}" for name, parts in chart.bars)
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}"'
-            f' role="img" aria-label="{escape(f"{chart.title}: {told}")}">',
+            f' role="img" aria-label="{escape(f"{chart.title}: {description}")}">',
             f"<style>{STYLE}</style>",
             f'<rect class="page" width="{WIDTH}" height="{height}" rx="6"/>',
             f'<text class="title" x="{EDGE}" y="26">{escape(chart.title)}</text>',
-            *drawn,
-            *_legend(chart, TOP + LINE * len(chart.bars)),
+            *parts_drawn,
+            *_legend(chart, TOP + ROW_HEIGHT * len(chart.bars)),
             "</svg>\n",
         ]
     )
 
 
 def _bar(chart: Chart, name: str, parts: Sequence[float], *, top: float, scale: float) -> str:
-    """One name, its parts in a row, and their sum."""
-    middle, left = top + BAR / 2 + 4.5, NAMES + EDGE
+    """The name of a bar, its parts side by side, and their sum."""
+    middle, left = top + BAR / 2 + 4.5, NAME_WIDTH + EDGE
     ends = list(accumulate(max(0.0, part) * scale for part in parts))
     rects = [
         f'<rect class="{_class(chart, name, number)}" x="{left + end - max(0.0, part) * scale:.1f}" y="{top}" '
         f'width="{max(0.0, part) * scale:.1f}" height="{BAR}"/>'
         for number, (part, end) in enumerate(zip(parts, ends, strict=True))
     ]
-    figure = f"{shown(float(sum(parts)))} {chart.unit}"
+    figure = f"{format_figure(float(sum(parts)))} {chart.unit}"
     return (
-        f'<text x="{NAMES}" y="{middle}" text-anchor="end">{escape(name)}</text>{"".join(rects)}'
+        f'<text x="{NAME_WIDTH}" y="{middle}" text-anchor="end">{escape(name)}</text>{"".join(rects)}'
         f'<text class="soft" x="{left + ends[-1] + 8:.1f}" y="{middle}">{escape(figure)}</text>'
     )
 
@@ -72,10 +72,10 @@ def _class(chart: Chart, name: str, number: int) -> str:
 
 
 def _legend(chart: Chart, top: float) -> list[str]:
-    """What the colours are, where there are several."""
-    drawn, left = [], float(NAMES + EDGE)
+    """The legend, if the bars have parts."""
+    parts_drawn, left = [], float(NAME_WIDTH + EDGE)
     for number, name in enumerate(chart.parts):
-        drawn.append(f'<rect class="part{number}" x="{left}" y="{top + 8}" width="12" height="12"/>')
-        drawn.append(f'<text class="soft" x="{left + 18}" y="{top + 19}">{escape(name)}</text>')
-        left += 18 + LETTER * len(name) + 22
-    return drawn
+        parts_drawn.append(f'<rect class="part{number}" x="{left}" y="{top + 8}" width="12" height="12"/>')
+        parts_drawn.append(f'<text class="soft" x="{left + 18}" y="{top + 19}">{escape(name)}</text>')
+        left += 18 + LETTER_WIDTH * len(name) + 22
+    return parts_drawn

@@ -1,4 +1,4 @@
-"""How soon the dashboard is seen."""
+"""Measures how soon the dashboard is painted."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ import rich_click as click
 from playwright.sync_api import Page, sync_playwright
 
 from pipeline.config.settings import Settings
-from scripts.benchmarks.environment import show, site
-from scripts.benchmarks.hooks import ANSWERS_WITHIN_S, answers
+from scripts.benchmarks.environment import isolated_services, show
+from scripts.benchmarks.hooks import START_TIMEOUT_S, is_ready
 from scripts.benchmarks.rows import fill
 from tests.support.valkey import free_port
 
@@ -28,13 +28,15 @@ CACHES = ("first visit", "again")
 
 
 @click.command()
-@click.option("--rows", default=100_000, show_default=True, help="In the catalogue.")
-@click.option("--loads", default=10, show_default=True, help="Of each page, with an empty and with a filled cache.")
-@click.option("--path", "paths", multiple=True, help="Only this page.")
+@click.option("--rows", default=100_000, show_default=True, help="Rows in the catalogue.")
+@click.option(
+    "--loads", default=10, show_default=True, help="Loads of each page, with an empty and with a filled cache."
+)
+@click.option("--path", "paths", multiple=True, help="Measure only this page.")
 def dashboard(rows: int, loads: int, paths: tuple[str, ...]) -> None:
-    """The first contentful paint of each page in Chromium, from the start of its navigation."""
+    """Time from the start of navigation to the first contentful paint in Chromium, for each page."""
     token = secrets.token_hex(16)
-    with site(api_token=token) as (settings, services):
+    with isolated_services(api_token=token) as (settings, services):
         fill(services, rows)
         port = free_port()
         with web_app(settings, port, token):
@@ -42,7 +44,9 @@ def dashboard(rows: int, loads: int, paths: tuple[str, ...]) -> None:
                 (
                     path,
                     cache,
-                    *_described(_paints(f"http://127.0.0.1:{port}", path, token, loads, again=cache == "again")),
+                    *median_and_max(
+                        paint_times(f"http://127.0.0.1:{port}", path, token, loads, warm_cache=cache == "again")
+                    ),
                 )
                 for path in paths or _pages()
                 for cache in CACHES
@@ -51,22 +55,22 @@ def dashboard(rows: int, loads: int, paths: tuple[str, ...]) -> None:
 
 
 def _pages() -> list[str]:
-    from esteira.web.dashboard.pages import PAGES  # noqa: PLC0415  NiceGUI is imported where it is wanted
+    from esteira.web.dashboard.pages import PAGES  # noqa: PLC0415  NiceGUI is imported only where it is needed
 
     return [page.path for page in PAGES if page.in_navigation]
 
 
 @contextmanager
 def web_app(settings: Settings, port: int, token: str) -> Iterator[None]:
-    """The running web app with its dashboard."""
-    given = {"VAR_DIR": str(settings.var_dir), "PORT": str(port), "API_TOKEN": token, "DASHBOARD": "true"}
+    """Runs the web app with its dashboard for the duration of the block."""
+    settings_env = {"VAR_DIR": str(settings.var_dir), "PORT": str(port), "API_TOKEN": token, "DASHBOARD": "true"}
     with (settings.var_dir / "web.log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "esteira.web"], env=os.environ | given, stdout=log, stderr=log
+            [sys.executable, "-m", "esteira.web"], env=os.environ | settings_env, stdout=log, stderr=log
         )
     try:
-        deadline = time.monotonic() + ANSWERS_WITHIN_S
-        while not answers(port):
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not is_ready(port):
             if time.monotonic() > deadline:
                 raise RuntimeError((settings.var_dir / "web.log").read_text()[-2000:])
             time.sleep(0.1)
@@ -76,8 +80,8 @@ def web_app(settings: Settings, port: int, token: str) -> Iterator[None]:
         process.wait(30)
 
 
-def _paints(host: str, path: str, token: str, loads: int, *, again: bool) -> list[float]:
-    """Of so many loads the paints in ms; each in a new browser context unless `again`."""
+def paint_times(host: str, path: str, token: str, loads: int, *, warm_cache: bool) -> list[float]:
+    """The paint times of `loads` loads in ms, each with a new browser context unless `warm_cache`."""
     if not Path(CHROMIUM).exists():
         raise click.ClickException(f"{CHROMIUM} is missing: install Chromium, or set CHROMIUM")
     with sync_playwright() as playwright:
@@ -86,19 +90,19 @@ def _paints(host: str, path: str, token: str, loads: int, *, again: bool) -> lis
         log_in(context.new_page(), host, token)
         cookies = context.cookies()
         paints = []
-        for _ in range(loads + again):
-            if not again:
+        for _ in range(loads + warm_cache):
+            if not warm_cache:
                 context = chromium.new_context()
                 context.add_cookies(cookies)  # type: ignore[arg-type]
             page = context.new_page()
             answer = page.goto(host + path, wait_until="load")
             if answer is None or answer.status != 200:
-                raise click.ClickException(f"{path} is not there")
+                raise click.ClickException(f"{path} was not found")
             page.wait_for_selector("main h1")
             paints.append(float(page.evaluate(PAINTED)))
             page.close()
         chromium.close()
-    return paints[again:]
+    return paints[warm_cache:]
 
 
 def log_in(page: Page, host: str, token: str) -> None:
@@ -109,5 +113,5 @@ def log_in(page: Page, host: str, token: str) -> None:
     page.wait_for_selector("main h1:not(.door h1)")
 
 
-def _described(paints: list[float]) -> tuple[str, str]:
+def median_and_max(paints: list[float]) -> tuple[str, str]:
     return f"{statistics.median(paints):.0f}", f"{max(paints):.0f}"

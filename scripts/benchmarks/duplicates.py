@@ -1,4 +1,4 @@
-"""The same content many times, its hash known beforehand."""
+"""Measures downloads of the same content when its hash is declared."""
 
 from __future__ import annotations
 
@@ -10,52 +10,54 @@ import rich_click as click
 
 from esteira.cli.output import examples
 from scripts.benchmarks import media
-from scripts.benchmarks.findings import Finding, json_option, tell_and_keep
-from scripts.benchmarks.machine import Trouble
+from scripts.benchmarks.machine import BenchmarkError
 from scripts.benchmarks.media_server import media_server
+from scripts.benchmarks.results import BenchmarkResult, json_option, show_and_save
 from scripts.benchmarks.trials import trial
 
 EXAMPLES = examples(
     "scripts/bench duplicates                              1000 attachments of 100 contents: about 20 s",
-    "scripts/bench duplicates --contents 1 --count 200     one picture that a campaign sends to everybody",
+    "scripts/bench duplicates --contents 1 --count 200     one picture of a campaign, sent to 200 chats",
 )
 
 
 @click.command(epilog=EXAMPLES)
 @click.option("--count", type=click.IntRange(10, 100_000), default=1000, show_default=True, help="Attachments.")
 @click.option("--contents", type=click.IntRange(1, 10_000), default=100, show_default=True, help="Different files.")
-@click.option("--delay-ms", type=click.FloatRange(0, 5000), default=50.0, show_default=True, help="Of their server.")
+@click.option(
+    "--delay-ms", type=click.FloatRange(0, 5000), default=50.0, show_default=True, help="Delay of the media server."
+)
 @json_option
 def duplicates(count: int, contents: int, delay_ms: float, json_file: Path | None) -> None:
-    """Many attachments of few contents whose hash is known beforehand: how often each content is downloaded."""
-    tell_and_keep(measure(count, contents, delay_s=delay_ms / 1000), json_file)
+    """Many attachments of few contents with declared hashes: how often each content is downloaded."""
+    show_and_save(measure(count, contents, delay_s=delay_ms / 1000), json_file)
 
 
-def measure(count: int, contents: int, *, delay_s: float) -> Finding:
-    """Raises Trouble if storage does not hold each content once."""
-    paths = media.load(contents)
-    with media_server(media.KEPT, delay_s=delay_s) as server, trial() as run:
+def measure(count: int, contents: int, *, delay_s: float) -> BenchmarkResult:
+    """Raises BenchmarkError unless each content is stored once."""
+    paths = media.standard_load(contents)
+    with media_server(media.LOAD_FOLDER, delay_s=delay_s) as server, trial() as run:
         rows = [hashed(path, server.url, n) for n, path in enumerate(paths[n % contents] for n in range(count))]
         random.Random(1).shuffle(rows)  # noqa: S311
-        run.contestant.fill(rows)
-        with run.working() as workers:
-            first, last = run.reach(workers, max(1, count // 10)), run.reach(workers, count)
-        counts, stored = server.counts(), run.contestant.stored()
+        run.system.fill(rows)
+        with run.workers() as workers:
+            first, last = run.wait_until_done(workers, max(1, count // 10)), run.wait_until_done(workers, count)
+        counts, stored = server.counts(), run.system.stored()
     if stored != contents:
-        raise Trouble(f"{contents} contents, {stored} stored")
+        raise BenchmarkError(f"{contents} contents, {stored} stored")
     row = {
         "attachments": count,
         "contents": contents,
         "downloads": sum(counts.values()),
-        "of one content at most": max(counts.values()),
+        "max per content": max(counts.values()),
         "stored": stored,
         "files/s": (last.done - first.done) / (last.at - first.at),
     }
-    title = f"{count} attachments of {contents} contents, their hashes known beforehand"
-    return Finding("duplicates", title, [row], figures=row)
+    title = f"{count} attachments of {contents} contents, with declared hashes"
+    return BenchmarkResult("duplicates", title, [row], figures=row)
 
 
 def hashed(path: Path, url: str, number: int) -> media.Row:
-    """An attachment that says what its content hashes to."""
+    """An attachment with the declared hash of its content."""
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     return media.row(path, url, f"d{number:06d}", f"s{number % 20:02d}") | {"file_sha256": sha256}

@@ -1,4 +1,4 @@
-"""What the measures work on: settings, servers and workers of their own; and how figures are shown."""
+"""Settings, services and workers for the measures that run in this process, and their tables."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from pipeline.config.settings import Settings, load_settings
 from pipeline.services import Services, build_services
 
 ROOT = Path(__file__).parents[2]
-VARIETY = 200  # different files: more need not lie on the disk
+PHOTOS = 200  # different photos that the server offers
 console = Console()
 
 
 @contextlib.contextmanager
-def site(**given: Any) -> Iterator[tuple[Settings, Services]]:
-    """Settings and services on a folder of their own, on disk, with the embedded Valkey running."""
+def isolated_services(**overrides: Any) -> Iterator[tuple[Settings, Services]]:
+    """Yields settings and services with a temporary folder on disk and a running Valkey."""
     with tempfile.TemporaryDirectory(prefix="esteira-bench-", dir="/var/tmp") as folder:
-        settings = load_settings(_env_file=None, var_dir=folder, fetch_allow_private="127.0.0.0/8", **given)
+        settings = load_settings(_env_file=None, var_dir=folder, fetch_allow_private="127.0.0.0/8", **overrides)
         services = build_services(settings, durable=True)
         services.catalogue.migrate()
         with embedded_valkey(settings):
@@ -37,9 +37,9 @@ def site(**given: Any) -> Iterator[tuple[Settings, Services]]:
 
 
 @contextlib.contextmanager
-def running_workers(settings: Settings, options: list[str], **given: str) -> Iterator[psutil.Process]:
-    """Workers for the length of the block, with these settings beside the site's own."""
-    env = os.environ | {"VAR_DIR": str(settings.var_dir), "FETCH_ALLOW_PRIVATE": "127.0.0.0/8"} | given
+def running_workers(settings: Settings, options: list[str], **overrides: str) -> Iterator[psutil.Process]:
+    """Runs workers for the duration of the block, with these settings in addition."""
+    env = os.environ | {"VAR_DIR": str(settings.var_dir), "FETCH_ALLOW_PRIVATE": "127.0.0.0/8"} | overrides
     dramatiq = str(Path(sys.executable).parent / "dramatiq")
     workers = subprocess.Popen([dramatiq, "actors.stages", *options], env=env, stderr=subprocess.DEVNULL)
     try:

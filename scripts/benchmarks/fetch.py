@@ -1,4 +1,4 @@
-"""A large file through fetch."""
+"""Measures the stage fetch with a large file."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import resource
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import rich_click as click
@@ -17,20 +18,20 @@ from pipeline.config.settings import Settings
 from pipeline.models import Attachment
 from pipeline.services import Services
 from pipeline.steps.fetch import fetch as fetch_step
-from scripts.benchmarks.environment import show, site
+from scripts.benchmarks.environment import isolated_services, show
 from scripts.benchmarks.media_server import media_server
 from tests.support.whatsapp_media import encrypt
 
-PIECE = 256 * 1024
+CHUNK_BYTES = 256 * 1024
 MB = 1_000_000
 
 
 @click.command()
 @click.option("--megabytes", default=1000, show_default=True, help="Size of the file.")
 def fetch(megabytes: int) -> None:
-    """A large file through fetch, plain and with a media key."""
+    """Speed and memory of the stage fetch with a large file, plain and encrypted."""
     block = os.urandom(MB)
-    with site() as (settings, services):
+    with isolated_services() as (settings, services):
         folder = settings.var_dir / "served"
         folder.mkdir()
         with (folder / "plain").open("wb") as out:
@@ -38,18 +39,18 @@ def fetch(megabytes: int) -> None:
                 out.write(number.to_bytes(8, "big") + block[8:])
         media = encrypt((folder / "plain").read_bytes(), kind="document")
         (folder / "cipher").write_bytes(media.data)
-        fields = {"plain": {}, "cipher": {"media_key": media.media_key, "file_sha256": media.file_sha256}}
+        fields_by_name = {"plain": {}, "cipher": {"media_key": media.media_key, "file_sha256": media.file_sha256}}
         del media
-        bound = {"plain": bound_s(block, encrypted=False), "cipher": bound_s(block, encrypted=True)}
+        crypto = {"plain": crypto_s(block, encrypted=False), "cipher": crypto_s(block, encrypted=True)}
         rows = []
         with media_server(folder) as server:
-            for name, given in fields.items():
+            for name, fields in fields_by_name.items():
                 attachment = Attachment(
-                    session="b", message_id=name, url=f"{server.url}/{name}", kind="document", **given
+                    session="b", message_id=name, url=f"{server.url}/{name}", kind="document", **fields
                 )
-                took, grown = in_child(lambda attachment=attachment: run_fetch(attachment, settings, services))
-                speed, best = megabytes / took, 1 / (bound[name] + copy_s(folder / name, settings.staging, megabytes))
-                rows.append((name, f"{speed:.0f}", f"{best:.0f}", f"{speed / best:.2f}", f"{grown:.0f}"))
+                took, growth_mb = measure_in_child(partial(run_fetch, attachment, settings, services))
+                speed, bound = megabytes / took, 1 / (crypto[name] + copy_s(folder / name, settings.staging, megabytes))
+                rows.append((name, f"{speed:.0f}", f"{bound:.0f}", f"{speed / bound:.2f}", f"{growth_mb:.0f}"))
     show(f"{megabytes} MB through fetch", rows, "file", "MB/s", "bound MB/s", "ratio", "memory grows by MB")
 
 
@@ -64,8 +65,8 @@ def run_fetch(attachment: Attachment, settings: Settings, services: Services) ->
     )
 
 
-def in_child(work: Callable[[], object]) -> tuple[float, float]:
-    """Seconds that this took in a forked process, and by how many MB its memory grew at the most."""
+def measure_in_child(work: Callable[[], object]) -> tuple[float, float]:
+    """Runs `work` in a forked process. Returns its seconds, and the growth of its peak memory in MB."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -73,41 +74,41 @@ def in_child(work: Callable[[], object]) -> tuple[float, float]:
         started = time.perf_counter()
         work()
         took = time.perf_counter() - started
-        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-        os.write(writing, f"{took} {grown / 1000}".encode())
+        growth_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+        os.write(writing, f"{took} {growth_kib / 1000}".encode())
         os._exit(0)
     os.close(writing)
     with os.fdopen(reading) as answer:
-        took, grown = map(float, answer.read().split())
+        took, growth_mb = map(float, answer.read().split())
     os.waitpid(child, 0)
-    return took, grown
+    return took, growth_mb
 
 
-def bound_s(block: bytes, *, encrypted: bool) -> float:
-    """Seconds that OpenSSL takes for the hashes, the MAC and the cipher of one MB, in pieces of 256 KiB."""
+def crypto_s(block: bytes, *, encrypted: bool) -> float:
+    """Seconds that OpenSSL takes for the hashes, the MAC and the cipher of one MB, in chunks of 256 KiB."""
     decryptor = Cipher(algorithms.AES(bytes(32)), modes.CBC(bytes(16))).decryptor()
     mac = hmac.new(bytes(32), digestmod="sha256")
-    out = bytearray(PIECE + 16)
+    out = bytearray(CHUNK_BYTES + 16)
     digests = [hashlib.sha256() for _ in range(2 if encrypted else 1)]
-    piece = block[:PIECE]
+    chunk = block[:CHUNK_BYTES]
     count = 400
     started = time.perf_counter()
     for _ in range(count):
         for digest in digests:
-            digest.update(piece)
+            digest.update(chunk)
         if encrypted:
-            mac.update(piece)
-            decryptor.update_into(piece, out)
-    return (time.perf_counter() - started) / count * MB / PIECE
+            mac.update(chunk)
+            decryptor.update_into(chunk, out)
+    return (time.perf_counter() - started) / count * MB / CHUNK_BYTES
 
 
 def copy_s(source: Path, folder: Path, megabytes: int) -> float:
-    """Seconds that a plain copy takes for one MB."""
+    """Seconds that a plain copy takes per MB."""
     folder.mkdir(exist_ok=True)
     started = time.perf_counter()
-    with source.open("rb", buffering=0) as given, (folder / "copy").open("wb", buffering=0) as out:
-        while piece := given.read(PIECE):
-            out.write(piece)
+    with source.open("rb", buffering=0) as original, (folder / "copy").open("wb", buffering=0) as out:
+        while chunk := original.read(CHUNK_BYTES):
+            out.write(chunk)
     took = time.perf_counter() - started
     (folder / "copy").unlink()
     return took / megabytes

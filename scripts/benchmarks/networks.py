@@ -1,7 +1,7 @@
-"""Several hosts on one machine: network namespaces on a bridge, each with an address and a name of its own.
+"""Several hosts on one machine: network namespaces on a bridge, each with its own address and host name.
 
-The whole measure runs within a network namespace, so nothing of this machine's own network is touched, and the kernel
-takes everything away when the last process in it has ended, however that came.
+The whole measure runs in a network namespace of its own, so this machine's network is not changed, and the kernel
+removes everything when the last process in it ends.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scripts.benchmarks.environment import ROOT
-from scripts.benchmarks.machine import Trouble, call, running, wait_for
+from scripts.benchmarks.machine import BenchmarkError, run_command, running_program, wait_for
 
-INSIDE = "ESTEIRA_BENCH_HOSTS"
-NETWORK = "198.18.0.0/15"  # kept for benchmarks (RFC 2544): nobody's own
+ENTERED_VARIABLE = "ESTEIRA_BENCH_HOSTS"
+NETWORK = "198.18.0.0/15"  # reserved for benchmarks (RFC 2544)
 HUB = "198.18.0.1"
 BRIDGE = "hub"
 TOOLS = ("ip", "unshare", "nsenter")
-WAYS = (
+UNSHARE_COMMANDS = (
     ("unshare", "--net"),
     ("unshare", "--user", "--map-current-user", "--keep-caps", "--net"),
 )
@@ -32,54 +32,54 @@ START_S = 10.0
 
 
 def enter(arguments: Sequence[str]) -> None:
-    """Begins this program anew, with these arguments, in a network of its own; returns if it is in one already.
+    """Restarts this program in a new network namespace. Returns if it already runs in one.
 
     Raises:
-        Trouble: this machine lets nobody make one, or the tools for it are missing.
+        BenchmarkError: Network namespaces are not permitted, or the tools are missing.
     """
-    if os.environ.get(INSIDE):
-        call(["ip", "link", "set", "lo", "up"], env=os.environ, cwd=ROOT)
+    if os.environ.get(ENTERED_VARIABLE):
+        run_command(["ip", "link", "set", "lo", "up"], env=os.environ, cwd=ROOT)
         return
-    if absent := [tool for tool in TOOLS if not shutil.which(tool)]:
-        raise Trouble(f"hosts need {', '.join(absent)}: install iproute2 and util-linux")
-    way = next((way for way in WAYS if permitted(way)), None)
-    if way is None:
-        raise Trouble(
-            "hosts need network namespaces, which this machine lets us make neither as we are nor in a user namespace: "
-            "run this as root, or allow it (kernel.unprivileged_userns_clone=1, "
+    if missing := [tool for tool in TOOLS if not shutil.which(tool)]:
+        raise BenchmarkError(f"hosts need {', '.join(missing)}: install iproute2 and util-linux")
+    command = next((command for command in UNSHARE_COMMANDS if is_permitted(command)), None)
+    if command is None:
+        raise BenchmarkError(
+            "hosts need network namespaces, which are not permitted here, neither directly nor in a user namespace: "
+            "run this as root, or allow them (kernel.unprivileged_userns_clone=1, "
             "kernel.apparmor_restrict_unprivileged_userns=0)"
         )
-    program = [*way, sys.executable, "-m", "scripts.benchmarks", *arguments]
-    os.execvpe(way[0], program, {**os.environ, INSIDE: "1"})  # noqa: S606  (it is our own)
+    program = [*command, sys.executable, "-m", "scripts.benchmarks", *arguments]
+    os.execvpe(command[0], program, {**os.environ, ENTERED_VARIABLE: "1"})  # noqa: S606  (our own program)
 
 
-def permitted(way: Sequence[str]) -> bool:
-    """Whether this machine lets us make networks this way."""
-    return subprocess.run([*way, "sh", "-c", NEEDED], capture_output=True, check=False).returncode == 0
+def is_permitted(command: Sequence[str]) -> bool:
+    """Whether this command can create a network namespace here."""
+    return subprocess.run([*command, "sh", "-c", NEEDED], capture_output=True, check=False).returncode == 0
 
 
 @dataclass(frozen=True)
 class Host:
-    """A network namespace with a cable to the bridge. `within` is what comes before a command that is to run there."""
+    """A network namespace with a link to the bridge. `prefix` precedes a command that runs in it."""
 
     name: str
     address: str
-    cable: str
+    link_name: str
     pid: int
 
     @property
-    def within(self) -> list[str]:
+    def prefix(self) -> list[str]:
         spaces = Path("/proc") / str(self.pid) / "ns"
         return ["nsenter", f"--net={spaces / 'net'}", f"--uts={spaces / 'uts'}", "--"]
 
-    def plug(self, *, into: bool) -> None:
-        """The cable is put in or pulled out. Nobody is told: no connection is closed."""
-        _ip("link", "set", self.cable, "up" if into else "down")
+    def set_link(self, *, up: bool) -> None:
+        """Connects or disconnects the host. Open connections are not closed."""
+        _ip("link", "set", self.link_name, "up" if up else "down")
 
 
 @contextlib.contextmanager
 def bridge() -> Iterator[None]:
-    """What the hosts' cables lead to, with the address HUB, for servers that all of them share."""
+    """Creates the bridge of the hosts for the duration of the block, with the address HUB for shared servers."""
     _ip("link", "add", BRIDGE, "type", "bridge")
     try:
         _ip("addr", "add", f"{HUB}/15", "dev", BRIDGE)
@@ -91,22 +91,37 @@ def bridge() -> Iterator[None]:
 
 @contextlib.contextmanager
 def host(number: int, name: str, folder: Path) -> Iterator[Host]:
-    """A host on the bridge, with lo and one address, for the length of the block; `folder` is for its log."""
+    """Creates a host on the bridge, with lo and one address, for the duration of the block. Logs to `folder`."""
     holder = ["unshare", "--net", "--uts", "--", "sh", "-c", f"hostname {name} && echo ready && exec sleep infinity"]
     log = folder / "host.log"
-    with running(holder, log, env=os.environ, cwd=folder) as held:
-        wait_for(f"{name} is there", lambda: held.ended() is not None or "ready" in held.said(), within_s=START_S)
-        made = Host(name, f"198.18.1.{number}", f"cable{number}", held.process.pid)
-        _ip("link", "add", made.cable, "type", "veth", "peer", "name", "eth0", "netns", str(made.pid))
-        _ip("link", "set", made.cable, "master", BRIDGE, "up")
-        for words in (("link", "set", "lo", "up"), ("addr", "add", f"{made.address}/15", "dev", "eth0")):
-            _ip(*words, within=made.within)
-        _ip("link", "set", "eth0", "up", within=made.within)
+    with running_program(holder, log, env=os.environ, cwd=folder) as holder_process:
+        wait_for(
+            f"start of {name}",
+            lambda: holder_process.exit_status() is not None or "ready" in holder_process.log_tail(),
+            within_s=START_S,
+        )
+        created = Host(name, f"198.18.1.{number}", f"link{number}", holder_process.process.pid)
+        _ip(
+            "link",
+            "add",
+            created.link_name,
+            "type",
+            "veth",
+            "peer",
+            "name",
+            "eth0",
+            "netns",
+            str(created.pid),
+        )
+        _ip("link", "set", created.link_name, "master", BRIDGE, "up")
+        for words in (("link", "set", "lo", "up"), ("addr", "add", f"{created.address}/15", "dev", "eth0")):
+            _ip(*words, prefix=created.prefix)
+        _ip("link", "set", "eth0", "up", prefix=created.prefix)
         try:
-            yield made
+            yield created
         finally:
-            _ip("link", "del", made.cable)  # the kernel would take its time
+            _ip("link", "del", created.link_name)  # the kernel would remove it later
 
 
-def _ip(*words: str, within: Sequence[str] = ()) -> None:
-    call([*within, "ip", *words], env=os.environ, cwd=ROOT, within_s=START_S)
+def _ip(*words: str, prefix: Sequence[str] = ()) -> None:
+    run_command([*prefix, "ip", *words], env=os.environ, cwd=ROOT, within_s=START_S)

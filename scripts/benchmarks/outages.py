@@ -1,4 +1,4 @@
-"""What befalls one of several hosts, and what is left when the others have done its work."""
+"""Outages of one of several hosts, and the recovery by the others."""
 
 from __future__ import annotations
 
@@ -6,83 +6,85 @@ import json
 import time
 from collections.abc import Callable, Sequence
 
-from scripts.benchmarks.host_cluster import ALIVE_S, BOOT_S, LONGEST_S, LOOK_S, Estate, Workers
-from scripts.benchmarks.machine import Trouble, wait_for
+from scripts.benchmarks.host_cluster import ALIVE_S, BOOT_S, POLL_S, TIMEOUT_S, HostCluster, Workers
+from scripts.benchmarks.machine import BenchmarkError, wait_for
 from scripts.benchmarks.media import Row
 
 
 def _kill(victim: Workers) -> None:
-    """The machine loses its power: nobody is told, no connection is closed."""
-    victim.host.plug(into=False)
+    """A power failure: the workers are killed, and no connection is closed."""
+    victim.host.set_link(up=False)
     victim.kill()
 
 
 def _cut(victim: Workers) -> None:
-    """The network is gone, and what runs there goes on."""
-    victim.host.plug(into=False)
+    """A network failure: no connection is closed, and the workers continue."""
+    victim.host.set_link(up=False)
 
 
 OUTAGES: dict[str, Callable[[Workers], None]] = {"kill": _kill, "cut": _cut}
 
 
-def lived_through(place: Estate, rows: Sequence[Row], outage: str) -> str:
-    """Something befalls a host when a third of these files are done; how it went, in a sentence or two.
+def run_outage(cluster: HostCluster, rows: Sequence[Row], outage: str) -> str:
+    """Starts an outage when a third of the files are done. Returns a description of the recovery.
 
     Raises:
-        Trouble: a file is not done, or is done twice; or a host whose network is back does not join in.
+        BenchmarkError: A file was not done or was done twice, or the host did not continue after a network failure.
     """
-    before = place.shared.done()
-    place.pour(rows)
-    place.reach(before + len(rows) // 3)
-    victim = place.workers[0]
-    names = _names(place, victim)
+    before = cluster.servers.done()
+    cluster.enqueue_while_paused(rows)
+    cluster.wait_until_done(before + len(rows) // 3)
+    victim = cluster.workers[0]
+    worker_ids = _worker_ids(cluster, victim)
     at_ms = time.time() * 1000
     OUTAGES[outage](victim)
-    held = [one.key for name in names for one in place.shared.belt.held_messages(name)]
-    taken_s = _taken_back(place, names, at_ms)
-    place.reach(before + len(rows))
-    told = _told(place, held, at_ms)
+    held = [message.key for name in worker_ids for message in cluster.servers.queue.held_messages(name)]
+    takeover_s = _wait_for_takeover(cluster, worker_ids, at_ms)
+    cluster.wait_until_done(before + len(rows))
+    text = _completion_note(cluster, held, at_ms)
     if outage == "cut":
-        told += f" {_back(place, victim)}"
-    place.check(before + len(rows))
-    again = sum(count - 1 for count in place.shared.media.counts().values())
-    how = "was killed and its cable pulled" if outage == "kill" else "lost its network"
+        text += f" {_reconnect(cluster, victim)}"
+    cluster.check(before + len(rows))
+    repeated = sum(count - 1 for count in cluster.servers.media.counts().values())
+    event = "was killed and its cable pulled" if outage == "kill" else "lost its network"
     return (
-        f"{victim.host.name} {how} with {len(held)} files in its hands, which the others took over after "
-        f"{taken_s:.1f} s; {told} All {len(rows)} were done, each once; {again} were downloaded a second time."
+        f"{victim.host.name} {event} while it held {len(held)} files, which the others took over after "
+        f"{takeover_s:.1f} s; {text} All {len(rows)} were done, each once; {repeated} were downloaded a second time."
     )
 
 
-def _names(place: Estate, victim: Workers) -> list[str]:
-    """The ids under which the belt knows the worker processes of a host."""
-    presences = place.shared.belt.stats.workers()
-    return [name for name, _, said in presences if said and json.loads(said)["host"] == victim.host.name]
+def _worker_ids(cluster: HostCluster, victim: Workers) -> list[str]:
+    """The worker ids of a host's processes."""
+    heartbeats = cluster.servers.queue.stats.workers()
+    return [name for name, _, info in heartbeats if info and json.loads(info)["host"] == victim.host.name]
 
 
-def _taken_back(place: Estate, names: Sequence[str], at_ms: float) -> float:
-    """Seconds until nothing is held by these any more."""
-    deadline = time.monotonic() + LONGEST_S
-    while any(place.shared.belt.held_messages(name) for name in names):
+def _wait_for_takeover(cluster: HostCluster, worker_ids: Sequence[str], at_ms: float) -> float:
+    """Waits until these workers hold no messages. Returns the seconds since the outage."""
+    deadline = time.monotonic() + TIMEOUT_S
+    while any(cluster.servers.queue.held_messages(name) for name in worker_ids):
         if time.monotonic() > deadline:
-            raise Trouble("what the host held was not taken over")
-        time.sleep(LOOK_S)
+            raise BenchmarkError("the messages of the host were not taken over")
+        time.sleep(POLL_S)
     return time.time() - at_ms / 1000
 
 
-def _told(place: Estate, held: Sequence[str], at_ms: float) -> str:
-    ended = dict(map(tuple, place.shared.ask("SELECT id, finished_at FROM media")))
-    late = [(ended[media_id] - at_ms) / 1000 for media_id in held if ended[media_id] > at_ms]
-    if not late:
-        return "all of them were done just before."
-    return f"they were done within {max(late):.1f} s."
+def _completion_note(cluster: HostCluster, held: Sequence[str], at_ms: float) -> str:
+    finished_at = dict(map(tuple, cluster.servers.query("SELECT id, finished_at FROM media")))
+    delays_s = [(finished_at[media_id] - at_ms) / 1000 for media_id in held if finished_at[media_id] > at_ms]
+    if not delays_s:
+        return "all of them were finished just before."
+    return f"they were finished within {max(delays_s):.1f} s."
 
 
-def _back(place: Estate, victim: Workers) -> str:
-    """The cable is put in again: waits until all worker processes of the host are heard of."""
-    wanted = max(place.alive().values())
+def _reconnect(cluster: HostCluster, victim: Workers) -> str:
+    """Restores the network and waits until all worker processes of the host send heartbeats."""
+    wanted = max(cluster.alive().values())
     silent = time.monotonic()
-    victim.host.plug(into=True)
+    victim.host.set_link(up=True)
     wait_for(
-        f"{victim.host.name} is back", lambda: place.alive()[victim.host.name] >= wanted, within_s=BOOT_S + ALIVE_S
+        f"{victim.host.name} has reconnected",
+        lambda: cluster.alive()[victim.host.name] >= wanted,
+        within_s=BOOT_S + ALIVE_S,
     )
-    return f"Its network came back, and {time.monotonic() - silent:.1f} s later its workers were heard of again."
+    return f"Its network was restored, and {time.monotonic() - silent:.1f} s later its workers sent heartbeats again."

@@ -1,4 +1,4 @@
-"""Figures that were kept become tables and charts of a document."""
+"""Writes saved figures into a document, as tables and charts."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import rich_click as click
 
 from esteira.cli.output import examples
 from scripts.benchmarks.charts import svg
-from scripts.benchmarks.findings import Chart, columns, shown
-from scripts.benchmarks.machine import Trouble
+from scripts.benchmarks.machine import BenchmarkError
+from scripts.benchmarks.results import Chart, columns, format_figure
 
 BEGIN, END = "<!-- bench -->", "<!-- end of bench -->"
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -25,65 +25,68 @@ EXAMPLES = examples(
 
 @click.command(epilog=EXAMPLES)
 @click.argument("figures", type=FILE)
-@click.option("--docs", type=FILE, default="docs/performance.md", show_default=True, help="The document.")
+@click.option("--docs", type=FILE, default="docs/performance.md", show_default=True, help="Document to update.")
 @click.option(
     "--charts",
     type=click.Path(file_okay=False, path_type=Path),
     default="docs/images",
     show_default=True,
-    help="Where the charts go.",
+    help="Folder for the charts.",
 )
 def report(figures: Path, docs: Path, charts: Path) -> None:
-    """Writes what measures have kept with --json into a document: its tables between two marks, its charts beside it.
+    """Writes figures that were saved with --json into a document, as tables and charts.
 
-    The document has a line <!-- bench --> and further down a line <!-- end of bench -->; what stands between is
-    replaced.
+    The text between the lines <!-- bench --> and <!-- end of bench --> of the document is replaced.
     """
     measures = json.loads(figures.read_text())["measures"]
     text = docs.read_text()
     if BEGIN not in text or END not in text:
-        raise Trouble(f"{docs} has no {BEGIN} … {END}")
+        raise BenchmarkError(f"{docs} has no {BEGIN} … {END}")
     charts.mkdir(parents=True, exist_ok=True)
-    for finding in measures.values():
-        for chart in finding["charts"]:
-            (charts / file_of(chart)).write_text(svg(Chart(**chart)))
-    docs.write_text(put_in(text, section(measures, relative(charts, docs))))
+    for result in measures.values():
+        for chart in result["charts"]:
+            (charts / chart_file(chart)).write_text(svg(Chart(**chart)))
+    docs.write_text(replace_between_marks(text, render_section(measures, relative(charts, docs))))
 
 
 def relative(charts: Path, docs: Path) -> str:
-    """The folder of the charts as the document names it, with a slash at the end."""
+    """The path of the charts' folder relative to the document, with a slash at the end."""
     return f"{os.path.relpath(charts, docs.parent)}/"
 
 
-def put_in(text: str, new: str) -> str:
-    """The document with this between its marks."""
+def replace_between_marks(text: str, new: str) -> str:
+    """Replaces the text between the two marks of a document."""
     before, _, rest = text.partition(BEGIN)
     after = rest.partition(END)[2]
     return f"{before}{BEGIN}\n\n{new}\n\n{END}{after}"
 
 
-def section(measures: Mapping[str, Any], folder: str) -> str:
-    """Everything that stands between the marks."""
-    return "\n\n".join(part(finding, folder) for finding in measures.values())
+def render_section(measures: Mapping[str, Any], folder: str) -> str:
+    """The text between the two marks."""
+    return "\n\n".join(render_measure(result, folder) for result in measures.values())
 
 
-def part(finding: Mapping[str, Any], folder: str) -> str:
-    """A measure: its title, charts, table, notes and how to make it again."""
-    pictures = [f"![{chart['title']}]({folder}{file_of(chart)})" for chart in finding["charts"]]
-    machine = finding["machine"]
-    made = (
-        f"`{finding['command']}`, {finding['at']}; {machine['cores']} cores, Python {machine['python']}, "
+def render_measure(result: Mapping[str, Any], folder: str) -> str:
+    """One measure: title, charts, table, notes, and the command that repeats it."""
+    pictures = [f"![{chart['title']}]({folder}{chart_file(chart)})" for chart in result["charts"]]
+    machine = result["machine"]
+    footer = (
+        f"`{result['command']}`, {result['at']}; {machine['cores']} cores, Python {machine['python']}, "
         f"{machine['system']}"
     )
-    return "\n\n".join([f"### {finding['title']}", *pictures, markdown(finding["rows"]), *finding["notes"], made])
+    return "\n\n".join([f"### {result['title']}", *pictures, markdown(result["rows"]), *result["notes"], footer])
 
 
 def markdown(rows: list[dict[str, Any]]) -> str:
-    """A table, figures at the right."""
+    """A Markdown table with right-aligned figures."""
     heads = columns(rows)
-    lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *([shown(row.get(head)) for head in heads] for row in rows)]
+    lines = [
+        heads,
+        ["---", *["---:"] * (len(heads) - 1)],
+        *([format_figure(row.get(head)) for head in heads] for row in rows),
+    ]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-def file_of(chart: Mapping[str, Any]) -> str:
+def chart_file(chart: Mapping[str, Any]) -> str:
     return f"bench-{chart['name']}.svg"

@@ -1,4 +1,4 @@
-"""`python -m scripts.benchmarks.s3_server HOST` is an S3 API (moto) with an empty bucket; it prints its URL."""
+"""`python -m scripts.benchmarks.s3_server HOST` runs an S3 API (moto) with an empty bucket and prints its URL."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each stage costs, one by one, in a single thread."""
+"""Measures the processor time of each stage in a single thread."""
 
 from __future__ import annotations
 
@@ -25,126 +25,130 @@ from pipeline.config.settings import load_settings
 from pipeline.models import Claim, Model, Record, Stage, parse_attachment
 from pipeline.services import build_services
 from scripts.benchmarks import media
-from scripts.benchmarks.findings import Chart, Finding, Line, json_option, tell_and_keep
-from scripts.benchmarks.machine import run_ns
+from scripts.benchmarks.machine import threads_cpu_ns
 from scripts.benchmarks.media_server import MediaServer, media_server
 from scripts.benchmarks.profiles import write_profiles
-from scripts.benchmarks.trials import folder_for, tell
+from scripts.benchmarks.results import BenchmarkResult, Chart, TableRow, json_option, show_and_save
+from scripts.benchmarks.trials import log_progress, temporary_folder
 from tests.support.valkey import ValkeyServer
 
 WARM = 10
 WORKER = "bench"
 QUEUES = [stage.value for stage in reversed(Stage)]
 PARTS = ("thread", "sandbox", "Redis")
-STEPS = ("hand over", "take", "claim", *(stage.value for stage in Stage), "acknowledge")
+STEPS = ("hand over", "get message", "claim", *(stage.value for stage in Stage), "acknowledge")
 EXAMPLES = examples(
     "scripts/bench stages                           100 files of each kind: about half a minute",
-    "scripts/bench stages --profile profile.txt     and the functions that take it",
+    "scripts/bench stages --profile profile.txt     also the most expensive functions",
 )
 
 Share = tuple[float, float, float]
-"""µs of one file: in the thread itself, in the sandbox' children, in Redis."""
+"""µs per file: in the thread itself, in the sandbox's children, in Redis."""
 Spent = dict[str, Share]
-"""Of each step."""
+"""By step."""
 Item = TypeVar("Item")
 
 
 @click.command(epilog=EXAMPLES)
 @click.option("--count", type=click.IntRange(5, 5000), default=100, show_default=True, help="Files of each kind.")
-@click.option("--profile", type=click.Path(dir_okay=False, path_type=Path), help="Write a profile of each stage there.")
+@click.option(
+    "--profile", type=click.Path(dir_okay=False, path_type=Path), help="Write a profile of each stage to this file."
+)
 @json_option
 def stages(count: int, profile: Path | None, json_file: Path | None) -> None:
     """Processor time of each stage, by kind of file, in a single thread."""
-    tell_and_keep(measure(count, profile), json_file)
+    show_and_save(measure(count, profile), json_file)
 
 
-def measure(count: int, profile: Path | None = None) -> Finding:
-    """Every stage is gone through by all files of a kind before the next one begins: caches are as warm as they get."""
-    alone, crews = dict[str, Spent](), dict[str, Spent]()
-    with one_thread(profile=profile is not None) as system:
-        files = {kind: media.of_kind(kind, WARM + 2 * count) for kind in media.KINDS}
+def measure(count: int, profile: Path | None = None) -> BenchmarkResult:
+    """All files of a kind go through a stage before the next stage starts, so caches are warm."""
+    single, batched = dict[str, Spent](), dict[str, Spent]()
+    with single_thread_system(profile=profile is not None) as system:
+        files = {kind: media.load_of_kind(kind, WARM + 2 * count) for kind in media.KINDS}
         for paths in files.values():
-            system.run(paths[:WARM], "warm", together=1)
+            system.run(paths[:WARM], "warm", batch_size=1)
         for kind, paths in files.items():
-            tell(f"{count} × {kind}")
-            alone[kind] = system.run(paths[WARM : WARM + count], "m", together=1)
+            log_progress(f"{count} × {kind}")
+            single[kind] = system.run(paths[WARM : WARM + count], "m", batch_size=1)
         system.profiles.clear()
         for kind, paths in files.items():
-            crews[kind] = system.run(paths[WARM + count :], "m", together=MAX_BATCH)
+            batched[kind] = system.run(paths[WARM + count :], "m", batch_size=MAX_BATCH)
     if profile:
         write_profiles(system.profiles, count * len(media.KINDS), profile)
-    return described(crews, alone, count)
+    return build_result(batched, single, count)
 
 
-def described(crews: dict[str, Spent], alone: dict[str, Spent], count: int) -> Finding:
-    """The table, the chart of the mix."""
-    mix = mix_of(crews)
-    rows: list[Line] = [
+def build_result(batched: dict[str, Spent], single: dict[str, Spent], count: int) -> BenchmarkResult:
+    """Builds the table and the chart of the mix."""
+    mix = mix_of(batched)
+    rows: list[TableRow] = [
         {
             "µs": step,
-            **{kind: sum(crews[kind][step]) for kind in crews},
+            **{kind: sum(batched[kind][step]) for kind in batched},
             "mix": sum(mix[step]),
-            **{f"{part}'s part": value for part, value in zip(PARTS, mix[step], strict=True)},
-            "mix, one by one": sum(mix_of(alone)[step]),
+            **{f"mix, {part}": value for part, value in zip(PARTS, mix[step], strict=True)},
+            "mix, single files": sum(mix_of(single)[step]),
         }
         for step in STEPS
     ]
-    total: Line = {name: sum(float(row[name] or 0) for row in rows) for name in rows[0] if name != "µs"}
-    chart = Chart("stages", "Processor time of each stage, for a file of the mix", "µs", list(mix.items()), parts=PARTS)
-    title = f"Processor time of each stage in one thread, {MAX_BATCH} files at a time, {count} of each kind"
-    return Finding("stages", title, [*rows, {"µs": "all", **total}], [chart], figures={"crews": crews, "alone": alone})
+    total: TableRow = {name: sum(float(row[name] or 0) for row in rows) for name in rows[0] if name != "µs"}
+    chart = Chart("stages", "Processor time of each stage, per file of the mix", "µs", list(mix.items()), parts=PARTS)
+    title = f"Processor time of each stage in one thread, in batches of {MAX_BATCH} files, {count} of each kind"
+    return BenchmarkResult(
+        "stages", title, [*rows, {"µs": "total", **total}], [chart], figures={"batched": batched, "single": single}
+    )
 
 
 def mix_of(spent: dict[str, Spent]) -> Spent:
-    """Of each step what it takes for a file of the load."""
-    return {step: mixed([(media.KINDS[kind][1], spent[kind][step]) for kind in spent]) for step in STEPS}
+    """The cost of each step for a file of the standard load."""
+    return {step: weighted_mean([(media.KINDS[kind][1], spent[kind][step]) for kind in spent]) for step in STEPS}
 
 
 def chunks(items: Sequence[Item], size: int) -> list[Sequence[Item]]:
-    """These items, so many at a time."""
+    """Splits the items into chunks of `size`."""
     return [items[first : first + size] for first in range(0, len(items), size)]
 
 
-def well(found: Model | BaseException) -> Model:
-    """What a stage found; raises what it raised."""
-    if isinstance(found, BaseException):
-        raise found
-    return found
+def unwrap(outcomes: Model | BaseException) -> Model:
+    """Returns the result of a stage, or raises its error."""
+    if isinstance(outcomes, BaseException):
+        raise outcomes
+    return outcomes
 
 
-def mixed(parts: Sequence[tuple[int, Share]]) -> Share:
-    """The mean of several lists of figures, each with its weight."""
+def weighted_mean(parts: Sequence[tuple[int, Share]]) -> Share:
+    """The weighted mean of several shares."""
     weights = sum(weight for weight, _ in parts)
     first, second, third = (sum(weight * figures[n] for weight, figures in parts) / weights for n in range(3))
     return first, second, third
 
 
 @contextlib.contextmanager
-def one_thread(*, profile: bool) -> Iterator[OneThread]:
-    """A system in this process, in memory, with its servers beside it."""
-    with folder_for() as folder, media_server(media.KEPT) as server:
+def single_thread_system(*, profile: bool) -> Iterator[SingleThreadSystem]:
+    """Yields a system in this process with its files in memory, a Valkey and a media server."""
+    with temporary_folder() as folder, media_server(media.LOAD_FOLDER) as server:
         valkey = ValkeyServer(folder / "valkey")
         valkey.start()
         try:
-            made = OneThread(folder, valkey, server, profile=profile)
-            yield made
-            made.close()
+            instance = SingleThreadSystem(folder, valkey, server, profile=profile)
+            yield instance
+            instance.close()
         finally:
             valkey.kill()
 
 
-class OneThread:
-    """Everything that a listener and a worker do for a file, step by step, by their own functions."""
+class SingleThreadSystem:
+    """Executes the functions of a listener and a worker step by step in the current thread."""
 
     def __init__(self, folder: Path, valkey: ValkeyServer, server: MediaServer, *, profile: bool) -> None:
-        given = {"var_dir": folder, "redis_url": valkey.url, "fetch_allow_private": "127.0.0.0/8"}
-        settings = load_settings(_env_file=None, **given)
+        overrides = {"var_dir": folder, "redis_url": valkey.url, "fetch_allow_private": "127.0.0.0/8"}
+        settings = load_settings(_env_file=None, **overrides)
         self._valkey, self._server = valkey, server
         self._services, self._accepting = build_services(settings), build_services(settings, durable=True)
         self._services.catalogue.migrate()
-        self._belt = open_queue(settings)
+        self._queue = open_queue(settings)
         self._hook = Hook(self._accepting, open_queue(settings, timeout_s=QUICK_TIMEOUT_S))
-        self._ledger = FinishedJobs.of(settings)
+        self._finished_jobs = FinishedJobs.of(settings)
         self._spent: Spent = {}
         self._profiling = profile
         self.profiles: dict[str, cProfile.Profile] = {}
@@ -153,44 +157,44 @@ class OneThread:
         self._services.close()
         self._accepting.close()
 
-    def run(self, paths: Sequence[Path], prefix: str, *, together: int) -> Spent:
-        """What each step took for a file of these, `together` at a time where a worker takes several at once."""
+    def run(self, paths: Sequence[Path], prefix: str, *, batch_size: int) -> Spent:
+        """Processes the files, in batches where a worker batches. Returns the cost of each step per file."""
         self._spent = {}
-        rows = media.rows(paths, self._server.url, prefix=f"{prefix}-{together}-{paths[0].suffix}-")
+        rows = media.rows(paths, self._server.url, prefix=f"{prefix}-{batch_size}-{paths[0].suffix}-")
         attachments = [parse_attachment(row) for row in rows]
         with self._clock("hand over", len(rows)):
             for attachment in attachments:
                 self._hook.accept(attachment)
-        handed: list[FetchedMessage] = []
-        with self._clock("take", len(rows)):
-            while len(handed) < len(rows):
-                handed += self._belt.fetch(WORKER, MAX_BATCH, QUEUES)[1]
+        messages: list[FetchedMessage] = []
+        with self._clock("get message", len(rows)):
+            while len(messages) < len(rows):
+                messages += self._queue.fetch(WORKER, MAX_BATCH, QUEUES)[1]
         with self._clock("claim", len(rows)):
-            claims = [claim_attachment(self._services, one.key) for one in handed]
-        records = self._through(claims, together)
+            claims = [claim_attachment(self._services, message.key) for message in messages]
+        records = self._run_stages(claims, batch_size)
         with self._clock("acknowledge", len(rows)):
-            for crew in chunks(list(zip(handed, records, strict=True)), together):
-                self._belt.ack_many(WORKER, [self._settlement(*one) for one in crew])
+            for batch in chunks(list(zip(messages, records, strict=True)), batch_size):
+                self._queue.ack_many(WORKER, [self._ack(*message) for message in batch])
         return self._spent
 
-    def _settlement(self, one: FetchedMessage, record: Record) -> Ack:
-        note = self._ledger.list_for(record), job_entry(record)
-        return Ack(one.key, one.delivery_id, AckAction("done", one.queue), note, None)
+    def _ack(self, message: FetchedMessage, record: Record) -> Ack:
+        finished_job = self._finished_jobs.list_for(record), job_entry(record)
+        return Ack(message.key, message.delivery_id, AckAction("done", message.queue), finished_job, None)
 
-    def _through(self, claims: list[Claim], together: int) -> list[Record]:
-        """Every stage, one after the other; what the catalogue says at the end."""
+    def _run_stages(self, claims: list[Claim], batch_size: int) -> list[Record]:
+        """Runs all stages one after the other. Returns the catalogue's final records."""
         for claim in claims:
             CLAIM_REGISTRY.add(claim.token)
         results: list[Model | None] = [None] * len(claims)
         for stage in Stage:
             tasks = [Task(claim, result, 1) for claim, result in zip(claims, results, strict=True)]
-            crews = chunks(tasks, 1 if stage is Stage.FETCH else together)
+            batched = chunks(tasks, 1 if stage is Stage.FETCH else batch_size)
             with self._clock(stage.value, len(claims)):
-                found = [one for crew in crews for one in run_steps(self._services, stage, crew)]
-            results = [well(one) for one in found]
+                outcomes = [message for batch in batched for message in run_steps(self._services, stage, batch)]
+            results = [unwrap(message) for message in outcomes]
             if stage is Stage.PERSIST:
                 claims = [c.model_copy(update={"record": r}) for c, r in zip(claims, results, strict=True)]
-                results = [None] * len(claims)  # notify is given what the catalogue says
+                results = [None] * len(claims)  # notify uses only the catalogue's record
         for claim in claims:
             CLAIM_REGISTRY.drop(claim.token)
         return [result for result in results if isinstance(result, Record)]
@@ -208,7 +212,7 @@ class OneThread:
         self._spent[step] = thread / 1000 / count, sandbox / 1000 / count, redis / 1000 / count
 
     def _now(self) -> tuple[int, int, int]:
-        """Nanoseconds so far: of this thread, of what runs beside it but the servers, of Redis."""
-        redis, server = run_ns({self._valkey.pid}), run_ns({self._server.pid})
-        beside = run_ns({os.getpid()}, without={threading.get_native_id()}) - redis - server
-        return time.thread_time_ns(), beside, redis
+        """Nanoseconds so far: of this thread, of other threads and children except the servers, of Redis."""
+        redis, server = threads_cpu_ns({self._valkey.pid}), threads_cpu_ns({self._server.pid})
+        other = threads_cpu_ns({os.getpid()}, without={threading.get_native_id()}) - redis - server
+        return time.thread_time_ns(), other, redis

@@ -1,4 +1,4 @@
-"""A contestant's trial: its place, its workers, how far they have come; and rounds in which contestants take turns."""
+"""A trial runs one system with its own folder and Redis; rounds run the trials of several systems in turn."""
 
 from __future__ import annotations
 
@@ -18,40 +18,40 @@ from typing import Any
 
 import rich_click as click
 
-from scripts.benchmarks.baselines import CONTESTANTS, Contestant, Esteira, Place, Queued
+from scripts.benchmarks.baselines import SYSTEMS, Esteira, QueueSystem, System, TrialSetup
 from scripts.benchmarks.environment import ROOT
-from scripts.benchmarks.findings import shown
-from scripts.benchmarks.machine import Running, Trouble, cpu_s, others_cpu_s, run_ns, running
+from scripts.benchmarks.machine import BenchmarkError, Program, cpu_s, other_cpu_s, running_program, threads_cpu_ns
 from scripts.benchmarks.media import Row
+from scripts.benchmarks.results import format_figure
 from tests.support.valkey import ValkeyServer
 
-IN_MEMORY = "/dev/shm"  # noqa: S108  where the disk is not to be measured …
-ON_DISK = "/var/tmp"  # noqa: S108  … and where it is
-ROOM = 1_000_000_000
-LOOK_S = 0.03
-STALL_S = 60.0
-LONGEST_S = 1800.0
+IN_MEMORY = "/dev/shm"  # noqa: S108  for measures that exclude the disk
+ON_DISK = "/var/tmp"  # noqa: S108  for measures that include the disk
+ROOM = 1_000_000_000  # bytes that a trial's folder must have free
+POLL_S = 0.03
+STALL_S = 60.0  # without another finished file, the trial fails
+TIMEOUT_S = 1800.0
 
 Figures = dict[str, float]
 
 
 @dataclass(frozen=True)
-class Mark:
-    """Where a trial stood at one moment; seconds."""
+class Snapshot:
+    """Progress and processor time of a trial at one moment, in seconds."""
 
     at: float
     done: int
     worker_cpu: float
     redis_cpu: float
-    others_cpu: float
+    other_cpu: float
 
 
-class Sender:
-    """A listener's process that hands rows over, one by one."""
+class CallerProcess:
+    """A process that hands rows over one by one, as a listener does."""
 
     def __init__(self, process: subprocess.Popen[str], log: Path) -> None:
         self._process, self._log = process, log
-        self._listen()
+        self._read_line()
 
     def send(self, row: Row) -> None:
         assert self._process.stdin
@@ -59,108 +59,110 @@ class Sender:
         self._process.stdin.flush()
 
     def answer(self) -> dict[str, Any]:
-        """What it says of the oldest row that it has not answered yet: `started`, `ns` and, of Esteira, `mode`."""
-        return dict(json.loads(self._listen()))
+        """The answer for the oldest open row: `started` (monotonic ns), `ns` and, for Esteira, `mode`."""
+        return dict(json.loads(self._read_line()))
 
     def hand_over(self, rows: Sequence[Row]) -> list[dict[str, Any]]:
-        """Each after the one before it is answered."""
+        """Hands the rows over one after the other. Returns their answers."""
         answers = []
         for row in rows:
             self.send(row)
             answers.append(self.answer())
         return answers
 
-    def _listen(self) -> str:
+    def _read_line(self) -> str:
         assert self._process.stdout
         line = self._process.stdout.readline()
         if not line:
-            raise Trouble(f"handing over failed:\n{self._log.read_text(errors='replace')[-2000:]}")
+            raise BenchmarkError(f"handing over failed:\n{self._log.read_text(errors='replace')[-2000:]}")
         return line
 
 
 class Trial:
-    """One contestant in its place."""
+    """One run of a system."""
 
-    def __init__(self, contestant: Contestant, valkey: ValkeyServer) -> None:
-        self.contestant, self.valkey = contestant, valkey
+    def __init__(self, system: System, valkey: ValkeyServer) -> None:
+        self.system, self.valkey = system, valkey
 
     @contextlib.contextmanager
-    def working(self) -> Iterator[Running]:
-        """Its workers for the length of the block."""
-        folder = self.contestant.place.folder
-        with running(self.contestant.command(), folder / "workers.log", env=self.contestant.env, cwd=folder) as workers:
+    def workers(self) -> Iterator[Program]:
+        """Runs the workers for the duration of the block."""
+        folder = self.system.setup.folder
+        with running_program(
+            self.system.worker_command(), folder / "workers.log", env=self.system.env, cwd=folder
+        ) as workers:
             yield workers
 
     @contextlib.contextmanager
-    def sending(self, *arguments: str) -> Iterator[Sender]:
-        """A listener's process for the length of the block."""
-        assert isinstance(self.contestant, Queued)
-        command, log = [*self.contestant.sender(), *arguments], self.contestant.place.folder / "sender.log"
-        env = {**self.contestant.env, "LOG_LEVEL": "error"}
+    def caller(self, *arguments: str) -> Iterator[CallerProcess]:
+        """Runs a listener's process for the duration of the block."""
+        assert isinstance(self.system, QueueSystem)
+        command, log = [*self.system.caller_command(), *arguments], self.system.setup.folder / "caller.log"
+        env = {**self.system.env, "LOG_LEVEL": "error"}
         with log.open("wb") as err:
             pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": err}
             process = subprocess.Popen(command, cwd=ROOT, env=env, text=True, **pipes)
         try:
-            yield Sender(process, log)
+            yield CallerProcess(process, log)
         finally:
             process.kill()
             process.wait()
 
-    def reach(self, workers: Running, wanted: int) -> Mark:
-        """Waits until so many files are done.
+    def wait_until_done(self, workers: Program, wanted: int) -> Snapshot:
+        """Waits until `wanted` files are done.
 
         Raises:
-            Trouble: the workers have ended, or nothing gets done any more.
+            BenchmarkError: The workers ended, or no file was finished for STALL_S.
         """
         began = moved = time.monotonic()
         last = -1
         while True:
-            ended, done = workers.ended(), self.done()
+            exit_status, done = workers.exit_status(), self.done()
             now = time.monotonic()
             if done >= wanted:
-                return self.mark(workers, now, done)
+                return self.snapshot(workers, now, done)
             if done != last:
                 last, moved = done, now
-            if ended is not None or now - moved > STALL_S or now - began > LONGEST_S:
-                raise Trouble(self._explained(workers, done, wanted))
-            time.sleep(LOOK_S)
+            if exit_status is not None or now - moved > STALL_S or now - began > TIMEOUT_S:
+                raise BenchmarkError(self._describe_failure(workers, done, wanted))
+            time.sleep(POLL_S)
 
-    def mark(self, workers: Running, at: float, done: int) -> Mark:
-        return Mark(at, done, cpu_s(workers.leaders), run_ns({self.valkey.pid}) / 1e9, others_cpu_s())
+    def snapshot(self, workers: Program, at: float, done: int) -> Snapshot:
+        return Snapshot(at, done, cpu_s(workers.session_ids), threads_cpu_ns({self.valkey.pid}) / 1e9, other_cpu_s())
 
     def done(self) -> int:
         try:
-            return self.contestant.done()
-        except sqlite3.OperationalError:  # busy, or not there yet
+            return self.system.done()
+        except sqlite3.OperationalError:  # locked, or not created yet
             return 0
 
-    def warm(self, workers: Running, sender: Sender, rows: Sequence[Row]) -> None:
-        """Some files first, so that imports and connections are not what is measured."""
+    def warm(self, workers: Program, caller: CallerProcess, rows: Sequence[Row]) -> None:
+        """Processes some files first, so that imports and new connections are not measured."""
         before = self.done()
-        sender.hand_over(rows)
-        self.reach(workers, before + len(rows))
+        caller.hand_over(rows)
+        self.wait_until_done(workers, before + len(rows))
 
-    def _explained(self, workers: Running, done: int, wanted: int) -> str:
-        others = f"; catalogue: {self.contestant.others()}" if isinstance(self.contestant, Esteira) else ""
-        status = workers.ended()
-        how = f"the workers ended with {status}" if status is not None else "nothing gets done any more"
-        return f"{done} of {wanted} files done, {how}{others}\n{workers.said()}"
+    def _describe_failure(self, workers: Program, done: int, wanted: int) -> str:
+        others = f"; catalogue: {self.system.other_statuses()}" if isinstance(self.system, Esteira) else ""
+        status = workers.exit_status()
+        how = f"the workers ended with {status}" if status is not None else "no more files were finished"
+        return f"{done} of {wanted} files done, {how}{others}\n{workers.log_tail()}"
 
 
 @contextlib.contextmanager
-def folder_for(*, on_disk: bool = False, room: int = ROOM) -> Iterator[Path]:
-    """A folder for one block, in memory unless that has no room for so many bytes, as in most containers."""
-    folder = Path(tempfile.mkdtemp(prefix="esteira-bench-", dir=place_with(room, on_disk=on_disk)))
+def temporary_folder(*, on_disk: bool = False, room: int = ROOM) -> Iterator[Path]:
+    """Creates a folder for the duration of the block: in memory, or on disk if memory has no `room` (bytes)."""
+    folder = Path(tempfile.mkdtemp(prefix="esteira-bench-", dir=folder_with_room(room, on_disk=on_disk)))
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def place_with(room: int, *, on_disk: bool) -> str:
-    """The first of the usual places that may be written and has room for so many bytes."""
+def folder_with_room(room: int, *, on_disk: bool) -> str:
+    """The first usual folder that is writable and has `room` bytes free."""
     usual = (ON_DISK,) if on_disk else (IN_MEMORY, ON_DISK)
-    fit = (place for place in usual if os.access(place, os.W_OK) and shutil.disk_usage(place).free >= room)
+    fit = (setup for setup in usual if os.access(setup, os.W_OK) and shutil.disk_usage(setup).free >= room)
     return next(fit, tempfile.gettempdir())
 
 
@@ -172,63 +174,63 @@ def trial(
     room: int = ROOM,
     processes: int = 2,
     threads: int = 8,
-    **given: str,
+    **settings: str,
 ) -> Iterator[Trial]:
-    """A trial of this contestant, see `folder_for`; `given` are settings of Esteira."""
-    with folder_for(on_disk=on_disk, room=room) as folder:
+    """Prepares a trial of a system in a `temporary_folder`. `settings` are settings of Esteira."""
+    with temporary_folder(on_disk=on_disk, room=room) as folder:
         valkey = ValkeyServer(folder / "valkey", arguments=("--auto-aof-rewrite-percentage", "0"))
         valkey.start()
         try:
-            yield Trial(CONTESTANTS[name](Place(folder, valkey.url, processes, threads, given)), valkey)
+            yield Trial(SYSTEMS[name](TrialSetup(folder, valkey.url, processes, threads, settings)), valkey)
         finally:
             valkey.kill()
 
 
-def carry(run: Trial, rows: Sequence[Row], until: int) -> Figures:
-    """Fills the queue, then starts the workers: figures between a tenth of `until` files and all of them.
+def measure_trial(run: Trial, rows: Sequence[Row], until: int) -> Figures:
+    """Fills the queue, then starts the workers. Measures between a tenth of `until` files and all of them.
 
-    So neither handing over nor the start of processes counts.
+    Neither handing over nor the start of processes counts.
     """
-    run.contestant.fill(rows)
-    with run.working() as workers:
-        first = run.reach(workers, max(1, until // 10))
-        last = run.reach(workers, until)
-    return between(first, last)
+    run.system.fill(rows)
+    with run.workers() as workers:
+        first = run.wait_until_done(workers, max(1, until // 10))
+        last = run.wait_until_done(workers, until)
+    return rates(first, last)
 
 
-def between(first: Mark, last: Mark) -> Figures:
-    """Files a second, milliseconds of processor time for a file, and what the rest of the machine took meanwhile.
+def rates(first: Snapshot, last: Snapshot) -> Figures:
+    """Files per second, processor time per file in ms, and the rest of the machine's share of all cores in percent.
 
     Raises:
-        Trouble: too few files lie between the two marks to say anything.
+        BenchmarkError: Less than a third of the files were finished between the snapshots.
     """
     files, seconds = last.done - first.done, last.at - first.at
     if files < last.done // 3:
-        raise Trouble(f"{first.done} of {last.done} files were done at the first look: take more of them")
+        raise BenchmarkError(f"{first.done} of {last.done} files were done at the first check: measure more files")
     return {
         "files/s": files / seconds,
         "worker ms": 1000 * (last.worker_cpu - first.worker_cpu) / files,
         "redis ms": 1000 * (last.redis_cpu - first.redis_cpu) / files,
-        "others %": 100 * (last.others_cpu - first.others_cpu) / seconds / (os.cpu_count() or 1),
+        "others %": 100 * (last.other_cpu - first.other_cpu) / seconds / (os.cpu_count() or 1),
     }
 
 
-def in_turns(names: Sequence[str], rounds: int, once: Callable[[str], Figures]) -> dict[str, list[Figures]]:
-    """A B C A B C …: the figures of each, round by round. Tells on the way how it goes."""
-    found: dict[str, list[Figures]] = {name: [] for name in names}
+def run_rounds(names: Sequence[str], rounds: int, once: Callable[[str], Figures]) -> dict[str, list[Figures]]:
+    """Runs `run_once` for each name in turn (A B C A B C …) and logs each round. Returns the figures by name."""
+    figures: dict[str, list[Figures]] = {name: [] for name in names}
     for number in range(1, rounds + 1):
         for name in names:
-            found[name].append(once(name))
-            told = ", ".join(f"{what} {shown(value)}" for what, value in found[name][-1].items())
-            tell(f"round {number} of {rounds}  {name}: {told}")
-    return found
+            figures[name].append(once(name))
+            text = ", ".join(f"{name} {format_figure(value)}" for name, value in figures[name][-1].items())
+            log_progress(f"round {number} of {rounds}  {name}: {text}")
+    return figures
 
 
-def tell(text: str) -> None:
-    """A line about how it goes."""
+def log_progress(text: str) -> None:
+    """Prints a line of progress to stderr."""
     click.echo(text, err=True)
 
 
 def medians(rounds: Sequence[Figures]) -> Figures:
-    """Of each figure the median of its rounds."""
-    return {name: statistics.median(one[name] for one in rounds) for name in rounds[0]} if rounds else {}
+    """The median of each figure over the rounds."""
+    return {name: statistics.median(figures[name] for figures in rounds) for name in rounds[0]} if rounds else {}

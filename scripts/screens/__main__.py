@@ -14,7 +14,7 @@ from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
 
 from scripts.benchmarks.dashboard import CHROMIUM, FLAGS, log_in, web_app
-from scripts.benchmarks.environment import site
+from scripts.benchmarks.environment import isolated_services
 from scripts.screens.system import busy_system, environment
 from tests.support.valkey import free_port
 
@@ -42,7 +42,7 @@ def main(into: Path, pages: tuple[str, ...], looks: tuple[str, ...]) -> None:
     """Takes one screenshot per page and look."""
     into.mkdir(parents=True, exist_ok=True)
     token = secrets.token_hex(16)
-    with site(api_token=token) as (settings, services):
+    with isolated_services(api_token=token) as (settings, services):
         os.environ |= environment(settings, settings.var_dir)
         port = free_port()
         with busy_system(settings, services) as ids, web_app(settings, port, token), sync_playwright() as playwright:

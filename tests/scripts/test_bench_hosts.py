@@ -1,4 +1,4 @@
-"""scripts/bench hosts: workers in network namespaces, and nothing of them afterwards."""
+"""Tests for the measure `hosts`: workers in network namespaces, and their removal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from scripts.benchmarks import networks
-from scripts.benchmarks.machine import Trouble
+from scripts.benchmarks.machine import BenchmarkError
 from tests.conftest import CI
 from tests.scripts.test_chaos_interrupted import belonging_to
 from tests.support.system import ROOT
@@ -22,46 +22,46 @@ from tests.support.waiting import wait_until
 COMMAND = [sys.executable, "-m", "scripts.benchmarks", "hosts"]
 
 
-def possible() -> bool:
-    return any(networks.permitted(way) for way in networks.WAYS)
+def can_create_namespaces() -> bool:
+    return any(networks.is_permitted(command) for command in networks.UNSHARE_COMMANDS)
 
 
 def needs_namespaces() -> None:
-    """A container may be refused them in CI as well: the measure says so by itself."""
-    if not possible():
-        pytest.skip("no network namespaces here")
+    """Skips without network namespaces, also in CI, because containers often do not permit them."""
+    if not can_create_namespaces():
+        pytest.skip("network namespaces are not permitted here")
 
 
 @pytest.mark.slow
-def test_two_hosts_share_the_work_and_what_a_dead_one_held_is_done_by_the_other(tmp_path: Path) -> None:
+def test_hosts_share_the_work_and_take_over_from_a_killed_host(tmp_path: Path) -> None:
     needs_namespaces()
-    kept = tmp_path / "kept.json"
-    command = [*COMMAND, "--hosts", "2", "--files", "90", "--processes", "1", "--json", str(kept)]
+    json_file = tmp_path / "kept.json"
+    command = [*COMMAND, "--hosts", "2", "--files", "90", "--processes", "1", "--json", str(json_file)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=400, check=False)
     if "install postgresql" in done.stderr and not CI:
         pytest.skip("PostgreSQL is missing")
     assert done.returncode == 0, done.stderr
-    found = json.loads(kept.read_text())["measures"]["hosts"]
-    assert [row[""] for row in found["rows"]] == ["2 hosts, PostgreSQL, S3"]
-    shared, died, sizes = found["notes"]
-    assert "90 files done, each once; host1 " in shared
+    result = json.loads(json_file.read_text())["measures"]["hosts"]
+    assert [row[""] for row in result["rows"]] == ["2 hosts, PostgreSQL, S3"]
+    shared_servers, died, sizes = result["notes"]
+    assert "90 files done, each once; host1 " in shared_servers
     assert " was killed " in died
     assert "All 90 were done, each once" in died
     assert " MB at rest and " in sizes
 
 
 @pytest.mark.slow
-def test_ctrl_c_leaves_nothing_of_the_hosts() -> None:
+def test_ctrl_c_ends_all_processes_of_the_hosts() -> None:
     needs_namespaces()
     with TemporaryDirectory(prefix="hosts-") as name:
-        folder, said = Path(name), Path(name, "said")
+        folder, output = Path(name), Path(name, "said")
         command = [*COMMAND, "--stores", "sqlite", "--files", "30"]
-        with said.open("wb") as out:
+        with output.open("wb") as out:
             env = {**os.environ, "TMPDIR": name}
             process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=out, stderr=out, start_new_session=True)
 
         def workers_run() -> bool:
-            assert process.poll() is None, said.read_text()
+            assert process.poll() is None, output.read_text()
             return sum("actors.stages" in part for part in belonging_to(folder)) >= 3
 
         wait_until(workers_run, within_s=150, every_s=0.2)
@@ -70,11 +70,11 @@ def test_ctrl_c_leaves_nothing_of_the_hosts() -> None:
         wait_until(lambda: not belonging_to(folder), within_s=30, every_s=0.5)
 
 
-def test_a_machine_that_lets_nobody_make_a_network_is_told_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(networks.INSIDE, raising=False)
+def test_enter_explains_what_to_do_without_network_namespaces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(networks.ENTERED_VARIABLE, raising=False)
     monkeypatch.setattr(networks, "permitted", lambda _: False)
-    with pytest.raises(Trouble, match=r"run this as root, or allow it"):
+    with pytest.raises(BenchmarkError, match=r"run this as root, or allow it"):
         networks.enter([])
     monkeypatch.setattr(networks, "TOOLS", ("no-such-tool",))
-    with pytest.raises(Trouble, match=r"need no-such-tool: install iproute2"):
+    with pytest.raises(BenchmarkError, match=r"need no-such-tool: install iproute2"):
         networks.enter([])

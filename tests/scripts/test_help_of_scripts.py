@@ -1,4 +1,4 @@
-"""The help of the scripts on a terminal of the usual width."""
+"""Tests for the help texts of the scripts on a terminal of 80 columns."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.system import ROOT
 
 
 @pytest.mark.parametrize("module", ["scripts.benchmarks", "scripts.faults"])
-def test_each_example_stands_on_a_line_of_its_own(module: str) -> None:
+def test_help_shows_each_example_on_its_own_line(module: str) -> None:
     command = [sys.executable, "-m", module, "--help"]
     narrow = os.environ | {"COLUMNS": "80"}
     shown = subprocess.run(command, cwd=ROOT, env=narrow, capture_output=True, text=True, check=True).stdout

@@ -1,9 +1,9 @@
-"""The work on one file and nothing else, as a bare script would do it: no queue, no retries, no web, no sandbox.
+"""The bare loop: the work on each file and nothing else. No queue, no retries, no web app, no sandbox.
 
     python -m scripts.benchmarks.baselines.bare ROWS.jsonl OUT PROCESSES THREADS
 
-fetches, hashes, tells the type, decodes, moves into place and writes a row, for each attachment of ROWS.jsonl. What a
-pipeline takes beyond that is its overhead.
+For each attachment in ROWS.jsonl it fetches, hashes, identifies and decodes the file, moves it to OUT and writes a row.
+The difference to a pipeline is the pipeline's overhead.
 """
 
 from __future__ import annotations
@@ -26,40 +26,40 @@ import magic
 import pypdfium2
 from PIL import Image
 
-PIECE = 256 * 1024
-_here = threading.local()
-_pdfium = threading.Lock()  # it is not safe for threads
+CHUNK_BYTES = 256 * 1024
+_thread_local = threading.local()
+_pdfium = threading.Lock()  # PDFium is not thread-safe
 
 
 def download(url: str, path: str) -> str:
-    """Fetches a file over this thread's connection to its host; its SHA-256."""
+    """Fetches a file over this thread's connection to its host. Returns its SHA-256."""
     target = urlsplit(url)
-    if not hasattr(_here, "connections"):
-        _here.connections, _here.piece = {}, bytearray(PIECE)
-    connection = _here.connections.get(target.netloc)
+    if not hasattr(_thread_local, "connections"):
+        _thread_local.connections, _thread_local.chunk = {}, bytearray(CHUNK_BYTES)
+    connection = _thread_local.connections.get(target.netloc)
     if connection is None:
-        connection = _here.connections[target.netloc] = http.client.HTTPConnection(target.netloc, timeout=30)
-    digest, piece = hashlib.sha256(), memoryview(_here.piece)
+        connection = _thread_local.connections[target.netloc] = http.client.HTTPConnection(target.netloc, timeout=30)
+    digest, chunk = hashlib.sha256(), memoryview(_thread_local.chunk)
     connection.request("GET", target.path)
-    answer = connection.getresponse()
-    if answer.status != 200:
-        raise OSError(f"{target.path}: {answer.status}")
+    response = connection.getresponse()
+    if response.status != 200:
+        raise OSError(f"{target.path}: {response.status}")
     with open(path, "wb", buffering=0) as out:  # noqa: PTH123
-        while count := answer.readinto(piece):
-            digest.update(piece[:count])
-            out.write(piece[:count])
+        while count := response.readinto(chunk):
+            digest.update(chunk[:count])
+            out.write(chunk[:count])
     return digest.hexdigest()
 
 
-def kind_of(path: str) -> str:
-    """Its type by its content."""
-    if not hasattr(_here, "magic"):
-        _here.magic = magic.Magic(mime=True)
-    return str(_here.magic.from_file(path))
+def mime_type(path: str) -> str:
+    """The MIME type by content."""
+    if not hasattr(_thread_local, "magic"):
+        _thread_local.magic = magic.Magic(mime=True)
+    return str(_thread_local.magic.from_file(path))
 
 
 def decode(mime: str, path: str) -> None:
-    """Opens it as far as it takes to see that it is whole."""
+    """Decodes as much of the file as shows that it is not damaged."""
     if mime.startswith("image/"):
         with Image.open(path) as image:
             image.draft("RGB", (135, 135))
@@ -70,57 +70,57 @@ def decode(mime: str, path: str) -> None:
             len(document)
             document.close()
     else:
-        with av.open(path) as box:
-            next(box.decode(box.streams[0]))
+        with av.open(path) as container:
+            next(container.decode(container.streams[0]))
 
 
 def table(folder: Path) -> sqlite3.Connection:
-    """The table of what is done; one statement at a time."""
-    made = sqlite3.connect(folder / ".bare.db", isolation_level=None, check_same_thread=False, timeout=30)
-    made.execute("PRAGMA journal_mode=wal")
-    made.execute("PRAGMA synchronous=normal")
-    made.execute("CREATE TABLE IF NOT EXISTS media (id TEXT PRIMARY KEY, sha256 TEXT, mime TEXT)")
-    return made
+    """Opens the table of finished files. A connection serves one statement at a time."""
+    connection = sqlite3.connect(folder / ".bare.db", isolation_level=None, check_same_thread=False, timeout=30)
+    connection.execute("PRAGMA journal_mode=wal")
+    connection.execute("PRAGMA synchronous=normal")
+    connection.execute("CREATE TABLE IF NOT EXISTS media (id TEXT PRIMARY KEY, sha256 TEXT, mime TEXT)")
+    return connection
 
 
-class Bare:
-    """One process's way of doing it."""
+class FileProcessor:
+    """Processes the files of one process."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = os.fspath(folder)
         self._table = table(folder)
         self._lock = threading.Lock()
 
-    def take(self, row: dict[str, Any]) -> None:
-        """All of the work on one attachment."""
+    def process(self, row: dict[str, Any]) -> None:
+        """Fetches, identifies, decodes and stores one attachment."""
         staged = f"{self._folder}/.{row['message_id']}"
         sha256 = download(row["url"], staged)
-        mime = kind_of(staged)
+        mime = mime_type(staged)
         decode(mime, staged)
         os.rename(staged, f"{self._folder}/{sha256}")  # noqa: PTH104
         with self._lock:
             self._table.execute("INSERT OR REPLACE INTO media VALUES (?, ?, ?)", (row["message_id"], sha256, mime))
 
 
-def work(given: list[dict[str, Any]], folder: Path, threads: int) -> None:
-    """One process's share."""
-    bare = Bare(folder)
+def process_share(rows: list[dict[str, Any]], folder: Path, threads: int) -> None:
+    """Processes the share of one process."""
+    processor = FileProcessor(folder)
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(bare.take, given))
+        list(pool.map(processor.process, rows))
 
 
-def main(source: Path, folder: Path, processes: int, threads: int) -> int:
-    """Exit status: 1 if one of the processes failed."""
-    given = [json.loads(line) for line in source.read_text().splitlines()]
-    team = [
-        multiprocessing.Process(target=work, args=(given[share::processes], folder, threads))
-        for share in range(processes)
+def main(source: Path, folder: Path, count: int, threads: int) -> int:
+    """Processes the rows in `count` processes. Returns the exit status: 1 if one of them failed."""
+    rows = [json.loads(line) for line in source.read_text().splitlines()]
+    processes = [
+        multiprocessing.Process(target=process_share, args=(rows[share::count], folder, threads))
+        for share in range(count)
     ]
-    for member in team:
-        member.start()
-    for member in team:
-        member.join()
-    return int(any(member.exitcode for member in team))
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    return int(any(process.exitcode for process in processes))
 
 
 if __name__ == "__main__":

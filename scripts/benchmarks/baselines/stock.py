@@ -1,9 +1,9 @@
-"""The same work as bare.py's, in one actor on Dramatiq as it comes.
+"""The same work as in bare.py, in one actor on an unmodified Dramatiq.
 
     dramatiq scripts.benchmarks.baselines.stock      with BENCH_REDIS and BENCH_OUT in the environment
-    python -m scripts.benchmarks.baselines.stock     puts rows of JSON from its input onto the queue
+    python -m scripts.benchmarks.baselines.stock     enqueues rows of JSON from stdin
 
-It sends what `python -m …` reads, and answers each row with a line: `{"started": monotonic ns, "ns": …}`.
+The second form writes a line for each row: `{"started": monotonic ns, "ns": duration}`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import dramatiq
 import redis
 from dramatiq.brokers.redis import RedisBroker
 
-from scripts.benchmarks.baselines.bare import Bare
+from scripts.benchmarks.baselines.bare import FileProcessor
 
 CHANNEL = "stock:done"
 ADDRESS = os.environ["BENCH_REDIS"]
@@ -30,13 +30,13 @@ dramatiq.set_broker(RedisBroker(url=ADDRESS))  # type: ignore[no-untyped-call]
 
 
 @lru_cache(maxsize=1)
-def bare() -> Bare:
-    return Bare(Path(os.environ["BENCH_OUT"]))
+def processor() -> FileProcessor:
+    return FileProcessor(Path(os.environ["BENCH_OUT"]))
 
 
-@dramatiq.actor(queue_name="media", max_retries=2, min_backoff=2000)  # three attempts, as Esteira's
+@dramatiq.actor(queue_name="media", max_retries=2, min_backoff=2000)  # three attempts, as in Esteira
 def media(row: dict[str, Any]) -> None:
-    bare().take(row)
+    processor().process(row)
     client.publish(CHANNEL, row["message_id"])
 
 

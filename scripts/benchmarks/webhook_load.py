@@ -1,9 +1,9 @@
-"""A load of webhooks at a fixed rate, from a process of its own.
+"""Sends webhooks at a fixed rate, from a separate process.
 
-`python -m scripts.benchmarks.load` reads a Load as JSON from its input and prints the Figures.
+`python -m scripts.benchmarks.webhook_load` reads a Load as JSON from stdin and prints the Figures as JSON.
 
-It is an open loop: each webhook has its time, whether or not those before it have been answered, and its answer is
-measured from then. So a server that falls behind is seen to.
+It is an open loop: each webhook is due at a fixed time, whether or not earlier ones have been answered, and its
+response time counts from then. So the delay of a server that falls behind is visible.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ import jwt
 
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
-LEAD_S = 1.0  # before the first is due, so that all are ready to be sent
-PATIENCE_S = 30.0
-TOKEN_S = 600  # as Evolution API signs
+LEAD_S = 1.0  # before the first webhook is due
+RESPONSE_TIMEOUT_S = 30.0
+TOKEN_S = 600  # lifetime of a signature, as in Evolution API
 
 
 @dataclass(frozen=True)
 class Load:
-    """`rate` webhooks a second for so many seconds, by so many sessions in turn; `media` is a URL with {} in it."""
+    """`rate` webhooks per second for `seconds`, of `sessions` in turn. `media` is a URL with {} for the file number."""
 
     port: int
     rate: float
@@ -40,7 +40,7 @@ class Load:
 
 @dataclass(frozen=True)
 class Figures:
-    """Milliseconds from when a webhook was due to its answer; `late_p99_ms` is how late the load itself was."""
+    """Milliseconds from the due time of a webhook to its response. `late_p99_ms` is the delay of the load itself."""
 
     sent: int
     errors: dict[str, int]
@@ -51,7 +51,7 @@ class Figures:
 
 
 def requests_of(load: Load) -> list[bytes]:
-    """What Evolution API would send: an image each, signed as it signs."""
+    """Requests as Evolution API sends them: one image each, signed."""
     until = int(time.time()) + TOKEN_S
     token = jwt.encode({"iat": until - TOKEN_S, "exp": until, "app": "evolution", "action": "webhook"}, load.jwt_key)
     head = (
@@ -63,7 +63,7 @@ def requests_of(load: Load) -> list[bytes]:
 
 
 def webhook(load: Load, number: int) -> dict[str, object]:
-    """The event of one image, with about all that the gateway says of it."""
+    """The event of one image, with the fields that the gateway sends."""
     session, chat = f"shop-{number % load.sessions}", f"55119{number % 997:08}@s.whatsapp.net"
     image = {
         "url": load.media.format(number % load.files),
@@ -71,14 +71,14 @@ def webhook(load: Load, number: int) -> dict[str, object]:
         "caption": "look at this",
         "height": 240,
         "width": 320,
-        "jpegThumbnail": {str(place): place * 7 % 256 for place in range(200)},
+        "jpegThumbnail": {str(index): index * 7 % 256 for index in range(200)},
     }
     return {
         "event": "messages.upsert",
         "instance": session,
         "data": {
             "key": {"remoteJid": chat, "fromMe": False, "id": f"3EB0{number:016X}"},
-            "pushName": "Somebody",
+            "pushName": "Ana",
             "status": "DELIVERY_ACK",
             "message": {"imageMessage": image, "messageContextInfo": {"deviceListMetadataVersion": 2}},
             "messageType": "imageMessage",
@@ -93,25 +93,25 @@ def webhook(load: Load, number: int) -> dict[str, object]:
 
 
 class Gateway:
-    """Sends requests over connections that it keeps, as many as are needed at once."""
+    """Sends requests over persistent connections, as many as are needed at once."""
 
     def __init__(self, port: int) -> None:
         self._port = port
         self._idle: list[Connection] = []
-        self.took: list[float] = []
+        self.latencies: list[float] = []
         self.late: list[float] = []
         self.errors: Counter[str] = Counter()
 
     async def send(self, request: bytes, due: float) -> None:
-        """Sends one that was due at this time of the loop's clock."""
+        """Sends a request that was due at `due`, a time of the event loop's clock."""
         clock = asyncio.get_running_loop().time
         self.late.append(clock() - due)
         try:
-            async with asyncio.timeout(PATIENCE_S):
+            async with asyncio.timeout(RESPONSE_TIMEOUT_S):
                 status = await self._ask(request)
         except (OSError, EOFError, TimeoutError) as error:
             status = type(error).__name__
-        self.took.append(clock() - due)
+        self.latencies.append(clock() - due)
         if status != "202":
             self.errors[status] += 1
 
@@ -125,24 +125,24 @@ class Gateway:
 
 
 async def run(load: Load) -> Figures:
-    """Sends all of it and waits for the answers."""
-    ready = requests_of(load)
+    """Sends all webhooks and waits for the responses."""
+    requests = requests_of(load)
     gateway = Gateway(load.port)
     clock = asyncio.get_running_loop().time
     start = clock() + LEAD_S
-    async with asyncio.TaskGroup() as sending:
-        for number, request in enumerate(ready):
+    async with asyncio.TaskGroup() as caller:
+        for number, request in enumerate(requests):
             due = start + number / load.rate
             await asyncio.sleep(due - clock())
-            sending.create_task(gateway.send(request, due))
-    took = sorted(gateway.took)
+            caller.create_task(gateway.send(request, due))
+    latencies = sorted(gateway.latencies)
     return Figures(
-        sent=len(took),
+        sent=len(latencies),
         errors=dict(gateway.errors),
-        median_ms=1000 * statistics.median(took),
-        p99_ms=1000 * took[int(len(took) * 0.99)],
-        max_ms=1000 * took[-1],
-        late_p99_ms=1000 * sorted(gateway.late)[int(len(took) * 0.99)],
+        median_ms=1000 * statistics.median(latencies),
+        p99_ms=1000 * latencies[int(len(latencies) * 0.99)],
+        max_ms=1000 * latencies[-1],
+        late_p99_ms=1000 * sorted(gateway.late)[int(len(latencies) * 0.99)],
     )
 
 

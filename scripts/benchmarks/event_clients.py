@@ -1,8 +1,8 @@
-"""Clients of the live events, in a process of their own.
+"""Clients of the live events, in a separate process.
 
-`python -m scripts.benchmarks.listeners PORT EVENTS` reads a token for each client from its input, a line each; says
-`ready` once all are let in, and when they have heard of so many events, or of none for 20 s, the milliseconds of each:
-the time since its attachment was stored.
+`python -m scripts.benchmarks.event_clients PORT EVENTS` reads one token per client from stdin, prints `ready` once all
+clients are connected, and ends after EVENTS events or 20 s without an event. Then it prints the delay of each event in
+milliseconds since its attachment was stored.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from datetime import datetime
 
 import websockets
 
-PATIENCE_S = 20.0
+IDLE_TIMEOUT_S = 20.0
 
-Heard = list[tuple[float, str]]
+Received = list[tuple[float, str]]
 
 
-async def listen(port: int, token: str, ready: asyncio.Semaphore, heard: Heard) -> None:
-    """One client, for ever. What it hears is looked at afterwards, for that takes time."""
+async def listen(port: int, token: str, ready: asyncio.Semaphore, received: Received) -> None:
+    """Runs one client until it is cancelled. Messages are parsed later, because parsing would delay the others."""
     url = f"ws://127.0.0.1:{port}/socket.io/?EIO=4&transport=websocket"
     async with websockets.connect(url, compression=None, ping_interval=None) as socket:
         await socket.recv()
@@ -33,20 +33,20 @@ async def listen(port: int, token: str, ready: asyncio.Semaphore, heard: Heard) 
             if message == "2":
                 await socket.send("3")
             else:
-                heard.append((now, str(message)))
+                received.append((now, str(message)))
 
 
 async def main(port: int, events: int, tokens: list[str]) -> None:
-    ready, heard = asyncio.Semaphore(0), Heard()
-    clients = [asyncio.create_task(listen(port, token, ready, heard)) for token in tokens]
+    ready, received = asyncio.Semaphore(0), Received()
+    clients = [asyncio.create_task(listen(port, token, ready, received)) for token in tokens]
     for _ in tokens:
         await ready.acquire()
     print("ready", flush=True)
-    while len(heard) < events and (not heard or time.time() - heard[-1][0] < PATIENCE_S):
+    while len(received) < events and (not received or time.time() - received[-1][0] < IDLE_TIMEOUT_S):
         await asyncio.sleep(0.5)
     for client in clients:
         client.cancel()
-    for now, message in heard:
+    for now, message in received:
         print(1000 * (now - datetime.fromisoformat(json.loads(message[2:])[1]["at"]).timestamp()))
 
 

@@ -1,4 +1,4 @@
-"""Every measure in turn."""
+"""Runs the measures one after the other."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import rich_click as click
 
 from esteira.cli.output import examples
 from scripts.benchmarks import backlog, duplicates, hook, idle, listener, memory, slow, stages, throughput
-from scripts.benchmarks.baselines import CONTESTANTS
-from scripts.benchmarks.findings import Finding, json_option, tell_and_keep
+from scripts.benchmarks.baselines import SYSTEMS
+from scripts.benchmarks.results import BenchmarkResult, json_option, show_and_save
 from scripts.benchmarks.slow import Shape
-from scripts.benchmarks.trials import tell
+from scripts.benchmarks.trials import log_progress
 
 SHAPE = {"processes": 2, "threads": 8}
-NAMES = list(CONTESTANTS)
-FULL: dict[str, Callable[[], Finding]] = {
+NAMES = list(SYSTEMS)
+FULL: dict[str, Callable[[], BenchmarkResult]] = {
     "throughput": partial(throughput.measure, NAMES, 1500, 3, **SHAPE),
     "idle": partial(idle.measure, 20, pause_s=2),
     "hook": partial(hook.measure, 2000, 30, delay_ms=100),
@@ -29,7 +29,7 @@ FULL: dict[str, Callable[[], Finding]] = {
     "duplicates": partial(duplicates.measure, 1000, 100, delay_s=0.05),
     "stages": partial(stages.measure, 100),
 }
-SHORT: dict[str, Callable[[], Finding]] = {
+SHORT: dict[str, Callable[[], BenchmarkResult]] = {
     "throughput": partial(throughput.measure, NAMES, 200, 1, **SHAPE),
     "idle": partial(idle.measure, 3, pause_s=0.4),
     "hook": partial(hook.measure, 200, 5, delay_ms=100),
@@ -37,24 +37,24 @@ SHORT: dict[str, Callable[[], Finding]] = {
     "duplicates": partial(duplicates.measure, 100, 10, delay_s=0.05),
 }
 EXAMPLES = examples(
-    "scripts/bench all --json var/bench.json    some ten minutes; scripts/bench report makes a document of it",
-    "scripts/bench all --short                  half a minute: the ratios of those that take seconds",
+    "scripts/bench all --json var/bench.json    about ten minutes, saved for scripts/bench report",
+    "scripts/bench all --short                  half a minute: only the fast measures",
 )
 
 
 @click.command("all", epilog=EXAMPLES)
-@click.option("--short", is_flag=True, help="Few files, one round, and only what takes seconds.")
+@click.option("--short", is_flag=True, help="Few files, one round, and only fast measures.")
 @json_option
-def everything(*, short: bool, json_file: Path | None) -> None:
-    """Every measure in turn. It judges nothing: exit status 1 means that one of them did not work."""
-    broken = []
+def all_measures(*, short: bool, json_file: Path | None) -> None:
+    """Most measures one after the other. Figures are not judged; exit status 1 means that a measure failed."""
+    failed = []
     for name, measure in (SHORT if short else FULL).items():
         began = time.monotonic()
         try:
-            tell_and_keep(measure(), json_file)
-        except click.ClickException as trouble:
-            broken.append(name)
-            tell(f"{name} did not work: {trouble.message}")
-        tell(f"{name} took {time.monotonic() - began:.0f} s")
-    if broken:
-        raise click.ClickException(f"did not work: {', '.join(broken)}")
+            show_and_save(measure(), json_file)
+        except click.ClickException as error:
+            failed.append(name)
+            log_progress(f"{name} failed: {error.message}")
+        log_progress(f"{name} took {time.monotonic() - began:.0f} s")
+    if failed:
+        raise click.ClickException(f"failed: {', '.join(failed)}")
