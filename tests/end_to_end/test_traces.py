@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.models import Status
 from tests.support.media_server import Answer, MediaServer
-from tests.support.otlp_receiver import Receiver, Told, otlp_receiver
+from tests.support.otlp_receiver import ReceivedSpan, Receiver, otlp_receiver
 from tests.support.system import RunningSystem, photo
 from tests.support.valkey import free_port
 from tests.support.waiting import wait_until
@@ -45,7 +45,7 @@ def with_tracing(system: RunningSystem, url: str) -> RunningSystem:
     return system
 
 
-def root(spans: list[Told]) -> Told:
+def root(spans: list[ReceivedSpan]) -> ReceivedSpan:
     (span,) = (span for span in spans if span.name == "attachment")
     return span
 

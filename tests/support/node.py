@@ -1,4 +1,4 @@
-"""Node with the packages of tests/node: Socket.IO's own clients, and a server with the Redis adapter."""
+"""Node programs of tests/node: Socket.IO clients, and a Socket.IO server with the Redis adapter."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ FOLDER = ROOT / "tests" / "node"
 
 
 def node_folder() -> Path:
-    """tests/node with the packages of its lock file, installed when the lock file has changed."""
+    """The path of tests/node. Installs the packages of its lock file if the lock file has changed."""
     if not (shutil.which("node") and shutil.which("npm")):
         missing("node with npm")
-    wanted = hashlib.sha256((FOLDER / "package-lock.json").read_bytes()).hexdigest()
+    lock_hash = hashlib.sha256((FOLDER / "package-lock.json").read_bytes()).hexdigest()
     mark = FOLDER / "node_modules" / ".complete"
     lock = Path(tempfile.gettempdir()) / f"{hashlib.sha256(str(FOLDER).encode()).hexdigest()[:16]}.lock"
     with lock.open("w") as held:  # other test processes use the same folder
         fcntl.flock(held, fcntl.LOCK_EX)
-        if not (mark.exists() and mark.read_text() == wanted):
+        if not (mark.exists() and mark.read_text() == lock_hash):
             command = ["npm", "ci", "--no-progress", "--loglevel=error"]
             done = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, timeout=200, check=False)
             if done.returncode:
-                missing(f"what npm fetches ({done.stderr.strip()[-300:]})")
-            mark.write_text(wanted)
+                missing(f"npm packages ({done.stderr.strip()[-300:]})")
+            mark.write_text(lock_hash)
     return FOLDER
 
 
@@ -45,14 +45,14 @@ class NodeClients:
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
-        self.told: list[dict[str, Any]] = []
+        self.reports: list[dict[str, Any]] = []
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
     def _read(self) -> None:
         assert self._process.stdout
         for line in self._process.stdout:
-            self.told.append(json.loads(line))
+            self.reports.append(json.loads(line))
 
     def act(self, act: str, client: int = 0, *args: Any) -> None:
         """Makes a client `drop` its connection, `emit` an event or report its `transport`."""
@@ -62,14 +62,14 @@ class NodeClients:
 
     def what(self, what: str, client: int | None = None) -> list[dict[str, Any]]:
         """The reports of this kind, in order."""
-        return [told for told in self.told if told["what"] == what and client in {None, told["client"]}]
+        return [report for report in self.reports if report["what"] == what and client in {None, report["client"]}]
 
     def ids(self, client: int = 0) -> list[str]:
         """The ids of the events that a client received, in order."""
-        return [told["id"] for told in self.what("event", client) if told.get("id")]
+        return [report["id"] for report in self.what("event", client) if report.get("id")]
 
     def names(self, client: int = 0) -> list[str]:
-        return [told["name"] for told in self.what("event", client)]
+        return [report["name"] for report in self.what("event", client)]
 
     def wait(self, what: str, n: int = 1, *, client: int | None = None, within_s: float = 30) -> list[dict[str, Any]]:
         """The reports of this kind, once there are `n`."""
@@ -80,8 +80,8 @@ class NodeClients:
 @contextmanager
 def clients(url: str, auths: Sequence[dict[str, Any]], *, whole: bool = False, **options: Any) -> Iterator[NodeClients]:
     """Runs Socket.IO clients, one for each auth. With `whole` they report whole payloads."""
-    given = {"url": url, "clients": list(auths), "options": options, "whole": whole}
-    with running("listen.mjs", json.dumps(given)) as process:
+    arguments = {"url": url, "clients": list(auths), "options": options, "whole": whole}
+    with running("listen.mjs", json.dumps(arguments)) as process:
         yield NodeClients(process)
 
 
@@ -98,8 +98,8 @@ def running(script: str, *arguments: str, env: dict[str, str] | None = None) -> 
     """Runs a script of tests/node."""
     command = ["node", script, *arguments]
     pipe = subprocess.PIPE
-    surroundings = os.environ | (env or {})
-    process = subprocess.Popen(command, cwd=node_folder(), env=surroundings, stdin=pipe, stdout=pipe, text=True)
+    environment = os.environ | (env or {})
+    process = subprocess.Popen(command, cwd=node_folder(), env=environment, stdin=pipe, stdout=pipe, text=True)
     try:
         yield process
     finally:
