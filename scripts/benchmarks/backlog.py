@@ -84,7 +84,7 @@ def rows_and_charts(figures_by_name: dict[str, Figures]) -> tuple[list[TableRow]
                 "files/s": figures["files/s"],
                 "CPU incl. Redis, ms per file": cost,
                 "ratio to first": ratio(cost, first_cost),
-                "other CPU load, %": figures["others %"],
+                "other CPU load, %": figures["other %"],
             }
         )
     bars = [(name, [figures["worker ms"], figures["redis ms"]]) for name, figures in figures_by_name.items()]

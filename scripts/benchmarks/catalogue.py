@@ -107,9 +107,7 @@ def _figures(timings: Timings) -> dict[str, tuple[float, float]]:
 
 
 def _bars(timings: dict[str, Timings]) -> list[tuple[str, list[float]]]:
-    return [
-        (name, [_figures(media_id)[operation][1] for operation in OPERATIONS]) for name, media_id in timings.items()
-    ]
+    return [(name, [_figures(values)[operation][1] for operation in OPERATIONS]) for name, values in timings.items()]
 
 
 class Run:
@@ -126,11 +124,11 @@ class Run:
         for _ in range(0, count, BATCH):
             ids = [self._timed("hook insert", partial(self._intake.accept, self._next())).id for _ in range(BATCH)]
             claims = [self._timed("claim", partial(self._catalogue.claim, media_id, lease_s=60)) for media_id in ids]
-            claims_held = [claim for claim in claims if not isinstance(claim, Refusal)]
-            contents = [(claim, _stored(claim)) for claim in claims_held]
+            held_claims = [claim for claim in claims if not isinstance(claim, Refusal)]
+            contents = [(claim, _stored(claim)) for claim in held_claims]
             records = self._timed("stored", partial(self._catalogue.mark_stored_many, contents), files=BATCH)
             stored_claims = [
-                claim.model_copy(update={"record": record}) for claim, record in zip(claims_held, records, strict=True)
+                claim.model_copy(update={"record": record}) for claim, record in zip(held_claims, records, strict=True)
             ]
             requests = [FinishRequest(claim, announced=True) for claim in stored_claims]
             done = self._timed("finish", partial(self._catalogue.finish_many, requests), files=BATCH)

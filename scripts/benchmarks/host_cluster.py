@@ -227,7 +227,7 @@ def rates(first: ClusterSnapshot, last: ClusterSnapshot) -> Figures:
     files, seconds = last.done - first.done, last.at - first.at
     spent = {f"{name} ms": 1000 * (last.cpu[name] - first.cpu[name]) / files for name in last.cpu}
     other = 100 * (last.other - first.other) / seconds / (os.cpu_count() or 1)
-    return {"files/s": files / seconds, **spent, "others %": other}
+    return {"files/s": files / seconds, **spent, "other %": other}
 
 
 def growth(empty: Sizes, waiting: Sizes, done: Sizes, files: int) -> Figures:

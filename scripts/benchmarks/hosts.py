@@ -129,7 +129,7 @@ def _row(name: str, figures: Figures) -> TableRow:
         "files/s": figures["files/s"],
         "workers CPU, ms per file": figures["workers ms"],
         **servers,
-        "other CPU load, %": figures["others %"],
+        "other CPU load, %": figures["other %"],
     }
 
 

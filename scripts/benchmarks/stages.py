@@ -109,11 +109,11 @@ def chunks(items: Sequence[Item], size: int) -> list[Sequence[Item]]:
     return [items[first : first + size] for first in range(0, len(items), size)]
 
 
-def unwrap(outcomes: Model | BaseException) -> Model:
+def unwrap(outcome: Model | BaseException) -> Model:
     """Returns the result of a stage, or raises its error."""
-    if isinstance(outcomes, BaseException):
-        raise outcomes
-    return outcomes
+    if isinstance(outcome, BaseException):
+        raise outcome
+    return outcome
 
 
 def weighted_mean(parts: Sequence[tuple[int, Share]]) -> Share:
@@ -174,7 +174,7 @@ class SingleThreadSystem:
         records = self._run_stages(claims, batch_size)
         with self._clock("acknowledge", len(rows)):
             for batch in chunks(list(zip(messages, records, strict=True)), batch_size):
-                self._queue.ack_many(WORKER, [self._ack(*message) for message in batch])
+                self._queue.ack_many(WORKER, [self._ack(*pair) for pair in batch])
         return self._spent
 
     def _ack(self, message: FetchedMessage, record: Record) -> Ack:
@@ -188,10 +188,10 @@ class SingleThreadSystem:
         results: list[Model | None] = [None] * len(claims)
         for stage in Stage:
             tasks = [Task(claim, result, 1) for claim, result in zip(claims, results, strict=True)]
-            batched = chunks(tasks, 1 if stage is Stage.FETCH else batch_size)
+            batches = chunks(tasks, 1 if stage is Stage.FETCH else batch_size)
             with self._clock(stage.value, len(claims)):
-                outcomes = [message for batch in batched for message in run_steps(self._services, stage, batch)]
-            results = [unwrap(message) for message in outcomes]
+                outcomes = [outcome for batch in batches for outcome in run_steps(self._services, stage, batch)]
+            results = [unwrap(outcome) for outcome in outcomes]
             if stage is Stage.PERSIST:
                 claims = [c.model_copy(update={"record": r}) for c, r in zip(claims, results, strict=True)]
                 results = [None] * len(claims)  # notify uses only the catalogue's record

@@ -71,7 +71,7 @@ def measure(names: list[str], count: int, rounds: int, *, processes: int, thread
             "ratio to bare loop": ratio(figures["files/s"], base),
             "workers' CPU, ms per file": figures["worker ms"],
             "Redis' CPU, ms per file": figures["redis ms"] if name != BASE else None,
-            "other CPU load, %": figures["others %"],
+            "other CPU load, %": figures["other %"],
         }
         for name, figures in figures_by_name.items()
     ]

@@ -211,7 +211,7 @@ def rates(first: Snapshot, last: Snapshot) -> Figures:
         "files/s": files / seconds,
         "worker ms": 1000 * (last.worker_cpu - first.worker_cpu) / files,
         "redis ms": 1000 * (last.redis_cpu - first.redis_cpu) / files,
-        "others %": 100 * (last.other_cpu - first.other_cpu) / seconds / (os.cpu_count() or 1),
+        "other %": 100 * (last.other_cpu - first.other_cpu) / seconds / (os.cpu_count() or 1),
     }
 
 

@@ -60,7 +60,7 @@ def test_rates_are_computed_per_file() -> None:
     assert rates_found["files/s"] == pytest.approx(50)
     assert rates_found["worker ms"] == pytest.approx(4)
     assert rates_found["redis ms"] == pytest.approx(1)
-    assert rates_found["others %"] == 0
+    assert rates_found["other %"] == 0
 
 
 def test_rates_refuse_snapshots_with_too_few_files_between_them() -> None:
