@@ -15,7 +15,7 @@ import pytest
 from scripts.benchmarks import networks
 from scripts.benchmarks.machine import BenchmarkError
 from tests.conftest import CI
-from tests.scripts.test_chaos_interrupted import belonging_to
+from tests.scripts.test_chaos_interrupted import commands_with_tmpdir
 from tests.support.system import ROOT
 from tests.support.waiting import wait_until
 
@@ -62,12 +62,12 @@ def test_ctrl_c_ends_all_processes_of_the_hosts() -> None:
 
         def workers_run() -> bool:
             assert process.poll() is None, output.read_text()
-            return sum("actors.stages" in part for part in belonging_to(folder)) >= 3
+            return sum("actors.stages" in part for part in commands_with_tmpdir(folder)) >= 3
 
         wait_until(workers_run, within_s=150, every_s=0.2)
         os.killpg(process.pid, signal.SIGINT)  # to the whole group, as a terminal sends it
         assert process.wait(60) != 0
-        wait_until(lambda: not belonging_to(folder), within_s=30, every_s=0.5)
+        wait_until(lambda: not commands_with_tmpdir(folder), within_s=30, every_s=0.5)
 
 
 def test_enter_explains_what_to_do_without_network_namespaces(monkeypatch: pytest.MonkeyPatch) -> None:
