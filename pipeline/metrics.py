@@ -47,7 +47,7 @@ class CounterBuffer:
                 self._values[name] += n
 
     def drain(self) -> dict[str, float]:
-        """Remove and return all increments."""
+        """Removes and returns all increments."""
         with self._lock:
             values, self._values = self._values, defaultdict(float)
         return dict(values)
@@ -83,7 +83,7 @@ class Histogram:
         return (*map(str, self.bounds), INFINITY)
 
     def observe(self, seconds: float, *values: str, n: int = 1) -> None:
-        """Record `n` observations of `seconds` each."""
+        """Records `n` observations of `seconds` each."""
         name = SEPARATOR.join((self.name, *values, ""))
         bucket = self.buckets[bisect_left(self.bounds, seconds)]
         COUNTER_BUFFER.add_pair(name + bucket, n, name + SUM, n * seconds if seconds > 0 else 0.0)

@@ -10,17 +10,17 @@ from pipeline.models import Claim, Failure, Stage
 
 
 def record_start(claim: Claim, stage: Stage, attempt: int) -> None:
-    """Record the start of an attempt."""
+    """Records the start of an attempt."""
     claim.attempt_log.start(stage.value, attempt)
 
 
 def record_success(claim: Claim) -> None:
-    """Record the success of the started attempt."""
+    """Records the success of the started attempt."""
     tracing.record_attempt(claim.record, claim.attempt_log.finish(HistoryOutcome.DONE))
 
 
 def record_failure(claim: Claim, outcome: HistoryOutcome | None, error: BaseException) -> None:
-    """Record the failure of the started attempt. Without an outcome another worker owns it, and nothing is recorded."""
+    """Records the failure of the started attempt. Without an outcome another worker owns it: nothing is recorded."""
     if outcome is None:
         return
     code, message = Code.INTERNAL, type(error).__name__
@@ -30,7 +30,7 @@ def record_failure(claim: Claim, outcome: HistoryOutcome | None, error: BaseExce
 
 
 def record_crashes(claim: Claim, stage: Stage, crashes: int) -> None:
-    """Record the number of workers that have crashed with this attachment; a number that is known is ignored."""
+    """Records the number of workers that have crashed with this attachment; a number that is known is ignored."""
     if claim.attempt_log.record_crash(stage.value, crashes):
         tracing.record_crashes(claim.record, stage.value, crashes)
 

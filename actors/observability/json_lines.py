@@ -46,7 +46,7 @@ class StderrLogger:
     """Writes to the current sys.stderr, which Dramatiq replaces by a pipe to its main process."""
 
     def msg(self, line: str) -> None:
-        """Write a line with one call. If the disk is full, the line is lost and the work goes on."""
+        """Writes a line with one call. If the disk is full, the line is lost and the work goes on."""
         stream = sys.stderr
         try:  # suppress() costs as much as the write
             stream.write(line + "\n")

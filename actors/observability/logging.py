@@ -23,7 +23,7 @@ log = structlog.get_logger(__name__)
 
 
 def configure_observability(settings: Settings) -> None:
-    """Set up logs, Sentry and traces. Called once at the start of a process of ours, before the broker is created."""
+    """Sets up logs, Sentry and traces. Called once at the start of a process of ours, before the broker is created."""
     scrub = scrubber(settings.secrets())
     configure_logs(settings, scrub)
     configure_sentry(settings, scrub)
@@ -31,7 +31,7 @@ def configure_observability(settings: Settings) -> None:
 
 
 def configure_in_listener(settings: Settings) -> None:
-    """Set up, in the process of a listener, only what that process has not set up itself."""
+    """Sets up, in the process of a listener, only what that process has not set up itself."""
     scrub = scrubber(settings.secrets())
     if not structlog.is_configured():
         _configure_structlog(settings, scrub)
@@ -41,13 +41,13 @@ def configure_in_listener(settings: Settings) -> None:
 
 
 def warn_about_unknown_settings() -> None:
-    """Log a warning for each variable that looks like a setting but is none. Called once at the start of a process."""
+    """Logs a warning for each variable that looks like a setting but is none. Called once at the start of a process."""
     for unknown in unknown_names():
         log.warning("unknown setting", name=unknown.name, where=unknown.where, meant=unknown.suggestion)
 
 
 def configure_logs(settings: Settings, scrub: Scrub) -> None:
-    """Write each event as one line on stderr: JSON, or coloured text on a terminal; also those of other libraries."""
+    """Writes each event as one line on stderr: JSON, or coloured text on a terminal; also those of other libraries."""
     processors, level = _configure_structlog(settings, scrub)
     *shared, renderer = processors
     handler = logging.StreamHandler(_CurrentStderr())
@@ -61,7 +61,7 @@ def configure_logs(settings: Settings, scrub: Scrub) -> None:
 
 
 def configure_sentry(settings: Settings, scrub: Scrub) -> None:
-    """Set up Sentry if SENTRY_DSN is set."""
+    """Sets up Sentry if SENTRY_DSN is set."""
     if settings.sentry_dsn:
         sentry.init(settings.sentry_dsn.get_secret_value(), scrub)
 

@@ -24,7 +24,7 @@ NUMBER = re.compile(rb"[0-9.e+-]*[0-9]")
 
 
 def flush(queue: RedisQueue) -> bool:
-    """Add this process's increments to the hash in Redis; False if that failed and they are kept for the next call."""
+    """Adds this process's increments to the hash in Redis; False if that failed and they are kept for the next call."""
     increments, gauges = COUNTER_BUFFER.drain(), GAUGE_VALUES.changed()
     if not increments and not gauges:
         return True

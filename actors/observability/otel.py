@@ -69,7 +69,7 @@ class OpenTelemetryTracer:
         atexit.register(self.shutdown)
 
     def record_intake(self, attachment: Attachment, mode: str, timer: PhaseTimer, traceparent: str | None) -> None:
-        """Write the hook's span, a child span for each of its phases, and links to the caller's trace."""
+        """Writes the hook's span, a child span for each of its phases, and links to the caller's trace."""
         attributes = {
             "session": attachment.session,
             "kind": attachment.kind,
@@ -87,7 +87,7 @@ class OpenTelemetryTracer:
         span.end(started_at)
 
     def record_attempt(self, record: Record, attempt: Attempt) -> None:
-        """Write the span of an attempt at a stage."""
+        """Writes the span of an attempt at a stage."""
         started_at = int(attempt.began * 1e9)
         attributes = {
             "stage": attempt.stage,
@@ -102,7 +102,7 @@ class OpenTelemetryTracer:
         span.end(started_at + int(attempt.ms * 1e6))
 
     def record_crashes(self, record: Record, stage: str, crashes: int) -> None:
-        """Write a span of zero length at the point where another worker continues after a crash."""
+        """Writes a span of zero length at the point where another worker continues after a crash."""
         attributes = {
             "stage": stage,
             "crashes": crashes,
@@ -114,7 +114,7 @@ class OpenTelemetryTracer:
         span.end()
 
     def record_result(self, record: Record, started_at: int) -> None:
-        """Write the root span of a run, which began at `started_at` (Unix ms)."""
+        """Writes the root span of a run, which began at `started_at` (Unix ms)."""
         attributes = {
             "status": record.status,
             "code": record.error_code,
@@ -128,7 +128,7 @@ class OpenTelemetryTracer:
         span.end((record.finished_at or started_at) * 1_000_000)
 
     def shutdown(self, *, timeout_s: float = 2.0) -> None:
-        """Send the remaining spans; those that the endpoint does not accept within `timeout_s` are lost."""
+        """Sends the remaining spans; those that the endpoint does not accept within `timeout_s` are lost."""
         atexit.unregister(self.shutdown)
         sending = threading.Thread(target=self._provider.shutdown, name="traces", daemon=True)
         sending.start()

@@ -14,7 +14,7 @@ from actors.observability.scrubber import Scrub
 
 
 def init(dsn: str, scrub: Scrub) -> None:
-    """Set Sentry up without automatic capture: only last attempts, fallbacks and unexpected errors are reported."""
+    """Sets Sentry up without automatic capture: only last attempts, fallbacks and unexpected errors are reported."""
     sdk = importlib.import_module("sentry_sdk")
 
     def before_send(event: Any, _: Any) -> Any:
@@ -38,7 +38,7 @@ def is_initialized() -> bool:
 
 
 def report_error(error: BaseException, tags: Mapping[str, Any]) -> None:
-    """Send an error with tags such as the attachment's id, the stage and the attempt."""
+    """Sends an error with tags such as the attachment's id, the stage and the attempt."""
     sdk = _sdk()
     if sdk is None:
         return
@@ -49,7 +49,7 @@ def report_error(error: BaseException, tags: Mapping[str, Any]) -> None:
 
 
 def report_message(message: str) -> None:
-    """Send an error that has no exception."""
+    """Sends an error that has no exception."""
     sdk = _sdk()
     if sdk is not None:
         sdk.capture_message(message, level="error")

@@ -20,7 +20,7 @@ class PhaseTimer:
         self.ends: list[tuple[str, int]] = []
 
     def mark(self, name: str) -> None:
-        """Record the end of a phase; the next one starts here."""
+        """Records the end of a phase; the next one starts here."""
         self.ends.append((name, time.time_ns()))
 
 

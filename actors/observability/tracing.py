@@ -38,7 +38,7 @@ _NULL_TIMER = NullTimer()
 
 
 def start_tracing(scrub: Callable[[Any], Any]) -> None:
-    """Start tracing if the environment names an endpoint. `scrub` removes the secrets from a text."""
+    """Starts tracing if the environment names an endpoint. `scrub` removes the secrets from a text."""
     if _Process.tracer is not None or not _is_enabled():
         return
     if protocol := _unsupported_protocol():
@@ -57,24 +57,24 @@ def phase_timer() -> PhaseTimer:
 
 
 def record_intake(attachment: Attachment, mode: str, timer: PhaseTimer) -> None:
-    """Record that a listener or a gateway has handed this attachment over."""
+    """Records that a listener or a gateway has handed this attachment over."""
     if timer is not _NULL_TIMER:
         _record(lambda tracer: tracer.record_intake(attachment, mode, timer, CALLER_TRACEPARENT.get()))
 
 
 def record_attempt(record: Record, attempt: Attempt | None) -> None:
-    """Record a finished attempt at a stage; None (an attempt that is not part of the history) is ignored."""
+    """Records a finished attempt at a stage; None (an attempt that is not part of the history) is ignored."""
     if attempt and _Process.tracer:  # checked before the lambda is made: this runs for every stage of every file
         _record(lambda tracer: tracer.record_attempt(record, attempt))
 
 
 def record_crashes(record: Record, stage: str, crashes: int) -> None:
-    """Record how many workers have crashed while they processed this attachment."""
+    """Records how many workers have crashed while they processed this attachment."""
     _record(lambda tracer: tracer.record_crashes(record, stage, crashes))
 
 
 def record_result(record: Record, history: Callable[[str], Sequence[HistoryEntry]]) -> None:
-    """Record the end of a run. `history` returns an attachment's history, which has the start time of a replay."""
+    """Records the end of a run. `history` returns an attachment's history, which has the start time of a replay."""
     if _Process.tracer is None:
         return
 
@@ -86,7 +86,7 @@ def record_result(record: Record, history: Callable[[str], Sequence[HistoryEntry
 
 
 def stop_tracing(*, timeout_s: float = 2.0) -> None:
-    """Send the remaining spans within `timeout_s`, and switch tracing off."""
+    """Sends the remaining spans within `timeout_s`, and switches tracing off."""
     tracer, _Process.tracer = _Process.tracer, None
     if tracer:
         tracer.shutdown(timeout_s=timeout_s)

@@ -52,7 +52,7 @@ class WorkerActivity:
 
     @contextmanager
     def working_on(self, keys: Sequence[str], stage: Stage) -> Iterator[None]:
-        """Mark attachments as being processed at a stage for the duration of the block."""
+        """Marks attachments as being processed at a stage for the duration of the block."""
         now = _now_ms()
         for key in keys:
             self._running[key] = stage, now

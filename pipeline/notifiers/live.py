@@ -47,7 +47,7 @@ class HistoryWriter:
 
 
 def remove_events(client: Client, event_ids: Sequence[str]) -> None:
-    """Remove events from the history in one round trip; web processes also drop their copies.
+    """Removes events from the history in one round trip; web processes also drop their copies.
 
     Raises:
         redis.RedisError: the events stay until EVENT_HISTORY newer ones have been added.

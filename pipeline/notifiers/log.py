@@ -20,7 +20,7 @@ def build(_settings: Settings, _http_client: HttpClient) -> Callable[[Outcome], 
 
 
 def write(outcome: Outcome) -> None:
-    """Log the event under its type, without what the sender wrote (caption, file name).
+    """Logs the event under its type, without what the sender wrote (caption, file name).
 
     Success is logged at the level debug, because the line of the last stage says the same.
     """

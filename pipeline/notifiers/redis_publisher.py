@@ -45,11 +45,11 @@ class BufferedRedisPublisher:
         self._lock = threading.Lock()
 
     def __call__(self, outcome: Outcome) -> None:
-        """Send or buffer an outcome; never raises."""
+        """Sends or buffers an outcome; never raises."""
         self.publish_all([outcome])
 
     def publish_all(self, outcomes: Sequence[Outcome]) -> None:
-        """Send outcomes in one call, or buffer them; never raises."""
+        """Sends outcomes in one call, or buffers them; never raises."""
         if self._outage.is_active and self._buffer(outcomes):
             return
         try:
@@ -94,7 +94,7 @@ class BufferedRedisPublisher:
             done.set()
 
     def _send_waiting(self) -> None:
-        """Send the buffered outcomes, oldest first, until the buffer is empty and the outage is over."""
+        """Sends the buffered outcomes, oldest first, until the buffer is empty and the outage is over."""
         while outcomes := self._next_batch():
             self._publish(outcomes)
             with self._lock:

@@ -51,7 +51,7 @@ class Endpoint:
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
     def send(self, event_id: str, body: str) -> None:
-        """Try to deliver an event once. The address is checked again, and redirects are not followed.
+        """Tries to deliver an event once. The address is checked again, and redirects are not followed.
 
         Raises:
             RetryableError: `notify`; RefusedError if the endpoint answered. The message contains no more than the host.
@@ -95,7 +95,7 @@ class Webhooks:
         ]
 
     def set_waker(self, name: str, waker: Callable[[], object] | None) -> None:
-        """Set the function that `wake` calls for an endpoint; None removes it."""
+        """Sets the function that `wake` calls for an endpoint; None removes it."""
         with self._lock:
             if waker is None:
                 self._wakers.pop(name, None)

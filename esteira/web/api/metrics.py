@@ -49,13 +49,13 @@ class Metrics:
         return Response(page, media_type=CONTENT_TYPE, headers={"Cache-Control": "no-store"})
 
     async def keep_flushing(self) -> None:
-        """Flush this process's metrics to Redis every few seconds, until cancelled."""
+        """Flushes this process's metrics to Redis every few seconds, until cancelled."""
         while True:
             await asyncio.sleep(metrics_store.FLUSH_INTERVAL_S)
             await run_in_threadpool(self.flush)
 
     def flush(self) -> None:
-        """Flush this process's metrics to Redis; what fails is kept for the next flush."""
+        """Flushes this process's metrics to Redis; what fails is kept for the next flush."""
         with suppress(PipelineError):
             listener_hook = hook()
             if not listener_hook.breaker.is_open:
