@@ -1,6 +1,6 @@
 """Counters, histograms and gauges of `GET /metrics` that are recorded while the pipeline runs.
 
-Recording adds to a dictionary of this process, which takes about a microsecond. `actors.observability.metrics_store`
+Recording adds to a dictionary of this process, which takes half a microsecond. `actors.observability.metrics_store`
 flushes it to Redis every few seconds, where the values of all processes on all hosts are added up. Label values come
 from fixed lists in the code and the settings only, so that their number is bounded; a session's name is never a label.
 """
@@ -138,10 +138,11 @@ RESULTS = Counter(
 STORED_BYTES = Counter("esteira_stored_bytes_total", "Total size of the stored attachments, duplicates included.")
 DEDUPLICATED_BYTES = Counter(
     "esteira_deduplicated_bytes_total",
-    "Bytes of stored attachments that were not written because storage already had the content.",
+    "Bytes of stored attachments, downloaded or not, that were not written because storage already had the content.",
 )
 NOT_DOWNLOADED_BYTES = Counter(
-    "esteira_not_downloaded_bytes_total", "Bytes that were not downloaded because storage already had the content."
+    "esteira_not_downloaded_bytes_total",
+    "Bytes of the attachments of esteira_deduplicated_total: not downloaded because storage already had the content.",
 )
 REQUEUED = Counter("esteira_swept_total", "Attachments missing from the queue that the sweep enqueued again.")
 TAKEN_OVER = Counter("esteira_taken_over_total", "Messages of dead workers that were returned to the queue.")

@@ -31,7 +31,8 @@ TOTALS = {
     "duplicates": "Attachments handed over that were already known.",
     "fallbacks": "Attachments processed in the caller's process because the queue was unreachable.",
     "ignored": "Messages without media received from gateways.",
-    "deduplicated": "Attachments that were not downloaded because storage already had their content.",
+    "deduplicated": "Attachments that were not downloaded because storage already had their content; "
+    "esteira_deduplicated_bytes_total counts bytes that were not written.",
 }
 WEBHOOK_GAUGES: dict[str, tuple[str, Callable[[EndpointStats], float]]] = {
     "pending": ("Events that are not delivered to this endpoint yet.", lambda stats: stats.pending),
