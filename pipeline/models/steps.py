@@ -10,8 +10,8 @@ from pipeline.values.kinds import Kind
 class Fetched(Model):
     """Complete plaintext in the staging directory under the attachment's id. `sha256` is its hash in hex.
 
-    `deduplicated`: the bytes were copied from storage instead of downloaded, as in `esteira_deduplicated_total`. It does
-    not say whether persist writes them: `esteira_deduplicated_bytes_total` counts bytes that were not written.
+    `deduplicated`: the bytes were copied from storage instead of downloaded, which `esteira_deduplicated_total` counts.
+    `esteira_deduplicated_bytes_total` is about something else: bytes that persist did not write.
     """
 
     size: int
