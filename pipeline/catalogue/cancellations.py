@@ -14,7 +14,7 @@ from pipeline.models import Claim, Record
 
 CANCEL = (
     update(media)
-    .where(statements.BY_ID, statements.RUNNING, statements.IS_RECEIVED)
+    .where(statements.BY_ID, statements.IS_UNFINISHED, statements.IS_RECEIVED)
     .values(cancelled_at=func.coalesce(media.c.cancelled_at, bindparam("now")))
     .returning(*RECORD)
 )

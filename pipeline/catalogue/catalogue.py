@@ -234,7 +234,7 @@ class Catalogue:
         """
         now = self.now()
         values = {"now": now, "before": now - _ms(older_than_s), "limit": limit, **self._position(after)}
-        values["absurd"] = now + _ms(LONGEST_LEASE_S + CLOCKS_DIFFER_S)
+        values["latest_plausible"] = now + _ms(LONGEST_LEASE_S + CLOCKS_DIFFER_S)
         statement = statements.UNFINISHED_AFTER if after else statements.UNFINISHED
         return [row[0] for row in self._database.read(lambda session: session.rows(statement, **values))]
 

@@ -47,7 +47,7 @@ class Claims:
             # The id inside the token lets renew() find the row by its primary key.
             "token": f"{media_id}.{secrets.token_hex(8)}",
             "before": AFTER_EVERY_LEASE if takeover else now,
-            "absurd": now + int((lease_s + CLOCKS_DIFFER_S) * 1000),
+            "latest_plausible": now + int((lease_s + CLOCKS_DIFFER_S) * 1000),
             "until": now + int(lease_s * 1000),
             "previous_token": previous_token if previous_token and rows.is_token(previous_token) else "",
         }
@@ -76,5 +76,7 @@ def _claim(session: Session, values: dict[str, Any]) -> Claim | Refusal | WaitFo
         return claim
     if row:
         return rows.claim(values["token"], row)
-    held = session.row(statements.IS_FINISHED, media_id=values["media_id"])
-    return Refusal.UNKNOWN if held is None else Refusal.ENDED if held[0] else Refusal.HELD
+    finished_row = session.row(statements.IS_FINISHED, media_id=values["media_id"])
+    if finished_row is None:
+        return Refusal.UNKNOWN
+    return Refusal.ENDED if finished_row[0] else Refusal.HELD

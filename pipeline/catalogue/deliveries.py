@@ -159,8 +159,8 @@ class Deliveries:
         now = self._now()
         values = {
             "now": now,
-            "lease_absurd": now + int(lease_s * 1000) + CLOCKS_DIFFER_MS,
-            "absurd": now + LATEST_RETRY_MS,
+            "latest_plausible_lease": now + int(lease_s * 1000) + CLOCKS_DIFFER_MS,
+            "latest_plausible": now + LATEST_RETRY_MS,
         }
         return self._database.write(lambda session: session.execute(statements.FIX_DUE_TIMES, **values))
 
@@ -217,7 +217,7 @@ class Deliveries:
         if want < 1 or circuit.wait_ms(now):
             return []
         if circuit.open:
-            probe = {"endpoint": endpoint, "now": now, "absurd": now + LATEST_PROBE_MS, "until": until}
+            probe = {"endpoint": endpoint, "now": now, "latest_plausible": now + LATEST_PROBE_MS, "until": until}
             if not session.execute(statements.PROBE, opens_after=OPENS_AFTER, **probe):
                 return []
         token = secrets.token_hex(16)

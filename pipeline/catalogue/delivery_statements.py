@@ -115,7 +115,7 @@ BRING_FORWARD = (
 PROBE = (
     update(endpoints)
     .where(endpoints.c.name == _p("endpoint"), endpoints.c.failures >= _p("opens_after"))
-    .where(or_(endpoints.c.probe_at <= _p("now"), endpoints.c.probe_at > _p("absurd")))
+    .where(or_(endpoints.c.probe_at <= _p("now"), endpoints.c.probe_at > _p("latest_plausible")))
     .values(probe_at=_p("until"))
 )
 PROBE_NOW = (
@@ -158,8 +158,8 @@ FIX_DUE_TIMES = (
     .where(
         or_(
             and_(deliveries.c.claim.is_(None), deliveries.c.tried_at.is_(None)),
-            and_(deliveries.c.claim.is_not(None), deliveries.c.next_at > _p("lease_absurd")),
-            deliveries.c.next_at > _p("absurd"),
+            and_(deliveries.c.claim.is_not(None), deliveries.c.next_at > _p("latest_plausible_lease")),
+            deliveries.c.next_at > _p("latest_plausible"),
         )
     )
     .values(next_at=_p("now"), claim=None)

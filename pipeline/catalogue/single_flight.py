@@ -66,7 +66,7 @@ BEING_FETCHED = (
     select(_same_declared.c.claimed_until)
     .where(
         _same_declared.c.claim.is_not(None),
-        _same_declared.c.claimed_until.between(bindparam("now"), bindparam("absurd")),
+        _same_declared.c.claimed_until.between(bindparam("now"), bindparam("latest_plausible")),
         or_(
             _same_declared.c.source_mark == bindparam("mark"),
             _same_declared.c.session == bindparam("waiting_session"),

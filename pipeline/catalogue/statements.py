@@ -32,10 +32,10 @@ CLAIMED = (*RECORD, media.c.payload, media.c.progress, media.c.intake)
 
 _p = bindparam
 BY_ID = media.c.id == _p("media_id")
-RUNNING = media.c.finished_at.is_(None)
+IS_UNFINISHED = media.c.finished_at.is_(None)
 IS_RECEIVED = media.c.status == literal_column("'received'")
 # Only the holder of the live claim may write, and only until the attachment is finished.
-HELD = BY_ID & (media.c.claim == _p("token")) & RUNNING
+HELD = BY_ID & (media.c.claim == _p("token")) & IS_UNFINISHED
 
 
 def _status(*words: Status) -> Any:
@@ -95,11 +95,11 @@ _claiming = (
     update(media)
     .where(
         BY_ID,
-        RUNNING,
+        IS_UNFINISHED,
         or_(
             media.c.claim.is_(None),
             media.c.claimed_until < _p("before"),
-            media.c.claimed_until > _p("absurd"),
+            media.c.claimed_until > _p("latest_plausible"),
             media.c.claim == _p("previous_token"),
         ),
     )
@@ -220,17 +220,22 @@ HISTORY = select(media.c.history).where(BY_ID)
 POSITION = select(media.c.received_at, media.c.id).where(BY_ID)
 FILTERS = {"status": "status", "session": "session", "error": "error_code", "stage": "stage", "kind": "kind"}
 _released_at = func.coalesce(media.c.claimed_until, media.c.received_at)
-# Times after `absurd` were written by a host with a wrong clock. No attachment waits until then.
+# Times after `latest_plausible` were written by a host with a wrong clock. No attachment waits until then.
 _idle = or_(
-    media.c.claim.is_(None) & or_(_released_at <= _p("before"), _released_at > _p("absurd")),
-    media.c.claim.is_not(None) & or_(media.c.claimed_until < _p("now"), media.c.claimed_until > _p("absurd")),
+    media.c.claim.is_(None) & or_(_released_at <= _p("before"), _released_at > _p("latest_plausible")),
+    media.c.claim.is_not(None) & or_(media.c.claimed_until < _p("now"), media.c.claimed_until > _p("latest_plausible")),
 )
 
 
 @functools.cache
 def _unfinished(*, paged: bool) -> Select[Any]:
     after = [tuple_(media.c.received_at, media.c.id) > tuple_(_p("after_at"), _p("after_id"))] if paged else []
-    return select(media.c.id).where(RUNNING, _idle, *after).order_by(media.c.received_at, media.c.id).limit(_p("limit"))
+    return (
+        select(media.c.id)
+        .where(IS_UNFINISHED, _idle, *after)
+        .order_by(media.c.received_at, media.c.id)
+        .limit(_p("limit"))
+    )
 
 
 UNFINISHED, UNFINISHED_AFTER = _unfinished(paged=False), _unfinished(paged=True)
