@@ -35,7 +35,7 @@ PREVIEW_WALL_FACTOR = 3  # … and so may take three times as long by the clock
 
 @dataclass(frozen=True)
 class Services:
-    """The objects that the steps need, and the steps of claimed attachments."""
+    """The objects that the steps need. Its methods run the steps of `pipeline.steps` with them."""
 
     settings: Settings
     catalogue: Catalogue
@@ -49,6 +49,7 @@ class Services:
     antivirus: Antivirus | None = None
 
     def fetch(self, claim: Claim, _: None = None) -> Fetched:
+        """Runs `pipeline.steps.fetch.fetch`."""
         return fetch(
             claim.attachment,
             intake=claim.intake,
@@ -60,7 +61,10 @@ class Services:
         )
 
     def detect_many(self, work: Sequence[tuple[Claim, Fetched]]) -> list[Detected | PipelineError]:
-        """Detects the types of several files. Returns the result, the error or `StillRunning` of each, in order."""
+        """Runs `pipeline.steps.detect.detect_many` on the files that are still staged.
+
+        Returns the result, the error or `StillRunning` of each, in order.
+        """
         directory = str(self.staging.folder.absolute())
         missing = [None if self.staging.exists(claim.id) else StagingLostError(claim.id) for claim, _ in work]
         files = [
@@ -72,6 +76,7 @@ class Services:
         return [error or next(results) for error in missing]
 
     def validate(self, claim: Claim, detected: Detected) -> Validated:
+        """Runs `pipeline.steps.validate.validate`, unless detect has checked the file already."""
         validated = validate_checked(detected, settings=self.settings)
         if validated is not None:
             return validated
@@ -79,7 +84,10 @@ class Services:
         return validate(detected, path=path, sandbox=self.sandbox, settings=self.settings)
 
     def persist_many(self, work: Sequence[tuple[Claim, Validated]]) -> list[Record | PipelineError]:
-        """Scans several files for malware and stores them. Returns the record or the error of each, in order."""
+        """Scans the files for malware and runs `pipeline.steps.persist.persist_many` on the clean ones.
+
+        Returns the record or the error of each, in order.
+        """
         refused = self._scan(work)
         clean = [item for item, refusal in zip(work, refused, strict=True) if not refusal]
         paths = [self.staging.file_path(claim.id) for claim, _ in clean]
@@ -97,10 +105,10 @@ class Services:
         return map_parallel(scan, work)
 
     def notify_many(self, work: Sequence[tuple[Claim, Failure | None]]) -> list[Record | PipelineError]:
-        """Records the failure of each attachment, if it has one; announces its outcome, and finishes it.
+        """Records failures, runs `pipeline.steps.notify.notify_many`, and finishes the attachments.
 
-        The same transaction adds the webhook deliveries. Returns the record or the error of each, in the order of
-        `work`; the error is RetryableError (`catalogue`) or SupersededError.
+        The transaction that finishes an attachment also adds its webhook deliveries. Returns the record or the error of
+        each, in the order of `work`; the error is RetryableError (`catalogue`) or SupersededError.
         """
         results = [self._record_failure(claim, failure) for claim, failure in work]
         records = {index: record for index, record in enumerate(results) if isinstance(record, Record)}
@@ -152,15 +160,17 @@ class Services:
             self.staging.discard(media_id)
 
     def make_preview(self, content: Content) -> Preview:
-        """Makes the preview of a content. `save_preview` saves it."""
+        """Runs `pipeline.steps.preview.make_preview`. `save_preview` saves the result."""
         return make_preview(
             content, storage=self.storage, staging=self.staging, sandbox=self.preview_sandbox, settings=self.settings
         )
 
     def save_preview(self, preview: Preview) -> None:
+        """Runs `pipeline.steps.preview.save_preview`."""
         save_preview(preview, storage=self.storage, catalogue=self.catalogue)
 
     def discard_preview(self, sha256: str) -> None:
+        """Runs `pipeline.steps.preview.discard_preview`."""
         discard_preview(sha256, storage=self.storage, catalogue=self.catalogue)
 
     def close(self) -> None:
