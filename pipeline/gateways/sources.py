@@ -21,13 +21,13 @@ OWN_HOSTS = LOOPBACK_HOSTS | {"0.0.0.0"}  # noqa: S104  a name in a URL; nothing
 class Source:
     """A URL to download. `headers` are sent to every server, `credentials` only to the URL's own origin.
 
-    `trusted` is the URL of the gateway's own server, from the settings: that server may have a private address.
+    `trusted_url` is the address of the gateway's own server, from the settings: that server may have a private address.
     """
 
     url: str = field(repr=False)
     headers: Mapping[str, str] = field(default_factory=dict)
     credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
-    trusted: str | None = None
+    trusted_url: str | None = None
 
 
 def declared_source(attachment: Attachment, http_client: HttpClient, settings: Settings) -> Source:  # noqa: ARG001  the signature of `Gateway.source`

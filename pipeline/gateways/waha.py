@@ -125,7 +125,8 @@ def source(attachment: Attachment, http_client: HttpClient, settings: Settings) 
     declared = declared_source(attachment, http_client, settings)
     if settings.waha_url and (url := own_server_url(declared.url, settings.waha_url, path=FILES_PATH)):
         key = settings.waha_api_key
-        return Source(url, credentials={"X-Api-Key": key.get_secret_value()} if key else {}, trusted=settings.waha_url)
+        credentials = {"X-Api-Key": key.get_secret_value()} if key else {}
+        return Source(url, credentials=credentials, trusted_url=settings.waha_url)
     try:
         http_client.check_url(declared.url)
     except PermanentError as error:

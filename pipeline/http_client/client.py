@@ -91,14 +91,14 @@ class HttpClient:
         *,
         headers: Mapping[str, str] = NO_HEADERS,
         credentials: Mapping[str, str] = NO_HEADERS,
-        trusted: str | None = None,
+        trusted_url: str | None = None,
         deadline_s: Allowance,
         max_bytes: int,
         requester: Requester | None = None,
     ) -> Iterator[Body]:
         """Requests a file, and follows at most five redirects.
 
-        `headers` are sent to every server, `credentials` only to the origin of the URL. `trusted` is the URL of a
+        `headers` are sent to every server, `credentials` only to the origin of the URL. `trusted_url` is the URL of a
         server from the settings: URLs of its origin are allowed at any address.
 
         `deadline_s` limits the time from the first slot to the last byte: in seconds, or as a function from the bytes
@@ -114,7 +114,7 @@ class HttpClient:
             PacedError: `fetch_busy`, if the host's rate limit is reached.
         """
         deadline = None
-        target = self._guard.check_url(url, trusted=parse_url(trusted).origin if trusted else None)
+        target = self._guard.check_url(url, trusted_origin=parse_url(trusted_url).origin if trusted_url else None)
         sent = {**headers, **credentials} if credentials else headers
         for _ in range(MAX_REDIRECTS + 1):
             with self._slots.hold(target.host, timeout_s=HOST_SLOT_WAIT_S):
@@ -200,7 +200,7 @@ class HttpClient:
         location = location.encode("latin-1", "replace").decode("utf-8", "replace")
         try:
             redirected = self._guard.check_url(
-                urljoin(target.url, location), trusted=target.origin if target.trusted else None
+                urljoin(target.url, location), trusted_origin=target.origin if target.trusted else None
             )
         except (PermanentError, ValueError) as error:
             raise PermanentError(Code.URL_BLOCKED, f"{target.host} redirects to a URL that is not allowed") from error

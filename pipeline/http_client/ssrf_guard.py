@@ -75,18 +75,19 @@ def parse_url(url: str) -> Target:
         PermanentError: `url_scheme` unless it is http or https, `url_blocked` for a form that is refused.
     """
     url = url.strip(" ")
-    scheme = _SCHEME.match(url)
-    if not scheme or scheme[1].lower() not in DEFAULT_PORTS:
+    scheme_match = _SCHEME.match(url)
+    if not scheme_match or scheme_match[1].lower() not in DEFAULT_PORTS:
         raise PermanentError(Code.URL_SCHEME, "only http and https URLs are allowed")
-    if not url.startswith("//", scheme.end()) or _FORBIDDEN.search(url):
+    if not url.startswith("//", scheme_match.end()) or _FORBIDDEN.search(url):
         raise _blocked("the URL is malformed")
-    parts = _AUTHORITY.match(url, scheme.end() + 2)
-    assert parts
+    scheme = scheme_match[1].lower()
+    authority_match = _AUTHORITY.match(url, scheme_match.end() + 2)
+    assert authority_match
     # Parsers disagree on where the host ends in `//a#@b` and `//a?@b`. Valid URLs contain neither.
-    if "@" in url[parts.start() :].partition("/")[0]:
+    if "@" in url[authority_match.start() :].partition("/")[0]:
         raise _blocked("the URL contains a user name")
-    host, port = _host_and_port(scheme[1].lower(), parts[0])
-    return Target(scheme[1].lower(), host, port, _path(url[parts.end() :].partition("#")[0]))
+    host, port = _host_and_port(scheme, authority_match[0])
+    return Target(scheme, host, port, _path(url[authority_match.end() :].partition("#")[0]))
 
 
 @lru_cache(maxsize=_CACHED_HOSTS)
@@ -102,8 +103,8 @@ def _host_and_port(scheme: str, netloc: str) -> tuple[str, int]:
 
 def _path(text: str) -> str:
     """The path with the query, as it is requested."""
-    path, mark, query = text.partition("?")
-    whole = f"{path or '/'}{mark if query else ''}{query}"
+    path, separator, query = text.partition("?")
+    whole = f"{path or '/'}{separator if query else ''}{query}"
     return whole if _NOTHING_TO_QUOTE.fullmatch(whole) else quote(whole, safe=_URL_SAFE)
 
 
@@ -161,22 +162,23 @@ class SsrfGuard:
         self._allowed = tuple(allow_private)
         self._ports = frozenset(ports)
         self._resolver = resolver
-        self._check_literal = lru_cache(maxsize=_CACHED_HOSTS)(self._check_ip_literal)
+        self._check_ip_literal_cached = lru_cache(maxsize=_CACHED_HOSTS)(self._check_ip_literal)
 
-    def check_url(self, url: str, *, trusted: Origin | None = None) -> Target:
+    def check_url(self, url: str, *, trusted_origin: Origin | None = None) -> Target:
         """The parsed URL, if its form, scheme, port and, if it holds one, IP address are allowed.
 
-        A URL of the origin `trusted` is allowed at any address.
+        A URL of `trusted_origin` is allowed at any address.
 
         Raises:
             PermanentError: `url_scheme` or `url_blocked`.
         """
         target = parse_url(url)
-        if target.origin == trusted:
+        if target.origin == trusted_origin:
             return replace(target, trusted=True)
+        # With private networks allowed, the port depends on the address: `resolve` checks it once the address is known.
         if target.port not in self._ports and not self._allowed:
             raise _blocked(f"port {target.port} is not allowed")
-        self._check_literal(target.host, target.port)
+        self._check_ip_literal_cached(target.host, target.port)
         return target
 
     def resolve(self, target: Target, *, timeout_s: float) -> list[Address]:

@@ -71,7 +71,7 @@ def test_each_fetch_requests_a_new_url(graph: GraphServer) -> None:
     graph.links["1003"] = "http://127.0.0.1:1/second"
     assert (first.url, source(graph).url) == (graph.url("bytes/1") + "?hash=signature", "http://127.0.0.1:1/second")
     assert first.credentials == {"Authorization": f"Bearer {TOKEN}"}
-    assert first.trusted is None
+    assert first.trusted_url is None
     assert TOKEN not in repr(first)
 
 

@@ -40,7 +40,7 @@ def test_direct_path_is_preferred_and_only_whatsapp_hosts_get_the_origin_header(
     fields: dict[str, str], url: str, headers: dict[str, str]
 ) -> None:
     source = declared(**fields)
-    assert (source.url, source.headers, source.credentials, source.trusted) == (url, headers, {}, None)
+    assert (source.url, source.headers, source.credentials, source.trusted_url) == (url, headers, {}, None)
 
 
 def test_whatsapp_hosts_are_configurable() -> None:
@@ -67,7 +67,7 @@ def test_missing_or_malformed_source_is_a_permanent_error(fields: dict[str, str]
 
 
 def test_source_repr_has_neither_url_nor_credentials() -> None:
-    source = Source("https://a/?SECRET", credentials={"X-Api-Key": "SECRET"}, trusted="https://a")
+    source = Source("https://a/?SECRET", credentials={"X-Api-Key": "SECRET"}, trusted_url="https://a")
     assert "SECRET" not in repr(source)
 
 

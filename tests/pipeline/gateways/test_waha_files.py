@@ -25,19 +25,19 @@ def test_localhost_url_is_replaced_by_waha_url(host: str) -> None:
     source = located(f"http://{host}/api/files/s/a@b.jpeg?x=1", waha_url="http://waha:3000/", waha_api_key="k1")
     assert source.url == "http://waha:3000/api/files/s/a@b.jpeg?x=1"
     assert source.credentials == {"X-Api-Key": "k1"}
-    assert source.trusted == "http://waha:3000"
+    assert source.trusted_url == "http://waha:3000"
     assert "k1" not in repr(source)
 
 
 def test_api_key_is_sent_only_to_the_origin_of_waha() -> None:
     waha = located("https://waha.example.com/api/files/a.jpg", waha_url="https://waha.example.com", waha_api_key="k1")
-    assert (waha.credentials, waha.trusted) == ({"X-Api-Key": "k1"}, "https://waha.example.com")
+    assert (waha.credentials, waha.trusted_url) == ({"X-Api-Key": "k1"}, "https://waha.example.com")
     for url in (
         "http://waha.example.com/api/files/a",
         "https://bucket.example.com/api/files/a?X-Amz-Signature=s",
     ):
         source = located(url, waha_url="https://waha.example.com", waha_api_key="k1")
-        assert (source.url, source.credentials, source.trusted) == (url, {}, None)
+        assert (source.url, source.credentials, source.trusted_url) == (url, {}, None)
     assert located("http://localhost/api/files/a", waha_url="http://waha:3000").credentials == {}
 
 
@@ -70,11 +70,11 @@ def test_file_is_fetched_from_waha_on_a_private_address_with_the_key() -> None:
         url = f"http://127.0.0.1:{waha.port}"
         source = located("http://localhost:3000/api/files/s/a.jpg", waha_url=url, waha_api_key="k1")
         guarded = local_http_client(allow_private=())
-        assert download(guarded, source.url, credentials=source.credentials, trusted=source.trusted) == b"photo"
+        assert download(guarded, source.url, credentials=source.credentials, trusted_url=source.trusted_url) == b"photo"
         assert waha.requests[0].headers["x-api-key"] == "k1"
         waha.answers["api/files/s/a.jpg"] = Answer(302, {"Location": other.url("x")})
         with pytest.raises(PermanentError, match="url_blocked"):
-            download(guarded, source.url, credentials=source.credentials, trusted=source.trusted)
+            download(guarded, source.url, credentials=source.credentials, trusted_url=source.trusted_url)
         assert other.requests == []
 
 
@@ -83,7 +83,7 @@ def test_kept_connection_to_waha_is_not_used_for_untrusted_urls() -> None:
         guarded = local_http_client(allow_private=(), ports=(waha.port,), resolver=Names(["127.0.0.1"]))
         origin = f"http://waha:{waha.port}"
         file = f"{origin}/api/files/s/a.jpg"
-        assert download(guarded, file, trusted=origin) == download(guarded, file, trusted=origin) == b"photo"
+        assert download(guarded, file, trusted_url=origin) == download(guarded, file, trusted_url=origin) == b"photo"
         assert waha.connections == 1, "the connection is kept"
         for url in (file, f"{origin}/x"):
             with pytest.raises(PermanentError, match="url_blocked"):

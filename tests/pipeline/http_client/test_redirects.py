@@ -134,7 +134,7 @@ def test_redirect_to_the_same_host_is_checked_again(location: str) -> None:
         server.answers["a"] = Answer(302, {"Location": target, "Connection": "close"})
         http_client = local_http_client(allow_private=ONLY_ALLOWED, resolver=names)
         url = server.url("a", host="media.example")
-        assert code_of(http_client, url, trusted="http://gateway.example") == Code.URL_BLOCKED
+        assert code_of(http_client, url, trusted_url="http://gateway.example") == Code.URL_BLOCKED
     assert (trap.connections, len(names.asked)) == (0, 2)
 
 
