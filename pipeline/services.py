@@ -53,7 +53,7 @@ class Services:
         return fetch(
             claim.attachment,
             intake=claim.intake,
-            held=claim.content_match is not None,
+            content_in_storage=claim.content_match is not None,
             staging=self.staging,
             http_client=self.http_client,
             storage=self.storage,

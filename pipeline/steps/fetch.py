@@ -29,12 +29,12 @@ def fetch(
     http_client: HttpClient,
     storage: Storage,
     settings: Settings,
-    held: bool = False,
+    content_in_storage: bool = False,
 ) -> Fetched:
     """Gets the file from the intake storage if `intake` is set, else from the attachment's own data or its URL.
 
     A downloaded file is decrypted if there is a media key. A file that is already staged is only hashed again.
-    With `held`, storage had the declared content a moment ago: it is copied from there if it is still there.
+    With `content_in_storage`, storage had the declared content a moment ago: it is copied from there if it still is.
 
     Raises:
         PermanentError: the attachment's own fault, `no_source`, `empty`, `too_large`, `hash_mismatch`, `decrypt_*`, and
@@ -50,8 +50,10 @@ def fetch(
         pieces = storage.chunks(intake_key(attachment.id)) if intake else decode_base64(attachment.data or "")
         with staging.part(attachment.id) as out:
             return _check(attachment, _write(out, pieces, max_bytes))
-    if held and (copied := _copy_held(attachment, staging=staging, storage=storage, max_bytes=max_bytes)):
-        return copied
+    if content_in_storage:
+        copied = _copy_from_storage(attachment, staging=staging, storage=storage, max_bytes=max_bytes)
+        if copied:
+            return copied
     decryptor = _decryptor(attachment)
     with staging.part(attachment.id) as out, _download(attachment, http_client=http_client, settings=settings) as body:
         if decryptor:
@@ -75,7 +77,7 @@ def _staged(attachment: Attachment, staging: Staging) -> Fetched | None:
         raise RetryableError(Code.STAGING, f"cannot read the staged file: {error.strerror}") from error
 
 
-def _copy_held(attachment: Attachment, *, staging: Staging, storage: Storage, max_bytes: int) -> Fetched | None:
+def _copy_from_storage(attachment: Attachment, *, staging: Staging, storage: Storage, max_bytes: int) -> Fetched | None:
     """Copies the declared content from storage; None if it is gone or storage is unavailable."""
     assert attachment.file_sha256
     try:
@@ -104,7 +106,7 @@ def _download(attachment: Attachment, *, http_client: HttpClient, settings: Sett
         source.url,
         headers=source.headers,
         credentials=source.credentials,
-        trusted=source.trusted,
+        trusted_url=source.trusted_url,
         deadline_s=partial(_allowance, settings),
         max_bytes=settings.max_bytes(attachment.kind) + overhead,
         requester=Requester(attachment.id, attachment.session),

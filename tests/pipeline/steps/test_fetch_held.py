@@ -37,7 +37,7 @@ class FetchSystem:
         return fetch(
             Attachment.model_validate(declared),
             intake=False,
-            held=True,
+            content_in_storage=True,
             staging=self.staging,
             http_client=local_http_client(),
             storage=self.storage,
