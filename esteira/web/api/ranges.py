@@ -20,8 +20,8 @@ class ByteRange(NamedTuple):
 
 def is_unchanged(headers: Headers, etag: str) -> bool:
     """Whether If-None-Match says that the caller already has this content."""
-    known = [tag.strip().removeprefix("W/") for tag in headers.get("if-none-match", "").split(",")]
-    return "*" in known or etag in known
+    etags = [tag.strip().removeprefix("W/") for tag in headers.get("if-none-match", "").split(",")]
+    return "*" in etags or etag in etags
 
 
 def requested_range(headers: Headers, *, size: int, etag: str) -> ByteRange | None:

@@ -96,7 +96,11 @@ def replay_many(body: Annotated[ReplayRequest, Depends(BODY)], response: Respons
     after = decode_cursor(body.next) if body.next else None
     filters = body.filters_by_status()
     matched = sum(map(catalogue.count, filters))
-    candidates = [record for each in filters for record in catalogue.find(each, limit=body.limit + 1, after=after)]
+    candidates = [
+        record
+        for status_filters in filters
+        for record in catalogue.find(status_filters, limit=body.limit + 1, after=after)
+    ]
     candidates.sort(key=lambda record: (record.received_at, record.id), reverse=True)
     page = candidates[: body.limit]
     if body.dry_run:

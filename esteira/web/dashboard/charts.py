@@ -74,14 +74,14 @@ class Charts:
         endings = ", ".join(f"{view.number(n)} {view.t(f'now.status.{name}')}" for name, n in sums.items() if n)
         most = max((sum(minute.endings.get(name, 0) for name in ENDINGS) for minute in minutes), default=0)
         total = view.number(sum(sums.values()))
-        return view.t("now.throughput.told", total=total, endings=endings or "0", most=view.number(most))
+        return view.t("now.throughput.summary", total=total, endings=endings or "0", most=view.number(most))
 
     def _durations_words(self, minutes: Sequence[Minute]) -> str:
         timed = [minute for minute in minutes if minute.p50_ms is not None and minute.p95_ms is not None]
         if not timed:
             return self._view.t("now.durations.none")
         p50, p95 = ((took or 0) / 1000 for took in (timed[-1].p50_ms, timed[-1].p95_ms))
-        return self._view.t("now.durations.told", p50=self._view.span(p50), p95=self._view.span(p95))
+        return self._view.t("now.durations.summary", p50=self._view.span(p50), p95=self._view.span(p95))
 
     def _throughput_options(self) -> dict[str, Any]:
         bars = [

@@ -43,8 +43,8 @@ class BackgroundRunner:
         deadline = time.monotonic() + within_s
         for thread in running:
             thread.join(max(0.0, deadline - time.monotonic()))
-        if left := sum(thread.is_alive() for thread in running):
-            log.warning("attachments left to the workers", count=left)
+        if unfinished := sum(thread.is_alive() for thread in running):
+            log.warning("attachments left to the workers", count=unfinished)
 
     def _run(self, work: Callable[[], object]) -> None:
         try:

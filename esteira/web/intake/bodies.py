@@ -105,8 +105,10 @@ def decode(body: bytes) -> Any:
 def _is_deeper(decoded: Any, limit: int) -> bool:
     level = [decoded]
     for _ in range(limit):
-        inner = (item.values() if isinstance(item, dict) else item for item in level if isinstance(item, dict | list))
-        level = [child for children in inner for child in children]
+        containers = (
+            item.values() if isinstance(item, dict) else item for item in level if isinstance(item, dict | list)
+        )
+        level = [child for children in containers for child in children]
     return any(isinstance(item, dict | list) for item in level)
 
 

@@ -129,11 +129,11 @@ class LiveEvents:
         sid, room = client.sid, _room(client.caller)
         while self._server.manager.is_pre_connected(sid, NAMESPACE):  # until the connect is acknowledged
             await asyncio.sleep(0)
-        known = await self._catch_up(sid, room, since)
+        is_complete = await self._catch_up(sid, room, since)
         # Nothing was awaited since the feed was read last: later events go to the room, which the client now joins.
         if self._server.manager.is_connected(sid, NAMESPACE):
             await self._server.enter_room(sid, room)
-        if not known:
+        if not is_complete:
             await self._server.emit(GAP, {"since": since}, to=sid)
 
     async def _wait_for_event(self, since: str | None) -> None:
@@ -170,10 +170,10 @@ class LiveEvents:
         connected = self._server.eio.sockets
         if len(connected) < self._max_clients:
             return True
-        stranger = next((eio_sid for eio_sid in connected if eio_sid not in self._clients), None)
-        if stranger is not None:
-            self._close(stranger)
-        return stranger is not None and len(connected) < self._max_clients + MARGIN
+        unauthenticated = next((eio_sid for eio_sid in connected if eio_sid not in self._clients), None)
+        if unauthenticated is not None:
+            self._close(unauthenticated)
+        return unauthenticated is not None and len(connected) < self._max_clients + MARGIN
 
     async def _check_clients(self) -> None:
         while True:
