@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
 from pydantic import SecretStr
 
 from pipeline.config.settings import Settings
-from pipeline.gateways.intake import HookRequest, ParsedPayload, build_attachment, check_batch_size, declared_size
+from pipeline.gateways.intake import (
+    ONE_IGNORED,
+    HookRequest,
+    ParsedPayload,
+    build_attachment,
+    check_batch_size,
+    declared_size,
+)
 from pipeline.gateways.sources import declared_source, media_location
 from pipeline.gateways.verification import NoSecretError, UnauthorizedError, bearer_token, constant_time_equal
 from pipeline.models import Attachment, Kind
@@ -94,10 +101,10 @@ def _event(payload: dict[str, Any]) -> str:
     return event.lower().replace("_", ".").replace("-", ".") if isinstance(event, str) else ""
 
 
-def _messages(data: Any) -> list[Any]:
+def _messages(data: Any) -> Sequence[Any]:
     if isinstance(data, dict) and "messages" in data:
         data = data["messages"]
-    return (data or [None]) if isinstance(data, list) else [data]
+    return (data or ONE_IGNORED) if isinstance(data, list) else [data]
 
 
 def _media_nodes(content: Any, depth: int = MAX_DEPTH) -> Iterator[tuple[str, dict[str, Any]]]:

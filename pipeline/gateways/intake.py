@@ -17,6 +17,7 @@ from pipeline.values.base64_stream import check_base64
 from pipeline.values.gateway_values import whole_number
 
 FIELD_DEPTH = 2  # nested lists and objects in one field
+ONE_IGNORED = (None,)  # in place of messages: an event of an unknown form, or without messages, counts as one ignored
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ OWN_HOSTS = LOOPBACK_HOSTS | {"0.0.0.0"}  # noqa: S104  a name in a URL; nothing
 class Source:
     """A URL to download. `headers` are sent to every server, `credentials` only to the URL's own origin.
 
-    `trusted_url` is the address of the gateway's own server, from the settings: that server may have a private address.
+    `trusted_url` is that of the gateway's own server, from the settings: that server may have a private address.
     """
 
     url: str = field(repr=False)

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.config.settings import Settings
 from pipeline.errors import PayloadError
-from pipeline.gateways.intake import HookRequest, ParsedPayload, build_attachment, check_batch_size, declared_size
+from pipeline.gateways.intake import (
+    ONE_IGNORED,
+    HookRequest,
+    ParsedPayload,
+    build_attachment,
+    check_batch_size,
+    declared_size,
+)
 from pipeline.gateways.sources import declared_source, media_location
 from pipeline.gateways.verification import UnauthorizedError, bearer_token, constant_time_equal, required_secret
 from pipeline.models import Attachment, Kind
@@ -48,12 +55,12 @@ def parse(payload: Any, settings: Settings) -> ParsedPayload:
     return ParsedPayload(tuple(_attachment(payload, message) for message in media), len(messages) - len(media))
 
 
-def _messages(payload: Any) -> list[Any]:
+def _messages(payload: Any) -> Sequence[Any]:
     if not (isinstance(payload, dict) and _event(payload) in EVENTS):
-        return [None]
+        return ONE_IGNORED
     for name in ("data", "response"):
         if isinstance(payload.get(name), (dict, list)):
-            return (payload[name] or [None]) if isinstance(payload[name], list) else [payload[name]]
+            return (payload[name] or ONE_IGNORED) if isinstance(payload[name], list) else [payload[name]]
     return [payload]
 
 
@@ -71,14 +78,14 @@ def _is_media(message: Any) -> bool:
 
 def _attachment(payload: dict[str, Any], message: dict[str, Any]) -> Attachment:
     kind = message.get("type")
-    own = message.get("fromMe") is True
+    sent_by_session = message.get("fromMe") is True
     sender = message["sender"].get("id") if isinstance(message.get("sender"), dict) else message.get("sender")
     return build_attachment(
         {
             "gateway": "wppconnect",
             "session": message.get("session") or payload.get("session"),
             "message_id": _id(message.get("id")),
-            "chat": _address(message.get("chatId") or message.get("to" if own else "from")),
+            "chat": _address(message.get("chatId") or message.get("to" if sent_by_session else "from")),
             "sender": _address(message.get("author") or sender or message.get("from")),
             "kind": KINDS[kind] if isinstance(kind, str) else None,
             "mimetype": message.get("mimetype"),
@@ -97,9 +104,9 @@ def _id(value: Any) -> Any:
     """A message's id as text, put together from its parts if WhatsApp Web leaves `_serialized` empty."""
     if not isinstance(value, dict) or value.get("_serialized"):
         return _address(value)
-    own = "true" if value.get("fromMe") is True else "false"
+    sent_by_session = "true" if value.get("fromMe") is True else "false"
     member = [_address(value["participant"])] if value.get("participant") else []
-    return _joined("_", own, _address(value.get("remote")), value.get("id"), *member)
+    return _joined("_", sent_by_session, _address(value.get("remote")), value.get("id"), *member)
 
 
 def _address(value: Any) -> Any:
