@@ -68,11 +68,6 @@ class Commands(click.RichGroup):
             raise
 
 
-def every_command() -> list[click.Command]:
-    """All commands, imported."""
-    return [_command(name) for name in COMMANDS]
-
-
 def _command(name: str) -> click.Command:
     module, _, attribute = COMMANDS[name].partition(":")
     return getattr(importlib.import_module(module), attribute or name)  # type: ignore[no-any-return]

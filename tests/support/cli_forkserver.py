@@ -17,6 +17,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+import click
+
+from esteira.cli.app import COMMANDS, esteira, main
+
 ROOT = Path(__file__).parent.parent.parent
 
 
@@ -44,6 +48,12 @@ class CliForkserver:
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
         return int(self._process.stdout.readline())
+
+
+def every_command() -> list[click.Command]:
+    """All commands, imported."""
+    context = click.Context(esteira)
+    return [command for name in COMMANDS if (command := esteira.get_command(context, name))]
 
 
 @contextlib.contextmanager
@@ -95,7 +105,5 @@ def _run_command(request: dict[str, Any]) -> NoReturn:
 
 
 if __name__ == "__main__":
-    from esteira.cli.app import every_command, main
-
-    every_command()
+    every_command()  # imports them
     serve()

@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 from click import Group
 
-from esteira.cli.app import every_command
 from pipeline.catalogue import Catalogue
 from pipeline.history import HistoryOutcome
 from pipeline.models import Stage
 from tests.support.catalogues import claimed
-from tests.support.cli_forkserver import CliForkserver
+from tests.support.cli_forkserver import CliForkserver, every_command
 from tests.support.esteira import Installation, new_installation, write_jsonl
 from tests.support.valkey import ValkeyServer
 
