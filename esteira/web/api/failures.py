@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from esteira.web.api.headers import NoStore
 from esteira.web.api.records import Since, each_parameter_once
-from esteira.web.auth.dependencies import TokenCaller
+from esteira.web.auth.dependencies import CallerRequired, TokenCaller
 from esteira.web.intake.json_body import Body
 from pipeline.services import services
 
@@ -58,7 +58,7 @@ class FailureList(BaseModel):
     failures: list[FailureGroup]
 
 
-@router.get("/failures", dependencies=[Depends(each_parameter_once)])
+@router.get("/failures", dependencies=[CallerRequired, Depends(each_parameter_once)])
 def list_failures(caller: TokenCaller, query: Annotated[FailuresQuery, Query()]) -> FailureList:
     """Groups what failed, was rejected or has expired. A session token sees the failures of its session."""
     if caller.session is not None and query.session not in {None, caller.session}:

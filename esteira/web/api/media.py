@@ -24,7 +24,7 @@ from esteira.web.api.records import (
     unknown_media,
 )
 from esteira.web.auth.access import Caller
-from esteira.web.auth.dependencies import ApiTokenRequired, TokenCaller, authenticator_of
+from esteira.web.auth.dependencies import ApiTokenRequired, CallerRequired, TokenCaller, authenticator_of
 from esteira.web.intake.json_body import Body, JsonBody
 from pipeline.models import Record, Stage, Status
 from pipeline.models.replacement_source import NewSource, parse_new_source
@@ -59,7 +59,7 @@ LINK_BODY = JsonBody(LinkRequest)
 SOURCE_BODY = JsonBody(NewSource, parse=parse_new_source, empty=None)
 
 
-@router.get("/media", dependencies=[Depends(each_parameter_once)])
+@router.get("/media", dependencies=[CallerRequired, Depends(each_parameter_once)])
 def list_media(caller: TokenCaller, query: Annotated[MediaQuery, Query()]) -> MediaPage:
     """Lists attachments, newest first. For the next page, repeat the call with `next` as a parameter."""
     filters = query.filters()

@@ -47,5 +47,6 @@ async def _require_reader(request: Request) -> None:
 
 TokenCaller = Annotated[Caller, Depends(_authenticate)]  # API_TOKEN or session token
 ContentCaller = Annotated[Caller, Depends(_authenticate_content)]  # or a signed link
+CallerRequired = Depends(_authenticate)  # the same, for a route's list of dependencies
 ApiTokenRequired = Depends(_require_api_token)
 ReaderRequired = Depends(_require_reader)  # any token, or a browser that is logged in to the dashboard

@@ -45,7 +45,14 @@ PREAMBLE = (
     "{% set body_html = body_html | replace('<style>', '<style nonce=\"' ~ page.nonce ~ '\">', 1) %}"
 )
 HIDDEN = 'style="display: none"'  # a style attribute, which no nonce can allow
-BODY = "{{ body_html | safe }}"  # PREAMBLE puts the nonce into the style that NiceGUI writes at its beginning
+# What PREAMBLE sets, as the template uses it. The style at the beginning of `body_html` gets its nonce there.
+SET_BY_PREAMBLE = (
+    "{{ body_html | safe }}",
+    'lang="{{ html_lang }}"',
+    ".get(dark",
+    "{{ language }}",
+    "{{ translations.",
+)
 NONCED = ("<script", "<style", '<link rel="modulepreload"')
 
 
@@ -95,7 +102,7 @@ def with_nonces(template: str) -> str:
     Raises:
         RuntimeError: the template lacks something that is replaced here, as after an upgrade of NiceGUI.
     """
-    for expected in (*NONCED, HIDDEN, BODY):
+    for expected in (*NONCED, HIDDEN, *SET_BY_PREAMBLE):
         if expected not in template:
             raise RuntimeError(f"NiceGUI's template has no {expected} any more: adapt {__name__}")
     for tag in NONCED:

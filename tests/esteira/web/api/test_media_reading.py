@@ -157,6 +157,14 @@ def test_api_03_session_token_sees_only_its_session(system: RunningSystem, serve
         assert (refused.status, refused.code) in {(403, "unauthorized"), (401, "unauthorized")}, path
 
 
+@pytest.mark.parametrize(
+    "path", ["/media?x=&x=", "/media?limit=none", "/failures?since=&since=", "/webhooks/deliveries?x="]
+)
+def test_token_is_checked_before_the_parameters(server: WebServer, path: str) -> None:
+    answer = get(server, path, {})
+    assert (answer.status, answer.code) == (401, "unauthorized")
+
+
 def test_api_05_reading_needs_a_token(system: RunningSystem, server: WebServer) -> None:
     record = made(system, "shop")
     late = TokenSigner(SecretStr(TOKEN), clock=lambda: time.time() - 86_400 * 2).session_token("shop", days=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import subprocess
@@ -236,8 +237,24 @@ def test_server_stops_while_a_page_is_open(server: WebServer, cookie: dict[str, 
     assert "Traceback" not in server.log_text()
 
 
+def test_body_of_a_nicegui_page_begins_with_its_style() -> None:
+    """The style that the template's preamble gives the nonce to."""
+    from nicegui import Client
+
+    assert "'body_html': '<style>'" in inspect.getsource(Client.build_response)
+
+
 @pytest.mark.parametrize(
-    "missing", ["<script", "<style", '<link rel="modulepreload"', 'style="display: none"', "body_html"]
+    "missing",
+    [
+        "<script",
+        "<style",
+        '<link rel="modulepreload"',
+        'style="display: none"',
+        "body_html",
+        "html_lang",
+        "translations",
+    ],
 )
 def test_changed_nicegui_template_is_an_error(missing: str) -> None:
     from esteira.web.dashboard.nicegui_mount import with_nonces
