@@ -1,5 +1,5 @@
 // A page whose login has ended, or whose server has started anew, cannot come back by itself: its socket is refused.
-// It asks whether it is still let in while the connection is lost, and goes to the login if it is not.
+// While the connection is lost, it checks whether its login is still valid, and reloads if not, which leads to the login.
 setInterval(async () => {
   const lost = document.getElementById("popup");
   if (!lost || lost.ariaHidden !== "false") return;
