@@ -64,7 +64,8 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "fetch_unauthorized": (
         "O servidor do gateway não aceita as nossas credenciais.",
-        "Verifique a chave ou o token do gateway (WAHA_API_KEY, CLOUD_ACCESS_TOKEN, …), reinicie os workers e reprocesse.",
+        "Verifique a chave ou o token do gateway (WAHA_API_KEY, CLOUD_ACCESS_TOKEN, …), reinicie os workers e "
+        "reprocesse.",
     ),
     "fetch_unavailable": (
         "O servidor de mídia está sobrecarregado ou fora do ar.",
