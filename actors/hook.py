@@ -152,7 +152,7 @@ class Hook:
             self.services.catalogue.increment("fallbacks")
             return run_inline(self.services, media_id)
         except Exception as error:  # the listener's edge: the attachment is recorded, and a worker will process it
-            log.exception("fallback failed", id=media_id, remedy="left to the workers")
+            log.exception("fallback failed", id=media_id, consequence="left to the workers")
             report_error(error, {"id": media_id})
             return None
         finally:

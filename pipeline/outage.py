@@ -18,21 +18,24 @@ log = structlog.get_logger()
 class Outage:
     """The state of one server as this process sees it; safe to share between threads.
 
-    `remedy` is added to the log line. An outage that no failed call has confirmed for `stale_after_s` starts anew with
-    the next one. With `logged=False` nothing is logged, for observers of a server whose outage is logged elsewhere.
+    `consequence` and `remedy` (what an operator can do) are added to the log line. An outage that no failed call has
+    confirmed for `stale_after_s` starts anew with the next one. With `logged=False` nothing is logged, for observers of
+    a server whose outage is logged elsewhere.
     """
 
     def __init__(
         self,
         server: str,
         *,
+        consequence: str | None = None,
         remedy: str | None = None,
         stale_after_s: float = math.inf,
         logged: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.server = server
-        self._facts = {"server": server} | ({"remedy": remedy} if remedy else {})
+        texts = {"consequence": consequence, "remedy": remedy}
+        self._log_fields = {"server": server} | {name: text for name, text in texts.items() if text}
         self._stale_after_s = stale_after_s
         self._logged = logged
         self._clock = clock
@@ -65,7 +68,7 @@ class Outage:
                 self._since = now
         if starts and self._logged:
             reason = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
-            log.error("server away", error=reason, **self._facts)
+            log.error("server away", error=reason, **self._log_fields)
         return starts
 
     def end(self) -> bool:

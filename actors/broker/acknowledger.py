@@ -118,7 +118,8 @@ class Acknowledger:
             except redis.RedisError as error:
                 self._worker.outage.begin(error)
                 if self._worker.draining.is_set() and self._worker.outage.duration_s > SHUTDOWN_GRACE_S:
-                    log.warning("not acknowledged", ids=[ack.key for ack in acks], remedy="another worker takes over")
+                    ids = [ack.key for ack in acks]
+                    log.warning("not acknowledged", ids=ids, consequence="another worker takes over")
                     return
                 time.sleep(self._worker.outage.pause_s)
             else:
@@ -141,5 +142,5 @@ def _next_stage(delivery: Delivery, verdict: NextStage) -> AckAction:
         lost=verdict.lost or delivery.lost,
         claim=delivery.claim,
     )
-    verb = "later" if verdict.delay_ms else "next"
-    return AckAction(verb, verdict.stage.value, encode_message(next_message), verdict.delay_ms)
+    action = "later" if verdict.delay_ms else "next"
+    return AckAction(action, verdict.stage.value, encode_message(next_message), verdict.delay_ms)

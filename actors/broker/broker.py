@@ -147,7 +147,7 @@ class EsteiraBroker(dramatiq.Broker):
             for queue in self.redis_queues:
                 queue.reap(self.worker_id, silence_ms=0, crash=False)
         except redis.RedisError as error:
-            log.warning("worker not deregistered", error=type(error).__name__, remedy="another worker does it")
+            log.warning("worker not deregistered", error=type(error).__name__, consequence="another worker does it")
         self.redis_queue.client.close()
         self.enqueue_client.client.close()
 

@@ -21,6 +21,8 @@ from actors.middleware.pauses import PauseMiddleware
 from actors.redis_queue.queue import FetchedMessage, PauseStateUnknownError, RedisQueue
 from pipeline.errors import PipelineError
 
+DEAD_LETTER_KEPT = "kept as a dead letter"
+
 log = structlog.get_logger()
 
 
@@ -51,7 +53,7 @@ class Fetcher:
         self._fetch_at = 0.0  # when to fetch though no work was announced (monotonic clock)
 
     def acquire(self, consumer: QueueConsumer) -> bool:
-        """Whether this consumer fetches: the first that asks does, until it releases the fetcher."""
+        """True for the first consumer that calls this, until it releases the fetcher."""
         with self._lock:
             if self._owner is None:
                 self._owner = consumer
@@ -67,7 +69,7 @@ class Fetcher:
         self._prefetcher.release()
 
     def next(self) -> FetchedMessage | None:
-        """The next message; None after a while without one."""
+        """The next message; None after the poll interval."""
         message = self._prefetcher.pop()
         if message is None:
             self._refill()
@@ -133,7 +135,7 @@ class QueueConsumer(Consumer):
         self._timeout_s = timeout_ms / 1000
 
     def __next__(self) -> HeldMessage | None:
-        """The next message; None after a while without one."""
+        """The next message; None after the poll interval."""
         if self._worker.draining.is_set() or not self._fetcher.acquire(self):
             time.sleep(self._timeout_s / 2)
             return None
@@ -154,7 +156,7 @@ class QueueConsumer(Consumer):
         """Keeps a message as a dead letter: Dramatiq rejects a message whose actor does not exist."""
         if isinstance(message, HeldMessage):
             message.verdict = DeadLetter()
-            log.error("no such actor", actor=message.actor_name, id=message.key, remedy="kept as a dead letter")
+            log.error("no such actor", actor=message.actor_name, id=message.key, consequence=DEAD_LETTER_KEPT)
             self._acknowledger.ack([message])
 
     def requeue(self, messages: Iterable[MessageProxy]) -> None:
@@ -170,7 +172,7 @@ class QueueConsumer(Consumer):
         self._fetcher.release(self)
 
     def _keep_as_dead_letter(self, fetched: FetchedMessage) -> None:
-        log.error("not a message", id=fetched.key, queue=fetched.queue, remedy="kept as a dead letter")
+        log.error("message cannot be decoded", id=fetched.key, queue=fetched.queue, consequence=DEAD_LETTER_KEPT)
         try:
             self._acknowledger.bury(fetched)
         except redis.RedisError as error:  # this worker still holds it, and gets it again

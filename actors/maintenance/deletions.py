@@ -67,7 +67,7 @@ def _remove_live_events(services: Services, tombstone: Record) -> None:
             "live events of a deleted attachment kept",
             id=tombstone.id,
             error=type(error).__name__,
-            remedy="they are removed when EVENT_HISTORY newer events have come",
+            consequence="they are removed when EVENT_HISTORY newer events have come",
         )
 
 

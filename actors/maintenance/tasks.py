@@ -132,6 +132,7 @@ def release_claims() -> None:
     tokens = CLAIM_REGISTRY.held_for(0)
     if not tokens:
         return
-    log.warning("stopped with unfinished attachments", attachments=len(tokens), remedy="other workers run them again")
+    consequence = "other workers run them again"
+    log.warning("stopped with unfinished attachments", attachments=len(tokens), consequence=consequence)
     with suppress(PipelineError):
         services().catalogue.renew(tokens, lease_s=0)

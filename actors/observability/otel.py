@@ -194,7 +194,7 @@ class LoggingExporter(SpanExporter):
             result = SpanExportResult.FAILURE
         failing = result is not SpanExportResult.SUCCESS
         if failing and not self._failing:
-            log.warning("traces cannot be sent", host=_endpoint_host(), remedy="processing continues without traces")
+            log.warning("traces cannot be sent", host=_endpoint_host(), consequence="processing continues without")
         elif self._failing and not failing:
             log.info("traces are sent again", host=_endpoint_host())
         self._failing = failing

@@ -165,7 +165,8 @@ class EndpointWorker:
         for result in results:
             _log_result(name, result)
         if after.open and not before.open:
-            log.error("webhook endpoint unreachable", endpoint=name, error=after.error, remedy="its events wait for it")
+            consequence = "its events wait for it"
+            log.error("webhook endpoint unreachable", endpoint=name, error=after.error, consequence=consequence)
         elif before.open and not after.open:
             log.info("webhook endpoint reachable again", endpoint=name)
 

@@ -41,7 +41,7 @@ class BufferedRedisPublisher:
         self._send = send
         self._waiting: deque[Outcome] = deque()
         self._max_waiting = max_waiting
-        self._outage = Outage(f"redis ({channel})", remedy="events wait in this process")
+        self._outage = Outage(f"redis ({channel})", consequence="events wait in this process")
         self._lock = threading.Lock()
 
     def __call__(self, outcome: Outcome) -> None:

@@ -34,7 +34,8 @@ class Antivirus:
         self._timeout_s = timeout_s
         self._outage = Outage(
             "clamd",
-            remedy="attachments wait for it; start it, or unset CLAMD_ADDRESS",
+            consequence="attachments wait for it",
+            remedy="start it, or unset CLAMD_ADDRESS",
             stale_after_s=OUTAGE_STALE_S,
             clock=clock,
         )

@@ -15,7 +15,7 @@ def clock() -> Clock:
 
 
 def test_outage_is_logged_once_and_so_is_its_end(clock: Clock) -> None:
-    outage = Outage("redis", remedy="start it", clock=clock)
+    outage = Outage("redis", consequence="events wait", remedy="start it", clock=clock)
     with structlog.testing.capture_logs() as lines:
         assert [outage.begin(OSError("refused")), outage.begin(OSError("refused"))] == [True, False]
         clock.now += 3
@@ -26,6 +26,7 @@ def test_outage_is_logged_once_and_so_is_its_end(clock: Clock) -> None:
             "log_level": "error",
             "server": "redis",
             "error": "OSError: refused",
+            "consequence": "events wait",
             "remedy": "start it",
         },
         {"event": "server back", "log_level": "info", "server": "redis", "away_s": 3.0},
