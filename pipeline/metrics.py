@@ -144,7 +144,7 @@ NOT_DOWNLOADED_BYTES = Counter(
     "esteira_not_downloaded_bytes_total",
     "Bytes of the attachments of esteira_deduplicated_total: not downloaded because storage already had the content.",
 )
-REQUEUED = Counter("esteira_swept_total", "Attachments missing from the queue that the sweep enqueued again.")
+REQUEUED = Counter("esteira_swept_total", "Attachments missing from the queue that the requeue scan enqueued again.")
 TAKEN_OVER = Counter("esteira_taken_over_total", "Messages of dead workers that were returned to the queue.")
 SANDBOX_STARTS = Counter("esteira_sandbox_starts_total", "Decoder processes started.")
 SANDBOX_DEATHS = Counter(

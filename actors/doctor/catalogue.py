@@ -100,7 +100,7 @@ def check_unfinished(settings: Settings) -> Finding:
     try:
         missing = len(queue.find_missing(ids))
     except (redis.RedisError, OSError):
-        return warn(check, message, "repair Redis; the workers' sweep then enqueues what is missing from the queue")
+        return warn(check, message, "repair Redis; the requeue scan then enqueues what is missing")
     finally:
         queue.client.close()
     if missing:

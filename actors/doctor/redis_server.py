@@ -131,7 +131,7 @@ def check_eviction(status: RedisStatus) -> Finding:
     if policy.startswith("volatile"):
         # Only the finished jobs and locks have a time to live.
         return warn("redis eviction", f"{policy}: Redis deletes finished jobs when memory is short", remedy)
-    message = f"{policy}: Redis deletes queued messages when memory is short, also those that the sweep enqueues again"
+    message = f"{policy}: Redis deletes queued messages when memory is short, again after each requeue scan"
     return fail("redis eviction", message, remedy)
 
 
@@ -141,9 +141,9 @@ def check_persistence(status: RedisStatus) -> Finding:
         message = "the append-only file cannot be written, so Redis refuses writes"
         return fail("redis persistence", message, "free space on the disk of Redis")
     if info.get("aof_enabled"):
-        message = "append-only file: a restart loses at most one second, which the sweep enqueues again"
+        message = "append-only file: a restart loses at most one second, which the requeue scan enqueues again"
         return ok("redis persistence", message)
-    message = "no append-only file: a restart empties the queue, and only the sweep fills it again"
+    message = "no append-only file: a restart empties the queue, and only the requeue scan fills it again"
     return warn(
         "redis persistence", message, "CONFIG SET appendonly yes, and set it in the configuration file of Redis"
     )

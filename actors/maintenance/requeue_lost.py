@@ -1,4 +1,4 @@
-"""Requeues accepted attachments that Redis has lost.
+"""The requeue scan: enqueues accepted attachments that Redis has lost.
 
 Redis may be wiped at any time, or evict a part of its data. The catalogue knows which attachments are accepted and
 unfinished. An attachment that is still in the queue is not enqueued again, because its key is taken.
@@ -24,7 +24,7 @@ log = structlog.get_logger()
 
 
 def requeue_lost_now(*, older_than_s: float | None = None) -> int:
-    """Requeues lost attachments now, for `esteira sweep`; returns how many."""
+    """Runs the requeue scan once, for `esteira sweep`; returns the number of enqueued attachments."""
     age_s = services().settings.sweep_after_s if older_than_s is None else older_than_s
     count = requeue_lost(services().catalogue, shared_queue(), older_than_s=age_s)
     metrics_store.flush(shared_queue())  # the command may end now
@@ -34,7 +34,7 @@ def requeue_lost_now(*, older_than_s: float | None = None) -> int:
 def requeue_lost(
     catalogue: Catalogue, queue: RedisQueue, *, older_than_s: float, after_page: Callable[[], object] | None = None
 ) -> int:
-    """Enqueues unfinished attachments without a claim that are not in the queue; returns how many.
+    """The requeue scan: enqueues unfinished attachments without a claim that are not in the queue; returns how many.
 
     `after_page` is called after each thousand attachments.
 

@@ -1,4 +1,4 @@
-"""`esteira sweep`: requeues attachments that Redis has lost."""
+"""`esteira sweep`: runs the requeue scan once, for attachments that Redis has lost."""
 
 from __future__ import annotations
 

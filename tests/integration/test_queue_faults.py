@@ -273,7 +273,7 @@ def test_attachment_that_fails_in_the_listener_is_left_to_workers(
     assert failed.status is Status.FAILED
 
 
-def test_spooled_attachment_waits_for_the_sweep(
+def test_spooled_attachment_waits_for_the_requeue_scan(
     make_system: Callable[..., RunningSystem], own_valkey: ValkeyServer, tmp_path: Path
 ) -> None:
     system = RunningSystem(tmp_path, own_valkey.url, {"FALLBACK": "spool"})

@@ -260,7 +260,7 @@ def test_delayed_and_running_messages_are_not_requeued(
     make_system: Callable[..., RunningSystem], media: Clocked
 ) -> None:
     media.answers["a.jpg"] = [Answer(500), Answer(200, body=photo())]
-    media.slow["b.jpg"] = 12.5  # longer than the pause between two sweeps
+    media.slow["b.jpg"] = 12.5  # longer than the pause between two requeue scans
     media.files["b.jpg"] = photo()
     system = make_system(sweep_after_s="1", media_backoff_ms="12000")
     with system.workers() as workers:

@@ -1,5 +1,6 @@
 -- Checks that the parts of the queue agree, as they do unless Redis has evicted some of them. If they do not, all
--- waiting and delayed messages are dropped, and the sweep enqueues them again from the catalogue; held messages stay.
+-- waiting and delayed messages are dropped, and the requeue scan enqueues them again from the catalogue; held messages
+-- stay.
 -- What the sessions have in flight is counted anew.
 --   KEYS  workers, the time of the last audit, then held by each worker
 --   ARGV  the workers
@@ -34,7 +35,7 @@ for i = OWN + 2, #KEYS do
   for j = 1, #rows, 2 do
     local key, value = rows[j], redis.call('HGET', MESSAGES, rows[j])
     local _, _, _, _, info = unpack_held(rows[j + 1])
-    if not value then -- the sweep enqueues it again, unless its worker finishes it in the catalogue
+    if not value then -- the requeue scan enqueues it again, unless its worker finishes it in the catalogue
       redis.call('HDEL', KEYS[i], key)
     elseif info then
       charges[info.session] = (charges[info.session] or 0) + info.charge

@@ -128,7 +128,7 @@ def test_hook_does_not_wait_for_background_processing_without_redis(away: Runnin
 
         wait_until(lambda: done() == 3, 30)
         time.sleep(1)
-        assert done() == 3, "attachments beyond FALLBACK_CONCURRENCY wait for the sweep"
+        assert done() == 3, "attachments beyond FALLBACK_CONCURRENCY wait for the requeue scan"
         assert len(away.stored_files()) == 3
 
 

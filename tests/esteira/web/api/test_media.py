@@ -258,7 +258,7 @@ def test_replay_needs_the_api_token(system: RunningSystem, client: TestClient, e
     assert system.record(expired.id) == expired
 
 
-def test_replay_without_redis_is_enqueued_by_the_sweep(
+def test_replay_without_redis_is_enqueued_by_the_requeue_scan(
     make_system: Callable[..., RunningSystem], own_valkey: ValkeyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     system = make_system(redis_url=own_valkey.url)
