@@ -50,7 +50,7 @@ def cancel_refusal(record: Record | None) -> PermanentError | None:
         return PermanentError(Code.NOT_FOUND, "unknown: there is no such attachment")
     if record.status is Status.RECEIVED or is_cancelled(record):
         return None
-    return PermanentError(Code.NOT_PENDING, f"is {record.status}; it cannot be cancelled")
+    return PermanentError(Code.NOT_PENDING, f"the attachment is {record.status}; it cannot be cancelled")
 
 
 def is_cancelled(record: Record) -> bool:

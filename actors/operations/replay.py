@@ -25,6 +25,7 @@ REPLAYABLE = (Status.FAILED, Status.REJECTED, Status.EXPIRED)
 FINISH_WITHIN_S = 1.0  # how long to wait until a failed attachment is recorded as finished
 ACK_WITHIN_S = 1.0  # how long to wait until its last worker has acknowledged it
 POLL_S = 0.05
+NOT_ANNOUNCED = "the attachment's event is still being sent"
 
 log = structlog.get_logger()
 
@@ -60,7 +61,12 @@ def replay_without_waiting(media_id: str, source: NewSource | None = None) -> Re
 
 def replay_refusal(record: Record | None) -> PermanentError | None:
     """The reason why an attachment cannot be replayed: `not_found` or `not_ended`; None if it can."""
-    return None if record and record.status in REPLAYABLE else _refusal(record)
+    if record is None:
+        return PermanentError(Code.NOT_FOUND, "unknown: there is no such attachment")
+    if record.status in REPLAYABLE:
+        return None
+    only = ", ".join(REPLAYABLE)
+    return PermanentError(Code.NOT_ENDED, f"the attachment is {record.status}; only {only} can be replayed")
 
 
 def _reopen(services: Services, media_id: str, source: NewSource | None, file: Path | None) -> Record:
@@ -73,7 +79,7 @@ def _reopen(services: Services, media_id: str, source: NewSource | None, file: P
         services.staging.discard(media_id)
     record = services.catalogue.reopen(media_id, source=source, intake=intake)
     if record is None:  # another caller was faster
-        raise _refusal(services.catalogue.get(media_id))
+        raise replay_refusal(services.catalogue.get(media_id)) or PermanentError(Code.NOT_ENDED, NOT_ANNOUNCED)
     if source and source.has_location and not intake:
         with suppress(PipelineError):  # the old inline bytes; a maintenance task removes them later
             services.storage.delete(intake_key(media_id))
@@ -91,16 +97,8 @@ def _wait_until_finished(catalogue: Catalogue, media_id: str) -> None:
         if record and record.finished_at is not None:
             return
         if time.monotonic() > deadline:
-            raise _refusal(record)
+            raise PermanentError(Code.NOT_ENDED, NOT_ANNOUNCED)
         time.sleep(POLL_S)
-
-
-def _refusal(record: Record | None) -> PermanentError:
-    if record is None:
-        return PermanentError(Code.NOT_FOUND, "unknown: there is no such attachment")
-    if record.status in REPLAYABLE:
-        return PermanentError(Code.NOT_ENDED, f"is {record.status}, and its event is still being sent")
-    return PermanentError(Code.NOT_ENDED, f"is {record.status}; only {', '.join(REPLAYABLE)} can be replayed")
 
 
 def _enqueue(queue: RedisQueue, record: Record) -> None:
