@@ -1,4 +1,7 @@
-"""The names of all Redis keys of the queue. They share one hash slot, so the scripts also run on a cluster."""
+"""The names of all Redis keys of the queue.
+
+All keys are in one hash slot, because a script may only use keys of one slot.
+"""
 
 from __future__ import annotations
 
@@ -12,19 +15,36 @@ SIZE_CLASSES = ("small", "large")  # in the order of their numbers in the script
 class Keys:
     """Keys under one namespace, and optionally in a subspace of it.
 
-    `messages` hash key → scheduling info and message · `waiting(queue, size class)` sorted set of "session NUL urgency
-    position key" · `turns(queue, size class)` sorted set session → its turn · `standing` hash session → where it has
-    messages waiting · `flight` hash session → what it has in flight · `expiring` sorted set of members of `waiting`
-    with a mark before them → Unix ms · `delayed(queue)` sorted set key → due, ms ·
-    `held(worker)` hash key → "delivery id:queue:begun:priority:scheduling info"; the third field is "begun" once a
-    message with crashes was started, else empty · `serial` the last delivery id · `position` the last position ·
-    `workers` sorted set worker → last heartbeat, ms · `said(worker)` the worker info, JSON ·
-    `clock` time of the last audit, ms · `crashes` hash key → workers that died while they held it ·
-    `dead(queue)` sorted set key → ms, `dead-messages` hash key → message ·
-    `paused` hash "stage:name" or "session:name" → since, ms, and `told` → the version ·
-    `ledger:NAME` sorted set id → ms and `ledger:NAME:entries` hash id → JSON: finished jobs ·
-    `figures` hash metric → number, as `pipeline.metrics` names them ·
-    `levels` set of the keys `level:NAME:PROCESS` → the value of a gauge in a living process.
+    Some Redis names are older than the Python names; they stay, for compatibility with running systems. For each
+    property: its Redis name, type and contents.
+
+    - `messages`: `messages`, hash, key → scheduling info and message
+    - `waiting()`: `waiting:QUEUE:SIZE_CLASS`, sorted set of "session NUL urgency position key", all with the score 0
+    - `turns()`: `turns:QUEUE:SIZE_CLASS`, sorted set, session → its turn
+    - `session_marks`: `standing`, hash, session → one letter for each queue and size class where it has messages
+    - `in_flight`: `flight`, hash, session → what it has in flight, in thousandths of a file
+    - `expiring`: `expiring`, sorted set, a mark and a member of `waiting` → when the source expires, Unix ms
+    - `delayed()`: `delayed:QUEUE`, sorted set, key → due, Unix ms
+    - `held()`: `held:WORKER`, hash, key → "delivery id:queue:begun:priority:scheduling info"; the third field is
+      "begun" once a message with crashes was started, else empty
+    - `delivery_counter`: `serial`, number, the last delivery id
+    - `position`: `position`, number, the last position in `waiting`
+    - `workers`: `workers`, sorted set, worker → last heartbeat, Unix ms
+    - `worker_info()`: `said:WORKER`, text, the worker info as JSON
+    - `clock`: `clock`, number, the time of the last audit, Unix ms
+    - `crashes`: `crashes`, hash, key → number of workers that died while they held it
+    - `dead()`: `dead:QUEUE`, sorted set, key → when it became a dead letter, Unix ms
+    - `dead_messages`: `dead-messages`, hash, key → message
+    - `paused`: `paused`, hash, "stage:NAME" or "session:NAME" → since, Unix ms; and `told` → the version of the pauses
+    - `finished_index()`: `ledger:NAME`, sorted set, id → when it finished, Unix ms
+    - `finished_entries()`: `ledger:NAME:entries`, hash, id → JSON
+    - `metrics`: `figures`, hash, metric → number, as `pipeline.metrics` names them
+    - `gauges`: `levels`, set of the keys that `gauge()` makes
+    - `gauge()`: `level:NAME:PROCESS`, text, the value of a gauge in a living process
+    - `channel`: `wake`, channel, wake-up calls
+    - `host_rate()`: `pace:HOST` and three more, see host_rate.lua
+    - `lock()`: `lock:NAME`, text, expires by itself
+
     For the keys of live events see `pipeline.notifiers.live`.
     """
 

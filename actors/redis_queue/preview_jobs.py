@@ -1,4 +1,4 @@
-"""Messages of the preview queue: one for each content, whichever attachments carry it."""
+"""Messages of the preview queue: one for each content, shared by all attachments with that content."""
 
 from __future__ import annotations
 
@@ -32,7 +32,10 @@ def preview_job_for(record: Record) -> EnqueueRequest | None:
 
 
 def preview_job_after(services: Services, result: object) -> EnqueueRequest | None:
-    """The preview job of a content that was stored just now; None if it has a preview already."""
+    """The preview job of a content that a step has stored.
+
+    None if PREVIEWS is off, `result` is no StoredRecord, or the content has a preview already or cannot have one.
+    """
     if not services.settings.previews or not isinstance(result, StoredRecord) or result.has_preview:
         return None
     return preview_job_for(result)

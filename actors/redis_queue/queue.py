@@ -89,7 +89,16 @@ class EnqueueRequest(NamedTuple):
 
 
 class AckAction(NamedTuple):
-    """What happens to an acknowledged message: `verdict` is next, later, back, done or dead (see ack.lua)."""
+    """What happens to an acknowledged message; `verdict` is the word that ack.lua expects for a verdict.
+
+    | actors/delivery.py | ack.lua |
+    |---|---|
+    | NextStage | next; later, if it has a delay |
+    | Retry | later |
+    | Requeue | back |
+    | Finished | done; dead, if the attachment failed |
+    | DeadLetter | dead |
+    """
 
     verdict: str
     queue: str
@@ -243,7 +252,7 @@ class RedisQueue:
     def audit(self) -> int:
         """Drops all waiting messages if Redis has evicted a part of the queue, and corrects a clock that was set back.
 
-        Returns the number of messages that the sweep has to enqueue again; -1 if the workers changed meanwhile.
+        Returns the number of messages that the requeue scan has to enqueue again; -1 if the workers changed meanwhile.
         """
         names: Any = self.client.zrange(self.keys.workers, 0, -1)
         workers = [name.decode() for name in names]
