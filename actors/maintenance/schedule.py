@@ -105,7 +105,12 @@ class WorkerThreads(dramatiq.Middleware):
             self._stop.wait(seconds)
 
     def _listen(self, broker: EsteiraBroker) -> None:
-        """Receives wake-up calls, and passes them to the prefetchers."""
+        """Receives wake-up calls, and passes them to the prefetchers.
+
+        They are published on `Keys.channel`, mostly by `push` in redis_queue/lua/scheduling.lua when a queue gets work,
+        else by ack.lua (delayed messages) and publish_pauses.lua. They are received here; `Prefetcher.wake` ends the
+        wait of the consumer that fetches (`Fetcher.next` in broker/consumer.py).
+        """
         preview_channel = broker.preview_queue.keys.channel
         while not self._stop.is_set():
             try:

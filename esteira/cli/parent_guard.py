@@ -1,8 +1,8 @@
 """`python -m esteira.cli.parent_guard MODULE …` runs a module as a child and ties it to the parent process.
 
 The child ends when the process that started the guard ends, so that a killed `esteira start` leaves no workers behind.
-When the child ends, the guard ends all processes of its session: workers that outlive a killed master would keep the
-output pipe open, and honcho would not notice that the master died.
+When the child ends, the guard ends all processes of its process group: workers that outlive a killed master would keep
+the output pipe open, and honcho would not notice that the master died.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PARENT_PID = "ESTEIRA_PARENT_PID"  # environment variable: the process ID of the
 def run(arguments: list[str]) -> int:
     """Runs `python -m` with these arguments to its end; returns its exit status, or 128 + the signal that killed it.
 
-    The guard must be the leader of its own session, because it ends the rest of the session afterwards.
+    The guard must lead its own process group, because it ends the rest of the group afterwards.
     """
     parent = os.environ.pop(PARENT_PID, "")
     end_with_parent(parent=int(parent) if parent.isdecimal() else None)
