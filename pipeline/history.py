@@ -211,7 +211,7 @@ class AttemptLog:
             outcome=outcome,
             code=code,
             message=message,
-            worker=_Process.name,
+            worker=_ProcessName.name,
         )
         return entry.line()
 
@@ -222,10 +222,10 @@ def _carried_entries(lines: Iterable[Any]) -> list[HistoryEntry]:
 
 def worker_name() -> str:
     """The name of this process in history entries."""
-    return _Process.name
+    return _ProcessName.name
 
 
-class _Process:
+class _ProcessName:
     """The name of this process, determined at its start and again in a forked child."""
 
     name = ""
@@ -237,5 +237,5 @@ class _Process:
         cls.name = f"{host}:{os.getpid()}"
 
 
-_Process.find_name()
-os.register_at_fork(after_in_child=_Process.find_name)
+_ProcessName.find_name()
+os.register_at_fork(after_in_child=_ProcessName.find_name)

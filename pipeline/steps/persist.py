@@ -24,7 +24,7 @@ Work = tuple[Claim, Validated]
 
 
 @dataclass(slots=True)
-class _Item:
+class _Pending:
     """One attachment in the steps below. Once it has a `result`, the remaining steps skip it."""
 
     claim: Claim
@@ -54,7 +54,7 @@ def persist_many(
         RetryableError: `storage` or `catalogue`.
     """
     items = [
-        _Item(claim, _stored(claim, validated), path) for (claim, validated), path in zip(work, paths, strict=True)
+        _Pending(claim, _stored(claim, validated), path) for (claim, validated), path in zip(work, paths, strict=True)
     ]
     began = catalogue.now()
     _put(items, storage)
@@ -74,7 +74,7 @@ def _stored(claim: Claim, validated: Validated) -> Stored:
     return Stored.model_construct(validated=validated, storage_key=content_key(sha256), name=name)
 
 
-def _put(items: list[_Item], storage: Storage) -> None:
+def _put(items: list[_Pending], storage: Storage) -> None:
     """Puts the files into storage, and marks the items whose content is new there."""
     for item in items:
         if _size(item.path) != item.size:
@@ -88,13 +88,13 @@ def _put(items: list[_Item], storage: Storage) -> None:
             item.is_new = result
 
 
-def _record(items: list[_Item], catalogue: Catalogue) -> None:
+def _record(items: list[_Pending], catalogue: Catalogue) -> None:
     results = catalogue.mark_stored_many([(item.claim, item.stored) for item in items])
     for item, result in zip(items, results, strict=True):
         item.result = result
 
 
-def _put_again(items: list[_Item], storage: Storage, catalogue: Catalogue, *, since: int) -> None:
+def _put_again(items: list[_Pending], storage: Storage, catalogue: Catalogue, *, since: int) -> None:
     """Puts content back that a concurrent deletion has removed."""
     try:
         deleted = _deleted(catalogue, {item.sha256 for item in items}, since=since)
@@ -130,7 +130,7 @@ def _deleted(catalogue: Catalogue, hashes: set[str], *, since: int) -> set[str]:
     return deleted
 
 
-def _counted(item: _Item) -> Record | PipelineError:
+def _counted(item: _Pending) -> Record | PipelineError:
     """The result of an item, whose bytes are added to the metrics."""
     assert item.result is not None
     if isinstance(item.result, Record):

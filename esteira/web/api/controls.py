@@ -12,14 +12,14 @@ from actors.operations.pause import pause, pauses, resume
 from esteira.web.api.headers import NoStore
 from esteira.web.api.records import MediaItem, media_item
 from esteira.web.auth.dependencies import ApiTokenRequired
-from esteira.web.intake.json_body import Body, CleanText, JsonBody
+from esteira.web.intake.json_body import CleanText, JsonBody, RequestModel
 from pipeline.catalogue import PauseKind
 from pipeline.models import Stage
 
 router = APIRouter(dependencies=[ApiTokenRequired, NoStore])
 
 
-class PauseTarget(Body):
+class PauseTarget(RequestModel):
     """What is paused or resumed: `{"stage": …}` or `{"session": …}`."""
 
     stage: CleanText | None = Field(default=None, json_schema_extra={"enum": [str(stage) for stage in Stage]})

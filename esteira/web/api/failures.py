@@ -10,13 +10,13 @@ from pydantic import BaseModel
 from esteira.web.api.headers import NoStore
 from esteira.web.api.records import Since, each_parameter_once
 from esteira.web.auth.dependencies import CallerRequired, TokenCaller
-from esteira.web.intake.json_body import Body
+from esteira.web.intake.json_body import RequestModel
 from pipeline.services import services
 
 router = APIRouter(dependencies=[NoStore])
 
 
-class FailuresQuery(Body):
+class FailuresQuery(RequestModel):
     """The parameters of `GET /failures`. `language` is that of `happened` and `to_do`."""
 
     since: Since = None
@@ -33,7 +33,7 @@ class FailureExample(BaseModel):
     error: str | None
 
 
-class FailureGroup(BaseModel):
+class FailureGroupItem(BaseModel):
     """Attachments with the same error at the same stage.
 
     `sessions` is the number of sessions, `busiest` names at most three of them. `oldest` and `newest` are when they
@@ -55,7 +55,7 @@ class FailureGroup(BaseModel):
 class FailureList(BaseModel):
     """All groups, the largest first."""
 
-    failures: list[FailureGroup]
+    failures: list[FailureGroupItem]
 
 
 @router.get("/failures", dependencies=[CallerRequired, Depends(each_parameter_once)])
@@ -65,4 +65,4 @@ def list_failures(caller: TokenCaller, query: Annotated[FailuresQuery, Query()])
         return FailureList(failures=[])
     session = caller.session if caller.session is not None else query.session
     groups = services().catalogue.failures.find(since=query.since or 0, session=session)
-    return FailureList(failures=[FailureGroup(**group.to_json(language=query.language)) for group in groups])
+    return FailureList(failures=[FailureGroupItem(**group.to_json(language=query.language)) for group in groups])

@@ -43,7 +43,7 @@ class WorkerList(BaseModel):
     workers: list[WorkerStatus]
 
 
-class Health:
+class HealthRoutes:
     """The health routes, and the readiness probe that their callers share."""
 
     def __init__(self, settings: Settings, ignored: IgnoredCounter) -> None:

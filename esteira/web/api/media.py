@@ -25,7 +25,7 @@ from esteira.web.api.records import (
 )
 from esteira.web.auth.access import Caller
 from esteira.web.auth.dependencies import ApiTokenRequired, CallerRequired, TokenCaller, authenticator_of
-from esteira.web.intake.json_body import Body, JsonBody
+from esteira.web.intake.json_body import JsonBody, RequestModel
 from pipeline.models import Record, Stage, Status
 from pipeline.models.replacement_source import NewSource, parse_new_source
 from pipeline.security.tokens import MAX_LINK_S
@@ -34,7 +34,7 @@ from pipeline.services import services
 router = APIRouter(dependencies=[NoStore])
 
 
-class LinkRequest(Body):
+class LinkRequest(RequestModel):
     """For how many seconds a link is valid."""
 
     seconds: StrictInt = Field(ge=1, le=MAX_LINK_S)

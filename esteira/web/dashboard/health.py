@@ -11,7 +11,7 @@ from esteira.web.dashboard.view import View
 PARTS = ("redis", "catalogue", "workers", "webhooks")
 
 
-class Health:
+class HealthLines:
     """The health lines. A line changes only when its words change, so that screen readers announce it once."""
 
     def __init__(self, view: View) -> None:

@@ -20,8 +20,8 @@ M = TypeVar("M", bound=BaseModel)
 CleanText = Annotated[StrictStr, BeforeValidator(clean_text)]  # JSON may have lone surrogates, which pydantic refuses
 
 
-class Body(BaseModel):
-    """A request body. Unknown fields are refused: an ignored filter would select more than the caller meant."""
+class RequestModel(BaseModel):
+    """A request body or query. Unknown fields are refused: ignoring a filter would select more than was meant."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 

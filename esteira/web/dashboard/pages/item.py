@@ -38,7 +38,7 @@ async def build(view: View) -> None:
         text("h1", view.t("item.title"))
         text("p", view.t("item.unknown"), "empty", role="status")
         return
-    shown = _Item(view, loaded)
+    shown = AttachmentView(view, loaded)
     ui.timer(REFRESH_S, shown.refresh, immediate=False)
 
 
@@ -62,7 +62,7 @@ def _load(media_id: str) -> _Loaded | None:
     return _Loaded(record, made.get(record.sha256 or ""), catalogue.history(media_id))
 
 
-class _Item:
+class AttachmentView:
     """The elements of the page. Only changed parts are rebuilt, so that a video keeps playing and the focus stays."""
 
     def __init__(self, view: View, loaded: _Loaded) -> None:

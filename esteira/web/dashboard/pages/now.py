@@ -9,7 +9,7 @@ from nicegui.elements.mixins.text_element import TextElement
 
 from esteira.web.dashboard.charts import Charts
 from esteira.web.dashboard.controls import pause_button
-from esteira.web.dashboard.health import Health
+from esteira.web.dashboard.health import HealthLines
 from esteira.web.dashboard.parts import box, card, heading, text
 from esteira.web.dashboard.shell import Page
 from esteira.web.dashboard.status_poller import STATUS_POLLER, Snapshot
@@ -40,7 +40,7 @@ class Board:
 
     def __init__(self, view: View) -> None:
         self._view = view
-        self._health = Health(view)
+        self._health = HealthLines(view)
         self._stages: dict[str, StageCard] = {}
         with card(view.t("now.belt"), "belt-card"):
             text("p", view.t("now.belt.lead"), "lead")
