@@ -201,7 +201,7 @@ class AttemptLog:
         stage, number, began, took, outcome, code, message = attempt
         at, ms = int(began * 1000), round(took, 1)
         if outcome is _DONE and number == 1 and not self.run:
-            return f'{{"stage":"{stage}","at":{at},"ms":{ms},"worker":"{_Process.name}"}}\n'
+            return f'{{"stage":"{stage}","at":{at},"ms":{ms},"worker":"{_ProcessName.name}"}}\n'
         entry = HistoryEntry(
             run=self.run,
             stage=stage,
