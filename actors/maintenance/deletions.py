@@ -90,5 +90,7 @@ def _existing_tombstone(record: Record | None) -> Record:
     if record is None:
         raise PermanentError(Code.NOT_FOUND, "unknown: there is no such attachment")
     if record.status is not Status.DELETED:
-        raise PermanentError(Code.NOT_ENDED, f"is {record.status}; only finished attachments can be deleted")
+        raise PermanentError(
+            Code.NOT_ENDED, f"the attachment is {record.status}; only finished attachments can be deleted"
+        )
     return record

@@ -93,8 +93,8 @@ def _publish(publish: Callable[[T], None], argument: T, outcomes: Sequence[Outco
     except Exception as error:  # noqa: BLE001  (no fault of a notifier may keep an attachment from finishing)
         message = error.message if isinstance(error, PipelineError) else type(error).__name__
         for outcome in outcomes:
-            facts = {"id": outcome.id, "session": outcome.session, "event_id": outcome.event_id}
-            log.warning("notifier failed", error=message, **facts)
+            log_fields = {"id": outcome.id, "session": outcome.session, "event_id": outcome.event_id}
+            log.warning("notifier failed", error=message, **log_fields)
 
 
 def _event_id(media_id: str, run: int) -> str:

@@ -63,7 +63,7 @@ def test_replay_reports_refused_ids_and_replays_the_others(installation: Install
     assert finished.code == 1
     assert finished.json == {"matched": 3, "replayed": 1, "missed": ["f" * 32, waiting]}
     assert f"{'f' * 32}: unknown" in finished.err
-    assert f"{waiting}: is received" in finished.err
+    assert f"{waiting}: the attachment is received" in finished.err
 
 
 def test_dry_run_reports_refused_ids(installation: Installation, rejected: list[str]) -> None:
