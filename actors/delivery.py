@@ -19,8 +19,8 @@ class MessageArgs(TypedDict, total=False):
     """The keyword arguments of a stage's actor, as they are stored in Redis.
 
     `attempt` counts from 1. `heir_of` is the token of the claim that the message hands over, `trail` the part of its
-    attempt log that is not written yet. These two names are those of the released version, whose messages may still
-    wait in a queue.
+    attempt log that is not written yet. These two names stay because messages that an older version has enqueued may
+    still wait in Redis during an upgrade.
     """
 
     media_id: Required[str]

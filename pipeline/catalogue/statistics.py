@@ -84,7 +84,7 @@ class Minute:
     """
 
     at: int
-    endings: Mapping[str, int]
+    results: Mapping[str, int]
     p50_ms: int | None = None
     p95_ms: int | None = None
 

@@ -7,10 +7,10 @@ import re
 import pytest
 
 from pipeline.errors import Code
-from pipeline.remedies import LANGUAGES, NOT_ENDINGS, english, portuguese, remedy
+from pipeline.remedies import LANGUAGES, NOT_RESULT_CODES, english, portuguese, remedy
 from tests.support.system import ROOT
 
-ENDINGS = sorted(set(Code) - NOT_ENDINGS)
+ENDINGS = sorted(set(Code) - NOT_RESULT_CODES)
 SETTING = re.compile(r"\b[A-Z]+(?:_[A-Z]+)+\b")
 
 
@@ -28,7 +28,7 @@ def test_every_code_has_a_remedy(code: Code, language: str) -> None:
 def test_both_languages_have_the_same_codes() -> None:
     assert list(english.TEXTS) == list(portuguese.TEXTS)
     assert not [code for code in english.TEXTS if english.TEXTS[code] == portuguese.TEXTS[code]]
-    assert not set(english.TEXTS) & NOT_ENDINGS
+    assert not set(english.TEXTS) & NOT_RESULT_CODES
 
 
 def test_remedies_name_existing_settings() -> None:
@@ -50,5 +50,5 @@ def test_codes_without_remedy_are_not_raised_by_the_steps() -> None:
     steps = [*(ROOT / "pipeline" / "steps").glob("*.py"), ROOT / "pipeline" / "security" / "whatsapp_media.py"]
     assert len(steps) > 6
     for path in steps:
-        for code in NOT_ENDINGS:
+        for code in NOT_RESULT_CODES:
             assert f"Code.{code.name}" not in path.read_text(), (path.name, code)

@@ -72,7 +72,7 @@ def get_content(
 def _stored_content(record: Record) -> tuple[str, int]:
     """The storage key of the content, and its size in bytes."""
     if record.deleted_at is not None:
-        raise HTTPException(410, "is deleted")
+        raise HTTPException(410, "the attachment is deleted")
     if record.storage_key is None:
         raise PermanentError(Code.NOT_FOUND, f"is {record.status} and has no content")
     size = services().storage.size(record.storage_key)

@@ -77,7 +77,7 @@ def _request_preview(record: Record, settings: Settings) -> Response:
 
 def _content_hash(record: Record) -> str:
     if record.deleted_at is not None:
-        raise HTTPException(410, "is deleted")
+        raise HTTPException(410, "the attachment is deleted")
     if record.storage_key is None or record.sha256 is None:
         raise PermanentError(Code.NOT_FOUND, f"is {record.status} and has no content")
     return record.sha256

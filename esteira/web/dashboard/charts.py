@@ -12,7 +12,7 @@ from esteira.web.dashboard.parts import box, card, text
 from esteira.web.dashboard.view import View
 from pipeline.catalogue.statistics import Minute
 
-ENDINGS = {"done": "#0f9d8a", "expired": "#8a94a6", "rejected": "#e0a526", "failed": "#d6455d"}
+RESULT_COLORS = {"done": "#0f9d8a", "expired": "#8a94a6", "rejected": "#e0a526", "failed": "#d6455d"}
 LINES = {"p50": "#0f9d8a", "p95": "#e0a526"}
 # Readable on light and on dark: a chart does not know which of the two the system has chosen.
 QUIET, GRID = "#737e8d", "rgba(125,135,150,0.22)"
@@ -61,8 +61,8 @@ class Charts:
             return
         clock = [time.strftime("%H:%M", time.localtime(minute.at / 1000)) for minute in minutes]
         throughput.options["xAxis"]["data"] = durations.options["xAxis"]["data"] = clock
-        for series, name in zip(throughput.options["series"], ENDINGS, strict=True):
-            series["data"] = [minute.endings.get(name, 0) for minute in minutes]
+        for series, name in zip(throughput.options["series"], RESULT_COLORS, strict=True):
+            series["data"] = [minute.results.get(name, 0) for minute in minutes]
         for series, name in zip(durations.options["series"], LINES, strict=True):
             series["data"] = [_seconds(getattr(minute, f"{name}_ms")) for minute in minutes]
         throughput.update()
@@ -70,11 +70,11 @@ class Charts:
 
     def _throughput_words(self, minutes: Sequence[Minute]) -> str:
         view = self._view
-        sums = {name: sum(minute.endings.get(name, 0) for minute in minutes) for name in ENDINGS}
-        endings = ", ".join(f"{view.number(n)} {view.t(f'now.status.{name}')}" for name, n in sums.items() if n)
-        most = max((sum(minute.endings.get(name, 0) for name in ENDINGS) for minute in minutes), default=0)
+        sums = {name: sum(minute.results.get(name, 0) for minute in minutes) for name in RESULT_COLORS}
+        results = ", ".join(f"{view.number(n)} {view.t(f'now.status.{name}')}" for name, n in sums.items() if n)
+        most = max((sum(minute.results.get(name, 0) for name in RESULT_COLORS) for minute in minutes), default=0)
         total = view.number(sum(sums.values()))
-        return view.t("now.throughput.summary", total=total, endings=endings or "0", most=view.number(most))
+        return view.t("now.throughput.summary", total=total, results=results or "0", most=view.number(most))
 
     def _durations_words(self, minutes: Sequence[Minute]) -> str:
         timed = [minute for minute in minutes if minute.p50_ms is not None and minute.p95_ms is not None]
@@ -88,12 +88,12 @@ class Charts:
             {
                 "name": self._view.t(f"now.status.{name}"),
                 "type": "bar",
-                "stack": "endings",
+                "stack": "results",
                 "itemStyle": {"color": color},
                 "barCategoryGap": "25%",
                 "data": [],
             }
-            for name, color in ENDINGS.items()
+            for name, color in RESULT_COLORS.items()
         ]
         return _options(bars, unit="")
 

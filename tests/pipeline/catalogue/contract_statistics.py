@@ -34,7 +34,7 @@ class StatisticsContract:
         clock.now += 120
         catalogue.accept(attachment())
         minutes = catalogue.statistics.minutes(began + 5, catalogue.now())
-        assert [(one.at - began, dict(one.endings)) for one in minutes] == [
+        assert [(one.at - began, dict(one.results)) for one in minutes] == [
             (0, {"done": 2, "failed": 1}),
             (MINUTE_MS, {"expired": 1}),
             (2 * MINUTE_MS, {}),
@@ -54,13 +54,13 @@ class StatisticsContract:
         mark_stored(catalogue, again, stored())
         catalogue.finish(again, announced=True)
         [minute] = catalogue.statistics.minutes(catalogue.now(), catalogue.now())
-        assert minute.endings == {"done": 21}
+        assert minute.results == {"done": 21}
         assert (minute.p50_ms, minute.p95_ms) == (10_000, 19_000)
 
     def test_minute_without_done_attachments_has_no_durations(self, catalogue: Catalogue) -> None:
         finished(catalogue, Status.REJECTED)
         [minute] = catalogue.statistics.minutes(catalogue.now(), catalogue.now())
-        assert (minute.endings, minute.p50_ms, minute.p95_ms) == ({"rejected": 1}, None, None)
+        assert (minute.results, minute.p50_ms, minute.p95_ms) == ({"rejected": 1}, None, None)
 
     def test_failed_by_session_orders_by_count_since_a_time(self, catalogue: Catalogue, clock: Clock) -> None:
         finished(catalogue, Status.FAILED, of=attachment(session="old"))
