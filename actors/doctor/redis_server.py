@@ -141,7 +141,7 @@ def check_persistence(status: RedisStatus) -> Finding:
         message = "the append-only file cannot be written, so Redis refuses writes"
         return fail("redis persistence", message, "free space on the disk of Redis")
     if info.get("aof_enabled"):
-        message = "append-only file: a restart loses at most one second, which the requeue scan enqueues again"
+        message = "append-only file: a restart loses at most one second, which the workers enqueue again"
         return ok("redis persistence", message)
     message = "no append-only file: a restart empties the queue, and only the requeue scan fills it again"
     return warn(
