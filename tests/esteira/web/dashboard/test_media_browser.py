@@ -49,7 +49,7 @@ def test_failed_attachment_is_replayed_from_its_page_until_done(system: RunningS
         page.click("text=Show them")
         page.wait_for_selector("tr:has-text('holiday.jpg') .badge.failed")
         page.click("text=holiday.jpg")
-        page.wait_for_selector("text=The media server is overloaded or out of order.")
+        page.wait_for_selector("text=The media server is overloaded or down.")
         assert page.locator(".bad-attempt .said").all_inner_texts() == ["fetch_unavailable: 127.0.0.1 answers 503"] * 3
         del media.answers["a.jpg"]
         page.click(REPLAY)
