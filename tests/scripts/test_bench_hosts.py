@@ -73,7 +73,7 @@ def test_ctrl_c_ends_all_processes_of_the_hosts() -> None:
 def test_enter_explains_what_to_do_without_network_namespaces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(networks.ENTERED_VARIABLE, raising=False)
     monkeypatch.setattr(networks, "is_permitted", lambda _: False)
-    with pytest.raises(BenchmarkError, match=r"run this as root, or allow it"):
+    with pytest.raises(BenchmarkError, match=r"run this as root, or allow them"):
         networks.enter([])
     monkeypatch.setattr(networks, "TOOLS", ("no-such-tool",))
     with pytest.raises(BenchmarkError, match=r"need no-such-tool: install iproute2"):
