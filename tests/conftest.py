@@ -61,12 +61,13 @@ def _restore_logging(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     Loggers are not cached in tests: a cached one keeps the configuration of its first line.
     """
-    before, configure = structlog.get_config(), structlog.configure
+    before = structlog.get_config() if structlog.is_configured() else None
+    configure = structlog.configure
     monkeypatch.setattr(
         structlog, "configure", lambda **options: configure(**options | {"cache_logger_on_first_use": False})
     )
     yield
-    configure(**before)
+    configure(**before) if before else structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")
