@@ -30,10 +30,10 @@ class Charts:
         self._durations: ui.echart | None = None
         with box("div", "charts"):
             with card(view.t("now.throughput")):
-                self._throughput_told = text("p", "", "hint")
+                self._throughput_summary = text("p", "", "hint")
                 self._throughput_place = box("div", "chart", aria_hidden="true")
             with card(view.t("now.durations")):
-                self._durations_told = text("p", "", "hint")
+                self._durations_summary = text("p", "", "hint")
                 self._durations_place = box("div", "chart", aria_hidden="true")
 
     def draw(self) -> None:
@@ -52,8 +52,8 @@ class Charts:
             return
         self._shown = tuple(minutes)
         self._draw(minutes)
-        self._throughput_told.text = self._throughput_words(minutes)
-        self._durations_told.text = self._durations_words(minutes)
+        self._throughput_summary.text = self._describe_throughput(minutes)
+        self._durations_summary.text = self._describe_durations(minutes)
 
     def _draw(self, minutes: Sequence[Minute]) -> None:
         throughput, durations = self._throughput, self._durations
@@ -68,7 +68,7 @@ class Charts:
         throughput.update()
         durations.update()
 
-    def _throughput_words(self, minutes: Sequence[Minute]) -> str:
+    def _describe_throughput(self, minutes: Sequence[Minute]) -> str:
         view = self._view
         sums = {name: sum(minute.results.get(name, 0) for minute in minutes) for name in RESULT_COLORS}
         results = ", ".join(f"{view.number(n)} {view.t(f'now.status.{name}')}" for name, n in sums.items() if n)
@@ -76,7 +76,7 @@ class Charts:
         total = view.number(sum(sums.values()))
         return view.t("now.throughput.summary", total=total, results=results or "0", most=view.number(most))
 
-    def _durations_words(self, minutes: Sequence[Minute]) -> str:
+    def _describe_durations(self, minutes: Sequence[Minute]) -> str:
         timed = [minute for minute in minutes if minute.p50_ms is not None and minute.p95_ms is not None]
         if not timed:
             return self._view.t("now.durations.none")
