@@ -12,12 +12,13 @@ from pipeline.config.settings import Settings
 from pipeline.gateways import cloud, evolution, media, waha, wppconnect
 from pipeline.gateways.intake import HookRequest, ParsedPayload
 from pipeline.gateways.sources import Source
-from pipeline.gateways.verification import NoSecretError, UnauthorizedError
+from pipeline.gateways.verification import BodyCheck, NoSecretError, UnauthorizedError
 from pipeline.http_client import HttpClient
 from pipeline.models import Attachment
 
 __all__ = [
     "GATEWAYS",
+    "BodyCheck",
     "Gateway",
     "HookRequest",
     "NoSecretError",
@@ -31,11 +32,14 @@ __all__ = [
 class Gateway(Protocol):
     """The functions of a gateway's module."""
 
-    def verify(self, request: HookRequest, settings: Settings, /) -> None:
-        """Returns if the request carries the gateway's secret or signature.
+    def verify(self, request: HookRequest, settings: Settings, /) -> BodyCheck | None:
+        """Verifies what needs no body: it is called before the body is read.
+
+        Returns None if the head carries the gateway's secret. If it carries a signature of the body, returns the check
+        that the body has to pass.
 
         Raises:
-            UnauthorizedError: it carries none or a wrong one, or no secret is set.
+            UnauthorizedError: it carries neither, a wrong secret, or an old timestamp; or no secret is set.
         """
 
     def parse(self, payload: Any, settings: Settings, /) -> ParsedPayload:

@@ -10,7 +10,7 @@ from pipeline.errors import Code, RetryableError
 from pipeline.gateways.graph import media_link
 from pipeline.gateways.intake import HookRequest, ParsedPayload, build_attachment, check_batch_size
 from pipeline.gateways.sources import Source, declared_source
-from pipeline.gateways.verification import check_hub_signature, required_secret
+from pipeline.gateways.verification import BodyCheck, hub_signature_check, required_secret
 from pipeline.http_client import HttpClient
 from pipeline.models import Attachment, Fault, Kind
 from pipeline.values.gateway_values import error_text, json_object, json_objects, unix_seconds
@@ -20,13 +20,13 @@ ID_LIFETIME_S = 7 * 24 * 3600  # seconds that a media id in a webhook is valid
 MEDIA_ERROR = 131052  # "Media download error": Meta itself could not download the file, for example for its size
 
 
-def verify(request: HookRequest, settings: Settings) -> None:
-    """Checks `X-Hub-Signature-256`, an HMAC-SHA256 over the raw body with CLOUD_APP_SECRET.
+def verify(request: HookRequest, settings: Settings) -> BodyCheck:
+    """The check of `X-Hub-Signature-256`, an HMAC-SHA256 over the raw body with CLOUD_APP_SECRET.
 
     Raises:
-        UnauthorizedError: it is missing or wrong, or CLOUD_APP_SECRET is not set.
+        UnauthorizedError: it is missing or malformed, or CLOUD_APP_SECRET is not set.
     """
-    check_hub_signature(request, key=required_secret(settings.cloud_app_secret, "CLOUD_APP_SECRET"))
+    return hub_signature_check(request, key=required_secret(settings.cloud_app_secret, "CLOUD_APP_SECRET"))
 
 
 def parse(payload: Any, settings: Settings) -> ParsedPayload:

@@ -22,10 +22,9 @@ ONE_IGNORED = (None,)  # in place of messages: an event of an unknown form, or w
 
 @dataclass(frozen=True)
 class HookRequest:
-    """A request: headers by lower-case names, the raw body, and the secret in the URL's path, if any."""
+    """The head of a request: headers by lower-case names, and the secret in the URL's path, if any."""
 
     headers: Mapping[str, str] = field(repr=False)
-    body: bytes = field(repr=False)
     secret: str | None = field(default=None, repr=False)
 
     def header(self, name: str) -> str:

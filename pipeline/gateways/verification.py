@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
+from collections.abc import Callable
 from typing import Literal
 
 from pydantic import SecretStr
@@ -12,6 +14,9 @@ from pipeline.errors import Code, PermanentError
 from pipeline.gateways.intake import HookRequest
 
 _SCHEME = "sha256="
+_HEX_DIGEST = {"sha256": re.compile(r"[0-9a-f]{64}"), "sha512": re.compile(r"[0-9a-f]{128}")}
+
+BodyCheck = Callable[[bytes], None]  # raises UnauthorizedError if the signature in the head is not that of the body
 
 
 class UnauthorizedError(PermanentError):
@@ -56,16 +61,26 @@ def check_hmac(body: bytes, signature: str, *, key: str, digest: Literal["sha256
         raise UnauthorizedError("the signature is missing or wrong")
 
 
-def check_hub_signature(request: HookRequest, *, key: str) -> None:
-    """Checks `X-Hub-Signature-256`: `sha256=` and the hex of an HMAC-SHA256 over the raw body.
+def hmac_check(signature: str, *, key: str, digest: Literal["sha256", "sha512"]) -> BodyCheck:
+    """The check of a body against the lower-case hex of an HMAC over it.
 
     Raises:
-        UnauthorizedError: it is missing or wrong.
+        UnauthorizedError: the signature is missing or malformed: no body can fit it.
+    """
+    if not _HEX_DIGEST[digest].fullmatch(signature):
+        raise UnauthorizedError("the signature is missing or wrong")
+    return lambda body: check_hmac(body, signature, key=key, digest=digest)
+
+
+def hub_signature_check(request: HookRequest, *, key: str) -> BodyCheck:
+    """The check of a body against `X-Hub-Signature-256`: `sha256=` and the hex of an HMAC-SHA256 over the raw body.
+
+    Raises:
+        UnauthorizedError: the signature is missing or malformed.
     """
     signature = request.header("x-hub-signature-256")
-    check_hmac(
-        request.body, signature.removeprefix(_SCHEME) if signature.startswith(_SCHEME) else "", key=key, digest="sha256"
-    )
+    digest = signature.removeprefix(_SCHEME) if signature.startswith(_SCHEME) else ""
+    return hmac_check(digest, key=key, digest="sha256")
 
 
 def bearer_token(authorization: str) -> str:

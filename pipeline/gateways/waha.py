@@ -14,7 +14,7 @@ from pipeline.config.settings import Settings
 from pipeline.errors import Code, PermanentError
 from pipeline.gateways.intake import HookRequest, ParsedPayload, build_attachment
 from pipeline.gateways.sources import Source, declared_source, own_server_url
-from pipeline.gateways.verification import UnauthorizedError, check_hmac, required_secret
+from pipeline.gateways.verification import BodyCheck, UnauthorizedError, hmac_check, required_secret
 from pipeline.gateways.waha_engines import engine_record
 from pipeline.http_client import HttpClient
 from pipeline.models import Attachment, Fault, Kind
@@ -29,23 +29,24 @@ MAX_STAMP_DIGITS = 15
 FILES_PATH = "/api/"
 
 
-def verify(request: HookRequest, settings: Settings) -> None:
-    """Checks `X-Webhook-Hmac`, an HMAC-SHA512 over the raw body with WAHA_HMAC_KEY, and `X-Webhook-Timestamp`.
+def verify(request: HookRequest, settings: Settings) -> BodyCheck:
+    """Checks `X-Webhook-Timestamp`. Returns the check of `X-Webhook-Hmac`, an HMAC-SHA512 over the raw body.
 
     The timestamp is not signed: it stops old requests that are repeated unchanged, not those with a new timestamp.
 
     Raises:
-        UnauthorizedError: one of them is missing or wrong, or WAHA_HMAC_KEY is not set.
+        UnauthorizedError: one of them is missing or malformed, the timestamp is old, or WAHA_HMAC_KEY is not set.
     """
     key = required_secret(settings.waha_hmac_key, "WAHA_HMAC_KEY")
     if request.header("x-webhook-hmac-algorithm").lower() not in {"", "sha512"}:
         raise UnauthorizedError("the signature must be an HMAC-SHA512")
-    check_hmac(request.body, request.header("x-webhook-hmac"), key=key, digest="sha512")
+    check_body = hmac_check(request.header("x-webhook-hmac"), key=key, digest="sha512")
     stamp = request.header("x-webhook-timestamp")
     if not (stamp.isascii() and stamp.isdigit() and len(stamp) <= MAX_STAMP_DIGITS):
         raise UnauthorizedError("X-Webhook-Timestamp is missing or not a time in milliseconds")
     if abs(time.time() - int(stamp) / 1000) > WINDOW_S:
         raise UnauthorizedError("X-Webhook-Timestamp differs by more than two days from this server's clock")
+    return check_body
 
 
 def parse(payload: Any, settings: Settings) -> ParsedPayload:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import structlog
@@ -13,7 +15,7 @@ from starlette.exceptions import HTTPException
 
 from pipeline.config.settings import Settings
 from pipeline.errors import SettingsError
-from pipeline.gateways import GATEWAYS, Gateway, HookRequest, NoSecretError, UnauthorizedError
+from pipeline.gateways import GATEWAYS, BodyCheck, Gateway, HookRequest, NoSecretError, UnauthorizedError
 from pipeline.gateways.verification import bearer_token, constant_time_equal
 from pipeline.models import Record
 from pipeline.security.tokens import TokenSigner
@@ -45,16 +47,28 @@ class Authenticator:
         self._logged_at: dict[str, float] = {}
         self._lock = threading.Lock()
 
-    def verify_hook(self, gateway: Gateway, request: HookRequest, *, local: bool) -> None:
-        """Verifies the secret or signature of a hook. `local`: the request was sent by this machine.
+    def verify_hook(self, gateway: Gateway, request: HookRequest, *, local: bool) -> BodyCheck | None:
+        """Verifies the head of a hook, before its body is read. `local`: the request was sent by this machine.
+
+        Returns the check that the body has to pass if the gateway signs it, and None if the sender is verified already.
 
         Raises:
             UnauthorizedError: the secret is missing or wrong, or none is configured.
         """
         if local and self._settings.allow_unsigned_hooks:
-            return
+            return None
+        with self._reported(gateway):
+            check = gateway.verify(request, self._settings)
+        return check and functools.partial(self._check_body, gateway, check)
+
+    def _check_body(self, gateway: Gateway, check: BodyCheck, body: bytes) -> None:
+        with self._reported(gateway):
+            check(body)
+
+    @contextmanager
+    def _reported(self, gateway: Gateway) -> Iterator[None]:
         try:
-            gateway.verify(request, self._settings)
+            yield
         except NoSecretError as error:
             self.warn_missing_secret(error.setting)
             raise
@@ -71,7 +85,7 @@ class Authenticator:
         Raises:
             UnauthorizedError: the token is missing or wrong.
         """
-        as_hook = HookRequest(request_headers(request), b"")
+        as_hook = HookRequest(request_headers(request))
         token = bearer_token(as_hook.header("authorization"))
         session = self._signer.session_of(token) if self._signer and token.isascii() else None
         if session is None:
@@ -111,7 +125,7 @@ class Authenticator:
         session_token = self._signer.read(token) if self._signer and token.isascii() else None
         if session_token is not None:
             return Caller(session_token.session), session_token.expires
-        self.verify_hook(GATEWAYS["media"], HookRequest({"authorization": f"Bearer {token}"}, b""), local=False)
+        self.verify_hook(GATEWAYS["media"], HookRequest({"authorization": f"Bearer {token}"}), local=False)
         return Caller(), None
 
     def signer(self) -> TokenSigner:

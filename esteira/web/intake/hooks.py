@@ -1,7 +1,7 @@
 """The hooks: gateways send their webhooks here, and attachments are accepted from them.
 
-The order matters for security: the body is read within limits, the sender is verified over the raw bytes, and only then
-the body is decoded, parsed, counted and accepted.
+The order matters for security: the sender's secret is verified before the body is read; the body is read within limits;
+a signature is verified over the raw bytes; and only then the body is decoded, parsed, counted and accepted.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from esteira.web.intake.ignored_counts import IgnoredCounter
 from esteira.web.intake.rate_limit import check_rate_limit
 from pipeline.config.settings import Settings
 from pipeline.errors import PayloadError, PipelineError
-from pipeline.gateways import GATEWAYS, Gateway, HookRequest, ParsedPayload
+from pipeline.gateways import GATEWAYS, BodyCheck, Gateway, HookRequest, ParsedPayload
 from pipeline.gateways.verification import constant_time_equal
 from pipeline.metrics import HOOK_SECONDS
 from pipeline.models import Attachment
@@ -90,10 +90,10 @@ class Hooks:
             raise HTTPException(404)
         CALLER_TRACEPARENT.set(request.headers.get("traceparent"))
         with _timed(request.path_params["gateway"]):
+            head = HookRequest(request_headers(request), request.path_params.get("secret") or None)
+            check_body = self.authenticator.verify_hook(gateway, head, local=is_local_request(request))
             async with self.bodies.read_body(request) as body:
-                secret = request.path_params.get("secret") or None
-                hook_request = HookRequest(request_headers(request), body, secret)
-                reply = await run_in_threadpool(self._accept, gateway, hook_request, local=is_local_request(request))
+                reply = await run_in_threadpool(self._accept, gateway, body, check_body)
         return JSONResponse(reply, status_code=202)
 
     async def answer_challenge(self, request: Request) -> PlainTextResponse:
@@ -119,9 +119,10 @@ class Hooks:
         self._background.close(within_s=SHUTDOWN_WAIT_S)
         self.ignored.flush()
 
-    def _accept(self, gateway: Gateway, request: HookRequest, *, local: bool) -> dict[str, Any]:
-        self.authenticator.verify_hook(gateway, request, local=local)
-        parsed = _parse(gateway, decode(request.body), self.settings)
+    def _accept(self, gateway: Gateway, body: bytes, check_body: BodyCheck | None) -> dict[str, Any]:
+        if check_body is not None:
+            check_body(body)
+        parsed = _parse(gateway, decode(body), self.settings)
         check_rate_limit(self._rates_of_process(), parsed.attachments)
         accepted = [self._accept_attachment(attachment) for attachment in parsed.attachments]
         if parsed.ignored:

@@ -34,7 +34,9 @@ def settings(**values: Any) -> Settings:
 
 def verify(body: bytes, signature: str | None, *, secret: str = SECRET) -> None:
     headers = {} if signature is None else {"x-hub-signature-256": signature}
-    CLOUD.verify(HookRequest(headers, body), settings(cloud_app_secret=secret))
+    check_body = CLOUD.verify(HookRequest(headers), settings(cloud_app_secret=secret))
+    assert check_body is not None
+    check_body(body)
 
 
 def parse(payload: Any, **values: Any) -> ParsedPayload:
@@ -80,6 +82,12 @@ def test_verify_refuses_any_other_signature(body: bytes, signature: str | None) 
         verify(body, signature)
 
 
+@pytest.mark.parametrize("signature", ["", f"sha256={SIGNATURE[:-1]}", f"sha1={SIGNATURE}", "sha256=ção"])
+def test_verify_refuses_a_malformed_signature_without_the_body(signature: str) -> None:
+    with pytest.raises(UnauthorizedError):
+        CLOUD.verify(HookRequest({"x-hub-signature-256": signature}), settings(cloud_app_secret=SECRET))
+
+
 def test_verify_refuses_a_signature_of_another_secret() -> None:
     with pytest.raises(UnauthorizedError):
         verify(BODY, f"sha256={SIGNATURE}", secret="it's a secret to everybody")
@@ -96,7 +104,7 @@ def test_verify_checks_the_raw_body_with_metas_escapes() -> None:
 
 def test_verify_without_a_secret_names_the_missing_setting() -> None:
     with pytest.raises(NoSecretError) as error:
-        CLOUD.verify(HookRequest({"x-hub-signature-256": f"sha256={SIGNATURE}"}, BODY), settings())
+        CLOUD.verify(HookRequest({"x-hub-signature-256": f"sha256={SIGNATURE}"}), settings())
     assert error.value.setting == "CLOUD_APP_SECRET"
 
 

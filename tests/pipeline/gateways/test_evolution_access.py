@@ -41,7 +41,7 @@ def claims(*, issued: float = 0, expires: float = 600, **more: Any) -> dict[str,
 def verify(*, path: str | None = None, jwt_key: str | None = KEY, secret: str | None = None, **headers: str) -> None:
     sent_headers = {name.replace("_", "-"): value for name, value in headers.items()}
     configured = settings(evolution_jwt_key=jwt_key, evolution_secret=secret)
-    evolution.verify(HookRequest(headers=sent_headers, body=b"{}", secret=path), configured)
+    evolution.verify(HookRequest(headers=sent_headers, secret=path), configured)
 
 
 def allowed(**credentials: Any) -> bool:

@@ -30,7 +30,7 @@ def faulty(**fields: Any) -> tuple[Attachment, str]:
 
 
 def test_hook_request_headers_are_case_insensitive_and_its_repr_has_no_secret() -> None:
-    request = HookRequest(headers={"x-webhook-secret": "hidden"}, body=b"hidden", secret="hidden")
+    request = HookRequest(headers={"x-webhook-secret": "hidden"}, secret="hidden")
     assert request.header("X-Webhook-Secret") == request.header("x-webhook-secret") == "hidden"
     assert request.header("Authorization") == ""
     assert "hidden" not in repr(request)

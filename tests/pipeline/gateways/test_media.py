@@ -19,7 +19,7 @@ ITEM = {"session": "shop", "message_id": "m1", "url": "https://media.example/x"}
 
 
 def verify(authorization: str, token: str | None = TOKEN, **others: str) -> None:
-    request = HookRequest(headers={"authorization": authorization, **others}, body=b"{}", secret=TOKEN)
+    request = HookRequest(headers={"authorization": authorization, **others}, secret=TOKEN)
     media.verify(request, settings(api_token=token))
 
 
