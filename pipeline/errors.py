@@ -57,6 +57,7 @@ class Code(StrEnum):
     STAGING_LOST = "staging_lost"
     STORAGE = "storage"
     CATALOGUE = "catalogue"
+    ENCRYPTION_KEY = "encryption_key"  # ENCRYPTION_KEYS lacks the key of a row
     NOTIFY = "notify"  # a webhook attempt failed
     # the queue
     INTERNAL = "internal"

@@ -219,7 +219,7 @@ def build_services(settings: Settings, *, durable: bool = False, wait_s: float =
     allowed_types(settings.allowed_types)  # an unknown name fails at the start, not at the first attachment
     return Services(
         settings=settings,
-        catalogue=Catalogue(settings.database, durable=durable, wait_s=wait_s),
+        catalogue=Catalogue(settings.database, keys=settings.source_keys, durable=durable, wait_s=wait_s),
         storage=open_storage(settings.storage),
         staging=Staging(settings.staging),
         http_client=http_client,

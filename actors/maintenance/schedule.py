@@ -25,6 +25,7 @@ REQUEUE_EVERY_S = 10.0
 STAGING_EVERY_S = 20.0
 WEBHOOKS_EVERY_S = 30.0
 CLEANUP_EVERY_S = 600.0
+SOURCES_EVERY_S = 60.0
 LOCK_SHARE_MS = 900  # a task's lock lives for 0.9 of its interval, so that the next run of some worker gets it
 WAKE_UP_POLL_S = 0.5
 RECONNECT_S = 1.0
@@ -56,6 +57,7 @@ def maintenance_tasks(broker: EsteiraBroker, settings: Settings) -> tuple[Task, 
         (CLEANUP_EVERY_S, tasks.discard_old_files),
         locked(REQUEUE_EVERY_S, "sweep", partial(tasks.requeue_lost, lock="sweep", lock_s=REQUEUE_EVERY_S)),
         locked(CLEANUP_EVERY_S, "intake", tasks.clean_intake),
+        locked(SOURCES_EVERY_S, "sources", tasks.remove_sources),
         locked(CLEANUP_EVERY_S, "deletions", tasks.finish_deletions),
         locked(WEBHOOKS_EVERY_S, "webhooks", tasks.maintain_webhooks),
     )

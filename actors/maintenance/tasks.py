@@ -24,6 +24,7 @@ STORAGE_PARTS_TTL_S = 3600.0  # how long storage keeps an unfinished upload afte
 INTAKE_TTL_S = 3600.0  # longer than any upload of inline bytes takes
 STAGED_MIN_IDLE_S = 20.0  # before, the worker that has finished the attachment removes its bytes itself
 STAGED_MAX_IDLE_S = 600.0  # bytes kept for a replay are looked up no longer than this
+SOURCE_PAGES = 50  # transactions of one run that remove sources; a million rows take forty minutes
 COPY_TTL_S = 600.0  # longer than any preview takes
 
 log = structlog.get_logger()
@@ -71,6 +72,9 @@ class MaintenanceTasks:
     def finish_deletions(self) -> None:
         finish_deletions(services())
 
+    def remove_sources(self) -> None:
+        remove_sources(services())
+
     def maintain_webhooks(self) -> None:
         maintain_deliveries(services())
 
@@ -117,6 +121,24 @@ def remove_leftover_intake(services: Services, *, older_than_s: float = INTAKE_T
             removed += services.storage.delete_if_older(key, older_than_s)
     if removed:
         log.info("leftover uploads removed", attachments=removed)
+    return removed
+
+
+def remove_sources(services: Services, *, pages: int = SOURCE_PAGES) -> int:
+    """Removes media keys and URLs that older versions left in the rows of done attachments. Returns how many.
+
+    Raises:
+        RetryableError: `catalogue`.
+    """
+    sources, removed = services.catalogue.sources, 0
+    for _ in range(pages):
+        page = sources.remove_from_done()
+        removed += page
+        if not page:
+            break
+    sources.purge_log()
+    if removed:
+        log.info("sources of done attachments removed", attachments=removed)
     return removed
 
 

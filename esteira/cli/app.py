@@ -29,6 +29,7 @@ COMMANDS = {
     "link": "esteira.cli.tokens",
     "webhooks": "esteira.cli.webhooks",
     "derive": "esteira.cli.derive",
+    "rotate-keys": "esteira.cli.rotate_keys:rotate_keys",
     "sweep": "esteira.cli.sweep",
     "doctor": "esteira.cli.doctor",
     "migrate": "esteira.cli.migrate",

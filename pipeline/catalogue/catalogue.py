@@ -28,12 +28,14 @@ from pipeline.catalogue.schema import check
 from pipeline.catalogue.search import Search
 from pipeline.catalogue.session import Session
 from pipeline.catalogue.single_flight import SingleFlight
+from pipeline.catalogue.sources import Sources
 from pipeline.catalogue.statistics import Statistics
 from pipeline.catalogue.tables import TOTALS
 from pipeline.errors import Code, PermanentError, PipelineError, SupersededError, or_raise
 from pipeline.history import HistoryEntry, read_lines
 from pipeline.models import Accepted, Attachment, Claim, Failure, Record, Refusal, Stage, Status, Stored
 from pipeline.models.replacement_source import NewSource
+from pipeline.security.encryption import SourceCipher
 
 LONGEST_LEASE_S = 600
 
@@ -44,7 +46,7 @@ class Catalogue:
     With `durable` SQLite syncs the disk at every commit, as the intake needs. Without it a power failure (not a killed
     process) may lose the newest commits, so that steps are repeated, which is safe. PostgreSQL always syncs.
     `wait_s` is how long a call waits for locks in total. `clock` returns Unix seconds; the clocks of hosts that share a
-    catalogue must agree to well within a lease.
+    catalogue must agree to well within a lease. `keys` encrypt the sources of attachments; see `SourceCipher`.
 
     Every method raises:
         RetryableError: `catalogue`, if the database cannot be reached, is locked or full.
@@ -52,11 +54,18 @@ class Catalogue:
     """
 
     def __init__(
-        self, url: str, *, durable: bool = False, wait_s: float = WAIT_S, clock: Callable[[], float] = time.time
+        self,
+        url: str,
+        *,
+        keys: Sequence[str] = (),
+        durable: bool = False,
+        wait_s: float = WAIT_S,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._database = Database(url, durable=durable, wait_s=wait_s)
         self._wait_s = wait_s
         self._clock = clock
+        self._cipher = SourceCipher(keys)
         self.deliveries = Deliveries(self._database, self.now)
         self.deletions = Deletions(self._database, self.deliveries, self.now)
         self.cancellations = Cancellations(self._database, now=self.now)
@@ -65,8 +74,9 @@ class Catalogue:
         self.search = Search(self._database)
         self.failures = FailureGroups(self._database)
         self.statistics = Statistics(self._database, self.now)
+        self.sources = Sources(self._database, self._cipher)
         self._writes = ClaimWrites(self._database, self.deliveries, self.now)
-        self._claims = Claims(self._database, self.now, wait_s=wait_s)
+        self._claims = Claims(self._database, self.now, self._cipher, wait_s=wait_s)
         self._accepting: GroupCommit[dict[str, Any], Accepted] = GroupCommit(self._database, self._accept)
 
     # --- one attachment, from accept to finish ---
@@ -76,8 +86,7 @@ class Catalogue:
 
         With `intake` the bytes are in storage under the intake key.
         """
-        row = rows.accepted_row(attachment, intake=intake, now=self.now())
-
+        row = rows.accepted_row(attachment, self._cipher, intake=intake, now=self.now())
         if self._database.dialect == "sqlite":
             return self._accepting.run(row, wait_s=self._wait_s)
         return self._database.write(lambda session: self._accept(session, [row])[0])
@@ -99,6 +108,7 @@ class Catalogue:
         Raises:
             PacedError: `fetch_busy`: with `single_flight` it waits for another fetch of the same content. The
                 attachment is not claimed.
+            EncryptionKeyError: its source is needed and cannot be decrypted. It is not claimed.
         """
         return self._claims.claim(
             media_id, lease_s=lease_s, takeover=takeover, previous_token=previous_token, single_flight=single_flight
@@ -179,6 +189,9 @@ class Catalogue:
 
         A failed one resumes at the stage that failed, with the input of that stage. With a new `source`, and after any
         other outcome, it starts at fetch. With `intake` its new bytes are in storage under the intake key.
+
+        Raises:
+            EncryptionKeyError: its source cannot be decrypted; nothing is changed.
         """
         if not rows.is_id(media_id):
             return None
@@ -187,7 +200,8 @@ class Catalogue:
             row = session.row(statements.REPLAYED, media_id=media_id)
             if row is None:
                 return None
-            values = rows.reopened_row(rows.claim("", row), source=source, intake=intake, now=self.now())
+            last = rows.claim("", row, self._cipher)
+            values = rows.reopened_row(last, self._cipher, source=source, intake=intake, now=self.now())
             reopened = session.row(statements.REOPEN, media_id=media_id, now=self.now(), **values)
             return rows.record(reopened) if reopened else None
 

@@ -103,9 +103,9 @@ class Database:
         finally:
             self._write_lock.release()
 
-    def read(self, work: Callable[[Session], T]) -> T:
+    def read(self, work: Callable[[Session], T], *, wait_s: float | None = None) -> T:
         """Runs `work` outside of a transaction. Each statement sees the newest committed state."""
-        return self._run_again(work, WaitBudget(self._wait_s), writes=False)
+        return self._run_again(work, WaitBudget(self._wait_s if wait_s is None else wait_s), writes=False)
 
     def close(self) -> None:
         self._pool.close()

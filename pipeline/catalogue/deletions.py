@@ -17,7 +17,7 @@ from pipeline.catalogue import rows
 from pipeline.catalogue.database import Database
 from pipeline.catalogue.deliveries import Deliveries
 from pipeline.catalogue.session import Session
-from pipeline.catalogue.statements import BY_ID
+from pipeline.catalogue.statements import BY_ID, NO_SOURCE
 from pipeline.catalogue.tables import RECORD, media
 from pipeline.models import Record
 
@@ -34,7 +34,7 @@ DELETE = (
     .values(
         status=literal_column("'deleted'"),
         deleted_at=_p("now"),
-        payload=literal_column("'{}'"),
+        payload=NO_SOURCE,
         intake=False,
         **dict.fromkeys(_CLEARED, null()),
     )

@@ -47,6 +47,13 @@ _partial(
     where=media.c.declared_sha256.is_not(None) & (media.c.status == literal_column("'received'")),
 )
 
+# Done attachments of older versions, whose sources are still to be removed.
+_partial(
+    "ix_media_source",
+    media.c.id,
+    where=(media.c.status == literal_column("'done'")) & (media.c.payload != literal_column("'{}'")),
+)
+
 # FailureGroup in groups, read from the index alone; what is searched for.
 _partial(
     "ix_media_failures",

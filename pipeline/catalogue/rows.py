@@ -11,6 +11,7 @@ from pipeline.history import AttemptLog, HistoryEntry, HistoryOutcome, failure_o
 from pipeline.models import Attachment, Claim, Failure, Kind, Model, Record, Stage, Status, Stored, StoredRecord
 from pipeline.models.replacement_source import NewSource, with_new_source
 from pipeline.models.source_fingerprint import source_mark
+from pipeline.security.encryption import SourceCipher
 from pipeline.values.gateway_values import clean_text
 
 M = TypeVar("M", bound=Model)
@@ -35,8 +36,8 @@ def is_token(text: str) -> bool:
     return _TOKEN.fullmatch(text) is not None
 
 
-def accepted_row(attachment: Attachment, *, intake: bool, now: int) -> dict[str, Any]:
-    """The row of a new attachment."""
+def accepted_row(attachment: Attachment, cipher: SourceCipher, *, intake: bool, now: int) -> dict[str, Any]:
+    """The row of a new attachment, with its source encrypted."""
     kind = attachment.kind.value if attachment.kind else None
     return {
         "id": attachment.id,
@@ -59,9 +60,9 @@ def accepted_row(attachment: Attachment, *, intake: bool, now: int) -> dict[str,
         "expires_at": None if intake else _expires_at(attachment),
         "received_at": now,
         "intake": intake,
-        "payload": payload(attachment),
+        "payload": cipher.encrypt(payload(attachment)),
         "declared_sha256": _declared_sha256(attachment, intake=intake),
-        "source_mark": None if intake else source_mark(attachment),
+        "source_mark": None if intake else source_mark(attachment, key=cipher.mark_key),
     }
 
 
@@ -115,7 +116,9 @@ def failure_entry(failure: Failure, *, run: int) -> HistoryEntry:
     return new_entry(failure.stage.value, outcome, **fields)
 
 
-def reopened_row(last: Claim, *, source: NewSource | None, intake: bool, now: int) -> dict[str, Any]:
+def reopened_row(
+    last: Claim, cipher: SourceCipher, *, source: NewSource | None, intake: bool, now: int
+) -> dict[str, Any]:
     """The columns that a replay sets. `last` is the finished row. With `intake` the new bytes are in storage."""
     record = last.record
     at_notify = record.stage is Stage.NOTIFY
@@ -132,7 +135,7 @@ def reopened_row(last: Claim, *, source: NewSource | None, intake: bool, now: in
         "ended_at": now if announce else None,
         "size": attachment.size if record.storage_key is None else record.size,
         "expires_at": None if in_storage else _expires_at(attachment),
-        "payload": payload(attachment),
+        "payload": cipher.encrypt(payload(attachment)),
         "progress": json.dumps(last.inputs) if resume and last.inputs is not None else None,
         "intake": in_storage,
         "history": entry.line(),
@@ -178,14 +181,35 @@ def done_record(before: Record, *, now: int) -> Record:
     return _trusted(Record, fields)
 
 
-def claim(token: str, row: Sequence[Any]) -> Claim:
-    """The claim of a row with the columns CLAIMED, claimed with this token."""
-    payload, progress, intake = row[len(_COLUMNS) :]
+def claim(token: str, row: Sequence[Any], cipher: SourceCipher) -> Claim:
+    """The claim of a row with the columns CLAIMED, claimed with this token.
+
+    Raises:
+        EncryptionKeyError: its source cannot be decrypted.
+    """
+    stored_payload = row[len(_COLUMNS)]
+    return _claim(token, row, Attachment.model_validate_json(cipher.decrypt(stored_payload)))
+
+
+def claim_without_source(token: str, row: Sequence[Any]) -> Claim | None:
+    """The claim of a row whose source cannot be decrypted, if no step needs it any more; else None.
+
+    Only an attachment that is still to be fetched or checked needs its source. One that was cancelled needs none.
+    """
+    current = record(row)
+    if current.status is Status.RECEIVED and current.cancelled_at is None:
+        return None
+    names = ("gateway", "session", "message_id", "part", "chat", "sender", "caption", "filename")
+    return _claim(token, row, Attachment.model_validate({name: getattr(current, name) for name in names}))
+
+
+def _claim(token: str, row: Sequence[Any], attachment: Attachment) -> Claim:
+    _, progress, intake = row[len(_COLUMNS) :]
     current = record(row)
     return Claim(
         token=token,
         record=current,
-        attachment=Attachment.model_validate_json(payload),
+        attachment=attachment,
         inputs=json.loads(progress) if progress else None,
         intake=intake,
         attempt_log=AttemptLog(current.run),

@@ -126,4 +126,6 @@ def _prepare(driver: sqlite3.Connection, *, durable: bool) -> None:
     if driver.execute("PRAGMA journal_mode").fetchone() != ("wal",):
         driver.execute("PRAGMA journal_mode = WAL")
     driver.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+    # Overwrites what an update or a deletion frees: otherwise the media keys of done attachments stay in the pages.
+    driver.execute("PRAGMA secure_delete = ON")
     driver.execute(f"PRAGMA journal_size_limit = {WAL_KEPT_BYTES}")

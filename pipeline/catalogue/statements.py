@@ -169,12 +169,15 @@ def _error_unless_stored(name: str) -> Any:
     return case((media.c.status == literal_column("'stored'"), null()), else_=media.c[name])
 
 
+# A done attachment is never fetched again, so its media key and URLs are removed with the same statement.
+NO_SOURCE: ColumnElement[str] = literal_column("'{}'", Text)
 FINISH_ANNOUNCED = (
     update(media)
     .where(HELD, media.c.status != literal_column("'received'"))
     .values(
         status=case((media.c.status == literal_column("'stored'"), literal_column("'done'")), else_=media.c.status),
         announced_at=_p("now"),
+        payload=case((media.c.status == literal_column("'stored'"), NO_SOURCE), else_=media.c.payload),
         **{name: _error_unless_stored(name) for name in ("error_code", "error")},
         **_finished,
     )
@@ -184,7 +187,13 @@ FINISH_ANNOUNCED = (
 FINISH_STORED = (
     update(media)
     .where(HELD, media.c.status == literal_column("'stored'"))
-    .values(status=literal_column("'done'"), announced_at=_p("now"), error_code=null(), error=null(), **_finished)
+    .values(
+        status=literal_column("'done'"),
+        announced_at=_p("now"),
+        payload=NO_SOURCE,
+        **dict.fromkeys(("error_code", "error"), null()),
+        **_finished,
+    )
 )
 FINISH_SILENTLY = update(media).where(HELD, ~_without_failure).values(**_finished).returning(*RECORD)
 

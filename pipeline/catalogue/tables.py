@@ -68,7 +68,7 @@ media = Table(
     Column("claim", Text),
     Column("claimed_until", BigInteger),  # end of the live claim; without a claim, when it was released
     Column("intake", Boolean, nullable=False),
-    Column("payload", Text, nullable=False),  # the attachment as JSON with its media key, for a replay
+    Column("payload", Text, nullable=False),  # the attachment as JSON, perhaps encrypted; `{}` once it is done
     Column("progress", Text),  # JSON: the input of the stage that failed
     Column("history", Text),  # one line of JSON for each attempt at a stage, oldest first
     Column("cancelled_at", BigInteger),

@@ -9,7 +9,7 @@ from urllib.parse import quote
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings
 
-from pipeline.config.parsers import is_redis_url
+from pipeline.config.parsers import SecretParts, fernet_keys, is_redis_url
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -24,6 +24,7 @@ class ConnectionSettings(BaseSettings):
     redis_db: int = Field(default=0, ge=0)
     password_redis: SecretStr | None = None
     database_url: SecretStr | None = None
+    encryption_keys: Annotated[SecretStr | None, SecretParts(fernet_keys)] = None
     storage_url: str | None = None
     staging_dir: Path | None = None
 
@@ -31,6 +32,18 @@ class ConnectionSettings(BaseSettings):
     @classmethod
     def _redis_url(cls, value: SecretStr | None) -> SecretStr | None:
         return checked_redis_url(value)
+
+    @field_validator("encryption_keys")
+    @classmethod
+    def _encryption_keys(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and not fernet_keys(value.get_secret_value()):
+            raise ValueError("has no key: make one with `openssl rand -base64 32 | tr '+/' '-_'`, or unset it")
+        return value
+
+    @property
+    def source_keys(self) -> tuple[str, ...]:
+        """The keys of ENCRYPTION_KEYS: the first encrypts, all of them decrypt. Empty without encryption."""
+        return tuple(fernet_keys(self.encryption_keys.get_secret_value())) if self.encryption_keys else ()
 
     @property
     def redis(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 import re
 from collections.abc import Callable, Iterable
@@ -9,6 +10,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 CLAMD_PORT = 3310
+FERNET_KEY_BYTES = 32
 
 _LABEL = r"[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?"
 _HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*(:[0-9]{{1,5}})?")
@@ -16,6 +18,7 @@ _RATE = re.compile(
     rf"(?P<host>\*|(\*\.)?{_LABEL}(\.{_LABEL})*)\s*=\s*(?P<n>[0-9]{{1,6}}(\.[0-9]{{1,3}})?)/(?P<unit>[smh])"
 )
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
+_FERNET_KEY = re.compile(r"[A-Za-z0-9_-]{43}=")
 _NO_WEB_URL = re.compile(r"[\x00-\x20\x7f@?#\\]")
 _LOGIN = re.compile(r"//[^/\s]*@")
 _QUERY = re.compile(r"\?.*", re.DOTALL)
@@ -139,6 +142,24 @@ def secret_pairs(text: str) -> dict[str, str] | None:
     pairs = [part.strip().partition("=") for part in text.split(",") if part.strip()]
     secrets = {name.strip(): secret.strip() for name, _, secret in pairs}
     return secrets if secrets and all(secrets) and all(secrets.values()) else None
+
+
+def fernet_keys(text: str) -> list[str]:
+    """The keys of ENCRYPTION_KEYS, in order. Raises ValueError; the message does not repeat a key."""
+    keys = [part.strip() for part in text.split(",") if part.strip()]
+    for number, key in enumerate(keys, 1):
+        if not _is_fernet_key(key):
+            raise ValueError(
+                f"key {number} of {len(keys)} is not 32 bytes in URL-safe base64: make one with "
+                "`openssl rand -base64 32 | tr '+/' '-_'`"
+            )
+    if len(set(keys)) < len(keys):
+        raise ValueError("has the same key twice")
+    return keys
+
+
+def _is_fernet_key(key: str) -> bool:
+    return _FERNET_KEY.fullmatch(key) is not None and len(base64.urlsafe_b64decode(key)) == FERNET_KEY_BYTES
 
 
 class SecretParts(NamedTuple):

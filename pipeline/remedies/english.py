@@ -159,6 +159,11 @@ TEXTS: dict[str, tuple[str, str]] = {
         "The database cannot store the facts about this file.",
         "Find the reason in the log of the workers, and replay when it is fixed.",
     ),
+    "encryption_key": (
+        "ENCRYPTION_KEYS lacks the key that encrypts the source of this file. The file waits and is not lost.",
+        "Add the key to ENCRYPTION_KEYS and restart web app and workers. If the key is lost, cancel the file and "
+        "let it be sent again.",
+    ),
     "notify": (
         "The file is stored, but its event was not accepted.",
         "Check that the receiver of the events answers, then replay: only the event is sent again.",

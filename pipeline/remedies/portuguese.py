@@ -161,6 +161,11 @@ TEXTS: dict[str, tuple[str, str]] = {
         "O banco de dados não consegue guardar os dados deste arquivo.",
         "Procure o motivo no log dos workers e reprocesse quando estiver resolvido.",
     ),
+    "encryption_key": (
+        "Falta em ENCRYPTION_KEYS a chave que cifra a origem deste arquivo. O arquivo espera e não se perde.",
+        "Acrescente a chave a ENCRYPTION_KEYS e reinicie o app web e os workers. Se a chave se perdeu, cancele o "
+        "arquivo e peça que o enviem de novo.",
+    ),
     "notify": (
         "O arquivo está armazenado, mas o evento dele não foi aceito.",
         "Verifique se o receptor dos eventos responde, depois reprocesse: só o evento é mandado de novo.",

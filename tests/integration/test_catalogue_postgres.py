@@ -26,6 +26,7 @@ from tests.pipeline.catalogue.contract_failures import FailuresContract
 from tests.pipeline.catalogue.contract_history import HistoryContract
 from tests.pipeline.catalogue.contract_previews import PreviewsContract
 from tests.pipeline.catalogue.contract_single_flight import SingleFlightContract
+from tests.pipeline.catalogue.contract_sources import SourcesContract
 from tests.pipeline.catalogue.contract_statistics import StatisticsContract
 from tests.support.catalogues import MEDIA_KEY, attachment, claimed, finished, mark_stored, stored
 from tests.support.postgres import PASSWORD, PostgresServer, postgres_server
@@ -71,6 +72,12 @@ class TestSingleFlight(SingleFlightContract):
 
 
 class TestClaimWrites(ClaimWritesContract):
+    @pytest.fixture
+    def url(self, url: str) -> str:
+        return url
+
+
+class TestSources(SourcesContract):
     @pytest.fixture
     def url(self, url: str) -> str:
         return url

@@ -25,6 +25,7 @@ from tests.pipeline.catalogue.contract_catalogue import CatalogueContract
 from tests.pipeline.catalogue.contract_claim_writes import ClaimWritesContract
 from tests.pipeline.catalogue.contract_history import HistoryContract
 from tests.pipeline.catalogue.contract_single_flight import SingleFlightContract
+from tests.pipeline.catalogue.contract_sources import SourcesContract
 from tests.support.catalogues import MEDIA_KEY, attachment, claimed, failure, finished, stored
 
 ROOT = Path(__file__).parents[3]
@@ -62,6 +63,12 @@ class TestSingleFlight(SingleFlightContract):
 
 
 class TestClaimWrites(ClaimWritesContract):
+    @pytest.fixture
+    def url(self, url: str) -> str:
+        return url
+
+
+class TestSources(SourcesContract):
     @pytest.fixture
     def url(self, url: str) -> str:
         return url

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Executable
 from sqlalchemy.dialects import sqlite
 
-from pipeline.catalogue import Catalogue, deletions, single_flight, statements, statistics
+from pipeline.catalogue import Catalogue, deletions, single_flight, sources, statements, statistics
 from pipeline.catalogue.database import Database
 
 FILTERS = ("status", "session", "error", "stage", "kind")
@@ -105,3 +105,12 @@ def test_counter_has_one_row_for_each_shard(database: Database) -> None:
 def test_fetches_of_the_same_content_are_found_by_index(database: Database) -> None:
     """The sort covers the matches of the index, which are a thousand rows at most."""
     assert any("ix_media_declared" in step for step in plan(database, single_flight.BEING_FETCHED))
+
+
+def test_sources_of_done_attachments_are_found_by_an_index_that_has_no_other_rows(database: Database) -> None:
+    assert any("ix_media_source" in step for step in plan(database, sources.REMOVE))
+
+
+def test_rotation_reads_the_rows_in_the_order_of_the_primary_key(database: Database) -> None:
+    [step] = plan(database, sources.NEXT)
+    assert "sqlite_autoindex_media_1 (id>?)" in step

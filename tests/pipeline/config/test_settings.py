@@ -14,6 +14,7 @@ from pipeline.errors import Code, SettingsError
 from pipeline.models import Kind
 from tests.support.webhooks import endpoints
 
+FERNET_KEY, OTHER_KEY = f"{'A' * 42}E=", f"{'b' * 42}A="
 SECRET = "a-secret-value-of-someone"
 ALL_NAMES = sorted(name.upper() for name in Settings.model_fields)
 
@@ -152,7 +153,7 @@ def test_settings_repr_and_json_contain_no_secret(monkeypatch: pytest.MonkeyPatc
     values = {name: f"{SECRET}-{name}" for name in secret_fields}
     values |= {"redis_url": f"unix:///{SECRET}-redis_url", "sentry_dsn": f"https://{SECRET}-sentry_dsn@host/1"}
     values |= {"cloud_access_tokens": f"123={SECRET}-of-123", "node_socketio_redis_url": f"unix:///{SECRET}-node"}
-    values |= {"webhook_secret": "whsec_c2VjcmV0LW9mLXNvbWVvbmU="}
+    values |= {"webhook_secret": "whsec_c2VjcmV0LW9mLXNvbWVvbmU=", "encryption_keys": FERNET_KEY}
     values |= {"webhook_endpoints": endpoints({"name": "crm", "url": f"https://{SECRET}.example/"})}
     environment = {name.upper(): value for name, value in values.items()}
     settings = with_environment(monkeypatch, **environment, WAHA_URL="http://localhost:3000")
@@ -271,6 +272,7 @@ VALUES = {
     "cloud_access_tokens": "1={}",
     "webhook_url": "https://hooks.example/{}",
     "webhook_secret": "whsec_{}",
+    "encryption_keys": FERNET_KEY,
     "webhook_endpoints": '[{{"name": "a", "url": "https://a.example", "secret": "whsec_{}"}}]',
 }
 
@@ -288,4 +290,31 @@ def test_secrets_lists_the_value_of_every_secret_field(name: str) -> None:
     values = needed | {name: VALUES.get(name, "{}").format(secret)}
     secrets = load_settings(_env_file=None, **values).secrets()
     assert values[name] in secrets or name == "webhook_secret"
-    assert secret in secrets or name in {"webhook_url", "sentry_dsn"}
+    assert secret in secrets or name in {"webhook_url", "sentry_dsn", "encryption_keys"}
+
+
+def test_encryption_keys_are_read_in_order_and_are_secrets_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = with_environment(monkeypatch, ENCRYPTION_KEYS=f" {FERNET_KEY}, {OTHER_KEY},")
+    assert settings.source_keys == (FERNET_KEY, OTHER_KEY)
+    assert {FERNET_KEY, OTHER_KEY} <= set(settings.secrets())
+    assert load_settings(_env_file=None, encryption_keys=None).source_keys == ()
+
+
+@pytest.mark.parametrize(
+    ("keys", "fault"),
+    [
+        ("short", "key 1 of 1 is not 32 bytes"),
+        (f"{FERNET_KEY},{OTHER_KEY[:-2]}=", "key 2 of 2 is not 32 bytes"),
+        (FERNET_KEY.replace("A", "+"), "key 1 of 1 is not 32 bytes"),
+        (f"{FERNET_KEY},{FERNET_KEY}", "the same key twice"),
+        (" , ", "has no key"),
+    ],
+)
+def test_wrong_encryption_keys_are_refused_without_showing_them(
+    monkeypatch: pytest.MonkeyPatch, keys: str, fault: str
+) -> None:
+    with pytest.raises(SettingsError, match=f"ENCRYPTION_KEYS: .*{fault}") as caught:
+        with_environment(monkeypatch, ENCRYPTION_KEYS=keys)
+    assert FERNET_KEY not in caught.value.message
+    assert OTHER_KEY[:40] not in caught.value.message
+    assert "openssl rand -base64 32" in caught.value.message or "twice" in caught.value.message

@@ -1,0 +1,20 @@
+"""The index of done attachments that still have their source, which a maintenance task empties."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0006"
+down_revision = "0005"
+
+WHERE = "status = 'done' AND payload <> '{}'"
+
+
+def upgrade() -> None:
+    where = sa.text(WHERE)
+    op.create_index("ix_media_source", "media", ["id"], sqlite_where=where, postgresql_where=where)
+
+
+def downgrade() -> None:
+    op.drop_index("ix_media_source", "media")

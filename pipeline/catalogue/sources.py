@@ -1,0 +1,98 @@
+"""The sources of attachments at rest: re-encrypts them with the newest key, and removes those of done attachments."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from sqlalchemy import bindparam, case, func, literal_column, null, select, text, update
+
+from pipeline.catalogue.database import Database
+from pipeline.catalogue.session import Session
+from pipeline.catalogue.statements import BY_ID, NO_SOURCE
+from pipeline.catalogue.tables import media
+from pipeline.security.encryption import EncryptionKeyError, SourceCipher, key_id
+
+PAGE = 500  # rows of one transaction
+CHECKPOINT_WAIT_S = 0.2  # a checkpoint keeps writers waiting while it waits for readers
+
+_p = bindparam
+_has_source = media.c.payload != NO_SOURCE
+_key = case((media.c.payload.like("enc1:%"), func.substr(media.c.payload, 6, 8)), else_=null())
+KEY_COUNTS = select(_key, func.count()).where(_has_source).group_by(_key)
+NEXT = (
+    select(media.c.id, media.c.payload)
+    .where(media.c.id > _p("after"), _has_source)
+    .order_by(media.c.id)
+    .limit(_p("limit"))
+)
+# Only if no other process has written the source meanwhile.
+REPLACE = update(media).where(BY_ID, media.c.payload == _p("before")).values(payload=_p("after"))
+_left = select(media.c.id).where(media.c.status == literal_column("'done'"), _has_source).limit(_p("limit"))
+REMOVE = update(media).where(media.c.id.in_(_left.scalar_subquery())).values(payload=NO_SOURCE)
+CHECKPOINT = text("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+class RotatedPage(NamedTuple):
+    """A part of a rotation: the last id, how many rows were read and rewritten, and the unreadable ones by key id."""
+
+    last_id: str
+    read: int
+    rewritten: int
+    unreadable: Mapping[str, int]
+
+
+class Sources:
+    """The column `payload` of the table `media`. Every method raises what those of `Catalogue` do."""
+
+    def __init__(self, database: Database, cipher: SourceCipher) -> None:
+        self._database = database
+        self._cipher = cipher
+
+    @property
+    def key_ids(self) -> tuple[str, ...]:
+        """The ids of the keys that are set; the first one encrypts."""
+        return self._cipher.key_ids
+
+    def count_by_key(self) -> dict[str | None, int]:
+        """How many rows have a source that each key encrypts, by key id; None for those in plain text.
+
+        Reads the whole table.
+        """
+        return {name: int(n) for name, n in self._database.read(lambda session: session.rows(KEY_COUNTS))}
+
+    def rotate_page(self, *, after: str, limit: int = PAGE) -> RotatedPage | None:
+        """Encrypts the next sources after this id with the first key, in one transaction. None at the end.
+
+        Rows that are encrypted with it already, or whose key is missing, stay as they are. Workers may run meanwhile.
+        """
+        found = self._database.read(lambda session: session.rows(NEXT, after=after, limit=limit))
+        if not found:
+            return None
+        changes: list[dict[str, Any]] = []
+        unreadable: Counter[str] = Counter()
+        for media_id, stored in found:
+            try:
+                if not self._cipher.is_current(stored):
+                    changed = self._cipher.encrypt(self._cipher.decrypt(stored))
+                    changes.append({"media_id": media_id, "before": stored, "after": changed})
+            except EncryptionKeyError:
+                unreadable[key_id(stored) or ""] += 1
+
+        def work(session: Session) -> int:
+            return sum(session.execute(REPLACE, **change) for change in changes)
+
+        return RotatedPage(found[-1][0], len(found), self._database.write(work) if changes else 0, unreadable)
+
+    def remove_from_done(self, *, limit: int = PAGE) -> int:
+        """Removes the sources of up to so many done attachments. Returns how many.
+
+        `finish` removes them as well, so these are rows of older versions. They are found by an index.
+        """
+        return self._database.write(lambda session: session.execute(REMOVE, limit=limit))
+
+    def purge_log(self) -> None:
+        """Empties the write-ahead log of SQLite, which has older versions of the rows. Skipped if it is in use."""
+        if self._database.dialect == "sqlite":
+            self._database.read(lambda session: session.rows(CHECKPOINT), wait_s=CHECKPOINT_WAIT_S)
