@@ -84,6 +84,7 @@ class Settings(ConnectionSettings, WebhookSettings):
     fetch_read_timeout_s: Measure = 15
     fetch_deadline_s: Measure = 60  # plus one second for each FETCH_MIN_BYTES_PER_S of the file
     fetch_min_bytes_per_s: Positive = 256 * 1024
+    fetch_max_s: Measure = 3600  # for one attempt at any file
     whatsapp_hosts: Annotated[tuple[Annotated[str, BeforeValidator(as_host)], ...], NoDecode] = ("mmg.whatsapp.net",)
 
     # types and limits

@@ -33,8 +33,9 @@ def media_link(media_id: str, credentials: Mapping[str, str], http_client: HttpC
     # Plain HTTP is for a server on a private network that the settings allow.
     allow_http = not _is_https(graph) and bool(settings.fetch_allow_private)
     url = _checked_scheme(f"{graph}/{media_id}", allow_http=allow_http)
+    timeout_s = min(settings.fetch_read_timeout_s, settings.fetch_deadline_s)
     try:
-        reply = http_client.call_api(url, headers=credentials, timeout_s=settings.fetch_read_timeout_s)
+        reply = http_client.call_api(url, headers=credentials, timeout_s=timeout_s)
     except PermanentError as error:
         if error.code == Code.TOO_LARGE:  # the API's reply is too large, not the file
             raise RetryableError(Code.FETCH_PROTOCOL, "the Graph API's reply is too long") from None

@@ -2,13 +2,13 @@
 
 from pipeline.http_client.body import Body
 from pipeline.http_client.client import ApiReply, HttpClient
-from pipeline.http_client.deadline import Allowance
+from pipeline.http_client.deadline import Deadline
 from pipeline.http_client.host_rate import HostRateLimiter, HostRates, LocalRateLimiter, Requester
 
 __all__ = [
-    "Allowance",
     "ApiReply",
     "Body",
+    "Deadline",
     "HostRateLimiter",
     "HostRates",
     "HttpClient",

@@ -123,7 +123,7 @@ class GuardedAdapter(BaseAdapter):
         return _send_on(self._connect(request.target, request.deadline), data, request.deadline)
 
     def _connect(self, target: Target, deadline: Deadline) -> Connection:
-        addresses = self._guard.resolve(target, timeout_s=deadline.left())
+        addresses = self._guard.resolve(target, timeout_s=min(self._read_timeout_s, deadline.left()))
         sock = open_socket(addresses, target.port, timeout_s=min(self._connect_timeout_s, deadline.left()))
         if target.scheme == "https":
             timeout_s = min(self._read_timeout_s, deadline.left())

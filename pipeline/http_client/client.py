@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from pipeline.http_client.adapter import DEFAULT_HEADERS, NO_HEADERS, GuardedAda
 from pipeline.http_client.body import Body
 from pipeline.http_client.connection import StreamedResponse, TruncatedError
 from pipeline.http_client.connection_pool import HostSlots
-from pipeline.http_client.deadline import Allowance, Deadline
+from pipeline.http_client.deadline import Deadline
 from pipeline.http_client.host_rate import HostRateLimiter, LocalRateLimiter, Requester, check_rate
 from pipeline.http_client.response_parser import REDIRECTS, ProtocolError
 from pipeline.http_client.responses import check_encoding, parse_retry_after, status_error
@@ -92,7 +93,7 @@ class HttpClient:
         headers: Mapping[str, str] = NO_HEADERS,
         credentials: Mapping[str, str] = NO_HEADERS,
         trusted_url: str | None = None,
-        deadline_s: Allowance,
+        deadline: Deadline,
         max_bytes: int,
         requester: Requester | None = None,
     ) -> Iterator[Body]:
@@ -101,8 +102,8 @@ class HttpClient:
         `headers` are sent to every server, `credentials` only to the origin of the URL. `trusted_url` is the URL of a
         server from the settings: URLs of its origin are allowed at any address.
 
-        `deadline_s` limits the time from the first slot to the last byte: in seconds, or as a function from the bytes
-        received so far (0 at first) to seconds.
+        `deadline` limits the time up to the last byte; redirects, name resolution and handshakes do not extend it.
+        It does not include the wait for the first slot.
 
         A `requester` is subject to the rate limit of each host, also of hosts that it is redirected to.
 
@@ -113,14 +114,15 @@ class HttpClient:
             BusyError: `fetch_busy`, if FETCH_PER_HOST files are being downloaded from this host.
             PacedError: `fetch_busy`, if the host's rate limit is reached.
         """
-        deadline = None
         target = self._guard.check_url(url, trusted_origin=parse_url(trusted_url).origin if trusted_url else None)
         sent = {**headers, **credentials} if credentials else headers
-        for _ in range(MAX_REDIRECTS + 1):
+        for number in range(MAX_REDIRECTS + 1):
+            wait_began = time.monotonic()
             with self._slots.hold(target.host, timeout_s=HOST_SLOT_WAIT_S):
                 if requester:
                     check_rate(self.rate_limiter, target.host, requester)
-                deadline = deadline or Deadline(deadline_s)  # waiting for a slot is not the server's slowness
+                if number == 0:  # waiting for a slot is not the server's slowness; redirecting to a busy host is
+                    deadline.postpone(time.monotonic() - wait_began)
                 with self._adapter.open(GuardedRequest("GET", target, deadline, sent)) as response:
                     if response.status not in REDIRECTS:
                         if error := status_error(response, target.host, authenticated=sent is not headers):

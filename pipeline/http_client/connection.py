@@ -10,6 +10,7 @@ from pipeline.http_client.deadline import Deadline
 from pipeline.http_client.response_parser import END_OF_HEAD, MAX_HEAD, ProtocolError, ResponseHead, ResponseParser
 
 _BUFFER = 32 * 1024  # bytes: a usual head and a small file come with one system call
+_SENT_AT_ONCE = 16 * 1024  # bytes: over TLS, each record of this size may take the whole timeout of the socket
 _HTTP = b"HTTP/1."
 
 
@@ -29,7 +30,7 @@ class Connection:
         self._buffer = bytearray(_BUFFER)
         self._begin = self._end = 0  # of what is received and not yet read
         self._deadline = Deadline(0)
-        self._received = 0
+        self.body_bytes = 0  # of the current response so far; only these extend its deadline
         self.kept_at = 0.0  # set by the pool
 
     def send(self, request: bytes, *, deadline: Deadline) -> StreamedResponse:
@@ -40,9 +41,10 @@ class Connection:
             ProtocolError, PermanentError: see `ResponseParser`.
         """
         self._deadline = deadline
-        self._received = self._begin = self._end = 0
-        self._set_timeout()
-        self._socket.sendall(request)
+        self.body_bytes = self._begin = self._end = 0
+        for start in range(0, len(request), _SENT_AT_ONCE):
+            self._set_timeout()
+            self._socket.sendall(request[start : start + _SENT_AT_ONCE])
         parser = ResponseParser()
         return StreamedResponse(self, self._read_head(parser), parser)
 
@@ -103,7 +105,7 @@ class Connection:
                 self._begin = end
                 if head := parser.head(raw):
                     return head
-            elif end > MAX_HEAD:
+            if end > MAX_HEAD:  # also of informational heads that are complete
                 raise parser.head_too_long()
 
     def _ended_in_head(self) -> Exception:
@@ -122,12 +124,10 @@ class Connection:
 
     def _receive(self, view: memoryview) -> int:
         self._set_timeout()
-        count = self._socket.recv_into(view)
-        self._received += count
-        return count
+        return self._socket.recv_into(view)
 
     def _set_timeout(self) -> None:
-        left = self._deadline.left(self._received)
+        left = self._deadline.left(self.body_bytes)
         if left <= 0:
             raise TimeoutError("the deadline has passed")
         timeout_s = min(left, self._read_timeout_s)
@@ -173,11 +173,13 @@ class StreamedResponse:
     def _read_plain(self, view: memoryview) -> int:
         if self._left is None:
             count = self._connection.read_into(view)
+            self._connection.body_bytes += count
             self.ended = not count
             return count
         count = self._connection.read_into(view[: self._left])
         if not count:
             raise TruncatedError
+        self._connection.body_bytes += count
         self._left -= count
         self.ended = self._left == 0
         return count
@@ -188,6 +190,7 @@ class StreamedResponse:
             if not data:
                 raise TruncatedError
             self._content = memoryview(parser.feed_chunks(data))
+            self._connection.body_bytes += len(self._content)
         count = min(len(view), len(self._content))
         view[:count] = self._content[:count]
         self._content = self._content[count:]

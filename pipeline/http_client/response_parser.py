@@ -18,8 +18,9 @@ MAX_HEAD = 256 * 1024  # bytes of status line and headers, informational respons
 MAX_LINE = 64 * 1024  # bytes of one header
 MAX_HEADERS = 100
 # Bytes of chunk sizes, chunk extensions and trailers: so many at the start, and so many more for each byte of content.
+# A server that sends a file in chunks of ten bytes stays within.
 MAX_CHUNK_OVERHEAD = 64 * 1024
-MAX_CHUNK_OVERHEAD_PER_BYTE = 8
+MAX_CHUNK_OVERHEAD_PER_BYTE = 0.5
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 CONTINUE = 100
 _STATUSES_WITHOUT_BODY = frozenset({204, 304})
@@ -89,7 +90,7 @@ class ResponseParser:
         self._events = _Events()
         self._llhttp = HttpResponseParser(self._events)
         self._head_bytes = 0
-        self._overhead = MAX_CHUNK_OVERHEAD  # bytes of chunk framing that may still come
+        self._overhead: float = MAX_CHUNK_OVERHEAD  # bytes of chunk framing that may still come
         self._tail = b""
 
     def feed_head(self, data: bytes | bytearray) -> None:
@@ -138,7 +139,7 @@ class ResponseParser:
         """The content in these bytes of a chunked body.
 
         Raises:
-            ProtocolError: a chunk is malformed, or the chunks hold far more framing than content.
+            ProtocolError: a chunk is malformed, or the chunks hold too much framing for their content.
         """
         events = self._events
         try:
@@ -151,7 +152,7 @@ class ResponseParser:
         self._tail = (self._tail + data[-len(_LAST_CHUNK) :])[-len(_LAST_CHUNK) :]
         self._overhead += len(content) * MAX_CHUNK_OVERHEAD_PER_BYTE - (len(data) - len(content))
         if self._overhead < 0:
-            raise ProtocolError("its chunks hold more framing than content")
+            raise ProtocolError("its chunks hold too much framing for their content")
         return content
 
     @property

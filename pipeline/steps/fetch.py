@@ -10,9 +10,9 @@ from functools import partial
 from pipeline.config.settings import Settings
 from pipeline.errors import Code, PermanentError, PipelineError, RetryableError
 from pipeline.gateways import source_of
-from pipeline.http_client import Body, HttpClient, Requester
+from pipeline.http_client import Body, Deadline, HttpClient, Requester
 from pipeline.metrics import NOT_DOWNLOADED_BYTES
-from pipeline.models import Attachment, Fetched
+from pipeline.models import Attachment, Fetched, Kind
 from pipeline.security.whatsapp_media import OVERHEAD, Bytes, Decryptor, key_kind, media_keys
 from pipeline.storage import Storage, content_key, intake_key
 from pipeline.storage.staging import Part, Staging
@@ -100,6 +100,7 @@ def _decryptor(attachment: Attachment) -> Decryptor | None:
 
 
 def _download(attachment: Attachment, *, http_client: HttpClient, settings: Settings) -> AbstractContextManager[Body]:
+    deadline = download_deadline(settings, attachment.kind)  # looking up the source counts too
     source = source_of(attachment, http_client, settings)
     overhead = 0 if attachment.media_key is None else OVERHEAD
     return http_client.download(
@@ -107,15 +108,24 @@ def _download(attachment: Attachment, *, http_client: HttpClient, settings: Sett
         headers=source.headers,
         credentials=source.credentials,
         trusted_url=source.trusted_url,
-        deadline_s=partial(_allowance, settings),
+        deadline=deadline,
         max_bytes=settings.max_bytes(attachment.kind) + overhead,
         requester=Requester(attachment.id, attachment.session),
     )
 
 
-def _allowance(settings: Settings, received: int | None) -> float:
-    """The seconds that so many bytes may take: FETCH_DEADLINE_S, and one more for each FETCH_MIN_BYTES_PER_S."""
-    return settings.fetch_deadline_s + (received or 0) / settings.fetch_min_bytes_per_s
+def download_deadline(settings: Settings, kind: Kind | None) -> Deadline:
+    """The deadline of a download that starts now.
+
+    FETCH_DEADLINE_S, and one second more for each FETCH_MIN_BYTES_PER_S of the received file; at most as much as the
+    largest file of the kind may take, and at most FETCH_MAX_S.
+    """
+    longest_s = min(_allowance(settings, settings.max_bytes(kind)), settings.fetch_max_s)
+    return Deadline(partial(_allowance, settings), at_most_s=longest_s)
+
+
+def _allowance(settings: Settings, received: int) -> float:
+    return settings.fetch_deadline_s + received / settings.fetch_min_bytes_per_s
 
 
 def _write(out: Part, pieces: Iterator[Bytes], max_bytes: int) -> Fetched:
