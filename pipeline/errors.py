@@ -70,6 +70,7 @@ class Code(StrEnum):
     BAD_PAYLOAD = "bad_payload"
     BAD_SETTING = "bad_setting"
     UNAUTHORIZED = "unauthorized"
+    FORBIDDEN = "forbidden"
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     NOT_ENDED = "not_ended"

@@ -22,6 +22,7 @@ RETRY_AFTER_S = 5
 STATUS_OF = {
     Code.BAD_PAYLOAD: 400,
     Code.UNAUTHORIZED: 401,
+    Code.FORBIDDEN: 403,
     Code.NOT_FOUND: 404,
     Code.NO_PREVIEW: 404,
     Code.NOT_ENDED: 409,
@@ -36,7 +37,7 @@ STATUS_OF = {
     Code.STORAGE: 503,
 }
 # Codes for the statuses that the framework raises. All others are `bad_payload`.
-CODE_OF = {403: Code.UNAUTHORIZED, 404: Code.NOT_FOUND, 405: Code.METHOD_NOT_ALLOWED, 410: Code.NOT_FOUND}
+CODE_OF = {403: Code.FORBIDDEN, 404: Code.NOT_FOUND, 405: Code.METHOD_NOT_ALLOWED, 410: Code.NOT_FOUND}
 # After a body that was not read completely, the connection cannot be used for another request.
 CLOSING = {"Connection": "close"}
 HEADERS_OF = {401: {"WWW-Authenticate": "Bearer"}, 408: CLOSING, 413: CLOSING}

@@ -25,8 +25,10 @@ from pipeline.catalogue.group_commit import GroupCommit
 from pipeline.catalogue.pauses import Pauses
 from pipeline.catalogue.previews import Previews
 from pipeline.catalogue.schema import check
+from pipeline.catalogue.scoping import parameters_of, shape_of
 from pipeline.catalogue.search import Search
 from pipeline.catalogue.session import Session
+from pipeline.catalogue.sessions import Sessions
 from pipeline.catalogue.single_flight import SingleFlight
 from pipeline.catalogue.sources import Sources
 from pipeline.catalogue.statistics import Statistics
@@ -36,6 +38,7 @@ from pipeline.history import HistoryEntry, read_lines
 from pipeline.models import Accepted, Attachment, Claim, Failure, Record, Refusal, Stage, Status, Stored
 from pipeline.models.replacement_source import NewSource
 from pipeline.security.encryption import SourceCipher
+from pipeline.security.scopes import ALL_SESSIONS, Scope
 
 LONGEST_LEASE_S = 600
 
@@ -72,6 +75,7 @@ class Catalogue:
         self.pauses = Pauses(self._database, now=self.now)
         self.previews = Previews(self._database, self.now)
         self.search = Search(self._database)
+        self.sessions = Sessions(self._database)
         self.failures = FailureGroups(self._database)
         self.statistics = Statistics(self._database, self.now)
         self.sources = Sources(self._database, self._cipher)
@@ -225,19 +229,30 @@ class Catalogue:
         row = self._database.read(lambda session: session.row(statements.HISTORY, media_id=media_id))
         return read_lines(row[0]) if row else []
 
-    def find(self, filters: Filters, *, limit: int = 50, after: str | tuple[int, str] | None = None) -> list[Record]:
+    def find(
+        self,
+        filters: Filters,
+        *,
+        limit: int = 50,
+        after: str | tuple[int, str] | None = None,
+        scope: Scope = ALL_SESSIONS,
+    ) -> list[Record]:
         """Finds up to `limit` attachments, newest first, after the id or the (received_at, id) given by `after`.
+
+        Only those in the `scope` are found.
 
         Raises:
             PermanentError: `not_found`, if there is no attachment `after`.
         """
         values = {**filters.parameters(), "since": filters.since or 0, "limit": limit, **self._position(after)}
-        statement = statements.listing(frozenset(filters.parameters()), paged=after is not None)
+        values |= parameters_of(scope)
+        by = frozenset(filters.parameters())
+        statement = statements.listing(by, paged=after is not None, scope=shape_of(scope))
         return [rows.record(row) for row in self._database.read(lambda session: session.rows(statement, **values))]
 
-    def count(self, filters: Filters) -> int:
-        statement = statements.counting(frozenset(filters.parameters()))
-        values = {**filters.parameters(), "since": filters.since or 0}
+    def count(self, filters: Filters, *, scope: Scope = ALL_SESSIONS) -> int:
+        statement = statements.counting(frozenset(filters.parameters()), scope=shape_of(scope))
+        values = {**filters.parameters(), "since": filters.since or 0, **parameters_of(scope)}
         row = self._database.read(lambda session: session.row(statement, **values))
         return int(row[0]) if row else 0
 

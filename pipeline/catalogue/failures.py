@@ -10,10 +10,12 @@ from sqlalchemy import Select, bindparam, case, func, literal_column, select
 
 from pipeline.catalogue import rows
 from pipeline.catalogue.database import Database
+from pipeline.catalogue.scoping import ScopeShape, conditions_of, parameters_of, shape_of
 from pipeline.catalogue.session import Session
 from pipeline.catalogue.tables import RECORD, media
 from pipeline.models import Model, Record, Stage, Status
 from pipeline.remedies import remedy
+from pipeline.security.scopes import ALL_SESSIONS, Scope
 
 BUSIEST = 3  # sessions that a group names
 
@@ -53,19 +55,23 @@ class FailureGroups:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def find(self, *, since: int = 0, session: str | None = None) -> list[FailureGroup]:
-        """All groups of attachments received since this time (Unix ms), of one session or of all; the largest first."""
-        values: dict[str, Any] = {"since": since} | ({"session": session} if session is not None else {})
-        groups = self._database.read(lambda connection: self._read(connection, values))
+    def find(self, *, since: int = 0, session: str | None = None, scope: Scope = ALL_SESSIONS) -> list[FailureGroup]:
+        """All groups of attachments in the scope received since this time (Unix ms), the largest first.
+
+        With `session` only those of the sessions with this name.
+        """
+        values: dict[str, Any] = {"since": since, **parameters_of(scope)}
+        values |= {"session": session} if session is not None else {}
+        groups = self._database.read(lambda connection: self._read(connection, values, shape_of(scope)))
         return sorted(groups, key=lambda group: (-group.count, group.code, group.stage))
 
     @staticmethod
-    def _read(connection: Session, values: dict[str, Any]) -> list[FailureGroup]:
+    def _read(connection: Session, values: dict[str, Any], scope: ScopeShape) -> list[FailureGroup]:
         narrowed = "session" in values
         groups = []
-        for row in connection.rows(grouping(narrowed=narrowed), **values):
+        for row in connection.rows(grouping(narrowed=narrowed, scope=scope), **values):
             example_values = {"code": row[0], "stage": row[1], "newest": row[5], **values}
-            example = connection.row(example_of_group(narrowed=narrowed), **example_values)
+            example = connection.row(example_of_group(narrowed=narrowed, scope=scope), **example_values)
             if example:  # None if it was replayed between the two statements
                 groups.append(_group(row, example))
         return groups
@@ -86,7 +92,7 @@ def _group(row: Sequence[Any], example: Sequence[Any]) -> FailureGroup:
 
 
 @functools.cache
-def grouping(*, narrowed: bool) -> Select[Any]:
+def grouping(*, narrowed: bool, scope: ScopeShape = None) -> Select[Any]:
     """Selects code, stage, count, sessions, oldest, newest and the busiest sessions of every group.
 
     It groups by session first, in the order of the index, so that the database sorts no large result.
@@ -101,6 +107,7 @@ def grouping(*, narrowed: bool) -> Select[Any]:
     ]
     if narrowed:
         conditions.append(func.coalesce(media.c.session, literal_column("''")) == _p("session"))
+    conditions += conditions_of(scope, media.c)
     failed = select(*names, func.count().label("n"), *times).where(media.c.error_code.is_not(None), *conditions)
     by_session = failed.group_by(*names).subquery()
     rank = func.row_number().over(
@@ -118,9 +125,10 @@ def grouping(*, narrowed: bool) -> Select[Any]:
 
 
 @functools.cache
-def example_of_group(*, narrowed: bool) -> Select[Any]:
+def example_of_group(*, narrowed: bool, scope: ScopeShape = None) -> Select[Any]:
     """Selects one attachment of a group by its code, its stage, and when its newest was received."""
     conditions = [media.c.error_code == _p("code"), media.c.stage == _p("stage"), media.c.received_at == _p("newest")]
     if narrowed:
         conditions.append(media.c.session == _p("session"))
+    conditions += conditions_of(scope, media.c)
     return select(*RECORD).where(*conditions, media.c.status.in_(_FAILED)).limit(literal_column("1"))

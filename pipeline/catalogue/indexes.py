@@ -16,6 +16,7 @@ __all__ = ["metadata"]
 Index("ix_media_received", media.c.received_at)
 Index("ix_media_status", media.c.status, media.c.received_at)
 Index("ix_media_session", media.c.session, media.c.received_at)
+Index("ix_media_gateway", media.c.gateway, media.c.session, media.c.received_at)
 Index("ix_media_stage", media.c.stage, media.c.received_at)
 Index("ix_media_kind", media.c.kind, media.c.received_at)
 

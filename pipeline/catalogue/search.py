@@ -15,8 +15,10 @@ from sqlalchemy import Executable, Select, bindparam, literal_column, select, tu
 from pipeline.catalogue import rows, statements
 from pipeline.catalogue.database import Database
 from pipeline.catalogue.filters import Filters
+from pipeline.catalogue.scoping import ScopeShape, conditions_of, parameters_of, shape_of
 from pipeline.catalogue.tables import RECORD, media
 from pipeline.models import Record
+from pipeline.security.scopes import ALL_SESSIONS, Scope
 from pipeline.values.gateway_values import clean_text
 
 WITHIN = 10_000  # a search for words covers this many of the newest attachments that match the filters
@@ -42,6 +44,13 @@ _EXACT = {
 }
 
 
+class SearchedBy(NamedTuple):
+    """What a search is limited to: the names of its filters, and the shape of its scope."""
+
+    filters: frozenset[str]
+    scope: ScopeShape
+
+
 class SearchResult(NamedTuple):
     """A page of results, newest first. `partial`: the search for words did not cover all attachments."""
 
@@ -62,11 +71,19 @@ class Search:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def find(self, text: str, filters: Filters, *, limit: int = 50, after: Position | None = None) -> SearchResult:
-        """The attachments that match the text and every filter, after the position `after`."""
+    def find(
+        self,
+        text: str,
+        filters: Filters,
+        *,
+        limit: int = 50,
+        after: Position | None = None,
+        scope: Scope = ALL_SESSIONS,
+    ) -> SearchResult:
+        """The attachments in the scope that match the text and every filter, after the position `after`."""
         query = str(clean_text(text)).strip()[:MAX_QUERY]
-        values = {**filters.parameters(), "since": filters.since or 0}
-        by = frozenset(filters.parameters())
+        values = {**filters.parameters(), "since": filters.since or 0, **parameters_of(scope)}
+        by = SearchedBy(frozenset(filters.parameters()), shape_of(scope))
         floor = self._floor(by, values)
         more = {**values, "limit": limit + 1}
         exact = [
@@ -80,9 +97,12 @@ class Search:
         return SearchResult([rows.record(row) for row in page[:limit]], len(page) > limit, floor is not None)
 
     def _exact_matches(
-        self, column: str, values: dict[str, Any], *, by: frozenset[str], after: Position | None
+        self, column: str, values: dict[str, Any], *, by: SearchedBy, after: Position | None
     ) -> list[Row]:
-        return self._rows(by_column(column, by, paged=after is not None), {**values, **_after(after), "within": WITHIN})
+        return self._rows(
+            by_column(column, by.filters, paged=after is not None, scope=by.scope),
+            {**values, **_after(after), "within": WITHIN},
+        )
 
     def _word_matches(self, words: Sequence[str], newest: Iterable[Row], floor: Position | None) -> Iterator[Row]:
         for received_at, media_id, *texts in newest:
@@ -92,19 +112,19 @@ class Search:
             if all(word in text for word in words):
                 yield from self._rows(statements.GET, {"media_id": media_id})
 
-    def _newest(self, by: frozenset[str], values: dict[str, Any], after: Position | None) -> Iterator[Row]:
+    def _newest(self, by: SearchedBy, values: dict[str, Any], after: Position | None) -> Iterator[Row]:
         """Yields position and texts of all attachments that match the filters, read page by page."""
         while True:
-            statement = texts(by, paged=after is not None)
+            statement = texts(by.filters, paged=after is not None, scope=by.scope)
             page = self._rows(statement, {**values, **_after(after), "limit": PAGE})
             yield from page
             if len(page) < PAGE:
                 return
             after = (page[-1][0], page[-1][1])
 
-    def _floor(self, by: frozenset[str], values: dict[str, Any]) -> Position | None:
+    def _floor(self, by: SearchedBy, values: dict[str, Any]) -> Position | None:
         """The position of the oldest attachment that the search for words covers; None if it covers all."""
-        rows = self._rows(floor_of_words(by), {**values, "within": WITHIN - 1})
+        rows = self._rows(floor_of_words(by.filters, scope=by.scope), {**values, "within": WITHIN - 1})
         return (rows[0][0], rows[0][1]) if rows else None
 
     def _rows(self, statement: Executable, values: dict[str, Any]) -> list[Row]:
@@ -118,7 +138,7 @@ def plain(text: str) -> str:
 
 
 @functools.cache
-def by_column(column: str, by: frozenset[str], *, paged: bool) -> Select[Any]:
+def by_column(column: str, by: frozenset[str], *, paged: bool, scope: ScopeShape = None) -> Select[Any]:
     """Selects the newest exact matches of a column, then applies the filters of these names.
 
     If the subquery applied them, SQLite might use the index of a filter and read a whole session for one message.
@@ -126,22 +146,24 @@ def by_column(column: str, by: frozenset[str], *, paged: bool) -> Select[Any]:
     after = [tuple_(media.c.received_at, media.c.id) < tuple_(_p("after_at"), _p("after_id"))] if paged else []
     matches = select(*RECORD).where(_EXACT[column], *after).order_by(*_order).limit(_p("within")).subquery()
     conditions = [matches.c[statements.FILTERS[name]] == _p(name) for name in sorted(by)]
+    conditions += conditions_of(scope, matches.c)
     filtered = select(matches).where(matches.c.received_at >= _p("since"), *conditions)
     return filtered.order_by(matches.c.received_at.desc(), matches.c.id.desc()).limit(_p("limit"))
 
 
 @functools.cache
-def texts(by: frozenset[str], *, paged: bool) -> Select[Any]:
+def texts(by: frozenset[str], *, paged: bool, scope: ScopeShape = None) -> Select[Any]:
     """Selects received_at, id and the searched columns of a listing."""
     columns = [media.c[name] for name in ("received_at", "id", *_TEXT_COLUMNS)]
-    return statements.listing(by, paged=paged).with_only_columns(*columns)
+    return statements.listing(by, paged=paged, scope=scope).with_only_columns(*columns)
 
 
 @functools.cache
-def floor_of_words(by: frozenset[str]) -> Select[Any]:
+def floor_of_words(by: frozenset[str], *, scope: ScopeShape = None) -> Select[Any]:
     """Selects the position of the attachment with `within` newer ones in the listing."""
-    listing = statements.listing(by, paged=False).with_only_columns(media.c.received_at, media.c.id)
-    return listing.limit(literal_column("1")).offset(_p("within"))
+    rows = statements.listing(by, paged=False, scope=scope)
+    positions: Select[Any] = rows.with_only_columns(media.c.received_at, media.c.id)
+    return positions.limit(literal_column("1")).offset(_p("within"))
 
 
 def _interpretations(text: str) -> Iterator[tuple[str, dict[str, str]]]:

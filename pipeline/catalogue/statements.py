@@ -24,6 +24,7 @@ from sqlalchemy import (
 )
 
 from pipeline.catalogue.dialects import PerDialect, insert
+from pipeline.catalogue.scoping import ScopeShape, conditions_of
 from pipeline.catalogue.tables import RECORD, counters, media, previews
 from pipeline.errors import CANCELLED
 from pipeline.models import Status
@@ -250,25 +251,26 @@ def _unfinished(*, paged: bool) -> Select[Any]:
 UNFINISHED, UNFINISHED_AFTER = _unfinished(paged=False), _unfinished(paged=True)
 
 
-def _filtered(statement: Select[Any], by: frozenset[str]) -> Select[Any]:
+def _filtered(statement: Select[Any], by: frozenset[str], scope: ScopeShape) -> Select[Any]:
     conditions = [media.c[column] == _p(name) for name, column in FILTERS.items() if name in by]
+    conditions += conditions_of(scope, media.c)
     # Always a range of received_at, so that every listing reads one index from its newest end.
     return statement.where(media.c.received_at >= _p("since"), *conditions)
 
 
 @functools.cache
-def listing(by: frozenset[str], *, paged: bool) -> Select[Any]:
+def listing(by: frozenset[str], *, paged: bool, scope: ScopeShape = None) -> Select[Any]:
     """Selects rows by the filters of these names, newest first. `paged` starts after (after_at, after_id)."""
-    statement = _filtered(select(*RECORD), by)
+    statement = _filtered(select(*RECORD), by, scope)
     if paged:
         statement = statement.where(tuple_(media.c.received_at, media.c.id) < tuple_(_p("after_at"), _p("after_id")))
     return statement.order_by(media.c.received_at.desc(), media.c.id.desc()).limit(_p("limit"))
 
 
 @functools.cache
-def counting(by: frozenset[str]) -> Select[Any]:
+def counting(by: frozenset[str], *, scope: ScopeShape = None) -> Select[Any]:
     """Counts the rows that match the filters of these names."""
-    return _filtered(select(func.count()).select_from(media), by)
+    return _filtered(select(func.count()).select_from(media), by, scope)
 
 
 SUMS = select(counters.c.name, func.sum(counters.c.n)).group_by(counters.c.name)

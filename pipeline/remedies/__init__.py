@@ -13,7 +13,15 @@ LANGUAGES = tuple(_TEXTS)
 # Codes that no attachment ends with: they answer a request, or send the attachment to another stage.
 NOT_RESULT_CODES = frozenset(
     {
-        *(Code.FETCH_BUSY, Code.SUPERSEDED, Code.QUEUE, Code.BAD_SETTING, Code.UNAUTHORIZED, Code.NOT_FOUND),
+        *(
+            Code.FETCH_BUSY,
+            Code.SUPERSEDED,
+            Code.QUEUE,
+            Code.BAD_SETTING,
+            Code.UNAUTHORIZED,
+            Code.FORBIDDEN,
+            Code.NOT_FOUND,
+        ),
         *(Code.NOT_ENDED, Code.NOT_PENDING, Code.TOO_MANY_REQUESTS, Code.NO_PREVIEW, Code.METHOD_NOT_ALLOWED),
     }
 )

@@ -1,4 +1,4 @@
-"""`/pause`, `/resume`, `/pauses` and `/media/{id}/cancel`, with the API_TOKEN."""
+"""`/pause`, `/resume`, `/pauses` and `/media/{id}/cancel`."""
 
 from __future__ import annotations
 
@@ -8,15 +8,18 @@ from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel, Field, model_validator
 
 from actors.operations.cancel import cancel
-from actors.operations.pause import pause, pauses, resume
+from actors.operations.pause import pause, resume
 from esteira.web.api.headers import NoStore
+from esteira.web.api.media import visible_record
 from esteira.web.api.records import MediaItem, media_item
-from esteira.web.auth.dependencies import ApiTokenRequired
+from esteira.web.auth.dependencies import Canceller, Pauser, Reader
+from esteira.web.auth.session_control import require_control, visible_pauses
 from esteira.web.intake.json_body import CleanText, JsonBody, RequestModel
 from pipeline.catalogue import PauseKind
 from pipeline.models import Stage
+from pipeline.security.callers import Caller
 
-router = APIRouter(dependencies=[ApiTokenRequired, NoStore])
+router = APIRouter(dependencies=[NoStore])
 
 
 class PauseTarget(RequestModel):
@@ -61,36 +64,38 @@ Target = Annotated[PauseTarget, Depends(BODY)]
 
 
 @router.get("/pauses")
-def list_pauses() -> PauseList:
-    """Lists everything that is paused."""
-    return PauseList(pauses=_pauses())
+def list_pauses(caller: Reader) -> PauseList:
+    """Lists the paused stages, and the paused sessions in the token's scope."""
+    return PauseList(pauses=_pauses(caller))
 
 
 @router.post("/pause", openapi_extra=BODY.openapi)
-def pause_target(target: Target) -> PauseChange:
+def pause_target(caller: Pauser, target: Target) -> PauseChange:
     """Pauses a stage or a session. Its attachments wait until it is resumed."""
-    return PauseChange(changed=pause(*target.named()), pauses=_pauses())
+    require_control(caller, *target.named())
+    return PauseChange(changed=pause(*target.named()), pauses=_pauses(caller))
 
 
 @router.post("/resume", openapi_extra=BODY.openapi)
-def resume_target(target: Target) -> PauseChange:
+def resume_target(caller: Pauser, target: Target) -> PauseChange:
     """Resumes a stage or a session."""
-    return PauseChange(changed=resume(*target.named()), pauses=_pauses())
+    require_control(caller, *target.named())
+    return PauseChange(changed=resume(*target.named()), pauses=_pauses(caller))
 
 
 @router.post(
     "/media/{media_id}/cancel", responses={202: {"model": MediaItem, "description": "It ends after the current step"}}
 )
-def cancel_media(media_id: str, response: Response) -> MediaItem:
+def cancel_media(media_id: str, caller: Canceller, response: Response) -> MediaItem:
     """Cancels an attachment that is neither stored nor refused. There is no body.
 
     200: it has ended, `rejected` with the code `cancelled`; 202: it ends so after the step that is running. 404: there
     is no such attachment; 409: it is stored or has ended otherwise. To cancel it again is no error.
     """
-    record = cancel(media_id)
+    record = cancel(visible_record(caller, media_id).id)
     response.status_code = 200 if record.ended_at else 202
     return media_item(record)
 
 
-def _pauses() -> list[PauseInfo]:
-    return [PauseInfo(**paused._asdict()) for paused in pauses()]
+def _pauses(caller: Caller) -> list[PauseInfo]:
+    return [PauseInfo(**paused._asdict()) for paused in visible_pauses(caller)]

@@ -15,9 +15,10 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
 
-from esteira.web.auth.dependencies import ReaderRequired, authenticator_of
+from esteira.web.auth.dependencies import DocsReader, authenticator_of
 from esteira.web.auth.logins import logged_in, login_path
 from pipeline.gateways import UnauthorizedError
+from pipeline.security.roles import Permission
 
 PATH = "/docs"
 FILES = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css"}
@@ -39,7 +40,7 @@ async def show_docs(request: Request) -> Response:
     headers = {**HEADERS, "Cache-Control": "no-store"}
     if not logged_in(request):
         try:
-            authenticator_of(request).authenticate(request)
+            authenticator_of(request).authenticate(request).require(Permission.DOCS)
         except UnauthorizedError:
             if not _can_log_in(request):
                 raise
@@ -56,7 +57,7 @@ async def show_docs(request: Request) -> Response:
     return HTMLResponse(html, headers={**headers, "Content-Security-Policy": _policy(html)})
 
 
-@router.get(PATH + "/{name}", dependencies=[ReaderRequired])
+@router.get(PATH + "/{name}", dependencies=[DocsReader])
 async def get_file(name: str) -> Response:
     """A script or style sheet of Swagger UI."""
     if name not in FILES:
@@ -66,7 +67,7 @@ async def get_file(name: str) -> Response:
     return Response(content, headers=headers, media_type=FILES[name])
 
 
-@router.get("/openapi.json", dependencies=[ReaderRequired])
+@router.get("/openapi.json", dependencies=[DocsReader])
 async def get_openapi(request: Request) -> JSONResponse:
     """The OpenAPI description of this app."""
     return JSONResponse(request.app.openapi())

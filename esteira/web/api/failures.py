@@ -9,8 +9,9 @@ from pydantic import BaseModel
 
 from esteira.web.api.headers import NoStore
 from esteira.web.api.records import Since, each_parameter_once
-from esteira.web.auth.dependencies import CallerRequired, TokenCaller
+from esteira.web.auth.dependencies import Reader, needs
 from esteira.web.intake.json_body import RequestModel
+from pipeline.security.roles import Permission
 from pipeline.services import services
 
 router = APIRouter(dependencies=[NoStore])
@@ -58,11 +59,8 @@ class FailureList(BaseModel):
     failures: list[FailureGroupItem]
 
 
-@router.get("/failures", dependencies=[CallerRequired, Depends(each_parameter_once)])
-def list_failures(caller: TokenCaller, query: Annotated[FailuresQuery, Query()]) -> FailureList:
-    """Groups what failed, was rejected or has expired. A session token sees the failures of its session."""
-    if caller.session is not None and query.session not in {None, caller.session}:
-        return FailureList(failures=[])
-    session = caller.session if caller.session is not None else query.session
-    groups = services().catalogue.failures.find(since=query.since or 0, session=session)
+@router.get("/failures", dependencies=[needs(Permission.READ), Depends(each_parameter_once)])
+def list_failures(caller: Reader, query: Annotated[FailuresQuery, Query()]) -> FailureList:
+    """Groups what failed, was rejected or has expired. A token sees those of the sessions in its scope."""
+    groups = services().catalogue.failures.find(since=query.since or 0, session=query.session, scope=caller.scope)
     return FailureList(failures=[FailureGroupItem(**group.to_json(language=query.language)) for group in groups])

@@ -14,10 +14,11 @@ from starlette.concurrency import run_in_threadpool
 
 from actors.operations.stats import stats
 from actors.operations.workers import WorkerStatus, workers
-from esteira.web.auth.dependencies import ApiTokenRequired
+from esteira.web.auth.dependencies import needs
 from esteira.web.intake.ignored_counts import IgnoredCounter
 from pipeline.config.settings import Settings
 from pipeline.errors import Code, PipelineError
+from pipeline.security.roles import Permission
 from pipeline.services import services
 
 PROBE_TIMEOUT_S = 1
@@ -55,8 +56,8 @@ class HealthRoutes:
         router = APIRouter()
         router.get("/healthz")(self.show_alive)
         router.get("/readyz", responses={503: {"model": Readiness, "description": "Not ready"}})(self.show_ready)
-        router.get("/stats", dependencies=[ApiTokenRequired])(self.show_stats)
-        router.get("/workers", dependencies=[ApiTokenRequired])(self.show_workers)
+        router.get("/stats", dependencies=[needs(Permission.SYSTEM)])(self.show_stats)
+        router.get("/workers", dependencies=[needs(Permission.SYSTEM)])(self.show_workers)
         return router
 
     async def show_alive(self) -> Alive:

@@ -23,11 +23,12 @@ from esteira.web.api.records import (
     media_items,
     unknown_media,
 )
-from esteira.web.auth.access import Caller
-from esteira.web.auth.dependencies import ApiTokenRequired, CallerRequired, TokenCaller, authenticator_of
+from esteira.web.auth.dependencies import Deleter, Reader, Replayer, authenticator_of, needs
 from esteira.web.intake.json_body import JsonBody, RequestModel
 from pipeline.models import Record, Stage, Status
 from pipeline.models.replacement_source import NewSource, parse_new_source
+from pipeline.security.callers import Caller
+from pipeline.security.roles import Permission
 from pipeline.security.tokens import MAX_LINK_S
 from pipeline.services import services
 
@@ -59,40 +60,38 @@ LINK_BODY = JsonBody(LinkRequest)
 SOURCE_BODY = JsonBody(NewSource, parse=parse_new_source, empty=None)
 
 
-@router.get("/media", dependencies=[CallerRequired, Depends(each_parameter_once)])
-def list_media(caller: TokenCaller, query: Annotated[MediaQuery, Query()]) -> MediaPage:
+@router.get("/media", dependencies=[needs(Permission.READ), Depends(each_parameter_once)])
+def list_media(caller: Reader, query: Annotated[MediaQuery, Query()]) -> MediaPage:
     """Lists attachments, newest first. For the next page, repeat the call with `next` as a parameter."""
     filters = query.filters()
     after = decode_cursor(query.next) if query.next else None
-    if caller.session is not None:
-        if filters.session not in {None, caller.session}:
-            return MediaPage(media=[], next=None)
-        filters = filters.model_copy(update={"session": caller.session})
-    records = services().catalogue.find(filters, limit=query.limit + 1, after=after)
+    records = services().catalogue.find(filters, limit=query.limit + 1, after=after, scope=caller.scope)
     page = records[: query.limit]
     return MediaPage(media=media_items(page), next=encode_cursor(page[-1]) if len(records) > len(page) else None)
 
 
 @router.get("/media/{media_id}")
-def show_media(media_id: str, caller: TokenCaller) -> MediaDetail:
+def show_media(media_id: str, caller: Reader) -> MediaDetail:
     """Shows one attachment with its `history`. 404: there is none with this id, or it belongs to another session."""
     [item] = media_items([visible_record(caller, media_id)])
     history = services().catalogue.history(media_id)
-    return MediaDetail.model_construct(**dict(item), history=attempts(history, with_worker=caller.session is None))
+    return MediaDetail.model_construct(
+        **dict(item), history=attempts(history, with_worker=caller.may(Permission.SYSTEM))
+    )
 
 
-@router.delete("/media/{media_id}", dependencies=[ApiTokenRequired])
-def delete_media(media_id: str) -> MediaItem:
+@router.delete("/media/{media_id}")
+def delete_media(media_id: str, caller: Deleter) -> MediaItem:
     """Deletes an ended attachment, and its content unless another attachment has the same. Returns the tombstone.
 
     404: there is no such attachment; 409: it has not ended. To delete it again is no error.
     """
-    return media_item(delete(media_id))
+    return media_item(delete(visible_record(caller, media_id).id))
 
 
 @router.post("/media/{media_id}/link", status_code=201, openapi_extra=LINK_BODY.openapi)
 def create_link(
-    media_id: str, caller: TokenCaller, body: Annotated[LinkRequest, Depends(LINK_BODY)], request: Request
+    media_id: str, caller: Reader, body: Annotated[LinkRequest, Depends(LINK_BODY)], request: Request
 ) -> Link:
     """Signs a link to the content that needs no token."""
     signer = authenticator_of(request).signer()
@@ -100,16 +99,16 @@ def create_link(
     return Link(url=url, expires=expires)
 
 
-@router.post(
-    "/media/{media_id}/replay", status_code=202, dependencies=[ApiTokenRequired], openapi_extra=SOURCE_BODY.openapi
-)
-def replay_media(media_id: str, source: Annotated[NewSource | None, Depends(SOURCE_BODY)]) -> ReplayedMedia:
+@router.post("/media/{media_id}/replay", status_code=202, openapi_extra=SOURCE_BODY.openapi)
+def replay_media(
+    media_id: str, caller: Replayer, source: Annotated[NewSource | None, Depends(SOURCE_BODY)]
+) -> ReplayedMedia:
     """Processes an attachment again: from the failed stage, or from fetch if the body has a new source.
 
     202: the replay is written to disk; while Redis is away, the workers enqueue it later. 404: there is no such
     attachment; 409: it has not ended, or is done; 400 names the wrong field.
     """
-    record = replay_without_waiting(media_id, source)
+    record = replay_without_waiting(visible_record(caller, media_id).id, source)
     return ReplayedMedia(id=record.id, status=record.status, stage=record.stage)
 
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, 
 
 from actors.operations.replay import REPLAYABLE, replay_without_waiting
 from esteira.web.api.records import MediaFilters, decode_cursor, encode_cursor
-from esteira.web.auth.dependencies import ApiTokenRequired
+from esteira.web.auth.dependencies import Replayer
 from esteira.web.intake.json_body import JsonBody
 from pipeline.catalogue import Filters
 from pipeline.errors import Code, PayloadError, PermanentError, RetryableError
@@ -85,21 +85,20 @@ BODY = JsonBody(ReplayRequest, empty={})
 @router.post(
     "/media/replay",
     status_code=202,
-    dependencies=[ApiTokenRequired],
     openapi_extra=BODY.openapi,
     responses={200: {"model": ReplayReport, "description": "A dry run"}},
     response_model_exclude_unset=True,
 )
-def replay_many(body: Annotated[ReplayRequest, Depends(BODY)], response: Response) -> ReplayReport:
+def replay_many(caller: Replayer, body: Annotated[ReplayRequest, Depends(BODY)], response: Response) -> ReplayReport:
     """Replays attachments that did not succeed and match the filters, newest first, for at most 20 s."""
     catalogue = services().catalogue
     after = decode_cursor(body.next) if body.next else None
     filters = body.filters_by_status()
-    matched = sum(map(catalogue.count, filters))
+    matched = sum(catalogue.count(status_filters, scope=caller.scope) for status_filters in filters)
     candidates = [
         record
         for status_filters in filters
-        for record in catalogue.find(status_filters, limit=body.limit + 1, after=after)
+        for record in catalogue.find(status_filters, limit=body.limit + 1, after=after, scope=caller.scope)
     ]
     candidates.sort(key=lambda record: (record.received_at, record.id), reverse=True)
     page = candidates[: body.limit]

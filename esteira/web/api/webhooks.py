@@ -1,4 +1,4 @@
-"""`/webhooks`: shows the endpoints and their deliveries, and redelivers, with the API_TOKEN."""
+"""`/webhooks`: shows the endpoints and their deliveries of all sessions, and redelivers."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
 from actors.webhooks.admin import endpoints_json, newest_deliveries, redeliver, redeliverable_ids
 from esteira.web.api.headers import NoStore
 from esteira.web.api.records import DEFAULT_PAGE, MAX_PAGE, Since, each_parameter_once
-from esteira.web.auth.dependencies import ApiTokenRequired
+from esteira.web.auth.dependencies import SystemController, SystemReader, needs
 from esteira.web.intake.json_body import CleanText, JsonBody
 from pipeline.catalogue import DeliveryFilters, DeliveryRecord, DeliveryStatus
+from pipeline.security.roles import Permission
 from pipeline.services import services
 
 MAX_IDS = 1000  # redelivered by one call
 UNFINISHED = (DeliveryStatus.UNDELIVERED, DeliveryStatus.PENDING)
 
-router = APIRouter(dependencies=[ApiTokenRequired, NoStore])
+router = APIRouter(dependencies=[NoStore])
 
 
 class _DeliveryFilters(DeliveryFilters):
@@ -114,12 +115,12 @@ BODY = JsonBody(RedeliverRequest, empty={})
 
 
 @router.get("/webhooks")
-def list_endpoints() -> EndpointList:
+def list_endpoints(_caller: SystemReader) -> EndpointList:
     """Lists the endpoints with their filters, their counts and their circuit breakers."""
     return EndpointList(endpoints=[EndpointInfo(**endpoint) for endpoint in endpoints_json(services())])
 
 
-@router.get("/webhooks/deliveries", dependencies=[Depends(each_parameter_once)])
+@router.get("/webhooks/deliveries", dependencies=[needs(Permission.SYSTEM), Depends(each_parameter_once)])
 def list_deliveries(query: Annotated[DeliveriesQuery, Query()]) -> DeliveryList:
     """Lists deliveries, newest first."""
     filters = query.filters()
@@ -136,7 +137,9 @@ def list_deliveries(query: Annotated[DeliveriesQuery, Query()]) -> DeliveryList:
     responses={200: {"model": RedeliverReport, "description": "A dry run"}},
     response_model_exclude_unset=True,
 )
-def redeliver_many(body: Annotated[RedeliverRequest, Depends(BODY)], response: Response) -> RedeliverReport:
+def redeliver_many(
+    _caller: SystemController, body: Annotated[RedeliverRequest, Depends(BODY)], response: Response
+) -> RedeliverReport:
     """Delivers again at once: the given `ids`, or at most 1000 that match the filters, oldest first."""
     tools = services()
     filtered = body.ids is None

@@ -7,34 +7,22 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import structlog
 from fastapi import Request
-from starlette.exceptions import HTTPException
 
 from pipeline.config.settings import Settings
 from pipeline.errors import SettingsError
 from pipeline.gateways import GATEWAYS, BodyCheck, Gateway, HookRequest, NoSecretError, UnauthorizedError
 from pipeline.gateways.verification import bearer_token, constant_time_equal
-from pipeline.models import Record
+from pipeline.security.callers import API_TOKEN_CALLER, OF_LINK, OF_SESSION_TOKEN, Caller
+from pipeline.security.roles import Permission, Role
+from pipeline.security.scopes import one_session
 from pipeline.security.tokens import TokenSigner
 
 LOG_INTERVAL_S = 60.0  # between two log lines about the same setting or gateway
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True)
-class Caller:
-    """An authenticated caller. Without `session` and `media_id` it may see everything."""
-
-    session: str | None = None
-    media_id: str | None = None
-
-    def sees(self, record: Record) -> bool:
-        """Whether the caller may see this attachment."""
-        return self.session in {None, record.session} and self.media_id in {None, record.id}
 
 
 class Authenticator:
@@ -80,17 +68,12 @@ class Authenticator:
             raise
 
     def authenticate(self, request: Request) -> Caller:
-        """The caller of a request with the API_TOKEN, which allows everything, or with a session token.
+        """The caller of a request with a token in its header.
 
         Raises:
             UnauthorizedError: the token is missing or wrong.
         """
-        as_hook = HookRequest(request_headers(request))
-        token = bearer_token(as_hook.header("authorization"))
-        session = self._signer.session_of(token) if self._signer and token.isascii() else None
-        if session is None:
-            self.verify_hook(GATEWAYS["media"], as_hook, local=False)
-        return Caller(session)
+        return self.authenticate_token(bearer_token(request_headers(request).get("authorization", "")))
 
     def authenticate_content(self, request: Request) -> Caller:
         """Like `authenticate`, but also accepts a signed link, which allows the content in its path.
@@ -104,44 +87,36 @@ class Authenticator:
         media_id = request.path_params["media_id"]
         if not (self._signer and self._signer.is_valid_link(media_id, query.get("expires", ""), query["signature"])):
             raise UnauthorizedError("this link is wrong or has expired")
-        return Caller(media_id=media_id)
+        return Caller(OF_LINK, Role.LINK, media_id=media_id)
 
-    def require_api_token(self, request: Request) -> None:
-        """Checks that a request has the API_TOKEN.
-
-        Raises:
-            UnauthorizedError: the token is missing or wrong.
-            HTTPException: 403 for a session token, which changes nothing and sees no other session.
-        """
-        if self.authenticate(request) != Caller():
-            raise HTTPException(403, "a session token only allows reading: this needs the API_TOKEN")
-
-    def authenticate_token(self, token: str) -> tuple[Caller, int | None]:
-        """The caller of a token, and when the token expires in Unix seconds; None for the API_TOKEN.
+    def authenticate_token(self, token: str) -> Caller:
+        """The caller of a token.
 
         Raises:
             UnauthorizedError: it is neither the API_TOKEN nor a valid session token.
         """
         session_token = self._signer.read(token) if self._signer and token.isascii() else None
         if session_token is not None:
-            return Caller(session_token.session), session_token.expires
+            scope = one_session(None, session_token.session)
+            return Caller(OF_SESSION_TOKEN, Role.VIEWER, scope, expires=session_token.expires)
         self.verify_hook(GATEWAYS["media"], HookRequest({"authorization": f"Bearer {token}"}), local=False)
-        return Caller(), None
+        return API_TOKEN_CALLER
 
     def signer(self) -> TokenSigner:
         """Signs links and tokens. Raises SettingsError if the API_TOKEN is too short for that."""
         return self._signer or TokenSigner(self._settings.api_token)
 
     def require_metrics_token(self, request: Request) -> None:
-        """Checks that a request has the METRICS_TOKEN or the API_TOKEN.
+        """Checks that a request has the METRICS_TOKEN, or a token that may see figures of all sessions.
 
         Raises:
             UnauthorizedError: it has neither.
+            ForbiddenError: its token may not see them.
         """
         expected = self._settings.metrics_token
         token = bearer_token(request_headers(request).get("authorization", ""))
         if expected is None or not constant_time_equal(token, expected.get_secret_value()):
-            self.require_api_token(request)
+            self.authenticate(request).require(Permission.SYSTEM)
 
     def warn_missing_secret(self, setting: str) -> None:
         """Logs that a request was refused because a setting is missing."""

@@ -1,17 +1,28 @@
-"""FastAPI dependencies that authenticate a request. OpenAPI lists their security schemes at each route."""
+"""FastAPI dependencies that authenticate a request and check its caller's permission.
+
+Every route declares the permission that it needs, either with `requires` or with one of the aliases below. OpenAPI
+lists the security schemes at each route.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated
+from functools import cache
+from typing import Annotated, Any
 
 from fastapi import Depends, Query, Request, Security
 from fastapi.security import APIKeyQuery, HTTPBearer
 
-from esteira.web.auth.access import Authenticator, Caller
+from esteira.web.auth.access import Authenticator
 from esteira.web.auth.logins import logged_in
+from pipeline.security.callers import Caller
+from pipeline.security.roles import Permission
 
 # `auto_error=False`: these two only document the scheme. The Authenticator checks the token and names the error.
-TOKEN = HTTPBearer(scheme_name="token", description="The API_TOKEN, or a session token for reading.", auto_error=False)
+TOKEN = HTTPBearer(
+    scheme_name="token",
+    description="The API_TOKEN, a user's token (`esteira users add`), or a session's token for reading.",
+    auto_error=False,
+)
 LINK = APIKeyQuery(
     name="signature", scheme_name="link", description="A signed link also has `expires`.", auto_error=False
 )
@@ -23,30 +34,62 @@ def authenticator_of(request: Request) -> Authenticator:
     return authenticator
 
 
-async def _authenticate(request: Request, _token: Annotated[object, Security(TOKEN)]) -> Caller:
-    return authenticator_of(request).authenticate(request)
+class Requires:
+    """A dependency: the caller of the request's token, if it has a permission.
+
+    Raises:
+        UnauthorizedError: the token is missing or wrong.
+        ForbiddenError: the caller may not do this.
+    """
+
+    def __init__(self, permission: Permission) -> None:
+        self.permission = permission
+
+    async def __call__(self, request: Request, _token: Annotated[object, Security(TOKEN)]) -> Caller:
+        caller = authenticator_of(request).authenticate(request)
+        caller.require(self.permission)
+        return caller
 
 
-async def _authenticate_content(
-    request: Request,
-    _token: Annotated[object, Security(TOKEN)],
-    _link: Annotated[object, Security(LINK)],
-    _expires: Annotated[str | None, Query(alias="expires", description="Unix seconds, part of a signed link.")] = None,
-) -> Caller:
-    return authenticator_of(request).authenticate_content(request)
+class RequiresContent(Requires):
+    """The same for the content of one attachment, which a signed link opens too."""
+
+    async def __call__(
+        self,
+        request: Request,
+        _token: Annotated[object, Security(TOKEN)],
+        _link: Annotated[object, Security(LINK)] = None,
+        _expires: Annotated[str | None, Query(alias="expires", description="Unix seconds, part of a link.")] = None,
+    ) -> Caller:
+        caller = authenticator_of(request).authenticate_content(request)
+        caller.require(self.permission)
+        return caller
 
 
-async def _require_api_token(request: Request, _token: Annotated[object, Security(TOKEN)]) -> None:
-    authenticator_of(request).require_api_token(request)
+class RequiresReader(Requires):
+    """The same for what a browser that is logged in to the dashboard may read too."""
+
+    async def __call__(self, request: Request, _token: Annotated[object, Security(TOKEN)]) -> Caller | None:  # type: ignore[override]
+        return None if logged_in(request) else await super().__call__(request, _token)
 
 
-async def _require_reader(request: Request) -> None:
-    if not logged_in(request):
-        authenticator_of(request).authenticate(request)
+@cache
+def requires(permission: Permission) -> Requires:
+    """The dependency for a permission, the same object each time, so that FastAPI calls it once for a request."""
+    return Requires(permission)
 
 
-TokenCaller = Annotated[Caller, Depends(_authenticate)]  # API_TOKEN or session token
-ContentCaller = Annotated[Caller, Depends(_authenticate_content)]  # or a signed link
-CallerRequired = Depends(_authenticate)  # the same, for a route's list of dependencies
-ApiTokenRequired = Depends(_require_api_token)
-ReaderRequired = Depends(_require_reader)  # any token, or a browser that is logged in to the dashboard
+def needs(permission: Permission) -> Any:
+    """The same for a route's list of dependencies."""
+    return Depends(requires(permission))
+
+
+Reader = Annotated[Caller, Depends(requires(Permission.READ))]
+Replayer = Annotated[Caller, Depends(requires(Permission.REPLAY))]
+Canceller = Annotated[Caller, Depends(requires(Permission.CANCEL))]
+Pauser = Annotated[Caller, Depends(requires(Permission.PAUSE))]
+Deleter = Annotated[Caller, Depends(requires(Permission.DELETE))]
+SystemReader = Annotated[Caller, Depends(requires(Permission.SYSTEM))]
+SystemController = Annotated[Caller, Depends(requires(Permission.SYSTEM_CONTROL))]
+ContentCaller = Annotated[Caller, Depends(RequiresContent(Permission.CONTENT))]
+DocsReader = Depends(RequiresReader(Permission.DOCS))  # for a route's list of dependencies

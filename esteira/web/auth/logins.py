@@ -20,6 +20,7 @@ from pipeline.gateways.verification import constant_time_equal
 from pipeline.security.tokens import TokenSigner
 
 COOKIE = "esteira_login"
+CALLER_KEY = "esteira.caller"  # in the ASGI scope of a page: who is logged in
 LOGIN_LIFETIME_S = 12 * 3600
 WINDOW_S = 60.0  # in which wrong tokens are counted
 MAX_FAILURES_PER_ADDRESS = 5

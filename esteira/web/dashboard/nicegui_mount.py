@@ -20,13 +20,14 @@ from starlette.responses import PlainTextResponse, RedirectResponse
 from starlette.routing import BaseRoute, Match, compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from esteira.web.auth.logins import Logins, is_same_origin, login_path
+from esteira.web.auth.logins import CALLER_KEY, Logins, is_same_origin, login_path
 from esteira.web.dashboard.headers import SECURITY_HEADERS, page_policy
 from esteira.web.dashboard.pages import PAGES
 from esteira.web.dashboard.plain import not_found_page
 from esteira.web.dashboard.shell import add_pages
 from esteira.web.dashboard.status_poller import STATUS_POLLER
 from esteira.web.dashboard.view import view_of
+from pipeline.security.callers import API_TOKEN_CALLER
 
 ASSETS, SOCKET, PAGES_UNDER = "/_nicegui/", "/_nicegui_ws/", "/dashboard/"
 PAGE_SCOPE_KEY = "esteira.page"  # key in the ASGI scope: the values for the page's template
@@ -159,7 +160,7 @@ class AuthRoute(BaseRoute):
             await send(message)
 
         try:
-            await self._inner({**scope, PAGE_SCOPE_KEY: page}, receive, send_guarded)
+            await self._inner({**scope, PAGE_SCOPE_KEY: page, CALLER_KEY: API_TOKEN_CALLER}, receive, send_guarded)
         except RuntimeError as error:
             # The browser left before the page was sent; NiceGUI's middleware reports that as an error.
             if str(error) != NO_RESPONSE:

@@ -8,7 +8,9 @@ from typing import Literal
 
 from starlette.requests import HTTPConnection
 
+from esteira.web.auth.logins import CALLER_KEY
 from esteira.web.dashboard.texts import language_of, text
+from pipeline.security.callers import ANONYMOUS, Caller
 
 LANGUAGE_COOKIE, THEME_COOKIE = "esteira_language", "esteira_theme"
 THEMES = ("auto", "light", "dark")
@@ -17,11 +19,15 @@ MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
 
 @dataclass(frozen=True)
 class View:
-    """`language` is one of `texts.LANGUAGES`, `theme` one of `THEMES`, `path` the current page."""
+    """`language` is one of `texts.LANGUAGES`, `theme` one of `THEMES`, `path` the current page.
+
+    `caller` is who is logged in. Pages show only what it may do, and their actions check it again.
+    """
 
     language: str = "en"
     theme: str = "auto"
     path: str = "/"
+    caller: Caller = ANONYMOUS
 
     def t(self, key: str, **values: object) -> str:
         """The text of a key in this language. Values are shown as text, without interpreting markup."""
@@ -66,7 +72,8 @@ class View:
 
 
 def view_of(request: HTTPConnection) -> View:
-    """The view for a browser: from its cookies, else from its headers."""
+    """The view for a browser: from its cookies, else from its headers, and from its login."""
     language = language_of(request.cookies.get(LANGUAGE_COOKIE), request.headers.get("accept-language", ""))
     theme = request.cookies.get(THEME_COOKIE, "auto")
-    return View(language, theme if theme in THEMES else "auto", request.url.path)
+    caller = request.scope.get(CALLER_KEY, ANONYMOUS)
+    return View(language, theme if theme in THEMES else "auto", request.url.path, caller)

@@ -20,7 +20,7 @@ from socketio import packet
 from socketio.exceptions import ConnectionRefusedError as Refused
 
 from actors.observability.sentry import report_error
-from esteira.web.auth.access import Authenticator, Caller
+from esteira.web.auth.access import Authenticator
 from esteira.web.live.feed import Event, EventFeed
 from esteira.web.live.socket_guard import GUARD_KEY, MAX_BYTES, PacketFilter, SocketGuard
 from esteira.web.server.file_limits import max_sockets
@@ -28,6 +28,8 @@ from pipeline.config.settings import Settings
 from pipeline.errors import Code
 from pipeline.gateways import UnauthorizedError
 from pipeline.metrics import SOCKET_CLIENTS
+from pipeline.security.callers import Caller, ForbiddenError
+from pipeline.security.roles import Permission
 
 ALL_EVENTS = "everything"  # the room of callers with the API_TOKEN; that of a session is "session:" and its name
 GAP = "esteira.gap"
@@ -48,11 +50,10 @@ silent.setLevel(logging.CRITICAL + 1)
 
 @dataclass(frozen=True)
 class Client:
-    """An authenticated client: its Socket.IO id, its caller, and when its token expires in Unix seconds."""
+    """An authenticated client: its Socket.IO id and its caller."""
 
     sid: str
     caller: Caller
-    expires: int | None
 
 
 class LiveEvents:
@@ -109,7 +110,10 @@ class LiveEvents:
     async def _connect(self, sid: str, _environ: dict[str, Any], auth: Any = None) -> bool:
         token, since = _credentials(auth)
         try:
-            caller, expires = self._authenticator.authenticate_token(token)
+            caller = self._authenticator.authenticate_token(token)
+            caller.require(Permission.READ)
+        except ForbiddenError as error:
+            raise Refused(error.message, {"code": error.code.value}) from None
         except UnauthorizedError:
             raise Refused("the API_TOKEN or a session token is needed", {"code": Code.UNAUTHORIZED.value}) from None
         eio_sid = self._server.manager.eio_sid_from_sid(sid, NAMESPACE)
@@ -117,7 +121,7 @@ class LiveEvents:
         if eio_sid not in self._server.environ:  # disconnected meanwhile: Socket.IO would keep it forever
             return False
         assert self._feed is not None
-        client = self._clients[eio_sid] = Client(sid, caller, expires)
+        client = self._clients[eio_sid] = Client(sid, caller)
         self._spawn(self._join(client, self._feed.newest if since is None else since))
         return True
 
@@ -194,7 +198,7 @@ class LiveEvents:
         elif backlog > MAX_BACKLOG:
             log.warning("live events: a client does not read and is disconnected", behind=backlog)
             self._close(eio_sid)
-        elif client.expires is not None and time.time() >= client.expires:
+        elif client.caller.expires is not None and time.time() >= client.caller.expires:
             await self._server.disconnect(client.sid)
 
     def _close(self, eio_sid: str) -> None:
@@ -236,7 +240,8 @@ def _credentials(auth: Any) -> tuple[str, str | None]:
 
 
 def _room(caller: Caller) -> str:
-    return ALL_EVENTS if caller.session is None else f"session:{caller.session}"
+    patterns = caller.scope.patterns
+    return ALL_EVENTS if patterns is None else f"session:{patterns[0].name}"
 
 
 def _rooms(event: Event) -> list[str]:

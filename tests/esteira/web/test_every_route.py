@@ -19,7 +19,13 @@ from tests.support.web import TOKEN, app_client, app_routes
 OPEN = {("get", "/healthz"), ("get", "/readyz")}
 FOR_LOGINS = {("get", "/docs"), ("get", "/docs/{name}"), ("get", "/openapi.json")}  # they show no attachment
 FOR_SESSIONS = {  # other tests check what each of them shows to a session
-    *(("get", "/media"), ("get", "/media/{media_id}"), ("post", "/media/{media_id}/link"), ("get", "/failures")),
+    *(
+        ("get", "/pauses"),
+        ("get", "/media"),
+        ("get", "/media/{media_id}"),
+        ("post", "/media/{media_id}/link"),
+        ("get", "/failures"),
+    ),
     *((method, f"/media/{{media_id}}/{part}") for method in ("get", "head") for part in ("content", "thumbnail")),
     *FOR_LOGINS,
 }

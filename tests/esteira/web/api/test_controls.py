@@ -79,7 +79,7 @@ def test_cancel_of_a_running_attachment_answers_202(client: TestClient, system: 
 
 @pytest.mark.parametrize(
     ("method", "path"),
-    [("GET", "/pauses"), ("POST", "/pause"), ("POST", "/resume"), ("POST", "/media/{id}/cancel")],
+    [("POST", "/pause"), ("POST", "/resume"), ("POST", "/media/{id}/cancel")],
 )
 def test_session_token_may_not_control_anything(
     client: TestClient, system: RunningSystem, method: str, path: str

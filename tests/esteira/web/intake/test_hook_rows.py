@@ -250,7 +250,7 @@ def test_hook_08_challenge_needs_the_verify_token_and_is_plain_text(server: WebS
     assert script.headers["x-content-type-options"] == "nosniff"
     for wrong in ({"token": ""}, {"token": right[:-1]}, {"token": "%C3%A9"}, {"token": right, "mode": "unsubscribe"}):
         refused = challenge(server, **wrong)
-        assert (refused.status, refused.code) == (403, "unauthorized")
+        assert (refused.status, refused.code) == (403, "forbidden")
         assert b"1158201444" not in refused.body
     assert server.request("GET", "/hooks/cloud").status == 403
 
