@@ -59,6 +59,7 @@ def maintenance_tasks(broker: EsteiraBroker, settings: Settings) -> tuple[Task, 
         locked(CLEANUP_EVERY_S, "intake", tasks.clean_intake),
         locked(SOURCES_EVERY_S, "sources", tasks.remove_sources),
         locked(CLEANUP_EVERY_S, "deletions", tasks.finish_deletions),
+        locked(CLEANUP_EVERY_S, "audit", tasks.trim_audit),
         locked(WEBHOOKS_EVERY_S, "webhooks", tasks.maintain_webhooks),
     )
 

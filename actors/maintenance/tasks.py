@@ -25,6 +25,7 @@ INTAKE_TTL_S = 3600.0  # longer than any upload of inline bytes takes
 STAGED_MIN_IDLE_S = 20.0  # before, the worker that has finished the attachment removes its bytes itself
 STAGED_MAX_IDLE_S = 600.0  # bytes kept for a replay are looked up no longer than this
 SOURCE_PAGES = 50  # transactions of one run that remove sources; a million rows take forty minutes
+DAY_S = 86_400.0
 COPY_TTL_S = 600.0  # longer than any preview takes
 
 log = structlog.get_logger()
@@ -74,6 +75,10 @@ class MaintenanceTasks:
 
     def remove_sources(self) -> None:
         remove_sources(services())
+
+    def trim_audit(self) -> None:
+        if days := self._settings.audit_days:
+            services().catalogue.audit.trim(older_than_s=days * DAY_S)
 
     def maintain_webhooks(self) -> None:
         maintain_deliveries(services())

@@ -28,6 +28,7 @@ COMMANDS = {
     "token": "esteira.cli.tokens",
     "link": "esteira.cli.tokens",
     "webhooks": "esteira.cli.webhooks",
+    "audit": "esteira.cli.audit",
     "derive": "esteira.cli.derive",
     "rotate-keys": "esteira.cli.rotate_keys:rotate_keys",
     "sweep": "esteira.cli.sweep",

@@ -7,14 +7,16 @@ from typing import Any
 
 import rich_click as click
 
+from actors.operations.audit import AuditEntry
 from actors.operations.cancel import cancel as cancel_attachment
 from actors.operations.cancel import cancel_refusal
+from esteira.cli.audited import audited
 from esteira.cli.environment import catalogue_for_command
 from esteira.cli.filters import filter_options
 from esteira.cli.media_table import DRY_RUN_ROWS, print_media_table
 from esteira.cli.output import confirm, examples, exit_with, print_json, print_message, progress_bar
 from esteira.cli.selection import all_ids, filters_by_status
-from pipeline.catalogue import Catalogue
+from pipeline.catalogue import Action, Catalogue
 from pipeline.errors import Code, PermanentError
 from pipeline.models import Record, Status
 
@@ -31,7 +33,8 @@ from pipeline.models import Record, Status
 @click.option("--dry-run", is_flag=True, help="Only show what would be cancelled.")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def cancel(ids: tuple[str, ...], dry_run: bool, yes: bool, as_json: bool, **filters: Any) -> None:
+@audited(Action.CANCEL)
+def cancel(entry: AuditEntry, ids: tuple[str, ...], dry_run: bool, yes: bool, as_json: bool, **filters: Any) -> None:
     """Cancels unfinished attachments: they end as `rejected` with the error code `cancelled`, and the event is sent.
 
     Takes either IDs or filters. A selection by filters is counted and confirmed first. An attachment that a worker is
@@ -46,7 +49,8 @@ def cancel(ids: tuple[str, ...], dry_run: bool, yes: bool, as_json: bool, **filt
         exit_with(1 if _print_selection(catalogue, selected, as_json) else 0)
     if selected and not (yes or ids):
         confirm(f"Cancel {len(selected)} attachments?", consequence=f"{len(selected)} would be cancelled")
-    ended, pending, missed = _cancel_all(selected)
+    entry.begin({"ids": ids, **filters, "matched": len(selected)})
+    ended, pending, missed = _cancel_all(entry, selected)
     if as_json:
         print_json({"matched": len(selected), "cancelled": ended, "pending": pending, "missed": missed})
     else:
@@ -75,7 +79,7 @@ def _can_be_cancelled(media_id: str, record: Record | None) -> bool:
     return reason is None
 
 
-def _cancel_all(selected: Sequence[str]) -> tuple[int, int, list[str]]:
+def _cancel_all(entry: AuditEntry, selected: Sequence[str]) -> tuple[int, int, list[str]]:
     """How many have ended, how many will end after their stage, and the IDs that can no longer be cancelled."""
     ended, missed = 0, []
     with progress_bar("cancelled") as bar:
@@ -87,4 +91,7 @@ def _cancel_all(selected: Sequence[str]) -> tuple[int, int, list[str]]:
                     raise
                 print_message(f"{media_id}: {error.message}")
                 missed.append(media_id)
+            else:
+                entry.advance()
+    entry.note(missed=len(missed))
     return ended, len(selected) - len(missed) - ended, missed

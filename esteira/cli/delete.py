@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import rich_click as click
 
+from actors.operations.audit import AuditEntry
 from actors.operations.delete import delete as delete_attachment
+from esteira.cli.audited import audited
 from esteira.cli.environment import services_for_command
 from esteira.cli.output import confirm, examples, exit_with, print_json, print_message
+from pipeline.catalogue import Action
 from pipeline.errors import Code, PermanentError
 
 
@@ -14,7 +17,8 @@ from pipeline.errors import Code, PermanentError
 @click.argument("ids", nargs=-1, required=True, metavar="ID…")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def delete(ids: tuple[str, ...], yes: bool, as_json: bool) -> None:
+@audited(Action.DELETE)
+def delete(entry: AuditEntry, ids: tuple[str, ...], yes: bool, as_json: bool) -> None:
     """Deletes finished attachments permanently: content, bytes kept for a replay, names and captions.
 
     Content that another attachment shares is kept for that one. The ID is kept too, so that the same message is not
@@ -28,6 +32,7 @@ def delete(ids: tuple[str, ...], yes: bool, as_json: bool) -> None:
             consequence=f"{len(selected)} would be deleted permanently",
             options="--yes",
         )
+    entry.begin({"ids": selected, "matched": len(selected)})
     missed = []
     for media_id in selected:
         try:
@@ -37,6 +42,9 @@ def delete(ids: tuple[str, ...], yes: bool, as_json: bool) -> None:
                 raise
             print_message(f"{media_id}: {error.message}")
             missed.append(media_id)
+        else:
+            entry.advance()
+    entry.note(missed=len(missed))
     if as_json:
         print_json({"deleted": len(selected) - len(missed), "missed": missed})
     else:

@@ -8,13 +8,15 @@ from typing import Any
 
 import rich_click as click
 
+from actors.operations.audit import AuditEntry
 from actors.redis_queue.preview_jobs import enqueue_preview
 from actors.redis_queue.queue import shared_queue
+from esteira.cli.audited import audited
 from esteira.cli.environment import services_for_command
 from esteira.cli.filters import filter_options
 from esteira.cli.output import confirm, examples, print_json, progress_bar
 from esteira.cli.selection import filters_by_status, pages
-from pipeline.catalogue import PreviewState
+from pipeline.catalogue import Action, PreviewState
 from pipeline.errors import SettingsError
 from pipeline.models import Record, Status
 from pipeline.services import Services
@@ -34,7 +36,8 @@ from pipeline.steps.preview import content_of
 @click.option("--again", is_flag=True, help="Also those that exist: make all of them again.")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.option("--json", "as_json", is_flag=True, help='Print `{"matched": n, "asked": n}`.')
-def derive(failed: bool, again: bool, yes: bool, as_json: bool, **filters: Any) -> None:
+@audited(Action.DERIVE)
+def derive(entry: AuditEntry, failed: bool, again: bool, yes: bool, as_json: bool, **filters: Any) -> None:
     """Requests previews of stored content that has none, one per content.
 
     Workers make previews when no attachment waits for them; `esteira stats` shows how many are left.
@@ -42,10 +45,12 @@ def derive(failed: bool, again: bool, yes: bool, as_json: bool, **filters: Any) 
     services = services_for_command()
     if not services.settings.previews:
         raise SettingsError("PREVIEWS: is false, so workers make no previews: set it to true")
+    selected = {"failed": failed, "again": again, **filters}
     wanted = _wanted(services, filters, replaceable=_replaceable(failed=failed, again=again))
     if wanted and not yes:
         confirm(f"Make {len(wanted)} previews?", consequence=f"{len(wanted)} previews would be made", options="--yes")
-    requested = _request(services, wanted)
+    entry.begin({**selected, "matched": len(wanted)})
+    requested = _request(entry, services, wanted)
     if as_json:
         print_json({"matched": len(wanted), "asked": requested})
     else:
@@ -76,12 +81,13 @@ def _wanted(
     return list(wanted.values())
 
 
-def _request(services: Services, wanted: Sequence[tuple[Record, bool]]) -> int:
+def _request(entry: AuditEntry, services: Services, wanted: Sequence[tuple[Record, bool]]) -> int:
     """Queues the preview jobs; returns how many were not queued already."""
     requested, queue = 0, shared_queue()
     with progress_bar("requested") as bar:
         for record, has_entry in bar.track(wanted, description="previews"):
             if has_entry:
                 services.discard_preview(str(record.sha256))
-            requested += enqueue_preview(queue, record)
+            entry.advance(enqueued := int(enqueue_preview(queue, record)))
+            requested += enqueued
     return requested

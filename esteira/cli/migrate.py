@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import rich_click as click
 
+from esteira.cli.audited import cli_actor
 from esteira.cli.environment import make_folder, settings_for_command
 from esteira.cli.output import examples
 from pipeline.catalogue import Catalogue
@@ -15,7 +16,7 @@ def migrate_catalogue(settings: Settings) -> None:
     make_folder(settings.var_dir)
     catalogue = Catalogue(settings.database)
     try:
-        catalogue.migrate()
+        catalogue.migrate(actor=cli_actor())
     finally:
         catalogue.close()
 

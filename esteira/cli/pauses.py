@@ -5,9 +5,11 @@ from __future__ import annotations
 import rich_click as click
 
 from actors.operations import pause as operations
+from actors.operations.audit import AuditEntry
+from esteira.cli.audited import audited
 from esteira.cli.environment import services_for_command
 from esteira.cli.output import age, examples, local_time, print_json, print_table
-from pipeline.catalogue import PauseKind
+from pipeline.catalogue import Action, PauseKind
 
 KIND = click.Choice(["stage", "session"])
 
@@ -15,14 +17,17 @@ KIND = click.Choice(["stage", "session"])
 @click.command(epilog=examples("esteira pause stage notify", "esteira pause session shop"))
 @click.argument("kind", type=KIND)
 @click.argument("name")
-def pause(kind: PauseKind, name: str) -> None:
+@audited(Action.PAUSE)
+def pause(entry: AuditEntry, kind: PauseKind, name: str) -> None:
     """Pauses a stage or a session: its attachments wait in the queue, also across restarts, until it is resumed.
 
     Takes effect within a second. What workers are processing continues: with a paused stage until this stage is done,
     with a paused session through all stages.
     """
     services_for_command()
+    entry.begin({kind: name})
     paused = operations.pause(kind, name)
+    entry.count = int(paused)
     click.echo(f"{kind} {name} {'is paused' if paused else 'was already paused'}")
 
 
@@ -30,14 +35,17 @@ def pause(kind: PauseKind, name: str) -> None:
 @click.argument("kind", type=KIND, required=False)
 @click.argument("name", required=False)
 @click.option("--all", "everything", is_flag=True, help="Resume everything that is paused.")
-def resume(kind: PauseKind | None, name: str | None, everything: bool) -> None:
+@audited(Action.RESUME)
+def resume(entry: AuditEntry, kind: PauseKind | None, name: str | None, everything: bool) -> None:
     """Resumes a paused stage or session."""
     if everything == bool(kind and name) or bool(kind) != bool(name):
         raise click.UsageError("give `stage NAME`, `session NAME` or --all")
     services_for_command()
     selected = [(kind, name)] if kind and name else [(pause.kind, pause.name) for pause in operations.pauses()]
+    entry.begin({"all": True} if everything else {str(kind): name})
     for paused_kind, paused_name in selected:
         resumed = operations.resume("stage" if paused_kind == "stage" else "session", paused_name)
+        entry.advance(int(resumed))
         click.echo(f"{paused_kind} {paused_name} {'is resumed' if resumed else 'was not paused'}")
 
 

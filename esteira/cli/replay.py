@@ -9,15 +9,17 @@ from typing import Any
 
 import rich_click as click
 
+from actors.operations.audit import AuditEntry
 from actors.operations.replay import REPLAYABLE, replay_refusal
 from actors.operations.replay import replay as replay_attachment
+from esteira.cli.audited import audited
 from esteira.cli.environment import catalogue_for_command
 from esteira.cli.filters import filter_options
 from esteira.cli.media_table import DRY_RUN_ROWS, print_media_table
 from esteira.cli.output import confirm, examples, exit_with, print_json, print_message, progress_bar
 from esteira.cli.selection import all_ids, filters_by_status
 from esteira.cli.source_options import pop_source, source_options
-from pipeline.catalogue import Catalogue
+from pipeline.catalogue import Action, Catalogue
 from pipeline.errors import Code, PermanentError
 from pipeline.models import Record, Status
 
@@ -39,7 +41,16 @@ from pipeline.models import Record, Status
 @click.option("--dry-run", is_flag=True, help="Only show what would be replayed.")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def replay(ids: tuple[str, ...], rate: float | None, dry_run: bool, yes: bool, as_json: bool, **options: Any) -> None:
+@audited(Action.REPLAY)
+def replay(
+    entry: AuditEntry,
+    ids: tuple[str, ...],
+    rate: float | None,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
     """Processes failed, rejected or expired attachments again, oldest first, from the stage that failed.
 
     Takes either IDs or filters. Without --status, filters select failed attachments, and with --error those of any
@@ -54,7 +65,9 @@ def replay(ids: tuple[str, ...], rate: float | None, dry_run: bool, yes: bool, a
         exit_with(1 if _print_selection(catalogue, selected, as_json, by_id=bool(ids)) else 0)
     if selected and not (yes or ids):
         confirm(f"Replay {len(selected)} attachments?", consequence=f"{len(selected)} would be replayed")
-    missed = _replay_all(selected, partial(replay_attachment, source=source, file=file), rate=rate)
+    target = {"ids": ids, **options, "matched": len(selected)}
+    entry.begin(target, action=Action.NEW_SOURCE if source or file else None)
+    missed = _replay_all(entry, selected, partial(replay_attachment, source=source, file=file), rate=rate)
     if as_json:
         print_json({"matched": len(selected), "replayed": len(selected) - len(missed), "missed": missed})
     else:
@@ -98,7 +111,9 @@ def _can_be_replayed(catalogue: Catalogue, media_id: str) -> bool:
     return reason is None
 
 
-def _replay_all(selected: Sequence[str], replay_one: Callable[[str], Record], *, rate: float | None) -> list[str]:
+def _replay_all(
+    entry: AuditEntry, selected: Sequence[str], replay_one: Callable[[str], Record], *, rate: float | None
+) -> list[str]:
     """Replays them; returns the IDs that are unknown or cannot be replayed."""
     missed = []
     with progress_bar("replayed") as bar:
@@ -113,4 +128,7 @@ def _replay_all(selected: Sequence[str], replay_one: Callable[[str], Record], *,
                     raise
                 print_message(f"{media_id}: {error.message}")
                 missed.append(media_id)
+            else:
+                entry.advance()
+    entry.note(missed=len(missed))
     return missed

@@ -14,11 +14,13 @@ from uuid import uuid4
 import rich_click as click
 
 from actors.hook import Receipt, process_media
+from actors.operations.audit import AuditEntry
+from esteira.cli.audited import audited
 from esteira.cli.environment import services_for_command
 from esteira.cli.jsonl import attachments
 from esteira.cli.output import examples, exit_with, print_json, print_message, printable, progress_bar, record_json
 from esteira.cli.waiting import wait_for_results
-from pipeline.catalogue import Catalogue
+from pipeline.catalogue import Action, Catalogue
 from pipeline.errors import PayloadError, PermanentError
 from pipeline.models import Attachment, Kind, Record, Status, parse_attachment
 
@@ -76,7 +78,9 @@ class Summary:
 @click.option(
     "--json", "as_json", is_flag=True, help="Print one line of JSON each: the receipt, or with --wait the row."
 )
+@audited(Action.SUBMIT)
 def submit(
+    entry: AuditEntry,
     sources: tuple[str, ...],
     jsonl: BinaryIO | None,
     wait: bool,
@@ -92,10 +96,12 @@ def submit(
     _check_usage(sources, jsonl, declared)
     submissions: Iterable[Submission] = _from_sources(sources, declared)
     catalogue = services_for_command().catalogue
+    entry.begin({"sources": len(sources), "jsonl": jsonl is not None, **declared})
     summary = Summary()
     if jsonl:
         submissions = _from_lines(jsonl, summary)
     for origin, receipt in _hand_over(submissions, summary):
+        entry.advance()
         if as_json and not wait:
             print_json({"id": receipt.id, "source": origin, "mode": receipt.mode, "status": receipt.status})
         elif not jsonl and not wait:

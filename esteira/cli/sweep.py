@@ -5,8 +5,11 @@ from __future__ import annotations
 import rich_click as click
 
 from actors.maintenance.requeue_lost import requeue_lost_now
+from actors.operations.audit import AuditEntry
+from esteira.cli.audited import audited
 from esteira.cli.environment import services_for_command
 from esteira.cli.output import examples, print_json
+from pipeline.catalogue import Action
 
 
 @click.command(
@@ -17,10 +20,12 @@ from esteira.cli.output import examples, print_json
 )
 @click.option("--older-than", type=click.FloatRange(min=0), metavar="SECONDS", help="Default: SWEEP_AFTER_S.")
 @click.option("--json", "as_json", is_flag=True, help='Print `{"swept": n}`.')
-def sweep(older_than: float | None, as_json: bool) -> None:
+@audited(Action.SWEEP)
+def sweep(entry: AuditEntry, older_than: float | None, as_json: bool) -> None:
     """Requeues unfinished attachments that are missing from the queue. Workers do this regularly by themselves."""
     services_for_command()
-    count = requeue_lost_now(older_than_s=older_than)
+    entry.begin({"older_than_s": older_than})
+    count = entry.count = requeue_lost_now(older_than_s=older_than)
     if as_json:
         print_json({"swept": count})
     else:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import rich_click as click
 
+from actors.operations.audit import AuditEntry
+from esteira.cli.audited import audited
 from esteira.cli.environment import catalogue_for_command, settings_for_command
 from esteira.cli.output import examples, print_json
+from pipeline.catalogue import Action
 from pipeline.errors import Code, PermanentError
 from pipeline.security.tokens import MAX_LINK_S, MAX_TOKEN_DAYS, TokenSigner
 
@@ -19,14 +22,18 @@ from pipeline.security.tokens import MAX_LINK_S, MAX_TOKEN_DAYS, TokenSigner
     show_default=True,
     help="How long the token is valid.",
 )
-def token(session: str, days: float) -> None:
+@audited(Action.TOKEN)
+def token(entry: AuditEntry, session: str, days: float) -> None:
     """Prints a token that can read the attachments of one session over HTTP, and change nothing.
 
     A single token cannot be revoked: a new API_TOKEN invalidates all tokens and links at once.
     """
     if not session.strip():
         raise click.UsageError("the session's name is empty")
-    click.echo(TokenSigner(settings_for_command().api_token).session_token(session, days=days))
+    signer = TokenSigner(settings_for_command().api_token)
+    catalogue_for_command()
+    entry.begin({"session": session, "days": days})
+    click.echo(signer.session_token(session, days=days))
 
 
 @click.command(epilog=examples("esteira link ID", "esteira link ID --seconds 60 --base https://media.example.com"))
@@ -40,13 +47,16 @@ def token(session: str, days: float) -> None:
 )
 @click.option("--base", metavar="URL", help="Public address of the web app; default: this machine at PORT.")
 @click.option("--json", "as_json", is_flag=True, help='Print `{"url", "expires"}`.')
-def link(media_id: str, seconds: int, base: str | None, as_json: bool) -> None:
+@audited(Action.LINK)
+def link(entry: AuditEntry, media_id: str, seconds: int, base: str | None, as_json: bool) -> None:
     """Prints a link that opens an attachment's content without a token until it expires."""
     settings = settings_for_command()
     signer = TokenSigner(settings.api_token)
     if catalogue_for_command().get(media_id) is None:
         raise PermanentError(Code.NOT_FOUND, f"no attachment has the id {media_id}; `esteira list` shows the newest")
+    entry.begin({"id": media_id, "seconds": seconds})
     path, expires = signer.link(media_id, seconds=seconds)
+    entry.note(expires=expires)
     url = f"{(base or f'http://127.0.0.1:{settings.port}').rstrip('/')}{path}"
     if as_json:
         print_json({"url": url, "expires": expires})

@@ -6,12 +6,14 @@ from typing import Any
 
 import rich_click as click
 
+from actors.operations.audit import AuditEntry
 from actors.webhooks.admin import endpoints_json, newest_deliveries, redeliverable_ids
 from actors.webhooks.admin import redeliver as redeliver_events
+from esteira.cli.audited import audited
 from esteira.cli.environment import services_for_command
 from esteira.cli.filters import Since
 from esteira.cli.output import age, confirm, examples, exit_with, local_time, print_json, print_message, print_table
-from pipeline.catalogue import DeliveryFilters, DeliveryRecord, DeliveryStatus
+from pipeline.catalogue import Action, DeliveryFilters, DeliveryRecord, DeliveryStatus
 from pipeline.services import Services
 
 WAITING = (DeliveryStatus.UNDELIVERED, DeliveryStatus.PENDING)
@@ -86,7 +88,8 @@ def list_(status: tuple[str, ...], limit: int, as_json: bool, **filters: Any) ->
 @click.option("--dry-run", is_flag=True, help="Only show how many would be delivered again.")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def redeliver(ids: tuple[str, ...], dry_run: bool, yes: bool, as_json: bool, **filters: Any) -> None:
+@audited(Action.REDELIVER)
+def redeliver(entry: AuditEntry, ids: tuple[str, ...], dry_run: bool, yes: bool, as_json: bool, **filters: Any) -> None:
     """Delivers events again at once, oldest first, with the full number of attempts and the same event IDs.
 
     Takes either IDs of deliveries or filters; without both, everything that was given up. Delivered events, and events
@@ -101,7 +104,10 @@ def redeliver(ids: tuple[str, ...], dry_run: bool, yes: bool, as_json: bool, **f
         return
     if selected and not (yes or ids):
         confirm(f"Redeliver {len(selected)} events?", consequence=f"{len(selected)} would be redelivered")
+    entry.begin({"ids": ids, **filters, "matched": len(selected)})
     missed = redeliver_events(services, selected)
+    entry.count = len(selected) - len(missed)
+    entry.note(missed=len(missed))
     for delivery_id in missed:
         print_message(f"{delivery_id}: {_why_missed(services, delivery_id)}")
     result = {"matched": len(selected), "redelivered": len(selected) - len(missed), "missed": missed}

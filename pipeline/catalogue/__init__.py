@@ -1,5 +1,6 @@
 """The catalogue: the database with the record and the outcome of every accepted attachment."""
 
+from pipeline.catalogue.audit_models import Action, Actor, AuditFilters, AuditOutcome, AuditRecord, Via
 from pipeline.catalogue.catalogue import Catalogue
 from pipeline.catalogue.claim_writes import FinishRequest
 from pipeline.catalogue.database import CatalogueError
@@ -24,6 +25,11 @@ from pipeline.catalogue.single_flight import SingleFlight
 
 __all__ = [
     "WAIT_S",
+    "Action",
+    "Actor",
+    "AuditFilters",
+    "AuditOutcome",
+    "AuditRecord",
     "Catalogue",
     "CatalogueError",
     "Deliveries",
@@ -44,5 +50,6 @@ __all__ = [
     "PreviewState",
     "SearchResult",
     "SingleFlight",
+    "Via",
     "parse_since",
 ]

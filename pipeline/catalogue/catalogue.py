@@ -11,6 +11,8 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from pipeline.catalogue import rows, statements
+from pipeline.catalogue.audit import Audit
+from pipeline.catalogue.audit_models import Actor
 from pipeline.catalogue.cancellations import Cancellations
 from pipeline.catalogue.claim_writes import ClaimWrites, FinishRequest
 from pipeline.catalogue.claims import CLOCKS_DIFFER_S, Claims
@@ -73,6 +75,7 @@ class Catalogue:
         self.deletions = Deletions(self._database, self.deliveries, self.now)
         self.cancellations = Cancellations(self._database, now=self.now)
         self.pauses = Pauses(self._database, now=self.now)
+        self.audit = Audit(self._database, now=self.now)
         self.previews = Previews(self._database, self.now)
         self.search = Search(self._database)
         self.sessions = Sessions(self._database)
@@ -280,14 +283,16 @@ class Catalogue:
 
     # --- the tables ---
 
-    def migrate(self) -> None:
+    def migrate(self, *, actor: Actor | None = None) -> None:
         """Migrates the tables to this version. Several processes may do so at once.
+
+        With `actor` a migration that changes the tables is recorded in the audit log, in the same transaction.
 
         Raises:
             CatalogueError: the tables were made by a newer version.
         """
         # Importing Alembic takes 0.2 s, and only this command needs it.
-        importlib.import_module("pipeline.catalogue.migrations.upgrade").upgrade(self._database)
+        importlib.import_module("pipeline.catalogue.migrations.upgrade").upgrade(self._database, self.audit, actor)
 
     def check_schema(self) -> None:
         """Raises CatalogueError if the tables are not those of this version."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Column, Index, literal_column
 
-from pipeline.catalogue.tables import deliveries, media, metadata
+from pipeline.catalogue.tables import audit, deliveries, media, metadata
 
 __all__ = ["metadata"]
 
@@ -63,6 +63,11 @@ _partial(
 )
 Index("ix_media_message", media.c.message_id)
 _partial("ix_media_chat", media.c.chat, media.c.received_at, where=media.c.chat.is_not(None))
+
+# The audit log, newest first: all of it, of a user, of an action.
+Index("ix_audit_at", audit.c.at, audit.c.id)
+Index("ix_audit_who", audit.c.who, audit.c.at, audit.c.id)
+Index("ix_audit_action", audit.c.action, audit.c.at, audit.c.id)
 
 # Due deliveries; listings; the deliveries of a deleted attachment.
 Index("ix_deliveries_media", deliveries.c.media_id)

@@ -130,6 +130,25 @@ previews = Table(
     Column("made_at", BigInteger, nullable=False),
 )
 
+# Who changed what. A row is written before its action, and completed once.
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("role", Text),
+    Column("token_id", Text),
+    Column("via", Text, nullable=False),  # see Via
+    Column("source", Text, nullable=False),
+    Column("action", Text, nullable=False),  # see Action
+    Column("target", Text, nullable=False),  # JSON of limited length
+    Column("count", BigInteger, nullable=False),
+    Column("outcome", Text, nullable=False),  # see AuditOutcome
+    Column("detail", Text, nullable=False),  # JSON of limited length
+    Column("ended_at", BigInteger),
+)
+
 counters = Table(
     "counters",
     metadata,

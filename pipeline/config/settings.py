@@ -130,6 +130,7 @@ class Settings(ConnectionSettings, WebhookSettings):
     api_token: SecretStr | None = None
     metrics_token: SecretStr | None = None
     content_redirect: bool = True
+    audit_days: Annotated[float, Field(ge=0, le=36_500, allow_inf_nan=False)] = 365  # 0: all entries are kept
     sentry_dsn: SecretStr | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "console"] = "auto"

@@ -20,6 +20,7 @@ from pipeline.catalogue import Catalogue, CatalogueError, Filters, engines, stat
 from pipeline.catalogue.indexes import metadata
 from pipeline.errors import Code, RetryableError
 from pipeline.models import Status
+from tests.pipeline.catalogue.contract_audit import AuditContract
 from tests.pipeline.catalogue.contract_catalogue import CatalogueContract
 from tests.pipeline.catalogue.contract_claim_writes import ClaimWritesContract
 from tests.pipeline.catalogue.contract_failures import FailuresContract
@@ -60,6 +61,12 @@ def url(empty: str) -> Iterator[str]:
 
 
 class TestContract(CatalogueContract):
+    @pytest.fixture
+    def url(self, url: str) -> str:
+        return url
+
+
+class TestAudit(AuditContract):
     @pytest.fixture
     def url(self, url: str) -> str:
         return url

@@ -157,7 +157,12 @@ def parse_filters(values: Mapping[str, Any]) -> Filters:
 
 def encode_cursor(last: Record) -> str:
     """The `next` of a page that ends with this attachment."""
-    return base64.urlsafe_b64encode(f"{last.received_at}.{last.id}".encode()).decode().rstrip("=")
+    return encode_position(last.received_at, last.id)
+
+
+def encode_position(at: int, row_id: str) -> str:
+    """The `next` of a page that ends with the row of this time and id."""
+    return base64.urlsafe_b64encode(f"{at}.{row_id}".encode()).decode().rstrip("=")
 
 
 def decode_cursor(text: str) -> tuple[int, str]:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from alembic import command
 from alembic.config import Config
+from alembic.migration import MigrationContext
 from alembic.util import CommandError
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
+from pipeline.catalogue.audit import INSERT, Audit
+from pipeline.catalogue.audit_models import Action, Actor, AuditOutcome
 from pipeline.catalogue.database import CatalogueError, Database
 from pipeline.errors import Code, RetryableError
 
 LOCK = 0x65737465697261  # "esteira": the advisory lock that serializes migrations of a PostgreSQL database
 
 
-def upgrade(database: Database) -> None:
-    """Applies all missing revisions in one transaction.
+def upgrade(database: Database, audit: Audit, actor: Actor | None) -> None:
+    """Applies all missing revisions in one transaction, with an entry of `actor` in the audit log if there are any.
 
     Raises:
         CatalogueError: the catalogue was made by a newer version.
@@ -27,7 +30,12 @@ def upgrade(database: Database) -> None:
             config = Config()
             config.set_main_option("script_location", "pipeline.catalogue:migrations")
             config.attributes["connection"] = connection
+            before = _revision(connection)
             command.upgrade(config, "head")
+            if actor and (after := _revision(connection)) != before:
+                target = {"from": before or "none", "to": after}
+                row = audit.row(actor, Action.MIGRATE, target, outcome=AuditOutcome.DONE)
+                connection.execute(INSERT, row)
     except CommandError:
         raise CatalogueError(
             f"the catalogue {database.where} was made by a newer version: install that one, or restore a backup"
@@ -35,6 +43,10 @@ def upgrade(database: Database) -> None:
     except DBAPIError as error:
         reason = str(error.orig).strip().partition("\n")[0]
         raise RetryableError(Code.CATALOGUE, f"the catalogue {database.where} cannot be migrated: {reason}") from None
+
+
+def _revision(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
 
 
 def _lock(connection: Connection) -> None:
