@@ -27,7 +27,7 @@ ADVANCE_EVERY_S = 1.0  # how often the count of a long action is written; a kill
 MAX_SCRUBBED = 2000  # characters of a text; what is stored is shorter
 MAX_REFUSALS = 60  # entries per REFUSAL_WINDOW_S about refused callers, who could fill the database otherwise
 REFUSAL_WINDOW_S = 60.0
-REFUSALS = frozenset({Code.UNAUTHORIZED})
+REFUSALS = frozenset({Code.UNAUTHORIZED, Code.FORBIDDEN})
 INTERRUPTIONS = (KeyboardInterrupt, SystemExit, GeneratorExit, asyncio.CancelledError)
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]{0,20}://\S+", re.IGNORECASE)

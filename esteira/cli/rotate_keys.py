@@ -6,8 +6,11 @@ from collections.abc import Mapping
 
 import rich_click as click
 
+from actors.operations.audit import AuditEntry
+from esteira.cli.audited import audited
 from esteira.cli.environment import services_for_command
 from esteira.cli.output import examples, exit_with, print_json, print_message, print_table, progress_bar
+from pipeline.catalogue import Action
 from pipeline.catalogue.sources import Sources
 from pipeline.errors import SettingsError
 
@@ -23,7 +26,8 @@ PLAIN = "not encrypted"
 )
 @click.option("--dry-run", is_flag=True, help="Only count the rows of each key.")
 @click.option("--json", "as_json", is_flag=True, help='Print `{"rewritten": n, "keys": {ID: n}, "removable": [ID]}`.')
-def rotate_keys(dry_run: bool, as_json: bool) -> None:
+@audited(Action.ROTATE_KEYS)
+def rotate_keys(entry: AuditEntry, dry_run: bool, as_json: bool) -> None:
     """Encrypts media keys and source URLs with the first key of ENCRYPTION_KEYS.
 
     Workers and web app may run meanwhile, if all of them know all keys. After an interruption run it again: rows that
@@ -34,7 +38,7 @@ def rotate_keys(dry_run: bool, as_json: bool) -> None:
     sources = services_for_command().catalogue.sources
     if not sources.key_ids and not dry_run:
         raise SettingsError("ENCRYPTION_KEYS: is not set: make a key with `openssl rand -base64 32 | tr '+/' '-_'`")
-    rewritten = 0 if dry_run else _rotate(sources)
+    rewritten = 0 if dry_run else _rotate(entry, sources)
     counts = sources.count_by_key()
     missing = {name: rows for name, rows in counts.items() if name is not None and name not in sources.key_ids}
     removable = [name for name in sources.key_ids[1:] if name not in counts]
@@ -46,15 +50,17 @@ def rotate_keys(dry_run: bool, as_json: bool) -> None:
     exit_with(1 if missing else 0)
 
 
-def _rotate(sources: Sources) -> int:
+def _rotate(entry: AuditEntry, sources: Sources) -> int:
     """Goes through all rows in transactions of their own; returns how many were rewritten."""
     total = sum(sources.count_by_key().values())
     rewritten, after = 0, ""
+    entry.begin({"key": sources.key_ids[0]})
     with progress_bar("rows") as bar:
         task = bar.add_task("encrypting", total=total)
         while page := sources.rotate_page(after=after):
             rewritten, after = rewritten + page.rewritten, page.last_id
             bar.advance(task, page.read)
+            entry.advance(page.rewritten)
     return rewritten
 
 

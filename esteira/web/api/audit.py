@@ -9,12 +9,13 @@ from pydantic import BaseModel, Field
 
 from esteira.web.api.headers import NoStore
 from esteira.web.api.records import DEFAULT_PAGE, MAX_PAGE, Since, decode_cursor, each_parameter_once, encode_position
-from esteira.web.auth.dependencies import ApiTokenRequired
+from esteira.web.auth.dependencies import needs
 from esteira.web.intake.json_body import RequestModel
 from pipeline.catalogue import Action, AuditFilters, AuditOutcome, AuditRecord, Via
+from pipeline.security.roles import Permission
 from pipeline.services import services
 
-router = APIRouter(dependencies=[ApiTokenRequired, NoStore])
+router = APIRouter(dependencies=[needs(Permission.AUDIT), NoStore])
 
 
 class AuditQuery(RequestModel):

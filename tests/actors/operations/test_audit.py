@@ -61,7 +61,7 @@ def test_entry_that_was_not_begun_leaves_nothing(catalogue: Catalogue) -> None:
     ("error", "outcome", "detail"),
     [
         (PermanentError(Code.NOT_ENDED, "said by a stranger"), "failed", {"error": "not_ended"}),
-        (PermanentError(Code.UNAUTHORIZED, "no"), "refused", {"error": "unauthorized"}),
+        (PermanentError(Code.FORBIDDEN, "no"), "refused", {"error": "forbidden"}),
         (redis.ConnectionError("redis://:password@host"), "failed", {"error": "queue"}),
         (ZeroDivisionError("said by a stranger"), "failed", {"error": "internal"}),
         (KeyboardInterrupt(), "interrupted", {}),

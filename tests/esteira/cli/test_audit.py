@@ -5,6 +5,7 @@ The commands are read from the command line, so a new one that changes something
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import os
@@ -27,6 +28,7 @@ from tests.support.webhooks import announced_record, endpoints
 
 LOOPBACK = "http://127.0.0.1:9/file?token=in-a-url"
 TOKEN = "a token of the tests"
+KEY = base64.urlsafe_b64encode(bytes(32)).decode()
 UNKNOWN = "0" * 32
 HOSTILE = "\x1b[31mred\x1b[0m\nsecond line\u202e<b>"
 
@@ -57,7 +59,7 @@ def catalogue(installation: Installation) -> Iterator[Catalogue]:
 @pytest.fixture
 def secured(installation: Installation) -> Installation:
     crm = endpoints({"name": "crm", "url": "http://127.0.0.1:9/hook"})
-    return installation.with_settings(API_TOKEN=TOKEN, WEBHOOK_ENDPOINTS=crm)
+    return installation.with_settings(API_TOKEN=TOKEN, WEBHOOK_ENDPOINTS=crm, ENCRYPTION_KEYS=KEY)
 
 
 def entries_of(catalogue: Catalogue, installation: Installation, *arguments: str) -> list[AuditRecord]:
@@ -82,6 +84,11 @@ def _failed(catalogue: Catalogue) -> list[str]:
     return [finished(catalogue, Status.FAILED).id]
 
 
+def _failed_row(catalogue: Catalogue) -> list[str]:
+    _failed(catalogue)
+    return []
+
+
 # For each changing command: what it needs, its arguments, the action, and how much it changes.
 Prepare = Callable[[Catalogue], list[str]]
 CHANGING: dict[str, tuple[Prepare, tuple[str, ...], Action, int]] = {
@@ -96,6 +103,7 @@ CHANGING: dict[str, tuple[Prepare, tuple[str, ...], Action, int]] = {
     "webhooks redeliver": (_undelivered, (), Action.REDELIVER, 1),
     "derive": (lambda catalogue: [finished(catalogue).id][:0], ("--yes",), Action.DERIVE, 1),
     "sweep": (lambda catalogue: _received(catalogue)[:0], ("--older-than", "0"), Action.SWEEP, 1),
+    "rotate-keys": (_failed_row, (), Action.ROTATE_KEYS, 1),
     "migrate": (lambda _: [], (), Action.MIGRATE, 0),
 }
 

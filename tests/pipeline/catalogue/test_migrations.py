@@ -64,7 +64,7 @@ def test_migration_from_the_first_version_keeps_the_rows(tmp_path: Path) -> None
     catalogue.migrate()
     accepted = catalogue.accept(Attachment(session="s", message_id="m", url="http://a.example/", size=5, expires_at=9))
     with create_engine(url).begin() as connection:
-        for index in ("content", "declared", "deleted", "failures", "message", "chat", "source"):
+        for index in ("gateway", "content", "declared", "deleted", "failures", "message", "chat", "source"):
             connection.exec_driver_sql(f"DROP INDEX ix_media_{index}")
         for table in ("audit", "deliveries", "endpoints", "pauses", "previews"):
             connection.exec_driver_sql(f"DROP TABLE {table}")
