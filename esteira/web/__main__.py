@@ -9,13 +9,13 @@ import sys
 import uvicorn
 
 from actors.observability.logging import configure_observability
+from esteira.web.server.connections import MAX_HEAD_BYTES
 from esteira.web.server.file_limits import raise_file_limit
 from pipeline.config.settings import current_settings
 from pipeline.errors import SettingsError
 
 BACKLOG = 128  # connections that the kernel accepts before the process handles them
 KEEP_ALIVE_S = 75  # gateways reuse their connections; idle ones are closed earlier when others need the room
-MAX_HEAD_BYTES = 16 * 1024
 MAX_SOCKET_BYTES = 1024 * 1024  # of one message; live events accept far less
 SHUTDOWN_GRACE_S = 15  # for running requests after SIGTERM
 WORKER_TIMEOUT_S = 30  # after which a web process that does not answer its parent is replaced

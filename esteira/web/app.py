@@ -22,6 +22,7 @@ from esteira.web.dashboard.routes import add_dashboard
 from esteira.web.errors import ERROR_RESPONSES, add_handlers
 from esteira.web.intake.hooks import Hooks
 from esteira.web.live import LiveEvents
+from esteira.web.server.client_addresses import ClientAddresses
 from esteira.web.server.loop_exceptions import LoopExceptionHandler
 from pipeline.config.settings import Settings, current_settings
 from pipeline.errors import SettingsError
@@ -68,6 +69,7 @@ def build_app(settings: Settings) -> FastAPI:
     )
     app.state.settings = settings
     app.state.authenticator = authenticator
+    app.state.client_addresses = ClientAddresses(settings.trusted_proxies)
     app.state.bodies = hooks.bodies
     add_handlers(app)
     hooks.add_routes(app)

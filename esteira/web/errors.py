@@ -19,6 +19,7 @@ from pipeline.errors import Code, PayloadError, PermanentError, PipelineError, R
 from pipeline.values.gateway_values import clean_text
 
 RETRY_AFTER_S = 5
+MAX_MESSAGE = 500  # characters: a message may name a field as the sender wrote it
 STATUS_OF = {
     Code.BAD_PAYLOAD: 400,
     Code.UNAUTHORIZED: 401,
@@ -126,5 +127,5 @@ async def _answer_unexpected_error(_request: Request, error: Exception) -> JSONR
 
 
 def _error_response(status: int, code: Code, message: str, headers: dict[str, str]) -> JSONResponse:
-    body = {"error": {"code": code, "message": clean_text(message)}}
+    body = {"error": {"code": code, "message": clean_text(message[:MAX_MESSAGE])}}
     return JSONResponse(body, status_code=status, headers=headers)

@@ -49,6 +49,7 @@ class Settings(ConnectionSettings, WebhookSettings):
     web_host: str = "127.0.0.1"  # where `esteira start` listens
     port: int = Field(default=8000, ge=0, le=65535)
     web_workers: Positive = 1
+    trusted_proxies: Annotated[tuple[Annotated[Network, BeforeValidator(as_network)], ...], NoDecode] = ()
     max_body_mb: Measure = 64
     max_batch: Positive = 1000
     dashboard: bool | None = None  # None: on if WEB_WORKERS is 1, because its pages are in the memory of one process
@@ -131,6 +132,9 @@ class Settings(ConnectionSettings, WebhookSettings):
     metrics_token: SecretStr | None = None
     content_redirect: bool = True
     audit_days: Annotated[float, Field(ge=0, le=36_500, allow_inf_nan=False)] = 365  # 0: all entries are kept
+    downloads_per_link: Positive = 8
+    downloads_per_address: Positive = 64
+    download_stall_s: Measure = 20
     sentry_dsn: SecretStr | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "console"] = "auto"
@@ -141,7 +145,8 @@ class Settings(ConnectionSettings, WebhookSettings):
         return as_job_retention(value)
 
     @field_validator(
-        *("fetch_allow_private", "fetch_ports", "whatsapp_hosts", "allowed_types", "socket_origins"), mode="before"
+        *("fetch_allow_private", "fetch_ports", "whatsapp_hosts", "allowed_types", "socket_origins", "trusted_proxies"),
+        mode="before",
     )
     @classmethod
     def _listed(cls, value: Any) -> Any:

@@ -57,7 +57,7 @@ class ReplayedMedia(BaseModel):
 
 
 LINK_BODY = JsonBody(LinkRequest)
-SOURCE_BODY = JsonBody(NewSource, parse=parse_new_source, empty=None)
+SOURCE_BODY = JsonBody(NewSource, parse=parse_new_source, empty=None, max_bytes=None)  # may hold a file
 
 
 @router.get("/media", dependencies=[needs(Permission.READ), Depends(each_parameter_once)])

@@ -17,6 +17,7 @@ from pipeline.security.roles import Permission
 from pipeline.services import services
 
 MAX_IDS = 1000  # redelivered by one call
+MAX_BODY_BYTES = 256 * 1024  # for so many ids
 UNFINISHED = (DeliveryStatus.UNDELIVERED, DeliveryStatus.PENDING)
 
 router = APIRouter(dependencies=[NoStore])
@@ -111,7 +112,7 @@ class RedeliverReport(BaseModel):
     ids: list[str] | None = None
 
 
-BODY = JsonBody(RedeliverRequest, empty={})
+BODY = JsonBody(RedeliverRequest, empty={}, max_bytes=MAX_BODY_BYTES)
 
 
 @router.get("/webhooks")

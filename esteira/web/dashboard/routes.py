@@ -15,12 +15,12 @@ from esteira.web.dashboard.headers import SECURITY_HEADERS
 from esteira.web.dashboard.plain import closed_page, login_page
 from esteira.web.dashboard.texts import LANGUAGES
 from esteira.web.dashboard.view import LANGUAGE_COOKIE, THEME_COOKIE, THEMES, view_of
-from esteira.web.intake.bodies import BodyReader
+from esteira.web.intake.bodies import BodyReader, Terms
 from pipeline.config.settings import Settings
 
 YEAR_S = 365 * 24 * 3600
 CACHE_S = 3600
-MAX_FORM_BYTES = 8192
+FORM = Terms("dashboard", verified=False, max_bytes=8192)
 FILES = {
     "dashboard.css": "text/css",
     "dashboard.js": "text/javascript",
@@ -107,12 +107,7 @@ class DashboardRoutes:
         )
 
     async def _form(self, request: Request) -> dict[str, str]:
-        announced = request.headers.get("content-length", "")
-        if announced.isdecimal() and int(announced) > MAX_FORM_BYTES:
-            raise HTTPException(413, "the form is too large")
-        async with self._bodies.read_body(request) as body:
-            if len(body) > MAX_FORM_BYTES:
-                raise HTTPException(413, "the form is too large")
+        async with self._bodies.read_body(request, FORM) as body:
             fields = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=8)
         return {name: values[0] for name, values in fields.items()}
 

@@ -1,39 +1,62 @@
-"""Reads request bodies within limits of size, time and memory, and decodes them as strict JSON."""
+"""Reads request bodies within limits of size, time, speed and memory.
+
+The memory for verified senders has a part for small bodies that large ones cannot use. Bodies of unverified senders
+have memory of their own, and are limited in number.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import json
-import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import NamedTuple
 
 from fastapi import Request
 from starlette.exceptions import HTTPException
 
+from esteira.web.intake.body_memory import SHARE, BodyMemory, MemoryPool
+from esteira.web.intake.unverified_bodies import UnverifiedBodies, UnverifiedBody
+from esteira.web.server.client_addresses import ClientAddresses
+from esteira.web.server.connections import mark_unverified
 from pipeline.config.settings import MB, Settings
 from pipeline.errors import Code, PayloadError, PermanentError, RetryableError
 
-MAX_DEPTH = 64  # levels of arrays and objects
-MAX_CONCURRENT = 4  # bodies of MAX_BODY_MB that are held in memory at the same time …
-MIN_MEMORY = 64 * MB  # … or this many bytes in total, where MAX_BODY_MB is small
-ALWAYS_ACCEPTED = 64 * 1024  # bytes of each body that are read even when the memory is used up; connections are limited
-LINGER_S = 2.0  # how long a refused body is still received: some senders read the response only after sending it all
+MAX_CONCURRENT = 4  # bodies of MAX_BODY_MB of one gateway that are held in memory at the same time
+MIN_MEMORY = 64 * MB  # for large bodies, where MAX_BODY_MB is small
+SMALL_MEMORY = 64 * MB  # for the first megabyte of each body
+GRACE_S = 5.0  # in which a body must arrive, …
+MIN_BYTES_PER_S = 4096  # … plus one second for each of these
+RETRY_AFTER_S = 1
+
+
+class Terms(NamedTuple):
+    """What a body is read for. `owner`: the gateway, or another name, to which its memory counts.
+
+    `verified`: the head of the request has proved the sender. `max_bytes`: None for MAX_BODY_MB.
+    """
+
+    owner: str
+    verified: bool = True
+    max_bytes: int | None = None
 
 
 class BodyReader:
-    """Reads the bodies of one process: each one within its limits, and all together within the memory limit."""
+    """Reads the bodies of one process: each one within its limits, and all together within the memory limits."""
 
     def __init__(self, settings: Settings) -> None:
-        self._limit = int(settings.max_body_mb * MB)
+        self._max_bytes = int(settings.max_body_mb * MB)
         self._timeout_s = settings.hook_body_timeout_s
-        self._max_held = max(MAX_CONCURRENT * self._limit, MIN_MEMORY)
-        self._held = 0
+        self._addresses = ClientAddresses(settings.trusted_proxies)
+        self._small = MemoryPool(SMALL_MEMORY)
+        self._large = MemoryPool(max(int(MAX_CONCURRENT * self._max_bytes / SHARE), MIN_MEMORY))
+        self._unverified_memory = MemoryPool(max(int(self._max_bytes / SHARE), MIN_MEMORY))
+        self._unverified = UnverifiedBodies()
 
     @asynccontextmanager
-    async def read_body(self, request: Request) -> AsyncIterator[bytes]:
+    async def read_body(self, request: Request, terms: Terms) -> AsyncIterator[bytes]:
         """The body as it was sent. Its memory counts as used until the block ends.
+
+        A refused body is not read to its end: the server answers, and closes the connection.
 
         Raises:
             PayloadError: the body is compressed.
@@ -44,87 +67,86 @@ class BodyReader:
         """
         if request.headers.get("content-encoding", "identity").strip().lower() not in {"", "identity"}:
             raise PayloadError("", "the body is compressed: send it without Content-Encoding")
-        body = bytearray()
+        users = (f"gateway {terms.owner}", f"address {self._addresses.group_of(request)}")
+        small, large = (self._small, self._large) if terms.verified else (self._unverified_memory,) * 2
+        memory = BodyMemory(small, large, users)
+        max_bytes = self._max_bytes if terms.max_bytes is None else min(terms.max_bytes, self._max_bytes)
+        reading = _Reading(memory, None if terms.verified else self._unverified, max_bytes, self._timeout_s)
         try:
-            await self._read(request, body)
-            yield bytes(body)
+            yield await reading.run(request)
         finally:
-            self._held -= len(body)
+            memory.release()
 
-    async def _read(self, request: Request, body: bytearray) -> None:
-        content_length = request.headers.get("content-length", "")
-        too_large = content_length.isdecimal() and int(content_length) > self._limit
-        if too_large and "expect" in request.headers:  # the sender waits for permission before it sends the body
+
+class _Reading:
+    """A body that is being read. `others`: the unverified bodies, if it is one of them."""
+
+    def __init__(self, memory: BodyMemory, others: UnverifiedBodies | None, max_bytes: int, timeout_s: float) -> None:
+        self._memory = memory
+        self._others = others
+        self._max_bytes = max_bytes
+        self._timeout_s = timeout_s
+        self._unverified: UnverifiedBody | None = None
+        self._clock = asyncio.get_running_loop().time
+
+    async def run(self, request: Request) -> bytes:
+        announced = request.headers.get("content-length", "")
+        if announced.isdecimal() and int(announced) > self._max_bytes:
             raise self._too_large()
+        if self._others is None:
+            return await self._receive(request)
+        with mark_unverified(request.scope):
+            try:
+                return await self._receive(request)
+            finally:
+                if self._unverified is not None:
+                    self._others.remove(self._unverified)
+
+    async def _receive(self, request: Request) -> bytes:
+        body, began = bytearray(), self._clock()
         try:
-            async with asyncio.timeout(self._timeout_s if not too_large else LINGER_S) as timeout:
+            async with asyncio.timeout(min(self._timeout_s, GRACE_S)) as timeout:
+                self._register(timeout, began)
                 async for chunk in request.stream():
-                    # If the connection were closed now, the sender would see a broken connection and no response.
-                    if not too_large and not self._append(chunk, body):
-                        too_large = True
-                        timeout.reschedule(asyncio.get_running_loop().time() + LINGER_S)
+                    body += chunk
+                    self._check(len(body))
+                    if chunk and self._timeout_s > GRACE_S:
+                        timeout.reschedule(began + min(self._timeout_s, GRACE_S + len(body) / MIN_BYTES_PER_S))
         except TimeoutError:
-            if not too_large:
-                message = f"the body did not arrive within {self._timeout_s:g} s (HOOK_BODY_TIMEOUT_S)"
-                raise HTTPException(408, message) from None
-        if too_large:
-            raise self._too_large()
+            raise self._too_slow(len(body), self._clock() - began) from None
+        return bytes(body)
 
-    def _append(self, chunk: bytes, body: bytearray) -> bool:
-        if len(body) + len(chunk) > ALWAYS_ACCEPTED and self._held + len(chunk) > self._max_held:
-            raise RetryableError(Code.TOO_MANY_REQUESTS, "too many large bodies at the same time", retry_after=1)
-        body += chunk
-        self._held += len(chunk)
-        return len(body) <= self._limit
+    def _register(self, timeout: asyncio.Timeout, now: float) -> None:
+        if self._others is not None:
+            body = UnverifiedBody(self._memory, timeout, now)
+            if not self._others.add(body, now):
+                raise _too_many()
+            self._unverified = body
+
+    def _check(self, size: int) -> None:
+        if size > self._max_bytes:
+            raise self._too_large()
+        if self._unverified is None or self._others is None:
+            if not self._memory.grow(size):
+                raise _too_many()
+            return
+        if self._unverified.evicted:
+            raise TimeoutError
+        self._unverified.received = size
+        while not self._memory.grow(size):
+            if not self._others.evict_slowest(self._memory.users, self._clock()) or self._unverified.evicted:
+                raise _too_many()
 
     def _too_large(self) -> PermanentError:
-        return PermanentError(Code.TOO_LARGE, f"the body is larger than {self._limit} bytes (MAX_BODY_MB)")
+        return PermanentError(Code.TOO_LARGE, f"the body is larger than {self._max_bytes} bytes")
+
+    def _too_slow(self, size: int, seconds: float) -> Exception:
+        if self._unverified is not None and self._unverified.evicted:
+            return _too_many()
+        if seconds >= self._timeout_s:
+            return HTTPException(408, f"the body did not arrive within {self._timeout_s:g} s (HOOK_BODY_TIMEOUT_S)")
+        return HTTPException(408, f"the body arrives too slowly: {size} bytes in {seconds:.0f} s")
 
 
-def decode(body: bytes) -> Any:
-    """The JSON of a body: UTF-8, without NaN, infinity or duplicate names, at most MAX_DEPTH levels deep.
-
-    Raises:
-        PayloadError: it is not such JSON.
-    """
-    try:
-        decoded = json.loads(
-            body.decode("utf-8-sig"),
-            object_pairs_hook=_object,
-            parse_constant=_refuse_constant,
-            parse_float=_finite,
-        )
-    except (ValueError, RecursionError):
-        raise PayloadError("", "the body is not JSON") from None
-    # There are at most as many levels as brackets, so most bodies are not walked.
-    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _is_deeper(decoded, MAX_DEPTH):
-        raise PayloadError("", f"the body is nested deeper than {MAX_DEPTH} levels")
-    return decoded
-
-
-def _is_deeper(decoded: Any, limit: int) -> bool:
-    level = [decoded]
-    for _ in range(limit):
-        containers = (
-            item.values() if isinstance(item, dict) else item for item in level if isinstance(item, dict | list)
-        )
-        level = [child for children in containers for child in children]
-    return any(isinstance(item, dict | list) for item in level)
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) < len(pairs):
-        raise PayloadError("", "the body has an object with a duplicate name")
-    return result
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if math.isinf(number):
-        raise ValueError("a number is too large")
-    return number
+def _too_many() -> RetryableError:
+    return RetryableError(Code.TOO_MANY_REQUESTS, "too many bodies at the same time", retry_after=RETRY_AFTER_S)

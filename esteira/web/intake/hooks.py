@@ -28,9 +28,10 @@ from esteira.web.auth.access import Authenticator, request_headers
 from esteira.web.auth.local_requests import is_local_request
 from esteira.web.errors import status_of
 from esteira.web.intake.background import BackgroundRunner
-from esteira.web.intake.bodies import BodyReader, decode
+from esteira.web.intake.bodies import BodyReader, Terms
 from esteira.web.intake.ignored_counts import IgnoredCounter
 from esteira.web.intake.rate_limit import check_rate_limit
+from esteira.web.intake.strict_json import decode
 from pipeline.config.settings import Settings
 from pipeline.errors import PayloadError, PipelineError
 from pipeline.gateways import GATEWAYS, BodyCheck, Gateway, HookRequest, ParsedPayload
@@ -85,14 +86,15 @@ class Hooks:
 
         The gateway shows its own secret or signature; `media`, the generic hook, the API_TOKEN. See docs/gateways.md.
         """
-        gateway = GATEWAYS.get(request.path_params["gateway"])
+        name = request.path_params["gateway"]
+        gateway = GATEWAYS.get(name)
         if gateway is None:
             raise HTTPException(404)
         CALLER_TRACEPARENT.set(request.headers.get("traceparent"))
-        with _timed(request.path_params["gateway"]):
+        with _timed(name):
             head = HookRequest(request_headers(request), request.path_params.get("secret") or None)
             check_body = self.authenticator.verify_hook(gateway, head, local=is_local_request(request))
-            async with self.bodies.read_body(request) as body:
+            async with self.bodies.read_body(request, Terms(name, verified=check_body is None)) as body:
                 reply = await run_in_threadpool(self._accept, gateway, body, check_body)
         return JSONResponse(reply, status_code=202)
 

@@ -17,6 +17,8 @@ from urllib.parse import parse_qs
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from esteira.web.server.connections import mark_unverified
+
 MAX_BYTES = 16 * 1024  # of a packet; a token is far shorter
 READ_TIMEOUT_S = 10.0  # for the body of a poll
 SEND_TIMEOUT_S = 20.0  # for a client to read what it was sent, once its buffers are full
@@ -120,10 +122,9 @@ class PacketFilter:
             await _refuse(scope, receive, send)
         elif scope["type"] == "websocket":
             await self._handle_socket(scope, SocketGuard(receive, send), sid)
-        elif scope.get("method") == "POST":
-            await self._handle_poll(scope, receive, send)
         else:
-            await self._app(scope, receive, send)
+            with mark_unverified(scope):  # also one with a token can connect again
+                await (self._handle_poll if scope.get("method") == "POST" else self._app)(scope, receive, send)
 
     async def _handle_socket(self, scope: MutableMapping[str, Any], guard: SocketGuard, sid: str | None) -> None:
         if sid is not None:

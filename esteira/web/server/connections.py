@@ -1,64 +1,131 @@
-"""uvicorn's protocols with limits on the time for a request head and on the number of connections.
+"""uvicorn's protocols with limits on the time for a request head, on unread answers and on the number of connections.
 
-Bodies have their own limits (see esteira.web.intake.bodies), and so have sockets (see esteira.web.live.socket_guard).
+When there are too many connections, the one that is worth least is closed, so that strangers who keep connections open
+do not keep out the requests of others. Bodies have their own limits (see esteira.web.intake.bodies), and so do sockets
+(see esteira.web.live.socket_guard).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
+from collections import Counter
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
+from enum import IntEnum
+from typing import Any, ClassVar
 
 import h11
+from starlette.types import Message, Receive, Scope, Send
+from uvicorn.protocols.http.flow_control import CLOSE_HEADER
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
+from esteira.web.server.client_addresses import ClientAddresses, group_of
 from esteira.web.server.file_limits import max_connections
+from esteira.web.server.transport import WatchedTransport
+from pipeline.config.settings import current_settings
 
 HEAD_TIMEOUT_S = 10.0
+MAX_HEAD_BYTES = 16 * 1024
+MAX_HEADERS = 100
+SHARE_OF_ADDRESS = 0.75  # of the connections; the rest is for others
 SOCKET_FLUSH_S = 10.0  # for the peer to read what it was sent before its socket is closed
+CONNECTION_KEY = "esteira.connection"  # in the ASGI scope of a request
+
+
+class Worth(IntEnum):
+    """What a connection is worth when there are too many: the first one is closed first."""
+
+    REFUSED = 1  # its request is answered; the rest of the body is dropped
+    IDLE = 2  # no request is being processed
+    UNVERIFIED = 3  # the sender of a body that is being received is not known
+    UNREAD = 4  # the answer waits for its reader
+    WORKING = 5  # a request is being processed: it is not closed
 
 
 class LimitedHttpProtocol(H11Protocol):
-    """An HTTP connection that is closed if a request head does not arrive in time.
+    """An HTTP connection that is closed if its request head does not arrive, or its answer is not read, in time."""
 
-    When there are too many connections, a new one replaces the one that has been idle for longest.
-    """
+    per_address: ClassVar[Counter[str]] = Counter()  # open connections of this process
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._max_connections = max_connections()
-        self._active_at = self.loop.time()
+        settings = current_settings()
+        self.watched: WatchedTransport | None = None
+        self.is_unverified = False
+        self.address = ""  # the peer's, empty for a trusted proxy's
+        self.active_at = self.loop.time()
+        self._stall_s = settings.download_stall_s
+        self._proxies = ClientAddresses(settings.trusted_proxies)
         self._head_timer: asyncio.TimerHandle | None = None
+        self._max_connections = max_connections()
         self._upgraded = False
+        self._counted = False
+
+    @property
+    def app(self) -> Any:
+        """The app that uvicorn runs for each request."""
+        return self._run_app
+
+    @app.setter
+    def app(self, app: Any) -> None:
+        self._app = app
 
     @property
     def idle(self) -> bool:
         """Whether no request is being processed."""
         return self.cycle is None or self.cycle.response_complete
 
+    @property
+    def worth(self) -> Worth:
+        if self.watched is None or self.watched.is_lingering:
+            return Worth.REFUSED
+        if self.idle:
+            return Worth.IDLE
+        if self.is_unverified:
+            return Worth.UNVERIFIED
+        return Worth.UNREAD if self.watched.unread_bytes else Worth.WORKING
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        self.watched = WatchedTransport(
+            transport, self.loop, stall_s=self._stall_s, has_unread_body=self._has_unread_body
+        )
+        super().connection_made(self.watched)
+        host = self.client[0] if self.client else ""
+        self.address = "" if self._proxies.is_trusted(host) else group_of(host)
+        self.per_address[self.address] += 1
+        self._counted = True
         self._start_head_timer()
-        if len(self.connections) > self._max_connections:
-            self._close_longest_idle()
+        self._make_room()
 
     def data_received(self, data: bytes) -> None:
+        if self.watched is not None and self.watched.is_lingering:
+            return
         cycle = self.cycle
-        super().data_received(data)
+        # h11 limits only heads that are incomplete: a longer one must not arrive as a whole.
+        while self.idle and len(data) > MAX_HEAD_BYTES and not self.transport.is_closing():
+            super().data_received(data[:MAX_HEAD_BYTES])
+            data = data[MAX_HEAD_BYTES:]
+        if not self.transport.is_closing():
+            super().data_received(data)
         if self.cycle is not cycle:
             self._stop_head_timer()
-            self._active_at = self.loop.time()
+            self.active_at = self.loop.time()
         elif self.idle and not self._upgraded:  # an incomplete head, or a body after its response
             self._start_head_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_head_timer()
+        self._forget_address()
+        if self.watched is not None:
+            self.watched.release()
         super().connection_lost(exc)
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
         super().handle_websocket_upgrade(event)
         self._upgraded = True  # another protocol handles the connection from now on
+        self._forget_address()
         self._stop_head_timer()
 
     def close_if_idle(self) -> None:
@@ -66,14 +133,56 @@ class LimitedHttpProtocol(H11Protocol):
         if self.idle:
             self.transport.abort()
 
-    def _close_longest_idle(self) -> None:
-        http = [other for other in self.connections if isinstance(other, LimitedHttpProtocol)]
-        if len(http) <= self._max_connections:  # the others are sockets, which have a limit of their own
+    async def _run_app(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Runs the app for one request. An answer to a body that was not read ends the connection."""
+        cycle = self.cycle
+        scope[CONNECTION_KEY] = self
+
+        async def send_and_close(message: Message) -> None:
+            if cycle.more_body and message["type"] == "http.response.start":
+                headers = [header for header in message.get("headers", ()) if header[0].lower() != b"connection"]
+                message = {**message, "headers": [*headers, CLOSE_HEADER]}
+            await send(message)
+
+        if len(scope["headers"]) > MAX_HEADERS:
+            await _refuse_head(send_and_close)
+        else:
+            await self._app(scope, receive, send_and_close)
+
+    def _has_unread_body(self) -> bool:
+        return self.conn.their_state is h11.ERROR or (self.cycle is not None and self.cycle.more_body)
+
+    def _make_room(self) -> None:
+        """Closes another connection if there are too many, or too many of this address; this one if none can be."""
+        of_address = max(1, int(self._max_connections * SHARE_OF_ADDRESS))
+        if self.address and self.per_address[self.address] > of_address:
+            self._close_one(self.address)
+        elif len(self.connections) > self._max_connections:
+            self._close_one(None)
+
+    def _close_one(self, address: str | None) -> None:
+        others = [
+            other
+            for other in self.connections
+            if isinstance(other, LimitedHttpProtocol) and other is not self and address in {None, other.address}
+        ]
+        if address is None and len(others) < self._max_connections:  # sockets have a limit of their own
             return
-        # The new connection is idle too: it is closed itself if all others are busy.
-        oldest = min((other for other in http if other.idle), key=lambda other: other._active_at)
-        self.connections.discard(oldest)  # at once: more connections may arrive before `connection_lost`
-        oldest.transport.abort()
+        # Of equal ones, that of the address with the most connections, which is likely the one to blame.
+        least = min(
+            others, key=lambda other: (other.worth, -self.per_address[other.address], other.active_at), default=self
+        )
+        closed = self if least.worth is Worth.WORKING else least
+        self.connections.discard(closed)  # at once: more connections may arrive before `connection_lost`
+        closed._forget_address()
+        closed.transport.abort()
+
+    def _forget_address(self) -> None:
+        if self._counted:
+            self._counted = False
+            self.per_address[self.address] -= 1
+            if not self.per_address[self.address]:
+                del self.per_address[self.address]
 
     def _start_head_timer(self) -> None:
         if self._head_timer is None:
@@ -95,3 +204,24 @@ class LimitedSocketProtocol(WebSocketsSansIOProtocol):
     def on_task_complete(self, task: asyncio.Task[None]) -> None:
         super().on_task_complete(task)
         self.loop.call_later(SOCKET_FLUSH_S, self.transport.abort)
+
+
+@contextmanager
+def mark_unverified(scope: MutableMapping[str, Any]) -> Iterator[None]:
+    """Marks the connection of a request whose sender is not known: it is closed first if there are too many."""
+    connection = scope.get(CONNECTION_KEY)  # none in tests without this server
+    if connection is None:
+        yield
+        return
+    connection.is_unverified = True
+    try:
+        yield
+    finally:
+        connection.is_unverified = False
+
+
+async def _refuse_head(send: Send) -> None:
+    body = f'{{"error":{{"code":"too_large","message":"the request has more than {MAX_HEADERS} headers"}}}}'.encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), CLOSE_HEADER]
+    await send({"type": "http.response.start", "status": 431, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

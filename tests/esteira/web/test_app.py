@@ -294,9 +294,8 @@ def test_unexpected_error_answers_503_with_retry_after(settings: Settings, monke
 def test_bodies_beyond_the_memory_limit_answer_429(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     from esteira.web.intake import bodies
 
-    monkeypatch.setattr(bodies, "MAX_CONCURRENT", 0)
-    monkeypatch.setattr(bodies, "MIN_MEMORY", 3000)
-    monkeypatch.setattr(bodies, "ALWAYS_ACCEPTED", 0)
+    monkeypatch.setattr(bodies, "SMALL_MEMORY", 4000)
+    monkeypatch.setattr(bodies.BodyMemory, "FREE", 0)
     from esteira.web.app import build_app
 
     with TestClient(build_app(current_settings()), headers=client.headers) as small:

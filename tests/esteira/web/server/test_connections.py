@@ -107,7 +107,7 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
 def connect(monkeypatch: pytest.MonkeyPatch) -> Iterator[Connect]:
     """Connects to a server in a thread with a short head timeout and at most three connections."""
     monkeypatch.setattr(connections, "HEAD_TIMEOUT_S", 0.4)
-    monkeypatch.setattr(file_limits, "MAX_CONNECTIONS", 3)
+    monkeypatch.setattr(file_limits, "MAX_CONNECTIONS", 4)  # three of one address
     listener = socket.create_server(("127.0.0.1", 0))  # bound here: a free port could be taken until uvicorn binds it
     config = uvicorn.Config(echo, http=connections.LimitedHttpProtocol, lifespan="off", log_config=None)
     server = uvicorn.Server(config)
