@@ -6,7 +6,11 @@ The type says whether an error is permanent: a `PermanentError` is final, a `Ret
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TypeVar
+from typing import ClassVar, TypeVar
+
+from pipeline.scrubber import scrub_message
+
+MAX_MESSAGE = 500  # characters: texts of servers and senders may be part of a message
 
 T = TypeVar("T")
 
@@ -81,9 +85,17 @@ class Code(StrEnum):
 
 
 class PipelineError(Exception):
-    """Raised when a step cannot continue. `code` is stable, `message` is for people and contains no secret."""
+    """Raised when a step cannot continue. `code` is stable, `message` is for people.
+
+    The message is scrubbed and cut here, for all code that stores, sends or shows it: it contains no secret of this
+    process, no login and no query of a URL, and at most MAX_MESSAGE characters. A class whose messages contain only our
+    own words and the operator's is not `from_outside`.
+    """
+
+    from_outside: ClassVar[bool] = True
 
     def __init__(self, code: Code, message: str) -> None:
+        message = scrub_message(message, limit=MAX_MESSAGE) if self.from_outside else message
         super().__init__(f"{code}: {message}")
         self.code = code
         self.message = message
@@ -144,6 +156,8 @@ class PayloadError(PermanentError):
 
 class SettingsError(PermanentError):
     """Raised when a setting is wrong. The message names the variable, its fault and the remedy."""
+
+    from_outside = False  # it has examples of URLs with logins, and a line for every wrong setting
 
     def __init__(self, message: str) -> None:
         super().__init__(Code.BAD_SETTING, message)

@@ -18,6 +18,7 @@ from pipeline.notifiers import Notifier, build_notifiers
 from pipeline.notifiers.webhooks import Webhooks, build_webhooks
 from pipeline.parallel import map_parallel
 from pipeline.sandbox import Sandbox
+from pipeline.scrubber import hide_secrets
 from pipeline.security.antivirus import Antivirus
 from pipeline.security.clamd import Clamd
 from pipeline.steps.detect import StagedFile, detect_many
@@ -193,6 +194,7 @@ def build_services(settings: Settings, *, durable: bool = False, wait_s: float =
     Raises:
         SettingsError: a setting is wrong that only the object that uses it can check.
     """
+    hide_secrets(settings.secrets())
     http_client = HttpClient(
         allow_private=settings.fetch_allow_private,
         ports=settings.fetch_ports,

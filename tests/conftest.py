@@ -14,6 +14,7 @@ import structlog
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from pipeline.scrubber import hide_secrets
 from tests.support.system import RunningSystem
 from tests.support.valkey import ValkeyServer, running_valkey
 
@@ -68,6 +69,13 @@ def _restore_logging(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     )
     yield
     configure(**before) if before else structlog.reset_defaults()
+
+
+@pytest.fixture(autouse=True)
+def _forget_secrets() -> Iterator[None]:
+    """Forgets the secrets of a test's settings, which may be words of another test's messages."""
+    yield
+    hide_secrets(())
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from actors.observability.scrubber import Scrub
+from pipeline.scrubber import Scrub
 
 NOT_PRINTABLE = re.compile(r"[^ -~]+")
 

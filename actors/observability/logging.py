@@ -11,9 +11,9 @@ import structlog
 
 from actors.observability import sentry, tracing
 from actors.observability.json_lines import JsonRenderer, StderrLogger
-from actors.observability.scrubber import Scrub, scrubber
 from pipeline.config.settings import Settings
 from pipeline.config.unknown_names import unknown_names
+from pipeline.scrubber import Scrub, hide_secrets
 
 # Dramatiq's and Alembic's lines repeat ours, with arguments and without the session.
 # The HTTP access logs contain secrets that are part of URL paths.
@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 
 def configure_observability(settings: Settings) -> None:
     """Sets up logs, Sentry and traces. Called once at the start of a process of ours, before the broker is created."""
-    scrub = scrubber(settings.secrets())
+    scrub = hide_secrets(settings.secrets())
     configure_logs(settings, scrub)
     configure_sentry(settings, scrub)
     tracing.start_tracing(scrub)
@@ -32,7 +32,7 @@ def configure_observability(settings: Settings) -> None:
 
 def configure_in_listener(settings: Settings) -> None:
     """Sets up, in the process of a listener, only what that process has not set up itself."""
-    scrub = scrubber(settings.secrets())
+    scrub = hide_secrets(settings.secrets())
     if not structlog.is_configured():
         _configure_structlog(settings, scrub)
     if not sentry.is_initialized():

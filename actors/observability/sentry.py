@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from actors.observability.scrubber import Scrub
+from pipeline.scrubber import Scrub
 
 
 def init(dsn: str, scrub: Scrub) -> None:

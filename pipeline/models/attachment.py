@@ -10,8 +10,8 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, ValidationError
 
 from pipeline.errors import Code, PayloadError
-from pipeline.models.base import Count, Empty, Identifier, Model, Sha256, Text, Url
-from pipeline.values.gateway_values import display_name, key_text, url_expiry
+from pipeline.models.base import Caption, Count, Empty, Identifier, Key, Mimetype, Model, Name, Sha256, Url
+from pipeline.values.gateway_values import display_name, url_expiry
 from pipeline.values.kinds import Kind
 
 GATEWAY_ONLY = frozenset({"gateway", "remote_id", "fault"})  # fields that a sender of the generic JSON may not set
@@ -41,19 +41,19 @@ class Attachment(Model):
     url: Url = None
     data: Annotated[str | None, Empty, Field(repr=False)] = None
     kind: Kind | None = None
-    mimetype: Text = None
+    mimetype: Mimetype = None
     filename: Annotated[str | None, BeforeValidator(display_name)] = None
     size: Count = None
-    media_key: Annotated[str | None, BeforeValidator(key_text), Field(repr=False)] = None
+    media_key: Key = None
     direct_path: Url = None
     file_sha256: Sha256 = None
     file_enc_sha256: Sha256 = None
-    chat: Text = None
-    sender: Text = None
-    caption: Text = None
+    chat: Name = None
+    sender: Name = None
+    caption: Caption = None
     timestamp: Count = None
     expires_at: Count = None
-    remote_id: Text = None
+    remote_id: Name = None
     fault: Fault | None = None
 
     @property

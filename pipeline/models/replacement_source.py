@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from pipeline.errors import PayloadError
 from pipeline.models.attachment import Attachment
-from pipeline.models.base import MAX_URL, Count, Empty, Model, Sha256, Url
+from pipeline.models.base import MAX_URL, Count, Empty, Key, Model, Sha256, Url
 from pipeline.values.base64_stream import check_base64
-from pipeline.values.gateway_values import decode_bytes, key_text
+from pipeline.values.gateway_values import decode_bytes
 
 KEY_BYTES = 32
 
@@ -52,7 +52,7 @@ class NewSource(Model):
     url: Annotated[Url, AfterValidator(_web_url)] = None
     direct_path: Annotated[Url, AfterValidator(_path)] = None
     data: Annotated[str | None, Empty, Field(repr=False)] = None
-    media_key: Annotated[str | None, AfterValidator(_key), BeforeValidator(key_text), Field(repr=False)] = None
+    media_key: Annotated[Key, AfterValidator(_key)] = None
     file_sha256: Sha256 = None
     file_enc_sha256: Sha256 = None
     size: Count = None

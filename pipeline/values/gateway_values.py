@@ -10,6 +10,8 @@ from datetime import datetime
 from typing import Any
 
 MAX_FILENAME_BYTES = 255  # the limit of common file systems
+MAX_FILENAME_READ = 4096  # characters of a longer name that are read, and its end
+MAX_EXTENSION = 16  # characters; what is longer is no extension
 SHA256_BYTES = 32
 LATEST_SECONDS = 10**11  # larger times are milliseconds: as seconds it is the year 5138, as milliseconds 1973
 MAX_ERROR_TEXT = 4000  # characters of a gateway's error message that are processed
@@ -35,12 +37,23 @@ def display_name(value: Any) -> Any:
     """A sender's file name for display: without a path, control or direction marks, and at most 255 bytes long."""
     if not isinstance(value, str):
         return value
-    name = re.split(r"[/\\]", clean_text(value))[-1]
+    name = value[max(value.rfind("/"), value.rfind("\\")) + 1 :]
+    if len(name) > MAX_FILENAME_READ:
+        name = name[:MAX_FILENAME_READ] + name[-MAX_EXTENSION:]
+    name = clean_text(name)
     name = "".join(char for char in name if unicodedata.category(char) not in {"Cc", "Cf", "Zl", "Zp"}).strip(" .")
-    while len(name.encode()) > MAX_FILENAME_BYTES:
-        stem, dot, ext = name.rpartition(".")
-        name = f"{stem[:-1]}{dot}{ext}" if stem and len(ext) < 16 else name[:-1]
-    return name or None
+    return _fitting_name(name) or None
+
+
+def _fitting_name(name: str) -> str:
+    """The name in at most MAX_FILENAME_BYTES bytes: the end of its stem is cut off, its extension stays."""
+    if len(name.encode()) <= MAX_FILENAME_BYTES:
+        return name
+    stem, dot, ext = name.rpartition(".")
+    if not stem or len(ext) >= MAX_EXTENSION:
+        stem, dot, ext = name, "", ""
+    end = dot + ext
+    return stem.encode()[: MAX_FILENAME_BYTES - len(end.encode())].decode(errors="ignore") + end
 
 
 def json_object(value: Any) -> dict[str, Any]:

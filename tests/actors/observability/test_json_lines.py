@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 
 from actors.observability.json_lines import JsonRenderer, StderrLogger
 from actors.observability.logging import configure_observability
-from actors.observability.scrubber import HIDDEN, scrubber
 from pipeline.config.settings import load_settings
 from pipeline.models import Attachment, Stage
+from pipeline.scrubber import HIDDEN, Scrubber
 
 SECRETS = ["hunter2hunter2", 'quo"ted\\secret', "señal-secreta", "line\nbreak", "x\x7fyzzy-", "bad\udcffbyte"]
-SCRUB = scrubber(SECRETS)
+SCRUB = Scrubber(SECRETS)
 RENDER = JsonRenderer(SCRUB)
 
 FRAGMENTS = [

@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.observability.logging import configure_observability
-from actors.observability.scrubber import HIDDEN, scrubber
 from pipeline.config.settings import load_settings
+from pipeline.scrubber import HIDDEN, MAX_NAME, MAX_TEXT, Scrubber
 
-SCRUB = scrubber(["hunter2hunter2"])
+SCRUB = Scrubber(["hunter2hunter2"])
 
 
 @pytest.mark.parametrize(
@@ -93,3 +93,23 @@ def test_log_lines_of_libraries_are_scrubbed_json(capsys: pytest.CaptureFixture[
     line = json.loads(capsys.readouterr().err)
     assert line["event"] == f"cannot open https://h/p?{HIDDEN} with {HIDDEN}"
     assert list(line) == ["event", "level", "timestamp"]
+
+
+def test_long_text_is_cut() -> None:
+    scrubbed = SCRUB({"mimetype": "x" * 10 * MAX_TEXT})
+    assert scrubbed == {"mimetype": "x" * (MAX_TEXT - 1) + "…"}
+
+
+def test_value_under_a_very_long_name_is_hidden() -> None:
+    assert SCRUB({"x" * 100_000: "abc", "y" * MAX_NAME: "abc"}) == {"x" * 100_000: HIDDEN, "y" * MAX_NAME: "abc"}
+
+
+def test_deep_value_is_cut_off() -> None:
+    deep: Any = "abc"
+    for _ in range(100_000):
+        deep = [deep]
+    assert "abc" not in json.dumps(SCRUB({"deep": deep}))
+
+
+def test_longer_secret_is_replaced_before_one_that_it_contains() -> None:
+    assert Scrubber(["secret", "secret-of-ours"])("a secret-of-ours and a secret") == f"a {HIDDEN} and a {HIDDEN}"
