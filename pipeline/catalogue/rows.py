@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from pipeline.history import AttemptLog, HistoryEntry, HistoryOutcome, failure_outcome, new_entry
 from pipeline.models import Attachment, Claim, Failure, Kind, Model, Record, Stage, Status, Stored, StoredRecord
+from pipeline.models.attachment import parse_stored_attachment
 from pipeline.models.replacement_source import NewSource, with_new_source
 from pipeline.models.source_fingerprint import source_mark
 from pipeline.security.encryption import SourceCipher
@@ -188,7 +189,7 @@ def claim(token: str, row: Sequence[Any], cipher: SourceCipher) -> Claim:
         EncryptionKeyError: its source cannot be decrypted.
     """
     stored_payload = row[len(_COLUMNS)]
-    return _claim(token, row, Attachment.model_validate_json(cipher.decrypt(stored_payload)))
+    return _claim(token, row, parse_stored_attachment(cipher.decrypt(stored_payload)))
 
 
 def claim_without_source(token: str, row: Sequence[Any]) -> Claim | None:

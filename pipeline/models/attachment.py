@@ -95,3 +95,14 @@ def parse_attachment(fields: Any, *, has_file: bool = False) -> Attachment:
     if not (has_file or attachment.url or attachment.data or attachment.direct_path):
         raise PayloadError("url", "one of url, data and direct_path is needed")
     return attachment
+
+
+def parse_stored_attachment(text: str) -> Attachment:
+    """Parses the JSON of a row. Fields that exceed limits introduced after the row was written become its fault."""
+    try:
+        return Attachment.model_validate_json(text)
+    except ValidationError as error:
+        wrong = {str(detail["loc"][0]) for detail in error.errors(include_input=False, include_url=False)}
+    fields = {name: value for name, value in json.loads(text).items() if name not in wrong}
+    fault = Fault(code=Code.BAD_PAYLOAD, message=f"{', '.join(sorted(wrong))}: not valid any more")
+    return Attachment.model_validate({"fault": fault, **fields})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from pipeline.errors import PayloadError
 from pipeline.gateways import evolution, media
 from pipeline.gateways.intake import build_attachment
 from pipeline.models import parse_attachment
+from pipeline.models.attachment import parse_stored_attachment
 from pipeline.models.base import MAX_CAPTION, MAX_IDENTIFIER, MAX_KEY, MAX_MIMETYPE, MAX_URL
 from pipeline.values.gateway_values import MAX_FILENAME_BYTES, display_name
 from tests.support.checking import settings
@@ -80,3 +82,10 @@ def test_huge_file_name_keeps_its_extension(name: str) -> None:
 @pytest.mark.parametrize("name", ["a" * HUGE, "a." + "b" * HUGE, "\u202e" * HUGE + "a.pdf", "." * HUGE])
 def test_huge_file_name_without_an_extension_is_cut(name: str) -> None:
     assert len((display_name(name) or "").encode()) <= MAX_FILENAME_BYTES
+
+
+def test_row_from_before_the_limits_is_rejected_and_does_not_break_its_worker() -> None:
+    attachment = parse_stored_attachment(json.dumps({**ITEM, "chat": "5" * HUGE, "sender": "alice"}))
+    assert (attachment.chat, attachment.sender, attachment.url) == (None, "alice", ITEM["url"])
+    assert attachment.fault is not None
+    assert attachment.fault.message.startswith("chat: ")
