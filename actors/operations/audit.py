@@ -18,9 +18,9 @@ from typing import Any, Self
 import redis
 import structlog
 
-from actors.observability.scrubber import scrubber
 from pipeline.catalogue import Action, Actor, AuditOutcome
 from pipeline.errors import Code, PipelineError
+from pipeline.scrubber import Scrubber
 from pipeline.services import services
 
 ADVANCE_EVERY_S = 1.0  # how often the count of a long action is written; a killed process loses at most that much
@@ -164,7 +164,7 @@ def outcome_of(error: BaseException | None) -> AuditOutcome:
 
 def without_secrets(values: Mapping[str, Any]) -> dict[str, Any]:
     """The values without URLs and without the secrets of the settings."""
-    scrub = scrubber(services().settings.secrets())
+    scrub = Scrubber(services().settings.secrets())
 
     def hide(value: Any) -> Any:
         if isinstance(value, str):
