@@ -26,8 +26,10 @@ from actors.redis_queue.host_rate import shared_host_rate_limiter
 from pipeline.config.settings import current_settings
 from pipeline.errors import SettingsError
 from pipeline.models import Stage
+from pipeline.security.private_dirs import set_private_umask
 from pipeline.services import services
 
+set_private_umask()
 try:
     configure_observability(current_settings())  # Sentry first, so that it sees errors of the broker
     warn_about_unknown_settings()

@@ -78,6 +78,15 @@ def _forget_secrets() -> Iterator[None]:
     hide_secrets(())
 
 
+@pytest.fixture(autouse=True)
+def _restore_umask() -> Iterator[None]:
+    """Undoes the private umask of a web app that ran in this process."""
+    before = os.umask(0)
+    os.umask(before)
+    yield
+    os.umask(before)
+
+
 @pytest.fixture(scope="session")
 def _shared_valkey() -> Iterator[ValkeyServer]:
     with running_valkey() as server:

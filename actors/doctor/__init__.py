@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from actors.doctor import antivirus, catalogue, decoders, node_server, redis_server, settings, storage
+from actors.doctor import antivirus, catalogue, decoders, file_modes, node_server, redis_server, settings, storage
 from actors.doctor.finding import Finding, Level, fail
 from pipeline.config.settings import Settings
 from pipeline.errors import PipelineError
@@ -17,6 +17,7 @@ CHECK_GROUPS: dict[str, CheckGroup] = {
     "node server": node_server.run_checks,
     "catalogue": catalogue.run_checks,
     "storage": storage.run_checks,
+    "files": file_modes.run_checks,
     "decoders": decoders.run_checks,
     "antivirus": antivirus.run_checks,
 }

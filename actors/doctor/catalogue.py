@@ -37,6 +37,7 @@ def run_checks(settings: Settings) -> Iterator[Finding]:
         yield tables
         if not tables.remedy:
             yield from (check(health) for check in (FILE_CHECKS if health.file else SERVER_CHECKS))
+            yield check_encryption(settings)
             yield check_unfinished(settings)
             yield check_deliveries(settings)
             yield check_pauses(settings)
@@ -86,6 +87,22 @@ def check_clock(health: DatabaseHealth) -> Finding:
         message = f"differs from this machine's clock by {skew_s:+.1f} s"
         return warn("catalogue clock", message, "synchronize both machines with NTP")
     return ok("catalogue clock", f"within {MAX_CLOCK_SKEW_S:g} s of this machine's clock")
+
+
+def check_encryption(settings: Settings) -> Finding:
+    """Check that the keys of all waiting attachments are set."""
+    check = "encryption keys"
+    with closing(Catalogue(settings.database, keys=settings.source_keys)) as catalogue:
+        missing, keys = catalogue.sources.missing_keys(), catalogue.sources.key_ids
+    if missing:
+        message = f"{sum(missing.values())} attachments wait for keys that are not set: {', '.join(sorted(missing))}"
+        return fail(check, message, "add them to ENCRYPTION_KEYS, and restart web app and workers")
+    if not keys:
+        return ok(
+            check, "ENCRYPTION_KEYS is not set: media keys and URLs are in plain text until an attachment is done"
+        )
+    older = f"; {', '.join(keys[1:])} only decrypt" if keys[1:] else ""
+    return ok(check, f"{keys[0]} encrypts media keys and URLs{older}")
 
 
 def check_unfinished(settings: Settings) -> Finding:

@@ -9,6 +9,8 @@ import rich_click as click
 from click.exceptions import Exit
 from rich.text import Text
 
+from pipeline.security.private_dirs import set_private_umask
+
 # Module, and the attribute where it differs from the command's name.
 COMMANDS = {
     "start": "esteira.cli.start",
@@ -94,4 +96,5 @@ def esteira() -> None:
 
 def main() -> None:
     """The console script."""
+    set_private_umask()
     esteira(prog_name="esteira")

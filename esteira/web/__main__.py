@@ -13,6 +13,7 @@ from esteira.web.server.connections import MAX_HEAD_BYTES
 from esteira.web.server.file_limits import raise_file_limit
 from pipeline.config.settings import current_settings
 from pipeline.errors import SettingsError
+from pipeline.security.private_dirs import set_private_umask
 
 BACKLOG = 128  # connections that the kernel accepts before the process handles them
 KEEP_ALIVE_S = 75  # gateways reuse their connections; idle ones are closed earlier when others need the room
@@ -23,6 +24,7 @@ WORKER_TIMEOUT_S = 30  # after which a web process that does not answer its pare
 
 def main(arguments: list[str]) -> int:
     """Runs until SIGTERM or SIGINT. Returns 2 if a setting is wrong."""
+    set_private_umask()
     parser = argparse.ArgumentParser("python -m esteira.web", description="Runs the web app.")
     parser.add_argument("--host", metavar="WEB_HOST", help="Listen on this address instead of WEB_HOST.")
     options = parser.parse_args(arguments)

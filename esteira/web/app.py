@@ -26,6 +26,7 @@ from esteira.web.server.client_addresses import ClientAddresses
 from esteira.web.server.loop_exceptions import LoopExceptionHandler
 from pipeline.config.settings import Settings, current_settings
 from pipeline.errors import SettingsError
+from pipeline.security.private_dirs import set_private_umask
 from pipeline.services import services
 
 log = structlog.get_logger(__name__)
@@ -40,6 +41,7 @@ def build_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        set_private_umask()  # also where another server than `python -m esteira.web` runs the app
         configure_observability(settings)
         warn_about_unknown_settings()
         _warn_about_settings(settings)

@@ -287,10 +287,12 @@ class Catalogue:
         """Migrates the tables to this version. Several processes may do so at once.
 
         With `actor` a migration that changes the tables is recorded in the audit log, in the same transaction.
+        Removes the permissions of others from a SQLite file that was created with them.
 
         Raises:
             CatalogueError: the tables were made by a newer version.
         """
+        self._database.make_private()
         # Importing Alembic takes 0.2 s, and only this command needs it.
         importlib.import_module("pipeline.catalogue.migrations.upgrade").upgrade(self._database, self.audit, actor)
 

@@ -10,8 +10,11 @@ import os
 import threading
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, TypeVar
 
+import structlog
 from sqlalchemy import Executable
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -20,11 +23,14 @@ from pipeline.catalogue.engines import CONNECTIONS, WAIT_S, PostgresqlPool, data
 from pipeline.catalogue.session import Compile, Parameters, PostgresqlSession, Session, SqliteSession, WaitBudget
 from pipeline.catalogue.sqlite_pool import SqlitePool
 from pipeline.errors import Code, PermanentError, RetryableError
+from pipeline.security.private_dirs import tighten
 
 T = TypeVar("T")
 
 REMEDY = "run `esteira start`, or the release line of the Procfile"
 UNDEFINED_TABLE = "42P01"  # PostgreSQL manual, appendix A
+
+log = structlog.get_logger()
 
 _write_locks: dict[str, threading.Lock] = {}  # by path: one writer per file in this process
 _databases: weakref.WeakSet[Database] = weakref.WeakSet()
@@ -82,6 +88,14 @@ class Database:
     def where(self) -> str:
         """The file, or the host and database, for messages. Never the login."""
         return f"{self._url.host}/{self._url.database}" if self._url.host else str(self._url.database)
+
+    def make_private(self) -> None:
+        """Removes the permissions of others from a SQLite file and its log, and logs what was changed."""
+        path = str(self._url.database)
+        for file in (path, f"{path}-wal", f"{path}-shm") if self.dialect == "sqlite" else ():
+            with suppress(OSError):  # missing, or of another owner, which `esteira doctor` reports
+                if tighten(Path(file)):
+                    log.warning("database file was readable by others", path=file, consequence="made private")
 
     def write(self, work: Callable[[Session], T], *, wait_s: float | None = None) -> T:
         """Runs `work` in one transaction. SQLite runs one write at a time in this process.

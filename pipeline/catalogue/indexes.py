@@ -51,7 +51,7 @@ _partial(
 # Done attachments of older versions, whose sources are still to be removed.
 _partial(
     "ix_media_source",
-    media.c.id,
+    media.c.status,
     where=(media.c.status == literal_column("'done'")) & (media.c.payload != literal_column("'{}'")),
 )
 

@@ -10,7 +10,7 @@ from sqlalchemy import bindparam, case, func, literal_column, null, select, text
 
 from pipeline.catalogue.database import Database
 from pipeline.catalogue.session import Session
-from pipeline.catalogue.statements import BY_ID, NO_SOURCE
+from pipeline.catalogue.statements import BY_ID, IS_UNFINISHED, NO_SOURCE
 from pipeline.catalogue.tables import media
 from pipeline.security.encryption import EncryptionKeyError, SourceCipher, key_id
 
@@ -20,6 +20,9 @@ CHECKPOINT_WAIT_S = 0.2  # a checkpoint keeps writers waiting while it waits for
 _p = bindparam
 _has_source = media.c.payload != NO_SOURCE
 _key = case((media.c.payload.like("enc1:%"), func.substr(media.c.payload, 6, 8)), else_=null())
+MAX_CHECKED = 1000
+_waiting = select(_key.label("key")).where(IS_UNFINISHED).limit(literal_column(str(MAX_CHECKED))).subquery()
+KEYS_OF_WAITING = select(_waiting.c.key, func.count()).group_by(_waiting.c.key)
 KEY_COUNTS = select(_key, func.count()).where(_has_source).group_by(_key)
 NEXT = (
     select(media.c.id, media.c.payload)
@@ -61,6 +64,11 @@ class Sources:
         Reads the whole table.
         """
         return {name: int(n) for name, n in self._database.read(lambda session: session.rows(KEY_COUNTS))}
+
+    def missing_keys(self) -> dict[str, int]:
+        """How many unfinished attachments each key encrypts that is not set, by key id, among a thousand of them."""
+        counts = self._database.read(lambda session: session.rows(KEYS_OF_WAITING))
+        return {name: int(n) for name, n in counts if name is not None and name not in self.key_ids}
 
     def rotate_page(self, *, after: str, limit: int = PAGE) -> RotatedPage | None:
         """Encrypts the next sources after this id with the first key, in one transaction. None at the end.

@@ -12,6 +12,8 @@ from typing import Any
 
 from sqlalchemy.engine import URL
 
+from pipeline.security.private_dirs import make_private_file
+
 WAL_KEPT_BYTES = 64 * 1024 * 1024  # a larger write-ahead log is cut back to this size at the next checkpoint
 
 
@@ -81,6 +83,8 @@ class SqlitePool:
     def connect(self) -> sqlite3.Connection:
         """Opens a connection outside of the pool, which the caller closes. Its transactions are begun explicitly."""
         options = {**self._options, "timeout": self._wait_s, "check_same_thread": False, "isolation_level": None}
+        if not self._path.startswith("file:"):  # SQLite gives its log and shared memory the mode of the database
+            make_private_file(self._path)
         driver: sqlite3.Connection = sqlite3.connect(*self._arguments, **options)
         try:
             _prepare(driver, durable=self._durable)

@@ -16,6 +16,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from pipeline.errors import Code, PermanentError, PipelineError, RetryableError, StagingLostError, or_raise
+from pipeline.security.private_dirs import make_private_file, private_opener
 from pipeline.storage.keys import CHUNK_BYTES, FilePath, Method, checked_key, is_key
 from pipeline.storage.open_folders import OpenFolders, check_within, make_folder, sync
 
@@ -55,7 +56,7 @@ class LocalStorage:
         size = 0
         with _translated_errors("written"):
             target = self._path(key)
-            with self._part(target) as part, part.open("xb", buffering=0) as out:
+            with self._part(target) as part, open(part, "xb", buffering=0, opener=private_opener) as out:
                 for chunk in chunks:
                     _write_all(out.fileno(), chunk)
                     size += len(chunk)
@@ -249,6 +250,7 @@ def _link_or_copy(source: FilePath, target: Path) -> None:
     except OSError as error:
         if error.errno not in CANNOT_LINK:
             raise
+        make_private_file(target)
         shutil.copyfile(source, target)
 
 

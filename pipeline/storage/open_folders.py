@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Self
 
 from pipeline.errors import Code, PermanentError
+from pipeline.security.private_dirs import PRIVATE_DIR
 from pipeline.storage.keys import FilePath
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -91,7 +92,7 @@ def make_folder(folder: Path) -> None:
     if folder.is_dir():
         return
     make_folder(folder.parent)
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(mode=PRIVATE_DIR, exist_ok=True)
     sync(folder.parent)
 
 

@@ -17,7 +17,7 @@ from typing import Self
 from uuid import uuid4
 
 from pipeline.errors import Code, RetryableError, StagingLostError
-from pipeline.security.private_dirs import make_private_dir
+from pipeline.security.private_dirs import PRIVATE_FILE, make_private_dir, private_opener
 
 COPY = ".copy"
 
@@ -64,10 +64,10 @@ class Part:
 
     def _open(self) -> int:
         try:
-            return os.open(self._path, _NEW, 0o666)
+            return os.open(self._path, _NEW, PRIVATE_FILE)
         except FileNotFoundError:
             make_private_dir(self._folder)
-            return os.open(self._path, _NEW, 0o666)
+            return os.open(self._path, _NEW, PRIVATE_FILE)
 
 
 def _disk_error(error: OSError) -> RetryableError:
@@ -123,7 +123,7 @@ class Staging:
     def _write(self, path: Path, chunks: Iterable[bytes]) -> None:
         try:
             make_private_dir(self.folder)
-            with path.open("xb") as out:
+            with open(path, "xb", opener=private_opener) as out:
                 out.writelines(chunks)
         except OSError as error:
             raise _disk_error(error) from error

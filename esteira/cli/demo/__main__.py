@@ -27,6 +27,7 @@ from esteira.cli.process_manager import worker_command
 from pipeline.config.settings import Settings
 from pipeline.errors import PipelineError
 from pipeline.models import Attachment, Record, Status
+from pipeline.security.private_dirs import set_private_umask
 from pipeline.services import services
 
 TIMEOUT_S = 90.0  # for all files together; unfinished ones then count as unexpected results
@@ -37,6 +38,7 @@ COLUMNS = ("file", "declared", "result", "code", "name", "stored as")
 
 def main() -> int:
     """Runs the demo; 0 if every valid file is `done` and every invalid one `rejected` with the expected code."""
+    set_private_umask()
     settings = settings_for_command()
     folder = settings.var_dir
     print_message("Making one file of each type…")

@@ -17,8 +17,8 @@ CHECKS = {
     *("settings", "setting names", "webhooks", "api token", "disk sync", "private networks", "open files"),
     *("redis", "redis cluster", "redis role", "redis eviction", "redis persistence", "redis memory", "redis clock"),
     *("catalogue", "catalogue disk", "catalogue location", "catalogue journal", "catalogue integrity"),
-    *("workers", "unfinished", "pauses", "webhook events"),
-    *("storage", "storage disk", "staging", "staging disk"),
+    *("workers", "encryption keys", "unfinished", "pauses", "webhook events"),
+    *("storage", "storage disk", "staging", "staging disk", "file modes", "file owners"),
     *("sandbox", "sandbox network", "libmagic", "codecs", "pictures", "pdf", "antivirus"),
 }
 LOOPBACK = "http://127.0.0.1:9/file"

@@ -13,7 +13,7 @@ WHERE = "status = 'done' AND payload <> '{}'"
 
 def upgrade() -> None:
     where = sa.text(WHERE)
-    op.create_index("ix_media_source", "media", ["id"], sqlite_where=where, postgresql_where=where)
+    op.create_index("ix_media_source", "media", ["status"], sqlite_where=where, postgresql_where=where)
 
 
 def downgrade() -> None:
