@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel, Field, model_validator
 
+from actors.operations.audit import AuditEntry
 from actors.operations.cancel import cancel
 from actors.operations.pause import pause, resume
 from esteira.web.api.headers import NoStore
 from esteira.web.api.media import visible_record
 from esteira.web.api.records import MediaItem, media_item
+from esteira.web.auth.audited import audited, by_id
 from esteira.web.auth.dependencies import Canceller, Pauser, Reader
 from esteira.web.auth.session_control import require_control, visible_pauses
 from esteira.web.intake.json_body import CleanText, JsonBody, RequestModel
-from pipeline.catalogue import PauseKind
+from pipeline.catalogue import Action, PauseKind
 from pipeline.models import Stage
 from pipeline.security.callers import Caller
 
@@ -63,6 +66,11 @@ BODY = JsonBody(PauseTarget)
 Target = Annotated[PauseTarget, Depends(BODY)]
 
 
+def _named(values: Mapping[str, Any]) -> dict[str, str]:
+    kind, name = values["target"].named()
+    return {kind: name}
+
+
 @router.get("/pauses")
 def list_pauses(caller: Reader) -> PauseList:
     """Lists the paused stages, and the paused sessions in the token's scope."""
@@ -70,22 +78,27 @@ def list_pauses(caller: Reader) -> PauseList:
 
 
 @router.post("/pause", openapi_extra=BODY.openapi)
-def pause_target(caller: Pauser, target: Target) -> PauseChange:
+@audited(Action.PAUSE, _named)
+def pause_target(caller: Pauser, target: Target, entry: AuditEntry) -> PauseChange:
     """Pauses a stage or a session. Its attachments wait until it is resumed."""
     require_control(caller, *target.named())
-    return PauseChange(changed=pause(*target.named()), pauses=_pauses(caller))
+    entry.count = pause(*target.named())
+    return PauseChange(changed=bool(entry.count), pauses=_pauses(caller))
 
 
 @router.post("/resume", openapi_extra=BODY.openapi)
-def resume_target(caller: Pauser, target: Target) -> PauseChange:
+@audited(Action.RESUME, _named)
+def resume_target(caller: Pauser, target: Target, entry: AuditEntry) -> PauseChange:
     """Resumes a stage or a session."""
     require_control(caller, *target.named())
-    return PauseChange(changed=resume(*target.named()), pauses=_pauses(caller))
+    entry.count = resume(*target.named())
+    return PauseChange(changed=bool(entry.count), pauses=_pauses(caller))
 
 
 @router.post(
     "/media/{media_id}/cancel", responses={202: {"model": MediaItem, "description": "It ends after the current step"}}
 )
+@audited(Action.CANCEL, by_id)
 def cancel_media(media_id: str, caller: Canceller, response: Response) -> MediaItem:
     """Cancels an attachment that is neither stored nor refused. There is no body.
 

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, Field, StrictInt
 
+from actors.operations.audit import AuditEntry
 from actors.operations.delete import delete
 from actors.operations.replay import replay_without_waiting
 from esteira.web.api.headers import NoStore
@@ -23,8 +24,10 @@ from esteira.web.api.records import (
     media_items,
     unknown_media,
 )
+from esteira.web.auth.audited import audited, by_id
 from esteira.web.auth.dependencies import Deleter, Reader, Replayer, authenticator_of, needs
 from esteira.web.intake.json_body import JsonBody, RequestModel
+from pipeline.catalogue import Action
 from pipeline.models import Record, Stage, Status
 from pipeline.models.replacement_source import NewSource, parse_new_source
 from pipeline.security.callers import Caller
@@ -81,6 +84,7 @@ def show_media(media_id: str, caller: Reader) -> MediaDetail:
 
 
 @router.delete("/media/{media_id}")
+@audited(Action.DELETE, by_id)
 def delete_media(media_id: str, caller: Deleter) -> MediaItem:
     """Deletes an ended attachment, and its content unless another attachment has the same. Returns the tombstone.
 
@@ -90,16 +94,23 @@ def delete_media(media_id: str, caller: Deleter) -> MediaItem:
 
 
 @router.post("/media/{media_id}/link", status_code=201, openapi_extra=LINK_BODY.openapi)
+@audited(Action.LINK, lambda values: {"id": values["media_id"], "seconds": values["body"].seconds})
 def create_link(
-    media_id: str, caller: Reader, body: Annotated[LinkRequest, Depends(LINK_BODY)], request: Request
+    media_id: str,
+    caller: Reader,
+    body: Annotated[LinkRequest, Depends(LINK_BODY)],
+    request: Request,
+    entry: AuditEntry,
 ) -> Link:
     """Signs a link to the content that needs no token."""
     signer = authenticator_of(request).signer()
     url, expires = signer.link(visible_record(caller, media_id).id, seconds=body.seconds)
+    entry.note(expires=expires)
     return Link(url=url, expires=expires)
 
 
 @router.post("/media/{media_id}/replay", status_code=202, openapi_extra=SOURCE_BODY.openapi)
+@audited(Action.REPLAY, by_id, variant=lambda values: Action.NEW_SOURCE if values["source"] else None)
 def replay_media(
     media_id: str, caller: Replayer, source: Annotated[NewSource | None, Depends(SOURCE_BODY)]
 ) -> ReplayedMedia:

@@ -10,11 +10,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, model_validator
 
+from actors.operations.audit import AuditEntry
 from actors.operations.replay import REPLAYABLE, replay_without_waiting
 from esteira.web.api.records import MediaFilters, decode_cursor, encode_cursor
+from esteira.web.auth.audited import audited
 from esteira.web.auth.dependencies import Replayer
 from esteira.web.intake.json_body import JsonBody
-from pipeline.catalogue import Filters
+from pipeline.catalogue import Action, Filters
 from pipeline.errors import Code, PayloadError, PermanentError, RetryableError
 from pipeline.models import Record, Status
 from pipeline.services import services
@@ -64,6 +66,10 @@ class ReplayRequest(MediaFilters):
         statuses = (self.status,) if self.status else REPLAYABLE if self.error else (Status.FAILED,)
         return [self.filters().model_copy(update={"status": status}) for status in statuses]
 
+    def audit_target(self) -> dict[str, Any] | None:
+        """What the audit log says about this call; None for a dry run, which changes nothing."""
+        return None if self.dry_run else self.model_dump(mode="json", exclude_none=True, exclude={"dry_run", "next"})
+
 
 class ReplayReport(BaseModel):
     """How many attachments match, and how many of them are (or with `dry_run` would be) replayed by this call.
@@ -89,7 +95,10 @@ BODY = JsonBody(ReplayRequest, empty={})
     responses={200: {"model": ReplayReport, "description": "A dry run"}},
     response_model_exclude_unset=True,
 )
-def replay_many(caller: Replayer, body: Annotated[ReplayRequest, Depends(BODY)], response: Response) -> ReplayReport:
+@audited(Action.REPLAY, lambda values: values["body"].audit_target())
+def replay_many(
+    caller: Replayer, body: Annotated[ReplayRequest, Depends(BODY)], response: Response, entry: AuditEntry
+) -> ReplayReport:
     """Replays attachments that did not succeed and match the filters, newest first, for at most 20 s."""
     catalogue = services().catalogue
     after = decode_cursor(body.next) if body.next else None
@@ -110,7 +119,7 @@ def replay_many(caller: Replayer, body: Annotated[ReplayRequest, Depends(BODY)],
     if not _busy.acquire(blocking=False):
         raise RetryableError(Code.TOO_MANY_REQUESTS, "another replay of many is running here", retry_after=5)
     try:
-        tried, missed = _replay(page, body.rate)
+        tried, missed = _replay(page, body.rate, entry)
     finally:
         _busy.release()
     return ReplayReport(
@@ -122,10 +131,11 @@ def _next(candidates: Sequence[Record], tried: Sequence[Record]) -> str | None:
     return encode_cursor(tried[-1]) if tried and len(candidates) > len(tried) else None
 
 
-def _replay(page: Sequence[Record], rate: float | None) -> tuple[Sequence[Record], list[str]]:
+def _replay(page: Sequence[Record], rate: float | None, entry: AuditEntry) -> tuple[Sequence[Record], list[str]]:
     """The attachments that were tried in time, and the ids of those that are gone or no longer replayable."""
     missed: list[str] = []
     began = time.monotonic()
+    entry.count = 0
     for index, record in enumerate(page):
         due = began + index / rate if rate else began
         if max(due, time.monotonic()) > began + TIME_LIMIT_S:
@@ -137,4 +147,7 @@ def _replay(page: Sequence[Record], rate: float | None) -> tuple[Sequence[Record
             if error.code not in {Code.NOT_FOUND, Code.NOT_ENDED}:
                 raise
             missed.append(record.id)
+            entry.note(missed=len(missed))
+        else:
+            entry.advance()
     return page, missed

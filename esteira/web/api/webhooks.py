@@ -7,12 +7,14 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
 
+from actors.operations.audit import AuditEntry
 from actors.webhooks.admin import endpoints_json, newest_deliveries, redeliver, redeliverable_ids
 from esteira.web.api.headers import NoStore
 from esteira.web.api.records import DEFAULT_PAGE, MAX_PAGE, Since, each_parameter_once
+from esteira.web.auth.audited import audited
 from esteira.web.auth.dependencies import SystemController, SystemReader, needs
 from esteira.web.intake.json_body import CleanText, JsonBody
-from pipeline.catalogue import DeliveryFilters, DeliveryRecord, DeliveryStatus
+from pipeline.catalogue import Action, DeliveryFilters, DeliveryRecord, DeliveryStatus
 from pipeline.security.roles import Permission
 from pipeline.services import services
 
@@ -62,6 +64,10 @@ class RedeliverRequest(_DeliveryFilters):
         if self.status not in (None, *UNFINISHED):
             raise ValueError("status: only undelivered or pending deliveries can be redelivered")
         return self
+
+    def audit_target(self) -> dict[str, Any] | None:
+        """What the audit log says about this call; None for a dry run, which changes nothing."""
+        return None if self.dry_run else self.model_dump(mode="json", exclude_none=True, exclude={"dry_run"})
 
 
 class CircuitInfo(BaseModel):
@@ -138,8 +144,12 @@ def list_deliveries(query: Annotated[DeliveriesQuery, Query()]) -> DeliveryList:
     responses={200: {"model": RedeliverReport, "description": "A dry run"}},
     response_model_exclude_unset=True,
 )
+@audited(Action.REDELIVER, lambda values: values["body"].audit_target())
 def redeliver_many(
-    _caller: SystemController, body: Annotated[RedeliverRequest, Depends(BODY)], response: Response
+    _caller: SystemController,
+    body: Annotated[RedeliverRequest, Depends(BODY)],
+    response: Response,
+    entry: AuditEntry,
 ) -> RedeliverReport:
     """Delivers again at once: the given `ids`, or at most 1000 that match the filters, oldest first."""
     tools = services()
@@ -149,4 +159,6 @@ def redeliver_many(
         response.status_code = 200
         return RedeliverReport(matched=len(ids), ids=ids)
     missed = redeliver(tools, ids)
+    entry.count = len(ids) - len(missed)
+    entry.note(missed=len(missed))
     return RedeliverReport(matched=len(ids), redelivered=len(ids) - len(missed), missed=missed)

@@ -11,8 +11,10 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Query, Request, Security
 from fastapi.security import APIKeyQuery, HTTPBearer
+from starlette.concurrency import run_in_threadpool
 
 from esteira.web.auth.access import Authenticator
+from esteira.web.auth.audited import record_refusal
 from esteira.web.auth.logins import logged_in
 from pipeline.security.callers import Caller
 from pipeline.security.roles import Permission
@@ -47,6 +49,8 @@ class Requires:
 
     async def __call__(self, request: Request, _token: Annotated[object, Security(TOKEN)]) -> Caller:
         caller = authenticator_of(request).authenticate(request)
+        if not caller.may(self.permission):
+            await run_in_threadpool(record_refusal, request, caller)
         caller.require(self.permission)
         return caller
 
