@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import stat
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
@@ -46,6 +49,35 @@ def answers(installation: Installation) -> bool:
         return call(installation, "/readyz")[0] == 200
     except OSError:
         return False
+
+
+def exposed(folder: Path) -> dict[str, str]:
+    """The modes of all files, directories and sockets below that others may use, by name."""
+    modes = {path.name: stat.S_IMODE(path.lstat().st_mode) for path in folder.rglob("*")}
+    return {name: oct(mode) for name, mode in modes.items() if mode & 0o077}
+
+
+@pytest.fixture
+def open_umask() -> Iterator[None]:
+    """Sets a umask that removes no permission bits, which `esteira start` inherits."""
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("open_umask")
+def test_every_part_creates_private_files_under_any_umask(installation: Installation) -> None:
+    installation.folder.chmod(0o755)
+    with MediaServer({"photo.jpg": JPEG}) as media, start_esteira(installation) as running:
+        running.log.chmod(0o600)  # the test itself has created it
+        wait_until(lambda: answers(installation), within_s=60)
+        body = {"session": "s", "message_id": "m1", "url": media.url("photo.jpg"), "kind": "image"}
+        call(installation, "/hooks/media", body=body)
+        wait_until(lambda: call(installation, "/stats")[1]["totals"]["done"] == 1, within_s=60)
+        names = {path.name for path in installation.folder.rglob("*")}
+        assert {"esteira.db", "esteira.db-wal", "valkey.log", "valkey.sock", "start.lock", "appendonlydir"} <= names
+        assert exposed(installation.folder) == {}
 
 
 def living(family: list[psutil.Process]) -> list[psutil.Process]:
