@@ -14,6 +14,7 @@ FERNET_KEY_BYTES = 32
 
 _LABEL = r"[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?"
 _HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*(:[0-9]{{1,5}})?")
+_HOST_PATTERN = re.compile(rf"\*(\.{_LABEL})*")
 _RATE = re.compile(
     rf"(?P<host>\*|(\*\.)?{_LABEL}(\.{_LABEL})*)\s*=\s*(?P<n>[0-9]{{1,6}}(\.[0-9]{{1,3}})?)/(?P<unit>[smh])"
 )
@@ -36,9 +37,9 @@ def as_network(value: Any) -> Any:
 
 
 def as_host(value: Any) -> Any:
-    """A host name in lower case, with or without a port. Raises ValueError."""
-    if isinstance(value, str) and not _HOST.fullmatch(value.lower()):
-        raise ValueError(f"{value!r} is not a host name: use mmg.whatsapp.net")
+    """A host name in lower case, with or without a port, or a pattern of names. Raises ValueError."""
+    if isinstance(value, str) and not (_HOST.fullmatch(value.lower()) or _HOST_PATTERN.fullmatch(value.lower())):
+        raise ValueError(f"{value!r} is not a host name: use mmg.whatsapp.net, or *.whatsapp.net for all names below")
     return value.lower() if isinstance(value, str) else value
 
 

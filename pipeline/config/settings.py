@@ -86,7 +86,10 @@ class Settings(ConnectionSettings, WebhookSettings):
     fetch_deadline_s: Measure = 60  # plus one second for each FETCH_MIN_BYTES_PER_S of the file
     fetch_min_bytes_per_s: Positive = 256 * 1024
     fetch_max_s: Measure = 3600  # for one attempt at any file
-    whatsapp_hosts: Annotated[tuple[Annotated[str, BeforeValidator(as_host)], ...], NoDecode] = ("mmg.whatsapp.net",)
+    whatsapp_hosts: Annotated[tuple[Annotated[str, BeforeValidator(as_host)], ...], NoDecode] = (
+        "mmg.whatsapp.net",  # for direct paths
+        "*.whatsapp.net",  # also serves URLs: media-gru1-1.cdn.whatsapp.net, media.fgru1-1.fna.whatsapp.net
+    )
 
     # types and limits
     allowed_types: Annotated[frozenset[str], NoDecode] = frozenset()
@@ -151,6 +154,13 @@ class Settings(ConnectionSettings, WebhookSettings):
     @classmethod
     def _listed(cls, value: Any) -> Any:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("whatsapp_hosts")
+    @classmethod
+    def _first_is_a_host(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if value and value[0].startswith("*"):
+            raise ValueError("must begin with a host name, which direct paths are downloaded from: mmg.whatsapp.net")
+        return value
 
     @field_validator("node_socketio_redis_url")
     @classmethod

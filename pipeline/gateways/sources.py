@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from pipeline.config.gateways import LOOPBACK_HOSTS
-from pipeline.config.settings import Settings
+from pipeline.config.settings import Network, Settings
 from pipeline.errors import Code, PermanentError
-from pipeline.http_client import HttpClient
+from pipeline.http_client import HostList, HttpClient
 from pipeline.http_client.ssrf_guard import parse_url
 from pipeline.models import Attachment
 from pipeline.security.whatsapp_media import ORIGIN, USELESS_URLS, media_url
 
 OWN_HOSTS = LOOPBACK_HOSTS | {"0.0.0.0"}  # noqa: S104  a name in a URL; nothing is bound to it
+
+KEY_NEEDS_WHATSAPP = "a file with a media key is only downloaded from the hosts in WHATSAPP_HOSTS"
 
 
 @dataclass(frozen=True)
@@ -39,8 +42,30 @@ def declared_source(attachment: Attachment, http_client: HttpClient, settings: S
     url = media_url(attachment, settings.whatsapp_hosts)
     if not url:
         raise PermanentError(Code.NO_SOURCE, "the attachment has no URL")
-    whatsapp = url.startswith(tuple(f"https://{host}/" for host in settings.whatsapp_hosts))
-    return Source(url, headers={"Origin": ORIGIN} if whatsapp else {})
+    return Source(url, headers={"Origin": ORIGIN} if _is_on_whatsapp(url, settings.whatsapp_hosts) else {})
+
+
+def allowed_hosts(attachment: Attachment, source: Source, settings: Settings) -> HostList | None:
+    """The hosts that a file with a media key may come from; None for other files, and for the gateway's own server.
+
+    Only WhatsApp has files that a media key decrypts: another server's URL in such a message is forged, or a mistake.
+    """
+    if attachment.media_key is None or source.trusted_url:
+        return None
+    return _allowed_hosts(settings.whatsapp_hosts, settings.fetch_allow_private)
+
+
+@lru_cache(maxsize=8)
+def _allowed_hosts(names: tuple[str, ...], networks: tuple[Network, ...]) -> HostList:
+    return HostList(names, networks=networks, refusal=KEY_NEEDS_WHATSAPP)
+
+
+def _is_on_whatsapp(url: str, names: tuple[str, ...]) -> bool:
+    try:
+        target = parse_url(url)
+    except PermanentError:
+        return False
+    return target.scheme == "https" and _allowed_hosts(names, ()).includes(target)
 
 
 def own_server_url(url: str, server_url: str, *, path: str) -> str | None:

@@ -1,14 +1,17 @@
 """The HTTP client: connects to public addresses only, within limits of time and size."""
 
 from pipeline.http_client.body import Body
-from pipeline.http_client.client import ApiReply, HttpClient
+from pipeline.http_client.client import ApiReply, DownloadLimits, HttpClient
 from pipeline.http_client.deadline import Deadline
+from pipeline.http_client.host_list import HostList
 from pipeline.http_client.host_rate import HostRateLimiter, HostRates, LocalRateLimiter, Requester
 
 __all__ = [
     "ApiReply",
     "Body",
     "Deadline",
+    "DownloadLimits",
+    "HostList",
     "HostRateLimiter",
     "HostRates",
     "HttpClient",

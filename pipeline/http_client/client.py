@@ -20,6 +20,7 @@ from pipeline.http_client.body import Body
 from pipeline.http_client.connection import StreamedResponse, TruncatedError
 from pipeline.http_client.connection_pool import HostSlots
 from pipeline.http_client.deadline import Deadline
+from pipeline.http_client.host_list import HostList
 from pipeline.http_client.host_rate import HostRateLimiter, LocalRateLimiter, Requester, check_rate
 from pipeline.http_client.response_parser import REDIRECTS, ProtocolError
 from pipeline.http_client.responses import check_encoding, parse_retry_after, status_error
@@ -48,6 +49,18 @@ class PostResult(NamedTuple):
 
     status: int
     retry_after: float | None = None
+
+
+class DownloadLimits(NamedTuple):
+    """The limits of one download.
+
+    `deadline` limits the time up to the last byte; redirects, name resolution and handshakes do not extend it. It does
+    not include the wait for the first slot. With `hosts`, the URL and all redirects must lead to hosts of this list.
+    """
+
+    deadline: Deadline
+    max_bytes: int
+    hosts: HostList | None = None
 
 
 class HttpClient:
@@ -93,17 +106,13 @@ class HttpClient:
         headers: Mapping[str, str] = NO_HEADERS,
         credentials: Mapping[str, str] = NO_HEADERS,
         trusted_url: str | None = None,
-        deadline: Deadline,
-        max_bytes: int,
+        limits: DownloadLimits,
         requester: Requester | None = None,
     ) -> Iterator[Body]:
         """Requests a file, and follows at most five redirects.
 
         `headers` are sent to every server, `credentials` only to the origin of the URL. `trusted_url` is the URL of a
         server from the settings: URLs of its origin are allowed at any address.
-
-        `deadline` limits the time up to the last byte; redirects, name resolution and handshakes do not extend it.
-        It does not include the wait for the first slot.
 
         A `requester` is subject to the rate limit of each host, also of hosts that it is redirected to.
 
@@ -115,6 +124,9 @@ class HttpClient:
             PacedError: `fetch_busy`, if the host's rate limit is reached.
         """
         target = self._guard.check_url(url, trusted_origin=parse_url(trusted_url).origin if trusted_url else None)
+        deadline, max_bytes, hosts = limits
+        if hosts:
+            hosts.check(target)
         sent = {**headers, **credentials} if credentials else headers
         for number in range(MAX_REDIRECTS + 1):
             wait_began = time.monotonic()
@@ -131,6 +143,8 @@ class HttpClient:
                         yield Body(response, max_bytes=max_bytes, host=target.host)
                         return
                     redirected = self._redirect_target(target, response)
+                    if hosts:
+                        hosts.check(redirected)
             # Credentials are not sent again after leaving the first origin, even if a redirect leads back there.
             sent = sent if redirected.origin == target.origin else headers
             target = redirected

@@ -17,6 +17,7 @@ from pipeline.errors import Code, PermanentError, RetryableError
 from pipeline.http_client.addresses import Address, is_public, is_within
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
+LOCALHOST_ADDRESSES = ("127.0.0.1", "::1")
 MAX_HOST = 253  # characters of a name, RFC 1035
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 _AUTHORITY = re.compile(r"[^/?#]*")
@@ -115,7 +116,7 @@ def _host(netloc: str) -> str:
     if not _NAME.fullmatch(host):
         raise _blocked("the host name is malformed")
     # The C library also reads 127.1, 0x7f.1, 0177.0.0.1 and 2130706433 as addresses. Only the usual form is allowed.
-    if _NUMBER.fullmatch(host.rstrip(".").rpartition(".")[2]) and not _ip(host):
+    if _NUMBER.fullmatch(host.rstrip(".").rpartition(".")[2]) and not ip_address(host):
         raise _blocked("the host is an IP address in an unusual form")
     return host
 
@@ -138,11 +139,17 @@ def _ipv6(text: str) -> str:
         raise _blocked("the host name is malformed") from None
 
 
-def _ip(host: str) -> Address | None:
+def ip_address(host: str) -> Address | None:
+    """The address that a host name consists of; None for a name."""
     try:
         return ipaddress.ip_address(host)
     except ValueError:
         return None
+
+
+def is_localhost(host: str) -> bool:
+    """Whether a name is `localhost` or ends in it."""
+    return _LOCALHOST.fullmatch(host) is not None
 
 
 def _blocked(message: str) -> PermanentError:
@@ -188,14 +195,14 @@ class SsrfGuard:
             PermanentError: `url_blocked`, if one address is not public or the port is not allowed.
             RetryableError: `fetch_dns`, if the name does not resolve in time.
         """
-        if literal := _ip(target.host):
+        if literal := ip_address(target.host):
             addresses = [literal]
         else:
-            addresses = [address for answer in self._look_up(target, timeout_s) if (address := _ip(answer))]
+            addresses = [address for answer in self._look_up(target, timeout_s) if (address := ip_address(answer))]
         return addresses if target.trusted else self._allowed_of(target.host, target.port, addresses)
 
     def _check_ip_literal(self, host: str, port: int) -> None:
-        if address := _ip(host):
+        if address := ip_address(host):
             self._allowed_of(host, port, [address])
 
     def _allowed_of(self, host: str, port: int, addresses: list[Address]) -> list[Address]:
@@ -209,8 +216,8 @@ class SsrfGuard:
         return addresses
 
     def _look_up(self, target: Target, timeout_s: float) -> Sequence[str]:
-        if _LOCALHOST.fullmatch(target.host):
-            return ("127.0.0.1", "::1")
+        if is_localhost(target.host):
+            return LOCALHOST_ADDRESSES
         # getaddrinfo has no timeout: it runs in a thread of its own, which is abandoned when the time is over.
         answer: queue.SimpleQueue[Sequence[str] | None] = queue.SimpleQueue()
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 TEXTS: dict[str, tuple[str, str]] = {
     # fetch
     "url_blocked": (
-        "The address of the file is in a private network or has a forbidden port.",
-        "If the file is on a machine of yours, add its network to FETCH_ALLOW_PRIVATE or its port to FETCH_PORTS, "
-        "then replay. If not, the address may be an attack on your network: do not replay it.",
+        "The address of the file is in a private network, has a forbidden port, or is not one of WhatsApp's servers "
+        "although the message has a media key.",
+        "If the file is on a machine of yours, add its network to FETCH_ALLOW_PRIVATE, its port to FETCH_PORTS or its "
+        "name to WHATSAPP_HOSTS, then replay. If not, the address may be an attack on your network: do not replay it.",
     ),
     "url_scheme": (
         "The address of the file is neither http nor https.",

@@ -5,9 +5,11 @@ from __future__ import annotations
 TEXTS: dict[str, tuple[str, str]] = {
     # fetch
     "url_blocked": (
-        "O endereço do arquivo leva a uma rede privada ou a uma porta proibida.",
-        "Se o arquivo está em uma máquina sua, inclua a rede dela em FETCH_ALLOW_PRIVATE ou a porta em FETCH_PORTS e "
-        "reprocesse. Se não, alguém mandou um endereço para alcançar a sua rede: deixe como está.",
+        "O endereço do arquivo leva a uma rede privada, a uma porta proibida, ou a um servidor que não é do WhatsApp "
+        "embora a mensagem tenha uma chave de mídia.",
+        "Se o arquivo está em uma máquina sua, inclua a rede dela em FETCH_ALLOW_PRIVATE, a porta em FETCH_PORTS ou o "
+        "nome em WHATSAPP_HOSTS e reprocesse. Se não, alguém mandou um endereço para alcançar a sua rede: deixe como "
+        "está.",
     ),
     "url_scheme": (
         "O endereço do arquivo não é http nem https.",

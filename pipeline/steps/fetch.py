@@ -10,7 +10,8 @@ from functools import partial
 from pipeline.config.settings import Settings
 from pipeline.errors import Code, PermanentError, PipelineError, RetryableError
 from pipeline.gateways import source_of
-from pipeline.http_client import Body, Deadline, HttpClient, Requester
+from pipeline.gateways.sources import allowed_hosts
+from pipeline.http_client import Body, Deadline, DownloadLimits, HttpClient, Requester
 from pipeline.metrics import NOT_DOWNLOADED_BYTES
 from pipeline.models import Attachment, Fetched, Kind
 from pipeline.security.whatsapp_media import OVERHEAD, Bytes, Decryptor, key_kind, media_keys
@@ -102,14 +103,13 @@ def _decryptor(attachment: Attachment) -> Decryptor | None:
 def _download(attachment: Attachment, *, http_client: HttpClient, settings: Settings) -> AbstractContextManager[Body]:
     deadline = download_deadline(settings, attachment.kind)  # looking up the source counts too
     source = source_of(attachment, http_client, settings)
-    overhead = 0 if attachment.media_key is None else OVERHEAD
+    max_bytes = settings.max_bytes(attachment.kind) + (0 if attachment.media_key is None else OVERHEAD)
     return http_client.download(
         source.url,
         headers=source.headers,
         credentials=source.credentials,
         trusted_url=source.trusted_url,
-        deadline=deadline,
-        max_bytes=settings.max_bytes(attachment.kind) + overhead,
+        limits=DownloadLimits(deadline, max_bytes, allowed_hosts(attachment, source, settings)),
         requester=Requester(attachment.id, attachment.session),
     )
 

@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Sequence
 from typing import Any
 
-from pipeline.http_client import Deadline, HttpClient
+from pipeline.http_client import Deadline, DownloadLimits, HttpClient
 
 LOOPBACK = tuple(map(ipaddress.ip_network, ("127.0.0.0/8", "::1/128")))
 
@@ -32,5 +32,5 @@ def download(
     http_client: HttpClient, url: str, *, max_bytes: int = 10_000_000, deadline_s: Any = 5, **given: Any
 ) -> bytes:
     """The whole body of one GET."""
-    with http_client.download(url, max_bytes=max_bytes, deadline=Deadline(deadline_s), **given) as body:
+    with http_client.download(url, limits=DownloadLimits(Deadline(deadline_s), max_bytes), **given) as body:
         return b"".join(body.chunks())

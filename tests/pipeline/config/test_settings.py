@@ -56,6 +56,8 @@ INVALID = [
     ("FETCH_PORTS", "0", "greater than or equal to 1"),
     ("WHATSAPP_HOSTS", "http://x", "'http://x' is not a host name: use mmg.whatsapp.net"),
     ("WHATSAPP_HOSTS", "a.example,b/c", "'b/c' is not a host name"),
+    ("WHATSAPP_HOSTS", "a.example,*b.example", "'*b.example' is not a host name"),
+    ("WHATSAPP_HOSTS", "*.a.example,b.example", "must begin with a host name"),
     ("WHATSAPP_HOSTS", "user@a.example", "is not a host name"),
     ("CLAMD_ADDRESS", "/run/clamav/clamd.ctl", "must be unix:///run/clamav/clamd.ctl or tcp://host:3310"),
     ("CLAMD_TIMEOUT_S", "0", "greater than 0"),
@@ -141,8 +143,8 @@ def test_valid_sentry_dsn_is_accepted(monkeypatch: pytest.MonkeyPatch, dsn: str)
 
 
 def test_whatsapp_hosts_are_read_as_lower_case_hosts_and_ports(monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = with_environment(monkeypatch, WHATSAPP_HOSTS="MMG.whatsapp.net, 127.0.0.1:8443,media")
-    assert settings.whatsapp_hosts == ("mmg.whatsapp.net", "127.0.0.1:8443", "media")
+    settings = with_environment(monkeypatch, WHATSAPP_HOSTS="MMG.whatsapp.net, 127.0.0.1:8443,media,*.Example.com,*")
+    assert settings.whatsapp_hosts == ("mmg.whatsapp.net", "127.0.0.1:8443", "media", "*.example.com", "*")
 
 
 def test_settings_repr_and_json_contain_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ import pytest
 from pipeline.config.settings import Settings, load_settings
 from pipeline.errors import Code, PermanentError, PipelineError, RetryableError
 from pipeline.gateways import Source, source_of
-from pipeline.http_client import Deadline
+from pipeline.http_client import Deadline, DownloadLimits
 from pipeline.models import Attachment
 from pipeline.steps.fetch import fetch
 from pipeline.storage import LocalStorage
@@ -201,6 +201,6 @@ def test_ssrf_guard_checks_the_graph_api_and_the_urls_that_it_returns(graph: Gra
     inner = source(graph)
     with (
         pytest.raises(PermanentError, match="url_blocked"),
-        local_http_client().download(inner.url, credentials=inner.credentials, deadline=Deadline(2), max_bytes=10),
+        local_http_client().download(inner.url, credentials=inner.credentials, limits=DownloadLimits(Deadline(2), 10)),
     ):
         pass

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from pipeline.errors import PermanentError, RetryableError
-from pipeline.http_client import Deadline
+from pipeline.http_client import Deadline, DownloadLimits
 from tests.support.hostile_server import HostileServer, Peer, Script, head, says
 from tests.support.http_client import download, local_http_client
 from tests.support.media_server import MediaServer
@@ -58,13 +58,13 @@ def test_body_is_the_same_in_any_fragmentation(answer: bytes, body: bytes, piece
 def test_large_body_is_read_in_full_pieces(answer: bytes) -> None:
     with HostileServer(says(answer)) as server:
         http_client = local_http_client()
-        with http_client.download(server.url(), deadline=Deadline(10), max_bytes=len(BIG)) as body:
+        with http_client.download(server.url(), limits=DownloadLimits(Deadline(10), len(BIG))) as body:
             pieces = [bytes(piece) for piece in body.views()]
         assert [len(piece) for piece in pieces] == [262_144, 262_144, 175_713]
         assert b"".join(pieces) == BIG
         with (
             pytest.raises(PermanentError, match="too_large"),
-            http_client.download(server.url(), deadline=Deadline(10), max_bytes=len(BIG) - 1) as body,
+            http_client.download(server.url(), limits=DownloadLimits(Deadline(10), len(BIG)) - 1) as body,
         ):
             assert sum(len(piece) for piece in body.views()) < len(BIG)
 
@@ -120,7 +120,7 @@ def test_connection_is_reused_after_chunks_unless_surplus_bytes_follow(surplus: 
 def test_interleaved_bodies_have_separate_buffers() -> None:
     with MediaServer({"a": b"a" * 600_000, "b": b"b" * 600_000}) as server:
         http_client = local_http_client()
-        with http_client.download(server.url("a"), deadline=Deadline(5), max_bytes=600_000) as first:
+        with http_client.download(server.url("a"), limits=DownloadLimits(Deadline(5), 600_000)) as first:
             pieces = first.views()
             piece = next(pieces)
             assert download(http_client, server.url("b")) == b"b" * 600_000

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from pipeline.errors import BusyError, Code, PermanentError, RetryableError
-from pipeline.http_client import Deadline
+from pipeline.http_client import Deadline, DownloadLimits
 from pipeline.http_client.connection_pool import ConnectionPool
 from tests.support.hostile_server import HostileServer, Peer, head, says, stalls
 from tests.support.http_client import Names, download, local_http_client
@@ -75,7 +75,7 @@ def test_request_on_a_broken_kept_connection_is_repeated_once() -> None:
 def test_connection_with_an_unread_body_is_closed() -> None:
     with MediaServer({"a": b"a" * 10_000_000, "b": b"b"}) as server:
         http_client = local_http_client()
-        with http_client.download(server.url("a"), deadline=Deadline(5), max_bytes=10_000_000) as body:
+        with http_client.download(server.url("a"), limits=DownloadLimits(Deadline(5), 10_000_000)) as body:
             assert body.length == 10_000_000
             assert len(next(body.chunks())) == 262_144
         assert download(http_client, server.url("b")) == b"b"
@@ -107,7 +107,7 @@ def test_pool_limits_number_and_age_of_kept_connections() -> None:
 def test_body_pieces_are_at_most_256_kib() -> None:
     with (
         MediaServer({"a": bytes(1_000_000)}) as server,
-        local_http_client().download(server.url("a"), deadline=Deadline(5), max_bytes=1_000_000) as body,
+        local_http_client().download(server.url("a"), limits=DownloadLimits(Deadline(5), 1_000_000)) as body,
     ):
         assert max(len(piece) for piece in body.chunks()) <= 262_144
 

@@ -17,7 +17,7 @@ import pytest
 import trustme
 
 from pipeline.errors import Code, PipelineError
-from pipeline.http_client import Deadline, HttpClient
+from pipeline.http_client import Deadline, DownloadLimits, HttpClient
 from tests.support.hostile_server import HostileServer, Peer, Script, drips, head, stalls
 from tests.support.http_client import Names, local_http_client
 from tests.support.tls import client_context, server_context
@@ -40,7 +40,7 @@ def error_code(url: str, deadline: Deadline, *, http_client: HttpClient | None =
     http_client = http_client or local_http_client(read_timeout_s=30, connect_timeout_s=30)
     with (
         pytest.raises(PipelineError) as error,
-        http_client.download(url, deadline=deadline, max_bytes=10**9) as body,
+        http_client.download(url, limits=DownloadLimits(deadline, 10**9)) as body,
     ):
         for _ in body.views():
             pass
@@ -199,6 +199,6 @@ def test_server_that_reads_the_request_slowly_ends_with_the_deadline(scheme: str
 def test_open_connection_behind_a_whole_file_is_not_waited_for() -> None:
     with HostileServer(stalls(head("Content-Length: 4") + b"file")) as server, within(1):
         http_client = local_http_client(read_timeout_s=30)
-        with http_client.download(server.url(), deadline=Deadline(20), max_bytes=100) as body:
+        with http_client.download(server.url(), limits=DownloadLimits(Deadline(20), 100)) as body:
             assert b"".join(body.chunks()) == b"file"
         http_client.close()

@@ -17,7 +17,7 @@ from pipeline.steps.fetch import fetch
 from pipeline.storage import LocalStorage, intake_key
 from pipeline.storage.staging import Staging
 from tests.support.hostile_server import HostileServer, drips, floods, head, resets, says
-from tests.support.http_client import local_http_client
+from tests.support.http_client import Names, local_http_client
 from tests.support.media_server import Answer, MediaServer
 from tests.support.memory import peak_memory_below
 from tests.support.whatsapp_media import encrypt
@@ -32,7 +32,9 @@ class FetchSystem:
     def __init__(self, folder: Path, **settings: Any) -> None:
         self.staging = Staging(folder / "staging")
         self.storage = LocalStorage(folder / "media")
-        self.settings: Settings = load_settings(_env_file=None, **settings)
+        self.settings: Settings = load_settings(
+            _env_file=None, **{"fetch_allow_private": "127.0.0.0/8,::1/128", **settings}
+        )
         self.http_client = local_http_client()
 
     def fetch(self, *, intake: bool = False, **fields: Any) -> Fetched:
@@ -300,6 +302,32 @@ def test_only_whatsapp_servers_receive_the_origin_of_a_browser(
         "https://mmg.whatsapp.net.evil.example/v/a": {},
         "https://[malformed": {},
     }
+
+
+def test_file_with_a_media_key_is_downloaded_from_whatsapp_only(tmp_path: Path, server: MediaServer) -> None:
+    """A forged message with a media key must not make workers wait for its sender's server."""
+    sealed = encrypt(PLAIN)
+    server.files["sealed"] = sealed.data
+    names = {"whatsapp_hosts": f"media.example:{server.port + 1},*.whatsapp.example", "fetch_allow_private": ""}
+    system = FetchSystem(tmp_path, **names)
+    system.http_client = local_http_client(resolver=Names(["127.0.0.1"]))
+    given = {**sealed.fields(), "kind": "image"}
+    with pytest.raises(PermanentError, match="WHATSAPP_HOSTS") as error:
+        system.fetch(url=server.url("sealed", host="evil.example"), **given)
+    assert (error.value.code, server.requests) == (Code.URL_BLOCKED, [])
+    assert system.fetch(url=server.url("sealed", host="media.whatsapp.example"), **given).size == len(PLAIN)
+    server.answers["moved"] = Answer(302, {"Location": server.url("sealed", host="evil.example")})
+    moved = server.url("moved", host="media.whatsapp.example")
+    with pytest.raises(PermanentError, match=r"evil\.example is not allowed: .*WHATSAPP_HOSTS"):
+        system.fetch(url=moved, message_id="another", **given)
+    assert server.hits("sealed") == 1
+
+
+def test_plain_file_is_downloaded_from_any_public_host(tmp_path: Path, server: MediaServer) -> None:
+    system = FetchSystem(tmp_path, fetch_allow_private="")
+    system.http_client = local_http_client(resolver=Names(["127.0.0.1"]))
+    server.files["plain"] = PLAIN
+    assert system.fetch(url=server.url("plain", host="media.example")).size == len(PLAIN)
 
 
 def test_malformed_direct_path_is_blocked(system: FetchSystem) -> None:

@@ -41,7 +41,7 @@ class FetchSystem:
             staging=self.staging,
             http_client=local_http_client(),
             storage=self.storage,
-            settings=load_settings(_env_file=None, max_image_mb=max_image_mb),
+            settings=load_settings(_env_file=None, max_image_mb=max_image_mb, fetch_allow_private="127.0.0.1/32"),
         )
 
     def staged(self) -> list[bytes]:
