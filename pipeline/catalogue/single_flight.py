@@ -9,7 +9,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, ColumnElement, Integer, Select, bindparam, func, literal_column, or_, select, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Integer,
+    Select,
+    and_,
+    bindparam,
+    func,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 
 from pipeline.catalogue.session import Session
 from pipeline.catalogue.statements import BY_ID, HELD, IS_RECEIVED
@@ -26,8 +38,8 @@ MAX_WAIT_FOR_OTHER_SOURCE_MS = 60_000
 class SingleFlight(NamedTuple):
     """Which other attachments with the same declared hash an attachment may take its content from.
 
-    Those of its own session and of its own source; with `anyone` all. With `waits` it also waits for those that are
-    being fetched.
+    Those of its own chat (gateway, session and chat are the same) and of its own source; with `anyone` all. With
+    `waits` it also waits for those that are being fetched.
     """
 
     anyone: bool = False
@@ -54,10 +66,25 @@ STORED_BY_SOURCE: Select[Any] = (
     select(_ONE).where(_same_content.c.source_mark == bindparam("mark"), _same_content.c.is_stored).limit(1)
 )
 STORED_BY_ANYONE: Select[Any] = select(_ONE).where(media.c.sha256 == bindparam("declared"), _stored).limit(1)
-STORED_BY_SESSION: Select[Any] = STORED_BY_ANYONE.where(media.c.session == bindparam("session"))
+# A session has many chats, and a sender in one of them can declare the hash of a file from another.
+_same_content_in_session = (
+    select(media.c.gateway, media.c.chat, _stored.label("is_stored"))
+    .where(media.c.sha256 == bindparam("declared"), media.c.session == bindparam("session"))
+    .limit(MAX_CONSIDERED)
+    .subquery()
+)
+STORED_BY_CHAT: Select[Any] = (
+    select(_ONE)
+    .where(
+        _same_content_in_session.c.gateway == bindparam("gateway"),
+        _same_content_in_session.c.chat == bindparam("chat"),
+        _same_content_in_session.c.is_stored,
+    )
+    .limit(1)
+)
 
 _same_declared = (
-    select(media.c.claim, media.c.claimed_until, media.c.session, media.c.source_mark)
+    select(*(media.c[name] for name in ("claim", "claimed_until", "gateway", "session", "chat", "source_mark")))
     .where(media.c.declared_sha256 == bindparam("declared"), IS_RECEIVED, media.c.id != bindparam("media_id"))
     .limit(MAX_CONSIDERED)
     .subquery()
@@ -69,7 +96,11 @@ BEING_FETCHED = (
         _same_declared.c.claimed_until.between(bindparam("now"), bindparam("latest_plausible")),
         or_(
             _same_declared.c.source_mark == bindparam("mark"),
-            _same_declared.c.session == bindparam("waiting_session"),
+            and_(
+                _same_declared.c.chat == bindparam("waiting_chat"),
+                _same_declared.c.session == bindparam("session"),
+                _same_declared.c.gateway == bindparam("gateway"),
+            ),
             bindparam("anyone", type_=Integer) == literal_column("1"),
         ),
     )
@@ -101,7 +132,9 @@ def find_duplicate(
         **values,
         "declared": declared.sha256,
         "mark": declared.mark,
+        "gateway": claim.record.gateway,
         "session": claim.record.session,
+        "chat": claim.record.chat,
         **_wait_parameters(claim, flight, values["now"]),
     }
     match = _content_match(session, flight, parameters)
@@ -123,7 +156,7 @@ def _wait_parameters(claim: Claim, flight: SingleFlight, now: int) -> dict[str, 
     """Which attachments it waits for, in addition to those with its own source."""
     waits = claim.record.received_at > now - MAX_WAIT_FOR_OTHER_SOURCE_MS
     return {
-        "waiting_session": claim.record.session if waits else None,
+        "waiting_chat": claim.record.chat if waits else None,
         "anyone": int(flight.anyone and waits),
     }
 
@@ -131,7 +164,7 @@ def _wait_parameters(claim: Claim, flight: SingleFlight, now: int) -> dict[str, 
 def _content_match(session: Session, flight: SingleFlight, parameters: Mapping[str, Any]) -> ContentMatch | None:
     if parameters["mark"] and session.row(STORED_BY_SOURCE, **parameters):
         return ContentMatch.BY_SOURCE
-    by_hash = STORED_BY_ANYONE if flight.anyone else STORED_BY_SESSION
+    by_hash = STORED_BY_ANYONE if flight.anyone else STORED_BY_CHAT
     return ContentMatch.BY_HASH if session.row(by_hash, **parameters) else None
 
 

@@ -17,7 +17,7 @@ from scripts.benchmarks.trials import trial
 
 EXAMPLES = examples(
     "scripts/bench duplicates                              1000 attachments of 100 contents: about 20 s",
-    "scripts/bench duplicates --contents 1 --count 200     one picture of a campaign, sent to 200 chats",
+    "scripts/bench duplicates --contents 1 --count 200     one picture of a campaign, sent to 200 sessions",
 )
 
 

@@ -52,7 +52,11 @@ def test_each_content_is_downloaded_once(make_system: MakeSystem) -> None:
     fields = [(at % 100, f"s{at % 20:02}", at) for at in range(1000)]
     ids = [
         system.submit(
-            session=session, url=contents.url(at, of=number), file_sha256=contents.hashes[at], kind="image"
+            session=session,
+            url=contents.url(at, of=number),
+            chat="c@g.us",
+            file_sha256=contents.hashes[at],
+            kind="image",
         ).id
         for at, session, number in fields
     ]
@@ -71,7 +75,10 @@ def test_waiting_attachments_occupy_no_thread(system: RunningSystem) -> None:
     contents = Contents(2)
     contents.server.delay_s = 2
     with contents.server, system.workers(processes=2, threads=2):
-        ids = [system.submit(url=contents.url(0, of=n), file_sha256=contents.hashes[0]).id for n in range(12)]
+        ids = [
+            system.submit(url=contents.url(0, of=n), chat="c@g.us", file_sha256=contents.hashes[0]).id
+            for n in range(12)
+        ]
         wait_until(lambda: contents.hits()[0], 30)
         other = system.submit(url=contents.url(1)).id
         assert system.wait_finished(other)[0].status is Status.DONE
@@ -94,7 +101,9 @@ def test_hosts_without_shared_disk_download_once(
                 wait_until(lambda: len(workers(system.queue)) == 2, 30)
                 ids = [
                     # Six sessions of one group chat: one upload, and a message to each session.
-                    system.submit(session=f"s{n}", url=contents.url(at), file_sha256=contents.hashes[at]).id
+                    system.submit(
+                        session=f"s{n}", url=contents.url(at), chat="c@g.us", file_sha256=contents.hashes[at]
+                    ).id
                     for at in range(6)
                     for n in range(6)
                 ]
@@ -110,9 +119,11 @@ def test_next_attachment_downloads_after_a_failure(system: RunningSystem) -> Non
     contents.server.delay_s = 0.5
     contents.server.answers["gone"] = Answer(410)
     with contents.server, system.workers(threads=4):
-        gone = system.submit(url=contents.server.url("gone"), file_sha256=contents.hashes[0]).id
+        gone = system.submit(url=contents.server.url("gone"), chat="c@g.us", file_sha256=contents.hashes[0]).id
         wait_until(lambda: contents.server.hits("gone"), 30)
-        others = [system.submit(url=contents.url(0, of=n), file_sha256=contents.hashes[0]).id for n in range(5)]
+        others = [
+            system.submit(url=contents.url(0, of=n), chat="c@g.us", file_sha256=contents.hashes[0]).id for n in range(5)
+        ]
         [expired] = system.wait_finished(gone)
         records = system.wait_finished(*others)
     assert expired.status is Status.EXPIRED
@@ -124,9 +135,9 @@ def test_attachment_with_unreachable_source_uses_stored_content(system: RunningS
     contents = Contents(1)
     contents.server.answers["down"] = Answer(503)
     with contents.server, system.workers(threads=4):
-        first = system.submit(url=contents.server.url("down"), file_sha256=contents.hashes[0]).id
+        first = system.submit(url=contents.server.url("down"), chat="c@g.us", file_sha256=contents.hashes[0]).id
         wait_until(lambda: contents.server.hits("down"), 30)
-        second = system.submit(url=contents.url(0), file_sha256=contents.hashes[0]).id
+        second = system.submit(url=contents.url(0), chat="c@g.us", file_sha256=contents.hashes[0]).id
         records = system.wait_finished(first, second)
     assert {record.status for record in records} == {Status.DONE}
     assert contents.hits() == [1]
@@ -137,11 +148,14 @@ def test_another_worker_downloads_after_a_kill(make_system: MakeSystem) -> None:
     contents.server.delay_s = 60
     with contents.server:
         with system.workers(threads=2) as doomed:
-            first = system.submit(url=contents.url(0, of=0), file_sha256=contents.hashes[0]).id
+            first = system.submit(url=contents.url(0, of=0), chat="c@g.us", file_sha256=contents.hashes[0]).id
             wait_until(lambda: contents.hits() == [1], 30)
             doomed.kill()
         contents.server.delay_s = 0
-        others = [system.submit(url=contents.url(0, of=n), file_sha256=contents.hashes[0]).id for n in range(1, 5)]
+        others = [
+            system.submit(url=contents.url(0, of=n), chat="c@g.us", file_sha256=contents.hashes[0]).id
+            for n in range(1, 5)
+        ]
         with system.workers(threads=4):
             assert {record.status for record in system.wait_finished(*others)} == {Status.DONE}
             assert contents.hits() == [2]
@@ -153,8 +167,8 @@ def test_another_worker_downloads_after_a_kill(make_system: MakeSystem) -> None:
 def test_forged_hash_gets_no_content_of_another_session(system: RunningSystem) -> None:
     contents = Contents(2)
     with contents.server:
-        owner = system.attachment(url=contents.url(0), file_sha256=contents.hashes[0])
-        forged = system.attachment(session="forger", url=contents.url(1), file_sha256=contents.hashes[0])
+        owner = system.attachment(url=contents.url(0), chat="c@g.us", file_sha256=contents.hashes[0])
+        forged = system.attachment(session="forger", url=contents.url(1), chat="c@g.us", file_sha256=contents.hashes[0])
         ends = [run_inline(system.services, system.services.catalogue.accept(one).id) for one in (owner, forged)]
     assert [(end.status, end.error_code) for end in ends if end] == [
         (Status.DONE, None),
@@ -170,7 +184,9 @@ def test_fetch_once_setting_controls_sharing(make_system: MakeSystem, once: str,
     system, contents = make_system(fetch_once=once), Contents(1)
     with contents.server:
         for session, of in (("one", 1), ("two", 2)):
-            one = system.attachment(session=session, url=contents.url(0, of=of), file_sha256=contents.hashes[0])
+            one = system.attachment(
+                session=session, url=contents.url(0, of=of), chat="c@g.us", file_sha256=contents.hashes[0]
+            )
             end = run_inline(system.services, system.services.catalogue.accept(one).id)
             assert end
             assert end.status is Status.DONE
@@ -181,7 +197,9 @@ def test_matched_content_is_checked_against_its_own_declaration(make_system: Mak
     system, contents = make_system(mismatch="reject"), Contents(1)
     with contents.server:
         for kind, mimetype in (("image", "image/jpeg"), ("document", "application/pdf")):
-            one = system.attachment(url=contents.url(0), file_sha256=contents.hashes[0], kind=kind, mimetype=mimetype)
+            one = system.attachment(
+                url=contents.url(0), chat="c@g.us", file_sha256=contents.hashes[0], kind=kind, mimetype=mimetype
+            )
             end = run_inline(system.services, system.services.catalogue.accept(one).id)
     assert end
     assert (end.status, end.error_code) == (Status.REJECTED, "type_mismatch")
@@ -197,7 +215,9 @@ def store(tools: Services, claim: Claim, fetched: Fetched) -> Record:
 def test_content_deleted_after_the_claim_is_downloaded_again(system: RunningSystem) -> None:
     contents, tools = Contents(1), system.services
     with contents.server:
-        first, second = (system.attachment(url=contents.url(0), file_sha256=contents.hashes[0]) for _ in range(2))
+        first, second = (
+            system.attachment(url=contents.url(0), chat="c@g.us", file_sha256=contents.hashes[0]) for _ in range(2)
+        )
         run_inline(tools, tools.catalogue.accept(first).id)
         claim = claim_attachment(tools, tools.catalogue.accept(second).id, flight=single_flight_option(tools.settings))
         assert claim.content_match is ContentMatch.BY_SOURCE
@@ -213,7 +233,9 @@ def test_content_deleted_after_the_claim_is_downloaded_again(system: RunningSyst
 def test_content_deleted_after_the_fetch_is_stored_again(system: RunningSystem) -> None:
     contents, tools = Contents(1), system.services
     with contents.server:
-        first, second = (system.attachment(url=contents.url(0), file_sha256=contents.hashes[0]) for _ in range(2))
+        first, second = (
+            system.attachment(url=contents.url(0), chat="c@g.us", file_sha256=contents.hashes[0]) for _ in range(2)
+        )
         run_inline(tools, tools.catalogue.accept(first).id)
         claim = claim_attachment(tools, tools.catalogue.accept(second).id, flight=single_flight_option(tools.settings))
         fetched = tools.fetch(claim)
@@ -228,7 +250,9 @@ def test_inline_run_uses_stored_content(system: RunningSystem) -> None:
     away = system.with_redis("redis://127.0.0.1:9/0")
     contents = Contents(1)
     with contents.server:
-        receipts = [away.submit(url=contents.url(0, of=n), file_sha256=contents.hashes[0]) for n in range(3)]
+        receipts = [
+            away.submit(url=contents.url(0, of=n), chat="c@g.us", file_sha256=contents.hashes[0]) for n in range(3)
+        ]
     assert [receipt.mode for receipt in receipts] == ["inline"] * 3
     assert {record.status for record in system.wait_finished(*(receipt.id for receipt in receipts))} == {Status.DONE}
     assert contents.hits() == [1]

@@ -37,7 +37,7 @@ LEASE_S = 30.0
 
 
 def with_hash(**fields: Any) -> Attachment:
-    return attachment(**{"file_sha256": HASH, **fields})
+    return attachment(**{"file_sha256": HASH, "chat": "c@g.us", **fields})
 
 
 def other_url(number: int = 0) -> str:
@@ -102,7 +102,36 @@ class SingleFlightContract:
         assert waits[4] == pytest.approx(0.2, rel=0.1)
         assert waits[-1] == 2
 
-    def test_stored_content_matches_in_its_session(self, catalogue: Catalogue) -> None:
+    @pytest.mark.parametrize(
+        "stranger",
+        [
+            pytest.param({"chat": "another@g.us"}, id="another chat"),
+            pytest.param({"chat": None}, id="unknown chat"),
+            pytest.param({"gateway": "waha"}, id="same names at another gateway"),
+            pytest.param({"session": "stranger"}, id="another session"),
+            pytest.param({"chat": "another@g.us", "media_key": KEY}, id="key that has proved nothing"),
+        ],
+    )
+    @pytest.mark.parametrize("is_stored", [False, True])
+    def test_hash_alone_neither_matches_nor_waits_outside_the_chat(
+        self, catalogue: Catalogue, stranger: dict[str, Any], is_stored: bool
+    ) -> None:
+        """A stranger who knows the hash of a file must not obtain it through another chat of the session."""
+        owner = self.accepted(catalogue)
+        if is_stored:
+            mark_stored(catalogue, owner, stored_content())
+        assert self.accepted(catalogue, url=other_url(), **stranger).content_match is None
+
+    def test_unknown_chats_are_not_the_same_chat(self, catalogue: Catalogue) -> None:
+        self.done(catalogue, chat=None)
+        assert self.accepted(catalogue, chat=None, url=other_url()).content_match is None
+
+    def test_same_media_key_matches_in_another_chat(self, catalogue: Catalogue) -> None:
+        self.done(catalogue, media_key=KEY, direct_path="/v/one")
+        forwarded = self.accepted(catalogue, media_key=KEY, direct_path="/v/two", chat="another@g.us")
+        assert forwarded.content_match is ContentMatch.BY_SOURCE
+
+    def test_stored_content_matches_in_its_chat(self, catalogue: Catalogue) -> None:
         self.done(catalogue)
         assert self.accepted(catalogue, url=other_url()).content_match is ContentMatch.BY_HASH
 
@@ -110,14 +139,6 @@ class SingleFlightContract:
         first = self.accepted(catalogue)
         mark_stored(catalogue, first, stored_content())
         assert self.accepted(catalogue, url=other_url()).content_match is ContentMatch.BY_HASH
-
-    def test_hash_alone_does_not_match_in_another_session(self, catalogue: Catalogue) -> None:
-        self.done(catalogue)
-        assert self.accepted(catalogue, session="stranger", url=other_url()).content_match is None
-
-    def test_hash_alone_does_not_wait_for_another_session(self, catalogue: Catalogue) -> None:
-        self.accepted(catalogue)
-        assert self.accepted(catalogue, session="stranger", url=other_url()).content_match is None
 
     @pytest.mark.parametrize("same", [{"url": "https://a.example/f?sig=1"}, {"media_key": KEY, "direct_path": "/v/f"}])
     def test_same_source_matches_in_another_session(self, catalogue: Catalogue, same: dict[str, str]) -> None:

@@ -57,7 +57,7 @@ def test_listings_and_counts_use_an_index(database: Database, by: frozenset[str]
         (statements.UNFINISHED_AFTER, "ix_media_unfinished"),
         (deletions.HOLDERS, "ix_media_content"),
         (single_flight.STORED_BY_SOURCE, "ix_media_content"),
-        (single_flight.STORED_BY_SESSION, "ix_media_content (sha256=? AND session=?)"),
+        (single_flight.STORED_BY_CHAT, "ix_media_content (sha256=? AND session=?)"),
         (single_flight.STORED_BY_ANYONE, "ix_media_content"),
         (statements.CLAIM_TO_FETCH, "other USING INDEX ix_media_content"),
         (statements.CLAIM_TO_FETCH, "other USING INDEX ix_media_declared"),

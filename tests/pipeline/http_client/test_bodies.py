@@ -64,7 +64,7 @@ def test_large_body_is_read_in_full_pieces(answer: bytes) -> None:
         assert b"".join(pieces) == BIG
         with (
             pytest.raises(PermanentError, match="too_large"),
-            http_client.download(server.url(), limits=DownloadLimits(Deadline(10), len(BIG)) - 1) as body,
+            http_client.download(server.url(), limits=DownloadLimits(Deadline(10), len(BIG) - 1)) as body,
         ):
             assert sum(len(piece) for piece in body.views()) < len(BIG)
 
