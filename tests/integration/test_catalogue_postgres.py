@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,7 +19,7 @@ from sqlalchemy import create_engine
 
 from pipeline.catalogue import Catalogue, CatalogueError, Filters, engines, statements, statistics
 from pipeline.catalogue.indexes import metadata
-from pipeline.errors import Code, RetryableError
+from pipeline.errors import Code, PermanentError, RetryableError
 from pipeline.models import Status
 from tests.pipeline.catalogue.contract_audit import AuditContract
 from tests.pipeline.catalogue.contract_catalogue import CatalogueContract
@@ -320,3 +321,16 @@ def test_server_restart_under_load_loses_no_count(server: PostgresServer, url: s
     rows = catalogue.count(Filters())
     assert totals["received"] == rows
     assert len(accepted) <= rows <= len(accepted) + unsure
+
+
+def test_errors_contain_no_value_of_a_row(url: str) -> None:
+    """The server's text quotes the whole row that violates a constraint."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("ALTER TABLE media ADD CONSTRAINT no_caption CHECK (caption IS NULL)")
+    declared = attachment(media_key=MEDIA_KEY, url="https://media.example/?token=secret", caption="x")
+    with pytest.raises(PermanentError) as caught:
+        Catalogue(url).accept(declared)
+    shown = "".join(traceback.format_exception(caught.value))
+    assert "CheckViolation" in shown
+    assert MEDIA_KEY not in shown
+    assert "secret" not in shown

@@ -27,7 +27,7 @@ PLACE = "signed-place"
 
 
 def forms() -> list[bytes]:
-    """The media key and the URL as somebody would search for them."""
+    """The forms of the media key and the URL that a search would try."""
     encoded = base64.b64encode(MEDIA_KEY).decode()
     texts = [encoded.rstrip("="), MEDIA_KEY.hex(), MEDIA_KEY.hex().upper(), PLACE]
     return [MEDIA_KEY, *(text.encode() for text in texts), base64.b64encode(PLACE.encode())]
@@ -119,6 +119,34 @@ def test_attachments_wait_for_a_missing_key_and_are_not_lost(
     with both.workers():
         [record] = both.wait_finished(media_id)
     assert (record.status, record.error_code) == (Status.DONE, None)
+
+
+def test_attachment_with_a_lost_key_can_be_cancelled(
+    make_system: MakeSystem, file: Encrypted, server: MediaServer
+) -> None:
+    media_id = submit(make_system(encryption_keys=KEY), server, file)
+    without = make_system()
+    with without.workers():
+        wait_until(lambda: without.record(media_id).error_code == Code.ENCRYPTION_KEY, 20)
+        assert without.services.catalogue.cancellations.request(media_id)
+        without.queue.client.flushall()  # instead of thirty seconds until the next attempt
+        without.sweep()
+        [record] = without.wait_finished(media_id)
+    assert (record.status, record.error_code) == (Status.REJECTED, Code.CANCELLED)
+
+
+def test_rotation_while_workers_run_loses_nothing(make_system: MakeSystem) -> None:
+    photos = {f"{number}.jpg": photo(size=(16, 12)) for number in range(60)}
+    old, both = make_system(encryption_keys=f"{KEY},{NEW}"), make_system(encryption_keys=f"{NEW},{KEY}")
+    with MediaServer(photos) as photo_server, both.workers(threads=2):
+        ids = []
+        for name in photos:
+            ids.append(old.submit(url=photo_server.url(name), kind="image").id)
+            page = both.services.catalogue.sources.rotate_page(after="")
+            assert page is None or not page.unreadable
+        records = both.wait_finished(*ids)
+    assert {record.status for record in records} == {Status.DONE}
+    assert both.services.catalogue.sources.count_by_key() == {}
 
 
 def exposed(folder: Path) -> dict[str, str]:
