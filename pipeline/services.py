@@ -12,7 +12,8 @@ from pipeline.catalogue import WAIT_S, Catalogue, FinishRequest, OutgoingEvent, 
 from pipeline.config.settings import Settings, current_settings
 from pipeline.errors import Code, PipelineError, StagingLostError
 from pipeline.http_client import HttpClient, LocalRateLimiter
-from pipeline.media_types import DECODER_MODULES, PREVIEW_MODULES, allowed_types
+from pipeline.media_types import allowed_types
+from pipeline.media_types.decoding import decoding_sandbox, preview_sandbox
 from pipeline.models import Claim, Detected, Failure, Fetched, Outcome, Record, Status, Validated
 from pipeline.notifiers import Notifier, build_notifiers
 from pipeline.notifiers.webhooks import Webhooks, build_webhooks
@@ -29,9 +30,6 @@ from pipeline.steps.preview import Content, discard_preview, make_preview, save_
 from pipeline.steps.validate import validate, validate_checked
 from pipeline.storage import Storage, intake_key, open_storage
 from pipeline.storage.staging import Staging
-
-PREVIEW_NICE = 10  # previews use CPU time that no attachment needs …
-PREVIEW_WALL_FACTOR = 3  # … and so may take three times as long by the clock
 
 
 @dataclass(frozen=True)
@@ -203,21 +201,6 @@ def build_services(settings: Settings, *, durable: bool = False, wait_s: float =
         read_timeout_s=settings.fetch_read_timeout_s,
     )
     http_client.rate_limiter = LocalRateLimiter(settings.fetch_rate, share=share_of_rate(settings))
-    sandbox = Sandbox(
-        processes=settings.sandbox_processes,
-        memory_mb=settings.sandbox_memory_mb,
-        cpu_s=settings.sandbox_cpu_s,
-        wall_s=settings.sandbox_wall_s,
-        preload=DECODER_MODULES,
-    )
-    preview_sandbox = Sandbox(  # separate, so that no attachment waits for a preview
-        processes=settings.sandbox_processes,
-        memory_mb=settings.sandbox_memory_mb,
-        cpu_s=settings.sandbox_cpu_s,
-        wall_s=settings.sandbox_wall_s * PREVIEW_WALL_FACTOR,
-        preload=PREVIEW_MODULES,
-        nice=PREVIEW_NICE,
-    )
     allowed_types(settings.allowed_types)  # an unknown name fails at the start, not at the first attachment
     return Services(
         settings=settings,
@@ -225,8 +208,8 @@ def build_services(settings: Settings, *, durable: bool = False, wait_s: float =
         storage=open_storage(settings.storage),
         staging=Staging(settings.staging),
         http_client=http_client,
-        sandbox=sandbox,
-        preview_sandbox=preview_sandbox,
+        sandbox=decoding_sandbox(settings),
+        preview_sandbox=preview_sandbox(settings),
         notifiers=build_notifiers(settings, http_client),
         antivirus=_antivirus(settings),
         webhooks=build_webhooks(settings, http_client),

@@ -14,6 +14,7 @@ from esteira.cli.environment import settings_for_command
 from esteira.cli.output import examples, exit_with, print_json, progress_bar
 from pipeline.config.settings import Settings
 from pipeline.errors import Code, PermanentError, PipelineError
+from pipeline.media_types.decoding import decoding_sandbox
 from pipeline.models import Attachment, Fetched, Kind, Validated
 from pipeline.sandbox import Sandbox
 from pipeline.steps.detect import detect
@@ -52,12 +53,7 @@ def check(files: tuple[Path, ...], kind: str | None, mimetype: str | None, _as_j
 
 def verdicts(files: Iterable[Path], declared: Attachment, *, settings: Settings) -> Iterator[dict[str, Any]]:
     """The verdict on each file, in the order of `files`; several are checked at the same time."""
-    sandbox = Sandbox(
-        processes=settings.sandbox_processes,
-        memory_mb=settings.sandbox_memory_mb,
-        cpu_s=settings.sandbox_cpu_s,
-        wall_s=settings.sandbox_wall_s,
-    )
+    sandbox = decoding_sandbox(settings)
     try:
         with ThreadPoolExecutor(settings.sandbox_processes * FILES_PER_PROCESS) as pool:
             yield from pool.map(lambda path: _verdict(path, declared, sandbox=sandbox, settings=settings), files)
@@ -79,7 +75,8 @@ def _verdict(path: Path, declared: Attachment, *, sandbox: Sandbox, settings: Se
 
 
 def _check(path: Path, attachment: Attachment, *, sandbox: Sandbox, settings: Settings) -> Validated:
-    detected = detect(attachment, _read(path), path=path, sandbox=sandbox, settings=settings)
+    fetched, path = _read(path), path.resolve()  # the sandbox opens no link
+    detected = detect(attachment, fetched, path=path, sandbox=sandbox, settings=settings)
     return validate(detected, path=path, sandbox=sandbox, settings=settings)
 
 

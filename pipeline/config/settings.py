@@ -112,6 +112,8 @@ class Settings(ConnectionSettings, WebhookSettings):
     sandbox_memory_mb: Positive = 1024
     sandbox_cpu_s: Positive = 10
     sandbox_wall_s: Measure = 20
+    sandbox_confinement: Literal["strict", "best-effort"] = "strict"
+    sandbox_user: Annotated[str, Field(min_length=1, max_length=100)] | None = None  # None: `nobody`, used by root
 
     # the antivirus
     clamd_address: str | None = None

@@ -13,8 +13,15 @@ from functools import cached_property
 from pipeline.errors import SettingsError
 from pipeline.values.kinds import Kind
 
-# Imported when a child of the decoding sandbox starts, so that no file's time and memory limits pay for it.
+# Modules that libraries import at their first use. A confined child may not be able to read the interpreter any more,
+# if that belongs to root alone.
+_LATE_MODULES = (
+    *(f"encodings.{name}" for name in ("ascii", "latin_1", "cp437", "cp1252", "utf_16", "utf_16_le", "utf_16_be")),
+    *("PIL.BmpImagePlugin", "PIL.PpmImagePlugin", "av.subtitles.stream"),
+)
+# Imported when a child of the decoding sandbox starts: a confined child imports nothing.
 DECODER_MODULES = (
+    *_LATE_MODULES,
     "pipeline.media_types.examine",
     "pipeline.media_types.image",
     "pipeline.media_types.audio_video",
@@ -31,8 +38,8 @@ class MediaType:
 
     `mime` and `ext` are stored with the attachment. `kinds` are the kinds that it may be declared as, the natural kind
     first; if both video and audio are among them, the streams decide between the two.
-    `check`, "module:function", validates a file in the sandbox: it is called with `path`, `name`, `kind` and `limits`
-    (Limits.to_json), returns the fields of Facts and raises PermanentError. `aliases` are other mime types, and file
+    `check`, "module:function", validates a file in the sandbox: it is called with `file`, `name`, `kind` and `limits`
+    (Limits.to_json), returns the fields of Facts and raises Refusal. `aliases` are other mime types, and file
     extensions with a dot, under which senders declare this type; none of them counts as a mismatch. A type that is not
     `default` is accepted only if ALLOWED_TYPES names it.
     """
@@ -49,7 +56,7 @@ class MediaType:
     def preview(self) -> str | None:
         """Function that renders a preview in the sandbox, "module:function"; None if the type has no preview.
 
-        It is called with `path`, `name` and `limits`, and returns the fields of pipeline.steps.preview.Rendered.
+        It is called with `file`, `name` and `limits`, and returns the fields of pipeline.steps.preview.Rendered.
         """
         return PREVIEWS.get(self.check)
 
@@ -93,7 +100,7 @@ PREVIEWS = {
     _AS_PDF: "pipeline.media_types.previews.pdf:render",
 }
 # Imported when a child of the preview sandbox starts.
-PREVIEW_MODULES = tuple(name.partition(":")[0] for name in PREVIEWS.values())
+PREVIEW_MODULES = (*_LATE_MODULES, *(name.partition(":")[0] for name in PREVIEWS.values()))
 
 _WORD = "application/vnd.ms-word"
 _EXCEL = "application/vnd.ms-excel"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext, suppress
-from pathlib import Path
 from typing import Any
 
 import av
@@ -14,9 +14,10 @@ from av import AudioFrame, AudioStream, VideoFrame, VideoStream
 from av.container import InputContainer
 from av.stream import Disposition
 
-from pipeline.errors import Code, PermanentError
+from pipeline.errors import PermanentError
 from pipeline.media_types.limits import Limits, parse_limits
-from pipeline.media_types.rejections import broken, decoding
+from pipeline.media_types.rejections import decoding
+from pipeline.sandbox import Reason, Refusal
 
 DEMUXERS = {
     "mp4": "mov", "mov": "mov", "3gp": "mov", "3ga": "mov", "m4a": "mov", "avi": "avi", "mkv": "matroska",
@@ -24,6 +25,7 @@ DEMUXERS = {
 }  # fmt: skip
 COUNTED = frozenset({"aac", "amr"})  # no duration in the header: FFmpeg's estimate from the bit rate is too rough
 MISSING = {"audio": "no audio stream", "ptt": "no audio stream", "video": "no video stream"}
+NO_STREAM = "no video stream and no audio stream"
 FIRST_FRAMES = 3  # decoded; a file that yields none is broken
 TRIED_PACKETS = 300  # behind a tag or garbage the first packets may be damaged, which players accept
 DECODE_ERRORS = (av.FFmpegError, ValueError, LookupError, TypeError, ArithmeticError, UnicodeError)
@@ -31,7 +33,7 @@ DECODE_ERRORS = (av.FFmpegError, ValueError, LookupError, TypeError, ArithmeticE
 av.logging.set_level(av.logging.PANIC)
 
 
-def inspect(path: str, *, name: str, kind: str, limits: str, container: InputContainer | None = None) -> dict[str, Any]:
+def inspect(file: int, *, name: str, kind: str, limits: str, container: InputContainer | None = None) -> dict[str, Any]:
     """Duration in milliseconds; for video also width and height as displayed (a rotation by 90° is applied).
 
     The duration is the container's, or the end of the last packet if the container has none. A file of kind audio or
@@ -42,34 +44,34 @@ def inspect(path: str, *, name: str, kind: str, limits: str, container: InputCon
         PermanentError: `too_many_pixels`, `too_long`, `empty`, `broken`.
     """
     caps = parse_limits(limits)
-    with decoding(name, *DECODE_ERRORS), _opened(path, name, container) as media:
+    with decoding(name, *DECODE_ERRORS), _opened(file, name, container) as media:
         stream = _main_stream(media, kind)
         _check_pixels(stream, caps)
         frames = _first_frames(media, stream)
         if not frames:
-            raise _undecodable(path, name)
+            raise _undecodable(file, name)
         duration = duration_ms(media, stream, counted=name in COUNTED)
         if duration > caps.duration_s * 1000:
-            raise PermanentError(Code.TOO_LONG, f"lasts {duration // 1000} s; at most {caps.duration_s} s are allowed")
+            raise Refusal(Reason.TOO_LONG, seconds=duration // 1000, allowed=caps.duration_s)
         return {**_display_size(frames[0]), "duration_ms": duration}
 
 
-def _opened(path: str, name: str, container: InputContainer | None) -> AbstractContextManager[InputContainer]:
-    return open_media(path, DEMUXERS[name]) if container is None else nullcontext(container)
+def _opened(file: int, name: str, container: InputContainer | None) -> AbstractContextManager[InputContainer]:
+    return open_media(file, DEMUXERS[name]) if container is None else nullcontext(container)
 
 
-def open_media(path: str, demuxer: str) -> InputContainer:
-    """Opens a file with this demuxer and the protocol "file" alone: FFmpeg would follow playlists to other files."""
-    options = {"format_whitelist": demuxer, "protocol_whitelist": "file"}
-    # Without the prefix FFmpeg takes the path for a URL, and a colon in it for the end of a protocol's name.
-    return av.open(f"file:{path}", format=demuxer, container_options=options, metadata_errors="replace")
+def open_media(file: int, demuxer: str) -> InputContainer:
+    """The container in an open file, with this demuxer and the protocol "fd" alone: FFmpeg would follow playlists."""
+    os.lseek(file, 0, os.SEEK_SET)  # FFmpeg reads a duplicate of the descriptor, which shares its position
+    options = {"format_whitelist": demuxer, "protocol_whitelist": "fd", "fd": str(file)}
+    return av.open("fd:", format=demuxer, container_options=options, metadata_errors="replace")
 
 
-def try_open(path: str, name: str) -> InputContainer | None:
+def try_open(file: int, name: str) -> InputContainer | None:
     """Opens a file of this type; None if FFmpeg cannot, for the check then raises the reason."""
     try:
         with decoding(name, *DECODE_ERRORS):
-            return open_media(path, DEMUXERS[name])
+            return open_media(file, DEMUXERS[name])
     except PermanentError:
         return None
 
@@ -81,9 +83,9 @@ def _main_stream(container: InputContainer, kind: str) -> AudioStream | VideoStr
     if kind != "video":
         streams += container.streams.audio
     if not streams:
-        raise broken(f"has {MISSING.get(kind, 'no video stream and no audio stream')}")
+        raise Refusal(Reason.NO_STREAM, missing=MISSING.get(kind, NO_STREAM))
     if streams[0].codec_context is None:
-        raise broken("uses a codec that FFmpeg does not support")
+        raise Refusal(Reason.UNKNOWN_CODEC)
     return streams[0]
 
 
@@ -97,8 +99,7 @@ def _check_pixels(stream: AudioStream | VideoStream, caps: Limits) -> None:
         return
     width, height = stream.codec_context.width, stream.codec_context.height
     if width * height > caps.pixels:
-        message = f"has {width} × {height} pixels; at most {caps.pixels / 1e6:g} Mpx are allowed"
-        raise PermanentError(Code.TOO_MANY_PIXELS, message)
+        raise Refusal(Reason.TOO_MANY_PIXELS, width=width, height=height, allowed_mpx=caps.pixels / 1e6)
 
 
 def _first_frames(container: InputContainer, stream: AudioStream | VideoStream) -> list[AudioFrame | VideoFrame]:
@@ -128,16 +129,13 @@ def packets(container: InputContainer, stream: AudioStream | VideoStream) -> Ite
         return
 
 
-def _undecodable(path: str, name: str) -> PermanentError:
-    if name == "wav" and _wav_is_empty(path):
-        return PermanentError(Code.EMPTY, "has no samples")
-    return broken("no frame can be decoded")
+def _undecodable(file: int, name: str) -> Refusal:
+    return Refusal(Reason.NO_SAMPLES if name == "wav" and _wav_is_empty(file) else Reason.NO_FRAME)
 
 
-def _wav_is_empty(path: str) -> bool:
+def _wav_is_empty(file: int) -> bool:
     """Whether there is a data chunk without bytes."""
-    with Path(path).open("rb") as file:
-        head = file.read(65536)
+    head = os.pread(file, 65536, 0)
     start = head.find(b"data")
     return start >= 0 and len(head) <= start + 8
 

@@ -9,14 +9,14 @@ from typing import Any
 
 from av.container import InputContainer
 
-from pipeline.errors import PermanentError
 from pipeline.media_types import MEDIA_TYPES, MediaType
 from pipeline.media_types.limits import parse_limits
 from pipeline.media_types.sniff import identified
+from pipeline.sandbox import Refusal
 from pipeline.values.kinds import Kind
 
 
-def examine(path: str, *, kind: str | None, size: int, limits: str) -> dict[str, Any]:
+def examine(file: int, *, kind: str | None, size: int, limits: str) -> dict[str, Any]:
     """The fields of `sniff.identify`, and `checked`: the result of the check of the identified type.
 
     `kind` is the declared kind, `size` the size of the file in bytes. `checked` holds the type (`name`) and `kind` that
@@ -25,25 +25,25 @@ def examine(path: str, *, kind: str | None, size: int, limits: str) -> dict[str,
     gets.
     """
     rules = parse_limits(limits)
-    with identified(path, limits=limits) as (content, container):
+    with identified(file, limits=limits) as (content, container):
         media_type = MEDIA_TYPES.get(content["name"] or "")
         if media_type is None or media_type.name not in rules.checks:
             return content
         checked_kind = media_type.kind_for(Kind(kind) if kind else None, sound_only=content["sound_only"])
         if size > rules.bytes_of[checked_kind]:
             return content
-        return content | {"checked": _check(path, media_type, checked_kind, limits=limits, container=container)}
+        return content | {"checked": _check(file, media_type, checked_kind, limits=limits, container=container)}
 
 
 def _check(
-    path: str, media_type: MediaType, kind: Kind, *, limits: str, container: InputContainer | None
+    file: int, media_type: MediaType, kind: Kind, *, limits: str, container: InputContainer | None
 ) -> dict[str, Any]:
     check = parse_limits(limits).checks[media_type.name]
     opened = {} if container is None else {"container": container}
     try:
-        facts = _function(check)(path, name=media_type.name, kind=kind, limits=limits, **opened)
-    except PermanentError as error:
-        return {"name": media_type.name, "kind": kind, "fault": {"code": error.code, "message": error.message}}
+        facts = _function(check)(file, name=media_type.name, kind=kind, limits=limits, **opened)
+    except Refusal as refusal:
+        return {"name": media_type.name, "kind": kind, "fault": refusal.answer}
     return {"name": media_type.name, "kind": kind, "facts": facts}
 
 

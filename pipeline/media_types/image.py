@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import warnings
 import zlib
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pillow_heif
 from PIL import AvifImagePlugin, GifImagePlugin, Image, JpegImagePlugin, MpoImagePlugin, PngImagePlugin, WebPImagePlugin
 
-from pipeline.errors import Code, PermanentError
 from pipeline.media_types.limits import Limits, parse_limits
-from pipeline.media_types.rejections import broken, decoding
+from pipeline.media_types.rejections import decoding
+from pipeline.sandbox import Reason, Refusal
 
 ORIENTATION = 0x0112  # EXIF tag; 5 to 8 rotate the image by 90 degrees
 FORMATS = {"jpeg": "JPEG", "png": "PNG", "webp": "WEBP", "gif": "GIF", "heic": "HEIF", "avif": "AVIF"}
@@ -39,7 +41,7 @@ pillow_heif.register_heif_opener(decode_threads=1, thumbnails=False, depth_image
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
 
 
-def inspect(path: str, *, name: str, limits: str, **_: Any) -> dict[str, Any]:
+def inspect(file: int, *, name: str, limits: str, **_: Any) -> dict[str, Any]:
     """Width and height as displayed (the EXIF orientation is applied), and whether the image is animated.
 
     Raises:
@@ -48,13 +50,21 @@ def inspect(path: str, *, name: str, limits: str, **_: Any) -> dict[str, Any]:
     caps = parse_limits(limits)
     Image.MAX_IMAGE_PIXELS = caps.pixels
     if name == "webp":
-        _check_size(*_webp_size(path), caps)
+        _check_size(*_webp_size(file), caps)
     with decoding(f"a {FORMATS[name]} image", *PILLOW_ERRORS):
         try:
-            with Image.open(path, formats=[FORMATS[name]]) as image:
+            with open_image(file, name) as image:
                 return _decode(image, name, caps)
         except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-            raise _too_many_pixels(caps) from None
+            raise Refusal(Reason.MORE_PIXELS, allowed_mpx=caps.pixels / 1e6) from None
+
+
+@contextmanager
+def open_image(file: int, name: str) -> Iterator[Image.Image]:
+    """The image in an open file, read from its start by the decoder of this type alone."""
+    os.lseek(file, 0, os.SEEK_SET)
+    with open(file, "rb", closefd=False) as stream, Image.open(stream, formats=[FORMATS[name]]) as image:
+        yield image
 
 
 def _decode(image: Image.Image, name: str, caps: Limits) -> dict[str, Any]:
@@ -90,24 +100,18 @@ def _decode_frames(image: Image.Image, name: str, caps: Limits) -> int:
 
 def _check_size(width: int, height: int, caps: Limits) -> None:
     if width * height > caps.pixels:
-        raise _too_many_pixels(caps, f"has {width} × {height} pixels")
+        raise Refusal(Reason.TOO_MANY_PIXELS, width=width, height=height, allowed_mpx=caps.pixels / 1e6)
     if width < 1 or height < 1:
-        raise broken("has no pixels")
-
-
-def _too_many_pixels(caps: Limits, size: str = "has too many pixels") -> PermanentError:
-    return PermanentError(Code.TOO_MANY_PIXELS, f"{size}; at most {caps.pixels / 1e6:g} Mpx are allowed")
+        raise Refusal(Reason.NO_PIXELS)
 
 
 def _check_frames(frames: int, size: tuple[int, int], caps: Limits) -> None:
     if frames > caps.frames:
-        raise PermanentError(Code.TOO_MANY_FRAMES, f"has {frames} frames or more; at most {caps.frames} are allowed")
-    if frames * size[0] * size[1] > caps.frame_pixels:
-        raise PermanentError(
-            Code.TOO_MANY_FRAMES,
-            f"has {frames} frames or more of {size[0]} × {size[1]} pixels;"
-            f" at most {caps.frame_pixels / 1e6:g} Mpx in all are allowed",
-        )
+        raise Refusal(Reason.TOO_MANY_FRAMES, frames=frames, allowed=caps.frames)
+    width, height = size
+    if frames * width * height > caps.frame_pixels:
+        allowed_mpx = caps.frame_pixels / 1e6
+        raise Refusal(Reason.FRAMES_TOO_LARGE, frames=frames, width=width, height=height, allowed_mpx=allowed_mpx)
 
 
 def _is_rotated(image: Image.Image) -> bool:
@@ -120,12 +124,11 @@ def _is_rotated(image: Image.Image) -> bool:
         return False
 
 
-def _webp_size(path: str) -> tuple[int, int]:
+def _webp_size(file: int) -> tuple[int, int]:
     """Canvas size of a WebP, read before the decoder allocates memory for it. Layout: RFC 9649."""
-    with Path(path).open("rb") as file:
-        head = file.read(30)
+    head = os.pread(file, 30, 0)
     if len(head) < 30:
-        raise broken("ends within its first chunk")
+        raise Refusal(Reason.WEBP_CUT)
     chunk = head[12:16]
     if chunk == b"VP8X":
         return int.from_bytes(head[24:27], "little") + 1, int.from_bytes(head[27:30], "little") + 1
@@ -135,4 +138,4 @@ def _webp_size(path: str) -> tuple[int, int]:
     if chunk == b"VP8 ":
         width, height = struct.unpack_from("<HH", head, 26)
         return width & 0x3FFF, height & 0x3FFF
-    raise broken("has no WebP image in its first chunk")
+    raise Refusal(Reason.WEBP_WITHOUT_IMAGE)

@@ -6,8 +6,9 @@ Each function imports its own library: a missing library must not hide the state
 from __future__ import annotations
 
 import importlib
-from pathlib import Path
 from typing import Any
+
+from pipeline.sandbox.confinement import report
 
 # FFmpeg's names of the codecs that chat applications send.
 CODECS = ("opus", "vorbis", "h264", "aac", "amrnb", "amrwb", "mp3")
@@ -50,6 +51,5 @@ def pdfium() -> dict[str, Any]:
 
 
 def confinement() -> dict[str, Any]:
-    """Whether a seccomp filter is active (Seccomp is 2, see proc(5)), and the network namespace of this process."""
-    status = dict(line.partition(":\t")[::2] for line in Path("/proc/self/status").read_text().splitlines())
-    return {"filtered": status.get("Seccomp") == "2", "network": str(Path("/proc/self/ns/net").readlink())}
+    """What the confinement of this process has set up: see `confinement.report`."""
+    return report()

@@ -5,19 +5,20 @@ Encryption is detected by hand. msoffcrypto-tool 6.1 was measured: see "Measured
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import olefile
 
+from pipeline.media_types.answers import ENCRYPTED_OOXML
 from pipeline.media_types.limits import parse_limits
-from pipeline.media_types.rejections import broken, check_active, decoding
+from pipeline.media_types.rejections import check_active, decoding
+from pipeline.sandbox import Reason, Refusal
 
 MAGIC = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
-ENCRYPTED_OOXML = "encrypted-ooxml"
 ENCRYPTED_PACKAGE = "encryptedpackage"
 # Types by the name of their main stream, in lower case: names are compared without case ([MS-CFB] 2.6.4).
 MAIN_STREAMS = {
@@ -34,31 +35,30 @@ ENCRYPTED_USER = 0xF3D1C4DF  # [MS-PPT] 2.3.2
 DECODE_ERRORS = (OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, struct.error)
 
 
-def is_compound(path: str) -> bool:
+def is_compound(file: int) -> bool:
     """Whether the file begins with the signature of an OLE compound file."""
-    with Path(path).open("rb") as file:
-        return file.read(len(MAGIC)) == MAGIC
+    return os.pread(file, len(MAGIC), 0) == MAGIC
 
 
-def main_stream(path: str) -> str | None:
+def main_stream(file: int) -> str | None:
     """The type by the names of the streams: "doc", "xls", "ppt", ENCRYPTED_OOXML or None.
 
     Raises:
         PermanentError: `broken`: the directory cannot be read.
     """
-    with _open(path) as ole:
+    with _open(file) as ole:
         return next((MAIN_STREAMS[name] for name in _names(ole, STREAM, root=True) if name in MAIN_STREAMS), None)
 
 
-def inspect(path: str, *, limits: str, **_: Any) -> dict[str, Any]:
+def inspect(file: int, *, limits: str, **_: Any) -> dict[str, Any]:
     """The flags "macros" and "encrypted" of an Office document, after a check of its sector chains.
 
     Raises:
         PermanentError: `active_content`, `broken`.
     """
-    with _open(path) as ole:
+    with _open(file) as ole:
         entry = _main_entry(ole)
-        _check_chains(ole, entry, Path(path).stat().st_size)
+        _check_chains(ole, entry, os.fstat(file).st_size)
         encrypted = _is_encrypted(ole, entry)
         macros = bool(MACRO_STORAGES & set(_names(ole, STORAGE)))
     flags = (*(["macros"] if macros else []), *(["encrypted"] if encrypted else []))
@@ -67,9 +67,10 @@ def inspect(path: str, *, limits: str, **_: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def _open(path: str) -> Iterator[Any]:
-    with decoding("an OLE document", *DECODE_ERRORS, RecursionError), olefile.OleFileIO(path) as ole:
-        yield ole
+def _open(file: int) -> Iterator[Any]:
+    os.lseek(file, 0, os.SEEK_SET)
+    with open(file, "rb", closefd=False) as stream, decoding("an OLE document", *DECODE_ERRORS, RecursionError):
+        yield olefile.OleFileIO(stream)
 
 
 def _entries(ole: Any, entry_type: int, *, root: bool = False) -> Iterator[Any]:
@@ -84,7 +85,7 @@ def _names(ole: Any, entry_type: int, *, root: bool = False) -> list[str]:
 def _main_entry(ole: Any) -> Any:
     entries = [entry for entry in _entries(ole, STREAM, root=True) if entry.name.lower() in MAIN_STREAMS]
     if not entries:
-        raise broken("has no main stream")
+        raise Refusal(Reason.OLE_WITHOUT_STREAM)
     return entries[0]
 
 
@@ -97,7 +98,7 @@ def _check_chains(ole: Any, main: Any, file_size: int) -> None:
     seen: set[int] = set()
     chains = [(ole.first_dir_sector, 1), *((entry.isectStart, _sectors(ole, entry)) for entry in (ole.root, main))]
     if sum(sectors for _, sectors in chains) > min(file_size // ole.sectorsize, len(ole.fat)):
-        raise broken("is shorter than its directory says")
+        raise Refusal(Reason.OLE_TOO_SHORT)
     for start, sectors in chains:
         if sectors:
             _follow(ole.fat, start, sectors, seen)
@@ -127,7 +128,7 @@ def _follow(fat: Any, sector: int, needed: int, seen: set[int]) -> None:
         length += 1
         sector = fat[sector]
     if sector in seen or length < needed:
-        raise broken("has a chain of sectors that ends early or never")
+        raise Refusal(Reason.OLE_BAD_CHAIN)
 
 
 def _head(ole: Any, entry: Any) -> bytes:
@@ -151,7 +152,7 @@ def _is_encrypted(ole: Any, entry: Any) -> bool:
     if MAIN_STREAMS[stream] == "doc":
         magic, _, flags = struct.unpack_from("<H8sH", head)
         if magic not in FIB_MAGICS:
-            raise broken("has no Word document in its main stream")
+            raise Refusal(Reason.OLE_NO_WORD)
         return bool(flags & FIB_ENCRYPTED)
     return _has_filepass(head)
 
@@ -159,7 +160,7 @@ def _is_encrypted(ole: Any, entry: Any) -> bool:
 def _has_filepass(head: bytes) -> bool:
     record, length = struct.unpack_from("<HH", head)
     if record != BOF:
-        raise broken("has no Excel workbook in its main stream")
+        raise Refusal(Reason.OLE_NO_EXCEL)
     position = 4 + length
     while position + 4 <= len(head):
         record, length = struct.unpack_from("<HH", head, position)

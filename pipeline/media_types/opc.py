@@ -8,8 +8,9 @@ from xml.parsers import expat
 
 from pipeline.media_types import ole
 from pipeline.media_types.limits import parse_limits
-from pipeline.media_types.rejections import broken, check_active
+from pipeline.media_types.rejections import check_active
 from pipeline.media_types.zip_archive import Archive, open_archive
+from pipeline.sandbox import Reason, Refusal
 
 CONTENT_TYPES = "[Content_Types].xml"
 MAX_CONTENT_TYPES = 4_000_000  # bytes, unpacked; a larger list of content types is `broken`
@@ -56,18 +57,18 @@ class _ContentTypes:
         return candidates[0] if len(candidates) == 1 else None
 
 
-def main_type(path: str, *, expansion: int, entries: int) -> str | None:
+def main_type(file: int, *, expansion: int, entries: int) -> str | None:
     """Type of the package; None for other archives and other packages.
 
     Raises:
         PermanentError: `broken`, `expands_too_far`.
     """
-    with open_archive(path, expansion=expansion, entries=entries) as archive:
+    with open_archive(file, expansion=expansion, entries=entries) as archive:
         main = _content_types(archive).main() if archive.find(CONTENT_TYPES) else None
         return main[0] if main else None
 
 
-def inspect(path: str, *, limits: str, **_: Any) -> dict[str, Any]:
+def inspect(file: int, *, limits: str, **_: Any) -> dict[str, Any]:
     """The flag "macros" of an Office document. Every entry is unpacked, and the main part is parsed.
 
     An encrypted document is a package within an OLE file: it is checked as an OLE file and flagged "encrypted".
@@ -76,10 +77,10 @@ def inspect(path: str, *, limits: str, **_: Any) -> dict[str, Any]:
         PermanentError: `expands_too_far`, `type_not_allowed` (entry names that lead out of the archive),
             `active_content`, `broken`, also for XML with a document type, which OPC forbids.
     """
-    if ole.is_compound(path):
-        return ole.inspect(path, limits=limits)
+    if ole.is_compound(file):
+        return ole.inspect(file, limits=limits)
     caps = parse_limits(limits)
-    with open_archive(path, expansion=caps.expansion, entries=caps.entries) as archive:
+    with open_archive(file, expansion=caps.expansion, entries=caps.entries) as archive:
         archive.check_entries()
         archive.check_bytes()
         types = _content_types(archive)
@@ -92,7 +93,7 @@ def inspect(path: str, *, limits: str, **_: Any) -> dict[str, Any]:
 def _content_types(archive: Archive) -> _ContentTypes:
     part = archive.find(CONTENT_TYPES)
     if part is None:
-        raise broken("has no list of content types")
+        raise Refusal(Reason.OPC_NO_TYPES)
     types = _ContentTypes()
     _parse(archive.read(part, MAX_CONTENT_TYPES), types.add)
     return types
@@ -101,12 +102,12 @@ def _content_types(archive: Archive) -> _ContentTypes:
 def _check_main_part(archive: Archive, types: _ContentTypes) -> None:
     main = types.main()
     if main is None:
-        raise broken("has no main part")
+        raise Refusal(Reason.OPC_NO_MAIN)
     if main[1].startswith("."):
         return
     part = archive.find(main[1])
     if part is None:
-        raise broken("lacks the main part that it names")
+        raise Refusal(Reason.OPC_LACKS_MAIN)
     _parse(archive.read(part, MAX_MAIN_PART), None)
 
 
@@ -123,8 +124,8 @@ def _parse(text: bytes, on_element: Callable[[str, dict[str, str]], None] | None
     try:
         parser.Parse(text, True)
     except expat.ExpatError as error:
-        raise broken("holds XML that is not well formed") from error
+        raise Refusal(Reason.XML_BROKEN) from error
 
 
 def _refuse_doctype(*_: Any) -> None:
-    raise broken("holds XML that declares a document type")
+    raise Refusal(Reason.XML_DOCTYPE)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import ctypes
+import mmap
+import os
 from typing import Any
 
 import pypdfium2
 from pypdfium2 import PdfiumError, raw
 
-from pipeline.errors import Code, PermanentError
 from pipeline.media_types.limits import Limits, parse_limits
-from pipeline.media_types.rejections import broken, check_active, decoding
+from pipeline.media_types.rejections import check_active, decoding
+from pipeline.sandbox import Reason, Refusal
 
+# A larger file is read through callbacks into Python, which take longer: its mapping would count as memory of the call.
+MAX_MAPPED_BYTES = 64_000_000
 PASSWORD_ERRORS = frozenset({raw.FPDF_ERR_PASSWORD, raw.FPDF_ERR_SECURITY})
 
 
-def inspect(path: str, *, limits: str, **_: Any) -> dict[str, Any]:
+def inspect(file: int, *, limits: str, **_: Any) -> dict[str, Any]:
     """Number of pages, and the flags "encrypted" and "javascript".
 
     Only the page tree is read: no page is rendered and no content stream is unpacked. A PDF that is encrypted but opens
@@ -26,7 +31,7 @@ def inspect(path: str, *, limits: str, **_: Any) -> dict[str, Any]:
     caps = parse_limits(limits)
     with decoding("a PDF document", PdfiumError):
         try:
-            document = pypdfium2.PdfDocument(path)
+            document = open_document(file)
         except PdfiumError as error:
             if error.err_code not in PASSWORD_ERRORS:
                 raise
@@ -39,12 +44,21 @@ def inspect(path: str, *, limits: str, **_: Any) -> dict[str, Any]:
     return {"pages": pages, "flags": list(flags)}
 
 
+def open_document(file: int) -> pypdfium2.PdfDocument:
+    """The document in an open file. PDFium could open a path itself, but a child of the sandbox has none."""
+    size = os.fstat(file).st_size
+    if not 0 < size <= MAX_MAPPED_BYTES:
+        return pypdfium2.PdfDocument(open(file, "rb", closefd=False), autoclose=True)
+    mapped = mmap.mmap(file, size, access=mmap.ACCESS_COPY)  # ctypes takes a writable buffer alone; nothing is written
+    return pypdfium2.PdfDocument((ctypes.c_char * size).from_buffer(mapped))
+
+
 def _count_pages(document: pypdfium2.PdfDocument, caps: Limits) -> int:
     pages = len(document)
     if pages > caps.pages:
-        raise PermanentError(Code.TOO_MANY_PAGES, f"has {pages} pages; at most {caps.pages} are allowed")
+        raise Refusal(Reason.TOO_MANY_PAGES, pages=pages, allowed=caps.pages)
     if pages < 1:
-        raise broken("has no pages")
+        raise Refusal(Reason.NO_PAGES)
     document.get_page_size(0)
     return pages
 

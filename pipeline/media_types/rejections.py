@@ -1,16 +1,17 @@
-"""How checks refuse a file: `broken` content, decoder errors turned into `broken`, and active content."""
+"""How checks refuse a file: decoder errors turned into `broken`, and active content."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pipeline.errors import Code, PermanentError
+from pipeline.errors import PermanentError
+from pipeline.sandbox import Reason, Refusal
 
 
 @contextmanager
-def decoding(description: str, *errors: type[Exception]) -> Iterator[None]:
-    """Turns the errors that a decoder raises on bad bytes into `broken`.
+def decoding(form: str, *errors: type[Exception]) -> Iterator[None]:
+    """Turns the errors that a decoder raises on bad bytes into `broken`. `form` is one of `refusals.FORMS`.
 
     Errors of the operating system and MemoryError pass unchanged, because they say nothing about the content.
 
@@ -26,7 +27,7 @@ def decoding(description: str, *errors: type[Exception]) -> Iterator[None]:
     except errors as error:
         if _is_system_error(error):
             raise
-        raise broken(f"cannot be read as {description}") from error
+        raise Refusal(Reason.NOT_DECODABLE, form=form) from error
 
 
 def _is_system_error(error: Exception) -> bool:
@@ -39,11 +40,6 @@ def _is_system_error(error: Exception) -> bool:
     return isinstance(error, FileNotFoundError) or (by_python and getattr(error, "errno", None) is not None)
 
 
-def broken(message: str) -> PermanentError:
-    """The error for content that is damaged or contradicts itself."""
-    return PermanentError(Code.BROKEN, message)
-
-
 def check_active(flags: tuple[str, ...], *, refuse: bool) -> None:
     """Refuses content with any of these flags if `refuse` is set.
 
@@ -51,4 +47,4 @@ def check_active(flags: tuple[str, ...], *, refuse: bool) -> None:
         PermanentError: `active_content`.
     """
     if flags and refuse:
-        raise PermanentError(Code.ACTIVE_CONTENT, f"holds active content: {', '.join(flags)}")
+        raise Refusal(Reason.ACTIVE_CONTENT, flags=", ".join(sorted(flags)))

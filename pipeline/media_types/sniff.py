@@ -10,15 +10,14 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import magic
 from av.container import InputContainer
 
-from pipeline.errors import PermanentError
 from pipeline.media_types import MEDIA_TYPES, audio_video, brands, mpeg, ole, opc
 from pipeline.media_types.limits import Limits, parse_limits
+from pipeline.sandbox import Refusal
 
 HEAD = 65536  # bytes read for signatures and Ogg streams
 PDF_WITHIN = 1024  # bytes in which readers accept the mark of a PDF behind garbage
@@ -48,50 +47,42 @@ BY_STREAMS = {
 }  # fmt: skip
 
 
-def identify(path: str, *, limits: str) -> dict[str, Any]:
+def identify(file: int, *, limits: str) -> dict[str, Any]:
     """The fields of `identified`, without the open file."""
-    with identified(path, limits=limits) as (content, _):
+    with identified(file, limits=limits) as (content, _):
         return content
 
 
 @contextmanager
-def identified(path: str, *, limits: str) -> Iterator[tuple[dict[str, Any], InputContainer | None]]:
+def identified(file: int, *, limits: str) -> Iterator[tuple[dict[str, Any], InputContainer | None]]:
     """Identifies a file: its description, and the open container if it is audio or video of an allowed type.
 
     `name` is the type or None; it may be a name that MEDIA_TYPES does not have, which no setting allows. `mime` is that
-    of the type, else libmagic's. `fault`, a code and a message or None, says why a container could not be read.
+    of the type, else libmagic's. `fault`, a Refusal's answer or None, says why a container could not be read.
     `sound_only` is true for a type that may hold video if this file has audio streams and no video stream.
     """
-    head = _head(path)
+    head = os.pread(file, HEAD, 0)
     caps = parse_limits(limits)
     try:
-        name, fault = _type_by_content(path, head, caps), None
-    except PermanentError as error:
-        name, fault = None, {"code": error.code, "message": error.message}
-    container = _open_container(path, name, caps)
+        name, fault = _type_by_content(file, head, caps), None
+    except Refusal as refusal:
+        name, fault = None, refusal.answer
+    container = _open_container(file, name, caps)
     try:
         name, sound_only = _by_streams(name, container)
         media_type = MEDIA_TYPES.get(name or "")
-        mime = media_type.mime if media_type else _mime(path)
+        mime = media_type.mime if media_type else _mime(file)
         yield {"name": name, "mime": mime, "fault": fault, "sound_only": sound_only}, container
     finally:
         if container is not None:
             container.close()
 
 
-def _head(path: str) -> bytes:
-    file = os.open(path, os.O_RDONLY)
-    try:
-        return os.read(file, HEAD)
-    finally:
-        os.close(file)
-
-
-def _open_container(path: str, name: str | None, caps: Limits) -> InputContainer | None:
+def _open_container(file: int, name: str | None, caps: Limits) -> InputContainer | None:
     """The file as FFmpeg opens it. None if its streams decide nothing, or no type that they can make it is allowed."""
     if name is None or caps.checks.keys().isdisjoint(BY_STREAMS.get(name, ())):
         return None
-    return audio_video.try_open(path, name)
+    return audio_video.try_open(file, name)
 
 
 def _by_streams(name: str | None, container: InputContainer | None) -> tuple[str | None, bool]:
@@ -106,9 +97,10 @@ def _by_streams(name: str | None, container: InputContainer | None) -> tuple[str
     return audio_alone, audio_alone == with_video
 
 
-def _mime(path: str) -> str:
+def _mime(file: int) -> str:
     """libmagic's mime type. It reads up to a megabyte (0.25 ms), so it is called only if nothing else decides."""
-    return str(_magic().from_file(path)).lower()
+    os.lseek(file, 0, os.SEEK_SET)
+    return str(_magic().from_descriptor(file)).lower()
 
 
 @cache
@@ -116,15 +108,15 @@ def _magic() -> Any:
     return magic.Magic(mime=True)
 
 
-def _type_by_content(path: str, head: bytes, caps: Limits) -> str | None:
+def _type_by_content(file: int, head: bytes, caps: Limits) -> str | None:
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
-        return opc.main_type(path, expansion=caps.expansion, entries=caps.entries)
+        return opc.main_type(file, expansion=caps.expansion, entries=caps.entries)
     if head.startswith(ole.MAGIC):
-        return ole.main_stream(path)
+        return ole.main_stream(file)
     for matches, container_type in CONTAINERS:
         if matches(head):
             return container_type(head)
-    return _type_by_signature(head) or _type_by_libmagic(path, head)
+    return _type_by_signature(head) or _type_by_libmagic(file, head)
 
 
 def _type_by_signature(head: bytes) -> str | None:
@@ -133,14 +125,14 @@ def _type_by_signature(head: bytes) -> str | None:
     return next((name for signature, name in SIGNATURES if head.startswith(signature)), None)
 
 
-def _type_by_libmagic(path: str, head: bytes) -> str | None:
+def _type_by_libmagic(file: int, head: bytes) -> str | None:
     if head.startswith(b"ID3"):
-        return _type_behind_id3(path, head)
-    mime = _mime(path)
+        return _type_behind_id3(file, head)
+    mime = _mime(file)
     if mime.startswith("audio/mpeg"):
         return "mp3"
     if mime in UNKNOWN_MIMES:
-        return _type_by_search(path, head) or LIBMAGIC_TYPES.get(mime)
+        return _type_by_search(file, head) or LIBMAGIC_TYPES.get(mime)
     return LIBMAGIC_TYPES.get(mime)
 
 
@@ -169,23 +161,20 @@ def _first_packets(head: bytes) -> list[bytes]:
     return packets
 
 
-def _type_behind_id3(path: str, head: bytes) -> str:
+def _type_behind_id3(file: int, head: bytes) -> str:
     size = sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=False)) + 10
-    with Path(path).open("rb") as file:
-        file.seek(size)
-        start = file.read(16)
+    start = os.pread(file, 16, size)
     if start.startswith(b"fLaC"):
         return "flac"
     return "aac" if mpeg.is_adts(start) else "mp3"
 
 
-def _type_by_search(path: str, head: bytes) -> str | None:
+def _type_by_search(file: int, head: bytes) -> str | None:
     if b"%PDF-" in head[:PDF_WITHIN]:
         return "pdf"
     if mpeg.is_adts(head):
         return "aac"
-    with Path(path).open("rb") as file:
-        return "mp3" if mpeg.has_mp3(file.read(2 * mpeg.MAX_GARBAGE)) else None
+    return "mp3" if mpeg.has_mp3(os.pread(file, 2 * mpeg.MAX_GARBAGE, 0)) else None
 
 
 CONTAINERS: tuple[tuple[Callable[[bytes], bool], Callable[[bytes], str | None]], ...] = (

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from pipeline.media_types.limits import parse_limits
-from pipeline.media_types.rejections import broken, check_active
+from pipeline.media_types.rejections import check_active
+from pipeline.sandbox import Reason, Refusal
 
 CHUNK_BYTES = 1 << 20
 RTF_TAIL_BYTES = 64  # kept between two chunks, so that a control word on their border is found
@@ -16,24 +17,24 @@ UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 CONTROL = bytes(byte for byte in range(32) if byte not in b"\t\n\v\f\r\x1a\x1b")
 
 
-def inspect_text(path: str, **_: Any) -> dict[str, Any]:
+def inspect_text(file: int, **_: Any) -> dict[str, Any]:
     """Checks that the file is text: UTF-16 with a byte order mark, or 8-bit text without control characters. No facts.
 
     Raises:
         PermanentError: `broken`.
     """
-    chunks = _chunks(path)
+    chunks = _chunks(file)
     chunk = next(chunks, b"")
     if chunk.startswith(UTF16_MARKS):
         return {}
     while chunk:
         if len(chunk.translate(None, CONTROL)) != len(chunk):
-            raise broken("holds bytes that are not text")
+            raise Refusal(Reason.NOT_TEXT)
         chunk = next(chunks, b"")
     return {}
 
 
-def inspect_rtf(path: str, *, limits: str, **_: Any) -> dict[str, Any]:
+def inspect_rtf(file: int, *, limits: str, **_: Any) -> dict[str, Any]:
     r"""The flag "objects" of an RTF document with embedded objects (`\objdata`). Its last group must be closed.
 
     Raises:
@@ -41,17 +42,18 @@ def inspect_rtf(path: str, *, limits: str, **_: Any) -> dict[str, Any]:
     """
     tail = b""
     objects = False
-    for chunk in _chunks(path):
+    for chunk in _chunks(file):
         objects = objects or b"\\objdata" in tail + chunk
         tail = (tail + chunk)[-RTF_TAIL_BYTES:]
     if not tail.rstrip(b"\0\r\n\t ").endswith(b"}"):
-        raise broken("ends before its last group is closed")
+        raise Refusal(Reason.RTF_CUT)
     flags = ("objects",) if objects else ()
     check_active(flags, refuse=parse_limits(limits).refuse_active)
     return {"flags": list(flags)}
 
 
-def _chunks(path: str) -> Iterator[bytes]:
-    with Path(path).open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            yield chunk
+def _chunks(file: int) -> Iterator[bytes]:
+    position = 0
+    while chunk := os.pread(file, CHUNK_BYTES, position):
+        position += len(chunk)
+        yield chunk

@@ -6,16 +6,17 @@ Layout: PKWARE's APPNOTE.TXT 6.3.10. OPC packages are either stored or deflated 
 from __future__ import annotations
 
 import io
+import os
 import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import IO
 
 from pipeline.errors import Code, PermanentError
-from pipeline.media_types.rejections import broken, decoding
+from pipeline.media_types.rejections import decoding
+from pipeline.sandbox import Reason, Refusal
 
 END_RECORD, LOCAL_HEADER = b"PK\x05\x06", b"PK\x03\x04"
 END_SIZE, LOCAL_SIZE = 22, 30
@@ -58,7 +59,7 @@ class Budget:
         self._entries -= entries
         self._bytes -= size
         if self._bytes < 0:
-            raise too_far(f"expands to more than {self._expansion} times its size")
+            raise Refusal(Reason.EXPANDS_TOO_FAR, allowed=self._expansion)
 
     def check_entries(self, entries: int) -> None:
         """Checks that the budget has this many entries left, and takes nothing.
@@ -67,12 +68,7 @@ class Budget:
             PermanentError: `expands_too_far`.
         """
         if entries > self._entries:
-            raise too_far(f"holds more than {self._max_entries} entries")
-
-
-def too_far(message: str) -> PermanentError:
-    """The error for an archive that expands further than allowed."""
-    return PermanentError(Code.EXPANDS_TOO_FAR, message)
+            raise Refusal(Reason.TOO_MANY_ENTRIES, allowed=self._max_entries)
 
 
 class Archive:
@@ -94,13 +90,13 @@ class Archive:
         """Checks that one end record ends the file and follows the directory that it names."""
         ends = [at for at in _occurrences(tail, END_RECORD) if at + END_SIZE + _uint16(tail, at + 20) == len(tail)]
         if len(ends) != 1:
-            raise broken("has no end record" if not ends else "has more than one end record")
+            raise Refusal(Reason.ZIP_TWO_ENDS if ends else Reason.ZIP_NO_END)
         entries, size, offset = struct.unpack_from("<HII", tail, ends[0] + 10)
         if entries == 0xFFFF or 0xFFFFFFFF in (size, offset):
             return  # zip64: its own records are between the directory and this one
         self._budget.check_entries(entries)
         if offset + size != self._size - len(tail) + ends[0]:
-            raise broken("has bytes before or after its directory that do not belong to it")
+            raise Refusal(Reason.ZIP_FOREIGN_BYTES)
 
     def find(self, name: str) -> zipfile.ZipInfo | None:
         """The entry with this name. OPC compares part names without case."""
@@ -114,7 +110,7 @@ class Archive:
             PermanentError: `broken`, also for an entry larger than `limit` bytes.
         """
         if entry.file_size > limit:
-            raise broken(f"holds a part of more than {limit} bytes where a small one belongs")
+            raise Refusal(Reason.ZIP_LARGE_PART, allowed=limit)
         return b"".join(self.chunks(entry))
 
     def check_entries(self) -> None:
@@ -127,10 +123,10 @@ class Archive:
         for entry in sorted(self.entries, key=lambda entry: entry.header_offset):
             _check_name(entry)
             if entry.header_offset < end:
-                raise broken("has entries that overlap")
+                raise Refusal(Reason.ZIP_OVERLAP)
             end = self._data_start(entry) + entry.compress_size
         if end > self._size:
-            raise broken("has an entry that leaves the file")
+            raise Refusal(Reason.ZIP_LEAVES_FILE)
 
     def check_bytes(self, depth: int = 1) -> None:
         """Unpacks every entry in memory, chunk by chunk and no further than the directory states.
@@ -154,7 +150,7 @@ class Archive:
 
     def _check_nested(self, content: bytes, depth: int) -> None:
         if depth >= MAX_DEPTH:
-            raise too_far(f"holds archives within archives, {depth} deep")
+            raise Refusal(Reason.NESTED_TOO_DEEP, depth=depth)
         try:
             with decoding("a zip archive", *DECODE_ERRORS):
                 nested = Archive(io.BytesIO(content), self._budget)
@@ -173,11 +169,11 @@ class Archive:
         for chunk in self._unpacked(entry):
             size += len(chunk)
             if size > entry.file_size:
-                raise broken("holds more bytes than its directory says")
+                raise Refusal(Reason.ZIP_MORE_BYTES)
             checksum = zlib.crc32(chunk, checksum)
             yield chunk
         if size != entry.file_size or checksum != entry.CRC:
-            raise broken("holds other bytes than its directory says")
+            raise Refusal(Reason.ZIP_OTHER_BYTES)
 
     def _unpacked(self, entry: zipfile.ZipInfo) -> Iterator[bytes]:
         if entry.compress_type == zipfile.ZIP_STORED:
@@ -192,7 +188,7 @@ class Archive:
         while not unpacker.eof:
             rest = unpacker.decompress(unpacker.unconsumed_tail, CHUNK_BYTES)
             if not rest:
-                raise broken("holds an entry that is cut short")
+                raise Refusal(Reason.ZIP_CUT)
             yield rest
 
     def _packed(self, entry: zipfile.ZipInfo) -> Iterator[bytes]:
@@ -203,7 +199,7 @@ class Archive:
             self._file.seek(start)
             chunk = self._file.read(min(CHUNK_BYTES, end - start))
             if not chunk:
-                raise broken("has an entry that leaves the file")
+                raise Refusal(Reason.ZIP_LEAVES_FILE)
             start += len(chunk)
             yield chunk
 
@@ -212,33 +208,33 @@ class Archive:
         self._file.seek(entry.header_offset)
         head = self._file.read(LOCAL_SIZE)
         if len(head) < LOCAL_SIZE or not head.startswith(LOCAL_HEADER):
-            raise broken("has an entry without a header")
+            raise Refusal(Reason.ZIP_NO_HEADER)
         flags, method = struct.unpack_from("<HH", head, 6)
         packed, size, name_length, extra_length = struct.unpack_from("<IIHH", head, 18)
         if (flags | entry.flag_bits) & ENCRYPTED:
-            raise broken("is an encrypted archive")
+            raise Refusal(Reason.ZIP_ENCRYPTED)
         if method not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
-            raise broken("is compressed with a method that Office documents do not use")
+            raise Refusal(Reason.ZIP_METHOD)
         # A streamed entry has its sizes behind its bytes, an entry beyond 4 GB in an extra field.
         accepted = {(entry.compress_size, entry.file_size), *([(0, 0)] if flags & STREAMED else [])}
         if (packed, size) not in accepted and 0xFFFFFFFF not in (packed, size):
-            raise broken("has sizes in its directory and in an entry's header that differ")
+            raise Refusal(Reason.ZIP_SIZES_DIFFER)
         name = self._file.read(name_length)
         if method != entry.compress_type or name != _raw_name(entry):
-            raise broken("has entries that differ from its directory")
+            raise Refusal(Reason.ZIP_ENTRIES_DIFFER)
         return int(entry.header_offset + LOCAL_SIZE + name_length + extra_length)
 
 
 @contextmanager
-def open_archive(path: str, *, expansion: int, entries: int) -> Iterator[Archive]:
-    """Opens the zip archive at `path`.
+def open_archive(file: int, *, expansion: int, entries: int) -> Iterator[Archive]:
+    """Opens the zip archive in an open file.
 
     Raises:
         PermanentError: `broken`, `expands_too_far`; `broken` also for errors of zipfile and zlib within the block.
     """
-    with decoding("a zip archive", *DECODE_ERRORS), Path(path).open("rb") as file:
-        size = file.seek(0, io.SEEK_END)
-        yield Archive(file, Budget(size=size, expansion=expansion, entries=entries))
+    with decoding("a zip archive", *DECODE_ERRORS), open(file, "rb", closefd=False) as stream:
+        size = os.fstat(file).st_size
+        yield Archive(stream, Budget(size=size, expansion=expansion, entries=entries))
 
 
 def _raw_name(entry: zipfile.ZipInfo) -> bytes:
@@ -249,7 +245,7 @@ def _check_name(entry: zipfile.ZipInfo) -> None:
     name = entry.orig_filename.replace("\\", "/")
     is_link = entry.create_system == UNIX and entry.external_attr >> 16 & FILE_TYPE == SYMLINK
     if name.startswith("/") or ".." in name.split("/") or name[1:2] == ":" or "\0" in name or is_link:
-        raise PermanentError(Code.TYPE_NOT_ALLOWED, "is an archive with names that lead out of it")
+        raise Refusal(Reason.ZIP_NAMES)
 
 
 def _occurrences(text: bytes, record: bytes) -> Iterator[int]:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
+from pydantic import Field
+
 from pipeline.models.attachment import Fault
 from pipeline.models.base import Model
 from pipeline.values.kinds import Kind
@@ -19,15 +23,20 @@ class Fetched(Model):
     deduplicated: bool = False
 
 
+# Numbers of a decoder, which may be compromised. The limits of settings are lower.
+Measured = Annotated[int, Field(strict=True, ge=0, le=10**13)]
+Flag = Literal["encrypted", "javascript", "macros", "objects"]
+
+
 class Facts(Model):
     """Measurements by a decoder: pixels, milliseconds, pages. None where the type has no such property."""
 
-    width: int | None = None
-    height: int | None = None
-    duration_ms: int | None = None
-    pages: int | None = None
-    animated: bool | None = None
-    flags: tuple[str, ...] = ()  # active content that was accepted: "macros", "encrypted", …
+    width: Measured | None = None
+    height: Measured | None = None
+    duration_ms: Measured | None = None
+    pages: Measured | None = None
+    animated: Annotated[bool, Field(strict=True)] | None = None
+    flags: Annotated[tuple[Flag, ...], Field(max_length=4)] = ()  # active content that was accepted
 
 
 class Checked(Model):

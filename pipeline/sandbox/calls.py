@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from pipeline.errors import BusyError, Code, PermanentError, PipelineError, RetryableError, StagingLostError
-
-MAX_MESSAGE = 500  # characters of a child's error message that are kept
-CODES = frozenset(Code)
+from pipeline.errors import BusyError, Code, PermanentError, PipelineError
+from pipeline.sandbox.refusals import parse_refusal
 
 Answer = dict[str, Any] | PipelineError
 """What a child answered, or the error of a call that it did not answer."""
@@ -16,12 +14,14 @@ Answer = dict[str, Any] | PipelineError
 class Call(NamedTuple):
     """One call: "module:function" and its arguments, which are JSON values.
 
+    `file` is the path of a file: the parent opens it, and the function gets the descriptor as its argument `file`.
     `content_id` distinguishes calls with equal arguments for different content, such as files that reuse a path.
     """
 
     function: str
     arguments: dict[str, Any]
     content_id: str = ""
+    file: str | None = None
 
 
 class StillRunning(BusyError):  # noqa: N818 -- not a failure: the caller asks again
@@ -32,20 +32,12 @@ class StillRunning(BusyError):  # noqa: N818 -- not a failure: the caller asks a
 
 
 def unpack_answer(answer: Answer) -> Any:
-    """The result of a call, or its error. A child may be compromised: its text is cut, unknown codes are refused."""
+    """The result of a call, or its error. The caller validates the result: a child may run foreign code."""
     if isinstance(answer, PipelineError):
         return answer
-    if "error" not in answer:
+    if "refusal" not in answer:
         return answer.get("result")
-    error = answer["error"] if isinstance(answer["error"], dict) else {}
-    message = str(error.get("message"))[:MAX_MESSAGE]
-    if error.get("permanence") == "lost":
-        return StagingLostError(message)
-    code = str(error.get("code"))
-    if code not in CODES:
-        return invalid_reply()
-    error_class = RetryableError if error.get("permanence") == "retryable" else PermanentError
-    return error_class(Code(code), message)
+    return parse_refusal(answer["refusal"]) or invalid_reply()
 
 
 def invalid_reply() -> PermanentError:

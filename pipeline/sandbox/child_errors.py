@@ -1,4 +1,4 @@
-"""The error answer of a child, by the exception that a function raised in it.
+"""The answer of a child to a call that raised an exception: a reason from refusals.py.
 
 An answer with `replace` asks the parent for a new child, because this one may be damaged.
 """
@@ -6,46 +6,36 @@ An answer with `replace` asks the parent for a new child, because this one may b
 from __future__ import annotations
 
 import errno
-from pathlib import Path
+import os
 from typing import Any
 
-from pipeline.errors import Code, PipelineError, RetryableError
+from pipeline.sandbox.refusals import VOCABULARIES, Reason, Refusal
+
+# What a system call that the confinement refuses ends with. The parent opened the file, so the decoder tried something
+# else.
+FORBIDDEN = frozenset({errno.EPERM, errno.EACCES, errno.ENOSYS, errno.ENOENT})
 
 
 def error_answer(error: Exception) -> dict[str, Any]:
     """The answer to a call that raised this exception."""
     match error:
-        case PipelineError():
-            permanence = "retryable" if isinstance(error, RetryableError) else "permanent"
-            return _answer(permanence, error.code, error.message)
+        case Refusal():
+            return {"refusal": error.answer}
+        case ImportError():
+            return _and_replace(Refusal(Reason.UNLOADABLE))
         case MemoryError():
-            return _and_replace("permanent", Code.TOO_COSTLY, "takes more memory than is allowed")
-        case FileNotFoundError():
-            return _and_replace("lost", Code.STAGING_LOST, Path(str(error.filename or "")).name)
-        case OSError():
-            return _system_error(error)
-    return _crash(error)
+            return _and_replace(Refusal(Reason.MEMORY))
+        case OSError(errno=int(number)) if number in errno.errorcode and number not in FORBIDDEN:
+            return _and_replace(Refusal(Reason.UNREADABLE, error=os.strerror(number)))
+    name = type(error).__name__
+    known = name in VOCABULARIES["exception"]
+    return _and_replace(Refusal(Reason.CRASHED, exception=name if known else "an exception of its own"))
 
 
-def load_error(name: str) -> dict[str, Any]:
+def load_error() -> dict[str, Any]:
     """The answer to a call of a function that cannot be imported: a fault of the installation, not of the file."""
-    return _answer("retryable", Code.INTERNAL, f"{name} cannot be loaded")
+    return {"refusal": Refusal(Reason.UNLOADABLE).answer}
 
 
-def _system_error(error: OSError) -> dict[str, Any]:
-    """The file could not be read, which says nothing about its content, or the decoder tried something forbidden."""
-    if error.errno is None or error.errno == errno.EPERM:
-        return _crash(error)
-    return _and_replace("retryable", Code.STAGING, f"cannot read the staged file: {error.strerror}")
-
-
-def _crash(error: Exception) -> dict[str, Any]:
-    return _and_replace("permanent", Code.DECODER_CRASH, f"the decoder failed with {type(error).__name__}")
-
-
-def _and_replace(permanence: str, code: Code, message: str) -> dict[str, Any]:
-    return _answer(permanence, code, message) | {"replace": True}
-
-
-def _answer(permanence: str, code: Code, message: str) -> dict[str, Any]:
-    return {"error": {"permanence": permanence, "code": code, "message": message}}
+def _and_replace(refusal: Refusal) -> dict[str, Any]:
+    return {"refusal": refusal.answer, "replace": True}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple, Never
 
 from pipeline.sandbox.process import ChildProcess
 
@@ -14,6 +14,14 @@ START_S = 60.0  # seconds that a child has to import the decoders, also on a sta
 STARVED_FACTOR = 10
 MAX_ANSWER_BYTES = 1_000_000  # a longer answer is an invalid reply
 INTERRUPTED = b"null\n"  # sent instead of the last answer by a child that has not begun the remaining calls
+
+
+class Request(NamedTuple):
+    """The text of a request (see child.py), the number of its calls, and the open descriptors of their files."""
+
+    text: bytes
+    calls: int
+    files: Sequence[int] = ()
 
 
 class ChildDiedError(Exception):
@@ -36,33 +44,50 @@ class InvalidReplyError(Exception):
     """Raised when a child sends something else than an answer, or an answer that does not end."""
 
 
-class Child:
-    """One child process and the state of its exchange. Used by one thread at a time. `calls` counts its calls."""
+class UnconfinedError(Exception):
+    """Raised when a child could not confine itself, and so does not decode. `layer` and `number` are as it said."""
 
-    def __init__(self, *, memory_mb: int, cpu_s: int, wall_s: float, preload: Sequence[str], nice: int = 0) -> None:
+    def __init__(self, layer: object, number: object) -> None:
+        super().__init__(f"{layer} cannot be set up: {number}")
+        self.layer = layer
+        self.number = number
+
+
+class Child:
+    """One child process and the state of its exchange. Used by one thread at a time. `calls` counts its calls.
+
+    `modules` is the number of modules that it imports at its start.
+    """
+
+    def __init__(self, configuration: dict[str, Any], *, wall_s: float, preload: Sequence[str]) -> None:
         self.calls = 0
+        self.modules = len(preload)
         self._wall_s = wall_s
         self._ready = False
         self._buffer, self._early_buffer = b"", b""
         self._unanswered = 0
-        self._process = ChildProcess(memory_mb=memory_mb, cpu_s=cpu_s, preload=preload, nice=nice)
+        self._process = ChildProcess(configuration, preload=preload)
 
     def wait_ready(self) -> None:
-        """Waits until the child has imported its modules.
+        """Waits until the child has imported its modules and confined itself.
 
         Raises:
-            ChildDiedError, ChildOverdueError: it did not start.
+            ChildDiedError, ChildOverdueError, InvalidReplyError: it did not start.
+            UnconfinedError: it could not confine itself.
         """
-        if not self._ready:
-            self._start_clock()
-            if self._read_line(START_S) is None:
-                raise self._overdue_error()
-            self._ready = True
+        if self._ready:
+            return
+        self._start_clock()
+        line = self._read_line(START_S)
+        if line is None:
+            raise self._overdue_error()
+        if line != b"\n":
+            failure = _parse_answer(line)
+            raise UnconfinedError(failure.get("layer"), failure.get("errno"))
+        self._ready = True
 
-    def run(
-        self, request: bytes, calls: int, answers: list[dict[str, Any]], *, slow_after_s: float | None = None
-    ) -> bool:
-        """Sends a request with this many calls (see child.py), and appends the answers as they come.
+    def run(self, request: Request, answers: list[dict[str, Any]], *, slow_after_s: float | None = None) -> bool:
+        """Sends a request, and appends the answers as they come.
 
         There are fewer answers than calls only if the last of them has `replace`: the rest was not begun. Returns False
         if no answer came for `slow_after_s` although the child had CPU, or for STARVED_FACTOR times as long: the child
@@ -72,10 +97,10 @@ class Child:
             ChildDiedError, ChildOverdueError, InvalidReplyError: the next call has no answer. The caller must stop the
                 child.
         """
-        self.calls += calls
-        self._unanswered = calls
+        self.calls += request.calls
+        self._unanswered = request.calls
         self._start_clock()
-        self._write(request)
+        self._write(request.text, request.files)
         return self._receive(answers, slow_after_s)
 
     def finish(self, answers: list[dict[str, Any]]) -> bool:
@@ -94,8 +119,8 @@ class Child:
         """Drops a child that belongs to the process that this one was forked from."""
         self._process.disown()
 
-    def _write(self, request: bytes) -> None:
-        if not self._process.write(request):
+    def _write(self, text: bytes, files: Sequence[int] = ()) -> None:
+        if not self._process.write(text, files):
             raise ChildDiedError(self._process.wait())
 
     def _receive(self, answers: list[dict[str, Any]], slow_after_s: float | None) -> bool:
@@ -169,9 +194,16 @@ class Child:
         return ChildOverdueError(self._process.used_cpu_s() - self._cpu_before)
 
 
+def _refuse_constant(name: str) -> Never:
+    raise ValueError(f"{name} is no JSON")
+
+
+_parse = json.JSONDecoder(parse_constant=_refuse_constant).decode
+
+
 def _parse_answer(line: bytes) -> dict[str, Any]:
     try:
-        answer = json.loads(line.decode())  # a str, because json.loads would first guess the encoding of bytes
+        answer = _parse(line.decode())
     except (ValueError, RecursionError):
         raise InvalidReplyError from None
     if not isinstance(answer, dict):

@@ -8,13 +8,15 @@ import weakref
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import suppress
+from dataclasses import asdict
 from queue import Empty, LifoQueue
 from threading import Lock, Thread
 from typing import Any, NamedTuple
 
 from pipeline.errors import Code, PipelineError, RetryableError
 from pipeline.sandbox.calls import Answer, Call, StillRunning, unpack_answer
-from pipeline.sandbox.slot import ProcessSlot
+from pipeline.sandbox.slot import Limits, ProcessSlot, SlotCall
+from pipeline.sandbox.terms import Confinement, confinement
 
 # Seconds without an answer after which `call_many` returns the answers so far. Longer: one slow file holds up the
 # others of its batch. Shorter: more files are asked for twice.
@@ -24,10 +26,10 @@ MAX_UNCOLLECTED = 64
 
 
 class _Key(NamedTuple):
-    """Identity of a call: its arguments as JSON, and the id of its content."""
+    """Identity of a call: its arguments as JSON, its file, and the id of its content."""
 
     shared: bytes
-    call: bytes
+    call: SlotCall
     content_id: str
 
 
@@ -35,9 +37,10 @@ class Sandbox:
     """Runs functions on untrusted bytes in `processes` child processes. Thread-safe; children start when needed.
 
     Each call may use `memory_mb` (10^6 bytes) beyond what its child used before, `cpu_s` seconds of CPU and `wall_s`
-    seconds of wall time, without the wait for a free child. Modules named in `preload` are imported when a child starts
-    instead of at its first call. `nice` lowers the children's CPU priority. A Sandbox may be created before a fork: the
-    forked process starts children of its own.
+    seconds of wall time, without the wait for a free child. Modules named in `preload` are imported when a child
+    starts; a call of another module starts a new child, because a confined child imports nothing. `nice` lowers the
+    children's CPU priority. `terms` say how children are confined. A Sandbox may be created before a fork: the forked
+    process starts children of its own.
 
     Only CPU time is held against a file, because it is the same on every machine. A call that has not ended after
     `wall_s` is refused for good if it used its CPU time (`cpu_s`, or as much of it as fits into `wall_s`). The
@@ -54,9 +57,12 @@ class Sandbox:
         wall_s: float,
         preload: Sequence[str] = (),
         nice: int = 0,
+        terms: Confinement | None = None,
     ) -> None:
-        self._limits: dict[str, Any] = {"memory_mb": memory_mb, "cpu_s": cpu_s, "wall_s": wall_s, "preload": preload}
-        self._limits["nice"] = nice
+        confined = asdict(terms or confinement())
+        configuration = {"memory_bytes": memory_mb * 1_000_000, "cpu_s": cpu_s, "nice": nice, "confinement": confined}
+        self._limits = Limits(cpu_s, wall_s, configuration)
+        self._modules = dict.fromkeys(preload)  # a set in the order of insertion
         self._processes = processes
         self._closed = False
         self._create_slots()
@@ -64,24 +70,28 @@ class Sandbox:
 
     def _create_slots(self) -> None:
         self._closing = Lock()
-        self._slots = [ProcessSlot(self._limits) for _ in range(self._processes)]
+        self._slots = [ProcessSlot(self._limits, self._modules) for _ in range(self._processes)]
         # Last in, first out: the slot used last is used next, so children that are not needed never start.
         self._free: LifoQueue[ProcessSlot] = LifoQueue()
         self._slow_calls: dict[_Key, Future[Answer]] = {}  # still running, or ended and not asked for again
         for slot in self._slots:
             self._free.put(slot)
 
-    def call(self, function: str, **arguments: Any) -> Any:
+    def call(self, function: str, *, file: str | None = None, **arguments: Any) -> Any:
         """Runs `function`, named as "module:function", in a child. Arguments and result are JSON values.
 
+        `file` is a path, which becomes an open descriptor in the child. The caller must validate the result: a child
+        may run foreign code.
+
         Raises:
-            PipelineError: the error that the function raised; `decoder_crash` (permanent) if it raised another
+            PipelineError: the Refusal that the function raised; `decoder_crash` (permanent) if it raised another
                 exception or its process ended; `too_costly` (permanent) if it used more memory or CPU than allowed;
                 `too_costly` (retryable) if it took longer than allowed without using its CPU time; `staging`
-                (retryable) if the system could not read a file; `internal` (retryable) if no child could be started.
-            StagingLostError: the function did not find its file.
+                (retryable) if the system could not read a file; `internal` (retryable) if no child could be started or
+                confined.
+            StagingLostError: the file does not exist.
         """
-        answer = self.call_many([Call(function, {})], **arguments)[0]
+        answer = self.call_many([Call(function, {}, file=file)], **arguments)[0]
         if isinstance(answer, PipelineError):
             raise answer
         return answer
@@ -99,12 +109,18 @@ class Sandbox:
         if not calls:
             return []
         common = json.dumps(shared).encode()
-        keys = [_Key(common, json.dumps(call[:2]).encode(), call.content_id) for call in calls]
+        self._learn_modules(calls)
+        keys = [_key(common, call) for call in calls]
         slow_after_s = SLOW_CALL_S if len(calls) > 1 else None
         futures = [self._slow_calls.get(key) for key in keys] if self._slow_calls else []
         has_slow = any(futures)
         answers = self._collect_and_run(keys, futures, slow_after_s) if has_slow else self._run(keys, slow_after_s)
         return [StillRunning() if answer is None else unpack_answer(answer) for answer in answers]
+
+    def _learn_modules(self, calls: Sequence[Call]) -> None:
+        modules = {call.function.partition(":")[0] for call in calls}
+        if not modules <= self._modules.keys():
+            self._modules.update(dict.fromkeys(modules))
 
     def _collect_and_run(
         self, keys: Sequence[_Key], futures: Sequence[Future[Answer] | None], slow_after_s: float | None
@@ -200,6 +216,11 @@ def _disown_all_children() -> None:
 
 
 os.register_at_fork(after_in_child=_disown_all_children)
+
+
+def _key(shared: bytes, call: Call) -> _Key:
+    text = json.dumps((call.function, call.arguments, call.file is not None)).encode()
+    return _Key(shared, SlotCall(text, call.file), call.content_id)
 
 
 def _finish(slot: ProcessSlot, key: _Key, future: Future[Answer], free: LifoQueue[ProcessSlot]) -> None:

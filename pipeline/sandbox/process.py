@@ -6,43 +6,47 @@ import json
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any
 
 EXIT_WAIT_S = 1  # seconds that a child has to exit after it closed its output; then it is killed
-INHERITED = ("LD_LIBRARY_PATH", "SYSTEMROOT")  # environment variables that a child needs to load libraries
+INHERITED = ("LD_LIBRARY_PATH",)  # environment variables that a child needs to load libraries
+# Isolated from the environment and the user's packages, and without `site`: the import path of this process is passed.
+PROGRAM = (
+    *("-I", "-S", "-X", "utf8", "-c"),
+    "import sys; sys.path[:] = sys.argv[2:]; from pipeline.sandbox.child import main; main(sys.argv[1])",
+)
 
 
 class ChildProcess:
-    """A child process, started by the constructor, and its pipes.
+    """A child process, started by the constructor, and its connections.
 
-    Requests go to its standard input. It writes the last answer of a request to its standard output and the answers
-    before that to the pipe `early`. The kernel ends it when this process closes `lifeline`, also by ending.
+    Requests and the descriptors of files go to its standard input, a socket that it cannot send anything through. It
+    writes the last answer of a request to its standard output and the answers before that to the pipe `early`. The
+    kernel kills it when this process closes `lifeline`, also by ending.
     """
 
-    def __init__(self, *, memory_mb: int, cpu_s: int, preload: Sequence[str], nice: int) -> None:
+    def __init__(self, configuration: dict[str, Any], *, preload: Sequence[str]) -> None:
         child_lifeline, self._lifeline = os.pipe()
         self._early, child_early = os.pipe()
-        config = {
-            "memory_bytes": memory_mb * 1_000_000,
-            "cpu_s": cpu_s,
-            "lifeline": child_lifeline,
-            "early": child_early,
-            "preload": list(preload),
-            "nice": nice,
-        }
+        self._requests, child_requests = socket.socketpair()
+        self._requests.shutdown(socket.SHUT_RD)
+        config = configuration | {"lifeline": child_lifeline, "early": child_early, "preload": list(preload)}
+        path = [entry or os.getcwd() for entry in sys.path]  # noqa: PTH109 -- a str is wanted
         try:
             self._process = subprocess.Popen(  # noqa: S603 -- our own interpreter and our own module
-                [sys.executable, "-P", "-m", "pipeline.sandbox", json.dumps(config)],
-                stdin=subprocess.PIPE,
+                [sys.executable, *PROGRAM, json.dumps(config), *path],
+                stdin=child_requests.fileno(),
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 bufsize=0,
                 cwd="/",
-                env=_environment(),
+                env={name: os.environ[name] for name in INHERITED if name in os.environ},
                 pass_fds=[child_lifeline, child_early],
                 start_new_session=True,
             )
@@ -50,11 +54,11 @@ class ChildProcess:
             self._close_pipes()
             raise
         finally:
+            child_requests.close()
             os.close(child_lifeline)
             os.close(child_early)
-        assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._requests, self._answers = self._process.stdin, self._process.stdout
+        self._answers = self._process.stdout
         os.set_blocking(self._early, False)
         self._poll = select.poll()
         self._poll.register(self._answers, select.POLLIN)
@@ -63,11 +67,13 @@ class ChildProcess:
     def pid(self) -> int:
         return self._process.pid
 
-    def write(self, request: bytes) -> bool:
-        """Writes to the child's standard input; False if the child has closed it."""
+    def write(self, request: bytes, files: Sequence[int] = ()) -> bool:
+        """Sends a request and the descriptors of its files to the child; False if the child has closed its end."""
         try:
-            self._requests.write(request)
-        except BrokenPipeError:
+            sent = socket.send_fds(self._requests, [request], files) if files else self._requests.send(request)
+            while sent < len(request):
+                sent += self._requests.send(memoryview(request)[sent:])
+        except (BrokenPipeError, ConnectionResetError):
             return False
         return True
 
@@ -119,24 +125,12 @@ class ChildProcess:
         return self._process.wait()
 
     def _close(self) -> None:
-        self._requests.close()
         self._answers.close()
         self._close_pipes()
 
     def _close_pipes(self) -> None:
+        self._requests.close()
         if self._lifeline >= 0:
             os.close(self._lifeline)
             os.close(self._early)
             self._lifeline = self._early = -1
-
-
-def _environment() -> dict[str, str]:
-    """The environment of a child: no secret, and the import path of this process."""
-    inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
-    path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)  # noqa: PTH109 -- a str is wanted
-    # Decoders run single-threaded: one arena and one thread keep the address space as small as the work.
-    threads = {"MALLOC_ARENA_MAX": "1", "OMP_NUM_THREADS": "1"}
-    # Up to 16 MB of freed memory are kept for the next file. If they were returned to the kernel each time, their pages
-    # would be zeroed and faulted in again, which is a third of the cost of a sticker.
-    memory = {"MALLOC_TRIM_THRESHOLD_": str(16 << 20), "MALLOC_MMAP_THRESHOLD_": str(4 << 20)}
-    return {"PATH": os.defpath, "LC_ALL": "C.UTF-8", "PYTHONPATH": path, **threads, **memory, **inherited}

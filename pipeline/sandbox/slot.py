@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipeline.errors import Code, PermanentError, PipelineError, RetryableError
 from pipeline.metrics import SANDBOX_DEATHS, SANDBOX_STARTS
 from pipeline.sandbox.calls import Answer, invalid_reply
-from pipeline.sandbox.exchange import Child, ChildDiedError, ChildOverdueError, InvalidReplyError
+from pipeline.sandbox.exchange import (
+    Child,
+    ChildDiedError,
+    ChildOverdueError,
+    InvalidReplyError,
+    Request,
+    UnconfinedError,
+)
+from pipeline.sandbox.files import MAX_FILES, close_files, open_files
+from pipeline.sandbox.terms import unconfined_error
 
 # Calls after which a child is replaced, in case of leaks too small to be detected. A new child uses 0.4 s of CPU to
 # import the decoders: at a few milliseconds a call that is less than one per cent.
 CALLS_PER_CHILD = 20_000
-# Bytes of calls in one request: half of what a pipe buffers, so that writing never blocks on a stopped child.
+# Bytes of calls in one request: far less than a socket buffers, so that sending never blocks on a stopped child.
 MAX_REQUEST_BYTES = 32_768
 # Share of the CPU time that a call could have used before its wall time was over. From this share on the file is
 # refused for good. Not 1.0: what was not measured, and CPU time that the child did not get, must not excuse a file.
@@ -23,17 +32,36 @@ CPU_SHARE = 0.9
 CAUSES = {-signal.SIGXCPU: "cpu", -signal.SIGKILL: "killed"}  # metric label of a death, by the exit status
 
 
-class ProcessSlot:
-    """A slot for one child process: empty, or with a child that has answered every call so far."""
+class Limits(NamedTuple):
+    """Limits of each call, and the configuration of children that contains them (see child.py)."""
 
-    def __init__(self, limits: dict[str, Any]) -> None:
+    cpu_s: int
+    wall_s: float
+    configuration: dict[str, Any]
+
+
+class SlotCall(NamedTuple):
+    """A call as a child reads it (see child.py), and the path of its file, if it has one."""
+
+    text: bytes
+    file: str | None
+
+
+class ProcessSlot:
+    """A slot for one child process: empty, or with a child that has answered every call so far.
+
+    Children import `modules` before they confine themselves. If more are added, the child is replaced.
+    """
+
+    def __init__(self, limits: Limits, modules: Collection[str]) -> None:
         self._limits = limits
+        self._modules = modules
         self._child: Child | None = None
         self._fresh = False  # whether the running call is the first one of the child
         self.deaths = 0
 
-    def run(self, calls: Sequence[bytes], *, shared: bytes, slow_after_s: float | None = None) -> list[Answer]:
-        """Runs calls, given as JSON: one answer each, in order. `shared` are arguments of all of them.
+    def run(self, calls: Sequence[SlotCall], *, shared: bytes, slow_after_s: float | None = None) -> list[Answer]:
+        """Runs calls: one answer each, in order. `shared` are arguments of all of them, as JSON.
 
         There are fewer answers if none came for `slow_after_s`: the child is still running the first call without an
         answer, those behind it are not begun, and the caller must call `finish`.
@@ -46,14 +74,24 @@ class ProcessSlot:
                 self._wait_ready(child)
             except RetryableError as error:
                 return [*answers, *([error] * len(remaining))]
-            self._fresh = child.calls == 0
             batch = _first_batch(remaining)
-            request = shared + b"\t[" + b",".join(batch) + b"]\n"
-            if not self._exchange(partial(child.run, request, len(batch), slow_after_s=slow_after_s), answers):
-                break
+            files, missing = open_files([call.file for call in batch])
+            batch = batch if missing is None else batch[: missing.place]
+            if missing is not None and not batch:
+                answers.append(missing.error)
+                continue
+            self._fresh = child.calls == 0
+            try:
+                request = Request(
+                    shared + b"\t[" + b",".join([call.text for call in batch]) + b"]\n", len(batch), files
+                )
+                if not self._exchange(partial(child.run, request, slow_after_s=slow_after_s), answers):
+                    break
+            finally:
+                close_files(files)
         return answers
 
-    def finish(self, call: bytes, *, shared: bytes) -> Answer:
+    def finish(self, call: SlotCall, *, shared: bytes) -> Answer:
         """Waits for the answer to the call that is still running."""
         assert self._child is not None
         answers: list[Answer] = []
@@ -96,7 +134,7 @@ class ProcessSlot:
 
     def _overdue_error(self, cpu_s: float) -> PipelineError:
         """The error of a call that did not end within its wall time and used this much CPU (see Sandbox)."""
-        if cpu_s >= CPU_SHARE * min(self._limits["cpu_s"], self._limits["wall_s"]):
+        if cpu_s >= CPU_SHARE * min(self._limits.cpu_s, self._limits.wall_s):
             return PermanentError(Code.TOO_COSTLY, "takes longer than is allowed")
         message = (
             f"took longer than is allowed with {cpu_s:.1f} s of CPU: the decoder waits, or the machine is too busy"
@@ -106,19 +144,25 @@ class ProcessSlot:
     def _wait_ready(self, child: Child) -> None:
         try:
             child.wait_ready()
-        except (ChildDiedError, ChildOverdueError) as error:
+        except UnconfinedError as error:
+            self._record_death("start")
+            raise unconfined_error(error.layer, error.number) from None
+        except (ChildDiedError, ChildOverdueError, InvalidReplyError) as error:
             self._record_death("start")
             raise RetryableError(Code.INTERNAL, f"a decoder process does not start: {error}") from None
 
     def start(self) -> Child:
-        """The child of this slot, started if there is none.
+        """The child of this slot, started if there is none with all modules.
 
         Raises:
             RetryableError: `internal`, if it cannot be started.
         """
+        if self._child is not None and self._child.modules < len(self._modules):
+            self.clear()
         if self._child is None:
             try:
-                self._child = Child(**self._limits)
+                configuration, wall_s = self._limits.configuration, self._limits.wall_s
+                self._child = Child(configuration, wall_s=wall_s, preload=list(self._modules))
             except OSError as error:
                 message = f"a decoder process cannot be started: {error.strerror}"
                 raise RetryableError(Code.INTERNAL, message) from error
@@ -153,11 +197,11 @@ def _error_by_status(status: int) -> PipelineError:
     return PermanentError(Code.DECODER_CRASH, f"the decoder process ended {how}")
 
 
-def _first_batch(calls: Sequence[bytes]) -> Sequence[bytes]:
-    """The first calls, as many as MAX_REQUEST_BYTES allows, at least one."""
+def _first_batch(calls: Sequence[SlotCall]) -> Sequence[SlotCall]:
+    """The first calls, as many as MAX_REQUEST_BYTES and MAX_FILES allow, at least one."""
     size = 0
     for count, call in enumerate(calls):
-        size += len(call) + 1
-        if size > MAX_REQUEST_BYTES and count:
+        size += len(call.text) + 1
+        if (size > MAX_REQUEST_BYTES and count) or count == MAX_FILES:
             return calls[:count]
     return calls

@@ -12,16 +12,15 @@ from pydantic import ValidationError
 from pipeline.config.settings import Settings
 from pipeline.errors import Code, PermanentError, PipelineError, StagingLostError, or_raise
 from pipeline.media_types import MEDIA_TYPES, OFFICE_TYPES, OOXML_TYPES, MediaType
+from pipeline.media_types.answers import ENCRYPTED_OOXML, CheckAnswer, Identified, parse_identified
 from pipeline.media_types.limits import Rules, rules_from
-from pipeline.models import Attachment, Checked, Detected, Fetched, Kind
+from pipeline.models import Attachment, Checked, Detected, Facts, Fault, Fetched, Kind
 from pipeline.sandbox import Call, Sandbox, StillRunning
 
 __all__ = ["StagedFile", "StillRunning", "detect", "detect_many"]
 
 EXAMINE = "pipeline.media_types.examine:examine"
 IDENTIFY = "pipeline.media_types.sniff:identify"
-MAX_MESSAGE = 500  # characters; a longer message of a check is not believed
-ENCRYPTED_OOXML = "encrypted-ooxml"
 # Declared mime types that say nothing about the content, so that they never count as a mismatch.
 UNSPECIFIC_MIMES = frozenset({"application/octet-stream", "binary/octet-stream", "application/x-download", "*/*"})
 # The standard library's own table: the result must not depend on the mime.types files of this machine.
@@ -77,24 +76,24 @@ def detect_many(files: Sequence[StagedFile], *, sandbox: Sandbox, settings: Sett
 
 
 def _call(file: StagedFile) -> Call:
-    arguments = {"path": file.path, "kind": file.attachment.kind, "size": file.fetched.size}
-    return Call(EXAMINE, arguments, content_id=file.fetched.sha256)
+    arguments = {"kind": file.attachment.kind, "size": file.fetched.size}
+    return Call(EXAMINE, arguments, content_id=file.fetched.sha256, file=file.path)
 
 
 def _result(file: StagedFile, answer: Any, *, sandbox: Sandbox, rules: Rules) -> Detected | PipelineError:
     try:
         if isinstance(answer, PipelineError) and not isinstance(answer, StillRunning | StagingLostError):
             # The check may have caused this error. If identification alone succeeds, validate repeats the check.
-            answer = sandbox.call(IDENTIFY, path=file.path, limits=rules.limits_json)
+            answer = sandbox.call(IDENTIFY, file=file.path, limits=rules.limits_json)
         if isinstance(answer, PipelineError):
             return answer
-        return _detected(file, answer, rules)
+        return _detected(file, parse_identified(answer), rules)
     except PipelineError as error:
         return error
 
 
-def _detected(file: StagedFile, content: dict[str, Any], rules: Rules) -> Detected:
-    """The result for what the sandbox has found (see sniff.identified and examine). Opens no file.
+def _detected(file: StagedFile, content: Identified, rules: Rules) -> Detected:
+    """The result for what the sandbox has found. Opens no file.
 
     The content decides the type. The kind is the declared kind if such content may have it, else the natural kind of
     the type: a photo sent as a document stays a document, a PDF sent as an image becomes a document. A file with a
@@ -105,10 +104,10 @@ def _detected(file: StagedFile, content: dict[str, Any], rules: Rules) -> Detect
     """
     attachment = file.attachment
     declared_types = _declared_types(attachment)
-    media_type = MEDIA_TYPES.get(_resolved_name(content["name"], declared_types) or "")
+    media_type = MEDIA_TYPES.get(_resolved_name(content.name, declared_types) or "")
     if media_type is None or media_type.name not in rules.limits.checks:
         raise _type_error(media_type, content, declared_types)
-    kind = media_type.kind_for(attachment.kind, sound_only=content["sound_only"])
+    kind = media_type.kind_for(attachment.kind, sound_only=content.sound_only)
     mismatch = _mismatch(attachment, media_type, kind)
     if mismatch and rules.reject_mismatch:
         raise PermanentError(Code.TYPE_MISMATCH, mismatch)
@@ -118,20 +117,21 @@ def _detected(file: StagedFile, content: dict[str, Any], rules: Rules) -> Detect
         mime=media_type.mime,
         ext=media_type.ext,
         mismatch=mismatch,
-        checked=_checked(content.get("checked"), media_type, kind, rules),
+        checked=_checked(content.checked, media_type, kind, rules),
     )
 
 
-def _checked(answer: Any, media_type: MediaType, kind: Kind, rules: Rules) -> Checked | None:
+def _checked(answer: CheckAnswer | None, media_type: MediaType, kind: Kind, rules: Rules) -> Checked | None:
     """The result of the check, if it was made for this type and kind; else None, because a child may be compromised."""
-    if not isinstance(answer, dict) or (answer.get("name"), answer.get("kind")) != (media_type.name, kind):
+    if answer is None or (answer.name, answer.kind) != (media_type.name, kind):
         return None
+    if answer.fault is not None:
+        fault = Fault(code=answer.fault.code, message=answer.fault.message)
+        return Checked(limits=rules.limits_hash, fault=fault)
     try:
-        checked = Checked.model_validate({**answer, "limits": rules.limits_hash})
+        return Checked(limits=rules.limits_hash, facts=Facts.model_validate(answer.facts))
     except ValidationError:
         return None
-    complete = (checked.facts is None) != (checked.fault is None)
-    return checked if complete and len(checked.fault.message if checked.fault else "") <= MAX_MESSAGE else None
 
 
 def _declared_types(attachment: Attachment) -> list[str]:
@@ -159,15 +159,15 @@ def _resolved_name(name: str | None, declared_types: list[str]) -> str | None:
     return name
 
 
-def _type_error(media_type: MediaType | None, content: dict[str, Any], declared_types: list[str]) -> PermanentError:
+def _type_error(media_type: MediaType | None, content: Identified, declared_types: list[str]) -> PermanentError:
     """The error for content of no allowed type. Content declared as an Office document gets a more precise one."""
-    mime = media_type.mime if media_type else content["mime"]
+    mime = media_type.mime if media_type else content.mime
     if media_type is not None and media_type.name in declared_types:
         message = f"{mime} is not accepted unless ALLOWED_TYPES names {media_type.name}"
         return PermanentError(Code.TYPE_NOT_ALLOWED, message)
     office = [name for name in declared_types if name in OFFICE_TYPES]
-    if office and content["fault"]:
-        return PermanentError(Code(content["fault"]["code"]), content["fault"]["message"])
+    if office and content.fault:
+        return content.fault
     if office:
         return PermanentError(Code.TYPE_MISMATCH, f"declared as {office[0]}, but is {mime}")
     return PermanentError(Code.TYPE_NOT_ALLOWED, f"{mime} is not accepted")

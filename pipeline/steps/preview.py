@@ -89,7 +89,7 @@ def make_preview(
         return Preview(sha256=content.sha256, state=PreviewState.NONE)
     with _local_file(key, storage, staging) as path:
         limits = rules_from(settings).limits_json
-        answer = sandbox.call(media_type.preview, path=str(path), name=media_type.name, limits=limits)
+        answer = sandbox.call(media_type.preview, file=str(path), name=media_type.name, limits=limits)
     rendering = _validated(answer)
     if rendering.webp is not None:
         with staging.copy(content.sha256, [rendering.webp]) as picture:  # a hard link cannot leave half a file

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from pipeline.config.settings import MB, Settings
 from pipeline.errors import Code, PermanentError
 from pipeline.media_types import MediaType, media_type_for
 from pipeline.media_types.limits import Rules, rules_from
 from pipeline.models import Detected, Facts, Validated
-from pipeline.sandbox import Sandbox
+from pipeline.sandbox import Sandbox, invalid_reply
 
 
 def validate(detected: Detected, *, path: Path, sandbox: Sandbox, settings: Settings) -> Validated:
@@ -24,9 +26,12 @@ def validate(detected: Detected, *, path: Path, sandbox: Sandbox, settings: Sett
         return validated
     media_type = _media_type(detected)
     limits = rules_from(settings).limits_json
-    arguments = {"path": str(path.absolute()), "name": media_type.name, "kind": detected.kind, "limits": limits}
-    facts = sandbox.call(media_type.check, **arguments)
-    return Validated(detected=detected, facts=Facts.model_validate(facts))
+    arguments = {"name": media_type.name, "kind": detected.kind, "limits": limits}
+    answer = sandbox.call(media_type.check, file=str(path.absolute()), **arguments)
+    try:
+        return Validated(detected=detected, facts=Facts.model_validate(answer))
+    except ValidationError:
+        raise invalid_reply() from None
 
 
 def validate_checked(detected: Detected, *, settings: Settings) -> Validated | None:

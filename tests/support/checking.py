@@ -19,6 +19,9 @@ from pipeline.steps.validate import validate
 from tests.support.samples import OPTIONAL_TYPES
 
 
+HOSTILE = "tests.support.hostile_decoders"  # imported at the start: a call of another module starts a new child
+
+
 def settings(**values: Any) -> Settings:
     """Settings with these values and the defaults, whatever .env says."""
     return Settings(_env_file=None, **values)
@@ -89,7 +92,7 @@ def error_of(function: Callable[[], object]) -> PipelineError | None:
 
 @pytest.fixture(scope="module")
 def sandbox() -> Any:
-    sandbox = Sandbox(processes=1, memory_mb=400, cpu_s=5, wall_s=15, preload=DECODER_MODULES)
+    sandbox = Sandbox(processes=1, memory_mb=400, cpu_s=5, wall_s=15, preload=(*DECODER_MODULES, HOSTILE))
     yield sandbox
     sandbox.close()
 

@@ -12,7 +12,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import Code, PermanentError, RetryableError
+from pipeline.errors import Code, PermanentError
+from pipeline.sandbox import Reason, Refusal
 
 _kept: list[Any] = []
 _libc = ctypes.CDLL(None)
@@ -30,8 +31,16 @@ def environment() -> dict[str, str]:
     return dict(os.environ)
 
 
-def refuse(code: str, message: str, *, retryable: bool = False) -> None:
-    raise (RetryableError if retryable else PermanentError)(Code(code), message)
+def refuse(reason: str, values: dict[str, Any]) -> None:
+    raise Refusal(Reason[reason], **values)
+
+
+def accuse(code: str, message: str) -> None:
+    raise PermanentError(Code(code), message)
+
+
+def read(file: int) -> str:
+    return os.read(file, 1000).decode()
 
 
 def fail(**_: Any) -> None:
@@ -121,7 +130,7 @@ def leak(megabytes: int) -> int:
 
 
 def leak_file() -> int:
-    _kept.append(os.open("/proc/self/stat", os.O_RDONLY))
+    _kept.append(os.dup(0))
     return os.getpid()
 
 
@@ -167,10 +176,6 @@ def signal_process(number: int, process: int) -> None:
 
 def limit_process(process: int) -> None:
     resource.prlimit(process, resource.RLIMIT_NOFILE, (20, 20))
-
-
-def read_missing(path: str) -> None:
-    Path(path).read_bytes()
 
 
 def print_much() -> str:

@@ -13,12 +13,20 @@ from av import VideoFrame, VideoStream
 from av.container import InputContainer
 from PIL import Image, ImageStat
 
-from pipeline.errors import Code, PermanentError
-from pipeline.media_types.audio_video import DECODE_ERRORS, DEMUXERS, duration_ms, moving_pictures, open_media, packets
+from pipeline.media_types.audio_video import (
+    DECODE_ERRORS,
+    DEMUXERS,
+    NO_STREAM,
+    duration_ms,
+    moving_pictures,
+    open_media,
+    packets,
+)
 from pipeline.media_types.limits import parse_limits
 from pipeline.media_types.previews.thumbnail import as_webp, scaled_size
 from pipeline.media_types.previews.waveform import peaks
-from pipeline.media_types.rejections import broken, decoding
+from pipeline.media_types.rejections import decoding
+from pipeline.sandbox import Reason, Refusal
 
 EARLY_S = (1.0, 3.0)  # positions in seconds: many videos have faded in by then
 FRACTIONS = (0.1, 0.25, 0.5)  # further positions, as fractions of the duration
@@ -30,31 +38,32 @@ BUDGET_S = 3.0  # CPU seconds for all positions together, and as much again for 
 ROTATIONS = {90: Image.Transpose.ROTATE_90, 180: Image.Transpose.ROTATE_180, 270: Image.Transpose.ROTATE_270}
 
 
-def render(path: str, *, name: str, limits: str) -> dict[str, Any]:
+def render(file: int, *, name: str, limits: str) -> dict[str, Any]:
     """A frame as it is displayed, or 100 peaks of a file without video.
 
     Raises:
         PermanentError: `too_many_pixels`, `broken`.
     """
-    with decoding(name, *DECODE_ERRORS), open_media(path, DEMUXERS[name]) as container:
+    with decoding(name, *DECODE_ERRORS), open_media(file, DEMUXERS[name]) as container:
         videos = moving_pictures(container)
         if videos:
             return as_webp(_meaningful_frame(container, videos[0], max_pixels=parse_limits(limits).pixels))
         sounds = list(container.streams.audio)
         if not sounds or sounds[0].codec_context is None:
-            raise broken("has no video stream and no audio stream")
+            raise Refusal(Reason.NO_STREAM, missing=NO_STREAM)
         return {"peaks": peaks(container, sounds[0], duration_s=duration_ms(container, sounds[0]) / 1000)}
 
 
 def _meaningful_frame(container: InputContainer, stream: VideoStream, *, max_pixels: int) -> Image.Image:
     """The first candidate that is not uniformly black, white or grey; else the candidate with the most contrast."""
     if stream.codec_context is None:
-        raise broken("uses a codec that FFmpeg does not support")
+        raise Refusal(Reason.UNKNOWN_CODEC)
     stream.codec_context.thread_count = 1
     best: tuple[float, Image.Image] | None = None
     for frame in _candidates(container, stream, time.process_time() + BUDGET_S):
         if frame.width * frame.height > max_pixels:
-            raise PermanentError(Code.TOO_MANY_PIXELS, f"has {frame.width} × {frame.height} pixels")
+            size = {"width": frame.width, "height": frame.height}
+            raise Refusal(Reason.TOO_MANY_PIXELS, **size, allowed_mpx=max_pixels / 1e6)
         image = _as_displayed(frame, stream)
         contrast = ImageStat.Stat(image.convert("L")).stddev[0]
         if best is None or contrast > best[0]:
@@ -62,7 +71,7 @@ def _meaningful_frame(container: InputContainer, stream: VideoStream, *, max_pix
         if contrast >= MEANINGFUL:
             break
     if best is None:
-        raise broken("no frame can be decoded")
+        raise Refusal(Reason.NO_FRAME)
     return best[1]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from PIL import Image, ImageCms, ImageOps
 
-from pipeline.media_types.image import DECODE_ERRORS, FORMATS, ORIENTATION, PILLOW_ERRORS
+from pipeline.media_types.image import DECODE_ERRORS, FORMATS, ORIENTATION, PILLOW_ERRORS, open_image
 from pipeline.media_types.limits import parse_limits
 from pipeline.media_types.previews.thumbnail import EDGE, as_webp, shrink
 from pipeline.media_types.rejections import decoding
@@ -17,17 +17,14 @@ KEPT_MODES = frozenset({"L", "RGB", "RGBA", "CMYK"})  # Pillow resizes these wit
 SRGB = ImageCms.createProfile("sRGB")
 
 
-def render(path: str, *, name: str, limits: str) -> dict[str, Any]:
+def render(file: int, *, name: str, limits: str) -> dict[str, Any]:
     """The first frame with its transparency, rotated as its EXIF orientation says.
 
     Raises:
         PermanentError: `broken`.
     """
     Image.MAX_IMAGE_PIXELS = parse_limits(limits).pixels
-    with (
-        decoding(f"a {FORMATS[name]} image", *PILLOW_ERRORS),
-        Image.open(path, formats=[FORMATS[name]]) as image,
-    ):
+    with decoding(f"a {FORMATS[name]} image", *PILLOW_ERRORS), open_image(file, name) as image:
         image.draft(None, (2 * EDGE, 2 * EDGE))  # a JPEG is decoded at a reduced size
         small = shrink(_resizable(image))
         return as_webp(_upright(_in_srgb(small), image))

@@ -5,18 +5,18 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
-import pypdfium2
 from pypdfium2 import PdfiumError
 
-from pipeline.media_types.pdf import PASSWORD_ERRORS
+from pipeline.media_types.pdf import PASSWORD_ERRORS, open_document
 from pipeline.media_types.previews.thumbnail import EDGE, as_webp, shrink
-from pipeline.media_types.rejections import broken, decoding
+from pipeline.media_types.rejections import decoding
+from pipeline.sandbox import Reason, Refusal
 
 RENDER_EDGE = 2 * EDGE  # pixels; rendered at the final size, small print would be illegible
 MAX_SCALE = 4.0  # pixels a point; a page of a few points is not enlarged further
 
 
-def render(path: str, **_: Any) -> dict[str, Any]:
+def render(file: int, **_: Any) -> dict[str, Any]:
     """The first page with filled-in form fields; nothing for a document that needs a password.
 
     Raises:
@@ -24,7 +24,7 @@ def render(path: str, **_: Any) -> dict[str, Any]:
     """
     with decoding("a PDF document", PdfiumError, ValueError):
         try:
-            document = pypdfium2.PdfDocument(path)
+            document = open_document(file)
         except PdfiumError as error:
             if error.err_code not in PASSWORD_ERRORS:
                 raise
@@ -40,5 +40,5 @@ def render(path: str, **_: Any) -> dict[str, Any]:
 def _scale(width: float, height: float) -> float:
     """Pixels for each point. Bounded, because a page may declare a width of 14 million points."""
     if not (width > 0 and height > 0):
-        raise broken("has a first page without any size")
+        raise Refusal(Reason.PAGE_WITHOUT_SIZE)
     return min(MAX_SCALE, RENDER_EDGE / max(width, height))

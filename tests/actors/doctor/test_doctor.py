@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from actors.doctor import decoders, disks, redis_server, settings, storage
+from actors.doctor import confinement, decoders, disks, redis_server, settings, storage
 from actors.doctor.finding import Level
 from actors.doctor.redis_server import RedisStatus
 from pipeline.config.settings import load_settings
@@ -141,8 +141,8 @@ def test_library_that_cannot_be_loaded_fails() -> None:
 
 
 def test_decoders_without_filter_or_network_namespace_warn() -> None:
-    assert decoders.check_filter(filtered=False).level is Level.WARN
-    assert decoders.check_network(str(Path("/proc/self/ns/net").readlink())).level is Level.WARN
+    assert confinement.check_filter(filtered=False).level is Level.WARN
+    assert confinement.check_network(str(Path("/proc/self/ns/net").readlink())).level is Level.WARN
 
 
 MOUNTS = """\

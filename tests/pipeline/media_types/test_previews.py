@@ -50,7 +50,7 @@ def render(sandbox: Sandbox, name: str, content: bytes) -> dict[str, Any]:
         file.flush()
         preview = MEDIA_TYPES[name].preview
         assert preview
-        answer: dict[str, Any] = sandbox.call(preview, path=file.name, name=name, limits=LIMITS)
+        answer: dict[str, Any] = sandbox.call(preview, file=file.name, name=name, limits=LIMITS)
     return answer
 
 

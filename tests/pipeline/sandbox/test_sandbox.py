@@ -9,6 +9,8 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -36,7 +38,7 @@ def one_child() -> Iterator[Sandbox]:
     sandbox.close()
 
 
-def call(sandbox: Sandbox, name: str, **arguments: object) -> object:
+def call(sandbox: Sandbox, name: str, **arguments: Any) -> object:
     return sandbox.call(f"{HOSTILE}:{name}", **arguments)
 
 
@@ -71,13 +73,24 @@ def test_calls_run_in_another_process(sandbox: Sandbox) -> None:
     assert call(sandbox, "pid") != os.getpid()
 
 
-@pytest.mark.parametrize("retryable", [False, True])
-def test_errors_keep_their_code_message_and_permanence(sandbox: Sandbox, retryable: bool) -> None:
-    with pytest.raises(PipelineError) as caught:
-        call(sandbox, "refuse", code="broken", message="ends early: ção", retryable=retryable)
-    assert type(caught.value) is (RetryableError if retryable else PermanentError)
-    assert caught.value.code == Code.BROKEN
-    assert caught.value.message == "ends early: ção"
+def test_a_refusal_keeps_its_code_and_its_text_is_built_from_its_numbers(sandbox: Sandbox) -> None:
+    with pytest.raises(PermanentError) as caught:
+        call(sandbox, "refuse", reason="TOO_MANY_PIXELS", values={"width": 9000, "height": 8000, "allowed_mpx": 50.0})
+    assert caught.value.code == Code.TOO_MANY_PIXELS
+    assert caught.value.message == "has 9000 × 8000 pixels; at most 50 Mpx are allowed"
+
+
+def test_a_refusal_that_says_nothing_about_the_file_is_retryable(sandbox: Sandbox) -> None:
+    with pytest.raises(RetryableError) as caught:
+        call(sandbox, "refuse", reason="NO_THREAD", values={})
+    assert caught.value.code == Code.INTERNAL
+
+
+def test_an_error_with_a_text_of_its_own_is_a_crash_without_it(sandbox: Sandbox) -> None:
+    with pytest.raises(PermanentError) as caught:
+        call(sandbox, "accuse", code="malware", message="API_TOKEN=very-secret")
+    assert caught.value.code == Code.DECODER_CRASH
+    assert caught.value.message == "the decoder failed with an exception of its own"
 
 
 @pytest.mark.parametrize(
@@ -158,7 +171,21 @@ def test_a_child_killed_from_outside_is_a_retryable_error(one_child: Sandbox) ->
 
 def test_a_missing_file_raises_staging_lost(sandbox: Sandbox) -> None:
     with pytest.raises(StagingLostError, match=r"gone\.bin"):
-        call(sandbox, "read_missing", path="/nowhere/gone.bin")
+        call(sandbox, "read", file="/nowhere/gone.bin")
+
+
+def test_a_function_reads_its_file_through_a_descriptor(sandbox: Sandbox, tmp_path: Path) -> None:
+    file = tmp_path / "private"
+    file.write_text("content")
+    file.chmod(0o600)
+    assert call(sandbox, "read", file=str(file)) == "content"
+
+
+def test_a_link_in_place_of_a_staged_file_is_not_followed(sandbox: Sandbox, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("/etc/passwd")
+    with pytest.raises(RetryableError) as caught:
+        call(sandbox, "read", file=str(tmp_path / "link"))
+    assert caught.value.code == Code.STAGING
 
 
 @pytest.mark.parametrize("function", ["tests.support.hostile_decoders:nothing", "no.such.module:f", "nonsense"])

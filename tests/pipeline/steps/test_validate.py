@@ -22,7 +22,7 @@ from pipeline.models import Detected, Fetched, Kind
 from pipeline.sandbox import Sandbox
 from pipeline.steps.validate import validate
 from tests.support import hostile_files as hostile
-from tests.support.checking import ALL_TYPES, DEFAULTS, Checker, checker, error_code_of, error_of, sandbox, settings
+from tests.support.checking import ALL_TYPES, DEFAULTS, HOSTILE, Checker, checker, error_code_of, error_of, sandbox, settings
 from tests.support.samples import SAMPLES, animation, pillow, sample, wav_by_wave
 
 __all__ = ["checker", "sandbox"]
@@ -119,7 +119,7 @@ def peak_memory_mb(checker: Checker) -> float:
 )
 def test_image_bombs_are_refused_with_little_time_and_memory(tmp_path: Path, make: Any, code: Code) -> None:
     content = make()
-    sandbox = Sandbox(processes=1, memory_mb=1024, cpu_s=10, wall_s=20, preload=DECODER_MODULES)
+    sandbox = Sandbox(processes=1, memory_mb=1024, cpu_s=10, wall_s=20, preload=(*DECODER_MODULES, HOSTILE))
     checker = Checker(tmp_path, sandbox)
     checker.check(sample("png/hand"))
     start = time.monotonic()
