@@ -124,7 +124,15 @@ def test_a_check_made_under_other_limits_is_repeated(checker: Checker) -> None:
 
 
 FACTS = {"width": 1, "height": 1}
-FAULT = {"code": "broken", "message": "ends early"}
+FAULT = ["RTF_CUT", {}]
+
+
+def detect_answer(checked: object) -> Detected | PipelineError:
+    """What detect makes of a child's answer with this check."""
+    content = {"name": "jpeg", "mime": "image/jpeg", "fault": None, "sound_only": False, "checked": checked}
+    attachment = Attachment(session="s", message_id="m", kind=Kind.IMAGE)
+    file = StagedFile(attachment, Fetched(size=1, sha256="0" * 64), "/nowhere")
+    return detect_many([file], sandbox=SandboxStub(content), settings=DEFAULTS)[0]
 
 
 @pytest.mark.parametrize(
@@ -134,23 +142,35 @@ FAULT = {"code": "broken", "message": "ends early"}
         ({"name": "jpeg", "kind": "image", "fault": FAULT}, True),
         ({"name": "png", "kind": "image", "facts": FACTS}, False),
         ({"name": "jpeg", "kind": "document", "facts": FACTS}, False),
-        ({"name": "jpeg", "kind": "image"}, False),
-        ({"name": "jpeg", "kind": "image", "facts": FACTS, "fault": FAULT}, False),
         ({"name": "jpeg", "kind": "image", "facts": {"width": "wide"}}, False),
-        ({"name": "jpeg", "kind": "image", "fault": {"code": "no such code", "message": ""}}, False),
-        ({"name": "jpeg", "kind": "image", "fault": {"code": "broken", "message": "x" * 501}}, False),
-        ({"name": [], "kind": {}, "facts": []}, False),
-        ("invalid", False),
+        ({"name": "jpeg", "kind": "image", "facts": {"width": 10**30}}, False),
+        ({"name": "jpeg", "kind": "image", "facts": {"width": -1}}, False),
+        ({"name": "jpeg", "kind": "image", "facts": {"flags": ["API_TOKEN=secret"]}}, False),
         (None, False),
     ],
 )
 def test_a_check_is_used_only_for_the_type_and_kind_that_detect_decides(checked: object, used: bool) -> None:
-    content = {"name": "jpeg", "mime": "image/jpeg", "fault": None, "sound_only": False, "checked": checked}
-    attachment = Attachment(session="s", message_id="m", kind=Kind.IMAGE)
-    file = StagedFile(attachment, Fetched(size=1, sha256="0" * 64), "/nowhere")
-    [detected] = detect_many([file], sandbox=SandboxStub(content), settings=DEFAULTS)
+    detected = detect_answer(checked)
     assert isinstance(detected, Detected)
     assert (detected.checked is not None) is used
+
+
+@pytest.mark.parametrize(
+    "checked",
+    [
+        {"name": "jpeg", "kind": "image"},
+        {"name": "jpeg", "kind": "image", "fault": {"code": "broken", "message": "ends early"}},
+        {"name": "jpeg", "kind": "image", "fault": ["NO_SUCH_REASON", {}]},
+        {"name": "jpeg", "kind": "image", "fault": ["RTF_CUT", {"pages": 1}]},
+        {"name": "jpeg", "kind": "image", "fault": ["NO_THREAD", {}]},
+        {"name": [], "kind": {}, "facts": []},
+        "invalid",
+    ],
+)
+def test_a_malformed_check_is_an_invalid_reply(checked: object) -> None:
+    error = detect_answer(checked)
+    assert isinstance(error, PermanentError)
+    assert (error.code, error.message) == (Code.DECODER_CRASH, "the decoder process sent an invalid reply")
 
 
 @pytest.mark.parametrize(
@@ -169,7 +189,7 @@ def test_a_file_larger_than_its_kind_allows_is_not_checked(
 ) -> None:
     path = checker.staged(sample("jpeg/pillow")).path
     content = checker.sandbox.call(
-        EXAMINE, path=path, kind=declared, size=size, limits=rules_from(DEFAULTS).limits_json
+        EXAMINE, file=path, kind=declared, size=size, limits=rules_from(DEFAULTS).limits_json
     )
     assert content["name"] == "jpeg"
     assert content.get("checked", {}).get("kind") == checked_as
@@ -179,7 +199,7 @@ def test_a_file_larger_than_its_kind_allows_is_not_checked(
 def test_a_file_of_a_disallowed_type_is_not_checked(checker: Checker, label: str) -> None:
     path = checker.staged(sample(label)).path
     disallowed, allowed = (
-        checker.sandbox.call(EXAMINE, path=path, kind=None, size=1, limits=rules_from(settings).limits_json)
+        checker.sandbox.call(EXAMINE, file=path, kind=None, size=1, limits=rules_from(settings).limits_json)
         for settings in (DEFAULTS, ALL_TYPES)
     )
     assert disallowed["name"] == allowed["name"] == label.partition("/")[0]
@@ -235,7 +255,7 @@ def test_files_still_running_get_their_result_when_repeated_alone(
 
 def test_identify_makes_no_check(checker: Checker) -> None:
     path = checker.staged(sample("jpeg/pillow")[:-200]).path
-    content = checker.sandbox.call(IDENTIFY, path=path, limits=rules_from(DEFAULTS).limits_json)
+    content = checker.sandbox.call(IDENTIFY, file=path, limits=rules_from(DEFAULTS).limits_json)
     assert (content["name"], "checked" in content) == ("jpeg", False)
 
 
