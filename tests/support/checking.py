@@ -18,7 +18,6 @@ from pipeline.steps.detect import StagedFile, detect
 from pipeline.steps.validate import validate
 from tests.support.samples import OPTIONAL_TYPES
 
-
 HOSTILE = "tests.support.hostile_decoders"  # imported at the start: a call of another module starts a new child
 
 

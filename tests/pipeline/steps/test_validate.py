@@ -22,7 +22,17 @@ from pipeline.models import Detected, Fetched, Kind
 from pipeline.sandbox import Sandbox
 from pipeline.steps.validate import validate
 from tests.support import hostile_files as hostile
-from tests.support.checking import ALL_TYPES, DEFAULTS, HOSTILE, Checker, checker, error_code_of, error_of, sandbox, settings
+from tests.support.checking import (
+    ALL_TYPES,
+    DEFAULTS,
+    HOSTILE,
+    Checker,
+    checker,
+    error_code_of,
+    error_of,
+    sandbox,
+    settings,
+)
 from tests.support.samples import SAMPLES, animation, pillow, sample, wav_by_wave
 
 __all__ = ["checker", "sandbox"]
