@@ -114,3 +114,9 @@ def test_sources_of_done_attachments_are_found_by_an_index_that_has_no_other_row
 def test_rotation_reads_the_rows_in_the_order_of_the_primary_key(database: Database) -> None:
     [step] = plan(database, sources.NEXT)
     assert "sqlite_autoindex_media_1 (id>?)" in step
+
+
+def test_keys_of_waiting_attachments_are_counted_by_index(database: Database) -> None:
+    steps = [step for step in plan(database, sources.KEYS_OF_WAITING) if "media" in step]
+    assert steps
+    assert all("ix_media_unfinished" in step for step in steps)
