@@ -15,6 +15,7 @@ from starlette.concurrency import run_in_threadpool
 from actors.observability import tracing
 from actors.observability.logging import configure_observability, warn_about_unknown_settings
 from esteira.web.api import audit, content, controls, docs, failures, media, replays, thumbnail, webhooks
+from esteira.web.api.downloads import Downloads
 from esteira.web.api.health import HealthRoutes
 from esteira.web.api.metrics import Metrics
 from esteira.web.auth.access import Authenticator
@@ -73,6 +74,7 @@ def build_app(settings: Settings) -> FastAPI:
     app.state.authenticator = authenticator
     app.state.client_addresses = ClientAddresses(settings.trusted_proxies)
     app.state.bodies = hooks.bodies
+    app.state.downloads = Downloads(settings)
     add_handlers(app)
     hooks.add_routes(app)
     metrics.add_routes(app)

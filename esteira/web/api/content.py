@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Mapping
 from typing import Annotated, Any, Literal
 
+from anyio import CancelScope
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import RedirectResponse, Response, StreamingResponse
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
 
+from esteira.web.api.downloads import DownloadSlot
 from esteira.web.api.file_names import content_disposition, download_name, is_inline
 from esteira.web.api.media import visible_record
 from esteira.web.api.ranges import ByteRange, is_unchanged, requested_range
@@ -43,10 +47,14 @@ router = APIRouter(default_response_class=Response)
 def get_content(
     media_id: str,
     caller: ContentCaller,
+    _slot: DownloadSlot,
     request: Request,
     redirect: Annotated[str | None, Query(description="`false`: no redirect to the object store.")] = None,
 ) -> Response:
-    """Returns the stored bytes, or the requested range. 404: there are none; 410: deleted; 416: out of range."""
+    """Returns the stored bytes, or the requested range. 404: there are none; 410: deleted; 416: out of range.
+
+    429: too many are downloaded through this link, from this address, or in all.
+    """
     record = visible_record(caller, media_id)
     key, size = _stored_content(record)
     etag = f'"{record.sha256}"'
@@ -66,7 +74,23 @@ def get_content(
         headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
     if method == "HEAD":
         return Response(headers=headers)
-    return StreamingResponse(_open_chunks(key, start, stop), 206 if selected else 200, headers)
+    return _open_stream(key, ByteRange(start, stop), 206 if selected else 200, headers)
+
+
+class ContentStream(StreamingResponse):
+    """Streams chunks, and closes their source also if the client leaves before the end."""
+
+    def __init__(self, first: bytes, chunks: Iterator[bytes], status: int, headers: Mapping[str, str]) -> None:
+        super().__init__(itertools.chain([first], chunks), status, headers)
+        self._chunks = chunks
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            if isinstance(self._chunks, Generator):
+                with CancelScope(shield=True):
+                    await run_in_threadpool(self._chunks.close)
 
 
 def _stored_content(record: Record) -> tuple[str, int]:
@@ -81,13 +105,13 @@ def _stored_content(record: Record) -> tuple[str, int]:
     return record.storage_key, size
 
 
-def _open_chunks(key: str, start: int, stop: int) -> Iterator[bytes]:
+def _open_stream(key: str, selected: ByteRange, status: int, headers: Mapping[str, str]) -> Response:
     """The bytes. The first chunk is read at once, so that an error of the storage is still answered with its status."""
-    chunks = services().storage.chunks(key, start=start, stop=stop)
+    chunks = services().storage.chunks(key, start=selected.start, stop=selected.stop)
     try:
-        return itertools.chain([next(chunks)], chunks)
+        return ContentStream(next(chunks), chunks, status, headers)
     except StopIteration:
-        return iter(())
+        return Response(status_code=status, headers=dict(headers))
     except PermanentError:
         raise HTTPException(404, "storage does not hold its content") from None
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from functools import cache
 from importlib import resources
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
@@ -68,9 +69,14 @@ async def get_file(name: str) -> Response:
 
 
 @router.get("/openapi.json", dependencies=[DocsReader])
-async def get_openapi(request: Request) -> JSONResponse:
+async def get_openapi(request: Request) -> Response:
     """The OpenAPI description of this app."""
-    return JSONResponse(request.app.openapi())
+    return Response(_openapi_json(request.app), media_type="application/json")
+
+
+@cache
+def _openapi_json(app: FastAPI) -> bytes:
+    return bytes(JSONResponse(app.openapi()).body)
 
 
 def _can_log_in(request: Request) -> bool:

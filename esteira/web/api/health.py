@@ -8,13 +8,14 @@ from contextlib import contextmanager
 from typing import Any, Literal
 
 import redis
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
 from actors.operations.stats import stats
 from actors.operations.workers import WorkerStatus, workers
-from esteira.web.auth.dependencies import needs
+from esteira.web.auth.dependencies import authenticator_of, needs
+from esteira.web.auth.logins import logged_in
 from esteira.web.intake.ignored_counts import IgnoredCounter
 from pipeline.config.settings import Settings
 from pipeline.errors import Code, PipelineError
@@ -31,11 +32,14 @@ class Alive(BaseModel):
 
 
 class Readiness(BaseModel):
-    """Whether the catalogue and Redis answer: `ok`, or what is wrong with them."""
+    """Whether the catalogue and Redis answer.
+
+    `catalogue` and `redis` are `ok`, or what is wrong with them, for callers that may see the state of the system.
+    """
 
     status: Literal["ok", "unavailable"]
-    catalogue: str
-    redis: str
+    catalogue: str | None = None
+    redis: str | None = None
 
 
 class WorkerList(BaseModel):
@@ -55,7 +59,8 @@ class HealthRoutes:
     def router(self) -> APIRouter:
         router = APIRouter()
         router.get("/healthz")(self.show_alive)
-        router.get("/readyz", responses={503: {"model": Readiness, "description": "Not ready"}})(self.show_ready)
+        responses: dict[int | str, dict[str, Any]] = {503: {"model": Readiness, "description": "Not ready"}}
+        router.get("/readyz", responses=responses, response_model_exclude_unset=True)(self.show_ready)
         router.get("/stats", dependencies=[needs(Permission.SYSTEM)])(self.show_stats)
         router.get("/workers", dependencies=[needs(Permission.SYSTEM)])(self.show_workers)
         return router
@@ -64,15 +69,19 @@ class HealthRoutes:
         """Answers while the process lives."""
         return Alive()
 
-    async def show_ready(self, response: Response) -> Readiness:
-        """Whether the catalogue and Redis answer. 503 names which of them does not."""
-        # Concurrent callers share one probe: this route needs no token, and probes of a server that hangs would
-        # otherwise occupy all threads.
+    async def show_ready(self, request: Request, response: Response) -> Readiness:
+        """Whether the catalogue and Redis answer. With a token or a login, 503 names which of them does not."""
+        readiness = await self.readiness()
+        response.status_code = 200 if readiness.status == "ok" else 503
+        return readiness if _may_see_details(request) else Readiness(status=readiness.status)
+
+    async def readiness(self) -> Readiness:
+        """Probes the catalogue and Redis."""
+        # Concurrent callers share one probe: /readyz needs no token, and probes of a server that hangs would otherwise
+        # occupy all threads.
         if self._probe is None or self._probe.done():
             self._probe = asyncio.ensure_future(_probe(self._settings))
-        readiness = await asyncio.shield(self._probe)
-        response.status_code = 200 if readiness.status == "ok" else 503
-        return readiness
+        return await asyncio.shield(self._probe)
 
     def show_stats(self) -> dict[str, Any]:
         """The figures of `esteira stats --json`."""
@@ -84,6 +93,17 @@ class HealthRoutes:
         """Lists the worker processes: their host, what they are working on, and whether they send heartbeats."""
         with _redis_required():
             return WorkerList(workers=workers())
+
+
+def _may_see_details(request: Request) -> bool:
+    if logged_in(request):
+        return True
+    if "authorization" not in request.headers:
+        return False
+    try:
+        return authenticator_of(request).authenticate(request).may(Permission.SYSTEM)
+    except PipelineError:  # also while the catalogue, which has the tokens of users, does not answer
+        return False
 
 
 @contextmanager

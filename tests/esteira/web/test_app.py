@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 import redis
-from fastapi import Response
 from fastapi.testclient import TestClient
 
 from actors.observability.worker_info import WorkerIdentity
@@ -202,13 +201,29 @@ def test_health_checks_need_no_token_and_no_redis(settings: Settings, own_valkey
 
     elsewhere = settings.model_copy(update={"redis_url": type(settings.redis_url)(own_valkey.url)})
     with TestClient(build_app(elsewhere)) as client:
-        assert client.get("/readyz").json() == {"status": "ok", "catalogue": "ok", "redis": "ok"}
+        assert client.get("/readyz").json() == {"status": "ok"}
         own_valkey.stop()
         assert client.get("/healthz").json() == {"status": "ok"}
         answer = client.get("/readyz")
-    assert answer.status_code == 503
-    assert answer.json()["catalogue"] == "ok"
-    assert "does not answer" in answer.json()["redis"]
+    assert (answer.status_code, answer.json()) == (503, {"status": "unavailable"})
+
+
+def test_readyz_names_what_does_not_answer_for_callers_with_a_token(
+    settings: Settings, own_valkey: ValkeyServer
+) -> None:
+    from esteira.web.app import build_app
+
+    elsewhere = settings.model_copy(update={"redis_url": type(settings.redis_url)(own_valkey.url)})
+    with TestClient(build_app(elsewhere), headers={"Authorization": f"Bearer {TOKEN}"}) as client:
+        assert client.get("/readyz").json() == {"status": "ok", "catalogue": "ok", "redis": "ok"}
+        own_valkey.stop()
+        answer = client.get("/readyz")
+        assert answer.status_code == 503
+        assert answer.json()["catalogue"] == "ok"
+        assert "does not answer" in answer.json()["redis"]
+        for wrong in ("Bearer guessed", "Basic eDp5", "", f"Bearer {TOKEN} "[:-2]):
+            shown = client.get("/readyz", headers={"Authorization": wrong})
+            assert (shown.status_code, shown.json()) == (503, {"status": "unavailable"})
 
 
 def test_workers_answers_503_while_redis_is_away(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,8 +251,8 @@ def test_concurrent_readiness_checks_share_one_probe(settings: Settings, monkeyp
     health = HealthRoutes(settings, IgnoredCounter())
 
     async def all_at_once() -> set[str]:
-        answers = await asyncio.gather(*(health.show_ready(Response()) for _ in range(100)))
-        return {answer.status for answer in [*answers, await health.show_ready(Response())]}
+        answers = await asyncio.gather(*(health.readiness() for _ in range(100)))
+        return {answer.status for answer in [*answers, await health.readiness()]}
 
     assert asyncio.run(all_at_once()) == {"unavailable"}
     assert len(probes) == 2, "one for the concurrent calls, and one for the later call"
