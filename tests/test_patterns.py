@@ -74,7 +74,7 @@ def text_of(pattern: re.Pattern[str] | re.Pattern[bytes]) -> str:
 
 
 def inline() -> Iterator[Use]:
-    """The patterns in calls such as `re.sub(r"…", …)`. They must be written in the call, so that they can be checked."""
+    """The patterns in calls such as `re.sub(r"…", …)`, which must be written there."""
     for path in sources():
         for node in ast.walk(ast.parse(path.read_text())):
             if is_call(node) and isinstance(node.func.value, ast.Name) and node.func.value.id == "re":
@@ -88,7 +88,7 @@ def inline() -> Iterator[Use]:
 
 def local_compiles() -> list[str]:
     """Patterns that are compiled inside functions, where `compiled` does not see them."""
-    found = []
+    found: list[str] = []
     for path in sources():
         tree = ast.parse(path.read_text())
         top = {
@@ -97,9 +97,11 @@ def local_compiles() -> list[str]:
             if isinstance(statement, (ast.Assign, ast.AnnAssign))
             for node in ast.walk(statement)
         }
-        for node in ast.walk(tree):
-            if is_call(node) and ast.unparse(node.func) == "re.compile" and id(node) not in top:
-                found.append(f"{path.relative_to(ROOT)}:{node.lineno}")
+        found += [
+            f"{path.relative_to(ROOT)}:{node.lineno}"
+            for node in ast.walk(tree)
+            if is_call(node) and ast.unparse(node.func) == "re.compile" and id(node) not in top
+        ]
     return found
 
 
