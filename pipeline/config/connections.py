@@ -23,6 +23,7 @@ class ConnectionSettings(BaseSettings):
     redis_port: Port = 6379
     redis_db: int = Field(default=0, ge=0)
     password_redis: SecretStr | None = None
+    valkey_server: str = "auto"
     database_url: SecretStr | None = None
     encryption_keys: Annotated[SecretStr | None, SecretParts(fernet_keys)] = None
     storage_url: str | None = None
@@ -32,6 +33,13 @@ class ConnectionSettings(BaseSettings):
     @classmethod
     def _redis_url(cls, value: SecretStr | None) -> SecretStr | None:
         return checked_redis_url(value)
+
+    @field_validator("valkey_server")
+    @classmethod
+    def _valkey_server(cls, value: str) -> str:
+        if value not in {"auto", "bundled"} and not Path(value).is_absolute():
+            raise ValueError("must be auto, bundled or the absolute path of a valkey-server or redis-server")
+        return value
 
     @field_validator("encryption_keys")
     @classmethod

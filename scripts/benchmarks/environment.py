@@ -28,7 +28,9 @@ console = Console()
 def isolated_services(**overrides: Any) -> Iterator[tuple[Settings, Services]]:
     """Yields settings and services with a temporary folder on disk and a running Valkey."""
     with tempfile.TemporaryDirectory(prefix="esteira-bench-", dir="/var/tmp") as folder:
-        settings = load_settings(_env_file=None, var_dir=folder, fetch_allow_private="127.0.0.0/8", **overrides)
+        settings = load_settings(
+            _env_file=None, var_dir=folder, fetch_allow_private="127.0.0.0/8", valkey_server="bundled", **overrides
+        )
         services = build_services(settings, durable=True)
         services.catalogue.migrate()
         with embedded_valkey(settings):

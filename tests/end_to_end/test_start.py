@@ -115,6 +115,7 @@ def test_second_start_in_the_same_folder_is_refused(installation: Installation) 
 
 @pytest.mark.parametrize(("part", "name"), [("dramatiq", "worker"), ("valkey-server", "valkey")])
 def test_dead_part_stops_the_others_and_is_reported(installation: Installation, part: str, name: str) -> None:
+    installation = installation.with_settings(VALKEY_SERVER="bundled")
     with start_esteira(installation, "--no-web", "--workers", "1") as running:
         wait_until(lambda: "worker started" in running.output())
         family = psutil.Process(running.process.pid).children(recursive=True)
