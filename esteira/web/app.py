@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 
 from actors.observability import tracing
 from actors.observability.logging import configure_observability, warn_about_unknown_settings
-from esteira.web.api import audit, content, controls, docs, failures, media, replays, thumbnail, webhooks
+from esteira.web.api import audit, content, controls, docs, failures, media, replays, security_txt, thumbnail, webhooks
 from esteira.web.api.downloads import Downloads
 from esteira.web.api.health import HealthRoutes
 from esteira.web.api.metrics import Metrics
@@ -81,6 +81,7 @@ def build_app(settings: Settings) -> FastAPI:
     live.add_routes(app)
     for module in (media, replays, controls, content, thumbnail, failures, webhooks, audit, docs):
         app.include_router(module.router)
+    security_txt.add_route(app, settings)
     app.include_router(HealthRoutes(settings, hooks.ignored).router())
     add_dashboard(app, settings, hooks.bodies)
     return app

@@ -21,6 +21,7 @@ _RATE = re.compile(
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 _FERNET_KEY = re.compile(r"[A-Za-z0-9_-]{43}=")
 _NO_WEB_URL = re.compile(r"[\x00-\x20\x7f@?#\\]")
+_CONTACT = re.compile(r"mailto:[!-?A-~]{1,64}@[A-Za-z0-9.-]{1,253}|tel:[+0-9-]{3,32}")  # no `@` before the last one
 _LOGIN = re.compile(r"//[^/\s]*@")
 _QUERY = re.compile(r"\?.*", re.DOTALL)
 
@@ -48,6 +49,24 @@ def as_origin(value: Any) -> Any:
     if isinstance(value, str) and not (is_web_url(value) and value.count("/") == 2 and value == value.lower()):
         raise ValueError(f"{value!r} is not an origin of web pages: use https://app.example.com, without a path")
     return value
+
+
+def as_contact(value: Any) -> Any:
+    """Checks a contact of security.txt; values other than text are unchanged. Raises ValueError."""
+    if isinstance(value, str) and not (_CONTACT.fullmatch(value) or _is_https(value)):
+        raise ValueError(f"{value!r} is not a contact: use mailto:security@example.com or https://example.com/security")
+    return value
+
+
+def as_policy(value: Any) -> Any:
+    """Checks the URL of a policy; values other than text are unchanged. Raises ValueError."""
+    if isinstance(value, str) and not _is_https(value):
+        raise ValueError(f"{value!r} is not a page: use https://example.com/security")
+    return value
+
+
+def _is_https(text: str) -> bool:
+    return text.startswith("https://") and is_web_url(text)
 
 
 def as_weights(value: Any) -> Any:

@@ -16,9 +16,11 @@ from pipeline.config.gateways import LOOPBACK_HOSTS
 from pipeline.config.job_retention import JobRetention, as_job_retention
 from pipeline.config.parsers import (
     SecretParts,
+    as_contact,
     as_host,
     as_network,
     as_origin,
+    as_policy,
     as_rates,
     as_weights,
     is_sentry_dsn,
@@ -136,6 +138,8 @@ class Settings(ConnectionSettings, WebhookSettings):
     api_token: SecretStr | None = None
     metrics_token: SecretStr | None = None
     content_redirect: bool = True
+    security_contact: Annotated[tuple[Annotated[str, BeforeValidator(as_contact)], ...], NoDecode] = ()
+    security_policy: Annotated[str | None, BeforeValidator(as_policy)] = None
     audit_days: Annotated[float, Field(ge=0, le=36_500, allow_inf_nan=False)] = 365  # 0: all entries are kept
     downloads_per_link: Positive = 8
     downloads_per_address: Positive = 64
@@ -150,7 +154,15 @@ class Settings(ConnectionSettings, WebhookSettings):
         return as_job_retention(value)
 
     @field_validator(
-        *("fetch_allow_private", "fetch_ports", "whatsapp_hosts", "allowed_types", "socket_origins", "trusted_proxies"),
+        *(
+            "fetch_allow_private",
+            "fetch_ports",
+            "whatsapp_hosts",
+            "allowed_types",
+            "socket_origins",
+            "trusted_proxies",
+            "security_contact",
+        ),
         mode="before",
     )
     @classmethod
