@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 parser: Any = getattr(re, "_parser")  # noqa: B009  (private, and the only parser of this syntax)
 
-OTHERS = 256  # stands for all characters beyond Latin-1
+OTHERS = 256  # represents all characters beyond Latin-1
 END = 257  # the end of the text, which `$` needs
 ALPHABET = frozenset(range(OTHERS + 1))
 MAX_EXPANDED = 32
