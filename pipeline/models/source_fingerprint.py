@@ -31,5 +31,5 @@ def source_mark(attachment: Attachment, *, key: bytes | None = None) -> str | No
 
 def _digest(key: bytes | None, *parts: str | None) -> str:
     text = json.dumps(parts).encode()
-    digest = hashlib.sha256(text) if key is None else hmac.new(key, text, hashlib.sha256)
-    return digest.hexdigest()[:MARK_DIGITS]
+    digest = hashlib.sha256(text).digest() if key is None else hmac.digest(key, text, "sha256")
+    return digest.hex()[:MARK_DIGITS]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import hmac
 import re
 from collections.abc import Sequence
@@ -85,4 +84,4 @@ def _key_id(key: str) -> str:
 
 def _derived(key: str, purpose: str) -> bytes:
     """32 bytes that are derived from the key for one purpose and tell nothing about the key."""
-    return hmac.new(base64.urlsafe_b64decode(key), f"esteira {purpose}".encode(), hashlib.sha256).digest()
+    return hmac.digest(base64.urlsafe_b64decode(key), f"esteira {purpose}".encode(), "sha256")
