@@ -11,6 +11,7 @@ from fastapi import Request
 from starlette.requests import HTTPConnection
 
 from actors.operations.audit import AuditEntry, record
+from esteira.web.server.client_addresses import client_address
 from pipeline.catalogue import Action, Actor, AuditOutcome, Via
 from pipeline.security.callers import ANONYMOUS, Caller
 
@@ -74,6 +75,5 @@ def _signature(endpoint: Endpoint) -> inspect.Signature:
 
 def actor_of(caller: Caller, connection: HTTPConnection, *, via: Via) -> Actor:
     """Who acts through a connection, as the audit log has it."""
-    address = connection.client.host if connection.client else ""
     role = None if caller is ANONYMOUS else caller.role.value
-    return Actor(who=caller.name, role=role, token_id=caller.token_id, via=via, source=address)
+    return Actor(who=caller.name, role=role, token_id=caller.token_id, via=via, source=client_address(connection))

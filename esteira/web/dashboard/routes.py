@@ -16,6 +16,7 @@ from esteira.web.dashboard.plain import closed_page, login_page
 from esteira.web.dashboard.texts import LANGUAGES
 from esteira.web.dashboard.view import LANGUAGE_COOKIE, THEME_COOKIE, THEMES, view_of
 from esteira.web.intake.bodies import BodyReader, Terms
+from esteira.web.server.client_addresses import client_group
 from pipeline.config.settings import Settings
 
 YEAR_S = 365 * 24 * 3600
@@ -65,7 +66,7 @@ class DashboardRoutes:
         target = _safe_target(form.get("next", "/"))
         if not is_same_origin(request):
             return login_page(view, target=target, fault=view.t("login.foreign"), status=403)
-        address = request.client.host if request.client else ""
+        address = client_group(request)
         if wait_s := self._logins.lockout_s(address):
             fault = view.t("login.wait", seconds=int(wait_s) + 1)
             return login_page(view, target=target, fault=fault, status=429, wait_s=wait_s)

@@ -59,6 +59,12 @@ def group_of(host: str) -> str:
     return str(ipaddress.ip_network((address, IPV6_PREFIX), strict=False)) if address and address.version == 6 else host
 
 
+def client_address(connection: HTTPConnection) -> str:
+    """The address of the client of this request, as the logs show it."""
+    addresses: Any = connection.app.state.client_addresses
+    return str(addresses.address_of(connection))
+
+
 def client_group(connection: HTTPConnection) -> str:
     """What limits per address count for the client of this request."""
     addresses: Any = connection.app.state.client_addresses
