@@ -134,7 +134,13 @@ class Search:
 def plain(text: str) -> str:
     """The text without case and accents: `reunião` and `REUNIAO` become `reuniao`."""
     folded = text.casefold()
-    return folded if folded.isascii() else _ACCENTS.sub("", unicodedata.normalize("NFKD", folded))
+    return folded if folded.isascii() else "".join(map(_plain_character, folded))
+
+
+@functools.lru_cache(maxsize=20_000)
+def _plain_character(character: str) -> str:
+    # Normalised alone: for a text, `normalize` sorts runs of combining marks, in time quadratic to their length.
+    return _ACCENTS.sub("", unicodedata.normalize("NFKD", character))
 
 
 @functools.cache

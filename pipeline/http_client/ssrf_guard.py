@@ -19,6 +19,8 @@ from pipeline.http_client.addresses import Address, is_public, is_within
 DEFAULT_PORTS = {"http": 80, "https": 443}
 LOCALHOST_ADDRESSES = ("127.0.0.1", "::1")
 MAX_HOST = 253  # characters of a name, RFC 1035
+# A longer one is refused before it is parsed: urlsplit normalises it, in time quadratic to a run of combining marks.
+MAX_AUTHORITY = MAX_HOST + len(":65535")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 _AUTHORITY = re.compile(r"[^/?#]*")
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\\]")
@@ -87,6 +89,8 @@ def parse_url(url: str) -> Target:
     # Parsers disagree on where the host ends in `//a#@b` and `//a?@b`. Valid URLs contain neither.
     if "@" in url[authority_match.start() :].partition("/")[0]:
         raise _blocked("the URL contains a user name")
+    if len(authority_match[0]) > MAX_AUTHORITY:
+        raise _blocked("the URL has no host name, or one that is too long")
     host, port = _host_and_port(scheme, authority_match[0])
     return Target(scheme, host, port, _path(url[authority_match.end() :].partition("#")[0]))
 

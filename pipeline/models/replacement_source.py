@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -14,6 +15,8 @@ from pipeline.values.base64_stream import check_base64
 from pipeline.values.gateway_values import decode_bytes
 
 KEY_BYTES = 32
+# urlsplit gets no longer authority: it normalises it, in time quadratic to a run of combining marks.
+_AUTHORITY = re.compile(r"\s*[a-z]{4,5}://[^/?#]{1,300}(?:[/?#]|$)", re.IGNORECASE)
 
 
 def _web_url(value: str | None) -> str | None:
@@ -21,7 +24,7 @@ def _web_url(value: str | None) -> str | None:
     if value is None:
         return value
     try:
-        parts = urlsplit(value)
+        parts = urlsplit(value if _AUTHORITY.match(value) else "")
         good = parts.scheme in {"http", "https"} and bool(parts.hostname)
     except ValueError:
         good = False

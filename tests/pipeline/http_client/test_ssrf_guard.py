@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pipeline.errors import Code, PermanentError, RetryableError
-from pipeline.http_client import HttpClient
+from pipeline.http_client import HttpClient, ssrf_guard
 from tests.support.hostile_server import HostileServer, canary
 from tests.support.http_client import Names, download, local_http_client
 from tests.support.media_server import MediaServer
@@ -250,3 +250,12 @@ def test_error_messages_contain_no_secrets_of_the_url() -> None:
     assert "secret" not in str(error.value)
     error_with_user = refused(download, http_client, "http://user:password-secret@media.example/")
     assert "secret" not in str(error_with_user)
+
+
+@pytest.mark.parametrize("host", ["a" * 260, "\u0591\u05ae" * 8000, "a:" + "0" * 10_000, "[" + ":" * 10_000 + "]"])
+def test_long_host_is_refused_before_it_is_parsed(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    """urlsplit would take a second for 16,000 combining marks, in which no other thread runs."""
+    monkeypatch.setattr(ssrf_guard, "urlsplit", lambda *_: pytest.fail("the host is parsed"))
+    with pytest.raises(PermanentError, match="too long") as caught:
+        ssrf_guard.parse_url(f"https://{host}/a")
+    assert caught.value.code == Code.URL_BLOCKED

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from pipeline.errors import Code, PayloadError
-from pipeline.models import MAX_URL, Attachment, Fault
+from pipeline.models import MAX_URL, Attachment, Fault, replacement_source
 from pipeline.models.replacement_source import NewSource, parse_new_source, with_new_source
 
 KEY = bytes(range(32))
@@ -120,3 +121,21 @@ def test_repr_of_a_new_source_hides_secrets() -> None:
     source = parsed(url="https://media.example/x?sig=s3cret", media_key=KEY.hex(), data="c2VjcmV0")
     for secret in ("s3cret", KEY.hex(), "c2VjcmV0"):
         assert secret not in repr(source)
+
+
+@pytest.mark.parametrize("host", ["a" * 400, "\u0591\u05ae" * 8000])
+def test_url_with_a_long_host_is_refused_before_it_is_parsed(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    parsed: list[str] = []
+    monkeypatch.setattr(replacement_source, "urlsplit", lambda url: parsed.append(url) or urlsplit(url))
+    with pytest.raises(PayloadError, match=r"url: must be an http:// or https:// URL"):
+        parse_new_source({"url": f"https://{host}/a"})
+    assert parsed == [""]
+
+
+@pytest.mark.parametrize(
+    "url", ["https://host", "http://host?x=" + "y" * 500, "HTTPS://host:8080/a/b", "https://host#f"]
+)
+def test_url_without_a_path_is_accepted(url: str) -> None:
+    source = parse_new_source({"url": url})
+    assert source is not None
+    assert source.url == url
