@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
-from urllib.parse import urljoin
 
 import requests
 from requests.structures import CaseInsensitiveDict
@@ -24,7 +23,7 @@ from pipeline.http_client.host_list import HostList
 from pipeline.http_client.host_rate import HostRateLimiter, LocalRateLimiter, Requester, check_rate
 from pipeline.http_client.response_parser import REDIRECTS, ProtocolError
 from pipeline.http_client.responses import check_encoding, parse_retry_after, status_error
-from pipeline.http_client.ssrf_guard import Resolver, SsrfGuard, Target, parse_url, system_resolver
+from pipeline.http_client.ssrf_guard import Resolver, SsrfGuard, Target, join_url, parse_url, system_resolver
 
 MAX_REDIRECTS = 5
 HOST_SLOT_WAIT_S = 2.0  # how long a thread waits for a free slot of a host before it does other work
@@ -216,9 +215,9 @@ class HttpClient:
         location = location.encode("latin-1", "replace").decode("utf-8", "replace")
         try:
             redirected = self._guard.check_url(
-                urljoin(target.url, location), trusted_origin=target.origin if target.trusted else None
+                join_url(target.url, location), trusted_origin=target.origin if target.trusted else None
             )
-        except (PermanentError, ValueError) as error:
+        except PermanentError as error:
             raise PermanentError(Code.URL_BLOCKED, f"{target.host} redirects to a URL that is not allowed") from error
         if target.scheme == "https" and redirected.scheme == "http":
             raise PermanentError(Code.URL_BLOCKED, f"{target.host} redirects from https to http")

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 from pipeline.config.settings import Network
 from pipeline.errors import Code, PermanentError, RetryableError
@@ -23,6 +23,7 @@ MAX_HOST = 253  # characters of a name, RFC 1035
 MAX_AUTHORITY = MAX_HOST + len(":65535")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 _AUTHORITY = re.compile(r"[^/?#]*")
+_REFERENCE = re.compile(r" *(?:[A-Za-z][A-Za-z0-9+.-]*:)?//([^/?#]*)")  # a relative URL has no authority
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\\]")
 _NAME = re.compile(r"(?:(?!-)[a-z0-9_-]{1,63}(?<!-)\.)*(?!-)[a-z0-9_-]{1,63}(?<!-)\.?")
 _IPV6 = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::[0-9]*)?")
@@ -93,6 +94,21 @@ def parse_url(url: str) -> Target:
         raise _blocked("the URL has no host name, or one that is too long")
     host, port = _host_and_port(scheme, authority_match[0])
     return Target(scheme, host, port, _path(url[authority_match.end() :].partition("#")[0]))
+
+
+def join_url(base: str, reference: str) -> str:
+    """The absolute URL of a reference in a redirect, unchecked.
+
+    Raises:
+        PermanentError: `url_blocked` for a form that cannot be joined.
+    """
+    match = _REFERENCE.match(reference)
+    if _FORBIDDEN.search(reference) or (match and len(match[1]) > MAX_AUTHORITY):
+        raise _blocked("the URL is malformed")
+    try:
+        return urljoin(base, reference)
+    except ValueError:
+        raise _blocked("the URL is malformed") from None
 
 
 @lru_cache(maxsize=_CACHED_HOSTS)

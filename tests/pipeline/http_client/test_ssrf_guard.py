@@ -259,3 +259,25 @@ def test_long_host_is_refused_before_it_is_parsed(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(PermanentError, match="too long") as caught:
         ssrf_guard.parse_url(f"https://{host}/a")
     assert caught.value.code == Code.URL_BLOCKED
+
+
+@pytest.mark.parametrize("prefix", ["https://", "//", "HTTP://", " //", "http:/\t/", "\x01//"])
+def test_redirect_to_a_long_host_is_refused_before_it_is_parsed(monkeypatch: pytest.MonkeyPatch, prefix: str) -> None:
+    monkeypatch.setattr(ssrf_guard, "urljoin", lambda *_: pytest.fail("the reference is parsed"))
+    with pytest.raises(PermanentError, match="malformed") as caught:
+        ssrf_guard.join_url("https://media.example/a", prefix + "\u0591\u05ae" * 15_000)
+    assert caught.value.code == Code.URL_BLOCKED
+
+
+@pytest.mark.parametrize(
+    ("reference", "url"),
+    [
+        ("/b?c=1", "https://media.example/b?c=1"),
+        ("b", "https://media.example/b"),
+        ("//cdn.example/b", "https://cdn.example/b"),
+        ("http://cdn.example:8080/b", "http://cdn.example:8080/b"),
+        ("/foto " + "é" * 300, "https://media.example/foto " + "é" * 300),
+    ],
+)
+def test_reference_of_a_redirect_is_joined(reference: str, url: str) -> None:
+    assert ssrf_guard.join_url("https://media.example/a", reference) == url
