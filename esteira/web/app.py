@@ -48,15 +48,22 @@ def build_app(settings: Settings) -> FastAPI:
         _warn_about_settings(settings)
         asyncio.get_running_loop().set_exception_handler(LoopExceptionHandler())
         await run_in_threadpool(hooks.prepare)
+        await run_in_threadpool(authenticator.access.refresh)
         tasks = [
             asyncio.create_task(run())
-            for run in (hooks.ignored.flush_periodically, metrics.keep_flushing, live.publish_events)
+            for run in (
+                hooks.ignored.flush_periodically,
+                metrics.keep_flushing,
+                live.publish_events,
+                authenticator.access.keep_current,
+            )
         ]
         yield
         for task in tasks:
             task.cancel()
         await run_in_threadpool(hooks.close)
         await run_in_threadpool(metrics.flush)
+        await run_in_threadpool(authenticator.access.refresh)
         await run_in_threadpool(tracing.stop_tracing)
         services().close()
 
@@ -83,7 +90,7 @@ def build_app(settings: Settings) -> FastAPI:
         app.include_router(module.router)
     security_txt.add_route(app, settings)
     app.include_router(HealthRoutes(settings, hooks.ignored).router())
-    add_dashboard(app, settings, hooks.bodies)
+    add_dashboard(app, settings, authenticator, hooks.bodies)
     return app
 
 

@@ -35,6 +35,7 @@ from pipeline.catalogue.single_flight import SingleFlight
 from pipeline.catalogue.sources import Sources
 from pipeline.catalogue.statistics import Statistics
 from pipeline.catalogue.tables import TOTALS
+from pipeline.catalogue.user_tokens import UserTokens
 from pipeline.errors import Code, PermanentError, PipelineError, SupersededError, or_raise
 from pipeline.history import HistoryEntry, read_lines
 from pipeline.models import Accepted, Attachment, Claim, Failure, Record, Refusal, Stage, Status, Stored
@@ -80,6 +81,7 @@ class Catalogue:
         self.search = Search(self._database)
         self.sessions = Sessions(self._database)
         self.failures = FailureGroups(self._database)
+        self.user_tokens = UserTokens(self._database, now=self.now)
         self.statistics = Statistics(self._database, self.now)
         self.sources = Sources(self._database, self._cipher)
         self._writes = ClaimWrites(self._database, self.deliveries, self.now)

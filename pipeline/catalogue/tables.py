@@ -149,6 +149,30 @@ audit = Table(
     Column("ended_at", BigInteger),
 )
 
+# Tokens of users. The secret is stored as its SHA-256 only.
+user_tokens = Table(
+    "user_tokens",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("scope", Text, nullable=False),  # JSON: a list of patterns, see pipeline.security.scopes
+    Column("secret_hash", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger),
+    Column("revoked_at", BigInteger),
+    Column("used_at", BigInteger),
+)
+
+# What was ended before it expired: logins, session tokens. Removed after `until`.
+ended_access = Table(
+    "ended_access",
+    metadata,
+    Column("subject", Text, primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Column("until", BigInteger, nullable=False),
+)
+
 counters = Table(
     "counters",
     metadata,

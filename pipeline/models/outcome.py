@@ -52,6 +52,7 @@ class Outcome:
     type: str
     at: str  # ISO 8601, UTC
     id: str
+    gateway: str = ""
     session: str
     message_id: str
     chat: str | None = None

@@ -44,6 +44,7 @@ def build_outcome(record: Record, url: str | None, attachment: Attachment | None
         type=event_type,
         at=iso_milliseconds(record.ended_at if record.ended_at is not None else record.received_at),
         id=record.id,
+        gateway=record.gateway,
         session=record.session,
         message_id=record.message_id,
         chat=record.chat,

@@ -40,7 +40,7 @@ async def show_docs(request: Request) -> Response:
     headers = {**HEADERS, "Cache-Control": "no-store"}
     if not logged_in(request):
         try:
-            authenticator_of(request).authenticate(request).require(Permission.DOCS)
+            (await authenticator_of(request).authenticate(request)).require(Permission.DOCS)
         except UnauthorizedError:
             if not _can_log_in(request):
                 raise

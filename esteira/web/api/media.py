@@ -102,9 +102,9 @@ def create_link(
     request: Request,
     entry: AuditEntry,
 ) -> Link:
-    """Signs a link to the content that needs no token."""
+    """Signs a link to the content that needs no token. It ends with the token that made it."""
     signer = authenticator_of(request).signer()
-    url, expires = signer.link(visible_record(caller, media_id).id, seconds=body.seconds)
+    url, expires = signer.link(visible_record(caller, media_id).id, seconds=body.seconds, caller=caller)
     entry.note(expires=expires)
     return Link(url=url, expires=expires)
 

@@ -24,7 +24,7 @@ CACHE_S = 1.0  # a page is reused for this long, so that several scrapers cost a
 
 
 class Metrics:
-    """The metrics of all processes, for requests with the METRICS_TOKEN or the API_TOKEN."""
+    """The metrics of all processes, for requests with the METRICS_TOKEN, or a token that may see all sessions."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Metrics:
 
     async def answer(self, request: Request) -> Response:
         """The page, at most CACHE_S old. It is also served while Redis or the catalogue is unreachable."""
-        self._authenticator.require_metrics_token(request)
+        await self._authenticator.require_metrics_token(request)
         page = await run_in_threadpool(self._page)
         return Response(page, media_type=CONTENT_TYPE, headers={"Cache-Control": "no-store"})
 

@@ -1,4 +1,4 @@
-"""Authentication: gateways use their own secrets; all other callers use the API_TOKEN, a session token or a link."""
+"""Authentication: who sends a request, by its token, its signed link, or the secret of its gateway."""
 
 from __future__ import annotations
 
@@ -7,106 +7,199 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import structlog
 from fastapi import Request
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import HTTPConnection
 
+from esteira.web.auth.access_list import MAX_AGE_S, MAX_UNKNOWN_AGE_S, RECENT_S, AccessList, build_access_list
+from esteira.web.auth.guesses import FailureCounts
+from esteira.web.auth.legacy_sessions import LegacySessions
+from esteira.web.server.client_addresses import client_group
 from pipeline.config.settings import Settings
-from pipeline.errors import SettingsError
+from pipeline.errors import Code, PermanentError, RetryableError, SettingsError
 from pipeline.gateways import GATEWAYS, BodyCheck, Gateway, HookRequest, NoSecretError, UnauthorizedError
 from pipeline.gateways.verification import bearer_token, constant_time_equal
 from pipeline.security.callers import API_TOKEN_CALLER, OF_LINK, OF_SESSION_TOKEN, Caller
 from pipeline.security.roles import Permission, Role
 from pipeline.security.scopes import one_session
-from pipeline.security.tokens import TokenSigner
+from pipeline.security.tokens import SessionToken, TokenSigner
+from pipeline.security.user_tokens import PresentedToken, read_token
 
 LOG_INTERVAL_S = 60.0  # between two log lines about the same setting or gateway
+# Headers in which a gateway shows its secret or its signature. A request without any of them is no guess.
+SECRET_HEADERS = ("authorization", "x-webhook-secret", "x-webhook-hmac", "x-hub-signature-256")
 
 log = structlog.get_logger(__name__)
+
+
+class HookAccess(NamedTuple):
+    """A verified sender of a hook: its caller, and the check that the body has to pass if the gateway signs it."""
+
+    caller: Caller
+    check_body: BodyCheck | None = None
 
 
 class Authenticator:
     """Checks the secrets of requests. Logs a missing or wrong secret at most once a minute for each gateway."""
 
-    def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        access: AccessList | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.access = access or build_access_list()
         self._settings = settings
         self._clock = clock
         self._signer = _signer(settings)
+        self._legacy = LegacySessions()
+        self._failures = FailureCounts()
         self._logged_at: dict[str, float] = {}
         self._lock = threading.Lock()
 
-    def verify_hook(self, gateway: Gateway, request: HookRequest, *, local: bool) -> BodyCheck | None:
-        """Verifies the head of a hook, before its body is read. `local`: the request was sent by this machine.
+    # --- hooks ---
 
-        Returns the check that the body has to pass if the gateway signs it, and None if the sender is verified already.
+    async def verify_hook(
+        self, gateway: Gateway, head: HookRequest, connection: HTTPConnection, *, local: bool
+    ) -> HookAccess:
+        """Verifies the head of a hook, before its body is read. `local`: the request was sent by this machine.
 
         Raises:
             UnauthorizedError: the secret is missing or wrong, or none is configured.
+            ForbiddenError: the user may not hand over attachments.
+            RetryableError: `too_many_requests`, after too many wrong secrets from this address.
         """
         if local and self._settings.allow_unsigned_hooks:
-            return None
-        with self._reported(gateway):
-            check = gateway.verify(request, self._settings)
-        return check and functools.partial(self._check_body, gateway, check)
+            return HookAccess(API_TOKEN_CALLER)
+        if gateway is GATEWAYS["media"]:
+            caller = await self.caller_of_token(bearer_token(head.header("authorization")), connection)
+            caller.require(Permission.INTAKE)
+            return HookAccess(caller)
+        with self._reported(gateway, head, connection):
+            check = gateway.verify(head, self._settings)
+        if check is None:
+            return HookAccess(API_TOKEN_CALLER)
+        return HookAccess(API_TOKEN_CALLER, functools.partial(self._check_body, gateway, head, connection, check))
 
-    def _check_body(self, gateway: Gateway, check: BodyCheck, body: bytes) -> None:
-        with self._reported(gateway):
+    def _check_body(
+        self, gateway: Gateway, head: HookRequest, connection: HTTPConnection, check: BodyCheck, body: bytes
+    ) -> None:
+        with self._reported(gateway, head, connection):
             check(body)
 
     @contextmanager
-    def _reported(self, gateway: Gateway) -> Iterator[None]:
+    def _reported(self, gateway: Gateway, head: HookRequest, connection: HTTPConnection) -> Iterator[None]:
         try:
             yield
         except NoSecretError as error:
             self.warn_missing_secret(error.setting)
             raise
         except UnauthorizedError as error:
-            # Some gateways do not log the answers that they get.
-            name = next(name for name, known in GATEWAYS.items() if known is gateway)
-            if self._is_due(name):
-                log.warning("hook refused: its secret is missing or wrong", gateway=name, remedy=error.message)
+            self._log_refusal(gateway, error)
+            if head.secret or any(map(head.header, SECRET_HEADERS)):
+                self.record_failure(connection)
             raise
 
-    def authenticate(self, request: Request) -> Caller:
+    def _log_refusal(self, gateway: Gateway, error: UnauthorizedError) -> None:
+        # Some gateways do not log the answers that they get.
+        name = next(name for name, known in GATEWAYS.items() if known is gateway)
+        if self._is_due(name):
+            log.warning("hook refused: its secret is missing or wrong", gateway=name, remedy=error.message)
+
+    # --- tokens ---
+
+    async def authenticate(self, request: Request) -> Caller:
         """The caller of a request with a token in its header.
 
         Raises:
             UnauthorizedError: the token is missing or wrong.
+            RetryableError: `too_many_requests`, after too many wrong tokens from this address; `catalogue`, if the
+                token cannot be checked now.
         """
-        return self.authenticate_token(bearer_token(request_headers(request).get("authorization", "")))
+        return await self.caller_of_token(bearer_token(request_headers(request).get("authorization", "")), request)
 
-    def authenticate_content(self, request: Request) -> Caller:
+    async def authenticate_content(self, request: Request) -> Caller:
         """Like `authenticate`, but also accepts a signed link, which allows the content in its path.
 
         Raises:
-            UnauthorizedError: the token is missing or wrong, or the link is wrong or has expired.
+            UnauthorizedError: the token is missing or wrong, or the link is wrong, has expired, or was made by a token
+                that has expired or was revoked.
         """
         query = request.query_params
         if "signature" not in query or "authorization" in request.headers:
-            return self.authenticate(request)
-        media_id = request.path_params["media_id"]
-        if not (self._signer and self._signer.is_valid_link(media_id, query.get("expires", ""), query["signature"])):
+            return await self.authenticate(request)
+        media_id, by = request.path_params["media_id"], query.get("by", "")
+        caller = Caller(OF_LINK, Role.LINK, token_id=by or None, media_id=media_id)
+        signer, expires = self._signer, query.get("expires", "")
+        if not (signer and signer.is_valid_link(media_id, expires, query["signature"], by=by)):
+            self.record_failure(request)
             raise UnauthorizedError("this link is wrong or has expired")
-        return Caller(OF_LINK, Role.LINK, media_id=media_id)
+        if by and not await self._is_current(caller):
+            raise UnauthorizedError("the token that made this link has expired or was revoked")
+        return caller
 
-    def authenticate_token(self, token: str) -> Caller:
+    async def caller_of_token(self, token: str, connection: HTTPConnection) -> Caller:
         """The caller of a token.
 
         Raises:
-            UnauthorizedError: it is neither the API_TOKEN nor a valid session token.
+            UnauthorizedError: it is not valid.
+            RetryableError: `too_many_requests`, `catalogue`: see `authenticate`.
         """
-        session_token = self._signer.read(token) if self._signer and token.isascii() else None
-        if session_token is not None:
-            scope = one_session(None, session_token.session)
-            return Caller(OF_SESSION_TOKEN, Role.VIEWER, scope, expires=session_token.expires)
-        self.verify_hook(GATEWAYS["media"], HookRequest({"authorization": f"Bearer {token}"}), local=False)
-        return API_TOKEN_CALLER
+        if self._is_api_token(token):  # first, because it is the one that hooks show
+            return API_TOKEN_CALLER
+        caller = None
+        if presented := read_token(token):
+            caller = self.access.find(presented) or await self._find_new(presented)
+        elif self._signer and (session_token := self._signer.read(token)):
+            caller = await self._session_caller(session_token)
+        if caller is None:
+            raise self._refusal(token, connection)
+        return caller
 
-    def signer(self) -> TokenSigner:
-        """Signs links and tokens. Raises SettingsError if the API_TOKEN is too short for that."""
-        return self._signer or TokenSigner(self._settings.api_token)
+    async def _find_new(self, presented: PresentedToken) -> Caller | None:
+        """The caller of a token that may have been made a moment ago."""
+        await run_in_threadpool(self.access.refresh, older_than_s=RECENT_S)
+        caller = self.access.find(presented)
+        if caller is None:
+            self.access.require_age(MAX_UNKNOWN_AGE_S)
+        return caller
 
-    def require_metrics_token(self, request: Request) -> None:
+    async def _session_caller(self, token: SessionToken) -> Caller:
+        gateway = token.gateway
+        if token.is_legacy:
+            gateway = await run_in_threadpool(self._legacy.gateway_of, token.session)
+        scope = one_session(gateway, token.session)
+        caller = Caller(OF_SESSION_TOKEN, Role.VIEWER, scope, token_id=token.id, expires=token.expires)
+        if not await self._is_current(caller):
+            raise UnauthorizedError("this token was revoked")
+        return caller
+
+    async def _is_current(self, caller: Caller) -> bool:
+        if self.access.age_s > MAX_AGE_S:
+            await run_in_threadpool(self.access.refresh)
+        self.access.require_age(MAX_AGE_S)
+        return self.access.is_current(caller)
+
+    def _is_api_token(self, token: str) -> bool:
+        expected = self._settings.api_token
+        return bool(expected) and constant_time_equal(token, expected.get_secret_value() if expected else "")
+
+    def _refusal(self, token: str, connection: HTTPConnection) -> PermanentError:
+        """The error for a token that is not valid. Raises RetryableError after too many of them."""
+        if self._settings.api_token is None and not read_token(token):
+            self.warn_missing_secret("API_TOKEN")
+            return NoSecretError("API_TOKEN")
+        error = UnauthorizedError("send Authorization: Bearer with the API_TOKEN or another token of this server")
+        self._log_refusal(GATEWAYS["media"], error)
+        if token:
+            self.record_failure(connection)
+        return error
+
+    async def require_metrics_token(self, request: Request) -> None:
         """Checks that a request has the METRICS_TOKEN, or a token that may see figures of all sessions.
 
         Raises:
@@ -116,7 +209,24 @@ class Authenticator:
         expected = self._settings.metrics_token
         token = bearer_token(request_headers(request).get("authorization", ""))
         if expected is None or not constant_time_equal(token, expected.get_secret_value()):
-            self.authenticate(request).require(Permission.SYSTEM)
+            (await self.authenticate(request)).require(Permission.SYSTEM)
+
+    def signer(self) -> TokenSigner:
+        """Signs links and tokens. Raises SettingsError if the API_TOKEN is too short for that."""
+        return self._signer or TokenSigner(self._settings.api_token)
+
+    # --- wrong secrets ---
+
+    def record_failure(self, connection: HTTPConnection) -> None:
+        """Counts a wrong secret for the address of a request.
+
+        Raises:
+            RetryableError: `too_many_requests`: there were too many.
+        """
+        wait_s = self._failures.record(client_group(connection))
+        if wait_s:
+            message = "too many wrong tokens from this address; a valid one is accepted all the same"
+            raise RetryableError(Code.TOO_MANY_REQUESTS, message, retry_after=wait_s)
 
     def warn_missing_secret(self, setting: str) -> None:
         """Logs that a request was refused because a setting is missing."""
@@ -132,7 +242,7 @@ class Authenticator:
         return True
 
 
-def request_headers(request: Request) -> dict[str, str]:
+def request_headers(request: HTTPConnection) -> dict[str, str]:
     """The headers by lower-case name, decoded as UTF-8. Bytes that are not UTF-8 are kept for comparison."""
     return {name.decode("latin-1"): value.decode("utf-8", "surrogateescape") for name, value in request.headers.raw}
 

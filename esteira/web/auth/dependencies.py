@@ -48,7 +48,7 @@ class Requires:
         self.permission = permission
 
     async def __call__(self, request: Request, _token: Annotated[object, Security(TOKEN)]) -> Caller:
-        caller = authenticator_of(request).authenticate(request)
+        caller = await authenticator_of(request).authenticate(request)
         if not caller.may(self.permission):
             await run_in_threadpool(record_refusal, request, caller)
         caller.require(self.permission)
@@ -64,8 +64,9 @@ class RequiresContent(Requires):
         _token: Annotated[object, Security(TOKEN)],
         _link: Annotated[object, Security(LINK)] = None,
         _expires: Annotated[str | None, Query(alias="expires", description="Unix seconds, part of a link.")] = None,
+        _by: Annotated[str | None, Query(alias="by", description="The id of the token that made a link.")] = None,
     ) -> Caller:
-        caller = authenticator_of(request).authenticate_content(request)
+        caller = await authenticator_of(request).authenticate_content(request)
         caller.require(self.permission)
         return caller
 

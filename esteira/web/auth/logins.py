@@ -1,46 +1,41 @@
-"""Browser logins: a signed cookie, issued for the API_TOKEN. The server stores only the logins that were ended.
+"""Browser logins: a signed cookie, issued for the API_TOKEN or a user's token.
 
 The cookie opens the dashboard, `/docs` and `/openapi.json`. No call of the API accepts it: a change needs a token in a
-header, which a page of another site cannot send.
+header, which a page of another site cannot send. A login that is ended is recorded in the catalogue, so that it ends in
+all processes and stays ended after a restart.
 """
 
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable
 from urllib.parse import quote
 
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
+from esteira.web.auth.access_list import MAX_AGE_S, AccessList
 from pipeline.config.settings import Settings
 from pipeline.errors import SettingsError
-from pipeline.gateways.verification import constant_time_equal
-from pipeline.security.tokens import TokenSigner
+from pipeline.security.callers import API_TOKEN_CALLER, Caller
+from pipeline.security.tokens import LOGIN_LIFETIME_S, TokenSigner
 
 COOKIE = "esteira_login"
 CALLER_KEY = "esteira.caller"  # in the ASGI scope of a page: who is logged in
-LOGIN_LIFETIME_S = 12 * 3600
-WINDOW_S = 60.0  # in which wrong tokens are counted
-MAX_FAILURES_PER_ADDRESS = 5
-MAX_FAILURES_TOTAL = 30  # from all addresses: an attacker may have many
 
 
 class Logins:
-    """The logins of this process. A change of the API_TOKEN ends all of them: their key is derived from it."""
+    """The logins. A change of the API_TOKEN ends all of them: their key is derived from it."""
 
-    def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, settings: Settings, access: AccessList, *, clock: Callable[[], float] = time.time) -> None:
         """`clock` returns Unix seconds.
 
         Raises:
             SettingsError: API_TOKEN is not set or too short.
         """
-        self._token = settings.api_token.get_secret_value() if settings.api_token else ""
         self._signer = TokenSigner(settings.api_token, clock=clock)
+        self._access = access
         self._clock = clock
-        self._ended: dict[str, int] = {}  # login → when it would have expired, in Unix seconds
-        self._failures: deque[tuple[float, str]] = deque()
 
     def login_of(self, request: HTTPConnection) -> str | None:
         """The valid login of a request or a WebSocket; None without one."""
@@ -48,39 +43,38 @@ class Logins:
         return login if login and self.is_valid(login) else None
 
     def is_valid(self, login: str) -> bool:
-        """Whether a login is genuine, has not expired and was not ended."""
-        return login not in self._ended and self._signer.login_expiry(login) is not None
+        """Whether a login is genuine and neither it nor its token has expired or was ended."""
+        return self.caller_of(login) is not None
 
-    def is_api_token(self, token: str) -> bool:
-        """Whether this is the API_TOKEN. The comparison takes the same time for every token."""
-        return constant_time_equal(token, self._token)
+    def caller_of(self, login: str) -> Caller | None:
+        """Who is logged in; None if the login is not valid."""
+        parts = self._signer.read_login(login)
+        if parts is None or self._clock() >= parts.began_at / 1000 + LOGIN_LIFETIME_S:
+            return None
+        caller = self._caller_of_token(parts.token_id)
+        return None if caller is None or self._access.is_login_ended(parts, caller.name) else caller
 
-    def lockout_s(self, address: str) -> float:
-        """How many seconds an address must wait before its next attempt; 0 if it may try now."""
-        now = self._clock()
-        while self._failures and now - self._failures[0][0] >= WINDOW_S:
-            self._failures.popleft()
-        own = [at for at, failed_address in self._failures if failed_address == address]
-        if len(own) >= MAX_FAILURES_PER_ADDRESS:
-            return own[-MAX_FAILURES_PER_ADDRESS] + WINDOW_S - now
-        if len(self._failures) >= MAX_FAILURES_TOTAL:
-            return self._failures[-MAX_FAILURES_TOTAL][0] + WINDOW_S - now
-        return 0.0
+    def _caller_of_token(self, token_id: str) -> Caller | None:
+        if not token_id:
+            return API_TOKEN_CALLER
+        return self._access.user(token_id) if self._access.age_s <= MAX_AGE_S else None
 
-    def record_failure(self, address: str) -> None:
-        """Counts a wrong token for an address."""
-        self._failures.append((self._clock(), address))
-
-    def log_in(self, response: Response, *, secure: bool) -> None:
+    def log_in(self, response: Response, caller: Caller, *, secure: bool) -> None:
         """Sets the login cookie in a response. `secure`: the browser uses HTTPS."""
-        login = self._signer.login(seconds=LOGIN_LIFETIME_S)
+        login = self._signer.login(caller.token_id or "")
         response.set_cookie(COOKIE, login, max_age=LOGIN_LIFETIME_S, httponly=True, samesite="strict", secure=secure)
 
-    def log_out(self, login: str, response: Response) -> None:
-        """Ends a login before it expires, including all copies of its cookie."""
-        now = int(self._clock())
-        self._ended = {ended: until for ended, until in self._ended.items() if until > now}
-        self._ended[login] = self._signer.login_expiry(login) or now
+    def log_out(self, login: str, response: Response, *, everywhere: bool = False) -> None:
+        """Ends a login before it expires, including all copies of its cookie; `everywhere`: all logins of its user.
+
+        It ends at once in this process, and within seconds in all others.
+        """
+        parts, caller = self._signer.read_login(login), self.caller_of(login)
+        until_s = self._clock() + LOGIN_LIFETIME_S
+        if parts:
+            self._access.end("login", parts.id, until_s=until_s)
+        if caller and everywhere:
+            self._access.end("logins-of", caller.name, until_s=until_s)
         response.delete_cookie(COOKIE, httponly=True, samesite="strict")
 
 
@@ -90,10 +84,10 @@ def logged_in(request: HTTPConnection) -> bool:
     return logins is not None and logins.login_of(request) is not None
 
 
-def build_logins(settings: Settings) -> Logins | None:
+def build_logins(settings: Settings, access: AccessList) -> Logins | None:
     """The logins for these settings; None without an API_TOKEN, or if it is too short."""
     try:
-        return Logins(settings)
+        return Logins(settings, access)
     except SettingsError:
         return None
 

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 from importlib import import_module, resources
 from urllib.parse import parse_qs
 
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.responses import RedirectResponse, Response
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
+from esteira.web.auth.access import Authenticator
 from esteira.web.auth.logins import Logins, build_logins, is_https, is_same_origin
 from esteira.web.dashboard.headers import SECURITY_HEADERS
 from esteira.web.dashboard.plain import closed_page, login_page
 from esteira.web.dashboard.texts import LANGUAGES
 from esteira.web.dashboard.view import LANGUAGE_COOKIE, THEME_COOKIE, THEMES, view_of
+from esteira.web.errors import status_of
 from esteira.web.intake.bodies import BodyReader, Terms
 from esteira.web.server.client_addresses import client_group
 from pipeline.config.settings import Settings
+from pipeline.errors import PipelineError, RetryableError
+from pipeline.security.callers import OF_SESSION_TOKEN, Caller, ForbiddenError
+from pipeline.security.roles import Permission
 
 YEAR_S = 365 * 24 * 3600
 CACHE_S = 3600
@@ -30,14 +37,18 @@ FILES = {
     "media.js": "text/javascript",
 }
 
+REFUSAL_DELAY_S = 0.5  # before a wrong token is answered
+LOGIN_FAULTS = {401: "login.wrong", 403: "login.forbidden", 429: "login.wait"}
+
 log = structlog.get_logger(__name__)
 
 
 class DashboardRoutes:
     """The routes that need no login."""
 
-    def __init__(self, logins: Logins | None, bodies: BodyReader) -> None:
+    def __init__(self, logins: Logins | None, authenticator: Authenticator, bodies: BodyReader) -> None:
         self._logins = logins
+        self._authenticator = authenticator
         self._bodies = bodies
 
     def add_routes(self, app: FastAPI) -> None:
@@ -58,7 +69,7 @@ class DashboardRoutes:
         return RedirectResponse(target, 303) if self._logins.login_of(request) else login_page(view, target=target)
 
     async def enter(self, request: Request) -> Response:
-        """Checks the API_TOKEN and sets the login cookie."""
+        """Checks the token and sets the login cookie."""
         view = view_of(request)
         if self._logins is None:
             return closed_page(view)
@@ -66,24 +77,36 @@ class DashboardRoutes:
         target = _safe_target(form.get("next", "/"))
         if not is_same_origin(request):
             return login_page(view, target=target, fault=view.t("login.foreign"), status=403)
-        address = client_group(request)
-        if wait_s := self._logins.lockout_s(address):
-            fault = view.t("login.wait", seconds=int(wait_s) + 1)
-            return login_page(view, target=target, fault=fault, status=429, wait_s=wait_s)
-        if not self._logins.is_api_token(form.get("token", "")):
-            self._logins.record_failure(address)
-            log.warning("login refused: the token is wrong", address=address)
-            return login_page(view, target=target, fault=view.t("login.wrong"), status=401)
+        try:
+            caller = await self._caller(form.get("token", ""), request)
+        except PipelineError as error:
+            await asyncio.sleep(REFUSAL_DELAY_S)
+            return _refuse_login(request, error, target=target)
         answer = RedirectResponse(target, 303, headers={"Cache-Control": "no-store"})
-        self._logins.log_in(answer, secure=is_https(request))
+        self._logins.log_in(answer, caller, secure=is_https(request))
+        log.info("login", user=caller.name, role=caller.role.value)
         return answer
 
+    async def _caller(self, token: str, request: Request) -> Caller:
+        """The caller of a token that may log in.
+
+        Raises:
+            PipelineError: the token is wrong, or opens no dashboard.
+        """
+        caller = await self._authenticator.caller_of_token(token, request)
+        caller.require(Permission.READ)
+        if caller.name == OF_SESSION_TOKEN:
+            raise ForbiddenError("the token of a session opens no dashboard")
+        return caller
+
     async def leave(self, request: Request) -> Response:
-        """Ends the login; its open pages close."""
+        """Ends the login, with `everywhere` all logins of the same user; their open pages close."""
         _check_origin(request)
+        form = await self._form(request)
         answer = RedirectResponse("/login", 303)
         if self._logins and (login := self._logins.login_of(request)):
-            self._logins.log_out(login, answer)
+            self._logins.log_out(login, answer, everywhere="everywhere" in form)
+            await run_in_threadpool(self._authenticator.access.refresh)  # to record it
         return answer
 
     async def prefer(self, request: Request) -> Response:
@@ -113,15 +136,24 @@ class DashboardRoutes:
         return {name: values[0] for name, values in fields.items()}
 
 
-def add_dashboard(app: FastAPI, settings: Settings, bodies: BodyReader) -> None:
+def add_dashboard(app: FastAPI, settings: Settings, authenticator: Authenticator, bodies: BodyReader) -> None:
     """Adds the dashboard to the app if the settings enable it; `app.state.logins` then holds the logins."""
     if not settings.has_dashboard:
         return
-    logins = build_logins(settings)
+    logins = build_logins(settings, authenticator.access)
     app.state.logins = logins
-    DashboardRoutes(logins, bodies).add_routes(app)
+    DashboardRoutes(logins, authenticator, bodies).add_routes(app)
     if logins is not None:
         import_module("esteira.web.dashboard.nicegui_mount").mount(app, logins)
+
+
+def _refuse_login(request: Request, error: PipelineError, *, target: str) -> Response:
+    view = view_of(request)
+    log.warning("login refused", code=error.code.value, address=client_group(request))
+    status = status_of(error)
+    wait_s = (error.retry_after or 0.0) if isinstance(error, RetryableError) else 0.0
+    fault = view.t(LOGIN_FAULTS.get(status, "login.away"), seconds=int(wait_s) + 1)
+    return login_page(view, target=target, fault=fault, status=status, wait_s=wait_s)
 
 
 def _safe_target(target: str) -> str:

@@ -24,7 +24,7 @@ from actors.hook import hook, process_media
 from actors.intake.rate_limit import IntakeRateLimit
 from actors.observability.sentry import report_error
 from actors.observability.tracing import CALLER_TRACEPARENT
-from esteira.web.auth.access import Authenticator, request_headers
+from esteira.web.auth.access import Authenticator, HookAccess, request_headers
 from esteira.web.auth.local_requests import is_local_request
 from esteira.web.errors import status_of
 from esteira.web.intake.background import BackgroundRunner
@@ -34,10 +34,11 @@ from esteira.web.intake.rate_limit import check_rate_limit
 from esteira.web.intake.strict_json import decode
 from pipeline.config.settings import Settings
 from pipeline.errors import PayloadError, PipelineError
-from pipeline.gateways import GATEWAYS, BodyCheck, Gateway, HookRequest, ParsedPayload
+from pipeline.gateways import GATEWAYS, Gateway, HookRequest, ParsedPayload
 from pipeline.gateways.verification import constant_time_equal
 from pipeline.metrics import HOOK_SECONDS
 from pipeline.models import Attachment
+from pipeline.security.callers import Caller, ForbiddenError
 
 SHUTDOWN_WAIT_S = 10.0  # for attachments that are processed in the background; workers continue the others
 UNDESCRIBED = frozenset({"gateway", "remote_id", "fault"})  # fields that only gateways set
@@ -84,7 +85,8 @@ class Hooks:
     async def receive(self, request: Request) -> JSONResponse:
         """Accepts what a gateway sends. 202: every attachment in it is written to disk.
 
-        The gateway shows its own secret or signature; `media`, the generic hook, the API_TOKEN. See docs/gateways.md.
+        The gateway shows its own secret or signature; `media`, the generic hook, the API_TOKEN or the
+        token of a user who may hand over. See docs/gateways.md.
         """
         name = request.path_params["gateway"]
         gateway = GATEWAYS.get(name)
@@ -93,9 +95,10 @@ class Hooks:
         CALLER_TRACEPARENT.set(request.headers.get("traceparent"))
         with _timed(name):
             head = HookRequest(request_headers(request), request.path_params.get("secret") or None)
-            check_body = self.authenticator.verify_hook(gateway, head, local=is_local_request(request))
-            async with self.bodies.read_body(request, Terms(name, verified=check_body is None)) as body:
-                reply = await run_in_threadpool(self._accept, gateway, body, check_body)
+            local = is_local_request(request)
+            access = await self.authenticator.verify_hook(gateway, head, request, local=local)
+            async with self.bodies.read_body(request, Terms(name, verified=access.check_body is None)) as body:
+                reply = await run_in_threadpool(self._accept, gateway, body, access)
         return JSONResponse(reply, status_code=202)
 
     async def answer_challenge(self, request: Request) -> PlainTextResponse:
@@ -109,6 +112,8 @@ class Hooks:
         ):
             headers = {"X-Content-Type-Options": "nosniff"}
             return PlainTextResponse(query.get("hub.challenge", ""), headers=headers)
+        if query.get("hub.verify_token"):
+            self.authenticator.record_failure(request)
         raise HTTPException(403, "hub.verify_token is not the CLOUD_VERIFY_TOKEN of this server")
 
     def prepare(self) -> None:
@@ -121,10 +126,11 @@ class Hooks:
         self._background.close(within_s=SHUTDOWN_WAIT_S)
         self.ignored.flush()
 
-    def _accept(self, gateway: Gateway, body: bytes, check_body: BodyCheck | None) -> dict[str, Any]:
-        if check_body is not None:
-            check_body(body)
+    def _accept(self, gateway: Gateway, body: bytes, access: HookAccess) -> dict[str, Any]:
+        if access.check_body is not None:
+            access.check_body(body)
         parsed = _parse(gateway, decode(body), self.settings)
+        _check_scope(access.caller, parsed.attachments)
         check_rate_limit(self._rates_of_process(), parsed.attachments)
         accepted = [self._accept_attachment(attachment) for attachment in parsed.attachments]
         if parsed.ignored:
@@ -164,6 +170,15 @@ def _description(path_parameters: Sequence[str]) -> dict[str, Any]:
     ]
     body = {"required": True, "content": {"application/json": {"schema": payload}}}
     return {"parameters": parameters, "requestBody": body}
+
+
+def _check_scope(caller: Caller, attachments: Sequence[Attachment]) -> None:
+    """Raises ForbiddenError if a user hands over an attachment of a session outside its scope."""
+    if caller.scope.is_all:
+        return
+    for attachment in attachments:
+        if not caller.sees_session(attachment.gateway, attachment.session):
+            raise ForbiddenError(f"this token may hand over attachments of {caller.scope} only; nothing was accepted")
 
 
 @contextmanager

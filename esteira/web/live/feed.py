@@ -27,11 +27,15 @@ START = "0-0"  # before the first entry of a stream
 
 
 class Event(NamedTuple):
-    """An event: its id and name, the session it belongs to, and the payload of docs/events.md."""
+    """An event: its id and name, the session it belongs to, its gateway, and the payload of docs/events.md.
+
+    Events of older versions name no gateway: "".
+    """
 
     event_id: str
     type: str
     session: str
+    gateway: str
     payload: dict[str, Any]
 
 
@@ -140,10 +144,10 @@ def _parse_event(entry: dict[bytes, bytes]) -> Event | None:
     """The event of a stream entry; None if the entry is malformed, as other programs can write to Redis too."""
     try:
         payload = json.loads(entry[b"event"])
-        event = Event(payload["event_id"], payload["type"], payload["session"], payload)
+        event = Event(payload["event_id"], payload["type"], payload["session"], payload.get("gateway", ""), payload)
     except (KeyError, TypeError, ValueError):
         return None
-    return event if all(isinstance(field, str) for field in event[:3]) else None
+    return event if all(isinstance(field, str) for field in event[:4]) else None
 
 
 def _order(entry_id: str) -> tuple[int, int]:

@@ -18,20 +18,20 @@ from engineio.packet import Packet as Message
 from fastapi import FastAPI
 from socketio import packet
 from socketio.exceptions import ConnectionRefusedError as Refused
+from starlette.requests import HTTPConnection
 
 from actors.observability.sentry import report_error
 from esteira.web.auth.access import Authenticator
 from esteira.web.live.feed import Event, EventFeed
+from esteira.web.live.rooms import Rooms
 from esteira.web.live.socket_guard import GUARD_KEY, MAX_BYTES, PacketFilter, SocketGuard
 from esteira.web.server.file_limits import max_sockets
 from pipeline.config.settings import Settings
-from pipeline.errors import Code
-from pipeline.gateways import UnauthorizedError
+from pipeline.errors import Code, PipelineError
 from pipeline.metrics import SOCKET_CLIENTS
-from pipeline.security.callers import Caller, ForbiddenError
+from pipeline.security.callers import Caller
 from pipeline.security.roles import Permission
 
-ALL_EVENTS = "everything"  # the room of callers with the API_TOKEN; that of a session is "session:" and its name
 GAP = "esteira.gap"
 NAMESPACE = "/"
 CONNECT_TIMEOUT_S = 10.0  # for a client to send its token
@@ -66,6 +66,7 @@ class LiveEvents:
         self._clients: dict[str, Client] = {}  # by connection id
         self._seen_since: dict[str, float] = {}  # connection id → when it was first seen
         self._tasks: set[asyncio.Task[None]] = set()
+        self._rooms = Rooms()
         history = settings.event_history
         self._feed = (
             EventFeed(settings.redis, max_events=history, deliver=self._deliver, on_gap=self._send_gap)
@@ -107,15 +108,13 @@ class LiveEvents:
     def _is_allowed_origin(self, origin: str, environ: dict[str, Any]) -> bool:
         return origin in self._origins or urlsplit(origin).netloc == environ.get("HTTP_HOST")
 
-    async def _connect(self, sid: str, _environ: dict[str, Any], auth: Any = None) -> bool:
+    async def _connect(self, sid: str, environ: dict[str, Any], auth: Any = None) -> bool:
         token, since = _credentials(auth)
         try:
-            caller = self._authenticator.authenticate_token(token)
+            caller = await self._authenticator.caller_of_token(token, HTTPConnection(environ["asgi.scope"]))
             caller.require(Permission.READ)
-        except ForbiddenError as error:
+        except PipelineError as error:
             raise Refused(error.message, {"code": error.code.value}) from None
-        except UnauthorizedError:
-            raise Refused("the API_TOKEN or a session token is needed", {"code": Code.UNAUTHORIZED.value}) from None
         eio_sid = self._server.manager.eio_sid_from_sid(sid, NAMESPACE)
         await self._wait_for_event(since)
         if eio_sid not in self._server.environ:  # disconnected meanwhile: Socket.IO would keep it forever
@@ -130,7 +129,7 @@ class LiveEvents:
 
     async def _join(self, client: Client, since: str) -> None:
         """Sends a client the events that it missed, and adds it to its room."""
-        sid, room = client.sid, _room(client.caller)
+        sid, room = client.sid, self._rooms.open(client.caller.scope)
         while self._server.manager.is_pre_connected(sid, NAMESPACE):  # until the connect is acknowledged
             await asyncio.sleep(0)
         is_complete = await self._catch_up(sid, room, since)
@@ -154,7 +153,7 @@ class LiveEvents:
         assert self._feed is not None
         while events := self._feed.since(since):
             for event in events:
-                if room in _rooms(event):
+                if room in self._rooms.rooms_of(event):
                     await self._server.emit(event.type, event.payload, to=sid)
                 since = event.event_id
         return events is not None
@@ -163,7 +162,7 @@ class LiveEvents:
         # Like `emit`, but encodes the event once, and without a task for each client.
         text = packet.Packet(packet.EVENT, namespace=NAMESPACE, data=[event.type, event.payload]).encode()
         message = Message(MESSAGE, text)
-        for _, eio_sid in list(self._server.manager.get_participants(NAMESPACE, _rooms(event))):
+        for _, eio_sid in list(self._server.manager.get_participants(NAMESPACE, self._rooms.rooms_of(event))):
             await self._server.eio.send_packet(eio_sid, message)
 
     async def _send_gap(self) -> None:
@@ -186,6 +185,7 @@ class LiveEvents:
             now = time.monotonic()
             self._seen_since = {eio_sid: self._seen_since.get(eio_sid, now) for eio_sid in connected}
             self._clients = {eio_sid: client for eio_sid, client in self._clients.items() if eio_sid in connected}
+            self._rooms.keep(client.caller.scope for client in self._clients.values())
             SOCKET_CLIENTS.set(len(self._clients))
             for eio_sid, socket in connected.items():
                 await self._check_client(eio_sid, socket.queue.qsize())
@@ -198,7 +198,7 @@ class LiveEvents:
         elif backlog > MAX_BACKLOG:
             log.warning("live events: a client does not read and is disconnected", behind=backlog)
             self._close(eio_sid)
-        elif client.caller.expires is not None and time.time() >= client.caller.expires:
+        elif not self._authenticator.access.is_current(client.caller):  # it has expired or was revoked
             await self._server.disconnect(client.sid)
 
     def _close(self, eio_sid: str) -> None:
@@ -237,12 +237,3 @@ def _credentials(auth: Any) -> tuple[str, str | None]:
     if since is not None and not (isinstance(since, str) and 0 < len(since) <= MAX_ID_LENGTH):
         raise Refused("since is the id of an event", {"code": Code.BAD_PAYLOAD.value})
     return token if isinstance(token, str) else "", since
-
-
-def _room(caller: Caller) -> str:
-    patterns = caller.scope.patterns
-    return ALL_EVENTS if patterns is None else f"session:{patterns[0].name}"
-
-
-def _rooms(event: Event) -> list[str]:
-    return [ALL_EVENTS, f"session:{event.session}"]

@@ -66,7 +66,7 @@ def test_migration_from_the_first_version_keeps_the_rows(tmp_path: Path) -> None
     with create_engine(url).begin() as connection:
         for index in ("gateway", "content", "declared", "deleted", "failures", "message", "chat", "source"):
             connection.exec_driver_sql(f"DROP INDEX ix_media_{index}")
-        for table in ("audit", "deliveries", "endpoints", "pauses", "previews"):
+        for table in ("audit", "deliveries", "endpoints", "pauses", "previews", "user_tokens", "ended_access"):
             connection.exec_driver_sql(f"DROP TABLE {table}")
         for column in ("expires_at", "deleted_at", "history", "cancelled_at", "declared_sha256", "source_mark"):
             connection.exec_driver_sql(f"ALTER TABLE media DROP COLUMN {column}")
