@@ -9,13 +9,15 @@ from urllib.parse import urlsplit
 
 from actors.doctor.finding import Finding, fail, ok, warn
 from pipeline.config.gateways import LOOPBACK_HOSTS
+from pipeline.config.settings import MIN_API_TOKEN_LENGTH as MIN_SECRET
 from pipeline.config.settings import Network, Settings
 from pipeline.config.unknown_names import unknown_names
 from pipeline.errors import SettingsError
-from pipeline.security.tokens import MIN_API_TOKEN_LENGTH
 from pipeline.services import build_services
 
 METADATA = ipaddress.ip_address("169.254.169.254")  # cloud providers serve credentials at this address
+# The secrets with which gateways show who they are. CLOUD_APP_SECRET is chosen by Meta.
+GATEWAY_SECRETS = ("wppconnect_secret", "evolution_jwt_key", "evolution_secret", "waha_hmac_key", "cloud_verify_token")
 WIDE_PREFIX = {4: 8, 6: 32}  # by IP version; a network with a shorter prefix is larger than a private network
 BASE_FILES, FILES_PER_THREAD = 128, 16  # open files of a worker: sandbox and connections, and each thread's attachments
 
@@ -69,10 +71,17 @@ def check_intake(settings: Settings) -> Finding:
 def check_token(settings: Settings) -> Finding:
     if settings.api_token is None:
         return ok("api token", "API_TOKEN is not set: /hooks/media and the API answer 401, there is no dashboard")
-    if len(settings.api_token.get_secret_value()) < MIN_API_TOKEN_LENGTH:
-        message = f"API_TOKEN has fewer than {MIN_API_TOKEN_LENGTH} characters: no dashboard, session tokens or links"
-        return warn("api token", message, "set a longer one: `openssl rand -hex 32`")
     return ok("api token", "API_TOKEN is set")
+
+
+def check_gateway_secrets(settings: Settings) -> Finding:
+    """Warns of short secrets. They are not refused: another program may have chosen them."""
+    secrets = {name: getattr(settings, name) for name in GATEWAY_SECRETS}
+    short = [name.upper() for name, value in secrets.items() if value and len(value.get_secret_value()) < MIN_SECRET]
+    if short:
+        remedy = f"set at least {MIN_SECRET} characters there and at the gateway: `openssl rand -hex 32`"
+        return warn("gateway secrets", f"{', '.join(short)}: short enough to be guessed", remedy)
+    return ok("gateway secrets", "none is short")
 
 
 def check_files(settings: Settings) -> Finding:
@@ -105,6 +114,7 @@ CHECKS: tuple[Callable[[Settings], Finding], ...] = (
     check_names,
     check_webhooks,
     check_token,
+    check_gateway_secrets,
     check_intake,
     check_private,
     check_files,

@@ -29,6 +29,7 @@ COMMANDS = {
     "check": "esteira.cli.check",
     "token": "esteira.cli.tokens",
     "link": "esteira.cli.tokens",
+    "users": "esteira.cli.users",
     "webhooks": "esteira.cli.webhooks",
     "audit": "esteira.cli.audit",
     "derive": "esteira.cli.derive",

@@ -7,14 +7,29 @@ import rich_click as click
 from actors.operations.audit import AuditEntry
 from esteira.cli.audited import audited
 from esteira.cli.environment import catalogue_for_command, settings_for_command
-from esteira.cli.output import examples, print_json
-from pipeline.catalogue import Action
+from esteira.cli.output import examples, print_json, print_message
+from pipeline.catalogue import Action, Catalogue
 from pipeline.errors import Code, PermanentError
 from pipeline.security.tokens import MAX_LINK_S, MAX_TOKEN_DAYS, TokenSigner
 
+ALL_GATEWAYS = "*"
 
-@click.command(epilog=examples("esteira token shop", "esteira token shop --days 1"))
+
+@click.command(
+    epilog=examples(
+        "esteira token shop",
+        "esteira token shop --days 1",
+        "esteira token shop --gateway waha",
+        "esteira token shop --gateway '*'",
+    )
+)
 @click.argument("session")
+@click.option(
+    "--gateway",
+    metavar="NAME",
+    help="The gateway of the session; default: the only one that has it. `*` for the sessions with this name of all "
+    "gateways.",
+)
 @click.option(
     "--days",
     type=click.FloatRange(min=0, min_open=True, max=MAX_TOKEN_DAYS),
@@ -23,17 +38,34 @@ from pipeline.security.tokens import MAX_LINK_S, MAX_TOKEN_DAYS, TokenSigner
     help="How long the token is valid.",
 )
 @audited(Action.TOKEN)
-def token(entry: AuditEntry, session: str, days: float) -> None:
+def token(entry: AuditEntry, session: str, gateway: str | None, days: float) -> None:
     """Prints a token that can read the attachments of one session over HTTP, and change nothing.
 
-    A single token cannot be revoked: a new API_TOKEN invalidates all tokens and links at once.
+    Sessions of two gateways with the same name are two sessions. The token's id is printed on stderr: `esteira users
+    revoke ID` ends the token before it expires. For a person, or for several sessions, use `esteira users add`.
     """
     if not session.strip():
         raise click.UsageError("the session's name is empty")
     signer = TokenSigner(settings_for_command().api_token)
-    catalogue_for_command()
-    entry.begin({"session": session, "days": days})
-    click.echo(signer.session_token(session, days=days))
+    chosen = gateway or _only_gateway(catalogue_for_command(), session)
+    entry.begin({"session": session, "gateway": chosen, "days": days})
+    text = signer.session_token(session, gateway=None if chosen == ALL_GATEWAYS else chosen, days=days)
+    issued = signer.read(text)
+    assert issued
+    entry.note(token_id=issued.id)
+    click.echo(text)
+    print_message(f"id {issued.id}, gateway {chosen}")
+
+
+def _only_gateway(catalogue: Catalogue, session: str) -> str:
+    gateways = catalogue.sessions.gateways_of(session)
+    if len(gateways) == 1:
+        return gateways[0]
+    if gateways:
+        raise click.UsageError(
+            f"{', '.join(gateways)} have a session {session}: add --gateway with one of them, or --gateway '*' for all"
+        )
+    raise click.UsageError(f"no gateway has handed over an attachment of the session {session} yet: add --gateway NAME")
 
 
 @click.command(epilog=examples("esteira link ID", "esteira link ID --seconds 60 --base https://media.example.com"))

@@ -33,6 +33,7 @@ from pipeline.errors import SettingsError
 from pipeline.models import Kind
 
 MB = 1_000_000
+MIN_API_TOKEN_LENGTH = 16  # characters; a person who has a signed token can try out API_TOKENs offline
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 # Up to 1e9, no sum of settings overflows in Redis, a database or the kernel.
 Positive = Annotated[int, Field(ge=1, le=1_000_000_000)]
@@ -186,6 +187,16 @@ class Settings(ConnectionSettings, WebhookSettings):
     def _clamd_address(cls, value: str | None) -> str | None:
         if value:
             parse_clamd_address(value)
+        return value
+
+    @field_validator("api_token", "metrics_token")
+    @classmethod
+    def _long_token(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and len(value.get_secret_value()) < MIN_API_TOKEN_LENGTH:
+            raise ValueError(
+                f"is too short to be safe against guessing: it needs at least {MIN_API_TOKEN_LENGTH} characters, as "
+                "`openssl rand -hex 32` makes them"
+            )
         return value
 
     @field_validator("sentry_dsn")

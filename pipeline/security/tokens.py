@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from pydantic import SecretStr
 
+from pipeline.config.settings import MIN_API_TOKEN_LENGTH
 from pipeline.errors import SettingsError
 from pipeline.security.callers import Caller
 
@@ -26,11 +27,10 @@ DAY_S = 24 * 3600
 MAX_TOKEN_DAYS = 3650
 MAX_LINK_S = 7 * DAY_S
 LOGIN_LIFETIME_S = 12 * 3600
-# A holder of a signed token can try out API_TOKENs offline.
-MIN_API_TOKEN_LENGTH = 16
 MAX_SIGNED = 8192  # characters of a token that is read; longer ones are none of ours
 LEGACY = "legacy-"  # begins the id of a session token that an older version made, which has none
 _LOGIN = re.compile(r"([0-9]{1,15})\.([0-9a-f]{32})\.([0-9a-f]{0,12})\.([0-9a-f]{64})", re.ASCII)
+_SESSION_TOKEN_ID = re.compile(r"(legacy-)?[0-9a-f]{16}", re.ASCII)
 _ID = re.compile(r"[0-9a-z-]{1,64}", re.ASCII)
 
 
@@ -80,8 +80,9 @@ class TokenSigner:
 
         With None as the gateway it reads the sessions with this name of all gateways.
         """
-        claims = {"session": session, "gateway": gateway, "jti": secrets.token_hex(8), "aud": AUDIENCE}
-        claims["exp"] = int(self._clock() + days * DAY_S)
+        expires = int(self._clock() + days * DAY_S)
+        named = {"session": session, "gateway": gateway}
+        claims = {**named, "jti": secrets.token_hex(8), "aud": AUDIENCE, "exp": expires}
         return str(_jwt().encode(claims, self._token_key, algorithm=ALGORITHM))
 
     def read(self, token: str) -> SessionToken | None:
@@ -104,9 +105,12 @@ class TokenSigner:
     def _session_token(self, claims: dict[str, Any], token: str) -> SessionToken | None:
         session, expires, gateway = claims["session"], claims["exp"], claims.get("gateway")
         token_id = claims.get("jti", LEGACY + hashlib.sha256(token.encode()).hexdigest()[:16])
-        valid = isinstance(session, str) and session and isinstance(expires, int) and self._clock() < expires
-        valid = valid and isinstance(gateway, str | None) and isinstance(token_id, str) and _ID.fullmatch(token_id)
-        return SessionToken(token_id, session, gateway, expires, "gateway" not in claims) if valid else None
+        named = isinstance(session, str) and session and isinstance(gateway, str | None)
+        if not (named and isinstance(token_id, str) and is_session_token_id(token_id)):
+            return None
+        if not (isinstance(expires, int) and self._clock() < expires):
+            return None
+        return SessionToken(token_id, session, gateway, expires, "gateway" not in claims)
 
     def link(self, media_id: str, *, seconds: int, caller: Caller | None = None) -> tuple[str, int]:
         """Makes a signed path of an attachment's content; returns it with its expiry in Unix seconds.
@@ -147,6 +151,11 @@ class TokenSigner:
         # Links of a token are signed over three lines, those without one over two, as in older versions.
         content = "\n".join(filter(None, (media_id, str(expires), token_id)))
         return hmac.new(self._link_key, content.encode(), hashlib.sha256).hexdigest()
+
+
+def is_session_token_id(text: str) -> bool:
+    """Whether the text has the form of the id of a session token."""
+    return _SESSION_TOKEN_ID.fullmatch(text) is not None
 
 
 def _jwt() -> Any:

@@ -58,7 +58,10 @@ def live(clients: int, rate: float, seconds: float, rounds: int, count: int) -> 
 def measure_clients(clients: int, rate: float, seconds: float, *, sessions: int) -> tuple[str, ...]:
     """The figures of one row. Without sessions all clients receive all events."""
     signer = TokenSigner(SecretStr(TOKEN))
-    tokens = [signer.session_token(f"s{number % sessions}", days=1) if sessions else TOKEN for number in range(clients)]
+    tokens = [
+        signer.session_token(f"s{number % sessions}", gateway="media", days=1) if sessions else TOKEN
+        for number in range(clients)
+    ]
     with isolated_services() as (settings, services), contextlib.ExitStack() as stack:
         url = stack.enter_context(media_server(photo_folder(settings, 1))).url
         port = free_port()

@@ -31,7 +31,7 @@ def url_of(server: WebServer) -> str:
 
 
 def session_token(settings: Settings, session: str, *, seconds: float = 3600) -> str:
-    return TokenSigner(SecretStr(TOKEN)).session_token(session, days=seconds / 86400)
+    return TokenSigner(SecretStr(TOKEN)).session_token(session, gateway="media", days=seconds / 86400)
 
 
 def publisher(settings: Settings) -> Callable[[Outcome], None]:

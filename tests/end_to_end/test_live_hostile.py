@@ -65,7 +65,7 @@ def is_closed(one: websocket.WebSocket) -> bool:
 def test_client_cannot_join_the_rooms_of_others(
     system: RunningSystem, server: WebServer, well_behaved: NodeClients
 ) -> None:
-    token = TokenSigner(SecretStr(TOKEN)).session_token("shop", days=1)
+    token = TokenSigner(SecretStr(TOKEN)).session_token("shop", gateway="media", days=1)
     with authenticated_socket(server.port, token=token, room="session:other", session="other") as curious:
         for said in ("join", "enter_room", "subscribe", "connect", "disconnect", "message"):
             curious.send(f'42["{said}","session:other"]')

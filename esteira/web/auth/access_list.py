@@ -157,6 +157,10 @@ def caller_of_token(token: UserToken) -> Caller:
     return Caller(token.name, token.role, token.scope, token_id=token.id, expires=expires)
 
 
+def _load() -> AccessSnapshot:
+    return services().catalogue.user_tokens.snapshot()  # opened at first use, after the fork of a web process
+
+
 def build_access_list() -> AccessList:
     """The copy of this process."""
-    return AccessList(lambda: services().catalogue.user_tokens.snapshot())
+    return AccessList(_load)

@@ -15,6 +15,8 @@ from actors.operations.replay import REPLAYABLE, replay_without_waiting
 from pipeline.catalogue import Catalogue, Filters
 from pipeline.errors import Code, PermanentError, PipelineError
 from pipeline.models import Record, Stage, Status
+from pipeline.security.callers import ANONYMOUS, Caller
+from pipeline.security.scopes import Scope
 from pipeline.services import services
 
 RATES = (1, 5, 20, 100)  # replays a second
@@ -26,11 +28,15 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class ReplaySelection:
-    """What to replay: whole groups (code, stage) received since a time (Unix ms), and single ids."""
+    """What to replay: whole groups (code, stage) received since a time (Unix ms), and single ids.
+
+    Only attachments that the `caller` sees are replayed.
+    """
 
     groups: tuple[tuple[str, Stage], ...] = ()
     ids: tuple[str, ...] = ()
     since: int = 0
+    caller: Caller = ANONYMOUS
 
     def filters(self) -> Iterator[Filters]:
         """One filter for each group and each status that can be replayed."""
@@ -61,9 +67,9 @@ def forecast(catalogue: Catalogue, selection: ReplaySelection) -> ReplayForecast
     counts = dict.fromkeys(REPLAYABLE, 0)
     for filters in selection.filters():
         assert filters.status
-        counts[filters.status] += catalogue.count(filters)
+        counts[filters.status] += catalogue.count(filters, scope=selection.caller.scope)
     for record in filter(None, map(catalogue.get, selection.ids)):
-        if record.status in counts and not _within(record, selection):
+        if record.status in counts and selection.caller.sees(record) and not _within(record, selection):
             counts[record.status] += 1
     expired = counts[Status.EXPIRED]
     return ReplayForecast(counts[Status.FAILED], counts[Status.REJECTED] + expired, expired)
@@ -110,7 +116,7 @@ class ReplayRun:
         seen: set[str] = set()
         for filters in self.selection.filters():
             after: tuple[int, str] | None = None
-            while page := await run_in_threadpool(_page, filters, after):
+            while page := await run_in_threadpool(_page, filters, after, self.selection.caller.scope):
                 for record in page:
                     seen.add(record.id)
                     yield record.id
@@ -126,7 +132,7 @@ class ReplayRun:
 
     async def _replay(self, media_id: str) -> None:
         try:
-            await run_in_threadpool(replay_without_waiting, media_id)
+            await run_in_threadpool(_replay_visible, media_id, self.selection.caller)
         except PermanentError as error:
             if error.code not in {Code.NOT_FOUND, Code.NOT_ENDED}:
                 raise
@@ -156,14 +162,27 @@ class BulkReplay:
         self._task = asyncio.get_running_loop().create_task(self.last.run())
         return self.last
 
+    def visible_to(self, caller: Caller) -> ReplayRun | None:
+        """The last replay, if this caller started it or sees all sessions."""
+        last = self.last
+        return last if last and (caller.scope.is_all or last.selection.caller.name == caller.name) else None
+
     def dismiss(self) -> None:
         """Forgets the results of the last replay."""
         if not self.running:
             self.last = None
 
 
-def _page(filters: Filters, after: tuple[int, str] | None) -> Sequence[Record]:
-    return services().catalogue.find(filters, limit=PAGE, after=after)
+def _page(filters: Filters, after: tuple[int, str] | None, scope: Scope) -> Sequence[Record]:
+    return services().catalogue.find(filters, limit=PAGE, after=after, scope=scope)
+
+
+def _replay_visible(media_id: str, caller: Caller) -> None:
+    """Replays an attachment that the caller sees. Raises PermanentError: `not_found` for others."""
+    record = services().catalogue.get(media_id)
+    if record is None or not caller.sees(record):
+        raise PermanentError(Code.NOT_FOUND, "unknown: there is no such attachment")
+    replay_without_waiting(media_id)
 
 
 def _within(record: Record, selection: ReplaySelection) -> bool:

@@ -9,11 +9,13 @@ from nicegui import ui
 from starlette.concurrency import run_in_threadpool
 
 from actors.operations.pause import pause, resume
+from esteira.web.auth.session_control import require_control
 from esteira.web.dashboard.parts import text
 from esteira.web.dashboard.status_poller import STATUS_POLLER
 from esteira.web.dashboard.view import View
 from pipeline.catalogue import PauseKind
 from pipeline.errors import PipelineError
+from pipeline.security.roles import Permission
 
 
 async def perform(view: View, action: Callable[[], object]) -> bool:
@@ -36,13 +38,12 @@ class PauseButton:
         self._view = view
         self._title = title
         self._paused = False
-        self._change = {
-            True: lambda: resume(kind, name),
-            False: lambda: pause(kind, name),
-        }
+        self._kind, self._name = kind, name
         self._button = text("button", view.t("now.pause"), "button small pause", type="button")
         self._label()
         self._button.on("click", self._click)
+        permission = Permission.SYSTEM_CONTROL if kind == "stage" else Permission.PAUSE
+        self._button.set_visibility(view.caller.may(permission))
 
     def show(self, paused: bool) -> None:
         """Labels the button with what a click would do."""
@@ -51,9 +52,14 @@ class PauseButton:
             self._label()
 
     async def _click(self) -> None:
-        if await perform(self._view, self._change[self._paused]):
+        if await perform(self._view, self._change):
             self.show(not self._paused)
             await STATUS_POLLER.refresh()
+
+    def _change(self) -> None:
+        require_control(self._view.caller, self._kind, self._name)
+        change = resume if self._paused else pause
+        change(self._kind, self._name)
 
     def _label(self) -> None:
         key = "now.resume" if self._paused else "now.pause"

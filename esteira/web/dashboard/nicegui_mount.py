@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import cache
 from urllib.parse import parse_qs
@@ -27,12 +28,13 @@ from esteira.web.dashboard.plain import not_found_page
 from esteira.web.dashboard.shell import add_pages
 from esteira.web.dashboard.status_poller import STATUS_POLLER
 from esteira.web.dashboard.view import view_of
-from pipeline.security.callers import API_TOKEN_CALLER
+from pipeline.security.callers import ANONYMOUS
 
 ASSETS, SOCKET, PAGES_UNDER = "/_nicegui/", "/_nicegui_ws/", "/dashboard/"
 PAGE_SCOPE_KEY = "esteira.page"  # key in the ASGI scope: the values for the page's template
 QUASAR: dict[str, Language] = {"en": "en-US", "pt-BR": "pt-BR"}
 RECONNECT_S = 10.0
+LOGIN_CHECK_S = 1.0  # how soon the pages of an ended login lose their connection
 NO_RESPONSE = "No response returned."
 GZIP_LEVEL = (
     2  # gzip level 1 to 9: level 9 takes five times as long and saves a tenth; files are compressed for each request
@@ -117,7 +119,7 @@ class AuthRoute(BaseRoute):
     def __init__(self, inner: ASGIApp, logins: Logins) -> None:
         self._inner = inner
         self._logins = logins
-        self._pages = [compile_path(page.path)[0] for page in PAGES]
+        self._pages = [(compile_path(page.path)[0], page) for page in PAGES]
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Matches NiceGUI's own paths and the dashboard's pages."""
@@ -135,10 +137,21 @@ class AuthRoute(BaseRoute):
         elif login is None:
             refusal = PlainTextResponse("log in first", 401) if path.startswith(ASSETS) else _to_login(path)
             await refusal(scope, receive, send)
-        elif not path.startswith(ASSETS) and not any(page.fullmatch(path) for page in self._pages):
-            await not_found_page(view_of(connection))(scope, receive, send)
-        else:
+        elif path.startswith(ASSETS):
             await self._show(scope, receive, send)
+        else:
+            await self._answer_page({**scope, CALLER_KEY: self._logins.caller_of(login) or ANONYMOUS}, receive, send)
+
+    async def _answer_page(self, scope: Scope, receive: Receive, send: Send) -> None:
+        view = view_of(HTTPConnection(scope))
+        page = next((page for pattern, page in self._pages if pattern.fullmatch(scope["path"])), None)
+        if page is None:
+            await not_found_page(view)(scope, receive, send)
+        elif view.caller.may(page.permission):
+            await self._show(scope, receive, send)
+        else:  # the first page shows figures of all sessions
+            first = next(other for _, other in self._pages if view.caller.may(other.permission))
+            await RedirectResponse(first.path, 303, headers=SECURITY_HEADERS)(scope, receive, send)
 
     async def _show(self, scope: Scope, receive: Receive, send: Send) -> None:
         view = view_of(HTTPConnection(scope))
@@ -160,7 +173,7 @@ class AuthRoute(BaseRoute):
             await send(message)
 
         try:
-            await self._inner({**scope, PAGE_SCOPE_KEY: page, CALLER_KEY: API_TOKEN_CALLER}, receive, send_guarded)
+            await self._inner({**scope, PAGE_SCOPE_KEY: page}, receive, send_guarded)
         except RuntimeError as error:
             # The browser left before the page was sent; NiceGUI's middleware reports that as an error.
             if str(error) != NO_RESPONSE:
@@ -175,19 +188,35 @@ class AuthRoute(BaseRoute):
                 await PlainTextResponse("log in first", 403, headers=SECURITY_HEADERS)(scope, receive, send)
             return
 
-        async def receive_while_logged_in() -> Message:
-            message = await receive()
-            if scope["type"] == "websocket" and not self._logins.is_valid(login):
-                return {"type": "websocket.disconnect", "code": 1008}
-            return message
-
-        await self._inner(scope, receive_while_logged_in, send)
+        if scope["type"] == "websocket":
+            receive = _while_valid(receive, lambda: self._logins.is_valid(login))
+        await self._inner(scope, receive, send)
 
     def _is_own_page(self, connection: HTTPConnection, login: str) -> bool:
         """Whether the page that a WebSocket names was served to the same login."""
         named = parse_qs(connection.scope.get("query_string", b"").decode("latin-1")).get("client_id", [""])[0]
         client = Client.instances.get(named)
         return client is None or self._logins.login_of(client.request) == login
+
+
+def _while_valid(receive: Receive, is_valid: Callable[[], bool]) -> Receive:
+    """The messages of a WebSocket as long as its login is valid; then a disconnect, also if the browser sends nothing.
+
+    NiceGUI closes the WebSocket after a disconnect.
+    """
+
+    async def receive_while_valid() -> Message:
+        message = asyncio.ensure_future(receive())
+        try:
+            while is_valid():
+                done, _ = await asyncio.wait({message}, timeout=LOGIN_CHECK_S)
+                if done and is_valid():
+                    return message.result()
+        finally:
+            message.cancel()
+        return {"type": "websocket.disconnect", "code": 1008}
+
+    return receive_while_valid
 
 
 def _to_login(path: str) -> RedirectResponse:

@@ -9,7 +9,7 @@ from starlette.responses import HTMLResponse
 from esteira.web.dashboard.headers import PLAIN_POLICY, SECURITY_HEADERS
 from esteira.web.dashboard.texts import LANGUAGES
 from esteira.web.dashboard.view import View
-from pipeline.security.tokens import MIN_API_TOKEN_LENGTH
+from pipeline.config.settings import MIN_API_TOKEN_LENGTH
 
 STYLE = "/dashboard/static/dashboard.css"
 ICON = "/dashboard/static/icon.svg"

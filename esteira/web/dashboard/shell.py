@@ -26,6 +26,7 @@ from esteira.web.dashboard.parts import box, picture, text
 from esteira.web.dashboard.plain import ICON, STYLE
 from esteira.web.dashboard.texts import LANGUAGES
 from esteira.web.dashboard.view import THEMES, View, view_of
+from pipeline.security.roles import Permission
 
 SLIDERS = "M4 7h10M18 7h2M4 17h2M10 17h10M14 4v6M6 14v6"
 SCRIPT = "/dashboard/static/dashboard.js"
@@ -36,13 +37,17 @@ HEAD = f"""<link rel="icon" href="{ICON}" type="image/svg+xml">
 
 @dataclass(frozen=True)
 class Page:
-    """One page: `title` is the key of its name, `icon` the SVG path of a 24 px picture, `build` adds its content."""
+    """One page: `title` is the key of its name, `icon` the SVG path of a 24 px picture, `build` adds its content.
+
+    `permission` is what a viewer needs to see it. Its actions check their own.
+    """
 
     path: str
     title: str
     icon: str
     build: Callable[[View], Awaitable[None]]
     in_navigation: bool = True
+    permission: Permission = Permission.READ
 
 
 def add_pages(pages: Sequence[Page]) -> None:
@@ -72,6 +77,7 @@ def _frame(view: View, page: Page, shown: Sequence[Page]) -> None:
             _brand()
             _navigation(view, page, shown)
             _settings(view)
+            text("p", view.t("shell.user", name=view.caller.name, role=view.caller.role), "hint user")
         side.move(target_index=1)
 
 
@@ -83,7 +89,7 @@ def _brand() -> None:
 
 def _navigation(view: View, page: Page, shown: Sequence[Page]) -> None:
     with box("nav", "pages", aria_label=view.t("shell.navigation")):
-        for other in shown:
+        for other in [other for other in shown if view.caller.may(other.permission)]:
             here = {"aria_current": "page"} if other is page else {}
             with box("a", "page-link", href=other.path, **here):
                 picture(other.icon)
@@ -100,6 +106,7 @@ def _settings(view: View) -> None:
             _choices(view, "theme", {name: view.t(f"shell.theme.{name}") for name in THEMES})
             with box("form", method="post", action="/logout"):
                 text("button", view.t("shell.logout"), "button", type="submit")
+                text("button", view.t("shell.logout.everywhere"), "button", type="submit", name="everywhere", value="1")
 
 
 def _choices(view: View, name: str, choices: Mapping[str, str]) -> None:

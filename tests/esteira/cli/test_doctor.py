@@ -73,7 +73,7 @@ def test_unreachable_servers_fail_alone_and_show_no_secret(installation: Install
     away = installation.with_settings(
         REDIS_URL="redis://:hunter2@127.0.0.1:1/0",
         DATABASE_URL="postgresql://user:hunter2@127.0.0.1:1/db",
-        API_TOKEN="hunter2-token",
+        API_TOKEN="hunter2-token-of-the-api",
     )
     finished = away.run("doctor", "--json")
     findings = findings_of(finished)

@@ -6,6 +6,7 @@ The routes are read from the app, so a new one that needs no token fails here.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
@@ -63,11 +64,12 @@ def test_api_05_every_call_needs_a_token(client: TestClient) -> None:
 
 def test_api_04_a_login_allows_only_the_documentation(client: TestClient, system: RunningSystem) -> None:
     settings = system.settings.model_copy(update={"api_token": SecretStr(TOKEN)})
-    client.app.state.logins = Logins(settings)  # type: ignore[attr-defined]
-    cookie = f"{COOKIE}={TokenSigner(SecretStr(TOKEN)).login(seconds=60)}"
+    app: Any = client.app
+    app.state.logins = Logins(settings, app.state.authenticator.access)
+    cookie = f"{COOKIE}={TokenSigner(SecretStr(TOKEN)).login()}"
     assert allowed(client, cookie=cookie) == OPEN | FOR_LOGINS
 
 
 def test_api_03_a_session_token_allows_only_reading(client: TestClient) -> None:
-    token = TokenSigner(SecretStr(TOKEN)).session_token("shop", days=1)
+    token = TokenSigner(SecretStr(TOKEN)).session_token("shop", gateway="media", days=1)
     assert allowed(client, authorization=f"Bearer {token}") == OPEN | FOR_SESSIONS

@@ -37,11 +37,11 @@ def parts_of(path: str) -> tuple[str, str]:
 @given(st.text(min_size=1).filter(lambda text: text.isprintable()))
 def test_session_token_contains_its_session(session: str) -> None:
     signer = TokenSigner(SecretStr(SECRET))
-    assert signer.session_of(signer.session_token(session, days=1)) == session
+    assert signer.session_of(signer.session_token(session, gateway="media", days=1)) == session
 
 
 def test_session_token_expires_after_its_days(signer: TokenSigner, clock: Clock) -> None:
-    token = signer.session_token("shop", days=2)
+    token = signer.session_token("shop", gateway="media", days=2)
     clock.now += 2 * 86_400 - 1
     assert signer.session_of(token) == "shop"
     clock.now += 1
@@ -51,7 +51,7 @@ def test_session_token_expires_after_its_days(signer: TokenSigner, clock: Clock)
 def test_new_api_token_invalidates_tokens_and_links(signer: TokenSigner) -> None:
     other = TokenSigner(SecretStr(SECRET + "!"), clock=Clock())
     path, _ = signer.link(MEDIA, seconds=60)
-    assert other.session_of(signer.session_token("shop", days=1)) is None
+    assert other.session_of(signer.session_token("shop", gateway="media", days=1)) is None
     assert not other.is_valid_link(MEDIA, *parts_of(path))
 
 

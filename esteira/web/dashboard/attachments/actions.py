@@ -19,6 +19,7 @@ from esteira.web.dashboard.view import View
 from pipeline.errors import Code, PipelineError
 from pipeline.models import Record, Status
 from pipeline.models.replacement_source import NewSource, parse_new_source
+from pipeline.security.roles import Permission
 
 
 def fault(view: View, error: Exception) -> str:
@@ -46,32 +47,34 @@ class Actions:
 
     def show(self, record: Record) -> None:
         """Shows the buttons that the attachment's status allows."""
+        may = self._view.caller.may
         ended = record.finished_at is not None and record.deleted_at is None
         for button in (self._replay, self._source):
-            button.set_visibility(ended and record.status in REPLAYABLE)
+            button.set_visibility(ended and record.status in REPLAYABLE and may(Permission.REPLAY))
         # The old source is gone: replaying with a new one is the main action.
         first = self._source if record.status is Status.EXPIRED else self._replay
         for button in (self._replay, self._source):
             button.classes(**({"add": "primary"} if button is first else {"remove": "primary"}))
         cancellable = not (record.finished_at or record.cancelled_at or cancel_refusal(record))
-        self._cancel.set_visibility(cancellable)
-        self._delete.set_visibility(ended)
+        self._cancel.set_visibility(cancellable and may(Permission.CANCEL))
+        self._delete.set_visibility(ended and may(Permission.DELETE))
 
     def _button(self, key: str, pressed: Callable[[], Any] | None = None, classes: str = "") -> TextElement:
         button = text("button", self._view.t(key), f"button {classes}", type="button")
         return button.on("click", pressed) if pressed else button
 
     async def _send(self, source: NewSource | None = None) -> None:
-        await self._do(lambda: replay_without_waiting(self._id, source), "item.replay.done")
+        await self._do(Permission.REPLAY, lambda: replay_without_waiting(self._id, source), "item.replay.done")
 
     async def _remove(self) -> None:
-        await self._do(lambda: delete(self._id), "item.delete.done")
+        await self._do(Permission.DELETE, lambda: delete(self._id), "item.delete.done")
 
     async def _stop(self) -> None:
-        await self._do(lambda: cancel(self._id), "item.cancel.asked")
+        await self._do(Permission.CANCEL, lambda: cancel(self._id), "item.cancel.asked")
 
-    async def _do(self, work: Callable[[], Record], done: str) -> None:
+    async def _do(self, permission: Permission, work: Callable[[], Record], done: str) -> None:
         try:
+            self._view.caller.require(permission)
             record = await run_in_threadpool(work)
         except (PipelineError, redis.RedisError) as error:
             self._say(self._view.t("shell.failed", reason=fault(self._view, error)), bad=True)

@@ -56,7 +56,7 @@ def summary(view: View, record: Record) -> str:
     return " · ".join(filter(None, [*words, view.size(record.size) if record.size is not None else ""]))
 
 
-def thumb(record: Record, preview: Preview | None, classes: str = "") -> Element:
+def thumb(view: View, record: Record, preview: Preview | None, classes: str = "") -> Element:
     """The thumbnail, or the icon of the kind if there is none; hidden from screen readers."""
     frame = box("span", f"thumb {classes}", aria_hidden="true")
     with frame:
@@ -64,7 +64,7 @@ def thumb(record: Record, preview: Preview | None, classes: str = "") -> Element
             if colour := colour_of(preview.thumbhash):
                 frame.style(f"background-color: {colour}")
             size = {"width": preview.width or 1, "height": preview.height or 1}
-            box("img", src=links.thumbnail(record), alt="", loading="lazy", decoding="async", **size)
+            box("img", src=links.thumbnail(record, view.caller), alt="", loading="lazy", decoding="async", **size)
         else:
             kind = kind_of(record)
             picture(ICONS[kind] if kind else UNKNOWN)

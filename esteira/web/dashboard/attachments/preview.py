@@ -21,30 +21,32 @@ def show(view: View, record: Record, preview: Preview | None) -> None:
     """The content, and a link to save it."""
     if record.deleted_at is not None or record.storage_key is None:
         with box("div", "shown nothing"):
-            parts.thumb(record, None, "large")
+            parts.thumb(view, record, None, "large")
             text("p", view.t("item.deleted" if record.deleted_at is not None else "item.no_content"), "hint")
         return
     with box("div", "shown"):
         _content(view, record, preview)
     with box("p", "saving"):
-        text("a", view.t("item.save"), "button", href=links.content(record), download=parts.name_of(record))
+        text(
+            "a", view.t("item.save"), "button", href=links.content(record, view.caller), download=parts.name_of(record)
+        )
 
 
 def _content(view: View, record: Record, preview: Preview | None) -> None:
     mime, label = record.mime or "", parts.name_of(record)
-    where = links.content(record)
+    where = links.content(record, view.caller)
     size = {"width": record.width, "height": record.height} if record.width and record.height else {}
     if mime in PICTURES:
         box("img", "whole", src=where, alt=record.caption or label, decoding="async", **size)
     elif mime in VIDEOS:
-        still = {"poster": links.thumbnail(record)} if preview and preview.has_thumbnail else {}
+        still = {"poster": links.thumbnail(record, view.caller)} if preview and preview.has_thumbnail else {}
         box("video", "whole", src=where, controls=True, preload="metadata", aria_label=label, **still, **size)
     elif mime in SOUNDS:
         if preview and preview.peaks:
             waveform(preview.peaks)
         box("audio", "whole", src=where, controls=True, preload="metadata", aria_label=label)
     else:
-        parts.thumb(record, preview, "large")
+        parts.thumb(view, record, preview, "large")
         text("p", view.t("item.not_shown"), "hint")
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from esteira.web.api.records import decode_cursor, encode_cursor, parse_filters
 from esteira.web.dashboard.attachments import links
 from pipeline.catalogue import Catalogue, Filters, SearchResult
+from pipeline.security.scopes import Scope
 
 NAMES = ("status", "session", "kind", "stage", "error", "since")
 PAGE = 50
@@ -34,8 +35,8 @@ class TableQuery:
         """The address of this table, from the top or after a cursor."""
         return links.listing(**self.filter_values, search=self.search, after=after)
 
-    def page(self, catalogue: Catalogue, *, limit: int = PAGE) -> SearchResult:
-        """The attachments of this page.
+    def page(self, catalogue: Catalogue, *, scope: Scope, limit: int = PAGE) -> SearchResult:
+        """The attachments of this page that are in the scope.
 
         Raises:
             PayloadError: a filter or the cursor is invalid.
@@ -43,8 +44,8 @@ class TableQuery:
         filters = parse_filters(self.filter_values)
         after = decode_cursor(self.after) if self.after else None
         if self.search:
-            return catalogue.search.find(self.search, filters, limit=limit, after=after)
-        records = catalogue.find(filters, limit=limit + 1, after=after)
+            return catalogue.search.find(self.search, filters, limit=limit, after=after, scope=scope)
+        records = catalogue.find(filters, limit=limit + 1, after=after, scope=scope)
         return SearchResult(records[:limit], len(records) > limit, partial=False)
 
     def next_path(self, result: SearchResult) -> str | None:

@@ -9,6 +9,7 @@ from esteira.web.dashboard.attachments.actions import fault
 from esteira.web.dashboard.bulk_replay import BULK_REPLAY, MISSED_SHOWN, ReplayRun
 from esteira.web.dashboard.parts import box, link, text
 from esteira.web.dashboard.view import View
+from pipeline.security.roles import Permission
 
 REFRESH_S = 0.5
 
@@ -25,6 +26,7 @@ class Progress:
             self._bar = text("progress", "", max=1, value=0, aria_label=view.t("failures.round"))
             self._stop = text("button", view.t("failures.stop"), "button", type="button")
             self._stop.on("click", self._end)
+            self._stop.set_visibility(view.caller.may(Permission.REPLAY))
             self._results = box("div", "results")
             text("p", view.t("failures.round.hint"), "hint")
         self.show()
@@ -32,7 +34,7 @@ class Progress:
 
     def show(self) -> None:
         """Updates the page if the progress has changed."""
-        now = BULK_REPLAY.last
+        now = BULK_REPLAY.visible_to(self._view.caller)
         shown = (id(now), now.tried, now.finished, now.stopped) if now else (None,)
         if shown == self._shown:
             return
@@ -68,8 +70,11 @@ class Progress:
                         link(media_id, links.page(media_id))
 
     def _end(self) -> None:
-        if BULK_REPLAY.running and BULK_REPLAY.last:
-            BULK_REPLAY.last.stop()
+        visible = BULK_REPLAY.visible_to(self._view.caller)
+        if visible is None or not self._view.caller.may(Permission.REPLAY):
+            return
+        if BULK_REPLAY.running:
+            visible.stop()
         else:
             BULK_REPLAY.dismiss()
         self.show()

@@ -12,6 +12,7 @@ from esteira.web.dashboard.parts import box, text
 from esteira.web.dashboard.view import View
 from pipeline.errors import PipelineError
 from pipeline.models import Stage
+from pipeline.security.roles import Permission
 from pipeline.services import services
 
 CHECKED = "(event) => emit(event.target.checked)"
@@ -65,14 +66,15 @@ class Selection:
             chosen[what] = None
         else:
             chosen.pop(what, None)
-        self._bar.set_visibility(bool(self._groups or self._ids))
+        may_replay = self._view.caller.may(Permission.REPLAY)
+        self._bar.set_visibility(may_replay and bool(self._groups or self._ids))
         self._status.text = self._view.t(
             "failures.chosen", groups=self._view.number(len(self._groups)), ones=self._view.number(len(self._ids))
         )
 
     @property
     def _selected(self) -> ReplaySelection:
-        return ReplaySelection(tuple(self._groups), tuple(self._ids), self._since)
+        return ReplaySelection(tuple(self._groups), tuple(self._ids), self._since, self._view.caller)
 
     async def _dry_run(self) -> None:
         expected = await self._forecast(self._selected)
@@ -80,6 +82,9 @@ class Selection:
             self._status.text = forecast_text(self._view, expected)
 
     async def _replay(self) -> None:
+        if not self._view.caller.may(Permission.REPLAY):
+            self._status.text = self._view.t("shell.forbidden")
+            return
         selection = self._selected
         expected = await self._forecast(selection)
         if expected is None or not expected.total:

@@ -18,6 +18,7 @@ from pipeline.catalogue import FailureGroup, Filters, parse_since
 from pipeline.errors import PipelineError
 from pipeline.models import Record, Stage
 from pipeline.remedies import remedy
+from pipeline.security.scopes import Scope
 from pipeline.services import services
 
 SINCES = ("1d", "1w", "")
@@ -33,8 +34,9 @@ async def build(view: View) -> None:
     heading(view.t("failures.title"), view.t("failures.lead"))
     _times(view, chosen)
     progress = Progress(view)
+    scope = view.caller.scope
     try:
-        groups = await run_in_threadpool(lambda: services().catalogue.failures.find(since=since))
+        groups = await run_in_threadpool(lambda: services().catalogue.failures.find(since=since, scope=scope))
     except PipelineError:
         text("p", view.t("shell.away"), "notice", role="status")
         return
@@ -113,7 +115,7 @@ class _Group:
             for status in ("failed", "rejected", "expired")
         ]
         try:
-            records = await run_in_threadpool(_newest, filters)
+            records = await run_in_threadpool(_newest, filters, self._view.caller.scope)
         except PipelineError:
             self._opened = False
             return
@@ -140,9 +142,9 @@ def _tick(label: str) -> TextElement:
     return text("input", "", "tick", type="checkbox", aria_label=label)
 
 
-def _newest(chosen: Sequence[Filters]) -> list[Record]:
+def _newest(chosen: Sequence[Filters], scope: Scope) -> list[Record]:
     catalogue = services().catalogue
-    records = [record for filters in chosen for record in catalogue.find(filters, limit=MAX_SHOWN)]
+    records = [record for filters in chosen for record in catalogue.find(filters, limit=MAX_SHOWN, scope=scope)]
     return sorted(records, key=lambda record: (record.received_at, record.id), reverse=True)[:MAX_SHOWN]
 
 

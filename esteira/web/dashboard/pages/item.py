@@ -34,7 +34,7 @@ async def build(view: View) -> None:
         text("h1", view.t("item.title"))
         text("p", view.t("shell.away"), "notice", role="status")
         return
-    if loaded is None:
+    if loaded is None or not view.caller.sees(loaded.record):
         text("h1", view.t("item.title"))
         text("p", view.t("item.unknown"), "empty", role="status")
         return

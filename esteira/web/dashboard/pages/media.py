@@ -18,6 +18,7 @@ from pipeline.catalogue.search import MAX_QUERY, WITHIN
 from pipeline.errors import PayloadError, PipelineError
 from pipeline.models import Kind, Record, Stage, Status
 from pipeline.remedies import remedy
+from pipeline.security.scopes import Scope
 from pipeline.services import services
 
 REFRESH_S = 2.0
@@ -33,7 +34,7 @@ async def build(view: View) -> None:
     _form(view, query)
     newer = _newer(view, query)
     try:
-        result, previews = await run_in_threadpool(_load, query)
+        result, previews = await run_in_threadpool(_load, query, view.caller.scope)
     except PayloadError as error:
         text("p", view.t("media.wrong", reason=error.message), "fault", role="alert")
         return
@@ -46,12 +47,12 @@ async def build(view: View) -> None:
         text("p", view.t("media.none" if query.is_filtered or query.after else "media.nothing"), "empty", role="status")
     table = _Table(view, result.records, previews) if result.records else None
     _pages(view, query, result)
-    _Watcher(query, result, table, newer).start()
+    _Watcher(query, result, table, newer, scope=view.caller.scope).start()
 
 
-def _load(query: TableQuery) -> tuple[SearchResult, Mapping[str, Preview]]:
+def _load(query: TableQuery, scope: Scope) -> tuple[SearchResult, Mapping[str, Preview]]:
     catalogue = services().catalogue
-    result = query.page(catalogue)
+    result = query.page(catalogue, scope=scope)
     return result, catalogue.previews.get_many(record.sha256 for record in result.records if record.sha256)
 
 
@@ -88,7 +89,7 @@ class _Table:
         view = self._view
         with box("tr"):
             with box("td", "shown"):
-                parts.thumb(record, preview)
+                parts.thumb(view, record, preview)
             with box("th", "file", scope="row"):
                 link(parts.name_of(record), links.page(record.id))
                 text("span", parts.summary(view, record), "hint")
@@ -107,8 +108,10 @@ class _Table:
 class _Watcher:
     """Checks every two seconds, while the page is open, for progress and for newer attachments."""
 
-    def __init__(self, query: TableQuery, result: SearchResult, table: _Table | None, newer: ui.element) -> None:
-        self._query = query
+    def __init__(
+        self, query: TableQuery, result: SearchResult, table: _Table | None, newer: ui.element, *, scope: Scope
+    ) -> None:
+        self._query, self._scope = query, scope
         self._newest = (result.records[0].received_at, result.records[0].id) if result.records else (0, "")
         self._table = table
         self._newer = newer
@@ -136,7 +139,7 @@ class _Watcher:
             self._query.after or self._query.search or self._newer.visible
         ):  # searching every two seconds would be too expensive
             return changed, False
-        first = self._query.page(catalogue, limit=1).records
+        first = self._query.page(catalogue, scope=self._scope, limit=1).records
         return changed, bool(first) and (first[0].received_at, first[0].id) > self._newest
 
 

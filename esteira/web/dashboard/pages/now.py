@@ -16,6 +16,7 @@ from esteira.web.dashboard.status_poller import STATUS_POLLER, Snapshot
 from esteira.web.dashboard.view import View
 from esteira.web.dashboard.workers import WorkerTable
 from pipeline.models import Stage
+from pipeline.security.roles import Permission
 
 STATES = ("ready", "running", "delayed", "dead")
 THROUGHPUT = ("per_minute", "p50", "p95", "unfinished", "oldest")
@@ -132,4 +133,5 @@ PAGE = Page(
     title="now.title",
     icon="M3 12h4l3-8 4 16 3-8h4",
     build=build,
+    permission=Permission.SYSTEM,
 )

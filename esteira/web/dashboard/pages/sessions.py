@@ -11,11 +11,13 @@ from starlette.concurrency import run_in_threadpool
 
 from actors.hook import hook
 from actors.operations.pause import pauses
+from esteira.web.auth.session_control import owns_session
 from esteira.web.dashboard.controls import pause_button
 from esteira.web.dashboard.parts import box, card, heading, link, text
 from esteira.web.dashboard.shell import Page
 from esteira.web.dashboard.view import View
 from pipeline.errors import PipelineError
+from pipeline.security.callers import Caller
 
 MAX_SESSIONS = 100
 DAY_MS = 24 * 3600 * 1000
@@ -36,7 +38,7 @@ class SessionRow:
 async def build(view: View) -> None:
     """Builds the table as of the moment when the page is opened."""
     heading(view.t("sessions.title"), view.t("sessions.lead", most=MAX_SESSIONS))
-    rows, complete = await run_in_threadpool(sessions)
+    rows, complete = await run_in_threadpool(sessions, view.caller)
     if not complete:
         text("p", view.t("shell.away"), "notice", role="status")
     if not rows:
@@ -49,10 +51,12 @@ async def build(view: View) -> None:
                 _row(view, row)
 
 
-def sessions() -> tuple[list[SessionRow], bool]:
+def sessions(caller: Caller) -> tuple[list[SessionRow], bool]:
     """At most 100 sessions, and whether Redis and catalogue answered.
 
-    Paused sessions come first, then those with most waiting, running and failed attachments, then the newest.
+    The figures are those of a name, of all gateways together. So a caller that is limited to some sessions sees a name
+    only if all sessions with it are in its scope. Paused sessions come first, then those with most waiting, running
+    and failed attachments, then the newest.
     """
     waiting, complete = _waiting(), True
     failed: dict[str, int] = {}
@@ -73,9 +77,10 @@ def sessions() -> tuple[list[SessionRow], bool]:
                 ]
             )
         )
+        names = [name for name in names if owns_session(caller, name)]
         received = statistics.last_received(names)
     except PipelineError:
-        complete = False
+        complete, names = False, names if caller.scope.is_all else []
     rows = [
         SessionRow(
             name,

@@ -85,7 +85,7 @@ def test_session_token_may_not_control_anything(
     client: TestClient, system: RunningSystem, method: str, path: str
 ) -> None:
     media_id = system.submit(url="http://127.0.0.1:1/", session="shop").id
-    token = TokenSigner(SecretStr(TOKEN)).session_token("shop", days=1)
+    token = TokenSigner(SecretStr(TOKEN)).session_token("shop", gateway="media", days=1)
     body = {"session": "shop"} if path in {"/pause", "/resume"} else None
     for shown, status in ((token, 403), ("wrong", 401)):
         headers = {"Authorization": f"Bearer {shown}"}

@@ -34,7 +34,7 @@ def test_api_05_docs_need_a_token(client: TestClient) -> None:
     for path in ("/docs", *FILES):
         for header in ("", "Bearer wrong"):
             assert client.get(path, headers={"Authorization": header}).status_code == 401
-    session = TokenSigner(SecretStr(TOKEN)).session_token("shop", days=1)
+    session = TokenSigner(SecretStr(TOKEN)).session_token("shop", gateway="media", days=1)
     for header in (f"Bearer {session}", f"Bearer {TOKEN}"):
         for path in ("/docs", *FILES):
             assert client.get(path, headers={"Authorization": header}).status_code == 200

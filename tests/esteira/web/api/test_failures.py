@@ -59,7 +59,7 @@ def test_failures_are_grouped_with_their_remedies(system: RunningSystem, client:
 def test_api_03_session_token_sees_only_its_failures(system: RunningSystem, client: TestClient) -> None:
     for session in ("shop", "bar"):
         failed(system, session)
-    shown = {"Authorization": f"Bearer {TokenSigner(SecretStr(TOKEN)).session_token('shop', days=1)}"}
+    shown = {"Authorization": f"Bearer {TokenSigner(SecretStr(TOKEN)).session_token('shop', gateway='media', days=1)}"}
     [group] = groups(client, **shown)
     assert (group["count"], group["busiest"], group["example"]["session"]) == (1, ["shop"], "shop")
     assert groups(client, "?session=bar", **shown) == []

@@ -147,7 +147,7 @@ def test_api_01_content_paths_cannot_escape(system: RunningSystem, server: WebSe
     ):
         answer = server.request("GET", path, headers=ALL)
         assert (answer.status, answer.code) == (404, "not_found"), path
-    others = {"Authorization": f"Bearer {PASSES.session_token('bar', days=1)}"}
+    others = {"Authorization": f"Bearer {PASSES.session_token('bar', gateway='media', days=1)}"}
     nobodys = server.request("GET", f"/media/{'f' * 32}/content", headers=others)
     answer = server.request("GET", f"/media/{record.id}/content", headers=others)
     assert (answer.status, answer.body) == (404, nobodys.body)
@@ -252,7 +252,7 @@ def test_content_disposition_escapes_every_name(name: str) -> None:
 def test_deleted_content_answers_410(system: RunningSystem, server: WebServer) -> None:
     record, twin = stored_media(system, session="shop"), stored_media(system, session="shop")
     link = server.request("POST", f"/media/{record.id}/link", b'{"seconds": 60}', headers=ALL).json["url"]
-    session = {"Authorization": f"Bearer {PASSES.session_token('shop', days=1)}"}
+    session = {"Authorization": f"Bearer {PASSES.session_token('shop', gateway='media', days=1)}"}
     refused = server.request("DELETE", f"/media/{record.id}", headers=session)
     assert (refused.status, refused.code) == (403, "forbidden")
     for shown in ({}, {"Authorization": "Bearer wrong"}, {"Cookie": f"token={TOKEN}"}):

@@ -39,7 +39,7 @@ def test_single_attachment_has_a_history_and_the_list_has_not(client: Any, done:
 
 
 def test_session_token_sees_no_worker_in_the_history(client: Any, done: str) -> None:
-    token = TokenSigner(SecretStr(TOKEN)).session_token("shop", days=1)
+    token = TokenSigner(SecretStr(TOKEN)).session_token("shop", gateway="media", days=1)
     found = client.get(f"/media/{done}", headers={"Authorization": f"Bearer {token}"}).json()["history"]
     assert len(found) == 5
     assert all("worker" not in entry for entry in found)

@@ -151,7 +151,7 @@ def test_second_concurrent_replay_answers_429(
 
 def test_replay_of_many_needs_the_api_token(system: RunningSystem, client: TestClient) -> None:
     failed = ended(system)
-    session = TokenSigner(SecretStr(TOKEN)).session_token("shop", days=1)
+    session = TokenSigner(SecretStr(TOKEN)).session_token("shop", gateway="media", days=1)
     wrong = (401, "unauthorized")
     for shown, refusal in (("", wrong), ("Bearer wrong", wrong), (f"Bearer {session}", (403, "forbidden"))):
         answer = client.post("/media/replay", json={}, headers={"Authorization": shown})

@@ -21,7 +21,7 @@ def test_api_07_no_secret_is_logged_or_returned(system: RunningSystem) -> None:
     attachment = system.attachment(session="shop", url=SOURCE, direct_path="/v/x?oh=s1gnature", media_key=MEDIA_KEY)
     record = finished(system.services.catalogue, Status.FAILED, of=attachment)
     signer = TokenSigner(SecretStr(TOKEN))
-    token = signer.session_token("shop", days=1)
+    token = signer.session_token("shop", gateway="media", days=1)
     link, _ = signer.link(record.id, seconds=60)
     signature = link.rpartition("=")[2]
     shown = {"Authorization": f"Bearer {token}"}

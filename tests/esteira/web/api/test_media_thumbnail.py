@@ -65,7 +65,7 @@ def test_thumbnail_has_another_etag_than_its_content(system: RunningSystem, serv
 
 def test_thumbnail_has_the_permissions_of_its_content(system: RunningSystem, server: WebServer) -> None:
     mine, others = shown(system, session="mine"), shown(system, session="others")
-    token = {"Authorization": f"Bearer {PASSES.session_token('mine', days=1)}"}
+    token = {"Authorization": f"Bearer {PASSES.session_token('mine', gateway='media', days=1)}"}
     assert server.request("GET", f"/media/{mine.id}/thumbnail", headers=token).status == 200
     assert server.request("GET", f"/media/{others.id}/thumbnail", headers=token).status == 404
     assert server.request("GET", f"/media/{mine.id}/thumbnail").status == 401

@@ -92,7 +92,7 @@ def test_openapi_allows_null_as_next(client: TestClient, openapi: Any) -> None:
 def test_api_05_openapi_needs_a_token(client: TestClient) -> None:
     for header in ("", "Bearer wrong"):
         assert client.get("/openapi.json", headers={"Authorization": header}).status_code == 401
-    session = TokenSigner(SecretStr(TOKEN)).session_token("shop", days=1)
+    session = TokenSigner(SecretStr(TOKEN)).session_token("shop", gateway="media", days=1)
     assert client.get("/openapi.json", headers={"Authorization": f"Bearer {session}"}).status_code == 200
 
 

@@ -127,7 +127,7 @@ def test_deliveries_refuse_wrong_parameters(client: TestClient, query: str) -> N
 
 def test_webhooks_need_the_api_token(system: RunningSystem, client: TestClient) -> None:
     undelivered(system)
-    session = TokenSigner(SecretStr(TOKEN)).session_token("shop", days=1)
+    session = TokenSigner(SecretStr(TOKEN)).session_token("shop", gateway="media", days=1)
     for shown, expected in (("Bearer wrong", 401), (f"Bearer {session}", 403)):
         headers = {"Authorization": shown}
         assert client.get("/webhooks", headers=headers).status_code == expected
