@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
@@ -25,6 +26,7 @@ from pipeline.values.gateway_values import json_object
 
 EVENTS = frozenset({"messages.upsert", "send.message"})
 LEEWAY_S = 60  # seconds by which the two servers' clocks may differ
+MAX_AGE_S = 600  # of a token since it was issued, whatever its expiry: Evolution API signs one for each webhook
 MAX_DEPTH = 16  # levels of nested message wrappers; WhatsApp uses up to eight
 KINDS: Mapping[str, Kind] = {
     "imageMessage": Kind.IMAGE,
@@ -64,16 +66,16 @@ def _is_signed(token: str, key: SecretStr) -> bool:
     # Imported only if a key is set: the import loads all of X.509 and takes 20 ms.
     jwt = importlib.import_module("jwt")
     try:
-        jwt.decode(
+        claims = jwt.decode(
             token,
             key.get_secret_value(),
             algorithms=["HS256"],
             leeway=LEEWAY_S,
             options={"require": ["exp", "iat"]},
         )
-    except (jwt.PyJWTError, ValueError):  # ValueError: the token cannot be encoded
+    except (jwt.PyJWTError, ValueError, OverflowError):  # the token cannot be encoded, or a time is no number
         return False
-    return True
+    return time.time() - float(claims["iat"]) <= MAX_AGE_S + LEEWAY_S
 
 
 def parse(payload: Any, settings: Settings) -> ParsedPayload:

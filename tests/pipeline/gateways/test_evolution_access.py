@@ -77,6 +77,17 @@ def test_token_is_accepted_for_a_minute_after_its_expiry(expires: int, accepted:
     assert allowed(**bearer_token(token(claims(expires=expires)))) is accepted
 
 
+@pytest.mark.parametrize(("issued", "accepted"), [(-650, True), (-670, False), (-86_400, False), (-1e9, False)])
+def test_old_token_is_refused_whatever_its_expiry(issued: float, accepted: bool) -> None:
+    """A stolen token is of no use after eleven minutes, even if its server gave it ten years."""
+    assert allowed(**bearer_token(token(claims(issued=issued, expires=3e8)))) is accepted
+
+
+@pytest.mark.parametrize("issued", ["1", True, None, [], "x", 1e999, -1e999, float("nan")])
+def test_token_with_a_strange_issue_time_is_refused(issued: Any) -> None:
+    assert not allowed(**bearer_token(token({**claims(), "iat": issued})))
+
+
 @pytest.mark.parametrize("missing", ["exp", "iat"])
 def test_token_without_a_time_claim_is_refused(missing: str) -> None:
     incomplete = {name: value for name, value in claims().items() if name != missing}
