@@ -14,7 +14,19 @@ from starlette.concurrency import run_in_threadpool
 
 from actors.observability import tracing
 from actors.observability.logging import configure_observability, warn_about_unknown_settings
-from esteira.web.api import audit, content, controls, docs, failures, media, replays, security_txt, thumbnail, webhooks
+from esteira.web.api import (
+    audit,
+    content,
+    controls,
+    docs,
+    failures,
+    media,
+    replays,
+    security_txt,
+    thumbnail,
+    webhooks,
+    whoami,
+)
 from esteira.web.api.downloads import Downloads
 from esteira.web.api.health import HealthRoutes
 from esteira.web.api.metrics import Metrics
@@ -86,7 +98,7 @@ def build_app(settings: Settings) -> FastAPI:
     hooks.add_routes(app)
     metrics.add_routes(app)
     live.add_routes(app)
-    for module in (media, replays, controls, content, thumbnail, failures, webhooks, audit, docs):
+    for module in (media, replays, controls, content, thumbnail, failures, webhooks, audit, whoami, docs):
         app.include_router(module.router)
     security_txt.add_route(app, settings)
     app.include_router(HealthRoutes(settings, hooks.ignored).router())

@@ -73,7 +73,7 @@ class HealthRoutes:
         """Whether the catalogue and Redis answer. With a token or a login, 503 names which of them does not."""
         readiness = await self.readiness()
         response.status_code = 200 if readiness.status == "ok" else 503
-        return readiness if _may_see_details(request) else Readiness(status=readiness.status)
+        return readiness if await _may_see_details(request) else Readiness(status=readiness.status)
 
     async def readiness(self) -> Readiness:
         """Probes the catalogue and Redis."""
@@ -95,13 +95,13 @@ class HealthRoutes:
             return WorkerList(workers=workers())
 
 
-def _may_see_details(request: Request) -> bool:
+async def _may_see_details(request: Request) -> bool:
     if logged_in(request):
         return True
     if "authorization" not in request.headers:
         return False
     try:
-        return authenticator_of(request).authenticate(request).may(Permission.SYSTEM)
+        return (await authenticator_of(request).authenticate(request)).may(Permission.SYSTEM)
     except PipelineError:  # also while the catalogue, which has the tokens of users, does not answer
         return False
 

@@ -55,6 +55,13 @@ class Requires:
         return caller
 
 
+class RequiresToken:
+    """A dependency: the caller of the request's token, whatever it may do."""
+
+    async def __call__(self, request: Request, _token: Annotated[object, Security(TOKEN)]) -> Caller:
+        return await authenticator_of(request).authenticate(request)
+
+
 class RequiresContent(Requires):
     """The same for the content of one attachment, which a signed link opens too."""
 
@@ -89,6 +96,7 @@ def needs(permission: Permission) -> Any:
     return Depends(requires(permission))
 
 
+AnyCaller = Annotated[Caller, Depends(RequiresToken())]
 Reader = Annotated[Caller, Depends(requires(Permission.READ))]
 Replayer = Annotated[Caller, Depends(requires(Permission.REPLAY))]
 Canceller = Annotated[Caller, Depends(requires(Permission.CANCEL))]

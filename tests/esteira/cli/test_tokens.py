@@ -15,9 +15,28 @@ UNKNOWN = "0" * 32
 
 
 def test_token_is_valid_for_its_session_and_days(installation: Installation) -> None:
-    printed = installation.with_settings(API_TOKEN=TOKEN).run("token", "shop", "--days", "2").out.strip()
-    assert TokenSigner(SecretStr(TOKEN)).session_of(printed) == "shop"
-    assert TokenSigner(SecretStr(TOKEN), clock=lambda: time.time() + 2 * 86_400).session_of(printed) is None
+    secured = installation.with_settings(API_TOKEN=TOKEN)
+    finished = secured.run("token", "shop", "--gateway", "waha", "--days", "2")
+    token = TokenSigner(SecretStr(TOKEN)).read(finished.out.strip())
+    assert token
+    assert (token.session, token.gateway) == ("shop", "waha")
+    assert f"id {token.id}, gateway waha" in finished.err
+    assert TokenSigner(SecretStr(TOKEN), clock=lambda: time.time() + 2 * 86_400).read(finished.out.strip()) is None
+    everywhere = secured.run("token", "shop", "--gateway", "*").out.strip()
+    token = TokenSigner(SecretStr(TOKEN)).read(everywhere)
+    assert token
+    assert (token.gateway, token.is_legacy) == (None, False)
+
+
+def test_token_takes_the_only_gateway_of_its_session_and_asks_for_it_otherwise(installation: Installation) -> None:
+    secured = installation.with_settings(API_TOKEN=TOKEN)
+    refused = secured.run("token", "default")
+    assert (refused.code, refused.out) == (2, "")
+    assert "--gateway" in refused.err
+    secured.run("submit", "http://127.0.0.1:9/file", "--session", "default", "--json")
+    token = TokenSigner(SecretStr(TOKEN)).read(secured.run("token", "default").out.strip())
+    assert token
+    assert token.gateway == secured.run("list", "--json").json[0]["gateway"]
 
 
 def test_link_is_valid_for_its_attachment_and_seconds(installation: Installation) -> None:
@@ -33,7 +52,7 @@ def test_link_is_valid_for_its_attachment_and_seconds(installation: Installation
 
 def test_missing_api_token_and_unknown_id_are_reported(installation: Installation) -> None:
     for arguments, code, setting in (
-        (("token", "shop"), 2, "API_TOKEN"),
+        (("token", "shop", "--gateway", "waha"), 2, "API_TOKEN"),
         (("link", UNKNOWN), 2, "API_TOKEN"),
     ):
         finished = installation.run(*arguments)
