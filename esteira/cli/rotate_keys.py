@@ -79,7 +79,7 @@ def _remark(sources: Sources, name: str | None, rows: int) -> str:
     if name is None:
         return "`esteira rotate-keys` encrypts them" if sources.key_ids else "ENCRYPTION_KEYS is not set"
     if name not in sources.key_ids:
-        return "missing in ENCRYPTION_KEYS: these attachments wait"
+        return "missing in ENCRYPTION_KEYS: these attachments cannot be fetched"
     if name == sources.key_ids[0]:
         return "encrypts"
     return "decrypts; in use" if rows else "decrypts; not used by any row"
