@@ -171,7 +171,11 @@ class EsteiraBroker(dramatiq.Broker):
     def size_for(self, threads: int) -> None:
         """Sets the number of threads of this process; called when it boots."""
         self.threads = threads
-        self.prefetcher.limits = PrefetchLimits.of_stages(threads, large_room=self.size_classes.large_threads(threads))
+        self.prefetcher.limits = PrefetchLimits.of_stages(
+            threads,
+            large_room=self.size_classes.large_threads(threads),
+            per_session=self.size_classes.per_session,
+        )
         self.preview_prefetcher.limits = PrefetchLimits.of_previews(threads, alone=not self.stage_queues)
 
     def mark_started(self, message: HeldMessage) -> bool:

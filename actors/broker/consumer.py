@@ -18,7 +18,7 @@ from actors.broker.decoding import Decode
 from actors.broker.prefetch import Prefetcher
 from actors.delivery import DeadLetter, HeldMessage
 from actors.middleware.pauses import PauseMiddleware
-from actors.redis_queue.queue import FetchedMessage, PauseStateUnknownError, RedisQueue
+from actors.redis_queue.queue import FetchedMessage, FetchLimits, FetchResult, PauseStateUnknownError, RedisQueue
 from pipeline.errors import PipelineError
 
 DEAD_LETTER_KEPT = "kept as a dead letter"
@@ -97,25 +97,25 @@ class Fetcher:
             if held := self._queue.held_messages(self._worker.id):
                 self._prefetcher.add(held)
             self._must_ask_held_messages = False
-        free, large = self._prefetcher.free()
-        next_due_s, messages = self._fetch_unpaused(free, large)
-        self._prefetcher.add(messages, requested=free)
+        free, limits = self._prefetcher.free()
+        next_due_s, messages, limited = self._fetch_unpaused(free, limits)
+        self._prefetcher.add(messages, requested=free, limited=limited)
         poll_s = self._prefetcher.limits.poll_s
         self._fetch_at = time.monotonic() + (poll_s if next_due_s is None else min(max(next_due_s, 0.001), poll_s))
 
-    def _fetch_unpaused(self, count: int, large: int) -> tuple[float | None, list[FetchedMessage]]:
+    def _fetch_unpaused(self, count: int, limits: FetchLimits) -> FetchResult:
         names = self._queue_names()
         if self._pauses is None:
-            return self._queue.fetch(self._worker.id, count, names, max_large=large)
+            return self._queue.fetch(self._worker.id, count, names, limits=limits)
         for _ in range(2):
             with suppress(PauseStateUnknownError):
-                return self._queue.fetch(self._worker.id, count, names, max_large=large, require_pause_state=True)
+                return self._queue.fetch(self._worker.id, count, names, limits=limits, require_pause_state=True)
             try:
                 self._pauses.refresh(self._queue)
             except PipelineError as error:  # without the catalogue no message could be processed either
                 log.warning("pause state not loaded from the catalogue yet", error=error.message)
                 break
-        return None, []
+        return FetchResult(None, [])
 
 
 class MessageSource(NamedTuple):

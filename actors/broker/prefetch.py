@@ -5,13 +5,16 @@ from __future__ import annotations
 import heapq
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from actors.redis_queue.queue import FetchedMessage
+from actors.redis_queue.queue import FetchedMessage, FetchLimits
+from pipeline.models import Stage
 
 MAX_DETACHED = 32  # more wait in threads: their files are on this machine's disk, and a crash costs all of them a retry
 RECHECK_S = 0.1  # between checks for a free thread while another prefetcher's messages take them all
+DOWNLOADS = Stage.FETCH.value  # the queue whose messages are downloads
 SHARE_OF_PREVIEWS = 4  # one thread in so many makes previews
 
 
@@ -19,8 +22,10 @@ class PrefetchLimits(NamedTuple):
     """How many messages a process holds.
 
     `threads` messages run at once, `ahead` more are popped so that no thread waits for the fetcher. `room` are held at
-    most, `large_room` of large files among them. A process whose threads are all busy fetches again when it has
-    finished something and holds at most `low_water`. `poll_s` is the time between fetches that no message announced:
+    most, `large_room` of large files among them. `per_session` downloads of one session run at once (0: any number),
+    and twice as many are held, so that slow servers of one session leave threads and room to others; in all processes
+    together `per_session_total` are held (0: any number). A process whose threads are all busy fetches again when it
+    has finished something and holds at most `low_water`. `poll_s` is the time between fetches that no message announced:
     an announcement can be lost together with the connection that carries it.
     """
 
@@ -28,13 +33,29 @@ class PrefetchLimits(NamedTuple):
     ahead: int = 0
     room: int = 1
     large_room: int = 1
+    per_session: int = 0
+    per_session_total: int = 0
     low_water: int = 0
     poll_s: float = 1.0
 
     @classmethod
-    def of_stages(cls, threads: int, *, large_room: int) -> PrefetchLimits:
-        """Two messages a thread: enough that no thread waits for Redis, few enough to share with other processes."""
-        return cls(threads, (threads + 3) // 4, threads * 2, large_room, threads + threads // 2)
+    def of_stages(cls, threads: int, *, large_room: int, per_session: int | None = None) -> PrefetchLimits:
+        """Two messages a thread: enough that no thread waits for Redis, few enough to share with other processes.
+
+        A quarter of the threads never download for the session that has all others; fewer do with `per_session`
+        downloads for each session in all processes.
+        """
+        total = per_session or 0
+        here = max(1, threads - max(1, threads // 4))
+        return cls(
+            threads=threads,
+            ahead=(threads + 3) // 4,
+            room=threads * 2,
+            large_room=large_room,
+            per_session=min(here, total) if total else here,
+            per_session_total=total,
+            low_water=threads + threads // 2,
+        )
 
     @classmethod
     def of_previews(cls, threads: int, *, alone: bool) -> PrefetchLimits:
@@ -55,23 +76,26 @@ class Prefetcher:
         self.limits = PrefetchLimits()  # set when the worker boots
         self._free_threads = free_threads
         self._held: dict[str, FetchedMessage] = {}
+        self._downloading: dict[str, str] = {}  # of these, the downloads that have a thread, and their sessions
         self._detached: set[str] = set()  # of these, the messages that run without a worker thread of their own
         self._ready: list[tuple[int, FetchedMessage]] = []
         self._changed = threading.Condition()
         self._fetching = True  # a fetch has begun whose result is not added yet, or the first one is still to come
         self._announced = False
         self._removed = False  # since the last fetch
+        self._limited = False  # in the last fetch a session was at the limit of its downloads
         self._fetch_at = 0.0
 
-    def add(self, messages: Sequence[FetchedMessage], *, requested: int | None = None) -> None:
+    def add(self, messages: Sequence[FetchedMessage], *, requested: int | None = None, limited: bool = False) -> None:
         """Adds messages; a delivery that is held already changes nothing.
 
         `requested` is how many messages a fetch has asked for, of which these are the result: if it got as many, there
-        may be more.
+        may be more. `limited`: there is more, and a session may have it when some of its downloads have ended.
         """
         with self._changed:
             if requested is not None:
                 self._fetching = False
+                self._limited = limited
                 self._announced |= 0 < requested == len(messages)
             for message in messages:
                 held = self._held.get(message.key)
@@ -80,13 +104,14 @@ class Prefetcher:
                 if held is not None:  # Redis has delivered it anew, so the former delivery is void
                     self._ready = [entry for entry in self._ready if entry[1].key != message.key]
                     heapq.heapify(self._ready)
+                    self._downloading.pop(message.key, None)
                 self._held[message.key] = message
                 heapq.heappush(self._ready, (message.priority, message))
 
     def pop(self) -> FetchedMessage | None:
         """The message to run next; None if none is ready or every thread has enough to do."""
         with self._changed:
-            return heapq.heappop(self._ready)[1] if self._may_pop() else None
+            return self._pop() if self._may_pop() else None
 
     def release(self) -> None:
         """Forgets the messages that were not popped. Redis has them as held: the next fetcher asks for them."""
@@ -102,22 +127,27 @@ class Prefetcher:
             if message is not None and message.delivery_id == delivery_id:
                 del self._held[key]
                 self._detached.discard(key)
+                self._downloading.pop(key, None)
                 self._removed = True
-                self._announced |= message.large  # another large file may wait for its room
+                self._announced |= message.large or self._limited  # another one may wait for its room
             self._notify()
 
     def detach(self, key: str) -> None:
         """Notes that this message continues without a thread of its own, so its thread is free for another one."""
         with self._changed:
             self._detached.add(key)
+            self._downloading.pop(key, None)
             self._removed = True
+            self._announced |= self._limited
             self._notify()
 
-    def free(self) -> tuple[int, int]:
-        """How many messages more to fetch, and how many of large files among them."""
+    def free(self) -> tuple[int, FetchLimits]:
+        """How many messages more to fetch, and within which limits."""
         free = max(0, min(self.limits.room, self._threads(self.limits.room)) - self._busy())
         large = sum(message.large for message in self._held.values())
-        return free, min(free, max(0, self.limits.large_room - large))
+        large_free = min(free, max(0, self.limits.large_room - large))
+        here = self.limits.per_session * 2
+        return free, FetchLimits(large_free, self.limits.per_session_total, here, self._downloads() if here else {})
 
     def busy(self) -> int:
         """How many messages this process holds; as many as it may hold while it fetches more or is about to.
@@ -168,14 +198,39 @@ class Prefetcher:
     def _is_full(self) -> bool:
         return len(self._detached) >= MAX_DETACHED
 
+    def _downloads(self) -> Counter[str]:
+        """How many downloads of each session run here or wait for a thread."""
+        messages = [message for key, message in self._held.items() if key not in self._detached]
+        return Counter(message.session for message in messages if message.queue == DOWNLOADS)
+
+    def _pop(self) -> FetchedMessage:
+        blocked = []
+        while not self._may_run(self._ready[0][1]):
+            blocked.append(heapq.heappop(self._ready))
+        message = heapq.heappop(self._ready)[1]
+        for entry in blocked:
+            heapq.heappush(self._ready, entry)
+        if message.queue == DOWNLOADS:
+            self._downloading[message.key] = message.session
+        return message
+
+    def _may_run(self, message: FetchedMessage) -> bool:
+        """Whether the session of a download has threads left here."""
+        if not self.limits.per_session or message.queue != DOWNLOADS:
+            return True
+        return sum(session == message.session for session in self._downloading.values()) < self.limits.per_session
+
     def _may_pop(self) -> bool:
         if not self._ready or self._is_full():
             return False
-        return self._busy() - len(self._ready) < self.limits.threads + self.limits.ahead
+        if self._busy() - len(self._ready) >= self.limits.threads + self.limits.ahead:
+            return False
+        return any(self._may_run(message) for _, message in self._ready)
 
     def _wants(self) -> bool:
         if self._is_full():  # other processes may have threads for what would only wait here
             return False
         wanted = self._announced or time.monotonic() >= self._fetch_at
-        idle = self._busy() < self._threads(self.limits.threads)
-        return wanted and (idle or (self._removed and self._busy() <= self.limits.low_water))
+        busy = self._busy() - sum(not self._may_run(message) for _, message in self._ready)
+        idle = busy < self._threads(self.limits.threads)
+        return wanted and (idle or (self._removed and busy <= self.limits.low_water))

@@ -6,10 +6,11 @@ Every script is idempotent, so a call whose answer was lost may be repeated.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, lru_cache
 from importlib import resources
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import redis
@@ -72,6 +73,32 @@ class FetchedMessage(NamedTuple):
     large: bool
     priority: int
     session: str = ""
+
+
+class FetchLimits(NamedTuple):
+    """What one fetch may return beside the number of messages.
+
+    `large` is the number of messages of large files (None: any number). `per_session` is how many downloads of one
+    session all workers together may hold, `per_session_here` how many this worker (0: any number). `downloads` are
+    those that it has already, by session.
+    """
+
+    large: int | None = None
+    per_session: int = 0
+    per_session_here: int = 0
+    downloads: Mapping[str, int] = MappingProxyType({})
+
+
+class FetchResult(NamedTuple):
+    """The result of a fetch.
+
+    `next_due_s` are the seconds until the next delayed message is due, None without one. `limited` says whether a
+    session was at a limit of its downloads, so that it may get more when some of them have ended.
+    """
+
+    next_due_s: float | None
+    messages: list[FetchedMessage]
+    limited: bool = False
 
 
 class PauseStateUnknownError(Exception):
@@ -169,23 +196,24 @@ class RedisQueue:
         count: int,
         queues: Sequence[str],
         *,
-        max_large: int | None = None,
+        limits: FetchLimits = FetchLimits(),  # noqa: B008  it is frozen
         require_pause_state: bool = False,
-    ) -> tuple[float | None, list[FetchedMessage]]:
-        """Up to `count` messages, at most `max_large` of them of large files (None: any number).
-
-        Also returns the seconds until the next delayed message is due, or None.
+    ) -> FetchResult:
+        """Up to `count` messages within the limits.
 
         Raises:
             PauseStateUnknownError: with `require_pause_state`, if this Redis does not know what is paused.
         """
-        large = count if max_large is None else max_large
+        large = count if limits.large is None else limits.large
+        downloads = [word for session, number in limits.downloads.items() for word in (_encode_key(session), number)]
         keys = [self.keys.workers, self.keys.held(worker)]
-        args: list[ScriptArg] = [worker, count, large, int(require_pause_state), *queues]
-        due_ms, *rows = self._run(self._call("fetch", keys, args))
+        args: list[ScriptArg] = [worker, count, large, int(require_pause_state)]
+        args += [limits.per_session, limits.per_session_here, len(limits.downloads), *downloads, *queues]
+        due_ms, limited, *rows = self._run(self._call("fetch", keys, args))
         if due_ms == PAUSES_UNKNOWN:
             raise PauseStateUnknownError
-        return (due_ms / 1000 if due_ms >= 0 else None), [_fetched_message(row) for row in rows]
+        messages = [_fetched_message(row) for row in rows]
+        return FetchResult(due_ms / 1000 if due_ms >= 0 else None, messages, bool(limited))
 
     def held_messages(self, worker: str) -> list[FetchedMessage]:
         """All messages that a worker holds."""

@@ -37,16 +37,20 @@ def scheduling_of_record(record: Record) -> SchedulingInfo:
 class SizeClasses:
     """The boundary of large files, the share of threads that may work on them, and the weights of sessions.
 
-    `large_share` is a fraction of 1. Sessions that `weights` does not name have the weight 1.
+    `large_share` is a fraction of 1. Sessions that `weights` does not name have the weight 1. `per_session` is how many
+    downloads of one session all workers together have in flight; None leaves a quarter of each process to others.
     """
 
     large_bytes: float = 16 * MB
     large_share: float = 0.25
     weights: Mapping[str, float] = field(default_factory=dict)
+    per_session: int | None = None
 
     @classmethod
     def of(cls, settings: Settings) -> SizeClasses:
-        return cls(settings.large_file_mb * MB, settings.large_file_share, settings.session_weights)
+        return cls(
+            settings.large_file_mb * MB, settings.large_file_share, settings.session_weights, settings.fetch_per_session
+        )
 
     def encode(self, scheduling: SchedulingInfo) -> str:
         """The scheduling info as scheduling.lua reads it."""

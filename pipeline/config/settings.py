@@ -82,6 +82,7 @@ class Settings(ConnectionSettings, WebhookSettings):
     fetch_allow_private: Annotated[tuple[Annotated[Network, BeforeValidator(as_network)], ...], NoDecode] = ()
     fetch_ports: Annotated[tuple[Port, ...], NoDecode] = (80, 443)
     fetch_per_host: Positive = 8
+    fetch_per_session: Positive | None = None  # None: three quarters of the threads of each process
     fetch_rate: Annotated[dict[str, Measure], NoDecode, BeforeValidator(as_rates)] = Field(default_factory=dict)
     fetch_once: Literal["session", "all", "off"] = "session"
     fetch_connect_timeout_s: Measure = 5

@@ -49,12 +49,12 @@ def test_second_crash_counts_only_for_the_suspect_that_had_started(queue: RedisQ
         queue.enqueue(key, "fetch", b"1")
     queue.fetch("w1", 2, QUEUES)
     queue.reap("w1", silence_ms=0, crash=True)
-    _, messages = queue.fetch("w2", 2, QUEUES)
+    _, messages, _ = queue.fetch("w2", 2, QUEUES)
     started = next(message for message in messages if message.key == "a")
     assert queue.mark_started("w2", "a", started.delivery_id)
     assert not queue.mark_started("w2", "a", started.delivery_id + 100)
     queue.reap("w2", silence_ms=0, crash=True)
-    _, messages = queue.fetch("w3", 2, QUEUES)
+    _, messages, _ = queue.fetch("w3", 2, QUEUES)
     assert {message.key: message.crashes for message in messages} == {"a": 2, "b": 1}
 
 
@@ -62,10 +62,10 @@ def test_retry_keeps_the_crash_count_and_the_next_stage_resets_it(queue: RedisQu
     queue.enqueue("a", "fetch", json.dumps({}).encode())
     queue.fetch("w1", 1, QUEUES)
     queue.reap("w1", silence_ms=0, crash=True)
-    _, [message] = queue.fetch("w2", 1, QUEUES)
+    _, [message], _ = queue.fetch("w2", 1, QUEUES)
     queue.ack("w2", "a", message.delivery_id, AckAction("later", "fetch", b"1", 0))
-    _, [message] = queue.fetch("w2", 1, QUEUES)
+    _, [message], _ = queue.fetch("w2", 1, QUEUES)
     assert message.crashes == 1
     queue.ack("w2", "a", message.delivery_id, AckAction("next", "detect", b"1"))
-    _, [message] = queue.fetch("w2", 1, QUEUES)
+    _, [message], _ = queue.fetch("w2", 1, QUEUES)
     assert message.crashes == 0

@@ -19,7 +19,15 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from actors.redis_queue.finished_jobs import FinishedJobList
 from actors.redis_queue.keys import SIZE_CLASSES
-from actors.redis_queue.queue import Ack, AckAction, FetchedMessage, PauseStateUnknownError, RedisQueue, connect
+from actors.redis_queue.queue import (
+    Ack,
+    AckAction,
+    FetchedMessage,
+    FetchLimits,
+    PauseStateUnknownError,
+    RedisQueue,
+    connect,
+)
 from actors.redis_queue.scheduling import SchedulingInfo, SizeClasses
 from pipeline.config.job_retention import JobRetention
 from tests.support.finished_jobs import finished_jobs
@@ -32,6 +40,7 @@ VERDICTS = ["next", "later", "back", "done", "dead"]
 CAP = 1
 JOB_LIST = FinishedJobList("completed", JobRetention(count=CAP), 3600)
 LARGE_SHARE = 1
+DOWNLOAD = 2**36  # what a download adds to the number in `flight`, beside its load
 BAND, LOAD_UNIT = 2**50, 2**40  # as in scheduling.lua
 HOUR_MS = 3_600_000
 PAUSABLE = [("stage", "fetch"), ("stage", "notify"), ("session", "x"), ("session", ""), ("session", "y:1,2")]
@@ -83,14 +92,18 @@ class QueueMachine(RuleBasedStateMachine):
         self.accepted.add(key)
         self.dead.discard(key)
 
-    @rule(worker=st.sampled_from(WORKERS), count=st.integers(1, 3), lost=st.booleans())
-    def fetch(self, worker: str, count: int, lost: bool) -> None:
+    @rule(worker=st.sampled_from(WORKERS), count=st.integers(1, 3), per_session=st.integers(0, 2), lost=st.booleans())
+    def fetch(self, worker: str, count: int, per_session: int, lost: bool) -> None:
         large = LARGE_SHARE - sum(item.large for item in self.queue.held_messages(worker))
-        _, handed = self.queue.fetch(worker, count, QUEUES, max_large=large)
+        before = self._downloads()
+        limits = FetchLimits(large, per_session=per_session)
+        _, handed, limited = self.queue.fetch(worker, count, QUEUES, limits=limits)
         assert len(handed) <= count
+        if per_session:
+            assert all(n <= max(per_session, before[session]) for session, n in self._downloads().items())
         assert all(item.data == b"message" for item in handed)
         assert not any(self._is_paused(item.queue, item.session) for item in handed)
-        if len(handed) < count:
+        if len(handed) < count and not limited:
             assert not [
                 waiting
                 for queue in QUEUES
@@ -219,6 +232,8 @@ class QueueMachine(RuleBasedStateMachine):
                 charge, _, _, session = value.split(b":", 4)[4].split(b",", 3)
                 held[session] += int(charge)
         assert self._in_flight() == held
+        downloads = Counter({session: n // DOWNLOAD for session, n in self._flight().items() if n >= DOWNLOAD})
+        assert downloads == self._downloads()
 
     @invariant()
     def no_worker_exceeds_its_share_of_large_files(self) -> None:
@@ -263,9 +278,18 @@ class QueueMachine(RuleBasedStateMachine):
         assert dict(self.queue.client.zrange(self.queue.keys.expiring, 0, -1, withscores=True)) == expiring
 
     def _in_flight(self) -> Counter[bytes]:
-        in_flight = {session: int(n) for session, n in self.queue.client.hgetall(self.queue.keys.in_flight).items()}
-        assert all(n > 0 for n in in_flight.values())
-        return Counter(in_flight)
+        return Counter({session: n % DOWNLOAD for session, n in self._flight().items()})
+
+    def _flight(self) -> dict[bytes, int]:
+        flight = {session: int(n) for session, n in self.queue.client.hgetall(self.queue.keys.in_flight).items()}
+        assert all(n > 0 for n in flight.values())
+        return flight
+
+    def _downloads(self) -> Counter[bytes]:
+        """How many messages of the queue `fetch` workers hold, by session."""
+        values = [value for worker in WORKERS for value in self.queue.client.hvals(self.queue.keys.held(worker))]
+        fields = [value.split(b":", 4) for value in values]
+        return Counter(info.split(b",", 3)[3] for _, queue, _, _, info in fields if queue == b"fetch")
 
     def _waiting(self, queue: str, size_class: str) -> Iterator[Waiting]:
         for member in self.queue.client.zrange(self.queue.keys.waiting(queue, size_class), 0, -1):

@@ -20,12 +20,12 @@ local starts, acknowledged, info_of, released, answer = {}, {}, {}, {}, {}
 local values = redis.call('HMGET', held, unpack(keys))
 for number = 1, #keys do
   local i, key = first + (number - 1) * FIELDS, keys[number]
-  local delivery_id, _, _, _, info = unpack_held(values[number] or '')
+  local delivery_id, queue, _, _, info = unpack_held(values[number] or '')
   answer[number] = 0
   if delivery_id == ARGV[i + 1] and not acknowledged[key] then
     answer[number], acknowledged[key], acknowledged[#acknowledged + 1], starts[#starts + 1] = 1, true, key, i
     info_of[i] = info
-    released[info.session] = (released[info.session] or 0) + info.charge
+    released[info.session] = (released[info.session] or 0) + charge_of(queue, info)
   end
 end
 if #starts == 0 then

@@ -34,11 +34,11 @@ for i = OWN + 2, #KEYS do
   local rows = redis.call('HGETALL', KEYS[i])
   for j = 1, #rows, 2 do
     local key, value = rows[j], redis.call('HGET', MESSAGES, rows[j])
-    local _, _, _, _, info = unpack_held(rows[j + 1])
+    local _, queue, _, _, info = unpack_held(rows[j + 1])
     if not value then -- the requeue scan enqueues it again, unless its worker finishes it in the catalogue
       redis.call('HDEL', KEYS[i], key)
     elseif info then
-      charges[info.session] = (charges[info.session] or 0) + info.charge
+      charges[info.session] = (charges[info.session] or 0) + charge_of(queue, info)
     end
     if value and not held[key] then
       held[key], held_count = value, held_count + 1
@@ -71,7 +71,7 @@ end
 if not same or sessions ~= 0 then
   redis.call('DEL', IN_FLIGHT)
   for session, charge in pairs(charges) do
-    redis.call('HSET', IN_FLIGHT, session, charge)
+    redis.call('HSET', IN_FLIGHT, session, string.format('%.0f', charge))
   end
 end
 

@@ -2,20 +2,28 @@
 -- long as the worker takes any, and among equals the session with the lowest turn. Delayed messages that are due move
 -- up first. Paused queues are skipped, and so are paused sessions: their turns never come up.
 --   KEYS  workers, held by this worker
---   ARGV  worker, how many messages, how many large ones among them, 1 to return {-2} if the pauses were not published
---         to this Redis (as after a wipe), then the queues
---   returns {ms until the next delayed message or -1,
+-- A session at a limit of its downloads gets no message of the queue `fetch`; the next session has its turn.
+--   ARGV  worker, how many messages, how many large ones among them, 1 to return {-2, 0} if the pauses were not
+--         published to this Redis (as after a wipe), how many downloads of one session all workers may hold and how many
+--         this worker (0: any number), how many sessions follow; for each: its name and the downloads that count for
+--         this worker; then the queues
+--   returns {ms until the next delayed message or -1, 1 if a session was at its limit else 0,
 --            {key, delivery id, crashes, queue, message, size class, priority, session}, …}
 --           Messages with lower priorities run first: a session with little in flight overtakes what was fetched
 --           before.
 local workers, held = KEYS[OWN], KEYS[OWN + 1]
 if ARGV[7] == '1' and pauses() == 0 then
-  return {-2}
+  return {-2, 0}
 end
 local wanted, wanted_large = tonumber(ARGV[5]), tonumber(ARGV[6])
 local misses_left = 250 -- entries without a message that one fetch skips; the next fetch goes on with the rest
 local ms = now()
-local answer = {-1}
+local answer = {-1, 0}
+local total_limit, worker_limit, sessions = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
+local downloads_here = {}
+for i = 11, 9 + 2 * sessions, 2 do
+  downloads_here[ARGV[i]] = tonumber(ARGV[i + 1])
+end
 
 local function push_due(queue, key)
   local value = redis.call('HGET', MESSAGES, key)
@@ -97,7 +105,10 @@ local function give(queue, key, size_class, urgent, mark)
   end
   local info, message = split(value)
   local delivery_id = next_delivery_id()
-  local in_flight = add_in_flight(info.session, info.charge, mark)
+  local in_flight = add_in_flight(info.session, charge_of(queue, info), mark)
+  if queue == DOWNLOADS then
+    downloads_here[info.session] = (downloads_here[info.session] or 0) + 1
+  end
   local priority = delivery_id + load_of(in_flight - info.charge) - (urgent and LOAD_UNIT or 0)
   given[key], given[#given + 1] = true, key
   given[#given + 1] = string.format('%.0f:%s::%.0f:%s', delivery_id, queue, priority, info.text)
@@ -143,12 +154,33 @@ local function take_first_of(queue, size_class, session)
   end
 end
 
--- The session with the lowest turn that is not paused, and whether it is urgent.
+-- Whether a session may get no more downloads.
+local function is_full(session)
+  local full = worker_limit > 0 and (downloads_here[session] or 0) >= worker_limit
+  if not full and total_limit > 0 then
+    local in_flight = tonumber(redis.call('HGET', IN_FLIGHT, session) or 0)
+    full = math.floor(in_flight / DOWNLOAD) >= total_limit
+  end
+  if full then
+    answer[2] = 1
+  end
+  return full
+end
+
+-- The session with the lowest turn that is not paused and not at its limit, and whether it is urgent. The sessions at
+-- their limit are fewer than the messages that workers hold.
 local function next_session(queue, size_class)
-  local first = redis.call('ZRANGE', turns_of(queue, size_class), 0, 0, 'WITHSCORES')
-  local turn = tonumber(first[2])
-  if turn and turn < PAUSED_OFFSET then
-    return first[1], turn < BAND
+  local turns, index = turns_of(queue, size_class), 0
+  while true do
+    local row = redis.call('ZRANGE', turns, index, index, 'WITHSCORES')
+    local session, turn = row[1], tonumber(row[2])
+    if not turn or turn >= PAUSED_OFFSET then
+      return
+    end
+    if queue ~= DOWNLOADS or not is_full(session) then
+      return session, turn < BAND
+    end
+    index = index + 1
   end
 end
 
@@ -173,7 +205,7 @@ end
 redis.call('ZREM', workers, ARGV[4])
 redis.call('ZADD', workers, ms, ARGV[4])
 make_expiring_urgent()
-for i = 8, #ARGV do
+for i = 11 + 2 * sessions, #ARGV do
   local queue = ARGV[i]
   -- Most queues are empty, and one command shows it.
   if redis.call('EXISTS', delayed_of(queue), turns_of(queue, 0), turns_of(queue, 1)) > 0 then

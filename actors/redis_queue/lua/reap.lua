@@ -25,7 +25,7 @@ local taken_back = 0
 for _, delivery in ipairs(deliveries) do
   local key = delivery.key
   if delivery.info then
-    add_in_flight(delivery.info.session, -delivery.info.charge)
+    add_in_flight(delivery.info.session, -charge_of(delivery.queue, delivery.info))
   end
   local value = redis.call('HGET', MESSAGES, key)
   if value then

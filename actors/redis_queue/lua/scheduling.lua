@@ -21,6 +21,9 @@ local DEFAULT_INFO = '1000,0,0,'
 -- The turn of a session, as one number: urgent or not, its load (in quarters of a file in flight, at most 1023), and
 -- since when it waits, in ms. The lowest turn is served first.
 local BAND, LOAD_UNIT, MAX_LOAD, LOAD_STEP = 2 ^ 50, 2 ^ 40, 1023, 250
+-- `flight` has two numbers of a session in one, so that one command changes both: its load, and times this its messages
+-- of the queue `fetch` that workers hold.
+local DOWNLOADS, DOWNLOAD = 'fetch', 2 ^ 36
 -- A paused session keeps its turns above those of all others, where no fetch takes them.
 local PAUSED_OFFSET = 2 * BAND
 
@@ -94,7 +97,12 @@ local function split(value)
 end
 
 local function load_of(in_flight)
-  return math.min(MAX_LOAD, math.floor(in_flight / LOAD_STEP))
+  return math.min(MAX_LOAD, math.floor(in_flight % DOWNLOAD / LOAD_STEP))
+end
+
+-- What a message of a queue changes in `flight`.
+local function charge_of(queue, info)
+  return info.charge + (queue == DOWNLOADS and DOWNLOAD or 0)
 end
 
 -- How many fields `paused` has: 0 if the pauses were not published to this Redis yet, 1 if nothing is paused. Read
@@ -182,7 +190,7 @@ end
 -- Changes what a session has in flight by an amount, and updates its turns except the one with the mark `except`;
 -- returns what it has in flight.
 local function add_in_flight(session, amount, except)
-  local in_flight = redis.call('HINCRBY', IN_FLIGHT, session, amount)
+  local in_flight = redis.call('HINCRBY', IN_FLIGHT, session, string.format('%.0f', amount))
   if in_flight <= 0 then
     redis.call('HDEL', IN_FLIGHT, session)
     in_flight = 0

@@ -13,8 +13,9 @@ from actors.redis_queue.queue import FetchedMessage
 NEVER = float("inf")
 
 
-def fetched(key: str, *, priority: int = 0, large: bool = False) -> FetchedMessage:
-    return FetchedMessage(key, 1, 0, "fetch", b"", large, priority)
+def fetched(key: str, *, priority: int = 0, large: bool = False, session: str | None = None) -> FetchedMessage:
+    """A message of a session of its own, unless one is given."""
+    return FetchedMessage(key, 1, 0, "fetch", b"", large, priority, key if session is None else session)
 
 
 def prefetcher_for(threads: int, *, poll_s: float = 0.01) -> Prefetcher:
@@ -38,6 +39,12 @@ def popped(prefetcher: Prefetcher) -> list[str]:
     while message := prefetcher.pop():
         keys.append(message.key)
     return keys
+
+
+def free(prefetcher: Prefetcher) -> tuple[int, int | None]:
+    """How many messages more to fetch, and how many of large files among them."""
+    count, limits = prefetcher.free()
+    return count, limits.large
 
 
 def wants_more(prefetcher: Prefetcher) -> bool:
@@ -92,7 +99,7 @@ def test_full_process_fetches_again_when_a_quarter_is_done(prefetcher: Prefetche
     prefetcher.remove("1", 1)
     assert popped(prefetcher) == ["6"]
     assert wants_more(prefetcher)
-    assert prefetcher.free() == (2, 2)
+    assert free(prefetcher) == (2, 2)
 
 
 def test_lowest_priority_value_runs_next_even_if_fetched_later(prefetcher: Prefetcher) -> None:
@@ -104,13 +111,13 @@ def test_lowest_priority_value_runs_next_even_if_fetched_later(prefetcher: Prefe
 
 
 def test_large_files_take_only_their_share(prefetcher: Prefetcher) -> None:
-    assert prefetcher.free() == (8, 2)
+    assert free(prefetcher) == (8, 2)
     prefetcher.add([fetched("a", large=True)])
-    assert prefetcher.free() == (7, 1)
+    assert free(prefetcher) == (7, 1)
     prefetcher.add([fetched("b", large=True)])
-    assert prefetcher.free() == (6, 0)
+    assert free(prefetcher) == (6, 0)
     prefetcher.remove("a", 1)
-    assert prefetcher.free() == (7, 1)
+    assert free(prefetcher) == (7, 1)
 
 
 def test_finished_large_file_triggers_a_fetch(prefetcher: Prefetcher) -> None:
@@ -130,16 +137,16 @@ def test_same_delivery_is_added_once_and_a_new_delivery_replaces_it(prefetcher: 
     prefetcher.add([fetched("a")._replace(delivery_id=2)])
     assert popped(prefetcher) == ["a"]
     prefetcher.remove("a", 1)
-    assert prefetcher.free() == (7, 2)
+    assert free(prefetcher) == (7, 2)
     prefetcher.remove("a", 2)
-    assert prefetcher.free() == (8, 2)
+    assert free(prefetcher) == (8, 2)
 
 
 def test_void_delivery_does_not_run_next_to_the_new_one(prefetcher: Prefetcher) -> None:
     prefetcher.add([fetched("a"), fetched("b")])
     prefetcher.add([fetched("a", priority=5)._replace(delivery_id=2)])
     prefetcher.release()
-    assert prefetcher.free() == (8, 2)
+    assert free(prefetcher) == (8, 2)
     prefetcher.add([fetched("a"), fetched("b")])
     prefetcher.add([fetched("a", priority=5)._replace(delivery_id=2)])
     assert popped(prefetcher) == ["b", "a"]
@@ -150,7 +157,7 @@ def test_release_forgets_messages_that_were_not_popped(prefetcher: Prefetcher) -
     assert len(popped(prefetcher)) == 5
     prefetcher.release()
     assert prefetcher.pop() is None
-    assert prefetcher.free() == (3, 2)
+    assert free(prefetcher) == (3, 2)
 
 
 def test_wake_ends_the_wait_of_the_fetcher() -> None:
@@ -174,3 +181,56 @@ def test_process_with_many_detached_messages_fetches_no_more_until_one_ends(pref
     assert not wants_more(prefetcher)
     prefetcher.remove("0", 1)
     assert wants_more(prefetcher)
+
+
+def fill_session(prefetcher: Prefetcher, count: int, *, limited: bool = False) -> None:
+    messages = [fetched(f"slow {number}", priority=number, session="slow") for number in range(count)]
+    prefetcher.add(messages, requested=8, limited=limited)
+
+
+def test_downloads_of_one_session_leave_a_thread_and_room_to_others(prefetcher: Prefetcher) -> None:
+    fill_session(prefetcher, 6)
+    assert popped(prefetcher) == ["slow 0", "slow 1", "slow 2"]
+    count, limits = prefetcher.free()
+    assert (count, limits.per_session_here, limits.downloads) == (2, 6, {"slow": 6})
+    prefetcher.wake()
+    assert wants_more(prefetcher)
+    prefetcher.add([fetched("a", priority=9), fetched("b", priority=10)], requested=2)
+    assert popped(prefetcher) == ["a", "b"]
+
+
+def test_next_download_of_a_session_runs_when_one_has_ended_or_left_its_thread(prefetcher: Prefetcher) -> None:
+    fill_session(prefetcher, 6)
+    popped(prefetcher)
+    prefetcher.detach("slow 1")
+    assert popped(prefetcher) == ["slow 3"]
+    prefetcher.remove("slow 0", 1)
+    assert popped(prefetcher) == ["slow 4"]
+    assert popped(prefetcher) == []
+    assert prefetcher.free()[1].downloads == {"slow": 4}
+
+
+def test_messages_of_later_stages_are_no_downloads(prefetcher: Prefetcher) -> None:
+    prefetcher.add([fetched(str(number), session="s")._replace(queue="detect") for number in range(6)])
+    assert len(popped(prefetcher)) == 5
+    assert prefetcher.free()[1].downloads == {}
+
+
+@pytest.mark.parametrize("limited", [True, False])
+def test_ended_download_triggers_a_fetch_if_its_session_was_limited(prefetcher: Prefetcher, limited: bool) -> None:
+    fill_session(prefetcher, 3, limited=limited)
+    popped(prefetcher)
+    prefetcher.remove("slow 0", 1)
+    assert wants_more(prefetcher) == limited
+
+
+def test_process_of_one_thread_downloads() -> None:
+    prefetcher = prefetcher_for(1)
+    fill_session(prefetcher, 2)
+    assert popped(prefetcher) == ["slow 0"]
+
+
+@pytest.mark.parametrize(("per_session", "here", "total"), [(None, 6, 0), (4, 4, 4), (100, 6, 100)])
+def test_setting_limits_the_downloads_of_a_session(per_session: int | None, here: int, total: int) -> None:
+    limits = PrefetchLimits.of_stages(8, large_room=2, per_session=per_session)
+    assert (limits.per_session, limits.per_session_total) == (here, total)

@@ -12,6 +12,7 @@ from pipeline.models import Stage
 from tests.support.valkey import ValkeyServer
 
 QUEUES = [stage.value for stage in Stage]
+DOWNLOAD = 2**36  # what a download adds to the number in `flight`, beside its load
 PARTS = [
     "waiting:fetch:small",
     "turns:fetch:small",
@@ -95,7 +96,7 @@ def test_audit_corrects_what_is_in_flight(queue: RedisQueue, wrong: dict[str, in
     for session, charge in wrong.items():
         queue.client.hset(queue.keys.in_flight, session, charge)
     assert queue.audit() == 0
-    assert queue.client.hgetall(queue.keys.in_flight) == {b"s": b"2000"}
+    assert queue.client.hgetall(queue.keys.in_flight) == {b"s": b"%d" % (2 * (DOWNLOAD + 1000))}
     assert requeue_missing(queue) == []
 
 
@@ -103,9 +104,9 @@ def test_message_that_waits_twice_is_fetched_once(queue: RedisQueue) -> None:
     enqueue(queue, "a")
     queue.client.delete(queue.keys.messages)
     enqueue(queue, "a")
-    _, messages = queue.fetch("w", 9, QUEUES)
+    _, messages, _ = queue.fetch("w", 9, QUEUES)
     assert [item.key for item in messages] == ["a"]
-    assert queue.client.hgetall(queue.keys.in_flight) == {b"s": b"1000"}
+    assert queue.client.hgetall(queue.keys.in_flight) == {b"s": b"%d" % (DOWNLOAD + 1000)}
 
 
 def test_fetch_skips_a_limited_number_of_entries_without_messages(queue: RedisQueue) -> None:
@@ -114,9 +115,9 @@ def test_fetch_skips_a_limited_number_of_entries_without_messages(queue: RedisQu
     queue.client.delete(queue.keys.messages)
     enqueue(queue, "good")
     for left in (350, 100):
-        assert queue.fetch("w", 4, QUEUES) == (0, [])
+        assert queue.fetch("w", 4, QUEUES) == (0, [], False)
         assert queue.stats.counts()["fetch"]["ready"] == left + 1
-    due, [item] = queue.fetch("w", 4, QUEUES)
+    due, [item], _ = queue.fetch("w", 4, QUEUES)
     assert (due, item.key) == (None, "good")
 
 
@@ -128,7 +129,7 @@ def test_audit_moves_delayed_messages_after_the_clock_was_set_back(queue: RedisQ
     queue.client.set(queue.keys.clock, hours_ahead)
     queue.client.zadd(queue.keys.delayed("fetch"), {"ahead": hours_ahead + 30_000})
     assert queue.audit() == 0
-    due, messages = queue.fetch("w", 9, QUEUES)
+    due, messages, _ = queue.fetch("w", 9, QUEUES)
     assert messages == []
     assert due is not None
     assert 25 < due <= 30

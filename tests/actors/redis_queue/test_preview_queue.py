@@ -35,7 +35,7 @@ def test_ack_enqueues_the_preview_job(queue: RedisQueue) -> None:
     assert queue.ack("worker", "a", held(queue), DONE, preview_job=JOB)
     assert ready_jobs(queue) == 1
     assert queue.find_missing(["a"]) == ["a"]
-    _, (job,) = queue.preview_queue.fetch("worker", 5, [PREVIEW_QUEUE])
+    _, (job,), _ = queue.preview_queue.fetch("worker", 5, [PREVIEW_QUEUE])
     assert (job.key, job.data, job.queue) == ("derive:ab", b"a preview job", PREVIEW_QUEUE)
 
 
@@ -43,7 +43,7 @@ def test_preview_job_is_enqueued_once_per_content(queue: RedisQueue) -> None:
     for key in "ab":
         assert queue.ack("worker", key, held(queue, key), DONE, preview_job=JOB)
     assert ready_jobs(queue) == 1
-    _, (job,) = queue.preview_queue.fetch("worker", 5, [PREVIEW_QUEUE])
+    _, (job,), _ = queue.preview_queue.fetch("worker", 5, [PREVIEW_QUEUE])
     assert queue.ack("worker", "c", held(queue, "c"), DONE, preview_job=JOB)
     assert ready_jobs(queue) == 0
     queue.preview_queue.ack("worker", job.key, job.delivery_id, AckAction("done", PREVIEW_QUEUE))

@@ -30,10 +30,10 @@ def counts(queue: RedisQueue, name: str = "fetch") -> tuple[int, int, int, int]:
 
 def test_enqueued_message_is_fetched_once(queue: RedisQueue) -> None:
     assert queue.enqueue("a", "fetch", b"message")
-    due, messages = queue.fetch("w1", 10, QUEUES)
+    due, messages, _ = queue.fetch("w1", 10, QUEUES)
     assert due is None
     assert [(item.key, item.crashes, item.queue, item.data) for item in messages] == [("a", 0, "fetch", b"message")]
-    assert queue.fetch("w2", 10, QUEUES) == (None, [])
+    assert queue.fetch("w2", 10, QUEUES) == (None, [], False)
 
 
 def test_enqueue_ignores_a_key_that_is_in_the_queue(queue: RedisQueue) -> None:
@@ -47,13 +47,13 @@ def test_enqueue_ignores_a_key_that_is_in_the_queue(queue: RedisQueue) -> None:
 def test_fetch_serves_queues_in_the_given_order(queue: RedisQueue) -> None:
     queue.enqueue("young", "fetch", b"1")
     queue.enqueue("old", "notify", b"2")
-    _, messages = queue.fetch("w1", 2, ["notify", "persist", "validate", "detect", "fetch"])
+    _, messages, _ = queue.fetch("w1", 2, ["notify", "persist", "validate", "detect", "fetch"])
     assert [item.key for item in messages] == ["old", "young"]
 
 
 def test_repeated_ack_has_no_effect(queue: RedisQueue) -> None:
     queue.enqueue("a", "fetch", b"1")
-    _, [item] = queue.fetch("w1", 1, QUEUES)
+    _, [item], _ = queue.fetch("w1", 1, QUEUES)
     action = AckAction("next", "detect", b"2")
     assert queue.ack("w1", "a", item.delivery_id, action)
     assert not queue.ack("w1", "a", item.delivery_id, action)
@@ -62,23 +62,23 @@ def test_repeated_ack_has_no_effect(queue: RedisQueue) -> None:
 
 def test_ack_of_an_old_delivery_is_rejected(queue: RedisQueue) -> None:
     queue.enqueue("a", "fetch", b"1")
-    _, [first] = queue.fetch("w1", 1, QUEUES)
+    _, [first], _ = queue.fetch("w1", 1, QUEUES)
     queue.ack("w1", "a", first.delivery_id, AckAction("next", "detect", b"2"))
-    _, [second] = queue.fetch("w1", 1, QUEUES)
+    _, [second], _ = queue.fetch("w1", 1, QUEUES)
     assert not queue.ack("w1", "a", first.delivery_id, AckAction("done", "fetch"))
     assert queue.ack("w1", "a", second.delivery_id, AckAction("done", "detect"))
 
 
 def test_delayed_message_is_fetched_when_due(queue: RedisQueue) -> None:
     queue.enqueue("a", "fetch", b"1")
-    _, [item] = queue.fetch("w1", 1, QUEUES)
+    _, [item], _ = queue.fetch("w1", 1, QUEUES)
     queue.ack("w1", "a", item.delivery_id, AckAction("later", "fetch", b"1", 300))
-    due, messages = queue.fetch("w1", 1, QUEUES)
+    due, messages, _ = queue.fetch("w1", 1, QUEUES)
     assert not messages
     assert due is not None
     assert 0.1 < due <= 0.3
     time.sleep(due + 0.01)
-    _, [again] = queue.fetch("w1", 1, QUEUES)
+    _, [again], _ = queue.fetch("w1", 1, QUEUES)
     assert again.key == "a"
 
 
@@ -87,7 +87,7 @@ def test_due_messages_are_fetched_before_new_ones(queue: RedisQueue) -> None:
     queue.enqueue("early", "fetch", b"1", delay_ms=20)
     queue.enqueue("young", "fetch", b"1")
     time.sleep(0.52)
-    _, messages = queue.fetch("w1", 3, QUEUES)
+    _, messages, _ = queue.fetch("w1", 3, QUEUES)
     assert [item.key for item in messages] == ["early", "late", "young"]
 
 
@@ -98,7 +98,7 @@ def test_reap_requeues_messages_of_a_dead_worker_and_counts_a_crash(queue: Redis
     assert queue.heartbeat("w2", silence_ms=20) == ["w1"]
     assert queue.reap("w1", silence_ms=20, crash=True) == 1
     assert queue.reap("w1", silence_ms=20, crash=True) == -1
-    _, [item] = queue.fetch("w2", 1, QUEUES)
+    _, [item], _ = queue.fetch("w2", 1, QUEUES)
     assert item.crashes == 1
 
 
@@ -112,7 +112,7 @@ def test_reap_leaves_a_living_worker_alone(queue: RedisQueue) -> None:
 
 def test_reaped_worker_cannot_ack(queue: RedisQueue) -> None:
     queue.enqueue("a", "fetch", b"1")
-    _, [item] = queue.fetch("w1", 1, QUEUES)
+    _, [item], _ = queue.fetch("w1", 1, QUEUES)
     queue.reap("w1", silence_ms=0, crash=True)
     assert not queue.ack("w1", "a", item.delivery_id, AckAction("done", "fetch"))
     assert counts(queue) == (1, 0, 0, 0)
@@ -121,15 +121,15 @@ def test_reaped_worker_cannot_ack(queue: RedisQueue) -> None:
 def test_returned_message_is_fetched_next_without_a_crash(queue: RedisQueue) -> None:
     queue.enqueue("a", "fetch", b"1")
     queue.enqueue("b", "fetch", b"2")
-    _, [item] = queue.fetch("w1", 1, QUEUES)
+    _, [item], _ = queue.fetch("w1", 1, QUEUES)
     queue.ack("w1", "a", item.delivery_id, AckAction("back", "fetch"))
-    _, [again] = queue.fetch("w2", 1, QUEUES)
+    _, [again], _ = queue.fetch("w2", 1, QUEUES)
     assert (again.key, again.crashes) == ("a", 0)
 
 
 def test_held_messages_repeats_the_answer_of_a_fetch(queue: RedisQueue) -> None:
     queue.enqueue("a", "validate", b"1")
-    _, messages = queue.fetch("w1", 1, QUEUES)
+    _, messages, _ = queue.fetch("w1", 1, QUEUES)
     assert queue.held_messages("w1") == messages
 
 
@@ -148,7 +148,7 @@ def test_lock_is_exclusive_until_it_expires_and_can_be_extended(queue: RedisQueu
 def test_key_without_a_message_becomes_a_dead_letter(queue: RedisQueue) -> None:
     queue.client.zadd(queue.keys.delayed("fetch"), {b"\xff\xfe not a key": 1})
     queue.enqueue("a", "fetch", b"1")
-    _, messages = queue.fetch("w1", 5, QUEUES)
+    _, messages, _ = queue.fetch("w1", 5, QUEUES)
     assert [item.key for item in messages] == ["a"]
     assert counts(queue) == (0, 0, 1, 1)
 
@@ -156,7 +156,7 @@ def test_key_without_a_message_becomes_a_dead_letter(queue: RedisQueue) -> None:
 def test_message_with_a_non_utf8_key_can_be_acknowledged(queue: RedisQueue) -> None:
     queue.client.hset(queue.keys.messages, b"\xff\xfe", b"not a message")
     queue.client.zadd(queue.keys.delayed("fetch"), {b"\xff\xfe": 1})
-    _, [item] = queue.fetch("w1", 1, QUEUES)
+    _, [item], _ = queue.fetch("w1", 1, QUEUES)
     assert queue.mark_started("w1", item.key, item.delivery_id)
     assert queue.ack("w1", item.key, item.delivery_id, AckAction("dead", "fetch", item.data))
     assert counts(queue) == (0, 0, 0, 1)
@@ -164,7 +164,7 @@ def test_message_with_a_non_utf8_key_can_be_acknowledged(queue: RedisQueue) -> N
 
 def test_enqueue_removes_the_dead_letter_of_the_key(queue: RedisQueue) -> None:
     queue.enqueue("a", "fetch", b"1")
-    _, [item] = queue.fetch("w1", 1, QUEUES)
+    _, [item], _ = queue.fetch("w1", 1, QUEUES)
     queue.ack("w1", "a", item.delivery_id, AckAction("dead", "persist", b"1"))
     assert counts(queue, "persist") == (0, 0, 0, 1)
     queue.enqueue("a", "fetch", b"1")
@@ -174,7 +174,7 @@ def test_enqueue_removes_the_dead_letter_of_the_key(queue: RedisQueue) -> None:
 def finish_jobs(queue: RedisQueue, job_list: FinishedJobList, count: int) -> list[dict[str, int]]:
     for number in range(count):
         queue.enqueue(f"k{number}", "notify", b"1")
-        _, [item] = queue.fetch("w1", 1, QUEUES)
+        _, [item], _ = queue.fetch("w1", 1, QUEUES)
         queue.ack(
             "w1",
             item.key,
@@ -204,7 +204,7 @@ def test_finished_jobs_drop_entries_older_than_the_age(queue: RedisQueue) -> Non
     finish_jobs(queue, job_list, 3)
     time.sleep(1.1)
     queue.enqueue("last", "notify", b"1")
-    _, [item] = queue.fetch("w1", 1, QUEUES)
+    _, [item], _ = queue.fetch("w1", 1, QUEUES)
     queue.ack("w1", "last", item.delivery_id, AckAction("done", "notify"), finished_job=(job_list, '{"n": 99}'))
     assert [json.loads(entry)["n"] for entry in finished_jobs(queue, "completed")] == [99]
 
@@ -217,7 +217,7 @@ def test_finished_jobs_have_a_time_to_live(queue: RedisQueue) -> None:
 
 def test_all_keys_share_one_hash_slot(queue: RedisQueue) -> None:
     queue.enqueue("a", "fetch", b"1")
-    _, [item] = queue.fetch("w1", 1, QUEUES)
+    _, [item], _ = queue.fetch("w1", 1, QUEUES)
     queue.ack(
         "w1",
         "a",

@@ -9,7 +9,7 @@ from contextlib import closing
 
 import pytest
 
-from actors.redis_queue.queue import AckAction, FetchedMessage, RedisQueue, connect
+from actors.redis_queue.queue import AckAction, FetchedMessage, FetchLimits, FetchResult, RedisQueue, connect
 from actors.redis_queue.scheduling import SchedulingInfo, SizeClasses
 from pipeline.models import Stage
 from tests.support.valkey import ValkeyServer, free_port, running_valkey
@@ -17,6 +17,7 @@ from tests.support.valkey import ValkeyServer, free_port, running_valkey
 QUEUES = [stage.value for stage in Stage]
 HOUR_MS = 3_600_000
 LARGE = 100_000_000
+DOWNLOAD = 2**36  # what a download adds to the number in `flight`, beside its load
 
 
 def queue_on(server: ValkeyServer, size_classes: SizeClasses | None = None) -> RedisQueue:
@@ -42,7 +43,7 @@ def backlog(queue: RedisQueue, session: str, count: int, *, size: int = 0) -> No
 
 
 def fetch(queue: RedisQueue, count: int, *, worker: str = "w", large: int | None = None) -> list[FetchedMessage]:
-    return queue.fetch(worker, count, QUEUES, max_large=large)[1]
+    return queue.fetch(worker, count, QUEUES, limits=FetchLimits(large))[1]
 
 
 def keys_of(messages: list[FetchedMessage]) -> list[str]:
@@ -235,7 +236,7 @@ def test_message_keeps_its_scheduling_info(queue: RedisQueue, verdict: str) -> N
     time.sleep(0.01)
     enqueue(queue, "other", "t")
     assert queue.client.hlen(queue.keys.in_flight) == 0
-    _, (again, _) = queue.fetch("w", 2, QUEUES[::-1])
+    _, (again, _), _ = queue.fetch("w", 2, QUEUES[::-1])
     assert (again.key, again.large, again.data) == ("a", True, b"message" if verdict == "back" else b"new")
     assert again.priority < 0
     assert queue.stats.sessions()["s"] == {"ready": 0, "running": 1}
@@ -248,7 +249,10 @@ def test_acknowledged_messages_are_not_in_flight(queue: RedisQueue) -> None:
     backlog(queue, "a", 3)
     enqueue(queue, "big", "b", size=LARGE)
     messages = fetch(queue, 9)
-    assert queue.client.hgetall(queue.keys.in_flight) == {b"a": b"3000", b"b": b"7250"}
+    assert queue.client.hgetall(queue.keys.in_flight) == {
+        b"a": b"%d" % (3 * DOWNLOAD + 3000),
+        b"b": b"%d" % (DOWNLOAD + 7250),
+    }
     for item, verdict in zip(messages, ["done", "dead", "later", "back"], strict=True):
         ack(queue, item, verdict, delay_ms=HOUR_MS)
     assert queue.client.exists(queue.keys.in_flight) == 0
@@ -387,3 +391,75 @@ def test_scripts_run_on_a_cluster() -> None:
             == 3
         )
         queue.client.close()
+
+
+# ---- downloads of one session
+
+
+def limited(queue: RedisQueue, worker: str, *, total: int = 0, here: int = 0, **downloads: int) -> FetchResult:
+    limits = FetchLimits(per_session=total, per_session_here=here, downloads=downloads)
+    return queue.fetch(worker, 4, QUEUES, limits=limits)
+
+
+def test_session_at_its_limit_in_all_workers_gets_no_download_and_others_do(queue: RedisQueue) -> None:
+    backlog(queue, "slow", 9)
+    first = limited(queue, "w", total=3)
+    assert (sessions_of(first.messages), first.limited) == ({"slow": 3}, True)
+    backlog(queue, "quick", 2)
+    second = limited(queue, "v", total=3)
+    assert (sessions_of(second.messages), second.limited) == ({"quick": 2}, True)
+    ack(queue, first.messages[0])
+    ack(queue, first.messages[1], "later", delay_ms=HOUR_MS)
+    assert sessions_of(limited(queue, "v", total=3).messages) == {"slow": 2}
+    assert sessions_of(limited(queue, "v", total=0).messages) == {"slow": 4}
+
+
+def test_session_at_its_limit_in_one_worker_gets_downloads_elsewhere(queue: RedisQueue) -> None:
+    backlog(queue, "slow", 9)
+    backlog(queue, "quick", 1)
+    first = limited(queue, "w", here=3, slow=1)
+    assert (sessions_of(first.messages), first.limited) == ({"slow": 2, "quick": 1}, True)
+    assert sessions_of(limited(queue, "v", here=3).messages) == {"slow": 3}
+
+
+def test_downloads_of_a_dead_worker_do_not_count(queue: RedisQueue) -> None:
+    backlog(queue, "slow", 9)
+    limited(queue, "dead", total=3)
+    assert limited(queue, "w", total=3).messages == []
+    queue.reap("dead", silence_ms=0, crash=False)
+    assert sessions_of(limited(queue, "w", total=3).messages) == {"slow": 3}
+
+
+def test_downloads_are_counted_anew_after_their_count_was_lost(queue: RedisQueue) -> None:
+    backlog(queue, "slow", 9)
+    limited(queue, "w", total=3)
+    queue.client.delete(queue.keys.in_flight)
+    assert queue.audit() == 0
+    assert limited(queue, "w", total=3).messages == []
+    queue.client.flushall()
+    backlog(queue, "slow", 9)
+    assert sessions_of(limited(queue, "w", total=3).messages) == {"slow": 3}
+
+
+@pytest.mark.parametrize("fields", [{"size": LARGE}, {"expires_at": 1}])
+def test_limit_holds_for_large_and_urgent_files(queue: RedisQueue, fields: dict[str, int]) -> None:
+    if "expires_at" in fields:
+        fields = {"expires_at": in_ms(60_000)}
+    for number in range(5):
+        enqueue(queue, f"slow-{number}", "slow", **fields)
+    backlog(queue, "quick", 1)
+    assert sessions_of(limited(queue, "w", total=2).messages) == {"slow": 2, "quick": 1}
+
+
+def test_later_stages_are_not_limited(queue: RedisQueue) -> None:
+    for number in range(4):
+        assert queue.enqueue(f"s-{number}", "detect", b"message", scheduling=SchedulingInfo("s"))
+    result = limited(queue, "w", total=1, here=1)
+    assert (sessions_of(result.messages), result.limited) == ({"s": 4}, False)
+
+
+def test_paused_session_stays_paused_behind_one_at_its_limit(queue: RedisQueue) -> None:
+    backlog(queue, "slow", 3)
+    backlog(queue, "paused", 3)
+    queue.publish_pauses([("session", "paused", 1)], version="")
+    assert sessions_of(limited(queue, "w", total=1).messages) == {"slow": 1}

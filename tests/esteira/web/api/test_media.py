@@ -217,7 +217,7 @@ def test_replay_waits_until_the_announcement_is_recorded(system: RunningSystem, 
 
 def test_replay_waits_until_the_worker_acknowledged_the_message(system: RunningSystem, client: TestClient) -> None:
     receipt = system.submit(url="https://media.example/x")
-    _, [handed] = system.queue.fetch("w1", 1, ["fetch"])
+    _, [handed], _ = system.queue.fetch("w1", 1, ["fetch"])
     claim = claimed(system.services.catalogue, receipt.id)
     system.services.catalogue.mark_failed(claim, failure(Status.EXPIRED))
     system.services.catalogue.finish(claim, announced=True)
