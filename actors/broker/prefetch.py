@@ -23,10 +23,10 @@ class PrefetchLimits(NamedTuple):
 
     `threads` messages run at once, `ahead` more are popped so that no thread waits for the fetcher. `room` are held at
     most, `large_room` of large files among them. `per_session` downloads of one session run at once (0: any number),
-    and twice as many are held, so that slow servers of one session leave threads and room to others; in all processes
-    together `per_session_total` are held (0: any number). A process whose threads are all busy fetches again when it
-    has finished something and holds at most `low_water`. `poll_s` is the time between fetches that no message announced:
-    an announcement can be lost together with the connection that carries it.
+    and twice as many are held, so that slow servers of one session leave threads and room to others. In all processes
+    together `per_session_total` are held (0: any number), and then none that does not run. A process whose threads are
+    all busy fetches again when it has finished something and holds at most `low_water`. `poll_s` is the time between
+    fetches that no message announced: an announcement can be lost together with the connection that carries it.
     """
 
     threads: int = 1
@@ -146,7 +146,8 @@ class Prefetcher:
         free = max(0, min(self.limits.room, self._threads(self.limits.room)) - self._busy())
         large = sum(message.large for message in self._held.values())
         large_free = min(free, max(0, self.limits.large_room - large))
-        here = self.limits.per_session * 2
+        # What waits here counts for all processes: with a limit of its own, a session's files run where they are held.
+        here = self.limits.per_session * (1 if self.limits.per_session_total else 2)
         return free, FetchLimits(large_free, self.limits.per_session_total, here, self._downloads() if here else {})
 
     def busy(self) -> int:

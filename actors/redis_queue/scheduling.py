@@ -7,30 +7,46 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from pipeline.config.settings import MB, Settings
-from pipeline.models import Attachment, Record
+from pipeline.models import Attachment, Kind, Record
 
 FILE_CHARGE = 1000  # what a small file of a session of weight 1 counts while it is in flight
 BYTES_PER_FILE = 16 * MB  # a file counts as one more for each of these
 MAX_FILES = 16  # the most that one file counts as; without it the session of a huge file would wait until it is done
 
 
+# Pictures and sounds are large far too rarely to keep the undeclared ones waiting among the large files, and their size
+# limits end their downloads soon.
+USUALLY_SMALL = frozenset({Kind.IMAGE, Kind.STICKER, Kind.AUDIO, Kind.PTT})
+SMALL_TYPES = ("image/", "audio/")
+
+
 class SchedulingInfo(NamedTuple):
-    """The scheduling of one message. `size` is the declared size in bytes; `expires_at` is Unix ms."""
+    """The scheduling of one message.
+
+    `size` is the size in bytes as far as it is known; None for a file to download that may have any size. `expires_at`
+    is Unix ms.
+    """
 
     session: str = ""
-    size: int = 0
+    size: int | None = 0
     expires_at: int | None = None
 
 
 def scheduling_of(attachment: Attachment, *, intake: bool = False) -> SchedulingInfo:
     """The scheduling of a new attachment; with `intake` its bytes came along, and do not expire."""
     expiry = None if intake else attachment.expiry
-    return SchedulingInfo(attachment.session, attachment.size or 0, expiry * 1000 if expiry is not None else None)
+    known = intake or bool(attachment.data)  # the bytes came along
+    small = (
+        attachment.kind in USUALLY_SMALL if attachment.kind else (attachment.media_type or "").startswith(SMALL_TYPES)
+    )
+    size = attachment.size or 0 if known or small else attachment.size
+    return SchedulingInfo(attachment.session, size, expiry * 1000 if expiry is not None else None)
 
 
 def scheduling_of_record(record: Record) -> SchedulingInfo:
     """The scheduling of an attachment in the catalogue."""
-    return SchedulingInfo(record.session, record.size or 0, record.expires_at)
+    size = record.size or 0 if record.kind in USUALLY_SMALL else record.size
+    return SchedulingInfo(record.session, size, record.expires_at)
 
 
 @dataclass(frozen=True)
@@ -55,9 +71,10 @@ class SizeClasses:
     def encode(self, scheduling: SchedulingInfo) -> str:
         """The scheduling info as scheduling.lua reads it."""
         session = scheduling.session.replace("\0", "\ufffd")
-        files = min(1 + scheduling.size / BYTES_PER_FILE, MAX_FILES)
+        size = self.large_bytes + 1 if scheduling.size is None else scheduling.size
+        files = min(1 + size / BYTES_PER_FILE, MAX_FILES)
         charge = max(1, round(FILE_CHARGE * files / self.weights.get(session, 1)))
-        return f"{charge},{int(scheduling.size > self.large_bytes)},{scheduling.expires_at or 0},{session}"
+        return f"{charge},{int(size > self.large_bytes)},{scheduling.expires_at or 0},{session}"
 
     def large_threads(self, threads: int) -> int:
         """How many threads may work on large files: at least one, and all but one at most."""

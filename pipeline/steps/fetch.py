@@ -13,7 +13,7 @@ from pipeline.gateways import source_of
 from pipeline.gateways.sources import allowed_hosts
 from pipeline.http_client import Body, Deadline, DownloadLimits, HttpClient, Requester
 from pipeline.metrics import NOT_DOWNLOADED_BYTES
-from pipeline.models import Attachment, Fetched, Kind
+from pipeline.models import Attachment, Fetched
 from pipeline.security.whatsapp_media import OVERHEAD, Bytes, Decryptor, key_kind, media_keys
 from pipeline.storage import Storage, content_key, intake_key
 from pipeline.storage.staging import Part, Staging
@@ -101,7 +101,7 @@ def _decryptor(attachment: Attachment) -> Decryptor | None:
 
 
 def _download(attachment: Attachment, *, http_client: HttpClient, settings: Settings) -> AbstractContextManager[Body]:
-    deadline = download_deadline(settings, attachment.kind)  # looking up the source counts too
+    deadline = download_deadline(settings, attachment)  # looking up the source counts too
     source = source_of(attachment, http_client, settings)
     max_bytes = settings.max_bytes(attachment.kind) + (0 if attachment.media_key is None else OVERHEAD)
     return http_client.download(
@@ -114,13 +114,16 @@ def _download(attachment: Attachment, *, http_client: HttpClient, settings: Sett
     )
 
 
-def download_deadline(settings: Settings, kind: Kind | None) -> Deadline:
+def download_deadline(settings: Settings, attachment: Attachment) -> Deadline:
     """The deadline of a download that starts now.
 
     FETCH_DEADLINE_S, and one second more for each FETCH_MIN_BYTES_PER_S of the received file; at most as much as the
-    largest file of the kind may take, and at most FETCH_MAX_S.
+    largest file of the kind may take, and at most FETCH_MAX_S. With a media key, the declared size is that of the file.
     """
-    longest_s = min(_allowance(settings, settings.max_bytes(kind)), settings.fetch_max_s)
+    largest = settings.max_bytes(attachment.kind)
+    if attachment.media_key and attachment.size is not None:
+        largest = min(largest, attachment.size)
+    longest_s = min(_allowance(settings, largest), settings.fetch_max_s)
     return Deadline(partial(_allowance, settings), at_most_s=longest_s)
 
 

@@ -6,12 +6,13 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
+from typing import Any
 
 import pytest
 
 from actors.redis_queue.queue import AckAction, FetchedMessage, FetchLimits, FetchResult, RedisQueue, connect
-from actors.redis_queue.scheduling import SchedulingInfo, SizeClasses
-from pipeline.models import Stage
+from actors.redis_queue.scheduling import SchedulingInfo, SizeClasses, scheduling_of
+from pipeline.models import Attachment, Stage
 from tests.support.valkey import ValkeyServer, free_port, running_valkey
 
 QUEUES = [stage.value for stage in Stage]
@@ -391,6 +392,40 @@ def test_scripts_run_on_a_cluster() -> None:
             == 3
         )
         queue.client.close()
+
+
+# ---- undeclared sizes
+
+
+@pytest.mark.parametrize(
+    ("fields", "large"),
+    [
+        ({"kind": "document"}, True),
+        ({"kind": "video"}, True),
+        ({}, True),
+        ({"mimetype": "application/pdf"}, True),
+        ({"kind": "document", "size": 1000}, False),
+        ({"kind": "image", "size": LARGE}, True),
+        ({"kind": "image"}, False),
+        ({"kind": "sticker"}, False),
+        ({"kind": "ptt"}, False),
+        ({"mimetype": "audio/ogg"}, False),
+        ({"mimetype": "image/jpeg"}, False),
+        ({"data": "YQ=="}, False),
+    ],
+)
+def test_download_of_undeclared_size_is_large_unless_its_kind_is_usually_small(
+    fields: dict[str, Any], large: bool
+) -> None:
+    attachment = Attachment(session="s", message_id="m", **fields)
+    charge, size_class, *_ = SizeClasses().encode(scheduling_of(attachment)).split(",")
+    assert (size_class == "1") == large
+    assert (int(charge) > 1000) == large
+
+
+def test_inline_bytes_of_undeclared_size_are_small() -> None:
+    attachment = Attachment(session="s", message_id="m", kind="document")
+    assert SizeClasses().encode(scheduling_of(attachment, intake=True)) == "1000,0,0,s"
 
 
 # ---- downloads of one session
