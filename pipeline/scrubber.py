@@ -20,7 +20,7 @@ SECRET_NAME = re.compile(
 URL = re.compile(r"://(?:[^\s/?]*@)?([^\s?#\"']*)(\?[^\s\"']*)?")
 HOOK = re.compile(r"(/hooks/[\w-]+[/?])[^\s\"']+")  # the last part of a gateway's webhook path may be its secret
 
-NUMBER_OR_NONE = (int, float, type(None))
+NUMBER_OR_NONE = frozenset({int, float, bool, type(None)})
 
 Scrub = Callable[[Any], Any]
 
@@ -36,35 +36,51 @@ class Scrubber:
         self._secrets = _with_repr(secrets)
         self._longest = max(map(len, self._secrets), default=0)
 
-    def __call__(self, value: Any, *, depth: int = 0) -> Any:
-        if isinstance(value, str):
+    def __call__(self, value: Any, depth: int = 0) -> Any:
+        # Every line of every log comes through here: the usual types are recognised first.
+        kind = type(value)
+        if kind is str:
             return self.text(value)
-        if isinstance(value, NUMBER_OR_NONE):
+        if kind in NUMBER_OR_NONE:
             return value
+        if isinstance(value, str):
+            return self.text(str(value))
         if not isinstance(value, Mapping | list | tuple):
             return value
         if depth == MAX_DEPTH:
             return CUT
         if isinstance(value, Mapping):
-            return {key: self._under(key, item, depth + 1) for key, item in value.items()}
-        return [self(item, depth=depth + 1) for item in value]
+            return {
+                key: HIDDEN
+                if _is_secret_name(key) and item
+                else self.text(item)
+                if type(item) is str
+                else self(item, depth + 1)
+                for key, item in value.items()
+            }
+        return [self(item, depth + 1) for item in value]
 
-    def text(self, text: str, *, limit: int = MAX_TEXT) -> str:
+    def text(self, text: str, limit: int = MAX_TEXT) -> str:
         """The text without secrets, and at most `limit` characters long."""
+        if len(text) > limit:
+            return self._long_text(text, limit)
+        for secret in self._secrets:
+            if secret in text:
+                text = text.replace(secret, HIDDEN)
+        if "://" in text:
+            text = URL.sub(_scrub_url, text)
+        if "/hooks/" in text:
+            text = HOOK.sub(rf"\1{HIDDEN}", text)
+        return text if len(text) <= limit else cut(text, limit)
+
+    def _long_text(self, text: str, limit: int) -> str:
+        """The beginning of a text that is longer than `limit`. A secret that begins before the limit is read whole."""
         read = text[: limit + self._longest]
         for secret in self._secrets:
-            if secret in read:
-                read = read.replace(secret, HIDDEN)
-        if len(text) > limit + self._longest:  # the last characters may be a part of a secret
+            read = read.replace(secret, HIDDEN)
+        if len(text) > limit + self._longest:  # the last characters that were read may be a part of a secret
             read = read[: len(read) - self._longest] + CUT
-        if "://" in read:
-            read = URL.sub(_scrub_url, read)
-        if "/hooks/" in read:
-            read = HOOK.sub(rf"\1{HIDDEN}", read)
-        return cut(read, limit)
-
-    def _under(self, name: Any, value: Any, depth: int) -> Any:
-        return HIDDEN if value and _is_secret_name(name) else self(value, depth=depth)
+        return cut(self.text(read[: limit + len(CUT)], limit + len(CUT)), limit)
 
 
 def hide_secrets(secrets: Iterable[str]) -> Scrubber:
@@ -75,7 +91,7 @@ def hide_secrets(secrets: Iterable[str]) -> Scrubber:
 
 def scrub_message(message: str, *, limit: int) -> str:
     """An error message without the secrets of this process, and at most `limit` characters long."""
-    return _Process.scrubber.text(message, limit=limit)
+    return _Process.scrubber.text(message, limit)
 
 
 def cut(text: str, limit: int) -> str:
@@ -94,13 +110,9 @@ def _scrub_url(match: re.Match[str]) -> str:
     return f"://{match[1]}{query}"
 
 
-def _is_secret_name(name: Any) -> bool:
-    return isinstance(name, str) and (len(name) > MAX_NAME or _matches_secret_name(name))
-
-
 @lru_cache(maxsize=1000)
-def _matches_secret_name(name: str) -> bool:
-    return SECRET_NAME.search(name) is not None
+def _is_secret_name(name: Any) -> bool:
+    return isinstance(name, str) and (len(name) > MAX_NAME or SECRET_NAME.search(name) is not None)
 
 
 class _Process:

@@ -51,6 +51,11 @@ def test_cut_shows_no_part_of_a_secret(before: int) -> None:
     assert len(message) <= MAX_MESSAGE
 
 
+def test_message_that_is_little_too_long_loses_little() -> None:
+    hide_secrets([SECRET * 5])
+    assert PermanentError(Code.STORAGE, "x" * (MAX_MESSAGE + 1)).message == "x" * (MAX_MESSAGE - 1) + "…"
+
+
 def test_message_about_a_setting_keeps_its_examples() -> None:
     text = "SENTRY_DSN: must be https://key@host/number\n" * 50
     assert SettingsError(text).message == text
