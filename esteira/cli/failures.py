@@ -9,10 +9,19 @@ import rich_click as click
 from esteira.cli.environment import catalogue_for_command
 from esteira.cli.filters import Since
 from esteira.cli.output import age, examples, print_json, print_table, printable
+from esteira.cli.table_layout import Column
 from pipeline.catalogue import FailureGroup
 from pipeline.remedies import LANGUAGES, remedy
 
-COLUMNS = ("code", "stage", "count", "sessions", "newest", "oldest", "example")
+COLUMNS = (
+    Column("code", rank=0),
+    Column("stage", rank=3),
+    Column("count", rank=1),
+    Column("sessions", rank=5, least=8),
+    Column("newest", rank=4),
+    Column("oldest", rank=6),
+    Column("example", rank=2),
+)
 
 
 @click.command(epilog=examples("esteira failures --since 1d", "esteira failures --json | jq '.[0].count'"))
@@ -26,7 +35,7 @@ def failures(since: int, session: str | None, language: str, as_json: bool) -> N
     if as_json:
         print_json([group.to_json(language=language) for group in groups])
         return
-    print_table(COLUMNS, map(_row, groups))
+    print_table(COLUMNS, map(_row, groups), empty="No unsuccessful attachments match.")
     for code in dict.fromkeys(group.code for group in groups):
         if text := remedy(code, language=language):
             click.echo(f"\n{printable(code)}\n  {text.happened}\n  {text.to_do}")

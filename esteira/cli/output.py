@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,21 +13,28 @@ from typing import Any, NoReturn
 
 import rich_click as click
 from click.exceptions import Exit
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-from rich.table import Column, Table
 from rich.text import Text
 
+from esteira.cli.table_layout import GAP, Column, Table, plain_column
 from pipeline.models import Record
 
-UNWRAPPED = {"id", "status", "stage", "age", "kind"}
 SURROGATE = re.compile("[\ud800-\udfff]")
+# The joiners of emoji sequences and of Indic and Persian words. Unlike other invisible characters they move nothing.
+JOINER = re.compile("(?<=[^\x00-\x7f])[\u200c\u200d](?=[^\x00-\x7f])")
 PIPE_WIDTH = 10_000  # characters; a table in a pipe is never wrapped, because programs and people search it by line
 
 
 def console() -> Console:
     """A console on stdout: as wide as the terminal, unwrapped in a pipe."""
-    return Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=PIPE_WIDTH)
+    return Console(highlight=False, width=terminal_width() or PIPE_WIDTH)
+
+
+def terminal_width() -> int | None:
+    """The width of the terminal in cells, or COLUMNS if that is set; None if stdout is not a terminal."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def progress_bar(unit: str) -> Progress:
@@ -72,28 +80,58 @@ def printable(value: Any) -> str:
     """The value as text without control characters, which could move the cursor or change colours."""
     if value is None:
         return ""
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in str(value))
+    text = str(value)
+    joiners = {match.start() for match in JOINER.finditer(text)}
+    return "".join(
+        char if char.isprintable() or index in joiners else "\N{REPLACEMENT CHARACTER}"
+        for index, char in enumerate(text)
+    )
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, footer: str | None = None) -> None:
-    """Prints a table with a header; cells are never interpreted as markup."""
-    # Cells are folded and never cut off: a shortened ID or key is useless.
-    headers = [Column(name, overflow="fold", no_wrap=name in UNWRAPPED) for name in columns]
-    table = Table(*headers, box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(*(cell if isinstance(cell, Text) else Text(printable(cell)) for cell in row))
-    screen = console()
-    screen.print(table)
+def print_table(
+    columns: Sequence[Column | str],
+    rows: Iterable[Sequence[Any]],
+    *,
+    footer: str | None = None,
+    empty: str | None = None,
+) -> None:
+    """Prints a table with a header, as wide as the terminal; cells are never interpreted as markup.
+
+    Without rows it prints no header, and `empty` on stderr.
+    """
+    cells = [[cell if isinstance(cell, Text) else Text(printable(cell)) for cell in row] for row in rows]
+    if cells:
+        _print_cells(columns, cells)
+    elif empty:
+        print_message(empty)
     if footer:
-        screen.print(Text(footer))
+        console().print(Text(footer))
+
+
+def _print_cells(columns: Sequence[Column | str], cells: Sequence[Sequence[Text]]) -> None:
+    table = Table([_column(column, index) for index, column in enumerate(columns)], cells)
+    screen, width = console(), terminal_width()
+    for line in table.lines(screen, width):
+        screen.print(line, soft_wrap=True)
+    if hidden := table.hidden(width):
+        note = f"Not shown at this width: {', '.join(hidden)}"
+        screen.print(Text(note, style="dim"))
+
+
+def _column(column: Column | str, position: int) -> Column:
+    return column if isinstance(column, Column) else plain_column(column, position)
 
 
 def print_fields(fields: Mapping[str, Any]) -> None:
     """Prints one field per line; empty fields are left out."""
-    width = max(map(len, fields), default=0)
+    width, limit = max(map(len, fields), default=0), terminal_width()
     for name, value in fields.items():
-        if value not in (None, "", ()):
-            click.echo(f"{name.ljust(width)}  {printable(value)}")
+        if value in (None, "", ()):
+            continue
+        text = printable(value)
+        # On a narrow terminal the value has a line of its own, so that an id is not broken.
+        fits = limit is None or width + len(GAP) + cell_len(text) <= limit
+        click.echo(f"{name.ljust(width)}{GAP}{text}" if fits else f"{name}\n{GAP}{text}")
 
 
 def local_time(milliseconds: int | None) -> str:

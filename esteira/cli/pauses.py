@@ -9,8 +9,10 @@ from actors.operations.audit import AuditEntry
 from esteira.cli.audited import audited
 from esteira.cli.environment import services_for_command
 from esteira.cli.output import age, examples, local_time, print_json, print_table
+from esteira.cli.table_layout import Column
 from pipeline.catalogue import Action, PauseKind
 
+COLUMNS = (Column("paused", rank=0), Column("name", rank=1, least=8), Column("since", rank=3), Column("for", rank=2))
 KIND = click.Choice(["stage", "session"])
 
 
@@ -59,4 +61,4 @@ def pauses(as_json: bool) -> None:
         print_json([pause._asdict() for pause in paused])
         return
     rows = [(pause.kind, pause.name, local_time(pause.since), age(pause.since)) for pause in paused]
-    print_table(("paused", "name", "since", "for"), rows, footer=None if rows else "nothing is paused")
+    print_table(COLUMNS, rows, empty="Nothing is paused.")

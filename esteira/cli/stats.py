@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import rich_click as click
-from rich import box
+from rich.cells import cell_len
 from rich.console import Group
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from actors.operations.stats import stats as current_stats
 from esteira.cli.environment import services_for_command
-from esteira.cli.output import console, examples, print_json, printable
+from esteira.cli.output import console, examples, print_json, printable, terminal_width
+from esteira.cli.table_layout import GAP, Column, Table
 
 REFRESH_S = 1.0
+NAME_WIDTH = 12  # cells that a name is shortened to at least, before columns are left out
+TITLE_WIDTH = 10  # characters of `totals` and the like
 SESSION_ROWS = 10  # sessions in the table; JSON has up to a hundred
 
 
@@ -72,30 +75,44 @@ def _print(stats: dict[str, Any], as_json: bool) -> None:
 
 
 def _tables(stats: dict[str, Any]) -> Group:
-    totals = "  ".join(f"{name} {count}" for name, count in stats["totals"].items())
-    duration = "  ".join(f"{name} {_milliseconds(value)}" for name, value in stats["duration_ms"].items())
+    totals = [f"{name} {count}" for name, count in stats["totals"].items()]
+    duration = [f"{name} {_milliseconds(value)}" for name, value in stats["duration_ms"].items()]
     sessions = list(stats["sessions"].items())[:SESSION_ROWS]
     busiest = {printable(name) or "(unknown)": counts for name, counts in sessions}
-    paused = "  ".join(f"{pause['kind']} {printable(pause['name'])}" for pause in stats["pauses"])
+    paused = [f"{pause['kind']} {printable(pause['name'])}" for pause in stats["pauses"]]
     return Group(
-        _table("queue", stats["queues"]),
-        *([_table("session", busiest)] if busiest else []),
-        Text(f"totals    {totals}"),
-        Text(f"duration  {duration}"),
-        Text(f"finished  {stats['per_minute']} in the last minute"),
-        *([Text(f"paused    {paused}", style="yellow")] if paused else []),
+        *_table("queue", stats["queues"]),
+        *(_table("session", busiest) if busiest else []),
+        *_lines("totals", totals),
+        *_lines("duration", duration),
+        *_lines("finished", [f"{stats['per_minute']} in the last minute"]),
+        *_lines("paused", paused, style="yellow"),
     )
 
 
-def _table(title: str, rows: dict[str, dict[str, int]]) -> Table:
-    """A table with one row per name and one column per state."""
-    table = Table(title, box=box.SIMPLE_HEAD, pad_edge=False)
+def _table(title: str, rows: dict[str, dict[str, int]]) -> list[Text]:
+    """A table with one row per name and one column per state, and an empty line."""
     states = list(next(iter(rows.values()), {}))
-    for state in states:
-        table.add_column(state, justify="right")
-    for name, counts in rows.items():
-        table.add_row(Text(name), *(str(counts[state]) for state in states))
-    return table
+    columns = [
+        Column(title, rank=0, least=NAME_WIDTH),
+        *(Column(s, rank=n, right=True) for n, s in enumerate(states, 1)),
+    ]
+    cells = [[Text(name), *(Text(str(counts[state])) for state in states)] for name, counts in rows.items()]
+    return [*Table(columns, cells).lines(console(), terminal_width()), Text()]
+
+
+def _lines(title: str, parts: Sequence[str], *, style: str = "") -> list[Text]:
+    """The parts after a title: one line in a pipe; on a terminal as many as needed, and no part is broken."""
+    width = terminal_width()
+    lines: list[Text] = []
+    for part in parts:
+        if lines and (width is None or lines[-1].cell_len + len(GAP) + cell_len(part) <= width):
+            lines[-1].append(GAP + part)
+        else:
+            lines.append(Text(f"{'' if lines else title:<{TITLE_WIDTH}}{part}", style=style))
+    for line in lines if width else ():
+        line.truncate(width, overflow="ellipsis")
+    return lines
 
 
 def _milliseconds(value: float | None) -> str:

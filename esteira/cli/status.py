@@ -9,12 +9,22 @@ import rich_click as click
 from actors.operations.replay import REPLAYABLE
 from esteira.cli.environment import catalogue_for_command
 from esteira.cli.output import examples, local_time, print_fields, print_json, print_table, record_json
+from esteira.cli.table_layout import Column
 from pipeline.errors import Code, PermanentError
 from pipeline.history import HistoryEntry
 from pipeline.models import Record
 from pipeline.remedies import remedy
 
-HISTORY_COLUMNS = ("at", "run", "stage", "attempt", "outcome", "ms", "worker", "error")
+HISTORY_COLUMNS = (
+    Column("at", rank=0),
+    Column("run", rank=4),
+    Column("stage", rank=2),
+    Column("attempt", rank=5),
+    Column("outcome", rank=1),
+    Column("ms", rank=6),
+    Column("worker", rank=7, least=8),
+    Column("error", rank=3, least=20, wraps=True),
+)
 TIMES = tuple(name for name in Record.model_fields if name.endswith("_at"))
 
 

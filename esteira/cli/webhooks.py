@@ -13,12 +13,33 @@ from esteira.cli.audited import audited
 from esteira.cli.environment import services_for_command
 from esteira.cli.filters import Since
 from esteira.cli.output import age, confirm, examples, exit_with, local_time, print_json, print_message, print_table
+from esteira.cli.table_layout import Column
 from pipeline.catalogue import Action, DeliveryFilters, DeliveryRecord, DeliveryStatus
 from pipeline.services import Services
 
+NO_ENDPOINTS = "No webhook endpoints: set WEBHOOK_URL and WEBHOOK_SECRET, or WEBHOOK_ENDPOINTS."
 WAITING = (DeliveryStatus.UNDELIVERED, DeliveryStatus.PENDING)
-ENDPOINT_COLUMNS = ("endpoint", "address", "circuit", "pending", "oldest", "undelivered", "error")
-DELIVERY_COLUMNS = ("id", "status", "age", "endpoint", "type", "session", "media", "attempts", "next", "error")
+ENDPOINT_COLUMNS = (
+    Column("endpoint", rank=0, least=16),
+    Column("address", rank=5, least=12),
+    Column("circuit", rank=1),
+    Column("pending", rank=2),
+    Column("oldest", rank=6),
+    Column("undelivered", rank=3),
+    Column("error", rank=4, least=12),
+)
+DELIVERY_COLUMNS = (
+    Column("id", rank=0),
+    Column("status", rank=1, least=6),
+    Column("age", rank=3),
+    Column("endpoint", rank=2, least=6),
+    Column("type", rank=6),
+    Column("session", rank=7, least=8),
+    Column("media", rank=9),
+    Column("attempts", rank=5),
+    Column("next", rank=8),
+    Column("error", rank=4, least=12),
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -62,10 +83,10 @@ def list_(status: tuple[str, ...], limit: int, as_json: bool, **filters: Any) ->
             {"endpoints": endpoints, "deliveries": [delivery.model_dump(mode="json") for delivery in deliveries]}
         )
         return
-    print_table(ENDPOINT_COLUMNS, map(_endpoint_row, endpoints))
-    if deliveries:
+    print_table(ENDPOINT_COLUMNS, map(_endpoint_row, endpoints), empty=NO_ENDPOINTS)
+    if endpoints and deliveries:
         click.echo()
-        print_table(DELIVERY_COLUMNS, map(_delivery_row, deliveries))
+    print_table(DELIVERY_COLUMNS, map(_delivery_row, deliveries), empty="No deliveries match.")
 
 
 @webhooks.command(

@@ -11,8 +11,21 @@ from actors.operations.workers import WorkerStatus
 from actors.operations.workers import workers as current_workers
 from esteira.cli.environment import settings_for_command
 from esteira.cli.output import age, examples, print_json, print_table
+from esteira.cli.table_layout import Column
 
-COLUMNS = ("worker", "pid", "threads", "version", "up", "heartbeat", "queues", "decoder crashes", "last error", "runs")
+COLUMNS = (
+    Column("worker", rank=0, least=16),
+    Column("pid", rank=1),
+    Column("threads", rank=5),
+    Column("version", rank=7, least=8),
+    Column("up", rank=3),
+    Column("heartbeat", rank=2),
+    Column("queues", rank=8, least=12),
+    Column("decoder crashes", rank=9),
+    Column("last error", rank=6, least=12),
+    Column("runs", rank=4),
+)
+NO_WORKERS = "No worker runs: `esteira start` starts some, and so does the line `worker` of the Procfile."
 
 
 @click.command(
@@ -32,7 +45,7 @@ def workers(as_json: bool) -> None:
     else:
         alive = sum(worker.alive for worker in all_workers)
         footer = f"{alive} worker process{'' if alive == 1 else 'es'} alive"
-        print_table(COLUMNS, map(_row, all_workers), footer=footer)
+        print_table(COLUMNS, map(_row, all_workers), footer=footer, empty=NO_WORKERS)
 
 
 def _row(worker: WorkerStatus) -> tuple[object, ...]:

@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 import click
 
 from esteira.cli.app import COMMANDS, esteira, main
+from tests.support.terminals import Terminal
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -31,16 +32,25 @@ class CliForkserver:
         self._process = process
 
     def run(
-        self, arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str], stdin: str, timeout: float
+        self,
+        arguments: Sequence[str],
+        *,
+        cwd: Path,
+        env: Mapping[str, str],
+        stdin: str,
+        timeout: float,
+        terminal: Terminal | None = None,
     ) -> tuple[int, str, str]:
-        """Exit status, stdout and stderr of `esteira` with these arguments."""
+        """Exit status, stdout and stderr of `esteira` with these arguments. With `terminal`, stdout goes there."""
         with tempfile.TemporaryDirectory() as folder:
             streams = [Path(folder, name) for name in ("stdin", "stdout", "stderr")]
             streams[0].write_text(stdin)
+            if terminal:
+                streams[1] = Path(terminal.path)
             request = {"arguments": list(arguments), "cwd": str(cwd), "env": dict(env), "timeout": timeout}
             code = self._send({**request, "streams": list(map(str, streams))})
             assert code != -signal.SIGALRM, f"esteira {' '.join(arguments)} took more than {timeout} s"
-            return code, streams[1].read_text(), streams[2].read_text()
+            return code, terminal.close() if terminal else streams[1].read_text(), streams[2].read_text()
 
     def _send(self, request: dict[str, Any]) -> int:
         assert self._process.stdin

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -17,8 +18,10 @@ from typing import Any
 
 from pipeline.config.settings import Settings
 from tests.support.cli_forkserver import CliForkserver
+from tests.support.terminals import Terminal
 from tests.support.waiting import wait_until
 
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 BIN = Path(sys.executable).parent
 START_S = 60
 STOP_S = 60
@@ -39,6 +42,15 @@ class Installation:
             finished = self.forkserver.run(words, cwd=self.folder, env=self.env, stdin=stdin or "", timeout=timeout)
             return CommandResult(*finished)
         return self._run([str(BIN / "esteira"), *words], stdin or "", timeout)
+
+    def run_in_terminal(self, *arguments: str | Path, width: int = 80, **environment: str) -> CommandResult:
+        """Runs `esteira` with stdout on a terminal of this width; `out` is without the codes for colours."""
+        assert self.forkserver, "only installations with a fork server have terminals"
+        env = {name: value for name, value in self.env.items() if name != "COLUMNS"} | environment
+        words = [*map(str, arguments)]
+        terminal = Terminal(width=width)
+        code, out, err = self.forkserver.run(words, cwd=self.folder, env=env, stdin="", timeout=60, terminal=terminal)
+        return CommandResult(code, COLOUR.sub("", out), err)
 
     def python(self, code: str, *arguments: str, timeout: float = 60) -> CommandResult:
         """Runs Python code in a process of its own, as a bot would."""

@@ -24,6 +24,7 @@ from esteira.cli.environment import settings_for_command
 from esteira.cli.migrate import migrate_catalogue
 from esteira.cli.output import console, print_message, print_table, status_text
 from esteira.cli.process_manager import worker_command
+from esteira.cli.table_layout import Column
 from pipeline.config.settings import Settings
 from pipeline.errors import PipelineError
 from pipeline.models import Attachment, Record, Status
@@ -33,7 +34,14 @@ from pipeline.services import services
 TIMEOUT_S = 90.0  # for all files together; unfinished ones then count as unexpected results
 POLL_S = 0.1
 STOP_S = 20.0  # after SIGTERM; workers that take longer are killed
-COLUMNS = ("file", "declared", "result", "code", "name", "stored as")
+COLUMNS = (
+    Column("file", rank=0, least=16),
+    Column("declared", rank=4),
+    Column("result", rank=1),
+    Column("code", rank=2),
+    Column("name", rank=3, least=12),
+    Column("stored as", rank=5),
+)
 
 
 def main() -> int:

@@ -11,7 +11,7 @@ UNKNOWN = "0" * 32
 
 
 def test_pauses_are_listed_until_resumed(installation: Installation) -> None:
-    assert installation.run("pauses").out.endswith("nothing is paused\n")
+    assert installation.run("pauses").err == "Nothing is paused.\n"
     assert installation.run("pause", "stage", "notify").out == "stage notify is paused\n"
     assert installation.run("pause", "stage", "notify").out == "stage notify was already paused\n"
     assert installation.run("pause", "session", "shop").code == 0

@@ -27,7 +27,8 @@ def beat(valkey: ValkeyServer) -> None:
 def test_workers_without_any_worker(installation: Installation) -> None:
     finished = installation.run("workers")
     assert finished.code == 0
-    assert finished.out.splitlines()[-1] == "0 worker processes alive"
+    assert finished.out == "0 worker processes alive\n"
+    assert "No worker runs: `esteira start`" in finished.err
     assert installation.run("workers", "--json").out == "[]\n"
 
 
