@@ -13,7 +13,7 @@ from actors.hook import hook
 from actors.intake.circuit_breaker import RedisUnavailableError
 from actors.intake.enqueue import enqueue_record
 from actors.intake.uploads import put_intake
-from actors.redis_queue.queue import RedisQueue, shared_queue
+from actors.redis_queue.queue import RedisQueue
 from pipeline.catalogue import Catalogue
 from pipeline.errors import Code, PermanentError, PipelineError
 from pipeline.models import Record, Status
@@ -30,8 +30,8 @@ NOT_ANNOUNCED = "the attachment's event is still being sent"
 log = structlog.get_logger()
 
 
-def replay(media_id: str, source: NewSource | None = None, *, file: Path | None = None) -> Record:
-    """Reopens a finished attachment and enqueues it.
+def replay(media_id: str, source: NewSource | None = None, *, file: Path | None = None) -> bool:
+    """Reopens a finished attachment and enqueues it; False if Redis is away, and the workers enqueue it later.
 
     Without a new `source` it resumes where it failed, or fetches from the old source again. With a new source, or with
     a local `file` that has its bytes, it starts at fetch.
@@ -40,22 +40,14 @@ def replay(media_id: str, source: NewSource | None = None, *, file: Path | None 
         PermanentError: `not_found`; `not_ended`, if it is in progress or done.
         PayloadError: the source's data are not base64.
         RetryableError: `catalogue` or `storage`; nothing is changed.
-        redis.RedisError: it is reopened but not enqueued; the workers enqueue it later.
     """
-    record = _reopen(services(), media_id, source, file)
-    _enqueue(shared_queue(), record)
-    return record
+    return _enqueue_or_leave(_reopen(services(), media_id, source, file))
 
 
 def replay_without_waiting(media_id: str, source: NewSource | None = None) -> Record:
-    """As `replay`, for callers that must not wait for Redis: while it is away, the workers enqueue it later.
-
-    The attachment is reopened on disk when this returns.
-    """
-    listener_hook = hook()
-    record = _reopen(listener_hook.services, media_id, source, None)
-    with suppress(RedisUnavailableError):
-        listener_hook.breaker.call(partial(_enqueue, listener_hook.queue, record))
+    """As `replay`, for callers that must not wait long for the catalogue. Returns the reopened attachment."""
+    record = _reopen(hook().services, media_id, source, None)
+    _enqueue_or_leave(record)
     return record
 
 
@@ -99,6 +91,15 @@ def _wait_until_finished(catalogue: Catalogue, media_id: str) -> None:
         if time.monotonic() > deadline:
             raise PermanentError(Code.NOT_ENDED, NOT_ANNOUNCED)
         time.sleep(POLL_S)
+
+
+def _enqueue_or_leave(record: Record) -> bool:
+    listener_hook = hook()
+    try:
+        listener_hook.breaker.call(partial(_enqueue, listener_hook.queue, record))
+    except RedisUnavailableError:
+        return False
+    return True
 
 
 def _enqueue(queue: RedisQueue, record: Record) -> None:

@@ -6,9 +6,10 @@ import importlib
 from typing import Any
 
 import rich_click as click
-from click.exceptions import Exit
+from click.exceptions import Exit, NoSuchCommand
 from rich.text import Text
 
+from esteira.cli.suggestions import suggestion
 from pipeline.security.private_dirs import set_private_umask
 
 # Module, and the attribute where it differs from the command's name.
@@ -62,6 +63,15 @@ class Commands(click.RichGroup):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         # Importing all commands takes most of a second, and a call needs only one of them.
         return _command(cmd_name) if cmd_name in COMMANDS else None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except NoSuchCommand as error:
+            name = error.command_name
+            raise click.UsageError(f"No such command {name!r}. {suggestion(name, COMMANDS)}", ctx) from None
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

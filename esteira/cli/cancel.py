@@ -12,7 +12,9 @@ from actors.operations.cancel import cancel as cancel_attachment
 from actors.operations.cancel import cancel_refusal
 from esteira.cli.audited import audited
 from esteira.cli.environment import catalogue_for_command
+from esteira.cli.errors import refusal
 from esteira.cli.filters import filter_options
+from esteira.cli.ids import media_ids
 from esteira.cli.media_table import DRY_RUN_ROWS, print_media_table
 from esteira.cli.output import confirm, examples, exit_with, print_json, print_message, progress_bar
 from esteira.cli.selection import all_ids, filters_by_status
@@ -38,18 +40,19 @@ def cancel(entry: AuditEntry, ids: tuple[str, ...], dry_run: bool, yes: bool, as
     """Cancels unfinished attachments: they end as `rejected` with the error code `cancelled`, and the event is sent.
 
     Takes either IDs or filters. A selection by filters is counted and confirmed first. An attachment that a worker is
-    processing ends after its current stage. A cancelled attachment can be replayed.
+    processing ends after its current stage. A cancelled attachment can be replayed. The first characters of an ID are
+    enough if no other ID begins with them.
     """
     if bool(ids) == any(filters.values()):
         raise click.UsageError("give either ids or filters; --status received selects all unfinished attachments")
     catalogue = catalogue_for_command()
     others = {name: value for name, value in filters.items() if name != "status"}
-    selected = list(dict.fromkeys(ids)) or all_ids(catalogue, filters_by_status((Status.RECEIVED,), others))
+    selected = media_ids(catalogue, ids) or all_ids(catalogue, filters_by_status((Status.RECEIVED,), others))
     if dry_run:
         exit_with(1 if _print_selection(catalogue, selected, as_json) else 0)
     if selected and not (yes or ids):
         confirm(f"Cancel {len(selected)} attachments?", consequence=f"{len(selected)} would be cancelled")
-    entry.begin({"ids": ids, **filters, "matched": len(selected)})
+    entry.begin({"ids": selected if ids else (), **filters, "matched": len(selected)})
     ended, pending, missed = _cancel_all(entry, selected)
     if as_json:
         print_json({"matched": len(selected), "cancelled": ended, "pending": pending, "missed": missed})
@@ -75,7 +78,7 @@ def _print_selection(catalogue: Catalogue, selected: Sequence[str], as_json: boo
 def _can_be_cancelled(media_id: str, record: Record | None) -> bool:
     reason = cancel_refusal(record)
     if reason:
-        print_message(f"{media_id}: {reason.message}")
+        print_message(refusal(media_id, reason))
     return reason is None
 
 
@@ -89,7 +92,7 @@ def _cancel_all(entry: AuditEntry, selected: Sequence[str]) -> tuple[int, int, l
             except PermanentError as error:
                 if error.code not in {Code.NOT_FOUND, Code.NOT_PENDING}:
                     raise
-                print_message(f"{media_id}: {error.message}")
+                print_message(refusal(media_id, error))
                 missed.append(media_id)
             else:
                 entry.advance()

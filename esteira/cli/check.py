@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -37,18 +38,26 @@ FILES_PER_PROCESS = 4  # files in progress per sandbox process, so that none of 
 def check(files: tuple[Path, ...], kind: str | None, mimetype: str | None, _as_json: bool) -> None:
     """Checks whether local files would be accepted: one line of JSON per file, exit status 1 if any is rejected.
 
+    The exit status is 2 if none is rejected for its content and one is missing, unreadable or not a file.
+
     Fields: path, verdict (accept or reject), kind, mime, ext, error_code, error.
     """
     settings = settings_for_command()
     declared = Attachment(session="check", message_id="check", kind=Kind(kind) if kind else None, mimetype=mimetype)
-    rejected = 0
+    codes: Counter[str | None] = Counter()
     with progress_bar("files") as bar:
         task = bar.add_task("checking", total=len(files))
         for verdict in verdicts(files, declared, settings=settings):
-            rejected += verdict["verdict"] == "reject"
+            codes[verdict["error_code"]] += 1
             print_json(verdict)
             bar.advance(task)
-    exit_with(1 if rejected else 0)
+    exit_with(_exit_status(codes))
+
+
+def _exit_status(codes: Counter[str | None]) -> int:
+    """0, 1 or 2 for the error codes of the verdicts; None is that of an accepted file."""
+    rejected = codes.keys() - {None, Code.NO_SOURCE}
+    return 1 if rejected else 2 if Code.NO_SOURCE in codes else 0
 
 
 def verdicts(files: Iterable[Path], declared: Attachment, *, settings: Settings) -> Iterator[dict[str, Any]]:

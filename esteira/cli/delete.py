@@ -8,6 +8,8 @@ from actors.operations.audit import AuditEntry
 from actors.operations.delete import delete as delete_attachment
 from esteira.cli.audited import audited
 from esteira.cli.environment import services_for_command
+from esteira.cli.errors import refusal
+from esteira.cli.ids import media_ids
 from esteira.cli.output import confirm, examples, exit_with, print_json, print_message
 from pipeline.catalogue import Action
 from pipeline.errors import Code, PermanentError
@@ -22,10 +24,9 @@ def delete(entry: AuditEntry, ids: tuple[str, ...], yes: bool, as_json: bool) ->
     """Deletes finished attachments permanently: content, bytes kept for a replay, names and captions.
 
     Content that another attachment shares is kept for that one. The ID is kept too, so that the same message is not
-    imported again.
+    imported again. The first characters of an ID are enough if no other ID begins with them.
     """
-    services_for_command()
-    selected = list(dict.fromkeys(ids))
+    selected = media_ids(services_for_command().catalogue, ids)
     if not yes:
         confirm(
             f"Delete {len(selected)} attachments permanently?",
@@ -40,7 +41,7 @@ def delete(entry: AuditEntry, ids: tuple[str, ...], yes: bool, as_json: bool) ->
         except PermanentError as error:
             if error.code not in {Code.NOT_FOUND, Code.NOT_ENDED}:
                 raise
-            print_message(f"{media_id}: {error.message}")
+            print_message(refusal(media_id, error))
             missed.append(media_id)
         else:
             entry.advance()

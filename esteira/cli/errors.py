@@ -8,10 +8,10 @@ import dramatiq
 import redis
 
 from actors.doctor.redis_server import CHECK_ADDRESS, CHECK_LOGIN, redis_address
-from esteira.cli.output import exit_with, print_message
+from esteira.cli.output import exit_with, print_message, printable
 from pipeline.catalogue import CatalogueError
 from pipeline.config.settings import current_settings
-from pipeline.errors import Code, PipelineError, RetryableError, SettingsError
+from pipeline.errors import Code, PayloadError, PipelineError, RetryableError, SettingsError
 
 FAILED, USAGE = 1, 2  # exit statuses
 
@@ -23,10 +23,17 @@ REMEDIES = {
 }
 
 
+NEXT_STEPS = {
+    Code.NOT_FOUND: "`esteira list` shows the newest",
+    Code.NOT_ENDED: "`esteira status ID` shows what it waits for",
+    Code.NOT_PENDING: "`esteira delete ID` removes what has ended",
+}
+
+
 def exit_with_message(error: Exception) -> None:
     """Prints the error and ends the command; returns if the error is a bug, which needs its traceback."""
     match error:
-        case SettingsError():
+        case SettingsError() | PayloadError():  # both are made from what the user gave
             _fail(error.message, USAGE)
         case CatalogueError():  # its message already has the remedy
             _fail(error.message, FAILED)
@@ -38,6 +45,12 @@ def exit_with_message(error: Exception) -> None:
             _fail(f"Redis at {redis_address(current_settings())} refuses the login; {CHECK_LOGIN}", FAILED)
         case redis.RedisError() | dramatiq.ConnectionError():
             _fail(f"Redis at {redis_address(current_settings())} does not answer; {CHECK_ADDRESS}", FAILED)
+
+
+def refusal(media_id: str, error: PipelineError) -> str:
+    """One line on an attachment that a command cannot act on, with what to do."""
+    remedy = NEXT_STEPS.get(error.code)
+    return printable(f"{media_id}: {error.message}{f'; {remedy}' if remedy else ''}")
 
 
 def _fail(message: str, status: int) -> NoReturn:

@@ -7,7 +7,7 @@ from typing import Any
 import rich_click as click
 
 from esteira.cli.environment import catalogue_for_command
-from esteira.cli.filters import Since
+from esteira.cli.filters import Name, Since
 from esteira.cli.output import age, examples, print_json, print_table, printable
 from esteira.cli.table_layout import Column
 from pipeline.catalogue import FailureGroup
@@ -26,7 +26,7 @@ COLUMNS = (
 
 @click.command(epilog=examples("esteira failures --since 1d", "esteira failures --json | jq '.[0].count'"))
 @click.option("--since", type=Since(), default=0, help="Only received since: `1d`, `1w` or an ISO date.")
-@click.option("--session", metavar="NAME", help="Only this session.")
+@click.option("--session", type=Name(), metavar="NAME", help="Only this session.")
 @click.option("--language", type=click.Choice(LANGUAGES), default="en", show_default=True, help="Of the remedies.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array of the groups.")
 def failures(since: int, session: str | None, language: str, as_json: bool) -> None:

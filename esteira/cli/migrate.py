@@ -11,12 +11,12 @@ from pipeline.catalogue import Catalogue
 from pipeline.config.settings import Settings
 
 
-def migrate_catalogue(settings: Settings) -> None:
-    """Brings the database tables to this version; does nothing if they are up to date."""
+def migrate_catalogue(settings: Settings) -> tuple[str | None, str]:
+    """Brings the database tables to this version. Returns the revision before, None for a new database, and after."""
     make_folder(settings.var_dir)
     catalogue = Catalogue(settings.database)
     try:
-        catalogue.migrate(actor=cli_actor())
+        return catalogue.migrate(actor=cli_actor())
     finally:
         catalogue.close()
 
@@ -29,4 +29,10 @@ def migrate_catalogue(settings: Settings) -> None:
 )
 def migrate() -> None:
     """Creates or updates the database tables. Safe to repeat; `esteira start` does the same first."""
-    migrate_catalogue(settings_for_command())
+    before, after = migrate_catalogue(settings_for_command())
+    if before is None:
+        click.echo(f"The catalogue is created (revision {after}).")
+    elif before != after:
+        click.echo(f"The catalogue is updated from revision {before} to {after}.")
+    else:
+        click.echo(f"The catalogue is up to date (revision {after}).")

@@ -11,6 +11,7 @@ from esteira.cli.environment import services_for_command
 from esteira.cli.output import age, examples, local_time, print_json, print_table
 from esteira.cli.table_layout import Column
 from pipeline.catalogue import Action, PauseKind
+from pipeline.models import Stage
 
 COLUMNS = (Column("paused", rank=0), Column("name", rank=1, least=8), Column("since", rank=3), Column("for", rank=2))
 KIND = click.Choice(["stage", "session"])
@@ -26,6 +27,7 @@ def pause(entry: AuditEntry, kind: PauseKind, name: str) -> None:
     Takes effect within a second. What workers are processing continues: with a paused stage until this stage is done,
     with a paused session through all stages.
     """
+    _check_name(kind, name)
     services_for_command()
     entry.begin({kind: name})
     paused = operations.pause(kind, name)
@@ -42,6 +44,8 @@ def resume(entry: AuditEntry, kind: PauseKind | None, name: str | None, everythi
     """Resumes a paused stage or session."""
     if everything == bool(kind and name) or bool(kind) != bool(name):
         raise click.UsageError("give `stage NAME`, `session NAME` or --all")
+    if kind and name:
+        _check_name(kind, name)
     services_for_command()
     selected = [(kind, name)] if kind and name else [(pause.kind, pause.name) for pause in operations.pauses()]
     entry.begin({"all": True} if everything else {str(kind): name})
@@ -49,6 +53,13 @@ def resume(entry: AuditEntry, kind: PauseKind | None, name: str | None, everythi
         resumed = operations.resume("stage" if paused_kind == "stage" else "session", paused_name)
         entry.advance(int(resumed))
         click.echo(f"{paused_kind} {paused_name} {'is resumed' if resumed else 'was not paused'}")
+
+
+def _check_name(kind: str, name: str) -> None:
+    if not name.strip():
+        raise click.UsageError(f"the name of the {kind} is empty")
+    if kind == "stage" and name not in set(Stage):
+        raise click.UsageError(f"there is no stage {name!r}: give one of {', '.join(Stage)}")
 
 
 @click.command(epilog=examples("esteira pauses", "esteira pauses --json"))

@@ -9,19 +9,23 @@ from typing import Any
 
 import rich_click as click
 
+from actors.doctor.redis_server import redis_address
 from actors.operations.audit import AuditEntry
 from actors.operations.replay import REPLAYABLE, replay_refusal
 from actors.operations.replay import replay as replay_attachment
 from esteira.cli.audited import audited
 from esteira.cli.environment import catalogue_for_command
+from esteira.cli.errors import refusal
 from esteira.cli.filters import filter_options
+from esteira.cli.ids import media_ids
 from esteira.cli.media_table import DRY_RUN_ROWS, print_media_table
 from esteira.cli.output import confirm, examples, exit_with, print_json, print_message, progress_bar
 from esteira.cli.selection import all_ids, filters_by_status
 from esteira.cli.source_options import pop_source, source_options
 from pipeline.catalogue import Action, Catalogue
+from pipeline.config.settings import current_settings
 from pipeline.errors import Code, PermanentError
-from pipeline.models import Record, Status
+from pipeline.models import Status
 
 
 @click.command(
@@ -55,23 +59,29 @@ def replay(
 
     Takes either IDs or filters. Without --status, filters select failed attachments, and with --error those of any
     status that have this code. A selection by filters is counted and confirmed first. A new source (--url,
-    --direct-path, --file) is for exactly one ID, which then starts again at fetch.
+    --direct-path, --file) is for exactly one ID, which then starts again at fetch. The first characters of an ID are
+    enough if no other ID begins with them.
+
+    While Redis is away, the attachments are reopened all the same, and processed when it is back; the exit status is 0.
     """
     source, file = pop_source(options)
     _check_usage(ids, options, has_source=bool(source or file))
     catalogue = catalogue_for_command()
-    selected = list(dict.fromkeys(ids)) or all_ids(catalogue, filters_by_status(_statuses(options), _others(options)))
+    selected = media_ids(catalogue, ids) or all_ids(catalogue, filters_by_status(_statuses(options), _others(options)))
     if dry_run:
         exit_with(1 if _print_selection(catalogue, selected, as_json, by_id=bool(ids)) else 0)
     if selected and not (yes or ids):
         confirm(f"Replay {len(selected)} attachments?", consequence=f"{len(selected)} would be replayed")
-    target = {"ids": ids, **options, "matched": len(selected)}
+    target = {"ids": selected if ids else (), **options, "matched": len(selected)}
     entry.begin(target, action=Action.NEW_SOURCE if source or file else None)
-    missed = _replay_all(entry, selected, partial(replay_attachment, source=source, file=file), rate=rate)
+    missed, spooled = _replay_all(entry, selected, partial(replay_attachment, source=source, file=file), rate=rate)
     if as_json:
         print_json({"matched": len(selected), "replayed": len(selected) - len(missed), "missed": missed})
     else:
         click.echo(f"{len(selected) - len(missed)} of {len(selected)} replayed")
+    if spooled:
+        where = redis_address(current_settings())
+        print_message(f"Redis at {where} does not answer: {spooled} reopened, and processed when Redis is back")
     exit_with(1 if missed else 0)
 
 
@@ -107,28 +117,28 @@ def _print_selection(catalogue: Catalogue, selected: Sequence[str], as_json: boo
 def _can_be_replayed(catalogue: Catalogue, media_id: str) -> bool:
     reason = replay_refusal(catalogue.get(media_id))
     if reason:
-        print_message(f"{media_id}: {reason.message}")
+        print_message(refusal(media_id, reason))
     return reason is None
 
 
 def _replay_all(
-    entry: AuditEntry, selected: Sequence[str], replay_one: Callable[[str], Record], *, rate: float | None
-) -> list[str]:
-    """Replays them; returns the IDs that are unknown or cannot be replayed."""
-    missed = []
+    entry: AuditEntry, selected: Sequence[str], replay_one: Callable[[str], bool], *, rate: float | None
+) -> tuple[list[str], int]:
+    """Replays them; returns the IDs that cannot be replayed, and how many wait for Redis."""
+    missed, spooled = [], 0
     with progress_bar("replayed") as bar:
         start = time.monotonic()
         for index, media_id in enumerate(bar.track(selected, description="replaying")):
             if rate:
                 time.sleep(max(0.0, start + index / rate - time.monotonic()))
             try:
-                replay_one(media_id)
+                spooled += not replay_one(media_id)
             except PermanentError as error:
                 if error.code not in {Code.NOT_FOUND, Code.NOT_ENDED}:
                     raise
-                print_message(f"{media_id}: {error.message}")
+                print_message(refusal(media_id, error))
                 missed.append(media_id)
             else:
                 entry.advance()
     entry.note(missed=len(missed))
-    return missed
+    return missed, spooled

@@ -20,7 +20,7 @@ from esteira.cli.table_layout import GAP, Column, Table
 
 REFRESH_S = 1.0
 NAME_WIDTH = 12  # cells that a name is shortened to at least, before columns are left out
-TITLE_WIDTH = 10  # characters of `totals` and the like
+TITLE_WIDTH = 10  # characters of the column with the words totals, duration, finished and paused
 SESSION_ROWS = 10  # sessions in the table; JSON has up to a hundred
 
 
@@ -110,9 +110,12 @@ def _lines(title: str, parts: Sequence[str], *, style: str = "") -> list[Text]:
             lines[-1].append(GAP + part)
         else:
             lines.append(Text(f"{'' if lines else title:<{TITLE_WIDTH}}{part}", style=style))
-    for line in lines if width else ():
-        line.truncate(width, overflow="ellipsis")
-    return lines
+    return [_shortened(line, width) for line in lines] if width else lines
+
+
+def _shortened(line: Text, width: int) -> Text:
+    line.truncate(width, overflow="ellipsis")
+    return line
 
 
 def _milliseconds(value: float | None) -> str:

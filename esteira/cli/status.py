@@ -8,6 +8,7 @@ import rich_click as click
 
 from actors.operations.replay import REPLAYABLE
 from esteira.cli.environment import catalogue_for_command
+from esteira.cli.ids import media_id as complete_id
 from esteira.cli.output import examples, local_time, print_fields, print_json, print_table, record_json
 from esteira.cli.table_layout import Column
 from pipeline.errors import Code, PermanentError
@@ -29,17 +30,24 @@ TIMES = tuple(name for name in Record.model_fields if name.endswith("_at"))
 
 
 @click.command(
-    epilog=examples("esteira status 0123456789abcdef0123456789abcdef", "esteira status ID --json | jq .name")
+    epilog=examples(
+        "esteira status 0123456789abcdef0123456789abcdef",
+        "esteira status 01234567",
+        "esteira status ID --json | jq .name",
+    )
 )
 @click.argument("media_id", metavar="ID")
 @click.option("--json", "as_json", is_flag=True, help="Print all fields and the history as JSON.")
 def status(media_id: str, as_json: bool) -> None:
-    """Shows one attachment: its fields, every attempt at every stage, and what to do if it failed."""
+    """Shows one attachment: its fields, every attempt at every stage, and what to do if it failed.
+
+    The first characters of an ID are enough if no other ID begins with them.
+    """
     catalogue = catalogue_for_command()
-    record = catalogue.get(media_id)
+    record = catalogue.get(complete_id(catalogue, media_id))
     if record is None:
         raise PermanentError(Code.NOT_FOUND, f"no attachment has the id {media_id}; `esteira list` shows the newest")
-    history = catalogue.history(media_id)
+    history = catalogue.history(record.id)
     if as_json:
         print_json({**record_json(record), "history": [entry.model_dump(mode="json") for entry in history]})
         return

@@ -20,9 +20,11 @@ from esteira.cli.environment import services_for_command
 from esteira.cli.jsonl import attachments
 from esteira.cli.output import examples, exit_with, print_json, print_message, printable, progress_bar, record_json
 from esteira.cli.waiting import wait_for_results
-from pipeline.catalogue import Action, Catalogue
+from pipeline.catalogue import Action
 from pipeline.errors import PayloadError, PermanentError
 from pipeline.models import Attachment, Kind, Record, Status, parse_attachment
+from pipeline.services import Services
+from pipeline.storage import Storage
 
 URL = re.compile(r"[a-z][a-z0-9+.-]*:(//|$)", re.IGNORECASE)
 
@@ -73,7 +75,7 @@ class Summary:
 @click.option("--kind", type=click.Choice(list(map(str, Kind))), help="The kind that the sender declared.")
 @click.option("--mimetype", metavar="TYPE", help="The type that the sender declared, e.g. `audio/ogg; codecs=opus`.")
 @click.option("--filename", metavar="NAME", help="The sender's file name; default: the name of the local file.")
-@click.option("--wait", is_flag=True, help="Wait for the results; exit status 1 if any is not `done`.")
+@click.option("--wait", is_flag=True, help="Print each result and its place; exit status 1 if any is not `done`.")
 @click.option("--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="With --wait: wait at most this long.")
 @click.option(
     "--json", "as_json", is_flag=True, help="Print one line of JSON each: the receipt, or with --wait the row."
@@ -95,7 +97,7 @@ def submit(
     """
     _check_usage(sources, jsonl, declared)
     submissions: Iterable[Submission] = _from_sources(sources, declared)
-    catalogue = services_for_command().catalogue
+    services = services_for_command()
     entry.begin({"sources": len(sources), "jsonl": jsonl is not None, **declared})
     summary = Summary()
     if jsonl:
@@ -107,7 +109,7 @@ def submit(
         elif not jsonl and not wait:
             click.echo(f"{receipt.id}  {receipt.mode}  {printable(origin)}")
     print_message(str(summary))
-    all_done = not wait or _wait(catalogue, summary.origins, timeout=timeout, as_json=as_json)
+    all_done = not wait or _wait(services, summary.origins, timeout=timeout, as_json=as_json)
     exit_with(0 if all_done and not summary.invalid else 1)
 
 
@@ -179,24 +181,36 @@ def _hand_over(submissions: Iterable[Submission], summary: Summary) -> Iterator[
         yield origin, receipt
 
 
-def _wait(catalogue: Catalogue, origins: Mapping[str, str], *, timeout: float | None, as_json: bool) -> bool:
-    """Waits for the results and prints them; whether all are `done`."""
+def _wait(services: Services, origins: Mapping[str, str], *, timeout: float | None, as_json: bool) -> bool:
+    """Waits for the results and prints each when it is known; whether all are `done`."""
     counts: Counter[str] = Counter()
+    unfinished = dict.fromkeys(origins)
     with progress_bar("finished") as bar:
         task = bar.add_task("waiting", total=len(origins))
-        for record in wait_for_results(catalogue, list(origins), timeout_s=timeout):
+        for record in wait_for_results(services.catalogue, list(origins), timeout_s=timeout):
             counts[record.status] += 1
-            _print_result(record, origins[record.id], as_json=as_json)
+            del unfinished[record.id]
+            _print_result(record, origins[record.id], storage=services.storage, as_json=as_json)
             bar.advance(task)
-    unfinished = len(origins) - counts.total()
+    for media_id in unfinished:
+        print_message(f"{media_id}  not finished  {printable(origins[media_id])}")
     if unfinished:
-        counts["not finished"] = unfinished
+        counts["not finished"] = len(unfinished)
     print_message(", ".join(f"{count} {status}" for status, count in counts.most_common()) or "nothing to wait for")
     return counts.total() == counts[Status.DONE]
 
 
-def _print_result(record: Record, origin: str, *, as_json: bool) -> None:
+def _print_result(record: Record, origin: str, *, storage: Storage, as_json: bool) -> None:
     if as_json:
         print_json(record_json(record))
     elif record.status != Status.DONE:
         click.echo(f"{record.id}  {record.status}  {record.error_code}  {printable(f'{origin}: {record.error}')}")
+    else:
+        click.echo(f"{record.id}  {record.status}  {printable(_location(record, storage))}  {printable(origin)}")
+
+
+def _location(record: Record, storage: Storage) -> str:
+    """The path of the stored file, or its URL in an object store."""
+    if not record.storage_key:
+        return "not stored"
+    return str(storage.local_path(record.storage_key) or storage.url(record.storage_key))

@@ -11,7 +11,8 @@ from actors.webhooks.admin import endpoints_json, newest_deliveries, redeliverab
 from actors.webhooks.admin import redeliver as redeliver_events
 from esteira.cli.audited import audited
 from esteira.cli.environment import services_for_command
-from esteira.cli.filters import Since
+from esteira.cli.filters import Name, Since
+from esteira.cli.ids import delivery_ids
 from esteira.cli.output import age, confirm, examples, exit_with, local_time, print_json, print_message, print_table
 from esteira.cli.table_layout import Column
 from pipeline.catalogue import Action, DeliveryFilters, DeliveryRecord, DeliveryStatus
@@ -42,7 +43,10 @@ DELIVERY_COLUMNS = (
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=examples("esteira webhooks list", "esteira webhooks redeliver --endpoint crm --since 2d --dry-run"),
+)
 def webhooks() -> None:
     """Lists events that webhook endpoints have not received, and delivers them again."""
 
@@ -55,8 +59,8 @@ def webhooks() -> None:
         "esteira webhooks list --json | jq '.endpoints[] | select(.circuit.state == \"open\")'",
     ),
 )
-@click.option("--endpoint", metavar="NAME", help="Only this endpoint.")
-@click.option("--session", metavar="NAME", help="Only this session.")
+@click.option("--endpoint", type=Name(), metavar="NAME", help="Only this endpoint.")
+@click.option("--session", type=Name(), metavar="NAME", help="Only this session.")
 @click.option(
     "--status",
     multiple=True,
@@ -98,8 +102,8 @@ def list_(status: tuple[str, ...], limit: int, as_json: bool, **filters: Any) ->
     ),
 )
 @click.argument("ids", nargs=-1, metavar="[ID…]")
-@click.option("--endpoint", metavar="NAME", help="Only this endpoint.")
-@click.option("--session", metavar="NAME", help="Only this session.")
+@click.option("--endpoint", type=Name(), metavar="NAME", help="Only this endpoint.")
+@click.option("--session", type=Name(), metavar="NAME", help="Only this session.")
 @click.option(
     "--status",
     type=click.Choice(list(map(str, WAITING))),
@@ -114,18 +118,19 @@ def redeliver(entry: AuditEntry, ids: tuple[str, ...], dry_run: bool, yes: bool,
     """Delivers events again at once, oldest first, with the full number of attempts and the same event IDs.
 
     Takes either IDs of deliveries or filters; without both, everything that was given up. Delivered events, and events
-    of deleted attachments, are not kept and cannot be delivered again.
+    of deleted attachments, are not kept and cannot be delivered again. The first characters of an ID are enough if no
+    other ID begins with them.
     """
     if ids and any(filters.values()):
         raise click.UsageError("give either ids or filters")
     services = services_for_command()
-    selected = list(dict.fromkeys(ids)) or redeliverable_ids(services, DeliveryFilters(**filters))
+    selected = delivery_ids(services.catalogue, ids) or redeliverable_ids(services, DeliveryFilters(**filters))
     if dry_run:
         _print({"matched": len(selected), "ids": selected}, f"{len(selected)} would be redelivered", as_json)
         return
     if selected and not (yes or ids):
         confirm(f"Redeliver {len(selected)} events?", consequence=f"{len(selected)} would be redelivered")
-    entry.begin({"ids": ids, **filters, "matched": len(selected)})
+    entry.begin({"ids": selected if ids else (), **filters, "matched": len(selected)})
     missed = redeliver_events(services, selected)
     entry.count = len(selected) - len(missed)
     entry.note(missed=len(missed))
@@ -139,7 +144,7 @@ def redeliver(entry: AuditEntry, ids: tuple[str, ...], dry_run: bool, yes: bool,
 def _why_missed(services: Services, delivery_id: str) -> str:
     delivery = services.catalogue.deliveries.get(delivery_id)
     if delivery is None:
-        return "unknown: there is no such delivery"
+        return "unknown: there is no such delivery; `esteira webhooks list` shows them"
     if delivery.endpoint not in services.webhooks.endpoints:
         return f"its endpoint {delivery.endpoint} is not in the settings"
     reasons = {

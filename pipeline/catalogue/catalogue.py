@@ -285,8 +285,10 @@ class Catalogue:
 
     # --- the tables ---
 
-    def migrate(self, *, actor: Actor | None = None) -> None:
+    def migrate(self, *, actor: Actor | None = None) -> tuple[str | None, str]:
         """Migrates the tables to this version. Several processes may do so at once.
+
+        Returns the revision before, None for a new database, and the one after.
 
         With `actor` a migration that changes the tables is recorded in the audit log, in the same transaction.
         Removes the permissions of others from a SQLite file that was created with them.
@@ -296,7 +298,9 @@ class Catalogue:
         """
         self._database.make_private()
         # Importing Alembic takes 0.2 s, and only this command needs it.
-        importlib.import_module("pipeline.catalogue.migrations.upgrade").upgrade(self._database, self.audit, actor)
+        upgrade = importlib.import_module("pipeline.catalogue.migrations.upgrade").upgrade
+        before, after = upgrade(self._database, self.audit, actor)
+        return before, after
 
     def check_schema(self) -> None:
         """Raises CatalogueError if the tables are not those of this version."""

@@ -97,6 +97,12 @@ class Deliveries:
         row = self._database.read(lambda session: session.row(statements.GET, id=delivery))
         return _record(row) if row else None
 
+    def by_id_prefix(self, prefix: str, *, limit: int) -> list[DeliveryRecord]:
+        """Up to `limit` deliveries whose id begins with these hex digits."""
+        values = {"value": prefix, "end": f"{prefix}g", "limit": limit}  # g sorts after every hex digit
+        found = self._database.read(lambda session: session.rows(statements.BEGINNING, **values))
+        return [_record(row) for row in found]
+
     def find(
         self, filters: DeliveryFilters, *, limit: int = 50, after: tuple[int, str] | None = None
     ) -> list[DeliveryRecord]:

@@ -180,6 +180,12 @@ REDELIVER = (
     .returning(deliveries.c.endpoint)
 )
 GET = select(*_columns).where(deliveries.c.id == _p("id"))
+BEGINNING = (
+    select(*_columns)
+    .where(deliveries.c.id >= _p("value"), deliveries.c.id < _p("end"))
+    .order_by(deliveries.c.id)
+    .limit(_p("limit"))
+)
 _FILTERS = {"status": deliveries.c.status, "endpoint": deliveries.c.endpoint, "session": deliveries.c.session}
 
 

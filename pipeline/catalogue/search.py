@@ -96,6 +96,12 @@ class Search:
         page = list(islice(_without_duplicates(matches), limit + 1))
         return SearchResult([rows.record(row) for row in page[:limit]], len(page) > limit, floor is not None)
 
+    def by_id_prefix(self, prefix: str, *, limit: int) -> list[Record]:
+        """Up to `limit` attachments, newest first, whose id begins with these hex digits; deleted ones too."""
+        values = {"value": prefix, "end": f"{prefix}g", "since": 0, "limit": limit}  # g sorts after every hex digit
+        by = SearchedBy(frozenset(), None)
+        return [rows.record(row) for row in self._exact_matches("id", values, by=by, after=None)]
+
     def _exact_matches(
         self, column: str, values: dict[str, Any], *, by: SearchedBy, after: Position | None
     ) -> list[Row]:

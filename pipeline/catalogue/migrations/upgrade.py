@@ -17,8 +17,10 @@ from pipeline.errors import Code, RetryableError
 LOCK = 0x65737465697261  # "esteira": the advisory lock that serializes migrations of a PostgreSQL database
 
 
-def upgrade(database: Database, audit: Audit, actor: Actor | None) -> None:
+def upgrade(database: Database, audit: Audit, actor: Actor | None) -> tuple[str | None, str | None]:
     """Applies all missing revisions in one transaction, with an entry of `actor` in the audit log if there are any.
+
+    Returns the revision before, None for a new database, and the one after.
 
     Raises:
         CatalogueError: the catalogue was made by a newer version.
@@ -32,10 +34,12 @@ def upgrade(database: Database, audit: Audit, actor: Actor | None) -> None:
             config.attributes["connection"] = connection
             before = _revision(connection)
             command.upgrade(config, "head")
-            if actor and (after := _revision(connection)) != before:
+            after = _revision(connection)
+            if actor and after != before:
                 target = {"from": before or "none", "to": after}
                 row = audit.row(actor, Action.MIGRATE, target, outcome=AuditOutcome.DONE)
                 connection.execute(INSERT, row)
+            return before, after
     except CommandError:
         raise CatalogueError(
             f"the catalogue {database.where} was made by a newer version: install that one, or restore a backup"

@@ -9,6 +9,7 @@ import pytest
 from click import Group
 
 from pipeline.catalogue import Catalogue
+from pipeline.catalogue.schema import HEAD
 from pipeline.history import HistoryOutcome
 from pipeline.models import Stage
 from tests.support.catalogues import claimed
@@ -247,5 +248,9 @@ def test_sweep_requeues_attachments_lost_by_redis(installation: Installation, va
     assert installation.run("sweep", "--older-than", "0", "--json").json == {"swept": 2}
 
 
-def test_migrate_can_be_repeated(installation: Installation) -> None:
-    assert [installation.run("migrate").code for _ in range(2)] == [0, 0]
+def test_migrate_says_what_it_did(valkey: ValkeyServer, forkserver: CliForkserver) -> None:
+    with new_installation(forkserver, REDIS_URL=valkey.url) as fresh:
+        first, again = fresh.run("migrate"), fresh.run("migrate")
+    assert (first.code, again.code) == (0, 0)
+    assert first.out == f"The catalogue is created (revision {HEAD}).\n"
+    assert again.out == f"The catalogue is up to date (revision {HEAD}).\n"

@@ -147,3 +147,17 @@ def test_contradicting_options_are_wrong_usage(installation: Installation, rejec
     assert installation.run("status", rejected[0], "--json").json["run"] == 0
     assert installation.run("replay", "--status", "done").code == 2
     assert installation.run("replay", "--rate", "0").code == 2
+
+
+def test_replay_while_redis_is_away_reopens_and_says_when_it_is_processed(
+    installation: Installation, rejected: list[str]
+) -> None:
+    away = installation.with_settings(REDIS_URL="redis://:hunter2@127.0.0.1:1/0")
+    finished = away.run("replay", "--status", "rejected", "--yes", "--json")
+    assert finished.code == 0
+    assert finished.json == {"matched": 3, "replayed": 3, "missed": []}
+    assert "Redis at 127.0.0.1:1 does not answer: 3 reopened, and processed when Redis is back" in finished.err
+    assert "hunter2" not in finished.err
+    records = [installation.run("status", media_id, "--json").json for media_id in rejected]
+    assert {(record["status"], record["run"]) for record in records} == {("received", 1)}
+    assert installation.run("sweep", "--older-than", "0", "--json").json == {"swept": 3}

@@ -6,6 +6,7 @@ import json
 import os
 from pathlib import Path
 
+from esteira.cli.demo import pictures
 from tests.support.esteira import Installation, write_jsonl
 
 LOOPBACK = "http://127.0.0.1:9/file"
@@ -71,6 +72,8 @@ def test_wait_stops_at_its_timeout(installation: Installation) -> None:
     finished = installation.run("submit", LOOPBACK, "--wait", "--timeout", "0.5")
     assert finished.code == 1
     assert "1 not finished" in finished.err
+    [record] = installation.run("list", "--json").json
+    assert f"{record['id']}  not finished  {LOOPBACK}" in finished.err
 
 
 def test_wait_does_not_wait_for_unreachable_webhooks(installation: Installation) -> None:
@@ -93,6 +96,20 @@ def test_unsuccessful_attachments_are_reported_with_their_source(installation: I
     assert len(lines) == 2
     assert any("rejected  url_scheme  ftp://127.0.0.1/one: " in line for line in lines)
     assert any(f"rejected  broken  {paper}: " in line for line in lines)
+
+
+def test_wait_prints_a_line_per_attachment_with_its_place(installation: Installation) -> None:
+    away = installation.with_settings(REDIS_URL="redis://127.0.0.1:1/0")  # so that they are processed inline
+    photo = installation.folder / "photo.jpg"
+    photo.write_bytes(pictures.jpeg())
+    finished = away.run("submit", photo, "--wait")
+    assert finished.code == 0, finished.err
+    [stored] = installation.stored_files()
+    [record] = installation.run("list", "--json").json
+    assert finished.out == f"{record['id']}  done  {stored}  {photo}\n"
+    assert away.run("submit", photo, "ftp://127.0.0.1/one", "--wait").code == 1
+    [line] = away.run("submit", photo, "--wait", "--json").lines
+    assert line["status"] == "done"
 
 
 def test_wrong_usage_is_reported_before_anything_is_submitted(installation: Installation) -> None:
