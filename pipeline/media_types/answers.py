@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from pipeline.errors import PermanentError
 from pipeline.media_types import MEDIA_TYPES
-from pipeline.sandbox import invalid_reply, parse_refusal
+from pipeline.sandbox import InvalidAnswerError, parse_refusal
 
 ENCRYPTED_OOXML = "encrypted-ooxml"  # the type of an encrypted DOCX, XLSX or PPTX: an OLE file
 UNKNOWN_MIME = "application/octet-stream"
@@ -75,14 +75,14 @@ def parse_identified(answer: object) -> Identified:
     """The answer of `sniff.identify` or `examine`.
 
     Raises:
-        PermanentError: `decoder_crash`: it is none.
+        InvalidAnswerError: it is none.
     """
     match answer:
         case {"name": str() | None as name, "mime": str(mime), "sound_only": bool(sound_only), "fault": fault, **rest}:
             if name is None or name in NAMES:
                 mime = mime if mime in KNOWN_MIMES else UNKNOWN_MIME
                 return Identified(name, mime, sound_only, _fault(fault), _checked(rest.get("checked")))
-    raise invalid_reply()
+    raise InvalidAnswerError
 
 
 def _checked(answer: object) -> CheckAnswer | None:
@@ -93,7 +93,7 @@ def _checked(answer: object) -> CheckAnswer | None:
             return CheckAnswer(name, kind, facts, None)
         case {"name": str(name), "kind": str(kind), "fault": list(fault)}:
             return CheckAnswer(name, kind, None, _fault(fault))
-    raise invalid_reply()
+    raise InvalidAnswerError
 
 
 def _fault(answer: object) -> PermanentError | None:
@@ -101,5 +101,5 @@ def _fault(answer: object) -> PermanentError | None:
         return None
     error = parse_refusal(answer)
     if not isinstance(error, PermanentError):
-        raise invalid_reply()
+        raise InvalidAnswerError
     return error

@@ -21,7 +21,7 @@ child), process (its process and connections), files, calls, refusals, terms; ch
 and its layers (privileges, landlock, seccomp with system_calls, libc) run in the child.
 """
 
-from pipeline.sandbox.calls import Call, StillRunning, invalid_reply
+from pipeline.sandbox.calls import Call, InvalidAnswerError, StillRunning
 from pipeline.sandbox.pool import Sandbox, deaths
 from pipeline.sandbox.refusals import Reason, Refusal, parse_refusal
 from pipeline.sandbox.terms import Confinement, confinement
@@ -29,12 +29,12 @@ from pipeline.sandbox.terms import Confinement, confinement
 __all__ = [
     "Call",
     "Confinement",
+    "InvalidAnswerError",
     "Reason",
     "Refusal",
     "Sandbox",
     "StillRunning",
     "confinement",
     "deaths",
-    "invalid_reply",
     "parse_refusal",
 ]

@@ -37,9 +37,11 @@ def unpack_answer(answer: Answer) -> Any:
         return answer
     if "refusal" not in answer:
         return answer.get("result")
-    return parse_refusal(answer["refusal"]) or invalid_reply()
+    return parse_refusal(answer["refusal"]) or InvalidAnswerError()
 
 
-def invalid_reply() -> PermanentError:
-    """The error of a call whose child sent something else than an answer."""
-    return PermanentError(Code.DECODER_CRASH, "the decoder process sent an invalid reply")
+class InvalidAnswerError(PermanentError):
+    """The error of a call whose child sent something that no decoder says. The child may run foreign code."""
+
+    def __init__(self) -> None:
+        super().__init__(Code.DECODER_CRASH, "the decoder process sent an invalid reply")

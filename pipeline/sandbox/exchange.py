@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, Never
 
 from pipeline.sandbox.process import ChildProcess
+from pipeline.sandbox.refusals import parse_refusal
 
 START_S = 60.0  # seconds that a child has to import the decoders, also on a starved machine; then it is killed
 # Factor on `slow_after_s` for a child that gets no CPU. A new child would get none either, so it is waited for longer.
@@ -121,7 +122,7 @@ class Child:
 
     def _write(self, text: bytes, files: Sequence[int] = ()) -> None:
         if not self._process.write(text, files):
-            raise ChildDiedError(self._process.wait())
+            raise ChildDiedError(self._process.wait_briefly())
 
     def _receive(self, answers: list[dict[str, Any]], slow_after_s: float | None) -> bool:
         # Only the last answer wakes this thread: waking up for each would cost more than many an answer. The answers
@@ -179,13 +180,13 @@ class Child:
         self._unanswered -= len(lines)
         if self._unanswered < 1:
             raise InvalidReplyError
-        answers += map(_parse_answer, lines)
+        answers += map(_call_answer, lines)
         return bool(lines)
 
     def _last_answer(self, line: bytes) -> dict[str, Any]:
         if self._unanswered != 1:
             raise InvalidReplyError
-        return _parse_answer(line)
+        return _call_answer(line)
 
     def _start_clock(self) -> None:
         self._since, self._cpu_before = time.monotonic(), self._process.used_cpu_s()
@@ -207,5 +208,15 @@ def _parse_answer(line: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         raise InvalidReplyError from None
     if not isinstance(answer, dict):
+        raise InvalidReplyError
+    return answer
+
+
+def _call_answer(line: bytes) -> dict[str, Any]:
+    """The answer to a call: nothing but a result or a refusal, and perhaps `replace`."""
+    answer = _parse_answer(line)
+    if answer.keys() - {"replace"} == {"result"}:
+        return answer
+    if answer.keys() - {"replace"} != {"refusal"} or parse_refusal(answer["refusal"]) is None:
         raise InvalidReplyError
     return answer

@@ -181,6 +181,14 @@ class Sandbox:
             finally:
                 self._free.put(slot)
 
+    def distrust(self) -> None:
+        """Replaces the children before their next calls, because one of them gave a result that no decoder gives.
+
+        The caller does this with an InvalidAnswerError.
+        """
+        for slot in self._slots:
+            slot.distrust()
+
     @property
     def deaths(self) -> int:
         """Number of children that ended or were killed during a call."""

@@ -7,6 +7,7 @@ import os
 import select
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from contextlib import suppress
 from typing import Any
 
 EXIT_WAIT_S = 1  # seconds that a child has to exit after it closed its output; then it is killed
+SEND_S = 10  # seconds after which a child that does not read a request is given up
 INHERITED = ("LD_LIBRARY_PATH",)  # environment variables that a child needs to load libraries
 # Isolated from the environment and the user's packages, and without `site`: the import path of this process is passed.
 PROGRAM = (
@@ -36,6 +38,7 @@ class ChildProcess:
         self._early, child_early = os.pipe()
         self._requests, child_requests = socket.socketpair()
         self._requests.shutdown(socket.SHUT_RD)
+        self._requests.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", SEND_S, 0))
         config = configuration | {"lifeline": child_lifeline, "early": child_early, "preload": list(preload)}
         path = [entry or os.getcwd() for entry in sys.path]  # noqa: PTH109 -- a str is wanted
         try:
@@ -68,12 +71,12 @@ class ChildProcess:
         return self._process.pid
 
     def write(self, request: bytes, files: Sequence[int] = ()) -> bool:
-        """Sends a request and the descriptors of its files to the child; False if the child has closed its end."""
+        """Sends a request and the descriptors of its files to the child; False if it does not read them."""
         try:
             sent = socket.send_fds(self._requests, [request], files) if files else self._requests.send(request)
             while sent < len(request):
                 sent += self._requests.send(memoryview(request)[sent:])
-        except (BrokenPipeError, ConnectionResetError):
+        except (BrokenPipeError, ConnectionResetError, BlockingIOError):
             return False
         return True
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from pipeline.errors import Code, PermanentError, PipelineError, RetryableError
 from pipeline.metrics import SANDBOX_DEATHS, SANDBOX_STARTS
-from pipeline.sandbox.calls import Answer, invalid_reply
+from pipeline.sandbox.calls import Answer, InvalidAnswerError
 from pipeline.sandbox.exchange import (
     Child,
     ChildDiedError,
@@ -58,6 +58,7 @@ class ProcessSlot:
         self._modules = modules
         self._child: Child | None = None
         self._fresh = False  # whether the running call is the first one of the child
+        self._distrusted = False
         self.deaths = 0
 
     def run(self, calls: Sequence[SlotCall], *, shared: bytes, slow_after_s: float | None = None) -> list[Answer]:
@@ -118,7 +119,7 @@ class ProcessSlot:
             error = self._overdue_error(overdue.cpu_s)
         except InvalidReplyError:
             self._record_death("nonsense")
-            error = invalid_reply()
+            error = InvalidAnswerError()
         except BaseException:
             self.clear()
             raise
@@ -157,7 +158,7 @@ class ProcessSlot:
         Raises:
             RetryableError: `internal`, if it cannot be started.
         """
-        if self._child is not None and self._child.modules < len(self._modules):
+        if self._child is not None and (self._distrusted or self._child.modules < len(self._modules)):
             self.clear()
         if self._child is None:
             try:
@@ -166,8 +167,13 @@ class ProcessSlot:
             except OSError as error:
                 message = f"a decoder process cannot be started: {error.strerror}"
                 raise RetryableError(Code.INTERNAL, message) from error
+            self._distrusted = False
             SANDBOX_STARTS.add()
         return self._child
+
+    def distrust(self) -> None:
+        """Replaces the child before its next call."""
+        self._distrusted = True
 
     def _record_death(self, cause: str) -> None:
         SANDBOX_DEATHS.add(cause)

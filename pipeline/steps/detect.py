@@ -15,7 +15,7 @@ from pipeline.media_types import MEDIA_TYPES, OFFICE_TYPES, OOXML_TYPES, MediaTy
 from pipeline.media_types.answers import ENCRYPTED_OOXML, CheckAnswer, Identified, parse_identified
 from pipeline.media_types.limits import Rules, rules_from
 from pipeline.models import Attachment, Checked, Detected, Facts, Fault, Fetched, Kind
-from pipeline.sandbox import Call, Sandbox, StillRunning
+from pipeline.sandbox import Call, InvalidAnswerError, Sandbox, StillRunning
 
 __all__ = ["StagedFile", "StillRunning", "detect", "detect_many"]
 
@@ -88,6 +88,9 @@ def _result(file: StagedFile, answer: Any, *, sandbox: Sandbox, rules: Rules) ->
         if isinstance(answer, PipelineError):
             return answer
         return _detected(file, parse_identified(answer), rules)
+    except InvalidAnswerError as error:
+        sandbox.distrust()
+        return error
     except PipelineError as error:
         return error
 

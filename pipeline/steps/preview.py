@@ -17,7 +17,7 @@ from pipeline.errors import Code, PermanentError
 from pipeline.media_types import MEDIA_TYPES, media_type_for
 from pipeline.media_types.limits import rules_from
 from pipeline.models import Model, Record
-from pipeline.sandbox import Sandbox
+from pipeline.sandbox import InvalidAnswerError, Sandbox
 from pipeline.storage import Storage, content_key, thumbnail_key
 from pipeline.storage.staging import Staging
 
@@ -90,7 +90,11 @@ def make_preview(
     with _local_file(key, storage, staging) as path:
         limits = rules_from(settings).limits_json
         answer = sandbox.call(media_type.preview, file=str(path), name=media_type.name, limits=limits)
-    rendering = _validated(answer)
+    try:
+        rendering = _validated(answer)
+    except InvalidAnswerError:
+        sandbox.distrust()
+        raise
     if rendering.webp is not None:
         with staging.copy(content.sha256, [rendering.webp]) as picture:  # a hard link cannot leave half a file
             storage.put_file(picture, thumbnail_key(content.sha256))
@@ -133,5 +137,5 @@ def _validated(answer: object) -> Rendering:
     except (ValidationError, binascii.Error):
         rendering = None
     if rendering is None or not rendering.complete:
-        raise PermanentError(Code.DECODER_CRASH, "the sandbox process returned an invalid answer")
+        raise InvalidAnswerError
     return rendering

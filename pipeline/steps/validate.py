@@ -11,7 +11,7 @@ from pipeline.errors import Code, PermanentError
 from pipeline.media_types import MediaType, media_type_for
 from pipeline.media_types.limits import Rules, rules_from
 from pipeline.models import Detected, Facts, Validated
-from pipeline.sandbox import Sandbox, invalid_reply
+from pipeline.sandbox import InvalidAnswerError, Sandbox
 
 
 def validate(detected: Detected, *, path: Path, sandbox: Sandbox, settings: Settings) -> Validated:
@@ -31,7 +31,8 @@ def validate(detected: Detected, *, path: Path, sandbox: Sandbox, settings: Sett
     try:
         return Validated(detected=detected, facts=Facts.model_validate(answer))
     except ValidationError:
-        raise invalid_reply() from None
+        sandbox.distrust()
+        raise InvalidAnswerError from None
 
 
 def validate_checked(detected: Detected, *, settings: Settings) -> Validated | None:

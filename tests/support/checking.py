@@ -69,6 +69,9 @@ class SandboxStub:
     def call_many(self, calls: Sequence[Call], **_: Any) -> list[Any]:
         return [self._answer] * len(calls)
 
+    def distrust(self) -> None:
+        """There is no child to replace."""
+
 
 def error_code_of(function: Callable[[], object]) -> Code | None:
     """Code of the PipelineError that the function raises; None if it returns."""

@@ -8,6 +8,7 @@ import resource
 import signal
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -186,3 +187,7 @@ def print_much() -> str:
 
 def answer_much() -> str:
     return "x" * 5_000_000
+
+
+def modules() -> list[str]:
+    return sorted(sys.modules)
