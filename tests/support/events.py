@@ -13,5 +13,6 @@ _number = itertools.count(1)
 def outcome(*, session: str = "shop", kind: str = "media.done", **fields: Any) -> Outcome:
     """A new outcome; each call returns another one."""
     number = next(_number)
-    given = {"event_id": f"{number:032x}", "id": f"{number:032d}", "message_id": f"m{number}", **fields}
+    ids = {"event_id": f"{number:032x}", "id": f"{number:032d}", "message_id": f"m{number}"}
+    given = {**ids, "gateway": "media", **fields}
     return Outcome(type=kind, at="2026-01-01T00:00:00.000Z", session=session, **given)

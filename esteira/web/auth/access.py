@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import threading
 import time
@@ -161,7 +162,9 @@ class Authenticator:
         return caller
 
     async def _find_new(self, presented: PresentedToken) -> Caller | None:
-        """The caller of a token that may have been made a moment ago."""
+        """The caller of a token that may have been made a moment ago. A guess waits for at most RECENT_S."""
+        if (wait_s := RECENT_S - self.access.age_s) > 0:
+            await asyncio.sleep(wait_s)
         await run_in_threadpool(self.access.refresh, older_than_s=RECENT_S)
         caller = self.access.find(presented)
         if caller is None:

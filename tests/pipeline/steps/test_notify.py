@@ -14,7 +14,8 @@ from pipeline.models import Attachment, Kind, Outcome, Record, Stage, Status
 from pipeline.steps.notify import build_outcome, event_id, notify_many
 
 FIELDS = [
-    *("event_id", "type", "at", "id", "session", "message_id", "chat", "sender", "kind", "mime", "name", "size"),
+    *("event_id", "type", "at", "id", "gateway", "session", "message_id", "chat", "sender", "kind"),
+    *("mime", "name", "size"),
     *("sha256", "url", "width", "height", "duration_ms", "caption", "error"),
 ]
 
@@ -35,7 +36,8 @@ def test_event_has_exactly_the_contract_fields() -> None:
     assert list(payload) == FIELDS
     assert json.loads(json.dumps(payload)) == {
         "event_id": event_id(record()), "type": "media.done", "at": "2022-01-01T00:00:01.234Z",
-        "id": "0123456789abcdef" * 2, "session": "shop", "message_id": "m1", "chat": "c@g.us", "sender": "s@c.us",
+        "id": "0123456789abcdef" * 2, "gateway": "waha", "session": "shop", "message_id": "m1",
+            "chat": "c@g.us", "sender": "s@c.us",
         "kind": "image", "mime": "image/jpeg", "name": "1640995200_ababab.jpeg", "size": 7, "sha256": "ab" * 32,
         "url": "file:///media/ab/x", "width": 4, "height": 3, "duration_ms": None, "caption": "olá", "error": None,
     }  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import re
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,6 +22,9 @@ from pipeline.catalogue import Catalogue
 from pipeline.errors import Code, PermanentError, RetryableError
 from pipeline.media_types.previews.thumbhash import thumbhash
 from pipeline.models import Record, Stage, Status
+from pipeline.security.callers import API_TOKEN_CALLER, Caller
+from pipeline.security.roles import Role
+from pipeline.security.scopes import parse_scope
 from tests.support.catalogues import attachment, finished
 
 
@@ -90,9 +94,9 @@ def test_forecast_counts_each_attachment_once_by_its_first_stage(catalogue: Cata
     done = finished(catalogue)
     group = ("fetch_unavailable", Stage.FETCH)
     ids = (failed[0].id, expired.id, rejected.id, done.id, "0" * 32)
-    found = forecast(catalogue, ReplaySelection((group,), ids))
+    found = forecast(catalogue, ReplaySelection((group,), ids, caller=API_TOKEN_CALLER))
     assert (found.resumed, found.fetched, found.expired, found.total) == (3, 2, 1, 5)
-    assert forecast(catalogue, ReplaySelection((group,), since=catalogue.now() + 1)).total == 0
+    assert forecast(catalogue, ReplaySelection((group,), since=catalogue.now() + 1, caller=API_TOKEN_CALLER)).total == 0
 
 
 def test_replay_run_replays_each_once_counts_missed_and_ends_on_errors(
@@ -113,7 +117,8 @@ def test_replay_run_replays_each_once_counts_missed_and_ends_on_errors(
     monkeypatch.setattr(bulk_replay, "services", Tools)
     monkeypatch.setattr(bulk_replay, "replay_without_waiting", send)
     monkeypatch.setattr(bulk_replay, "PAGE", 2)
-    selection = ReplaySelection((("fetch_unavailable", Stage.FETCH),), (records[0].id,))
+    group = ("fetch_unavailable", Stage.FETCH)
+    selection = ReplaySelection((group,), (records[0].id,), caller=API_TOKEN_CALLER)
     now = ReplayRun(selection, total=5, rate=100)
     asyncio.run(now.run())
     assert sorted(sent) == sorted(one.id for one in records if one is not records[1])
@@ -127,6 +132,27 @@ def test_replay_run_replays_each_once_counts_missed_and_ends_on_errors(
     asyncio.run(broken.run())
     assert (broken.sent, broken.finished) == (0, True)
     assert isinstance(broken.fault, RetryableError)
+
+
+def test_replay_run_leaves_out_what_its_caller_does_not_see(
+    catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = finished(catalogue, Status.FAILED, of=attachment(gateway="waha", session="shop"))
+    others = [finished(catalogue, Status.FAILED, of=attachment(gateway="cloud", session="shop")) for _ in range(2)]
+    sent: list[str] = []
+    monkeypatch.setattr(bulk_replay, "services", lambda: SimpleNamespace(catalogue=catalogue))
+    monkeypatch.setattr(bulk_replay, "replay_without_waiting", sent.append)
+    caller = Caller("ana", Role.OPERATOR, parse_scope(["waha:shop"]))
+    ids = (mine.id, others[0].id)
+    selection = ReplaySelection((("fetch_unavailable", Stage.FETCH),), ids, caller=caller)
+    assert forecast(catalogue, selection).total == 1
+    run = ReplayRun(selection, total=1, rate=100)
+    asyncio.run(run.run())
+    assert (sent, run.missed) == ([mine.id], [others[0].id])
+    kept = BulkReplay()
+    kept.last = run
+    assert kept.visible_to(API_TOKEN_CALLER) is kept.visible_to(caller) is run
+    assert kept.visible_to(Caller("bob", Role.OPERATOR, caller.scope)) is None
 
 
 def test_bulk_replay_runs_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
