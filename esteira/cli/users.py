@@ -65,7 +65,7 @@ def users() -> None:
 @click.option(
     "--sessions",
     metavar="PATTERNS",
-    help="Only these sessions: `gateway:name`, separated by commas; `*` ends a name or stands for all gateways. "
+    help="Only these sessions: `gateway:name`, separated by commas; `*` at the end of a name, or for all gateways. "
     "Default: all sessions.",
 )
 @click.option("--expires", type=Days(), metavar="DAYS", help="When the token ends: `90d`. Default: never.")

@@ -1,7 +1,7 @@
 """Counts wrong tokens and secrets by address, to answer guesses with 429.
 
 A token is verified before its sender's failures are looked at: a valid one is never refused, whatever others have sent
-from the same address. So nobody can lock out anybody, and behind a proxy that hides addresses nothing breaks.
+from the same address. So no person can lock out another one, also behind a proxy that hides the addresses.
 """
 
 from __future__ import annotations
