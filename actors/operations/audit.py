@@ -79,11 +79,11 @@ class AuditEntry:
         """Adds to what the entry says about the result. Never pass a token, a key or a URL."""
         self._detail |= detail
 
-    def complete(self, error: BaseException | None = None) -> None:
+    def complete(self, error: BaseException | None = None, *, interrupted: bool = False) -> None:
         """Writes the result, with the code of the error if the action failed. Does nothing without `begin`."""
         if self._id is None:
             return
-        outcome = outcome_of(error)
+        outcome = AuditOutcome.INTERRUPTED if interrupted else outcome_of(error)
         detail = self._detail | ({"error": _code(error)} if error and outcome is not AuditOutcome.INTERRUPTED else {})
         count = int(outcome is AuditOutcome.DONE) if self.count is None else self.count
         try:

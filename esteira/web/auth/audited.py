@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from fastapi import Request
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import HTTPConnection
 
 from actors.operations.audit import AuditEntry, record
@@ -63,6 +64,16 @@ def record_refusal(request: Request, caller: Caller) -> None:
     if action is not None:
         target = {"id": request.path_params["media_id"]} if "media_id" in request.path_params else {}
         record(actor_of(caller, request, via=Via.API), action, outcome=AuditOutcome.REFUSED, target=target)
+
+
+async def record_login(
+    request: Request, action: Action, caller: Caller, target: Mapping[str, Any] | None = None
+) -> None:
+    """Records a login or a logout; a login with a wrong token has the caller ANONYMOUS and is recorded as refused."""
+    outcome = AuditOutcome.REFUSED if caller is ANONYMOUS else AuditOutcome.DONE
+    await run_in_threadpool(
+        record, actor_of(caller, request, via=Via.DASHBOARD), action, outcome=outcome, target=target
+    )
 
 
 def _signature(endpoint: Endpoint) -> inspect.Signature:

@@ -22,6 +22,7 @@ from pipeline.security.tokens import LOGIN_LIFETIME_S, TokenSigner
 
 COOKIE = "esteira_login"
 CALLER_KEY = "esteira.caller"  # in the ASGI scope of a page: who is logged in
+ADDRESS_KEY = "esteira.address"  # the same for the address of the client
 
 
 class Logins:

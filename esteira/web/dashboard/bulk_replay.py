@@ -6,11 +6,13 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import redis
 import structlog
 from starlette.concurrency import run_in_threadpool
 
+from actors.operations.audit import AuditEntry
 from actors.operations.replay import REPLAYABLE, replay_without_waiting
 from pipeline.catalogue import Catalogue, Filters
 from pipeline.errors import Code, PermanentError, PipelineError
@@ -37,6 +39,11 @@ class ReplaySelection:
     ids: tuple[str, ...] = ()
     since: int = 0
     caller: Caller = ANONYMOUS
+
+    def audit_target(self) -> dict[str, Any]:
+        """What the audit log says about a replay of this selection."""
+        groups = [f"{code}:{stage}" for code, stage in self.groups]
+        return {"groups": groups, "ids": self.ids, "since": self.since if groups else None}
 
     def filters(self) -> Iterator[Filters]:
         """One filter for each group and each status that can be replayed."""
@@ -77,11 +84,15 @@ def forecast(catalogue: Catalogue, selection: ReplaySelection) -> ReplayForecast
 
 @dataclass
 class ReplayRun:
-    """One bulk replay. `missed` are the first few ids that could not be replayed, `fault` the error that ended it."""
+    """One bulk replay. `missed` are the first few ids that could not be replayed, `fault` the error that ended it.
+
+    `entry` is its entry in the audit log, which is begun already.
+    """
 
     selection: ReplaySelection
     total: int
     rate: int
+    entry: AuditEntry
     sent: int = 0
     missed_count: int = 0
     missed: list[str] = field(default_factory=list)
@@ -94,23 +105,33 @@ class ReplayRun:
     def tried(self) -> int:
         return self.sent + self.missed_count
 
-    def stop(self) -> None:
-        """Stops after the current attachment; replayed ones stay replayed."""
+    def stop(self, *, by: str) -> None:
+        """Stops after the current attachment; replayed ones stay replayed. `by` is the name of who stops it."""
+        self.entry.note(stopped_by=by)
         self.stopped = True
 
     async def run(self) -> None:
         """Replays the selection, the newest first, until it is done, stopped, or catalogue or Redis is unreachable."""
+        ended: BaseException | None = None
         try:
-            async for media_id in self._selected_ids():
-                await self._wait_for_turn()
-                if self.stopped:
-                    return
-                await self._replay(media_id)
+            await self._replay_all()
         except (PipelineError, redis.RedisError) as error:
-            self.fault = error
+            self.fault = ended = error
             log.warning("bulk replay ended by an error", sent=self.sent, total=self.total)
+        except BaseException as error:  # the app stops: the entry gets the count so far
+            ended = error
+            raise
         finally:
+            self.entry.note(missed=self.missed_count)
+            await asyncio.shield(run_in_threadpool(self.entry.complete, ended, interrupted=self.stopped))
             self.finished = True
+
+    async def _replay_all(self) -> None:
+        async for media_id in self._selected_ids():
+            await self._wait_for_turn()
+            if self.stopped:
+                return
+            await self._replay(media_id)
 
     async def _selected_ids(self) -> AsyncIterator[str]:
         seen: set[str] = set()
@@ -132,7 +153,7 @@ class ReplayRun:
 
     async def _replay(self, media_id: str) -> None:
         try:
-            await run_in_threadpool(_replay_visible, media_id, self.selection.caller)
+            await run_in_threadpool(self._replay_one, media_id)
         except PermanentError as error:
             if error.code not in {Code.NOT_FOUND, Code.NOT_ENDED}:
                 raise
@@ -141,6 +162,10 @@ class ReplayRun:
                 self.missed.append(media_id)
         else:
             self.sent += 1
+
+    def _replay_one(self, media_id: str) -> None:
+        _replay_visible(media_id, self.selection.caller)
+        self.entry.advance()
 
 
 class BulkReplay:
@@ -154,11 +179,11 @@ class BulkReplay:
     def running(self) -> bool:
         return self.last is not None and not self.last.finished
 
-    def start(self, selection: ReplaySelection, *, total: int, rate: int) -> ReplayRun | None:
+    def start(self, selection: ReplaySelection, entry: AuditEntry, *, total: int, rate: int) -> ReplayRun | None:
         """Starts a replay on the running event loop; None while another one is in progress."""
         if self.running:
             return None
-        self.last = ReplayRun(selection, total, rate)
+        self.last = ReplayRun(selection, total, rate, entry)
         self._task = asyncio.get_running_loop().create_task(self.last.run())
         return self.last
 

@@ -8,12 +8,14 @@ import redis
 from nicegui import ui
 from starlette.concurrency import run_in_threadpool
 
+from actors.operations.audit import AuditEntry
 from actors.operations.pause import pause, resume
 from esteira.web.auth.session_control import require_control
 from esteira.web.dashboard.parts import text
+from esteira.web.dashboard.recorded import recorded
 from esteira.web.dashboard.status_poller import STATUS_POLLER
 from esteira.web.dashboard.view import View
-from pipeline.catalogue import PauseKind
+from pipeline.catalogue import Action, PauseKind
 from pipeline.errors import PipelineError
 from pipeline.security.roles import Permission
 
@@ -52,14 +54,16 @@ class PauseButton:
             self._label()
 
     async def _click(self) -> None:
-        if await perform(self._view, self._change):
+        action = Action.RESUME if self._paused else Action.PAUSE
+        target: dict[str, str] = {self._kind: self._name}
+        if await perform(self._view, lambda: recorded(self._view, action, target, self._change)):
             self.show(not self._paused)
             await STATUS_POLLER.refresh()
 
-    def _change(self) -> None:
+    def _change(self, entry: AuditEntry) -> None:
         require_control(self._view.caller, self._kind, self._name)
-        change = resume if self._paused else pause
-        change(self._kind, self._name)
+        change = resume if entry.action is Action.RESUME else pause
+        entry.count = change(self._kind, self._name)
 
     def _label(self) -> None:
         key = "now.resume" if self._paused else "now.pause"

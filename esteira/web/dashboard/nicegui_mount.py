@@ -21,13 +21,14 @@ from starlette.responses import PlainTextResponse, RedirectResponse
 from starlette.routing import BaseRoute, Match, compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from esteira.web.auth.logins import CALLER_KEY, Logins, is_same_origin, login_path
+from esteira.web.auth.logins import ADDRESS_KEY, CALLER_KEY, Logins, is_same_origin, login_path
 from esteira.web.dashboard.headers import SECURITY_HEADERS, page_policy
 from esteira.web.dashboard.pages import PAGES
 from esteira.web.dashboard.plain import not_found_page
 from esteira.web.dashboard.shell import add_pages
 from esteira.web.dashboard.status_poller import STATUS_POLLER
 from esteira.web.dashboard.view import view_of
+from esteira.web.server.client_addresses import client_address
 from pipeline.security.callers import ANONYMOUS
 
 ASSETS, SOCKET, PAGES_UNDER = "/_nicegui/", "/_nicegui_ws/", "/dashboard/"
@@ -140,7 +141,11 @@ class AuthRoute(BaseRoute):
         elif path.startswith(ASSETS):
             await self._show(scope, receive, send)
         else:
-            await self._answer_page({**scope, CALLER_KEY: self._logins.caller_of(login) or ANONYMOUS}, receive, send)
+            viewer = {
+                CALLER_KEY: self._logins.caller_of(login) or ANONYMOUS,
+                ADDRESS_KEY: client_address(connection),
+            }
+            await self._answer_page({**scope, **viewer}, receive, send)
 
     async def _answer_page(self, scope: Scope, receive: Receive, send: Send) -> None:
         view = view_of(HTTPConnection(scope))

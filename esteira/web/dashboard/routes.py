@@ -13,6 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from esteira.web.auth.access import Authenticator
+from esteira.web.auth.audited import record_login
 from esteira.web.auth.logins import Logins, build_logins, is_https, is_same_origin
 from esteira.web.dashboard.headers import SECURITY_HEADERS
 from esteira.web.dashboard.plain import closed_page, login_page
@@ -21,9 +22,10 @@ from esteira.web.dashboard.view import LANGUAGE_COOKIE, THEME_COOKIE, THEMES, vi
 from esteira.web.errors import status_of
 from esteira.web.intake.bodies import BodyReader, Terms
 from esteira.web.server.client_addresses import client_group
+from pipeline.catalogue import Action
 from pipeline.config.settings import Settings
 from pipeline.errors import PipelineError, RetryableError
-from pipeline.security.callers import OF_SESSION_TOKEN, Caller, ForbiddenError
+from pipeline.security.callers import ANONYMOUS, OF_SESSION_TOKEN, Caller, ForbiddenError
 from pipeline.security.roles import Permission
 
 YEAR_S = 365 * 24 * 3600
@@ -80,8 +82,11 @@ class DashboardRoutes:
         try:
             caller = await self._caller(form.get("token", ""), request)
         except PipelineError as error:
+            if not isinstance(error, RetryableError):
+                await record_login(request, Action.LOGIN, ANONYMOUS)
             await asyncio.sleep(REFUSAL_DELAY_S)
             return _refuse_login(request, error, target=target)
+        await record_login(request, Action.LOGIN, caller)
         answer = RedirectResponse(target, 303, headers={"Cache-Control": "no-store"})
         self._logins.log_in(answer, caller, secure=is_https(request))
         log.info("login", user=caller.name, role=caller.role.value)
@@ -105,8 +110,11 @@ class DashboardRoutes:
         form = await self._form(request)
         answer = RedirectResponse("/login", 303)
         if self._logins and (login := self._logins.login_of(request)):
-            self._logins.log_out(login, answer, everywhere="everywhere" in form)
+            caller = self._logins.caller_of(login) or ANONYMOUS
+            everywhere = "everywhere" in form
+            self._logins.log_out(login, answer, everywhere=everywhere)
             await run_in_threadpool(self._authenticator.access.refresh)  # to record it
+            await record_login(request, Action.LOGOUT, caller, {"everywhere": True} if everywhere else {})
         return answer
 
     async def prefer(self, request: Request) -> Response:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from starlette.requests import HTTPConnection
 
-from esteira.web.auth.logins import CALLER_KEY
+from esteira.web.auth.logins import ADDRESS_KEY, CALLER_KEY
 from esteira.web.dashboard.texts import language_of, text
 from pipeline.security.callers import ANONYMOUS, Caller
 
@@ -21,13 +21,14 @@ MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
 class View:
     """`language` is one of `texts.LANGUAGES`, `theme` one of `THEMES`, `path` the current page.
 
-    `caller` is who is logged in. Pages show only what it may do, and their actions check it again.
+    `caller` is who is logged in, `address` where from. Pages show only what it may do; their actions check it again.
     """
 
     language: str = "en"
     theme: str = "auto"
     path: str = "/"
     caller: Caller = ANONYMOUS
+    address: str = ""
 
     def t(self, key: str, **values: object) -> str:
         """The text of a key in this language. Values are shown as text, without interpreting markup."""
@@ -76,4 +77,5 @@ def view_of(request: HTTPConnection) -> View:
     language = language_of(request.cookies.get(LANGUAGE_COOKIE), request.headers.get("accept-language", ""))
     theme = request.cookies.get(THEME_COOKIE, "auto")
     caller = request.scope.get(CALLER_KEY, ANONYMOUS)
-    return View(language, theme if theme in THEMES else "auto", request.url.path, caller)
+    address = request.scope.get(ADDRESS_KEY, "")
+    return View(language, theme if theme in THEMES else "auto", request.url.path, caller, address)

@@ -14,8 +14,10 @@ from actors.operations.cancel import cancel, cancel_refusal
 from actors.operations.delete import delete
 from actors.operations.replay import REPLAYABLE, replay_without_waiting
 from esteira.web.dashboard.parts import box, text
+from esteira.web.dashboard.recorded import recorded
 from esteira.web.dashboard.texts import TEXTS
 from esteira.web.dashboard.view import View
+from pipeline.catalogue import Action
 from pipeline.errors import Code, PipelineError
 from pipeline.models import Record, Status
 from pipeline.models.replacement_source import NewSource, parse_new_source
@@ -64,18 +66,19 @@ class Actions:
         return button.on("click", pressed) if pressed else button
 
     async def _send(self, source: NewSource | None = None) -> None:
-        await self._do(Permission.REPLAY, lambda: replay_without_waiting(self._id, source), "item.replay.done")
+        action = Action.NEW_SOURCE if source else Action.REPLAY
+        await self._do(action, lambda: replay_without_waiting(self._id, source), "item.replay.done")
 
     async def _remove(self) -> None:
-        await self._do(Permission.DELETE, lambda: delete(self._id), "item.delete.done")
+        await self._do(Action.DELETE, lambda: delete(self._id), "item.delete.done")
 
     async def _stop(self) -> None:
-        await self._do(Permission.CANCEL, lambda: cancel(self._id), "item.cancel.asked")
+        await self._do(Action.CANCEL, lambda: cancel(self._id), "item.cancel.asked")
 
-    async def _do(self, permission: Permission, work: Callable[[], Record], done: str) -> None:
+    async def _do(self, action: Action, work: Callable[[], Record], done: str) -> None:
+        target = {"id": self._id}
         try:
-            self._view.caller.require(permission)
-            record = await run_in_threadpool(work)
+            record = await run_in_threadpool(recorded, self._view, action, target, lambda _: work())
         except (PipelineError, redis.RedisError) as error:
             self._say(self._view.t("shell.failed", reason=fault(self._view, error)), bad=True)
         else:

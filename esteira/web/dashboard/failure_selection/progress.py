@@ -74,7 +74,7 @@ class Progress:
         if visible is None or not self._view.caller.may(Permission.REPLAY):
             return
         if BULK_REPLAY.running:
-            visible.stop()
+            visible.stop(by=self._view.caller.name)
         else:
             BULK_REPLAY.dismiss()
         self.show()

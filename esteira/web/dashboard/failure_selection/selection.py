@@ -6,11 +6,14 @@ from nicegui.element import Element
 from nicegui.events import GenericEventArguments
 from starlette.concurrency import run_in_threadpool
 
+from esteira.web.dashboard.attachments.actions import fault
 from esteira.web.dashboard.bulk_replay import BULK_REPLAY, RATES, ReplayForecast, ReplaySelection, forecast
 from esteira.web.dashboard.failure_selection.progress import Progress
 from esteira.web.dashboard.parts import box, text
+from esteira.web.dashboard.recorded import begin, entry_of
 from esteira.web.dashboard.view import View
-from pipeline.errors import PipelineError
+from pipeline.catalogue import Action
+from pipeline.errors import Code, PipelineError, RetryableError
 from pipeline.models import Stage
 from pipeline.security.roles import Permission
 from pipeline.services import services
@@ -90,11 +93,25 @@ class Selection:
         if expected is None or not expected.total:
             self._status.text = self._view.t("failures.gone") if expected else self._status.text
             return
-        if BULK_REPLAY.start(selection, total=expected.total, rate=self._rate) is None:
-            self._status.text = self._view.t("failures.busy")
+        if not await self._start(selection, expected.total):
             return
         self._status.text = forecast_text(self._view, expected)
         self._progress.show()
+
+    async def _start(self, selection: ReplaySelection, total: int) -> bool:
+        """Whether the replay has started; else the bar says why it has not."""
+        view, entry = self._view, entry_of(self._view, Action.REPLAY)
+        try:
+            await run_in_threadpool(begin, view, entry, {**selection.audit_target(), "matched": total})
+        except PipelineError as error:
+            self._status.text = view.t("shell.failed", reason=fault(view, error))
+            return False
+        if BULK_REPLAY.start(selection, entry, total=total, rate=self._rate) is None:
+            busy = RetryableError(Code.TOO_MANY_REQUESTS, "another bulk replay is running")
+            await run_in_threadpool(entry.complete, busy)
+            self._status.text = view.t("failures.busy")
+            return False
+        return True
 
     async def _forecast(self, selection: ReplaySelection) -> ReplayForecast | None:
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from esteira.web.dashboard.pages import failures, item, media, now, sessions
+from esteira.web.dashboard.pages import audit, failures, item, media, now, sessions
 from esteira.web.dashboard.shell import Page
 
-PAGES: tuple[Page, ...] = (now.PAGE, media.PAGE, item.PAGE, failures.PAGE, sessions.PAGE)
+PAGES: tuple[Page, ...] = (now.PAGE, media.PAGE, item.PAGE, failures.PAGE, sessions.PAGE, audit.PAGE)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from actors.operations.audit import AuditEntry
 from esteira.web.dashboard import bulk_replay
 from esteira.web.dashboard.attachments import links
 from esteira.web.dashboard.attachments.actions import fault
@@ -18,7 +19,7 @@ from esteira.web.dashboard.attachments.table_query import TableQuery
 from esteira.web.dashboard.attachments.timeline import state_of
 from esteira.web.dashboard.bulk_replay import BulkReplay, ReplayRun, ReplaySelection, forecast
 from esteira.web.dashboard.view import View
-from pipeline.catalogue import Catalogue
+from pipeline.catalogue import Action, Actor, Catalogue, Via
 from pipeline.errors import Code, PermanentError, RetryableError
 from pipeline.media_types.previews.thumbhash import thumbhash
 from pipeline.models import Record, Stage, Status
@@ -99,6 +100,10 @@ def test_forecast_counts_each_attachment_once_by_its_first_stage(catalogue: Cata
     assert forecast(catalogue, ReplaySelection((group,), since=catalogue.now() + 1, caller=API_TOKEN_CALLER)).total == 0
 
 
+def an_entry() -> AuditEntry:
+    return AuditEntry(Actor(who="maria", via=Via.DASHBOARD), Action.REPLAY)
+
+
 def test_replay_run_replays_each_once_counts_missed_and_ends_on_errors(
     catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -119,7 +124,7 @@ def test_replay_run_replays_each_once_counts_missed_and_ends_on_errors(
     monkeypatch.setattr(bulk_replay, "PAGE", 2)
     group = ("fetch_unavailable", Stage.FETCH)
     selection = ReplaySelection((group,), (records[0].id,), caller=API_TOKEN_CALLER)
-    now = ReplayRun(selection, total=5, rate=100)
+    now = ReplayRun(selection, 5, 100, an_entry())
     asyncio.run(now.run())
     assert sorted(sent) == sorted(one.id for one in records if one is not records[1])
     assert (now.sent, now.missed, now.finished, now.fault) == (4, [records[1].id], True, None)
@@ -128,7 +133,7 @@ def test_replay_run_replays_each_once_counts_missed_and_ends_on_errors(
         raise RetryableError(Code.CATALOGUE, "away")
 
     monkeypatch.setattr(bulk_replay, "replay_without_waiting", fail)
-    broken = ReplayRun(selection, total=5, rate=100)
+    broken = ReplayRun(selection, 5, 100, an_entry())
     asyncio.run(broken.run())
     assert (broken.sent, broken.finished) == (0, True)
     assert isinstance(broken.fault, RetryableError)
@@ -158,7 +163,7 @@ def test_replay_run_leaves_out_what_its_caller_does_not_see(
 def test_bulk_replay_runs_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     async def two() -> tuple[bool, bool]:
         kept = BulkReplay()
-        first, second = (kept.start(ReplaySelection(), total=0, rate=1) for _ in range(2))
+        first, second = (kept.start(ReplaySelection(), an_entry(), total=0, rate=1) for _ in range(2))
         kept.dismiss()
         return first is not None, second is None and kept.last is first
 
