@@ -76,8 +76,8 @@ class AuditEntry:
             log.warning("audit entry not updated", entry=self._id, error=error.message)
 
     def note(self, **detail: Any) -> None:
-        """Adds to what the entry says about the result. Never pass a token, a key or a URL."""
-        self._detail |= detail
+        """Adds to what the entry says about the result, except zeros. Never pass a token, a key or a URL."""
+        self._detail |= {name: value for name, value in detail.items() if value}
 
     def complete(self, error: BaseException | None = None, *, interrupted: bool = False) -> None:
         """Writes the result, with the code of the error if the action failed. Does nothing without `begin`."""
