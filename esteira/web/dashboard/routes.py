@@ -110,11 +110,12 @@ class DashboardRoutes:
         form = await self._form(request)
         answer = RedirectResponse("/login", 303)
         if self._logins and (login := self._logins.login_of(request)):
-            caller = self._logins.caller_of(login) or ANONYMOUS
+            caller = self._logins.caller_of(login)
             everywhere = "everywhere" in form
             self._logins.log_out(login, answer, everywhere=everywhere)
             await run_in_threadpool(self._authenticator.access.refresh)  # to record it
-            await record_login(request, Action.LOGOUT, caller, {"everywhere": True} if everywhere else {})
+            if caller:
+                await record_login(request, Action.LOGOUT, caller, {"everywhere": True} if everywhere else {})
         return answer
 
     async def prefer(self, request: Request) -> Response:
