@@ -16,8 +16,9 @@ from esteira.cli.output import console, examples, local_time, print_json, print_
 from pipeline.catalogue import Action, AuditFilters, AuditOutcome, AuditRecord, Catalogue, Via
 
 COLUMNS = ("at", "who", "role", "via", "from", "action", "count", "outcome", "details")
+FIRST_LINE = ("at", "who", "action", "count", "outcome")  # of an entry on a narrow terminal
 PAGE = 1000  # entries per query
-GAP = 2  # columns between two fields, and before the details on a line of their own
+GAP = 2  # characters between two fields, and before the second line of an entry
 
 
 @click.command(
@@ -72,14 +73,14 @@ def _row(entry: AuditRecord) -> tuple[str, ...]:
 
 
 def _print(rows: Sequence[tuple[str, ...]]) -> None:
-    """A table if it fits; else the details of each entry have lines of their own, where no id has to be broken."""
+    """A table if it fits; else each entry has a line with the rest below it, where no id has to be broken."""
     widths = [max(map(len, column)) for column in zip(COLUMNS, *rows, strict=True)]
     screen = console()
     if not rows or sum(widths) + GAP * len(widths) <= screen.width:
         print_table(COLUMNS, rows, footer=None if rows else "no entries")
         return
     for row in rows:
-        fields = (text.ljust(width) for text, width in zip(row[:-1], widths, strict=False) if width)
-        screen.print(Text((" " * GAP).join(fields).rstrip()))
-        if row[-1]:
-            screen.print(Padding(Text(row[-1]), (0, 0, 0, GAP)))
+        cells = {name: text.ljust(width) for name, text, width in zip(COLUMNS, row, widths, strict=True)}
+        screen.print(Text((" " * GAP).join(cells[name] for name in FIRST_LINE).rstrip()))
+        rest = filter(None, (cells[name].strip() for name in COLUMNS if name not in FIRST_LINE))
+        screen.print(Padding(Text(" · ".join(rest)), (0, 0, 0, GAP), expand=False))
