@@ -30,6 +30,8 @@ REFUSAL_WINDOW_S = 60.0
 REFUSALS = frozenset({Code.UNAUTHORIZED, Code.FORBIDDEN})
 INTERRUPTIONS = (KeyboardInterrupt, SystemExit, GeneratorExit, asyncio.CancelledError)
 
+# A user's token, and a session's token: somebody may paste one in place of a name.
+_TOKEN = re.compile(r"(?<![\w-])(?:est_[0-9a-f]{12}_[\w-]+|eyJ[\w-]+\.[\w-]+\.[\w-]+)", re.ASCII)
 _URL = re.compile(r"[a-z][a-z0-9+.-]{0,20}://\S+", re.IGNORECASE)
 
 log = structlog.get_logger(__name__)
@@ -168,7 +170,7 @@ def without_secrets(values: Mapping[str, Any]) -> dict[str, Any]:
 
     def hide(value: Any) -> Any:
         if isinstance(value, str):
-            return _URL.sub("[url]", scrub(value[:MAX_SCRUBBED]))
+            return _TOKEN.sub("[hidden]", _URL.sub("[url]", scrub(value[:MAX_SCRUBBED])))
         return [hide(item) for item in value] if isinstance(value, list | tuple) else value
 
     return {name: hide(value) for name, value in values.items()}

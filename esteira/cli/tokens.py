@@ -47,7 +47,8 @@ def token(entry: AuditEntry, session: str, gateway: str | None, days: float) -> 
     if not session.strip():
         raise click.UsageError("the session's name is empty")
     signer = TokenSigner(settings_for_command().api_token)
-    chosen = gateway or _only_gateway(catalogue_for_command(), session)
+    catalogue = catalogue_for_command()
+    chosen = gateway or _only_gateway(catalogue, session)
     entry.begin({"session": session, "gateway": chosen, "days": days})
     text = signer.session_token(session, gateway=None if chosen == ALL_GATEWAYS else chosen, days=days)
     issued = signer.read(text)

@@ -21,7 +21,11 @@ from rich.console import Console
 from esteira.cli import audit as audit_command
 from esteira.cli.app import COMMANDS, esteira
 from pipeline.catalogue import Action, Actor, AuditFilters, AuditOutcome, AuditRecord, Catalogue, DeliveryResult, Via
+from pipeline.catalogue.user_tokens import UserToken
 from pipeline.models import Status
+from pipeline.security.roles import Role
+from pipeline.security.scopes import ALL_SESSIONS
+from pipeline.security.user_tokens import new_token
 from tests.support.catalogues import attachment, finished
 from tests.support.esteira import Installation
 from tests.support.webhooks import announced_record, endpoints
@@ -35,7 +39,7 @@ HOSTILE = "\x1b[31mred\x1b[0m\nsecond line\u202e<b>"
 # Commands that change nothing. `start` only changes the tables, as `migrate` does.
 READING = {
     *("start", "status", "list", "failures", "stats", "workers", "pauses", "check", "doctor", "audit"),
-    *("webhooks list",),
+    *("webhooks list", "users list"),
 }
 
 
@@ -84,6 +88,12 @@ def _failed(catalogue: Catalogue) -> list[str]:
     return [finished(catalogue, Status.FAILED).id]
 
 
+def _user(catalogue: Catalogue) -> list[str]:
+    token = new_token()
+    catalogue.user_tokens.add(UserToken(token.id, "ana", Role.VIEWER, ALL_SESSIONS, token.secret_hash, 0, None))
+    return ["ana"]
+
+
 def _failed_row(catalogue: Catalogue) -> list[str]:
     _failed(catalogue)
     return []
@@ -98,7 +108,10 @@ CHANGING: dict[str, tuple[Prepare, tuple[str, ...], Action, int]] = {
     "pause": (lambda _: ["session", "shop"], (), Action.PAUSE, 1),
     "resume": (lambda _: ["session", "shop"], (), Action.RESUME, 0),
     "cancel": (_received, (), Action.CANCEL, 1),
-    "token": (lambda _: ["shop"], ("--days", "2"), Action.TOKEN, 1),
+    "token": (lambda _: ["shop"], ("--gateway", "waha", "--days", "2"), Action.TOKEN, 1),
+    "users add": (lambda _: ["ana"], ("--role", "operator"), Action.USER_ADD, 1),
+    "users rotate": (_user, (), Action.USER_ROTATE, 1),
+    "users revoke": (_user, (), Action.USER_REVOKE, 1),
     "link": (_failed, (), Action.LINK, 1),
     "webhooks redeliver": (_undelivered, (), Action.REDELIVER, 1),
     "derive": (lambda catalogue: [finished(catalogue).id][:0], ("--yes",), Action.DERIVE, 1),
@@ -170,11 +183,24 @@ def test_new_source_is_recorded_without_its_url_and_key(secured: Installation, c
 
 
 def test_token_is_recorded_without_the_token(secured: Installation, catalogue: Catalogue) -> None:
-    printed = secured.run("token", "shop").out.strip()
+    printed = secured.run("token", "shop", "--gateway", "waha").out.strip()
     [entry] = catalogue.audit.find(AuditFilters(action=Action.TOKEN))
     assert entry.target["session"] == "shop"
     text = json.dumps(entry.model_dump())
     assert not [part for part in printed.split(".") if len(part) > 8 and part in text]
+
+
+def test_tokens_of_users_are_recorded_by_id_only(installation: Installation, catalogue: Catalogue) -> None:
+    token = installation.run("users", "add", "ana", "--role", "viewer", "--sessions", "waha:shop-*").out.strip()
+    rotated = installation.run("users", "rotate", "ana").out.strip()
+    installation.run("users", "revoke", rotated)  # pasted by mistake
+    revoked, renewed, added = catalogue.audit.find(AuditFilters(), limit=3)
+    assert (added.action, added.target) == ("user_add", {"name": "ana", "role": "viewer", "sessions": ["waha:shop-*"]})
+    assert added.detail == {"token_id": token.split("_")[1]}
+    assert (renewed.action, revoked.action, revoked.target) == ("user_rotate", "user_revoke", {"which": "[hidden]"})
+    text = json.dumps([entry.model_dump() for entry in (revoked, renewed, added)])
+    assert token.split("_", 2)[2] not in text
+    assert rotated.split("_", 2)[2] not in text
 
 
 def test_failed_command_is_recorded_with_its_code(secured: Installation, catalogue: Catalogue) -> None:
@@ -190,7 +216,7 @@ def test_command_without_a_catalogue_to_record_it_does_nothing(secured: Installa
     refused = secured.run("delete", media_id, "--yes")
     assert refused.code == 1
     assert "has no tables" in refused.err
-    assert secured.run("token", "shop").out == ""
+    assert secured.run("token", "shop", "--gateway", "waha").out == ""
     record = catalogue.get(media_id)
     assert record
     assert record.status is Status.FAILED

@@ -126,7 +126,7 @@ def test_nothing_is_changed_if_the_entry_cannot_be_written(
 
 @pytest.mark.parametrize("key", [key for key in CHANGES if not key[1].endswith("/link")], ids=" ".join)
 def test_each_refused_attempt_leaves_one_entry(client: TestClient, system: RunningSystem, key: tuple[str, str]) -> None:
-    token = TokenSigner(SecretStr(TOKEN)).session_token("shop", days=1)
+    token = TokenSigner(SecretStr(TOKEN)).session_token("shop", gateway="media", days=1)
     answer = call(client, *key, UNKNOWN, CHANGES[key].body, authorization=f"Bearer {token}")
     assert answer.status_code == 403
     [entry] = entries(system)
@@ -137,7 +137,7 @@ def test_each_refused_attempt_leaves_one_entry(client: TestClient, system: Runni
 
 
 def test_refused_attempts_cannot_fill_the_database(client: TestClient, system: RunningSystem) -> None:
-    token = TokenSigner(SecretStr(TOKEN)).session_token("shop", days=1)
+    token = TokenSigner(SecretStr(TOKEN)).session_token("shop", gateway="media", days=1)
     for _ in range(MAX_REFUSALS + 5):
         assert client.post("/pause", json={}, headers={"authorization": f"Bearer {token}"}).status_code == 403
     assert len(entries(system)) == MAX_REFUSALS
@@ -245,5 +245,5 @@ def test_audit_refuses_wrong_parameters(client: TestClient, query: str) -> None:
 
 
 def test_only_an_administrator_reads_the_audit_log(client: TestClient) -> None:
-    token = TokenSigner(SecretStr(TOKEN)).session_token("shop", days=1)
+    token = TokenSigner(SecretStr(TOKEN)).session_token("shop", gateway="media", days=1)
     assert client.get("/audit", headers={"authorization": f"Bearer {token}"}).status_code == 403
