@@ -31,7 +31,7 @@ REFUSALS = frozenset({Code.UNAUTHORIZED, Code.FORBIDDEN})
 INTERRUPTIONS = (KeyboardInterrupt, SystemExit, GeneratorExit, asyncio.CancelledError)
 
 # A user's token, and a session's token: somebody may paste one in place of a name.
-_TOKEN = re.compile(r"(?<![\w-])(?:est_[0-9a-f]{12}_[\w-]+|eyJ[\w-]+\.[\w-]+\.[\w-]+)", re.ASCII)
+_TOKEN = re.compile(r"est_[0-9a-f]{12}_[\w-]*|eyJ[\w.-]*", re.ASCII)
 _URL = re.compile(r"[a-z][a-z0-9+.-]{0,20}://\S+", re.IGNORECASE)
 
 log = structlog.get_logger(__name__)
