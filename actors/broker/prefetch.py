@@ -5,11 +5,10 @@ from __future__ import annotations
 import heapq
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from actors.redis_queue.queue import FetchedMessage, FetchLimits
+from actors.redis_queue.queue import FetchedMessage, FetchLimits, SessionDownloads
 from pipeline.models import Stage
 
 MAX_DETACHED = 32  # more wait in threads: their files are on this machine's disk, and a crash costs all of them a retry
@@ -18,15 +17,21 @@ DOWNLOADS = Stage.FETCH.value  # the queue whose messages are downloads
 SHARE_OF_PREVIEWS = 4  # one thread in so many makes previews
 
 
+def leave_a_quarter(threads: int) -> int:
+    """How many of these threads may download for one session: all but a quarter, but at least one."""
+    return max(1, threads - max(1, threads // 4))
+
+
 class PrefetchLimits(NamedTuple):
     """How many messages a process holds.
 
     `threads` messages run at once, `ahead` more are popped so that no thread waits for the fetcher. `room` are held at
     most, `large_room` of large files among them. `per_session` downloads of one session run at once (0: any number),
-    and twice as many are held, so that slow servers of one session leave threads and room to others. In all processes
-    together `per_session_total` are held (0: any number), and then none that does not run. A process whose threads are
-    all busy fetches again when it has finished something and holds at most `low_water`. `poll_s` is the time between
-    fetches that no message announced: an announcement can be lost together with the connection that carries it.
+    and twice as many are held, so that slow servers of one session leave threads and room to others; the threads of
+    large files are shared likewise. In all processes together `per_session_total` are held (0: any number), and then
+    none that does not run. A process whose threads are all busy fetches again when it has finished something and holds
+    at most `low_water`. `poll_s` is the time between fetches that no message announced: an announcement can be lost
+    together with the connection that carries it.
     """
 
     threads: int = 1
@@ -46,7 +51,7 @@ class PrefetchLimits(NamedTuple):
         downloads for each session in all processes.
         """
         total = per_session or 0
-        here = max(1, threads - max(1, threads // 4))
+        here = leave_a_quarter(threads)
         return cls(
             threads=threads,
             ahead=(threads + 3) // 4,
@@ -146,9 +151,16 @@ class Prefetcher:
         free = max(0, min(self.limits.room, self._threads(self.limits.room)) - self._busy())
         large = sum(message.large for message in self._held.values())
         large_free = min(free, max(0, self.limits.large_room - large))
+        large_here = leave_a_quarter(self.limits.large_room)
         # What waits here counts for all processes: with a limit of its own, a session's files run where they are held.
         here = self.limits.per_session * (1 if self.limits.per_session_total else 2)
-        return free, FetchLimits(large_free, self.limits.per_session_total, here, self._downloads() if here else {})
+        return free, FetchLimits(
+            large_free,
+            self.limits.per_session_total,
+            here,
+            large_here if here else 0,
+            self._downloads() if here else {},
+        )
 
     def busy(self) -> int:
         """How many messages this process holds; as many as it may hold while it fetches more or is about to.
@@ -199,10 +211,14 @@ class Prefetcher:
     def _is_full(self) -> bool:
         return len(self._detached) >= MAX_DETACHED
 
-    def _downloads(self) -> Counter[str]:
-        """How many downloads of each session run here or wait for a thread."""
-        messages = [message for key, message in self._held.items() if key not in self._detached]
-        return Counter(message.session for message in messages if message.queue == DOWNLOADS)
+    def _downloads(self) -> dict[str, SessionDownloads]:
+        """The downloads of each session that run here or wait for a thread."""
+        downloads: dict[str, SessionDownloads] = {}
+        for key, message in self._held.items():
+            if message.queue == DOWNLOADS and key not in self._detached:
+                total, large = downloads.get(message.session, SessionDownloads())
+                downloads[message.session] = SessionDownloads(total + 1, large + message.large)
+        return downloads
 
     def _pop(self) -> FetchedMessage:
         blocked = []

@@ -75,18 +75,26 @@ class FetchedMessage(NamedTuple):
     session: str = ""
 
 
+class SessionDownloads(NamedTuple):
+    """How many downloads of one session a worker holds, and how many of them are of large files."""
+
+    total: int = 0
+    large: int = 0
+
+
 class FetchLimits(NamedTuple):
     """What one fetch may return beside the number of messages.
 
     `large` is the number of messages of large files (None: any number). `per_session` is how many downloads of one
-    session all workers together may hold, `per_session_here` how many this worker (0: any number). `downloads` are
-    those that it has already, by session.
+    session all workers together may hold, `per_session_here` how many this worker, and `large_per_session_here` how
+    many large ones among these (0: any number). `downloads` are those that it has already, by session.
     """
 
     large: int | None = None
     per_session: int = 0
     per_session_here: int = 0
-    downloads: Mapping[str, int] = MappingProxyType({})
+    large_per_session_here: int = 0
+    downloads: Mapping[str, SessionDownloads] = MappingProxyType({})
 
 
 class FetchResult(NamedTuple):
@@ -205,10 +213,11 @@ class RedisQueue:
             PauseStateUnknownError: with `require_pause_state`, if this Redis does not know what is paused.
         """
         large = count if limits.large is None else limits.large
-        downloads = [word for session, number in limits.downloads.items() for word in (_encode_key(session), number)]
+        downloads = [word for name, numbers in limits.downloads.items() for word in (_encode_key(name), *numbers)]
         keys = [self.keys.workers, self.keys.held(worker)]
         args: list[ScriptArg] = [worker, count, large, int(require_pause_state)]
-        args += [limits.per_session, limits.per_session_here, len(limits.downloads), *downloads, *queues]
+        args += [limits.per_session, limits.per_session_here, limits.large_per_session_here]
+        args += [len(limits.downloads), *downloads, *queues]
         due_ms, limited, *rows = self._run(self._call("fetch", keys, args))
         if due_ms == PAUSES_UNKNOWN:
             raise PauseStateUnknownError

@@ -14,13 +14,14 @@ import requests
 
 from pipeline.catalogue import Catalogue
 from scripts.faults.environment import ROOT, THREADS, WORKERS, Testbed
-from scripts.faults.files import File
+from scripts.faults.files import SLOW, File
 from scripts.faults.leftovers import Row, StoredFiles, esteira_deliveries, esteira_rows, esteira_stored_files
 from scripts.faults.load import ACCEPTED, REFUSED, UNKNOWN, Answer
 from scripts.faults.supervisor import Part
 from tests.support.valkey import free_port
 
 HOOK_TIMEOUT_S = 60.0  # how long the client waits for the response of the hook
+SESSIONS = 5  # of the load
 INLINE = 6  # every sixth file is sent as base64
 # Host names of the media server that scripts.faults.dns_faults resolves. Each file has another name, because a worker
 # does not resolve a host again to which it has a connection.
@@ -47,6 +48,7 @@ class Esteira:
         self.token = secrets.token_hex(16)
         self.media = ""
         self.named_every = 0
+        self.slow_media = ""  # the address of a stranger's server, for files of the category SLOW
 
     def prepare(self, testbed: Testbed) -> None:
         self.media = testbed.servers.address
@@ -83,12 +85,15 @@ class Esteira:
         return [*workers, testbed.python_part("web", *web, env=env)]
 
     def hand_over(self, number: int, file: File) -> Answer:
-        body: dict[str, Any] = {"session": "chaos", "message_id": str(number), "kind": file.kind}
-        if number % INLINE == 0:
+        session = "stranger" if file.category == SLOW else f"chaos-{number % SESSIONS}"
+        body: dict[str, Any] = {"session": session, "message_id": str(number), "kind": file.kind}
+        if file.category == SLOW:
+            body["url"] = f"{self.slow_media}{file.label}?{number}"
+        elif number % INLINE == 0:
             body["data"] = base64.b64encode(file.content).decode()
         else:
             address = self.media.replace("127.0.0.1", HOST.format(number)) if self.is_named(number) else self.media
-            body["url"] = f"{address}/media/{number}?token=of-the-source"
+            body |= {"url": f"{address}/media/{number}?token=of-the-source", "size": len(file.content)}
         return self._post(body)
 
     def is_named(self, number: int) -> bool:

@@ -14,6 +14,7 @@ from tests.support import hostile_files
 from tests.support.samples import pdf_by_hand, sample
 
 GOOD, REFUSED, BROKEN, POISON = "good", "refused", "broken", "poison"
+SLOW = "slow"  # of a server that never sends all of it
 PICTURES = ("jpeg", "png", "webp")
 OTHERS = {  # sample label → declared kind
     "mp4/h264": "video",
@@ -36,7 +37,7 @@ POISON_KINDS = {"gif": "image", "heic": "image", "m4a": "audio", "3gp": "video"}
 
 @dataclass(frozen=True)
 class File:
-    """One file of the load. `category` is GOOD, REFUSED, BROKEN or POISON; `label` is its type within the category."""
+    """One file of the load. `category` is GOOD, REFUSED, BROKEN, POISON or SLOW; `label` is its type within it."""
 
     seed: int
     category: str
@@ -85,6 +86,8 @@ def _content(seed: int, category: str, label: str) -> bytes:
         return _sample(label)
     if category == REFUSED:
         return _unwanted(label, seed)
+    if category == SLOW:
+        return b""
     return _damaged(label, seed)
 
 

@@ -8,7 +8,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -80,6 +80,13 @@ class Load:
         """Hands over this many new files at once, so that messages are waiting in the queue."""
         for _ in range(count):
             self._pool.submit(self._hand_over, self._new())
+
+    def send_files(self, files: Sequence[File]) -> None:
+        """Hands these files over at once."""
+        for file in files:
+            number = self._new()
+            self.files[number] = file
+            self._pool.submit(self._hand_over, number)
 
     def resend(self) -> None:
         """Hands a random earlier file over again."""

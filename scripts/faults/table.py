@@ -13,6 +13,7 @@ from scripts.faults import (
     process_faults,
     redis_faults,
     secret_faults,
+    slow_media_faults,
     store_faults,
 )
 from scripts.faults.environment import RunTerms, Testbed
@@ -26,6 +27,7 @@ NAMED_HOSTS = RunTerms(module="scripts.faults.dns_faults", named_every=5)
 SHIFTED_CLOCK = RunTerms(module="scripts.faults.clock_skew")
 WORKER_EXITS_ALLOWED = RunTerms(worker_exits_allowed=True)
 SHORT_WEBHOOK_SCHEDULE = RunTerms(env={"WEBHOOK_RETRY_S": "1,2,3"})
+SHORT_DEADLINES = RunTerms(env=slow_media_faults.SHORT_DEADLINES)
 LONG_DRAIN = RunTerms(drain_timeout_s=1800)
 
 
@@ -107,6 +109,9 @@ _ROWS = (
     Fault("F33", "SIGSTOP to a worker for 20, 45, 90 s", process_faults.pause_worker, 6),
     Fault("F34", "garbage in the queues", redis_faults.write_garbage),
     Fault("F35", "a secret changed while in use", secret_faults.rotate, 6, terms=OBJECT_STORAGE),
+    Fault(
+        "F47", "a stranger's media servers answer slowly", slow_media_faults.answer_slowly, 4, 1, terms=SHORT_DEADLINES
+    ),
     Fault("F36", "SIGKILL to everything including Redis", process_faults.kill_everything, 20),
 )
 

@@ -4,9 +4,9 @@
 --   KEYS  workers, held by this worker
 -- A session at a limit of its downloads gets no message of the queue `fetch`; the next session has its turn.
 --   ARGV  worker, how many messages, how many large ones among them, 1 to return {-2, 0} if the pauses were not
---         published to this Redis (as after a wipe), how many downloads of one session all workers may hold and how many
---         this worker (0: any number), how many sessions follow; for each: its name and the downloads that count for
---         this worker; then the queues
+--         published to this Redis (as after a wipe), how many downloads of one session all workers may hold, how many
+--         this worker, and how many large ones this worker (0: any number), how many sessions follow; for each: its
+--         name, the downloads that count for this worker, the large ones among them; then the queues
 --   returns {ms until the next delayed message or -1, 1 if a session was at its limit else 0,
 --            {key, delivery id, crashes, queue, message, size class, priority, session}, …}
 --           Messages with lower priorities run first: a session with little in flight overtakes what was fetched
@@ -19,10 +19,10 @@ local wanted, wanted_large = tonumber(ARGV[5]), tonumber(ARGV[6])
 local misses_left = 250 -- entries without a message that one fetch skips; the next fetch goes on with the rest
 local ms = now()
 local answer = {-1, 0}
-local total_limit, worker_limit, sessions = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
-local downloads_here = {}
-for i = 11, 9 + 2 * sessions, 2 do
-  downloads_here[ARGV[i]] = tonumber(ARGV[i + 1])
+local total_limit, worker_limit, worker_large_limit = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
+local sessions, downloads_here, large_here = tonumber(ARGV[11]), {}, {}
+for i = 12, 9 + 3 * sessions, 3 do
+  downloads_here[ARGV[i]], large_here[ARGV[i]] = tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
 end
 
 local function push_due(queue, key)
@@ -108,6 +108,7 @@ local function give(queue, key, size_class, urgent, mark)
   local in_flight = add_in_flight(info.session, charge_of(queue, info), mark)
   if queue == DOWNLOADS then
     downloads_here[info.session] = (downloads_here[info.session] or 0) + 1
+    large_here[info.session] = (large_here[info.session] or 0) + size_class
   end
   local priority = delivery_id + load_of(in_flight - info.charge) - (urgent and LOAD_UNIT or 0)
   given[key], given[#given + 1] = true, key
@@ -154,9 +155,10 @@ local function take_first_of(queue, size_class, session)
   end
 end
 
--- Whether a session may get no more downloads.
-local function is_full(session)
-  local full = worker_limit > 0 and (downloads_here[session] or 0) >= worker_limit
+-- Whether a session may get no more downloads of this size class.
+local function is_full(session, size_class)
+  local full = (worker_limit > 0 and (downloads_here[session] or 0) >= worker_limit)
+    or (size_class == 1 and worker_large_limit > 0 and (large_here[session] or 0) >= worker_large_limit)
   if not full and total_limit > 0 then
     local in_flight = tonumber(redis.call('HGET', IN_FLIGHT, session) or 0)
     full = math.floor(in_flight / DOWNLOAD) >= total_limit
@@ -177,7 +179,7 @@ local function next_session(queue, size_class)
     if not turn or turn >= PAUSED_OFFSET then
       return
     end
-    if queue ~= DOWNLOADS or not is_full(session) then
+    if queue ~= DOWNLOADS or not is_full(session, size_class) then
       return session, turn < BAND
     end
     index = index + 1
@@ -205,7 +207,7 @@ end
 redis.call('ZREM', workers, ARGV[4])
 redis.call('ZADD', workers, ms, ARGV[4])
 make_expiring_urgent()
-for i = 11 + 2 * sessions, #ARGV do
+for i = 12 + 3 * sessions, #ARGV do
   local queue = ARGV[i]
   -- Most queues are empty, and one command shows it.
   if redis.call('EXISTS', delayed_of(queue), turns_of(queue, 0), turns_of(queue, 1)) > 0 then

@@ -192,7 +192,7 @@ def test_downloads_of_one_session_leave_a_thread_and_room_to_others(prefetcher: 
     fill_session(prefetcher, 6)
     assert popped(prefetcher) == ["slow 0", "slow 1", "slow 2"]
     count, limits = prefetcher.free()
-    assert (count, limits.per_session_here, limits.downloads) == (2, 6, {"slow": 6})
+    assert (count, limits.per_session_here, limits.downloads) == (2, 6, {"slow": (6, 0)})
     prefetcher.wake()
     assert wants_more(prefetcher)
     prefetcher.add([fetched("a", priority=9), fetched("b", priority=10)], requested=2)
@@ -207,7 +207,14 @@ def test_next_download_of_a_session_runs_when_one_has_ended_or_left_its_thread(p
     prefetcher.remove("slow 0", 1)
     assert popped(prefetcher) == ["slow 4"]
     assert popped(prefetcher) == []
-    assert prefetcher.free()[1].downloads == {"slow": 4}
+    assert prefetcher.free()[1].downloads == {"slow": (4, 0)}
+
+
+def test_large_downloads_of_one_session_leave_a_thread_for_large_files() -> None:
+    prefetcher = prefetcher_for(8)
+    prefetcher.add([fetched("a", session="slow", large=True)])
+    limits = prefetcher.free()[1]
+    assert (limits.large, limits.large_per_session_here, limits.downloads) == (3, 3, {"slow": (1, 1)})
 
 
 def test_messages_of_later_stages_are_no_downloads(prefetcher: Prefetcher) -> None:

@@ -10,7 +10,15 @@ from typing import Any
 
 import pytest
 
-from actors.redis_queue.queue import AckAction, FetchedMessage, FetchLimits, FetchResult, RedisQueue, connect
+from actors.redis_queue.queue import (
+    AckAction,
+    FetchedMessage,
+    FetchLimits,
+    FetchResult,
+    RedisQueue,
+    SessionDownloads,
+    connect,
+)
 from actors.redis_queue.scheduling import SchedulingInfo, SizeClasses, scheduling_of
 from pipeline.models import Attachment, Stage
 from tests.support.valkey import ValkeyServer, free_port, running_valkey
@@ -432,7 +440,8 @@ def test_inline_bytes_of_undeclared_size_are_small() -> None:
 
 
 def limited(queue: RedisQueue, worker: str, *, total: int = 0, here: int = 0, **downloads: int) -> FetchResult:
-    limits = FetchLimits(per_session=total, per_session_here=here, downloads=downloads)
+    held = {session: SessionDownloads(number) for session, number in downloads.items()}
+    limits = FetchLimits(per_session=total, per_session_here=here, downloads=held)
     return queue.fetch(worker, 4, QUEUES, limits=limits)
 
 
@@ -484,6 +493,18 @@ def test_limit_holds_for_large_and_urgent_files(queue: RedisQueue, fields: dict[
         enqueue(queue, f"slow-{number}", "slow", **fields)
     backlog(queue, "quick", 1)
     assert sessions_of(limited(queue, "w", total=2).messages) == {"slow": 2, "quick": 1}
+
+
+def test_large_files_of_one_session_leave_room_for_those_of_others(queue: RedisQueue) -> None:
+    backlog(queue, "slow", 4, size=LARGE)
+    enqueue(queue, "slow-small", "slow")
+    limits = FetchLimits(large=2, large_per_session_here=1)
+    first = queue.fetch("w", 4, QUEUES, limits=limits)
+    assert (keys_of(first.messages), first.limited) == (["slow-0000", "slow-small"], True)
+    backlog(queue, "other", 1, size=LARGE)
+    held = {"slow": SessionDownloads(2, 1)}
+    second = queue.fetch("w", 4, QUEUES, limits=limits._replace(large=1, downloads=held))
+    assert keys_of(second.messages) == ["other-0000"]
 
 
 def test_later_stages_are_not_limited(queue: RedisQueue) -> None:
