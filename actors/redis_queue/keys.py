@@ -22,7 +22,7 @@ class Keys:
     - `waiting()`: `waiting:QUEUE:SIZE_CLASS`, sorted set of "session NUL urgency position key", all with the score 0
     - `turns()`: `turns:QUEUE:SIZE_CLASS`, sorted set, session → its turn
     - `session_marks`: `standing`, hash, session → one letter for each queue and size class where it has messages
-    - `in_flight`: `flight`, hash, session → what it has in flight, in thousandths of a file
+    - `in_flight`: `flight`, hash, session → what it has in flight, in thousandths of a file, and 2^36 for each download
     - `expiring`: `expiring`, sorted set, a mark and a member of `waiting` → when the source expires, Unix ms
     - `delayed()`: `delayed:QUEUE`, sorted set, key → due, Unix ms
     - `held()`: `held:WORKER`, hash, key → "delivery id:queue:begun:priority:scheduling info"; the third field is

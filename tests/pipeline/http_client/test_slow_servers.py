@@ -1,7 +1,7 @@
 """Servers that answer slowly on purpose, to hold a thread: CHECKS row HTTP-17.
 
 The clients allow 0.5 s, and one second more for so many bytes of the file. Each server sends enough other bytes to earn
-time for ever if those bytes counted.
+endless time if those bytes counted.
 """
 
 from __future__ import annotations
