@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import MutableMapping
 from typing import Any
@@ -18,6 +19,10 @@ from pipeline.scrubber import Scrub, hide_secrets
 # Dramatiq's and Alembic's lines repeat ours, with arguments and without the session.
 # The HTTP access logs contain secrets that are part of URL paths.
 QUIET_LOGGERS = ("dramatiq", "alembic", "httpx", "uvicorn.access", "uvicorn.sockets")
+
+# Environment variable, set where another process writes time and part in front of each text line, so that
+# the line needs no time of its own: `colour` if that process writes to a terminal, else `plain`.
+PREFIXED_LINES = "ESTEIRA_PREFIXED_LINES"
 
 log = structlog.get_logger(__name__)
 
@@ -70,15 +75,17 @@ def _configure_structlog(settings: Settings, scrub: Scrub) -> tuple[list[Any], i
     level: int = getattr(logging, settings.log_level.upper())
     as_json = settings.log_format == "json" or (settings.log_format == "auto" and not sys.stderr.isatty())
 
+    prefixed = os.environ.get(PREFIXED_LINES)
+
     def remove_secrets(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Any:
         return scrub(event)
 
     processors: list[Any] = [
         structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        *([] if prefixed and not as_json else [structlog.processors.TimeStamper(fmt="iso", utc=True)]),
         structlog.processors.format_exc_info,
         remove_secrets,
-        JsonRenderer(scrub) if as_json else structlog.dev.ConsoleRenderer(),
+        JsonRenderer(scrub) if as_json else structlog.dev.ConsoleRenderer(colors=_shows_colours(prefixed)),
     ]
     structlog.configure(
         processors=processors,
@@ -87,6 +94,10 @@ def _configure_structlog(settings: Settings, scrub: Scrub) -> tuple[list[Any], i
         cache_logger_on_first_use=True,
     )
     return processors, level
+
+
+def _shows_colours(prefixed: str | None) -> bool:
+    return sys.stderr.isatty() if prefixed is None else prefixed == "colour"
 
 
 class _CurrentStderr:

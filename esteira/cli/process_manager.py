@@ -1,4 +1,4 @@
-"""Runs the parts of Esteira (web app, workers) side by side with honcho; each output line has the name of its part."""
+"""Runs the parts of Esteira (web app, workers) side by side with honcho; and writes their lines."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from honcho.printer import Printer
 
 from actors.middleware.parent_death import end_with_parent
 from esteira.cli.parent_guard import PARENT_PID
+from esteira.cli.part_lines import LineFormat, text_line
 
 # Seconds after SIGTERM until a part is killed. Longer than REQUEUE_S, so that workers can requeue their messages.
 GRACE_S = 30
@@ -69,19 +70,26 @@ class DirectOutput:
 
 
 class EventPrinter(Printer):  # type: ignore[misc]  # honcho has no types
-    """honcho's printer, extended to call `on_started` when all parts run and to keep the name of the first that ended.
+    """honcho's printer with a line format of ours, which also tells from the lines what happened to the parts.
 
-    honcho has no other interface for these events.
+    It calls `on_started` when all parts run, and keeps the name of the first that ended. honcho has no other interface
+    for these events.
     """
 
-    def __init__(self, output: DirectOutput, *, parts: int, on_started: Callable[[], object]) -> None:
+    def __init__(
+        self, output: DirectOutput, *, parts: int, on_started: Callable[[], object], format_line: LineFormat
+    ) -> None:
         super().__init__(output)
         self.first_ended: str | None = None
+        self._format_line = format_line
         self._not_started = parts
         self._on_started = on_started
 
     def write(self, message: Any) -> None:
-        super().write(message)
+        data = message.data.decode("utf-8", "replace") if isinstance(message.data, bytes) else message.data
+        colour = message.colour if self.output.isatty() else None
+        for line in data.rstrip("\n").split("\n"):
+            print(self._format_line(message.name, line, message.time, colour), file=self.output, flush=True)
         if message.name != honcho.manager.SYSTEM_PRINTER_NAME:
             return
         if self.first_ended is None and (match := STOPPED.match(message.data)):
@@ -112,13 +120,14 @@ def run_parts(
     *,
     environment: Mapping[str, str],
     on_started: Callable[[], object] = lambda: None,
+    format_line: LineFormat = text_line,
 ) -> str | None:
     """Runs the commands until SIGINT or SIGTERM, or until one of them ends, and then stops all of them.
 
     Returns None after a signal, else the name and exit status of the part that ended first.
     """
     honcho.manager.KILL_WAIT = GRACE_S
-    printer = EventPrinter(DirectOutput(), parts=len(commands), on_started=on_started)
+    printer = EventPrinter(DirectOutput(), parts=len(commands), on_started=on_started, format_line=format_line)
     manager = PartManager(printer)
     # honcho forks a process between this one and each part. It dies together with this one, and then the part's guard
     # sees that its parent is gone.

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import errno
-import os
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
-from urllib.parse import urlsplit
 
 import redis
 import rich_click as click
 
-from actors.doctor.redis_server import redis_address
 from actors.redis_queue.server_program import choose_server
 from esteira.cli.demo.launch import launch_demo
 from esteira.cli.embedded_valkey import embedded_valkey, lock_folder
 from esteira.cli.environment import settings_for_command
 from esteira.cli.migrate import migrate_catalogue
-from esteira.cli.output import examples, exit_with, print_message
+from esteira.cli.output import examples, exit_with
 from esteira.cli.process_manager import run_parts, stop_when_ended, web_command, worker_command
+from esteira.cli.start_output import announce, announce_addresses, line_format, part_environment, say
 from pipeline.config.settings import Settings
 from pipeline.errors import SettingsError
 from pipeline.services import build_services
@@ -59,13 +56,15 @@ def start(demo: bool, no_web: bool, workers: int | None) -> None:
     with lock_folder(settings.var_dir.absolute()), _redis(settings) as valkey:
         migrate_catalogue(settings)
         build_services(settings).close()  # reports wrong settings here and not only in the workers' log
-        on_started = partial(_print_addresses, settings, with_web=not no_web)
+        on_started = partial(announce_addresses, settings, with_web=not no_web)
+        format_line, environment = line_format(settings), part_environment(settings)
         with stop_when_ended(valkey) if valkey else nullcontext() as valkey_ended:
-            ended_part = run_parts(commands, environment=_environment(settings), on_started=on_started)
+            ended_part = run_parts(commands, environment=environment, on_started=on_started, format_line=format_line)
     if valkey_ended is not None and valkey_ended.is_set():
         ended_part = "valkey"
     if ended_part:
-        print_message(f"esteira: {ended_part} ended by itself, so everything was stopped; see the lines above")
+        message = f"esteira: {ended_part} ended by itself, so everything was stopped; see the lines above"
+        say(settings, message, level="error")
         exit_with(1)
 
 
@@ -74,8 +73,8 @@ def _redis(settings: Settings) -> Iterator[subprocess.Popen[bytes] | None]:
     if settings.embedded:
         choice = choose_server(settings)
         for reason in choice.passed_over:
-            print_message(f"server     passed over {reason}")
-        print_message(f"server     {choice.program} (VALKEY_SERVER={settings.valkey_server})")
+            announce(settings, "server", f"passed over {reason}")
+        announce(settings, "server", f"{choice.program} (VALKEY_SERVER={settings.valkey_server})")
         with embedded_valkey(settings, choice.program) as process:
             yield process
         return
@@ -84,13 +83,6 @@ def _redis(settings: Settings) -> Iterator[subprocess.Popen[bytes] | None]:
     client.ping()  # reports a wrong address here and not only in the workers' log
     client.close()
     yield None
-
-
-def _environment(settings: Settings) -> dict[str, str]:
-    environment = dict(os.environ)
-    if settings.log_format == "auto" and sys.stdout.isatty():
-        environment["LOG_FORMAT"] = "console"  # the parts write into a pipe and cannot see the terminal
-    return environment
 
 
 def _check_port(settings: Settings) -> None:
@@ -106,17 +98,3 @@ def _check_port(settings: Settings) -> None:
         name = "PORT" if error.errno in {errno.EADDRINUSE, errno.EACCES} else "WEB_HOST"
         reason = f"cannot listen on {settings.web_host}:{settings.port}: {error.strerror}"
         raise SettingsError(f"{name}: {reason}: choose another {name}, or use --no-web") from None
-
-
-def _print_addresses(settings: Settings, *, with_web: bool) -> None:
-    database = urlsplit(settings.database)
-    location = database.path.removeprefix("/") if database.scheme == "sqlite" else database.hostname
-    print_message(f"queue      {redis_address(settings)}{' (embedded)' if settings.embedded else ''}")
-    print_message(f"database   {location}")
-    print_message(f"storage    {settings.storage}")
-    if with_web:
-        closed = "" if settings.api_token else " (POST /hooks/media answers 401 until API_TOKEN is set)"
-        print_message(f"web        http://{settings.web_host}:{settings.port}{closed}")
-        if settings.has_dashboard:
-            print_message(f"dashboard  http://{settings.web_host}:{settings.port}/")
-    print_message("Press Ctrl-C to stop.")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import stat
+import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -15,8 +17,9 @@ import psutil
 import pytest
 
 from esteira.cli.demo import pictures
-from tests.support.esteira import Installation, new_installation, start_esteira
+from tests.support.esteira import BIN, Installation, new_installation, start_esteira
 from tests.support.media_server import MediaServer
+from tests.support.terminals import Terminal
 from tests.support.valkey import free_port
 from tests.support.waiting import wait_until
 
@@ -124,6 +127,45 @@ def test_dead_part_stops_the_others_and_is_reported(installation: Installation, 
         assert running.process.wait(60) == 1
         assert f"esteira: {name}" in running.output()
         assert living(family) == []
+
+
+@pytest.mark.slow
+def test_lines_are_json_with_their_part_without_a_terminal(installation: Installation) -> None:
+    with MediaServer({"photo.jpg": JPEG}) as media, start_esteira(installation, "--workers", "1") as running:
+        wait_until(lambda: answers(installation), within_s=60)
+        body = {"session": "s", "message_id": "m1", "url": media.url("photo.jpg"), "kind": "image"}
+        assert call(installation, "/hooks/media", body=body)[0] == 202
+        wait_until(lambda: "attachment finished" in running.output(), within_s=60)
+        family = psutil.Process(running.process.pid).children(recursive=True)
+        workers = [process for process in family if "dramatiq" in " ".join(process.cmdline())]
+        workers[0].kill()
+        assert running.process.wait(60) == 1
+        lines = [json.loads(line) for line in running.output().splitlines()]
+    assert all({"part", "event", "level", "timestamp"} <= line.keys() for line in lines)
+    assert {"start", "system", "worker", "web"} <= {line["part"] for line in lines}
+    [finished] = [line for line in lines if line["event"] == "attachment finished"]
+    assert (finished["part"], finished["session"]) == ("worker", "s")
+
+
+@pytest.mark.slow
+def test_lines_on_a_terminal_have_one_time(installation: Installation) -> None:
+    command = [str(BIN / "esteira"), "start", "--no-web", "--workers", "1"]
+    terminal = Terminal(width=120)
+    with MediaServer({"photo.jpg": JPEG}) as media, Path(terminal.path).open("wb") as out:
+        process = subprocess.Popen(
+            command, cwd=installation.folder, env=installation.env, stdout=out, stderr=out, start_new_session=True
+        )
+        try:
+            wait_until(lambda: "Press Ctrl-C" in terminal.text, within_s=60)
+            submitted = installation.run("submit", media.url("photo.jpg"))
+            assert submitted.code == 0, submitted.err
+            wait_until(lambda: "attachment finished" in terminal.text, within_s=60)
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(60)
+    [line] = [line for line in terminal.close().splitlines() if "attachment finished" in line]
+    assert re.match(r"\x1b\[0;\d+m\d\d:\d\d:\d\d worker \| \x1b\[0m", line)
+    assert len(re.findall(r"\d\d:\d\d:\d\d", line)) == 1
 
 
 def test_killed_start_leaves_no_processes_and_can_be_repeated(installation: Installation) -> None:

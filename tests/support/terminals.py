@@ -23,12 +23,17 @@ class Terminal:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
+    @property
+    def text(self) -> str:
+        """What was written so far, with plain line feeds."""
+        return self._written.decode(errors="replace").replace("\r\n", "\n")
+
     def close(self) -> str:
         """Waits until everything was read; returns it with plain line feeds."""
         os.close(self._slave)
         self._reader.join(10)
         os.close(self._master)
-        return self._written.decode().replace("\r\n", "\n")
+        return self.text
 
     def _read(self) -> None:
         while True:

@@ -1,0 +1,63 @@
+"""How `esteira start` writes: as text on a terminal, as lines of JSON elsewhere, unless LOG_FORMAT says otherwise."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TextIO
+from urllib.parse import urlsplit
+
+from actors.doctor.redis_server import redis_address
+from actors.observability.logging import PREFIXED_LINES
+from esteira.cli.output import print_message
+from esteira.cli.part_lines import LineFormat, json_line, json_lines, text_line
+from pipeline.config.settings import Settings
+from pipeline.scrubber import hide_secrets
+
+START = "start"  # the name of `esteira start` itself in the field `part`
+TITLE_WIDTH = 11  # characters of the first word of a message
+
+
+def writes_json(settings: Settings, stream: TextIO) -> bool:
+    """Whether the lines on this stream are JSON."""
+    return settings.log_format == "json" or (settings.log_format == "auto" and not stream.isatty())
+
+
+def line_format(settings: Settings) -> LineFormat:
+    """The format of the lines of the parts on stdout."""
+    return json_lines(hide_secrets(settings.secrets())) if writes_json(settings, sys.stdout) else text_line
+
+
+def part_environment(settings: Settings) -> dict[str, str]:
+    """The environment of the parts, which write into a pipe and cannot see the terminal."""
+    if writes_json(settings, sys.stdout):
+        return {**os.environ, "LOG_FORMAT": "json"}
+    return {**os.environ, "LOG_FORMAT": "console", PREFIXED_LINES: "colour" if sys.stdout.isatty() else "plain"}
+
+
+def announce(settings: Settings, name: str, value: str) -> None:
+    """Prints a message on stderr: what it is about, and the value."""
+    if writes_json(settings, sys.stderr):
+        print_message(json_line(START, name, value=value))
+    else:
+        print_message(f"{name:<{TITLE_WIDTH}}{value}")
+
+
+def say(settings: Settings, text: str, *, level: str = "info") -> None:
+    """Prints a sentence on stderr."""
+    print_message(json_line(START, text, level=level) if writes_json(settings, sys.stderr) else text)
+
+
+def announce_addresses(settings: Settings, *, with_web: bool) -> None:
+    """Prints where everything is, when all parts have started."""
+    database = urlsplit(settings.database)
+    location = database.path.removeprefix("/") if database.scheme == "sqlite" else str(database.hostname)
+    announce(settings, "queue", f"{redis_address(settings)}{' (embedded)' if settings.embedded else ''}")
+    announce(settings, "database", location)
+    announce(settings, "storage", str(settings.storage))
+    if with_web:
+        closed = "" if settings.api_token else " (POST /hooks/media answers 401 until API_TOKEN is set)"
+        announce(settings, "web", f"http://{settings.web_host}:{settings.port}{closed}")
+        if settings.has_dashboard:
+            announce(settings, "dashboard", f"http://{settings.web_host}:{settings.port}/")
+    say(settings, "Press Ctrl-C to stop.")
