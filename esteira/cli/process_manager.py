@@ -70,7 +70,7 @@ class DirectOutput:
 
 
 class EventPrinter(Printer):  # type: ignore[misc]  # honcho has no types
-    """honcho's printer with a line format of ours, which also tells from the lines what happened to the parts.
+    """honcho's printer with a line format of ours. It reads from honcho's lines which parts started and ended.
 
     It calls `on_started` when all parts run, and keeps the name of the first that ended. honcho has no other interface
     for these events.

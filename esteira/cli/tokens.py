@@ -7,6 +7,7 @@ import rich_click as click
 from actors.operations.audit import AuditEntry
 from esteira.cli.audited import audited
 from esteira.cli.environment import catalogue_for_command, settings_for_command
+from esteira.cli.ids import media_id as complete_id
 from esteira.cli.output import examples, print_json, print_message
 from pipeline.catalogue import Action, Catalogue
 from pipeline.errors import Code, PermanentError
@@ -85,7 +86,9 @@ def link(entry: AuditEntry, media_id: str, seconds: int, base: str | None, as_js
     """Prints a link that opens an attachment's content without a token until it expires."""
     settings = settings_for_command()
     signer = TokenSigner(settings.api_token)
-    if catalogue_for_command().get(media_id) is None:
+    catalogue = catalogue_for_command()
+    media_id = complete_id(catalogue, media_id)
+    if catalogue.get(media_id) is None:
         raise PermanentError(Code.NOT_FOUND, f"no attachment has the id {media_id}; `esteira list` shows the newest")
     entry.begin({"id": media_id, "seconds": seconds})
     path, expires = signer.link(media_id, seconds=seconds)

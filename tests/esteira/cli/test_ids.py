@@ -69,6 +69,13 @@ def test_beginnings_select_for_cancel_replay_and_delete(installation: Installati
     assert installation.run("status", media_id[:8], "--json").json["status"] == "deleted"
 
 
+def test_link_takes_a_unique_beginning(installation: Installation) -> None:
+    media_id = installation.run("submit", LOOPBACK, "--json").lines[0]["id"]
+    signed = installation.with_settings(API_TOKEN="a token of more than thirty-two characters")
+    assert media_id in signed.run("link", media_id[:8]).out
+    assert signed.run("link", "a").code == 2
+
+
 def test_redeliver_takes_the_beginning_of_a_delivery(installation: Installation) -> None:
     with closing(Catalogue(f"sqlite:///{installation.folder}/esteira.db")) as catalogue:
         announced_record(catalogue, "crm")
