@@ -14,6 +14,7 @@ from actors.observability import sentry, tracing
 from actors.observability.json_lines import JsonRenderer, StderrLogger
 from pipeline.config.settings import Settings
 from pipeline.config.unknown_names import unknown_names
+from pipeline.private_memory import hide_memory
 from pipeline.scrubber import Scrub, hide_secrets
 
 # Dramatiq's and Alembic's lines repeat ours, with arguments and without the session.
@@ -28,8 +29,14 @@ log = structlog.get_logger(__name__)
 
 
 def configure_observability(settings: Settings) -> None:
-    """Sets up logs, Sentry and traces. Called once at the start of a process of ours, before the broker is created."""
+    """Sets up logs, Sentry and traces, and hides this process's memory. Called once at the start of a process of ours.
+
+    It is called before the broker is created. The processes that start others (`esteira start`, the parent guard,
+    Dramatiq's master, uvicorn's) do the same.
+    """
     scrub = hide_secrets(settings.secrets())
+    if not settings.allow_debuggers:
+        hide_memory()
     configure_logs(settings, scrub)
     configure_sentry(settings, scrub)
     tracing.start_tracing(scrub)

@@ -14,6 +14,7 @@ import sys
 from functools import partial
 
 from actors.middleware.parent_death import end_with_parent
+from pipeline.private_memory import hide_memory
 
 PARENT_PID = "ESTEIRA_PARENT_PID"  # environment variable: the process ID of the guard's parent
 
@@ -23,6 +24,8 @@ def run(arguments: list[str]) -> int:
 
     The guard must lead its own process group, because it ends the rest of the group afterwards.
     """
+    if os.environ.get("ALLOW_DEBUGGERS", "").lower() not in {"1", "true", "yes", "on"}:
+        hide_memory()  # the environment holds the secrets
     parent = os.environ.pop(PARENT_PID, "")
     end_with_parent(parent=int(parent) if parent.isdecimal() else None)
     child = subprocess.Popen(  # noqa: S603

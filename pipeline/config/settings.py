@@ -147,6 +147,7 @@ class Settings(ConnectionSettings, WebhookSettings):
     downloads_per_address: Positive = 64
     download_stall_s: Measure = 20
     sentry_dsn: SecretStr | None = None
+    allow_debuggers: bool = False
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "console"] = "auto"
 

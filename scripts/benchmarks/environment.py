@@ -41,7 +41,10 @@ def isolated_services(**overrides: Any) -> Iterator[tuple[Settings, Services]]:
 @contextlib.contextmanager
 def running_workers(settings: Settings, options: list[str], **overrides: str) -> Iterator[psutil.Process]:
     """Runs workers for the duration of the block, with these settings in addition."""
-    env = os.environ | {"VAR_DIR": str(settings.var_dir), "FETCH_ALLOW_PRIVATE": "127.0.0.0/8"} | overrides
+    env = os.environ | {"VAR_DIR": str(settings.var_dir), "FETCH_ALLOW_PRIVATE": "127.0.0.0/8"}
+    env |= {
+        "ALLOW_DEBUGGERS": "true"
+    } | overrides  # another user than root could not measure the memory of the processes
     dramatiq = str(Path(sys.executable).parent / "dramatiq")
     workers = subprocess.Popen([dramatiq, "actors.stages", *options], env=env, stderr=subprocess.DEVNULL)
     try:

@@ -83,6 +83,15 @@ def crash_decoders(_testbed: Testbed, _round_number: int) -> None:
     time.sleep(6)
 
 
+def attack(testbed: Testbed, _round_number: int) -> None:
+    """Waits while a fifth of the files attack from their decoder. Reports each word of theirs in a verdict."""
+    time.sleep(6)
+    with closing(sqlite3.connect(f"file:{testbed.folder}/var/esteira.db?mode=ro", uri=True)) as catalogue:
+        [count] = catalogue.execute("SELECT COUNT(*) FROM media WHERE error LIKE '%stolen-words%'").fetchone()
+    if count:
+        testbed.observations.problems.append(f"{count} verdicts have words of a decoder")
+
+
 def repeat_messages(testbed: Testbed, round_number: int) -> None:
     """Sends one new message 100 times at once and 20 old ones again; in odd rounds after FLUSHALL."""
     if round_number % 2:

@@ -71,6 +71,7 @@ class Esteira:
             "LOG_FORMAT": "json",
             # For "attachment started", which shows what a killed worker was working on.
             "LOG_LEVEL": "debug",
+            "ALLOW_DEBUGGERS": "true",  # another user than root could not measure the memory of the processes
             **(testbed.store.settings if testbed.store else {}),
         }
 

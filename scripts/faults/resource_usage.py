@@ -92,7 +92,7 @@ def _processes(testbed: Testbed) -> Iterator[tuple[str, psutil.Process]]:
         with suppress(psutil.NoSuchProcess):
             first = psutil.Process(part.process.pid)
             for process in [first, *first.children(recursive=True)]:
-                sandbox = "pipeline.sandbox" in process.cmdline()
+                sandbox = any("pipeline.sandbox" in argument for argument in process.cmdline())
                 yield "sandboxes" if sandbox else "web" if part.name == "web" else "workers", process
 
 

@@ -22,6 +22,11 @@ USUAL = RunTerms()
 POISONED = RunTerms(
     poison=0.2, module="scripts.faults.poisoned", env={"SANDBOX_CPU_S": "2", "SANDBOX_MEMORY_MB": "256"}
 )
+ATTACKED = RunTerms(
+    poison=0.2,
+    module="scripts.faults.attacked",
+    env={"SANDBOX_CPU_S": "2", "SANDBOX_MEMORY_MB": "256", "SANDBOX_WALL_S": "6"},
+)
 OBJECT_STORAGE = RunTerms(store=True)
 NAMED_HOSTS = RunTerms(module="scripts.faults.dns_faults", named_every=5)
 SHIFTED_CLOCK = RunTerms(module="scripts.faults.clock_skew")
@@ -113,6 +118,9 @@ _ROWS = (
         "F47", "a stranger's media servers answer slowly", slow_media_faults.answer_slowly, 4, 1, terms=SHORT_DEADLINES
     ),
     Fault("F36", "SIGKILL to everything including Redis", process_faults.kill_everything, 20),
+    Fault(
+        "F46", "foreign code in a decoder of a fifth of the files", environment_faults.attack, short=2, terms=ATTACKED
+    ),
 )
 
 FAULTS: dict[str, Fault] = {fault.id: fault for fault in _ROWS}

@@ -312,6 +312,19 @@ def lie(words: str, **_: Any) -> None:
     threading.Event().wait()
 
 
+def take_everything(**_: Any) -> Any:
+    """Every attack against the process that started it; a gain ends as words in the verdict. For scripts/chaos."""
+    folder = os.fsdecode(os.environ.get("PWD", "/"))
+    target = {"parent": os.getppid(), "victim": os.getppid(), "secret": "", "socket": f"{folder}/esteira"}
+    target |= {"files": [f"{folder}/.env", f"{folder}/esteira.db", "/etc/passwd"], "folders": [folder, "/tmp"]}
+    return {"flags": [gain for attack in ATTACKS for gain in attack(target=target)] or ["nothing"]}
+
+
+def lie_to_parent(**_: Any) -> None:
+    """Writes a verdict with words of its own, and waits."""
+    lie('{"refusal": ["stolen-words", {"text": "stolen-words"}]}')
+
+
 def pid() -> int:
     return os.getpid()
 

@@ -1,4 +1,4 @@
-"""Foreign code in a decoder reads nothing, reaches nothing and harms nobody, and its words are not passed on."""
+"""Foreign code in a decoder reads nothing, reaches nothing and does no harm, and its words are not passed on."""
 
 from __future__ import annotations
 
