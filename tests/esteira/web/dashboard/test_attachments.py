@@ -151,7 +151,7 @@ def test_replay_run_leaves_out_what_its_caller_does_not_see(
     ids = (mine.id, others[0].id)
     selection = ReplaySelection((("fetch_unavailable", Stage.FETCH),), ids, caller=caller)
     assert forecast(catalogue, selection).total == 1
-    run = ReplayRun(selection, total=1, rate=100)
+    run = ReplayRun(selection, 1, 100, an_entry())
     asyncio.run(run.run())
     assert (sent, run.missed) == ([mine.id], [others[0].id])
     kept = BulkReplay()
