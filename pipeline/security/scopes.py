@@ -58,6 +58,12 @@ class Scope(NamedTuple):
             return True
         return bool(gateways) and all(self.includes(gateway, session) for gateway in gateways)
 
+    def mentions(self, session: str) -> bool:
+        """Whether it includes a session with this name of any gateway."""
+        return self.patterns is None or any(
+            pattern.includes(pattern.gateway or "", session) for pattern in self.patterns
+        )
+
     def texts(self) -> list[str]:
         """The patterns as text, for people and for the catalogue; `["*"]` for all sessions."""
         return ["*"] if self.patterns is None else [str(pattern) for pattern in self.patterns]

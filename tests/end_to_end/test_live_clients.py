@@ -11,11 +11,15 @@ from dataclasses import fields
 import pytest
 from pydantic import SecretStr
 
+from pipeline.catalogue.user_tokens import UserToken
 from pipeline.config.settings import Settings
 from pipeline.http_client import HttpClient
 from pipeline.models import Outcome
 from pipeline.notifiers import live
+from pipeline.security.roles import Role
+from pipeline.security.scopes import parse_scope
 from pipeline.security.tokens import TokenSigner
+from pipeline.security.user_tokens import new_token
 from tests.support.events import outcome
 from tests.support.node import clients
 from tests.support.system import RunningSystem, photo
@@ -113,6 +117,37 @@ def test_expired_token_disconnects_only_its_client(system: RunningSystem, server
         publisher(system.settings)(told)
         listening.wait("event")
         assert (listening.ids(0), listening.ids(1)) == ([], [told.event_id])
+
+
+def user_token(system: RunningSystem, name: str, role: Role, *sessions: str) -> str:
+    """Adds a user, as a command does; returns the token."""
+    new = new_token()
+    scope = parse_scope(sessions or ["*"])
+    system.services.catalogue.user_tokens.add(UserToken(new.id, name, role, scope, new.secret_hash, 1))
+    return new.text
+
+
+def test_users_get_the_events_of_their_sessions_until_they_are_revoked(
+    system: RunningSystem, server: WebServer
+) -> None:
+    viewer = user_token(system, "ana", Role.VIEWER, "waha:shop-*", "cloud:shop")
+    intake, everything = user_token(system, "importer", Role.INTAKE), user_token(system, "bob", Role.OPERATOR)
+    with clients(
+        url_of(server), [{"token": viewer}, {"token": everything}, {"token": intake}], **WEBSOCKET
+    ) as listening:
+        listening.wait("connect", 2)
+        [refused] = listening.wait("refused")
+        assert (refused["client"], refused["data"]["code"]) == (2, "forbidden")
+        sessions = [("waha", "shop-1"), ("media", "shop-1"), ("cloud", "shop"), ("waha", "shop"), ("waha", "SHOP-1")]
+        told = [outcome(gateway=gateway, session=session) for gateway, session in sessions]
+        for one in told:
+            publisher(system.settings)(one)
+        listening.wait("event", 7)
+        assert listening.ids(0) == [told[0].event_id, told[2].event_id]
+        assert listening.ids(1) == [one.event_id for one in told]
+        system.services.catalogue.user_tokens.revoke("ana")
+        [ended] = listening.wait("disconnect")
+        assert (ended["client"], ended["reason"]) == (0, "io server disconnect")
 
 
 def test_reconnecting_clients_get_every_event_once_and_in_order(system: RunningSystem, server: WebServer) -> None:

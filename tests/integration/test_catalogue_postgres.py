@@ -21,6 +21,7 @@ from pipeline.catalogue import Catalogue, CatalogueError, Filters, engines, stat
 from pipeline.catalogue.indexes import metadata
 from pipeline.errors import Code, PermanentError, RetryableError
 from pipeline.models import Status
+from tests.pipeline.catalogue.contract_access import AccessContract
 from tests.pipeline.catalogue.contract_audit import AuditContract
 from tests.pipeline.catalogue.contract_catalogue import CatalogueContract
 from tests.pipeline.catalogue.contract_claim_writes import ClaimWritesContract
@@ -62,6 +63,12 @@ def url(empty: str) -> Iterator[str]:
 
 
 class TestContract(CatalogueContract):
+    @pytest.fixture
+    def url(self, url: str) -> str:
+        return url
+
+
+class TestAccess(AccessContract):
     @pytest.fixture
     def url(self, url: str) -> str:
         return url

@@ -51,6 +51,7 @@ class AccessList:
         self._unwritten: dict[str, Ended] = {}  # ended here, and not in the catalogue yet
         self._used: dict[str, int] = {}  # token id → when it was used last, in Unix ms
         self._refreshing = threading.Lock()
+        self._ending = threading.Lock()  # `end` is called on the event loop while a thread refreshes
 
     @property
     def age_s(self) -> float:
@@ -111,7 +112,8 @@ class AccessList:
     def end(self, kind: str, name: str, *, until_s: float) -> None:
         """Ends something at once in this process, and with the next refresh in all others."""
         ended = Ended(self._now_ms(), int(until_s * 1000))
-        self._unwritten = {**self._unwritten, subject(kind, name): ended}
+        with self._ending:
+            self._unwritten = {**self._unwritten, subject(kind, name): ended}
 
     def refresh(self, *, older_than_s: float = 0.0) -> None:
         """Reads the catalogue again, unless the copy is recent or another thread is reading it."""
@@ -122,8 +124,8 @@ class AccessList:
             began = self._monotonic()
             self._snapshot = self._load()
             self._read_at = began
-            # Kept until the copy has them; others may have been added meanwhile.
-            self._unwritten = {name: at for name, at in self._unwritten.items() if written.get(name) != at}
+            with self._ending:  # kept until the copy has them
+                self._unwritten = {name: at for name, at in self._unwritten.items() if written.get(name) != at}
         except PipelineError as error:
             log.debug("tokens could not be read", error=error.message)
         finally:

@@ -19,7 +19,10 @@ def owns_session(caller: Caller, name: str) -> bool:
     Raises:
         RetryableError: `catalogue`.
     """
-    return caller.scope.is_all or caller.scope.includes_name(name, services().catalogue.sessions.gateways_of(name))
+    scope = caller.scope
+    if scope.includes_name(name, ()):  # whatever gateways have it
+        return True
+    return scope.mentions(name) and scope.includes_name(name, services().catalogue.sessions.gateways_of(name))
 
 
 def require_control(caller: Caller, kind: PauseKind, name: str) -> None:

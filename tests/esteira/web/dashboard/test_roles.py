@@ -1,0 +1,114 @@
+"""The dashboard of users with roles and sessions: what they see, and what is refused on the server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import nullcontext
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from esteira.web.dashboard import controls
+from esteira.web.dashboard.attachments.actions import Actions
+from esteira.web.dashboard.view import View
+from pipeline.catalogue.user_tokens import UserToken
+from pipeline.security.callers import ANONYMOUS, API_TOKEN_CALLER, Caller, ForbiddenError
+from pipeline.security.roles import Role
+from pipeline.security.scopes import parse_scope
+from pipeline.security.user_tokens import new_token
+from tests.support.system import RunningSystem
+from tests.support.web_server import TOKEN, Reply, WebServer, web_server
+
+
+@pytest.fixture
+def server(system: RunningSystem) -> Iterator[WebServer]:
+    with web_server(system, dashboard="true") as running:
+        yield running
+
+
+def log_in(server: WebServer, token: str) -> Reply:
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    return server.request("POST", "/login", urlencode({"token": token}), headers=headers)
+
+
+def user(system: RunningSystem, name: str, role: Role, *sessions: str) -> str:
+    new = new_token()
+    scope = parse_scope(sessions or ["*"])
+    system.services.catalogue.user_tokens.add(UserToken(new.id, name, role, scope, new.secret_hash, 1))
+    return new.text
+
+
+def test_pages_show_only_what_the_user_may_see(system: RunningSystem, server: WebServer) -> None:
+    mine = system.submit(url="http://127.0.0.1:9/", session="shop", filename="mine.jpg").id
+    other = system.submit(url="http://127.0.0.1:9/", session="other", filename="other.jpg").id
+    assert log_in(server, user(system, "importer", Role.INTAKE)).status == 403
+    answer = log_in(server, user(system, "ana", Role.VIEWER, "media:shop"))
+    assert answer.status == 303
+    cookie = {"Cookie": answer.headers["set-cookie"].partition(";")[0]}
+    assert server.request("GET", "/", headers=cookie).headers["location"] == "/dashboard/media"
+    page = server.request("GET", "/dashboard/media", headers=cookie).body.decode()
+    assert "ana (viewer)" in page
+    assert mine in page
+    assert other not in page
+    assert "mine.jpg" in server.request("GET", f"/dashboard/media/{mine}", headers=cookie).body.decode()
+    hidden = server.request("GET", f"/dashboard/media/{other}", headers=cookie).body.decode()
+    assert "other.jpg" not in hidden
+    sessions = server.request("GET", "/dashboard/sessions", headers=cookie).body.decode()
+    assert "session=shop" in sessions
+    assert "session=other" not in sessions
+    admins = {"Cookie": log_in(server, TOKEN).headers["set-cookie"].partition(";")[0]}
+    assert server.request("GET", "/", headers=admins).status == 200
+    assert "session=other" in server.request("GET", "/dashboard/sessions", headers=admins).body.decode()
+
+
+@pytest.mark.parametrize(
+    ("caller", "allowed"),
+    [
+        (ANONYMOUS, set()),
+        (Caller("ana", Role.VIEWER), set()),
+        (Caller("ana", Role.OPERATOR), {"_send", "_stop"}),
+        (API_TOKEN_CALLER, {"_send", "_stop", "_remove"}),
+    ],
+)
+def test_actions_of_an_attachment_are_refused_on_the_server(
+    monkeypatch: pytest.MonkeyPatch, caller: Caller, allowed: set[str]
+) -> None:
+    """A browser can send a click of a button that it does not show."""
+    done: list[str] = []
+    module = "esteira.web.dashboard.attachments.actions"
+    for name in ("replay_without_waiting", "cancel", "delete"):
+        monkeypatch.setattr(f"{module}.{name}", lambda *_: done.append("") or SimpleNamespace(finished_at=1))
+    actions: Any = Actions.__new__(Actions)
+    actions._view, actions._id = View(caller=caller), "0" * 32
+    actions._say = lambda *_, **__: None
+    actions._refresh = lambda: asyncio.sleep(0)
+    for name in ("_send", "_stop", "_remove"):
+        before = len(done)
+        asyncio.run(getattr(actions, name)())
+        assert (len(done) > before) is (name in allowed), name
+
+
+@pytest.mark.parametrize(
+    ("caller", "kind", "name", "allowed"),
+    [
+        (Caller("ana", Role.VIEWER), "stage", "fetch", False),
+        (Caller("ana", Role.VIEWER), "session", "shop", False),
+        (Caller("ana", Role.OPERATOR), "stage", "fetch", True),
+        (Caller("ana", Role.OPERATOR, parse_scope(["*:shop"])), "stage", "fetch", False),
+        (Caller("ana", Role.OPERATOR, parse_scope(["*:shop"])), "session", "shop", True),
+        (Caller("ana", Role.OPERATOR, parse_scope(["*:shop"])), "session", "other", False),
+    ],
+)
+def test_pause_buttons_are_refused_on_the_server(
+    monkeypatch: pytest.MonkeyPatch, caller: Caller, kind: str, name: str, allowed: bool
+) -> None:
+    paused: list[tuple[str, str]] = []
+    monkeypatch.setattr(controls, "pause", lambda *target: paused.append(target))
+    button: Any = controls.PauseButton.__new__(controls.PauseButton)
+    button._view, button._kind, button._name, button._paused = View(caller=caller), kind, name, False
+    with nullcontext() if allowed else pytest.raises(ForbiddenError):
+        button._change()
+    assert bool(paused) is allowed
