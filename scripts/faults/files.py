@@ -16,6 +16,7 @@ from tests.support.samples import pdf_by_hand, sample
 GOOD, REFUSED, BROKEN, POISON = "good", "refused", "broken", "poison"
 SLOW = "slow"  # of a server that never sends all of it
 PICTURES = ("jpeg", "png", "webp")
+LARGE_PICTURE = "jpeg/large"  # about 10 MB: more than the buffers of a connection
 OTHERS = {  # sample label → declared kind
     "mp4/h264": "video",
     "mov/mpeg4": "video",
@@ -82,6 +83,8 @@ def next_file(rng: random.Random, *, poison: float = 0.0) -> File:
 def _content(seed: int, category: str, label: str) -> bytes:
     if category == GOOD and label in PICTURES:
         return _picture(seed, label)
+    if category == GOOD and label == LARGE_PICTURE:
+        return _noise(random.Random(seed), 3000, 2200, "jpeg", quality=90)  # noqa: S311
     if category in {GOOD, POISON}:
         return _sample(label)
     if category == REFUSED:
@@ -93,9 +96,12 @@ def _content(seed: int, category: str, label: str) -> bytes:
 
 def _picture(seed: int, form: str) -> bytes:
     rng = random.Random(seed)  # noqa: S311
-    width, height = rng.randrange(40, 260), rng.randrange(40, 200)
+    return _noise(rng, rng.randrange(40, 260), rng.randrange(40, 200), form, quality=70)
+
+
+def _noise(rng: random.Random, width: int, height: int, form: str, *, quality: int) -> bytes:
     out = io.BytesIO()
-    Image.frombytes("RGB", (width, height), rng.randbytes(width * height * 3)).save(out, form, quality=70)
+    Image.frombytes("RGB", (width, height), rng.randbytes(width * height * 3)).save(out, form, quality=quality)
     return out.getvalue()
 
 

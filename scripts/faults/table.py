@@ -15,6 +15,7 @@ from scripts.faults import (
     secret_faults,
     slow_media_faults,
     store_faults,
+    stranger_faults,
 )
 from scripts.faults.environment import RunTerms, Testbed
 
@@ -33,6 +34,7 @@ SHIFTED_CLOCK = RunTerms(module="scripts.faults.clock_skew")
 WORKER_EXITS_ALLOWED = RunTerms(worker_exits_allowed=True)
 SHORT_WEBHOOK_SCHEDULE = RunTerms(env={"WEBHOOK_RETRY_S": "1,2,3"})
 SHORT_DEADLINES = RunTerms(env=slow_media_faults.SHORT_DEADLINES)
+SIGNED_HOOKS = RunTerms(env=stranger_faults.SIGNED_HOOK)
 LONG_DRAIN = RunTerms(drain_timeout_s=1800)
 
 
@@ -117,6 +119,9 @@ _ROWS = (
     Fault(
         "F47", "a stranger's media servers answer slowly", slow_media_faults.answer_slowly, 4, 1, terms=SHORT_DEADLINES
     ),
+    Fault("F48", "1000 stalled bodies", stranger_faults.stall_bodies, 4, short=1, terms=SIGNED_HOOKS),
+    Fault("F49", "JSON bombs", stranger_faults.send_bombs, 4),
+    Fault("F50", "1000 unread downloads", stranger_faults.leave_downloads_unread, 4),
     Fault("F36", "SIGKILL to everything including Redis", process_faults.kill_everything, 20),
     Fault(
         "F46", "foreign code in a decoder of a fifth of the files", environment_faults.attack, short=2, terms=ATTACKED

@@ -8,6 +8,7 @@ do not keep out the requests of others. Bodies have their own limits (see esteir
 from __future__ import annotations
 
 import asyncio
+import heapq
 import logging
 from collections import Counter
 from collections.abc import Iterator, MutableMapping
@@ -30,6 +31,7 @@ HEAD_TIMEOUT_S = 10.0
 MAX_HEAD_BYTES = 16 * 1024
 MAX_HEADERS = 100
 SHARE_OF_ADDRESS = 0.75  # of the connections; the rest is for others
+CLOSED_AT_ONCE = 50  # one in so many of the allowed connections, when there are too many
 SOCKET_FLUSH_S = 10.0  # for the peer to read what it was sent before its socket is closed
 CONNECTION_KEY = "esteira.connection"  # in the ASGI scope of a request
 
@@ -153,14 +155,14 @@ class LimitedHttpProtocol(H11Protocol):
         return self.conn.their_state is h11.ERROR or (self.cycle is not None and self.cycle.more_body)
 
     def _make_room(self) -> None:
-        """Closes another connection if there are too many, or too many of this address; this one if none can be."""
+        """Closes other connections if there are too many, or too many of this address; this one if none can be."""
         of_address = max(1, int(self._max_connections * SHARE_OF_ADDRESS))
         if self.address and self.per_address[self.address] > of_address:
-            self._close_one(self.address)
+            self._close_least(self.address)
         elif len(self.connections) > self._max_connections:
-            self._close_one(None)
+            self._close_least(None)
 
-    def _close_one(self, address: str | None) -> None:
+    def _close_least(self, address: str | None) -> None:
         others = [
             other
             for other in self.connections
@@ -168,14 +170,25 @@ class LimitedHttpProtocol(H11Protocol):
         ]
         if address is None and len(others) < self._max_connections:  # sockets have a limit of their own
             return
+        ranked = [(other._rank(), other) for other in others]
+        # Several at once, because it takes a millisecond to look at a thousand connections.
+        count = max(1, self._max_connections // CLOSED_AT_ONCE)
+        least = [
+            other
+            for rank, other in heapq.nsmallest(count, ranked, key=lambda pair: pair[0])
+            if rank[0] is not Worth.WORKING
+        ]
+        for connection in least or [self]:
+            connection._give_up()
+
+    def _rank(self) -> tuple[Worth, int, float]:
         # Of equal ones, that of the address with the most connections, which is likely the one to blame.
-        least = min(
-            others, key=lambda other: (other.worth, -self.per_address[other.address], other.active_at), default=self
-        )
-        closed = self if least.worth is Worth.WORKING else least
-        self.connections.discard(closed)  # at once: more connections may arrive before `connection_lost`
-        closed._forget_address()
-        closed.transport.abort()
+        return self.worth, -self.per_address[self.address], self.active_at
+
+    def _give_up(self) -> None:
+        self.connections.discard(self)  # at once: more connections may arrive before `connection_lost`
+        self._forget_address()
+        self.transport.abort()
 
     def _forget_address(self) -> None:
         if self._counted:
