@@ -10,12 +10,11 @@ import uvicorn
 
 from actors.observability.logging import configure_observability
 from esteira.web.server.connections import MAX_HEAD_BYTES
-from esteira.web.server.file_limits import raise_file_limit
+from esteira.web.server.file_limits import backlog, raise_file_limit
 from pipeline.config.settings import current_settings
 from pipeline.errors import SettingsError
 from pipeline.security.private_dirs import set_private_umask
 
-BACKLOG = 128  # connections that the kernel accepts before the process handles them
 KEEP_ALIVE_S = 75  # gateways reuse their connections; idle ones are closed earlier when others need the room
 MAX_SOCKET_BYTES = 1024 * 1024  # of one message; live events accept far less
 SHUTDOWN_GRACE_S = 15  # for running requests after SIGTERM
@@ -52,7 +51,7 @@ def main(arguments: list[str]) -> int:
         access_log=False,  # a path may contain a gateway's secret
         proxy_headers=False,
         server_header=False,
-        backlog=BACKLOG,
+        backlog=backlog(),
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=SHUTDOWN_GRACE_S,
         timeout_worker_healthcheck=WORKER_TIMEOUT_S,
