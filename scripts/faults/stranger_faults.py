@@ -21,7 +21,7 @@ from scripts.faults.load import REFUSED
 from scripts.faults.times import percentile
 
 CONNECTIONS = 1000
-OPENED_AT_ONCE = 50  # connections that replace closed ones, every WAIT_S: more would be a flood
+OPENED_AT_ONCE = 50  # connections, every WAIT_S: more would be a flood
 WAIT_S = 0.2
 SECONDS = 12.0  # of one round
 ANSWER_S = 2.0
@@ -80,7 +80,7 @@ def _answered_meanwhile(testbed: Testbed, what: str) -> Iterator[None]:
 def _keep_open(testbed: Testbed, sent: bytes) -> None:
     """Keeps CONNECTIONS open on which this was sent, for SECONDS; what the server closes is opened again."""
     port, until = int(testbed.part("web").env["PORT"]), time.monotonic() + SECONDS
-    opened = [_open(port, sent) for _ in range(CONNECTIONS)]
+    opened: list[socket.socket] = []
     try:
         while time.monotonic() < until:
             opened = [connection for connection in opened if not _is_closed(connection)]

@@ -23,11 +23,12 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from esteira.web.server.client_addresses import ClientAddresses, group_of
-from esteira.web.server.file_limits import max_connections
+from esteira.web.server.file_limits import backlog, max_connections
 from esteira.web.server.transport import WatchedTransport
 from pipeline.config.settings import current_settings
 
 HEAD_TIMEOUT_S = 10.0
+NEW_S = 1.0  # in which a new connection is not closed for others: its head is on the way
 MAX_HEAD_BYTES = 16 * 1024
 MAX_HEADERS = 100
 SHARE_OF_ADDRESS = 0.75  # of the connections; the rest is for others
@@ -64,6 +65,7 @@ class LimitedHttpProtocol(H11Protocol):
         self._max_connections = max_connections()
         self._upgraded = False
         self._counted = False
+        self._has_had_request = False
 
     @property
     def app(self) -> Any:
@@ -112,6 +114,7 @@ class LimitedHttpProtocol(H11Protocol):
         if not self.transport.is_closing():
             super().data_received(data)
         if self.cycle is not cycle:
+            self._has_had_request = True
             self._stop_head_timer()
             self.active_at = self.loop.time()
         elif self.idle and not self._upgraded:  # an incomplete head, or a body after its response
@@ -170,7 +173,9 @@ class LimitedHttpProtocol(H11Protocol):
         ]
         if address is None and len(others) < self._max_connections:  # sockets have a limit of their own
             return
-        ranked = [(other._rank(), other) for other in others]
+        ranked = [(other._rank(), other) for other in others if not other._is_new()]
+        if not ranked and len(others) < self._max_connections + backlog():  # a burst: their heads are being read
+            return
         # Several at once, because it takes a millisecond to look at a thousand connections.
         count = max(1, self._max_connections // CLOSED_AT_ONCE)
         least = [
@@ -180,6 +185,9 @@ class LimitedHttpProtocol(H11Protocol):
         ]
         for connection in least or [self]:
             connection._give_up()
+
+    def _is_new(self) -> bool:
+        return not self._has_had_request and self.loop.time() - self.active_at < NEW_S
 
     def _rank(self) -> tuple[Worth, int, float]:
         # Of equal ones, that of the address with the most connections, which is likely the one to blame.

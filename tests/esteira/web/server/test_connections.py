@@ -201,6 +201,7 @@ def test_body_after_the_response_is_not_awaited(connect: Connect) -> None:
 
 def test_new_connection_replaces_the_longest_idle_one(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "HEAD_TIMEOUT_S", 60)
+    monkeypatch.setattr(connections, "NEW_S", 0)
     first, second, third = (connect() for _ in range(3))
     for connection in (second, first):
         connection.sendall(REQUEST)
@@ -210,5 +211,13 @@ def test_new_connection_replaces_the_longest_idle_one(connect: Connect, monkeypa
     assert answered(fourth)
     assert read_until_closed(third, 5) == b""
     for connection in (first, second):
+        connection.sendall(REQUEST)
+        assert answered(connection)
+
+
+def test_burst_of_new_connections_closes_none_of_them(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "HEAD_TIMEOUT_S", 60)
+    monkeypatch.setattr(connections, "NEW_S", 60)
+    for connection in [connect() for _ in range(20)]:
         connection.sendall(REQUEST)
         assert answered(connection)

@@ -31,6 +31,7 @@ GOOD = {"session": "s", "url": "http://127.0.0.1:9/file", "kind": "image"}
 AUTHORIZED = f"Authorization: Bearer {TOKEN}\r\n"
 ANSWER_S = 2.0  # in which the hooks of others are answered
 MANY = 1000
+OPENED_AT_ONCE, OPENED_EVERY_S = 50, 0.2  # connections: more would be a flood, which is another matter
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -58,7 +59,9 @@ def opened(server: WebServer, sent: bytes, *, count: int, receive_bytes: int | N
     """So many connections on each of which this was sent, and of which nothing is read."""
     with contextlib.ExitStack() as stack:
         connections = []
-        for _ in range(count):
+        for number in range(count):
+            if number % OPENED_AT_ONCE == OPENED_AT_ONCE - 1:
+                time.sleep(OPENED_EVERY_S)
             connection = stack.enter_context(socket.socket())
             if receive_bytes:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
