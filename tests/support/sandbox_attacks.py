@@ -286,16 +286,19 @@ def much_memory(**_: Any) -> int:
 
 
 def survive(**_: Any) -> None:
-    """Ignores every signal, closes every descriptor, and works on."""
+    """Ignores every signal, closes what it can, and works on. A child without its answers' pipe would be killed."""
     for number in range(1, signal.NSIG):
         with suppress(OSError, ValueError):
             signal.signal(number, signal.SIG_IGN)
     for number in range(3, 64):
         with suppress(OSError):
+            if fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE == os.O_WRONLY:
+                continue
+            fcntl.fcntl(number, fcntl.F_SETFL, 0)
+        with suppress(OSError):
             os.dup2(0, number)
         with suppress(OSError):
             os.close(number)
-    libc.close_range(0, 64, 0)
     while True:
         pass
 
@@ -338,3 +341,12 @@ ATTACKS = (
     files, writes, environment, memory_of_others, sockets, signals, processes, mounts, attributes, privileges,
     code_in_memory, own_limits,
 )  # fmt: skip
+
+
+def close_everything(**_: Any) -> None:
+    """Closes every descriptor that it can, and works on."""
+    for number in range(1, 64):
+        with suppress(OSError):
+            os.close(number)
+    while True:
+        pass

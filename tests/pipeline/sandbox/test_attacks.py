@@ -102,6 +102,12 @@ def sandbox() -> Iterator[Sandbox]:
     sandbox.close()
 
 
+def test_a_child_that_closes_its_answers_is_a_crash(sandbox: Sandbox) -> None:
+    with pytest.raises(PermanentError) as caught:
+        sandbox.call(f"{MODULE}:close_everything")
+    assert caught.value.code == Code.DECODER_CRASH
+
+
 SECRET = "API_TOKEN=hunter2-hunter2"
 LIES = {
     "words": SECRET,
