@@ -11,6 +11,7 @@ from esteira.cli.environment import services_for_command
 from esteira.cli.output import age, examples, local_time, print_json, print_table
 from esteira.cli.table_layout import Column
 from pipeline.catalogue import Action, PauseKind
+from pipeline.errors import PayloadError
 from pipeline.models import Stage
 
 COLUMNS = (Column("paused", rank=0), Column("name", rank=1, least=8), Column("since", rank=3), Column("for", rank=2))
@@ -59,7 +60,7 @@ def _check_name(kind: str, name: str) -> None:
     if not name.strip():
         raise click.UsageError(f"the name of the {kind} is empty")
     if kind == "stage" and name not in set(Stage):
-        raise click.UsageError(f"there is no stage {name!r}: give one of {', '.join(Stage)}")
+        raise PayloadError("", f"there is no stage {name!r}: give one of {', '.join(Stage)}")
 
 
 @click.command(epilog=examples("esteira pauses", "esteira pauses --json"))

@@ -38,7 +38,10 @@ class Days(click.ParamType[int]):
         return int(match[1]) * DAY_MS
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=examples("esteira users add ana --role viewer", "esteira users list", "esteira users revoke ana"),
+)
 def users() -> None:
     """Gives people and programs tokens of their own, lists them, and revokes them.
 

@@ -51,7 +51,7 @@ def test_unclear_arguments_are_wrong_usage(installation: Installation, arguments
 
 def test_pause_reports_unknown_stage(installation: Installation) -> None:
     result = installation.run("pause", "stage", "fetsh")
-    assert (result.code, "fetch, detect, validate, persist, notify" in result.err) == (1, True)
+    assert (result.code, "fetch, detect, validate, persist, notify" in result.err) == (2, True)
 
 
 def test_cancel_ends_selected_attachments_only(installation: Installation) -> None:
