@@ -32,6 +32,7 @@ class GatewaySettings(BaseSettings):
     cloud_access_tokens: Annotated[SecretStr | None, SecretParts(_tokens)] = None
     cloud_graph_url: str = "https://graph.facebook.com/v23.0"
 
+    default_session: Annotated[str | None, Field(max_length=512)] = None
     allow_unsigned_hooks: bool = False
     hook_rate_per_minute: Annotated[int, Field(ge=0, le=1_000_000_000)] = 6000
     hook_body_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 10
@@ -42,6 +43,11 @@ class GatewaySettings(BaseSettings):
         if value and not is_web_url(value):
             raise ValueError("must be http://host:port or https://host, without a user or a query")
         return value.rstrip("/") if value else value
+
+    @field_validator("default_session")
+    @classmethod
+    def _session(cls, value: str | None) -> str | None:
+        return value if value and not value.isspace() else None
 
     @field_validator("cloud_access_tokens")
     @classmethod

@@ -8,11 +8,12 @@ from typing import Any
 from pipeline.config.settings import Settings
 from pipeline.errors import Code, RetryableError
 from pipeline.gateways.graph import media_link
-from pipeline.gateways.intake import HookRequest, ParsedPayload, build_attachment, check_batch_size
+from pipeline.gateways.intake import HookRequest, ParsedPayload, build_attachment, check_batch_size, declared_session
 from pipeline.gateways.sources import Source, declared_source
 from pipeline.gateways.verification import BodyCheck, hub_signature_check, required_secret
 from pipeline.http_client import HttpClient
 from pipeline.models import Attachment, Fault, Kind
+from pipeline.values.emptiness import first_present, is_empty
 from pipeline.values.gateway_values import error_text, json_object, json_objects, unix_seconds
 
 KINDS = ("image", "video", "audio", "document", "sticker")
@@ -41,7 +42,8 @@ def parse(payload: Any, settings: Settings) -> ParsedPayload:
         messages = [*json_objects(value.get("messages")), *json_objects(value.get("message_echoes"))]
         count += len(messages)
         check_batch_size(count, settings)
-        media = [_attachment(value, message, name) for message in messages if (name := _media_in(message)) is not None]
+        named = [(message, name) for message in messages if (name := _media_in(message)) is not None]
+        media = [_attachment(value, message, name, settings) for message, name in named]
         attachments += media
         others = len(json_objects(value.get("statuses"))) + len(json_objects(value.get("errors")))
         ignored += len(messages) - len(media) + others or int(not media)
@@ -65,17 +67,19 @@ def _media_in(message: Mapping[str, Any]) -> str | None:
     return "" if lost or any(error.get("code") == MEDIA_ERROR for error in errors) else None
 
 
-def _attachment(value: Mapping[str, Any], message: Mapping[str, Any], name: str) -> Attachment:
+def _attachment(value: Mapping[str, Any], message: Mapping[str, Any], name: str, settings: Settings) -> Attachment:
     node = json_object(message.get(name))
     contacts = json_objects(value.get("contacts"))
     contact = contacts[0] if len(contacts) == 1 else {}
     # Users with a username may hide their number: then there is only an id that is valid for this business.
-    sender = _first(message, "from", "from_user_id", "user_id") or _first(contact, "user_id", "wa_id")
+    sender = first_present(message, "from", "from_user_id", "user_id") or first_present(contact, "user_id", "wa_id")
     sent_at = unix_seconds(message.get("timestamp"))
     return build_attachment(
         {
             "gateway": "cloud",
-            "session": json_object(value.get("metadata")).get("phone_number_id"),
+            "session": declared_session(
+                json_object(value.get("metadata")).get("phone_number_id"), "phone_number_id", settings
+            ),
             "message_id": message.get("id"),
             "remote_id": node.get("id"),
             "kind": Kind.PTT if name == "audio" and node.get("voice") is True else name or None,
@@ -83,7 +87,7 @@ def _attachment(value: Mapping[str, Any], message: Mapping[str, Any], name: str)
             "filename": node.get("filename"),
             "file_sha256": node.get("sha256"),
             "caption": node.get("caption"),
-            "chat": _first(message, "group_id", "to", "to_user_id") or sender,
+            "chat": first_present(message, "group_id", "to", "to_user_id") or sender,
             "sender": sender,
             "timestamp": sent_at or message.get("timestamp"),
             "expires_at": sent_at + ID_LIFETIME_S if sent_at else None,
@@ -97,7 +101,9 @@ def _fault(message: Mapping[str, Any], node: Mapping[str, Any]) -> Fault | None:
         reason = [error_text(errors[0].get("code")), error_text(errors[0].get("title") or errors[0].get("message"))]
         text = f"Meta could not download the file: {' '.join(filter(None, reason))}"
         return Fault(code=Code.GATEWAY_ERROR, message=text)
-    return None if node.get("id") else Fault(code=Code.NO_SOURCE, message="the message has no media id")
+    if not is_empty(node.get("id")):
+        return None
+    return Fault(code=Code.NO_SOURCE, message="the message has no media id")
 
 
 def source(attachment: Attachment, http_client: HttpClient, settings: Settings) -> Source:
@@ -115,7 +121,3 @@ def source(attachment: Attachment, http_client: HttpClient, settings: Settings) 
         raise RetryableError(Code.FETCH_UNAUTHORIZED, missing)
     credentials = {"Authorization": f"Bearer {token}"}
     return Source(media_link(attachment.remote_id, credentials, http_client, settings), credentials=credentials)
-
-
-def _first(fields: Mapping[str, Any], *names: str) -> Any:
-    return next((value for name in names if (value := fields.get(name))), None)

@@ -17,12 +17,14 @@ from pipeline.gateways.intake import (
     ParsedPayload,
     build_attachment,
     check_batch_size,
+    declared_session,
     declared_size,
 )
 from pipeline.gateways.sources import declared_source, media_location
 from pipeline.gateways.verification import NoSecretError, UnauthorizedError, bearer_token, constant_time_equal
 from pipeline.models import Attachment, Kind
-from pipeline.values.gateway_values import json_object
+from pipeline.values.emptiness import first_present
+from pipeline.values.gateway_values import json_object, none_if_empty
 
 EVENTS = frozenset({"messages.upsert", "send.message"})
 LEEWAY_S = 60  # seconds by which the two servers' clocks may differ
@@ -94,7 +96,9 @@ def parse(payload: Any, settings: Settings) -> ParsedPayload:
         nodes = _distinct(islice(_media_nodes(json_object(message).get("message")), settings.max_batch + 1))
         ignored += not nodes
         check_batch_size(len(attachments) + len(nodes), settings)
-        attachments += [_attachment(payload, message, *node, part=part) for part, node in enumerate(nodes)]
+        attachments += [
+            _attachment(payload, message, *node, part=part, settings=settings) for part, node in enumerate(nodes)
+        ]
     return ParsedPayload(tuple(attachments), ignored)
 
 
@@ -134,28 +138,35 @@ def _distinct(nodes: Iterator[tuple[str, dict[str, Any]]]) -> list[tuple[str, di
     return distinct
 
 
-def _attachment(payload: dict[str, Any], message: Any, name: str, media: dict[str, Any], *, part: int) -> Attachment:
+def _attachment(
+    payload: dict[str, Any], message: Any, name: str, media: dict[str, Any], *, part: int, settings: Settings
+) -> Attachment:
     content, instance = json_object(message.get("message")), payload.get("instance")
+    session = first_present(json_object(instance), "instanceName") or instance
     key = json_object(message.get("key"))
     voice = name == "audioMessage" and (media.get("ptt") or media.get("voice"))
     # The server's own copy is one file next to the message: that of its first part.
-    copy = (content.get("base64") or message.get("base64"), content.get("mediaUrl")) if part == 0 else (None, None)
+    copy = (
+        (first_present(content, "base64") or message.get("base64"), content.get("mediaUrl"))
+        if part == 0
+        else (None, None)
+    )
     return build_attachment(
         {
             "gateway": "evolution",
-            "session": json_object(instance).get("instanceName") or instance,
+            "session": declared_session(session, "instance", settings),
             "message_id": key.get("id"),
             "part": part,
             "chat": key.get("remoteJid"),
             "sender": _sender(payload, message, key),
             "kind": Kind.PTT if voice else KINDS[name],
-            "mimetype": media.get("mimetype") or media.get("mime_type"),
-            "filename": media.get("fileName") or media.get("filename") or media.get("title"),
+            "mimetype": first_present(media, "mimetype", "mime_type"),
+            "filename": first_present(media, "fileName", "filename", "title"),
             "caption": media.get("caption"),
             "size": declared_size(media.get("fileLength")),
             "timestamp": message.get("messageTimestamp"),
-            "file_sha256": media.get("fileSha256") or media.get("sha256"),
-            "file_enc_sha256": media.get("fileEncSha256") or None,
+            "file_sha256": first_present(media, "fileSha256", "sha256"),
+            "file_enc_sha256": none_if_empty(media.get("fileEncSha256")),
             "data": copy[0],
             **media_location(
                 direct_path=media.get("directPath"),

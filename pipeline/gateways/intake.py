@@ -14,6 +14,7 @@ from pipeline.config.settings import Settings
 from pipeline.errors import Code, PayloadError
 from pipeline.models import Attachment, Fault
 from pipeline.values.base64_stream import check_base64
+from pipeline.values.emptiness import is_empty, none_if_zero
 from pipeline.values.gateway_values import whole_number
 
 FIELD_DEPTH = 2  # nested lists and objects in one field
@@ -48,8 +49,19 @@ def check_batch_size(count: int, settings: Settings) -> None:
 
 def declared_size(value: Any) -> Any:
     """The size that a message declares; None if it is 0, which some senders write for an unknown size."""
-    size = whole_number(value)
-    return None if size in (0, "0") else size
+    return none_if_zero(whole_number(value))
+
+
+def declared_session(value: Any, name: str, settings: Settings) -> Any:
+    """The session of a message, else DEFAULT_SESSION. `name` is the field in which the gateway sends it.
+
+    Raises:
+        PayloadError: it is missing, and DEFAULT_SESSION is not set.
+    """
+    session = settings.default_session if is_empty(value) else value
+    if session is None:
+        raise PayloadError(name, "is missing, and DEFAULT_SESSION is not set")
+    return session
 
 
 def build_attachment(fields: Mapping[str, Any]) -> Attachment:
@@ -61,7 +73,8 @@ def build_attachment(fields: Mapping[str, Any]) -> Attachment:
     """
     values = {name: _limit_depth(value) for name, value in fields.items() if value is not None}
     values["session"] = values.get("session") or "unknown"
-    values["message_id"] = values.get("message_id") or _fingerprint(values)
+    if is_empty(values.get("message_id")):
+        values["message_id"] = _fingerprint(values)
     while True:
         try:
             attachment = Attachment.model_validate(values)

@@ -6,11 +6,12 @@ from typing import Any
 
 from pipeline.config.settings import Settings
 from pipeline.errors import PayloadError
-from pipeline.gateways.intake import HookRequest, ParsedPayload
+from pipeline.gateways.intake import HookRequest, ParsedPayload, declared_session
 from pipeline.gateways.sources import declared_source
 from pipeline.gateways.verification import UnauthorizedError, bearer_token, constant_time_equal, required_secret
 from pipeline.models import Attachment, parse_attachment
 from pipeline.values.base64_stream import check_base64
+from pipeline.values.emptiness import is_empty
 
 source = declared_source
 
@@ -34,20 +35,22 @@ def parse(payload: Any, settings: Settings) -> ParsedPayload:
         PayloadError: a field is invalid; in a list it is named with its index.
     """
     if not isinstance(payload, list):
-        return ParsedPayload((_checked(payload),))
+        return ParsedPayload((_checked(payload, settings),))
     if not 0 < len(payload) <= settings.max_batch:
         raise PayloadError("", f"a list must have 1 to {settings.max_batch} attachments (MAX_BATCH)")
-    return ParsedPayload(tuple(_parse_at(index, fields) for index, fields in enumerate(payload)))
+    return ParsedPayload(tuple(_parse_at(index, fields, settings) for index, fields in enumerate(payload)))
 
 
-def _parse_at(index: int, fields: Any) -> Attachment:
+def _parse_at(index: int, fields: Any, settings: Settings) -> Attachment:
     try:
-        return _checked(fields)
+        return _checked(fields, settings)
     except PayloadError as error:
         raise PayloadError("", f"[{index}] {error.message}") from None
 
 
-def _checked(fields: Any) -> Attachment:
+def _checked(fields: Any, settings: Settings) -> Attachment:
+    if isinstance(fields, dict) and is_empty(fields.get("session")):
+        fields = {**fields, "session": declared_session(None, "session", settings)}
     attachment = parse_attachment(fields)
     # Checked here, because invalid data that is noticed later is refused after the attachments before it are accepted.
     check_base64(attachment.data or "")

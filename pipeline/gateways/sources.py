@@ -14,6 +14,7 @@ from pipeline.http_client import HostList, HttpClient
 from pipeline.http_client.ssrf_guard import parse_url
 from pipeline.models import Attachment
 from pipeline.security.whatsapp_media import ORIGIN, USELESS_URLS, media_url
+from pipeline.values.emptiness import is_empty
 
 OWN_HOSTS = LOOPBACK_HOSTS | {"0.0.0.0"}  # noqa: S104  a name in a URL; nothing is bound to it
 
@@ -85,7 +86,7 @@ def media_location(*, direct_path: Any, url: Any, media_key: Any, copy: Any) -> 
 
     WhatsApp's file takes precedence if it can be decrypted: often only the gateway can reach the server of the copy.
     """
-    readable = bool(media_key) and isinstance(url, str) and url not in {"", *USELESS_URLS}
-    if copy and not (direct_path or readable):
+    readable = not is_empty(media_key) and isinstance(url, str) and not is_empty(url) and url not in USELESS_URLS
+    if not is_empty(copy) and is_empty(direct_path) and not readable:
         return {"url": copy}
     return {"direct_path": direct_path, "url": url, "media_key": media_key}

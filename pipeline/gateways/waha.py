@@ -12,7 +12,7 @@ from typing import Any
 
 from pipeline.config.settings import Settings
 from pipeline.errors import Code, PermanentError
-from pipeline.gateways.intake import HookRequest, ParsedPayload, build_attachment
+from pipeline.gateways.intake import HookRequest, ParsedPayload, build_attachment, declared_session
 from pipeline.gateways.sources import Source, declared_source, own_server_url
 from pipeline.gateways.verification import BodyCheck, UnauthorizedError, hmac_check, required_secret
 from pipeline.gateways.waha_engines import engine_record
@@ -68,7 +68,7 @@ def _attachment(event: Mapping[str, Any], message: Mapping[str, Any], settings: 
     return build_attachment(
         {
             "gateway": "waha",
-            "session": event.get("session"),
+            "session": declared_session(event.get("session"), "session", settings),
             "message_id": message.get("id"),
             "url": media.get("url"),
             "kind": kind or _likely_kind(media),

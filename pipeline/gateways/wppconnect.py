@@ -14,13 +14,15 @@ from pipeline.gateways.intake import (
     ParsedPayload,
     build_attachment,
     check_batch_size,
+    declared_session,
     declared_size,
 )
 from pipeline.gateways.sources import declared_source, media_location
 from pipeline.gateways.verification import UnauthorizedError, bearer_token, constant_time_equal, required_secret
 from pipeline.models import Attachment, Kind
 from pipeline.values.base64_stream import decode_base64
-from pipeline.values.gateway_values import decode_bytes
+from pipeline.values.emptiness import first_present, none_if_zero
+from pipeline.values.gateway_values import decode_bytes, none_if_empty
 
 # The webhook events that hold messages, and the event of the server's socket, which some programs forward.
 EVENTS = frozenset({"onmessage", "onanymessage", "onselfmessage", "unreadmessages", "receivedmessage"})
@@ -52,7 +54,9 @@ def parse(payload: Any, settings: Settings) -> ParsedPayload:
     messages = _messages(payload)
     check_batch_size(len(messages), settings)
     media = [message for message in messages if _is_media(message)]
-    return ParsedPayload(tuple(_attachment(payload, message) for message in media), len(messages) - len(media))
+    return ParsedPayload(
+        tuple(_attachment(payload, message, settings) for message in media), len(messages) - len(media)
+    )
 
 
 def _messages(payload: Any) -> Sequence[Any]:
@@ -76,14 +80,16 @@ def _is_media(message: Any) -> bool:
     return kind in KINDS if isinstance(kind, str) else bool(message.get("mimetype") or message.get("isMedia") is True)
 
 
-def _attachment(payload: dict[str, Any], message: dict[str, Any]) -> Attachment:
+def _attachment(payload: dict[str, Any], message: dict[str, Any], settings: Settings) -> Attachment:
     kind = message.get("type")
     sent_by_session = message.get("fromMe") is True
     sender = message["sender"].get("id") if isinstance(message.get("sender"), dict) else message.get("sender")
     return build_attachment(
         {
             "gateway": "wppconnect",
-            "session": message.get("session") or payload.get("session"),
+            "session": declared_session(
+                first_present(message, "session") or payload.get("session"), "session", settings
+            ),
             "message_id": _id(message.get("id")),
             "chat": _address(message.get("chatId") or message.get("to" if sent_by_session else "from")),
             "sender": _address(message.get("author") or sender or message.get("from")),
@@ -92,9 +98,9 @@ def _attachment(payload: dict[str, Any], message: dict[str, Any]) -> Attachment:
             "filename": message.get("filename"),
             "caption": message.get("caption"),
             "size": declared_size(message.get("size")),
-            "timestamp": message.get("t") or message.get("timestamp"),
-            "file_sha256": message.get("filehash") or None,
-            "file_enc_sha256": message.get("encFilehash") or message.get("uploadhash") or None,
+            "timestamp": none_if_zero(message.get("t")) or message.get("timestamp"),
+            "file_sha256": none_if_empty(message.get("filehash")),
+            "file_enc_sha256": first_present(message, "encFilehash", "uploadhash"),
             **_location(message),
         }
     )
@@ -123,7 +129,7 @@ def _joined(separator: str, *parts: Any) -> str | None:
 def _location(message: dict[str, Any]) -> dict[str, Any]:
     location = media_location(
         direct_path=message.get("directPath"),
-        url=message.get("clientUrl") or message.get("deprecatedMms3Url"),
+        url=first_present(message, "clientUrl", "deprecatedMms3Url"),
         media_key=message.get("mediaKey"),
         copy=message.get("fileUrl"),
     )

@@ -7,14 +7,18 @@ import json
 from functools import lru_cache
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from pipeline.errors import Code, PayloadError
 from pipeline.models.base import Caption, Count, Empty, Identifier, Key, Mimetype, Model, Name, Sha256, Url
-from pipeline.values.gateway_values import display_name, url_expiry
+from pipeline.values.emptiness import is_empty, none_if_zero
+from pipeline.values.file_names import display_name
+from pipeline.values.gateway_values import url_expiry
 from pipeline.values.kinds import Kind
 
 GATEWAY_ONLY = frozenset({"gateway", "remote_id", "fault"})  # fields that a sender of the generic JSON may not set
+COUNTS = frozenset({"size", "timestamp", "expires_at"})  # no attachment has 0 bytes or is of 1970: 0 is "unknown"
+MAY_BE_ZERO = frozenset({"part", "session", "message_id", "chat", "sender", "remote_id"})  # a number may be an id
 
 
 class Fault(Model):
@@ -26,6 +30,8 @@ class Fault(Model):
 
 class Attachment(Model):
     """What a message carries, as a gateway declared it.
+
+    A field that is empty in any form counts as absent: see `is_empty`.
 
     With a `media_key` the bytes at the source are WhatsApp ciphertext. `data` is the whole file in base64. `size` is
     the declared size of the plaintext in bytes, `timestamp` and `expires_at` are Unix seconds.
@@ -56,6 +62,14 @@ class Attachment(Model):
     remote_id: Name = None
     fault: Fault | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _without_empty(cls, fields: Any) -> Any:
+        """A field whose value is empty in any form is as good as absent."""
+        if not isinstance(fields, dict):
+            return fields
+        return {name: value for name, value in fields.items() if not (is_empty(value) or _is_zero(name, value))}
+
     @property
     def id(self) -> str:
         """32 hex digits from (gateway, session, message id, part). A repeated message has the same id."""
@@ -70,6 +84,12 @@ class Attachment(Model):
     def media_type(self) -> str | None:
         """The declared type in lower case without parameters: `audio/ogg` for `audio/ogg; codecs=opus`."""
         return self.mimetype.partition(";")[0].strip().lower() or None if self.mimetype else None
+
+
+def _is_zero(name: str, value: Any) -> bool:
+    if name in MAY_BE_ZERO or not (name in COUNTS or isinstance(value, int | float)):
+        return False
+    return none_if_zero(value) is None
 
 
 @lru_cache(maxsize=256)  # each attachment's id is read many times while it is processed

@@ -7,7 +7,15 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from pipeline.scrubber import cut
-from pipeline.values.gateway_values import clean_text, key_text, none_if_empty, plain_text, sha256_text, whole_number
+from pipeline.values.gateway_values import (
+    clean_text,
+    identifier_text,
+    key_text,
+    none_if_empty,
+    plain_text,
+    sha256_text,
+    whole_number,
+)
 
 # Lengths in characters. A longer identifier, URL or key is invalid: a part of it would name something else. A longer
 # text for people is cut.
@@ -22,8 +30,8 @@ def _cut_at(limit: int) -> AfterValidator:
     return AfterValidator(lambda text: cut(text, limit) if isinstance(text, str) else text)
 
 
-Identifier = Annotated[str, Field(min_length=1, max_length=MAX_IDENTIFIER), BeforeValidator(plain_text)]
-Name = Annotated[Annotated[str, Field(max_length=MAX_IDENTIFIER)] | None, BeforeValidator(plain_text)]
+Identifier = Annotated[str, Field(min_length=1, max_length=MAX_IDENTIFIER), BeforeValidator(identifier_text)]
+Name = Annotated[Annotated[str, Field(max_length=MAX_IDENTIFIER)] | None, BeforeValidator(identifier_text)]
 Text = Annotated[str | None, BeforeValidator(plain_text)]
 Mimetype = Annotated[str | None, _cut_at(MAX_MIMETYPE), BeforeValidator(plain_text)]
 Caption = Annotated[str | None, _cut_at(MAX_CAPTION), BeforeValidator(plain_text)]

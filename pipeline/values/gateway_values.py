@@ -1,23 +1,23 @@
-"""Normalises the values that gateways send: text, file names, bytes, numbers, times, keys and hashes."""
+"""Normalises the values that gateways send: text, bytes, numbers, times, keys and hashes."""
 
 from __future__ import annotations
 
 import base64
 import json
 import re
-import unicodedata
 from datetime import datetime
 from typing import Any
 
-MAX_FILENAME_BYTES = 255  # the limit of common file systems
-MAX_FILENAME_READ = 4096  # characters of a longer name that are read, and its end
-MAX_EXTENSION = 16  # characters; what is longer is no extension
-SHA256_BYTES = 32
+from pipeline.values.emptiness import is_empty
+
+SHA256_BYTES = 32  # also those of a media key
+MAX_DIGITS = 128  # characters of a key or hash in which spaces are looked at
 LATEST_SECONDS = 10**11  # larger times are milliseconds: as seconds it is the year 5138, as milliseconds 1973
 MAX_ERROR_TEXT = 4000  # characters of a gateway's error message that are processed
 MAX_ERROR_SHOWN = 200  # characters of it that are kept
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]{0,20}://\S+", re.IGNORECASE)
+_SPACED_BASE64 = re.compile(r"[A-Za-z0-9+/=_\s-]+")
 _EXPIRY = re.compile(r"[?&]oe=([0-9A-Fa-f]{8})(?:&|$)")
 
 
@@ -33,27 +33,16 @@ def plain_text(value: Any) -> Any:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else clean_text(value)
 
 
-def display_name(value: Any) -> Any:
-    """A sender's file name for display: without a path, control or direction marks, and at most 255 bytes long."""
-    if not isinstance(value, str):
-        return value
-    name = value[max(value.rfind("/"), value.rfind("\\")) + 1 :]
-    if len(name) > MAX_FILENAME_READ:
-        name = name[:MAX_FILENAME_READ] + name[-MAX_EXTENSION:]
-    name = clean_text(name)
-    name = "".join(char for char in name if unicodedata.category(char) not in {"Cc", "Cf", "Zl", "Zp"}).strip(" .")
-    return _fitting_name(name) or None
+def identifier_text(value: Any) -> Any:
+    """An identifier as text, unchanged: two that differ must not become one. Integers become text.
 
-
-def _fitting_name(name: str) -> str:
-    """The name in at most MAX_FILENAME_BYTES bytes: the end of its stem is cut off, its extension stays."""
-    if len(name.encode()) <= MAX_FILENAME_BYTES:
-        return name
-    stem, dot, ext = name.rpartition(".")
-    if not stem or len(ext) >= MAX_EXTENSION:
-        stem, dot, ext = name, "", ""
-    end = dot + ext
-    return stem.encode()[: MAX_FILENAME_BYTES - len(end.encode())].decode(errors="ignore") + end
+    Raises:
+        ValueError: it has a NUL or a lone surrogate, which databases cannot hold.
+    """
+    text = plain_text(value)
+    if isinstance(value, str) and text != value:
+        raise ValueError("must not contain NUL or a lone surrogate")
+    return text
 
 
 def json_object(value: Any) -> dict[str, Any]:
@@ -100,23 +89,54 @@ def _bytes_in_text(text: str) -> bytes | None:
 
 
 def none_if_empty(value: Any) -> Any:
-    """None for an empty text, which gateways send for a missing value."""
-    return None if value == "" else value
+    """None for a value in one of the forms of an empty one."""
+    return None if is_empty(value) else value
 
 
 def key_text(value: Any) -> Any:
-    """A media key as text. Another value is kept as text too, so that the fetch step refuses it with `decrypt_key`."""
+    """A media key as text. Another value is kept as text too, so that the fetch step refuses it with `decrypt_key`.
+
+    Raises:
+        ValueError: it has spaces, and is not a key whose `+` became spaces.
+    """
     if isinstance(value, (dict, list, bytes)):
         decoded = decode_bytes(value)
         return base64.b64encode(decoded).decode() if decoded is not None else json.dumps(value, default=str)
-    return clean_text(value)
+    return clean_text(_with_plus(value) if isinstance(value, str) else value)
+
+
+def _with_plus(text: str) -> str:
+    """Base64 of 32 bytes with `+` again for each space, as form decoding makes spaces of them. Other text unchanged.
+
+    Unambiguous: base64 of 32 bytes has no spaces within, and without them it is too short. It may begin with `+`, but
+    cannot end with one. The alphabet for URLs has `-` in place of `+`.
+
+    Raises:
+        ValueError: the spaces within the text are something else.
+    """
+    if " " not in text or len(text) > MAX_DIGITS or _is_32_bytes(text):
+        return text
+    for candidate in (text.strip(), text.rstrip().lstrip("\t\r\n")):
+        if _is_32_bytes(repaired := candidate.replace(" ", "+")) and not {"-", "_"} & {*text}:
+            return repaired
+    if " " in text.strip() and _SPACED_BASE64.fullmatch(text):
+        raise ValueError("has spaces: send the base64 as it is (in a form, + is written as %2B)")
+    return text
+
+
+def _is_32_bytes(text: str) -> bool:
+    return len(_bytes_in_text(text.strip()) or b"") == SHA256_BYTES
 
 
 def sha256_text(value: Any) -> Any:
-    """A SHA-256 as 64 lower-case hex digits; None if empty. Raises ValueError."""
-    if value is None or value == "":
+    """A SHA-256 as 64 lower-case hex digits; None if empty. Spaces are read as in `key_text`.
+
+    Raises:
+        ValueError: it is anything else.
+    """
+    if is_empty(value):
         return None
-    decoded = decode_bytes(value)
+    decoded = decode_bytes(_with_plus(value) if isinstance(value, str) else value)
     if decoded is None or len(decoded) != SHA256_BYTES:
         raise ValueError("must be a SHA-256 in hex, base64 or as an array of 32 bytes")
     return decoded.hex()

@@ -50,7 +50,7 @@ def test_attachment_of_valid_fields_has_no_fault() -> None:
         ("data", "§"),
         ("data", "AAAA="),
         ("kind", "gif"),
-        ("mimetype", {}),
+        ("mimetype", {"a": 1}),
         ("filename", 5),
         ("size", -1),
         ("size", "big"),

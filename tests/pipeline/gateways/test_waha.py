@@ -195,14 +195,14 @@ def test_kind_without_engine_data_is_none_if_it_is_ambiguous(
     mimetype: str | None, filename: str | None, kind: Kind | None
 ) -> None:
     media = {"url": "http://w/x", "mimetype": mimetype, "filename": filename}
-    (attachment,) = parse({"event": "message", "payload": {"id": "1", "media": media}}).attachments
+    (attachment,) = parse({"event": "message", "session": "shop", "payload": {"id": "1", "media": media}}).attachments
     assert attachment.kind == kind
 
 
 @pytest.mark.parametrize("size", [0, -1, 10**400, 2**53 + 1, "9" * 5000, "١٢", "1e3", None, [1], {"low": 0, "high": 0}])
 def test_invalid_size_is_none_and_no_fault(size: Any) -> None:
     message = {**SAMPLES["webjs_image"]["payload"], "_data": {"type": "image", "size": size}}
-    (attachment,) = parse({"event": "message", "payload": message}).attachments
+    (attachment,) = parse({"event": "message", "session": "shop", "payload": message}).attachments
     assert (attachment.size, attachment.fault) == (None, None)
 
 
@@ -245,7 +245,11 @@ def test_media_that_waha_lacks_have_a_fault_with_the_reason() -> None:
     ],
 )
 def test_fault_from_waha_has_a_limited_message_without_a_url(error: Any, expected: str | None) -> None:
-    payload = {"event": "message", "payload": {"id": "1", "hasMedia": True, "media": {"url": None, "error": error}}}
+    payload = {
+        "event": "message",
+        "session": "shop",
+        "payload": {"id": "1", "hasMedia": True, "media": {"url": None, "error": error}},
+    }
     (attachment,) = parse(payload).attachments
     assert attachment.fault is not None
     if expected is None:  # an empty error counts as none
@@ -263,7 +267,7 @@ def test_expiry_follows_the_files_lifetime_except_in_s3() -> None:
 
 @given(ANY_JSON | mutations(list(SAMPLES.values())))
 def test_parse_accepts_any_json(payload: Any) -> None:
-    parsed = parse(payload)
+    parsed = parse(payload, default_session="unknown")
     assert len(parsed.attachments) + parsed.ignored == 1
 
 

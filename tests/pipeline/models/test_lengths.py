@@ -13,7 +13,7 @@ from pipeline.gateways.intake import build_attachment
 from pipeline.models import parse_attachment
 from pipeline.models.attachment import parse_stored_attachment
 from pipeline.models.base import MAX_CAPTION, MAX_IDENTIFIER, MAX_KEY, MAX_MIMETYPE, MAX_URL
-from pipeline.values.gateway_values import MAX_FILENAME_BYTES, display_name
+from pipeline.values.file_names import MAX_FILENAME_BYTES, display_name
 from tests.support.checking import settings
 
 ITEM = {"session": "shop", "message_id": "m1", "url": "https://media.example/x"}

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from pipeline.errors import Code, PayloadError
 from pipeline.models import Attachment, Claim, Kind, Record, parse_attachment
-from pipeline.values.gateway_values import decode_bytes, display_name
+from pipeline.values.file_names import display_name
+from pipeline.values.gateway_values import decode_bytes
 
 MINIMAL = {"session": "shop", "message_id": "m1", "url": "https://media.example/x"}
 SHA256 = st.binary(min_size=32, max_size=32)
@@ -70,13 +71,15 @@ def test_media_key_as_array_becomes_base64(dialect: str, raw: bytes) -> None:
 
 
 def test_media_key_as_text_is_kept() -> None:
-    assert parse_attachment({**MINIMAL, "media_key": "as it came"}).media_key == "as it came"
+    assert parse_attachment({**MINIMAL, "media_key": "as-it-came"}).media_key == "as-it-came"
     assert parse_attachment({**MINIMAL, "media_key": {"x": 1}}).media_key == '{"x": 1}'
 
 
 # --- identity ---
 
-WORDS = st.text(min_size=1, max_size=20)
+WORDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=20).filter(
+    str.strip
+)
 
 
 @given(WORDS, WORDS, WORDS, st.integers(0, 50))
@@ -110,8 +113,8 @@ def test_numeric_identifiers_become_text() -> None:
 
 @given(st.text(st.characters()))
 def test_text_is_cleaned_for_every_database(text: str) -> None:
-    given_ = parse_attachment({**MINIMAL, "caption": text, "chat": text, "mimetype": text, "media_key": f"k{text}"})
-    for value in (given_.caption, given_.chat, given_.mimetype, given_.media_key):
+    given_ = parse_attachment({**MINIMAL, "caption": f"c{text}", "mimetype": f"m{text}", "media_key": f"!{text}"})
+    for value in (given_.caption, given_.mimetype, given_.media_key):
         assert value is not None
         assert "\0" not in value
         value.encode()
@@ -141,6 +144,31 @@ def test_file_name_is_safe_and_short(text: str) -> None:
         (None, None),
         ("olá 🎧.ogg", "olá 🎧.ogg"),
         ("x" * 4096 + ".jpg", "x" * 251 + ".jpg"),
+        ("nota 12/2024.pdf", "nota 12_2024.pdf"),
+        ("nota 12\\2024.pdf", "nota 12_2024.pdf"),
+        ("a//b/./c.pdf", "a_b_c.pdf"),
+        ("nota/", "nota"),
+        ("../../etc/passwd", "passwd"),
+        ("a/../../b.pdf", "b.pdf"),
+        ("..\\..\\boot.ini", "boot.ini"),
+        ("/etc/passwd", "passwd"),
+        ("\\\\server\\share\\x.pdf", "x.pdf"),
+        ("file:///home/a/x.pdf", "x.pdf"),
+        ("..//", None),
+        ("PED:10001:23 申請表格.pdf", "PED:10001:23 申請表格.pdf"),
+        ("recibo 👩\u200d👧 praia.pdf", "recibo 👩\u200d👧 praia.pdf"),
+        ("❤️\u200d🔥.png", "❤️\u200d🔥.png"),
+        ("1\ufe0f\u20e3.txt", "1\ufe0f\u20e3.txt"),
+        ("گزارش\u200cها.pdf", "گزارش\u200cها.pdf"),
+        ("PDF\u200cها.pdf", "PDF\u200cها.pdf"),
+        ("क्\u200dष.pdf", "क्\u200dष.pdf"),
+        ("അവന്\u200d.pdf", "അവന്\u200d.pdf"),
+        ("🏴\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f.png",) * 2,
+        ("a\U000e0067\U000e007f.png", "a.png"),
+        ("in\u200dvoice\u200c.pdf", "invoice.pdf"),
+        ("👩\u200d\u200d\u200c👧", "👩\u200d👧"),
+        ("\u0600123.pdf", "\u0600123.pdf"),
+        ("a\u2066b\u2069c\u200fd\u061ce.pdf", "abcde.pdf"),
         ("é" * 200 + ".jpg", "é" * 125 + ".jpg"),
     ],
 )
@@ -170,7 +198,7 @@ def test_media_type_has_no_parameters() -> None:
         ({"url": "https://" + "x" * 20_000}, "url"),
         ({"data": 5}, "data"),
         ({"kind": "gif"}, "kind"),
-        ({"mimetype": {}}, "mimetype"),
+        ({"mimetype": {"a": 1}}, "mimetype"),
         ({"filename": 5}, "filename"),
         ({"size": -1}, "size"),
         ({"size": "big"}, "size"),
@@ -226,14 +254,92 @@ def test_any_single_source_is_accepted(source: dict[str, str]) -> None:
     assert parse_attachment({"session": "s", "message_id": "m", "unknown": 1, **source}).session == "s"
 
 
-@pytest.mark.parametrize("field", ["url", "data", "direct_path"])
-def test_empty_fields_are_none(field: str) -> None:
-    assert getattr(Attachment(session="s", message_id="m", **{field: ""}), field) is None
+NOTHING = ("", " ", "\n", b"", [], {}, {"type": "Buffer", "data": []}, {"data": []}, {"type": "Buffer"}, None, False)
+EMPTY_BUFFER = st.fixed_dictionaries(
+    {}, optional={"type": st.just("Buffer"), "data": st.sampled_from([[], "", None, {}])}
+)
+OPTIONAL = sorted(Attachment.model_fields.keys() - {"gateway", "session", "message_id", "fault", "url"})
 
 
-@pytest.mark.parametrize("nothing", ["", b"", [], {}, {"type": "Buffer", "data": []}])
-def test_empty_media_key_is_kept_for_fetch_to_refuse(nothing: Any) -> None:
-    assert parse_attachment({**MINIMAL, "media_key": nothing}).media_key == ""
+@given(st.dictionaries(st.sampled_from(OPTIONAL), st.sampled_from(NOTHING) | EMPTY_BUFFER | st.text(" \t\n")))
+def test_empty_field_of_any_form_is_absent(fields: dict[str, Any]) -> None:
+    assert parse_attachment({**MINIMAL, **fields}) == parse_attachment(MINIMAL)
+
+
+@pytest.mark.parametrize("field", ["session", "message_id", "url"])
+@pytest.mark.parametrize("nothing", NOTHING)
+def test_empty_required_field_is_named(field: str, nothing: Any) -> None:
+    with pytest.raises(PayloadError) as caught:
+        parse_attachment({**MINIMAL, field: nothing})
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize("zero", [0, 0.0, "0", {"low": 0, "high": 0, "unsigned": True}])
+@pytest.mark.parametrize("field", ["size", "timestamp", "expires_at"])
+def test_zero_is_absent_where_it_is_impossible(field: str, zero: Any) -> None:
+    assert getattr(parse_attachment({**MINIMAL, field: zero}), field) is None
+
+
+@pytest.mark.parametrize(
+    "field", ["kind", "mimetype", "filename", "media_key", "file_sha256", "direct_path", "caption"]
+)
+def test_zero_is_no_text(field: str) -> None:
+    assert parse_attachment({**MINIMAL, field: 0}) == parse_attachment(MINIMAL)
+    assert parse_attachment({**MINIMAL, "filename": "0", "chat": 0}).filename == "0"
+
+
+@pytest.mark.parametrize("number", [1, {"low": 0, "high": 1}, "10"])
+def test_other_numbers_are_no_zero(number: Any) -> None:
+    assert parse_attachment({**MINIMAL, "size": number}).size
+
+
+@pytest.mark.parametrize("field", ["session", "message_id", "chat", "sender"])
+@pytest.mark.parametrize("wrong", ["a\0b", "a\ud800b", "\udfff"])
+def test_identifier_that_cannot_be_stored_is_refused_not_changed(field: str, wrong: str) -> None:
+    with pytest.raises(PayloadError, match=f"{field}: must not contain NUL or a lone surrogate"):
+        parse_attachment({**MINIMAL, field: wrong})
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1).filter(str.strip))
+def test_identifier_is_kept_as_it_is(text: str) -> None:
+    kept = parse_attachment({**MINIMAL, "message_id": text, "session": text, "chat": text, "sender": text})
+    assert {kept.message_id, kept.session, kept.chat, kept.sender} == {text}
+
+
+KEY_WITH_PLUS = "+VCv86hNyr/pPHS0+1+by8ynjJ/YAS/RC0kunFI2428="
+
+
+@given(SHA256)
+def test_spaces_in_place_of_plus_are_repaired(raw: bytes) -> None:
+    written = base64.b64encode(raw).decode().replace("+", " ")
+    repaired = parse_attachment({**MINIMAL, "media_key": written, "file_sha256": written})
+    assert decode_bytes(repaired.media_key) == raw
+    assert repaired.file_sha256 == raw.hex()
+
+
+@pytest.mark.parametrize(
+    "written", [KEY_WITH_PLUS, KEY_WITH_PLUS.rstrip("="), f"\t{KEY_WITH_PLUS}\n", f"{KEY_WITH_PLUS}  "]
+)
+def test_spaces_at_the_start_are_repaired_and_at_the_end_ignored(written: str) -> None:
+    given_ = parse_attachment({**MINIMAL, "media_key": written.replace("+", " ")})
+    assert decode_bytes(given_.media_key) == decode_bytes(KEY_WITH_PLUS)
+
+
+@pytest.mark.parametrize(
+    "ambiguous",
+    [
+        "fVCv86hNyr/pPHS0 1 by8ynjJ/YAS/RC0kunFI242=",
+        "fVCv86hNyr/pPHS0  1  by8ynjJ/YAS/RC0kunFI2428=",
+        "fVCv86hNyr_pPHS0 1 by8ynjJ_YAS_RC0kunFI2428=",
+        "a b",
+    ],
+)
+@pytest.mark.parametrize("field", ["media_key", "file_sha256", "file_enc_sha256"])
+def test_spaces_that_are_no_plus_are_refused_at_once(field: str, ambiguous: str) -> None:
+    with pytest.raises(PayloadError) as caught:
+        parse_attachment({**MINIMAL, field: ambiguous})
+    assert caught.value.field == field
+    assert ambiguous not in caught.value.message
 
 
 def test_local_file_needs_no_other_source() -> None:

@@ -51,7 +51,7 @@ def test_mark_depends_on_location_gateway_hash_and_key(other: dict[str, str]) ->
 
 @pytest.mark.parametrize(
     "vague",
-    [{"file_sha256": None}, {"url": None}, {"data": "YQ=="}, {"remote_id": "1"}, {"media_key": "no key at all!"}],
+    [{"file_sha256": None}, {"url": None}, {"data": "YQ=="}, {"remote_id": "1"}, {"media_key": "no-key-at-all!"}],
     ids=lambda vague: next(iter(vague)),
 )
 def test_source_without_secret_has_no_mark(vague: dict[str, Any]) -> None:

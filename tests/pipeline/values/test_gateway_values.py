@@ -43,14 +43,12 @@ def test_attachment_reads_halves_as_gateways_send_them(halves: dict[str, Any], n
     assert (attachment.size, attachment.timestamp, attachment.expires_at) == (number, number, number)
 
 
-@pytest.mark.parametrize(
-    "value", [5, "5", 5.0, True, "many", [1], {}, {"low": 1}, {"low": "1", "high": 0}, {"high": 1}]
-)
+@pytest.mark.parametrize("value", [5, "5", 5.0, True, "many", [1], {"low": 1}, {"low": "1", "high": 0}, {"high": 1}])
 def test_whole_number_keeps_other_values(value: Any) -> None:
     assert whole_number(value) == value
 
 
-@pytest.mark.parametrize("empty", ["", None])
+@pytest.mark.parametrize("empty", ["", None, {}, []])
 def test_whole_number_of_an_empty_value_is_none(empty: Any) -> None:
     assert whole_number(empty) is None
 
