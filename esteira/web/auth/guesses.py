@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 WINDOW_S = 60.0
-MAX_FAILURES = 30  # of one address in a window, before 429
+MAX_FAILURES = 100  # of one address in a window, before 429
 MAX_ADDRESSES = 10_000  # the address whose window is the oldest is forgotten for a new one
 
 

@@ -15,10 +15,10 @@ from tests.support.esteira import CommandResult, Installation, new_installation
 from tests.support.valkey import ValkeyServer
 
 CHECKS = {
-    *("settings", "setting names", "webhooks", "api token", "disk sync", "private networks", "open files"),
+    *("settings", "setting names", "webhooks", "api token", "gateway secrets", "disk sync", "private networks"),
     *("redis", "redis cluster", "redis role", "redis eviction", "redis persistence", "redis memory", "redis clock"),
     *("catalogue", "catalogue disk", "catalogue location", "catalogue journal", "catalogue integrity"),
-    *("workers", "encryption keys", "unfinished", "pauses", "webhook events"),
+    *("open files", "workers", "encryption keys", "unfinished", "pauses", "webhook events"),
     *("storage", "storage disk", "staging", "staging disk", "file modes", "file owners"),
     *("sandbox", "sandbox files", "sandbox calls", "sandbox network", "sandbox user", "sandbox privileges"),
     *("sandbox limits", "libmagic", "codecs", "pictures", "pdf", "antivirus"),
@@ -155,11 +155,28 @@ def test_risky_settings_warn(installation: Installation) -> None:
     assert findings["api token"]["level"] == "ok"
 
 
-@pytest.mark.parametrize(("token", "level"), [("", "ok"), ("short", "warn"), ("a" * 16, "ok")])
-def test_short_api_token_is_reported(installation: Installation, token: str, level: str) -> None:
+@pytest.mark.parametrize("token", ["", "a" * 16])
+def test_missing_api_token_is_reported(installation: Installation, token: str) -> None:
     finding = findings_of(installation.with_settings(API_TOKEN=token).run("doctor", "--json"))["api token"]
-    assert finding["level"] == level
-    assert ("no dashboard" in finding["message"]) is (len(token) < 16)
+    assert finding["level"] == "ok"
+    assert ("no dashboard" in finding["message"]) is (not token)
+
+
+@pytest.mark.parametrize("name", ["API_TOKEN", "METRICS_TOKEN"])
+def test_short_token_is_a_settings_error_that_says_how_to_make_one(installation: Installation, name: str) -> None:
+    finished = installation.with_settings(**{name: "fifteen-letters"}).run("stats")
+    assert (finished.code, finished.out) == (2, "")
+    assert name in finished.err
+    assert "openssl rand -hex 32" in finished.err
+    assert "fifteen-letters" not in finished.err
+
+
+def test_short_gateway_secrets_are_a_warning(installation: Installation) -> None:
+    short = installation.with_settings(WAHA_HMAC_KEY="a-short-secret", WPPCONNECT_SECRET="a" * 16)
+    finished = short.run("doctor", "--json")
+    finding = findings_of(finished)["gateway secrets"]
+    assert (finding["level"], finding["message"].partition(":")[0]) == ("warn", "WAHA_HMAC_KEY")
+    assert "a-short-secret" not in finished.out + finished.err
 
 
 def test_unusable_setting_fails_and_other_checks_run(installation: Installation) -> None:
