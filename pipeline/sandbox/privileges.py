@@ -21,7 +21,9 @@ CAPABILITY_VERSION = 0x20080522
 MAX_CAPABILITIES = 64
 NAMESPACES = CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS
 
-FIRST_THREAD_LIMIT, LAST_THREAD_LIMIT = 8, 1 << 20  # tasks of the user; doubled until a thread starts
+# Tasks of the user; doubled until a thread starts. Foreign code could take each limit that a child before it was given,
+# so the last one, or three quarters of what the system allows the user, is also what all of them can take together.
+FIRST_THREAD_LIMIT, LAST_THREAD_LIMIT = 8, 1 << 12
 
 
 def leave_namespaces(*, with_user: bool) -> None:
@@ -74,7 +76,7 @@ def limit_threads() -> int:
         OSError: no thread starts at all.
     """
     limit, hard = FIRST_THREAD_LIMIT, resource.getrlimit(resource.RLIMIT_NPROC)[1]
-    highest = LAST_THREAD_LIMIT if hard == resource.RLIM_INFINITY else hard
+    highest = LAST_THREAD_LIMIT if hard == resource.RLIM_INFINITY else min(LAST_THREAD_LIMIT, max(1, hard * 3 // 4))
     while True:
         limit = min(limit, highest)
         resource.setrlimit(resource.RLIMIT_NPROC, (limit, hard))

@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from pipeline.errors import Code, PermanentError, PipelineError
-from pipeline.sandbox import Sandbox
+from pipeline.sandbox import Sandbox, privileges
 
 HOSTILE = "tests.support.hostile_decoders"
 ROOT = Path(__file__).parents[3]
@@ -105,7 +105,7 @@ def test_a_child_runs_in_its_own_session(sandbox: Sandbox) -> None:
 
 PARENT = f"""
 import sys, threading, time
-from pipeline.sandbox import Sandbox
+from pipeline.sandbox import Sandbox, privileges
 box = Sandbox(processes=2, memory_mb=200, cpu_s=30, wall_s=60)
 print(box.call("{HOSTILE}:pid"), flush=True)
 threading.Thread(target=lambda: box.call("{HOSTILE}:spin_in_c"), daemon=True).start()
@@ -154,3 +154,16 @@ def test_many_crashing_calls_leave_no_process_behind() -> None:
     while {child.pid for child in psutil.Process().children(recursive=True)} - before:
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+@pytest.mark.parametrize(("allowed", "highest"), [(resource.RLIM_INFINITY, 4096), (100_000, 4096), (400, 300), (1, 1)])
+def test_the_limit_of_threads_does_not_grow_without_end(
+    monkeypatch: pytest.MonkeyPatch, allowed: int, highest: int
+) -> None:
+    limits: list[int] = []
+    monkeypatch.setattr(privileges, "can_start_thread", lambda: False)
+    monkeypatch.setattr("resource.getrlimit", lambda _: (allowed, allowed))
+    monkeypatch.setattr("resource.setrlimit", lambda _, values: limits.append(values[0]))
+    with pytest.raises(BlockingIOError):  # EAGAIN
+        privileges.limit_threads()
+    assert max(limits) == highest
