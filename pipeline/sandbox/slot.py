@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -24,6 +25,9 @@ from pipeline.sandbox.terms import unconfined_error
 # Calls after which a child is replaced, in case of leaks too small to be detected. A new child uses 0.4 s of CPU to
 # import the decoders: at a few milliseconds a call that is less than one per cent.
 CALLS_PER_CHILD = 20_000
+# Wall time of all calls of a child together, as a multiple of what one call may take; then it is replaced. CPU time is
+# bounded by the kernel (child.py), but foreign code that sleeps in each call for as long as it may uses none.
+WALL_TIMES_PER_CHILD = 20
 # Bytes of calls in one request: far less than a socket buffers, so that sending never blocks on a stopped child.
 MAX_REQUEST_BYTES = 32_768
 # Share of the CPU time that a call could have used before its wall time was over. From this share on the file is
@@ -59,6 +63,7 @@ class ProcessSlot:
         self._child: Child | None = None
         self._fresh = False  # whether the running call is the first one of the child
         self._distrusted = False
+        self._busy_s = 0.0  # wall time of all calls of the child
         self.deaths = 0
 
     def run(self, calls: Sequence[SlotCall], *, shared: bytes, slow_after_s: float | None = None) -> list[Answer]:
@@ -108,6 +113,7 @@ class ProcessSlot:
         received: list[dict[str, Any]] = []
         error: PipelineError | None = None
         ended = True
+        began = time.monotonic()
         try:
             ended = receive(received)
         except ChildDiedError as death:
@@ -124,13 +130,18 @@ class ProcessSlot:
             self.clear()
             raise
         self._fresh = self._fresh and not received
+        self._busy_s += time.monotonic() - began
         if ended:
             self._replace_if_used_up(requested=bool(received) and bool(received[-1].get("replace")))
         answers += [*received, *([error] if error else [])]
         return ended
 
     def _replace_if_used_up(self, *, requested: bool) -> None:
-        if self._child and (requested or self._child.calls >= CALLS_PER_CHILD):
+        """Ends a child that has answered, if it asks for it or has worked for long."""
+        if self._child is None:
+            return
+        worked = self._child.calls >= CALLS_PER_CHILD or self._busy_s >= WALL_TIMES_PER_CHILD * self._limits.wall_s
+        if requested or worked:
             self.clear()
 
     def _overdue_error(self, cpu_s: float) -> PipelineError:
@@ -167,7 +178,7 @@ class ProcessSlot:
             except OSError as error:
                 message = f"a decoder process cannot be started: {error.strerror}"
                 raise RetryableError(Code.INTERNAL, message) from error
-            self._distrusted = False
+            self._distrusted, self._busy_s = False, 0.0
             SANDBOX_STARTS.add()
         return self._child
 

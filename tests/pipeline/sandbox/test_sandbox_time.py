@@ -83,3 +83,13 @@ def test_an_overdue_call_is_permanent_only_if_it_used_its_cpu_time(
         call(sandbox, "echo")
     assert caught.value.code == Code.TOO_COSTLY
     sandbox.close()
+
+
+def test_a_child_whose_calls_took_much_time_together_is_replaced(
+    one_child: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.sandbox.slot.WALL_TIMES_PER_CHILD", 0.1)  # of wall_s: 0.3 s
+    first = call(one_child, "pid")
+    assert call(one_child, "pid") == first
+    call(one_child, "nap", seconds=0.4)
+    assert call(one_child, "pid") != first
