@@ -190,7 +190,7 @@ end
 -- Changes what a session has in flight by an amount, and updates its turns except the one with the mark `except`;
 -- returns what it has in flight.
 local function add_in_flight(session, amount, except)
-  local in_flight = redis.call('HINCRBY', IN_FLIGHT, session, string.format('%.0f', amount))
+  local in_flight = redis.call('HINCRBY', IN_FLIGHT, session, amount)
   if in_flight <= 0 then
     redis.call('HDEL', IN_FLIGHT, session)
     in_flight = 0
