@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.ciphers import Cipher
@@ -70,6 +70,29 @@ def media_keys(media_key: str, kind: Kind) -> MediaKeys:
     return MediaKeys(iv=expanded[:16], cipher=expanded[16:48], mac=expanded[48:80])
 
 
+def other_keys(media_key: str, kind: Kind) -> list[MediaKeys]:
+    """The keys of the three other labels: some clients send a sound that they have encrypted as a document.
+
+    Raises:
+        PermanentError: `decrypt_key`.
+    """
+    labels = {info: other for other, info in _INFO.items() if info != _INFO[kind]}
+    return [media_keys(media_key, other) for other in labels.values()]
+
+
+def keys_that_verify(candidates: Sequence[MediaKeys], encrypted: Iterable[bytes]) -> MediaKeys | None:
+    """The keys under which the MAC of the encrypted bytes holds, or None. A MAC that holds proves keys and bytes."""
+    macs = [hmac.new(keys.mac, keys.iv, hashlib.sha256) for keys in candidates]
+    held = b""
+    for piece in encrypted:
+        joined = held + piece
+        held = joined[-MAC_BYTES:]
+        for mac in macs:
+            mac.update(joined[:-MAC_BYTES])
+    digests = [mac.digest()[:MAC_BYTES] for mac in macs]
+    return next((keys for keys, own in zip(candidates, digests, strict=True) if hmac.compare_digest(own, held)), None)
+
+
 def key_kind(attachment: Attachment) -> Kind:
     """The kind that the keys depend on: the declared kind, else that of the declared type, else a document."""
     if attachment.kind:
@@ -98,26 +121,29 @@ class Decryptor:
     """
 
     def __init__(self, keys: MediaKeys) -> None:
+        self._keys = keys
         self._cipher = Cipher(AES(keys.cipher), CBC(keys.iv)).decryptor()
         self._mac = hmac.new(keys.mac, keys.iv, hashlib.sha256)
         self._enc_hash = hashlib.sha256()
         self._hash = hashlib.sha256()
-        self._held = b""  # the last bytes so far: they may be the padding and the MAC
+        self._held = b""  # the last 26 to 41 bytes so far: they may be the padding and the MAC
         self._out = bytearray()
-        self._received = 0
+        self.received = 0  # bytes, encrypted or not
         self.size = 0  # bytes of plaintext so far
 
     def update(self, piece: Bytes) -> memoryview:
         """The plaintext that this piece completes. Valid until the next call."""
         view = memoryview(piece)
         self._enc_hash.update(view)
-        self._received += len(view)
-        if len(view) < OVERHEAD:
-            ready = self._held + bytes(view)
-            self._held = ready[-OVERHEAD:]
-            return self._decrypted(ready[:-OVERHEAD])
-        held, self._held = self._held, bytes(view[-OVERHEAD:])
-        return self._decrypted(held, view[:-OVERHEAD])
+        self.received += len(view)
+        ready = (len(self._held) + len(view) - OVERHEAD) // BLOCK * BLOCK  # only whole blocks: see `received_again`
+        if ready <= len(self._held):
+            joined, ready = self._held + bytes(view), max(ready, 0)
+            self._held = joined[ready:]
+            return self._decrypted(joined[:ready])
+        cut = ready - len(self._held)
+        held, self._held = self._held, bytes(view[cut:])
+        return self._decrypted(held, view[:cut])
 
     def _decrypted(self, *parts: Bytes) -> memoryview:
         room = sum(len(memoryview(part)) for part in parts) + BLOCK * (len(parts) + 1)
@@ -138,7 +164,7 @@ class Decryptor:
         Raises:
             PermanentError: `decrypt_format` or `decrypt_mac`.
         """
-        if self._received < OVERHEAD or (self._received - MAC_BYTES) % BLOCK:
+        if self.received < OVERHEAD or (self.received - MAC_BYTES) % BLOCK:
             raise PermanentError(Code.DECRYPT_FORMAT, REFUSAL)
         last, mac = self._held[:-MAC_BYTES], self._held[-MAC_BYTES:]
         self._mac.update(last)
@@ -148,6 +174,15 @@ class Decryptor:
         self._hash.update(rest)
         self.size += len(rest)
         return rest
+
+    def received_again(self, plaintext: Iterable[bytes]) -> Iterator[bytes]:
+        """All received bytes, from what `update` has returned so far: encrypted again, it is what came.
+
+        So the received bytes need not be kept for the rare file that these keys do not open.
+        """
+        encryptor = Cipher(AES(self._keys.cipher), CBC(self._keys.iv)).encryptor()
+        yield from map(encryptor.update, plaintext)
+        yield self._held
 
     @property
     def file_sha256(self) -> str:

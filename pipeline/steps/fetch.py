@@ -15,6 +15,7 @@ from pipeline.http_client import Body, Deadline, DownloadLimits, HttpClient, Req
 from pipeline.metrics import NOT_DOWNLOADED_BYTES
 from pipeline.models import Attachment, Fetched
 from pipeline.security.whatsapp_media import OVERHEAD, Bytes, Decryptor, key_kind, media_keys
+from pipeline.steps.recovery import recover
 from pipeline.storage import Storage, content_key, intake_key
 from pipeline.storage.staging import Part, Staging
 from pipeline.values.base64_stream import decode_base64
@@ -55,11 +56,16 @@ def fetch(
         copied = _copy_from_storage(attachment, staging=staging, storage=storage, max_bytes=max_bytes)
         if copied:
             return copied
-    decryptor = _decryptor(attachment)
+    decryptor, key_error = _decryptor(attachment)
     with staging.part(attachment.id) as out, _download(attachment, http_client=http_client, settings=settings) as body:
         if decryptor:
-            return _check(attachment, _decrypt(out, body.views(), decryptor, max_bytes), decryptor)
-        return _check(attachment, _write(out, body.views(), max_bytes))
+            fetched = _decrypted(attachment, out, body, decryptor)
+            _check_size(fetched.size, max_bytes)
+        else:
+            fetched = _write(out, body.views(), max_bytes)
+        if key_error and fetched.sha256 != attachment.file_sha256:
+            raise key_error
+        return _check(attachment, fetched)
 
 
 def _staged(attachment: Attachment, staging: Staging) -> Fetched | None:
@@ -85,7 +91,6 @@ def _copy_from_storage(attachment: Attachment, *, staging: Staging, storage: Sto
         with staging.part(attachment.id) as out:
             chunks = storage.chunks(content_key(attachment.file_sha256))
             copied = _check(attachment, _write(out, chunks, max_bytes))
-            _check_declared_size(attachment, copied)
     except PipelineError as error:
         if error.code in {Code.TOO_LARGE, Code.STAGING}:  # the same error would follow from a download
             raise
@@ -94,10 +99,20 @@ def _copy_from_storage(attachment: Attachment, *, staging: Staging, storage: Sto
     return copied.model_copy(update={"deduplicated": True})
 
 
-def _decryptor(attachment: Attachment) -> Decryptor | None:
+def _decryptor(attachment: Attachment) -> tuple[Decryptor | None, PermanentError | None]:
+    """The decryptor if there is a media key. If the key is malformed and a hash is declared, the error for later.
+
+    Raises:
+        PermanentError: `decrypt_key`, if there is no hash either that could prove the bytes.
+    """
     if attachment.media_key is None:
-        return None
-    return Decryptor(media_keys(attachment.media_key, key_kind(attachment)))
+        return None, None
+    try:
+        return Decryptor(media_keys(attachment.media_key, key_kind(attachment))), None
+    except PermanentError as error:
+        if attachment.file_sha256 is None:
+            raise
+        return None, error
 
 
 def _download(attachment: Attachment, *, http_client: HttpClient, settings: Settings) -> AbstractContextManager[Body]:
@@ -118,10 +133,12 @@ def download_deadline(settings: Settings, attachment: Attachment) -> Deadline:
     """The deadline of a download that starts now.
 
     FETCH_DEADLINE_S, and one second more for each FETCH_MIN_BYTES_PER_S of the received file; at most as much as the
-    largest file of the kind may take, and at most FETCH_MAX_S. With a media key, the declared size is that of the file.
+    largest file of the kind may take, and at most FETCH_MAX_S. With a media key and without
+    a hash, the declared size is that of the file.
     """
     largest = settings.max_bytes(attachment.kind)
-    if attachment.media_key and attachment.size is not None:
+    hashed = attachment.file_sha256 is not None or attachment.file_enc_sha256 is not None
+    if attachment.media_key and attachment.size is not None and not hashed:  # a hash may prove the size wrong
         largest = min(largest, attachment.size)
     longest_s = min(_allowance(settings, largest), settings.fetch_max_s)
     return Deadline(partial(_allowance, settings), at_most_s=longest_s)
@@ -142,30 +159,35 @@ def _write(out: Part, pieces: Iterator[Bytes], max_bytes: int) -> Fetched:
     return Fetched(size=size, sha256=digest.hexdigest())
 
 
-def _decrypt(out: Part, pieces: Iterator[Bytes], decryptor: Decryptor, max_bytes: int) -> Fetched:
-    for piece in pieces:
+def _decrypted(attachment: Attachment, out: Part, body: Body, decryptor: Decryptor) -> Fetched:
+    for piece in body.views():
         out.write(decryptor.update(piece))
-    out.write(decryptor.finish())
-    _check_size(decryptor.size, max_bytes)
-    return Fetched(size=decryptor.size, sha256=decryptor.file_sha256)
+    opened: Decryptor | None = decryptor
+    try:
+        out.write(decryptor.finish())
+    except PermanentError as error:
+        opened = recover(out, attachment, decryptor, error)
+    if opened is None:  # the received bytes are the file
+        return Fetched(size=decryptor.received, sha256=decryptor.file_enc_sha256)
+    _check_encrypted(attachment, opened)
+    return Fetched(size=opened.size, sha256=opened.file_sha256)
 
 
-def _check(attachment: Attachment, fetched: Fetched, decryptor: Decryptor | None = None) -> Fetched:
-    if decryptor and attachment.file_enc_sha256 not in {None, decryptor.file_enc_sha256}:
+def _check_encrypted(attachment: Attachment, decryptor: Decryptor) -> None:
+    if attachment.file_enc_sha256 not in {None, decryptor.file_enc_sha256}:
         raise PermanentError(Code.HASH_MISMATCH, "the encrypted file does not have the hash that the message declares")
-    if decryptor:
-        _check_declared_size(attachment, fetched)
+    # A hash that holds outranks a wrong size, which some clients declare.
+    is_hashed = attachment.file_enc_sha256 is not None or attachment.file_sha256 is not None
+    if not is_hashed and attachment.size not in {None, decryptor.size}:
+        raise PermanentError(Code.HASH_MISMATCH, "the file does not have the size that the message declares")
+
+
+def _check(attachment: Attachment, fetched: Fetched) -> Fetched:
     if attachment.file_sha256 not in {None, fetched.sha256}:
         raise PermanentError(Code.HASH_MISMATCH, "the file does not have the hash that the message declares")
     if fetched.size == 0:
         raise PermanentError(Code.EMPTY, "the file is empty")
     return fetched
-
-
-def _check_declared_size(attachment: Attachment, fetched: Fetched) -> None:
-    # Without a media key, senders often declare a wrong size.
-    if attachment.media_key and attachment.size not in {None, fetched.size}:
-        raise PermanentError(Code.HASH_MISMATCH, "the file does not have the size that the message declares")
 
 
 def _check_size(size: int, max_bytes: int) -> None:

@@ -5,6 +5,7 @@ A file gets the id as its name only after it is complete and verified, so a file
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import secrets
@@ -20,8 +21,9 @@ from pipeline.errors import Code, RetryableError, StagingLostError
 from pipeline.security.private_dirs import PRIVATE_FILE, make_private_dir, private_opener
 
 COPY = ".copy"
+PIECE = 256 * 1024  # bytes read again at a time
 
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _RUN = secrets.token_hex(4)  # machines may share the directory, and process ids are reused
 _numbers = itertools.count()
 
@@ -48,6 +50,23 @@ class Part:
         written = os.write(self._descriptor, data)
         while written < len(data):  # a nearly full disk writes a part, and fails at the next one
             written += os.write(self._descriptor, memoryview(data)[written:])
+
+    def again(self) -> Iterator[bytes]:
+        """The bytes that were written so far, and writing begins at the start again.
+
+        What is written must not be ahead of what was read, and in the end not be shorter: the file is changed in place.
+        """
+        os.lseek(self._descriptor, 0, os.SEEK_SET)
+        return self._pieces(os.fstat(self._descriptor).st_size)
+
+    def _pieces(self, end: int) -> Iterator[bytes]:
+        position = 0
+        while position < end:
+            piece = os.pread(self._descriptor, min(PIECE, end - position), position)
+            if not piece:
+                raise OSError(errno.EIO, "the file has become shorter")
+            position += len(piece)
+            yield piece
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         try:
