@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import NamedTuple
 
 from fastapi import Request
@@ -67,7 +68,7 @@ class BodyReader:
         """
         if request.headers.get("content-encoding", "identity").strip().lower() not in {"", "identity"}:
             raise PayloadError("", "the body is compressed: send it without Content-Encoding")
-        users = (f"gateway {terms.owner}", f"address {self._addresses.group_of(request)}")
+        users = partial(self._users, request, terms)
         small, large = (self._small, self._large) if terms.verified else (self._unverified_memory,) * 2
         memory = BodyMemory(small, large, users)
         max_bytes = self._max_bytes if terms.max_bytes is None else min(terms.max_bytes, self._max_bytes)
@@ -76,6 +77,9 @@ class BodyReader:
             yield await reading.run(request)
         finally:
             memory.release()
+
+    def _users(self, request: Request, terms: Terms) -> tuple[str, str]:
+        return f"gateway {terms.owner}", f"address {self._addresses.group_of(request)}"
 
 
 class _Reading:

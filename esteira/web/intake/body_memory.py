@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property
 
 SHARE = 0.75  # of a pool that one gateway, or one address, can use
 
@@ -41,13 +42,20 @@ class BodyMemory:
     FREE = 64 * 1024  # bytes of each body that are always accepted; connections are limited
     SMALL_BODY = 1_000_000  # bytes; nothing beyond them is taken from `small`
 
-    def __init__(self, small: MemoryPool, large: MemoryPool, users: Sequence[str]) -> None:
-        self.users = users
+    def __init__(self, small: MemoryPool, large: MemoryPool, users: Callable[[], Sequence[str]]) -> None:
+        self._find_users = users
         self._pools = (small, large)
         self._taken = [0, 0]
 
+    @cached_property
+    def users(self) -> Sequence[str]:
+        """In whose names the memory is taken. Most bodies are small and never need them."""
+        return self._find_users()
+
     def grow(self, size: int) -> bool:
         """Takes what a body of this size needs. False if a pool has no memory left."""
+        if size <= self.FREE:
+            return True
         needed = (max(0, min(size, self.SMALL_BODY) - self.FREE), max(0, size - max(self.SMALL_BODY, self.FREE)))
         for index, pool in enumerate(self._pools):
             more = needed[index] - self._taken[index]

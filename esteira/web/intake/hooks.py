@@ -95,7 +95,7 @@ class Hooks:
         CALLER_TRACEPARENT.set(request.headers.get("traceparent"))
         with _timed(name):
             head = HookRequest(request_headers(request), request.path_params.get("secret") or None)
-            local = is_local_request(request)
+            local = self.settings.allow_unsigned_hooks and is_local_request(request)  # which takes 25 µs
             access = await self.authenticator.verify_hook(gateway, head, request, local=local)
             async with self.bodies.read_body(request, Terms(name, verified=access.check_body is None)) as body:
                 reply = await run_in_threadpool(self._accept, gateway, body, access)
