@@ -36,6 +36,7 @@ from esteira.web.errors import ERROR_RESPONSES, add_handlers
 from esteira.web.intake.hooks import Hooks
 from esteira.web.live import LiveEvents
 from esteira.web.server.client_addresses import ClientAddresses
+from esteira.web.server.cookies import PlainCookies
 from esteira.web.server.loop_exceptions import LoopExceptionHandler
 from pipeline.config.settings import Settings, current_settings
 from pipeline.errors import SettingsError
@@ -94,6 +95,7 @@ def build_app(settings: Settings) -> FastAPI:
     app.state.client_addresses = ClientAddresses(settings.trusted_proxies)
     app.state.bodies = hooks.bodies
     app.state.downloads = Downloads(settings)
+    app.add_middleware(PlainCookies)
     add_handlers(app)
     hooks.add_routes(app)
     metrics.add_routes(app)
