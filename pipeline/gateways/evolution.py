@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import SecretStr
@@ -20,27 +19,16 @@ from pipeline.gateways.intake import (
     declared_session,
     declared_size,
 )
+from pipeline.gateways.message_content import KINDS, MediaNode, media_nodes, node_kind
 from pipeline.gateways.sources import declared_source, media_location
 from pipeline.gateways.verification import NoSecretError, UnauthorizedError, bearer_token, constant_time_equal
-from pipeline.models import Attachment, Kind
+from pipeline.models import Attachment
 from pipeline.values.emptiness import first_present
 from pipeline.values.gateway_values import json_object, none_if_empty
 
 EVENTS = frozenset({"messages.upsert", "send.message"})
 LEEWAY_S = 60  # seconds by which the two servers' clocks may differ
 MAX_AGE_S = 600  # of a token since it was issued, whatever its expiry: Evolution API signs one for each webhook
-MAX_DEPTH = 16  # levels of nested message wrappers; WhatsApp uses up to eight
-KINDS: Mapping[str, Kind] = {
-    "imageMessage": Kind.IMAGE,
-    "videoMessage": Kind.VIDEO,
-    "ptvMessage": Kind.VIDEO,
-    "audioMessage": Kind.AUDIO,
-    "documentMessage": Kind.DOCUMENT,
-    "stickerMessage": Kind.STICKER,
-    "lottieStickerMessage": Kind.STICKER,
-}
-# A quoted or shared message belongs to another message; the edit of a caption repeats its file.
-FOREIGN_NODES = frozenset({"contextInfo", "quotedMessage", "protocolMessage"})
 
 source = declared_source
 
@@ -93,7 +81,7 @@ def parse(payload: Any, settings: Settings) -> ParsedPayload:
     attachments: list[Attachment] = []
     ignored = 0
     for message in messages:
-        nodes = _distinct(islice(_media_nodes(json_object(message).get("message")), settings.max_batch + 1))
+        nodes = _named_media(json_object(message), settings.max_batch + 1)
         ignored += not nodes
         check_batch_size(len(attachments) + len(nodes), settings)
         attachments += [
@@ -113,29 +101,16 @@ def _messages(data: Any) -> Sequence[Any]:
     return (data or ONE_IGNORED) if isinstance(data, list) else [data]
 
 
-def _media_nodes(content: Any, depth: int = MAX_DEPTH) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The names and fields of the media in a message, in any wrapper: captions, view once, templates, cards."""
-    if isinstance(content, list) and depth:
-        for part in content:
-            yield from _media_nodes(part, depth - 1)
-    elif isinstance(content, dict) and depth:
-        for name, value in content.items():
-            if name in KINDS and value is not None and "message" not in json_object(value):
-                yield name, json_object(value)
-            elif name not in FOREIGN_NODES:
-                yield from _media_nodes(value, depth - 1)
-
-
-def _distinct(nodes: Iterator[tuple[str, dict[str, Any]]]) -> list[tuple[str, dict[str, Any]]]:
-    # A template is in a message twice, in two forms, each with the same picture.
-    distinct: list[tuple[str, dict[str, Any]]] = []
-    paths: set[str] = set()
-    for name, fields in nodes:
-        path = fields.get("directPath")
-        if not (isinstance(path, str) and path in paths):
-            distinct.append((name, fields))
-        paths |= {path} if path and isinstance(path, str) else set()
-    return distinct
+def _named_media(message: Mapping[str, Any], at_most: int) -> list[MediaNode]:
+    """The media of a message; without its nodes, those that its type or a copy of the file names."""
+    content = message.get("message")
+    if nodes := media_nodes(content, at_most=at_most):
+        return nodes
+    name = message.get("messageType")
+    if isinstance(name, str) and name in KINDS:
+        return [(name, {})]
+    copy = first_present(json_object(content), "base64", "mediaUrl") or first_present(message, "base64")
+    return [("", {})] if copy else []
 
 
 def _attachment(
@@ -144,7 +119,6 @@ def _attachment(
     content, instance = json_object(message.get("message")), payload.get("instance")
     session = first_present(json_object(instance), "instanceName") or instance
     key = json_object(message.get("key"))
-    voice = name == "audioMessage" and (media.get("ptt") or media.get("voice"))
     # The server's own copy is one file next to the message: that of its first part.
     copy = (
         (first_present(content, "base64") or message.get("base64"), content.get("mediaUrl"))
@@ -159,7 +133,7 @@ def _attachment(
             "part": part,
             "chat": key.get("remoteJid"),
             "sender": _sender(payload, message, key),
-            "kind": Kind.PTT if voice else KINDS[name],
+            "kind": node_kind(name, media) if name else None,
             "mimetype": first_present(media, "mimetype", "mime_type"),
             "filename": first_present(media, "fileName", "filename", "title"),
             "caption": media.get("caption"),

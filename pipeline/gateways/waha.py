@@ -12,12 +12,13 @@ from typing import Any
 
 from pipeline.config.settings import Settings
 from pipeline.errors import Code, PermanentError
-from pipeline.gateways.intake import HookRequest, ParsedPayload, build_attachment, declared_session
+from pipeline.gateways.intake import HookRequest, ParsedPayload, build_attachment, check_batch_size, declared_session
 from pipeline.gateways.sources import Source, declared_source, own_server_url
 from pipeline.gateways.verification import BodyCheck, UnauthorizedError, hmac_check, required_secret
-from pipeline.gateways.waha_engines import engine_record
+from pipeline.gateways.waha_engines import EngineMedia, engine_media
 from pipeline.http_client import HttpClient
 from pipeline.models import Attachment, Fault, Kind
+from pipeline.values.emptiness import first_present, is_empty
 from pipeline.values.gateway_values import error_text, json_object, unix_seconds
 
 EVENTS = ("message", "message.any")
@@ -50,19 +51,39 @@ def verify(request: HookRequest, settings: Settings) -> BodyCheck:
 
 
 def parse(payload: Any, settings: Settings) -> ParsedPayload:
-    """The attachment of a `message` or `message.any` event; both events of a message are the same attachment."""
+    """The media of a `message` or `message.any` event; both events of a message are the same attachments.
+
+    Raises:
+        PayloadError: it has more than MAX_BATCH media.
+    """
     event = json_object(payload)
     message = json_object(event.get("payload"))
-    if event.get("event") not in EVENTS or not (
-        message.get("hasMedia") or json_object(message.get("media")).get("url")
-    ):
-        return ParsedPayload(ignored=1)
-    return ParsedPayload((_attachment(event, message, settings),))
+    media = _media_of(message, settings) if event.get("event") in EVENTS else []
+    attachments = [_attachment(event, message, one, part=part, settings=settings) for part, one in enumerate(media)]
+    return ParsedPayload(tuple(attachments), int(not attachments))
 
 
-def _attachment(event: Mapping[str, Any], message: Mapping[str, Any], settings: Settings) -> Attachment:
+def _media_of(message: Mapping[str, Any], settings: Settings) -> list[EngineMedia]:
+    """The media of a message. WAHA says `hasMedia: false` of some that it does not know, which the engine's record has.
+
+    Raises:
+        PayloadError: there are more than MAX_BATCH.
+    """
+    in_record = engine_media(json_object(message.get("_data")), at_most=settings.max_batch + 1)
+    check_batch_size(len(in_record), settings)
     media = json_object(message.get("media"))
-    kind, size = engine_record(json_object(message.get("_data")))
+    if not is_empty(media.get("url")):
+        return in_record[:1] or [EngineMedia()]  # the one file that WAHA has downloaded
+    named = message.get("hasMedia") or any(not is_empty(value) for value in media.values())
+    return in_record or ([EngineMedia()] if named else [])
+
+
+def _attachment(
+    event: Mapping[str, Any], message: Mapping[str, Any], engine: EngineMedia, *, part: int, settings: Settings
+) -> Attachment:
+    media = json_object(message.get("media"))
+    downloaded = not is_empty(media.get("url"))
+    location = {"url": media["url"]} if downloaded else {} if media.get("error") else engine.location
     # In messages that the session has sent, WEBJS has the chat in `to`, other engines in `from`.
     chat, me = (message.get("to"), json_object(event.get("me")).get("id")) if message.get("fromMe") else (None, None)
     return build_attachment(
@@ -70,25 +91,24 @@ def _attachment(event: Mapping[str, Any], message: Mapping[str, Any], settings: 
             "gateway": "waha",
             "session": declared_session(event.get("session"), "session", settings),
             "message_id": message.get("id"),
-            "url": media.get("url"),
-            "kind": kind or _likely_kind(media),
-            "mimetype": media.get("mimetype"),
-            "filename": media.get("filename"),
-            "size": size,
-            "caption": message.get("body"),
+            "part": part,
+            "kind": engine.kind or _likely_kind(media),
+            "mimetype": first_present(media, "mimetype") or engine.get("mimetype"),
+            "filename": first_present(media, "filename") or engine.get("filename", "title"),
+            "size": engine.size,
+            "caption": first_present(message, "body") or engine.get("caption"),
             "chat": chat or message.get("from"),
             "sender": message.get("participant") or me or message.get("from"),
             "timestamp": unix_seconds(message.get("timestamp")) or message.get("timestamp"),
-            "expires_at": _expiry(event, message, settings),
-            "fault": _fault(media),
+            "expires_at": _expiry(event, message, settings) if downloaded else None,
+            "fault": None if location else _fault(media),
+            **location,
         }
     )
 
 
-def _fault(media: Mapping[str, Any]) -> Fault | None:
-    """Why the message has no file to download, or None if it has one."""
-    if media.get("url"):
-        return None
+def _fault(media: Mapping[str, Any]) -> Fault:
+    """Why the message has no file to download."""
     if error := media.get("error"):
         texts = [error_text(json_object(error).get(name)) for name in ("message", "details", "code")]
         reason = next(filter(None, [*texts, error_text(error)]), "no reason given")

@@ -1,50 +1,70 @@
-"""The kind and size of a WAHA message, from its `_data`: the unchanged record of the engine that WAHA runs."""
+"""The media that a WAHA message's `_data` names: the unchanged record of the engine that WAHA runs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+from pipeline.gateways.message_content import media_nodes, node_kind
 from pipeline.models import Kind
+from pipeline.security.whatsapp_media import USELESS_URLS
+from pipeline.values.emptiness import first_present, is_empty
 from pipeline.values.gateway_values import json_object, whole_number
 
-MAX_WRAPPERS = 4  # nested wrappers: view once, ephemeral, document with caption, and one more
 MAX_SIZE = 2**53  # bytes
 
 # Values of `type` (WEBJS, WPP) and of `Info.MediaType` (GOWS).
 _TYPES = {**{kind.value: kind for kind in Kind}, "gif": Kind.VIDEO, "ptv": Kind.VIDEO}
-# Nodes of WhatsApp's own message, which NOWEB and GOWS pass on.
-_NODES = {
-    "imageMessage": Kind.IMAGE,
-    "videoMessage": Kind.VIDEO,
-    "ptvMessage": Kind.VIDEO,
-    "audioMessage": Kind.AUDIO,
-    "documentMessage": Kind.DOCUMENT,
-    "stickerMessage": Kind.STICKER,
-}
 
 
-def engine_record(data: Mapping[str, Any]) -> tuple[Kind | None, int | None]:
-    """The kind and the size in bytes from an engine's record; None for what it does not contain."""
+@dataclass(frozen=True)
+class EngineMedia:
+    """One of the media in an engine's record. `fields` are its own, with names in lower case."""
+
+    kind: Kind | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def get(self, *names: str) -> Any:
+        """The first of these fields that is not empty."""
+        return first_present(self.fields, *names)
+
+    @property
+    def size(self) -> int | None:
+        """The size in bytes; None if it is missing or invalid, because it only helps to schedule the download."""
+        number = whole_number(self.get("size", "filelength"))
+        if isinstance(number, str):
+            number = int(number) if number.isascii() and number.isdigit() and len(number) < 17 else None
+        return number if isinstance(number, int) and 0 < number <= MAX_SIZE else None
+
+    @property
+    def location(self) -> dict[str, Any]:
+        """The fields of an attachment that is fetched from WhatsApp; empty if the record does not have what it needs.
+
+        Needed is a path or URL, and a key or, where nothing is encrypted, a hash.
+        """
+        url = self.get("url", "clienturl", "deprecatedmms3url")
+        url = None if isinstance(url, str) and url in USELESS_URLS else url
+        sha256 = self.get("filesha256", "filehash")
+        place = {"direct_path": self.get("directpath"), "url": url, "media_key": self.get("mediakey")}
+        if (place["direct_path"] or url) is None or (place["media_key"] or sha256) is None:
+            return {}
+        return {**place, "file_sha256": sha256, "file_enc_sha256": self.get("fileencsha256", "encfilehash")}
+
+
+def engine_media(data: Mapping[str, Any], *, at_most: int) -> list[EngineMedia]:
+    """The media that an engine's record names, also those that WAHA calls no media; at most so many."""
     types = (data.get("type"), json_object(data.get("Info")).get("MediaType"))
     kind = next((_TYPES[type_] for type_ in types if isinstance(type_, str) and type_ in _TYPES), None)
-    name, node = _node(json_object(data.get("message") or data.get("Message")))
-    voice = name == "audioMessage" and (node.get("ptt") is True or node.get("PTT") is True)
-    return kind or (Kind.PTT if voice else _NODES.get(name)), _size(data.get("size") or node.get("fileLength"))
+    nodes = media_nodes(json_object(data.get("message") or data.get("Message")), at_most=at_most)
+    if not nodes:
+        return [EngineMedia(kind, _lower(data))] if kind else []
+    if len(nodes) > 1:
+        return [EngineMedia(node_kind(*node), _lower(node[1])) for node in nodes]
+    (name, fields), own_size = nodes[0], data.get("size")
+    fields = fields if is_empty(own_size) else {**fields, "size": own_size}
+    return [EngineMedia(kind or node_kind(name, fields), _lower(fields))]
 
 
-def _node(content: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
-    for _ in range(MAX_WRAPPERS):
-        if name := next((name for name in _NODES if json_object(content.get(name))), None):
-            return name, content[name]
-        inner = (json_object(json_object(part).get("message")) for part in content.values())
-        content = next(filter(None, inner), {})
-    return "", {}
-
-
-def _size(value: Any) -> int | None:
-    # The size only helps to schedule the download: an invalid one is ignored.
-    number = whole_number(value)
-    if isinstance(number, str):
-        number = int(number) if number.isascii() and number.isdigit() and len(number) < 17 else None
-    return number if isinstance(number, int) and 0 < number <= MAX_SIZE else None
+def _lower(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name.lower(): value for name, value in fields.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import mimetypes
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,11 +22,16 @@ from pipeline.gateways.sources import declared_source, media_location
 from pipeline.gateways.verification import UnauthorizedError, bearer_token, constant_time_equal, required_secret
 from pipeline.models import Attachment, Kind
 from pipeline.values.base64_stream import decode_base64
-from pipeline.values.emptiness import first_present, none_if_zero
+from pipeline.values.emptiness import first_present, is_empty, none_if_zero
 from pipeline.values.gateway_values import decode_bytes, none_if_empty
 
 # The webhook events that hold messages, and the event of the server's socket, which some programs forward.
 EVENTS = frozenset({"onmessage", "onanymessage", "onselfmessage", "unreadmessages", "receivedmessage"})
+HEAD = 4096  # characters of a body, among them those of a data URL, that tell the type of a picture
+PICTURES = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG\r\n": "image/png"}  # WhatsApp makes previews of these types
+_mime_table = mimetypes.MimeTypes()  # the standard library's own: not the files of this machine
+UNSPECIFIC = frozenset({"application/octet-stream", "binary/octet-stream"})
+WITHOUT_MEDIA = frozenset({"chat", "protocol", "revoked", "reaction"})  # a text's preview of a link has a key
 KINDS: Mapping[str, Kind] = {**{kind.value: kind for kind in Kind}, "ptv": Kind.VIDEO}
 
 source = declared_source
@@ -77,7 +83,11 @@ def _is_media(message: Any) -> bool:
     if not isinstance(message, dict):
         return False
     kind = message.get("type")
-    return kind in KINDS if isinstance(kind, str) else bool(message.get("mimetype") or message.get("isMedia") is True)
+    if isinstance(kind, str) and (kind in KINDS or kind in WITHOUT_MEDIA):
+        return kind in KINDS
+    has_path = not (is_empty(message.get("directPath")) or is_empty(message.get("mediaKey")))
+    typed = isinstance(kind, str) or is_empty(message.get("mimetype"))
+    return has_path or not typed or True in (message.get("isMedia"), message.get("isMMS"))
 
 
 def _attachment(payload: dict[str, Any], message: dict[str, Any], settings: Settings) -> Attachment:
@@ -93,7 +103,7 @@ def _attachment(payload: dict[str, Any], message: dict[str, Any], settings: Sett
             "message_id": _id(message.get("id")),
             "chat": _address(message.get("chatId") or message.get("to" if sent_by_session else "from")),
             "sender": _address(message.get("author") or sender or message.get("from")),
-            "kind": KINDS[kind] if isinstance(kind, str) else None,
+            "kind": KINDS.get(kind) if isinstance(kind, str) else None,
             "mimetype": message.get("mimetype"),
             "filename": message.get("filename"),
             "caption": message.get("caption"),
@@ -142,11 +152,12 @@ def _location(message: dict[str, Any]) -> dict[str, Any]:
 def _is_file(body: str, message: dict[str, Any], *, has_url: bool) -> bool:
     """Whether the body is the file (autoDownload) and not its thumbnail: its hash or its size must match.
 
-    If a message declares neither, the body is used unless there is a URL.
+    If a message declares neither, the body is used unless there is a URL, or it is a preview by its type. An own
+    message without them is not uploaded yet: its body is a preview.
     """
     expected, size = decode_bytes(message.get("filehash")), declared_size(message.get("size"))
     if not expected and size is None:
-        return not has_url
+        return not (has_url or message.get("fromMe") is True or _is_preview(body, message))
     digest, count = hashlib.sha256(), 0
     try:
         for piece in decode_base64(body):
@@ -155,3 +166,20 @@ def _is_file(body: str, message: dict[str, Any], *, has_url: bool) -> bool:
     except PayloadError:
         return False
     return digest.digest() == expected if expected else str(count) == str(size)
+
+
+def _is_preview(body: str, message: dict[str, Any]) -> bool:
+    """Whether the body is a picture, and the message declares something else."""
+    try:
+        head = next(decode_base64(body[:HEAD]), b"")
+    except PayloadError:
+        return False
+    found = next((mime for magic, mime in PICTURES.items() if head.startswith(magic)), None)
+    declared, filename = message.get("mimetype"), message.get("filename")
+    if isinstance(declared, str) and "/" in declared and declared not in UNSPECIFIC:
+        expected: str | None = declared.partition(";")[0].strip().lower().replace("image/jpg", "image/jpeg")
+    elif isinstance(filename, str) and (guessed := _mime_table.guess_type(filename)[0]):
+        expected = guessed
+    else:
+        expected = found if message.get("type") == Kind.IMAGE else None
+    return found is not None and found != expected
