@@ -16,12 +16,15 @@ from pipeline.scrubber import Scrub
 def init(dsn: str, scrub: Scrub) -> None:
     """Sets Sentry up without automatic capture: only last attempts, fallbacks and unexpected errors are reported."""
     sdk = importlib.import_module("sentry_sdk")
+    # It puts the key of the DSN into the environment of every child process, and into headers of HTTP requests.
+    propagation = importlib.import_module("sentry_sdk.integrations.stdlib").StdlibIntegration
 
     def before_send(event: Any, _: Any) -> Any:
         return scrub(event)
 
     sdk.init(
         dsn=dsn,
+        disabled_integrations=[propagation],
         auto_enabling_integrations=False,  # Dramatiq's would send an event for every attempt
         send_default_pii=False,
         include_local_variables=False,
