@@ -140,8 +140,17 @@ def test_library_that_cannot_be_loaded_fails() -> None:
     assert "cannot be loaded" in finding.message
 
 
+def state(*, failed: dict[str, int], seccomp: str) -> confinement.State:
+    return confinement.State(failed, landlock=7, network="net:[1]", threads=16, status={"Seccomp": seccomp})
+
+
+def test_the_filter_of_a_container_does_not_pass_for_that_of_decoders() -> None:
+    assert confinement.check_filter(state(failed={}, seccomp="2")).level is Level.OK
+    assert confinement.check_filter(state(failed={"seccomp": 1}, seccomp="2")).level is Level.WARN
+
+
 def test_decoders_without_filter_or_network_namespace_warn() -> None:
-    assert confinement.check_filter(filtered=False).level is Level.WARN
+    assert confinement.check_filter(state(failed={}, seccomp="0")).level is Level.WARN
     assert confinement.check_network(str(Path("/proc/self/ns/net").readlink())).level is Level.WARN
 
 
