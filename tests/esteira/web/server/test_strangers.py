@@ -252,7 +252,7 @@ BOMB = b"[" + b"{}," * (50 * MB // 3) + b"{}]"
 
 def test_hook_14_bombs_are_refused_and_hooks_answered_meanwhile(system: RunningSystem) -> None:
     media_id = stored_media(system).id
-    session = TokenSigner(SecretStr(TOKEN)).session_token("s1", days=1)
+    session = TokenSigner(SecretStr(TOKEN)).session_token("s1", gateway=None, days=1)
     with web_server(system) as server, Meanwhile(server):
         for path, token, expected in (
             (f"/media/{media_id}/link", session, (413, "too_large")),
