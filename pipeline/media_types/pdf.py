@@ -16,6 +16,9 @@ from pipeline.sandbox import Reason, Refusal
 
 # A larger file is read through callbacks into Python, which take longer: its mapping would count as memory of the call.
 MAX_MAPPED_BYTES = 64_000_000
+# ctypes takes executable memory for callbacks when the first one is made, which a confined child cannot do any more.
+# Kept, so that this memory is there for those of every document.
+_FIRST_CALLBACK = ctypes.CFUNCTYPE(None)(lambda: None)
 PASSWORD_ERRORS = frozenset({raw.FPDF_ERR_PASSWORD, raw.FPDF_ERR_SECURITY})
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipeline.errors import Code
+from pipeline.media_types.limits import rules_from
+from pipeline.media_types.pdf import MAX_MAPPED_BYTES
 from tests.support import compound_files as office
 from tests.support import hostile_files as hostile
 from tests.support.checking import ALL_TYPES, Checker, checker, sandbox, settings
@@ -206,6 +209,20 @@ def test_pdf_bombs_end_in_little_time(checker: Checker, content: Any, codes: set
 def test_page_limit_is_inclusive(checker: Checker) -> None:
     assert checker.error_code(pdf_by_hand(pages=4), settings=settings(max_pages=3)) == Code.TOO_MANY_PAGES
     assert checker.error_code(pdf_by_hand(pages=3), settings=settings(max_pages=3)) is None
+
+
+def test_a_pdf_that_is_too_large_to_be_mapped_is_read(checker: Checker, tmp_path: Path) -> None:
+    content, hole = pdf_by_hand(), MAX_MAPPED_BYTES
+    table = content.index(b"xref\n")
+    moved = content[table:].replace(b"startxref\n%d" % table, b"startxref\n%d" % (table + hole))
+    path = tmp_path / "large.pdf"
+    with path.open("wb") as file:
+        file.write(content[:table])
+        file.seek(table + hole)
+        file.write(moved)
+    limits = rules_from(settings()).limits_json
+    facts = checker.sandbox.call("pipeline.media_types.pdf:inspect", file=str(path), limits=limits)
+    assert facts == {"pages": 2, "flags": []}
 
 
 def test_a_pdf_with_javascript_is_flagged_or_refused(checker: Checker) -> None:
