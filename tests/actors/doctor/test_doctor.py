@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from actors.doctor import confinement, decoders, disks, redis_server, settings, 
 from actors.doctor.finding import Level
 from actors.doctor.redis_server import RedisStatus
 from pipeline.config.settings import load_settings
+from pipeline.media_types.decoding import sandbox_from
 from pipeline.sandbox import Sandbox
 
 HEALTHY = {
@@ -128,6 +130,12 @@ def test_missing_codecs_are_named() -> None:
     sandbox: Any = SandboxStub({"version": "PyAV 18", "missing": ["amrnb", "opus"]})
     finding = decoders.check_library("codecs", sandbox, "streams")
     assert (finding.level, finding.message) == (Level.FAIL, "PyAV 18 is built without amrnb, opus")
+
+
+def test_installed_libraries_lack_no_format() -> None:
+    with closing(sandbox_from(load_settings(_env_file=None), processes=1, preload=decoders.MODULES)) as sandbox:
+        findings = [decoders.check_library(check, sandbox, name) for check, name in decoders.LIBRARIES.items()]
+    assert [finding.message for finding in findings if finding.level is not Level.OK] == []
 
 
 def test_library_that_cannot_be_loaded_fails() -> None:
