@@ -95,7 +95,7 @@ class Hook:
         """Writes inline bytes to storage, and the attachment to the catalogue."""
         storage, catalogue = self.services.storage, self.services.catalogue
         has_bytes = _has_bytes(attachment, file)
-        if has_bytes and (known := catalogue.get(attachment.id)):
+        if has_bytes and (known := self._known(attachment)):
             catalogue.increment("duplicates")
             return Accepted(id=known.id, status=known.status, fresh=False)
         if has_bytes:
@@ -107,6 +107,10 @@ class Hook:
         if accepted.fresh and has_bytes and not self._has_intake(accepted.id):
             put_intake(storage, accepted.id, data=attachment.data, file=file)
         return accepted
+
+    def _known(self, attachment: Attachment) -> Record | None:
+        ids = filter(None, (attachment.id, attachment.former_id))
+        return next(filter(None, map(self.services.catalogue.get, ids)), None)
 
     def _has_intake(self, media_id: str) -> bool:
         try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import time
 from collections.abc import Callable, Collection, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipeline.catalogue import rows, statements
 from pipeline.catalogue.audit import Audit
@@ -44,6 +44,13 @@ from pipeline.security.encryption import SourceCipher
 from pipeline.security.scopes import ALL_SESSIONS, Scope
 
 LONGEST_LEASE_S = 600
+
+
+class _NewRow(NamedTuple):
+    """The values of a row to insert, and the id under which an earlier version would have inserted it."""
+
+    values: dict[str, Any]
+    former_id: str | None
 
 
 class Catalogue:
@@ -86,16 +93,19 @@ class Catalogue:
         self.sources = Sources(self._database, self._cipher)
         self._writes = ClaimWrites(self._database, self.deliveries, self.now)
         self._claims = Claims(self._database, self.now, self._cipher, wait_s=wait_s)
-        self._accepting: GroupCommit[dict[str, Any], Accepted] = GroupCommit(self._database, self._accept)
+        self._accepting: GroupCommit[_NewRow, Accepted] = GroupCommit(self._database, self._accept)
 
     # --- one attachment, from accept to finish ---
 
     def accept(self, attachment: Attachment, *, intake: bool = False) -> Accepted:
         """Records a new attachment. For a repeated message it returns the state of the first one.
 
+        A row that an earlier version made under the message's `former_id` is the first one too.
+
         With `intake` the bytes are in storage under the intake key.
         """
-        row = rows.accepted_row(attachment, self._cipher, intake=intake, now=self.now())
+        values = rows.accepted_row(attachment, self._cipher, intake=intake, now=self.now())
+        row = _NewRow(values, attachment.former_id)
         if self._database.dialect == "sqlite":
             return self._accepting.run(row, wait_s=self._wait_s)
         return self._database.write(lambda session: self._accept(session, [row])[0])
@@ -314,16 +324,20 @@ class Catalogue:
         """The time of the catalogue's clock in Unix milliseconds."""
         return _ms(self._clock())
 
-    def _accept(self, session: Session, new_rows: Sequence[dict[str, Any]]) -> list[Accepted]:
-        accepted = []
-        for row in new_rows:
-            fresh = session.execute(statements.ACCEPT[self._database.dialect], **row) == 1
-            known = None if fresh else session.row(statements.STATUS, media_id=row["id"])
-            accepted.append(Accepted(id=row["id"], status=known[0] if known else Status.RECEIVED, fresh=fresh))
+    def _accept(self, session: Session, new_rows: Sequence[_NewRow]) -> list[Accepted]:
+        accepted = [self._accept_row(session, row) for row in new_rows]
         received = sum(answer.fresh for answer in accepted)
         events = {"received": received, "duplicates": len(accepted) - received}
         self._writes.count(session, {name: n for name, n in events.items() if n})
         return accepted
+
+    def _accept_row(self, session: Session, row: _NewRow) -> Accepted:
+        if row.former_id and (former := session.row(statements.STATUS, media_id=row.former_id)):
+            return Accepted(id=row.former_id, status=former[0], fresh=False)
+        media_id = row.values["id"]
+        fresh = session.execute(statements.ACCEPT[self._database.dialect], **row.values) == 1
+        known = None if fresh else session.row(statements.STATUS, media_id=media_id)
+        return Accepted(id=media_id, status=known[0] if known else Status.RECEIVED, fresh=fresh)
 
     def _position(self, after: str | tuple[int, str] | None) -> dict[str, Any]:
         if after is None:

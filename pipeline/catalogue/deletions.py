@@ -24,7 +24,8 @@ from pipeline.models import Record
 _p = bindparam
 _is_deleted = media.c.status == literal_column("'deleted'")
 _CLEARED = (
-    *("chat", "sender", "name", "filename", "caption", "mismatch", "error", "progress", "history"),
+    *("chat", "sender", "chat_number", "sender_number"),
+    *("name", "filename", "caption", "mismatch", "error", "progress", "history"),
     *("declared_sha256", "source_mark"),
 )
 

@@ -32,7 +32,7 @@ Row = Sequence[Any]
 
 _p = bindparam
 _POSITION = [RECORD.index(media.c[name]) for name in ("received_at", "id")]
-_TEXT_COLUMNS = ("message_id", "chat", "sender", "filename", "name", "caption")
+_TEXT_COLUMNS = ("message_id", "chat", "sender", "chat_number", "sender_number", "filename", "name", "caption")
 _order = (media.c.received_at.desc(), media.c.id.desc())
 _HEX = re.compile(r"[0-9a-f]{6,64}")
 _ACCENTS = re.compile("[\u0300-\u036f]+")

@@ -66,7 +66,8 @@ _appended = func.coalesce(_old_history, literal_column("''")).concat(_p("history
 
 _ACCEPTED = (
     *("id", "gateway", "session", "message_id", "part", "chat", "sender", "status", "stage", "attempts", "run", "kind"),
-    *("declared_kind", "declared_mime", "filename", "caption", "size", "expires_at"),
+    *("declared_kind", "declared_mime", "filename", "caption", "chat_number", "sender_number"),
+    *("size", "expires_at"),
     *("received_at", "intake", "payload", "declared_sha256", "source_mark"),
 )
 _STORED = (

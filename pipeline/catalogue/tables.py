@@ -35,6 +35,8 @@ media = Table(
     Column("part", Integer, nullable=False),
     Column("chat", Text),
     Column("sender", Text),
+    Column("chat_number", Text),
+    Column("sender_number", Text),
     Column("status", Text, nullable=False),
     Column("stage", Text, nullable=False),
     Column("attempts", Integer, nullable=False),

@@ -89,11 +89,18 @@ def _attachment(value: Mapping[str, Any], message: Mapping[str, Any], name: str,
             "caption": node.get("caption"),
             "chat": first_present(message, "group_id", "to", "to_user_id") or sender,
             "sender": sender,
+            "chat_number": None if message.get("group_id") else _number(first_present(message, "to") or sender),
+            "sender_number": _number(sender),
             "timestamp": sent_at or message.get("timestamp"),
             "expires_at": sent_at + ID_LIFETIME_S if sent_at else None,
             "fault": _fault(message, node),
         }
     )
+
+
+def _number(user: Any) -> str | None:
+    """A user as a phone number: the Cloud API sends its digits, or an id of another form if it is hidden."""
+    return user if isinstance(user, str) and user.isascii() and user.isdigit() else None
 
 
 def _fault(message: Mapping[str, Any], node: Mapping[str, Any]) -> Fault | None:

@@ -25,6 +25,7 @@ from pipeline.gateways.verification import NoSecretError, UnauthorizedError, bea
 from pipeline.models import Attachment
 from pipeline.values.emptiness import first_present
 from pipeline.values.gateway_values import json_object, none_if_empty
+from pipeline.values.message_ids import phone_number
 
 EVENTS = frozenset({"messages.upsert", "send.message"})
 LEEWAY_S = 60  # seconds by which the two servers' clocks may differ
@@ -133,6 +134,7 @@ def _attachment(
             "part": part,
             "chat": key.get("remoteJid"),
             "sender": _sender(payload, message, key),
+            **_numbers(payload, message, key),
             "kind": node_kind(name, media) if name else None,
             "mimetype": first_present(media, "mimetype", "mime_type"),
             "filename": first_present(media, "fileName", "filename", "title"),
@@ -150,6 +152,16 @@ def _attachment(
             ),
         }
     )
+
+
+def _numbers(payload: dict[str, Any], message: dict[str, Any], key: dict[str, Any]) -> dict[str, Any]:
+    """The numbers of the chat and of the sender, which may be addressed by a LID."""
+    own = key.get("fromMe") is True
+    chat = phone_number(key.get("remoteJid"), key.get("remoteJidAlt"), None if own else key.get("senderPn"))
+    if member := key.get("participant") or message.get("participant"):
+        alternatives = (key.get("participantAlt"), key.get("participantPn"), key.get("senderPn"))
+        return {"sender_number": phone_number(member, *alternatives)}
+    return {"chat_number": chat, "sender_number": phone_number(payload.get("sender")) if own else chat}
 
 
 def _sender(payload: dict[str, Any], message: dict[str, Any], key: dict[str, Any]) -> Any:

@@ -15,11 +15,12 @@ from pipeline.errors import Code, PermanentError
 from pipeline.gateways.intake import HookRequest, ParsedPayload, build_attachment, check_batch_size, declared_session
 from pipeline.gateways.sources import Source, declared_source, own_server_url
 from pipeline.gateways.verification import BodyCheck, UnauthorizedError, hmac_check, required_secret
-from pipeline.gateways.waha_engines import EngineMedia, engine_media
+from pipeline.gateways.waha_engines import EngineMedia, engine_addresses, engine_media
 from pipeline.http_client import HttpClient
 from pipeline.models import Attachment, Fault, Kind
 from pipeline.values.emptiness import first_present, is_empty
 from pipeline.values.gateway_values import error_text, json_object, unix_seconds
+from pipeline.values.message_ids import message_identity, phone_number
 
 EVENTS = ("message", "message.any")
 # Seconds that a request's timestamp may be off. A retry has the timestamp of the first attempt, and WAHA's slowest
@@ -85,12 +86,14 @@ def _attachment(
     downloaded = not is_empty(media.get("url"))
     location = {"url": media["url"]} if downloaded else {} if media.get("error") else engine.location
     # In messages that the session has sent, WEBJS has the chat in `to`, other engines in `from`.
-    chat, me = (message.get("to"), json_object(event.get("me")).get("id")) if message.get("fromMe") else (None, None)
+    own = bool(message.get("fromMe"))
+    chat, me = (message.get("to"), json_object(event.get("me")).get("id")) if own else (None, None)
     return build_attachment(
         {
             "gateway": "waha",
             "session": declared_session(event.get("session"), "session", settings),
             "message_id": message.get("id"),
+            "identity": message_identity(message.get("id"), chat=chat or message.get("from"), from_me=own),
             "part": part,
             "kind": engine.kind or _likely_kind(media),
             "mimetype": first_present(media, "mimetype") or engine.get("mimetype"),
@@ -99,12 +102,22 @@ def _attachment(
             "caption": first_present(message, "body") or engine.get("caption"),
             "chat": chat or message.get("from"),
             "sender": message.get("participant") or me or message.get("from"),
+            **_numbers(message, chat=chat or message.get("from"), me=me),
             "timestamp": unix_seconds(message.get("timestamp")) or message.get("timestamp"),
             "expires_at": _expiry(event, message, settings) if downloaded else None,
             "fault": None if location else _fault(media),
             **location,
         }
     )
+
+
+def _numbers(message: Mapping[str, Any], *, chat: Any, me: Any) -> dict[str, Any]:
+    """The numbers of the chat and of the sender, as far as they are known. `me` has sent the message, if it is set."""
+    addresses = engine_addresses(json_object(message.get("_data")))
+    if member := message.get("participant"):
+        return {"sender_number": phone_number(member, *addresses.member)}
+    number = phone_number(chat, *(addresses.recipient if me else addresses.chat))
+    return {"chat_number": number, "sender_number": phone_number(me) if me else number}
 
 
 def _fault(media: Mapping[str, Any]) -> Fault:

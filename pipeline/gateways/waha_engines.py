@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipeline.gateways.message_content import media_nodes, node_kind
 from pipeline.models import Kind
@@ -50,6 +50,25 @@ class EngineMedia:
         if (place["direct_path"] or url) is None or (place["media_key"] or sha256) is None:
             return {}
         return {**place, "file_sha256": sha256, "file_enc_sha256": self.get("fileencsha256", "encfilehash")}
+
+
+class Addresses(NamedTuple):
+    """Other addresses in an engine's record: of a chat with one person, of the recipient there, of a group's member."""
+
+    chat: tuple[Any, ...]
+    recipient: tuple[Any, ...]
+    member: tuple[Any, ...]
+
+
+def engine_addresses(data: Mapping[str, Any]) -> Addresses:
+    """The addresses of a message in an engine's record: Baileys has them in `key`, whatsmeow in `Info`."""
+    key, info = json_object(data.get("key")), json_object(data.get("Info"))
+    pair = (key.get("remoteJid"), key.get("remoteJidAlt"), info.get("Chat"))
+    return Addresses(
+        chat=(*pair, key.get("senderPn"), info.get("SenderAlt"), info.get("Sender")),
+        recipient=(*pair, info.get("RecipientAlt")),
+        member=(key.get("participant"), key.get("participantAlt"), key.get("participantPn"), info.get("SenderAlt")),
+    )
 
 
 def engine_media(data: Mapping[str, Any], *, at_most: int) -> list[EngineMedia]:

@@ -23,7 +23,8 @@ from pipeline.gateways.verification import UnauthorizedError, bearer_token, cons
 from pipeline.models import Attachment, Kind
 from pipeline.values.base64_stream import decode_base64
 from pipeline.values.emptiness import first_present, is_empty, none_if_zero
-from pipeline.values.gateway_values import decode_bytes, none_if_empty
+from pipeline.values.gateway_values import decode_bytes, json_object, none_if_empty
+from pipeline.values.message_ids import is_person, message_identity, phone_number
 
 # The webhook events that hold messages, and the event of the server's socket, which some programs forward.
 EVENTS = frozenset({"onmessage", "onanymessage", "onselfmessage", "unreadmessages", "receivedmessage"})
@@ -91,18 +92,24 @@ def _is_media(message: Any) -> bool:
 
 
 def _attachment(payload: dict[str, Any], message: dict[str, Any], settings: Settings) -> Attachment:
-    kind = message.get("type")
-    sent_by_session = message.get("fromMe") is True
-    sender = message["sender"].get("id") if isinstance(message.get("sender"), dict) else message.get("sender")
+    kind, message_id = message.get("type"), _id(message.get("id"))
+    own = message.get("fromMe") is True
+    contact = json_object(message.get("sender"))
+    sender = _address(
+        message.get("author") or (contact.get("id") if contact else message.get("sender")) or message.get("from")
+    )
+    chat = _address(message.get("chatId") or message.get("to" if own else "from"))
     return build_attachment(
         {
             "gateway": "wppconnect",
             "session": declared_session(
                 first_present(message, "session") or payload.get("session"), "session", settings
             ),
-            "message_id": _id(message.get("id")),
-            "chat": _address(message.get("chatId") or message.get("to" if sent_by_session else "from")),
-            "sender": _address(message.get("author") or sender or message.get("from")),
+            "message_id": message_id,
+            "identity": message_identity(message_id, chat=chat, from_me=own),
+            "chat": chat,
+            "sender": sender,
+            **_numbers(message, chat=chat, sender=sender),
             "kind": KINDS.get(kind) if isinstance(kind, str) else None,
             "mimetype": message.get("mimetype"),
             "filename": message.get("filename"),
@@ -114,6 +121,17 @@ def _attachment(payload: dict[str, Any], message: dict[str, Any], settings: Sett
             **_location(message),
         }
     )
+
+
+def _numbers(message: dict[str, Any], *, chat: Any, sender: Any) -> dict[str, Any]:
+    """The numbers of the chat and of the sender, which may be addressed by a LID."""
+    own = message.get("fromMe") is True
+    contact = _address(json_object(message.get("sender")).get("phoneNumber"))
+    number = phone_number(sender, contact, message.get("senderPn"), message.get("participantAlt"))
+    if isinstance(chat, str) and not is_person(chat):
+        return {"sender_number": number}
+    partner = None if own else number
+    return {"chat_number": phone_number(chat, message.get("remoteJidAlt")) or partner, "sender_number": number}
 
 
 def _id(value: Any) -> Any:

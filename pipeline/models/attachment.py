@@ -16,9 +16,13 @@ from pipeline.values.file_names import display_name
 from pipeline.values.gateway_values import url_expiry
 from pipeline.values.kinds import Kind
 
-GATEWAY_ONLY = frozenset({"gateway", "remote_id", "fault"})  # fields that a sender of the generic JSON may not set
+GATEWAY_ONLY = frozenset(
+    {"gateway", "identity", "remote_id", "fault"}
+)  # fields that a sender of the generic JSON may not set
 COUNTS = frozenset({"size", "timestamp", "expires_at"})  # no attachment has 0 bytes or is of 1970: 0 is "unknown"
-MAY_BE_ZERO = frozenset({"part", "session", "message_id", "chat", "sender", "remote_id"})  # a number may be an id
+MAY_BE_ZERO = frozenset(
+    {"part", "session", "message_id", "identity", "chat", "sender", "remote_id"}
+)  # a number may be an id
 
 
 class Fault(Model):
@@ -36,13 +40,16 @@ class Attachment(Model):
     With a `media_key` the bytes at the source are WhatsApp ciphertext. `data` is the whole file in base64. `size` is
     the declared size of the plaintext in bytes, `timestamp` and `expires_at` are Unix seconds.
 
-    Only gateways set two of the fields: `remote_id` is the gateway server's own name of the file, `fault` is the reason
-    why there is nothing to fetch.
+    `chat_number` and `sender_number` are phone numbers in digits, where the addresses may be LIDs.
+
+    Only gateways set three of the fields: `identity` is what all forms of the message's id have in common, `remote_id`
+    is the gateway server's own name of the file, `fault` is the reason why there is nothing to fetch.
     """
 
     gateway: Identifier = "media"
     session: Identifier
     message_id: Identifier
+    identity: Name = None
     part: int = Field(default=0, ge=0, le=10_000)
     url: Url = None
     data: Annotated[str | None, Empty, Field(repr=False)] = None
@@ -56,6 +63,8 @@ class Attachment(Model):
     file_enc_sha256: Sha256 = None
     chat: Name = None
     sender: Name = None
+    chat_number: Name = None
+    sender_number: Name = None
     caption: Caption = None
     timestamp: Count = None
     expires_at: Count = None
@@ -72,8 +81,13 @@ class Attachment(Model):
 
     @property
     def id(self) -> str:
-        """32 hex digits from (gateway, session, message id, part). A repeated message has the same id."""
-        return _id_of(self.gateway, self.session, self.message_id, self.part)
+        """32 hex digits from (gateway, session, identity or message id, part). A repeated message has the same id."""
+        return _id_of(self.gateway, self.session, self.identity or self.message_id, self.part)
+
+    @property
+    def former_id(self) -> str | None:
+        """The id that versions before the identity gave this message, if it is another one."""
+        return _id_of(self.gateway, self.session, self.message_id, self.part) if self.identity else None
 
     @property
     def expiry(self) -> int | None:

@@ -68,6 +68,8 @@ class Outcome:
     duration_ms: int | None = None
     caption: str | None = None
     error: dict[str, str] | None = None
+    chat_number: str | None = None
+    sender_number: str | None = None
     source: LostSource | None = None
 
     def payload(self) -> dict[str, Any]:

@@ -40,6 +40,8 @@ class Record(Model):
     part: int
     chat: str | None = None
     sender: str | None = None
+    chat_number: str | None = None
+    sender_number: str | None = None
     status: Status
     stage: Stage
     attempts: int = 0

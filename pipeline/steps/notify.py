@@ -59,6 +59,8 @@ def build_outcome(record: Record, url: str | None, attachment: Attachment | None
         height=record.height,
         duration_ms=record.duration_ms,
         caption=record.caption,
+        chat_number=record.chat_number,
+        sender_number=record.sender_number,
         error=None if done else {"code": record.error_code or Code.INTERNAL.value, "message": record.error or ""},
         source=_lost_source(attachment) if attachment and record.status is Status.EXPIRED else None,
     )

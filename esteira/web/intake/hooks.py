@@ -41,7 +41,7 @@ from pipeline.models import Attachment
 from pipeline.security.callers import Caller, ForbiddenError
 
 SHUTDOWN_WAIT_S = 10.0  # for attachments that are processed in the background; workers continue the others
-UNDESCRIBED = frozenset({"gateway", "remote_id", "fault"})  # fields that only gateways set
+UNDESCRIBED = frozenset({"gateway", "identity", "remote_id", "fault"})  # fields that only gateways set
 
 log = structlog.get_logger(__name__)
 

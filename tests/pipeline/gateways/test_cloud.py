@@ -131,6 +131,8 @@ def test_attachment_has_the_message_fields_but_not_metas_url() -> None:
         "file_sha256": hashlib.sha256(b"i").hexdigest(),
         "chat": "5511988880001",
         "sender": "5511988880001",
+        "chat_number": "5511988880001",
+        "sender_number": "5511988880001",
         "caption": "A fachada",
         "timestamp": 1790000000,
         "expires_at": 1790000000 + 7 * 24 * 3600,

@@ -155,6 +155,9 @@ def test_attachment_has_the_fields_of_its_message() -> None:
         "caption": "Olha só 📷",
         "chat": "5511988880001@c.us",
         "sender": "5511988880001@c.us",
+        "identity": "false::3EB00000000000000001",
+        "chat_number": "5511988880001",
+        "sender_number": "5511988880001",
         "timestamp": 1790000000,
         "expires_at": 1790000003 + 180,
     }

@@ -17,6 +17,7 @@ FIELDS = [
     *("event_id", "type", "at", "id", "gateway", "session", "message_id", "chat", "sender", "kind"),
     *("mime", "name", "size"),
     *("sha256", "url", "width", "height", "duration_ms", "caption", "error"),
+    *("chat_number", "sender_number"),
 ]
 
 
@@ -26,6 +27,7 @@ def record(**fields: object) -> Record:
         "status": Status.STORED, "stage": Stage.NOTIFY, "kind": Kind.IMAGE, "mime": "image/jpeg", "ext": "jpeg",
         "size": 7, "sha256": "ab" * 32, "name": "1640995200_ababab.jpeg", "storage_key": f"ab/{'ab' * 32}",
         "chat": "c@g.us", "sender": "s@c.us", "caption": "olá", "width": 4, "height": 3, "filename": "a.jpg",
+        "sender_number": "5581",
         "received_at": 1_640_995_200_000, "ended_at": 1_640_995_201_234, **fields,
     }  # fmt: skip
     return Record.model_validate(given_)
@@ -40,6 +42,7 @@ def test_event_has_exactly_the_contract_fields() -> None:
             "chat": "c@g.us", "sender": "s@c.us",
         "kind": "image", "mime": "image/jpeg", "name": "1640995200_ababab.jpeg", "size": 7, "sha256": "ab" * 32,
         "url": "file:///media/ab/x", "width": 4, "height": 3, "duration_ms": None, "caption": "olá", "error": None,
+        "chat_number": None, "sender_number": "5581",
     }  # fmt: skip
 
 
