@@ -84,6 +84,13 @@ def test_huge_file_name_without_an_extension_is_cut(name: str) -> None:
     assert len((display_name(name) or "").encode()) <= MAX_FILENAME_BYTES
 
 
+def test_the_middle_of_a_huge_file_name_is_not_read() -> None:
+    shown = display_name("a" * HUGE + "/../" + "b" * HUGE + ".pdf")
+    assert shown.startswith("aaa")
+    assert shown.endswith("a.pdf")
+    assert display_name("../" * HUGE + "b.pdf") == "b.pdf"
+
+
 def test_row_from_before_the_limits_is_rejected_and_does_not_break_its_worker() -> None:
     attachment = parse_stored_attachment(json.dumps({**ITEM, "chat": "5" * HUGE, "sender": "alice"}))
     assert (attachment.chat, attachment.sender, attachment.url) == (None, "alice", ITEM["url"])
