@@ -23,7 +23,7 @@ from pipeline.gateways.verification import UnauthorizedError, bearer_token, cons
 from pipeline.models import Attachment, Kind
 from pipeline.values.base64_stream import decode_base64
 from pipeline.values.emptiness import first_present, is_empty, none_if_zero
-from pipeline.values.gateway_values import decode_bytes, json_object, none_if_empty
+from pipeline.values.gateway_values import decode_bytes, json_object, none_if_empty, whole_number
 from pipeline.values.message_ids import is_person, message_identity, phone_number
 
 # The webhook events that hold messages, and the event of the server's socket, which some programs forward.
@@ -115,7 +115,7 @@ def _attachment(payload: dict[str, Any], message: dict[str, Any], settings: Sett
             "filename": message.get("filename"),
             "caption": message.get("caption"),
             "size": declared_size(message.get("size")),
-            "timestamp": none_if_zero(message.get("t")) or message.get("timestamp"),
+            "timestamp": none_if_zero(whole_number(message.get("t"))) or message.get("timestamp"),
             "file_sha256": none_if_empty(message.get("filehash")),
             "file_enc_sha256": first_present(message, "encFilehash", "uploadhash"),
             **_location(message),

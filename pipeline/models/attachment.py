@@ -13,7 +13,7 @@ from pipeline.errors import Code, PayloadError
 from pipeline.models.base import Caption, Count, Empty, Identifier, Key, Mimetype, Model, Name, Sha256, Url
 from pipeline.values.emptiness import is_empty, none_if_zero
 from pipeline.values.file_names import display_name
-from pipeline.values.gateway_values import url_expiry
+from pipeline.values.gateway_values import url_expiry, whole_number
 from pipeline.values.kinds import Kind
 
 GATEWAY_ONLY = frozenset(
@@ -103,7 +103,7 @@ class Attachment(Model):
 def _is_zero(name: str, value: Any) -> bool:
     if name in MAY_BE_ZERO or not (name in COUNTS or isinstance(value, int | float)):
         return False
-    return none_if_zero(value) is None
+    return none_if_zero(whole_number(value)) is None
 
 
 @lru_cache(maxsize=256)  # each attachment's id is read many times while it is processed

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+_ZERO_TEXT = frozenset("0.+-_")  # the characters of a text that is read as 0, such as 00 or 0.0
 _BUFFER = frozenset({"type", "data"})  # the names in a serialised Buffer of Node.js
 
 
@@ -27,8 +28,7 @@ def first_present(fields: Mapping[str, Any], *names: str) -> Any:
 
 
 def none_if_zero(value: Any) -> Any:
-    """None for 0 as a number, a text or a protobuf.js Long, for fields that cannot be 0: a size, or a time."""
-    if isinstance(value, dict):
-        return None if value.get("low") == 0 == value.get("high") else value
-    is_zero = value.strip() in {"0", "0.0"} if isinstance(value, str) else isinstance(value, int | float) and value == 0
-    return None if is_zero else value
+    """None for 0 as a number or a text, for fields that cannot be 0: a size, or a time."""
+    if isinstance(value, str):
+        return None if "0" in value and set(value.strip()) <= _ZERO_TEXT else value
+    return None if isinstance(value, int | float) and value == 0 else value

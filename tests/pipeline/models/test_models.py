@@ -274,7 +274,9 @@ def test_empty_required_field_is_named(field: str, nothing: Any) -> None:
     assert caught.value.field == field
 
 
-@pytest.mark.parametrize("zero", [0, 0.0, "0", {"low": 0, "high": 0, "unsigned": True}])
+@pytest.mark.parametrize(
+    "zero", [0, 0.0, "0", "00", " 0.0 ", {"low": 0, "high": 0, "unsigned": True}, {"low": 2**70, "high": 0}]
+)
 @pytest.mark.parametrize("field", ["size", "timestamp", "expires_at"])
 def test_zero_is_absent_where_it_is_impossible(field: str, zero: Any) -> None:
     assert getattr(parse_attachment({**MINIMAL, field: zero}), field) is None
