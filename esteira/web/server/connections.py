@@ -24,6 +24,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 
 from esteira.web.server.client_addresses import ClientAddresses, group_of
 from esteira.web.server.file_limits import backlog, max_connections
+from esteira.web.server.parser import LimitedParser
 from esteira.web.server.transport import WatchedTransport
 from pipeline.config.settings import current_settings
 
@@ -54,6 +55,7 @@ class LimitedHttpProtocol(H11Protocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.conn = LimitedParser(MAX_HEAD_BYTES)
         settings = current_settings()
         self.watched: WatchedTransport | None = None
         self.is_unverified = False

@@ -163,6 +163,15 @@ def test_chunked_body_that_is_too_large_is_refused(refusing: WebServer) -> None:
         assert status_and_code(answer_on(connection)) == (413, "too_large")
 
 
+def test_body_in_many_tiny_chunks_is_refused(refusing: WebServer) -> None:
+    signed = f"X-Webhook-Hmac: {'0' * 128}\r\nX-Webhook-Timestamp: {int(time.time() * 1000)}\r\n"
+    for path, fields in (("/hooks/waha", signed), ("/media/replay", AUTHORIZED)):
+        chunked = head("POST", path, fields + "Transfer-Encoding: chunked\r\n")
+        with opened(refusing, chunked + b"1\r\n \r\n" * 5000, count=1) as [connection]:
+            assert answer_on(connection).split()[1] == b"400"
+    hooks_are_answered(refusing, times=2)
+
+
 def test_head_with_many_fields_is_refused(refusing: WebServer) -> None:
     for fields in (
         "".join(f"x{number}: 1\r\n" for number in range(200)),
