@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import rich_click as click
-from rich.padding import Padding
-from rich.text import Text
 
 from actors.operations.audit_text import describe
 from esteira.cli.environment import catalogue_for_command
 from esteira.cli.filters import Since
-from esteira.cli.output import console, examples, local_time, print_json, print_table, printable
+from esteira.cli.output import examples, local_time, print_entries, print_json
+from esteira.cli.table_layout import Column
 from pipeline.catalogue import Action, AuditFilters, AuditOutcome, AuditRecord, Catalogue, Via
 
-COLUMNS = ("at", "who", "role", "via", "from", "action", "count", "outcome", "details")
+COLUMNS = (
+    Column("at", rank=0),
+    Column("who", rank=1, least=8),
+    Column("role", rank=5),
+    Column("via", rank=6),
+    Column("from", rank=7, least=8),
+    Column("action", rank=2),
+    Column("count", rank=4),
+    Column("outcome", rank=3),
+    Column("details", rank=8, least=8),
+)
 FIRST_LINE = ("at", "who", "action", "count", "outcome")  # of an entry on a narrow terminal
 PAGE = 1000  # entries per query
-GAP = 2  # characters between two fields, and before the second line of an entry
 
 
 @click.command(
@@ -54,7 +62,8 @@ def audit(limit: int, as_json: bool, as_lines: bool, **filters: Any) -> None:
     elif as_json:
         print_json([entry.model_dump(mode="json") for entry in entries])
     else:
-        _print([_row(entry) for entry in entries])
+        rows = [_row(entry) for entry in entries]
+        print_entries(COLUMNS, rows, first_line=FIRST_LINE, empty="No entries match.")
 
 
 def _entries(catalogue: Catalogue, filters: AuditFilters, limit: int) -> Iterator[AuditRecord]:
@@ -69,18 +78,11 @@ def _row(entry: AuditRecord) -> tuple[str, ...]:
     result = describe(entry.detail, local_time)
     details = " → ".join(filter(None, (describe(entry.target, local_time), result)))
     actor = (entry.who, entry.role, entry.via, entry.source)
-    return (local_time(entry.at), *map(printable, actor), entry.action, str(entry.count), entry.outcome, details)
-
-
-def _print(rows: Sequence[tuple[str, ...]]) -> None:
-    """A table if it fits; else each entry has a line with the rest below it, where no id has to be broken."""
-    widths = [max(map(len, column)) for column in zip(COLUMNS, *rows, strict=True)]
-    screen = console()
-    if not rows or sum(widths) + GAP * len(widths) <= screen.width:
-        print_table(COLUMNS, rows, footer=None if rows else "no entries")
-        return
-    for row in rows:
-        cells = {name: text.ljust(width) for name, text, width in zip(COLUMNS, row, widths, strict=True)}
-        screen.print(Text((" " * GAP).join(cells[name] for name in FIRST_LINE).rstrip()))
-        rest = filter(None, (cells[name].strip() for name in COLUMNS if name not in FIRST_LINE))
-        screen.print(Padding(Text(" · ".join(rest)), (0, 0, 0, GAP), expand=False))
+    return (
+        local_time(entry.at),
+        *(text or "" for text in actor),
+        entry.action,
+        str(entry.count),
+        entry.outcome,
+        details,
+    )

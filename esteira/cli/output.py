@@ -15,6 +15,7 @@ import rich_click as click
 from click.exceptions import Exit
 from rich.cells import cell_len
 from rich.console import Console
+from rich.padding import Padding
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
@@ -106,6 +107,28 @@ def print_table(
         print_message(empty)
     if footer:
         console().print(Text(footer))
+
+
+def print_entries(
+    columns: Sequence[Column], rows: Sequence[Sequence[str]], *, first_line: Sequence[str], empty: str
+) -> None:
+    """Prints a table if all columns fit; else a line of the `first_line` columns for each row, and the rest below it.
+
+    So nothing is left out and no id is broken. Without rows it prints `empty` on stderr.
+    """
+    cells = [[Text(printable(cell)) for cell in row] for row in rows]
+    screen, width = console(), terminal_width()
+    if not cells or Table(columns, cells).fits(width):
+        print_table(columns, cells, empty=empty)
+        return
+    first = [index for index, column in enumerate(columns) if column.name in first_line]
+    lines = Table([columns[index] for index in first], [[row[index] for index in first] for row in cells])
+    header, *shown = lines.lines(screen, width)
+    screen.print(header, soft_wrap=True)
+    for line, row in zip(shown, cells, strict=True):
+        screen.print(line, soft_wrap=True)
+        rest = Text(" · ").join(cell for index, cell in enumerate(row) if index not in first and cell)
+        screen.print(Padding(rest, (0, 0, 0, len(GAP)), expand=False))
 
 
 def _print_cells(columns: Sequence[Column | str], cells: Sequence[Sequence[Text]]) -> None:

@@ -50,6 +50,10 @@ class Table:
         for row in self._rows:
             yield from self._row_lines(row, widths, screen)
 
+    def fits(self, width: int | None) -> bool:
+        """Whether all columns are whole at this width."""
+        return width is None or sum(self._natural) + len(GAP) * (len(self._natural) - 1) <= width
+
     def hidden(self, width: int | None) -> list[str]:
         """The names of the columns that have values and are not shown at this width."""
         shown = self._widths(width)

@@ -20,6 +20,7 @@ from rich.console import Console
 
 from esteira.cli import audit as audit_command
 from esteira.cli.app import COMMANDS, esteira
+from esteira.cli.output import print_entries
 from pipeline.catalogue import Action, Actor, AuditFilters, AuditOutcome, AuditRecord, Catalogue, DeliveryResult, Via
 from pipeline.catalogue.user_tokens import UserToken
 from pipeline.models import Status
@@ -232,7 +233,8 @@ def test_audit_lists_the_newest_first_and_filters(installation: Installation) ->
     assert ["resume" in lines[1], "pause" in lines[2], "migrate" in lines[3]] == [True] * 3
     assert "session=shop" in lines[1]
     assert [entry["action"] for entry in installation.run("audit", "--action", "pause", "--json").json] == ["pause"]
-    assert installation.run("audit", "--who", "maria").out.endswith("no entries\n")
+    nothing = installation.run("audit", "--who", "maria")
+    assert (nothing.code, nothing.out, nothing.err) == (0, "", "No entries match.\n")
     assert [entry["action"] for entry in installation.run("audit", "--limit", "2", "--jsonl").lines] == [
         "resume",
         "pause",
@@ -263,10 +265,12 @@ def test_table_fits_the_terminal_and_breaks_no_id(
 ) -> None:
     entry = hostile_entry(catalogue)
     screen = io.StringIO()
-    monkeypatch.setattr(audit_command, "console", lambda: Console(file=screen, width=width, highlight=False))
     monkeypatch.setattr("esteira.cli.output.console", lambda: Console(file=screen, width=width, highlight=False))
-    audit_command._print([audit_command._row(entry)])
+    monkeypatch.setattr("esteira.cli.output.terminal_width", lambda: width)
+    row = audit_command._row(entry)
+    print_entries(audit_command.COLUMNS, [row], first_line=audit_command.FIRST_LINE, empty="")
     shown = screen.getvalue()
+    assert shown.split()[0] == "at"
     assert max(map(len, shown.splitlines())) <= width
     assert UNKNOWN in shown
     assert "1" * 32 in shown
