@@ -31,8 +31,8 @@ log = structlog.get_logger(__name__)
 def configure_observability(settings: Settings) -> None:
     """Sets up logs, Sentry and traces, and hides this process's memory. Called once at the start of a process of ours.
 
-    It is called before the broker is created. The processes that start others (`esteira start`, the parent guard,
-    Dramatiq's master, uvicorn's) do the same.
+    It is called before the broker is created. `esteira start`, its parent guards and uvicorn's master hide their memory
+    too. Dramatiq's master does not: it is started by exec(2), which undoes it, and runs none of our code.
     """
     scrub = hide_secrets(settings.secrets())
     if not settings.allow_debuggers:

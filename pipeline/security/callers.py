@@ -64,5 +64,4 @@ class Caller:
 
 
 API_TOKEN_CALLER = Caller(OF_API_TOKEN, Role.ADMIN)
-CLI_CALLER = Caller(OF_CLI, Role.ADMIN)
 ANONYMOUS = Caller(OF_ANONYMOUS, Role.LINK, NO_SESSIONS)  # without a token: may do nothing

@@ -12,12 +12,6 @@ def iso_milliseconds(milliseconds: int) -> str:
     return f"{_second(seconds)}.{rest:03d}Z"
 
 
-def iso_microseconds(microseconds: int) -> str:
-    """Formats Unix microseconds: `2022-01-01T00:00:01.234567Z`."""
-    seconds, rest = divmod(microseconds, 1_000_000)
-    return f"{_second(seconds)}.{rest:06d}Z"
-
-
 @lru_cache(maxsize=64)
 def _second(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None).isoformat()
