@@ -30,7 +30,7 @@ REFUSAL_WINDOW_S = 60.0
 REFUSALS = frozenset({Code.UNAUTHORIZED, Code.FORBIDDEN})
 INTERRUPTIONS = (KeyboardInterrupt, SystemExit, GeneratorExit, asyncio.CancelledError)
 
-# A user's token, and a session's token: somebody may paste one in place of a name.
+# A user's token, and a session's token: people paste one in place of a name by mistake.
 _TOKEN = re.compile(r"est_[0-9a-f]{12}_[\w-]*|eyJ[\w.-]*", re.ASCII)
 _URL = re.compile(r"[a-z][a-z0-9+.-]{0,20}://\S+", re.IGNORECASE)
 

@@ -83,7 +83,7 @@ class SessionDownloads(NamedTuple):
 
 
 class FetchLimits(NamedTuple):
-    """What one fetch may return beside the number of messages.
+    """What one fetch may return, apart from the number of messages.
 
     `large` is the number of messages of large files (None: any number). `per_session` is how many downloads of one
     session all workers together may hold, `per_session_here` how many this worker, and `large_per_session_here` how

@@ -133,8 +133,8 @@ def download_deadline(settings: Settings, attachment: Attachment) -> Deadline:
     """The deadline of a download that starts now.
 
     FETCH_DEADLINE_S, and one second more for each FETCH_MIN_BYTES_PER_S of the received file; at most as much as the
-    largest file of the kind may take, and at most FETCH_MAX_S. With a media key and without
-    a hash, the declared size is that of the file.
+    largest file of the kind may take, and at most FETCH_MAX_S. With a media key and without a hash, the declared size
+    is that of the file.
     """
     largest = settings.max_bytes(attachment.kind)
     hashed = attachment.file_sha256 is not None or attachment.file_enc_sha256 is not None

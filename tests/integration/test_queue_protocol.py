@@ -40,7 +40,7 @@ VERDICTS = ["next", "later", "back", "done", "dead"]
 CAP = 1
 JOB_LIST = FinishedJobList("completed", JobRetention(count=CAP), 3600)
 LARGE_SHARE = 1
-DOWNLOAD = 2**36  # what a download adds to the number in `flight`, beside its load
+DOWNLOAD = 2**36  # what a download adds to the number in `flight`, in addition to its load
 BAND, LOAD_UNIT = 2**50, 2**40  # as in scheduling.lua
 HOUR_MS = 3_600_000
 PAUSABLE = [("stage", "fetch"), ("stage", "notify"), ("session", "x"), ("session", ""), ("session", "y:1,2")]

@@ -26,7 +26,7 @@ from tests.support.valkey import ValkeyServer, free_port, running_valkey
 QUEUES = [stage.value for stage in Stage]
 HOUR_MS = 3_600_000
 LARGE = 100_000_000
-DOWNLOAD = 2**36  # what a download adds to the number in `flight`, beside its load
+DOWNLOAD = 2**36  # what a download adds to the number in `flight`, in addition to its load
 
 
 def queue_on(server: ValkeyServer, size_classes: SizeClasses | None = None) -> RedisQueue:

@@ -1,4 +1,4 @@
-"""Servers that answer slowly on purpose, to hold a thread: CHECKS row HTTP-17.
+"""Servers that answer slowly on purpose, to hold a thread.
 
 The clients allow 0.5 s, and one second more for so many bytes of the file. Each server sends enough other bytes to earn
 endless time if those bytes counted.
