@@ -15,7 +15,7 @@ from starlette.concurrency import run_in_threadpool
 from actors.operations.stats import stats
 from actors.operations.workers import WorkerStatus, workers
 from esteira.web.auth.dependencies import authenticator_of, needs
-from esteira.web.auth.logins import logged_in
+from esteira.web.auth.logins import login_caller
 from esteira.web.intake.ignored_counts import IgnoredCounter
 from pipeline.config.settings import Settings
 from pipeline.errors import Code, PipelineError
@@ -96,8 +96,8 @@ class HealthRoutes:
 
 
 async def _may_see_details(request: Request) -> bool:
-    if logged_in(request):
-        return True
+    if caller := login_caller(request):
+        return caller.may(Permission.SYSTEM)
     if "authorization" not in request.headers:
         return False
     try:

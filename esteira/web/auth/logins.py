@@ -79,10 +79,16 @@ class Logins:
         response.delete_cookie(COOKIE, httponly=True, samesite="strict")
 
 
+def login_caller(request: HTTPConnection) -> Caller | None:
+    """Who is logged in to the dashboard of this app in the browser that sent a request; None without a login."""
+    logins: Logins | None = getattr(request.app.state, "logins", None)
+    login = logins.login_of(request) if logins else None
+    return logins.caller_of(login) if logins and login else None
+
+
 def logged_in(request: HTTPConnection) -> bool:
     """Whether a request comes from a browser that is logged in to the dashboard of this app."""
-    logins: Logins | None = getattr(request.app.state, "logins", None)
-    return logins is not None and logins.login_of(request) is not None
+    return login_caller(request) is not None
 
 
 def build_logins(settings: Settings, access: AccessList) -> Logins | None:

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 
 from esteira.web.auth import legacy_sessions
 from esteira.web.auth.guesses import MAX_FAILURES
+from esteira.web.auth.logins import COOKIE, Logins
 from pipeline.catalogue.user_tokens import Ended, UserToken, subject
 from pipeline.models import Attachment
 from pipeline.security.roles import Role
@@ -224,3 +225,16 @@ def test_users_tokens_answer_503_when_the_copy_is_too_old_and_the_api_token_work
     monkeypatch.setattr(access, "_read_at", access._monotonic() - 301)
     assert refusal(client.get("/whoami", headers=header)) == (503, "catalogue")
     assert client.get("/whoami", headers=bearer(TOKEN)).status_code == 200
+
+
+@pytest.mark.parametrize(("scope", "shown"), [("*", {"status", "catalogue", "redis"}), ("waha:shop", {"status"})])
+def test_readyz_shows_a_login_what_its_scope_allows(
+    client: TestClient, system: RunningSystem, scope: str, shown: set[str]
+) -> None:
+    header = add("ana", Role.VIEWER, parse_scope([scope]))
+    refresh(client)
+    app: Any = client.app
+    settings = system.settings.model_copy(update={"api_token": SecretStr(TOKEN)})
+    app.state.logins = Logins(settings, app.state.authenticator.access)
+    login = SIGNER.login(client.get("/whoami", headers=header).json()["token_id"])
+    assert client.get("/readyz", headers={"Cookie": f"{COOKIE}={login}"}).json().keys() == shown
