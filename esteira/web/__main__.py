@@ -43,7 +43,7 @@ def main(arguments: list[str]) -> int:
         workers=settings.web_workers,
         loop="asyncio",  # LoopExceptionHandler matches asyncio's message for missing file descriptors
         http="esteira.web.server.connections:LimitedHttpProtocol",
-        ws="esteira.web.server.connections:LimitedSocketProtocol",
+        ws="esteira.web.server.sockets:LimitedSocketProtocol",
         ws_max_size=MAX_SOCKET_BYTES,
         ws_per_message_deflate=False,  # saves its memory per socket, and a few bytes cannot unpack to many
         ws_ping_interval=None,  # Socket.IO sends its own pings

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-import logging
 from collections import Counter
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
@@ -20,7 +19,6 @@ import h11
 from starlette.types import Message, Receive, Scope, Send
 from uvicorn.protocols.http.flow_control import CLOSE_HEADER
 from uvicorn.protocols.http.h11_impl import H11Protocol
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from esteira.web.server.client_addresses import ClientAddresses, group_of
 from esteira.web.server.file_limits import backlog, max_connections
@@ -34,7 +32,6 @@ MAX_HEAD_BYTES = 16 * 1024
 MAX_HEADERS = 100
 SHARE_OF_ADDRESS = 0.75  # of the connections; the rest is for others
 CLOSED_AT_ONCE = 50  # one in so many of the allowed connections, when there are too many
-SOCKET_FLUSH_S = 10.0  # for the peer to read what it was sent before its socket is closed
 CONNECTION_KEY = "esteira.connection"  # in the ASGI scope of a request
 
 
@@ -215,18 +212,6 @@ class LimitedHttpProtocol(H11Protocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
-
-
-class LimitedSocketProtocol(WebSocketsSansIOProtocol):
-    """A WebSocket that logs no address, and is closed even if its peer does not read what was sent."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.logger = self.conn.logger = logging.getLogger("uvicorn.sockets")  # the address's query may hold secrets
-
-    def on_task_complete(self, task: asyncio.Task[None]) -> None:
-        super().on_task_complete(task)
-        self.loop.call_later(SOCKET_FLUSH_S, self.transport.abort)
 
 
 @contextmanager

@@ -172,6 +172,36 @@ def test_body_in_many_tiny_chunks_is_refused(refusing: WebServer) -> None:
     hooks_are_answered(refusing, times=2)
 
 
+def websocket_head(path: str) -> bytes:
+    fields = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    return head("GET", path, f"{fields}Sec-WebSocket-Key: {'A' * 22}==\r\n")
+
+
+EMPTY_FRAMES = {
+    "pings": (b"", b"\x89\x80\0\0\0\0"),
+    "fragments of a text": (b"\x01\x80\0\0\0\0", b"\0\x80\0\0\0\0"),
+    "texts": (b"", b"\x81\x80\0\0\0\0"),
+}
+
+
+@pytest.mark.parametrize("kind", EMPTY_FRAMES)
+def test_socket_with_too_many_frames_is_closed(refusing: WebServer, kind: str) -> None:
+    first, frame = EMPTY_FRAMES[kind]
+    with opened(refusing, websocket_head("/socket.io/?EIO=4&transport=websocket"), count=1) as [connection]:
+        assert connection.recv(1000).startswith(b"HTTP/1.1 101")
+        with contextlib.suppress(OSError):
+            connection.sendall(first + frame * 2000)
+        answer_on(connection, within_s=5)  # TimeoutError: it is still open
+    hooks_are_answered(refusing, times=2)
+
+
+def test_socket_with_few_frames_stays_open(refusing: WebServer) -> None:
+    with opened(refusing, websocket_head("/socket.io/?EIO=4&transport=websocket"), count=1) as [connection]:
+        connection.sendall(EMPTY_FRAMES["pings"][1] * 200)
+        with pytest.raises(TimeoutError):
+            answer_on(connection, within_s=1)
+
+
 def test_head_with_many_fields_is_refused(refusing: WebServer) -> None:
     for fields in (
         "".join(f"x{number}: 1\r\n" for number in range(200)),
