@@ -24,12 +24,13 @@ from esteira.web.intake.bodies import BodyReader, Terms
 from esteira.web.server.client_addresses import client_group
 from pipeline.catalogue import Action
 from pipeline.config.settings import Settings
-from pipeline.errors import PipelineError, RetryableError
+from pipeline.errors import PayloadError, PipelineError, RetryableError
 from pipeline.security.callers import ANONYMOUS, OF_SESSION_TOKEN, Caller, ForbiddenError
 from pipeline.security.roles import Permission
 
 YEAR_S = 365 * 24 * 3600
 CACHE_S = 3600
+MAX_FIELDS = 8
 FORM = Terms("dashboard", verified=False, max_bytes=8192)
 FILES = {
     "dashboard.css": "text/css",
@@ -40,7 +41,8 @@ FILES = {
 }
 
 REFUSAL_DELAY_S = 0.5  # before a wrong token is answered
-LOGIN_FAULTS = {401: "login.wrong", 403: "login.forbidden", 429: "login.wait"}
+TOO_MANY = 429
+LOGIN_FAULTS = {401: "login.wrong", 403: "login.forbidden", TOO_MANY: "login.wait"}
 
 log = structlog.get_logger(__name__)
 
@@ -141,7 +143,10 @@ class DashboardRoutes:
 
     async def _form(self, request: Request) -> dict[str, str]:
         async with self._bodies.read_body(request, FORM) as body:
-            fields = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=8)
+            try:
+                fields = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=MAX_FIELDS)
+            except ValueError:
+                raise PayloadError("", f"the form has more than {MAX_FIELDS} fields") from None
         return {name: values[0] for name, values in fields.items()}
 
 
@@ -158,8 +163,9 @@ def add_dashboard(app: FastAPI, settings: Settings, authenticator: Authenticator
 
 def _refuse_login(request: Request, error: PipelineError, *, target: str) -> Response:
     view = view_of(request)
-    log.warning("login refused", code=error.code.value, address=client_group(request))
     status = status_of(error)
+    if status != TOO_MANY:  # at most as many lines as an address has failures
+        log.warning("login refused", code=error.code.value, address=client_group(request))
     wait_s = (error.retry_after or 0.0) if isinstance(error, RetryableError) else 0.0
     fault = view.t(LOGIN_FAULTS.get(status, "login.away"), seconds=int(wait_s) + 1)
     return login_page(view, target=target, fault=fault, status=status, wait_s=wait_s)

@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from esteira.web.intake.body_memory import SHARE, BodyMemory, MemoryPool
 from esteira.web.intake.unverified_bodies import UnverifiedBodies, UnverifiedBody
 from esteira.web.server.client_addresses import ClientAddresses
-from esteira.web.server.connections import mark_unverified
+from esteira.web.server.connections import mark_receiving, mark_unverified
 from pipeline.config.settings import MB, Settings
 from pipeline.errors import Code, PayloadError, PermanentError, RetryableError
 
@@ -98,7 +98,8 @@ class _Reading:
         if announced.isdecimal() and int(announced) > self._max_bytes:
             raise self._too_large()
         if self._others is None:
-            return await self._receive(request)
+            with mark_receiving(request.scope):
+                return await self._receive(request)
         with mark_unverified(request.scope):
             try:
                 return await self._receive(request)

@@ -21,6 +21,7 @@ from uvicorn.protocols.http.flow_control import CLOSE_HEADER
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from esteira.web.server.client_addresses import ClientAddresses, group_of
+from esteira.web.server.faulty_requests import request_logger
 from esteira.web.server.file_limits import backlog, max_connections
 from esteira.web.server.parser import LimitedParser
 from esteira.web.server.transport import WatchedTransport
@@ -42,7 +43,8 @@ class Worth(IntEnum):
     IDLE = 2  # no request is being processed
     UNVERIFIED = 3  # the sender of a body that is being received is not known
     UNREAD = 4  # the answer waits for its reader
-    WORKING = 5  # a request is being processed: it is not closed
+    ARRIVING = 5  # the body of a known sender has been arriving for longer than NEW_S
+    WORKING = 6  # a request is being processed: it is not closed
 
 
 class LimitedHttpProtocol(H11Protocol):
@@ -54,8 +56,10 @@ class LimitedHttpProtocol(H11Protocol):
         super().__init__(*args, **kwargs)
         self.conn = LimitedParser(MAX_HEAD_BYTES)
         settings = current_settings()
+        self.logger = request_logger("uvicorn.requests")
         self.watched: WatchedTransport | None = None
         self.is_unverified = False
+        self.is_receiving = False
         self.address = ""  # the peer's, empty for a trusted proxy's
         self.active_at = self.loop.time()
         self._stall_s = settings.download_stall_s
@@ -88,7 +92,10 @@ class LimitedHttpProtocol(H11Protocol):
             return Worth.IDLE
         if self.is_unverified:
             return Worth.UNVERIFIED
-        return Worth.UNREAD if self.watched.unread_bytes else Worth.WORKING
+        if self.watched.unread_bytes:
+            return Worth.UNREAD
+        is_slow = self.is_receiving and self.loop.time() - self.active_at >= NEW_S
+        return Worth.ARRIVING if is_slow else Worth.WORKING
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self.watched = WatchedTransport(
@@ -131,6 +138,16 @@ class LimitedHttpProtocol(H11Protocol):
         self._upgraded = True  # another protocol handles the connection from now on
         self._forget_address()
         self._stop_head_timer()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answers what is no valid HTTP. The app, if it is reading the body, sees that its client is gone."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
+            super().send_400_response(msg)
+        else:  # an answer has begun
+            self.transport.abort()
 
     def close_if_idle(self) -> None:
         """Closes the connection unless a request is being processed."""
@@ -212,6 +229,20 @@ class LimitedHttpProtocol(H11Protocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+
+
+@contextmanager
+def mark_receiving(scope: MutableMapping[str, Any]) -> Iterator[None]:
+    """Marks the connection of a request whose body is being received: it may be closed if there are too many."""
+    connection = scope.get(CONNECTION_KEY)  # none in tests without this server
+    if connection is None:
+        yield
+        return
+    connection.is_receiving = True
+    try:
+        yield
+    finally:
+        connection.is_receiving = False
 
 
 @contextmanager

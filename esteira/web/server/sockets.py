@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from esteira.web.server.faulty_requests import request_logger
 
 FLUSH_S = 10.0  # for the peer to read what it was sent before its socket is closed
 PARSED_AT_ONCE = 1024  # bytes, in which there may be 170 frames
@@ -23,7 +24,7 @@ class LimitedSocketProtocol(WebSocketsSansIOProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.logger = self.conn.logger = logging.getLogger("uvicorn.sockets")  # the address's query may hold secrets
+        self.logger = self.conn.logger = request_logger("uvicorn.sockets")  # the address's query may hold secrets
         self._frames = 0
         self._window_began = self.loop.time()
 
