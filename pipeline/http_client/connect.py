@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from pipeline.errors import Code, PermanentError, PipelineError, RetryableError
 from pipeline.http_client.addresses import Address
+from pipeline.http_client.tls_watch import TLS_WATCH
 
 MAX_ADDRESSES = 4  # of one name that are tried: a name with many dead addresses costs no more time than one
 MIN_TIMEOUT_S = 0.001  # a timeout of 0 would make the socket non-blocking
@@ -47,10 +48,17 @@ def open_tls(sock: socket.socket, context: ssl.SSLContext, *, host: str, timeout
     """
     sock.settimeout(max(timeout_s, MIN_TIMEOUT_S))
     try:
-        return context.wrap_socket(sock, server_hostname=host.rstrip("."))
+        secured = context.wrap_socket(sock, server_hostname=host.rstrip("."), do_handshake_on_connect=False)
     except (OSError, ValueError) as error:
         sock.close()
         raise _tls_error(error, host) from error
+    try:
+        with TLS_WATCH.limit(secured, timeout_s):
+            secured.do_handshake()
+    except (OSError, ValueError) as error:
+        secured.close()
+        raise _tls_error(error, host) from error
+    return secured
 
 
 def _tls_error(error: OSError | ValueError, host: str) -> PipelineError:

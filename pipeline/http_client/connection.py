@@ -8,6 +8,7 @@ import ssl
 
 from pipeline.http_client.deadline import Deadline
 from pipeline.http_client.response_parser import END_OF_HEAD, MAX_HEAD, ProtocolError, ResponseHead, ResponseParser
+from pipeline.http_client.tls_watch import TLS_WATCH
 
 _BUFFER = 32 * 1024  # bytes: a usual head and a small file come with one system call
 _SENT_AT_ONCE = 16 * 1024  # bytes: over TLS, each record of this size may take the whole timeout of the socket
@@ -43,8 +44,8 @@ class Connection:
         self._deadline = deadline
         self.body_bytes = self._begin = self._end = 0
         for start in range(0, len(request), _SENT_AT_ONCE):
-            self._set_timeout()
-            self._socket.sendall(request[start : start + _SENT_AT_ONCE])
+            with TLS_WATCH.limit(self._socket, self._set_timeout()):
+                self._socket.sendall(request[start : start + _SENT_AT_ONCE])
         parser = ResponseParser()
         return StreamedResponse(self, self._read_head(parser), parser)
 
@@ -81,7 +82,8 @@ class Connection:
             return False
         try:
             self._socket.settimeout(0)
-            self._socket.recv(1)
+            with TLS_WATCH.limit(self._socket, 0):
+                self._socket.recv(1)
         except ssl.SSLWantReadError:
             return True
         except OSError:
@@ -123,10 +125,11 @@ class Connection:
         return count
 
     def _receive(self, view: memoryview) -> int:
-        self._set_timeout()
-        return self._socket.recv_into(view)
+        timeout_s = self._set_timeout()
+        with TLS_WATCH.limit(self._socket, timeout_s):
+            return self._socket.recv_into(view)
 
-    def _set_timeout(self) -> None:
+    def _set_timeout(self) -> float:
         left = self._deadline.left(self.body_bytes)
         if left <= 0:
             raise TimeoutError("the deadline has passed")
@@ -134,6 +137,7 @@ class Connection:
         if timeout_s != self._timeout_s:  # it is a system call
             self._socket.settimeout(timeout_s)
             self._timeout_s = timeout_s
+        return timeout_s
 
 
 class StreamedResponse:
