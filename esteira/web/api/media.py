@@ -20,6 +20,7 @@ from esteira.web.api.records import (
     decode_cursor,
     each_parameter_once,
     encode_cursor,
+    first_page,
     media_item,
     media_items,
     unknown_media,
@@ -65,11 +66,14 @@ SOURCE_BODY = JsonBody(NewSource, parse=parse_new_source, empty=None, max_bytes=
 
 @router.get("/media", dependencies=[needs(Permission.READ), Depends(each_parameter_once)])
 def list_media(caller: Reader, query: Annotated[MediaQuery, Query()]) -> MediaPage:
-    """Lists attachments, newest first. For the next page, repeat the call with `next` as a parameter."""
+    """Lists attachments, newest first. For the next page, repeat the call with `next` as a parameter.
+
+    A page with very long captions has fewer than `limit`.
+    """
     filters = query.filters()
     after = decode_cursor(query.next) if query.next else None
     records = services().catalogue.find(filters, limit=query.limit + 1, after=after, scope=caller.scope)
-    page = records[: query.limit]
+    page = first_page(records, limit=query.limit)
     return MediaPage(media=media_items(page), next=encode_cursor(page[-1]) if len(records) > len(page) else None)
 
 

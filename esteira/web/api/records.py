@@ -19,6 +19,7 @@ from pipeline.services import services
 
 MAX_PAGE = 200
 DEFAULT_PAGE = 50
+MAX_PAGE_TEXT = 500_000  # characters of the captions on one page: strangers write them, and an answer is in memory
 _CURSOR = re.compile(r"(\d{1,16})\.([0-9a-f]{32})", re.ASCII)
 
 
@@ -101,6 +102,16 @@ class MediaDetail(MediaItem):
     """An attachment with its history, the first attempt first."""
 
     history: list[WorkerAttempt | SessionAttempt]
+
+
+def first_page(records: Sequence[Record], *, limit: int) -> Sequence[Record]:
+    """The first records: at most `limit`, and no more after captions of MAX_PAGE_TEXT characters."""
+    length = 0
+    for count, record in enumerate(records[:limit]):
+        if length > MAX_PAGE_TEXT:
+            return records[:count]
+        length += len(record.caption or "")
+    return records[:limit]
 
 
 def media_items(records: Sequence[Record]) -> list[MediaItem]:

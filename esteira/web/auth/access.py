@@ -18,6 +18,7 @@ from starlette.requests import HTTPConnection
 from esteira.web.auth.access_list import MAX_AGE_S, MAX_UNKNOWN_AGE_S, RECENT_S, AccessList, build_access_list
 from esteira.web.auth.guesses import FailureCounts
 from esteira.web.auth.legacy_sessions import LegacySessions
+from esteira.web.auth.running_calls import RunningCalls
 from esteira.web.server.client_addresses import client_group
 from pipeline.config.settings import Settings
 from pipeline.errors import Code, PermanentError, RetryableError, SettingsError
@@ -59,6 +60,7 @@ class Authenticator:
         self._signer = _signer(settings)
         self._legacy = LegacySessions()
         self._failures = FailureCounts()
+        self.running_calls = RunningCalls()
         self._logged_at: dict[str, float] = {}
         self._lock = threading.Lock()
 

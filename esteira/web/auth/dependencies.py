@@ -6,6 +6,7 @@ lists the security schemes at each route.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from functools import cache
 from typing import Annotated, Any
 
@@ -37,22 +38,27 @@ def authenticator_of(request: Request) -> Authenticator:
 
 
 class Requires:
-    """A dependency: the caller of the request's token, if it has a permission.
+    """A dependency: the caller of the request's token, if it has a permission. Its calls at the same time are limited.
 
     Raises:
         UnauthorizedError: the token is missing or wrong.
         ForbiddenError: the caller may not do this.
+        RetryableError: `too_many_requests`: the token has too many calls that are not answered.
     """
 
     def __init__(self, permission: Permission) -> None:
         self.permission = permission
 
-    async def __call__(self, request: Request, _token: Annotated[object, Security(TOKEN)]) -> Caller:
+    async def __call__(
+        self, request: Request, _token: Annotated[object, Security(TOKEN)]
+    ) -> AsyncIterator[Caller | None]:
+        """Yields the caller, until the response is written."""
         caller = await authenticator_of(request).authenticate(request)
-        if not caller.may(self.permission):
-            await run_in_threadpool(record_refusal, request, caller)
-        caller.require(self.permission)
-        return caller
+        with authenticator_of(request).running_calls.slot(caller):
+            if not caller.may(self.permission):
+                await run_in_threadpool(record_refusal, request, caller)
+            caller.require(self.permission)
+            yield caller
 
 
 class RequiresToken:
@@ -63,9 +69,9 @@ class RequiresToken:
 
 
 class RequiresContent(Requires):
-    """The same for the content of one attachment, which a signed link opens too."""
+    """The same for the content of one attachment, which a signed link opens too. Downloads have limits of their own."""
 
-    async def __call__(
+    async def __call__(  # type: ignore[override]
         self,
         request: Request,
         _token: Annotated[object, Security(TOKEN)],
@@ -81,8 +87,15 @@ class RequiresContent(Requires):
 class RequiresReader(Requires):
     """The same for what a browser that is logged in to the dashboard may read too."""
 
-    async def __call__(self, request: Request, _token: Annotated[object, Security(TOKEN)]) -> Caller | None:  # type: ignore[override]
-        return None if logged_in(request) else await super().__call__(request, _token)
+    async def __call__(
+        self, request: Request, _token: Annotated[object, Security(TOKEN)]
+    ) -> AsyncIterator[Caller | None]:
+        """Yields the caller; None for a browser."""
+        if logged_in(request):
+            yield None
+            return
+        async for caller in super().__call__(request, _token):
+            yield caller
 
 
 @cache

@@ -13,11 +13,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
+import anyio.to_thread
 import structlog
+from anyio import CapacityLimiter
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse
 from pydantic import BaseModel
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from actors.hook import hook, process_media
@@ -41,6 +42,7 @@ from pipeline.models import Attachment
 from pipeline.security.callers import Caller, ForbiddenError
 
 SHUTDOWN_WAIT_S = 10.0  # for attachments that are processed in the background; workers continue the others
+THREADS = 40  # of their own, so that hooks do not wait for slow calls of the API
 UNDESCRIBED = frozenset({"gateway", "identity", "remote_id", "fault"})  # fields that only gateways set
 
 log = structlog.get_logger(__name__)
@@ -70,6 +72,7 @@ class Hooks:
         self.bodies = BodyReader(settings)
         self.ignored = IgnoredCounter()
         self._background = BackgroundRunner()
+        self._threads = CapacityLimiter(THREADS)
         self._rates: IntakeRateLimit | None = None
         self._rates_lock = threading.Lock()
 
@@ -98,7 +101,7 @@ class Hooks:
             local = self.settings.allow_unsigned_hooks and is_local_request(request)  # which takes 25 µs
             access = await self.authenticator.verify_hook(gateway, head, request, local=local)
             async with self.bodies.read_body(request, Terms(name, verified=access.check_body is None)) as body:
-                reply = await run_in_threadpool(self._accept, gateway, body, access)
+                reply = await anyio.to_thread.run_sync(self._accept, gateway, body, access, limiter=self._threads)
         return JSONResponse(reply, status_code=202)
 
     async def answer_challenge(self, request: Request) -> PlainTextResponse:

@@ -10,6 +10,8 @@ from typing import Any, ClassVar
 CHECK_S = 1.0  # between two looks at what a peer has read
 RATE_WINDOW_S = 30.0  # in which a peer that has something to read has to read …
 MIN_BYTES_PER_S = 32 * 1024  # … so many bytes a second: 2 GB in 17 hours
+MAX_UNREAD_BYTES = 128 * 1024 * 1024  # of all connections of one process
+FREE_UNREAD_BYTES = 64 * 1024  # of each connection, which are not counted
 LINGER_S = 10.0  # how long a refused body is still received: some senders read the answer only after sending it all
 MAX_LINGERING = 100  # connections of one process for which this is done
 
@@ -21,6 +23,7 @@ class WatchedTransport(asyncio.Transport):
     the body of the last request has not arrived completely. `on_linger` is called when the rest of it is to be dropped.
     """
 
+    unread: ClassVar[set[WatchedTransport]] = set()  # the transports of this process whose peer has not read all
     # The transports of this process that wait for their peer to close, the oldest first.
     lingering: ClassVar[OrderedDict[WatchedTransport, None]] = OrderedDict()
 
@@ -53,6 +56,9 @@ class WatchedTransport(asyncio.Transport):
             now = self._loop.time()
             self._progress = _Progress(now, self._sent())
             self._timer = self._loop.call_later(CHECK_S, self._check)
+            self.unread.add(self)
+        if self._timer is not None and self.unread_bytes > FREE_UNREAD_BYTES:
+            self._limit_unread()
 
     def close(self) -> None:
         """Closes the connection after what was written is sent, and after the rest of the request was received."""
@@ -62,7 +68,11 @@ class WatchedTransport(asyncio.Transport):
             self._transport.close()
             return
         # To close now would reset the connection, because there is unread data: the sender would not see the answer.
-        self._transport.write_eof()
+        try:
+            self._transport.write_eof()
+        except OSError:  # the peer has reset the connection, which is not known here yet
+            self._transport.abort()
+            return
         self._transport.resume_reading()
         self.lingering[self] = None
         self._loop.call_later(LINGER_S, self._end_lingering)
@@ -80,6 +90,7 @@ class WatchedTransport(asyncio.Transport):
     def release(self) -> None:
         """Forgets a connection that was lost."""
         self.lingering.pop(self, None)
+        self.unread.discard(self)
         if self._timer is not None:
             self._timer.cancel()
 
@@ -94,9 +105,21 @@ class WatchedTransport(asyncio.Transport):
     def _sent(self) -> int:
         return self._written - self._transport.get_write_buffer_size()
 
+    def _limit_unread(self) -> None:
+        """Ends the connections with the largest unread answers until all of them fit into the memory."""
+        sizes = {transport: transport.unread_bytes for transport in self.unread}
+        total = sum(sizes.values())
+        for transport in sorted(sizes, key=sizes.__getitem__, reverse=True):
+            if total <= MAX_UNREAD_BYTES:
+                return
+            total -= sizes[transport]
+            self.unread.discard(transport)
+            transport.abort()
+
     def _check(self) -> None:
         self._timer = None
         if not self._transport.get_write_buffer_size():
+            self.unread.discard(self)
             return
         if self._progress.is_too_slow(self._loop.time(), self._sent(), stall_s=self._stall_s):
             self._transport.abort()

@@ -221,3 +221,15 @@ def test_burst_of_new_connections_closes_none_of_them(connect: Connect, monkeypa
     for connection in [connect() for _ in range(20)]:
         connection.sendall(REQUEST)
         assert answered(connection)
+
+
+def test_slow_bodies_of_known_senders_make_room_for_others(system: RunningSystem) -> None:
+    with web_server(system, files=200) as server, contextlib.ExitStack() as stack:  # 100 connections
+        for number in range(140):
+            slow = stack.enter_context(socket.socket())
+            slow.bind((f"127.0.0.{2 + number % 2}", 0))  # two addresses, as each has a share of its own
+            slow.connect(("127.0.0.1", server.port))
+            slow.sendall(HEAD)
+        time.sleep(1.2)  # younger ones are not closed
+        for number in range(20):
+            assert server.post_media({**GOOD, "message_id": str(number)}).status == 202
