@@ -101,7 +101,7 @@ def check_encryption(settings: Settings) -> Finding:
         return ok(
             check, "ENCRYPTION_KEYS is not set: media keys and URLs are in plain text until an attachment is done"
         )
-    older = f"; {', '.join(keys[1:])} only decrypt" if keys[1:] else ""
+    older = f"; only for decrypting: {', '.join(keys[1:])}" if keys[1:] else ""
     return ok(check, f"{keys[0]} encrypts media keys and URLs{older}")
 
 

@@ -102,7 +102,10 @@ def parse_pattern(text: str) -> SessionPattern:
     """
     gateway, separator, session = _split(text)
     if not separator:
-        raise ValueError(f"{text!r} names no gateway: write waha:{text}, or *:{text} for all gateways")
+        raise ValueError(
+            f"{text!r} names no gateway: write waha:{text}, media:{text} for what POST /hooks/media or Python send,"
+            f" or *:{text} for all gateways"
+        )
     is_prefix = _ends_with_wildcard(session)
     named = None if gateway == "*" else _unescaped(gateway, text)
     name = _unescaped(session[:-1] if is_prefix else session, text)

@@ -53,7 +53,7 @@ NOT_FOUND = """<h1>{title}</h1>
 CLOSED = """<h1>{title}</h1>
 <p class="lead">{lead}</p>
 <p>{how}</p>
-<pre><code>echo "API_TOKEN=$(openssl rand -hex 32)" &gt;&gt; .env</code></pre>"""
+<pre><code>echo "API_TOKEN=$(openssl rand -hex 32)" &gt;&gt; .env; chmod 600 .env</code></pre>"""
 
 
 def login_page(view: View, *, target: str, fault: str = "", status: int = 200, wait_s: float = 0) -> HTMLResponse:

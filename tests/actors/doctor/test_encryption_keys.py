@@ -27,7 +27,7 @@ def settings(tmp_path: Path, keys: str | None) -> Settings:
         (None, Level.FAIL, f"2 attachments wait for keys that are not set: {ID}"),
         (OTHER, Level.FAIL, f"2 attachments wait for keys that are not set: {ID}"),
         (KEY, Level.OK, f"{ID} encrypts"),
-        (f"{OTHER},{KEY}", Level.OK, f"{OTHER_ID} encrypts media keys and URLs; {ID} only decrypt"),
+        (f"{OTHER},{KEY}", Level.OK, f"{OTHER_ID} encrypts media keys and URLs; only for decrypting: {ID}"),
     ],
 )
 def test_missing_key_of_a_waiting_attachment_fails(tmp_path: Path, keys: str | None, level: Level, shown: str) -> None:

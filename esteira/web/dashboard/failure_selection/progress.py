@@ -28,7 +28,7 @@ class Progress:
             self._stop.on("click", self._end)
             self._stop.set_visibility(view.caller.may(Permission.REPLAY))
             self._results = box("div", "results")
-            text("p", view.t("failures.round.hint"), "hint")
+            self._hint = text("p", view.t("failures.round.hint"), "hint")
         self.show()
         ui.timer(REFRESH_S, self.show, immediate=False)
 
@@ -46,6 +46,7 @@ class Progress:
         self._bar.props["max"], self._bar.props["value"] = max(1, now.total), now.tried
         self._bar.update()
         self._bar.set_visibility(not now.finished)
+        self._hint.set_visibility(not now.finished)
         self._stop.text = self._view.t("failures.put_away" if now.finished else "failures.stop")
         self._fill(now)
 

@@ -106,7 +106,7 @@ def _row(view: View, entry: AuditRecord) -> None:
         with box("th", "who", scope="row"):
             text("span", _shown(entry.who))
             text("span", _actor(view, entry), "hint")
-        text("td", _word(view, "action", entry.action), data_label=view.t("audit.action"))
+        text("td", _word(view, "action", entry.action), "action", data_label=view.t("audit.action"))
         text("td", view.number(entry.count), "number", data_label=view.t("audit.count"))
         with box("td", data_label=view.t("audit.outcome")):
             badge = BADGES.get(entry.outcome, "received")
