@@ -1,4 +1,4 @@
-"""Limits how many contents are downloaded at the same time: through one link, from one address, and in all.
+"""Limits how many contents are downloaded at the same time: through one link, with one token, from one address, in all.
 
 A slow reader keeps its connection and an open file. The limits leave the other connections for hooks and calls.
 """
@@ -23,7 +23,7 @@ RETRY_AFTER_S = 5
 
 
 class Downloads:
-    """The downloads of one process that are running, counted for each link and address. For the event loop only."""
+    """The downloads of one process that are running, counted for each link, token and address, on the event loop."""
 
     def __init__(self, settings: Settings) -> None:
         self._per_link = settings.downloads_per_link
@@ -32,13 +32,17 @@ class Downloads:
         self._running: Counter[str] = Counter()
 
     @contextmanager
-    def slot(self, *, address: str, link: str | None) -> Iterator[None]:
+    def slot(self, *, address: str, link: str | None, token: str | None = None) -> Iterator[None]:
         """Counts one download until the block ends. `link`: the attachment of a signed link.
+
+        `token`: the id of the token that is shown, or that made the link; it has as many as an address.
 
         Raises:
             RetryableError: `too_many_requests`.
         """
         limits = {"": self._total, f"address {address}": self._per_address}
+        if token is not None:
+            limits[f"token {token}"] = self._per_address
         if link is not None:
             limits[f"link {link}"] = self._per_link
         if any(self._running[key] >= limit for key, limit in limits.items()):
@@ -54,7 +58,7 @@ class Downloads:
 
 async def _download_slot(request: Request, caller: ContentCaller) -> AsyncIterator[None]:
     downloads: Downloads = request.app.state.downloads
-    with downloads.slot(address=client_group(request), link=caller.media_id):
+    with downloads.slot(address=client_group(request), link=caller.media_id, token=caller.token_id):
         yield  # until the response is sent
 
 
