@@ -15,10 +15,9 @@ SEPARATOR = "_"  # in place of a slash within a name
 FIRST_JOINING = "\u0590"  # the first character of the scripts and emoji that joiners change
 
 _SEPARATORS = re.compile(r"[/\\]+")
-# A place on the sender's machine: from a root, a drive, a server or with a scheme, or a way up.
-_PLACE = re.compile(
-    r"^\s*(?:[/\\]|[A-Za-z]:[/\\]|[A-Za-z][A-Za-z0-9+.-]{0,20}:[/\\]{2})|(?:^|[/\\])\s*\.\.\s*(?:[/\\]|$)"
-)
+# The beginning of a place on the sender's machine: a root, a drive or a scheme.
+_PLACE = re.compile(r"[/\\]|[A-Za-z]:[/\\]|[A-Za-z][A-Za-z0-9+.-]{0,20}:[/\\]{2}")
+WAY_UP = ".."
 _INVISIBLE = frozenset({"Cc", "Cf", "Zl", "Zp"})
 _JOINER = re.compile("[\u200c\u200d]+")
 # The regions of flags, such as Scotland: a black flag, a few tags and the end tag. Other tags hide text.
@@ -45,10 +44,12 @@ def display_name(value: Any) -> Any:
 
 
 def _without_separators(value: str) -> str:
-    parts = [part for part in _SEPARATORS.split(value) if part.strip(" .")]
-    if not parts:
+    parts = [part.strip() for part in _SEPARATORS.split(value)]
+    names = [part for part in parts if part.strip(" .")]
+    if not names:
         return ""
-    return parts[-1] if _PLACE.search(value) else SEPARATOR.join(parts)
+    is_place = _PLACE.match(value.lstrip()) or WAY_UP in parts
+    return names[-1] if is_place else SEPARATOR.join(names)
 
 
 def _visible(name: str) -> str:

@@ -57,7 +57,7 @@ class GatedServer(MediaServer):
 
 
 def submit_all(system: RunningSystem, server: MediaServer, *, session: str = "s1") -> list[str]:
-    return [system.submit(url=server.url(name), session=session).id for name in server.files]
+    return [system.submit(url=server.url(name), session=session, kind="image").id for name in server.files]
 
 
 def unfinished(system: RunningSystem, ids: list[str]) -> list[Record]:

@@ -18,7 +18,7 @@ from actors.observability.logging import configure_observability
 from pipeline.config.settings import load_settings
 from pipeline.scrubber import HIDDEN, MAX_NAME, MAX_TEXT, Scrubber
 
-SCRUB = Scrubber(["hunter2hunter2"])
+SCRUB = Scrubber(["hunter2hunter2hunter2"])
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_value_under_a_secret_name_is_hidden(name: str) -> None:
         ("http://a/?b=1 and http://c/?d=2", f"http://a/?{HIDDEN} and http://c/?{HIDDEN}"),
         ("http://h/go?to=http://u:p@i/?k=1", f"http://h/go?{HIDDEN}"),
         ("mail to a@b about https://host/p", "mail to a@b about https://host/p"),
-        ("the password is hunter2hunter2.", f"the password is {HIDDEN}."),
+        ("the password is hunter2hunter2hunter2.", f"the password is {HIDDEN}."),
         ("what? nothing", "what? nothing"),
         ("POST /hooks/wppconnect/guessed HTTP/1.1", f"POST /hooks/wppconnect/{HIDDEN} HTTP/1.1"),
         ("http://h:1/hooks/wppconnect/a%2Fb/c?d=e", f"http://h:1/hooks/wppconnect/{HIDDEN}"),
@@ -75,21 +75,21 @@ def test_scrubbing_a_long_text_takes_linear_time(part: str) -> None:
 @pytest.fixture
 def configured(tmp_path: Path) -> Iterator[None]:
     configure_observability(
-        load_settings(_env_file=None, var_dir=tmp_path, api_token="hunter2hunter2", log_format="json")
+        load_settings(_env_file=None, var_dir=tmp_path, api_token="hunter2hunter2hunter2", log_format="json")
     )
     yield
     structlog.reset_defaults()
 
 
 def test_our_log_lines_are_scrubbed_json(capsys: pytest.CaptureFixture[str], configured: None) -> None:
-    structlog.get_logger().warning("it happened", url="https://h/p?sig=1", note="hunter2hunter2", media_key="k")
+    structlog.get_logger().warning("it happened", url="https://h/p?sig=1", note="hunter2hunter2hunter2", media_key="k")
     line = json.loads(capsys.readouterr().err)
     assert (line["event"], line["level"]) == ("it happened", "warning")
     assert (line["url"], line["note"], line["media_key"]) == (f"https://h/p?{HIDDEN}", HIDDEN, HIDDEN)
 
 
 def test_log_lines_of_libraries_are_scrubbed_json(capsys: pytest.CaptureFixture[str], configured: None) -> None:
-    logging.getLogger("library").warning("cannot open %s with %s", "https://h/p?sig=1", "hunter2hunter2")
+    logging.getLogger("library").warning("cannot open %s with %s", "https://h/p?sig=1", "hunter2hunter2hunter2")
     line = json.loads(capsys.readouterr().err)
     assert line["event"] == f"cannot open https://h/p?{HIDDEN} with {HIDDEN}"
     assert list(line) == ["event", "level", "timestamp"]

@@ -138,7 +138,7 @@ def test_server_without_api_token_refuses_hooks_and_logs_the_setting(
         (b"1" * 5000, "not JSON"),
         (b"7", "an attachment is a JSON object"),
         (b"[]", "1 to 1000 attachments"),
-        (b"{}", "session: Field required"),
+        (b"{}", "session: is missing, and DEFAULT_SESSION is not set"),
         (json.dumps([GOOD, {**GOOD, "kind": "song"}]).encode(), "[1] kind: "),
         (json.dumps({**GOOD, "url": None}).encode(), "url: one of url, data"),
         (json.dumps({**GOOD, "url": None, "data": "*"}).encode(), "data: is not base64"),
