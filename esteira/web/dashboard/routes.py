@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 
 from esteira.web.auth.access import Authenticator
 from esteira.web.auth.audited import record_login
+from esteira.web.auth.guesses import FailureCounts
 from esteira.web.auth.logins import Logins, build_logins, is_https, is_same_origin
 from esteira.web.dashboard.headers import SECURITY_HEADERS
 from esteira.web.dashboard.plain import closed_page, login_page
@@ -24,7 +25,7 @@ from esteira.web.intake.bodies import BodyReader, Terms
 from esteira.web.server.client_addresses import client_group
 from pipeline.catalogue import Action
 from pipeline.config.settings import Settings
-from pipeline.errors import PayloadError, PipelineError, RetryableError
+from pipeline.errors import Code, PayloadError, PipelineError, RetryableError
 from pipeline.security.callers import ANONYMOUS, OF_SESSION_TOKEN, Caller, ForbiddenError
 from pipeline.security.roles import Permission
 
@@ -40,6 +41,7 @@ FILES = {
     "media.js": "text/javascript",
 }
 
+MAX_LOGINS = 30  # of one user in a minute: each of them, and each logout, is a row in the catalogue
 REFUSAL_DELAY_S = 0.5  # before a wrong token is answered
 TOO_MANY = 429
 LOGIN_FAULTS = {401: "login.wrong", 403: "login.forbidden", TOO_MANY: "login.wait"}
@@ -54,6 +56,7 @@ class DashboardRoutes:
         self._logins = logins
         self._authenticator = authenticator
         self._bodies = bodies
+        self._counts = FailureCounts(max_failures=MAX_LOGINS)
 
     def add_routes(self, app: FastAPI) -> None:
         app.get("/login", include_in_schema=False)(self.show)
@@ -98,12 +101,15 @@ class DashboardRoutes:
         """The caller of a token that may log in.
 
         Raises:
-            PipelineError: the token is wrong, or opens no dashboard.
+            PipelineError: the token is wrong, opens no dashboard, or has logged in too often.
         """
         caller = await self._authenticator.caller_of_token(token, request)
         caller.require(Permission.READ)
         if caller.name == OF_SESSION_TOKEN:
             raise ForbiddenError("the token of a session opens no dashboard")
+        wait_s = self._counts.record(caller.token_id) if caller.token_id else 0
+        if wait_s:
+            raise RetryableError(Code.TOO_MANY_REQUESTS, "too many logins with this token", retry_after=wait_s)
         return caller
 
     async def leave(self, request: Request) -> Response:

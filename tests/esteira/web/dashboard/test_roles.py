@@ -13,6 +13,7 @@ import pytest
 
 from esteira.web.dashboard import controls
 from esteira.web.dashboard.attachments.actions import Actions
+from esteira.web.dashboard.routes import MAX_LOGINS
 from esteira.web.dashboard.view import View
 from pipeline.catalogue.user_tokens import UserToken
 from pipeline.security.callers import ANONYMOUS, API_TOKEN_CALLER, Caller, ForbiddenError
@@ -62,6 +63,15 @@ def test_pages_show_only_what_the_user_may_see(system: RunningSystem, server: We
     admins = {"Cookie": log_in(server, TOKEN).headers["set-cookie"].partition(";")[0]}
     assert server.request("GET", "/", headers=admins).status == 200
     assert "session=other" in server.request("GET", "/dashboard/sessions", headers=admins).body.decode()
+
+
+def test_user_cannot_fill_the_catalogue_with_logins(system: RunningSystem, server: WebServer) -> None:
+    ana, ben = user(system, "ana", Role.VIEWER, "media:shop"), user(system, "ben", Role.VIEWER)
+    assert {log_in(server, ana).status for _ in range(MAX_LOGINS)} == {303}
+    refused = log_in(server, ana)
+    assert refused.status == 429
+    assert 0 < int(refused.headers["retry-after"]) <= 61
+    assert log_in(server, ben).status == 303
 
 
 @pytest.mark.parametrize(
