@@ -229,6 +229,12 @@ def test_decode_refuses_too_many_values_before_it_makes_them(bomb: bytes, monkey
         decode(b"[" + (bomb + b",") * 300_000 + bomb + b"]")
 
 
+def test_decode_refuses_numbers_with_very_many_digits() -> None:
+    assert decode(b'{"id":-' + b"9" * 99 + b"}") == {"id": -int("9" * 99)}
+    with pytest.raises(PayloadError, match="not JSON"):
+        decode(b'{"id":' + b"9" * 101 + b"}")
+
+
 def test_decode_accepts_a_batch_and_a_large_file() -> None:
     batch = [{f"field {number}": ["a, b [c]"] for number in range(60)} for _ in range(1000)]
     assert decode(json.dumps(batch).encode()) == batch
