@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Response
@@ -19,6 +20,7 @@ from esteira.web.intake.json_body import JsonBody
 from pipeline.catalogue import Action, Filters
 from pipeline.errors import Code, PayloadError, PermanentError, RetryableError
 from pipeline.models import Record, Status
+from pipeline.security.callers import Caller
 from pipeline.services import services
 
 MAX_REPLAYS = 1000  # of one call
@@ -26,7 +28,8 @@ DEFAULT_REPLAYS = 100
 TIME_LIMIT_S = 20.0  # of one call
 
 router = APIRouter()
-_busy = threading.Lock()
+_running: set[str] = set()  # the callers whose replay of many is running in this process
+_lock = threading.Lock()
 
 
 def _digits_to_int(value: Any) -> Any:
@@ -116,15 +119,26 @@ def replay_many(
         following = _next(candidates, page)
         ids = [record.id for record in page]
         return ReplayReport(matched=matched, replayed=len(page), missed=[], next=following, ids=ids)
-    if not _busy.acquire(blocking=False):
-        raise RetryableError(Code.TOO_MANY_REQUESTS, "another replay of many is running here", retry_after=5)
-    try:
+    with _only_one(caller):
         tried, missed = _replay(page, body.rate, entry)
-    finally:
-        _busy.release()
     return ReplayReport(
         matched=matched, replayed=len(tried) - len(missed), missed=missed, next=_next(candidates, tried)
     )
+
+
+@contextmanager
+def _only_one(caller: Caller) -> Iterator[None]:
+    """Raises RetryableError if another replay of this caller is running. Those of others do not have to wait for it."""
+    who = caller.token_id or caller.name
+    with _lock:
+        if who in _running:
+            raise RetryableError(Code.TOO_MANY_REQUESTS, "another replay of many is running here", retry_after=5)
+        _running.add(who)
+    try:
+        yield
+    finally:
+        with _lock:
+            _running.discard(who)
 
 
 def _next(candidates: Sequence[Record], tried: Sequence[Record]) -> str | None:

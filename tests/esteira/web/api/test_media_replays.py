@@ -11,8 +11,12 @@ from fastapi.testclient import TestClient
 from pydantic import SecretStr
 
 from esteira.web.api import replays
+from pipeline.catalogue.user_tokens import UserToken
 from pipeline.models import Record, Status
+from pipeline.security.roles import Role
+from pipeline.security.scopes import ALL_SESSIONS
 from pipeline.security.tokens import TokenSigner
+from pipeline.security.user_tokens import new_token
 from tests.support.catalogues import finished
 from tests.support.system import RunningSystem
 from tests.support.web import TOKEN, app_client
@@ -131,7 +135,7 @@ def test_replay_refuses_a_wrong_body_and_names_the_field(
     assert runs(system, failed) == [0]
 
 
-def test_second_concurrent_replay_answers_429(
+def test_second_concurrent_replay_of_one_caller_answers_429(
     system: RunningSystem, client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ended(system)
@@ -142,9 +146,16 @@ def test_second_concurrent_replay_answers_429(
         told.append(client.post("/media/replay", json={}).status_code)
         told.append(client.post("/media/replay", json={"dry_run": True}).status_code)
 
+        new = new_token()
+        user = UserToken(new.id, "ana", Role.OPERATOR, ALL_SESSIONS, new.secret_hash, 1)
+        system.services.catalogue.user_tokens.add(user)
+        others = {"Authorization": f"Bearer {new.text}"}
+        monkeypatch.setattr(replays, "replay_without_waiting", lambda _: None)
+        told.append(client.post("/media/replay", json={}, headers=others).status_code)
+
     monkeypatch.setattr(replays, "replay_without_waiting", meanwhile)
     ask(client, limit=1)
-    assert told == [429, 200]
+    assert told == [429, 200, 202]
     monkeypatch.setattr(replays, "replay_without_waiting", lambda _: None)
     ask(client)
 
