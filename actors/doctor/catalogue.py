@@ -15,6 +15,7 @@ from actors.redis_queue.queue import open_queue
 from pipeline.catalogue import Catalogue, CatalogueError, EndpointStats
 from pipeline.catalogue.database import REMEDY
 from pipeline.catalogue.health import DatabaseHealth
+from pipeline.catalogue.sources import MissingKeys
 from pipeline.config.settings import Settings
 from pipeline.errors import PipelineError
 
@@ -25,6 +26,7 @@ MAX_IDS = 1000  # unfinished attachments that are compared with the queue
 
 CHECK_ADDRESS = "check DATABASE_URL and that its server runs"
 DAMAGED = "check DATABASE_URL; if the file is damaged, restore a backup or use sqlite3's .recover on a copy"
+KEY_REMEDY = "add what is missing to ENCRYPTION_KEYS, and restart web app and workers"
 TABLES = "run `esteira migrate`, or `esteira start`"
 
 
@@ -90,19 +92,31 @@ def check_clock(health: DatabaseHealth) -> Finding:
 
 
 def check_encryption(settings: Settings) -> Finding:
-    """Check that the keys of all waiting attachments are set."""
+    """Check that the keys of all waiting attachments are set, and those of ended ones that can be replayed."""
     check = "encryption keys"
     with closing(Catalogue(settings.database, keys=settings.source_keys)) as catalogue:
         missing, keys = catalogue.sources.missing_keys(), catalogue.sources.key_ids
+        ended = catalogue.sources.missing_keys_of_ended()
     if missing:
         message = f"{sum(missing.values())} attachments wait for keys that are not set: {', '.join(sorted(missing))}"
-        return fail(check, message, "add them to ENCRYPTION_KEYS, and restart web app and workers")
+        return fail(check, message, KEY_REMEDY)
+    if ended.rows:
+        return warn(check, _describe_unreplayable(ended), KEY_REMEDY)
     if not keys:
         return ok(
             check, "ENCRYPTION_KEYS is not set: media keys and URLs are in plain text until an attachment is done"
         )
     older = f"; only for decrypting: {', '.join(keys[1:])}" if keys[1:] else ""
     return ok(check, f"{keys[0]} encrypts media keys and URLs{older}")
+
+
+def _describe_unreplayable(ended: MissingKeys) -> str:
+    n = sum(ended.rows.values())
+    attachments = "ended attachment" if n == 1 and ended.is_complete else "ended attachments"
+    more = "" if ended.is_complete else " or more"
+    names = ", ".join(sorted(ended.rows))
+    missing = f"key {names} is" if len(ended.rows) == 1 else f"keys {names} are"
+    return f"{n}{more} {attachments} cannot be replayed: {missing} missing"
 
 
 def check_unfinished(settings: Settings) -> Finding:

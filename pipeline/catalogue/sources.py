@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from sqlalchemy import bindparam, case, func, literal_column, null, select, text, update
+from sqlalchemy import Select, UnaryExpression, bindparam, case, func, literal_column, null, select, text, union, update
 
 from pipeline.catalogue.database import Database
 from pipeline.catalogue.session import Session
 from pipeline.catalogue.statements import BY_ID, IS_UNFINISHED, NO_SOURCE
 from pipeline.catalogue.tables import media
+from pipeline.models import Status
 from pipeline.security.encryption import EncryptionKeyError, SourceCipher, key_id
 
 PAGE = 500  # rows of one transaction
@@ -23,6 +24,23 @@ _key = case((media.c.payload.like("enc1:%"), func.substr(media.c.payload, 6, 8))
 MAX_CHECKED = 1000
 _waiting = select(_key.label("key")).where(IS_UNFINISHED).limit(literal_column(str(MAX_CHECKED))).subquery()
 KEYS_OF_WAITING = select(_waiting.c.key, func.count()).group_by(_waiting.c.key)
+REPLAYABLE = (Status.FAILED, Status.REJECTED, Status.EXPIRED)
+
+
+def keys_of_ended(limit: int) -> Select[Any]:
+    """Selects status, key and count of attachments that can be replayed: of each status so many oldest and newest."""
+    orders = (media.c.received_at.asc(), media.c.received_at.desc())
+    rows = union(*(_ended(status, order, limit) for status in REPLAYABLE for order in orders)).subquery()
+    return select(rows.c.status, rows.c.key, func.count()).group_by(rows.c.status, rows.c.key)
+
+
+def _ended(status: Status, order: UnaryExpression[Any], limit: int) -> Select[Any]:
+    is_status = media.c.status == literal_column(f"'{status.value}'")
+    rows = select(media.c.id, media.c.status, _key.label("key")).where(is_status)
+    return select(rows.order_by(order).limit(literal_column(str(limit))).subquery())
+
+
+KEYS_OF_ENDED = keys_of_ended(MAX_CHECKED)
 KEY_COUNTS = select(_key, func.count()).where(_has_source).group_by(_key)
 NEXT = (
     select(media.c.id, media.c.payload)
@@ -35,6 +53,13 @@ REPLACE = update(media).where(BY_ID, media.c.payload == _p("before")).values(pay
 _left = select(media.c.id).where(media.c.status == literal_column("'done'"), _has_source).limit(_p("limit"))
 REMOVE = update(media).where(media.c.id.in_(_left.scalar_subquery())).values(payload=NO_SOURCE)
 CHECKPOINT = text("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+class MissingKeys(NamedTuple):
+    """How many rows each key encrypts that is not set, by key id, and whether all rows were read."""
+
+    rows: Mapping[str, int]
+    is_complete: bool
 
 
 class RotatedPage(NamedTuple):
@@ -69,6 +94,20 @@ class Sources:
         """How many unfinished attachments each key encrypts that is not set, by key id, among a thousand of them."""
         counts = self._database.read(lambda session: session.rows(KEYS_OF_WAITING))
         return {name: int(n) for name, n in counts if name is not None and name not in self.key_ids}
+
+    def missing_keys_of_ended(self) -> MissingKeys:
+        """The keys that failed, rejected and expired attachments need for a replay.
+
+        Reads the thousand oldest and newest ones of each status, so at most 6000 rows, whatever the size of the table.
+        """
+        counts = self._database.read(lambda session: session.rows(KEYS_OF_ENDED))
+        read: Counter[str] = Counter()
+        missing: Counter[str] = Counter()
+        for status, name, n in counts:
+            read[status] += int(n)
+            if name is not None and name not in self.key_ids:
+                missing[name] += int(n)
+        return MissingKeys(missing, all(n < 2 * MAX_CHECKED for n in read.values()))
 
     def rotate_page(self, *, after: str, limit: int = PAGE) -> RotatedPage | None:
         """Encrypts the next sources after this id with the first key, in one transaction. None at the end.

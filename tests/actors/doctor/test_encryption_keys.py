@@ -8,8 +8,9 @@ import pytest
 
 from actors.doctor.catalogue import check_encryption
 from actors.doctor.finding import Level
-from pipeline.catalogue import Catalogue
+from pipeline.catalogue import Catalogue, sources
 from pipeline.config.settings import Settings, load_settings
+from pipeline.models import Status
 from pipeline.security.encryption import SourceCipher
 from tests.support.catalogues import attachment, finished
 
@@ -40,6 +41,29 @@ def test_missing_key_of_a_waiting_attachment_fails(tmp_path: Path, keys: str | N
     assert finding.level is level
     assert shown in finding.message
     assert ("restart" in finding.remedy) is (level is Level.FAIL)
+
+
+@pytest.mark.parametrize(
+    ("number", "limit", "shown"),
+    [
+        (1, 1000, f"1 ended attachment cannot be replayed: key {ID} is missing"),
+        (7, 1000, f"7 ended attachments cannot be replayed: key {ID} is missing"),
+        (7, 2, f"4 or more ended attachments cannot be replayed: key {ID} is missing"),
+    ],
+)
+def test_missing_key_of_ended_attachments_warns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, limit: int, shown: str
+) -> None:
+    monkeypatch.setattr(sources, "KEYS_OF_ENDED", sources.keys_of_ended(limit))
+    monkeypatch.setattr(sources, "MAX_CHECKED", limit)
+    catalogue = Catalogue(settings(tmp_path, None).database, keys=[KEY])
+    catalogue.migrate()
+    for _ in range(number):
+        finished(catalogue, Status.FAILED)
+    finding = check_encryption(settings(tmp_path, OTHER))
+    assert (finding.level, finding.message) == (Level.WARN, shown)
+    assert "ENCRYPTION_KEYS" in finding.remedy
+    assert check_encryption(settings(tmp_path, f"{OTHER},{KEY}")).level is Level.OK
 
 
 def test_no_key_and_no_encrypted_row_passes(tmp_path: Path) -> None:

@@ -232,6 +232,19 @@ class SourcesContract:
         assert (page.read, page.rewritten, dict(page.unreadable)) == (2, 1, {id_of(LOST): 1})
         assert {id_of(LOST), id_of(NEW)} == {payload[5:13] for payload in self.payloads(url).values()}
 
+    # --- missing keys ---
+
+    def test_missing_keys_of_ended_attachments_are_counted(self, url: str, open_catalogues: list[Catalogue]) -> None:
+        lost, new = self.with_keys(url, open_catalogues, LOST), self.with_keys(url, open_catalogues, NEW)
+        for status in (Status.FAILED, Status.REJECTED, Status.EXPIRED, Status.FAILED, Status.DONE):
+            finished(lost, status, of=attachment(**SECRETS))
+        lost.accept(attachment(**SECRETS))
+        for status in (Status.FAILED, Status.EXPIRED):
+            finished(new, status, of=attachment(**SECRETS))
+        assert lost.sources.missing_keys_of_ended() == ({id_of(NEW): 2}, True)
+        assert new.sources.missing_keys_of_ended() == ({id_of(LOST): 4}, True)
+        assert new.sources.missing_keys() == {id_of(LOST): 1}
+
     def test_rotation_keeps_what_a_worker_writes_meanwhile(
         self, url: str, open_catalogues: list[Catalogue], monkeypatch: pytest.MonkeyPatch
     ) -> None:

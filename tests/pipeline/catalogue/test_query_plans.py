@@ -120,3 +120,9 @@ def test_keys_of_waiting_attachments_are_counted_by_index(database: Database) ->
     steps = [step for step in plan(database, sources.KEYS_OF_WAITING) if "media" in step]
     assert steps
     assert all("ix_media_unfinished" in step for step in steps)
+
+
+def test_keys_of_ended_attachments_are_read_by_index(database: Database) -> None:
+    steps = [step for step in plan(database, sources.KEYS_OF_ENDED) if "media" in step]
+    assert len(steps) == 6
+    assert all("ix_media_status (status=?)" in step for step in steps)
