@@ -11,7 +11,7 @@ from esteira.cli.ids import media_id as complete_id
 from esteira.cli.output import examples, print_json, print_message
 from pipeline.catalogue import Action, Catalogue
 from pipeline.errors import Code, PermanentError
-from pipeline.security.tokens import MAX_LINK_S, MAX_TOKEN_DAYS, TokenSigner
+from pipeline.security.tokens import DEFAULT_LINK_S, MAX_LINK_S, MAX_TOKEN_DAYS, TokenSigner
 
 ALL_GATEWAYS = "*"
 
@@ -75,7 +75,7 @@ def _only_gateway(catalogue: Catalogue, session: str) -> str:
 @click.option(
     "--seconds",
     type=click.IntRange(1, MAX_LINK_S),
-    default=3600,
+    default=DEFAULT_LINK_S,
     show_default=True,
     help="How long the link is valid.",
 )

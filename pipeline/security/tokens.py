@@ -26,6 +26,7 @@ ALGORITHM = "HS256"
 DAY_S = 24 * 3600
 MAX_TOKEN_DAYS = 3650
 MAX_LINK_S = 7 * DAY_S
+DEFAULT_LINK_S = 3600
 LOGIN_LIFETIME_S = 12 * 3600
 MAX_SIGNED = 8192  # characters of a token that is read; longer ones are none of ours
 LEGACY = "legacy-"  # begins the id of a session token that an older version made, which has none

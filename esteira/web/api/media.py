@@ -33,16 +33,16 @@ from pipeline.models import Record, Stage, Status
 from pipeline.models.replacement_source import NewSource, parse_new_source
 from pipeline.security.callers import Caller
 from pipeline.security.roles import Permission
-from pipeline.security.tokens import MAX_LINK_S
+from pipeline.security.tokens import DEFAULT_LINK_S, MAX_LINK_S
 from pipeline.services import services
 
 router = APIRouter(dependencies=[NoStore])
 
 
 class LinkRequest(RequestModel):
-    """For how many seconds a link is valid."""
+    """For how many seconds a link is valid; for an hour, unless it is given."""
 
-    seconds: StrictInt = Field(ge=1, le=MAX_LINK_S)
+    seconds: StrictInt = Field(default=DEFAULT_LINK_S, ge=1, le=MAX_LINK_S)
 
 
 class Link(BaseModel):
@@ -60,7 +60,7 @@ class ReplayedMedia(BaseModel):
     stage: Stage
 
 
-LINK_BODY = JsonBody(LinkRequest)
+LINK_BODY = JsonBody(LinkRequest, empty={})
 SOURCE_BODY = JsonBody(NewSource, parse=parse_new_source, empty=None, max_bytes=None)  # may hold a file
 
 

@@ -213,8 +213,24 @@ def test_wrong_method_answers_405(server: WebServer, method: str, path: str) -> 
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"{}", b'{"seconds": 0}', b'{"seconds": true}', b'{"seconds": "60"}', b'{"seconds": 604801}', b"[]"]
+    "body",
+    [
+        b"{",
+        b'{"seconds": null}',
+        b'{"seconds": 0}',
+        b'{"seconds": true}',
+        b'{"seconds": "60"}',
+        b'{"seconds": 604801}',
+        b"[]",
+    ],
 )
-def test_link_needs_valid_seconds(system: RunningSystem, client: Any, body: bytes) -> None:
+def test_link_refuses_wrong_seconds(system: RunningSystem, client: Any, body: bytes) -> None:
     answer = client.post(f"/media/{made(system, 'shop').id}/link", content=body)
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "bad_payload")
+
+
+@pytest.mark.parametrize("body", [b"", b" ", b"{}"])
+def test_link_without_seconds_is_valid_for_an_hour(system: RunningSystem, client: Any, body: bytes) -> None:
+    answer = client.post(f"/media/{made(system, 'shop').id}/link", content=body)
+    assert answer.status_code == 201
+    assert abs(answer.json()["expires"] - time.time() - 3600) < 60
