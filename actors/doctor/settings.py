@@ -70,7 +70,8 @@ def check_intake(settings: Settings) -> Finding:
 
 def check_token(settings: Settings) -> Finding:
     if settings.api_token is None:
-        return ok("api token", "API_TOKEN is not set: /hooks/media and the API answer 401, there is no dashboard")
+        message = "API_TOKEN is not set: /hooks/media and the API accept only tokens of users (`esteira users add`)"
+        return ok("api token", f"{message}; no dashboard, no links, no tokens of sessions")
     return ok("api token", "API_TOKEN is set")
 
 

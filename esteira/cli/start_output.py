@@ -56,7 +56,8 @@ def announce_addresses(settings: Settings, *, with_web: bool) -> None:
     announce(settings, "database", location)
     announce(settings, "storage", str(settings.storage))
     if with_web:
-        closed = "" if settings.api_token else " (POST /hooks/media answers 401 until API_TOKEN is set)"
+        accepted = "/hooks/media and the API accept only tokens of users"
+        closed = "" if settings.api_token else f" (API_TOKEN is not set: {accepted})"
         announce(settings, "web", f"http://{settings.web_host}:{settings.port}{closed}")
         if settings.has_dashboard:
             announce(settings, "dashboard", f"http://{settings.web_host}:{settings.port}/")

@@ -10,7 +10,7 @@ import rich_click as click
 
 from actors.operations.audit import AuditEntry
 from esteira.cli.audited import audited
-from esteira.cli.environment import catalogue_for_command
+from esteira.cli.environment import catalogue_for_command, settings_for_command
 from esteira.cli.output import examples, local_time, print_json, print_message, print_table
 from pipeline.catalogue import Action
 from pipeline.catalogue.user_tokens import Ended, UserToken, subject
@@ -23,6 +23,10 @@ from pipeline.security.user_tokens import NewToken, is_user_name, new_token
 
 DAY_MS = 24 * 3600 * 1000
 COLUMNS = ("name", "id", "role", "sessions", "created", "last used", "expires", "state")
+NO_DASHBOARD = (
+    "API_TOKEN is not set: this token opens the HTTP API and live events. "
+    "The dashboard's login and links to contents need API_TOKEN."
+)
 _DAYS = re.compile(r"([0-9]{1,4})d", re.ASCII)
 
 
@@ -85,6 +89,8 @@ def add(entry: AuditEntry, name: str, role: str, sessions: str | None, expires: 
     expires_at = now + expires if expires is not None else None
     tokens.add(UserToken(new.id, name, Role(role), scope, new.secret_hash, now, expires_at))
     click.echo(new.text)
+    if settings_for_command().api_token is None and role != Role.INTAKE:
+        print_message(NO_DASHBOARD)
 
 
 @users.command(

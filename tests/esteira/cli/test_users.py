@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 from pipeline.security.user_tokens import read_token
 from tests.support.esteira import Installation
 
@@ -29,6 +31,17 @@ def test_added_user_has_a_token_whose_secret_is_stored_nowhere(installation: Ins
     database = b"".join(path.read_bytes() for path in installation.folder.glob("esteira.db*"))
     assert text.rpartition("_")[2].encode() not in database
     assert "secret" not in json.dumps(row)
+
+
+@pytest.mark.parametrize(
+    ("api_token", "role", "told"), [("", "viewer", True), ("", "intake", False), ("a" * 16, "viewer", False)]
+)
+def test_added_user_without_an_api_token_is_told_what_needs_it(
+    installation: Installation, api_token: str, role: str, told: bool
+) -> None:
+    added = installation.with_settings(API_TOKEN=api_token).run("users", "add", "ana", "--role", role)
+    assert read_token(added.out.strip()), "only the token is on stdout"
+    assert ("The dashboard's login and links to contents need API_TOKEN" in added.err) is told
 
 
 def test_rotation_keeps_the_old_token_for_the_overlap(installation: Installation) -> None:

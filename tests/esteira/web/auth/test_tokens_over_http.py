@@ -12,6 +12,7 @@ import pytest
 from fastapi.testclient import TestClient
 from pydantic import SecretStr
 
+from esteira.web.app import build_app
 from esteira.web.auth import legacy_sessions
 from esteira.web.auth.guesses import MAX_FAILURES
 from esteira.web.auth.logins import COOKIE, Logins
@@ -69,6 +70,17 @@ def test_new_user_is_known_at_once(client: TestClient) -> None:
     assert (answer["name"], answer["role"], answer["sessions"]) == ("ana", "viewer", ["waha:shop-*"])
     assert "read" in answer["permissions"]
     assert "system" not in answer["permissions"], "it concerns all sessions"
+
+
+def test_users_tokens_work_without_an_api_token(client: TestClient, system: RunningSystem) -> None:
+    settings = system.settings.model_copy(update={"api_token": None})
+    with TestClient(build_app(settings)) as closed:
+        viewer, intake = add("ana", Role.VIEWER), add("importer", Role.INTAKE)
+        assert closed.get("/media", headers=viewer).status_code == 200
+        assert closed.post("/hooks/media", json={}, headers=intake).status_code == 400
+        assert refusal(closed.post("/hooks/media", json={})) == (401, "unauthorized")
+        assert closed.post(f"/media/{accepted('waha')}/link", content=SECONDS, headers=viewer).status_code >= 400
+        assert closed.post("/login", data={"token": viewer["Authorization"][7:]}).status_code == 503
 
 
 def test_revoked_and_expired_tokens_answer_401(client: TestClient) -> None:
