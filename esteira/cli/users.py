@@ -85,9 +85,9 @@ def add(entry: AuditEntry, name: str, role: str, sessions: str | None, expires: 
     tokens = catalogue_for_command().user_tokens
     new, now = new_token(), _now_ms()
     entry.begin({"name": name, "role": role, "sessions": scope.texts()})
-    entry.note(token_id=new.id)
     expires_at = now + expires if expires is not None else None
     tokens.add(UserToken(new.id, name, Role(role), scope, new.secret_hash, now, expires_at))
+    entry.note(token_id=new.id)
     click.echo(new.text)
     if settings_for_command().api_token is None and role != Role.INTAKE:
         print_message(NO_DASHBOARD)
@@ -112,7 +112,6 @@ def rotate(entry: AuditEntry, name: str, overlap: int, expires: int | None) -> N
     tokens = catalogue_for_command().user_tokens
     new, now = new_token(), _now_ms()
     entry.begin({"name": name, "overlap_h": overlap})
-    entry.note(token_id=new.id)
     expires_at = now + expires if expires is not None else None
 
     def successor(token: UserToken) -> UserToken:
@@ -120,6 +119,7 @@ def rotate(entry: AuditEntry, name: str, overlap: int, expires: int | None) -> N
 
     if tokens.rotate(name, successor, overlap_ms=overlap * 3600 * 1000) is None:
         raise PermanentError(Code.NOT_FOUND, f"no user with a valid token is called {name}; see `esteira users list`")
+    entry.note(token_id=new.id)
     click.echo(new.text)
 
 

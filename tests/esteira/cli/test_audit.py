@@ -204,6 +204,14 @@ def test_tokens_of_users_are_recorded_by_id_only(installation: Installation, cat
     assert rotated.split("_", 2)[2] not in text
 
 
+def test_refused_token_of_a_user_is_recorded_without_an_id(installation: Installation, catalogue: Catalogue) -> None:
+    installation.run("users", "add", "ana", "--role", "viewer")
+    for arguments in (("add", "ana", "--role", "viewer"), ("rotate", "bob")):
+        assert installation.run("users", *arguments).code == 1
+        [entry] = catalogue.audit.find(AuditFilters(), limit=1)
+        assert (entry.outcome, entry.detail.keys()) == ("failed", {"error"}), "the token never existed"
+
+
 def test_failed_command_is_recorded_with_its_code(secured: Installation, catalogue: Catalogue) -> None:
     away = secured.with_settings(REDIS_URL="redis://127.0.0.1:1/0")
     [entry] = entries_of(catalogue, away, "sweep")
