@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import asynccontextmanager
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, Field, model_validator
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from actors.operations.audit import AuditEntry
 from actors.operations.cancel import cancel
@@ -19,6 +22,7 @@ from esteira.web.auth.dependencies import Canceller, Pauser, Reader
 from esteira.web.auth.session_control import require_control, visible_pauses
 from esteira.web.intake.json_body import CleanText, JsonBody, RequestModel
 from pipeline.catalogue import Action, PauseKind
+from pipeline.errors import PipelineError
 from pipeline.models import Stage
 from pipeline.security.callers import Caller
 
@@ -71,6 +75,15 @@ def _named(values: Mapping[str, Any]) -> dict[str, str]:
     return {kind: name}
 
 
+async def _refused(request: Request) -> dict[str, str]:
+    """What a refused call names; nothing if its body is wrong, too long or incomplete."""
+    try:
+        async with asynccontextmanager(BODY)(request) as target:
+            return _named({"target": target})
+    except (PipelineError, HTTPException, ClientDisconnect):
+        return {}
+
+
 @router.get("/pauses")
 def list_pauses(caller: Reader) -> PauseList:
     """Lists the paused stages, and the paused sessions in the token's scope."""
@@ -78,7 +91,7 @@ def list_pauses(caller: Reader) -> PauseList:
 
 
 @router.post("/pause", openapi_extra=BODY.openapi)
-@audited(Action.PAUSE, _named)
+@audited(Action.PAUSE, _named, refused_target=_refused)
 def pause_target(caller: Pauser, target: Target, entry: AuditEntry) -> PauseChange:
     """Pauses a stage or a session. Its attachments wait until it is resumed."""
     require_control(caller, *target.named())
@@ -87,7 +100,7 @@ def pause_target(caller: Pauser, target: Target, entry: AuditEntry) -> PauseChan
 
 
 @router.post("/resume", openapi_extra=BODY.openapi)
-@audited(Action.RESUME, _named)
+@audited(Action.RESUME, _named, refused_target=_refused)
 def resume_target(caller: Pauser, target: Target, entry: AuditEntry) -> PauseChange:
     """Resumes a stage or a session."""
     require_control(caller, *target.named())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from fastapi import Request
@@ -19,6 +19,8 @@ from pipeline.security.callers import ANONYMOUS, Caller
 Endpoint = Callable[..., Any]
 # What a call selects, from the values of its parameters; None for a call that changes nothing, such as a dry run.
 Target = Callable[[Mapping[str, Any]], Mapping[str, Any] | None]
+# The same for a refused call, from its request.
+RefusedTarget = Callable[[Request], Awaitable[Mapping[str, Any]]]
 
 ENTRY = "entry"
 REQUEST = "request"
@@ -30,12 +32,17 @@ def by_id(values: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def audited(
-    action: Action, target: Target, *, variant: Callable[[Mapping[str, Any]], Action | None] = lambda _: None
+    action: Action,
+    target: Target,
+    *,
+    variant: Callable[[Mapping[str, Any]], Action | None] = lambda _: None,
+    refused_target: RefusedTarget | None = None,
 ) -> Callable[[Endpoint], Endpoint]:
     """Decorates a route that changes something: its entry is written before the endpoint runs, and completed after it.
 
     The endpoint is no coroutine, because both are written to the catalogue. One of its parameters is the Caller, and it
-    may have a parameter `entry`. `variant` returns the action for calls that are recorded under another one.
+    may have a parameter `entry`. `variant` returns the action for calls that are recorded under another one,
+    `refused_target` what a refused call selected, if that is not the id in its path.
     """
 
     def decorate(endpoint: Endpoint) -> Endpoint:
@@ -53,17 +60,23 @@ def audited(
 
         run.__signature__ = _signature(endpoint)  # type: ignore[attr-defined]
         run.audited_action = action  # type: ignore[attr-defined]
+        run.refused_target = refused_target  # type: ignore[attr-defined]
         return run
 
     return decorate
 
 
-def record_refusal(request: Request, caller: Caller) -> None:
+async def record_refusal(request: Request, caller: Caller) -> None:
     """Records that a caller may not use a route that changes something. Other routes leave no entry."""
-    action = getattr(request.scope.get("endpoint"), "audited_action", None)
-    if action is not None:
-        target = {"id": request.path_params["media_id"]} if "media_id" in request.path_params else {}
-        record(actor_of(caller, request, via=Via.API), action, outcome=AuditOutcome.REFUSED, target=target)
+    endpoint = request.scope.get("endpoint")
+    action = getattr(endpoint, "audited_action", None)
+    if action is None:
+        return
+    target: Mapping[str, Any] = {"id": request.path_params["media_id"]} if "media_id" in request.path_params else {}
+    if refused_target := getattr(endpoint, "refused_target", None):
+        target = await refused_target(request)
+    actor = actor_of(caller, request, via=Via.API)
+    await run_in_threadpool(record, actor, action, outcome=AuditOutcome.REFUSED, target=target)
 
 
 async def record_login(

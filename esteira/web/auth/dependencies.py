@@ -12,7 +12,6 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Query, Request, Security
 from fastapi.security import APIKeyQuery, HTTPBearer
-from starlette.concurrency import run_in_threadpool
 
 from esteira.web.auth.access import Authenticator
 from esteira.web.auth.audited import record_refusal
@@ -56,7 +55,7 @@ class Requires:
         caller = await authenticator_of(request).authenticate(request)
         with authenticator_of(request).running_calls.slot(caller):
             if not caller.may(self.permission):
-                await run_in_threadpool(record_refusal, request, caller)
+                await record_refusal(request, caller)
             caller.require(self.permission)
             yield caller
 

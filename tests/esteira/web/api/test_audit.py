@@ -132,8 +132,19 @@ def test_each_refused_attempt_leaves_one_entry(client: TestClient, system: Runni
     [entry] = entries(system)
     assert (entry.action, entry.outcome, entry.count) == (CHANGES[key].action, "refused", 0)
     assert (entry.who, entry.role) == ("session-token", "viewer")
-    assert entry.target == ({"id": UNKNOWN} if "{media_id}" in key[1] else {})
+    named = CHANGES[key].body if key[1] in {"/pause", "/resume"} else {}
+    assert entry.target == ({"id": UNKNOWN} if "{media_id}" in key[1] else named)
     assert token not in json.dumps(entry.model_dump())
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b'{"session": 1}', b'{"session": "' + b"x" * 70_000 + b'"}'])
+def test_refused_attempt_with_a_wrong_body_leaves_an_entry_too(
+    client: TestClient, system: RunningSystem, body: bytes
+) -> None:
+    token = TokenSigner(SecretStr(TOKEN)).session_token("shop", gateway="media", days=1)
+    assert client.post("/pause", content=body, headers={"authorization": f"Bearer {token}"}).status_code == 403
+    [entry] = entries(system)
+    assert (entry.action, entry.outcome, entry.target) == (Action.PAUSE, "refused", {})
 
 
 def test_refused_attempts_cannot_fill_the_database(client: TestClient, system: RunningSystem) -> None:
