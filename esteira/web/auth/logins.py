@@ -43,6 +43,10 @@ class Logins:
         login = request.cookies.get(COOKIE)
         return login if login and self.is_valid(login) else None
 
+    def has_ended(self, request: HTTPConnection) -> bool:
+        """Whether a browser shows a login that is not valid any more. False while the tokens cannot be checked."""
+        return COOKIE in request.cookies and self._access.age_s <= MAX_AGE_S and self.login_of(request) is None
+
     def is_valid(self, login: str) -> bool:
         """Whether a login is genuine and neither it nor its token has expired or was ended."""
         return self.caller_of(login) is not None

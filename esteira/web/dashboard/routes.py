@@ -73,7 +73,10 @@ class DashboardRoutes:
         if self._logins is None:
             return closed_page(view)
         target = _safe_target(request.query_params.get("next", "/"))
-        return RedirectResponse(target, 303) if self._logins.login_of(request) else login_page(view, target=target)
+        if self._logins.login_of(request):
+            return RedirectResponse(target, 303)
+        fault = view.t("login.ended") if self._logins.has_ended(request) else ""
+        return login_page(view, target=target, fault=fault)
 
     async def enter(self, request: Request) -> Response:
         """Checks the token and sets the login cookie."""

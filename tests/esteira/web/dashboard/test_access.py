@@ -209,6 +209,16 @@ def test_logout_survives_a_restart(system: RunningSystem) -> None:
         assert server.request("GET", "/", headers=kept).status == 200
 
 
+def test_login_page_says_that_a_login_has_ended(server: WebServer, cookie: dict[str, str]) -> None:
+    assert "Your login has ended" not in server.request("GET", "/login").body.decode()
+    assert send(server, "/logout", headers=cookie).status == 303
+    for language, shown in (("en", "Your login has ended: it"), ("pt-BR", "Seu acesso terminou: expirou")):
+        answer = server.request("GET", "/login?next=/docs", headers={**cookie, "Accept-Language": language})
+        assert answer.status == 200
+        assert shown in answer.body.decode()
+    assert server.request("GET", "/login", headers=cookie_of(send(server, "/login", token=TOKEN))).status == 303
+
+
 def test_websocket_of_a_page_requires_the_login_that_opened_it(server: WebServer, cookie: dict[str, str]) -> None:
     page = server.request("GET", "/", headers=cookie).body.decode()
     [client] = re.findall(r'"?client_id"?\W+([0-9a-f-]{36})', page)
