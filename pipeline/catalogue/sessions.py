@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Select, bindparam, func, literal_column, select
@@ -27,13 +28,23 @@ class Sessions:
 
     def gateways_of(self, name: str) -> list[str]:
         """The gateways that have an attachment of a session with this name."""
+        return self.gateways_of_each([name])[name]
 
-        def work(session: Session) -> list[str]:
-            found, gateway = [], ""
-            while (row := session.row(NEXT_GATEWAY, gateway=gateway)) and row[0] is not None:
-                gateway = row[0]
-                if session.row(HAS_SESSION, gateway=gateway, session=name):
-                    found.append(gateway)
-            return found
+    def gateways_of_each(self, names: Sequence[str]) -> dict[str, list[str]]:
+        """The same for several names: one statement for each name and gateway, in one transaction."""
+
+        def work(session: Session) -> dict[str, list[str]]:
+            gateways = _gateways(session)
+            return {
+                name: [gateway for gateway in gateways if session.row(HAS_SESSION, gateway=gateway, session=name)]
+                for name in names
+            }
 
         return self._database.read(work)
+
+
+def _gateways(session: Session) -> list[str]:
+    found: list[str] = []
+    while (row := session.row(NEXT_GATEWAY, gateway=found[-1] if found else "")) and row[0] is not None:
+        found.append(row[0])
+    return found

@@ -48,5 +48,6 @@ def test_listing_count_and_search_find_what_the_scope_includes(catalogue: Catalo
 def test_gateways_of_a_session(catalogue: Catalogue) -> None:
     assert catalogue.sessions.gateways_of("shop") == sorted(GATEWAYS)
     assert catalogue.sessions.gateways_of("nothing") == []
+    assert catalogue.sessions.gateways_of_each(["shop", "nothing"]) == {"shop": sorted(GATEWAYS), "nothing": []}
     assert catalogue.find(Filters(session="shop"), scope=one_session("waha", "SHOP")) == []
     assert catalogue.find(Filters(), scope=NO_SESSIONS) == []

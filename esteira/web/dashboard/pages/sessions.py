@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -18,6 +19,7 @@ from esteira.web.dashboard.shell import Page
 from esteira.web.dashboard.view import View
 from pipeline.errors import PipelineError
 from pipeline.security.callers import Caller
+from pipeline.security.roles import Permission
 
 MAX_SESSIONS = 100
 DAY_MS = 24 * 3600 * 1000
@@ -25,9 +27,13 @@ DAY_MS = 24 * 3600 * 1000
 
 @dataclass(frozen=True)
 class SessionRow:
-    """Waiting and running messages of a session, failures received within a day, last arrival in Unix ms."""
+    """Waiting and running messages of a session, failures received within a day, last arrival in Unix ms.
+
+    `gateways` are those that have handed over an attachment of a session with this name.
+    """
 
     name: str
+    gateways: Sequence[str] = ()
     ready: int = 0
     running: int = 0
     failed: int = 0
@@ -61,6 +67,7 @@ def sessions(caller: Caller) -> tuple[list[SessionRow], bool]:
     waiting, complete = _waiting(), True
     failed: dict[str, int] = {}
     received: dict[str, int] = {}
+    gateways: dict[str, list[str]] = {}
     paused: set[str] = set()
     names = list(waiting or {})
     try:
@@ -79,11 +86,13 @@ def sessions(caller: Caller) -> tuple[list[SessionRow], bool]:
         )
         names = [name for name in names if owns_session(caller, name)]
         received = statistics.last_received(names)
+        gateways = hook().services.catalogue.sessions.gateways_of_each(names)
     except PipelineError:
         complete, names = False, names if caller.scope.is_all else []
     rows = [
         SessionRow(
             name,
+            gateways.get(name, ()),
             **(waiting or {}).get(name, {}),
             failed=failed.get(name, 0),
             received_at=received.get(name),
@@ -114,12 +123,16 @@ def _head(view: View) -> None:
             text("th", view.t(f"sessions.{name}"), "number", scope="col")
         text("th", view.t("sessions.received"), scope="col")
         text("th", view.t("sessions.media"), scope="col")
-        text("th", view.t("sessions.control"), scope="col")
+        if view.caller.may(Permission.PAUSE):
+            text("th", view.t("sessions.control"), scope="col")
 
 
 def _row(view: View, row: SessionRow) -> None:
     with box("tr"):
-        text("th", row.name, scope="row")
+        with box("th", scope="row"):
+            text("span", row.name)
+            if row.gateways:
+                text("div", ", ".join(row.gateways), "hint")
         for name in ("ready", "running", "failed"):
             n = getattr(row, name)
             classes = "number bad" if name == "failed" and n else "number"
@@ -129,8 +142,9 @@ def _row(view: View, row: SessionRow) -> None:
         with box("td", data_label=view.t("sessions.media")):
             path = f"/dashboard/media?session={quote(row.name, safe='')}"
             link(view.t("sessions.show"), path, aria_label=view.t("sessions.show.of", session=row.name))
-        with box("td", data_label=view.t("sessions.control")):
-            pause_button(view, "session", row.name, row.name).show(row.paused)
+        if view.caller.may(Permission.PAUSE):
+            with box("td", data_label=view.t("sessions.control")):
+                pause_button(view, "session", row.name, row.name).show(row.paused)
 
 
 PAGE = Page(

@@ -65,6 +65,17 @@ def test_pages_show_only_what_the_user_may_see(system: RunningSystem, server: We
     assert "session=other" in server.request("GET", "/dashboard/sessions", headers=admins).body.decode()
 
 
+@pytest.mark.parametrize(("role", "shown"), [(Role.VIEWER, False), (Role.OPERATOR, True)])
+def test_sessions_page_has_gateways_and_buttons_for_roles_that_may_pause(
+    system: RunningSystem, server: WebServer, role: Role, shown: bool
+) -> None:
+    system.submit(url="http://127.0.0.1:9/", session="shop")
+    cookie = {"Cookie": log_in(server, user(system, "ana", role)).headers["set-cookie"].partition(";")[0]}
+    page = server.request("GET", "/dashboard/sessions", headers=cookie).body.decode()
+    assert ("Control" in page) is shown
+    assert '"tag":"div","text":"media","class":["hint"]' in page
+
+
 def test_user_cannot_fill_the_catalogue_with_logins(system: RunningSystem, server: WebServer) -> None:
     ana, ben = user(system, "ana", Role.VIEWER, "media:shop"), user(system, "ben", Role.VIEWER)
     assert {log_in(server, ana).status for _ in range(MAX_LOGINS)} == {303}
