@@ -78,7 +78,9 @@ def test_hooks_pages_and_sockets_pass_through_nginx(system: RunningSystem, tmp_p
         assert front.post_media(large).status == 202
         assert front.request("GET", "/readyz").json == {"status": "ok"}
         assert front.request("GET", "/login").status == 200
-        assert front.post_media(b" " * 70_000_000).status == 413
+        too_large = front.post_media(b" " * 70_000_000)
+        assert (too_large.status, too_large.code) == (413, "too_large")
+        assert too_large.headers["content-type"] == "application/json"
         assert front.request("POST", "/hooks/media", b"{}").status == 401
         assert switches_to_a_socket(front)
 
