@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,9 @@ from pipeline.catalogue import Catalogue, CatalogueError
 from pipeline.catalogue.indexes import metadata
 from pipeline.catalogue.schema import HEAD
 from pipeline.models import Attachment
+from tests.support.system import ROOT
+
+OPERATIONS = ROOT / "docs" / "operations.md"
 
 
 def test_migrations_create_the_tables_of_the_code(tmp_path: Path) -> None:
@@ -56,6 +60,26 @@ def test_failed_migration_is_rolled_back(tmp_path: Path, monkeypatch: pytest.Mon
         assert connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar() == 0
     catalogue.migrate()
     catalogue.check_schema()
+
+
+def test_migration_takes_indexes_that_were_built_before(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/catalogue.db"
+    Catalogue(url).migrate()
+    with create_engine(url).begin() as connection:
+        for table in ("audit", "user_tokens", "ended_access"):
+            connection.exec_driver_sql(f"DROP TABLE {table}")
+        for column in ("chat_number", "sender_number"):
+            connection.exec_driver_sql(f"ALTER TABLE media DROP COLUMN {column}")
+        for name in ("source", "gateway"):
+            connection.exec_driver_sql(f"DROP INDEX ix_media_{name}")
+        statements = re.findall(r"^ *CREATE INDEX CONCURRENTLY (.*);", OPERATIONS.read_text(), re.MULTILINE)
+        assert len(statements) == 2
+        for statement in statements:
+            connection.exec_driver_sql(f"CREATE INDEX {statement}")
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0005'")
+    Catalogue(url).migrate()
+    with create_engine(url).connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
 
 
 def test_migration_from_the_first_version_keeps_the_rows(tmp_path: Path) -> None:

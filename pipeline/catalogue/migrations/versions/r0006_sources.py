@@ -13,7 +13,10 @@ WHERE = "status = 'done' AND payload <> '{}'"
 
 def upgrade() -> None:
     where = sa.text(WHERE)
-    op.create_index("ix_media_source", "media", ["status"], sqlite_where=where, postgresql_where=where)
+    # It may have been built before, without blocking writes: see docs/operations.md.
+    op.create_index(
+        "ix_media_source", "media", ["status"], sqlite_where=where, postgresql_where=where, if_not_exists=True
+    )
 
 
 def downgrade() -> None:

@@ -9,7 +9,8 @@ down_revision = "0006"
 
 
 def upgrade() -> None:
-    op.create_index("ix_media_gateway", "media", ["gateway", "session", "received_at"])
+    # It may have been built before, without blocking writes: see docs/operations.md.
+    op.create_index("ix_media_gateway", "media", ["gateway", "session", "received_at"], if_not_exists=True)
 
 
 def downgrade() -> None:
