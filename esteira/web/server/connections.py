@@ -11,7 +11,7 @@ import asyncio
 import heapq
 from collections import Counter
 from collections.abc import Iterator, MutableMapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from enum import IntEnum
 from typing import Any, ClassVar
 
@@ -231,32 +231,27 @@ class LimitedHttpProtocol(H11Protocol):
             self._head_timer = None
 
 
-@contextmanager
-def mark_receiving(scope: MutableMapping[str, Any]) -> Iterator[None]:
+def mark_receiving(scope: MutableMapping[str, Any]) -> AbstractContextManager[None]:
     """Marks the connection of a request whose body is being received: it may be closed if there are too many."""
-    connection = scope.get(CONNECTION_KEY)  # none in tests without this server
-    if connection is None:
-        yield
-        return
-    connection.is_receiving = True
-    try:
-        yield
-    finally:
-        connection.is_receiving = False
+    return _marked(scope, "is_receiving")
+
+
+def mark_unverified(scope: MutableMapping[str, Any]) -> AbstractContextManager[None]:
+    """Marks the connection of a request whose sender is not known: it is closed first if there are too many."""
+    return _marked(scope, "is_unverified")
 
 
 @contextmanager
-def mark_unverified(scope: MutableMapping[str, Any]) -> Iterator[None]:
-    """Marks the connection of a request whose sender is not known: it is closed first if there are too many."""
+def _marked(scope: MutableMapping[str, Any], mark: str) -> Iterator[None]:
     connection = scope.get(CONNECTION_KEY)  # none in tests without this server
     if connection is None:
         yield
         return
-    connection.is_unverified = True
+    setattr(connection, mark, True)
     try:
         yield
     finally:
-        connection.is_unverified = False
+        setattr(connection, mark, False)
 
 
 async def _refuse_head(send: Send) -> None:
