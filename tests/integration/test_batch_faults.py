@@ -22,7 +22,8 @@ def fetched(workers: Workers) -> int:
 def test_crashes_during_a_batch_blame_only_deliveries_that_had_started(system: RunningSystem) -> None:
     in_batch = 10
     with MediaServer({"held": photo()}) as server:
-        ids = [system.submit(url=server.url("held")).id for _ in range(in_batch)]
+        # Two sessions, because one alone may not fill a batch.
+        ids = [system.submit(url=server.url("held"), session=f"s{n % 2}").id for n in range(in_batch)]
         started = [in_batch, 1, 1]  # suspects start one at a time
         for number in started:
             with system.workers(module=BLOCKING) as workers:

@@ -126,9 +126,9 @@ def test_wrong_usage_is_reported_before_anything_is_submitted(installation: Inst
         (("--jsonl", "-", "--session", "s"), "--session: cannot be combined with --jsonl"),
         (("--jsonl", "-", "--session", ""), "--session: cannot be combined with --jsonl"),
         ((LOOPBACK, "--kind", "song"), "'song' is not one of"),
-        ((LOOPBACK, "--session", ""), "--session: String should have at least 1 character"),
-        ((str(paper), "--session", ""), "--session: String should have at least 1 character"),
-        ((str(paper), "--message-id", ""), "--message-id: String should have at least 1 character"),
+        ((LOOPBACK, "--session", ""), "--session: Field required"),
+        ((str(paper), "--session", ""), "--session: Field required"),
+        ((str(paper), "--message-id", ""), "--message-id: Field required"),
         ((str(paper), "--message-id", "m" * 600), "--message-id: String should have at most 512 characters"),
         ((LOOPBACK, LOOPBACK + "x" * 20_000), "SOURCE: String should have at most 16384 characters"),
     ):
