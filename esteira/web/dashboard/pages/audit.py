@@ -14,6 +14,7 @@ from actors.operations.audit_text import describe
 from esteira.web.api.audit import AuditQuery
 from esteira.web.api.records import decode_cursor, encode_position
 from esteira.web.dashboard.attachments import parts
+from esteira.web.dashboard.paging import page_links
 from esteira.web.dashboard.parts import box, card, heading, link, text
 from esteira.web.dashboard.shell import Page
 from esteira.web.dashboard.texts import TEXTS
@@ -87,7 +88,8 @@ async def build(view: View) -> None:
         _table(view, entries)
     else:
         text("p", view.t("audit.none"), "empty", role="status")
-    _pages(view, query, older)
+    newest = query.path() if query.after else None
+    page_links(view, view.t("audit.title"), newest=newest, older=older)
 
 
 def _table(view: View, entries: Sequence[AuditRecord]) -> None:
@@ -130,16 +132,6 @@ def _word(view: View, kind: str, value: str) -> str:
 def _shown(value: str) -> str:
     """A text without control characters, line breaks and direction marks."""
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in value)
-
-
-def _pages(view: View, query: LogQuery, older: str | None) -> None:
-    if not (query.after or older):
-        return
-    with box("nav", "turning", aria_label=view.t("audit.title")):
-        if query.after:
-            link(view.t("audit.newest"), query.path(), "button")
-        if older:
-            link(view.t("audit.older"), older, "button", rel="next")
 
 
 def _form(view: View, query: LogQuery) -> None:

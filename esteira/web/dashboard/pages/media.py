@@ -10,6 +10,7 @@ from starlette.concurrency import run_in_threadpool
 
 from esteira.web.dashboard.attachments import links, parts
 from esteira.web.dashboard.attachments.table_query import TableQuery
+from esteira.web.dashboard.paging import page_links
 from esteira.web.dashboard.parts import box, card, heading, link, text
 from esteira.web.dashboard.shell import Page
 from esteira.web.dashboard.view import View
@@ -46,7 +47,8 @@ async def build(view: View) -> None:
     if not result.records:
         text("p", view.t("media.none" if query.is_filtered or query.after else "media.nothing"), "empty", role="status")
     table = _Table(view, result.records, previews) if result.records else None
-    _pages(view, query, result)
+    newest = query.path() if query.after else None
+    page_links(view, view.t("media.title"), newest=newest, older=query.next_path(result))
     _Watcher(query, result, table, newer, scope=view.caller.scope).start()
 
 
@@ -157,17 +159,6 @@ def _newer(view: View, query: TableQuery) -> ui.element:
         link(view.t("media.show.newer"), query.path())
     notice.set_visibility(False)
     return notice
-
-
-def _pages(view: View, query: TableQuery, result: SearchResult) -> None:
-    older = query.next_path(result)
-    if not (query.after or older):
-        return
-    with box("nav", "turning", aria_label=view.t("media.title")):
-        if query.after:
-            link(view.t("media.newest"), query.path(), "button")
-        if older:
-            link(view.t("media.older"), older, "button", rel="next")
 
 
 # --- the filter form: a plain HTML form, so that the keyboard works and the address contains the query ---
