@@ -17,7 +17,14 @@ from pipeline.services import build_services
 
 METADATA = ipaddress.ip_address("169.254.169.254")  # cloud providers serve credentials at this address
 # The secrets with which gateways show who they are. CLOUD_APP_SECRET is chosen by Meta.
-GATEWAY_SECRETS = ("wppconnect_secret", "evolution_jwt_key", "evolution_secret", "waha_hmac_key", "cloud_verify_token")
+GATEWAY_SECRETS = (
+    "wppconnect_secret",
+    "evolution_jwt_key",
+    "evolution_secret",
+    "waha_hmac_key",
+    "gowa_webhook_secret",
+    "cloud_verify_token",
+)
 WIDE_PREFIX = {4: 8, 6: 32}  # by IP version; a network with a shorter prefix is larger than a private network
 BASE_FILES, FILES_PER_THREAD = 128, 16  # open files of a worker: sandbox and connections, and each thread's attachments
 

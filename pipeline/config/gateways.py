@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Annotated, Any
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings
 
-from pipeline.config.parsers import SecretParts, is_header_value, is_web_url, secret_pairs
+from pipeline.config.parsers import SecretParts, is_header_value, is_login, is_web_url, secret_pairs
 
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 def _tokens(value: str) -> list[str]:
     return [value, *(secret_pairs(value) or {}).values()]
+
+
+def _login_parts(value: str) -> list[str]:
+    return [value, value.partition(":")[2], base64.b64encode(value.encode()).decode()]
 
 
 class GatewaySettings(BaseSettings):
@@ -26,6 +31,9 @@ class GatewaySettings(BaseSettings):
     waha_url: str | None = None
     waha_api_key: SecretStr | None = None
     waha_files_lifetime_s: Annotated[int, Field(ge=0, le=1_000_000_000)] = 180
+    gowa_webhook_secret: SecretStr | None = None
+    gowa_url: str | None = None
+    gowa_auth: Annotated[SecretStr | None, SecretParts(_login_parts)] = None
     cloud_app_secret: SecretStr | None = None
     cloud_verify_token: SecretStr | None = None
     cloud_access_token: SecretStr | None = None
@@ -37,7 +45,7 @@ class GatewaySettings(BaseSettings):
     hook_rate_per_minute: Annotated[int, Field(ge=0, le=1_000_000_000)] = 6000
     hook_body_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 10
 
-    @field_validator("waha_url", "cloud_graph_url")
+    @field_validator("waha_url", "gowa_url", "cloud_graph_url")
     @classmethod
     def _web_url(cls, value: str | None) -> str | None:
         if value and not is_web_url(value):
@@ -66,10 +74,19 @@ class GatewaySettings(BaseSettings):
             )
         return value
 
+    @field_validator("gowa_auth")
+    @classmethod
+    def _login(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and not is_login(value.get_secret_value()):
+            raise ValueError("must be one user and password of its server: user:password")
+        return value
+
     @model_validator(mode="after")
     def _key_needs_a_server(self) -> Any:
         if self.waha_api_key and not self.waha_url:
             raise ValueError("WAHA_URL: is missing: WAHA_API_KEY is only sent to that server")
+        if self.gowa_auth and not self.gowa_url:
+            raise ValueError("GOWA_URL: is missing: GOWA_AUTH is only sent to that server")
         return self
 
     def cloud_token(self, phone_number_id: str) -> str | None:

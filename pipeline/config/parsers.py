@@ -152,6 +152,12 @@ def is_header_value(text: str) -> bool:
     return text.isascii() and text.isprintable() and text == text.strip()
 
 
+def is_login(text: str) -> bool:
+    """Whether the text is `user:password`, as HTTP's basic authentication sends it."""
+    user, _, password = text.partition(":")
+    return bool(user and password) and text.isprintable() and text == text.strip()
+
+
 def without_secrets(text: str) -> str:
     """The text with the login and the query of any URL in it hidden."""
     return _QUERY.sub("?[hidden]", _LOGIN.sub("//[hidden]@", text))

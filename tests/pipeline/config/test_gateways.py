@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from pathlib import Path
 
@@ -17,6 +18,7 @@ SECRETS = [
     "EVOLUTION_SECRET",
     "WAHA_HMAC_KEY",
     "WAHA_API_KEY",
+    "GOWA_WEBHOOK_SECRET",
     "CLOUD_APP_SECRET",
     "CLOUD_VERIFY_TOKEN",
     "CLOUD_ACCESS_TOKEN",
@@ -65,7 +67,7 @@ def test_empty_secret_is_none(name: str, monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert getattr(load_settings(), name.lower()) is None
 
 
-@pytest.mark.parametrize("name", ["WAHA_URL", "CLOUD_GRAPH_URL"])
+@pytest.mark.parametrize("name", ["WAHA_URL", "GOWA_URL", "CLOUD_GRAPH_URL"])
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
@@ -81,7 +83,7 @@ def test_server_url_loses_its_trailing_slashes(
     assert getattr(loaded(monkeypatch, **{name: url}), name.lower()) == expected
 
 
-@pytest.mark.parametrize("name", ["WAHA_URL", "CLOUD_GRAPH_URL"])
+@pytest.mark.parametrize("name", ["WAHA_URL", "GOWA_URL", "CLOUD_GRAPH_URL"])
 @pytest.mark.parametrize(
     "url",
     [
@@ -130,6 +132,26 @@ def test_waha_api_key_requires_waha_url(monkeypatch: pytest.MonkeyPatch) -> None
     assert "WAHA_URL: is missing" in message
     assert SECRET not in message
     assert loaded(monkeypatch, WAHA_URL="http://waha:3000").waha_api_key is not None
+
+
+def test_gowa_auth_is_a_user_and_a_password_and_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = loaded(monkeypatch, GOWA_URL="http://gowa:3000/base", GOWA_AUTH=f"admin:{SECRET}")
+    assert settings.gowa_auth is not None
+    assert {SECRET, f"admin:{SECRET}", base64.b64encode(f"admin:{SECRET}".encode()).decode()} <= set(settings.secrets())
+    assert SECRET not in repr(settings)
+
+
+@pytest.mark.parametrize("template", ["{}", ":{}", "{}:", "admin:{}\n", " admin:{}", "admin:{}\r\nX-Injected: 1"])
+def test_malformed_gowa_auth_is_refused_and_not_shown(template: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    message = refused(monkeypatch, GOWA_URL="http://gowa:3000", GOWA_AUTH=template.format(SECRET))
+    assert message.startswith("GOWA_AUTH: must be one user and password")
+    assert SECRET not in message
+
+
+def test_gowa_auth_requires_gowa_url(monkeypatch: pytest.MonkeyPatch) -> None:
+    message = refused(monkeypatch, GOWA_AUTH=f"admin:{SECRET}")
+    assert "GOWA_URL: is missing" in message
+    assert SECRET not in message
 
 
 def test_phone_number_has_its_own_token_or_the_common_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -154,11 +154,13 @@ def test_settings_repr_and_json_contain_no_secret(monkeypatch: pytest.MonkeyPatc
     )
     values = {name: f"{SECRET}-{name}" for name in secret_fields}
     values |= {"redis_url": f"unix:///{SECRET}-redis_url", "sentry_dsn": f"https://{SECRET}-sentry_dsn@host/1"}
-    values |= {"cloud_access_tokens": f"123={SECRET}-of-123", "node_socketio_redis_url": f"unix:///{SECRET}-node"}
+    values |= {"gowa_auth": f"admin:{SECRET}-gowa_auth", "cloud_access_tokens": f"123={SECRET}-of-123"}
+    values |= {"node_socketio_redis_url": f"unix:///{SECRET}-node"}
     values |= {"webhook_secret": "whsec_c2VjcmV0LW9mLXNvbWVvbmU=", "encryption_keys": FERNET_KEY}
     values |= {"webhook_endpoints": endpoints({"name": "crm", "url": f"https://{SECRET}.example/"})}
     environment = {name.upper(): value for name, value in values.items()}
-    settings = with_environment(monkeypatch, **environment, WAHA_URL="http://localhost:3000")
+    urls = {"WAHA_URL": "http://localhost:3000", "GOWA_URL": "http://localhost:3001"}
+    settings = with_environment(monkeypatch, **environment, **urls)
     assert SECRET not in f"{settings!r} {settings}"
     assert SECRET not in settings.model_dump_json()
     assert {*values.values(), f"{SECRET}-of-123"} <= set(settings.secrets())
@@ -272,6 +274,7 @@ VALUES = {
     "database_url": "postgresql://u:{}@localhost/e",
     "sentry_dsn": "https://{}@sentry.example/1",
     "cloud_access_tokens": "1={}",
+    "gowa_auth": "admin:{}",
     "webhook_url": "https://hooks.example/{}",
     "webhook_secret": "whsec_{}",
     "encryption_keys": FERNET_KEY,
@@ -288,7 +291,7 @@ def test_every_setting_with_a_secret_name_is_a_secret_field() -> None:
 @pytest.mark.parametrize("name", [n for n, f in Settings.model_fields.items() if "SecretStr" in str(f.annotation)])
 def test_secrets_lists_the_value_of_every_secret_field(name: str) -> None:
     secret = "c2VjcmV0LW9mLXRoZS10ZXN0cy0yNC1i"
-    needed = {"waha_url": "http://waha.example", "webhook_secret": f"whsec_{secret}"}
+    needed = {"waha_url": "http://waha.example", "gowa_url": "http://gowa.example", "webhook_secret": f"whsec_{secret}"}
     values = needed | {name: VALUES.get(name, "{}").format(secret)}
     secrets = load_settings(_env_file=None, **values).secrets()
     assert values[name] in secrets or name == "webhook_secret"
