@@ -23,6 +23,7 @@ from pipeline.scrubber import hide_secrets
 from pipeline.security.antivirus import Antivirus
 from pipeline.security.clamd import Clamd
 from pipeline.steps.detect import StagedFile, detect_many
+from pipeline.steps.event_urls import EventUrls
 from pipeline.steps.fetch import fetch
 from pipeline.steps.notify import build_outcome, notify_many
 from pipeline.steps.persist import persist_many
@@ -45,6 +46,7 @@ class Services:
     preview_sandbox: Sandbox
     notifiers: Sequence[Notifier]
     webhooks: Webhooks
+    event_urls: EventUrls
     antivirus: Antivirus | None = None
 
     def fetch(self, claim: Claim, _: None = None) -> Fetched:
@@ -129,8 +131,7 @@ class Services:
             return error
 
     def _outcome(self, claim: Claim, record: Record) -> Outcome:
-        url = self.storage.url(record.storage_key) if record.storage_key else None
-        return build_outcome(record, url, claim.attachment)
+        return build_outcome(record, self.event_urls.of(record), claim.attachment)
 
     def _finish_request(self, claim: Claim, record: Record, event: Outcome) -> FinishRequest:
         endpoints = self.webhooks.endpoint_names(event)
@@ -201,11 +202,12 @@ def build_services(settings: Settings, *, durable: bool = False, wait_s: float =
         read_timeout_s=settings.fetch_read_timeout_s,
     )
     http_client.rate_limiter = LocalRateLimiter(settings.fetch_rate, share=share_of_rate(settings))
+    storage = open_storage(settings.storage)
     allowed_types(settings.allowed_types)  # an unknown name fails at the start, not at the first attachment
     return Services(
         settings=settings,
         catalogue=Catalogue(settings.database, keys=settings.source_keys, durable=durable, wait_s=wait_s),
-        storage=open_storage(settings.storage),
+        storage=storage,
         staging=Staging(settings.staging),
         http_client=http_client,
         sandbox=decoding_sandbox(settings),
@@ -213,6 +215,7 @@ def build_services(settings: Settings, *, durable: bool = False, wait_s: float =
         notifiers=build_notifiers(settings, http_client),
         antivirus=_antivirus(settings),
         webhooks=build_webhooks(settings, http_client),
+        event_urls=EventUrls(settings, storage),
     )
 
 

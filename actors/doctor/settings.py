@@ -112,15 +112,33 @@ def check_webhooks(settings: Settings) -> Finding:
     return ok("webhooks", f"signed events are sent to {', '.join(names)}")
 
 
+def check_event_urls(settings: Settings) -> Finding:
+    """Warns if receivers on other machines get links that lead to this machine's loopback address."""
+    check = "urls in events"
+    if settings.event_url == "store" or settings.api_token is None:
+        why = "EVENT_URL=store" if settings.event_url == "store" else "links need an API_TOKEN"
+        return ok(check, f"addresses in storage: {why}")
+    remote = [endpoint.name for endpoint in settings.endpoints if not _is_here(endpoint.url.get_secret_value())]
+    if remote and _is_here(settings.base_url):
+        message = f"links begin with {settings.base_url}, which {', '.join(remote)} cannot open"
+        return warn(check, message, "set PUBLIC_URL to the address at which others reach the web app")
+    return ok(check, f"signed links that begin with {settings.base_url}")
+
+
+def _is_here(url: str) -> bool:
+    return urlsplit(url).hostname in LOOPBACK_HOSTS
+
+
 def _is_unencrypted(url: str) -> bool:
     parts = urlsplit(url)
-    return parts.scheme.lower() == "http" and parts.hostname not in LOOPBACK_HOSTS
+    return parts.scheme.lower() == "http" and not _is_here(url)
 
 
 CHECKS: tuple[Callable[[Settings], Finding], ...] = (
     check_valid,
     check_names,
     check_webhooks,
+    check_event_urls,
     check_token,
     check_gateway_secrets,
     check_intake,

@@ -51,6 +51,15 @@ def as_origin(value: Any) -> Any:
     return value
 
 
+def as_public_url(value: Any) -> Any:
+    """The address of a web app, without a slash at its end; values other than text are unchanged. Raises ValueError."""
+    if not isinstance(value, str):
+        return value
+    if not is_web_url(value):
+        raise ValueError("is not the address of a web app: use https://media.example.com, with a path if it has one")
+    return value.rstrip("/")
+
+
 def as_contact(value: Any) -> Any:
     """Checks a contact of security.txt; values other than text are unchanged. Raises ValueError."""
     if isinstance(value, str) and not (_CONTACT.fullmatch(value) or _is_https(value)):

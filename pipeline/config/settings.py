@@ -12,6 +12,7 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 
 from pipeline.config.connections import ConnectionSettings, Port, checked_redis_url
 from pipeline.config.cpu_count import worker_processes
+from pipeline.config.event_urls import EventUrlSettings
 from pipeline.config.gateways import LOOPBACK_HOSTS
 from pipeline.config.job_retention import JobRetention, as_job_retention
 from pipeline.config.parsers import (
@@ -41,7 +42,7 @@ Measure = Annotated[float, Field(gt=0, le=1_000_000_000, allow_inf_nan=False)]
 Weight = Annotated[float, Field(ge=0.01, le=100, allow_inf_nan=False)]
 
 
-class Settings(ConnectionSettings, WebhookSettings):
+class Settings(ConnectionSettings, WebhookSettings, EventUrlSettings):
     """Every setting, named like its environment variable in lower case."""
 
     model_config = SettingsConfigDict(
@@ -230,6 +231,14 @@ class Settings(ConnectionSettings, WebhookSettings):
     def has_dashboard(self) -> bool:
         """Whether the web app serves the dashboard."""
         return self.web_workers == 1 if self.dashboard is None else self.dashboard
+
+    @property
+    def base_url(self) -> str:
+        """The address of the web app, without a slash at its end: PUBLIC_URL, else that on this machine."""
+        if self.public_url:
+            return self.public_url
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.web_host, self.web_host)  # noqa: S104  nothing listens
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     def max_bytes(self, kind: Kind | None) -> int:
         """The size limit of a kind in bytes; the largest limit if the kind is not known yet."""

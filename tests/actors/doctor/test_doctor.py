@@ -111,6 +111,25 @@ class CorruptingStorage:
         """Nothing was stored."""
 
 
+WEBHOOKS = '[{"name": "crm", "url": "https://crm.example/hook", "secret": "whsec_%s"}]' % ("A" * 32)
+
+
+@pytest.mark.parametrize(
+    ("env", "level", "shown"),
+    [
+        ({}, Level.WARN, "begin with http://127.0.0.1:8000, which crm cannot open"),
+        ({"public_url": "https://media.example"}, Level.OK, "begin with https://media.example"),
+        ({"event_url": "store"}, Level.OK, "EVENT_URL=store"),
+        ({"api_token": None}, Level.OK, "links need an API_TOKEN"),
+        ({"webhook_endpoints": WEBHOOKS.replace("https://crm.example", "http://127.0.0.1:9")}, Level.OK, "begin with"),
+    ],
+)
+def test_links_that_a_receiver_elsewhere_cannot_open_warn(env: dict[str, str], level: Level, shown: str) -> None:
+    given = {"api_token": "0123456789abcdef", "webhook_endpoints": WEBHOOKS, **env}
+    finding = settings.check_event_urls(load_settings(**given))
+    assert (finding.level, shown in finding.message) == (level, True), finding
+
+
 def test_storage_that_returns_other_bytes_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(storage, "open_storage", lambda _: CorruptingStorage())
     assert storage.check_storage(load_settings(_env_file=None)).level is Level.FAIL

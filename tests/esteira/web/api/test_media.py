@@ -22,7 +22,7 @@ from tests.support.media_server import MediaServer
 from tests.support.system import RunningSystem, photo
 from tests.support.valkey import ValkeyServer
 from tests.support.waiting import wait_until
-from tests.support.web import app_client
+from tests.support.web import TOKEN, app_client
 from tests.support.whatsapp_media import encrypt
 
 SECRET = "whsec_" + base64.b64encode(bytes(24)).decode()
@@ -73,6 +73,31 @@ def events(sink: MediaServer) -> list[dict[str, Any]]:
 def stored_bytes(system: RunningSystem, record: Record) -> bytes:
     assert record.storage_key, record
     return b"".join(system.services.storage.chunks(record.storage_key))
+
+
+@pytest.fixture
+def make_linking_system(make_system: Callable[..., RunningSystem], sink: MediaServer) -> Callable[..., RunningSystem]:
+    def make(**env: str) -> RunningSystem:
+        return make_system(webhook_url=sink.url("events"), webhook_secret=SECRET, api_token=TOKEN, **env)
+
+    return make
+
+
+def test_the_url_of_an_event_opens_the_content_without_a_token(
+    make_linking_system: Callable[..., RunningSystem], sink: MediaServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system, image = make_linking_system(public_url="https://media.example/esteira"), photo()
+    with MediaServer({"a.jpg": image}) as media, system.workers() as workers:
+        system.wait_finished(system.submit(url=media.url("a.jpg"), kind="image").id)
+        wait_until(lambda: events(sink), 20)
+    [event] = events(sink)
+    assert event["url"].startswith("https://media.example/esteira/media/")
+    path = event["url"].removeprefix("https://media.example/esteira")
+    with app_client(system, monkeypatch) as client:
+        client.headers.pop("authorization")
+        assert client.get(path).content == image
+        assert client.get(path.replace("signature=", "signature=0")).status_code == 401
+    assert "signature=" not in workers.log.read_text()
 
 
 def test_replay_with_a_new_path_finishes_an_expired_attachment(
