@@ -25,6 +25,7 @@ from pipeline.errors import PayloadError, PermanentError
 from pipeline.models import Attachment, Kind, Record, Status, parse_attachment
 from pipeline.services import Services
 from pipeline.storage import Storage
+from pipeline.values.emptiness import is_empty
 
 URL = re.compile(r"[a-z][a-z0-9+.-]*:(//|$)", re.IGNORECASE)
 
@@ -119,6 +120,9 @@ def _check_usage(sources: tuple[str, ...], jsonl: BinaryIO | None, declared: dic
     if jsonl and any(value is not None for value in declared.values()):
         options = ", ".join(_option(name) for name, value in declared.items() if value is not None)
         raise click.UsageError(f"{options}: cannot be combined with --jsonl, where each line has its own fields")
+    for name, value in declared.items():
+        if value is not None and is_empty(value):  # perhaps of an unset variable
+            raise click.UsageError(f"{_option(name)} is empty: give a value, or leave the option out")
     if declared["message_id"] and len(sources) > 1:
         raise click.UsageError("--message-id is the id of one attachment: give one SOURCE")
 
@@ -149,6 +153,8 @@ def _local_files(sources: tuple[str, ...]) -> dict[str, Path]:
     """The sources that are local files."""
     files = {source: Path(source) for source in sources if not URL.match(source)}
     for source, path in files.items():
+        if is_empty(source):
+            raise click.UsageError("a SOURCE is empty: give a URL or a file")
         if not (path.is_file() and os.access(path, os.R_OK)):
             raise click.UsageError(f"{printable(source)} is neither a URL nor a readable file")
     return files

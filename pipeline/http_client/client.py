@@ -178,6 +178,9 @@ class HttpClient:
     def post(self, url: str, body: bytes, *, headers: Mapping[str, str], timeout_s: float) -> PostResult:
         """POSTs `body` to a webhook and returns the status. Redirects are not followed, the response is discarded.
 
+        The URL is one of the settings: it may name this machine, on any port. Downloads from there are refused all the
+        same, and use other connections.
+
         A receiver may get the same request twice, if its server closes a kept connection at that moment.
 
         Raises:
@@ -185,7 +188,7 @@ class HttpClient:
             RetryableError: `fetch_dns`, `fetch_refused`, `fetch_timeout` or `fetch_reset`.
         """
         deadline = Deadline(timeout_s)
-        target = self._guard.check_url(url)
+        target = self._guard.check_url(url, own_machine=True)
         headers = {"Content-Length": str(len(body)), **headers}
         with self._adapter.open(GuardedRequest("POST", target, deadline, headers, body)) as response:
             # The status is known: an error in the rest only costs the connection.
@@ -193,13 +196,15 @@ class HttpClient:
                 response.discard(MAX_DISCARDED)
             return PostResult(response.status, parse_retry_after(response.headers.get("Retry-After")))
 
-    def check_url(self, url: str) -> None:
+    def check_url(self, url: str, *, own_machine: bool = False) -> None:
         """Checks whether this URL may be requested. Each request checks it again; a name that does not resolve passes.
+
+        `own_machine`: it is the URL of a webhook, which may name this machine.
 
         Raises:
             PermanentError: `url_blocked` or `url_scheme`.
         """
-        target = self._guard.check_url(url)
+        target = self._guard.check_url(url, own_machine=own_machine)
         with suppress(RetryableError):
             self._guard.resolve(target, timeout_s=self._connect_timeout_s)
 

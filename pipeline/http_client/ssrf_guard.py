@@ -172,6 +172,12 @@ def is_localhost(host: str) -> bool:
     return _LOCALHOST.fullmatch(host) is not None
 
 
+def names_this_machine(target: Target) -> bool:
+    """Whether a URL leads to this machine whatever a name server answers: a loopback address, or `localhost`."""
+    address = ip_address(target.host)
+    return address.is_loopback if address else is_localhost(target.host)
+
+
 def _blocked(message: str) -> PermanentError:
     return PermanentError(Code.URL_BLOCKED, message)
 
@@ -191,16 +197,16 @@ class SsrfGuard:
         self._resolver = resolver
         self._check_ip_literal_cached = lru_cache(maxsize=_CACHED_HOSTS)(self._check_ip_literal)
 
-    def check_url(self, url: str, *, trusted_origin: Origin | None = None) -> Target:
+    def check_url(self, url: str, *, trusted_origin: Origin | None = None, own_machine: bool = False) -> Target:
         """The parsed URL, if its form, scheme, port and, if it holds one, IP address are allowed.
 
-        A URL of `trusted_origin` is allowed at any address.
+        A URL of `trusted_origin` is allowed at any address; with `own_machine`, one that names this machine is too.
 
         Raises:
             PermanentError: `url_scheme` or `url_blocked`.
         """
         target = parse_url(url)
-        if target.origin == trusted_origin:
+        if target.origin == trusted_origin or (own_machine and names_this_machine(target)):
             return replace(target, trusted=True)
         # With private networks allowed, the port depends on the address: `resolve` checks it once the address is known.
         if target.port not in self._ports and not self._allowed:

@@ -125,7 +125,10 @@ def parse_attachment(fields: Any, *, has_file: bool = False) -> Attachment:
         attachment = Attachment.model_validate({name: fields[name] for name in fields if name not in GATEWAY_ONLY})
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
-        raise PayloadError(".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")) from None
+        # An empty field counts as absent; to say that it is missing would send its sender looking in the wrong place.
+        is_given = first["type"] == "missing" and fields.get(first["loc"][0]) is not None
+        message = "is empty" if is_given else first["msg"].removeprefix("Value error, ")
+        raise PayloadError(".".join(map(str, first["loc"])), message) from None
     if not (has_file or attachment.url or attachment.data or attachment.direct_path):
         raise PayloadError("url", "one of url, data and direct_path is needed")
     return attachment

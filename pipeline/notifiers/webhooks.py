@@ -117,7 +117,7 @@ def build_webhooks(settings: Settings, http_client: HttpClient) -> Webhooks:
     """
     for endpoint in settings.endpoints:
         try:
-            http_client.check_url(endpoint.url.get_secret_value())
+            http_client.check_url(endpoint.url.get_secret_value(), own_machine=True)
         except PermanentError as error:
             is_default = settings.webhook_url and endpoint.name == DEFAULT_ENDPOINT
             setting = "WEBHOOK_URL" if is_default else f"WEBHOOK_ENDPOINTS: {endpoint.name}"

@@ -33,6 +33,7 @@ def test_valid_lines_become_attachments_with_line_numbers() -> None:
     ("line", "fault"),
     [
         (b'{"session": "s", "url": "https://e.com"}', "message_id: Field required"),
+        (b'{"session": " ", "message_id": "m", "url": "https://e.com"}', "session: is empty"),
         (b'{"session": "s", "message_id": "m"}', "url: one of url, data and direct_path is needed"),
         (b'{"session": "s", "message_id": "m", "url": "u", "kind": "song"}', "kind: Input should be 'image'"),
         (b'{"session": "s", "message_id": "m", "url": "u", "file_sha256": "abc"}', "file_sha256: must be a SHA-256"),

@@ -79,6 +79,8 @@ FORMS = {
         f"http://{'a.' * 200}example/",
     ],
 }
+# Rows whose URLs name this machine itself, which a webhook of the settings may do; and those of them that do not.
+OWN_MACHINE = {"SSRF-01": (), "SSRF-02": (), "SSRF-03": (), "SSRF-09": ("http://[::]:P/",), "SSRF-12": ()}
 PORTS = (22, 25, 6379, 5432, 9000, 0, 65536, -1)
 SCHEMES = (
     "file:///etc/passwd",
@@ -209,12 +211,35 @@ def test_proxies_from_the_environment_are_ignored(
     assert trap.connections == 0
 
 
-@pytest.mark.parametrize("url", [pytest.param(param.values[0], id=f"SSRF-36-{param.id}") for param in rows()])
+@pytest.mark.parametrize(
+    "url",
+    [pytest.param(param.values[0], id=f"SSRF-36-{param.id}") for param in rows(*FORMS.keys() - OWN_MACHINE.keys())],
+)
 def test_webhook_to_an_internal_address_is_blocked_when_checked_and_when_sent(
     url: str, trap: HostileServer, dialled: list[Any]
 ) -> None:
     http_client = strict(trap)
-    assert refused(http_client.check_url, with_port(trap, url)).code == Code.URL_BLOCKED
+    assert refused(http_client.check_url, with_port(trap, url), own_machine=True).code == Code.URL_BLOCKED
+    assert refused(http_client.post, with_port(trap, url), b"{}", headers={}, timeout_s=1).code == Code.URL_BLOCKED
+    assert (trap.connections, dialled) == (0, [])
+
+
+@pytest.mark.parametrize("url", [url for row, others in OWN_MACHINE.items() for url in FORMS[row] if url not in others])
+def test_webhook_may_name_this_machine_from_which_downloads_stay_refused(url: str) -> None:
+    with MediaServer({"a": b"a"}) as server:
+        http_client, local = HttpClient(connect_timeout_s=1), url.replace(":P", f":{server.port}")
+        http_client.check_url(local, own_machine=True)
+        if "127.0.0.1" in url or "localhost" in url.lower():  # the server listens on this address
+            assert http_client.post(local, b"{}", headers={}, timeout_s=5).status == 204
+        assert refused(http_client.check_url, local).code == Code.URL_BLOCKED
+        assert refused(download, http_client, local).code == Code.URL_BLOCKED
+        assert [request.method for request in server.requests if request.method != "POST"] == []
+
+
+@pytest.mark.parametrize("url", [url for urls in OWN_MACHINE.values() for url in urls])
+def test_webhook_to_the_unspecified_address_is_blocked(url: str, trap: HostileServer, dialled: list[Any]) -> None:
+    http_client = strict(trap)
+    assert refused(http_client.check_url, with_port(trap, url), own_machine=True).code == Code.URL_BLOCKED
     assert refused(http_client.post, with_port(trap, url), b"{}", headers={}, timeout_s=1).code == Code.URL_BLOCKED
     assert (trap.connections, dialled) == (0, [])
 

@@ -17,11 +17,12 @@ from standardwebhooks import Webhook
 
 from pipeline.config.settings import load_settings
 from pipeline.config.webhooks import EVENT_TYPES
-from pipeline.errors import Code, RetryableError, SettingsError
+from pipeline.errors import Code, PermanentError, RetryableError, SettingsError
 from pipeline.http_client import HttpClient
 from pipeline.models import Outcome
 from pipeline.notifiers.webhooks import Endpoint, RefusedError, Webhooks, build_webhooks
 from pipeline.steps.notify import EVENTS
+from tests.support.http_client import Names
 from tests.support.webhooks import OLDER, endpoints
 
 SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef01234567").decode()
@@ -140,16 +141,34 @@ def test_unreachable_endpoint_is_retryable(receiver: Receiver) -> None:
 
 def test_address_is_checked_at_each_delivery(receiver: Receiver) -> None:
     """The host's address may have changed to a private one since the start."""
-    target = endpoint(receiver.url)
-    moved = Endpoint(target.settings, http_client=HttpClient(), timeout_s=1)
+    url = receiver.url.replace("127.0.0.1", "hook.example")
+    names = Names(["93.184.216.34"], ["127.0.0.1"])
+    http_client = HttpClient(ports=(80, receiver.server.server_port), resolver=names)
+    http_client.check_url(url, own_machine=True)
     with pytest.raises(RetryableError, match="url_blocked"):
-        deliver(moved)
+        deliver(Endpoint(endpoint(url).settings, http_client=http_client, timeout_s=1))
     assert receiver.received == []
+
+
+def test_endpoint_on_this_machine_needs_no_allowed_network(receiver: Receiver) -> None:
+    settings = load_settings(_env_file=None, webhook_url=receiver.url, webhook_secret=SECRET)
+    http_client = HttpClient()
+    deliver(build_webhooks(settings, http_client).endpoints["default"])
+    assert len(receiver.received) == 1
+    with pytest.raises(PermanentError, match="url_blocked"):
+        http_client.check_url(receiver.url)
 
 
 @pytest.mark.parametrize(
     "url",
-    ["http://127.0.0.1:9/", "http://169.254.169.254/", "http://[::1]:9/", "ftp://example.com/", "file:///etc/passwd"],
+    [
+        "http://10.0.0.1/",
+        "http://169.254.169.254/",
+        "http://[fd00::1]/",
+        "http://0.0.0.0:9/",
+        "ftp://example.com/",
+        "file:///etc/passwd",
+    ],
 )
 def test_private_url_is_refused_with_the_name_of_its_setting(url: str) -> None:
     settings = load_settings(_env_file=None, webhook_url=url, webhook_secret=SECRET)
