@@ -126,9 +126,9 @@ class EndpointStats(NamedTuple):
 class DeliveryFilters(Model):
     """Filters, all of which must match. `since` is the earliest `created_at` in Unix ms."""
 
-    status: DeliveryStatus | None = None
-    endpoint: Text = None
-    session: Text = None
+    status: DeliveryStatus | None = Field(default=None, description="The status of a delivery.")
+    endpoint: Text = Field(default=None, description="The name of an endpoint.")
+    session: Text = Field(default=None, description="The exact name of a session.")
     since: int | None = Field(default=None, ge=0, lt=2**63)
 
     def parameters(self) -> dict[str, Any]:

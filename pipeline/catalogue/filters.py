@@ -17,11 +17,11 @@ UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"
 class Filters(Model):
     """Filters, all of which must match. `error` is an error code, `since` a Unix time in milliseconds."""
 
-    status: Status | None = None
-    session: Text = None
-    error: Text = None
-    stage: Stage | None = None
-    kind: Kind | None = None
+    status: Status | None = Field(default=None, description="The status.")
+    session: Text = Field(default=None, description="The exact name of a session.")
+    error: Text = Field(default=None, description="An error code, such as `source_gone`.")
+    stage: Stage | None = Field(default=None, description="The stage that was reached last.")
+    kind: Kind | None = Field(default=None, description="The kind.")
     since: int | None = Field(default=None, ge=0, lt=2**63)
 
     def parameters(self) -> dict[str, Any]:

@@ -15,20 +15,20 @@ from pipeline.catalogue import Action, AuditFilters, AuditOutcome, AuditRecord, 
 from pipeline.security.roles import Permission
 from pipeline.services import services
 
-router = APIRouter(dependencies=[needs(Permission.AUDIT), NoStore])
+router = APIRouter(dependencies=[needs(Permission.AUDIT), NoStore], tags=["system"])
 
 
 class AuditQuery(RequestModel):
     """The parameters of `GET /audit`. `until` is exclusive. `next` is from the page before."""
 
-    who: str | None = Field(default=None, max_length=512)
-    action: Action | None = None
-    outcome: AuditOutcome | None = None
-    via: Via | None = None
+    who: str | None = Field(default=None, max_length=512, description="The name of a user.")
+    action: Action | None = Field(default=None, description="What was done.")
+    outcome: AuditOutcome | None = Field(default=None, description="How it ended.")
+    via: Via | None = Field(default=None, description="The interface that it came through.")
     since: Since = None
     until: Since = None
-    limit: int = Field(default=DEFAULT_PAGE, ge=1, le=MAX_PAGE)
-    next: str | None = None
+    limit: int = Field(default=DEFAULT_PAGE, ge=1, le=MAX_PAGE, description="The most entries of this page.")
+    next: str | None = Field(default=None, description="`next` of the page before.")
 
     def filters(self) -> AuditFilters:
         """The filters alone."""

@@ -16,7 +16,9 @@ from starlette.types import Receive, Scope, Send
 from esteira.web.api.downloads import DownloadSlot
 from esteira.web.api.file_names import content_disposition, download_name, is_inline
 from esteira.web.api.media import visible_record
+from esteira.web.api.openapi import refusals
 from esteira.web.api.ranges import ByteRange, is_unchanged, requested_range
+from esteira.web.api.records import MediaId
 from esteira.web.auth.dependencies import ContentCaller
 from pipeline.config.settings import Settings
 from pipeline.errors import Code, PermanentError
@@ -31,7 +33,7 @@ SANDBOX_HEADERS = {
 }
 BYTES: dict[str, Any] = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
 
-router = APIRouter(default_response_class=Response)
+router = APIRouter(default_response_class=Response, tags=["media"])
 
 
 @router.get(
@@ -41,11 +43,12 @@ router = APIRouter(default_response_class=Response)
         206: {**BYTES, "description": "The requested range"},
         304: {"description": "If-None-Match has the ETag of the content"},
         307: {"description": "The content is in an object store: Location is good for five minutes"},
+        **refusals(410, 416),
     },
 )
 @router.head("/media/{media_id}/content", include_in_schema=False)
 def get_content(
-    media_id: str,
+    media_id: MediaId,
     caller: ContentCaller,
     _slot: DownloadSlot,
     request: Request,

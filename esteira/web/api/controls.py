@@ -16,7 +16,8 @@ from actors.operations.cancel import cancel
 from actors.operations.pause import pause, resume
 from esteira.web.api.headers import NoStore
 from esteira.web.api.media import visible_record
-from esteira.web.api.records import MediaItem, media_item
+from esteira.web.api.openapi import refusals
+from esteira.web.api.records import MediaId, MediaItem, media_item
 from esteira.web.auth.audited import audited, by_id
 from esteira.web.auth.dependencies import Canceller, Pauser, Reader
 from esteira.web.auth.session_control import require_control, visible_pauses
@@ -84,13 +85,13 @@ async def _refused(request: Request) -> dict[str, str]:
         return {}
 
 
-@router.get("/pauses")
+@router.get("/pauses", tags=["control"])
 def list_pauses(caller: Reader) -> PauseList:
     """Lists the paused stages, and the paused sessions in the token's scope."""
     return PauseList(pauses=_pauses(caller))
 
 
-@router.post("/pause", openapi_extra=BODY.openapi)
+@router.post("/pause", openapi_extra=BODY.openapi, tags=["control"])
 @audited(Action.PAUSE, _named, refused_target=_refused)
 def pause_target(caller: Pauser, target: Target, entry: AuditEntry) -> PauseChange:
     """Pauses a stage or a session. Its attachments wait until it is resumed."""
@@ -99,7 +100,7 @@ def pause_target(caller: Pauser, target: Target, entry: AuditEntry) -> PauseChan
     return PauseChange(changed=bool(entry.count), pauses=_pauses(caller))
 
 
-@router.post("/resume", openapi_extra=BODY.openapi)
+@router.post("/resume", openapi_extra=BODY.openapi, tags=["control"])
 @audited(Action.RESUME, _named, refused_target=_refused)
 def resume_target(caller: Pauser, target: Target, entry: AuditEntry) -> PauseChange:
     """Resumes a stage or a session."""
@@ -109,10 +110,12 @@ def resume_target(caller: Pauser, target: Target, entry: AuditEntry) -> PauseCha
 
 
 @router.post(
-    "/media/{media_id}/cancel", responses={202: {"model": MediaItem, "description": "It ends after the current step"}}
+    "/media/{media_id}/cancel",
+    tags=["media"],
+    responses={202: {"model": MediaItem, "description": "It ends after the current step"}, **refusals(409)},
 )
 @audited(Action.CANCEL, by_id)
-def cancel_media(media_id: str, caller: Canceller, response: Response) -> MediaItem:
+def cancel_media(media_id: MediaId, caller: Canceller, response: Response) -> MediaItem:
     """Cancels an attachment that is neither stored nor refused. There is no body.
 
     200: it has ended, `rejected` with the code `cancelled`; 202: it ends so after the step that is running. 404: there

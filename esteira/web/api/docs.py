@@ -15,6 +15,7 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
 
+from esteira.web.api.openapi import describe
 from esteira.web.auth.dependencies import DocsReader, authenticator_of
 from esteira.web.auth.logins import logged_in, login_path
 from pipeline.gateways import UnauthorizedError
@@ -75,7 +76,7 @@ async def get_openapi(request: Request) -> Response:
 
 @cache
 def _openapi_json(app: FastAPI) -> bytes:
-    return bytes(JSONResponse(app.openapi()).body)
+    return bytes(JSONResponse(describe(app)).body)
 
 
 def _can_log_in(request: Request) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from esteira.web.api.headers import NoStore
 from esteira.web.api.records import Since, each_parameter_once
@@ -14,15 +14,15 @@ from esteira.web.intake.json_body import RequestModel
 from pipeline.security.roles import Permission
 from pipeline.services import services
 
-router = APIRouter(dependencies=[NoStore])
+router = APIRouter(dependencies=[NoStore], tags=["failures"])
 
 
 class FailuresQuery(RequestModel):
     """The parameters of `GET /failures`. `language` is that of `happened` and `to_do`."""
 
     since: Since = None
-    session: str | None = None
-    language: Literal["en", "pt-BR"] = "en"
+    session: str | None = Field(default=None, description="Only failures of the sessions with this name.")
+    language: Literal["en", "pt-BR"] = Field(default="en", description="The language of `happened` and `to_do`.")
 
 
 class FailureExample(BaseModel):

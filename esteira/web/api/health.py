@@ -14,6 +14,7 @@ from starlette.concurrency import run_in_threadpool
 
 from actors.operations.stats import stats
 from actors.operations.workers import WorkerStatus, workers
+from esteira.web.api.controls import PauseInfo
 from esteira.web.auth.dependencies import authenticator_of, needs
 from esteira.web.auth.logins import login_caller
 from esteira.web.intake.ignored_counts import IgnoredCounter
@@ -48,6 +49,43 @@ class WorkerList(BaseModel):
     workers: list[WorkerStatus]
 
 
+class QueueCounts(BaseModel):
+    """The messages of a queue. `dead` are those that the queue gave up and that wait to be recorded."""
+
+    ready: int
+    delayed: int
+    running: int
+    dead: int
+
+
+class SessionCounts(BaseModel):
+    """The messages of a session in all queues."""
+
+    ready: int
+    running: int
+
+
+class Durations(BaseModel):
+    """Milliseconds from received to finished of the newest 1000 attachments; null if there are none."""
+
+    mean: int | None
+    p50: int | None
+    p95: int | None
+    p99: int | None
+
+
+class SystemStats(BaseModel):
+    """The figures of `esteira stats --json`; `actors.operations.stats` says what each of them counts."""
+
+    queues: dict[str, QueueCounts]
+    sessions: dict[str, SessionCounts]
+    totals: dict[str, int]
+    duration_ms: Durations
+    per_minute: int
+    oldest_unfinished_s: float
+    pauses: list[PauseInfo]
+
+
 class HealthRoutes:
     """The health routes, and the readiness probe that their callers share."""
 
@@ -57,11 +95,14 @@ class HealthRoutes:
         self._probe: asyncio.Future[Readiness] | None = None
 
     def router(self) -> APIRouter:
-        router = APIRouter()
+        router = APIRouter(tags=["system"])
         router.get("/healthz")(self.show_alive)
         responses: dict[int | str, dict[str, Any]] = {503: {"model": Readiness, "description": "Not ready"}}
         router.get("/readyz", responses=responses, response_model_exclude_unset=True)(self.show_ready)
-        router.get("/stats", dependencies=[needs(Permission.SYSTEM)])(self.show_stats)
+        figures: dict[int | str, dict[str, Any]] = {200: {"model": SystemStats}}
+        router.get("/stats", response_model=None, responses=figures, dependencies=[needs(Permission.SYSTEM)])(
+            self.show_stats
+        )
         router.get("/workers", dependencies=[needs(Permission.SYSTEM)])(self.show_workers)
         return router
 

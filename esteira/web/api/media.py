@@ -11,8 +11,10 @@ from actors.operations.audit import AuditEntry
 from actors.operations.delete import delete
 from actors.operations.replay import replay_without_waiting
 from esteira.web.api.headers import NoStore
+from esteira.web.api.openapi import refusals
 from esteira.web.api.records import (
     MediaDetail,
+    MediaId,
     MediaItem,
     MediaPage,
     MediaQuery,
@@ -36,7 +38,7 @@ from pipeline.security.roles import Permission
 from pipeline.security.tokens import DEFAULT_LINK_S, MAX_LINK_S
 from pipeline.services import services
 
-router = APIRouter(dependencies=[NoStore])
+router = APIRouter(dependencies=[NoStore], tags=["media"])
 
 
 class LinkRequest(RequestModel):
@@ -78,7 +80,7 @@ def list_media(caller: Reader, query: Annotated[MediaQuery, Query()]) -> MediaPa
 
 
 @router.get("/media/{media_id}")
-def show_media(media_id: str, caller: Reader) -> MediaDetail:
+def show_media(media_id: MediaId, caller: Reader) -> MediaDetail:
     """Shows one attachment with its `history`. 404: there is none with this id, or it belongs to another session."""
     [item] = media_items([visible_record(caller, media_id)])
     history = services().catalogue.history(media_id)
@@ -87,9 +89,9 @@ def show_media(media_id: str, caller: Reader) -> MediaDetail:
     )
 
 
-@router.delete("/media/{media_id}")
+@router.delete("/media/{media_id}", responses=refusals(409))
 @audited(Action.DELETE, by_id)
-def delete_media(media_id: str, caller: Deleter) -> MediaItem:
+def delete_media(media_id: MediaId, caller: Deleter) -> MediaItem:
     """Deletes an ended attachment, and its content unless another attachment has the same. Returns the tombstone.
 
     404: there is no such attachment; 409: it has not ended. To delete it again is no error.
@@ -100,7 +102,7 @@ def delete_media(media_id: str, caller: Deleter) -> MediaItem:
 @router.post("/media/{media_id}/link", status_code=201, openapi_extra=LINK_BODY.openapi)
 @audited(Action.LINK, lambda values: {"id": values["media_id"], "seconds": values["body"].seconds})
 def create_link(
-    media_id: str,
+    media_id: MediaId,
     caller: Reader,
     body: Annotated[LinkRequest, Depends(LINK_BODY)],
     request: Request,
@@ -113,10 +115,10 @@ def create_link(
     return Link(url=url, expires=expires)
 
 
-@router.post("/media/{media_id}/replay", status_code=202, openapi_extra=SOURCE_BODY.openapi)
+@router.post("/media/{media_id}/replay", status_code=202, openapi_extra=SOURCE_BODY.openapi, responses=refusals(409))
 @audited(Action.REPLAY, by_id, variant=lambda values: Action.NEW_SOURCE if values["source"] else None)
 def replay_media(
-    media_id: str, caller: Replayer, source: Annotated[NewSource | None, Depends(SOURCE_BODY)]
+    media_id: MediaId, caller: Replayer, source: Annotated[NewSource | None, Depends(SOURCE_BODY)]
 ) -> ReplayedMedia:
     """Processes an attachment again: from the failed stage, or from fetch if the body has a new source.
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from fastapi import FastAPI, Request, Response, Security
+from fastapi.responses import PlainTextResponse
 from starlette.concurrency import run_in_threadpool
 
 from actors.hook import hook
@@ -40,7 +41,15 @@ class Metrics:
         self._lock = threading.Lock()
 
     def add_routes(self, app: FastAPI) -> None:
-        app.get("/metrics", dependencies=[Security(TOKEN)])(self.answer)
+        text = {"content": {"text/plain": {"schema": {"type": "string"}}}}
+        app.get(
+            "/metrics",
+            summary="Show metrics",
+            tags=["system"],
+            dependencies=[Security(TOKEN)],
+            response_class=PlainTextResponse,
+            responses={200: {**text, "description": "The metrics in Prometheus' text format"}},
+        )(self.answer)
 
     async def answer(self, request: Request) -> Response:
         """The page, at most CACHE_S old. It is also served while Redis or the catalogue is unreachable."""

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
-from fastapi import Request
+from fastapi import Path, Request
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
 from esteira.web.errors import payload_error
@@ -36,6 +36,9 @@ Since = Annotated[
 ]
 
 
+MediaId = Annotated[str, Path(description="The id of an attachment: 32 hex digits.")]
+
+
 class MediaFilters(Filters):
     """The filters of attachments. Every filter that is set must match."""
 
@@ -51,8 +54,8 @@ class MediaFilters(Filters):
 class MediaQuery(MediaFilters):
     """The parameters of `GET /media`. `next` is from the page before."""
 
-    limit: int = Field(default=DEFAULT_PAGE, ge=1, le=MAX_PAGE)
-    next: str | None = None
+    limit: int = Field(default=DEFAULT_PAGE, ge=1, le=MAX_PAGE, description="The most attachments of this page.")
+    next: str | None = Field(default=None, description="`next` of the page before.")
 
 
 class PreviewInfo(Preview):

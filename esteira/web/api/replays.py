@@ -27,7 +27,7 @@ MAX_REPLAYS = 1000  # of one call
 DEFAULT_REPLAYS = 100
 TIME_LIMIT_S = 20.0  # of one call
 
-router = APIRouter()
+router = APIRouter(tags=["media"])
 _running: set[str] = set()  # the callers whose replay of many is running in this process
 _lock = threading.Lock()
 

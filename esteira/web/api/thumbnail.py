@@ -11,7 +11,9 @@ from starlette.exceptions import HTTPException
 from actors.previews import request_preview
 from esteira.web.api.content import SANDBOX_HEADERS
 from esteira.web.api.media import visible_record
+from esteira.web.api.openapi import refusals
 from esteira.web.api.ranges import is_unchanged
+from esteira.web.api.records import MediaId
 from esteira.web.auth.dependencies import ContentCaller
 from pipeline.catalogue import PreviewState
 from pipeline.config.settings import Settings
@@ -26,20 +28,25 @@ NO_THUMBNAIL = "there is nothing to show of this content"
 # The thumbnail of an attachment never changes, but browsers must drop that of a deleted attachment after a week.
 CACHING = "private, max-age=604800, immutable"
 PICTURE: dict[str, Any] = {"content": {"image/webp": {"schema": {"type": "string", "format": "binary"}}}}
+PENDING_SCHEMA = {"type": "object", "properties": {"preview": {"const": "pending"}}, "required": ["preview"]}
+PENDING: dict[str, Any] = {
+    "content": {"application/json": {"schema": PENDING_SCHEMA, "example": {"preview": "pending"}}}
+}
 
-router = APIRouter(default_response_class=Response)
+router = APIRouter(default_response_class=Response, tags=["media"])
 
 
 @router.get(
     "/media/{media_id}/thumbnail",
     responses={
         200: {**PICTURE, "description": "The thumbnail"},
-        202: {"description": "It is not made yet: try again after Retry-After"},
+        202: {**PENDING, "description": "It is not made yet: try again after Retry-After"},
         304: {"description": "If-None-Match has the ETag of the thumbnail"},
+        **refusals(410),
     },
 )
 @router.head("/media/{media_id}/thumbnail", include_in_schema=False)
-def get_thumbnail(media_id: str, caller: ContentCaller, request: Request) -> Response:
+def get_thumbnail(media_id: MediaId, caller: ContentCaller, request: Request) -> Response:
     """Returns a WebP picture of at most 320 pixels. 202: it is not made yet; 404: there is nothing to show."""
     record = visible_record(caller, media_id)
     sha256 = _content_hash(record)

@@ -22,7 +22,7 @@ MAX_IDS = 1000  # redelivered by one call
 MAX_BODY_BYTES = 256 * 1024  # for so many ids
 UNFINISHED = (DeliveryStatus.UNDELIVERED, DeliveryStatus.PENDING)
 
-router = APIRouter(dependencies=[NoStore])
+router = APIRouter(dependencies=[NoStore], tags=["webhooks"])
 
 
 class _DeliveryFilters(DeliveryFilters):
@@ -38,7 +38,7 @@ class _DeliveryFilters(DeliveryFilters):
 class DeliveriesQuery(_DeliveryFilters):
     """The parameters of `GET /webhooks/deliveries`. Without `status`: pending and undelivered."""
 
-    limit: int = Field(default=DEFAULT_PAGE, ge=1, le=MAX_PAGE)
+    limit: int = Field(default=DEFAULT_PAGE, ge=1, le=MAX_PAGE, description="The most deliveries of the answer.")
 
 
 class RedeliverRequest(_DeliveryFilters):

@@ -9,7 +9,7 @@ from esteira.web.api.headers import NoStore
 from esteira.web.auth.dependencies import AnyCaller
 from pipeline.security.roles import PERMISSIONS, Permission, Role
 
-router = APIRouter(dependencies=[NoStore])
+router = APIRouter(dependencies=[NoStore], tags=["system"])
 
 
 class WhoAmI(BaseModel):

@@ -30,6 +30,7 @@ from esteira.web.auth.local_requests import is_local_request
 from esteira.web.errors import status_of
 from esteira.web.intake.background import BackgroundRunner
 from esteira.web.intake.bodies import BodyReader, Terms
+from esteira.web.intake.hook_descriptions import CHALLENGE, description
 from esteira.web.intake.ignored_counts import IgnoredCounter
 from esteira.web.intake.rate_limit import check_rate_limit
 from esteira.web.intake.strict_json import decode
@@ -43,7 +44,6 @@ from pipeline.security.callers import Caller, ForbiddenError
 
 SHUTDOWN_WAIT_S = 10.0  # for attachments that are processed in the background; workers continue the others
 THREADS = 40  # of their own, so that hooks do not wait for slow calls of the API
-UNDESCRIBED = frozenset({"gateway", "identity", "remote_id", "fault"})  # fields that only gateways set
 
 log = structlog.get_logger(__name__)
 
@@ -78,12 +78,25 @@ class Hooks:
 
     def add_routes(self, app: FastAPI) -> None:
         """Adds the routes to the app itself: an included router takes another 15 µs per request."""
-        app.get("/hooks/cloud")(self.answer_challenge)
+        app.get(
+            "/hooks/cloud",
+            summary="Answer Meta's challenge",
+            tags=["intake"],
+            response_class=PlainTextResponse,
+            openapi_extra=CHALLENGE,
+        )(self.answer_challenge)
         for path, names in (
             ("/hooks/{gateway}", ["gateway"]),
             ("/hooks/{gateway}/{secret:path}", ["gateway", "secret"]),
         ):
-            app.post(path, status_code=202, response_model=HookReply, openapi_extra=_description(names))(self.receive)
+            app.post(
+                path,
+                status_code=202,
+                summary="Hand over attachments",
+                tags=["intake"],
+                response_model=HookReply,
+                openapi_extra=description(names),
+            )(self.receive)
 
     async def receive(self, request: Request) -> JSONResponse:
         """Accepts what a gateway sends. 202: every attachment in it is written to disk.
@@ -152,27 +165,6 @@ class Hooks:
                     listener_hook.queue, listener_hook.breaker, per_minute=self.settings.hook_rate_per_minute
                 )
             return self._rates
-
-
-def _description(path_parameters: Sequence[str]) -> dict[str, Any]:
-    """The OpenAPI description of the request, which is read as raw bytes because signatures cover them.
-
-    Path parameters are not declared in `receive` either: FastAPI's validation takes another 18 µs per request.
-    """
-    attachment = Attachment.model_json_schema(ref_template="#/components/schemas/{model}")
-    attachment.pop("$defs")  # Kind, which the response models add to the components
-    attachment["properties"] = {
-        name: schema for name, schema in attachment["properties"].items() if name not in UNDESCRIBED
-    }
-    payload = {
-        "description": "The gateway's own webhook payload. For `media`: an attachment, or a list of 1 to 1000.",
-        "anyOf": [attachment, {"type": "array", "items": {"type": "object"}}, {"type": "object"}],
-    }
-    parameters = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in path_parameters
-    ]
-    body = {"required": True, "content": {"application/json": {"schema": payload}}}
-    return {"parameters": parameters, "requestBody": body}
 
 
 def _check_scope(caller: Caller, attachments: Sequence[Attachment]) -> None:

@@ -94,7 +94,7 @@ def test_swagger_ui_shows_the_calls_and_makes_one_with_a_token(server: WebServer
         page.fill("#auth-bearer-value, .auth-container input", SERVER_TOKEN)
         page.click(".auth-container button.authorize")
         page.click(".auth-container .btn-done")
-        operation = page.locator("#operations-default-list_media_media_get")
+        operation = page.locator("#operations-media-list_media_media_get")
         operation.locator("button.opblock-summary-control").click()
         operation.locator("button.try-out__btn").click()
         operation.locator("button.execute").click()

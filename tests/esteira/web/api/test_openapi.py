@@ -8,10 +8,14 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import validate
 from pydantic import SecretStr
 
+from esteira.web.api.examples import EXAMPLES
+from pipeline.models import Status
 from pipeline.security.tokens import TokenSigner
+from tests.support.catalogues import finished
 from tests.support.system import RunningSystem
 from tests.support.web import TOKEN, app_client, app_routes
 
@@ -73,6 +77,105 @@ def test_openapi_describes_the_error_body_and_no_422(openapi: Any) -> None:
         for operation in operations.values():
             assert "422" not in operation["responses"], path
             assert operation["responses"]["4XX"]["content"]["application/json"]["schema"] == error, path
+
+
+def described_operations(openapi: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    for path, operations in openapi["paths"].items():
+        for method, operation in operations.items():
+            yield f"{method} {path}", operation
+
+
+def resolved(openapi: Any, schema: Any) -> Any:
+    """The schema with the components that it refers to, as JSON Schema."""
+    return {**schema, "components": openapi["components"]}
+
+
+def test_every_operation_has_a_summary_a_tag_and_described_parameters(openapi: Any) -> None:
+    tags = {tag["name"] for tag in openapi["tags"]}
+    for name, operation in described_operations(openapi):
+        assert operation["summary"], name
+        assert len(tags.intersection(operation["tags"])) == len(operation["tags"]) == 1, name
+        for parameter in operation.get("parameters", ()):
+            assert parameter.get("description") or parameter["schema"].get("description"), (name, parameter["name"])
+
+
+def test_every_operation_has_a_success_and_all_its_refusals(openapi: Any) -> None:
+    for name, operation in described_operations(openapi):
+        statuses = set(operation["responses"])
+        assert any(status.startswith("2") for status in statuses), name
+        assert "503" in statuses, name
+        if "security" in operation or "/hooks/{" in name:
+            assert {"401", "403", "429"} <= statuses, name
+        if "{media_id}" in name:
+            assert "404" in statuses, name
+        if "requestBody" in operation:
+            assert {"400", "413"} <= statuses, name
+
+
+def test_every_json_answer_has_a_schema_and_an_example_that_fits_it(openapi: Any) -> None:
+    checked = 0
+    for name, operation in described_operations(openapi):
+        parts = [*operation["responses"].items(), ("body", operation.get("requestBody", {}))]
+        for status, part in parts:
+            for media_type, content in part.get("content", {}).items():
+                assert content["schema"], (name, status)
+                if media_type == "application/json" and status != "4XX":
+                    OAS31Validator(resolved(openapi, content["schema"])).validate(content["example"])
+                    checked += 1
+    assert checked > 100
+
+
+def test_examples_are_all_used(openapi: Any) -> None:
+    shown = [
+        content["example"]
+        for _, operation in described_operations(openapi)
+        for part in (*operation["responses"].values(), operation.get("requestBody", {}))
+        for content in part.get("content", {}).values()
+        if "example" in content
+    ]
+    assert [name for name, example in EXAMPLES.items() if example not in shown] == []
+
+
+def test_answers_fit_their_schemas(system: RunningSystem, client: TestClient, openapi: Any) -> None:
+    ended = finished(system.services.catalogue, Status.EXPIRED, of=system.attachment())
+    client.post("/pause", json={"session": "s1"})
+    client.post(f"/media/{ended.id}/link", json={})
+    for path, operations in openapi["paths"].items():
+        if "get" not in operations or path in {"/hooks/cloud", "/metrics"} or path.endswith(("content", "thumbnail")):
+            continue
+        answer = client.get(path.replace("{media_id}", ended.id))
+        content = operations["get"]["responses"]["200"]["content"]["application/json"]
+        assert answer.status_code == 200, path
+        OAS31Validator(resolved(openapi, content["schema"])).validate(answer.json())
+        properties = openapi["components"]["schemas"][content["schema"]["$ref"].rpartition("/")[2]]["properties"]
+        assert set(answer.json()) == set(properties), path
+
+
+REFUSED = {
+    "unknown id": ("get", "/media/unknown", None, 404),
+    "empty parameter": ("get", "/media?limit=", None, 400),
+    "not ended": ("delete", "/media/{received}", None, 409),
+    "no replay": ("post", "/media/{received}/replay", {}, 409),
+    "no content": ("get", "/media/{expired}/content", None, 404),
+    "body too large": ("post", "/pause", {"session": "x" * 70_000}, 413),
+    "body unknown": ("post", "/media/replay", {"colour": "red"}, 400),
+}
+
+
+@pytest.mark.parametrize(("method", "path", "body", "status"), REFUSED.values(), ids=REFUSED.keys())
+def test_refusals_are_those_that_openapi_lists(
+    system: RunningSystem, client: TestClient, openapi: Any, method: str, path: str, body: Any, status: int
+) -> None:
+    ids = {
+        "received": system.services.catalogue.accept(system.attachment()).id,
+        "expired": finished(system.services.catalogue, Status.EXPIRED, of=system.attachment(message_id="e")).id,
+    }
+    answer = client.request(method, path.format(**ids), json=body)
+    assert answer.status_code == status, answer.text
+    template = re.sub(r"\?.*", "", path.format(received="{media_id}", expired="{media_id}"))
+    operation = openapi["paths"][template.replace("/media/unknown", "/media/{media_id}")][method]
+    assert str(status) in operation["responses"]
+    OAS31Validator(resolved(openapi, {"$ref": "#/components/schemas/ErrorReply"})).validate(answer.json())
 
 
 def test_openapi_parameters_are_accepted(client: TestClient, openapi: Any) -> None:
