@@ -58,7 +58,7 @@ ATTEMPT: dict[str, Any] = {
     "attempt": 1,
     "at": RECEIVED_AT + 20,
     "ms": 84.2,
-    "outcome": "ok",
+    "outcome": "done",
     "code": None,
     "message": None,
     "worker": "vps1:4211",
