@@ -141,6 +141,14 @@ _ROWS = (
     MediaType("docm", f"{_WORD}.document.macroenabled.12", "docm", _DOCUMENT, _AS_OPC),
     MediaType("xlsm", f"{_EXCEL}.sheet.macroenabled.12", "xlsm", _DOCUMENT, _AS_OPC),
     MediaType("pptm", f"{_POWERPOINT}.presentation.macroenabled.12", "pptm", _DOCUMENT, _AS_OPC),
+    MediaType("dotx", f"{_OFFICE}.wordprocessingml.template", "dotx", _DOCUMENT, _AS_OPC, default=False),
+    MediaType("dotm", f"{_WORD}.template.macroenabled.12", "dotm", _DOCUMENT, _AS_OPC, default=False),
+    MediaType("xltx", f"{_OFFICE}.spreadsheetml.template", "xltx", _DOCUMENT, _AS_OPC, default=False),
+    MediaType("xltm", f"{_EXCEL}.template.macroenabled.12", "xltm", _DOCUMENT, _AS_OPC, default=False),
+    MediaType("potx", f"{_OFFICE}.presentationml.template", "potx", _DOCUMENT, _AS_OPC, default=False),
+    MediaType("potm", f"{_POWERPOINT}.template.macroenabled.12", "potm", _DOCUMENT, _AS_OPC, default=False),
+    MediaType("ppsm", f"{_POWERPOINT}.slideshow.macroenabled.12", "ppsm", _DOCUMENT, _AS_OPC, default=False),
+    MediaType("xlsb", f"{_EXCEL}.sheet.binary.macroenabled.12", "xlsb", _DOCUMENT, _AS_OPC, default=False),
     MediaType("text", "text/plain", "txt", _DOCUMENT, _AS_TEXT, (".text", ".log"), default=False),
     MediaType("csv", "text/csv", "csv", _DOCUMENT, _AS_TEXT, ("application/csv", "text/comma-separated-values"), False),
     MediaType("rtf", "application/rtf", "rtf", _DOCUMENT, _AS_RTF, ("text/rtf", "text/richtext"), default=False),
@@ -148,7 +156,8 @@ _ROWS = (
 
 MEDIA_TYPES: dict[str, MediaType] = {media_type.name: media_type for media_type in _ROWS}
 
-OOXML_TYPES = ("docx", "xlsx", "pptx", "ppsx", "docm", "xlsm", "pptm")  # types that encryption wraps in an OLE file
+# Types that encryption wraps in an OLE file.
+OOXML_TYPES = tuple(row.name for row in _ROWS if row.check == _AS_OPC)
 OFFICE_TYPES = frozenset({"pdf", "doc", "xls", "ppt", "rtf", *OOXML_TYPES})
 
 

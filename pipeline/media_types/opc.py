@@ -2,59 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
-from xml.parsers import expat
 
 from pipeline.media_types import ole
 from pipeline.media_types.limits import parse_limits
+from pipeline.media_types.opc_lists import ContentTypes, content_types, parse_xml, related_main_part
 from pipeline.media_types.rejections import check_active
 from pipeline.media_types.zip_archive import Archive, open_archive
 from pipeline.sandbox import Reason, Refusal
 
-CONTENT_TYPES = "[Content_Types].xml"
-MAX_CONTENT_TYPES = 4_000_000  # bytes, unpacked; a larger list of content types is `broken`
 MAX_MAIN_PART = 256_000_000  # bytes, unpacked; a larger main part is `broken`
 _OFFICE = "application/vnd.openxmlformats-officedocument"
+_WORD, _EXCEL, _POWERPOINT = (f"application/vnd.ms-{program}" for program in ("word", "excel", "powerpoint"))
+BINARY_WORKBOOK = f"{_EXCEL}.sheet.binary.macroenabled.main"
 # Types by the content type of the main part, in lower case.
 MAIN_TYPES = {
     f"{_OFFICE}.wordprocessingml.document.main+xml": "docx",
+    f"{_OFFICE}.wordprocessingml.template.main+xml": "dotx",
     f"{_OFFICE}.spreadsheetml.sheet.main+xml": "xlsx",
+    f"{_OFFICE}.spreadsheetml.template.main+xml": "xltx",
     f"{_OFFICE}.presentationml.presentation.main+xml": "pptx",
     f"{_OFFICE}.presentationml.slideshow.main+xml": "ppsx",
-    "application/vnd.ms-word.document.macroenabled.main+xml": "docm",
-    "application/vnd.ms-excel.sheet.macroenabled.main+xml": "xlsm",
-    "application/vnd.ms-powerpoint.presentation.macroenabled.main+xml": "pptm",
+    f"{_OFFICE}.presentationml.template.main+xml": "potx",
+    f"{_WORD}.document.macroenabled.main+xml": "docm",
+    f"{_WORD}.template.macroenabledtemplate.main+xml": "dotm",
+    f"{_EXCEL}.sheet.macroenabled.main+xml": "xlsm",
+    f"{_EXCEL}.template.macroenabled.main+xml": "xltm",
+    f"{_POWERPOINT}.presentation.macroenabled.main+xml": "pptm",
+    f"{_POWERPOINT}.slideshow.macroenabled.main+xml": "ppsm",
+    f"{_POWERPOINT}.template.macroenabled.main+xml": "potm",
+    BINARY_WORKBOOK: "xlsb",
 }
-VBA_TYPE = "application/vnd.ms-office.vbaproject"
-
-
-class _ContentTypes:
-    """The content types of [Content_Types].xml by part and by file extension, all in lower case."""
-
-    def __init__(self) -> None:
-        self.parts: dict[str, str] = {}
-        self.extensions: dict[str, str] = {}
-
-    def add(self, element: str, attributes: dict[str, str]) -> None:
-        content_type = attributes.get("ContentType", "").strip().lower()
-        if element.endswith("Override"):
-            self.parts[attributes.get("PartName", "").lower().lstrip("/")] = content_type
-        elif element.endswith("Default"):
-            self.extensions[attributes.get("Extension", "").lower()] = content_type
-
-    def main(self) -> tuple[str, str] | None:
-        """Name of the type and of the main part, or the part's extension (".xml"); None unless there is exactly one."""
-        candidates = [
-            (MAIN_TYPES[content_type], part) for part, content_type in self.parts.items() if content_type in MAIN_TYPES
-        ]
-        if not candidates:  # some producers declare the main type as the default of the extension .xml
-            candidates = [
-                (MAIN_TYPES[content_type], f".{extension}")
-                for extension, content_type in self.extensions.items()
-                if content_type in MAIN_TYPES
-            ]
-        return candidates[0] if len(candidates) == 1 else None
+BEGIN_BOOK = b"\x83\x01"  # the first record of a binary workbook; [MS-XLSB] 2.4.12
+# Content types of parts with macros: VBA projects, and macro sheets as XML and in binary form.
+MACRO_TYPES = frozenset(
+    {"application/vnd.ms-office.vbaproject"}
+    | {f"{_EXCEL}.{name}{form}" for name in ("macrosheet", "intlmacrosheet") for form in ("", "+xml")}
+)
 
 
 def main_type(file: int, *, expansion: int, entries: int) -> str | None:
@@ -64,7 +48,8 @@ def main_type(file: int, *, expansion: int, entries: int) -> str | None:
         PermanentError: `broken`, `expands_too_far`.
     """
     with open_archive(file, expansion=expansion, entries=entries) as archive:
-        main = _content_types(archive).main() if archive.find(CONTENT_TYPES) else None
+        types = content_types(archive)
+        main = _main_part(archive, types) if types else None
         return main[0] if main else None
 
 
@@ -83,49 +68,49 @@ def inspect(file: int, *, limits: str, **_: Any) -> dict[str, Any]:
     with open_archive(file, expansion=caps.expansion, entries=caps.entries) as archive:
         archive.check_entries()
         archive.check_bytes()
-        types = _content_types(archive)
+        types = content_types(archive)
+        if types is None:
+            raise Refusal(Reason.OPC_NO_TYPES)
         _check_main_part(archive, types)
         flags = ("macros",) if _has_macros(archive, types) else ()
     check_active(flags, refuse=caps.refuse_active)
     return {"flags": list(flags)}
 
 
-def _content_types(archive: Archive) -> _ContentTypes:
-    part = archive.find(CONTENT_TYPES)
-    if part is None:
-        raise Refusal(Reason.OPC_NO_TYPES)
-    types = _ContentTypes()
-    _parse(archive.read(part, MAX_CONTENT_TYPES), types.add)
-    return types
+def _main_part(archive: Archive, types: ContentTypes) -> tuple[str, str] | None:
+    """Name of the type and of the main part, or the part's extension (".xml"); None for a package of another type.
+
+    The relationships name the main part. Without them it is the only part that has a main part's content type; some
+    producers declare that type as the default of the extension .xml.
+    """
+    part = related_main_part(archive)
+    if part is not None:
+        name = MAIN_TYPES.get(types.of(part) or "")
+        return (name, part) if name else None
+    for declared, prefix in ((types.parts, ""), (types.extensions, ".")):
+        main = [(MAIN_TYPES[kind], prefix + name) for name, kind in declared.items() if kind in MAIN_TYPES]
+        if main:
+            return main[0] if len(main) == 1 else None
+    return None
 
 
-def _check_main_part(archive: Archive, types: _ContentTypes) -> None:
-    main = types.main()
+def _check_main_part(archive: Archive, types: ContentTypes) -> None:
+    main = _main_part(archive, types)
     if main is None:
         raise Refusal(Reason.OPC_NO_MAIN)
-    if main[1].startswith("."):
+    name, part = main
+    if part.startswith("."):
         return
-    part = archive.find(main[1])
-    if part is None:
+    entry = archive.find(part)
+    if entry is None:
         raise Refusal(Reason.OPC_LACKS_MAIN)
-    _parse(archive.read(part, MAX_MAIN_PART), None)
+    content = archive.read(entry, MAX_MAIN_PART)
+    if name != MAIN_TYPES[BINARY_WORKBOOK]:
+        parse_xml(content)
+    elif not content.startswith(BEGIN_BOOK):
+        raise Refusal(Reason.OLE_NO_EXCEL)
 
 
-def _has_macros(archive: Archive, types: _ContentTypes) -> bool:
+def _has_macros(archive: Archive, types: ContentTypes) -> bool:
     has_project = any(entry.filename.lower().endswith("vbaproject.bin") for entry in archive.entries)
-    return has_project or VBA_TYPE in {*types.parts.values(), *types.extensions.values()}
-
-
-def _parse(text: bytes, on_element: Callable[[str, dict[str, str]], None] | None) -> None:
-    parser = expat.ParserCreate()
-    parser.StartDoctypeDeclHandler = _refuse_doctype
-    if on_element:
-        parser.StartElementHandler = on_element
-    try:
-        parser.Parse(text, True)
-    except expat.ExpatError as error:
-        raise Refusal(Reason.XML_BROKEN) from error
-
-
-def _refuse_doctype(*_: Any) -> None:
-    raise Refusal(Reason.XML_DOCTYPE)
+    return has_project or not MACRO_TYPES.isdisjoint({*types.parts.values(), *types.extensions.values()})

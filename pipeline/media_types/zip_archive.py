@@ -16,14 +16,10 @@ from typing import IO
 
 from pipeline.errors import Code, PermanentError
 from pipeline.media_types.rejections import decoding
+from pipeline.media_types.zip_end import TAIL_BYTES, end_record
+from pipeline.media_types.zip_entries import LOCAL_HEADER, check_names, comparable, data_start
 from pipeline.sandbox import Reason, Refusal
 
-END_RECORD, LOCAL_HEADER = b"PK\x05\x06", b"PK\x03\x04"
-END_SIZE, LOCAL_SIZE = 22, 30
-MAX_COMMENT = 0xFFFF
-ENCRYPTED, STREAMED, UTF8 = 0x1, 0x8, 0x800  # bits of the general purpose flags
-SYMLINK, FILE_TYPE = 0o120000, 0o170000  # of st_mode, in the upper half of the external attributes
-UNIX = 3
 CHUNK_BYTES = 1 << 18
 FREE_EXPANSION = 1_000_000  # bytes that any archive may expand to, whatever the ratio: repetitive XML does
 MAX_UNPACKED = 512_000_000  # bytes that are unpacked for the check, about two seconds of CPU
@@ -78,30 +74,22 @@ class Archive:
         self._file = file
         self._size = file.seek(0, io.SEEK_END)
         self._budget = budget
-        self._check_end(self._tail())
+        self._check_end()
         self.entries = zipfile.ZipFile(file).infolist()
         budget.spend(entries=len(self.entries), size=sum(entry.file_size for entry in self.entries))
+        self._by_name = {comparable(entry.filename): entry for entry in self.entries}
+        self._starts: dict[zipfile.ZipInfo, int] = {}
 
-    def _tail(self) -> bytes:
-        self._file.seek(max(0, self._size - END_SIZE - MAX_COMMENT))
-        return self._file.read()
-
-    def _check_end(self, tail: bytes) -> None:
-        """Checks that one end record ends the file and follows the directory that it names."""
-        ends = [at for at in _occurrences(tail, END_RECORD) if at + END_SIZE + _uint16(tail, at + 20) == len(tail)]
-        if len(ends) != 1:
-            raise Refusal(Reason.ZIP_TWO_ENDS if ends else Reason.ZIP_NO_END)
-        entries, size, offset = struct.unpack_from("<HII", tail, ends[0] + 10)
-        if entries == 0xFFFF or 0xFFFFFFFF in (size, offset):
-            return  # zip64: its own records are between the directory and this one
-        self._budget.check_entries(entries)
-        if offset + size != self._size - len(tail) + ends[0]:
-            raise Refusal(Reason.ZIP_FOREIGN_BYTES)
+    def _check_end(self) -> None:
+        start = max(0, self._size - TAIL_BYTES)
+        self._file.seek(start)
+        end = end_record(self._file.read(), start=start)
+        if not end.is_zip64:
+            self._budget.check_entries(end.entries)
 
     def find(self, name: str) -> zipfile.ZipInfo | None:
-        """The entry with this name. OPC compares part names without case."""
-        lowered = name.lstrip("/").lower()
-        return next((entry for entry in self.entries if entry.filename.lower() == lowered), None)
+        """The entry with this name, as Office compares names: see `comparable`."""
+        return self._by_name.get(comparable(name))
 
     def read(self, entry: zipfile.ZipInfo, limit: int) -> bytes:
         """The whole content of an entry.
@@ -119,9 +107,12 @@ class Archive:
         Raises:
             PermanentError: `broken`; `type_not_allowed` for entry names that lead out of the archive.
         """
+        check_names(self.entries)
+        in_order = sorted(self.entries, key=lambda entry: entry.header_offset)
+        if in_order and in_order[0].header_offset:
+            raise Refusal(Reason.ZIP_FOREIGN_BYTES)
         end = 0
-        for entry in sorted(self.entries, key=lambda entry: entry.header_offset):
-            _check_name(entry)
+        for entry in in_order:
             if entry.header_offset < end:
                 raise Refusal(Reason.ZIP_OVERLAP)
             end = self._data_start(entry) + entry.compress_size
@@ -204,25 +195,10 @@ class Archive:
             yield chunk
 
     def _data_start(self, entry: zipfile.ZipInfo) -> int:
-        """Offset of the bytes of an entry, after a comparison of its local header with the directory."""
-        self._file.seek(entry.header_offset)
-        head = self._file.read(LOCAL_SIZE)
-        if len(head) < LOCAL_SIZE or not head.startswith(LOCAL_HEADER):
-            raise Refusal(Reason.ZIP_NO_HEADER)
-        flags, method = struct.unpack_from("<HH", head, 6)
-        packed, size, name_length, extra_length = struct.unpack_from("<IIHH", head, 18)
-        if (flags | entry.flag_bits) & ENCRYPTED:
-            raise Refusal(Reason.ZIP_ENCRYPTED)
-        if method not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
-            raise Refusal(Reason.ZIP_METHOD)
-        # A streamed entry has its sizes behind its bytes, an entry beyond 4 GB in an extra field.
-        accepted = {(entry.compress_size, entry.file_size), *([(0, 0)] if flags & STREAMED else [])}
-        if (packed, size) not in accepted and 0xFFFFFFFF not in (packed, size):
-            raise Refusal(Reason.ZIP_SIZES_DIFFER)
-        name = self._file.read(name_length)
-        if method != entry.compress_type or name != _raw_name(entry):
-            raise Refusal(Reason.ZIP_ENTRIES_DIFFER)
-        return int(entry.header_offset + LOCAL_SIZE + name_length + extra_length)
+        start = self._starts.get(entry)
+        if start is None:
+            start = self._starts[entry] = data_start(self._file, entry)
+        return start
 
 
 @contextmanager
@@ -235,27 +211,3 @@ def open_archive(file: int, *, expansion: int, entries: int) -> Iterator[Archive
     with decoding("a zip archive", *DECODE_ERRORS), open(file, "rb", closefd=False) as stream:
         size = os.fstat(file).st_size
         yield Archive(stream, Budget(size=size, expansion=expansion, entries=entries))
-
-
-def _raw_name(entry: zipfile.ZipInfo) -> bytes:
-    return entry.orig_filename.encode("utf-8" if entry.flag_bits & UTF8 else "cp437")
-
-
-def _check_name(entry: zipfile.ZipInfo) -> None:
-    name = entry.orig_filename.replace("\\", "/")
-    is_link = entry.create_system == UNIX and entry.external_attr >> 16 & FILE_TYPE == SYMLINK
-    if name.startswith("/") or ".." in name.split("/") or name[1:2] == ":" or "\0" in name or is_link:
-        raise Refusal(Reason.ZIP_NAMES)
-
-
-def _occurrences(text: bytes, record: bytes) -> Iterator[int]:
-    """Offsets of the complete records in the text."""
-    at = text.find(record)
-    while at >= 0:
-        if at + END_SIZE <= len(text):
-            yield at
-        at = text.find(record, at + 1)
-
-
-def _uint16(text: bytes, at: int) -> int:
-    return int.from_bytes(text[at : at + 2], "little")

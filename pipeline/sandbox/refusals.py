@@ -102,6 +102,7 @@ class Reason(Enum):
     ZIP_METHOD = (Code.BROKEN, "is compressed with a method that Office documents do not use")
     ZIP_SIZES_DIFFER = (Code.BROKEN, "has sizes in its directory and in an entry's header that differ")
     ZIP_ENTRIES_DIFFER = (Code.BROKEN, "has entries that differ from its directory")
+    ZIP_EQUAL_NAMES = (Code.BROKEN, "has two entries of the same name, case and slashes aside")
     ZIP_NAMES = (Code.TYPE_NOT_ALLOWED, "is an archive with names that lead out of it")
     # OPC packages
     OPC_NO_TYPES = (Code.BROKEN, "has no list of content types")

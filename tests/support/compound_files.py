@@ -91,6 +91,14 @@ def package(
     return zipped({**parts, **(extra or {})})
 
 
+def binary_workbook() -> bytes:
+    """A minimal XLSB: the records that begin and end a workbook."""
+    types = CONTENT_TYPES.replace("word/document.xml", "xl/workbook.bin")
+    main = "application/vnd.ms-excel.sheet.binary.macroEnabled.main"
+    book = b"\x83\x01\0\x84\x01\0"
+    return zipped({"[Content_Types].xml": types.format(main=main).encode(), "xl/workbook.bin": book})
+
+
 def zipped(entries: Mapping[str, bytes]) -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:

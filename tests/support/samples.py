@@ -32,7 +32,10 @@ from tests.support import compound_files as office
 
 FILES = Path(__file__).parents[1] / "files"
 # Types that are accepted only if ALLOWED_TYPES names them.
-OPTIONAL_TYPES = frozenset({"avif", "mkv", "webm", "flac", "ppt", "text", "csv", "rtf"})
+OPTIONAL_TYPES = frozenset(
+    {"avif", "mkv", "webm", "flac", "ppt", "text", "csv", "rtf"}
+    | {"dotx", "dotm", "xltx", "xltm", "xlsb", "potx", "potm", "ppsm"}
+)
 SIZE = (160, 120)
 
 pillow_heif.register_heif_opener()
@@ -237,6 +240,26 @@ def with_macros(content: bytes, main: str, macro_main: str) -> bytes:
 _OFFICE = "application/vnd.openxmlformats-officedocument"
 _MACROS = "macroEnabled.main+xml"
 
+# Variants of Office types: the type that is changed, and the new content type of its main part.
+VARIANTS = {
+    "ppsx": ("pptx", f"{_OFFICE}.presentationml.slideshow"),
+    "dotx": ("docx", f"{_OFFICE}.wordprocessingml.template"),
+    "xltx": ("xlsx", f"{_OFFICE}.spreadsheetml.template"),
+    "potx": ("pptx", f"{_OFFICE}.presentationml.template"),
+    "dotm": ("docx", "application/vnd.ms-word.template.macroEnabledTemplate"),
+    "xltm": ("xlsx", "application/vnd.ms-excel.template.macroEnabled"),
+    "potm": ("pptx", "application/vnd.ms-powerpoint.template.macroEnabled"),
+    "ppsm": ("pptx", "application/vnd.ms-powerpoint.slideshow.macroEnabled"),
+}
+
+
+def office_variant(name: str) -> bytes:
+    base, content_type = VARIANTS[name]
+    main = {"docx": "wordprocessingml.document", "xlsx": "spreadsheetml.sheet", "pptx": "presentationml.presentation"}
+    by_library = {"docx": docx_by_library, "xlsx": xlsx_by_library, "pptx": pptx_by_library}[base]
+    return office.retyped(by_library(), f"{_OFFICE}.{main[base]}.main+xml", f"{content_type}.main+xml")
+
+
 SAMPLES: dict[str, Callable[[], bytes]] = {
     "jpeg/pillow": lambda: pillow("JPEG"),
     "jpeg/progressive": lambda: pillow("JPEG", progressive=True, quality=90),
@@ -308,7 +331,6 @@ SAMPLES: dict[str, Callable[[], bytes]] = {
     "xlsx/libreoffice": lambda: stored("libreoffice.xlsx"),
     "pptx/python-pptx": pptx_by_library,
     "pptx/libreoffice": lambda: stored("libreoffice.pptx"),
-    "ppsx/python-pptx": lambda: office.retyped(pptx_by_library(), "presentation.main+xml", "slideshow.main+xml"),
     "docm/python-docx": lambda: with_macros(
         docx_by_library(), office.WORD_MAIN, f"application/vnd.ms-word.document.{_MACROS}"
     ),
@@ -320,6 +342,8 @@ SAMPLES: dict[str, Callable[[], bytes]] = {
         f"{_OFFICE}.presentationml.presentation.main+xml",
         f"application/vnd.ms-powerpoint.presentation.{_MACROS}",
     ),
+    **{f"{name}/retyped": functools.partial(office_variant, name) for name in VARIANTS},
+    "xlsb/hand": office.binary_workbook,
     "text/utf-8": lambda: "Olá, ação\n".encode() * 20,
     "text/windows-1252": lambda: "Olá, ação\r\n".encode("cp1252") * 20,
     "csv/comma": lambda: b"nome,idade,cidade\n" + "João,31,Recife\nZoé,28,Natal\n".encode() * 20,
