@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from pipeline.config.settings import Settings
-from pipeline.gateways import cloud, evolution, media, waha, wppconnect
+from pipeline.gateways import cloud, evolution, gowa, media, waha, wppconnect
 from pipeline.gateways.intake import HookRequest, ParsedPayload
 from pipeline.gateways.sources import Source
 from pipeline.gateways.verification import BodyCheck, NoSecretError, UnauthorizedError
@@ -62,6 +62,7 @@ GATEWAYS: Mapping[str, Gateway] = {
     "wppconnect": wppconnect,
     "evolution": evolution,
     "waha": waha,
+    "gowa": gowa,
     "cloud": cloud,
     "media": media,
 }

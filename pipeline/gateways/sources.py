@@ -18,6 +18,8 @@ from pipeline.values.emptiness import is_empty
 
 OWN_HOSTS = LOOPBACK_HOSTS | {"0.0.0.0"}  # noqa: S104  a name in a URL; nothing is bound to it
 
+WHATSAPP = "*.whatsapp.net"  # also where WHATSAPP_HOSTS has other names, such as that of a mirror
+
 KEY_NEEDS_WHATSAPP = "a file with a media key is only downloaded from the hosts in WHATSAPP_HOSTS"
 
 
@@ -43,7 +45,7 @@ def declared_source(attachment: Attachment, http_client: HttpClient, settings: S
     url = media_url(attachment, settings.whatsapp_hosts)
     if not url:
         raise PermanentError(Code.NO_SOURCE, "the attachment has no URL")
-    return Source(url, headers={"Origin": ORIGIN} if _is_on_whatsapp(url, settings.whatsapp_hosts) else {})
+    return Source(url, headers={"Origin": ORIGIN} if is_whatsapp_url(url, settings) else {})
 
 
 def allowed_hosts(attachment: Attachment, source: Source, settings: Settings) -> HostList | None:
@@ -61,12 +63,15 @@ def _allowed_hosts(names: tuple[str, ...], networks: tuple[Network, ...]) -> Hos
     return HostList(names, networks=networks, refusal=KEY_NEEDS_WHATSAPP)
 
 
-def _is_on_whatsapp(url: str, names: tuple[str, ...]) -> bool:
+def is_whatsapp_url(url: Any, settings: Settings) -> bool:
+    """Whether a URL leads to WhatsApp's servers or to one of WHATSAPP_HOSTS; False for a value that is no URL."""
+    if not isinstance(url, str):
+        return False
     try:
         target = parse_url(url)
     except PermanentError:
         return False
-    return target.scheme == "https" and _allowed_hosts(names, ()).includes(target)
+    return target.scheme == "https" and _allowed_hosts((*settings.whatsapp_hosts, WHATSAPP), ()).includes(target)
 
 
 def own_server_url(url: str, server_url: str, *, path: str) -> str | None:

@@ -23,7 +23,7 @@ from pipeline.gateways import GATEWAYS
 from pipeline.models import Attachment, Record
 from tests.support.esteira import Installation, new_installation, start_esteira
 from tests.support.gateway_senders import API_TOKEN, SENDERS, SETTINGS
-from tests.support.gateway_servers import GraphServer, WahaServer, WhatsAppServer
+from tests.support.gateway_servers import GowaServer, GraphServer, WahaServer, WhatsAppServer
 from tests.support.media_server import MediaServer
 from tests.support.payloads import content_of, held_by_whatsapp, media_file, names, payload
 from tests.support.samples import sample
@@ -31,6 +31,7 @@ from tests.support.valkey import ValkeyServer, free_port
 from tests.support.waiting import wait_until
 
 WEBHOOK_SECRET = "whsec_" + base64.b64encode(bytes(24)).decode()
+DEFAULT_SESSION = "phone"  # GOWA names none before version 8
 SECOND_NUMBER = "206540352242922"
 TOKENS = ("a-token-of-the-first-number", "a-token-of-the-second-number")
 CONTENTS = {
@@ -41,7 +42,13 @@ CONTENTS = {
     "audio": lambda: sample("mp3/lame"),
     "document": lambda: media_file("report.pdf"),
 }
-BY_SUFFIX = {".xlsx": lambda: sample("xlsx/openpyxl"), ".oga": CONTENTS["ptt"], ".webp": CONTENTS["sticker"]}
+BY_SUFFIX = {
+    ".mp4": CONTENTS["video"],
+    ".ogg": CONTENTS["ptt"],
+    ".xlsx": lambda: sample("xlsx/openpyxl"),
+    ".oga": CONTENTS["ptt"],
+    ".webp": CONTENTS["sticker"],
+}
 
 
 @dataclass
@@ -52,6 +59,7 @@ class GatewaySystem:
     url: str
     whatsapp: WhatsAppServer
     waha: WahaServer
+    gowa: GowaServer
     graph: GraphServer
     elsewhere: MediaServer
     sink: MediaServer
@@ -83,11 +91,15 @@ def system(module_valkey: ValkeyServer) -> Iterator[GatewaySystem]:
     with ExitStack() as stack:
         whatsapp, elsewhere, sink = (stack.enter_context(kind()) for kind in (WhatsAppServer, MediaServer, MediaServer))
         waha, graph = stack.enter_context(WahaServer("a-key-of-the-files")), stack.enter_context(GraphServer(*TOKENS))
+        gowa = stack.enter_context(GowaServer("loja:a-password-of-the-files"))
         installation = stack.enter_context(new_installation(REDIS_URL=module_valkey.url, PORT=str(port), **SETTINGS))
         installation = installation.with_settings(
             **whatsapp.env(installation.folder),
             WAHA_URL=waha.base,
             WAHA_API_KEY=waha.key,
+            GOWA_URL=gowa.base,
+            GOWA_AUTH=gowa.login,
+            DEFAULT_SESSION=DEFAULT_SESSION,
             CLOUD_GRAPH_URL=graph.base,
             CLOUD_ACCESS_TOKEN=TOKENS[0],
             CLOUD_ACCESS_TOKENS=f"{SECOND_NUMBER}={TOKENS[1]}",
@@ -96,7 +108,7 @@ def system(module_valkey: ValkeyServer) -> Iterator[GatewaySystem]:
         )
         stack.enter_context(start_esteira(installation))
         wait_until(lambda: answers(f"http://127.0.0.1:{port}/healthz"))
-        yield GatewaySystem(installation, f"http://127.0.0.1:{port}", whatsapp, waha, graph, elsewhere, sink)
+        yield GatewaySystem(installation, f"http://127.0.0.1:{port}", whatsapp, waha, gowa, graph, elsewhere, sink)
 
 
 def answers(url: str) -> bool:
@@ -109,7 +121,7 @@ def answers(url: str) -> bool:
 
 def attachments_of(gateway: str, body: Any) -> list[Attachment]:
     """The attachments of a payload."""
-    return list(GATEWAYS[gateway].parse(body, Settings(_env_file=None)).attachments)
+    return list(GATEWAYS[gateway].parse(body, Settings(_env_file=None, default_session=DEFAULT_SESSION)).attachments)
 
 
 def with_whatsapp(system: GatewaySystem, gateway: str, body: Any) -> tuple[Any, dict[str, bytes]]:
@@ -148,6 +160,17 @@ def with_waha(system: GatewaySystem, gateway: str, body: Any) -> tuple[Any, dict
     return body, contents
 
 
+def with_gowa(system: GatewaySystem, gateway: str, body: Any) -> tuple[Any, dict[str, bytes]]:
+    """Puts files on GOWA's server; returns the payload and the contents by attachment id."""
+    contents = {}
+    for attachment in attachments_of(gateway, body):
+        if attachment.remote_id:
+            suffix = f".{attachment.remote_id.rpartition('.')[2]}"
+            content = BY_SUFFIX.get(suffix, CONTENTS[attachment.kind or "image"])()
+            contents[attachment.id] = system.gowa.files[attachment.remote_id] = content
+    return body, contents
+
+
 def with_graph(system: GatewaySystem, gateway: str, body: Any) -> tuple[Any, dict[str, bytes]]:
     """Puts files on the Graph API; returns the payload with their hashes, and the contents by attachment id."""
     contents = {}
@@ -163,7 +186,7 @@ def with_graph(system: GatewaySystem, gateway: str, body: Any) -> tuple[Any, dic
 
 
 # Functions that put the files of a gateway's samples on test servers; WhatsApp's server is the default.
-PREPARE = {"waha": with_waha, "cloud": with_graph}
+PREPARE = {"waha": with_waha, "gowa": with_gowa, "cloud": with_graph}
 
 
 def replaced(value: Any, old: Any, new: Any) -> Any:

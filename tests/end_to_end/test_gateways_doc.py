@@ -19,13 +19,14 @@ import pytest
 
 from pipeline.catalogue import Catalogue, Filters
 from pipeline.config.settings import Settings
-from pipeline.gateways import GATEWAYS
-from pipeline.models import Record
+from pipeline.gateways import GATEWAYS, source_of
+from pipeline.models import Attachment, Record
 from tests.conftest import missing
 from tests.support.documents import DOCS, Block, blocks, settings
 from tests.support.esteira import BIN, Installation, new_installation, start_esteira
 from tests.support.gateway_senders import SENDERS
-from tests.support.gateway_servers import EvolutionServer, WahaServer
+from tests.support.gateway_servers import EvolutionServer, GowaServer, WahaServer
+from tests.support.http_client import local_http_client
 from tests.support.payloads import media_file
 from tests.support.valkey import ValkeyServer, free_port
 from tests.support.waiting import wait_until
@@ -163,6 +164,13 @@ def test_settings_of_gateways_and_esteira_agree() -> None:
     assert ours["WAHA_FILES_LIFETIME_S"] == theirs["WHATSAPP_FILES_LIFETIME"]
     assert theirs["WHATSAPP_HOOK_URL"].endswith("/hooks/waha")
 
+    ours, theirs = (
+        settings(block.code) for block in blocks("gateways.md", SECTIONS["gowa"]) if block.language == "ini"
+    )
+    assert ours["GOWA_WEBHOOK_SECRET"] == theirs["WHATSAPP_WEBHOOK_SECRET"]
+    assert ours["GOWA_AUTH"] == theirs["APP_BASIC_AUTH"]
+    assert theirs["WHATSAPP_WEBHOOK"].endswith("/hooks/gowa")
+
 
 def first(section: list[Block], language: str) -> str:
     return next(block.code for block in section if block.language == language)
@@ -220,6 +228,18 @@ def test_waha_example_returns_a_new_url(node: str, tmp_path: Path) -> None:
         replacement = upload_again(node, tmp_path, "waha", EVENT, WAHA_URL=server.base, WAHA_API_KEY="key")
         headers = {"x-api-key": "key"}
         assert httpx.get(replacement["url"], headers=headers).content == b"a picture"
+
+
+def test_gowa_example_returns_a_url_of_its_statics(node: str, tmp_path: Path) -> None:
+    event = EVENT | {"message_id": "3EB0A1", "session": "loja/1"}
+    with GowaServer("loja:pass") as server:
+        server.messages["3EB0A1"] = ("image/jpeg", b"a picture")
+        replacement = upload_again(node, tmp_path, "gowa", event, GOWA_URL=server.base, GOWA_AUTH=server.login)
+        assert server.requests[0].headers["x-device-id"] == "loja%2F1"
+        settings = Settings(_env_file=None, gowa_url=server.base, gowa_auth=server.login)
+        attachment = Attachment(gateway="gowa", session="s", message_id="m", **replacement)
+        source = source_of(attachment, local_http_client(), settings)
+        assert httpx.get(source.url, headers=dict(source.credentials)).content == b"a picture"
 
 
 def test_cloud_api_section_has_no_example_for_expired_files() -> None:

@@ -18,12 +18,14 @@ API_TOKEN = "a token of the tests"
 PATH_SECRET = "a-secret-in-a-path"
 WAHA_KEY = "a key of the tests"
 CLOUD_SECRET = "an app's secret"
+GOWA_SECRET = "a secret of a webhook"
 SETTINGS = {
     "API_TOKEN": API_TOKEN,
     "WPPCONNECT_SECRET": PATH_SECRET,
     "EVOLUTION_JWT_KEY": "a-key-that-signs-tokens-of-evolution",
     "EVOLUTION_SECRET": "another secret",
     "WAHA_HMAC_KEY": WAHA_KEY,
+    "GOWA_WEBHOOK_SECRET": GOWA_SECRET,
     "CLOUD_APP_SECRET": CLOUD_SECRET,
     "CLOUD_VERIFY_TOKEN": "a word of our choice",
 }
@@ -57,8 +59,13 @@ def waha_signature(body: bytes, *, key: str = WAHA_KEY, at: float | None = None)
 
 
 def hub_signature(body: bytes, *, secret: str = CLOUD_SECRET) -> dict[str, str]:
-    """Meta's header for a body."""
+    """The header of Meta and of GOWA for a body."""
     return {"X-Hub-Signature-256": f"sha256={hmac.digest(secret.encode(), body, 'sha256').hex()}"}
+
+
+def gowa_signature(body: bytes) -> dict[str, str]:
+    """GOWA's header for a body."""
+    return hub_signature(body, secret=GOWA_SECRET)
 
 
 def evolution_jwt(_body: bytes) -> dict[str, str]:
@@ -82,6 +89,7 @@ SENDERS = {
     "wppconnect": Sender(f"/hooks/wppconnect/{PATH_SECRET}", lambda _: {}, "WPPConnect"),
     "evolution": Sender("/hooks/evolution", evolution_jwt, "Evolution API"),
     "waha": Sender("/hooks/waha", waha_signature, "WAHA", signs_body=True),
+    "gowa": Sender("/hooks/gowa", gowa_signature, "GOWA", signs_body=True),
     "cloud": Sender("/hooks/cloud", hub_signature, "Meta's Cloud API", signs_body=True),
     "media": Sender("/hooks/media", lambda _: {"Authorization": f"Bearer {API_TOKEN}"}, None),
 }

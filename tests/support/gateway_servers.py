@@ -90,6 +90,40 @@ class WahaServer(MediaServer):
         return json_answer(200, {"id": message_id, "hasMedia": True, "media": media})
 
 
+class GowaServer(MediaServer):
+    """GOWA: the files below `statics/`, and messages by their ids, with the login of a user.
+
+    `messages` are the files of messages by their ids; asked to download one, GOWA saves it anew and names its path.
+    """
+
+    def __init__(self, login: str) -> None:
+        super().__init__()
+        self.login = login
+        self.messages: dict[str, tuple[str, bytes]] = {}
+
+    @property
+    def base(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def reply(self, request: Request, name: str) -> Answer | None:
+        login = base64.b64encode(self.login.encode()).decode()
+        if request.headers.get("authorization") != f"Basic {login}":
+            return Answer(401, {"WWW-Authenticate": "basic realm=Restricted"})
+        parts = [unquote(part) for part in urlsplit(request.path).path.split("/")]
+        if len(parts) == 4 and (parts[1], parts[3]) == ("message", "download"):
+            return self._download(parts[2], chat=parse_qs(urlsplit(request.path).query)["phone"][0])
+        return super().reply(request, name)
+
+    def _download(self, message_id: str, *, chat: str) -> Answer:
+        if message_id not in self.messages:
+            return json_answer(500, {"status": 500, "code": "INTERNAL_SERVER_ERROR", "message": "message not found"})
+        mimetype, content = self.messages[message_id]
+        path = f"statics/media/{chat.partition('@')[0]}/2026-09-21/{message_id}.{mimetype.partition('/')[2]}"
+        self.files[path] = content
+        results = {"message_id": message_id, "file_path": path, "file_size": len(content)}
+        return json_answer(200, {"status": 200, "code": "SUCCESS", "results": results})
+
+
 class GraphServer(MediaServer):
     """Meta's Graph API: a media id becomes a URL, a URL gives its bytes once, both only with the number's token.
 

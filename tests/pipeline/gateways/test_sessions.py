@@ -14,6 +14,7 @@ KEY = {"id": "3EB0", "remoteJid": "5581@s.whatsapp.net"}
 EVOLUTION = {"event": "messages.upsert", "data": {"key": KEY, "message": {"imageMessage": {"directPath": "/v/x"}}}}
 WAHA = {"event": "message", "payload": {"id": "false_5581@c.us_3EB0", "media": {"url": "https://a/b"}}}
 IMAGE = {"event": "onmessage", "id": "false_5581@c.us_3EB0", "type": "image", "directPath": "/v/x"}
+GOWA = {"id": "3EB0", "chat_id": "5581@s.whatsapp.net", "image": "statics/media/1.jpeg"}
 CLOUD = {"id": "wamid.1", "from": "5581", "type": "image", "image": {"id": "1"}}
 
 
@@ -25,6 +26,7 @@ def cloud(session: Any) -> dict[str, Any]:
 PAYLOADS = {
     "evolution": (lambda session: {**EVOLUTION, "instance": session}, "instance"),
     "waha": (lambda session: {**WAHA, "session": session}, "session"),
+    "gowa": (lambda session: {"event": "message", "device_id": session, "payload": GOWA}, "device_id"),
     "wppconnect": (lambda session: {**IMAGE, "session": session}, "session"),
     "cloud": (cloud, "phone_number_id"),
     "media": (lambda session: {"session": session, "message_id": "m", "url": "https://a/b"}, "session"),
