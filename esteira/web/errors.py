@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from actors.observability.sentry import report_error
 from pipeline.errors import Code, PayloadError, PermanentError, PipelineError, RetryableError
+from pipeline.gateways import UnauthorizedError
 from pipeline.values.gateway_values import clean_text
 
 RETRY_AFTER_S = 5
@@ -51,6 +52,9 @@ class ErrorDetail(BaseModel):
 
     code: Code
     message: str
+    reason: Literal["missing", "wrong", "not_set"] | None = Field(
+        default=None, description="Only with `unauthorized`: whether the secret is missing, wrong, or not set here."
+    )
 
 
 class ErrorReply(BaseModel):
@@ -102,7 +106,8 @@ async def _answer_pipeline_error(_request: Request, error: Exception) -> JSONRes
     if status in {429, 503}:
         wait_s = error.retry_after if isinstance(error, RetryableError) else None
         headers["Retry-After"] = str(math.ceil(wait_s or RETRY_AFTER_S))
-    return _error_response(status, error.code, error.message, headers)
+    reason = error.reason if isinstance(error, UnauthorizedError) else None
+    return _error_response(status, error.code, error.message, headers, reason=reason)
 
 
 async def _answer_validation_error(request: Request, error: Exception) -> JSONResponse:
@@ -126,6 +131,8 @@ async def _answer_unexpected_error(_request: Request, error: Exception) -> JSONR
     return _error_response(503, Code.INTERNAL, "internal error", {"Retry-After": str(RETRY_AFTER_S)})
 
 
-def _error_response(status: int, code: Code, message: str, headers: dict[str, str]) -> JSONResponse:
-    body = {"error": {"code": code, "message": clean_text(message[:MAX_MESSAGE])}}
-    return JSONResponse(body, status_code=status, headers=headers)
+def _error_response(
+    status: int, code: Code, message: str, headers: dict[str, str], *, reason: str | None = None
+) -> JSONResponse:
+    error = {"code": code, "message": clean_text(message[:MAX_MESSAGE]), **({"reason": reason} if reason else {})}
+    return JSONResponse({"error": error}, status_code=status, headers=headers)

@@ -10,12 +10,13 @@ from pipeline.errors import Code, RetryableError
 from pipeline.gateways.graph import media_link
 from pipeline.gateways.intake import HookRequest, ParsedPayload, build_attachment, check_batch_size, declared_session
 from pipeline.gateways.sources import Source, declared_source
-from pipeline.gateways.verification import BodyCheck, hub_signature_check, required_secret
+from pipeline.gateways.verification import BodyCheck, hub_signature
 from pipeline.http_client import HttpClient
 from pipeline.models import Attachment, Fault, Kind
 from pipeline.values.emptiness import first_present, is_empty
 from pipeline.values.gateway_values import error_text, json_object, json_objects, unix_seconds
 
+SIGNATURE = hub_signature("CLOUD_APP_SECRET")
 KINDS = ("image", "video", "audio", "document", "sticker")
 ID_LIFETIME_S = 7 * 24 * 3600  # seconds that a media id in a webhook is valid
 MEDIA_ERROR = 131052  # "Media download error": Meta itself could not download the file, for example for its size
@@ -27,7 +28,7 @@ def verify(request: HookRequest, settings: Settings) -> BodyCheck:
     Raises:
         UnauthorizedError: it is missing or malformed, or CLOUD_APP_SECRET is not set.
     """
-    return hub_signature_check(request, key=required_secret(settings.cloud_app_secret, "CLOUD_APP_SECRET"))
+    return SIGNATURE.check(request, settings.cloud_app_secret)
 
 
 def parse(payload: Any, settings: Settings) -> ParsedPayload:

@@ -21,7 +21,16 @@ from pipeline.gateways.intake import (
 )
 from pipeline.gateways.message_content import KINDS, MediaNode, media_nodes, node_kind
 from pipeline.gateways.sources import declared_source, media_location
-from pipeline.gateways.verification import NoSecretError, UnauthorizedError, bearer_token, constant_time_equal
+from pipeline.gateways.verification import (
+    BEARER,
+    WEBHOOK_SECRET_HEADER,
+    MissingSecretError,
+    NoSecretError,
+    UnauthorizedError,
+    WrongSecretError,
+    bearer_token,
+    constant_time_equal,
+)
 from pipeline.models import Attachment
 from pipeline.values.emptiness import first_present
 from pipeline.values.gateway_values import json_object, none_if_empty
@@ -30,6 +39,8 @@ from pipeline.values.message_ids import phone_number
 EVENTS = frozenset({"messages.upsert", "send.message"})
 LEEWAY_S = 60  # seconds by which the two servers' clocks may differ
 MAX_AGE_S = 600  # of a token since it was issued, whatever its expiry: Evolution API signs one for each webhook
+
+DOTS_OF_JWT = 2
 
 source = declared_source
 
@@ -46,14 +57,23 @@ def verify(request: HookRequest, settings: Settings) -> None:
     if not (key or secret):
         raise NoSecretError("EVOLUTION_JWT_KEY or EVOLUTION_SECRET")
     token = bearer_token(request.header("authorization"))
-    sent = (token, request.header("x-webhook-secret"))
-    if secret and any(constant_time_equal(value, secret.get_secret_value()) for value in sent):
+    sent = {BEARER: token, WEBHOOK_SECRET_HEADER: request.header(WEBHOOK_SECRET_HEADER)}
+    given = {place: value for place, value in sent.items() if value}
+    if secret and any(constant_time_equal(value, secret.get_secret_value()) for value in given.values()):
         return
-    if not (key and _is_signed(token, key)):
-        raise UnauthorizedError("send a JWT signed with the jwt_key, or the secret as X-Webhook-Secret")
+    expected = " or ".join(
+        text
+        for text, value in (("the EVOLUTION_SECRET", secret), ("a JWT signed with EVOLUTION_JWT_KEY", key))
+        if value
+    )
+    if not given:
+        raise MissingSecretError(expected, sent if secret else (BEARER,))
+    if not (key and token.count(".") == DOTS_OF_JWT):
+        raise WrongSecretError(expected, given)
+    _check_jwt(token, key)
 
 
-def _is_signed(token: str, key: SecretStr) -> bool:
+def _check_jwt(token: str, key: SecretStr) -> None:
     # Imported only if a key is set: the import loads all of X.509 and takes 20 ms.
     jwt = importlib.import_module("jwt")
     try:
@@ -64,9 +84,12 @@ def _is_signed(token: str, key: SecretStr) -> bool:
             leeway=LEEWAY_S,
             options={"require": ["exp", "iat"]},
         )
+    except (jwt.ExpiredSignatureError, jwt.ImmatureSignatureError):
+        raise UnauthorizedError(f"wrong JWT in {BEARER}: it has expired, or a clock is wrong") from None
     except (jwt.PyJWTError, ValueError, OverflowError):  # the token cannot be encoded, or a time is no number
-        return False
-    return time.time() - float(claims["iat"]) <= MAX_AGE_S + LEEWAY_S
+        raise UnauthorizedError(f"wrong JWT in {BEARER}: it was not signed with the EVOLUTION_JWT_KEY") from None
+    if not time.time() - float(claims["iat"]) <= MAX_AGE_S + LEEWAY_S:
+        raise UnauthorizedError(f"wrong JWT in {BEARER}: it is older than {MAX_AGE_S} s, or a clock is wrong")
 
 
 def parse(payload: Any, settings: Settings) -> ParsedPayload:

@@ -8,7 +8,7 @@ from pipeline.config.settings import Settings
 from pipeline.errors import PayloadError
 from pipeline.gateways.intake import HookRequest, ParsedPayload, declared_session
 from pipeline.gateways.sources import declared_source
-from pipeline.gateways.verification import UnauthorizedError, bearer_token, constant_time_equal, required_secret
+from pipeline.gateways.verification import BEARER, bearer_token, check_secret
 from pipeline.models import Attachment, parse_attachment
 from pipeline.values.base64_stream import check_base64
 from pipeline.values.emptiness import is_empty
@@ -22,10 +22,7 @@ def verify(request: HookRequest, settings: Settings) -> None:
     Raises:
         UnauthorizedError: the token is missing or wrong, or API_TOKEN is not set.
     """
-    if not constant_time_equal(
-        bearer_token(request.header("authorization")), required_secret(settings.api_token, "API_TOKEN")
-    ):
-        raise UnauthorizedError("send Authorization: Bearer with the API_TOKEN of this server")
+    check_secret({BEARER: bearer_token(request.header("authorization"))}, settings.api_token, "API_TOKEN")
 
 
 def parse(payload: Any, settings: Settings) -> ParsedPayload:

@@ -14,7 +14,7 @@ from pipeline.config.settings import Settings
 from pipeline.errors import Code, PermanentError
 from pipeline.gateways.intake import HookRequest, ParsedPayload, build_attachment, check_batch_size, declared_session
 from pipeline.gateways.sources import Source, declared_source, own_server_url
-from pipeline.gateways.verification import BodyCheck, UnauthorizedError, hmac_check, required_secret
+from pipeline.gateways.verification import BodyCheck, BodySignature, UnauthorizedError
 from pipeline.gateways.waha_engines import EngineMedia, engine_addresses, engine_media
 from pipeline.http_client import HttpClient
 from pipeline.models import Attachment, Fault, Kind
@@ -23,6 +23,7 @@ from pipeline.values.gateway_values import error_text, json_object, unix_seconds
 from pipeline.values.message_ids import message_identity, phone_number
 
 EVENTS = ("message", "message.any")
+SIGNATURE = BodySignature("X-Webhook-Hmac", "WAHA_HMAC_KEY", "sha512")
 # Seconds that a request's timestamp may be off. A retry has the timestamp of the first attempt, and WAHA's slowest
 # retry policy (exponential, 15 attempts from 2 s, a fifth of jitter) ends after 44 hours. A refused retry would lose a
 # file, while a replayed request only repeats an attachment.
@@ -39,13 +40,14 @@ def verify(request: HookRequest, settings: Settings) -> BodyCheck:
     Raises:
         UnauthorizedError: one of them is missing or malformed, the timestamp is old, or WAHA_HMAC_KEY is not set.
     """
-    key = required_secret(settings.waha_hmac_key, "WAHA_HMAC_KEY")
+    check_body = SIGNATURE.check(request, settings.waha_hmac_key)
     if request.header("x-webhook-hmac-algorithm").lower() not in {"", "sha512"}:
-        raise UnauthorizedError("the signature must be an HMAC-SHA512")
-    check_body = hmac_check(request.header("x-webhook-hmac"), key=key, digest="sha512")
+        raise UnauthorizedError("wrong signature: X-Webhook-Hmac-Algorithm must be sha512")
     stamp = request.header("x-webhook-timestamp")
+    if not stamp:
+        raise UnauthorizedError("X-Webhook-Timestamp is missing: WAHA sends it with the signature", reason="missing")
     if not (stamp.isascii() and stamp.isdigit() and len(stamp) <= MAX_STAMP_DIGITS):
-        raise UnauthorizedError("X-Webhook-Timestamp is missing or not a time in milliseconds")
+        raise UnauthorizedError("X-Webhook-Timestamp is not a time in milliseconds")
     if abs(time.time() - int(stamp) / 1000) > WINDOW_S:
         raise UnauthorizedError("X-Webhook-Timestamp differs by more than two days from this server's clock")
     return check_body

@@ -19,7 +19,7 @@ from pipeline.gateways.intake import (
     declared_size,
 )
 from pipeline.gateways.sources import declared_source, media_location
-from pipeline.gateways.verification import UnauthorizedError, bearer_token, constant_time_equal, required_secret
+from pipeline.gateways.verification import BEARER, URL_PART, WEBHOOK_SECRET_HEADER, bearer_token, check_secret
 from pipeline.models import Attachment, Kind
 from pipeline.values.base64_stream import decode_base64
 from pipeline.values.emptiness import first_present, is_empty, none_if_zero
@@ -46,10 +46,12 @@ def verify(request: HookRequest, settings: Settings) -> None:
     Raises:
         UnauthorizedError: it is missing or wrong, or not set here.
     """
-    expected = required_secret(settings.wppconnect_secret, "WPPCONNECT_SECRET")
-    sent = (request.header("x-webhook-secret"), bearer_token(request.header("authorization")), request.secret or "")
-    if not any(constant_time_equal(secret, expected) for secret in sent):
-        raise UnauthorizedError("send the secret as X-Webhook-Secret, or as the last part of the URL")
+    sent = {
+        WEBHOOK_SECRET_HEADER: request.header(WEBHOOK_SECRET_HEADER),
+        BEARER: bearer_token(request.header("authorization")),
+        URL_PART: request.secret or "",
+    }
+    check_secret(sent, settings.wppconnect_secret, "WPPCONNECT_SECRET")
 
 
 def parse(payload: Any, settings: Settings) -> ParsedPayload:

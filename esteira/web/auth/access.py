@@ -23,16 +23,21 @@ from esteira.web.server.client_addresses import client_group
 from pipeline.config.settings import Settings
 from pipeline.errors import Code, PermanentError, RetryableError, SettingsError
 from pipeline.gateways import GATEWAYS, BodyCheck, Gateway, HookRequest, NoSecretError, UnauthorizedError
-from pipeline.gateways.verification import bearer_token, constant_time_equal
+from pipeline.gateways.verification import (
+    BEARER,
+    MissingSecretError,
+    WrongSecretError,
+    bearer_token,
+    constant_time_equal,
+)
 from pipeline.security.callers import API_TOKEN_CALLER, OF_LINK, OF_SESSION_TOKEN, Caller
 from pipeline.security.roles import Permission, Role
 from pipeline.security.scopes import one_session
 from pipeline.security.tokens import SessionToken, TokenSigner
 from pipeline.security.user_tokens import PresentedToken, read_token
 
+REFUSALS = {"missing": "hook refused: no secret was sent", "wrong": "hook refused: the secret is wrong"}
 LOG_INTERVAL_S = 60.0  # between two log lines about the same setting or gateway
-# Headers in which a gateway shows its secret or its signature. A request without any of them is no guess.
-SECRET_HEADERS = ("authorization", "x-webhook-secret", "x-webhook-hmac", "x-hub-signature-256")
 
 log = structlog.get_logger(__name__)
 
@@ -82,20 +87,18 @@ class Authenticator:
             caller = await self.caller_of_token(bearer_token(head.header("authorization")), connection)
             caller.require(Permission.INTAKE)
             return HookAccess(caller)
-        with self._reported(gateway, head, connection):
+        with self._reported(gateway, connection):
             check = gateway.verify(head, self._settings)
         if check is None:
             return HookAccess(API_TOKEN_CALLER)
-        return HookAccess(API_TOKEN_CALLER, functools.partial(self._check_body, gateway, head, connection, check))
+        return HookAccess(API_TOKEN_CALLER, functools.partial(self._check_body, gateway, connection, check))
 
-    def _check_body(
-        self, gateway: Gateway, head: HookRequest, connection: HTTPConnection, check: BodyCheck, body: bytes
-    ) -> None:
-        with self._reported(gateway, head, connection):
+    def _check_body(self, gateway: Gateway, connection: HTTPConnection, check: BodyCheck, body: bytes) -> None:
+        with self._reported(gateway, connection):
             check(body)
 
     @contextmanager
-    def _reported(self, gateway: Gateway, head: HookRequest, connection: HTTPConnection) -> Iterator[None]:
+    def _reported(self, gateway: Gateway, connection: HTTPConnection) -> Iterator[None]:
         try:
             yield
         except NoSecretError as error:
@@ -103,15 +106,15 @@ class Authenticator:
             raise
         except UnauthorizedError as error:
             self._log_refusal(gateway, error)
-            if head.secret or any(map(head.header, SECRET_HEADERS)):
+            if error.reason == "wrong":  # a request without a secret is no guess
                 self.record_failure(connection)
             raise
 
     def _log_refusal(self, gateway: Gateway, error: UnauthorizedError) -> None:
         # Some gateways do not log the answers that they get.
         name = next(name for name, known in GATEWAYS.items() if known is gateway)
-        if self._is_due(name):
-            log.warning("hook refused: its secret is missing or wrong", gateway=name, remedy=error.message)
+        if self._is_due(f"{name} {error.reason}"):
+            log.warning(REFUSALS[error.reason], gateway=name, remedy=error.message)
 
     # --- tokens ---
 
@@ -138,7 +141,9 @@ class Authenticator:
         media_id, by = request.path_params["media_id"], query.get("by", "")
         caller = Caller(OF_LINK, Role.LINK, token_id=by or None, media_id=media_id)
         signer, expires = self._signer, query.get("expires", "")
-        if not (signer and signer.is_valid_link(media_id, expires, query["signature"], by=by)):
+        if signer is None:
+            raise NoSecretError("API_TOKEN")
+        if not signer.is_valid_link(media_id, expires, query["signature"], by=by):
             self.record_failure(request)
             raise UnauthorizedError("this link is wrong or has expired")
         if by and not await self._is_current(caller):
@@ -198,7 +203,7 @@ class Authenticator:
         if self._settings.api_token is None and not read_token(token):
             self.warn_missing_secret("API_TOKEN")
             return NoSecretError("API_TOKEN")
-        error = UnauthorizedError("send Authorization: Bearer with the API_TOKEN or another token of this server")
+        error = _token_error(token)
         self._log_refusal(GATEWAYS["media"], error)
         if token:
             self.record_failure(connection)
@@ -245,6 +250,15 @@ class Authenticator:
                 return False
             self._logged_at[subject] = now
         return True
+
+
+def _token_error(token: str) -> UnauthorizedError:
+    """Why a token opens nothing here, or that there is none."""
+    if not token:
+        return MissingSecretError("the API_TOKEN or another token of this server", [BEARER])
+    if read_token(token):
+        return UnauthorizedError(f"wrong token in {BEARER}: it was revoked, has expired, or is of another server")
+    return WrongSecretError("the API_TOKEN or another token of this server", [BEARER])
 
 
 def request_headers(request: HTTPConnection) -> dict[str, str]:

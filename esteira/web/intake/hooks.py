@@ -119,18 +119,23 @@ class Hooks:
 
     async def answer_challenge(self, request: Request) -> PlainTextResponse:
         """Answers the challenge with which Meta checks a new webhook address."""
-        query = request.query_params
-        expected = self.settings.cloud_verify_token
+        query, expected = request.query_params, self.settings.cloud_verify_token
+        token = query.get("hub.verify_token", "")
         if expected is None:
             self.authenticator.warn_missing_secret("CLOUD_VERIFY_TOKEN")
-        elif query.get("hub.mode") == "subscribe" and constant_time_equal(
-            query.get("hub.verify_token", ""), expected.get_secret_value()
-        ):
+            refusal = "CLOUD_VERIFY_TOKEN is not set on this server: set it, and restart the server"
+        elif not token:
+            refusal = "hub.verify_token is missing: it has to be the CLOUD_VERIFY_TOKEN of this server"
+        elif not constant_time_equal(token, expected.get_secret_value()):
+            refusal = "wrong hub.verify_token: it is not the CLOUD_VERIFY_TOKEN of this server"
+        elif query.get("hub.mode") != "subscribe":
+            refusal = "hub.mode is not subscribe"
+        else:
             headers = {"X-Content-Type-Options": "nosniff"}
             return PlainTextResponse(query.get("hub.challenge", ""), headers=headers)
-        if query.get("hub.verify_token"):
+        if token:
             self.authenticator.record_failure(request)
-        raise HTTPException(403, "hub.verify_token is not the CLOUD_VERIFY_TOKEN of this server")
+        raise HTTPException(403, refusal)
 
     def prepare(self) -> None:
         """Connects to Redis and the catalogue before the first request. Requests report what fails here."""

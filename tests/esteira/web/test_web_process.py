@@ -102,8 +102,42 @@ def test_wrong_hook_secret_is_logged_once_a_minute(system: RunningSystem) -> Non
         for _ in range(5):
             assert server.request("POST", "/hooks/wppconnect/a-guess", b"{}").status == 401
             assert server.request("POST", "/hooks/waha", b"{}").status == 401
-        assert server.log_text().count("its secret is missing or wrong") == 2
+            assert server.request("POST", "/hooks/wppconnect", b"{}").status == 401
+        assert server.log_text().count("hook refused: the secret is wrong") == 1
+        assert server.log_text().count("hook refused: no secret was sent") == 2
         assert "a-guess" not in server.log_text()
+
+
+def test_hooks_tell_apart_missing_wrong_and_unset_secrets(system: RunningSystem) -> None:
+    guesses: dict[str, dict[str, str]] = {
+        "wppconnect": {"X-Webhook-Secret": "a-guess"},
+        "evolution": {"Authorization": "Bearer a-guess"},
+        "waha": {"X-Webhook-Hmac": "ab" * 64, "X-Webhook-Timestamp": str(int(time.time() * 1000))},
+        "cloud": {"X-Hub-Signature-256": "sha256=" + "ab" * 32},
+        "media": {"Authorization": "Bearer a-guess"},
+    }
+
+    def refusal(server: WebServer, gateway: str, headers: dict[str, str]) -> dict[str, str]:
+        answer = server.request("POST", f"/hooks/{gateway}", b"{}", headers=headers)
+        assert answer.status == 401
+        assert answer.json["error"]["code"] == "unauthorized"
+        assert "a-guess" not in answer.json["error"]["message"]
+        error: dict[str, str] = answer.json["error"]
+        return error
+
+    with web_server(system) as server:
+        for gateway, headers in guesses.items():
+            missing, wrong = refusal(server, gateway, {}), refusal(server, gateway, headers)
+            assert (missing["reason"], wrong["reason"]) == ("missing", "wrong")
+            [header, *_] = headers
+            assert header in missing["message"]
+            assert header in wrong["message"]
+    names = ("wppconnect_secret", "evolution_secret", "waha_hmac_key", "cloud_app_secret", "api_token")
+    with web_server(system, evolution_jwt_key="", **dict.fromkeys(names, "")) as server:
+        for (gateway, headers), name in zip(guesses.items(), names, strict=True):
+            unset = refusal(server, gateway, headers)
+            assert unset["reason"] == "not_set"
+            assert name.upper() in unset["message"]
 
 
 @pytest.fixture

@@ -157,9 +157,9 @@ def test_jwt_key_and_secret_are_not_interchangeable() -> None:
 
 def test_refusal_message_contains_no_secret() -> None:
     with pytest.raises(UnauthorizedError) as caught:
-        verify(secret=SECRET, x_webhook_secret="wrong", **bearer_token(token(claims(expires=-999))))
+        verify(secret=SECRET, x_webhook_secret="guess", **bearer_token(token(claims(expires=-999))))
     assert caught.value.code == Code.UNAUTHORIZED
-    assert not [text for text in (SECRET, KEY, "wrong", "eyJ") if text in str(caught.value)]
+    assert not [text for text in (SECRET, KEY, "guess", "eyJ") if text in str(caught.value)]
 
 
 @pytest.mark.parametrize("unset", [None, ""])
@@ -167,3 +167,23 @@ def test_verify_without_any_secret_names_the_missing_settings(unset: str | None)
     with pytest.raises(NoSecretError) as caught:
         verify(jwt_key=unset, secret=unset, path="", x_webhook_secret="", **bearer_token(token(claims(), key="")))
     assert caught.value.setting == "EVOLUTION_JWT_KEY or EVOLUTION_SECRET"
+
+
+@pytest.mark.parametrize(
+    ("credentials", "reason", "words"),
+    [
+        ({}, "missing", "no secret was sent: send a JWT signed with EVOLUTION_JWT_KEY as Authorization: Bearer"),
+        ({"secret": SECRET}, "missing", "X-Webhook-Secret"),
+        ({"authorization": "Basic abc"}, "missing", "no secret was sent"),
+        (bearer_token("a-guess"), "wrong", "is not a JWT signed with EVOLUTION_JWT_KEY"),
+        (bearer_token("a.b.c"), "wrong", "it was not signed with the EVOLUTION_JWT_KEY"),
+        (bearer_token(token(claims(expires=-999))), "wrong", "it has expired, or a clock is wrong"),
+        (bearer_token(token(claims(issued=-999))), "wrong", "it is older than 600 s, or a clock is wrong"),
+        ({"jwt_key": None, "secret": SECRET, "x_webhook_secret": "a-guess"}, "wrong", "X-Webhook-Secret"),
+    ],
+)
+def test_missing_wrong_and_old_credentials_are_told_apart(credentials: Any, reason: str, words: str) -> None:
+    with pytest.raises(UnauthorizedError) as caught:
+        verify(**credentials)
+    assert caught.value.reason == reason
+    assert words in caught.value.message

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -10,8 +11,15 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from pipeline.errors import Code
-from pipeline.gateways import NoSecretError, UnauthorizedError, verification
-from pipeline.gateways.verification import bearer_token, check_hmac, constant_time_equal, required_secret
+from pipeline.gateways import HookRequest, NoSecretError, UnauthorizedError, verification
+from pipeline.gateways.verification import (
+    BodySignature,
+    bearer_token,
+    check_secret,
+    constant_time_equal,
+    has_hmac,
+    required_secret,
+)
 
 # RFC 4231, test case 2, whose key is text.
 JEFE = b"what do ya want for nothing?"
@@ -22,10 +30,15 @@ SHA512 = (
 )
 
 
+def check(body: bytes, signature: str, *, key: str = "Jefe", digest: Any = "sha256") -> None:
+    """Checks a signature as a gateway's hook does: first its form, then the body."""
+    BodySignature("X-Sig", "SIG_KEY", digest).check(HookRequest({"x-sig": signature}), SecretStr(key))(body)
+
+
 @pytest.mark.parametrize(("digest", "signature"), [("sha256", SHA256), ("sha512", SHA512)])
-def test_check_hmac_accepts_the_published_signatures(digest: str, signature: str) -> None:
+def test_published_signatures_are_accepted(digest: str, signature: str) -> None:
     """RFC 4231, test case 2."""
-    check_hmac(JEFE, signature, key="Jefe", digest=digest)
+    check(JEFE, signature, digest=digest)
 
 
 @pytest.mark.parametrize(
@@ -45,31 +58,33 @@ def test_check_hmac_accepts_the_published_signatures(digest: str, signature: str
         "\udcff" * 64,
     ],
 )
-def test_check_hmac_refuses_another_signature(signature: str) -> None:
+def test_another_signature_is_refused(signature: str) -> None:
     with pytest.raises(UnauthorizedError) as caught:
-        check_hmac(JEFE, signature, key="Jefe", digest="sha256")
-    assert caught.value.code == Code.UNAUTHORIZED
+        check(JEFE, signature)
+    assert (caught.value.code, caught.value.reason) == (Code.UNAUTHORIZED, "wrong" if signature else "missing")
+    assert "X-Sig" in caught.value.message
+    assert not signature or signature not in str(caught.value)
     assert SHA256 not in str(caught.value)
 
 
 @pytest.mark.parametrize("body", [b"", JEFE[:-1], JEFE + b" ", JEFE.upper(), b'{"a": 1}'])
-def test_check_hmac_refuses_a_signature_of_another_body_or_key(body: bytes) -> None:
-    with pytest.raises(UnauthorizedError):
-        check_hmac(body, SHA256, key="Jefe", digest="sha256")
-    with pytest.raises(UnauthorizedError):
-        check_hmac(JEFE, SHA256, key="jefe", digest="sha256")
+def test_signature_of_another_body_or_key_is_refused(body: bytes) -> None:
+    for refused_body, key in ((body, "Jefe"), (JEFE, "jefe")):
+        with pytest.raises(UnauthorizedError, match="SIG_KEY") as caught:
+            check(refused_body, SHA256, key=key)
+        assert caught.value.reason == "wrong"
 
 
 @pytest.mark.parametrize(
     "body", [b'{"text":"ol\\u00e1"}', '{"text":"olá"}'.encode(), b'{ "text" : "ol\xc3\xa1" }', b"\xff\0"]
 )
-def test_check_hmac_verifies_the_raw_bytes(body: bytes) -> None:
+def test_signature_is_verified_over_the_raw_bytes(body: bytes) -> None:
     """HOOK-02: the same JSON in another spelling has another signature."""
     signature = hmac.digest(b"key", body, "sha256").hex()
-    check_hmac(body, signature, key="key", digest="sha256")
+    check(body, signature, key="key")
     for other in (b'{"text": "ol\\u00e1"}', body + b"\n"):
         with pytest.raises(UnauthorizedError):
-            check_hmac(other, signature, key="key", digest="sha256")
+            check(other, signature, key="key")
 
 
 @given(st.text(max_size=20), st.text(max_size=20))
@@ -92,8 +107,7 @@ def test_comparisons_use_compare_digest(monkeypatch: pytest.MonkeyPatch) -> None
         verification.hmac, "compare_digest", lambda first, second: compared.append((first, second)) or False
     )
     assert not constant_time_equal("a", "b")
-    with pytest.raises(UnauthorizedError):
-        check_hmac(JEFE, SHA256, key="Jefe", digest="sha256")
+    assert not has_hmac(JEFE, SHA256, key="Jefe", digest="sha256")
     assert compared == [(b"a", b"b"), (SHA256.encode(), SHA256.encode())]
 
 
@@ -117,14 +131,39 @@ def test_bearer_token_is_read_from_the_header(header: str, token: str) -> None:
 
 
 @pytest.mark.parametrize("unset", [None, SecretStr("")])
-def test_missing_secret_names_its_setting_but_not_in_the_message(
+def test_secret_that_is_not_set_is_named_by_its_setting(
     unset: SecretStr | None,
 ) -> None:
     with pytest.raises(NoSecretError) as caught:
         required_secret(unset, "WAHA_HMAC_KEY")
     assert (caught.value.setting, caught.value.code) == ("WAHA_HMAC_KEY", Code.UNAUTHORIZED)
-    assert "WAHA_HMAC_KEY" not in caught.value.message
+    assert "WAHA_HMAC_KEY is not set" in caught.value.message
+    assert caught.value.reason == "not_set"
 
 
 def test_required_secret_returns_its_value() -> None:
     assert required_secret(SecretStr("s"), "ANY") == "s"
+
+
+@pytest.mark.parametrize(
+    ("sent", "reason", "named", "unnamed"),
+    [
+        ({"X-A": "", "X-B": ""}, "missing", ("X-A", "X-B"), ()),
+        ({"X-A": "guess", "X-B": ""}, "wrong", ("X-A",), ("X-B",)),
+        ({"X-A": "guess", "X-B": "other"}, "wrong", ("X-A", "X-B"), ()),
+    ],
+)
+def test_missing_and_wrong_secret_are_told_apart_and_not_repeated(
+    sent: dict[str, str], reason: str, named: tuple[str, ...], unnamed: tuple[str, ...]
+) -> None:
+    with pytest.raises(UnauthorizedError) as caught:
+        check_secret(sent, SecretStr("the right one"), "THE_SETTING")
+    message = caught.value.message
+    assert caught.value.reason == reason
+    assert "THE_SETTING" in message
+    assert all(name in message for name in named)
+    assert not any(text in message for text in (*unnamed, "guess", "other", "the right one"))
+
+
+def test_secret_is_accepted_in_any_of_its_places() -> None:
+    check_secret({"X-A": "guess", "X-B": "the right one"}, SecretStr("the right one"), "THE_SETTING")
