@@ -24,7 +24,7 @@ from pipeline.gateways.intake import (
     declared_size,
 )
 from pipeline.gateways.sources import is_whatsapp_url
-from pipeline.gateways.verification import BodyCheck, hub_signature_check, required_secret
+from pipeline.gateways.verification import BodyCheck, hub_signature
 from pipeline.models import Attachment, Fault, Kind
 from pipeline.values.emptiness import first_present, is_empty
 from pipeline.values.gateway_values import json_object, unix_seconds
@@ -62,7 +62,7 @@ def verify(request: HookRequest, settings: Settings) -> BodyCheck:
     Raises:
         UnauthorizedError: it is missing or malformed, or GOWA_WEBHOOK_SECRET is not set.
     """
-    return hub_signature_check(request, key=required_secret(settings.gowa_webhook_secret, "GOWA_WEBHOOK_SECRET"))
+    return hub_signature("GOWA_WEBHOOK_SECRET").check(request, settings.gowa_webhook_secret)
 
 
 def parse(payload: Any, settings: Settings) -> ParsedPayload:

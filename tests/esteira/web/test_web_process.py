@@ -113,6 +113,7 @@ def test_hooks_tell_apart_missing_wrong_and_unset_secrets(system: RunningSystem)
         "wppconnect": {"X-Webhook-Secret": "a-guess"},
         "evolution": {"Authorization": "Bearer a-guess"},
         "waha": {"X-Webhook-Hmac": "ab" * 64, "X-Webhook-Timestamp": str(int(time.time() * 1000))},
+        "gowa": {"X-Hub-Signature-256": "sha256=" + "ab" * 32},
         "cloud": {"X-Hub-Signature-256": "sha256=" + "ab" * 32},
         "media": {"Authorization": "Bearer a-guess"},
     }
@@ -132,7 +133,7 @@ def test_hooks_tell_apart_missing_wrong_and_unset_secrets(system: RunningSystem)
             [header, *_] = headers
             assert header in missing["message"]
             assert header in wrong["message"]
-    names = ("wppconnect_secret", "evolution_secret", "waha_hmac_key", "cloud_app_secret", "api_token")
+    names = ("wppconnect_secret", "evolution_secret", "waha_hmac_key", "gowa_webhook_secret", "cloud_app_secret", "api_token")
     with web_server(system, evolution_jwt_key="", **dict.fromkeys(names, "")) as server:
         for (gateway, headers), name in zip(guesses.items(), names, strict=True):
             unset = refusal(server, gateway, headers)
