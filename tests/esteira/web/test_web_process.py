@@ -133,7 +133,8 @@ def test_hooks_tell_apart_missing_wrong_and_unset_secrets(system: RunningSystem)
             [header, *_] = headers
             assert header in missing["message"]
             assert header in wrong["message"]
-    names = ("wppconnect_secret", "evolution_secret", "waha_hmac_key", "gowa_webhook_secret", "cloud_app_secret", "api_token")
+    names = ["wppconnect_secret", "evolution_secret", "waha_hmac_key", "gowa_webhook_secret", "cloud_app_secret"]
+    names.append("api_token")
     with web_server(system, evolution_jwt_key="", **dict.fromkeys(names, "")) as server:
         for (gateway, headers), name in zip(guesses.items(), names, strict=True):
             unset = refusal(server, gateway, headers)
