@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 from actors.doctor.finding import Finding, fail, ok, warn
 from pipeline.config.gateways import LOOPBACK_HOSTS
 from pipeline.config.settings import MIN_API_TOKEN_LENGTH as MIN_SECRET
-from pipeline.config.settings import Network, Settings
+from pipeline.config.settings import Network, Settings, uses_token_file
+from pipeline.config.token_file import token_path
 from pipeline.config.unknown_names import unknown_names
 from pipeline.errors import SettingsError
 from pipeline.services import build_services
@@ -79,6 +80,8 @@ def check_token(settings: Settings) -> Finding:
     if settings.api_token is None:
         message = "API_TOKEN is not set: /hooks/media and the API accept only tokens of users (`esteira users add`)"
         return ok("api token", f"{message}; no dashboard, no links, no tokens of sessions")
+    if uses_token_file(settings):
+        return ok("api token", f"API_TOKEN is not set: the token in {token_path(settings.var_dir)} is used")
     return ok("api token", "API_TOKEN is set")
 
 

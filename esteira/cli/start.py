@@ -20,7 +20,8 @@ from esteira.cli.migrate import migrate_catalogue
 from esteira.cli.output import examples, exit_with
 from esteira.cli.process_manager import run_parts, stop_when_ended, web_command, worker_command
 from esteira.cli.start_output import announce, announce_addresses, line_format, part_environment, say
-from pipeline.config.settings import Settings
+from pipeline.config.settings import Settings, current_settings
+from pipeline.config.token_file import make_token
 from pipeline.errors import SettingsError
 from pipeline.services import build_services
 
@@ -41,8 +42,8 @@ REDIS_TIMEOUT_S = 5  # for the connection check before the start
 def start(demo: bool, no_web: bool, workers: int | None) -> None:
     """Starts everything on this machine: Valkey (unless REDIS_* is set), the web app and the workers.
 
-    Updates the database tables first. Ctrl-C stops everything in order. If one part ends by itself, the others are
-    stopped too, and the exit status is 1.
+    Updates the database tables first. Without API_TOKEN it makes a token in VAR_DIR/api-token. Ctrl-C stops everything
+    in order. If one part ends by itself, the others are stopped too, and the exit status is 1.
     """
     settings = settings_for_command()
     if demo:
@@ -54,6 +55,10 @@ def start(demo: bool, no_web: bool, workers: int | None) -> None:
         _check_port(settings)
         commands["web"] = web_command()
     with lock_folder(settings.var_dir.absolute()), _redis(settings) as valkey:
+        if not (no_web or settings.api_token):
+            make_token(settings.var_dir)
+            current_settings.cache_clear()
+            settings = settings_for_command()
         migrate_catalogue(settings)
         build_services(settings).close()  # reports wrong settings here and not only in the workers' log
         on_started = partial(announce_addresses, settings, with_web=not no_web)

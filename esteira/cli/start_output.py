@@ -11,7 +11,8 @@ from actors.doctor.redis_server import redis_address
 from actors.observability.logging import PREFIXED_LINES
 from esteira.cli.output import print_message
 from esteira.cli.part_lines import LineFormat, json_line, json_lines, text_line
-from pipeline.config.settings import Settings
+from pipeline.config.settings import Settings, uses_token_file
+from pipeline.config.token_file import token_path
 from pipeline.scrubber import hide_secrets
 
 START = "start"  # the name of `esteira start` itself in the field `part`
@@ -49,7 +50,7 @@ def say(settings: Settings, text: str, *, level: str = "info") -> None:
 
 
 def announce_addresses(settings: Settings, *, with_web: bool) -> None:
-    """Prints where everything is, when all parts have started."""
+    """Prints where everything is, when all parts have started. A token is never printed, only the file that has it."""
     database = urlsplit(settings.database)
     location = database.path.removeprefix("/") if database.scheme == "sqlite" else str(database.hostname)
     announce(settings, "queue", f"{redis_address(settings)}{' (embedded)' if settings.embedded else ''}")
@@ -59,6 +60,8 @@ def announce_addresses(settings: Settings, *, with_web: bool) -> None:
         accepted = "/hooks/media and the API accept only tokens of users"
         closed = "" if settings.api_token else f" (API_TOKEN is not set: {accepted})"
         announce(settings, "web", f"http://{settings.web_host}:{settings.port}{closed}")
-        if settings.has_dashboard:
+        if settings.has_dashboard and settings.api_token:
             announce(settings, "dashboard", f"http://{settings.web_host}:{settings.port}/")
+        if uses_token_file(settings):
+            announce(settings, "token", f"log in with the API_TOKEN in {token_path(settings.var_dir)}")
     say(settings, "Press Ctrl-C to stop.")

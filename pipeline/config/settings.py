@@ -29,6 +29,7 @@ from pipeline.config.parsers import (
     password_in,
     without_secrets,
 )
+from pipeline.config.token_file import read_token
 from pipeline.config.webhooks import WebhookSettings
 from pipeline.errors import SettingsError
 from pipeline.models import Kind
@@ -265,14 +266,24 @@ class Settings(ConnectionSettings, WebhookSettings, EventUrlSettings):
 def load_settings(**overrides: Any) -> Settings:
     """The settings of this process. `overrides` take precedence over the environment.
 
+    Without API_TOKEN, the token that `esteira start` has made in VAR_DIR is used.
+
     Raises:
         SettingsError: with every invalid variable, the reason and a valid example.
     """
     try:
-        return Settings(**overrides)
+        settings = Settings(**overrides)
+        if settings.api_token is None and (token := read_token(settings.var_dir)):
+            return Settings(**{**overrides, "api_token": SecretStr(token)})
+        return settings
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False)
         raise SettingsError("\n".join(map(_message, details))) from None
+
+
+def uses_token_file(settings: Settings) -> bool:
+    """Whether the API_TOKEN is the one in VAR_DIR, and not one from the environment."""
+    return settings.api_token is not None and settings.api_token.get_secret_value() == read_token(settings.var_dir)
 
 
 def _message(detail: Any) -> str:

@@ -107,6 +107,27 @@ def test_start_processes_a_hook_and_stops_in_order(installation: Installation) -
     assert [path.read_bytes() for path in installation.stored_files()] == [JPEG]
 
 
+@pytest.mark.slow
+def test_start_without_api_token_keeps_one_that_opens_everything(installation: Installation) -> None:
+    installation = installation.with_settings(API_TOKEN="")
+    kept = installation.folder / "api-token"
+    with start_esteira(installation, "--workers", "1") as running:
+        wait_until(lambda: answers(installation), within_s=60)
+        token = kept.read_text().strip()
+        assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+        assert call(installation, "/stats", token=token)[0] == 200
+        assert call(installation, "/stats", token=None)[0] == 401
+        with urllib.request.urlopen(f"http://127.0.0.1:{installation.env['PORT']}/", timeout=30) as page:
+            assert (page.status, page.url.endswith("/login")) == (200, True)
+        assert installation.run("token", "shop", "--gateway", "waha").code == 0
+        assert str(kept) in running.output()
+        assert token not in running.output()
+        assert running.stop() == 0
+    with start_esteira(installation, "--no-web", "--workers", "1") as running:
+        assert kept.read_text().strip() == token
+        assert running.stop() == 0
+
+
 def test_second_start_in_the_same_folder_is_refused(installation: Installation) -> None:
     with start_esteira(installation, "--no-web", "--workers", "1") as running:
         second = installation.run("start", "--no-web")

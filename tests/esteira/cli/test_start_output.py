@@ -15,4 +15,6 @@ def test_start_says_which_tokens_work_without_an_api_token(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], token: str | None
 ) -> None:
     announce_addresses(load_settings(_env_file=None, var_dir=tmp_path, api_token=token), with_web=True)
-    assert ("the API accept only tokens of users" in capsys.readouterr().err) is (token is None)
+    printed = capsys.readouterr().err
+    assert ("the API accept only tokens of users" in printed) is (token is None)
+    assert ("dashboard" in printed) is (token is not None)  # without a token its address would answer 503
