@@ -37,6 +37,7 @@ from esteira.web.intake.hooks import Hooks
 from esteira.web.live import LiveEvents
 from esteira.web.server.client_addresses import ClientAddresses
 from esteira.web.server.cookies import PlainCookies
+from esteira.web.server.cross_origin import CrossOrigin
 from esteira.web.server.loop_exceptions import LoopExceptionHandler
 from pipeline.config.settings import Settings, current_settings
 from pipeline.errors import SettingsError
@@ -96,6 +97,8 @@ def build_app(settings: Settings) -> FastAPI:
     app.state.bodies = hooks.bodies
     app.state.downloads = Downloads(settings)
     app.add_middleware(PlainCookies)
+    if settings.socket_origins:
+        app.add_middleware(CrossOrigin, origins=settings.socket_origins)
     add_handlers(app)
     hooks.add_routes(app)
     metrics.add_routes(app)
