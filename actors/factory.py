@@ -9,6 +9,7 @@ from dramatiq.middleware import CurrentMessage
 
 from actors.broker.broker import EsteiraBroker
 from actors.execution.batch import BatchLimits
+from actors.intake.return_scan import ReturnScans, scan_after_return
 from actors.maintenance.schedule import WorkerThreads, maintenance_tasks
 from actors.maintenance.tasks import stop_worker
 from actors.middleware.pauses import PauseMiddleware
@@ -49,6 +50,7 @@ def build_broker(settings: Settings) -> EsteiraBroker:
     )
     broker.add_middleware(WebhookDispatcher(settings))
     broker.add_middleware(WorkerThreads(maintenance_tasks(broker, settings), on_stop=partial(stop_worker, broker)))
+    broker.on_return = ReturnScans(lambda: scan_after_return(services().catalogue, broker.redis_queue)).signal
     return broker
 
 

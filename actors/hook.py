@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -18,7 +19,8 @@ import structlog
 
 from actors.execution.inline import run_inline
 from actors.intake.circuit_breaker import CircuitBreaker, RedisUnavailableError
-from actors.intake.enqueue import enqueue_stage
+from actors.intake.enqueue import enqueue_record, enqueue_stage, stage_to_enqueue
+from actors.intake.return_scan import ReturnScans, scan_after_return
 from actors.intake.uploads import put_intake
 from actors.observability import metrics_store, tracing
 from actors.observability.logging import configure_in_listener
@@ -44,8 +46,8 @@ log = structlog.get_logger()
 class Receipt:
     """The result of handing over an attachment.
 
-    `mode` is "queued"; "inline": the five steps have run in the caller's thread; "spooled": the workers enqueue it
-    later, unless it is processed in the background; or "duplicate": it was handed over before.
+    `mode` is "queued"; "inline": the five steps have run in the caller's thread; "spooled": it is enqueued as soon as
+    Redis is back, unless it is processed in the background; or "duplicate": it was handed over before.
     """
 
     id: str
@@ -60,10 +62,9 @@ class Hook:
         self.services = services
         self.queue = queue
         # The probe writes: a Redis that is full or read-only answers PING but accepts no message.
-        # Metrics that were counted during the outage are flushed after it.
-        self.breaker = CircuitBreaker(
-            partial(queue.locks.acquire, "probe", ttl_ms=1), on_close=partial(metrics_store.flush, queue)
-        )
+        # After an outage, what it has spooled is enqueued and the metrics that were counted are flushed.
+        self.breaker = CircuitBreaker(partial(queue.locks.acquire, "probe", ttl_ms=1), on_close=self._after_outage)
+        self._return_scans = ReturnScans(self._scan_after_return)
         self._fallback_slots = threading.Semaphore(services.settings.fallback_concurrency)
 
     def accept(
@@ -127,6 +128,17 @@ class Hook:
             return False
         return True
 
+    def _after_outage(self) -> None:
+        self._return_scans.signal()
+        metrics_store.flush(self.queue)
+
+    def _scan_after_return(self) -> None:
+        queue = open_queue(self.services.settings)  # it may wait longer for Redis than a listener
+        try:
+            scan_after_return(self.services.catalogue, queue)
+        finally:
+            queue.client.close()
+
     def _is_paused(self, session: str) -> bool:
         """Whether the session or any stage is paused: the fallback would run all stages."""
         try:
@@ -154,13 +166,23 @@ class Hook:
     def _run_in_slot(self, media_id: str) -> Record | None:
         try:
             self.services.catalogue.increment("fallbacks")
-            return run_inline(self.services, media_id)
+            record = run_inline(self.services, media_id)
+            if record is not None and record.finished_at is None:
+                self._leave_to_workers(record)
+            return record
         except Exception as error:  # the listener's edge: the attachment is recorded, and a worker will process it
             log.exception("fallback failed", id=media_id, consequence="left to the workers")
             report_error(error, {"id": media_id})
             return None
         finally:
             self._fallback_slots.release()
+
+    def _leave_to_workers(self, record: Record) -> None:
+        """Enqueues the next attempt of an attachment. If Redis is away, the scan after its return does."""
+        delay_ms = self.services.settings.media_backoff_ms
+        enqueue = partial(enqueue_record, self.queue, record, stage_to_enqueue(record), delay_ms=delay_ms)
+        with suppress(RedisUnavailableError):
+            self.breaker.call(enqueue)
 
 
 def process_media(

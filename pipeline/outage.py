@@ -20,7 +20,7 @@ class Outage:
 
     `consequence` and `remedy` (what an operator can do) are added to the log line. An outage that no failed call has
     confirmed for `stale_after_s` starts anew with the next one. With `logged=False` nothing is logged, for observers of
-    a server whose outage is logged elsewhere.
+    a server whose outage is logged elsewhere. `on_end` is called once for each outage, by the thread that has ended it.
     """
 
     def __init__(
@@ -31,6 +31,7 @@ class Outage:
         remedy: str | None = None,
         stale_after_s: float = math.inf,
         logged: bool = True,
+        on_end: Callable[[], object] = bool,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.server = server
@@ -38,6 +39,7 @@ class Outage:
         self._log_fields = {"server": server} | {name: text for name, text in texts.items() if text}
         self._stale_after_s = stale_after_s
         self._logged = logged
+        self._on_end = on_end
         self._clock = clock
         self._since: float | None = None
         self._confirmed_at = 0.0
@@ -81,4 +83,5 @@ class Outage:
             return False
         if self._logged:
             log.info("server back", server=self.server, away_s=round(self._clock() - since, 1))
+        self._on_end()
         return True

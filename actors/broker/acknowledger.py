@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import redis
@@ -26,6 +26,7 @@ from actors.redis_queue.finished_jobs import FinishedJobList, FinishedJobs, job_
 from actors.redis_queue.queue import Ack, AckAction, FetchedMessage, RedisQueue
 from pipeline.outage import Outage
 
+PUT_BACK = frozenset({"later", "back"})  # verdicts of ack.lua after which nobody works on the attachment
 SHUTDOWN_GRACE_S = 2.0  # a worker that is shutting down waits so long for a Redis that is away
 
 JobNote = tuple[FinishedJobList, str] | None
@@ -34,11 +35,15 @@ log = structlog.get_logger()
 
 
 class WorkerState(NamedTuple):
-    """What fetching and acknowledging share: the worker's id in Redis, the outage of Redis, and the shutdown flag."""
+    """What fetching and acknowledging share: the worker's id in Redis, the outage of Redis, and the shutdown flag.
+
+    `message_lost` is called when Redis has lost a message that this worker wanted to put back.
+    """
 
     id: str
     outage: Outage
     draining: threading.Event
+    message_lost: Callable[[], object] = bool
 
 
 class Acknowledger:
@@ -130,6 +135,8 @@ class Acknowledger:
         for ack, was_held in zip(acks, self._queue.ack_many(self._worker.id, acks), strict=True):
             if not was_held:
                 log.warning("taken over by another worker", id=ack.key, queue=ack.action.queue)
+                if ack.action.verdict in PUT_BACK:  # or Redis was wiped, and it is in no queue
+                    self._worker.message_lost()
             self._prefetcher.remove(ack.key, ack.delivery_id)
 
 

@@ -67,7 +67,9 @@ class EsteiraBroker(dramatiq.Broker):
         self.worker_id = uuid4().hex
         self.router = router
         self.pauses = router.pauses
-        self.outage = Outage("redis")
+        self.on_return: Callable[[], object] = bool  # called when Redis is back, or was wiped
+        self.outage = Outage("redis", on_end=self._redis_returned)
+        self.pauses.on_wiped = self._redis_returned
         self.draining = threading.Event()  # set at shutdown: nothing is fetched any more
         self.size_classes = size_classes
         self.redis_queue = RedisQueue(connect_worker(), queues=queues, size_classes=size_classes)
@@ -183,6 +185,10 @@ class EsteiraBroker(dramatiq.Broker):
         queue = self._queue_of(self.redis_queue, message.queue)
         return queue.mark_started(self.worker_id, message.key, message.delivery_id)
 
+    def _redis_returned(self) -> None:
+        if not self.draining.is_set():
+            self.on_return()
+
     def _threads_for_previews(self) -> int:
         """The threads that no attachment needs."""
         return self.threads - self.prefetcher.busy() if self.stage_queues else self.threads
@@ -199,7 +205,7 @@ class EsteiraBroker(dramatiq.Broker):
         pauses: PauseMiddleware | None = None,
     ) -> MessageSource:
         """What the consumers of one Redis queue share."""
-        worker = WorkerState(self.worker_id, self.outage, self.draining)
+        worker = WorkerState(self.worker_id, self.outage, self.draining, self._redis_returned)
         fetcher = Fetcher(queue, worker, prefetcher=prefetcher, queue_names=queue_names, pauses=pauses)
         acknowledger = Acknowledger(queue, worker, prefetcher=prefetcher, finished_jobs=self._finished_jobs)
         return MessageSource(worker, fetcher, acknowledger, decode)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from functools import partial
 
 import structlog
 
 from actors.broker.broker import EsteiraBroker
 from actors.execution.claims import CLAIM_REGISTRY
+from actors.intake.requeue_scan import SCAN_LOCK, SCAN_LOCK_MS, requeue_lost
 from actors.maintenance.deletions import finish_deletions
-from actors.maintenance.requeue_lost import requeue_lost
 from actors.observability import metrics_store, tracing
 from actors.webhooks.admin import maintain_deliveries
 from pipeline.config.settings import Settings
@@ -52,10 +51,19 @@ class MaintenanceTasks:
 
     def requeue_lost(self, *, lock: str, lock_s: float) -> None:
         queue = self._broker.enqueue_client
-        # In a long backlog the lock is extended, or another worker would start the same meanwhile.
-        extend = partial(queue.locks.extend, lock, ttl_ms=int(lock_s * 900))
         queue.preview_queue.audit()  # lost preview jobs are not requeued: a preview is made on request
-        requeue_lost(services().catalogue, queue, older_than_s=self._settings.sweep_after_s, after_page=extend)
+        if not queue.locks.acquire(SCAN_LOCK, ttl_ms=SCAN_LOCK_MS):
+            return  # Redis has just returned, and another process enqueues everything
+
+        def extend() -> None:
+            # In a long backlog, or another worker would start the same meanwhile.
+            queue.locks.extend(lock, ttl_ms=int(lock_s * 900))
+            queue.locks.extend(SCAN_LOCK, ttl_ms=SCAN_LOCK_MS)
+
+        try:
+            requeue_lost(services().catalogue, queue, older_than_s=self._settings.sweep_after_s, after_page=extend)
+        finally:
+            queue.locks.release(SCAN_LOCK)
 
     def clean_staging(self) -> None:
         services().staging.discard_copies(COPY_TTL_S)

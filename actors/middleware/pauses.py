@@ -23,6 +23,7 @@ from pipeline.catalogue import Pause
 # paused stage may still start for so long.
 REFRESH_EVERY_S = 0.5
 PAUSES_CHANGED = b"paused"  # on the wake-up channel; see publish_pauses.lua
+NO_VERSION = ""  # of an empty Redis
 MAX_PUBLISH_TRIES = 10  # a try fails when another process has published meanwhile
 
 ReadPauses = Callable[[], Sequence[Pause]]
@@ -40,6 +41,7 @@ class PauseMiddleware(dramatiq.Middleware):
         self._published: tuple[str, Sequence[Pause]] | None = None
         self.stages: frozenset[str] = frozenset()
         self.sessions: frozenset[str] = frozenset()
+        self.on_wiped: Callable[[], object] = bool  # called when Redis has lost the pauses, and so everything else
 
     def is_paused(self, stage: str, session: str | None = None) -> bool:
         """Whether this stage or this session is paused."""
@@ -61,6 +63,8 @@ class PauseMiddleware(dramatiq.Middleware):
                 with suppress(redis.RedisError):
                     publish_pauses(queue, self._read)
                 self._published = (version, pauses)
+        if version == NO_VERSION:
+            self.on_wiped()
 
     def before_process_message(self, broker: dramatiq.Broker, message: MessageProxy) -> None:
         # A delivery with a claim has started: the router checks for pauses before each further stage.

@@ -44,6 +44,7 @@ class Keys:
     - `channel`: `wake`, channel, wake-up calls
     - `host_rate()`: `pace:HOST` and three more, see host_rate.lua
     - `lock()`: `lock:NAME`, text, expires by itself
+    - `scanned`: `scanned`, number, when the last finished requeue scan after a return of Redis began, Unix ms
 
     For the keys of live events see `pipeline.notifiers.live`.
     """
@@ -153,6 +154,10 @@ class Keys:
         """The keys of host_rate.lua: the next free turn, reserved turns, requesters that wait, the sessions' lines."""
         name = self._key(f"pace:{host}")
         return [name, f"{name}:given", f"{name}:waiting", f"{name}:lines"]
+
+    @property
+    def scanned(self) -> str:
+        return self._key("scanned")
 
     def lock(self, name: str) -> str:
         return self._key(f"lock:{name}")

@@ -8,7 +8,7 @@ from actors.redis_queue.keys import Keys
 
 
 class Locks:
-    """Named locks in Redis. A lock is never released: it expires, so that a task runs at most once in its interval."""
+    """Named locks in Redis. A periodic task lets its lock expire, so that it runs at most once in its interval."""
 
     def __init__(self, client: redis.Redis, keys: Keys) -> None:
         self._client = client
@@ -21,3 +21,7 @@ class Locks:
     def extend(self, name: str, *, ttl_ms: int) -> None:
         """Restarts the lock's time to live, for a task that takes longer than its interval."""
         self._client.set(self._keys.lock(name), "1", xx=True, px=ttl_ms)
+
+    def release(self, name: str) -> None:
+        """Ends the lock before it expires."""
+        self._client.delete(self._keys.lock(name))

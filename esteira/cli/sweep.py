@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import rich_click as click
 
-from actors.maintenance.requeue_lost import requeue_lost_now
+from actors.intake.requeue_scan import requeue_lost_now
 from actors.operations.audit import AuditEntry
 from esteira.cli.audited import audited
 from esteira.cli.environment import services_for_command

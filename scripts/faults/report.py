@@ -59,7 +59,7 @@ def recovery(times: dict[str, Any]) -> str:
     parts = [
         (f"re-run p95 {times['rerun_p95']} (n {times['reruns']})", times["rerun_p95"]),
         (f"resumed {times['resume_max']}", times["resume_max"]),
-        (f"settled {times['settle_max']}", times["settle_max"]),
+        (f"settled p95 {times['settle_p95']}, max {times['settle_max']}", times["settle_max"]),
         (f"exit {times['exit_max']}", times["exit_max"]),
         (f"answer p99 {times['answer_p99']}, max {times['answer_max']}", times["answer_p99"]),
     ]

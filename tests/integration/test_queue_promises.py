@@ -245,7 +245,7 @@ def test_lost_stored_attachment_is_only_announced(
 def test_requeue_of_a_long_backlog_extends_its_lock(system: RunningSystem, monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(5):
         system.submit(url="http://127.0.0.1:9/never")
-    monkeypatch.setattr("actors.maintenance.requeue_lost.PAGE", 2)
+    monkeypatch.setattr("actors.intake.requeue_scan.PAGE", 2)
     monkeypatch.setattr("actors.maintenance.tasks.services", lambda: system.services)
     settings = system.settings.model_copy(update={"sweep_after_s": 0})
     broker = build_broker(settings)
@@ -253,7 +253,7 @@ def test_requeue_of_a_long_backlog_extends_its_lock(system: RunningSystem, monke
     monkeypatch.setattr(broker.enqueue_client.locks, "extend", lambda name, ttl_ms: kept.append(name))
     sweep = next(task for _, task in maintenance_tasks(broker, settings) if task.__name__ == "sweep")
     sweep()
-    assert kept == ["sweep"] * 3
+    assert kept == ["sweep", "scan"] * 3
 
 
 def test_delayed_and_running_messages_are_not_requeued(

@@ -61,3 +61,14 @@ def test_outage_starts_anew_if_no_call_has_confirmed_it_for_long(clock: Clock) -
     clock.now += 301
     assert outage.begin("refused")
     assert outage.duration_s == 0
+
+
+def test_end_of_an_outage_is_told_once(clock: Clock) -> None:
+    ends: list[int] = []
+    outage = Outage("redis", logged=False, clock=clock, on_end=lambda: ends.append(1))
+    outage.end()
+    assert not ends
+    outage.begin("refused")
+    outage.end()
+    outage.end()
+    assert ends == [1]

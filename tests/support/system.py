@@ -18,7 +18,7 @@ from typing import Any
 from PIL import Image
 
 from actors.hook import Hook, Receipt
-from actors.maintenance.requeue_lost import requeue_lost
+from actors.intake.requeue_scan import requeue_lost
 from actors.redis_queue.queue import QUICK_TIMEOUT_S, RedisQueue, open_queue
 from pipeline.config.settings import Settings, load_settings
 from pipeline.models import Attachment, Record

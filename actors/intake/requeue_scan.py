@@ -10,15 +10,16 @@ from collections.abc import Callable
 
 import structlog
 
-from actors.intake.enqueue import enqueue_record
+from actors.intake.enqueue import enqueue_record, stage_to_enqueue
 from actors.observability import metrics_store
 from actors.redis_queue.queue import RedisQueue, shared_queue
 from pipeline.catalogue import Catalogue
 from pipeline.metrics import REQUEUED
-from pipeline.models import Record, Stage, Status
 from pipeline.services import services
 
 PAGE = 1000
+SCAN_LOCK = "scan"  # held by the process that scans, the periodic scan and the one after a return of Redis
+SCAN_LOCK_MS = 5000  # longer than a page takes; a scan that was killed delays the next one by this
 
 log = structlog.get_logger()
 
@@ -32,11 +33,16 @@ def requeue_lost_now(*, older_than_s: float | None = None) -> int:
 
 
 def requeue_lost(
-    catalogue: Catalogue, queue: RedisQueue, *, older_than_s: float, after_page: Callable[[], object] | None = None
+    catalogue: Catalogue,
+    queue: RedisQueue,
+    *,
+    older_than_s: float,
+    after_page: Callable[[], object] | None = None,
+    page_size: int | None = None,
 ) -> int:
     """The requeue scan: enqueues unfinished attachments without a claim that are not in the queue; returns how many.
 
-    `after_page` is called after each thousand attachments.
+    `after_page` is called after each page, of PAGE attachments unless `page_size` says otherwise.
 
     Raises:
         RetryableError: `catalogue`.
@@ -45,12 +51,12 @@ def requeue_lost(
     if (dropped := queue.audit()) > 0:
         log.error("queue audit dropped inconsistent entries", dropped=dropped, remedy="set maxmemory-policy noeviction")
     requeued, after = 0, None
-    while page := catalogue.unfinished(older_than_s=older_than_s, limit=PAGE, after=after):
+    while page := catalogue.unfinished(older_than_s=older_than_s, limit=page_size or PAGE, after=after):
         # Most attachments of a backlog are in the queue: only rows of missing ones are read.
         for media_id in queue.find_missing(page):
             record = catalogue.get(media_id)
             if record and record.finished_at is None:
-                requeued += enqueue_record(queue, record, _stage_of(record))
+                requeued += enqueue_record(queue, record, stage_to_enqueue(record))
         after = page[-1]
         if after_page:
             after_page()
@@ -58,8 +64,3 @@ def requeue_lost(
         REQUEUED.add(n=requeued)
         log.warning("lost attachments requeued", messages=requeued)
     return requeued
-
-
-def _stage_of(record: Record) -> Stage:
-    # A stored attachment must not wait for a paused fetch.
-    return Stage.FETCH if record.status is Status.RECEIVED else Stage.NOTIFY
