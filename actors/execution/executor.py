@@ -185,7 +185,7 @@ def run_steps(services: Services, stage: Stage, tasks: Sequence[Task]) -> list[S
     _measure(stage, [completed[number] for number in ready], seconds)
     for task, outcome in zip(tasks, completed, strict=True):
         if not isinstance(outcome, BaseException):
-            attempt_log.record_success(task.claim)
+            attempt_log.record_success(task.claim, outcome)
             _log(services, stage, task, outcome, ms=round(seconds * 1000, 1))
     return completed
 

@@ -6,7 +6,7 @@ from actors.delivery import NextStage, Retry, Verdict
 from actors.observability import tracing
 from pipeline.errors import Code, PipelineError
 from pipeline.history import HistoryOutcome, failure_outcome
-from pipeline.models import Claim, Failure, Stage
+from pipeline.models import Claim, Failure, Fetched, Model, Stage
 
 
 def record_start(claim: Claim, stage: Stage, attempt: int) -> None:
@@ -14,9 +14,10 @@ def record_start(claim: Claim, stage: Stage, attempt: int) -> None:
     claim.attempt_log.start(stage.value, attempt)
 
 
-def record_success(claim: Claim) -> None:
-    """Records the success of the started attempt."""
-    tracing.record_attempt(claim.record, claim.attempt_log.finish(HistoryOutcome.DONE))
+def record_success(claim: Claim, result: Model) -> None:
+    """Records the success of the started attempt, with the note of its result."""
+    note = result.note if isinstance(result, Fetched) else None
+    tracing.record_attempt(claim.record, claim.attempt_log.finish(HistoryOutcome.DONE, message=note))
 
 
 def record_failure(claim: Claim, outcome: HistoryOutcome | None, error: BaseException) -> None:

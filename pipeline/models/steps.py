@@ -15,12 +15,14 @@ class Fetched(Model):
     """Complete plaintext in the staging directory under the attachment's id. `sha256` is its hash in hex.
 
     `deduplicated`: the bytes were copied from storage instead of downloaded, which `esteira_deduplicated_total` counts.
-    `esteira_deduplicated_bytes_total` is about something else: bytes that persist did not write.
+    `esteira_deduplicated_bytes_total` is about something else: bytes that persist did not write. `note` is for the
+    history.
     """
 
     size: int
     sha256: str
     deduplicated: bool = False
+    note: str | None = None
 
 
 # Numbers of a decoder, which may be compromised. The limits of settings are lower.

@@ -10,11 +10,12 @@ from functools import partial
 from pipeline.config.settings import Settings
 from pipeline.errors import Code, PermanentError, PipelineError, RetryableError
 from pipeline.gateways import source_of
-from pipeline.gateways.sources import allowed_hosts
+from pipeline.gateways.sources import Source, allowed_hosts
 from pipeline.http_client import Body, Deadline, DownloadLimits, HttpClient, Requester
 from pipeline.metrics import NOT_DOWNLOADED_BYTES
 from pipeline.models import Attachment, Fetched
 from pipeline.security.whatsapp_media import OVERHEAD, Bytes, Decryptor, key_kind, media_keys
+from pipeline.steps.other_source import Download, download_from_either
 from pipeline.steps.recovery import recover
 from pipeline.storage import Storage, content_key, intake_key
 from pipeline.storage.staging import Part, Staging
@@ -57,7 +58,8 @@ def fetch(
         if copied:
             return copied
     decryptor, key_error = _decryptor(attachment)
-    with staging.part(attachment.id) as out, _download(attachment, http_client=http_client, settings=settings) as body:
+    download = _download(attachment, http_client=http_client, settings=settings)
+    with staging.part(attachment.id) as out, download as (body, note):
         if decryptor:
             fetched = _decrypted(attachment, out, body, decryptor)
             _check_size(fetched.size, max_bytes)
@@ -65,7 +67,7 @@ def fetch(
             fetched = _write(out, body.views(), max_bytes)
         if key_error and fetched.sha256 != attachment.file_sha256:
             raise key_error
-        return _check(attachment, fetched)
+        return _check(attachment, fetched.model_copy(update={"note": note}) if note else fetched)
 
 
 def _staged(attachment: Attachment, staging: Staging) -> Fetched | None:
@@ -115,18 +117,27 @@ def _decryptor(attachment: Attachment) -> tuple[Decryptor | None, PermanentError
         return None, error
 
 
-def _download(attachment: Attachment, *, http_client: HttpClient, settings: Settings) -> AbstractContextManager[Body]:
-    deadline = download_deadline(settings, attachment)  # looking up the source counts too
+def _download(
+    attachment: Attachment, *, http_client: HttpClient, settings: Settings
+) -> AbstractContextManager[Download]:
+    deadline = download_deadline(settings, attachment)  # looking up the source counts too, and the second source
     source = source_of(attachment, http_client, settings)
     max_bytes = settings.max_bytes(attachment.kind) + (0 if attachment.media_key is None else OVERHEAD)
-    return http_client.download(
-        source.url,
-        headers=source.headers,
-        credentials=source.credentials,
-        trusted_url=source.trusted_url,
-        limits=DownloadLimits(deadline, max_bytes, allowed_hosts(attachment, source, settings)),
-        requester=Requester(attachment.id, attachment.session),
-    )
+
+    def find_source(variant: Attachment) -> Source:
+        return source_of(variant, http_client, settings)
+
+    def request(source: Source) -> AbstractContextManager[Body]:
+        return http_client.download(
+            source.url,
+            headers=source.headers,
+            credentials=source.credentials,
+            trusted_url=source.trusted_url,
+            limits=DownloadLimits(deadline, max_bytes, allowed_hosts(attachment, source, settings)),
+            requester=Requester(attachment.id, attachment.session),
+        )
+
+    return download_from_either(attachment, source, find_source=find_source, request=request)
 
 
 def download_deadline(settings: Settings, attachment: Attachment) -> Deadline:

@@ -24,11 +24,12 @@ from pipeline.models import Attachment, Record
 from tests.support.esteira import Installation, new_installation, start_esteira
 from tests.support.gateway_senders import API_TOKEN, SENDERS, SETTINGS
 from tests.support.gateway_servers import GowaServer, GraphServer, WahaServer, WhatsAppServer
-from tests.support.media_server import MediaServer
+from tests.support.media_server import Answer, MediaServer
 from tests.support.payloads import content_of, held_by_whatsapp, media_file, names, payload
 from tests.support.samples import sample
 from tests.support.valkey import ValkeyServer, free_port
 from tests.support.waiting import wait_until
+from tests.support.whatsapp_media import encrypt
 
 WEBHOOK_SECRET = "whsec_" + base64.b64encode(bytes(24)).decode()
 DEFAULT_SESSION = "phone"  # GOWA names none before version 8
@@ -282,3 +283,21 @@ def test_unknown_media_id_expires_and_a_replay_with_a_new_url_succeeds(system: G
         lambda: [record for record in system.finished([accepted["id"]]).values() if record.status == "done"]
     )
     assert replayed[0].sha256 == hashlib.sha256(media_file("street.jpg")).hexdigest()
+
+
+def test_url_on_another_host_is_asked_before_an_attachment_expires(system: GatewaySystem) -> None:
+    sealed = encrypt(media_file("street.jpg"))
+    system.whatsapp.answers["v/refused"] = Answer(403)
+    system.elsewhere.files["sealed.enc"] = sealed.data
+    fields = {"direct_path": "/v/refused?oe=7FFFFFFF", "url": system.elsewhere.url("sealed.enc"), **sealed.fields()}
+    body = {"session": "another-shop", "message_id": "refused-1", "kind": "image", **fields}
+    [accepted] = system.send("media", body)["accepted"]
+    [record] = system.finished([accepted["id"]]).values()
+    assert (record.status, record.sha256) == ("done", hashlib.sha256(media_file("street.jpg")).hexdigest())
+    headers = {"Authorization": f"Bearer {API_TOKEN}"}
+    shown = httpx.get(f"{system.url}/media/{accepted['id']}", headers=headers).json()
+    fetched = next(entry for entry in shown["history"] if entry["stage"] == "fetch")
+    assert (fetched["outcome"], fetched["message"]) == (
+        "done",
+        f"127.0.0.1 answers 403; 127.0.0.1:{system.elsewhere.port} has the file",
+    )
