@@ -15,7 +15,7 @@ from typing import Any
 import magic
 from av.container import InputContainer
 
-from pipeline.media_types import MEDIA_TYPES, audio_video, brands, mpeg, ole, opc
+from pipeline.media_types import MEDIA_TYPES, audio_video, brands, mpeg, ole, opc, xls_records
 from pipeline.media_types.limits import Limits, parse_limits
 from pipeline.sandbox import Refusal
 
@@ -181,4 +181,6 @@ CONTAINERS: tuple[tuple[Callable[[bytes], bool], Callable[[bytes], str | None]],
     (lambda head: head[4:8] == b"ftyp", brands.family),
     (lambda head: head.startswith((b"RIFF", b"RF64", b"BW64")), _riff_type),
     (lambda head: head.startswith(b"OggS"), _ogg_type),
+    (xls_records.is_workbook, lambda _: "xls"),
+    (lambda head: head.startswith(ole.OLD_WORD), ole.refuse_old_word),
 )

@@ -81,6 +81,15 @@ class Reason(Enum):
     OLE_BAD_CHAIN = (Code.BROKEN, "has a chain of sectors that ends early or never")
     OLE_NO_WORD = (Code.BROKEN, "has no Word document in its main stream")
     OLE_NO_EXCEL = (Code.BROKEN, "has no Excel workbook in its main stream")
+    OLE_NO_POWERPOINT = (Code.BROKEN, "has no PowerPoint presentation in its main stream")
+    OLE_NO_PACKAGE = (Code.BROKEN, "has no encrypted package in its main stream")
+    OLE_BAD_DIRECTORY = (Code.BROKEN, "has a damaged directory of streams")
+    OLD_POWERPOINT = (Code.TYPE_NOT_ALLOWED, "is a presentation of PowerPoint 95 or before, which is not accepted")
+    OLD_WORD = (Code.TYPE_NOT_ALLOWED, "is a document of Word 2 or before, which is not accepted")
+    # XLS without OLE
+    XLS_CUT = (Code.BROKEN, "ends before the last sheet of its workbook ends")
+    XLS_FOREIGN_BYTES = (Code.BROKEN, "holds other bytes behind the last sheet of its workbook")
+    XLS_TOO_LONG = (Code.BROKEN, "is larger than a workbook without an OLE container can be")
     # text
     NOT_TEXT = (Code.BROKEN, "holds bytes that are not text")
     RTF_CUT = (Code.BROKEN, "ends before its last group is closed")

@@ -23,6 +23,8 @@ EXAMINE = "pipeline.media_types.examine:examine"
 IDENTIFY = "pipeline.media_types.sniff:identify"
 # Declared mime types that say nothing about the content, so that they never count as a mismatch.
 UNSPECIFIC_MIMES = frozenset({"application/octet-stream", "binary/octet-stream", "application/x-download", "*/*"})
+# What a document that is declared as a type before OOXML is if it is encrypted as OOXML: Office opens it all the same.
+_OOXML_OF = {"doc": "docx", "xls": "xlsx", "ppt": "pptx"}
 # The standard library's own table: the result must not depend on the mime.types files of this machine.
 _mime_table = mimetypes.MimeTypes()
 
@@ -109,7 +111,7 @@ def _detected(file: StagedFile, content: Identified, rules: Rules) -> Detected:
     declared_types = _declared_types(attachment)
     media_type = MEDIA_TYPES.get(_resolved_name(content.name, declared_types) or "")
     if media_type is None or media_type.name not in rules.limits.checks:
-        raise _type_error(media_type, content, declared_types)
+        raise _type_error(media_type, content, declared_types, rules)
     kind = media_type.kind_for(attachment.kind, sound_only=content.sound_only)
     mismatch = _mismatch(attachment, media_type, kind)
     if mismatch and rules.reject_mismatch:
@@ -156,14 +158,19 @@ def _extension(attachment: Attachment) -> str | None:
 def _resolved_name(name: str | None, declared_types: list[str]) -> str | None:
     """The type. The declaration decides where the content cannot: between encrypted OOXML types, and text and CSV."""
     if name == ENCRYPTED_OOXML:
-        return next((declared for declared in declared_types if declared in OOXML_TYPES), None)
+        ooxml = [_OOXML_OF.get(declared, declared) for declared in declared_types]
+        return next((declared for declared in ooxml if declared in OOXML_TYPES), None)
     if name in {"text", "csv"}:
         return next((declared for declared in declared_types if declared in {"text", "csv"}), name)
     return name
 
 
-def _type_error(media_type: MediaType | None, content: Identified, declared_types: list[str]) -> PermanentError:
+def _type_error(
+    media_type: MediaType | None, content: Identified, declared_types: list[str], rules: Rules
+) -> PermanentError:
     """The error for content of no allowed type. Content declared as an Office document gets a more precise one."""
+    if media_type is None and content.name == ENCRYPTED_OOXML:
+        return _encrypted_error(declared_types, rules)
     mime = media_type.mime if media_type else content.mime
     if media_type is not None and media_type.name in declared_types:
         message = f"{mime} is not accepted unless ALLOWED_TYPES names {media_type.name}"
@@ -171,9 +178,32 @@ def _type_error(media_type: MediaType | None, content: Identified, declared_type
     office = [name for name in declared_types if name in OFFICE_TYPES]
     if office and content.fault:
         return content.fault
+    if media_type is None and mime in _NAMES_BY_MIME:
+        return _likeness_error(content, declared_types)
     if office:
         return PermanentError(Code.TYPE_MISMATCH, f"declared as {office[0]}, but is {mime}")
     return PermanentError(Code.TYPE_NOT_ALLOWED, f"{mime} is not accepted")
+
+
+def _likeness_error(content: Identified, declared_types: list[str]) -> PermanentError:
+    """The error for content that libmagic takes for a type of the table, but that is not built as this type is."""
+    but = "has another structure" if content.fault is None else content.fault.message
+    message = f"looks like {content.mime}, but {but}"
+    office = next((name for name in declared_types if name in OFFICE_TYPES), None)
+    if office is None:
+        return PermanentError(Code.TYPE_NOT_ALLOWED, message)
+    return PermanentError(Code.TYPE_MISMATCH, f"declared as {office}; it {message}")
+
+
+def _encrypted_error(declared_types: list[str], rules: Rules) -> PermanentError:
+    """The error for an encrypted OOXML document whose declaration does not tell its type."""
+    if rules.limits.refuse_active:
+        return PermanentError(Code.ACTIVE_CONTENT, "holds active content: encrypted")
+    office = next((name for name in declared_types if name in OFFICE_TYPES), None)
+    if office is None:
+        message = "is an encrypted Office document, and neither its name nor its mime type says of which type"
+        return PermanentError(Code.TYPE_NOT_ALLOWED, message)
+    return PermanentError(Code.TYPE_MISMATCH, f"declared as {office}, but is an encrypted Office document")
 
 
 def _mismatch(attachment: Attachment, media_type: MediaType, kind: Kind) -> str | None:
