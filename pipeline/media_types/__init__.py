@@ -16,7 +16,8 @@ from pipeline.values.kinds import Kind
 # Modules that libraries import at their first use. A confined child may not be able to read the interpreter any more,
 # if that belongs to root alone.
 _LATE_MODULES = (
-    *(f"encodings.{name}" for name in ("ascii", "latin_1", "cp437", "cp1252", "utf_16", "utf_16_le", "utf_16_be")),
+    *(f"encodings.{name}" for name in ("ascii", "latin_1", "cp437", "cp1252", "iso8859_15", "utf_8_sig")),
+    *(f"encodings.{name}" for name in ("utf_16", "utf_16_le", "utf_16_be")),
     *("PIL.BmpImagePlugin", "PIL.PpmImagePlugin", "av.subtitles.stream"),
 )
 # Imported when a child of the decoding sandbox starts: a confined child imports nothing.
@@ -29,6 +30,11 @@ DECODER_MODULES = (
     "pipeline.media_types.text",
     "pipeline.media_types.ole",
     "pipeline.media_types.opc",
+    "pipeline.media_types.xml_document",
+    "pipeline.media_types.vcard",
+    "pipeline.media_types.ofx",
+    "pipeline.media_types.zip_file",
+    "pipeline.media_types.lottie",
 )
 
 
@@ -79,6 +85,7 @@ class MediaType:
 
 _IMAGE = (Kind.IMAGE, Kind.DOCUMENT)
 _STICKER = (Kind.IMAGE, Kind.STICKER, Kind.DOCUMENT)
+_ONLY_STICKER = (Kind.STICKER, Kind.DOCUMENT)
 _VIDEO = (Kind.VIDEO, Kind.DOCUMENT)
 _MEDIA = (Kind.VIDEO, Kind.AUDIO, Kind.PTT, Kind.DOCUMENT)
 _AUDIO = (Kind.AUDIO, Kind.PTT, Kind.DOCUMENT)
@@ -92,6 +99,11 @@ _AS_TEXT = "pipeline.media_types.text:inspect_text"
 _AS_RTF = "pipeline.media_types.text:inspect_rtf"
 _AS_OLE = "pipeline.media_types.ole:inspect"
 _AS_OPC = "pipeline.media_types.opc:inspect"
+_AS_XML = "pipeline.media_types.xml_document:inspect"
+_AS_VCARD = "pipeline.media_types.vcard:inspect"
+_AS_OFX = "pipeline.media_types.ofx:inspect"
+_AS_ZIP = "pipeline.media_types.zip_file:inspect"
+_AS_LOTTIE = "pipeline.media_types.lottie:inspect"
 
 # Preview functions by the check of the types that they render.
 PREVIEWS = {
@@ -106,6 +118,8 @@ _WORD = "application/vnd.ms-word"
 _EXCEL = "application/vnd.ms-excel"
 _POWERPOINT = "application/vnd.ms-powerpoint"
 _OFFICE = "application/vnd.openxmlformats-officedocument"
+_CARDS = ("text/x-vcard", "text/directory", "text/vcf", "application/vcard", ".vcard")
+_STATEMENTS = ("application/ofx", "application/vnd.intu.qfx", "text/ofx", "application/xml", "text/xml", ".qfx")
 
 _ROWS = (
     MediaType("jpeg", "image/jpeg", "jpeg", _IMAGE, _AS_IMAGE, ("image/jpg", "image/pjpeg", ".jpg", ".jpe", ".jfif")),
@@ -152,6 +166,11 @@ _ROWS = (
     MediaType("text", "text/plain", "txt", _DOCUMENT, _AS_TEXT, (".text", ".log"), default=False),
     MediaType("csv", "text/csv", "csv", _DOCUMENT, _AS_TEXT, ("application/csv", "text/comma-separated-values"), False),
     MediaType("rtf", "application/rtf", "rtf", _DOCUMENT, _AS_RTF, ("text/rtf", "text/richtext"), default=False),
+    MediaType("was", "application/was", "was", _ONLY_STICKER, _AS_LOTTIE),
+    MediaType("xml", "application/xml", "xml", _DOCUMENT, _AS_XML, ("text/xml",), default=False),
+    MediaType("vcf", "text/vcard", "vcf", _DOCUMENT, _AS_VCARD, _CARDS, default=False),
+    MediaType("ofx", "application/x-ofx", "ofx", _DOCUMENT, _AS_OFX, _STATEMENTS, default=False),
+    MediaType("zip", "application/zip", "zip", _DOCUMENT, _AS_ZIP, ("application/x-zip-compressed",), default=False),
 )
 
 MEDIA_TYPES: dict[str, MediaType] = {media_type.name: media_type for media_type in _ROWS}

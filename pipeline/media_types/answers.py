@@ -31,6 +31,7 @@ _OTHER_MIMES = """
     application/x-msaccess application/x-msi application/x-mswinurl application/x-object application/x-ole-storage
     application/x-pem-file application/x-pie-executable application/x-qemu-disk application/x-rar application/x-riff
     application/x-rpm application/x-setupscript application/x-stuffit application/x-subrip
+    application/xhtml+xml application/x-xpinstall
     application/x-xar application/x-xz application/x-zip application/x-zoo application/zlib application/zstd
     audio/mid audio/x-ape audio/x-hx-aac-adif audio/x-mod audio/x-mp4a-latm audio/x-s3m audio/x-sfbk audio/x-unknown
     font/otf font/sfnt font/ttf font/woff font/woff2 image/bpg image/jls image/jp2 image/jpm image/jpx image/jxl

@@ -15,11 +15,24 @@ from typing import Any
 import magic
 from av.container import InputContainer
 
-from pipeline.media_types import MEDIA_TYPES, audio_video, brands, mpeg, ole, opc, xls_records
+from pipeline.media_types import (
+    MEDIA_TYPES,
+    audio_video,
+    brands,
+    mpeg,
+    ofx,
+    ole,
+    opc,
+    vcard,
+    xls_records,
+    xml_document,
+    zip_family,
+)
 from pipeline.media_types.limits import Limits, parse_limits
 from pipeline.sandbox import Refusal
 
 HEAD = 65536  # bytes read for signatures and Ogg streams
+TEXT_MARK = 256  # bytes in which the mark of a text format begins, behind white space
 PDF_WITHIN = 1024  # bytes in which readers accept the mark of a PDF behind garbage
 # libmagic's mime types of the types that need no further look.
 LIBMAGIC_TYPES = {
@@ -64,14 +77,15 @@ def identified(file: int, *, limits: str) -> Iterator[tuple[dict[str, Any], Inpu
     head = os.pread(file, HEAD, 0)
     caps = parse_limits(limits)
     try:
-        name, fault = _type_by_content(file, head, caps), None
+        found, fault = _type_by_content(file, head, caps), None
     except Refusal as refusal:
-        name, fault = None, refusal.answer
+        found, fault = None, refusal.answer
+    name, refused_mime = (None, found) if found and "/" in found else (found, None)
     container = _open_container(file, name, caps)
     try:
         name, sound_only = _by_streams(name, container)
         media_type = MEDIA_TYPES.get(name or "")
-        mime = media_type.mime if media_type else _mime(file)
+        mime = media_type.mime if media_type else refused_mime or _mime(file)
         yield {"name": name, "mime": mime, "fault": fault, "sound_only": sound_only}, container
     finally:
         if container is not None:
@@ -109,14 +123,31 @@ def _magic() -> Any:
 
 
 def _type_by_content(file: int, head: bytes, caps: Limits) -> str | None:
+    """Name of the type, or the mime type of content that is never accepted. None: libmagic names it."""
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
-        return opc.main_type(file, expansion=caps.expansion, entries=caps.entries)
+        return _zip_type(file, expansion=caps.expansion, entries=caps.entries)
     if head.startswith(ole.MAGIC):
         return ole.main_stream(file)
     for matches, container_type in CONTAINERS:
         if matches(head):
             return container_type(head)
-    return _type_by_signature(head) or _type_by_libmagic(file, head)
+    return _type_by_signature(head) or _type_by_text(file, head) or _type_by_libmagic(file, head)
+
+
+def _zip_type(file: int, *, expansion: int, entries: int) -> str | None:
+    """The type of an archive: an Office document, or by its entries."""
+    office = opc.main_type(file, expansion=expansion, entries=entries)
+    return office or zip_family.type_by_entries(file, expansion=expansion, entries=entries)
+
+
+def _type_by_text(file: int, head: bytes) -> str | None:
+    """The type of a text format that begins with a mark of its own."""
+    start = xml_document.decoded_start(head[:TEXT_MARK])
+    if vcard.starts_card(start):
+        return "vcf"
+    if ofx.starts_header(start):
+        return "ofx"
+    return xml_document.type_by_root(file, head) if start.startswith(b"<") else None
 
 
 def _type_by_signature(head: bytes) -> str | None:

@@ -20,6 +20,7 @@ from pipeline.media_types.zip_end import TAIL_BYTES, end_record
 from pipeline.media_types.zip_entries import LOCAL_HEADER, check_names, comparable, data_start
 from pipeline.sandbox import Reason, Refusal
 
+DIRECTORY_HEADER = b"PK\x01\x02"
 CHUNK_BYTES = 1 << 18
 FREE_EXPANSION = 1_000_000  # bytes that any archive may expand to, whatever the ratio: repetitive XML does
 MAX_UNPACKED = 512_000_000  # bytes that are unpacked for the check, about two seconds of CPU
@@ -68,10 +69,14 @@ class Budget:
 
 
 class Archive:
-    """One zip archive. Its directory is read, and counted against the budget, by the constructor."""
+    """One zip archive. Its directory is read, and counted against the budget, by the constructor.
 
-    def __init__(self, file: IO[bytes], budget: Budget) -> None:
+    Entries of an archive that is not `is_unpacked` may be encrypted, or compressed with any method.
+    """
+
+    def __init__(self, file: IO[bytes], budget: Budget, *, is_unpacked: bool = True) -> None:
         self._file = file
+        self._is_unpacked = is_unpacked
         self._size = file.seek(0, io.SEEK_END)
         self._budget = budget
         self._check_end()
@@ -86,6 +91,9 @@ class Archive:
         end = end_record(self._file.read(), start=start)
         if not end.is_zip64:
             self._budget.check_entries(end.entries)
+            self._file.seek(end.offset)
+            # Counted before they are parsed: the end record may state fewer, and an entry takes more memory than bytes.
+            self._budget.check_entries(self._file.read(end.size).count(DIRECTORY_HEADER))
 
     def find(self, name: str) -> zipfile.ZipInfo | None:
         """The entry with this name, as Office compares names: see `comparable`."""
@@ -197,17 +205,17 @@ class Archive:
     def _data_start(self, entry: zipfile.ZipInfo) -> int:
         start = self._starts.get(entry)
         if start is None:
-            start = self._starts[entry] = data_start(self._file, entry)
+            start = self._starts[entry] = data_start(self._file, entry, is_unpacked=self._is_unpacked)
         return start
 
 
 @contextmanager
-def open_archive(file: int, *, expansion: int, entries: int) -> Iterator[Archive]:
-    """Opens the zip archive in an open file.
+def open_archive(file: int, *, expansion: int, entries: int, is_unpacked: bool = True) -> Iterator[Archive]:
+    """Opens the zip archive in an open file. `is_unpacked`: see Archive.
 
     Raises:
         PermanentError: `broken`, `expands_too_far`; `broken` also for errors of zipfile and zlib within the block.
     """
     with decoding("a zip archive", *DECODE_ERRORS), open(file, "rb", closefd=False) as stream:
         size = os.fstat(file).st_size
-        yield Archive(stream, Budget(size=size, expansion=expansion, entries=entries))
+        yield Archive(stream, Budget(size=size, expansion=expansion, entries=entries), is_unpacked=is_unpacked)

@@ -43,11 +43,11 @@ def check_names(entries: Iterable[zipfile.ZipInfo]) -> None:
         seen.add(name)
 
 
-def data_start(file: IO[bytes], entry: zipfile.ZipInfo) -> int:
+def data_start(file: IO[bytes], entry: zipfile.ZipInfo, *, is_unpacked: bool = True) -> int:
     """Offset of the bytes of an entry, after a comparison of its local header with the directory.
 
     Raises:
-        PermanentError: `broken`: they differ, or the entry is encrypted or of an unknown method.
+        PermanentError: `broken`: they differ; or the entry `is_unpacked`, and encrypted or of an unknown method.
     """
     file.seek(entry.header_offset)
     head = file.read(LOCAL_SIZE)
@@ -55,9 +55,9 @@ def data_start(file: IO[bytes], entry: zipfile.ZipInfo) -> int:
         raise Refusal(Reason.ZIP_NO_HEADER)
     flags, method = struct.unpack_from("<HH", head, 6)
     packed, size, name_length, extra_length = struct.unpack_from("<IIHH", head, 18)
-    if (flags | entry.flag_bits) & ENCRYPTED:
+    if is_unpacked and (flags | entry.flag_bits) & ENCRYPTED:
         raise Refusal(Reason.ZIP_ENCRYPTED)
-    if method not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+    if is_unpacked and method not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
         raise Refusal(Reason.ZIP_METHOD)
     name = file.read(name_length)
     if method != entry.compress_type or not _is_name(name, entry):

@@ -112,6 +112,7 @@ class Reason(Enum):
     ZIP_SIZES_DIFFER = (Code.BROKEN, "has sizes in its directory and in an entry's header that differ")
     ZIP_ENTRIES_DIFFER = (Code.BROKEN, "has entries that differ from its directory")
     ZIP_EQUAL_NAMES = (Code.BROKEN, "has two entries of the same name, case and slashes aside")
+    ZIP_EMPTY = (Code.EMPTY, "is an archive without entries")
     ZIP_NAMES = (Code.TYPE_NOT_ALLOWED, "is an archive with names that lead out of it")
     # OPC packages
     OPC_NO_TYPES = (Code.BROKEN, "has no list of content types")
@@ -119,6 +120,28 @@ class Reason(Enum):
     OPC_LACKS_MAIN = (Code.BROKEN, "lacks the main part that it names")
     XML_BROKEN = (Code.BROKEN, "holds XML that is not well formed")
     XML_DOCTYPE = (Code.BROKEN, "holds XML that declares a document type")
+    # XML, OFX and vCard
+    XML_RUN = (
+        Code.TYPE_NOT_ALLOWED,
+        "holds XHTML, SVG, a script, a stylesheet or an inclusion, which programs may run",
+    )
+    TOO_DEEP = (Code.BROKEN, "is nested more than {allowed} levels deep")
+    OFX_HEADER = (Code.BROKEN, "has no valid OFX header")
+    OFX_ELEMENTS = (Code.BROKEN, "has elements that are not those of an OFX file")
+    OFX_CUT = (Code.BROKEN, "ends before its OFX element is closed")
+    LONG_LINE = (Code.BROKEN, "has a line of more than {allowed} bytes")
+    VCARD_OUTSIDE = (Code.BROKEN, "has text outside of its cards")
+    VCARD_LINE = (Code.BROKEN, "has a line that is no property of a card")
+    VCARD_VERSION = (Code.BROKEN, "has a card that is not of version 2.1, 3.0 or 4.0")
+    VCARD_CUT = (Code.BROKEN, "ends within a card")
+    # Lottie
+    NO_LOTTIE = (Code.BROKEN, "has no Lottie animation")
+    JSON_BROKEN = (Code.BROKEN, "holds JSON that is not valid, or has a name twice or a number without bounds")
+    LOTTIE_PARTS = (Code.BROKEN, "holds more than the {allowed} files that a sticker may have")
+    LOTTIE_BYTES = (Code.BROKEN, "unpacks to more than the {allowed} bytes that a sticker may have")
+    LOTTIE_LAYERS = (Code.BROKEN, "draws more than {allowed} layers or copies")
+    LOTTIE_SCRIPT = (Code.BROKEN, "holds a script")
+    LOTTIE_REFERENCE = (Code.BROKEN, "refers to files outside of it")
 
     def __init__(self, code: Code, text: str) -> None:
         self.code = code

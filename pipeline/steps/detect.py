@@ -115,7 +115,7 @@ def _detected(file: StagedFile, content: Identified, rules: Rules) -> Detected:
     kind = media_type.kind_for(attachment.kind, sound_only=content.sound_only)
     mismatch = _mismatch(attachment, media_type, kind)
     if mismatch and rules.reject_mismatch:
-        raise PermanentError(Code.TYPE_MISMATCH, mismatch)
+        raise PermanentError(Code.TYPE_MISMATCH, f"{mismatch}; MISMATCH=correct accepts it as what it is")
     return Detected(
         fetched=file.fetched,
         kind=kind,
@@ -168,21 +168,25 @@ def _resolved_name(name: str | None, declared_types: list[str]) -> str | None:
 def _type_error(
     media_type: MediaType | None, content: Identified, declared_types: list[str], rules: Rules
 ) -> PermanentError:
-    """The error for content of no allowed type. Content declared as an Office document gets a more precise one."""
+    """The error for content of no allowed type. It names the setting that would allow the type, if there is one.
+
+    A file that cannot be read has its own error if it is declared as a document of Office, or is of an allowed type by
+    its declaration or by libmagic.
+    """
     if media_type is None and content.name == ENCRYPTED_OOXML:
         return _encrypted_error(declared_types, rules)
     mime = media_type.mime if media_type else content.mime
-    if media_type is not None and media_type.name in declared_types:
-        message = f"{mime} is not accepted unless ALLOWED_TYPES names {media_type.name}"
-        return PermanentError(Code.TYPE_NOT_ALLOWED, message)
-    office = [name for name in declared_types if name in OFFICE_TYPES]
-    if office and content.fault:
+    office = next((name for name in declared_types if name in OFFICE_TYPES), None)
+    allowed = rules.limits.checks.keys()
+    expected = not allowed.isdisjoint(declared_types) or any(mime == MEDIA_TYPES[name].mime for name in allowed)
+    if content.fault and (office or expected):
         return content.fault
     if media_type is None and mime in _NAMES_BY_MIME:
         return _likeness_error(content, declared_types)
-    if office:
-        return PermanentError(Code.TYPE_MISMATCH, f"declared as {office[0]}, but is {mime}")
-    return PermanentError(Code.TYPE_NOT_ALLOWED, f"{mime} is not accepted")
+    remedy = f"; ALLOWED_TYPES={media_type.name} accepts it" if media_type else ""
+    if office and (media_type is None or media_type.name not in declared_types):
+        return PermanentError(Code.TYPE_MISMATCH, f"declared as {office}, but is {mime}{remedy}")
+    return PermanentError(Code.TYPE_NOT_ALLOWED, f"{mime} is not accepted{remedy}")
 
 
 def _likeness_error(content: Identified, declared_types: list[str]) -> PermanentError:
