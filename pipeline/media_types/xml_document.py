@@ -68,7 +68,7 @@ def decoded_start(head: bytes) -> bytes:
 
 
 class _RootFound(Exception):  # noqa: N818 -- ends the parser, no error
-    """Raised to stop at the root element, or at the document type, which names it."""
+    """Raised to stop at the root element, or at a document type of HTML or SVG."""
 
     def __init__(self, name: str, attributes: dict[str, str]) -> None:
         super().__init__(name)
@@ -79,7 +79,7 @@ def _root(head: bytes) -> tuple[str, dict[str, str]] | None:
     """Name and attributes of the root element in the start of a document."""
     parser = expat.ParserCreate()
     parser.StartElementHandler = _stop
-    parser.StartDoctypeDeclHandler = lambda name, *_: _stop(name, {})
+    parser.StartDoctypeDeclHandler = _stop_if_run
     try:
         parser.Parse(head.removeprefix(UTF8_MARK).lstrip(SPACE))
     except _RootFound as found:
@@ -91,6 +91,11 @@ def _root(head: bytes) -> tuple[str, dict[str, str]] | None:
 
 def _stop(name: str, attributes: dict[str, str]) -> None:
     raise _RootFound(name, attributes)
+
+
+def _stop_if_run(name: str, *_: Any) -> None:
+    if _local(name) in RUN_ROOTS:
+        _stop(name, {})
 
 
 def _local(name: str) -> str:

@@ -52,4 +52,5 @@ def _own_name(archive: Archive) -> str | None:
     first = min(archive.entries, key=lambda entry: entry.header_offset, default=None)
     if first is None or first.filename != NAMED_BY or first.file_size > MAX_NAME:
         return None
-    return archive.read(first, MAX_NAME).strip().decode("ascii", "replace").lower() or None
+    name = archive.read(first, MAX_NAME).strip().decode("ascii", "replace").lower()
+    return name if name.startswith("application/") else None

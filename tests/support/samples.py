@@ -12,6 +12,7 @@ import math
 import struct
 import tempfile
 import wave
+import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -29,11 +30,12 @@ from PIL import Image
 
 from pipeline.media_types import MEDIA_TYPES, MediaType
 from tests.support import compound_files as office
+from tests.support import data_files as data
 
 FILES = Path(__file__).parents[1] / "files"
 # Types that are accepted only if ALLOWED_TYPES names them.
 OPTIONAL_TYPES = frozenset(
-    {"avif", "mkv", "webm", "flac", "ppt", "text", "csv", "rtf"}
+    {"avif", "mkv", "webm", "flac", "ppt", "text", "csv", "rtf", "xml", "vcf", "ofx", "zip"}
     | {"dotx", "dotm", "xltx", "xltm", "xlsb", "potx", "potm", "ppsm"}
 )
 SIZE = (160, 120)
@@ -349,4 +351,25 @@ SAMPLES: dict[str, Callable[[], bytes]] = {
     "csv/comma": lambda: b"nome,idade,cidade\n" + "João,31,Recife\nZoé,28,Natal\n".encode() * 20,
     "rtf/libreoffice": lambda: stored("libreoffice.rtf"),
     "rtf/hand": lambda: rb"{\rtf1\ansi Contrato de aluguel.}",
+    "xml/utf-8": lambda: data.invoice("UTF-8").encode(),
+    "xml/utf-8-mark": lambda: data.invoice("UTF-8").encode("utf-8-sig"),
+    "xml/utf-16": lambda: data.invoice("UTF-16").encode("utf-16"),
+    "xml/utf-16-without-mark": lambda: data.invoice("UTF-16").encode("utf-16-be"),
+    "xml/latin-1": lambda: data.invoice("ISO-8859-1").encode("latin-1"),
+    "xml/windows-1252": lambda: data.invoice("windows-1252").encode("cp1252"),
+    "xml/no-declaration": data.INVOICE.encode,
+    "vcf/3.0": lambda: data.card("3.0").encode(),
+    "vcf/4.0": lambda: data.card("4.0").encode(),
+    "vcf/2.1": data.old_card,
+    "vcf/several": lambda: data.card("3.0").encode() * 50 + data.old_card(),
+    "vcf/utf-16": lambda: data.card("3.0").encode("utf-16"),
+    "ofx/1.x": data.statement,
+    "ofx/1.x-one-line": lambda: data.statement(line_end=b" "),
+    "ofx/2.x": data.xml_statement,
+    "zip/deflated": lambda: data.archive({"nota.txt": b"x" * 500, "pasta/foto.jpg": b"y" * 100}),
+    "zip/stored": lambda: data.archive({"nota.txt": b"x"}, method=zipfile.ZIP_STORED),
+    "zip/lzma": lambda: data.archive({"nota.txt": b"x" * 500}, method=zipfile.ZIP_LZMA),
+    "zip/encrypted": data.encrypted_archive,
+    "was/whatsapp": data.sticker,
+    "was/two-animations": lambda: data.sticker(**{"animation/animation_secondary.json": data.ANIMATION}),
 }
