@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from pipeline.config.settings import Settings
 from pipeline.errors import Code, RetryableError
+from pipeline.gateways.cloud_media import Medium, message_media
 from pipeline.gateways.graph import media_link
 from pipeline.gateways.intake import HookRequest, ParsedPayload, build_attachment, check_batch_size, declared_session
 from pipeline.gateways.sources import Source, declared_source
@@ -17,9 +19,7 @@ from pipeline.values.emptiness import first_present, is_empty
 from pipeline.values.gateway_values import error_text, json_object, json_objects, unix_seconds
 
 SIGNATURE = hub_signature("CLOUD_APP_SECRET")
-KINDS = ("image", "video", "audio", "document", "sticker")
 ID_LIFETIME_S = 7 * 24 * 3600  # seconds that a media id in a webhook is valid
-MEDIA_ERROR = 131052  # "Media download error": Meta itself could not download the file, for example for its size
 
 
 def verify(request: HookRequest, settings: Settings) -> BodyCheck:
@@ -43,11 +43,15 @@ def parse(payload: Any, settings: Settings) -> ParsedPayload:
         messages = [*json_objects(value.get("messages")), *json_objects(value.get("message_echoes"))]
         count += len(messages)
         check_batch_size(count, settings)
-        named = [(message, name) for message in messages if (name := _media_in(message)) is not None]
-        media = [_attachment(value, message, name, settings) for message, name in named]
-        attachments += media
+        media = [list(islice(message_media(message), settings.max_batch + 1)) for message in messages]
+        check_batch_size(len(attachments) + sum(map(len, media)), settings)
+        attachments += [
+            _attachment(value, message, medium, part=part, settings=settings)
+            for message, of_message in zip(messages, media, strict=True)
+            for part, medium in enumerate(of_message)
+        ]
         others = len(json_objects(value.get("statuses"))) + len(json_objects(value.get("errors")))
-        ignored += len(messages) - len(media) + others or int(not media)
+        ignored += others + media.count([]) or int(not any(media))
     return ParsedPayload(tuple(attachments), ignored or int(not attachments))
 
 
@@ -57,19 +61,10 @@ def _values(payload: Any) -> Iterator[Mapping[str, Any]]:
             yield json_object(change.get("value"))
 
 
-def _media_in(message: Mapping[str, Any]) -> str | None:
-    """The name of a message's media node, empty for media that Meta could not download, None without media."""
-    if message.get("type") in KINDS:
-        return str(message["type"])
-    if name := next((name for name in KINDS if isinstance(message.get(name), dict)), None):
-        return name
-    errors = json_objects(message.get("errors"))
-    lost = errors and json_object(message.get("unsupported")).get("type") in KINDS
-    return "" if lost or any(error.get("code") == MEDIA_ERROR for error in errors) else None
-
-
-def _attachment(value: Mapping[str, Any], message: Mapping[str, Any], name: str, settings: Settings) -> Attachment:
-    node = json_object(message.get(name))
+def _attachment(
+    value: Mapping[str, Any], message: Mapping[str, Any], medium: Medium, *, part: int, settings: Settings
+) -> Attachment:
+    name, node = medium
     contacts = json_objects(value.get("contacts"))
     contact = contacts[0] if len(contacts) == 1 else {}
     # Users with a username may hide their number: then there is only an id that is valid for this business.
@@ -82,7 +77,9 @@ def _attachment(value: Mapping[str, Any], message: Mapping[str, Any], name: str,
                 json_object(value.get("metadata")).get("phone_number_id"), "phone_number_id", settings
             ),
             "message_id": message.get("id"),
+            "part": part,
             "remote_id": node.get("id"),
+            "url": node.get("link") if is_empty(node.get("id")) else None,
             "kind": Kind.PTT if name == "audio" and node.get("voice") is True else name or None,
             "mimetype": node.get("mime_type"),
             "filename": node.get("filename"),
@@ -109,7 +106,7 @@ def _fault(message: Mapping[str, Any], node: Mapping[str, Any]) -> Fault | None:
         reason = [error_text(errors[0].get("code")), error_text(errors[0].get("title") or errors[0].get("message"))]
         text = f"Meta could not download the file: {' '.join(filter(None, reason))}"
         return Fault(code=Code.GATEWAY_ERROR, message=text)
-    if not is_empty(node.get("id")):
+    if first_present(node, "id", "link") is not None:
         return None
     return Fault(code=Code.NO_SOURCE, message="the message has no media id")
 

@@ -160,7 +160,7 @@ def _attachment(
             **_numbers(payload, message, key),
             "kind": node_kind(name, media) if name else None,
             "mimetype": first_present(media, "mimetype", "mime_type"),
-            "filename": first_present(media, "fileName", "filename", "title"),
+            "filename": first_present(media, "fileName", "filename", "title", "name"),
             "caption": media.get("caption"),
             "size": declared_size(media.get("fileLength")),
             "timestamp": message.get("messageTimestamp"),

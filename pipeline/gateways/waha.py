@@ -99,7 +99,7 @@ def _attachment(
             "part": part,
             "kind": engine.kind or _likely_kind(media),
             "mimetype": first_present(media, "mimetype") or engine.get("mimetype"),
-            "filename": first_present(media, "filename") or engine.get("filename", "title"),
+            "filename": first_present(media, "filename") or engine.get("filename", "title", "name"),
             "size": engine.size,
             "caption": first_present(message, "body") or engine.get("caption"),
             "chat": chat or message.get("from"),

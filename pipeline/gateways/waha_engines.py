@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from pipeline.gateways.message_content import media_nodes, node_kind
+from pipeline.gateways.message_content import has_path_and_key, is_without_media, media_nodes, node_kind
 from pipeline.models import Kind
 from pipeline.security.whatsapp_media import USELESS_URLS
 from pipeline.values.emptiness import first_present, is_empty
@@ -77,7 +77,8 @@ def engine_media(data: Mapping[str, Any], *, at_most: int) -> list[EngineMedia]:
     kind = next((_TYPES[type_] for type_ in types if isinstance(type_, str) and type_ in _TYPES), None)
     nodes = media_nodes(json_object(data.get("message") or data.get("Message")), at_most=at_most)
     if not nodes:
-        return [EngineMedia(kind, _lower(data))] if kind else []
+        named = has_path_and_key(data) and not is_without_media(data.get("type"))
+        return [EngineMedia(kind, _lower(data))] if kind or named else []
     if len(nodes) > 1:
         return [EngineMedia(node_kind(*node), _lower(node[1])) for node in nodes]
     (name, fields), own_size = nodes[0], data.get("size")

@@ -18,6 +18,7 @@ from pipeline.gateways.intake import (
     declared_session,
     declared_size,
 )
+from pipeline.gateways.message_content import has_path_and_key, is_without_media
 from pipeline.gateways.sources import declared_source, media_location
 from pipeline.gateways.verification import BEARER, URL_PART, WEBHOOK_SECRET_HEADER, bearer_token, check_secret
 from pipeline.models import Attachment, Kind
@@ -32,7 +33,6 @@ HEAD = 4096  # characters of a body, among them those of a data URL, that tell t
 PICTURES = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG\r\n": "image/png"}  # WhatsApp makes previews of these types
 _mime_table = mimetypes.MimeTypes()  # the standard library's own: not the files of this machine
 UNSPECIFIC = frozenset({"application/octet-stream", "binary/octet-stream"})
-WITHOUT_MEDIA = frozenset({"chat", "protocol", "revoked", "reaction"})  # a text's preview of a link has a key
 KINDS: Mapping[str, Kind] = {**{kind.value: kind for kind in Kind}, "ptv": Kind.VIDEO}
 
 source = declared_source
@@ -86,11 +86,10 @@ def _is_media(message: Any) -> bool:
     if not isinstance(message, dict):
         return False
     kind = message.get("type")
-    if isinstance(kind, str) and (kind in KINDS or kind in WITHOUT_MEDIA):
+    if is_without_media(kind) or (isinstance(kind, str) and kind in KINDS):
         return kind in KINDS
-    has_path = not (is_empty(message.get("directPath")) or is_empty(message.get("mediaKey")))
     typed = isinstance(kind, str) or is_empty(message.get("mimetype"))
-    return has_path or not typed or True in (message.get("isMedia"), message.get("isMMS"))
+    return has_path_and_key(message) or not typed or True in (message.get("isMedia"), message.get("isMMS"))
 
 
 def _attachment(payload: dict[str, Any], message: dict[str, Any], settings: Settings) -> Attachment:

@@ -44,6 +44,7 @@ _INFO = {
     Kind.PTT: b"WhatsApp Audio Keys",
     Kind.DOCUMENT: b"WhatsApp Document Keys",
 }
+_OTHER_INFO = (b"WhatsApp Sticker Pack Keys",)  # of files that are no kind of their own
 _DIRECT_PATH = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@%-][A-Za-z0-9._~!$&'()*+,;=:@%/?-]*")
 _DOT_SEGMENT = re.compile(r"(?:^|/|%2f|%5c)(?:\.|%2e){1,2}(?:/|%2f|%5c|$)", re.IGNORECASE)
 
@@ -63,21 +64,25 @@ def media_keys(media_key: str, kind: Kind) -> MediaKeys:
     Raises:
         PermanentError: `decrypt_key`, if it is anything else.
     """
-    key = decode_bytes(media_key)
-    if key is None or len(key) != KEY_BYTES:
-        raise PermanentError(Code.DECRYPT_KEY, f"the media key is not {KEY_BYTES} bytes in base64 or hex")
-    expanded = HKDF(algorithm=SHA256(), length=112, salt=None, info=_INFO[kind]).derive(key)
-    return MediaKeys(iv=expanded[:16], cipher=expanded[16:48], mac=expanded[48:80])
+    return _expanded(media_key, _INFO[kind])
 
 
 def other_keys(media_key: str, kind: Kind) -> list[MediaKeys]:
-    """The keys of the three other labels: some clients send a sound that they have encrypted as a document.
+    """The keys of the other labels: some clients send a sound that they have encrypted as a document.
 
     Raises:
         PermanentError: `decrypt_key`.
     """
-    labels = {info: other for other, info in _INFO.items() if info != _INFO[kind]}
-    return [media_keys(media_key, other) for other in labels.values()]
+    labels = dict.fromkeys(info for info in (*_INFO.values(), *_OTHER_INFO) if info != _INFO[kind])
+    return [_expanded(media_key, label) for label in labels]
+
+
+def _expanded(media_key: str, info: bytes) -> MediaKeys:
+    key = decode_bytes(media_key)
+    if key is None or len(key) != KEY_BYTES:
+        raise PermanentError(Code.DECRYPT_KEY, f"the media key is not {KEY_BYTES} bytes in base64 or hex")
+    expanded = HKDF(algorithm=SHA256(), length=112, salt=None, info=info).derive(key)
+    return MediaKeys(iv=expanded[:16], cipher=expanded[16:48], mac=expanded[48:80])
 
 
 def keys_that_verify(candidates: Sequence[MediaKeys], encrypted: Iterable[bytes]) -> MediaKeys | None:

@@ -16,6 +16,7 @@ INFO = {
     "audio": b"WhatsApp Audio Keys",
     "ptt": b"WhatsApp Audio Keys",
     "document": b"WhatsApp Document Keys",
+    "sticker pack": b"WhatsApp Sticker Pack Keys",
 }
 KEY = bytes(range(32))
 

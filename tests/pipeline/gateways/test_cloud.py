@@ -16,7 +16,9 @@ from pipeline.config.settings import Settings, load_settings
 from pipeline.errors import Code, PayloadError
 from pipeline.gateways import GATEWAYS, HookRequest, NoSecretError, ParsedPayload, UnauthorizedError
 from pipeline.models import Attachment, Fault, Kind
+from tests.support.http_client import local_http_client
 from tests.support.json_shapes import ANY_JSON, mutations
+from tests.support.payloads import media_file
 
 PAYLOADS = Path(__file__).parents[2] / "payloads" / "cloud"
 SAMPLES = {path.stem: json.loads(path.read_text()) for path in sorted(PAYLOADS.glob("*.json"))}
@@ -256,3 +258,62 @@ def test_invalid_field_affects_only_its_own_attachment(field: str) -> None:
         node = {"id": "1", "mime_type": "audio/ogg", "voice": True, field: invalid}
         parsed = parse(with_messages({"id": "w", "timestamp": "1", "type": "audio", "audio": node}, good))
         assert [attachment.fault for attachment in parsed.attachments][1:] == [None]
+
+
+# --- media in other nodes ---
+
+
+def nested(**message: Any) -> tuple[Attachment, ...]:
+    parsed = parse(with_messages({"id": "wamid.1", "from": "5511", "timestamp": "1790000000", **message}))
+    assert bool(parsed.ignored) != bool(parsed.attachments)
+    return parsed.attachments
+
+
+def flow_answer(answer: Any) -> dict[str, Any]:
+    reply = {"name": "flow", "body": "Sent", "response_json": json.dumps(answer)}
+    return {"type": "interactive", "interactive": {"type": "nfm_reply", "nfm_reply": reply}}
+
+
+def test_files_of_a_flow_have_media_ids_names_and_hashes() -> None:
+    first, second = parse(SAMPLES["flow_with_two_documents"]).attachments
+    assert (first.remote_id, second.remote_id) == ("2728609361771523", "2728609361771524")
+    assert (first.part, second.part, first.filename) == (0, 1, "contrato.pdf")
+    assert first.file_sha256 == second.file_sha256 == hashlib.sha256(media_file("report.pdf")).hexdigest()
+    assert first.id != second.id
+    assert first.expires_at
+
+
+def test_answer_of_a_flow_without_files_is_ignored() -> None:
+    assert nested(**flow_answer({"flow_token": "x", "id": "7", "choice": "a"})) == ()
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"type": "interactive", "interactive": {"header": {"type": "image", "image": {"id": "9"}}}},
+        {"type": "template", "template": {"components": [{"parameters": [{"type": "image", "image": {"id": "9"}}]}]}},
+        {"type": "interactive", "interactive": {"action": {"cards": [{"header": {"image": {"id": "9"}}}]}}},
+    ],
+)
+def test_media_of_headers_and_cards_are_attachments(message: dict[str, Any]) -> None:
+    (attachment,) = nested(**message)
+    assert (attachment.kind, attachment.remote_id, attachment.fault) == (Kind.IMAGE, "9", None)
+
+
+def test_header_with_a_link_is_fetched_without_a_token() -> None:
+    header = {"document": {"link": "https://shop.example/a.pdf", "filename": "a.pdf"}}
+    (attachment,) = nested(type="interactive", interactive={"header": header})
+    assert (attachment.url, attachment.remote_id, attachment.fault) == ("https://shop.example/a.pdf", None, None)
+    source = CLOUD.source(attachment, local_http_client(), settings(cloud_access_token="EAAx"))
+    assert (source.url, source.credentials) == ("https://shop.example/a.pdf", {})
+
+
+def test_pictures_of_advertisements_and_products_that_were_referred_to_are_ignored() -> None:
+    referral = {"media_type": "image", "image_url": "https://a/x.jpg", "image": {"id": "1"}}
+    assert nested(type="text", text={"body": "oi"}, referral=referral, context={"image": {"id": "1"}}) == ()
+    assert nested(type="interactive", interactive={"button_reply": {"id": "1", "title": "ok"}}) == ()
+
+
+def test_media_of_all_messages_are_within_the_limit() -> None:
+    with pytest.raises(PayloadError, match="MAX_BATCH"):
+        parse(SAMPLES["flow_with_two_documents"], max_batch=1)

@@ -26,19 +26,27 @@ PICTURE = {"url": "https://mmg.whatsapp.net/x", "mimetype": "image/jpeg", "media
 COPY = "https://minio.example/photo.jpg?X-Amz-Signature=00"
 
 # The media of each sample: the file, its kind and its message id without the common prefix.
-EXPECTED: dict[str, list[tuple[str, Kind, str]]] = {
+EXPECTED: dict[str, list[tuple[str, Kind | None, str]]] = {
     "album_as_list_by_events": [("photo.jpg", Kind.IMAGE, "11"), ("street.jpg", Kind.IMAGE, "12")],
     "cloud_channel_with_base64": [("report.pdf", Kind.DOCUMENT, "wamid.HBgNNTU4MTk5MDAwMDAwMRUCABIYFDNFQjA=")],
     "document_with_caption_as_buffers": [("report.pdf", Kind.DOCUMENT, "03")],
+    "flow_with_a_photo": [("photo.jpg", None, "52")],
     "image_as_base64": [("photo.jpg", Kind.IMAGE, "01")],
     "messages_under_messages": [("photo.jpg", Kind.IMAGE, "20"), ("voice.ogg", Kind.AUDIO, "21")],
     "own_video_note_from_another_device": [("clip.mp4", Kind.VIDEO, "05")],
+    "product_with_a_picture": [("photo.jpg", Kind.IMAGE, "51")],
     "sticker_with_the_file_as_base64": [("sticker.webp", Kind.STICKER, "06")],
     "template_with_a_picture": [("photo.jpg", Kind.IMAGE, "30")],
     "view_once_in_ephemeral_video": [("clip.mp4", Kind.VIDEO, "04")],
     "voice_note_as_numbered_bytes": [("voice.ogg", Kind.PTT, "02")],
 }
-IGNORED = {"album_as_list_by_events": 2, "messages_under_messages": 2, "ignored_text": 1, "ignored_message_status": 1}
+IGNORED = {
+    "album_as_list_by_events": 2,
+    "messages_under_messages": 2,
+    "ignored_text": 1,
+    "ignored_message_status": 1,
+    "ignored_album": 1,
+}
 
 
 def parsed(body: Any, **values: Any) -> ParsedPayload:
