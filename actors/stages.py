@@ -22,7 +22,7 @@ from actors.delivery import Delivery, MessageArgs
 from actors.execution.executor import run_stage
 from actors.factory import build_broker
 from actors.observability.logging import configure_observability, warn_about_unknown_settings
-from actors.redis_queue.host_rate import shared_host_rate_limiter
+from actors.redis_queue.host_rate import shared_gateway_rate_limiter, shared_host_rate_limiter
 from pipeline.config.settings import current_settings
 from pipeline.errors import SettingsError
 from pipeline.models import Stage
@@ -39,6 +39,7 @@ except SettingsError as error:
 broker = build_broker(current_settings())
 dramatiq.set_broker(broker)
 services().http_client.rate_limiter = shared_host_rate_limiter(broker.redis_queue, current_settings())
+services().gateway_client.rate_limiter = shared_gateway_rate_limiter(broker.redis_queue, current_settings())
 
 
 def _execute(stage: Stage) -> None:

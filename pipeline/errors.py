@@ -120,6 +120,17 @@ class RetryableError(PipelineError):
         self.retry_after = retry_after
 
 
+class GoneError(PipelineError):
+    """Raised when the source no longer has the file, and its gateway is to be asked for it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(Code.SOURCE_GONE, message)
+
+
+class ReuploadError(RetryableError):
+    """Raised when a gateway could not be asked for a file whose source is gone. The last attempt ends as `expired`."""
+
+
 class BusyError(RetryableError):
     """Raised when this process is at a limit. The attachment is retried soon, and no attempt is counted."""
 

@@ -29,6 +29,7 @@ class HistoryOutcome(StrEnum):
     RETRY = "retry"  # failed, and will be tried again
     WAITS = "waits"  # waited for its turn or for a server of ours; not an attempt, and recorded once per wait
     BACK = "back_to_fetch"  # the staged bytes were missing
+    ASKS = "asks_gateway"  # the source is gone; the next attempts ask the gateway
     REFUSED = "refused"
     FAILED = "failed"
     EXPIRED = "expired"

@@ -144,6 +144,12 @@ NOT_DOWNLOADED_BYTES = Counter(
     "esteira_not_downloaded_bytes_total",
     "Bytes of the attachments of esteira_deduplicated_total: not downloaded because storage already had the content.",
 )
+REUPLOADS_ASKED = Counter(
+    "esteira_reuploads_total",
+    "Requests to gateways for files whose source is gone. outcome is ok, refused (the gateway does not have the file "
+    "either, or sent another one) or failed (no usable answer).",
+    ("gateway", "outcome"),
+)
 REQUEUED = Counter("esteira_swept_total", "Attachments missing from the queue that the requeue scan enqueued again.")
 TAKEN_OVER = Counter("esteira_taken_over_total", "Messages of dead workers that were returned to the queue.")
 SANDBOX_STARTS = Counter("esteira_sandbox_starts_total", "Decoder processes started.")
@@ -204,6 +210,7 @@ HOOK_SECONDS = Histogram(
 
 COUNTERS = (
     *(ATTEMPTS, RETRIES, RESULTS, STORED_BYTES, DEDUPLICATED_BYTES, NOT_DOWNLOADED_BYTES, REQUEUED, TAKEN_OVER),
+    REUPLOADS_ASKED,
     *(SANDBOX_STARTS, SANDBOX_DEATHS, SCANS, CIRCUIT_OPENINGS, EVENTS_SENT, EVENTS_LOST, WEBHOOK_ATTEMPTS, PREVIEWS),
 )
 GAUGES = (EVENTS_WAITING, SOCKET_CLIENTS)

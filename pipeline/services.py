@@ -10,11 +10,11 @@ from functools import lru_cache
 
 from pipeline.catalogue import WAIT_S, Catalogue, FinishRequest, OutgoingEvent, Preview
 from pipeline.config.settings import Settings, current_settings
-from pipeline.errors import Code, PipelineError, StagingLostError
+from pipeline.errors import Code, GoneError, PermanentError, PipelineError, StagingLostError
 from pipeline.http_client import HttpClient, LocalRateLimiter
 from pipeline.media_types import allowed_types
 from pipeline.media_types.decoding import decoding_sandbox, preview_sandbox
-from pipeline.models import Claim, Detected, Failure, Fetched, Outcome, Record, Status, Validated
+from pipeline.models import Claim, Detected, Failure, Fetched, GoneSource, Outcome, Record, Status, Validated
 from pipeline.notifiers import Notifier, build_notifiers
 from pipeline.notifiers.webhooks import Webhooks, build_webhooks
 from pipeline.parallel import map_parallel
@@ -24,10 +24,11 @@ from pipeline.security.antivirus import Antivirus
 from pipeline.security.clamd import Clamd
 from pipeline.steps.detect import StagedFile, detect_many
 from pipeline.steps.event_urls import EventUrls
-from pipeline.steps.fetch import fetch
+from pipeline.steps.fetch import fetch, fetch_from_gateway
 from pipeline.steps.notify import build_outcome, notify_many
 from pipeline.steps.persist import persist_many
 from pipeline.steps.preview import Content, discard_preview, make_preview, save_preview
+from pipeline.steps.reupload import Reuploader
 from pipeline.steps.validate import validate, validate_checked
 from pipeline.storage import Storage, intake_key, open_storage
 from pipeline.storage.staging import Staging
@@ -47,19 +48,40 @@ class Services:
     notifiers: Sequence[Notifier]
     webhooks: Webhooks
     event_urls: EventUrls
+    gateway_client: HttpClient
+    reuploader: Reuploader
     antivirus: Antivirus | None = None
 
-    def fetch(self, claim: Claim, _: None = None) -> Fetched:
-        """Runs `pipeline.steps.fetch.fetch`."""
-        return fetch(
-            claim.attachment,
-            intake=claim.intake,
-            content_in_storage=claim.content_match is not None,
-            staging=self.staging,
-            http_client=self.http_client,
-            storage=self.storage,
-            settings=self.settings,
-        )
+    def fetch(self, claim: Claim, gone: GoneSource | None = None) -> Fetched:
+        """Runs `pipeline.steps.fetch.fetch`. With `gone` the gateway is asked instead of the source.
+
+        Raises:
+            GoneError: the source no longer has the file, and its gateway can be asked.
+        """
+        attachment, has_content = claim.attachment, claim.content_match is not None
+        if gone:
+            max_bytes = self.settings.max_bytes(attachment.kind)
+            return fetch_from_gateway(
+                attachment,
+                file=self.reuploader.file(attachment, gone, max_bytes=max_bytes),
+                staging=self.staging,
+                stored=self.storage if has_content else None,
+                max_bytes=max_bytes,
+            )
+        try:
+            return fetch(
+                attachment,
+                intake=claim.intake,
+                content_in_storage=has_content,
+                staging=self.staging,
+                http_client=self.http_client,
+                storage=self.storage,
+                settings=self.settings,
+            )
+        except PermanentError as error:
+            if error.code == Code.SOURCE_GONE and self.reuploader.can_ask(attachment):
+                raise GoneError(error.message) from error
+            raise
 
     def detect_many(self, work: Sequence[tuple[Claim, Fetched]]) -> list[Detected | PipelineError]:
         """Runs `pipeline.steps.detect.detect_many` on the files that are still staged.
@@ -177,6 +199,7 @@ class Services:
         self.sandbox.close()
         self.preview_sandbox.close()
         self.http_client.close()
+        self.gateway_client.close()
         self.catalogue.close()
 
 
@@ -203,6 +226,7 @@ def build_services(settings: Settings, *, durable: bool = False, wait_s: float =
     )
     http_client.rate_limiter = LocalRateLimiter(settings.fetch_rate, share=share_of_rate(settings))
     storage = open_storage(settings.storage)
+    gateway_client = _gateway_client(settings)
     allowed_types(settings.allowed_types)  # an unknown name fails at the start, not at the first attachment
     return Services(
         settings=settings,
@@ -213,10 +237,30 @@ def build_services(settings: Settings, *, durable: bool = False, wait_s: float =
         sandbox=decoding_sandbox(settings),
         preview_sandbox=preview_sandbox(settings),
         notifiers=build_notifiers(settings, http_client),
+        gateway_client=gateway_client,
+        reuploader=Reuploader(settings, gateway_client),
         antivirus=_antivirus(settings),
         webhooks=build_webhooks(settings, http_client),
         event_urls=EventUrls(settings, storage),
     )
+
+
+def _gateway_client(settings: Settings) -> HttpClient:
+    """The client for asking gateways again, which may be silent for longer than media servers."""
+    client = HttpClient(
+        allow_private=settings.fetch_allow_private,
+        ports=settings.fetch_ports,
+        per_host=settings.reupload_concurrency,
+        connect_timeout_s=settings.fetch_connect_timeout_s,
+        read_timeout_s=settings.reupload_timeout_s,
+    )
+    client.rate_limiter = LocalRateLimiter(reupload_rates(settings), share=share_of_rate(settings))
+    return client
+
+
+def reupload_rates(settings: Settings) -> dict[str, float]:
+    """How many requests a second each gateway gets."""
+    return {"*": settings.reupload_per_minute / 60}
 
 
 def _antivirus(settings: Settings) -> Antivirus | None:

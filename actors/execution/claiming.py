@@ -13,17 +13,18 @@ from actors.middleware.retries import ClaimRefusedError
 from actors.observability import attempt_log
 from pipeline.catalogue import SingleFlight
 from pipeline.config.settings import Settings
-from pipeline.models import Claim, Detected, Failure, Fetched, Model, Refusal, Stage, Status, Validated
+from pipeline.models import Claim, Detected, Failure, Fetched, GoneSource, Model, Refusal, Stage, Status, Validated
 from pipeline.services import Services
 
-INPUTS: dict[Stage, type[Model] | None] = {
-    Stage.FETCH: None,
+INPUTS: dict[Stage, type[Model]] = {
+    Stage.FETCH: GoneSource,
     Stage.DETECT: Fetched,
     Stage.VALIDATE: Detected,
     Stage.PERSIST: Validated,
     Stage.NOTIFY: Failure,
 }
-"""The type of each stage's inputs. Notify has none for a stored attachment: the catalogue row says it all."""
+"""The type of each stage's inputs. Fetch has some if the source is gone, so that the gateway is asked. Notify has none
+for a stored attachment: the catalogue row says it all."""
 
 log = structlog.get_logger()
 
@@ -83,10 +84,9 @@ def single_flight_option(settings: Settings, *, waits: bool = True) -> SingleFli
 
 def stage_inputs(stage: Stage, inputs: Model | dict[str, Any] | None) -> Model | None:
     """A stage's inputs as a model, whether they come from the stage before or as JSON from Redis or the catalogue."""
-    model = INPUTS[stage]
-    if model is None or inputs is None:
+    if inputs is None:
         return None
-    return inputs if isinstance(inputs, Model) else model.model_validate(inputs)
+    return inputs if isinstance(inputs, Model) else INPUTS[stage].model_validate(inputs)
 
 
 def resume_point(claim: Claim, stage: Stage, inputs: Model | None) -> tuple[Stage, Model | None]:
@@ -96,7 +96,8 @@ def resume_point(claim: Claim, stage: Stage, inputs: Model | None) -> tuple[Stag
     """
     if claim.record.status is not Status.RECEIVED and not isinstance(inputs, Failure):
         return Stage.NOTIFY, None
-    inputs = inputs or stage_inputs(stage, claim.inputs)
+    if inputs is None and stage is not Stage.FETCH:  # those in the row are of a later stage
+        inputs = stage_inputs(stage, claim.inputs)
     if inputs is None and stage not in {Stage.FETCH, Stage.NOTIFY}:
         return Stage.FETCH, None
     return stage, inputs

@@ -15,7 +15,7 @@ from actors.execution.executor import run_step
 from actors.middleware.retries import ClaimRefusedError, RetryPolicy, decide, failure_inputs
 from actors.middleware.routing import next_stage
 from actors.observability import attempt_log
-from pipeline.errors import PipelineError, SupersededError
+from pipeline.errors import GoneError, PipelineError, SupersededError
 from pipeline.history import HistoryOutcome, failure_outcome
 from pipeline.metrics import RETRIES
 from pipeline.models import Claim, Failure, Model, Record, Stage
@@ -98,6 +98,7 @@ def _failure(
         log.warning("attachment rejected", id=claim.id, stage=stage.value, code=str(error.code), error=error.message)
         return failure_inputs(decision, inputs)
     outcome = HistoryOutcome.BACK if isinstance(decision, NextStage) else HistoryOutcome.RETRY
+    outcome = HistoryOutcome.ASKS if isinstance(error, GoneError) else outcome
     attempt_log.record_failure(claim, outcome, error)
     RETRIES.add(stage.value, error.code)
     log.warning("left to the workers", id=claim.id, stage=stage.value, code=str(error.code), error=error.message)

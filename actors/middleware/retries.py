@@ -22,18 +22,21 @@ from pipeline.errors import (
     AwayError,
     BusyError,
     Code,
+    GoneError,
     PacedError,
     PermanentError,
     PipelineError,
     RetryableError,
+    ReuploadError,
     StagingLostError,
     SupersededError,
 )
 from pipeline.metrics import RETRIES
-from pipeline.models import Failure, Model, Refusal, Stage, Status
+from pipeline.models import Failure, GoneSource, Model, Refusal, Stage, Status
 
 MAX_RETRY_AFTER_S = 600  # a server's Retry-After counts up to here
 MAX_UNCOUNTED_DELAY_MS = 30_000  # between tries that count as no attempt
+REUPLOAD_PATIENCE = 5  # times the usual backoff between requests to a gateway, which may be restarting
 BUSY_MS = 1000  # before the next try of work that found no free slot
 
 log = structlog.get_logger()
@@ -61,6 +64,8 @@ class RetryPolicy:
     def delay_ms(self, attempt: int, error: RetryableError) -> int:
         """Delay after this attempt in ms; a server's Retry-After makes it longer, up to 10 minutes."""
         backoff = self.backoff_ms * 2 ** (attempt - 1)
+        if isinstance(error, ReuploadError):
+            backoff *= REUPLOAD_PATIENCE
         requested = min(error.retry_after or 0, MAX_RETRY_AFTER_S) * 1000
         return int(max(backoff, requested))
 
@@ -79,6 +84,8 @@ def decide(
             return Finished()
         case StagingLostError():
             return NextStage(Stage.FETCH)
+        case GoneError():  # with attempts of its own
+            return NextStage(Stage.FETCH, GoneSource(message=error.message))
         case PermanentError():
             status = Status.EXPIRED if error.code is Code.SOURCE_GONE else Status.REJECTED
             return Failure(status=status, stage=stage, attempts=attempt, code=error.code, message=error.message)
@@ -108,12 +115,15 @@ def _uncounted_delay_ms(policy: RetryPolicy, attempt: int, error: BaseException)
 
 
 def _failed(stage: Stage, attempt: int, error: PipelineError) -> Failure:
-    return Failure(status=Status.FAILED, stage=stage, attempts=attempt, code=error.code, message=error.message)
+    status, code = Status.FAILED, error.code
+    if isinstance(error, ReuploadError):  # whatever the gateway's trouble is, the source is gone
+        status, code = Status.EXPIRED, Code.SOURCE_GONE
+    return Failure(status=status, stage=stage, attempts=attempt, code=code, message=error.message)
 
 
 def failure_inputs(failure: Failure, inputs: Any) -> Failure:
     """Adds the inputs of the failed stage to a failure, so that a replay can start there."""
-    if failure.status is not Status.FAILED or failure.stage is Stage.NOTIFY:
+    if failure.status is not Status.FAILED or failure.stage in {Stage.FETCH, Stage.NOTIFY}:
         return failure
     if isinstance(inputs, Model):
         inputs = inputs.model_dump(mode="json")
@@ -126,7 +136,7 @@ def verdict_for_error(policy: RetryPolicy, delivery: Delivery, error: BaseExcept
     if isinstance(decision, Failure):
         return _end(delivery, decision)
     if isinstance(decision, NextStage):
-        return _fetch_again(policy, delivery)
+        return decision if decision.inputs else _fetch_again(policy, delivery)
     return decision
 
 
@@ -175,7 +185,8 @@ def _report(delivery: Delivery, verdict: Verdict, error: BaseException) -> None:
         log.warning("attempt failed", retry_in_ms=verdict.delay_ms, **log_fields, exc_info=trace)
     elif isinstance(verdict, NextStage) and verdict.stage is Stage.FETCH:
         RETRIES.add(delivery.actor_name, log_fields["code"])
-        log.warning("back to fetch", retry_in_ms=verdict.delay_ms, **log_fields)
+        event = "source gone, asking the gateway" if isinstance(error, GoneError) else "back to fetch"
+        log.warning(event, retry_in_ms=verdict.delay_ms, **log_fields)
     elif isinstance(error, PermanentError):
         log.warning("attachment rejected", **log_fields)
     elif isinstance(verdict, NextStage):

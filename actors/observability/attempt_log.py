@@ -6,7 +6,7 @@ from actors.delivery import NextStage, Retry, Verdict
 from actors.observability import tracing
 from pipeline.errors import Code, PipelineError
 from pipeline.history import HistoryOutcome, failure_outcome
-from pipeline.models import Claim, Failure, Fetched, Model, Stage
+from pipeline.models import Claim, Failure, Fetched, GoneSource, Model, Stage
 
 
 def record_start(claim: Claim, stage: Stage, attempt: int) -> None:
@@ -41,6 +41,8 @@ def history_outcome(verdict: Verdict, *, attempt: int) -> HistoryOutcome | None:
     match verdict:
         case Retry():
             return HistoryOutcome.WAITS if verdict.attempt == attempt else HistoryOutcome.RETRY
+        case NextStage(stage=Stage.FETCH, inputs=GoneSource()):
+            return HistoryOutcome.ASKS
         case NextStage(stage=Stage.FETCH):
             return HistoryOutcome.BACK
         case NextStage(inputs=Failure() as failure):

@@ -1,7 +1,8 @@
-"""Rate limits of media hosts (FETCH_RATE), counted in Redis for all processes together."""
+"""Rate limits of media hosts (FETCH_RATE) and of gateways that are asked again, counted in Redis for all processes."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import resources
 
 import redis
@@ -17,7 +18,7 @@ from pipeline.http_client.host_rate import (
     horizon_s,
     normalized_host,
 )
-from pipeline.services import share_of_rate
+from pipeline.services import reupload_rates, share_of_rate
 
 
 class SharedHostRateLimiter:
@@ -49,5 +50,14 @@ class SharedHostRateLimiter:
 
 def shared_host_rate_limiter(queue: RedisQueue, settings: Settings) -> HostRateLimiter:
     """The host rate limiter of a worker."""
-    fallback = LocalRateLimiter(settings.fetch_rate, share=share_of_rate(settings))
-    return SharedHostRateLimiter(queue, HostRates(settings.fetch_rate), fallback=fallback)
+    return _shared(queue, settings.fetch_rate, settings)
+
+
+def shared_gateway_rate_limiter(queue: RedisQueue, settings: Settings) -> HostRateLimiter:
+    """The rate limiter of a worker for gateways that are asked for files again (REUPLOAD_PER_MINUTE)."""
+    return _shared(queue, reupload_rates(settings), settings)
+
+
+def _shared(queue: RedisQueue, rates: Mapping[str, float], settings: Settings) -> HostRateLimiter:
+    fallback = LocalRateLimiter(rates, share=share_of_rate(settings))
+    return SharedHostRateLimiter(queue, HostRates(rates), fallback=fallback)

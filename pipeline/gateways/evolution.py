@@ -155,6 +155,7 @@ def _attachment(
             "session": declared_session(session, "instance", settings),
             "message_id": key.get("id"),
             "part": part,
+            "from_me": key.get("fromMe") is True,
             "chat": key.get("remoteJid"),
             "sender": _sender(payload, message, key),
             **_numbers(payload, message, key),

@@ -105,6 +105,7 @@ def _attachment(message: Message, medium: Medium, *, part: int, settings: Settin
             "session": declared_session(message.session, "device_id", settings),
             "message_id": message.id,
             "identity": message.identity,
+            "from_me": message.own,
             "part": part,
             "kind": medium.kind,
             "mimetype": medium.get("mimetype"),

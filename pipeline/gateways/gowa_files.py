@@ -49,7 +49,7 @@ def own_file(path: str, settings: Settings) -> Source:
     if not _is_plain(relative):
         raise PermanentError(Code.URL_BLOCKED, "the path is not that of a file below statics/ on GOWA's server")
     url = f"{settings.gowa_url}/{quote(relative, safe=_SAFE)}"
-    return Source(url, credentials=_login(settings), trusted_url=settings.gowa_url)
+    return Source(url, credentials=login(settings), trusted_url=settings.gowa_url)
 
 
 def _is_plain(path: str) -> bool:
@@ -59,8 +59,9 @@ def _is_plain(path: str) -> bool:
     return path.startswith(FOLDER) and names and not (_FORBIDDEN.search(path) or _ENCODED.search(path))
 
 
-def _login(settings: Settings) -> dict[str, str]:
+def login(settings: Settings) -> dict[str, str]:
+    """The header with GOWA_AUTH; empty if that is not set."""
     if not settings.gowa_auth:
         return {}
-    login = base64.b64encode(settings.gowa_auth.get_secret_value().encode()).decode()
-    return {"Authorization": f"Basic {login}"}
+    encoded = base64.b64encode(settings.gowa_auth.get_secret_value().encode()).decode()
+    return {"Authorization": f"Basic {encoded}"}

@@ -102,6 +102,7 @@ def _attachment(
             "filename": first_present(media, "filename") or engine.get("filename", "title", "name"),
             "size": engine.size,
             "caption": first_present(message, "body") or engine.get("caption"),
+            "from_me": own,
             "chat": chat or message.get("from"),
             "sender": message.get("participant") or me or message.get("from"),
             **_numbers(message, chat=chat or message.get("from"), me=me),

@@ -108,6 +108,7 @@ def _attachment(payload: dict[str, Any], message: dict[str, Any], settings: Sett
             ),
             "message_id": message_id,
             "identity": message_identity(message_id, chat=chat, from_me=own),
+            "from_me": own,
             "chat": chat,
             "sender": sender,
             **_numbers(message, chat=chat, sender=sender),

@@ -1,13 +1,14 @@
 """The HTTP client: connects to public addresses only, within limits of time and size."""
 
 from pipeline.http_client.body import Body
-from pipeline.http_client.client import ApiReply, DownloadLimits, HttpClient
+from pipeline.http_client.client import ApiReply, ApiRequest, DownloadLimits, HttpClient, Reply
 from pipeline.http_client.deadline import Deadline
 from pipeline.http_client.host_list import HostList
 from pipeline.http_client.host_rate import HostRateLimiter, HostRates, LocalRateLimiter, Requester
 
 __all__ = [
     "ApiReply",
+    "ApiRequest",
     "Body",
     "Deadline",
     "DownloadLimits",
@@ -16,5 +17,6 @@ __all__ = [
     "HostRates",
     "HttpClient",
     "LocalRateLimiter",
+    "Reply",
     "Requester",
 ]

@@ -43,11 +43,43 @@ class ApiReply:
     retry_after: float | None = None
 
 
+@dataclass(frozen=True)
+class ApiRequest:
+    """A request to a server from the settings. `headers` may hold its key."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(default=b"", repr=False)
+
+
 class PostResult(NamedTuple):
     """The response to a webhook: its status, and the wait that it requests, in seconds. Its body is not kept."""
 
     status: int
     retry_after: float | None = None
+
+
+class Reply:
+    """The response of a server from the settings, whatever its status: its body is read on demand.
+
+    `error` is the error that its status means, None if it has content.
+    """
+
+    def __init__(self, response: StreamedResponse, host: str, *, authenticated: bool) -> None:
+        self.status = response.status
+        self.error = status_error(response, host, authenticated=authenticated)
+        self._response = response
+        self._host = host
+
+    def body(self, *, max_bytes: int) -> Body:
+        """The body, of at most so many bytes.
+
+        Raises:
+            PermanentError: `too_large`, also for a compressed response.
+        """
+        check_encoding(self._response.headers)
+        return Body(self._response, max_bytes=max_bytes, host=self._host)
 
 
 class DownloadLimits(NamedTuple):
@@ -174,6 +206,24 @@ class HttpClient:
                 if not error:
                     raise
                 return ApiReply(None, error, retry_after)
+
+    @contextmanager
+    def exchange(self, request: ApiRequest, *, trusted_url: str, deadline: Deadline) -> Iterator[Reply]:
+        """Sends a request to the server at `trusted_url`, which may have any address. Redirects are not followed.
+
+        Raises:
+            PermanentError: `url_blocked`, `url_scheme`, `fetch_tls` or `fetch_protocol`.
+            RetryableError: `fetch_dns`, `fetch_refused`, `fetch_timeout` or `fetch_reset`.
+            BusyError: `fetch_busy`, as in `download`.
+        """
+        target = self._guard.check_url(request.url, trusted_origin=parse_url(trusted_url).origin)
+        headers = {**request.headers, "Content-Length": str(len(request.body))} if request.body else request.headers
+        wait_began = time.monotonic()
+        with self._slots.hold(target.host, timeout_s=HOST_SLOT_WAIT_S):
+            deadline.postpone(time.monotonic() - wait_began)
+            guarded = GuardedRequest(request.method, target, deadline, headers, request.body)
+            with self._adapter.open(guarded) as response:
+                yield Reply(response, target.host, authenticated=bool(request.headers))
 
     def post(self, url: str, body: bytes, *, headers: Mapping[str, str], timeout_s: float) -> PostResult:
         """POSTs `body` to a webhook and returns the status. Redirects are not followed, the response is discarded.

@@ -5,7 +5,7 @@ from pipeline.models.base import MAX_URL, Model, Text
 from pipeline.models.claim import Accepted, Claim, ContentMatch, Refusal
 from pipeline.models.outcome import Failure, LostSource, Outcome
 from pipeline.models.record import Record, Stage, Status, StoredRecord
-from pipeline.models.steps import Checked, Detected, Facts, Fetched, Stored, Validated
+from pipeline.models.steps import Checked, Detected, Facts, Fetched, GoneSource, Stored, Validated
 from pipeline.values.kinds import Kind
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Failure",
     "Fault",
     "Fetched",
+    "GoneSource",
     "Kind",
     "LostSource",
     "Model",

@@ -11,6 +11,12 @@ from pipeline.models.base import Model
 from pipeline.values.kinds import Kind
 
 
+class GoneSource(Model):
+    """Input of a fetch that asks the gateway: the source no longer has the file. `message` is the source's answer."""
+
+    message: str
+
+
 class Fetched(Model):
     """Complete plaintext in the staging directory under the attachment's id. `sha256` is its hash in hex.
 

@@ -20,7 +20,8 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "source_gone": (
         "The media server no longer has the file: its address has expired or the file was removed.",
-        "Ask the gateway for a new upload and replay with the new address. The same address will not work again.",
+        "With REUPLOAD=gateway WPPConnect, Evolution API, WAHA and GOWA are asked for it: set it and replay. If it is "
+        "set, the error has the gateway's answer. Or ask for a new upload and replay with the new address.",
     ),
     "too_large": (
         "The file is larger than the limit of its kind.",

@@ -21,7 +21,9 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "source_gone": (
         "O servidor de mídia não entrega mais o arquivo: o endereço expirou ou o arquivo foi removido.",
-        "Peça ao gateway um novo upload e reprocesse com o novo endereço. O mesmo endereço não vai funcionar de novo.",
+        "Com REUPLOAD=gateway o arquivo é pedido ao WPPConnect, à Evolution API, ao WAHA ou ao GOWA: configure e "
+        "reprocesse. Se já está configurado, o erro traz a resposta do gateway. Ou peça um novo upload e reprocesse "
+        "com o novo endereço.",
     ),
     "too_large": (
         "O arquivo é maior do que o seu tipo permite.",

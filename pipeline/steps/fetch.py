@@ -70,6 +70,32 @@ def fetch(
         return _check(attachment, fetched.model_copy(update={"note": note}) if note else fetched)
 
 
+def fetch_from_gateway(
+    attachment: Attachment,
+    *,
+    file: AbstractContextManager[Iterator[bytes]],
+    staging: Staging,
+    stored: Storage | None,
+    max_bytes: int,
+) -> Fetched:
+    """Gets the plaintext `file` from the attachment's gateway, because the source no longer has it. See `Reuploader`.
+
+    With `stored`, that storage had the declared content a moment ago: the gateway is asked only if it is gone.
+
+    Raises:
+        PermanentError: `source_gone`, `too_large`.
+        RetryableError: `staging`, and those of `Reuploader.file`.
+    """
+    if staged := _staged(attachment, staging):
+        return staged
+    if stored:
+        copied = _copy_from_storage(attachment, staging=staging, storage=stored, max_bytes=max_bytes)
+        if copied:
+            return copied
+    with staging.part(attachment.id) as out, file as pieces:
+        return _check(attachment, _write(out, pieces, max_bytes))
+
+
 def _staged(attachment: Attachment, staging: Staging) -> Fetched | None:
     if not staging.exists(attachment.id):
         return None

@@ -209,6 +209,30 @@ class EvolutionServer(MediaServer):
         return json_answer(201, {"mimetype": mimetype, "base64": base64.b64encode(content).decode()})
 
 
+class WppconnectServer(MediaServer):
+    """WPPConnect Server: a message's file in base64, with the session's token."""
+
+    def __init__(self, token: str) -> None:
+        super().__init__()
+        self.token = token
+        self.messages: dict[str, tuple[str, bytes]] = {}
+
+    @property
+    def base(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def reply(self, request: Request, name: str) -> Answer | None:
+        if request.headers.get("authorization") != f"Bearer {self.token}":
+            return json_answer(401, {"error": "Check that the Session and Token are correct"})
+        parts = [unquote(part) for part in urlsplit(request.path).path.split("/")]
+        if len(parts) != 5 or (parts[1], parts[3]) != ("api", "get-media-by-message"):
+            return Answer(404)
+        if parts[4] not in self.messages:
+            return json_answer(400, {"status": "error", "message": "Message not found"})
+        mimetype, content = self.messages[parts[4]]
+        return json_answer(200, {"base64": base64.b64encode(content).decode(), "mimetype": mimetype})
+
+
 def json_answer(status: int, content: object, **headers: str) -> Answer:
     """An answer with this JSON; headers with `_` for `-`."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}

@@ -158,12 +158,13 @@ def test_settings_repr_and_json_contain_no_secret(monkeypatch: pytest.MonkeyPatc
     values |= {"node_socketio_redis_url": f"unix:///{SECRET}-node"}
     values |= {"webhook_secret": "whsec_c2VjcmV0LW9mLXNvbWVvbmU=", "encryption_keys": FERNET_KEY}
     values |= {"webhook_endpoints": endpoints({"name": "crm", "url": f"https://{SECRET}.example/"})}
+    values |= {"wppconnect_tokens": f"shop={SECRET}-of-shop"}
     environment = {name.upper(): value for name, value in values.items()}
-    urls = {"WAHA_URL": "http://localhost:3000", "GOWA_URL": "http://localhost:3001"}
+    urls = {f"{gateway}_URL": "http://localhost:3000" for gateway in ("WAHA", "GOWA", "EVOLUTION", "WPPCONNECT")}
     settings = with_environment(monkeypatch, **environment, **urls)
     assert SECRET not in f"{settings!r} {settings}"
     assert SECRET not in settings.model_dump_json()
-    assert {*values.values(), f"{SECRET}-of-123"} <= set(settings.secrets())
+    assert {*values.values(), f"{SECRET}-of-123", f"{SECRET}-of-shop"} <= set(settings.secrets())
 
 
 def test_passwords_in_urls_are_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -274,6 +275,7 @@ VALUES = {
     "database_url": "postgresql://u:{}@localhost/e",
     "sentry_dsn": "https://{}@sentry.example/1",
     "cloud_access_tokens": "1={}",
+    "wppconnect_tokens": "shop={}",
     "gowa_auth": "admin:{}",
     "webhook_url": "https://hooks.example/{}",
     "webhook_secret": "whsec_{}",
@@ -291,7 +293,10 @@ def test_every_setting_with_a_secret_name_is_a_secret_field() -> None:
 @pytest.mark.parametrize("name", [n for n, f in Settings.model_fields.items() if "SecretStr" in str(f.annotation)])
 def test_secrets_lists_the_value_of_every_secret_field(name: str) -> None:
     secret = "c2VjcmV0LW9mLXRoZS10ZXN0cy0yNC1i"
-    needed = {"waha_url": "http://waha.example", "gowa_url": "http://gowa.example", "webhook_secret": f"whsec_{secret}"}
+    gateways = ("waha", "gowa", "evolution", "wppconnect")
+    needed = {f"{gateway}_url": "http://gateway.example" for gateway in gateways} | {
+        "webhook_secret": f"whsec_{secret}"
+    }
     values = needed | {name: VALUES.get(name, "{}").format(secret)}
     secrets = load_settings(_env_file=None, **values).secrets()
     assert values[name] in secrets or name == "webhook_secret"
