@@ -62,28 +62,52 @@ def embedded_valkey(settings: Settings, program: ServerProgram | None = None) ->
         SettingsError: the path of the socket is too long for the system.
         PermanentError: `queue`, if Valkey does not start.
     """
+    program = program or choose_server(settings).program
+    process = launch_valkey(settings, program)
+    try:
+        wait_until_ready(settings, program, process)
+        yield process
+    finally:
+        _stop(process)
+
+
+def launch_valkey(settings: Settings, program: ServerProgram) -> subprocess.Popen[bytes]:
+    """Starts Valkey. Must be called in the main thread: Valkey ends when the calling thread ends.
+
+    Raises:
+        SettingsError: the path of the socket is too long for the system, or its folder cannot be made.
+    """
     socket = settings.embedded_socket
     _check_length(socket)
     folder = data_folder(settings)
     make_folder(folder)
-    program = program or choose_server(settings).program
     with (folder / "valkey.log").open("ab") as log:
         # In a session of its own: Ctrl-C must not stop it before the parts that use it have ended.
-        process = subprocess.Popen(  # noqa: S603
+        return subprocess.Popen(  # noqa: S603
             _command(program, socket, folder),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             start_new_session=True,
             # If this process is killed, Valkey would go on, and the next start would run a second one on the same data.
-            preexec_fn=end_with_parent,  # noqa: PLW1509  (no thread runs yet)
+            # Other threads of this process, if there are any, only copy lines: they hold no lock that this call needs.
+            preexec_fn=end_with_parent,  # noqa: PLW1509
         )
-    try:
-        _wait_until_ready(process, socket, folder)
-        record_writer(program, folder)
-        yield process
-    finally:
-        _stop(process)
+
+
+def wait_until_ready(settings: Settings, program: ServerProgram, process: subprocess.Popen[bytes]) -> None:
+    """Waits until Valkey answers, and records which program has written the data.
+
+    Raises:
+        PermanentError: `queue`, if it ends or does not answer within START_S.
+    """
+    folder = data_folder(settings)
+    deadline = time.monotonic() + START_S
+    while not _answers(settings.embedded_socket):
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise PermanentError(Code.QUEUE, f"the embedded Valkey did not start; see {folder / 'valkey.log'}")
+        time.sleep(0.02)
+    record_writer(program, folder)
 
 
 def _command(program: ServerProgram, socket: Path, folder: Path) -> list[str]:
@@ -100,14 +124,6 @@ def _check_length(socket: Path) -> None:
     if length > MAX_SOCKET_PATH:
         message = f"the socket {socket} has a path of {length} bytes, and the system allows {MAX_SOCKET_PATH}"
         raise SettingsError(f"VAR_DIR: {message}: choose a shorter VAR_DIR, or set REDIS_URL")
-
-
-def _wait_until_ready(process: subprocess.Popen[bytes], socket: Path, folder: Path) -> None:
-    deadline = time.monotonic() + START_S
-    while not _answers(socket):
-        if process.poll() is not None or time.monotonic() > deadline:
-            raise PermanentError(Code.QUEUE, f"the embedded Valkey did not start; see {folder / 'valkey.log'}")
-        time.sleep(0.02)
 
 
 def _answers(socket: Path) -> bool:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import redis
@@ -14,12 +12,15 @@ import rich_click as click
 
 from actors.redis_queue.server_program import choose_server
 from esteira.cli.demo.launch import launch_demo
-from esteira.cli.embedded_valkey import embedded_valkey, lock_folder
+from esteira.cli.embedded_valkey import launch_valkey, lock_folder, wait_until_ready
 from esteira.cli.environment import settings_for_command
 from esteira.cli.migrate import migrate_catalogue
-from esteira.cli.output import examples, exit_with
-from esteira.cli.process_manager import run_parts, stop_when_ended, web_command, worker_command
-from esteira.cli.start_output import announce, announce_addresses, line_format, part_environment, say
+from esteira.cli.output import examples
+from esteira.cli.start_output import announce, announce_addresses, line_format, part_environment, sayer
+from esteira.cli.supervisor.commands import web_command, worker_command
+from esteira.cli.supervisor.line_printer import LinePrinter
+from esteira.cli.supervisor.part import Part, command_part
+from esteira.cli.supervisor.supervisor import Supervisor
 from pipeline.config.settings import Settings, current_settings
 from pipeline.config.token_file import make_token
 from pipeline.errors import SettingsError
@@ -42,8 +43,8 @@ REDIS_TIMEOUT_S = 5  # for the connection check before the start
 def start(demo: bool, no_web: bool, workers: int | None) -> None:
     """Starts everything on this machine: Valkey (unless REDIS_* is set), the web app and the workers.
 
-    Updates the database tables first. Without API_TOKEN it makes a token in VAR_DIR/api-token. Ctrl-C stops everything
-    in order. If one part ends by itself, the others are stopped too, and the exit status is 1.
+    Updates the database tables first. Without API_TOKEN it makes a token in VAR_DIR/api-token. Ctrl-C or SIGTERM stops
+    everything in order; a second Ctrl-C does not wait. A part that ends by itself is started again.
     """
     settings = settings_for_command()
     if demo:
@@ -54,40 +55,44 @@ def start(demo: bool, no_web: bool, workers: int | None) -> None:
     if not no_web:
         _check_port(settings)
         commands["web"] = web_command()
-    with lock_folder(settings.var_dir.absolute()), _redis(settings) as valkey:
+    with lock_folder(settings.var_dir.absolute()):
         if not (no_web or settings.api_token):
             make_token(settings.var_dir)
             current_settings.cache_clear()
             settings = settings_for_command()
+        _run(settings, commands)
+
+
+def _run(settings: Settings, commands: Mapping[str, Sequence[str]]) -> None:
+    """Runs Valkey, if it is needed, and the commands until a signal to stop."""
+    printer = LinePrinter(line_format(settings))
+    with Supervisor(printer, sayer(settings, printer)) as supervisor:
+        _start_redis(settings, supervisor)
         migrate_catalogue(settings)
         build_services(settings).close()  # reports wrong settings here and not only in the workers' log
-        on_started = partial(announce_addresses, settings, with_web=not no_web)
-        format_line, environment = line_format(settings), part_environment(settings)
-        with stop_when_ended(valkey) if valkey else nullcontext() as valkey_ended:
-            ended_part = run_parts(commands, environment=environment, on_started=on_started, format_line=format_line)
-    if valkey_ended is not None and valkey_ended.is_set():
-        ended_part = "valkey"
-    if ended_part:
-        message = f"esteira: {ended_part} ended by itself, so everything was stopped; see the lines above"
-        say(settings, message, level="error")
-        exit_with(1)
+        environment = part_environment(settings)
+        supervisor.run(
+            *(command_part(name, command, environment) for name, command in commands.items()),
+            on_started=partial(announce_addresses, settings, with_web="web" in commands),
+        )
 
 
-@contextmanager
-def _redis(settings: Settings) -> Iterator[subprocess.Popen[bytes] | None]:
+def _start_redis(settings: Settings, supervisor: Supervisor) -> None:
+    """Starts Valkey and waits until it answers, or checks that the configured Redis does."""
     if settings.embedded:
         choice = choose_server(settings)
         for reason in choice.passed_over:
             announce(settings, "server", f"passed over {reason}")
         announce(settings, "server", f"{choice.program} (VALKEY_SERVER={settings.valkey_server})")
-        with embedded_valkey(settings, choice.program) as process:
-            yield process
+        valkey = Part("valkey", partial(launch_valkey, settings, choice.program))
+        supervisor.start(valkey)
+        assert valkey.process is not None
+        wait_until_ready(settings, choice.program, valkey.process)
         return
     timeouts = {"socket_timeout": REDIS_TIMEOUT_S, "socket_connect_timeout": REDIS_TIMEOUT_S}
     client = redis.Redis.from_url(settings.redis, **timeouts)
     client.ping()  # reports a wrong address here and not only in the workers' log
     client.close()
-    yield None
 
 
 def _check_port(settings: Settings) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from typing import TextIO
 from urllib.parse import urlsplit
 
 from actors.doctor.redis_server import redis_address
 from actors.observability.logging import PREFIXED_LINES
 from esteira.cli.output import print_message
-from esteira.cli.part_lines import LineFormat, json_line, json_lines, text_line
+from esteira.cli.supervisor.line_printer import LinePrinter
+from esteira.cli.supervisor.part_lines import LineFormat, json_line, json_lines, text_line
 from pipeline.config.settings import Settings, uses_token_file
 from pipeline.config.token_file import token_path
 from pipeline.scrubber import hide_secrets
@@ -44,9 +46,13 @@ def announce(settings: Settings, name: str, value: str) -> None:
         print_message(f"{name:<{TITLE_WIDTH}}{value}")
 
 
-def say(settings: Settings, text: str, *, level: str = "info") -> None:
-    """Prints a sentence on stderr."""
-    print_message(json_line(START, text, level=level) if writes_json(settings, sys.stderr) else text)
+def sayer(settings: Settings, printer: LinePrinter) -> Callable[[str, str], None]:
+    """A function that prints a sentence of `esteira start` itself, with its level, among the lines of the parts."""
+
+    def say(text: str, level: str) -> None:
+        printer.print(START, json_line(START, text, level=level) if writes_json(settings, sys.stdout) else text)
+
+    return say
 
 
 def announce_addresses(settings: Settings, *, with_web: bool) -> None:
@@ -64,4 +70,5 @@ def announce_addresses(settings: Settings, *, with_web: bool) -> None:
             announce(settings, "dashboard", f"http://{settings.web_host}:{settings.port}/")
         if uses_token_file(settings):
             announce(settings, "token", f"log in with the API_TOKEN in {token_path(settings.var_dir)}")
-    say(settings, "Press Ctrl-C to stop.")
+    stop = "Press Ctrl-C to stop."
+    print_message(json_line(START, stop) if writes_json(settings, sys.stderr) else stop)

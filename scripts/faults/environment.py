@@ -131,7 +131,7 @@ class Testbed:
 
     def python_part(self, name: str, *command: str, env: Mapping[str, str]) -> Part:
         """A part that runs a Python module and ends when this process ends, even if it is killed."""
-        guarded_command = [sys.executable, "-m", "esteira.cli.parent_guard", *command]
+        guarded_command = [sys.executable, "-m", "esteira.cli.supervisor.parent_guard", *command]
         return Part(name, guarded_command, env=dict(env), folder=self.folder, cwd=ROOT)
 
     def environment(self, product_settings: Mapping[str, str]) -> dict[str, str]:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from actors.hook import process_media
 from actors.redis_queue.queue import open_queue
 from esteira.cli.demo.samples import Sample, samples
-from esteira.cli.process_manager import worker_command
+from esteira.cli.supervisor.commands import worker_command
 from pipeline.config.settings import Settings
 from pipeline.models import Attachment
 from pipeline.services import Services

@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from esteira.cli.demo import pictures
-from tests.support.esteira import BIN, Installation, new_installation, start_esteira
+from tests.support.esteira import BIN, Installation, RunningEsteira, new_installation, start_esteira
 from tests.support.media_server import MediaServer
 from tests.support.terminals import Terminal
 from tests.support.valkey import free_port
@@ -137,17 +137,47 @@ def test_second_start_in_the_same_folder_is_refused(installation: Installation) 
         assert running.process.poll() is None
 
 
-@pytest.mark.parametrize(("part", "name"), [("dramatiq", "worker"), ("valkey-server", "valkey")])
-def test_dead_part_stops_the_others_and_is_reported(installation: Installation, part: str, name: str) -> None:
+def parts_of(running: RunningEsteira, word: str) -> list[psutil.Process]:
+    """The processes of `esteira start` with this word in their command line, the oldest first."""
+    family = psutil.Process(running.process.pid).children(recursive=True)
+    return [process for process in family if word in " ".join(process.cmdline())]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", ["worker", "master", "web"])
+def test_killed_process_comes_back_and_nothing_is_lost(installation: Installation, victim: str) -> None:
+    with MediaServer({"photo.jpg": JPEG}, delay_s=3) as media, start_esteira(installation, "--workers", "1") as running:
+        wait_until(lambda: answers(installation), within_s=60)
+        rows = [{"session": "s", "message_id": str(n), "url": media.url("photo.jpg")} for n in range(6)]
+        assert call(installation, "/hooks/media", body=rows)[0] == 202
+        wait_until(lambda: media.requests, within_s=60)
+        if victim == "worker":
+            [worker] = call(installation, "/workers")[1]["workers"]
+            os.kill(worker["pid"], signal.SIGKILL)
+        else:
+            _guard, process, *_ = parts_of(running, "dramatiq" if victim == "master" else "esteira.web")
+            process.kill()
+        if victim != "web":
+            assert answers(installation)
+        name = "web" if victim == "web" else "worker"
+        wait_until(lambda: f"{name} ended by itself" in running.output(), within_s=60)
+        wait_until(lambda: answers(installation), within_s=60)
+        wait_until(lambda: call(installation, "/stats")[1]["totals"]["done"] == 6, within_s=90)
+        assert running.process.poll() is None
+        assert running.stop(signal.SIGTERM) == 0
+
+
+@pytest.mark.slow
+def test_killed_valkey_comes_back_and_hooks_are_answered_meanwhile(installation: Installation) -> None:
     installation = installation.with_settings(VALKEY_SERVER="bundled")
-    with start_esteira(installation, "--no-web", "--workers", "1") as running:
-        wait_until(lambda: "worker started" in running.output())
-        family = psutil.Process(running.process.pid).children(recursive=True)
-        victims = [process for process in family if part in " ".join(process.cmdline())]
-        victims[0].kill()
-        assert running.process.wait(60) == 1
-        assert f"esteira: {name}" in running.output()
-        assert living(family) == []
+    with MediaServer({"photo.jpg": JPEG}) as media, start_esteira(installation, "--workers", "1") as running:
+        wait_until(lambda: answers(installation), within_s=60)
+        parts_of(running, "valkey-server")[0].kill()
+        rows = [{"session": "s", "message_id": str(n), "url": media.url("photo.jpg")} for n in range(6)]
+        assert call(installation, "/hooks/media", body=rows)[0] == 202
+        wait_until(lambda: "valkey ended by itself (killed by SIGKILL)" in running.output(), within_s=60)
+        wait_until(lambda: answers(installation), within_s=60)
+        wait_until(lambda: call(installation, "/stats")[1]["totals"]["done"] == 6, within_s=90)
 
 
 @pytest.mark.slow
@@ -157,13 +187,12 @@ def test_lines_are_json_with_their_part_without_a_terminal(installation: Install
         body = {"session": "s", "message_id": "m1", "url": media.url("photo.jpg"), "kind": "image"}
         assert call(installation, "/hooks/media", body=body)[0] == 202
         wait_until(lambda: "attachment finished" in running.output(), within_s=60)
-        family = psutil.Process(running.process.pid).children(recursive=True)
-        workers = [process for process in family if "dramatiq" in " ".join(process.cmdline())]
-        workers[0].kill()
-        assert running.process.wait(60) == 1
+        parts_of(running, "dramatiq")[0].kill()
+        wait_until(lambda: "ended by itself" in running.output(), within_s=60)
+        running.stop()
         lines = [json.loads(line) for line in running.output().splitlines()]
     assert all({"part", "event", "level", "timestamp"} <= line.keys() for line in lines)
-    assert {"start", "system", "worker", "web"} <= {line["part"] for line in lines}
+    assert {"start", "worker", "web"} == {line["part"] for line in lines}
     [finished] = [line for line in lines if line["event"] == "attachment finished"]
     assert (finished["part"], finished["session"]) == ("worker", "s")
 

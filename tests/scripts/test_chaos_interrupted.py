@@ -38,7 +38,7 @@ def test_ctrl_c_ends_parallel_runs_and_all_their_processes() -> None:
 
         def everything_runs() -> bool:
             assert process.poll() is None, output_file.read_text()
-            return sum("esteira.cli.parent_guard" in part for part in commands_with_tmpdir(folder)) >= 6
+            return sum("esteira.cli.supervisor.parent_guard" in part for part in commands_with_tmpdir(folder)) >= 6
 
         wait_until(everything_runs, within_s=150, every_s=0.5)
         os.killpg(process.pid, signal.SIGINT)  # to the whole group, as a terminal sends it

@@ -23,7 +23,7 @@ from esteira.cli.embedded_valkey import embedded_valkey, lock_folder
 from esteira.cli.environment import settings_for_command
 from esteira.cli.migrate import migrate_catalogue
 from esteira.cli.output import console, print_message, print_table, status_text
-from esteira.cli.process_manager import worker_command
+from esteira.cli.supervisor.commands import worker_command
 from esteira.cli.table_layout import Column
 from pipeline.config.settings import Settings
 from pipeline.errors import PipelineError

@@ -1,8 +1,8 @@
-"""`python -m esteira.cli.parent_guard MODULE …` runs a module as a child and ties it to the parent process.
+"""`python -m esteira.cli.supervisor.parent_guard MODULE …` runs a module as a child and ties it to the parent process.
 
 The child ends when the process that started the guard ends, so that a killed `esteira start` leaves no workers behind.
-When the child ends, the guard ends all processes of its process group: workers that outlive a killed master would keep
-the output pipe open, and honcho would not notice that the master died.
+When the child ends, the guard ends all processes of its process group: workers that outlive a killed master would go on
+beside those of the next master.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esteira.cli.part_lines import json_line, json_lines, text_line
+from esteira.cli.supervisor.part_lines import json_line, json_lines, text_line
 from pipeline.scrubber import hide_secrets
 
 AT = datetime(2026, 12, 1, 4, 5, 6, tzinfo=UTC)

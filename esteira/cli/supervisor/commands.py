@@ -1,0 +1,27 @@
+"""The commands that run the web app and the workers."""
+
+from __future__ import annotations
+
+import sys
+
+# Seconds after SIGTERM until workers requeue the messages that they have not finished; the same as in the Procfile.
+REQUEUE_S = 20
+# Dramatiq's master waits 30 s by default for a worker that dies while it starts; 2000 ms are enough. Dramatiq's own log
+# lines are plain text in between our JSON lines, which have the same information: --skip-logging turns them off.
+BOOT_OPTIONS = ("--worker-fork-timeout", "2000", "--skip-logging")
+
+
+def worker_command(*, processes: int, threads: int) -> list[str]:
+    """The command that runs the workers."""
+    size = ("--processes", str(processes), "--threads", str(threads))
+    timeout = ("--worker-shutdown-timeout", str(REQUEUE_S * 1000))
+    return _command("dramatiq", "actors.stages", *size, *timeout, *BOOT_OPTIONS)
+
+
+def web_command() -> list[str]:
+    """The command that runs the web app."""
+    return _command("esteira.web")
+
+
+def _command(module: str, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", "esteira.cli.supervisor.parent_guard", module, *arguments]

@@ -1,0 +1,99 @@
+"""Writes the lines of all parts to stdout, in a thread of its own."""
+
+from __future__ import annotations
+
+import os
+import queue
+import sys
+import threading
+from datetime import datetime
+from itertools import cycle
+from typing import IO, NamedTuple
+
+from esteira.cli.supervisor.part_lines import LineFormat
+
+MAX_WAITING = 10_000  # lines; about a minute of the busiest system
+MAX_LINE = 64 * 1024  # bytes; a longer line is split
+CLOSE_S = 2.0  # for lines that are not written yet at the end
+COLOURS = ("32", "36", "33", "35")  # ANSI codes: green, cyan, yellow, magenta
+
+
+class Line(NamedTuple):
+    """A line that a part wrote, and when."""
+
+    part: str
+    text: str
+    at: datetime
+
+
+class LinePrinter:
+    """Prints lines without ever holding up the parts that write them.
+
+    While stdout takes no lines (a paused terminal, a pipe that nobody reads), MAX_WAITING wait and further ones are
+    dropped and counted. After stdout is closed (`esteira start | head`), all are dropped.
+    """
+
+    def __init__(self, format_line: LineFormat, *, output: int | None = None) -> None:
+        self._format_line = format_line
+        self._output = sys.stdout.fileno() if output is None else output
+        self._coloured = os.isatty(self._output)
+        self._colours = cycle(COLOURS)
+        self._colour_of: dict[str, str] = {}
+        self._waiting: queue.Queue[Line | None] = queue.Queue(MAX_WAITING)
+        self._dropped = 0
+        self._lock = threading.Lock()  # of `_dropped`
+        self._writer = threading.Thread(target=self._write_all, name="line printer", daemon=True)
+        self._writer.start()
+
+    def print(self, part: str, text: str) -> None:
+        """Prints a line, or drops it if too many wait."""
+        try:
+            self._waiting.put_nowait(Line(part, text, datetime.now()))  # noqa: DTZ005  the local time is shown
+        except queue.Full:
+            with self._lock:
+                self._dropped += 1
+
+    def follow(self, part: str, stream: IO[bytes]) -> threading.Thread:
+        """Prints the lines of a stream until it ends, in a new thread."""
+        thread = threading.Thread(target=self._follow, args=(part, stream), name=f"lines of {part}", daemon=True)
+        thread.start()
+        return thread
+
+    def close(self) -> None:
+        """Waits at most CLOSE_S until the waiting lines are written."""
+        try:
+            self._waiting.put(None, timeout=CLOSE_S)
+        except queue.Full:
+            return
+        self._writer.join(CLOSE_S)
+
+    def _follow(self, part: str, stream: IO[bytes]) -> None:
+        with stream:
+            while line := stream.readline(MAX_LINE):
+                self.print(part, line.decode("utf-8", "replace").rstrip("\r\n"))
+
+    def _write_all(self) -> None:
+        while line := self._waiting.get():
+            try:
+                self._write(self._text(line))
+                if dropped := self._take_dropped():
+                    lost = f"{dropped} lines were dropped, because stdout took none"
+                    self._write(self._text(Line(line.part, lost, line.at)))
+            except OSError:  # nobody reads any more
+                self._output = os.open(os.devnull, os.O_WRONLY)
+
+    def _text(self, line: Line) -> str:
+        colour = None
+        if self._coloured:
+            colour = self._colour_of.get(line.part) or self._colour_of.setdefault(line.part, next(self._colours))
+        return self._format_line(line.part, line.text, line.at, colour)
+
+    def _write(self, text: str) -> None:
+        data = (text + "\n").encode("utf-8", "replace")
+        while data:
+            data = data[os.write(self._output, data) :]
+
+    def _take_dropped(self) -> int:
+        with self._lock:
+            dropped, self._dropped = self._dropped, 0
+        return dropped
