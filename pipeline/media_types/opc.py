@@ -67,11 +67,11 @@ def inspect(file: int, *, limits: str, **_: Any) -> dict[str, Any]:
     caps = parse_limits(limits)
     with open_archive(file, expansion=caps.expansion, entries=caps.entries) as archive:
         archive.check_entries()
-        archive.check_bytes()
         types = content_types(archive)
         if types is None:
             raise Refusal(Reason.OPC_NO_TYPES)
         _check_main_part(archive, types)
+        archive.check_bytes()
         flags = ("macros",) if _has_macros(archive, types) else ()
     check_active(flags, refuse=caps.refuse_active)
     return {"flags": list(flags)}

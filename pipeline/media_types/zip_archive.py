@@ -17,7 +17,7 @@ from typing import IO
 from pipeline.errors import Code, PermanentError
 from pipeline.media_types.rejections import decoding
 from pipeline.media_types.zip_end import TAIL_BYTES, end_record
-from pipeline.media_types.zip_entries import LOCAL_HEADER, check_names, comparable, data_start
+from pipeline.media_types.zip_entries import LOCAL_HEADER, check_equal_names, check_names, comparable, data_start
 from pipeline.sandbox import Reason, Refusal
 
 DIRECTORY_HEADER = b"PK\x01\x02"
@@ -84,6 +84,7 @@ class Archive:
         budget.spend(entries=len(self.entries), size=sum(entry.file_size for entry in self.entries))
         self._by_name = {comparable(entry.filename): entry for entry in self.entries}
         self._starts: dict[zipfile.ZipInfo, int] = {}
+        self._read: set[zipfile.ZipInfo] = set()
 
     def _check_end(self) -> None:
         start = max(0, self._size - TAIL_BYTES)
@@ -107,7 +108,9 @@ class Archive:
         """
         if entry.file_size > limit:
             raise Refusal(Reason.ZIP_LARGE_PART, allowed=limit)
-        return b"".join(self.chunks(entry))
+        content = b"".join(self.chunks(entry))
+        self._read.add(entry)
+        return content
 
     def check_entries(self) -> None:
         """Compares names, flags, sizes and offsets of all entries with each other and with their local headers.
@@ -116,6 +119,8 @@ class Archive:
             PermanentError: `broken`; `type_not_allowed` for entry names that lead out of the archive.
         """
         check_names(self.entries)
+        if len(self._by_name) < len(self.entries):
+            check_equal_names(self.entries)
         in_order = sorted(self.entries, key=lambda entry: entry.header_offset)
         if in_order and in_order[0].header_offset:
             raise Refusal(Reason.ZIP_FOREIGN_BYTES)
@@ -131,6 +136,7 @@ class Archive:
         """Unpacks every entry in memory, chunk by chunk and no further than the directory states.
 
         Entries behind the first MAX_UNPACKED bytes are not unpacked: the directory has counted them against the budget.
+        Those that were `read` are not unpacked again: they are lists and main parts, which hold no archives.
 
         Raises:
             PermanentError: `broken`, `expands_too_far`.
@@ -140,6 +146,8 @@ class Archive:
             unpacked += entry.file_size
             if unpacked > MAX_UNPACKED:
                 return
+            if entry in self._read:
+                continue
             chunks = self.chunks(entry)
             first = next(chunks, b"")
             if first.startswith(LOCAL_HEADER) and entry.file_size <= MAX_NESTED:
@@ -165,7 +173,8 @@ class Archive:
             PermanentError: `broken`: size or checksum differ from the directory.
         """
         checksum, size = 0, 0
-        for chunk in self._unpacked(entry):
+        is_small = entry.compress_size <= CHUNK_BYTES and entry.file_size <= CHUNK_BYTES
+        for chunk in (self._unpacked_at_once(entry),) if is_small else self._unpacked(entry):
             size += len(chunk)
             if size > entry.file_size:
                 raise Refusal(Reason.ZIP_MORE_BYTES)
@@ -173,6 +182,17 @@ class Archive:
             yield chunk
         if size != entry.file_size or checksum != entry.CRC:
             raise Refusal(Reason.ZIP_OTHER_BYTES)
+
+    def _unpacked_at_once(self, entry: zipfile.ZipInfo) -> bytes:
+        """The bytes of a small entry, at most one more than the directory states, in half the time of `_unpacked`."""
+        packed = b"".join(self._packed(entry))
+        if entry.compress_type == zipfile.ZIP_STORED:
+            return packed
+        unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
+        content = unpacker.decompress(packed, entry.file_size + 1)
+        if not unpacker.eof and len(content) <= entry.file_size:
+            raise Refusal(Reason.ZIP_CUT)
+        return content
 
     def _unpacked(self, entry: zipfile.ZipInfo) -> Iterator[bytes]:
         if entry.compress_type == zipfile.ZIP_STORED:

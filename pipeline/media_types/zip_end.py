@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import NamedTuple
 
 from pipeline.sandbox import Reason, Refusal
@@ -75,9 +76,7 @@ def _competes(tail: bytes, at: int, *, start: int, end: int) -> bool:
 
 
 def _record(tail: bytes, at: int) -> EndRecord:
-    entries = _uint16(tail, at + 10)
-    size, offset = (int.from_bytes(tail[field : field + 4], "little") for field in (at + 12, at + 16))
-    return EndRecord(entries, size, offset)
+    return EndRecord(*struct.unpack_from("<HII", tail, at + 10))
 
 
 def _uint16(text: bytes, at: int) -> int:

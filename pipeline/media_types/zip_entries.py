@@ -28,15 +28,24 @@ def comparable(name: str) -> str:
 
 
 def check_names(entries: Iterable[zipfile.ZipInfo]) -> None:
-    """Checks that no name leads out of the archive, and that no two names are the same part to Office.
+    """Checks that no name leads out of the archive.
 
     Raises:
-        PermanentError: `type_not_allowed` for names that lead out, `broken` for equal names.
+        PermanentError: `type_not_allowed`.
     """
-    seen: set[str] = set()
     for entry in entries:
         if _leads_out(entry.orig_filename) or _leads_out(entry.filename) or _is_link(entry):
             raise Refusal(Reason.ZIP_NAMES)
+
+
+def check_equal_names(entries: Iterable[zipfile.ZipInfo]) -> None:
+    """Checks that no two names are the same part to Office. Folders have no content and may come twice.
+
+    Raises:
+        PermanentError: `broken`.
+    """
+    seen: set[str] = set()
+    for entry in entries:
         name = comparable(entry.filename)
         if name in seen and not name.endswith("/"):
             raise Refusal(Reason.ZIP_EQUAL_NAMES)
