@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ import structlog
 from actors.execution.inline import run_inline
 from actors.intake.circuit_breaker import CircuitBreaker, RedisUnavailableError
 from actors.intake.enqueue import enqueue_record, enqueue_stage, stage_to_enqueue
+from actors.intake.ignored_counts import SelfFlushingCounter
 from actors.intake.return_scan import ReturnScans, scan_after_return
 from actors.intake.uploads import put_intake
 from actors.observability import metrics_store, tracing
@@ -28,6 +30,7 @@ from actors.observability.sentry import report_error
 from actors.observability.tracer import PhaseTimer
 from actors.redis_queue.queue import QUICK_TIMEOUT_S, RedisQueue, open_queue
 from actors.redis_queue.scheduling import SchedulingInfo, scheduling_of
+from pipeline.config.intake_rules import refusing_rule
 from pipeline.config.settings import current_settings
 from pipeline.errors import RetryableError
 from pipeline.models import Accepted, Attachment, Record, Stage, Status
@@ -47,12 +50,14 @@ class Receipt:
     """The result of handing over an attachment.
 
     `mode` is "queued"; "inline": the five steps have run in the caller's thread; "spooled": it is enqueued as soon as
-    Redis is back, unless it is processed in the background; or "duplicate": it was handed over before.
+    Redis is back, unless it is processed in the background; "duplicate": it was handed over before; or "ignored": the
+    rule of INTAKE_RULES with the number `rule` refuses it, and nothing was recorded, so that `status` is None.
     """
 
     id: str
-    mode: Literal["queued", "inline", "spooled", "duplicate"]
-    status: Status
+    mode: Literal["queued", "inline", "spooled", "duplicate", "ignored"]
+    status: Status | None
+    rule: int | None = None
 
 
 class Hook:
@@ -65,16 +70,32 @@ class Hook:
         # After an outage, what it has spooled is enqueued and the metrics that were counted are flushed.
         self.breaker = CircuitBreaker(partial(queue.locks.acquire, "probe", ttl_ms=1), on_close=self._after_outage)
         self._return_scans = ReturnScans(self._scan_after_return)
+        self._rules = services.settings.intake_rules
+        self._ignored = SelfFlushingCounter(services.catalogue)
         self._fallback_slots = threading.Semaphore(services.settings.fallback_concurrency)
 
     def accept(
-        self, attachment: Attachment, *, file: Path | None = None, aside: StartInBackground | None = None
+        self,
+        attachment: Attachment,
+        *,
+        file: Path | None = None,
+        aside: StartInBackground | None = None,
+        by_rules: bool = True,
     ) -> Receipt:
         """See `process_media`."""
+        if by_rules and (number := self.refusing_rule(attachment, file)):
+            self._ignored.add(0, Counter([number]))
+            return Receipt(attachment.id, "ignored", None, rule=number)
         timer = tracing.phase_timer()
         receipt = self._accept(attachment, file, aside, timer)
         tracing.record_intake(attachment, receipt.mode, timer)
         return receipt
+
+    def refusing_rule(self, attachment: Attachment, file: Path | None = None) -> int | None:
+        """The number of the rule of INTAKE_RULES that refuses an attachment; None if it is taken."""
+        if not self._rules:
+            return None
+        return refusing_rule(self._rules, attachment, size=file.stat().st_size if file else None)
 
     def _accept(
         self, attachment: Attachment, file: Path | None, aside: StartInBackground | None, timer: PhaseTimer
@@ -186,11 +207,18 @@ class Hook:
 
 
 def process_media(
-    attachment: Attachment, *, file: Path | None = None, aside: StartInBackground | None = None
+    attachment: Attachment,
+    *,
+    file: Path | None = None,
+    aside: StartInBackground | None = None,
+    by_rules: bool = True,
 ) -> Receipt:
     """Accepts an attachment. Once this returns, it is not lost, whichever process or server fails.
 
     `file` is a local file with its bytes, for an attachment that has no URL; they are copied to storage first.
+
+    INTAKE_RULES decide first: what they refuse is counted as ignored, and nothing else happens. With `by_rules=False`
+    they have no effect, for what a person hands over on purpose.
 
     The call costs about one synced insert into the catalogue and one round trip to Redis. It waits for Redis at most
     0.25 s, and only once: while Redis is away, the five steps run in this thread, or are started with `aside` if it is
@@ -200,7 +228,7 @@ def process_media(
         PayloadError: `data` is not base64.
         RetryableError: nothing could be recorded (`catalogue`, `storage`); the caller keeps the attachment.
     """
-    return hook().accept(attachment, file=file, aside=aside)
+    return hook().accept(attachment, file=file, aside=aside, by_rules=by_rules)
 
 
 def hook() -> Hook:

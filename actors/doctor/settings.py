@@ -76,6 +76,18 @@ def check_intake(settings: Settings) -> Finding:
     return ok(check, "accepted attachments are synced to disk before the answer")
 
 
+def check_intake_rules(settings: Settings) -> Finding:
+    check, rules = "intake rules", settings.intake_rules
+    if not rules:
+        return ok(check, "every attachment is accepted")
+    shown = "; ".join(f"{number}: {rule}" for number, rule in enumerate(rules, 1))
+    last = next((number for number, rule in enumerate(rules, 1) if rule.fits_all), len(rules))
+    if last < len(rules):
+        message = f"rule {last} fits everything, so the rules after it have no effect: {shown}"
+        return warn(check, message, "move it to the end, or give it a condition")
+    return ok(check, f"the first rule that fits decides: {shown}")
+
+
 def check_token(settings: Settings) -> Finding:
     if settings.api_token is None:
         message = "API_TOKEN is not set: /hooks/media and the API accept only tokens of users (`esteira users add`)"
@@ -145,6 +157,7 @@ CHECKS: tuple[Callable[[Settings], Finding], ...] = (
     check_token,
     check_gateway_secrets,
     check_intake,
+    check_intake_rules,
     check_private,
     check_files,
 )

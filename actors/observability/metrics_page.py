@@ -17,6 +17,7 @@ from actors.observability.metric_families import counter_family, gauge_family, g
 from actors.observability.metrics_store import read_counters, read_gauges
 from actors.redis_queue.queue import RedisQueue
 from pipeline.catalogue import EndpointStats
+from pipeline.catalogue.tables import IGNORED_BY_RULE
 from pipeline.errors import PipelineError
 from pipeline.metrics import COUNTERS, GAUGES, HISTOGRAMS
 from pipeline.services import Services
@@ -30,7 +31,7 @@ TOTALS = {
     "received": "Attachments accepted since the catalogue was created.",
     "duplicates": "Attachments handed over that were already known.",
     "fallbacks": "Attachments processed in the caller's process because the queue was unreachable.",
-    "ignored": "Messages without media received from gateways.",
+    "ignored": "Messages without media received from gateways, and those that INTAKE_RULES refuse.",
     "deduplicated": "Attachments that were not downloaded because storage already had their content; "
     "esteira_deduplicated_bytes_total counts bytes that were not written.",
 }
@@ -143,6 +144,7 @@ def _queue_families(queues: QueueState) -> Iterator[Metric]:
 def _catalogue_families(catalogue: CatalogueState) -> Iterator[Metric]:
     for name, text in TOTALS.items():
         yield CounterMetricFamily(f"esteira_{name}_total", text, catalogue.totals[name])
+    yield _rule_family(catalogue.totals)
     pauses = [((kind,), count) for kind, count in catalogue.pauses.items()]
     yield gauge_of("esteira_pauses", "Paused stages and sessions.", ("kind",), pauses)
     text = "Age of the oldest unfinished attachment, replays not included; 0 if there is none."
@@ -150,6 +152,15 @@ def _catalogue_families(catalogue: CatalogueState) -> Iterator[Metric]:
     for name, (text, value) in WEBHOOK_GAUGES.items():
         samples = [((stats.endpoint,), value(stats)) for stats in catalogue.webhooks]
         yield gauge_of(f"esteira_webhook_{name}", text, ("endpoint",), samples)
+
+
+def _rule_family(totals: Mapping[str, int]) -> CounterMetricFamily:
+    text = "Messages that a rule of INTAKE_RULES refuses, by its number."
+    family = CounterMetricFamily("esteira_ignored_by_rule_total", text, labels=("rule",))
+    for name, count in totals.items():
+        if name.startswith(IGNORED_BY_RULE):
+            family.add_metric((name.removeprefix(IGNORED_BY_RULE),), count)
+    return family
 
 
 def _disk_families(services: Services) -> Iterator[Metric]:

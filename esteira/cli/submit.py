@@ -94,7 +94,8 @@ def submit(
     """Hands over attachments for processing: URLs, local files, or lines of JSON with --jsonl.
 
     A line of JSON needs `session`, `message_id` and one of `url`, `data` (base64) and `direct_path`; the README lists
-    the other fields. An invalid line is reported on stderr with its number and field, and skipped.
+    the other fields. INTAKE_RULES do not apply: what is submitted is wanted. An invalid line is reported on stderr with
+    its number and field, and skipped.
     """
     _check_usage(sources, jsonl, declared)
     submissions: Iterable[Submission] = _from_sources(sources, declared)
@@ -179,7 +180,7 @@ def _counted(stream: BinaryIO, advance: Callable[[int], None]) -> Iterator[bytes
 def _hand_over(submissions: Iterable[Submission], summary: Summary) -> Iterator[tuple[str, Receipt]]:
     for origin, attachment, file in submissions:
         try:
-            receipt = process_media(attachment, file=file)
+            receipt = process_media(attachment, file=file, by_rules=False)
         except PermanentError as error:
             summary.add_invalid(origin, error.message)
             continue

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pipeline.catalogue import rows, statements
@@ -286,7 +286,11 @@ class Catalogue:
 
     def increment(self, name: str, n: int = 1) -> None:
         """Adds `n` to the counter of this name."""
-        self._database.write(lambda session: self._writes.count(session, {name: n}))
+        self.increment_all({name: n})
+
+    def increment_all(self, counts: Mapping[str, int]) -> None:
+        """Adds to several counters by name, in one transaction."""
+        self._database.write(lambda session: self._writes.count(session, counts))
 
     def totals(self) -> dict[str, int]:
         """All counters since the catalogue was created, by name."""

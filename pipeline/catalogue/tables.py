@@ -21,6 +21,7 @@ TOTALS = (
     "ignored",
     "deduplicated",
 )
+IGNORED_BY_RULE = "ignored_rule_"  # and the number of a rule: the name of its counter
 SHARDS = 16  # rows of each counter, because PostgreSQL locks a row for one transaction at a time
 
 metadata = MetaData()

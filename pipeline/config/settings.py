@@ -14,6 +14,7 @@ from pipeline.config.connections import ConnectionSettings, Port, checked_redis_
 from pipeline.config.cpu_count import worker_processes
 from pipeline.config.event_urls import EventUrlSettings
 from pipeline.config.gateways import LOOPBACK_HOSTS
+from pipeline.config.intake_rules import IntakeRule, as_intake_rules
 from pipeline.config.job_retention import JobRetention, as_job_retention
 from pipeline.config.parsers import (
     SecretParts,
@@ -79,6 +80,7 @@ class Settings(ConnectionSettings, WebhookSettings, EventUrlSettings):
     fallback: Literal["sync", "spool"] = "sync"
     fallback_concurrency: Positive = 4
     intake_sync: bool = True
+    intake_rules: Annotated[tuple[IntakeRule, ...], NoDecode, BeforeValidator(as_intake_rules)] = ()
 
     # fetch
     fetch_allow_private: Annotated[tuple[Annotated[Network, BeforeValidator(as_network)], ...], NoDecode] = ()

@@ -40,7 +40,8 @@ def parse(payload: Any, settings: Settings) -> ParsedPayload:
     attachments: list[Attachment] = []
     ignored = count = 0
     for value in _values(payload):
-        messages = [*json_objects(value.get("messages")), *json_objects(value.get("message_echoes"))]
+        echoes = ({**message, "from_me": True} for message in json_objects(value.get("message_echoes")))
+        messages = [*json_objects(value.get("messages")), *echoes]
         count += len(messages)
         check_batch_size(count, settings)
         media = [list(islice(message_media(message), settings.max_batch + 1)) for message in messages]
@@ -87,6 +88,7 @@ def _attachment(
             "caption": node.get("caption"),
             "chat": first_present(message, "group_id", "to", "to_user_id") or sender,
             "sender": sender,
+            "from_me": message.get("from_me") is True or None,
             "chat_number": None if message.get("group_id") else _number(first_present(message, "to") or sender),
             "sender_number": _number(sender),
             "timestamp": sent_at or message.get("timestamp"),

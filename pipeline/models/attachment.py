@@ -40,6 +40,8 @@ class Attachment(Model):
     With a `media_key` the bytes at the source are WhatsApp ciphertext. `data` is the whole file in base64. `size` is
     the declared size of the plaintext in bytes, `timestamp` and `expires_at` are Unix seconds.
 
+    `from_me`: the session itself has sent the message.
+
     `chat_number` and `sender_number` are phone numbers in digits, where the addresses may be LIDs.
 
     Only gateways set four of the fields: `identity` is what all forms of the message's id have in common, `from_me` is
@@ -67,6 +69,7 @@ class Attachment(Model):
     sender: Name = None
     chat_number: Name = None
     sender_number: Name = None
+    from_me: bool | None = None
     caption: Caption = None
     timestamp: Count = None
     expires_at: Count = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 import traceback
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -34,6 +35,7 @@ from esteira.web.intake.hook_descriptions import CHALLENGE, description
 from esteira.web.intake.ignored_counts import IgnoredCounter
 from esteira.web.intake.rate_limit import check_rate_limit
 from esteira.web.intake.strict_json import decode
+from pipeline.config.intake_rules import refusing_rule
 from pipeline.config.settings import Settings
 from pipeline.errors import PayloadError, PipelineError
 from pipeline.gateways import GATEWAYS, Gateway, HookRequest, ParsedPayload
@@ -57,10 +59,14 @@ class AcceptedAttachment(BaseModel):
 
 
 class HookReply(BaseModel):
-    """What was accepted from a payload, and how many messages were ignored because they carry no media."""
+    """What was accepted from a payload, and how many messages were ignored: without media, or refused by a rule.
+
+    `ignored_by_rule` counts the latter by the number of their rule in INTAKE_RULES; without any it is left out.
+    """
 
     accepted: list[AcceptedAttachment]
     ignored: int
+    ignored_by_rule: dict[str, int] | None = None
 
 
 class Hooks:
@@ -152,14 +158,31 @@ class Hooks:
             access.check_body(body)
         parsed = _parse(gateway, decode(body), self.settings)
         _check_scope(access.caller, parsed.attachments)
-        check_rate_limit(self._rates_of_process(), parsed.attachments)
-        accepted = [self._accept_attachment(attachment) for attachment in parsed.attachments]
-        if parsed.ignored:
-            self.ignored.add(parsed.ignored)
-        return {"accepted": accepted, "ignored": parsed.ignored}
+        attachments, by_rule = self._taken(parsed.attachments)
+        check_rate_limit(self._rates_of_process(), attachments)
+        accepted = [self._accept_attachment(attachment) for attachment in attachments]
+        ignored = parsed.ignored + by_rule.total()
+        if ignored:
+            self.ignored.add(parsed.ignored, by_rule)
+        reply = {"accepted": accepted, "ignored": ignored}
+        return (
+            reply | {"ignored_by_rule": {str(number): by_rule[number] for number in sorted(by_rule)}}
+            if by_rule
+            else reply
+        )
+
+    def _taken(self, attachments: Sequence[Attachment]) -> tuple[Sequence[Attachment], Counter[int]]:
+        """The attachments that INTAKE_RULES accept, and how many each rule refuses."""
+        rules = self.settings.intake_rules
+        if not rules:
+            return attachments, Counter()
+        refusals = [refusing_rule(rules, attachment) for attachment in attachments]
+        taken = [attachment for attachment, rule in zip(attachments, refusals, strict=True) if rule is None]
+        return taken, Counter(rule for rule in refusals if rule is not None)
 
     def _accept_attachment(self, attachment: Attachment) -> dict[str, str]:
-        receipt = process_media(attachment, aside=self._background)
+        receipt = process_media(attachment, aside=self._background, by_rules=False)  # they have decided already
+        assert receipt.status
         return {"id": receipt.id, "message_id": attachment.message_id, "status": receipt.status}
 
     def _rates_of_process(self) -> IntakeRateLimit:

@@ -157,3 +157,11 @@ def test_attachments_are_spooled_while_redis_is_unreachable(installation: Instal
     assert finished.code == 0
     assert finished.lines[0]["mode"] == "spooled"
     assert len(installation.run("list", "--json").json) == 1
+
+
+def test_submit_hands_over_what_intake_rules_refuse(installation: Installation) -> None:
+    finished = installation.with_settings(
+        REDIS_URL="redis://127.0.0.1:1/0", FALLBACK="spool", INTAKE_RULES='[{"take": false}]'
+    ).run("submit", LOOPBACK, "--json")
+    assert finished.code == 0, finished.err
+    assert finished.lines[0]["mode"] == "spooled"
