@@ -158,7 +158,6 @@ def _attachment(
             "from_me": key.get("fromMe") is True,
             "chat": key.get("remoteJid"),
             "sender": _sender(payload, message, key),
-            "from_me": key.get("fromMe") is True or None,
             **_numbers(payload, message, key),
             "kind": node_kind(name, media) if name else None,
             "mimetype": first_present(media, "mimetype", "mime_type"),

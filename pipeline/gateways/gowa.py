@@ -114,7 +114,6 @@ def _attachment(message: Message, medium: Medium, *, part: int, settings: Settin
             "caption": medium.get("caption") or message.text,
             "chat": message.chat,
             "sender": message.sender,
-            "from_me": message.own or None,
             "chat_number": message.chat_number,
             "sender_number": message.sender_number,
             "timestamp": unix_seconds(message.timestamp) or message.timestamp,

@@ -106,7 +106,6 @@ def _attachment(
             "chat": chat or message.get("from"),
             "sender": message.get("participant") or me or message.get("from"),
             **_numbers(message, chat=chat or message.get("from"), me=me),
-            "from_me": own or None,
             "timestamp": unix_seconds(message.get("timestamp")) or message.get("timestamp"),
             "expires_at": _expiry(event, message, settings) if downloaded else None,
             "fault": None if location else _fault(media),

@@ -111,7 +111,6 @@ def _attachment(payload: dict[str, Any], message: dict[str, Any], settings: Sett
             "from_me": own,
             "chat": chat,
             "sender": sender,
-            "from_me": own or None,
             **_numbers(message, chat=chat, sender=sender),
             "kind": KINDS.get(kind) if isinstance(kind, str) else None,
             "mimetype": message.get("mimetype"),
