@@ -28,6 +28,7 @@ class Code(StrEnum):
     FETCH_BUSY = "fetch_busy"
     FETCH_DNS = "fetch_dns"
     FETCH_PROTOCOL = "fetch_protocol"
+    FETCH_PROXY = "fetch_proxy"  # the proxy of FETCH_PROXY, not the media server
     FETCH_REDIRECT = "fetch_redirect"
     FETCH_REFUSED = "fetch_refused"
     FETCH_RESET = "fetch_reset"

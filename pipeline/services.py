@@ -224,6 +224,7 @@ def build_services(settings: Settings, *, durable: bool = False, wait_s: float =
         connect_timeout_s=settings.fetch_connect_timeout_s,
         read_timeout_s=settings.fetch_read_timeout_s,
     )
+    http_client.use_proxies(settings.fetch_proxies)
     http_client.rate_limiter = LocalRateLimiter(settings.fetch_rate, share=share_of_rate(settings))
     storage = open_storage(settings.storage)
     gateway_client = _gateway_client(settings)

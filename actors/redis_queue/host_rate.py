@@ -10,13 +10,13 @@ import redis
 from actors.redis_queue.queue import RedisQueue
 from pipeline.config.settings import Settings
 from pipeline.http_client import HostRateLimiter, HostRates, LocalRateLimiter, Requester
+from pipeline.http_client.host_patterns import normalized_host
 from pipeline.http_client.host_rate import (
     CLOCK_TOLERANCE_S,
     MAX_SLOT_WAIT_S,
     SLOT_GRACE_S,
     WAITER_TTL_S,
     horizon_s,
-    normalized_host,
 )
 from pipeline.services import reupload_rates, share_of_rate
 

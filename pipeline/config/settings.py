@@ -30,6 +30,7 @@ from pipeline.config.parsers import (
     password_in,
     without_secrets,
 )
+from pipeline.config.proxies import ProxySettings
 from pipeline.config.token_file import read_token
 from pipeline.config.webhooks import WebhookSettings
 from pipeline.errors import SettingsError
@@ -44,7 +45,7 @@ Measure = Annotated[float, Field(gt=0, le=1_000_000_000, allow_inf_nan=False)]
 Weight = Annotated[float, Field(ge=0.01, le=100, allow_inf_nan=False)]
 
 
-class Settings(ConnectionSettings, WebhookSettings, EventUrlSettings):
+class Settings(ConnectionSettings, WebhookSettings, EventUrlSettings, ProxySettings):
     """Every setting, named like its environment variable in lower case."""
 
     model_config = SettingsConfigDict(

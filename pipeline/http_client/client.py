@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import requests
 from requests.structures import CaseInsensitiveDict
 
+from pipeline.config.proxies import Proxy
 from pipeline.config.settings import Network
 from pipeline.errors import Code, PermanentError, PipelineError, RetryableError
 from pipeline.http_client.adapter import DEFAULT_HEADERS, NO_HEADERS, GuardedAdapter, GuardedRequest
@@ -20,6 +21,7 @@ from pipeline.http_client.connection import StreamedResponse, TruncatedError
 from pipeline.http_client.connection_pool import HostSlots
 from pipeline.http_client.deadline import Deadline
 from pipeline.http_client.host_list import HostList
+from pipeline.http_client.host_patterns import HostPatterns
 from pipeline.http_client.host_rate import HostRateLimiter, LocalRateLimiter, Requester, check_rate
 from pipeline.http_client.response_parser import REDIRECTS, ProtocolError
 from pipeline.http_client.responses import check_encoding, parse_retry_after, status_error
@@ -129,6 +131,13 @@ class HttpClient:
         )
         self._session = _ApiSession(self._adapter)
 
+    def use_proxies(self, proxies: Mapping[str, Proxy | None]) -> None:
+        """Sends downloads and API calls through these proxies, by the name of the host or a pattern; None is direct.
+
+        Webhooks, and servers from the settings, are reached directly.
+        """
+        self._adapter.proxies = HostPatterns(proxies)
+
     @contextmanager
     def download(
         self,
@@ -150,7 +159,8 @@ class HttpClient:
         Raises:
             PermanentError: `url_blocked`, `url_scheme`, `too_large`, `fetch_tls`, `fetch_redirect`, `fetch_protocol`,
                 and those of `status_error`.
-            RetryableError: `fetch_dns`, `fetch_refused`, `fetch_timeout`, `fetch_reset`, `fetch_unavailable`.
+            RetryableError: `fetch_dns`, `fetch_refused`, `fetch_timeout`, `fetch_reset`, `fetch_proxy`,
+                `fetch_unavailable`.
             BusyError: `fetch_busy`, if FETCH_PER_HOST files are being downloaded from this host.
             PacedError: `fetch_busy`, if the host's rate limit is reached.
         """
@@ -166,7 +176,7 @@ class HttpClient:
                     check_rate(self.rate_limiter, target.host, requester)
                 if number == 0:  # waiting for a slot is not the server's slowness; redirecting to a busy host is
                     deadline.postpone(time.monotonic() - wait_began)
-                with self._adapter.open(GuardedRequest("GET", target, deadline, sent)) as response:
+                with self._adapter.open(GuardedRequest("GET", target, deadline, sent, proxied=True)) as response:
                     if response.status not in REDIRECTS:
                         if error := status_error(response, target.host, authenticated=sent is not headers):
                             raise error

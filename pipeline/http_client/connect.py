@@ -6,12 +6,16 @@ import socket
 import ssl
 from collections.abc import Sequence
 
+from urllib3.util.ssltransport import SSLTransport
+
 from pipeline.errors import Code, PermanentError, PipelineError, RetryableError
 from pipeline.http_client.addresses import Address
 from pipeline.http_client.tls_watch import TLS_WATCH
 
 MAX_ADDRESSES = 4  # of one name that are tried: a name with many dead addresses costs no more time than one
 MIN_TIMEOUT_S = 0.001  # a timeout of 0 would make the socket non-blocking
+
+Socket = socket.socket | SSLTransport  # SSLTransport is TLS within the TLS of a proxy
 
 
 def open_socket(addresses: Sequence[Address], port: int, *, timeout_s: float) -> socket.socket:
@@ -39,8 +43,8 @@ def open_socket(addresses: Sequence[Address], port: int, *, timeout_s: float) ->
     raise error
 
 
-def open_tls(sock: socket.socket, context: ssl.SSLContext, *, host: str, timeout_s: float) -> ssl.SSLSocket:
-    """Starts TLS on a connected socket; the certificate must be trusted and issued for the host.
+def open_tls(sock: Socket, context: ssl.SSLContext, *, host: str, timeout_s: float) -> Socket:
+    """Starts TLS on a connected socket, also within TLS; the certificate must be trusted and issued for the host.
 
     Raises:
         PermanentError: `fetch_tls`.
@@ -48,6 +52,10 @@ def open_tls(sock: socket.socket, context: ssl.SSLContext, *, host: str, timeout
     """
     sock.settimeout(max(timeout_s, MIN_TIMEOUT_S))
     try:
+        if isinstance(sock, ssl.SSLSocket):
+            with TLS_WATCH.limit(sock, timeout_s):
+                return SSLTransport(sock, context, host.rstrip("."))
+        assert isinstance(sock, socket.socket)
         secured = context.wrap_socket(sock, server_hostname=host.rstrip("."), do_handshake_on_connect=False)
     except (OSError, ValueError) as error:
         sock.close()

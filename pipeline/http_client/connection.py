@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import select
-import socket
 import ssl
 
+from urllib3.util.ssltransport import SSLTransport
+
+from pipeline.http_client.connect import Socket
 from pipeline.http_client.deadline import Deadline
 from pipeline.http_client.response_parser import END_OF_HEAD, MAX_HEAD, ProtocolError, ResponseHead, ResponseParser
 from pipeline.http_client.tls_watch import TLS_WATCH
@@ -22,7 +24,7 @@ class TruncatedError(Exception):
 class Connection:
     """A connected socket. Every wait ends with the deadline of its request, and after `read_timeout_s` of silence."""
 
-    def __init__(self, sock: socket.socket, *, read_timeout_s: float) -> None:
+    def __init__(self, sock: Socket, *, read_timeout_s: float) -> None:
         self._socket = sock
         self._read_timeout_s = read_timeout_s
         self._timeout_s: float | None = None  # the socket's current timeout
@@ -69,6 +71,8 @@ class Connection:
 
     def is_usable(self) -> bool:
         """Whether a kept connection can carry another request: it is open, and the server has sent nothing unasked."""
+        if isinstance(self._socket, SSLTransport):  # what it has received and not given out cannot be seen
+            return False
         if self._begin < self._end or (isinstance(self._socket, ssl.SSLSocket) and self._socket.pending()):
             return False
         return not self._readable.poll(0) or self._has_only_tickets()
@@ -127,7 +131,7 @@ class Connection:
     def _receive(self, view: memoryview) -> int:
         timeout_s = self._set_timeout()
         with TLS_WATCH.limit(self._socket, timeout_s):
-            return self._socket.recv_into(view)
+            return int(self._socket.recv_into(view) or 0)
 
     def _set_timeout(self) -> float:
         left = self._deadline.left(self.body_bytes)

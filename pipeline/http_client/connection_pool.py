@@ -5,13 +5,17 @@ from __future__ import annotations
 import threading
 import time
 
+from pipeline.config.proxies import Proxy
 from pipeline.errors import BusyError, Code
 from pipeline.http_client.connection import Connection
-from pipeline.http_client.ssrf_guard import PoolKey
+from pipeline.http_client.ssrf_guard import Origin
+
+PoolKey = tuple[Origin, bool, Proxy | None]
+"""What requests that share a connection have in common: the origin, `Target.trusted` and the proxy."""
 
 
 class ConnectionPool:
-    """Connections that are open and not in use, by their `Target.pool_key`. Safe for many threads.
+    """Connections that are open and not in use, by their PoolKey. Safe for many threads.
 
     Holds at most `size` connections, each for at most `idle_s` seconds.
     """

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pipeline.config.settings import Network
 from pipeline.errors import Code, PermanentError
 from pipeline.http_client.addresses import is_within
-from pipeline.http_client.host_rate import normalized_host
+from pipeline.http_client.host_patterns import normalized_host
 from pipeline.http_client.ssrf_guard import LOCALHOST_ADDRESSES, Target, ip_address, is_localhost
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from pipeline.errors import Code, PacedError
+from pipeline.http_client.host_patterns import HostPatterns, normalized_host
 
 HORIZON_S = 2.0  # how far ahead times are reserved: for so long at most, earlier requesters go before others
 SLOT_GRACE_S = 5.0  # how late a requester may come for its reserved time before it is given to another
@@ -38,29 +39,8 @@ class HostRateLimiter(Protocol):
         """
 
 
-class HostRates:
-    """The rate of each host, in files per second.
-
-    An exact name takes precedence over a pattern (`*.example.com` for every name below it), the longest pattern over
-    shorter ones, and `*` comes last. Each host that a pattern matches has the rate for itself.
-    """
-
-    def __init__(self, rates: Mapping[str, float]) -> None:
-        self._names = {name: rate for name, rate in rates.items() if not name.startswith("*")}
-        patterns = [(name[1:], rate) for name, rate in rates.items() if name.startswith("*")]
-        self._suffixes = sorted(patterns, key=lambda pattern: -len(pattern[0]))
-
-    def of(self, host: str) -> float | None:
-        """The rate of a host; None if it is not limited."""
-        host = normalized_host(host)
-        if host in self._names:
-            return self._names[host]
-        return next((rate for suffix, rate in self._suffixes if host.endswith(suffix)), None)
-
-
-def normalized_host(host: str) -> str:
-    """A host's name in lower case and without the final dot, as in the rates."""
-    return host.rstrip(".").lower()
+HostRates = HostPatterns[float]
+"""The rate of each host, in files per second. Each host that a pattern matches has the rate for itself."""
 
 
 def horizon_s(interval_s: float) -> float:

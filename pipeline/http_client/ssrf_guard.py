@@ -35,7 +35,6 @@ _CACHED_HOSTS = 1024
 
 Resolver = Callable[[str, int], Sequence[str]]
 Origin = tuple[str, str, int]  # scheme, host, port
-PoolKey = tuple[Origin, bool]  # with `trusted`: other requests to this origin may not use such a connection
 
 
 @dataclass(frozen=True)
@@ -54,11 +53,6 @@ class Target:
     @property
     def origin(self) -> Origin:
         return self.scheme, self.host, self.port
-
-    @property
-    def pool_key(self) -> PoolKey:
-        """Which requests may share a connection to this target."""
-        return self.origin, self.trusted
 
     @property
     def authority(self) -> str:

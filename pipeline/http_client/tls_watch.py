@@ -13,6 +13,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from urllib3.util.ssltransport import SSLTransport
+
 TICK_S = 0.25
 GRACE_S = 0.5  # after the timeout, which ends a call itself if the server is silent
 
@@ -37,12 +39,14 @@ class TlsWatch:
         self._thread: threading.Thread | None = None
 
     @contextmanager
-    def limit(self, sock: socket.socket, timeout_s: float) -> Iterator[None]:
+    def limit(self, sock: socket.socket | SSLTransport, timeout_s: float) -> Iterator[None]:
         """Ends the connection if the block, one call of a TLS socket, takes longer. Does nothing for other sockets.
 
         Raises:
             TimeoutError: it took longer.
         """
+        if isinstance(sock, SSLTransport):
+            sock = sock.socket
         if not isinstance(sock, ssl.SSLSocket):
             yield
             return

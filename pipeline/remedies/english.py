@@ -40,6 +40,11 @@ TEXTS: dict[str, tuple[str, str]] = {
         "The response of the media server is not valid HTTP.",
         "Check the server, or the proxy in front of it. Replay when it responds correctly.",
     ),
+    "fetch_proxy": (
+        "The proxy in FETCH_PROXY did not connect to the media server; the error says which proxy and why.",
+        "Check the proxy, its login and what it allows: it is asked for CONNECT, or SOCKS 5, to IP addresses. "
+        "Then replay.",
+    ),
     "fetch_redirect": (
         "The media server redirects too often, or to an invalid address.",
         "Open the address yourself and see where it leads. Replay with the final address of the file.",

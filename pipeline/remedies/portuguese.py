@@ -42,6 +42,11 @@ TEXTS: dict[str, tuple[str, str]] = {
         "A resposta do servidor de mídia não é HTTP válido.",
         "Verifique o servidor, ou o proxy na frente dele. Reprocesse quando ele responder como deve.",
     ),
+    "fetch_proxy": (
+        "O proxy de FETCH_PROXY não se conectou ao servidor de mídia; o erro diz qual proxy e por quê.",
+        "Verifique o proxy, seu login e o que ele permite: ele recebe CONNECT, ou SOCKS 5, para endereços IP. "
+        "Depois, reprocesse.",
+    ),
     "fetch_redirect": (
         "O servidor de mídia redireciona vezes demais, ou para lugar nenhum.",
         "Abra o endereço você mesmo e veja aonde leva. Reprocesse com o endereço onde o arquivo realmente está.",

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from pipeline.errors import Code, PermanentError
 from pipeline.gateways.sources import Source
 from pipeline.http_client import Body
-from pipeline.http_client.host_rate import normalized_host
+from pipeline.http_client.host_patterns import normalized_host
 from pipeline.http_client.ssrf_guard import DEFAULT_PORTS, parse_url
 from pipeline.models import Attachment
 

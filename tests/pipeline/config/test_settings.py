@@ -154,6 +154,7 @@ def test_settings_repr_and_json_contain_no_secret(monkeypatch: pytest.MonkeyPatc
     )
     values = {name: f"{SECRET}-{name}" for name in secret_fields}
     values |= {"redis_url": f"unix:///{SECRET}-redis_url", "sentry_dsn": f"https://{SECRET}-sentry_dsn@host/1"}
+    values |= {"fetch_proxy": f"http://user:{SECRET}-fetch_proxy@proxy:3128"}
     values |= {"gowa_auth": f"admin:{SECRET}-gowa_auth", "cloud_access_tokens": f"123={SECRET}-of-123"}
     values |= {"node_socketio_redis_url": f"unix:///{SECRET}-node"}
     values |= {"webhook_secret": "whsec_c2VjcmV0LW9mLXNvbWVvbmU=", "encryption_keys": FERNET_KEY}
@@ -277,6 +278,7 @@ VALUES = {
     "cloud_access_tokens": "1={}",
     "wppconnect_tokens": "shop={}",
     "gowa_auth": "admin:{}",
+    "fetch_proxy": "*=socks5://user:{}@proxy:1080",
     "webhook_url": "https://hooks.example/{}",
     "webhook_secret": "whsec_{}",
     "encryption_keys": FERNET_KEY,
