@@ -16,8 +16,12 @@ _OTHER_MIMES = """
     application/dicom application/epub+zip application/gzip application/java-archive application/pgp-encrypted
     application/pgp-keys application/pgp-signature application/vnd.android.package-archive
     application/vnd.debian.binary-package application/vnd.google-earth.kml+xml application/vnd.google-earth.kmz
-    application/vnd.microsoft.portable-executable application/vnd.ms-cab-compressed application/vnd.ms-htmlhelp
-    application/vnd.ms-outlook application/vnd.ms-project application/vnd.ms-publisher application/vnd.ms-tnef
+    application/vnd.microsoft.portable-executable application/vnd.ms-cab-compressed
+    application/vnd.ms-excel.addin.macroenabled.12 application/vnd.ms-htmlhelp application/vnd.ms-officetheme
+    application/vnd.ms-outlook application/vnd.ms-powerpoint.addin.macroenabled.12 application/vnd.ms-project
+    application/vnd.ms-publisher application/vnd.ms-tnef application/vnd.ms-visio.drawing
+    application/vnd.ms-visio.drawing.macroenabled.12 application/vnd.ms-visio.stencil application/vnd.ms-visio.template
+    application/vnd.ms-xpsdocument
     application/vnd.oasis.opendocument.graphics application/vnd.oasis.opendocument.presentation
     application/vnd.oasis.opendocument.spreadsheet application/vnd.oasis.opendocument.text application/vnd.rar
     application/vnd.sqlite3 application/vnd.tcpdump.pcap application/vnd.visio application/vnd.wordperfect

@@ -33,6 +33,17 @@ MAIN_TYPES = {
     f"{_POWERPOINT}.template.macroenabled.main+xml": "potm",
     BINARY_WORKBOOK: "xlsb",
 }
+# Mime types of packages that are never accepted, by a content type that only they have.
+OTHER_PACKAGES = {
+    f"{_EXCEL}.addin.macroenabled.main+xml": f"{_EXCEL}.addin.macroenabled.12",
+    f"{_POWERPOINT}.addin.macroenabled.main+xml": f"{_POWERPOINT}.addin.macroenabled.12",
+    "application/vnd.ms-visio.drawing.main+xml": "application/vnd.ms-visio.drawing",
+    "application/vnd.ms-visio.drawing.macroenabled.main+xml": "application/vnd.ms-visio.drawing.macroenabled.12",
+    "application/vnd.ms-visio.template.main+xml": "application/vnd.ms-visio.template",
+    "application/vnd.ms-visio.stencil.main+xml": "application/vnd.ms-visio.stencil",
+    "application/vnd.ms-package.xps-fixeddocumentsequence+xml": "application/vnd.ms-xpsdocument",
+    f"{_OFFICE}.thememanager+xml": "application/vnd.ms-officetheme",
+}
 BEGIN_BOOK = b"\x83\x01"  # the first record of a binary workbook; [MS-XLSB] 2.4.12
 # Content types of parts with macros: VBA projects, and macro sheets as XML and in binary form.
 MACRO_TYPES = frozenset(
@@ -42,15 +53,17 @@ MACRO_TYPES = frozenset(
 
 
 def main_type(file: int, *, expansion: int, entries: int) -> str | None:
-    """Type of the package; None for other archives and other packages.
+    """Name of the package's type, or the mime type of one that is never accepted; None for other archives.
 
     Raises:
         PermanentError: `broken`, `expands_too_far`.
     """
     with open_archive(file, expansion=expansion, entries=entries) as archive:
         types = content_types(archive)
-        main = _main_part(archive, types) if types else None
-        return main[0] if main else None
+        if types is None:
+            return None
+        main = _main_part(archive, types)
+        return main[0] if main else _other_package(types)
 
 
 def inspect(file: int, *, limits: str, **_: Any) -> dict[str, Any]:
@@ -94,6 +107,11 @@ def _main_part(archive: Archive, types: ContentTypes) -> tuple[str, str] | None:
     return None
 
 
+def _other_package(types: ContentTypes) -> str | None:
+    declared = {*types.parts.values(), *types.extensions.values()}
+    return next((mime for content_type, mime in OTHER_PACKAGES.items() if content_type in declared), None)
+
+
 def _check_main_part(archive: Archive, types: ContentTypes) -> None:
     main = _main_part(archive, types)
     if main is None:
@@ -108,7 +126,7 @@ def _check_main_part(archive: Archive, types: ContentTypes) -> None:
     if name != MAIN_TYPES[BINARY_WORKBOOK]:
         parse_xml(content)
     elif not content.startswith(BEGIN_BOOK):
-        raise Refusal(Reason.OLE_NO_EXCEL)
+        raise Refusal(Reason.OPC_NO_EXCEL)
 
 
 def _has_macros(archive: Archive, types: ContentTypes) -> bool:

@@ -117,6 +117,7 @@ class Reason(Enum):
     # OPC packages
     OPC_NO_TYPES = (Code.BROKEN, "has no list of content types")
     OPC_NO_MAIN = (Code.BROKEN, "has no main part")
+    OPC_NO_EXCEL = (Code.BROKEN, "has no Excel workbook in its main part")
     OPC_LACKS_MAIN = (Code.BROKEN, "lacks the main part that it names")
     XML_BROKEN = (Code.BROKEN, "holds XML that is not well formed")
     XML_DOCTYPE = (Code.BROKEN, "holds XML that declares a document type")
