@@ -10,6 +10,7 @@ from actors.doctor import (
     decoders,
     embedded_server,
     file_modes,
+    gateways,
     node_server,
     redis_server,
     settings,
@@ -31,6 +32,7 @@ CHECK_GROUPS: dict[str, CheckGroup] = {
     "files": file_modes.run_checks,
     "decoders": decoders.run_checks,
     "antivirus": antivirus.run_checks,
+    "gateways": gateways.run_checks,
 }
 
 

@@ -217,7 +217,9 @@ def test_wppconnect_example_downloads_the_media_with_its_client(node: str, tmp_p
 def test_evolution_example_returns_the_file(node: str, tmp_path: Path) -> None:
     with EvolutionServer("key") as server:
         server.messages[EVENT["message_id"]] = ("image/jpeg", b"a picture")
-        replacement = upload_again(node, tmp_path, "evolution", EVENT, EVOLUTION_URL=server.base, EVOLUTION_KEY="key")
+        replacement = upload_again(
+            node, tmp_path, "evolution", EVENT, EVOLUTION_URL=server.base, EVOLUTION_API_KEY="key"
+        )
         assert server.requests[0].path.endswith("/shop")
     assert replacement == {"data": base64.b64encode(b"a picture").decode()}
 

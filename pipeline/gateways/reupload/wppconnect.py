@@ -31,8 +31,11 @@ def file(attachment: Attachment, request: FileRequest) -> AbstractContextManager
 
 
 def probes(settings: Settings) -> Sequence[Probe]:
-    """The state of each session of WPPCONNECT_TOKENS; the session of WPPCONNECT_TOKEN is not known."""
+    """The state of each session of WPPCONNECT_TOKENS; without them that of the server, which needs no token."""
     tokens = settings.wppconnect_tokens
     sessions = (secret_pairs(tokens.get_secret_value()) or {}) if tokens else {}
+    if not sessions:
+        common = server("", settings)
+        return [Probe(common, "/healthz")] if common else []
     found = [(session, server(session, settings)) for session in sessions]
     return [Probe(each, f"/api/{quoted(session)}/check-connection-session") for session, each in found if each]
