@@ -17,6 +17,7 @@ from pipeline.models import Attachment, Fetched
 from pipeline.security.whatsapp_media import OVERHEAD, Bytes, Decryptor, key_kind, media_keys
 from pipeline.steps.other_source import Download, download_from_either
 from pipeline.steps.recovery import recover
+from pipeline.steps.reupload import GatewayFile
 from pipeline.storage import Storage, content_key, intake_key
 from pipeline.storage.staging import Part, Staging
 from pipeline.values.base64_stream import decode_base64
@@ -73,7 +74,7 @@ def fetch(
 def fetch_from_gateway(
     attachment: Attachment,
     *,
-    file: AbstractContextManager[Iterator[bytes]],
+    file: AbstractContextManager[GatewayFile],
     staging: Staging,
     stored: Storage | None,
     max_bytes: int,
@@ -92,8 +93,9 @@ def fetch_from_gateway(
         copied = _copy_from_storage(attachment, staging=staging, storage=stored, max_bytes=max_bytes)
         if copied:
             return copied
-    with staging.part(attachment.id) as out, file as pieces:
-        return _check(attachment, _write(out, pieces, max_bytes))
+    with staging.part(attachment.id) as out, file as gateway_file:
+        fetched = _check(attachment, _write(out, gateway_file.pieces, max_bytes))
+    return fetched.model_copy(update={"note": f"{gateway_file.server_name} had the file"})
 
 
 def _staged(attachment: Attachment, staging: Staging) -> Fetched | None:

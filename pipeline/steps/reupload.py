@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 from pipeline.config.settings import Settings
 from pipeline.errors import BusyError, Code, PermanentError, RetryableError, ReuploadError
@@ -12,6 +13,13 @@ from pipeline.gateways.reupload.pace import check_turn
 from pipeline.http_client import HttpClient
 from pipeline.metrics import REUPLOADS_ASKED
 from pipeline.models import Attachment, GoneSource
+
+
+class GatewayFile(NamedTuple):
+    """A file that a gateway gives out: its plaintext in pieces, and the name of the gateway for people."""
+
+    pieces: Iterator[bytes]
+    server_name: str
 
 
 class Reuploader:
@@ -26,8 +34,8 @@ class Reuploader:
         return self._settings.reupload == "gateway" and self._server(attachment) is not None
 
     @contextmanager
-    def file(self, attachment: Attachment, gone: GoneSource, *, max_bytes: int) -> Iterator[Iterator[bytes]]:
-        """The plaintext of the file in pieces. An error inside the block that refuses the file is the gateway's too.
+    def file(self, attachment: Attachment, gone: GoneSource, *, max_bytes: int) -> Iterator[GatewayFile]:
+        """The plaintext of the file. An error inside the block that refuses the file is the gateway's too.
 
         Raises:
             PermanentError: `source_gone`, with the source's answer and the gateway's; `too_large`.
@@ -44,7 +52,7 @@ class Reuploader:
             _with_both_answers(attachment.gateway, server, gone),
             REUPLOADS[attachment.gateway].file(attachment, request) as pieces,
         ):
-            yield pieces
+            yield GatewayFile(pieces, server.name)
 
     def _server(self, attachment: Attachment) -> GatewayServer | None:
         reupload = REUPLOADS.get(attachment.gateway)

@@ -33,6 +33,7 @@ KEY_NAMES = {
     "wppconnect": "WPPCONNECT_TOKEN",
     "gowa": "GOWA_AUTH",
 }
+NAMES = {"evolution": "Evolution API", "waha": "WAHA", "wppconnect": "WPPConnect Server", "gowa": "GOWA"}
 SERVERS: dict[str, type[GatewayServer]] = {
     "evolution": EvolutionServer,
     "waha": WahaServer,
@@ -91,6 +92,8 @@ def test_file_whose_source_is_gone_comes_from_its_gateway(
             [record] = system.wait_finished(media_id)
     assert (record.status, record.sha256) == (Status.DONE, hashlib.sha256(content).hexdigest())
     assert outcomes(system, media_id) == [("asks_gateway", 1, "source_gone"), ("done", 1, "")]
+    last = [entry for entry in system.services.catalogue.history(media_id) if entry.stage == "fetch"][-1]
+    assert last.message == f"{NAMES[gateway]} had the file"
     assert gone.hits("gone") == 1
 
 

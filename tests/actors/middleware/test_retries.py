@@ -13,12 +13,14 @@ from pipeline.errors import (
     AwayError,
     BusyError,
     Code,
+    GoneError,
     PermanentError,
     RetryableError,
+    ReuploadError,
     StagingLostError,
     SupersededError,
 )
-from pipeline.models import Failure, Fetched, Refusal, Stage, Status
+from pipeline.models import Failure, Fetched, GoneSource, Refusal, Stage, Status
 
 POLICY = RetryPolicy(attempts=3, backoff_ms=2000)
 UNAVAILABLE = RetryableError(Code.FETCH_UNAVAILABLE, "answers 503")
@@ -86,6 +88,26 @@ def test_lost_staged_bytes_are_fetched_again() -> None:
     assert decide(POLICY, Stage.PERSIST, 1, StagingLostError("id")) == NextStage(Stage.FETCH)
 
 
+def test_source_that_is_gone_is_fetched_from_its_gateway_with_attempts_of_its_own() -> None:
+    verdict = decide(POLICY, Stage.FETCH, 3, GoneError("mmg answers 410"))
+    assert verdict == NextStage(Stage.FETCH, GoneSource(message="mmg answers 410"))
+
+
+def test_gateway_is_asked_again_after_a_longer_pause_and_expires_the_attachment_in_the_end() -> None:
+    error = ReuploadError(Code.FETCH_TIMEOUT, "mmg answers 410; WAHA did not answer in time")
+    assert [decide(POLICY, Stage.FETCH, attempt, error) for attempt in (1, 2)] == [Retry(10_000, 2), Retry(20_000, 3)]
+    failure = decide(POLICY, Stage.FETCH, 3, error)
+    assert isinstance(failure, Failure)
+    assert (failure.status, failure.code) == (Status.EXPIRED, Code.SOURCE_GONE)
+    assert failure.message == error.message
+
+
+def test_failed_fetch_keeps_no_inputs() -> None:
+    """A replay of it may have a new source, which is tried before the gateway."""
+    failed = Failure(status=Status.FAILED, stage=Stage.FETCH, attempts=3, code=Code.STAGING, message="")
+    assert failure_inputs(failed, GoneSource(message="gone")).inputs is None
+
+
 def test_refused_or_lost_claim_ends_the_message() -> None:
     assert decide(POLICY, Stage.FETCH, 1, SupersededError("id")) == Finished()
     assert decide(POLICY, Stage.FETCH, 1, ClaimRefusedError(Refusal.ENDED)) == Finished()
@@ -96,7 +118,7 @@ def test_refused_or_lost_claim_ends_the_message() -> None:
 def test_only_status_failed_keeps_the_inputs_of_its_stage() -> None:
     inputs = Fetched(size=1, sha256="ab")
     failed = Failure(status=Status.FAILED, stage=Stage.DETECT, attempts=3, code=Code.STORAGE, message="")
-    assert failure_inputs(failed, inputs).inputs == {"size": 1, "sha256": "ab", "deduplicated": False}
+    assert failure_inputs(failed, inputs).inputs == inputs.model_dump()
     assert failure_inputs(failed, {"size": 1}).inputs == {"size": 1}
     refused = failed.model_copy(update={"status": Status.REJECTED})
     assert failure_inputs(refused, inputs).inputs is None
