@@ -106,6 +106,13 @@ class PermanentError(PipelineError):
     """Raised when a retry cannot help: the content or its source is refused."""
 
 
+class TooLargeError(PermanentError):
+    """Raised when a file has more bytes than are allowed."""
+
+    def __init__(self, max_bytes: int) -> None:
+        super().__init__(Code.TOO_LARGE, f"the file is larger than {max_bytes} bytes")
+
+
 class CancelledError(PermanentError):
     """Raised when the attachment in progress was cancelled."""
 

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from pipeline.catalogue import WAIT_S, Catalogue, FinishRequest, OutgoingEvent, Preview
 from pipeline.config.settings import Settings, current_settings
-from pipeline.errors import Code, GoneError, PermanentError, PipelineError, StagingLostError
+from pipeline.errors import Code, GoneError, PermanentError, PipelineError, StagingLostError, TooLargeError
 from pipeline.http_client import HttpClient, LocalRateLimiter
 from pipeline.media_types import allowed_types
 from pipeline.media_types.decoding import decoding_sandbox, preview_sandbox
@@ -57,7 +57,15 @@ class Services:
 
         Raises:
             GoneError: the source no longer has the file, and its gateway can be asked.
+            PermanentError: as the step; the message of `too_large` names the setting.
         """
+        try:
+            return self._fetch(claim, gone)
+        except TooLargeError as error:
+            setting = self.settings.size_setting(claim.attachment.kind)
+            raise PermanentError(error.code, f"{error.message} ({setting})") from error
+
+    def _fetch(self, claim: Claim, gone: GoneSource | None) -> Fetched:
         attachment, has_content = claim.attachment, claim.content_match is not None
         if gone:
             max_bytes = self.settings.max_bytes(attachment.kind)

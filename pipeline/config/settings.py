@@ -45,6 +45,17 @@ Measure = Annotated[float, Field(gt=0, le=1_000_000_000, allow_inf_nan=False)]
 Weight = Annotated[float, Field(ge=0.01, le=100, allow_inf_nan=False)]
 
 
+# The fields with the size limits of the kinds, in MB.
+SIZE_FIELDS = {
+    Kind.IMAGE: "max_image_mb",
+    Kind.STICKER: "max_sticker_mb",
+    Kind.VIDEO: "max_video_mb",
+    Kind.AUDIO: "max_audio_mb",
+    Kind.PTT: "max_audio_mb",
+    Kind.DOCUMENT: "max_document_mb",
+}
+
+
 class Settings(ConnectionSettings, WebhookSettings, EventUrlSettings, ProxySettings):
     """Every setting, named like its environment variable in lower case."""
 
@@ -246,15 +257,14 @@ class Settings(ConnectionSettings, WebhookSettings, EventUrlSettings, ProxySetti
 
     def max_bytes(self, kind: Kind | None) -> int:
         """The size limit of a kind in bytes; the largest limit if the kind is not known yet."""
-        limits = {
-            Kind.IMAGE: self.max_image_mb,
-            Kind.STICKER: self.max_sticker_mb,
-            Kind.VIDEO: self.max_video_mb,
-            Kind.AUDIO: self.max_audio_mb,
-            Kind.PTT: self.max_audio_mb,
-            Kind.DOCUMENT: self.max_document_mb,
-        }
-        return int((limits[kind] if kind else max(limits.values())) * MB)
+        return int(getattr(self, self._size_field(kind)) * MB)
+
+    def size_setting(self, kind: Kind | None) -> str:
+        """Name of the variable that limits the size of a kind; of the largest limit if the kind is not known yet."""
+        return self._size_field(kind).upper()
+
+    def _size_field(self, kind: Kind | None) -> str:
+        return SIZE_FIELDS[kind] if kind else max(SIZE_FIELDS.values(), key=lambda field: float(getattr(self, field)))
 
     def secrets(self) -> list[str]:
         """The values that must reach no log, error or event: those of all SecretStr fields, and passwords in URLs."""

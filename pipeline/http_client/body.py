@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 
-from pipeline.errors import Code, PermanentError
+from pipeline.errors import TooLargeError
 from pipeline.http_client.connection import StreamedResponse, TruncatedError
 from pipeline.http_client.response_parser import ProtocolError
 from pipeline.http_client.responses import transport_error
@@ -59,5 +59,5 @@ class Body:
         except (OSError, ProtocolError, TruncatedError) as error:
             raise transport_error(error, self._host) from error
 
-    def _too_large(self) -> PermanentError:
-        return PermanentError(Code.TOO_LARGE, f"the file is larger than {self._max_bytes} bytes")
+    def _too_large(self) -> TooLargeError:
+        return TooLargeError(self._max_bytes)

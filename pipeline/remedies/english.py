@@ -97,12 +97,13 @@ TEXTS: dict[str, tuple[str, str]] = {
     # detect and validate
     "type_not_allowed": (
         "The type of the file is not allowed.",
-        "If such files are wanted and the README lists them as on request, add the type to ALLOWED_TYPES, restart the "
-        "workers and replay. Programs, scripts, HTML, SVG and archives are never allowed.",
+        "If such files are wanted and the error names what to add to ALLOWED_TYPES, add it, restart the workers and "
+        "replay. No setting allows other types, such as programs, scripts, HTML, SVG, APK and JAR.",
     ),
     "type_mismatch": (
         "The file has another type than declared.",
-        "With MISMATCH=correct the detected type is used, except for files that were declared as office files.",
+        "If the error names MISMATCH or ALLOWED_TYPES, that setting accepts the file as what it is: set it, restart "
+        "the workers and replay. Other files that are declared as office files are always refused.",
     ),
     "broken": (
         "The file is damaged and cannot be opened.",
@@ -125,12 +126,12 @@ TEXTS: dict[str, tuple[str, str]] = {
         "If such recordings are wanted, raise MAX_DURATION_S, restart the workers and replay.",
     ),
     "expands_too_far": (
-        "The document expands to far more than its size: it may be a decompression bomb.",
-        "Do not replay it unless you trust its source. MAX_EXPANSION_RATIO and MAX_ENTRIES are the limits.",
+        "The file expands to far more than its size: it may be a decompression bomb.",
+        "If you trust its source, raise MAX_EXPANSION_RATIO or MAX_ENTRIES, as the error says, restart and replay.",
     ),
     "active_content": (
-        "The document is encrypted or contains macros.",
-        "If such documents are wanted, set ACTIVE_DOCUMENTS=accept (they are flagged then), restart and replay.",
+        "The file is encrypted, or contains macros, scripts or embedded objects.",
+        "If such files are wanted, set ACTIVE_DOCUMENTS=accept (they are flagged then), restart and replay.",
     ),
     "decoder_crash": (
         "The file crashed its decoder. The crash was contained.",

@@ -100,13 +100,13 @@ TEXTS: dict[str, tuple[str, str]] = {
     # detect and validate
     "type_not_allowed": (
         "O conteúdo é de um tipo que não é aceito.",
-        "Se quiser aceitar arquivos assim e o README os lista como opcionais, inclua o tipo em ALLOWED_TYPES, reinicie "
-        "os workers e reprocesse. Programas, scripts, HTML, SVG e compactados nunca são aceitos.",
+        "Se quiser aceitar arquivos assim e o erro diz o que incluir em ALLOWED_TYPES, inclua, reinicie os workers e "
+        "reprocesse. Nenhuma configuração permite outros tipos, como programas, scripts, HTML, SVG, APK e JAR.",
     ),
     "type_mismatch": (
         "O conteúdo não é o que foi declarado.",
-        "Com MISMATCH=correct vale o conteúdo. O que foi declarado como arquivo do Office e é outra coisa é recusado "
-        "sempre.",
+        "Se o erro cita MISMATCH ou ALLOWED_TYPES, essa configuração aceita o arquivo como o que ele é: defina-a, "
+        "reinicie os workers e reprocesse. Fora isso, o que foi declarado como arquivo do Office é sempre recusado.",
     ),
     "broken": (
         "O arquivo está danificado e não pode ser aberto.",
@@ -129,12 +129,12 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Se quiser aceitar gravações assim, aumente MAX_DURATION_S, reinicie os workers e reprocesse.",
     ),
     "expands_too_far": (
-        "O documento se expande para muito mais do que é: pode ser uma bomba.",
-        "Deixe como está, a não ser que conheça a origem. Os limites são MAX_EXPANSION_RATIO e MAX_ENTRIES.",
+        "O arquivo se expande para muito mais do que é: pode ser uma bomba.",
+        "Se confia na origem, aumente MAX_EXPANSION_RATIO ou MAX_ENTRIES, como diz o erro, reinicie e reprocesse.",
     ),
     "active_content": (
-        "O documento está cifrado ou contém macros.",
-        "Se quiser aceitar documentos assim, defina ACTIVE_DOCUMENTS=accept (ficam marcados), reinicie e reprocesse.",
+        "O arquivo está cifrado, ou contém macros, scripts ou objetos embutidos.",
+        "Se quiser aceitar arquivos assim, defina ACTIVE_DOCUMENTS=accept (ficam marcados), reinicie e reprocesse.",
     ),
     "decoder_crash": (
         "O arquivo derrubou o seu decodificador. A queda ficou contida.",

@@ -43,7 +43,7 @@ class Reason(Enum):
     """A reason with its code and its text, whose fields in braces are filled in by the values of a Refusal."""
 
     # the child itself
-    MEMORY = (Code.TOO_COSTLY, "takes more memory than is allowed")
+    MEMORY = (Code.TOO_COSTLY, "takes more memory than is allowed (SANDBOX_MEMORY_MB)")
     CRASHED = (Code.DECODER_CRASH, "the decoder failed with {exception}")
     UNREADABLE = (Code.STAGING, "cannot read the staged file: {error}")
     UNLOADABLE = (Code.INTERNAL, "a decoder cannot be loaded: install Esteira's dependencies again")
@@ -53,15 +53,19 @@ class Reason(Enum):
     )
     # any type
     NOT_DECODABLE = (Code.BROKEN, "cannot be read as {form}")
-    ACTIVE_CONTENT = (Code.ACTIVE_CONTENT, "holds active content: {flags}")
+    ACTIVE_CONTENT = (Code.ACTIVE_CONTENT, "holds active content: {flags}; ACTIVE_DOCUMENTS=accept accepts it")
     # images
     NO_PIXELS = (Code.BROKEN, "has no pixels")
-    TOO_MANY_PIXELS = (Code.TOO_MANY_PIXELS, "has {width} × {height} pixels; at most {allowed_mpx:g} Mpx are allowed")
-    MORE_PIXELS = (Code.TOO_MANY_PIXELS, "has too many pixels; at most {allowed_mpx:g} Mpx are allowed")
-    TOO_MANY_FRAMES = (Code.TOO_MANY_FRAMES, "has {frames} frames or more; at most {allowed} are allowed")
+    TOO_MANY_PIXELS = (
+        Code.TOO_MANY_PIXELS,
+        "has {width} × {height} pixels; at most {allowed_mpx:g} Mpx are allowed (MAX_IMAGE_MPX)",
+    )
+    MORE_PIXELS = (Code.TOO_MANY_PIXELS, "has too many pixels; at most {allowed_mpx:g} Mpx are allowed (MAX_IMAGE_MPX)")
+    TOO_MANY_FRAMES = (Code.TOO_MANY_FRAMES, "has {frames} frames or more; at most {allowed} are allowed (MAX_FRAMES)")
     FRAMES_TOO_LARGE = (
         Code.TOO_MANY_FRAMES,
-        "has {frames} frames or more of {width} × {height} pixels; at most {allowed_mpx:g} Mpx in all are allowed",
+        "has {frames} frames or more of {width} × {height} pixels; at most {allowed_mpx:g} Mpx in all are allowed "
+        "(ten times MAX_IMAGE_MPX)",
     )
     WEBP_CUT = (Code.BROKEN, "ends within its first chunk")
     WEBP_WITHOUT_IMAGE = (Code.BROKEN, "has no WebP image in its first chunk")
@@ -70,10 +74,10 @@ class Reason(Enum):
     UNKNOWN_CODEC = (Code.BROKEN, "uses a codec that FFmpeg does not support")
     NO_FRAME = (Code.BROKEN, "no frame can be decoded")
     NO_SAMPLES = (Code.EMPTY, "has no samples")
-    TOO_LONG = (Code.TOO_LONG, "lasts {seconds} s; at most {allowed} s are allowed")
+    TOO_LONG = (Code.TOO_LONG, "lasts {seconds} s; at most {allowed} s are allowed (MAX_DURATION_S)")
     # PDF
     NO_PAGES = (Code.BROKEN, "has no pages")
-    TOO_MANY_PAGES = (Code.TOO_MANY_PAGES, "has {pages} pages; at most {allowed} are allowed")
+    TOO_MANY_PAGES = (Code.TOO_MANY_PAGES, "has {pages} pages; at most {allowed} are allowed (MAX_PAGES)")
     PAGE_WITHOUT_SIZE = (Code.BROKEN, "has a first page without any size")
     # OLE
     OLE_WITHOUT_STREAM = (Code.BROKEN, "has no main stream")
@@ -94,8 +98,8 @@ class Reason(Enum):
     NOT_TEXT = (Code.BROKEN, "holds bytes that are not text")
     RTF_CUT = (Code.BROKEN, "ends before its last group is closed")
     # zip archives
-    EXPANDS_TOO_FAR = (Code.EXPANDS_TOO_FAR, "expands to more than {allowed} times its size")
-    TOO_MANY_ENTRIES = (Code.EXPANDS_TOO_FAR, "holds more than {allowed} entries")
+    EXPANDS_TOO_FAR = (Code.EXPANDS_TOO_FAR, "expands to more than {allowed} times its size (MAX_EXPANSION_RATIO)")
+    TOO_MANY_ENTRIES = (Code.EXPANDS_TOO_FAR, "holds more than {allowed} entries (MAX_ENTRIES)")
     NESTED_TOO_DEEP = (Code.EXPANDS_TOO_FAR, "holds archives within archives, {depth} deep")
     ZIP_NO_END = (Code.BROKEN, "has no end record")
     ZIP_TWO_ENDS = (Code.BROKEN, "has more than one end record")

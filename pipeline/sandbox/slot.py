@@ -147,9 +147,10 @@ class ProcessSlot:
     def _overdue_error(self, cpu_s: float) -> PipelineError:
         """The error of a call that did not end within its wall time and used this much CPU (see Sandbox)."""
         if cpu_s >= CPU_SHARE * min(self._limits.cpu_s, self._limits.wall_s):
-            return PermanentError(Code.TOO_COSTLY, "takes longer than is allowed")
+            return PermanentError(Code.TOO_COSTLY, "takes longer than is allowed (SANDBOX_WALL_S, SANDBOX_CPU_S)")
         message = (
-            f"took longer than is allowed with {cpu_s:.1f} s of CPU: the decoder waits, or the machine is too busy"
+            f"took longer than is allowed (SANDBOX_WALL_S) with {cpu_s:.1f} s of CPU: the decoder waits, or the "
+            "machine is too busy"
         )
         return RetryableError(Code.TOO_COSTLY, message)
 
@@ -206,7 +207,7 @@ class ProcessSlot:
 
 def _error_by_status(status: int) -> PipelineError:
     if status == -signal.SIGXCPU:
-        return PermanentError(Code.TOO_COSTLY, "takes more CPU time than is allowed")
+        return PermanentError(Code.TOO_COSTLY, "takes more CPU time than is allowed (SANDBOX_CPU_S)")
     if status == -signal.SIGKILL:
         # Not sent by the sandbox: the kernel was short of memory, or an operator killed the process.
         return RetryableError(Code.INTERNAL, "the decoder process was killed from outside")

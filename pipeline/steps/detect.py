@@ -15,7 +15,7 @@ from pipeline.media_types import MEDIA_TYPES, OFFICE_TYPES, OOXML_TYPES, MediaTy
 from pipeline.media_types.answers import ENCRYPTED_OOXML, CheckAnswer, Identified, parse_identified
 from pipeline.media_types.limits import Rules, rules_from
 from pipeline.models import Attachment, Checked, Detected, Facts, Fault, Fetched, Kind
-from pipeline.sandbox import Call, InvalidAnswerError, Sandbox, StillRunning
+from pipeline.sandbox import Call, InvalidAnswerError, Reason, Refusal, Sandbox, StillRunning
 
 __all__ = ["StagedFile", "StillRunning", "detect", "detect_many"]
 
@@ -183,7 +183,7 @@ def _type_error(
         return content.fault
     if media_type is None and mime in _NAMES_BY_MIME:
         return _likeness_error(content, declared_types)
-    remedy = f"; ALLOWED_TYPES={media_type.name} accepts it" if media_type else ""
+    remedy = f"; add {media_type.name} to ALLOWED_TYPES to accept it" if media_type else ""
     if office and (media_type is None or media_type.name not in declared_types):
         return PermanentError(Code.TYPE_MISMATCH, f"declared as {office}, but is {mime}{remedy}")
     return PermanentError(Code.TYPE_NOT_ALLOWED, f"{mime} is not accepted{remedy}")
@@ -202,7 +202,7 @@ def _likeness_error(content: Identified, declared_types: list[str]) -> Permanent
 def _encrypted_error(declared_types: list[str], rules: Rules) -> PermanentError:
     """The error for an encrypted OOXML document whose declaration does not tell its type."""
     if rules.limits.refuse_active:
-        return PermanentError(Code.ACTIVE_CONTENT, "holds active content: encrypted")
+        return Refusal(Reason.ACTIVE_CONTENT, flags="encrypted")
     office = next((name for name in declared_types if name in OFFICE_TYPES), None)
     if office is None:
         message = "is an encrypted Office document, and neither its name nor its mime type says of which type"

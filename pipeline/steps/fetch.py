@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from functools import partial
 
 from pipeline.config.settings import Settings
-from pipeline.errors import Code, PermanentError, PipelineError, RetryableError
+from pipeline.errors import Code, PermanentError, PipelineError, RetryableError, TooLargeError
 from pipeline.gateways import source_of
 from pipeline.gateways.sources import Source, allowed_hosts
 from pipeline.http_client import Body, Deadline, DownloadLimits, HttpClient, Requester
@@ -231,4 +231,4 @@ def _check(attachment: Attachment, fetched: Fetched) -> Fetched:
 
 def _check_size(size: int, max_bytes: int) -> None:
     if size > max_bytes:
-        raise PermanentError(Code.TOO_LARGE, f"the file is larger than {max_bytes} bytes")
+        raise TooLargeError(max_bytes)

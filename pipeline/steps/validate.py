@@ -42,7 +42,7 @@ def validate_checked(detected: Detected, *, settings: Settings) -> Validated | N
         PermanentError: as `validate`.
     """
     rules = rules_from(settings)
-    _check_size(detected, rules)
+    _check_size(detected, rules, settings)
     checked = detected.checked
     if checked is None or checked.limits != rules.limits_hash:
         return None
@@ -51,10 +51,11 @@ def validate_checked(detected: Detected, *, settings: Settings) -> Validated | N
     return Validated(detected=detected, facts=checked.facts) if checked.facts else None
 
 
-def _check_size(detected: Detected, rules: Rules) -> None:
+def _check_size(detected: Detected, rules: Rules, settings: Settings) -> None:
     limit = rules.limits.bytes_of[detected.kind]
     if detected.fetched.size > limit:
-        message = f"{detected.kind} of {detected.fetched.size / MB:.6g} MB; at most {limit / MB:g} MB are allowed"
+        size, setting = detected.fetched.size / MB, settings.size_setting(detected.kind)
+        message = f"{detected.kind} of {size:.6g} MB; at most {limit / MB:g} MB are allowed ({setting})"
         raise PermanentError(Code.TOO_LARGE, message)
 
 

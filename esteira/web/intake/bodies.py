@@ -72,7 +72,8 @@ class BodyReader:
         small, large = (self._small, self._large) if terms.verified else (self._unverified_memory,) * 2
         memory = BodyMemory(small, large, users)
         max_bytes = self._max_bytes if terms.max_bytes is None else min(terms.max_bytes, self._max_bytes)
-        reading = _Reading(memory, None if terms.verified else self._unverified, max_bytes, self._timeout_s)
+        limit = _SizeLimit(max_bytes, "MAX_BODY_MB" if max_bytes == self._max_bytes else None)
+        reading = _Reading(memory, None if terms.verified else self._unverified, limit, self._timeout_s)
         try:
             yield await reading.run(request)
         finally:
@@ -82,20 +83,29 @@ class BodyReader:
         return f"gateway {terms.owner}", f"address {self._addresses.group_of(request)}"
 
 
+class _SizeLimit(NamedTuple):
+    """The most bytes of a body, and the setting that says so; None for a fixed limit."""
+
+    max_bytes: int
+    setting: str | None
+
+
 class _Reading:
     """A body that is being read. `others`: the unverified bodies, if it is one of them."""
 
-    def __init__(self, memory: BodyMemory, others: UnverifiedBodies | None, max_bytes: int, timeout_s: float) -> None:
+    def __init__(
+        self, memory: BodyMemory, others: UnverifiedBodies | None, limit: _SizeLimit, timeout_s: float
+    ) -> None:
         self._memory = memory
         self._others = others
-        self._max_bytes = max_bytes
+        self._limit = limit
         self._timeout_s = timeout_s
         self._unverified: UnverifiedBody | None = None
         self._clock = asyncio.get_running_loop().time
 
     async def run(self, request: Request) -> bytes:
         announced = request.headers.get("content-length", "")
-        if announced.isdecimal() and int(announced) > self._max_bytes:
+        if announced.isdecimal() and int(announced) > self._limit.max_bytes:
             raise self._too_large()
         if self._others is None:
             with mark_receiving(request.scope):
@@ -129,7 +139,7 @@ class _Reading:
             self._unverified = body
 
     def _check(self, size: int) -> None:
-        if size > self._max_bytes:
+        if size > self._limit.max_bytes:
             raise self._too_large()
         if self._unverified is None or self._others is None:
             if not self._memory.grow(size):
@@ -143,7 +153,8 @@ class _Reading:
                 raise _too_many()
 
     def _too_large(self) -> PermanentError:
-        return PermanentError(Code.TOO_LARGE, f"the body is larger than {self._max_bytes} bytes")
+        setting = f" ({self._limit.setting})" if self._limit.setting else ""
+        return PermanentError(Code.TOO_LARGE, f"the body is larger than {self._limit.max_bytes} bytes{setting}")
 
     def _too_slow(self, size: int, seconds: float) -> Exception:
         if self._unverified is not None and self._unverified.evicted:

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from pipeline.config.settings import Settings
-from pipeline.errors import Code, PayloadError, PermanentError, PipelineError, RetryableError
+from pipeline.errors import Code, PayloadError, PermanentError, PipelineError, RetryableError, TooLargeError
 from pipeline.gateways.reupload.server import GatewayServer
 from pipeline.gateways.sources import Source
 from pipeline.http_client import ApiRequest, Deadline, DownloadLimits, HostList, HttpClient, Reply
@@ -99,7 +99,7 @@ class FileRequest:
             raise self._invalid("its base64 is invalid") from None
         except PermanentError as error:
             if error.code == Code.TOO_LARGE:  # with the plaintext's limit in the message
-                raise PermanentError(error.code, f"the file is larger than {self._max_bytes} bytes") from None
+                raise TooLargeError(self._max_bytes) from None
             raise
 
     def _deadline(self) -> Deadline:

@@ -77,7 +77,7 @@ def test_a_refusal_keeps_its_code_and_its_text_is_built_from_its_numbers(sandbox
     with pytest.raises(PermanentError) as caught:
         call(sandbox, "refuse", reason="TOO_MANY_PIXELS", values={"width": 9000, "height": 8000, "allowed_mpx": 50.0})
     assert caught.value.code == Code.TOO_MANY_PIXELS
-    assert caught.value.message == "has 9000 × 8000 pixels; at most 50 Mpx are allowed"
+    assert caught.value.message == "has 9000 × 8000 pixels; at most 50 Mpx are allowed (MAX_IMAGE_MPX)"
 
 
 def test_a_refusal_that_says_nothing_about_the_file_is_retryable(sandbox: Sandbox) -> None:

@@ -73,7 +73,10 @@ def test_each_of_many_calls_fails_by_itself(one_child: Sandbox) -> None:
 def test_an_error_of_one_of_many_calls_keeps_code_and_message(one_child: Sandbox) -> None:
     refused = call("refuse", reason="TOO_MANY_PAGES", values={"pages": 7, "allowed": 5})
     answers = run_all(one_child, [call("echo"), refused, call("echo")])
-    assert (answers[1].code, answers[1].message) == (Code.TOO_MANY_PAGES, "has 7 pages; at most 5 are allowed")
+    assert (answers[1].code, answers[1].message) == (
+        Code.TOO_MANY_PAGES,
+        "has 7 pages; at most 5 are allowed (MAX_PAGES)",
+    )
     assert answers[::2] == [{}, {}]
 
 

@@ -57,7 +57,10 @@ def test_a_decoder_that_ignores_sigxcpu_is_a_permanent_error() -> None:
     sandbox = Sandbox(processes=1, memory_mb=MEMORY_MB, cpu_s=1, wall_s=8)
     with pytest.raises(PermanentError) as caught:
         call(sandbox, "spin_past_its_limit")
-    assert (caught.value.code, caught.value.message) == (Code.TOO_COSTLY, "takes longer than is allowed")
+    assert (caught.value.code, caught.value.message) == (
+        Code.TOO_COSTLY,
+        "takes longer than is allowed (SANDBOX_WALL_S, SANDBOX_CPU_S)",
+    )
     sandbox.close()
 
 
