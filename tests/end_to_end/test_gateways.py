@@ -49,6 +49,7 @@ BY_SUFFIX = {
     ".xlsx": lambda: sample("xlsx/openpyxl"),
     ".oga": CONTENTS["ptt"],
     ".webp": CONTENTS["sticker"],
+    ".zip": lambda: media_file("sticker.was"),
 }
 
 
@@ -144,7 +145,12 @@ def with_whatsapp(system: GatewaySystem, gateway: str, body: Any) -> tuple[Any, 
 
 
 def with_waha(system: GatewaySystem, gateway: str, body: Any) -> tuple[Any, dict[str, bytes]]:
-    """Puts files on WAHA's server or on another one, for S3; returns the payload and the contents by attachment id."""
+    """Puts files on WAHA's server or on another one, for S3; returns the payload and the contents by attachment id.
+
+    What WAHA calls no media is fetched from WhatsApp's server.
+    """
+    if any(attachment.direct_path for attachment in attachments_of(gateway, body)):
+        return with_whatsapp(system, gateway, body)
     contents = {}
     for attachment in attachments_of(gateway, body):
         if attachment.fault or not attachment.url:

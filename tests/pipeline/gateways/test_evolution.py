@@ -32,6 +32,7 @@ EXPECTED: dict[str, list[tuple[str, Kind | None, str]]] = {
     "document_with_caption_as_buffers": [("report.pdf", Kind.DOCUMENT, "03")],
     "flow_with_a_photo": [("photo.jpg", None, "52")],
     "image_as_base64": [("photo.jpg", Kind.IMAGE, "01")],
+    "lottie_sticker": [("sticker.was", Kind.STICKER, "77")],
     "messages_under_messages": [("photo.jpg", Kind.IMAGE, "20"), ("voice.ogg", Kind.AUDIO, "21")],
     "own_video_note_from_another_device": [("clip.mp4", Kind.VIDEO, "05")],
     "product_with_a_picture": [("photo.jpg", Kind.IMAGE, "51")],

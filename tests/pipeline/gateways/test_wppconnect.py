@@ -33,6 +33,7 @@ EXPECTED = {
     "document_unread_with_objects_for_ids": ("report.pdf", Kind.DOCUMENT, "false_5581990000001@c.us_03"),
     "image_with_a_copy_in_s3": ("photo.jpg", Kind.IMAGE, "false_5581990000001@c.us_07"),
     "image_with_a_thumbnail": ("photo.jpg", Kind.IMAGE, "false_5581990000001@c.us_01"),
+    "lottie_sticker": ("sticker.was", Kind.STICKER, "false_5581990000001@c.us_78"),
     "own_image": ("street.jpg", Kind.IMAGE, "true_5581990000001@c.us_06_out"),
     "sticker_under_response_by_size": ("sticker.webp", Kind.STICKER, "false_5581990000001@c.us_05"),
     "video_note": ("clip.mp4", Kind.VIDEO, "false_5581990000001@c.us_08"),

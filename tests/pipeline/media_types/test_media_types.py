@@ -12,7 +12,7 @@ import pytest
 from pipeline.errors import Code, SettingsError
 from pipeline.media_types import DECODER_MODULES, MEDIA_TYPES, OFFICE_TYPES, OOXML_TYPES, MediaType, allowed_types
 from pipeline.models import Kind, Validated
-from tests.support.checking import ALL_TYPES, Checker, checker, sandbox, settings
+from tests.support.checking import ALL_TYPES, Checker, checker, error_of, sandbox, settings
 from tests.support.odd_files import ODD
 from tests.support.samples import OPTIONAL_TYPES, SAMPLES, media_type_of, sample
 
@@ -44,6 +44,31 @@ def test_an_optional_type_is_accepted_only_if_allowed_types_names_it(checker: Ch
     by_default = None if media_type.default else Code.TYPE_NOT_ALLOWED
     assert checker.error_code(sample(label), **declared) == by_default
     assert checker.error_code(sample(label), settings=settings(allowed_types={media_type.name}), **declared) is None
+
+
+@pytest.mark.parametrize("name", sorted(OPTIONAL_TYPES))
+def test_the_refusal_of_an_optional_type_says_what_to_add_to_allowed_types(checker: Checker, name: str) -> None:
+    content = sample(next(label for label in SAMPLES if media_type_of(label).name == name))
+    advice = f"{MEDIA_TYPES[name].mime} is not accepted; add {name} to ALLOWED_TYPES to accept it"
+    media_type = MEDIA_TYPES[name]
+    for declared in ({}, {"mimetype": media_type.mime, "filename": f"x.{media_type.ext}"}, {"filename": "a.jpg"}):
+        error = error_of(lambda declared=declared: checker.check(content, **declared))
+        assert error is not None
+        assert (error.code, error.message) == (Code.TYPE_NOT_ALLOWED, advice)
+
+
+def test_an_optional_type_declared_as_an_office_document_names_what_accepts_it(checker: Checker) -> None:
+    error = error_of(lambda: checker.check(sample("xml/utf-8"), filename="nota.doc"))
+    assert error is not None
+    expected = "declared as doc, but is application/xml; add xml to ALLOWED_TYPES to accept it"
+    assert (error.code, error.message) == (Code.TYPE_MISMATCH, expected)
+
+
+def test_a_refused_mismatch_names_the_setting(checker: Checker) -> None:
+    strict = settings(mismatch="reject")
+    error = error_of(lambda: checker.check(sample("png/pillow"), settings=strict, filename="a.jpg"))
+    assert error is not None
+    assert error.message == "named .jpg, is .png; MISMATCH=correct accepts it as what it is"
 
 
 def test_every_type_has_a_sample_and_its_documented_default() -> None:

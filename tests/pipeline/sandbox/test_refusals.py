@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.errors import PermanentError, RetryableError
+from pipeline.errors import Code, PermanentError, RetryableError
 from pipeline.sandbox.refusals import MAX_NUMBER, RETRYABLE, VOCABULARIES, Reason, Refusal, parse_refusal
 
 
@@ -26,6 +27,27 @@ def test_each_reason_survives_the_way_to_the_parent(reason: Reason) -> None:
     assert type(error) is (RetryableError if reason.code in RETRYABLE else PermanentError)
     assert (error.code, error.message) == (refusal.code, refusal.message)
     assert "{" not in error.message
+
+
+# What lifts the refusals of a code; a code may have a reason that nothing lifts.
+SETTINGS = {
+    Code.TOO_MANY_PIXELS: {"MAX_IMAGE_MPX"},
+    Code.TOO_MANY_FRAMES: {"MAX_FRAMES", "MAX_IMAGE_MPX"},
+    Code.TOO_MANY_PAGES: {"MAX_PAGES"},
+    Code.TOO_LONG: {"MAX_DURATION_S"},
+    Code.EXPANDS_TOO_FAR: {"MAX_EXPANSION_RATIO", "MAX_ENTRIES"},
+    Code.ACTIVE_CONTENT: {"ACTIVE_DOCUMENTS"},
+    Code.TOO_COSTLY: {"SANDBOX_MEMORY_MB"},
+}
+NOT_LIFTED = {Reason.NESTED_TOO_DEEP}
+
+
+@pytest.mark.parametrize("code", SETTINGS)
+def test_a_refusal_that_a_setting_lifts_names_it(code: Code) -> None:
+    reasons = [reason for reason in Reason if reason.code == code and reason not in NOT_LIFTED]
+    named = [set(re.findall(r"[A-Z]+(?:_[A-Z]+)+", reason.text)) for reason in reasons]
+    assert all(named)
+    assert set().union(*named) == SETTINGS[code]
 
 
 numbers = st.one_of(

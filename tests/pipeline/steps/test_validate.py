@@ -91,7 +91,9 @@ def test_size_limits_are_inclusive(checker: Checker, kind: str, label: str, limi
     content = sample(label)
     at_limit, below = settings(**{limit: len(content) / 1e6}), settings(**{limit: (len(content) - 1) / 1e6})
     assert checker.error_code(content, kind=kind, settings=at_limit) is None
-    assert checker.error_code(content, kind=kind, settings=below) == Code.TOO_LARGE
+    error = error_of(lambda: checker.check(content, kind=kind, settings=below))
+    assert error is not None
+    assert (error.code, error.message.endswith(f"({limit.upper()})")) == (Code.TOO_LARGE, True)
 
 
 def test_a_too_large_file_is_refused_without_being_opened(checker: Checker) -> None:

@@ -118,6 +118,11 @@ def test_api_02_browsers_run_no_content(system: RunningSystem, server: WebServer
             ((Kind.DOCUMENT, "text/plain", "txt"), "attachment"),
             ((Kind.DOCUMENT, "text/html", "html"), "attachment"),
             ((Kind.IMAGE, "image/svg+xml", "svg"), "attachment"),
+            ((Kind.DOCUMENT, "application/xml", "xml"), "attachment"),
+            ((Kind.DOCUMENT, "text/vcard", "vcf"), "attachment"),
+            ((Kind.DOCUMENT, "application/x-ofx", "ofx"), "attachment"),
+            ((Kind.DOCUMENT, "application/zip", "zip"), "attachment"),
+            ((Kind.STICKER, "application/was", "was"), "attachment"),
         )
     ):
         record = stored_media(system, b"<script>alert(%d)</script>" % number, type_=type_, filename="a.htm")
