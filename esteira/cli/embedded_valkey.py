@@ -25,8 +25,8 @@ STOP_S = 30.0  # after SIGTERM; a server that takes longer is killed
 
 
 @contextmanager
-def lock_folder(folder: Path) -> Iterator[None]:
-    """Locks the folder for this process and its children: two starts would overwrite each other's data.
+def lock_folder(folder: Path) -> Iterator[TextIO]:
+    """Locks the folder for this process and those that inherit the lock: two starts would overwrite each other's data.
 
     Raises:
         PermanentError: `queue`, if another process holds the lock, or a part that outlived its `esteira start`.
@@ -44,7 +44,7 @@ def lock_folder(folder: Path) -> Iterator[None]:
         lock.truncate(0)
         lock.write(f"{os.getpid()}\n")
         lock.flush()
-        yield
+        yield lock
 
 
 def _lock_file(folder: Path) -> TextIO:
@@ -71,8 +71,10 @@ def embedded_valkey(settings: Settings, program: ServerProgram | None = None) ->
         _stop(process)
 
 
-def launch_valkey(settings: Settings, program: ServerProgram) -> subprocess.Popen[bytes]:
-    """Starts Valkey. Must be called in the main thread: Valkey ends when the calling thread ends.
+def launch_valkey(settings: Settings, program: ServerProgram, lock: TextIO | None = None) -> subprocess.Popen[bytes]:
+    """Starts Valkey, which keeps the lock on its folder as long as it lives.
+
+    Must be called in the main thread: Valkey ends when the calling thread ends.
 
     Raises:
         SettingsError: the path of the socket is too long for the system, or its folder cannot be made.
@@ -89,6 +91,7 @@ def launch_valkey(settings: Settings, program: ServerProgram) -> subprocess.Pope
             stdout=log,
             stderr=log,
             start_new_session=True,
+            pass_fds=(lock.fileno(),) if lock else (),
             # If this process is killed, Valkey would go on, and the next start would run a second one on the same data.
             # Other threads of this process, if there are any, only copy lines: they hold no lock that this call needs.
             preexec_fn=end_with_parent,  # noqa: PLW1509

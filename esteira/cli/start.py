@@ -6,6 +6,7 @@ import errno
 import socket
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import TextIO
 
 import redis
 import rich_click as click
@@ -55,19 +56,19 @@ def start(demo: bool, no_web: bool, workers: int | None) -> None:
     if not no_web:
         _check_port(settings)
         commands["web"] = web_command()
-    with lock_folder(settings.var_dir.absolute()):
+    with lock_folder(settings.var_dir.absolute()) as lock:
         if not (no_web or settings.api_token):
             make_token(settings.var_dir)
             current_settings.cache_clear()
             settings = settings_for_command()
-        _run(settings, commands)
+        _run(settings, commands, lock)
 
 
-def _run(settings: Settings, commands: Mapping[str, Sequence[str]]) -> None:
+def _run(settings: Settings, commands: Mapping[str, Sequence[str]], lock: TextIO) -> None:
     """Runs Valkey, if it is needed, and the commands until a signal to stop."""
     printer = LinePrinter(line_format(settings))
     with Supervisor(printer, sayer(settings, printer)) as supervisor:
-        _start_redis(settings, supervisor)
+        _start_redis(settings, supervisor, lock)
         migrate_catalogue(settings)
         build_services(settings).close()  # reports wrong settings here and not only in the workers' log
         environment = part_environment(settings)
@@ -77,14 +78,14 @@ def _run(settings: Settings, commands: Mapping[str, Sequence[str]]) -> None:
         )
 
 
-def _start_redis(settings: Settings, supervisor: Supervisor) -> None:
+def _start_redis(settings: Settings, supervisor: Supervisor, lock: TextIO) -> None:
     """Starts Valkey and waits until it answers, or checks that the configured Redis does."""
     if settings.embedded:
         choice = choose_server(settings)
         for reason in choice.passed_over:
             announce(settings, "server", f"passed over {reason}")
         announce(settings, "server", f"{choice.program} (VALKEY_SERVER={settings.valkey_server})")
-        valkey = Part("valkey", partial(launch_valkey, settings, choice.program))
+        valkey = Part("valkey", partial(launch_valkey, settings, choice.program, lock))
         supervisor.start(valkey)
         assert valkey.process is not None
         wait_until_ready(settings, choice.program, valkey.process)

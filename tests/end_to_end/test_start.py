@@ -228,6 +228,20 @@ def test_killed_start_leaves_no_processes_and_can_be_repeated(installation: Inst
         assert again.stop() == 0
 
 
+def test_folder_stays_locked_until_valkey_is_gone(installation: Installation) -> None:
+    installation = installation.with_settings(VALKEY_SERVER="bundled")
+    with start_esteira(installation, "--no-web", "--workers", "1") as running:
+        [valkey] = parts_of(running, "valkey-server")
+        valkey.suspend()
+        running.process.kill()
+        running.process.wait()
+        refused = installation.run("start", "--no-web")
+        valkey.resume()
+        assert "in use by another" in refused.err
+    with start_esteira(installation, "--no-web", "--workers", "1") as again:
+        assert again.stop() == 0
+
+
 def test_port_in_use_is_reported_before_anything_starts(installation: Installation) -> None:
     with MediaServer() as other:
         port = other.url("x").split(":")[2].split("/")[0]
