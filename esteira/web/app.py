@@ -22,6 +22,7 @@ from esteira.web.api import (
     failures,
     media,
     replays,
+    results,
     security_txt,
     thumbnail,
     webhooks,
@@ -50,7 +51,7 @@ log = structlog.get_logger(__name__)
 def build_app(settings: Settings) -> FastAPI:
     """The app for these settings. A hook whose secret is not configured answers 401."""
     authenticator = Authenticator(settings)
-    hooks = Hooks(settings, authenticator)
+    hooks = Hooks(settings, authenticator, results)
     metrics = Metrics(authenticator, hooks.ignored)
     live = LiveEvents(settings, authenticator)
 

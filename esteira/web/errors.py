@@ -107,7 +107,7 @@ async def _answer_pipeline_error(_request: Request, error: Exception) -> JSONRes
         wait_s = error.retry_after if isinstance(error, RetryableError) else None
         headers["Retry-After"] = str(math.ceil(wait_s or RETRY_AFTER_S))
     reason = error.reason if isinstance(error, UnauthorizedError) else None
-    return _error_response(status, error.code, error.message, headers, reason=reason)
+    return error_response(status, error.code, error.message, headers, reason=reason)
 
 
 async def _answer_validation_error(request: Request, error: Exception) -> JSONResponse:
@@ -116,23 +116,24 @@ async def _answer_validation_error(request: Request, error: Exception) -> JSONRe
 
 
 async def _answer_disconnect(_request: Request, _error: Exception) -> JSONResponse:
-    return _error_response(400, Code.BAD_PAYLOAD, "the body ended early", {})
+    return error_response(400, Code.BAD_PAYLOAD, "the body ended early", {})
 
 
 async def _answer_http_exception(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     headers = {**HEADERS_OF.get(error.status_code, {}), **(error.headers or {})}
-    return _error_response(error.status_code, CODE_OF.get(error.status_code, Code.BAD_PAYLOAD), error.detail, headers)
+    return error_response(error.status_code, CODE_OF.get(error.status_code, Code.BAD_PAYLOAD), error.detail, headers)
 
 
 async def _answer_unexpected_error(_request: Request, error: Exception) -> JSONResponse:
     # A bug must not lose an attachment: with 503 the sender tries again.
     report_error(error, {})
-    return _error_response(503, Code.INTERNAL, "internal error", {"Retry-After": str(RETRY_AFTER_S)})
+    return error_response(503, Code.INTERNAL, "internal error", {"Retry-After": str(RETRY_AFTER_S)})
 
 
-def _error_response(
+def error_response(
     status: int, code: Code, message: str, headers: dict[str, str], *, reason: str | None = None
 ) -> JSONResponse:
+    """The response to an error, in the form of all errors."""
     error = {"code": code, "message": clean_text(message[:MAX_MESSAGE]), **({"reason": reason} if reason else {})}
     return JSONResponse({"error": error}, status_code=status, headers=headers)

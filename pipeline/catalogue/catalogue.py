@@ -234,6 +234,14 @@ class Catalogue:
         row = self._database.read(lambda session: session.row(statements.GET, media_id=media_id))
         return rows.record(row) if row else None
 
+    def get_many(self, ids: Collection[str]) -> list[Record]:
+        """The records of these ids that there are, read over one connection."""
+        known = list(filter(rows.is_id, ids))
+        read = self._database.read(
+            lambda session: [session.row(statements.GET, media_id=media_id) for media_id in known]
+        )
+        return [rows.record(row) for row in read if row]
+
     def history(self, media_id: str) -> list[HistoryEntry]:
         """The attempts of an attachment, oldest first. Empty if there is no such attachment.
 

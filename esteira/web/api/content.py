@@ -80,6 +80,19 @@ def get_content(
     return _open_stream(key, ByteRange(start, stop), 206 if selected else 200, headers)
 
 
+def whole_content(record: Record) -> Response:
+    """The whole content, with the headers of `get_content`, without a redirect.
+
+    Raises:
+        PermanentError: `not_found`.
+        HTTPException: 410, 404.
+        RetryableError: `storage`.
+    """
+    key, size = _stored_content(record)
+    headers = {**SANDBOX_HEADERS, **_type_headers(record), "Cache-Control": "no-store", "Content-Length": str(size)}
+    return _open_stream(key, ByteRange(0, size), 200, headers)
+
+
 class ContentStream(StreamingResponse):
     """Streams chunks, and closes their source also if the client leaves before the end."""
 

@@ -54,6 +54,11 @@ REFUSALS = {
     410: RefusalExample("The attachment is deleted", Code.NOT_FOUND, "the attachment is deleted"),
     413: RefusalExample("The body is too large", Code.TOO_LARGE, "the body is larger than 65536 bytes"),
     416: RefusalExample("The range is outside the content", Code.BAD_PAYLOAD, "the content has 48213 bytes"),
+    422: RefusalExample(
+        "With `content=1`: the attachment did not succeed; `code` is that of its record",
+        Code.BROKEN,
+        "the picture cannot be decoded",
+    ),
     429: RefusalExample(
         "Too many calls at the same time, or too many wrong tokens: try again after Retry-After",
         Code.TOO_MANY_REQUESTS,

@@ -25,6 +25,35 @@ PATH_PARAMETERS: dict[str, dict[str, Any]] = {
     "gateway": {"description": "The gateway; `media` takes the generic JSON.", "values": {"enum": list(GATEWAYS)}},
     "secret": {"description": "The secret of a gateway that can send no header.", "values": {}},
 }
+# Query parameters and answers of `media` only.
+WAITING: list[dict[str, Any]] = [
+    {
+        "name": "wait",
+        "in": "query",
+        "description": "Only for `media`: answer with the result, if it is there within so many seconds (0 to 300).",
+        "schema": {"type": "number", "minimum": 0, "maximum": 300},
+    },
+    {
+        "name": "content",
+        "in": "query",
+        "description": "With `wait`: `1` answers with the bytes instead of the record.",
+        "schema": {"type": "string", "enum": ["0", "1"]},
+    },
+]
+RESULT: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "With `wait`: the finished record, or with `content=1` the bytes",
+        "headers": {"X-Attachment-Id": {"description": "The id of the attachment.", "schema": {"type": "string"}}},
+        "content": {
+            "application/json": {"schema": {"$ref": "#/components/schemas/MediaItem"}},
+            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+        },
+    },
+    422: {
+        "description": "With `content=1`: the attachment did not succeed; `code` is that of its record",
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorReply"}}},
+    },
+}
 EXAMPLE = {
     "session": "shop",
     "message_id": "order-812",
@@ -50,6 +79,7 @@ def description(path_parameters: Sequence[str]) -> dict[str, Any]:
         "anyOf": [attachment, {"type": "array", "items": {"type": "object"}}, {"type": "object"}],
     }
     parameters = [{"name": name, "in": "path", "required": True, **_path_parameter(name)} for name in path_parameters]
+    parameters += WAITING
     body = {"required": True, "content": {"application/json": {"schema": payload, "example": EXAMPLE}}}
     return {"parameters": parameters, "requestBody": body}
 

@@ -12,14 +12,16 @@ import traceback
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
 import anyio.to_thread
 import structlog
 from anyio import CapacityLimiter
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from pydantic import BaseModel
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from actors.hook import hook, process_media
@@ -28,21 +30,23 @@ from actors.observability.sentry import report_error
 from actors.observability.tracing import CALLER_TRACEPARENT
 from esteira.web.auth.access import Authenticator, HookAccess, request_headers
 from esteira.web.auth.local_requests import is_local_request
-from esteira.web.errors import status_of
+from esteira.web.errors import error_response, status_of
 from esteira.web.intake.background import BackgroundRunner
 from esteira.web.intake.bodies import BodyReader, Terms
-from esteira.web.intake.hook_descriptions import CHALLENGE, description
+from esteira.web.intake.hook_descriptions import CHALLENGE, RESULT, description
 from esteira.web.intake.ignored_counts import IgnoredCounter
 from esteira.web.intake.rate_limit import check_rate_limit
+from esteira.web.intake.result_waits import ResultWaits, WaitTerms, wait_terms
 from esteira.web.intake.strict_json import decode
 from pipeline.config.intake_rules import refusing_rule
 from pipeline.config.settings import Settings
-from pipeline.errors import PayloadError, PipelineError
+from pipeline.errors import Code, PayloadError, PipelineError
 from pipeline.gateways import GATEWAYS, Gateway, HookRequest, ParsedPayload
 from pipeline.gateways.verification import constant_time_equal
 from pipeline.metrics import HOOK_SECONDS
-from pipeline.models import Attachment
+from pipeline.models import Attachment, Record
 from pipeline.security.callers import Caller, ForbiddenError
+from pipeline.security.roles import Permission
 
 SHUTDOWN_WAIT_S = 10.0  # for attachments that are processed in the background; workers continue the others
 THREADS = 40  # of their own, so that hooks do not wait for slow calls of the API
@@ -69,12 +73,24 @@ class HookReply(BaseModel):
     ignored_by_rule: dict[str, int] | None = None
 
 
+class ResultResponses(Protocol):
+    """Makes the answers to requests that have waited, which look like those of the API."""
+
+    def record_response(self, record: Record) -> Response:
+        """The record."""
+
+    def content_response(self, request: Request, caller: Caller, record: Record) -> Response:
+        """The content, or why there is none."""
+
+
 class Hooks:
     """The hook routes and the state that they share in one process."""
 
-    def __init__(self, settings: Settings, authenticator: Authenticator) -> None:
+    def __init__(self, settings: Settings, authenticator: Authenticator, results: ResultResponses) -> None:
         self.settings = settings
         self.authenticator = authenticator
+        self._results = results
+        self._waits = ResultWaits()
         self.bodies = BodyReader(settings)
         self.ignored = IgnoredCounter()
         self._background = BackgroundRunner()
@@ -101,11 +117,15 @@ class Hooks:
                 summary="Hand over attachments",
                 tags=["intake"],
                 response_model=HookReply,
+                responses=RESULT,
                 openapi_extra=description(names),
             )(self.receive)
 
-    async def receive(self, request: Request) -> JSONResponse:
+    async def receive(self, request: Request) -> Response:
         """Accepts what a gateway sends. 202: every attachment in it is written to disk.
+
+        With `wait`, `media` answers 200 with the finished record, or with `content=1` the bytes (422: it was refused);
+        202 if the time is over.
 
         The gateway shows its own secret or signature; `media`, the generic hook, the API_TOKEN or the
         token of a user who may hand over. See docs/gateways.md.
@@ -119,9 +139,27 @@ class Hooks:
             head = HookRequest(request_headers(request), request.path_params.get("secret") or None)
             local = self.settings.allow_unsigned_hooks and is_local_request(request)  # which takes 25 µs
             access = await self.authenticator.verify_hook(gateway, head, request, local=local)
+            wait = _wait_terms(name, request, access.caller) if request.scope["query_string"] else None
             async with self.bodies.read_body(request, Terms(name, verified=access.check_body is None)) as body:
-                reply = await anyio.to_thread.run_sync(self._accept, gateway, body, access, limiter=self._threads)
-        return JSONResponse(reply, status_code=202)
+                accept = partial(self._accept, gateway, body, access, single=wait is not None)
+                reply = await anyio.to_thread.run_sync(accept, limiter=self._threads)
+        if wait is None:
+            return JSONResponse(reply, status_code=202)
+        return await self._result(request, access.caller, reply, wait)
+
+    async def _result(self, request: Request, caller: Caller, reply: dict[str, Any], wait: WaitTerms) -> Response:
+        """The answer to a request that waits."""
+        if not reply["accepted"]:  # a rule ignores it, so nothing will come
+            if wait.content:
+                return error_response(422, Code.BAD_PAYLOAD, "a rule of INTAKE_RULES ignores it", {})
+            return JSONResponse(reply)
+        [accepted] = reply["accepted"]
+        record = await self._waits.wait(accepted["id"], request, caller, seconds=wait.seconds)
+        if record is None:
+            return JSONResponse(reply, status_code=202, headers={"X-Attachment-Id": accepted["id"]})
+        if wait.content:
+            return await run_in_threadpool(self._results.content_response, request, caller, record)
+        return await run_in_threadpool(self._results.record_response, record)
 
     async def answer_challenge(self, request: Request) -> PlainTextResponse:
         """Answers the challenge with which Meta checks a new webhook address."""
@@ -153,10 +191,12 @@ class Hooks:
         self._background.close(within_s=SHUTDOWN_WAIT_S)
         self.ignored.flush()
 
-    def _accept(self, gateway: Gateway, body: bytes, access: HookAccess) -> dict[str, Any]:
+    def _accept(self, gateway: Gateway, body: bytes, access: HookAccess, *, single: bool) -> dict[str, Any]:
         if access.check_body is not None:
             access.check_body(body)
         parsed = _parse(gateway, decode(body), self.settings)
+        if single and len(parsed.attachments) != 1:
+            raise PayloadError("wait", "is for one attachment: the body has several")
         _check_scope(access.caller, parsed.attachments)
         attachments, by_rule = self._taken(parsed.attachments)
         check_rate_limit(self._rates_of_process(), attachments)
@@ -193,6 +233,19 @@ class Hooks:
                     listener_hook.queue, listener_hook.breaker, per_minute=self.settings.hook_rate_per_minute
                 )
             return self._rates
+
+
+def _wait_terms(gateway: str, request: Request, caller: Caller) -> WaitTerms | None:
+    """How long a request waits; None for one that does not. Only the generic hook waits: gateways have timeouts.
+
+    Raises:
+        PayloadError: a parameter is wrong.
+        ForbiddenError: the caller may hand over, and not read.
+    """
+    terms = wait_terms(request.query_params) if gateway == "media" else None
+    if terms:
+        caller.require(Permission.CONTENT if terms.content else Permission.READ)
+    return terms
 
 
 def _check_scope(caller: Caller, attachments: Sequence[Attachment]) -> None:

@@ -60,6 +60,7 @@ class LimitedHttpProtocol(H11Protocol):
         self.watched: WatchedTransport | None = None
         self.is_unverified = False
         self.is_receiving = False
+        self.is_shutting_down = False
         self.address = ""  # the peer's, empty for a trusted proxy's
         self.active_at = self.loop.time()
         self._stall_s = settings.download_stall_s
@@ -132,6 +133,11 @@ class LimitedHttpProtocol(H11Protocol):
         if self.watched is not None:
             self.watched.release()
         super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """Called when the server ends: running requests are to answer soon."""
+        self.is_shutting_down = True
+        super().shutdown()
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
         super().handle_websocket_upgrade(event)

@@ -75,7 +75,8 @@ def test_openapi_describes_the_error_body_and_no_422(openapi: Any) -> None:
     error = {"$ref": "#/components/schemas/ErrorReply"}
     for path, operations in openapi["paths"].items():
         for operation in operations.values():
-            assert "422" not in operation["responses"], path
+            # FastAPI's own, which never occurs. The hooks have one of theirs.
+            assert "422" not in operation["responses"] or path.startswith("/hooks/"), path
             assert operation["responses"]["4XX"]["content"]["application/json"]["schema"] == error, path
 
 
