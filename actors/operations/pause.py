@@ -16,21 +16,25 @@ from pipeline.models import Stage
 from pipeline.values.gateway_values import plain_text
 
 MAX_NAME = 512  # characters, as for an attachment's session
+MAX_REASON = 200  # characters
 
 log = structlog.get_logger()
 
 
-def pause(kind: PauseKind, name: str) -> bool:
+def pause(kind: PauseKind, name: str, *, paused_by: str | None = None, reason: str | None = None) -> bool:
     """Pauses a stage or a session until it is resumed; False if it was paused already.
+
+    `paused_by` and `reason` are shown to people: never pass a secret.
 
     The pause is recorded when this returns, even if Redis is away. Workers start nothing of it after at most a second.
     What they have started continues: for a stage the current step, for a session all remaining steps.
 
     Raises:
-        PayloadError: the stage does not exist, or the name is no valid session name.
+        PayloadError: the stage does not exist, the name is no valid session name, or the reason is too long.
         RetryableError: `catalogue`, and nothing was paused.
     """
-    added = hook().services.catalogue.pauses.add(kind, _checked(kind, name))
+    details = {"paused_by": paused_by, "reason": _checked_reason(reason)}
+    added = hook().services.catalogue.pauses.add(kind, _checked(kind, name), **details)
     _publish()
     log.info("paused", kind=kind, name=name)
     return added
@@ -50,7 +54,7 @@ def resume(kind: PauseKind, name: str) -> bool:
 
 
 def pauses() -> list[Pause]:
-    """All pauses (kind, name, since in Unix ms): stages, then sessions, by name.
+    """All pauses: stages, then sessions, by name.
 
     Raises:
         RetryableError: `catalogue`.
@@ -67,6 +71,13 @@ def _checked(kind: str, name: str) -> str:
     if not 1 <= len(name) <= MAX_NAME:
         raise PayloadError(kind, f"must have 1 to {MAX_NAME} characters")
     return name
+
+
+def _checked_reason(reason: str | None) -> str | None:
+    shown = " ".join(str(plain_text(reason or "")).split())
+    if len(shown) > MAX_REASON:
+        raise PayloadError("reason", f"must have at most {MAX_REASON} characters")
+    return shown or None
 
 
 def _publish() -> None:

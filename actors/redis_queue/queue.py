@@ -23,6 +23,7 @@ from actors.redis_queue.locks import Locks
 from actors.redis_queue.queue_stats import QueueStats
 from actors.redis_queue.scheduling import SchedulingInfo, SizeClasses
 from actors.redis_queue.script_runner import ScriptArg, ScriptCall, ScriptRunner
+from pipeline.catalogue import Pause
 from pipeline.config.settings import Settings, current_settings
 from pipeline.models import Stage
 
@@ -317,12 +318,12 @@ class RedisQueue:
         version: Any = self.client.hget(self.keys.paused, "told")
         return version.decode() if version else ""
 
-    def publish_pauses(self, pauses: Iterable[tuple[str, str, int]], *, version: str) -> bool:
-        """Publishes all pauses (kind, name, since), and wakes the workers if they have changed.
+    def publish_pauses(self, pauses: Iterable[Pause], *, version: str) -> bool:
+        """Publishes all pauses, and wakes the workers if they have changed.
 
         `version` is the result of `pauses_version` before the pauses were read. False if it has changed since.
         """
-        words = [word for kind, name, since in pauses for word in (f"{kind}:{name}", since)]
+        words = [word for pause in pauses for word in (f"{pause.kind}:{pause.name}", pause.since)]
         return bool(self._run(self._call("publish_pauses", [], [version, *words])))
 
     def _run(self, call: ScriptCall) -> Any:

@@ -55,11 +55,16 @@ def endpoints_json(services: Services) -> list[dict[str, Any]]:
 
 
 def newest_deliveries(
-    deliveries: Deliveries, filters: DeliveryFilters, *, statuses: Sequence[DeliveryStatus], limit: int
+    deliveries: Deliveries,
+    filters: DeliveryFilters,
+    *,
+    statuses: Sequence[DeliveryStatus],
+    limit: int,
+    after: tuple[int, str] | None = None,
 ) -> list[DeliveryRecord]:
-    """At most `limit` deliveries of these statuses, the newest first."""
+    """At most `limit` deliveries of these statuses, the newest first, after the position (created_at, id)."""
     by_status = [filters.model_copy(update={"status": status}) for status in statuses]
-    records = [record for narrowed in by_status for record in deliveries.find(narrowed, limit=limit)]
+    records = [record for narrowed in by_status for record in deliveries.find(narrowed, limit=limit, after=after)]
     return sorted(records, key=lambda record: (record.created_at, record.id), reverse=True)[:limit]
 
 

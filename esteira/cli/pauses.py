@@ -14,15 +14,23 @@ from pipeline.catalogue import Action, PauseKind
 from pipeline.errors import PayloadError
 from pipeline.models import Stage
 
-COLUMNS = (Column("paused", rank=0), Column("name", rank=1, least=8), Column("since", rank=3), Column("for", rank=2))
+COLUMNS = (
+    Column("paused", rank=0),
+    Column("name", rank=1, least=8),
+    Column("since", rank=3),
+    Column("for", rank=2),
+    Column("by", rank=4),
+    Column("reason", rank=5),
+)
 KIND = click.Choice(["stage", "session"])
 
 
-@click.command(epilog=examples("esteira pause stage notify", "esteira pause session shop"))
+@click.command(epilog=examples("esteira pause stage notify", "esteira pause session shop --reason 'new phone'"))
 @click.argument("kind", type=KIND)
 @click.argument("name")
+@click.option("--reason", help="Why: shown by `esteira pauses` and the dashboard.")
 @audited(Action.PAUSE)
-def pause(entry: AuditEntry, kind: PauseKind, name: str) -> None:
+def pause(entry: AuditEntry, kind: PauseKind, name: str, reason: str | None) -> None:
     """Pauses a stage or a session: its attachments wait in the queue, also across restarts, until it is resumed.
 
     Takes effect within a second. What workers are processing continues: with a paused stage until this stage is done,
@@ -31,8 +39,9 @@ def pause(entry: AuditEntry, kind: PauseKind, name: str) -> None:
     _check_name(kind, name)
     services_for_command()
     entry.begin({kind: name})
-    paused = operations.pause(kind, name)
+    paused = operations.pause(kind, name, paused_by=entry.actor.who, reason=reason)
     entry.count = int(paused)
+    entry.note(reason=reason)
     click.echo(f"{kind} {name} {'is paused' if paused else 'was already paused'}")
 
 
@@ -66,11 +75,14 @@ def _check_name(kind: str, name: str) -> None:
 @click.command(epilog=examples("esteira pauses", "esteira pauses --json"))
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array; `since` is Unix milliseconds.")
 def pauses(as_json: bool) -> None:
-    """Lists paused stages and sessions, and since when they are paused."""
+    """Lists paused stages and sessions: since when, by whom, and why."""
     services_for_command()
     paused = operations.pauses()
     if as_json:
         print_json([pause._asdict() for pause in paused])
         return
-    rows = [(pause.kind, pause.name, local_time(pause.since), age(pause.since)) for pause in paused]
+    rows = [
+        (pause.kind, pause.name, local_time(pause.since), age(pause.since), pause.paused_by or "", pause.reason or "")
+        for pause in paused
+    ]
     print_table(COLUMNS, rows, empty="Nothing is paused.")

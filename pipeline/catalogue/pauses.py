@@ -15,11 +15,13 @@ PauseKind = Literal["stage", "session"]
 
 
 class Pause(NamedTuple):
-    """A paused stage or session, and since when in Unix ms."""
+    """A paused stage or session, since when in Unix ms, and by whom and why if that is known."""
 
     kind: str
     name: str
     since: int
+    paused_by: str | None = None
+    reason: str | None = None
 
 
 def _insert(dialect: str) -> Executable:
@@ -39,9 +41,9 @@ class Pauses:
         self._database = database
         self._now = now
 
-    def add(self, kind: PauseKind, name: str) -> bool:
-        """Adds a pause. False if it exists already; it then keeps its time."""
-        row = {"kind": kind, "name": name, "since": self._now()}
+    def add(self, kind: PauseKind, name: str, *, paused_by: str | None = None, reason: str | None = None) -> bool:
+        """Adds a pause. False if it exists already; it then keeps its time, its user and its reason."""
+        row = {"kind": kind, "name": name, "since": self._now(), "paused_by": paused_by, "reason": reason}
         return self._database.write(lambda session: session.execute(ADD[self._database.dialect], **row)) == 1
 
     def remove(self, kind: PauseKind, name: str) -> bool:

@@ -118,6 +118,8 @@ pauses = Table(
     Column("kind", Text, primary_key=True),  # stage or session
     Column("name", Text, primary_key=True),
     Column("since", BigInteger, nullable=False),
+    Column("paused_by", Text),  # the name of the user; null if it was paused by an older version
+    Column("reason", Text),
 )
 
 # One preview for each content, shared by all attachments with that content.

@@ -61,15 +61,16 @@ class Browser:
 
 @contextlib.contextmanager
 def browser(
-    server: WebServer, *, language: str = "en-US", phone: bool = False, dark: bool = False
+    server: WebServer, *, language: str = "en-US", phone: bool = False, dark: bool = False, zone: str | None = None
 ) -> Iterator[Browser]:
-    """Runs a browser without stored data, with this language, width and color scheme."""
+    """Runs a browser without stored data, with this language, width, color scheme and time zone."""
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
         context = chromium.new_context(
             viewport=PHONE if phone else DESKTOP,  # type: ignore[arg-type]
             has_touch=phone,
             locale=language,
+            timezone_id=zone,
             color_scheme="dark" if dark else "light",
         )
         try:

@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect
 
 from actors.operations.audit import AuditEntry
 from actors.operations.cancel import cancel
-from actors.operations.pause import pause, resume
+from actors.operations.pause import MAX_REASON, pause, resume
 from esteira.web.api.headers import NoStore
 from esteira.web.api.media import visible_record
 from esteira.web.api.openapi import refusals
@@ -38,7 +38,7 @@ class PauseTarget(RequestModel):
 
     @model_validator(mode="after")
     def _names_one(self) -> PauseTarget:
-        if len(self.model_fields_set) != 1 or (self.stage is None and self.session is None):
+        if len(self.model_fields_set & {"stage", "session"}) != 1 or (self.stage is None and self.session is None):
             raise ValueError('must be {"stage": …} or {"session": …}')
         return self
 
@@ -48,11 +48,13 @@ class PauseTarget(RequestModel):
 
 
 class PauseInfo(BaseModel):
-    """A paused stage or session. `since` is Unix milliseconds."""
+    """A paused stage or session. `since` is Unix milliseconds; `paused_by` and `reason` are null if not known."""
 
     kind: Literal["stage", "session"]
     name: str
     since: int
+    paused_by: str | None = None
+    reason: str | None = None
 
 
 class PauseList(BaseModel):
@@ -67,7 +69,14 @@ class PauseChange(PauseList):
     changed: bool
 
 
+class PauseRequest(PauseTarget):
+    """What is paused, and why: `reason` is shown where the pause is shown."""
+
+    reason: str | None = Field(default=None, max_length=MAX_REASON)
+
+
 BODY = JsonBody(PauseTarget)
+PAUSE_BODY = JsonBody(PauseRequest)
 Target = Annotated[PauseTarget, Depends(BODY)]
 
 
@@ -79,7 +88,7 @@ def _named(values: Mapping[str, Any]) -> dict[str, str]:
 async def _refused(request: Request) -> dict[str, str]:
     """What a refused call names; nothing if its body is wrong, too long or incomplete."""
     try:
-        async with asynccontextmanager(BODY)(request) as target:
+        async with asynccontextmanager(PAUSE_BODY)(request) as target:
             return _named({"target": target})
     except (PipelineError, HTTPException, ClientDisconnect):
         return {}
@@ -91,12 +100,15 @@ def list_pauses(caller: Reader) -> PauseList:
     return PauseList(pauses=_pauses(caller))
 
 
-@router.post("/pause", openapi_extra=BODY.openapi, tags=["control"])
+@router.post("/pause", openapi_extra=PAUSE_BODY.openapi, tags=["control"])
 @audited(Action.PAUSE, _named, refused_target=_refused)
-def pause_target(caller: Pauser, target: Target, entry: AuditEntry) -> PauseChange:
+def pause_target(
+    caller: Pauser, target: Annotated[PauseRequest, Depends(PAUSE_BODY)], entry: AuditEntry
+) -> PauseChange:
     """Pauses a stage or a session. Its attachments wait until it is resumed."""
     require_control(caller, *target.named())
-    entry.count = pause(*target.named())
+    entry.count = pause(*target.named(), paused_by=caller.name, reason=target.reason)
+    entry.note(reason=target.reason)
     return PauseChange(changed=bool(entry.count), pauses=_pauses(caller))
 
 

@@ -63,7 +63,13 @@ ATTEMPT: dict[str, Any] = {
     "message": None,
     "worker": "vps1:4211",
 }
-PAUSE = {"kind": "session", "name": "shop", "since": RECEIVED_AT}
+PAUSE = {
+    "kind": "session",
+    "name": "shop",
+    "since": RECEIVED_AT,
+    "paused_by": "ana",
+    "reason": "new phone",
+}
 FAILURE: dict[str, Any] = {
     "code": "source_gone",
     "stage": "fetch",
@@ -146,6 +152,7 @@ EXAMPLES: dict[str, Any] = {
     "ReplayRequest": {"status": "failed", "session": "shop", "since": "2h", "limit": 100},
     "ReplayReport": {"matched": 120, "replayed": 100, "missed": [], "next": "MTc5NTM0MTYwMDAwMC41ZjFjMGI3YTlkM2U0Zg"},
     "PauseTarget": {"session": "shop"},
+    "PauseRequest": {"session": "shop", "reason": "new phone"},
     "PauseList": {"pauses": [PAUSE]},
     "PauseChange": {"changed": True, "pauses": [PAUSE]},
     "FailureList": {"failures": [FAILURE]},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +16,7 @@ LINES = {"p50": "#0f9d8a", "p95": "#e0a526"}
 # Readable on light and on dark: a chart does not know which of the two the system has chosen.
 QUIET, GRID = "#737e8d", "rgba(125,135,150,0.22)"
 FONT = {"color": QUIET, "fontFamily": "Roboto, system-ui, sans-serif", "fontSize": 11}
+CLOCK = {**FONT, ":formatter": "(at) => window.esteira.clock(at?.value ?? at)"}  # in the browser's zone
 AXIS = {"axisLine": {"lineStyle": {"color": GRID}}, "axisTick": {"show": False}, "axisLabel": FONT}
 
 
@@ -59,8 +59,7 @@ class Charts:
         throughput, durations = self._throughput, self._durations
         if not (throughput and durations):
             return
-        clock = [time.strftime("%H:%M", time.localtime(minute.at / 1000)) for minute in minutes]
-        throughput.options["xAxis"]["data"] = durations.options["xAxis"]["data"] = clock
+        throughput.options["xAxis"]["data"] = durations.options["xAxis"]["data"] = [minute.at for minute in minutes]
         for series, name in zip(throughput.options["series"], RESULT_COLORS, strict=True):
             series["data"] = [minute.results.get(name, 0) for minute in minutes]
         for series, name in zip(durations.options["series"], LINES, strict=True):
@@ -121,7 +120,7 @@ def _options(series: list[dict[str, Any]], *, unit: str) -> dict[str, Any]:
         "legend": {"top": 0, "left": 0, "itemWidth": 10, "itemHeight": 10, "icon": "circle", "textStyle": FONT},
         # As text: markup would contain style attributes, which the policy forbids.
         "tooltip": {"trigger": "axis", "renderMode": "richText", "confine": True},
-        "xAxis": {"type": "category", "data": [], **AXIS},
+        "xAxis": {"type": "category", "data": [], **AXIS, "axisLabel": CLOCK, "axisPointer": {"label": CLOCK}},
         "yAxis": {
             "type": "value",
             "minInterval": 0 if unit else 1,

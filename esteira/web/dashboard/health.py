@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from nicegui.elements.mixins.text_element import TextElement
-
-from esteira.web.dashboard.parts import box, text
+from esteira.web.dashboard.parts import box, link, text
 from esteira.web.dashboard.status_poller import Snapshot
 from esteira.web.dashboard.view import View
 
 PARTS = ("redis", "catalogue", "workers", "webhooks")
+
+
+class _Line:
+    """One line: its words, and what a page adds behind them."""
+
+    def __init__(self) -> None:
+        self.item = box("li", "waiting")
+        with self.item:
+            self.words = text("span", "…")
 
 
 class HealthLines:
@@ -17,7 +24,9 @@ class HealthLines:
     def __init__(self, view: View) -> None:
         self._view = view
         with box("ul", "health", aria_label=view.t("now.health"), aria_live="polite"):
-            self._lines = {part: text("li", "…", "waiting") for part in PARTS}
+            self._lines = {part: _Line() for part in PARTS}
+            with self._lines["webhooks"].item:
+                self._more = link(view.t("now.webhooks.show"), "/dashboard/webhooks")
 
     def show(self, snapshot: Snapshot) -> None:
         """Updates the lines from a snapshot."""
@@ -37,15 +46,15 @@ class HealthLines:
         self._say("workers", workers_line(view, snapshot), good=bool(snapshot.queue and snapshot.queue.living))
         problem = webhooks_line(view, snapshot)
         self._say("webhooks", problem or view.t("now.webhooks.up"), good=not problem)
-        self._lines["webhooks"].classes(
-            **{"remove" if snapshot.catalogue_status and snapshot.catalogue_status.webhooks else "add": "absent"}
-        )
+        self._more.set_visibility(problem is not None)
+        has_endpoints = bool(snapshot.catalogue_status and snapshot.catalogue_status.webhooks)
+        self._lines["webhooks"].item.classes(**{"remove" if has_endpoints else "add": "absent"})
 
     def _say(self, part: str, words: str, *, good: bool) -> None:
-        line: TextElement = self._lines[part]
-        if line.text != words:
-            line.text = words
-            line.classes(replace="good" if good else "bad")
+        line = self._lines[part]
+        if line.words.text != words:
+            line.words.text = words
+            line.item.classes(replace="good" if good else "bad")
 
 
 def workers_line(view: View, snapshot: Snapshot) -> str:

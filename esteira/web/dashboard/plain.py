@@ -7,12 +7,13 @@ from html import escape
 from starlette.responses import HTMLResponse
 
 from esteira.web.dashboard.headers import PLAIN_POLICY, SECURITY_HEADERS
+from esteira.web.dashboard.static_files import address
 from esteira.web.dashboard.texts import LANGUAGES
 from esteira.web.dashboard.view import View
 from pipeline.config.settings import MIN_API_TOKEN_LENGTH
 
-STYLE = "/dashboard/static/dashboard.css"
-ICON = "/dashboard/static/icon.svg"
+STYLE = address("dashboard.css")
+ICON = address("icon.svg")
 FRAME = """<!doctype html>
 <html lang="{language}" data-theme="{theme}">
 <head>

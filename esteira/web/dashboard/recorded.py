@@ -20,6 +20,7 @@ PERMISSION_OF = {
     Action.DELETE: Permission.DELETE,
     Action.PAUSE: Permission.PAUSE,
     Action.RESUME: Permission.PAUSE,
+    Action.REDELIVER: Permission.SYSTEM_CONTROL,
 }
 
 

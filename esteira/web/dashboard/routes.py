@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from importlib import import_module, resources
+from importlib import import_module
 from urllib.parse import parse_qs
 
 import structlog
@@ -16,6 +16,7 @@ from esteira.web.auth.access import Authenticator
 from esteira.web.auth.audited import record_login
 from esteira.web.auth.guesses import FailureCounts
 from esteira.web.auth.logins import Logins, build_logins, is_https, is_same_origin
+from esteira.web.dashboard import static_files
 from esteira.web.dashboard.headers import SECURITY_HEADERS
 from esteira.web.dashboard.plain import closed_page, login_page
 from esteira.web.dashboard.texts import LANGUAGES
@@ -33,14 +34,6 @@ YEAR_S = 365 * 24 * 3600
 CACHE_S = 3600
 MAX_FIELDS = 8
 FORM = Terms("dashboard", verified=False, max_bytes=8192)
-FILES = {
-    "dashboard.css": "text/css",
-    "dashboard.js": "text/javascript",
-    "icon.svg": "image/svg+xml",
-    "media.css": "text/css",
-    "media.js": "text/javascript",
-}
-
 MAX_LOGINS = 30  # of one user in a minute: each of them, and each logout, is a row in the catalogue
 REFUSAL_DELAY_S = 0.5  # before a wrong token is answered
 TOO_MANY = 429
@@ -143,12 +136,10 @@ class DashboardRoutes:
 
     async def file(self, name: str) -> Response:
         """A stylesheet, script or picture."""
-        if name not in FILES:
+        if name not in static_files.TYPES:
             raise HTTPException(404)
-        content = (resources.files("esteira.web.dashboard") / "static" / name).read_bytes()
-        return Response(
-            content, headers={**SECURITY_HEADERS, "Cache-Control": f"max-age={CACHE_S}"}, media_type=FILES[name]
-        )
+        headers = {**SECURITY_HEADERS, "Cache-Control": f"max-age={CACHE_S}"}
+        return Response(static_files.content(name), headers=headers, media_type=static_files.TYPES[name])
 
     async def _form(self, request: Request) -> dict[str, str]:
         async with self._bodies.read_body(request, FORM) as body:

@@ -23,16 +23,21 @@ from nicegui import ui
 from starlette.requests import Request
 
 from esteira.web.dashboard.parts import box, picture, text
+from esteira.web.dashboard.pauses.banner import PauseBanner
 from esteira.web.dashboard.plain import ICON, STYLE
+from esteira.web.dashboard.static_files import address
 from esteira.web.dashboard.texts import LANGUAGES
 from esteira.web.dashboard.view import THEMES, View, view_of
 from pipeline.security.roles import Permission
 
 SLIDERS = "M4 7h10M18 7h2M4 17h2M10 17h10M14 4v6M6 14v6"
-SCRIPT = "/dashboard/static/dashboard.js"
-HEAD = f"""<link rel="icon" href="{ICON}" type="image/svg+xml">
-<link rel="stylesheet" href="{STYLE}">
-<script defer src="{SCRIPT}" nonce="{{nonce}}"></script>"""
+HEAD = "\n".join(
+    (
+        f'<link rel="icon" href="{ICON}" type="image/svg+xml">',
+        *(f'<link rel="stylesheet" href="{style}">' for style in (STYLE, address("media.css"))),
+        *(f'<script defer src="{address(name)}" nonce="{{nonce}}"></script>' for name in ("dashboard.js", "media.js")),
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,7 @@ def _add(page: Page, shown: Sequence[Page]) -> None:
         ui.page_title(f"{title} · Esteira")
         ui.add_head_html(HEAD.format(nonce=request.scope["esteira.page"]["nonce"]))
         _frame(view, page, shown)
+        await PauseBanner(view).start()
         await page.build(view)
 
     ui.page(page.path)(show)

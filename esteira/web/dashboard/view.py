@@ -1,9 +1,8 @@
-"""How a page is presented to one viewer: language, appearance, number and time formats."""
+"""How a page is presented to one viewer: language, appearance and number formats."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Literal
 
 from starlette.requests import HTTPConnection
@@ -65,11 +64,6 @@ class View:
         if total < DAY_S:
             return f"{total // HOUR_S} h {total % HOUR_S // MINUTE_S} min"
         return f"{self.number(total // DAY_S)} d {total % DAY_S // HOUR_S} h"
-
-    def moment(self, ms: int) -> str:
-        """A time in Unix milliseconds in the server's time zone, day first in Portuguese."""
-        at = datetime.fromtimestamp(ms / 1000).astimezone()
-        return at.strftime("%d/%m/%Y %H:%M:%S" if self.language == "pt-BR" else "%Y-%m-%d %H:%M:%S")
 
 
 def view_of(request: HTTPConnection) -> View:

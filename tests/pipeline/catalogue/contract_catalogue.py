@@ -502,13 +502,13 @@ class CatalogueContract:
 
     def test_pauses_last_until_removed_and_keep_their_time(self, catalogue: Catalogue, clock: Clock) -> None:
         began = int(clock.now * 1000)
-        assert catalogue.pauses.add("session", "loja 📎")
+        assert catalogue.pauses.add("session", "loja 📎", paused_by="ana", reason="new phone")
         clock.now += 5
-        assert not catalogue.pauses.add("session", "loja 📎")
+        assert not catalogue.pauses.add("session", "loja 📎", paused_by="ben", reason="later")
         assert catalogue.pauses.add("stage", "fetch")
         assert catalogue.pauses.all() == [
             Pause("stage", "fetch", began + 5000),
-            Pause("session", "loja 📎", began),
+            Pause("session", "loja 📎", began, "ana", "new phone"),
         ]
         assert not catalogue.pauses.remove("session", "fetch")
         assert catalogue.pauses.remove("stage", "fetch")

@@ -70,6 +70,8 @@ def test_migration_takes_indexes_that_were_built_before(tmp_path: Path) -> None:
             connection.exec_driver_sql(f"DROP TABLE {table}")
         for column in ("chat_number", "sender_number"):
             connection.exec_driver_sql(f"ALTER TABLE media DROP COLUMN {column}")
+        for column in ("paused_by", "reason"):
+            connection.exec_driver_sql(f"ALTER TABLE pauses DROP COLUMN {column}")
         for name in ("source", "gateway"):
             connection.exec_driver_sql(f"DROP INDEX ix_media_{name}")
         statements = re.findall(r"^ *CREATE INDEX CONCURRENTLY (.*);", OPERATIONS.read_text(), re.MULTILINE)

@@ -13,22 +13,16 @@ from starlette.concurrency import run_in_threadpool
 from actors.operations.cancel import cancel, cancel_refusal
 from actors.operations.delete import delete
 from actors.operations.replay import REPLAYABLE, replay_without_waiting
+from esteira.web.dashboard.dialogs import Dialog
+from esteira.web.dashboard.faults import fault
 from esteira.web.dashboard.parts import box, text
 from esteira.web.dashboard.recorded import recorded
-from esteira.web.dashboard.texts import TEXTS
 from esteira.web.dashboard.view import View
 from pipeline.catalogue import Action
-from pipeline.errors import Code, PipelineError
+from pipeline.errors import PipelineError
 from pipeline.models import Record, Status
 from pipeline.models.replacement_source import NewSource, parse_new_source
 from pipeline.security.roles import Permission
-
-
-def fault(view: View, error: Exception) -> str:
-    """The text of an error in the page's language if there is one, else its own message."""
-    code = error.code if isinstance(error, PipelineError) else Code.QUEUE
-    key = f"fault.{code}"
-    return view.t(key) if key in TEXTS[view.language] else str(getattr(error, "message", code))
 
 
 class Actions:
@@ -91,57 +85,33 @@ class Actions:
         self._said.classes(replace="fault" if bad else "said-line")
 
 
-class _Dialog:
-    """A modal dialog. Escape or its last button close it."""
-
-    def __init__(self, view: View, title: str) -> None:
-        self._view = view
-        self._dialog = box("dialog", "card dialog")
-        with self._dialog:
-            named = text("h2", view.t(title))
-        self._dialog.props["aria-labelledby"] = named.html_id
-
-    @property
-    def html_id(self) -> str:
-        """The id for a button's attribute `data-opens`."""
-        return str(self._dialog.html_id)
-
-    def _close(self) -> None:
-        ui.run_javascript(f"document.getElementById({self.html_id!r}).close()")
-
-    def _buttons(self, key: str, pressed: Callable[[], Any], *, classes: str, close: str) -> None:
-        with box("div", "actions"):
-            text("button", self._view.t(key), f"button {classes}", type="button").on("click", pressed)
-            text("button", self._view.t(close), "button", type="button", data_closes="")
-
-
-class _DeleteDialog(_Dialog):
+class _DeleteDialog(Dialog):
     def __init__(self, view: View, remove: Callable[[], Any]) -> None:
         super().__init__(view, "item.delete.title")
         self._remove = remove
-        with self._dialog:
+        with self.content:
             text("p", view.t("item.delete.lead"))
-            self._buttons("item.delete.do", self._confirmed, classes="danger", close="item.keep")
+            self.buttons("item.delete.do", self._confirmed, classes="danger", close="item.keep")
 
     async def _confirmed(self) -> None:
-        self._close()
+        self.close()
         await self._remove()
 
 
-class _SourceDialog(_Dialog):
+class _SourceDialog(Dialog):
     def __init__(self, view: View, send: Callable[[NewSource | None], Any]) -> None:
         super().__init__(view, "item.source.title")
         self._send = send
-        with self._dialog:
+        with self.content:
             text("p", view.t("item.source.lead"), "hint")
             self._fields = {name: self._input(name) for name in ("url", "direct_path", "media_key")}
             self._plain = ui.checkbox(view.t("item.source.plain"))
             self._fault = text("p", "", "fault", role="alert")
             self._fault.set_visibility(False)
-            self._buttons("item.replay", self._confirmed, classes="primary", close="item.close")
+            self.buttons("item.replay", self._confirmed, classes="primary", close="item.close")
 
     def _input(self, name: str) -> ui.input:
-        field = ui.input(self._view.t(f"item.source.{name}"), password=name == "media_key")
+        field = ui.input(self.view.t(f"item.source.{name}"), password=name == "media_key")
         return field.props("outlined dense autocomplete=off")
 
     async def _confirmed(self) -> None:
@@ -153,9 +123,9 @@ class _SourceDialog(_Dialog):
             return
         self._fault.set_visibility(source is None)
         if source is None:
-            self._fault.text = self._view.t("item.source.needed")
+            self._fault.text = self.view.t("item.source.needed")
             return
-        self._close()
+        self.close()
         await self._send(source)
 
     def _given(self) -> NewSource | None:

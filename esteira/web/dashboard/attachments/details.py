@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from esteira.web.dashboard.attachments import links
+from esteira.web.dashboard.moments import Moment, Phrase, Piece
 from esteira.web.dashboard.parts import box, link, text
 from esteira.web.dashboard.view import View
 from pipeline.models import Record
@@ -25,8 +26,8 @@ def show(view: View, record: Record) -> None:
             text("dt", view.t("media.session"))
             with box("dd"):
                 link(record.session, links.listing(session=record.session))
-        for name, value in _origin(view, record):
-            _detail(view, name, value)
+        for name, piece in _origin(view, record):
+            _detail(view, name, piece)
 
 
 def _copy(view: View, content: str) -> None:
@@ -40,11 +41,11 @@ def _copy(view: View, content: str) -> None:
     )
 
 
-def _detail(view: View, name: str, value: str | None) -> None:
+def _detail(view: View, name: str, value: Piece | None) -> None:
     if value:
         with box("div"):
             text("dt", view.t(f"item.{name}"))
-            text("dd", value)
+            Phrase(view, "dd", (value,))
 
 
 def _content(view: View, record: Record) -> Iterator[tuple[str, str | None]]:
@@ -67,7 +68,7 @@ def _typed(view: View, kind: str | None, mime: str | None) -> str:
     return ", ".join(filter(None, (view.t(f"kind.{kind}") if kind else None, mime)))
 
 
-def _origin(view: View, record: Record) -> Iterator[tuple[str, str | None]]:
+def _origin(view: View, record: Record) -> Iterator[tuple[str, Piece | None]]:
     yield "gateway", record.gateway
     yield "message", record.message_id
     yield "chat", record.chat
@@ -76,6 +77,6 @@ def _origin(view: View, record: Record) -> Iterator[tuple[str, str | None]]:
     yield "name", record.name
     for name in ("received_at", "ended_at", "announced_at", "expires_at", "cancelled_at", "deleted_at"):
         at: int | None = getattr(record, name)
-        yield name, view.moment(at) if at is not None else None
+        yield name, Moment(at) if at is not None else None
     yield "run", view.number(record.run) if record.run else None
     yield "id", record.id

@@ -6,7 +6,6 @@ import base64
 import binascii
 import struct
 
-from nicegui import ui
 from nicegui.element import Element
 from nicegui.elements.mixins.text_element import TextElement
 
@@ -16,7 +15,6 @@ from esteira.web.dashboard.view import View
 from pipeline.catalogue import Preview
 from pipeline.models import Kind, Record
 
-STYLE, SCRIPT = "/dashboard/static/media.css", "/dashboard/static/media.js"
 ICONS = {
     Kind.IMAGE: "M4 5h16v14H4zM4 16l5-5 4 4 2-2 5 5M15 9.5h.01",
     Kind.STICKER: "M5 4h14v9l-6 7H5zM13 20v-7h6M9 9h.01M14 9h.01",
@@ -26,12 +24,6 @@ ICONS = {
     Kind.DOCUMENT: "M6 3h8l4 4v14H6zM14 3v4h4M9 12h6M9 16h6",
 }
 UNKNOWN = "M6 3h8l4 4v14H6zM14 3v4h4M12 17h.01M10 12a2 2 0 1 1 2 2"
-
-
-def head() -> None:
-    """Adds the stylesheet and script of the attachment pages."""
-    nonce = ui.context.client.request.scope["esteira.page"]["nonce"]
-    ui.add_head_html(f'<link rel="stylesheet" href="{STYLE}"><script defer src="{SCRIPT}" nonce="{nonce}"></script>')
 
 
 def name_of(record: Record) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from esteira.web.dashboard.moments import Moment, Phrase, Piece, joined
 from esteira.web.dashboard.parts import box, text
 from esteira.web.dashboard.view import View
 from pipeline.history import HistoryEntry, HistoryOutcome
 from pipeline.models import Record, Stage, Status
+from pipeline.remedies.messages import translated
 
 STAGES = tuple(Stage)
 CURRENT = {"running", "bad"}
@@ -58,24 +60,25 @@ def _without_history(view: View, record: Record) -> None:
     if record.attempts:
         text("span", view.t("item.attempts", count=view.number(record.attempts)), "hint")
     if record.error:
-        text("span", record.error, "said")
+        text("span", translated(record.error, view.language), "said")
 
 
 def _entry(view: View, entry: HistoryEntry, *, named: bool = False) -> None:
     bad = entry.outcome not in {HistoryOutcome.DONE, HistoryOutcome.WAITS, HistoryOutcome.REPLAYED}
     with box("li", "bad-attempt" if bad else ""):
-        text("span", " · ".join(filter(None, _words(view, entry, named=named))), "hint")
+        Phrase(view, "span", joined(_words(view, entry, named=named)), "hint")
         if entry.message or entry.code:
-            text("span", ": ".join(filter(None, (entry.code, entry.message))), "said")
+            message = translated(entry.message or "", view.language)
+            text("span", ": ".join(filter(None, (entry.code, message))), "said")
 
 
-def _words(view: View, entry: HistoryEntry, *, named: bool) -> Sequence[str | None]:
+def _words(view: View, entry: HistoryEntry, *, named: bool) -> Sequence[Piece | None]:
     known = entry.stage in set(Stage)
     return (
         view.t(f"now.stage.{entry.stage}") if named and known else None,
         view.t("item.attempt", number=view.number(entry.attempt)) if entry.attempt > 1 or entry.code else None,
         view.t(f"item.outcome.{entry.outcome}"),
         view.span(entry.ms / 1000) if entry.ms is not None else None,
-        view.moment(entry.at) if named else view.moment(entry.at).split()[1],
+        Moment(entry.at, "full" if named else "time"),
         entry.worker,
     )

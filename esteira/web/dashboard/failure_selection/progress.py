@@ -5,8 +5,8 @@ from __future__ import annotations
 from nicegui import ui
 
 from esteira.web.dashboard.attachments import links
-from esteira.web.dashboard.attachments.actions import fault
 from esteira.web.dashboard.bulk_replay import BULK_REPLAY, MISSED_SHOWN, ReplayRun
+from esteira.web.dashboard.faults import fault
 from esteira.web.dashboard.parts import box, link, text
 from esteira.web.dashboard.view import View
 from pipeline.security.roles import Permission

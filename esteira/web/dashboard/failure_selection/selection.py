@@ -6,9 +6,9 @@ from nicegui.element import Element
 from nicegui.events import GenericEventArguments
 from starlette.concurrency import run_in_threadpool
 
-from esteira.web.dashboard.attachments.actions import fault
 from esteira.web.dashboard.bulk_replay import BULK_REPLAY, RATES, ReplayForecast, ReplaySelection, forecast
 from esteira.web.dashboard.failure_selection.progress import Progress
+from esteira.web.dashboard.faults import fault
 from esteira.web.dashboard.parts import box, text
 from esteira.web.dashboard.recorded import begin, entry_of
 from esteira.web.dashboard.view import View

@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from actors.operations.audit_text import describe
 from esteira.web.api.audit import AuditQuery
 from esteira.web.api.records import decode_cursor, encode_position
-from esteira.web.dashboard.attachments import parts
+from esteira.web.dashboard.moments import Phrase, marked, moment, unmarked
 from esteira.web.dashboard.paging import page_links
 from esteira.web.dashboard.parts import box, card, heading, link, text
 from esteira.web.dashboard.shell import Page
@@ -70,7 +70,6 @@ class LogQuery:
 
 async def build(view: View) -> None:
     """Builds the page for the query in the address."""
-    parts.head()
     days = services().settings.audit_days
     lead = view.t("audit.lead", days=view.number(days)) if days else view.t("audit.lead.all")
     heading(view.t("audit.title"), lead)
@@ -104,7 +103,7 @@ def _table(view: View, entries: Sequence[AuditRecord]) -> None:
 
 def _row(view: View, entry: AuditRecord) -> None:
     with box("tr"):
-        text("td", view.moment(entry.at), "at", data_label=view.t("audit.at"))
+        moment(view, "td", entry.at, "at", data_label=view.t("audit.at"))
         with box("th", "who", scope="row"):
             text("span", _shown(entry.who))
             text("span", _actor(view, entry), "hint")
@@ -113,8 +112,8 @@ def _row(view: View, entry: AuditRecord) -> None:
         with box("td", data_label=view.t("audit.outcome")):
             badge = BADGES.get(entry.outcome, "received")
             text("span", _word(view, "outcome", entry.outcome), f"badge {badge}")
-        details = filter(None, (describe(entry.target, view.moment), describe(entry.detail, view.moment)))
-        text("td", " → ".join(details), "details", data_label=view.t("audit.details"))
+        details = filter(None, (describe(entry.target, marked), describe(entry.detail, marked)))
+        Phrase(view, "td", unmarked(" → ".join(details)), "details", data_label=view.t("audit.details"))
 
 
 def _actor(view: View, entry: AuditRecord) -> str:

@@ -11,6 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from esteira.web.dashboard.attachments import links, parts
 from esteira.web.dashboard.failure_selection.progress import Progress
 from esteira.web.dashboard.failure_selection.selection import Selection
+from esteira.web.dashboard.moments import Moment, Name, Phrase, joined
 from esteira.web.dashboard.parts import box, heading, link, text
 from esteira.web.dashboard.shell import Page
 from esteira.web.dashboard.view import View
@@ -27,7 +28,6 @@ MAX_SHOWN = 20  # attachments shown of an expanded group
 
 async def build(view: View) -> None:
     """Builds the page for the period in the address: a day, a week or all."""
-    parts.head()
     requested = ui.context.client.request.query_params.get("since", SINCES[0])
     chosen = requested if requested in SINCES else SINCES[0]
     since = parse_since(chosen) if chosen else 0
@@ -89,14 +89,14 @@ class _Group:
         view, group = self._view, self._group
         with box("dl", "facts"):
             for name, value in (
-                ("newest", view.moment(group.newest)),
-                ("oldest", view.moment(group.oldest)),
+                ("newest", Moment(group.newest)),
+                ("oldest", Moment(group.oldest)),
                 ("sessions", _sessions(view, group)),
                 ("example", group.example.error or ""),
             ):
                 with box("div"):
                     text("dt", view.t(f"failures.{name}"))
-                    text("dd", value)
+                    Phrase(view, "dd", (value,))
 
     def _single(self) -> None:
         details = box("details", "more")
@@ -134,7 +134,7 @@ class _Group:
             self._selection.watch_one(tick, record.id)
             with box("div"):
                 link(name, links.page(record.id))
-                text("span", f"{record.session} · {self._view.moment(record.received_at)}", "hint")
+                Phrase(self._view, "span", joined((Name(record.session), Moment(record.received_at))), "hint")
                 text("span", record.error or "", "hint")
 
 

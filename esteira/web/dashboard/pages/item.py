@@ -10,14 +10,18 @@ from starlette.concurrency import run_in_threadpool
 
 from esteira.web.dashboard.attachments import details, links, parts, preview, timeline
 from esteira.web.dashboard.attachments.actions import Actions
+from esteira.web.dashboard.moments import Phrase
 from esteira.web.dashboard.parts import box, card, link, text
+from esteira.web.dashboard.pauses.feed import PAUSE_FEED, pause_of
+from esteira.web.dashboard.pauses.words import waiting_words
 from esteira.web.dashboard.shell import Page
 from esteira.web.dashboard.view import View
-from pipeline.catalogue import Preview
+from pipeline.catalogue import Pause, Preview
 from pipeline.errors import PipelineError
 from pipeline.history import HistoryEntry
 from pipeline.models import Kind, Record
 from pipeline.remedies import remedy
+from pipeline.remedies.messages import translated
 from pipeline.services import services
 
 REFRESH_S = 1.0
@@ -25,7 +29,6 @@ REFRESH_S = 1.0
 
 async def build(view: View) -> None:
     """Builds the page of the attachment in the address."""
-    parts.head()
     media_id = ui.context.client.request.path_params["media_id"]
     link(view.t("item.back"), links.MEDIA, "back")
     try:
@@ -46,6 +49,7 @@ class _Loaded(NamedTuple):
     record: Record
     made: Preview | None
     history: list[HistoryEntry]
+    pause: Pause | None = None
 
     @property
     def preview_key(self) -> object:
@@ -59,7 +63,8 @@ def _load(media_id: str) -> _Loaded | None:
     if record is None:
         return None
     made = catalogue.previews.get_many([record.sha256]) if record.sha256 else {}
-    return _Loaded(record, made.get(record.sha256 or ""), catalogue.history(media_id))
+    pause = pause_of(record, PAUSE_FEED.current())
+    return _Loaded(record, made.get(record.sha256 or ""), catalogue.history(media_id), pause)
 
 
 class AttachmentView:
@@ -70,6 +75,7 @@ class AttachmentView:
         with box("div", "item-head"):
             self._title = text("h1", "")
             self._status = box("p", "stands", role="status")
+        self._waits = Phrase(view, "p", (), "notice", role="status")
         self._advice = box("section", "card advice", aria_label=view.t("item.remedy"))
         self._actions = Actions(view, loaded.record.id, self.refresh)
         with box("div", "item"):
@@ -101,6 +107,9 @@ class AttachmentView:
         with _emptied(self._status):
             parts.badge(view, record)
             text("span", parts.summary(view, record), "hint")
+        self._waits.set_visibility(self._loaded.pause is not None)
+        if self._loaded.pause:
+            self._waits.show(waiting_words(view, self._loaded.pause))
         self._advise()
         self._actions.show(record)
         with _emptied(self._timeline):
@@ -120,7 +129,7 @@ class AttachmentView:
                 text("p", words.happened, "happened")
                 text("p", words.to_do)
             if record.error:
-                text("p", view.t("item.said", error=record.error), "hint")
+                text("p", view.t("item.said", error=translated(record.error, view.language)), "hint")
 
     def _fill_preview(self) -> None:
         with _emptied(self._preview):

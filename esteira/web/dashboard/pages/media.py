@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from typing import NamedTuple
 
 from nicegui import ui
 from nicegui.elements.mixins.text_element import TextElement
@@ -10,11 +11,14 @@ from starlette.concurrency import run_in_threadpool
 
 from esteira.web.dashboard.attachments import links, parts
 from esteira.web.dashboard.attachments.table_query import TableQuery
+from esteira.web.dashboard.moments import Phrase, Piece, moment
 from esteira.web.dashboard.paging import page_links
 from esteira.web.dashboard.parts import box, card, heading, link, text
+from esteira.web.dashboard.pauses.feed import PAUSE_FEED, pause_of
+from esteira.web.dashboard.pauses.words import waiting_words
 from esteira.web.dashboard.shell import Page
 from esteira.web.dashboard.view import View
-from pipeline.catalogue import Preview, SearchResult
+from pipeline.catalogue import Pause, Preview, SearchResult
 from pipeline.catalogue.search import MAX_QUERY, WITHIN
 from pipeline.errors import PayloadError, PipelineError
 from pipeline.models import Kind, Record, Stage, Status
@@ -29,42 +33,51 @@ COLUMNS = ("picture", "file", "session", "status", "received")
 
 async def build(view: View) -> None:
     """Builds the page for the query in the address."""
-    parts.head()
     query = TableQuery.of(ui.context.client.request.query_params)
     heading(view.t("media.title"), view.t("media.lead"))
     _form(view, query)
     newer = _newer(view, query)
     try:
-        result, previews = await run_in_threadpool(_load, query, view.caller.scope)
+        loaded = await run_in_threadpool(_load, query, view.caller.scope)
     except PayloadError as error:
         text("p", view.t("media.wrong", reason=error.message), "fault", role="alert")
         return
     except PipelineError:
         text("p", view.t("shell.away"), "notice", role="status")
         return
+    result = loaded.result
     if result.partial and query.search:
         text("p", view.t("media.partly", within=view.number(WITHIN)), "hint")
     if not result.records:
         text("p", view.t("media.none" if query.is_filtered or query.after else "media.nothing"), "empty", role="status")
-    table = _Table(view, result.records, previews) if result.records else None
+    table = _Table(view, loaded) if result.records else None
     newest = query.path() if query.after else None
     page_links(view, view.t("media.title"), newest=newest, older=query.next_path(result))
     _Watcher(query, result, table, newer, scope=view.caller.scope).start()
 
 
-def _load(query: TableQuery, scope: Scope) -> tuple[SearchResult, Mapping[str, Preview]]:
+class _Loaded(NamedTuple):
+    result: SearchResult
+    previews: Mapping[str, Preview]
+    pauses: tuple[Pause, ...]
+
+
+def _load(query: TableQuery, scope: Scope) -> _Loaded:
     catalogue = services().catalogue
     result = query.page(catalogue, scope=scope)
-    return result, catalogue.previews.get_many(record.sha256 for record in result.records if record.sha256)
+    previews = catalogue.previews.get_many(record.sha256 for record in result.records if record.sha256)
+    return _Loaded(result, previews, PAUSE_FEED.current())
 
 
 class _Table:
     """The rows. Rows of unfinished attachments are updated in place."""
 
-    def __init__(self, view: View, records: Iterable[Record], previews: Mapping[str, Preview]) -> None:
+    def __init__(self, view: View, loaded: _Loaded) -> None:
         self._view = view
-        self._cells: dict[str, tuple[TextElement, TextElement]] = {}
+        records, previews, pauses = loaded.result.records, loaded.previews, loaded.pauses
+        self._cells: dict[str, tuple[TextElement, Phrase]] = {}
         self.open: dict[str, Record] = {}
+        self._pauses = pauses
         with card(view.t("media.title"), "table-card media"), box("table", "table stacked"):
             with box("thead"), box("tr"):
                 for name in COLUMNS:
@@ -79,8 +92,15 @@ class _Table:
         badge, why = self._cells[record.id]
         badge.text = self._view.t(f"status.{record.status}")
         badge.classes(replace=f"badge {record.status}")
-        why.text = _why(self._view, record)
+        why.show(_why(self._view, record, self._pauses))
         self._note(record)
+
+    def show_pauses(self, pauses: tuple[Pause, ...]) -> None:
+        """Updates what waits."""
+        if pauses != self._pauses:
+            self._pauses = pauses
+            for record in list(self.open.values()):
+                self.show(record)
 
     def _note(self, record: Record) -> None:
         self.open.pop(record.id, None)
@@ -102,8 +122,10 @@ class _Table:
                 if record.chat:
                     text("span", record.chat, "hint")
             with box("td", "stands", data_label=view.t("media.status")):
-                self._cells[record.id] = parts.badge(view, record), text("span", _why(view, record), "hint")
-            text("td", view.moment(record.received_at), "received", data_label=view.t("media.received"))
+                badge = parts.badge(view, record)
+                why = Phrase(view, "span", _why(view, record, self._pauses), "hint")
+                self._cells[record.id] = badge, why
+            moment(view, "td", record.received_at, "received", data_label=view.t("media.received"))
         self._note(record)
 
 
@@ -123,34 +145,36 @@ class _Watcher:
 
     async def _again(self) -> None:
         try:
-            changed, newer = await run_in_threadpool(self._check)
+            changed, newer, pauses = await run_in_threadpool(self._check)
         except PipelineError:
             return  # the next check tries again
-        for record in changed:
-            assert self._table
-            self._table.show(record)
+        if self._table:
+            self._table.show_pauses(pauses)
+            for record in changed:
+                self._table.show(record)
         if newer:
             self._newer.set_visibility(True)
 
-    def _check(self) -> tuple[list[Record], bool]:
+    def _check(self) -> tuple[list[Record], bool, tuple[Pause, ...]]:
         catalogue = services().catalogue
         known = dict(self._table.open) if self._table else {}
         now = [catalogue.get(media_id) for media_id in known]
         changed = [record for record in now if record and record != known[record.id]]
-        if (
-            self._query.after or self._query.search or self._newer.visible
-        ):  # searching every two seconds would be too expensive
-            return changed, False
+        pauses = PAUSE_FEED.current()
+        # Searching every two seconds would be too expensive.
+        if self._query.after or self._query.search or self._newer.visible:
+            return changed, False, pauses
         first = self._query.page(catalogue, scope=self._scope, limit=1).records
-        return changed, bool(first) and (first[0].received_at, first[0].id) > self._newest
+        return changed, bool(first) and (first[0].received_at, first[0].id) > self._newest, pauses
 
 
-def _why(view: View, record: Record) -> str:
-    """The current stage, or the reason of an unsuccessful result."""
+def _why(view: View, record: Record, pauses: tuple[Pause, ...]) -> tuple[Piece, ...]:
+    """The current stage and the pause it waits for, or the reason of an unsuccessful result."""
     if record.finished_at is None and record.deleted_at is None:
-        return view.t(f"now.stage.{record.stage}")
+        stage, pause = view.t(f"now.stage.{record.stage}"), pause_of(record, pauses)
+        return waiting_words(view, pause) if pause else (stage,)
     words = remedy(record.error_code, language=view.language)
-    return words.happened if words else record.error_code or ""
+    return (words.happened if words else record.error_code or "",)
 
 
 def _newer(view: View, query: TableQuery) -> ui.element:

@@ -5,21 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from nicegui import ui
-from nicegui.elements.mixins.text_element import TextElement
 
+from esteira.web.dashboard.attachments import links
 from esteira.web.dashboard.charts import Charts
-from esteira.web.dashboard.controls import pause_button
 from esteira.web.dashboard.health import HealthLines
-from esteira.web.dashboard.parts import box, card, heading, text
+from esteira.web.dashboard.parts import box, card, figure, heading, show_figure, text
+from esteira.web.dashboard.pauses.buttons import PauseButton
+from esteira.web.dashboard.pauses.dialog import PauseDialog
 from esteira.web.dashboard.shell import Page
 from esteira.web.dashboard.status_poller import STATUS_POLLER, Snapshot
 from esteira.web.dashboard.view import View
 from esteira.web.dashboard.workers import WorkerTable
-from pipeline.models import Stage
+from pipeline.models import Stage, Status
 from pipeline.security.roles import Permission
 
+UNSUCCESSFUL = (Status.REJECTED, Status.FAILED, Status.EXPIRED)
 STATES = ("ready", "running", "delayed", "dead")
 THROUGHPUT = ("per_minute", "p50", "p95", "unfinished", "oldest")
+# The lists of the attachments that figures count; the others count attempts, messages and durations.
+LISTS = {
+    "received": links.listing(),
+    "per_minute": links.listing(since="1h"),
+    "unfinished": links.listing(status=Status.RECEIVED),
+    **{str(status): links.listing(status=status) for status in (Status.DONE, *UNSUCCESSFUL)},
+}
 TOTALS = ("received", "done", "rejected", "failed", "expired", "retried", "duplicates", "fallbacks", "ignored")
 
 
@@ -42,18 +51,18 @@ class Board:
     def __init__(self, view: View) -> None:
         self._view = view
         self._health = HealthLines(view)
-        self._stages: dict[str, StageCard] = {}
+        dialog = PauseDialog(view)
         with card(view.t("now.belt"), "belt-card"):
             text("p", view.t("now.belt.lead"), "lead")
             with box("ol", "belt"):
-                self._stages = {stage.value: StageCard(view, stage.value) for stage in Stage}
+                self._stages = {stage.value: StageCard(view, stage.value, dialog) for stage in Stage}
         with card(view.t("now.pace")), box("dl", "figures"):
-            self._throughput = {name: figure(view.t(f"now.{name}")) for name in THROUGHPUT}
+            self._throughput = {name: figure(view.t(f"now.{name}"), path=LISTS.get(name)) for name in THROUGHPUT}
         self._charts = Charts(view)
         with card(view.t("now.workers"), "table-card titled"):
             self._workers = WorkerTable(view)
         with card(view.t("now.totals")), box("dl", "figures small"):
-            self._totals = {name: figure(view.t(f"now.total.{name}")) for name in TOTALS}
+            self._totals = {name: figure(view.t(f"now.total.{name}"), path=LISTS.get(name)) for name in TOTALS}
 
     def connect(self) -> None:
         """Called when the browser has painted the page."""
@@ -92,7 +101,7 @@ class Board:
 class StageCard:
     """One stage: its message counts and its pause button."""
 
-    def __init__(self, view: View, name: str) -> None:
+    def __init__(self, view: View, name: str, dialog: PauseDialog) -> None:
         self._view = view
         self._name = name
         self._title = view.t(f"now.stage.{name}")
@@ -100,8 +109,10 @@ class StageCard:
             text("h3", self._title)
             text("p", view.t(f"now.stage.{name}.does"), "hint")
             with box("dl", "states"):
-                self._figures = {state: figure(view.t(f"now.{state}"), state) for state in STATES}
-            self._button = pause_button(view, "stage", name, self._title)
+                self._figures = {
+                    state: figure(view.t(f"now.{state}"), state, path=_list_of(name, state)) for state in STATES
+                }
+            self._button = PauseButton(view, "stage", name, dialog)
 
     def show_counts(self, counts: Mapping[str, int]) -> None:
         """Shows how many messages are in each state."""
@@ -114,18 +125,10 @@ class StageCard:
         self._card.classes("paused") if paused else self._card.classes(remove="paused")
 
 
-def show_figure(element: TextElement, value: str) -> None:
-    """Updates a figure; zero is shown less prominently."""
-    if element.text != value:
-        element.text = value
-        element.classes("changed") if value not in {"0", "–"} else element.classes(remove="changed")
-
-
-def figure(label: str, classes: str = "") -> TextElement:
-    """Adds a labelled figure to a description list; returns the element to update."""
-    with box("div", classes):
-        text("dt", label)
-        return text("dd", "–")
+def _list_of(stage: str, state: str) -> str:
+    """The list of the attachments at a stage in a state. The database does not tell waiting from running ones."""
+    unfinished = Status.STORED if stage == Stage.NOTIFY else Status.RECEIVED
+    return links.listing(stage=stage, status=Status.FAILED if state == "dead" else unfinished)
 
 
 PAGE = Page(

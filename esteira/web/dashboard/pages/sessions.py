@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import quote
 
 import redis
 from starlette.concurrency import run_in_threadpool
@@ -13,11 +12,16 @@ from starlette.concurrency import run_in_threadpool
 from actors.hook import hook
 from actors.operations.pause import pauses
 from esteira.web.auth.session_control import owns_session
-from esteira.web.dashboard.controls import pause_button
+from esteira.web.dashboard.attachments import links
+from esteira.web.dashboard.moments import Moment, Name, Phrase, moment, pieces_of
 from esteira.web.dashboard.parts import box, card, heading, link, text
+from esteira.web.dashboard.pauses.buttons import PauseButton
+from esteira.web.dashboard.pauses.dialog import PauseDialog
 from esteira.web.dashboard.shell import Page
 from esteira.web.dashboard.view import View
+from pipeline.catalogue import Pause
 from pipeline.errors import PipelineError
+from pipeline.models import Status
 from pipeline.security.callers import Caller
 from pipeline.security.roles import Permission
 
@@ -38,7 +42,7 @@ class SessionRow:
     running: int = 0
     failed: int = 0
     received_at: int | None = None
-    paused: bool = False
+    paused: Pause | None = None
 
 
 async def build(view: View) -> None:
@@ -50,11 +54,12 @@ async def build(view: View) -> None:
     if not rows:
         text("p", view.t("sessions.none"), "empty")
         return
-    with card(view.t("sessions.title"), "table-card"), box("table", "table stacked compact"):
+    dialog = PauseDialog(view)
+    with card(view.t("sessions.title"), "table-card sessions"), box("table", "table stacked compact"):
         _head(view)
         with box("tbody"):
             for row in rows:
-                _row(view, row)
+                _row(view, row, dialog)
 
 
 def sessions(caller: Caller) -> tuple[list[SessionRow], bool]:
@@ -68,11 +73,11 @@ def sessions(caller: Caller) -> tuple[list[SessionRow], bool]:
     failed: dict[str, int] = {}
     received: dict[str, int] = {}
     gateways: dict[str, list[str]] = {}
-    paused: set[str] = set()
+    paused: dict[str, Pause] = {}
     names = list(waiting or {})
     try:
         statistics = hook().services.catalogue.statistics
-        paused = {pause.name for pause in pauses() if pause.kind == "session"}
+        paused = {pause.name: pause for pause in pauses() if pause.kind == "session"}
         failed = statistics.failed_by_session(int(time.time() * 1000) - DAY_MS, limit=MAX_SESSIONS)
         names = list(
             dict.fromkeys(
@@ -96,7 +101,7 @@ def sessions(caller: Caller) -> tuple[list[SessionRow], bool]:
             **(waiting or {}).get(name, {}),
             failed=failed.get(name, 0),
             received_at=received.get(name),
-            paused=name in paused,
+            paused=paused.get(name),
         )
         for name in names
     ]
@@ -127,24 +132,54 @@ def _head(view: View) -> None:
             text("th", view.t("sessions.control"), scope="col")
 
 
-def _row(view: View, row: SessionRow) -> None:
+def _row(view: View, row: SessionRow, dialog: PauseDialog) -> None:
     with box("tr"):
-        with box("th", scope="row"):
-            text("span", row.name)
+        with box("th", "session-name", scope="row"):
+            Phrase(view, "span", (Name(row.name),))
             if row.gateways:
                 text("div", ", ".join(row.gateways), "hint")
+            badge = _PausedBadge(view, row.paused)
         for name in ("ready", "running", "failed"):
-            n = getattr(row, name)
-            classes = "number bad" if name == "failed" and n else "number"
-            text("td", view.number(n), classes, data_label=view.t(f"sessions.{name}"))
-        received = view.moment(row.received_at) if row.received_at is not None else "–"
-        text("td", received, data_label=view.t("sessions.received"))
+            _count(view, row, name)
+        with box("td", data_label=view.t("sessions.received")):
+            moment(view, "span", row.received_at) if row.received_at is not None else text("span", "–")
         with box("td", data_label=view.t("sessions.media")):
-            path = f"/dashboard/media?session={quote(row.name, safe='')}"
+            path = links.listing(session=row.name)
             link(view.t("sessions.show"), path, aria_label=view.t("sessions.show.of", session=row.name))
         if view.caller.may(Permission.PAUSE):
             with box("td", data_label=view.t("sessions.control")):
-                pause_button(view, "session", row.name, row.name).show(row.paused)
+                button = PauseButton(view, "session", row.name, dialog)
+                button.changed = badge.show
+                button.show(row.paused is not None)
+
+
+class _PausedBadge:
+    """Since when a session is paused; hidden while it is not."""
+
+    def __init__(self, view: View, pause: Pause | None) -> None:
+        self._view = view
+        self._badge = Phrase(view, "div", (), "badge expired")
+        self.show(pause is not None, since=pause.since if pause else None)
+
+    def show(self, paused: bool, *, since: int | None = None) -> None:
+        """Shows or hides the badge. Without `since` the pause has just begun."""
+        self._badge.set_visibility(paused)
+        if paused:
+            at = Moment(since if since is not None else int(time.time() * 1000))
+            self._badge.show(pieces_of(self._view, "sessions.paused", since=at))
+
+
+def _count(view: View, row: SessionRow, name: str) -> None:
+    n = getattr(row, name)
+    label = view.t(f"sessions.{name}")
+    failed = name == "failed"
+    filters = {"status": Status.FAILED, "since": "1d"} if failed else {"status": Status.RECEIVED}
+    with box("td", "number bad" if failed and n else "number", data_label=label):
+        if n:
+            path = links.listing(session=row.name, **filters)
+            link(view.number(n), path, "figure", aria_label=f"{label}, {row.name}: {view.number(n)}")
+        else:
+            text("span", "0")
 
 
 PAGE = Page(

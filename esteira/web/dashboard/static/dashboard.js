@@ -10,3 +10,41 @@ setInterval(async () => {
     // the server is away: NiceGUI goes on trying
   }
 }, 2000);
+
+// Times in the browser's zone: 2026-11-22 14:05:09, in Portuguese 22/11/2026 14:05:09.
+window.esteira = (() => {
+  const numbers = { year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit" };
+  const plain = new Intl.DateTimeFormat("en-GB", { ...numbers, second: "2-digit", hourCycle: "h23" });
+  const names = {};
+
+  function parts(at) {
+    return Object.fromEntries(plain.formatToParts(at).map((part) => [part.type, part.value]));
+  }
+
+  // Such as "Brasilia Standard Time (America/Sao_Paulo, GMT-3)": the offset depends on the time that is shown.
+  function zone(at, language) {
+    const named = (timeZoneName) => {
+      const key = language + timeZoneName;
+      names[key] ??= new Intl.DateTimeFormat(language, { timeZoneName });
+      return names[key].formatToParts(at).find((part) => part.type === "timeZoneName").value;
+    };
+    return `${named("long")} (${plain.resolvedOptions().timeZone}, ${named("shortOffset")})`;
+  }
+
+  function moment(ms, style, language) {
+    const at = new Date(ms);
+    if (Number.isNaN(at.getTime())) return { at: String(ms), text: String(ms), zone: "" };
+    const { year, month, day, hour, minute, second } = parts(at);
+    const time = `${hour}:${minute}:${second}`;
+    const date = language === "pt-BR" ? `${day}/${month}/${year}` : `${year}-${month}-${day}`;
+    return { at: at.toISOString(), text: style === "time" ? time : `${date} ${time}`, zone: zone(at, language) };
+  }
+
+  // The label of a minute on the axis of a chart.
+  function clock(ms) {
+    const { hour, minute } = parts(new Date(Number(ms)));
+    return `${hour}:${minute}`;
+  }
+
+  return { moment, clock };
+})();

@@ -14,6 +14,7 @@ EN = {
     "sessions.control": "Control",
     "sessions.show": "Show",
     "sessions.show.of": "Show the media of {session}",
+    "sessions.paused": "paused since {since}",
     "sessions.none": "No session has handed over an attachment yet.",
 }
 
@@ -29,5 +30,6 @@ PT_BR = {
     "sessions.control": "Controle",
     "sessions.show": "Mostrar",
     "sessions.show.of": "Mostrar as mídias de {session}",
+    "sessions.paused": "em pausa desde {since}",
     "sessions.none": "Nenhuma sessão entregou um anexo ainda.",
 }

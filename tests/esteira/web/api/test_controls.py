@@ -41,6 +41,17 @@ def test_pause_and_resume_list_what_is_paused(client: TestClient, system: Runnin
     assert 'esteira_pauses{kind="session"} 0' in page
 
 
+def test_pause_says_who_paused_and_why(client: TestClient) -> None:
+    [paused] = client.post("/pause", json={"session": "shop", "reason": " new\nphone "}).json()["pauses"]
+    assert (paused["paused_by"], paused["reason"]) == ("api-token", "new phone")
+    [entry] = client.get("/audit", params={"action": "pause"}).json()["audit"]
+    assert entry["detail"]["reason"] == " new\nphone "
+    answer = client.post("/pause", json={"session": "other", "reason": "x" * 201})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "bad_payload")
+    assert client.post("/resume", json={"session": "shop", "reason": "x"}).status_code == 400
+    assert client.post("/pause", json={"reason": "x"}).status_code == 400
+
+
 @pytest.mark.parametrize(
     "body",
     [{}, {"stage": "fetsh"}, {"session": ""}, {"stage": "fetch", "session": "a"}, {"host": "a"}, {"session": 5}, [], 7],

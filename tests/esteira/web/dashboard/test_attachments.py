@@ -13,11 +13,11 @@ import pytest
 from actors.operations.audit import AuditEntry
 from esteira.web.dashboard import bulk_replay
 from esteira.web.dashboard.attachments import links
-from esteira.web.dashboard.attachments.actions import fault
 from esteira.web.dashboard.attachments.parts import colour_of, name_of
 from esteira.web.dashboard.attachments.table_query import TableQuery
 from esteira.web.dashboard.attachments.timeline import state_of
 from esteira.web.dashboard.bulk_replay import BulkReplay, ReplayRun, ReplaySelection, forecast
+from esteira.web.dashboard.faults import fault
 from esteira.web.dashboard.view import View
 from pipeline.catalogue import Action, Actor, Catalogue, Via
 from pipeline.errors import Code, PermanentError, RetryableError

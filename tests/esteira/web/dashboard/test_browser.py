@@ -23,11 +23,11 @@ def test_now_page_follows_a_file_through_the_stages(system: RunningSystem, someo
     page.wait_for_selector(".health .bad:has-text('No worker is running')")
     with MediaServer({"a.jpg": photo()}) as media:
         system.submit(url=media.url("a.jpg"))
-        page.wait_for_selector(".belt li:nth-child(1) .ready dd:text-is('1')")
+        page.wait_for_selector(".belt li:nth-child(1) .ready .figure:text-is('1')")
         with system.workers():
-            page.wait_for_selector("dl.small div:has(dt:text-is('done')) dd:text-is('1')")
+            page.wait_for_selector("dl.small div:has(dt:text-is('done')) .figure:text-is('1')")
             page.wait_for_selector(".health .good:has-text('One worker process is running.')")
-    page.wait_for_selector(".belt li:nth-child(1) .ready dd:text-is('0')")
+    page.wait_for_selector(".belt li:nth-child(1) .ready .figure:text-is('0')")
     assert figure(someone, 1, "running") == "0"
     assert page.inner_text(".charts section:nth-child(1) .hint").startswith("1 finished within the last hour: 1 done.")
 
@@ -35,16 +35,23 @@ def test_now_page_follows_a_file_through_the_stages(system: RunningSystem, someo
 def test_stage_buttons_pause_and_resume(system: RunningSystem, someone: Browser) -> None:
     page = someone.log_in()
     page.click("button[aria-label='Pause Fetch']")
-    page.wait_for_selector("button[aria-label='Resume Fetch']")
-    assert [(one.kind, one.name) for one in system.services.catalogue.pauses.all()] == [("stage", "fetch")]
+    page.click(".dialog[open] button:text-is('Do not pause')")
+    page.click("button[aria-label='Pause Fetch']")
+    page.wait_for_selector(".dialog[open] h2:text-is('Pause the stage Fetch?')")
+    assert system.services.catalogue.pauses.all() == [], "a click alone pauses nothing"
+    page.fill(".dialog[open] input", "new server")
+    page.click(".dialog[open] button:text-is('Pause')")
+    page.wait_for_selector(".stage button[aria-label='Resume Fetch']")
+    [pause] = system.services.catalogue.pauses.all()
+    assert (pause.kind, pause.name, pause.paused_by, pause.reason) == ("stage", "fetch", "api-token", "new server")
     page.reload()
     page.wait_for_selector(".stage.paused h3:text-is('Fetch')")
     with MediaServer({"a.jpg": photo()}) as media, system.workers():
         system.submit(url=media.url("a.jpg"))
         page.wait_for_selector(".health .good:has-text('One worker process is running.')")
-        page.wait_for_selector(".belt li:nth-child(1) .ready dd:text-is('1')")
-        page.click("button[aria-label='Resume Fetch']")
-        page.wait_for_selector("dl.small div:has(dt:text-is('done')) dd:text-is('1')")
+        page.wait_for_selector(".belt li:nth-child(1) .ready .figure:text-is('1')")
+        page.click(".stage button[aria-label='Resume Fetch']")
+        page.wait_for_selector("dl.small div:has(dt:text-is('done')) .figure:text-is('1')")
     assert system.services.catalogue.pauses.all() == []
 
 
@@ -64,10 +71,11 @@ def test_session_names_are_shown_as_text(system: RunningSystem, someone: Browser
     someone.page.on("dialog", lambda dialog: dialogs.append(dialog.message))
     page = someone.log_in("/dashboard/sessions")
     page.wait_for_selector("tbody tr")
-    assert sorted(page.locator("tbody th span").all_inner_texts()) == sorted(names)
+    assert sorted(page.locator("tbody th bdi").all_inner_texts()) == sorted(names)
     assert page.locator("main img, main script").count() == 0
     first = page.locator("tbody tr", has_text="onerror")
     first.locator("button").click()
+    page.click(".dialog[open] button:text-is('Pause')")
     first.locator("button:text-is('Resume')").wait_for()
     assert [(one.kind, one.name) for one in system.services.catalogue.pauses.all()] == [("session", names[0])]
     assert dialogs == []

@@ -25,7 +25,7 @@ def test_unreachable_endpoint_is_named() -> None:
 
 def test_undelivered_events_are_summed_over_endpoints() -> None:
     assert line(EndpointStats("crm", undelivered=1200), EndpointStats("bot", undelivered=34)) == (
-        "1,234 webhooks could not be delivered: see esteira webhooks list."
+        "1,234 webhooks could not be delivered."
     )
 
 

@@ -49,13 +49,11 @@ def test_language_of_prefers_the_choice_then_the_browser(chosen: str | None, acc
     assert language_of(chosen, accepted) == language
 
 
-def test_numbers_and_times_follow_the_language() -> None:
+def test_numbers_and_sizes_follow_the_language() -> None:
     english, portuguese = View("en"), View("pt-BR")
     assert (english.number(1234567), portuguese.number(1234567)) == ("1,234,567", "1.234.567")
     assert (english.size(1_234_567), portuguese.size(1_234_567)) == ("1.2 MB", "1,2 MB")
     assert (english.size(999), english.size(250_000)) == ("999 B", "250 kB")
-    assert portuguese.moment(0)[2] == "/"
-    assert english.moment(0)[4] == "-"
 
 
 @pytest.mark.parametrize(
