@@ -97,10 +97,6 @@ def test_parts_of_messages_are_translated_too() -> None:
 
 
 @pytest.mark.parametrize(
-    "message",
-    ["", "a text of a newer version", "{host} {0} %s", "cannot be read as " * 30, "a: b; c: d; " * 40, "x" * 500],
-)
-@pytest.mark.parametrize(
     ("reason", "shown"),
     [
         ("certificate has expired", "o certificado expirou"),
@@ -112,6 +108,10 @@ def test_reasons_of_tls_errors_are_translated(reason: str, shown: str) -> None:
     assert translated(f"a.example: {reason}", "pt-BR") == f"a.example: {shown}"
 
 
+@pytest.mark.parametrize(
+    "message",
+    ["", "a text of a newer version", "{host} {0} %s", "cannot be read as " * 30, "a: b; c: d; " * 40, "x" * 500],
+)
 def test_other_messages_and_hostile_ones_stay_texts(message: str) -> None:
     shown = translated(message, "pt-BR")
     assert translated(message, "en") == message
