@@ -27,6 +27,16 @@ NOT_RESULT_CODES = frozenset(
 )
 
 
+# Codes of which the file itself or its sender is the cause: no setting, no server and no further attempt helps.
+SENDER_CODES = frozenset(
+    {
+        *(Code.URL_SCHEME, Code.NO_SOURCE, Code.SOURCE_GONE, Code.EMPTY, Code.HASH_MISMATCH, Code.BROKEN),
+        *(Code.DECRYPT_FORMAT, Code.DECRYPT_KEY, Code.DECRYPT_MAC, Code.DECODER_CRASH, Code.POISON, Code.MALWARE),
+        *(Code.EXPANDS_TOO_FAR, Code.BAD_PAYLOAD, Code.CANCELLED),
+    }
+)
+
+
 class Remedy(NamedTuple):
     """Two short texts: what happened, and what to do."""
 
@@ -38,3 +48,8 @@ def remedy(code: str | None, *, language: str = "en") -> Remedy | None:
     """The texts for this code in one of LANGUAGES; None for None and for an unknown code."""
     texts = _TEXTS[language].get(code or "")
     return Remedy(*texts) if texts else None
+
+
+def is_fixable(code: str) -> bool:
+    """Whether an operator can do something about this code and then replay; False for unknown codes."""
+    return code in set(Code) and code not in SENDER_CODES

@@ -86,7 +86,10 @@ async def build(view: View) -> None:
     if entries:
         _table(view, entries)
     else:
-        text("p", view.t("audit.none"), "empty", role="status")
+        with box("div", "empty", role="status"):
+            text("p", view.t("audit.none"))
+            if query.filter_values or query.after:
+                link(view.t("audit.clear"), PATH)
     newest = query.path() if query.after else None
     page_links(view, view.t("audit.title"), newest=newest, older=older)
 

@@ -52,7 +52,9 @@ async def build(view: View) -> None:
     if not complete:
         text("p", view.t("shell.away"), "notice", role="status")
     if not rows:
-        text("p", view.t("sessions.none"), "empty")
+        with box("div", "empty", role="status"):
+            text("p", view.t("sessions.none"))
+            link(view.t("sessions.first"), links.MEDIA)
         return
     dialog = PauseDialog(view)
     with card(view.t("sessions.title"), "table-card sessions"), box("table", "table stacked compact"):

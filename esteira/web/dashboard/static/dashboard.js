@@ -48,3 +48,16 @@ window.esteira = (() => {
 
   return { moment, clock };
 })();
+
+// The settings close with Escape, and with a click outside of them.
+const settings = () => document.querySelector("details.settings[open]");
+document.addEventListener("click", (event) => {
+  const open = settings();
+  if (open && !open.contains(event.target)) open.open = false;
+});
+document.addEventListener("keydown", (event) => {
+  const open = event.key === "Escape" && settings();
+  if (!open) return;
+  open.open = false;
+  open.querySelector("summary").focus();
+});

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import ModuleType
 
-from esteira.web.dashboard.texts import audit, failures, item, media, now, pauses, sessions, shell, webhooks
+from esteira.web.dashboard.texts import audit, bulk, failures, item, media, now, pauses, sessions, shell, webhooks
 
 LANGUAGES = {"en": "English", "pt-BR": "Português (Brasil)"}
-MODULES: tuple[ModuleType, ...] = (shell, pauses, now, media, item, failures, sessions, webhooks, audit)
+MODULES: tuple[ModuleType, ...] = (shell, pauses, now, media, item, bulk, failures, sessions, webhooks, audit)
 TEXTS: Mapping[str, Mapping[str, str]] = {
     "en": {key: text for module in MODULES for key, text in module.EN.items()},
     "pt-BR": {key: text for module in MODULES for key, text in module.PT_BR.items()},

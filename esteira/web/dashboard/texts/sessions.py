@@ -16,6 +16,7 @@ EN = {
     "sessions.show.of": "Show the media of {session}",
     "sessions.paused": "paused since {since}",
     "sessions.none": "No session has handed over an attachment yet.",
+    "sessions.first": "How to send the first one",
 }
 
 PT_BR = {
@@ -32,4 +33,5 @@ PT_BR = {
     "sessions.show.of": "Mostrar as mídias de {session}",
     "sessions.paused": "em pausa desde {since}",
     "sessions.none": "Nenhuma sessão entregou um anexo ainda.",
+    "sessions.first": "Como mandar o primeiro",
 }

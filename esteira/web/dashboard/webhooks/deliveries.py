@@ -24,7 +24,7 @@ def show_form(view: View, query: DeliveryQuery, endpoints: Sequence[EndpointStat
     """A plain HTML form, so that the keyboard works and the address contains the query."""
     statuses = {str(status): view.t(f"webhooks.status.{status}") for status in DeliveryStatus}
     names = {stats.endpoint: stats.endpoint for stats in endpoints}
-    with box("form", "filters card", method="get", action=PATH, role="search", data_submit="change"):
+    with box("form", "filters card deliveries-form", method="get", action=PATH, role="search", data_submit="change"):
         with box("div", "choices log"):
             _choice(view, "endpoint", query.endpoint, {"": view.t("webhooks.any"), **names})
             _choice(view, "status", query.status, {"": view.t("webhooks.unfinished"), **statuses})

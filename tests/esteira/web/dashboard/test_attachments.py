@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 import base64
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from actors.operations.audit import AuditEntry
-from esteira.web.dashboard import bulk_replay
 from esteira.web.dashboard.attachments import links
 from esteira.web.dashboard.attachments.parts import colour_of, name_of
 from esteira.web.dashboard.attachments.table_query import TableQuery
 from esteira.web.dashboard.attachments.timeline import state_of
-from esteira.web.dashboard.bulk_replay import BulkReplay, ReplayRun, ReplaySelection, forecast
+from esteira.web.dashboard.bulk import run as bulk_run
+from esteira.web.dashboard.bulk import selections
+from esteira.web.dashboard.bulk.actions import CANCEL, DELETE, REPLAY, BulkAction
+from esteira.web.dashboard.bulk.run import BulkRun, BulkRuns
+from esteira.web.dashboard.bulk.selections import MediaSelection, ReplaySelection, forecast
 from esteira.web.dashboard.faults import fault
 from esteira.web.dashboard.view import View
 from pipeline.catalogue import Action, Actor, Catalogue, Via
@@ -119,12 +123,12 @@ def test_replay_run_replays_each_once_counts_missed_and_ends_on_errors(
         def __init__(self) -> None:
             self.catalogue = catalogue
 
-    monkeypatch.setattr(bulk_replay, "services", Tools)
-    monkeypatch.setattr(bulk_replay, "replay_without_waiting", send)
-    monkeypatch.setattr(bulk_replay, "PAGE", 2)
+    monkeypatch.setattr(bulk_run, "services", Tools)
+    monkeypatch.setattr(selections, "PAGE", 2)
+    action = replace(REPLAY, perform=send)
     group = ("fetch_unavailable", Stage.FETCH)
     selection = ReplaySelection((group,), (records[0].id,), caller=API_TOKEN_CALLER)
-    now = ReplayRun(selection, 5, 100, an_entry())
+    now = BulkRun(action, selection, 5, 100, an_entry())
     asyncio.run(now.run())
     assert sorted(sent) == sorted(one.id for one in records if one is not records[1])
     assert (now.sent, now.missed, now.finished, now.fault) == (4, [records[1].id], True, None)
@@ -132,8 +136,7 @@ def test_replay_run_replays_each_once_counts_missed_and_ends_on_errors(
     def fail(_media_id: str) -> None:
         raise RetryableError(Code.CATALOGUE, "away")
 
-    monkeypatch.setattr(bulk_replay, "replay_without_waiting", fail)
-    broken = ReplayRun(selection, 5, 100, an_entry())
+    broken = BulkRun(replace(REPLAY, perform=fail), selection, 5, 100, an_entry())
     asyncio.run(broken.run())
     assert (broken.sent, broken.finished) == (0, True)
     assert isinstance(broken.fault, RetryableError)
@@ -145,26 +148,70 @@ def test_replay_run_leaves_out_what_its_caller_does_not_see(
     mine = finished(catalogue, Status.FAILED, of=attachment(gateway="waha", session="shop"))
     others = [finished(catalogue, Status.FAILED, of=attachment(gateway="cloud", session="shop")) for _ in range(2)]
     sent: list[str] = []
-    monkeypatch.setattr(bulk_replay, "services", lambda: SimpleNamespace(catalogue=catalogue))
-    monkeypatch.setattr(bulk_replay, "replay_without_waiting", sent.append)
+    monkeypatch.setattr(bulk_run, "services", lambda: SimpleNamespace(catalogue=catalogue))
     caller = Caller("ana", Role.OPERATOR, parse_scope(["waha:shop"]))
     ids = (mine.id, others[0].id)
     selection = ReplaySelection((("fetch_unavailable", Stage.FETCH),), ids, caller=caller)
     assert forecast(catalogue, selection).total == 1
-    run = ReplayRun(selection, 1, 100, an_entry())
+    run = BulkRun(replace(REPLAY, perform=sent.append), selection, 1, 100, an_entry())
     asyncio.run(run.run())
     assert (sent, run.missed) == ([mine.id], [others[0].id])
-    kept = BulkReplay()
+    kept = BulkRuns()
     kept.last = run
     assert kept.visible_to(API_TOKEN_CALLER) is kept.visible_to(caller) is run
     assert kept.visible_to(Caller("bob", Role.OPERATOR, caller.scope)) is None
 
 
-def test_bulk_replay_runs_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bulk_actions_run_one_at_a_time() -> None:
+    def a_run() -> BulkRun:
+        return BulkRun(REPLAY, ReplaySelection(), 0, 1, an_entry())
+
     async def two() -> tuple[bool, bool]:
-        kept = BulkReplay()
-        first, second = (kept.start(ReplaySelection(), an_entry(), total=0, rate=1) for _ in range(2))
+        kept, runs = BulkRuns(), [a_run(), a_run()]
+        first, second = (kept.start(run) for run in runs)
         kept.dismiss()
-        return first is not None, second is None and kept.last is first
+        return first, not second and kept.last is runs[0]
 
     assert asyncio.run(two()) == (True, True)
+
+
+def all_matching(catalogue: Catalogue, **query: str) -> MediaSelection:
+    return MediaSelection(TableQuery.of(query), catalogue.now() + 1, None, API_TOKEN_CALLER)
+
+
+def selected(catalogue: Catalogue, selection: MediaSelection, action: BulkAction) -> set[str]:
+    return {media_id for page in selection.pages(catalogue, action) for media_id in page}
+
+
+def test_selection_of_all_that_match_has_what_the_action_applies_to(
+    catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(selections, "PAGE", 2)
+    done = [finished(catalogue, of=attachment(filename=f"invoice {n}.jpg")).id for n in range(3)]
+    failed = [finished(catalogue, Status.FAILED, of=attachment(session="other")).id for _ in range(3)]
+    waiting = catalogue.accept(attachment(filename="invoice w.jpg")).id
+    everything = all_matching(catalogue)
+    assert selected(catalogue, everything, DELETE) == {*done, *failed}
+    assert selected(catalogue, everything, REPLAY) == set(failed)
+    assert selected(catalogue, everything, CANCEL) == {waiting}
+    assert (everything.count(catalogue, DELETE), everything.count(catalogue, CANCEL)) == (6, 1)
+    assert selected(catalogue, all_matching(catalogue, session="other"), DELETE) == set(failed)
+    searched = all_matching(catalogue, search="invoice")
+    assert selected(catalogue, searched, DELETE) == set(done)
+    assert (searched.count(catalogue, DELETE), searched.count(catalogue, CANCEL)) == (3, 1)
+    assert selected(catalogue, all_matching(catalogue, status="done"), REPLAY) == set()
+
+
+def test_selection_leaves_out_later_arrivals_and_other_sessions(catalogue: Catalogue) -> None:
+    old = finished(catalogue, Status.FAILED, of=attachment(session="shop"))
+    finished(catalogue, Status.FAILED, of=attachment(session="other"))
+    caller = Caller("ana", Role.ADMIN, parse_scope(["*:shop"]))
+    query = TableQuery.of({})
+    for selection in (
+        MediaSelection(query, old.received_at + 1, None, caller),
+        MediaSelection(query, 0, (old.id, "0" * 32), caller),
+        MediaSelection(TableQuery.of({"search": "media.example"}), 0, (old.id,), caller),
+    ):
+        assert selected(catalogue, selection, REPLAY) == {old.id}
+    assert selected(catalogue, MediaSelection(query, old.received_at, None, caller), REPLAY) == set()
+    assert selected(catalogue, MediaSelection(query, old.received_at + 1, (), caller), REPLAY) == set(), "nothing"

@@ -22,7 +22,7 @@ AUDIT, MEDIA, FAILURES = "/dashboard/audit", "/dashboard/media", "/dashboard/fai
 HOSTILE = "\x1b[31m<img src=x onerror='window.ran=1'>{{window.ran=1}}\u202e\nnext"
 # What changes something, and the modules of the dashboard that may call it: each records it.
 CHANGES = {"replay_without_waiting", "replay", "cancel", "delete", "pause", "resume", "redeliver", "enqueue_preview"}
-RECORDING = {"pauses/buttons.py", "attachments/actions.py", "bulk_replay.py", "webhooks/redelivery.py"}
+RECORDING = {"pauses/buttons.py", "attachments/actions.py", "bulk/actions.py", "webhooks/redelivery.py"}
 
 
 def entries(system: RunningSystem, **filters: object) -> list[AuditRecord]:

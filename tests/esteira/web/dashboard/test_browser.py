@@ -6,8 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
+from pipeline.models import Status
 from tests.conftest import missing
 from tests.support.browser import CHROMIUM, Browser, browser
+from tests.support.catalogues import finished
 from tests.support.media_server import MediaServer
 from tests.support.system import RunningSystem, photo
 from tests.support.valkey import running_valkey
@@ -30,6 +32,29 @@ def test_now_page_follows_a_file_through_the_stages(system: RunningSystem, someo
     page.wait_for_selector(".belt li:nth-child(1) .ready .figure:text-is('0')")
     assert figure(someone, 1, "running") == "0"
     assert page.inner_text(".charts section:nth-child(1) .hint").startswith("1 finished within the last hour: 1 done.")
+
+
+def test_figures_lead_to_their_lists(system: RunningSystem, someone: Browser) -> None:
+    for _ in range(2):
+        finished(system.services.catalogue, Status.REJECTED, of=system.attachment(url="http://127.0.0.1:9/x"))
+    system.submit(url="http://127.0.0.1:9/a.jpg", session="shop")
+    system.submit(url="http://127.0.0.1:9/a.jpg", session="other")
+    page = someone.log_in()
+    for figure_of, address, rows in (
+        (".belt li:nth-child(1) .ready a:text-is('2')", "**/dashboard/media?stage=fetch&status=received", 2),
+        ("dl.small div:has(dt:text-is('rejected')) a:text-is('2')", "**/dashboard/media?status=rejected", 2),
+        (".figures div:has(dt:text-is('unfinished')) a:text-is('2')", "**/dashboard/media?status=received", 2),
+    ):
+        page.goto(someone.url())
+        page.click(figure_of)
+        page.wait_for_url(address)
+        page.wait_for_selector("tbody tr")
+        assert page.locator("tbody tr").count() == rows
+    page.goto(someone.url("/dashboard/sessions"))
+    page.click("tr:has-text('shop') td.number a")
+    page.wait_for_url("**/dashboard/media?session=shop&status=received")
+    page.wait_for_selector("tbody tr")
+    assert page.locator("tbody tr").count() == 1
 
 
 def test_stage_buttons_pause_and_resume(system: RunningSystem, someone: Browser) -> None:

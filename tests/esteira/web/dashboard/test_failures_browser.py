@@ -31,6 +31,7 @@ def test_group_dry_run_and_replay(system: RunningSystem, someone: Browser) -> No
         gone = failed(system, media.url("a.jpg"), Code.SOURCE_GONE, Status.EXPIRED)
         page = someone.log_in(FAILURES)
         page.wait_for_selector("section.group:has-text('fetch_unavailable') .count:text-is('3')")
+        page.click("section.group:has-text('fetch_unavailable') summary")
         page.wait_for_selector("text=Wait until it answers again, then replay.")
         assert page.locator(".bar").is_hidden()
         page.check("section.group:has-text('fetch_unavailable') .tick")
@@ -88,7 +89,7 @@ def test_single_attachments_are_selected_by_keyboard_and_missed_ones_listed(
 ) -> None:
     first, second, third = (failed(system, "http://127.0.0.1:9/x") for _ in range(3))
     page = someone.log_in(FAILURES)
-    page.focus("summary:has-text('Show the attachments')")
+    page.focus("section.group summary")
     page.keyboard.press("Enter")
     page.wait_for_selector(".singles li >> nth=2")
     for record in (first, second):
@@ -110,5 +111,30 @@ def test_period_is_chosen_by_tabs(system: RunningSystem, someone: Browser) -> No
     page = someone.log_in(FAILURES)
     page.wait_for_selector("text=No attachment of the last day failed.")
     page.click("text=At any time")
-    page.wait_for_selector("text=No attachment failed.")
+    page.wait_for_selector("text=No attachment has failed.")
     assert page.inner_text(".tabs [aria-current]") == "At any time"
+
+
+def test_failures_that_an_operator_can_fix_come_first(system: RunningSystem, someone: Browser) -> None:
+    for _ in range(3):
+        failed(system, "http://127.0.0.1:9/x", Code.BROKEN, Status.REJECTED)
+    failed(system, "http://127.0.0.1:9/x", Code.STORAGE)
+    page = someone.log_in(FAILURES)
+    page.wait_for_selector("section.group")
+    assert page.locator(".groups h2").all_inner_texts() == [
+        "You can fix these",
+        "The file or its sender is the cause",
+    ]
+    assert page.locator("section.group summary code").all_inner_texts() == ["storage", "broken"]
+    heights = page.locator("section.group").evaluate_all("all => all.map(one => one.offsetHeight)")
+    assert max(heights) < 100, "closed, a group is no more than a line"
+    page.click("section.group:has-text('broken') .count")
+    page.wait_for_selector("#filter-error >> visible=true")
+    assert page.url.endswith("/dashboard/media?error=broken&stage=fetch&since=1d")
+    assert page.locator("tbody tr").count() == 3
+
+
+def test_empty_period_leads_to_a_longer_one(someone: Browser) -> None:
+    page = someone.log_in(FAILURES)
+    page.click("text=Show a longer time")
+    page.wait_for_selector("text=No attachment of the last week failed. All is fine.")

@@ -12,16 +12,21 @@ import pytest
 
 from actors.operations.audit import AuditEntry
 from esteira.web.dashboard.attachments.actions import Actions
+from esteira.web.dashboard.attachments.table_query import TableQuery
+from esteira.web.dashboard.bulk.actions import BULK_ACTIONS
+from esteira.web.dashboard.bulk.run import BULK_RUNS
+from esteira.web.dashboard.bulk.selections import MediaSelection
+from esteira.web.dashboard.bulk.start import start
 from esteira.web.dashboard.pauses import buttons
 from esteira.web.dashboard.routes import MAX_LOGINS
 from esteira.web.dashboard.view import View
+from esteira.web.dashboard.webhooks.redelivery import Redelivery
 from pipeline.catalogue import Action
-from pipeline.catalogue.user_tokens import UserToken
 from pipeline.security.callers import ANONYMOUS, API_TOKEN_CALLER, Caller
 from pipeline.security.roles import Role
 from pipeline.security.scopes import parse_scope
-from pipeline.security.user_tokens import new_token
 from tests.support.system import RunningSystem
+from tests.support.users import user
 from tests.support.web_server import TOKEN, Reply, WebServer, web_server
 
 
@@ -34,13 +39,6 @@ def server(system: RunningSystem) -> Iterator[WebServer]:
 def log_in(server: WebServer, token: str) -> Reply:
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
     return server.request("POST", "/login", urlencode({"token": token}), headers=headers)
-
-
-def user(system: RunningSystem, name: str, role: Role, *sessions: str) -> str:
-    new = new_token()
-    scope = parse_scope(sessions or ["*"])
-    system.services.catalogue.user_tokens.add(UserToken(new.id, name, role, scope, new.secret_hash, 1))
-    return new.text
 
 
 def test_pages_show_only_what_the_user_may_see(system: RunningSystem, server: WebServer) -> None:
@@ -113,6 +111,51 @@ def test_actions_of_an_attachment_are_refused_on_the_server(
         before = len(done)
         asyncio.run(getattr(actions, name)())
         assert (len(done) > before) is (name in allowed), name
+
+
+@pytest.mark.parametrize(
+    ("caller", "allowed"),
+    [
+        (Caller("ana", Role.VIEWER), set()),
+        (Caller("ana", Role.OPERATOR), {"replay", "cancel"}),
+        (Caller("ana", Role.OPERATOR, parse_scope(["*:shop"])), {"replay", "cancel"}),
+        (API_TOKEN_CALLER, {"replay", "cancel", "delete"}),
+    ],
+)
+def test_bulk_actions_are_refused_on_the_server(
+    monkeypatch: pytest.MonkeyPatch, caller: Caller, allowed: set[str]
+) -> None:
+    started: list[str] = []
+    for method in ("begin", "complete"):  # without a catalogue
+        monkeypatch.setattr(AuditEntry, method, lambda *_: None)
+    monkeypatch.setattr(BULK_RUNS, "start", lambda run: started.append(run.action.name) or True)
+    for action in BULK_ACTIONS:
+        selection = MediaSelection(TableQuery({}), 1, ("0" * 32,), caller)
+        refusal = asyncio.run(start(View(caller=caller), action, selection, total=1, rate=1))
+        assert (refusal is None) is (action.name in allowed)
+    assert set(started) == allowed
+
+
+@pytest.mark.parametrize(
+    ("caller", "allowed"),
+    [
+        (Caller("ana", Role.VIEWER), False),
+        (Caller("ana", Role.OPERATOR), True),
+        (Caller("ana", Role.OPERATOR, parse_scope(["*:shop"])), False),
+    ],
+)
+def test_redelivery_is_refused_on_the_server(monkeypatch: pytest.MonkeyPatch, caller: Caller, allowed: bool) -> None:
+    done: list[str] = []
+    for method in ("begin", "complete"):  # without a catalogue
+        monkeypatch.setattr(AuditEntry, method, lambda *_: None)
+    shown: list[bool] = []
+    redelivery: Any = Redelivery.__new__(Redelivery)
+    redelivery._view, redelivery._target, redelivery._refresh = View(caller=caller), {}, lambda: asyncio.sleep(0)
+    redelivery._dialog = SimpleNamespace(close=lambda: None)
+    redelivery._work = lambda _: done.append("") or "said"
+    redelivery._say = lambda _, *, bad=False: shown.append(bad)
+    asyncio.run(redelivery._confirmed())
+    assert (bool(done), shown) == (allowed, [not allowed])
 
 
 @pytest.mark.parametrize(

@@ -6,20 +6,18 @@ from nicegui.element import Element
 from nicegui.events import GenericEventArguments
 from starlette.concurrency import run_in_threadpool
 
-from esteira.web.dashboard.bulk_replay import BULK_REPLAY, RATES, ReplayForecast, ReplaySelection, forecast
-from esteira.web.dashboard.failure_selection.progress import Progress
-from esteira.web.dashboard.faults import fault
+from esteira.web.dashboard.bulk.actions import REPLAY
+from esteira.web.dashboard.bulk.progress import Progress
+from esteira.web.dashboard.bulk.selections import ReplayForecast, ReplaySelection, forecast
+from esteira.web.dashboard.bulk.start import RateChoice, start
 from esteira.web.dashboard.parts import box, text
-from esteira.web.dashboard.recorded import begin, entry_of
 from esteira.web.dashboard.view import View
-from pipeline.catalogue import Action
-from pipeline.errors import Code, PipelineError, RetryableError
+from pipeline.errors import PipelineError
 from pipeline.models import Stage
 from pipeline.security.roles import Permission
 from pipeline.services import services
 
 CHECKED = "(event) => emit(event.target.checked)"
-VALUE = "(event) => emit(event.target.value)"
 
 
 class Selection:
@@ -29,7 +27,6 @@ class Selection:
         self._view, self._since, self._progress = view, since, progress
         self._groups: dict[tuple[str, Stage], None] = {}
         self._ids: dict[str, None] = {}
-        self._rate = RATES[1]
 
     def watch_group(self, tick: Element, code: str, stage: Stage) -> None:
         """Tracks a group's checkbox."""
@@ -48,21 +45,8 @@ class Selection:
             with box("div", "actions"):
                 text("button", view.t("failures.dry_run"), "button", type="button").on("click", self._dry_run)
                 text("button", view.t("failures.replay"), "button primary", type="button").on("click", self._replay)
-                text("label", view.t("failures.rate"), "hint", for_="rate")
-                self._rates()
+                self._rate = RateChoice(view, "rate")
         self._bar.set_visibility(False)
-
-    def _rates(self) -> None:
-        with box("select", "", id="rate") as rates:
-            for rate in RATES:
-                option = text("option", self._view.t("failures.per_second", count=rate), value=rate)
-                if rate == self._rate:
-                    option.props["^selected"] = "selected"
-        rates.on("change", self._set_rate, js_handler=VALUE)
-
-    def _set_rate(self, event: GenericEventArguments) -> None:
-        value = str(event.args)
-        self._rate = next((rate for rate in RATES if str(rate) == value), self._rate)
 
     def _note(self, chosen: dict, what: object, event: GenericEventArguments) -> None:  # type: ignore[type-arg]
         if event.args is True:
@@ -93,25 +77,9 @@ class Selection:
         if expected is None or not expected.total:
             self._status.text = self._view.t("failures.gone") if expected else self._status.text
             return
-        if not await self._start(selection, expected.total):
-            return
-        self._status.text = forecast_text(self._view, expected)
+        refusal = await start(self._view, REPLAY, selection, total=expected.total, rate=self._rate.value)
+        self._status.text = refusal or forecast_text(self._view, expected)
         self._progress.show()
-
-    async def _start(self, selection: ReplaySelection, total: int) -> bool:
-        """Whether the replay has started; else the bar says why it has not."""
-        view, entry = self._view, entry_of(self._view, Action.REPLAY)
-        try:
-            await run_in_threadpool(begin, view, entry, {**selection.audit_target(), "matched": total})
-        except PipelineError as error:
-            self._status.text = view.t("shell.failed", reason=fault(view, error))
-            return False
-        if BULK_REPLAY.start(selection, entry, total=total, rate=self._rate) is None:
-            busy = RetryableError(Code.TOO_MANY_REQUESTS, "another bulk replay is running")
-            await run_in_threadpool(entry.complete, busy)
-            self._status.text = view.t("failures.busy")
-            return False
-        return True
 
     async def _forecast(self, selection: ReplaySelection) -> ReplayForecast | None:
         try:

@@ -1,0 +1,1 @@
+"""Parts of the page Failures: a group, and the selection with its dry run."""
