@@ -16,7 +16,7 @@ from pipeline.remedies.portuguese_messages import MESSAGES
 
 _MESSAGES: Mapping[str, Mapping[str, str]] = {"pt-BR": MESSAGES}
 _CODE = re.compile(f"({'|'.join(sorted(Code, key=len, reverse=True))}): (.+)", re.DOTALL)
-MAX_DEPTH = 3  # of messages within messages; strangers may write parts of a message
+MAX_DEPTH = 4  # of messages within messages; strangers may write parts of a message
 
 
 def translated(message: str, language: str) -> str:

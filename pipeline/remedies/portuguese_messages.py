@@ -81,6 +81,45 @@ _GATEWAYS = {
     "Meta could not download the file: {reason}": "a Meta não conseguiu baixar o arquivo: {reason}",
     "WAHA could not download the file: {reason}": "o WAHA não conseguiu baixar o arquivo: {reason}",
     "no reason given": "sem motivo informado",
+    "WAHA did not download the file: {reason}": "o WAHA não baixou o arquivo: {reason}",
+    **{
+        f"{name} gives out only the first file of a message": f"{name} entrega só o primeiro arquivo de uma mensagem"
+        for name in ("WAHA", "Evolution API", "GOWA", "WPPConnect")
+    },
+    **{
+        f"{name} is asked by the chat of the message, which is not known": (
+            f"a consulta a {name} usa a conversa da mensagem, que não é conhecida"
+        )
+        for name in ("WAHA", "GOWA")
+    },
+    "GOWA sent neither the path nor the URL of the file": "o GOWA não enviou nem o caminho nem a URL do arquivo",
+    "GOWA sent WhatsApp's URL without the key of the file: set WHATSAPP_AUTO_DOWNLOAD_MEDIA=true in GOWA's "
+    "environment": (
+        "o GOWA enviou a URL do WhatsApp sem a chave do arquivo: defina WHATSAPP_AUTO_DOWNLOAD_MEDIA=true no ambiente "
+        "do GOWA"
+    ),
+    "GOWA names no file below statics/": "o GOWA não indica um arquivo dentro de statics/",
+    "the file is on GOWA's server: set GOWA_URL to the address of that server as reached from here": (
+        "o arquivo está no servidor do GOWA: defina GOWA_URL com o endereço desse servidor visto daqui"
+    ),
+    "the path is not that of a file below statics/ on GOWA's server": (
+        "o caminho não é de um arquivo dentro de statics/ no servidor do GOWA"
+    ),
+    "it waits for its turn to ask {name} (REUPLOAD_PER_MINUTE)": (
+        "espera a vez de pedir a {name} (REUPLOAD_PER_MINUTE)"
+    ),
+    "{name}'s answer cannot be read: {reason}; check the server's URL": (
+        "a resposta de {name} não pode ser lida: {reason}; confira a URL do servidor"
+    ),
+    "the message's id, chat or session cannot be a part of a URL": (
+        "o id da mensagem, a conversa ou a sessão não pode fazer parte de uma URL"
+    ),
+    "{message}; check {setting}": "{message}; confira {setting}",
+    "{message}: a redirect is not followed, check the server's URL": (
+        "{message}: redirecionamentos não são seguidos, confira a URL do servidor"
+    ),
+    "{message}; its other source: {other}": "{message}; a outra origem: {other}",
+    "{message}; {server} has the file": "{message}; {server} tem o arquivo",
     "WAHA did not download the file; see its setting WAHA_EVENTS_DOWNLOAD_MEDIA": (
         "o WAHA não baixou o arquivo; veja a configuração WAHA_EVENTS_DOWNLOAD_MEDIA dele"
     ),
@@ -102,6 +141,16 @@ _GATEWAYS = {
 }
 _TYPES = {
     "{mime} is not accepted": "{mime} não é aceito",
+    "{mime} is not accepted{remedy}": "{mime} não é aceito{remedy}",
+    "{message}; ALLOWED_TYPES={name} accepts it": "{message}; ALLOWED_TYPES={name} o aceita",
+    "{message}; MISMATCH=correct accepts it as what it is": "{message}; MISMATCH=correct o aceita como o que ele é",
+    "declared as {name}; it {reason}": "declarado como {name}; o arquivo {reason}",
+    "looks like {mime}, but {reason}": "parece {mime}, mas {reason}",
+    "has another structure": "tem outra estrutura",
+    "an encrypted Office document": "um documento cifrado do Office",
+    "is an encrypted Office document, and neither its name nor its mime type says of which type": (
+        "é um documento cifrado do Office, e nem o nome nem o tipo MIME dizem de que tipo"
+    ),
     "{mime} is not accepted unless ALLOWED_TYPES names {name}": (
         "{mime} não é aceito, a menos que ALLOWED_TYPES inclua {name}"
     ),
@@ -175,6 +224,43 @@ _TYPES = {
     "lacks the main part that it names": "não tem a parte principal que indica",
     "holds XML that is not well formed": "tem XML malformado",
     "holds XML that declares a document type": "tem XML que declara um tipo de documento (DOCTYPE)",
+    "has no PowerPoint presentation in its main stream": "não tem apresentação do PowerPoint no fluxo principal",
+    "has no encrypted package in its main stream": "não tem pacote cifrado no fluxo principal",
+    "has a damaged directory of streams": "tem um diretório de fluxos danificado",
+    "ends before the last sheet of its workbook ends": "termina antes do fim da última planilha",
+    "holds other bytes behind the last sheet of its workbook": "tem outros bytes depois da última planilha",
+    "is larger than a workbook without an OLE container can be": (
+        "é maior do que uma pasta do Excel sem contêiner OLE pode ser"
+    ),
+    "has two entries of the same name, case and slashes aside": (
+        "tem duas entradas com o mesmo nome, sem contar maiúsculas e barras"
+    ),
+    "is an archive without entries": "é um arquivo compactado sem entradas",
+    "holds XHTML, SVG, a script, a stylesheet or an inclusion, which programs may run": (
+        "tem XHTML, SVG, script, folha de estilo ou inclusão, que programas podem executar"
+    ),
+    "is nested more than {limit} levels deep": "tem mais de {limit} níveis de profundidade",
+    "has no valid OFX header": "não tem um cabeçalho OFX válido",
+    "has elements that are not those of an OFX file": "tem elementos que não são de um arquivo OFX",
+    "ends before its OFX element is closed": "termina antes de fechar o elemento OFX",
+    "has a line of more than {limit} bytes": "tem uma linha de mais de {limit} bytes",
+    "has text outside of its cards": "tem texto fora dos cartões",
+    "has a line that is no property of a card": "tem uma linha que não é propriedade de um cartão",
+    "has a card that is not of version 2.1, 3.0 or 4.0": "tem um cartão que não é da versão 2.1, 3.0 ou 4.0",
+    "ends within a card": "termina dentro de um cartão",
+    "has no Lottie animation": "não tem animação Lottie",
+    "holds JSON that is not valid, or has a name twice or a number without bounds": (
+        "tem JSON inválido, com um nome repetido ou com um número sem limites"
+    ),
+    "holds more than the {limit} files that a sticker may have": (
+        "tem mais que os {limit} arquivos que uma figurinha pode ter"
+    ),
+    "unpacks to more than the {limit} bytes that a sticker may have": (
+        "descompacta em mais que os {limit} bytes que uma figurinha pode ter"
+    ),
+    "draws more than {limit} layers or copies": "desenha mais de {limit} camadas ou cópias",
+    "holds a script": "tem um script",
+    "refers to files outside of it": "faz referência a arquivos fora dele",
     "clamd found {name}": "o clamd encontrou {name}",
     "clamd does not answer ({reason})": "o clamd não responde ({reason})",
     "it hangs": "está travado",
