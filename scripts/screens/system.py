@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -17,6 +19,7 @@ from actors.hook import process_media
 from actors.redis_queue.queue import open_queue
 from esteira.cli.demo.samples import Sample, samples
 from esteira.cli.supervisor.commands import worker_command
+from pipeline.catalogue import Action, Actor, AuditOutcome, Via
 from pipeline.config.settings import Settings
 from pipeline.models import Attachment
 from pipeline.services import Services
@@ -24,9 +27,20 @@ from scripts.benchmarks.rows import SESSIONS, fill
 
 ROWS = 24_000
 BACKLOG = 12
+TOKEN_ID = "3f9c2ab81d07"  # noqa: S105 -- an id, no secret
 SLOW_S = 2.0
 WARM_UP_S = 25
 SAMPLES_TIMEOUT_S = 90
+# Entries of the audit log: user, role, interface, action, target and count.
+AUDITED: tuple[tuple[str, str, Via, Action, dict[str, object], int], ...] = (
+    ("ana", "operator", Via.DASHBOARD, Action.REPLAY, {"groups": ["fetch_unavailable:fetch"]}, 42),
+    ("cli", "admin", Via.CLI, Action.USER_ADD, {"user": "bruno", "role": "viewer"}, 1),
+    ("ana", "operator", Via.DASHBOARD, Action.PAUSE, {"session": SESSIONS[1]}, 1),
+    ("ana", "operator", Via.DASHBOARD, Action.RESUME, {"session": SESSIONS[1]}, 1),
+    ("crm-import", "intake", Via.API, Action.SUBMIT, {"session": SESSIONS[2]}, 1),
+    ("carla", "admin", Via.DASHBOARD, Action.DELETE, {"status": "rejected", "session": SESSIONS[0]}, 17),
+    ("ana", "operator", Via.API, Action.REDELIVER, {"endpoint": "crm", "status": "undelivered"}, 9),
+)
 CAPTIONS = ("", "Segue o comprovante", "Bom dia! Pode conferir?", "", "Foto da entrega", "")
 
 
@@ -50,6 +64,11 @@ def media_server(files: dict[str, Served]) -> Iterator[str]:
             self.end_headers()
             with contextlib.suppress(OSError):
                 self.wfile.write(answer.content or b"")
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            self.send_response(204)
+            self.end_headers()
 
         def log_message(self, *_: object) -> None:
             """Logs nothing."""
@@ -83,7 +102,8 @@ def busy_system(settings: Settings, services: Services) -> Iterator[list[str]]:
         sample for sample in samples_by_path.values() if not sample.expected_error and not sample.media_key
     ]
     files |= {f"/slow/{number}": Served(sample.content, SLOW_S) for number, sample in enumerate(valid_samples)}
-    with media_server(files) as url, workers(settings):
+    with media_server(files) as url, webhook_endpoints(url), workers(settings):
+        _fill_audit_log(services)
         ids = [_hand_over(url + path, int(path[1:]), sample) for path, sample in samples_by_path.items()]
         _wait_for(services, ids)
         stopped = Event()
@@ -93,6 +113,24 @@ def busy_system(settings: Settings, services: Services) -> Iterator[list[str]]:
         yield ids
         stopped.set()
         feeder.join()
+
+
+@contextlib.contextmanager
+def webhook_endpoints(url: str) -> Iterator[None]:
+    """Sets a reachable endpoint at this server and an unreachable one, for the processes that are started then."""
+    secret = f"whsec_{base64.b64encode(b'a-secret-of-twenty-four-b').decode()}"
+    unreachable = {"name": "erp", "url": "http://127.0.0.1:9/esteira", "types": ["media.done"], "secret": secret}
+    endpoints = [{"name": "crm", "url": f"{url}/events", "secret": secret}, unreachable]
+    os.environ["WEBHOOK_ENDPOINTS"] = json.dumps(endpoints)
+    yield
+    del os.environ["WEBHOOK_ENDPOINTS"]
+
+
+def _fill_audit_log(services: Services) -> None:
+    for who, role, via, action, target, count in AUDITED:
+        actor = Actor(who=who, role=role, token_id=TOKEN_ID, via=via, source="192.0.2.17")
+        entry = services.catalogue.audit.begin(actor, action, target)
+        services.catalogue.audit.complete(entry, AuditOutcome.DONE, count=count, detail={})
 
 
 def _keep_backlog(services: Services, url: str, valid_samples: list[Sample], stopped: Event) -> None:
