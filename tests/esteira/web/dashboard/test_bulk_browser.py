@@ -50,7 +50,8 @@ def test_selected_rows_are_replayed(system: RunningSystem, someone: Browser) -> 
 def test_all_that_match_are_deleted_after_their_number_was_typed(system: RunningSystem, someone: Browser) -> None:
     matching = [ended(system, Status.FAILED, f"{n:02}.jpg") for n in range(55)]  # more than a page
     kept = ended(system, Status.DONE, "kept.jpg")
-    page = someone.log_in(f"{MEDIA}?status=failed")
+    page = someone.log_in(MEDIA)
+    page.goto(someone.url(f"{MEDIA}?status=failed"))
     page.wait_for_selector("tbody tr")
     page.check("thead .tick")
     page.wait_for_selector(".bar :text('Selected: 50.')")

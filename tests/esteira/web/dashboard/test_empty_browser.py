@@ -26,7 +26,8 @@ def test_first_attachment_is_sent_with_the_command_of_the_page(system: RunningSy
 
 
 def test_filters_without_a_match_can_be_cleared(someone: Browser) -> None:
-    page = someone.log_in("/dashboard/media?status=done")
+    page = someone.log_in("/dashboard/media")
+    page.goto(someone.url("/dashboard/media?status=done"))
     page.wait_for_selector(".empty:has-text('Nothing matches these filters.')")
     page.click(".empty a")
     page.wait_for_url("**/dashboard/media")
