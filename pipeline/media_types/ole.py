@@ -94,11 +94,11 @@ def inspect(file: int, *, limits: str, **_: Any) -> dict[str, Any]:
 
 
 class _WholeSectors(io.BufferedReader):
-    """A file whose last sector is filled up if it is cut short: olefile refuses such a sector of the FAT."""
+    """A file whose missing sectors are read as free: olefile refuses a FAT that is cut short where it is not needed."""
 
     def read(self, size: int | None = -1) -> bytes:
         content = super().read(size)
-        return content.ljust(size, b"\xff") if content and size is not None and size > 0 else content
+        return content.ljust(size, b"\xff") if size is not None and size > 0 else content
 
 
 @contextmanager

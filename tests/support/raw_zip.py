@@ -13,7 +13,10 @@ IN_EXTRA = 0xFFFFFFFF
 
 @dataclass(frozen=True)
 class Entry:
-    """One deflated entry. A field of the local header that is None has the value of the directory."""
+    """One entry, marked as deflated. `packed` is its deflated content unless given.
+
+    A field of the local header that is None has the value of the directory.
+    """
 
     name: str
     content: bytes
@@ -22,13 +25,14 @@ class Entry:
     local_size: int | None = None
     flags: int = 0
     local_extra: bytes = b""
+    packed: bytes | None = None
 
 
 def archive(entries: Sequence[Entry], *, before: bytes = b"", comment: bytes = b"", behind: bytes = b"") -> bytes:
     """An archive of these entries, with bytes `before` the first one and `behind` the end record."""
     body, directory = before, b""
     for entry in entries:
-        packed = _deflated(entry.content)
+        packed = _deflated(entry.content) if entry.packed is None else entry.packed
         offset, checksum = len(body), zlib.crc32(entry.content)
         body += _local_header(entry, packed, checksum) + packed + _descriptor(entry, packed, checksum)
         fields = (checksum, len(packed), len(entry.content), len(entry.name.encode()), 0, 0, 0, 0, 0, offset)

@@ -87,6 +87,15 @@ def test_a_document_that_is_cut_in_half_is_broken(checker: Checker) -> None:
         assert checker.error_code(content[: len(content) // 2], filename="a.doc") in {Code.BROKEN, Code.TYPE_MISMATCH}
 
 
+def test_a_sector_of_the_fat_that_is_not_needed_may_be_missing(checker: Checker) -> None:
+    content = bytearray(two_streams())
+    struct.pack_into("<I", content, 44, 2)
+    struct.pack_into("<I", content, 80, 99_999)
+    assert checker.check(bytes(content)).detected.ext == "doc"
+    struct.pack_into("<I", content, 76, 99_999)
+    assert checker.error_code(bytes(content), filename="a.doc") == Code.BROKEN
+
+
 @pytest.mark.parametrize("fat_sectors", [100_000, 0xFFFFFFFF])
 def test_a_fat_far_larger_than_the_file_is_broken_in_little_time(checker: Checker, fat_sectors: int) -> None:
     content = bytearray(two_streams())

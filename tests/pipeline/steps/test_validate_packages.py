@@ -121,6 +121,11 @@ def test_other_sizes_in_the_header_of_a_streamed_entry_are_refused(checker: Chec
     assert checker.error_code(content, **DOCX) == Code.BROKEN
 
 
+def test_an_empty_entry_may_be_deflated_to_nothing(checker: Checker) -> None:
+    assert checker.check(archive([*PARTS, Entry("docProps/thumbnail.wmf", b"", packed=b"")]), **DOCX)
+    assert checker.error_code(archive([TYPES, RELS, replace(DOCUMENT, packed=b"")]), **DOCX) == Code.BROKEN
+
+
 @pytest.mark.parametrize(
     "behind",
     [b"\n", b"\r\n\r\n", b"\0" * 4000, b" \t\x1a", b"\r\n--boundary-1234--\r\n"],
