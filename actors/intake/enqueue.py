@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from actors.delivery import encode_message, stage_message
-from actors.redis_queue.queue import RedisQueue
+from actors.redis_queue.queue import EnqueueRequest, RedisQueue
 from actors.redis_queue.scheduling import SchedulingInfo, scheduling_of_record
 from pipeline.models import Record, Stage, Status
 
@@ -24,6 +24,12 @@ def enqueue_stage(
 def enqueue_record(queue: RedisQueue, record: Record, stage: Stage, *, delay_ms: int = 0) -> bool:
     """As `enqueue_stage`, with the scheduling of an attachment in the catalogue."""
     return enqueue_stage(queue, record.id, stage, scheduling_of_record(record), delay_ms=delay_ms)
+
+
+def request_of(record: Record) -> EnqueueRequest:
+    """The message for an unfinished attachment that is not in the queue."""
+    message = stage_message(record.id, stage_to_enqueue(record))
+    return EnqueueRequest(record.id, message.queue_name, encode_message(message), scheduling_of_record(record))
 
 
 def stage_to_enqueue(record: Record) -> Stage:

@@ -6,18 +6,19 @@ unfinished. An attachment that is still in the queue is not enqueued again, beca
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 import structlog
 
-from actors.intake.enqueue import enqueue_record, stage_to_enqueue
+from actors.intake.enqueue import request_of
 from actors.observability import metrics_store
-from actors.redis_queue.queue import RedisQueue, shared_queue
+from actors.redis_queue.queue import EnqueueRequest, RedisQueue, shared_queue
 from pipeline.catalogue import Catalogue
 from pipeline.metrics import REQUEUED
 from pipeline.services import services
 
 PAGE = 1000
+ENQUEUED_AT_ONCE = 100  # in one call of Redis, which it blocks for a millisecond
 SCAN_LOCK = "scan"  # held by the process that scans, the periodic scan and the one after a return of Redis
 SCAN_LOCK_MS = 5000  # longer than a page takes; a scan that was killed delays the next one by this
 
@@ -52,11 +53,8 @@ def requeue_lost(
         log.error("queue audit dropped inconsistent entries", dropped=dropped, remedy="set maxmemory-policy noeviction")
     requeued, after = 0, None
     while page := catalogue.unfinished(older_than_s=older_than_s, limit=page_size or PAGE, after=after):
-        # Most attachments of a backlog are in the queue: only rows of missing ones are read.
-        for media_id in queue.find_missing(page):
-            record = catalogue.get(media_id)
-            if record and record.finished_at is None:
-                requeued += enqueue_record(queue, record, stage_to_enqueue(record))
+        for ids in _parts(queue.find_missing(page)):
+            requeued += queue.enqueue_many(_requests(catalogue, ids))
         after = page[-1]
         if after_page:
             after_page()
@@ -64,3 +62,13 @@ def requeue_lost(
         REQUEUED.add(n=requeued)
         log.warning("lost attachments requeued", messages=requeued)
     return requeued
+
+
+def _parts(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (ids[start : start + ENQUEUED_AT_ONCE] for start in range(0, len(ids), ENQUEUED_AT_ONCE))
+
+
+def _requests(catalogue: Catalogue, ids: Sequence[str]) -> list[EnqueueRequest]:
+    """The messages of those that are still unfinished. Most of a backlog is in the queue, so few rows are read."""
+    records = filter(None, map(catalogue.get, ids))
+    return [request_of(record) for record in records if record.finished_at is None]

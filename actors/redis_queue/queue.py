@@ -200,6 +200,15 @@ class RedisQueue:
         """Enqueues a message; False if its key is in the queue already."""
         return bool(self._run(self._enqueue_call([EnqueueRequest(key, queue, message, scheduling, delay_ms)])))
 
+    def enqueue_many(self, requests: Sequence[EnqueueRequest]) -> int:
+        """Enqueues messages in their order, and returns how many; those whose key is in the queue are left out.
+
+        Redis is blocked for about ten microseconds for each of them.
+        """
+        if not requests:
+            return 0
+        return int(self._run(self._enqueue_call(requests)))
+
     def fetch(
         self,
         worker: str,

@@ -54,7 +54,7 @@ class Proxy:
 
 
 def parse_proxies(text: str) -> dict[str, Proxy | None]:
-    """The proxy of each host or pattern, None for a direct connection; `*` for a URL that stands alone.
+    """The proxy of each host or pattern, None for a direct connection; `*` for a URL without a host.
 
     Raises:
         ValueError: an entry is invalid. The message names its number, because the entry may hold a password.
@@ -117,7 +117,7 @@ def _login(parts: SplitResult, where: str) -> tuple[str | None, str]:
 
 
 def _secrets(text: str) -> Iterator[str]:
-    """Everything in the value that lets somebody use a proxy, in each form in which it is sent or written."""
+    """The logins in the value, in each form in which they are sent or written."""
     try:
         proxies = parse_proxies(text)
     except ValueError:

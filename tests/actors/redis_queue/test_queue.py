@@ -8,7 +8,7 @@ import time
 import pytest
 
 from actors.redis_queue.finished_jobs import FinishedJobList
-from actors.redis_queue.queue import AckAction, RedisQueue, connect
+from actors.redis_queue.queue import AckAction, EnqueueRequest, RedisQueue, connect
 from pipeline.config.job_retention import JobRetention
 from pipeline.models import Stage
 from tests.support.finished_jobs import finished_jobs
@@ -42,6 +42,25 @@ def test_enqueue_ignores_a_key_that_is_in_the_queue(queue: RedisQueue) -> None:
     queue.fetch("w1", 1, QUEUES)
     assert not queue.enqueue("a", "fetch", b"3")
     assert counts(queue) == (0, 0, 1, 0)
+
+
+def test_messages_enqueued_together_keep_their_order_and_their_keys_once(queue: RedisQueue) -> None:
+    queue.enqueue("k3", "fetch", b"first")
+    requests = [EnqueueRequest(f"k{number}", "fetch", b"m") for number in (5, 3, 4, 5, 1)]
+    assert (queue.enqueue_many(requests), queue.enqueue_many(requests), queue.enqueue_many([])) == (3, 0, 0)
+    fetched = queue.fetch("w", 9, ["fetch"]).messages
+    assert [(message.key, message.data) for message in fetched] == [
+        ("k3", b"first"),
+        ("k5", b"m"),
+        ("k4", b"m"),
+        ("k1", b"m"),
+    ]
+
+
+def test_lock_is_free_after_its_release(queue: RedisQueue) -> None:
+    assert queue.locks.acquire("task", ttl_ms=60_000)
+    queue.locks.release("task")
+    assert queue.locks.acquire("task", ttl_ms=60_000)
 
 
 def test_fetch_serves_queues_in_the_given_order(queue: RedisQueue) -> None:
