@@ -122,6 +122,10 @@ class GuardedAdapter(BaseAdapter):
         response.raw = _RawBody(opened, max_bytes=self._max_reply_bytes, host=target.host)
         return response
 
+    def check_proxy(self, proxy: Proxy) -> None:
+        """See `HttpClient.check_proxy`."""
+        self._dial(proxy, deadline=Deadline(self._connect_timeout_s)).close()
+
     def close(self) -> None:
         """Closes the kept connections."""
         self._pool.close()

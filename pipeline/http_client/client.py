@@ -138,6 +138,14 @@ class HttpClient:
         """
         self._adapter.proxies = HostPatterns(proxies)
 
+    def check_proxy(self, proxy: Proxy) -> None:
+        """Connects to a proxy, and closes the connection before the login.
+
+        Raises:
+            RetryableError: `fetch_proxy`.
+        """
+        self._adapter.check_proxy(proxy)
+
     @contextmanager
     def download(
         self,

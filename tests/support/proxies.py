@@ -31,6 +31,8 @@ def http_proxy(*, login: str | None = None, tls: ssl.SSLContext | None = None) -
     def script(peer: Peer) -> None:
         peer = _secured(peer, tls)
         head = peer.request()
+        if not head:  # it only looked whether the port is open
+            return
         journal.heads.append(head)
         if login and wanted not in head:
             peer.send(b'HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm="x"\r\n\r\n')
