@@ -18,7 +18,7 @@ from pipeline.values.kinds import Kind
 _LATE_MODULES = (
     *(f"encodings.{name}" for name in ("ascii", "latin_1", "cp437", "cp1252", "iso8859_15", "utf_8_sig")),
     *(f"encodings.{name}" for name in ("utf_16", "utf_16_le", "utf_16_be")),
-    *("PIL.BmpImagePlugin", "PIL.PpmImagePlugin", "av.subtitles.stream"),
+    *("PIL.BmpImagePlugin", "PIL.PpmImagePlugin", "av.subtitles.stream", "av.subtitles.codeccontext"),
 )
 # Imported when a child of the decoding sandbox starts: a confined child imports nothing.
 DECODER_MODULES = (

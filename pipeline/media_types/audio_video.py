@@ -14,9 +14,10 @@ from av import AudioFrame, AudioStream, VideoFrame, VideoStream
 from av.container import InputContainer
 from av.stream import Disposition
 
-from pipeline.errors import PermanentError
+from pipeline.errors import Code, PermanentError
+from pipeline.media_types import boxes
 from pipeline.media_types.limits import Limits, parse_limits
-from pipeline.media_types.rejections import decoding
+from pipeline.media_types.rejections import check_active, decoding
 from pipeline.sandbox import Reason, Refusal
 
 DEMUXERS = {
@@ -30,6 +31,8 @@ FIRST_FRAMES = 3  # decoded; a file that yields none is broken
 TRIED_PACKETS = 300  # behind a tag or garbage the first packets may be damaged, which players accept
 DECODE_ERRORS = (av.FFmpegError, ValueError, LookupError, TypeError, ArithmeticError, UnicodeError)
 
+KEY_ID = "enc_key_id"  # FFmpeg's name of the key of an encrypted Matroska track
+
 av.logging.set_level(av.logging.PANIC)
 
 
@@ -38,22 +41,38 @@ def inspect(file: int, *, name: str, kind: str, limits: str, container: InputCon
 
     The duration is the container's, or the end of the last packet if the container has none. A file of kind audio or
     ptt needs an audio stream, one of kind video a video stream, a document either. `container` is the file if it is
-    open already; the caller closes it.
+    open already; the caller closes it. A file with an encrypted track has the flag "encrypted", and need not decode.
 
     Raises:
-        PermanentError: `too_many_pixels`, `too_long`, `empty`, `broken`.
+        PermanentError: `too_many_pixels`, `too_long`, `active_content`, `empty`, `broken`.
     """
     caps = parse_limits(limits)
-    with decoding(name, *DECODE_ERRORS), _opened(file, name, container) as media:
-        stream = _main_stream(media, kind)
-        _check_pixels(stream, caps)
-        frames = _first_frames(media, stream)
-        if not frames:
-            raise _undecodable(file, name)
-        duration = duration_ms(media, stream, counted=name in COUNTED)
-        if duration > caps.duration_s * 1000:
-            raise Refusal(Reason.TOO_LONG, seconds=duration // 1000, allowed=caps.duration_s)
-        return {**_display_size(frames[0]), "duration_ms": duration}
+    flags: list[str] = []
+    try:
+        with decoding(name, *DECODE_ERRORS), _opened(file, name, container) as media:
+            flags = ["encrypted"] if is_encrypted(file, name, media) else []
+            facts = _facts(file, name=name, kind=kind, media=media, caps=caps, encrypted=bool(flags))
+    except PermanentError as error:
+        if error.code != Code.BROKEN or not is_encrypted(file, name, container):
+            raise
+        flags, facts = ["encrypted"], {}
+    check_active(tuple(flags), refuse=caps.refuse_active)
+    return {**facts, "flags": flags}
+
+
+def is_encrypted(file: int, name: str, container: InputContainer | None) -> bool:
+    """Whether a track is encrypted: a video or sound that only a licence or a password makes playable."""
+    if DEMUXERS[name] == "mov":
+        return boxes.is_encrypted(file)
+    if container is None or DEMUXERS[name] != "matroska":
+        return False
+    return any(KEY_ID in stream.metadata for stream in container.streams)
+
+
+def is_encrypted_sound(file: int) -> bool:
+    """Whether an MP4 or QuickTime file that FFmpeg cannot open has encrypted sound and no video."""
+    handlers = {track.handler for track in boxes.tracks(file)}
+    return b"soun" in handlers and b"vide" not in handlers and boxes.is_encrypted(file)
 
 
 def _opened(file: int, name: str, container: InputContainer | None) -> AbstractContextManager[InputContainer]:
@@ -94,6 +113,18 @@ def moving_pictures(container: InputContainer) -> list[VideoStream]:
     return [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
 
 
+def _facts(file: int, *, name: str, kind: str, media: InputContainer, caps: Limits, encrypted: bool) -> dict[str, Any]:
+    stream = _main_stream(media, kind)
+    _check_pixels(stream, caps)
+    frames = [] if encrypted else _first_frames(media, stream)
+    if not frames and not encrypted:
+        raise _undecodable(file, name)
+    duration = duration_ms(media, stream, counted=name in COUNTED)
+    if duration > caps.duration_s * 1000:
+        raise Refusal(Reason.TOO_LONG, seconds=duration // 1000, allowed=caps.duration_s)
+    return {**(display_size(frames[0]) if frames else _coded_size(stream)), "duration_ms": duration}
+
+
 def _check_pixels(stream: AudioStream | VideoStream, caps: Limits) -> None:
     if not isinstance(stream, VideoStream):
         return
@@ -114,11 +145,18 @@ def _first_frames(container: InputContainer, stream: AudioStream | VideoStream) 
     return frames
 
 
-def _display_size(frame: AudioFrame | VideoFrame) -> dict[str, int]:
+def display_size(frame: AudioFrame | VideoFrame) -> dict[str, int]:
+    """Width and height of a frame after its rotation; nothing for sound."""
     if not isinstance(frame, VideoFrame):
         return {}
     turned = frame.rotation % 180 != 0
     return {"width": frame.height, "height": frame.width} if turned else {"width": frame.width, "height": frame.height}
+
+
+def _coded_size(stream: AudioStream | VideoStream) -> dict[str, int]:
+    if not isinstance(stream, VideoStream):
+        return {}
+    return {"width": stream.codec_context.width, "height": stream.codec_context.height}
 
 
 def packets(container: InputContainer, stream: AudioStream | VideoStream) -> Iterator[Any]:

@@ -18,6 +18,7 @@ from av.container import InputContainer
 from pipeline.media_types import (
     MEDIA_TYPES,
     audio_video,
+    boxes,
     brands,
     mpeg,
     ofx,
@@ -33,6 +34,8 @@ from pipeline.sandbox import Refusal
 
 HEAD = 65536  # bytes read for signatures and Ogg streams
 TEXT_MARK = 256  # bytes in which the mark of a text format begins, behind white space
+LIBMAGIC_BYTES = 1 << 20  # that libmagic reads of a file
+END_OF_TEXT = b"\x1a"  # DOS and CP/M end texts with it; libmagic takes it for binary data
 PDF_WITHIN = 1024  # bytes in which readers accept the mark of a PDF behind garbage
 # libmagic's mime types of the types that need no further look.
 LIBMAGIC_TYPES = {
@@ -53,6 +56,7 @@ UNKNOWN_MIMES = frozenset({"application/octet-stream", "text/plain", "applicatio
 OGG_CODECS = {b"OpusHead": "ogg", b"\x01vorbis": "ogg", b"\x7fFLAC": "ogg"}
 OGG_SKIPPED = (b"fishead\0", b"fisbone\0")  # streams that describe the other streams
 RIFF_FORMS = {b"WAVE": "wav", b"AVI ": "avi", b"WEBP": "webp"}
+RIFX_FORMS = {b"WAVE": "wav"}  # RIFF with the most significant byte first
 # Containers whose type or kind depends on their streams: the type with a video stream, and with audio streams alone.
 BY_STREAMS = {
     "mp4": ("mp4", "m4a"), "m4a": ("mp4", "m4a"), "3gp": ("3gp", "3ga"), "mov": ("mov", "mov"), "avi": ("avi", "avi"),
@@ -83,7 +87,7 @@ def identified(file: int, *, limits: str) -> Iterator[tuple[dict[str, Any], Inpu
     name, refused_mime = (None, found) if found and "/" in found else (found, None)
     container = _open_container(file, name, caps)
     try:
-        name, sound_only = _by_streams(name, container)
+        name, sound_only = _by_streams(file, name, container)
         media_type = MEDIA_TYPES.get(name or "")
         mime = media_type.mime if media_type else refused_mime or _mime(file)
         yield {"name": name, "mime": mime, "fault": fault, "sound_only": sound_only}, container
@@ -99,22 +103,29 @@ def _open_container(file: int, name: str | None, caps: Limits) -> InputContainer
     return audio_video.try_open(file, name)
 
 
-def _by_streams(name: str | None, container: InputContainer | None) -> tuple[str | None, bool]:
+def _by_streams(file: int, name: str | None, container: InputContainer | None) -> tuple[str | None, bool]:
     """The type and `sound_only`, from the streams if the container could be opened."""
-    if name is None or container is None:
+    if name is None or name not in BY_STREAMS:
         return name, False
     with_video, audio_alone = BY_STREAMS[name]
-    if audio_video.moving_pictures(container):
+    if container is None:
+        sound_only = audio_video.DEMUXERS[name] == "mov" and audio_video.is_encrypted_sound(file)
+    elif audio_video.moving_pictures(container):
         return with_video, False
-    if not container.streams.audio:
-        return name, False
-    return audio_alone, audio_alone == with_video
+    else:
+        sound_only = bool(container.streams.audio)
+    return (audio_alone, audio_alone == with_video) if sound_only else (name, False)
 
 
 def _mime(file: int) -> str:
     """libmagic's mime type. It reads up to a megabyte (0.25 ms), so it is called only if nothing else decides."""
     os.lseek(file, 0, os.SEEK_SET)
-    return str(_magic().from_descriptor(file)).lower()
+    mime = str(_magic().from_descriptor(file)).lower()
+    size = os.fstat(file).st_size
+    if mime != "application/octet-stream" or size > LIBMAGIC_BYTES or os.pread(file, 1, size - 1) != END_OF_TEXT:
+        return mime
+    text = os.pread(file, size, 0).rstrip(END_OF_TEXT)
+    return str(_magic().from_buffer(text)).lower() if text else mime
 
 
 @cache
@@ -128,6 +139,8 @@ def _type_by_content(file: int, head: bytes, caps: Limits) -> str | None:
         return _zip_type(file, expansion=caps.expansion, entries=caps.entries)
     if head.startswith(ole.MAGIC):
         return ole.main_stream(file)
+    if head[4:8] in boxes.FIRST_BOXES and (brand := boxes.movie_brand(file)) is not None:
+        return brands.family(brand) if brand else "mov"
     for matches, container_type in CONTAINERS:
         if matches(head):
             return container_type(head)
@@ -168,7 +181,7 @@ def _type_by_libmagic(file: int, head: bytes) -> str | None:
 
 
 def _riff_type(head: bytes) -> str | None:
-    return RIFF_FORMS.get(head[8:12])
+    return (RIFX_FORMS if head.startswith(b"RIFX") else RIFF_FORMS).get(head[8:12])
 
 
 def _ogg_type(head: bytes) -> str | None:
@@ -210,7 +223,7 @@ def _type_by_search(file: int, head: bytes) -> str | None:
 
 CONTAINERS: tuple[tuple[Callable[[bytes], bool], Callable[[bytes], str | None]], ...] = (
     (lambda head: head[4:8] == b"ftyp", brands.family),
-    (lambda head: head.startswith((b"RIFF", b"RF64", b"BW64")), _riff_type),
+    (lambda head: head.startswith((b"RIFF", b"RIFX", b"RF64", b"BW64")), _riff_type),
     (lambda head: head.startswith(b"OggS"), _ogg_type),
     (xls_records.is_workbook, lambda _: "xls"),
     (lambda head: head.startswith(ole.OLD_WORD), ole.refuse_old_word),

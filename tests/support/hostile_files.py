@@ -68,6 +68,40 @@ def png_text(megabytes: int, chunks: int = 1) -> bytes:
     return png_by_hand(chunks=png_chunk(b"zTXt", text) * chunks)
 
 
+def png_profile_bomb() -> bytes:
+    return png_by_hand(chunks=png_chunk(b"iCCP", b"bomb\0\0" + zlib.compress(bytes(300_000_000), 9)))
+
+
+def png_empty_chunks(count: int) -> bytes:
+    """Private chunks without content; the checksum of the first is wrong."""
+    return png_by_hand(chunks=png_chunk(b"prVt", b"")[:-4] + bytes(4) + png_chunk(b"prVt", b"") * count)
+
+
+def png_chunk_beyond_the_file() -> bytes:
+    """A chunk of 2 GB in front of the pixels, of which the file has nothing."""
+    return png_by_hand(chunks=struct.pack(">I4s", 2_000_000_000, b"prVt"))
+
+
+def movie_of_boxes(count: int) -> bytes:
+    """More empty boxes in front of the index than a movie has."""
+    return struct.pack(">I4s", 8, b"skip") * count + mp4_boxes((b"moov", b""))
+
+
+def movie_of_nested_boxes(depth: int = 20_000) -> bytes:
+    """Boxes within boxes, each up to the end of the file."""
+    return struct.pack(">I4s", 0, b"moov") + struct.pack(">I4s", 0, b"trak") * depth
+
+
+def movie_with_endless_box() -> bytes:
+    """A box whose size in 64 bits exceeds every file."""
+    return struct.pack(">I4sQ", 1, b"skip", 2**64 - 1) + bytes(64)
+
+
+def movie_of_tracks(count: int) -> bytes:
+    """An index with many empty tracks."""
+    return mp4_boxes((b"skip", b""), (b"moov", mp4_boxes((b"trak", b"")) * count), (b"mdat", b"x"))
+
+
 DOCTYPE = '<!DOCTYPE x [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;">]>'
 EXTERNAL = '<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]>'
 

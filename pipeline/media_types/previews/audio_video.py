@@ -18,12 +18,14 @@ from pipeline.media_types.audio_video import (
     DEMUXERS,
     NO_STREAM,
     duration_ms,
+    is_encrypted,
     moving_pictures,
     open_media,
     packets,
 )
 from pipeline.media_types.limits import parse_limits
-from pipeline.media_types.previews.thumbnail import as_webp, scaled_size
+from pipeline.media_types.previews.thumbnail import as_webp
+from pipeline.media_types.previews.video_frame import as_displayed
 from pipeline.media_types.previews.waveform import peaks
 from pipeline.media_types.rejections import decoding
 from pipeline.sandbox import Reason, Refusal
@@ -35,16 +37,19 @@ FRACTIONS = (0.1, 0.25, 0.5)  # further positions, as fractions of the duration
 MEANINGFUL = 12.0
 TRIED_PACKETS = 300  # decoded from the key frame before a position; then the last frame is taken
 BUDGET_S = 3.0  # CPU seconds for all positions together, and as much again for the first frame
-ROTATIONS = {90: Image.Transpose.ROTATE_90, 180: Image.Transpose.ROTATE_180, 270: Image.Transpose.ROTATE_270}
 
 
 def render(file: int, *, name: str, limits: str) -> dict[str, Any]:
-    """A frame as it is displayed, or 100 peaks of a file without video.
+    """A frame as it is displayed, or 100 peaks of a file without video; nothing for an encrypted file.
 
     Raises:
         PermanentError: `too_many_pixels`, `broken`.
     """
+    if is_encrypted(file, name, None):
+        return {}
     with decoding(name, *DECODE_ERRORS), open_media(file, DEMUXERS[name]) as container:
+        if is_encrypted(file, name, container):
+            return {}
         videos = moving_pictures(container)
         if videos:
             return as_webp(_meaningful_frame(container, videos[0], max_pixels=parse_limits(limits).pixels))
@@ -64,7 +69,7 @@ def _meaningful_frame(container: InputContainer, stream: VideoStream, *, max_pix
         if frame.width * frame.height > max_pixels:
             size = {"width": frame.width, "height": frame.height}
             raise Refusal(Reason.TOO_MANY_PIXELS, **size, allowed_mpx=max_pixels / 1e6)
-        image = _as_displayed(frame, stream)
+        image = as_displayed(frame, stream.sample_aspect_ratio)
         contrast = ImageStat.Stat(image.convert("L")).stddev[0]
         if best is None or contrast > best[0]:
             best = contrast, image
@@ -104,14 +109,3 @@ def _frame_at(container: InputContainer, stream: VideoStream, position_s: float,
         if tried >= TRIED_PACKETS or time.process_time() > until:
             break
     return last
-
-
-def _as_displayed(frame: VideoFrame, stream: VideoStream) -> Image.Image:
-    """The frame at preview size, with its pixel aspect ratio and rotation applied."""
-    ratio = stream.sample_aspect_ratio
-    aspect = float(ratio) if ratio and 0.1 < ratio < 10 else 1.0
-    width, height = scaled_size(frame.width * aspect, frame.height)
-    small = frame.reformat(width=width, height=height, format="rgb24", interpolation="AREA")
-    image: Image.Image = small.to_image()  # type: ignore[no-untyped-call]
-    rotation = ROTATIONS.get(round(frame.rotation) % 360)
-    return image if rotation is None else image.transpose(rotation)

@@ -7,9 +7,11 @@ from typing import Any
 
 from PIL import Image, ImageCms, ImageOps
 
-from pipeline.media_types.image import DECODE_ERRORS, FORMATS, ORIENTATION, PILLOW_ERRORS, open_image
+from pipeline.media_types import picture_streams
+from pipeline.media_types.image import DECODE_ERRORS, FORMATS, ORIENTATION, PILLOW_ERRORS, open_accepted
 from pipeline.media_types.limits import parse_limits
 from pipeline.media_types.previews.thumbnail import EDGE, as_webp, shrink
+from pipeline.media_types.previews.video_frame import as_displayed
 from pipeline.media_types.rejections import decoding
 
 DEEP_MODES = frozenset({"I", "I;16", "I;16L", "I;16B", "I;16N"})  # more than 8 bits a channel
@@ -24,10 +26,20 @@ def render(file: int, *, name: str, limits: str) -> dict[str, Any]:
         PermanentError: `broken`.
     """
     Image.MAX_IMAGE_PIXELS = parse_limits(limits).pixels
-    with decoding(f"a {FORMATS[name]} image", *PILLOW_ERRORS), open_image(file, name) as image:
-        image.draft(None, (2 * EDGE, 2 * EDGE))  # a JPEG is decoded at a reduced size
-        small = shrink(_resizable(image))
-        return as_webp(_upright(_in_srgb(small), image))
+    with decoding(f"a {FORMATS[name]} image", *PILLOW_ERRORS):
+        try:
+            with open_accepted(file, name) as image:
+                return _thumbnail(image)
+        except PILLOW_ERRORS:
+            if not picture_streams.is_decodable(file, name):
+                raise
+        return as_webp(as_displayed(picture_streams.first_frame(file, name)))
+
+
+def _thumbnail(image: Image.Image) -> dict[str, Any]:
+    image.draft(None, (2 * EDGE, 2 * EDGE))  # a JPEG is decoded at a reduced size
+    small = shrink(_resizable(image))
+    return as_webp(_upright(_in_srgb(small), image))
 
 
 def _resizable(image: Image.Image) -> Image.Image:
