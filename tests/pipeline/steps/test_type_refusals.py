@@ -80,4 +80,4 @@ def test_every_kind_of_package_is_accepted_or_refused_by_its_own_name(checker: C
     assert error is not None
     assert error.code == Code.TYPE_MISMATCH
     assert error.message.startswith(f"declared as {other}, but is {mime}")
-    assert error.message.endswith(f"ALLOWED_TYPES={found} accepts it" if found in MEDIA_TYPES else mime)
+    assert error.message.endswith(f"add {found} to ALLOWED_TYPES to accept it" if found in MEDIA_TYPES else mime)
