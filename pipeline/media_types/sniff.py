@@ -156,11 +156,9 @@ def _zip_type(file: int, *, expansion: int, entries: int) -> str | None:
 def _type_by_text(file: int, head: bytes) -> str | None:
     """The type of a text format that begins with a mark of its own."""
     start = xml_document.decoded_start(head[:TEXT_MARK])
-    if vcard.starts_card(start):
-        return "vcf"
-    if ofx.starts_header(start):
-        return "ofx"
-    return xml_document.type_by_root(file, head) if start.startswith(b"<") else None
+    if start.startswith(b"<"):
+        return xml_document.type_by_root(file, head)
+    return next((name for matches, name in TEXT_STARTS if matches(start)), None)
 
 
 def _type_by_signature(head: bytes) -> str | None:
@@ -228,3 +226,4 @@ CONTAINERS: tuple[tuple[Callable[[bytes], bool], Callable[[bytes], str | None]],
     (xls_records.is_workbook, lambda _: "xls"),
     (lambda head: head.startswith(ole.OLD_WORD), ole.refuse_old_word),
 )
+TEXT_STARTS = ((vcard.starts_card, "vcf"), (ofx.starts_header, "ofx"))

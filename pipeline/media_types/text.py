@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from typing import Any
 
+from pipeline.media_types.file_chunks import CONTROL, UTF16_MARKS, chunks
 from pipeline.media_types.limits import parse_limits
 from pipeline.media_types.rejections import check_active
 from pipeline.sandbox import Reason, Refusal
 
-CHUNK_BYTES = 1 << 20
 RTF_TAIL_BYTES = 64  # kept between two chunks, so that a control word on their border is found
-UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
-# Control characters that no 8-bit text has. UTF-8 is not required: spreadsheets still write CSV as Windows-1252.
-CONTROL = bytes(byte for byte in range(32) if byte not in b"\t\n\v\f\r\x1a\x1b")
 
 
 def inspect_text(file: int, **_: Any) -> dict[str, Any]:
@@ -23,14 +18,14 @@ def inspect_text(file: int, **_: Any) -> dict[str, Any]:
     Raises:
         PermanentError: `broken`.
     """
-    chunks = _chunks(file)
-    chunk = next(chunks, b"")
+    pieces = chunks(file)
+    chunk = next(pieces, b"")
     if chunk.startswith(UTF16_MARKS):
         return {}
     while chunk:
         if len(chunk.translate(None, CONTROL)) != len(chunk):
             raise Refusal(Reason.NOT_TEXT)
-        chunk = next(chunks, b"")
+        chunk = next(pieces, b"")
     return {}
 
 
@@ -42,7 +37,7 @@ def inspect_rtf(file: int, *, limits: str, **_: Any) -> dict[str, Any]:
     """
     tail = b""
     objects = False
-    for chunk in _chunks(file):
+    for chunk in chunks(file):
         objects = objects or b"\\objdata" in tail + chunk
         tail = (tail + chunk)[-RTF_TAIL_BYTES:]
     if not tail.rstrip(b"\0\r\n\t ").endswith(b"}"):
@@ -50,10 +45,3 @@ def inspect_rtf(file: int, *, limits: str, **_: Any) -> dict[str, Any]:
     flags = ("objects",) if objects else ()
     check_active(flags, refuse=parse_limits(limits).refuse_active)
     return {"flags": list(flags)}
-
-
-def _chunks(file: int) -> Iterator[bytes]:
-    position = 0
-    while chunk := os.pread(file, CHUNK_BYTES, position):
-        position += len(chunk)
-        yield chunk

@@ -29,6 +29,7 @@ RUN_NAMESPACES = frozenset(
         "http://www.mozilla.org/xbl",
     }
 )
+ROOTS = {"ofx": "ofx"}  # other types than "xml", by the local names of root elements
 RUN_ROOTS = {"html": "text/html", "svg": "image/svg+xml"}  # mime types by the local names of root elements
 NOT_XML = (expat.ExpatError, LookupError, ValueError)  # the last two for an unknown encoding
 XHTML = "application/xhtml+xml"
@@ -53,8 +54,8 @@ def type_by_root(file: int, head: bytes) -> str | None:
     if local in RUN_ROOTS:
         is_xhtml = local == "html" and any(value == "http://www.w3.org/1999/xhtml" for value in attributes.values())
         return XHTML if is_xhtml else RUN_ROOTS[local]
-    if local == "ofx":
-        return "ofx"
+    if local in ROOTS:
+        return ROOTS[local]
     return "xml" if text.startswith((b"<?xml", b"<!DOCTYPE")) or _ends_with(file, name) else None
 
 

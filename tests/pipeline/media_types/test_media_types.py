@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -92,6 +93,14 @@ def test_mime_and_extension_identify_one_type() -> None:
 
 def test_office_types_are_in_the_table() -> None:
     assert set(OOXML_TYPES) <= OFFICE_TYPES <= set(MEDIA_TYPES)
+
+
+@pytest.mark.parametrize("page", [".env.example", "docs/types.md"])
+def test_the_documents_list_the_types_on_request(page: str) -> None:
+    text = re.sub(r"\([^)]*\)", "", (ROOT / page).read_text())
+    start = text.index("`avif`" if page.endswith(".md") else "avif,")
+    listed = re.findall(r"[a-z0-9]+", text[start : text.index(".", start)])
+    assert set(listed) == OPTIONAL_TYPES
 
 
 def test_an_unknown_allowed_type_is_reported_with_the_optional_types() -> None:
