@@ -240,7 +240,8 @@ def test_encrypted_media_are_named_so(checker: Checker, label: str) -> None:
     strict = settings(active_documents="reject", allowed_types=["webm"])
     error = error_of(lambda: checker.check(content, settings=strict))
     assert error is not None
-    assert (error.code, error.message) == (Code.ACTIVE_CONTENT, "holds active content: encrypted")
+    assert error.code == Code.ACTIVE_CONTENT
+    assert error.message.startswith("holds active content: encrypted")
 
 
 def test_media_that_declare_encryption_without_data_are_broken(checker: Checker) -> None:
