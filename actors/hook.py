@@ -108,8 +108,8 @@ class Hook:
         if queued:
             log.debug("attachment queued", id=accepted.id, session=attachment.session, kind=attachment.kind)
             return Receipt(accepted.id, "queued", accepted.status)
-        if self._is_paused(attachment.session):
-            log.warning("attachment spooled: paused", id=accepted.id)
+        if attachment.from_history or self._is_paused(attachment.session):
+            log.warning("attachment spooled", id=accepted.id, reason="history" if attachment.from_history else "paused")
             return Receipt(accepted.id, "spooled", accepted.status)
         return self._run_without_queue(accepted, aside)
 

@@ -15,6 +15,7 @@ MAX_DETACHED = 32  # more wait in threads: their files are on this machine's dis
 RECHECK_S = 0.1  # between checks for a free thread while another prefetcher's messages take them all
 DOWNLOADS = Stage.FETCH.value  # the queue whose messages are downloads
 SHARE_OF_PREVIEWS = 4  # one thread in so many makes previews
+SHARE_OF_HISTORY = 4  # one thread in so many works on the history
 
 
 def leave_a_quarter(threads: int) -> int:
@@ -28,8 +29,9 @@ class PrefetchLimits(NamedTuple):
     `threads` messages run at once, `ahead` more are popped so that no thread waits for the fetcher. `room` are held at
     most, `large_room` of large files among them. `per_session` downloads of one session run at once (0: any number),
     and twice as many are held, so that slow servers of one session leave threads and room to others; the threads of
-    large files are shared likewise. In all processes together `per_session_total` are held (0: any number), and then
-    none that does not run. A process whose threads are all busy fetches again when it has finished something and holds
+    large files are shared likewise. `history_room` are held at most of the history, which must not take the threads
+    that new messages need. In all processes together `per_session_total` are held (0: any number), and then none that
+    does not run. A process whose threads are all busy fetches again when it has finished something and holds
     at most `low_water`. `poll_s` is the time between fetches that no message announced: an announcement can be lost
     together with the connection that carries it.
     """
@@ -38,6 +40,7 @@ class PrefetchLimits(NamedTuple):
     ahead: int = 0
     room: int = 1
     large_room: int = 1
+    history_room: int = 1
     per_session: int = 0
     per_session_total: int = 0
     low_water: int = 0
@@ -57,6 +60,7 @@ class PrefetchLimits(NamedTuple):
             ahead=(threads + 3) // 4,
             room=threads * 2,
             large_room=large_room,
+            history_room=max(1, threads // SHARE_OF_HISTORY),
             per_session=min(here, total) if total else here,
             per_session_total=total,
             low_water=threads + threads // 2,
@@ -66,7 +70,7 @@ class PrefetchLimits(NamedTuple):
     def of_previews(cls, threads: int, *, alone: bool) -> PrefetchLimits:
         """A quarter of the threads, at least one; all of them if the process runs no stage (`alone`)."""
         share = threads if alone else max(1, threads // SHARE_OF_PREVIEWS)
-        return cls(share, 0, share, share, low_water=-1, poll_s=3.0)
+        return cls(share, 0, share, share, share, low_water=-1, poll_s=3.0)
 
 
 class Prefetcher:
@@ -159,6 +163,7 @@ class Prefetcher:
             self.limits.per_session_total,
             here,
             large_here if here else 0,
+            max(0, self.limits.history_room - sum(message.of_history for message in self._held.values())),
             self._downloads() if here else {},
         )
 

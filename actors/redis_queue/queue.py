@@ -64,7 +64,7 @@ class FetchedMessage(NamedTuple):
     """A message that this worker holds now; `data` is as it was enqueued.
 
     `delivery_id` is a fencing token: each delivery of a key has a higher one, and only the newest can be acknowledged.
-    The fetched message with the lowest `priority` runs first.
+    The fetched message with the lowest `priority` runs first. `of_history`: it goes last, see `SchedulingInfo`.
     """
 
     key: str
@@ -75,6 +75,7 @@ class FetchedMessage(NamedTuple):
     large: bool
     priority: int
     session: str = ""
+    of_history: bool = False
 
 
 class SessionDownloads(NamedTuple):
@@ -89,13 +90,15 @@ class FetchLimits(NamedTuple):
 
     `large` is the number of messages of large files (None: any number). `per_session` is how many downloads of one
     session all workers together may hold, `per_session_here` how many this worker, and `large_per_session_here` how
-    many large ones among these (0: any number). `downloads` are those that it has already, by session.
+    many large ones among these (0: any number). `history` is the number of messages of the history (None: any number).
+    `downloads` are those that it has already, by session.
     """
 
     large: int | None = None
     per_session: int = 0
     per_session_here: int = 0
     large_per_session_here: int = 0
+    history: int | None = None
     downloads: Mapping[str, SessionDownloads] = MappingProxyType({})
 
 
@@ -228,6 +231,7 @@ class RedisQueue:
         keys = [self.keys.workers, self.keys.held(worker)]
         args: list[ScriptArg] = [worker, count, large, int(require_pause_state)]
         args += [limits.per_session, limits.per_session_here, limits.large_per_session_here]
+        args.append(count if limits.history is None else limits.history)
         args += [len(limits.downloads), *downloads, *queues]
         due_ms, limited, *rows = self._run(self._call("fetch", keys, args))
         if due_ms == PAUSES_UNKNOWN:
@@ -393,7 +397,7 @@ def _script_text(name: str) -> str:
 
 
 def _fetched_message(row: list[Any]) -> FetchedMessage:
-    key, delivery_id, crashes, queue, data, size_class, priority, session = row
+    key, delivery_id, crashes, queue, data, size_class, priority, session, of_history = row
     return FetchedMessage(
         key=_decode(key),
         delivery_id=int(delivery_id),
@@ -402,6 +406,7 @@ def _fetched_message(row: list[Any]) -> FetchedMessage:
         data=data,
         large=bool(size_class),
         priority=int(priority),
+        of_history=bool(of_history),
         session=_decode(session),
     )
 

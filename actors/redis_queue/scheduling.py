@@ -9,6 +9,7 @@ from typing import NamedTuple
 from pipeline.config.settings import MB, Settings
 from pipeline.models import Attachment, Kind, Record
 
+HISTORY_MARK = 1  # in place of the expiry in scheduling info; older versions take it for a source that expired long ago
 FILE_CHARGE = 1000  # what a small file of a session of weight 1 counts while it is in flight
 BYTES_PER_FILE = 16 * MB  # a file counts as one more for each of these
 MAX_FILES = 16  # the most that one file counts as; without it the session of a huge file would wait until it is done
@@ -24,12 +25,14 @@ class SchedulingInfo(NamedTuple):
     """The scheduling of one message.
 
     `size` is the size in bytes as far as it is known; None for a file to download that may have any size. `expires_at`
-    is Unix ms.
+    is Unix ms. A message `of_history` goes last: after all others that wait, also of other sessions, whenever it
+    expires.
     """
 
     session: str = ""
     size: int | None = 0
     expires_at: int | None = None
+    of_history: bool = False
 
 
 def scheduling_of(attachment: Attachment, *, intake: bool = False) -> SchedulingInfo:
@@ -40,13 +43,14 @@ def scheduling_of(attachment: Attachment, *, intake: bool = False) -> Scheduling
         attachment.kind in USUALLY_SMALL if attachment.kind else (attachment.media_type or "").startswith(SMALL_TYPES)
     )
     size = attachment.size or 0 if known or small else attachment.size
-    return SchedulingInfo(attachment.session, size, expiry * 1000 if expiry is not None else None)
+    expires_at = expiry * 1000 if expiry is not None else None
+    return SchedulingInfo(attachment.session, size, expires_at, attachment.from_history)
 
 
 def scheduling_of_record(record: Record) -> SchedulingInfo:
     """The scheduling of an attachment in the catalogue."""
     size = record.size or 0 if record.kind in USUALLY_SMALL else record.size
-    return SchedulingInfo(record.session, size, record.expires_at)
+    return SchedulingInfo(record.session, size, record.expires_at, record.from_history)
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,8 @@ class SizeClasses:
         size = self.large_bytes + 1 if scheduling.size is None else scheduling.size
         files = min(1 + size / BYTES_PER_FILE, MAX_FILES)
         charge = max(1, round(FILE_CHARGE * files / self.weights.get(session, 1)))
-        return f"{charge},{int(size > self.large_bytes)},{scheduling.expires_at or 0},{session}"
+        expires_at = HISTORY_MARK if scheduling.of_history else scheduling.expires_at or 0
+        return f"{charge},{int(size > self.large_bytes)},{expires_at},{session}"
 
     def large_threads(self, threads: int) -> int:
         """How many threads may work on large files: at least one, and all but one at most."""

@@ -63,6 +63,7 @@ def accepted_row(attachment: Attachment, cipher: SourceCipher, *, intake: bool, 
         "expires_at": None if intake else _expires_at(attachment),
         "received_at": now,
         "intake": intake,
+        "from_history": attachment.from_history,
         "payload": cipher.encrypt(payload(attachment)),
         "declared_sha256": _declared_sha256(attachment, intake=intake),
         "source_mark": None if intake else source_mark(attachment, key=cipher.mark_key),
@@ -161,6 +162,7 @@ def record(row: Sequence[Any]) -> Record:
     fields["declared_kind"] = _KINDS[fields["declared_kind"]]
     fields["animated"] = _BOOLEANS[fields["animated"]]
     fields["flags"] = _split(fields["flags"])
+    fields["from_history"] = bool(fields["from_history"])
     return _trusted(Record, fields)
 
 

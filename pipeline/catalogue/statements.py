@@ -68,7 +68,7 @@ _ACCEPTED = (
     *("id", "gateway", "session", "message_id", "part", "chat", "sender", "status", "stage", "attempts", "run", "kind"),
     *("declared_kind", "declared_mime", "filename", "caption", "chat_number", "sender_number"),
     *("size", "expires_at"),
-    *("received_at", "intake", "payload", "declared_sha256", "source_mark"),
+    *("received_at", "intake", "from_history", "payload", "declared_sha256", "source_mark"),
 )
 _STORED = (
     *("kind", "mime", "ext", "size", "sha256", "name", "storage_key", "width", "height", "duration_ms", "pages"),

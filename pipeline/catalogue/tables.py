@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Column, Integer, MetaData, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Integer, MetaData, Table, Text, false
 
 from pipeline.models import Record
 
@@ -71,6 +71,7 @@ media = Table(
     Column("claim", Text),
     Column("claimed_until", BigInteger),  # end of the live claim; without a claim, when it was released
     Column("intake", Boolean, nullable=False),
+    Column("from_history", Boolean, nullable=False, server_default=false()),  # goes last in the queue
     Column("payload", Text, nullable=False),  # the attachment as JSON, perhaps encrypted; `{}` once it is done
     Column("progress", Text),  # JSON: the input of the stage that failed
     Column("history", Text),  # one line of JSON for each attempt at a stage, oldest first

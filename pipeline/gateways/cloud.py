@@ -19,6 +19,7 @@ from pipeline.values.emptiness import first_present, is_empty
 from pipeline.values.gateway_values import error_text, json_object, json_objects, unix_seconds
 
 SIGNATURE = hub_signature("CLOUD_APP_SECRET")
+HISTORY_FIELD = "history"  # of the changes that hold old messages
 ID_LIFETIME_S = 7 * 24 * 3600  # seconds that a media id in a webhook is valid
 
 
@@ -35,19 +36,20 @@ def parse(payload: Any, settings: Settings) -> ParsedPayload:
     """The attachments in every message of every change of every entry, including those that the business has sent.
 
     Raises:
-        PayloadError: it has more than MAX_BATCH messages.
+        PayloadError: it has more than MAX_BATCH messages, or more than MAX_HISTORY old ones.
     """
     attachments: list[Attachment] = []
     ignored = count = 0
-    for value in _values(payload):
+    for change in _changes(payload):
+        value, history = json_object(change.get("value")), change.get("field") == HISTORY_FIELD
         echoes = ({**message, "from_me": True} for message in json_objects(value.get("message_echoes")))
-        messages = [*json_objects(value.get("messages")), *echoes]
+        messages = [*json_objects(value.get("messages")), *echoes, *_old_messages(value)]
         count += len(messages)
-        check_batch_size(count, settings)
+        check_batch_size(count, settings, history=history)
         media = [list(islice(message_media(message), settings.max_batch + 1)) for message in messages]
-        check_batch_size(len(attachments) + sum(map(len, media)), settings)
+        check_batch_size(len(attachments) + sum(map(len, media)), settings, history=history)
         attachments += [
-            _attachment(value, message, medium, part=part, settings=settings)
+            _attachment(change, message, medium, part=part, settings=settings)
             for message, of_message in zip(messages, media, strict=True)
             for part, medium in enumerate(of_message)
         ]
@@ -56,16 +58,22 @@ def parse(payload: Any, settings: Settings) -> ParsedPayload:
     return ParsedPayload(tuple(attachments), ignored or int(not attachments))
 
 
-def _values(payload: Any) -> Iterator[Mapping[str, Any]]:
+def _changes(payload: Any) -> Iterator[Mapping[str, Any]]:
     for entry in json_objects(json_object(payload).get("entry")):
-        for change in json_objects(entry.get("changes")):
-            yield json_object(change.get("value"))
+        yield from json_objects(entry.get("changes"))
+
+
+def _old_messages(value: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The messages of the chats that a number brings along when it is connected; most of their media come later."""
+    chats = (chat for chunk in json_objects(value.get("history")) for chat in json_objects(chunk.get("threads")))
+    return [message for chat in chats for message in json_objects(chat.get("messages"))]
 
 
 def _attachment(
-    value: Mapping[str, Any], message: Mapping[str, Any], medium: Medium, *, part: int, settings: Settings
+    change: Mapping[str, Any], message: Mapping[str, Any], medium: Medium, *, part: int, settings: Settings
 ) -> Attachment:
     name, node = medium
+    value = json_object(change.get("value"))
     contacts = json_objects(value.get("contacts"))
     contact = contacts[0] if len(contacts) == 1 else {}
     # Users with a username may hide their number: then there is only an id that is valid for this business.
@@ -79,6 +87,7 @@ def _attachment(
             ),
             "message_id": message.get("id"),
             "part": part,
+            "from_history": change.get("field") == HISTORY_FIELD or not is_empty(message.get("history_context")),
             "remote_id": node.get("id"),
             "url": node.get("link") if is_empty(node.get("id")) else None,
             "kind": Kind.PTT if name == "audio" and node.get("voice") is True else name or None,

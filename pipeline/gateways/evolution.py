@@ -37,6 +37,7 @@ from pipeline.values.gateway_values import json_object, none_if_empty
 from pipeline.values.message_ids import phone_number
 
 EVENTS = frozenset({"messages.upsert", "send.message"})
+HISTORY_EVENTS = frozenset({"messages.set", "messaging.history.set"})  # old messages, after a phone was connected
 LEEWAY_S = 60  # seconds by which the two servers' clocks may differ
 MAX_AGE_S = 600  # of a token since it was issued, whatever its expiry: Evolution API signs one for each webhook
 
@@ -93,21 +94,23 @@ def _check_jwt(token: str, key: SecretStr) -> None:
 
 
 def parse(payload: Any, settings: Settings) -> ParsedPayload:
-    """The media of every message in an event, including those that the session has sent.
+    """The media of every message in an event, including those that the session has sent, and of old messages.
 
     Raises:
-        PayloadError: it has more than MAX_BATCH messages or media.
+        PayloadError: it has more than MAX_BATCH messages or media, or more than MAX_HISTORY old ones.
     """
-    if not isinstance(payload, dict) or _event(payload) not in EVENTS:
+    event = _event(payload) if isinstance(payload, dict) else ""
+    if event not in EVENTS | HISTORY_EVENTS:
         return ParsedPayload(ignored=1)
+    history = event in HISTORY_EVENTS
     messages = _messages(payload.get("data"))
-    check_batch_size(len(messages), settings)
+    check_batch_size(len(messages), settings, history=history)
     attachments: list[Attachment] = []
     ignored = 0
     for message in messages:
         nodes = _named_media(json_object(message), settings.max_batch + 1)
         ignored += not nodes
-        check_batch_size(len(attachments) + len(nodes), settings)
+        check_batch_size(len(attachments) + len(nodes), settings, history=history)
         attachments += [
             _attachment(payload, message, *node, part=part, settings=settings) for part, node in enumerate(nodes)
         ]
@@ -155,6 +158,7 @@ def _attachment(
             "session": declared_session(session, "instance", settings),
             "message_id": key.get("id"),
             "part": part,
+            "from_history": _event(payload) in HISTORY_EVENTS,
             "from_me": key.get("fromMe") is True,
             "chat": key.get("remoteJid"),
             "sender": _sender(payload, message, key),

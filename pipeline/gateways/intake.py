@@ -18,6 +18,7 @@ from pipeline.values.emptiness import is_empty, none_if_zero
 from pipeline.values.gateway_values import whole_number
 
 FIELD_DEPTH = 2  # nested lists and objects in one field
+MAX_HISTORY = 20_000  # old messages, or media in them, in one body: about what fits into one of MAX_BODY_MB
 ONE_IGNORED = (None,)  # in place of messages: an event of an unknown form, or without messages, counts as one ignored
 
 
@@ -41,9 +42,11 @@ class ParsedPayload:
     ignored: int = 0
 
 
-def check_batch_size(count: int, settings: Settings) -> None:
-    """Raises PayloadError if a body has more than MAX_BATCH messages or attachments."""
-    if count > settings.max_batch:
+def check_batch_size(count: int, settings: Settings, *, history: bool = False) -> None:
+    """Raises PayloadError if a body has more than MAX_BATCH messages or attachments, or too many of the history."""
+    if history and count > MAX_HISTORY:
+        raise PayloadError("", f"a body may hold at most {MAX_HISTORY} old messages")
+    if not history and count > settings.max_batch:
         raise PayloadError("", f"a body may hold at most {settings.max_batch} messages (MAX_BATCH)")
 
 

@@ -17,7 +17,7 @@ from pipeline.values.gateway_values import url_expiry, whole_number
 from pipeline.values.kinds import Kind
 
 GATEWAY_ONLY = frozenset(
-    {"gateway", "identity", "remote_id", "fault"}
+    {"gateway", "identity", "remote_id", "from_history", "fault"}
 )  # fields that a sender of the generic JSON may not set
 COUNTS = frozenset({"size", "timestamp", "expires_at"})  # no attachment has 0 bytes or is of 1970: 0 is "unknown"
 MAY_BE_ZERO = frozenset(
@@ -44,8 +44,9 @@ class Attachment(Model):
 
     `chat_number` and `sender_number` are phone numbers in digits, where the addresses may be LIDs.
 
-    Only gateways set three of the fields: `identity` is what all forms of the message's id have in common, `remote_id`
-    is the gateway server's own name of the file, `fault` is the reason why there is nothing to fetch.
+    Only gateways set four of the fields: `identity` is what all forms of the message's id have in common, `remote_id`
+    is the gateway server's own name of the file, `from_history` says that the message is an old one, so that it goes
+    last, `fault` is the reason why there is nothing to fetch.
     """
 
     gateway: Identifier = "media"
@@ -72,6 +73,7 @@ class Attachment(Model):
     timestamp: Count = None
     expires_at: Count = None
     remote_id: Name = None
+    from_history: bool = False
     fault: Fault | None = None
 
     @model_validator(mode="before")

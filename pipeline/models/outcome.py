@@ -70,6 +70,7 @@ class Outcome:
     error: dict[str, str] | None = None
     chat_number: str | None = None
     sender_number: str | None = None
+    from_history: bool = False
     source: LostSource | None = None
 
     def payload(self) -> dict[str, Any]:

@@ -67,6 +67,7 @@ class Record(Model):
     flags: tuple[str, ...] = ()
     mismatch: str | None = None
     expires_at: int | None = None  # when its source expires, if known
+    from_history: bool = False  # it came with old messages
     received_at: int
     ended_at: int | None = None  # when it was stored or refused; the event follows
     finished_at: int | None = None  # when no work was left

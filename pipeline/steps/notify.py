@@ -61,6 +61,7 @@ def build_outcome(record: Record, url: str | None, attachment: Attachment | None
         caption=record.caption,
         chat_number=record.chat_number,
         sender_number=record.sender_number,
+        from_history=record.from_history,
         error=None if done else {"code": record.error_code or Code.INTERNAL.value, "message": record.error or ""},
         source=_lost_source(attachment) if attachment and record.status is Status.EXPIRED else None,
     )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from pipeline.errors import PayloadError, RetryableError
 from pipeline.models import Status
 from tests.support.system import RunningSystem, photo
+from tests.support.valkey import free_port
 
 
 def test_new_attachment_is_recorded_and_queued(system: RunningSystem) -> None:
@@ -79,3 +81,13 @@ def test_process_media_raises_if_nothing_can_be_recorded(system: RunningSystem) 
     with pytest.raises(RetryableError):
         system.submit(url="https://media.example/a.jpg")
     assert system.queue.stats.counts()["fetch"]["ready"] == 0
+
+
+def test_old_messages_wait_while_redis_is_away(tmp_path: Path) -> None:
+    made = RunningSystem(tmp_path, f"redis://127.0.0.1:{free_port()}/0", {})
+    data = base64.b64encode(photo()).decode()
+    try:
+        assert made.submit(data=data, from_history=True).mode == "spooled"
+        assert made.submit(data=data).mode == "inline"
+    finally:
+        made.close()

@@ -77,6 +77,29 @@ def test_slow_servers_of_a_session_do_not_delay_another(system: RunningSystem) -
     assert waiting > 4
 
 
+def test_history_of_thousands_does_not_delay_new_files(system: RunningSystem) -> None:
+    names = ["slow.jpg", *(f"new-{number}.jpg" for number in range(6))]
+    with SlowServer(names, slow_s=0.5) as server, system.workers(threads=4):
+        old = [system.submit(url=server.url("slow.jpg"), from_history=True).id for _ in range(2000)]
+        wait_until(lambda: len(server.requests) >= 2, 20)
+        new = [system.submit(url=server.url(name)).id for name in names[1:]]
+        new.append(system.submit(url=server.url("slow.jpg"), session="other", size=LARGE).id)
+        assert {record.status for record in system.wait_finished(*new, within_s=30)} == {Status.DONE}
+        finished = sum(bool(system.record(media_id).finished_at) for media_id in old)
+        assert server.most_at_once <= 2  # one of the history at a time, and the large one
+    assert 0 < finished < 200
+    assert system.record(old[0]).from_history
+
+
+def test_requeued_history_goes_last_again(system: RunningSystem) -> None:
+    system.submit(url="http://127.0.0.1:9/", session="a", from_history=True, expires_at=int(time.time()) + 600)
+    system.queue.client.flushall()
+    assert system.sweep() == 1
+    new = system.submit(url="http://127.0.0.1:9/", session="b").id
+    first, second = system.queue.fetch("w", 2, ["fetch"])[1]
+    assert (first.key, first.of_history, second.of_history) == (new, False, True)
+
+
 def test_file_that_expires_soon_is_fetched_first(system: RunningSystem) -> None:
     names = [f"{number}.jpg" for number in range(12)]
     with MediaServer({name: photo() for name in names}) as server:

@@ -41,22 +41,23 @@ CAP = 1
 JOB_LIST = FinishedJobList("completed", JobRetention(count=CAP), 3600)
 LARGE_SHARE = 1
 DOWNLOAD = 2**36  # what a download adds to the number in `flight`, in addition to its load
-BAND, LOAD_UNIT = 2**50, 2**40  # as in scheduling.lua
+BAND, HISTORY_BAND, LOAD_UNIT = 2**50, 2**49, 2**39  # as in scheduling.lua
+HISTORY = 0  # in place of the time until a source expires
 HOUR_MS = 3_600_000
 PAUSABLE = [("stage", "fetch"), ("stage", "notify"), ("session", "x"), ("session", ""), ("session", "y:1,2")]
 SCHEDULING = st.builds(
     lambda session, size, expires_in: (session, size, expires_in),
     st.sampled_from(["", "x", "y", "y:1,2"]),
     st.sampled_from([0, 100_000_000]),
-    st.sampled_from([None, -1000, HOUR_MS + 15, 2 * HOUR_MS]),
+    st.sampled_from([None, -1000, HOUR_MS + 15, 2 * HOUR_MS, HISTORY]),
 )
 
 
 class Waiting(NamedTuple):
-    """One waiting message, as a member of its sorted set."""
+    """One waiting message, as a member of its sorted set. `urgency` is 0, 1, or 2 for the history."""
 
     session: bytes
-    urgent: bool
+    urgency: bytes
     key: bytes
     member: bytes
 
@@ -85,20 +86,26 @@ class QueueMachine(RuleBasedStateMachine):
     def enqueue(self, key: str, queue: str, delay: int, place: tuple[str, int, int | None]) -> None:
         session, size, expires_in = place
         expires_at = None if expires_in is None else int(time.time() * 1000) + expires_in
-        put = self.queue.enqueue(
-            key, queue, b"message", scheduling=SchedulingInfo(session, size, expires_at), delay_ms=delay
-        )
+        scheduling = SchedulingInfo(session, size, expires_at, of_history=expires_in == HISTORY)
+        put = self.queue.enqueue(key, queue, b"message", scheduling=scheduling, delay_ms=delay)
         assert put == (key not in self.accepted)
         self.accepted.add(key)
         self.dead.discard(key)
 
-    @rule(worker=st.sampled_from(WORKERS), count=st.integers(1, 3), per_session=st.integers(0, 2), lost=st.booleans())
-    def fetch(self, worker: str, count: int, per_session: int, lost: bool) -> None:
+    @rule(
+        worker=st.sampled_from(WORKERS),
+        count=st.integers(1, 3),
+        per_session=st.integers(0, 2),
+        history=st.integers(0, 2),
+        lost=st.booleans(),
+    )
+    def fetch(self, worker: str, count: int, per_session: int, history: int, lost: bool) -> None:
         large = LARGE_SHARE - sum(item.large for item in self.queue.held_messages(worker))
         before = self._downloads()
-        limits = FetchLimits(large, per_session=per_session)
+        limits = FetchLimits(large, per_session=per_session, history=history)
         _, handed, limited = self.queue.fetch(worker, count, QUEUES, limits=limits)
         assert len(handed) <= count
+        assert sum(item.of_history for item in handed) <= history
         if per_session:
             assert all(n <= max(per_session, before[session]) for session, n in self._downloads().items())
         assert all(item.data == b"message" for item in handed)
@@ -257,7 +264,8 @@ class QueueMachine(RuleBasedStateMachine):
                 load = min(1023, in_flight[session] // 250)
                 paused, in_band = divmod(int(turn), 2 * BAND)
                 assert paused == (("session", session.decode()) in self.paused)
-                assert (in_band < BAND, in_band % BAND // LOAD_UNIT) == (first[session].urgent, load)
+                assert in_band % HISTORY_BAND // LOAD_UNIT == load
+                assert max(0, in_band // HISTORY_BAND - 1) == int(first[session].urgency)
         standing = self.queue.client.hgetall(self.queue.keys.session_marks)
         assert {session: set(value.decode()) for session, value in standing.items()} == marks
         assert all(len(value) == len(set(value)) for value in standing.values())
@@ -273,7 +281,8 @@ class QueueMachine(RuleBasedStateMachine):
                 text = value[1:].partition(b"\0")[0] if value.startswith(b"\1") else b"1000,0,0,"
                 _, large, expires, session = text.split(b",", 3)
                 assert (session, SIZE_CLASSES[int(large)]) == (found.session, size_class)
-                if int(expires) and not found.urgent:
+                assert (expires == b"1") == (found.urgency == b"2")
+                if int(expires) > 1 and found.urgency == b"1":
                     expiring[chr(65 + number).encode() + found.member] = float(expires)
         assert dict(self.queue.client.zrange(self.queue.keys.expiring, 0, -1, withscores=True)) == expiring
 
@@ -294,7 +303,7 @@ class QueueMachine(RuleBasedStateMachine):
     def _waiting(self, queue: str, size_class: str) -> Iterator[Waiting]:
         for member in self.queue.client.zrange(self.queue.keys.waiting(queue, size_class), 0, -1):
             session, _, rest = member.partition(b"\0")
-            yield Waiting(session, rest[:1] == b"0", rest[17:], member)
+            yield Waiting(session, rest[:1], rest[17:], member)
 
     def _places(self) -> Counter[str]:
         client: Any = self.queue.client

@@ -1,14 +1,15 @@
--- Gives messages to a worker, from the given queues in their order: urgent messages before others, large ones first as
--- long as the worker takes any, and among equals the session with the lowest turn. Delayed messages that are due move
--- up first. Paused queues are skipped, and so are paused sessions: their turns never come up.
+-- Gives messages to a worker, from the given queues in their order: urgent messages before others, those of the history
+-- last, large ones first as long as the worker takes any, and among equals the session with the lowest turn. Delayed
+-- messages that are due move up first. Paused queues are skipped, and so are paused sessions: their turns never come up.
 --   KEYS  workers, held by this worker
 -- A session at a limit of its downloads gets no message of the queue `fetch`; the next session has its turn.
 --   ARGV  worker, how many messages, how many large ones among them, 1 to return {-2, 0} if the pauses were not
 --         published to this Redis (as after a wipe), how many downloads of one session all workers may hold, how many
---         this worker, and how many large ones this worker (0: any number), how many sessions follow; for each: its
---         name, the downloads that count for this worker, the large ones among them; then the queues
---   returns {ms until the next delayed message or -1, 1 if a session was at its limit else 0,
---            {key, delivery id, crashes, queue, message, size class, priority, session}, …}
+--         this worker, and how many large ones this worker (0: any number), how many messages of the history, how many
+--         sessions follow; for each: its name, the downloads that count for this worker, the large ones among them;
+--         then the queues
+--   returns {ms until the next delayed message or -1, 1 if a session or the history was at its limit else 0,
+--            {key, delivery id, crashes, queue, message, size class, priority, session, 1 if of the history}, …}
 --           Messages with lower priorities run first: a session with little in flight overtakes what was fetched
 --           before.
 local workers, held = KEYS[OWN], KEYS[OWN + 1]
@@ -20,8 +21,9 @@ local misses_left = 250 -- entries without a message that one fetch skips; the n
 local ms = now()
 local answer = {-1, 0}
 local total_limit, worker_limit, worker_large_limit = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
-local sessions, downloads_here, large_here = tonumber(ARGV[11]), {}, {}
-for i = 12, 9 + 3 * sessions, 3 do
+local wanted_history = tonumber(ARGV[11])
+local sessions, downloads_here, large_here = tonumber(ARGV[12]), {}, {}
+for i = 13, 10 + 3 * sessions, 3 do
   downloads_here[ARGV[i]], large_here[ARGV[i]] = tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
 end
 
@@ -65,14 +67,14 @@ local function make_expiring_urgent()
       redis.call('ZADD', waiting, 0, session .. '\0' .. URGENT .. rest)
       local turn = tonumber(redis.call('ZSCORE', turns, session))
       if turn then
-        redis.call('ZADD', turns, urgent_turn(turn), session)
+        redis.call('ZADD', turns, with_urgency(turn, URGENT), session)
       end
     end
   end
 end
 
-local function is_urgent(member, session)
-  return string.sub(member, #session + 2, #session + 2) == URGENT
+local function urgency_in(member, session)
+  return string.sub(member, #session + 2, #session + 2)
 end
 
 -- Delivery ids are reserved in Redis once per fetch; some of them may stay unused.
@@ -94,7 +96,7 @@ end
 -- Gives a message to the worker and returns what its session has in flight then. A key without a message becomes a dead
 -- letter instead.
 local given, not_urgent = {}, {} -- both are written with one command at the end
-local function give(queue, key, size_class, urgent, mark)
+local function give(queue, key, size_class, urgency, mark)
   local value = redis.call('HGET', MESSAGES, key)
   if not value then
     add_dead_letter(queue, key, '', ms)
@@ -110,11 +112,16 @@ local function give(queue, key, size_class, urgent, mark)
     downloads_here[info.session] = (downloads_here[info.session] or 0) + 1
     large_here[info.session] = (large_here[info.session] or 0) + size_class
   end
-  local priority = delivery_id + load_of(in_flight - info.charge) - (urgent and LOAD_UNIT or 0)
+  local of_history = urgency == LAST
+  local shift = urgency == URGENT and -LOAD_UNIT or (of_history and LOAD_UNIT or 0)
+  local priority = delivery_id + load_of(in_flight - info.charge) + shift
   given[key], given[#given + 1] = true, key
   given[#given + 1] = string.format('%.0f:%s::%.0f:%s', delivery_id, queue, priority, info.text)
-  answer[#answer + 1] = {key, delivery_id, crashes_of(key), queue, message, size_class, priority, info.session}
+  answer[#answer + 1] = {
+    key, delivery_id, crashes_of(key), queue, message, size_class, priority, info.session, of_history and 1 or 0
+  }
   wanted, wanted_large = wanted - 1, wanted_large - size_class
+  wanted_history = wanted_history - (of_history and 1 or 0)
   return in_flight
 end
 
@@ -139,18 +146,18 @@ local function take_first_of(queue, size_class, session)
     misses_left = misses_left - 1
     return
   end
-  local mark, urgent = mark_of(queue, size_class), is_urgent(member, session)
+  local mark, urgency = mark_of(queue, size_class), urgency_in(member, session)
   skip(waiting, session, member)
-  if not urgent then
+  if urgency == NOT_URGENT then
     not_urgent[#not_urgent + 1] = mark .. member
   end
-  local in_flight = give(queue, string.sub(member, #session + 19), size_class, urgent, mark)
+  local in_flight = give(queue, string.sub(member, #session + 19), size_class, urgency, mark)
   if not in_flight then
     misses_left = misses_left - 1
   end
   if following then
     in_flight = in_flight or tonumber(redis.call('HGET', IN_FLIGHT, session) or 0)
-    local turn = turn_of(is_urgent(following, session), in_flight, ms)
+    local turn = turn_of(urgency_in(following, session), in_flight, ms)
     redis.call('ZADD', turns_of(queue, size_class), turn, session)
   end
 end
@@ -169,8 +176,8 @@ local function is_full(session, size_class)
   return full
 end
 
--- The session with the lowest turn that is not paused and not at its limit, and whether it is urgent. The sessions at
--- their limit are fewer than the messages that workers hold.
+-- The session with the lowest turn that is not paused and not at its limit, and its urgency. The sessions at their limit
+-- are fewer than the messages that workers hold.
 local function next_session(queue, size_class)
   local turns, index = turns_of(queue, size_class), 0
   while true do
@@ -180,22 +187,32 @@ local function next_session(queue, size_class)
       return
     end
     if queue ~= DOWNLOADS or not is_full(session, size_class) then
-      return session, turn < BAND
+      return session, urgency_of(turn)
     end
     index = index + 1
   end
 end
 
+-- The session, unless only history waits there and the worker takes no more of it.
+local function may_take(session, urgency)
+  if session and urgency == LAST and wanted_history <= 0 then
+    answer[2] = 1
+    return
+  end
+  return session
+end
+
 local function take_from(queue)
-  local small, small_urgent = next_session(queue, 0)
-  local large, large_urgent = next_session(queue, 1)
+  local small, small_urgency = next_session(queue, 0)
+  local large, large_urgency = next_session(queue, 1)
   while wanted > 0 and misses_left > 0 do
-    if large and wanted_large > 0 and not (small and small_urgent and not large_urgent) then
+    small, large = may_take(small, small_urgency), may_take(large, large_urgency)
+    if large and wanted_large > 0 and not (small and small_urgency < large_urgency) then
       take_first_of(queue, 1, large)
-      large, large_urgent = next_session(queue, 1)
+      large, large_urgency = next_session(queue, 1)
     elseif small then
       take_first_of(queue, 0, small)
-      small, small_urgent = next_session(queue, 0)
+      small, small_urgency = next_session(queue, 0)
     else
       return
     end
@@ -207,7 +224,7 @@ end
 redis.call('ZREM', workers, ARGV[4])
 redis.call('ZADD', workers, ms, ARGV[4])
 make_expiring_urgent()
-for i = 12 + 3 * sessions, #ARGV do
+for i = 13 + 3 * sessions, #ARGV do
   local queue = ARGV[i]
   -- Most queues are empty, and one command shows it.
   if redis.call('EXISTS', delayed_of(queue), turns_of(queue, 0), turns_of(queue, 1)) > 0 then

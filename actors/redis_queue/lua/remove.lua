@@ -24,7 +24,7 @@ local function find_member(waiting)
     or pick(redis.call('ZREVRANGEBYLEX', waiting, to, from, 'LIMIT', 0, most))
 end
 
--- Updates the turn of a session whose first message was removed: urgent or not, as its next message is.
+-- Updates the turn of a session whose first message was removed: it has the urgency of its next message.
 local function renew_turn(queue)
   local following = redis.call('ZRANGEBYLEX', waiting_of(queue, size_class), from, to, 'LIMIT', 0, 1)[1]
   local turn = tonumber(redis.call('ZSCORE', turns_of(queue, size_class), session))
@@ -32,8 +32,8 @@ local function renew_turn(queue)
     remove_turn(queue, size_class, session)
     return
   end
-  local band = string.sub(following, #session + 2, #session + 2) == URGENT and 0 or BAND
-  redis.call('ZADD', turns_of(queue, size_class), turn - turn % PAUSED_OFFSET + band + turn % BAND, session)
+  local urgency = string.sub(following, #session + 2, #session + 2)
+  redis.call('ZADD', turns_of(queue, size_class), with_urgency(turn, urgency), session)
 end
 
 local function remove_from(queue)

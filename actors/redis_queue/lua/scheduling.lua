@@ -7,20 +7,22 @@
 --
 -- The scheduling info of a message is the text `charge,size class,expires,session`: what it counts while it is in
 -- flight (thousandths of a file, divided by the session's weight), 1 for a large file or 0, when its source expires
--- (Unix ms, 0: unknown). A value in `messages` is \1 info \0 message. A value without info belongs to the session
+-- (Unix ms, 0: unknown, 1: it is of the history and goes last). A value in `messages` is \1 info \0 message. A value without info belongs to the session
 -- without a name.
 local MESSAGES, CRASHES, SERIAL, POSITION, IN_FLIGHT, SESSION_MARKS, EXPIRING, DEAD_MESSAGES, PAUSED = unpack(KEYS)
 local OWN, PREFIX = 10, ARGV[3]
 
-local URGENT, NOT_URGENT = '0', '1' -- in a member, before its position: urgent messages of a session sort first
+-- In a member, before its position: urgent messages of a session sort first, those of the history last.
+local URGENT, NOT_URGENT, LAST = '0', '1', '2'
+local HISTORY = '1' -- in place of the expiry
 local URGENT_WITHIN = 3600 * 1000
 -- A source that expired more than a day ago is not urgent any more: a history of such messages must not delay others.
 local URGENT_UNTIL = -24 * URGENT_WITHIN
 local MIDDLE = 2 ^ 52
 local DEFAULT_INFO = '1000,0,0,'
--- The turn of a session, as one number: urgent or not, its load (in quarters of a file in flight, at most 1023), and
--- since when it waits, in ms. The lowest turn is served first.
-local BAND, LOAD_UNIT, MAX_LOAD, LOAD_STEP = 2 ^ 50, 2 ^ 40, 1023, 250
+-- The turn of a session, as one number: urgent or not, whether only history waits, its load (in quarters of a file in
+-- flight, at most 1023), and since when it waits, in ms. The lowest turn is served first.
+local BAND, HISTORY_BAND, LOAD_UNIT, MAX_LOAD, LOAD_STEP = 2 ^ 50, 2 ^ 49, 2 ^ 39, 1023, 250
 -- `flight` has two numbers of a session in one, so that one command changes both: its load, and times this its messages
 -- of the queue `fetch` that workers hold.
 local DOWNLOADS, DOWNLOAD = 'fetch', 2 ^ 36
@@ -117,12 +119,22 @@ local function is_paused(kind, name)
   return pauses() > 1 and redis.call('HEXISTS', PAUSED, kind .. ':' .. name) == 1
 end
 
-local function turn_of(urgent, in_flight, since)
-  return (urgent and 0 or BAND) + load_of(in_flight) * LOAD_UNIT + since % LOAD_UNIT
+-- What a turn begins with, by the first message of its session.
+local BEGINNINGS = {[URGENT] = 0, [NOT_URGENT] = BAND, [LAST] = BAND + HISTORY_BAND}
+
+local function turn_of(urgency, in_flight, since)
+  return BEGINNINGS[urgency] + load_of(in_flight) * LOAD_UNIT + since % LOAD_UNIT
 end
 
-local function urgent_turn(turn)
-  return turn % PAUSED_OFFSET >= BAND and turn - BAND or turn
+-- The urgency of a turn: that of its session's first message.
+local function urgency_of(turn)
+  local rest = turn % PAUSED_OFFSET
+  return rest < BAND and URGENT or (rest < BEGINNINGS[LAST] and NOT_URGENT or LAST)
+end
+
+-- The same turn with another urgency.
+local function with_urgency(turn, urgency)
+  return turn - turn % PAUSED_OFFSET + BEGINNINGS[urgency] + turn % HISTORY_BAND
 end
 
 -- One letter for a queue and a size class. `standing` has for each session the letters where it has messages waiting.
@@ -154,36 +166,49 @@ local function remove_turn(queue, size_class, session)
   redis.call('ZREM', turns_of(queue, size_class), session)
 end
 
--- Whether these turns have a single session that is not paused.
-local function has_one_session(turns)
-  return redis.call('ZCARD', turns) == 1
-    or (pauses() > 1 and redis.call('ZCOUNT', turns, '-inf', string.format('(%.0f', PAUSED_OFFSET)) == 1)
+-- Whether one session that is not paused has turns of this urgency or before it.
+local function has_one_session(turns, urgency)
+  if redis.call('ZCARD', turns) == 1 then
+    return true
+  end
+  local limit = urgency == LAST and PAUSED_OFFSET or BEGINNINGS[LAST]
+  return redis.call('ZCOUNT', turns, '-inf', string.format('(%.0f', limit)) == 1
 end
 
--- Adds a message to those that wait, as the first or the last of its session. Wakes sleeping workers if no other
--- session that is not paused waited there.
+local function urgency_at(info, ms)
+  if info.expires == HISTORY then
+    return LAST
+  end
+  local left = tonumber(info.expires) - ms
+  return left <= URGENT_WITHIN and left > URGENT_UNTIL and URGENT or NOT_URGENT
+end
+
+-- Adds a message to those that wait, as the first or the last of its session and its urgency. Wakes sleeping workers if
+-- no other session that is not paused waited there; those with history alone do not count, because workers may have
+-- left them waiting.
 local function push(queue, key, info, ms, first)
   local size_class, session = info.size_class, info.session
   local number = redis.call('INCR', POSITION)
-  local left = tonumber(info.expires) - ms
-  local urgent = left <= URGENT_WITHIN and left > URGENT_UNTIL
+  local urgency = urgency_at(info, ms)
   local position = string.format('%016.0f', first and MIDDLE - number or MIDDLE + number)
-  local member = session .. '\0' .. (urgent and URGENT or NOT_URGENT) .. position .. key
+  local member = session .. '\0' .. urgency .. position .. key
   redis.call('ZADD', waiting_of(queue, size_class), 0, member)
-  if left > URGENT_WITHIN then
+  if tonumber(info.expires) - ms > URGENT_WITHIN then
     redis.call('ZADD', EXPIRING, info.expires, mark_of(queue, size_class) .. member)
   end
   local turns = turns_of(queue, size_class)
-  local turn = redis.call('ZSCORE', turns, session)
-  if not turn then
-    local in_flight = tonumber(redis.call('HGET', IN_FLIGHT, session) or 0)
-    local paused = is_paused('session', session)
-    add_turn(queue, size_class, session, turn_of(urgent, in_flight, ms) + (paused and PAUSED_OFFSET or 0))
-    if not paused and has_one_session(turns) then
-      redis.call('PUBLISH', ARGV[2], queue)
+  local turn = tonumber(redis.call('ZSCORE', turns, session))
+  if turn and (urgency_of(turn) < LAST or urgency == LAST) then
+    if urgency < urgency_of(turn) then
+      redis.call('ZADD', turns, with_urgency(turn, urgency), session)
     end
-  elseif urgent then
-    redis.call('ZADD', turns, urgent_turn(tonumber(turn)), session)
+    return
+  end
+  local in_flight = tonumber(redis.call('HGET', IN_FLIGHT, session) or 0)
+  local paused = is_paused('session', session)
+  add_turn(queue, size_class, session, turn_of(urgency, in_flight, ms) + (paused and PAUSED_OFFSET or 0))
+  if not paused and has_one_session(turns, urgency) then
+    redis.call('PUBLISH', ARGV[2], queue)
   end
 end
 
@@ -203,7 +228,8 @@ local function add_in_flight(session, amount, except)
     local turns = mark ~= except and turns_of(split_mark(mark))
     local turn = turns and tonumber(redis.call('ZSCORE', turns, session))
     if turn then
-      redis.call('ZADD', turns, turn - turn % BAND + load_of(in_flight) * LOAD_UNIT + turn % LOAD_UNIT, session)
+      local beginning = turn - turn % HISTORY_BAND
+      redis.call('ZADD', turns, beginning + load_of(in_flight) * LOAD_UNIT + turn % LOAD_UNIT, session)
     end
   end
   return in_flight

@@ -43,6 +43,7 @@ ITEM: dict[str, Any] = {
     "flags": [],
     "mismatch": None,
     "expires_at": None,
+    "from_history": False,
     "received_at": RECEIVED_AT,
     "ended_at": RECEIVED_AT + 180,
     "finished_at": RECEIVED_AT + 182,

@@ -7,8 +7,7 @@ from typing import Any
 
 from pipeline.gateways import GATEWAYS
 from pipeline.models import Attachment
-
-UNDESCRIBED = frozenset({"gateway", "identity", "remote_id", "fault"})  # fields that only gateways set
+from pipeline.models.attachment import GATEWAY_ONLY
 
 # OpenAPI's description of the call with which Meta checks an address.
 CHALLENGE: dict[str, Any] = {
@@ -72,7 +71,7 @@ def description(path_parameters: Sequence[str]) -> dict[str, Any]:
     attachment = Attachment.model_json_schema(ref_template="#/components/schemas/{model}")
     attachment.pop("$defs")  # Kind, which the response models add to the components
     attachment["properties"] = {
-        name: schema for name, schema in attachment["properties"].items() if name not in UNDESCRIBED
+        name: schema for name, schema in attachment["properties"].items() if name not in GATEWAY_ONLY
     }
     payload = {
         "description": "The gateway's own webhook payload. For `media`: an attachment, or a list of 1 to 1000.",

@@ -11,12 +11,13 @@ from pipeline.models import Attachment
 
 
 def check_rate_limit(rates: IntakeRateLimit, attachments: Iterable[Attachment]) -> None:
-    """Counts all attachments of a payload, before the first one is accepted.
+    """Counts the attachments of a payload, before the first one is accepted; those of the history delay no others.
 
     Raises:
         RetryableError: `too_many_requests`; none of them was counted.
     """
-    counts = Counter(f"{attachment.gateway}\0{attachment.session}" for attachment in attachments)
+    new = (attachment for attachment in attachments if not attachment.from_history)
+    counts = Counter(f"{attachment.gateway}\0{attachment.session}" for attachment in new)
     wait_s = rates.acquire(counts) if counts else 0
     if wait_s:
         message = "this session hands over more attachments than HOOK_RATE_PER_MINUTE allows"

@@ -436,6 +436,112 @@ def test_inline_bytes_of_undeclared_size_are_small() -> None:
     assert SizeClasses().encode(scheduling_of(attachment, intake=True)) == "1000,0,0,s"
 
 
+# ---- the history
+
+
+def of_history(queue: RedisQueue, session: str, count: int, *, size: int = 0) -> None:
+    for number in range(count):
+        scheduling = SchedulingInfo(session, size, in_ms(1000), of_history=True)
+        assert queue.enqueue(f"{session}-old-{number:04}", "fetch", b"message", scheduling=scheduling)
+
+
+def test_history_goes_after_all_that_waits_also_of_other_sessions(queue: RedisQueue) -> None:
+    of_history(queue, "a", 3)
+    backlog(queue, "a", 2)
+    backlog(queue, "b", 2, size=LARGE)
+    enqueue(queue, "urgent", "c", expires_at=in_ms(60_000))
+    fetched = fetch(queue, 8)
+    assert [item.of_history for item in fetched] == [False] * 5 + [True] * 3
+    assert fetched[0].key == "urgent"
+    runs = sorted(fetched, key=lambda item: item.priority)
+    assert [item.of_history for item in runs] == [False] * 5 + [True] * 3
+    assert sum(item.of_history for item in queue.held_messages("w")) == 3
+
+
+def test_large_history_does_not_overtake_small_new_messages(queue: RedisQueue) -> None:
+    of_history(queue, "a", 2, size=LARGE)
+    backlog(queue, "b", 2)
+    assert keys_of(fetch(queue, 3)) == ["b-0000", "b-0001", "a-old-0000"]
+
+
+def test_new_message_goes_before_the_history_that_waits_in_its_session(queue: RedisQueue) -> None:
+    of_history(queue, "a", 3)
+    assert keys_of(fetch(queue, 1)) == ["a-old-0000"]
+    enqueue(queue, "new", "a")
+    enqueue(queue, "other", "b")
+    assert sorted(keys_of(fetch(queue, 2))) == ["new", "other"]
+    assert keys_of(fetch(queue, 5)) == ["a-old-0001", "a-old-0002"]
+
+
+def test_worker_takes_no_more_of_the_history_than_it_has_room_for(queue: RedisQueue) -> None:
+    of_history(queue, "a", 3)
+    of_history(queue, "b", 3, size=LARGE)
+    first = queue.fetch("w", 4, QUEUES, limits=FetchLimits(history=1))
+    assert (len(first.messages), first.limited) == (1, True)
+    none = queue.fetch("w", 4, QUEUES, limits=FetchLimits(history=0))
+    assert (none.messages, none.limited) == ([], True)
+    enqueue(queue, "new", "c")
+    assert keys_of(queue.fetch("w", 4, QUEUES, limits=FetchLimits(history=0)).messages) == ["new"]
+
+
+def test_history_stays_last_in_later_stages_retries_and_after_its_worker_died(queue: RedisQueue) -> None:
+    of_history(queue, "a", 3)
+    first, second, _third = fetch(queue, 3)
+    assert queue.ack("w", first.key, first.delivery_id, AckAction("next", "detect", first.data))
+    ack(queue, second, "later", delay_ms=1)
+    queue.reap("w", silence_ms=0, crash=False)
+    time.sleep(0.01)
+    assert queue.enqueue("new", "detect", b"message", scheduling=SchedulingInfo("b"))
+    backlog(queue, "b", 1)
+    fetched = queue.fetch("v", 9, ["detect", "fetch"]).messages
+    assert sorted(keys_of([item for item in fetched if not item.of_history])) == ["b-0000", "new"]
+    runs = sorted(fetched, key=lambda item: item.priority)
+    assert [item.of_history for item in runs] == [False] * 2 + [True] * 3
+
+
+def test_history_is_never_urgent(queue: RedisQueue) -> None:
+    of_history(queue, "a", 1)
+    assert queue.client.zcard(queue.keys.expiring) == 0
+    backlog(queue, "b", 1)
+    assert keys_of(fetch(queue, 2)) == ["b-0000", "a-old-0000"]
+
+
+def test_paused_session_keeps_its_history_paused(queue: RedisQueue) -> None:
+    of_history(queue, "a", 2)
+    queue.publish_pauses([("session", "a", 1)], version="")
+    of_history(queue, "b", 1)
+    enqueue(queue, "new", "a")
+    assert keys_of(fetch(queue, 9)) == ["b-old-0000"]
+    queue.publish_pauses([], version="1")
+    assert keys_of(fetch(queue, 9)) == ["new", "a-old-0000", "a-old-0001"]
+
+
+def test_removal_of_the_only_new_message_puts_its_session_last_again(queue: RedisQueue) -> None:
+    of_history(queue, "a", 1)
+    enqueue(queue, "new", "a")
+    assert queue.remove("new")
+    backlog(queue, "b", 1)
+    assert keys_of(fetch(queue, 2)) == ["b-0000", "a-old-0000"]
+
+
+@pytest.mark.parametrize("session", ["a", "b"])
+def test_new_message_wakes_workers_that_leave_the_history_waiting(queue: RedisQueue, session: str) -> None:
+    of_history(queue, "a", 3)
+    with queue.client.pubsub() as calls:
+        calls.subscribe(queue.keys.channel)
+        assert calls.get_message(timeout=2)
+        enqueue(queue, "new", session)
+        woken = calls.get_message(timeout=2)
+    assert woken is not None
+    assert woken["data"] == b"fetch"
+
+
+def test_scheduling_of_an_old_message_is_that_of_its_record() -> None:
+    attachment = Attachment(session="s", message_id="m", kind="image", expires_at=5, from_history=True)
+    assert SizeClasses().encode(scheduling_of(attachment)) == "1000,0,1,s"
+    assert SizeClasses().encode(SchedulingInfo("s", 0, 5000)) == "1000,0,5000,s"
+
+
 # ---- downloads of one session
 
 

@@ -68,7 +68,7 @@ def test_migration_takes_indexes_that_were_built_before(tmp_path: Path) -> None:
     with create_engine(url).begin() as connection:
         for table in ("audit", "user_tokens", "ended_access"):
             connection.exec_driver_sql(f"DROP TABLE {table}")
-        for column in ("chat_number", "sender_number"):
+        for column in ("chat_number", "sender_number", "from_history"):
             connection.exec_driver_sql(f"ALTER TABLE media DROP COLUMN {column}")
         for column in ("paused_by", "reason"):
             connection.exec_driver_sql(f"ALTER TABLE pauses DROP COLUMN {column}")
@@ -96,7 +96,7 @@ def test_migration_from_the_first_version_keeps_the_rows(tmp_path: Path) -> None
             connection.exec_driver_sql(f"DROP TABLE {table}")
         for column in ("expires_at", "deleted_at", "history", "cancelled_at", "declared_sha256", "source_mark"):
             connection.exec_driver_sql(f"ALTER TABLE media DROP COLUMN {column}")
-        for column in ("chat_number", "sender_number"):
+        for column in ("chat_number", "sender_number", "from_history"):
             connection.exec_driver_sql(f"ALTER TABLE media DROP COLUMN {column}")
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")
     with pytest.raises(CatalogueError, match="revision 0001, not"):

@@ -128,6 +128,7 @@ def test_attachment_has_the_message_fields_but_not_metas_url() -> None:
         "session": "106540352242922",
         "message_id": "wamid.HBgN00000000000000000001",
         "part": 0,
+        "from_history": False,
         "kind": Kind.IMAGE,
         "mimetype": "image/jpeg",
         "file_sha256": hashlib.sha256(b"i").hexdigest(),

@@ -17,7 +17,7 @@ FIELDS = [
     *("event_id", "type", "at", "id", "gateway", "session", "message_id", "chat", "sender", "kind"),
     *("mime", "name", "size"),
     *("sha256", "url", "width", "height", "duration_ms", "caption", "error"),
-    *("chat_number", "sender_number"),
+    *("chat_number", "sender_number", "from_history"),
 ]
 
 
@@ -42,7 +42,7 @@ def test_event_has_exactly_the_contract_fields() -> None:
             "chat": "c@g.us", "sender": "s@c.us",
         "kind": "image", "mime": "image/jpeg", "name": "1640995200_ababab.jpeg", "size": 7, "sha256": "ab" * 32,
         "url": "file:///media/ab/x", "width": 4, "height": 3, "duration_ms": None, "caption": "olá", "error": None,
-        "chat_number": None, "sender_number": "5581",
+        "chat_number": None, "sender_number": "5581", "from_history": False,
     }  # fmt: skip
 
 

@@ -213,6 +213,27 @@ def test_hook_06_no_json_causes_a_server_error(server: WebServer, given: Any) ->
         assert answer.json
 
 
+def test_history_of_hundreds_is_accepted_and_leaves_the_rate_to_new_messages(
+    server: WebServer, system: RunningSystem
+) -> None:
+    node = {"directPath": "/v/t62.7118-24/1_n.enc", "mediaKey": "A" * 43 + "=", "mimetype": "image/jpeg"}
+
+    def message(number: int) -> dict[str, Any]:
+        return {"key": {"remoteJid": "5581@s.whatsapp.net", "id": f"old-{number}"}, "message": {"imageMessage": node}}
+
+    def send(event: str, data: Any) -> Any:
+        body = json.dumps({"event": event, "instance": "history", "data": data}).encode()
+        return server.request("POST", "/hooks/evolution", body, headers=SENDERS["evolution"].authenticate(body))
+
+    old = send("messages.set", [message(number) for number in range(2 * PER_MINUTE)])
+    assert (old.status, len(old.json["accepted"])) == (202, 2 * PER_MINUTE)
+    new = send("messages.upsert", message(-1))
+    assert new.status == 202
+    found = system.services.catalogue.find(Filters(session="history"), limit=1000)
+    assert sorted(record.message_id for record in found if not record.from_history) == ["old--1"]
+    assert len(found) == 2 * PER_MINUTE + 1
+
+
 def in_chunks(*parts: bytes, pause_s: float = 0) -> Iterator[bytes]:
     for part in parts:
         yield part
