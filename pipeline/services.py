@@ -263,6 +263,7 @@ def _gateway_client(settings: Settings) -> HttpClient:
         connect_timeout_s=settings.fetch_connect_timeout_s,
         read_timeout_s=settings.reupload_timeout_s,
     )
+    client.use_proxies(settings.fetch_proxies)  # for files that an answer names on another server, such as S3
     client.rate_limiter = LocalRateLimiter(reupload_rates(settings), share=share_of_rate(settings))
     return client
 

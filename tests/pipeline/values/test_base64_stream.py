@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import Code, PayloadError
-from pipeline.values.base64_stream import PIECE, check_base64, decode_base64
+from pipeline.values.base64_stream import PIECE, check_base64, decode_base64, decode_base64_pieces
 from tests.support.memory import peak_memory_below
 
 
@@ -121,3 +121,20 @@ def test_large_file_is_decoded_with_constant_memory(wrapping: str) -> None:
             assert piece == raw[decoded_bytes : decoded_bytes + len(piece)]
             decoded_bytes += len(piece)
     assert decoded_bytes == len(raw)
+
+
+@given(
+    raw=st.binary(max_size=300),
+    head=st.sampled_from(["", "data:image/png;base64,", " data:;base64,"]),
+    size=st.integers(1, 50),
+)
+def test_pieces_decode_as_the_whole_text_does(raw: bytes, head: str, size: int) -> None:
+    text = (head + base64.b64encode(raw).decode()).encode()
+    pieces = [text[start : start + size] for start in range(0, len(text), size)]
+    assert b"".join(decode_base64_pieces(pieces)) == raw
+
+
+@pytest.mark.parametrize("text", [b"data:text/plain,hello", b"data:" + b"x" * 9000, b"AAA!", "ação".encode(), b"A"])
+def test_pieces_of_anything_else_are_refused(text: bytes) -> None:
+    with pytest.raises(PayloadError):
+        list(decode_base64_pieces([text[start : start + 1000] for start in range(0, len(text), 1000)]))
