@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 import pytest
 
+from actors.execution.inline import run_inline
 from actors.hook import Receipt
 from pipeline.models import Status
 from tests.support.gateway_servers import EvolutionServer, GowaServer, WahaServer, WppconnectServer, json_answer
@@ -233,6 +234,22 @@ def test_replay_of_an_expired_attachment_asks_the_gateway(make_system: MakeSyste
             system.sweep()
             [record] = system.wait_finished(media_id)
     assert (record.status, record.run) == (Status.DONE, 1)
+
+
+def test_listener_without_redis_leaves_the_gateway_to_the_workers(make_system: MakeSystem, gone: MediaServer) -> None:
+    with server_of("evolution") as server:
+        server.messages[MESSAGE["evolution"]] = ("image/jpeg", photo())
+        system = make_system(**QUICK, **settings_of("evolution", server.base))
+        attachment = system.attachment(
+            gateway="evolution", session="shop", message_id=MESSAGE["evolution"], url=gone.url("gone"), kind="image"
+        )
+        media_id = system.services.catalogue.accept(attachment).id
+        run_inline(system.services, media_id)
+        assert (system.record(media_id).status, server.requests) == (Status.RECEIVED, [])
+        assert [outcome for outcome, *_ in outcomes(system, media_id)] == ["asks_gateway"]
+        system.sweep()
+        with system.workers():
+            assert system.wait_finished(media_id)[0].status is Status.DONE
 
 
 def test_batch_of_expired_files_is_asked_for_at_the_pace(make_system: MakeSystem, gone: MediaServer) -> None:

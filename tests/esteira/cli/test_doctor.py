@@ -21,7 +21,7 @@ CHECKS = {
     *("open files", "workers", "encryption keys", "unfinished", "pauses", "webhook events"),
     *("storage", "storage disk", "staging", "staging disk", "file modes", "file owners"),
     *("sandbox", "sandbox files", "sandbox calls", "sandbox network", "sandbox user", "sandbox privileges"),
-    *("sandbox limits", "libmagic", "codecs", "pictures", "pdf", "antivirus"),
+    *("sandbox limits", "libmagic", "codecs", "pictures", "pdf", "antivirus", "ask gateways"),
 }
 LOOPBACK = "http://127.0.0.1:9/file"
 
