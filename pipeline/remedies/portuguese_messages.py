@@ -128,6 +128,25 @@ _GATEWAYS = {
     "the message's id, chat or session cannot be a part of a URL": (
         "o id da mensagem, a conversa ou a sessão não pode fazer parte de uma URL"
     ),
+    "{source}; {name}'s answer cannot be read: {reason}; check the server's URL": (
+        "{source}; a resposta de {name} não pode ser lida: {reason}; confira a URL do servidor"
+    ),
+    "it is no JSON": "não é JSON",
+    "it is no JSON object": "não é um objeto JSON",
+    "it has no {member}": "não tem {member}",
+    "it has more than {count} bytes before {member}": "tem mais de {count} bytes antes de {member}",
+    "it is longer than {count} bytes": "tem mais de {count} bytes",
+    "it ends in the middle": "termina no meio",
+    "its text has escapes": "o texto tem escapes",
+    "its base64 is invalid": "o base64 é inválido",
+    "{source}; {name} was asked: {reason}": "{source}; perguntado, {name}: {reason}",
+    "{source}; {name} answers {status}: {said} (it knows only messages that it saves: see "
+    "DATABASE_SAVE_DATA_NEW_MESSAGE in its environment)": (
+        "{source}; {name} responde {status}: {said} (só conhece mensagens que guarda: veja "
+        "DATABASE_SAVE_DATA_NEW_MESSAGE no ambiente dela)"
+    ),
+    "{source}; WAHA did not download the file: {reason}": "{source}; o WAHA não baixou o arquivo: {reason}",
+    "it names no file; see its WHATSAPP_DOWNLOAD_MEDIA": "não indica um arquivo; veja o WHATSAPP_DOWNLOAD_MEDIA dele",
     "{message}; check {setting}": "{message}; confira {setting}",
     "{message}: a redirect is not followed, check the server's URL": (
         "{message}: redirecionamentos não são seguidos, confira a URL do servidor"

@@ -95,7 +95,7 @@ def fetch_from_gateway(
             return copied
     with staging.part(attachment.id) as out, file as gateway_file:
         fetched = _check(attachment, _write(out, gateway_file.pieces, max_bytes))
-    return fetched.model_copy(update={"note": f"{gateway_file.server_name} had the file"})
+    return fetched.model_copy(update={"note": gateway_file.note})
 
 
 def _staged(attachment: Attachment, staging: Staging) -> Fetched | None:

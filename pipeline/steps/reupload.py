@@ -16,10 +16,10 @@ from pipeline.models import Attachment, GoneSource
 
 
 class GatewayFile(NamedTuple):
-    """A file that a gateway gives out: its plaintext in pieces, and the name of the gateway for people."""
+    """A file that a gateway gives out: its plaintext in pieces, and a note for the history."""
 
     pieces: Iterator[bytes]
-    server_name: str
+    note: str
 
 
 class Reuploader:
@@ -52,7 +52,7 @@ class Reuploader:
             _with_both_answers(attachment.gateway, server, gone),
             REUPLOADS[attachment.gateway].file(attachment, request) as pieces,
         ):
-            yield GatewayFile(pieces, server.name)
+            yield GatewayFile(pieces, f"{gone.message}; {server.name} has the file")
 
     def _server(self, attachment: Attachment) -> GatewayServer | None:
         reupload = REUPLOADS.get(attachment.gateway)

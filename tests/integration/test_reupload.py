@@ -94,7 +94,7 @@ def test_file_whose_source_is_gone_comes_from_its_gateway(
     assert (record.status, record.sha256) == (Status.DONE, hashlib.sha256(content).hexdigest())
     assert outcomes(system, media_id) == [("asks_gateway", 1, "source_gone"), ("done", 1, "")]
     last = [entry for entry in system.services.catalogue.history(media_id) if entry.stage == "fetch"][-1]
-    assert last.message == f"{NAMES[gateway]} had the file"
+    assert last.message == f"127.0.0.1 answers 410; {NAMES[gateway]} has the file"
     assert gone.hits("gone") == 1
 
 

@@ -97,6 +97,22 @@ def test_parts_of_messages_are_translated_too() -> None:
 
 
 @pytest.mark.parametrize(
+    ("answer", "shown"),
+    [
+        ("Evolution API answers 500: no connection", "Evolution API responde 500: no connection"),
+        ("WAHA was asked: WAHA did not answer in time", "perguntado, WAHA: WAHA não respondeu a tempo"),
+        (
+            "GOWA's answer cannot be read: it is no JSON; check the server's URL",
+            "a resposta de GOWA não pode ser lida: não é JSON; confira a URL do servidor",
+        ),
+        ("WAHA has the file", "WAHA tem o arquivo"),
+    ],
+)
+def test_answers_of_a_source_and_its_gateway_are_translated_together(answer: str, shown: str) -> None:
+    assert translated(f"a.example answers 410; {answer}", "pt-BR") == f"a.example responde 410; {shown}"
+
+
+@pytest.mark.parametrize(
     ("reason", "shown"),
     [
         ("certificate has expired", "o certificado expirou"),

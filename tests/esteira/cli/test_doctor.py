@@ -22,6 +22,7 @@ CHECKS = {
     *("storage", "storage disk", "staging", "staging disk", "file modes", "file owners"),
     *("sandbox", "sandbox files", "sandbox calls", "sandbox network", "sandbox user", "sandbox privileges"),
     *("sandbox limits", "libmagic", "codecs", "pictures", "pdf", "antivirus", "ask gateways"),
+    *("urls in events", "intake rules", "proxies"),
 }
 LOOPBACK = "http://127.0.0.1:9/file"
 

@@ -207,3 +207,42 @@ def test_invalid_limit_is_refused(name: str, value: str, monkeypatch: pytest.Mon
 def test_zero_disables_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = loaded(monkeypatch, HOOK_RATE_PER_MINUTE="0", WAHA_FILES_LIFETIME_S="0", HOOK_BODY_TIMEOUT_S="0.5")
     assert (settings.hook_rate_per_minute, settings.waha_files_lifetime_s, settings.hook_body_timeout_s) == (0, 0, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "url"),
+    [
+        ("evolution_api_key", "key", "EVOLUTION_URL"),
+        ("wppconnect_token", "$2b$10$key", "WPPCONNECT_URL"),
+        ("wppconnect_tokens", "shop=$2b$10$key", "WPPCONNECT_URL"),
+    ],
+)
+def test_key_for_asking_again_needs_its_server(key: str, value: str, url: str) -> None:
+    with pytest.raises(SettingsError, match=f"{url}: is missing: {key.upper()} is only sent to that server"):
+        load_settings(_env_file=None, **{key: value})
+
+
+def test_wppconnect_session_has_its_own_token_or_the_common_one() -> None:
+    tokens = {"wppconnect_token": "$2b$10$common", "wppconnect_tokens": "shop=$2b$10$of-shop,help=$2b$10$of-help"}
+    settings = load_settings(_env_file=None, wppconnect_url="http://127.0.0.1:21465", **tokens)
+    assert settings.wppconnect_token_of("shop") == "$2b$10$of-shop"
+    assert settings.wppconnect_token_of("another") == "$2b$10$common"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("reupload", "always"),
+        ("reupload_per_minute", "0"),
+        ("reupload_concurrency", "0"),
+        ("reupload_timeout_s", "nan"),
+        ("evolution_url", "http://user:password@host"),
+        ("wppconnect_url", "ftp://host"),
+        ("evolution_api_key", "a\nkey"),
+        ("wppconnect_tokens", "no pairs"),
+    ],
+)
+def test_invalid_settings_for_asking_again_are_refused(name: str, value: str) -> None:
+    urls = {"evolution_url": "http://127.0.0.1:8080", "wppconnect_url": "http://127.0.0.1:21465"}
+    with pytest.raises(SettingsError, match=name.upper()):
+        load_settings(_env_file=None, **{**urls, name: value})
