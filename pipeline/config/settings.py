@@ -69,6 +69,7 @@ class Settings(ConnectionSettings, WebhookSettings, EventUrlSettings, ProxySetti
     web_workers: Positive = 1
     trusted_proxies: Annotated[tuple[Annotated[Network, BeforeValidator(as_network)], ...], NoDecode] = ()
     max_body_mb: Measure = 64
+    max_upload_mb: Measure = 256
     max_batch: Positive = 1000
     dashboard: bool | None = None  # None: on if WEB_WORKERS is 1, because its pages are in the memory of one process
 

@@ -93,6 +93,44 @@ def _disk_error(error: OSError) -> RetryableError:
     return RetryableError(Code.STAGING, f"cannot write to the staging directory: {error.strerror}")
 
 
+class WritableCopy:
+    """A copy that is written piece by piece. Its owner discards it; that of a killed process is removed later.
+
+    Raises:
+        RetryableError: `staging`, from all methods but `discard`, if the disk is full or cannot be written.
+    """
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._path = folder / f"{name}.{uuid4().hex}{COPY}"
+        try:
+            make_private_dir(folder)
+            self._file = open(self._path, "xb", opener=private_opener)  # noqa: SIM115  closed by its owner
+        except OSError as error:
+            raise _disk_error(error) from error
+
+    def write(self, data: bytes | bytearray) -> None:
+        """Writes all of the data."""
+        try:
+            self._file.write(data)
+        except OSError as error:
+            raise _disk_error(error) from error
+
+    def finish(self) -> Path:
+        """The path, after the last write."""
+        try:
+            self._file.close()
+        except OSError as error:
+            raise _disk_error(error) from error
+        return self._path
+
+    def discard(self) -> None:
+        """Removes the file."""
+        with suppress(OSError):
+            self._file.close()
+        with suppress(OSError):
+            self._path.unlink(missing_ok=True)
+
+
 @dataclass(frozen=True)
 class Staging:
     """The directory on this machine for the files of attachments between two steps."""
@@ -123,6 +161,10 @@ class Staging:
             RetryableError: `staging`, if the disk is full or cannot be written.
         """
         return Part(self.folder, media_id)
+
+    def writable_copy(self, name: str) -> WritableCopy:
+        """A new copy, to be written by the caller."""
+        return WritableCopy(self.folder, name)
 
     @contextmanager
     def copy(self, name: str, chunks: Iterable[bytes]) -> Iterator[Path]:

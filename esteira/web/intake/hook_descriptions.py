@@ -79,7 +79,18 @@ def description(path_parameters: Sequence[str]) -> dict[str, Any]:
     }
     parameters = [{"name": name, "in": "path", "required": True, **_path_parameter(name)} for name in path_parameters]
     parameters += WAITING
-    body = {"required": True, "content": {"application/json": {"schema": payload, "example": EXAMPLE}}}
+    text = {"type": "string"}
+    fields = {name: text for name in attachment["properties"] if name not in {"url", "data", "direct_path"}}
+    form = {
+        "description": "Only for `media`: files, and the fields of an attachment as text. Several files are its parts.",
+        "type": "object",
+        "properties": {"file": {"type": "string", "format": "binary"}, **fields},
+    }
+    content = {
+        "application/json": {"schema": payload, "example": EXAMPLE},
+        "multipart/form-data": {"schema": form},
+    }
+    body = {"required": True, "content": content}
     return {"parameters": parameters, "requestBody": body}
 
 

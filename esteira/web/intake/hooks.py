@@ -6,11 +6,9 @@ a signature is verified over the raw bytes; and only then the body is decoded, p
 
 from __future__ import annotations
 
-import threading
 import time
 import traceback
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, Protocol
@@ -20,57 +18,37 @@ import structlog
 from anyio import CapacityLimiter
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
-from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
-from actors.hook import hook, process_media
-from actors.intake.rate_limit import IntakeRateLimit
 from actors.observability.sentry import report_error
 from actors.observability.tracing import CALLER_TRACEPARENT
 from esteira.web.auth.access import Authenticator, HookAccess, request_headers
 from esteira.web.auth.local_requests import is_local_request
 from esteira.web.errors import error_response, status_of
+from esteira.web.intake.acceptance import Acceptance, HookReply
 from esteira.web.intake.background import BackgroundRunner
 from esteira.web.intake.bodies import BodyReader, Terms
+from esteira.web.intake.form_attachments import UploadedAttachment, form_attachments
+from esteira.web.intake.form_parser import is_form
 from esteira.web.intake.hook_descriptions import CHALLENGE, RESULT, description
 from esteira.web.intake.ignored_counts import IgnoredCounter
-from esteira.web.intake.rate_limit import check_rate_limit
 from esteira.web.intake.result_waits import ResultWaits, WaitTerms, wait_terms
 from esteira.web.intake.strict_json import decode
-from pipeline.config.intake_rules import refusing_rule
+from esteira.web.intake.uploads import UploadedForm, Uploads
 from pipeline.config.settings import Settings
 from pipeline.errors import Code, PayloadError, PipelineError
 from pipeline.gateways import GATEWAYS, Gateway, HookRequest, ParsedPayload
 from pipeline.gateways.verification import constant_time_equal
 from pipeline.metrics import HOOK_SECONDS
-from pipeline.models import Attachment, Record
-from pipeline.security.callers import Caller, ForbiddenError
+from pipeline.models import Record
+from pipeline.security.callers import Caller
 from pipeline.security.roles import Permission
 
 SHUTDOWN_WAIT_S = 10.0  # for attachments that are processed in the background; workers continue the others
 THREADS = 40  # of their own, so that hooks do not wait for slow calls of the API
 
 log = structlog.get_logger(__name__)
-
-
-class AcceptedAttachment(BaseModel):
-    """An attachment of a hook's payload: its id, and its status in the catalogue."""
-
-    id: str
-    message_id: str
-    status: str
-
-
-class HookReply(BaseModel):
-    """What was accepted from a payload, and how many messages were ignored: without media, or refused by a rule.
-
-    `ignored_by_rule` counts the latter by the number of their rule in INTAKE_RULES; without any it is left out.
-    """
-
-    accepted: list[AcceptedAttachment]
-    ignored: int
-    ignored_by_rule: dict[str, int] | None = None
 
 
 class ResultResponses(Protocol):
@@ -93,10 +71,10 @@ class Hooks:
         self._waits = ResultWaits()
         self.bodies = BodyReader(settings)
         self.ignored = IgnoredCounter()
+        self._uploads = Uploads(settings)
         self._background = BackgroundRunner()
+        self._acceptance = Acceptance(settings, self.ignored, self._background)
         self._threads = CapacityLimiter(THREADS)
-        self._rates: IntakeRateLimit | None = None
-        self._rates_lock = threading.Lock()
 
     def add_routes(self, app: FastAPI) -> None:
         """Adds the routes to the app itself: an included router takes another 15 µs per request."""
@@ -140,9 +118,14 @@ class Hooks:
             local = self.settings.allow_unsigned_hooks and is_local_request(request)  # which takes 25 µs
             access = await self.authenticator.verify_hook(gateway, head, request, local=local)
             wait = _wait_terms(name, request, access.caller) if request.scope["query_string"] else None
-            async with self.bodies.read_body(request, Terms(name, verified=access.check_body is None)) as body:
-                accept = partial(self._accept, gateway, body, access, single=wait is not None)
-                reply = await anyio.to_thread.run_sync(accept, limiter=self._threads)
+            if name == "media" and is_form(request.headers.get("content-type", "")):
+                async with self._uploads.read_form(request, token_id=access.caller.token_id) as form:
+                    accept = partial(self._accept_form, form, access, single=wait is not None)
+                    reply = await anyio.to_thread.run_sync(accept, limiter=self._threads)
+            else:
+                async with self.bodies.read_body(request, Terms(name, verified=access.check_body is None)) as body:
+                    accept = partial(self._accept, gateway, body, access, single=wait is not None)
+                    reply = await anyio.to_thread.run_sync(accept, limiter=self._threads)
         if wait is None:
             return JSONResponse(reply, status_code=202)
         return await self._result(request, access.caller, reply, wait)
@@ -184,7 +167,7 @@ class Hooks:
     def prepare(self) -> None:
         """Connects to Redis and the catalogue before the first request. Requests report what fails here."""
         with suppress(PipelineError):
-            self._rates_of_process()
+            self._acceptance.connect()
 
     def close(self) -> None:
         """Waits SHUTDOWN_WAIT_S for attachments in the background, and writes the count of ignored messages."""
@@ -195,44 +178,12 @@ class Hooks:
         if access.check_body is not None:
             access.check_body(body)
         parsed = _parse(gateway, decode(body), self.settings)
-        if single and len(parsed.attachments) != 1:
-            raise PayloadError("wait", "is for one attachment: the body has several")
-        _check_scope(access.caller, parsed.attachments)
-        attachments, by_rule = self._taken(parsed.attachments)
-        check_rate_limit(self._rates_of_process(), attachments)
-        accepted = [self._accept_attachment(attachment) for attachment in attachments]
-        ignored = parsed.ignored + by_rule.total()
-        if ignored:
-            self.ignored.add(parsed.ignored, by_rule)
-        reply = {"accepted": accepted, "ignored": ignored}
-        return (
-            reply | {"ignored_by_rule": {str(number): by_rule[number] for number in sorted(by_rule)}}
-            if by_rule
-            else reply
-        )
+        given = [UploadedAttachment(attachment, None) for attachment in parsed.attachments]
+        return self._acceptance.accept(given, access.caller, ignored=parsed.ignored, single=single)
 
-    def _taken(self, attachments: Sequence[Attachment]) -> tuple[Sequence[Attachment], Counter[int]]:
-        """The attachments that INTAKE_RULES accept, and how many each rule refuses."""
-        rules = self.settings.intake_rules
-        if not rules:
-            return attachments, Counter()
-        refusals = [refusing_rule(rules, attachment) for attachment in attachments]
-        taken = [attachment for attachment, rule in zip(attachments, refusals, strict=True) if rule is None]
-        return taken, Counter(rule for rule in refusals if rule is not None)
-
-    def _accept_attachment(self, attachment: Attachment) -> dict[str, str]:
-        receipt = process_media(attachment, aside=self._background, by_rules=False)  # they have decided already
-        assert receipt.status
-        return {"id": receipt.id, "message_id": attachment.message_id, "status": receipt.status}
-
-    def _rates_of_process(self) -> IntakeRateLimit:
-        with self._rates_lock:
-            if self._rates is None:
-                listener_hook = hook()
-                self._rates = IntakeRateLimit(
-                    listener_hook.queue, listener_hook.breaker, per_minute=self.settings.hook_rate_per_minute
-                )
-            return self._rates
+    def _accept_form(self, form: UploadedForm, access: HookAccess, *, single: bool) -> dict[str, Any]:
+        given = form_attachments(form, self.settings)
+        return self._acceptance.accept(given, access.caller, ignored=0, single=single)
 
 
 def _wait_terms(gateway: str, request: Request, caller: Caller) -> WaitTerms | None:
@@ -246,15 +197,6 @@ def _wait_terms(gateway: str, request: Request, caller: Caller) -> WaitTerms | N
     if terms:
         caller.require(Permission.CONTENT if terms.content else Permission.READ)
     return terms
-
-
-def _check_scope(caller: Caller, attachments: Sequence[Attachment]) -> None:
-    """Raises ForbiddenError if a user hands over an attachment of a session outside its scope."""
-    if caller.scope.is_all:
-        return
-    for attachment in attachments:
-        if not caller.sees_session(attachment.gateway, attachment.session):
-            raise ForbiddenError(f"this token may hand over attachments of {caller.scope} only; nothing was accepted")
 
 
 @contextmanager
