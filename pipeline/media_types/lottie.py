@@ -24,7 +24,7 @@ MAX_DEPTH = 128  # nested lists and objects
 MAX_LAYERS = 5000  # layers that a player draws, those of a composition counted at each of its uses
 MAX_NESTED = 32  # compositions within compositions
 MAX_COPIES = 1000  # that a repeater draws of its shapes
-MAX_DIGITS = 16  # of a whole number
+MAX_DIGITS = 20  # of a whole number: ids of 64 bits are among the metadata
 LARGEST = 1e15  # of any number; players compute with floats of 32 bits
 PICTURE = re.compile(r"data:image/(?:png|jpe?g|webp|gif);base64,[A-Za-z0-9+/=\s]*\Z")
 PICTURE_NAMES = (".png", ".jpg", ".jpeg", ".webp", ".gif")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from pipeline.media_types.file_chunks import lines
+from pipeline.media_types.file_chunks import UTF8_MARK, lines
 from pipeline.sandbox import Reason, Refusal
 
 BEGIN, END = b"BEGIN:VCARD", b"END:VCARD"
@@ -70,13 +70,21 @@ class _Cards:
         if word == BEGIN:
             self._begin()
         elif not self._depth:
-            raise Refusal(Reason.VCARD_OUTSIDE)
+            self._add_outside(line)
         elif word == END:
             self._end_card()
         elif PROPERTY.match(line) and b":" in line:
             self._add_property(line)
         elif not (self._base64 and BASE64_LINE.match(line)):
             raise Refusal(Reason.VCARD_LINE)
+
+    def _add_outside(self, line: bytes) -> None:
+        """Files that were joined have the byte order mark of each."""
+        rest = line.removeprefix(UTF8_MARK)
+        if rest == line:
+            raise Refusal(Reason.VCARD_OUTSIDE)
+        if rest.strip():
+            self._add_line(rest)
 
     def _add_property(self, line: bytes) -> None:
         parameters = line.partition(b":")[0].upper().split(b";")[1:]

@@ -112,7 +112,7 @@ class Reason(Enum):
     ZIP_CUT = (Code.BROKEN, "holds an entry that is cut short")
     ZIP_NO_HEADER = (Code.BROKEN, "has an entry without a header")
     ZIP_ENCRYPTED = (Code.BROKEN, "is an encrypted archive")
-    ZIP_METHOD = (Code.BROKEN, "is compressed with a method that Office documents do not use")
+    ZIP_METHOD = (Code.BROKEN, "is compressed with a method that neither Office documents nor stickers use")
     ZIP_SIZES_DIFFER = (Code.BROKEN, "has sizes in its directory and in an entry's header that differ")
     ZIP_ENTRIES_DIFFER = (Code.BROKEN, "has entries that differ from its directory")
     ZIP_EQUAL_NAMES = (Code.BROKEN, "has two entries of the same name, case and slashes aside")

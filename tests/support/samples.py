@@ -362,6 +362,7 @@ SAMPLES: dict[str, Callable[[], bytes]] = {
     "vcf/4.0": lambda: data.card("4.0").encode(),
     "vcf/2.1": data.old_card,
     "vcf/several": lambda: data.card("3.0").encode() * 50 + data.old_card(),
+    "vcf/joined": lambda: data.card("3.0").encode("utf-8-sig") * 3,
     "vcf/utf-16": lambda: data.card("3.0").encode("utf-16"),
     "ofx/1.x": data.statement,
     "ofx/1.x-one-line": lambda: data.statement(line_end=b" "),

@@ -164,6 +164,7 @@ def test_too_large_body_is_refused_with_and_without_content_length(client: TestC
         answer = client.post("/hooks/media", content=content)
         assert answer.status_code == 413
         assert answer.json()["error"]["code"] == "too_large"
+        assert answer.json()["error"]["message"].endswith("bytes (MAX_BODY_MB)")
 
 
 def test_inline_bytes_are_in_storage_before_the_answer(client: TestClient, settings: Settings, tmp_path: Path) -> None:

@@ -128,6 +128,7 @@ CARD = data.card("3.0")
 BAD_CARDS = {
     "html-behind": (CARD + "<html><script>x()</script></html>\r\n", "has text outside of its cards"),
     "html-in-front-of-second": (CARD + "<html>\r\n" + CARD, "has text outside of its cards"),
+    "mark-and-html": ((CARD + "\ufeff\ufeff<html>\r\n"), "has text outside of its cards"),
     "folded-outside": (CARD + " <html>\r\n", "has text outside of its cards"),
     "html-within": (CARD.replace("FN:", "<script>x()</script>\r\nFN:"), "has a line that is no property of a card"),
     "cut": (CARD.removesuffix("END:VCARD\r\n"), "ends within a card"),
