@@ -16,6 +16,7 @@ _FETCH = {
     "the direct path is not a plain path": "o direct_path não é um caminho simples",
     "the file is empty": "o arquivo está vazio",
     "the file is larger than {limit} bytes": "o arquivo tem mais de {limit} bytes",
+    "the file is larger than {limit} bytes ({setting})": "o arquivo tem mais de {limit} bytes ({setting})",
     "the encrypted file does not have the hash that the message declares": (
         "o arquivo cifrado não tem o hash que a mensagem declara"
     ),
@@ -175,7 +176,7 @@ _GATEWAYS = {
 _TYPES = {
     "{mime} is not accepted": "{mime} não é aceito",
     "{mime} is not accepted{remedy}": "{mime} não é aceito{remedy}",
-    "{message}; ALLOWED_TYPES={name} accepts it": "{message}; ALLOWED_TYPES={name} o aceita",
+    "{message}; add {name} to ALLOWED_TYPES to accept it": "{message}; inclua {name} em ALLOWED_TYPES para aceitá-lo",
     "{message}; MISMATCH=correct accepts it as what it is": "{message}; MISMATCH=correct o aceita como o que ele é",
     "declared as {name}; it {reason}": "declarado como {name}; o arquivo {reason}",
     "looks like {mime}, but {reason}": "parece {mime}, mas {reason}",
@@ -184,28 +185,35 @@ _TYPES = {
     "is an encrypted Office document, and neither its name nor its mime type says of which type": (
         "é um documento cifrado do Office, e nem o nome nem o tipo MIME dizem de que tipo"
     ),
-    "{mime} is not accepted unless ALLOWED_TYPES names {name}": (
-        "{mime} não é aceito, a menos que ALLOWED_TYPES inclua {name}"
-    ),
     "declared as {name}, but is {mime}": "declarado como {name}, mas é {mime}",
     "declared {declared}, is {mime}": "declarado {declared}, é {mime}",
     "named .{declared}, is .{ext}": "com nome .{declared}, é .{ext}",
     "sent as {declared}, is {kind}": "enviado como {declared}, é {kind}",
-    "{kind} of {size} MB; at most {limit} MB are allowed": "{kind} de {size} MB; o máximo é {limit} MB",
+    "{kind} of {size} MB; at most {limit} MB are allowed ({setting})": (
+        "{kind} de {size} MB; o máximo é {limit} MB ({setting})"
+    ),
     "cannot be read as {form}": "não pode ser lido como {form}",
     "a PDF document": "um documento PDF",
     "an OLE document": "um documento OLE",
     "a zip archive": "um arquivo zip",
     **{f"a {name} image": f"uma imagem {name}" for name in ("JPEG", "PNG", "WEBP", "GIF", "HEIF", "AVIF")},
-    "holds active content: {flags}": "tem conteúdo ativo: {flags}",
-    "has no pixels": "não tem pixels",
-    "has {width} × {height} pixels; at most {limit} Mpx are allowed": (
-        "tem {width} × {height} pixels; o máximo é {limit} Mpx"
+    "holds active content: {flags}; ACTIVE_DOCUMENTS=accept accepts it": (
+        "tem conteúdo ativo: {flags}; ACTIVE_DOCUMENTS=accept o aceita"
     ),
-    "has too many pixels; at most {limit} Mpx are allowed": "tem pixels demais; o máximo é {limit} Mpx",
-    "has {frames} frames or more; at most {limit} are allowed": "tem {frames} quadros ou mais; o máximo é {limit}",
-    "has {frames} frames or more of {width} × {height} pixels; at most {limit} Mpx in all are allowed": (
-        "tem {frames} quadros ou mais de {width} × {height} pixels; o máximo é {limit} Mpx ao todo"
+    "has no pixels": "não tem pixels",
+    "has {width} × {height} pixels; at most {limit} Mpx are allowed (MAX_IMAGE_MPX)": (
+        "tem {width} × {height} pixels; o máximo é {limit} Mpx (MAX_IMAGE_MPX)"
+    ),
+    "has too many pixels; at most {limit} Mpx are allowed (MAX_IMAGE_MPX)": (
+        "tem pixels demais; o máximo é {limit} Mpx (MAX_IMAGE_MPX)"
+    ),
+    "has {frames} frames or more; at most {limit} are allowed (MAX_FRAMES)": (
+        "tem {frames} quadros ou mais; o máximo é {limit} (MAX_FRAMES)"
+    ),
+    "has {frames} frames or more of {width} × {height} pixels; at most {limit} Mpx in all are allowed "
+    "(ten times MAX_IMAGE_MPX)": (
+        "tem {frames} quadros ou mais de {width} × {height} pixels; o máximo é {limit} Mpx ao todo "
+        "(dez vezes MAX_IMAGE_MPX)"
     ),
     "ends within its first chunk": "termina dentro do primeiro bloco",
     "has no WebP image in its first chunk": "não tem imagem WebP no primeiro bloco",
@@ -215,9 +223,11 @@ _TYPES = {
     "uses a codec that FFmpeg does not support": "usa um codec que o FFmpeg não suporta",
     "no frame can be decoded": "nenhum quadro pode ser decodificado",
     "has no samples": "não tem amostras",
-    "lasts {seconds} s; at most {limit} s are allowed": "dura {seconds} s; o máximo é {limit} s",
+    "lasts {seconds} s; at most {limit} s are allowed (MAX_DURATION_S)": (
+        "dura {seconds} s; o máximo é {limit} s (MAX_DURATION_S)"
+    ),
     "has no pages": "não tem páginas",
-    "has {pages} pages; at most {limit} are allowed": "tem {pages} páginas; o máximo é {limit}",
+    "has {pages} pages; at most {limit} are allowed (MAX_PAGES)": "tem {pages} páginas; o máximo é {limit} (MAX_PAGES)",
     "has a first page without any size": "tem uma primeira página sem tamanho",
     "has no main stream": "não tem o fluxo principal",
     "is shorter than its directory says": "é mais curto do que o diretório diz",
@@ -227,8 +237,10 @@ _TYPES = {
     "has no Excel workbook in its main stream": "não tem pasta do Excel no fluxo principal",
     "holds bytes that are not text": "tem bytes que não são texto",
     "ends before its last group is closed": "termina antes de fechar o último grupo",
-    "expands to more than {limit} times its size": "expande para mais de {limit} vezes o seu tamanho",
-    "holds more than {limit} entries": "tem mais de {limit} entradas",
+    "expands to more than {limit} times its size (MAX_EXPANSION_RATIO)": (
+        "expande para mais de {limit} vezes o seu tamanho (MAX_EXPANSION_RATIO)"
+    ),
+    "holds more than {limit} entries (MAX_ENTRIES)": "tem mais de {limit} entradas (MAX_ENTRIES)",
     "holds archives within archives, {depth} deep": "tem arquivos compactados dentro de outros, com {depth} níveis",
     "has no end record": "não tem o registro final",
     "has more than one end record": "tem mais de um registro final",
@@ -245,8 +257,8 @@ _TYPES = {
     "holds an entry that is cut short": "tem uma entrada cortada",
     "has an entry without a header": "tem uma entrada sem cabeçalho",
     "is an encrypted archive": "é um arquivo compactado cifrado",
-    "is compressed with a method that Office documents do not use": (
-        "está comprimido com um método que documentos do Office não usam"
+    "is compressed with a method that neither Office documents nor stickers use": (
+        "está comprimido com um método que nem documentos do Office nem figurinhas usam"
     ),
     "has sizes in its directory and in an entry's header that differ": (
         "tem tamanhos diferentes no diretório e no cabeçalho de uma entrada"
@@ -310,11 +322,17 @@ _TYPES = {
     "clamd closed the connection without a reply": "o clamd fechou a conexão sem resposta",
 }
 _SANDBOX = {
-    "takes more memory than is allowed": "usa mais memória do que o permitido",
-    "takes longer than is allowed": "demora mais do que o permitido",
-    "takes more CPU time than is allowed": "usa mais tempo de CPU do que o permitido",
-    "took longer than is allowed with {seconds} s of CPU: the decoder waits, or the machine is too busy": (
-        "demorou mais que o permitido com {seconds} s de CPU: o decodificador espera, ou a máquina está sobrecarregada"
+    "takes more memory than is allowed (SANDBOX_MEMORY_MB)": (
+        "usa mais memória do que o permitido (SANDBOX_MEMORY_MB)"
+    ),
+    "takes longer than is allowed (SANDBOX_WALL_S, SANDBOX_CPU_S)": (
+        "demora mais do que o permitido (SANDBOX_WALL_S, SANDBOX_CPU_S)"
+    ),
+    "takes more CPU time than is allowed (SANDBOX_CPU_S)": "usa mais tempo de CPU do que o permitido (SANDBOX_CPU_S)",
+    "took longer than is allowed (SANDBOX_WALL_S) with {seconds} s of CPU: the decoder waits, or the machine is too "
+    "busy": (
+        "demorou mais que o permitido (SANDBOX_WALL_S) com {seconds} s de CPU: o decodificador espera, ou a máquina "
+        "está sobrecarregada"
     ),
     "the decoder failed with {exception}": "o decodificador falhou com {exception}",
     "an exception of its own": "uma exceção própria",
