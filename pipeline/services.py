@@ -26,6 +26,7 @@ from pipeline.steps.detect import StagedFile, detect_many
 from pipeline.steps.event_urls import EventUrls
 from pipeline.steps.fetch import fetch, fetch_from_gateway
 from pipeline.steps.notify import build_outcome, notify_many
+from pipeline.steps.other_source import OtherSourceError
 from pipeline.steps.persist import persist_many
 from pipeline.steps.preview import Content, discard_preview, make_preview, save_preview
 from pipeline.steps.reupload import Reuploader
@@ -77,19 +78,27 @@ class Services:
                 max_bytes=max_bytes,
             )
         try:
+            return self._fetch_from_source(claim)
+        except PermanentError as error:
+            if error.code == Code.SOURCE_GONE and self.reuploader.can_ask(attachment):
+                raise GoneError(error.message) from error
+            raise
+
+    def _fetch_from_source(self, claim: Claim) -> Fetched:
+        try:
             return fetch(
-                attachment,
+                claim.attachment,
                 intake=claim.intake,
-                content_in_storage=has_content,
+                content_in_storage=claim.content_match is not None,
                 staging=self.staging,
                 http_client=self.http_client,
                 storage=self.storage,
                 settings=self.settings,
             )
-        except PermanentError as error:
-            if error.code == Code.SOURCE_GONE and self.reuploader.can_ask(attachment):
-                raise GoneError(error.message) from error
-            raise
+        except OtherSourceError as error:
+            if claim.record.attempts + 1 < self.settings.media_attempts:
+                raise
+            raise PermanentError(Code.SOURCE_GONE, error.message) from error  # no attempt is left for the other source
 
     def detect_many(self, work: Sequence[tuple[Claim, Fetched]]) -> list[Detected | PipelineError]:
         """Runs `pipeline.steps.detect.detect_many` on the files that are still staged.

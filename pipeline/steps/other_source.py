@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import NamedTuple
 
-from pipeline.errors import Code, PermanentError
+from pipeline.errors import BusyError, Code, PermanentError, PipelineError, RetryableError
 from pipeline.gateways.sources import Source
 from pipeline.http_client import Body
 from pipeline.http_client.host_patterns import normalized_host
@@ -15,6 +15,10 @@ from pipeline.models import Attachment
 
 Request = Callable[[Source], AbstractContextManager[Body]]
 FindSource = Callable[[Attachment], Source]
+
+
+class OtherSourceError(RetryableError):
+    """Raised when the first source has the file no longer, and the other one may have it later."""
 
 
 class Download(NamedTuple):
@@ -34,7 +38,8 @@ def download_from_either(
 
     Raises:
         PermanentError: `source_gone`, which names both hosts if both were asked; and those of `request`.
-        RetryableError: those of `request`, also from the other host.
+        OtherSourceError: the other host may have the file later.
+        RetryableError: those of `request` for `source`.
     """
     with ExitStack() as stack:
         try:
@@ -46,11 +51,19 @@ def download_from_either(
             server = parse_url(other.url).authority
             try:
                 body = stack.enter_context(request(other))
-            except PermanentError as error:
-                message = f"{gone.message}; its other source: {error.message}"
-                raise PermanentError(Code.SOURCE_GONE, message) from error
+            except (PermanentError, RetryableError) as error:
+                raise _error_of_both(gone, error) from error
             download = Download(body, f"{gone.message}; {server} has the file")
         yield download
+
+
+def _error_of_both(gone: PermanentError, error: PermanentError | RetryableError) -> PipelineError:
+    if isinstance(error, BusyError) or error.code is Code.TOO_LARGE:  # it was not asked yet, or it has the file
+        return error
+    message = f"{gone.message}; its other source: {error.message}"
+    if isinstance(error, RetryableError):
+        return OtherSourceError(error.code, message, retry_after=error.retry_after)
+    return PermanentError(Code.SOURCE_GONE, message)
 
 
 def other_source(attachment: Attachment, source: Source, find_source: FindSource) -> Source | None:

@@ -307,3 +307,15 @@ def test_url_on_another_host_is_asked_before_an_attachment_expires(system: Gatew
         "done",
         f"127.0.0.1 answers 403; 127.0.0.1:{system.elsewhere.port} has the file",
     )
+
+
+def test_attachment_expires_if_the_url_on_another_host_is_dead(system: GatewaySystem) -> None:
+    dead = f"127.0.0.1:{free_port()}"
+    sealed = encrypt(b"nowhere")
+    fields = {"direct_path": "/v/nowhere", "url": f"http://{dead}/nowhere.enc", **sealed.fields()}
+    body = {"session": "another-shop", "message_id": "nowhere-1", "kind": "image", **fields}
+    [accepted] = system.send("media", body)["accepted"]
+    [record] = system.finished([accepted["id"]]).values()
+    assert (record.status, record.error_code) == ("expired", "source_gone")
+    assert record.error == "127.0.0.1 answers 404; its other source: the server refuses connections or is unreachable"
+    wait_until(lambda: [event for event in system.events(accepted["id"]) if event["type"] == "media.expired"])

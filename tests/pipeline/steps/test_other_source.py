@@ -143,7 +143,15 @@ def test_other_source_that_may_recover_is_asked_again_with_the_next_attempt(serv
     with pytest.raises(RetryableError) as error:
         servers.fetch(url=servers.other.url("sealed"))
     assert (error.value.code, error.value.retry_after) == (Code.FETCH_UNAVAILABLE, 7)
+    assert error.value.message == f"{FIRST} answers 404; its other source: 127.0.0.1 answers 503"
     assert servers.fetch(url=servers.other.url("sealed")).note
+
+
+def test_too_large_file_of_the_other_source_is_called_so(servers: TwoServers) -> None:
+    servers.other.answers["sealed"] = Answer(200, body=bytes(17_000_000))
+    with pytest.raises(PermanentError) as error:
+        servers.fetch(url=servers.other.url("sealed"))
+    assert error.value.code == Code.TOO_LARGE
 
 
 @pytest.mark.parametrize("status", [500, 429, 400, 204])
