@@ -13,6 +13,7 @@ import pytest
 from actors.middleware.pauses import PauseMiddleware
 from actors.operations import pause as pause_module
 from actors.operations.pause import pause, pauses, resume
+from pipeline.catalogue.pauses import Pause
 from pipeline.errors import PayloadError
 from pipeline.models import Record, Status
 from tests.support.media_server import MediaServer
@@ -224,7 +225,7 @@ def test_any_worker_publishes_pauses_that_redis_lacks(system: RunningSystem) -> 
 
 def test_process_with_an_older_list_of_pauses_cannot_publish_it(system: RunningSystem) -> None:
     version = system.queue.pauses_version()
-    assert system.queue.publish_pauses([("session", "a", 1)], version=version)
+    assert system.queue.publish_pauses([Pause("session", "a", 1)], version=version)
     assert not system.queue.publish_pauses([], version=version)
     assert system.queue.client.hexists(system.queue.keys.paused, "session:a")
 

@@ -29,6 +29,7 @@ from actors.redis_queue.queue import (
     connect,
 )
 from actors.redis_queue.scheduling import SchedulingInfo, SizeClasses
+from pipeline.catalogue.pauses import Pause
 from pipeline.config.job_retention import JobRetention
 from tests.support.finished_jobs import finished_jobs
 from tests.support.valkey import ValkeyServer
@@ -188,7 +189,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     def _publish_pauses(self) -> None:
         version = self.queue.pauses_version()
-        assert self.queue.publish_pauses([(*pause, 1) for pause in self.paused], version=version)
+        assert self.queue.publish_pauses([Pause(*pause, 1) for pause in self.paused], version=version)
 
     def _is_paused(self, queue: str, session: str) -> bool:
         return not self.paused.isdisjoint({("stage", queue), ("session", session)})

@@ -20,6 +20,7 @@ from actors.redis_queue.queue import (
     connect,
 )
 from actors.redis_queue.scheduling import SchedulingInfo, SizeClasses, scheduling_of
+from pipeline.catalogue.pauses import Pause
 from pipeline.models import Attachment, Stage
 from tests.support.valkey import ValkeyServer, free_port, running_valkey
 
@@ -508,7 +509,7 @@ def test_history_is_never_urgent(queue: RedisQueue) -> None:
 
 def test_paused_session_keeps_its_history_paused(queue: RedisQueue) -> None:
     of_history(queue, "a", 2)
-    queue.publish_pauses([("session", "a", 1)], version="")
+    queue.publish_pauses([Pause("session", "a", 1)], version="")
     of_history(queue, "b", 1)
     enqueue(queue, "new", "a")
     assert keys_of(fetch(queue, 9)) == ["b-old-0000"]
@@ -623,5 +624,5 @@ def test_later_stages_are_not_limited(queue: RedisQueue) -> None:
 def test_paused_session_stays_paused_behind_one_at_its_limit(queue: RedisQueue) -> None:
     backlog(queue, "slow", 3)
     backlog(queue, "paused", 3)
-    queue.publish_pauses([("session", "paused", 1)], version="")
+    queue.publish_pauses([Pause("session", "paused", 1)], version="")
     assert sessions_of(limited(queue, "w", total=1).messages) == {"slow": 1}
