@@ -18,8 +18,10 @@ from pipeline.http_client.ssrf_guard import parse_url
 from pipeline.values.base64_stream import decode_base64_pieces
 from pipeline.values.json_member import JsonMemberError, json_text_member
 
-MAX_JSON = 1024 * 1024  # bytes of an answer that names the file; WAHA's contains the whole message with its thumbnail
-MAX_OTHER = 64 * 1024  # bytes of an answer before the file in it, and of an error
+# Bytes of an answer without the file: WAHA's contains the whole message with its thumbnail, Evolution API's has the
+# caption before the file.
+MAX_JSON = 1024 * 1024
+MAX_ERROR = 64 * 1024  # bytes of a refusal
 
 
 CREATED = 201  # Evolution API's status of an answer with a file
@@ -89,9 +91,9 @@ class FileRequest:
             yield reply
 
     def _decoded(self, reply: Reply) -> Iterator[bytes]:
-        encoded_bytes = self._max_bytes * 4 // 3 + 4 + 2 * MAX_OTHER
+        encoded_bytes = self._max_bytes * 4 // 3 + 4 + 2 * MAX_JSON
         try:
-            text = json_text_member(reply.body(max_bytes=encoded_bytes).chunks(), "base64", max_other=MAX_OTHER)
+            text = json_text_member(reply.body(max_bytes=encoded_bytes).chunks(), "base64", max_other=MAX_JSON)
             yield from decode_base64_pieces(text)
         except JsonMemberError as error:
             raise self._invalid(str(error)) from None
@@ -130,7 +132,7 @@ def _json(reply: Reply, max_bytes: int) -> Any:
 
 def _error_json(reply: Reply) -> Any:
     try:
-        return _json(reply, MAX_OTHER)
+        return _json(reply, MAX_ERROR)
     except (ValueError, RecursionError, PipelineError):
         return None
 

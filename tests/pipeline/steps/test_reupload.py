@@ -263,6 +263,15 @@ def test_another_file_is_never_accepted(tmp_path: Path) -> None:
     assert "Evolution API was asked: the file does not have the hash that the message declares" in error.message
 
 
+def test_file_behind_the_longest_caption_is_found(tmp_path: Path) -> None:
+    answer = {"caption": "ç" * 65_536, "size": {"fileLength": {"low": 1, "high": 0}}, "base64": "", "buffer": None}
+    answer["base64"] = base64.b64encode(CONTENT).decode()
+    with MediaServer() as server:
+        server.answers["chat/getBase64FromMediaMessage/shop 1"] = json_answer(201, answer)
+        fetched = ask(tmp_path, attachment("evolution"), settings_with(base=server.url("")[:-1]))
+    assert fetched.sha256 == SHA256
+
+
 def test_empty_file_expires_the_attachment(tmp_path: Path) -> None:
     with EvolutionServer(KEY) as server:
         server.messages["3EB0/A1"] = ("image/jpeg", b"")
