@@ -1,4 +1,4 @@
-"""JPEG without its end mark: tells a picture that has all its pixels from a truncated one. Runs in the sandbox.
+"""JPEG without its end mark: separates a picture that has all its pixels from a truncated one. Runs in the sandbox.
 
 Pillow refuses both alike. libjpeg hides the difference if an end mark is added: it decodes missing data as grey.
 Layout: ITU-T T.81, annex B.

@@ -21,6 +21,8 @@ from pipeline.errors import Code, PermanentError
 from pipeline.media_types import MEDIA_TYPES, PREVIEW_MODULES
 from pipeline.media_types.limits import limits_from
 from pipeline.sandbox import Sandbox
+from tests.support import encrypted_media
+from tests.support.odd_pictures import SHOWN_WHOLE
 from tests.support.samples import SAMPLES, pdf_by_hand, sample, tone
 
 LIMITS = limits_from(load_settings(_env_file=None)).to_json()
@@ -297,3 +299,26 @@ def test_unreadable_content_is_broken(sandbox: Sandbox, name: str, content: byte
     with pytest.raises(PermanentError) as caught:
         render(sandbox, name, content)
     assert caught.value.code is Code.BROKEN
+
+
+@pytest.mark.parametrize("label", [label for label in SHOWN_WHOLE if not label.startswith("text/")])
+def test_what_viewers_show_whole_has_a_preview(sandbox: Sandbox, label: str) -> None:
+    name = label.partition("/")[0]
+    answer = render(sandbox, name, SHOWN_WHOLE[label]())
+    assert answer.get("webp") or answer.get("peaks")
+
+
+def test_preview_of_a_jpeg_without_its_end_shows_all_of_it(sandbox: Sandbox) -> None:
+    content = encoded(scene(), "JPEG", quality=95, progressive=True)
+    whole, cut = (thumbnail(sandbox, "jpeg", file) for file in (content, content.removesuffix(b"\xff\xd9")))
+    assert whole.tobytes() == cut.tobytes()
+
+
+@pytest.mark.parametrize("name", ["mp4", "m4a", "webm"])
+def test_encrypted_media_have_no_preview(sandbox: Sandbox, name: str) -> None:
+    make = {
+        "mp4": encrypted_media.cenc_video,
+        "m4a": encrypted_media.fairplay_sound,
+        "webm": encrypted_media.encrypted_webm,
+    }
+    assert render(sandbox, name, make[name]()) == {}
