@@ -44,9 +44,9 @@ def replay(media_id: str, source: NewSource | None = None, *, file: Path | None 
     return _enqueue_or_leave(_reopen(services(), media_id, source, file))
 
 
-def replay_without_waiting(media_id: str, source: NewSource | None = None) -> Record:
+def replay_without_waiting(media_id: str, source: NewSource | None = None, *, file: Path | None = None) -> Record:
     """As `replay`, for callers that must not wait long for the catalogue. Returns the reopened attachment."""
-    record = _reopen(hook().services, media_id, source, None)
+    record = _reopen(hook().services, media_id, source, file)
     _enqueue_or_leave(record)
     return record
 

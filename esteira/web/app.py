@@ -96,6 +96,7 @@ def build_app(settings: Settings) -> FastAPI:
     app.state.authenticator = authenticator
     app.state.client_addresses = ClientAddresses(settings.trusted_proxies)
     app.state.bodies = hooks.bodies
+    app.state.uploads = hooks.uploads
     app.state.downloads = Downloads(settings)
     app.add_middleware(PlainCookies)
     if settings.socket_origins:

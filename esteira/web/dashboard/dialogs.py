@@ -10,6 +10,8 @@ from nicegui import ui
 from esteira.web.dashboard.parts import box, text
 from esteira.web.dashboard.view import View
 
+EMIT = "(...args) => emit(...args)"  # as NiceGUI does without a script
+
 
 class Dialog:
     """A dialog with a title. Add its content inside `with self.content`."""
@@ -34,8 +36,12 @@ class Dialog:
         """Closes the dialog from an event handler."""
         ui.run_javascript(f"document.getElementById({self.html_id!r}).close()")
 
-    def buttons(self, key: str, pressed: Callable[[], Any], *, classes: str, close: str) -> None:
-        """Adds the button that does it and the one that closes the dialog."""
+    def buttons(self, key: str, pressed: Callable[..., Any], *, classes: str, close: str, script: str = EMIT) -> None:
+        """Adds the button that does it and the one that closes the dialog.
+
+        The browser runs the `script` first, and `pressed` gets what it emits.
+        """
         with box("div", "actions"):
-            self.confirm = text("button", self.view.t(key), f"button {classes}", type="button").on("click", pressed)
+            self.confirm = text("button", self.view.t(key), f"button {classes}", type="button")
+            self.confirm.on("click", pressed, js_handler=script)
             text("button", self.view.t(close), "button", type="button", data_closes="")

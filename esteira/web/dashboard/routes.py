@@ -17,6 +17,8 @@ from esteira.web.auth.audited import record_login
 from esteira.web.auth.guesses import FailureCounts
 from esteira.web.auth.logins import Logins, build_logins, is_https, is_same_origin
 from esteira.web.dashboard import static_files
+from esteira.web.dashboard.attachments.source_uploads import PATH as SOURCES
+from esteira.web.dashboard.attachments.source_uploads import replay_with_file
 from esteira.web.dashboard.headers import SECURITY_HEADERS
 from esteira.web.dashboard.plain import closed_page, login_page
 from esteira.web.dashboard.texts import LANGUAGES
@@ -57,6 +59,7 @@ class DashboardRoutes:
         app.post("/logout", include_in_schema=False)(self.leave)
         app.post("/preferences", include_in_schema=False)(self.prefer)
         app.get("/dashboard/static/{name}", include_in_schema=False)(self.file)
+        app.post(f"{SOURCES}{{media_id}}", include_in_schema=False)(replay_with_file)
         if self._logins is None:
             app.get("/", include_in_schema=False)(self.show)
 

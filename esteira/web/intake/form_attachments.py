@@ -48,9 +48,7 @@ def form_attachments(form: UploadedForm, settings: Settings) -> list[UploadedAtt
 
 
 def _attachment(fields: Mapping[str, str], file: UploadedFile, part: int) -> UploadedAttachment:
-    of_file: dict[str, object] = {"part": part, "filename": file.filename, "mimetype": file.mimetype}
-    if "media_key" not in fields:  # the size of the ciphertext is not that of the file
-        of_file["size"] = file.size
+    of_file = {"part": part, "filename": file.filename, "mimetype": file.mimetype, "size": file.size}
     return UploadedAttachment(parse_attachment({**of_file, **fields}, has_file=True), file.path)
 
 

@@ -71,7 +71,7 @@ class Hooks:
         self._waits = ResultWaits()
         self.bodies = BodyReader(settings)
         self.ignored = IgnoredCounter()
-        self._uploads = Uploads(settings)
+        self.uploads = Uploads(settings)
         self._background = BackgroundRunner()
         self._acceptance = Acceptance(settings, self.ignored, self._background)
         self._threads = CapacityLimiter(THREADS)
@@ -119,7 +119,7 @@ class Hooks:
             access = await self.authenticator.verify_hook(gateway, head, request, local=local)
             wait = _wait_terms(name, request, access.caller) if request.scope["query_string"] else None
             if name == "media" and is_form(request.headers.get("content-type", "")):
-                async with self._uploads.read_form(request, token_id=access.caller.token_id) as form:
+                async with self.uploads.read_form(request, token_id=access.caller.token_id) as form:
                     accept = partial(self._accept_form, form, access, single=wait is not None)
                     reply = await anyio.to_thread.run_sync(accept, limiter=self._threads)
             else:

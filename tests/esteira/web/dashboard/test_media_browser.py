@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Locator, Page
 
+from pipeline.catalogue import Action, AuditFilters
 from pipeline.models import Record, Status
 from tests.support import samples
 from tests.support.browser import Browser, browser
@@ -90,7 +93,7 @@ def test_expired_attachment_is_replayed_with_a_new_source(system: RunningSystem,
     page = someone.log_in(f"{MEDIA}/{record.id}")
     page.click("text=Replay with a new source…")
     page.click(".dialog[open] button:text-is('Replay')")
-    page.wait_for_selector(".dialog[open] [role=alert]:text-is('Enter a URL or a path.')")
+    page.wait_for_selector(".dialog[open] [role=alert]:text-is('Enter a URL or a path, or choose a file.')")
     page.fill(".dialog[open] input >> nth=0", "ftp://media.example/a.jpg")
     page.click(".dialog[open] button:text-is('Replay')")
     page.wait_for_selector(".dialog[open] [role=alert]:has-text('must be an http:// or https:// URL')")
@@ -100,6 +103,25 @@ def test_expired_attachment_is_replayed_with_a_new_source(system: RunningSystem,
         page.wait_for_selector("text=In progress again.")
         with system.workers():
             page.wait_for_selector(".item-head .badge.done")
+
+
+def test_expired_attachment_is_replayed_with_a_file_of_this_device(
+    system: RunningSystem, someone: Browser, tmp_path: Path
+) -> None:
+    record = ended(system, Status.EXPIRED)
+    content = photo()
+    (tmp_path / "found.jpg").write_bytes(content)
+    page = someone.log_in(f"{MEDIA}/{record.id}")
+    page.click("text=Replay with a new source…")
+    page.set_input_files(".dialog[open] input[type=file]", tmp_path / "found.jpg")
+    page.click(".dialog[open] button:text-is('Replay')")
+    page.wait_for_selector("text=In progress again.")
+    with system.workers():
+        page.wait_for_selector(".item-head .badge.done")
+    assert system.record(record.id).sha256 == hashlib.sha256(content).hexdigest()
+    assert list(system.settings.staging.iterdir()) == []
+    [entry] = system.services.catalogue.audit.find(AuditFilters(action=Action.NEW_SOURCE))
+    assert (entry.outcome, entry.target["id"]) == ("done", record.id)
 
 
 def test_delete_dialog_works_with_the_keyboard_alone(system: RunningSystem, someone: Browser) -> None:
