@@ -18,10 +18,7 @@ MAIN_RELATIONSHIP = "/officedocument"
 
 
 class ContentTypes:
-    """The content types of [Content_Types].xml, in lower case, by part and by file extension.
-
-    Parts are named as `comparable` does.
-    """
+    """The content types of [Content_Types].xml, in lower case, by part as the list names it and by file extension."""
 
     def __init__(self) -> None:
         self.parts: dict[str, str] = {}
@@ -31,13 +28,16 @@ class ContentTypes:
         """Adds what an element of the list declares. Called by the XML parser."""
         content_type = attributes.get("ContentType", "").strip().lower()
         if element.endswith("Override"):
-            self.parts[comparable(attributes.get("PartName", ""))] = content_type
+            self.parts[attributes.get("PartName", "")] = content_type
         elif element.endswith("Default"):
             self.extensions[attributes.get("Extension", "").lower()] = content_type
 
     def of(self, part: str) -> str | None:
-        """The content type of a part; None if the list does not declare it."""
-        return self.parts.get(part) or self.extensions.get(part.rpartition(".")[2])
+        """The content type of a part, named as `comparable` does; None if the list does not declare it."""
+        declared = self.parts.get(f"/{part}")
+        if declared is None:  # most lists name parts in lower case; only others are searched
+            declared = next((kind for name, kind in self.parts.items() if comparable(name) == part), None)
+        return declared or self.extensions.get(part.rpartition(".")[2])
 
 
 def content_types(archive: Archive) -> ContentTypes | None:

@@ -24,6 +24,7 @@ DIRECTORY_HEADER = b"PK\x01\x02"
 CHUNK_BYTES = 1 << 18
 FREE_EXPANSION = 1_000_000  # bytes that any archive may expand to, whatever the ratio: repetitive XML does
 MAX_UNPACKED = 512_000_000  # bytes that are unpacked for the check, about two seconds of CPU
+MAX_IN_MEMORY = 1_000_000  # bytes; smaller archives are read at once, because each jump within a file costs two calls
 MAX_NESTED = 64_000_000  # bytes; larger archives within an archive are not opened
 MAX_DEPTH = 3  # levels of archives within archives; more are `expands_too_far`
 DECODE_ERRORS = (
@@ -230,6 +231,12 @@ class Archive:
         return start
 
 
+def _stream(file: int, size: int) -> IO[bytes]:
+    if size <= MAX_IN_MEMORY:
+        return io.BytesIO(os.pread(file, size, 0))
+    return open(file, "rb", closefd=False)
+
+
 @contextmanager
 def open_archive(file: int, *, expansion: int, entries: int, is_unpacked: bool = True) -> Iterator[Archive]:
     """Opens the zip archive in an open file. `is_unpacked`: see Archive.
@@ -237,6 +244,6 @@ def open_archive(file: int, *, expansion: int, entries: int, is_unpacked: bool =
     Raises:
         PermanentError: `broken`, `expands_too_far`; `broken` also for errors of zipfile and zlib within the block.
     """
-    with decoding("a zip archive", *DECODE_ERRORS), open(file, "rb", closefd=False) as stream:
-        size = os.fstat(file).st_size
+    size = os.fstat(file).st_size
+    with decoding("a zip archive", *DECODE_ERRORS), _stream(file, size) as stream:
         yield Archive(stream, Budget(size=size, expansion=expansion, entries=entries), is_unpacked=is_unpacked)

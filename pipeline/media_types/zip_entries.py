@@ -34,7 +34,8 @@ def check_names(entries: Iterable[zipfile.ZipInfo]) -> None:
         PermanentError: `type_not_allowed`.
     """
     for entry in entries:
-        if _leads_out(entry.orig_filename) or _leads_out(entry.filename) or _is_link(entry):
+        is_renamed = entry.filename != entry.orig_filename
+        if _leads_out(entry.orig_filename) or (is_renamed and _leads_out(entry.filename)) or _is_link(entry):
             raise Refusal(Reason.ZIP_NAMES)
 
 
@@ -71,20 +72,20 @@ def data_start(file: IO[bytes], entry: zipfile.ZipInfo, *, is_unpacked: bool = T
     name = file.read(name_length)
     if method != entry.compress_type or not _is_name(name, entry):
         raise Refusal(Reason.ZIP_ENTRIES_DIFFER)
-    if IN_EXTRA in (packed, size):
-        packed, size = _zip64_sizes(file.read(extra_length), packed=packed, size=size)
-    streamed = bool(flags & STREAMED)
-    if not _fits(packed, entry.compress_size, streamed) or not _fits(size, entry.file_size, streamed):
-        raise Refusal(Reason.ZIP_SIZES_DIFFER)
+    if (packed, size) != (entry.compress_size, entry.file_size):
+        sizes = _zip64_sizes(file.read(extra_length), packed=packed, size=size)
+        _check_sizes(entry, sizes, streamed=bool(flags & STREAMED))
     return int(entry.header_offset + LOCAL_SIZE + name_length + extra_length)
 
 
-def _fits(local: int | None, declared: int, streamed: bool) -> bool:
-    """Whether a size of the local header agrees with the directory.
+def _check_sizes(entry: zipfile.ZipInfo, local: tuple[int | None, int | None], *, streamed: bool) -> None:
+    """Compares the packed and unpacked size of the local header with the directory.
 
     A streamed entry has its sizes behind its bytes. Some writers leave only one of the two fields empty.
     """
-    return local is None or local == declared or (streamed and local == 0)
+    for size, declared in zip(local, (entry.compress_size, entry.file_size), strict=True):
+        if size is not None and size != declared and not (streamed and size == 0):
+            raise Refusal(Reason.ZIP_SIZES_DIFFER)
 
 
 def _zip64_sizes(extra: bytes, *, packed: int, size: int) -> tuple[int | None, int | None]:
