@@ -14,9 +14,10 @@ def test_pauses_are_listed_until_resumed(installation: Installation) -> None:
     assert installation.run("pauses").err == "Nothing is paused.\n"
     assert installation.run("pause", "stage", "notify").out == "stage notify is paused\n"
     assert installation.run("pause", "stage", "notify").out == "stage notify was already paused\n"
-    assert installation.run("pause", "session", "shop").code == 0
+    assert installation.run("pause", "session", "shop", "--reason", "new phone").code == 0
     pauses = installation.run("pauses", "--json").json
     assert [(pause["kind"], pause["name"]) for pause in pauses] == [("stage", "notify"), ("session", "shop")]
+    assert [(pause["paused_by"], pause["reason"]) for pause in pauses] == [("cli", None), ("cli", "new phone")]
     assert installation.run("stats", "--json").json["pauses"] == pauses
     assert "stage notify  session shop" in installation.run("stats").out
     doctor = installation.run("doctor", "--json")
@@ -47,6 +48,12 @@ def test_unclear_arguments_are_wrong_usage(installation: Installation, arguments
     assert (result.code, result.out) == (2, "")
     [record] = installation.run("list", "--json").json
     assert record["status"] == "received"
+
+
+def test_pause_refuses_long_reasons(installation: Installation) -> None:
+    result = installation.run("pause", "session", "shop", "--reason", "x" * 201)
+    assert (result.code != 0, "reason: must have at most 200 characters" in result.err) == (True, True)
+    assert installation.run("pauses", "--json").json == []
 
 
 def test_pause_reports_unknown_stage(installation: Installation) -> None:

@@ -9,6 +9,7 @@ from esteira.web.dashboard.moments import Moment, Phrase, Piece
 from esteira.web.dashboard.parts import box, link, text
 from esteira.web.dashboard.view import View
 from pipeline.models import Record
+from pipeline.remedies.messages import translated
 
 
 def show(view: View, record: Record) -> None:
@@ -52,7 +53,7 @@ def _content(view: View, record: Record) -> Iterator[tuple[str, str | None]]:
     mime = record.mime if record.sha256 else None
     yield "found", _typed(view, record.kind if record.sha256 else None, mime)
     yield "declared", _typed(view, record.declared_kind, record.declared_mime)
-    yield "mismatch", record.mismatch
+    yield "mismatch", translated(record.mismatch or "", view.language)
     yield "size", view.size(record.size) if record.size is not None else None
     yield (
         "pixels",

@@ -6,6 +6,8 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 
+import structlog
+
 from actors.operations.pause import pauses
 from esteira.web.auth.session_control import owns_session
 from pipeline.catalogue import Pause
@@ -13,6 +15,8 @@ from pipeline.models import Record
 from pipeline.security.callers import Caller
 
 MAX_AGE_S = 2.0
+
+log = structlog.get_logger(__name__)
 
 Watcher = Callable[[], Awaitable[object]]
 
@@ -56,7 +60,10 @@ class PauseFeed:
         """Reads the pauses anew at the next use, and calls the watchers."""
         self._read_at = None
         for watcher in list(self._watchers):
-            await watcher()
+            try:
+                await watcher()
+            except Exception as error:  # noqa: BLE001  (one broken page must not keep the change from the others)
+                log.warning("dashboard page could not be updated", error=type(error).__name__)
 
 
 def pause_of(record: Record, pauses: tuple[Pause, ...]) -> Pause | None:
