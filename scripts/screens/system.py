@@ -27,6 +27,7 @@ from scripts.benchmarks.rows import SESSIONS, fill
 
 ROWS = 24_000
 BACKLOG = 12
+CHAT = "5511987654321@c.us"  # of one file of each type; the backlog is from another chat
 TOKEN_ID = "3f9c2ab81d07"  # noqa: S105 -- an id, no secret
 SLOW_S = 2.0
 WARM_UP_S = 25
@@ -141,11 +142,12 @@ def _keep_backlog(services: Services, url: str, valid_samples: list[Sample], sto
         while queue.stats.counts()["fetch"]["ready"] < BACKLOG:
             number += 1
             index = number * 7 % len(valid_samples)
-            _hand_over(f"{url}/{index}" if number % 20 else f"{url}/gone", number, valid_samples[index])
+            path = index if number % 20 else "gone"
+            _hand_over(f"{url}/{path}", number, valid_samples[index], chat="5521999990000@c.us")
     queue.client.close()
 
 
-def _hand_over(url: str, number: int, sample: Sample) -> str:
+def _hand_over(url: str, number: int, sample: Sample, *, chat: str = CHAT) -> str:
     attachment = Attachment(
         session=SESSIONS[number * number % 7],
         message_id=f"3EB0{number:016X}",
@@ -155,17 +157,25 @@ def _hand_over(url: str, number: int, sample: Sample) -> str:
         filename=sample.filename,
         media_key=sample.media_key,
         caption=CAPTIONS[number % len(CAPTIONS)] or None,
-        chat="5511987654321@c.us",
+        chat=chat,
     )
     return process_media(attachment).id
 
 
 def _wait_for(services: Services, ids: list[str]) -> None:
+    """Waits for the results and for the previews, which workers make when they have nothing else to do."""
     deadline = time.monotonic() + SAMPLES_TIMEOUT_S
-    while not all((record := services.catalogue.get(media_id)) and record.finished_at for media_id in ids):
+    while not _is_complete(services, ids):
         if time.monotonic() > deadline:
             sys.exit("the workers did not finish the samples in time")
         time.sleep(0.2)
+
+
+def _is_complete(services: Services, ids: list[str]) -> bool:
+    records = [record for media_id in ids if (record := services.catalogue.get(media_id))]
+    pictures = [record.sha256 for record in records if record.kind == "image" and record.status == "done"]
+    previews = services.catalogue.previews.get_many(sha256 for sha256 in pictures if sha256)
+    return all(record.finished_at for record in records) and previews.keys() >= set(filter(None, pictures))
 
 
 def environment(settings: Settings, folder: Path) -> dict[str, str]:

@@ -75,7 +75,7 @@ def test_pages_hold_long_and_right_to_left_names(system: RunningSystem, server: 
 @pytest.mark.parametrize("phone", [False, True], ids=["desktop", "phone"])
 def test_settings_are_covered_by_nothing(system: RunningSystem, server: WebServer, phone: bool) -> None:
     fill(system)
-    with browser(server, phone=phone) as someone:
+    with browser(server, phone=phone, language="pt-BR") as someone:
         page = someone.log_in()
         for path in PAGES:
             page.goto(someone.url(path))
