@@ -60,7 +60,7 @@ def may_control(view: View, kind: str) -> bool:
 class PauseButton:
     """Pauses a stage or a session after a question, or resumes it. It counts as running until `show(True)`."""
 
-    changed: Callable[[bool], object] | None = None  # is told whether it is paused now, after a click
+    changed: Callable[[bool], object] | None = None  # called after a click with whether it is paused now
 
     def __init__(self, view: View, kind: PauseKind, name: str, dialog: PauseDialog) -> None:
         self._view, self._dialog = view, dialog

@@ -28,7 +28,12 @@ window.esteira = (() => {
       names[key] ??= new Intl.DateTimeFormat(language, { timeZoneName });
       return names[key].formatToParts(at).find((part) => part.type === "timeZoneName").value;
     };
-    return `${named("long")} (${plain.resolvedOptions().timeZone}, ${named("shortOffset")})`;
+    const { timeZone } = plain.resolvedOptions();
+    try {
+      return `${named("long")} (${timeZone}, ${named("shortOffset")})`;
+    } catch {
+      return timeZone; // a browser from before 2022
+    }
   }
 
   function moment(ms, style, language) {
