@@ -105,7 +105,9 @@ def busy_system(settings: Settings, services: Services) -> Iterator[list[str]]:
     files |= {f"/slow/{number}": Served(sample.content, SLOW_S) for number, sample in enumerate(valid_samples)}
     with media_server(files) as url, webhook_endpoints(url), workers(settings):
         _fill_audit_log(services)
-        ids = [_hand_over(url + path, int(path[1:]), sample) for path, sample in samples_by_path.items()]
+        # The pictures last, so that they are on top of the list.
+        ids = [_hand_over(url + path, int(path[1:]), sample) for path, sample in reversed(samples_by_path.items())]
+        ids.reverse()
         _wait_for(services, ids)
         stopped = Event()
         feeder = Thread(target=_keep_backlog, args=(services, url + "/slow", valid_samples, stopped), daemon=True)
