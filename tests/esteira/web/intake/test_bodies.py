@@ -239,3 +239,26 @@ def test_decode_accepts_a_batch_and_a_large_file() -> None:
     batch = [{f"field {number}": ["a, b [c]"] for number in range(60)} for _ in range(1000)]
     assert decode(json.dumps(batch).encode()) == batch
     assert decode(json.dumps({"data": "A" * 10_000_000}).encode())["data"] == "A" * 10_000_000
+
+
+@pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
+def test_thumbnails_as_numbered_bytes_do_not_count(separators: tuple[str, str]) -> None:
+    numbered = {str(number): number % 256 for number in range(2000)}
+    forms = [numbered, {"type": "Buffer", "data": [*numbered.values()]}, [*numbered.values()]]
+    text = 'jpegThumbnail":{"0":1}, and "jpegThumbnail":[1,2]'
+    messages = [{"text": text, "imageMessage": {"jpegThumbnail": form, "mediaKey": [1, 2]}} for form in forms * 100]
+    decoded = decode(json.dumps(messages, separators=separators).encode())
+    assert len(decoded) == 300
+    assert {json.dumps(message) for message in decoded} == {
+        json.dumps({"text": text, "imageMessage": {"jpegThumbnail": None, "mediaKey": [1, 2]}})
+    }
+    small = json.dumps(messages[:2], separators=separators).encode()
+    assert decode(small) == messages[:2]
+
+
+def test_other_numbered_bytes_count() -> None:
+    numbered = {str(number): number % 256 for number in range(2000)}
+    with pytest.raises(PayloadError, match="commas and brackets"):
+        decode(json.dumps([{"jpegThumbnails": numbered}] * 200).encode())
+    with pytest.raises(PayloadError, match="commas and brackets"):
+        decode(b'{"jpegThumbnail":[' + b"1," * 300_000)
