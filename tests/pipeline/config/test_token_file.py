@@ -63,7 +63,7 @@ def test_empty_or_short_token_is_refused_with_the_name_of_the_setting(tmp_path: 
 def test_link_and_pipe_are_not_read(tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.touch(0o600)
-    other.write_text("a token that somebody else chose")
+    other.write_text("a token of another person")
     token_path(tmp_path).symlink_to(other)
     assert read_token(tmp_path) is None
     token_path(tmp_path).unlink()
