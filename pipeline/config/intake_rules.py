@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import fnmatch
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Annotated, Any
 
@@ -16,6 +15,7 @@ from pipeline.models import Attachment, Kind, Model
 
 MB = 1_000_000
 MAX_RULES = 1000
+WILDCARDS = frozenset("*?[")
 BASE64_GROUP, BYTES_OF_GROUP = 4, 3  # characters of base64 that hold so many bytes
 
 Pattern = Annotated[StrictStr, Field(min_length=1, max_length=512)]
@@ -80,14 +80,17 @@ class _Names:
     """Names and patterns in the form in which they are compared."""
 
     exact: frozenset[str]
-    wild: re.Pattern[str]
+    wild: tuple[str, ...]
 
     def fit(self, *values: str | None) -> bool:
-        return any(value is not None and (value in self.exact or self.wild.match(value)) for value in values)
+        return any(value is not None and (value in self.exact or self._fits_wild(value)) for value in values)
+
+    def _fits_wild(self, value: str) -> bool:
+        return any(fnmatchcase(value, pattern) for pattern in self.wild)
 
 
 def _names(patterns: Sequence[str]) -> _Names:
-    return _Names(frozenset(patterns), re.compile("|".join(map(fnmatch.translate, patterns))))
+    return _Names(frozenset(patterns), tuple(pattern for pattern in patterns if WILDCARDS.intersection(pattern)))
 
 
 def _shown(value: Any) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache, lru_cache
 from string import Formatter
 
@@ -32,25 +33,53 @@ def _translated(message: str, language: str, depth: int) -> str:
         return f"{with_code[1]}: {_translated(with_code[2], language, depth - 1)}"
     if exact := _MESSAGES[language].get(message):
         return exact
-    for pattern, template in _patterns(language):
-        if match := pattern.fullmatch(message):
-            values = match.groupdict()
+    for english, template in _templates(language):
+        if (values := english.values_in(message)) is not None:
             return template.format(**{name: _translated(value, language, depth - 1) for name, value in values.items()})
     if "; " in message:
         return "; ".join(_translated(part, language, depth - 1) for part in message.split("; "))
     return message
 
 
+@dataclass(frozen=True)
+class _Template:
+    """A message with values: the texts between them, one more than there are names.
+
+    It is compared by looking for each text after the one before, because a regular expression with several values takes
+    more than linear time, and strangers choose parts of a message.
+    """
+
+    names: tuple[str, ...]
+    texts: tuple[str, ...]
+
+    def values_in(self, message: str) -> dict[str, str] | None:
+        """The values of a message of this form; None if it has another form. No value is empty."""
+        first, *between, last = self.texts
+        end = len(message) - len(last)
+        if not (message.startswith(first) and message.endswith(last) and end > len(first)):
+            return None
+        starts, ends = [len(first)], []
+        for text in between:
+            at = message.find(text, starts[-1] + 1, end)
+            if at < 0:
+                return None
+            ends.append(at)
+            starts.append(at + len(text))
+        ends.append(end)
+        if starts[-1] >= end:
+            return None
+        return {name: message[start:stop] for name, start, stop in zip(self.names, starts, ends, strict=True)}
+
+
 @cache
-def _patterns(language: str) -> list[tuple[re.Pattern[str], str]]:
-    """The templates with values as patterns, those with the most text of their own first."""
-    templates = [(english, own) for english, own in _MESSAGES[language].items() if "{" in english]
-    templates.sort(key=lambda pair: -sum(len(literal) for literal, *_ in Formatter().parse(pair[0])))
-    return [(_pattern(english), own) for english, own in templates]
+def _templates(language: str) -> list[tuple[_Template, str]]:
+    """The templates with values and their translations, those with the most text of their own first."""
+    templates = [(_template(english), own) for english, own in _MESSAGES[language].items() if "{" in english]
+    return sorted(templates, key=lambda pair: -sum(map(len, pair[0].texts)))
 
 
-def _pattern(template: str) -> re.Pattern[str]:
-    parts = (
-        re.escape(literal) + (f"(?P<{name}>.+?)" if name else "") for literal, name, _, _ in Formatter().parse(template)
-    )
-    return re.compile("".join(parts), re.DOTALL)
+def _template(english: str) -> _Template:
+    parts = list(Formatter().parse(english))
+    texts = [literal for literal, _, _, _ in parts]
+    names = [name for _, name, _, _ in parts if name]
+    return _Template(tuple(names), tuple(texts if len(texts) > len(names) else [*texts, ""]))

@@ -9,9 +9,12 @@ from pathlib import Path
 from string import Formatter
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import pipeline
 from pipeline.errors import Code
+from pipeline.remedies import messages
 from pipeline.remedies.messages import translated
 from pipeline.remedies.portuguese_messages import MESSAGES
 from pipeline.sandbox.refusals import FORMS, VOCABULARIES, Reason
@@ -139,3 +142,21 @@ def test_other_messages_and_hostile_ones_stay_texts(message: str) -> None:
 def test_codes_stay_as_they_are() -> None:
     for code in Code:
         assert translated(f"{code}: the file is empty", "pt-BR") == f"{code}: o arquivo está vazio"
+
+
+@pytest.mark.parametrize("template", [english for english in MESSAGES if "{" in english])
+@given(data=st.data())
+def test_values_are_found_in_every_message_of_a_template(template: str, data: st.DataObject) -> None:
+    names = [name for _, name, _, _ in Formatter().parse(template) if name]
+    values = {name: data.draw(st.text(min_size=1)) for name in names}
+    message = template.format(**values)
+    found = messages._template(template).values_in(message)
+    assert found is not None
+    assert template.format(**found) == message
+
+
+def test_message_of_another_form_has_no_values() -> None:
+    template = messages._template("{size} bytes of {name}, not {other}")
+    assert template.values_in("7 bytes of a.jpg, not b.jpg") == {"size": "7", "name": "a.jpg", "other": "b.jpg"}
+    for other in ("7 bytes of a.jpg", " bytes of a, not b", "7 bytes of , not b", "7 bytes of a, not ", ""):
+        assert template.values_in(other) is None

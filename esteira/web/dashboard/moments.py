@@ -16,7 +16,7 @@ from esteira.web.dashboard.view import View
 
 # Around the milliseconds of a time in a text. Texts for people have no such characters: they are not printable.
 MARK = "\ue000"
-_MARKED = re.compile(f"{MARK}(\\d+){MARK}")
+_MARKED = re.compile(f"{MARK}([0-9]+){MARK}")
 
 
 @dataclass(frozen=True)

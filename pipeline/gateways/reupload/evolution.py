@@ -6,7 +6,6 @@ the message has brought, it needs no database.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -29,9 +28,12 @@ NODES: Mapping[Kind, str] = {
     Kind.DOCUMENT: "documentMessage",
 }
 # Every refusal is a 400 with the text of an error. These are of the connection to WhatsApp, and pass.
-_LATER = re.compile(r"connection (?:closed|lost|terminated|failure)|timed ?out|rate-overlimit", re.IGNORECASE)
+_LATER = (
+    *("connection closed", "connection lost", "connection terminated", "connection failure"),
+    *("timed out", "timedout", "rate-overlimit"),
+)
 # The second one follows from a message that its database does not have.
-_UNKNOWN = re.compile(r"message not found|cannot read propert", re.IGNORECASE)
+_UNKNOWN = ("message not found", "cannot read propert")
 _SAVING = "it knows only messages that it saves: see DATABASE_SAVE_DATA_NEW_MESSAGE in its environment"
 
 
@@ -45,7 +47,7 @@ def server(_session: str, settings: Settings) -> GatewayServer | None:
         "EVOLUTION_API_KEY",
         {"apikey": settings.evolution_api_key.get_secret_value()},
         later_words=_LATER,
-        hints=((_UNKNOWN, _SAVING),),
+        hints=[(part, _SAVING) for part in _UNKNOWN],
     )
 
 

@@ -5,7 +5,6 @@ GOWA finds messages in its own database, in the chat of the message. It does not
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -22,10 +21,9 @@ from pipeline.values.gateway_values import json_object
 
 # Most refusals are a 500 with the text of an error: also for a message that it does not know, and for a file that
 # WhatsApp no longer has.
-_GONE = re.compile(
-    r"not found|does not contain downloadable media|does not belong to chat|status code (?:403|404|410)"
-    r"|exceeds the maximum limit",
-    re.IGNORECASE,
+_GONE = (
+    *("not found", "does not contain downloadable media", "does not belong to chat", "exceeds the maximum limit"),
+    *("status code 403", "status code 404", "status code 410"),
 )
 
 

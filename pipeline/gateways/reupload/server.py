@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from pipeline.errors import Code, PermanentError, PipelineError, RetryableError
 from pipeline.values.gateway_values import error_text, json_object
 
-_NO_TEXT = re.compile(r"(?!)")
-
 
 @dataclass(frozen=True)
 class GatewayServer:
     """A gateway's server. `name` and `key_setting` are for error messages, `credentials` are headers with its key.
 
-    `gone_words` are texts of refusals that are final whatever their status, `later_words` those of refusals that are
-    not. `hints` explain texts: they are added to the message.
+    `gone_words` are parts of refusals that are final whatever their status, `later_words` those of refusals that are
+    not, in lower case. `hints` are parts of refusals with what is added to the message.
     """
 
     name: str
     url: str
     key_setting: str
     credentials: Mapping[str, str] = field(repr=False)
-    gone_words: re.Pattern[str] = _NO_TEXT
-    later_words: re.Pattern[str] = _NO_TEXT
-    hints: tuple[tuple[re.Pattern[str], str], ...] = ()
+    gone_words: Sequence[str] = ()
+    later_words: Sequence[str] = ()
+    hints: Sequence[tuple[str, str]] = ()
 
     def refusal(self, error: PipelineError, *, status: int, answer: Any) -> PipelineError:
         """The error for a response with this status, of which `error` is the general meaning.
@@ -35,17 +32,18 @@ class GatewayServer:
         PermanentError (`source_gone`): the server does not have the file. RetryableError: another attempt may succeed.
         """
         said = _said(answer)
-        hint = next((f" ({hint})" for words, hint in self.hints if words.search(said)), "")
+        words = said.lower()
+        hint = next((f" ({hint})" for part, hint in self.hints if part in words), "")
         message = f"{self.name} answers {status}" + (f": {said}" if said else "") + hint
         if status in {401, 403}:
             return RetryableError(Code.FETCH_UNAUTHORIZED, f"{message}; check {self.key_setting}")
         if 300 <= status < 400:
             return RetryableError(Code.FETCH_REDIRECT, f"{message}: a redirect is not followed, check the server's URL")
-        if self.gone_words.search(said):
+        if any(part in words for part in self.gone_words):
             return PermanentError(Code.SOURCE_GONE, message)
         if isinstance(error, RetryableError):
             return RetryableError(error.code, message, retry_after=error.retry_after)
-        if self.later_words.search(said):
+        if any(part in words for part in self.later_words):
             return RetryableError(Code.FETCH_UNAVAILABLE, message)
         return PermanentError(Code.SOURCE_GONE, message)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -18,7 +17,7 @@ from pipeline.values.emptiness import first_present
 from pipeline.values.gateway_values import error_text, json_object
 
 # A 422 for a session that is starting, or has to be logged in again.
-_LATER = re.compile(r"session status|session .* not (?:started|running)|try again", re.IGNORECASE)
+_LATER = ("session status", "not started", "not running", "try again")
 
 
 def server(_session: str, settings: Settings) -> GatewayServer | None:
