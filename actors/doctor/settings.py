@@ -26,6 +26,7 @@ GATEWAY_SECRETS = (
     "gowa_webhook_secret",
     "cloud_verify_token",
 )
+GATEWAY_SERVERS = (("waha_hmac_key", "waha_url"), ("gowa_webhook_secret", "gowa_url"))  # secret and address
 WIDE_PREFIX = {4: 8, 6: 32}  # by IP version; a network with a shorter prefix is larger than a private network
 BASE_FILES, FILES_PER_THREAD = 128, 16  # open files of a worker: sandbox and connections, and each thread's attachments
 
@@ -107,6 +108,17 @@ def check_gateway_secrets(settings: Settings) -> Finding:
     return ok("gateway secrets", "none is short")
 
 
+def check_gateway_servers(settings: Settings) -> Finding:
+    """Warns of gateways whose files are on their own server, of which the address is not set."""
+    missing = [
+        url.upper() for secret, url in GATEWAY_SERVERS if getattr(settings, secret) and not getattr(settings, url)
+    ]
+    if missing:
+        message = f"{', '.join(missing)} is not set: files on the gateway's own server cannot be fetched"
+        return warn("gateway servers", message, "set the address of that server as reached from here")
+    return ok("gateway servers", "every gateway that keeps files has its address")
+
+
 def check_files(settings: Settings) -> Finding:
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     needed = BASE_FILES + FILES_PER_THREAD * settings.worker_threads
@@ -156,6 +168,7 @@ CHECKS: tuple[Callable[[Settings], Finding], ...] = (
     check_event_urls,
     check_token,
     check_gateway_secrets,
+    check_gateway_servers,
     check_intake,
     check_intake_rules,
     check_private,

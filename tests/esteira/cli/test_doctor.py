@@ -15,7 +15,8 @@ from tests.support.esteira import CommandResult, Installation, new_installation
 from tests.support.valkey import ValkeyServer
 
 CHECKS = {
-    *("settings", "setting names", "webhooks", "api token", "gateway secrets", "disk sync", "private networks"),
+    *("settings", "setting names", "webhooks", "api token", "gateway secrets", "gateway servers", "disk sync"),
+    "private networks",
     *("redis", "redis cluster", "redis role", "redis eviction", "redis persistence", "redis memory", "redis clock"),
     *("catalogue", "catalogue disk", "catalogue location", "catalogue journal", "catalogue integrity"),
     *("open files", "workers", "encryption keys", "unfinished", "pauses", "webhook events"),
@@ -171,6 +172,15 @@ def test_short_token_is_a_settings_error_that_says_how_to_make_one(installation:
     assert name in finished.err
     assert "openssl rand -hex 32" in finished.err
     assert "fifteen-letters" not in finished.err
+
+
+def test_gateway_that_keeps_files_without_its_address_is_a_warning(installation: Installation) -> None:
+    secret = "a-secret-that-is-long-enough-here"
+    with_secret = installation.with_settings(GOWA_WEBHOOK_SECRET=secret, WAHA_HMAC_KEY=secret)
+    finding = findings_of(with_secret.run("doctor", "--json"))["gateway servers"]
+    assert (finding["level"], finding["message"].partition(" is")[0]) == ("warn", "WAHA_URL, GOWA_URL")
+    complete = with_secret.with_settings(GOWA_URL="http://gowa:3000", WAHA_URL="http://waha:3000")
+    assert findings_of(complete.run("doctor", "--json"))["gateway servers"]["level"] == "ok"
 
 
 def test_short_gateway_secrets_are_a_warning(installation: Installation) -> None:
