@@ -22,7 +22,13 @@ AUDIT, MEDIA, FAILURES = "/dashboard/audit", "/dashboard/media", "/dashboard/fai
 HOSTILE = "\x1b[31m<img src=x onerror='window.ran=1'>{{window.ran=1}}\u202e\nnext"
 # What changes something, and the modules of the dashboard that may call it: each records it.
 CHANGES = {"replay_without_waiting", "replay", "cancel", "delete", "pause", "resume", "redeliver", "enqueue_preview"}
-RECORDING = {"pauses/buttons.py", "attachments/actions.py", "bulk/actions.py", "webhooks/redelivery.py"}
+RECORDING = {
+    "attachments/actions.py",
+    "attachments/source_uploads.py",
+    "bulk/actions.py",
+    "pauses/buttons.py",
+    "webhooks/redelivery.py",
+}
 
 
 def entries(system: RunningSystem, **filters: object) -> list[AuditRecord]:
@@ -109,6 +115,7 @@ def test_buttons_of_an_attachment_are_recorded(system: RunningSystem, someone: B
 def test_pausing_and_resuming_are_recorded(system: RunningSystem, someone: Browser) -> None:
     page = someone.log_in()
     page.click(".belt li:nth-child(5) button:text-is('Pause')")
+    page.click(".dialog[open] button:text-is('Pause')")
     page.click(".belt li:nth-child(5) button:text-is('Resume')")
     for action in (Action.PAUSE, Action.RESUME):
         entry = the_entry(system, action)
