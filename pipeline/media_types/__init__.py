@@ -24,17 +24,17 @@ _LATE_MODULES = (
 DECODER_MODULES = (
     *_LATE_MODULES,
     "pipeline.media_types.examine",
-    "pipeline.media_types.image",
-    "pipeline.media_types.audio_video",
-    "pipeline.media_types.pdf",
-    "pipeline.media_types.text",
-    "pipeline.media_types.ole",
-    "pipeline.media_types.opc",
-    "pipeline.media_types.xml_document",
-    "pipeline.media_types.vcard",
-    "pipeline.media_types.ofx",
-    "pipeline.media_types.zip_file",
-    "pipeline.media_types.lottie",
+    "pipeline.media_types.pictures.image",
+    "pipeline.media_types.recordings.audio_video",
+    "pipeline.media_types.documents.pdf",
+    "pipeline.media_types.documents.text",
+    "pipeline.media_types.office.ole",
+    "pipeline.media_types.office.opc",
+    "pipeline.media_types.documents.xml_document",
+    "pipeline.media_types.documents.vcard",
+    "pipeline.media_types.documents.ofx",
+    "pipeline.media_types.archives.zip_file",
+    "pipeline.media_types.pictures.lottie",
 )
 
 
@@ -92,18 +92,18 @@ _AUDIO = (Kind.AUDIO, Kind.PTT, Kind.DOCUMENT)
 _DOCUMENT = (Kind.DOCUMENT,)
 
 # Checks, by the family of types that they validate.
-_AS_IMAGE = "pipeline.media_types.image:inspect"
-_AS_MEDIA = "pipeline.media_types.audio_video:inspect"
-_AS_PDF = "pipeline.media_types.pdf:inspect"
-_AS_TEXT = "pipeline.media_types.text:inspect_text"
-_AS_RTF = "pipeline.media_types.text:inspect_rtf"
-_AS_OLE = "pipeline.media_types.ole:inspect"
-_AS_OPC = "pipeline.media_types.opc:inspect"
-_AS_XML = "pipeline.media_types.xml_document:inspect"
-_AS_VCARD = "pipeline.media_types.vcard:inspect"
-_AS_OFX = "pipeline.media_types.ofx:inspect"
-_AS_ZIP = "pipeline.media_types.zip_file:inspect"
-_AS_LOTTIE = "pipeline.media_types.lottie:inspect"
+_AS_IMAGE = "pipeline.media_types.pictures.image:inspect"
+_AS_MEDIA = "pipeline.media_types.recordings.audio_video:inspect"
+_AS_PDF = "pipeline.media_types.documents.pdf:inspect"
+_AS_TEXT = "pipeline.media_types.documents.text:inspect_text"
+_AS_RTF = "pipeline.media_types.documents.text:inspect_rtf"
+_AS_OLE = "pipeline.media_types.office.ole:inspect"
+_AS_OPC = "pipeline.media_types.office.opc:inspect"
+_AS_XML = "pipeline.media_types.documents.xml_document:inspect"
+_AS_VCARD = "pipeline.media_types.documents.vcard:inspect"
+_AS_OFX = "pipeline.media_types.documents.ofx:inspect"
+_AS_ZIP = "pipeline.media_types.archives.zip_file:inspect"
+_AS_LOTTIE = "pipeline.media_types.pictures.lottie:inspect"
 
 # Preview functions by the check of the types that they render.
 PREVIEWS = {

@@ -15,21 +15,12 @@ from typing import Any
 import magic
 from av.container import InputContainer
 
-from pipeline.media_types import (
-    MEDIA_TYPES,
-    audio_video,
-    boxes,
-    brands,
-    mpeg,
-    ofx,
-    ole,
-    opc,
-    vcard,
-    xls_records,
-    xml_document,
-    zip_family,
-)
+from pipeline.media_types import MEDIA_TYPES
+from pipeline.media_types.archives import zip_family
+from pipeline.media_types.documents import ofx, vcard, xml_document
 from pipeline.media_types.limits import Limits, parse_limits
+from pipeline.media_types.office import ole, opc, xls_records
+from pipeline.media_types.recordings import audio_video, boxes, brands, mpeg
 from pipeline.sandbox import Refusal
 
 HEAD = 65536  # bytes read for signatures and Ogg streams

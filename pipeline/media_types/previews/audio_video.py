@@ -13,7 +13,11 @@ from av import VideoFrame, VideoStream
 from av.container import InputContainer
 from PIL import Image, ImageStat
 
-from pipeline.media_types.audio_video import (
+from pipeline.media_types.limits import parse_limits
+from pipeline.media_types.previews.thumbnail import as_webp
+from pipeline.media_types.previews.video_frame import as_displayed
+from pipeline.media_types.previews.waveform import peaks
+from pipeline.media_types.recordings.audio_video import (
     DECODE_ERRORS,
     DEMUXERS,
     NO_STREAM,
@@ -23,10 +27,6 @@ from pipeline.media_types.audio_video import (
     open_media,
     packets,
 )
-from pipeline.media_types.limits import parse_limits
-from pipeline.media_types.previews.thumbnail import as_webp
-from pipeline.media_types.previews.video_frame import as_displayed
-from pipeline.media_types.previews.waveform import peaks
 from pipeline.media_types.rejections import decoding
 from pipeline.sandbox import Reason, Refusal
 

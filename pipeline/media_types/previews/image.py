@@ -7,9 +7,9 @@ from typing import Any
 
 from PIL import Image, ImageCms, ImageOps
 
-from pipeline.media_types import picture_streams
-from pipeline.media_types.image import DECODE_ERRORS, FORMATS, ORIENTATION, PILLOW_ERRORS, open_accepted
 from pipeline.media_types.limits import parse_limits
+from pipeline.media_types.pictures import picture_streams
+from pipeline.media_types.pictures.image import DECODE_ERRORS, FORMATS, ORIENTATION, PILLOW_ERRORS, open_accepted
 from pipeline.media_types.previews.thumbnail import EDGE, as_webp, shrink
 from pipeline.media_types.previews.video_frame import as_displayed
 from pipeline.media_types.rejections import decoding

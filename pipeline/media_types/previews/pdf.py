@@ -7,7 +7,7 @@ from typing import Any
 
 from pypdfium2 import PdfiumError
 
-from pipeline.media_types.pdf import PASSWORD_ERRORS, open_document
+from pipeline.media_types.documents.pdf import PASSWORD_ERRORS, open_document
 from pipeline.media_types.previews.thumbnail import EDGE, as_webp, shrink
 from pipeline.media_types.rejections import decoding
 from pipeline.sandbox import Reason, Refusal

@@ -13,7 +13,7 @@ import av.error
 from av import AudioResampler, AudioStream
 from av.container import InputContainer
 
-from pipeline.media_types.audio_video import packets
+from pipeline.media_types.recordings.audio_video import packets
 
 PEAKS = 100
 RATE = 8000  # samples a second that are kept; more cost time and change no peak visibly

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pipeline.errors import Code, PipelineError
 from pipeline.media_types import MEDIA_TYPES, OFFICE_TYPES
 from pipeline.media_types.answers import KNOWN_MIMES
-from pipeline.media_types.opc import BINARY_WORKBOOK, MAIN_TYPES, OTHER_PACKAGES
+from pipeline.media_types.office.opc import BINARY_WORKBOOK, MAIN_TYPES, OTHER_PACKAGES
 from pipeline.models import Attachment, Fetched
 from pipeline.sandbox import Reason, Refusal
 from pipeline.steps.detect import StagedFile, detect_many

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from pipeline.errors import Code
+from pipeline.media_types.documents.pdf import MAX_MAPPED_BYTES
 from pipeline.media_types.limits import rules_from
-from pipeline.media_types.pdf import MAX_MAPPED_BYTES
 from tests.support import compound_files as office
 from tests.support import hostile_files as hostile
 from tests.support.checking import ALL_TYPES, Checker, checker, sandbox, settings
@@ -221,7 +221,7 @@ def test_a_pdf_that_is_too_large_to_be_mapped_is_read(checker: Checker, tmp_path
         file.seek(table + hole)
         file.write(moved)
     limits = rules_from(settings()).limits_json
-    facts = checker.sandbox.call("pipeline.media_types.pdf:inspect", file=str(path), limits=limits)
+    facts = checker.sandbox.call("pipeline.media_types.documents.pdf:inspect", file=str(path), limits=limits)
     assert facts == {"pages": 2, "flags": []}
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import Code
-from pipeline.media_types.xls_records import MAX_BYTES, has_filepass, is_workbook
+from pipeline.media_types.office.xls_records import MAX_BYTES, has_filepass, is_workbook
 from tests.support import compound_files as office
 from tests.support import old_workbooks as old
 from tests.support.checking import ALL_TYPES, Checker, checker, error_code_of, error_of, sandbox, settings

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import Code
-from pipeline.media_types.zip_end import TAIL_BYTES, end_record
+from pipeline.media_types.archives.zip_end import TAIL_BYTES, end_record
 from tests.support import compound_files as office
 from tests.support.checking import ALL_TYPES, Checker, checker, error_code_of, sandbox, settings
 from tests.support.raw_zip import IN_EXTRA, STREAMED, Entry, archive, zip64_sizes

@@ -13,7 +13,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from pipeline.errors import Code
-from pipeline.media_types import DECODER_MODULES, jpeg
+from pipeline.media_types import DECODER_MODULES
+from pipeline.media_types.pictures import jpeg
 from pipeline.models import Fetched
 from pipeline.sandbox import Sandbox
 from pipeline.steps.detect import StagedFile, detect_many

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 from xml.parsers import expat
 
-from pipeline.media_types.file_chunks import UTF8_MARK, UTF16_MARKS, chunks
+from pipeline.media_types.documents.file_chunks import UTF8_MARK, UTF16_MARKS, chunks
 from pipeline.sandbox import Reason, Refusal
 
 MAX_DEPTH = 256  # nested elements; libxml2 and what is built on it refuse more

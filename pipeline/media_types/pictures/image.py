@@ -13,9 +13,9 @@ from typing import Any, BinaryIO
 import pillow_heif
 from PIL import AvifImagePlugin, GifImagePlugin, Image, JpegImagePlugin, MpoImagePlugin, PngImagePlugin, WebPImagePlugin
 
-from pipeline.media_types import gif, jpeg, picture_streams, png
 from pipeline.media_types.limits import Limits, parse_limits
-from pipeline.media_types.picture_limits import check_frames, check_size
+from pipeline.media_types.pictures import gif, jpeg, picture_streams, png
+from pipeline.media_types.pictures.picture_limits import check_frames, check_size
 from pipeline.media_types.rejections import decoding
 from pipeline.sandbox import Reason, Refusal
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from pipeline.media_types.file_chunks import UTF8_MARK, lines
+from pipeline.media_types.documents.file_chunks import UTF8_MARK, lines
 from pipeline.sandbox import Reason, Refusal
 
 BEGIN, END = b"BEGIN:VCARD", b"END:VCARD"

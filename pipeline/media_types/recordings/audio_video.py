@@ -15,8 +15,8 @@ from av.container import InputContainer
 from av.stream import Disposition
 
 from pipeline.errors import Code, PermanentError
-from pipeline.media_types import boxes
 from pipeline.media_types.limits import Limits, parse_limits
+from pipeline.media_types.recordings import boxes
 from pipeline.media_types.rejections import check_active, decoding
 from pipeline.sandbox import Reason, Refusal
 

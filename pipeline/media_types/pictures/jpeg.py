@@ -19,7 +19,7 @@ import av.error
 from av import VideoFrame
 from PIL import Image, JpegImagePlugin
 
-from pipeline.media_types.spliced import Span, spliced
+from pipeline.media_types.pictures.spliced import Span, spliced
 
 BASELINE, EXTENDED, PROGRESSIVE, LOSSLESS = 0xC0, 0xC1, 0xC2, 0xC3  # frames (SOF) of the Huffman processes
 SCAN, RESTART_INTERVAL, END = 0xDA, 0xDD, 0xD9

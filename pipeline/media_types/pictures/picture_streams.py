@@ -13,9 +13,10 @@ from av import VideoFrame, VideoStream
 from av.container import InputContainer
 from av.stream import Disposition
 
-from pipeline.media_types import audio_video, boxes, jpeg
 from pipeline.media_types.limits import Limits
-from pipeline.media_types.picture_limits import check_frames, check_size
+from pipeline.media_types.pictures import jpeg
+from pipeline.media_types.pictures.picture_limits import check_frames, check_size
+from pipeline.media_types.recordings import audio_video, boxes
 from pipeline.media_types.rejections import decoding
 from pipeline.sandbox import Reason, Refusal
 

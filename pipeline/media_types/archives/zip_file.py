@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from pipeline.media_types.archives.zip_archive import open_archive
+from pipeline.media_types.archives.zip_entries import ENCRYPTED
 from pipeline.media_types.limits import parse_limits
 from pipeline.media_types.rejections import check_active
-from pipeline.media_types.zip_archive import open_archive
-from pipeline.media_types.zip_entries import ENCRYPTED
 from pipeline.sandbox import Reason, Refusal
 
 

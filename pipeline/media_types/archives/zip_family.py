@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pipeline.media_types.zip_archive import Archive, open_archive
-from pipeline.media_types.zip_entries import comparable
+from pipeline.media_types.archives.zip_archive import Archive, open_archive
+from pipeline.media_types.archives.zip_entries import comparable
 
 CONTENT_TYPES = "[content_types].xml"  # of every OPC package: those that are no Office document are never accepted
 NAMED_BY = "mimetype"  # the first entry of EPUB and OpenDocument, which holds their mime type

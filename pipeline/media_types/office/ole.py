@@ -14,10 +14,10 @@ from typing import Any
 
 import olefile
 
-from pipeline.media_types import xls_records
 from pipeline.media_types.answers import ENCRYPTED_OOXML
 from pipeline.media_types.limits import parse_limits
-from pipeline.media_types.ole_chains import STREAM, check_header, check_stream, read_start
+from pipeline.media_types.office import xls_records
+from pipeline.media_types.office.ole_chains import STREAM, check_header, check_stream, read_start
 from pipeline.media_types.rejections import check_active, decoding
 from pipeline.sandbox import Reason, Refusal
 

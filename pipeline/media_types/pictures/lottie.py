@@ -11,9 +11,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline.media_types.archives.zip_archive import Archive, open_archive
+from pipeline.media_types.archives.zip_entries import comparable
 from pipeline.media_types.limits import Limits, parse_limits
-from pipeline.media_types.zip_archive import Archive, open_archive
-from pipeline.media_types.zip_entries import comparable
 from pipeline.sandbox import Reason, Refusal
 
 MAIN = "animation/animation.json"

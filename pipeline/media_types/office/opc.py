@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline.media_types import ole
+from pipeline.media_types.archives.zip_archive import Archive, open_archive
 from pipeline.media_types.limits import parse_limits
-from pipeline.media_types.opc_lists import ContentTypes, content_types, parse_xml, related_main_part
+from pipeline.media_types.office import ole
+from pipeline.media_types.office.opc_lists import ContentTypes, content_types, parse_xml, related_main_part
 from pipeline.media_types.rejections import check_active
-from pipeline.media_types.zip_archive import Archive, open_archive
 from pipeline.sandbox import Reason, Refusal
 
 MAX_MAIN_PART = 256_000_000  # bytes, unpacked; a larger main part is `broken`

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 from xml.parsers import expat
 
-from pipeline.media_types.zip_archive import Archive
-from pipeline.media_types.zip_entries import comparable
+from pipeline.media_types.archives.zip_archive import Archive
+from pipeline.media_types.archives.zip_entries import comparable
 from pipeline.sandbox import Reason, Refusal
 
 CONTENT_TYPES = "[Content_Types].xml"

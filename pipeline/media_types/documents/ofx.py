@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from pipeline.media_types import xml_document
-from pipeline.media_types.file_chunks import text_chunks
-from pipeline.media_types.xml_document import decoded_start
+from pipeline.media_types.documents import xml_document
+from pipeline.media_types.documents.file_chunks import text_chunks
+from pipeline.media_types.documents.xml_document import decoded_start
 from pipeline.sandbox import Reason, Refusal
 
 HEADER = b"OFXHEADER"

@@ -12,7 +12,7 @@ import struct
 import zlib
 from typing import NamedTuple
 
-from pipeline.media_types.spliced import Span, spliced
+from pipeline.media_types.pictures.spliced import Span, spliced
 
 SIGNATURE_BYTES = 8
 FRAME_BYTES = 12  # length, name and checksum of each chunk

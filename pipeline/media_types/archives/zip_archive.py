@@ -15,9 +15,15 @@ from contextlib import contextmanager
 from typing import IO
 
 from pipeline.errors import Code, PermanentError
+from pipeline.media_types.archives.zip_end import TAIL_BYTES, end_record
+from pipeline.media_types.archives.zip_entries import (
+    LOCAL_HEADER,
+    check_equal_names,
+    check_names,
+    comparable,
+    data_start,
+)
 from pipeline.media_types.rejections import decoding
-from pipeline.media_types.zip_end import TAIL_BYTES, end_record
-from pipeline.media_types.zip_entries import LOCAL_HEADER, check_equal_names, check_names, comparable, data_start
 from pipeline.sandbox import Reason, Refusal
 
 DIRECTORY_HEADER = b"PK\x01\x02"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline.media_types.file_chunks import CONTROL, UTF16_MARKS, chunks
+from pipeline.media_types.documents.file_chunks import CONTROL, UTF16_MARKS, chunks
 from pipeline.media_types.limits import parse_limits
 from pipeline.media_types.rejections import check_active
 from pipeline.sandbox import Reason, Refusal

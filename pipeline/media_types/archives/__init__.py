@@ -1,0 +1,1 @@
+"""Zip archives, and the formats that are zip archives."""

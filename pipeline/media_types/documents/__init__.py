@@ -1,0 +1,1 @@
+"""PDF and documents in text: plain text, RTF, XML, vCard, OFX."""

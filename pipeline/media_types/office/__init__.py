@@ -1,0 +1,1 @@
+"""Office documents: OLE compound files and OPC packages."""
