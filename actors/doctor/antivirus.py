@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 from actors.doctor.finding import Finding, fail, ok, warn
-from pipeline.config.settings import MB, Settings
+from pipeline.config.limits import MB
+from pipeline.config.settings import Settings
 from pipeline.security.antivirus import LIMITS_SIGNATURE
 from pipeline.security.clamd import MAX_CHUNK_BYTES, Clamd, ClamdUnavailableError
 

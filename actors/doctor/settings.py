@@ -10,8 +10,9 @@ from urllib.parse import urlsplit
 from actors.doctor.finding import Finding, fail, ok, warn
 from pipeline.config.gateways import LOOPBACK_HOSTS
 from pipeline.config.settings import MIN_API_TOKEN_LENGTH as MIN_SECRET
-from pipeline.config.settings import Network, Settings, uses_token_file
+from pipeline.config.settings import Settings, uses_token_file
 from pipeline.config.token_file import token_path
+from pipeline.config.types import Network
 from pipeline.config.unknown_names import unknown_names
 from pipeline.errors import SettingsError
 from pipeline.services import build_services

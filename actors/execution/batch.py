@@ -19,7 +19,7 @@ import structlog
 from actors.delivery import Delivery, NextStage
 from actors.execution.executor import run_stage
 from actors.middleware.routing import ORDER, StageRouter
-from pipeline.config.settings import MB
+from pipeline.config.limits import MB
 from pipeline.models import Detected, Fetched, Stage
 
 MAX_BATCH = 16  # deliveries in one batch

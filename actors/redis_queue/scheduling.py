@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from pipeline.config.settings import MB, Settings
+from pipeline.config.limits import MB
+from pipeline.config.settings import Settings
 from pipeline.models import Attachment, Kind, Record
 
 HISTORY_MARK = 1  # in place of the expiry in scheduling info; older versions take it for a source that expired long ago

@@ -10,8 +10,7 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings
 
 from pipeline.config.parsers import SecretParts, fernet_keys, is_redis_url
-
-Port = Annotated[int, Field(ge=1, le=65535)]
+from pipeline.config.types import Port
 
 
 class ConnectionSettings(BaseSettings):

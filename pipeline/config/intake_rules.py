@@ -11,9 +11,9 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr, ValidationError
 
+from pipeline.config.limits import MB
 from pipeline.models import Attachment, Kind, Model
 
-MB = 1_000_000
 MAX_RULES = 1000
 WILDCARDS = frozenset("*?[")
 BASE64_GROUP, BYTES_OF_GROUP = 4, 3  # characters of base64 that hold so many bytes

@@ -3,60 +3,41 @@
 from __future__ import annotations
 
 import functools
-import ipaddress
 import os
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from pipeline.config.connections import ConnectionSettings, Port, checked_redis_url
+from pipeline.config.connections import ConnectionSettings
 from pipeline.config.cpu_count import worker_processes
-from pipeline.config.event_urls import EventUrlSettings
+from pipeline.config.events import EventSettings
+from pipeline.config.fetch import FetchSettings
 from pipeline.config.gateways import LOOPBACK_HOSTS
 from pipeline.config.intake_rules import IntakeRule, as_intake_rules
 from pipeline.config.job_retention import JobRetention, as_job_retention
+from pipeline.config.limits import LimitSettings
 from pipeline.config.parsers import (
     SecretParts,
     as_contact,
-    as_host,
-    as_network,
-    as_origin,
     as_policy,
-    as_rates,
     as_weights,
     is_sentry_dsn,
     parse_clamd_address,
     password_in,
     without_secrets,
 )
-from pipeline.config.proxies import ProxySettings
 from pipeline.config.token_file import read_token
+from pipeline.config.types import Measure, Networks, Positive, as_list
 from pipeline.config.webhooks import WebhookSettings
 from pipeline.errors import SettingsError
-from pipeline.models import Kind
 
-MB = 1_000_000
 MIN_API_TOKEN_LENGTH = 16  # characters; a person who has a signed token can try out API_TOKENs offline
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-# Up to 1e9, no sum of settings overflows in Redis, a database or the kernel.
-Positive = Annotated[int, Field(ge=1, le=1_000_000_000)]
-Measure = Annotated[float, Field(gt=0, le=1_000_000_000, allow_inf_nan=False)]
+Contacts = Annotated[tuple[Annotated[str, BeforeValidator(as_contact)], ...], NoDecode, BeforeValidator(as_list)]
 Weight = Annotated[float, Field(ge=0.01, le=100, allow_inf_nan=False)]
 
 
-# The fields with the size limits of the kinds, in MB.
-SIZE_FIELDS = {
-    Kind.IMAGE: "max_image_mb",
-    Kind.STICKER: "max_sticker_mb",
-    Kind.VIDEO: "max_video_mb",
-    Kind.AUDIO: "max_audio_mb",
-    Kind.PTT: "max_audio_mb",
-    Kind.DOCUMENT: "max_document_mb",
-}
-
-
-class Settings(ConnectionSettings, WebhookSettings, EventUrlSettings, ProxySettings):
+class Settings(ConnectionSettings, WebhookSettings, FetchSettings, LimitSettings, EventSettings):
     """Every setting, named like its environment variable in lower case."""
 
     model_config = SettingsConfigDict(
@@ -67,7 +48,7 @@ class Settings(ConnectionSettings, WebhookSettings, EventUrlSettings, ProxySetti
     web_host: str = "127.0.0.1"  # where `esteira start` listens
     port: int = Field(default=8000, ge=0, le=65535)
     web_workers: Positive = 1
-    trusted_proxies: Annotated[tuple[Annotated[Network, BeforeValidator(as_network)], ...], NoDecode] = ()
+    trusted_proxies: Networks = ()
     max_body_mb: Measure = 64
     max_upload_mb: Measure = 256
     max_batch: Positive = 1000
@@ -95,39 +76,6 @@ class Settings(ConnectionSettings, WebhookSettings, EventUrlSettings, ProxySetti
     intake_sync: bool = True
     intake_rules: Annotated[tuple[IntakeRule, ...], NoDecode, BeforeValidator(as_intake_rules)] = ()
 
-    # fetch
-    fetch_allow_private: Annotated[tuple[Annotated[Network, BeforeValidator(as_network)], ...], NoDecode] = ()
-    fetch_ports: Annotated[tuple[Port, ...], NoDecode] = (80, 443)
-    fetch_per_host: Positive = 8
-    fetch_per_session: Positive | None = None  # None: three quarters of the threads of each process
-    fetch_rate: Annotated[dict[str, Measure], NoDecode, BeforeValidator(as_rates)] = Field(default_factory=dict)
-    fetch_once: Literal["session", "all", "off"] = "session"
-    fetch_connect_timeout_s: Measure = 5
-    fetch_read_timeout_s: Measure = 15
-    fetch_deadline_s: Measure = 60  # plus one second for each FETCH_MIN_BYTES_PER_S of the file
-    fetch_min_bytes_per_s: Positive = 256 * 1024
-    fetch_max_s: Measure = 3600  # for one attempt at any file
-    whatsapp_hosts: Annotated[tuple[Annotated[str, BeforeValidator(as_host)], ...], NoDecode] = (
-        "mmg.whatsapp.net",  # for direct paths
-        "*.whatsapp.net",  # also serves URLs: media-gru1-1.cdn.whatsapp.net, media.fgru1-1.fna.whatsapp.net
-    )
-
-    # types and limits
-    allowed_types: Annotated[frozenset[str], NoDecode] = frozenset()
-    mismatch: Literal["correct", "reject"] = "correct"
-    active_documents: Literal["accept", "reject"] = "accept"
-    max_image_mb: Measure = 16
-    max_sticker_mb: Measure = 1
-    max_video_mb: Measure = 256
-    max_audio_mb: Measure = 64
-    max_document_mb: Measure = 2000
-    max_image_mpx: Measure = 50
-    max_frames: Positive = 1000
-    max_pages: Positive = 10_000
-    max_duration_s: Positive = 6 * 3600
-    max_expansion_ratio: Positive = 100
-    max_entries: Positive = 10_000
-
     # the sandbox
     sandbox_processes: Positive = 2
     sandbox_memory_mb: Positive = 1024
@@ -143,21 +91,11 @@ class Settings(ConnectionSettings, WebhookSettings, EventUrlSettings, ProxySetti
     # previews
     previews: bool = True
 
-    # events
-    event_history: int = Field(default=1000, ge=0, le=100_000)  # 0: no live events
-    socket_clients: Positive = 1000
-    socket_origins: Annotated[tuple[Annotated[str, BeforeValidator(as_origin)], ...], NoDecode] = ()
-    notify_node_socketio: bool = False
-    node_socketio_redis_url: SecretStr | None = None
-    node_socketio_key: str = Field(default="socket.io", min_length=1, max_length=200)
-    node_socketio_namespace: str = Field(default="/", pattern=r"^/[^#?,*\[\]]*$")
-    node_socketio_room: Literal["session", "all"] = "session"
-
     # API and logs
     api_token: SecretStr | None = None
     metrics_token: SecretStr | None = None
     content_redirect: bool = True
-    security_contact: Annotated[tuple[Annotated[str, BeforeValidator(as_contact)], ...], NoDecode] = ()
+    security_contact: Contacts = ()
     security_policy: Annotated[str | None, BeforeValidator(as_policy)] = None
     audit_days: Annotated[float, Field(ge=0, le=36_500, allow_inf_nan=False)] = 365  # 0: all entries are kept
     downloads_per_link: Positive = 8
@@ -172,34 +110,6 @@ class Settings(ConnectionSettings, WebhookSettings, EventUrlSettings, ProxySetti
     @classmethod
     def _retention(cls, value: Any) -> Any:
         return as_job_retention(value)
-
-    @field_validator(
-        *(
-            "fetch_allow_private",
-            "fetch_ports",
-            "whatsapp_hosts",
-            "allowed_types",
-            "socket_origins",
-            "trusted_proxies",
-            "security_contact",
-        ),
-        mode="before",
-    )
-    @classmethod
-    def _listed(cls, value: Any) -> Any:
-        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-
-    @field_validator("whatsapp_hosts")
-    @classmethod
-    def _first_is_a_host(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if value and value[0].startswith("*"):
-            raise ValueError("must begin with a host name, which direct paths are downloaded from: mmg.whatsapp.net")
-        return value
-
-    @field_validator("node_socketio_redis_url")
-    @classmethod
-    def _node_redis_url(cls, value: SecretStr | None) -> SecretStr | None:
-        return checked_redis_url(value)
 
     @field_validator("clamd_address")
     @classmethod
@@ -255,17 +165,6 @@ class Settings(ConnectionSettings, WebhookSettings, EventUrlSettings, ProxySetti
             return self.public_url
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.web_host, self.web_host)  # noqa: S104  nothing listens
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
-
-    def max_bytes(self, kind: Kind | None) -> int:
-        """The size limit of a kind in bytes; the largest limit if the kind is not known yet."""
-        return int(getattr(self, self._size_field(kind)) * MB)
-
-    def size_setting(self, kind: Kind | None) -> str:
-        """Name of the variable that limits the size of a kind; of the largest limit if the kind is not known yet."""
-        return self._size_field(kind).upper()
-
-    def _size_field(self, kind: Kind | None) -> str:
-        return SIZE_FIELDS[kind] if kind else max(SIZE_FIELDS.values(), key=lambda field: float(getattr(self, field)))
 
     def secrets(self) -> list[str]:
         """The values that must reach no log, error or event: those of all SecretStr fields, and passwords in URLs."""

@@ -13,6 +13,7 @@ from pydantic_settings import NoDecode
 
 from pipeline.config.gateways import GatewaySettings
 from pipeline.config.parsers import SecretParts
+from pipeline.config.types import as_list
 from pipeline.models import Model
 
 EVENT_TYPES = ("media.done", "media.rejected", "media.failed", "media.expired")
@@ -27,12 +28,8 @@ Wait = Annotated[float, Field(gt=0, le=30 * 86_400, allow_inf_nan=False)]
 Waits = Annotated[tuple[Wait, ...], Field(min_length=1, max_length=50)]
 
 
-def _listed(value: Any) -> Any:
-    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-
-
 def _signing_secrets(value: str) -> list[str]:
-    return [text for secret in _listed(value) for text in (secret, secret.removeprefix("whsec_"))]
+    return [text for secret in as_list(value) for text in (secret, secret.removeprefix("whsec_"))]
 
 
 def _endpoint_secrets(value: str) -> list[str]:
@@ -70,14 +67,14 @@ class WebhookSettings(GatewaySettings):
     webhook_endpoints: Annotated[SecretStr | None, SecretParts(_endpoint_secrets)] = None
     webhook_timeout_s: Annotated[float, Field(gt=0, le=300, allow_inf_nan=False)] = 10
     webhook_concurrency: Annotated[int, Field(ge=1, le=100)] = 4
-    webhook_retry_s: Annotated[Waits, NoDecode, BeforeValidator(_listed)] = RETRY_S
+    webhook_retry_s: Annotated[Waits, NoDecode, BeforeValidator(as_list)] = RETRY_S
     webhook_keep_days: Annotated[float, Field(gt=0, le=36_500, allow_inf_nan=False)] = 7
 
     @field_validator("webhook_secret")
     @classmethod
     def _webhook_secret(cls, value: SecretStr | None) -> SecretStr | None:
         if value:
-            for secret in _listed(value.get_secret_value()) or [""]:
+            for secret in as_list(value.get_secret_value()) or [""]:
                 signing_key(secret)
         return value
 
@@ -104,7 +101,7 @@ class WebhookSettings(GatewaySettings):
         further = _endpoints(self.webhook_endpoints)
         if not (self.webhook_url and self.webhook_secret):
             return further
-        secrets = tuple(map(SecretStr, _listed(self.webhook_secret.get_secret_value())))
+        secrets = tuple(map(SecretStr, as_list(self.webhook_secret.get_secret_value())))
         return EndpointSettings(name=DEFAULT_ENDPOINT, url=self.webhook_url, secrets=secrets), *further
 
 

@@ -8,7 +8,8 @@ from functools import lru_cache
 from typing import Any
 
 from pipeline.config.gateways import LOOPBACK_HOSTS
-from pipeline.config.settings import Network, Settings
+from pipeline.config.settings import Settings
+from pipeline.config.types import Network
 from pipeline.errors import Code, PermanentError
 from pipeline.http_client import HostList, HttpClient
 from pipeline.http_client.ssrf_guard import parse_url

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 
-from pipeline.config.settings import Network
+from pipeline.config.types import Network
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 

@@ -13,7 +13,7 @@ import requests
 from requests.structures import CaseInsensitiveDict
 
 from pipeline.config.proxies import Proxy
-from pipeline.config.settings import Network
+from pipeline.config.types import Network
 from pipeline.errors import Code, PermanentError, PipelineError, RetryableError
 from pipeline.http_client.adapter import DEFAULT_HEADERS, NO_HEADERS, GuardedAdapter, GuardedRequest
 from pipeline.http_client.body import Body

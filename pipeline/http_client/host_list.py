@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipeline.config.settings import Network
+from pipeline.config.types import Network
 from pipeline.errors import Code, PermanentError
 from pipeline.http_client.addresses import is_within
 from pipeline.http_client.host_patterns import normalized_host

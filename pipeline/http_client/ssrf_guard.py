@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from urllib.parse import quote, urljoin, urlsplit
 
-from pipeline.config.settings import Network
+from pipeline.config.types import Network
 from pipeline.errors import Code, PermanentError, RetryableError
 from pipeline.http_client.addresses import Address, is_public, is_within
 

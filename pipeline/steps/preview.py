@@ -12,7 +12,8 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field, ValidationError
 
 from pipeline.catalogue import Catalogue, Preview, PreviewState
-from pipeline.config.settings import MB, Settings
+from pipeline.config.limits import MB
+from pipeline.config.settings import Settings
 from pipeline.errors import Code, PermanentError
 from pipeline.media_types import MEDIA_TYPES, media_type_for
 from pipeline.media_types.limits import rules_from

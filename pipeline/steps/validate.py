@@ -6,7 +6,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from pipeline.config.settings import MB, Settings
+from pipeline.config.limits import MB
+from pipeline.config.settings import Settings
 from pipeline.errors import Code, PermanentError
 from pipeline.media_types import MediaType, media_type_for
 from pipeline.media_types.limits import Rules, rules_from

@@ -19,7 +19,8 @@ from esteira.web.intake.body_memory import SHARE, BodyMemory, MemoryPool
 from esteira.web.intake.unverified_bodies import UnverifiedBodies, UnverifiedBody
 from esteira.web.server.client_addresses import ClientAddresses
 from esteira.web.server.connections import mark_receiving, mark_unverified
-from pipeline.config.settings import MB, Settings
+from pipeline.config.limits import MB
+from pipeline.config.settings import Settings
 from pipeline.errors import Code, PayloadError, PermanentError, RetryableError
 
 MAX_CONCURRENT = 4  # bodies of MAX_BODY_MB of one gateway that are held in memory at the same time

@@ -21,7 +21,8 @@ from starlette.exceptions import HTTPException
 
 from esteira.web.intake.form_parser import FormFile, FormParser, pending_of, too_large
 from esteira.web.server.connections import mark_receiving
-from pipeline.config.settings import MB, Settings
+from pipeline.config.limits import MB
+from pipeline.config.settings import Settings
 from pipeline.errors import Code, PayloadError, RetryableError
 from pipeline.storage.staging import Staging, WritableCopy
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from starlette.requests import HTTPConnection
 
-from pipeline.config.settings import Network
+from pipeline.config.types import Network
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 IPV6_PREFIX = 64  # a client usually has all addresses of such a network

@@ -18,7 +18,7 @@ import pytest
 from pydantic import SecretStr
 
 from esteira.web.server.file_limits import MAX_CONNECTIONS
-from pipeline.config.settings import MB
+from pipeline.config.limits import MB
 from pipeline.security.tokens import TokenSigner
 from tests.esteira.web.api.test_media_content import stored_media
 from tests.support.gateway_senders import SETTINGS
