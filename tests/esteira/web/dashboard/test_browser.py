@@ -113,12 +113,12 @@ def test_redis_outage_is_shown_and_ends(make_system: Callable[..., RunningSystem
         system = make_system().with_redis(valkey.url)
         with web_server(system, dashboard="true") as server, browser(server) as someone:
             page = someone.log_in()
-            page.wait_for_selector(".health .good:text-is('Redis answers.')")
+            page.wait_for_selector(".health .good span:text-is('Redis answers.')")
             valkey.stop()
             page.wait_for_selector(".health .bad:has-text('Redis has been unreachable')")
             assert page.inner_text(".health li:nth-child(2)") == "The database answers."
             valkey.start()
-            page.wait_for_selector(".health .good:text-is('Redis answers.')")
+            page.wait_for_selector(".health .good span:text-is('Redis answers.')")
             assert someone.complaints == []
         system.close()
 
