@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
 
 import structlog
@@ -82,16 +82,7 @@ def build_app(settings: Settings) -> FastAPI:
         await run_in_threadpool(tracing.stop_tracing)
         services().close()
 
-    app = FastAPI(
-        title="Esteira",
-        version=version("esteira"),
-        docs_url=None,  # /docs and /openapi.json need a token: see esteira.web.api.docs
-        redoc_url=None,
-        openapi_url=None,
-        redirect_slashes=False,
-        lifespan=lifespan,
-        responses=ERROR_RESPONSES,
-    )
+    app = _new_app(lifespan)
     app.state.settings = settings
     app.state.authenticator = authenticator
     app.state.client_addresses = ClientAddresses(settings.trusted_proxies)
@@ -111,6 +102,19 @@ def build_app(settings: Settings) -> FastAPI:
     app.include_router(HealthRoutes(settings, hooks.ignored).router())
     add_dashboard(app, settings, authenticator, hooks.bodies)
     return app
+
+
+def _new_app(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]]) -> FastAPI:
+    return FastAPI(
+        title="Esteira",
+        version=version("esteira"),
+        docs_url=None,  # /docs and /openapi.json need a token: see esteira.web.api.docs
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+        responses=ERROR_RESPONSES,
+    )
 
 
 def _warn_about_settings(settings: Settings) -> None:

@@ -1,6 +1,9 @@
 """The gateways: a module each, which authenticates requests, parses payloads and locates the files.
 
-A new gateway is a module with the three functions of `Gateway` and a line in GATEWAYS (see CONTRIBUTING.md).
+A new gateway is a module with the three functions of `Gateway` and a line in GATEWAYS (see CONTRIBUTING.md); a gateway
+that needs more than one module has a folder. They share `intake` (the request and the payload), `verification`
+(secrets and signatures), `sources` (URLs of files), `message_content` (WhatsApp's own message) and `flow_media` (the
+answer to a Flow). `reupload` asks a gateway's server for a file.
 """
 
 from __future__ import annotations

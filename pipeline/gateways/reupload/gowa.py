@@ -12,7 +12,7 @@ from urllib.parse import quote, unquote
 
 from pipeline.config.settings import Settings
 from pipeline.errors import Code, PermanentError
-from pipeline.gateways.gowa_files import FOLDER, login, own_file
+from pipeline.gateways.gowa.files import FOLDER, login, own_file
 from pipeline.gateways.reupload.file_request import FileRequest, quoted
 from pipeline.gateways.reupload.server import GatewayServer, Probe
 from pipeline.models import Attachment

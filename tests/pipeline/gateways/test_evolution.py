@@ -287,7 +287,7 @@ def test_quoted_or_referenced_media_are_ignored(content: Any) -> None:
         ("send.message", True),
         ("SEND_MESSAGE", True),
         ("messages.update", False),
-        ("messages.set", False),
+        ("messages.set", True),
         ("connection.update", False),
         ("", False),
         (None, False),

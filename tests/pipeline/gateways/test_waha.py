@@ -159,6 +159,7 @@ def test_attachment_has_the_fields_of_its_message() -> None:
         "chat_number": "5511988880001",
         "sender_number": "5511988880001",
         "timestamp": 1790000000,
+        "from_history": False,
         "expires_at": 1790000003 + 180,
     }
 

@@ -15,7 +15,7 @@ from pipeline.errors import Code, PermanentError
 from pipeline.gateways.intake import HookRequest, ParsedPayload, build_attachment, check_batch_size, declared_session
 from pipeline.gateways.sources import Source, declared_source, own_server_url
 from pipeline.gateways.verification import BodyCheck, BodySignature, UnauthorizedError
-from pipeline.gateways.waha_engines import EngineMedia, engine_addresses, engine_media
+from pipeline.gateways.waha.engines import EngineMedia, engine_addresses, engine_media
 from pipeline.http_client import HttpClient
 from pipeline.models import Attachment, Fault, Kind
 from pipeline.values.emptiness import first_present, is_empty

@@ -8,8 +8,8 @@ from typing import Any
 
 from pipeline.config.settings import Settings
 from pipeline.errors import Code, RetryableError
-from pipeline.gateways.cloud_media import Medium, message_media
-from pipeline.gateways.graph import media_link
+from pipeline.gateways.cloud.graph import media_link
+from pipeline.gateways.cloud.media import Medium, message_media
 from pipeline.gateways.intake import HookRequest, ParsedPayload, build_attachment, check_batch_size, declared_session
 from pipeline.gateways.sources import Source, declared_source
 from pipeline.gateways.verification import BodyCheck, hub_signature

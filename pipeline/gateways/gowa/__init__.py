@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 from pipeline.config.settings import Settings
 from pipeline.errors import Code
-from pipeline.gateways.gowa_files import file_source
-from pipeline.gateways.gowa_messages import Message, message_in
+from pipeline.gateways.gowa.files import file_source
+from pipeline.gateways.gowa.messages import Message, message_in
 from pipeline.gateways.intake import (
     HookRequest,
     ParsedPayload,
