@@ -179,7 +179,7 @@ def test_hook_answers_503_when_the_catalogue_is_unavailable(
     def refuse(*_: object, **__: object) -> None:
         raise RetryableError(Code.CATALOGUE, "the catalogue is locked")
 
-    monkeypatch.setattr("esteira.web.intake.hooks.process_media", refuse)
+    monkeypatch.setattr("esteira.web.intake.acceptance.process_media", refuse)
     answer = client.post("/hooks/media", json=GOOD)
     assert answer.status_code == 503
     assert int(answer.headers["retry-after"]) > 0
@@ -193,7 +193,7 @@ def test_server_side_errors_answer_503(
     def refuse(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr("esteira.web.intake.hooks.process_media", refuse)
+    monkeypatch.setattr("esteira.web.intake.acceptance.process_media", refuse)
     assert client.post("/hooks/media", json=GOOD).status_code == 503
 
 
@@ -300,7 +300,7 @@ def test_unexpected_error_answers_503_with_retry_after(settings: Settings, monke
     def stumble(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("esteira.web.intake.hooks.process_media", stumble)
+    monkeypatch.setattr("esteira.web.intake.acceptance.process_media", stumble)
     with TestClient(build_app(settings), raise_server_exceptions=False) as client:
         answer = client.post("/hooks/media", json=GOOD, headers={"Authorization": f"Bearer {TOKEN}"})
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "internal")
@@ -331,18 +331,18 @@ def test_ignored_count_survives_a_locked_catalogue(client: TestClient, monkeypat
     current_settings.cache_clear()
     from esteira.web.app import build_app
 
-    increment = Catalogue.increment
+    increment_all = Catalogue.increment_all
 
     def refuse(*_: object) -> None:
         raise RetryableError(Code.CATALOGUE, "locked")
 
     with TestClient(build_app(current_settings()), headers=client.headers) as app:
-        monkeypatch.setattr(Catalogue, "increment", refuse)
+        monkeypatch.setattr(Catalogue, "increment_all", refuse)
         for _ in range(3):
             answer = app.post("/hooks/evolution", json={}, headers={"X-Webhook-Secret": "evolution"})
             assert answer.json() == {"accepted": [], "ignored": 1}
         assert app.get("/stats").json()["totals"]["ignored"] == 0
-        monkeypatch.setattr(Catalogue, "increment", increment)
+        monkeypatch.setattr(Catalogue, "increment_all", increment_all)
         assert app.get("/stats").json()["totals"]["ignored"] == 3
 
 
