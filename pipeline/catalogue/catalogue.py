@@ -324,9 +324,9 @@ class Catalogue:
         before, after = upgrade(self._database, self.audit, actor)
         return before, after
 
-    def check_schema(self) -> None:
-        """Raises CatalogueError if the tables are not those of this version."""
-        check(self._database)
+    def check_schema(self, *, newer_allowed: bool = False) -> None:
+        """Raises CatalogueError if the tables are not those of this version, or, if that is allowed, of a newer one."""
+        check(self._database, newer_allowed=newer_allowed)
 
     def close(self) -> None:
         """Closes the connections. The catalogue can still be used, and then opens new ones."""

@@ -12,9 +12,12 @@ HEAD = "0012"  # the newest revision in migrations/versions; repeated here so th
 VERSION: Select[Any] = select(column("version_num")).select_from(table("alembic_version"))
 
 
-def check(database: Database) -> None:
-    """Raises CatalogueError, with the remedy, if the tables are missing, or older or newer than this version."""
+def check(database: Database, *, newer_allowed: bool = False) -> None:
+    """Raises CatalogueError, with the remedy, if the tables are missing, or older or newer than this version.
+
+    With `newer_allowed` those of a newer version pass: migrations only add what this version can leave out.
+    """
     row = database.read(lambda session: session.row(VERSION))
-    if row is None or row[0] != HEAD:
-        revision = row[0] if row else "none"
+    revision = row[0] if row else "none"
+    if revision != HEAD and not (newer_allowed and revision.isdecimal() and revision > HEAD):
         raise CatalogueError(f"the catalogue {database.where} is at revision {revision}, not {HEAD}: {REMEDY}")

@@ -164,7 +164,8 @@ async def _probe(settings: Settings) -> Readiness:
 
 def _catalogue_fault() -> str | None:
     try:
-        services().catalogue.check_schema()
+        # During a rolling upgrade this process works on the tables of the next version; a load balancer must keep it.
+        services().catalogue.check_schema(newer_allowed=True)
     except PipelineError as error:
         return error.message
     return None

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -268,6 +270,14 @@ def test_readyz_answers_503_without_tables(client: TestClient, tmp_path: Path) -
     answer = client.get("/readyz")
     assert answer.status_code == 503
     assert answer.json()["catalogue"] != "ok"
+
+
+def test_readyz_answers_200_on_the_tables_of_a_newer_version(client: TestClient, tmp_path: Path) -> None:
+    """In a rolling upgrade a load balancer would else take away all web apps before the first new one is ready."""
+    with closing(sqlite3.connect(tmp_path / "esteira.db")) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    assert client.get("/readyz").json() == {"status": "ok", "catalogue": "ok", "redis": "ok"}
+    assert client.post("/hooks/media", json=GOOD).status_code == 202
 
 
 @pytest.mark.parametrize("path", ["/redoc", "/nothing"])

@@ -148,6 +148,13 @@ def test_newer_revision_is_refused(url: str) -> None:
             use()
 
 
+@pytest.mark.parametrize(("revision", "usable"), [("9999", True), ("0001", False), ("", False), ("z", False)])
+def test_check_schema_allows_only_a_newer_revision(url: str, revision: str, usable: bool) -> None:
+    connected(url).execute("UPDATE alembic_version SET version_num = ?", (revision,))
+    with contextlib.nullcontext() if usable else pytest.raises(CatalogueError):
+        Catalogue(url).check_schema(newer_allowed=True)
+
+
 def test_write_waits_for_a_lock(url: str) -> None:
     other = connected(url)
     other.execute("BEGIN EXCLUSIVE")

@@ -3,13 +3,14 @@ from __future__ import annotations
 import importlib
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine
+from sqlalchemy import Column, create_engine
 
 from pipeline.catalogue import Catalogue, CatalogueError
 from pipeline.catalogue.indexes import metadata
@@ -104,4 +105,25 @@ def test_migration_from_the_first_version_keeps_the_rows(tmp_path: Path) -> None
     Catalogue(url).migrate()
     record = Catalogue(url).get(accepted.id)
     assert record
-    assert (record.session, record.expires_at) == ("s", None)
+    assert (record.session, record.expires_at, record.from_history) == ("s", None, False)
+
+
+def test_migrations_keep_the_tables_usable_for_older_versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While an upgrade goes on, processes of the older version read and add rows: they know no new column."""
+    added: list[Column[Any]] = []
+    operations = importlib.import_module("alembic.op")
+    add_column = operations.add_column
+
+    def note(table: str, column: Column[Any]) -> None:
+        added.append(column)
+        add_column(table, column)
+
+    def refuse(*arguments: object, **_: object) -> None:
+        pytest.fail(f"takes something away that an older version uses: {arguments}")
+
+    monkeypatch.setattr(operations, "add_column", note)
+    for name in ("drop_column", "drop_table", "rename_table", "alter_column"):
+        monkeypatch.setattr(operations, name, refuse)
+    Catalogue(f"sqlite:///{tmp_path}/catalogue.db").migrate()
+    assert "from_history" in {column.name for column in added}
+    assert [column.name for column in added if not (column.nullable or column.server_default)] == []
