@@ -19,7 +19,7 @@ from pipeline.steps.other_source import Download, download_from_either
 from pipeline.steps.recovery import recover
 from pipeline.steps.reupload import GatewayFile
 from pipeline.storage import Storage, content_key, intake_key
-from pipeline.storage.staging import Part, Staging
+from pipeline.storage.staging import PartFile, Staging
 from pipeline.values.base64_stream import decode_base64
 
 PIECE = 256 * 1024
@@ -187,7 +187,7 @@ def _allowance(settings: Settings, received: int) -> float:
     return settings.fetch_deadline_s + received / settings.fetch_min_bytes_per_s
 
 
-def _write(out: Part, pieces: Iterator[Bytes], max_bytes: int) -> Fetched:
+def _write(out: PartFile, pieces: Iterator[Bytes], max_bytes: int) -> Fetched:
     digest = hashlib.sha256()
     size = 0
     for piece in pieces:
@@ -198,7 +198,7 @@ def _write(out: Part, pieces: Iterator[Bytes], max_bytes: int) -> Fetched:
     return Fetched(size=size, sha256=digest.hexdigest())
 
 
-def _decrypted(attachment: Attachment, out: Part, body: Body, decryptor: Decryptor) -> Fetched:
+def _decrypted(attachment: Attachment, out: PartFile, body: Body, decryptor: Decryptor) -> Fetched:
     for piece in body.views():
         out.write(decryptor.update(piece))
     opened: Decryptor | None = decryptor

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pipeline.errors import Code, PermanentError
 from pipeline.models import Attachment
 from pipeline.security.whatsapp_media import Decryptor, key_kind, keys_that_verify, other_keys
-from pipeline.storage.staging import Part
+from pipeline.storage.staging import PartFile
 
 
-def recover(out: Part, attachment: Attachment, decryptor: Decryptor, error: PermanentError) -> Decryptor | None:
+def recover(out: PartFile, attachment: Attachment, decryptor: Decryptor, error: PermanentError) -> Decryptor | None:
     """Rewrites `out`, which has what the decryptor returned before it raised `error`.
 
     The received bytes are the file if they have the declared hash: channels and some gateways do not encrypt. Then the
@@ -30,7 +30,7 @@ def recover(out: Part, attachment: Attachment, decryptor: Decryptor, error: Perm
     return other
 
 
-def _other_decryptor(out: Part, attachment: Attachment, decryptor: Decryptor) -> Decryptor | None:
+def _other_decryptor(out: PartFile, attachment: Attachment, decryptor: Decryptor) -> Decryptor | None:
     if attachment.media_key is None or attachment.file_enc_sha256 not in {None, decryptor.file_enc_sha256}:
         return None  # other bytes than announced: no keys make them right
     candidates = other_keys(attachment.media_key, key_kind(attachment))

@@ -28,7 +28,7 @@ _RUN = secrets.token_hex(4)  # machines may share the directory, and process ids
 _numbers = itertools.count()
 
 
-class Part:
+class PartFile:
     """A file that is being written. A disk error within its block is raised as RetryableError (`staging`)."""
 
     def __init__(self, folder: Path, media_id: str) -> None:
@@ -154,13 +154,13 @@ class Staging:
     def exists(self, media_id: str) -> bool:
         return os.path.isfile(self.file_path(media_id))
 
-    def part(self, media_id: str) -> Part:
+    def part(self, media_id: str) -> PartFile:
         """A new file for a `with` block. It gets its name at the end of the block, or is removed if that raises.
 
         Raises:
             RetryableError: `staging`, if the disk is full or cannot be written.
         """
-        return Part(self.folder, media_id)
+        return PartFile(self.folder, media_id)
 
     def writable_copy(self, name: str) -> WritableCopy:
         """A new copy, to be written by the caller."""

@@ -29,7 +29,7 @@ class Line(NamedTuple):
 class LinePrinter:
     """Prints lines without ever holding up the parts that write them.
 
-    While stdout takes no lines (a paused terminal, a pipe that nobody reads), MAX_WAITING wait and further ones are
+    While stdout takes no lines (a paused terminal, a pipe without a reader), MAX_WAITING wait and further ones are
     dropped and counted. After stdout is closed (`esteira start | head`), all are dropped.
     """
 
@@ -79,7 +79,7 @@ class LinePrinter:
                 if dropped := self._take_dropped():
                     lost = f"{dropped} lines were dropped, because stdout took none"
                     self._write(self._text(Line(line.part, lost, line.at)))
-            except OSError:  # nobody reads any more
+            except OSError:  # stdout is closed
                 self._output = os.open(os.devnull, os.O_WRONLY)
 
     def _text(self, line: Line) -> str:

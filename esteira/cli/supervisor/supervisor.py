@@ -19,7 +19,7 @@ from esteira.cli.supervisor.part import GRACE_S, Part
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class Ended(NamedTuple):
+class PartEnded(NamedTuple):
     """The process of a part has ended."""
 
     part: Part
@@ -39,7 +39,7 @@ class Supervisor:
         self._say = say
         self._clock = clock
         self._groups: list[Sequence[Part]] = []
-        self._events: queue.SimpleQueue[Ended | signal.Signals] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[PartEnded | signal.Signals] = queue.SimpleQueue()
 
     def __enter__(self) -> Self:
         return self
@@ -83,7 +83,7 @@ class Supervisor:
     def _watch(self, part: Part, pid: int) -> None:
         with suppress(ChildProcessError):  # `_stop` has reaped it
             os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # its id stays reserved until the main thread reaps it
-        self._events.put(Ended(part))
+        self._events.put(PartEnded(part))
 
     def _plan_restart(self, part: Part) -> None:
         assert part.process is not None
@@ -95,7 +95,7 @@ class Supervisor:
         now = self._clock()
         return [part for part in self._parts() if part.due_at is not None and part.due_at <= now]
 
-    def _next_event(self) -> Ended | signal.Signals | None:
+    def _next_event(self) -> PartEnded | signal.Signals | None:
         """The next event; None if a part is due before there is one."""
         due = [part.due_at for part in self._parts() if part.due_at is not None]
         try:

@@ -17,7 +17,7 @@ from actors.operations.workers import WorkerStatus, workers
 from esteira.web.api.controls import PauseInfo
 from esteira.web.auth.dependencies import authenticator_of, needs
 from esteira.web.auth.logins import login_caller
-from esteira.web.intake.ignored_counts import IgnoredCounter
+from esteira.web.intake.ignored_counts import WebIgnoredCounter
 from pipeline.config.settings import Settings
 from pipeline.errors import Code, PipelineError
 from pipeline.security.roles import Permission
@@ -89,7 +89,7 @@ class SystemStats(BaseModel):
 class HealthRoutes:
     """The health routes, and the readiness probe that their callers share."""
 
-    def __init__(self, settings: Settings, ignored: IgnoredCounter) -> None:
+    def __init__(self, settings: Settings, ignored: WebIgnoredCounter) -> None:
         self._settings = settings
         self._ignored = ignored
         self._probe: asyncio.Future[Readiness] | None = None

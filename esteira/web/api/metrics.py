@@ -18,7 +18,7 @@ from actors.observability import metrics_store
 from actors.observability.metrics_page import CONTENT_TYPE, metrics_page
 from esteira.web.auth.access import Authenticator
 from esteira.web.auth.dependencies import TOKEN
-from esteira.web.intake.ignored_counts import IgnoredCounter
+from esteira.web.intake.ignored_counts import WebIgnoredCounter
 from pipeline.errors import PipelineError
 
 CACHE_S = 1.0  # a page is reused for this long, so that several scrapers cost as much as one
@@ -30,7 +30,7 @@ class Metrics:
     def __init__(
         self,
         authenticator: Authenticator,
-        ignored_counter: IgnoredCounter,
+        ignored_counter: WebIgnoredCounter,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:

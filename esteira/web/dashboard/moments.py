@@ -28,13 +28,13 @@ class Moment:
 
 
 @dataclass(frozen=True)
-class Name:
+class IsolatedName:
     """A name from outside: its direction of writing does not change that of the text around it."""
 
     name: str
 
 
-Piece = str | Moment | Name
+Piece = str | Moment | IsolatedName
 
 
 class Phrase(Element, component="static/phrase.js"):
@@ -91,4 +91,4 @@ def _pieces(template: str, values: dict[str, object]) -> Iterator[Piece]:
             yield literal
         if name is not None:
             value = values[name]
-            yield value if isinstance(value, Moment | Name) else str(value)
+            yield value if isinstance(value, Moment | IsolatedName) else str(value)

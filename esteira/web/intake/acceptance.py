@@ -14,7 +14,7 @@ from actors.hook import hook, process_media
 from actors.intake.rate_limit import IntakeRateLimit
 from esteira.web.intake.background import BackgroundRunner
 from esteira.web.intake.form_attachments import UploadedAttachment
-from esteira.web.intake.ignored_counts import IgnoredCounter
+from esteira.web.intake.ignored_counts import WebIgnoredCounter
 from esteira.web.intake.rate_limit import check_rate_limit
 from pipeline.config.intake_rules import refusing_rule
 from pipeline.config.settings import Settings
@@ -45,7 +45,7 @@ class HookReply(BaseModel):
 class Acceptance:
     """Accepts attachments in one process. Its methods block: they write to the catalogue and to Redis."""
 
-    def __init__(self, settings: Settings, ignored: IgnoredCounter, background: BackgroundRunner) -> None:
+    def __init__(self, settings: Settings, ignored: WebIgnoredCounter, background: BackgroundRunner) -> None:
         self._settings = settings
         self._ignored = ignored
         self._background = background

@@ -32,7 +32,7 @@ from esteira.web.intake.bodies import BodyReader, Terms
 from esteira.web.intake.form_attachments import UploadedAttachment, form_attachments
 from esteira.web.intake.form_parser import is_form
 from esteira.web.intake.hook_descriptions import CHALLENGE, RESULT, description
-from esteira.web.intake.ignored_counts import IgnoredCounter
+from esteira.web.intake.ignored_counts import WebIgnoredCounter
 from esteira.web.intake.result_waits import ResultWaits, WaitTerms, wait_terms
 from esteira.web.intake.strict_json import decode
 from esteira.web.intake.uploads import UploadedForm, Uploads
@@ -70,7 +70,7 @@ class Hooks:
         self._results = results
         self._waits = ResultWaits()
         self.bodies = BodyReader(settings)
-        self.ignored = IgnoredCounter()
+        self.ignored = WebIgnoredCounter()
         self.uploads = Uploads(settings)
         self._background = BackgroundRunner()
         self._acceptance = Acceptance(settings, self.ignored, self._background)

@@ -13,7 +13,7 @@ from pipeline.services import services
 FLUSH_INTERVAL_S = 1.0
 
 
-class IgnoredCounter(ignored_counts.IgnoredCounter):
+class WebIgnoredCounter(ignored_counts.IgnoredCounter):
     """Ignored messages since the last flush."""
 
     def flush(self, catalogue: Catalogue | None = None) -> None:

@@ -19,7 +19,7 @@ Medium = tuple[str, Mapping[str, Any]]  # the name of its kind, empty if unknown
 
 
 def message_media(message: Mapping[str, Any]) -> Iterator[Medium]:
-    """The media of a message; an empty node stands for one that Meta could not download."""
+    """The media of a message; an empty node is one that Meta could not download."""
     if (name := message.get("type")) in KINDS:
         yield str(name), json_object(message.get(str(name)))
         return

@@ -241,7 +241,7 @@ def test_workers_answers_503_while_redis_is_away(client: TestClient, monkeypatch
 def test_concurrent_readiness_checks_share_one_probe(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """The route needs no token, and while Redis hangs each probe occupies a thread for a second."""
     from esteira.web.api.health import HealthRoutes
-    from esteira.web.intake.ignored_counts import IgnoredCounter
+    from esteira.web.intake.ignored_counts import WebIgnoredCounter
 
     probes: list[float] = []
 
@@ -251,7 +251,7 @@ def test_concurrent_readiness_checks_share_one_probe(settings: Settings, monkeyp
         return "does not answer"
 
     monkeypatch.setattr("esteira.web.api.health._redis_fault", hang)
-    health = HealthRoutes(settings, IgnoredCounter())
+    health = HealthRoutes(settings, WebIgnoredCounter())
 
     async def all_at_once() -> set[str]:
         answers = await asyncio.gather(*(health.readiness() for _ in range(100)))

@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 
 from actors.operations.audit import AuditEntry
 from esteira.web.dashboard.bulk.actions import BulkAction
-from esteira.web.dashboard.bulk.selections import Selection
+from esteira.web.dashboard.bulk.selections import BulkSelection
 from pipeline.errors import Code, PermanentError, PipelineError
 from pipeline.security.callers import Caller
 from pipeline.services import services
@@ -32,7 +32,7 @@ class BulkRun:
     """
 
     action: BulkAction
-    selection: Selection
+    selection: BulkSelection
     total: int
     rate: int
     entry: AuditEntry

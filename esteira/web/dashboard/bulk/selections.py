@@ -16,7 +16,7 @@ from pipeline.security.scopes import Scope
 PAGE = 200
 
 
-class Selection(Protocol):
+class BulkSelection(Protocol):
     """Selected attachments. Only those that the `caller` sees are changed."""
 
     @property

@@ -9,7 +9,7 @@ from starlette.concurrency import run_in_threadpool
 
 from esteira.web.dashboard.bulk.actions import BulkAction
 from esteira.web.dashboard.bulk.run import BULK_RUNS, RATES, BulkRun
-from esteira.web.dashboard.bulk.selections import Selection
+from esteira.web.dashboard.bulk.selections import BulkSelection
 from esteira.web.dashboard.faults import fault
 from esteira.web.dashboard.parts import box, text
 from esteira.web.dashboard.recorded import begin, entry_of
@@ -19,7 +19,7 @@ from pipeline.errors import Code, PipelineError, RetryableError
 VALUE = "(event) => emit(event.target.value)"
 
 
-async def start(view: View, action: BulkAction, selection: Selection, *, total: int, rate: int) -> str | None:
+async def start(view: View, action: BulkAction, selection: BulkSelection, *, total: int, rate: int) -> str | None:
     """Starts the action; returns why it has not started, in words, or None."""
     entry = entry_of(view, action.action)
     target: Mapping[str, Any] = {**selection.audit_target(), "matched": total}

@@ -9,7 +9,7 @@ from starlette.concurrency import run_in_threadpool
 
 from esteira.web.dashboard.attachments import links, parts
 from esteira.web.dashboard.failures.selection import Selection
-from esteira.web.dashboard.moments import Moment, Name, Phrase, joined, pieces_of
+from esteira.web.dashboard.moments import IsolatedName, Moment, Phrase, joined, pieces_of
 from esteira.web.dashboard.parts import box, link, text
 from esteira.web.dashboard.view import View
 from pipeline.catalogue import FailureGroup, Filters
@@ -102,7 +102,7 @@ class GroupLine:
             self._selection.watch_one(_tick(view.t("bulk.select.one", name=name)), record.id)
             with box("div"):
                 link(name, links.page(record.id))
-                Phrase(view, "span", joined((Name(record.session), Moment(record.received_at))), "hint")
+                Phrase(view, "span", joined((IsolatedName(record.session), Moment(record.received_at))), "hint")
                 text("span", translated(record.error or "", view.language), "hint")
 
 

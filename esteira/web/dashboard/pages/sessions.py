@@ -13,7 +13,7 @@ from actors.hook import hook
 from actors.operations.pause import pauses
 from esteira.web.auth.session_control import owns_session
 from esteira.web.dashboard.attachments import links
-from esteira.web.dashboard.moments import Moment, Name, Phrase, moment, pieces_of
+from esteira.web.dashboard.moments import IsolatedName, Moment, Phrase, moment, pieces_of
 from esteira.web.dashboard.parts import box, card, heading, link, text
 from esteira.web.dashboard.pauses.buttons import PauseButton
 from esteira.web.dashboard.pauses.dialog import PauseDialog
@@ -137,7 +137,7 @@ def _head(view: View) -> None:
 def _row(view: View, row: SessionRow, dialog: PauseDialog) -> None:
     with box("tr"):
         with box("th", "session-name", scope="row"):
-            Phrase(view, "span", (Name(row.name),))
+            Phrase(view, "span", (IsolatedName(row.name),))
             if row.gateways:
                 text("div", ", ".join(row.gateways), "hint")
             badge = _PausedBadge(view, row.paused)

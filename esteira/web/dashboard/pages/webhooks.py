@@ -8,7 +8,7 @@ from nicegui import ui
 from starlette.concurrency import run_in_threadpool
 
 from actors.operations.audit_text import describe
-from esteira.web.dashboard.moments import Moment, Name, Phrase, joined, marked, unmarked
+from esteira.web.dashboard.moments import IsolatedName, Moment, Phrase, joined, marked, unmarked
 from esteira.web.dashboard.paging import page_links
 from esteira.web.dashboard.parts import box, card, copyable, heading, link, text
 from esteira.web.dashboard.shell import Page
@@ -103,7 +103,9 @@ def _audit(view: View, entries: Sequence[AuditRecord]) -> None:
             for entry in entries:
                 words = view.t("webhooks.audit.count", count=view.number(entry.count))
                 target = unmarked(describe(entry.target, marked))
-                line = joined((Moment(entry.at), Name(entry.who), view.t(f"audit.outcome.{entry.outcome}"), words))
+                line = joined(
+                    (Moment(entry.at), IsolatedName(entry.who), view.t(f"audit.outcome.{entry.outcome}"), words)
+                )
                 Phrase(view, "li", (*line, " · ", *target), "hint")
         link(view.t("webhooks.audit.all"), "/dashboard/audit?action=redeliver")
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from esteira.web.dashboard.attachments import links
-from esteira.web.dashboard.moments import Moment, Name, Phrase, joined, moment, pieces_of
+from esteira.web.dashboard.moments import IsolatedName, Moment, Phrase, joined, moment, pieces_of
 from esteira.web.dashboard.parts import box, card, link, text
 from esteira.web.dashboard.view import View
 from esteira.web.dashboard.webhooks.query import PATH, UNFINISHED, DeliveryQuery
@@ -51,9 +51,9 @@ def _row(view: View, delivery: DeliveryRecord, redelivery: Redelivery | None) ->
     with box("tr"):
         with box("th", "event", scope="row"):
             link(delivery.type, links.page(delivery.media_id))
-            Phrase(view, "span", (Name(delivery.session),), "hint")
+            Phrase(view, "span", (IsolatedName(delivery.session),), "hint")
         with box("td", data_label=view.t("webhooks.to")):
-            Phrase(view, "span", (Name(delivery.endpoint),))
+            Phrase(view, "span", (IsolatedName(delivery.endpoint),))
         with box("td", "stands", data_label=view.t("webhooks.status")), box("div"):
             text("span", view.t(f"webhooks.status.{delivery.status}"), f"badge {BADGES[delivery.status]}")
             _attempts(view, delivery)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from esteira.web.dashboard.moments import Moment, Name, Phrase, Piece, pieces_of
+from esteira.web.dashboard.moments import IsolatedName, Moment, Phrase, Piece, pieces_of
 from esteira.web.dashboard.parts import box, card, link, text
 from esteira.web.dashboard.view import View
 from esteira.web.dashboard.webhooks.query import listing
@@ -37,7 +37,7 @@ def _row(view: View, stats: EndpointStats, redelivery: Redelivery | None) -> Non
     endpoint = services().webhooks.endpoints.get(stats.endpoint)
     with box("tr"):
         with box("th", "endpoint", scope="row"):
-            Phrase(view, "span", (Name(stats.endpoint),))
+            Phrase(view, "span", (IsolatedName(stats.endpoint),))
             text("span", endpoint.origin if endpoint else view.t("webhooks.removed"), "hint")
             if endpoint:
                 _filters(view, [*sorted(endpoint.settings.types), *endpoint.settings.sessions])

@@ -14,7 +14,7 @@ from fastapi.testclient import TestClient
 
 from esteira.web.api.metrics import Metrics
 from esteira.web.auth.access import Authenticator
-from esteira.web.intake.ignored_counts import IgnoredCounter
+from esteira.web.intake.ignored_counts import WebIgnoredCounter
 from pipeline.config.settings import current_settings
 from pipeline.metrics import COUNTER_BUFFER
 from pipeline.services import services
@@ -144,7 +144,7 @@ def test_metrics_token_gives_no_other_access(client: TestClient) -> None:
 def test_page_is_closed_without_any_token(system: RunningSystem, monkeypatch: pytest.MonkeyPatch) -> None:
     with app_client(system, monkeypatch) as client:
         closed = current_settings().model_copy(update={"api_token": None})
-        metrics = Metrics(Authenticator(closed), IgnoredCounter())
+        metrics = Metrics(Authenticator(closed), WebIgnoredCounter())
         client.app.router.routes.clear()  # type: ignore[attr-defined]
         metrics.add_routes(client.app)  # type: ignore[arg-type]
         for token in ("", "None", "anything"):
@@ -195,7 +195,7 @@ def test_page_is_cached_for_a_second(system: RunningSystem, monkeypatch: pytest.
         monkeypatch.setattr(
             "esteira.web.api.metrics.metrics_page", lambda *own, **_: made.append(own) or f"page {len(made)}\n"
         )
-        metrics = Metrics(Authenticator(current_settings()), IgnoredCounter(), clock=lambda: now[0])
+        metrics = Metrics(Authenticator(current_settings()), WebIgnoredCounter(), clock=lambda: now[0])
         client.app.router.routes.clear()  # type: ignore[attr-defined]
         metrics.add_routes(client.app)  # type: ignore[arg-type]
         assert [client.get("/metrics").text for _ in range(3)] == ["page 1\n"] * 3
