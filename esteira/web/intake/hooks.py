@@ -118,17 +118,23 @@ class Hooks:
             local = self.settings.allow_unsigned_hooks and is_local_request(request)  # which takes 25 µs
             access = await self.authenticator.verify_hook(gateway, head, request, local=local)
             wait = _wait_terms(name, request, access.caller) if request.scope["query_string"] else None
-            if name == "media" and is_form(request.headers.get("content-type", "")):
-                async with self.uploads.read_form(request, token_id=access.caller.token_id) as form:
-                    accept = partial(self._accept_form, form, access, single=wait is not None)
-                    reply = await anyio.to_thread.run_sync(accept, limiter=self._threads)
-            else:
-                async with self.bodies.read_body(request, Terms(name, verified=access.check_body is None)) as body:
-                    accept = partial(self._accept, gateway, body, access, single=wait is not None)
-                    reply = await anyio.to_thread.run_sync(accept, limiter=self._threads)
+            reply = await self._receive_body(request, gateway, access, single=wait is not None)
         if wait is None:
             return JSONResponse(reply, status_code=202)
         return await self._result(request, access.caller, reply, wait)
+
+    async def _receive_body(
+        self, request: Request, gateway: Gateway, access: HookAccess, *, single: bool
+    ) -> dict[str, Any]:
+        """Accepts what the body holds; returns the reply. Afterwards nothing refers to the body: requests may wait."""
+        if gateway is GATEWAYS["media"] and is_form(request.headers.get("content-type", "")):
+            async with self.uploads.read_form(request, token_id=access.caller.token_id) as form:
+                accept = partial(self._accept_form, form, access, single=single)
+                return await anyio.to_thread.run_sync(accept, limiter=self._threads)
+        terms = Terms(request.path_params["gateway"], verified=access.check_body is None)
+        async with self.bodies.read_body(request, terms) as body:
+            accept = partial(self._accept, gateway, body, access, single=single)
+            return await anyio.to_thread.run_sync(accept, limiter=self._threads)
 
     async def _result(self, request: Request, caller: Caller, reply: dict[str, Any], wait: WaitTerms) -> Response:
         """The answer to a request that waits."""
