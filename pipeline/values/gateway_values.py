@@ -17,6 +17,16 @@ MAX_ERROR_TEXT = 4000  # characters of a gateway's error message that are proces
 MAX_ERROR_SHOWN = 200  # characters of it that are kept
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]{0,20}://\S+", re.IGNORECASE)
+# What some servers quote of a request: a media key as base64, hex, a list of numbers or a Buffer; a signed path's query.
+_DATA = re.compile(
+    r"""
+    \b(?=[a-z/_-]*[A-Z0-9+])[A-Za-z0-9+/_-]{40,}={0,2}
+    | (?:"?\d{1,3}"?\ ?[,:]\ ?){8,}(?:"?\d{1,3}"?)?
+    | (?:\b[0-9a-fA-F]{2}\ ){8,}(?:[0-9a-fA-F]{2}\b)?
+    """,
+    re.VERBOSE,
+)
+_QUERY = re.compile(r"\?[A-Za-z0-9_.-]{1,40}=\S+")
 _SPACED_BASE64 = re.compile(r"[A-Za-z0-9+/=_\s-]+")
 _EXPIRY = re.compile(r"[?&]oe=([0-9A-Fa-f]{8})(?:&|$)")
 
@@ -177,10 +187,11 @@ def _iso_seconds(text: str) -> int | None:
 
 
 def error_text(value: Any) -> str:
-    """A gateway's error message for use in our own: one line of at most 200 characters, without URLs."""
+    """A gateway's error message for use in our own: one line of at most 200 characters, without URLs, queries and data."""
     is_text = isinstance(value, str) or (isinstance(value, int) and abs(value) < 2**63)
     text = str(clean_text(value))[:MAX_ERROR_TEXT] if is_text else ""
-    return _URL.sub("(URL)", " ".join(text.split()))[:MAX_ERROR_SHOWN].strip()
+    shown = _URL.sub("(URL)", " ".join(text.split()))
+    return _DATA.sub("(data)", _QUERY.sub("?(query)", shown))[:MAX_ERROR_SHOWN].strip()
 
 
 def url_expiry(url: str | None) -> int | None:

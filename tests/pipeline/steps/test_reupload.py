@@ -102,6 +102,18 @@ def test_evolution_gets_the_media_node_if_the_message_had_one(tmp_path: Path) ->
     assert json.loads(server.requests[0].body)["message"]["message"] == {"imageMessage": node}
 
 
+@pytest.mark.parametrize("form", ["list", "base64"])
+def test_refusal_that_quotes_the_request_shows_neither_key_nor_signed_path(form: str, tmp_path: Path) -> None:
+    key = str(list(range(32))) if form == "list" else MEDIA_KEY
+    said = f"cannot download /v/t62/1?oh=01_Q5&oe=1 with {key}"
+    fields = {"media_key": MEDIA_KEY, "direct_path": "/v/t62/1?oh=01_Q5&oe=1", "mimetype": "image/jpeg"}
+    with MediaServer({}) as server:
+        server.answers["chat/getBase64FromMediaMessage/shop 1"] = json_answer(400, {"response": {"message": [said]}})
+        error = refusal(tmp_path, attachment("evolution", **fields), settings_with(base=server.url("")[:-1]))
+    assert "cannot download /v/t62/1" in error.message
+    assert not any(secret in error.message for secret in ("01_Q5", "12, 13", MEDIA_KEY[:10]))
+
+
 def test_waha_is_asked_for_the_message_and_for_the_url_that_it_names(tmp_path: Path) -> None:
     with WahaServer(KEY) as server:
         server.messages["3EB0/A1"] = ("image/jpeg", CONTENT)

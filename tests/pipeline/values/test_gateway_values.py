@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from typing import Any
 
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import PayloadError
 from pipeline.models import Attachment, parse_attachment
-from pipeline.values.gateway_values import url_expiry, whole_number
+from pipeline.values.gateway_values import error_text, url_expiry, whole_number
 
 PATH = "/v/t62.7118-24/1_2_n.enc?ccb=11-4&oh=01_Q5&oe=6B0F2A80&_nc_sid=5e03e0"
 
@@ -95,3 +97,39 @@ def test_url_expiry_is_read_from_the_query(url: str | None, seconds: int | None)
 )
 def test_attachment_expiry_is_its_field_or_that_of_its_url(fields: dict[str, Any], seconds: int | None) -> None:
     assert Attachment(session="s", message_id="m", **fields).expiry == seconds
+
+
+KEY = bytes(range(100, 132))
+
+
+@pytest.mark.parametrize(
+    "quoted",
+    [
+        base64.b64encode(KEY).decode(),
+        base64.urlsafe_b64encode(KEY).decode().rstrip("="),
+        KEY.hex(),
+        KEY.hex().upper(),
+        json.dumps(list(KEY)),
+        json.dumps({"mediaKey": list(KEY)}, separators=(",", ":")),
+        json.dumps(dict(enumerate(KEY)), indent=1),
+        f"<Buffer {KEY.hex(' ')}>",
+        f"Uint8Array(32) [\n  {', '.join(map(str, KEY))}\n]",
+    ],
+)
+def test_error_text_shows_no_key_that_a_server_quotes(quoted: str) -> None:
+    shown = error_text(f"cannot decrypt with {quoted}")
+    assert shown.startswith("cannot decrypt with ")
+    assert "(data)" in shown
+    assert not any(part in shown for part in (quoted[-20:], "103", "67 68", KEY.hex()[:20]))
+
+
+def test_error_text_shows_no_signature_of_a_path() -> None:
+    assert error_text(f"GET {PATH} answers 410") == "GET /v/t62.7118-24/1_2_n.enc?(query) answers 410"
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["Message not found", "status code 403", "Media size 1,024,000 exceeds the maximum limit", "3EB0A1B2C3D4E5F60718 ?"],
+)
+def test_error_text_keeps_what_is_no_data(said: str) -> None:
+    assert error_text(said) == said
