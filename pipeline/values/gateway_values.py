@@ -17,7 +17,7 @@ MAX_ERROR_TEXT = 4000  # characters of a gateway's error message that are proces
 MAX_ERROR_SHOWN = 200  # characters of it that are kept
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]{0,20}://\S+", re.IGNORECASE)
-# What some servers quote of a request: a media key as base64, hex, a list of numbers or a Buffer; a signed path's query.
+# What servers quote of a request: a media key as base64, hex, a list of numbers or a Buffer; the query of a path.
 _DATA = re.compile(
     r"""
     \b(?=[a-z/_-]*[A-Z0-9+])[A-Za-z0-9+/_-]{40,}={0,2}
@@ -187,7 +187,7 @@ def _iso_seconds(text: str) -> int | None:
 
 
 def error_text(value: Any) -> str:
-    """A gateway's error message for use in our own: one line of at most 200 characters, without URLs, queries and data."""
+    """A gateway's error message for use in our own: one line of at most 200 characters, without URLs, keys and data."""
     is_text = isinstance(value, str) or (isinstance(value, int) and abs(value) < 2**63)
     text = str(clean_text(value))[:MAX_ERROR_TEXT] if is_text else ""
     shown = _URL.sub("(URL)", " ".join(text.split()))

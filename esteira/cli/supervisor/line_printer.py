@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import queue
+import select
 import sys
 import threading
 from datetime import datetime
@@ -15,6 +17,7 @@ from esteira.cli.supervisor.part_lines import LineFormat
 MAX_WAITING = 10_000  # lines; about a minute of the busiest system
 MAX_LINE = 64 * 1024  # bytes; a longer line is split
 CLOSE_S = 2.0  # for lines that are not written yet at the end
+CLOSED = frozenset({errno.EPIPE, errno.EIO, errno.EBADF})  # errors of a stdout that takes no line any more
 COLOURS = ("32", "36", "33", "35")  # ANSI codes: green, cyan, yellow, magenta
 
 
@@ -30,7 +33,8 @@ class LinePrinter:
     """Prints lines without ever holding up the parts that write them.
 
     While stdout takes no lines (a paused terminal, a pipe without a reader), MAX_WAITING wait and further ones are
-    dropped and counted. After stdout is closed (`esteira start | head`), all are dropped.
+    dropped and counted, as are those that do not fit on a full disk. After stdout is closed (`esteira start | head`),
+    all are dropped.
     """
 
     def __init__(self, format_line: LineFormat, *, output: int | None = None) -> None:
@@ -41,6 +45,7 @@ class LinePrinter:
         self._colour_of: dict[str, str] = {}
         self._waiting: queue.Queue[Line | None] = queue.Queue(MAX_WAITING)
         self._dropped = 0
+        self._is_cut = False  # the last line was written in part
         self._lock = threading.Lock()  # of `_dropped`
         self._writer = threading.Thread(target=self._write_all, name="line printer", daemon=True)
         self._writer.start()
@@ -50,8 +55,7 @@ class LinePrinter:
         try:
             self._waiting.put_nowait(Line(part, text, datetime.now()))  # noqa: DTZ005  the local time is shown
         except queue.Full:
-            with self._lock:
-                self._dropped += 1
+            self._add_dropped(1)
 
     def follow(self, part: str, stream: IO[bytes]) -> threading.Thread:
         """Prints the lines of a stream until it ends, in a new thread."""
@@ -75,12 +79,22 @@ class LinePrinter:
     def _write_all(self) -> None:
         while line := self._waiting.get():
             try:
-                self._write(self._text(line))
                 if dropped := self._take_dropped():
-                    lost = f"{dropped} lines were dropped, because stdout took none"
-                    self._write(self._text(Line(line.part, lost, line.at)))
-            except OSError:  # stdout is closed
-                self._output = os.open(os.devnull, os.O_WRONLY)
+                    self._write_loss(line, dropped)
+                self._write(self._text(line))
+            except OSError as error:
+                if error.errno in CLOSED:
+                    self._output = os.open(os.devnull, os.O_WRONLY)
+                else:
+                    self._add_dropped(1)
+
+    def _write_loss(self, line: Line, dropped: int) -> None:
+        lost = f"{dropped} lines were dropped, because stdout took none"
+        try:
+            self._write(self._text(Line(line.part, lost, line.at)))
+        except OSError:
+            self._add_dropped(dropped)
+            raise
 
     def _text(self, line: Line) -> str:
         colour = None
@@ -89,9 +103,24 @@ class LinePrinter:
         return self._format_line(line.part, line.text, line.at, colour)
 
     def _write(self, text: str) -> None:
-        data = (text + "\n").encode("utf-8", "replace")
-        while data:
-            data = data[os.write(self._output, data) :]
+        whole = (text + "\n").encode("utf-8", "replace")
+        data = b"\n" + whole if self._is_cut else whole
+        try:
+            while data:
+                data = data[self._write_some(data) :]
+        finally:
+            self._is_cut = 0 < len(data) < len(whole) or (self._is_cut and len(data) > len(whole))
+
+    def _write_some(self, data: bytes) -> int:
+        try:
+            return os.write(self._output, data)
+        except BlockingIOError:  # another program has made the terminal or the pipe non-blocking
+            select.select([], [self._output], [])
+            return 0
+
+    def _add_dropped(self, count: int) -> None:
+        with self._lock:
+            self._dropped += count
 
     def _take_dropped(self) -> int:
         with self._lock:

@@ -129,7 +129,12 @@ def test_error_text_shows_no_signature_of_a_path() -> None:
 
 @pytest.mark.parametrize(
     "said",
-    ["Message not found", "status code 403", "Media size 1,024,000 exceeds the maximum limit", "3EB0A1B2C3D4E5F60718 ?"],
+    [
+        "Message not found",
+        "status code 403",
+        "Media size 1,024,000 exceeds the maximum limit",
+        "3EB0A1B2C3D4E5F60718 ?",
+    ],
 )
 def test_error_text_keeps_what_is_no_data(said: str) -> None:
     assert error_text(said) == said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -14,7 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from esteira.cli.supervisor.line_printer import LinePrinter
 from esteira.cli.supervisor.part import MAX_DELAY_S, STEADY_S, Part, restart_delay_s
+from esteira.cli.supervisor.part_lines import text_line
 from esteira.cli.supervisor.supervisor import described
 from tests.support.waiting import wait_until
 
@@ -159,6 +162,44 @@ def test_unread_output_stops_no_part(tmp_path: Path) -> None:
         process.terminate()
         out, _ = process.communicate(timeout=20)
     assert b"lines were dropped, because stdout took none" in out
+
+
+def test_output_that_does_not_block_is_written_when_it_is_read_again() -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    printer = LinePrinter(text_line, output=writer)
+    with open(reader, "rb") as lines:
+        for number in range(5000):  # more than the pipe takes
+            printer.print("web", f"line {number}")
+        time.sleep(0.2)
+        assert [lines.readline().split()[-1] for _ in range(5000)] == [b"%d" % number for number in range(5000)]
+    printer.close()
+    os.close(writer)
+
+
+def test_lines_are_written_again_after_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = tmp_path / "log"
+    output = os.open(log, os.O_WRONLY | os.O_CREAT)
+    room = [10]  # bytes that are free
+    write = os.write
+
+    def limited(descriptor: int, data: bytes) -> int:
+        if not (free := min(room[0], len(data))):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        room[0] -= free
+        return write(descriptor, data[:free])
+
+    monkeypatch.setattr("esteira.cli.supervisor.line_printer.os.write", limited)
+    printer = LinePrinter(lambda _part, line, _at, _colour: line, output=output)
+    for line in ("the first line is cut", "the second line"):
+        printer.print("web", line)
+    wait_until(lambda: printer._dropped == 2)
+    room[0] = 1_000_000
+    printer.print("web", "the third line")
+    printer.close()
+    os.close(output)
+    lost = "2 lines were dropped, because stdout took none"
+    assert log.read_text().splitlines() == ["the first ", lost, "the third line"]
 
 
 def test_restarts_become_rarer_and_recover() -> None:
