@@ -37,15 +37,15 @@ def scan_after_return(catalogue: Catalogue, queue: RedisQueue) -> int:
         RetryableError: `catalogue`.
         redis.RedisError: Redis is away again.
     """
-    called_at = queue.now_ms()
+    called_at = queue.scan_notes.now_ms()
     while not queue.locks.acquire(SCAN_LOCK, ttl_ms=SCAN_LOCK_MS):
         time.sleep(TURN_POLL_S)
     try:
-        if queue.last_scan_ms() >= called_at:
+        if queue.scan_notes.last_began_ms() >= called_at:
             return 0
-        began_at = queue.now_ms()
+        began_at = queue.scan_notes.now_ms()
         count = requeue_lost(catalogue, queue, older_than_s=0, after_page=_Rest(queue).after_page, page_size=PAGE)
-        queue.note_scan(began_at)
+        queue.scan_notes.note(began_at)
         return count
     finally:
         queue.locks.release(SCAN_LOCK)

@@ -21,6 +21,7 @@ from actors.redis_queue.finished_jobs import FinishedJobList
 from actors.redis_queue.keys import PREVIEW_QUEUE, Keys
 from actors.redis_queue.locks import Locks
 from actors.redis_queue.queue_stats import QueueStats
+from actors.redis_queue.scan_notes import ScanNotes
 from actors.redis_queue.scheduling import SchedulingInfo, SizeClasses
 from actors.redis_queue.script_runner import ScriptArg, ScriptCall, ScriptRunner
 from pipeline.catalogue import Pause
@@ -44,7 +45,6 @@ SCHEDULING_SCRIPTS = (  # these begin with scheduling.lua
 )
 PAUSES_UNKNOWN = -2  # see fetch.lua
 REMOVE_SEARCHES = 2000  # messages that remove.lua searches from either end of a session: one or two milliseconds
-SCAN_NOTED_S = 60  # how long a finished scan is known to those that waited for it
 WORKER_INFO_TTL_MS = 60_000  # how long `esteira workers` shows a worker that was killed
 NO_INFO = SchedulingInfo()
 
@@ -197,6 +197,10 @@ class RedisQueue:
     def locks(self) -> Locks:
         return Locks(self.client, self.keys)
 
+    @cached_property
+    def scan_notes(self) -> ScanNotes:
+        return ScanNotes(self.client, self.keys)
+
     def enqueue(
         self, key: str, queue: str, message: bytes, *, scheduling: SchedulingInfo = NO_INFO, delay_ms: int = 0
     ) -> bool:
@@ -310,21 +314,6 @@ class RedisQueue:
         workers = [name.decode() for name in names]
         keys = [self.keys.workers, self.keys.clock, *map(self.keys.held, workers)]
         return int(self._run(self._call("audit", keys, workers)))
-
-    def now_ms(self) -> int:
-        """The time of Redis' clock in Unix milliseconds: the same for all processes."""
-        answer: Any = self.client.time()
-        seconds, microseconds = answer
-        return int(seconds) * 1000 + int(microseconds) // 1000
-
-    def last_scan_ms(self) -> int:
-        """When the last finished scan of `note_scan` began, by `now_ms`; 0 if this Redis knows none."""
-        began: Any = self.client.get(self.keys.scanned)
-        return int(began or 0)
-
-    def note_scan(self, began_ms: int) -> None:
-        """Notes that a requeue scan that began at this time has enqueued everything that was missing."""
-        self.client.set(self.keys.scanned, began_ms, ex=SCAN_NOTED_S)
 
     def pauses_version(self) -> str:
         """The version of the pauses that were published to this Redis; "" if none were."""

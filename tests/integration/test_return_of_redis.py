@@ -115,7 +115,7 @@ def test_attempt_that_fails_in_the_listener_after_the_return_is_enqueued(
         wait_until(lambda: server.hits("a.jpg"), 10)
         own_valkey.resume()
         wait_until(lambda: not system.hook.breaker.is_open, 5)
-        wait_until(lambda: system.queue.last_scan_ms() > 0, 5)
+        wait_until(lambda: system.queue.scan_notes.last_began_ms() > 0, 5)
         assert ready(system) == 0  # the listener holds it
         fallback.join(20)
     wait_until(lambda: ready(system) + system.queue.stats.counts()["fetch"]["delayed"] == 1, 5)
