@@ -15,6 +15,7 @@ from typing import NamedTuple, Self
 
 from esteira.cli.supervisor.line_printer import LinePrinter
 from esteira.cli.supervisor.part import GRACE_S, Part
+from pipeline.errors import PipelineError
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -71,7 +72,7 @@ class Supervisor:
             if event is not None:
                 self._plan_restart(event.part)
             for part in self._due_parts():
-                self._start(part)
+                self._restart(part)
         signal.signal(signal.SIGINT, lambda _number, _frame: _send(parts, signal.SIGKILL))
 
     def _start(self, part: Part) -> None:
@@ -79,6 +80,14 @@ class Supervisor:
         if process.stdout is not None:
             self._printer.follow(part.name, process.stdout)
         threading.Thread(target=self._watch, args=(part, process.pid), name=f"end of {part.name}", daemon=True).start()
+
+    def _restart(self, part: Part) -> None:
+        """Starts a part again, or plans the next try if the system has no process, memory or file left for it."""
+        try:
+            self._start(part)
+        except (OSError, subprocess.SubprocessError, PipelineError) as error:
+            delay_s = part.plan_restart(self._clock())
+            self._say(f"{part.name} cannot be started ({error}); it is tried again in {delay_s:g} s", "error")
 
     def _watch(self, part: Part, pid: int) -> None:
         with suppress(ChildProcessError):  # `_stop` has reaped it

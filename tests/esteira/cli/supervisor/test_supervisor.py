@@ -39,6 +39,20 @@ with Supervisor(printer, lambda text, level: printer.print("start", text)) as su
     supervisor.run(*second, on_started=lambda: printer.print("start", "all started"))
 print("ended in order", flush=True)
 """
+RUN_WITHOUT_PROCESSES = RUN.replace(
+    "    supervisor.start(*first)",
+    """
+    launch, starts = second[0]._launch, []
+
+    def fail_once():
+        starts.append(1)
+        if len(starts) == 2:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        return launch()
+
+    second[0]._launch = fail_once
+    supervisor.start(*first)""",
+)
 STEADY = ["sleep", "60"]
 
 
@@ -65,12 +79,12 @@ class Supervised:
 
 @contextmanager
 def supervised(
-    folder: Path, parts: dict[str, list[str]], *, earlier: dict[str, list[str]] | None = None
+    folder: Path, parts: dict[str, list[str]], *, earlier: dict[str, list[str]] | None = None, script: str = RUN
 ) -> Iterator[Supervised]:
     log = folder / "supervisor.log"
     with log.open("wb") as out:
         process = subprocess.Popen(
-            [sys.executable, "-c", RUN, json.dumps([earlier or {}, parts])], stdout=out, stderr=out
+            [sys.executable, "-c", script, json.dumps([earlier or {}, parts])], stdout=out, stderr=out
         )
     running = Supervised(process, log)
     try:
@@ -134,6 +148,15 @@ def test_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
 def test_signal_while_a_part_waits_for_its_restart_ends_at_once(tmp_path: Path) -> None:
     with supervised(tmp_path, {"brief": ["false"]}) as running:
         wait_until(lambda: "again in 4 s" in running.output, within_s=20)
+        assert running.stop() == 0
+
+
+def test_part_that_cannot_be_started_again_is_tried_later(tmp_path: Path) -> None:
+    parts = {"brief": shell("echo here; exit 1"), "other": STEADY}
+    with supervised(tmp_path, parts, script=RUN_WITHOUT_PROCESSES) as running:
+        wait_until(lambda: "brief cannot be started" in running.output, within_s=20)
+        wait_until(lambda: running.output.count("| here") == 2, within_s=20)
+        assert "other ended by itself" not in running.output
         assert running.stop() == 0
 
 
