@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from pipeline.config.settings import Settings
 from pipeline.errors import Code, PermanentError
@@ -45,7 +45,8 @@ def own_file(path: str, settings: Settings) -> Source:
     if not settings.gowa_url:
         missing = "the file is on GOWA's server: set GOWA_URL to the address of that server as reached from here"
         raise PermanentError(Code.NO_SOURCE, missing)
-    relative = path.removeprefix(f"{settings.gowa_url}/").removeprefix("./").removeprefix("/")
+    root = f"{settings.gowa_url}/"
+    relative = unquote(path.removeprefix(root)) if path.startswith(root) else path.removeprefix("./").removeprefix("/")
     if not _is_plain(relative):
         raise PermanentError(Code.URL_BLOCKED, "the path is not that of a file below statics/ on GOWA's server")
     url = f"{settings.gowa_url}/{quote(relative, safe=_SAFE)}"

@@ -23,7 +23,7 @@ MAX_BYTES = 10_000_000  # unpacked size of all entries: WhatsApp packs two anima
 MAX_DEPTH = 128  # nested lists and objects
 MAX_LAYERS = 5000  # layers that a player draws, those of a composition counted at each of its uses
 MAX_NESTED = 32  # compositions within compositions
-MAX_COPIES = 1000  # that a repeater draws of its shapes
+MAX_COPIES = 1000  # that repeaters draw of a shape
 MAX_DIGITS = 20  # of a whole number: ids of 64 bits are among the metadata
 LARGEST = 1e15  # of any number; players compute with floats of 32 bits
 PICTURE = re.compile(r"data:image/(?:png|jpe?g|webp|gif);base64,[A-Za-z0-9+/=\s]*\Z")
@@ -77,6 +77,7 @@ def check_animation(text: bytes, caps: Limits, *, files: Any = ()) -> dict[str, 
     if width * height > caps.pixels:
         raise Refusal(Reason.TOO_MANY_PIXELS, width=width, height=height, allowed_mpx=caps.pixels / 1e6)
     _check_references(animation, files)
+    _check_repeaters(animation)
     _Layers(animation).check()
     return {"width": int(width), "height": int(height), "animated": True, "duration_ms": _duration_ms(animation, caps)}
 
@@ -125,19 +126,31 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         raise Refusal(Reason.JSON_BROKEN)
     if isinstance(expression := fields.get("x"), str) and expression:  # a property's script; a number elsewhere
         raise Refusal(Reason.LOTTIE_SCRIPT)
-    if fields.get("ty") == "rp":
-        _check_copies(fields.get("c"))
     return fields
 
 
-def _check_copies(copies: Any) -> None:
-    """Checks how often a repeater draws its shapes, which may change from frame to frame."""
+def _check_repeaters(animation: Any) -> None:
+    """Checks how often repeaters draw a shape: those of a list multiply each other, and those of the groups around."""
+    pending = [(animation, 1.0)]
+    while pending:
+        node, copies = pending.pop()
+        if isinstance(node, list):
+            for shape in node:
+                if isinstance(shape, dict) and shape.get("ty") == "rp":
+                    copies *= _most_copies(shape.get("c"))
+            if copies > MAX_COPIES:
+                raise Refusal(Reason.LOTTIE_LAYERS, allowed=MAX_COPIES)
+        children = node.values() if isinstance(node, dict) else node
+        pending += [(child, copies) for child in children if isinstance(child, dict | list)]
+
+
+def _most_copies(copies: Any) -> float:
+    """The most copies that a repeater draws, which may change from frame to frame; 1 if it draws fewer."""
     value = copies.get("k") if isinstance(copies, dict) else copies
     numbers = [value]
     if isinstance(value, list):
         numbers = [number for frame in value if isinstance(frame, dict) for number in _start_values(frame)]
-    if any(isinstance(number, int | float) and number > MAX_COPIES for number in numbers):
-        raise Refusal(Reason.LOTTIE_LAYERS, allowed=MAX_COPIES)
+    return max((number for number in numbers if isinstance(number, int | float) and number > 1), default=1)
 
 
 def _start_values(frame: Json) -> list[Any]:

@@ -107,6 +107,12 @@ def with_member(member: str) -> str:
     return json.dumps(data.ANIMATION)[:-1] + f", {member}}}"
 
 
+def nested_repeaters(depth: int, copies: int = 20) -> list[dict[str, Any]]:
+    """Groups within each other, each of which is repeated."""
+    inner = nested_repeaters(depth - 1, copies) if depth else []
+    return [{"ty": "gr", "it": [{"ty": "el"}, *inner]}, {"ty": "rp", "c": {"a": 0, "k": copies}}]
+
+
 LAYER = {"ty": 4, "shapes": []}
 ASSETS = [{"id": f"c{n}", "layers": [{"refId": f"c{n + 1}"}] * 10} for n in range(20)]
 INVALID = "holds JSON that is not valid"
@@ -118,6 +124,11 @@ BAD_STICKERS: dict[str, tuple[dict[str, Any] | str, str]] = {
     "composition-in-itself": (
         animation(layers=[{"refId": "a"}], assets=[{"id": "a", "layers": [{"refId": "a"}]}]),
         "is nested more than 32 levels deep",
+    ),
+    "copies of copies": (animation(layers=[{"shapes": nested_repeaters(3)}]), "layers or copies"),
+    "repeaters of one list": (
+        animation(layers=[{"shapes": [{"ty": "el"}, *[{"ty": "rp", "c": {"k": 100}}] * 3]}]),
+        "layers or copies",
     ),
     "copies": (animation(layers=[{"shapes": [{"ty": "rp", "c": {"a": 0, "k": 1_000_000}}]}]), "layers or copies"),
     "copies-in-a-frame": (
@@ -154,6 +165,12 @@ def test_bad_stickers_are_broken(checker: Checker, name: str) -> None:
     content, reason = BAD_STICKERS[name]
     code, message = refusal(checker, data.sticker(content), mimetype="application/was", kind="sticker")
     assert (code, reason in message) == (Code.BROKEN, True), message
+
+
+def test_a_sticker_with_repeaters_in_several_groups_is_accepted(checker: Checker) -> None:
+    shapes = [{"ty": "gr", "it": nested_repeaters(1)} for _ in range(5)]
+    content = data.sticker(animation(layers=[{"ty": 4, "shapes": shapes}] * 5))
+    assert checker.error_code(content) is None
 
 
 def test_the_second_animation_of_a_sticker_is_checked_too(checker: Checker) -> None:
