@@ -234,14 +234,7 @@ def build_services(settings: Settings, *, durable: bool = False, wait_s: float =
         SettingsError: a setting is wrong that only the object that uses it can check.
     """
     hide_secrets(settings.secrets())
-    http_client = HttpClient(
-        allow_private=settings.fetch_allow_private,
-        ports=settings.fetch_ports,
-        per_host=settings.fetch_per_host,
-        connect_timeout_s=settings.fetch_connect_timeout_s,
-        read_timeout_s=settings.fetch_read_timeout_s,
-    )
-    http_client.use_proxies(settings.fetch_proxies)
+    http_client = _http_client(settings, per_host=settings.fetch_per_host, read_timeout_s=settings.fetch_read_timeout_s)
     http_client.rate_limiter = LocalRateLimiter(settings.fetch_rate, share=share_of_rate(settings))
     storage = open_storage(settings.storage)
     gateway_client = _gateway_client(settings)
@@ -263,16 +256,21 @@ def build_services(settings: Settings, *, durable: bool = False, wait_s: float =
     )
 
 
-def _gateway_client(settings: Settings) -> HttpClient:
-    """The client for asking gateways again, which may be silent for longer than media servers."""
+def _http_client(settings: Settings, *, per_host: int, read_timeout_s: float) -> HttpClient:
     client = HttpClient(
         allow_private=settings.fetch_allow_private,
         ports=settings.fetch_ports,
-        per_host=settings.reupload_concurrency,
+        per_host=per_host,
         connect_timeout_s=settings.fetch_connect_timeout_s,
-        read_timeout_s=settings.reupload_timeout_s,
+        read_timeout_s=read_timeout_s,
     )
-    client.use_proxies(settings.fetch_proxies)  # for files that an answer names on another server, such as S3
+    client.use_proxies(settings.fetch_proxies)
+    return client
+
+
+def _gateway_client(settings: Settings) -> HttpClient:
+    """The client for asking gateways again, which may be silent for longer than media servers."""
+    client = _http_client(settings, per_host=settings.reupload_concurrency, read_timeout_s=settings.reupload_timeout_s)
     client.rate_limiter = LocalRateLimiter(reupload_rates(settings), share=share_of_rate(settings))
     return client
 

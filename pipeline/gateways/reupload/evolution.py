@@ -11,7 +11,6 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from pipeline.config.settings import Settings
-from pipeline.errors import Code, PermanentError
 from pipeline.gateways.reupload.file_request import FileRequest, quoted
 from pipeline.gateways.reupload.server import GatewayServer, Probe
 from pipeline.models import Attachment, Kind
@@ -56,8 +55,8 @@ def file(attachment: Attachment, request: FileRequest) -> AbstractContextManager
     message: dict[str, Any] = {"key": _key(attachment)}
     if node := _node(attachment):
         message["message"] = node
-    elif attachment.part:
-        raise PermanentError(Code.NO_SOURCE, "Evolution API gives out only the first file of a message")
+    else:
+        request.require_first_file(attachment)
     path = f"/chat/getBase64FromMediaMessage/{quoted(attachment.session)}"
     return request.base64_file("POST", path, {"message": message, "convertToMp4": False})
 

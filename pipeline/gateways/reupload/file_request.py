@@ -15,6 +15,7 @@ from pipeline.gateways.sources import Source
 from pipeline.http_client import ApiRequest, Deadline, DownloadLimits, HostList, HttpClient, Reply
 from pipeline.http_client.adapter import NO_HEADERS
 from pipeline.http_client.ssrf_guard import parse_url
+from pipeline.models import Attachment
 from pipeline.values.base64_stream import decode_base64_pieces
 from pipeline.values.json_member import JsonMemberError, json_text_member
 
@@ -22,8 +23,6 @@ from pipeline.values.json_member import JsonMemberError, json_text_member
 # caption before the file.
 MAX_JSON = 1024 * 1024
 MAX_ERROR = 64 * 1024  # bytes of a refusal
-
-
 CREATED = 201  # Evolution API's status of an answer with a file
 
 
@@ -38,6 +37,19 @@ class FileRequest:
         self.settings = settings
         self._http_client = http_client
         self._max_bytes = max_bytes
+
+    def require_first_file(self, attachment: Attachment) -> None:
+        """Raises PermanentError (`no_source`) for a further file of a message: the server has only the first one."""
+        if attachment.part:
+            raise PermanentError(Code.NO_SOURCE, f"{self.server.name} gives out only the first file of a message")
+
+    def chat_of(self, attachment: Attachment) -> str:
+        """The chat of the message. Raises PermanentError (`no_source`) if it is not known."""
+        if not attachment.chat:
+            raise PermanentError(
+                Code.NO_SOURCE, f"{self.server.name} is asked by the chat of the message, which is not known"
+            )
+        return attachment.chat
 
     def get_json(self, path: str, *, headers: Mapping[str, str] = NO_HEADERS) -> Any:
         """GETs the JSON at a path of the server; redirects are not followed. `headers` are sent beside the key.

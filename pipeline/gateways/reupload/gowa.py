@@ -37,11 +37,9 @@ def server(_session: str, settings: Settings) -> GatewayServer | None:
 @contextmanager
 def file(attachment: Attachment, request: FileRequest) -> Iterator[Iterator[bytes]]:
     """The file that `GET /message/{message_id}/download?phone={chat}` names, of the device that the session names."""
-    if attachment.part:
-        raise PermanentError(Code.NO_SOURCE, "GOWA gives out only the first file of a message")
-    if not attachment.chat:
-        raise PermanentError(Code.NO_SOURCE, "GOWA is asked by the chat of the message, which is not known")
-    path = f"/message/{quoted(attachment.message_id)}/download?phone={quote(attachment.chat, safe='')}"
+    request.require_first_file(attachment)
+    phone = quote(request.chat_of(attachment), safe="")
+    path = f"/message/{quoted(attachment.message_id)}/download?phone={phone}"
     # From version 8 on, the header chooses the device. GOWA decodes it as a part of a query.
     answer = request.get_json(path, headers={"X-Device-Id": quote(attachment.session, safe="@:.")})
     source = own_file(_path(json_object(json_object(answer).get("results"))), request.settings)

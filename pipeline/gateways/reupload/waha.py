@@ -32,11 +32,8 @@ def server(_session: str, settings: Settings) -> GatewayServer | None:
 @contextmanager
 def file(attachment: Attachment, request: FileRequest) -> Iterator[Iterator[bytes]]:
     """The file that `GET /api/{session}/chats/{chatId}/messages/{messageId}?downloadMedia=true` names."""
-    if attachment.part:
-        raise PermanentError(Code.NO_SOURCE, "WAHA gives out only the first file of a message")
-    if not attachment.chat:
-        raise PermanentError(Code.NO_SOURCE, "WAHA is asked by the chat of the message, which is not known")
-    parts = (attachment.session, "chats", attachment.chat, "messages", attachment.message_id)
+    request.require_first_file(attachment)
+    parts = (attachment.session, "chats", request.chat_of(attachment), "messages", attachment.message_id)
     answer = request.get_json(f"/api/{'/'.join(map(quoted, parts))}?downloadMedia=true")
     with request.download(_source(json_object(json_object(answer).get("media")), request)) as pieces:
         yield pieces

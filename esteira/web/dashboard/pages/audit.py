@@ -13,6 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from actors.operations.audit_text import describe
 from esteira.web.api.audit import AuditQuery
 from esteira.web.api.records import decode_cursor, encode_position
+from esteira.web.dashboard.filter_fields import choice_field, text_field
 from esteira.web.dashboard.moments import Phrase, marked, moment, unmarked
 from esteira.web.dashboard.paging import page_links
 from esteira.web.dashboard.parts import box, card, heading, link, text
@@ -140,11 +141,7 @@ def _form(view: View, query: LogQuery) -> None:
     value_of = query.filter_values.get
     with box("form", "filters card", method="get", action=PATH, role="search", data_submit="change"):
         with box("div", "choices log"):
-            with box("div", "field"):
-                text("label", view.t("audit.who"), for_="filter-who")
-                field = box("input", id="filter-who", name="who", autocomplete="off", maxlength=512)
-                # As an attribute: a property would be set again on every change of the page.
-                field.props["^value"] = value_of("who") or ""
+            text_field("who", view.t("audit.who"), value_of("who") or "", maxlength=512)
             _choice(view, "action", value_of("action"), list(Action))
             _choice(view, "outcome", value_of("outcome"), list(AuditOutcome))
             _choice(view, "via", value_of("via"), list(Via))
@@ -155,15 +152,9 @@ def _form(view: View, query: LogQuery) -> None:
 
 
 def _choice(view: View, name: str, chosen: str | None, values: Sequence[str]) -> None:
-    known = [*values, *([chosen] if chosen and chosen not in values else [])]
-    with box("div", "field"):
-        text("label", view.t(f"audit.{name}"), for_=f"filter-{name}")
-        with box("select", id=f"filter-{name}", name=name):
-            text("option", view.t("audit.any"), value="")
-            for value in known:
-                option = text("option", _word(view, name, value), value=str(value))
-                if value == chosen:
-                    option.props["^selected"] = "selected"
+    known = values if not chosen or chosen in values else [*values, chosen]
+    choices = {str(value): _word(view, name, value) for value in known}
+    choice_field(name, view.t(f"audit.{name}"), {"": view.t("audit.any"), **choices}, chosen=chosen or "")
 
 
 PAGE = Page(

@@ -12,6 +12,7 @@ from esteira.web.dashboard.attachments.selection import MediaSelectionBar, allow
 from esteira.web.dashboard.attachments.table import MediaTable, TableWatcher, load
 from esteira.web.dashboard.attachments.table_query import TableQuery
 from esteira.web.dashboard.bulk.progress import Progress
+from esteira.web.dashboard.filter_fields import choice_field, text_field
 from esteira.web.dashboard.paging import page_links
 from esteira.web.dashboard.parts import box, copyable, heading, link, text
 from esteira.web.dashboard.shell import Page
@@ -92,7 +93,14 @@ def _newer(view: View, query: TableQuery) -> ui.element:
 def _form(view: View, query: TableQuery) -> None:
     with box("form", "filters card", method="get", action=links.MEDIA, role="search", data_submit="change"):
         with box("div", "search"):
-            _field(view, "search", query.search, type="search", maxlength=MAX_QUERY, aria_describedby="search-hint")
+            text_field(
+                "search",
+                view.t("media.search"),
+                query.search,
+                type="search",
+                maxlength=MAX_QUERY,
+                aria_describedby="search-hint",
+            )
             text("button", view.t("media.apply"), "button primary", type="submit")
         hint = view.t("media.search.hint", within=view.number(WITHIN))
         text("p", hint, "hint", id="search-hint")
@@ -110,27 +118,12 @@ def _choices(view: View, query: TableQuery) -> None:
     _choice(view, "kind", value_of("kind"), {str(kind): view.t(f"kind.{kind}") for kind in Kind})
     _choice(view, "stage", value_of("stage"), {str(stage): view.t(f"now.stage.{stage}") for stage in Stage})
     _choice(view, "since", value_of("since"), {since: view.t(f"media.since.{since}") for since in SINCE})
-    _field(view, "session", value_of("session") or "", maxlength=512)
-    _field(view, "error", value_of("error") or "", maxlength=64)
-
-
-def _field(view: View, name: str, value: str, **attributes: str | int) -> None:
-    with box("div", "field"):
-        text("label", view.t(f"media.{name}"), for_=f"filter-{name}")
-        # As an attribute: a property would be set again on every change of the page.
-        box("input", "", id=f"filter-{name}", name=name, autocomplete="off", **attributes).props["^value"] = value
+    text_field("session", view.t("media.session"), value_of("session") or "", maxlength=512)
+    text_field("error", view.t("media.error"), value_of("error") or "", maxlength=64)
 
 
 def _choice(view: View, name: str, chosen: str | None, choices: Mapping[str, str]) -> None:
-    with box("div", "field"):
-        text("label", view.t(f"media.{name}"), for_=f"filter-{name}")
-        with box("select", "", id=f"filter-{name}", name=name):
-            text("option", view.t("media.any"), value="")
-            known = choices if not chosen or chosen in choices else {**choices, chosen: chosen}
-            for value, named in known.items():
-                option = text("option", named, value=value)
-                if value == chosen:
-                    option.props["^selected"] = "selected"
+    choice_field(name, view.t(f"media.{name}"), {"": view.t("media.any"), **choices}, chosen=chosen or "")
 
 
 PAGE = Page("/dashboard/media", title="media.title", icon=parts.ICONS[Kind.IMAGE], build=build)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 from esteira.web.dashboard.attachments import links
+from esteira.web.dashboard.filter_fields import choice_field
 from esteira.web.dashboard.moments import IsolatedName, Moment, Phrase, joined, moment, pieces_of
 from esteira.web.dashboard.parts import box, card, link, text
 from esteira.web.dashboard.view import View
@@ -23,11 +24,12 @@ BADGES = {"pending": "received", "delivered": "done", "undelivered": "failed", "
 def show_form(view: View, query: DeliveryQuery, endpoints: Sequence[EndpointStats]) -> None:
     """A plain HTML form, so that the keyboard works and the address contains the query."""
     statuses = {str(status): view.t(f"webhooks.status.{status}") for status in DeliveryStatus}
-    names = {stats.endpoint: stats.endpoint for stats in endpoints}
+    statuses = {"": view.t("webhooks.unfinished"), **statuses}
+    names = {"": view.t("webhooks.any"), **{stats.endpoint: stats.endpoint for stats in endpoints}}
     with box("form", "filters card deliveries-form", method="get", action=PATH, role="search", data_submit="change"):
         with box("div", "choices log"):
-            _choice(view, "endpoint", query.endpoint, {"": view.t("webhooks.any"), **names})
-            _choice(view, "status", query.status, {"": view.t("webhooks.unfinished"), **statuses})
+            choice_field("endpoint", view.t("webhooks.endpoint"), names, chosen=query.endpoint)
+            choice_field("status", view.t("webhooks.status"), statuses, chosen=query.status)
             text("button", view.t("media.apply"), "button primary", type="submit")
         if query.is_filtered:
             link(view.t("media.clear"), PATH)
@@ -76,14 +78,3 @@ def _attempts(view: View, delivery: DeliveryRecord) -> None:
         Phrase(view, "span", pieces, "hint")
     if delivery.error and delivery.status in UNFINISHED:
         text("span", translated(delivery.error, view.language), "hint")
-
-
-def _choice(view: View, name: str, chosen: str, choices: Mapping[str, str]) -> None:
-    known = choices if chosen in choices else {**choices, chosen: chosen}
-    with box("div", "field"):
-        text("label", view.t(f"webhooks.{name}"), for_=f"filter-{name}")
-        with box("select", id=f"filter-{name}", name=name):
-            for value, named in known.items():
-                option = text("option", named, value=value)
-                if value == chosen:
-                    option.props["^selected"] = "selected"
