@@ -8,15 +8,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from pipeline.config.settings import Settings
 from pipeline.errors import Code, PayloadError
 from pipeline.models import Attachment, Fault
+from pipeline.models.base import Identifier
 from pipeline.values.base64_stream import check_base64
 from pipeline.values.emptiness import is_empty, none_if_zero
-from pipeline.values.gateway_values import whole_number
+from pipeline.values.gateway_values import UNSTORABLE, whole_number
 
+# Of identifiers that cannot be stored; that of the session is refused by `declared_session`.
+UNSTORABLE_FAULTS = frozenset(f"{name}: {UNSTORABLE}" for name in ("message_id", "chat", "sender"))
+_IDENTIFIER: TypeAdapter[str] = TypeAdapter(Identifier)
 FIELD_DEPTH = 2  # nested lists and objects in one field
 MAX_HISTORY = 20_000  # old messages, or media in them, in one body: about what fits into one of MAX_BODY_MB
 ONE_IGNORED = (None,)  # in place of messages: an event of an unknown form, or without messages, counts as one ignored
@@ -59,12 +63,25 @@ def declared_session(value: Any, name: str, settings: Settings) -> Any:
     """The session of a message, else DEFAULT_SESSION. `name` is the field in which the gateway sends it.
 
     Raises:
-        PayloadError: it is missing, and DEFAULT_SESSION is not set.
+        PayloadError: it is missing, and DEFAULT_SESSION is not set; or it cannot be stored as it is.
     """
     session = settings.default_session if is_empty(value) else value
     if session is None:
         raise PayloadError(name, "is missing, and DEFAULT_SESSION is not set")
-    return session
+    try:
+        return _IDENTIFIER.validate_python(session)
+    except ValidationError as error:
+        raise PayloadError(name, _text_of(error)) from None
+
+
+def check_identifiers(parsed: ParsedPayload) -> None:
+    """Raises PayloadError if the only attachment of a payload has an identifier that cannot be stored as it is.
+
+    Of several, that one ends as `rejected`, so that it does not refuse the messages of others.
+    """
+    fault = parsed.attachments[0].fault if len(parsed.attachments) == 1 else None
+    if fault and fault.message in UNSTORABLE_FAULTS:
+        raise PayloadError(fault.message.partition(":")[0], UNSTORABLE)
 
 
 def build_attachment(fields: Mapping[str, Any]) -> Attachment:
@@ -83,13 +100,16 @@ def build_attachment(fields: Mapping[str, Any]) -> Attachment:
             attachment = Attachment.model_validate(values)
             check_base64(attachment.data or "")
         except ValidationError as error:
-            first = error.errors(include_input=False, include_url=False)[0]
-            name, message = str(first["loc"][0]), first["msg"].removeprefix("Value error, ")
+            name, message = str(error.errors(include_input=False, include_url=False)[0]["loc"][0]), _text_of(error)
         except PayloadError as error:
             name, message = error.field, error.message
         else:
             return attachment
         values = _without(values, name, message)
+
+
+def _text_of(error: ValidationError) -> str:
+    return error.errors(include_input=False, include_url=False)[0]["msg"].removeprefix("Value error, ")
 
 
 def _limit_depth(value: Any) -> Any:
@@ -112,7 +132,12 @@ def _without(values: dict[str, Any], name: str, message: str) -> dict[str, Any]:
     if name == "data" and (rest.get("url") or rest.get("direct_path")):
         return rest  # the file is downloaded instead
     prefix = "" if message.startswith(f"{name}:") else f"{name}: "
-    return {"fault": Fault(code=Code.BAD_PAYLOAD, message=prefix + message), **rest}
+    fault = Fault(code=Code.BAD_PAYLOAD, message=prefix + message)
+    earlier = rest.get("fault")
+    is_first = not (isinstance(earlier, Fault) and earlier.message in UNSTORABLE_FAULTS)
+    if fault.message in UNSTORABLE_FAULTS and is_first:
+        return {**rest, "fault": fault}  # it outranks that there is nothing to fetch; see `check_identifiers`
+    return {"fault": fault, **rest}
 
 
 def _fingerprint(values: Mapping[str, Any]) -> str:

@@ -16,6 +16,8 @@ LATEST_SECONDS = 10**11  # larger times are milliseconds: as seconds it is the y
 MAX_ERROR_TEXT = 4000  # characters of a gateway's error message that are processed
 MAX_ERROR_SHOWN = 200  # characters of it that are kept
 
+UNSTORABLE = "must not contain NUL or a lone surrogate"
+
 _URL = re.compile(r"[a-z][a-z0-9+.-]{0,20}://\S+", re.IGNORECASE)
 # What servers quote of a request: a media key as base64, hex, a list of numbers or a Buffer; the query of a path.
 _DATA = re.compile(
@@ -51,7 +53,7 @@ def identifier_text(value: Any) -> Any:
     """
     text = plain_text(value)
     if isinstance(value, str) and text != value:
-        raise ValueError("must not contain NUL or a lone surrogate")
+        raise ValueError(UNSTORABLE)
     return text
 
 

@@ -39,6 +39,7 @@ from esteira.web.intake.uploads import UploadedForm, Uploads
 from pipeline.config.settings import Settings
 from pipeline.errors import Code, PayloadError, PipelineError
 from pipeline.gateways import GATEWAYS, Gateway, HookRequest, ParsedPayload
+from pipeline.gateways.intake import check_identifiers
 from pipeline.gateways.verification import constant_time_equal
 from pipeline.metrics import HOOK_SECONDS
 from pipeline.models import Record
@@ -224,7 +225,9 @@ def _parse(gateway: Gateway, payload: Any, settings: Settings) -> ParsedPayload:
         PayloadError: the payload cannot be parsed.
     """
     try:
-        return gateway.parse(payload, settings)
+        parsed = gateway.parse(payload, settings)
+        check_identifiers(parsed)
+        return parsed
     except PipelineError:
         raise
     except Exception as error:  # noqa: BLE001  an unexpected shape of foreign JSON must not be a 500

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import redis
 from fastapi.testclient import TestClient
+from pydantic import SecretStr
 
 from actors.observability.worker_info import WorkerIdentity
 from actors.redis_queue.queue import open_queue
@@ -153,6 +154,20 @@ def test_bad_body_is_refused_as_a_whole_with_a_reason(client: TestClient, body: 
     assert answer.json()["error"]["code"] == "bad_payload"
     assert message in answer.json()["error"]["message"]
     assert client.get("/stats").json()["totals"]["received"] == 0
+
+
+@pytest.mark.parametrize(("field", "name"), [("session", "session"), ("id", "message_id"), ("from", "chat")])
+def test_identifier_of_a_gateway_that_cannot_be_stored_answers_400(settings: Settings, field: str, name: str) -> None:
+    from esteira.web.app import build_app
+
+    message = {"event": "onmessage", "session": "shop", "id": "3EB0", "from": "5581@c.us", "type": "image"}
+    secret = {"wppconnect_secret": SecretStr("a secret of the tests")}
+    with TestClient(build_app(settings.model_copy(update=secret))) as client:
+        for wrong in ("a\0b", "a\ud800b"):
+            body = json.dumps({**message, field: wrong})
+            answer = client.post("/hooks/wppconnect/a secret of the tests", content=body)
+            assert answer.status_code == 400
+            assert answer.json()["error"]["message"] == f"{name}: must not contain NUL or a lone surrogate"
 
 
 def test_too_large_body_is_refused_with_and_without_content_length(client: TestClient) -> None:

@@ -237,7 +237,12 @@ def test_unsupported_message_is_an_attachment_if_it_was_media(kind: str) -> None
 
 @given(ANY_JSON | mutations(list(SAMPLES.values())))
 def test_parse_accepts_any_json(payload: Any) -> None:
-    parsed = parse(payload, default_session="unknown")
+    try:
+        parsed = parse(payload, default_session="unknown")
+    except PayloadError as refusal:
+        if refusal.field != "phone_number_id":
+            raise
+        return
     assert parsed.attachments or parsed.ignored
 
 

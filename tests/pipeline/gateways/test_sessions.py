@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.errors import Code, PayloadError
 from pipeline.gateways import GATEWAYS, ParsedPayload
+from pipeline.gateways.intake import check_identifiers
 from tests.support.checking import settings
 
 KEY = {"id": "3EB0", "remoteJid": "5581@s.whatsapp.net"}
@@ -62,12 +63,30 @@ def test_default_session_is_that_of_messages_without_one(gateway: str, nothing: 
 
 
 @pytest.mark.parametrize("wrong", ["shop\0", "shop\ud800"])
-@pytest.mark.parametrize("gateway", [name for name in PAYLOADS if name != "media"])
-def test_session_of_a_gateway_that_cannot_be_stored_is_a_fault_of_its_message(gateway: str, wrong: str) -> None:
-    (attachment,) = parse(gateway, wrong).attachments
-    assert attachment.fault is not None
-    assert attachment.fault.message == "session: must not contain NUL or a lone surrogate"
-    assert attachment.session == "unknown"
+@pytest.mark.parametrize("gateway", [*PAYLOADS])
+def test_session_that_cannot_be_stored_is_refused_and_its_field_named(gateway: str, wrong: str) -> None:
+    with pytest.raises(PayloadError) as caught:
+        parse(gateway, wrong, default_session="other")
+    assert caught.value.message == f"{PAYLOADS[gateway][1]}: must not contain NUL or a lone surrogate"
+
+
+@pytest.mark.parametrize("wrong", [{"id": 1}, ["shop"], "s" * 513, 1.5, True])
+@pytest.mark.parametrize("gateway", [*PAYLOADS])
+def test_session_that_is_no_identifier_is_refused(gateway: str, wrong: Any) -> None:
+    with pytest.raises(PayloadError) as caught:
+        parse(gateway, wrong, default_session="other")
+    assert caught.value.field == PAYLOADS[gateway][1]
+
+
+@pytest.mark.parametrize(("field", "name"), [("id", "message_id"), ("from", "chat"), ("author", "sender")])
+def test_only_message_with_an_identifier_that_cannot_be_stored_is_refused(field: str, name: str) -> None:
+    body = {**IMAGE, "session": "shop", "from": "1@g.us", field: "a\0b"}
+    parsed = GATEWAYS["wppconnect"].parse(body, settings())
+    with pytest.raises(PayloadError) as caught:
+        check_identifiers(parsed)
+    assert caught.value.message == f"{name}: must not contain NUL or a lone surrogate"
+    several = {"event": "onmessage", "session": "shop", "data": [body, IMAGE]}
+    check_identifiers(GATEWAYS["wppconnect"].parse(several, settings()))
 
 
 def test_message_id_that_cannot_be_stored_is_a_fault_of_its_message_alone() -> None:

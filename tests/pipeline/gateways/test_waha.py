@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 
 from pipeline.config.settings import Settings, load_settings
-from pipeline.errors import Code
+from pipeline.errors import Code, PayloadError
 from pipeline.gateways import GATEWAYS, HookRequest, NoSecretError, ParsedPayload, UnauthorizedError
 from pipeline.models import Attachment, Kind
 from tests.support.json_shapes import ANY_JSON, mutations
@@ -271,7 +271,12 @@ def test_expiry_follows_the_files_lifetime_except_in_s3() -> None:
 
 @given(ANY_JSON | mutations(list(SAMPLES.values())))
 def test_parse_accepts_any_json(payload: Any) -> None:
-    parsed = parse(payload, default_session="unknown")
+    try:
+        parsed = parse(payload, default_session="unknown")
+    except PayloadError as refusal:
+        if refusal.field != "session":
+            raise
+        return
     assert len(parsed.attachments) + parsed.ignored == 1
 
 
