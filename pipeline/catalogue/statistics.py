@@ -33,6 +33,10 @@ DURATIONS = (
     .limit(_p("limit"))
 )
 FINISHED_SINCE = select(func.count()).where(media.c.finished_at > _p("since"))
+# A subquery that ends at the limit: a backlog may have a million rows.
+UNFINISHED_COUNT = select(func.count()).select_from(
+    select(media.c.received_at).where(media.c.finished_at.is_(None)).limit(_p("limit")).subquery()
+)
 # Replayed attachments are left out: their time of arrival is that of the first run.
 OLDEST = (
     select(media.c.received_at)
@@ -107,6 +111,11 @@ class Statistics:
         if not times:
             return {"mean": None, "p50": None, "p95": None, "p99": None}
         return {"mean": round(sum(times) / len(times)), **{f"p{p}": percentile(times, p) for p in (50, 95, 99)}}
+
+    def unfinished(self, *, limit: int) -> int:
+        """The number of unfinished attachments, replayed ones included, counted up to the limit."""
+        row = self._database.read(lambda session: session.row(UNFINISHED_COUNT, limit=limit))
+        return int(row[0]) if row else 0
 
     def oldest_unfinished_s(self) -> float:
         """The age in seconds of the oldest attachment that is unfinished in its first run; 0 if there is none."""

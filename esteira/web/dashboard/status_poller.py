@@ -15,13 +15,14 @@ from starlette.concurrency import run_in_threadpool
 from actors.hook import hook
 from actors.operations.workers import WorkerStatus, workers
 from pipeline.catalogue.delivery_models import EndpointStats
-from pipeline.catalogue.statistics import MINUTE_MS, Minute
+from pipeline.catalogue.statistics import MINUTE_MS, Minute, Statistics
 from pipeline.errors import PipelineError
 from pipeline.outage import Outage
 
 POLL_S = 2.0
 SHOWN_MINUTES = 60
 LATE_MINUTES = 2  # minutes that may still change are read again
+COUNTED = 10_000  # unfinished attachments that are counted one by one
 PAGE_WAIT_S = 0.25  # how long a page waits for the first snapshot before it is shown without figures
 
 log = structlog.get_logger(__name__)
@@ -47,6 +48,7 @@ class CatalogueStatus:
     totals: Mapping[str, int]
     durations: Mapping[str, int | None]
     per_minute: int
+    unfinished: int
     oldest_s: float
     minutes: tuple[Minute, ...]
     paused: frozenset[str] = frozenset()  # stages
@@ -101,10 +103,12 @@ class SnapshotReader:
     def _read_catalogue(self) -> CatalogueStatus | None:
         catalogue, endpoints = hook().services.catalogue, hook().services.webhooks.endpoints
         try:
+            totals = catalogue.totals()
             return CatalogueStatus(
-                catalogue.totals(),
+                totals,
                 catalogue.statistics.durations(),
                 catalogue.statistics.per_minute(),
+                _unfinished(catalogue.statistics, totals),
                 catalogue.statistics.oldest_unfinished_s(),
                 self._newest_minutes(catalogue.now()),
                 frozenset(pause.name for pause in catalogue.pauses.all() if pause.kind == "stage"),
@@ -120,6 +124,17 @@ class SnapshotReader:
         fresh = hook().services.catalogue.statistics.minutes(since, now)
         self._minutes = {at: self._minutes[at] for at in known} | {minute.at: minute for minute in fresh}
         return tuple(self._minutes[at] for at in sorted(self._minutes))
+
+
+def _unfinished(statistics: Statistics, totals: Mapping[str, int]) -> int:
+    """The number of unfinished attachments; for a long backlog at least so many.
+
+    The totals alone are too low: an attachment that ended, was replayed and ended again is in them as two results.
+    """
+    counted = statistics.unfinished(limit=COUNTED)
+    if counted < COUNTED:
+        return counted
+    return max(counted, totals["received"] - sum(totals[name] for name in ("done", "rejected", "failed", "expired")))
 
 
 def _outage_s(outage: Outage, *, answered: bool) -> float:

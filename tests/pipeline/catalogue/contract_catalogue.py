@@ -467,6 +467,15 @@ class CatalogueContract:
         catalogue.finish(claim, announced=True)
         assert catalogue.statistics.oldest_unfinished_s() == 0
 
+    def test_unfinished_counts_each_replayed_attachment_once(self, catalogue: Catalogue) -> None:
+        replayed = finished(catalogue, Status.REJECTED)
+        assert catalogue.statistics.unfinished(limit=10) == 0
+        assert catalogue.reopen(replayed.id)
+        assert catalogue.statistics.unfinished(limit=10) == 1
+        catalogue.accept(attachment())
+        assert catalogue.statistics.unfinished(limit=10) == 2
+        assert catalogue.statistics.unfinished(limit=1) == 1
+
     def test_per_minute_counts_every_status(self, catalogue: Catalogue, clock: Clock) -> None:
         finished(catalogue)
         clock.now += 30

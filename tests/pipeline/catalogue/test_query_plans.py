@@ -88,6 +88,11 @@ def test_oldest_unfinished_reads_the_first_index_entry(database: Database) -> No
     assert plan(database, statistics.OLDEST) == ["SCAN media USING INDEX ix_media_unfinished"]
 
 
+def test_unfinished_count_reads_only_unfinished_rows(database: Database) -> None:
+    steps = plan(database, statistics.UNFINISHED_COUNT)
+    assert [step for step in steps if "media" in step] == ["SCAN media USING INDEX ix_media_unfinished"]
+
+
 def test_unfinished_reads_only_unfinished_rows(database: Database) -> None:
     steps = plan(database, statements.UNFINISHED)
     assert [step for step in steps if "media" in step] == ["SCAN media USING INDEX ix_media_unfinished"]

@@ -87,9 +87,8 @@ class Board:
     def _show_throughput(self, snapshot: Snapshot) -> None:
         catalogue_status, view = snapshot.catalogue_status, self._view
         assert catalogue_status
-        ended = sum(catalogue_status.totals[name] for name in ("done", "rejected", "failed", "expired"))
         shown = {"per_minute": view.number(catalogue_status.per_minute)}
-        shown["unfinished"] = view.number(max(0, catalogue_status.totals["received"] - ended))
+        shown["unfinished"] = view.number(catalogue_status.unfinished)
         shown["oldest"] = view.span(catalogue_status.oldest_s) if catalogue_status.oldest_s else view.t("now.none")
         for name in ("p50", "p95"):
             took = catalogue_status.durations[name]

@@ -13,7 +13,7 @@ AWAY = EndpointCircuit(failures=OPENS_AFTER, failing_since=1, probe_at=2)
 
 
 def line(*stats: EndpointStats, language: str = "en") -> str | None:
-    catalogue_status = CatalogueStatus({}, {}, 0, 0.0, (), webhooks=stats)
+    catalogue_status = CatalogueStatus({}, {}, 0, 0, 0.0, (), webhooks=stats)
     return webhooks_line(View(language), Snapshot(None, catalogue_status))
 
 

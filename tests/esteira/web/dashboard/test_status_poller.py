@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from esteira.web.dashboard.status_poller import Snapshot, SnapshotReader, StatusPoller
+from pipeline.models import Status
+from tests.support.catalogues import claimed, failure, finished
 from tests.support.system import RunningSystem
 from tests.support.valkey import ValkeyServer
 
@@ -149,4 +151,24 @@ def test_reader_reads_only_the_newest_minutes_again(own_system: RunningSystem, m
     ats = [one.at for one in found.catalogue_status.minutes]
     assert ats == sorted(ats)
     assert len(ats) in {60, 61}
+    own_system.close()
+
+
+def test_reader_counts_a_replayed_attachment_among_the_unfinished(
+    own_system: RunningSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalogue = own_system.services.catalogue
+    again = finished(catalogue, Status.FAILED, of=own_system.attachment(url="http://media.example/a"))
+    catalogue.reopen(again.id)
+    claim = claimed(catalogue, again.id)
+    catalogue.mark_failed(claim, failure())
+    catalogue.finish(claim, announced=True)
+    own_system.submit(url="http://media.example/b")
+    found = SnapshotReader().read().catalogue_status
+    assert found
+    assert (found.totals["received"], found.totals["failed"], found.unfinished) == (2, 2, 1)
+    monkeypatch.setattr("esteira.web.dashboard.status_poller.COUNTED", 1)
+    found = SnapshotReader().read().catalogue_status
+    assert found
+    assert found.unfinished == 1
     own_system.close()
