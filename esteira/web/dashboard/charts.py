@@ -94,7 +94,7 @@ class Charts:
             }
             for name, color in RESULT_COLORS.items()
         ]
-        return _options(bars, unit="")
+        return _options(bars, self._view.language, unit="")
 
     def _durations_options(self) -> dict[str, Any]:
         lines = [
@@ -110,10 +110,10 @@ class Charts:
             }
             for name, color in LINES.items()
         ]
-        return _options(lines, unit=" s")
+        return _options(lines, self._view.language, unit=" s")
 
 
-def _options(series: list[dict[str, Any]], *, unit: str) -> dict[str, Any]:
+def _options(series: list[dict[str, Any]], language: str, *, unit: str) -> dict[str, Any]:
     return {
         "animation": False,
         "grid": {"left": 4, "right": 8, "top": 34, "bottom": 4, "containLabel": True},
@@ -125,7 +125,7 @@ def _options(series: list[dict[str, Any]], *, unit: str) -> dict[str, Any]:
             "type": "value",
             "minInterval": 0 if unit else 1,
             "splitLine": {"lineStyle": {"color": GRID}},
-            "axisLabel": {**FONT, "formatter": f"{{value}}{unit}"},
+            "axisLabel": {**FONT, ":formatter": f"(n) => n.toLocaleString('{language}') + '{unit}'"},
         },
         "series": series,
     }

@@ -21,7 +21,7 @@ class WorkerTable:
     def __init__(self, view: View) -> None:
         self._view = view
         self._shown: list[tuple[Cell, ...]] = []
-        with box("table", "table stacked"):
+        with box("table", "table stacked workers"):
             with box("thead"), box("tr"):
                 for column in COLUMNS:
                     text("th", view.t(f"now.worker.{column}"), scope="col")
