@@ -105,6 +105,7 @@ def test_several_files_are_parts_of_one_message(make_system: Make) -> None:
             400,
             "url: the body",
         ),
+        (field("session", "s") + field("file", "photo.jpg") + END, {}, 400, "file: was sent as text, not as a file"),
         (field("session", "s") + END, {}, 400, "url: one of url, data and direct_path is needed"),
         (field("session", "s") + field("kind", "song") + file_head("a") + b"x" + END, {}, 400, "kind"),
         (field("session", "s") + file_head("a") + b"x", {}, 400, "the body ended early"),

@@ -39,6 +39,8 @@ def form_attachments(form: UploadedForm, settings: Settings) -> list[UploadedAtt
     fields["session"] = declared_session(fields.get("session"), "session", settings)
     fields.setdefault("message_id", _fingerprint(fields, form.files))
     if not form.files:
+        if "file" in fields and not any(name in fields for name in SOURCES):
+            raise PayloadError("file", "was sent as text, not as a file: curl needs an @, as in -F file=@photo.jpg")
         return [UploadedAttachment(parse_attachment(fields), None)]
     for name in (*SOURCES, *(OF_ONE_FILE if len(form.files) > 1 else ())):
         if name in fields:
