@@ -25,7 +25,7 @@ REMEDIES = {
 
 NEXT_STEPS = {
     Code.NOT_FOUND: "`esteira list` shows the newest",
-    Code.NOT_ENDED: "`esteira status ID` shows what it waits for",
+    Code.NOT_ENDED: "`esteira status ID` shows its state",
     Code.NOT_PENDING: "`esteira delete ID` removes what has ended",
 }
 
