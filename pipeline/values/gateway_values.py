@@ -8,6 +8,7 @@ import re
 from datetime import datetime
 from typing import Any
 
+from pipeline.scrubber import scrub_message
 from pipeline.values.emptiness import is_empty
 
 SHA256_BYTES = 32  # also those of a media key
@@ -191,7 +192,8 @@ def _iso_seconds(text: str) -> int | None:
 def error_text(value: Any) -> str:
     """A gateway's error message for use in our own: one line of at most 200 characters, without URLs, keys and data."""
     is_text = isinstance(value, str) or (isinstance(value, int) and abs(value) < 2**63)
-    text = str(clean_text(value))[:MAX_ERROR_TEXT] if is_text else ""
+    # Scrubbed before it is cut: a part of a secret would not be recognised any more.
+    text = scrub_message(str(clean_text(value)), limit=MAX_ERROR_TEXT) if is_text else ""
     shown = _URL.sub("(URL)", " ".join(text.split()))
     return _DATA.sub("(data)", _QUERY.sub("?(query)", shown))[:MAX_ERROR_SHOWN].strip()
 

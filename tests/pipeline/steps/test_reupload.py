@@ -114,6 +114,20 @@ def test_refusal_that_quotes_the_request_shows_neither_key_nor_signed_path(form:
     assert not any(secret in error.message for secret in ("01_Q5", "12, 13", MEDIA_KEY[:10]))
 
 
+@pytest.mark.parametrize("length", [165, 175, 185])
+def test_refusal_that_quotes_the_key_of_the_gateway_shows_no_part_of_it(length: int, tmp_path: Path) -> None:
+    """The message is cut after 200 characters, within the key."""
+    settings = settings_with(base="http://127.0.0.1:9", evolution_api_key="first-half-of-a-key/second-half-of-a-key")
+    hide_secrets(settings.secrets())
+    said = "x " * (length // 2) + "first-half-of-a-key/second-half-of-a-key"
+    with MediaServer({}) as server:
+        server.answers["chat/getBase64FromMediaMessage/shop 1"] = json_answer(400, {"response": {"message": [said]}})
+        settings = settings.model_copy(update={"evolution_url": server.url("")[:-1]})
+        error = refusal(tmp_path, attachment("evolution"), settings)
+    assert "x x" in error.message
+    assert "first" not in error.message
+
+
 def test_waha_is_asked_for_the_message_and_for_the_url_that_it_names(tmp_path: Path) -> None:
     with WahaServer(KEY) as server:
         server.messages["3EB0/A1"] = ("image/jpeg", CONTENT)
