@@ -112,7 +112,7 @@ class Hooks:
         name = request.path_params["gateway"]
         gateway = GATEWAYS.get(name)
         if gateway is None:
-            raise HTTPException(404)
+            raise HTTPException(404, f"there is no hook of this name, only {', '.join(sorted(GATEWAYS))}")
         CALLER_TRACEPARENT.set(request.headers.get("traceparent"))
         with _timed(name):
             head = HookRequest(request_headers(request), request.path_params.get("secret") or None)

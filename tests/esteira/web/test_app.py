@@ -375,3 +375,9 @@ def test_trailing_slash_never_redirects(client: TestClient) -> None:
     answer = client.get("/healthz/", headers={"Host": "evil.example"}, follow_redirects=False)
     assert (answer.status_code, "location" in answer.headers) == (404, False)
     assert client.post("/hooks/media/", json=GOOD, follow_redirects=False).status_code == 202
+
+
+def test_unknown_hook_answers_404_with_the_names_of_the_hooks(client: TestClient) -> None:
+    answer = client.post("/hooks/Waha", json={})
+    assert answer.status_code == 404
+    assert "cloud, evolution, gowa, media, waha, wppconnect" in answer.json()["error"]["message"]
