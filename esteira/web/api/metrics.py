@@ -21,6 +21,7 @@ from esteira.web.auth.dependencies import TOKEN
 from esteira.web.intake.ignored_counts import WebIgnoredCounter
 from pipeline.errors import PipelineError
 
+EXAMPLE = "# TYPE esteira_received_total counter\nesteira_received_total 5012.0\n"
 CACHE_S = 1.0  # a page is reused for this long, so that several scrapers cost as much as one
 
 
@@ -41,7 +42,7 @@ class Metrics:
         self._lock = threading.Lock()
 
     def add_routes(self, app: FastAPI) -> None:
-        text = {"content": {"text/plain": {"schema": {"type": "string"}}}}
+        text = {"content": {"text/plain": {"schema": {"type": "string"}, "example": EXAMPLE}}}
         app.get(
             "/metrics",
             summary="Show metrics",

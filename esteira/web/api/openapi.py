@@ -29,6 +29,13 @@ class RefusalExample(NamedTuple):
     description: str
     code: Code
     message: str
+    reason: str | None = None
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The body of such an answer."""
+        reason = {"reason": self.reason} if self.reason else {}
+        return {"error": {"code": self.code, "message": self.message, **reason}}
 
 
 REFUSALS = {
@@ -36,7 +43,8 @@ REFUSALS = {
     401: RefusalExample(
         "The token or secret is missing or wrong",
         Code.UNAUTHORIZED,
-        "send Authorization: Bearer with the API_TOKEN or another token of this server",
+        "no secret was sent: send the API_TOKEN or another token of this server as Authorization: Bearer",
+        "missing",
     ),
     403: RefusalExample(
         "The token may not do this", Code.FORBIDDEN, "the role viewer does not allow this: it needs operator or admin"
@@ -68,6 +76,22 @@ REFUSALS = {
         "Temporarily unavailable: try again after Retry-After", Code.CATALOGUE, "the catalogue does not answer"
     ),
 }
+HOOK_REFUSALS = REFUSALS | {
+    400: RefusalExample(
+        "The body is malformed, or a field of it or a parameter is wrong; the message names it",
+        Code.BAD_PAYLOAD,
+        "session: is missing, and DEFAULT_SESSION is not set",
+    ),
+    404: RefusalExample("There is no such hook", Code.NOT_FOUND, "Not Found"),
+    408: RefusalExample(
+        "The body arrives too slowly", Code.BAD_PAYLOAD, "the upload arrives too slowly: 48213 bytes so far"
+    ),
+    413: RefusalExample(
+        "The body is larger than MAX_BODY_MB, an upload larger than MAX_UPLOAD_MB",
+        Code.TOO_LARGE,
+        "the body is larger than 64000000 bytes",
+    ),
+}
 OTHERS = "Another refusal: the body names its code"
 
 
@@ -84,8 +108,9 @@ def describe(app: FastAPI) -> dict[str, Any]:
         responses = operation["responses"]
         for status in _general_statuses(path, method, operation):
             responses.setdefault(str(status), {})
+        examples = HOOK_REFUSALS if path.startswith("/hooks/{") else REFUSALS
         for status, response in responses.items():
-            _complete(response, status)
+            _complete(response, examples.get(int(status)) if status.isdecimal() else None)
         responses["4XX"]["description"] = OTHERS
         _add_example(operation.get("requestBody", {}), title="title")
     return description
@@ -105,21 +130,22 @@ def _general_statuses(path: str, method: str, operation: dict[str, Any]) -> Iter
         yield from (401, 403, 429)
     if "{media_id}" in path or is_hook:
         yield 404
+    if path.startswith("/hooks/{"):
+        yield 408
     if "requestBody" in operation:
         yield from (400, 413)
     elif any(parameter["in"] == "query" for parameter in operation.get("parameters", ())) and method == "get":
         yield 400
 
 
-def _complete(response: dict[str, Any], status: str) -> None:
+def _complete(response: dict[str, Any], refusal: RefusalExample | None) -> None:
     """Adds what FastAPI does not know: the body of an error, and an example."""
-    refusal = REFUSALS.get(int(status)) if status.isdecimal() else None
     if refusal is not None and not response:
         response |= {"description": refusal.description, "content": {JSON: {"schema": ERROR_SCHEMA}}}
     if any(content.get("schema") == ERROR_SCHEMA for content in response.get("content", {}).values()):
         response["content"] = {JSON: {"schema": ERROR_SCHEMA}}  # also for routes whose answers are no JSON
         if refusal is not None:
-            response["content"][JSON]["example"] = {"error": {"code": refusal.code, "message": refusal.message}}
+            response["content"][JSON]["example"] = refusal.body
         return
     _add_example(response, title="$ref")
 

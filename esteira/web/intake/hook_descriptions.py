@@ -19,6 +19,7 @@ CHALLENGE: dict[str, Any] = {
             ("hub.challenge", "The text that is returned."),
         )
     ],
+    "responses": {"200": {"content": {"text/plain": {"example": "1158201444"}}}},
 }
 PATH_PARAMETERS: dict[str, dict[str, Any]] = {
     "gateway": {"description": "The gateway; `media` takes the generic JSON.", "values": {"enum": list(GATEWAYS)}},
@@ -39,14 +40,22 @@ WAITING: list[dict[str, Any]] = [
         "schema": {"type": "string", "enum": ["0", "1"]},
     },
 ]
+ID_HEADER = {"X-Attachment-Id": {"description": "The id of the attachment.", "schema": {"type": "string"}}}
+RECORD_OR_REPLY = [{"$ref": "#/components/schemas/MediaItem"}, {"$ref": "#/components/schemas/HookReply"}]
+IGNORED = {"accepted": [], "ignored": 1, "ignored_by_rule": {"2": 1}}
 RESULT: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "With `wait`: the finished record, or with `content=1` the bytes",
-        "headers": {"X-Attachment-Id": {"description": "The id of the attachment.", "schema": {"type": "string"}}},
+        "description": "With `wait`: the finished record, or with `content=1` the bytes. If INTAKE_RULES ignore the "
+        "attachment, `ignored_by_rule` says which rule",
+        "headers": ID_HEADER,
         "content": {
-            "application/json": {"schema": {"$ref": "#/components/schemas/MediaItem"}},
+            "application/json": {"schema": {"anyOf": RECORD_OR_REPLY}, "example": IGNORED},
             "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
         },
+    },
+    202: {
+        "description": "Every attachment in the body is written to disk; with `wait`, it has no result yet",
+        "headers": {"X-Attachment-Id": {**ID_HEADER["X-Attachment-Id"], "description": "With `wait`: its id."}},
     },
     422: {
         "description": "With `content=1`: the attachment did not succeed; `code` is that of its record",
@@ -61,6 +70,7 @@ EXAMPLE = {
     "chat": "5511999990000",
     "caption": "nota 12/2026",
 }
+FORM_EXAMPLE = {"file": "the bytes of the file", "session": "shop", "caption": "nota 12/2026"}
 
 
 def description(path_parameters: Sequence[str]) -> dict[str, Any]:
@@ -88,7 +98,7 @@ def description(path_parameters: Sequence[str]) -> dict[str, Any]:
     }
     content = {
         "application/json": {"schema": payload, "example": EXAMPLE},
-        "multipart/form-data": {"schema": form},
+        "multipart/form-data": {"schema": form, "example": FORM_EXAMPLE},
     }
     body = {"required": True, "content": content}
     return {"parameters": parameters, "requestBody": body}

@@ -126,6 +126,31 @@ def test_every_json_answer_has_a_schema_and_an_example_that_fits_it(openapi: Any
     assert checked > 100
 
 
+def test_every_text_has_an_example_and_only_bytes_have_none(openapi: Any) -> None:
+    for name, operation in described_operations(openapi):
+        parts = [*operation["responses"].items(), ("body", operation.get("requestBody", {}))]
+        for status, content in (
+            (status, content) for status, part in parts for content in part.get("content", {}).values()
+        ):
+            is_binary = content["schema"].get("format") == "binary"
+            assert is_binary or "example" in content or status == "4XX", (name, status)
+
+
+def test_hook_describes_what_becomes_of_an_upload(openapi: Any) -> None:
+    hook = openapi["paths"]["/hooks/{gateway}"]["post"]
+    assert hook["responses"]["408"]["content"]["application/json"]["example"]["error"]["code"] == "bad_payload"
+    assert hook["responses"]["404"]["description"] == "There is no such hook"
+    assert "X-Attachment-Id" in hook["responses"]["202"]["headers"]
+    finished, ignored = hook["responses"]["200"]["content"]["application/json"]["schema"]["anyOf"]
+    assert (finished["$ref"], ignored["$ref"]) == ("#/components/schemas/MediaItem", "#/components/schemas/HookReply")
+
+
+def test_example_of_a_missing_token_is_the_answer(client: TestClient, openapi: Any) -> None:
+    answer = client.get("/media", headers={"Authorization": ""})
+    examples = openapi["paths"]["/media"]["get"]["responses"]["401"]["content"]["application/json"]["example"]
+    assert answer.json() == examples
+
+
 def test_examples_are_all_used(openapi: Any) -> None:
     shown = [
         content["example"]
