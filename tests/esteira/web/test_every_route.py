@@ -1,4 +1,4 @@
-"""API-05, API-10: every call with every role, and with the token of another session.
+"""Every call with every role, and with the token of another session.
 
 The routes are read from the app, so a new one that is not in docs/security.md, or that allows more than its row says,
 fails here.

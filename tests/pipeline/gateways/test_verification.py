@@ -1,4 +1,4 @@
-"""Verification helpers that all hooks use: rows HOOK-01 and HOOK-02 of the checks."""
+"""Verification of secrets and signatures, as the gateways' hooks share it."""
 
 from __future__ import annotations
 

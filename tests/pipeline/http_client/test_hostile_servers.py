@@ -1,4 +1,4 @@
-"""Servers that misbehave: CHECKS rows SSRF-37 and HTTP-01 to HTTP-10."""
+"""Servers that misbehave."""
 
 from __future__ import annotations
 

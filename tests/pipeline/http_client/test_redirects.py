@@ -1,4 +1,4 @@
-"""Redirects and DNS rebinding: CHECKS rows SSRF-28 to SSRF-31."""
+"""Redirects and DNS rebinding."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""URLs that the guard must refuse before any connection: CHECKS rows SSRF-01 to SSRF-27, SSRF-32 to SSRF-36."""
+"""URLs that the guard must refuse before any connection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TLS: refused certificates (CHECKS row HTTP-15), failed handshakes and reuse of connections."""
+"""TLS: refused certificates, failed handshakes and reuse of connections."""
 
 from __future__ import annotations
 

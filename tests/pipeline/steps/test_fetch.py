@@ -1,4 +1,4 @@
-"""The fetch step, from a source to a complete staged file: CHECKS rows HTTP-12 to HTTP-14, WA-07 and others."""
+"""The fetch step, from a source to a complete staged file."""
 
 from __future__ import annotations
 

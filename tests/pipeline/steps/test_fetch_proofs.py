@@ -1,4 +1,4 @@
-"""Declared hashes and MACs outrank every other claim about a file: CHECKS rows WA-09 to WA-12."""
+"""Declared hashes and MACs outrank every other claim about a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Asking a gateway for a file whose source is gone: its requests, and what its answers mean. CHECKS row HOOK-15."""
+"""Asking a gateway for a file whose source is gone: its requests, and what its answers mean."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""API-07: no secret is in a response of the API or in its log."""
+"""No secret is in a response of the API or in its log."""
 
 from __future__ import annotations
 

@@ -153,7 +153,7 @@ def test_oversized_form_is_refused(server: WebServer) -> None:
 
 
 def test_api_ignores_the_login_cookie(server: WebServer, cookie: dict[str, str]) -> None:
-    """API-04: what changes something needs a token in a header, which no page of a stranger can send."""
+    """What changes something needs a token in a header, which no page of a stranger can send."""
     query = [("GET", "/stats"), ("GET", "/media"), ("GET", "/metrics"), ("POST", "/media/replay")]
     query += [("DELETE", f"/media/{'0' * 32}"), ("POST", f"/media/{'0' * 32}/replay"), ("POST", "/hooks/media")]
     for method, path in query:

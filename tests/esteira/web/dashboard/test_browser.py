@@ -81,7 +81,7 @@ def test_stage_buttons_pause_and_resume(system: RunningSystem, someone: Browser)
 
 
 def test_session_names_are_shown_as_text(system: RunningSystem, someone: Browser) -> None:
-    """API-04, HOOK-10: a session's name is shown as it is, and runs nowhere."""
+    """A session's name is shown as it is, and runs nowhere."""
     names = [
         "<img src=x onerror=alert(1)>",
         "{{ 7*7 }}",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from playwright.sync_api import Page
 
@@ -58,31 +60,32 @@ def check(page: Page, path: str) -> None:
     assert page.evaluate(BROKEN) == [], path
 
 
-@pytest.mark.parametrize("phone", [False, True], ids=["desktop", "phone"])
-def test_pages_hold_long_and_right_to_left_names(system: RunningSystem, server: WebServer, phone: bool) -> None:
-    fill(system)
+def opened_pages(server: WebServer, *, phone: bool) -> Iterator[tuple[Page, str]]:
+    """Each page, opened in Portuguese by someone who has logged in, once it is built."""
     with browser(server, phone=phone, language="pt-BR") as someone:
         page = someone.log_in()
         for path in PAGES:
             page.goto(someone.url(path))
             page.wait_for_selector("main h1")
             page.wait_for_selector(".paused-now li")
-            page.evaluate("document.querySelectorAll('main details').forEach((one) => { one.open = true; })")
-            page.wait_for_timeout(700)
-            check(page, path)
+            yield page, path
+
+
+@pytest.mark.parametrize("phone", [False, True], ids=["desktop", "phone"])
+def test_pages_hold_long_and_right_to_left_names(system: RunningSystem, server: WebServer, phone: bool) -> None:
+    fill(system)
+    for page, path in opened_pages(server, phone=phone):
+        page.evaluate("document.querySelectorAll('main details').forEach((one) => { one.open = true; })")
+        page.wait_for_timeout(700)
+        check(page, path)
 
 
 @pytest.mark.parametrize("phone", [False, True], ids=["desktop", "phone"])
 def test_settings_are_covered_by_nothing(system: RunningSystem, server: WebServer, phone: bool) -> None:
     fill(system)
-    with browser(server, phone=phone, language="pt-BR") as someone:
-        page = someone.log_in()
-        for path in PAGES:
-            page.goto(someone.url(path))
-            page.wait_for_selector("main h1")
-            page.wait_for_selector(".paused-now li")
-            page.click("details.settings summary")
-            assert page.locator(".settings-panel button").count() == 7
-            assert page.evaluate(COVERED) == [], path
-            page.keyboard.press("Escape")
-            assert page.locator(".settings-panel").is_hidden()
+    for page, path in opened_pages(server, phone=phone):
+        page.click("details.settings summary")
+        assert page.locator(".settings-panel button").count() == 7
+        assert page.evaluate(COVERED) == [], path
+        page.keyboard.press("Escape")
+        assert page.locator(".settings-panel").is_hidden()
