@@ -1,7 +1,4 @@
-"""Files whose source is gone, and gateways that are asked for them: real workers, a real Valkey, stand-ins for servers.
-
-CHECKS row HOOK-15.
-"""
+"""Files whose source is gone, and gateways that are asked for them: real workers and Valkey, stand-ins for servers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Media keys, media URLs and decryption: CHECKS rows WA-01 to WA-08."""
+"""Media keys, media URLs and decryption."""
 
 from __future__ import annotations
 
