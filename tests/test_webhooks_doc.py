@@ -15,7 +15,7 @@ import pytest
 
 from pipeline.config.webhooks import EndpointSettings
 from pipeline.http_client import HttpClient
-from pipeline.http_client.client import PostResult
+from pipeline.http_client.exchanges import PostResult
 from pipeline.notifiers.webhooks import Endpoint
 from tests.conftest import missing
 from tests.support.webhooks import OLDER, SECRET

@@ -6,8 +6,7 @@ import ssl
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import requests
 from requests.structures import CaseInsensitiveDict
@@ -20,7 +19,7 @@ from pipeline.http_client.body import Body
 from pipeline.http_client.connection import StreamedResponse, TruncatedError
 from pipeline.http_client.connection_pool import HostSlots
 from pipeline.http_client.deadline import Deadline
-from pipeline.http_client.host_list import HostList
+from pipeline.http_client.exchanges import ApiReply, ApiRequest, DownloadLimits, PostResult, Reply
 from pipeline.http_client.host_patterns import HostPatterns
 from pipeline.http_client.host_rate import HostRateLimiter, LocalRateLimiter, Requester, check_rate
 from pipeline.http_client.response_parser import REDIRECTS, ProtocolError
@@ -31,69 +30,6 @@ MAX_REDIRECTS = 5
 HOST_SLOT_WAIT_S = 2.0  # how long a thread waits for a free slot of a host before it does other work
 MAX_DISCARDED = 64 * 1024  # bytes of a webhook's response that are read so that its connection can be kept
 MAX_REPLY_BYTES = 64 * 1024  # of an API
-
-
-@dataclass(frozen=True)
-class ApiReply:
-    """The response of an API. `content` is its decoded JSON, None if it is no JSON.
-
-    `error` is the error that its status means, `retry_after` the wait that it requests, in seconds.
-    """
-
-    content: Any = field(repr=False)
-    error: PipelineError | None = None
-    retry_after: float | None = None
-
-
-@dataclass(frozen=True)
-class ApiRequest:
-    """A request to a server from the settings. `headers` may hold its key."""
-
-    method: str
-    url: str
-    headers: Mapping[str, str] = field(repr=False)
-    body: bytes = field(default=b"", repr=False)
-
-
-class PostResult(NamedTuple):
-    """The response to a webhook: its status, and the wait that it requests, in seconds. Its body is not kept."""
-
-    status: int
-    retry_after: float | None = None
-
-
-class Reply:
-    """The response of a server from the settings, whatever its status: its body is read on demand.
-
-    `error` is the error that its status means, None if it has content.
-    """
-
-    def __init__(self, response: StreamedResponse, host: str, *, authenticated: bool) -> None:
-        self.status = response.status
-        self.error = status_error(response, host, authenticated=authenticated)
-        self._response = response
-        self._host = host
-
-    def body(self, *, max_bytes: int) -> Body:
-        """The body, of at most so many bytes.
-
-        Raises:
-            PermanentError: `too_large`, also for a compressed response.
-        """
-        check_encoding(self._response.headers)
-        return Body(self._response, max_bytes=max_bytes, host=self._host)
-
-
-class DownloadLimits(NamedTuple):
-    """The limits of one download.
-
-    `deadline` limits the time up to the last byte; redirects, name resolution and handshakes do not extend it. It does
-    not include the wait for the first slot. With `hosts`, the URL and all redirects must lead to hosts of this list.
-    """
-
-    deadline: Deadline
-    max_bytes: int
-    hosts: HostList | None = None
 
 
 class HttpClient:
