@@ -54,14 +54,19 @@ def start(demo: bool, no_web: bool, workers: int | None) -> None:
         "worker": worker_command(processes=workers or settings.web_concurrency, threads=settings.worker_threads)
     }
     if not no_web:
-        _check_port(settings)
         commands["web"] = web_command()
-    with lock_folder(settings.var_dir.absolute()) as lock:
-        if not (no_web or settings.api_token):
-            make_token(settings.var_dir)
-            current_settings.cache_clear()
-            settings = settings_for_command()
+    with lock_folder(settings.var_dir.absolute()) as lock:  # before the port, which the other `esteira start` uses too
+        if not no_web:
+            _check_port(settings)
+            settings = settings if settings.api_token else _with_token(settings)
         _run(settings, commands, lock)
+
+
+def _with_token(settings: Settings) -> Settings:
+    """The settings with the API_TOKEN that is kept in VAR_DIR, which is made now if there is none."""
+    make_token(settings.var_dir)
+    current_settings.cache_clear()
+    return settings_for_command()
 
 
 def _run(settings: Settings, commands: Mapping[str, Sequence[str]], lock: TextIO) -> None:

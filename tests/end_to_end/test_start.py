@@ -128,9 +128,10 @@ def test_start_without_api_token_keeps_one_that_opens_everything(installation: I
         assert running.stop() == 0
 
 
-def test_second_start_in_the_same_folder_is_refused(installation: Installation) -> None:
-    with start_esteira(installation, "--no-web", "--workers", "1") as running:
-        second = installation.run("start", "--no-web")
+@pytest.mark.parametrize("arguments", [("--no-web",), ()], ids=["workers alone", "with the same port"])
+def test_second_start_in_the_same_folder_is_refused(installation: Installation, arguments: tuple[str, ...]) -> None:
+    with start_esteira(installation, *arguments, "--workers", "1") as running:
+        second = installation.run("start", *arguments)
         assert second.code == 1
         assert f"in use by another `esteira start` (process {running.process.pid})" in second.err
         assert "REDIS_URL" not in second.err
