@@ -15,6 +15,7 @@ import pytest
 
 from actors.execution.inline import run_inline
 from pipeline.gateways import GATEWAYS
+from pipeline.http_client.adapter import _system_tls
 from pipeline.models import Record
 from tests.support.gateway_servers import WhatsAppServer
 from tests.support.payloads import media_file
@@ -49,9 +50,11 @@ def phone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Phone]:
     with running_valkey() as redis, WhatsAppServer() as whatsapp, pytest.MonkeyPatch.context() as monkeypatch:
         env = whatsapp.env(folder)
         monkeypatch.setenv("SSL_CERT_FILE", env.pop("SSL_CERT_FILE"))
+        _system_tls.cache_clear()  # an earlier test of this process may have read other certificates
         system = RunningSystem(folder, redis.url, {**env, "ALLOWED_TYPES": "webp,jpeg,pdf,zip"})
         yield Phone(system, whatsapp)
         system.close()
+    _system_tls.cache_clear()
 
 
 def node(plain: bytes, kind: str, mimetype: str | None) -> tuple[dict[str, Any], bytes]:
