@@ -6,6 +6,7 @@ import base64
 import json
 import re
 from datetime import datetime
+from itertools import groupby
 from typing import Any
 
 from pipeline.scrubber import scrub_message
@@ -20,15 +21,12 @@ MAX_ERROR_SHOWN = 200  # characters of it that are kept
 UNSTORABLE = "must not contain NUL or a lone surrogate"
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]{0,20}://\S+", re.IGNORECASE)
-# What servers quote of a request: a media key as base64, hex, a list of numbers or a Buffer; the query of a path.
-_DATA = re.compile(
-    r"""
-    \b(?=[a-z/_-]*[A-Z0-9+])[A-Za-z0-9+/_-]{40,}={0,2}
-    | (?:"?\d{1,3}"?\ ?[,:]\ ?){8,}(?:"?\d{1,3}"?)?
-    | (?:\b[0-9a-fA-F]{2}\ ){8,}(?:[0-9a-fA-F]{2}\b)?
-    """,
-    re.VERBOSE,
-)
+# What servers quote of a request: a media key as base64 or hex, as a list of numbers, or as the pairs of a Buffer.
+_WORD = re.compile(r"[A-Za-z0-9+/_-]+={0,2}")
+_NUMBERS = re.compile(r'["0-9][" 0-9,:]*')
+_PAIR = re.compile(r"<?[0-9a-fA-F]{2}>?")
+MIN_WORD, MIN_ITEMS = 40, 8  # characters, and numbers or pairs in a row, from which they count as data
+DATA = "(data)"
 _QUERY = re.compile(r"\?[A-Za-z0-9_.-]{1,40}=\S+")
 _SPACED_BASE64 = re.compile(r"[A-Za-z0-9+/=_\s-]+")
 _EXPIRY = re.compile(r"[?&]oe=([0-9A-Fa-f]{8})(?:&|$)")
@@ -195,7 +193,30 @@ def error_text(value: Any) -> str:
     # Scrubbed before it is cut: a part of a secret would not be recognised any more.
     text = scrub_message(str(clean_text(value)), limit=MAX_ERROR_TEXT) if is_text else ""
     shown = _URL.sub("(URL)", " ".join(text.split()))
-    return _DATA.sub("(data)", _QUERY.sub("?(query)", shown))[:MAX_ERROR_SHOWN].strip()
+    return _without_data(_QUERY.sub("?(query)", shown))[:MAX_ERROR_SHOWN].strip()
+
+
+def _without_data(line: str) -> str:
+    """The line with long random words, lists of numbers and rows of hex pairs replaced."""
+    words: list[str] = []
+    for is_pair, group in groupby(_NUMBERS.sub(_or_data_of_numbers, _WORD.sub(_or_data, line)).split(" "), _is_pair):
+        row = list(group)
+        words += [DATA] if is_pair and len(row) >= MIN_ITEMS else row
+    return " ".join(words)
+
+
+def _or_data(word: re.Match[str]) -> str:
+    is_random = any(char.isupper() or char.isdecimal() or char == "+" for char in word[0])
+    return DATA if len(word[0].rstrip("=")) >= MIN_WORD and is_random else word[0]
+
+
+def _or_data_of_numbers(numbers: re.Match[str]) -> str:
+    text = numbers[0].rstrip()
+    return DATA + numbers[0][len(text) :] if text.count(",") + text.count(":") >= MIN_ITEMS else numbers[0]
+
+
+def _is_pair(word: str) -> bool:
+    return _PAIR.fullmatch(word) is not None
 
 
 def url_expiry(url: str | None) -> int | None:
