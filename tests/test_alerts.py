@@ -16,6 +16,7 @@ import pytest
 from actors.maintenance.heartbeat import SILENCE_S
 from actors.observability.metrics_page import metrics_page
 from actors.observability.metrics_store import flush
+from pipeline.catalogue.tables import IGNORED_BY_RULE
 from pipeline.metrics import COUNTER_BUFFER, COUNTERS, GAUGES, HISTOGRAMS, Counter
 from tests.conftest import missing
 from tests.support.scraped import Page
@@ -45,6 +46,7 @@ def page(make_system: Callable[..., RunningSystem]) -> Iterator[Page]:
     for gauge in GAUGES:
         gauge.set(1, *("x" for _ in gauge.labels))
     flush(system.queue)
+    system.services.catalogue.increment_all({f"{IGNORED_BY_RULE}1": 1})
     yield Page(metrics_page(system.services, system.queue, circuit_open=False, worker_timeout_s=SILENCE_S).decode())
     COUNTER_BUFFER.drain()
     for gauge in GAUGES:

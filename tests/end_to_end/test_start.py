@@ -267,7 +267,7 @@ def test_address_of_another_machine_is_reported_by_setting(installation: Install
         ("REDIS_URL", "http://somewhere"),
         ("REDIS_URL", "redis://somewhere:port"),
         ("VAR_DIR", "/proc/nowhere"),
-        ("WEBHOOK_URL", "http://127.0.0.1/"),
+        ("WEBHOOK_URL", "http://10.0.0.1/"),
     ],
 )
 def test_invalid_setting_is_reported_by_name(installation: Installation, name: str, value: str) -> None:

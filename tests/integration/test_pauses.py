@@ -193,7 +193,7 @@ def test_paused_attachments_do_not_run_inline_either(
 
 def test_pauses_are_listed_with_the_time_of_the_first_call(system: RunningSystem) -> None:
     assert pause("session", "loja")
-    [(kind, name, since)] = pauses()
+    [(kind, name, since, *_)] = pauses()
     assert (kind, name) == ("session", "loja")
     assert 0 <= system.services.catalogue.now() - since < 60_000
     time.sleep(0.01)

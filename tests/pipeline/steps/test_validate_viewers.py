@@ -122,7 +122,8 @@ def test_jpeg_without_its_end_differs_from_one_without_its_last_bytes(content: b
     cut = content[:-missing]
     if cut.rfind(b"\xff\xda") == content.rfind(b"\xff\xda"):  # within the last scan
         assert not lacks_end_alone(cut)
-        assert not lacks_end_alone(cut + bytes(4000))
+        if content[-missing:].strip(b"\0"):  # zeros would bring lost zeros back
+            assert not lacks_end_alone(cut + bytes(4000))
 
 
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.9, 0.99])
