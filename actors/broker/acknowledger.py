@@ -26,7 +26,7 @@ from actors.redis_queue.finished_jobs import FinishedJobList, FinishedJobs, job_
 from actors.redis_queue.queue import Ack, AckAction, FetchedMessage, RedisQueue
 from pipeline.outage import Outage
 
-PUT_BACK = frozenset({"later", "back"})  # verdicts of ack.lua after which nobody works on the attachment
+PUT_BACK = frozenset({"later", "back"})  # verdicts of ack.lua after which no worker has the attachment
 SHUTDOWN_GRACE_S = 2.0  # a worker that is shutting down waits so long for a Redis that is away
 
 JobNote = tuple[FinishedJobList, str] | None
