@@ -76,6 +76,8 @@ class Authenticator:
     ) -> HookAccess:
         """Verifies the head of a hook, before its body is read. `local`: the request was sent by this machine.
 
+        Each hook accepts the API_TOKEN and users' tokens, which clients send; a gateway's hook also its own secret.
+
         Raises:
             UnauthorizedError: the secret is missing or wrong, or none is configured.
             ForbiddenError: the user may not hand over attachments.
@@ -83,8 +85,9 @@ class Authenticator:
         """
         if local and self._settings.allow_unsigned_hooks:
             return HookAccess(API_TOKEN_CALLER)
-        if gateway is GATEWAYS["media"]:
-            caller = await self.caller_of_token(bearer_token(head.header("authorization")), connection)
+        token = bearer_token(head.header("authorization"))
+        if gateway is GATEWAYS["media"] or self._is_api_token(token) or read_token(token):
+            caller = await self.caller_of_token(token, connection)
             caller.require(Permission.INTAKE)
             return HookAccess(caller)
         with self._reported(gateway, connection):

@@ -172,6 +172,19 @@ def test_intake_user_hands_over_attachments_of_its_sessions_only(client: TestCli
     assert refusal(client.post("/hooks/media", json={}, headers=add("ana", Role.OPERATOR))) == (403, "forbidden")
 
 
+def test_intake_user_hands_a_gateways_messages_over_and_its_secret_stays_valid(client: TestClient) -> None:
+    message = {"event": "onmessage", "session": "shop", "id": "m1", "type": "image", "directPath": "/v/x"}
+    known = add("listener", Role.INTAKE, parse_scope(["wppconnect:shop"]))
+    answer = client.post("/hooks/wppconnect", json=message, headers=known)
+    assert (answer.status_code, [one["message_id"] for one in answer.json()["accepted"]]) == (202, ["m1"])
+    assert client.post("/hooks/wppconnect", json=message, headers=bearer(TOKEN)).json() == answer.json()
+    other = {**message, "session": "other"}
+    assert refusal(client.post("/hooks/wppconnect", json=other, headers=known)) == (403, "forbidden")
+    viewer = add("viewer", Role.VIEWER, parse_scope(["*"]))
+    assert refusal(client.post("/hooks/wppconnect", json=message, headers=viewer)) == (403, "forbidden")
+    assert refusal(client.post("/hooks/wppconnect", json=message, headers=bearer("a guess"))) == (401, "unauthorized")
+
+
 def test_limited_operator_pauses_only_names_that_no_other_gateway_has(client: TestClient) -> None:
     accepted("waha"), accepted("waha", "both"), accepted("cloud", "both")
     header = add("ana", Role.OPERATOR, parse_scope(["waha:*"]))
