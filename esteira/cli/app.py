@@ -1,4 +1,4 @@
-"""The command `esteira`: a group of commands, each imported when it is called or listed."""
+"""The command `esteira`: a group of commands, each imported when it is called."""
 
 from __future__ import annotations
 
@@ -9,36 +9,9 @@ import rich_click as click
 from click.exceptions import Exit, NoSuchCommand
 from rich.text import Text
 
+from esteira.cli.commands import COMMANDS, listed_command, load_command
 from esteira.cli.suggestions import suggestion
 from pipeline.security.private_dirs import set_private_umask
-
-# Module, and the attribute where it differs from the command's name.
-COMMANDS = {
-    "start": "esteira.cli.start",
-    "submit": "esteira.cli.submit",
-    "status": "esteira.cli.status",
-    "list": "esteira.cli.list:list_",
-    "failures": "esteira.cli.failures",
-    "replay": "esteira.cli.replay",
-    "delete": "esteira.cli.delete",
-    "stats": "esteira.cli.stats",
-    "workers": "esteira.cli.workers",
-    "pause": "esteira.cli.pauses",
-    "resume": "esteira.cli.pauses",
-    "pauses": "esteira.cli.pauses",
-    "cancel": "esteira.cli.cancel",
-    "check": "esteira.cli.check",
-    "token": "esteira.cli.tokens",
-    "link": "esteira.cli.tokens",
-    "users": "esteira.cli.users",
-    "webhooks": "esteira.cli.webhooks",
-    "audit": "esteira.cli.audit",
-    "derive": "esteira.cli.derive",
-    "rotate-keys": "esteira.cli.rotate_keys:rotate_keys",
-    "sweep": "esteira.cli.sweep",
-    "doctor": "esteira.cli.doctor",
-    "migrate": "esteira.cli.migrate",
-}
 
 EPILOG = Text(
     """Examples:
@@ -47,7 +20,7 @@ EPILOG = Text(
   esteira submit photo.jpg --wait    one file through all stages
   esteira list --status failed       the attachments that failed
 
-Settings come from the environment and from `.env`; `.env.example` lists all of them.
+Settings come from the environment and from `.env`; `esteira settings` lists all of them.
 Exit status: 0 success, 1 something failed, 2 wrong usage or a wrong setting."""
 )
 
@@ -61,17 +34,18 @@ class Commands(click.RichGroup):
         return sorted(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        # Importing all commands takes most of a second, and a call needs only one of them.
-        return _command(cmd_name) if cmd_name in COMMANDS else None
+        # Importing all commands takes seconds, a list of commands needs none of them, and a call only one.
+        return listed_command(cmd_name) if cmd_name in COMMANDS else None
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         try:
-            return super().resolve_command(ctx, args)
+            name, _, rest = super().resolve_command(ctx, args)
         except NoSuchCommand as error:
-            name = error.command_name
-            raise click.UsageError(f"No such command {name!r}. {suggestion(name, COMMANDS)}", ctx) from None
+            wrong = error.command_name
+            raise click.UsageError(f"No such command {wrong!r}. {suggestion(wrong, COMMANDS)}", ctx) from None
+        return name, load_command(name) if name else None, rest
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -81,11 +55,6 @@ class Commands(click.RichGroup):
         except Exception as error:
             importlib.import_module("esteira.cli.errors").exit_with_message(error)
             raise
-
-
-def _command(name: str) -> click.Command:
-    module, _, attribute = COMMANDS[name].partition(":")
-    return getattr(importlib.import_module(module), attribute or name)  # type: ignore[no-any-return]
 
 
 @click.group(cls=Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import rich_click as click
 from click.exceptions import Exit
@@ -20,7 +20,9 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.text import Text
 
 from esteira.cli.table_layout import GAP, Column, Table, plain_column
-from pipeline.models import Record
+
+if TYPE_CHECKING:  # `esteira settings` prints no record, and need not wait for the models
+    from pipeline.models import Record
 
 SURROGATE = re.compile("[\ud800-\udfff]")
 # The joiners of emoji sequences and of Indic and Persian words. Unlike other invisible characters they move nothing.

@@ -9,7 +9,8 @@ CUTOFF = 0.55  # similarity (0 to 1) from which a command is suggested
 # Words of other programs for what a command here does.
 OTHER_WORDS = {
     "add": "submit",
-    "config": "doctor",
+    "config": "settings",
+    "env": "settings",
     "failed": "failures",
     "errors": "failures",
     "get": "status",

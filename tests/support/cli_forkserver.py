@@ -19,7 +19,8 @@ from typing import Any, NoReturn
 
 import click
 
-from esteira.cli.app import COMMANDS, esteira, main
+from esteira.cli.app import main
+from esteira.cli.commands import COMMANDS, load_command
 from tests.support.terminals import Terminal
 
 ROOT = Path(__file__).parent.parent.parent
@@ -62,8 +63,7 @@ class CliForkserver:
 
 def every_command() -> list[click.Command]:
     """All commands, imported."""
-    context = click.Context(esteira)
-    return [command for name in COMMANDS if (command := esteira.get_command(context, name))]
+    return [load_command(name) for name in COMMANDS]
 
 
 @contextlib.contextmanager

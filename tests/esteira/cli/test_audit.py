@@ -19,7 +19,7 @@ import pytest
 from rich.console import Console
 
 from esteira.cli import audit as audit_command
-from esteira.cli.app import COMMANDS, esteira
+from esteira.cli.commands import COMMANDS, load_command
 from esteira.cli.output import print_entries
 from pipeline.catalogue import Action, Actor, AuditFilters, AuditOutcome, AuditRecord, Catalogue, DeliveryResult, Via
 from pipeline.catalogue.user_tokens import UserToken
@@ -40,18 +40,18 @@ HOSTILE = "\x1b[31mred\x1b[0m\nsecond line\u202e<b>"
 # Commands that change nothing. `start` only changes the tables, as `migrate` does.
 READING = {
     *("start", "status", "list", "failures", "stats", "workers", "pauses", "check", "doctor", "audit"),
+    "settings",
     *("webhooks list", "users list"),
 }
 
 
 def every_command() -> Iterator[tuple[str, click.Command]]:
     """All commands with their full names, those of groups included."""
-    context = click.Context(esteira)
     for name in COMMANDS:
-        command = esteira.get_command(context, name)
+        command = load_command(name)
         if isinstance(command, click.Group):
             yield from ((f"{name} {part}", inner) for part, inner in command.commands.items())
-        elif command:
+        else:
             yield name, command
 
 
