@@ -11,13 +11,13 @@ from actors.operations.audit import AuditEntry
 from actors.operations.cancel import cancel as cancel_attachment
 from actors.operations.cancel import cancel_refusal
 from esteira.cli.audited import audited
-from esteira.cli.environment import catalogue_for_command
 from esteira.cli.errors import refusal
 from esteira.cli.filters import filter_options
 from esteira.cli.ids import media_ids
 from esteira.cli.media_table import DRY_RUN_ROWS, print_media_table
 from esteira.cli.output import confirm, examples, exit_with, print_json, print_message, progress_bar
 from esteira.cli.selection import all_ids, filters_by_status
+from esteira.cli.services import shared_catalogue
 from pipeline.catalogue import Action, Catalogue
 from pipeline.errors import Code, PermanentError
 from pipeline.models import Record, Status
@@ -45,7 +45,7 @@ def cancel(entry: AuditEntry, ids: tuple[str, ...], dry_run: bool, yes: bool, as
     """
     if bool(ids) == any(filters.values()):
         raise click.UsageError("give either ids or filters; --status received selects all unfinished attachments")
-    catalogue = catalogue_for_command()
+    catalogue = shared_catalogue()
     others = {name: value for name, value in filters.items() if name != "status"}
     selected = media_ids(catalogue, ids) or all_ids(catalogue, filters_by_status((Status.RECEIVED,), others))
     if dry_run:

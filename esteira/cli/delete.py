@@ -7,10 +7,10 @@ import rich_click as click
 from actors.operations.audit import AuditEntry
 from actors.operations.delete import delete as delete_attachment
 from esteira.cli.audited import audited
-from esteira.cli.environment import services_for_command
 from esteira.cli.errors import refusal
 from esteira.cli.ids import media_ids
 from esteira.cli.output import confirm, examples, exit_with, print_json, print_message
+from esteira.cli.services import services_for_command
 from pipeline.catalogue import Action
 from pipeline.errors import Code, PermanentError
 

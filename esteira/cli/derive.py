@@ -12,10 +12,10 @@ from actors.operations.audit import AuditEntry
 from actors.redis_queue.preview_jobs import enqueue_preview
 from actors.redis_queue.queue import shared_queue
 from esteira.cli.audited import audited
-from esteira.cli.environment import services_for_command
 from esteira.cli.filters import filter_options
 from esteira.cli.output import confirm, examples, print_json, progress_bar
 from esteira.cli.selection import filters_by_status, pages
+from esteira.cli.services import services_for_command
 from pipeline.catalogue import Action, PreviewState
 from pipeline.errors import SettingsError
 from pipeline.models import Record, Status

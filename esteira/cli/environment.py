@@ -1,4 +1,4 @@
-"""Prepares a command: settings, logging on stderr, and the services of this process."""
+"""Prepares a command: settings, logging on stderr, and the catalogue. `esteira.cli.services` has the other services."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from pipeline.catalogue.health import DatabaseHealth
 from pipeline.config.settings import Settings, current_settings
 from pipeline.errors import SettingsError
 from pipeline.security.private_dirs import make_private_dir
-from pipeline.services import Services, services
 
 
 def settings_for_command() -> Settings:
@@ -24,31 +23,28 @@ def settings_for_command() -> Settings:
     return settings
 
 
-def services_for_command() -> Services:
-    """The services of this process, closed when the command ends.
+def catalogue_for_command() -> Catalogue:
+    """The catalogue alone, closed when the command ends: commands that only read need no other service.
 
     Raises:
         CatalogueError: the database does not exist or was never migrated.
         RetryableError: `catalogue`, if the database does not answer.
     """
-    _require_database(settings_for_command())
-    opened = services()
-    get_current_context().call_on_close(opened.close)
-    opened.catalogue.check_schema()
-    return opened
+    settings = settings_for_command()
+    require_database(settings)
+    catalogue = Catalogue(settings.database, keys=settings.source_keys)
+    get_current_context().call_on_close(catalogue.close)
+    catalogue.check_schema()
+    return catalogue
 
 
-def _require_database(settings: Settings) -> None:
+def require_database(settings: Settings) -> None:
+    """Raises CatalogueError if the database is a file that does not exist."""
     # Opening SQLite creates the file: a command called in the wrong folder would leave an empty database there.
     with closing(DatabaseHealth(settings.database)) as health:
         if health.missing:
             remedy = "`esteira start` creates one; if it is stored elsewhere, run this in its folder, or set VAR_DIR"
             raise CatalogueError(f"there is no database at {health.where}: {remedy}")
-
-
-def catalogue_for_command() -> Catalogue:
-    """The catalogue, ready to be read."""
-    return services_for_command().catalogue
 
 
 def make_folder(folder: Path) -> None:

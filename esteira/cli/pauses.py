@@ -7,8 +7,8 @@ import rich_click as click
 from actors.operations import pause as operations
 from actors.operations.audit import AuditEntry
 from esteira.cli.audited import audited
-from esteira.cli.environment import services_for_command
 from esteira.cli.output import age, examples, local_time, print_json, print_table
+from esteira.cli.services import services_for_command
 from esteira.cli.table_layout import Column
 from pipeline.catalogue import Action, PauseKind
 from pipeline.errors import PayloadError

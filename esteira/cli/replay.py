@@ -14,13 +14,13 @@ from actors.operations.audit import AuditEntry
 from actors.operations.replay import REPLAYABLE, replay_refusal
 from actors.operations.replay import replay as replay_attachment
 from esteira.cli.audited import audited
-from esteira.cli.environment import catalogue_for_command
 from esteira.cli.errors import refusal
 from esteira.cli.filters import filter_options
 from esteira.cli.ids import media_ids
 from esteira.cli.media_table import DRY_RUN_ROWS, print_media_table
 from esteira.cli.output import confirm, examples, exit_with, print_json, print_message, progress_bar
 from esteira.cli.selection import all_ids, filters_by_status
+from esteira.cli.services import shared_catalogue
 from esteira.cli.source_options import pop_source, source_options
 from pipeline.catalogue import Action, Catalogue
 from pipeline.config.settings import current_settings
@@ -66,7 +66,7 @@ def replay(
     """
     source, file = pop_source(options)
     _check_usage(ids, options, has_source=bool(source or file))
-    catalogue = catalogue_for_command()
+    catalogue = shared_catalogue()
     selected = media_ids(catalogue, ids) or all_ids(catalogue, filters_by_status(_statuses(options), _others(options)))
     if dry_run:
         exit_with(1 if _print_selection(catalogue, selected, as_json, by_id=bool(ids)) else 0)

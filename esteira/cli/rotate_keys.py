@@ -8,8 +8,8 @@ import rich_click as click
 
 from actors.operations.audit import AuditEntry
 from esteira.cli.audited import audited
-from esteira.cli.environment import services_for_command
 from esteira.cli.output import examples, exit_with, print_json, print_message, print_table, progress_bar
+from esteira.cli.services import services_for_command
 from pipeline.catalogue import Action
 from pipeline.catalogue.sources import Sources
 from pipeline.errors import SettingsError

@@ -14,8 +14,8 @@ from rich.live import Live
 from rich.text import Text
 
 from actors.operations.stats import stats as current_stats
-from esteira.cli.environment import services_for_command
 from esteira.cli.output import console, examples, print_json, printable, terminal_width
+from esteira.cli.services import services_for_command
 from esteira.cli.table_layout import GAP, Column, Table
 
 REFRESH_S = 1.0

@@ -16,9 +16,9 @@ import rich_click as click
 from actors.hook import Receipt, process_media
 from actors.operations.audit import AuditEntry
 from esteira.cli.audited import audited
-from esteira.cli.environment import services_for_command
 from esteira.cli.jsonl import attachments
 from esteira.cli.output import examples, exit_with, print_json, print_message, printable, progress_bar, record_json
+from esteira.cli.services import services_for_command
 from esteira.cli.waiting import wait_for_results
 from pipeline.catalogue import Action
 from pipeline.errors import PayloadError, PermanentError

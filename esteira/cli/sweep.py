@@ -7,8 +7,8 @@ import rich_click as click
 from actors.intake.requeue_scan import requeue_lost_now
 from actors.operations.audit import AuditEntry
 from esteira.cli.audited import audited
-from esteira.cli.environment import services_for_command
 from esteira.cli.output import examples, print_json
+from esteira.cli.services import services_for_command
 from pipeline.catalogue import Action
 
 

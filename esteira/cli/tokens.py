@@ -6,9 +6,10 @@ import rich_click as click
 
 from actors.operations.audit import AuditEntry
 from esteira.cli.audited import audited
-from esteira.cli.environment import catalogue_for_command, settings_for_command
+from esteira.cli.environment import settings_for_command
 from esteira.cli.ids import media_id as complete_id
 from esteira.cli.output import examples, print_json, print_message
+from esteira.cli.services import shared_catalogue
 from pipeline.catalogue import Action, Catalogue
 from pipeline.errors import Code, PermanentError
 from pipeline.security.tokens import DEFAULT_LINK_S, MAX_LINK_S, MAX_TOKEN_DAYS, TokenSigner
@@ -48,7 +49,7 @@ def token(entry: AuditEntry, session: str, gateway: str | None, days: float) -> 
     if not session.strip():
         raise click.UsageError("the session's name is empty")
     signer = TokenSigner(settings_for_command().api_token)
-    catalogue = catalogue_for_command()
+    catalogue = shared_catalogue()
     chosen = gateway or _only_gateway(catalogue, session)
     entry.begin({"session": session, "gateway": chosen, "days": days})
     text = signer.session_token(session, gateway=None if chosen == ALL_GATEWAYS else chosen, days=days)
@@ -86,7 +87,7 @@ def link(entry: AuditEntry, media_id: str, seconds: int, base: str | None, as_js
     """Prints a link that opens an attachment's content without a token until it expires."""
     settings = settings_for_command()
     signer = TokenSigner(settings.api_token)
-    catalogue = catalogue_for_command()
+    catalogue = shared_catalogue()
     media_id = complete_id(catalogue, media_id)
     if catalogue.get(media_id) is None:
         raise PermanentError(Code.NOT_FOUND, f"no attachment has the id {media_id}; `esteira list` shows the newest")

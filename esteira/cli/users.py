@@ -10,8 +10,9 @@ import rich_click as click
 
 from actors.operations.audit import AuditEntry
 from esteira.cli.audited import audited
-from esteira.cli.environment import catalogue_for_command, settings_for_command
+from esteira.cli.environment import settings_for_command
 from esteira.cli.output import examples, local_time, print_json, print_message, print_table
+from esteira.cli.services import shared_catalogue
 from pipeline.catalogue import Action
 from pipeline.catalogue.user_tokens import Ended, UserToken, subject
 from pipeline.errors import Code, PermanentError
@@ -82,7 +83,7 @@ def add(entry: AuditEntry, name: str, role: str, sessions: str | None, expires: 
     if not is_user_name(name) or name in RESERVED_NAMES:
         raise click.UsageError(f"{name!r} is no name: use 1 to 64 letters, digits and ._@-, and none of our own names")
     scope = _scope(sessions)
-    tokens = catalogue_for_command().user_tokens
+    tokens = shared_catalogue().user_tokens
     new, now = new_token(), _now_ms()
     entry.begin({"name": name, "role": role, "sessions": scope.texts()})
     expires_at = now + expires if expires is not None else None
@@ -109,7 +110,7 @@ def add(entry: AuditEntry, name: str, role: str, sessions: str | None, expires: 
 @audited(Action.USER_ROTATE)
 def rotate(entry: AuditEntry, name: str, overlap: int, expires: int | None) -> None:
     """Prints a new token for a user, with the same role and sessions. The user's logins to the dashboard end."""
-    tokens = catalogue_for_command().user_tokens
+    tokens = shared_catalogue().user_tokens
     new, now = new_token(), _now_ms()
     entry.begin({"name": name, "overlap_h": overlap})
     expires_at = now + expires if expires is not None else None
@@ -131,7 +132,7 @@ def revoke(entry: AuditEntry, which: str) -> None:
 
     The web app refuses it within seconds. Its links, logins and open connections end too.
     """
-    tokens = catalogue_for_command().user_tokens
+    tokens = shared_catalogue().user_tokens
     entry.begin({"which": which})
     revoked = tokens.revoke(which)
     entry.count = len(revoked)
@@ -152,7 +153,7 @@ def revoke(entry: AuditEntry, which: str) -> None:
 def list_(everything: bool, as_json: bool) -> None:
     """Lists the users' tokens: never the secrets, which are not stored. `last used` is coarse, to ten minutes."""
     now = _now_ms()
-    tokens = [token for token in catalogue_for_command().user_tokens.all() if everything or token.is_active(now)]
+    tokens = [token for token in shared_catalogue().user_tokens.all() if everything or token.is_active(now)]
     if as_json:
         print_json([_json(token, now) for token in tokens])
         return

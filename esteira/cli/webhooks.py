@@ -10,10 +10,10 @@ from actors.operations.audit import AuditEntry
 from actors.webhooks.admin import endpoints_json, newest_deliveries, redeliverable_ids
 from actors.webhooks.admin import redeliver as redeliver_events
 from esteira.cli.audited import audited
-from esteira.cli.environment import services_for_command
 from esteira.cli.filters import Name, Since
 from esteira.cli.ids import delivery_ids
 from esteira.cli.output import age, confirm, examples, exit_with, local_time, print_json, print_message, print_table
+from esteira.cli.services import services_for_command
 from esteira.cli.table_layout import Column
 from pipeline.catalogue import Action, DeliveryFilters, DeliveryRecord, DeliveryStatus
 from pipeline.services import Services
