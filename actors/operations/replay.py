@@ -16,12 +16,11 @@ from actors.intake.uploads import put_intake
 from actors.redis_queue.queue import RedisQueue
 from pipeline.catalogue import Catalogue
 from pipeline.errors import Code, PermanentError, PipelineError
-from pipeline.models import Record, Status
+from pipeline.models import REPLAYABLE, Record
 from pipeline.models.replacement_source import NewSource
 from pipeline.services import Services, services
 from pipeline.storage import intake_key
 
-REPLAYABLE = (Status.FAILED, Status.REJECTED, Status.EXPIRED)
 FINISH_WITHIN_S = 1.0  # how long to wait until a failed attachment is recorded as finished
 ACK_WITHIN_S = 1.0  # how long to wait until its last worker has acknowledged it
 POLL_S = 0.05

@@ -11,8 +11,8 @@ import rich_click as click
 
 from actors.doctor.redis_server import redis_address
 from actors.operations.audit import AuditEntry
-from actors.operations.replay import REPLAYABLE, replay_refusal
 from actors.operations.replay import replay as replay_attachment
+from actors.operations.replay import replay_refusal
 from esteira.cli.audited import audited
 from esteira.cli.errors import refusal
 from esteira.cli.filters import filter_options
@@ -25,7 +25,7 @@ from esteira.cli.source_options import pop_source, source_options
 from pipeline.catalogue import Action, Catalogue
 from pipeline.config.settings import current_settings
 from pipeline.errors import Code, PermanentError
-from pipeline.models import Status
+from pipeline.models import REPLAYABLE, Status
 
 
 @click.command(

@@ -6,14 +6,13 @@ from typing import Any
 
 import rich_click as click
 
-from actors.operations.replay import REPLAYABLE
 from esteira.cli.environment import catalogue_for_command
 from esteira.cli.ids import media_id as complete_id
 from esteira.cli.output import examples, local_time, print_fields, print_json, print_table, record_json
 from esteira.cli.table_layout import Column
 from pipeline.errors import Code, PermanentError
 from pipeline.history import HistoryEntry
-from pipeline.models import Record
+from pipeline.models import REPLAYABLE, Record
 from pipeline.remedies import remedy
 
 HISTORY_COLUMNS = (

@@ -12,7 +12,7 @@ from pipeline.catalogue.database import Database
 from pipeline.catalogue.session import Session
 from pipeline.catalogue.statements import BY_ID, IS_UNFINISHED, NO_SOURCE
 from pipeline.catalogue.tables import media
-from pipeline.models import Status
+from pipeline.models import REPLAYABLE, Status
 from pipeline.security.encryption import EncryptionKeyError, SourceCipher, key_id
 
 PAGE = 500  # rows of one transaction
@@ -24,7 +24,6 @@ _key = case((media.c.payload.like("enc1:%"), func.substr(media.c.payload, 6, 8))
 MAX_CHECKED = 1000
 _waiting = select(_key.label("key")).where(IS_UNFINISHED).limit(literal_column(str(MAX_CHECKED))).subquery()
 KEYS_OF_WAITING = select(_waiting.c.key, func.count()).group_by(_waiting.c.key)
-REPLAYABLE = (Status.FAILED, Status.REJECTED, Status.EXPIRED)
 
 
 def keys_of_ended(limit: int) -> Select[Any]:

@@ -20,6 +20,9 @@ class Status(StrEnum):
     DELETED = "deleted"  # on request; the row is kept so that a repeated message does not import it again
 
 
+REPLAYABLE = (Status.FAILED, Status.REJECTED, Status.EXPIRED)  # a replay can process these again
+
+
 class Stage(StrEnum):
     """The five steps in their order. Each value is also the name of an actor and of its queue."""
 

@@ -22,6 +22,12 @@ def test_rarely_needed_modules_are_not_imported_at_start(module: str) -> None:
     assert imported_with(module, *HEAVY) == []
 
 
+@pytest.mark.parametrize("command", ["list", "status", "failures", "audit"])
+def test_reading_command_imports_no_service_but_the_catalogue(command: str) -> None:
+    others = ("redis", "dramatiq", "requests", "urllib3", "obstore", "pipeline.services", "pipeline.http_client")
+    assert imported_with(f"esteira.cli.{command}", "pipeline.catalogue", *others) == ["pipeline.catalogue"]
+
+
 def test_sandbox_child_does_not_import_pydantic() -> None:
     assert imported_with("pipeline.media_types.examine", "magic", "pydantic") == ["magic"]
 

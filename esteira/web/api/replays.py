@@ -12,14 +12,14 @@ from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, model_validator
 
 from actors.operations.audit import AuditEntry
-from actors.operations.replay import REPLAYABLE, replay_without_waiting
+from actors.operations.replay import replay_without_waiting
 from esteira.web.api.records import MediaFilters, decode_cursor, encode_cursor
 from esteira.web.auth.audited import audited
 from esteira.web.auth.dependencies import Replayer
 from esteira.web.intake.json_body import JsonBody
 from pipeline.catalogue import Action, Filters
 from pipeline.errors import Code, PayloadError, PermanentError, RetryableError
-from pipeline.models import Record, Status
+from pipeline.models import REPLAYABLE, Record, Status
 from pipeline.security.callers import Caller
 from pipeline.services import services
 

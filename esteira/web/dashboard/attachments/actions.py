@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 
 from actors.operations.cancel import cancel, cancel_refusal
 from actors.operations.delete import delete
-from actors.operations.replay import REPLAYABLE, replay_without_waiting
+from actors.operations.replay import replay_without_waiting
 from esteira.web.dashboard.attachments.source_uploads import PATH
 from esteira.web.dashboard.dialogs import Dialog
 from esteira.web.dashboard.faults import fault, fault_of_code
@@ -23,7 +23,7 @@ from esteira.web.dashboard.recorded import recorded
 from esteira.web.dashboard.view import View
 from pipeline.catalogue import Action
 from pipeline.errors import PipelineError
-from pipeline.models import Record, Status
+from pipeline.models import REPLAYABLE, Record, Status
 from pipeline.models.replacement_source import NewSource, parse_new_source
 from pipeline.security.roles import Permission
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from actors.operations.cancel import cancel, cancel_refusal
 from actors.operations.delete import delete
-from actors.operations.replay import REPLAYABLE, replay_without_waiting
+from actors.operations.replay import replay_without_waiting
 from pipeline.catalogue import Action
 from pipeline.errors import Code
-from pipeline.models import Record, Status
+from pipeline.models import REPLAYABLE, Record, Status
 
 
 @dataclass(frozen=True)
