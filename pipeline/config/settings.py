@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import os
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
+from pydantic_settings import SettingsError as SourceError
 
 from pipeline.config.connections import ConnectionSettings
 from pipeline.config.cpu_count import worker_processes
@@ -32,6 +34,7 @@ from pipeline.config.types import Measure, Networks, Positive, as_list
 from pipeline.config.webhooks import WebhookSettings
 from pipeline.errors import SettingsError
 
+SECRETS_DIR = Path("/run/secrets")  # where Docker and Podman mount secrets, one file each
 MIN_API_TOKEN_LENGTH = 16  # characters; a person who has a signed token can try out API_TOKENs offline
 Contacts = Annotated[tuple[Annotated[str, BeforeValidator(as_contact)], ...], NoDecode, BeforeValidator(as_list)]
 Weight = Annotated[float, Field(ge=0.01, le=100, allow_inf_nan=False)]
@@ -179,16 +182,23 @@ class Settings(ConnectionSettings, WebhookSettings, FetchSettings, LimitSettings
 def load_settings(**overrides: Any) -> Settings:
     """The settings of this process. `overrides` take precedence over the environment.
 
-    Without API_TOKEN, the token that `esteira start` has made in VAR_DIR is used.
+    A setting that is in neither may be a file of its name in SECRETS_DIR. Without API_TOKEN, the token that `esteira
+    start` has made in VAR_DIR is used.
 
     Raises:
-        SettingsError: with every invalid variable, the reason and a valid example.
+        SettingsError: with every invalid variable, the reason and a valid example; or with a file that cannot be read.
     """
+    if SECRETS_DIR.is_dir():
+        overrides = {"_secrets_dir": SECRETS_DIR, **overrides}
     try:
         settings = Settings(**overrides)
         if settings.api_token is None and (token := read_token(settings.var_dir)):
             return Settings(**{**overrides, "api_token": SecretStr(token)})
         return settings
+    except SourceError as error:
+        if not isinstance(cause := error.__cause__, OSError):
+            raise
+        raise SettingsError(f"cannot read {cause.filename}: {cause.strerror}: let this user read it") from None
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False)
         raise SettingsError("\n".join(map(_message, details))) from None

@@ -11,17 +11,27 @@ REQUEUE_S = 20
 BOOT_OPTIONS = ("--worker-fork-timeout", "2000", "--skip-logging")
 
 
-def worker_command(*, processes: int, threads: int) -> list[str]:
-    """The command that runs the workers."""
+def worker_arguments(*, processes: int, threads: int) -> list[str]:
+    """What `python -m` needs to run the workers."""
     size = ("--processes", str(processes), "--threads", str(threads))
     timeout = ("--worker-shutdown-timeout", str(REQUEUE_S * 1000))
-    return _command("dramatiq", "actors.stages", *size, *timeout, *BOOT_OPTIONS)
+    return ["dramatiq", "actors.stages", *size, *timeout, *BOOT_OPTIONS]
+
+
+def web_arguments() -> list[str]:
+    """What `python -m` needs to run the web app."""
+    return ["esteira.web"]
+
+
+def worker_command(*, processes: int, threads: int) -> list[str]:
+    """The command that runs the workers below a supervisor."""
+    return _guarded(worker_arguments(processes=processes, threads=threads))
 
 
 def web_command() -> list[str]:
-    """The command that runs the web app."""
-    return _command("esteira.web")
+    """The command that runs the web app below a supervisor."""
+    return _guarded(web_arguments())
 
 
-def _command(module: str, *arguments: str) -> list[str]:
-    return [sys.executable, "-m", "esteira.cli.supervisor.parent_guard", module, *arguments]
+def _guarded(arguments: list[str]) -> list[str]:
+    return [sys.executable, "-m", "esteira.cli.supervisor.parent_guard", *arguments]
