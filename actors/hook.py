@@ -22,20 +22,23 @@ from actors.execution.inline import run_inline
 from actors.intake.circuit_breaker import CircuitBreaker, RedisUnavailableError
 from actors.intake.enqueue import enqueue_record, enqueue_stage, stage_to_enqueue
 from actors.intake.ignored_counts import SelfFlushingCounter
+from actors.intake.recording import has_bytes, record_attachment
 from actors.intake.return_scan import ReturnScans, scan_after_return
-from actors.intake.uploads import put_intake
+from actors.intake.spool_hand_over import SpoolHandOver
+from actors.intake.spooled_intake import SpooledIntake
 from actors.observability import metrics_store, tracing
 from actors.observability.logging import configure_in_listener
 from actors.observability.sentry import report_error
-from actors.observability.tracer import PhaseTimer
+from actors.observability.tracer import NullTimer, PhaseTimer
 from actors.redis_queue.queue import QUICK_TIMEOUT_S, RedisQueue, open_queue
 from actors.redis_queue.scheduling import SchedulingInfo, scheduling_of
 from pipeline.config.intake_rules import refusing_rule
 from pipeline.config.settings import current_settings
 from pipeline.errors import RetryableError
+from pipeline.intake_spool import open_spool
 from pipeline.models import Accepted, Attachment, Record, Stage, Status
+from pipeline.outage import Outage
 from pipeline.services import Services, build_services
-from pipeline.storage import intake_key
 
 CATALOGUE_WAIT_S = 1.5  # how long a listener waits for a locked catalogue; then it has to hand over again later
 
@@ -50,12 +53,13 @@ class Receipt:
     """The result of handing over an attachment.
 
     `mode` is "queued"; "inline": the five steps have run in the caller's thread; "spooled": it is enqueued as soon as
-    Redis is back, unless it is processed in the background; "duplicate": it was handed over before; or "ignored": the
-    rule of INTAKE_RULES with the number `rule` refuses it, and nothing was recorded, so that `status` is None.
+    Redis is back, unless it is processed in the background; "deferred": it is in the intake spool, and recorded as soon
+    as the catalogue is back; "duplicate": it was handed over before; or "ignored": the rule of INTAKE_RULES with the
+    number `rule` refuses it, and nothing was recorded, so that `status` is None.
     """
 
     id: str
-    mode: Literal["queued", "inline", "spooled", "duplicate", "ignored"]
+    mode: Literal["queued", "inline", "spooled", "deferred", "duplicate", "ignored"]
     status: Status | None
     rule: int | None = None
 
@@ -73,6 +77,7 @@ class Hook:
         self._rules = services.settings.intake_rules
         self._ignored = SelfFlushingCounter(services.catalogue)
         self._fallback_slots = threading.Semaphore(services.settings.fallback_concurrency)
+        self._hand_over, self._spooled = self._open_spool()
 
     def accept(
         self,
@@ -101,9 +106,11 @@ class Hook:
         self, attachment: Attachment, file: Path | None, aside: StartInBackground | None, timer: PhaseTimer
     ) -> Receipt:
         accepted = self._record(attachment, file, timer)
+        if accepted is None:
+            return Receipt(attachment.id, "deferred", Status.RECEIVED)
         if not accepted.fresh:
             return Receipt(accepted.id, "duplicate", accepted.status)
-        queued = self._enqueue(accepted.id, scheduling_of(attachment, intake=_has_bytes(attachment, file)))
+        queued = self._enqueue(accepted.id, scheduling_of(attachment, intake=has_bytes(attachment, file)))
         timer.mark("offer")
         if queued:
             log.debug("attachment queued", id=accepted.id, session=attachment.session, kind=attachment.kind)
@@ -113,32 +120,10 @@ class Hook:
             return Receipt(accepted.id, "spooled", accepted.status)
         return self._run_without_queue(accepted, aside)
 
-    def _record(self, attachment: Attachment, file: Path | None, timer: PhaseTimer) -> Accepted:
-        """Writes inline bytes to storage, and the attachment to the catalogue."""
-        storage, catalogue = self.services.storage, self.services.catalogue
-        has_bytes = _has_bytes(attachment, file)
-        if has_bytes and (known := self._known(attachment)):
-            catalogue.increment("duplicates")
-            return Accepted(id=known.id, status=known.status, fresh=False)
-        if has_bytes:
-            put_intake(storage, attachment.id, data=attachment.data, file=file)
-            timer.mark("intake")
-        accepted = catalogue.accept(attachment, intake=has_bytes)
-        timer.mark("accept")
-        # A maintenance task may have removed the bytes before the row was there; see `remove_leftover_intake`.
-        if accepted.fresh and has_bytes and not self._has_intake(accepted.id):
-            put_intake(storage, accepted.id, data=attachment.data, file=file)
-        return accepted
-
-    def _known(self, attachment: Attachment) -> Record | None:
-        ids = filter(None, (attachment.id, attachment.former_id))
-        return next(filter(None, map(self.services.catalogue.get, ids)), None)
-
-    def _has_intake(self, media_id: str) -> bool:
-        try:
-            return self.services.storage.size(intake_key(media_id)) is not None
-        except RetryableError:  # they were written a moment ago, and the row exists
-            return True
+    def _record(self, attachment: Attachment, file: Path | None, timer: PhaseTimer) -> Accepted | None:
+        """Records the attachment in the catalogue; None if it waits in the intake spool instead."""
+        record = partial(record_attachment, self.services, attachment, file, timer)
+        return self._spooled.record(attachment, file, record) if self._spooled else record()
 
     def _enqueue(self, media_id: str, scheduling: SchedulingInfo) -> bool:
         try:
@@ -148,6 +133,39 @@ class Hook:
                 report_error(unavailable.error, {"id": media_id, "fallback": self.services.settings.fallback})
             return False
         return True
+
+    def start(self) -> None:
+        """Hands over what an earlier process left in the intake spool, and checks its folder. Returns at once."""
+        if self._spooled:
+            self._spooled.start()
+
+    def hand_over_spooled(self) -> int:
+        """Hands over what is in the intake spool, in this thread; returns how many attachments.
+
+        Raises:
+            OSError: its folder cannot be used.
+        """
+        return self._hand_over.run_once() if self._hand_over else 0
+
+    def close(self) -> None:
+        """Ends the thread that hands over; what is in the intake spool waits for the next process."""
+        if self._hand_over:
+            self._hand_over.stop()
+
+    def _open_spool(self) -> tuple[SpoolHandOver | None, SpooledIntake | None]:
+        spool = open_spool(self.services.settings)
+        if spool is None:
+            return None, None
+        outage = Outage("catalogue", consequence="attachments wait in the intake spool")
+        probe = partial(self.services.catalogue.increment, "received", 0)  # it writes: a replica answers reads
+        hand_over = SpoolHandOver(spool, self._accept_spooled, probe=probe, outage=outage)
+        return hand_over, SpooledIntake(spool, hand_over, outage)
+
+    def _accept_spooled(self, attachment: Attachment, file: Path | None) -> None:
+        """Records and enqueues an entry of the spool. If Redis is away, the scan after its return enqueues it."""
+        accepted = record_attachment(self.services, attachment, file, NullTimer())
+        if accepted.fresh:
+            self._enqueue(accepted.id, scheduling_of(attachment, intake=has_bytes(attachment, file)))
 
     def _after_outage(self) -> None:
         self._return_scans.signal()
@@ -222,11 +240,13 @@ def process_media(
 
     The call costs about one synced insert into the catalogue and one round trip to Redis. It waits for Redis at most
     0.25 s, and only once: while Redis is away, the five steps run in this thread, or are started with `aside` if it is
-    given. It waits for a locked catalogue at most 1.5 s.
+    given. It waits for a locked catalogue at most 1.5 s, and only once: while the catalogue is away, the attachment is
+    synced to the intake spool, and a thread records it later.
 
     Raises:
         PayloadError: `data` is not base64.
-        RetryableError: nothing could be recorded (`catalogue`, `storage`); the caller keeps the attachment.
+        RetryableError: it could not be written (`catalogue`, if the spool cannot take it either; `storage`); the caller
+            keeps the attachment.
     """
     return hook().accept(attachment, file=file, aside=aside, by_rules=by_rules)
 
@@ -242,7 +262,3 @@ def _hook_of(_pid: int) -> Hook:
     configure_in_listener(settings)
     services = build_services(settings, durable=settings.intake_sync, wait_s=CATALOGUE_WAIT_S)
     return Hook(services, open_queue(settings, timeout_s=QUICK_TIMEOUT_S))
-
-
-def _has_bytes(attachment: Attachment, file: Path | None) -> bool:
-    return file is not None or bool(attachment.data)

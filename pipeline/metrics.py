@@ -169,6 +169,12 @@ PREVIEWS = Counter(
 CIRCUIT_OPENINGS = Counter(
     "esteira_circuit_openings_total", "Times a process stopped using Redis because Redis was unreachable."
 )
+SPOOL_ENTRIES = Counter(
+    "esteira_intake_spool_total",
+    "Attachments handed over while the catalogue was away. outcome is added (written to the intake spool), refused (it "
+    "could not take the attachment), handed_over (from the spool to the catalogue) or damaged (set aside).",
+    ("outcome",),
+)
 EVENTS_SENT = Counter(
     "esteira_events_sent_total",
     "Events sent to Redis. channel is live for the web app's clients, node for those of a Node server.",
@@ -211,6 +217,7 @@ HOOK_SECONDS = Histogram(
 COUNTERS = (
     *(ATTEMPTS, RETRIES, RESULTS, STORED_BYTES, DEDUPLICATED_BYTES, NOT_DOWNLOADED_BYTES, REQUEUED, TAKEN_OVER),
     REUPLOADS_ASKED,
+    SPOOL_ENTRIES,
     *(SANDBOX_STARTS, SANDBOX_DEATHS, SCANS, CIRCUIT_OPENINGS, EVENTS_SENT, EVENTS_LOST, WEBHOOK_ATTEMPTS, PREVIEWS),
 )
 GAUGES = (EVENTS_WAITING, SOCKET_CLIENTS)

@@ -10,7 +10,9 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings
 
 from pipeline.config.parsers import SecretParts, fernet_keys, is_redis_url
-from pipeline.config.types import Port
+from pipeline.config.types import Measure, Port
+
+SPOOL_OFF = "off"
 
 
 class ConnectionSettings(BaseSettings):
@@ -27,6 +29,9 @@ class ConnectionSettings(BaseSettings):
     encryption_keys: Annotated[SecretStr | None, SecretParts(fernet_keys)] = None
     storage_url: str | None = None
     staging_dir: Path | None = None
+    intake_spool: str | None = None  # None: a folder in VAR_DIR
+    intake_spool_mb: Measure = 512
+    intake_spool_hours: Measure = 72
 
     @field_validator("redis_url")
     @classmethod
@@ -45,6 +50,13 @@ class ConnectionSettings(BaseSettings):
     def _encryption_keys(cls, value: SecretStr | None) -> SecretStr | None:
         if value and not fernet_keys(value.get_secret_value()):
             raise ValueError("has no key: make one with `openssl rand -base64 32 | tr '+/' '-_'`, or unset it")
+        return value
+
+    @field_validator("intake_spool")
+    @classmethod
+    def _intake_spool(cls, value: str | None) -> str | None:
+        if value and value != SPOOL_OFF and not Path(value).is_absolute():
+            raise ValueError("must be off, or the absolute path of a folder: /var/lib/esteira/spool")
         return value
 
     @property
@@ -87,6 +99,13 @@ class ConnectionSettings(BaseSettings):
     @property
     def staging(self) -> Path:
         return self.staging_dir or self.var_dir.absolute() / "staging"
+
+    @property
+    def spool_folder(self) -> Path | None:
+        """The folder of the intake spool; None if INTAKE_SPOOL is `off`."""
+        if self.intake_spool == SPOOL_OFF:
+            return None
+        return Path(self.intake_spool) if self.intake_spool else self.var_dir.absolute() / "spool"
 
 
 def checked_redis_url(value: SecretStr | None) -> SecretStr | None:

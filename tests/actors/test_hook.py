@@ -71,6 +71,7 @@ def test_invalid_base64_is_refused_and_leaves_nothing(system: RunningSystem, dat
 
 
 def test_process_media_raises_if_nothing_can_be_recorded(system: RunningSystem) -> None:
+    (system.folder / "spool").write_text("")  # no folder can be made here
     (system.folder / "esteira.db").chmod(0o444)
     system.services.close()
     database = system.folder / "esteira.db"

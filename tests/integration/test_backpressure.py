@@ -134,7 +134,7 @@ def locked(system: RunningSystem) -> Iterator[None]:
 
 
 @pytest.mark.slow
-def test_locked_catalogue_costs_no_attempt_and_refuses_new_attachments(
+def test_locked_catalogue_costs_no_attempt_and_defers_new_attachments(
     own_system: RunningSystem, media: MediaServer
 ) -> None:
     with own_system.workers() as workers:
@@ -143,16 +143,16 @@ def test_locked_catalogue_costs_no_attempt_and_refuses_new_attachments(
         wait_until(lambda: media.hits("a.jpg"), 10)
         with locked(own_system):
             began = time.monotonic()
-            with pytest.raises(RetryableError) as caught:
-                own_system.submit(url=media.url("b.jpg"))
-            assert caught.value.code is Code.CATALOGUE
+            deferred = own_system.submit(url=media.url("b.jpg"))
+            assert deferred.mode == "deferred"
             assert time.monotonic() - began < 8
             wait_until(lambda: codes(workers), 10)
         [record] = own_system.wait_finished(receipt.id)
         assert set(codes(workers)) == {"catalogue"}
         assert (record.status, record.attempts) == (Status.DONE, 0)
         assert media.hits("a.jpg") == 1
-        [later] = own_system.wait_finished(own_system.submit(url=media.url("b.jpg")).id)
+        wait_until(lambda: own_system.services.catalogue.get(deferred.id), 10)
+        [later] = own_system.wait_finished(deferred.id)
     assert later.status is Status.DONE
 
 
@@ -163,7 +163,7 @@ def postgres() -> Iterator[PostgresServer]:
 
 
 @pytest.mark.slow
-def test_catalogue_outage_makes_the_hook_refuse_and_the_workers_wait(
+def test_catalogue_outage_makes_the_hook_defer_and_the_workers_wait(
     valkey: ValkeyServer, postgres: PostgresServer, tmp_path: Path, media: MediaServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = ONE_ATTEMPT | {"DATABASE_URL": postgres.new_database()}
@@ -174,19 +174,17 @@ def test_catalogue_outage_makes_the_hook_refuse_and_the_workers_wait(
         wait_until(lambda: media.hits("a.jpg"), 10)
         postgres.stop()
         fields = {"session": "s", "message_id": "away", "url": media.url("b.jpg")}
-        with pytest.raises(RetryableError):
-            system.submit(url=media.url("b.jpg"))
         answer = http.post("/hooks/media", json=fields)
-        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "catalogue")
-        assert int(answer.headers["Retry-After"]) > 0
+        [deferred] = answer.json()["accepted"]
+        assert (answer.status_code, deferred["status"]) == (202, "received")
+        assert http.get(f"/media/{deferred['id']}").status_code == 503
         wait_until(lambda: codes(workers), 15)
         postgres.start()
         media.delay_s = 0
         [record] = system.wait_finished(receipt.id)
         assert (record.status, record.attempts, media.hits("a.jpg")) == (Status.DONE, 0, 1)
-        accepted = http.post("/hooks/media", json=fields)
-        assert accepted.status_code == 202
-        [again] = system.wait_finished(accepted.json()["accepted"][0]["id"])
+        wait_until(lambda: system.services.catalogue.get(deferred["id"]), 10)
+        [again] = system.wait_finished(deferred["id"])
     assert again.status is Status.DONE
 
 

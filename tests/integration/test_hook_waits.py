@@ -20,6 +20,7 @@ from tests.support.valkey import ValkeyServer
 from tests.support.web import app_client
 
 AT_ONCE = 10
+WAIT_S = 1.5
 ANSWERED_S = 4.0  # 1.5 s, and what a crowded machine adds; without a bound it takes 10
 
 
@@ -65,7 +66,7 @@ def given(number: int) -> dict[str, str]:
     return {"session": "s", "message_id": f"m{number}", **source}
 
 
-def test_waiting_callers_fail_soon_on_a_locked_catalogue(
+def test_waiting_callers_are_answered_soon_on_a_locked_catalogue(
     held: tuple[TestClient, AbstractContextManager[None]],
 ) -> None:
     http, locked = held
@@ -75,17 +76,35 @@ def test_waiting_callers_fail_soon_on_a_locked_catalogue(
         time.sleep(number * 0.05)
         began = time.monotonic()
         answer = http.post("/hooks/media", json=given(number))
-        assert int(answer.headers["Retry-After"]) > 0
-        assert answer.json()["error"]["code"] == "catalogue"
+        assert answer.json()["accepted"][0]["status"] == "received"
         return answer.status_code, time.monotonic() - began
 
     numbers = range(2, 2 + AT_ONCE)
     with locked, ThreadPoolExecutor(AT_ONCE) as pool:
         answers = list(pool.map(post, numbers))
-    assert [status for status, _ in answers] == [503] * AT_ONCE
+        began = time.monotonic()
+        assert http.post("/hooks/media", json=given(99)).status_code == 202
+        assert time.monotonic() - began < WAIT_S  # it has not waited for the catalogue
+    assert [status for status, _ in answers] == [202] * AT_ONCE
     assert max(seconds for _, seconds in answers) < ANSWERED_S
     again = [http.post("/hooks/media", json=given(number)) for number in numbers]
     assert [answer.status_code for answer in again] == [202] * AT_ONCE
+
+
+def test_callers_without_a_spool_fail_soon_on_a_locked_catalogue(
+    held: tuple[TestClient, AbstractContextManager[None]], tmp_path: Path
+) -> None:
+    http, locked = held
+    (tmp_path / "spool").write_text("")  # no folder can be made here
+    assert http.post("/hooks/media", json=given(1)).status_code == 202
+    with locked:
+        began = time.monotonic()
+        answer = http.post("/hooks/media", json=given(2))
+        assert time.monotonic() - began < ANSWERED_S
+    assert answer.status_code == 503
+    assert int(answer.headers["Retry-After"]) > 0
+    assert answer.json()["error"]["code"] == "catalogue"
+    assert http.post("/hooks/media", json=given(2)).status_code == 202
 
 
 def test_short_catalogue_lock_delays_but_does_not_refuse(

@@ -151,6 +151,7 @@ class RunningSystem:
         return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
 
     def close(self) -> None:
+        self.hook.close()
         self.services.close()
         self.queue.client.close()
         self.hook.queue.client.close()

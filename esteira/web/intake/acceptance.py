@@ -53,12 +53,18 @@ class Acceptance:
         self._lock = threading.Lock()
 
     def connect(self) -> None:
-        """Connects to Redis and the catalogue.
+        """Connects to Redis and the catalogue, and hands over what an earlier process left in the intake spool.
 
         Raises:
             PipelineError: one of them is away.
         """
         self._rates_of_process()
+        hook().start()
+
+    def close(self) -> None:
+        """Ends the thread that hands over what is in the intake spool."""
+        if self._rates is not None:
+            hook().close()
 
     def accept(
         self, given: Sequence[UploadedAttachment], caller: Caller, *, ignored: int, single: bool

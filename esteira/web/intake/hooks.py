@@ -179,6 +179,7 @@ class Hooks:
     def close(self) -> None:
         """Waits SHUTDOWN_WAIT_S for attachments in the background, and writes the count of ignored messages."""
         self._background.close(within_s=SHUTDOWN_WAIT_S)
+        self._acceptance.close()
         self.ignored.flush()
 
     def _accept(self, gateway: Gateway, body: bytes, access: HookAccess, *, single: bool) -> dict[str, Any]:
