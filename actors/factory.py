@@ -14,6 +14,7 @@ from actors.maintenance.schedule import WorkerThreads, maintenance_tasks
 from actors.maintenance.tasks import stop_worker
 from actors.middleware.pauses import PauseMiddleware
 from actors.middleware.poison import Quarantine
+from actors.middleware.readiness import TellReady
 from actors.middleware.retries import Retries, RetryPolicy
 from actors.middleware.routing import StageRouter
 from actors.middleware.signals import Signals
@@ -33,6 +34,7 @@ def build_broker(settings: Settings) -> EsteiraBroker:
     router = StageRouter(hop=settings.chain == "hop", pauses=pauses)
     middleware: list[dramatiq.Middleware] = [
         Signals(),
+        TellReady(),
         CurrentMessage(),
         router,
         Retries(RetryPolicy.of(settings)),

@@ -22,6 +22,10 @@ COMMANDS: MappingProxyType[str, Entry] = MappingProxyType(
             "esteira.cli.start:start",
             "Starts everything on this machine: Valkey (unless REDIS_* is set), the web app and the workers.",
         ),
+        "reload": Entry(
+            "esteira.cli.reload:reload",
+            "Replaces web app and workers of the running `esteira start` without refusing a hook.",
+        ),
         "submit": Entry(
             "esteira.cli.submit:submit",
             "Hands over attachments for processing: URLs, local files, or lines of JSON with --jsonl.",

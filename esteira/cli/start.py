@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-import errno
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
-import redis
 import rich_click as click
 
 from actors.redis_queue.server_program import choose_server
 from esteira.cli.demo.launch import launch_demo
 from esteira.cli.embedded_valkey import launch_valkey, lock_folder, wait_until_ready
 from esteira.cli.environment import settings_for_command
-from esteira.cli.migrate import migrate_catalogue
 from esteira.cli.output import examples
+from esteira.cli.preparation import check_redis, facts_of, prepare
 from esteira.cli.start_output import announce, announce_addresses, line_format, part_environment, sayer
 from esteira.cli.supervisor.commands import web_command, worker_command
 from esteira.cli.supervisor.line_printer import LinePrinter
-from esteira.cli.supervisor.part import Part, command_part
+from esteira.cli.supervisor.listen import listen
+from esteira.cli.supervisor.part import Part, Running, command_part
+from esteira.cli.supervisor.reloading import Reloading
+from esteira.cli.supervisor.requests import taken_requests
 from esteira.cli.supervisor.supervisor import Supervisor
+from esteira.cli.supervisor.terminal import has_terminal
 from pipeline.config.settings import Settings, current_settings
 from pipeline.config.token_file import make_token
-from pipeline.errors import SettingsError
-from pipeline.services import build_services
-
-REDIS_TIMEOUT_S = 5  # for the connection check before the start
+from pipeline.service_manager.notify import READY, STOPPING, ServiceManager
+from pipeline.service_manager.sockets import inherited_sockets
 
 
 @click.command(
@@ -45,21 +46,28 @@ def start(demo: bool, no_web: bool, workers: int | None) -> None:
     """Starts everything on this machine: Valkey (unless REDIS_* is set), the web app and the workers.
 
     Updates the database tables first. Without API_TOKEN it makes a token in VAR_DIR/api-token. Ctrl-C or SIGTERM stops
-    everything in order; a second Ctrl-C does not wait. A part that ends by itself is started again.
+    everything in order; a second Ctrl-C does not wait. A part that ends by itself is started again. `esteira reload`
+    replaces web app and workers.
     """
     settings = settings_for_command()
     if demo:
         launch_demo(settings)
-    commands = {
-        "worker": worker_command(processes=workers or settings.web_concurrency, threads=settings.worker_threads)
-    }
-    if not no_web:
-        commands["web"] = web_command()
-    with lock_folder(settings.var_dir.absolute()) as lock:  # before the port, which the other `esteira start` uses too
+    manager, sockets = ServiceManager.of_environment(), inherited_sockets()
+    folder = settings.var_dir.absolute()
+    with lock_folder(folder) as lock:  # before the port, which the other `esteira start` uses too
         if not no_web:
-            _check_port(settings)
+            sockets = sockets or listen(settings.web_host, settings.port)
             settings = settings if settings.api_token else _with_token(settings)
-        _run(settings, commands, lock)
+        _run(settings, Start(lock, manager, workers, None if no_web else sockets))
+
+
+class Start(NamedTuple):
+    """What one `esteira start` runs with. `workers`: processes, or None for the setting; `sockets`: the web app's."""
+
+    lock: TextIO
+    manager: ServiceManager
+    workers: int | None
+    sockets: Sequence[socket.socket] | None
 
 
 def _with_token(settings: Settings) -> Settings:
@@ -69,18 +77,43 @@ def _with_token(settings: Settings) -> Settings:
     return settings_for_command()
 
 
-def _run(settings: Settings, commands: Mapping[str, Sequence[str]], lock: TextIO) -> None:
-    """Runs Valkey, if it is needed, and the commands until a signal to stop."""
+def _run(settings: Settings, begun: Start) -> None:
+    """Runs Valkey, if it is needed, and the other parts until a signal to stop."""
     printer = LinePrinter(line_format(settings))
     with Supervisor(printer, sayer(settings, printer)) as supervisor:
-        _start_redis(settings, supervisor, lock)
-        migrate_catalogue(settings)
-        build_services(settings).close()  # reports wrong settings here and not only in the workers' log
+        _start_redis(settings, supervisor, begun.lock)
+        prepare(settings)
         environment = part_environment(settings)
-        supervisor.run(
-            *(command_part(name, command, environment) for name, command in commands.items()),
-            on_started=partial(announce_addresses, settings, with_web="web" in commands),
-        )
+        reloading = Reloading(supervisor, environment, facts_of(settings), begun.manager)
+
+        def workers() -> list[str]:
+            processes = begun.workers or reloading.facts["WEB_CONCURRENCY"]
+            return worker_command(processes=processes, threads=reloading.facts["WORKER_THREADS"])
+
+        worker = command_part("worker", workers, environment)
+        web = None
+        if begun.sockets is not None:
+            web = command_part("web", web_command, environment, sockets=begun.sockets)
+        with _requests(settings, supervisor):
+            supervisor.run(
+                *(part for part in (worker, web) if part is not None),
+                on_started=partial(announce_addresses, settings, with_web=web is not None),
+                on_ready=partial(begun.manager.tell, READY),
+                on_request=partial(reloading.reload, web=web, worker=worker),
+                reloads_on_hangup=not has_terminal(),
+            )
+        begun.manager.tell(STOPPING)
+
+
+@contextmanager
+def _requests(settings: Settings, supervisor: Supervisor) -> Iterator[None]:
+    """Takes requests from `esteira reload`; without them where the file system has no sockets."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(taken_requests(settings.var_dir.absolute(), supervisor.request))
+        except OSError as error:
+            supervisor.say(f"`esteira reload` will not work: no socket in VAR_DIR ({error.strerror})", "warning")
+        yield
 
 
 def _start_redis(settings: Settings, supervisor: Supervisor, lock: TextIO) -> None:
@@ -90,27 +123,9 @@ def _start_redis(settings: Settings, supervisor: Supervisor, lock: TextIO) -> No
         for reason in choice.passed_over:
             announce(settings, "server", f"passed over {reason}")
         announce(settings, "server", f"{choice.program} (VALKEY_SERVER={settings.valkey_server})")
-        valkey = Part("valkey", partial(launch_valkey, settings, choice.program, lock))
+        valkey = Part("valkey", lambda: Running(launch_valkey(settings, choice.program, lock)))
         supervisor.start(valkey)
-        assert valkey.process is not None
-        wait_until_ready(settings, choice.program, valkey.process)
+        assert valkey.running is not None
+        wait_until_ready(settings, choice.program, valkey.running.process)
         return
-    timeouts = {"socket_timeout": REDIS_TIMEOUT_S, "socket_connect_timeout": REDIS_TIMEOUT_S}
-    client = redis.Redis.from_url(settings.redis, **timeouts)
-    client.ping()  # reports a wrong address here and not only in the workers' log
-    client.close()
-
-
-def _check_port(settings: Settings) -> None:
-    """Raises SettingsError if the web app could not listen on its address."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            settings.web_host, settings.port, type=socket.SOCK_STREAM
-        )[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-    except OSError as error:
-        name = "PORT" if error.errno in {errno.EADDRINUSE, errno.EACCES} else "WEB_HOST"
-        reason = f"cannot listen on {settings.web_host}:{settings.port}: {error.strerror}"
-        raise SettingsError(f"{name}: {reason}: choose another {name}, or use --no-web") from None
+    check_redis(settings)

@@ -1,19 +1,28 @@
-"""`python -m esteira.web` runs the web app with the settings WEB_HOST, PORT and WEB_WORKERS."""
+"""`python -m esteira.web` runs the web app with the settings WEB_HOST, PORT and WEB_WORKERS.
+
+It listens on the sockets that its starter passes to it (systemd's LISTEN_FDS), instead of WEB_HOST and PORT, and tells
+its starter when it is ready (NOTIFY_SOCKET).
+"""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
+from contextlib import suppress
 
-import uvicorn
+from uvicorn import Config
+from uvicorn.config import STARTUP_FAILURE
 
 from actors.observability.logging import configure_observability
 from esteira.web.server.connections import MAX_HEAD_BYTES
 from esteira.web.server.file_limits import backlog, raise_file_limit
-from pipeline.config.settings import current_settings
+from esteira.web.server.web_server import run_server
+from pipeline.config.settings import Settings, current_settings
 from pipeline.errors import SettingsError
 from pipeline.security.private_dirs import set_private_umask
+from pipeline.service_manager.notify import ServiceManager
+from pipeline.service_manager.sockets import inherited_sockets
 
 KEEP_ALIVE_S = 75  # gateways reuse their connections; idle ones are closed earlier when others need the room
 MAX_SOCKET_BYTES = 1024 * 1024  # of one message; live events accept far less
@@ -22,21 +31,30 @@ WORKER_TIMEOUT_S = 30  # after which a web process that does not answer its pare
 
 
 def main(arguments: list[str]) -> int:
-    """Runs until SIGTERM or SIGINT. Returns 2 if a setting is wrong."""
+    """Runs until SIGTERM or SIGINT. Returns 2 if a setting is wrong, 3 if the app does not start."""
     set_private_umask()
     parser = argparse.ArgumentParser("python -m esteira.web", description="Runs the web app.")
     parser.add_argument("--host", metavar="WEB_HOST", help="Listen on this address instead of WEB_HOST.")
     options = parser.parse_args(arguments)
     if options.host:
         os.environ["WEB_HOST"] = options.host  # the web processes read the settings again
+    manager = ServiceManager.of_environment()
     try:
+        sockets = inherited_sockets()
         settings = current_settings()
     except SettingsError as error:
         print(f"esteira: {error.message}", file=sys.stderr)  # noqa: T201
         return 2
     configure_observability(settings)
     raise_file_limit()
-    uvicorn.run(
+    with suppress(KeyboardInterrupt):  # of a Ctrl-C, after the shutdown
+        if not run_server(_config(settings), sockets, manager):
+            return STARTUP_FAILURE
+    return 0
+
+
+def _config(settings: Settings) -> Config:
+    return Config(
         "esteira.web.app:app",
         host=settings.web_host,
         port=settings.port,
@@ -57,7 +75,6 @@ def main(arguments: list[str]) -> int:
         timeout_worker_healthcheck=WORKER_TIMEOUT_S,
         h11_max_incomplete_event_size=MAX_HEAD_BYTES,
     )
-    return 0
 
 
 if __name__ == "__main__":

@@ -33,5 +33,10 @@ def web_command() -> list[str]:
     return _guarded(web_arguments())
 
 
+def preparation_command() -> list[str]:
+    """The command that comes before new web apps and workers in a reload."""
+    return _guarded(["esteira.cli.preparation"])
+
+
 def _guarded(arguments: list[str]) -> list[str]:
     return [sys.executable, "-m", "esteira.cli.supervisor.parent_guard", *arguments]

@@ -8,6 +8,7 @@ import queue
 import select
 import sys
 import threading
+from collections import deque
 from datetime import datetime
 from itertools import cycle
 from typing import IO, NamedTuple
@@ -57,9 +58,10 @@ class LinePrinter:
         except queue.Full:
             self._add_dropped(1)
 
-    def follow(self, part: str, stream: IO[bytes]) -> threading.Thread:
-        """Prints the lines of a stream until it ends, in a new thread."""
-        thread = threading.Thread(target=self._follow, args=(part, stream), name=f"lines of {part}", daemon=True)
+    def follow(self, part: str, stream: IO[bytes], *, last_lines: deque[str] | None = None) -> threading.Thread:
+        """Prints the lines of a stream until it ends, in a new thread, and adds them to `last_lines`."""
+        kept = deque(maxlen=0) if last_lines is None else last_lines
+        thread = threading.Thread(target=self._follow, args=(part, stream, kept), name=f"lines of {part}", daemon=True)
         thread.start()
         return thread
 
@@ -71,10 +73,12 @@ class LinePrinter:
             return
         self._writer.join(CLOSE_S)
 
-    def _follow(self, part: str, stream: IO[bytes]) -> None:
+    def _follow(self, part: str, stream: IO[bytes], last_lines: deque[str]) -> None:
         with stream:
             while line := stream.readline(MAX_LINE):
-                self.print(part, line.decode("utf-8", "replace").rstrip("\r\n"))
+                text = line.decode("utf-8", "replace").rstrip("\r\n")
+                last_lines.append(text)
+                self.print(part, text)
 
     def _write_all(self) -> None:
         while line := self._waiting.get():

@@ -1,4 +1,4 @@
-"""Runs parts side by side, starts again those that die, and stops all of them in order."""
+"""Runs parts side by side, starts again those that die, replaces them on request, and stops all of them in order."""
 
 from __future__ import annotations
 
@@ -14,33 +14,42 @@ from types import FrameType, TracebackType
 from typing import NamedTuple, Self
 
 from esteira.cli.supervisor.line_printer import LinePrinter
-from esteira.cli.supervisor.part import GRACE_S, Part
+from esteira.cli.supervisor.part import GRACE_S, Part, Running
+from esteira.cli.supervisor.requests import Request
 from pipeline.errors import PipelineError
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+STOPPED = "`esteira start` is being stopped"  # why a request was not fulfilled
+POLL_S = 0.05  # between two looks whether something awaited has happened
 
 
 class PartEnded(NamedTuple):
-    """The process of a part has ended."""
+    """A process of a part has ended."""
 
     part: Part
+    running: Running
+
+
+Event = PartEnded | signal.Signals | Request
 
 
 class Supervisor:
-    """Runs parts until SIGINT, SIGTERM or SIGHUP. Leaving its block stops all of them, the ones started last first.
+    """Runs parts until a signal to stop. Leaving its block stops all of them, the ones started last first.
 
-    A part that ends by itself is started again, after 1 s, 2 s, 4 s and so on, at most half a minute. The others are
-    not touched. `say` takes a message of the supervisor and its level.
+    A part that ends by itself is started again, at once, and then after 1 s, 2 s, 4 s and so on, at most half a minute.
+    The others are not touched. `say` takes a message of the supervisor and its level.
     """
 
     def __init__(
         self, printer: LinePrinter, say: Callable[[str, str], object], *, clock: Callable[[], float] = time.monotonic
     ) -> None:
+        self.say = say
+        self.is_stopping = False
         self._printer = printer
-        self._say = say
         self._clock = clock
         self._groups: list[Sequence[Part]] = []
-        self._events: queue.SimpleQueue[PartEnded | signal.Signals] = queue.SimpleQueue()
+        self._requests: list[Request] = []
+        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
 
     def __enter__(self) -> Self:
         return self
@@ -48,8 +57,9 @@ class Supervisor:
     def __exit__(
         self, _type: type[BaseException] | None, _error: BaseException | None, _: TracebackType | None
     ) -> None:
+        self.is_stopping = True
         for group in reversed(self._groups):
-            _stop(group)
+            _stop([running for part in group for running in part.processes()])
         self._printer.close()
 
     def start(self, *parts: Part) -> None:
@@ -58,57 +68,127 @@ class Supervisor:
         for part in parts:
             self._start(part)
 
-    def run(self, *parts: Part, on_started: Callable[[], object] = lambda: None) -> None:
+    def run(
+        self,
+        *parts: Part,
+        on_started: Callable[[], object] = lambda: None,
+        on_ready: Callable[[], object] = lambda: None,
+        on_request: Callable[[Request], object] = lambda _request: None,
+        reloads_on_hangup: bool = False,
+    ) -> None:
         """Starts parts, and starts again those that die, until the first signal to stop.
 
-        Further signals do not disturb the stop, except that a second Ctrl-C kills these parts at once.
+        `on_ready` is called when all of them have said that they are ready, `on_request` for each request; SIGHUP is
+        one with `reloads_on_hangup`. Further signals do not disturb the stop, except that a second Ctrl-C kills these
+        parts at once.
         """
         for number in STOP_SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP
                 signal.signal(number, self._take_signal)
+        if reloads_on_hangup:
+            signal.signal(signal.SIGHUP, lambda _number, _frame: self.request(Request()))
         self.start(*parts)
         on_started()
-        while not isinstance(event := self._next_event(), signal.Signals):
-            if event is not None:
-                self._plan_restart(event.part)
-            for part in self._due_parts():
-                self._restart(part)
+        is_ready = False
+        while not self.is_stopping:
+            if not is_ready and (is_ready := all(part.is_ready() for part in parts)):
+                on_ready()
+            self._handle(self._next_event(None if is_ready else POLL_S))
+            while self._requests and not self.is_stopping:
+                on_request(self._requests.pop(0))
+        for request in self._requests:
+            request.finish(STOPPED)
         signal.signal(signal.SIGINT, lambda _number, _frame: _send(parts, signal.SIGKILL))
 
-    def _start(self, part: Part) -> None:
-        process = part.start(self._clock())
-        if process.stdout is not None:
-            self._printer.follow(part.name, process.stdout)
-        threading.Thread(target=self._watch, args=(part, process.pid), name=f"end of {part.name}", daemon=True).start()
+    def request(self, request: Request) -> None:
+        """Takes a request, from any thread or signal handler."""
+        self._events.put(request)  # SimpleQueue.put may be called again in the middle of itself
 
-    def _restart(self, part: Part) -> None:
+    def wait(self, until: Callable[[], bool], within_s: float | None = None) -> bool:
+        """Goes on supervising until something has happened; returns whether it has.
+
+        It has not after `within_s` seconds, and if the supervisor is to stop.
+        """
+        deadline = None if within_s is None else self._clock() + within_s
+        while not (happened := until()) and not self.is_stopping:
+            if deadline is not None and self._clock() >= deadline:
+                break
+            self._handle(self._next_event(POLL_S))
+        return happened
+
+    def launch_other(self, part: Part) -> Running:
+        """Starts one more process of a part, which is not started again, and stopped with the part."""
+        running = part.launch()
+        part.others.append(running)
+        self._watch(part, running)
+        return running
+
+    def use(self, part: Part, running: Running) -> None:
+        """Makes this process the one of its part that is started again if it dies."""
+        part.use(running, self._clock())
+
+    def end(self, running: Running) -> None:
+        """Ends a process with SIGTERM, and kills it if it has not ended GRACE_S later."""
+        running.send(signal.SIGTERM)
+        if not self.wait(lambda: running.has_ended, GRACE_S) and not self.is_stopping:
+            running.send(signal.SIGKILL)
+            self.wait(lambda: running.has_ended)
+
+    def start_again(self, part: Part) -> None:
         """Starts a part again, or plans the next try if the system has no process, memory or file left for it."""
         try:
             self._start(part)
         except (OSError, subprocess.SubprocessError, PipelineError) as error:
             delay_s = part.plan_restart(self._clock())
-            self._say(f"{part.name} cannot be started ({error}); it is tried again in {delay_s:g} s", "error")
+            self.say(f"{part.name} cannot be started ({error}); it is tried again {_after(delay_s)}", "error")
 
-    def _watch(self, part: Part, pid: int) -> None:
+    def _start(self, part: Part) -> None:
+        running = part.launch()
+        self.use(part, running)
+        self._watch(part, running)
+
+    def _watch(self, part: Part, running: Running) -> None:
+        if running.process.stdout is not None:
+            self._printer.follow(part.name, running.process.stdout, last_lines=running.last_lines)
+        threading.Thread(target=self._await_end, args=(part, running), name=f"end of {part.name}", daemon=True).start()
+
+    def _await_end(self, part: Part, running: Running) -> None:
         with suppress(ChildProcessError):  # `_stop` has reaped it
-            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # its id stays reserved until the main thread reaps it
-        self._events.put(PartEnded(part))
+            # Its id stays reserved until the main thread reaps it.
+            os.waitid(os.P_PID, running.process.pid, os.WEXITED | os.WNOWAIT)
+        self._events.put(PartEnded(part, running))
 
-    def _plan_restart(self, part: Part) -> None:
-        assert part.process is not None
-        ending = described(part.process.wait())
-        delay_s = part.plan_restart(self._clock())
-        self._say(f"{part.name} ended by itself ({ending}); it is started again in {delay_s:g} s", "error")
+    def _handle(self, event: Event | None) -> None:
+        match event:
+            case signal.Signals():
+                self.is_stopping = True
+            case PartEnded():
+                self._take_end(event.part, event.running)
+            case Request():
+                self._requests.append(event)
+        if not self.is_stopping:
+            for part in self._due_parts():
+                self.start_again(part)
+
+    def _take_end(self, part: Part, running: Running) -> None:
+        ending = described(running.close())
+        if running in part.others:
+            part.others.remove(running)
+        elif running is part.running:
+            delay_s = part.plan_restart(self._clock())
+            self.say(f"{part.name} ended by itself ({ending}); it is started again {_after(delay_s)}", "error")
 
     def _due_parts(self) -> list[Part]:
         now = self._clock()
         return [part for part in self._parts() if part.due_at is not None and part.due_at <= now]
 
-    def _next_event(self) -> PartEnded | signal.Signals | None:
-        """The next event; None if a part is due before there is one."""
-        due = [part.due_at for part in self._parts() if part.due_at is not None]
+    def _next_event(self, within_s: float | None = None) -> Event | None:
+        """The next event; None if a part is due before there is one, or after `within_s` seconds."""
+        waits = [part.due_at - self._clock() for part in self._parts() if part.due_at is not None]
+        if within_s is not None:
+            waits.append(within_s)
         try:
-            return self._events.get(timeout=max(0.0, min(due) - self._clock()) if due else None)
+            return self._events.get(timeout=max(0.0, min(waits)) if waits else None)
         except queue.Empty:
             return None
 
@@ -117,7 +197,7 @@ class Supervisor:
             yield from group
 
     def _take_signal(self, number: int, _frame: FrameType | None) -> None:
-        self._events.put(signal.Signals(number))  # SimpleQueue.put may be called again in the middle of itself
+        self._events.put(signal.Signals(number))
 
 
 def described(status: int) -> str:
@@ -129,18 +209,23 @@ def described(status: int) -> str:
         return f"exit status {status}"
 
 
-def _stop(parts: Sequence[Part]) -> None:
+def _after(delay_s: float) -> str:
+    return f"in {delay_s:g} s" if delay_s else "at once"
+
+
+def _stop(processes: Sequence[Running]) -> None:
     deadline = time.monotonic() + GRACE_S
-    _send(parts, signal.SIGTERM)
-    for process in [part.process for part in parts if part.process is not None]:
+    for running in processes:
+        running.send(signal.SIGTERM)
+    for running in processes:
         try:
-            process.wait(max(0.0, deadline - time.monotonic()))
+            running.process.wait(max(0.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            running.send(signal.SIGKILL)
+            running.process.wait()
 
 
 def _send(parts: Sequence[Part], number: signal.Signals) -> None:
     for part in parts:
-        if part.process is not None and part.process.returncode is None:
-            part.process.send_signal(number)
+        for running in part.processes():
+            running.send(number)

@@ -28,6 +28,7 @@ from esteira.web.server.transport import WatchedTransport
 from pipeline.config.settings import current_settings
 
 HEAD_TIMEOUT_S = 10.0
+ENDING_S = 0.5  # in which an idle connection may bring another request when the server ends; a new one has NEW_S
 NEW_S = 1.0  # in which a new connection is not closed for others: its head is on the way
 MAX_HEAD_BYTES = 16 * 1024
 MAX_HEADERS = 100
@@ -109,6 +110,8 @@ class LimitedHttpProtocol(H11Protocol):
         self._counted = True
         self._start_head_timer()
         self._make_room()
+        if getattr(self.server_state, "is_ending", False):  # it was accepted just before
+            self.shutdown()
 
     def data_received(self, data: bytes) -> None:
         if self.watched is not None and self.watched.is_lingering:
@@ -124,6 +127,8 @@ class LimitedHttpProtocol(H11Protocol):
             self._has_had_request = True
             self._stop_head_timer()
             self.active_at = self.loop.time()
+            if self.is_shutting_down and self.cycle is not None:
+                self.cycle.keep_alive = False
         elif self.idle and not self._upgraded:  # an incomplete head, or a body after its response
             self._start_head_timer()
 
@@ -135,15 +140,33 @@ class LimitedHttpProtocol(H11Protocol):
         super().connection_lost(exc)
 
     def shutdown(self) -> None:
-        """Called when the server ends: running requests are to answer soon."""
+        """Called when the server ends: running requests are to answer soon.
+
+        A request that is on its way is answered, and tells its sender that the connection ends. Later ones meet a
+        closed connection.
+        """
         self.is_shutting_down = True
-        super().shutdown()
+        if self.idle:
+            self.loop.call_later(ENDING_S if self._has_had_request else NEW_S, self._close_at_end)
+        else:
+            super().shutdown()
+
+    def _close_at_end(self) -> None:
+        if self.idle and not self._upgraded and not self.transport.is_closing():
+            super().shutdown()
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
         super().handle_websocket_upgrade(event)
         self._upgraded = True  # another protocol handles the connection from now on
         self._forget_address()
         self._stop_head_timer()
+        if self.is_shutting_down:
+            self.loop.call_later(ENDING_S, self._close_socket)
+
+    def _close_socket(self) -> None:
+        if not self.transport.is_closing():
+            websocket: Any = self.transport.get_protocol()
+            websocket.shutdown()
 
     def send_400_response(self, msg: str) -> None:
         """Answers what is no valid HTTP. The app, if it is reading the body, sees that its client is gone."""
@@ -166,7 +189,8 @@ class LimitedHttpProtocol(H11Protocol):
         scope[CONNECTION_KEY] = self
 
         async def send_and_close(message: Message) -> None:
-            if cycle.more_body and message["type"] == "http.response.start":
+            ends = cycle.more_body or not cycle.keep_alive
+            if ends and message["type"] == "http.response.start":
                 headers = [header for header in message.get("headers", ()) if header[0].lower() != b"connection"]
                 message = {**message, "headers": [*headers, CLOSE_HEADER]}
             await send(message)

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from esteira.cli.supervisor.line_printer import LinePrinter
-from esteira.cli.supervisor.part import MAX_DELAY_S, STEADY_S, Part, restart_delay_s
+from esteira.cli.supervisor.part import MAX_DELAY_S, STEADY_S, Part, Running, restart_delay_s
 from esteira.cli.supervisor.part_lines import text_line
 from esteira.cli.supervisor.supervisor import described
 from tests.support.waiting import wait_until
@@ -32,7 +32,7 @@ part.GRACE_S = 10
 printer = LinePrinter(text_line)
 with Supervisor(printer, lambda text, level: printer.print("start", text)) as supervisor:
     first, second = (
-        [part.command_part(name, command, os.environ) for name, command in group.items()]
+        [part.command_part(name, lambda command=command: command, os.environ) for name, command in group.items()]
         for group in json.loads(sys.argv[1])
     )
     supervisor.start(*first)
@@ -100,8 +100,8 @@ def test_part_that_dies_is_started_again_and_the_others_go_on(tmp_path: Path) ->
     with supervised(tmp_path, parts) as running:
         wait_until(lambda: running.output.count("| working") >= 3, within_s=20)
         assert running.output.count("| my id") == 1
-        assert "brief ended by itself (exit status 3); it is started again in 1 s" in running.output
-        assert "it is started again in 2 s" in running.output
+        assert "brief ended by itself (exit status 3); it is started again at once" in running.output
+        assert "it is started again in 1 s" in running.output
         assert running.stop() == 0
         assert "ended in order" in running.output
 
@@ -147,7 +147,7 @@ def test_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
 
 def test_signal_while_a_part_waits_for_its_restart_ends_at_once(tmp_path: Path) -> None:
     with supervised(tmp_path, {"brief": ["false"]}) as running:
-        wait_until(lambda: "again in 4 s" in running.output, within_s=20)
+        wait_until(lambda: "again in 2 s" in running.output, within_s=20)
         assert running.stop() == 0
 
 
@@ -226,14 +226,15 @@ def test_lines_are_written_again_after_a_full_disk(tmp_path: Path, monkeypatch: 
 
 
 def test_restarts_become_rarer_and_recover() -> None:
-    assert [restart_delay_s(deaths) for deaths in (1, 2, 3, 5, 6, 1000)] == [1, 2, 4, 16, MAX_DELAY_S, MAX_DELAY_S]
-    part = Part("part", lambda: subprocess.Popen(["true"]))
+    assert [restart_delay_s(deaths) for deaths in (1, 2, 3, 6, 7, 1000)] == [0, 1, 2, 16, MAX_DELAY_S, MAX_DELAY_S]
+    part = Part("part", lambda: Running(subprocess.Popen(["true"])))
     delays = []
     for lived_s in (0.1, 0.1, STEADY_S, 0.1):
-        process = part.start(1000.0)
-        process.wait()
+        running = part.launch()
+        part.use(running, 1000.0)
+        running.close()
         delays.append(part.plan_restart(1000.0 + lived_s))
-    assert delays == [1, 2, 1, 2]
+    assert delays == [0, 1, 0, 1]
 
 
 @pytest.mark.parametrize(
