@@ -12,6 +12,7 @@ from typing import NamedTuple
 from actors.doctor.finding import Finding, ok, warn
 from pipeline.catalogue.health import DatabaseHealth
 from pipeline.config.settings import Settings
+from pipeline.security.private_dirs import is_shared
 from pipeline.storage import LocalStorage, open_storage
 
 CLASSES = {"its group": (stat.S_IRGRP, stat.S_IXGRP), "every user": (stat.S_IROTH, stat.S_IXOTH)}
@@ -47,10 +48,11 @@ def private_paths(settings: Settings) -> list[Path]:
 
 
 def check_modes(paths: list[Path]) -> Finding:
-    """Check that only their owner can read these paths."""
+    """Check that only their owner can read these paths, or the group that they are shared with on purpose."""
     exposed = [found for path in paths if (found := exposure(path))]
     if not exposed:
-        return ok("file modes", "only their owner can read .env, database, media, staging and queue")
+        readers = "their owner and the group they are shared with" if any(map(_shared, paths)) else "their owner"
+        return ok("file modes", f"only {readers} can read .env, database, media, staging and queue")
     readers = " and ".join(dict.fromkeys(reader for found in exposed for reader in found.readers))
     files = [shlex.quote(str(found.path)) for found in exposed if not found.path.is_dir()]
     folders = [shlex.quote(str(found.path)) for found in exposed if found.path.is_dir()]
@@ -66,14 +68,25 @@ def exposure(path: Path) -> ExposedPath | None:
     readers = [
         name
         for name, (readable, passable) in CLASSES.items()
-        if mode & readable and all(parent.stat().st_mode & passable for parent in path.resolve().parents)
+        if not (name == "its group" and _shared(path))
+        and mode & readable
+        and all(parent.stat().st_mode & passable for parent in path.resolve().parents)
     ]
     return ExposedPath(path, tuple(readers)) if readers else None
 
 
+def _shared(path: Path) -> bool:
+    """Whether a group may write it on purpose: a directory with mode 2770, or a file in one."""
+    return is_shared(path if path.is_dir() else path.parent) and bool(path.stat().st_mode & stat.S_IWGRP)
+
+
 def check_owners(paths: list[Path]) -> Finding:
-    """Check that one user owns all of them: the one that runs Esteira. As root, any single user is right."""
+    """Check that one user owns all of them: the one that runs Esteira. As root, any single user is right.
+
+    Those that are shared with a group may belong to any user.
+    """
     check, own = "file owners", os.geteuid()
+    paths = [path for path in paths if not _shared(path)]
     owners = {path: path.stat().st_uid for path in paths}
     expected = own or next((uid for uid in owners.values() if uid), 0)
     foreign = {path: uid for path, uid in owners.items() if uid not in {expected, 0} or (own and uid != own)}

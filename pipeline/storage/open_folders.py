@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Self
 
 from pipeline.errors import Code, PermanentError
-from pipeline.security.private_dirs import PRIVATE_DIR
+from pipeline.security.private_dirs import create_dir
 from pipeline.storage.keys import FilePath
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -92,7 +92,7 @@ def make_folder(folder: Path) -> None:
     if folder.is_dir():
         return
     make_folder(folder.parent)
-    folder.mkdir(mode=PRIVATE_DIR, exist_ok=True)
+    create_dir(folder)
     sync(folder.parent)
 
 

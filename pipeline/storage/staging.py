@@ -18,12 +18,12 @@ from typing import Self
 from uuid import uuid4
 
 from pipeline.errors import Code, RetryableError, StagingLostError
-from pipeline.security.private_dirs import PRIVATE_FILE, make_private_dir, private_opener
+from pipeline.security.private_dirs import make_private_dir, private_opener
 
 COPY = ".copy"
 PIECE = 256 * 1024  # bytes read again at a time
 
-_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL
 _RUN = secrets.token_hex(4)  # machines may share the directory, and process ids are reused
 _numbers = itertools.count()
 
@@ -83,10 +83,10 @@ class PartFile:
 
     def _open(self) -> int:
         try:
-            return os.open(self._path, _NEW, PRIVATE_FILE)
+            return private_opener(self._path, _NEW)
         except FileNotFoundError:
             make_private_dir(self._folder)
-            return os.open(self._path, _NEW, PRIVATE_FILE)
+            return private_opener(self._path, _NEW)
 
 
 def _disk_error(error: OSError) -> RetryableError:

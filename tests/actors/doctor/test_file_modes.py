@@ -67,6 +67,21 @@ def test_file_in_a_private_directory_is_not_exposed(settings: Settings) -> None:
     assert levels(settings)["file modes"] is Level.OK
 
 
+def test_directory_that_a_group_shares_passes_with_files_of_its_users(settings: Settings) -> None:
+    settings.var_dir.chmod(0o2770)
+    (settings.var_dir / "esteira.db").chmod(0o660)
+    for name in ("media", "staging"):
+        (settings.var_dir / name).chmod(0o2770)
+        if os.geteuid() == 0:
+            os.chown(settings.var_dir / name, 4001, -1)
+            (settings.var_dir / name).chmod(0o2770)
+    assert levels(settings) == {"file modes": Level.OK, "file owners": Level.OK}
+    (settings.var_dir / "esteira.db").chmod(0o664)
+    settings.var_dir.chmod(0o2775)
+    [finding, _] = file_modes.run_checks(settings)
+    assert finding.message == f"every user can read {settings.var_dir / 'esteira.db'}, {settings.var_dir}"
+
+
 def test_log_of_the_database_is_checked(settings: Settings) -> None:
     settings.var_dir.chmod(0o711)
     log = settings.var_dir / "esteira.db-wal"
