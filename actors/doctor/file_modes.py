@@ -42,6 +42,7 @@ def private_paths(settings: Settings) -> list[Path]:
         *(Path(f"{database}{suffix}") for suffix in ("", "-wal", "-shm") if database),
         *([storage.root] if isinstance(storage, LocalStorage) else []),
         settings.staging,
+        *([settings.spool_folder] if settings.spool_folder else []),
         *([settings.embedded_socket.parent / "valkey"] if settings.embedded else []),
     ]
     return [path for path in paths if path.exists()]

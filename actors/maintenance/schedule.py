@@ -22,6 +22,7 @@ from pipeline.config.settings import Settings
 from pipeline.errors import PipelineError
 
 REQUEUE_EVERY_S = 10.0
+SPOOL_EVERY_S = 5.0
 STAGING_EVERY_S = 20.0
 WEBHOOKS_EVERY_S = 30.0
 CLEANUP_EVERY_S = 600.0
@@ -53,6 +54,7 @@ def maintenance_tasks(broker: EsteiraBroker, settings: Settings) -> tuple[Task, 
         (REFRESH_EVERY_S, tasks.refresh_pauses),
         (metrics_store.FLUSH_INTERVAL_S, tasks.flush_metrics),
         (settings.claim_lease_s / 3, tasks.renew_claims),
+        (SPOOL_EVERY_S, tasks.hand_over_spooled),
         (STAGING_EVERY_S, tasks.clean_staging),
         (CLEANUP_EVERY_S, tasks.discard_old_files),
         locked(REQUEUE_EVERY_S, "sweep", partial(tasks.requeue_lost, lock="sweep", lock_s=REQUEUE_EVERY_S)),

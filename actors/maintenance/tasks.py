@@ -8,12 +8,14 @@ import structlog
 
 from actors.broker.broker import EsteiraBroker
 from actors.execution.claims import CLAIM_REGISTRY
+from actors.hook import hook
 from actors.intake.requeue_scan import SCAN_LOCK, SCAN_LOCK_MS, requeue_lost
 from actors.maintenance.deletions import finish_deletions
 from actors.observability import metrics_store, tracing
 from actors.webhooks.admin import maintain_deliveries
 from pipeline.config.settings import Settings
 from pipeline.errors import PipelineError
+from pipeline.intake_spool import open_spool
 from pipeline.models import Status
 from pipeline.services import Services, is_infected, services
 from pipeline.storage import INTAKE, intake_id
@@ -36,10 +38,16 @@ class MaintenanceTasks:
     def __init__(self, broker: EsteiraBroker, settings: Settings) -> None:
         self._broker = broker
         self._settings = settings
+        self._spool = open_spool(settings)
 
     def refresh_pauses(self) -> None:
         with suppress(PipelineError):  # the pauses stay as they are until the catalogue is back
             self._broker.pauses.refresh(self._broker.redis_queue)
+
+    def hand_over_spooled(self) -> None:
+        """What a listener or web app of this machine left in the intake spool when it ended."""
+        if self._spool and self._spool.names():
+            hook().hand_over_spooled()
 
     def flush_metrics(self) -> None:
         metrics_store.flush(self._broker.redis_queue)

@@ -19,6 +19,7 @@ from actors.redis_queue.queue import RedisQueue
 from pipeline.catalogue import EndpointStats
 from pipeline.catalogue.tables import IGNORED_BY_RULE
 from pipeline.errors import PipelineError
+from pipeline.intake_spool import open_spool
 from pipeline.metrics import COUNTERS, GAUGES, HISTOGRAMS
 from pipeline.services import Services
 from pipeline.storage import LocalStorage
@@ -90,6 +91,7 @@ class MetricsCollector(Collector):
         text = "1 while the answering process considers Redis unreachable and processes attachments without the queue."
         yield gauge_of("esteira_circuit_open", text, (), [((), self._circuit_open)])
         yield from _disk_families(self._services)
+        yield from _spool_families(self._services)
         if queues:
             yield from _queue_families(queues)
         if catalogue:
@@ -178,3 +180,17 @@ def _disk_families(services: Services) -> Iterator[Metric]:
     text = "Free bytes on the disk of this directory, on the host that answers."
     yield gauge_of("esteira_disk_free_bytes", text, ("place",), free)
     yield gauge_of("esteira_disk_size_bytes", "Size of the disk of this directory in bytes.", ("place",), size)
+
+
+def _spool_families(services: Services) -> Iterator[Metric]:
+    if (spool := open_spool(services.settings)) is None:
+        return
+    status = spool.status()
+    for name, text, value in (
+        ("entries", "Attachments in the intake spool of the host that answers.", status.entries),
+        ("bytes", "What the intake spool takes of the disk, in bytes.", status.size_bytes),
+        ("limit_bytes", "INTAKE_SPOOL_MB in bytes.", spool.max_bytes),
+        ("oldest_seconds", "Age of the oldest entry of the intake spool; 0 if it is empty.", status.oldest_s),
+        ("damaged", "Entries of the intake spool that were set aside.", status.damaged),
+    ):
+        yield gauge_of(f"esteira_intake_spool_{name}", text, (), [((), value)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from actors.redis_queue.queue import shared_queue
+from pipeline.intake_spool import open_spool
 from pipeline.services import services
 
 
@@ -14,8 +15,9 @@ def stats() -> dict[str, Any]:
     `queues` ends with `derive`, the queue of previews, which counts in no session. `sessions` are the 100 sessions with
     the most ready messages, the most first; a session without ready or running messages is left out.
     `oldest_unfinished_s` is the age of the oldest unfinished attachment, replays not counted; 0 if there is none.
-    `totals` count events since the catalogue was created: an attachment that failed and is done after a replay counts
-    in both. `pauses` has the time of each pause in Unix ms.
+    `intake_spool` is that of the machine that answers; None if it is off. `totals` count events since the catalogue was
+    created: an attachment that failed and is done after a replay counts in both. `pauses` has the time of each pause in
+    Unix ms.
 
     Raises:
         redis.RedisError: Redis is unreachable.
@@ -29,5 +31,14 @@ def stats() -> dict[str, Any]:
         "duration_ms": catalogue.statistics.durations(),
         "per_minute": catalogue.statistics.per_minute(),
         "oldest_unfinished_s": round(catalogue.statistics.oldest_unfinished_s(), 3),
+        "intake_spool": _spool_figures(),
         "pauses": [pause._asdict() for pause in catalogue.pauses.all()],
     }
+
+
+def _spool_figures() -> dict[str, Any] | None:
+    spool = open_spool(services().settings)
+    if spool is None:
+        return None
+    status = spool.status()
+    return status._asdict() | {"oldest_s": round(status.oldest_s, 3)}

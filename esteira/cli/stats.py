@@ -87,7 +87,15 @@ def _tables(stats: dict[str, Any]) -> Group:
         *_lines("duration", duration),
         *_lines("finished", [f"{stats['per_minute']} in the last minute"]),
         *_lines("paused", paused, style="yellow"),
+        *_lines("spool", _spool(stats["intake_spool"]), style="yellow"),
     )
+
+
+def _spool(figures: dict[str, Any] | None) -> list[str]:
+    """What waits in the intake spool of this machine; empty if it is empty."""
+    if not figures or not (figures["entries"] or figures["damaged"]):
+        return []
+    return [f"{figures['entries']} waiting, {figures['oldest_s']:.0f} s", f"{figures['damaged']} damaged"]
 
 
 def _table(title: str, rows: dict[str, dict[str, int]]) -> list[Text]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import rich_click as click
 
+from actors.hook import hook
 from actors.intake.requeue_scan import requeue_lost_now
 from actors.operations.audit import AuditEntry
 from esteira.cli.audited import audited
@@ -19,14 +20,19 @@ from pipeline.catalogue import Action
     )
 )
 @click.option("--older-than", type=click.FloatRange(min=0), metavar="SECONDS", help="Default: SWEEP_AFTER_S.")
-@click.option("--json", "as_json", is_flag=True, help='Print `{"swept": n}`.')
+@click.option("--json", "as_json", is_flag=True, help='Print `{"swept": n, "handed_over": n}`.')
 @audited(Action.SWEEP)
 def sweep(entry: AuditEntry, older_than: float | None, as_json: bool) -> None:
-    """Requeues unfinished attachments that are missing from the queue. Workers do this regularly by themselves."""
+    """Requeues unfinished attachments that are missing from the queue. Workers do this regularly by themselves.
+
+    Before that, it hands over what waits in the intake spool of this machine.
+    """
     services_for_command()
     entry.begin({"older_than_s": older_than})
+    handed_over = hook().hand_over_spooled()
     count = entry.count = requeue_lost_now(older_than_s=older_than)
     if as_json:
-        print_json({"swept": count})
+        print_json({"swept": count, "handed_over": handed_over})
     else:
-        click.echo(f"{count} requeued")
+        spooled = f", {handed_over} handed over from the intake spool" if handed_over else ""
+        click.echo(f"{count} requeued{spooled}")

@@ -153,6 +153,17 @@ class IntakeSpool:
         except OSError as error:
             return f"{place} is not writable: {error.strerror}"
 
+    def refusal(self) -> str | None:
+        """Why it takes no further entry now; None if it does."""
+        if fault := self.fault():
+            return fault
+        try:
+            self._check_room(read_usage(self.folder / USAGE), disk_bytes(0))
+            self._check_age()
+        except (SpoolUnavailableError, OSError) as error:
+            return str(error)
+        return None
+
     @contextmanager
     def turn(self) -> Iterator[bool]:
         """Whether this process may hand over the entries during the block: one process at a time does.

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import redis
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
@@ -19,11 +19,13 @@ from esteira.web.auth.dependencies import authenticator_of, needs
 from esteira.web.auth.logins import login_caller
 from esteira.web.intake.ignored_counts import WebIgnoredCounter
 from pipeline.config.settings import Settings
-from pipeline.errors import Code, PipelineError
+from pipeline.errors import Code, PermanentError, PipelineError
+from pipeline.intake_spool import open_spool
 from pipeline.security.roles import Permission
 from pipeline.services import services
 
 PROBE_TIMEOUT_S = 1
+Purpose = Annotated[Literal["intake"] | None, Query(alias="for", description="The hooks alone: they need less.")]
 
 
 class Alive(BaseModel):
@@ -33,14 +35,16 @@ class Alive(BaseModel):
 
 
 class Readiness(BaseModel):
-    """Whether the catalogue and Redis answer.
+    """Whether the catalogue and Redis answer, or with `for=intake` whether hooks are accepted.
 
-    `catalogue` and `redis` are `ok`, or what is wrong with them, for callers that may see the state of the system.
+    `catalogue`, `redis` and `intake` are `ok`, or what is wrong with them, for callers that may see the state of the
+    system. The intake is `ok` as long as the catalogue answers or the intake spool takes what arrives.
     """
 
     status: Literal["ok", "unavailable"]
     catalogue: str | None = None
     redis: str | None = None
+    intake: str | None = None
 
 
 class WorkerList(BaseModel):
@@ -74,6 +78,15 @@ class Durations(BaseModel):
     p99: int | None
 
 
+class SpoolFigures(BaseModel):
+    """The intake spool of the machine that answers. `damaged` are the entries that were set aside."""
+
+    entries: int
+    size_bytes: int
+    oldest_s: float
+    damaged: int
+
+
 class SystemStats(BaseModel):
     """The figures of `esteira stats --json`; `actors.operations.stats` says what each of them counts."""
 
@@ -83,6 +96,7 @@ class SystemStats(BaseModel):
     duration_ms: Durations
     per_minute: int
     oldest_unfinished_s: float
+    intake_spool: SpoolFigures | None
     pauses: list[PauseInfo]
 
 
@@ -110,9 +124,21 @@ class HealthRoutes:
         """Answers while the process lives."""
         return Alive()
 
-    async def show_ready(self, request: Request, response: Response) -> Readiness:
-        """Whether the catalogue and Redis answer. With a token or a login, 503 names which of them does not."""
+    async def show_ready(
+        self,
+        request: Request,
+        response: Response,
+        purpose: Purpose = None,
+    ) -> Readiness:
+        """Whether the catalogue and Redis answer. With a token or a login, 503 names which of them does not.
+
+        `for=intake` is for a load balancer in front of the hooks: 200 as long as they are accepted, also while Redis is
+        away, or while the catalogue is and the intake spool has room.
+        """
         readiness = await self.readiness()
+        if purpose == "intake":
+            status: Literal["ok", "unavailable"] = "ok" if readiness.intake == "ok" else "unavailable"
+            readiness = readiness.model_copy(update={"status": status})
         response.status_code = 200 if readiness.status == "ok" else 503
         return readiness if await _may_see_details(request) else Readiness(status=readiness.status)
 
@@ -156,19 +182,27 @@ def _redis_required() -> Iterator[None]:
 
 
 async def _probe(settings: Settings) -> Readiness:
-    catalogue = await run_in_threadpool(_catalogue_fault)
+    fault = await run_in_threadpool(_catalogue_fault)
     queue = await run_in_threadpool(_redis_fault, settings)
-    status: Literal["ok", "unavailable"] = "unavailable" if catalogue or queue else "ok"
-    return Readiness(status=status, catalogue=catalogue or "ok", redis=queue or "ok")
+    intake = await run_in_threadpool(_intake_fault, settings, fault) if fault else None
+    status: Literal["ok", "unavailable"] = "unavailable" if fault or queue else "ok"
+    catalogue = fault.message if fault else "ok"
+    return Readiness(status=status, catalogue=catalogue, redis=queue or "ok", intake=intake or "ok")
 
 
-def _catalogue_fault() -> str | None:
+def _catalogue_fault() -> PipelineError | None:
     try:
         # During a rolling upgrade this process works on the tables of the next version; a load balancer must keep it.
         services().catalogue.check_schema(newer_allowed=True)
     except PipelineError as error:
-        return error.message
+        return error
     return None
+
+
+def _intake_fault(settings: Settings, catalogue_fault: PipelineError) -> str | None:
+    """Why hooks are refused while the catalogue has this fault; None if the spool takes them."""
+    spool = None if isinstance(catalogue_fault, PermanentError) else open_spool(settings)
+    return spool.refusal() if spool else catalogue_fault.message
 
 
 def _redis_fault(settings: Settings) -> str | None:

@@ -1,4 +1,4 @@
-"""The health lines at the top of the page Now: Redis, catalogue, workers, webhooks."""
+"""The health lines at the top of the page Now: Redis, catalogue, intake spool, workers, webhooks."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from esteira.web.dashboard.parts import box, link, text
 from esteira.web.dashboard.status_poller import Snapshot
 from esteira.web.dashboard.view import View
 
-PARTS = ("redis", "catalogue", "workers", "webhooks")
+PARTS = ("redis", "catalogue", "spool", "workers", "webhooks")
 
 
 class _Line:
@@ -43,6 +43,9 @@ class HealthLines:
             catalogue_line if snapshot.catalogue_status is None else view.t("now.catalogue.up"),
             good=bool(snapshot.catalogue_status),
         )
+        spooled = spool_line(view, snapshot)
+        self._say("spool", spooled or "", good=False)
+        self._lines["spool"].item.classes(**{"remove" if spooled else "add": "absent"})
         self._say("workers", workers_line(view, snapshot), good=bool(snapshot.queue and snapshot.queue.living))
         problem = webhooks_line(view, snapshot)
         self._say("webhooks", problem or view.t("now.webhooks.up"), good=not problem)
@@ -55,6 +58,16 @@ class HealthLines:
         if line.words.text != words:
             line.words.text = words
             line.item.classes(replace="good" if good else "bad")
+
+
+def spool_line(view: View, snapshot: Snapshot) -> str | None:
+    """The line about what is in the intake spool of the web app's machine; None if it is empty."""
+    spool = snapshot.spool
+    if spool.damaged:
+        return view.t("now.spool.damaged", count=view.number(spool.damaged))
+    if not spool.entries:
+        return None
+    return view.t("now.spool.waiting", count=view.number(spool.entries), span=_rounded_span(view, spool.oldest_s))
 
 
 def workers_line(view: View, snapshot: Snapshot) -> str:

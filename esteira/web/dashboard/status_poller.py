@@ -17,6 +17,7 @@ from actors.operations.workers import WorkerStatus, workers
 from pipeline.catalogue.delivery_models import EndpointStats
 from pipeline.catalogue.statistics import MINUTE_MS, Minute, Statistics
 from pipeline.errors import PipelineError
+from pipeline.intake_spool import SpoolStatus, open_spool
 from pipeline.outage import Outage
 
 POLL_S = 2.0
@@ -24,6 +25,7 @@ SHOWN_MINUTES = 60
 LATE_MINUTES = 2  # minutes that may still change are read again
 COUNTED = 10_000  # unfinished attachments that are counted one by one
 PAGE_WAIT_S = 0.25  # how long a page waits for the first snapshot before it is shown without figures
+NOTHING_SPOOLED = SpoolStatus()
 
 log = structlog.get_logger(__name__)
 
@@ -64,6 +66,7 @@ class Snapshot:
     queue_away_s: float = 0.0
     catalogue_away_s: float = 0.0
     circuit_open: bool = False
+    spool: SpoolStatus = NOTHING_SPOOLED
 
 
 Watcher = Callable[[Snapshot], None]
@@ -89,6 +92,7 @@ class SnapshotReader:
             _outage_s(self._redis_outage, answered=queue is not None),
             _outage_s(self._catalogue_outage, answered=catalogue_status is not None),
             hook().breaker.is_open,
+            _spool_status(),
         )
 
     def _read_queue(self) -> QueueCounts | None:
@@ -135,6 +139,11 @@ def _unfinished(statistics: Statistics, totals: Mapping[str, int]) -> int:
     if counted < COUNTED:
         return counted
     return max(counted, totals["received"] - sum(totals[name] for name in ("done", "rejected", "failed", "expired")))
+
+
+def _spool_status() -> SpoolStatus:
+    spool = open_spool(hook().services.settings)
+    return spool.status() if spool else NOTHING_SPOOLED
 
 
 def _outage_s(outage: Outage, *, answered: bool) -> float:

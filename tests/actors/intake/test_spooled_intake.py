@@ -15,6 +15,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from actors.hook import Hook
+from actors.observability.metrics_page import metrics_page
 from actors.redis_queue.queue import QUICK_TIMEOUT_S, open_queue
 from pipeline.errors import Code, PayloadError, RetryableError
 from pipeline.models import Status
@@ -251,3 +252,24 @@ def test_disk_of_the_catalogue_and_the_spool_full(make: Callable[..., RunningSys
         ballast.unlink()
         wait_until(lambda: system.submit(url=URL).mode == "queued", 10)
         wait_until(lambda: spooled(system) == 0, 10)
+
+
+def test_worker_hands_over_what_an_ended_listener_left(make: Callable[..., RunningSystem]) -> None:
+    system = make()
+    with locked(system):
+        receipt = system.submit(data=base64.b64encode(photo()).decode())
+        system.hook.close()
+    with system.workers():
+        wait_until(lambda: spooled(system) == 0, 30)
+        [record] = system.wait_finished(receipt.id)
+    assert record.status is Status.DONE
+
+
+def test_metrics_count_what_waits(make: Callable[..., RunningSystem]) -> None:
+    system = make()
+    with locked(system):
+        system.submit(url=URL)
+        text = metrics_page(system.services, system.queue, circuit_open=False, worker_timeout_s=12).decode()
+    assert "esteira_intake_spool_entries 1.0" in text
+    assert "esteira_intake_spool_bytes 4096.0" in text
+    assert "esteira_intake_spool_limit_bytes 5.12e+08" in text

@@ -243,9 +243,9 @@ def test_status_shows_the_history(installation: Installation) -> None:
 
 def test_sweep_requeues_attachments_lost_by_redis(installation: Installation, valkey: ValkeyServer) -> None:
     installation.run("submit", LOOPBACK, LOOPBACK)
-    assert installation.run("sweep", "--older-than", "0", "--json").json == {"swept": 0}
+    assert installation.run("sweep", "--older-than", "0", "--json").json == {"swept": 0, "handed_over": 0}
     valkey.client().flushall()
-    assert installation.run("sweep", "--older-than", "0", "--json").json == {"swept": 2}
+    assert installation.run("sweep", "--older-than", "0", "--json").json == {"swept": 2, "handed_over": 0}
 
 
 def test_migrate_says_what_it_did(valkey: ValkeyServer, forkserver: CliForkserver) -> None:

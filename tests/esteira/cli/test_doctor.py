@@ -24,6 +24,7 @@ CHECKS = {
     *("sandbox", "sandbox files", "sandbox calls", "sandbox network", "sandbox user", "sandbox privileges"),
     *("sandbox limits", "libmagic", "codecs", "pictures", "pdf", "antivirus", "ask gateways"),
     *("urls in events", "intake rules", "proxies"),
+    *("intake spool", "intake spool entries", "intake spool disk"),
 }
 LOOPBACK = "http://127.0.0.1:9/file"
 

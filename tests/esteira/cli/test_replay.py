@@ -160,4 +160,4 @@ def test_replay_while_redis_is_away_reopens_and_says_when_it_is_processed(
     assert "hunter2" not in finished.err
     records = [installation.run("status", media_id, "--json").json for media_id in rejected]
     assert {(record["status"], record["run"]) for record in records} == {("received", 1)}
-    assert installation.run("sweep", "--older-than", "0", "--json").json == {"swept": 3}
+    assert installation.run("sweep", "--older-than", "0", "--json").json == {"swept": 3, "handed_over": 0}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -233,7 +234,7 @@ def test_readyz_names_what_does_not_answer_for_callers_with_a_token(
 
     elsewhere = settings.model_copy(update={"redis_url": type(settings.redis_url)(own_valkey.url)})
     with TestClient(build_app(elsewhere), headers={"Authorization": f"Bearer {TOKEN}"}) as client:
-        assert client.get("/readyz").json() == {"status": "ok", "catalogue": "ok", "redis": "ok"}
+        assert client.get("/readyz").json() == {"status": "ok", "catalogue": "ok", "redis": "ok", "intake": "ok"}
         own_valkey.stop()
         answer = client.get("/readyz")
         assert answer.status_code == 503
@@ -287,11 +288,34 @@ def test_readyz_answers_503_without_tables(client: TestClient, tmp_path: Path) -
     assert answer.json()["catalogue"] != "ok"
 
 
+def test_readyz_for_intake_says_whether_hooks_are_accepted(
+    settings: Settings, own_valkey: ValkeyServer, tmp_path: Path
+) -> None:
+    from esteira.web.app import build_app
+
+    elsewhere = settings.model_copy(update={"redis_url": type(settings.redis_url)(own_valkey.url)})
+    database = tmp_path / "esteira.db"
+    with TestClient(build_app(elsewhere), headers={"Authorization": f"Bearer {TOKEN}"}) as client:
+        own_valkey.stop()
+        assert (client.get("/readyz").status_code, client.get("/readyz?for=intake").status_code) == (503, 200)
+        database.rename(tmp_path / "backup.db")
+        database.mkdir()
+        assert client.get("/readyz").status_code == 503
+        assert client.get("/readyz?for=intake").json()["intake"] == "ok"
+        assert client.post("/hooks/media", json=GOOD).status_code == 202
+        shutil.rmtree(tmp_path / "spool")
+        (tmp_path / "spool").write_text("")
+        answer = client.get("/readyz?for=intake")
+        assert (answer.status_code, answer.json()["intake"]) == (503, f"{tmp_path / 'spool'} is not a directory")
+        assert client.post("/hooks/media", json=GOOD).status_code == 503
+        assert client.get("/readyz?for=nothing").status_code == 400
+
+
 def test_readyz_answers_200_on_the_tables_of_a_newer_version(client: TestClient, tmp_path: Path) -> None:
     """In a rolling upgrade a load balancer would else take away all web apps before the first new one is ready."""
     with closing(sqlite3.connect(tmp_path / "esteira.db")) as connection, connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
-    assert client.get("/readyz").json() == {"status": "ok", "catalogue": "ok", "redis": "ok"}
+    assert client.get("/readyz").json() == {"status": "ok", "catalogue": "ok", "redis": "ok", "intake": "ok"}
     assert client.post("/hooks/media", json=GOOD).status_code == 202
 
 

@@ -252,7 +252,9 @@ def test_users_tokens_answer_503_when_the_copy_is_too_old_and_the_api_token_work
     assert client.get("/whoami", headers=bearer(TOKEN)).status_code == 200
 
 
-@pytest.mark.parametrize(("scope", "shown"), [("*", {"status", "catalogue", "redis"}), ("waha:shop", {"status"})])
+@pytest.mark.parametrize(
+    ("scope", "shown"), [("*", {"status", "catalogue", "redis", "intake"}), ("waha:shop", {"status"})]
+)
 def test_readyz_shows_a_login_what_its_scope_allows(
     client: TestClient, system: RunningSystem, scope: str, shown: set[str]
 ) -> None:

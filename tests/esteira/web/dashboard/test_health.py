@@ -1,13 +1,14 @@
-"""The health line about webhooks."""
+"""The health lines about webhooks and the intake spool."""
 
 from __future__ import annotations
 
 import pytest
 
-from esteira.web.dashboard.health import webhooks_line
+from esteira.web.dashboard.health import spool_line, webhooks_line
 from esteira.web.dashboard.status_poller import CatalogueStatus, Snapshot
 from esteira.web.dashboard.view import View
 from pipeline.catalogue.delivery_models import OPENS_AFTER, EndpointCircuit, EndpointStats
+from pipeline.intake_spool import SpoolStatus
 
 AWAY = EndpointCircuit(failures=OPENS_AFTER, failing_since=1, probe_at=2)
 
@@ -36,3 +37,20 @@ def test_pending_deliveries_are_no_problem(stats: tuple[EndpointStats, ...]) -> 
 
 def test_no_webhook_line_while_the_catalogue_is_unreachable() -> None:
     assert webhooks_line(View(), Snapshot(None, None)) is None
+
+
+def spool_words(language: str, **figures: float) -> str | None:
+    return spool_line(View(language), Snapshot(None, None, spool=SpoolStatus(**figures)))  # type: ignore[arg-type]
+
+
+def test_spool_line_counts_what_waits_and_what_is_damaged() -> None:
+    assert spool_words("en") is None
+    assert spool_words("en", entries=1200, oldest_s=61.0) == (
+        "1,200 files wait in the intake spool, the oldest for 1 min 0 s."
+    )
+    assert spool_words("pt-BR", entries=3, oldest_s=9.0) == (
+        "3 arquivos esperam no spool de entrada, o mais antigo há 9 s."
+    )
+    assert spool_words("en", entries=3, oldest_s=9.0, damaged=2) == (
+        "2 damaged entries of the intake spool were set aside: `esteira doctor` names the folder."
+    )
