@@ -19,12 +19,13 @@ from actors.middleware.retries import Retries, RetryPolicy
 from actors.middleware.routing import StageRouter
 from actors.middleware.signals import Signals
 from actors.redis_queue.finished_jobs import FinishedJobs
-from actors.redis_queue.queue import QUICK_TIMEOUT_S, WORKER_TIMEOUT_S, connect
+from actors.redis_queue.queue import QUICK_TIMEOUT_S, WORKER_TIMEOUT_S
 from actors.redis_queue.scheduling import SizeClasses
 from actors.webhooks.dispatcher import WebhookDispatcher
 from pipeline.catalogue import Pause
 from pipeline.config.cpu_count import available_cpus
 from pipeline.config.settings import Settings
+from pipeline.redis_client import connect
 from pipeline.services import services
 
 

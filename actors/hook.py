@@ -38,6 +38,7 @@ from pipeline.errors import RetryableError
 from pipeline.intake_spool import open_spool
 from pipeline.models import Accepted, Attachment, Record, Stage, Status
 from pipeline.outage import Outage
+from pipeline.redis_client import on_move
 from pipeline.services import Services, build_services
 
 CATALOGUE_WAIT_S = 1.5  # how long a listener waits for a locked catalogue; then it has to hand over again later
@@ -74,6 +75,7 @@ class Hook:
         # After an outage, what it has spooled is enqueued and the metrics that were counted are flushed.
         self.breaker = CircuitBreaker(partial(queue.locks.acquire, "probe", ttl_ms=1), on_close=self._after_outage)
         self._return_scans = ReturnScans(self._scan_after_return)
+        on_move(queue.client, self._return_scans.signal)  # after a failover, it may lack the last messages
         self._rules = services.settings.intake_rules
         self._ignored = SelfFlushingCounter(services.catalogue)
         self._fallback_slots = threading.Semaphore(services.settings.fallback_concurrency)

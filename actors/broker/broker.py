@@ -32,6 +32,7 @@ from actors.redis_queue.queue import RedisQueue
 from actors.redis_queue.scheduling import SizeClasses
 from pipeline.models import Stage
 from pipeline.outage import Outage
+from pipeline.redis_client import on_move
 
 log = structlog.get_logger()
 
@@ -68,12 +69,14 @@ class EsteiraBroker(dramatiq.Broker):
         self.router = router
         self.pauses = router.pauses
         self.on_return: Callable[[], object] = bool  # called when Redis is back, or was wiped
+        self.returns = 0  # how often it was
         self.outage = Outage("redis", on_end=self._redis_returned)
         self.pauses.on_wiped = self._redis_returned
         self.draining = threading.Event()  # set at shutdown: nothing is fetched any more
         self.size_classes = size_classes
         self.redis_queue = RedisQueue(connect_worker(), queues=queues, size_classes=size_classes)
         self.enqueue_client = RedisQueue(connect_enqueue(), queues=queues, size_classes=size_classes)
+        on_move(self.redis_queue.client, self._redis_returned)  # after a failover, it may lack the last messages
         self.preview_queue = self.redis_queue.preview_queue
         self.prefetcher = Prefetcher()
         self.preview_prefetcher = Prefetcher(free_threads=self._threads_for_previews)
@@ -186,6 +189,7 @@ class EsteiraBroker(dramatiq.Broker):
         return queue.mark_started(self.worker_id, message.key, message.delivery_id)
 
     def _redis_returned(self) -> None:
+        self.returns += 1
         if not self.draining.is_set():
             self.on_return()
 

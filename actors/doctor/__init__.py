@@ -15,6 +15,7 @@ from actors.doctor import (
     node_server,
     proxies,
     redis_server,
+    sentinels,
     settings,
     storage,
 )
@@ -28,6 +29,7 @@ CHECK_GROUPS: dict[str, CheckGroup] = {
     "settings": settings.run_checks,
     "embedded server": embedded_server.run_checks,
     "redis": redis_server.run_checks,
+    "sentinels": sentinels.run_checks,
     "node server": node_server.run_checks,
     "proxies": proxies.run_checks,
     "catalogue": catalogue.run_checks,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlsplit
 
 import redis
 
 from actors.doctor.finding import Finding, fail, ok, warn
-from actors.redis_queue.queue import connect
+from pipeline.config.redis_urls import parse_redis_url
 from pipeline.config.settings import Settings
+from pipeline.redis_client import connect
 
 TIMEOUT_S = 3.0
 NAME = "node server"
@@ -22,7 +22,8 @@ def run_checks(settings: Settings) -> Iterator[Finding]:
         return
     own = settings.node_socketio_redis_url
     url = own.get_secret_value() if own else settings.redis
-    host = urlsplit(url).hostname or urlsplit(url).path
+    parts = parse_redis_url(url)
+    host = str(parts) if parts.kind != "single" else parts.nodes[0].host
     client = connect(url, timeout_s=TIMEOUT_S)
     try:
         patterns: Any = client.pubsub_numpat()

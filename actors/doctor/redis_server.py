@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 import redis
 
 from actors.doctor.finding import Finding, fail, ok, warn
 from actors.maintenance.heartbeat import SILENCE_S
 from actors.redis_queue.queue import RedisQueue, open_queue
+from pipeline.config.redis_urls import parse_redis_url
 from pipeline.config.settings import Settings
 
 TIMEOUT_S = 3.0
@@ -24,8 +24,7 @@ MAX_CLOCK_SKEW_S = 2.0
 
 CHECK_ADDRESS = "check REDIS_URL or REDIS_HOST and that its server runs; with neither set, `esteira start` runs one"
 CHECK_LOGIN = "check the password in REDIS_URL or PASSWORD_REDIS"
-# Each script moves a message between keys, so all keys are in one hash slot and other shards would be unused.
-NO_CLUSTER = "use a Redis without cluster mode (a primary with a replica works): Esteira does not follow MOVED"
+NAME_NODES = "name several nodes: REDIS_URL=redis+cluster://host:6379,host:6379, so that a start needs no certain one"
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,8 @@ class RedisStatus:
     """The state of a Redis server.
 
     `info` is the answer to INFO, `skew_s` its clock minus ours, `silent_s` the seconds since each worker's last
-    heartbeat, `shards` the number of primaries of its cluster (1 without cluster mode).
+    heartbeat, `shards` the number of primaries of its cluster (1 without cluster mode), `seeds` the number of its nodes
+    that REDIS_URL names.
     """
 
     address: str
@@ -41,14 +41,12 @@ class RedisStatus:
     skew_s: float
     silent_s: tuple[float, ...]
     shards: int = 1
+    seeds: int = 1
 
 
 def redis_address(settings: Settings) -> str:
-    """The host and port of Redis, or the path of its socket; without the password."""
-    parts = urlsplit(settings.redis)
-    if parts.scheme == "unix":
-        return parts.path
-    return f"{parts.hostname}:{parts.port or 6379}"
+    """The host and port of Redis, its service and sentinels, or the path of its socket; without the password."""
+    return str(parse_redis_url(settings.redis))
 
 
 def run_checks(settings: Settings) -> Iterator[Finding]:
@@ -56,12 +54,9 @@ def run_checks(settings: Settings) -> Iterator[Finding]:
     address = redis_address(settings)
     queue = open_queue(settings, timeout_s=TIMEOUT_S)
     try:
-        status = read_status(queue, address)
+        status = read_status(queue, address, seeds=len(parse_redis_url(settings.redis).nodes))
     except redis.AuthenticationError:
         yield fail("redis", f"{address} refuses the login", CHECK_LOGIN)
-    except (redis.exceptions.AskError, redis.exceptions.MovedError) as moved:
-        shard = f"the queue's keys belong to its shard {moved.host}:{moved.port}"
-        yield fail("redis", f"{address} is one shard of a cluster, and {shard}", NO_CLUSTER)
     except (redis.RedisError, OSError) as error:
         yield fail("redis", f"{address} does not answer ({type(error).__name__})", CHECK_ADDRESS)
     else:
@@ -70,20 +65,22 @@ def run_checks(settings: Settings) -> Iterator[Finding]:
         queue.client.close()
 
 
-def read_status(queue: RedisQueue, address: str) -> RedisStatus:
+def read_status(queue: RedisQueue, address: str, *, seeds: int = 1) -> RedisStatus:
     """Read what the checks need. They use INFO instead of CONFIG, which many providers refuse.
 
     Raises:
         redis.RedisError: Redis is unreachable or refuses a command.
     """
+    # First a command on the queue's keys: in a cluster, it leads to the node that has them.
+    heartbeats: Any = queue.client.zrange(queue.keys.workers, 0, -1, withscores=True)
     info: Any = queue.client.info()
     before = time.time()
     seconds, microseconds = queue.client.time()
     now = seconds + microseconds / 1_000_000
-    heartbeats: Any = queue.client.zrange(queue.keys.workers, 0, -1, withscores=True)
     silent_s = tuple(now - milliseconds / 1000 for _, milliseconds in heartbeats)
     skew_s = now - (before + time.time()) / 2
-    return RedisStatus(address=address, info=info, skew_s=skew_s, silent_s=silent_s, shards=_shards(queue, info))
+    shards = _shards(queue, info)
+    return RedisStatus(address=address, info=info, skew_s=skew_s, silent_s=silent_s, shards=shards, seeds=seeds)
 
 
 def _shards(queue: RedisQueue, info: dict[str, Any]) -> int:
@@ -109,10 +106,11 @@ def check_version(status: RedisStatus) -> Finding:
 
 
 def check_cluster(status: RedisStatus) -> Finding:
-    if status.shards > 1:
-        message = f"a cluster of {status.shards} shards: the queue is on this one and stops working if its slot moves"
-        return warn("redis cluster", message, NO_CLUSTER)
-    return ok("redis cluster", "Redis is not divided into shards")
+    if status.shards == 1:
+        return ok("redis cluster", "Redis is not divided into shards")
+    # Each script moves a message between keys, so all keys are in one hash slot.
+    message = f"a cluster of {status.shards} shards: the queue is on one of them, and is followed when its slot moves"
+    return ok("redis cluster", message) if status.seeds > 1 else warn("redis cluster", message, NAME_NODES)
 
 
 def check_role(status: RedisStatus) -> Finding:

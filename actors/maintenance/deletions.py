@@ -10,10 +10,11 @@ import time
 import redis
 import structlog
 
-from actors.redis_queue.queue import QUICK_TIMEOUT_S, connect
+from actors.redis_queue.queue import QUICK_TIMEOUT_S
 from pipeline.errors import Code, PermanentError
 from pipeline.models import Record, Status
 from pipeline.notifiers.live import remove_events
+from pipeline.redis_client import connect
 from pipeline.services import Services
 from pipeline.steps.notify import event_ids
 from pipeline.storage import intake_key

@@ -123,7 +123,8 @@ class WorkerThreads(dramatiq.Middleware):
                     channel.subscribe(broker.redis_queue.keys.channel, preview_channel)
                     broker.prefetcher.wake()  # for calls before the subscription
                     broker.preview_prefetcher.wake()
-                    while not self._stop.is_set():
+                    returns = broker.returns  # after an outage, the server may be another one, and this one may hang
+                    while not self._stop.is_set() and returns == broker.returns:
                         if message := channel.get_message(timeout=WAKE_UP_POLL_S):
                             _wake(broker, message["data"], previews=message["channel"] == preview_channel.encode())
             except (redis.RedisError, OSError):  # meanwhile the consumers poll, and log the outage

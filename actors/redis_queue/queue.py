@@ -14,8 +14,6 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from actors.redis_queue.finished_jobs import FinishedJobList
 from actors.redis_queue.keys import PREVIEW_QUEUE, Keys
@@ -27,6 +25,7 @@ from actors.redis_queue.script_runner import ScriptArg, ScriptCall, ScriptRunner
 from pipeline.catalogue import Pause
 from pipeline.config.settings import Settings, current_settings
 from pipeline.models import Stage
+from pipeline.redis_client import connect
 
 QUICK_TIMEOUT_S = 0.25  # how long a listener waits for Redis
 WORKER_TIMEOUT_S = 5.0  # how long a worker waits for Redis
@@ -47,17 +46,6 @@ PAUSES_UNKNOWN = -2  # see fetch.lua
 REMOVE_SEARCHES = 2000  # messages that remove.lua searches from either end of a session: one or two milliseconds
 WORKER_INFO_TTL_MS = 60_000  # how long `esteira workers` shows a worker that was killed
 NO_INFO = SchedulingInfo()
-
-
-def connect(url: str, *, timeout_s: float) -> redis.Redis:
-    """A client that gives up after `timeout_s` and never repeats a command by itself."""
-    return redis.Redis.from_url(
-        url,
-        socket_timeout=timeout_s,
-        socket_connect_timeout=timeout_s,
-        retry=Retry(NoBackoff(), 0),
-        health_check_interval=0,
-    )
 
 
 class FetchedMessage(NamedTuple):

@@ -10,10 +10,13 @@ import hashlib
 import os
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import redis
 from redis.exceptions import NoScriptError
+
+from pipeline.redis_client import REDIRECTS, follow
 
 ScriptArg = str | int | bytes
 
@@ -57,10 +60,23 @@ class ScriptRunner:
         """
         answers = self._send(calls)
         for number, answer in enumerate(answers):
-            if isinstance(answer, NoScriptError):  # the first call since the server started
-                self.client.script_load(self._texts[calls[number].name])
-                answers[number] = self._send([calls[number]])[0]
+            if isinstance(answer, redis.ResponseError):
+                answers[number] = self._repeat(calls[number], answer)
         return answers
+
+    def _repeat(self, call: ScriptCall, error: redis.ResponseError) -> Any:
+        """The answer to a call that was refused; it was not executed, and may be sent again."""
+        if isinstance(error, REDIRECTS) and follow(self.client, error):
+            self._close_idle()
+            [answer] = self._send([call])
+            if isinstance(answer, redis.ResponseError):
+                error = answer
+            else:
+                return answer
+        if isinstance(error, NoScriptError):  # the first call since the server started
+            self.client.script_load(self._texts[call.name])
+            return self._send([call])[0]
+        return error
 
     def _send(self, calls: Sequence[ScriptCall]) -> list[Any]:
         connection = self._ready_connection()
@@ -76,9 +92,20 @@ class ScriptRunner:
         except BaseException:  # an answer may still arrive, and the next caller would take it for its own
             connection.disconnect()
             self.client.connection_pool.release(connection)  # not to _idle: the pool reconnects only once per call
+            self._close_idle()
             raise
         self._idle.append(connection)
         return answers
+
+    def _close_idle(self) -> None:
+        """Gives up the idle connections: the server they belong to may be away, or not be the primary any more."""
+        if self._process != os.getpid():
+            return
+        with suppress(IndexError):
+            while True:
+                connection = self._idle.pop()
+                connection.disconnect()
+                self.client.connection_pool.release(connection)
 
     def _ready_connection(self) -> Any:
         if self._process != os.getpid():  # after a fork: the idle connections belong to the parent

@@ -10,13 +10,13 @@ import json
 import sys
 from typing import Any
 
-import redis
 from click.exceptions import Exit
 
 from esteira.cli.environment import settings_for_command
 from esteira.cli.errors import exit_with_message
 from esteira.cli.migrate import migrate_catalogue
 from pipeline.config.settings import Settings
+from pipeline.redis_client import connect
 from pipeline.security.private_dirs import set_private_umask
 from pipeline.services import build_services
 
@@ -33,8 +33,7 @@ def prepare(settings: Settings) -> None:
 
 def check_redis(settings: Settings) -> None:
     """Reports a wrong address here and not only in the workers' log."""
-    timeouts = {"socket_timeout": REDIS_TIMEOUT_S, "socket_connect_timeout": REDIS_TIMEOUT_S}
-    client = redis.Redis.from_url(settings.redis, **timeouts)
+    client = connect(settings.redis, timeout_s=REDIS_TIMEOUT_S)
     client.ping()
     client.close()
 

@@ -9,7 +9,8 @@ from urllib.parse import quote
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings
 
-from pipeline.config.parsers import SecretParts, fernet_keys, is_redis_url
+from pipeline.config.parsers import SecretParts, fernet_keys
+from pipeline.config.redis_urls import Node, is_host, parse_redis_url, redis_url_secrets
 from pipeline.config.types import Measure, Port
 
 SPOOL_OFF = "off"
@@ -19,7 +20,7 @@ class ConnectionSettings(BaseSettings):
     """The settings of servers and directories, and the URLs and paths that follow from them."""
 
     var_dir: Path = Path("var")
-    redis_url: SecretStr | None = None
+    redis_url: Annotated[SecretStr | None, SecretParts(redis_url_secrets)] = None
     redis_host: str | None = None
     redis_port: Port = 6379
     redis_db: int = Field(default=0, ge=0)
@@ -37,6 +38,13 @@ class ConnectionSettings(BaseSettings):
     @classmethod
     def _redis_url(cls, value: SecretStr | None) -> SecretStr | None:
         return checked_redis_url(value)
+
+    @field_validator("redis_host")
+    @classmethod
+    def _redis_host(cls, value: str | None) -> str | None:
+        if value and not is_host(value):
+            raise ValueError("must be one host name or address; for several servers or a login, use REDIS_URL")
+        return value
 
     @field_validator("valkey_server")
     @classmethod
@@ -72,7 +80,7 @@ class ConnectionSettings(BaseSettings):
         if self.redis_host:
             password = self.password_redis.get_secret_value() if self.password_redis else ""
             login = f":{quote(password, safe='')}@" if password else ""
-            return f"redis://{login}{self.redis_host}:{self.redis_port}/{self.redis_db}"
+            return f"redis://{login}{Node(self.redis_host, self.redis_port)}/{self.redis_db}"
         return f"unix://{self.embedded_socket}"
 
     @property
@@ -110,6 +118,6 @@ class ConnectionSettings(BaseSettings):
 
 def checked_redis_url(value: SecretStr | None) -> SecretStr | None:
     """The URL. Raises ValueError unless it is one of Redis."""
-    if value and not is_redis_url(value.get_secret_value()):
-        raise ValueError("must be redis://, rediss:// or unix://, such as redis://:password@host:6379/0")
+    if value:
+        parse_redis_url(value.get_secret_value())
     return value

@@ -8,7 +8,8 @@ from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode
 
 from pipeline.config.connections import checked_redis_url
-from pipeline.config.parsers import as_origin, as_public_url
+from pipeline.config.parsers import SecretParts, as_origin, as_public_url
+from pipeline.config.redis_urls import redis_url_secrets
 from pipeline.config.types import Positive, as_list
 
 Origins = Annotated[tuple[Annotated[str, BeforeValidator(as_origin)], ...], NoDecode, BeforeValidator(as_list)]
@@ -24,7 +25,7 @@ class EventSettings(BaseSettings):
     socket_clients: Positive = 1000
     socket_origins: Origins = ()
     notify_node_socketio: bool = False
-    node_socketio_redis_url: SecretStr | None = None
+    node_socketio_redis_url: Annotated[SecretStr | None, SecretParts(redis_url_secrets)] = None
     node_socketio_key: str = Field(default="socket.io", min_length=1, max_length=200)
     node_socketio_namespace: str = Field(default="/", pattern=r"^/[^#?,*\[\]]*$")
     node_socketio_room: Literal["session", "all"] = "session"

@@ -104,14 +104,6 @@ def as_rates(value: Any) -> Any:
     return rates
 
 
-def is_redis_url(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in {"redis", "rediss", "unix"} and (parts.port is None or parts.port > 0)
-    except ValueError:  # the port is not a number
-        return False
-
-
 def parse_clamd_address(address: str) -> str | tuple[str, int]:
     """The socket path of `unix:///path`, or host and port of `tcp://host:port`. Raises ValueError."""
     try:

@@ -1,7 +1,6 @@
 """Sends results to Redis from the thread that announces them, and buffers them in memory while Redis is unreachable.
 
-This is the only module of `pipeline` that connects to Redis. It works on best effort: a buffered result counts as
-announced, and is lost if the process ends before Redis is back.
+It works on best effort: a buffered result counts as announced, and is lost if the process ends before Redis is back.
 """
 
 from __future__ import annotations
@@ -12,12 +11,11 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from pipeline.metrics import EVENTS_LOST, EVENTS_SENT, EVENTS_WAITING
 from pipeline.models import Outcome
 from pipeline.outage import Outage
+from pipeline.redis_client import connect
 
 TIMEOUT_S = 0.25  # the longest delay of an attachment, once for each outage
 RETRY_S = 0.5
@@ -35,9 +33,7 @@ class BufferedRedisPublisher:
 
     def __init__(self, url: str, send: Send, *, channel: str, max_waiting: int) -> None:
         self.channel = channel
-        self._client = redis.Redis.from_url(
-            url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S, retry=Retry(NoBackoff(), 0)
-        )
+        self._client = connect(url, timeout_s=TIMEOUT_S)
         self._send = send
         self._waiting: deque[Outcome] = deque()
         self._max_waiting = max_waiting

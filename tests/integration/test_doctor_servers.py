@@ -8,12 +8,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from actors.redis_queue.keys import Keys
 from tests.support.cli_forkserver import CliForkserver, cli_forkserver
 from tests.support.esteira import Installation, new_installation
 from tests.support.postgres import PostgresServer, postgres_server
 from tests.support.system import RunningSystem
-from tests.support.valkey import ValkeyServer, free_port, running_valkey
+from tests.support.valkey import ValkeyServer, running_valkey
 from tests.support.waiting import wait_until
 
 
@@ -46,40 +45,6 @@ def run_doctor(installation: Installation) -> tuple[int, dict[str, Any]]:
 def configure(server: ValkeyServer, **options: str) -> None:
     for name, value in options.items():
         server.client().config_set(name.replace("_", "-"), value)
-
-
-@pytest.fixture
-def shards() -> Iterator[list[ValkeyServer]]:
-    """A cluster of two shards; the second has the queue's keys."""
-    buses = [free_port(), free_port()]
-    options = [("--cluster-enabled", "yes", "--cluster-port", str(bus)) for bus in buses]
-    with (
-        running_valkey(aof=False, arguments=options[0]) as one,
-        running_valkey(aof=False, arguments=options[1]) as other,
-    ):
-        ours: Any = one.client().execute_command("CLUSTER KEYSLOT", Keys().workers)
-        one.client().execute_command("CLUSTER ADDSLOTSRANGE", 0, ours - 1)
-        other.client().execute_command("CLUSTER ADDSLOTSRANGE", ours, 16_383)
-        one.client().execute_command("CLUSTER MEET", "127.0.0.1", other.port, buses[1])
-        wait_until(lambda: all("cluster_state:ok" in _cluster(server) for server in (one, other)), 30)
-        yield [one, other]
-
-
-def _cluster(server: ValkeyServer) -> str:
-    return str(server.client().execute_command("CLUSTER", "INFO"))
-
-
-def test_shard_without_the_queue_fails_and_the_one_with_it_warns(
-    shards: list[ValkeyServer], esteira: CliForkserver
-) -> None:
-    wrong, right = shards
-    with new_installation(esteira, REDIS_URL=right.url) as made:
-        assert made.run("migrate").code == 0
-        assert run_doctor(made)[1]["redis cluster"]["level"] == "warn"
-        code, found = run_doctor(made.with_settings(REDIS_URL=wrong.url))
-    assert (code, found["redis"]["level"]) == (1, "fail")
-    assert f"belong to its shard 127.0.0.1:{right.port}" in found["redis"]["message"]
-    assert "without cluster mode" in found["redis"]["remedy"]
 
 
 @pytest.mark.parametrize("policy", ["allkeys-lru", "allkeys-random"])

@@ -6,8 +6,9 @@ import json
 
 import pytest
 
-from actors.redis_queue.queue import AckAction, RedisQueue, connect
+from actors.redis_queue.queue import AckAction, RedisQueue
 from pipeline.models import Stage, Status
+from pipeline.redis_client import connect
 from tests.support.media_server import MediaServer
 from tests.support.system import RunningSystem, photo
 from tests.support.valkey import ValkeyServer

@@ -27,12 +27,15 @@ OWN_PORTS = range(20_000, 32_000)
 class ValkeyServer:
     """A server with a folder of its own. With `aof=False` it loses its data when it ends."""
 
-    def __init__(self, folder: Path, *, aof: bool = True, arguments: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, folder: Path, *, aof: bool = True, arguments: tuple[str, ...] = (), password: str | None = None
+    ) -> None:
         self.data = folder
         self.socket = folder / "valkey.sock"
         self.port = free_port()
         self._aof = aof
-        self._arguments = arguments
+        self._arguments = (*arguments, "--requirepass", password) if password else arguments
+        self._password = password
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -51,7 +54,9 @@ class ValkeyServer:
     def client(self) -> redis.Redis:
         """A client with timeouts of 5 s and no retries."""
         timeouts = {"socket_timeout": 5, "socket_connect_timeout": 5}
-        return redis.Redis.from_url(self.url, decode_responses=True, retry=Retry(NoBackoff(), 0), **timeouts)
+        return redis.Redis.from_url(
+            self.url, password=self._password, decode_responses=True, retry=Retry(NoBackoff(), 0), **timeouts
+        )
 
     def start(self) -> None:
         """Starts the server; a restart has the same port and the saved data of the last run."""

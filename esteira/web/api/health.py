@@ -21,6 +21,7 @@ from esteira.web.intake.ignored_counts import WebIgnoredCounter
 from pipeline.config.settings import Settings
 from pipeline.errors import Code, PermanentError, PipelineError
 from pipeline.intake_spool import open_spool
+from pipeline.redis_client import connect
 from pipeline.security.roles import Permission
 from pipeline.services import services
 
@@ -206,9 +207,8 @@ def _intake_fault(settings: Settings, catalogue_fault: PipelineError) -> str | N
 
 
 def _redis_fault(settings: Settings) -> str | None:
-    timeouts = {"socket_timeout": PROBE_TIMEOUT_S, "socket_connect_timeout": PROBE_TIMEOUT_S}
     try:
-        with redis.Redis.from_url(settings.redis, retry=None, **timeouts) as client:
+        with connect(settings.redis, timeout_s=PROBE_TIMEOUT_S) as client:
             client.ping()
     except redis.RedisError as error:
         return f"does not answer ({type(error).__name__})"

@@ -12,12 +12,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
 import redis
-import redis.asyncio
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
 from pipeline.notifiers.live import EVENTS_KEY
 from pipeline.outage import Outage
+from pipeline.redis_client.for_asyncio import connect_async
 
 BLOCK_MS = 5000  # how long a read waits for new events
 TIMEOUT_S = 10.0  # more than BLOCK_MS: a read without new events is no error
@@ -50,9 +48,7 @@ class EventFeed:
     """
 
     def __init__(self, url: str, *, max_events: int, deliver: Deliver, on_gap: OnGap) -> None:
-        self._client: Any = redis.asyncio.Redis.from_url(
-            url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S, retry=Retry(NoBackoff(), 0)
-        )
+        self._client: Any = connect_async(url, timeout_s=TIMEOUT_S)
         self._max_events = max_events
         self._deliver = deliver
         self._on_gap = on_gap

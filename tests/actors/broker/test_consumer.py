@@ -18,10 +18,10 @@ from actors.delivery import DeadLetter, Delivery, Finished, PreviewJob, Retry, s
 from actors.middleware.poison import MAX_CRASHES, Quarantine
 from actors.middleware.routing import StageRouter
 from actors.redis_queue.finished_jobs import FinishedJobList, FinishedJobs
-from actors.redis_queue.queue import connect
 from actors.redis_queue.scheduling import SizeClasses
 from pipeline.config.job_retention import JobRetention
 from pipeline.models import Stage
+from pipeline.redis_client import connect
 from tests.support.valkey import ValkeyServer
 
 JOBS = FinishedJobList("completed", JobRetention(), 60)

@@ -12,8 +12,9 @@ from actors.broker import prefetch
 from actors.broker.acknowledger import WorkerState
 from actors.broker.consumer import Fetcher
 from actors.broker.prefetch import Prefetcher, PrefetchLimits
-from actors.redis_queue.queue import RedisQueue, connect
+from actors.redis_queue.queue import RedisQueue
 from pipeline.outage import Outage
+from pipeline.redis_client import connect
 from tests.support.valkey import ValkeyServer
 
 THREADS = 8

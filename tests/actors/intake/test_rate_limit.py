@@ -10,7 +10,8 @@ import pytest
 
 from actors.intake.circuit_breaker import CircuitBreaker
 from actors.intake.rate_limit import IntakeRateLimit
-from actors.redis_queue.queue import RedisQueue, connect
+from actors.redis_queue.queue import RedisQueue
+from pipeline.redis_client import connect
 from tests.support.valkey import ValkeyServer, free_port
 
 

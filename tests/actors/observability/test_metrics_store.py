@@ -9,10 +9,11 @@ import pytest
 
 from actors.observability import metrics_store
 from actors.observability.metrics_store import flush, read_counters, read_gauges
-from actors.redis_queue.queue import RedisQueue, connect
+from actors.redis_queue.queue import RedisQueue
 from pipeline import metrics
 from pipeline.metrics import COUNTER_BUFFER, Counter, Gauge, GaugeValues
 from pipeline.models import Stage
+from pipeline.redis_client import connect
 from tests.support.valkey import ValkeyServer
 
 SEEN = Counter("seen_total", "Seen.", ("stage",))

@@ -11,9 +11,10 @@ import pytest
 from actors.observability.worker_info import ACTIVITY, WorkerActivity, WorkerIdentity
 from actors.operations import workers as reader
 from actors.operations.workers import workers
-from actors.redis_queue.queue import RedisQueue, connect
+from actors.redis_queue.queue import RedisQueue
 from pipeline.errors import Code
 from pipeline.models import Stage
+from pipeline.redis_client import connect
 from tests.support.valkey import ValkeyServer
 
 MINUTE_MS = 60_000

@@ -9,10 +9,11 @@ import redis
 
 from actors.redis_queue.finished_jobs import FinishedJobList
 from actors.redis_queue.keys import PREVIEW_QUEUE
-from actors.redis_queue.queue import Ack, AckAction, EnqueueRequest, FetchedMessage, RedisQueue, connect
+from actors.redis_queue.queue import Ack, AckAction, EnqueueRequest, FetchedMessage, RedisQueue
 from actors.redis_queue.scheduling import SchedulingInfo
 from pipeline.config.job_retention import JobRetention
 from pipeline.models import Stage
+from pipeline.redis_client import connect
 from tests.support.finished_jobs import finished_jobs
 from tests.support.valkey import ValkeyServer
 

@@ -6,9 +6,10 @@ import time
 
 import pytest
 
-from actors.redis_queue.queue import AckAction, RedisQueue, connect
+from actors.redis_queue.queue import AckAction, RedisQueue
 from actors.redis_queue.scheduling import SchedulingInfo
 from pipeline.models import Stage
+from pipeline.redis_client import connect
 from tests.support.valkey import ValkeyServer
 
 QUEUES = [stage.value for stage in Stage]

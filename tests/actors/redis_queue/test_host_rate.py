@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from actors.redis_queue.host_rate import SharedHostRateLimiter
-from actors.redis_queue.queue import RedisQueue, connect
+from actors.redis_queue.queue import RedisQueue
 from pipeline.http_client import HostRates, LocalRateLimiter, Requester
+from pipeline.redis_client import connect
 from tests.support.catalogues import Clock
 from tests.support.host_rates import HostRateLimiterContract, MakeLimiter, wait_times
 from tests.support.valkey import ValkeyServer, free_port

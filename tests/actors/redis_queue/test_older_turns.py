@@ -6,10 +6,11 @@ import time
 
 import pytest
 
-from actors.redis_queue.queue import AckAction, FetchedMessage, RedisQueue, connect
+from actors.redis_queue.queue import AckAction, FetchedMessage, RedisQueue
 from actors.redis_queue.scheduling import SchedulingInfo
 from pipeline.catalogue.pauses import Pause
 from pipeline.models import Stage
+from pipeline.redis_client import connect
 from tests.support.valkey import ValkeyServer
 
 QUEUES = [stage.value for stage in Stage]

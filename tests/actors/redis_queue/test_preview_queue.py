@@ -6,9 +6,10 @@ import pytest
 import redis
 
 from actors.redis_queue.keys import PREVIEW_QUEUE
-from actors.redis_queue.queue import AckAction, EnqueueRequest, RedisQueue, connect
+from actors.redis_queue.queue import AckAction, EnqueueRequest, RedisQueue
 from actors.redis_queue.scheduling import SchedulingInfo
 from pipeline.models import Stage
+from pipeline.redis_client import connect
 from tests.support.valkey import ValkeyServer
 
 JOB = EnqueueRequest("derive:ab", PREVIEW_QUEUE, b"a preview job", SchedulingInfo("shop"))

@@ -8,9 +8,10 @@ import time
 import pytest
 
 from actors.redis_queue.finished_jobs import FinishedJobList
-from actors.redis_queue.queue import AckAction, EnqueueRequest, RedisQueue, connect
+from actors.redis_queue.queue import AckAction, EnqueueRequest, RedisQueue
 from pipeline.config.job_retention import JobRetention
 from pipeline.models import Stage
+from pipeline.redis_client import connect
 from tests.support.finished_jobs import finished_jobs
 from tests.support.valkey import ValkeyServer
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import redis
 
-from actors.redis_queue.queue import connect
 from actors.redis_queue.script_runner import ScriptCall, ScriptRunner
+from pipeline.redis_client import connect
 from tests.support.valkey import ValkeyServer
 
 TEXTS = {

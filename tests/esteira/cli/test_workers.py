@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 
 from actors.observability.worker_info import ACTIVITY, WorkerIdentity
-from actors.redis_queue.queue import RedisQueue, connect
+from actors.redis_queue.queue import RedisQueue
 from pipeline.models import Stage
+from pipeline.redis_client import connect
 from tests.support.esteira import Installation
 from tests.support.valkey import ValkeyServer
 
