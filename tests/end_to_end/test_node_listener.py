@@ -1,11 +1,10 @@
-"""The Node listener of docs/listener.md works as printed, with the real web app and workers."""
+"""The Node listeners of docs/listener.md work as printed, with the packed client, the real web app and workers."""
 
 from __future__ import annotations
 
 import base64
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,11 +14,10 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.conftest import missing
-from tests.support.documents import blocks
+from tests.support.documents import Block, blocks
 from tests.support.esteira import Installation, new_installation, start_esteira
 from tests.support.gateway_servers import WhatsAppServer
-from tests.support.media_server import Answer, MediaServer
+from tests.support.node import add_client
 from tests.support.payloads import media_file
 from tests.support.valkey import ValkeyServer, free_port
 from tests.support.waiting import wait_until
@@ -33,40 +31,68 @@ SECRETS = {
 PATH = "/v/t62.7118-24/photo.enc?ccb=11-4&oe=7FFFFFFF"
 
 
-@pytest.fixture(scope="module")
-def node() -> str:
-    path = shutil.which("node")
-    if not path:
-        missing("node")
-    return path or ""
-
-
 @pytest.fixture
 def listener(tmp_path: Path) -> Path:
-    """A folder with the files of the page, and the function of the gateway."""
-    found = [one.code for one in blocks("listener.md", "In Node") if one.language == "javascript"]
-    for code in found:
-        head = code.splitlines()[0]
-        if head.startswith("// src/"):
-            (tmp_path / head.removeprefix("// src/").split(":")[0]).write_text(code)
+    """A folder with the client, the program of the page that hears results, and the function of the gateway."""
+    add_client(tmp_path)
+    [heard] = [one.code for one in scripts("In Node") if one.heading == "Results in Node"]
+    (tmp_path / "app.mjs").write_text(heard)
     [again] = [one.code for one in blocks("gateways.md", "WPPConnect") if one.language == "javascript"]
     (tmp_path / "uploadAgain.mjs").write_text(again)
     return tmp_path
 
 
-def run(node: str, folder: Path, code: str, **env: str) -> subprocess.CompletedProcess[str]:
-    """Runs JavaScript that imports the listener's files."""
-    (folder / "driver.mjs").write_text(code)
-    command = [node, "driver.mjs"]
-    return subprocess.run(
-        command, cwd=folder, env=os.environ | SECRETS | env, capture_output=True, text=True, timeout=60, check=False
+def scripts(section: str) -> list[Block]:
+    """The JavaScript in a section of the page."""
+    return [one for one in blocks("listener.md", section) if one.language == "javascript"]
+
+
+DRIVER = """
+import { readFileSync } from 'node:fs';
+const given = JSON.parse(readFileSync(0, 'utf8'));
+let hear;
+globalThis.session = 'shop';
+globalThis.client = { onMessage: (heard) => (hear = heard), on: (_name, heard) => (hear = heard) };
+globalThis.sock = { ev: { on: (_name, heard) => (hear = (msg) => heard({ messages: [msg] })) } };
+globalThis.saveMessage = async (_msg, _session, id) => console.log(id);
+await import('./listener.mjs');
+for (const msg of given) await hear(msg);
+process.exit();
+"""
+
+
+def handed_over(folder: Path, library: str, messages: list[dict[str, Any]], **env: str) -> list[str]:
+    """The ids that the listener of the page for a library saves with these messages."""
+    [_before, after] = [one.code for one in scripts("In Node") if one.heading == library]
+    assert len(after.splitlines()) <= 10
+    (folder / "listener.mjs").write_text(after)
+    (folder / "driver.mjs").write_text(DRIVER)
+    done = subprocess.run(
+        ["node", "driver.mjs"],
+        cwd=folder,
+        env=os.environ | SECRETS | env,
+        input=json.dumps(messages),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.split()
 
 
-def handed_over(node: str, folder: Path, message: dict[str, Any], url: str) -> subprocess.CompletedProcess[str]:
-    code = "import { handOver } from './esteira.mjs';\n"
-    code += f"console.log(await handOver({json.dumps(message)}, 'shop'));\n"
-    return run(node, folder, code, ESTEIRA_URL=url)
+def baileys_message(message: dict[str, Any]) -> dict[str, Any]:
+    """The same message as Baileys passes it to its listener, as far as JSON can hold it."""
+    image = {
+        "mimetype": message["mimetype"],
+        "mediaKey": message["mediaKey"],
+        "directPath": message["directPath"],
+        "fileSha256": message["filehash"],
+        "fileEncSha256": message["encFilehash"],
+        "fileLength": {"low": message["size"], "high": 0, "unsigned": True},
+    }
+    key = {"remoteJid": "5511999990000@s.whatsapp.net", "fromMe": False, "id": "3EB0B"}
+    return {"key": key, "message": {"viewOnceMessageV2": {"message": {"imageMessage": image}}}, "messageTimestamp": 1}
 
 
 def photo_message(number: int) -> tuple[dict[str, Any], bytes]:
@@ -89,7 +115,7 @@ def photo_message(number: int) -> tuple[dict[str, Any], bytes]:
 
 
 @contextmanager
-def listening(node: str, folder: Path, port: int, env: dict[str, str]) -> Iterator[Path]:
+def listening(folder: Path, port: int, env: dict[str, str]) -> Iterator[Path]:
     """The event receiver of the page. It writes a line with id and URL for each `media.done`."""
     told = folder / "done"
     told.touch()
@@ -100,7 +126,7 @@ def listening(node: str, folder: Path, port: int, env: dict[str, str]) -> Iterat
     (folder / "receiver.mjs").write_text(code)
     with (folder / "said").open("wb") as out:
         process = subprocess.Popen(
-            [node, "receiver.mjs"], cwd=folder, env=os.environ | SECRETS | env, stdout=out, stderr=out
+            ["node", "receiver.mjs"], cwd=folder, env=os.environ | SECRETS | env, stdout=out, stderr=out
         )
     try:
         yield told
@@ -135,89 +161,42 @@ def is_up(url: str) -> bool:
 
 
 @pytest.mark.slow
-def test_listener_hands_messages_over_and_uploads_expired_ones_again(
-    node: str, listener: Path, around: tuple[Installation, str, WhatsAppServer, int]
+def test_listeners_hand_messages_over_and_expired_ones_are_uploaded_again(
+    listener: Path, around: tuple[Installation, str, WhatsAppServer, int]
 ) -> None:
     installation, url, whatsapp, receiver = around
-    first, sealed = photo_message(1)
-    second, _ = photo_message(2)
-    second["directPath"] = "/v/t62.7118-24/lost.enc?oe=7FFFFFFF"
+    photo, sealed = photo_message(1)
+    lost = {**photo_message(2)[0], "directPath": "/v/t62.7118-24/lost.enc?oe=7FFFFFFF"}
     whatsapp.hold(PATH, sealed)
     whatsapp.lost.add("/v/t62.7118-24/lost.enc")
-    with listening(node, listener, receiver, {"ESTEIRA_URL": url}) as told:
-        ids = []
-        for message in (first, second):
-            finished = handed_over(node, listener, message, url)
-            assert finished.returncode == 0, finished.stderr
-            ids.append(finished.stdout.strip())
-        wait_until(lambda: len(told.read_text().splitlines()) == 2, within_s=40)
+    web = {**photo_message(3)[0], "id": {"fromMe": False, "remote": "5511999990000@c.us", "id": "3EB03"}}
+    text = {"id": "false_5511999990000@c.us_3EB0T", "type": "chat", "body": "Oi"}
+    given = {
+        "WPPConnect": [photo, lost, text],
+        "whatsapp-web.js": [{"_data": {**web, "mediaKey": photo["mediaKey"], **hashes(photo)}, "hasMedia": True}],
+        "Baileys": [baileys_message(photo), {"key": {"remoteJid": "x", "id": "y"}, "message": {"conversation": "Oi"}}],
+        "venom": [{**photo, "id": "false_5511999990000@c.us_3EB04", "isOnline": None}],
+    }
+    with listening(listener, receiver, {"ESTEIRA_URL": url, "ESTEIRA_TOKEN": SECRETS["API_TOKEN"]}) as told:
+        saved = [handed_over(listener, library, some, ESTEIRA_URL=url) for library, some in given.items()]
+        assert [ids.count("null") for ids in saved] == [1, 0, 1, 0]
+        ids = [media_id for ids in saved for media_id in ids if media_id != "null"]
+        wait_until(lambda: len(told.read_text().splitlines()) == len(ids), within_s=40)
         done = dict(line.split(" ") for line in told.read_text().splitlines())
     assert sorted(done) == sorted(ids)
-    for media_id, run_number in zip(ids, (0, 1), strict=True):
-        record = installation.run("status", media_id, "--json").json
-        assert (record["status"], record["run"], record["session"]) == ("done", run_number, "shop")
-        assert httpx.get(done[media_id]).content == media_file("photo.jpg")
+    runs = [installation.run("status", media_id, "--json").json["run"] for media_id in ids]
+    assert runs == [0, 1, 0, 0, 0], "the lost one was replayed"
+    assert {httpx.get(address).content for address in done.values()} == {media_file("photo.jpg")}
 
 
-def test_message_without_media_has_no_id(node: str, listener: Path) -> None:
-    with MediaServer() as server:
-        nothing = json.dumps({"accepted": [], "ignored": 1}).encode()
-        server.answers["hooks/wppconnect"] = Answer(202, {"Content-Type": "application/json"}, nothing)
-        finished = handed_over(node, listener, {"type": "chat", "body": "Oi"}, server.url("").rstrip("/"))
-        [request] = server.requests
-    assert (finished.returncode, finished.stdout.strip()) == (0, "null")
-    assert request.headers["x-webhook-secret"] == SECRETS["WPPCONNECT_SECRET"]
-    assert json.loads(request.body) == {"event": "onmessage", "session": "shop", "type": "chat", "body": "Oi"}
+def hashes(message: dict[str, Any]) -> dict[str, Any]:
+    """What tells the file of a message."""
+    return {name: message[name] for name in ("filehash", "encFilehash", "size")}
 
 
-def test_listener_retries_503_and_reports_refusals(node: str, listener: Path) -> None:
-    busy = Answer(503, {"Retry-After": "0"}, b'{"error": {"code": "catalogue"}}')
-    good = Answer(202, {"Content-Type": "application/json"}, b'{"accepted": [{"id": "abc"}], "ignored": 0}')
-    with MediaServer() as server:
-        url = server.url("").rstrip("/")
-        server.answers["hooks/wppconnect"] = [busy, busy, good]
-        assert handed_over(node, listener, {}, url).stdout.strip() == "abc"
-        server.answers["hooks/wppconnect"] = busy
-        finished = handed_over(node, listener, {}, url)
-        assert finished.returncode == 1
-        assert "catalogue" in finished.stderr
-        assert server.hits("hooks/wppconnect") == 6
-        server.answers["hooks/wppconnect"] = Answer(401, {}, b"unauthorized")
-        assert handed_over(node, listener, {}, url).returncode == 1
-        assert server.hits("hooks/wppconnect") == 7  # a refusal is final
-    finished = handed_over(node, listener, {}, url)
-    assert (finished.returncode, "no answer" in finished.stderr) == (1, True)
-
-
-@pytest.mark.parametrize(
-    ("change", "known"),
-    [
-        ({}, True),
-        ({"webhook-signature": "v1,AAAA v1,{signature}"}, True),
-        ({"webhook-signature": "v1,AAAA"}, False),
-        ({"webhook-signature": None}, False),
-        ({"webhook-timestamp": "1600000000"}, False),
-        ({"webhook-id": "another"}, False),
-    ],
-)
-def test_listener_accepts_only_signed_events(
-    node: str, listener: Path, change: dict[str, str | None], known: bool
-) -> None:
-    body = '{"type":"media.done","caption":"São João"}'
-    code = f"""
-import {{ createHmac }} from 'node:crypto';
-import {{ eventOf }} from './esteira.mjs';
-const body = {json.dumps(body, ensure_ascii=False)};
-const now = String(Math.floor(Date.now() / 1000));
-const key = Buffer.from(process.env.WEBHOOK_SECRET.slice(6), 'base64');
-const signature = createHmac('sha256', key).update(`id.${{now}}.${{body}}`).digest('base64');
-const headers = {{ 'webhook-id': 'id', 'webhook-timestamp': now, 'webhook-signature': `v1,${{signature}}` }};
-for (const [name, value] of Object.entries({json.dumps(change)})) {{
-    if (value === null) delete headers[name];
-    else headers[name] = value.replace('{{signature}}', signature);
-}}
-console.log(JSON.stringify(eventOf(headers, body)));
-"""
-    finished = run(node, listener, code)
-    assert finished.returncode == 0, finished.stderr
-    assert json.loads(finished.stdout) == (json.loads(body) if known else None)
+def test_listener_keeps_messages_while_esteira_is_away(listener: Path) -> None:
+    message, _ = photo_message(1)
+    away = f"http://127.0.0.1:{free_port()}"
+    [media_id] = handed_over(listener, "WPPConnect", [message], ESTEIRA_URL=away)
+    [entry] = (listener / "esteira-spool").glob("*.json")
+    assert json.loads(entry.read_text())["id"] == media_id

@@ -1,4 +1,4 @@
-"""Node programs of tests/node: Socket.IO clients, and a Socket.IO server with the Redis adapter."""
+"""Node programs of tests/node (Socket.IO clients, a Socket.IO server with the Redis adapter), and the Node client."""
 
 from __future__ import annotations
 
@@ -20,24 +20,63 @@ from tests.support.system import ROOT
 from tests.support.waiting import wait_until
 
 FOLDER = ROOT / "tests" / "node"
+CLIENT = ROOT / "clients" / "node"
 
 
 def node_folder() -> Path:
-    """The path of tests/node. Installs the packages of its lock file if the lock file has changed."""
+    """The path of tests/node, with its packages."""
+    return with_packages(FOLDER)
+
+
+def with_packages(folder: Path) -> Path:
+    """The folder. Installs the packages of its lock file if the lock file has changed."""
     if not (shutil.which("node") and shutil.which("npm")):
         missing("node with npm")
-    lock_hash = hashlib.sha256((FOLDER / "package-lock.json").read_bytes()).hexdigest()
-    mark = FOLDER / "node_modules" / ".complete"
-    lock = Path(tempfile.gettempdir()) / f"{hashlib.sha256(str(FOLDER).encode()).hexdigest()[:16]}.lock"
-    with lock.open("w") as held:  # other test processes use the same folder
-        fcntl.flock(held, fcntl.LOCK_EX)
+    lock_hash = hashlib.sha256((folder / "package-lock.json").read_bytes()).hexdigest()
+    mark = folder / "node_modules" / ".complete"
+    with _lock(folder):
         if not (mark.exists() and mark.read_text() == lock_hash):
             command = ["npm", "ci", "--no-progress", "--loglevel=error"]
-            done = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, timeout=200, check=False)
+            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=200, check=False)
             if done.returncode:
                 missing(f"npm packages ({done.stderr.strip()[-300:]})")
             mark.write_text(lock_hash)
-    return FOLDER
+    return folder
+
+
+def packed_client() -> Path:
+    """The file that `npm pack` makes of clients/node. It is built again if a source has changed."""
+    sources = sorted(path for path in (with_packages(CLIENT) / "src").rglob("*.ts"))
+    sources += [CLIENT / name for name in ("package.json", "build.mjs", "tsconfig.json", "tsconfig.cjs.json")]
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
+    folder = CLIENT / "node_modules" / ".packed" / digest
+    with _lock(CLIENT):
+        if not (folder / ".complete").exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            command = ["npm", "pack", "--silent", "--pack-destination", str(folder)]
+            done = subprocess.run(command, cwd=CLIENT, capture_output=True, text=True, timeout=200, check=False)
+            assert done.returncode == 0, done.stdout + done.stderr
+            (folder / ".complete").touch()
+    [packed] = folder.glob("*.tgz")
+    return packed
+
+
+def add_client(project: Path) -> Path:
+    """Unpacks the client into a project, as npm does; returns the module that `import` finds."""
+    package = project / "node_modules" / "esteira-client"
+    package.mkdir(parents=True)
+    command = ["tar", "-xzf", str(packed_client()), "-C", str(package), "--strip-components=1"]
+    subprocess.run(command, check=True, timeout=60)
+    return package / "dist" / "esm" / "index.js"
+
+
+@contextmanager
+def _lock(folder: Path) -> Iterator[None]:
+    # Other test processes use the same folder.
+    path = Path(tempfile.gettempdir()) / f"{hashlib.sha256(str(folder).encode()).hexdigest()[:16]}.lock"
+    with path.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
 
 
 class NodeClients:

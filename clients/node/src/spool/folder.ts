@@ -1,0 +1,245 @@
+/**
+ * The spool: a folder with one file for each hand-over that the server has not accepted yet.
+ *
+ * A file is complete when it has its name: it is written under another name, synced and renamed, and then the folder is
+ * synced. The form of the files and the names are described in clients/README.md; the Python client has the same.
+ */
+
+import { randomBytes } from 'node:crypto';
+import { createReadStream, createWriteStream } from 'node:fs';
+import { chmod, mkdir, open, readFile, readdir, rename, stat, unlink } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { SpoolError, SpoolFullError, systemCode } from '../errors.js';
+import { Places } from '../places.js';
+import { checkedEntry } from './entry.js';
+import type { HandOver } from '../messages/index.js';
+import type { SpoolSettings } from '../options.js';
+import type { Entry } from './entry.js';
+
+const NAME = /^\d{13}-[0-9a-f]{8}-\d{6}\.json$/;
+const LEFTOVER_MS = 3_600_000; // after which a file without its entry is the rest of a process that was killed
+const MEASURE_EVERY_MS = 10_000;
+const MAX_ASIDE = 1000;
+const ASIDE = 'aside';
+const WRITERS = 8; // files that are written at the same time
+
+export class SpoolFolder {
+    private readonly mark = randomBytes(4).toString('hex');
+    private readonly places = new Places(WRITERS);
+    private counter = 0;
+    private lastMs = 0;
+    private entries = 0;
+    private bytes = 0;
+    private measuredAt = Number.NEGATIVE_INFINITY;
+
+    constructor(readonly settings: SpoolSettings) {}
+
+    get path(): string {
+        return this.settings.folder;
+    }
+
+    /** Writes a hand-over. It is on the disk when this returns. Throws SpoolError. */
+    async add(handOver: HandOver): Promise<void> {
+        const name = this.newName();
+        const size = handOver.bytes ? await sizeOf(handOver.bytes) : 0;
+        const entry: Entry = {
+            v: 1,
+            path: handOver.path,
+            id: handOver.id,
+            message_id: handOver.messageId,
+            at: this.lastMs,
+            ...(handOver.bytes
+                ? { fields: handOver.fields ?? {}, file: { name: name.replace(/json$/, 'bin'), size } }
+                : { body: handOver.body ?? {} }),
+        };
+        const text = JSON.stringify(entry);
+        const reserved = Buffer.byteLength(text) + size;
+        await this.reserve(reserved);
+        try {
+            await this.places.run(() => this.write(name, text, handOver));
+        } catch (error) {
+            this.release(reserved);
+            throw await this.writeError(error, name);
+        }
+    }
+
+    /** The names of the hand-overs in their order. Throws SpoolError. */
+    async list(): Promise<string[]> {
+        try {
+            return (await readdir(this.path)).filter((name) => NAME.test(name)).sort();
+        } catch (error) {
+            if (systemCode(error) === 'ENOENT') return [];
+            throw spoolFailed(error);
+        }
+    }
+
+    /** A hand-over; null if another process has sent it. Throws SpoolError `spool_damaged`. */
+    async read(name: string): Promise<Entry | null> {
+        let text: string;
+        try {
+            text = await readFile(join(this.path, name), 'utf8');
+        } catch (error) {
+            if (systemCode(error) === 'ENOENT') return null;
+            throw spoolFailed(error);
+        }
+        const entry = checkedEntry(name, text);
+        if (entry.file && (await sizeOf({ file: this.fileOf(entry) }).catch(() => -1)) !== entry.file.size) {
+            if (!(await exists(join(this.path, name)))) return null; // sent meanwhile
+            throw new SpoolError('spool_damaged', `${name}: its bytes are missing or incomplete`);
+        }
+        return entry;
+    }
+
+    /** The path of the bytes of a hand-over. */
+    fileOf(entry: Entry): string {
+        return join(this.path, entry.file?.name ?? '');
+    }
+
+    /** Deletes a hand-over that was accepted. */
+    async remove(name: string): Promise<void> {
+        await unlinkIfThere(join(this.path, name));
+        await unlinkIfThere(join(this.path, binOf(name)));
+        this.entries = Math.max(0, this.entries - 1); // the bytes are counted again when there is no room
+    }
+
+    /** Moves a hand-over that will not be sent to the folder `aside`. */
+    async setAside(name: string): Promise<void> {
+        const aside = join(this.path, ASIDE);
+        await mkdir(aside, { recursive: true, mode: 0o700 });
+        for (const one of [binOf(name), name]) {
+            await rename(join(this.path, one), join(aside, one)).catch(ignoreMissing);
+        }
+        const kept = (await readdir(aside)).filter((one) => NAME.test(one)).sort();
+        for (const old of kept.slice(0, Math.max(0, kept.length - MAX_ASIDE))) {
+            await unlinkIfThere(join(aside, old));
+            await unlinkIfThere(join(aside, binOf(old)));
+        }
+        this.measuredAt = Number.NEGATIVE_INFINITY;
+    }
+
+    private newName(): string {
+        this.lastMs = Math.max(this.lastMs, Date.now());
+        this.counter = (this.counter + 1) % 1_000_000;
+        return `${String(this.lastMs).padStart(13, '0')}-${this.mark}-${String(this.counter).padStart(6, '0')}.json`;
+    }
+
+    private async write(name: string, text: string, handOver: HandOver): Promise<void> {
+        if (handOver.bytes) await writeBytes(join(this.path, binOf(name)), handOver.bytes);
+        const temporary = join(this.path, `${name}.tmp`);
+        const file = await open(temporary, 'wx', 0o600);
+        try {
+            await file.writeFile(text);
+            await file.sync();
+        } finally {
+            await file.close();
+        }
+        await rename(temporary, join(this.path, name));
+        await syncFolder(this.path);
+    }
+
+    /** Counts a hand-over before it is written. Throws SpoolFullError if there is no room for it. */
+    private async reserve(bytes: number): Promise<void> {
+        if (Date.now() - this.measuredAt > MEASURE_EVERY_MS || !this.hasRoom(bytes)) await this.measure();
+        if (!this.hasRoom(bytes)) {
+            const { maxEntries, maxBytes } = this.settings;
+            throw new SpoolFullError(`the spool is full: at most ${maxEntries} hand-overs and ${maxBytes} bytes`);
+        }
+        this.entries += 1;
+        this.bytes += bytes;
+    }
+
+    private release(bytes: number): void {
+        this.entries -= 1;
+        this.bytes -= bytes;
+    }
+
+    private hasRoom(bytes: number): boolean {
+        return this.entries < this.settings.maxEntries && this.bytes + bytes <= this.settings.maxBytes;
+    }
+
+    /** Creates the folder and counts what is in it. Deletes what killed processes have left. */
+    private async measure(): Promise<void> {
+        try {
+            await mkdir(this.path, { recursive: true, mode: 0o700 });
+            await chmod(this.path, 0o700);
+            const names = await readdir(this.path);
+            const known = new Set(names);
+            let [entries, bytes] = [0, 0];
+            for (const name of names) {
+                const status = await stat(join(this.path, name)).catch(() => null);
+                if (!status?.isFile()) continue;
+                bytes += status.size;
+                if (NAME.test(name)) entries += 1;
+                else if (isLeftover(name, known) && Date.now() - status.mtimeMs > LEFTOVER_MS) {
+                    await unlinkIfThere(join(this.path, name));
+                }
+            }
+            [this.entries, this.bytes, this.measuredAt] = [entries, bytes, Date.now()];
+        } catch (error) {
+            throw spoolFailed(error);
+        }
+    }
+
+    private async writeError(error: unknown, name: string): Promise<SpoolError> {
+        await unlinkIfThere(join(this.path, `${name}.tmp`)).catch(() => undefined);
+        await unlinkIfThere(join(this.path, binOf(name))).catch(() => undefined);
+        return spoolFailed(error);
+    }
+}
+
+function binOf(name: string): string {
+    return name.replace(/json$/, 'bin');
+}
+
+function isLeftover(name: string, known: ReadonlySet<string>): boolean {
+    return name.endsWith('.tmp') || (name.endsWith('.bin') && !known.has(name.replace(/bin$/, 'json')));
+}
+
+async function sizeOf(bytes: { data: Uint8Array } | { file: string }): Promise<number> {
+    if ('data' in bytes) return bytes.data.length;
+    return (await stat(bytes.file)).size;
+}
+
+async function writeBytes(path: string, bytes: { data: Uint8Array } | { file: string }): Promise<void> {
+    const source = 'data' in bytes ? Readable.from([bytes.data]) : createReadStream(bytes.file);
+    await pipeline(source, createWriteStream(path, { flags: 'wx', mode: 0o600 }));
+    const file = await open(path, 'r+');
+    try {
+        await file.sync();
+    } finally {
+        await file.close();
+    }
+}
+
+async function syncFolder(path: string): Promise<void> {
+    if (process.platform === 'win32') return; // which cannot open a folder
+    const folder = await open(path, 'r');
+    try {
+        await folder.sync();
+    } finally {
+        await folder.close();
+    }
+}
+
+async function exists(path: string): Promise<boolean> {
+    return stat(path).then(
+        () => true,
+        () => false,
+    );
+}
+
+async function unlinkIfThere(path: string): Promise<void> {
+    await unlink(path).catch(ignoreMissing);
+}
+
+function ignoreMissing(error: unknown): void {
+    if (systemCode(error) !== 'ENOENT') throw error;
+}
+
+/** The error for a folder that cannot be read or written. It has the system's code and no content. */
+export function spoolFailed(error: unknown): SpoolError {
+    if (error instanceof SpoolError) return error;
+    return new SpoolError('spool_failed', `the spool cannot be used: ${systemCode(error) || 'unknown error'}`);
+}

@@ -1,0 +1,129 @@
+"""The package clients/node: its build, its own tests, and what `npm pack` makes of it in a user's project.
+
+The tests against a real server use the packed and installed package.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.gateway_senders import API_TOKEN
+from tests.support.node import CLIENT, add_client, node_folder, packed_client
+from tests.support.restarted_web import restarted_web
+from tests.support.system import ROOT, RunningSystem, photo
+from tests.support.valkey import free_port
+
+WEBHOOK_SECRET = "whsec_dGhlIHNlY3JldCBvZiB0aGUgdGVzdHMgb2YgdGhlIGNsaWVudA=="
+PHOTOS = 8
+USE = """
+const client = new EsteiraClient({ url: 'http://127.0.0.1:9', token: 'x', spool: false });
+client.processMediaAsync({ message_id: 'm', url: 'https://media.example/x' }, 'shop').catch((error) => {
+    if (!(error instanceof UnavailableError)) throw error;
+    console.log(error.code, typeof processMediaAsync);
+});
+"""
+NAMES = "EsteiraClient, UnavailableError, processMediaAsync"
+TYPED_USE = """
+import { EsteiraClient, EsteiraError, processMediaAsync, type GenericMessage, type Receipt } from 'esteira-client';
+
+const client = new EsteiraClient({ token: 'x', timeoutMs: 500, spool: { maxEntries: 10 }, fallback: () => 1 });
+const message: GenericMessage = { message_id: 'm', kind: 'image', data: new Uint8Array(1) };
+const receipt: Promise<Receipt> = client.processMediaAsync(message, 'shop');
+const wrapped = processMediaAsync({ id: 'x', type: 'image' }, 'shop', { id: 'a contact' });
+client.on('media.done', (event) => console.log(event.url?.length, event.name));
+client.on('error', (error: EsteiraError) => console.log(error.code, error.status));
+client.content('x').then(({ stream }) => stream.pipe(process.stdout));
+// @ts-expect-error: there is no such event
+client.on('media.gone', () => undefined);
+export { receipt, wrapped };
+"""
+
+
+def run(*command: str | Path, cwd: Path, env: dict[str, str] | None = None, timeout: float = 120) -> str:
+    """Runs a command that has to succeed; returns its output."""
+    words = [str(word) for word in command]
+    done = subprocess.run(
+        words, cwd=cwd, env=os.environ | (env or {}), capture_output=True, text=True, timeout=timeout, check=False
+    )
+    assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout[-6000:]}\n{done.stderr[-3000:]}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A user's project in which the packed package is installed."""
+    packed = packed_client()
+    with tarfile.open(packed) as archive:
+        names = {name.removeprefix("package/") for name in archive.getnames()}
+    assert {"LICENSE", "README.md", "package.json", "dist/esm/index.d.ts", "dist/cjs/index.js"} <= names
+    assert not [name for name in names if not name.startswith("dist/") and "/" in name], "only what a user needs"
+    folder = tmp_path_factory.mktemp("project")
+    (folder / "package.json").write_text('{"private": true}')
+    run("npm", "install", "--offline", "--omit=peer", "--no-audit", "--no-fund", packed, cwd=folder)
+    assert [path.name for path in (folder / "node_modules").iterdir() if path.name[0] != "."] == ["esteira-client"]
+    return folder
+
+
+def test_units_pass(project: Path) -> None:
+    client = (project / "node_modules/esteira-client/dist/esm/index.js").as_uri()
+    assert "# fail 0" in run("npm", "test", "--silent", cwd=CLIENT, env={"ESTEIRA_CLIENT": client})
+
+
+def test_lock_names_no_registry() -> None:
+    assert "resolved" not in (CLIENT / "package-lock.json").read_text()
+    assert set(json.loads((CLIENT / "package.json").read_text())) & {"dependencies", "optionalDependencies"} == set()
+
+
+@pytest.mark.parametrize(
+    ("name", "head"),
+    [
+        ("esm.mjs", f"import {{ {NAMES} }} from 'esteira-client';"),
+        ("commonjs.cjs", f"const {{ {NAMES} }} = require('esteira-client');"),
+    ],
+)
+def test_package_works_in_a_project(project: Path, name: str, head: str) -> None:
+    (project / name).write_text(head + USE)
+    assert run("node", name, cwd=project) == "unreachable function\n"
+
+
+@pytest.mark.parametrize(("module", "names"), [("node16", ("typed.mts", "typed.cts")), ("esnext", ("typed.ts",))])
+def test_types_are_right_in_a_strict_project(project: Path, module: str, names: tuple[str, ...]) -> None:
+    for name in names:
+        (project / name).write_text(TYPED_USE)
+    resolution = "node16" if module == "node16" else "bundler"
+    options = ("--strict", "--noEmit", "--module", module, "--moduleResolution", resolution, "--target", "es2022")
+    types = ("--lib", "es2022", "--typeRoots", CLIENT / "node_modules" / "@types", "--types", "node")
+    run("node", CLIENT / "node_modules" / "typescript" / "bin" / "tsc", *options, *types, *names, cwd=project)
+
+
+def test_nothing_is_lost_while_server_and_listener_are_killed(
+    make_system: Callable[..., RunningSystem], tmp_path: Path
+) -> None:
+    module = add_client(tmp_path)
+    (tmp_path / "node_modules" / "socket.io-client").symlink_to(node_folder() / "node_modules" / "socket.io-client")
+    photos, port = tmp_path / "photos", free_port()
+    photos.mkdir()
+    for number in range(PHOTOS):
+        (photos / f"{number}.jpg").write_bytes(photo())
+    webhook = {"webhook_url": f"http://127.0.0.1:{port}/", "webhook_secret": WEBHOOK_SECRET}
+    system = make_system(log_level="warning", api_token=API_TOKEN, public_url="http://127.0.0.1", **webhook)
+    with system.workers(), restarted_web(system) as web:
+        env = {
+            "ESTEIRA_CLIENT": module.as_uri(),
+            "ESTEIRA_URL": web.url,
+            "ESTEIRA_TOKEN": API_TOKEN,
+            "ESTEIRA_TEST_PHOTOS": str(photos),
+            "ESTEIRA_TEST_PAYLOADS": str(ROOT / "tests" / "payloads"),
+            "ESTEIRA_TEST_PID_FILE": str(web.pid_file),
+            "ESTEIRA_TEST_WEBHOOK_PORT": str(port),
+            "WEBHOOK_SECRET": WEBHOOK_SECRET,
+        }
+        assert "# fail 0" in run("node", "--test", "test/server.test.mjs", cwd=CLIENT, env=env, timeout=240)
+        assert web.starts >= 4, "it was killed at least three times"
