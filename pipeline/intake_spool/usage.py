@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pipeline.security.private_dirs import PRIVATE_FILE
+from pipeline.security.private_dirs import private_opener
 
 BLOCK_BYTES = 4096  # a smaller file takes as much of the disk
 _LINE = re.compile(rb"([0-9]{16,19}) ([0-9]{20}) ([0-9]{20})\n")
@@ -45,7 +45,7 @@ def lock(path: Path, *, wait: bool) -> Iterator[int | None]:
     Raises:
         OSError: the file cannot be created.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE)
+    descriptor = private_opener(os.fspath(path), os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:

@@ -1,4 +1,4 @@
-"""The nginx configuration of docs/reverse-proxy.md, in front of a running web app."""
+"""The samples of deploy/proxies in front of a running web app."""
 
 from __future__ import annotations
 
