@@ -46,11 +46,11 @@ def spool_words(language: str, **figures: float) -> str | None:
 def test_spool_line_counts_what_waits_and_what_is_damaged() -> None:
     assert spool_words("en") is None
     assert spool_words("en", entries=1200, oldest_s=61.0) == (
-        "1,200 files wait in the intake spool, the oldest for 1 min 0 s."
+        "Waiting in the intake spool: 1,200, the oldest for 1 min 0 s."
     )
-    assert spool_words("pt-BR", entries=3, oldest_s=9.0) == (
-        "3 arquivos esperam no spool de entrada, o mais antigo há 9 s."
+    assert spool_words("pt-BR", entries=3, oldest_s=61.0) == (
+        "À espera no spool de entrada: 3, o mais antigo há 1 min 0 s."
     )
     assert spool_words("en", entries=3, oldest_s=9.0, damaged=2) == (
-        "2 damaged entries of the intake spool were set aside: `esteira doctor` names the folder."
+        "Damaged entries of the intake spool: 2. `esteira doctor` names the folder."
     )
