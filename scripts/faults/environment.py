@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,7 @@ from pipeline.config.settings import Settings
 from scripts.faults.files import File
 from scripts.faults.leftovers import Row, StoredFiles
 from scripts.faults.load import Answer, Load
+from scripts.faults.postgres import open_postgres
 from scripts.faults.servers import MediaAndSink
 from scripts.faults.store import StoreProxy
 from scripts.faults.supervisor import Part, Supervisor
@@ -39,7 +41,8 @@ class RunTerms:
 
     `aof`: Valkey with an append-only file. `poison`: share of files that crash their decoder. `module`: entry point of
     the workers. `store`: object storage instead of local storage. `named_every`: every n-th URL has a host name instead
-    of an address. `drain_timeout_s`: time after the last round until everything must be finished.
+    of an address. `postgres`: PostgreSQL as the catalogue instead of SQLite. `keeps_socket`: the web app listens on a
+    socket that outlives it. `drain_timeout_s`: time after the last round until everything must be finished.
     `worker_exits_allowed`: exits of worker processes are reported and are not an error. `env`: settings by name.
     """
 
@@ -50,6 +53,8 @@ class RunTerms:
     module: str = "actors.stages"
     store: bool = False
     named_every: int = 0
+    postgres: bool = False
+    keeps_socket: bool = False
     drain_timeout_s: float = 120.0
     worker_exits_allowed: bool = False
     env: Mapping[str, str] = field(default_factory=dict)
@@ -98,6 +103,7 @@ class Testbed:
         self.folder = Path(tempfile.mkdtemp(prefix="esteira-chaos-"))
         self.servers = MediaAndSink(terms.seed)
         self.store = StoreProxy(terms.seed) if terms.store else None
+        self.postgres = open_postgres() if terms.postgres else None
         arguments = ("--enable-debug-command", "local")
         self.valkey = ValkeyServer(self.folder / "valkey", aof=terms.aof, arguments=arguments)
         self.load = Load(
@@ -129,10 +135,15 @@ class Testbed:
         self.load.start()
         time.sleep(2)
 
-    def python_part(self, name: str, *command: str, env: Mapping[str, str]) -> Part:
-        """A part that runs a Python module and ends when this process ends, even if it is killed."""
+    def python_part(
+        self, name: str, *command: str, env: Mapping[str, str], listener: socket.socket | None = None
+    ) -> Part:
+        """A part that runs a Python module and ends when this process ends, even if it is killed.
+
+        It gets the socket `listener`, which outlives it.
+        """
         guarded_command = [sys.executable, "-m", "esteira.cli.supervisor.parent_guard", *command]
-        return Part(name, guarded_command, env=dict(env), folder=self.folder, cwd=ROOT)
+        return Part(name, guarded_command, env=dict(env), folder=self.folder, cwd=ROOT, listener=listener)
 
     def environment(self, product_settings: Mapping[str, str]) -> dict[str, str]:
         """The environment of this process without product settings, plus these settings."""
@@ -156,6 +167,8 @@ class Testbed:
         self.servers.disturbance, self.servers.failure_share = "none", 0.0
         if self.store:
             self.store.disturbance = "none"
+        if self.postgres:
+            self.postgres.start()
         if self.valkey.running:
             self.valkey.resume()
         else:
@@ -174,6 +187,8 @@ class Testbed:
                 last.callback(subprocess.run, ["umount", "-l", str(mount)], check=False)
             if self.store:
                 last.callback(self.store.end)
+            if self.postgres:
+                last.callback(self.postgres.end)
             last.callback(self.servers.end)
             last.callback(self.valkey.kill)
             last.callback(self.supervisor.end)

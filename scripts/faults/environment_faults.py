@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 from scripts.faults.environment import Testbed
-from scripts.faults.esteira import Esteira, redeliver
+from scripts.faults.esteira import Esteira, catalogue_query, redeliver
 from scripts.faults.leftovers import esteira_deliveries
 from scripts.faults.times import failed_attempts
 
@@ -67,7 +67,7 @@ def block_receiver_until_undelivered(testbed: Testbed, round_number: int) -> Non
 
 def undelivered_events(testbed: Testbed) -> int:
     """The number of events that the catalogue lists as undelivered."""
-    return esteira_deliveries(testbed.folder / "var" / "esteira.db")["undelivered"]
+    return esteira_deliveries(catalogue_query(testbed))["undelivered"]
 
 
 def fail_downloads(testbed: Testbed, _round_number: int) -> None:

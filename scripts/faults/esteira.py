@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import secrets
+import socket
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,17 @@ import requests
 from pipeline.catalogue import Catalogue
 from scripts.faults.environment import ROOT, THREADS, WORKERS, Testbed
 from scripts.faults.files import SLOW, File
-from scripts.faults.leftovers import Row, StoredFiles, esteira_deliveries, esteira_rows, esteira_stored_files
+from scripts.faults.leftovers import (
+    Query,
+    Row,
+    StoredFiles,
+    esteira_deliveries,
+    esteira_rows,
+    esteira_stored_files,
+    sqlite_query,
+)
 from scripts.faults.load import ACCEPTED, REFUSED, UNKNOWN, Answer
+from scripts.faults.postgres import select
 from scripts.faults.supervisor import Part
 from tests.support.valkey import free_port
 
@@ -48,6 +59,7 @@ class Esteira:
         self.token = secrets.token_hex(16)
         self.media = ""
         self.named_every = 0
+        self.listener: socket.socket | None = None
         self.slow_media = ""  # the address of a stranger's server, for files of the category SLOW
 
     def prepare(self, testbed: Testbed) -> None:
@@ -61,7 +73,7 @@ class Esteira:
     def settings(self, testbed: Testbed) -> dict[str, str]:
         return {
             "VAR_DIR": str(testbed.folder / "var"),
-            "DATABASE_URL": f"sqlite:///{testbed.folder}/var/esteira.db",
+            "DATABASE_URL": testbed.postgres.url if testbed.postgres else f"sqlite:///{testbed.folder}/var/esteira.db",
             "REDIS_URL": testbed.valkey.url,
             "FETCH_ALLOW_PRIVATE": "127.0.0.0/8",
             "WEBHOOK_URL": f"{testbed.servers.address}/sink",
@@ -83,7 +95,8 @@ class Esteira:
         names = [f"worker{number}" for number in range(1, WORKERS + 1)]
         clocks = {name: {"CHAOS_CLOCK": str(testbed.folder / f"{name}.clock")} for name in names}
         workers = [testbed.python_part(name, *worker, env=env | clocks[name]) for name in names]
-        return [*workers, testbed.python_part("web", *web, env=env)]
+        self.listener = socket.create_server(("127.0.0.1", self.port)) if testbed.terms.keeps_socket else None
+        return [*workers, testbed.python_part("web", *web, env=env, listener=self.listener)]
 
     def hand_over(self, number: int, file: File) -> Answer:
         session = "stranger" if file.category == SLOW else f"chaos-{number % SESSIONS}"
@@ -112,7 +125,7 @@ class Esteira:
         except requests.RequestException as error:
             return Answer(UNKNOWN, detail=type(error).__name__)
         if answer.status_code != 202:
-            return Answer(REFUSED, detail=f"{answer.status_code} {answer.text[:100]}")
+            return Answer(REFUSED, detail=f"{answer.status_code} {answer.text[:400]}")
         [accepted] = answer.json()["accepted"]
         return Answer(ACCEPTED, accepted["id"])
 
@@ -121,10 +134,10 @@ class Esteira:
         return f"http://127.0.0.1:{self.port}/hooks/media"
 
     def rows(self, testbed: Testbed) -> list[Row]:
-        return esteira_rows(testbed.folder / "var" / "esteira.db")
+        return esteira_rows(catalogue_query(testbed), testbed.folder / "var" / "media")
 
     def pending_events(self, testbed: Testbed) -> int:
-        return esteira_deliveries(testbed.folder / "var" / "esteira.db")["pending"]
+        return esteira_deliveries(catalogue_query(testbed))["pending"]
 
     def stored_files(self, testbed: Testbed) -> StoredFiles:
         stored_files = esteira_stored_files(testbed.folder / "var")
@@ -146,6 +159,13 @@ class Esteira:
             else:
                 return
         raise RuntimeError("the web app does not start")
+
+
+def catalogue_query(testbed: Testbed) -> Query:
+    """Runs a SELECT on the catalogue of a run."""
+    if testbed.postgres:
+        return partial(select, testbed.postgres.url)
+    return partial(sqlite_query, testbed.folder / "var" / "esteira.db")
 
 
 def replay(testbed: Testbed, code: str) -> None:

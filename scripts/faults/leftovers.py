@@ -6,10 +6,11 @@ import hashlib
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 OPEN = ("received", "stored")
 
@@ -55,12 +56,20 @@ class StoredFiles:
         return [*self.parts, *staged, *(intake if cleaned_up else [])]
 
 
-def esteira_rows(database: Path) -> list[Row]:
-    """Returns the rows of Esteira's catalogue."""
-    columns = "id, message_id, status, stage, error_code, sha256, storage_key, run, received_at, finished_at"
+Query = Callable[[str], list[tuple[Any, ...]]]  # runs a SELECT on a catalogue
+
+
+def sqlite_query(database: Path, query: str) -> list[tuple[Any, ...]]:
+    """Returns the rows of a query on a file, which it does not change."""
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=30)) as connection:
-        rows = connection.execute(f"SELECT {columns}, announced_at FROM media").fetchall()  # noqa: S608
-    return [_row(values, database.parent / "media") for values in rows]
+        return connection.execute(query).fetchall()
+
+
+def esteira_rows(query: Query, media: Path) -> list[Row]:
+    """Returns the rows of Esteira's catalogue. `media` is the folder of the content."""
+    columns = "id, message_id, status, stage, error_code, sha256, storage_key, run, received_at, finished_at"
+    rows = query(f"SELECT {columns}, announced_at FROM media")  # noqa: S608
+    return [_row(values, media) for values in rows]
 
 
 def esteira_backlog(database: Path) -> tuple[int, int, float]:
@@ -71,10 +80,9 @@ def esteira_backlog(database: Path) -> tuple[int, int, float]:
     return ended, known - ended, time.time() - oldest / 1000 if oldest else 0.0
 
 
-def esteira_deliveries(database: Path) -> Counter[str]:
+def esteira_deliveries(query: Query) -> Counter[str]:
     """Returns the number of webhook deliveries by status: pending, delivered, undelivered."""
-    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=30)) as connection:
-        return Counter(dict(connection.execute("SELECT status, count(*) FROM deliveries GROUP BY status")))
+    return Counter(dict(query("SELECT status, count(*) FROM deliveries GROUP BY status")))
 
 
 def esteira_stored_files(var: Path) -> StoredFiles:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -13,6 +14,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+from esteira.cli.supervisor.parent_guard import SOCKETS
 
 CHECK_S = 0.1
 STOP_S = 40.0
@@ -28,14 +31,27 @@ class LogLine:
 
 
 class Part:
-    """One command in its own session. Each process that runs it has its own log in `logs`."""
+    """One command in its own session. Each process that runs it has its own log in `logs`.
 
-    def __init__(self, name: str, command: list[str], *, env: dict[str, str], folder: Path, cwd: Path) -> None:
+    With a `listener` it runs behind a parent guard, which passes it the socket.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        command: list[str],
+        *,
+        env: dict[str, str],
+        folder: Path,
+        cwd: Path,
+        listener: socket.socket | None = None,
+    ) -> None:
         self.name = name
         self.command = command
         self.env = env
         self.folder = folder
         self.cwd = cwd
+        self.listener = listener
         self.keep_down = False  # stopped on purpose: not restarted
         self.logs: list[Path] = []
         self.expected_exits = 0
@@ -53,8 +69,15 @@ class Part:
     def start(self) -> None:
         log = self.folder / f"{self.name}-{len(self.logs)}.log"
         with log.open("wb") as out:
+            passed = [self.listener.fileno()] if self.listener else []
             self.process = subprocess.Popen(
-                self.command, cwd=self.cwd, env=self.env, stdout=out, stderr=out, start_new_session=True
+                self.command,
+                cwd=self.cwd,
+                env=self.env | {SOCKETS: ",".join(map(str, passed))},
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+                pass_fds=passed,
             )
         self.logs.append(log)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from scripts.faults import (
+    catalogue_faults,
     disk_faults,
     environment_faults,
     limit_faults,
@@ -35,6 +36,7 @@ WORKER_EXITS_ALLOWED = RunTerms(worker_exits_allowed=True)
 SHORT_WEBHOOK_SCHEDULE = RunTerms(env={"WEBHOOK_RETRY_S": "1,2,3"})
 SHORT_DEADLINES = RunTerms(env=slow_media_faults.SHORT_DEADLINES)
 SIGNED_HOOKS = RunTerms(env=stranger_faults.SIGNED_HOOK)
+RESTARTED_CATALOGUE = RunTerms(postgres=True, keeps_socket=True, env=catalogue_faults.SETTINGS)
 LONG_DRAIN = RunTerms(drain_timeout_s=1800)
 
 
@@ -123,6 +125,14 @@ _ROWS = (
     Fault("F49", "JSON bombs", stranger_faults.send_bombs, 4),
     Fault("F50", "1000 unread downloads", stranger_faults.leave_downloads_unread, 4),
     Fault("F36", "SIGKILL to everything including Redis", process_faults.kill_everything, 20),
+    Fault(
+        "F45",
+        "PostgreSQL stopped and started under hooks, the web app killed, the spool full",
+        catalogue_faults.restart_postgres,
+        12,
+        short=4,
+        terms=RESTARTED_CATALOGUE,
+    ),
     Fault(
         "F46", "foreign code in a decoder of a fifth of the files", environment_faults.attack, short=2, terms=ATTACKED
     ),
